@@ -1,0 +1,3 @@
+//! Parses the command line, runs the subcommand, exits with its code.
+
+fn main() {}

@@ -1,0 +1,215 @@
+//! Holds the habits that keep the code readable: which module imports which, purity, sizes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Module → the modules of this crate that it may import. `stamp` is a plain value, open to all.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("stamp", &[]),
+    ("clock", &[]),
+    ("scenario", &[]),
+    ("sip", &[]),
+    ("rtp", &[]),
+    ("ari", &[]),
+    ("net", &["clock"]),
+    ("asterisk", &["scenario", "net", "clock"]),
+    ("service", &["ari", "rtp", "net", "clock"]),
+    ("samples", &["rtp"]),
+    ("measure", &["rtp", "samples"]),
+    ("driver", &["scenario", "sip", "rtp", "measure", "net", "clock", "samples"]),
+    ("analysis", &["samples"]),
+    ("gate", &["analysis"]),
+    ("report", &["analysis", "gate"]),
+    ("cli", &["*"]),
+    ("main", &["cli"]),
+];
+
+/// Modules without tokio, sockets, files, clocks, printing or unseeded randomness.
+const PURE: &[&str] = &["stamp", "scenario", "sip", "rtp", "ari", "measure", "analysis", "gate", "report"];
+
+const IMPURE_WORDS: &[&str] = &[
+    "tokio::",
+    "std::net::UdpSocket",
+    "std::fs",
+    "File::",
+    "Instant",
+    "SystemTime",
+    "println!",
+    "eprintln!",
+    "rand::rng",
+    "rand::random",
+    "std::env",
+    "std::thread",
+    "std::process",
+];
+
+const MAX_FILE_LINES: usize = 500;
+const MAX_FN_LINES: usize = 70;
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("src is readable") {
+        let path = entry.expect("src is readable").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The code of a file that ships: without its `#[cfg(test)]` tail and without comment lines.
+fn shipped(text: &str) -> Vec<(usize, &str)> {
+    text.lines()
+        .enumerate()
+        .map(|(n, line)| (n + 1, line))
+        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .collect()
+}
+
+fn module_of(path: &Path) -> String {
+    let relative = path.strip_prefix("src").expect("path starts with src");
+    let first = relative.components().next().expect("a file name").as_os_str().to_string_lossy();
+    first.trim_end_matches(".rs").to_string()
+}
+
+/// Every source file except `lib.rs`, with its module and its text.
+fn files() -> Vec<(PathBuf, String, String)> {
+    std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).expect("the crate's folder");
+    sources(Path::new("src"))
+        .into_iter()
+        .filter(|p| p != Path::new("src/lib.rs"))
+        .map(|p| {
+            let text = fs::read_to_string(&p).expect("source is UTF-8");
+            (p.clone(), module_of(&p), text)
+        })
+        .collect()
+}
+
+fn report(problems: Vec<String>) {
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+/// Names that follow `prefix` in a line, also inside `prefix{a, b}`.
+fn imported(line: &str, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, _) in line.match_indices(prefix) {
+        if line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let rest = &line[at + prefix.len()..];
+        let list = rest.strip_prefix('{').map_or(rest, |inner| inner.split('}').next().unwrap_or(inner));
+        let braced = rest.starts_with('{');
+        for part in list.split(',').take(if braced { usize::MAX } else { 1 }) {
+            let name: String = part.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if !name.is_empty() {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn modules_import_only_what_the_table_allows() {
+    let table: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let mut problems = Vec::new();
+    for (path, module, text) in files() {
+        let Some(allowed) = table.get(module.as_str()) else {
+            problems.push(format!("{}: module `{module}` is not in the table", path.display()));
+            continue;
+        };
+        for (n, line) in shipped(&text) {
+            let prefix = if module == "main" { "loadtest::" } else { "crate::" };
+            for name in imported(line, prefix) {
+                let known = table.contains_key(name.as_str());
+                let ok = name == module
+                    || name == "stamp"
+                    || allowed.contains(&"*")
+                    || allowed.contains(&name.as_str());
+                if known && !ok {
+                    problems.push(format!("{}:{n}: `{module}` may not import `{name}`", path.display()));
+                }
+            }
+        }
+    }
+    report(problems);
+}
+
+#[test]
+fn pure_modules_touch_nothing_outside() {
+    let mut problems = Vec::new();
+    for (path, module, text) in files().into_iter().filter(|(_, m, _)| PURE.contains(&m.as_str())) {
+        for (n, line) in shipped(&text) {
+            for word in IMPURE_WORDS.iter().filter(|w| line.contains(*w)) {
+                problems.push(format!("{}:{n}: `{word}` in pure module `{module}`", path.display()));
+            }
+        }
+    }
+    report(problems);
+}
+
+#[test]
+fn only_the_command_line_prints() {
+    let mut problems = Vec::new();
+    for (path, module, text) in files().into_iter().filter(|(_, m, _)| m != "cli" && m != "main") {
+        for (n, line) in shipped(&text) {
+            if line.contains("println!") || line.contains("eprint!") || line.contains("print!(") {
+                problems.push(format!("{}:{n}: printing in `{module}`", path.display()));
+            }
+        }
+    }
+    report(problems);
+}
+
+#[test]
+fn files_say_what_they_are_for_and_stay_short() {
+    let mut problems = Vec::new();
+    for (path, _, text) in files() {
+        if !text.starts_with("//!") {
+            problems.push(format!("{}: does not open with a line that says what it is for", path.display()));
+        }
+        let lines = text.lines().take_while(|l| l.trim() != "#[cfg(test)]").count();
+        if lines > MAX_FILE_LINES {
+            problems.push(format!("{}: {lines} lines, {MAX_FILE_LINES} allowed", path.display()));
+        }
+    }
+    report(problems);
+}
+
+#[test]
+fn functions_stay_short() {
+    let mut problems = Vec::new();
+    for (path, _, text) in files() {
+        let mut open: Option<(usize, usize)> = None;
+        for (n, line) in text.lines().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let head = line.trim_start();
+            let starts = ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(crate) fn ", "pub(super) fn "];
+            if open.is_none() && starts.iter().any(|s| head.starts_with(s)) && !head.ends_with('}') {
+                open = Some((n, indent));
+            }
+            if let Some((from, depth)) = open.filter(|(_, depth)| indent == *depth && head.starts_with('}')) {
+                let length = n - from + 1;
+                if length > MAX_FN_LINES {
+                    problems.push(format!("{}:{}: a function of {length} lines", path.display(), from + 1));
+                }
+                debug_assert!(depth == indent);
+                open = None;
+            }
+        }
+    }
+    report(problems);
+}
+
+#[test]
+fn the_scanner_sees_imports() {
+    assert_eq!(imported("use crate::net::udp::X;", "crate::"), ["net"]);
+    assert_eq!(imported("use crate::{clock, net::udp};", "crate::"), ["clock", "net"]);
+    assert_eq!(imported("let x = crate::clock::now();", "crate::"), ["clock"]);
+    assert!(imported("mycrate::clock", "crate::").is_empty());
+}
