@@ -6,4 +6,6 @@
 #![warn(missing_docs, clippy::too_many_lines)]
 
 pub mod clock;
+pub mod net;
+pub mod rtp;
 pub mod stamp;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("stamp", &[]),
     ("clock", &[]),
-    ("scenario", &[]),
-    ("sip", &[]),
+    ("scenario", &["rtp"]),
+    ("sip", &["rtp"]),
     ("rtp", &[]),
     ("ari", &[]),
     ("net", &["clock"]),

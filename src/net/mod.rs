@@ -1,0 +1,4 @@
+//! Sockets with kernel stamps, and readiness of many of them at once.
+
+pub mod poller;
+pub mod udp;

@@ -1,0 +1,272 @@
+//! UDP sockets whose packets carry the kernel's receive stamp and its count of drops.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+
+use crate::clock;
+use crate::stamp::Stamp;
+
+/// A non-blocking UDP socket with SO_TIMESTAMPNS and SO_RXQ_OVFL.
+#[derive(Debug)]
+pub struct StampedSocket {
+    socket: UdpSocket,
+}
+
+impl StampedSocket {
+    /// Binds to `address` and asks for a receive buffer of `receive_buffer` bytes.
+    ///
+    /// The kernel caps the buffer at net.core.rmem_max; drops are counted, so the cap shows.
+    ///
+    /// # Errors
+    /// Those of the system calls; `AddrInUse` when another program holds the port.
+    pub fn bind(address: SocketAddr, receive_buffer: usize) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_recv_buffer_size(receive_buffer)?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        socket.bind(&address.into())?;
+        Ok(StampedSocket { socket: socket.into() })
+    }
+
+    /// Fixes the peer: the kernel then drops what anybody else sends.
+    ///
+    /// # Errors
+    /// Those of connect(2).
+    pub fn connect(&self, peer: SocketAddr) -> io::Result<()> {
+        self.socket.connect(peer)
+    }
+
+    /// The address bound to.
+    ///
+    /// # Errors
+    /// Those of getsockname(2).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Sends to the connected peer.
+    ///
+    /// # Errors
+    /// Those of send(2); `ConnectionRefused` reports an earlier packet that met a closed port.
+    pub fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+        self.socket.send(datagram)
+    }
+
+    /// Sends to `peer`.
+    ///
+    /// # Errors
+    /// Those of sendto(2).
+    pub fn send_to(&self, datagram: &[u8], peer: SocketAddr) -> io::Result<usize> {
+        self.socket.send_to(datagram, peer)
+    }
+}
+
+impl AsFd for StampedSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for StampedSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl From<StampedSocket> for OwnedFd {
+    fn from(stamped: StampedSocket) -> OwnedFd {
+        stamped.socket.into()
+    }
+}
+
+/// One received datagram.
+#[derive(Debug, Clone, Copy)]
+pub struct Datagram<'a> {
+    /// Its bytes, cut at the batch's buffer size.
+    pub bytes: &'a [u8],
+    /// True when the datagram was longer than the buffer.
+    pub truncated: bool,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// The kernel's receive stamp; the time of reading where the kernel gave none.
+    pub received_at: Stamp,
+    /// Datagrams that this socket has dropped since it was made, for lack of buffer space.
+    /// The kernel tells only once there are some.
+    pub drops: Option<u32>,
+}
+
+/// Room for two control messages: a timespec and a 32-bit count.
+const CONTROL_LEN: usize = 64;
+
+#[derive(Clone)]
+#[repr(align(8))]
+struct Control([u8; CONTROL_LEN]);
+
+/// Buffers for receiving many datagrams with one recvmmsg(2), reused for ever.
+///
+/// nix's own batch does not reset the control length between calls, which cuts stamps off.
+pub struct Batch {
+    size: usize,
+    data: Vec<u8>,
+    control: Vec<Control>,
+    names: Vec<libc::sockaddr_storage>,
+}
+
+impl Batch {
+    /// Buffers for `count` datagrams of at most `size` bytes each.
+    pub fn new(count: usize, size: usize) -> Self {
+        Batch {
+            size,
+            data: vec![0; count * size],
+            control: vec![Control([0; CONTROL_LEN]); count],
+            // SAFETY: all-zero is a valid value of this C struct.
+            names: vec![unsafe { std::mem::zeroed() }; count],
+        }
+    }
+
+    /// Receives what is there, without waiting, and hands each datagram to `each`.
+    /// Returns how many there were; a full batch means that there may be more.
+    ///
+    /// # Errors
+    /// Those of recvmmsg(2), `WouldBlock` when there was nothing.
+    pub fn receive(&mut self, socket: &impl AsFd, mut each: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
+        const MOST: usize = 64;
+        let count = self.control.len().min(MOST);
+        // SAFETY: all-zero is a valid value of these C structs.
+        let mut vectors: [libc::iovec; MOST] = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        let mut headers: [libc::mmsghdr; MOST] = unsafe { std::mem::zeroed() };
+        for n in 0..count {
+            let data = &mut self.data[n * self.size..(n + 1) * self.size];
+            vectors[n] = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+            let header = &mut headers[n].msg_hdr;
+            header.msg_iov = &mut vectors[n];
+            header.msg_iovlen = 1;
+            header.msg_name = (&raw mut self.names[n]).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_control = self.control[n].0.as_mut_ptr().cast();
+            header.msg_controllen = CONTROL_LEN as _;
+        }
+        // SAFETY: every pointer in the first `count` headers points into live buffers of this
+        // struct or this frame, with their true lengths, and outlives the call.
+        let got = unsafe {
+            let fd = socket.as_fd().as_raw_fd();
+            libc::recvmmsg(
+                fd,
+                headers.as_mut_ptr(),
+                count as _,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
+        };
+        let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
+        for (n, header) in headers[..got].iter().enumerate() {
+            let len = (header.msg_len as usize).min(self.size);
+            let (stamp, drops) = read_control(&header.msg_hdr);
+            each(Datagram {
+                bytes: &self.data[n * self.size..n * self.size + len],
+                truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+                from: peer(&self.names[n], header.msg_hdr.msg_namelen),
+                received_at: stamp.unwrap_or_else(clock::now),
+                drops,
+            });
+        }
+        Ok(got)
+    }
+}
+
+fn peer(name: &libc::sockaddr_storage, len: libc::socklen_t) -> SocketAddr {
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: the storage is as large and as aligned as what it is viewed as, and `len` is what the
+    // kernel says that it wrote into `name`.
+    let address = unsafe {
+        *storage.view_as::<libc::sockaddr_storage>() = *name;
+        SockAddr::new(storage, len)
+    };
+    address.as_socket().unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
+}
+
+/// The receive stamp and the drop count among a message's control data.
+fn read_control(header: &libc::msghdr) -> (Option<Stamp>, Option<u32>) {
+    let (mut stamp, mut drops) = (None, None);
+    // SAFETY: the kernel filled `msg_control` and set `msg_controllen` to what it wrote; the CMSG
+    // macros stay within that, and the data is read unaligned with its own size.
+    unsafe {
+        let mut at = libc::CMSG_FIRSTHDR(header);
+        while let Some(message) = at.as_ref() {
+            let data = libc::CMSG_DATA(at);
+            match (message.cmsg_level, message.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    let t: libc::timespec = data.cast::<libc::timespec>().read_unaligned();
+                    stamp = Some(Stamp::from_ns(t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64));
+                }
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => drops = Some(data.cast::<u32>().read_unaligned()),
+                _ => {}
+            }
+            at = libc::CMSG_NXTHDR(header, at);
+        }
+    }
+    (stamp, drops)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (StampedSocket, StampedSocket) {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (a, b) = (StampedSocket::bind(any, 1 << 20).unwrap(), StampedSocket::bind(any, 4096).unwrap());
+        a.connect(b.local_addr().unwrap()).unwrap();
+        (a, b)
+    }
+
+    #[test]
+    fn a_batch_brings_bytes_sender_and_kernel_stamps_every_time() {
+        let (a, b) = pair();
+        let mut batch = Batch::new(8, 16);
+        for round in 0u8..3 {
+            let before = clock::now();
+            for n in 0..3 {
+                a.send(&[round, n]).unwrap();
+            }
+            a.send(&[9; 40]).unwrap();
+            let mut seen = Vec::new();
+            let got = batch
+                .receive(&b, |d| {
+                    assert_eq!(d.from, a.local_addr().unwrap());
+                    assert!(d.received_at >= before && d.received_at <= clock::now());
+                    seen.push((d.bytes.to_vec(), d.truncated));
+                })
+                .unwrap();
+            assert_eq!(got, 4);
+            assert_eq!(seen[2], (vec![round, 2], false));
+            assert_eq!(seen[3], (vec![9; 16], true));
+        }
+        assert_eq!(batch.receive(&b, |_| {}).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn drops_are_counted_even_after_a_batch_without_any() {
+        let (a, b) = pair();
+        let mut batch = Batch::new(64, 1500);
+        a.send(&[0; 100]).unwrap();
+        batch.receive(&b, |d| assert_eq!(d.drops, None)).unwrap();
+        for _ in 0..400 {
+            a.send(&[0; 1000]).unwrap();
+        }
+        let mut kept = 0;
+        while let Ok(n) = batch.receive(&b, |_| {}) {
+            kept += n;
+        }
+        a.send(&[0; 10]).unwrap();
+        let mut drops = None;
+        batch.receive(&b, |d| drops = d.drops).unwrap();
+        assert_eq!(drops, Some(400 - kept as u32));
+    }
+}

@@ -1,0 +1,119 @@
+//! RTP packets (RFC 3550 section 5.1): building one stream's packets in place, reading arrivals.
+
+use std::time::Duration;
+
+use rtp_rs::{RtpPacketBuilder, RtpReader};
+
+use super::probe::{Probe, ProbeError};
+use super::{Codec, samples_per_packet};
+use crate::stamp::Stamp;
+
+/// Bytes of an RTP header without CSRCs and extension.
+pub const HEADER_LEN: usize = 12;
+
+/// Builds the packets of one outgoing stream into one buffer, without allocating per packet.
+#[derive(Debug)]
+pub struct StreamSender {
+    run_id: u32,
+    call_id: u32,
+    ssrc: u32,
+    codec: Codec,
+    samples: u32,
+    next: u32,
+    buffer: Box<[u8]>,
+}
+
+impl StreamSender {
+    /// A stream whose packets hold `ptime` of `codec`; numbering starts at 0.
+    pub fn new(run_id: u32, call_id: u32, ssrc: u32, codec: Codec, ptime: Duration) -> Self {
+        let samples = samples_per_packet(ptime);
+        let buffer = vec![codec.silence(); HEADER_LEN + samples].into_boxed_slice();
+        StreamSender { run_id, call_id, ssrc, codec, samples: samples as u32, next: 0, buffer }
+    }
+
+    /// Packets built so far.
+    pub fn sent(&self) -> u32 {
+        self.next
+    }
+
+    /// The next packet, stamped; valid until the next call.
+    pub fn packet(&mut self, intended_at: Stamp, sent_at: Stamp) -> &[u8] {
+        let header = RtpPacketBuilder::new()
+            .payload_type(self.codec.payload_type())
+            .marked(self.next == 0)
+            .sequence((self.next as u16).into())
+            .timestamp(self.next.wrapping_mul(self.samples))
+            .ssrc(self.ssrc);
+        header.build_into_unchecked(&mut self.buffer[..HEADER_LEN]);
+        let probe = Probe {
+            run_id: self.run_id,
+            call_id: self.call_id,
+            seq: self.next,
+            intended_at,
+            sent_at,
+            reflection: None,
+        };
+        probe.write(&mut self.buffer[HEADER_LEN..]);
+        self.next = self.next.wrapping_add(1);
+        &self.buffer
+    }
+}
+
+/// What arrived on a call's RTP port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incoming {
+    /// RTP with a whole probe of this run.
+    Probe {
+        /// The probe.
+        probe: Probe,
+        /// The packet's own RTP timestamp, for interarrival jitter.
+        rtp_timestamp: u32,
+    },
+    /// RTP whose payload holds no probe, or a damaged one.
+    Corrupted,
+    /// RTP with a whole probe of another run or call, or no RTP at all.
+    Stranger,
+}
+
+/// Reads a datagram that arrived for `call_id` of `run_id`.
+pub fn read(datagram: &[u8], run_id: u32, call_id: u32) -> Incoming {
+    let Ok(rtp) = RtpReader::new(datagram) else {
+        return Incoming::Stranger;
+    };
+    match Probe::read(rtp.payload()) {
+        Ok(probe) if probe.run_id == run_id && probe.call_id == call_id => {
+            Incoming::Probe { probe, rtp_timestamp: rtp.timestamp() }
+        }
+        Ok(_) => Incoming::Stranger,
+        Err(ProbeError::NotAProbe | ProbeError::Damaged) => Incoming::Corrupted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_packet_is_plain_g711_rtp_with_a_probe_inside() {
+        let mut sender = StreamSender::new(7, 3, 0xABCD, Codec::Pcma, Duration::from_millis(20));
+        sender.packet(Stamp::from_ns(10), Stamp::from_ns(11));
+        let bytes = sender.packet(Stamp::from_ns(20), Stamp::from_ns(21)).to_vec();
+        let rtp = RtpReader::new(&bytes).unwrap();
+        assert_eq!((rtp.payload_type(), rtp.payload().len(), rtp.mark()), (8, 160, false));
+        assert_eq!((u16::from(rtp.sequence_number()), rtp.timestamp(), rtp.ssrc()), (1, 160, 0xABCD));
+        assert!(rtp.payload()[64..].iter().all(|b| *b == 0xD5));
+        let Incoming::Probe { probe, rtp_timestamp: 160 } = read(&bytes, 7, 3) else { panic!("a probe") };
+        assert_eq!((probe.seq, probe.intended_at.as_ns(), probe.sent_at.as_ns()), (1, 20, 21));
+        assert_eq!(read(&bytes, 8, 3), Incoming::Stranger);
+        assert_eq!(read(&bytes, 7, 4), Incoming::Stranger);
+    }
+
+    proptest! {
+        #[test]
+        fn no_datagram_is_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let probed = matches!(read(&bytes, 1, 1), Incoming::Probe { .. });
+            prop_assert!(!probed);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The far end's half of a measurement: echoes a packet with its own stamps and counts added.
+
+use rtp_rs::{RtpPacketBuilder, RtpReader};
+
+use super::packet::HEADER_LEN;
+use super::probe::{Probe, Reflection};
+use super::sequence::{Arrival, Sequence};
+use crate::stamp::Stamp;
+
+/// Echoes one stream. What comes in goes out: probes with the reflection added, other RTP as it is.
+#[derive(Debug, Default)]
+pub struct StreamReflector {
+    ssrc: u32,
+    whose: Option<(u32, u32)>,
+    received: u32,
+    sequence: Sequence,
+}
+
+/// What was echoed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reflected {
+    /// A probe went back with the reflection added.
+    Probe,
+    /// RTP without a whole probe went back unchanged but for the header.
+    Plain,
+}
+
+impl StreamReflector {
+    /// A reflector that sends under `ssrc`.
+    pub fn new(ssrc: u32) -> Self {
+        StreamReflector { ssrc, ..Default::default() }
+    }
+
+    /// Writes the answer to `datagram` into `answer` and returns its length.
+    ///
+    /// `in_at` is the kernel's receive stamp; `out_at` is read as late as can be, so it is a call.
+    /// Nothing is answered to what is not RTP or does not fit into `answer`, and the answer is never
+    /// longer than the question.
+    pub fn reflect(
+        &mut self,
+        datagram: &[u8],
+        in_at: Stamp,
+        out_at: impl FnOnce() -> Stamp,
+        answer: &mut [u8],
+    ) -> Option<(usize, Reflected)> {
+        let rtp = RtpReader::new(datagram).ok()?;
+        let payload = rtp.payload();
+        let len = HEADER_LEN + payload.len();
+        let answer = answer.get_mut(..len)?;
+        RtpPacketBuilder::new()
+            .payload_type(rtp.payload_type())
+            .marked(rtp.mark())
+            .sequence(rtp.sequence_number())
+            .timestamp(rtp.timestamp())
+            .ssrc(self.ssrc)
+            .build_into_unchecked(&mut answer[..HEADER_LEN]);
+        answer[HEADER_LEN..].copy_from_slice(payload);
+        let Ok(probe) = Probe::read(payload) else {
+            return Some((len, Reflected::Plain));
+        };
+        self.count(&probe);
+        let window = self.sequence.last_64(probe.seq);
+        let reflection = Reflection { in_at, out_at: out_at(), received: self.received, window };
+        reflection.add_to(&mut answer[HEADER_LEN..]);
+        Some((len, Reflected::Probe))
+    }
+
+    /// Counts the probe; a probe of another call starts the count anew.
+    fn count(&mut self, probe: &Probe) {
+        let whose = Some((probe.run_id, probe.call_id));
+        if self.whose != whose {
+            *self = StreamReflector { ssrc: self.ssrc, whose, ..Default::default() };
+        }
+        if matches!(self.sequence.arrive(probe.seq), Arrival::InOrder | Arrival::Reordered) {
+            self.received = self.received.saturating_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Codec;
+    use super::super::packet::{Incoming, StreamSender, read};
+    use super::*;
+
+    fn at(ns: u64) -> Stamp {
+        Stamp::from_ns(ns)
+    }
+
+    #[test]
+    fn a_probe_comes_back_with_stamps_counts_and_gaps() {
+        let mut sender = StreamSender::new(1, 2, 3, Codec::Pcmu, std::time::Duration::from_millis(20));
+        let packets: Vec<_> = (0..4).map(|n| sender.packet(at(n), at(n)).to_vec()).collect();
+        let mut reflector = StreamReflector::new(99);
+        let mut answer = [0; 200];
+        let mut last = None;
+        for n in [0usize, 1, 3, 3] {
+            let (len, kind) = reflector.reflect(&packets[n], at(50), || at(60), &mut answer).unwrap();
+            assert_eq!((len, kind), (packets[n].len(), Reflected::Probe));
+            last = Some(read(&answer[..len], 1, 2));
+        }
+        let Some(Incoming::Probe { probe, .. }) = last else { panic!("a probe") };
+        let reflection = probe.reflection.unwrap();
+        assert_eq!((reflection.in_at, reflection.out_at), (at(50), at(60)));
+        assert_eq!((reflection.received, reflection.window), (3, 0b1101));
+    }
+
+    #[test]
+    fn what_is_not_rtp_gets_no_answer_and_plain_rtp_its_own_bytes() {
+        let mut reflector = StreamReflector::new(9);
+        let mut answer = [0; 64];
+        assert_eq!(reflector.reflect(b"hello", at(1), || at(2), &mut answer), None);
+        let plain = RtpPacketBuilder::new().payload_type(0).payload(&[1, 2, 3]).build().unwrap();
+        let (len, kind) = reflector.reflect(&plain, at(1), || at(2), &mut answer).unwrap();
+        assert_eq!((&answer[12..len], kind), (&[1u8, 2, 3][..], Reflected::Plain));
+        let long = RtpPacketBuilder::new().payload_type(0).payload(&[0; 100]).build().unwrap();
+        assert_eq!(reflector.reflect(&long, at(1), || at(2), &mut answer), None);
+    }
+}
