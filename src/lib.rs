@@ -5,7 +5,10 @@
 
 #![warn(missing_docs, clippy::too_many_lines)]
 
+pub mod analysis;
 pub mod clock;
+pub mod gate;
 pub mod net;
 pub mod rtp;
+pub mod samples;
 pub mod stamp;

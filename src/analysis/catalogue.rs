@@ -1,0 +1,130 @@
+//! Every metric's name, unit and definition, in the order of reports.
+
+use super::metric::{Definition, Unit};
+
+const fn metric(name: &'static str, unit: Unit, help: &'static str) -> Definition {
+    Definition { name, unit, help }
+}
+
+/// The eight statistics of one latency, as `group.key`.
+macro_rules! latency {
+    ($group:literal, $what:literal) => {
+        [
+            metric(concat!($group, ".min"), Unit::Ms, concat!($what, ": smallest")),
+            metric(concat!($group, ".mean"), Unit::Ms, concat!($what, ": mean of what came back")),
+            metric(concat!($group, ".p50"), Unit::Ms, concat!($what, ": median")),
+            metric(concat!($group, ".p90"), Unit::Ms, concat!($what, ": 90th percentile")),
+            metric(concat!($group, ".p95"), Unit::Ms, concat!($what, ": 95th percentile")),
+            metric(concat!($group, ".p99"), Unit::Ms, concat!($what, ": 99th percentile")),
+            metric(concat!($group, ".p99.9"), Unit::Ms, concat!($what, ": 99.9th percentile")),
+            metric(concat!($group, ".max"), Unit::Ms, concat!($what, ": largest")),
+        ]
+    };
+}
+
+/// The statistics of [`LATENCIES`], in their order: key and quantile (`None` for min, mean, max).
+pub const STATISTICS: [(&str, Option<f64>); 8] = [
+    ("min", None),
+    ("mean", None),
+    ("p50", Some(0.5)),
+    ("p90", Some(0.9)),
+    ("p95", Some(0.95)),
+    ("p99", Some(0.99)),
+    ("p99.9", Some(0.999)),
+    ("max", None),
+];
+
+/// Latencies per packet, in the order of `samples::Series::ALL`.
+pub const LATENCIES: [[Definition; 8]; 9] = [
+    latency!("rtt", "round trip T4 - T1 (RFC 2681) of all packets sent; lost ones rank last"),
+    latency!("rtt_intended", "round trip from the intended send time (no coordinated omission)"),
+    latency!("service_time", "the service's own time with a packet, T3 - T2"),
+    latency!("path_rtt", "round trip less service time (RFC 5357)"),
+    latency!("up", "one way to the service, T2 - T1 (same host)"),
+    latency!("down", "one way back, T4 - T3 (same host)"),
+    latency!("send_lateness", "instrument: time sent - time intended"),
+    latency!("send_call", "instrument: duration of the send call"),
+    latency!("receive_lag", "instrument: time read - time the kernel received"),
+];
+
+/// Call set-up and tear-down, one value per call.
+pub const SIGNALLING: [[Definition; 8]; 4] = [
+    latency!("srd", "session request delay, INVITE to first 18x or 2xx (RFC 6076 4.3)"),
+    latency!("answer_delay", "INVITE to 200"),
+    latency!("first_echo", "200 received to first own probe back"),
+    latency!("sdd", "session disconnect delay, BYE to its final answer (RFC 6076 4.4)"),
+];
+
+/// Counts and ratios.
+pub const COUNTS: [Definition; 39] = [
+    metric("calls.attempts", Unit::Count, "INVITEs of new calls, one per authenticated dialog"),
+    metric("calls.answered", Unit::Ratio, "attempts answered with 200"),
+    metric("calls.answered_count", Unit::Count, "attempts answered with 200"),
+    metric("calls.failed_count", Unit::Count, "attempts that were not answered"),
+    metric("calls.dropped_count", Unit::Count, "answered calls that the far end hung up before their time"),
+    metric("calls.silent_count", Unit::Count, "answered calls of which no packet ever came back"),
+    metric(
+        "calls.suppressed_count",
+        Unit::Count,
+        "attempts that the schedule wanted and that could not be placed",
+    ),
+    metric("calls.held", Unit::Ratio, "calls up when the measured window began, of those wanted"),
+    metric("calls.ser", Unit::Ratio, "session establishment ratio (RFC 6076 4.6)"),
+    metric("calls.seer", Unit::Ratio, "session establishment effectiveness ratio (RFC 6076 4.7)"),
+    metric("calls.isa", Unit::Ratio, "ineffective session attempts: 408, 500, 503, 504 (RFC 6076 4.8)"),
+    metric("calls.scr", Unit::Ratio, "session completion ratio (RFC 6076 4.9)"),
+    metric("sip.retransmissions", Unit::Count, "SIP requests sent again"),
+    metric("packets.sent", Unit::Count, "probes sent in the measured window"),
+    metric("packets.received", Unit::Count, "of these, distinct probes back within lost_after"),
+    metric("packets.clipped", Unit::Count, "probes sent before their call's first echo, all phases"),
+    metric("loss.ratio", Unit::Ratio, "probes sent and not back within lost_after"),
+    metric("loss.count", Unit::Count, "probes sent and not back within lost_after"),
+    metric("late.ratio", Unit::Ratio, "probes back, but later than their call's minimum RTT + late_after"),
+    metric("late.count", Unit::Count, "probes back, but later than their call's minimum RTT + late_after"),
+    metric("late.ratio_20ms", Unit::Ratio, "late for a playout depth of 20 ms"),
+    metric("late.ratio_40ms", Unit::Ratio, "late for a playout depth of 40 ms"),
+    metric("late.ratio_60ms", Unit::Ratio, "late for a playout depth of 60 ms"),
+    metric("late.ratio_100ms", Unit::Ratio, "late for a playout depth of 100 ms"),
+    metric("late.ratio_200ms", Unit::Ratio, "late for a playout depth of 200 ms"),
+    metric("duplicate.count", Unit::Count, "probes that came back again"),
+    metric("reordered.count", Unit::Count, "probes back below the next expected number (RFC 4737)"),
+    metric("corrupted.count", Unit::Count, "RTP whose payload was not a whole probe, all phases"),
+    metric("strangers.count", Unit::Count, "datagrams that belong to no packet of their call, all phases"),
+    metric("jitter.max", Unit::Ms, "largest interarrival jitter of any call at its end (RFC 3550 A.8)"),
+    metric(
+        "slots.missed_ratio",
+        Unit::Ratio,
+        "instrument: packets sent later than their stream's next one was due",
+    ),
+    metric("sockets.drops", Unit::Count, "instrument: datagrams that full socket buffers dropped"),
+    metric("cpu.media_thread_max", Unit::Cores, "instrument: busiest second of a media thread of the driver"),
+    metric("cpu.driver_mean", Unit::Cores, "CPU of the driver in the measured window"),
+    metric("cpu.service_mean", Unit::Cores, "CPU of the service under test in the measured window"),
+    metric("cpu.asterisk_mean", Unit::Cores, "CPU of Asterisk in the measured window"),
+    metric("cpu.machine_mean", Unit::Ratio, "CPU of the whole machine in the measured window"),
+    metric("cpu.steal_max", Unit::Ratio, "busiest second of CPU time given to other guests"),
+    metric("memory.driver_max", Unit::Mib, "largest resident memory of the driver"),
+];
+
+/// Every metric there is, in the order of reports.
+pub fn all() -> impl Iterator<Item = &'static Definition> {
+    COUNTS.iter().chain(SIGNALLING.iter().flatten()).chain(LATENCIES.iter().flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::Series;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_follow_their_series() {
+        let names: HashSet<_> = all().map(|d| d.name).collect();
+        assert_eq!(names.len(), all().count());
+        for (series, block) in Series::ALL.iter().zip(&LATENCIES) {
+            for (definition, (key, _)) in block.iter().zip(STATISTICS) {
+                assert_eq!(definition.name, format!("{}.{key}", series.name()));
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The catalogue of metrics: one table from which gates, JSON keys and documentation take names.
+
+use std::fmt;
+
+/// What a metric's number means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Milliseconds.
+    Ms,
+    /// 0–1 in files, per cent for people.
+    Ratio,
+    /// A count.
+    Count,
+    /// Cores busy; 1 is one core.
+    Cores,
+    /// Mebibytes.
+    Mib,
+}
+
+/// A metric's value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value {
+    /// A number in the metric's unit.
+    Number(f64),
+    /// A percentile that falls among the packets that never came back.
+    Lost,
+    /// Nothing was measured.
+    NoData,
+}
+
+impl Value {
+    /// The number, if there is one.
+    pub fn number(self) -> Option<f64> {
+        match self {
+            Value::Number(n) => Some(n),
+            Value::Lost | Value::NoData => None,
+        }
+    }
+}
+
+/// What a metric is, whatever its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Definition {
+    /// `group.key`, as in gates and in `summary.json`.
+    pub name: &'static str,
+    /// Its unit.
+    pub unit: Unit,
+    /// One line on what it is, with the source of the definition.
+    pub help: &'static str,
+}
+
+/// One figure of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metric {
+    /// What it is.
+    pub definition: &'static Definition,
+    /// Its value.
+    pub value: Value,
+    /// For percentiles: how many samples it rests on.
+    pub samples: Option<u64>,
+    /// True for a percentile p that rests on fewer than 100 / (1 − p) samples.
+    pub too_few: bool,
+}
+
+impl Metric {
+    /// The metric's name.
+    pub fn name(&self) -> &'static str {
+        self.definition.name
+    }
+}
+
+impl fmt::Display for Metric {
+    /// For people: `0.213 ms`, `0.02 %`, `lost`, `no data`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&show(self.value, self.definition.unit))
+    }
+}
+
+/// A value for people: three decimals of a millisecond, per cent to four digits.
+pub fn show(value: Value, unit: Unit) -> String {
+    match (value, unit) {
+        (Value::NoData, _) => "no data".into(),
+        (Value::Lost, _) => "lost".into(),
+        (Value::Number(n), Unit::Ms) => format!("{n:.3} ms"),
+        (Value::Number(0.0), Unit::Ratio) => "0 %".into(),
+        (Value::Number(1.0), Unit::Ratio) => "100 %".into(),
+        (Value::Number(n), Unit::Ratio) => format!("{:.4} %", n * 100.0),
+        (Value::Number(n), Unit::Count) => format!("{n:.0}"),
+        (Value::Number(n), Unit::Cores) => format!("{n:.2} cores"),
+        (Value::Number(n), Unit::Mib) => format!("{n:.1} MiB"),
+    }
+}

@@ -1,0 +1,56 @@
+//! Samples → Summary: every figure of a report, each computed once and in one place.
+
+pub mod catalogue;
+mod metric;
+
+pub use metric::{Definition, Metric, Unit, Value, show};
+
+use crate::samples::{CallRecord, Environment, SecondRecord};
+
+/// All that reports show and gates judge. Exporters only turn it into bytes.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Where, when and with what.
+    pub environment: Environment,
+    /// Every figure by its name, in the order of [`catalogue::all`].
+    pub metrics: Vec<Metric>,
+    /// RTT over all packets sent in the measured window: the rows of `percentiles.csv`.
+    pub percentiles: Vec<PercentileRow>,
+    /// How the attempts ended, most frequent first.
+    pub endings: Vec<EndingCount>,
+    /// A record per call.
+    pub calls: Vec<CallRecord>,
+    /// A record per second.
+    pub seconds: Vec<SecondRecord>,
+}
+
+/// One row of the RTT distribution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PercentileRow {
+    /// 0–100.
+    pub percentile: f64,
+    /// RTT in milliseconds, or `Lost` where the rank falls among the lost.
+    pub rtt: Value,
+    /// RTT from the intended send time, likewise.
+    pub rtt_intended: Value,
+    /// Send lateness of the driver, likewise: what the generator itself added.
+    pub send_lateness: Value,
+}
+
+/// How many attempts ended in one way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndingCount {
+    /// In words: `completed`, `rejected 486 Busy here`, …
+    pub what: String,
+    /// How many.
+    pub count: u64,
+    /// Whether that is how a call should end.
+    pub good: bool,
+}
+
+impl Summary {
+    /// The metric of that name.
+    pub fn metric(&self, name: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|m| m.name() == name)
+    }
+}

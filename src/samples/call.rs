@@ -1,0 +1,143 @@
+//! The record of one attempted call: a row of `calls.csv`.
+
+use serde::{Deserialize, Serialize};
+
+use super::Ns;
+
+/// The playout depths, in milliseconds, that every report sweeps over besides the scenario's own.
+pub const PLAYOUT_DEPTHS_MS: [u64; 5] = [20, 40, 60, 100, 200];
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Answered, held as long as planned, hung up by the driver.
+    Completed,
+    /// Answered, then hung up by the far end before its time.
+    RemoteHangup,
+    /// Answered, then cut short by the end of an interrupted run.
+    Interrupted,
+    /// A final answer of 3xx to 6xx.
+    Rejected,
+    /// No final answer within the set-up time.
+    Timeout,
+    /// The credentials were not accepted.
+    AuthFailed,
+    /// Answered with a session description that no media can be sent to.
+    BadAnswer,
+    /// Given up by the driver before there was an answer.
+    Cancelled,
+}
+
+impl Ending {
+    /// Whether the call had been answered.
+    pub fn was_answered(self) -> bool {
+        matches!(self, Ending::Completed | Ending::RemoteHangup | Ending::Interrupted)
+    }
+
+    /// The word in CSV and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Ending::Completed => "completed",
+            Ending::RemoteHangup => "remote_hangup",
+            Ending::Interrupted => "interrupted",
+            Ending::Rejected => "rejected",
+            Ending::Timeout => "timeout",
+            Ending::AuthFailed => "auth_failed",
+            Ending::BadAnswer => "bad_answer",
+            Ending::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// One attempted call. Durations are milliseconds in the file. Packet counts are of the measured
+/// window unless their name says `total`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// Number of the attempt, from 0.
+    pub call: u32,
+    /// Which of the concurrently held lines placed it, from 0.
+    pub line: u32,
+    /// SIP Call-ID.
+    pub call_id: String,
+    /// The driver's RTP port.
+    pub rtp_port: u16,
+    /// Seconds from the run's start to the time the schedule wanted the INVITE sent.
+    pub intended_s: f64,
+    /// Milliseconds by which the INVITE left later than that.
+    pub invite_late_ms: Ns,
+    /// How it ended.
+    pub ending: Ending,
+    /// SIP status code of the final answer to the INVITE, if any.
+    pub status: Option<u16>,
+    /// Reason phrase or cause in words, for what did not go as planned.
+    pub reason: String,
+    /// Session request delay: INVITE → first 18x or 2xx (RFC 6076 section 4.3).
+    pub srd_ms: Option<Ns>,
+    /// INVITE → 200.
+    pub answer_delay_ms: Option<Ns>,
+    /// Session disconnect delay: BYE → its final answer (RFC 6076 section 4.4).
+    pub sdd_ms: Option<Ns>,
+    /// 200 received → first own probe back.
+    pub first_echo_ms: Option<Ns>,
+    /// Answer → end, as the driver saw it.
+    pub held_ms: Option<Ns>,
+    /// SIP requests sent again.
+    pub retransmissions: u32,
+    /// Packets sent over the whole call.
+    pub total_sent: u64,
+    /// Packets that came back in time over the whole call.
+    pub total_received: u64,
+    /// Packets sent before the first one that came back: the words a caller's greeting loses.
+    pub total_clipped: u64,
+    /// Packets sent.
+    pub sent: u64,
+    /// Distinct packets back within `lost_after`.
+    pub received: u64,
+    /// Sent, and not back within `lost_after`.
+    pub lost: u64,
+    /// Back, but later than the call's minimum RTT + `late_after`.
+    pub late: u64,
+    /// Late for a playout depth of 20 ms.
+    pub late_20ms: u64,
+    /// Late for a playout depth of 40 ms.
+    pub late_40ms: u64,
+    /// Late for a playout depth of 60 ms.
+    pub late_60ms: u64,
+    /// Late for a playout depth of 100 ms.
+    pub late_100ms: u64,
+    /// Late for a playout depth of 200 ms.
+    pub late_200ms: u64,
+    /// Came back again.
+    pub duplicates: u64,
+    /// Came back below the next expected number (RFC 4737).
+    pub reordered: u64,
+    /// RTP whose payload is not a whole probe, over the whole call.
+    pub corrupted: u64,
+    /// Datagrams that belong to no packet of this call, over the whole call.
+    pub strangers: u64,
+    /// Smallest RTT of the whole call; lateness is anchored on it.
+    pub rtt_min_ms: Option<Ns>,
+    /// Median RTT, to 2 digits; empty where it falls among the lost.
+    pub rtt_p50_ms: Option<Ns>,
+    /// 95th percentile of RTT, likewise.
+    pub rtt_p95_ms: Option<Ns>,
+    /// 99th percentile of RTT, likewise.
+    pub rtt_p99_ms: Option<Ns>,
+    /// Largest RTT.
+    pub rtt_max_ms: Option<Ns>,
+    /// Interarrival jitter at the call's end (RFC 3550 A.8).
+    pub jitter_ms: Option<Ns>,
+}
+
+impl CallRecord {
+    /// Answered, but not one of its packets ever came back.
+    pub fn is_silent(&self) -> bool {
+        self.ending.was_answered() && self.total_sent > 0 && self.total_received == 0
+    }
+
+    /// Late counts in the order of [`PLAYOUT_DEPTHS_MS`].
+    pub fn late_sweep(&self) -> [u64; 5] {
+        [self.late_20ms, self.late_40ms, self.late_60ms, self.late_100ms, self.late_200ms]
+    }
+}

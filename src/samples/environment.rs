@@ -1,0 +1,65 @@
+//! Where, when and with what a run was made: `environment.json`.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the run folder's format; files of a newer one are refused.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The circumstances of a run, as far as they bear on its figures.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Environment {
+    /// Version of the run folder's format.
+    pub format: u32,
+    /// The scenario's name.
+    pub name: String,
+    /// `loadtest` version.
+    pub version: String,
+    /// Start of the run, UTC, RFC 3339.
+    pub started_at: String,
+    /// Seconds the run took, all phases.
+    pub elapsed_s: f64,
+    /// Whether the run was interrupted.
+    pub interrupted: bool,
+    /// Seconds from the start to the measured window; `None` when no call came up.
+    pub window_from_s: Option<f64>,
+    /// Seconds from the start to the end of the measured window.
+    pub window_to_s: Option<f64>,
+    /// Calls that the scenario holds at once.
+    pub calls: u32,
+    /// Calls that were up when the measured window began.
+    pub calls_at_start: u32,
+    /// Attempts that the schedule wanted and that could not be placed.
+    pub suppressed_attempts: u64,
+    /// Codec on the wire.
+    pub codec: String,
+    /// Packet interval in milliseconds.
+    pub ptime_ms: u64,
+    /// Playout depth behind which a packet is late, in milliseconds.
+    pub late_after_ms: u64,
+    /// Time after which a packet is lost, in milliseconds.
+    pub lost_after_ms: u64,
+    /// Host name.
+    pub host: String,
+    /// CPU model.
+    pub cpu: String,
+    /// CPUs that this process may use.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Kernel name and release.
+    pub kernel: String,
+    /// Asterisk's version, as it says.
+    pub asterisk: String,
+    /// What answered the calls, in words.
+    pub service: String,
+    /// SHA-256 of the resolved scenario.
+    pub scenario_hash: String,
+    /// The command line.
+    pub command: Vec<String>,
+    /// Nanoseconds by which the wall clock was set during the run.
+    pub clock_step_ns: i64,
+    /// Packets whose receive stamp lay before their send stamp: the clock was moved.
+    pub negative_rtt: u64,
+    /// Remarks on the run: what Asterisk's log said, what was not available.
+    pub remarks: Vec<String>,
+}

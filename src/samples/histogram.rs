@@ -1,0 +1,172 @@
+//! Latencies as an HdrHistogram, with a rank for packets that never came back.
+
+use hdrhistogram::Histogram;
+
+/// Largest latency with a place of its own, 60 s; beyond it values are only counted.
+pub const HIGHEST_NS: u64 = 60_000_000_000;
+/// Smallest latency told apart, 1 µs.
+pub const LOWEST_NS: u64 = 1_000;
+const DIGITS: u8 = 3;
+
+/// Where a percentile lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Quantile {
+    /// At this latency in nanoseconds, exact to 3 digits.
+    At(u64),
+    /// Beyond 60 s.
+    Above,
+    /// Among the packets that never came back.
+    Lost,
+    /// Nothing was sent.
+    NoData,
+}
+
+/// A histogram of latencies in nanoseconds, 1 µs to 60 s, 3 significant digits.
+#[derive(Debug, Clone)]
+pub struct Latencies {
+    histogram: Histogram<u64>,
+    above: u64,
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        // Invariant: these constants are within what HdrHistogram takes.
+        let histogram = Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, DIGITS).expect("valid bounds");
+        Latencies { histogram, above: 0 }
+    }
+}
+
+impl Latencies {
+    /// Wraps a histogram that was read from a file.
+    ///
+    /// # Errors
+    /// When its bounds cannot hold this tool's latencies.
+    pub fn from_histogram(
+        histogram: Histogram<u64>,
+        above: u64,
+    ) -> Result<Self, hdrhistogram::AdditionError> {
+        let mut latencies = Latencies { above, ..Default::default() };
+        latencies.histogram.add(histogram)?;
+        Ok(latencies)
+    }
+
+    /// Counts one latency. Above 60 s it is counted apart, never clipped.
+    pub fn record(&mut self, ns: u64) {
+        if ns > HIGHEST_NS || self.histogram.record(ns).is_err() {
+            self.above += 1;
+        }
+    }
+
+    /// Adds another histogram's counts.
+    pub fn merge(&mut self, other: &Latencies) {
+        // Invariant: both have the bounds of `default`, so every value has a place.
+        self.histogram.add(&other.histogram).expect("histograms of the same bounds");
+        self.above += other.above;
+    }
+
+    /// Empties the histogram, keeping its memory.
+    pub fn reset(&mut self) {
+        self.histogram.reset();
+        self.above = 0;
+    }
+
+    /// How many latencies were counted.
+    pub fn len(&self) -> u64 {
+        self.histogram.len() + self.above
+    }
+
+    /// Whether none was counted.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many were above 60 s.
+    pub fn above(&self) -> u64 {
+        self.above
+    }
+
+    /// The percentile over all packets sent: `q` in 0–1, `lost` packets ranking as slower than any
+    /// that came back (METRICS: losing slow packets cannot improve a percentile).
+    pub fn quantile(&self, q: f64, lost: u64) -> Quantile {
+        let sent = self.len() + lost;
+        if sent == 0 {
+            return Quantile::NoData;
+        }
+        // 1e-9 of slack keeps 0.95 × 100 from becoming rank 96.
+        let rank = ((q.clamp(0.0, 1.0) * sent as f64 - 1e-9).ceil() as u64).clamp(1, sent);
+        let in_bounds = self.histogram.len();
+        if rank > self.len() {
+            Quantile::Lost
+        } else if rank > in_bounds {
+            Quantile::Above
+        } else {
+            Quantile::At(self.value_at_rank(rank))
+        }
+    }
+
+    fn value_at_rank(&self, rank: u64) -> u64 {
+        let mut seen = 0;
+        for step in self.histogram.iter_recorded() {
+            seen += step.count_at_value();
+            if seen >= rank {
+                return self.histogram.highest_equivalent(step.value_iterated_to()).min(self.histogram.max());
+            }
+        }
+        self.histogram.max()
+    }
+
+    /// The mean in nanoseconds of what lies within the bounds; `None` when empty.
+    pub fn mean(&self) -> Option<f64> {
+        (!self.histogram.is_empty()).then(|| self.histogram.mean())
+    }
+
+    /// The smallest latency in nanoseconds, to histogram resolution; `None` when empty.
+    pub fn min(&self) -> Option<u64> {
+        (!self.histogram.is_empty()).then(|| self.histogram.min())
+    }
+
+    /// The largest latency in nanoseconds within the bounds, to histogram resolution.
+    pub fn max(&self) -> Option<u64> {
+        (!self.histogram.is_empty()).then(|| self.histogram.max())
+    }
+
+    /// How many latencies lie above `ns`, to histogram resolution.
+    pub fn count_above(&self, ns: u64) -> u64 {
+        let up_to = self.histogram.count_between(0, ns.min(HIGHEST_NS));
+        self.histogram.len() - up_to + self.above
+    }
+
+    /// The histogram itself, for serialising.
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.histogram
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_packets_rank_as_the_slowest() {
+        let mut l = Latencies::default();
+        (1..=98).for_each(|ms| l.record(ms * 1_000_000));
+        let ms = |q| match l.quantile(q, 2) {
+            Quantile::At(ns) => (ns as f64 / 1e6).round(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((ms(0.5), ms(0.95), ms(0.98)), (50.0, 95.0, 98.0));
+        assert_eq!(l.quantile(0.99, 2), Quantile::Lost);
+        assert_eq!(Latencies::default().quantile(0.5, 0), Quantile::NoData);
+        assert_eq!(Latencies::default().quantile(0.5, 1), Quantile::Lost);
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_counted_and_never_clipped() {
+        let mut l = Latencies::default();
+        l.record(5_000_000);
+        l.record(HIGHEST_NS + 1);
+        assert_eq!((l.len(), l.above()), (2, 1));
+        assert_eq!(l.quantile(1.0, 0), Quantile::Above);
+        assert_eq!(l.quantile(1.0, 1), Quantile::Lost);
+    }
+}

@@ -1,0 +1,86 @@
+//! What a run leaves behind: a record per call, a record per second, histograms, the environment.
+//!
+//! These are the run folder's raw files; everything after the run works from them alone.
+
+mod call;
+mod environment;
+mod histogram;
+mod ms;
+mod second;
+
+pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
+pub use environment::{Environment, FORMAT_VERSION};
+pub use histogram::{Latencies, Quantile};
+pub use ms::Ns;
+pub use second::{Phase, SecondRecord};
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What a histogram of the run counts; the name is its tag in the interval log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Series {
+    /// T4 − T1 (RFC 2681).
+    Rtt,
+    /// T4 − the time the schedule intended: free of coordinated omission.
+    RttIntended,
+    /// T3 − T2, the service's own time with a packet.
+    ServiceTime,
+    /// RTT less the service time (RFC 5357).
+    PathRtt,
+    /// T2 − T1.
+    Up,
+    /// T4 − T3.
+    Down,
+    /// Time sent − time intended.
+    SendLateness,
+    /// How long the send call took.
+    SendCall,
+    /// Time read − time the kernel received.
+    ReceiveLag,
+}
+
+impl Series {
+    /// All series, in the order of reports.
+    pub const ALL: [Series; 9] = [
+        Series::Rtt,
+        Series::RttIntended,
+        Series::ServiceTime,
+        Series::PathRtt,
+        Series::Up,
+        Series::Down,
+        Series::SendLateness,
+        Series::SendCall,
+        Series::ReceiveLag,
+    ];
+
+    /// The tag in the interval log and the first half of metric names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Series::Rtt => "rtt",
+            Series::RttIntended => "rtt_intended",
+            Series::ServiceTime => "service_time",
+            Series::PathRtt => "path_rtt",
+            Series::Up => "up",
+            Series::Down => "down",
+            Series::SendLateness => "send_lateness",
+            Series::SendCall => "send_call",
+            Series::ReceiveLag => "receive_lag",
+        }
+    }
+}
+
+/// Everything that a run recorded.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Where, with what and when it ran.
+    pub environment: Environment,
+    /// One record per attempted call, in the order of the attempts.
+    pub calls: Vec<CallRecord>,
+    /// One record per second of the run.
+    pub seconds: Vec<SecondRecord>,
+    /// Histograms over the measured window.
+    pub histograms: BTreeMap<Series, Latencies>,
+}
