@@ -11,4 +11,5 @@ pub mod gate;
 pub mod net;
 pub mod rtp;
 pub mod samples;
+pub mod scenario;
 pub mod stamp;

@@ -1,0 +1,299 @@
+//! The rules that a scenario must keep as a whole: pools large enough, ranges apart, sane times.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::error::Problem;
+use super::values::PortRange;
+use super::{AsteriskMode, Scenario, ServiceMode};
+use crate::rtp::sequence::WINDOW;
+
+/// More than any one machine carries; a typo rather than a plan.
+const MOST_CALLS: u32 = 20_000;
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Asterisk's two RTP instances per bridged call, each on an even port.
+const ASTERISK_PORTS_PER_CALL: u32 = 2;
+/// Descriptors of Asterisk for one call, measured, and for itself.
+const ASTERISK_DESCRIPTORS: (u64, u64) = (9, 200);
+/// Descriptors of the driver and of the service for one call and for themselves.
+const OWN_DESCRIPTORS: (u64, u64) = (2, 100);
+
+/// What a scenario takes from the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Ports of the driver and the service each: with churn a call's port rests while its
+    /// replacement is already up.
+    pub pool: u32,
+    /// File descriptors that the hungriest of the processes needs.
+    pub descriptors: u64,
+}
+
+impl Needs {
+    /// What `scenario` takes.
+    pub fn of(scenario: &Scenario) -> Needs {
+        let calls = u64::from(scenario.load.calls);
+        let (per_call, base) = match scenario.asterisk.mode {
+            AsteriskMode::Managed => ASTERISK_DESCRIPTORS,
+            AsteriskMode::External => OWN_DESCRIPTORS,
+        };
+        let churn = if scenario.load.call_duration.is_some() { 2 } else { 1 };
+        Needs { pool: scenario.load.calls * churn, descriptors: calls * per_call + base }
+    }
+}
+
+/// Everything wrong with the scenario; empty when it can be run.
+pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
+    let mut found = Vec::new();
+    // Pools are judged by the calls, so a wrong number of calls speaks for itself.
+    if calls(scenario, &mut found) {
+        pools(scenario, &mut found);
+    }
+    times(scenario, &mut found);
+    overlaps(scenario, &mut found);
+    target(scenario, &mut found);
+    names(scenario, &mut found);
+    found
+}
+
+fn calls(s: &Scenario, found: &mut Vec<Problem>) -> bool {
+    let sane = (1..=MOST_CALLS).contains(&s.load.calls);
+    if !sane {
+        let cure = format!("hold between 1 and {MOST_CALLS} calls");
+        found.push(Problem::new("load.calls", format!("{} calls cannot be held", s.load.calls), cure));
+    }
+    sane
+}
+
+fn times(s: &Scenario, found: &mut Vec<Problem>) {
+    let mut wrong = |key: &str, bad: bool, message: &str, cure: String| {
+        if bad {
+            found.push(Problem::new(key, message, cure));
+        }
+    };
+    let second = Duration::from_secs(1);
+    let duration = s.load.duration.0;
+    wrong(
+        "load.duration",
+        !(second..=LONGEST).contains(&duration),
+        "the hold phase must last between one second and seven days",
+        "write it as in duration = \"5m\"".into(),
+    );
+    let warmup = s.measure.warmup.0;
+    wrong("measure.warmup", warmup > LONGEST, "the warm-up is too long", "2s is usual".into());
+    if let Some(call) = s.load.call_duration {
+        let least = warmup + second;
+        wrong(
+            "load.call_duration",
+            call.0 < least || call.0 > LONGEST,
+            "a call must outlast the warm-up, or none of its packets would count",
+            format!("use at least {}, or a shorter measure.warmup", humantime::format_duration(least)),
+        );
+    }
+    let ptime = s.media.ptime.0;
+    let ptime_ok = ptime.subsec_nanos().is_multiple_of(10_000_000) && (10..=60).contains(&ptime.as_millis());
+    wrong(
+        "media.ptime",
+        !ptime_ok,
+        "the packet time must be 10, 20, 30, 40, 50 or 60 ms",
+        "20ms is usual".into(),
+    );
+    let (late, lost) = (s.measure.late_after.0, s.measure.lost_after.0);
+    wrong(
+        "measure.late_after",
+        late.is_zero() || late >= lost,
+        "a packet must be late before it is lost",
+        format!("choose late_after above zero and below lost_after = {}", s.measure.lost_after),
+    );
+    if ptime_ok {
+        let most = (ptime * WINDOW / 2).min(Duration::from_secs(60));
+        wrong(
+            "measure.lost_after",
+            lost > most || lost < Duration::from_millis(100),
+            "packets cannot be followed that long, or are given up too soon",
+            format!("choose between 100ms and {}", humantime::format_duration(most)),
+        );
+    }
+    let setup = s.sip.setup_timeout.0;
+    wrong(
+        "sip.setup_timeout",
+        !(second..=Duration::from_secs(180)).contains(&setup),
+        "the set-up time must lie between 1s and 3m",
+        "10s is usual".into(),
+    );
+    let retry = s.load.retry_after.0;
+    wrong(
+        "load.retry_after",
+        !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&retry),
+        "a line must rest between 100ms and 1h after a failure",
+        "1s is usual".into(),
+    );
+}
+
+fn pools(s: &Scenario, found: &mut Vec<Problem>) {
+    let needs = Needs::of(s);
+    let mut small = |key: &str, range: PortRange, has: u32, ports_each: u32, who: &str| {
+        if has < needs.pool {
+            let ports = needs.pool * ports_each;
+            let to = u32::from(range.from) + ports - 1;
+            let cure = if to <= 65_535 {
+                format!("{}-{to} would do", range.from)
+            } else {
+                format!("it takes {ports} ports")
+            };
+            let message = format!("{who} {range} carries {has} calls, {} are needed", needs.pool);
+            found.push(Problem::new(key, message, cure));
+        }
+    };
+    small("media.ports", s.media.ports, s.media.ports.even_ports(), 2, "the driver's port range");
+    if s.service.mode == ServiceMode::Builtin {
+        small("service.ports", s.service.ports, s.service.ports.len(), 1, "the service's port pool");
+    }
+    if s.asterisk.mode == AsteriskMode::Managed {
+        let rtp = s.asterisk.rtp_ports;
+        let carries = rtp.even_ports() / ASTERISK_PORTS_PER_CALL;
+        small("asterisk.rtp_ports", rtp, carries, 4, "Asterisk's RTP range");
+    }
+}
+
+fn overlaps(s: &Scenario, found: &mut Vec<Problem>) {
+    // Ranges matter to each other only where they are ports of the same host.
+    let asterisk_here = match s.asterisk.sip {
+        _ if s.asterisk.mode == AsteriskMode::Managed => true,
+        Some(sip) => sip.ip().is_loopback() && s.service.mode == ServiceMode::Builtin,
+        None => false,
+    };
+    let mut ranges = vec![("media.ports", s.media.ports)];
+    if s.service.mode == ServiceMode::Builtin {
+        ranges.push(("service.ports", s.service.ports));
+    }
+    if asterisk_here {
+        ranges.push(("asterisk.rtp_ports", s.asterisk.rtp_ports));
+    }
+    for (n, (key, range)) in ranges.iter().enumerate() {
+        for (other_key, other) in &ranges[n + 1..] {
+            if range.overlaps(*other) {
+                let message = format!("{range} overlaps {other_key} {other}");
+                let cure = "keep the three ranges apart, as in 10000-20000 for Asterisk, 21000-31000 for the \
+                            service and 40000-49998 for the driver";
+                found.push(Problem::new(key, message, cure));
+            }
+        }
+    }
+}
+
+fn target(s: &Scenario, found: &mut Vec<Problem>) {
+    let external = s.asterisk.mode == AsteriskMode::External;
+    if external && s.asterisk.sip.is_none() {
+        let cure = "add sip = \"127.0.0.1:5060\" under [asterisk]";
+        found.push(Problem::new("asterisk", "an external Asterisk needs the address of its SIP port", cure));
+    }
+    if external && s.service.mode == ServiceMode::Builtin && s.asterisk.ari.is_none() {
+        let cure = "add ari = \"http://127.0.0.1:8088\" under [asterisk], and set ARI_USER and ARI_PASS";
+        found.push(Problem::new(
+            "asterisk",
+            "the built-in service needs the address of Asterisk's ARI",
+            cure,
+        ));
+    }
+    if let Some(url) = s.asterisk.ari.as_deref().filter(|u| !u.starts_with("http://")) {
+        let cure = "write it as in ari = \"http://127.0.0.1:8088\"";
+        found.push(Problem::new("asterisk.ari", format!("`{url}` is not an http address"), cure));
+    }
+    if !external && (s.asterisk.sip.is_some() || s.asterisk.ari.is_some()) {
+        let cure = "set mode = \"external\", or remove sip and ari: a managed Asterisk chooses its own ports";
+        found.push(Problem::new("asterisk", "a managed Asterisk takes no addresses", cure));
+    }
+    let local = s.sip.local;
+    let unusable = local.is_unspecified() || local.is_multicast() || matches!(local, IpAddr::V6(_));
+    if unusable {
+        let message = format!("calls cannot be placed from {local}");
+        let cure = "use an IPv4 address of this host, for Asterisk's strictrtp an exact one";
+        found.push(Problem::new("sip.local", message, cure));
+    }
+    if !external && !local.is_loopback() {
+        let cure = "leave sip.local out, or use an external Asterisk";
+        found.push(Problem::new("sip.local", "a managed Asterisk listens on the loopback only", cure));
+    }
+}
+
+fn names(s: &Scenario, found: &mut Vec<Problem>) {
+    let word = |text: &str, more: &str| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
+        (1..=64).contains(&text.len()) && text.chars().all(fits)
+    };
+    for (key, text, more) in [
+        ("name", &s.name, "-_."),
+        ("sip.to", &s.sip.to, "-_.+*"),
+        ("sip.from", &s.sip.from, "-_.+*"),
+        ("service.app", &s.service.app, "-_."),
+    ] {
+        if !word(text, more) || text.starts_with('.') {
+            let cure = format!("use 1 to 64 letters, digits and {more}");
+            found.push(Problem::new(key, format!("`{}` cannot be used as {key}", text.escape_debug()), cure));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Resolved;
+
+    fn check(set: &[&str]) -> Result<(), String> {
+        let set: Vec<_> = set.iter().map(|s| s.to_string()).collect();
+        Resolved::read("name = \"t\"\n", "t.toml", &set).map(|_| ()).map_err(|e| e.rendered)
+    }
+
+    fn refused(set: &[&str], words: &[&str]) {
+        let text = check(set).expect_err(&format!("{set:?} is refused"));
+        for word in words {
+            assert!(text.contains(word), "`{word}` in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn fifty_calls_for_five_minutes_are_fine() {
+        assert_eq!(check(&["load.calls=50", "load.duration=5m"]), Ok(()));
+    }
+
+    #[test]
+    fn small_pools_are_refused_with_the_range_that_would_do() {
+        let fifty = "load.calls=50";
+        refused(&[fifty, "media.ports=40000-40050"], &["media.ports", "26 calls, 50", "40000-40099"]);
+        refused(&[fifty, "service.ports=21000-21019"], &["service.ports", "20 calls", "21000-21049"]);
+        refused(
+            &[fifty, "asterisk.rtp_ports=10000-10100"],
+            &["asterisk.rtp_ports", "25 calls", "10000-10199"],
+        );
+        refused(&["load.calls=30", "load.call_duration=5s", "service.ports=21000-21049"], &["60 are needed"]);
+    }
+
+    #[test]
+    fn overlapping_ranges_are_refused() {
+        refused(&["service.ports=15000-25000"], &["service.ports", "overlaps", "asterisk.rtp_ports"]);
+        refused(&["media.ports=30000-40000"], &["media.ports", "overlaps", "service.ports"]);
+    }
+
+    #[test]
+    fn times_out_of_reason_are_refused() {
+        refused(&["load.duration=0s"], &["load.duration: ", "t.toml:", "one second"]);
+        refused(&["load.call_duration=1s"], &["outlast the warm-up", "3s"]);
+        refused(&["media.ptime=25ms"], &["10, 20, 30"]);
+        refused(&["media.ptime=20500us"], &["10, 20, 30"]);
+        refused(&["measure.late_after=3s"], &["late before it is lost"]);
+        refused(&["measure.lost_after=1h", "measure.late_after=1s"], &["10s 240ms"]);
+        refused(&["load.calls=4000000000"], &["20000"]);
+    }
+
+    #[test]
+    fn targets_must_be_complete_and_usable() {
+        refused(&["asterisk.mode=external"], &["SIP port", "ARI"]);
+        refused(&["asterisk.sip=127.0.0.1:5060"], &["external"]);
+        refused(&["sip.local=0.0.0.0"], &["0.0.0.0"]);
+        refused(&["sip.to=\"a b\\r\\n\""], &["sip.to"]);
+        refused(&["name=../x"], &["name"]);
+        assert_eq!(
+            check(&["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "service.mode=none"]),
+            Ok(())
+        );
+    }
+}

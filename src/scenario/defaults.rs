@@ -1,0 +1,124 @@
+//! Every default of a scenario, each with its reason.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::values::{Percent, PortRange, Rate, Span};
+use super::{
+    Asterisk, AsteriskMode, Gates, Limits, Load, Measure, Media, Phasing, Scenario, Service, ServiceMode, Sip,
+};
+use crate::rtp::Codec;
+
+const fn ms(ms: u64) -> Span {
+    Span(Duration::from_millis(ms))
+}
+
+const fn secs(s: u64) -> Span {
+    Span(Duration::from_secs(s))
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Scenario {
+            name: "unnamed".into(),
+            asterisk: Asterisk::default(),
+            service: Service::default(),
+            sip: Sip::default(),
+            load: Load::default(),
+            media: Media::default(),
+            measure: Measure::default(),
+            limits: Limits::default(),
+            gates: Gates::default(),
+        }
+    }
+}
+
+impl Default for Asterisk {
+    fn default() -> Self {
+        Asterisk {
+            mode: AsteriskMode::Managed,
+            // Asterisk's own sample range; about 2,500 bridged calls.
+            rtp_ports: PortRange { from: 10_000, to: 20_000 },
+            sip: None,
+            ari: None,
+        }
+    }
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Service {
+            mode: ServiceMode::Builtin,
+            // Apart from Asterisk's range and from the driver's.
+            ports: PortRange { from: 21_000, to: 31_000 },
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            app: "loadtest".into(),
+        }
+    }
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        Sip {
+            to: "loadtest".into(),
+            from: "loadtest".into(),
+            local: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            // A caller who hears nothing for ten seconds has hung up; timer B would wait 32 s.
+            setup_timeout: secs(10),
+        }
+    }
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Load {
+            calls: 1,
+            duration: secs(10),
+            // Five seconds to fifty calls, far below what makes Asterisk queue tasks.
+            ramp: Rate(10.0),
+            call_duration: None,
+            // Long enough that a refusing target is not hammered, short enough to notice its return.
+            retry_after: secs(1),
+        }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Media {
+            codec: Codec::Pcmu,
+            // The packet time that nearly all phones use.
+            ptime: ms(20),
+            phase: Phasing::Staggered,
+            // 5,000 even ports above the service's; they lie in the kernel's usual ephemeral range,
+            // so ports that others hold are passed over.
+            ports: PortRange { from: 40_000, to: 49_998 },
+        }
+    }
+}
+
+impl Default for Measure {
+    fn default() -> Self {
+        Measure {
+            // strictrtp learns its source from the first packets, the bridge settles: 100 packets.
+            warmup: secs(2),
+            // A common playout buffer depth.
+            late_after: ms(60),
+            // Nobody plays a packet two seconds old.
+            lost_after: secs(2),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            // A tenth of the packet time: beyond that the generator itself bends the stream.
+            send_lateness_p99: ms(2),
+            missed_slots: Percent(0.001),
+            socket_drops: 0,
+            // A thread this busy queues packets of its own.
+            media_thread_cpu: Percent(0.9),
+        }
+    }
+}

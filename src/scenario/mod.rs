@@ -1,0 +1,184 @@
+//! The scenario: what a run does, read from TOML, checked as a whole before anything happens.
+//!
+//! Pure: text in, a valid [`Scenario`] or errors with line, reason and cure out.
+
+mod check;
+mod defaults;
+mod error;
+mod parse;
+pub mod schedule;
+pub mod values;
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+pub use check::Needs;
+pub use error::{Problem, ScenarioError};
+pub use parse::Resolved;
+use values::{Percent, PortRange, Rate, Span};
+
+use crate::rtp::Codec;
+
+/// A whole scenario. Every key has a default but `name` and `[load]`'s are usually given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scenario {
+    /// Names the run and its folder.
+    pub name: String,
+    /// The Asterisk under load.
+    pub asterisk: Asterisk,
+    /// What answers the calls behind it.
+    pub service: Service,
+    /// Who calls whom.
+    pub sip: Sip,
+    /// How many calls, how fast, how long.
+    pub load: Load,
+    /// What the calls carry.
+    pub media: Media,
+    /// When a packet counts, and as what.
+    pub measure: Measure,
+    /// When the instrument is not to be trusted.
+    pub limits: Limits,
+    /// What the run must hold to pass.
+    pub gates: Gates,
+}
+
+/// `[asterisk]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Asterisk {
+    /// Whether the run starts an Asterisk of its own.
+    pub mode: AsteriskMode,
+    /// Asterisk's RTP ports, two even ones per call (its `rtp.conf`).
+    pub rtp_ports: PortRange,
+    /// External: where it takes SIP over UDP, `host:port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sip: Option<SocketAddr>,
+    /// External: its ARI, `http://host:port`. User and password come from ARI_USER and ARI_PASS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ari: Option<String>,
+}
+
+/// Who runs Asterisk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AsteriskMode {
+    /// The run starts one with this project's configuration and stops it at the end.
+    Managed,
+    /// It is there already.
+    External,
+}
+
+/// `[service]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Service {
+    /// What answers the calls.
+    pub mode: ServiceMode,
+    /// Port pool of the built-in service, one per call.
+    pub ports: PortRange,
+    /// Where the built-in service answers /health and /metrics; port 0 takes any free one.
+    pub http: SocketAddr,
+    /// Name of the ARI application.
+    pub app: String,
+}
+
+/// What answers the calls behind Asterisk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceMode {
+    /// This program's own ARI service, started as a child process.
+    Builtin,
+    /// Nothing: what takes the SIP call echoes by itself.
+    None,
+}
+
+/// `[sip]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sip {
+    /// User part of the request URI: the extension to dial.
+    pub to: String,
+    /// User part of From. Credentials, if asked for, come from SIP_USER and SIP_PASS.
+    pub from: String,
+    /// Local address for SIP and RTP.
+    pub local: IpAddr,
+    /// How long an attempt may take to be answered.
+    pub setup_timeout: Span,
+}
+
+/// `[load]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Load {
+    /// Calls held concurrently.
+    pub calls: u32,
+    /// Length of the hold phase, which is the measured window.
+    pub duration: Span,
+    /// Rate of new calls while ramping, and the most at any time.
+    pub ramp: Rate,
+    /// Length of one call; a call that ends before the run does is replaced. Absent: calls last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_duration: Option<Span>,
+    /// How long a line rests after a failed attempt or a lost call before it places the next.
+    pub retry_after: Span,
+}
+
+/// `[media]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Media {
+    /// `PCMU` or `PCMA`.
+    pub codec: Codec,
+    /// Packet interval: 10 to 60 ms in steps of 10.
+    pub ptime: Span,
+    /// How streams lie over the packet interval.
+    pub phase: Phasing,
+    /// The driver's RTP ports, one even port per call.
+    pub ports: PortRange,
+}
+
+/// How streams lie over the packet interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phasing {
+    /// Spread evenly, as callers who know nothing of each other are.
+    Staggered,
+    /// All at once: the worst case.
+    Aligned,
+}
+
+/// `[measure]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Measure {
+    /// Time after a call's answer, and after all calls are up, that does not count.
+    pub warmup: Span,
+    /// A packet this much slower than its call's fastest is late.
+    pub late_after: Span,
+    /// A packet not back after this time is lost.
+    pub lost_after: Span,
+}
+
+/// `[limits]`: beyond these the verdict is `inconclusive`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest 99th percentile of send lateness.
+    pub send_lateness_p99: Span,
+    /// Largest share of packets sent after their stream's next one was due.
+    pub missed_slots: Percent,
+    /// Most datagrams dropped by full socket buffers.
+    pub socket_drops: u64,
+    /// Largest share of a core that a media thread of the driver may use in any second.
+    pub media_thread_cpu: Percent,
+}
+
+/// `[gates]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gates {
+    /// Expressions `METRIC OP VALUE`, all of which must hold.
+    pub require: Vec<String>,
+}

@@ -1,0 +1,200 @@
+//! The small values of a scenario as people write them: `5m`, `10/s`, `0.1%`, `21000-31000`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Reads and writes a type by its `FromStr` and `Display`.
+macro_rules! as_text {
+    ($type:ty) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+    };
+}
+
+/// A duration: `300ms`, `20s`, `5m`, `1h 30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+as_text!(Span);
+
+impl FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        humantime::parse_duration(text)
+            .map(Span)
+            .map_err(|e| format!("`{text}` is not a duration ({e}); write it as in 300ms, 20s, 5m or 1h"))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_duration(self.0))
+    }
+}
+
+/// A rate in events a second: `10/s`, `90/m`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Rate(pub f64);
+
+as_text!(Rate);
+
+impl FromStr for Rate {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a rate; write calls per second or minute as in 10/s or 90/m");
+        let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
+        let per_second = match unit.trim() {
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            _ => return Err(wrong()),
+        };
+        let number: f64 = number.trim().parse().map_err(|_| wrong())?;
+        let rate = number / per_second;
+        if rate.is_finite() && (0.001..=10_000.0).contains(&rate) { Ok(Rate(rate)) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < 1.0 { write!(f, "{}/m", self.0 * 60.0) } else { write!(f, "{}/s", self.0) }
+    }
+}
+
+/// A ratio written in per cent, 0–1 inside: `0.1%`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Percent(pub f64);
+
+as_text!(Percent);
+
+impl FromStr for Percent {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim().strip_suffix('%').and_then(|n| n.trim().parse::<f64>().ok());
+        match number {
+            Some(n) if (0.0..=100.0).contains(&n) => Ok(Percent(n / 100.0)),
+            _ => Err(format!("`{text}` is not a share; write it in per cent, from 0% to 100%")),
+        }
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Twelve digits drop what dividing by 100 and multiplying again has added.
+        write!(f, "{}%", (self.0 * 100.0 * 1e12).round() / 1e12)
+    }
+}
+
+/// An inclusive range of UDP ports: `21000-31000`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    /// First port.
+    pub from: u16,
+    /// Last port.
+    pub to: u16,
+}
+
+as_text!(PortRange);
+
+impl PortRange {
+    /// How many ports there are.
+    pub fn len(self) -> u32 {
+        u32::from(self.to) - u32::from(self.from) + 1
+    }
+
+    /// How many even ports: RTP takes an even port and leaves the odd one above it to RTCP
+    /// (RFC 3550 section 11).
+    pub fn even_ports(self) -> u32 {
+        let first = u32::from(self.from).next_multiple_of(2);
+        let last = u32::from(self.to) & !1;
+        if last < first { 0 } else { (last - first) / 2 + 1 }
+    }
+
+    /// Whether the two ranges share a port.
+    pub fn overlaps(self, other: PortRange) -> bool {
+        self.from <= other.to && other.from <= self.to
+    }
+
+    /// Always false: a range has at least one port.
+    pub fn is_empty(self) -> bool {
+        false
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a port range; write first and last port as in 21000-31000");
+        let (from, to) = text.split_once('-').ok_or_else(wrong)?;
+        let (from, to) = (from.trim().parse().map_err(|_| wrong())?, to.trim().parse().map_err(|_| wrong())?);
+        if from > to {
+            return Err(format!("the port range `{text}` ends before it begins; write {to}-{from}"));
+        }
+        if from < 1024 {
+            return Err(format!(
+                "the port range `{text}` reaches into the privileged ports; start at 1024 or above"
+            ));
+        }
+        Ok(PortRange { from, to })
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.from, self.to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip<T: FromStr<Err = String> + fmt::Display>(text: &str) -> String {
+        text.parse::<T>().unwrap_or_else(|e| panic!("{e}")).to_string()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        assert_eq!(round_trip::<Span>("5m"), "5m");
+        assert_eq!(round_trip::<Span>("1500ms"), "1s 500ms");
+        assert_eq!(round_trip::<Rate>("10/s"), "10/s");
+        assert_eq!(round_trip::<Rate>("90/m"), "1.5/s");
+        assert_eq!(round_trip::<Percent>("0.1%"), "0.1%");
+        assert_eq!(round_trip::<PortRange>("21000-31000"), "21000-31000");
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_an_example() {
+        for text in ["", "5", "-5s", "5 parsecs", "99999999999999999999s"] {
+            assert!(text.parse::<Span>().unwrap_err().contains("5m"), "{text}");
+        }
+        for text in ["10", "x/s", "0/s", "10/h", "inf/s", "NaN/s"] {
+            assert!(text.parse::<Rate>().unwrap_err().contains("10/s"), "{text}");
+        }
+        for text in ["0.1", "101%", "-1%", "NaN%"] {
+            assert!(text.parse::<Percent>().is_err(), "{text}");
+        }
+        for text in ["1", "1-2", "5000-4000", "70000-70001", "a-b"] {
+            assert!(text.parse::<PortRange>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn even_ports_are_counted_from_both_ends() {
+        let even = |text: &str| text.parse::<PortRange>().unwrap().even_ports();
+        assert_eq!(
+            (even("4000-4001"), even("4001-4001"), even("4001-4004"), even("40000-49998")),
+            (1, 0, 2, 5000)
+        );
+    }
+}
