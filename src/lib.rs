@@ -8,6 +8,7 @@
 pub mod analysis;
 pub mod clock;
 pub mod gate;
+pub mod measure;
 pub mod net;
 pub mod rtp;
 pub mod samples;

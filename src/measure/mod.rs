@@ -1,0 +1,43 @@
+//! One packet's life, measured: slot wheel, send and receive bookkeeping, the measured window.
+//!
+//! Pure: times come in as arguments, so that a whole run plays in virtual time.
+
+mod lateness;
+mod receiver;
+mod seconds;
+mod sender;
+mod wheel;
+mod window;
+
+pub use lateness::Lateness;
+pub use receiver::{ReceiveTally, StreamReceiver, StreamReport};
+pub use seconds::{ReceivedSecond, SentSecond};
+pub use sender::{SendTally, StreamSent};
+pub use wheel::Wheel;
+pub use window::Window;
+
+use std::time::Duration;
+
+use crate::stamp::Stamp;
+
+/// What all streams of a run measure by.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Drawn once per run; packets of another run are strangers.
+    pub run_id: u32,
+    /// Start of the run: second 0 begins here.
+    pub epoch: Stamp,
+    /// Packet interval.
+    pub ptime: Duration,
+    /// Playout depth behind which a packet is late.
+    pub late_after: Duration,
+    /// Time after which a packet is lost.
+    pub lost_after: Duration,
+}
+
+impl Rules {
+    /// The second of the run in which `at` lies.
+    pub fn second(&self, at: Stamp) -> u32 {
+        u32::try_from(at.since(self.epoch).as_secs()).unwrap_or(u32::MAX)
+    }
+}

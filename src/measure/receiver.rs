@@ -1,0 +1,241 @@
+//! The receiver's bookkeeping: what came back on each call, when, and how often.
+
+use std::time::Duration;
+
+use super::seconds::OpenSeconds;
+use super::{Lateness, ReceivedSecond, Rules, Window};
+use crate::rtp::SAMPLE_RATE;
+use crate::rtp::packet::{Incoming, read};
+use crate::rtp::probe::Probe;
+use crate::rtp::sequence::{Arrival, Sequence};
+use crate::samples::{Latencies, Ns, Series};
+use crate::stamp::Stamp;
+
+const NS_PER_TICK: i64 = 1_000_000_000 / SAMPLE_RATE as i64;
+
+/// What came back on all calls of one receiver thread.
+#[derive(Debug)]
+pub struct ReceiveTally {
+    seconds: OpenSeconds,
+    histograms: [Latencies; Series::ALL.len()],
+    negative_rtt: u64,
+}
+
+impl ReceiveTally {
+    /// Nothing received yet.
+    pub fn new(rules: Rules) -> Self {
+        ReceiveTally { seconds: OpenSeconds::new(rules), histograms: Default::default(), negative_rtt: 0 }
+    }
+
+    /// Hands over the seconds to which at `now` nothing can come back any more.
+    pub fn close_seconds(&mut self, now: Stamp, each: impl FnMut(ReceivedSecond)) {
+        self.seconds.close(now, each);
+    }
+
+    /// Hands over all open seconds, the histograms by series, and the number of packets that came
+    /// back before they were sent: the clock was set meanwhile.
+    pub fn finish(mut self, each: impl FnMut(ReceivedSecond)) -> ([Latencies; Series::ALL.len()], u64) {
+        self.seconds.close_all(each);
+        (self.histograms, self.negative_rtt)
+    }
+
+    fn record(&mut self, series: Series, ns: u64) {
+        self.histograms[series as usize].record(ns);
+    }
+
+    /// Records all times of a measured packet.
+    fn times(&mut self, probe: &Probe, rtt: u64, received_at: Stamp, read_at: Stamp) {
+        self.record(Series::Rtt, rtt);
+        self.record(Series::RttIntended, received_at.since(probe.intended_at).as_nanos() as u64);
+        self.record(Series::ReceiveLag, read_at.since(received_at).as_nanos() as u64);
+        let Some(reflection) = probe.reflection else { return };
+        let service = reflection.out_at.ns_since(reflection.in_at);
+        let up = reflection.in_at.ns_since(probe.sent_at);
+        let down = received_at.ns_since(reflection.out_at);
+        if service >= 0 && service as u64 <= rtt {
+            self.record(Series::ServiceTime, service as u64);
+            self.record(Series::PathRtt, rtt - service as u64);
+        }
+        if up >= 0 && down >= 0 {
+            self.record(Series::Up, up as u64);
+            self.record(Series::Down, down as u64);
+        }
+    }
+}
+
+/// What came back on one call, in counts. Counts are of the measured window unless they say total.
+#[derive(Debug, Clone)]
+pub struct StreamReport {
+    /// Distinct packets back in time, over the whole call.
+    pub total_received: u64,
+    /// Packets sent before the first one that came back.
+    pub total_clipped: u64,
+    /// Distinct packets back in time.
+    pub received: u64,
+    /// Packets that came back again.
+    pub duplicates: u64,
+    /// Packets that came back out of order.
+    pub reordered: u64,
+    /// RTP without a whole probe, over the whole call.
+    pub corrupted: u64,
+    /// Datagrams that belong to no packet of this call, over the whole call.
+    pub strangers: u64,
+    /// When the first packet came back.
+    pub first_echo_at: Option<Stamp>,
+    /// Interarrival jitter at the end.
+    pub jitter: Option<Ns>,
+    /// RTTs and late counts.
+    pub lateness: Lateness,
+}
+
+/// One call's receiving side.
+#[derive(Debug)]
+pub struct StreamReceiver {
+    rules: Rules,
+    call_id: u32,
+    counts_from: Stamp,
+    sequence: Sequence,
+    jitter: Jitter,
+    report: StreamReport,
+}
+
+impl StreamReceiver {
+    /// A call whose packets count from `counts_from` on, if they lie in the window.
+    pub fn new(rules: Rules, call_id: u32, counts_from: Stamp) -> Self {
+        let report = StreamReport {
+            total_received: 0,
+            total_clipped: 0,
+            received: 0,
+            duplicates: 0,
+            reordered: 0,
+            corrupted: 0,
+            strangers: 0,
+            first_echo_at: None,
+            jitter: None,
+            lateness: Lateness::new(Ns::from(rules.late_after).0),
+        };
+        let (sequence, jitter) = (Sequence::default(), Jitter::default());
+        StreamReceiver { rules, call_id, counts_from, sequence, jitter, report }
+    }
+
+    /// Takes a datagram that the kernel received at `received_at` and this program read at `read_at`.
+    pub fn receive(
+        &mut self,
+        datagram: &[u8],
+        received_at: Stamp,
+        read_at: Stamp,
+        window: &Window,
+        tally: &mut ReceiveTally,
+    ) {
+        match read(datagram, self.rules.run_id, self.call_id) {
+            Incoming::Probe { probe, rtp_timestamp } => {
+                let rtt = received_at.ns_since(probe.sent_at);
+                tally.negative_rtt += u64::from(rtt < 0);
+                if rtt <= self.rules.lost_after.as_nanos() as i64 {
+                    let measured = window.holds(probe.intended_at, self.counts_from);
+                    self.in_time(&probe, rtp_timestamp, rtt, received_at, read_at, measured, tally);
+                }
+            }
+            Incoming::Corrupted => self.report.corrupted += 1,
+            Incoming::Stranger => self.report.strangers += 1,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one packet's facts, taken apart once in `receive`")]
+    fn in_time(
+        &mut self,
+        probe: &Probe,
+        rtp_timestamp: u32,
+        rtt: i64,
+        received_at: Stamp,
+        read_at: Stamp,
+        measured: bool,
+        tally: &mut ReceiveTally,
+    ) {
+        let arrival = self.sequence.arrive(probe.seq);
+        let again = matches!(arrival, Arrival::Duplicate | Arrival::Stale);
+        if let Some(second) = tally.seconds.at(probe.intended_at) {
+            second.row.duplicates += u64::from(again);
+            second.row.reordered += u64::from(arrival == Arrival::Reordered);
+            second.row.received += u64::from(!again);
+        }
+        if again {
+            self.report.duplicates += u64::from(measured);
+            return;
+        }
+        if self.report.first_echo_at.is_none() {
+            self.first_echo(probe, received_at, tally);
+        }
+        self.report.total_received += 1;
+        self.report.received += u64::from(measured);
+        self.report.reordered += u64::from(measured && arrival == Arrival::Reordered);
+        if arrival == Arrival::InOrder {
+            self.jitter.arrive(received_at, rtp_timestamp);
+        }
+        // A negative RTT has no place in a histogram; it is counted, and the verdict knows of it.
+        let Ok(rtt) = u64::try_from(rtt) else { return };
+        let late = self.report.lateness.record(rtt, measured);
+        if let Some(second) = tally.seconds.at(probe.intended_at) {
+            second.row.late += u64::from(late);
+            second.rtts.record(rtt);
+        }
+        if measured {
+            tally.times(probe, rtt, received_at, read_at);
+        }
+    }
+
+    /// Everything sent before the first packet that comes back was cut from the call's beginning.
+    fn first_echo(&mut self, probe: &Probe, received_at: Stamp, tally: &mut ReceiveTally) {
+        self.report.first_echo_at = Some(received_at);
+        self.report.total_clipped = u64::from(probe.seq);
+        // The stream is isochronous, so the times of the packets before are known. A stamp so old
+        // that its second is closed ends the search: those packets were counted as lost.
+        let mut at = probe.intended_at;
+        for _ in 0..probe.seq {
+            at = at - self.rules.ptime;
+            match tally.seconds.at(at) {
+                Some(second) if at >= self.rules.epoch => second.row.clipped += 1,
+                _ => break,
+            }
+        }
+    }
+
+    /// Whether of `sent` packets none is still out that could come back in time, at `now`.
+    pub fn is_complete(&self, sent: u64, last_sent_at: Stamp, now: Stamp) -> bool {
+        let settled = self.report.total_received + self.report.total_clipped >= sent;
+        settled || now > last_sent_at + self.rules.lost_after
+    }
+
+    /// The call's number in the run.
+    pub fn call_id(&self) -> u32 {
+        self.call_id
+    }
+
+    /// The counts, at the call's end.
+    pub fn finish(self) -> StreamReport {
+        StreamReport { jitter: self.jitter.value(), ..self.report }
+    }
+}
+
+/// Interarrival jitter (RFC 3550 section 6.4.1 and appendix A.8), in nanoseconds.
+#[derive(Debug, Default)]
+struct Jitter {
+    previous: Option<(Stamp, u32)>,
+    ns: f64,
+    any: bool,
+}
+
+impl Jitter {
+    fn arrive(&mut self, at: Stamp, rtp_timestamp: u32) {
+        if let Some((before, timestamp)) = self.previous.replace((at, rtp_timestamp)) {
+            let spacing = i64::from(rtp_timestamp.wrapping_sub(timestamp) as i32) * NS_PER_TICK;
+            let difference = at.ns_since(before).saturating_sub(spacing).unsigned_abs();
+            self.ns += (difference as f64 - self.ns) / 16.0;
+            self.any = true;
+        }
+    }
+
+    fn value(&self) -> Option<Ns> {
+        self.any.then(|| Ns::from(Duration::from_nanos(self.ns as u64)))
+    }
+}
