@@ -2,8 +2,10 @@
 
 pub mod catalogue;
 mod metric;
+mod summarize;
 
 pub use metric::{Definition, Metric, Unit, Value, show};
+pub use summarize::summarize;
 
 use crate::samples::{CallRecord, Environment, SecondRecord};
 

@@ -1,6 +1,12 @@
 //! Gates and the verdict: does the run pass, fail, or can nothing be said?
 
+mod expression;
+mod judge;
+
 use std::fmt;
+
+pub use expression::{Gate, GateError, Op};
+pub use judge::{Trust, judge};
 
 /// How a gate or the whole run came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

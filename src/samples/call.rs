@@ -131,6 +131,49 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
+    /// An attempt of which nothing is known yet but its number and its line.
+    pub fn blank(call: u32, line: u32) -> Self {
+        CallRecord {
+            call,
+            line,
+            call_id: String::new(),
+            rtp_port: 0,
+            intended_s: 0.0,
+            invite_late_ms: Ns(0),
+            ending: Ending::Cancelled,
+            status: None,
+            reason: String::new(),
+            srd_ms: None,
+            answer_delay_ms: None,
+            sdd_ms: None,
+            first_echo_ms: None,
+            held_ms: None,
+            retransmissions: 0,
+            total_sent: 0,
+            total_received: 0,
+            total_clipped: 0,
+            sent: 0,
+            received: 0,
+            lost: 0,
+            late: 0,
+            late_20ms: 0,
+            late_40ms: 0,
+            late_60ms: 0,
+            late_100ms: 0,
+            late_200ms: 0,
+            duplicates: 0,
+            reordered: 0,
+            corrupted: 0,
+            strangers: 0,
+            rtt_min_ms: None,
+            rtt_p50_ms: None,
+            rtt_p95_ms: None,
+            rtt_p99_ms: None,
+            rtt_max_ms: None,
+            jitter_ms: None,
+        }
+    }
+
     /// Answered, but not one of its packets ever came back.
     pub fn is_silent(&self) -> bool {
         self.ending.was_answered() && self.total_sent > 0 && self.total_received == 0

@@ -1,0 +1,348 @@
+//! Computes every metric of the catalogue from a run's samples.
+
+use std::collections::BTreeMap;
+
+use super::catalogue::{COUNTS, LATENCIES, SIGNALLING, STATISTICS};
+use super::{Definition, EndingCount, Metric, PercentileRow, Summary, Value};
+use crate::samples::{CallRecord, Ending, Latencies, Ns, Phase, Quantile, Run, SecondRecord, Series};
+
+/// Samples a percentile p must rest on, times (1 − p).
+const TAIL_SAMPLES: f64 = 100.0;
+
+/// The Summary of a run.
+pub fn summarize(run: Run) -> Summary {
+    let lost = run.calls.iter().map(|c| c.lost).sum();
+    let empty = Latencies::default();
+    let of = |series| run.histograms.get(&series).unwrap_or(&empty);
+    let counts = Counts { run: &run, lost };
+    let mut metrics: Vec<Metric> = COUNTS.iter().map(|d| plain(d, counts.value(d.name))).collect();
+    for (block, delays) in SIGNALLING.iter().zip(signalling(&run.calls)) {
+        metrics.extend(latency(block, &delays, 0));
+    }
+    for (block, series) in LATENCIES.iter().zip(Series::ALL) {
+        metrics.extend(latency(block, of(series), missing(series, of(series), lost)));
+    }
+    let percentiles = percentiles(of(Series::Rtt), of(Series::RttIntended), of(Series::SendLateness), lost);
+    let endings = endings(&run.calls);
+    Summary {
+        environment: run.environment,
+        metrics,
+        percentiles,
+        endings,
+        calls: run.calls,
+        seconds: run.seconds,
+    }
+}
+
+/// How many lost packets rank in this series as the slowest: all of them in what a caller feels,
+/// none in the instrument's own times, and none where the far end does not stamp at all.
+fn missing(series: Series, recorded: &Latencies, lost: u64) -> u64 {
+    match series {
+        Series::SendLateness | Series::SendCall | Series::ReceiveLag => 0,
+        Series::Rtt | Series::RttIntended => lost,
+        _ if recorded.is_empty() => 0,
+        _ => lost,
+    }
+}
+
+fn plain(definition: &'static Definition, value: Value) -> Metric {
+    Metric { definition, value, samples: None, too_few: false }
+}
+
+/// The eight statistics of one latency.
+fn latency(block: &'static [Definition; 8], l: &Latencies, lost: u64) -> impl Iterator<Item = Metric> {
+    let samples = l.len() + lost;
+    block.iter().zip(STATISTICS).map(move |(definition, (key, q))| {
+        let value = match (key, q) {
+            (_, Some(q)) => quantile(l, q, lost),
+            ("min", _) => milliseconds(l.min()),
+            ("max", _) if lost > 0 => Value::Lost,
+            ("max", _) => milliseconds(l.max()),
+            _ => l.mean().map_or(Value::NoData, |ns| Value::Number(ns / 1e6)),
+        };
+        let too_few = q.is_some_and(|q| samples > 0 && (samples as f64 * (1.0 - q)).round() < TAIL_SAMPLES);
+        Metric { definition, value, samples: Some(samples), too_few }
+    })
+}
+
+fn milliseconds(ns: Option<u64>) -> Value {
+    ns.map_or(Value::NoData, |ns| Value::Number(ns as f64 / 1e6))
+}
+
+fn quantile(l: &Latencies, q: f64, lost: u64) -> Value {
+    match l.quantile(q, lost) {
+        Quantile::At(ns) => Value::Number(ns as f64 / 1e6),
+        // Beyond the histogram's 60 s a packet is as good as lost to any caller.
+        Quantile::Above | Quantile::Lost => Value::Lost,
+        Quantile::NoData => Value::NoData,
+    }
+}
+
+/// The delays of [`SIGNALLING`], in its order.
+fn signalling(calls: &[CallRecord]) -> [Latencies; SIGNALLING.len()] {
+    let gather = |delay: fn(&CallRecord) -> Option<Ns>| {
+        let mut l = Latencies::default();
+        calls.iter().filter_map(delay).for_each(|ns| l.record(ns.0));
+        l
+    };
+    [gather(|c| c.srd_ms), gather(|c| c.answer_delay_ms), gather(|c| c.first_echo_ms), gather(|c| c.sdd_ms)]
+}
+
+/// The percentiles of the distribution table: each tail ten times rarer than the last, as far as
+/// the samples reach.
+fn percentiles(rtt: &Latencies, intended: &Latencies, lateness: &Latencies, lost: u64) -> Vec<PercentileRow> {
+    let sent = rtt.len() + lost;
+    let mut at = vec![0.0, 1.0, 5.0, 10.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 75.0, 80.0, 85.0];
+    let mut tail = 10.0;
+    while tail >= 100.0 / sent.max(1) as f64 && tail > 1e-7 {
+        at.extend([1.0, 0.75, 0.5, 0.25, 0.2, 0.15].map(|part| 100.0 - tail * part));
+        tail /= 10.0;
+    }
+    at.push(100.0);
+    if sent == 0 {
+        at.clear();
+    }
+    at.into_iter()
+        .map(|percentile| PercentileRow {
+            percentile,
+            rtt: quantile(rtt, percentile / 100.0, lost),
+            rtt_intended: quantile(intended, percentile / 100.0, lost),
+            send_lateness: quantile(lateness, percentile / 100.0, 0),
+        })
+        .collect()
+}
+
+fn endings(calls: &[CallRecord]) -> Vec<EndingCount> {
+    let mut counts: BTreeMap<(bool, String), u64> = BTreeMap::new();
+    for call in calls {
+        let what = match (call.ending, call.status) {
+            (Ending::Rejected, Some(status)) => format!("rejected: {status} {}", call.reason),
+            (ending, _) if call.reason.is_empty() => ending.name().replace('_', " "),
+            (ending, _) => format!("{}: {}", ending.name().replace('_', " "), call.reason),
+        };
+        *counts.entry((call.ending == Ending::Completed, what)).or_default() += 1;
+    }
+    let mut endings: Vec<_> =
+        counts.into_iter().map(|((good, what), count)| EndingCount { what, count, good }).collect();
+    endings.sort_by_key(|e| std::cmp::Reverse(e.count));
+    endings
+}
+
+/// Works out the metrics of `COUNTS`, each by its name.
+struct Counts<'a> {
+    run: &'a Run,
+    lost: u64,
+}
+
+impl Counts<'_> {
+    fn value(&self, name: &str) -> Value {
+        match name.split_once('.').unwrap_or((name, "")) {
+            ("calls", key) => self.calls(key),
+            ("late", key) => self.late(key),
+            ("cpu" | "memory" | "slots" | "sockets", _) => self.machine(name),
+            _ => self.packets(name),
+        }
+    }
+
+    fn calls(&self, key: &str) -> Value {
+        let calls = &self.run.calls;
+        let attempts = calls.len() as u64;
+        let count = |is: &dyn Fn(&CallRecord) -> bool| calls.iter().filter(|c| is(c)).count() as u64;
+        let status = |codes: &[u16]| count(&|c: &CallRecord| c.status.is_some_and(|s| codes.contains(&s)));
+        let answered = count(&|c| c.ending.was_answered());
+        let redirected = count(&|c| c.status.is_some_and(|s| (300..400).contains(&s)));
+        match key {
+            "attempts" => number(attempts),
+            "answered" => ratio(answered, attempts),
+            "answered_count" => number(answered),
+            "failed_count" => number(attempts - answered),
+            "dropped_count" => number(count(&|c| c.ending == Ending::RemoteHangup)),
+            "silent_count" => number(count(&CallRecord::is_silent)),
+            "suppressed_count" => number(self.run.environment.suppressed_attempts),
+            "held" => ratio(self.run.environment.calls_at_start.into(), self.run.environment.calls.into()),
+            "ser" => ratio(answered, attempts - redirected),
+            "seer" => ratio(answered + status(&[480, 486, 600, 603]), attempts - redirected),
+            "isa" => {
+                let silent_failures = count(&|c| c.ending == Ending::Timeout);
+                ratio(status(&[408, 500, 503, 504]) + silent_failures, attempts)
+            }
+            "scr" => ratio(count(&|c| c.ending == Ending::Completed), attempts),
+            _ => Value::NoData,
+        }
+    }
+
+    fn late(&self, key: &str) -> Value {
+        let late = |of: &dyn Fn(&CallRecord) -> u64| self.run.calls.iter().map(of).sum::<u64>();
+        let part = |n: u64| ratio(n, self.sent());
+        match key {
+            "count" => self.when_sent(late(&|c| c.late)),
+            "ratio" => part(late(&|c| c.late)),
+            "ratio_20ms" => part(late(&|c| c.late_20ms)),
+            "ratio_40ms" => part(late(&|c| c.late_40ms)),
+            "ratio_60ms" => part(late(&|c| c.late_60ms)),
+            "ratio_100ms" => part(late(&|c| c.late_100ms)),
+            "ratio_200ms" => part(late(&|c| c.late_200ms)),
+            _ => Value::NoData,
+        }
+    }
+
+    fn packets(&self, name: &str) -> Value {
+        let sum = |of: fn(&CallRecord) -> u64| self.run.calls.iter().map(of).sum::<u64>();
+        match name {
+            "sip.retransmissions" => number(sum(|c| c.retransmissions.into())),
+            "packets.sent" => number(self.sent()),
+            "packets.received" => number(sum(|c| c.received)),
+            "packets.clipped" => number(sum(|c| c.total_clipped)),
+            "loss.count" => self.when_sent(self.lost),
+            "loss.ratio" => ratio(self.lost, self.sent()),
+            "duplicate.count" => self.when_sent(sum(|c| c.duplicates)),
+            "reordered.count" => self.when_sent(sum(|c| c.reordered)),
+            "corrupted.count" => number(sum(|c| c.corrupted)),
+            "strangers.count" => number(sum(|c| c.strangers)),
+            "jitter.max" => {
+                milliseconds(self.run.calls.iter().filter_map(|c| c.jitter_ms).max().map(|ns| ns.0))
+            }
+            _ => Value::NoData,
+        }
+    }
+
+    fn machine(&self, name: &str) -> Value {
+        let held = || self.run.seconds.iter().filter(|s| s.phase == Phase::Hold);
+        let mean = |of: fn(&SecondRecord) -> Option<f64>| {
+            let values: Vec<f64> = held().filter_map(of).collect();
+            if values.is_empty() {
+                Value::NoData
+            } else {
+                Value::Number(values.iter().sum::<f64>() / values.len() as f64)
+            }
+        };
+        let most = |of: fn(&SecondRecord) -> Option<f64>| {
+            held().filter_map(of).reduce(f64::max).map_or(Value::NoData, Value::Number)
+        };
+        match name {
+            "slots.missed_ratio" => {
+                let missed: u64 = held().map(|s| s.missed_slots).sum();
+                ratio(missed, held().map(|s| s.sent).sum())
+            }
+            "sockets.drops" => number(self.run.seconds.iter().map(|s| s.socket_drops).sum()),
+            "cpu.media_thread_max" => most(|s| s.cpu_media_thread),
+            "cpu.driver_mean" => mean(|s| s.cpu_driver),
+            "cpu.service_mean" => mean(|s| s.cpu_service),
+            "cpu.asterisk_mean" => mean(|s| s.cpu_asterisk),
+            "cpu.machine_mean" => mean(|s| s.cpu_machine),
+            "cpu.steal_max" => most(|s| s.cpu_steal),
+            "memory.driver_max" => {
+                let rss = self.run.seconds.iter().filter_map(|s| s.driver_rss_mib);
+                rss.reduce(f64::max).map_or(Value::NoData, Value::Number)
+            }
+            _ => Value::NoData,
+        }
+    }
+
+    fn sent(&self) -> u64 {
+        self.run.calls.iter().map(|c| c.sent).sum()
+    }
+
+    /// A count of packets; without a packet sent, zero would say more than is known.
+    fn when_sent(&self, count: u64) -> Value {
+        if self.sent() == 0 { Value::NoData } else { number(count) }
+    }
+}
+
+fn number(n: u64) -> Value {
+    Value::Number(n as f64)
+}
+
+fn ratio(part: u64, whole: u64) -> Value {
+    if whole == 0 { Value::NoData } else { Value::Number(part as f64 / whole as f64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::Environment;
+
+    fn run(calls: Vec<CallRecord>, rtts_ms: &[u64]) -> Run {
+        let mut rtt = Latencies::default();
+        rtts_ms.iter().for_each(|ms| rtt.record(ms * 1_000_000));
+        Run {
+            environment: Environment::default(),
+            calls,
+            seconds: vec![],
+            histograms: [(Series::Rtt, rtt)].into(),
+        }
+    }
+
+    fn call(ending: Ending, status: Option<u16>) -> CallRecord {
+        CallRecord { ending, status, ..CallRecord::blank(0, 0) }
+    }
+
+    #[test]
+    fn every_metric_of_the_catalogue_is_worked_out() {
+        let mut one = call(Ending::Completed, Some(200));
+        (one.sent, one.received, one.total_sent, one.total_received) = (10, 10, 10, 10);
+        one.jitter_ms = Some(Ns(1));
+        let mut run = run(vec![one], &[1; 10]);
+        run.environment.calls = 1;
+        let busy = SecondRecord {
+            phase: Phase::Hold,
+            sent: 10,
+            cpu_driver: Some(0.1),
+            cpu_media_thread: Some(0.1),
+            cpu_service: Some(0.1),
+            cpu_asterisk: Some(0.1),
+            cpu_machine: Some(0.1),
+            cpu_steal: Some(0.0),
+            driver_rss_mib: Some(9.0),
+            ..Default::default()
+        };
+        run.seconds = vec![busy];
+        let summary = summarize(run);
+        let names: Vec<_> = super::super::catalogue::all().map(|d| d.name).collect();
+        assert_eq!(summary.metrics.iter().map(Metric::name).collect::<Vec<_>>(), names);
+        let missing: Vec<_> =
+            COUNTS.iter().filter(|d| summary.metric(d.name).unwrap().value == Value::NoData).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn without_calls_nothing_is_known_but_that_there_were_none() {
+        let summary = summarize(run(vec![], &[]));
+        let known: Vec<_> =
+            summary.metrics.iter().filter(|m| matches!(m.value, Value::Number(n) if n != 0.0)).collect();
+        assert!(known.is_empty(), "{known:?}");
+        assert_eq!(summary.metric("rtt.p99").unwrap().value, Value::NoData);
+        assert_eq!(summary.metric("loss.ratio").unwrap().value, Value::NoData);
+        assert_eq!(summary.metric("calls.answered").unwrap().value, Value::NoData);
+        assert!(summary.percentiles.is_empty());
+    }
+
+    #[test]
+    fn lost_packets_worsen_percentiles_and_never_improve_them() {
+        let mut lossy = call(Ending::Completed, Some(200));
+        (lossy.sent, lossy.received, lossy.lost) = (1000, 980, 20);
+        let summary = summarize(run(vec![lossy], &[5; 980]));
+        assert_eq!(summary.metric("rtt.p99").unwrap().value, Value::Lost);
+        assert_eq!(summary.metric("rtt.max").unwrap().value, Value::Lost);
+        assert_eq!(summary.metric("loss.ratio").unwrap().value, Value::Number(0.02));
+        let p95 = summary.metric("rtt.p95").unwrap();
+        assert!(p95.value.number().is_some_and(|ms| (ms - 5.0).abs() < 0.01) && p95.too_few);
+        assert!(!summary.metric("rtt.p90").unwrap().too_few);
+    }
+
+    #[test]
+    fn session_ratios_follow_rfc_6076() {
+        let calls = vec![
+            call(Ending::Completed, Some(200)),
+            call(Ending::RemoteHangup, Some(200)),
+            call(Ending::Rejected, Some(486)),
+            call(Ending::Rejected, Some(503)),
+            call(Ending::Rejected, Some(302)),
+        ];
+        let summary = summarize(run(calls, &[]));
+        let value = |name| summary.metric(name).unwrap().value.number().unwrap();
+        assert_eq!((value("calls.ser"), value("calls.seer")), (0.5, 0.75));
+        assert_eq!((value("calls.isa"), value("calls.scr")), (0.2, 0.2));
+        assert_eq!(summary.endings[0].count, 1);
+    }
+}

@@ -1,0 +1,213 @@
+//! Gate expressions: `METRIC OP VALUE`.
+//!
+//! ```text
+//! gate    = metric op value
+//! metric  = any name of the catalogue, as `rtt.p99`, `loss.ratio`, `calls.answered`
+//! op      = "<" | "<=" | "==" | ">=" | ">" | "!="
+//! value   = number [ unit ]
+//! unit    = "us" | "µs" | "ms" | "s"   for times, ms where it is left out
+//!         | "%"                        for ratios, which without it are 0–1
+//! ```
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use crate::analysis::{Definition, Unit, catalogue};
+
+/// A gate, checked against the catalogue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gate {
+    /// As written.
+    pub text: String,
+    /// The metric that it judges.
+    pub metric: &'static Definition,
+    /// The comparison that must hold.
+    pub op: Op,
+    /// The bound, in the metric's unit.
+    pub bound: f64,
+}
+
+/// A comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `==`
+    Equal,
+    /// `>=`
+    AtLeast,
+    /// `>`
+    More,
+    /// `!=`
+    Differs,
+}
+
+/// Why an expression is no gate, and what would do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct GateError {
+    /// What is wrong.
+    pub reason: String,
+    /// What would do.
+    pub cure: String,
+}
+
+/// Longest first, so that `<=` is not read as `<`.
+const OPERATORS: [(&str, Op); 6] = [
+    ("<=", Op::AtMost),
+    (">=", Op::AtLeast),
+    ("==", Op::Equal),
+    ("!=", Op::Differs),
+    ("<", Op::Less),
+    (">", Op::More),
+];
+
+impl Op {
+    /// Whether `actual OP bound` holds.
+    pub fn holds(self, actual: f64, bound: f64) -> bool {
+        let order = actual.partial_cmp(&bound);
+        match self {
+            Op::Less => order == Some(Ordering::Less),
+            Op::AtMost => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+            Op::Equal => order == Some(Ordering::Equal),
+            Op::AtLeast => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+            Op::More => order == Some(Ordering::Greater),
+            Op::Differs => matches!(order, Some(Ordering::Less | Ordering::Greater)),
+        }
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Gate {
+    /// Reads an expression.
+    ///
+    /// # Errors
+    /// No operator, an unknown metric (with the nearest known one), a value that is no number or of
+    /// the wrong unit.
+    pub fn parse(text: &str) -> Result<Gate, GateError> {
+        let error = |reason: String, cure: &str| GateError { reason, cure: cure.into() };
+        let example = "write METRIC OP VALUE as in rtt.p99 < 20ms";
+        let found = text.find(['<', '>', '=', '!']).and_then(|at| {
+            let (name, rest) = text.split_at(at);
+            OPERATORS.iter().find_map(|(sign, op)| rest.strip_prefix(sign).map(|value| (name, *op, value)))
+        });
+        let (name, op, value) = found
+            .ok_or_else(|| error(format!("`{text}` has no comparison (<, <=, ==, >=, >, !=)"), example))?;
+        let name = name.trim();
+        let metric = catalogue::all()
+            .find(|d| d.name == name)
+            .ok_or_else(|| error(format!("there is no metric `{name}`"), &suggestion(name)))?;
+        let bound = number(value.trim(), metric.unit).ok_or_else(|| {
+            error(format!("`{}` is no value for {name}", value.trim()), expected(metric.unit))
+        })?;
+        Ok(Gate { text: text.trim().into(), metric, op, bound })
+    }
+}
+
+fn expected(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Ms => "give a time as in 20ms, 500us or 1.5s",
+        Unit::Ratio => "give a share as in 0.1% or 0.001",
+        Unit::Count => "give a whole number as in 0",
+        Unit::Cores => "give a number of cores as in 0.5",
+        Unit::Mib => "give a number of MiB as in 150",
+    }
+}
+
+fn number(text: &str, unit: Unit) -> Option<f64> {
+    let split = text.find(|c: char| c.is_alphabetic() || c == '%').unwrap_or(text.len());
+    // An exponent's `e` is followed by a digit or a sign; no unit begins with one.
+    let split = match text[split..].strip_prefix(['e', 'E']) {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+') => {
+            rest.find(|c: char| c.is_alphabetic() || c == '%').map_or(text.len(), |n| split + 1 + n)
+        }
+        _ => split,
+    };
+    let (digits, suffix) = text.split_at(split);
+    let value: f64 = digits.trim().parse().ok().filter(|v: &f64| v.is_finite())?;
+    let factor = match (unit, suffix.trim()) {
+        (Unit::Ms, "us" | "µs") => 0.001,
+        (Unit::Ms, "" | "ms") => 1.0,
+        (Unit::Ms, "s") => 1000.0,
+        (Unit::Ratio, "%") => 0.01,
+        (Unit::Mib, "MiB" | "MB") => 1.0,
+        (Unit::Ratio | Unit::Count | Unit::Cores | Unit::Mib, "") => 1.0,
+        _ => return None,
+    };
+    // 0.1 % must be the same number as 0.001.
+    Some(if factor == 0.01 { value / 100.0 } else { value * factor })
+}
+
+fn suggestion(name: &str) -> String {
+    let nearest = catalogue::all().min_by_key(|d| distance(d.name, name));
+    match nearest.filter(|d| distance(d.name, name) <= name.len() / 2) {
+        Some(near) => format!("did you mean `{}`?", near.name),
+        None => "`loadtest run --list-metrics` names them all".into(),
+    }
+}
+
+/// Levenshtein distance: insertions, deletions and replacements.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> (&'static str, Op, f64) {
+        let gate = Gate::parse(text).unwrap_or_else(|e| panic!("{e}"));
+        (gate.metric.name, gate.op, gate.bound)
+    }
+
+    #[test]
+    fn expressions_are_read_in_the_metrics_unit() {
+        assert_eq!(parse("rtt.p99 < 20ms"), ("rtt.p99", Op::Less, 20.0));
+        assert_eq!(parse("rtt.p99.9<=500us"), ("rtt.p99.9", Op::AtMost, 0.5));
+        assert_eq!(parse("  rtt.max > 1.5s "), ("rtt.max", Op::More, 1500.0));
+        assert_eq!(parse("loss.ratio < 0.1%"), ("loss.ratio", Op::Less, 0.001));
+        assert_eq!(parse("loss.ratio < 1e-3"), ("loss.ratio", Op::Less, 0.001));
+        assert_eq!(parse("calls.answered == 100%"), ("calls.answered", Op::Equal, 1.0));
+        assert_eq!(parse("calls.silent_count == 0"), ("calls.silent_count", Op::Equal, 0.0));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_a_cure() {
+        let fails = |text: &str| Gate::parse(text).map_err(|e| format!("{e} / {}", e.cure)).unwrap_err();
+        assert!(fails("rtt.p98 < 20ms").contains("did you mean `rtt.p9"));
+        assert!(fails("los.ratio < 1%").contains("`loss.ratio`"));
+        assert!(fails("quux < 1").contains("--list-metrics"));
+        assert!(fails("rtt.p99 20ms").contains("no comparison"));
+        assert!(fails("rtt.p99 = 20ms").contains("no comparison"));
+        assert!(fails("rtt.p99 < 20%").contains("20ms"));
+        assert!(fails("loss.ratio < 3ms").contains("0.1%"));
+        assert!(fails("rtt.p99 < fast").contains("`fast`"));
+        assert!(fails("rtt.p99 < inf").contains("`inf`"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_at_all_is_safe(text in "\\PC{0,60}") {
+            let _ = Gate::parse(&text);
+        }
+    }
+}

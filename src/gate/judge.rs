@@ -1,0 +1,157 @@
+//! Summary and gates → verdict.
+
+use super::expression::Gate;
+use super::{GateResult, Outcome, Verdict};
+use crate::analysis::{Metric, Summary, Unit, Value, show};
+
+/// Beyond which values the instrument itself is not to be trusted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trust {
+    /// Largest 99th percentile of send lateness, in milliseconds.
+    pub send_lateness_p99_ms: f64,
+    /// Largest share of missed slots.
+    pub missed_slots: f64,
+    /// Most datagrams dropped by sockets.
+    pub socket_drops: u64,
+    /// Largest share of a core that a media thread may use.
+    pub media_thread_cpu: f64,
+}
+
+/// Judges a run: distrust outranks everything, then a broken gate, then a gate without data.
+pub fn judge(summary: &Summary, gates: &[Gate], trust: &Trust) -> Verdict {
+    let mut distrust = distrust(summary, trust);
+    let gates: Vec<_> = gates.iter().map(|gate| judge_one(summary, gate)).collect();
+    let any = |outcome| gates.iter().any(|g| g.outcome == outcome);
+    let outcome = if !distrust.is_empty() {
+        Outcome::Inconclusive
+    } else if any(Outcome::Fail) {
+        Outcome::Fail
+    } else if any(Outcome::Inconclusive) {
+        Outcome::Inconclusive
+    } else if summary.metric("packets.sent").is_none_or(|m| m.value == Value::Number(0.0)) {
+        distrust.push("no packet was measured".into());
+        Outcome::Inconclusive
+    } else {
+        Outcome::Pass
+    };
+    Verdict { outcome, gates, distrust }
+}
+
+fn judge_one(summary: &Summary, gate: &Gate) -> GateResult {
+    let metric = summary.metric(gate.metric.name);
+    let value = metric.map_or(Value::NoData, |m| m.value);
+    let few = metric.filter(|m| m.too_few).and_then(|m| m.samples);
+    let (outcome, reason) = match value {
+        Value::NoData => (Outcome::Inconclusive, "nothing was measured".to_string()),
+        // Slower than any bound: a packet that never came back breaks `<`, whatever the number.
+        Value::Lost => (holds(gate, f64::INFINITY), String::new()),
+        Value::Number(n) => (holds(gate, n), String::new()),
+    };
+    let (outcome, reason) = match few {
+        // Losses are counted, not estimated: too few samples do not excuse them.
+        Some(samples) if value != Value::Lost => (
+            Outcome::Inconclusive,
+            format!("rests on {samples} samples only; make the run longer or gate a lower percentile"),
+        ),
+        _ => (outcome, reason),
+    };
+    GateResult { expression: gate.text.clone(), outcome, actual: show(value, gate.metric.unit), reason }
+}
+
+fn holds(gate: &Gate, actual: f64) -> Outcome {
+    if gate.op.holds(actual, gate.bound) { Outcome::Pass } else { Outcome::Fail }
+}
+
+/// Why the instrument cannot be trusted.
+fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let number = |name: &str| summary.metric(name).and_then(|m: &Metric| m.value.number());
+    let mut check = |name: &str, limit: f64, unit: Unit, what: &str| {
+        if let Some(actual) = number(name).filter(|n| *n > limit) {
+            let (actual, limit) = (show(Value::Number(actual), unit), show(Value::Number(limit), unit));
+            reasons.push(format!("{what}: {name} is {actual}, at most {limit} is allowed"));
+        }
+    };
+    check("send_lateness.p99", trust.send_lateness_p99_ms, Unit::Ms, "the driver could not send on time");
+    check("slots.missed_ratio", trust.missed_slots, Unit::Ratio, "the driver fell a whole packet behind");
+    check("sockets.drops", trust.socket_drops as f64, Unit::Count, "the driver's socket buffers overflowed");
+    check(
+        "cpu.media_thread_max",
+        trust.media_thread_cpu,
+        Unit::Cores,
+        "a media thread of the driver was too busy",
+    );
+    let environment = &summary.environment;
+    if environment.negative_rtt > 0 {
+        reasons.push(format!(
+            "the clock was set during the run: {} packets came back before they were sent",
+            environment.negative_rtt
+        ));
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::summarize;
+    use crate::samples::{CallRecord, Ending, Environment, Latencies, Run, Series};
+
+    const TRUST: Trust =
+        Trust { send_lateness_p99_ms: 2.0, missed_slots: 0.001, socket_drops: 0, media_thread_cpu: 0.9 };
+
+    fn summary(rtts: u64, lost: u64, lateness_ms: u64) -> Summary {
+        let mut call = CallRecord::blank(0, 0);
+        (call.sent, call.received, call.lost, call.ending) = (rtts + lost, rtts, lost, Ending::Completed);
+        let (mut rtt, mut lateness) = (Latencies::default(), Latencies::default());
+        (0..rtts).for_each(|_| rtt.record(5_000_000));
+        (0..rtts).for_each(|_| lateness.record(lateness_ms * 1_000_000));
+        summarize(Run {
+            environment: Environment::default(),
+            calls: if rtts + lost > 0 { vec![call] } else { vec![] },
+            seconds: vec![],
+            histograms: [(Series::Rtt, rtt), (Series::SendLateness, lateness)].into(),
+        })
+    }
+
+    fn verdict(summary: &Summary, gates: &[&str]) -> Verdict {
+        let gates: Vec<_> = gates.iter().map(|g| Gate::parse(g).unwrap()).collect();
+        judge(summary, &gates, &TRUST)
+    }
+
+    #[test]
+    fn gates_hold_or_break() {
+        let s = summary(100_000, 0, 0);
+        assert_eq!(verdict(&s, &["rtt.p99 < 6ms", "loss.ratio == 0%"]).outcome, Outcome::Pass);
+        let broken = verdict(&s, &["rtt.p99 < 6ms", "rtt.p50 < 4ms"]);
+        assert_eq!(broken.outcome, Outcome::Fail);
+        assert_eq!(broken.gates[1].actual, "5.001 ms");
+        assert_eq!(verdict(&s, &[]).outcome, Outcome::Pass);
+    }
+
+    #[test]
+    fn lost_is_slower_than_any_bound() {
+        let s = summary(1000, 100, 0);
+        let v = verdict(&s, &["rtt.p99 < 60s"]);
+        assert_eq!((v.outcome, v.gates[0].actual.as_str()), (Outcome::Fail, "lost"));
+    }
+
+    #[test]
+    fn no_data_and_too_few_samples_never_pass() {
+        let few = verdict(&summary(500, 0, 0), &["rtt.p99 < 6ms"]);
+        assert_eq!(few.outcome, Outcome::Inconclusive);
+        assert!(few.gates[0].reason.contains("500 samples"));
+        let none = verdict(&summary(0, 0, 0), &["loss.ratio < 1%"]);
+        assert_eq!(none.outcome, Outcome::Inconclusive);
+        assert_eq!(none.gates[0].actual, "no data");
+        assert_eq!(verdict(&summary(0, 0, 0), &[]).outcome, Outcome::Inconclusive);
+        assert_eq!(verdict(&summary(0, 0, 0), &["calls.attempts > 0"]).outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn an_instrument_that_cannot_be_trusted_outranks_a_broken_gate() {
+        let v = verdict(&summary(100_000, 0, 3), &["rtt.p50 < 4ms"]);
+        assert_eq!(v.outcome, Outcome::Inconclusive);
+        assert!(v.distrust[0].contains("send_lateness.p99"), "{:?}", v.distrust);
+    }
+}
