@@ -6,4 +6,5 @@
 #![warn(missing_docs, clippy::too_many_lines)]
 
 pub mod clock;
+pub mod sip;
 pub mod stamp;
