@@ -393,3 +393,10 @@ impl From<Datagram> for Output {
         Output::Send { destination, bytes }
     }
 }
+
+#[cfg(test)]
+mod callee;
+#[cfg(test)]
+mod pair;
+#[cfg(test)]
+mod tests;
