@@ -397,6 +397,8 @@ impl From<Datagram> for Output {
 #[cfg(test)]
 mod callee;
 #[cfg(test)]
+mod dialog_tests;
+#[cfg(test)]
 mod pair;
 #[cfg(test)]
 mod tests;
