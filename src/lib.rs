@@ -13,4 +13,5 @@ pub mod net;
 pub mod rtp;
 pub mod samples;
 pub mod scenario;
+pub mod sip;
 pub mod stamp;

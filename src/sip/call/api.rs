@@ -1,0 +1,182 @@
+//! What goes into a call and what comes out of it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::sip::digest::{AuthError, Credentials};
+use crate::sip::sdp::{Answer, Offer, SdpError};
+use crate::sip::timers::TIMER_B;
+use crate::stamp::Stamp;
+
+/// Everything that a call is placed with.
+#[derive(Debug, Clone)]
+pub struct CallConfig {
+    /// The Request-URI, e.g. `sip:echo@192.0.2.1:5060`. It also becomes To.
+    pub target: String,
+    /// Where the INVITE is sent; later requests follow the peer's Contact and Record-Route.
+    pub remote: SocketAddr,
+    /// Our own address as others reach it: never 0.0.0.0.
+    pub local: SocketAddr,
+    /// The user part of From.
+    pub caller: String,
+    /// The Call-ID, unique in the run: responses and requests find their call by it.
+    pub call_id: String,
+    /// Our tag, which names our end of the dialog.
+    pub from_tag: String,
+    /// Makes the branches and client nonces: the same seed, the same call. Differs between calls.
+    pub seed: u64,
+    /// Answers challenges, if configured.
+    pub credentials: Option<Credentials>,
+    /// Our side of the media.
+    pub offer: Offer,
+    /// How long the call may take to be answered; a call that does not make it is cancelled.
+    pub setup_timeout: Duration,
+}
+
+/// The default of [`CallConfig::setup_timeout`]: as long as an INVITE without any answer lives.
+pub const DEFAULT_SETUP_TIMEOUT: Duration = TIMER_B;
+
+/// What a call wants done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// A datagram to be sent.
+    Send {
+        /// Where to.
+        destination: SocketAddr,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// Something that the owner should know.
+    Event(CallEvent),
+}
+
+/// What happens to a call. Each call ends with exactly one event of those that say so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallEvent {
+    /// A provisional response (RFC 3261 13.2.2.1).
+    Provisional {
+        /// 100 to 199.
+        code: u16,
+        /// When it came.
+        at: Stamp,
+        /// Whether it describes early media.
+        has_sdp: bool,
+    },
+    /// The call is up: the 200 has come and been acknowledged.
+    Answered {
+        /// When the 200 came.
+        at: Stamp,
+        /// The peer's media.
+        answer: Answer,
+    },
+    /// The peer moved, held or resumed the media with a re-INVITE or UPDATE, and we agreed.
+    MediaChanged {
+        /// When the request came.
+        at: Stamp,
+        /// The peer's media from now on.
+        answer: Answer,
+    },
+    /// The call did not come up. Ends the call.
+    Failed {
+        /// Why.
+        reason: FailReason,
+        /// When that was known.
+        at: Stamp,
+    },
+    /// The peer sent BYE. Ends the call.
+    RemoteHangup {
+        /// When the BYE came.
+        at: Stamp,
+        /// The BYE's Reason header (RFC 3326), e.g. `Q.850;cause=16`.
+        cause: Option<String>,
+    },
+    /// We hung up a call that was up. Ends the call.
+    HungUp {
+        /// When the BYE was first sent.
+        bye_sent_at: Stamp,
+        /// When its final answer came or was no longer waited for.
+        at: Stamp,
+        /// The final answer; `None` if none came in 32 s (timer F).
+        code: Option<u16>,
+    },
+    /// We gave up a call before it was up. Ends the call.
+    Cancelled {
+        /// When the peer had agreed, or would no longer be waited for.
+        at: Stamp,
+    },
+}
+
+impl CallEvent {
+    /// Whether this is the last event of its call.
+    pub fn ends_call(&self) -> bool {
+        !matches!(
+            self,
+            CallEvent::Provisional { .. } | CallEvent::Answered { .. } | CallEvent::MediaChanged { .. }
+        )
+    }
+}
+
+/// Why a call did not come up.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FailReason {
+    /// The peer answered 300 to 699.
+    #[error("{code} {reason}{}", .cause.as_ref().map(|c| format!(" ({c})")).unwrap_or_default())]
+    Rejected {
+        /// The status code.
+        code: u16,
+        /// The reason phrase.
+        reason: String,
+        /// The Reason header (RFC 3326), e.g. `Q.850;cause=34`.
+        cause: Option<String>,
+    },
+    /// No final answer in time: to be read as a 408 (RFC 3261 8.1.3.1).
+    #[error("no answer in time")]
+    Timeout,
+    /// The peer asked for credentials, and that came to nothing.
+    #[error("authentication failed: {0}")]
+    AuthFailed(AuthError),
+    /// The peer accepted the call with media that we cannot use; the call was hung up.
+    #[error("bad SDP answer: {0}")]
+    BadAnswer(SdpError),
+    /// The peer sent BYE before it answered.
+    #[error("hung up before it was answered")]
+    HungUpEarly,
+}
+
+/// The times that a call is measured by. Those of received messages are the stamps passed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// The first INVITE was sent.
+    pub invite_sent_at: Option<Stamp>,
+    /// The INVITE with credentials was sent.
+    pub authenticated_at: Option<Stamp>,
+    /// The first 180 to 199 came. SRD ends here or at the 2xx, whichever is first (RFC 6076 4.3).
+    pub progress_at: Option<Stamp>,
+    /// The 2xx came.
+    pub answered_at: Option<Stamp>,
+    /// Our BYE was first sent.
+    pub bye_sent_at: Option<Stamp>,
+    /// Its final answer came.
+    pub bye_answered_at: Option<Stamp>,
+}
+
+impl Times {
+    /// Session request delay: INVITE → first 18x or 2xx (RFC 6076 4.3.1).
+    pub fn session_request_delay(&self) -> Option<Duration> {
+        let first = [self.progress_at, self.answered_at].into_iter().flatten().min()?;
+        Some(first.since(self.invite_sent_at?))
+    }
+
+    /// Answer delay: INVITE → 200.
+    pub fn answer_delay(&self) -> Option<Duration> {
+        Some(self.answered_at?.since(self.invite_sent_at?))
+    }
+
+    /// Session disconnect delay: BYE → its final answer (RFC 6076 4.4).
+    pub fn session_disconnect_delay(&self) -> Option<Duration> {
+        Some(self.bye_answered_at?.since(self.bye_sent_at?))
+    }
+}

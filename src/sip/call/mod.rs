@@ -1,0 +1,404 @@
+//! One call from our side (UAC), as a state machine: commands, messages and times in; datagrams,
+//! events and the next deadline out.
+//!
+//! After every input, drain [`Call::poll`] and look at [`Call::poll_timeout`] again.
+
+mod api;
+mod requests;
+mod responses;
+
+use std::collections::VecDeque;
+
+pub use api::{CallConfig, CallEvent, DEFAULT_SETUP_TIMEOUT, FailReason, Output, Times};
+
+use super::dialog::Dialog;
+use super::message::{Message, Method};
+use super::outgoing::Request;
+use super::timers::{CANCEL_WAIT, earliest, is_due};
+use super::transaction::{Client, Datagram, Due, InviteClient, Server};
+use crate::stamp::Stamp;
+
+/// Where a call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not placed yet.
+    Idle,
+    /// INVITE is out, with no final answer.
+    Calling,
+    /// Answered and acknowledged.
+    Up,
+    /// Our BYE is out, with no final answer.
+    HangingUp,
+    /// Over; what is left are transactions that wait for retransmissions.
+    Over,
+}
+
+/// What has become of the wish to give up an unanswered call.
+#[derive(Debug)]
+enum Cancel {
+    NotWanted,
+    /// Wanted, but nothing has come back yet, so that CANCEL may not be sent (RFC 3261 9.1).
+    Wanted,
+    /// Sent; the INVITE is given up at `give_up` if no final answer comes.
+    Sent {
+        transaction: Client,
+        give_up: Stamp,
+    },
+}
+
+/// An answered dialog: the call's own, or one more from a fork, which only gets its BYE.
+#[derive(Debug)]
+struct Leg {
+    dialog: Dialog,
+    /// The ACK of its 2xx, kept to be sent again (RFC 3261 13.2.2.4).
+    ack: Datagram,
+    bye: Option<Client>,
+    bye_was_challenged: bool,
+}
+
+/// The credentials that answered a challenge of a kind, 401 or 407.
+#[derive(Debug)]
+struct Authorization {
+    code: u16,
+    header: &'static str,
+    value: String,
+    /// Whether a stale nonce has been replaced already.
+    renewed: bool,
+}
+
+/// A call.
+#[derive(Debug)]
+pub struct Call {
+    config: CallConfig,
+    state: State,
+    outputs: VecDeque<Output>,
+    /// The ending event has been given out.
+    has_ended: bool,
+    times: Times,
+    retransmissions: u32,
+
+    branches: u32,
+    cseq: u32,
+    /// The INVITEs: one, and one more per answered challenge. The last one counts.
+    invites: Vec<InviteClient>,
+    authorizations: Vec<Authorization>,
+    setup_deadline: Option<Stamp>,
+    cancel: Cancel,
+
+    leg: Option<Leg>,
+    /// Other branches of a fork that answered too.
+    strays: Vec<Leg>,
+    /// Tags of early dialogs.
+    early_tags: Vec<String>,
+    remote_cseq: Option<u32>,
+    servers: Vec<Server>,
+    /// The description that we sent last, and its version in `o=`.
+    local_sdp: (String, u64),
+}
+
+impl Call {
+    /// A call that is not placed yet.
+    pub fn new(config: CallConfig) -> Self {
+        Call {
+            local_sdp: (config.offer.to_sdp(), 1),
+            config,
+            state: State::Idle,
+            outputs: VecDeque::new(),
+            has_ended: false,
+            times: Times::default(),
+            retransmissions: 0,
+            branches: 0,
+            cseq: 0,
+            invites: Vec::new(),
+            authorizations: Vec::new(),
+            setup_deadline: None,
+            cancel: Cancel::NotWanted,
+            leg: None,
+            strays: Vec::new(),
+            early_tags: Vec::new(),
+            remote_cseq: None,
+            servers: Vec::new(),
+        }
+    }
+
+    /// The Call-ID, by which messages find this call.
+    pub fn call_id(&self) -> &str {
+        &self.config.call_id
+    }
+
+    /// The times measured so far.
+    pub fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// How many requests have been sent again, by timers or (ACK) because the 2xx came again.
+    pub fn retransmissions(&self) -> u32 {
+        self.retransmissions
+    }
+
+    /// Whether the call is answered and neither side has hung up.
+    pub fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
+
+    /// Whether nothing is left to wait for, so that the call can be forgotten.
+    pub fn is_terminated(&self) -> bool {
+        self.state == State::Over && self.poll_timeout().is_none()
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Places the call. Does nothing to a call that has been placed or hung up.
+    pub fn invite(&mut self, now: Stamp) {
+        if self.state != State::Idle {
+            return;
+        }
+        self.state = State::Calling;
+        self.times.invite_sent_at = Some(now);
+        self.setup_deadline = Some(now + self.config.setup_timeout);
+        self.send_invite(now);
+    }
+
+    /// Ends the call by whatever its state asks for: CANCEL before the answer, BYE after.
+    pub fn hang_up(&mut self, now: Stamp) {
+        match self.state {
+            State::Idle => {
+                self.state = State::Over;
+                self.end(CallEvent::Cancelled { at: now });
+            }
+            State::Calling => self.cancel(now),
+            State::Up => {
+                self.state = State::HangingUp;
+                self.times.bye_sent_at = Some(now);
+                let leg = self.leg.take();
+                self.leg = leg.map(|leg| self.send_bye(now, leg));
+            }
+            State::HangingUp | State::Over => {}
+        }
+    }
+
+    /// Takes a message with this call's Call-ID; `now` is when it was received.
+    pub fn handle_message(&mut self, now: Stamp, message: &Message) {
+        if message.call_id() != self.config.call_id || self.state == State::Idle {
+            return;
+        }
+        match message.status() {
+            Some(code) => self.on_response(now, code, message),
+            None => self.on_request(now, message),
+        }
+    }
+
+    /// When [`Call::handle_timeout`] has to be called next.
+    pub fn poll_timeout(&self) -> Option<Stamp> {
+        let cancel = match &self.cancel {
+            Cancel::Sent { transaction, give_up } => {
+                let waits = self.state == State::Calling;
+                earliest([transaction.poll_timeout(), waits.then_some(*give_up)])
+            }
+            Cancel::NotWanted | Cancel::Wanted => None,
+        };
+        let invites = self.invites.iter().map(InviteClient::poll_timeout);
+        let byes = self.legs().map(|leg| leg.bye.as_ref().and_then(Client::poll_timeout));
+        let servers = self.servers.iter().map(Server::poll_timeout);
+        earliest(invites.chain(byes).chain(servers).chain([cancel, self.setup_deadline]))
+    }
+
+    /// Does what is due at `now`; harmless if nothing is.
+    pub fn handle_timeout(&mut self, now: Stamp) {
+        self.time_invites(now);
+        self.time_cancel(now);
+        if is_due(self.setup_deadline, now) {
+            self.setup_deadline = None;
+            self.end(CallEvent::Failed { reason: FailReason::Timeout, at: now });
+            self.cancel(now);
+        }
+        self.time_byes(now);
+        for server in &mut self.servers {
+            if server.handle_timeout(now) {
+                self.outputs.push_back(server.answer().into());
+            }
+        }
+        self.servers.retain(|server| !server.is_over(now));
+    }
+
+    fn time_invites(&mut self, now: Stamp) {
+        let mut timed_out = false;
+        for invite in &mut self.invites {
+            match invite.handle_timeout(now) {
+                Due::Nothing => {}
+                Due::Resend => {
+                    self.retransmissions += 1;
+                    self.outputs.push_back(invite.datagram().into());
+                }
+                Due::TimedOut => timed_out = true,
+            }
+        }
+        if timed_out {
+            self.give_up_invite(now, FailReason::Timeout);
+        }
+    }
+
+    fn time_cancel(&mut self, now: Stamp) {
+        let Cancel::Sent { transaction, give_up } = &mut self.cancel else { return };
+        if transaction.handle_timeout(now) == Due::Resend {
+            self.retransmissions += 1;
+            self.outputs.push_back(transaction.datagram().into());
+        }
+        if self.state == State::Calling && *give_up <= now {
+            self.invites.iter_mut().filter(|i| i.is_pending()).for_each(InviteClient::abandon);
+            self.give_up_invite(now, FailReason::Timeout);
+        }
+    }
+
+    fn time_byes(&mut self, now: Stamp) {
+        let mut timed_out = false;
+        for (is_own, leg) in
+            self.leg.iter_mut().map(|leg| (true, leg)).chain(self.strays.iter_mut().map(|leg| (false, leg)))
+        {
+            let Some(bye) = &mut leg.bye else { continue };
+            match bye.handle_timeout(now) {
+                Due::Nothing => {}
+                Due::Resend => {
+                    self.retransmissions += 1;
+                    self.outputs.push_back(bye.datagram().into());
+                }
+                Due::TimedOut => timed_out |= is_own,
+            }
+        }
+        if timed_out {
+            self.bye_is_final(now, None);
+        }
+    }
+
+    /// The own dialog and the strays.
+    fn legs(&self) -> impl Iterator<Item = &Leg> {
+        self.leg.iter().chain(&self.strays)
+    }
+
+    /// The INVITE has come to nothing: the call is over.
+    fn give_up_invite(&mut self, now: Stamp, reason: FailReason) {
+        if self.state != State::Calling {
+            return;
+        }
+        self.state = State::Over;
+        self.setup_deadline = None;
+        let event = match self.cancel {
+            Cancel::NotWanted => CallEvent::Failed { reason, at: now },
+            Cancel::Wanted | Cancel::Sent { .. } => CallEvent::Cancelled { at: now },
+        };
+        self.end(event);
+    }
+
+    /// Wants the unanswered call to end, and sends CANCEL as soon as it may be sent.
+    fn cancel(&mut self, now: Stamp) {
+        self.setup_deadline = None;
+        if matches!(self.cancel, Cancel::NotWanted) {
+            self.cancel = Cancel::Wanted;
+        }
+        self.send_cancel_if_allowed(now);
+    }
+
+    fn send_cancel_if_allowed(&mut self, now: Stamp) {
+        let Some(invite) = self.invites.last().filter(|invite| invite.is_proceeding()) else { return };
+        if matches!(self.cancel, Cancel::Wanted) {
+            let transaction = Client::new(now, invite.request().cancel());
+            self.outputs.push_back(transaction.datagram().into());
+            self.cancel = Cancel::Sent { transaction, give_up: now + CANCEL_WAIT };
+        }
+    }
+
+    fn send_invite(&mut self, now: Stamp) {
+        self.cseq += 1;
+        let request = Request {
+            method: Method::Invite,
+            uri: self.config.target.clone(),
+            local: self.config.local,
+            branch: self.next_branch(),
+            from: self.from(),
+            to: format!("<{}>", self.config.target),
+            call_id: self.config.call_id.clone(),
+            cseq: self.cseq,
+            routes: Vec::new(),
+            credentials: self.credentials(),
+            sdp: Some(self.local_sdp.0.clone()),
+            destination: self.config.remote,
+        };
+        let invite = InviteClient::new(now, request);
+        self.outputs.push_back(invite.datagram().into());
+        self.invites.push(invite);
+    }
+
+    /// Sends BYE in a dialog and returns the leg with its transaction.
+    fn send_bye(&mut self, now: Stamp, mut leg: Leg) -> Leg {
+        self.cseq += 1;
+        let request = self.in_dialog(&leg.dialog, Method::Bye, self.cseq);
+        let bye = Client::new(now, request);
+        self.outputs.push_back(bye.datagram().into());
+        leg.bye = Some(bye);
+        leg
+    }
+
+    /// A request in a dialog (RFC 3261 12.2.1.1).
+    fn in_dialog(&mut self, dialog: &Dialog, method: Method, cseq: u32) -> Request {
+        let (uri, routes) = dialog.request_target();
+        Request {
+            method,
+            uri,
+            local: self.config.local,
+            branch: self.next_branch(),
+            from: self.from(),
+            to: dialog.to.clone(),
+            call_id: self.config.call_id.clone(),
+            cseq,
+            routes,
+            credentials: Vec::new(),
+            sdp: None,
+            destination: dialog.next_hop().unwrap_or(self.config.remote),
+        }
+    }
+
+    fn from(&self) -> String {
+        format!("<sip:{}@{}>;tag={}", self.config.caller, self.config.local, self.config.from_tag)
+    }
+
+    fn credentials(&self) -> Vec<(&'static str, String)> {
+        self.authorizations.iter().map(|a| (a.header, a.value.clone())).collect()
+    }
+
+    /// A branch that no other request of the run has (RFC 3261 8.1.1.7).
+    fn next_branch(&mut self) -> String {
+        self.branches += 1;
+        format!("z9hG4bK{:016x}-{}", self.config.seed, self.branches)
+    }
+
+    fn event(&mut self, event: CallEvent) {
+        if !self.has_ended {
+            self.outputs.push_back(Output::Event(event));
+        }
+    }
+
+    /// Gives out the ending event, unless there has been one.
+    fn end(&mut self, event: CallEvent) {
+        self.event(event);
+        self.has_ended = true;
+    }
+}
+
+impl From<Datagram> for Output {
+    fn from(datagram: Datagram) -> Self {
+        let Datagram { destination, bytes } = datagram;
+        Output::Send { destination, bytes }
+    }
+}
+
+#[cfg(test)]
+mod callee;
+#[cfg(test)]
+mod dialog_tests;
+#[cfg(test)]
+mod pair;
+#[cfg(test)]
+mod tests;

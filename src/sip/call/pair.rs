@@ -1,0 +1,211 @@
+//! A call and a scripted callee on a seeded network that loses, doubles and reorders, in virtual time.
+
+use std::time::Duration;
+
+use super::callee::{Callee, Script};
+use super::{Call, CallConfig, CallEvent, Output};
+use crate::sip::digest::Credentials;
+use crate::sip::message::parse;
+use crate::sip::sdp::{Codec, Offer};
+use crate::stamp::Stamp;
+
+pub(super) fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A moment of virtual time.
+pub(super) fn at_ms(n: u64) -> Stamp {
+    Stamp::ZERO + ms(n)
+}
+
+pub(super) fn config() -> CallConfig {
+    CallConfig {
+        target: "sip:echo@192.0.2.1:5060".into(),
+        remote: "192.0.2.1:5060".parse().unwrap(),
+        local: "192.0.2.9:5070".parse().unwrap(),
+        caller: "alice".into(),
+        call_id: "call-1@loadtest".into(),
+        from_tag: "caller-tag".into(),
+        seed: 0xfeed,
+        credentials: Some(Credentials { username: "alice".into(), password: "secret".into() }),
+        offer: Offer {
+            ip: "192.0.2.9".parse().unwrap(),
+            rtp_port: 40000,
+            codec: Codec::Pcmu,
+            ptime_ms: 20,
+            session_id: 7,
+        },
+        setup_timeout: super::DEFAULT_SETUP_TIMEOUT,
+    }
+}
+
+/// What the network does to each datagram.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weather {
+    pub(super) loss_percent: u64,
+    pub(super) duplicate_percent: u64,
+    /// The longest way; the shortest is 1 ms, so anything above reorders.
+    pub(super) longest_ms: u64,
+}
+
+pub(super) const FAIR: Weather = Weather { loss_percent: 0, duplicate_percent: 0, longest_ms: 1 };
+
+/// A small generator (xorshift), so that a failing seed can be played again.
+#[derive(Debug)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: u64) -> Self {
+        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % bound
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Call,
+    Callee,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Command {
+    Invite,
+    HangUp,
+}
+
+pub(super) struct Pair {
+    pub(super) call: Call,
+    pub(super) callee: Callee,
+    pub(super) now: Stamp,
+    pub(super) events: Vec<CallEvent>,
+    /// What the call sent: when, and the first word or two.
+    pub(super) sent: Vec<(Stamp, String)>,
+    commands: Vec<(Stamp, Command)>,
+    in_flight: Vec<(Stamp, End, Vec<u8>)>,
+    weather: Weather,
+    dice: Dice,
+}
+
+impl Pair {
+    pub(super) fn new(script: Script) -> Self {
+        Pair::with(config(), script, FAIR, 1)
+    }
+
+    /// A pair whose call is placed at time zero.
+    pub(super) fn with(config: CallConfig, script: Script, weather: Weather, seed: u64) -> Self {
+        Pair {
+            call: Call::new(config),
+            callee: Callee::new(script),
+            now: Stamp::ZERO,
+            events: Vec::new(),
+            sent: Vec::new(),
+            commands: vec![(Stamp::ZERO, Command::Invite)],
+            in_flight: Vec::new(),
+            weather,
+            dice: Dice::new(seed),
+        }
+    }
+
+    pub(super) fn hang_up_at(mut self, after: Duration) -> Self {
+        self.commands.push((Stamp::ZERO + after, Command::HangUp));
+        self
+    }
+
+    /// Runs until nothing is left to happen, and panics if that never comes.
+    pub(super) fn run(&mut self) {
+        self.run_until(Stamp::from_ns(u64::MAX));
+    }
+
+    pub(super) fn run_until(&mut self, until: Stamp) {
+        for _ in 0..5_000 {
+            let next = [
+                self.in_flight.iter().map(|(at, ..)| *at).min(),
+                self.commands.iter().map(|(at, _)| *at).min(),
+                self.call.poll_timeout(),
+                self.callee.poll_timeout(),
+            ];
+            let Some(next) = next.into_iter().flatten().min().filter(|at| *at <= until) else { return };
+            self.now = next.max(self.now);
+            self.step();
+        }
+        panic!("never at rest: {:?}\n{:#?}", self.call, self.sent);
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        while let Some(i) = self.commands.iter().position(|(at, _)| *at <= now) {
+            match self.commands.remove(i).1 {
+                Command::Invite => self.call.invite(now),
+                Command::HangUp => self.call.hang_up(now),
+            }
+        }
+        while let Some(i) = self.in_flight.iter().position(|(at, ..)| *at <= now) {
+            let (_, to, bytes) = self.in_flight.swap_remove(i);
+            let message =
+                parse(&bytes).unwrap_or_else(|e| panic!("{e}\n{}", String::from_utf8_lossy(&bytes)));
+            match to {
+                End::Call => self.call.handle_message(now, &message),
+                End::Callee => self.callee.handle_message(now, message),
+            }
+        }
+        self.call.handle_timeout(now);
+        self.callee.handle_timeout(now);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.call.poll() {
+            match output {
+                Output::Event(event) => self.events.push(event),
+                Output::Send { bytes, .. } => {
+                    self.sent.push((self.now, summary(&bytes)));
+                    self.launch(End::Callee, bytes);
+                }
+            }
+        }
+        for bytes in std::mem::take(&mut self.callee.out) {
+            self.launch(End::Call, bytes);
+        }
+    }
+
+    fn launch(&mut self, to: End, bytes: Vec<u8>) {
+        if self.dice.below(100) < self.weather.loss_percent {
+            return;
+        }
+        let copies = 1 + u64::from(self.dice.below(100) < self.weather.duplicate_percent);
+        for _ in 0..copies {
+            let way = ms(1 + self.dice.below(self.weather.longest_ms));
+            self.in_flight.push((self.now + way, to, bytes.clone()));
+        }
+    }
+
+    /// The milliseconds at which the call sent messages that begin with `what`.
+    pub(super) fn sent_ms(&self, what: &str) -> Vec<u64> {
+        let matching = self.sent.iter().filter(|(_, line)| line.starts_with(what));
+        matching.map(|(at, _)| at.as_ns() / 1_000_000).collect()
+    }
+
+    /// The event that ended the call, which must be the only one of its kind and the last.
+    pub(super) fn ending(&self) -> &CallEvent {
+        let endings = self.events.iter().filter(|event| event.ends_call()).count();
+        assert_eq!(endings, 1, "{:#?}", self.events);
+        let last = self.events.last().expect("one event at least");
+        assert!(last.ends_call(), "{:#?}", self.events);
+        last
+    }
+}
+
+/// `INVITE` of a request, `200 INVITE` of a response.
+fn summary(bytes: &[u8]) -> String {
+    let message = parse(bytes).expect("what the call sends parses");
+    match message.status() {
+        Some(code) => format!("{code} {}", message.method()),
+        None => message.method().to_string(),
+    }
+}

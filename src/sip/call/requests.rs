@@ -1,0 +1,143 @@
+//! A call's handling of requests within its dialog (RFC 3261 8.2, 12.2.2, 14.2, 15.1.2).
+
+use super::{Call, CallEvent, FailReason, State};
+use crate::sip::grammar::one_line;
+use crate::sip::message::{Message, Method};
+use crate::sip::outgoing::Response;
+use crate::sip::sdp::{Answer, Direction, SdpError, parse_answer};
+use crate::sip::transaction::{Datagram, Server};
+use crate::sip::uas;
+use crate::stamp::Stamp;
+
+/// The most answered requests remembered; the oldest is forgotten first.
+const MAX_SERVERS: usize = 16;
+
+impl Call {
+    pub(super) fn on_request(&mut self, now: Stamp, request: &Message) {
+        if *request.method() == Method::Ack {
+            self.servers.iter_mut().for_each(|server| server.on_ack(request));
+            return;
+        }
+        if let Some(server) = self.servers.iter().find(|server| server.matches(request)) {
+            self.outputs.push_back(server.answer().into());
+            return;
+        }
+        let from_tag = self.config.from_tag.clone();
+        let response = match self.refusal(request) {
+            Some(code) => uas::refuse(request, code, &from_tag),
+            None => self.accept(now, request, &from_tag),
+        };
+        self.answer(now, request, &response);
+    }
+
+    fn answer(&mut self, now: Stamp, request: &Message, response: &Response<'_>) {
+        let destination = request.answer_to().unwrap_or(self.config.remote);
+        let datagram = Datagram { destination, bytes: response.to_bytes() };
+        self.outputs.push_back(datagram.clone().into());
+        if self.servers.len() == MAX_SERVERS {
+            self.servers.remove(0);
+        }
+        self.servers.push(Server::new(now, request, datagram));
+    }
+
+    /// The code that refuses a request before its method is looked at, in the RFC's order.
+    fn refusal(&mut self, request: &Message) -> Option<u16> {
+        let number = request.cseq().number;
+        if *request.method() == Method::Cancel {
+            let is_known = self.servers.iter().any(|server| server.is_cancelled_by(request));
+            return (!is_known).then_some(481);
+        }
+        if !self.is_in_dialog(request) {
+            return Some(481);
+        }
+        // Out of order (RFC 3261 12.2.2): a newer request has been served already.
+        if self.remote_cseq.is_some_and(|last| number < last) {
+            return Some(500);
+        }
+        self.remote_cseq = Some(number);
+        uas::refusal_by_method_or_extension(request)
+    }
+
+    /// Whether both tags are ours: of the answered dialog, or of an early one.
+    fn is_in_dialog(&self, request: &Message) -> bool {
+        let remote_tag = request.from_tag().unwrap_or_default();
+        let is_known = match &self.leg {
+            Some(leg) => leg.dialog.remote_tag == remote_tag,
+            None => self.state == State::Calling && self.early_tags.iter().any(|tag| tag == remote_tag),
+        };
+        is_known && request.to_tag() == Some(self.config.from_tag.as_str())
+    }
+
+    fn accept<'a>(&mut self, now: Stamp, request: &'a Message, from_tag: &'a str) -> Response<'a> {
+        match request.method() {
+            Method::Bye => self.on_bye(now, request),
+            Method::Invite | Method::Update => return self.on_new_session(now, request, from_tag),
+            _ => {}
+        }
+        Response::new(request, 200, from_tag)
+    }
+
+    fn on_bye(&mut self, now: Stamp, request: &Message) {
+        match self.state {
+            State::Up => {
+                self.state = State::Over;
+                self.end(CallEvent::RemoteHangup { at: now, cause: request.header("Reason").map(one_line) });
+            }
+            // The INVITE still needs its final answer, which CANCEL brings about.
+            State::Calling => {
+                self.end(CallEvent::Failed { reason: FailReason::HungUpEarly, at: now });
+                self.cancel(now);
+            }
+            // Both hung up at once: our own BYE's answer ends the call.
+            State::Idle | State::HangingUp | State::Over => {}
+        }
+    }
+
+    /// A re-INVITE or UPDATE: agrees to it, so that session timers and moved media keep the call.
+    fn on_new_session<'a>(&mut self, now: Stamp, request: &'a Message, from_tag: &'a str) -> Response<'a> {
+        if self.state == State::Over {
+            return Response::new(request, 481, from_tag);
+        }
+        // Our own offer is open until the INVITE is answered (RFC 3261 14.2, RFC 3311 5.2).
+        let has_offer = request.has_sdp();
+        if self.state == State::Calling && (has_offer || *request.method() == Method::Invite) {
+            return Response::new(request, 491, from_tag);
+        }
+        let mut direction = Direction::SendRecv;
+        if has_offer {
+            direction = match parse_answer(request.body(), &self.config.offer) {
+                Ok(media) => self.on_media(now, media),
+                // The old way to hold a call: nothing can be sent there, and nothing has to be.
+                Err(SdpError::Unspecified(_)) => Direction::RecvOnly,
+                Err(_) => return Response::new(request, 488, from_tag),
+            };
+        }
+        if let Some(leg) = &mut self.leg {
+            leg.dialog.refresh_target(request);
+        }
+        let mut response = Response::new(request, 200, from_tag);
+        response.contact = Some(self.config.local);
+        if has_offer || *request.method() == Method::Invite {
+            response.sdp = Some(self.describe(direction));
+        }
+        response
+    }
+
+    fn on_media(&mut self, now: Stamp, media: Answer) -> Direction {
+        let direction = media.direction.reversed();
+        self.event(CallEvent::MediaChanged { at: now, answer: media });
+        direction
+    }
+
+    /// Our description; its version counts up whenever it differs from the last (RFC 3264 8).
+    fn describe(&mut self, direction: Direction) -> String {
+        let (last, version) = &self.local_sdp;
+        let mut sdp = self.config.offer.describe(*version, direction);
+        if sdp != *last {
+            let version = version + 1;
+            sdp = self.config.offer.describe(version, direction);
+            self.local_sdp = (sdp.clone(), version);
+        }
+        sdp
+    }
+}

@@ -1,0 +1,234 @@
+//! A call's handling of responses: to INVITE (RFC 3261 13.2.2), CANCEL (9.1) and BYE (15.1.1).
+
+use super::{Authorization, Call, CallEvent, Cancel, FailReason, Leg, State};
+use crate::sip::dialog::Dialog;
+use crate::sip::digest::{AuthError, Challenge};
+use crate::sip::grammar::one_line;
+use crate::sip::message::{Message, Method};
+use crate::sip::sdp::{SdpError, parse_answer};
+use crate::sip::transaction::{Client, Datagram};
+use crate::stamp::Stamp;
+
+/// The most further branches of a fork that get their ACK and BYE; Asterisk forks none.
+const MAX_STRAYS: usize = 8;
+/// The most early dialogs whose requests are told from strangers'.
+const MAX_EARLY_TAGS: usize = 8;
+
+impl Call {
+    pub(super) fn on_response(&mut self, now: Stamp, code: u16, response: &Message) {
+        // A response with a second Via is not for us (RFC 3261 8.1.3.3).
+        let is_ours = response.list("Via").nth(1).is_none()
+            && response.from_tag() == Some(self.config.from_tag.as_str());
+        if !is_ours {
+            return;
+        }
+        match response.method() {
+            Method::Invite => self.on_invite_response(now, code, response),
+            Method::Cancel => self.on_cancel_response(now, code, response),
+            Method::Bye => self.on_bye_response(now, code, response),
+            _ => {}
+        }
+    }
+
+    fn on_invite_response(&mut self, now: Stamp, code: u16, response: &Message) {
+        let Some(at) = self.invites.iter().position(|invite| invite.matches(response)) else { return };
+        let is_current = at + 1 == self.invites.len();
+        match code {
+            100..=199 if is_current => self.on_provisional(now, code, response),
+            200..=299 if is_current => self.on_success(now, response),
+            300..=699 => self.on_rejection(now, at, code, response),
+            _ => {}
+        }
+    }
+
+    fn on_provisional(&mut self, now: Stamp, code: u16, response: &Message) {
+        if !self.invites.last_mut().is_some_and(|invite| invite.on_provisional()) {
+            return;
+        }
+        if code >= 180 {
+            self.times.progress_at.get_or_insert(now);
+        }
+        if let Some(tag) = response.to_tag().filter(|_| self.early_tags.len() < MAX_EARLY_TAGS) {
+            if !self.early_tags.iter().any(|known| known == tag) {
+                self.early_tags.push(tag.to_string());
+            }
+        }
+        self.event(CallEvent::Provisional { code, at: now, has_sdp: response.has_sdp() });
+        self.send_cancel_if_allowed(now);
+    }
+
+    /// A 2xx: the first wins, the same again gets its ACK again, others get ACK and BYE.
+    fn on_success(&mut self, now: Stamp, response: &Message) {
+        if !self.invites.last_mut().is_some_and(|invite| invite.on_success(now)) {
+            return;
+        }
+        let tag = response.to_tag().unwrap_or_default();
+        let known = self.legs().find(|leg| leg.dialog.remote_tag == tag).map(|leg| leg.ack.clone());
+        if let Some(ack) = known {
+            self.retransmissions += 1;
+            self.outputs.push_back(ack.into());
+        } else if self.leg.is_none() {
+            self.on_first_success(now, response);
+        } else if self.strays.len() < MAX_STRAYS {
+            let leg = self.acknowledge(response);
+            let leg = self.send_bye(now, leg);
+            self.strays.push(leg);
+        }
+    }
+
+    fn on_first_success(&mut self, now: Stamp, response: &Message) {
+        self.times.answered_at = Some(now);
+        self.setup_deadline = None;
+        self.leg = Some(self.acknowledge(response));
+        self.state = State::Up;
+        if !matches!(self.cancel, Cancel::NotWanted) {
+            // The 200 crossed our CANCEL, or came before it could be sent.
+            self.hang_up(now);
+            return;
+        }
+        let answer = if response.has_sdp() { response.body() } else { &[] };
+        match parse_answer(answer, &self.config.offer) {
+            Ok(answer) => self.event(CallEvent::Answered { at: now, answer }),
+            Err(error) => self.on_bad_answer(now, error),
+        }
+    }
+
+    fn on_bad_answer(&mut self, now: Stamp, error: SdpError) {
+        self.end(CallEvent::Failed { reason: FailReason::BadAnswer(error), at: now });
+        self.hang_up(now);
+    }
+
+    /// Sends the ACK of a 2xx (RFC 3261 13.2.2.4) and returns the dialog that it makes.
+    fn acknowledge(&mut self, response: &Message) -> Leg {
+        let dialog = Dialog::from_answer(response, &self.config.target);
+        let mut ack = self.in_dialog(&dialog, Method::Ack, response.cseq().number);
+        // "The ACK MUST contain the same credentials as the INVITE."
+        ack.credentials = self.credentials();
+        let ack = Datagram { destination: ack.destination, bytes: ack.to_bytes() };
+        self.outputs.push_back(ack.clone().into());
+        Leg { dialog, ack, bye: None, bye_was_challenged: false }
+    }
+
+    /// A 3xx to 6xx to INVITE number `at`.
+    fn on_rejection(&mut self, now: Stamp, at: usize, code: u16, response: &Message) {
+        let Some((ack, is_first)) = self.invites[at].on_rejection(now, response) else { return };
+        if !is_first {
+            self.retransmissions += 1;
+        }
+        self.outputs.push_back(ack.into());
+        if !is_first || self.state != State::Calling {
+            return;
+        }
+        let wants_credentials = matches!(code, 401 | 407) && matches!(self.cancel, Cancel::NotWanted);
+        if !wants_credentials {
+            self.give_up_invite(now, rejected(code, response));
+            return;
+        }
+        match self.authorize(code, response) {
+            Ok(()) => {
+                self.times.authenticated_at = Some(now);
+                self.send_invite(now);
+            }
+            Err(error) => self.give_up_invite(now, FailReason::AuthFailed(error)),
+        }
+    }
+
+    /// Answers a challenge to the INVITE; a second of its kind only if the nonce was stale.
+    fn authorize(&mut self, code: u16, response: &Message) -> Result<(), AuthError> {
+        let challenge = Challenge::of(response)?;
+        let earlier = self.authorizations.iter().position(|a| a.code == code);
+        if earlier.is_some_and(|at| !challenge.is_stale() || self.authorizations[at].renewed) {
+            return Err(AuthError::Refused);
+        }
+        let uri = self.config.target.clone();
+        let value = self.answer_challenge(&challenge, &Method::Invite, &uri)?;
+        let fresh = Authorization { code, header: answering_header(code), value, renewed: earlier.is_some() };
+        match earlier {
+            Some(at) => self.authorizations[at] = fresh,
+            None => self.authorizations.push(fresh),
+        }
+        Ok(())
+    }
+
+    fn answer_challenge(
+        &self,
+        challenge: &Challenge,
+        method: &Method,
+        uri: &str,
+    ) -> Result<String, AuthError> {
+        let credentials = self.config.credentials.as_ref().ok_or(AuthError::NoCredentials)?;
+        // The branch counter has moved since the last nonce, so that no client nonce comes twice.
+        let cnonce = format!("{:016x}{:08x}", self.config.seed, self.branches);
+        challenge.answer(credentials, method, uri, &cnonce)
+    }
+
+    fn on_cancel_response(&mut self, now: Stamp, code: u16, response: &Message) {
+        // Whatever the answer is, the INVITE's own final answer tells how the call ends.
+        if let Cancel::Sent { transaction, .. } = &mut self.cancel {
+            if transaction.matches(response) {
+                transaction.on_response(now, code);
+            }
+        }
+    }
+
+    fn on_bye_response(&mut self, now: Stamp, code: u16, response: &Message) {
+        let is_answered = |leg: &mut Leg| {
+            let bye = leg.bye.as_mut().filter(|bye| bye.matches(response));
+            bye.is_some_and(|bye| bye.on_response(now, code))
+        };
+        if let Some(mut leg) = self.leg.take_if(is_answered) {
+            let challenged = self.challenged_bye(now, code, response, &mut leg);
+            self.leg = Some(leg);
+            if !challenged {
+                self.bye_is_final(now, Some(code));
+            }
+            return;
+        }
+        self.strays.iter_mut().for_each(|leg| {
+            is_answered(leg);
+        });
+    }
+
+    /// Sends a challenged BYE once more, with credentials; false if there is nothing to be done.
+    fn challenged_bye(&mut self, now: Stamp, code: u16, response: &Message, leg: &mut Leg) -> bool {
+        if !matches!(code, 401 | 407) || leg.bye_was_challenged || self.state != State::HangingUp {
+            return false;
+        }
+        leg.bye_was_challenged = true;
+        let Ok(challenge) = Challenge::of(response) else { return false };
+        self.cseq += 1;
+        let mut request = self.in_dialog(&leg.dialog, Method::Bye, self.cseq);
+        let Ok(value) = self.answer_challenge(&challenge, &Method::Bye, &request.uri) else { return false };
+        request.credentials.push((answering_header(code), value));
+        let bye = Client::new(now, request);
+        self.outputs.push_back(bye.datagram().into());
+        leg.bye = Some(bye);
+        true
+    }
+
+    /// Our BYE has its final answer, or will get none. Even a 481 means that the dialog is gone.
+    pub(super) fn bye_is_final(&mut self, now: Stamp, code: Option<u16>) {
+        if self.state != State::HangingUp {
+            return;
+        }
+        self.state = State::Over;
+        self.times.bye_answered_at = code.map(|_| now);
+        let event = match self.cancel {
+            Cancel::NotWanted => {
+                let bye_sent_at = self.times.bye_sent_at.unwrap_or(now);
+                CallEvent::HungUp { bye_sent_at, at: now, code }
+            }
+            Cancel::Wanted | Cancel::Sent { .. } => CallEvent::Cancelled { at: now },
+        };
+        self.end(event);
+    }
+}
+
+fn answering_header(code: u16) -> &'static str {
+    if code == 407 { "Proxy-Authorization" } else { "Authorization" }
+}
+
+fn rejected(code: u16, response: &Message) -> FailReason {
+    let cause = response.header("Reason").map(one_line);
+    FailReason::Rejected { code, reason: response.reason_phrase().to_string(), cause }
+}

@@ -1,0 +1,19 @@
+//! SIP as a caller needs it: messages, SDP, digest, timers, transactions and one call's state machine.
+//!
+//! Nothing here knows a socket or a clock. A [`call::Call`] is driven with messages, commands and
+//! times, and drained with [`call::Call::poll`]; requests outside of any call go to [`uas::answer`].
+
+pub mod call;
+mod dialog;
+pub mod digest;
+mod grammar;
+pub mod message;
+mod normal;
+mod outgoing;
+pub mod sdp;
+pub mod timers;
+mod transaction;
+pub mod uas;
+
+pub use call::{Call, CallConfig, CallEvent, Output};
+pub use message::{Message, Method, parse};

@@ -1,0 +1,176 @@
+//! Messages to be sent: requests as values, from which ACK and CANCEL are derived, and responses.
+
+use std::net::SocketAddr;
+
+use super::grammar::{NameAddr, one_line, param};
+use super::message::{Message, Method};
+
+/// How we name ourselves.
+const USER_AGENT: &str = concat!("loadtest/", env!("CARGO_PKG_VERSION"));
+/// What we take from a peer.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+/// The media type of a session description.
+pub(super) const SDP: &str = "application/sdp";
+
+/// A request before it becomes bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) uri: String,
+    pub(super) local: SocketAddr,
+    pub(super) branch: String,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) call_id: String,
+    pub(super) cseq: u32,
+    /// Route values, top first.
+    pub(super) routes: Vec<String>,
+    /// Authorization and Proxy-Authorization, as far as asked for.
+    pub(super) credentials: Vec<(&'static str, String)>,
+    pub(super) sdp: Option<String>,
+    /// Where it is sent.
+    pub(super) destination: SocketAddr,
+}
+
+impl Request {
+    /// The same request under another method with nothing of its own: what ACK and CANCEL start from.
+    fn bare(&self, method: Method) -> Request {
+        Request { method, credentials: Vec::new(), sdp: None, ..self.clone() }
+    }
+
+    /// The ACK of a rejection (RFC 3261 17.1.1.3): the INVITE's branch, the rejection's To.
+    pub(super) fn ack_rejection(&self, rejection: &Message) -> Request {
+        let to = rejection.header("To").map_or_else(|| self.to.clone(), one_line);
+        Request { to, ..self.bare(Method::Ack) }
+    }
+
+    /// The CANCEL of this INVITE (RFC 3261 9.1): same branch, same CSeq number, same routes.
+    pub(super) fn cancel(&self) -> Request {
+        self.bare(Method::Cancel)
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let Request { method, uri, local, branch, from, to, call_id, cseq, .. } = self;
+        let mut lines = Lines::new(format!("{method} {} SIP/2.0", one_line(uri)));
+        // An empty rport asks for answers to where this came from (RFC 3581 3).
+        lines.push("Via", &format!("SIP/2.0/UDP {local};branch={branch};rport"));
+        lines.push("Max-Forwards", "70");
+        lines.push_all("Route", &self.routes);
+        lines.push("From", from);
+        lines.push("To", to);
+        lines.push("Call-ID", call_id);
+        lines.push("CSeq", &format!("{cseq} {method}"));
+        if matches!(method, Method::Invite | Method::Update) {
+            lines.push("Contact", &contact(*local));
+        }
+        for (name, value) in &self.credentials {
+            lines.push(name, value);
+        }
+        lines.push("User-Agent", USER_AGENT);
+        if *method == Method::Invite {
+            lines.push("Allow", ALLOW);
+        }
+        lines.finish(self.sdp.as_deref())
+    }
+}
+
+/// A response before it becomes bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Response<'a> {
+    pub(super) request: &'a Message,
+    pub(super) code: u16,
+    /// The tag to add to To where the request has none (RFC 3261 8.2.6.2).
+    pub(super) to_tag: &'a str,
+    /// Our Contact, in answers that establish or refresh a session.
+    pub(super) contact: Option<SocketAddr>,
+    /// Headers that the code calls for.
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) sdp: Option<String>,
+}
+
+impl<'a> Response<'a> {
+    pub(super) fn new(request: &'a Message, code: u16, to_tag: &'a str) -> Self {
+        Response { request, code, to_tag, contact: None, headers: Vec::new(), sdp: None }
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let request = self.request;
+        let mut lines = Lines::new(format!("SIP/2.0 {} {}", self.code, reason(self.code)));
+        lines.push_all("Via", request.headers("Via"));
+        lines.push("From", request.header("From").unwrap_or_default());
+        let to = request.header("To").unwrap_or_default();
+        match param(NameAddr::parse(to).params, "tag") {
+            Some(_) => lines.push("To", to),
+            None => lines.push("To", &format!("{to};tag={}", self.to_tag)),
+        }
+        lines.push("Call-ID", request.call_id());
+        lines.push("CSeq", &format!("{} {}", request.cseq().number, request.cseq().method));
+        if let Some(local) = self.contact {
+            lines.push("Contact", &contact(local));
+        }
+        for (name, value) in &self.headers {
+            lines.push(name, value);
+        }
+        lines.push("User-Agent", USER_AGENT);
+        lines.push("Allow", ALLOW);
+        lines.finish(self.sdp.as_deref())
+    }
+}
+
+fn contact(local: SocketAddr) -> String {
+    format!("<sip:loadtest@{local}>")
+}
+
+/// The reason phrases of the codes that we send (RFC 3261 21).
+fn reason(code: u16) -> &'static str {
+    match code {
+        200 => "OK",
+        405 => "Method Not Allowed",
+        420 => "Bad Extension",
+        481 => "Call/Transaction Does Not Exist",
+        488 => "Not Acceptable Here",
+        491 => "Request Pending",
+        500 => "Server Internal Error",
+        501 => "Not Implemented",
+        _ => "Unspecified",
+    }
+}
+
+/// A message as it grows, line by line.
+struct Lines(String);
+
+impl Lines {
+    fn new(start: String) -> Self {
+        Lines(start + "\r\n")
+    }
+
+    /// Adds a header; whatever is in the value, it stays one line.
+    fn push(&mut self, name: &str, value: &str) {
+        self.0 += name;
+        self.0 += ": ";
+        self.0 += &one_line(value);
+        self.0 += "\r\n";
+    }
+
+    fn push_all(&mut self, name: &str, values: impl IntoIterator<Item = impl AsRef<str>>) {
+        for value in values {
+            self.push(name, value.as_ref());
+        }
+    }
+
+    fn finish(mut self, sdp: Option<&str>) -> Vec<u8> {
+        if sdp.is_some() {
+            self.push("Content-Type", SDP);
+        }
+        let body = sdp.unwrap_or_default();
+        self.push("Content-Length", &body.len().to_string());
+        self.0 += "\r\n";
+        self.0 += body;
+        self.0.into_bytes()
+    }
+}

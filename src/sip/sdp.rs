@@ -1,0 +1,266 @@
+//! Session descriptions for one G.711 stream (RFC 8866), offered and answered (RFC 3264).
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use sdp_types::{Media, Session};
+use thiserror::Error;
+
+use super::message::excerpt;
+
+/// A codec that a call can carry: G.711 in one of its two laws (RFC 3551 4.5.14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// µ-law.
+    Pcmu,
+    /// A-law.
+    Pcma,
+}
+
+impl Codec {
+    /// The static RTP payload type (RFC 3551 table 4).
+    pub const fn payload_type(self) -> u8 {
+        match self {
+            Codec::Pcmu => 0,
+            Codec::Pcma => 8,
+        }
+    }
+
+    /// The encoding name as in `a=rtpmap`.
+    pub const fn encoding_name(self) -> &'static str {
+        match self {
+            Codec::Pcmu => "PCMU",
+            Codec::Pcma => "PCMA",
+        }
+    }
+}
+
+/// Samples per second of both laws of G.711.
+pub const CLOCK_RATE: u32 = 8000;
+
+/// Who may send (RFC 8866 6.7), from the describing side's point of view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Direction {
+    /// Both ways: what holds if nothing is said.
+    #[default]
+    SendRecv,
+    /// The describing side only sends.
+    SendOnly,
+    /// The describing side only receives.
+    RecvOnly,
+    /// Nobody sends.
+    Inactive,
+}
+
+const DIRECTIONS: [(&str, Direction); 4] = [
+    ("sendrecv", Direction::SendRecv),
+    ("sendonly", Direction::SendOnly),
+    ("recvonly", Direction::RecvOnly),
+    ("inactive", Direction::Inactive),
+];
+
+impl Direction {
+    /// The attribute's name.
+    pub fn as_str(self) -> &'static str {
+        DIRECTIONS.iter().find(|(_, d)| *d == self).map_or("sendrecv", |(name, _)| name)
+    }
+
+    /// What to answer to this (RFC 3264 6.1).
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        match self {
+            Direction::SendOnly => Direction::RecvOnly,
+            Direction::RecvOnly => Direction::SendOnly,
+            both => both,
+        }
+    }
+}
+
+/// Our side of the session: what is offered, and answered to a re-INVITE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Where we receive RTP, and send it from.
+    pub ip: IpAddr,
+    /// Our RTP port.
+    pub rtp_port: u16,
+    /// The one codec that is offered.
+    pub codec: Codec,
+    /// Milliseconds of audio in a packet.
+    pub ptime_ms: u32,
+    /// Identifies the session in `o=`.
+    pub session_id: u64,
+}
+
+impl Offer {
+    /// The description as first offered.
+    pub fn to_sdp(&self) -> String {
+        self.describe(1, Direction::SendRecv)
+    }
+
+    /// The description in another version (RFC 3264 8) or direction.
+    pub fn describe(&self, version: u64, direction: Direction) -> String {
+        let Offer { ip, rtp_port, codec, ptime_ms, session_id } = self;
+        let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
+        let (payload_type, name) = (codec.payload_type(), codec.encoding_name());
+        let mut sdp = String::with_capacity(256);
+        // Invariant: writing to a String cannot fail.
+        let _ = write!(
+            sdp,
+            "v=0\r\no=- {session_id} {version} IN {family} {ip}\r\ns=loadtest\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
+             m=audio {rtp_port} RTP/AVP {payload_type}\r\na=rtpmap:{payload_type} {name}/{CLOCK_RATE}\r\n\
+             a=ptime:{ptime_ms}\r\na={}\r\n",
+            direction.as_str()
+        );
+        sdp
+    }
+}
+
+/// The peer's side of the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Where the peer wants RTP.
+    pub ip: IpAddr,
+    /// The peer's RTP port, never 0.
+    pub port: u16,
+    /// The codec in use.
+    pub codec: Codec,
+    /// The payload type to put into packets to the peer; the static one unless the peer mapped another.
+    pub payload_type: u8,
+    /// The packet time that the peer would like, in milliseconds.
+    pub ptime_ms: Option<u32>,
+    /// What the peer does with the stream.
+    pub direction: Direction,
+}
+
+impl Answer {
+    /// Where to send RTP.
+    pub fn rtp_address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port)
+    }
+}
+
+/// Why a session description cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SdpError {
+    /// There is no session description where there must be one.
+    #[error("no session description")]
+    NoBody,
+    /// Not a session description.
+    #[error("not a session description: {0}")]
+    Malformed(String),
+    /// No audio stream.
+    #[error("no audio stream")]
+    NoAudio,
+    /// More or fewer streams than the one that was offered (RFC 3264 6).
+    #[error("{0} streams where one was offered")]
+    StreamCount(usize),
+    /// The stream is refused with port 0 (RFC 3264 6).
+    #[error("the audio stream is refused (port 0)")]
+    Refused,
+    /// Not plain RTP.
+    #[error("transport `{0}` instead of RTP/AVP")]
+    Transport(String),
+    /// None of the formats is the codec that we offered.
+    #[error("no common codec: offered {offered}, answered `{answered}`")]
+    NoCommonCodec {
+        /// The encoding name that we offered.
+        offered: &'static str,
+        /// The peer's format list.
+        answered: String,
+    },
+    /// No `c=` line holds for the audio stream.
+    #[error("no connection address")]
+    NoAddress,
+    /// The connection address is a name, a multicast group or nonsense.
+    #[error("connection address `{0}` is not a unicast IP address")]
+    BadAddress(String),
+    /// 0.0.0.0 or ::, the old way to put a call on hold (RFC 3264 8.4).
+    #[error("the connection address is unspecified ({0})")]
+    Unspecified(IpAddr),
+    /// The peer's address is of another family than ours, so that no packet can get there.
+    #[error("the connection address {0} is of another family than ours")]
+    Family(IpAddr),
+}
+
+/// Reads the answer to `offer`, or a later offer of the peer's for the same stream.
+pub fn parse_answer(sdp: &[u8], offer: &Offer) -> Result<Answer, SdpError> {
+    if sdp.is_empty() {
+        return Err(SdpError::NoBody);
+    }
+    let session = Session::parse(sdp).map_err(|error| SdpError::Malformed(excerpt(&error.to_string())))?;
+    let media = audio(&session)?;
+    let (payload_type, codec) = common_codec(media, offer.codec)?;
+    let ip = address(&session, media, offer)?;
+    let ptime_ms = media.get_first_attribute_value("ptime").flatten().and_then(|v| v.trim().parse().ok());
+    Ok(Answer { ip, port: media.port, codec, payload_type, ptime_ms, direction: direction(&session, media) })
+}
+
+/// The one stream, which must be a live audio stream over RTP.
+fn audio(session: &Session) -> Result<&Media, SdpError> {
+    let is_audio = |media: &&Media| media.media.eq_ignore_ascii_case("audio");
+    let media = session.medias.iter().find(is_audio).ok_or(SdpError::NoAudio)?;
+    if session.medias.len() != 1 {
+        return Err(SdpError::StreamCount(session.medias.len()));
+    }
+    if media.port == 0 {
+        return Err(SdpError::Refused);
+    }
+    if !media.proto.eq_ignore_ascii_case("RTP/AVP") {
+        return Err(SdpError::Transport(excerpt(&media.proto)));
+    }
+    Ok(media)
+}
+
+/// The first format that is our codec: formats come in the order of preference (RFC 3264 6.1).
+fn common_codec(media: &Media, ours: Codec) -> Result<(u8, Codec), SdpError> {
+    let formats = media.fmt.split_ascii_whitespace().filter_map(|format| format.parse().ok());
+    let is_ours = |payload_type: u8| match rtpmap(media, payload_type) {
+        Some(mapping) => is_mapping_of(mapping, ours),
+        // Without a mapping a static payload type means what RFC 3551 says.
+        None => payload_type == ours.payload_type(),
+    };
+    let found = formats.filter(|pt| *pt < 128).find(|payload_type| is_ours(*payload_type));
+    found.map(|payload_type| (payload_type, ours)).ok_or_else(|| SdpError::NoCommonCodec {
+        offered: ours.encoding_name(),
+        answered: excerpt(&media.fmt),
+    })
+}
+
+/// The `encoding/rate` of a payload type.
+fn rtpmap(media: &Media, payload_type: u8) -> Option<&str> {
+    media.get_attribute_values("rtpmap").flatten().find_map(|value| {
+        let (mapped, encoding) = value.trim().split_once(' ')?;
+        (mapped.parse() == Ok(payload_type)).then(|| encoding.trim())
+    })
+}
+
+fn is_mapping_of(encoding: &str, codec: Codec) -> bool {
+    let mut parts = encoding.split('/');
+    parts.next().is_some_and(|name| name.eq_ignore_ascii_case(codec.encoding_name()))
+        && parts.next().and_then(|rate| rate.parse().ok()) == Some(CLOCK_RATE)
+}
+
+fn address(session: &Session, media: &Media, offer: &Offer) -> Result<IpAddr, SdpError> {
+    // A media-level line overrides the session's (RFC 8866 5.7).
+    let connection = media.connections.first().or(session.connection.as_ref()).ok_or(SdpError::NoAddress)?;
+    let text = &connection.connection_address;
+    let bad = || SdpError::BadAddress(excerpt(text));
+    let ip: IpAddr = text.parse().map_err(|_| bad())?;
+    if ip.is_multicast() {
+        return Err(bad());
+    }
+    if ip.is_unspecified() {
+        return Err(SdpError::Unspecified(ip));
+    }
+    if ip.is_ipv4() != offer.ip.is_ipv4() {
+        return Err(SdpError::Family(ip));
+    }
+    Ok(ip)
+}
+
+fn direction(session: &Session, media: &Media) -> Direction {
+    let of_media = DIRECTIONS.iter().find(|(name, _)| media.has_attribute(name));
+    let of_session = || DIRECTIONS.iter().find(|(name, _)| session.has_attribute(name));
+    of_media.or_else(of_session).map_or(Direction::SendRecv, |(_, direction)| *direction)
+}

@@ -1,0 +1,134 @@
+//! The INVITE client transaction (RFC 3261 17.1.1, with the Accepted state of RFC 6026 7.2).
+
+use crate::sip::message::Message;
+use crate::sip::outgoing::Request;
+use crate::sip::timers::{T1, TIMER_B, TIMER_D, TIMER_M, earliest, is_due};
+use crate::stamp::Stamp;
+
+use super::{Datagram, Due};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Calling,
+    Proceeding,
+    /// Rejected and acknowledged; waits for the rejection to come again.
+    Completed,
+    /// Accepted; waits for the 2xx to come again, or from another branch of a fork.
+    Accepted,
+    Terminated,
+}
+
+/// One INVITE on its way.
+#[derive(Debug)]
+pub(in crate::sip) struct InviteClient {
+    request: Request,
+    datagram: Datagram,
+    state: State,
+    /// Timer A: the next retransmission, and the interval that led to it.
+    resend: Option<Stamp>,
+    interval: std::time::Duration,
+    /// Timer B while calling, D when rejected, M when accepted.
+    end: Option<Stamp>,
+}
+
+impl InviteClient {
+    /// The transaction in Calling; the request itself is in [`InviteClient::datagram`].
+    pub(in crate::sip) fn new(now: Stamp, request: Request) -> Self {
+        InviteClient {
+            datagram: Datagram { destination: request.destination, bytes: request.to_bytes() },
+            request,
+            state: State::Calling,
+            resend: Some(now + T1),
+            interval: T1,
+            end: Some(now + TIMER_B),
+        }
+    }
+
+    pub(in crate::sip) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    pub(in crate::sip) fn datagram(&self) -> Datagram {
+        self.datagram.clone()
+    }
+
+    /// Whether a response is this transaction's (RFC 3261 17.1.3).
+    pub(in crate::sip) fn matches(&self, response: &Message) -> bool {
+        response.branch() == Some(self.request.branch.as_str()) && response.cseq().number == self.request.cseq
+    }
+
+    /// Whether no final response has come yet.
+    pub(in crate::sip) fn is_pending(&self) -> bool {
+        matches!(self.state, State::Calling | State::Proceeding)
+    }
+
+    /// Whether a provisional response has come, and no final one.
+    pub(in crate::sip) fn is_proceeding(&self) -> bool {
+        self.state == State::Proceeding
+    }
+
+    /// A 1xx: no more retransmissions. False if the answer has already been final.
+    pub(in crate::sip) fn on_provisional(&mut self) -> bool {
+        if self.is_pending() {
+            self.state = State::Proceeding;
+            self.resend = None;
+            self.end = None;
+        }
+        self.is_proceeding()
+    }
+
+    /// A 2xx. False if the transaction had ended otherwise; the dialog's ACK is not ours to send.
+    pub(in crate::sip) fn on_success(&mut self, now: Stamp) -> bool {
+        if self.is_pending() {
+            self.state = State::Accepted;
+            self.resend = None;
+            self.end = Some(now + TIMER_M);
+        }
+        self.state == State::Accepted
+    }
+
+    /// A 3xx to 6xx: the ACK to send, and whether this is the first of them.
+    pub(in crate::sip) fn on_rejection(
+        &mut self,
+        now: Stamp,
+        rejection: &Message,
+    ) -> Option<(Datagram, bool)> {
+        let is_first = self.is_pending();
+        if is_first {
+            self.state = State::Completed;
+            self.resend = None;
+            self.end = Some(now + TIMER_D);
+        }
+        if self.state != State::Completed {
+            return None;
+        }
+        let bytes = self.request.ack_rejection(rejection).to_bytes();
+        Some((Datagram { destination: self.request.destination, bytes }, is_first))
+    }
+
+    /// Gives up an INVITE that nobody answers finally, not even after CANCEL (RFC 3261 9.1).
+    pub(in crate::sip) fn abandon(&mut self) {
+        self.state = State::Terminated;
+        self.resend = None;
+        self.end = None;
+    }
+
+    pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> Due {
+        if is_due(self.end, now) {
+            let timed_out = self.state == State::Calling;
+            self.abandon();
+            return if timed_out { Due::TimedOut } else { Due::Nothing };
+        }
+        if is_due(self.resend, now) {
+            // Timer A doubles without a bound (RFC 3261 17.1.1.2).
+            self.interval *= 2;
+            self.resend = Some(now + self.interval);
+            return Due::Resend;
+        }
+        Due::Nothing
+    }
+
+    pub(in crate::sip) fn poll_timeout(&self) -> Option<Stamp> {
+        earliest([self.resend, self.end])
+    }
+}
