@@ -5,5 +5,6 @@
 
 #![warn(missing_docs, clippy::too_many_lines)]
 
+pub mod asterisk;
 pub mod clock;
 pub mod stamp;
