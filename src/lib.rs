@@ -8,6 +8,7 @@
 pub mod analysis;
 pub mod asterisk;
 pub mod clock;
+pub mod driver;
 pub mod gate;
 pub mod measure;
 pub mod net;

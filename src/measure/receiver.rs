@@ -19,17 +19,28 @@ pub struct ReceiveTally {
     seconds: OpenSeconds,
     histograms: [Latencies; Series::ALL.len()],
     negative_rtt: u64,
+    corrupted: u64,
 }
 
 impl ReceiveTally {
     /// Nothing received yet.
     pub fn new(rules: Rules) -> Self {
-        ReceiveTally { seconds: OpenSeconds::new(rules), histograms: Default::default(), negative_rtt: 0 }
+        ReceiveTally {
+            seconds: OpenSeconds::new(rules),
+            histograms: Default::default(),
+            negative_rtt: 0,
+            corrupted: 0,
+        }
     }
 
     /// Hands over the seconds to which at `now` nothing can come back any more.
     pub fn close_seconds(&mut self, now: Stamp, each: impl FnMut(ReceivedSecond)) {
         self.seconds.close(now, each);
+    }
+
+    /// RTP without a whole probe so far, on all calls.
+    pub fn corrupted(&self) -> u64 {
+        self.corrupted
     }
 
     /// Hands over all open seconds, the histograms by series, and the number of packets that came
@@ -136,7 +147,10 @@ impl StreamReceiver {
                     self.in_time(&probe, rtp_timestamp, rtt, received_at, read_at, measured, tally);
                 }
             }
-            Incoming::Corrupted => self.report.corrupted += 1,
+            Incoming::Corrupted => {
+                self.report.corrupted += 1;
+                tally.corrupted += 1;
+            }
             Incoming::Stranger => self.report.strangers += 1,
         }
     }

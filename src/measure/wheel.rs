@@ -62,9 +62,9 @@ impl<T> Wheel<T> {
         skipped
     }
 
-    /// Every stream.
-    pub fn streams(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().flatten()
+    /// Whether no stream is there.
+    pub fn is_empty(&self) -> bool {
+        self.slots.iter().all(Vec::is_empty)
     }
 }
 
@@ -99,7 +99,9 @@ mod tests {
         assert_eq!(wheel.remove(|c| *c == 'a'), Some('a'));
         assert_eq!(wheel.remove(|c| *c == 'a'), None);
         wheel.add('f');
-        assert_eq!(wheel.streams().count(), 5);
+        assert_eq!(play(&mut wheel, 4).len(), 4);
+        "bcdef".chars().for_each(|c| drop(wheel.remove(|s| *s == c)));
+        assert!(wheel.is_empty());
     }
 
     #[test]

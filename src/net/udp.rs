@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -42,6 +42,11 @@ impl StampedSocket {
         self.socket.connect(peer)
     }
 
+    /// The socket as the standard library's, its options kept.
+    pub fn into_std(self) -> UdpSocket {
+        self.socket
+    }
+
     /// The address bound to.
     ///
     /// # Errors
@@ -76,12 +81,6 @@ impl AsFd for StampedSocket {
 impl AsRawFd for StampedSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
-    }
-}
-
-impl From<StampedSocket> for OwnedFd {
-    fn from(stamped: StampedSocket) -> OwnedFd {
-        stamped.socket.into()
     }
 }
 

@@ -1,27 +1,53 @@
-//! When calls are wanted: the intended times, before anything real has happened.
+//! When calls are wanted: intended times, before anything real has happened.
 
 use std::time::Duration;
 
 use super::values::Rate;
+use crate::stamp::Stamp;
 
-/// When line `line` (from 0) is to place its first call, from the start of the ramp.
-pub fn first_attempt(ramp: Rate, line: u32) -> Duration {
-    Duration::from_secs_f64(f64::from(line) / ramp.0)
+/// Spaces events so that they never come faster than a rate.
+#[derive(Debug, Clone, Copy)]
+pub struct Spacing {
+    interval: Duration,
+    next: Stamp,
 }
 
-/// How long the ramp takes until the last line has been due.
-pub fn ramp_duration(ramp: Rate, calls: u32) -> Duration {
-    first_attempt(ramp, calls.saturating_sub(1))
+impl Spacing {
+    /// Events at `rate` at the most, the first at `start` at the earliest.
+    pub fn new(rate: Rate, start: Stamp) -> Self {
+        Spacing { interval: Duration::from_secs_f64(1.0 / rate.0), next: start }
+    }
+
+    /// Takes a place for an event that is wanted at `wanted`, and says when it may come.
+    pub fn take(&mut self, wanted: Stamp) -> Stamp {
+        let at = self.next.max(wanted);
+        self.next = at + self.interval;
+        at
+    }
+}
+
+/// How long placing `calls` calls takes at `rate`, from the first to the last.
+pub fn ramp_duration(rate: Rate, calls: u32) -> Duration {
+    Duration::from_secs_f64(f64::from(calls.saturating_sub(1)) / rate.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ms(ms: u64) -> Stamp {
+        Stamp::ZERO + Duration::from_millis(ms)
+    }
+
     #[test]
-    fn lines_are_spaced_by_the_rate() {
-        assert_eq!(first_attempt(Rate(10.0), 0), Duration::ZERO);
-        assert_eq!(first_attempt(Rate(10.0), 49), Duration::from_millis(4900));
+    fn events_keep_their_distance_and_idle_time_saves_nothing_up() {
+        let mut spacing = Spacing::new(Rate(10.0), ms(0));
+        assert_eq!([0, 0, 0].map(|wanted| spacing.take(ms(wanted))), [ms(0), ms(100), ms(200)]);
+        assert_eq!([5000, 5000].map(|wanted| spacing.take(ms(wanted))), [ms(5000), ms(5100)]);
+    }
+
+    #[test]
+    fn the_ramp_ends_with_its_last_call() {
         assert_eq!(ramp_duration(Rate(10.0), 50), Duration::from_millis(4900));
         assert_eq!(ramp_duration(Rate(0.5), 1), Duration::ZERO);
     }

@@ -7,33 +7,7 @@ use sdp_types::{Media, Session};
 use thiserror::Error;
 
 use super::message::excerpt;
-
-/// A codec that a call can carry: G.711 in one of its two laws (RFC 3551 4.5.14).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// µ-law.
-    Pcmu,
-    /// A-law.
-    Pcma,
-}
-
-impl Codec {
-    /// The static RTP payload type (RFC 3551 table 4).
-    pub const fn payload_type(self) -> u8 {
-        match self {
-            Codec::Pcmu => 0,
-            Codec::Pcma => 8,
-        }
-    }
-
-    /// The encoding name as in `a=rtpmap`.
-    pub const fn encoding_name(self) -> &'static str {
-        match self {
-            Codec::Pcmu => "PCMU",
-            Codec::Pcma => "PCMA",
-        }
-    }
-}
+use crate::rtp::Codec;
 
 /// Samples per second of both laws of G.711.
 pub const CLOCK_RATE: u32 = 8000;
@@ -101,7 +75,7 @@ impl Offer {
     pub fn describe(&self, version: u64, direction: Direction) -> String {
         let Offer { ip, rtp_port, codec, ptime_ms, session_id } = self;
         let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
-        let (payload_type, name) = (codec.payload_type(), codec.encoding_name());
+        let (payload_type, name) = (codec.payload_type(), codec.name());
         let mut sdp = String::with_capacity(256);
         // Invariant: writing to a String cannot fail.
         let _ = write!(
@@ -221,10 +195,9 @@ fn common_codec(media: &Media, ours: Codec) -> Result<(u8, Codec), SdpError> {
         None => payload_type == ours.payload_type(),
     };
     let found = formats.filter(|pt| *pt < 128).find(|payload_type| is_ours(*payload_type));
-    found.map(|payload_type| (payload_type, ours)).ok_or_else(|| SdpError::NoCommonCodec {
-        offered: ours.encoding_name(),
-        answered: excerpt(&media.fmt),
-    })
+    found
+        .map(|payload_type| (payload_type, ours))
+        .ok_or_else(|| SdpError::NoCommonCodec { offered: ours.name(), answered: excerpt(&media.fmt) })
 }
 
 /// The `encoding/rate` of a payload type.
@@ -237,7 +210,7 @@ fn rtpmap(media: &Media, payload_type: u8) -> Option<&str> {
 
 fn is_mapping_of(encoding: &str, codec: Codec) -> bool {
     let mut parts = encoding.split('/');
-    parts.next().is_some_and(|name| name.eq_ignore_ascii_case(codec.encoding_name()))
+    parts.next().is_some_and(|name| name.eq_ignore_ascii_case(codec.name()))
         && parts.next().and_then(|rate| rate.parse().ok()) == Some(CLOCK_RATE)
 }
 

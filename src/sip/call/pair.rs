@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::callee::{Callee, Script};
 use super::{Call, CallConfig, CallEvent, Output};
+use crate::rtp::Codec;
 use crate::sip::digest::Credentials;
 use crate::sip::message::parse;
-use crate::sip::sdp::{Codec, Offer};
+use crate::sip::sdp::Offer;
 use crate::stamp::Stamp;
 
 pub(super) fn ms(n: u64) -> Duration {

@@ -1,0 +1,120 @@
+//! The run's books: a row per second from what the threads and the calls tell.
+
+use std::time::Duration;
+
+use super::lane::LaneEvent;
+use super::monitor::Monitor;
+use crate::measure::{ReceivedSecond, Rules, SentSecond};
+use crate::samples::{Latencies, Ns, Phase, SecondRecord, Series};
+use crate::stamp::Stamp;
+
+/// Rows of the seconds so far, and the histograms once the threads have ended.
+pub(super) struct Book {
+    rules: Rules,
+    rows: Vec<SecondRecord>,
+    monitor: Monitor,
+    pub histograms: Vec<(Series, Latencies)>,
+    pub negative_rtt: u64,
+    /// The row that came back most recently, for the progress line.
+    pub latest: ReceivedSecond,
+    pub lost: u64,
+}
+
+impl Book {
+    pub fn new(rules: Rules, monitor: Monitor) -> Self {
+        Book {
+            rules,
+            rows: Vec::new(),
+            monitor,
+            histograms: Vec::new(),
+            negative_rtt: 0,
+            latest: ReceivedSecond::default(),
+            lost: 0,
+        }
+    }
+
+    /// The row of the second in which `at` lies.
+    pub fn at(&mut self, at: Stamp) -> &mut SecondRecord {
+        self.row(self.rules.second(at))
+    }
+
+    fn row(&mut self, second: u32) -> &mut SecondRecord {
+        let index = second as usize;
+        while self.rows.len() <= index {
+            let second = self.rows.len() as u32;
+            self.rows.push(SecondRecord { second, ..Default::default() });
+        }
+        &mut self.rows[index]
+    }
+
+    /// Closes the second that ends at `now`: who was up, and what the machine was doing.
+    pub fn tick(&mut self, now: Stamp, phase: Phase, calls_up: u32) {
+        let ended = self.rules.second(now).saturating_sub(1);
+        self.row(ended);
+        let row = &mut self.rows[ended as usize];
+        row.calls_up = calls_up;
+        self.monitor.sample(now, row);
+        self.row(ended + 1).phase = phase;
+    }
+
+    /// Enters what a media thread told. What is about one call only is not for this book.
+    pub fn enter(&mut self, event: LaneEvent) {
+        match event {
+            LaneEvent::Sent { row, cpu } => self.sent(row, cpu),
+            LaneEvent::Received(row) => self.received(row),
+            LaneEvent::ReceiverSecond { second, drops, corrupted, cpu } => {
+                let row = self.row(second);
+                row.socket_drops += drops;
+                row.corrupted += corrupted;
+                busiest(row, cpu);
+            }
+            LaneEvent::PacerDone { lateness, send_call } => {
+                self.histograms.push((Series::SendLateness, lateness));
+                self.histograms.push((Series::SendCall, send_call));
+            }
+            LaneEvent::ReceiverDone { histograms, negative_rtt } => {
+                self.negative_rtt += negative_rtt;
+                let own = |s: &Series| matches!(s, Series::SendLateness | Series::SendCall);
+                self.histograms.extend(Series::ALL.into_iter().zip(*histograms).filter(|(s, _)| !own(s)));
+            }
+            LaneEvent::Stopped { .. } | LaneEvent::Finished { .. } => {}
+        }
+    }
+
+    fn sent(&mut self, sent: SentSecond, cpu: Duration) {
+        let row = self.row(sent.second);
+        row.sent += sent.sent;
+        row.missed_slots += sent.missed;
+        row.send_lateness_max_ms = row.send_lateness_max_ms.max(sent.lateness_max);
+        busiest(row, cpu);
+    }
+
+    fn received(&mut self, got: ReceivedSecond) {
+        let row = self.row(got.second);
+        row.received += got.received;
+        row.clipped += got.clipped;
+        row.late += got.late;
+        row.duplicates += got.duplicates;
+        row.reordered += got.reordered;
+        row.rtt_p50_ms = got.rtt_p50;
+        row.rtt_p95_ms = got.rtt_p95;
+        row.rtt_p99_ms = got.rtt_p99;
+        row.rtt_max_ms = got.rtt_max;
+        self.lost += row.sent.saturating_sub(row.received + row.clipped);
+        self.latest = got;
+    }
+
+    /// The rows, complete, up to the end of the run.
+    pub fn finish(mut self, ended_at: Stamp) -> Vec<SecondRecord> {
+        self.rows.truncate(self.rules.second(ended_at) as usize + 1);
+        for row in &mut self.rows {
+            row.lost = row.sent.saturating_sub(row.received + row.clipped);
+        }
+        self.rows
+    }
+}
+
+fn busiest(row: &mut SecondRecord, cpu: Duration) {
+    let cores = Ns::from(cpu).as_ms() / 1000.0;
+    row.cpu_media_thread = Some(row.cpu_media_thread.unwrap_or(0.0).max(cores));
+}

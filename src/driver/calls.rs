@@ -1,0 +1,201 @@
+//! One call after another on each line: placed, answered, given media, stopped, hung up, put away.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::agent::Happening;
+use super::attempt::Attempt;
+use super::control::{Control, Line};
+use super::lane::LaneEvent;
+use crate::clock;
+use crate::rtp::packet::StreamSender;
+use crate::samples::{CallRecord, Ending, Phase};
+use crate::sip::call::{CallConfig, CallEvent};
+use crate::sip::sdp::Offer;
+use crate::stamp::Stamp;
+
+impl Control<'_> {
+    /// Places the next call of a line that is due.
+    pub(super) fn place(&mut self, line: u32, now: Stamp) {
+        let Line::Waiting(intended) = self.lines[line as usize] else { return };
+        let bound = self.ports.bind();
+        let (port, socket) = match bound {
+            Ok(Some(bound)) => bound,
+            other => {
+                self.suppressed += 1;
+                self.suppressed_because = match other {
+                    Err(e) => format!("no RTP socket: {e}"),
+                    _ => format!("no free port in {}", self.scenario().media.ports),
+                };
+                self.decide(line);
+                self.rest(line, now);
+                return;
+            }
+        };
+        let number = self.placed;
+        self.placed += 1;
+        let call = self.call_config(number, port);
+        let mut record = CallRecord::blank(number, line);
+        record.call_id.clone_from(&call.call_id);
+        record.rtp_port = port;
+        record.intended_s = intended.since(self.epoch).as_secs_f64();
+        self.attempts.insert(number, Attempt::new(record, socket));
+        self.intended.insert(number, intended);
+        self.lines[line as usize] = Line::Busy(number);
+        self.book.at(now).attempts += 1;
+        self.agent.place(number, call, clock::now());
+    }
+
+    fn call_config(&self, number: u32, port: u16) -> CallConfig {
+        let (scenario, target, local) = (self.scenario(), self.config.target, self.agent.local());
+        let seed = u64::from(self.config.run_id) << 32 | u64::from(number);
+        CallConfig {
+            target: format!("sip:{}@{target}", scenario.sip.to),
+            remote: target,
+            local,
+            caller: scenario.sip.from.clone(),
+            call_id: format!("{seed:016x}@{}", local.ip()),
+            from_tag: format!("{seed:016x}"),
+            seed,
+            credentials: self.config.credentials.clone(),
+            offer: Offer {
+                ip: local.ip(),
+                rtp_port: port,
+                codec: scenario.media.codec,
+                ptime_ms: scenario.media.ptime.0.as_millis() as u32,
+                session_id: seed,
+            },
+            setup_timeout: scenario.sip.setup_timeout.0,
+        }
+    }
+
+    /// The line is done with its call and will place another one, unless the run is ending.
+    fn rest(&mut self, line: u32, now: Stamp) {
+        let next = match self.phase {
+            Phase::Drain => Line::Retired,
+            Phase::Ramp | Phase::Warmup | Phase::Hold => Line::Waiting(self.spacing.take(now)),
+        };
+        self.lines[line as usize] = next;
+    }
+
+    fn decide(&mut self, line: u32) {
+        self.decided[line as usize] = true;
+    }
+
+    pub(super) fn handle_signalling(&mut self) {
+        for happening in self.agent.take_happenings() {
+            self.happened(&happening);
+        }
+    }
+
+    fn happened(&mut self, happening: &Happening) {
+        let number = happening.call;
+        let Some(attempt) = self.attempts.get_mut(&number) else { return };
+        let intended = self.intended.get(&number).copied().unwrap_or(self.epoch);
+        attempt.times(happening, intended);
+        let line = attempt.line;
+        match &happening.event {
+            CallEvent::Provisional { .. } => return,
+            CallEvent::MediaChanged { answer, .. } => {
+                // A peer that cannot be reached there is heard as loss.
+                let _ = attempt.socket.connect(answer.rtp_address());
+                return;
+            }
+            CallEvent::Answered { at, answer } => {
+                let (at, peer) = (*at, answer.rtp_address());
+                self.answered(number, at, peer);
+            }
+            CallEvent::Failed { reason, at } => {
+                attempt.failed(reason, *at);
+                self.failed += 1;
+                self.book.at(*at).failed += 1;
+            }
+            CallEvent::RemoteHangup { at, cause } => {
+                let was_planned = attempt.is_stopping;
+                let ending = if was_planned { Ending::Completed } else { Ending::RemoteHangup };
+                attempt.ended(ending, cause.clone().unwrap_or_default(), *at);
+                self.book.at(*at).ended += 1;
+            }
+            CallEvent::HungUp { at, code, .. } => {
+                let reason = if code.is_none() { "BYE was never answered" } else { "" };
+                attempt.ended(Ending::Completed, reason.into(), *at);
+                self.book.at(*at).ended += 1;
+            }
+            CallEvent::Cancelled { at } => attempt.ended(Ending::Cancelled, String::new(), *at),
+        }
+        self.decide(line);
+        self.after_signalling(number);
+    }
+
+    /// A call whose signalling is over stops its media; one that is over altogether is put away.
+    fn after_signalling(&mut self, number: u32) {
+        let Some(attempt) = self.attempts.get(&number) else { return };
+        if attempt.sip_over && attempt.has_media {
+            self.stop_media(number);
+        } else if attempt.is_over() {
+            self.put_away(number);
+        }
+    }
+
+    /// The 200 is there: start the media.
+    fn answered(&mut self, number: u32, at: Stamp, peer: SocketAddr) {
+        let media = &self.scenario().media;
+        let warmup = self.scenario().measure.warmup.0;
+        let ssrc = self.config.run_id.rotate_left(16) ^ number.wrapping_mul(0x9E37_79B9);
+        let sender = StreamSender::new(self.config.run_id, number, ssrc, media.codec, media.ptime.0);
+        let draining = self.phase == Phase::Drain;
+        let Some(attempt) = self.attempts.get_mut(&number) else { return };
+        attempt.answered_at = Some(at);
+        attempt.record.status = Some(200);
+        // A peer that cannot be reached is heard as silence, and counted so.
+        let _ = attempt.socket.connect(peer);
+        attempt.has_media = true;
+        self.lane.start_call(sender, number, attempt.socket.clone(), at + warmup);
+        self.book.at(at).answered += 1;
+        if draining {
+            self.stop_media(number);
+        } else if let Some(length) = self.scenario().load.call_duration {
+            self.hangups.insert((at + length.0, number), ());
+        }
+    }
+
+    /// First step of a hangup: stop sending. BYE follows once everything is back, or lost.
+    pub(super) fn stop_media(&mut self, number: u32) {
+        if let Some(attempt) = self.attempts.get_mut(&number).filter(|a| a.has_media && !a.is_stopping) {
+            attempt.is_stopping = true;
+            self.lane.stop_call(number);
+        }
+    }
+
+    pub(super) fn handle_media(&mut self, event: LaneEvent) {
+        match event {
+            LaneEvent::Stopped { call_id, sent } => {
+                if let Some(attempt) = self.attempts.get_mut(&call_id) {
+                    self.lane.finish_call(call_id, attempt.stopped(sent));
+                }
+            }
+            LaneEvent::Finished { call_id, report } => {
+                let Some(attempt) = self.attempts.get_mut(&call_id) else { return };
+                attempt.finished(&report);
+                if attempt.sip_over {
+                    self.put_away(call_id);
+                } else {
+                    self.agent.hang_up(call_id, clock::now());
+                }
+            }
+            other => self.book.enter(other),
+        }
+    }
+
+    /// Closes a call's record and frees its port and its line.
+    fn put_away(&mut self, number: u32) {
+        let Some(attempt) = self.attempts.remove(&number) else { return };
+        self.intended.remove(&number);
+        let now = clock::now();
+        self.ports.give_back(attempt.record.rtp_port);
+        let as_planned = attempt.record.ending == Ending::Completed;
+        let pause = if as_planned { Duration::ZERO } else { self.scenario().load.retry_after.0 };
+        self.rest(attempt.line, now + pause);
+        self.records.push(attempt.record);
+    }
+}

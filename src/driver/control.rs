@@ -1,0 +1,342 @@
+//! Load control: lines that each hold one call after another, through ramp, hold and drain.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::agent::UserAgent;
+use super::attempt::Attempt;
+use super::book::Book;
+use super::lane::{Lane, LaneEvent};
+use super::monitor::Monitor;
+use super::ports::RtpPorts;
+use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
+use crate::clock::{self, Timeline};
+use crate::measure::{Rules, Window};
+use crate::samples::{CallRecord, Ending, Phase};
+use crate::scenario::schedule::{Spacing, ramp_duration};
+use crate::scenario::{Phasing, Scenario};
+use crate::stamp::Stamp;
+
+/// Time between fixing the measured window and its begin, so that all threads know it in time.
+const NOTICE: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a line is doing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Line {
+    /// Places its next call then.
+    Waiting(Stamp),
+    /// Has a call, in whatever state.
+    Busy(u32),
+    /// Places no more calls.
+    Retired,
+}
+
+pub(super) struct Control<'a> {
+    pub(super) config: DriverConfig<'a>,
+    pub(super) agent: UserAgent,
+    pub(super) lane: Lane,
+    pub(super) ports: RtpPorts,
+    pub(super) book: Book,
+    pub(super) window: Arc<Window>,
+    pub(super) epoch: Stamp,
+    pub(super) phase: Phase,
+    pub(super) phase_from: Stamp,
+    pub(super) lines: Vec<Line>,
+    /// Lines whose first attempt has been answered or has failed.
+    pub(super) decided: Vec<bool>,
+    pub(super) spacing: Spacing,
+    /// Attempts by number, while they last.
+    pub(super) attempts: BTreeMap<u32, Attempt>,
+    /// When calls are to be hung up.
+    pub(super) hangups: BTreeMap<(Stamp, u32), ()>,
+    pub(super) intended: BTreeMap<u32, Stamp>,
+    pub(super) records: Vec<CallRecord>,
+    pub(super) placed: u32,
+    pub(super) failed: u32,
+    pub(super) calls_at_start: u32,
+    pub(super) suppressed: u64,
+    pub(super) suppressed_because: String,
+}
+
+/// Places the calls, and returns when the last one is over.
+///
+/// `progress` is called a few times a second.
+///
+/// # Errors
+/// When the SIP socket or the media threads cannot be had. Calls that fail are records, not errors.
+pub async fn run(
+    config: DriverConfig<'_>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Recorded, DriverError> {
+    let address = SocketAddr::new(config.scenario.sip.local, 0);
+    let agent = UserAgent::bind(address, format!("{:08x}", config.run_id))
+        .map_err(|source| DriverError::Sip { address, source })?;
+    let timeline = Timeline::start();
+    let epoch = clock::now();
+    let (measure, media) = (&config.scenario.measure, &config.scenario.media);
+    let rules = Rules {
+        run_id: config.run_id,
+        epoch,
+        ptime: media.ptime.0,
+        late_after: measure.late_after.0,
+        lost_after: measure.lost_after.0,
+    };
+    let window = Arc::new(Window::default());
+    let spread = media.phase == Phasing::Staggered;
+    let (lane, inbox) = Lane::start(rules, spread, window.clone(), timeline).map_err(DriverError::Media)?;
+    let book = Book::new(rules, Monitor::start(config.watched, epoch));
+    let mut control = Control::new(config, agent, lane, book, window, epoch);
+    let inbox = control.play(inbox, progress).await;
+    Ok(control.close(inbox, &timeline))
+}
+
+impl<'a> Control<'a> {
+    fn new(
+        config: DriverConfig<'a>,
+        agent: UserAgent,
+        lane: Lane,
+        book: Book,
+        window: Arc<Window>,
+        epoch: Stamp,
+    ) -> Self {
+        let scenario = config.scenario;
+        let mut spacing = Spacing::new(scenario.load.ramp, epoch);
+        let lines: Vec<_> = (0..scenario.load.calls).map(|_| Line::Waiting(spacing.take(epoch))).collect();
+        Control {
+            ports: RtpPorts::new(scenario.sip.local, scenario.media.ports),
+            decided: vec![false; lines.len()],
+            config,
+            agent,
+            lane,
+            book,
+            window,
+            epoch,
+            phase: Phase::Ramp,
+            phase_from: epoch,
+            lines,
+            spacing,
+            attempts: BTreeMap::new(),
+            hangups: BTreeMap::new(),
+            intended: BTreeMap::new(),
+            records: Vec::new(),
+            placed: 0,
+            failed: 0,
+            calls_at_start: 0,
+            suppressed: 0,
+            suppressed_because: String::new(),
+        }
+    }
+
+    pub(super) fn scenario(&self) -> &'a Scenario {
+        self.config.scenario
+    }
+
+    /// Runs until every line is retired and every call is over.
+    async fn play(
+        &mut self,
+        mut inbox: UnboundedReceiver<LaneEvent>,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> UnboundedReceiver<LaneEvent> {
+        let mut stop = self.config.stop.clone();
+        let mut next_second = self.epoch + SECOND;
+        let mut next_progress = self.epoch;
+        let mut stop_seen = Stop::No;
+        loop {
+            let now = clock::now();
+            self.handle_time(now);
+            while next_second <= now {
+                self.book.tick(next_second, self.phase, self.calls_up());
+                next_second += SECOND;
+            }
+            if next_progress <= now {
+                progress(&self.progress(now));
+                next_progress = now + Duration::from_millis(200);
+            }
+            if stop_seen == Stop::Now || self.is_over() {
+                progress(&self.progress(now));
+                return inbox;
+            }
+            let wake = self.next_deadline().min(next_second).min(next_progress);
+            tokio::select! {
+                () = self.agent.readable() => self.agent.receive(),
+                Some(event) = inbox.recv() => self.handle_media(event),
+                () = tokio::time::sleep_until(clock::tokio_deadline(wake)) => {}
+                Ok(()) = stop.changed() => {
+                    stop_seen = *stop.borrow_and_update();
+                    self.interrupt(clock::now());
+                }
+            }
+            self.handle_signalling();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.attempts.is_empty() && self.lines.iter().all(|line| *line == Line::Retired)
+    }
+
+    fn calls_up(&self) -> u32 {
+        self.attempts.values().filter(|a| a.is_up()).count() as u32
+    }
+
+    fn next_deadline(&self) -> Stamp {
+        let waiting = self.lines.iter().filter_map(|line| match line {
+            Line::Waiting(at) => Some(*at),
+            Line::Busy(_) | Line::Retired => None,
+        });
+        let hangup = self.hangups.keys().next().map(|(at, _)| *at);
+        waiting
+            .chain(hangup)
+            .chain(self.agent.next_timeout())
+            .chain([self.phase_end()])
+            .min()
+            .unwrap_or(self.epoch)
+    }
+
+    /// When the phase ends, as far as it depends on time alone.
+    fn phase_end(&self) -> Stamp {
+        match (self.phase, self.window.bounds()) {
+            (Phase::Ramp, _) => {
+                let load = &self.scenario().load;
+                let slack = self.scenario().sip.setup_timeout.0 + SECOND;
+                self.epoch + ramp_duration(load.ramp, load.calls) + slack
+            }
+            (Phase::Warmup, Some((from, _))) => from,
+            (Phase::Hold, Some((_, to))) => to,
+            _ => Stamp::from_ns(u64::MAX),
+        }
+    }
+
+    /// Does what is due at `now`: phases, new calls, hangups, SIP timers.
+    fn handle_time(&mut self, now: Stamp) {
+        match self.phase {
+            Phase::Ramp if now >= self.phase_end() || self.decided.iter().all(|d| *d) => self.end_ramp(now),
+            Phase::Warmup if now >= self.phase_end() => {
+                self.calls_at_start = self.calls_up();
+                self.enter(Phase::Hold, now);
+            }
+            Phase::Hold if now >= self.phase_end() => self.drain(now, false),
+            _ => {}
+        }
+        for line in 0..self.lines.len() {
+            if matches!(self.lines[line], Line::Waiting(at) if at <= now) {
+                self.place(line as u32, now);
+            }
+        }
+        while let Some(((at, number), ())) = self.hangups.first_key_value().map(|(k, v)| (*k, *v)) {
+            if at > now {
+                break;
+            }
+            self.hangups.pop_first();
+            self.stop_media(number);
+        }
+        self.agent.handle_timeouts(now);
+        self.handle_signalling();
+    }
+
+    fn enter(&mut self, phase: Phase, now: Stamp) {
+        (self.phase, self.phase_from) = (phase, now);
+    }
+
+    /// All lines have been decided, or have had their time: the hold phase can be fixed.
+    fn end_ramp(&mut self, now: Stamp) {
+        if self.calls_up() == 0 {
+            // Nobody answers; holding nothing for minutes would tell no more.
+            self.drain(now, false);
+            return;
+        }
+        let from = now + self.scenario().measure.warmup.0.max(NOTICE);
+        self.window.set(from, from + self.scenario().load.duration.0);
+        self.enter(Phase::Warmup, now);
+    }
+
+    /// No more calls; those there are end, spaced as they came, or at once.
+    fn drain(&mut self, now: Stamp, at_once: bool) {
+        self.enter(Phase::Drain, now);
+        self.lines.iter_mut().filter(|l| matches!(l, Line::Waiting(_))).for_each(|l| *l = Line::Retired);
+        self.hangups.clear();
+        let mut spacing = Spacing::new(self.scenario().load.ramp, now);
+        let numbers: Vec<u32> = self.attempts.keys().copied().collect();
+        for number in numbers {
+            let Some(attempt) = self.attempts.get(&number) else { continue };
+            if attempt.is_up() && !at_once {
+                self.hangups.insert((spacing.take(now), number), ());
+            } else if attempt.is_up() {
+                self.stop_media(number);
+            } else {
+                self.agent.hang_up(number, now);
+            }
+        }
+    }
+
+    fn interrupt(&mut self, now: Stamp) {
+        self.window.cut(now);
+        for attempt in self.attempts.values_mut().filter(|a| a.is_up() && !a.is_stopping) {
+            attempt.record.ending = Ending::Interrupted;
+            attempt.record.reason = "the run was interrupted".into();
+        }
+        self.drain(now, true);
+    }
+
+    fn progress(&self, now: Stamp) -> Progress {
+        let (from, to) = (self.phase_from, self.phase_end());
+        let done = match self.phase {
+            Phase::Ramp => {
+                self.decided.iter().filter(|d| **d).count() as f64 / self.decided.len().max(1) as f64
+            }
+            Phase::Warmup | Phase::Hold => {
+                now.since(from).as_secs_f64() / to.since(from).as_secs_f64().max(1e-9)
+            }
+            Phase::Drain => 1.0 - self.attempts.len() as f64 / self.lines.len().max(1) as f64,
+        };
+        Progress {
+            phase: self.phase,
+            elapsed: now.since(self.epoch),
+            done: done.clamp(0.0, 1.0),
+            calls_up: self.calls_up(),
+            attempts: self.placed,
+            failed: self.failed,
+            lost: self.book.lost,
+            latest: self.book.latest.clone(),
+        }
+    }
+
+    /// Ends the threads and closes the books.
+    fn close(mut self, mut inbox: UnboundedReceiver<LaneEvent>, timeline: &Timeline) -> Recorded {
+        let ended_at = clock::now();
+        self.lane.shut_down();
+        while let Ok(event) = inbox.try_recv() {
+            match event {
+                LaneEvent::Finished { call_id, report } => {
+                    // Only after an impatient end: the call was not hung up in order.
+                    if let Some(attempt) = self.attempts.get_mut(&call_id) {
+                        attempt.finished(&report);
+                    }
+                }
+                other => self.book.enter(other),
+            }
+        }
+        let abandoned = std::mem::take(&mut self.attempts);
+        self.records.extend(abandoned.into_values().map(|a| a.record));
+        self.records.sort_by_key(|r| r.call);
+        let histograms = std::mem::take(&mut self.book.histograms).into_iter().collect();
+        Recorded {
+            epoch: self.epoch,
+            ended_at,
+            window: self.window.bounds(),
+            calls_at_start: self.calls_at_start,
+            suppressed: self.suppressed,
+            suppressed_because: self.suppressed_because,
+            negative_rtt: self.book.negative_rtt,
+            seconds: self.book.finish(ended_at),
+            calls: self.records,
+            histograms,
+            clock_step_ns: timeline.step_ns(),
+            sip_garbage: self.agent.garbage,
+        }
+    }
+}

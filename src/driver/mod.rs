@@ -1,0 +1,122 @@
+//! The driver: places the calls of a scenario, sends and receives their media, keeps the books.
+
+mod agent;
+mod attempt;
+mod book;
+mod calls;
+mod control;
+mod lane;
+mod monitor;
+mod pacer;
+mod ports;
+mod receiver;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub use control::run;
+pub use monitor::Watched;
+
+use crate::measure::ReceivedSecond;
+use crate::samples::{CallRecord, Latencies, Phase, SecondRecord, Series};
+use crate::scenario::Scenario;
+use crate::sip::digest::Credentials;
+use crate::stamp::Stamp;
+
+/// What the driver is started with.
+pub struct DriverConfig<'a> {
+    /// What to do.
+    pub scenario: &'a Scenario,
+    /// Where SIP is sent.
+    pub target: SocketAddr,
+    /// For targets that ask.
+    pub credentials: Option<Credentials>,
+    /// Random: names the run inside every probe, and seeds tags, branches and SSRCs.
+    pub run_id: u32,
+    /// Processes whose CPU and memory are watched.
+    pub watched: Watched,
+    /// Tells the driver to end early.
+    pub stop: watch::Receiver<Stop>,
+}
+
+/// Whether a run is to end early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Stop {
+    /// Go on.
+    #[default]
+    No,
+    /// Hang up all calls and end.
+    Soon,
+    /// End without waiting for anybody.
+    Now,
+}
+
+/// What can be said while the run goes on.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// The phase.
+    pub phase: Phase,
+    /// Since the run began.
+    pub elapsed: Duration,
+    /// How much of the phase is over, 0–1.
+    pub done: f64,
+    /// Calls up.
+    pub calls_up: u32,
+    /// INVITEs so far.
+    pub attempts: u32,
+    /// Attempts that failed so far.
+    pub failed: u32,
+    /// Packets lost so far, all phases.
+    pub lost: u64,
+    /// The last second of which everything is back.
+    pub latest: ReceivedSecond,
+}
+
+/// What the driver has recorded.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Start of the run.
+    pub epoch: Stamp,
+    /// End of the run.
+    pub ended_at: Stamp,
+    /// The measured window; `None` when no call came up.
+    pub window: Option<(Stamp, Stamp)>,
+    /// Calls up when the window began.
+    pub calls_at_start: u32,
+    /// Attempts that the schedule wanted and that could not be placed.
+    pub suppressed: u64,
+    /// Why they could not, the last time.
+    pub suppressed_because: String,
+    /// A record per attempt.
+    pub calls: Vec<CallRecord>,
+    /// A record per second.
+    pub seconds: Vec<SecondRecord>,
+    /// Histograms over the measured window.
+    pub histograms: BTreeMap<Series, Latencies>,
+    /// Packets back before they were sent.
+    pub negative_rtt: u64,
+    /// Nanoseconds by which the wall clock was set meanwhile.
+    pub clock_step_ns: i64,
+    /// Datagrams on the SIP port that were no SIP.
+    pub sip_garbage: u64,
+}
+
+/// What keeps the driver from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The SIP socket.
+    #[error("cannot open a SIP socket on {address}: {source}")]
+    Sip {
+        /// The local address wanted.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The media threads.
+    #[error("cannot start the media threads: {0}")]
+    Media(#[source] io::Error),
+}

@@ -1,0 +1,108 @@
+//! Watches CPU and memory of the processes of a run, and of the machine, once a second.
+
+use procfs::process::Process;
+use procfs::{CurrentSI, KernelStats};
+
+use crate::samples::SecondRecord;
+use crate::stamp::Stamp;
+
+/// The processes of a run besides the driver itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Watched {
+    /// Asterisk, where it runs on this machine and its process is known.
+    pub asterisk: Option<u32>,
+    /// The service under test, likewise.
+    pub service: Option<u32>,
+}
+
+/// CPU ticks and memory at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+struct Usage {
+    ticks: u64,
+    rss_mib: f64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Machine {
+    busy: u64,
+    steal: u64,
+    all: u64,
+}
+
+/// Takes the difference from second to second.
+pub(super) struct Monitor {
+    watched: Watched,
+    at: Stamp,
+    driver: Option<Usage>,
+    asterisk: Option<Usage>,
+    service: Option<Usage>,
+    machine: Option<Machine>,
+}
+
+impl Monitor {
+    pub fn start(watched: Watched, now: Stamp) -> Self {
+        Monitor {
+            watched,
+            at: now,
+            driver: usage(std::process::id()),
+            asterisk: watched.asterisk.and_then(usage),
+            service: watched.service.and_then(usage),
+            machine: machine(),
+        }
+    }
+
+    /// Writes what was used since the last call into the record.
+    pub fn sample(&mut self, now: Stamp, into: &mut SecondRecord) {
+        let seconds = now.since(self.at).as_secs_f64();
+        if seconds <= 0.0 {
+            return;
+        }
+        let next = Monitor::start(self.watched, now);
+        let per_second = procfs::ticks_per_second() as f64 * seconds;
+        let cores = |before: Option<Usage>, after: Option<Usage>| {
+            Some(after?.ticks.saturating_sub(before?.ticks) as f64 / per_second)
+        };
+        into.cpu_driver = cores(self.driver, next.driver);
+        into.cpu_asterisk = cores(self.asterisk, next.asterisk);
+        into.cpu_service = cores(self.service, next.service);
+        into.driver_rss_mib = next.driver.map(|u| u.rss_mib);
+        into.asterisk_rss_mib = next.asterisk.map(|u| u.rss_mib);
+        into.service_rss_mib = next.service.map(|u| u.rss_mib);
+        if let (Some(before), Some(after)) = (self.machine, next.machine) {
+            let all = after.all.saturating_sub(before.all).max(1) as f64;
+            into.cpu_machine = Some(after.busy.saturating_sub(before.busy) as f64 / all);
+            into.cpu_steal = Some(after.steal.saturating_sub(before.steal) as f64 / all);
+        }
+        *self = next;
+    }
+}
+
+fn usage(pid: u32) -> Option<Usage> {
+    let stat = Process::new(pid.try_into().ok()?).ok()?.stat().ok()?;
+    let rss_mib = (stat.rss * procfs::page_size()) as f64 / (1024.0 * 1024.0);
+    Some(Usage { ticks: stat.utime + stat.stime, rss_mib })
+}
+
+fn machine() -> Option<Machine> {
+    let t = KernelStats::current().ok()?.total;
+    let (steal, iowait) = (t.steal.unwrap_or(0), t.iowait.unwrap_or(0));
+    let busy = t.user + t.nice + t.system + t.irq.unwrap_or(0) + t.softirq.unwrap_or(0);
+    Some(Machine { busy, steal, all: busy + t.idle + iowait + steal })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn this_process_and_this_machine_can_be_seen() {
+        let start = Stamp::from_ns(1);
+        let mut monitor = Monitor::start(Watched { asterisk: Some(u32::MAX), service: None }, start);
+        let mut row = SecondRecord::default();
+        monitor.sample(start + Duration::from_secs(1), &mut row);
+        assert!(row.cpu_driver.is_some() && row.driver_rss_mib.is_some_and(|m| m > 0.5));
+        assert!(row.cpu_machine.is_some_and(|c| (0.0..=1.0).contains(&c)));
+        assert!(row.cpu_asterisk.is_none() && row.cpu_service.is_none());
+    }
+}

@@ -1,0 +1,161 @@
+//! The receiver thread: reads batches with kernel stamps and keeps each call's books.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::lane::LaneEvent;
+use crate::clock;
+use crate::measure::{ReceiveTally, Rules, StreamReceiver, Window};
+use crate::net::poller::Poller;
+use crate::net::udp::{Batch, StampedSocket};
+use crate::stamp::Stamp;
+
+/// Datagrams taken from one socket at a time.
+const BATCH: usize = 32;
+/// Larger than any packet of this tool; longer ones are cut, and no longer check.
+const DATAGRAM: usize = 1024;
+/// How long the thread waits for packets before it looks at the clock again.
+const WAIT_MS: u16 = 20;
+
+pub(super) enum ReceiverCommand {
+    /// Watch this socket for the call's packets.
+    Add { stream: Box<StreamReceiver>, socket: Arc<StampedSocket> },
+    /// Nothing more is sent: report once everything is back, or lost.
+    Finish { call_id: u32, sent: u64, last_sent_at: Stamp },
+    /// Report everything and end.
+    Shutdown,
+}
+
+pub(super) struct Receiving {
+    pub rules: Rules,
+    pub window: Arc<Window>,
+    pub commands: Receiver<ReceiverCommand>,
+    pub events: UnboundedSender<LaneEvent>,
+}
+
+struct Call {
+    stream: Box<StreamReceiver>,
+    socket: Arc<StampedSocket>,
+    drops: u32,
+    finish: Option<(u64, Stamp)>,
+}
+
+/// What the thread has counted since it last told.
+#[derive(Default)]
+struct Since {
+    second: u32,
+    drops: u64,
+    corrupted: u64,
+    cpu: Duration,
+}
+
+impl Receiving {
+    /// Runs until told to shut down.
+    pub fn run(self, mut poller: Poller) {
+        let mut calls: HashMap<u64, Call> = HashMap::new();
+        let mut tally = ReceiveTally::new(self.rules);
+        let mut batch = Batch::new(BATCH, DATAGRAM);
+        let mut ready = Vec::with_capacity(256);
+        let mut since = Since::default();
+        while self.obey(&mut calls, &poller) {
+            ready.clear();
+            if poller.wait(WAIT_MS, |token| ready.push(token)).is_err() {
+                break;
+            }
+            for token in &ready {
+                if let Some(call) = calls.get_mut(token) {
+                    since.drops += self.read(call, &mut batch, &mut tally);
+                }
+            }
+            let now = clock::now();
+            self.report_finished(&mut calls, &poller, now);
+            self.report_second(&mut since, &mut tally, now);
+        }
+        self.close(calls, tally, since);
+    }
+
+    /// Reads what one call's socket holds; returns how many datagrams it has newly dropped.
+    fn read(&self, call: &mut Call, batch: &mut Batch, tally: &mut ReceiveTally) -> u64 {
+        let mut drops = call.drops;
+        // An error is one that ICMP brought for an earlier send; the packet it is about is lost anyway.
+        let _ = batch.receive(&*call.socket, |datagram| {
+            let read_at = clock::now();
+            drops = datagram.drops.unwrap_or(drops);
+            call.stream.receive(datagram.bytes, datagram.received_at, read_at, &self.window, tally);
+        });
+        let newly = drops.wrapping_sub(call.drops);
+        call.drops = drops;
+        newly.into()
+    }
+
+    fn obey(&self, calls: &mut HashMap<u64, Call>, poller: &Poller) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(ReceiverCommand::Add { stream, socket }) => {
+                    let call_id = stream.call_id();
+                    // Without a place in the poller the call would be deaf; its packets then count
+                    // as lost, and the run says that it was silent.
+                    let _ = poller.add(&*socket, call_id.into());
+                    calls.insert(call_id.into(), Call { stream, socket, drops: 0, finish: None });
+                }
+                Ok(ReceiverCommand::Finish { call_id, sent, last_sent_at }) => {
+                    if let Some(call) = calls.get_mut(&call_id.into()) {
+                        call.finish = Some((sent, last_sent_at));
+                    }
+                }
+                Ok(ReceiverCommand::Shutdown) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    fn report_finished(&self, calls: &mut HashMap<u64, Call>, poller: &Poller, now: Stamp) {
+        let complete =
+            |call: &Call| call.finish.is_some_and(|(sent, last)| call.stream.is_complete(sent, last, now));
+        let done: Vec<u64> = calls.iter().filter(|(_, call)| complete(call)).map(|(id, _)| *id).collect();
+        for token in done {
+            if let Some(call) = calls.remove(&token) {
+                let _ = poller.remove(&*call.socket);
+                let call_id = call.stream.call_id();
+                let report = Box::new(call.stream.finish());
+                let _ = self.events.send(LaneEvent::Finished { call_id, report });
+            }
+        }
+    }
+
+    fn report_second(&self, since: &mut Since, tally: &mut ReceiveTally, now: Stamp) {
+        let second = self.rules.second(now);
+        if second == since.second {
+            return;
+        }
+        tally.close_seconds(now, |row| drop(self.events.send(LaneEvent::Received(row))));
+        self.tick(since, tally);
+        since.second = second;
+    }
+
+    fn tick(&self, since: &mut Since, tally: &ReceiveTally) {
+        let (cpu, corrupted) = (clock::thread_cpu(), tally.corrupted());
+        let _ = self.events.send(LaneEvent::ReceiverSecond {
+            second: since.second,
+            drops: since.drops,
+            corrupted: corrupted - since.corrupted,
+            cpu: cpu.saturating_sub(since.cpu),
+        });
+        *since = Since { second: since.second, drops: 0, corrupted, cpu };
+    }
+
+    fn close(&self, calls: HashMap<u64, Call>, tally: ReceiveTally, mut since: Since) {
+        for call in calls.into_values() {
+            let call_id = call.stream.call_id();
+            let report = Box::new(call.stream.finish());
+            let _ = self.events.send(LaneEvent::Finished { call_id, report });
+        }
+        self.tick(&mut since, &tally);
+        let (histograms, negative_rtt) = tally.finish(|row| drop(self.events.send(LaneEvent::Received(row))));
+        let _ = self.events.send(LaneEvent::ReceiverDone { histograms: Box::new(histograms), negative_rtt });
+    }
+}
