@@ -9,4 +9,5 @@ pub mod ari;
 pub mod clock;
 pub mod net;
 pub mod rtp;
+pub mod service;
 pub mod stamp;

@@ -138,6 +138,11 @@ impl Call {
         &self.ids
     }
 
+    /// When the caller entered the application.
+    pub fn started_at(&self) -> Stamp {
+        self.record.started_at
+    }
+
     /// Whether caller and media are in the bridge and the call is not ending.
     pub fn is_bridged(&self) -> bool {
         self.record.bridged_at.is_some() && self.outcome.is_none()
