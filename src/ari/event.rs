@@ -22,6 +22,9 @@ pub enum Event {
         args: Vec<String>,
         /// The signalling protocol's own name for the call (SIP: Call-ID); Asterisk 20 and later.
         protocol_id: Option<String>,
+        /// Whether it came by the dialplan's extension `h`, which runs after a hang-up: a pattern
+        /// such as `_.` matches that too, and the channel that seems to call has just ended.
+        hung_up: bool,
     },
     /// A channel has left the application.
     StasisEnd {
@@ -106,6 +109,14 @@ struct Channel {
     id: String,
     #[serde(default)]
     protocol_id: Option<String>,
+    #[serde(default)]
+    dialplan: Option<Dialplan>,
+}
+
+#[derive(Deserialize)]
+struct Dialplan {
+    #[serde(default)]
+    exten: String,
 }
 
 #[derive(Deserialize)]
@@ -164,7 +175,8 @@ fn stasis_start(of: OfChannel) -> Result<Event, EventError> {
     let mut args = of.args;
     args.truncate(MAX_ARGS);
     let protocol_id = of.channel.protocol_id.filter(|id| !id.is_empty());
-    Ok(Event::StasisStart { channel: checked(of.channel.id)?, args, protocol_id })
+    let hung_up = of.channel.dialplan.is_some_and(|dialplan| dialplan.exten == "h");
+    Ok(Event::StasisStart { channel: checked(of.channel.id)?, args, protocol_id, hung_up })
 }
 
 fn channel(text: &str) -> Result<(String, u16), EventError> {
@@ -200,8 +212,9 @@ mod tests {
     #[test]
     fn reads_what_a_call_depends_on() {
         let start = Event::parse(START).unwrap();
-        let Event::StasisStart { channel, args, protocol_id } = &start else { panic!("a start") };
+        let Event::StasisStart { channel, args, protocol_id, hung_up } = &start else { panic!("a start") };
         assert_eq!((channel.as_str(), args.as_slice()), ("1795358407.0", &["ulaw".to_string()][..]));
+        assert!(!hung_up);
         assert_eq!(protocol_id.as_deref(), Some("1-77@127.0.0.1"));
         assert_eq!(start.channel(), Some("1795358407.0"));
 
@@ -218,6 +231,12 @@ mod tests {
             read(r#"{"type":"ApplicationReplaced","application":"a"}"#),
             Event::ApplicationReplaced
         );
+    }
+
+    #[test]
+    fn the_hang_up_extension_is_no_call() {
+        let text = START.replace(r#""exten":"service""#, r#""exten":"h""#);
+        assert!(matches!(Event::parse(&text).unwrap(), Event::StasisStart { hung_up: true, .. }));
     }
 
     #[test]

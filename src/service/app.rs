@@ -211,6 +211,10 @@ impl App {
                 self.shared.report().events_ignored += 1;
                 return;
             }
+            Event::StasisStart { hung_up: true, .. } => {
+                self.shared.report().hung_up_starts += 1;
+                return;
+            }
             Event::BridgeDestroyed { bridge } => CallIds::caller_of_bridge(&app, bridge),
             other => other.channel().map(|channel| CallIds::caller_of_media(&app, channel).unwrap_or(channel)),
         };
@@ -219,7 +223,7 @@ impl App {
             let caller = caller.clone();
             return self.drive(&caller, at, Input::Event(event));
         }
-        let Event::StasisStart { channel, args, protocol_id } = event else { return };
+        let Event::StasisStart { channel, args, protocol_id, .. } = event else { return };
         if CallIds::caller_of_media(&app, channel).is_some() {
             // Its call is over: it was created while nobody waited for it any more.
             return self.delete_stray(Request::DeleteMedia { channel: channel.clone() });

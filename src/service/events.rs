@@ -150,6 +150,7 @@ async fn read(socket: &mut Socket, to: &Sender<Incoming>) -> Option<String> {
         let at = clock::now();
         pinged = false;
         let Message::Text(text) = message else { continue };
+        tracing::trace!(%text, "event");
         let incoming = match Event::parse(&text) {
             Ok(event) => Incoming::Event(at, event),
             Err(error) => Incoming::Malformed(error),

@@ -125,6 +125,9 @@ pub struct ServiceReport {
     pub events: u64,
     /// Events among them that no call depends on.
     pub events_ignored: u64,
+    /// Channels that entered through the dialplan's extension `h`, after they had hung up. They are
+    /// not calls; the dialplan should keep `h` out of the application.
+    pub hung_up_starts: u64,
     /// Messages that were no events.
     pub events_malformed: u64,
     /// Times that the event connection was lost.
