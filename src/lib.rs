@@ -6,6 +6,7 @@
 #![warn(missing_docs, clippy::too_many_lines)]
 
 pub mod analysis;
+pub mod ari;
 pub mod asterisk;
 pub mod clock;
 pub mod driver;
@@ -15,5 +16,6 @@ pub mod net;
 pub mod rtp;
 pub mod samples;
 pub mod scenario;
+pub mod service;
 pub mod sip;
 pub mod stamp;

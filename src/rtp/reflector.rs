@@ -31,6 +31,12 @@ impl StreamReflector {
         StreamReflector { ssrc, ..Default::default() }
     }
 
+    /// Probes of the current call: how many numbers up to the highest seen, and how many of them have
+    /// arrived. The difference was lost before it came here, or is on its way still.
+    pub fn expected_and_received(&self) -> (u32, u32) {
+        (self.sequence.next_expected(), self.received)
+    }
+
     /// Writes the answer to `datagram` into `answer` and returns its length.
     ///
     /// `in_at` is the kernel's receive stamp; `out_at` is read as late as can be, so it is a call.
@@ -103,6 +109,7 @@ mod tests {
         let reflection = probe.reflection.unwrap();
         assert_eq!((reflection.in_at, reflection.out_at), (at(50), at(60)));
         assert_eq!((reflection.received, reflection.window), (3, 0b1101));
+        assert_eq!(reflector.expected_and_received(), (4, 3));
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl Sequence {
         Arrival::Reordered
     }
 
+    /// One above the highest number that has arrived; 0 before the first.
+    pub fn next_expected(&self) -> u32 {
+        self.next
+    }
+
     /// The last 64 numbers up to `seq`: bit k is set when `seq - k` has arrived.
     pub fn last_64(&self, seq: u32) -> u64 {
         (0..64u32.min(seq.saturating_add(1)))

@@ -1,0 +1,505 @@
+//! One call's way from StasisStart to nothing held, as a state machine without input or output.
+//!
+//! The port is bound and the ids are chosen before the first request. Then, in parallel: answer the
+//! caller, create the bridge, create the external media channel. When the answer is through, the
+//! bridge is there and the media channel is in the application, both channels are added at once. The
+//! call counts as bridged when both have entered: Asterisk says 204 to an adding that failed.
+//!
+//! However a call ends, everything that may exist is deleted: the media channel, then, when that is
+//! gone, the bridge, then the port. [`Call::poll`] says what to do, [`Call::poll_timeout`] when to
+//! come back; both after every [`Call::handle`].
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::CallIds;
+use super::event::Event;
+use super::exchange::{Input, Note, Output};
+use super::outcome::{CallRecord, LeftBehind, Outcome};
+use super::request::{HangUpReason, Meaning, Operation, Request, meaning};
+use super::steps::{Jitter, MAX_ATTEMPTS, Step, Steps, Timer, Timers};
+use crate::stamp::Stamp;
+
+/// A caller who has heard nothing for this long after StasisStart is hung up. Above the request
+/// timeout, so that a slow Asterisk shows as slow before it shows as failed.
+pub const SETUP_LIMIT: Duration = Duration::from_secs(10);
+/// How long a bridged call may be without one of its channels: moving one takes a moment.
+pub const UNBRIDGED_LIMIT: Duration = Duration::from_secs(1);
+/// How long after an accepted hang-up the channel's end is waited for; it took below 100 ms on a
+/// loaded machine.
+pub const GONE_LIMIT: Duration = Duration::from_secs(3);
+/// The bound of a whole teardown; what is left then is reported as left behind.
+pub const TEARDOWN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Whether something exists in Asterisk, as far as we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Never,
+    /// Asked for, and the answer is open or was lost.
+    Maybe,
+    Here,
+    Gone,
+    /// Given up on.
+    Left,
+}
+
+impl Presence {
+    fn may_exist(self) -> bool {
+        matches!(self, Presence::Maybe | Presence::Here)
+    }
+}
+
+/// The part of a call's configuration that all calls share, and its own port.
+#[derive(Debug, Clone)]
+pub struct MediaTarget {
+    /// The ARI application that the media channel enters.
+    pub app: String,
+    /// Our socket's address, as Asterisk reaches it.
+    pub host: SocketAddr,
+    /// Asterisk's name of the codec.
+    pub format: &'static str,
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Call {
+    ids: CallIds,
+    /// `None` for a caller that is turned away.
+    target: Option<MediaTarget>,
+    outputs: VecDeque<Output>,
+    steps: Steps,
+    timers: Timers,
+    caller: Presence,
+    media: Presence,
+    bridge: Presence,
+    media_in_app: bool,
+    caller_in_bridge: bool,
+    media_in_bridge: bool,
+    outcome: Option<Outcome>,
+    finished: bool,
+    record: CallRecord,
+    jitter: Jitter,
+}
+
+impl Call {
+    /// A call whose caller has just entered the application, at `now`. The socket at `target.host`
+    /// is bound already. `seed` spreads the retries of calls that fail together.
+    pub fn new(now: Stamp, ids: CallIds, target: MediaTarget, seed: u64) -> Self {
+        let mut call = Call::bare(now, ids, Some(target), seed);
+        call.timers.set(Timer::Setup, now + SETUP_LIMIT);
+        for operation in [Operation::Answer, Operation::CreateBridge, Operation::CreateMedia] {
+            call.ask(operation);
+        }
+        call
+    }
+
+    /// A caller that is turned away with congestion before it is answered.
+    pub fn turn_away(now: Stamp, ids: CallIds, why: Outcome, seed: u64) -> Self {
+        let mut call = Call::bare(now, ids, None, seed);
+        call.end(now, why);
+        call.advance(now);
+        call
+    }
+
+    fn bare(now: Stamp, ids: CallIds, target: Option<MediaTarget>, seed: u64) -> Self {
+        let record = CallRecord {
+            started_at: now,
+            answered_at: None,
+            media_ready_at: None,
+            bridged_at: None,
+            ended_at: now,
+            released_at: now,
+            outcome: Outcome::Shutdown,
+            retries: 0,
+            left_behind: LeftBehind::default(),
+        };
+        Call {
+            ids,
+            target,
+            outputs: VecDeque::new(),
+            steps: Steps::default(),
+            timers: Timers::default(),
+            caller: Presence::Here,
+            media: Presence::Never,
+            bridge: Presence::Never,
+            media_in_app: false,
+            caller_in_bridge: false,
+            media_in_bridge: false,
+            outcome: None,
+            finished: false,
+            record,
+            jitter: Jitter(seed),
+        }
+    }
+
+    /// The call's names in Asterisk.
+    pub fn ids(&self) -> &CallIds {
+        &self.ids
+    }
+
+    /// When the caller entered the application.
+    pub fn started_at(&self) -> Stamp {
+        self.record.started_at
+    }
+
+    /// Whether caller and media are in the bridge and the call is not ending.
+    pub fn is_bridged(&self) -> bool {
+        self.record.bridged_at.is_some() && self.outcome.is_none()
+    }
+
+    /// Whether the media channel is known to exist.
+    pub fn has_media(&self) -> bool {
+        self.media == Presence::Here
+    }
+
+    /// Whether the bridge is known to exist.
+    pub fn has_bridge(&self) -> bool {
+        self.bridge == Presence::Here
+    }
+
+    /// The next thing to do, until `None`.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to come back with [`Input::Timeout`].
+    pub fn poll_timeout(&self) -> Option<Stamp> {
+        self.timers.next().into_iter().chain(self.steps.next_wait()).min()
+    }
+
+    /// Takes one input in. Stamps may be a little out of order, as those of different sources are.
+    pub fn handle(&mut self, now: Stamp, input: Input<'_>) {
+        if self.finished {
+            return;
+        }
+        match input {
+            Input::Event(event) => self.on_event(now, event),
+            Input::Answer { operation, status, media } => self.on_answer(now, operation, status, media),
+            Input::NoAnswer { operation, sent } => self.on_no_answer(now, operation, sent),
+            Input::Shutdown => self.end(now, Outcome::Shutdown),
+            Input::Timeout => {}
+        }
+        self.expire(now);
+        self.advance(now);
+    }
+
+    fn on_event(&mut self, now: Stamp, event: &Event) {
+        match event {
+            Event::StasisStart { channel, .. } => self.on_start(now, channel),
+            Event::StasisEnd { channel } if *channel == self.ids.media => {
+                self.media_in_app = false;
+                self.end(now, Outcome::MediaLost);
+            }
+            Event::ChannelDestroyed { channel, .. } if *channel == self.ids.media => {
+                self.media = Presence::Gone;
+                self.media_in_app = false;
+                self.timers.clear(Timer::MediaGone);
+                self.end(now, Outcome::MediaLost);
+            }
+            Event::StasisEnd { channel } | Event::ChannelDestroyed { channel, .. } => {
+                if *channel == self.ids.caller {
+                    self.on_caller_gone(now);
+                }
+            }
+            Event::ChannelEnteredBridge { bridge, channel } if *bridge == self.ids.bridge => {
+                self.caller_in_bridge |= *channel == self.ids.caller;
+                self.media_in_bridge |= *channel == self.ids.media;
+            }
+            Event::ChannelLeftBridge { bridge, channel } if *bridge == self.ids.bridge => {
+                self.caller_in_bridge &= *channel != self.ids.caller;
+                self.media_in_bridge &= *channel != self.ids.media;
+            }
+            Event::BridgeDestroyed { bridge } if *bridge == self.ids.bridge => {
+                self.bridge = Presence::Gone;
+                self.end(now, Outcome::BridgeLost);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_start(&mut self, now: Stamp, channel: &str) {
+        if channel == self.ids.media {
+            self.media_in_app = true;
+            self.record.media_ready_at.get_or_insert(now);
+            if self.media != Presence::Here {
+                // It may come to life after it was given up on: then it is deleted once more.
+                self.media = Presence::Here;
+                self.steps.rearm(Operation::DeleteMedia);
+            }
+        } else if channel == self.ids.caller && self.caller == Presence::Gone {
+            // The dialplan sent the caller in a second time, while its first call is being cleared.
+            self.caller = Presence::Here;
+            self.steps.rearm(Operation::HangUp);
+        }
+    }
+
+    fn on_caller_gone(&mut self, now: Stamp) {
+        self.caller = Presence::Gone;
+        self.timers.clear(Timer::CallerGone);
+        let bridged = self.record.bridged_at.is_some();
+        self.end(now, if bridged { Outcome::Completed } else { Outcome::CallerGone });
+    }
+
+    fn on_answer(&mut self, now: Stamp, operation: Operation, status: u16, media: Option<SocketAddr>) {
+        if !self.steps.is(operation, Step::InFlight) {
+            return;
+        }
+        if self.was_added(operation) {
+            return self.steps.set(operation, Step::Done);
+        }
+        match meaning(operation, status) {
+            Meaning::Done => self.on_done(now, operation, media),
+            Meaning::Gone => self.on_gone(now, operation, status),
+            Meaning::Later => self.try_later(now, operation, Some(status)),
+            Meaning::Refused => self.give_up(now, operation, Some(status)),
+        }
+    }
+
+    fn on_no_answer(&mut self, now: Stamp, operation: Operation, sent: bool) {
+        if !self.steps.is(operation, Step::InFlight) {
+            return;
+        }
+        if self.was_added(operation) {
+            self.steps.set(operation, Step::Done);
+        } else if sent && !operation.is_idempotent() {
+            self.give_up(now, operation, None);
+        } else {
+            self.try_later(now, operation, None);
+        }
+    }
+
+    /// Whether this is the adding of both channels, and the events say that they are in: the events
+    /// are to be believed, whatever the answer is.
+    fn was_added(&self, operation: Operation) -> bool {
+        operation == Operation::AddChannels && self.record.bridged_at.is_some()
+    }
+
+    fn on_done(&mut self, now: Stamp, operation: Operation, media: Option<SocketAddr>) {
+        self.steps.set(operation, Step::Done);
+        match operation {
+            Operation::Answer => {
+                self.record.answered_at = Some(now);
+                self.outputs.push_back(Output::Answered(now));
+            }
+            Operation::CreateBridge if self.bridge == Presence::Maybe => self.bridge = Presence::Here,
+            Operation::CreateMedia => {
+                if self.media == Presence::Maybe {
+                    self.media = Presence::Here;
+                }
+                match media {
+                    Some(peer) => self.outputs.push_back(Output::ConnectMedia(peer)),
+                    None => self.end(now, Outcome::NoMediaAddress),
+                }
+            }
+            Operation::HangUp if self.caller == Presence::Here => self.timers.set(Timer::CallerGone, now + GONE_LIMIT),
+            Operation::DeleteMedia if self.media.may_exist() => self.timers.set(Timer::MediaGone, now + GONE_LIMIT),
+            Operation::DeleteBridge => self.bridge = Presence::Gone,
+            _ => {}
+        }
+    }
+
+    fn on_gone(&mut self, now: Stamp, operation: Operation, status: u16) {
+        self.steps.set(operation, Step::Done);
+        match operation {
+            Operation::Answer => {
+                // 500 can have other causes than a hang-up: then the caller is still to be hung up.
+                if status != 500 {
+                    self.caller = Presence::Gone;
+                }
+                self.end(now, Outcome::CallerGone);
+            }
+            Operation::AddChannels => self.end(now, Outcome::Refused { operation, status: Some(status) }),
+            Operation::HangUp => {
+                self.caller = Presence::Gone;
+                // Asterisk refused because the caller had hung up; its StasisEnd is on the way.
+                if let Some(Outcome::Refused { operation: Operation::AddChannels, .. }) = self.outcome {
+                    self.outcome = Some(Outcome::CallerGone);
+                }
+            }
+            // Its StasisStart and the deletion crossed: ask once more, 404 then means gone.
+            Operation::DeleteMedia if self.media_in_app => {
+                self.media_in_app = false;
+                self.steps.rearm(operation);
+            }
+            Operation::DeleteMedia => self.media = Presence::Gone,
+            Operation::DeleteBridge => self.bridge = Presence::Gone,
+            Operation::CreateBridge | Operation::CreateMedia => {}
+        }
+    }
+
+    fn try_later(&mut self, now: Stamp, operation: Operation, status: Option<u16>) {
+        let attempts = self.steps.attempts(operation);
+        let pointless = self.outcome.is_some() && !deletes(operation);
+        if attempts >= MAX_ATTEMPTS || pointless {
+            return self.give_up(now, operation, status);
+        }
+        let after = self.jitter.pause(attempts);
+        self.steps.set(operation, Step::Waiting(now + after));
+        self.outputs.push_back(Output::Note(Note::Retry { operation, status, after }));
+    }
+
+    fn give_up(&mut self, now: Stamp, operation: Operation, status: Option<u16>) {
+        self.steps.set(operation, Step::Failed);
+        // Only a first attempt that was turned down leaves no doubt that nothing was created.
+        let never = self.steps.attempts(operation) == 1 && status.is_some_and(|s| s < 500 && s != 409);
+        match operation {
+            Operation::CreateBridge if never && self.bridge == Presence::Maybe => self.bridge = Presence::Never,
+            Operation::CreateMedia if never && self.media == Presence::Maybe => self.media = Presence::Never,
+            Operation::HangUp => self.caller = Presence::Left,
+            Operation::DeleteMedia => self.media = Presence::Left,
+            Operation::DeleteBridge => self.bridge = Presence::Left,
+            _ => {}
+        }
+        if deletes(operation) {
+            self.outputs.push_back(Output::Note(Note::NotDeleted { operation, status }));
+        } else {
+            self.end(now, Outcome::Refused { operation, status });
+        }
+    }
+
+    /// The call is over, for the first reason that is given.
+    fn end(&mut self, now: Stamp, outcome: Outcome) {
+        if self.outcome.is_some() {
+            return;
+        }
+        self.outcome = Some(outcome);
+        self.record.ended_at = now;
+        self.timers.clear(Timer::Setup);
+        self.timers.clear(Timer::Unbridged);
+        self.timers.set(Timer::Teardown, now + TEARDOWN_LIMIT);
+        self.steps.give_up_waiting();
+    }
+
+    fn expire(&mut self, now: Stamp) {
+        for operation in Operation::ALL {
+            if matches!(self.steps.of(operation), Step::Waiting(until) if until <= now) {
+                self.record.retries += 1;
+                self.ask(operation);
+            }
+        }
+        if self.timers.due(Timer::Setup, now) {
+            self.end(now, Outcome::NotBridged);
+        }
+        if self.timers.due(Timer::Unbridged, now) {
+            self.end(now, Outcome::Unbridged);
+        }
+        if self.timers.due(Timer::CallerGone, now) && self.caller == Presence::Here {
+            self.caller = Presence::Left;
+            self.outputs.push_back(Output::Note(Note::EndNotHeard { operation: Operation::HangUp }));
+        }
+        if self.timers.due(Timer::MediaGone, now) && self.media.may_exist() {
+            self.media = Presence::Left;
+            self.outputs.push_back(Output::Note(Note::EndNotHeard { operation: Operation::DeleteMedia }));
+        }
+        if self.timers.due(Timer::Teardown, now) {
+            self.finish(now);
+        }
+    }
+
+    /// Asks for whatever the state calls for now.
+    fn advance(&mut self, now: Stamp) {
+        if self.finished {
+            return;
+        }
+        match self.outcome {
+            None => self.advance_setup(now),
+            Some(_) => self.advance_teardown(now),
+        }
+    }
+
+    fn advance_setup(&mut self, now: Stamp) {
+        use Operation::*;
+        let ready = [Answer, CreateBridge, CreateMedia].iter().all(|op| self.steps.is(*op, Step::Done));
+        if ready && self.media_in_app && self.steps.is(AddChannels, Step::Idle) {
+            self.ask(AddChannels);
+        }
+        let both = self.caller_in_bridge && self.media_in_bridge;
+        if self.record.bridged_at.is_none() {
+            if both {
+                self.record.bridged_at = Some(now);
+                self.timers.clear(Timer::Setup);
+                self.outputs.push_back(Output::Bridged(now));
+            }
+        } else if both {
+            self.timers.clear(Timer::Unbridged);
+        } else if !self.timers.is_set(Timer::Unbridged) {
+            self.timers.set(Timer::Unbridged, now + UNBRIDGED_LIMIT);
+        }
+    }
+
+    fn advance_teardown(&mut self, now: Stamp) {
+        use Operation::*;
+        if self.caller == Presence::Here && self.steps.is(HangUp, Step::Idle) {
+            self.ask(HangUp);
+        }
+        // A creation under way is waited for: deleting what is not there yet would leave it behind.
+        let media_known = !self.steps.is(CreateMedia, Step::InFlight) || self.media == Presence::Here;
+        if self.media.may_exist() && media_known && self.steps.is(DeleteMedia, Step::Idle) {
+            self.ask(DeleteMedia);
+        }
+        let media_settled = media_known && !self.media.may_exist();
+        let bridge_known = !self.steps.is(CreateBridge, Step::InFlight);
+        if media_settled && bridge_known && self.bridge.may_exist() && self.steps.is(DeleteBridge, Step::Idle) {
+            self.ask(DeleteBridge);
+        }
+        let settled = !self.caller.may_exist() && media_settled && !self.bridge.may_exist();
+        if settled && !self.steps.any_under_way() {
+            self.finish(now);
+        }
+    }
+
+    fn finish(&mut self, now: Stamp) {
+        let left = |presence: Presence| presence == Presence::Left || presence.may_exist();
+        self.record.left_behind =
+            LeftBehind { caller: left(self.caller), media: left(self.media), bridge: left(self.bridge) };
+        self.record.released_at = now;
+        self.record.outcome = self.outcome.unwrap_or(self.record.outcome);
+        self.finished = true;
+        self.timers = Timers::default();
+        self.steps = Steps::default();
+        if self.target.is_some() {
+            self.outputs.push_back(Output::ReleasePort);
+        }
+        self.outputs.push_back(Output::Ended(self.record.clone()));
+    }
+
+    fn ask(&mut self, operation: Operation) {
+        let Some(request) = self.request(operation) else {
+            self.steps.set(operation, Step::Failed);
+            return;
+        };
+        match operation {
+            Operation::CreateBridge => self.bridge = Presence::Maybe,
+            Operation::CreateMedia => self.media = Presence::Maybe,
+            _ => {}
+        }
+        self.steps.begin(operation);
+        self.outputs.push_back(Output::Request(request));
+    }
+
+    /// `None` only for the media channel of a caller that is turned away, which is never asked for.
+    fn request(&self, operation: Operation) -> Option<Request> {
+        let CallIds { caller, media, bridge } = self.ids.clone();
+        Some(match operation {
+            Operation::Answer => Request::Answer { channel: caller },
+            Operation::CreateBridge => Request::CreateBridge { bridge },
+            Operation::CreateMedia => {
+                let MediaTarget { app, host, format } = self.target.clone()?;
+                Request::CreateMedia { app, channel: media, host, format }
+            }
+            Operation::AddChannels => Request::AddChannels { bridge, caller, media },
+            Operation::HangUp => {
+                let answered = self.record.answered_at.is_some();
+                let reason = if answered { HangUpReason::Normal } else { HangUpReason::Congestion };
+                Request::HangUp { channel: caller, reason }
+            }
+            Operation::DeleteMedia => Request::DeleteMedia { channel: media },
+            Operation::DeleteBridge => Request::DeleteBridge { bridge },
+        })
+    }
+}
+
+fn deletes(operation: Operation) -> bool {
+    matches!(operation, Operation::HangUp | Operation::DeleteMedia | Operation::DeleteBridge)
+}

@@ -1,0 +1,287 @@
+//! The events of ARI's WebSocket that a call depends on, read from their JSON.
+
+use serde::Deserialize;
+
+/// Longest event that is read; Asterisk's own are about 1 KB.
+pub const MAX_EVENT_LEN: usize = 256 * 1024;
+
+/// Longest channel or bridge id that is accepted; Asterisk's own limit is 149 characters.
+pub const MAX_ID_LEN: usize = 160;
+
+/// Most dialplan arguments that are kept of a StasisStart.
+pub const MAX_ARGS: usize = 8;
+
+/// An event. Fields that no call depends on are not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A channel has entered the application.
+    StasisStart {
+        /// The channel.
+        channel: String,
+        /// What the dialplan passed to `Stasis()` behind the application's name.
+        args: Vec<String>,
+        /// The signalling protocol's own name for the call (SIP: Call-ID); Asterisk 20 and later.
+        protocol_id: Option<String>,
+        /// Whether it came by the dialplan's extension `h`, which runs after a hang-up: a pattern
+        /// such as `_.` matches that too, and the channel that seems to call has just ended.
+        hung_up: bool,
+    },
+    /// A channel has left the application.
+    StasisEnd {
+        /// The channel.
+        channel: String,
+    },
+    /// A channel is no more.
+    ChannelDestroyed {
+        /// The channel.
+        channel: String,
+        /// Why, as a Q.850 cause; 0 when Asterisk does not say.
+        cause: u16,
+    },
+    /// A channel is now in a bridge.
+    ChannelEnteredBridge {
+        /// The bridge.
+        bridge: String,
+        /// The channel.
+        channel: String,
+    },
+    /// A channel is no longer in a bridge.
+    ChannelLeftBridge {
+        /// The bridge.
+        bridge: String,
+        /// The channel.
+        channel: String,
+    },
+    /// A bridge is no more.
+    BridgeDestroyed {
+        /// The bridge.
+        bridge: String,
+    },
+    /// Another connection has taken over the application's events.
+    ApplicationReplaced,
+    /// Anything else.
+    Other,
+}
+
+/// Why a message is not an event.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// Longer than [`MAX_EVENT_LEN`].
+    #[error("an event of {0} bytes, more than {MAX_EVENT_LEN}")]
+    TooLong(usize),
+    /// Not JSON, or a known event without a field that it must have.
+    #[error("a malformed event: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// An id of no or too many characters.
+    #[error("an event with an id of {0} characters")]
+    BadId(usize),
+}
+
+/// First look: the rest of an unknown event may have any shape.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: std::borrow::Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct OfChannel {
+    channel: Channel,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    cause: Option<u16>,
+}
+
+#[derive(Deserialize)]
+struct OfBoth {
+    channel: Channel,
+    bridge: Bridge,
+}
+
+#[derive(Deserialize)]
+struct OfBridge {
+    bridge: Bridge,
+}
+
+#[derive(Deserialize)]
+struct Channel {
+    id: String,
+    #[serde(default)]
+    protocol_id: Option<String>,
+    #[serde(default)]
+    dialplan: Option<Dialplan>,
+}
+
+#[derive(Deserialize)]
+struct Dialplan {
+    #[serde(default)]
+    exten: String,
+}
+
+#[derive(Deserialize)]
+struct Bridge {
+    id: String,
+}
+
+impl Event {
+    /// Reads one WebSocket message.
+    ///
+    /// # Errors
+    /// [`EventError`] for what is no event. An unknown type is not an error but [`Event::Other`].
+    pub fn parse(text: &str) -> Result<Event, EventError> {
+        if text.len() > MAX_EVENT_LEN {
+            return Err(EventError::TooLong(text.len()));
+        }
+        let kind: Kind<'_> = serde_json::from_str(text)?;
+        Ok(match kind.kind.as_ref() {
+            "StasisStart" => stasis_start(serde_json::from_str(text)?)?,
+            "StasisEnd" => Event::StasisEnd { channel: channel(text)?.0 },
+            "ChannelDestroyed" => {
+                let (channel, cause) = channel(text)?;
+                Event::ChannelDestroyed { channel, cause }
+            }
+            "ChannelEnteredBridge" => {
+                let (bridge, channel) = both(text)?;
+                Event::ChannelEnteredBridge { bridge, channel }
+            }
+            "ChannelLeftBridge" => {
+                let (bridge, channel) = both(text)?;
+                Event::ChannelLeftBridge { bridge, channel }
+            }
+            "BridgeDestroyed" => {
+                let of: OfBridge = serde_json::from_str(text)?;
+                Event::BridgeDestroyed { bridge: checked(of.bridge.id)? }
+            }
+            "ApplicationReplaced" => Event::ApplicationReplaced,
+            _ => Event::Other,
+        })
+    }
+
+    /// The channel that the event is about.
+    pub fn channel(&self) -> Option<&str> {
+        match self {
+            Event::StasisStart { channel, .. }
+            | Event::StasisEnd { channel }
+            | Event::ChannelDestroyed { channel, .. }
+            | Event::ChannelEnteredBridge { channel, .. }
+            | Event::ChannelLeftBridge { channel, .. } => Some(channel),
+            Event::BridgeDestroyed { .. } | Event::ApplicationReplaced | Event::Other => None,
+        }
+    }
+}
+
+fn stasis_start(of: OfChannel) -> Result<Event, EventError> {
+    let mut args = of.args;
+    args.truncate(MAX_ARGS);
+    let protocol_id = of.channel.protocol_id.filter(|id| !id.is_empty());
+    let hung_up = of.channel.dialplan.is_some_and(|dialplan| dialplan.exten == "h");
+    Ok(Event::StasisStart { channel: checked(of.channel.id)?, args, protocol_id, hung_up })
+}
+
+fn channel(text: &str) -> Result<(String, u16), EventError> {
+    let of: OfChannel = serde_json::from_str(text)?;
+    Ok((checked(of.channel.id)?, of.cause.unwrap_or(0)))
+}
+
+fn both(text: &str) -> Result<(String, String), EventError> {
+    let of: OfBoth = serde_json::from_str(text)?;
+    Ok((checked(of.bridge.id)?, checked(of.channel.id)?))
+}
+
+fn checked(id: String) -> Result<String, EventError> {
+    match id.len() {
+        1..=MAX_ID_LEN => Ok(id),
+        len => Err(EventError::BadId(len)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As Asterisk 22.10.1 sent it.
+    const START: &str = r#"{"type":"StasisStart","timestamp":"2026-11-22T14:40:07.517+0000","args":["ulaw"],
+        "channel":{"id":"1795358407.0","name":"PJSIP/driver-00000000","state":"Ring","protocol_id":"1-77@127.0.0.1",
+        "caller":{"name":"sipp","number":"sipp"},"connected":{"name":"","number":""},"accountcode":"",
+        "dialplan":{"context":"loadtest","exten":"service","priority":1,"app_name":"Stasis","app_data":"loadtest,ulaw"},
+        "creationtime":"2026-11-22T14:40:07.516+0000","language":"en"},
+        "asterisk_id":"02:fc:00:00:00:01","application":"loadtest"}"#;
+
+    #[test]
+    fn reads_what_a_call_depends_on() {
+        let start = Event::parse(START).unwrap();
+        let Event::StasisStart { channel, args, protocol_id, hung_up } = &start else { panic!("a start") };
+        assert_eq!((channel.as_str(), args.as_slice()), ("1795358407.0", &["ulaw".to_string()][..]));
+        assert!(!hung_up);
+        assert_eq!(protocol_id.as_deref(), Some("1-77@127.0.0.1"));
+        assert_eq!(start.channel(), Some("1795358407.0"));
+
+        let read = |text| Event::parse(text).unwrap();
+        assert_eq!(
+            read(r#"{"type":"ChannelDestroyed","cause":16,"cause_txt":"x","channel":{"id":"c"}}"#),
+            Event::ChannelDestroyed { channel: "c".into(), cause: 16 }
+        );
+        assert_eq!(
+            read(r#"{"type":"ChannelEnteredBridge","bridge":{"id":"b","channels":["c"]},"channel":{"id":"c"}}"#),
+            Event::ChannelEnteredBridge { bridge: "b".into(), channel: "c".into() }
+        );
+        assert_eq!(
+            read(r#"{"type":"ApplicationReplaced","application":"a"}"#),
+            Event::ApplicationReplaced
+        );
+    }
+
+    #[test]
+    fn the_hang_up_extension_is_no_call() {
+        let text = START.replace(r#""exten":"service""#, r#""exten":"h""#);
+        assert!(matches!(Event::parse(&text).unwrap(), Event::StasisStart { hung_up: true, .. }));
+    }
+
+    #[test]
+    fn an_unknown_event_may_have_any_shape() {
+        let text = r#"{"type":"Tomorrow","channel":7,"args":{"a":null},"bridge":[],"cause":"x"}"#;
+        assert_eq!(Event::parse(text).unwrap(), Event::Other);
+    }
+
+    #[test]
+    fn a_known_event_without_its_fields_is_malformed() {
+        for text in [
+            r#"{"type":"StasisEnd"}"#,
+            r#"{"type":"StasisEnd","channel":{"id":7}}"#,
+            r#"{"type":"StasisEnd","channel":{"id":""}}"#,
+            r#"{"type":"ChannelEnteredBridge","channel":{"id":"c"}}"#,
+            r#"{"channel":{"id":"c"}}"#,
+            "[1,2]",
+            "",
+        ] {
+            assert!(Event::parse(text).is_err(), "{text}");
+        }
+        let long = format!(r#"{{"type":"StasisEnd","channel":{{"id":"{}"}}}}"#, "x".repeat(200));
+        assert!(matches!(Event::parse(&long), Err(EventError::BadId(200))));
+        assert!(matches!(Event::parse(&" ".repeat(MAX_EVENT_LEN + 1)), Err(EventError::TooLong(_))));
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = format!("{{\"type\":\"Other\",\"x\":{}", "[".repeat(100_000));
+        assert!(Event::parse(&deep).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_strange(text in ".{0,200}") {
+            let _ = Event::parse(&text);
+        }
+
+        #[test]
+        fn no_cut_or_change_is_too_strange(at in 0usize..500, byte in any::<u8>()) {
+            let mut bytes = START.as_bytes().to_vec();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = Event::parse(&String::from_utf8_lossy(&bytes));
+            let _ = Event::parse(&String::from_utf8_lossy(&bytes[..at]));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a call's state machine is told, and what it asks for.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::event::Event;
+use super::outcome::CallRecord;
+use super::request::{Operation, Request};
+use crate::stamp::Stamp;
+
+/// What a call is told.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// An event about one of the call's channels or its bridge.
+    Event(&'a Event),
+    /// Asterisk answered a request.
+    Answer {
+        /// Which.
+        operation: Operation,
+        /// The HTTP status.
+        status: u16,
+        /// Of [`Operation::CreateMedia`]: where Asterisk receives our media.
+        media: Option<SocketAddr>,
+    },
+    /// A request failed without an answer.
+    NoAnswer {
+        /// Which.
+        operation: Operation,
+        /// Whether Asterisk may have received it.
+        sent: bool,
+    },
+    /// The service is shutting down.
+    Shutdown,
+    /// The time that [`Call::poll_timeout`](super::call::Call::poll_timeout) named has come.
+    Timeout,
+}
+
+/// What a call asks for or tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send this; the answer is owed as [`Input::Answer`] or [`Input::NoAnswer`].
+    Request(Request),
+    /// Fix the media socket's peer.
+    ConnectMedia(SocketAddr),
+    /// Give the port back. Once, unless the call never had one.
+    ReleasePort,
+    /// The caller was answered.
+    Answered(Stamp),
+    /// Caller and media are in the bridge.
+    Bridged(Stamp),
+    /// Nothing is held any more; always the last output.
+    Ended(CallRecord),
+    /// Worth a line in a log.
+    Note(Note),
+}
+
+/// Oddities that do not change a call's course.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// An operation is tried again.
+    Retry {
+        /// Which.
+        operation: Operation,
+        /// The answer to the last attempt.
+        status: Option<u16>,
+        /// The pause before the next.
+        after: Duration,
+    },
+    /// A deletion failed for good.
+    NotDeleted {
+        /// Which.
+        operation: Operation,
+        /// The answer to the last attempt.
+        status: Option<u16>,
+    },
+    /// A hang-up was accepted and the channel's end was not heard of within [`GONE_LIMIT`](super::call::GONE_LIMIT).
+    EndNotHeard {
+        /// Which.
+        operation: Operation,
+    },
+}

@@ -1,0 +1,65 @@
+//! The Asterisk REST Interface: events, requests, and one call's way through them.
+//!
+//! Pure: parsed events, answers and stamps in; requests and facts out.
+
+pub mod call;
+pub mod event;
+pub mod exchange;
+pub mod outcome;
+pub mod request;
+mod steps;
+
+/// Names of what a call owns in Asterisk, chosen by us and derived from the caller's channel id.
+///
+/// Choosing them ourselves closes the race between creating a thing and hearing about it, and tells
+/// our own channels from callers. The application's name is part of them, so that two services on
+/// one Asterisk leave each other's things alone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CallIds {
+    /// The caller's channel.
+    pub caller: String,
+    /// Our external media channel.
+    pub media: String,
+    /// Our bridge.
+    pub bridge: String,
+}
+
+impl CallIds {
+    /// The names for the call of channel `caller` in application `app`.
+    pub fn new(app: &str, caller: &str) -> Self {
+        CallIds {
+            caller: caller.to_string(),
+            media: format!("{}{caller}", prefix(app, "media")),
+            bridge: format!("{}{caller}", prefix(app, "bridge")),
+        }
+    }
+
+    /// The caller that `media`, a channel id, was made for; `None` for a channel that is not ours.
+    pub fn caller_of_media<'a>(app: &str, media: &'a str) -> Option<&'a str> {
+        media.strip_prefix(prefix(app, "media").as_str())
+    }
+
+    /// The caller that `bridge`, a bridge id, was made for; `None` for a bridge that is not ours.
+    pub fn caller_of_bridge<'a>(app: &str, bridge: &'a str) -> Option<&'a str> {
+        bridge.strip_prefix(prefix(app, "bridge").as_str())
+    }
+}
+
+fn prefix(app: &str, kind: &str) -> String {
+    format!("{app}-{kind}-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_things_are_recognised_and_nobody_elses() {
+        let ids = CallIds::new("app", "1700000000.12");
+        assert_eq!(CallIds::caller_of_media("app", &ids.media), Some("1700000000.12"));
+        assert_eq!(CallIds::caller_of_bridge("app", &ids.bridge), Some("1700000000.12"));
+        assert_eq!(CallIds::caller_of_media("other", &ids.media), None);
+        assert_eq!(CallIds::caller_of_media("app", &ids.bridge), None);
+        assert_eq!(CallIds::caller_of_media("app", &ids.caller), None);
+    }
+}

@@ -1,0 +1,78 @@
+//! How a call ended, and what happened when.
+
+use serde::Serialize;
+
+use super::request::Operation;
+use crate::stamp::Stamp;
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// Bridged, until the caller hung up.
+    Completed,
+    /// The caller hung up before the call was bridged.
+    CallerGone,
+    /// Not bridged within [`SETUP_LIMIT`](super::call::SETUP_LIMIT).
+    NotBridged,
+    /// One of the channels left the bridge and did not come back.
+    Unbridged,
+    /// The external media channel ended under the call.
+    MediaLost,
+    /// The bridge was destroyed under the call.
+    BridgeLost,
+    /// Asterisk created the media channel and did not say where it listens.
+    NoMediaAddress,
+    /// Asterisk refused an operation, or never answered it.
+    Refused {
+        /// The operation.
+        operation: Operation,
+        /// The status; `None` when there was no answer.
+        status: Option<u16>,
+    },
+    /// No port was free: turned away.
+    NoPort,
+    /// The service was shutting down.
+    Shutdown,
+}
+
+/// What happened when, in one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallRecord {
+    /// StasisStart of the caller.
+    pub started_at: Stamp,
+    /// The answer's 204.
+    pub answered_at: Option<Stamp>,
+    /// StasisStart of the external media channel.
+    pub media_ready_at: Option<Stamp>,
+    /// The later of the two ChannelEnteredBridge.
+    pub bridged_at: Option<Stamp>,
+    /// When it was clear that the call is over.
+    pub ended_at: Stamp,
+    /// When nothing was held any more.
+    pub released_at: Stamp,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Requests that were repeated.
+    pub retries: u32,
+    /// What could not be deleted.
+    pub left_behind: LeftBehind,
+}
+
+/// What may still exist in Asterisk after the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeftBehind {
+    /// The caller's channel.
+    pub caller: bool,
+    /// The external media channel.
+    pub media: bool,
+    /// The bridge.
+    pub bridge: bool,
+}
+
+impl LeftBehind {
+    /// Whether there is anything.
+    pub fn any(self) -> bool {
+        self.caller || self.media || self.bridge
+    }
+}

@@ -1,0 +1,161 @@
+//! The tables behind a call's state machine: its operations, its timers, its jitter.
+
+use std::time::Duration;
+
+use super::request::Operation;
+use crate::stamp::Stamp;
+
+/// Most attempts at one operation.
+pub const MAX_ATTEMPTS: u8 = 5;
+/// Pause before the second attempt; each further pause is twice as long, so all take 0.75 s at most.
+pub const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Where one operation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Step {
+    #[default]
+    Idle,
+    InFlight,
+    /// Until the next attempt.
+    Waiting(Stamp),
+    Done,
+    Failed,
+}
+
+const OPERATIONS: usize = Operation::ALL.len();
+
+/// Where each operation of a call stands, and how often it was tried.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    steps: [Step; OPERATIONS],
+    attempts: [u8; OPERATIONS],
+}
+
+impl Steps {
+    pub fn of(&self, operation: Operation) -> Step {
+        self.steps[operation as usize]
+    }
+
+    pub fn is(&self, operation: Operation, step: Step) -> bool {
+        self.of(operation) == step
+    }
+
+    pub fn attempts(&self, operation: Operation) -> u8 {
+        self.attempts[operation as usize]
+    }
+
+    pub fn set(&mut self, operation: Operation, step: Step) {
+        self.steps[operation as usize] = step;
+    }
+
+    pub fn begin(&mut self, operation: Operation) {
+        self.set(operation, Step::InFlight);
+        let attempts = &mut self.attempts[operation as usize];
+        *attempts = attempts.saturating_add(1);
+    }
+
+    /// Lets an operation that is through be asked for again.
+    pub fn rearm(&mut self, operation: Operation) {
+        if matches!(self.of(operation), Step::Done | Step::Failed) {
+            self.set(operation, Step::Idle);
+            self.attempts[operation as usize] = 0;
+        }
+    }
+
+    /// Nothing that waits for its next attempt is tried again.
+    pub fn give_up_waiting(&mut self) {
+        for step in &mut self.steps {
+            if matches!(step, Step::Waiting(_)) {
+                *step = Step::Failed;
+            }
+        }
+    }
+
+    pub fn any_under_way(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::InFlight | Step::Waiting(_)))
+    }
+
+    pub fn next_wait(&self) -> Option<Stamp> {
+        let until = |step: &Step| match step {
+            Step::Waiting(until) => Some(*until),
+            _ => None,
+        };
+        self.steps.iter().filter_map(until).min()
+    }
+}
+
+/// What a call waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Timer {
+    Setup,
+    Unbridged,
+    CallerGone,
+    MediaGone,
+    Teardown,
+}
+
+/// When each timer runs out.
+#[derive(Debug, Default)]
+pub(super) struct Timers([Option<Stamp>; 5]);
+
+impl Timers {
+    pub fn set(&mut self, timer: Timer, at: Stamp) {
+        self.0[timer as usize] = Some(at);
+    }
+
+    pub fn clear(&mut self, timer: Timer) {
+        self.0[timer as usize] = None;
+    }
+
+    pub fn is_set(&self, timer: Timer) -> bool {
+        self.0[timer as usize].is_some()
+    }
+
+    /// Whether the timer has run out; if so it is cleared.
+    pub fn due(&mut self, timer: Timer, now: Stamp) -> bool {
+        let due = self.0[timer as usize].is_some_and(|at| at <= now);
+        if due {
+            self.clear(timer);
+        }
+        due
+    }
+
+    pub fn next(&self) -> Option<Stamp> {
+        self.0.iter().flatten().copied().min()
+    }
+}
+
+/// Keeps calls that fail together from retrying together.
+///
+/// SplitMix64: Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014.
+#[derive(Debug)]
+pub(super) struct Jitter(pub u64);
+
+impl Jitter {
+    /// The pause after `attempts` failed attempts: between half of the backoff and all of it.
+    pub fn pause(&mut self, attempts: u8) -> Duration {
+        let backoff = FIRST_BACKOFF * (1 << attempts.saturating_sub(1).min(10));
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let unit = ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64;
+        backoff / 2 + backoff.mul_f64(unit / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_differ_between_calls() {
+        let (mut a, mut b) = (Jitter(1), Jitter(2));
+        assert_ne!(a.pause(1), b.pause(1));
+        for attempts in 1..=MAX_ATTEMPTS {
+            let most = FIRST_BACKOFF * (1 << (attempts - 1));
+            let pause = a.pause(attempts);
+            assert!(pause >= most / 2 && pause <= most, "{attempts}: {pause:?}");
+        }
+    }
+}

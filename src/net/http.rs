@@ -1,0 +1,288 @@
+//! An HTTP/1.1 client for one server: pooled connections, Basic authentication, bounded answers.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::{Method, Request, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::Semaphore;
+
+/// Idle connections are closed before the server does it: Asterisk's session_keep_alive is 15 s, and
+/// a request on a connection that the server is just closing is lost.
+const IDLE_BELOW: Duration = Duration::from_secs(10);
+
+/// Requests under way at once, each on a connection of its own; more wait for their turn. Asterisk's
+/// sessionlimit is 100 unless configured, WebSockets included, and it closes what goes beyond
+/// without an answer.
+const MOST_AT_ONCE: usize = 64;
+
+/// The usual bound of an answer's body.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+
+/// A server and how to speak to it. Cheap to share by reference; requests run side by side.
+#[derive(Debug)]
+pub struct HttpClient {
+    client: Client<HttpConnector, Empty<Bytes>>,
+    base: String,
+    authorization: Option<HeaderValue>,
+    turns: Semaphore,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpAnswer {
+    /// The status code.
+    pub status: u16,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// How long a request may take and how much it may bring.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From asking to the body's end, the wait for a turn included.
+    pub timeout: Duration,
+    /// Most bytes of the body.
+    pub body: usize,
+}
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The base address is not `http://host:port` with an optional path.
+    #[error("`{0}` is not an address of the form http://HOST:PORT")]
+    BadUrl(String),
+    /// The path or the credentials hold what HTTP does not allow.
+    #[error("cannot be said in HTTP: {0}")]
+    BadRequest(#[from] hyper::http::Error),
+    /// No connection: the request was not sent.
+    #[error("cannot connect to {base}: {reason}")]
+    Connect {
+        /// The server.
+        base: String,
+        /// The innermost reason.
+        reason: String,
+    },
+    /// No whole answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The body is longer than allowed.
+    #[error("an answer of more than {0} bytes")]
+    TooLong(usize),
+    /// The connection broke or did not speak HTTP.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+}
+
+impl HttpError {
+    /// Whether the server may have seen the request.
+    pub fn may_have_been_sent(&self) -> bool {
+        !matches!(self, HttpError::BadUrl(_) | HttpError::BadRequest(_) | HttpError::Connect { .. })
+    }
+}
+
+impl HttpClient {
+    /// A client for the server at `base` (`http://host:port`, with a path that goes before every
+    /// request's). Connects when it is first asked.
+    ///
+    /// # Errors
+    /// [`HttpError::BadUrl`], also for `https`, which is not spoken here.
+    pub fn new(base: &str, credentials: Option<(&str, &str)>) -> Result<Self, HttpError> {
+        let bad = || HttpError::BadUrl(base.to_string());
+        let base = base.trim_end_matches('/');
+        let uri: Uri = base.parse().map_err(|_| bad())?;
+        if uri.scheme_str() != Some("http") || uri.host().is_none() || uri.query().is_some() {
+            return Err(bad());
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_BELOW)
+            .pool_max_idle_per_host(MOST_AT_ONCE)
+            .build(connector);
+        let authorization = credentials.map(|(user, password)| basic_auth(user, password)).transpose()?;
+        Ok(HttpClient { client, base: base.to_string(), authorization, turns: Semaphore::new(MOST_AT_ONCE) })
+    }
+
+    /// Sends a request without a body and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// [`HttpError`]; [`HttpError::may_have_been_sent`] tells whether repeating it is a repetition.
+    pub async fn send(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        limits: Limits,
+    ) -> Result<HttpAnswer, HttpError> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path_and_query}", self.base));
+        if let Some(value) = &self.authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        let request = request.body(Empty::new())?;
+        tokio::time::timeout(limits.timeout, self.exchange(request, limits.body))
+            .await
+            .unwrap_or(Err(HttpError::Timeout(limits.timeout)))
+    }
+
+    async fn exchange(&self, request: Request<Empty<Bytes>>, limit: usize) -> Result<HttpAnswer, HttpError> {
+        // Invariant: the semaphore is never closed; were it, going without a turn would do no harm.
+        let _turn = self.turns.acquire().await.ok();
+        let answer = self.client.request(request).await.map_err(|error| {
+            let reason = innermost(&error);
+            if error.is_connect() {
+                HttpError::Connect { base: self.base.clone(), reason }
+            } else {
+                HttpError::Broken(reason)
+            }
+        })?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), limit).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                HttpError::TooLong(limit)
+            } else {
+                HttpError::Broken(innermost(&*error))
+            }
+        })?;
+        Ok(HttpAnswer { status, body: body.to_bytes() })
+    }
+}
+
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}
+
+/// The value of an Authorization header for Basic authentication (RFC 7617), marked as sensitive.
+///
+/// # Errors
+/// Never in practice: Base64 is always a valid header value.
+pub fn basic_auth(user: &str, password: &str) -> Result<HeaderValue, hyper::http::Error> {
+    let mut value = HeaderValue::try_from(format!("Basic {}", base64(format!("{user}:{password}").as_bytes())))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Base64 with padding (RFC 4648 section 4).
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let at = |n: usize| u32::from(chunk.get(n).copied().unwrap_or(0));
+        let group = at(0) << 16 | at(1) << 8 | at(2);
+        for n in 0..4 {
+            let letter = ALPHABET[(group >> (18 - 6 * n) & 63) as usize];
+            out.push(if n > chunk.len() { '=' } else { char::from(letter) });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    const QUICK: Limits = Limits { timeout: Duration::from_secs(5), body: 1000 };
+
+    /// The head of one request.
+    async fn read_head(stream: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if stream.read(&mut byte).await.unwrap_or(0) == 0 {
+                break;
+            }
+            head.push(byte[0]);
+        }
+        String::from_utf8_lossy(&head).into_owned()
+    }
+
+    /// Serves connections one after the other, with one answer per request, and returns the heads
+    /// with the number of the connection that each came on.
+    async fn serve(listener: TcpListener, answers: Vec<&'static str>) -> Vec<(usize, String)> {
+        let mut heads = Vec::new();
+        let mut answers = answers.into_iter();
+        for connection in 0.. {
+            if answers.len() == 0 {
+                break;
+            }
+            let (mut stream, _) = listener.accept().await.unwrap();
+            loop {
+                let head = read_head(&mut stream).await;
+                let Some(answer) = answers.next().filter(|_| !head.is_empty()) else { break };
+                heads.push((connection, head));
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                if answer.contains("Connection: close") || answers.len() == 0 {
+                    break;
+                }
+            }
+        }
+        heads
+    }
+
+    async fn listener() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/ari/", listener.local_addr().unwrap());
+        (listener, base)
+    }
+
+    #[tokio::test]
+    async fn requests_share_a_connection_and_carry_the_credentials() {
+        let (listener, base) = listener().await;
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+        let server = tokio::spawn(serve(listener, vec![ok, "HTTP/1.1 204 No Content\r\n\r\n"]));
+        let client = HttpClient::new(&base, Some(("user", "päss"))).unwrap();
+        let first = client.send(Method::GET, "/a?b=c", QUICK).await.unwrap();
+        assert_eq!((first.status, &first.body[..]), (200, &b"hi"[..]));
+        assert_eq!(client.send(Method::DELETE, "/d", QUICK).await.unwrap().status, 204);
+        let heads = server.await.unwrap();
+        assert_eq!((heads[0].0, heads[1].0), (0, 0));
+        assert!(heads[0].1.starts_with("GET /ari/a?b=c HTTP/1.1\r\n"), "{}", heads[0].1);
+        assert!(heads[1].1.contains("authorization: Basic dXNlcjpww6Rzcw==\r\n"), "{}", heads[1].1);
+    }
+
+    #[tokio::test]
+    async fn every_failure_has_its_name() {
+        let (silent, base) = listener().await;
+        let client = HttpClient::new(&base, None).unwrap();
+        let hurry = Limits { timeout: Duration::from_millis(50), ..QUICK };
+        let error = client.send(Method::GET, "/", hurry).await.unwrap_err();
+        assert!(matches!(error, HttpError::Timeout(_)) && error.may_have_been_sent(), "{error}");
+        drop(silent);
+        let error = client.send(Method::GET, "/", QUICK).await.unwrap_err();
+        assert!(matches!(error, HttpError::Connect { .. }) && !error.may_have_been_sent(), "{error}");
+
+        let (noisy, base) = listener().await;
+        let long = "HTTP/1.1 200 OK\r\nContent-Length: 1001\r\nConnection: close\r\n\r\n";
+        tokio::spawn(serve(noisy, vec![long, "SSH-2.0-OpenSSH\r\n\r\nConnection: close"]));
+        let client = HttpClient::new(&base, None).unwrap();
+        let error = client.send(Method::GET, "/", QUICK).await.unwrap_err();
+        assert!(matches!(error, HttpError::TooLong(1000) | HttpError::Broken(_)), "{error}");
+        let error = client.send(Method::GET, "/", QUICK).await.unwrap_err();
+        assert!(matches!(error, HttpError::Broken(_)), "{error}");
+    }
+
+    #[test]
+    fn only_plain_http_addresses_are_taken() {
+        for bad in ["", "127.0.0.1:8088", "https://localhost:8088", "http://", "http://h/?q=1"] {
+            assert!(matches!(HttpClient::new(bad, None), Err(HttpError::BadUrl(_))), "{bad}");
+        }
+        assert!(HttpClient::new("http://[::1]:8088", None).is_ok());
+    }
+
+    #[test]
+    fn base64_agrees_with_rfc_4648() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+}

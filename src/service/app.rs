@@ -1,0 +1,518 @@
+//! The loop that owns the calls: events, answers, times and media reports in; requests out.
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Method as HttpMethod;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::task::JoinSet;
+
+use super::events::Incoming;
+use super::http::Shared;
+use super::listing::Listing;
+use super::ports::{PortPool, TakeError};
+use super::reflector::{RECEIVE_BUFFER, Reflector, Removed};
+use super::{ServiceConfig, ServiceError};
+use crate::ari::CallIds;
+use crate::ari::call::{Call, MediaTarget};
+use crate::ari::event::Event;
+use crate::ari::exchange::{Input, Note, Output};
+use crate::ari::outcome::{CallRecord, Outcome};
+use crate::ari::request::{Method, Operation, Request, media_address};
+use crate::clock;
+use crate::net::http::{BODY_LIMIT, HttpAnswer, HttpClient, HttpError, Limits};
+use crate::net::udp::StampedSocket;
+use crate::rtp::Codec;
+use crate::stamp::Stamp;
+
+/// From asking to the whole answer. Asterisk answers in milliseconds; one that needs longer than this
+/// is not going to.
+const REQUEST_LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
+
+/// The bound of the whole shutdown.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Callers known at once, those included that are being turned away.
+const MOST_CALLS: usize = 100_000;
+
+/// One call with what belongs to it outside its state machine.
+struct Entry {
+    call: Call,
+    /// Tells this call from an earlier one of the same caller.
+    serial: u64,
+    port: Option<u16>,
+    /// Where it stands in the table of timers.
+    armed: Option<Stamp>,
+}
+
+/// What a task brought back.
+enum Finished {
+    Answer {
+        caller: Arc<str>,
+        serial: u64,
+        operation: Operation,
+        asked_at: Stamp,
+        answered_at: Stamp,
+        result: Result<HttpAnswer, HttpError>,
+    },
+    Listing {
+        known: Vec<Known>,
+        result: Result<Listing, String>,
+    },
+    StrayDeleted,
+}
+
+/// What a call was known to have when a listing was asked for.
+struct Known {
+    caller: Arc<str>,
+    serial: u64,
+    media: bool,
+    bridge: bool,
+}
+
+/// The owner of all calls.
+pub struct App {
+    config: ServiceConfig,
+    client: Arc<HttpClient>,
+    reflector: Reflector,
+    shared: Arc<Shared>,
+    ports: PortPool,
+    calls: HashMap<Arc<str>, Entry>,
+    timers: BTreeSet<(Stamp, Arc<str>)>,
+    /// Calls that are over and wait for their media's counts, by port.
+    closing: HashMap<u16, CallRecord>,
+    tasks: JoinSet<Finished>,
+    serial: u64,
+    seed: u64,
+    disconnected: Option<String>,
+    stop_by: Option<Stamp>,
+    failure: Option<ServiceError>,
+}
+
+impl App {
+    pub fn new(
+        config: ServiceConfig,
+        client: HttpClient,
+        reflector: Reflector,
+        shared: Arc<Shared>,
+    ) -> Self {
+        App {
+            ports: PortPool::new(config.ports),
+            config,
+            client: Arc::new(client),
+            reflector,
+            shared,
+            calls: HashMap::new(),
+            timers: BTreeSet::new(),
+            closing: HashMap::new(),
+            tasks: JoinSet::new(),
+            serial: 0,
+            seed: rand::random(),
+            disconnected: None,
+            stop_by: None,
+            failure: None,
+        }
+    }
+
+    /// Runs until `shutdown` completes and every call is cleared, or something fails for good.
+    pub async fn run(
+        mut self,
+        mut incoming: Receiver<Incoming>,
+        mut removed: UnboundedReceiver<Removed>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ServiceError> {
+        tokio::pin!(shutdown);
+        self.take_stock();
+        tracing::info!(app = self.config.app, ports = %self.config.ports, "ready for calls");
+        while !self.is_done(clock::now()) {
+            let wake = self.next_wake();
+            tokio::select! {
+                () = &mut shutdown, if self.stop_by.is_none() => self.stop(clock::now()),
+                Some(message) = incoming.recv() => self.on_incoming(message),
+                Some(finished) = self.tasks.join_next() => match finished {
+                    Ok(finished) => self.on_finished(finished),
+                    Err(error) => tracing::error!(%error, "a request's task ended without an answer"),
+                },
+                report = removed.recv() => match report {
+                    Some(report) => self.on_removed(&report),
+                    None => return Err(ServiceError::Media(io::Error::other("it has ended"))),
+                },
+                () = sleep_until(wake) => self.on_time(clock::now()),
+            }
+            self.show_health();
+        }
+        if !self.calls.is_empty() {
+            tracing::warn!(calls = self.calls.len(), "calls left uncleared after {SHUTDOWN_LIMIT:?}");
+        }
+        self.failure.map_or(Ok(()), Err)
+    }
+
+    fn is_done(&self, now: Stamp) -> bool {
+        let cleared = self.calls.is_empty() && self.closing.is_empty();
+        self.stop_by.is_some_and(|by| cleared || now >= by)
+    }
+
+    fn next_wake(&self) -> Option<Stamp> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        timer.into_iter().chain(self.stop_by).min()
+    }
+
+    fn stop(&mut self, now: Stamp) {
+        tracing::info!(calls = self.calls.len(), "shutting down: hanging up");
+        self.stop_by = Some(now + SHUTDOWN_LIMIT);
+        let callers: Vec<_> = self.calls.keys().cloned().collect();
+        for caller in callers {
+            self.drive(&caller, now, Input::Shutdown);
+        }
+    }
+
+    fn on_time(&mut self, now: Stamp) {
+        while let Some((_, caller)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
+            self.drive(&caller, now, Input::Timeout);
+        }
+    }
+
+    fn on_incoming(&mut self, message: Incoming) {
+        match message {
+            Incoming::Event(at, event) => {
+                self.shared.report().events += 1;
+                self.on_event(at, &event);
+            }
+            Incoming::Malformed(error) => {
+                self.shared.report().events_malformed += 1;
+                tracing::warn!(%error, "from the event connection");
+            }
+            Incoming::Disconnected(reason) => {
+                self.shared.report().disconnects += 1;
+                tracing::warn!(reason, "the event connection is lost; connecting again");
+                self.disconnected = Some(reason);
+            }
+            Incoming::Reconnected => {
+                tracing::info!("the event connection is back");
+                self.disconnected = None;
+                self.take_stock();
+            }
+        }
+    }
+
+    fn on_event(&mut self, at: Stamp, event: &Event) {
+        let app = self.config.app.clone();
+        let caller = match event {
+            Event::ApplicationReplaced => {
+                tracing::error!(app, "another client has taken the application's events over");
+                self.failure = Some(ServiceError::Replaced(app));
+                return self.stop(at);
+            }
+            Event::Other => {
+                self.shared.report().events_ignored += 1;
+                return;
+            }
+            Event::StasisStart { hung_up: true, .. } => {
+                self.shared.report().hung_up_starts += 1;
+                return;
+            }
+            Event::BridgeDestroyed { bridge } => CallIds::caller_of_bridge(&app, bridge),
+            other => other.channel().map(|channel| CallIds::caller_of_media(&app, channel).unwrap_or(channel)),
+        };
+        let Some(caller) = caller else { return };
+        if let Some((caller, _)) = self.calls.get_key_value(caller) {
+            let caller = caller.clone();
+            return self.drive(&caller, at, Input::Event(event));
+        }
+        let Event::StasisStart { channel, args, protocol_id, .. } = event else { return };
+        if CallIds::caller_of_media(&app, channel).is_some() {
+            // Its call is over: it was created while nobody waited for it any more.
+            return self.delete_stray(Request::DeleteMedia { channel: channel.clone() });
+        }
+        tracing::debug!(caller, protocol_id, "a call");
+        self.on_call(at, channel, args);
+    }
+
+    fn on_call(&mut self, at: Stamp, channel: &str, args: &[String]) {
+        if self.calls.len() >= MOST_CALLS {
+            return;
+        }
+        self.shared.report().calls += 1;
+        self.serial += 1;
+        let ids = CallIds::new(&self.config.app, channel);
+        let seed = self.seed ^ self.serial;
+        let (call, port) = match self.port_for_call(at) {
+            Ok((port, host)) => {
+                let format = format_of(args, self.config.codec);
+                let target = MediaTarget { app: self.config.app.clone(), host, format };
+                (Call::new(at, ids, target, seed), Some(port))
+            }
+            Err(why) => (Call::turn_away(at, ids, why, seed), None),
+        };
+        let caller: Arc<str> = channel.into();
+        self.calls.insert(caller.clone(), Entry { call, serial: self.serial, port, armed: None });
+        self.carry_out(&caller);
+        self.count_active();
+    }
+
+    /// Takes a port, binds it and hands its socket to the reflector; else the reason to turn the
+    /// caller away.
+    fn port_for_call(&mut self, now: Stamp) -> Result<(u16, SocketAddr), Outcome> {
+        if self.stop_by.is_some() {
+            return Err(Outcome::Shutdown);
+        }
+        let ip = self.config.media_ip;
+        let bind = |port| StampedSocket::bind((ip, port).into(), RECEIVE_BUFFER);
+        match self.ports.take(now, bind) {
+            Ok((port, socket)) => {
+                // The SSRC only has to differ between streams (RFC 3550 section 8.1).
+                let ssrc = (self.seed ^ self.serial.wrapping_mul(0x9E37_79B9)) as u32;
+                self.reflector.add(port, socket, ssrc);
+                Ok((port, SocketAddr::new(ip, port)))
+            }
+            Err(TakeError::Exhausted(exhausted)) => {
+                if let Some(refused) = exhausted.worth_saying() {
+                    tracing::error!(refused, "{exhausted}");
+                }
+                Err(Outcome::NoPort)
+            }
+            Err(error @ TakeError::Bind { .. }) => {
+                tracing::error!("{error}");
+                Err(Outcome::NoPort)
+            }
+        }
+    }
+
+    fn drive(&mut self, caller: &Arc<str>, now: Stamp, input: Input<'_>) {
+        if let Some(entry) = self.calls.get_mut(caller) {
+            entry.call.handle(now, input);
+            self.carry_out(caller);
+        }
+    }
+
+    /// Does what the call asks for, and notes when it wants to be woken.
+    fn carry_out(&mut self, caller: &Arc<str>) {
+        while let Some(entry) = self.calls.get_mut(caller) {
+            let (port, serial) = (entry.port, entry.serial);
+            let Some(output) = entry.call.poll() else { break };
+            match output {
+                Output::Request(request) => self.request(caller.clone(), serial, &request),
+                Output::ConnectMedia(peer) => {
+                    let _ = port.map(|port| self.reflector.connect(port, peer));
+                }
+                Output::ReleasePort => {
+                    let _ = port.map(|port| self.reflector.remove(port));
+                }
+                Output::Bridged(at) => self.on_bridged(caller, at),
+                Output::Answered(_) => {}
+                Output::Note(note) => log_note(caller, note),
+                Output::Ended(record) => self.on_ended(caller, record),
+            }
+        }
+        let Some(entry) = self.calls.get_mut(caller) else { return };
+        let wanted = entry.call.poll_timeout();
+        if entry.armed != wanted {
+            if let Some(at) = std::mem::replace(&mut entry.armed, wanted) {
+                self.timers.remove(&(at, caller.clone()));
+            }
+            self.timers.extend(wanted.map(|at| (at, caller.clone())));
+        }
+    }
+
+    fn on_bridged(&mut self, caller: &Arc<str>, at: Stamp) {
+        let Some(entry) = self.calls.get(caller) else { return };
+        let mut report = self.shared.report();
+        report.bridged += 1;
+        report.stages.bridged.record(at.since(entry.call.started_at()));
+    }
+
+    fn on_ended(&mut self, caller: &Arc<str>, record: CallRecord) {
+        let Some(entry) = self.calls.remove(caller) else { return };
+        if let Some(at) = entry.armed {
+            self.timers.remove(&(at, caller.clone()));
+        }
+        match record.outcome {
+            Outcome::Completed | Outcome::Shutdown | Outcome::CallerGone | Outcome::NoPort => {
+                tracing::debug!(%caller, outcome = ?record.outcome, "a call is over");
+            }
+            failed => tracing::warn!(%caller, outcome = ?failed, "a call failed"),
+        }
+        if record.left_behind.any() {
+            tracing::warn!(%caller, left = ?record.left_behind, "left behind in Asterisk");
+        }
+        match entry.port {
+            // Its counts come with the media's.
+            Some(port) => drop(self.closing.insert(port, record)),
+            None => self.shared.report().add_call(&record, &Default::default()),
+        }
+        self.count_active();
+    }
+
+    fn on_removed(&mut self, removed: &Removed) {
+        self.ports.give_back(removed.port);
+        if let Some(record) = self.closing.remove(&removed.port) {
+            self.shared.report().add_call(&record, &removed.counts);
+        }
+    }
+
+    fn count_active(&self) {
+        self.shared.report().active = self.calls.len() as u64;
+    }
+
+    fn request(&mut self, caller: Arc<str>, serial: u64, request: &Request) {
+        let client = self.client.clone();
+        let operation = request.operation();
+        let (method, path) = (http_method(request.method()), request.path_and_query());
+        self.tasks.spawn(async move {
+            let asked_at = clock::now();
+            let result = client.send(method, &path, REQUEST_LIMITS).await;
+            Finished::Answer { caller, serial, operation, asked_at, answered_at: clock::now(), result }
+        });
+    }
+
+    fn delete_stray(&mut self, request: Request) {
+        self.shared.report().strays += 1;
+        let client = self.client.clone();
+        self.tasks.spawn(async move {
+            let path = request.path_and_query();
+            if let Err(error) = client.send(http_method(request.method()), &path, REQUEST_LIMITS).await {
+                tracing::warn!(%error, path, "a stray of ours was not deleted");
+            }
+            Finished::StrayDeleted
+        });
+    }
+
+    fn on_finished(&mut self, finished: Finished) {
+        match finished {
+            Finished::Answer { caller, serial, operation, asked_at, answered_at, result } => {
+                let status = result.as_ref().ok().map(|answer| answer.status);
+                self.shared.report().add_answer(operation, status, answered_at.since(asked_at));
+                if self.calls.get(&caller).is_some_and(|entry| entry.serial == serial) {
+                    self.drive(&caller, answered_at, input_of(operation, &result));
+                }
+            }
+            Finished::Listing { known, result: Ok(listing) } => self.on_listing(&known, &listing),
+            Finished::Listing { result: Err(error), .. } => {
+                tracing::warn!(error, "cannot list what is there; calls in progress go on by what they know");
+            }
+            Finished::StrayDeleted => {}
+        }
+    }
+
+    /// Asks Asterisk what is there, after a connection before which events may have been missed.
+    fn take_stock(&mut self) {
+        let known = self.calls.iter().map(|(caller, entry)| Known {
+            caller: caller.clone(),
+            serial: entry.serial,
+            media: entry.call.has_media(),
+            bridge: entry.call.has_bridge(),
+        });
+        let known = known.collect();
+        let client = self.client.clone();
+        self.tasks.spawn(async move { Finished::Listing { known, result: Listing::fetch(&client).await } });
+    }
+
+    /// Tells the calls what they have missed, and deletes what belongs to none.
+    fn on_listing(&mut self, known: &[Known], listing: &Listing) {
+        let now = clock::now();
+        for known in known {
+            let Some(entry) = self.calls.get(&known.caller).filter(|e| e.serial == known.serial) else { continue };
+            for event in missed(entry.call.ids(), known, listing) {
+                self.drive(&known.caller, now, Input::Event(&event));
+            }
+        }
+        let app = self.config.app.clone();
+        let unknown = |caller: Option<&str>| caller.is_some_and(|caller| !self.calls.contains_key(caller));
+        let media = listing.channels.iter().filter(|id| unknown(CallIds::caller_of_media(&app, id)));
+        let bridges = listing.bridges.keys().filter(|id| unknown(CallIds::caller_of_bridge(&app, id)));
+        let strays: Vec<_> = media
+            .map(|id| Request::DeleteMedia { channel: id.clone() })
+            .chain(bridges.map(|id| Request::DeleteBridge { bridge: id.clone() }))
+            .collect();
+        if !strays.is_empty() {
+            tracing::warn!(count = strays.len(), "deleting channels and bridges that an earlier service left");
+        }
+        for stray in strays {
+            self.delete_stray(stray);
+        }
+    }
+
+    fn show_health(&self) {
+        let why = if self.stop_by.is_some() {
+            Some("shutting down".to_string())
+        } else {
+            self.disconnected.as_ref().map(|reason| format!("no event connection to Asterisk: {reason}"))
+        };
+        self.shared.set_degraded(why);
+    }
+}
+
+/// The events that a call has missed, as far as a listing can tell.
+fn missed(ids: &CallIds, known: &Known, listing: &Listing) -> Vec<Event> {
+    let mut events = Vec::new();
+    let gone = |channel: &String| Event::ChannelDestroyed { channel: channel.clone(), cause: 0 };
+    if let Some(channels) = listing.bridges.get(&ids.bridge) {
+        events.extend(channels.iter().map(|channel| Event::ChannelEnteredBridge {
+            bridge: ids.bridge.clone(),
+            channel: channel.clone(),
+        }));
+    } else if known.bridge {
+        events.push(Event::BridgeDestroyed { bridge: ids.bridge.clone() });
+    }
+    if known.media && !listing.channels.contains(&ids.media) {
+        events.insert(0, gone(&ids.media));
+    }
+    // First of all: what follows from the caller's end is not to pass for its cause.
+    if !listing.channels.contains(&ids.caller) {
+        events.insert(0, gone(&ids.caller));
+    }
+    events
+}
+
+fn input_of(operation: Operation, result: &Result<HttpAnswer, HttpError>) -> Input<'static> {
+    match result {
+        Ok(answer) => {
+            let is_media = operation == Operation::CreateMedia && answer.status < 300;
+            let media = if is_media { media_address(&answer.body) } else { None };
+            Input::Answer { operation, status: answer.status, media }
+        }
+        Err(error) => {
+            tracing::warn!(%operation, %error, "no answer from Asterisk");
+            Input::NoAnswer { operation, sent: error.may_have_been_sent() }
+        }
+    }
+}
+
+/// The media channel's format: the dialplan's word if it says one, else the configured one.
+fn format_of(args: &[String], configured: Codec) -> &'static str {
+    let said = |codec: &Codec| args.first().is_some_and(|arg| arg == codec.asterisk_name());
+    [Codec::Pcmu, Codec::Pcma].into_iter().find(said).unwrap_or(configured).asterisk_name()
+}
+
+fn http_method(method: Method) -> HttpMethod {
+    match method {
+        Method::Get => HttpMethod::GET,
+        Method::Post => HttpMethod::POST,
+        Method::Delete => HttpMethod::DELETE,
+    }
+}
+
+fn log_note(caller: &str, note: Note) {
+    match note {
+        Note::Retry { operation, status, after } => {
+            tracing::debug!(caller, %operation, status, ?after, "trying again");
+        }
+        Note::NotDeleted { operation, status } => {
+            tracing::warn!(caller, %operation, status, "given up");
+        }
+        Note::EndNotHeard { operation } => {
+            tracing::warn!(caller, %operation, "accepted, but the channel's end was not heard of");
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Stamp>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(clock::tokio_deadline(at)).await,
+        None => std::future::pending().await,
+    }
+}

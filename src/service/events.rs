@@ -1,0 +1,190 @@
+//! The event connection: ARI's WebSocket, kept open.
+//!
+//! The read loop stamps, parses and forwards; whatever an event leads to happens elsewhere.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::Sender;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::Error as WsError;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue};
+use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use crate::ari::event::{Event, EventError, MAX_EVENT_LEN};
+use crate::ari::request::encoded;
+use crate::clock;
+use crate::net::http::basic_auth;
+use crate::stamp::Stamp;
+
+/// From connecting to the end of the handshake.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// A connection on which nothing has been heard for one of these is pinged; for two, it is given up.
+const QUIET_LIMIT: Duration = Duration::from_secs(5);
+/// Pause before the first attempt to connect again; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What comes from the event connection.
+#[derive(Debug)]
+pub enum Incoming {
+    /// An event, and when its message was read.
+    Event(Stamp, Event),
+    /// A message that is no event.
+    Malformed(EventError),
+    /// The connection was lost; connecting again has begun.
+    Disconnected(String),
+    /// The connection is there again. Events in between are lost.
+    Reconnected,
+}
+
+/// Where the events are and who asks for them.
+#[derive(Debug, Clone)]
+pub struct EventSource {
+    url: String,
+    authorization: HeaderValue,
+}
+
+/// Why there is no event connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address or the credentials cannot be put into a request.
+    #[error("cannot be asked for: {0}")]
+    BadRequest(String),
+    /// The server answered the handshake with this status.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// Nobody answered, or not as a WebSocket server does.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// An open event connection.
+pub struct EventConnection {
+    source: EventSource,
+    socket: Socket,
+}
+
+impl EventSource {
+    /// The events of application `app` at `ari_url` (`http://host:port`).
+    ///
+    /// # Errors
+    /// [`ConnectError::BadRequest`] for an address or credentials that HTTP does not allow.
+    pub fn new(ari_url: &str, user: &str, password: &str, app: &str) -> Result<Self, ConnectError> {
+        let bad = |what: &dyn std::fmt::Display| ConnectError::BadRequest(what.to_string());
+        let rest = ari_url.strip_prefix("http://").ok_or_else(|| bad(&"not an http:// address"))?;
+        let url = format!("ws://{}/ari/events?app={}", rest.trim_end_matches('/'), encoded(app));
+        let authorization = basic_auth(user, password).map_err(|error| bad(&error))?;
+        Ok(EventSource { url, authorization })
+    }
+
+    /// Connects once.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; a status of 401 means wrong credentials.
+    pub async fn connect(self) -> Result<EventConnection, ConnectError> {
+        let socket = self.open().await?;
+        Ok(EventConnection { source: self, socket })
+    }
+
+    async fn open(&self) -> Result<Socket, ConnectError> {
+        let bad = |error: WsError| ConnectError::BadRequest(error.to_string());
+        let mut request = self.url.as_str().into_client_request().map_err(bad)?;
+        request.headers_mut().insert(AUTHORIZATION, self.authorization.clone());
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_EVENT_LEN))
+            .max_frame_size(Some(MAX_EVENT_LEN));
+        let connecting = connect_async_with_config(request, Some(config), true);
+        match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
+            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Err(WsError::Http(answer))) => Err(ConnectError::Status(answer.status().as_u16())),
+            Ok(Err(error)) => Err(ConnectError::Unreachable(error.to_string())),
+            Err(_) => Err(ConnectError::Unreachable(format!("no answer within {CONNECT_LIMIT:?}"))),
+        }
+    }
+}
+
+impl EventConnection {
+    /// Forwards events for as long as anybody takes them, connecting again when the connection is
+    /// lost. Ends by itself only when another client has taken the application over: connecting
+    /// again would take it back, and the two would never stop.
+    pub async fn forward(self, to: Sender<Incoming>) {
+        let EventConnection { source, mut socket } = self;
+        loop {
+            let Some(reason) = read(&mut socket, &to).await else { return };
+            // The old connection is dropped first: Asterisk would otherwise replace it by the new one.
+            drop(socket);
+            if to.send(Incoming::Disconnected(reason)).await.is_err() {
+                return;
+            }
+            let Some(again) = reconnect(&source, &to).await else { return };
+            socket = again;
+            if to.send(Incoming::Reconnected).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Reads until the connection is lost, and says why; `None` when there is to be no other.
+async fn read(socket: &mut Socket, to: &Sender<Incoming>) -> Option<String> {
+    let mut pinged = false;
+    loop {
+        let message = match tokio::time::timeout(QUIET_LIMIT, socket.next()).await {
+            Ok(Some(Ok(message))) => message,
+            Ok(Some(Err(error))) => return Some(error.to_string()),
+            Ok(None) => return Some("Asterisk closed it".to_string()),
+            Err(_) if pinged => return Some(format!("nothing heard for {:?}", 2 * QUIET_LIMIT)),
+            Err(_) => {
+                pinged = true;
+                if let Err(error) = socket.send(Message::Ping(Default::default())).await {
+                    return Some(error.to_string());
+                }
+                continue;
+            }
+        };
+        let at = clock::now();
+        pinged = false;
+        let Message::Text(text) = message else { continue };
+        tracing::trace!(%text, "event");
+        let incoming = match Event::parse(&text) {
+            Ok(event) => Incoming::Event(at, event),
+            Err(error) => Incoming::Malformed(error),
+        };
+        let replaced = matches!(incoming, Incoming::Event(_, Event::ApplicationReplaced));
+        if to.send(incoming).await.is_err() || replaced {
+            return None;
+        }
+    }
+}
+
+async fn reconnect(source: &EventSource, to: &Sender<Incoming>) -> Option<Socket> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        if to.is_closed() {
+            return None;
+        }
+        match source.open().await {
+            Ok(socket) => return Some(socket),
+            Err(error) => tracing::debug!(%error, "no event connection yet"),
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_asterisks() {
+        let source = EventSource::new("http://127.0.0.1:8088/", "u", "p", "a&b").unwrap();
+        assert_eq!(source.url, "ws://127.0.0.1:8088/ari/events?app=a%26b");
+        assert!(EventSource::new("https://x", "u", "p", "a").is_err());
+    }
+}

@@ -1,0 +1,216 @@
+//! The built-in service under test: answers calls over ARI and sends their media back.
+//!
+//! Three parts run side by side. The event connection reads, stamps and forwards. The loop in `app`
+//! owns every call's state machine, the port pool and the counts; requests run as tasks and their
+//! answers come back to it. The reflector thread owns the media sockets.
+
+mod app;
+pub mod events;
+pub mod http;
+mod listing;
+pub mod ports;
+pub mod reflector;
+pub mod stats;
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+use crate::net::http::{HttpClient, HttpError};
+use crate::rtp::Codec;
+use app::App;
+use events::{ConnectError, EventConnection, EventSource};
+use http::Shared;
+use ports::PortRange;
+use reflector::{Reflector, Removed};
+pub use stats::ServiceReport;
+
+/// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
+const EVENT_QUEUE: usize = 4096;
+
+/// How the service is set up.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// Asterisk's HTTP server, `http://host:port`.
+    pub ari_url: String,
+    /// The ARI user.
+    pub user: String,
+    /// The ARI user's password.
+    pub password: String,
+    /// The application's name, as in the dialplan's `Stasis(name)`.
+    pub app: String,
+    /// The address that Asterisk sends media to.
+    pub media_ip: IpAddr,
+    /// The ports that Asterisk sends media to, one per call.
+    pub ports: PortRange,
+    /// Where GET /health and GET /metrics are; port 0 takes any that is free.
+    pub http: Option<SocketAddr>,
+    /// The codec of the media channel. It has to be the caller's, or Asterisk transcodes and no probe
+    /// survives. A dialplan that knows better says so as first argument: `Stasis(name,alaw)`.
+    pub codec: Codec,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        ServiceConfig {
+            ari_url: "http://127.0.0.1:8088".into(),
+            user: "loadtest".into(),
+            password: String::new(),
+            app: "loadtest".into(),
+            media_ip: Ipv4Addr::LOCALHOST.into(),
+            // Invariant: a constant range that is not empty.
+            ports: PortRange::new(21_000, 31_000).expect("a valid constant range"),
+            http: Some((Ipv4Addr::LOCALHOST, 9090).into()),
+            codec: Codec::Pcmu,
+        }
+    }
+}
+
+/// Why the service cannot run. The text names the cure.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The address is not one.
+    #[error("--ari-url: {0}")]
+    BadUrl(#[from] HttpError),
+    /// Asterisk does not know the user or the password.
+    #[error("Asterisk at {url} refuses user `{user}` (HTTP status {status}): check --user and the password against ari.conf")]
+    Credentials {
+        /// Asterisk's HTTP server.
+        url: String,
+        /// The user.
+        user: String,
+        /// 401 or 403.
+        status: u16,
+    },
+    /// Nobody speaks ARI there.
+    #[error("no ARI at {url}: {reason}. Is Asterisk running, with http.conf enabled and res_ari loaded, and is --ari-url right?")]
+    Unreachable {
+        /// Asterisk's HTTP server.
+        url: String,
+        /// What happened instead.
+        reason: String,
+    },
+    /// Another client took the application over.
+    #[error("another client has connected to Asterisk as application `{0}` and gets its events now: give one of the two another --app")]
+    Replaced(String),
+    /// The address for /health and /metrics cannot be had.
+    #[error("cannot listen on {address} for /health and /metrics: {error}; choose another address with --http")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The reflector could not be started, or ended.
+    #[error("the media thread: {0}")]
+    Media(io::Error),
+}
+
+/// A service that is connected to Asterisk and listens, but takes no calls yet.
+pub struct Service {
+    app: App,
+    events: EventConnection,
+    removed: UnboundedReceiver<Removed>,
+    listener: Option<TcpListener>,
+    shared: Arc<Shared>,
+}
+
+impl Service {
+    /// Connects to Asterisk and takes what the service needs.
+    ///
+    /// # Errors
+    /// [`ServiceError`], with its cure, for whatever cannot be had.
+    pub async fn start(config: ServiceConfig) -> Result<Self, ServiceError> {
+        let base = format!("{}/ari", config.ari_url.trim_end_matches('/'));
+        let client = HttpClient::new(&base, Some((&config.user, &config.password)))?;
+        let listener = match config.http {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let (report, removed) = mpsc::unbounded_channel();
+        let reflector = Reflector::start(config.ports, report).map_err(ServiceError::Media)?;
+        let events = connect(&config).await?;
+        let shared = Arc::new(Shared::new(reflector.totals().clone()));
+        let app = App::new(config, client, reflector, shared.clone());
+        Ok(Service { app, events, removed, listener, shared })
+    }
+
+    /// Where GET /health and GET /metrics are.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Takes calls until `shutdown` completes; then hangs up, clears, and reports.
+    ///
+    /// # Errors
+    /// [`ServiceError::Replaced`] and [`ServiceError::Media`].
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<ServiceReport, ServiceError> {
+        let address = self.http_address();
+        let Service { app, events, removed, listener, shared } = self;
+        let mut tasks = tokio::task::JoinSet::new();
+        let (to_app, incoming) = mpsc::channel(EVENT_QUEUE);
+        tasks.spawn(events.forward(to_app));
+        if let Some(listener) = listener {
+            let router = http::router(shared.clone());
+            tasks.spawn(async move {
+                if let Err(error) = axum::serve(listener, router).await {
+                    tracing::error!(%error, "/health and /metrics have ended");
+                }
+            });
+        }
+        if let Some(address) = address {
+            tracing::info!("health and metrics on http://{address}");
+        }
+        app.run(incoming, removed, shutdown).await?;
+        let report = shared.report().clone();
+        Ok(report)
+    }
+}
+
+/// Runs the service: [`Service::start`], then [`Service::run`].
+///
+/// # Errors
+/// Those of both.
+pub async fn run(
+    config: ServiceConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<ServiceReport, ServiceError> {
+    Service::start(config).await?.run(shutdown).await
+}
+
+/// Completes on SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn termination() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
+    TcpListener::bind(address).await.map_err(|error| ServiceError::Http { address, error })
+}
+
+async fn connect(config: &ServiceConfig) -> Result<EventConnection, ServiceError> {
+    let url = config.ari_url.clone();
+    let connecting = async {
+        EventSource::new(&url, &config.user, &config.password, &config.app)?.connect().await
+    };
+    connecting.await.map_err(|error| match error {
+        ConnectError::Status(status @ (401 | 403)) => {
+            ServiceError::Credentials { url: url.clone(), user: config.user.clone(), status }
+        }
+        other => ServiceError::Unreachable { url: url.clone(), reason: other.to_string() },
+    })
+}

@@ -1,0 +1,278 @@
+//! The pool of UDP ports that calls' media arrives on.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::stamp::Stamp;
+
+/// How long a port that another program held is passed over before it is tried again.
+const HELD_FOR: Duration = Duration::from_secs(60);
+
+/// The line about an exhausted pool is not repeated more often than this.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// A range of ports, both ends included; reads and prints as `21000-31000`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+/// Why a text is not a range of ports.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a range of ports: write it as FIRST-LAST with 1 <= FIRST <= LAST <= 65535, such as 21000-31000")]
+pub struct BadPortRange(String);
+
+impl PortRange {
+    /// The range from `first` to `last`; `None` when it is empty or holds port 0.
+    pub const fn new(first: u16, last: u16) -> Option<Self> {
+        if first == 0 || first > last { None } else { Some(PortRange { first, last }) }
+    }
+
+    /// The lowest port.
+    pub const fn first(self) -> u16 {
+        self.first
+    }
+
+    /// How many ports there are, at least 1.
+    pub const fn count(self) -> usize {
+        (self.last - self.first) as usize + 1
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = BadPortRange;
+
+    fn from_str(text: &str) -> Result<Self, BadPortRange> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let port = |text: &str| text.trim().parse::<u16>().ok();
+        port(first)
+            .zip(port(last))
+            .and_then(|(first, last)| PortRange::new(first, last))
+            .ok_or_else(|| BadPortRange(text.to_string()))
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// The free ports of a range, the longest unused first: a port rests as long as the pool allows
+/// before it carries another call, so that stragglers of the last call find nobody.
+///
+/// Odd ports are used as well as even ones, since these streams have no RTCP beside them.
+#[derive(Debug)]
+pub struct PortPool {
+    range: PortRange,
+    free: VecDeque<u16>,
+    /// Ports that another program held when they were last tried, and when to try them again.
+    held: VecDeque<(Stamp, u16)>,
+    in_use: usize,
+    reported_at: Option<Stamp>,
+    refused: u64,
+    unreported: u64,
+}
+
+/// Why no port could be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// None is free.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+    /// A free port could not be bound for a reason that no other port would cure, such as a lack of
+    /// descriptors.
+    #[error("cannot bind port {port}: {error}")]
+    Bind {
+        /// The port, which is free again.
+        port: u16,
+        /// The system's reason.
+        error: io::Error,
+    },
+}
+
+/// The state of a pool without a free port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub struct Exhausted {
+    range: PortRange,
+    in_use: usize,
+    held: usize,
+    /// Calls refused since the last report; `None` when a report was made a moment ago.
+    report: Option<u64>,
+}
+
+impl Exhausted {
+    /// How many calls were refused since this was last said, this one included; `None` when it was
+    /// said a moment ago and need not be said again.
+    pub fn worth_saying(&self) -> Option<u64> {
+        self.report
+    }
+}
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no ports available in {}: {} in use", self.range, self.in_use)?;
+        if self.held > 0 {
+            write!(f, ", {} held by other programs", self.held)?;
+        }
+        Ok(())
+    }
+}
+
+impl PortPool {
+    /// A pool in which every port of `range` is free.
+    pub fn new(range: PortRange) -> Self {
+        let free = (range.first..=range.last).collect();
+        PortPool { range, free, held: VecDeque::new(), in_use: 0, reported_at: None, refused: 0, unreported: 0 }
+    }
+
+    /// The whole range.
+    pub fn range(&self) -> PortRange {
+        self.range
+    }
+
+    /// Ports that calls hold.
+    pub fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    /// Calls for which there was no port.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Takes the port that has been free the longest and that `bind` can bind.
+    ///
+    /// A port that another program holds (`AddrInUse`) is passed over, and not tried again for a
+    /// while: each is tried once a minute at most, which keeps taking O(1) on average.
+    ///
+    /// # Errors
+    /// [`TakeError`].
+    pub fn take<S>(
+        &mut self,
+        now: Stamp,
+        mut bind: impl FnMut(u16) -> io::Result<S>,
+    ) -> Result<(u16, S), TakeError> {
+        while let Some((_, port)) = self.held.front().copied().filter(|(again_at, _)| *again_at <= now) {
+            self.held.pop_front();
+            self.free.push_back(port);
+        }
+        while let Some(port) = self.free.pop_front() {
+            match bind(port) {
+                Ok(socket) => {
+                    self.in_use += 1;
+                    return Ok((port, socket));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    self.held.push_back((now + HELD_FOR, port));
+                }
+                Err(error) => {
+                    self.free.push_front(port);
+                    return Err(TakeError::Bind { port, error });
+                }
+            }
+        }
+        Err(self.exhausted(now).into())
+    }
+
+    /// Gives back a port that was taken, after its socket was closed.
+    pub fn give_back(&mut self, port: u16) {
+        self.in_use = self.in_use.saturating_sub(1);
+        self.free.push_back(port);
+    }
+
+    fn exhausted(&mut self, now: Stamp) -> Exhausted {
+        self.refused += 1;
+        self.unreported += 1;
+        let report = self.reported_at.is_none_or(|at| now.since(at) >= REPORT_EVERY).then_some(self.unreported);
+        if report.is_some() {
+            self.reported_at = Some(now);
+            self.unreported = 0;
+        }
+        Exhausted { range: self.range, in_use: self.in_use, held: self.held.len(), report }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: u64) -> Stamp {
+        Stamp::ZERO + Duration::from_secs(s)
+    }
+
+    fn pool(range: &str) -> PortPool {
+        PortPool::new(range.parse().unwrap())
+    }
+
+    fn take(pool: &mut PortPool, now: Stamp) -> Option<u16> {
+        pool.take(now, |_| Ok(())).ok().map(|(port, ())| port)
+    }
+
+    #[test]
+    fn ranges_read_and_print() {
+        assert_eq!("21000-31000".parse::<PortRange>().unwrap().to_string(), "21000-31000");
+        assert_eq!("21000-21100".parse::<PortRange>().unwrap().count(), 101);
+        assert_eq!("1-65535".parse::<PortRange>().unwrap().count(), 65535);
+        for bad in ["", "x", "0-5", "6-5", "1-65536", "-5", "5-", "1-2-3"] {
+            assert!(bad.parse::<PortRange>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_released_port_rests_behind_all_others() {
+        let mut pool = pool("100-102");
+        assert_eq!(take(&mut pool, at(0)), Some(100));
+        pool.give_back(100);
+        let next: Vec<_> = (0..3).map(|_| take(&mut pool, at(0)).unwrap()).collect();
+        assert_eq!(next, [101, 102, 100]);
+        assert_eq!(pool.in_use(), 3);
+    }
+
+    #[test]
+    fn exhaustion_is_said_once_with_a_count() {
+        let mut pool = pool("21000-21100");
+        for _ in 0..101 {
+            assert!(take(&mut pool, at(0)).is_some());
+        }
+        let mut said = Vec::new();
+        for second in 0..=12 {
+            let Err(TakeError::Exhausted(e)) = pool.take(at(second), |_| Ok(())) else { panic!("a free port") };
+            assert_eq!(e.to_string(), "no ports available in 21000-21100: 101 in use");
+            said.extend(e.worth_saying());
+        }
+        assert_eq!(said, [1, 10]);
+        assert_eq!(pool.refused(), 13);
+        pool.give_back(21007);
+        assert_eq!(take(&mut pool, at(13)), Some(21007));
+    }
+
+    #[test]
+    fn a_port_that_another_program_holds_is_remembered_and_retried_later() {
+        let mut pool = pool("100-102");
+        let tries = std::cell::RefCell::new(Vec::new());
+        let bind = |port| {
+            tries.borrow_mut().push(port);
+            if port == 100 { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(()) }
+        };
+        assert_eq!(pool.take(at(0), bind).unwrap().0, 101);
+        assert_eq!(pool.take(at(1), bind).unwrap().0, 102);
+        let Err(TakeError::Exhausted(e)) = pool.take(at(2), bind) else { panic!("a free port") };
+        assert_eq!(e.to_string(), "no ports available in 100-102: 2 in use, 1 held by other programs");
+        assert!(pool.take(at(61), bind).is_err());
+        assert_eq!(*tries.borrow(), [100, 101, 102, 100]);
+        assert_eq!(pool.take(at(200), |_| Ok(())).unwrap().0, 100);
+    }
+
+    #[test]
+    fn another_reason_costs_no_port() {
+        let mut pool = pool("100-100");
+        let error = pool.take(at(0), |_| Err::<(), _>(io::Error::from_raw_os_error(24))).unwrap_err();
+        assert!(matches!(error, TakeError::Bind { port: 100, .. }));
+        assert_eq!(pool.take(at(0), |_| Ok(())).unwrap().0, 100);
+    }
+}
