@@ -9,6 +9,7 @@ pub mod analysis;
 pub mod clock;
 pub mod gate;
 pub mod net;
+pub mod report;
 pub mod rtp;
 pub mod samples;
 pub mod stamp;
