@@ -13,6 +13,7 @@ pub mod driver;
 pub mod gate;
 pub mod measure;
 pub mod net;
+pub mod report;
 pub mod rtp;
 pub mod samples;
 pub mod scenario;

@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("driver", &["scenario", "sip", "rtp", "measure", "net", "clock", "samples"]),
     ("analysis", &["samples"]),
     ("gate", &["analysis"]),
-    ("report", &["analysis", "gate"]),
+    ("report", &["analysis", "gate", "samples"]),
     ("cli", &["*"]),
     ("main", &["cli"]),
 ];

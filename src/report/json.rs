@@ -1,0 +1,225 @@
+//! `summary.json`: every figure under its name, for programs.
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use super::ReportError;
+use crate::analysis::{Metric, Summary, Unit, Value};
+use crate::gate::{Outcome, Verdict};
+use crate::samples::{Environment, FORMAT_VERSION};
+
+/// `summary.json`, indented, in an order that does not change:
+///
+/// ```json
+/// {
+///   "format": 1,
+///   "name": "50x5m",
+///   "verdict": {
+///     "outcome": "pass",
+///     "gates": [{"expression": "rtt.p99 < 20ms", "outcome": "pass", "actual": "4.2 ms", "reason": ""}],
+///     "distrust": []
+///   },
+///   "metrics": {"calls": {"answered": 1.0}, "rtt": {"p50": 0.214, "p99.9": "lost"}},
+///   "samples": {"rtt": 749850},
+///   "too_few": ["srd.p99"],
+///   "endings": [{"what": "completed", "count": 50, "good": true}],
+///   "environment": {}
+/// }
+/// ```
+///
+/// * `metrics`: the metric `rtt.p99.9` is `metrics.rtt["p99.9"]`: its name is parted at the first
+///   dot. Milliseconds, ratios (0–1), cores, MiB or a count, as the catalogue of metrics says, in
+///   full precision; `"lost"` for a percentile that falls among the packets that never came back;
+///   `null` where nothing was measured.
+/// * `samples`: how many samples the percentiles of a group rest on.
+/// * `too_few`: the percentiles p among the metrics that rest on fewer than 100 / (1 − p) samples.
+/// * `endings`: how the attempts ended, most frequent first; `good` is how a call should end.
+/// * `verdict.outcome` and a gate's `outcome`: `pass`, `fail` or `inconclusive`; `distrust` says why
+///   the instrument cannot be trusted.
+/// * `environment`: as in `environment.json`.
+pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, ReportError> {
+    let document = Document {
+        format: FORMAT_VERSION,
+        name: &summary.environment.name,
+        verdict: verdict_of(verdict),
+        metrics: Metrics(groups(&summary.metrics)),
+        samples: Samples(groups(&summary.metrics)),
+        too_few: summary.metrics.iter().filter(|m| m.too_few).map(Metric::name).collect(),
+        endings: summary
+            .endings
+            .iter()
+            .map(|e| EndingLine { what: &e.what, count: e.count, good: e.good })
+            .collect(),
+        environment: &summary.environment,
+    };
+    let mut bytes = serde_json::to_vec_pretty(&document)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    format: u32,
+    name: &'a str,
+    verdict: VerdictLine<'a>,
+    metrics: Metrics<'a>,
+    samples: Samples<'a>,
+    too_few: Vec<&'static str>,
+    endings: Vec<EndingLine<'a>>,
+    environment: &'a Environment,
+}
+
+#[derive(Serialize)]
+struct VerdictLine<'a> {
+    outcome: OutcomeWord,
+    gates: Vec<GateLine<'a>>,
+    distrust: &'a [String],
+}
+
+#[derive(Serialize)]
+struct GateLine<'a> {
+    expression: &'a str,
+    outcome: OutcomeWord,
+    actual: &'a str,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct EndingLine<'a> {
+    what: &'a str,
+    count: u64,
+    good: bool,
+}
+
+fn verdict_of(verdict: &Verdict) -> VerdictLine<'_> {
+    let gates = verdict.gates.iter().map(|gate| GateLine {
+        expression: &gate.expression,
+        outcome: OutcomeWord(gate.outcome),
+        actual: &gate.actual,
+        reason: &gate.reason,
+    });
+    VerdictLine { outcome: OutcomeWord(verdict.outcome), gates: gates.collect(), distrust: &verdict.distrust }
+}
+
+struct OutcomeWord(Outcome);
+
+impl Serialize for OutcomeWord {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0)
+    }
+}
+
+/// A group's name and its metrics.
+type Group<'a> = (&'static str, Vec<&'a Metric>);
+
+/// The metrics by the part of their name before the first dot, in the order of first appearance.
+fn groups(metrics: &[Metric]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for metric in metrics {
+        let (group, _) = split(metric.name());
+        match groups.iter_mut().find(|(name, _)| *name == group) {
+            Some((_, members)) => members.push(metric),
+            None => groups.push((group, vec![metric])),
+        }
+    }
+    groups
+}
+
+fn split(name: &'static str) -> (&'static str, &'static str) {
+    name.split_once('.').unwrap_or((name, ""))
+}
+
+struct Metrics<'a>(Vec<Group<'a>>);
+
+impl Serialize for Metrics<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(name, members)| (name, Members(members))))
+    }
+}
+
+struct Members<'a>(&'a [&'a Metric]);
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|metric| (split(metric.name()).1, Figure(metric))))
+    }
+}
+
+struct Figure<'a>(&'a Metric);
+
+impl Serialize for Figure<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0.value {
+            Value::Number(n) if is_whole(n, self.0.definition.unit) => to.serialize_u64(n as u64),
+            Value::Number(n) => to.serialize_f64(n),
+            Value::Lost => to.serialize_str("lost"),
+            Value::NoData => to.serialize_none(),
+        }
+    }
+}
+
+/// Whether a count is written as an integer: it is one, and a double holds it exactly.
+fn is_whole(n: f64, unit: Unit) -> bool {
+    unit == Unit::Count && n.fract() == 0.0 && (0.0..9e15).contains(&n)
+}
+
+struct Samples<'a>(Vec<Group<'a>>);
+
+impl Serialize for Samples<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        for (name, members) in &self.0 {
+            if let Some(samples) = members.iter().find_map(|m| m.samples) {
+                map.serialize_entry(name, &samples)?;
+            }
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    fn parsed(summary: &Summary, verdict: &Verdict) -> serde_json::Value {
+        serde_json::from_slice(&super::summary(summary, verdict).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_document_looks_like_this() {
+        let (summary, verdict) = fixture::typical();
+        let bytes = super::summary(&summary, &verdict).unwrap();
+        insta::assert_snapshot!("summary.json", String::from_utf8(bytes).unwrap());
+    }
+
+    #[test]
+    fn every_metric_is_found_under_its_name() {
+        let (summary, verdict) = fixture::typical();
+        let document = parsed(&summary, &verdict);
+        for metric in &summary.metrics {
+            let (group, key) = metric.name().split_once('.').unwrap();
+            let found = &document["metrics"][group][key];
+            match metric.value {
+                // serde_json reads doubles to the last digit but one.
+                Value::Number(n) => {
+                    let read = found.as_f64().unwrap();
+                    assert!((read - n).abs() <= n * 2.0 * f64::EPSILON, "{}: {read} {n}", metric.name());
+                }
+                Value::Lost => assert_eq!(found, "lost", "{}", metric.name()),
+                Value::NoData => assert!(document["metrics"][group].get(key).unwrap().is_null()),
+            }
+        }
+        assert_eq!(document["samples"]["rtt"], serde_json::json!(fixture::SENT));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_null_and_what_is_lost_says_so() {
+        let (summary, verdict) = fixture::nothing_answered();
+        let document = parsed(&summary, &verdict);
+        assert!(document["metrics"]["rtt"].get("p50").unwrap().is_null());
+        assert_eq!(document["verdict"]["outcome"], "inconclusive");
+        let (summary, verdict) = fixture::all_lost();
+        assert_eq!(parsed(&summary, &verdict)["metrics"]["rtt"]["p50"], "lost");
+    }
+}

@@ -1,0 +1,121 @@
+//! Summary and verdict → the bytes of files: CSV, JSON, PNG and HTML, and the text for the terminal.
+//!
+//! Exporters only turn figures into bytes: every figure is looked up in the [`Summary`] by its name
+//! and none is computed here.
+
+mod csv;
+mod json;
+pub mod terminal;
+mod words;
+
+use crate::analysis::Summary;
+use crate::gate::Verdict;
+
+/// A kind of report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Format {
+    /// `report.html`: everything on one page, nothing fetched.
+    Html,
+    /// `plots/*.png`.
+    Png,
+    /// `calls.csv`, `seconds.csv` and `percentiles.csv`.
+    Csv,
+    /// `summary.json`.
+    Json,
+}
+
+impl Format {
+    /// All formats, in the order of documentation.
+    pub const ALL: [Format; 4] = [Format::Html, Format::Png, Format::Csv, Format::Json];
+
+    /// The word on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::Html => "html",
+            Format::Png => "png",
+            Format::Csv => "csv",
+            Format::Json => "json",
+        }
+    }
+}
+
+/// A file of a report, not yet written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its place in the run's folder, `/` between parts.
+    pub path: &'static str,
+    /// What belongs in it.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a report could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A record could not be written as CSV.
+    #[error("cannot write {path}")]
+    Csv {
+        /// The file.
+        path: &'static str,
+        /// What the writer said.
+        source: ::csv::Error,
+    },
+    /// The summary could not be written as JSON.
+    #[error("cannot write summary.json")]
+    Json(#[from] serde_json::Error),
+}
+
+/// The files of one format. `scenario` is the text of the resolved scenario, shown in the HTML
+/// report; empty where it is not at hand.
+///
+/// # Errors
+/// When a writer or the renderer fails; odd or missing data is shown as such and is no error.
+pub fn render(
+    format: Format,
+    summary: &Summary,
+    verdict: &Verdict,
+    _scenario: &str,
+) -> Result<Vec<File>, ReportError> {
+    match format {
+        Format::Html | Format::Png => Ok(Vec::new()),
+        Format::Csv => csv::files(summary),
+        Format::Json => Ok(vec![File { path: "summary.json", bytes: json::summary(summary, verdict)? }]),
+    }
+}
+
+/// 1 / (1 − p): of so many packets one is slower; infinite at 100.
+fn one_in(percentile: f64) -> f64 {
+    let exact = 100.0 / (100.0 - percentile).max(0.0);
+    // 99.99 is not a double: without this, one in 10000 would read 10000.000000010000.
+    if exact < 1e9 { (exact * 1e6).round() / 1e6 } else { exact }
+}
+
+#[cfg(test)]
+mod fixture;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_runs_render_in_every_format() {
+        let odd = [
+            fixture::nothing_answered(),
+            fixture::no_seconds(),
+            fixture::one_second(),
+            fixture::all_lost(),
+            fixture::many_calls(),
+            fixture::hostile(),
+        ];
+        for (n, (summary, verdict)) in odd.iter().enumerate() {
+            for format in Format::ALL {
+                for file in render(format, summary, verdict, "name = \"odd\"").unwrap() {
+                    let text = String::from_utf8_lossy(&file.bytes);
+                    let is_text = !file.path.ends_with(".png");
+                    assert!(!is_text || !text.contains("NaN"), "run {n}: NaN in {}", file.path);
+                }
+            }
+            let text = terminal::summary(summary, verdict, "here", true);
+            assert!(!text.contains("NaN"), "{text}");
+        }
+    }
+}

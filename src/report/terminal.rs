@@ -1,0 +1,172 @@
+//! The text at the end of a run.
+
+use std::fmt::Write as _;
+
+use super::words;
+use crate::analysis::{Definition, Metric, Summary, catalogue};
+use crate::gate::{GateResult, Outcome, Verdict};
+
+/// What a run comes to, for a terminal or a pipe: the gates, the figures, and `place`, where the
+/// report lies. Colours only where `colour` says so. Ends in a line break.
+pub fn summary(summary: &Summary, verdict: &Verdict, place: &str, colour: bool) -> String {
+    let pen = Pen { colour };
+    let mut text = String::new();
+    head(&mut text, pen, summary, verdict);
+    gates(&mut text, pen, verdict);
+    latencies(&mut text, pen, summary, "Packets, ms", &catalogue::LATENCIES);
+    latencies(&mut text, pen, summary, "Calls, ms", &catalogue::SIGNALLING);
+    if summary.metrics.iter().any(|m| m.too_few) {
+        text.push_str("  * rests on fewer than 100 / (1 - p) samples\n");
+    }
+    counts(&mut text, pen, summary);
+    endings(&mut text, pen, summary);
+    if !place.is_empty() {
+        let _ = writeln!(text, "\n{} {place}", pen.bold("Report"));
+    }
+    text
+}
+
+/// Escape codes, or none.
+#[derive(Clone, Copy)]
+struct Pen {
+    colour: bool,
+}
+
+impl Pen {
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn outcome(self, outcome: Outcome, text: &str) -> String {
+        let code = match outcome {
+            Outcome::Pass => "1;32",
+            Outcome::Fail => "1;31",
+            Outcome::Inconclusive => "1;33",
+        };
+        self.paint(code, text)
+    }
+}
+
+/// Columns that the text keeps to where it can, and those of them that names take.
+const WIDTH: usize = 88;
+const NAME: usize = 15;
+
+fn head(text: &mut String, pen: Pen, summary: &Summary, verdict: &Verdict) {
+    let outcome = pen.outcome(verdict.outcome, &verdict.outcome.to_string().to_uppercase());
+    let name = words::one_line(&summary.environment.name);
+    let _ = writeln!(text, "{outcome}  {}", pen.bold(&name));
+    let _ = writeln!(text, "      {}", words::circumstances(&summary.environment));
+    for remark in &verdict.distrust {
+        let _ = writeln!(
+            text,
+            "  {} the instrument cannot be trusted: {}",
+            pen.outcome(Outcome::Inconclusive, "?"),
+            words::one_line(remark)
+        );
+    }
+}
+
+fn gates(text: &mut String, pen: Pen, verdict: &Verdict) {
+    if verdict.gates.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", pen.bold("Gates"));
+    let width =
+        |of: fn(&GateResult) -> &str| verdict.gates.iter().map(|g| of(g).chars().count()).max().unwrap_or(0);
+    let (wide, actual_wide) = (width(|g| &g.expression), width(|g| &g.actual));
+    for gate in &verdict.gates {
+        let mark = pen.outcome(gate.outcome, words::mark(gate.outcome));
+        let line = format!("{:wide$}  {:>actual_wide$}", gate.expression, gate.actual);
+        let reason = words::one_line(&gate.reason);
+        let _ = writeln!(text, "  {mark} {}", format!("{line}  {reason}").trim_end());
+    }
+}
+
+/// A table with a row per latency and a column per statistic, each as wide as it must be.
+fn latencies(text: &mut String, pen: Pen, summary: &Summary, title: &str, blocks: &[[Definition; 8]]) {
+    let rows: Vec<[String; 8]> = blocks
+        .iter()
+        .map(|block| block.each_ref().map(|definition| cell(summary.metric(definition.name))))
+        .collect();
+    let keys = catalogue::STATISTICS.map(|(key, _)| format!("{key} "));
+    let widths: [usize; 8] = std::array::from_fn(|n| {
+        rows.iter().map(|row| row[n].chars().count()).chain([keys[n].len()]).max().unwrap_or(0)
+    });
+    let line = |cells: &[String; 8]| {
+        let aligned = cells.iter().zip(widths).map(|(cell, wide)| format!(" {cell:>wide$}"));
+        aligned.collect::<String>().trim_end().to_string()
+    };
+    let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{title:NAME$}")), pen.dim(&line(&keys)));
+    for (block, row) in blocks.iter().zip(&rows) {
+        let _ = writeln!(text, "  {:wide$}{}", words::group(block[0].name), line(row), wide = NAME - 2);
+    }
+}
+
+/// A figure without its unit, `*` where it rests on too few samples.
+fn cell(metric: Option<&Metric>) -> String {
+    let shown = metric.map_or("–".into(), words::bare);
+    let mark = if metric.is_some_and(|m| m.too_few) { '*' } else { ' ' };
+    format!("{shown}{mark}")
+}
+
+fn endings(text: &mut String, pen: Pen, summary: &Summary) {
+    if summary.endings.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", pen.bold("Endings"));
+    let wide = summary.endings.iter().map(|e| e.count.to_string().len()).max().unwrap_or(0);
+    for ending in &summary.endings {
+        let what = words::one_line(&ending.what);
+        let what = if ending.good { what } else { pen.outcome(Outcome::Fail, &what) };
+        let _ = writeln!(text, "  {:wide$}  {what}", ending.count);
+    }
+}
+
+/// Every other figure: a paragraph per group, each figure behind the rest of its name.
+fn counts(text: &mut String, pen: Pen, summary: &Summary) {
+    let _ = writeln!(text, "\n{}", pen.bold("Counts and ratios"));
+    let mut group = "";
+    let mut room = 0;
+    for metric in catalogue::COUNTS.iter().filter_map(|d| summary.metric(d.name)) {
+        let this = words::group(metric.name());
+        let key = metric.name().get(this.len() + 1..).unwrap_or_default();
+        let value = metric.to_string();
+        let wide = key.len() + value.chars().count() + 3;
+        if this == group && wide <= room {
+            text.push_str("  ");
+        } else {
+            let name = if this == group { "" } else { this };
+            let end = if group.is_empty() { "" } else { "\n" };
+            let _ = write!(text, "{end}  {name:rest$} ", rest = NAME - 2);
+            room = WIDTH - NAME;
+        }
+        group = this;
+        room = room.saturating_sub(wide);
+        let _ = write!(text, "{} {value}", pen.dim(key));
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn it_looks_like_this() {
+        let (run, verdict) = fixture::typical();
+        insta::assert_snapshot!("pass", summary(&run, &verdict, "reports/50x5m", false));
+        let (run, verdict) = fixture::failing();
+        insta::assert_snapshot!("fail", summary(&run, &verdict, "reports/50x5m", false));
+        let (run, verdict) = fixture::nothing_answered();
+        insta::assert_snapshot!("no_data", summary(&run, &verdict, "", false));
+    }
+}
