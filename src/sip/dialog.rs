@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::grammar::{NameAddr, one_line, param, uri_address};
+use super::grammar::{NameAddr, is_uri, one_line, param, uri_address};
 use super::message::Message;
 
 /// The most routes taken from a peer. RFC 3261 names no bound; real chains have two or three.
@@ -24,7 +24,9 @@ pub(super) struct Dialog {
 impl Dialog {
     /// The dialog that a 2xx to our INVITE establishes. Without a Contact, `request_uri` has to do.
     pub(super) fn from_answer(answer: &Message, request_uri: &str) -> Self {
-        let mut routes: Vec<String> = answer.record_routes().take(MAX_ROUTES).map(one_line).collect();
+        // A route that is no URI would make every request unreadable.
+        let routes = answer.record_routes().filter(|route| is_uri(NameAddr::parse(route).uri));
+        let mut routes: Vec<String> = routes.take(MAX_ROUTES).map(one_line).collect();
         routes.reverse();
         Dialog {
             remote_tag: answer.to_tag().unwrap_or_default().to_string(),

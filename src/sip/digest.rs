@@ -158,3 +158,107 @@ fn unquoted(value: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::parse;
+
+    fn answer(challenge: &str, user: &str, password: &str, method: &str, uri: &str, cnonce: &str) -> String {
+        let credentials = Credentials { username: user.into(), password: password.into() };
+        let challenge = Challenge::parse(challenge).expect("the challenge parses");
+        challenge.answer(&credentials, &Method::from_name(method), uri, cnonce).expect("it can be answered")
+    }
+
+    fn assert_response(answer: &str, response: &str) {
+        assert!(answer.contains(&format!("response=\"{response}\"")), "{answer}");
+    }
+
+    #[test]
+    fn the_example_of_rfc_2617() {
+        let with_qop = "Digest realm=\"testrealm@host.com\", qop=\"auth,auth-int\", \
+            nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"";
+        let answered = answer(with_qop, "Mufasa", "Circle Of Life", "GET", "/dir/index.html", "0a4f113b");
+        assert_response(&answered, "6629fae49393a05397450978507c4ef1");
+        assert!(answered.contains("qop=auth, nc=00000001, cnonce=\"0a4f113b\""), "{answered}");
+        assert!(answered.contains("opaque=\"5ccc069c403ebaf9f0171e9517f40e41\""));
+        // The same as a server from before qop would ask it (RFC 2069's formula).
+        let without_qop = with_qop.replace("qop=\"auth,auth-int\", ", "");
+        let answered = answer(&without_qop, "Mufasa", "Circle Of Life", "GET", "/dir/index.html", "unused");
+        assert_response(&answered, "670fd8c2df070c60b045671b8b24ff02");
+        assert!(!answered.contains("cnonce") && !answered.contains("nc="));
+    }
+
+    #[test]
+    fn the_examples_of_rfc_7616() {
+        for (algorithm, response) in [
+            ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+            ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+            ("sha-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+        ] {
+            let challenge = format!(
+                "digest  realm = \"http-auth@example.org\",qop=\"auth, auth-int\",algorithm={algorithm},\
+                 nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", \
+                 opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\""
+            );
+            let cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
+            let answered = answer(&challenge, "Mufasa", "Circle of Life", "GET", "/dir/index.html", cnonce);
+            assert_response(&answered, response);
+        }
+    }
+
+    #[test]
+    fn a_sip_invite() {
+        // Computed apart from this code, by RFC 2617's formula.
+        let challenge =
+            "Digest realm=\"biloxi.com\", qop=\"auth\", nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\"";
+        let answered = answer(challenge, "bob", "zanzibar", "INVITE", "sip:bob@biloxi.com", "0a4f113b");
+        assert_response(&answered, "89eb0059246c02b2f6ee02c7961d5ea3");
+        assert!(answered.contains("uri=\"sip:bob@biloxi.com\""));
+    }
+
+    #[test]
+    fn challenges_that_cannot_be_answered_say_why() {
+        for (challenge, error) in [
+            ("Basic realm=\"x\"", AuthError::NoChallenge),
+            ("", AuthError::NoChallenge),
+            ("Digest", AuthError::NoChallenge),
+            ("Digest nonce=\"n\"", AuthError::Missing("realm")),
+            ("Digest realm=\"r\"", AuthError::Missing("nonce")),
+            ("Digest realm=\"r\", nonce=\"n\", qop=\"auth-int\"", AuthError::Qop("auth-int".into())),
+            ("Digest realm=\"r\", nonce=\"n\", algorithm=ROT13", AuthError::Algorithm("ROT13".into())),
+            ("Digest realm=\"r\", nonce=\"n\", algorithm=MD5-sess", AuthError::Algorithm("MD5-sess".into())),
+        ] {
+            assert_eq!(Challenge::parse(challenge), Err(error), "{challenge}");
+        }
+    }
+
+    #[test]
+    fn quotes_escapes_and_other_alphabets_are_read() {
+        let challenge = Challenge::parse(
+            r#"Digest realm="Zürich, \"the\" 東京", nonce="a\\b", stale=TRUE, domain="sip:a,b""#,
+        )
+        .expect("it parses");
+        assert_eq!(challenge.header.realm, "Zürich, \"the\" 東京");
+        assert_eq!(challenge.header.nonce, "a\\b");
+        assert!(challenge.is_stale());
+    }
+
+    #[test]
+    fn the_topmost_challenge_that_is_known_is_taken() {
+        let response = "SIP/2.0 401 Unauthorized\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=1\r\n\
+            To: <sip:b@h>;tag=2\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\
+            WWW-Authenticate: Digest realm=\"r\", nonce=\"0\", algorithm=SHA-1024\r\n\
+            WWW-Authenticate: Digest realm=\"r\", nonce=\"1\", algorithm=SHA-256\r\n\
+            WWW-Authenticate: Digest realm=\"r\", nonce=\"2\", algorithm=MD5\r\n\r\n";
+        let of = |text: &str| Challenge::of(&parse(text.as_bytes()).expect("it parses"));
+        assert_eq!(of(response).expect("a challenge").header.nonce, "1");
+        assert_eq!(of(&response.replace("401", "407")), Err(AuthError::NoChallenge));
+    }
+
+    #[test]
+    fn the_password_stays_out_of_debug_output() {
+        let credentials = Credentials { username: "bob".into(), password: "zanzibar".into() };
+        assert!(!format!("{credentials:?}").contains("zanzibar"));
+    }
+}

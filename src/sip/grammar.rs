@@ -75,6 +75,11 @@ impl<'a> NameAddr<'a> {
     }
 }
 
+/// Whether a text can stand where a request has a URI: it has a scheme and is one word.
+pub(super) fn is_uri(text: &str) -> bool {
+    text.find(':').is_some_and(|at| at > 0) && !text.contains(char::is_whitespace)
+}
+
 /// Where a URI's or Via's `host:port` leads, if the host is an IP literal: no names are resolved here.
 pub(super) fn host_port_address(text: &str) -> Option<SocketAddr> {
     let text = text.trim();

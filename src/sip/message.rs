@@ -176,7 +176,7 @@ fn parse_start(line: &str) -> Result<Start, ParseError> {
     let is_request = third.eq_ignore_ascii_case("SIP/2.0")
         && !first.is_empty()
         && first.chars().all(is_token)
-        && second.contains(':');
+        && grammar::is_uri(second);
     if !is_request {
         return Err(bad());
     }
@@ -321,10 +321,10 @@ impl Message {
         sent_by(self.via())
     }
 
-    /// The URI of the first Contact, without brackets: the peer's remote target.
+    /// The URI of the first Contact, without brackets: the peer's remote target. `None` if it is none.
     pub fn contact(&self) -> Option<&str> {
         let uri = NameAddr::parse(self.list("Contact").next()?).uri;
-        (uri.contains(':')).then_some(uri)
+        grammar::is_uri(uri).then_some(uri)
     }
 
     /// The Record-Route values from top to bottom, each with its brackets and parameters.

@@ -17,3 +17,6 @@ pub mod uas;
 
 pub use call::{Call, CallConfig, CallEvent, Output};
 pub use message::{Message, Method, parse};
+
+#[cfg(test)]
+mod torture;

@@ -237,3 +237,93 @@ fn direction(session: &Session, media: &Media) -> Direction {
     let of_session = || DIRECTIONS.iter().find(|(name, _)| session.has_attribute(name));
     of_media.or_else(of_session).map_or(Direction::SendRecv, |(_, direction)| *direction)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer() -> Offer {
+        let ip = "192.0.2.9".parse().unwrap();
+        Offer { ip, rtp_port: 40000, codec: Codec::Pcma, ptime_ms: 20, session_id: 77 }
+    }
+
+    const ANSWER: &str = "v=0\r\no=- 1 3 IN IP4 192.0.2.1\r\ns=Asterisk\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+        m=audio 11000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
+        a=fmtp:101 0-16\r\na=ptime:30\r\na=maxptime:140\r\na=sendrecv\r\n";
+
+    #[test]
+    fn an_offer_reads_as_its_own_answer() {
+        for ip in ["192.0.2.9", "2001:db8::9"] {
+            let offer = Offer { ip: ip.parse().unwrap(), ..offer() };
+            let answer = parse_answer(offer.to_sdp().as_bytes(), &offer).expect("our own SDP parses");
+            assert_eq!((answer.ip, answer.port, answer.codec), (offer.ip, 40000, Codec::Pcma));
+            assert_eq!((answer.payload_type, answer.ptime_ms), (8, Some(20)));
+        }
+    }
+
+    #[test]
+    fn the_offer_to_the_letter() {
+        assert_eq!(
+            offer().to_sdp(),
+            "v=0\r\no=- 77 1 IN IP4 192.0.2.9\r\ns=loadtest\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+             m=audio 40000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=ptime:20\r\na=sendrecv\r\n"
+        );
+    }
+
+    #[test]
+    fn an_answer_of_asterisk() {
+        let answer = parse_answer(ANSWER.as_bytes(), &offer()).expect("it parses");
+        assert_eq!(answer.rtp_address(), "192.0.2.1:11000".parse().unwrap());
+        assert_eq!((answer.payload_type, answer.ptime_ms), (8, Some(30)));
+        assert_eq!(answer.direction, Direction::SendRecv);
+    }
+
+    #[test]
+    fn what_is_left_out_or_placed_elsewhere() {
+        let read = |from: &str, to: &str| {
+            let text = ANSWER.replace(from, to);
+            assert_ne!(text, ANSWER, "{from}");
+            parse_answer(text.as_bytes(), &offer()).expect("it parses")
+        };
+        assert_eq!(read("a=rtpmap:8 PCMA/8000\r\n", "").payload_type, 8);
+        assert_eq!(read("a=ptime:30\r\n", "").ptime_ms, None);
+        assert_eq!(read("a=ptime:30", "a=ptime:many").ptime_ms, None);
+        assert_eq!(read("a=sendrecv\r\n", "").direction, Direction::SendRecv);
+        assert_eq!(read("sendrecv", "recvonly").direction, Direction::RecvOnly);
+        assert_eq!(read("t=0 0\r\n", "t=0 0\r\na=inactive\r\n").direction, Direction::SendRecv);
+        let mapped = read("8 101\r\na=rtpmap:8 PCMA/8000", "101 97\r\na=rtpmap:97 pcma/8000/1");
+        assert_eq!(mapped.payload_type, 97);
+        let moved = read("a=rtpmap:8", "c=IN IP4 192.0.2.2\r\na=rtpmap:8");
+        assert_eq!(moved.ip, "192.0.2.2".parse::<IpAddr>().unwrap());
+        assert_eq!(read("\r\n", "\n").port, 11000);
+    }
+
+    #[test]
+    fn answers_that_cannot_be_used_say_why() {
+        let no_codec =
+            |answered: &str| SdpError::NoCommonCodec { offered: "PCMA", answered: answered.into() };
+        for (from, to, error) in [
+            ("m=audio", "m=video", SdpError::NoAudio),
+            ("m=audio 11000", "m=audio 0", SdpError::Refused),
+            ("RTP/AVP 8", "RTP/SAVP 8", SdpError::Transport("RTP/SAVP".into())),
+            ("AVP 8 101\r\na=rtpmap:8 PCMA", "AVP 0 101\r\na=rtpmap:0 PCMU", no_codec("0 101")),
+            ("rtpmap:8 PCMA/8000", "rtpmap:8 G729/8000", no_codec("8 101")),
+            ("rtpmap:8 PCMA/8000", "rtpmap:8 PCMA/16000", no_codec("8 101")),
+            ("AVP 8 101", "AVP 300 x -8", no_codec("300 x -8")),
+            ("c=IN IP4 192.0.2.1\r\n", "", SdpError::NoAddress),
+            ("c=IN IP4 192.0.2.1", "c=IN IP4 0.0.0.0", SdpError::Unspecified("0.0.0.0".parse().unwrap())),
+            ("c=IN IP4 192.0.2.1", "c=IN IP6 ::1", SdpError::Family("::1".parse().unwrap())),
+            ("c=IN IP4 192.0.2.1", "c=IN IP4 pbx.example", SdpError::BadAddress("pbx.example".into())),
+            ("c=IN IP4 192.0.2.1", "c=IN IP4 233.252.0.1/9", SdpError::BadAddress("233.252.0.1/9".into())),
+            ("a=maxptime", "m=video 0 RTP/AVP 31\r\na=maxptime", SdpError::StreamCount(2)),
+        ] {
+            let text = ANSWER.replace(from, to);
+            assert_ne!(text, ANSWER, "{from}");
+            assert_eq!(parse_answer(text.as_bytes(), &offer()), Err(error), "{from} -> {to}");
+        }
+        assert_eq!(parse_answer(b"", &offer()), Err(SdpError::NoBody));
+        for malformed in ["hello", "v=1\r\n", "v=0\r\nm=audio 99999 RTP/AVP 0\r\n"] {
+            assert!(matches!(parse_answer(malformed.as_bytes(), &offer()), Err(SdpError::Malformed(_))));
+        }
+    }
+}

@@ -60,3 +60,65 @@ pub(super) fn refuse<'a>(request: &'a Message, code: u16, tag: &'a str) -> Respo
         _ => response,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::parse;
+
+    fn request(method: &str, to_tag: &str, extra: &str) -> Message {
+        let text = format!(
+            "{method} sip:x@192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP pbx.example:5061;branch=z9hG4bKx;rport\r\n\
+             From: <sip:a@h>;tag=a\r\nTo: <sip:x@192.0.2.9>{to_tag}\r\nCall-ID: c\r\nCSeq: 7 {method}\r\n{extra}\r\n"
+        );
+        let mut message = parse(text.as_bytes()).expect("it parses");
+        message.received_from("192.0.2.1:40404".parse().unwrap());
+        message
+    }
+
+    #[test]
+    fn each_request_gets_its_code() {
+        for (method, to_tag, extra, code) in [
+            ("OPTIONS", "", "", Some(200)),
+            ("OPTIONS", "", "Require: 100rel\r\n", Some(420)),
+            ("OPTIONS", ";tag=gone", "", Some(481)),
+            ("INVITE", "", "", Some(405)),
+            ("INVITE", ";tag=gone", "", Some(481)),
+            ("BYE", ";tag=gone", "", Some(481)),
+            ("BYE", "", "", Some(481)),
+            ("CANCEL", "", "", Some(481)),
+            ("INFO", "", "", Some(481)),
+            ("REGISTER", "", "", Some(405)),
+            ("NOTIFY", "", "", Some(405)),
+            ("NOTIFY", ";tag=gone", "", Some(481)),
+            ("BREW", ";tag=gone", "", Some(501)),
+            ("ACK", ";tag=gone", "", None),
+            ("ACK", "", "", None),
+        ] {
+            let answered =
+                answer(&request(method, to_tag, extra), "us").map(|b| parse(&b).expect("it parses"));
+            assert_eq!(answered.as_ref().and_then(Message::status), code, "{method}{to_tag}");
+        }
+    }
+
+    #[test]
+    fn an_answer_finds_its_way_back() {
+        let request = request("OPTIONS", "", "");
+        assert_eq!(request.answer_to(), Some("192.0.2.1:40404".parse().unwrap()));
+        let answer = parse(&answer(&request, "us").expect("an answer")).expect("it parses");
+        assert_eq!(
+            answer.via(),
+            "SIP/2.0/UDP pbx.example:5061;branch=z9hG4bKx;received=192.0.2.1;rport=40404"
+        );
+        assert_eq!((answer.from_tag(), answer.to_tag()), (Some("a"), Some("us")));
+        assert_eq!((answer.call_id(), answer.cseq()), ("c", request.cseq()));
+        assert_eq!(answer.header("Allow"), Some(ALLOW));
+    }
+
+    #[test]
+    fn responses_are_not_answered() {
+        let text = "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=a\r\n\
+            To: <sip:b@h>;tag=b\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n";
+        assert_eq!(answer(&parse(text.as_bytes()).expect("it parses"), "us"), None);
+    }
+}

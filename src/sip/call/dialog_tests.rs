@@ -160,6 +160,15 @@ fn requests_before_the_answer() {
     assert!(pair.call.is_terminated());
 }
 
+#[test]
+fn nonsense_in_routes_and_contact_does_not_reach_our_requests() {
+    let headers = "Record-Route: ;;\", <>\r\nContact: <sip:two words@h>\r\n".into();
+    let mut pair = Pair::new(Script { headers, ..Script::default() }).hang_up_at(ms(500));
+    pair.run();
+    let bye = pair.callee.received.iter().find(|m| *m.method() == Method::Bye).expect("a BYE");
+    assert_eq!((bye.uri(), bye.header("Route")), (Some("sip:echo@192.0.2.1:5060"), None));
+}
+
 /// An answer from the peer under `tag` to the INVITE that the callee has seen.
 fn success(pair: &Pair, tag: &str, headers: &str) -> Vec<u8> {
     response_from(tag, &pair.callee.received[0], 200, headers, SDP)

@@ -304,7 +304,7 @@ impl Call {
     fn send_cancel_if_allowed(&mut self, now: Stamp) {
         let Some(invite) = self.invites.last().filter(|invite| invite.is_proceeding()) else { return };
         if matches!(self.cancel, Cancel::Wanted) {
-            let transaction = Client::new(now, invite.request().cancel());
+            let transaction = Client::new(now, &invite.request().cancel());
             self.outputs.push_back(transaction.datagram().into());
             self.cancel = Cancel::Sent { transaction, give_up: now + CANCEL_WAIT };
         }
@@ -335,7 +335,7 @@ impl Call {
     fn send_bye(&mut self, now: Stamp, mut leg: Leg) -> Leg {
         self.cseq += 1;
         let request = self.in_dialog(&leg.dialog, Method::Bye, self.cseq);
-        let bye = Client::new(now, request);
+        let bye = Client::new(now, &request);
         self.outputs.push_back(bye.datagram().into());
         leg.bye = Some(bye);
         leg
@@ -398,6 +398,8 @@ impl From<Datagram> for Output {
 mod callee;
 #[cfg(test)]
 mod dialog_tests;
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod pair;
 #[cfg(test)]

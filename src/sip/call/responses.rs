@@ -48,13 +48,16 @@ impl Call {
         if code >= 180 {
             self.times.progress_at.get_or_insert(now);
         }
-        if let Some(tag) = response.to_tag().filter(|_| self.early_tags.len() < MAX_EARLY_TAGS) {
-            if !self.early_tags.iter().any(|known| known == tag) {
-                self.early_tags.push(tag.to_string());
-            }
-        }
+        self.remember_early_tag(response);
         self.event(CallEvent::Provisional { code, at: now, has_sdp: response.has_sdp() });
         self.send_cancel_if_allowed(now);
+    }
+
+    fn remember_early_tag(&mut self, response: &Message) {
+        let Some(tag) = response.to_tag() else { return };
+        if self.early_tags.len() < MAX_EARLY_TAGS && !self.early_tags.iter().any(|known| known == tag) {
+            self.early_tags.push(tag.to_string());
+        }
     }
 
     /// A 2xx: the first wins, the same again gets its ACK again, others get ACK and BYE.
@@ -164,10 +167,10 @@ impl Call {
 
     fn on_cancel_response(&mut self, now: Stamp, code: u16, response: &Message) {
         // Whatever the answer is, the INVITE's own final answer tells how the call ends.
-        if let Cancel::Sent { transaction, .. } = &mut self.cancel {
-            if transaction.matches(response) {
-                transaction.on_response(now, code);
-            }
+        if let Cancel::Sent { transaction, .. } = &mut self.cancel
+            && transaction.matches(response)
+        {
+            transaction.on_response(now, code);
         }
     }
 
@@ -200,7 +203,7 @@ impl Call {
         let mut request = self.in_dialog(&leg.dialog, Method::Bye, self.cseq);
         let Ok(value) = self.answer_challenge(&challenge, &Method::Bye, &request.uri) else { return false };
         request.credentials.push((answering_header(code), value));
-        let bye = Client::new(now, request);
+        let bye = Client::new(now, &request);
         self.outputs.push_back(bye.datagram().into());
         leg.bye = Some(bye);
         true

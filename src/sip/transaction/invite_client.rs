@@ -1,5 +1,7 @@
 //! The INVITE client transaction (RFC 3261 17.1.1, with the Accepted state of RFC 6026 7.2).
 
+use std::time::Duration;
+
 use crate::sip::message::Message;
 use crate::sip::outgoing::Request;
 use crate::sip::timers::{T1, TIMER_B, TIMER_D, TIMER_M, earliest, is_due};
@@ -26,7 +28,7 @@ pub(in crate::sip) struct InviteClient {
     state: State,
     /// Timer A: the next retransmission, and the interval that led to it.
     resend: Option<Stamp>,
-    interval: std::time::Duration,
+    interval: Duration,
     /// Timer B while calling, D when rejected, M when accepted.
     end: Option<Stamp>,
 }
@@ -130,5 +132,63 @@ impl InviteClient {
 
     pub(in crate::sip) fn poll_timeout(&self) -> Option<Stamp> {
         earliest([self.resend, self.end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::{Method, parse};
+    use crate::sip::transaction::tests::{request, sends};
+
+    fn at_ms(n: u64) -> Stamp {
+        Stamp::ZERO + Duration::from_millis(n)
+    }
+
+    fn rest(invite: &mut InviteClient) -> (Vec<u64>, (u64, Due)) {
+        let invite = std::cell::RefCell::new(invite);
+        sends(|| invite.borrow().poll_timeout(), |now| invite.borrow_mut().handle_timeout(now))
+    }
+
+    #[test]
+    fn timer_a_doubles_and_timer_b_ends_it() {
+        let mut invite = InviteClient::new(Stamp::ZERO, request(Method::Invite));
+        assert_eq!(rest(&mut invite), (vec![500, 1500, 3500, 7500, 15_500, 31_500], (32_000, Due::TimedOut)));
+        assert!(!invite.on_provisional() && !invite.on_success(at_ms(32_001)));
+    }
+
+    #[test]
+    fn a_provisional_answer_stops_the_timers() {
+        let mut invite = InviteClient::new(Stamp::ZERO, request(Method::Invite));
+        assert!(invite.on_provisional() && invite.on_provisional());
+        assert_eq!(invite.poll_timeout(), None);
+    }
+
+    #[test]
+    fn an_accepted_invite_waits_for_more_and_takes_no_other_end() {
+        let mut invite = InviteClient::new(Stamp::ZERO, request(Method::Invite));
+        assert!(invite.on_success(at_ms(100)) && invite.on_success(at_ms(200)));
+        assert!(!invite.on_provisional());
+        assert!(invite.on_rejection(at_ms(300), &rejection()).is_none());
+        assert_eq!(rest(&mut invite), (vec![], (32_100, Due::Nothing)));
+    }
+
+    #[test]
+    fn each_rejection_is_acknowledged_until_timer_d() {
+        let mut invite = InviteClient::new(Stamp::ZERO, request(Method::Invite));
+        let (ack, is_first) = invite.on_rejection(at_ms(100), &rejection()).expect("an ACK");
+        assert!(is_first);
+        assert_eq!(invite.on_rejection(at_ms(600), &rejection()), Some((ack.clone(), false)));
+        let ack = parse(&ack.bytes).expect("the ACK parses");
+        assert_eq!((ack.branch(), ack.to_tag()), (Some("z9hG4bKt"), Some("b")));
+        assert!(ack.body().is_empty() && ack.header("Contact").is_none());
+        assert_eq!(rest(&mut invite), (vec![], (32_100, Due::Nothing)));
+        assert!(invite.on_rejection(at_ms(33_000), &rejection()).is_none());
+    }
+
+    fn rejection() -> Message {
+        let text = "SIP/2.0 486 Busy\r\nVia: SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bKt\r\n\
+            From: <sip:a@h>;tag=a\r\nTo: <sip:b@h>;tag=b\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\r\n";
+        parse(text.as_bytes()).expect("it parses")
     }
 }

@@ -27,3 +27,44 @@ pub(super) enum Due {
     /// Nobody answered in time (RFC 3261 8.1.3.1: to be treated as a 408).
     TimedOut,
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::Due;
+    use crate::sip::message::Method;
+    use crate::sip::outgoing::Request;
+    use crate::stamp::Stamp;
+
+    pub(super) fn request(method: Method) -> Request {
+        Request {
+            method,
+            uri: "sip:b@h".into(),
+            local: "192.0.2.9:5070".parse().expect("an address"),
+            branch: "z9hG4bKt".into(),
+            from: "<sip:a@h>;tag=a".into(),
+            to: "<sip:b@h>".into(),
+            call_id: "c".into(),
+            cseq: 1,
+            routes: Vec::new(),
+            credentials: Vec::new(),
+            sdp: None,
+            destination: "192.0.2.1:5060".parse().expect("an address"),
+        }
+    }
+
+    /// Lets a transaction's timers run out: the milliseconds of its retransmissions, and its end.
+    pub(super) fn sends(
+        poll_timeout: impl Fn() -> Option<Stamp>,
+        handle_timeout: impl Fn(Stamp) -> Due,
+    ) -> (Vec<u64>, (u64, Due)) {
+        let (mut sent, mut end) = (Vec::new(), (0, Due::Nothing));
+        while let Some(now) = poll_timeout() {
+            let at_ms = now.as_ns() / 1_000_000;
+            match handle_timeout(now) {
+                Due::Resend => sent.push(at_ms),
+                due => end = (at_ms, due),
+            }
+        }
+        (sent, end)
+    }
+}
