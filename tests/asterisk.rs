@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 const GRACE: Duration = Duration::from_secs(5);
 
 fn install() -> Install {
-    find::find(&Places::from_environment(None)).expect("tests need an Asterisk: run asterisk/install.sh")
+    find::find(&Places::from_environment(None)).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A start configuration that keeps log and run folder in `dir`.
@@ -37,7 +37,7 @@ fn folder() -> TempDir {
 async fn get(url: &str, path: &str, user: &str, password: &str) -> u16 {
     let host = url.strip_prefix("http://").and_then(|u| u.strip_suffix("/ari")).expect("an ARI address");
     let mut stream = TcpStream::connect(host).await.expect("HTTP is there");
-    let request = format!("GET /ari{path}?api_key={user}:{password} HTTP/1.0\r\n\r\n");
+    let request = format!("GET /ari{path}?api_key={user}:{password} HTTP/1.1\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("the request is taken");
     let mut answer = String::new();
     stream.take(64 * 1024).read_to_string(&mut answer).await.expect("an answer");
@@ -68,9 +68,22 @@ async fn ask(addr: SocketAddr, request: &str, last: &str) -> Vec<String> {
             .unwrap_or_else(|_| panic!("{last} did not come, but {lines:?}"))
             .expect("an answer");
         let text = String::from_utf8_lossy(&buffer[..length]);
+        if text.starts_with("SIP/2.0 200") {
+            // Asterisk keeps its BYE back until the answer is acknowledged.
+            socket.send_to(ack(&text).as_bytes(), addr).await.expect("sent");
+        }
         lines.push(text.lines().next().unwrap_or_default().to_string());
     }
     lines
+}
+
+fn ack(answer: &str) -> String {
+    let same = ["Via:", "From:", "To:", "Call-ID:"];
+    let kept = answer.lines().filter(|line| same.iter().any(|name| line.starts_with(name)));
+    let kept: String = kept.map(|line| format!("{line}\r\n")).collect();
+    format!(
+        "ACK sip:asterisk@127.0.0.1 SIP/2.0\r\n{kept}CSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
 }
 
 fn invite(extension: &str, from: &str) -> String {
