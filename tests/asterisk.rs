@@ -1,13 +1,13 @@
 //! Starts real Asterisks and looks at what they answer, what they leave behind and how they fail.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use loadtest::asterisk::{Asterisk, AsteriskError, Install, Managed, Places, Socket, StartConfig, find};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -44,8 +44,11 @@ async fn get(url: &str, path: &str, user: &str, password: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line")
 }
 
+/// Whether there is such a process and it has not ended.
 fn is_alive(pid: u32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Of a process whose parent has gone, nobody may have taken the status yet.
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
 fn run_dirs(dir: &TempDir) -> Vec<PathBuf> {
@@ -172,6 +175,48 @@ async fn an_asterisk_that_is_killed_is_noticed() {
     let status = tokio::time::timeout(GRACE, managed.wait()).await.expect("noticed in time");
     assert!(status.is_some_and(|s| !s.success()));
     assert_eq!(managed.ended(), status);
+}
+
+/// Runs this very test in a process of its own, which only starts an Asterisk and gets killed.
+#[tokio::test]
+async fn a_killed_driver_takes_its_asterisk_along() {
+    const HOLD: &str = "LOADTEST_TEST_HOLD";
+    if let Some(base) = std::env::var_os(HOLD) {
+        let mut config = StartConfig::new(install(), PathBuf::from(&base).join("logs"));
+        config.run_base = base.into();
+        let managed = Asterisk::start(config).await.expect("Asterisk starts");
+        println!("pid={}", managed.pid());
+        managed.wait().await;
+        return;
+    }
+    let dir = folder();
+    let mut driver = tokio::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "a_killed_driver_takes_its_asterisk_along", "--nocapture"])
+        .env(HOLD, dir.path())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(driver.stdout.take().expect("a pipe")).lines();
+    let pid = loop {
+        let line = lines.next_line().await.expect("text").expect("a line with the pid");
+        // The test runner writes the test's name before it, on the same line.
+        if let Some((_, pid)) = line.split_once("pid=") {
+            break pid.parse().expect("a number");
+        }
+    };
+    assert!(is_alive(pid));
+    driver.kill().await.expect("it is killed");
+    let gone = async {
+        while is_alive(pid) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(GRACE, gone).await.expect("Asterisk is gone");
+    // The next one tidies up what that driver could not.
+    assert_eq!(run_dirs(&dir).len(), 1);
+    let (managed, _) = start(&dir).await;
+    assert_eq!(run_dirs(&dir), [managed.run_dir()]);
 }
 
 #[tokio::test]
