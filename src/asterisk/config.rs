@@ -256,7 +256,7 @@ pub fn render(file: &str, template: &str, settings: &Settings) -> Result<String,
             name: name.chars().take(64).collect(),
         };
         // An unclosed brace leaves the whole rest as the name: no such placeholder either.
-        let value = settings.value(name.trim_start_matches(PREFIX)).ok_or_else(unknown)??;
+        let value = name.strip_prefix(PREFIX).and_then(|name| settings.value(name)).ok_or_else(unknown)??;
         out.push_str(&value);
         rest = inner.get(name.len() + 1..).ok_or_else(unknown)?;
     }
@@ -307,4 +307,138 @@ pub fn write(dir: &Path, settings: &Settings) -> Result<(), ConfigError> {
         file.write_all(text.as_bytes()).map_err(io)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn settings() -> Settings {
+        Settings {
+            run_dir: "/run/a b".into(),
+            module_dir: "/usr/lib/asterisk/modules".into(),
+            data_dir: "/usr/share/asterisk".into(),
+            max_files: 4096,
+            sip_address: "127.0.0.1".parse().unwrap(),
+            sip_port: 5060,
+            http_address: "::1".parse().unwrap(),
+            http_port: 8088,
+            rtp_from: 10_000,
+            rtp_to: 20_000,
+            ari_user: "loadtest".into(),
+            ari_password: Secret::new("p=w,'\"#${EXTEN}"),
+            ari_app: "app".into(),
+            driver_address: "127.0.0.1".parse().unwrap(),
+            digest_user: "secure".into(),
+            digest_password: Secret::new("dpw"),
+        }
+    }
+
+    #[test]
+    fn the_list_is_the_folder() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("asterisk");
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .filter(|n| n.ends_with(".conf"))
+            .collect();
+        names.sort();
+        assert_eq!(names, TEMPLATES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_placeholder_is_resolved_and_used() {
+        let all: String = TEMPLATES.iter().map(|(_, text)| *text).collect();
+        for name in PLACEHOLDERS {
+            assert!(settings().value(name).is_some(), "{name} has no value");
+            assert!(all.contains(&format!("${{LOADTEST_{name}}}")), "no template uses {name}");
+        }
+        for (name, template) in TEMPLATES {
+            let text = render(name, template, &settings()).unwrap_or_else(|e| panic!("{e}"));
+            assert!(!text.contains("LOADTEST_"), "{name}: {text}");
+            assert!(template.starts_with("; "), "{name} does not say what it is for");
+        }
+    }
+
+    #[test]
+    fn only_our_placeholders_are_touched() {
+        let dialplan = "same => n,Log(NOTICE,${EXTEN} $[1+1] ${LOADTEST_ARI_APP}) ${";
+        let text = render("x.conf", dialplan, &settings()).unwrap();
+        assert_eq!(text, "same => n,Log(NOTICE,${EXTEN} $[1+1] app) ${");
+    }
+
+    #[test]
+    fn an_unknown_placeholder_is_an_error() {
+        for template in [
+            "a ${LOADTEST_NO} b",
+            "${LOADTEST_",
+            "${LOADTEST_ARI_APP",
+            "${LOADTEST_}",
+            "${LOADTEST_LOADTEST_ARI_APP}",
+        ] {
+            let error = render("x.conf", template, &settings()).unwrap_err();
+            assert!(matches!(error, ConfigError::UnknownPlaceholder { .. }), "{template}: {error}");
+        }
+    }
+
+    #[test]
+    fn values_that_would_change_the_file_are_refused() {
+        let long = "x".repeat(200);
+        for value in ["", "a;b", "a\nb", "a\rb", "a\0", "a b", "é", "a\\", &long] {
+            let cases = [
+                Settings { ari_user: value.into(), ..settings() },
+                Settings { ari_app: value.into(), ..settings() },
+                Settings { digest_user: value.into(), ..settings() },
+                Settings { ari_password: Secret::new(value), ..settings() },
+                Settings { digest_password: Secret::new(value), ..settings() },
+            ];
+            for case in cases {
+                let refused = TEMPLATES.iter().any(|(name, text)| render(name, text, &case).is_err());
+                assert!(refused, "{value:?} was taken");
+            }
+        }
+        for app in ["a)", "a,b", "${X}", "a]"] {
+            assert!(
+                render("x", "${LOADTEST_ARI_APP}", &Settings { ari_app: app.into(), ..settings() }).is_err()
+            );
+        }
+        let long = format!("/{}", "x".repeat(1100));
+        for path in ["relative", "/a;b", "/a\nb", "/a ", &long] {
+            let case = Settings { run_dir: path.into(), module_dir: path.into(), ..settings() };
+            assert!(render("x", "${LOADTEST_RUN_DIR}", &case).is_err(), "{path}");
+            assert!(render("x", "${LOADTEST_MODULE_DIR}", &case).is_err(), "{path}");
+        }
+        assert!(
+            render("x", "${LOADTEST_DIGEST_USER}", &Settings { digest_user: "driver".into(), ..settings() })
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn an_error_does_not_show_the_password() {
+        let case = Settings { ari_password: Secret::new("very;secret"), ..settings() };
+        let error = render("ari.conf", "${LOADTEST_ARI_PASSWORD}", &case).unwrap_err();
+        assert!(!format!("{error} {error:?} {case:?}").contains("secret"));
+    }
+
+    #[test]
+    fn files_are_private_and_optional_modules_may_be_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let modules = dir.path().join("modules");
+        fs::create_dir(&modules).unwrap();
+        fs::write(modules.join("res_pjsip_pubsub.so"), "").unwrap();
+        let etc = dir.path().join("etc");
+        fs::create_dir(&etc).unwrap();
+        write(&etc, &Settings { module_dir: modules.clone(), ..settings() }).unwrap();
+        let mode = fs::metadata(etc.join("ari.conf")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let text = fs::read_to_string(etc.join("modules.conf")).unwrap();
+        assert!(
+            text.contains("load = res_pjsip_pubsub.so\n") && !text.contains("load = res_websocket_client")
+        );
+        assert!(text.contains("require = chan_rtp.so\n"));
+        assert_eq!(missing_modules(&modules).len(), required_modules().count());
+        assert!(required_modules().count() > 30);
+    }
 }

@@ -129,7 +129,8 @@ pub fn find(places: &Places) -> Result<Install, AsteriskError> {
     }
     let mut looked = Vec::new();
     let installed = places.path.iter().map(|dir| dir.join("asterisk")).filter(|program| is_program(program));
-    for candidate in installed.chain(places.tree.clone().filter(|tree| tree.exists())) {
+    let unpacked = places.tree.clone().filter(|tree| tree.join(COMPLETE).exists());
+    for candidate in installed.chain(unpacked) {
         match examine(&candidate, places) {
             Ok(install) => return Ok(install),
             Err(reason) => looked.push(format!("{}: {reason}", candidate.display())),
@@ -165,10 +166,6 @@ fn tree(root: &Path) -> Result<Install, String> {
     let program = root.join("usr/sbin/asterisk");
     if !is_program(&program) {
         return Err("there is no usr/sbin/asterisk in it".into());
-    }
-    if root.join("var/lib/dpkg").exists() && !root.join(COMPLETE).exists() && root.join(".loadtest").exists()
-    {
-        return Err("its unpacking was not finished; run asterisk/install.sh --force".into());
     }
     let dirs = library_dirs(root);
     let loader = dirs.iter().find_map(|dir| loader_in(dir)).ok_or("it has no dynamic loader")?;
@@ -259,4 +256,118 @@ fn folders_of(conf: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
             .filter(|p| p.is_absolute())
     };
     (folder("astmoddir"), folder("astdatadir"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asterisk::config::required_modules;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// A program that tells `version`, in `dir`, with modules and documentation where they belong.
+    fn fake(prefix: &Path, version: &str) -> PathBuf {
+        for dir in ["sbin", "lib/asterisk/modules", "share/asterisk/documentation"] {
+            fs::create_dir_all(prefix.join(dir)).unwrap();
+        }
+        for module in required_modules() {
+            fs::write(prefix.join("lib/asterisk/modules").join(module), "").unwrap();
+        }
+        let program = prefix.join("sbin/asterisk");
+        fs::write(&program, format!("#!/bin/sh\necho Asterisk {version}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        program
+    }
+
+    /// A tree as it is unpacked; its loader is a script that starts what it is given.
+    fn fake_tree(root: &Path, version: &str) {
+        fake(&root.join("usr"), version);
+        let lib = root.join("usr/lib/x86_64-linux-gnu");
+        fs::create_dir_all(&lib).unwrap();
+        let loader = lib.join("ld-linux-x86-64.so.2");
+        fs::write(&loader, "#!/bin/sh\nshift 2\nexec \"$@\"\n").unwrap();
+        fs::set_permissions(&loader, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(root.join(COMPLETE), version).unwrap();
+    }
+
+    fn nowhere(dir: &Path) -> Places {
+        Places {
+            explicit: None,
+            variable: None,
+            path: Vec::new(),
+            system_conf: dir.join("none.conf"),
+            tree: Some(dir.join("tree")),
+        }
+    }
+
+    fn found(places: &Places) -> String {
+        find(places).unwrap_or_else(|e| panic!("{e}")).version
+    }
+
+    #[test]
+    fn named_before_variable_before_path_before_tree() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let mut places = nowhere(dir.path());
+        let AsteriskError::NotFound { looked } = find(&places).unwrap_err() else { panic!() };
+        assert!(looked[0].contains("nothing unpacked"), "{looked:?}");
+
+        fake_tree(&at("tree"), "tree");
+        assert_eq!(found(&places), "Asterisk tree");
+        fake(&at("system"), "system");
+        places.path = vec![at("empty"), at("system/sbin")];
+        assert_eq!(found(&places), "Asterisk system");
+        places.variable = Some(fake(&at("variable"), "variable"));
+        assert_eq!(found(&places), "Asterisk variable");
+        fake_tree(&at("explicit"), "explicit");
+        places.explicit = Some(at("explicit"));
+        assert_eq!(found(&places), "Asterisk explicit");
+    }
+
+    #[test]
+    fn an_installed_one_that_lacks_modules_is_passed_over_and_a_named_one_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = fake(&dir.path().join("system"), "system");
+        fs::remove_file(dir.path().join("system/lib/asterisk/modules/chan_rtp.so")).unwrap();
+        let mut places = nowhere(dir.path());
+        places.path = vec![dir.path().join("system/sbin")];
+        let error = find(&places).unwrap_err().to_string();
+        assert!(error.contains("lacks chan_rtp.so") && error.contains("install.sh"), "{error}");
+
+        fake_tree(&dir.path().join("tree"), "tree");
+        assert_eq!(found(&places), "Asterisk tree");
+        places.explicit = Some(program.clone());
+        let AsteriskError::Unusable { path, reason } = find(&places).unwrap_err() else { panic!() };
+        assert!(path == program && reason.contains("lacks chan_rtp.so"), "{reason}");
+        fs::remove_file(dir.path().join("tree").join(COMPLETE)).unwrap();
+        places.explicit = None;
+        assert!(find(&places).is_err(), "half a tree was taken");
+    }
+
+    #[test]
+    fn a_program_that_does_not_run_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = fake(&dir.path().join("system"), "system");
+        fs::write(&program, "#!/bin/sh\necho broken >&2\nexit 3\n").unwrap();
+        let mut places = nowhere(dir.path());
+        for (path, word) in [(program, "broken"), (dir.path().join("nothing"), "No such file")] {
+            places.explicit = Some(path);
+            let error = find(&places).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn folders_come_from_asterisk_conf_where_the_prefix_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = dir.path().join("asterisk.conf");
+        fs::write(
+            &conf,
+            "[directories](!)\nastmoddir => /opt/m ; here\n;astdatadir => /no\n astdatadir=/opt/d\n",
+        )
+        .unwrap();
+        assert_eq!(folders_of(&conf), (Some("/opt/m".into()), Some("/opt/d".into())));
+        fs::write(&conf, [0xff, b'=', 0, b'\n', b'a']).unwrap();
+        assert_eq!(folders_of(&conf), (None, None));
+        assert_eq!(folders_of(dir.path()), (None, None));
+    }
 }

@@ -232,3 +232,102 @@ fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<boo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines as Asterisk 16.28 and 22.10 log them.
+    const SEEN: &[(&str, Kind)] = &[
+        (
+            "[2026-11-22 14:28:56.560] WARNING[13655]: taskprocessor.c:1228 taskprocessor_push: Taskprocessor 'pjsip/distributor-0000003a' queue reached 500 scheduled tasks (high water mark: 500).",
+            Kind::Overload,
+        ),
+        (
+            "[2026-11-22 14:28:56.560] WARNING[13655][C-00000001]: taskprocessor.c:1160 taskprocessor_push: The 'stasis/m:manager:core-00000006' task processor queue reached 500 scheduled tasks again.",
+            Kind::Overload,
+        ),
+        (
+            "[2026-11-22 14:28:56.560] ERROR[13655]: res_rtp_asterisk.c:4120 ast_rtp_new: Oh dear... we couldn't allocate a port for RTP instance '0x7f'",
+            Kind::RtpExhausted,
+        ),
+        (
+            "[2026-11-22 14:28:56.560] ERROR[13655]: res_rtp_asterisk.c:3300 create_new_socket: Unable to allocate RTP socket: Too many open files",
+            Kind::DescriptorsExhausted,
+        ),
+        (
+            "[2026-11-22 14:28:56.560] ERROR[13655]: res_pjsip/config_transport.c:1006 transport_apply: Transport 'udp' could not be started: Address already in use",
+            Kind::PortTaken(Socket::Sip),
+        ),
+        (
+            "[2026-11-22 14:28:58.809] ERROR[13762]: tcptls.c:877 ast_tcptls_server_start: Unable to bind http server to 127.0.0.1:18088: Address already in use",
+            Kind::PortTaken(Socket::Http),
+        ),
+        ("[2026-11-22 14:28:58.809] ERROR[1]: x.c:1 f: Address already in use", Kind::Error),
+        (
+            "[2026-11-22 14:25:59.910] WARNING[11544]: indications.c:1105 load_indications: Missing default country (for indication tones)",
+            Kind::Warning,
+        ),
+        (
+            "[2026-11-22 14:24:29.110] NOTICE[10154]: loader.c:2568 load_modules: 51 modules will be loaded.",
+            Kind::Other,
+        ),
+        ("Asterisk Ready.", Kind::Ready),
+        ("Could not find option 'minimum_size' with type 'threadpool' in module 'stasis'", Kind::Other),
+        // Without a level at its beginning, a line is whatever somebody sent.
+        ("From: <sip:x@y> ERROR[1]: queue reached 500 scheduled tasks", Kind::Other),
+        ("[", Kind::Other),
+        ("] [", Kind::Other),
+        ("", Kind::Other),
+    ];
+
+    #[test]
+    fn lines_are_told_apart() {
+        for (line, kind) in SEEN {
+            assert_eq!(classify(line), *kind, "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn counts_copies_and_remembers() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("asterisk.log");
+        let text: String = SEEN.iter().map(|(line, _)| format!("{line}\n")).collect();
+        let log = Log::watch(std::io::Cursor::new(text.clone()), File::create(&path).unwrap(), path.clone())
+            .unwrap();
+        log.drained().await;
+        let expected = LogCounts {
+            lines: SEEN.len() as u64,
+            errors: 5,
+            warnings: 3,
+            overloads: 2,
+            rtp_exhausted: 1,
+            descriptors_exhausted: 1,
+        };
+        assert_eq!(log.counts(), expected);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        assert_eq!(log.tail().len(), SEEN.len());
+        assert!(log.is_ready());
+        assert_eq!(log.port_taken(), Some(Socket::Http));
+    }
+
+    #[tokio::test]
+    async fn hostile_output_stays_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("asterisk.log");
+        let mut bytes = vec![b'x'; 10 * LINE_MAX];
+        bytes.extend(b"\n\x1b[31m\xff\0\n\n");
+        bytes.extend((0..100).flat_map(|n| format!("{n}\n").into_bytes()));
+        bytes.extend(b"no end");
+        let log =
+            Log::watch(std::io::Cursor::new(bytes), File::create(&path).unwrap(), path.clone()).unwrap();
+        log.drained().await;
+        let copy = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<_> = copy.lines().collect();
+        assert_eq!(lines[0].len(), LINE_MAX);
+        assert_eq!(lines[1], " [31m\u{fffd} ");
+        assert_eq!(lines.last(), Some(&"no end"));
+        assert_eq!(log.counts().lines, 104);
+        assert_eq!(log.tail().len(), TAIL);
+    }
+}
