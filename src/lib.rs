@@ -8,6 +8,8 @@
 pub mod analysis;
 pub mod ari;
 pub mod asterisk;
+pub mod child;
+pub mod cli;
 pub mod clock;
 pub mod driver;
 pub mod gate;

@@ -1,3 +1,7 @@
 //! Parses the command line, runs the subcommand, exits with its code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    loadtest::cli::main()
+}

@@ -4,7 +4,6 @@ pub mod capacity;
 pub mod config;
 mod error;
 pub mod find;
-mod keeper;
 pub mod log;
 mod ports;
 mod process;

@@ -15,7 +15,7 @@ use super::capacity;
 use super::config::{self, Secret, Settings};
 use super::error::{AsteriskError, Socket};
 use super::find::Install;
-use super::keeper::Keeper;
+use crate::child::Keeper;
 use super::log::Log;
 use super::ports;
 use super::ready::{self, Refused};

@@ -5,6 +5,7 @@
 mod call;
 mod environment;
 mod histogram;
+pub mod hlog;
 mod ms;
 mod second;
 

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 /// A running child, or one that has ended and whose status is known.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub struct Keeper {
     pid: Pid,
     /// Locked around the reaping and around every signal, so that no signal reaches a reused pid.
     reaped: Arc<Mutex<bool>>,
@@ -26,13 +26,13 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Starts `command` in a process group of its own. The child gets SIGKILL when this process dies.
-    pub(super) async fn start(mut command: Command) -> std::io::Result<Keeper> {
+    pub async fn start(mut command: Command) -> std::io::Result<Keeper> {
         let (started, start) = oneshot::channel();
         let (ended, status) = watch::channel(None);
         let reaped = Arc::new(Mutex::new(false));
         let gate = Arc::clone(&reaped);
         die_with_parent(&mut command);
-        let thread = thread::Builder::new().name("asterisk-keeper".into()).spawn(move || {
+        let thread = thread::Builder::new().name("keeper".into()).spawn(move || {
             let mut child = match command.spawn() {
                 Ok(child) => child,
                 Err(e) => return drop(started.send(Err(e))),
@@ -56,24 +56,25 @@ impl Keeper {
         Ok(Keeper { pid, reaped, status, thread: Some(thread) })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    /// The child's process id.
+    pub fn pid(&self) -> u32 {
         self.pid.as_raw().cast_unsigned()
     }
 
     /// How the child ended; `None` while it runs.
-    pub(super) fn status(&self) -> Option<ExitStatus> {
+    pub fn status(&self) -> Option<ExitStatus> {
         *self.status.borrow()
     }
 
     /// Waits until the child has ended.
-    pub(super) async fn ended(&self) -> Option<ExitStatus> {
+    pub async fn ended(&self) -> Option<ExitStatus> {
         let mut status = self.status.clone();
         // The sender goes without a status only if the child could not be waited for.
         status.wait_for(Option::is_some).await.ok().and_then(|s| *s)
     }
 
     /// Sends a signal to the child's process group, if the child still runs.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
         if !*reaped {
             // A group that has just ended needs no signal.

@@ -1,0 +1,72 @@
+//! Gathers where, when and with what a run was made.
+
+use std::fs;
+
+use procfs::{Current, CpuInfo, Meminfo};
+use sha2::{Digest, Sha256};
+
+use super::folder::rfc3339;
+use crate::driver::Recorded;
+use crate::samples::{Environment, FORMAT_VERSION};
+use crate::scenario::Resolved;
+
+/// What the run knows besides what the driver recorded.
+pub struct Circumstances {
+    /// Asterisk's version or address.
+    pub asterisk: String,
+    /// What answered the calls.
+    pub service: String,
+    /// Whether the user ended the run.
+    pub interrupted: bool,
+    /// What the report should mention.
+    pub remarks: Vec<String>,
+}
+
+/// The environment of a finished run.
+pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumstances) -> Environment {
+    let scenario = &resolved.scenario;
+    let since_start = |at: crate::stamp::Stamp| at.since(recorded.epoch).as_secs_f64();
+    let ms = |span: crate::scenario::values::Span| span.0.as_millis() as u64;
+    Environment {
+        format: FORMAT_VERSION,
+        name: scenario.name.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at: rfc3339(recorded.epoch),
+        elapsed_s: since_start(recorded.ended_at),
+        interrupted: circumstances.interrupted,
+        window_from_s: recorded.window.map(|w| since_start(w.0)),
+        window_to_s: recorded.window.map(|w| since_start(w.1)),
+        calls: scenario.load.calls,
+        calls_at_start: recorded.calls_at_start,
+        suppressed_attempts: recorded.suppressed,
+        codec: scenario.media.codec.to_string(),
+        ptime_ms: ms(scenario.media.ptime),
+        late_after_ms: ms(scenario.measure.late_after),
+        lost_after_ms: ms(scenario.measure.lost_after),
+        host: first_line("/proc/sys/kernel/hostname"),
+        cpu: cpu_model(),
+        cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+        memory_mib: Meminfo::current().map_or(0, |m| m.mem_total >> 20),
+        kernel: format!("Linux {}", first_line("/proc/sys/kernel/osrelease")),
+        asterisk: circumstances.asterisk,
+        service: circumstances.service,
+        scenario_hash: hash(&resolved.to_toml()),
+        command: std::env::args().collect(),
+        clock_step_ns: recorded.clock_step_ns,
+        negative_rtt: recorded.negative_rtt,
+        remarks: circumstances.remarks,
+    }
+}
+
+fn hash(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn first_line(path: &str) -> String {
+    fs::read_to_string(path).ok().and_then(|t| t.lines().next().map(str::to_string)).unwrap_or_default()
+}
+
+fn cpu_model() -> String {
+    let info = CpuInfo::current().ok();
+    info.and_then(|i| i.model_name(0).map(str::to_string)).unwrap_or_else(|| std::env::consts::ARCH.into())
+}

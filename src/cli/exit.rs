@@ -1,0 +1,79 @@
+//! Exit codes, and the errors that lead to them.
+
+use std::process::ExitCode;
+
+use crate::gate::Outcome;
+use crate::scenario::ScenarioError;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Every gate holds.
+    Pass = 0,
+    /// The run broke.
+    Broke = 1,
+    /// Bad command line or scenario.
+    Usage = 2,
+    /// A gate is broken.
+    GateFailed = 10,
+    /// Nothing can be said.
+    Inconclusive = 12,
+    /// Ended by Ctrl-C or SIGTERM.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Exit {
+        match outcome {
+            Outcome::Pass => Exit::Pass,
+            Outcome::Fail => Exit::GateFailed,
+            Outcome::Inconclusive => Exit::Inconclusive,
+        }
+    }
+}
+
+/// An error that ends the program, with its exit code.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// The command line or the scenario is at fault.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Failure { exit: Exit::Usage, error: anyhow::Error::msg(message.into()) }
+    }
+
+    /// The run could not be made or finished.
+    pub fn broke(message: impl Into<String>) -> Self {
+        Failure { exit: Exit::Broke, error: anyhow::Error::msg(message.into()) }
+    }
+
+    /// Tells the user, and returns the exit code.
+    pub fn print(&self) -> ExitCode {
+        let text = format!("{:#}", self.error);
+        // Errors of a scenario come rendered, with their own heading.
+        let heading = if text.starts_with("error") { "" } else { "error: " };
+        eprintln!("{heading}{text}");
+        self.exit.into()
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure { exit: Exit::Broke, error }
+    }
+}
+
+impl From<ScenarioError> for Failure {
+    fn from(error: ScenarioError) -> Self {
+        Failure { exit: Exit::Usage, error: error.into() }
+    }
+}

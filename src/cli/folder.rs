@@ -1,0 +1,102 @@
+//! A run's folder: made before the run, so that a bad path fails early, and never overwritten.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::Failure;
+use crate::stamp::Stamp;
+
+/// The folder that a run writes into.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Makes the folder: `out`, or `reports/<name>-<UTC time>`.
+    ///
+    /// # Errors
+    /// When it cannot be made or written, or holds a run already.
+    pub fn create(out: Option<&Path>, name: &str, now: Stamp) -> Result<Folder, Failure> {
+        let path = match out {
+            Some(path) => path.to_path_buf(),
+            None => free(&Path::new("reports").join(format!("{name}-{}", compact(now)))),
+        };
+        let cure = "choose another folder with --out";
+        if path.join("scenario.toml").exists() {
+            return Err(Failure::usage(format!("{} holds a run already; {cure}", path.display())));
+        }
+        fs::create_dir_all(path.join("logs"))
+            .map_err(|e| Failure::broke(format!("cannot write to {}: {e}; {cure}", path.display())))?;
+        Ok(Folder { path })
+    }
+
+    /// Writes a file whole or not at all.
+    ///
+    /// # Errors
+    /// Names the file and the reason; nothing half-written stays behind under its name.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.path.join(name);
+        let partial = self.path.join(format!("{name}.partial"));
+        let put = || {
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            let mut file = fs::File::create(&partial)?;
+            file.write_all(bytes)?;
+            file.sync_data()?;
+            fs::rename(&partial, &path)
+        };
+        put().map_err(|e| {
+            let _ = fs::remove_file(&partial);
+            Failure::broke(format!("cannot write {}: {e}", path.display()))
+        })
+    }
+
+    /// The folder for logs.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// `path`, or with a number behind it if that is taken: two runs may begin in the same second.
+fn free(path: &Path) -> PathBuf {
+    let numbered = (2..1000).map(|n| PathBuf::from(format!("{}-{n}", path.display())));
+    std::iter::once(path.to_path_buf()).chain(numbered).find(|p| !p.exists()).unwrap_or_else(|| path.into())
+}
+
+/// UTC in RFC 3339, to the second.
+pub fn rfc3339(at: Stamp) -> String {
+    let time: SystemTime = UNIX_EPOCH + Duration::from_nanos(at.as_ns());
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// UTC as it fits into a file name: `20261122T141008Z`.
+fn compact(at: Stamp) -> String {
+    rfc3339(at).replace(['-', ':'], "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_a_run_in_it_is_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Stamp::from_ns(1_795_356_608_000_000_000);
+        assert_eq!(compact(now), "20261122T141008Z");
+        let folder = Folder::create(Some(dir.path()), "x", now).unwrap();
+        folder.write("plots/a.png", b"1").unwrap();
+        folder.write("scenario.toml", b"1").unwrap();
+        assert!(Folder::create(Some(dir.path()), "x", now).is_err());
+        let names: Vec<_> = fs::read_dir(dir.path().join("plots")).unwrap().collect();
+        assert_eq!(names.len(), 1, "no partial file stays behind");
+    }
+}

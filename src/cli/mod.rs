@@ -1,0 +1,64 @@
+//! The command line: one file per subcommand, and the only place that prints.
+
+mod asterisk;
+mod environment;
+mod exit;
+mod folder;
+mod progress;
+mod run;
+mod service;
+mod stage;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+/// Places real SIP/RTP calls against a real Asterisk and measures every packet that comes back.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version, max_term_width = 100, subcommand_required = true)]
+#[command(after_help = "Exit codes:\n  \
+    0 pass · 1 the run broke · 2 bad command line or scenario · 10 a gate failed ·\n  \
+    12 inconclusive · 130 interrupted (the report is still written)")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Place the calls of a scenario, measure, report, judge.
+    Run(run::Args),
+    /// Run the ARI service under test by itself, with /health and /metrics.
+    Service(service::Args),
+    /// Run a private Asterisk with this project's configuration in the foreground.
+    Asterisk(asterisk::Args),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    // A .env file that is there but cannot be read is an error; none at all is the usual case.
+    if let Err(error) = dotenvy::dotenv()
+        && !error.not_found()
+    {
+        return Failure::usage(format!("the .env file cannot be read: {error}")).print();
+    }
+    let result = match Cli::parse().command {
+        Command::Run(args) => in_runtime(run::run(args)),
+        Command::Service(args) => in_runtime(service::run(args)),
+        Command::Asterisk(args) => in_runtime(asterisk::run(args)),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.print(),
+    }
+}
+
+/// Signalling needs one thread; the media threads are the driver's own.
+fn in_runtime(task: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.map_err(anyhow::Error::from)?.block_on(task);
+    result
+}

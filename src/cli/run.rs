@@ -1,0 +1,297 @@
+//! `loadtest run`: place the calls of a scenario, measure, report, judge.
+
+use std::fs;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::environment::{Circumstances, gather};
+use super::folder::Folder;
+use super::progress::Display;
+use super::stage::{Stage, sip_credentials};
+use super::{Exit, Failure};
+use crate::analysis::{Summary, catalogue, summarize};
+use crate::asterisk::capacity;
+use crate::clock;
+use crate::driver::{self, DriverConfig, Recorded, Stop};
+use crate::gate::{Gate, Trust, Verdict, judge};
+use crate::report::{Format, render, terminal};
+use crate::samples::{Run, hlog};
+use crate::scenario::{Limits, Needs, Problem, Resolved};
+
+/// Largest scenario file that is read.
+const MOST_BYTES: u64 = 1 << 20;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    loadtest run scenarios/smoke.toml\n  \
+    loadtest run scenarios/50x5m.toml --set load.calls=100 --out /tmp/hundred\n  \
+    loadtest run scenarios/smoke.toml --set 'gates.require=[\"rtt.p95 < 15ms\"]'")]
+pub struct Args {
+    /// The scenario file (TOML).
+    #[arg(required_unless_present = "list_metrics")]
+    scenario: Option<PathBuf>,
+    /// Override a scenario key; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Folder for the results; it must not hold a run yet [default: reports/<name>-<UTC time>].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Reports to write: html, png, csv, json.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_format,
+          default_value = "html,png,csv,json")]
+    report: Vec<Format>,
+    /// Say nothing but errors; the exit code is the verdict.
+    #[arg(long, short)]
+    quiet: bool,
+    /// List every metric that a gate can name, and end.
+    #[arg(long)]
+    list_metrics: bool,
+}
+
+fn parse_format(text: &str) -> Result<Format, String> {
+    let names = Format::ALL.map(Format::name).join(", ");
+    Format::ALL
+        .into_iter()
+        .find(|f| f.name() == text)
+        .ok_or_else(|| format!("there is no report format `{text}`; there are {names}"))
+}
+
+/// Runs the subcommand.
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    if args.list_metrics {
+        catalogue::all().for_each(|d| println!("{:24} {}", d.name, d.help));
+        return Ok(Exit::Pass);
+    }
+    let path = args.scenario.clone().unwrap_or_default();
+    let resolved = read_scenario(&path, &args.set)?;
+    let gates = parse_gates(&resolved)?;
+    let credentials = sip_credentials()?;
+    preflight(&resolved)?;
+    let folder = Folder::create(args.out.as_deref(), &resolved.scenario.name, clock::now())?;
+    folder.write("scenario.toml", resolved.to_toml().as_bytes())?;
+
+    let (stop_sender, stop) = watch::channel(Stop::No);
+    let mut interrupt = Interrupt::listen(stop_sender)?;
+    let mut display = Display::new(args.quiet);
+    display.say(&headline(&resolved));
+    let stage = tokio::select! {
+        stage = Stage::set(&resolved.scenario, &folder.logs()) => stage?,
+        () = interrupt.wait() => return Ok(Exit::Interrupted),
+    };
+    let config = DriverConfig {
+        scenario: &resolved.scenario,
+        target: stage.target,
+        credentials,
+        run_id: rand::random(),
+        watched: stage.watched(),
+        stop,
+    };
+    let played = play(config, &stage, &mut interrupt, &mut display).await;
+    display.finish();
+    let mut remarks = stage.remarks();
+    let (asterisk, service) = (stage.asterisk_is.clone(), stage.service_is.clone());
+    stage.strike().await;
+    let (recorded, broken) = played?;
+
+    remarks.extend(broken.clone());
+    remarks.extend(remarks_of(&resolved, &recorded));
+    let circumstances = Circumstances { asterisk, service, interrupted: interrupt.came, remarks };
+    let (summary, log) = conclude(&resolved, recorded, circumstances)?;
+    let verdict = judge(&summary, &gates, &trust(&resolved.scenario.limits));
+    folder.write("rtt.hlog", &log)?;
+    write(&folder, &args.report, &summary, &verdict, &resolved)?;
+    if !args.quiet {
+        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        print!("{}", terminal::summary(&summary, &verdict, &place(&folder, &args.report), colour));
+    }
+    match broken {
+        Some(why) => Err(Failure::broke(why)),
+        None if interrupt.came => Ok(Exit::Interrupted),
+        None => Ok(verdict.outcome.into()),
+    }
+}
+
+fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, Failure> {
+    let unreadable = |e: &dyn std::fmt::Display| {
+        Failure::usage(format!("cannot read the scenario {}: {e}; see scenarios/ for examples", path.display()))
+    };
+    let size = fs::metadata(path).map_err(|e| unreadable(&e))?.len();
+    if size > MOST_BYTES {
+        return Err(unreadable(&format!("{size} bytes are too many for a scenario")));
+    }
+    let text = fs::read_to_string(path).map_err(|e| unreadable(&e))?;
+    // Command line before environment before file: later overrides win.
+    let mut overrides = Vec::new();
+    if let Some(range) = std::env::var("PORT_RANGE").ok().filter(|v| !v.is_empty()) {
+        overrides.push(format!("service.ports={range}"));
+    }
+    overrides.extend_from_slice(set);
+    Ok(Resolved::read(&text, &path.display().to_string(), &overrides)?)
+}
+
+fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, Failure> {
+    let mut problems = Vec::new();
+    let mut gates = Vec::new();
+    for (n, text) in resolved.scenario.gates.require.iter().enumerate() {
+        match Gate::parse(text) {
+            Ok(gate) => gates.push(gate),
+            Err(e) => problems.push(Problem::new(&format!("gates.require.{n}"), e.reason, e.cure)),
+        }
+    }
+    if problems.is_empty() { Ok(gates) } else { Err(resolved.error(&problems).into()) }
+}
+
+/// Checks what the machine must provide, before anything is started.
+fn preflight(resolved: &Resolved) -> Result<(), Failure> {
+    let limit = capacity::raise_descriptors().context("cannot raise the limit of file descriptors")?;
+    let needs = Needs::of(&resolved.scenario);
+    if limit < needs.descriptors {
+        return Err(Failure::broke(format!(
+            "{} calls need {} file descriptors, {limit} are allowed: raise the hard limit \
+             (`ulimit -Hn {}`, or LimitNOFILE in the service's unit), or hold fewer calls",
+            resolved.scenario.load.calls, needs.descriptors, needs.descriptors
+        )));
+    }
+    Ok(())
+}
+
+fn headline(resolved: &Resolved) -> String {
+    let (s, load) = (&resolved.scenario, &resolved.scenario.load);
+    let churn = load.call_duration.map_or(String::new(), |d| format!(" of {d} each"));
+    format!(
+        "{}: {} calls{churn} held for {}, {} every {}, ramp {}",
+        s.name, load.calls, load.duration, s.media.codec, s.media.ptime, load.ramp
+    )
+}
+
+/// Runs the driver; if the stage breaks meanwhile, ends the run and says why.
+async fn play(
+    config: DriverConfig<'_>,
+    stage: &Stage,
+    interrupt: &mut Interrupt,
+    display: &mut Display,
+) -> Result<(Recorded, Option<String>), Failure> {
+    let mut broken = None;
+    let mut show = |progress: &driver::Progress| display.show(progress);
+    let drive = driver::run(config, &mut show);
+    tokio::pin!(drive);
+    loop {
+        tokio::select! {
+            recorded = &mut drive => {
+                let recorded = recorded.map_err(anyhow::Error::from)?;
+                return Ok((recorded, broken));
+            }
+            why = stage.broken(), if broken.is_none() => {
+                broken = Some(why);
+                interrupt.raise(Stop::Now);
+            }
+            () = interrupt.wait() => {}
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM: the first hangs up in order, the second ends at once.
+struct Interrupt {
+    stop: watch::Sender<Stop>,
+    signals: [tokio::signal::unix::Signal; 2],
+    came: bool,
+}
+
+impl Interrupt {
+    fn listen(stop: watch::Sender<Stop>) -> Result<Self, Failure> {
+        let interrupt = signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?;
+        let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+        Ok(Interrupt { stop, signals: [interrupt, terminate], came: false })
+    }
+
+    /// Waits for a signal and passes it on.
+    async fn wait(&mut self) {
+        let [interrupt, terminate] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        self.raise(if self.came { Stop::Now } else { Stop::Soon });
+        self.came = true;
+    }
+
+    fn raise(&self, stop: Stop) {
+        self.stop.send_if_modified(|current| {
+            let raised = stop > *current;
+            *current = stop.max(*current);
+            raised
+        });
+    }
+}
+
+fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let calls = resolved.scenario.load.calls;
+    if recorded.window.is_none() {
+        remarks.push("no call came up, so nothing was held or measured".into());
+    } else if recorded.calls_at_start < calls {
+        remarks.push(format!("the hold phase began with {} of {calls} calls up", recorded.calls_at_start));
+    }
+    if recorded.suppressed > 0 {
+        remarks.push(format!("{} calls could not be placed: {}", recorded.suppressed, recorded.suppressed_because));
+    }
+    if recorded.sip_garbage > 0 {
+        remarks.push(format!("{} datagrams on the SIP port were not SIP", recorded.sip_garbage));
+    }
+    remarks
+}
+
+/// The Summary, and the interval log of the histograms.
+fn conclude(
+    resolved: &Resolved,
+    recorded: Recorded,
+    circumstances: Circumstances,
+) -> Result<(Summary, Vec<u8>), Failure> {
+    let environment = gather(resolved, &recorded, circumstances);
+    let (from, to) = recorded.window.unwrap_or((recorded.epoch, recorded.epoch));
+    let log = hlog::write(&recorded.histograms, from, to.since(from)).map_err(anyhow::Error::from)?;
+    let run = Run {
+        environment,
+        calls: recorded.calls,
+        seconds: recorded.seconds,
+        histograms: recorded.histograms,
+    };
+    Ok((summarize(run), log))
+}
+
+fn trust(limits: &Limits) -> Trust {
+    Trust {
+        send_lateness_p99_ms: limits.send_lateness_p99.0.as_secs_f64() * 1000.0,
+        missed_slots: limits.missed_slots.0,
+        socket_drops: limits.socket_drops,
+        media_thread_cpu: limits.media_thread_cpu.0,
+    }
+}
+
+fn write(
+    folder: &Folder,
+    formats: &[Format],
+    summary: &Summary,
+    verdict: &Verdict,
+    resolved: &Resolved,
+) -> Result<(), Failure> {
+    let environment = serde_json::to_vec_pretty(&summary.environment).context("environment.json")?;
+    folder.write("environment.json", &environment)?;
+    for format in formats {
+        let files = render(*format, summary, verdict, &resolved.to_toml()).map_err(anyhow::Error::from)?;
+        for file in files {
+            folder.write(file.path, &file.bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn place(folder: &Folder, formats: &[Format]) -> String {
+    let html = formats.contains(&Format::Html);
+    let path = if html { folder.path().join("report.html") } else { folder.path().to_path_buf() };
+    path.display().to_string()
+}

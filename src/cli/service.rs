@@ -1,0 +1,67 @@
+//! `loadtest service`: the ARI service under test by itself.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Context as _;
+use tracing_subscriber::EnvFilter;
+
+use super::{Exit, Failure};
+use crate::rtp::Codec;
+use crate::service::ports::PortRange;
+use crate::service::{self, ServiceConfig};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  ARI_PASS=secret loadtest service --ari-url http://127.0.0.1:8088 --user loadtest\n\n\
+    RUST_LOG=debug says more.")]
+pub struct Args {
+    /// Asterisk's HTTP server.
+    #[arg(long, env = "ARI_URL", default_value = "http://127.0.0.1:8088", value_name = "URL")]
+    ari_url: String,
+    /// The ARI user.
+    #[arg(long, env = "ARI_USER", default_value = "loadtest")]
+    user: String,
+    /// The ARI user's password. Better given in the environment, where `ps` does not show it.
+    #[arg(long, env = "ARI_PASS", hide_env_values = true, value_name = "PASSWORD")]
+    password: String,
+    /// The Stasis application.
+    #[arg(long, env = "APP_NAME", default_value = "loadtest")]
+    app: String,
+    /// Address that Asterisk sends the media to.
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
+    media_ip: IpAddr,
+    /// Ports that Asterisk sends the media to, one per call.
+    #[arg(long, env = "PORT_RANGE", default_value = "21000-31000", value_name = "FIRST-LAST")]
+    port_range: PortRange,
+    /// Where /health and /metrics are; port 0 takes any free one.
+    #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
+    http: SocketAddr,
+    /// Codec of the media channel; it has to be the callers', or no probe survives.
+    #[arg(long, default_value = "PCMU", value_parser = parse_codec, value_name = "PCMU|PCMA")]
+    codec: Codec,
+}
+
+fn parse_codec(text: &str) -> Result<Codec, String> {
+    [Codec::Pcmu, Codec::Pcma]
+        .into_iter()
+        .find(|c| c.name().eq_ignore_ascii_case(text) || c.asterisk_name() == text)
+        .ok_or_else(|| format!("`{text}` is not PCMU or PCMA"))
+}
+
+/// Runs the subcommand until SIGTERM or Ctrl-C.
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let shutdown = service::termination().context("cannot watch for signals")?;
+    let config = ServiceConfig {
+        ari_url: args.ari_url,
+        user: args.user,
+        password: args.password,
+        app: args.app,
+        media_ip: args.media_ip,
+        ports: args.port_range,
+        http: Some(args.http),
+        codec: args.codec,
+    };
+    service::run(config, shutdown).await.map_err(anyhow::Error::from)?;
+    Ok(Exit::Pass)
+}
