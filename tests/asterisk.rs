@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use loadtest::asterisk::{Asterisk, AsteriskError, Install, Managed, Places, Socket, StartConfig, find};
@@ -239,7 +239,9 @@ async fn the_named_extensions_answer_as_they_say() {
     // The user with a password is told apart although the address is the driver's.
     let lines = ask(managed.sip_addr(), &invite("echo", "secure"), "401").await;
     assert!(!lines.iter().any(|l| l.contains("200")), "{lines:?}");
-    managed.stop(GRACE).await;
+    // There still are a call that rings and one that talks.
+    let stopped = managed.stop(GRACE).await;
+    assert!(!stopped.killed, "{stopped:?}");
 }
 
 #[tokio::test]
@@ -251,6 +253,36 @@ async fn the_console_is_reached_with_the_same_configuration() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("0 active channels"), "{text}");
     managed.stop(GRACE).await;
+}
+
+#[tokio::test]
+async fn a_stuck_asterisk_is_killed() {
+    let dir = folder();
+    let (managed, _) = start(&dir).await;
+    let number = managed.pid();
+    let pid = nix::unistd::Pid::from_raw(number.cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("it runs");
+    let stopped = managed.stop(Duration::from_millis(100)).await;
+    assert!(stopped.killed, "{stopped:?}");
+    assert!(!is_alive(number));
+}
+
+/// Whatever is executed instead of Asterisk here never listens.
+#[tokio::test]
+async fn what_does_not_get_ready_in_time_is_stopped() {
+    let dir = folder();
+    let mut config = config(&dir);
+    config.install.program = dir.path().join("program");
+    config.install.loader = None;
+    config.ready_within = Duration::from_millis(300);
+    // Written by another process, as one that this one has open could not be executed.
+    let write = "printf '#!/bin/sh\necho here we go\nexec sleep 60\n' >\"$1\" && chmod 755 \"$1\"";
+    let status = Command::new("sh").args(["-c", write, "sh"]).arg(&config.install.program).status();
+    assert!(status.expect("sh runs").success());
+    let error = Asterisk::start(config).await.expect_err("nothing listens");
+    let AsteriskError::NotReady { last, .. } = &error else { panic!("{error}") };
+    assert_eq!(last, &["here we go"]);
+    assert!(run_dirs(&dir).is_empty());
 }
 
 #[tokio::test]

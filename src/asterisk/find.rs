@@ -262,7 +262,13 @@ fn folders_of(conf: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
 mod tests {
     use super::*;
     use crate::asterisk::config::required_modules;
-    use std::os::unix::fs::PermissionsExt as _;
+
+    /// Written by another process: a program that this one has open cannot be executed, and a fork
+    /// on another test's thread would hold it open for a moment.
+    fn script(path: &Path, text: &str) {
+        let write = ["-c", "printf '%s' \"$2\" >\"$1\" && chmod 755 \"$1\"", "sh"];
+        assert!(Command::new("sh").args(write).arg(path).arg(text).status().unwrap().success());
+    }
 
     /// A program that tells `version`, in `dir`, with modules and documentation where they belong.
     fn fake(prefix: &Path, version: &str) -> PathBuf {
@@ -273,8 +279,7 @@ mod tests {
             fs::write(prefix.join("lib/asterisk/modules").join(module), "").unwrap();
         }
         let program = prefix.join("sbin/asterisk");
-        fs::write(&program, format!("#!/bin/sh\necho Asterisk {version}\n")).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        script(&program, &format!("#!/bin/sh\necho Asterisk {version}\n"));
         program
     }
 
@@ -283,9 +288,7 @@ mod tests {
         fake(&root.join("usr"), version);
         let lib = root.join("usr/lib/x86_64-linux-gnu");
         fs::create_dir_all(&lib).unwrap();
-        let loader = lib.join("ld-linux-x86-64.so.2");
-        fs::write(&loader, "#!/bin/sh\nshift 2\nexec \"$@\"\n").unwrap();
-        fs::set_permissions(&loader, fs::Permissions::from_mode(0o755)).unwrap();
+        script(&lib.join("ld-linux-x86-64.so.2"), "#!/bin/sh\nshift 2\nexec \"$@\"\n");
         fs::write(root.join(COMPLETE), version).unwrap();
     }
 
@@ -347,7 +350,7 @@ mod tests {
     fn a_program_that_does_not_run_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let program = fake(&dir.path().join("system"), "system");
-        fs::write(&program, "#!/bin/sh\necho broken >&2\nexit 3\n").unwrap();
+        script(&program, "#!/bin/sh\necho broken >&2\nexit 3\n");
         let mut places = nowhere(dir.path());
         for (path, word) in [(program, "broken"), (dir.path().join("nothing"), "No such file")] {
             places.explicit = Some(path);

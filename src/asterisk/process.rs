@@ -236,6 +236,11 @@ impl Managed {
         self.sip
     }
 
+    /// Where it takes HTTP.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http
+    }
+
     /// The base of ARI's addresses, such as `http://127.0.0.1:8088/ari`.
     pub fn ari_url(&self) -> String {
         format!("http://{}/ari", self.http)
@@ -303,7 +308,7 @@ impl Managed {
                 match ready::ping(self.http, &config.ari.user, &config.ari.password).await {
                     Ok(()) if self.log.is_ready() => return Ok(()),
                     Ok(()) => problem = "ARI answers, but not everything is loaded".into(),
-                    // With another's password file behind it, that is another's server.
+                    // The password was made for this start: what does not know it was there before.
                     Err(Refused::Stranger) => return Err(self.taken(Socket::Http)),
                     Err(Refused::Silent(why)) => problem = why,
                 }
