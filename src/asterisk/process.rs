@@ -161,6 +161,7 @@ async fn start_on(config: &StartConfig, ports: Ports) -> Result<Managed, Asteris
         sip: SocketAddr::new(config.address, ports.sip),
         http: SocketAddr::new(config.address, ports.http),
         rtp: ports.rtp,
+        ari: config.ari.clone(),
         run_dir,
     };
     managed.ready(config).await?;
@@ -227,6 +228,7 @@ pub struct Managed {
     sip: SocketAddr,
     http: SocketAddr,
     rtp: RangeInclusive<u16>,
+    ari: Account,
     run_dir: RunDir,
 }
 
@@ -241,9 +243,14 @@ impl Managed {
         self.http
     }
 
-    /// The base of ARI's addresses, such as `http://127.0.0.1:8088/ari`.
+    /// Where its ARI is, as clients want it: `http://127.0.0.1:8088`, without the path `/ari`.
     pub fn ari_url(&self) -> String {
-        format!("http://{}/ari", self.http)
+        format!("http://{}", self.http)
+    }
+
+    /// Who may use its ARI.
+    pub fn account(&self) -> &Account {
+        &self.ari
     }
 
     /// Its RTP ports.

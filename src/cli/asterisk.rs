@@ -41,7 +41,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let account = managed.account();
     println!("{} takes calls", managed.install().version);
     println!("  SIP       {}", managed.sip_addr());
-    println!("  ARI_URL   {}", managed.ari_base());
+    println!("  ARI_URL   {}", managed.ari_url());
     println!("  ARI_USER  {}", account.user);
     println!("  ARI_PASS  {}", account.password.expose());
     println!("  log       {}", managed.log().path().display());

@@ -78,8 +78,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen(stop_sender)?;
     let mut display = Display::new(args.quiet);
     display.say(&headline(&resolved));
+    let logs = folder.logs();
     let stage = tokio::select! {
-        stage = Stage::set(&resolved.scenario, &folder.logs()) => stage?,
+        stage = Stage::set(&resolved.scenario, &logs) => stage?,
         () = interrupt.wait() => return Ok(Exit::Interrupted),
     };
     let config = DriverConfig {

@@ -73,7 +73,7 @@ impl Stage {
             Some(managed) => {
                 let account = managed.account();
                 let (user, password) = (account.user.clone(), account.password.expose().to_string());
-                Ari { url: managed.ari_base(), user, password }
+                Ari { url: managed.ari_url(), user, password }
             }
             None => external_ari(scenario)?,
         };

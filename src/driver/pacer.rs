@@ -61,13 +61,13 @@ impl Pacer {
                 tally.skipped(wheel.skip_to(self.timeline.now()));
                 continue;
             }
-            for stream in wheel.advance() {
-                self.send(stream, due, &mut tally);
-            }
             if let Some(row) = tally.turn(due) {
                 let used = clock::thread_cpu();
                 let _ = self.events.send(LaneEvent::Sent { row, cpu: used.saturating_sub(cpu) });
                 cpu = used;
+            }
+            for stream in wheel.advance() {
+                self.send(stream, due, &mut tally);
             }
         }
         let (row, lateness, send_call) = tally.finish();
