@@ -15,11 +15,11 @@ use super::capacity;
 use super::config::{self, Secret, Settings};
 use super::error::{AsteriskError, Socket};
 use super::find::Install;
-use crate::child::Keeper;
 use super::log::Log;
 use super::ports;
 use super::ready::{self, Refused};
 use super::rundir::RunDir;
+use crate::child::Keeper;
 
 /// Starts that are tried when a port that was picked here is taken by somebody else meanwhile.
 const TRIES: usize = 3;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use procfs::{Current, CpuInfo, Meminfo};
+use procfs::{CpuInfo, Current, Meminfo};
 use sha2::{Digest, Sha256};
 
 use super::folder::rfc3339;

@@ -59,6 +59,5 @@ pub fn main() -> ExitCode {
 /// Signalling needs one thread; the media threads are the driver's own.
 fn in_runtime(task: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.map_err(anyhow::Error::from)?.block_on(task);
-    result
+    runtime.map_err(anyhow::Error::from)?.block_on(task)
 }

@@ -106,7 +106,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     folder.write("rtt.hlog", &log)?;
     write(&folder, &args.report, &summary, &verdict, &resolved)?;
     if !args.quiet {
-        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let colour =
+            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         print!("{}", terminal::summary(&summary, &verdict, &place(&folder, &args.report), colour));
     }
     match broken {
@@ -118,7 +119,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 
 fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, Failure> {
     let unreadable = |e: &dyn std::fmt::Display| {
-        Failure::usage(format!("cannot read the scenario {}: {e}; see scenarios/ for examples", path.display()))
+        Failure::usage(format!(
+            "cannot read the scenario {}: {e}; see scenarios/ for examples",
+            path.display()
+        ))
     };
     let size = fs::metadata(path).map_err(|e| unreadable(&e))?.len();
     if size > MOST_BYTES {
@@ -238,7 +242,10 @@ fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {
         remarks.push(format!("the hold phase began with {} of {calls} calls up", recorded.calls_at_start));
     }
     if recorded.suppressed > 0 {
-        remarks.push(format!("{} calls could not be placed: {}", recorded.suppressed, recorded.suppressed_because));
+        remarks.push(format!(
+            "{} calls could not be placed: {}",
+            recorded.suppressed, recorded.suppressed_because
+        ));
     }
     if recorded.sip_garbage > 0 {
         remarks.push(format!("{} datagrams on the SIP port were not SIP", recorded.sip_garbage));

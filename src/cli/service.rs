@@ -11,8 +11,10 @@ use crate::service::ports::PortRange;
 use crate::service::{self, ServiceConfig};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  ARI_PASS=secret loadtest service --ari-url http://127.0.0.1:8088 --user loadtest\n\n\
-    RUST_LOG=debug says more.")]
+#[command(
+    after_help = "Example:\n  ARI_PASS=secret loadtest service --ari-url http://127.0.0.1:8088 --user loadtest\n\n\
+    RUST_LOG=debug says more."
+)]
 pub struct Args {
     /// Asterisk's HTTP server.
     #[arg(long, env = "ARI_URL", default_value = "http://127.0.0.1:8088", value_name = "URL")]

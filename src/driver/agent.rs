@@ -32,7 +32,10 @@ pub(super) struct Happening {
 
 /// Owns all SIP calls of the run.
 pub(super) struct UserAgent {
+    /// For waiting and receiving.
     socket: UdpSocket,
+    /// The same socket for sending: tokio's refuses to send before it has been polled once.
+    sending: std::net::UdpSocket,
     local: SocketAddr,
     batch: Batch,
     calls: HashMap<u32, Call>,
@@ -51,8 +54,10 @@ impl UserAgent {
     pub fn bind(local: SocketAddr, tag: String) -> io::Result<Self> {
         let socket = StampedSocket::bind(local, RECEIVE_BUFFER)?;
         let local = socket.local_addr()?;
+        let sending = socket.into_std();
         Ok(UserAgent {
-            socket: UdpSocket::from_std(socket.into_std())?,
+            socket: UdpSocket::from_std(sending.try_clone()?)?,
+            sending,
             local,
             batch: Batch::new(BATCH, DATAGRAM),
             calls: HashMap::new(),
@@ -124,7 +129,7 @@ impl UserAgent {
             call.handle_message(at, message);
             self.drain(number);
         } else if let Some(answer) = uas::answer(message, &self.tag) {
-            let _ = self.socket.try_send_to(&answer, message.answer_to().unwrap_or(from));
+            let _ = self.sending.send_to(&answer, message.answer_to().unwrap_or(from));
         }
     }
 
@@ -157,7 +162,7 @@ impl UserAgent {
             match output {
                 Output::Send { destination, bytes } => {
                     // A datagram that the kernel refuses is one lost on the way: timers repeat it.
-                    let _ = self.socket.try_send_to(&bytes, destination);
+                    let _ = self.sending.send_to(&bytes, destination);
                 }
                 Output::Event(event) => self.happenings.push(Happening {
                     call: number,

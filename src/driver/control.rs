@@ -309,15 +309,20 @@ impl<'a> Control<'a> {
     fn close(mut self, mut inbox: UnboundedReceiver<LaneEvent>, timeline: &Timeline) -> Recorded {
         let ended_at = clock::now();
         self.lane.shut_down();
+        let mut reports = Vec::new();
         while let Ok(event) = inbox.try_recv() {
             match event {
-                LaneEvent::Finished { call_id, report } => {
-                    // Only after an impatient end: the call was not hung up in order.
-                    if let Some(attempt) = self.attempts.get_mut(&call_id) {
-                        attempt.finished(&report);
-                    }
+                // Only after an impatient end: these calls were not hung up in order.
+                LaneEvent::Stopped { call_id, sent } => {
+                    self.attempts.get_mut(&call_id).map(|attempt| attempt.stopped(sent));
                 }
+                LaneEvent::Finished { call_id, report } => reports.push((call_id, report)),
                 other => self.book.enter(other),
+            }
+        }
+        for (call_id, report) in reports {
+            if let Some(attempt) = self.attempts.get_mut(&call_id) {
+                attempt.finished(&report);
             }
         }
         let abandoned = std::mem::take(&mut self.attempts);

@@ -70,6 +70,9 @@ impl Pacer {
                 self.send(stream, due, &mut tally);
             }
         }
+        for stream in wheel.drain() {
+            let _ = self.events.send(LaneEvent::Stopped { call_id: stream.call_id, sent: stream.sent });
+        }
         let (row, lateness, send_call) = tally.finish();
         let _ = self.events.send(LaneEvent::Sent { row, cpu: clock::thread_cpu().saturating_sub(cpu) });
         let _ = self.events.send(LaneEvent::PacerDone { lateness, send_call });

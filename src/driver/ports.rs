@@ -66,7 +66,7 @@ mod tests {
         let mut ports = RtpPorts::new(Ipv4Addr::LOCALHOST.into(), PortRange { from, to: from + 5 });
         let first = ports.bind().unwrap().unwrap();
         let second = ports.bind().unwrap().unwrap();
-        assert!(first.0 > from && second.0 > from && first.0 % 2 == 0);
+        assert!(first.0 > from && second.0 > from && first.0.is_multiple_of(2));
         assert!(ports.bind().unwrap().is_none());
         drop(first.1);
         ports.give_back(first.0);

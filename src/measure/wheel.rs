@@ -37,6 +37,11 @@ impl<T> Wheel<T> {
         self.slots.iter_mut().find_map(|slot| slot.iter().position(&is_it).map(|n| slot.swap_remove(n)))
     }
 
+    /// Takes out all streams.
+    pub fn drain(&mut self) -> impl Iterator<Item = T> {
+        self.slots.iter_mut().flat_map(std::mem::take)
+    }
+
     /// When the next slot is due.
     pub fn due(&self) -> Stamp {
         self.origin + Duration::from_nanos(self.slot.as_nanos() as u64 * self.turn)
@@ -100,7 +105,7 @@ mod tests {
         assert_eq!(wheel.remove(|c| *c == 'a'), None);
         wheel.add('f');
         assert_eq!(play(&mut wheel, 4).len(), 4);
-        "bcdef".chars().for_each(|c| drop(wheel.remove(|s| *s == c)));
+        assert_eq!(wheel.drain().collect::<String>().len(), 5);
         assert!(wheel.is_empty());
     }
 

@@ -85,7 +85,8 @@ pub fn read(bytes: &[u8]) -> Result<BTreeMap<Series, Latencies>, HlogError> {
 fn above(log: &[u8], tag: &str) -> u64 {
     let text = String::from_utf8_lossy(log);
     let start = format!("#{tag}: ");
-    let count = text.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix(" above 60 s")?.parse().ok());
+    let count =
+        text.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix(" above 60 s")?.parse().ok());
     count.unwrap_or(0)
 }
 
@@ -100,8 +101,13 @@ mod tests {
         rtt.record(61_000_000_000);
         let mut lag = Latencies::default();
         lag.record(10);
-        let written = BTreeMap::from([(Series::Rtt, rtt), (Series::ReceiveLag, lag), (Series::Up, Latencies::default())]);
-        let bytes = write(&written, Stamp::from_ns(1_763_800_000_000_000_000), Duration::from_secs(300)).unwrap();
+        let written = BTreeMap::from([
+            (Series::Rtt, rtt),
+            (Series::ReceiveLag, lag),
+            (Series::Up, Latencies::default()),
+        ]);
+        let bytes =
+            write(&written, Stamp::from_ns(1_763_800_000_000_000_000), Duration::from_secs(300)).unwrap();
         let read = read(&bytes).unwrap();
         assert_eq!(read.len(), 2, "an empty series has no line");
         for (series, latencies) in &read {

@@ -77,7 +77,9 @@ pub enum ServiceError {
     #[error("--ari-url: {0}")]
     BadUrl(#[from] HttpError),
     /// Asterisk does not know the user or the password.
-    #[error("Asterisk at {url} refuses user `{user}` (HTTP status {status}): check --user and the password against ari.conf")]
+    #[error(
+        "Asterisk at {url} refuses user `{user}` (HTTP status {status}): check --user and the password against ari.conf"
+    )]
     Credentials {
         /// Asterisk's HTTP server.
         url: String,
@@ -87,7 +89,9 @@ pub enum ServiceError {
         status: u16,
     },
     /// Nobody speaks ARI there.
-    #[error("no ARI at {url}: {reason}. Is Asterisk running, with http.conf enabled and res_ari loaded, and is --ari-url right?")]
+    #[error(
+        "no ARI at {url}: {reason}. Is Asterisk running, with http.conf enabled and res_ari loaded, and is --ari-url right?"
+    )]
     Unreachable {
         /// Asterisk's HTTP server.
         url: String,
@@ -95,10 +99,14 @@ pub enum ServiceError {
         reason: String,
     },
     /// Another client took the application over.
-    #[error("another client has connected to Asterisk as application `{0}` and gets its events now: give one of the two another --app")]
+    #[error(
+        "another client has connected to Asterisk as application `{0}` and gets its events now: give one of the two another --app"
+    )]
     Replaced(String),
     /// The address for /health and /metrics cannot be had.
-    #[error("cannot listen on {address} for /health and /metrics: {error}; choose another address with --http")]
+    #[error(
+        "cannot listen on {address} for /health and /metrics: {error}; choose another address with --http"
+    )]
     Http {
         /// The address.
         address: SocketAddr,
@@ -204,9 +212,8 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
 
 async fn connect(config: &ServiceConfig) -> Result<EventConnection, ServiceError> {
     let url = config.ari_url.clone();
-    let connecting = async {
-        EventSource::new(&url, &config.user, &config.password, &config.app)?.connect().await
-    };
+    let connecting =
+        async { EventSource::new(&url, &config.user, &config.password, &config.app)?.connect().await };
     connecting.await.map_err(|error| match error {
         ConnectError::Status(status @ (401 | 403)) => {
             ServiceError::Credentials { url: url.clone(), user: config.user.clone(), status }

@@ -1,0 +1,268 @@
+//! Ground truth: the whole measurement in virtual time through a network that delays, loses,
+//! repeats and reorders on purpose, so that the Summary can be held against what was injected.
+
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use loadtest::analysis::{Summary, Value, summarize};
+use loadtest::measure::{ReceiveTally, Rules, SendTally, StreamReceiver, StreamSent, Wheel, Window};
+use loadtest::rtp::Codec;
+use loadtest::rtp::packet::StreamSender;
+use loadtest::rtp::reflector::StreamReflector;
+use loadtest::samples::{CallRecord, Ending, Environment, Run, Series};
+use loadtest::stamp::Stamp;
+use proptest::prelude::*;
+
+const MS: Duration = Duration::from_millis(1);
+const PTIME: Duration = Duration::from_millis(20);
+
+/// What the network does to packets, each decided by number, so that the truth can be counted.
+#[derive(Debug, Clone, Default)]
+struct Network {
+    up: Duration,
+    down: Duration,
+    service: Duration,
+    /// Every so many packets of a call is lost on the way up; 0 is none.
+    lose_up_every: u32,
+    lose_down_every: u32,
+    repeat_every: u32,
+    /// Every so many packets comes back this much later.
+    delay_every: u32,
+    extra: Duration,
+}
+
+fn hits(every: u32, n: u32) -> bool {
+    every > 0 && n % every == every - 1
+}
+
+/// What was done to the packets of the measured window.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Truth {
+    sent: u64,
+    lost: u64,
+    late: u64,
+    repeated: u64,
+    overtaken: u64,
+}
+
+/// A datagram on its way to the driver; the heap gives the earliest first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Flying {
+    at: std::cmp::Reverse<Stamp>,
+    order: std::cmp::Reverse<u64>,
+    call: usize,
+    bytes: Vec<u8>,
+}
+
+struct Call {
+    sender: StreamSender,
+    sent: StreamSent,
+    receiver: StreamReceiver,
+    reflector: StreamReflector,
+    number: u32,
+}
+
+fn rules() -> Rules {
+    Rules {
+        run_id: 77,
+        epoch: Stamp::from_ns(1_000_000_000_000),
+        ptime: PTIME,
+        late_after: 60 * MS,
+        lost_after: 2000 * MS,
+    }
+}
+
+/// Plays `calls` calls for `seconds` through the network; the first second is not measured.
+fn play(network: &Network, calls: usize, seconds: u64) -> (Summary, Truth) {
+    let rules = rules();
+    let window = Window::default();
+    let from = rules.epoch + Duration::from_secs(1);
+    let to = rules.epoch + Duration::from_secs(seconds);
+    window.set(from, to);
+    let mut truth = Truth::default();
+    let mut wheel = Wheel::new(PTIME, MS, rules.epoch, true);
+    let mut all: Vec<Call> = (0..calls as u32)
+        .map(|id| Call {
+            sender: StreamSender::new(rules.run_id, id, id, Codec::Pcmu, PTIME),
+            sent: StreamSent::default(),
+            receiver: StreamReceiver::new(rules, id, rules.epoch),
+            reflector: StreamReflector::new(1000 + id),
+            number: 0,
+        })
+        .collect();
+    (0..calls).for_each(|n| wheel.add(n));
+    let (mut send, mut receive) = (SendTally::new(rules), ReceiveTally::new(rules));
+    let mut flying = BinaryHeap::new();
+    let mut order = 0;
+    while wheel.due() < to {
+        let due = wheel.due();
+        let streams = wheel.advance().to_vec();
+        for n in streams {
+            let call = &mut all[n];
+            let packet = call.sender.packet(due, due).to_vec();
+            send.sent(&mut call.sent, due, due, Duration::ZERO, &window, rules.epoch);
+            let measured = due >= from;
+            for (at, bytes) in cross(network, call, &packet, due, measured, &mut truth) {
+                order += 1;
+                let order = std::cmp::Reverse(order);
+                flying.push(Flying { at: std::cmp::Reverse(at), order, call: n, bytes });
+            }
+            call.number += 1;
+        }
+        deliver(&mut flying, due, &mut all, &window, &mut receive);
+    }
+    deliver(&mut flying, Stamp::from_ns(u64::MAX), &mut all, &window, &mut receive);
+    (conclude(all, receive), truth)
+}
+
+/// Sends one packet through the network: when which bytes come back.
+fn cross(
+    network: &Network,
+    call: &mut Call,
+    packet: &[u8],
+    at: Stamp,
+    measured: bool,
+    truth: &mut Truth,
+) -> Vec<(Stamp, Vec<u8>)> {
+    let (n, count) = (call.number, u64::from(measured));
+    truth.sent += count;
+    if hits(network.lose_up_every, n) {
+        truth.lost += count;
+        return vec![];
+    }
+    let in_at = at + network.up;
+    let out_at = in_at + network.service;
+    let mut answer = vec![0; packet.len()];
+    let reflected = call.reflector.reflect(packet, in_at, || out_at, &mut answer);
+    assert_eq!(reflected.expect("a probe is reflected").0, packet.len());
+    if hits(network.lose_down_every, n) {
+        truth.lost += count;
+        return vec![];
+    }
+    let slow = hits(network.delay_every, n);
+    let extra = if slow { network.extra } else { Duration::ZERO };
+    truth.late += if extra > 60 * MS { count } else { 0 };
+    truth.overtaken += if extra > PTIME { count } else { 0 };
+    let mut arrivals = vec![(out_at + network.down + extra, answer)];
+    if hits(network.repeat_every, n) {
+        truth.repeated += count;
+        arrivals.push((arrivals[0].0 + MS, arrivals[0].1.clone()));
+    }
+    arrivals
+}
+
+fn deliver(
+    flying: &mut BinaryHeap<Flying>,
+    until: Stamp,
+    all: &mut [Call],
+    window: &Window,
+    tally: &mut ReceiveTally,
+) {
+    while flying.peek().is_some_and(|f| f.at.0 <= until) {
+        let Some(Flying { at, call, bytes, .. }) = flying.pop() else { return };
+        all[call].receiver.receive(&bytes, at.0, at.0, window, tally);
+    }
+}
+
+fn conclude(all: Vec<Call>, receive: ReceiveTally) -> Summary {
+    let calls = all.into_iter().enumerate().map(|(n, call)| {
+        let report = call.receiver.finish();
+        let mut record = CallRecord::blank(n as u32, n as u32);
+        record.ending = Ending::Completed;
+        record.sent = call.sent.measured;
+        record.received = report.received;
+        record.lost = record.sent - report.received;
+        record.late = report.lateness.late();
+        record.late_100ms = report.lateness.sweep()[3];
+        (record.duplicates, record.reordered) = (report.duplicates, report.reordered);
+        record
+    });
+    let calls = calls.collect();
+    let mut rows = Vec::new();
+    let (histograms, negative) = receive.finish(|row| rows.push(row));
+    assert_eq!(negative, 0);
+    let histograms: BTreeMap<_, _> = Series::ALL.into_iter().zip(histograms).collect();
+    summarize(Run { environment: Environment::default(), calls, seconds: vec![], histograms })
+}
+
+fn number(summary: &Summary, name: &str) -> f64 {
+    match summary.metric(name).expect("a known metric").value {
+        Value::Number(n) => n,
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+/// Within the histogram's step: three significant digits.
+fn close(actual: f64, truth_ms: f64) -> bool {
+    (actual - truth_ms).abs() <= truth_ms * 0.001 + 0.001
+}
+
+#[test]
+fn a_perfect_network_is_reported_as_perfect() {
+    let (summary, truth) =
+        play(&Network { up: 3 * MS, down: 2 * MS, service: MS, ..Default::default() }, 5, 6);
+    assert_eq!(truth.sent, 5 * 5 * 50);
+    assert_eq!(number(&summary, "packets.sent"), truth.sent as f64);
+    for (metric, ms) in [("rtt.min", 6.0), ("rtt.max", 6.0), ("rtt.p50", 6.0), ("rtt_intended.p99", 6.0)] {
+        assert!(close(number(&summary, metric), ms), "{metric}");
+    }
+    for (metric, ms) in [("up.p50", 3.0), ("down.p50", 2.0), ("service_time.p50", 1.0), ("path_rtt.p50", 5.0)]
+    {
+        assert!(close(number(&summary, metric), ms), "{metric}");
+    }
+    for metric in ["loss.count", "late.count", "duplicate.count", "reordered.count", "corrupted.count"] {
+        assert_eq!(number(&summary, metric), 0.0, "{metric}");
+    }
+}
+
+#[test]
+fn two_per_cent_lost_is_two_per_cent_and_ranks_last() {
+    let network = Network { up: 15 * MS, down: 15 * MS, lose_down_every: 50, ..Default::default() };
+    let (summary, truth) = play(&network, 10, 21);
+    assert_eq!(number(&summary, "loss.ratio"), truth.lost as f64 / truth.sent as f64);
+    assert_eq!(number(&summary, "loss.ratio"), 0.02);
+    assert!(close(number(&summary, "rtt.p95"), 30.0));
+    assert_eq!(summary.metric("rtt.p99").map(|m| m.value), Some(Value::Lost));
+}
+
+#[test]
+fn a_packet_that_takes_longer_than_lost_after_is_lost_and_not_late() {
+    let network = Network { delay_every: 10, extra: 2500 * MS, down: MS, ..Default::default() };
+    let (summary, truth) = play(&network, 2, 11);
+    assert_eq!(number(&summary, "loss.count"), truth.sent as f64 / 10.0);
+    assert_eq!(number(&summary, "late.count"), 0.0);
+    assert_eq!(number(&summary, "reordered.count"), 0.0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..Default::default() })]
+
+    /// Whatever the network does, counts come back exactly and delays to within a histogram step.
+    #[test]
+    fn the_summary_tells_what_was_injected(
+        up in 0u32..40, down in 0u32..40, service in 0u32..5,
+        lose_up_every in prop::sample::select(vec![0u32, 7, 33]),
+        lose_down_every in prop::sample::select(vec![0u32, 11, 50]),
+        repeat_every in prop::sample::select(vec![0u32, 3, 20]),
+        delay_every in prop::sample::select(vec![0u32, 5, 13]),
+        extra in prop::sample::select(vec![30u32, 65, 150]),
+        calls in 1usize..25,
+    ) {
+        let network = Network {
+            up: up * MS, down: down * MS, service: service * MS,
+            lose_up_every, lose_down_every, repeat_every, delay_every, extra: extra * MS,
+        };
+        let (summary, truth) = play(&network, calls, 5);
+        prop_assert_eq!(number(&summary, "packets.sent"), truth.sent as f64);
+        prop_assert_eq!(number(&summary, "loss.count"), truth.lost as f64);
+        prop_assert_eq!(number(&summary, "packets.received"), (truth.sent - truth.lost) as f64);
+        prop_assert_eq!(number(&summary, "late.count"), truth.late as f64);
+        prop_assert_eq!(number(&summary, "duplicate.count"), truth.repeated as f64);
+        // A delayed packet counts as reordered only if the ones behind it were not lost.
+        prop_assert!(number(&summary, "reordered.count") <= truth.overtaken as f64);
+        let rtt = f64::from(up + down + service);
+        prop_assert!(close(number(&summary, "rtt.min"), rtt), "{} {rtt}", number(&summary, "rtt.min"));
+        prop_assert!(close(number(&summary, "up.min"), f64::from(up)));
+        prop_assert!(close(number(&summary, "service_time.p50"), f64::from(service)));
+    }
+}
