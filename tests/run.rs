@@ -1,0 +1,258 @@
+//! The real command line against a real Asterisk.
+
+mod common;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, UdpSocket};
+use std::process::{Child, Command, Stdio};
+
+use common::{Place, ends_with, rows, start_until, stderr};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Gates that do not depend on how fast the machine is.
+const COUNTS: &str =
+    r#"gates.require=["calls.answered == 100%", "calls.silent_count == 0", "packets.sent > 0"]"#;
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("the program runs");
+}
+
+fn sum(rows: &[HashMap<String, String>], column: &str) -> u64 {
+    rows.iter().map(|r| r[column].parse::<u64>().expect("a count")).sum()
+}
+
+#[test]
+fn smoke_every_packet_is_accounted_for_and_every_file_agrees() {
+    let place = Place::new(0);
+    ends_with(&mut place.run("smoke", &["load.duration=3s", COUNTS]), 0);
+    assert_eq!(place.count("calls.answered_count"), 5);
+    assert_eq!(place.count("packets.sent"), 5 * 3 * 50);
+    let (received, lost) = (place.count("packets.received"), place.count("loss.count"));
+    assert_eq!(received + lost, 750);
+
+    let calls = rows(&place.out().join("calls.csv"));
+    assert_eq!(calls.len(), 5);
+    assert!(calls.iter().all(|c| c["ending"] == "completed" && c["status"] == "200"));
+    assert_eq!((sum(&calls, "sent"), sum(&calls, "received"), sum(&calls, "lost")), (750, received, lost));
+    let seconds = rows(&place.out().join("seconds.csv"));
+    assert_eq!(sum(&seconds, "attempts"), 5);
+    assert_eq!(sum(&seconds, "answered"), 5);
+    assert_eq!(sum(&seconds, "ended"), 5);
+    assert_eq!(sum(&seconds, "sent"), sum(&calls, "total_sent"));
+    assert_eq!(sum(&seconds, "received"), sum(&calls, "total_received"));
+
+    // The service stamps every packet, so that the parts are known for all that came back.
+    let samples = &place.summary()["samples"];
+    assert_eq!(samples["service_time"], samples["rtt"], "{samples}");
+    for file in ["report.html", "environment.json", "scenario.toml", "percentiles.csv", "rtt.hlog"] {
+        assert!(place.out().join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
+    }
+    place.assert_nothing_left();
+}
+
+#[test]
+fn the_stored_histograms_hold_every_packet() {
+    let place = Place::new(1);
+    ends_with(&mut place.run("smoke", &["load.duration=2s", "media.codec=PCMA", COUNTS]), 0);
+    let log = fs::read(place.out().join("rtt.hlog")).expect("rtt.hlog is there");
+    let histograms = loadtest::samples::hlog::read(&log).expect("rtt.hlog is whole");
+    let rtt = &histograms[&loadtest::samples::Series::Rtt];
+    assert_eq!(rtt.len(), place.count("packets.received"));
+    assert_eq!(place.count("corrupted.count"), 0, "A-law passes unchanged too");
+}
+
+#[test]
+fn churn_replaces_every_call_that_ends() {
+    let place = Place::new(2);
+    let set = ["load.calls=5", "load.duration=6s", "load.call_duration=2s", COUNTS];
+    ends_with(&mut place.run("churn", &set), 0);
+    let calls = rows(&place.out().join("calls.csv"));
+    assert!(calls.len() >= 15, "{} calls in six seconds of five lines at two seconds a call", calls.len());
+    let again = calls.iter().filter(|c| c["line"] == "0").count();
+    assert!(again >= 3, "line 0 placed {again} calls");
+    assert_eq!(place.count("calls.answered_count") as usize, calls.len());
+    assert!(calls.iter().all(|c| c["ending"] == "completed"));
+    place.assert_nothing_left();
+}
+
+#[test]
+fn a_refused_call_is_a_counted_outcome_and_breaks_its_gate() {
+    let place = Place::new(3);
+    let output = ends_with(&mut place.run("smoke", &["sip.to=busy", COUNTS]), 10);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("486"), "{said}");
+    let calls = rows(&place.out().join("calls.csv"));
+    assert!(calls.len() >= 5 && calls.iter().all(|c| c["ending"] == "rejected" && c["status"] == "486"));
+    assert_eq!(place.metric("rtt.p50"), serde_json::Value::Null);
+    place.assert_nothing_left();
+}
+
+#[test]
+fn a_call_that_the_far_end_drops_is_named_and_replaced() {
+    let place = Place::new(4);
+    let set = ["sip.to=hangup", "service.mode=none", "load.duration=4s", "load.retry_after=200ms"];
+    ends_with(
+        &mut place.run("smoke", &[&set[..], &[r#"gates.require=["calls.dropped_count == 0"]"#]].concat()),
+        10,
+    );
+    let calls = rows(&place.out().join("calls.csv"));
+    assert!(calls.len() > 5, "dropped calls are replaced");
+    assert!(calls.iter().any(|c| c["ending"] == "remote_hangup"));
+}
+
+#[test]
+fn ctrl_c_hangs_up_writes_the_report_and_leaves_nothing() {
+    let place = Place::new(5);
+    let mut child = start_until(&mut place.run("smoke", &["load.duration=10m", COUNTS]), "hold");
+    signal(&child, Signal::SIGINT);
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let calls = rows(&place.out().join("calls.csv"));
+    assert_eq!(calls.len(), 5);
+    assert!(calls.iter().all(|c| c["ending"] == "interrupted" && !c["sdd_ms"].is_empty()), "{calls:?}");
+    assert_eq!(place.summary()["environment"]["interrupted"], true);
+    assert!(place.out().join("report.html").exists());
+    place.assert_nothing_left();
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait_and_still_writes_the_report() {
+    let place = Place::new(6);
+    // Nobody answers here, so hanging up would take its time.
+    let set = ["sip.to=noanswer", "sip.setup_timeout=60s", COUNTS];
+    let mut child = start_until(&mut place.run("smoke", &set), "of 5 placed");
+    signal(&child, Signal::SIGINT);
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert!(place.out().join("summary.json").exists());
+    place.assert_nothing_left();
+}
+
+#[test]
+fn a_killed_driver_takes_everything_with_it() {
+    let place = Place::new(7);
+    let mut child = start_until(&mut place.run("smoke", &["load.duration=10m"]), "hold");
+    assert!(place.processes().len() >= 3, "driver, Asterisk and service: {:?}", place.processes());
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    // The kernel kills the children on its own time.
+    let gone = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        place.processes().is_empty()
+    });
+    assert!(gone, "left: {:?}", place.processes());
+}
+
+#[test]
+fn an_asterisk_that_dies_ends_the_run_with_its_name_and_a_report() {
+    let place = Place::new(8);
+    let mut command = place.run("smoke", &["load.duration=10m"]);
+    let mut child = start_until(&mut command, "hold");
+    let asterisk = asterisk_of(&child);
+    kill(Pid::from_raw(asterisk), Signal::SIGKILL).expect("Asterisk runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    let remarks = place.summary()["environment"]["remarks"].to_string();
+    assert!(remarks.contains("Asterisk ended"), "{remarks}");
+    place.assert_nothing_left();
+}
+
+/// The child process of the driver that is Asterisk.
+fn asterisk_of(child: &Child) -> i32 {
+    let children = fs::read_dir(format!("/proc/{}/task", child.id())).expect("it runs").flatten();
+    let pids = children.flat_map(|task| {
+        let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        list.split_whitespace().map(str::to_string).collect::<Vec<_>>()
+    });
+    let is_asterisk = |pid: &String| {
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|c| String::from_utf8_lossy(&c).contains("asterisk.conf"))
+    };
+    let found: Vec<_> = pids.filter(is_asterisk).collect();
+    found.first().expect("Asterisk is a child of the driver").parse().expect("a pid")
+}
+
+#[test]
+fn credentials_are_used_when_asterisk_asks_for_them() {
+    let place = Place::new(9);
+    let set = ["sip.from=secure", "load.calls=2", "load.duration=2s", COUNTS];
+    ends_with(place.run("smoke", &set).env("SIP_USER", "secure").env("SIP_PASS", "a good one"), 0);
+    assert_eq!(place.count("calls.attempts"), 2);
+}
+
+#[test]
+fn an_independent_echo_is_a_target_too() {
+    let place = Place::new(10);
+    let port = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a port").port();
+    let mut sipp = Command::new("sipp");
+    sipp.args(["-sn", "uas", "-rtp_echo", "-i", "127.0.0.1", "-p", &port.to_string(), "-nostdin"])
+        .args(["-mi", "127.0.0.1", "-mp", "18100"])
+        .current_dir(place.path(""))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut sipp = sipp.spawn().expect("sipp is installed (tests/install.sh)");
+    let target = format!("asterisk.sip=127.0.0.1:{port}");
+    let set =
+        ["asterisk.mode=external", &target, "service.mode=none", "load.calls=1", "load.duration=2s", COUNTS];
+    let ended = place.run("smoke", &set).stdin(Stdio::null()).output().expect("the program starts");
+    sipp.kill().expect("sipp runs");
+    sipp.wait().expect("sipp ends");
+    assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
+    assert_eq!(place.count("packets.sent"), 100);
+    assert_eq!(place.metric("service_time.p50"), serde_json::Value::Null, "sipp stamps nothing");
+}
+
+#[test]
+fn an_asterisk_of_the_users_own_and_a_wrong_password() {
+    let place = Place::new(11);
+    let mut asterisk = place.program();
+    asterisk.args([
+        "asterisk",
+        "--sip-port",
+        "0",
+        "--http-port",
+        "0",
+        "--rtp-ports",
+        "17000-17100",
+        "--logs",
+    ]);
+    asterisk.arg(place.path("logs")).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut asterisk = asterisk.spawn().expect("the program starts");
+    let lines = BufReader::new(asterisk.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let told: HashMap<String, String> = lines
+        .take_while(|l| !l.contains("Ctrl-C"))
+        .filter_map(|l| l.trim().split_once(' ').map(|(k, v)| (k.to_string(), v.trim().to_string())))
+        .collect();
+    let (sip, ari) = (format!("asterisk.sip={}", told["SIP"]), format!("asterisk.ari={}", told["ARI_URL"]));
+    let set = ["asterisk.mode=external", &sip, &ari, "load.calls=2", "load.duration=2s", COUNTS];
+
+    let mut wrong = place.run("smoke", &set);
+    let output = ends_with(wrong.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", "guess"), 1);
+    assert!(stderr(&output).contains("refuses user"), "{}", stderr(&output));
+    let output = ends_with(&mut place.run("smoke", &[&set[..], &["name=b"]].concat()), 2);
+    assert!(
+        stderr(&output).contains("ARI_PASS") || stderr(&output).contains("holds a run"),
+        "{}",
+        stderr(&output)
+    );
+
+    fs::remove_dir_all(place.out()).expect("the first run's folder");
+    let mut right = place.run("smoke", &set);
+    ends_with(right.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", &told["ARI_PASS"]), 0);
+    signal(&asterisk, Signal::SIGTERM);
+    assert_eq!(asterisk.wait().expect("it ends").code(), Some(0));
+    assert_eq!(place.count("packets.sent"), 200);
+}
+
+#[test]
+fn a_taken_port_is_named_before_any_call() {
+    let place = Place::new(12);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let output = ends_with(&mut place.run("smoke", &[&format!("service.http={address}")]), 1);
+    let said = stderr(&output);
+    assert!(said.contains(&address.to_string()) && said.contains("--http"), "{said}");
+    place.assert_nothing_left();
+}
