@@ -222,11 +222,11 @@ impl Call {
         if channel == self.ids.media {
             self.media_in_app = true;
             self.record.media_ready_at.get_or_insert(now);
-            if self.media != Presence::Here {
-                // It may come to life after it was given up on: then it is deleted once more.
-                self.media = Presence::Here;
+            if matches!(self.media, Presence::Gone | Presence::Left) {
+                // It has come to life after it was given up on: it is to be deleted once more.
                 self.steps.rearm(Operation::DeleteMedia);
             }
+            self.media = Presence::Here;
         } else if channel == self.ids.caller && self.caller == Presence::Gone {
             // The dialplan sent the caller in a second time, while its first call is being cleared.
             self.caller = Presence::Here;
