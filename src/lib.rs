@@ -6,6 +6,7 @@
 #![warn(missing_docs, clippy::too_many_lines)]
 
 pub mod ari;
+pub mod asterisk;
 pub mod clock;
 pub mod net;
 pub mod rtp;

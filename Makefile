@@ -1,0 +1,33 @@
+# What is typed here, by people and by CI: make run, make test, make check.
+# Each installs what it needs, or says in one line what to type.
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+SCENARIO ?= scenarios/50x5m.toml
+SCRIPTS := asterisk/install.sh tests/install.sh .ci/run
+
+.PHONY: help run test check rust asterisk
+
+help:
+	@echo "make run     place the calls of $(SCENARIO) (SCENARIO=FILE: of another) and report"
+	@echo "make test    run every test, against a real Asterisk"
+	@echo "make check   formatting, lints, documentation, scripts"
+
+run: rust asterisk
+	cargo run --release --locked -- run $(SCENARIO)
+
+test: rust asterisk
+	tests/install.sh
+	cargo test --locked
+
+check: rust
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
+	else echo "shellcheck is missing; the scripts were not checked (apt-get install shellcheck)"; fi
+
+rust:
+	@command -v cargo >/dev/null || { echo "Rust is missing; install it with rustup, see https://rustup.rs" >&2; exit 1; }
+
+asterisk:
+	@asterisk/install.sh

@@ -1,0 +1,444 @@
+//! The one set of Asterisk configuration and how its placeholders are filled in.
+//!
+//! A placeholder is `${LOADTEST_NAME}` with a name of [`PLACEHOLDERS`]; every other `${…}` is the
+//! dialplan's own and stays as it is. `envsubst` with that list of names renders the same files.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// The files, by name, as they are in the folder `asterisk/`.
+pub const TEMPLATES: &[(&str, &str)] = &[
+    ("acl.conf", include_str!("../../asterisk/acl.conf")),
+    ("ari.conf", include_str!("../../asterisk/ari.conf")),
+    ("asterisk.conf", include_str!("../../asterisk/asterisk.conf")),
+    ("ccss.conf", include_str!("../../asterisk/ccss.conf")),
+    ("cdr.conf", include_str!("../../asterisk/cdr.conf")),
+    ("cel.conf", include_str!("../../asterisk/cel.conf")),
+    ("extensions.conf", include_str!("../../asterisk/extensions.conf")),
+    ("features.conf", include_str!("../../asterisk/features.conf")),
+    ("http.conf", include_str!("../../asterisk/http.conf")),
+    ("indications.conf", include_str!("../../asterisk/indications.conf")),
+    ("logger.conf", include_str!("../../asterisk/logger.conf")),
+    ("manager.conf", include_str!("../../asterisk/manager.conf")),
+    ("modules.conf", include_str!("../../asterisk/modules.conf")),
+    ("pjproject.conf", include_str!("../../asterisk/pjproject.conf")),
+    ("pjsip.conf", include_str!("../../asterisk/pjsip.conf")),
+    ("rtp.conf", include_str!("../../asterisk/rtp.conf")),
+    ("stasis.conf", include_str!("../../asterisk/stasis.conf")),
+    ("udptl.conf", include_str!("../../asterisk/udptl.conf")),
+    ("websocket_client.conf", include_str!("../../asterisk/websocket_client.conf")),
+];
+
+/// Every placeholder that a template may use, without its `LOADTEST_`.
+pub const PLACEHOLDERS: &[&str] = &[
+    "ARI_APP",
+    "ARI_PASSWORD",
+    "ARI_USER",
+    "DATA_DIR",
+    "DIGEST_PASSWORD",
+    "DIGEST_USER",
+    "DRIVER_ADDRESS",
+    "HTTP_ADDRESS",
+    "HTTP_PORT",
+    "MAX_FILES",
+    "MODULE_DIR",
+    "RTP_FROM",
+    "RTP_TO",
+    "RUN_DIR",
+    "SIP_ADDRESS",
+    "SIP_PORT",
+];
+
+const PREFIX: &str = "LOADTEST_";
+
+/// The longest file name of a Unix socket that Linux binds, with its closing zero.
+const SOCKET_PATH_MAX: usize = 108;
+
+/// A password that does not show itself in debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a password.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The password itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Why a configuration was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A template asks for something that nobody provides.
+    #[error("asterisk/{file}: unknown placeholder ${{{name}}}")]
+    UnknownPlaceholder {
+        /// The template.
+        file: String,
+        /// The name between the braces.
+        name: String,
+    },
+    /// A value that would change the meaning of the file it is put into.
+    #[error("{what} cannot be put into Asterisk's configuration: {reason}")]
+    BadValue {
+        /// Which value; the value itself may be a password and is not shown.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: std::io::Error,
+    },
+}
+
+/// Everything that the placeholders stand for.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The private folder that everything is written to.
+    pub run_dir: PathBuf,
+    /// The folder of Asterisk's modules.
+    pub module_dir: PathBuf,
+    /// The folder above `documentation/`.
+    pub data_dir: PathBuf,
+    /// The limit on open files that Asterisk sets for itself.
+    pub max_files: u64,
+    /// Address that SIP and media are bound to.
+    pub sip_address: IpAddr,
+    /// SIP port, UDP.
+    pub sip_port: u16,
+    /// Address that the HTTP server is bound to.
+    pub http_address: IpAddr,
+    /// HTTP port, TCP.
+    pub http_port: u16,
+    /// First RTP port.
+    pub rtp_from: u16,
+    /// Last RTP port.
+    pub rtp_to: u16,
+    /// The ARI user's name.
+    pub ari_user: String,
+    /// The ARI user's password.
+    pub ari_password: Secret,
+    /// The Stasis application that calls go to.
+    pub ari_app: String,
+    /// Where calls may come from without a password.
+    pub driver_address: IpAddr,
+    /// The user who calls with a password.
+    pub digest_user: String,
+    /// That user's password.
+    pub digest_password: Secret,
+}
+
+impl Settings {
+    /// The value of a placeholder; `None` for a name that is not in [`PLACEHOLDERS`].
+    fn value(&self, name: &str) -> Option<Result<String, ConfigError>> {
+        Some(match name {
+            "RUN_DIR" => self.run_dir(),
+            "MODULE_DIR" => path("the module folder", &self.module_dir),
+            "DATA_DIR" => path("the data folder", &self.data_dir),
+            "MAX_FILES" => Ok(self.max_files.to_string()),
+            "SIP_ADDRESS" => Ok(bracketed(self.sip_address)),
+            "SIP_PORT" => Ok(self.sip_port.to_string()),
+            "HTTP_ADDRESS" => Ok(self.http_address.to_string()),
+            "HTTP_PORT" => Ok(self.http_port.to_string()),
+            "RTP_FROM" => Ok(self.rtp_from.to_string()),
+            "RTP_TO" => Ok(self.rtp_to.to_string()),
+            "ARI_USER" => identifier("the ARI user", &self.ari_user),
+            "ARI_PASSWORD" => secret("the ARI password", &self.ari_password),
+            "ARI_APP" => identifier("the ARI application's name", &self.ari_app),
+            "DRIVER_ADDRESS" => Ok(self.driver_address.to_string()),
+            "DIGEST_USER" => digest_user(&self.digest_user),
+            "DIGEST_PASSWORD" => secret("the SIP password", &self.digest_password),
+            _ => return None,
+        })
+    }
+
+    fn run_dir(&self) -> Result<String, ConfigError> {
+        let what = "the run folder";
+        if self.run_dir.as_os_str().len() + "/run/asterisk.ctl".len() >= SOCKET_PATH_MAX {
+            return Err(bad(
+                what,
+                "its path is too long for the control socket inside it; use a shorter one",
+            ));
+        }
+        path(what, &self.run_dir)
+    }
+}
+
+fn bad(what: &'static str, reason: &'static str) -> ConfigError {
+    ConfigError::BadValue { what, reason }
+}
+
+fn bracketed(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    }
+}
+
+/// A word that is safe as a section name and as an argument in the dialplan.
+fn identifier(what: &'static str, text: &str) -> Result<String, ConfigError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
+        return Err(bad(what, "use 1 to 64 letters, digits, '-', '_' or '.'"));
+    }
+    Ok(text.to_string())
+}
+
+/// pjsip.conf has sections of its own: a user of the same name would be merged with them.
+fn digest_user(text: &str) -> Result<String, ConfigError> {
+    if ["global", "system", "udp", "media", "driver"].contains(&text) {
+        return Err(bad("the SIP user", "the name is one of Asterisk's own sections; use another"));
+    }
+    identifier("the SIP user", text)
+}
+
+fn secret(what: &'static str, secret: &Secret) -> Result<String, ConfigError> {
+    let text = secret.expose();
+    // ';' begins a comment, '\' escapes it; a line is cut at its ends, so no blanks either.
+    let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, ';' | '\\');
+    if text.is_empty() || text.len() > 128 || !text.chars().all(allowed) {
+        return Err(bad(what, "use 1 to 128 printable ASCII characters without blanks, ';' and '\\'"));
+    }
+    // After "key =" a leading '>' would be read as part of "=>".
+    if text.starts_with('>') {
+        return Err(bad(what, "it must not begin with '>'"));
+    }
+    Ok(text.to_string())
+}
+
+fn path(what: &'static str, path: &Path) -> Result<String, ConfigError> {
+    let text = path.to_str().ok_or(bad(what, "its path is not UTF-8"))?;
+    if !path.is_absolute() {
+        return Err(bad(what, "its path is not absolute"));
+    }
+    let refused = |c: char| c.is_control() || matches!(c, ';' | '\\');
+    if text.len() > 1024 || text.contains(refused) || text.ends_with(char::is_whitespace) {
+        return Err(bad(
+            what,
+            "its path holds a ';', a '\\', a control character or a blank at the end, or is over 1024 bytes",
+        ));
+    }
+    Ok(text.to_string())
+}
+
+/// Fills in one template.
+///
+/// # Errors
+/// A placeholder that nobody provides, or a value that does not fit into a configuration file.
+pub fn render(file: &str, template: &str, settings: &Settings) -> Result<String, ConfigError> {
+    let mut out = String::with_capacity(template.len() + 256);
+    let mut rest = template;
+    while let Some(at) = rest.find("${LOADTEST_") {
+        out.push_str(&rest[..at]);
+        let inner = &rest[at + 2..];
+        let name = inner.split('}').next().unwrap_or(inner);
+        let unknown = || ConfigError::UnknownPlaceholder {
+            file: file.to_string(),
+            name: name.chars().take(64).collect(),
+        };
+        // An unclosed brace leaves the whole rest as the name: no such placeholder either.
+        let value = name.strip_prefix(PREFIX).and_then(|name| settings.value(name)).ok_or_else(unknown)??;
+        out.push_str(&value);
+        rest = inner.get(name.len() + 1..).ok_or_else(unknown)?;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// Takes out the `load =` lines of modules that this Asterisk does not have: older versions lack some.
+fn without_missing(modules_conf: &str, module_dir: &Path) -> String {
+    modules_conf
+        .lines()
+        .filter(|line| optional(line).is_none_or(|module| module_dir.join(module).exists()))
+        .flat_map(|line| [line, "\n"])
+        .collect()
+}
+
+fn optional(line: &str) -> Option<&str> {
+    line.strip_prefix("load = ").map(str::trim)
+}
+
+/// The modules without which an Asterisk is of no use here, as modules.conf lists them.
+pub fn required_modules() -> impl Iterator<Item = &'static str> {
+    let modules = TEMPLATES.iter().find(|(name, _)| *name == "modules.conf").map_or("", |(_, text)| text);
+    modules.lines().filter_map(|line| line.strip_prefix("require = ")).map(str::trim)
+}
+
+/// The required modules that are not in `dir`.
+pub fn missing_modules(dir: &Path) -> Vec<&'static str> {
+    let there: HashSet<_> = fs::read_dir(dir)
+        .map(|entries| entries.flatten().map(|e| e.file_name()).collect())
+        .unwrap_or_default();
+    required_modules().filter(|m| !there.contains(std::ffi::OsStr::new(m))).collect()
+}
+
+/// Renders every template into `dir`, each readable by its owner alone.
+///
+/// # Errors
+/// As [`render`], and a file that cannot be written.
+pub fn write(dir: &Path, settings: &Settings) -> Result<(), ConfigError> {
+    for (name, template) in TEMPLATES {
+        let mut text = render(name, template, settings)?;
+        if *name == "modules.conf" {
+            text = without_missing(&text, &settings.module_dir);
+        }
+        let path = dir.join(name);
+        let io = |source| ConfigError::Io { path: path.clone(), source };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
+        file.write_all(text.as_bytes()).map_err(io)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn settings() -> Settings {
+        Settings {
+            run_dir: "/run/a b".into(),
+            module_dir: "/usr/lib/asterisk/modules".into(),
+            data_dir: "/usr/share/asterisk".into(),
+            max_files: 4096,
+            sip_address: "127.0.0.1".parse().unwrap(),
+            sip_port: 5060,
+            http_address: "::1".parse().unwrap(),
+            http_port: 8088,
+            rtp_from: 10_000,
+            rtp_to: 20_000,
+            ari_user: "loadtest".into(),
+            ari_password: Secret::new("p=w,'\"#${EXTEN}"),
+            ari_app: "app".into(),
+            driver_address: "127.0.0.1".parse().unwrap(),
+            digest_user: "secure".into(),
+            digest_password: Secret::new("dpw"),
+        }
+    }
+
+    #[test]
+    fn the_list_is_the_folder() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("asterisk");
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .filter(|n| n.ends_with(".conf"))
+            .collect();
+        names.sort();
+        assert_eq!(names, TEMPLATES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_placeholder_is_resolved_and_used() {
+        let all: String = TEMPLATES.iter().map(|(_, text)| *text).collect();
+        for name in PLACEHOLDERS {
+            assert!(settings().value(name).is_some(), "{name} has no value");
+            assert!(all.contains(&format!("${{LOADTEST_{name}}}")), "no template uses {name}");
+        }
+        for (name, template) in TEMPLATES {
+            let text = render(name, template, &settings()).unwrap_or_else(|e| panic!("{e}"));
+            assert!(!text.contains("LOADTEST_"), "{name}: {text}");
+            assert!(template.starts_with("; "), "{name} does not say what it is for");
+        }
+    }
+
+    #[test]
+    fn only_our_placeholders_are_touched() {
+        let dialplan = "same => n,Log(NOTICE,${EXTEN} $[1+1] ${LOADTEST_ARI_APP}) ${";
+        let text = render("x.conf", dialplan, &settings()).unwrap();
+        assert_eq!(text, "same => n,Log(NOTICE,${EXTEN} $[1+1] app) ${");
+    }
+
+    #[test]
+    fn an_unknown_placeholder_is_an_error() {
+        for template in [
+            "a ${LOADTEST_NO} b",
+            "${LOADTEST_",
+            "${LOADTEST_ARI_APP",
+            "${LOADTEST_}",
+            "${LOADTEST_LOADTEST_ARI_APP}",
+        ] {
+            let error = render("x.conf", template, &settings()).unwrap_err();
+            assert!(matches!(error, ConfigError::UnknownPlaceholder { .. }), "{template}: {error}");
+        }
+    }
+
+    #[test]
+    fn values_that_would_change_the_file_are_refused() {
+        let long = "x".repeat(200);
+        for value in ["", "a;b", "a\nb", "a\rb", "a\0", "a b", "é", "a\\", &long] {
+            let cases = [
+                Settings { ari_user: value.into(), ..settings() },
+                Settings { ari_app: value.into(), ..settings() },
+                Settings { digest_user: value.into(), ..settings() },
+                Settings { ari_password: Secret::new(value), ..settings() },
+                Settings { digest_password: Secret::new(value), ..settings() },
+            ];
+            for case in cases {
+                let refused = TEMPLATES.iter().any(|(name, text)| render(name, text, &case).is_err());
+                assert!(refused, "{value:?} was taken");
+            }
+        }
+        for app in ["a)", "a,b", "${X}", "a]"] {
+            assert!(
+                render("x", "${LOADTEST_ARI_APP}", &Settings { ari_app: app.into(), ..settings() }).is_err()
+            );
+        }
+        let long = format!("/{}", "x".repeat(1100));
+        for path in ["relative", "/a;b", "/a\nb", "/a ", &long] {
+            let case = Settings { run_dir: path.into(), module_dir: path.into(), ..settings() };
+            assert!(render("x", "${LOADTEST_RUN_DIR}", &case).is_err(), "{path}");
+            assert!(render("x", "${LOADTEST_MODULE_DIR}", &case).is_err(), "{path}");
+        }
+        assert!(
+            render("x", "${LOADTEST_DIGEST_USER}", &Settings { digest_user: "driver".into(), ..settings() })
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn an_error_does_not_show_the_password() {
+        let case = Settings { ari_password: Secret::new("very;secret"), ..settings() };
+        let error = render("ari.conf", "${LOADTEST_ARI_PASSWORD}", &case).unwrap_err();
+        assert!(!format!("{error} {error:?} {case:?}").contains("secret"));
+    }
+
+    #[test]
+    fn files_are_private_and_optional_modules_may_be_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let modules = dir.path().join("modules");
+        fs::create_dir(&modules).unwrap();
+        fs::write(modules.join("res_pjsip_pubsub.so"), "").unwrap();
+        let etc = dir.path().join("etc");
+        fs::create_dir(&etc).unwrap();
+        write(&etc, &Settings { module_dir: modules.clone(), ..settings() }).unwrap();
+        let mode = fs::metadata(etc.join("ari.conf")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let text = fs::read_to_string(etc.join("modules.conf")).unwrap();
+        assert!(
+            text.contains("load = res_pjsip_pubsub.so\n") && !text.contains("load = res_websocket_client")
+        );
+        assert!(text.contains("require = chan_rtp.so\n"));
+        assert_eq!(missing_modules(&modules).len(), required_modules().count());
+        assert!(required_modules().count() > 30);
+    }
+}

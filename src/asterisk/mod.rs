@@ -1,0 +1,17 @@
+//! A private Asterisk: found or pointed at, configured, started, watched and stopped again.
+
+pub mod capacity;
+pub mod config;
+mod error;
+pub mod find;
+mod keeper;
+pub mod log;
+mod ports;
+mod process;
+mod ready;
+mod rundir;
+
+pub use error::{AsteriskError, Socket};
+pub use find::{Install, Places};
+pub use log::{Log, LogCounts};
+pub use process::{Account, Asterisk, Managed, Ports, StartConfig, Stopped};

@@ -1,0 +1,40 @@
+//! Free ports to choose, and the question whether a port is free.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::RangeInclusive;
+
+use super::error::{AsteriskError, Socket};
+
+/// Bounded: a range that leaves no port at all would be asked for ever.
+const TRIES: usize = 64;
+
+/// Whether `addr` can be bound at this moment.
+pub(super) fn check(socket: Socket, addr: SocketAddr) -> Result<(), AsteriskError> {
+    bind(socket, addr).map(|_| ()).map_err(|source| match source.kind() {
+        ErrorKind::AddrInUse => AsteriskError::PortTaken { socket, addr },
+        _ => AsteriskError::CannotBind { socket, addr, source },
+    })
+}
+
+/// A port that is free at this moment and outside `avoid`.
+pub(super) fn pick(socket: Socket, ip: IpAddr, avoid: &RangeInclusive<u16>) -> Result<u16, AsteriskError> {
+    let addr = SocketAddr::new(ip, 0);
+    for _ in 0..TRIES {
+        let bound =
+            bind(socket, addr).map_err(|source| AsteriskError::CannotBind { socket, addr, source })?;
+        if !avoid.contains(&bound.port()) {
+            return Ok(bound.port());
+        }
+    }
+    let source = std::io::Error::other("every free port lies in the RTP range");
+    Err(AsteriskError::CannotBind { socket, addr, source })
+}
+
+/// Binds and lets go again. A listener is bound as Asterisk binds it, with SO_REUSEADDR.
+fn bind(socket: Socket, addr: SocketAddr) -> std::io::Result<SocketAddr> {
+    match socket {
+        Socket::Sip => UdpSocket::bind(addr)?.local_addr(),
+        Socket::Http => TcpListener::bind(addr)?.local_addr(),
+    }
+}

@@ -1,0 +1,341 @@
+//! Starts a private Asterisk, waits until it can take calls, and stops it.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::time::{sleep, timeout};
+
+use super::capacity;
+use super::config::{self, Secret, Settings};
+use super::error::{AsteriskError, Socket};
+use super::find::Install;
+use super::keeper::Keeper;
+use super::log::Log;
+use super::ports;
+use super::ready::{self, Refused};
+use super::rundir::RunDir;
+
+/// Starts that are tried when a port that was picked here is taken by somebody else meanwhile.
+const TRIES: usize = 3;
+
+/// Between two questions whether ARI answers; a start takes about 0.5 s.
+const ASK_EVERY: Duration = Duration::from_millis(10);
+
+/// The name of the log's copy in the logs folder.
+const LOG_FILE: &str = "asterisk.log";
+
+/// The ports of a private Asterisk.
+#[derive(Debug, Clone)]
+pub struct Ports {
+    /// SIP over UDP; 0 picks a free one.
+    pub sip: u16,
+    /// HTTP and ARI over TCP; 0 picks a free one.
+    pub http: u16,
+    /// RTP and RTCP, both ends included; nothing is bound here before there are calls.
+    pub rtp: RangeInclusive<u16>,
+}
+
+/// A name and a password.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
+impl Account {
+    /// An account with a random password of 128 bits.
+    pub fn random(user: impl Into<String>) -> Self {
+        Account { user: user.into(), password: Secret::new(format!("{:032x}", rand::random::<u128>())) }
+    }
+}
+
+/// What a private Asterisk is started with.
+#[derive(Debug, Clone)]
+pub struct StartConfig {
+    /// Which Asterisk, as [`super::find::find`] found it.
+    pub install: Install,
+    /// Address that SIP, media and HTTP are bound to.
+    pub address: IpAddr,
+    /// Its ports.
+    pub ports: Ports,
+    /// The ARI user.
+    pub ari: Account,
+    /// The Stasis application that calls are given to.
+    pub app: String,
+    /// Where calls may come from without a password.
+    pub driver: IpAddr,
+    /// The SIP user who is asked for a password.
+    pub digest: Account,
+    /// The folder that `asterisk.log` is written into; it is created if need be.
+    pub logs: PathBuf,
+    /// The folder that the private run folder is made in; short, since a socket's path has 107 bytes.
+    pub run_base: PathBuf,
+    /// How long the start may take.
+    pub ready_within: Duration,
+}
+
+impl StartConfig {
+    /// Everything on loopback, free ports, new passwords, 10 s to get ready.
+    pub fn new(install: Install, logs: impl Into<PathBuf>) -> Self {
+        StartConfig {
+            install,
+            address: Ipv4Addr::LOCALHOST.into(),
+            ports: Ports { sip: 0, http: 0, rtp: 10_000..=20_000 },
+            ari: Account::random("loadtest"),
+            app: "loadtest".into(),
+            driver: Ipv4Addr::LOCALHOST.into(),
+            digest: Account::random("secure"),
+            logs: logs.into(),
+            run_base: std::env::temp_dir(),
+            ready_within: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Where a private Asterisk is started from.
+#[derive(Debug)]
+pub struct Asterisk;
+
+impl Asterisk {
+    /// Starts an Asterisk and returns when it can take calls.
+    ///
+    /// # Errors
+    /// See [`AsteriskError`]. Nothing is left behind then but the log.
+    pub async fn start(config: StartConfig) -> Result<Managed, AsteriskError> {
+        let mut tries = 1;
+        loop {
+            let chosen = choose_ports(&config)?;
+            match start_on(&config, chosen).await {
+                Err(AsteriskError::PortTaken { socket, .. }) if tries < TRIES && picked(&config, socket) => {
+                    tries += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+fn picked(config: &StartConfig, socket: Socket) -> bool {
+    0 == match socket {
+        Socket::Sip => config.ports.sip,
+        Socket::Http => config.ports.http,
+    }
+}
+
+fn choose_ports(config: &StartConfig) -> Result<Ports, AsteriskError> {
+    let choose = |socket, port| {
+        if port == 0 {
+            return ports::pick(socket, config.address, &config.ports.rtp);
+        }
+        ports::check(socket, SocketAddr::new(config.address, port)).map(|()| port)
+    };
+    Ok(Ports {
+        sip: choose(Socket::Sip, config.ports.sip)?,
+        http: choose(Socket::Http, config.ports.http)?,
+        rtp: config.ports.rtp.clone(),
+    })
+}
+
+async fn start_on(config: &StartConfig, ports: Ports) -> Result<Managed, AsteriskError> {
+    let run_dir = RunDir::create(&config.run_base)?;
+    config::write(&run_dir.path().join("etc"), &settings(config, &ports, run_dir.path()))?;
+    let mut command = asterisk_command(&config.install, run_dir.path());
+    command.arg("-f").current_dir(run_dir.path()).stdin(Stdio::null());
+    let (reader, writer) = std::io::pipe().map_err(|e| spawn_failed(&config.install, e))?;
+    let errors = writer.try_clone().map_err(|e| spawn_failed(&config.install, e))?;
+    command.stdout(writer).stderr(errors);
+    let log = open_log(&config.logs, reader)?;
+    let keeper = Keeper::start(command).await.map_err(|e| spawn_failed(&config.install, e))?;
+    let managed = Managed {
+        keeper,
+        log,
+        install: config.install.clone(),
+        sip: SocketAddr::new(config.address, ports.sip),
+        http: SocketAddr::new(config.address, ports.http),
+        rtp: ports.rtp,
+        run_dir,
+    };
+    managed.ready(config).await?;
+    Ok(managed)
+}
+
+fn settings(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Settings {
+    Settings {
+        run_dir: run_dir.to_path_buf(),
+        module_dir: config.install.module_dir.clone(),
+        data_dir: config.install.data_dir.clone(),
+        max_files: capacity::descriptors_for_asterisk(),
+        sip_address: config.address,
+        sip_port: ports.sip,
+        http_address: config.address,
+        http_port: ports.http,
+        rtp_from: *ports.rtp.start(),
+        rtp_to: *ports.rtp.end(),
+        ari_user: config.ari.user.clone(),
+        ari_password: config.ari.password.clone(),
+        ari_app: config.app.clone(),
+        driver_address: config.driver,
+        digest_user: config.digest.user.clone(),
+        digest_password: config.digest.password.clone(),
+    }
+}
+
+fn asterisk_command(install: &Install, run_dir: &Path) -> Command {
+    let mut command = install.command();
+    command.arg("-C").arg(run_dir.join("etc/asterisk.conf"));
+    command
+}
+
+fn open_log(logs: &Path, from: std::io::PipeReader) -> Result<Log, AsteriskError> {
+    let failed =
+        |path: &Path, source| AsteriskError::Io { what: "cannot create", path: path.to_path_buf(), source };
+    DirBuilder::new().recursive(true).create(logs).map_err(|e| failed(logs, e))?;
+    let path = logs.join(LOG_FILE);
+    let open = OpenOptions::new().create(true).append(true).mode(0o644).open(&path);
+    let file = open.map_err(|e| failed(&path, e))?;
+    Log::watch(from, file, path.clone()).map_err(|e| failed(&path, e))
+}
+
+fn spawn_failed(install: &Install, source: std::io::Error) -> AsteriskError {
+    AsteriskError::Spawn { program: install.program.clone(), source }
+}
+
+/// How an Asterisk ended that was told to.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopped {
+    /// Its status; `None` if the kernel did not tell.
+    pub status: Option<ExitStatus>,
+    /// Whether it had to be killed.
+    pub killed: bool,
+}
+
+/// A private Asterisk that runs. Dropped, it is killed, reaped, and its run folder removed.
+#[derive(Debug)]
+pub struct Managed {
+    // Before `run_dir`: fields are dropped in this order, and Asterisk writes until it is gone.
+    keeper: Keeper,
+    log: Log,
+    install: Install,
+    sip: SocketAddr,
+    http: SocketAddr,
+    rtp: RangeInclusive<u16>,
+    run_dir: RunDir,
+}
+
+impl Managed {
+    /// Where it takes SIP over UDP.
+    pub fn sip_addr(&self) -> SocketAddr {
+        self.sip
+    }
+
+    /// Where it takes HTTP.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The base of ARI's addresses, such as `http://127.0.0.1:8088/ari`.
+    pub fn ari_url(&self) -> String {
+        format!("http://{}/ari", self.http)
+    }
+
+    /// Its RTP ports.
+    pub fn rtp_ports(&self) -> RangeInclusive<u16> {
+        self.rtp.clone()
+    }
+
+    /// Its process, for CPU and memory.
+    pub fn pid(&self) -> u32 {
+        self.keeper.pid()
+    }
+
+    /// What it logs.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Which Asterisk it is.
+    pub fn install(&self) -> &Install {
+        &self.install
+    }
+
+    /// Its private folder, which goes with it.
+    pub fn run_dir(&self) -> &Path {
+        self.run_dir.path()
+    }
+
+    /// The command that reaches its console; add `-r`, or `-rx` and a console command.
+    pub fn console(&self) -> Command {
+        asterisk_command(&self.install, self.run_dir.path())
+    }
+
+    /// How it ended by itself; `None` while it runs.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.keeper.status()
+    }
+
+    /// Waits until it ends by itself; cancel-safe. `None` if the kernel does not tell how it ended.
+    pub async fn wait(&self) -> Option<ExitStatus> {
+        self.keeper.ended().await
+    }
+
+    /// Asks it to stop, which hangs up the calls there are, and kills it after `grace`.
+    pub async fn stop(self, grace: Duration) -> Stopped {
+        self.keeper.signal(Signal::SIGTERM);
+        let in_time = timeout(grace, self.keeper.ended()).await;
+        if in_time.is_err() {
+            self.keeper.signal(Signal::SIGKILL);
+        }
+        let status = self.keeper.ended().await;
+        self.log.drained().await;
+        Stopped { status, killed: in_time.is_err() }
+    }
+
+    async fn ready(&self, config: &StartConfig) -> Result<(), AsteriskError> {
+        let mut problem = "nothing came".to_string();
+        let answered = async {
+            loop {
+                if let Some(socket) = self.log.port_taken() {
+                    return Err(self.taken(socket));
+                }
+                match ready::ping(self.http, &config.ari.user, &config.ari.password).await {
+                    Ok(()) if self.log.is_ready() => return Ok(()),
+                    Ok(()) => problem = "ARI answers, but not everything is loaded".into(),
+                    // The password was made for this start: what does not know it was there before.
+                    Err(Refused::Stranger) => return Err(self.taken(Socket::Http)),
+                    Err(Refused::Silent(why)) => problem = why,
+                }
+                sleep(ASK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = self.keeper.ended() => Err(self.early_end().await),
+            outcome = timeout(config.ready_within, answered) => outcome.unwrap_or_else(|_| {
+                Err(AsteriskError::NotReady { within: config.ready_within, problem: problem.clone(), last: self.log.tail() })
+            }),
+        }
+    }
+
+    fn taken(&self, socket: Socket) -> AsteriskError {
+        let addr = if socket == Socket::Sip { self.sip } else { self.http };
+        AsteriskError::PortTaken { socket, addr }
+    }
+
+    async fn early_end(&self) -> AsteriskError {
+        self.log.drained().await;
+        match (self.log.port_taken(), self.keeper.status()) {
+            (Some(socket), _) => self.taken(socket),
+            (None, status) => {
+                AsteriskError::Exited { status: status.unwrap_or_default(), last: self.log.tail() }
+            }
+        }
+    }
+}

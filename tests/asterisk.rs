@@ -1,0 +1,297 @@
+//! Starts real Asterisks and looks at what they answer, what they leave behind and how they fail.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use loadtest::asterisk::{Asterisk, AsteriskError, Install, Managed, Places, Socket, StartConfig, find};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+
+const GRACE: Duration = Duration::from_secs(5);
+
+fn install() -> Install {
+    find::find(&Places::from_environment(None)).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A start configuration that keeps log and run folder in `dir`.
+fn config(dir: &TempDir) -> StartConfig {
+    let mut config = StartConfig::new(install(), dir.path().join("logs"));
+    config.run_base = dir.path().to_path_buf();
+    config
+}
+
+async fn start(dir: &TempDir) -> (Managed, StartConfig) {
+    let config = config(dir);
+    let managed = Asterisk::start(config.clone()).await.expect("Asterisk starts");
+    (managed, config)
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// The status line's code of a GET.
+async fn get(url: &str, path: &str, user: &str, password: &str) -> u16 {
+    let host = url.strip_prefix("http://").and_then(|u| u.strip_suffix("/ari")).expect("an ARI address");
+    let mut stream = TcpStream::connect(host).await.expect("HTTP is there");
+    let request = format!("GET /ari{path}?api_key={user}:{password} HTTP/1.1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("the request is taken");
+    let mut answer = String::new();
+    stream.take(64 * 1024).read_to_string(&mut answer).await.expect("an answer");
+    answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line")
+}
+
+/// Whether there is such a process and it has not ended.
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Of a process whose parent has gone, nobody may have taken the status yet.
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+}
+
+fn run_dirs(dir: &TempDir) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir.path()).expect("the folder is readable");
+    let paths = entries.map(|e| e.expect("an entry").path());
+    paths.filter(|p| p.to_string_lossy().contains("loadtest-asterisk-")).collect()
+}
+
+/// Sends a request to `addr` and returns the first line of every answer, until `last` has come.
+async fn ask(addr: SocketAddr, request: &str, last: &str) -> Vec<String> {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let port = socket.local_addr().expect("an address").port();
+    socket.send_to(request.replace("PORT", &port.to_string()).as_bytes(), addr).await.expect("sent");
+    let mut lines = Vec::new();
+    let mut buffer = vec![0; 8192];
+    let wait = Duration::from_secs(5);
+    while !lines.iter().any(|line: &String| line.contains(last)) {
+        let length = tokio::time::timeout(wait, socket.recv(&mut buffer))
+            .await
+            .unwrap_or_else(|_| panic!("{last} did not come, but {lines:?}"))
+            .expect("an answer");
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        if text.starts_with("SIP/2.0 200") {
+            // Asterisk keeps its BYE back until the answer is acknowledged.
+            socket.send_to(ack(&text).as_bytes(), addr).await.expect("sent");
+        }
+        lines.push(text.lines().next().unwrap_or_default().to_string());
+    }
+    lines
+}
+
+fn ack(answer: &str) -> String {
+    let same = ["Via:", "From:", "To:", "Call-ID:"];
+    let kept = answer.lines().filter(|line| same.iter().any(|name| line.starts_with(name)));
+    let kept: String = kept.map(|line| format!("{line}\r\n")).collect();
+    format!(
+        "ACK sip:asterisk@127.0.0.1 SIP/2.0\r\n{kept}CSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+fn invite(extension: &str, from: &str) -> String {
+    let sdp =
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    format!(
+        "INVITE sip:{extension}@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:PORT;branch=z9hG4bK-{extension}-{from}\r\n\
+         From: <sip:{from}@127.0.0.1>;tag=1\r\nTo: <sip:{extension}@127.0.0.1>\r\nCall-ID: {extension}-{from}\r\n\
+         CSeq: 1 INVITE\r\nContact: <sip:{from}@127.0.0.1:PORT>\r\nMax-Forwards: 70\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+        sdp.len()
+    )
+}
+
+#[tokio::test]
+async fn starts_answers_ari_and_leaves_nothing_behind() {
+    let dir = folder();
+    let (managed, config) = start(&dir).await;
+    let (url, pid) = (managed.ari_url(), managed.pid());
+    let password = config.ari.password.expose();
+    assert_eq!(get(&url, "/asterisk/info", &config.ari.user, password).await, 200);
+    assert_eq!(get(&url, "/asterisk/info", &config.ari.user, "wrong").await, 401);
+    assert_eq!(get(&url, "/asterisk/info", "stranger", password).await, 401);
+    assert!(is_alive(pid));
+    assert_eq!(run_dirs(&dir), [managed.run_dir()]);
+
+    let log = managed.log().clone();
+    assert_eq!((log.counts().errors, log.counts().warnings), (0, 0), "a silent start: {:?}", log.tail());
+    let stopped = managed.stop(GRACE).await;
+    assert!(!stopped.killed && stopped.status.is_some_and(|s| s.success()), "{stopped:?}");
+    assert!(!is_alive(pid));
+    assert!(run_dirs(&dir).is_empty());
+    let copy = std::fs::read_to_string(log.path()).expect("the log is kept");
+    assert_eq!(copy.lines().count() as u64, log.counts().lines);
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_gone_at_once() {
+    let dir = folder();
+    let (managed, _) = start(&dir).await;
+    let pid = managed.pid();
+    drop(managed);
+    assert!(!is_alive(pid));
+    assert!(run_dirs(&dir).is_empty());
+}
+
+#[tokio::test]
+async fn two_at_once_do_not_meet() {
+    let (a, b) = (folder(), folder());
+    let ((first, config), (second, _)) = tokio::join!(start(&a), start(&b));
+    assert_ne!(first.sip_addr(), second.sip_addr());
+    let password = config.ari.password.expose();
+    assert_eq!(get(&first.ari_url(), "/asterisk/ping", &config.ari.user, password).await, 200);
+    assert_eq!(get(&second.ari_url(), "/asterisk/ping", &config.ari.user, password).await, 401);
+    first.stop(GRACE).await;
+    assert_eq!(second.ended(), None);
+    second.stop(GRACE).await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let (sip, http) = (udp.local_addr().expect("bound"), tcp.local_addr().expect("bound"));
+    for (expected, at) in [(Socket::Sip, sip), (Socket::Http, http)] {
+        let dir = folder();
+        let mut config = config(&dir);
+        match expected {
+            Socket::Sip => config.ports.sip = at.port(),
+            Socket::Http => config.ports.http = at.port(),
+        }
+        let error = Asterisk::start(config).await.expect_err("the port is taken");
+        assert!(error.to_string().contains(&format!("port {} is taken", at.port())), "{error}");
+        let AsteriskError::PortTaken { socket, addr } = error else { panic!("{error}") };
+        assert_eq!((socket, addr), (expected, at));
+        assert!(run_dirs(&dir).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_asterisk_that_is_killed_is_noticed() {
+    let dir = folder();
+    let (managed, _) = start(&dir).await;
+    let pid = nix::unistd::Pid::from_raw(managed.pid().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it runs");
+    let status = tokio::time::timeout(GRACE, managed.wait()).await.expect("noticed in time");
+    assert!(status.is_some_and(|s| !s.success()));
+    assert_eq!(managed.ended(), status);
+}
+
+/// Runs this very test in a process of its own, which only starts an Asterisk and gets killed.
+#[tokio::test]
+async fn a_killed_driver_takes_its_asterisk_along() {
+    const HOLD: &str = "LOADTEST_TEST_HOLD";
+    if let Some(base) = std::env::var_os(HOLD) {
+        let mut config = StartConfig::new(install(), PathBuf::from(&base).join("logs"));
+        config.run_base = base.into();
+        let managed = Asterisk::start(config).await.expect("Asterisk starts");
+        println!("pid={}", managed.pid());
+        managed.wait().await;
+        return;
+    }
+    let dir = folder();
+    let mut driver = tokio::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "a_killed_driver_takes_its_asterisk_along", "--nocapture"])
+        .env(HOLD, dir.path())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(driver.stdout.take().expect("a pipe")).lines();
+    let pid = loop {
+        let line = lines.next_line().await.expect("text").expect("a line with the pid");
+        // The test runner writes the test's name before it, on the same line.
+        if let Some((_, pid)) = line.split_once("pid=") {
+            break pid.parse().expect("a number");
+        }
+    };
+    assert!(is_alive(pid));
+    driver.kill().await.expect("it is killed");
+    let gone = async {
+        while is_alive(pid) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(GRACE, gone).await.expect("Asterisk is gone");
+    // The next one tidies up what that driver could not.
+    assert_eq!(run_dirs(&dir).len(), 1);
+    let (managed, _) = start(&dir).await;
+    assert_eq!(run_dirs(&dir), [managed.run_dir()]);
+}
+
+#[tokio::test]
+async fn the_named_extensions_answer_as_they_say() {
+    let dir = folder();
+    let (managed, _) = start(&dir).await;
+    for (extension, answer) in [
+        ("busy", "486 Busy"),
+        ("congestion", "503 Service"),
+        ("noanswer", "180 Ringing"),
+        ("echo", "200 OK"),
+        ("hangup", "BYE sip:"),
+    ] {
+        ask(managed.sip_addr(), &invite(extension, "driver"), answer).await;
+    }
+    // A call that went to the application as well, when it was hung up, would have left a warning.
+    assert_eq!(managed.log().counts().warnings, 0, "{:?}", managed.log().tail());
+    // Nobody serves the application: Stasis fails, and the dialplan hangs up.
+    ask(managed.sip_addr(), &invite("1000", "driver"), "SIP/2.0 500").await;
+    // The user with a password is told apart although the address is the driver's.
+    let lines = ask(managed.sip_addr(), &invite("echo", "secure"), "401").await;
+    assert!(!lines.iter().any(|l| l.contains("200")), "{lines:?}");
+    // There still are a call that rings and one that talks.
+    let stopped = managed.stop(GRACE).await;
+    assert!(!stopped.killed, "{stopped:?}");
+}
+
+#[tokio::test]
+async fn the_console_is_reached_with_the_same_configuration() {
+    let dir = folder();
+    let (managed, _) = start(&dir).await;
+    let mut console = managed.console();
+    let output = console.args(["-rx", "core show channels"]).stdin(Stdio::null()).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("0 active channels"), "{text}");
+    managed.stop(GRACE).await;
+}
+
+#[tokio::test]
+async fn a_stuck_asterisk_is_killed() {
+    let dir = folder();
+    let (managed, _) = start(&dir).await;
+    let number = managed.pid();
+    let pid = nix::unistd::Pid::from_raw(number.cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("it runs");
+    let stopped = managed.stop(Duration::from_millis(100)).await;
+    assert!(stopped.killed, "{stopped:?}");
+    assert!(!is_alive(number));
+}
+
+/// Whatever is executed instead of Asterisk here never listens.
+#[tokio::test]
+async fn what_does_not_get_ready_in_time_is_stopped() {
+    let dir = folder();
+    let mut config = config(&dir);
+    config.install.program = dir.path().join("program");
+    config.install.loader = None;
+    config.ready_within = Duration::from_millis(300);
+    // Written by another process, as one that this one has open could not be executed.
+    let write = "printf '#!/bin/sh\necho here we go\nexec sleep 60\n' >\"$1\" && chmod 755 \"$1\"";
+    let status = Command::new("sh").args(["-c", write, "sh"]).arg(&config.install.program).status();
+    assert!(status.expect("sh runs").success());
+    let error = Asterisk::start(config).await.expect_err("nothing listens");
+    let AsteriskError::NotReady { last, .. } = &error else { panic!("{error}") };
+    assert_eq!(last, &["here we go"]);
+    assert!(run_dirs(&dir).is_empty());
+}
+
+#[tokio::test]
+async fn a_start_that_fails_says_why() {
+    let dir = folder();
+    let mut config = config(&dir);
+    config.install.module_dir = dir.path().join("no-modules");
+    let error = Asterisk::start(config).await.expect_err("there are no modules");
+    let AsteriskError::Exited { last, .. } = &error else { panic!("{error}") };
+    assert!(last.iter().any(|line| line.contains("no-modules")), "{error}");
+    assert!(run_dirs(&dir).is_empty());
+}
