@@ -60,11 +60,8 @@ enum Fate {
 
 impl World {
     fn new() -> Self {
-        let target = MediaTarget {
-            app: "app".into(),
-            host: "127.0.0.1:21000".parse().unwrap(),
-            format: "ulaw",
-        };
+        let target =
+            MediaTarget { app: "app".into(), host: "127.0.0.1:21000".parse().unwrap(), format: "ulaw" };
         let mut world = World::around(Call::new(at(0), ids(), target, 7));
         world.collect();
         world

@@ -292,8 +292,12 @@ impl Call {
                     None => self.end(now, Outcome::NoMediaAddress),
                 }
             }
-            Operation::HangUp if self.caller == Presence::Here => self.timers.set(Timer::CallerGone, now + GONE_LIMIT),
-            Operation::DeleteMedia if self.media.may_exist() => self.timers.set(Timer::MediaGone, now + GONE_LIMIT),
+            Operation::HangUp if self.caller == Presence::Here => {
+                self.timers.set(Timer::CallerGone, now + GONE_LIMIT)
+            }
+            Operation::DeleteMedia if self.media.may_exist() => {
+                self.timers.set(Timer::MediaGone, now + GONE_LIMIT)
+            }
             Operation::DeleteBridge => self.bridge = Presence::Gone,
             _ => {}
         }
@@ -344,7 +348,9 @@ impl Call {
         // Only a first attempt that was turned down leaves no doubt that nothing was created.
         let never = self.steps.attempts(operation) == 1 && status.is_some_and(|s| s < 500 && s != 409);
         match operation {
-            Operation::CreateBridge if never && self.bridge == Presence::Maybe => self.bridge = Presence::Never,
+            Operation::CreateBridge if never && self.bridge == Presence::Maybe => {
+                self.bridge = Presence::Never
+            }
             Operation::CreateMedia if never && self.media == Presence::Maybe => self.media = Presence::Never,
             Operation::HangUp => self.caller = Presence::Left,
             Operation::DeleteMedia => self.media = Presence::Left,
@@ -440,7 +446,8 @@ impl Call {
         }
         let media_settled = media_known && !self.media.may_exist();
         let bridge_known = !self.steps.is(CreateBridge, Step::InFlight);
-        if media_settled && bridge_known && self.bridge.may_exist() && self.steps.is(DeleteBridge, Step::Idle) {
+        if media_settled && bridge_known && self.bridge.may_exist() && self.steps.is(DeleteBridge, Step::Idle)
+        {
             self.ask(DeleteBridge);
         }
         let settled = !self.caller.may_exist() && media_settled && !self.bridge.may_exist();

@@ -224,13 +224,12 @@ mod tests {
             Event::ChannelDestroyed { channel: "c".into(), cause: 16 }
         );
         assert_eq!(
-            read(r#"{"type":"ChannelEnteredBridge","bridge":{"id":"b","channels":["c"]},"channel":{"id":"c"}}"#),
+            read(
+                r#"{"type":"ChannelEnteredBridge","bridge":{"id":"b","channels":["c"]},"channel":{"id":"c"}}"#
+            ),
             Event::ChannelEnteredBridge { bridge: "b".into(), channel: "c".into() }
         );
-        assert_eq!(
-            read(r#"{"type":"ApplicationReplaced","application":"a"}"#),
-            Event::ApplicationReplaced
-        );
+        assert_eq!(read(r#"{"type":"ApplicationReplaced","application":"a"}"#), Event::ApplicationReplaced);
     }
 
     #[test]

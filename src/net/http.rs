@@ -165,7 +165,8 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 /// # Errors
 /// Never in practice: Base64 is always a valid header value.
 pub fn basic_auth(user: &str, password: &str) -> Result<HeaderValue, hyper::http::Error> {
-    let mut value = HeaderValue::try_from(format!("Basic {}", base64(format!("{user}:{password}").as_bytes())))?;
+    let mut value =
+        HeaderValue::try_from(format!("Basic {}", base64(format!("{user}:{password}").as_bytes())))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -281,7 +282,9 @@ mod tests {
 
     #[test]
     fn base64_agrees_with_rfc_4648() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
     }

@@ -94,12 +94,7 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(
-        config: ServiceConfig,
-        client: HttpClient,
-        reflector: Reflector,
-        shared: Arc<Shared>,
-    ) -> Self {
+    pub fn new(config: ServiceConfig, client: HttpClient, reflector: Reflector, shared: Arc<Shared>) -> Self {
         App {
             ports: PortPool::new(config.ports),
             config,
@@ -216,7 +211,9 @@ impl App {
                 return;
             }
             Event::BridgeDestroyed { bridge } => CallIds::caller_of_bridge(&app, bridge),
-            other => other.channel().map(|channel| CallIds::caller_of_media(&app, channel).unwrap_or(channel)),
+            other => {
+                other.channel().map(|channel| CallIds::caller_of_media(&app, channel).unwrap_or(channel))
+            }
         };
         let Some(caller) = caller else { return };
         if let Some((caller, _)) = self.calls.get_key_value(caller) {
@@ -415,7 +412,9 @@ impl App {
     fn on_listing(&mut self, known: &[Known], listing: &Listing) {
         let now = clock::now();
         for known in known {
-            let Some(entry) = self.calls.get(&known.caller).filter(|e| e.serial == known.serial) else { continue };
+            let Some(entry) = self.calls.get(&known.caller).filter(|e| e.serial == known.serial) else {
+                continue;
+            };
             for event in missed(entry.call.ids(), known, listing) {
                 self.drive(&known.caller, now, Input::Event(&event));
             }
@@ -429,7 +428,10 @@ impl App {
             .chain(bridges.map(|id| Request::DeleteBridge { bridge: id.clone() }))
             .collect();
         if !strays.is_empty() {
-            tracing::warn!(count = strays.len(), "deleting channels and bridges that an earlier service left");
+            tracing::warn!(
+                count = strays.len(),
+                "deleting channels and bridges that an earlier service left"
+            );
         }
         for stray in strays {
             self.delete_stray(stray);
@@ -437,12 +439,11 @@ impl App {
     }
 
     fn show_health(&self) {
-        let why = if self.stop_by.is_some() {
-            Some("shutting down".to_string())
-        } else {
-            self.disconnected.as_ref().map(|reason| format!("no event connection to Asterisk: {reason}"))
-        };
-        self.shared.set_degraded(why);
+        let disconnected =
+            || Some(format!("no event connection to Asterisk: {}", self.disconnected.as_ref()?));
+        let full = || self.ports.is_full().then(|| format!("all ports of {} are in use", self.ports.range()));
+        let stopping = self.stop_by.map(|_| "shutting down".to_string());
+        self.shared.set_degraded(stopping.or_else(disconnected).or_else(full));
     }
 }
 

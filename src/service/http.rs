@@ -142,9 +142,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
 async fn health(State(shared): State<Arc<Shared>>) -> (StatusCode, Json<Value>) {
     match shared.degraded() {
         None => (StatusCode::OK, Json(json!({"status": "healthy"}))),
-        Some(why) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "degraded", "reason": why})))
-        }
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "degraded", "reason": why}))),
     }
 }
 

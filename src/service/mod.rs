@@ -16,9 +16,11 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::JoinSet;
 
 use crate::net::http::{HttpClient, HttpError};
 use crate::rtp::Codec;
@@ -32,10 +34,13 @@ pub use stats::ServiceReport;
 /// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
 const EVENT_QUEUE: usize = 4096;
 
+/// How long closing the event connection may take.
+const GOODBYE_LIMIT: Duration = Duration::from_millis(500);
+
 /// How the service is set up.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig {
-    /// Asterisk's HTTP server, `http://host:port`.
+    /// Asterisk's HTTP server, `http://host:port`; `/ari` behind it does no harm.
     pub ari_url: String,
     /// The ARI user.
     pub user: String,
@@ -77,7 +82,9 @@ pub enum ServiceError {
     #[error("--ari-url: {0}")]
     BadUrl(#[from] HttpError),
     /// Asterisk does not know the user or the password.
-    #[error("Asterisk at {url} refuses user `{user}` (HTTP status {status}): check --user and the password against ari.conf")]
+    #[error(
+        "Asterisk at {url} refuses user `{user}` (HTTP status {status}): check --user and the password against ari.conf"
+    )]
     Credentials {
         /// Asterisk's HTTP server.
         url: String,
@@ -87,7 +94,9 @@ pub enum ServiceError {
         status: u16,
     },
     /// Nobody speaks ARI there.
-    #[error("no ARI at {url}: {reason}. Is Asterisk running, with http.conf enabled and res_ari loaded, and is --ari-url right?")]
+    #[error(
+        "no ARI at {url}: {reason}. Is Asterisk running, with http.conf enabled and res_ari loaded, and is --ari-url right?"
+    )]
     Unreachable {
         /// Asterisk's HTTP server.
         url: String,
@@ -95,10 +104,14 @@ pub enum ServiceError {
         reason: String,
     },
     /// Another client took the application over.
-    #[error("another client has connected to Asterisk as application `{0}` and gets its events now: give one of the two another --app")]
+    #[error(
+        "another client has connected to Asterisk as application `{0}` and gets its events now: give one of the two another --app"
+    )]
     Replaced(String),
     /// The address for /health and /metrics cannot be had.
-    #[error("cannot listen on {address} for /health and /metrics: {error}; choose another address with --http")]
+    #[error(
+        "cannot listen on {address} for /health and /metrics: {error}; choose another address with --http"
+    )]
     Http {
         /// The address.
         address: SocketAddr,
@@ -125,8 +138,8 @@ impl Service {
     /// # Errors
     /// [`ServiceError`], with its cure, for whatever cannot be had.
     pub async fn start(config: ServiceConfig) -> Result<Self, ServiceError> {
-        let base = format!("{}/ari", config.ari_url.trim_end_matches('/'));
-        let client = HttpClient::new(&base, Some((&config.user, &config.password)))?;
+        let base = server(&config.ari_url);
+        let client = HttpClient::new(&format!("{base}/ari"), Some((&config.user, &config.password)))?;
         let listener = match config.http {
             Some(address) => Some(listen(address).await?),
             None => None,
@@ -151,12 +164,13 @@ impl Service {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<ServiceReport, ServiceError> {
         let address = self.http_address();
         let Service { app, events, removed, listener, shared } = self;
-        let mut tasks = tokio::task::JoinSet::new();
         let (to_app, incoming) = mpsc::channel(EVENT_QUEUE);
-        tasks.spawn(events.forward(to_app));
+        let mut events_task = JoinSet::new();
+        events_task.spawn(events.forward(to_app));
+        let mut http_task = JoinSet::new();
         if let Some(listener) = listener {
             let router = http::router(shared.clone());
-            tasks.spawn(async move {
+            http_task.spawn(async move {
                 if let Err(error) = axum::serve(listener, router).await {
                     tracing::error!(%error, "/health and /metrics have ended");
                 }
@@ -165,7 +179,11 @@ impl Service {
         if let Some(address) = address {
             tracing::info!("health and metrics on http://{address}");
         }
-        app.run(incoming, removed, shutdown).await?;
+        let outcome = app.run(incoming, removed, shutdown).await;
+        // The event connection says goodbye when it finds that nobody takes its events; it ends with
+        // its set at the latest, as do the endpoints.
+        let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;
+        outcome?;
         let report = shared.report().clone();
         Ok(report)
     }
@@ -198,15 +216,20 @@ pub fn termination() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// The server's address without the `/ari` that every path gets anyway.
+fn server(ari_url: &str) -> &str {
+    let url = ari_url.trim_end_matches('/');
+    url.strip_suffix("/ari").unwrap_or(url).trim_end_matches('/')
+}
+
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
     TcpListener::bind(address).await.map_err(|error| ServiceError::Http { address, error })
 }
 
 async fn connect(config: &ServiceConfig) -> Result<EventConnection, ServiceError> {
-    let url = config.ari_url.clone();
-    let connecting = async {
-        EventSource::new(&url, &config.user, &config.password, &config.app)?.connect().await
-    };
+    let url = server(&config.ari_url).to_string();
+    let connecting =
+        async { EventSource::new(&url, &config.user, &config.password, &config.app)?.connect().await };
     connecting.await.map_err(|error| match error {
         ConnectError::Status(status @ (401 | 403)) => {
             ServiceError::Credentials { url: url.clone(), user: config.user.clone(), status }

@@ -23,7 +23,9 @@ pub struct PortRange {
 
 /// Why a text is not a range of ports.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a range of ports: write it as FIRST-LAST with 1 <= FIRST <= LAST <= 65535, such as 21000-31000")]
+#[error(
+    "`{0}` is not a range of ports: write it as FIRST-LAST with 1 <= FIRST <= LAST <= 65535, such as 21000-31000"
+)]
 pub struct BadPortRange(String);
 
 impl PortRange {
@@ -127,7 +129,15 @@ impl PortPool {
     /// A pool in which every port of `range` is free.
     pub fn new(range: PortRange) -> Self {
         let free = (range.first..=range.last).collect();
-        PortPool { range, free, held: VecDeque::new(), in_use: 0, reported_at: None, refused: 0, unreported: 0 }
+        PortPool {
+            range,
+            free,
+            held: VecDeque::new(),
+            in_use: 0,
+            reported_at: None,
+            refused: 0,
+            unreported: 0,
+        }
     }
 
     /// The whole range.
@@ -138,6 +148,11 @@ impl PortPool {
     /// Ports that calls hold.
     pub fn in_use(&self) -> usize {
         self.in_use
+    }
+
+    /// Whether the next call will be refused.
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty()
     }
 
     /// Calls for which there was no port.
@@ -188,7 +203,8 @@ impl PortPool {
     fn exhausted(&mut self, now: Stamp) -> Exhausted {
         self.refused += 1;
         self.unreported += 1;
-        let report = self.reported_at.is_none_or(|at| now.since(at) >= REPORT_EVERY).then_some(self.unreported);
+        let report =
+            self.reported_at.is_none_or(|at| now.since(at) >= REPORT_EVERY).then_some(self.unreported);
         if report.is_some() {
             self.reported_at = Some(now);
             self.unreported = 0;
@@ -241,7 +257,9 @@ mod tests {
         }
         let mut said = Vec::new();
         for second in 0..=12 {
-            let Err(TakeError::Exhausted(e)) = pool.take(at(second), |_| Ok(())) else { panic!("a free port") };
+            let Err(TakeError::Exhausted(e)) = pool.take(at(second), |_| Ok(())) else {
+                panic!("a free port")
+            };
             assert_eq!(e.to_string(), "no ports available in 21000-21100: 101 in use");
             said.extend(e.worth_saying());
         }

@@ -242,7 +242,9 @@ impl Media {
         let Some(Some(stream)) = self.slot(port) else { return };
         match stream.socket.connect(peer) {
             Ok(()) => stream.peer = Some(peer),
-            Err(error) => tracing::error!(%error, port, %peer, "cannot connect a call's socket: this call stays silent"),
+            Err(error) => {
+                tracing::error!(%error, port, %peer, "cannot connect a call's socket: this call stays silent")
+            }
         }
     }
 
@@ -267,7 +269,8 @@ impl Stream {
         for _ in 0..TURN {
             let Stream { socket, peer, reflector, counts } = self;
             // An error is that of an earlier send, handed over late; reading it has cleared it.
-            match batch.receive(socket, |datagram| echo(socket, *peer, reflector, counts, &datagram, answer)) {
+            match batch.receive(socket, |datagram| echo(socket, *peer, reflector, counts, &datagram, answer))
+            {
                 Ok(BATCH) => {}
                 Ok(_) | Err(_) => break,
             }
