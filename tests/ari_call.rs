@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use loadtest::ari::CallIds;
-use loadtest::ari::call::{Call, GONE_LIMIT, MediaTarget, SETUP_LIMIT, TEARDOWN_LIMIT, UNBRIDGED_LIMIT};
+use loadtest::ari::call::{Call, GONE_LIMIT, SETUP_LIMIT, TEARDOWN_LIMIT, UNBRIDGED_LIMIT};
 use loadtest::ari::event::Event;
 use loadtest::ari::exchange::{Input, Output};
 use loadtest::ari::outcome::{CallRecord, Outcome};
 use loadtest::ari::request::{HangUpReason, Operation, Request};
+use loadtest::ari::{CallIds, MediaTarget};
 use loadtest::stamp::Stamp;
 use proptest::prelude::*;
 
@@ -386,7 +386,8 @@ fn a_refused_adding_whose_caller_turns_out_to_be_gone_is_the_callers_doing() {
 
 #[test]
 fn what_breaks_under_a_bridged_call_ends_it() {
-    let breaks: [(fn(&mut World), Outcome); 4] = [
+    type Break = fn(&mut World);
+    let breaks: [(Break, Outcome); 4] = [
         (World::lose_media, Outcome::MediaLost),
         (World::lose_bridge, Outcome::BridgeLost),
         (

@@ -9,6 +9,8 @@ pub mod outcome;
 pub mod request;
 mod steps;
 
+use std::net::SocketAddr;
+
 /// Names of what a call owns in Asterisk, chosen by us and derived from the caller's channel id.
 ///
 /// Choosing them ourselves closes the race between creating a thing and hearing about it, and tells
@@ -43,6 +45,17 @@ impl CallIds {
     pub fn caller_of_bridge<'a>(app: &str, bridge: &'a str) -> Option<&'a str> {
         bridge.strip_prefix(prefix(app, "bridge").as_str())
     }
+}
+
+/// The part of a call's configuration that all calls share, and its own port.
+#[derive(Debug, Clone)]
+pub struct MediaTarget {
+    /// The ARI application that the media channel enters.
+    pub app: String,
+    /// Our socket's address, as Asterisk reaches it.
+    pub host: SocketAddr,
+    /// Asterisk's name of the codec.
+    pub format: &'static str,
 }
 
 fn prefix(app: &str, kind: &str) -> String {

@@ -11,6 +11,7 @@ mod listing;
 pub mod ports;
 pub mod reflector;
 pub mod stats;
+mod tasks;
 
 use std::future::Future;
 use std::io;
