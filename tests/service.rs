@@ -277,6 +277,9 @@ async fn what_is_missing_at_the_start_is_said_with_its_cure() {
     let nobody = ServiceConfig { ari_url: "http://127.0.0.1:9".into(), ..lab.config.clone() };
     let error = Service::start(nobody).await.err().unwrap();
     assert!(error.to_string().starts_with("no ARI at http://127.0.0.1:9: "), "{error}");
+    let nowhere = ServiceConfig { media_ip: "0.0.0.0".parse().unwrap(), ..lab.config.clone() };
+    let error = Service::start(nowhere).await.err().unwrap();
+    assert!(error.to_string().contains("--media-ip"), "{error}");
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let http = Some(taken.local_addr().unwrap());
     let error = Service::start(ServiceConfig { http, ..lab.config.clone() }).await.err().unwrap();

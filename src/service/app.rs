@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::events::Incoming;
 use super::http::Shared;
 use super::listing::{Known, Listing};
-use super::ports::{PortPool, TakeError};
+use super::ports::PortPool;
 use super::reflector::{RECEIVE_BUFFER, Reflector, Removed};
 use super::tasks::{self, Finished};
 use super::{ServiceConfig, ServiceError};
@@ -118,7 +118,7 @@ impl App {
     }
 
     fn is_done(&self, now: Stamp) -> bool {
-        let cleared = self.calls.is_empty() && self.closing.is_empty();
+        let cleared = self.calls.is_empty() && self.closing.is_empty() && self.tasks.is_empty();
         self.stop_by.is_some_and(|by| cleared || now >= by)
     }
 
@@ -129,7 +129,7 @@ impl App {
 
     fn stop(&mut self, now: Stamp) {
         tracing::info!(calls = self.calls.len(), "shutting down: hanging up");
-        self.stop_by = Some(now + SHUTDOWN_LIMIT);
+        self.stop_by.get_or_insert(now + SHUTDOWN_LIMIT);
         let callers: Vec<_> = self.calls.keys().cloned().collect();
         for caller in callers {
             self.drive(&caller, now, Input::Shutdown);
@@ -137,8 +137,12 @@ impl App {
     }
 
     fn on_time(&mut self, now: Stamp) {
-        while let Some((_, caller)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
-            self.drive(&caller, now, Input::Timeout);
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, caller)) = self.timers.pop_first() else { return };
+            if let Some(entry) = self.calls.get_mut(&caller) {
+                entry.armed = None;
+                self.drive(&caller, now, Input::Timeout);
+            }
         }
     }
 
@@ -166,11 +170,11 @@ impl App {
     }
 
     fn on_event(&mut self, at: Stamp, event: &Event) {
-        let app = self.config.app.clone();
+        let app = &self.config.app;
         let caller = match event {
             Event::ApplicationReplaced => {
                 tracing::error!(app, "another client has taken the application's events over");
-                self.failure = Some(ServiceError::Replaced(app));
+                self.failure = Some(ServiceError::Replaced(app.clone()));
                 return self.stop(at);
             }
             Event::Other => {
@@ -181,10 +185,8 @@ impl App {
                 self.shared.report().hung_up_starts += 1;
                 return;
             }
-            Event::BridgeDestroyed { bridge } => CallIds::caller_of_bridge(&app, bridge),
-            other => {
-                other.channel().map(|channel| CallIds::caller_of_media(&app, channel).unwrap_or(channel))
-            }
+            Event::BridgeDestroyed { bridge } => CallIds::caller_of_bridge(app, bridge),
+            other => other.channel().map(|channel| CallIds::caller_of_media(app, channel).unwrap_or(channel)),
         };
         let Some(caller) = caller else { return };
         if let Some((caller, _)) = self.calls.get_key_value(caller) {
@@ -192,7 +194,7 @@ impl App {
             return self.drive(&caller, at, Input::Event(event));
         }
         let Event::StasisStart { channel, args, protocol_id, .. } = event else { return };
-        if CallIds::caller_of_media(&app, channel).is_some() {
+        if CallIds::caller_of_media(app, channel).is_some() {
             // Its call is over: it was created while nobody waited for it any more.
             return self.delete_stray(&Request::DeleteMedia { channel: channel.clone() });
         }
@@ -201,10 +203,11 @@ impl App {
     }
 
     fn on_call(&mut self, at: Stamp, channel: &str, args: &[String]) {
+        self.shared.report().calls += 1;
         if self.calls.len() >= MOST_CALLS {
+            self.shared.report().unheeded += 1;
             return;
         }
-        self.shared.report().calls += 1;
         self.serial += 1;
         let ids = CallIds::new(&self.config.app, channel);
         let seed = self.seed ^ self.serial;
@@ -237,14 +240,10 @@ impl App {
                 self.reflector.add(port, socket, ssrc);
                 Ok((port, SocketAddr::new(ip, port)))
             }
-            Err(TakeError::Exhausted(exhausted)) => {
-                if let Some(refused) = exhausted.worth_saying() {
-                    tracing::error!(refused, "{exhausted}");
+            Err(error) => {
+                if let Some(refused) = self.ports.refusals_to_report(now) {
+                    tracing::error!(refused, "{error}");
                 }
-                Err(Outcome::NoPort)
-            }
-            Err(error @ TakeError::Bind { .. }) => {
-                tracing::error!("{error}");
                 Err(Outcome::NoPort)
             }
         }

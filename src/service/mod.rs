@@ -82,6 +82,11 @@ pub enum ServiceError {
     /// The address is not one.
     #[error("--ari-url: {0}")]
     BadUrl(#[from] HttpError),
+    /// The media address is one that nobody can send to.
+    #[error(
+        "{0} is not an address that Asterisk can send media to: give this machine's own, as Asterisk sees it, with --media-ip"
+    )]
+    MediaAddress(IpAddr),
     /// Asterisk does not know the user or the password.
     #[error(
         "Asterisk at {url} refuses user `{user}` (HTTP status {status}): check --user and the password against ari.conf"
@@ -139,6 +144,10 @@ impl Service {
     /// # Errors
     /// [`ServiceError`], with its cure, for whatever cannot be had.
     pub async fn start(config: ServiceConfig) -> Result<Self, ServiceError> {
+        // Asterisk would take it and send nowhere; and what it hears from elsewhere it drops.
+        if config.media_ip.is_unspecified() || config.media_ip.is_multicast() {
+            return Err(ServiceError::MediaAddress(config.media_ip));
+        }
         let base = server(&config.ari_url);
         let client = HttpClient::new(&format!("{base}/ari"), Some((&config.user, &config.password)))?;
         let listener = match config.http {

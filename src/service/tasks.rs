@@ -75,7 +75,8 @@ pub fn input_of(operation: Operation, result: &Result<HttpAnswer, HttpError>) ->
             Input::Answer { operation, status: answer.status, media }
         }
         Err(error) => {
-            tracing::warn!(%operation, %error, "no answer from Asterisk");
+            // Counted, and the call that fails by it says so.
+            tracing::debug!(%operation, %error, "no answer from Asterisk");
             Input::NoAnswer { operation, sent: error.may_have_been_sent() }
         }
     }
