@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use common::{Place, ends_with, rows, start_until, stderr};
 use nix::sys::signal::{Signal, kill};
@@ -139,7 +140,8 @@ fn a_killed_driver_takes_everything_with_it() {
     child.wait().expect("it ends");
     // The kernel kills the children on its own time.
     let gone = (0..500).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        let line = loadtest::clock::Timeline::start();
+        line.sleep_until(line.now() + Duration::from_millis(20), Duration::ZERO);
         place.processes().is_empty()
     });
     assert!(gone, "left: {:?}", place.processes());

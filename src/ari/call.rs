@@ -13,12 +13,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::CallIds;
 use super::event::Event;
 use super::exchange::{Input, Note, Output};
 use super::outcome::{CallRecord, LeftBehind, Outcome};
 use super::request::{HangUpReason, Meaning, Operation, Request, meaning};
-use super::steps::{Jitter, MAX_ATTEMPTS, Step, Steps, Timer, Timers};
+use super::steps::{Jitter, MAX_ATTEMPTS, Presence, Step, Steps, Timer, Timers};
+use super::{CallIds, MediaTarget};
 use crate::stamp::Stamp;
 
 /// A caller who has heard nothing for this long after StasisStart is hung up. Above the request
@@ -31,35 +31,6 @@ pub const UNBRIDGED_LIMIT: Duration = Duration::from_secs(1);
 pub const GONE_LIMIT: Duration = Duration::from_secs(3);
 /// The bound of a whole teardown; what is left then is reported as left behind.
 pub const TEARDOWN_LIMIT: Duration = Duration::from_secs(30);
-
-/// Whether something exists in Asterisk, as far as we know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Presence {
-    Never,
-    /// Asked for, and the answer is open or was lost.
-    Maybe,
-    Here,
-    Gone,
-    /// Given up on.
-    Left,
-}
-
-impl Presence {
-    fn may_exist(self) -> bool {
-        matches!(self, Presence::Maybe | Presence::Here)
-    }
-}
-
-/// The part of a call's configuration that all calls share, and its own port.
-#[derive(Debug, Clone)]
-pub struct MediaTarget {
-    /// The ARI application that the media channel enters.
-    pub app: String,
-    /// Our socket's address, as Asterisk reaches it.
-    pub host: SocketAddr,
-    /// Asterisk's name of the codec.
-    pub format: &'static str,
-}
 
 /// One call.
 #[derive(Debug)]
@@ -197,10 +168,10 @@ impl Call {
                 self.timers.clear(Timer::MediaGone);
                 self.end(now, Outcome::MediaLost);
             }
-            Event::StasisEnd { channel } | Event::ChannelDestroyed { channel, .. } => {
-                if *channel == self.ids.caller {
-                    self.on_caller_gone(now);
-                }
+            Event::StasisEnd { channel } | Event::ChannelDestroyed { channel, .. }
+                if *channel == self.ids.caller =>
+            {
+                self.on_caller_gone(now);
             }
             Event::ChannelEnteredBridge { bridge, channel } if *bridge == self.ids.bridge => {
                 self.caller_in_bridge |= *channel == self.ids.caller;
@@ -222,11 +193,11 @@ impl Call {
         if channel == self.ids.media {
             self.media_in_app = true;
             self.record.media_ready_at.get_or_insert(now);
-            if self.media != Presence::Here {
-                // It may come to life after it was given up on: then it is deleted once more.
-                self.media = Presence::Here;
+            if matches!(self.media, Presence::Gone | Presence::Left) {
+                // It has come to life after it was given up on: it is to be deleted once more.
                 self.steps.rearm(Operation::DeleteMedia);
             }
+            self.media = Presence::Here;
         } else if channel == self.ids.caller && self.caller == Presence::Gone {
             // The dialplan sent the caller in a second time, while its first call is being cleared.
             self.caller = Presence::Here;

@@ -9,6 +9,8 @@ pub mod outcome;
 pub mod request;
 mod steps;
 
+use std::net::SocketAddr;
+
 /// Names of what a call owns in Asterisk, chosen by us and derived from the caller's channel id.
 ///
 /// Choosing them ourselves closes the race between creating a thing and hearing about it, and tells
@@ -24,29 +26,45 @@ pub struct CallIds {
     pub bridge: String,
 }
 
+const MEDIA: &str = "-media-";
+const BRIDGE: &str = "-bridge-";
+
 impl CallIds {
     /// The names for the call of channel `caller` in application `app`.
     pub fn new(app: &str, caller: &str) -> Self {
         CallIds {
             caller: caller.to_string(),
-            media: format!("{}{caller}", prefix(app, "media")),
-            bridge: format!("{}{caller}", prefix(app, "bridge")),
+            media: format!("{app}{MEDIA}{caller}"),
+            bridge: format!("{app}{BRIDGE}{caller}"),
         }
     }
 
     /// The caller that `media`, a channel id, was made for; `None` for a channel that is not ours.
     pub fn caller_of_media<'a>(app: &str, media: &'a str) -> Option<&'a str> {
-        media.strip_prefix(prefix(app, "media").as_str())
+        caller_behind(app, MEDIA, media)
     }
 
     /// The caller that `bridge`, a bridge id, was made for; `None` for a bridge that is not ours.
     pub fn caller_of_bridge<'a>(app: &str, bridge: &'a str) -> Option<&'a str> {
-        bridge.strip_prefix(prefix(app, "bridge").as_str())
+        caller_behind(app, BRIDGE, bridge)
     }
 }
 
-fn prefix(app: &str, kind: &str) -> String {
-    format!("{app}-{kind}-")
+fn caller_behind<'a>(app: &str, kind: &str, id: &'a str) -> Option<&'a str> {
+    let caller = id.strip_prefix(app)?.strip_prefix(kind)?;
+    // An application may be called "app-media-x": what is its own is not ours.
+    (!caller.contains(kind)).then_some(caller)
+}
+
+/// The part of a call's configuration that all calls share, and its own port.
+#[derive(Debug, Clone)]
+pub struct MediaTarget {
+    /// The ARI application that the media channel enters.
+    pub app: String,
+    /// Our socket's address, as Asterisk reaches it.
+    pub host: SocketAddr,
+    /// Asterisk's name of the codec.
+    pub format: &'static str,
 }
 
 #[cfg(test)]
@@ -59,6 +77,9 @@ mod tests {
         assert_eq!(CallIds::caller_of_media("app", &ids.media), Some("1700000000.12"));
         assert_eq!(CallIds::caller_of_bridge("app", &ids.bridge), Some("1700000000.12"));
         assert_eq!(CallIds::caller_of_media("other", &ids.media), None);
+        let other = CallIds::new("app-media-x", "1.2");
+        assert_eq!(CallIds::caller_of_media("app", &other.media), None);
+        assert_eq!(CallIds::caller_of_media("app-media-x", &other.media), Some("1.2"));
         assert_eq!(CallIds::caller_of_media("app", &ids.bridge), None);
         assert_eq!(CallIds::caller_of_media("app", &ids.caller), None);
     }

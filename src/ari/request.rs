@@ -75,7 +75,7 @@ pub enum Method {
 /// What the caller is told on hanging up; `reason` of `DELETE /channels/{id}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HangUpReason {
-    /// Q.850 cause 16; towards an unanswered SIP caller 603.
+    /// Q.850 cause 16.
     Normal,
     /// Q.850 cause 34; towards an unanswered SIP caller 503.
     Congestion,

@@ -1,4 +1,4 @@
-//! The tables behind a call's state machine: its operations, its timers, its jitter.
+//! The tables behind a call's state machine: operations, what exists, timers, jitter.
 
 use std::time::Duration;
 
@@ -81,6 +81,24 @@ impl Steps {
             _ => None,
         };
         self.steps.iter().filter_map(until).min()
+    }
+}
+
+/// Whether something exists in Asterisk, as far as we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Never,
+    /// Asked for, and the answer is open or was lost.
+    Maybe,
+    Here,
+    Gone,
+    /// Given up on.
+    Left,
+}
+
+impl Presence {
+    pub fn may_exist(self) -> bool {
+        matches!(self, Presence::Maybe | Presence::Here)
     }
 }
 

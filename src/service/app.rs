@@ -1,37 +1,33 @@
 //! The loop that owns the calls: events, answers, times and media reports in; requests out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Method as HttpMethod;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinSet;
 
 use super::events::Incoming;
 use super::http::Shared;
-use super::listing::Listing;
-use super::ports::{PortPool, TakeError};
+use super::listing::{Known, Listing};
+use super::ports::PortPool;
 use super::reflector::{RECEIVE_BUFFER, Reflector, Removed};
+use super::tasks::{self, Finished};
 use super::{ServiceConfig, ServiceError};
-use crate::ari::CallIds;
-use crate::ari::call::{Call, MediaTarget};
+use crate::ari::call::Call;
 use crate::ari::event::Event;
 use crate::ari::exchange::{Input, Note, Output};
 use crate::ari::outcome::{CallRecord, Outcome};
-use crate::ari::request::{Method, Operation, Request, media_address};
+use crate::ari::request::Request;
+use crate::ari::{CallIds, MediaTarget};
 use crate::clock;
-use crate::net::http::{BODY_LIMIT, HttpAnswer, HttpClient, HttpError, Limits};
+use crate::net::http::HttpClient;
 use crate::net::udp::StampedSocket;
 use crate::rtp::Codec;
 use crate::stamp::Stamp;
-
-/// From asking to the whole answer. Asterisk answers in milliseconds; one that needs longer than this
-/// is not going to.
-const REQUEST_LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
 
 /// The bound of the whole shutdown.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
@@ -47,31 +43,6 @@ struct Entry {
     port: Option<u16>,
     /// Where it stands in the table of timers.
     armed: Option<Stamp>,
-}
-
-/// What a task brought back.
-enum Finished {
-    Answer {
-        caller: Arc<str>,
-        serial: u64,
-        operation: Operation,
-        asked_at: Stamp,
-        answered_at: Stamp,
-        result: Result<HttpAnswer, HttpError>,
-    },
-    Listing {
-        known: Vec<Known>,
-        result: Result<Listing, String>,
-    },
-    StrayDeleted,
-}
-
-/// What a call was known to have when a listing was asked for.
-struct Known {
-    caller: Arc<str>,
-    serial: u64,
-    media: bool,
-    bridge: bool,
 }
 
 /// The owner of all calls.
@@ -147,7 +118,7 @@ impl App {
     }
 
     fn is_done(&self, now: Stamp) -> bool {
-        let cleared = self.calls.is_empty() && self.closing.is_empty();
+        let cleared = self.calls.is_empty() && self.closing.is_empty() && self.tasks.is_empty();
         self.stop_by.is_some_and(|by| cleared || now >= by)
     }
 
@@ -158,7 +129,7 @@ impl App {
 
     fn stop(&mut self, now: Stamp) {
         tracing::info!(calls = self.calls.len(), "shutting down: hanging up");
-        self.stop_by = Some(now + SHUTDOWN_LIMIT);
+        self.stop_by.get_or_insert(now + SHUTDOWN_LIMIT);
         let callers: Vec<_> = self.calls.keys().cloned().collect();
         for caller in callers {
             self.drive(&caller, now, Input::Shutdown);
@@ -166,8 +137,12 @@ impl App {
     }
 
     fn on_time(&mut self, now: Stamp) {
-        while let Some((_, caller)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
-            self.drive(&caller, now, Input::Timeout);
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, caller)) = self.timers.pop_first() else { return };
+            if let Some(entry) = self.calls.get_mut(&caller) {
+                entry.armed = None;
+                self.drive(&caller, now, Input::Timeout);
+            }
         }
     }
 
@@ -195,11 +170,11 @@ impl App {
     }
 
     fn on_event(&mut self, at: Stamp, event: &Event) {
-        let app = self.config.app.clone();
+        let app = &self.config.app;
         let caller = match event {
             Event::ApplicationReplaced => {
                 tracing::error!(app, "another client has taken the application's events over");
-                self.failure = Some(ServiceError::Replaced(app));
+                self.failure = Some(ServiceError::Replaced(app.clone()));
                 return self.stop(at);
             }
             Event::Other => {
@@ -210,10 +185,8 @@ impl App {
                 self.shared.report().hung_up_starts += 1;
                 return;
             }
-            Event::BridgeDestroyed { bridge } => CallIds::caller_of_bridge(&app, bridge),
-            other => {
-                other.channel().map(|channel| CallIds::caller_of_media(&app, channel).unwrap_or(channel))
-            }
+            Event::BridgeDestroyed { bridge } => CallIds::caller_of_bridge(app, bridge),
+            other => other.channel().map(|channel| CallIds::caller_of_media(app, channel).unwrap_or(channel)),
         };
         let Some(caller) = caller else { return };
         if let Some((caller, _)) = self.calls.get_key_value(caller) {
@@ -221,19 +194,20 @@ impl App {
             return self.drive(&caller, at, Input::Event(event));
         }
         let Event::StasisStart { channel, args, protocol_id, .. } = event else { return };
-        if CallIds::caller_of_media(&app, channel).is_some() {
+        if CallIds::caller_of_media(app, channel).is_some() {
             // Its call is over: it was created while nobody waited for it any more.
-            return self.delete_stray(Request::DeleteMedia { channel: channel.clone() });
+            return self.delete_stray(&Request::DeleteMedia { channel: channel.clone() });
         }
         tracing::debug!(caller, protocol_id, "a call");
         self.on_call(at, channel, args);
     }
 
     fn on_call(&mut self, at: Stamp, channel: &str, args: &[String]) {
+        self.shared.report().calls += 1;
         if self.calls.len() >= MOST_CALLS {
+            self.shared.report().unheeded += 1;
             return;
         }
-        self.shared.report().calls += 1;
         self.serial += 1;
         let ids = CallIds::new(&self.config.app, channel);
         let seed = self.seed ^ self.serial;
@@ -266,14 +240,10 @@ impl App {
                 self.reflector.add(port, socket, ssrc);
                 Ok((port, SocketAddr::new(ip, port)))
             }
-            Err(TakeError::Exhausted(exhausted)) => {
-                if let Some(refused) = exhausted.worth_saying() {
-                    tracing::error!(refused, "{exhausted}");
+            Err(error) => {
+                if let Some(refused) = self.ports.refusals_to_report(now) {
+                    tracing::error!(refused, "{error}");
                 }
-                Err(Outcome::NoPort)
-            }
-            Err(error @ TakeError::Bind { .. }) => {
-                tracing::error!("{error}");
                 Err(Outcome::NoPort)
             }
         }
@@ -356,26 +326,12 @@ impl App {
     }
 
     fn request(&mut self, caller: Arc<str>, serial: u64, request: &Request) {
-        let client = self.client.clone();
-        let operation = request.operation();
-        let (method, path) = (http_method(request.method()), request.path_and_query());
-        self.tasks.spawn(async move {
-            let asked_at = clock::now();
-            let result = client.send(method, &path, REQUEST_LIMITS).await;
-            Finished::Answer { caller, serial, operation, asked_at, answered_at: clock::now(), result }
-        });
+        self.tasks.spawn(tasks::ask(self.client.clone(), caller, serial, request));
     }
 
-    fn delete_stray(&mut self, request: Request) {
+    fn delete_stray(&mut self, request: &Request) {
         self.shared.report().strays += 1;
-        let client = self.client.clone();
-        self.tasks.spawn(async move {
-            let path = request.path_and_query();
-            if let Err(error) = client.send(http_method(request.method()), &path, REQUEST_LIMITS).await {
-                tracing::warn!(%error, path, "a stray of ours was not deleted");
-            }
-            Finished::StrayDeleted
-        });
+        self.tasks.spawn(tasks::delete_stray(self.client.clone(), request));
     }
 
     fn on_finished(&mut self, finished: Finished) {
@@ -384,7 +340,7 @@ impl App {
                 let status = result.as_ref().ok().map(|answer| answer.status);
                 self.shared.report().add_answer(operation, status, answered_at.since(asked_at));
                 if self.calls.get(&caller).is_some_and(|entry| entry.serial == serial) {
-                    self.drive(&caller, answered_at, input_of(operation, &result));
+                    self.drive(&caller, answered_at, tasks::input_of(operation, &result));
                 }
             }
             Finished::Listing { known, result: Ok(listing) } => self.on_listing(&known, &listing),
@@ -404,8 +360,7 @@ impl App {
             bridge: entry.call.has_bridge(),
         });
         let known = known.collect();
-        let client = self.client.clone();
-        self.tasks.spawn(async move { Finished::Listing { known, result: Listing::fetch(&client).await } });
+        self.tasks.spawn(tasks::list(self.client.clone(), known));
     }
 
     /// Tells the calls what they have missed, and deletes what belongs to none.
@@ -415,12 +370,15 @@ impl App {
             let Some(entry) = self.calls.get(&known.caller).filter(|e| e.serial == known.serial) else {
                 continue;
             };
-            for event in missed(entry.call.ids(), known, listing) {
+            for event in listing.missed(entry.call.ids(), known) {
                 self.drive(&known.caller, now, Input::Event(&event));
             }
         }
         let app = self.config.app.clone();
-        let unknown = |caller: Option<&str>| caller.is_some_and(|caller| !self.calls.contains_key(caller));
+        // A call that ended while the listing was under way has cleared up after itself.
+        let ended: HashSet<&str> = known.iter().map(|known| &*known.caller).collect();
+        let is_known = |caller: &str| self.calls.contains_key(caller) || ended.contains(caller);
+        let unknown = |caller: Option<&str>| caller.is_some_and(|caller| !is_known(caller));
         let media = listing.channels.iter().filter(|id| unknown(CallIds::caller_of_media(&app, id)));
         let bridges = listing.bridges.keys().filter(|id| unknown(CallIds::caller_of_bridge(&app, id)));
         let strays: Vec<_> = media
@@ -434,53 +392,16 @@ impl App {
             );
         }
         for stray in strays {
-            self.delete_stray(stray);
+            self.delete_stray(&stray);
         }
     }
 
     fn show_health(&self) {
-        let why = if self.stop_by.is_some() {
-            Some("shutting down".to_string())
-        } else {
-            self.disconnected.as_ref().map(|reason| format!("no event connection to Asterisk: {reason}"))
-        };
-        self.shared.set_degraded(why);
-    }
-}
-
-/// The events that a call has missed, as far as a listing can tell.
-fn missed(ids: &CallIds, known: &Known, listing: &Listing) -> Vec<Event> {
-    let mut events = Vec::new();
-    let gone = |channel: &String| Event::ChannelDestroyed { channel: channel.clone(), cause: 0 };
-    if let Some(channels) = listing.bridges.get(&ids.bridge) {
-        events.extend(channels.iter().map(|channel| Event::ChannelEnteredBridge {
-            bridge: ids.bridge.clone(),
-            channel: channel.clone(),
-        }));
-    } else if known.bridge {
-        events.push(Event::BridgeDestroyed { bridge: ids.bridge.clone() });
-    }
-    if known.media && !listing.channels.contains(&ids.media) {
-        events.insert(0, gone(&ids.media));
-    }
-    // First of all: what follows from the caller's end is not to pass for its cause.
-    if !listing.channels.contains(&ids.caller) {
-        events.insert(0, gone(&ids.caller));
-    }
-    events
-}
-
-fn input_of(operation: Operation, result: &Result<HttpAnswer, HttpError>) -> Input<'static> {
-    match result {
-        Ok(answer) => {
-            let is_media = operation == Operation::CreateMedia && answer.status < 300;
-            let media = if is_media { media_address(&answer.body) } else { None };
-            Input::Answer { operation, status: answer.status, media }
-        }
-        Err(error) => {
-            tracing::warn!(%operation, %error, "no answer from Asterisk");
-            Input::NoAnswer { operation, sent: error.may_have_been_sent() }
-        }
+        let disconnected =
+            || Some(format!("no event connection to Asterisk: {}", self.disconnected.as_ref()?));
+        let full = || self.ports.is_full().then(|| format!("all ports of {} are in use", self.ports.range()));
+        let stopping = self.stop_by.map(|_| "shutting down".to_string());
+        self.shared.set_degraded(stopping.or_else(disconnected).or_else(full));
     }
 }
 
@@ -488,14 +409,6 @@ fn input_of(operation: Operation, result: &Result<HttpAnswer, HttpError>) -> Inp
 fn format_of(args: &[String], configured: Codec) -> &'static str {
     let said = |codec: &Codec| args.first().is_some_and(|arg| arg == codec.asterisk_name());
     [Codec::Pcmu, Codec::Pcma].into_iter().find(said).unwrap_or(configured).asterisk_name()
-}
-
-fn http_method(method: Method) -> HttpMethod {
-    match method {
-        Method::Get => HttpMethod::GET,
-        Method::Post => HttpMethod::POST,
-        Method::Delete => HttpMethod::DELETE,
-    }
 }
 
 fn log_note(caller: &str, note: Note) {

@@ -115,7 +115,15 @@ impl EventConnection {
     pub async fn forward(self, to: Sender<Incoming>) {
         let EventConnection { source, mut socket } = self;
         loop {
-            let Some(reason) = read(&mut socket, &to).await else { return };
+            let lost = tokio::select! {
+                lost = read(&mut socket, &to) => lost,
+                () = to.closed() => None,
+            };
+            let Some(reason) = lost else {
+                // Asterisk warns of a connection that ends without this; more is not expected of it.
+                let _ = socket.close(None).await;
+                return;
+            };
             // The old connection is dropped first: Asterisk would otherwise replace it by the new one.
             drop(socket);
             if to.send(Incoming::Disconnected(reason)).await.is_err() {

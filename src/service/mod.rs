@@ -11,14 +11,17 @@ mod listing;
 pub mod ports;
 pub mod reflector;
 pub mod stats;
+mod tasks;
 
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::JoinSet;
 
 use crate::net::http::{HttpClient, HttpError};
 use crate::rtp::Codec;
@@ -32,10 +35,13 @@ pub use stats::ServiceReport;
 /// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
 const EVENT_QUEUE: usize = 4096;
 
+/// How long closing the event connection may take.
+const GOODBYE_LIMIT: Duration = Duration::from_millis(500);
+
 /// How the service is set up.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig {
-    /// Asterisk's HTTP server, `http://host:port`.
+    /// Asterisk's HTTP server, `http://host:port`; `/ari` behind it does no harm.
     pub ari_url: String,
     /// The ARI user.
     pub user: String,
@@ -76,6 +82,11 @@ pub enum ServiceError {
     /// The address is not one.
     #[error("--ari-url: {0}")]
     BadUrl(#[from] HttpError),
+    /// The media address is one that nobody can send to.
+    #[error(
+        "{0} is not an address that Asterisk can send media to: give this machine's own, as Asterisk sees it, with --media-ip"
+    )]
+    MediaAddress(IpAddr),
     /// Asterisk does not know the user or the password.
     #[error(
         "Asterisk at {url} refuses user `{user}` (HTTP status {status}): check --user and the password against ari.conf"
@@ -133,8 +144,12 @@ impl Service {
     /// # Errors
     /// [`ServiceError`], with its cure, for whatever cannot be had.
     pub async fn start(config: ServiceConfig) -> Result<Self, ServiceError> {
-        let base = format!("{}/ari", config.ari_url.trim_end_matches('/'));
-        let client = HttpClient::new(&base, Some((&config.user, &config.password)))?;
+        // Asterisk would take it and send nowhere; and what it hears from elsewhere it drops.
+        if config.media_ip.is_unspecified() || config.media_ip.is_multicast() {
+            return Err(ServiceError::MediaAddress(config.media_ip));
+        }
+        let base = server(&config.ari_url);
+        let client = HttpClient::new(&format!("{base}/ari"), Some((&config.user, &config.password)))?;
         let listener = match config.http {
             Some(address) => Some(listen(address).await?),
             None => None,
@@ -159,12 +174,13 @@ impl Service {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<ServiceReport, ServiceError> {
         let address = self.http_address();
         let Service { app, events, removed, listener, shared } = self;
-        let mut tasks = tokio::task::JoinSet::new();
         let (to_app, incoming) = mpsc::channel(EVENT_QUEUE);
-        tasks.spawn(events.forward(to_app));
+        let mut events_task = JoinSet::new();
+        events_task.spawn(events.forward(to_app));
+        let mut http_task = JoinSet::new();
         if let Some(listener) = listener {
             let router = http::router(shared.clone());
-            tasks.spawn(async move {
+            http_task.spawn(async move {
                 if let Err(error) = axum::serve(listener, router).await {
                     tracing::error!(%error, "/health and /metrics have ended");
                 }
@@ -173,7 +189,11 @@ impl Service {
         if let Some(address) = address {
             tracing::info!("health and metrics on http://{address}");
         }
-        app.run(incoming, removed, shutdown).await?;
+        let outcome = app.run(incoming, removed, shutdown).await;
+        // The event connection says goodbye when it finds that nobody takes its events; it ends with
+        // its set at the latest, as do the endpoints.
+        let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;
+        outcome?;
         let report = shared.report().clone();
         Ok(report)
     }
@@ -206,12 +226,18 @@ pub fn termination() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// The server's address without the `/ari` that every path gets anyway.
+fn server(ari_url: &str) -> &str {
+    let url = ari_url.trim_end_matches('/');
+    url.strip_suffix("/ari").unwrap_or(url).trim_end_matches('/')
+}
+
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
     TcpListener::bind(address).await.map_err(|error| ServiceError::Http { address, error })
 }
 
 async fn connect(config: &ServiceConfig) -> Result<EventConnection, ServiceError> {
-    let url = config.ari_url.clone();
+    let url = server(&config.ari_url).to_string();
     let connecting =
         async { EventSource::new(&url, &config.user, &config.password, &config.app)?.connect().await };
     connecting.await.map_err(|error| match error {

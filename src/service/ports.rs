@@ -84,8 +84,15 @@ pub struct PortPool {
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     /// None is free.
-    #[error(transparent)]
-    Exhausted(#[from] Exhausted),
+    #[error("no ports available in {range}: {in_use} in use{}", held_by_others(*.held))]
+    Exhausted {
+        /// The whole range.
+        range: PortRange,
+        /// Ports that calls hold.
+        in_use: usize,
+        /// Ports that other programs hold.
+        held: usize,
+    },
     /// A free port could not be bound for a reason that no other port would cure, such as a lack of
     /// descriptors.
     #[error("cannot bind port {port}: {error}")]
@@ -97,32 +104,8 @@ pub enum TakeError {
     },
 }
 
-/// The state of a pool without a free port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub struct Exhausted {
-    range: PortRange,
-    in_use: usize,
-    held: usize,
-    /// Calls refused since the last report; `None` when a report was made a moment ago.
-    report: Option<u64>,
-}
-
-impl Exhausted {
-    /// How many calls were refused since this was last said, this one included; `None` when it was
-    /// said a moment ago and need not be said again.
-    pub fn worth_saying(&self) -> Option<u64> {
-        self.report
-    }
-}
-
-impl fmt::Display for Exhausted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no ports available in {}: {} in use", self.range, self.in_use)?;
-        if self.held > 0 {
-            write!(f, ", {} held by other programs", self.held)?;
-        }
-        Ok(())
-    }
+fn held_by_others(held: usize) -> String {
+    if held == 0 { String::new() } else { format!(", {held} held by other programs") }
 }
 
 impl PortPool {
@@ -150,6 +133,11 @@ impl PortPool {
         self.in_use
     }
 
+    /// Whether the next call will be refused.
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty()
+    }
+
     /// Calls for which there was no port.
     pub fn refused(&self) -> u64 {
         self.refused
@@ -171,7 +159,10 @@ impl PortPool {
             self.held.pop_front();
             self.free.push_back(port);
         }
-        while let Some(port) = self.free.pop_front() {
+        let error = loop {
+            let Some(port) = self.free.pop_front() else {
+                break TakeError::Exhausted { range: self.range, in_use: self.in_use, held: self.held.len() };
+            };
             match bind(port) {
                 Ok(socket) => {
                     self.in_use += 1;
@@ -182,29 +173,30 @@ impl PortPool {
                 }
                 Err(error) => {
                     self.free.push_front(port);
-                    return Err(TakeError::Bind { port, error });
+                    break TakeError::Bind { port, error };
                 }
             }
+        };
+        self.refused += 1;
+        self.unreported += 1;
+        Err(error)
+    }
+
+    /// How many calls were refused since this was last asked and answered; `None` when that was a
+    /// moment ago, so that a full pool is reported once in a while and not for every call.
+    pub fn refusals_to_report(&mut self, now: Stamp) -> Option<u64> {
+        let lately = self.reported_at.is_some_and(|at| now.since(at) < REPORT_EVERY);
+        if lately || self.unreported == 0 {
+            return None;
         }
-        Err(self.exhausted(now).into())
+        self.reported_at = Some(now);
+        Some(std::mem::take(&mut self.unreported))
     }
 
     /// Gives back a port that was taken, after its socket was closed.
     pub fn give_back(&mut self, port: u16) {
         self.in_use = self.in_use.saturating_sub(1);
         self.free.push_back(port);
-    }
-
-    fn exhausted(&mut self, now: Stamp) -> Exhausted {
-        self.refused += 1;
-        self.unreported += 1;
-        let report =
-            self.reported_at.is_none_or(|at| now.since(at) >= REPORT_EVERY).then_some(self.unreported);
-        if report.is_some() {
-            self.reported_at = Some(now);
-            self.unreported = 0;
-        }
-        Exhausted { range: self.range, in_use: self.in_use, held: self.held.len(), report }
     }
 }
 
@@ -252,11 +244,9 @@ mod tests {
         }
         let mut said = Vec::new();
         for second in 0..=12 {
-            let Err(TakeError::Exhausted(e)) = pool.take(at(second), |_| Ok(())) else {
-                panic!("a free port")
-            };
-            assert_eq!(e.to_string(), "no ports available in 21000-21100: 101 in use");
-            said.extend(e.worth_saying());
+            let error = pool.take(at(second), |_| Ok(())).unwrap_err();
+            assert_eq!(error.to_string(), "no ports available in 21000-21100: 101 in use");
+            said.extend(pool.refusals_to_report(at(second)));
         }
         assert_eq!(said, [1, 10]);
         assert_eq!(pool.refused(), 13);
@@ -274,8 +264,8 @@ mod tests {
         };
         assert_eq!(pool.take(at(0), bind).unwrap().0, 101);
         assert_eq!(pool.take(at(1), bind).unwrap().0, 102);
-        let Err(TakeError::Exhausted(e)) = pool.take(at(2), bind) else { panic!("a free port") };
-        assert_eq!(e.to_string(), "no ports available in 100-102: 2 in use, 1 held by other programs");
+        let error = pool.take(at(2), bind).unwrap_err();
+        assert_eq!(error.to_string(), "no ports available in 100-102: 2 in use, 1 held by other programs");
         assert!(pool.take(at(61), bind).is_err());
         assert_eq!(*tries.borrow(), [100, 101, 102, 100]);
         assert_eq!(pool.take(at(200), |_| Ok(())).unwrap().0, 100);

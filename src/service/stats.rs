@@ -105,6 +105,8 @@ pub struct Stages {
 pub struct ServiceReport {
     /// Callers that entered the application.
     pub calls: u64,
+    /// Callers that were left alone because there were far too many.
+    pub unheeded: u64,
     /// Calls that are not over yet.
     pub active: u64,
     /// Calls that were bridged.

@@ -1,0 +1,91 @@
+//! Requests as tasks: each asks Asterisk something and brings the answer back to the loop.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Method as HttpMethod;
+
+use super::listing::{Known, Listing};
+use crate::ari::exchange::Input;
+use crate::ari::request::{Method, Operation, Request, media_address};
+use crate::clock;
+use crate::net::http::{BODY_LIMIT, HttpAnswer, HttpClient, HttpError, Limits};
+use crate::stamp::Stamp;
+
+/// From asking to the whole answer. Asterisk answers in milliseconds; one that needs longer than this
+/// is not going to.
+const REQUEST_LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
+
+/// What a task brought back.
+pub enum Finished {
+    Answer {
+        caller: Arc<str>,
+        serial: u64,
+        operation: Operation,
+        asked_at: Stamp,
+        answered_at: Stamp,
+        result: Result<HttpAnswer, HttpError>,
+    },
+    Listing {
+        known: Vec<Known>,
+        result: Result<Listing, String>,
+    },
+    StrayDeleted,
+}
+
+/// Sends a call's request.
+pub fn ask(
+    client: Arc<HttpClient>,
+    caller: Arc<str>,
+    serial: u64,
+    request: &Request,
+) -> impl Future<Output = Finished> + use<> {
+    let operation = request.operation();
+    let (method, path) = (http_method(request.method()), request.path_and_query());
+    async move {
+        let asked_at = clock::now();
+        let result = client.send(method, &path, REQUEST_LIMITS).await;
+        Finished::Answer { caller, serial, operation, asked_at, answered_at: clock::now(), result }
+    }
+}
+
+/// Deletes something of ours that belongs to no call.
+pub fn delete_stray(client: Arc<HttpClient>, request: &Request) -> impl Future<Output = Finished> + use<> {
+    let (method, path) = (http_method(request.method()), request.path_and_query());
+    async move {
+        if let Err(error) = client.send(method, &path, REQUEST_LIMITS).await {
+            tracing::warn!(%error, path, "a stray of ours was not deleted");
+        }
+        Finished::StrayDeleted
+    }
+}
+
+/// Asks what there is.
+pub async fn list(client: Arc<HttpClient>, known: Vec<Known>) -> Finished {
+    Finished::Listing { known, result: Listing::fetch(&client).await }
+}
+
+/// What the outcome of a request tells the call.
+pub fn input_of(operation: Operation, result: &Result<HttpAnswer, HttpError>) -> Input<'static> {
+    match result {
+        Ok(answer) => {
+            let is_media = operation == Operation::CreateMedia && answer.status < 300;
+            let media = if is_media { media_address(&answer.body) } else { None };
+            Input::Answer { operation, status: answer.status, media }
+        }
+        Err(error) => {
+            // Counted, and the call that fails by it says so.
+            tracing::debug!(%operation, %error, "no answer from Asterisk");
+            Input::NoAnswer { operation, sent: error.may_have_been_sent() }
+        }
+    }
+}
+
+fn http_method(method: Method) -> HttpMethod {
+    match method {
+        Method::Get => HttpMethod::GET,
+        Method::Post => HttpMethod::POST,
+        Method::Delete => HttpMethod::DELETE,
+    }
+}

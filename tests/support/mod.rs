@@ -1,0 +1,178 @@
+//! A caller small enough to read: one SIP call from a socket of its own, with probes as media.
+#![allow(dead_code)]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use loadtest::clock;
+use loadtest::rtp::Codec;
+use loadtest::rtp::packet::{Incoming, StreamSender, read};
+use loadtest::rtp::probe::Probe;
+use tokio::net::UdpSocket;
+use tokio::time::{interval, timeout};
+
+/// The run id of all probes here.
+pub const RUN: u32 = 0x5EED;
+
+/// A call that was answered.
+pub struct Caller {
+    id: u32,
+    sip: UdpSocket,
+    rtp: UdpSocket,
+    asterisk: SocketAddr,
+    media: SocketAddr,
+    contact: String,
+    to: String,
+}
+
+/// What came back of a call's media.
+#[derive(Debug, Default, Clone)]
+pub struct Echo {
+    pub sent: u32,
+    pub probes: Vec<Probe>,
+    pub rtt: Vec<Duration>,
+    pub other: u32,
+}
+
+impl Caller {
+    /// Calls `extension` with `codec`; the final status when it is not 200.
+    pub async fn call(asterisk: SocketAddr, extension: &str, id: u32, codec: Codec) -> Result<Self, u16> {
+        let sip = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        sip.connect(asterisk).await.unwrap();
+        let mut caller = Caller {
+            id,
+            asterisk,
+            media: rtp.local_addr().unwrap(),
+            contact: format!("sip:{extension}@{asterisk}"),
+            to: format!("<sip:{extension}@{asterisk}>"),
+            sip,
+            rtp,
+        };
+        let pt = codec.payload_type();
+        let sdp = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP {pt}\r\na=ptime:20\r\n",
+            caller.media.port()
+        );
+        let invite = caller.request("INVITE", 1, &sdp);
+        caller.send(&invite).await;
+        let answer = caller.final_answer(&invite).await;
+        let status = status(&answer);
+        caller.to = header(&answer, "To").unwrap_or_default();
+        if let Some(contact) = header(&answer, "Contact") {
+            caller.contact = contact.trim_matches(['<', '>']).to_string();
+        }
+        caller.send(&caller.request("ACK", 1, "")).await;
+        if status != 200 {
+            return Err(status);
+        }
+        let port =
+            answer.lines().find_map(|line| line.strip_prefix("m=audio ")?.split(' ').next()?.parse().ok());
+        caller.media = SocketAddr::new(asterisk.ip(), port.expect("an audio port in the answer"));
+        Ok(caller)
+    }
+
+    /// Sends a probe every 20 ms for `hold` and reads what comes back, also for half a second after.
+    pub async fn talk(&self, hold: Duration, codec: Codec) -> Echo {
+        let ptime = Duration::from_millis(20);
+        let mut sender = StreamSender::new(RUN, self.id, self.id, codec, ptime);
+        let mut echo = Echo::default();
+        let mut ticks = interval(ptime);
+        let mut buffer = [0; 2048];
+        let total = (hold.as_millis() / 20) as u32;
+        let mut drain = 25;
+        while echo.sent < total || drain > 0 {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    if echo.sent < total {
+                        let now = clock::now();
+                        // A closed port at the far end shows in the counts.
+                        let _ = self.rtp.send_to(sender.packet(now, now), self.media).await;
+                        echo.sent += 1;
+                    } else {
+                        drain -= 1;
+                    }
+                }
+                Ok((len, _)) = self.rtp.recv_from(&mut buffer) => match read(&buffer[..len], RUN, self.id) {
+                    Incoming::Probe { probe, .. } => {
+                        echo.rtt.push(clock::now().since(probe.sent_at));
+                        echo.probes.push(probe);
+                    }
+                    Incoming::Corrupted | Incoming::Stranger => echo.other += 1,
+                },
+            }
+        }
+        echo
+    }
+
+    /// Hangs up; the status of the answer to BYE, or 0 when there is none.
+    pub async fn hang_up(&self) -> u16 {
+        let bye = self.request("BYE", 2, "");
+        self.send(&bye).await;
+        status(&self.final_answer(&bye).await)
+    }
+
+    /// Waits for the far end's BYE and answers it.
+    pub async fn is_hung_up(&self, within: Duration) -> bool {
+        let waiting = async {
+            loop {
+                let message = self.receive().await;
+                if message.starts_with("BYE ") {
+                    let same: String = ["Via", "From", "To", "Call-ID", "CSeq"]
+                        .iter()
+                        .filter_map(|name| Some(format!("{name}: {}\r\n", header(&message, name)?)))
+                        .collect();
+                    self.send(&format!("SIP/2.0 200 OK\r\n{same}Content-Length: 0\r\n\r\n")).await;
+                    return;
+                }
+            }
+        };
+        timeout(within, waiting).await.is_ok()
+    }
+
+    fn request(&self, method: &str, cseq: u32, body: &str) -> String {
+        let local = self.sip.local_addr().unwrap();
+        let (id, to, contact) = (self.id, &self.to, &self.contact);
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        format!(
+            "{method} {contact} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK{method}{id}p{}\r\n\
+             From: <sip:caller@{local}>;tag=f{id}\r\nTo: {to}\r\nCall-ID: call-{id}-{}\r\nCSeq: {cseq} {method}\r\n\
+             Contact: <sip:caller@{local}>\r\nMax-Forwards: 70\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+            local.port(),
+            local.port(),
+            body.len(),
+        )
+    }
+
+    async fn send(&self, message: &str) {
+        self.sip.send(message.as_bytes()).await.unwrap();
+    }
+
+    async fn receive(&self) -> String {
+        let mut buffer = vec![0; 8192];
+        let len = self.sip.recv(&mut buffer).await.unwrap_or(0);
+        String::from_utf8_lossy(&buffer[..len]).into_owned()
+    }
+
+    /// The final answer to `request`, which is repeated while nothing comes; empty after 10 s.
+    async fn final_answer(&self, request: &str) -> String {
+        let cseq = header(request, "CSeq");
+        for _ in 0..20 {
+            match timeout(Duration::from_millis(500), self.receive()).await {
+                Ok(answer) if status(&answer) >= 200 && header(&answer, "CSeq") == cseq => return answer,
+                Ok(_) => {}
+                Err(_) => self.send(request).await,
+            }
+        }
+        String::new()
+    }
+}
+
+fn status(message: &str) -> u16 {
+    message.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)?.parse().ok()).unwrap_or(0)
+}
+
+fn header(message: &str, name: &str) -> Option<String> {
+    let prefix = format!("{name}: ");
+    message.lines().find_map(|line| line.strip_prefix(prefix.as_str())).map(str::to_string)
+}
