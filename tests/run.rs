@@ -179,7 +179,7 @@ fn asterisk_of(child: &Child) -> i32 {
 fn credentials_are_used_when_asterisk_asks_for_them() {
     let place = Place::new(9);
     let set = ["sip.from=secure", "load.calls=2", "load.duration=2s", COUNTS];
-    ends_with(place.run("smoke", &set).env("SIP_USER", "secure").env("SIP_PASS", "a good one"), 0);
+    ends_with(place.run("smoke", &set).env("SIP_USER", "secure").env("SIP_PASS", "a-good-one"), 0);
     assert_eq!(place.count("calls.attempts"), 2);
 }
 
