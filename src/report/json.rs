@@ -145,6 +145,15 @@ impl Serialize for Members<'_> {
     }
 }
 
+/// A value as it stands in the document, without quotes; empty where nothing was measured.
+pub(super) fn number(metric: &Metric) -> String {
+    match serde_json::to_value(Figure(metric)) {
+        Ok(serde_json::Value::Number(n)) => n.to_string(),
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
 struct Figure<'a>(&'a Metric);
 
 impl Serialize for Figure<'_> {

@@ -169,4 +169,27 @@ mod tests {
         let (run, verdict) = fixture::nothing_answered();
         insta::assert_snapshot!("no_data", summary(&run, &verdict, "", false));
     }
+
+    #[test]
+    fn colours_are_all_that_colour_changes() {
+        let (run, verdict) = fixture::failing();
+        let coloured = summary(&run, &verdict, "reports/50x5m", true);
+        let mut plain = String::new();
+        for (n, part) in coloured.split('\x1b').enumerate() {
+            plain.push_str(if n == 0 { part } else { part.split_once('m').unwrap().1 });
+        }
+        assert_eq!(plain, summary(&run, &verdict, "reports/50x5m", false));
+        assert!(coloured.matches('\x1b').count() > 20);
+    }
+
+    #[test]
+    fn foreign_text_brings_no_escape_codes_and_no_lines() {
+        let (mut run, mut verdict) = fixture::failing();
+        run.environment.name = "a\x1b[2Jb\nPASS".into();
+        verdict.gates[0].reason = "\x1b[31mred".into();
+        run.endings[1].what = "\r\x07bell".into();
+        let text = summary(&run, &verdict, "", false);
+        assert!(!text.contains(['\x1b', '\r', '\x07']), "{text}");
+        assert!(!text.lines().any(|line| line == "PASS"));
+    }
 }

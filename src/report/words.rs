@@ -1,8 +1,8 @@
 //! Words and numbers for people that several reports share.
 
-use crate::analysis::{Metric, Value, show};
+use crate::analysis::{Metric, Unit, Value, show};
 use crate::gate::Outcome;
-use crate::samples::Environment;
+use crate::samples::{Environment, Ns};
 
 /// A mark that reads without colour.
 pub(super) fn mark(outcome: Outcome) -> &'static str {
@@ -13,13 +13,38 @@ pub(super) fn mark(outcome: Outcome) -> &'static str {
     }
 }
 
+/// The word for an outcome.
+pub(super) fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "pass",
+        Outcome::Fail => "fail",
+        Outcome::Inconclusive => "inconclusive",
+    }
+}
+
+/// A duration in milliseconds, without the unit.
+pub(super) fn ms(duration: Ns) -> String {
+    without_unit(&show(Value::Number(duration.as_ms()), Unit::Ms))
+}
+
+fn without_unit(shown: &str) -> String {
+    shown.split(' ').next().unwrap_or_default().to_string()
+}
+
+/// A command line that a shell would read as these words.
+pub(super) fn command_line(command: &[String]) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    let quoted = command.iter().map(|word| match word {
+        word if !word.is_empty() && word.chars().all(plain) => word.clone(),
+        word => format!("'{}'", word.replace('\'', "'\\''")),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
 /// A figure without its unit, for tables whose head names it.
 pub(super) fn bare(metric: &Metric) -> String {
     match metric.value {
-        Value::Number(_) => {
-            let shown = show(metric.value, metric.definition.unit);
-            shown.split(' ').next().unwrap_or_default().to_string()
-        }
+        Value::Number(_) => without_unit(&show(metric.value, metric.definition.unit)),
         Value::Lost => "lost".into(),
         Value::NoData => "–".into(),
     }
@@ -63,4 +88,36 @@ pub(super) fn span(seconds: f64) -> String {
 /// Text of others without line breaks and control characters, which would let it pose as more.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Text as the value of an attribute in quotes.
+pub(super) fn attribute(text: &str) -> String {
+    one_line(text)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_as_people_say_them() {
+        let said = [0.0, 42.4, 60.0, 313.4, 3600.0, 3900.0, -1.0].map(span);
+        assert_eq!(said, ["0 s", "42 s", "1 min", "5 min 13 s", "1 h", "1 h 05 min", "0 s"]);
+    }
+
+    #[test]
+    fn a_command_line_can_be_pasted_into_a_shell() {
+        let words = ["loadtest", "run", "my scenario.toml", "--set", "name=it's"].map(String::from);
+        assert_eq!(command_line(&words), r"loadtest run 'my scenario.toml' --set 'name=it'\''s'");
+    }
+
+    #[test]
+    fn foreign_text_stays_on_its_line() {
+        assert_eq!(one_line("a\nb\u{1b}[31mc"), "a b [31mc");
+    }
 }

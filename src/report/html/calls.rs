@@ -1,0 +1,98 @@
+//! Rows of the tables of calls.
+
+use crate::report::words;
+use crate::samples::{CallRecord, Ending, Ns};
+
+/// A call as text, cell by cell.
+pub(super) struct CallRow {
+    pub call: u32,
+    pub good: bool,
+    pub started: String,
+    pub ending: String,
+    pub cells: [String; 11],
+}
+
+impl CallRow {
+    /// The heads of `cells`.
+    pub(super) const HEADS: [&'static str; 11] =
+        ["SRD", "answer", "first echo", "sent", "lost", "late", "p50", "p95", "p99", "largest", "jitter"];
+}
+
+impl From<&CallRecord> for CallRow {
+    fn from(call: &CallRecord) -> CallRow {
+        let delay = |value: Option<Ns>| value.map_or("–".into(), words::ms);
+        // A percentile that is missing although packets were sent falls among the lost.
+        let of_packets = |value: Option<Ns>| match value {
+            None if call.sent > 0 => "lost".into(),
+            value => delay(value),
+        };
+        let packets = |count: u64| if call.total_sent == 0 { "–".into() } else { count.to_string() };
+        CallRow {
+            call: call.call,
+            good: is_good(call),
+            started: format!("{:.1}", call.intended_s),
+            ending: ending(call),
+            cells: [
+                delay(call.srd_ms),
+                delay(call.answer_delay_ms),
+                delay(call.first_echo_ms),
+                packets(call.sent),
+                packets(call.lost),
+                packets(call.late),
+                of_packets(call.rtt_p50_ms),
+                of_packets(call.rtt_p95_ms),
+                of_packets(call.rtt_p99_ms),
+                delay(call.rtt_max_ms),
+                delay(call.jitter_ms),
+            ],
+        }
+    }
+}
+
+fn is_good(call: &CallRecord) -> bool {
+    call.ending == Ending::Completed && !call.is_silent()
+}
+
+/// How it ended, in words.
+fn ending(call: &CallRecord) -> String {
+    let mut said = call.ending.name().replace('_', " ");
+    if call.is_silent() {
+        said.push_str(", silent");
+    }
+    if let Some(status) = call.status.filter(|_| !call.ending.was_answered()) {
+        said.push_str(&format!(" {status}"));
+    }
+    if !call.reason.is_empty() {
+        said.push_str(&format!(": {}", words::one_line(&call.reason)));
+    }
+    said
+}
+
+/// The calls to look at first: those that went wrong, then the slowest by their 99th percentile, of
+/// which one among the lost is slower than any number.
+pub(super) fn worst(calls: &[CallRecord], count: usize) -> Vec<CallRow> {
+    let mut order: Vec<&CallRecord> = calls.iter().collect();
+    let slowness = |call: &CallRecord| match call.rtt_p99_ms {
+        None if call.sent > 0 => u64::MAX,
+        p99 => p99.map_or(0, |ns| ns.0),
+    };
+    order.sort_by_key(|call| (is_good(call), std::cmp::Reverse(slowness(call)), call.call));
+    order.into_iter().take(count).map(CallRow::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn what_went_wrong_comes_first_then_the_slowest() {
+        let (mut summary, _) = fixture::typical();
+        summary.calls[7].rtt_p99_ms = None;
+        let rows = worst(&summary.calls, 3);
+        assert_eq!(rows[0].ending, "rejected 503: Service Unavailable");
+        assert_eq!((rows[1].call, rows[1].cells[8].as_str()), (7, "lost"));
+        let slowest = summary.calls.iter().max_by_key(|c| c.rtt_p99_ms).unwrap();
+        assert_eq!(rows[2].call, slowest.call);
+    }
+}

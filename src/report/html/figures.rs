@@ -1,0 +1,74 @@
+//! Figures for the page: for people, and for programs that read the page.
+
+use crate::analysis::{Definition, Metric, Summary};
+use crate::report::{json, words};
+
+/// A metric on the page.
+#[derive(Debug, Clone)]
+pub(super) struct Figure {
+    pub name: String,
+    /// The value as `summary.json` has it; empty where nothing was measured.
+    pub machine: String,
+    /// The value for people, with its unit.
+    pub shown: String,
+    /// As `shown` without the unit, for tables whose head names it.
+    pub bare: String,
+    pub too_few: bool,
+    pub help: &'static str,
+}
+
+/// One latency with all its statistics.
+pub(super) struct LatencyRow {
+    pub group: &'static str,
+    pub help: &'static str,
+    /// Whether the load generator is measured here, not what it loads.
+    pub of_instrument: bool,
+    pub cells: Vec<Figure>,
+}
+
+/// The metric of a name, or a dash where the summary has none.
+pub(super) fn figure(summary: &Summary, name: &str) -> Figure {
+    summary.metric(name).map_or_else(
+        || Figure {
+            name: name.into(),
+            machine: String::new(),
+            shown: "–".into(),
+            bare: "–".into(),
+            too_few: false,
+            help: "",
+        },
+        Figure::from,
+    )
+}
+
+/// The metrics of the groups that are wanted, in their order.
+pub(super) fn chosen(summary: &Summary, wanted: fn(&str) -> bool) -> Vec<Figure> {
+    summary.metrics.iter().filter(|m| wanted(words::group(m.name()))).map(Figure::from).collect()
+}
+
+pub(super) fn latencies(summary: &Summary, blocks: &[[Definition; 8]]) -> Vec<LatencyRow> {
+    let row = |block: &[Definition; 8]| {
+        // `what it is: which statistic`, the latter being the column.
+        let help = block[0].help.rsplit_once(": ").map_or(block[0].help, |(what, _)| what);
+        LatencyRow {
+            group: words::group(block[0].name),
+            help: help.strip_prefix("instrument: ").unwrap_or(help),
+            of_instrument: help.starts_with("instrument: "),
+            cells: block.iter().map(|d| figure(summary, d.name)).collect(),
+        }
+    };
+    blocks.iter().map(row).collect()
+}
+
+impl From<&Metric> for Figure {
+    fn from(metric: &Metric) -> Figure {
+        Figure {
+            name: metric.name().into(),
+            machine: json::number(metric),
+            shown: metric.to_string(),
+            bare: words::bare(metric),
+            too_few: metric.too_few,
+            help: metric.definition.help,
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! `report.html`: the whole run on one page that fetches nothing.
+
+mod calls;
+mod figures;
+
+use askama::Template;
+
+use super::plots::{Look, Plot};
+use super::{ReportError, words};
+use crate::analysis::{EndingCount, Summary, catalogue};
+use crate::gate::{Outcome, Verdict};
+use crate::samples::{Environment, PLAYOUT_DEPTHS_MS};
+use calls::CallRow;
+use figures::{Figure, LatencyRow};
+
+/// The page's data: words and figures, ready to stand between tags.
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page<'a> {
+    environment: &'a Environment,
+    circumstances: String,
+    outcome: &'static str,
+    mark: &'static str,
+    sentence: String,
+    verdict: &'a Verdict,
+    headline: Vec<Card>,
+    statistics: Vec<&'static str>,
+    packets: Vec<LatencyRow>,
+    signalling: Vec<LatencyRow>,
+    instrument: Vec<LatencyRow>,
+    set_up: Vec<Figure>,
+    traffic: Vec<Figure>,
+    sweep: Vec<Depth>,
+    trust: Vec<Figure>,
+    endings: &'a [EndingCount],
+    slowest: Vec<CallRow>,
+    calls: Vec<CallRow>,
+    calls_left_out: usize,
+    definitions: Vec<Figure>,
+    circumstances_table: Vec<(&'static str, String)>,
+    rtt_over_time: Chart,
+    rtt_distribution: Chart,
+    calls_and_loss: Chart,
+    setup_times: Chart,
+    cpu: Chart,
+    scenario: &'a str,
+}
+
+/// One of the figures at the top.
+struct Card {
+    label: &'static str,
+    figure: Figure,
+}
+
+/// Packets late for one playout depth.
+struct Depth {
+    depth: String,
+    is_scenarios: bool,
+    late: Figure,
+}
+
+/// A chart in both shapes, of which the page shows the one that fits.
+struct Chart {
+    id: &'static str,
+    title: &'static str,
+    wide: String,
+    narrow: String,
+    caption: &'static str,
+}
+
+/// Rows of the table of all calls, at most; `calls.csv` has every one.
+const MOST_CALLS: usize = 1000;
+const SLOWEST: usize = 10;
+
+const HEADLINE: [(&str, &str); 8] = [
+    ("rtt.p50", "Median round trip"),
+    ("rtt.p95", "95 % of packets are back within"),
+    ("rtt.p99", "99 % of packets are back within"),
+    ("rtt.max", "Slowest packet that came back"),
+    ("loss.ratio", "Packets lost"),
+    ("late.ratio", "Packets too late to be played"),
+    ("calls.answered", "Calls answered"),
+    ("answer_delay.p50", "Median time to answer"),
+];
+
+/// The page.
+pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Result<Vec<u8>, ReportError> {
+    let environment = &summary.environment;
+    let figures = |wanted: fn(&str) -> bool| figures::chosen(summary, wanted);
+    let (instrument, packets): (Vec<_>, Vec<_>) =
+        figures::latencies(summary, &catalogue::LATENCIES).into_iter().partition(|row| row.of_instrument);
+    let page = Page {
+        environment,
+        circumstances: words::circumstances(environment),
+        outcome: words::outcome(verdict.outcome),
+        mark: words::mark(verdict.outcome),
+        sentence: sentence(verdict),
+        verdict,
+        headline: HEADLINE
+            .iter()
+            .map(|(name, label)| Card { label, figure: figures::figure(summary, name) })
+            .collect(),
+        statistics: catalogue::STATISTICS.iter().map(|(key, _)| *key).collect(),
+        packets,
+        signalling: figures::latencies(summary, &catalogue::SIGNALLING),
+        instrument,
+        set_up: figures(|group| matches!(group, "calls" | "sip")),
+        traffic: figures(|group| {
+            matches!(
+                group,
+                "packets" | "loss" | "duplicate" | "reordered" | "corrupted" | "strangers" | "jitter"
+            )
+        }),
+        sweep: sweep(summary),
+        trust: figures(|group| matches!(group, "slots" | "sockets" | "cpu" | "memory")),
+        endings: &summary.endings,
+        slowest: calls::worst(&summary.calls, SLOWEST),
+        calls: summary.calls.iter().take(MOST_CALLS).map(CallRow::from).collect(),
+        calls_left_out: summary.calls.len().saturating_sub(MOST_CALLS),
+        definitions: figures(|_| true),
+        circumstances_table: circumstances_table(environment),
+        rtt_over_time: chart(Plot::RttOverTime, summary)?,
+        rtt_distribution: chart(Plot::RttDistribution, summary)?,
+        calls_and_loss: chart(Plot::CallsAndLoss, summary)?,
+        setup_times: chart(Plot::SetupTimes, summary)?,
+        cpu: chart(Plot::Cpu, summary)?,
+        scenario: scenario.trim_end(),
+    };
+    Ok(page.render()?.into_bytes())
+}
+
+/// The verdict in a sentence.
+fn sentence(verdict: &Verdict) -> String {
+    let broken = verdict.gates.iter().filter(|g| g.outcome == Outcome::Fail).count();
+    let all = verdict.gates.len();
+    match (verdict.outcome, all) {
+        (Outcome::Pass, 0) => "No gate was set.".into(),
+        (Outcome::Pass, 1) => "The gate holds, and the instrument can be trusted.".into(),
+        (Outcome::Pass, _) => format!("All {all} gates hold, and the instrument can be trusted."),
+        (Outcome::Fail, 1) => "The gate is broken.".into(),
+        (Outcome::Fail, _) => format!("{broken} of {all} gates broken."),
+        (Outcome::Inconclusive, _) if !verdict.distrust.is_empty() => {
+            "The instrument cannot be trusted, so nothing can be said.".into()
+        }
+        (Outcome::Inconclusive, _) => "Too little was measured to say anything.".into(),
+    }
+}
+
+fn sweep(summary: &Summary) -> Vec<Depth> {
+    let own = summary.environment.late_after_ms;
+    let depth = |ms: u64, name: &str| Depth {
+        depth: format!("{ms} ms"),
+        is_scenarios: ms == own,
+        late: figures::figure(summary, name),
+    };
+    let mut rows: Vec<(u64, Depth)> =
+        PLAYOUT_DEPTHS_MS.iter().map(|ms| (*ms, depth(*ms, &format!("late.ratio_{ms}ms")))).collect();
+    if !PLAYOUT_DEPTHS_MS.contains(&own) {
+        rows.push((own, depth(own, "late.ratio")));
+    }
+    rows.sort_by_key(|(ms, _)| *ms);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn chart(plot: Plot, summary: &Summary) -> Result<Chart, ReportError> {
+    let figure = |name| figures::figure(summary, name).shown;
+    let (id, caption, said) = match plot {
+        Plot::RttOverTime => (
+            "rtt-over-time",
+            "Each line is one percentile of the packets sent in a second: lines that rise together are a \
+             queue, a top line that leaves the others is a stall of a few packets.",
+            format!(
+                "median {}, 99th percentile {}, largest {}",
+                figure("rtt.p50"),
+                figure("rtt.p99"),
+                figure("rtt.max")
+            ),
+        ),
+        Plot::RttDistribution => (
+            "rtt-distribution",
+            "Each nine to the right leaves a tenth of the packets above it; where the two round trips part, \
+             the load generator sent late and the system under test is not to blame.",
+            format!(
+                "median {}, 99th percentile {}, 99.9th percentile {}, lost {}",
+                figure("rtt.p50"),
+                figure("rtt.p99"),
+                figure("rtt.p99.9"),
+                figure("loss.ratio")
+            ),
+        ),
+        Plot::CallsAndLoss => (
+            "calls-and-loss",
+            "Loss and lateness in one spike are an event worth finding in a log; spread evenly they are load.",
+            format!(
+                "attempts {}, failed {}, packets lost {}, late {}",
+                figure("calls.attempts"),
+                figure("calls.failed_count"),
+                figure("loss.count"),
+                figure("late.count")
+            ),
+        ),
+        Plot::SetupTimes => (
+            "setup-times",
+            "A dot is one call; dots that climb to the right mean that each call made the next one wait.",
+            format!(
+                "median session request delay {}, answer delay {}, time to first echo {}",
+                figure("srd.p50"),
+                figure("answer_delay.p50"),
+                figure("first_echo.p50")
+            ),
+        ),
+        Plot::Cpu => (
+            "cpu",
+            "A program that reaches the number of its busy threads in cores is the bottleneck; steal is time \
+             the machine did not have.",
+            format!(
+                "mean cores busy: driver {}, service {}, Asterisk {}",
+                figure("cpu.driver_mean"),
+                figure("cpu.service_mean"),
+                figure("cpu.asterisk_mean")
+            ),
+        ),
+    };
+    let label = format!("Chart. {}: {said}", plot.title());
+    Ok(Chart {
+        id,
+        title: plot.title(),
+        wide: plot.inline(summary, Look::WIDE, &label)?,
+        narrow: plot.inline(summary, Look::NARROW, &label)?,
+        caption,
+    })
+}
+
+fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {
+    let window = match (e.window_from_s, e.window_to_s) {
+        (Some(from), Some(to)) => format!("second {from:.1} to {to:.1}"),
+        _ => "none: no call came up".into(),
+    };
+    let mut rows = vec![
+        ("Command line", words::command_line(&e.command)),
+        ("Started", e.started_at.clone()),
+        ("Took", words::span(e.elapsed_s)),
+        ("Measured window", window),
+        ("Calls up when it began", format!("{} of {}", e.calls_at_start, e.calls)),
+        ("Media", format!("{}, a packet every {} ms", e.codec, e.ptime_ms)),
+        (
+            "Late, lost",
+            format!(
+                "late after {} ms above the call's smallest, lost after {} ms",
+                e.late_after_ms, e.lost_after_ms
+            ),
+        ),
+        ("Asterisk", e.asterisk.clone()),
+        ("Service", e.service.clone()),
+        ("Host", e.host.clone()),
+        ("CPU", format!("{}, {} to use", e.cpu, e.cpus)),
+        ("Memory", format!("{} MiB", e.memory_mib)),
+        ("Kernel", e.kernel.clone()),
+        ("loadtest", e.version.clone()),
+        ("Scenario, SHA-256", e.scenario_hash.clone()),
+    ];
+    if e.clock_step_ns != 0 || e.negative_rtt != 0 {
+        let said = format!(
+            "set by {} ns during the run; {} packets back before they left",
+            e.clock_step_ns, e.negative_rtt
+        );
+        rows.push(("Wall clock", said));
+    }
+    rows.extend(e.remarks.iter().map(|remark| ("Remark", remark.clone())));
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::report::{fixture, json};
+
+    fn text(run: &(Summary, Verdict), scenario: &str) -> String {
+        String::from_utf8(page(&run.0, &run.1, scenario).unwrap()).unwrap()
+    }
+
+    /// Every value in `summary.json` by the metric's name, letter for letter.
+    fn of_json((summary, verdict): &(Summary, Verdict)) -> HashMap<String, String> {
+        let document = String::from_utf8(json::summary(summary, verdict).unwrap()).unwrap();
+        let mut group = "";
+        let mut values = HashMap::new();
+        for line in document.lines() {
+            let Some((key, value)) = line.trim().split_once("\": ") else { continue };
+            let (key, value) = (key.trim_start_matches('"'), value.trim_end_matches(',').trim_matches('"'));
+            match line.len() - line.trim_start().len() {
+                4 => group = key,
+                6 => _ = values.insert(format!("{group}.{key}"), value.replace("null", "")),
+                _ => {}
+            }
+        }
+        values
+    }
+
+    #[test]
+    fn every_figure_is_the_one_in_the_json() {
+        for run in [fixture::typical(), fixture::nothing_answered(), fixture::all_lost()] {
+            let page = text(&run, "");
+            let json = of_json(&run);
+            let mut seen = 0;
+            for part in page.split("<data value=\"").skip(1) {
+                let (value, rest) = part.split_once("\" data-metric=\"").unwrap();
+                let (name, _) = rest.split_once('"').unwrap();
+                assert_eq!(Some(value), json.get(name).map(String::as_str), "{name}");
+                seen += 1;
+            }
+            assert!(seen > 200, "{seen} figures");
+            for (name, _) in HEADLINE {
+                assert!(page.contains(&format!("data-metric=\"{name}\"")), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_fetches_nothing_and_runs_nothing() {
+        let page = text(&fixture::typical(), "name = \"x\"");
+        for banned in
+            ["http://", "https://", "src=", "url(", "@import", "<script", "<link", "<iframe", "onload"]
+        {
+            assert!(!page.contains(banned), "{banned}");
+        }
+        assert!(page.split("href=\"").skip(1).all(|rest| rest.starts_with('#')));
+    }
+
+    #[test]
+    fn what_others_wrote_stays_text() {
+        let page = text(&fixture::hostile(), "# </code></pre><script>alert(1)</script>");
+        assert!(!page.contains("<script") && !page.contains("</code></pre><"));
+        assert!(page.matches("&#60;script&#62;").count() > 6);
+    }
+
+    #[test]
+    fn ids_are_unique_and_links_lead_somewhere() {
+        let page = text(&fixture::typical(), "x");
+        let ids: Vec<_> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let unique: std::collections::HashSet<_> = ids.iter().collect();
+        assert_eq!(unique.len(), ids.len(), "{ids:?}");
+        for target in page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(ids.contains(&target), "#{target}");
+        }
+    }
+
+    #[test]
+    fn the_page_stays_small() {
+        assert!(text(&fixture::typical(), "").len() < 400_000);
+        assert!(text(&fixture::many_calls(), "").len() < 1_500_000);
+    }
+
+    #[test]
+    fn the_verdict_is_said_in_words() {
+        let say = |(_, verdict): (Summary, Verdict)| sentence(&verdict);
+        assert_eq!(say(fixture::typical()), "All 5 gates hold, and the instrument can be trusted.");
+        assert_eq!(say(fixture::failing()), "2 of 6 gates broken.");
+        assert_eq!(say(fixture::nothing_answered()), "Too little was measured to say anything.");
+    }
+}

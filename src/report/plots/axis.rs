@@ -1,0 +1,242 @@
+//! Axes: where a value lies, and ticks at round numbers.
+
+use std::ops::Range;
+
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged};
+
+/// A mark on an axis.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Tick {
+    /// The value.
+    pub at: f64,
+    /// Its label; empty for a mark between labelled ones.
+    pub label: String,
+}
+
+/// One axis. Values outside its range land on its ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Axis {
+    from: f64,
+    to: f64,
+    log: bool,
+    ticks: Vec<Tick>,
+}
+
+/// The smallest latency drawn on a logarithmic axis, 1 µs: the resolution of the histograms.
+const SMALLEST_MS: f64 = 0.001;
+
+impl Axis {
+    /// From 0 to a round number that is no less than `max`, with about `count` labels.
+    pub(super) fn linear(max: f64, count: usize) -> Axis {
+        Axis::stepped(max, count, 0.0)
+    }
+
+    /// As [`Axis::linear`] for counts: no ticks between whole numbers.
+    pub(super) fn whole(max: f64, count: usize) -> Axis {
+        Axis::stepped(max, count, 1.0)
+    }
+
+    fn stepped(max: f64, count: usize, least_step: f64) -> Axis {
+        let max = if max.is_finite() && max > 0.0 { max } else { 1.0 };
+        let step = round_step(max / count.max(1) as f64, &[1.0, 2.0, 5.0]).max(least_step);
+        let last = (max / step - 1e-9).ceil().max(1.0) as usize;
+        let ticks = (0..=last).map(|n| {
+            let at = n as f64 * step;
+            Tick { at, label: number(at, step) }
+        });
+        Axis { from: 0.0, to: last as f64 * step, log: false, ticks: ticks.collect() }
+    }
+
+    /// Milliseconds on a logarithmic axis around all `values`, with at most `count` labels.
+    pub(super) fn log_ms(values: impl Iterator<Item = f64>, count: usize) -> Axis {
+        let (low, high) = values
+            .filter(|v| v.is_finite() && *v > 0.0)
+            .map(|v| v.max(SMALLEST_MS))
+            .fold((f64::INFINITY, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
+        let (low, high) = if low <= high { (low, high) } else { (0.1, 10.0) };
+        // A little air, then out to the next 1, 2 or 5.
+        let (from, to) = (round_down(low / 1.08).max(SMALLEST_MS), round_step(high * 1.08, &[1.0, 2.0, 5.0]));
+        let to = if to / from < 9.9 { round_step(from * 9.9, &[1.0, 2.0, 5.0]) } else { to };
+        let decades = (to / from).log10();
+        let all = ((decades * 3.0).round() as usize) < count;
+        let every = (decades / count.max(1) as f64).ceil().max(1.0) as i32;
+        let mut ticks = Vec::new();
+        let first = from.log10().floor() as i32;
+        for exponent in first..=to.log10().ceil() as i32 {
+            for factor in 1..10 {
+                let at = f64::from(factor) * 10f64.powi(exponent);
+                let labelled = match factor {
+                    1 => (exponent - first) % every == 0,
+                    2 | 5 => all,
+                    _ => false,
+                };
+                let fine = decades < 4.0 || matches!(factor, 1 | 2 | 5);
+                if (from * 0.999..=to * 1.001).contains(&at) && (labelled || fine) {
+                    ticks.push(Tick { at, label: if labelled { number(at, at) } else { String::new() } });
+                }
+            }
+        }
+        Axis { from, to, log: true, ticks }
+    }
+
+    /// Seconds since the start, labelled as minutes and seconds, with about `count` labels.
+    pub(super) fn time(from: f64, to: f64, count: usize) -> Axis {
+        const STEPS: [f64; 15] = [
+            1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0,
+            21600.0,
+        ];
+        let to = if to.is_finite() && to > from { to } else { from + 1.0 };
+        let enough = (to - from) / count.max(1) as f64;
+        let step = STEPS.into_iter().find(|s| *s >= enough).unwrap_or((enough / 86400.0).ceil() * 86400.0);
+        let ticks = (0..)
+            .map(|n| (from / step).ceil() * step + f64::from(n) * step)
+            .take_while(|at| *at <= to)
+            .map(|at| Tick { at, label: clock(at) });
+        Axis { from, to, log: false, ticks: ticks.collect() }
+    }
+
+    /// Percentiles, as far as one in `10^decades`: equal distances from 90 to 99, to 99.9, and on.
+    /// Values are `log10(1 / (1 − p))`.
+    pub(super) fn percentiles(decades: f64) -> Axis {
+        let to = decades.clamp(1.0, 9.0);
+        let mut ticks = vec![Tick { at: 0.0, label: "0".into() }];
+        ticks.push(Tick { at: 2f64.log10(), label: "50".into() });
+        for n in 1..=to as usize {
+            let label = match n {
+                1 => "90".to_string(),
+                2 => "99".to_string(),
+                _ => format!("99.{}", "9".repeat(n - 2)),
+            };
+            ticks.push(Tick { at: n as f64, label });
+        }
+        Axis { from: 0.0, to, log: false, ticks }
+    }
+
+    /// Named places 0, 1, 2, … with more room on the right, for notes beside them.
+    pub(super) fn names(labels: &[&str]) -> Axis {
+        let ticks =
+            labels.iter().enumerate().map(|(n, label)| Tick { at: n as f64, label: (*label).to_string() });
+        Axis { from: -0.4, to: labels.len() as f64 - 0.15, log: false, ticks: ticks.collect() }
+    }
+
+    pub(super) fn from(&self) -> f64 {
+        self.from
+    }
+
+    pub(super) fn to(&self) -> f64 {
+        self.to
+    }
+
+    pub(super) fn ticks(&self) -> &[Tick] {
+        &self.ticks
+    }
+
+    pub(super) fn contains(&self, value: f64) -> bool {
+        (self.from..=self.to).contains(&value)
+    }
+
+    /// Where a value lies, 0–1.
+    pub(super) fn share(&self, value: f64) -> f64 {
+        let share = if self.log {
+            (value.max(self.from) / self.from).ln() / (self.to / self.from).ln()
+        } else {
+            (value - self.from) / (self.to - self.from)
+        };
+        if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
+    }
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (low, high): (i32, i32)) -> i32 {
+        low + (f64::from(high - low) * self.share(*value)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.iter().map(|t| t.at).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.from..self.to
+    }
+}
+
+/// The smallest of `factors` × 10ⁿ that is no less than `least`.
+fn round_step(least: f64, factors: &[f64]) -> f64 {
+    let power = 10f64.powf(least.log10().floor());
+    factors.iter().map(|f| f * power).find(|s| *s >= least * (1.0 - 1e-9)).unwrap_or(10.0 * power)
+}
+
+/// The largest of 1, 2, 5 × 10ⁿ that is no more than `most`.
+fn round_down(most: f64) -> f64 {
+    let power = 10f64.powf(most.log10().floor());
+    [5.0, 2.0].into_iter().map(|f| f * power).find(|s| *s <= most * (1.0 + 1e-9)).unwrap_or(power)
+}
+
+/// A number with as many decimals as steps of `step` need; thousands as `20k`.
+fn number(value: f64, step: f64) -> String {
+    if value >= 10_000.0 && value % 1000.0 == 0.0 {
+        return format!("{:.0}k", value / 1000.0);
+    }
+    let decimals = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
+    format!("{value:.decimals$}")
+}
+
+/// `0:30`, `12:00`, `1:05:00`.
+fn clock(seconds: f64) -> String {
+    let s = seconds.max(0.0).round() as u64;
+    match s / 3600 {
+        0 => format!("{}:{:02}", s / 60, s % 60),
+        h => format!("{h}:{:02}:{:02}", s / 60 % 60, s % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(axis: &Axis) -> Vec<&str> {
+        axis.ticks().iter().map(|t| t.label.as_str()).filter(|l| !l.is_empty()).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_numbers() {
+        assert_eq!(labels(&Axis::linear(47.3, 5)), ["0", "10", "20", "30", "40", "50"]);
+        assert_eq!(labels(&Axis::linear(0.62, 4)), ["0.0", "0.2", "0.4", "0.6", "0.8"]);
+        assert_eq!(labels(&Axis::whole(1.0, 5)), ["0", "1"]);
+        assert_eq!(labels(&Axis::whole(0.0, 5)), ["0", "1"]);
+        assert_eq!(labels(&Axis::whole(30_000.0, 3)), ["0", "10k", "20k", "30k"]);
+        assert_eq!(labels(&Axis::time(0.0, 313.0, 8)), ["0:00", "1:00", "2:00", "3:00", "4:00", "5:00"]);
+        assert_eq!(
+            labels(&Axis::log_ms([0.2, 31.0].into_iter(), 12)),
+            ["0.1", "0.2", "0.5", "1", "2", "5", "10", "20", "50"]
+        );
+        assert_eq!(labels(&Axis::percentiles(4.3)), ["0", "50", "90", "99", "99.9", "99.99"]);
+    }
+
+    #[test]
+    fn odd_ranges_still_make_an_axis() {
+        for axis in [
+            Axis::linear(0.0, 5),
+            Axis::linear(f64::NAN, 5),
+            Axis::log_ms(std::iter::empty(), 8),
+            Axis::log_ms([0.0, f64::INFINITY].into_iter(), 8),
+            Axis::log_ms([1e-9, 1e12].into_iter(), 3),
+            Axis::time(0.0, 0.0, 8),
+            Axis::time(0.0, 1e7, 8),
+            Axis::percentiles(f64::INFINITY),
+        ] {
+            assert!(axis.from() < axis.to(), "{axis:?}");
+            assert!(!axis.ticks().is_empty() && axis.ticks().len() < 120, "{axis:?}");
+            assert!((0.0..=1.0).contains(&axis.share(f64::NAN)));
+        }
+    }
+
+    #[test]
+    fn the_percentile_axis_gives_every_nine_the_same_room() {
+        let axis = Axis::percentiles(5.0);
+        assert!((axis.share(2.0) - axis.share(1.0) - (axis.share(4.0) - axis.share(3.0))).abs() < 1e-12);
+    }
+}

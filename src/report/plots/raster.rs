@@ -1,0 +1,26 @@
+//! SVG → PNG, with the bundled font and no other.
+
+use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::usvg::{Options, Tree};
+
+const REGULAR: &[u8] = include_bytes!("../../../assets/fonts/Inter-Regular.otf");
+const SEMI_BOLD: &[u8] = include_bytes!("../../../assets/fonts/Inter-SemiBold.otf");
+
+/// The name of the bundled font.
+pub(super) const FONT: &str = "Inter";
+
+/// Draws an SVG in its own size.
+///
+/// # Errors
+/// In words, when the SVG cannot be read or is empty or too large.
+pub(super) fn png(svg: &str) -> Result<Vec<u8>, String> {
+    let mut options = Options { font_family: FONT.into(), ..Options::default() };
+    let fonts = options.fontdb_mut();
+    fonts.load_font_data(REGULAR.to_vec());
+    fonts.load_font_data(SEMI_BOLD.to_vec());
+    let tree = Tree::from_str(svg, &options).map_err(|e| e.to_string())?;
+    let size = tree.size().to_int_size();
+    let mut pixels = Pixmap::new(size.width(), size.height()).ok_or("no room for the picture")?;
+    resvg::render(&tree, Transform::identity(), &mut pixels.as_mut());
+    pixels.encode_png().map_err(|e| e.to_string())
+}

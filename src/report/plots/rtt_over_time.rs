@@ -1,0 +1,63 @@
+//! `rtt-over-time.png`: median, percentiles and largest round trip per second.
+
+use super::axis::Axis;
+use super::figure::{Drawn, Figure, Key, Mark};
+use super::panel::Panel;
+use super::theme::Ink;
+use super::timeline;
+use crate::analysis::Summary;
+use crate::samples::{Ns, SecondRecord};
+
+type Series = (&'static str, Ink, f64, fn(&SecondRecord) -> Option<Ns>);
+
+/// Label, colour, width of the line in ems, value. Drawn in this order, the last on top.
+const SERIES: [Series; 4] = [
+    ("largest", Ink::Purple, 0.08, |s| s.rtt_max_ms),
+    ("99th percentile", Ink::Orange, 0.11, |s| s.rtt_p99_ms),
+    ("95th percentile", Ink::Green, 0.11, |s| s.rtt_p95_ms),
+    ("median", Ink::Blue, 0.13, |s| s.rtt_p50_ms),
+];
+
+pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
+    let seconds = &summary.seconds;
+    let some_lost = seconds.iter().any(|s| s.lost > 0);
+    let mut keys: Vec<Key<'_>> =
+        SERIES.iter().map(|(label, ink, ..)| Key { label, ink: *ink, mark: Mark::Line }).collect();
+    if some_lost {
+        keys.push(Key { label: "second with lost packets", ink: Ink::Vermillion, mark: Mark::Stroke });
+    }
+    keys.push(timeline::NOT_MEASURED);
+    figure.legend(&keys)?;
+
+    let [place] = figure.rows([1.0]);
+    let values = SERIES.iter().flat_map(|(.., of)| seconds.iter().filter_map(of)).map(Ns::as_ms);
+    let y = Axis::log_ms(values.clone(), place.log_labels(figure));
+    let panel = Panel::new(figure, place, timeline::axis(figure, seconds), y);
+    timeline::shade_phases(&panel, seconds)?;
+    panel.frame("round trip, ms (logarithmic)")?;
+    panel.x_axis(timeline::TIME)?;
+    if values.count() == 0 {
+        return panel.say("no packet came back");
+    }
+    for (_, ink, width, of) in SERIES {
+        panel.line(timeline::series(seconds, move |s| of(s).map(Ns::as_ms)), ink, width)?;
+    }
+    late_threshold(&panel, summary)?;
+    // Packets that never came back have no round trip to draw: their seconds are marked at the top.
+    for second in seconds.iter().filter(|s| s.lost > 0) {
+        let (x, y) = panel.pixel(f64::from(second.second) + 0.5, panel.y().to());
+        figure.stroke((x, y + figure.px(0.55)), Ink::Vermillion)?;
+    }
+    Ok(())
+}
+
+/// Where a packet of the fastest call would have been late, if that is on the chart.
+fn late_threshold(panel: &Panel<'_, '_>, summary: &Summary) -> Drawn {
+    let depth = summary.environment.late_after_ms;
+    let fastest = summary.metric("rtt.min").and_then(|m| m.value.number()).unwrap_or(0.0);
+    let threshold = fastest + depth as f64;
+    if !panel.y().contains(threshold) {
+        return Ok(());
+    }
+    panel.across(threshold, &format!("late: {depth} ms above the smallest"), Ink::Vermillion)
+}
