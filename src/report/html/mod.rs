@@ -19,7 +19,7 @@ use figures::{Figure, LatencyRow};
 struct Page<'a> {
     environment: &'a Environment,
     circumstances: String,
-    outcome: &'static str,
+    outcome: Outcome,
     mark: &'static str,
     sentence: String,
     verdict: &'a Verdict,
@@ -92,7 +92,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
     let page = Page {
         environment,
         circumstances: words::circumstances(environment),
-        outcome: words::outcome(verdict.outcome),
+        outcome: verdict.outcome,
         mark: words::mark(verdict.outcome),
         sentence: sentence(verdict),
         verdict,
