@@ -47,7 +47,8 @@ impl Row {
 impl From<&PercentileRow> for Row {
     fn from(row: &PercentileRow) -> Row {
         Row {
-            percentile: row.percentile,
+            // 100 − 0.00075 is not quite a double: without this it would read 99.99925000000000.
+            percentile: (row.percentile * 1e9).round() / 1e9,
             one_in: super::one_in(row.percentile),
             rtt_ms: Cell(row.rtt),
             rtt_intended_ms: Cell(row.rtt_intended),

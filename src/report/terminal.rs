@@ -67,7 +67,7 @@ fn head(text: &mut String, pen: Pen, summary: &Summary, verdict: &Verdict) {
     for remark in &verdict.distrust {
         let _ = writeln!(
             text,
-            "  {} the instrument cannot be trusted: {}",
+            "  {} nothing can be concluded: {}",
             pen.outcome(Outcome::Inconclusive, "?"),
             words::one_line(remark)
         );
@@ -166,6 +166,9 @@ mod tests {
         insta::assert_snapshot!("pass", summary(&run, &verdict, "reports/50x5m", false));
         let (run, verdict) = fixture::failing();
         insta::assert_snapshot!("fail", summary(&run, &verdict, "reports/50x5m", false));
+        let (run, verdict) = fixture::distrusted();
+        let text = summary(&run, &verdict, "", false);
+        insta::assert_snapshot!("distrusted", text.lines().take(5).collect::<Vec<_>>().join("\n"));
         let (run, verdict) = fixture::nothing_answered();
         insta::assert_snapshot!("no_data", summary(&run, &verdict, "", false));
     }

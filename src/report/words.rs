@@ -13,15 +13,6 @@ pub(super) fn mark(outcome: Outcome) -> &'static str {
     }
 }
 
-/// The word for an outcome.
-pub(super) fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pass => "pass",
-        Outcome::Fail => "fail",
-        Outcome::Inconclusive => "inconclusive",
-    }
-}
-
 /// A duration in milliseconds, without the unit.
 pub(super) fn ms(duration: Ns) -> String {
     without_unit(&show(Value::Number(duration.as_ms()), Unit::Ms))

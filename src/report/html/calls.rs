@@ -59,13 +59,12 @@ fn ending(call: &CallRecord) -> String {
     if call.is_silent() {
         said.push_str(", silent");
     }
-    if let Some(status) = call.status.filter(|_| !call.ending.was_answered()) {
-        said.push_str(&format!(" {status}"));
+    let status = call.status.filter(|_| !call.ending.was_answered()).map(|s| s.to_string());
+    let why = [status.unwrap_or_default(), words::one_line(&call.reason)].join(" ");
+    match why.trim() {
+        "" => said,
+        why => format!("{said}: {why}"),
     }
-    if !call.reason.is_empty() {
-        said.push_str(&format!(": {}", words::one_line(&call.reason)));
-    }
-    said
 }
 
 /// The calls to look at first: those that went wrong, then the slowest by their 99th percentile, of
@@ -90,7 +89,7 @@ mod tests {
         let (mut summary, _) = fixture::typical();
         summary.calls[7].rtt_p99_ms = None;
         let rows = worst(&summary.calls, 3);
-        assert_eq!(rows[0].ending, "rejected 503: Service Unavailable");
+        assert_eq!(rows[0].ending, "rejected: 503 Service Unavailable");
         assert_eq!((rows[1].call, rows[1].cells[8].as_str()), (7, "lost"));
         let slowest = summary.calls.iter().max_by_key(|c| c.rtt_p99_ms).unwrap();
         assert_eq!(rows[2].call, slowest.call);

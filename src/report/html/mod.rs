@@ -19,7 +19,7 @@ use figures::{Figure, LatencyRow};
 struct Page<'a> {
     environment: &'a Environment,
     circumstances: String,
-    outcome: &'static str,
+    outcome: Outcome,
     mark: &'static str,
     sentence: String,
     verdict: &'a Verdict,
@@ -76,7 +76,7 @@ const HEADLINE: [(&str, &str); 8] = [
     ("rtt.p50", "Median round trip"),
     ("rtt.p95", "95 % of packets are back within"),
     ("rtt.p99", "99 % of packets are back within"),
-    ("rtt.max", "Slowest packet that came back"),
+    ("rtt.p99.9", "99.9 % of packets are back within"),
     ("loss.ratio", "Packets lost"),
     ("late.ratio", "Packets too late to be played"),
     ("calls.answered", "Calls answered"),
@@ -92,7 +92,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
     let page = Page {
         environment,
         circumstances: words::circumstances(environment),
-        outcome: words::outcome(verdict.outcome),
+        outcome: verdict.outcome,
         mark: words::mark(verdict.outcome),
         sentence: sentence(verdict),
         verdict,
@@ -140,7 +140,7 @@ fn sentence(verdict: &Verdict) -> String {
         (Outcome::Fail, 1) => "The gate is broken.".into(),
         (Outcome::Fail, _) => format!("{broken} of {all} gates broken."),
         (Outcome::Inconclusive, _) if !verdict.distrust.is_empty() => {
-            "The instrument cannot be trusted, so nothing can be said.".into()
+            "Nothing can be concluded from this run.".into()
         }
         (Outcome::Inconclusive, _) => "Too little was measured to say anything.".into(),
     }
@@ -357,6 +357,7 @@ mod tests {
         let say = |(_, verdict): (Summary, Verdict)| sentence(&verdict);
         assert_eq!(say(fixture::typical()), "All 5 gates hold, and the instrument can be trusted.");
         assert_eq!(say(fixture::failing()), "2 of 6 gates broken.");
+        assert_eq!(say(fixture::distrusted()), "Nothing can be concluded from this run.");
         assert_eq!(say(fixture::nothing_answered()), "Too little was measured to say anything.");
     }
 }

@@ -131,9 +131,28 @@ impl<'a> Figure<'a> {
         let big = Type { size: 1.4, ink: Ink::Text, bold: true, across: HPos::Left, down: VPos::Top };
         self.text(title, (left, self.top), big)?;
         self.top += self.px(1.95);
-        self.text(subtitle, (left, self.top), Type::NOTE.anchored(HPos::Left, VPos::Top))?;
+        let subtitle = self.fitted(subtitle, self.look.width as i32 - 2 * left);
+        self.text(&subtitle, (left, self.top), Type::NOTE.anchored(HPos::Left, VPos::Top))?;
         self.top += self.px(1.5);
         Ok(())
+    }
+
+    /// A note cut short where it would be wider than `room`.
+    fn fitted(&self, note: &str, room: i32) -> String {
+        let is_wide = |text: &str| self.px(self.text_width(text) * Type::NOTE.size) > room;
+        if !is_wide(note) {
+            return note.to_string();
+        }
+        let mut cut = String::new();
+        for c in note.chars() {
+            cut.push(c);
+            if is_wide(&cut) {
+                break;
+            }
+        }
+        cut.pop();
+        cut.pop();
+        cut + "…"
     }
 
     /// The legend, in as many lines as it takes.

@@ -143,6 +143,7 @@ mod tests {
     use super::theme::Ink;
     use super::*;
     use crate::report::fixture;
+    use crate::samples::SecondRecord;
 
     fn pixels(png: &[u8]) -> (u32, u32, HashMap<(u8, u8, u8), usize>) {
         let picture = Pixmap::decode_png(png).unwrap();
@@ -194,6 +195,18 @@ mod tests {
                     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{plot:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_day_long_run_draws_no_more_than_pixels_can_show() {
+        let (mut summary, _) = fixture::typical();
+        let minute = summary.seconds[180..240].to_vec();
+        summary.seconds =
+            (0..86_400).map(|n| SecondRecord { second: n, ..minute[n as usize % 60].clone() }).collect();
+        for plot in Plot::ALL {
+            let svg = plot.svg(&summary, Look::WIDE).unwrap();
+            assert!(svg.len() < 600_000, "{plot:?}: {} bytes", svg.len());
         }
     }
 

@@ -140,7 +140,8 @@ impl<'f, 'a> Panel<'f, 'a> {
 
     /// No more points than pixels can show: of each pixel's points the lowest and the highest.
     fn thinned(&self, run: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
-        let columns = (self.place.right - self.place.left).max(1) as usize;
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { return run };
+        let columns = (self.pixel(last.0, 0.0).0 - self.pixel(first.0, 0.0).0).max(1) as usize;
         if run.len() <= 2 * columns {
             return run;
         }
@@ -162,7 +163,7 @@ impl<'f, 'a> Panel<'f, 'a> {
             let (left, bottom) = self.pixel(second, low);
             let (right, top) = self.pixel(second + 1.0, high);
             let gap = i32::from(right - left > 4);
-            let from = (left, top.min(bottom - self.figure.px(0.1)));
+            let from = (left, top.min(bottom - self.figure.px(0.25)));
             let to = ((right - gap).max(left + self.figure.px(0.12)), bottom);
             // Bars in the same column of pixels: the highest stands for all.
             drawn = match drawn {

@@ -103,7 +103,7 @@ fn too_few(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary) -> Dra
 }
 
 fn written(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary) -> Drawn {
-    let mut free_from = i32::MIN;
+    let mut last = (i32::MIN, i32::MAX);
     for (name, percentile) in WRITTEN {
         let Some(metric) = summary.metric(name) else { continue };
         let Some(value) = metric.value.number() else { continue };
@@ -114,10 +114,11 @@ fn written(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary) -> Dra
         let wide = figure.px(figure.text_width(&words) * Type::NOTE.size);
         // To the left of its dot, above the rising curve, but not across the axis or another value.
         let right = (x - figure.px(0.5)).max(panel.place().left + figure.px(0.5) + wide);
-        if right - wide > free_from {
+        let is_clear = right - wide > last.0 + figure.px(0.3) || last.1 - y > figure.px(1.4);
+        if is_clear {
             let how = Type::NOTE.ink(Ink::Text).anchored(HPos::Right, VPos::Bottom);
             figure.patch(&words, (right, y - figure.px(0.7)), how)?;
-            free_from = right + figure.px(0.5);
+            last = (right, y);
         }
     }
     Ok(())

@@ -44,9 +44,14 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     }
     late_threshold(&panel, summary)?;
     // Packets that never came back have no round trip to draw: their seconds are marked at the top.
+    let mut places: Vec<i32> = Vec::new();
+    let (_, top) = panel.pixel(0.0, panel.y().to());
     for second in seconds.iter().filter(|s| s.lost > 0) {
-        let (x, y) = panel.pixel(f64::from(second.second) + 0.5, panel.y().to());
-        figure.stroke((x, y + figure.px(0.55)), Ink::Vermillion)?;
+        let (x, _) = panel.pixel(f64::from(second.second) + 0.5, 0.0);
+        if places.last() != Some(&x) {
+            places.push(x);
+            figure.stroke((x, top + figure.px(0.55)), Ink::Vermillion)?;
+        }
     }
     Ok(())
 }
