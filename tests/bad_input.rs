@@ -79,5 +79,5 @@ fn too_few_descriptors_are_named_with_the_number_that_would_do() {
     let line =
         format!("ulimit -n 128; exec {program} run scenarios/smoke.toml --out {}", place.out().display());
     let output = ends_with(shell.args(["-c", &line]).current_dir(env!("CARGO_MANIFEST_DIR")), 1);
-    assert!(stderr(&output).contains("need 245 file descriptors, 128 are allowed"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("need 145 file descriptors, 128 are allowed"), "{}", stderr(&output));
 }

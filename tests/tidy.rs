@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("ari", &[]),
     ("net", &["clock"]),
     ("asterisk", &["scenario", "net", "clock", "child"]),
-    ("service", &["ari", "rtp", "net", "clock"]),
+    ("service", &["ari", "rtp", "net", "clock", "scenario"]),
     ("samples", &["rtp"]),
     ("measure", &["rtp", "samples"]),
     ("driver", &["scenario", "sip", "rtp", "measure", "net", "clock", "samples"]),

@@ -1,7 +1,7 @@
 //! A private Asterisk: found or pointed at, configured, started, watched and stopped again.
 
-pub mod capacity;
 pub mod config;
+pub mod descriptors;
 mod error;
 pub mod find;
 pub mod log;

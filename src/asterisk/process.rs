@@ -11,8 +11,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::time::{sleep, timeout};
 
-use super::capacity;
 use super::config::{self, Secret, Settings};
+use super::descriptors;
 use super::error::{AsteriskError, Socket};
 use super::find::Install;
 use super::log::Log;
@@ -173,7 +173,7 @@ fn settings(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Settings {
         run_dir: run_dir.to_path_buf(),
         module_dir: config.install.module_dir.clone(),
         data_dir: config.install.data_dir.clone(),
-        max_files: capacity::descriptors_for_asterisk(),
+        max_files: descriptors::for_asterisk(),
         sip_address: config.address,
         sip_port: ports.sip,
         http_address: config.address,

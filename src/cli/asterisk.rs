@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{Exit, Failure};
-use crate::asterisk::{Asterisk, Places, StartConfig, capacity, find};
+use crate::asterisk::{Asterisk, Places, StartConfig, descriptors, find};
 use crate::scenario::values::PortRange;
 use crate::service::termination;
 
@@ -32,7 +32,7 @@ pub struct Args {
 /// Runs the subcommand until SIGTERM or Ctrl-C, or until Asterisk ends.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let shutdown = termination().context("cannot watch for signals")?;
-    capacity::raise_descriptors().context("cannot raise the limit of file descriptors")?;
+    descriptors::raise().context("cannot raise the limit of file descriptors")?;
     let install = find::find(&Places::from_environment(args.asterisk)).map_err(anyhow::Error::from)?;
     let mut config = StartConfig::new(install, args.logs);
     (config.ports.sip, config.ports.http) = (args.sip_port, args.http_port);

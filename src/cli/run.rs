@@ -14,7 +14,7 @@ use super::progress::Display;
 use super::stage::{Stage, sip_credentials};
 use super::{Exit, Failure};
 use crate::analysis::{Summary, catalogue, summarize};
-use crate::asterisk::capacity;
+use crate::asterisk::descriptors;
 use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
 use crate::gate::{Gate, Trust, Verdict, judge};
@@ -154,7 +154,7 @@ fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, Failure> {
 
 /// Checks what the machine must provide, before anything is started.
 fn preflight(resolved: &Resolved) -> Result<(), Failure> {
-    let limit = capacity::raise_descriptors().context("cannot raise the limit of file descriptors")?;
+    let limit = descriptors::raise().context("cannot raise the limit of file descriptors")?;
     let needs = Needs::of(&resolved.scenario);
     if limit < needs.descriptors {
         return Err(Failure::broke(format!(

@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure};
+use crate::asterisk::descriptors;
 use crate::rtp::Codec;
-use crate::service::ports::PortRange;
+use crate::scenario::values::PortRange;
 use crate::service::{self, ServiceConfig};
 
 #[derive(Debug, clap::Args)]
@@ -53,6 +54,8 @@ fn parse_codec(text: &str) -> Result<Codec, String> {
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    // A socket per call. Without more, as many calls as there are descriptors are served.
+    let _ = descriptors::raise();
     let shutdown = service::termination().context("cannot watch for signals")?;
     let config = ServiceConfig {
         ari_url: args.ari_url,

@@ -11,10 +11,12 @@ use crate::rtp::sequence::WINDOW;
 /// More than any one machine carries; a typo rather than a plan.
 const MOST_CALLS: u32 = 20_000;
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Asterisk's two RTP instances per bridged call, each on an even port.
-const ASTERISK_PORTS_PER_CALL: u32 = 2;
-/// Descriptors of Asterisk for one call, measured, and for itself.
-const ASTERISK_DESCRIPTORS: (u64, u64) = (9, 200);
+/// Asterisk's two RTP instances per call, the caller's leg and the externalMedia leg. It must never
+/// run out of them: on an externalMedia leg it crashes then (asterisk/asterisk#1757).
+const ASTERISK_PAIRS_PER_CALL: u32 = 2;
+/// Descriptors of Asterisk for one call (RTP, RTCP and alert pipes of two channels, its timer:
+/// measured) and for itself, ARI's connections included.
+const ASTERISK_DESCRIPTORS: (u64, u64) = (9, 100);
 /// Descriptors of the driver and of the service for one call and for themselves.
 const OWN_DESCRIPTORS: (u64, u64) = (2, 100);
 
@@ -150,7 +152,7 @@ fn pools(s: &Scenario, found: &mut Vec<Problem>) {
     }
     if s.asterisk.mode == AsteriskMode::Managed {
         let rtp = s.asterisk.rtp_ports;
-        let carries = rtp.even_ports() / ASTERISK_PORTS_PER_CALL;
+        let carries = rtp.rtp_pairs() / ASTERISK_PAIRS_PER_CALL;
         small("asterisk.rtp_ports", rtp, carries, 4, "Asterisk's RTP range");
     }
 }

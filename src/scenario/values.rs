@@ -120,6 +120,13 @@ impl PortRange {
         if last < first { 0 } else { (last - first) / 2 + 1 }
     }
 
+    /// How many pairs of an even port and the odd one above it there are. Asterisk binds both, also
+    /// an odd one just outside its range, so an even last port is not counted (`res_rtp_asterisk.c`).
+    pub fn rtp_pairs(self) -> u32 {
+        let first = u32::from(self.from).next_multiple_of(2);
+        (u32::from(self.to) + 1).saturating_sub(first) / 2
+    }
+
     /// Whether the two ranges share a port.
     pub fn overlaps(self, other: PortRange) -> bool {
         self.from <= other.to && other.from <= self.to

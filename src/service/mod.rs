@@ -25,10 +25,10 @@ use tokio::task::JoinSet;
 
 use crate::net::http::{HttpClient, HttpError};
 use crate::rtp::Codec;
+use crate::scenario::values::PortRange;
 use app::App;
 use events::{ConnectError, EventConnection, EventSource};
 use http::Shared;
-use ports::PortRange;
 use reflector::{Reflector, Removed};
 pub use stats::ServiceReport;
 
@@ -68,8 +68,7 @@ impl Default for ServiceConfig {
             password: String::new(),
             app: "loadtest".into(),
             media_ip: Ipv4Addr::LOCALHOST.into(),
-            // Invariant: a constant range that is not empty.
-            ports: PortRange::new(21_000, 31_000).expect("a valid constant range"),
+            ports: PortRange { from: 21_000, to: 31_000 },
             http: Some((Ipv4Addr::LOCALHOST, 9090).into()),
             codec: Codec::Pcmu,
         }

@@ -1,11 +1,10 @@
 //! The pool of UDP ports that calls' media arrives on.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
-use std::str::FromStr;
 use std::time::Duration;
 
+use crate::scenario::values::PortRange;
 use crate::stamp::Stamp;
 
 /// How long a port that another program held is passed over before it is tried again.
@@ -13,56 +12,6 @@ const HELD_FOR: Duration = Duration::from_secs(60);
 
 /// The line about an exhausted pool is not repeated more often than this.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
-
-/// A range of ports, both ends included; reads and prints as `21000-31000`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PortRange {
-    first: u16,
-    last: u16,
-}
-
-/// Why a text is not a range of ports.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not a range of ports: write it as FIRST-LAST with 1 <= FIRST <= LAST <= 65535, such as 21000-31000"
-)]
-pub struct BadPortRange(String);
-
-impl PortRange {
-    /// The range from `first` to `last`; `None` when it is empty or holds port 0.
-    pub const fn new(first: u16, last: u16) -> Option<Self> {
-        if first == 0 || first > last { None } else { Some(PortRange { first, last }) }
-    }
-
-    /// The lowest port.
-    pub const fn first(self) -> u16 {
-        self.first
-    }
-
-    /// How many ports there are, at least 1.
-    pub const fn count(self) -> usize {
-        (self.last - self.first) as usize + 1
-    }
-}
-
-impl FromStr for PortRange {
-    type Err = BadPortRange;
-
-    fn from_str(text: &str) -> Result<Self, BadPortRange> {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let port = |text: &str| text.trim().parse::<u16>().ok();
-        port(first)
-            .zip(port(last))
-            .and_then(|(first, last)| PortRange::new(first, last))
-            .ok_or_else(|| BadPortRange(text.to_string()))
-    }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
 
 /// The free ports of a range, the longest unused first: a port rests as long as the pool allows
 /// before it carries another call, so that stragglers of the last call find nobody.
@@ -111,7 +60,7 @@ fn held_by_others(held: usize) -> String {
 impl PortPool {
     /// A pool in which every port of `range` is free.
     pub fn new(range: PortRange) -> Self {
-        let free = (range.first..=range.last).collect();
+        let free = (range.from..=range.to).collect();
         PortPool {
             range,
             free,
@@ -217,22 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn ranges_read_and_print() {
-        assert_eq!("21000-31000".parse::<PortRange>().unwrap().to_string(), "21000-31000");
-        assert_eq!("21000-21100".parse::<PortRange>().unwrap().count(), 101);
-        assert_eq!("1-65535".parse::<PortRange>().unwrap().count(), 65535);
-        for bad in ["", "x", "0-5", "6-5", "1-65536", "-5", "5-", "1-2-3"] {
-            assert!(bad.parse::<PortRange>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn a_released_port_rests_behind_all_others() {
-        let mut pool = pool("100-102");
-        assert_eq!(take(&mut pool, at(0)), Some(100));
-        pool.give_back(100);
+        let mut pool = pool("2100-2102");
+        assert_eq!(take(&mut pool, at(0)), Some(2100));
+        pool.give_back(2100);
         let next: Vec<_> = (0..3).map(|_| take(&mut pool, at(0)).unwrap()).collect();
-        assert_eq!(next, [101, 102, 100]);
+        assert_eq!(next, [2101, 2102, 2100]);
         assert_eq!(pool.in_use(), 3);
     }
 
@@ -256,26 +195,26 @@ mod tests {
 
     #[test]
     fn a_port_that_another_program_holds_is_remembered_and_retried_later() {
-        let mut pool = pool("100-102");
+        let mut pool = pool("2100-2102");
         let tries = std::cell::RefCell::new(Vec::new());
         let bind = |port| {
             tries.borrow_mut().push(port);
-            if port == 100 { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(()) }
+            if port == 2100 { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(()) }
         };
-        assert_eq!(pool.take(at(0), bind).unwrap().0, 101);
-        assert_eq!(pool.take(at(1), bind).unwrap().0, 102);
+        assert_eq!(pool.take(at(0), bind).unwrap().0, 2101);
+        assert_eq!(pool.take(at(1), bind).unwrap().0, 2102);
         let error = pool.take(at(2), bind).unwrap_err();
-        assert_eq!(error.to_string(), "no ports available in 100-102: 2 in use, 1 held by other programs");
+        assert_eq!(error.to_string(), "no ports available in 2100-2102: 2 in use, 1 held by other programs");
         assert!(pool.take(at(61), bind).is_err());
-        assert_eq!(*tries.borrow(), [100, 101, 102, 100]);
-        assert_eq!(pool.take(at(200), |_| Ok(())).unwrap().0, 100);
+        assert_eq!(*tries.borrow(), [2100, 2101, 2102, 2100]);
+        assert_eq!(pool.take(at(200), |_| Ok(())).unwrap().0, 2100);
     }
 
     #[test]
     fn another_reason_costs_no_port() {
-        let mut pool = pool("100-100");
+        let mut pool = pool("2100-2100");
         let error = pool.take(at(0), |_| Err::<(), _>(io::Error::from_raw_os_error(24))).unwrap_err();
-        assert!(matches!(error, TakeError::Bind { port: 100, .. }));
-        assert_eq!(pool.take(at(0), |_| Ok(())).unwrap().0, 100);
+        assert!(matches!(error, TakeError::Bind { port: 2100, .. }));
+        assert_eq!(pool.take(at(0), |_| Ok(())).unwrap().0, 2100);
     }
 }

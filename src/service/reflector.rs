@@ -12,11 +12,11 @@ use std::thread;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::ports::PortRange;
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::{Batch, Datagram, StampedSocket};
 use crate::rtp::reflector::{Reflected, StreamReflector};
+use crate::scenario::values::PortRange;
 use crate::stamp::Stamp;
 
 /// Datagrams read with one system call.
@@ -122,8 +122,8 @@ impl Reflector {
             poller,
             orders,
             removed,
-            first: range.first(),
-            streams: (0..range.count()).map(|_| None).collect(),
+            first: range.from,
+            streams: (0..range.len()).map(|_| None).collect(),
             totals: totals.clone(),
         };
         let thread = thread::Builder::new().name("reflector".into()).spawn(move || media.run())?;
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
         let (report, mut removed) = unbounded_channel();
-        let reflector = Reflector::start(PortRange::new(1, 65535).unwrap(), report).unwrap();
+        let reflector = Reflector::start(PortRange { from: 1024, to: 65535 }, report).unwrap();
         let (socket, address) = bound();
         let (asterisk, stranger) = (peer(), peer());
         stranger.send_to(&[0x80; 40], address).unwrap();
