@@ -81,17 +81,17 @@ impl Axis {
 
     /// Seconds since the start, labelled as minutes and seconds, with about `count` labels.
     pub(super) fn time(from: f64, to: f64, count: usize) -> Axis {
-        const STEPS: [f64; 15] = [
-            1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0,
-            21600.0,
+        const STEPS: [f64; 18] = [
+            0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0,
+            7200.0, 21600.0,
         ];
         let to = if to.is_finite() && to > from { to } else { from + 1.0 };
         let enough = (to - from) / count.max(1) as f64;
         let step = STEPS.into_iter().find(|s| *s >= enough).unwrap_or((enough / 86400.0).ceil() * 86400.0);
         let ticks = (0..)
             .map(|n| (from / step).ceil() * step + f64::from(n) * step)
-            .take_while(|at| *at <= to)
-            .map(|at| Tick { at, label: clock(at) });
+            .take_while(|at| *at <= to + step * 1e-6)
+            .map(|at| Tick { at, label: clock(at, step) });
         Axis { from, to, log: false, ticks: ticks.collect() }
     }
 
@@ -184,9 +184,13 @@ fn number(value: f64, step: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// `0:30`, `12:00`, `1:05:00`.
-fn clock(seconds: f64) -> String {
-    let s = seconds.max(0.0).round() as u64;
+/// `0:30`, `12:00`, `1:05:00`; `0:00.5` where ticks are less than a second apart.
+fn clock(seconds: f64, step: f64) -> String {
+    let tenths = (seconds.max(0.0) * 10.0).round() as u64;
+    if step < 1.0 {
+        return format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10);
+    }
+    let s = tenths / 10;
     match s / 3600 {
         0 => format!("{}:{:02}", s / 60, s % 60),
         h => format!("{h}:{:02}:{:02}", s / 60 % 60, s % 60),
@@ -209,6 +213,10 @@ mod tests {
         assert_eq!(labels(&Axis::whole(0.0, 5)), ["0", "1"]);
         assert_eq!(labels(&Axis::whole(30_000.0, 3)), ["0", "10k", "20k", "30k"]);
         assert_eq!(labels(&Axis::time(0.0, 313.0, 8)), ["0:00", "1:00", "2:00", "3:00", "4:00", "5:00"]);
+        assert_eq!(
+            labels(&Axis::time(0.0, 1.0, 5)),
+            ["0:00.0", "0:00.2", "0:00.4", "0:00.6", "0:00.8", "0:01.0"]
+        );
         assert_eq!(
             labels(&Axis::log_ms([0.2, 31.0].into_iter(), 12)),
             ["0.1", "0.2", "0.5", "1", "2", "5", "10", "20", "50"]

@@ -45,6 +45,8 @@ pub(super) enum Mark {
     /// A translucent block, for stretches of time.
     Shade,
     Dot,
+    /// A hollow dot, which leaves room for a full one in it.
+    Ring,
     Cross,
 }
 
@@ -185,6 +187,7 @@ impl<'a> Figure<'a> {
                 self.block((x, y - half), (x + wide, y + half), ink, alpha)
             }
             Mark::Dot => self.dot((x + wide / 2, y), ink),
+            Mark::Ring => self.ring((x + wide / 2, y), ink),
             Mark::Cross => self.cross((x + wide / 2, y), ink),
         }
     }
@@ -246,6 +249,12 @@ impl<'a> Figure<'a> {
 
     pub(super) fn dot(&self, at: (i32, i32), ink: Ink) -> Drawn {
         self.area.draw(&Circle::new(at, self.px(0.24), ink.rgb().filled()))
+    }
+
+    pub(super) fn ring(&self, at: (i32, i32), ink: Ink) -> Drawn {
+        let stroke_width = self.px(0.11).max(1) as u32;
+        let style = ShapeStyle { color: ink.rgb().to_rgba(), filled: false, stroke_width };
+        self.area.draw(&Circle::new(at, self.px(0.36), style))
     }
 
     pub(super) fn cross(&self, (x, y): (i32, i32), ink: Ink) -> Drawn {

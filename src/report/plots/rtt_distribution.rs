@@ -102,23 +102,23 @@ fn too_few(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary) -> Dra
     }
 }
 
+/// Values beside the dots of the round trip: below and to the right, where a rising curve leaves
+/// room, and not across each other.
 fn written(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary) -> Drawn {
-    let mut last = (i32::MIN, i32::MAX);
+    let mut last = (i32::MIN, i32::MIN);
     for (name, percentile) in WRITTEN {
         let Some(metric) = summary.metric(name) else { continue };
         let Some(value) = metric.value.number() else { continue };
         let (x, y) = panel.pixel(place_of(percentile), value);
         figure.dot((x, y), Ink::Blue)?;
-        let mark = if metric.too_few { " (too few)" } else { "" };
-        let words = format!("{metric}{mark}");
+        let words = format!("{metric}{}", if metric.too_few { "*" } else { "" });
         let wide = figure.px(figure.text_width(&words) * Type::NOTE.size);
-        // To the left of its dot, above the rising curve, but not across the axis or another value.
-        let right = (x - figure.px(0.5)).max(panel.place().left + figure.px(0.5) + wide);
-        let is_clear = right - wide > last.0 + figure.px(0.3) || last.1 - y > figure.px(1.4);
+        let left = (x + figure.px(0.4)).min(panel.place().right - wide);
+        let is_clear = left > last.0 + figure.px(0.3) || (y - last.1).abs() > figure.px(1.4);
         if is_clear {
-            let how = Type::NOTE.ink(Ink::Text).anchored(HPos::Right, VPos::Bottom);
-            figure.patch(&words, (right, y - figure.px(0.7)), how)?;
-            last = (right, y);
+            let how = Type::NOTE.ink(Ink::Text).anchored(HPos::Left, VPos::Top);
+            figure.patch(&words, (left, y + figure.px(0.5)), how)?;
+            last = (left + wide, y);
         }
     }
     Ok(())

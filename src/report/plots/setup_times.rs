@@ -16,6 +16,7 @@ struct Delay {
     label: &'static str,
     short: &'static str,
     ink: Ink,
+    mark: Mark,
     of: fn(&CallRecord) -> Option<Ns>,
 }
 
@@ -25,6 +26,7 @@ const DELAYS: [Delay; 3] = [
         label: "session request delay: INVITE to first 18x or 200",
         short: "SRD",
         ink: Ink::Blue,
+        mark: Mark::Dot,
         of: |c| c.srd_ms,
     },
     Delay {
@@ -32,6 +34,8 @@ const DELAYS: [Delay; 3] = [
         label: "answer delay: INVITE to 200",
         short: "answer",
         ink: Ink::Orange,
+        // Where nothing rings before the answer, it lies on the session request delay.
+        mark: Mark::Ring,
         of: |c| c.answer_delay_ms,
     },
     Delay {
@@ -39,13 +43,14 @@ const DELAYS: [Delay; 3] = [
         label: "200 to first echo",
         short: "first echo",
         ink: Ink::Green,
+        mark: Mark::Dot,
         of: |c| c.first_echo_ms,
     },
 ];
 
 pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     let mut keys: Vec<Key<'_>> =
-        DELAYS.iter().map(|d| Key { label: d.label, ink: d.ink, mark: Mark::Dot }).collect();
+        DELAYS.iter().map(|d| Key { label: d.label, ink: d.ink, mark: d.mark }).collect();
     if summary.calls.iter().any(|c| !c.ending.was_answered()) {
         keys.push(Key { label: "not answered", ink: Ink::Vermillion, mark: Mark::Cross });
     }
@@ -80,7 +85,10 @@ fn per_call(figure: &Figure<'_>, place: Rect, y: &Axis, summary: &Summary) -> Dr
             let Some(ms) = (delay.of)(call).map(Ns::as_ms) else { continue };
             let at = panel.pixel(call.intended_s, ms);
             if taken.insert((at.0 / 4, at.1 / 4)) {
-                figure.dot(at, delay.ink)?;
+                match delay.mark {
+                    Mark::Ring => figure.ring(at, delay.ink)?,
+                    _ => figure.dot(at, delay.ink)?,
+                }
             }
         }
     }
