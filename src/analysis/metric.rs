@@ -76,7 +76,7 @@ impl fmt::Display for Metric {
     }
 }
 
-/// A value for people: three decimals of a millisecond, per cent to four digits.
+/// A value for people: three decimals of a millisecond, small ratios to a millionth.
 pub fn show(value: Value, unit: Unit) -> String {
     match (value, unit) {
         (Value::NoData, _) => "no data".into(),
@@ -84,9 +84,41 @@ pub fn show(value: Value, unit: Unit) -> String {
         (Value::Number(n), Unit::Ms) => format!("{n:.3} ms"),
         (Value::Number(0.0), Unit::Ratio) => "0 %".into(),
         (Value::Number(1.0), Unit::Ratio) => "100 %".into(),
+        (Value::Number(n), Unit::Ratio) if n >= 0.01 => format!("{:.2} %", n * 100.0),
         (Value::Number(n), Unit::Ratio) => format!("{:.4} %", n * 100.0),
-        (Value::Number(n), Unit::Count) => format!("{n:.0}"),
+        (Value::Number(n), Unit::Count) => grouped(n),
         (Value::Number(n), Unit::Cores) => format!("{n:.2} cores"),
         (Value::Number(n), Unit::Mib) => format!("{n:.1} MiB"),
+    }
+}
+
+/// A count with its thousands set apart: `750,000`.
+fn grouped(count: f64) -> String {
+    let digits = format!("{count:.0}");
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_read_well() {
+        let text = |n, unit| show(Value::Number(n), unit);
+        assert_eq!(
+            [0.0, 999.0, 1000.0, 750_000.0, 1_234_567.0].map(|n| text(n, Unit::Count)),
+            ["0", "999", "1,000", "750,000", "1,234,567"]
+        );
+        let ratios = [0.0, 0.000_041, 0.309, 1.0].map(|n| text(n, Unit::Ratio));
+        assert_eq!(ratios, ["0 %", "0.0041 %", "30.90 %", "100 %"]);
+        assert_eq!(text(0.2134, Unit::Ms), "0.213 ms");
+        assert_eq!(show(Value::Lost, Unit::Ms), "lost");
     }
 }
