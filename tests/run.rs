@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::{Place, ends_with, rows, start_until, stderr};
+use loadtest::net::http::{HttpClient, Limits};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -45,6 +46,17 @@ fn smoke_every_packet_is_accounted_for_and_every_file_agrees() {
     assert_eq!(sum(&seconds, "sent"), sum(&calls, "total_sent"));
     assert_eq!(sum(&seconds, "received"), sum(&calls, "total_received"));
 
+    // The page shows the very numbers of the JSON file, and the distribution ends where it says.
+    let page = fs::read_to_string(place.out().join("report.html")).expect("report.html is there");
+    let shown = figures(&page);
+    assert!(shown.len() > 50, "{} figures on the page", shown.len());
+    for (metric, value) in shown {
+        assert_eq!(value.parse::<f64>().ok(), place.metric(&metric).as_f64(), "{metric}");
+    }
+    let percentiles = rows(&place.out().join("percentiles.csv"));
+    let median = percentiles.iter().find(|r| r["percentile"] == "50").expect("the median");
+    assert_eq!(median["rtt_ms"].parse::<f64>().ok(), place.metric("rtt.p50").as_f64());
+
     // The service stamps every packet, so that the parts are known for all that came back.
     let samples = &place.summary()["samples"];
     assert_eq!(samples["service_time"], samples["rtt"], "{samples}");
@@ -52,6 +64,16 @@ fn smoke_every_packet_is_accounted_for_and_every_file_agrees() {
         assert!(place.out().join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
     }
     place.assert_nothing_left();
+}
+
+/// Every figure on the page that names its metric.
+fn figures(page: &str) -> Vec<(String, String)> {
+    let attribute = |tag: &str, name: &str| {
+        let rest = tag.split_once(&format!("{name}=\""))?.1;
+        rest.split_once('"').map(|(value, _)| value.to_string())
+    };
+    let tags = page.split("<data ").skip(1).filter_map(|rest| rest.split_once('>').map(|(tag, _)| tag));
+    tags.filter_map(|tag| attribute(tag, "data-metric").zip(attribute(tag, "value"))).collect()
 }
 
 #[test]
@@ -243,9 +265,30 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     fs::remove_dir_all(place.out()).expect("the first run's folder");
     let mut right = place.run("smoke", &set);
     ends_with(right.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", &told["ARI_PASS"]), 0);
+    assert_eq!(place.count("packets.sent"), 200);
+    assert_eq!(channels(&told), "[]", "after a run");
+
+    fs::remove_dir_all(place.out()).expect("the second run's folder");
+    let mut long = place.run("smoke", &[&set[..], &["load.duration=10m"]].concat());
+    long.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", &told["ARI_PASS"]);
+    let mut child = start_until(&mut long, "hold");
+    assert_ne!(channels(&told), "[]", "while calls are up");
+    signal(&child, Signal::SIGINT);
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(channels(&told), "[]", "after Ctrl-C");
     signal(&asterisk, Signal::SIGTERM);
     assert_eq!(asterisk.wait().expect("it ends").code(), Some(0));
-    assert_eq!(place.count("packets.sent"), 200);
+}
+
+/// Asterisk's list of channels, as ARI gives it.
+fn channels(told: &HashMap<String, String>) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let account = Some((told["ARI_USER"].as_str(), told["ARI_PASS"].as_str()));
+    let client = HttpClient::new(&told["ARI_URL"], account).expect("an address");
+    let limits = Limits { timeout: Duration::from_secs(10), body: 1 << 20 };
+    let answer =
+        runtime.block_on(client.send(hyper::Method::GET, "/ari/channels", limits)).expect("an answer");
+    String::from_utf8_lossy(&answer.body).into_owned()
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::stamp::Stamp;
 pub(super) struct Attempt {
     pub record: CallRecord,
     pub line: u32,
+    /// When the schedule wanted it placed.
+    intended_at: Stamp,
     pub socket: Arc<StampedSocket>,
     pub answered_at: Option<Stamp>,
     /// Media runs, or its last packets are still awaited.
@@ -25,10 +27,11 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub fn new(record: CallRecord, socket: Arc<StampedSocket>) -> Self {
+    pub fn new(record: CallRecord, socket: Arc<StampedSocket>, intended_at: Stamp) -> Self {
         Attempt {
             line: record.line,
             record,
+            intended_at,
             socket,
             answered_at: None,
             has_media: false,
@@ -79,7 +82,7 @@ impl Attempt {
     }
 
     /// Takes over what the signalling has measured.
-    pub fn times(&mut self, happening: &Happening, intended_at: Stamp) {
+    pub fn times(&mut self, happening: &Happening) {
         let times: &Times = &happening.times;
         let record = &mut self.record;
         record.srd_ms = times.session_request_delay().map(Ns::from);
@@ -87,7 +90,7 @@ impl Attempt {
         record.sdd_ms = times.session_disconnect_delay().map(Ns::from);
         record.retransmissions = happening.retransmissions;
         record.invite_late_ms =
-            times.invite_sent_at.map(|at| at.since(intended_at).into()).unwrap_or_default();
+            times.invite_sent_at.map(|at| at.since(self.intended_at).into()).unwrap_or_default();
     }
 
     /// Notes what was sent; returns it for the receiver.

@@ -14,6 +14,9 @@ use crate::sip::call::{CallConfig, CallEvent};
 use crate::sip::sdp::Offer;
 use crate::stamp::Stamp;
 
+/// Length of a call that is answered only when the run is ending.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
 impl Control<'_> {
     /// Places the next call of a line that is due.
     pub(super) fn place(&mut self, line: u32, now: Stamp) {
@@ -39,8 +42,7 @@ impl Control<'_> {
         record.call_id.clone_from(&call.call_id);
         record.rtp_port = port;
         record.intended_s = intended.since(self.epoch).as_secs_f64();
-        self.attempts.insert(number, Attempt::new(record, socket));
-        self.intended.insert(number, intended);
+        self.attempts.insert(number, Attempt::new(record, socket, intended));
         self.lines[line as usize] = Line::Busy(number);
         self.book.at(now).attempts += 1;
         self.agent.place(number, call, clock::now());
@@ -91,8 +93,7 @@ impl Control<'_> {
     fn happened(&mut self, happening: &Happening) {
         let number = happening.call;
         let Some(attempt) = self.attempts.get_mut(&number) else { return };
-        let intended = self.intended.get(&number).copied().unwrap_or(self.epoch);
-        attempt.times(happening, intended);
+        attempt.times(happening);
         let line = attempt.line;
         match &happening.event {
             CallEvent::Provisional { .. } => return,
@@ -143,7 +144,7 @@ impl Control<'_> {
         let warmup = self.scenario().measure.warmup.0;
         let ssrc = self.config.run_id.rotate_left(16) ^ number.wrapping_mul(0x9E37_79B9);
         let sender = StreamSender::new(self.config.run_id, number, ssrc, media.codec, media.ptime.0);
-        let draining = self.phase == Phase::Drain;
+        let length = self.call_length();
         let Some(attempt) = self.attempts.get_mut(&number) else { return };
         attempt.answered_at = Some(at);
         attempt.record.status = Some(200);
@@ -152,10 +153,17 @@ impl Control<'_> {
         attempt.has_media = true;
         self.lane.start_call(sender, number, attempt.socket.clone(), at + warmup);
         self.book.at(at).answered += 1;
-        if draining {
-            self.stop_media(number);
-        } else if let Some(length) = self.scenario().load.call_duration {
-            self.hangups.insert((at + length.0, number), ());
+        if let Some(length) = length {
+            self.hangups.insert((at + length, number));
+        }
+    }
+
+    /// How long a call that is answered now is to last; `None` is to the end of the run.
+    fn call_length(&self) -> Option<Duration> {
+        match self.phase {
+            // Too late to count, but long enough to be heard.
+            Phase::Drain => Some(LAST_CALL),
+            Phase::Ramp | Phase::Warmup | Phase::Hold => self.scenario().load.call_duration.map(|d| d.0),
         }
     }
 
@@ -190,7 +198,6 @@ impl Control<'_> {
     /// Closes a call's record and frees its port and its line.
     fn put_away(&mut self, number: u32) {
         let Some(attempt) = self.attempts.remove(&number) else { return };
-        self.intended.remove(&number);
         let now = clock::now();
         self.ports.give_back(attempt.record.rtp_port);
         let as_planned = attempt.record.ending == Ending::Completed;

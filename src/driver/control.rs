@@ -1,6 +1,6 @@
 //! Load control: lines that each hold one call after another, through ramp, hold and drain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +53,7 @@ pub(super) struct Control<'a> {
     /// Attempts by number, while they last.
     pub(super) attempts: BTreeMap<u32, Attempt>,
     /// When calls are to be hung up.
-    pub(super) hangups: BTreeMap<(Stamp, u32), ()>,
-    pub(super) intended: BTreeMap<u32, Stamp>,
+    pub(super) hangups: BTreeSet<(Stamp, u32)>,
     pub(super) records: Vec<CallRecord>,
     pub(super) placed: u32,
     pub(super) failed: u32,
@@ -121,8 +120,7 @@ impl<'a> Control<'a> {
             lines,
             spacing,
             attempts: BTreeMap::new(),
-            hangups: BTreeMap::new(),
-            intended: BTreeMap::new(),
+            hangups: BTreeSet::new(),
             records: Vec::new(),
             placed: 0,
             failed: 0,
@@ -188,7 +186,7 @@ impl<'a> Control<'a> {
             Line::Waiting(at) => Some(*at),
             Line::Busy(_) | Line::Retired => None,
         });
-        let hangup = self.hangups.keys().next().map(|(at, _)| *at);
+        let hangup = self.hangups.first().map(|(at, _)| *at);
         waiting
             .chain(hangup)
             .chain(self.agent.next_timeout())
@@ -227,10 +225,7 @@ impl<'a> Control<'a> {
                 self.place(line as u32, now);
             }
         }
-        while let Some(((at, number), ())) = self.hangups.first_key_value().map(|(k, v)| (*k, *v)) {
-            if at > now {
-                break;
-            }
+        while let Some((_, number)) = self.hangups.first().copied().filter(|(at, _)| *at <= now) {
             self.hangups.pop_first();
             self.stop_media(number);
         }
@@ -254,7 +249,8 @@ impl<'a> Control<'a> {
         self.enter(Phase::Warmup, now);
     }
 
-    /// No more calls; those there are end, spaced as they came, or at once.
+    /// No more calls. Those that are up end, spaced as they came; an attempt that is under way still
+    /// gets its answer, for the schedule wanted it. At once, all end now.
     fn drain(&mut self, now: Stamp, at_once: bool) {
         self.enter(Phase::Drain, now);
         self.lines.iter_mut().filter(|l| matches!(l, Line::Waiting(_))).for_each(|l| *l = Line::Retired);
@@ -264,10 +260,10 @@ impl<'a> Control<'a> {
         for number in numbers {
             let Some(attempt) = self.attempts.get(&number) else { continue };
             if attempt.is_up() && !at_once {
-                self.hangups.insert((spacing.take(now), number), ());
+                self.hangups.insert((spacing.take(now), number));
             } else if attempt.is_up() {
                 self.stop_media(number);
-            } else {
+            } else if at_once {
                 self.agent.hang_up(number, now);
             }
         }

@@ -17,6 +17,9 @@ pub struct Trust {
     pub media_thread_cpu: f64,
 }
 
+/// Reading the offset of two clocks twice differs by some microseconds; setting the time by more.
+const CLOCK_STEP_NS: i64 = 1_000_000;
+
 /// Judges a run: distrust outranks everything, then a broken gate, then a gate without data.
 pub fn judge(summary: &Summary, gates: &[Gate], trust: &Trust) -> Verdict {
     let mut distrust = distrust(summary, trust);
@@ -81,12 +84,11 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
         Unit::Cores,
         "a media thread of the driver was too busy",
     );
-    let environment = &summary.environment;
-    if environment.negative_rtt > 0 {
-        reasons.push(format!(
-            "the clock was set during the run: {} packets came back before they were sent",
-            environment.negative_rtt
-        ));
+    let (step_ns, negative) = (summary.environment.clock_step_ns, summary.environment.negative_rtt);
+    if step_ns.abs() > CLOCK_STEP_NS || negative > 0 {
+        let by = show(Value::Number(step_ns as f64 / 1e6), Unit::Ms);
+        reasons
+            .push(format!("the clock was set by {by}: {negative} packets came back before they were sent"));
     }
     reasons
 }
