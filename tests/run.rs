@@ -54,7 +54,7 @@ fn smoke_every_packet_is_accounted_for_and_every_file_agrees() {
         assert_eq!(value.parse::<f64>().ok(), place.metric(&metric).as_f64(), "{metric}");
     }
     let percentiles = rows(&place.out().join("percentiles.csv"));
-    let median = percentiles.iter().find(|r| r["percentile"] == "50").expect("the median");
+    let median = percentiles.iter().find(|r| r["percentile"].parse() == Ok(50.0)).expect("the median");
     assert_eq!(median["rtt_ms"].parse::<f64>().ok(), place.metric("rtt.p50").as_f64());
 
     // The service stamps every packet, so that the parts are known for all that came back.
