@@ -34,7 +34,8 @@ impl Display {
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new(1000);
             // Invariant: a constant template.
-            let style = ProgressStyle::with_template("{prefix:>8} [{bar:30}] {msg}").expect("valid template");
+            let style = ProgressStyle::with_template("{prefix:>8} [{bar:20}] {percent:>3} %  {wide_msg}")
+                .expect("valid template");
             bar.set_style(style.progress_chars("=> "));
             Display::Bar(Box::new(bar))
         } else {
