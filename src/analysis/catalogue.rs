@@ -35,13 +35,16 @@ pub const STATISTICS: [(&str, Option<f64>); 8] = [
 ];
 
 /// Latencies per packet, in the order of `samples::Series::ALL`.
-pub const LATENCIES: [[Definition; 8]; 9] = [
+pub const LATENCIES: [[Definition; 8]; 12] = [
     latency!("rtt", "round trip T4 - T1 (RFC 2681) of all packets sent; lost ones rank last"),
     latency!("rtt_intended", "round trip from the intended send time (no coordinated omission)"),
     latency!("service_time", "the service's own time with a packet, T3 - T2"),
     latency!("path_rtt", "round trip less service time (RFC 5357)"),
     latency!("up", "one way to the service, T2 - T1 (same host)"),
     latency!("down", "one way back, T4 - T3 (same host)"),
+    latency!("ipdv", "difference of the round trips of consecutive packets, unsigned (RFC 3393)"),
+    latency!("pdv", "round trip less its call's smallest (RFC 5481), to 2 digits"),
+    latency!("control", "control stream: round trip to a reflector beside the driver, past Asterisk"),
     latency!("send_lateness", "instrument: time sent - time intended"),
     latency!("send_call", "instrument: duration of the send call"),
     latency!("receive_lag", "instrument: time read - time the kernel received"),

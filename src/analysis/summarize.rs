@@ -38,7 +38,7 @@ pub fn summarize(run: Run) -> Summary {
 /// none in the instrument's own times, and none where the far end does not stamp at all.
 fn missing(series: Series, recorded: &Latencies, lost: u64) -> u64 {
     match series {
-        Series::SendLateness | Series::SendCall | Series::ReceiveLag => 0,
+        Series::SendLateness | Series::SendCall | Series::ReceiveLag | Series::Control | Series::Ipdv => 0,
         Series::Rtt | Series::RttIntended => lost,
         _ if recorded.is_empty() => 0,
         _ => lost,

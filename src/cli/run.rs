@@ -268,6 +268,7 @@ fn conclude(
         environment,
         calls: recorded.calls,
         seconds: recorded.seconds,
+        call_seconds: recorded.call_seconds,
         histograms: recorded.histograms,
     };
     Ok((summarize(run), log))

@@ -109,6 +109,8 @@ impl Attempt {
         record.sent = self.sent.measured;
         record.received = report.received;
         record.lost = record.sent.saturating_sub(report.received);
+        record.lost_up = report.losses.map(|l| l.up);
+        record.lost_down = report.losses.map(|l| l.down);
         record.late = report.lateness.late();
         [record.late_20ms, record.late_40ms, record.late_60ms, record.late_100ms, record.late_200ms] =
             report.lateness.sweep();

@@ -84,6 +84,7 @@ impl Book {
     fn sent(&mut self, sent: SentSecond, cpu: Duration) {
         let row = self.row(sent.second);
         row.sent += sent.sent;
+        row.control_sent += sent.control_sent;
         row.missed_slots += sent.missed;
         row.send_lateness_max_ms = row.send_lateness_max_ms.max(sent.lateness_max);
         busiest(row, cpu);
@@ -100,6 +101,10 @@ impl Book {
         row.rtt_p95_ms = got.rtt_p95;
         row.rtt_p99_ms = got.rtt_p99;
         row.rtt_max_ms = got.rtt_max;
+        row.control_received += got.control_received;
+        row.control_p50_ms = got.control_p50;
+        row.control_p99_ms = got.control_p99;
+        row.control_max_ms = got.control_max;
         self.lost += row.sent.saturating_sub(row.received + row.clipped);
         self.latest = got;
     }

@@ -8,8 +8,9 @@ use super::attempt::Attempt;
 use super::control::{Control, Line};
 use super::lane::LaneEvent;
 use crate::clock;
+use crate::measure::{Class, StreamReport};
 use crate::rtp::packet::StreamSender;
-use crate::samples::{CallRecord, Ending, Phase};
+use crate::samples::{CallRecord, CallSecond, Ending, Phase};
 use crate::sip::call::{CallConfig, CallEvent};
 use crate::sip::sdp::Offer;
 use crate::stamp::Stamp;
@@ -151,7 +152,7 @@ impl Control<'_> {
         // A peer that cannot be reached is heard as silence, and counted so.
         let _ = attempt.socket.connect(peer);
         attempt.has_media = true;
-        self.lane.start_call(sender, number, attempt.socket.clone(), at + warmup);
+        self.lane.start_stream(sender, Class::Call, attempt.socket.clone(), at + warmup);
         self.book.at(at).answered += 1;
         if let Some(length) = length {
             self.hangups.insert((at + length, number));
@@ -183,15 +184,27 @@ impl Control<'_> {
                 }
             }
             LaneEvent::Finished { call_id, report } => {
-                let Some(attempt) = self.attempts.get_mut(&call_id) else { return };
-                attempt.finished(&report);
-                if attempt.sip_over {
-                    self.put_away(call_id);
-                } else {
-                    self.agent.hang_up(call_id, clock::now());
+                self.finished(call_id, &report);
+                match self.attempts.get(&call_id) {
+                    Some(attempt) if attempt.sip_over => self.put_away(call_id),
+                    Some(_) => self.agent.hang_up(call_id, clock::now()),
+                    None => {}
                 }
             }
             other => self.book.enter(other),
+        }
+    }
+
+    /// Takes over what came back on a call.
+    pub(super) fn finished(&mut self, number: u32, report: &StreamReport) {
+        if let Some(attempt) = self.attempts.get_mut(&number) {
+            attempt.finished(report);
+            let row = |(second, rtt_p50_ms): &(u32, f32)| CallSecond {
+                call: number,
+                second: *second,
+                rtt_p50_ms: *rtt_p50_ms,
+            };
+            self.call_seconds.extend(report.medians.iter().map(row));
         }
     }
 

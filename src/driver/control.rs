@@ -16,7 +16,7 @@ use super::ports::RtpPorts;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
 use crate::measure::{Rules, Window};
-use crate::samples::{CallRecord, Ending, Phase};
+use crate::samples::{CallRecord, CallSecond, Ending, Phase};
 use crate::scenario::schedule::{Spacing, ramp_duration};
 use crate::scenario::{Phasing, Scenario};
 use crate::stamp::Stamp;
@@ -55,6 +55,7 @@ pub(super) struct Control<'a> {
     /// When calls are to be hung up.
     pub(super) hangups: BTreeSet<(Stamp, u32)>,
     pub(super) records: Vec<CallRecord>,
+    pub(super) call_seconds: Vec<CallSecond>,
     pub(super) placed: u32,
     pub(super) failed: u32,
     pub(super) calls_at_start: u32,
@@ -122,6 +123,7 @@ impl<'a> Control<'a> {
             attempts: BTreeMap::new(),
             hangups: BTreeSet::new(),
             records: Vec::new(),
+            call_seconds: Vec::new(),
             placed: 0,
             failed: 0,
             calls_at_start: 0,
@@ -317,13 +319,12 @@ impl<'a> Control<'a> {
             }
         }
         for (call_id, report) in reports {
-            if let Some(attempt) = self.attempts.get_mut(&call_id) {
-                attempt.finished(&report);
-            }
+            self.finished(call_id, &report);
         }
         let abandoned = std::mem::take(&mut self.attempts);
         self.records.extend(abandoned.into_values().map(|a| a.record));
         self.records.sort_by_key(|r| r.call);
+        self.call_seconds.sort_by_key(|s| (s.call, s.second));
         let histograms = std::mem::take(&mut self.book.histograms).into_iter().collect();
         Recorded {
             epoch: self.epoch,
@@ -335,6 +336,7 @@ impl<'a> Control<'a> {
             negative_rtt: self.book.negative_rtt,
             seconds: self.book.finish(ended_at),
             calls: self.records,
+            call_seconds: self.call_seconds,
             histograms,
             clock_step_ns: timeline.step_ns(),
             sip_garbage: self.agent.garbage,

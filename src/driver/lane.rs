@@ -11,7 +11,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::pacer::{PacedStream, Pacer, PacerCommand};
 use super::receiver::{ReceiverCommand, Receiving};
 use crate::clock::Timeline;
-use crate::measure::{ReceivedSecond, Rules, SentSecond, StreamReceiver, StreamReport, StreamSent, Window};
+use crate::measure::{
+    Class, ReceivedSecond, Rules, SentSecond, StreamReceiver, StreamReport, StreamSent, Window,
+};
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::StampedSocket;
 use crate::rtp::packet::StreamSender;
@@ -69,17 +71,18 @@ impl Lane {
         Ok((Lane { rules, to_pacer, to_receiver, waker, threads }, inbox))
     }
 
-    /// Starts a call's media: first the ears, then the mouth.
-    pub fn start_call(
+    /// Starts a stream: first the ears, then the mouth.
+    pub fn start_stream(
         &self,
         sender: StreamSender,
-        call_id: u32,
+        class: Class,
         socket: Arc<StampedSocket>,
         counts_from: Stamp,
     ) {
-        let stream = Box::new(StreamReceiver::new(self.rules, call_id, counts_from));
+        let call_id = sender.call_id();
+        let stream = Box::new(StreamReceiver::new(self.rules, call_id, class, counts_from));
         self.tell_receiver(ReceiverCommand::Add { stream, socket: socket.clone() });
-        let paced = PacedStream { call_id, socket, sender, counts_from, sent: StreamSent::default() };
+        let paced = PacedStream { call_id, class, socket, sender, counts_from, sent: StreamSent::default() };
         let _ = self.to_pacer.send(PacerCommand::Start(Box::new(paced)));
     }
 

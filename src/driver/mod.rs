@@ -22,7 +22,7 @@ pub use control::run;
 pub use monitor::Watched;
 
 use crate::measure::ReceivedSecond;
-use crate::samples::{CallRecord, Latencies, Phase, SecondRecord, Series};
+use crate::samples::{CallRecord, CallSecond, Latencies, Phase, SecondRecord, Series};
 use crate::scenario::Scenario;
 use crate::sip::digest::Credentials;
 use crate::stamp::Stamp;
@@ -95,6 +95,8 @@ pub struct Recorded {
     pub calls: Vec<CallRecord>,
     /// A record per second.
     pub seconds: Vec<SecondRecord>,
+    /// Median RTT by call and second.
+    pub call_seconds: Vec<CallSecond>,
     /// Histograms over the measured window.
     pub histograms: BTreeMap<Series, Latencies>,
     /// Packets back before they were sent.

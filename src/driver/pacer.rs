@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::lane::LaneEvent;
 use crate::clock::{self, Timeline};
-use crate::measure::{Rules, SendTally, StreamSent, Wheel, Window};
+use crate::measure::{Class, Rules, SendTally, Sent, StreamSent, Wheel, Window};
 use crate::net::udp::StampedSocket;
 use crate::rtp::packet::StreamSender;
 use crate::stamp::Stamp;
@@ -20,12 +20,13 @@ pub(super) const SLOT: Duration = Duration::from_millis(1);
 /// lateness shows; spinning longer would cost more CPU than sending.
 const SPIN: Duration = Duration::from_micros(5);
 
-/// One call's outgoing stream.
+/// One outgoing stream.
 pub(super) struct PacedStream {
     pub call_id: u32,
+    pub class: Class,
     pub socket: Arc<StampedSocket>,
     pub sender: StreamSender,
-    /// From when on the call's packets count.
+    /// From when on its packets count.
     pub counts_from: Stamp,
     pub sent: StreamSent,
 }
@@ -86,8 +87,8 @@ impl Pacer {
             // shows up here as ConnectionRefused.
             stream.sent.refused += 1;
         }
-        let took = clock::now().since(sent_at);
-        tally.sent(&mut stream.sent, due, sent_at, took, &self.window, stream.counts_from);
+        let packet = Sent { intended_at: due, sent_at, call_took: clock::now().since(sent_at) };
+        tally.sent(&mut stream.sent, &packet, stream.class, &self.window, stream.counts_from);
     }
 
     /// Takes the commands that wait, and sleeps until one comes while there is nothing to send.

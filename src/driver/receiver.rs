@@ -72,7 +72,7 @@ impl Receiving {
                 }
             }
             let now = clock::now();
-            self.report_finished(&mut calls, &poller, now);
+            self.report_finished(&mut calls, &poller, &mut tally, now);
             self.report_second(&mut since, &mut tally, now);
         }
         self.close(calls, tally, since);
@@ -113,7 +113,13 @@ impl Receiving {
         }
     }
 
-    fn report_finished(&self, calls: &mut HashMap<u64, Call>, poller: &Poller, now: Stamp) {
+    fn report_finished(
+        &self,
+        calls: &mut HashMap<u64, Call>,
+        poller: &Poller,
+        tally: &mut ReceiveTally,
+        now: Stamp,
+    ) {
         let complete =
             |call: &Call| call.finish.is_some_and(|(sent, last)| call.stream.is_complete(sent, last, now));
         let done: Vec<u64> = calls.iter().filter(|(_, call)| complete(call)).map(|(id, _)| *id).collect();
@@ -121,7 +127,7 @@ impl Receiving {
             if let Some(call) = calls.remove(&token) {
                 let _ = poller.remove(&*call.socket);
                 let call_id = call.stream.call_id();
-                let report = Box::new(call.stream.finish());
+                let report = Box::new(call.stream.finish(tally));
                 let _ = self.events.send(LaneEvent::Finished { call_id, report });
             }
         }
@@ -148,10 +154,10 @@ impl Receiving {
         *since = Since { second: since.second, drops: 0, corrupted, cpu };
     }
 
-    fn close(&self, calls: HashMap<u64, Call>, tally: ReceiveTally, mut since: Since) {
+    fn close(&self, calls: HashMap<u64, Call>, mut tally: ReceiveTally, mut since: Since) {
         for call in calls.into_values() {
             let call_id = call.stream.call_id();
-            let report = Box::new(call.stream.finish());
+            let report = Box::new(call.stream.finish(&mut tally));
             let _ = self.events.send(LaneEvent::Finished { call_id, report });
         }
         self.tick(&mut since, &tally);

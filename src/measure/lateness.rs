@@ -82,6 +82,14 @@ impl Lateness {
         (!self.rtts.is_empty()).then(|| self.rtts.max())
     }
 
+    /// Hands over how far each measured RTT lies above the smallest of the call, with how often.
+    pub fn spread(&self, mut each: impl FnMut(u64, u64)) {
+        let Some(smallest) = self.smallest else { return };
+        for step in self.rtts.iter_recorded() {
+            each(step.value_iterated_to().saturating_sub(smallest), u64::from(step.count_at_value()));
+        }
+    }
+
     /// A percentile over the measured packets, `lost` of them ranking last; to 2 digits.
     pub fn quantile(&self, q: f64, lost: u64) -> Quantile {
         let sent = self.rtts.len() + lost;

@@ -2,23 +2,37 @@
 //!
 //! Pure: times come in as arguments, so that a whole run plays in virtual time.
 
+mod attribution;
 mod lateness;
+mod medians;
 mod receiver;
 mod seconds;
 mod sender;
 mod wheel;
 mod window;
 
+pub use attribution::{Attribution, Losses};
 pub use lateness::Lateness;
+pub use medians::Medians;
 pub use receiver::{ReceiveTally, StreamReceiver, StreamReport};
 pub use seconds::{ReceivedSecond, SentSecond};
-pub use sender::{SendTally, StreamSent};
+pub use sender::{SendTally, Sent, StreamSent};
 pub use wheel::Wheel;
-pub use window::Window;
+pub use window::{Place, Window};
 
 use std::time::Duration;
 
 use crate::stamp::Stamp;
+
+/// What a stream is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// A call's media.
+    Call,
+    /// The same probes on the same schedule to a reflector beside the driver, past Asterisk: what
+    /// these feel, the machine did.
+    Control,
+}
 
 /// What all streams of a run measure by.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::seconds::OpenSeconds;
-use super::{Lateness, ReceivedSecond, Rules, Window};
+use super::{Attribution, Class, Lateness, Losses, Medians, Place, ReceivedSecond, Rules, Window};
 use crate::rtp::SAMPLE_RATE;
 use crate::rtp::packet::{Incoming, read};
 use crate::rtp::probe::Probe;
@@ -55,10 +55,11 @@ impl ReceiveTally {
     }
 
     /// Records all times of a measured packet.
-    fn times(&mut self, probe: &Probe, rtt: u64, received_at: Stamp, read_at: Stamp) {
+    fn times(&mut self, packet: &Arrived, rtt: u64) {
+        let Arrived { probe, received_at, read_at, .. } = packet;
         self.record(Series::Rtt, rtt);
         self.record(Series::RttIntended, received_at.since(probe.intended_at).as_nanos() as u64);
-        self.record(Series::ReceiveLag, read_at.since(received_at).as_nanos() as u64);
+        self.record(Series::ReceiveLag, read_at.since(*received_at).as_nanos() as u64);
         let Some(reflection) = probe.reflection else { return };
         let service = reflection.out_at.ns_since(reflection.in_at);
         let up = reflection.in_at.ns_since(probe.sent_at);
@@ -72,6 +73,17 @@ impl ReceiveTally {
             self.record(Series::Down, down as u64);
         }
     }
+}
+
+/// A probe that came back in time.
+struct Arrived {
+    probe: Probe,
+    rtp_timestamp: u32,
+    /// T4 − T1; negative when the clock was set meanwhile.
+    rtt: i64,
+    received_at: Stamp,
+    read_at: Stamp,
+    place: Place,
 }
 
 /// What came back on one call, in counts. Counts are of the measured window unless they say total.
@@ -97,6 +109,10 @@ pub struct StreamReport {
     pub jitter: Option<Ns>,
     /// RTTs and late counts.
     pub lateness: Lateness,
+    /// On which way packets were lost; `None` where the far end does not stamp.
+    pub losses: Option<Losses>,
+    /// Median RTT by second of the run, in ms, over the whole call.
+    pub medians: Vec<(u32, f32)>,
 }
 
 /// One call's receiving side.
@@ -104,15 +120,20 @@ pub struct StreamReport {
 pub struct StreamReceiver {
     rules: Rules,
     call_id: u32,
+    class: Class,
     counts_from: Stamp,
     sequence: Sequence,
     jitter: Jitter,
+    attribution: Attribution,
+    medians: Medians,
+    /// Number and RTT of the packet that came back last.
+    previous: Option<(u32, u64)>,
     report: StreamReport,
 }
 
 impl StreamReceiver {
-    /// A call whose packets count from `counts_from` on, if they lie in the window.
-    pub fn new(rules: Rules, call_id: u32, counts_from: Stamp) -> Self {
+    /// A stream whose packets count from `counts_from` on, if they lie in the window.
+    pub fn new(rules: Rules, call_id: u32, class: Class, counts_from: Stamp) -> Self {
         let report = StreamReport {
             total_received: 0,
             total_clipped: 0,
@@ -124,9 +145,21 @@ impl StreamReceiver {
             first_echo_at: None,
             jitter: None,
             lateness: Lateness::new(Ns::from(rules.late_after).0),
+            losses: None,
+            medians: Vec::new(),
         };
-        let (sequence, jitter) = (Sequence::default(), Jitter::default());
-        StreamReceiver { rules, call_id, counts_from, sequence, jitter, report }
+        StreamReceiver {
+            rules,
+            call_id,
+            class,
+            counts_from,
+            sequence: Sequence::default(),
+            jitter: Jitter::default(),
+            attribution: Attribution::default(),
+            medians: Medians::default(),
+            previous: None,
+            report,
+        }
     }
 
     /// Takes a datagram that the kernel received at `received_at` and this program read at `read_at`.
@@ -143,8 +176,12 @@ impl StreamReceiver {
                 let rtt = received_at.ns_since(probe.sent_at);
                 tally.negative_rtt += u64::from(rtt < 0);
                 if rtt <= self.rules.lost_after.as_nanos() as i64 {
-                    let measured = window.holds(probe.intended_at, self.counts_from);
-                    self.in_time(&probe, rtp_timestamp, rtt, received_at, read_at, measured, tally);
+                    let place = window.place(probe.intended_at, self.counts_from);
+                    let arrival = Arrived { probe, rtp_timestamp, rtt, received_at, read_at, place };
+                    match self.class {
+                        Class::Call => self.in_time(&arrival, tally),
+                        Class::Control => self.control(&arrival, tally),
+                    }
                 }
             }
             Incoming::Corrupted => {
@@ -155,17 +192,9 @@ impl StreamReceiver {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one packet's facts, taken apart once in `receive`")]
-    fn in_time(
-        &mut self,
-        probe: &Probe,
-        rtp_timestamp: u32,
-        rtt: i64,
-        received_at: Stamp,
-        read_at: Stamp,
-        measured: bool,
-        tally: &mut ReceiveTally,
-    ) {
+    fn in_time(&mut self, packet: &Arrived, tally: &mut ReceiveTally) {
+        let Arrived { probe, received_at, place, .. } = packet;
+        let measured = *place == Place::Inside;
         let arrival = self.sequence.arrive(probe.seq);
         let again = matches!(arrival, Arrival::Duplicate | Arrival::Stale);
         if let Some(second) = tally.seconds.at(probe.intended_at) {
@@ -178,23 +207,46 @@ impl StreamReceiver {
             return;
         }
         if self.report.first_echo_at.is_none() {
-            self.first_echo(probe, received_at, tally);
+            self.first_echo(probe, *received_at, tally);
         }
         self.report.total_received += 1;
         self.report.received += u64::from(measured);
         self.report.reordered += u64::from(measured && arrival == Arrival::Reordered);
+        self.attribution.arrive(probe.seq, probe.reflection.as_ref(), *place);
         if arrival == Arrival::InOrder {
-            self.jitter.arrive(received_at, rtp_timestamp);
+            self.jitter.arrive(*received_at, packet.rtp_timestamp);
         }
         // A negative RTT has no place in a histogram; it is counted, and the verdict knows of it.
-        let Ok(rtt) = u64::try_from(rtt) else { return };
+        let Ok(rtt) = u64::try_from(packet.rtt) else { return };
         let late = self.report.lateness.record(rtt, measured);
+        self.medians.record(self.rules.second(probe.intended_at), rtt);
         if let Some(second) = tally.seconds.at(probe.intended_at) {
             second.row.late += u64::from(late);
             second.rtts.record(rtt);
         }
+        let before = self.previous.replace((probe.seq, rtt));
         if measured {
-            tally.times(probe, rtt, received_at, read_at);
+            tally.times(packet, rtt);
+            if let Some((_, before)) = before.filter(|(seq, _)| seq.checked_add(1) == Some(probe.seq)) {
+                tally.record(Series::Ipdv, rtt.abs_diff(before));
+            }
+        }
+    }
+
+    /// A packet of the control stream: its RTT is all that matters.
+    fn control(&mut self, packet: &Arrived, tally: &mut ReceiveTally) {
+        let arrival = self.sequence.arrive(packet.probe.seq);
+        let Ok(rtt) = u64::try_from(packet.rtt) else { return };
+        if matches!(arrival, Arrival::Duplicate | Arrival::Stale) {
+            return;
+        }
+        self.report.total_received += 1;
+        if let Some(second) = tally.seconds.at(packet.probe.intended_at) {
+            second.row.control_received += 1;
+            second.control.record(rtt);
+        }
+        if packet.place == Place::Inside {
+            tally.record(Series::Control, rtt);
         }
     }
 
@@ -220,14 +272,29 @@ impl StreamReceiver {
         settled || now > last_sent_at + self.rules.lost_after
     }
 
-    /// The call's number in the run.
+    /// What the stream is there for.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// The stream's number in the run.
     pub fn call_id(&self) -> u32 {
         self.call_id
     }
 
-    /// The counts, at the call's end.
-    pub fn finish(self) -> StreamReport {
-        StreamReport { jitter: self.jitter.value(), ..self.report }
+    /// The counts, at the stream's end. A call's delay variation goes into the tally now, since its
+    /// smallest RTT is known only now.
+    pub fn finish(self, tally: &mut ReceiveTally) -> StreamReport {
+        if self.class == Class::Call {
+            let pdv = &mut tally.histograms[Series::Pdv as usize];
+            self.report.lateness.spread(|above, count| pdv.record_n(above, count));
+        }
+        StreamReport {
+            jitter: self.jitter.value(),
+            losses: self.attribution.losses(),
+            medians: self.medians.finish(),
+            ..self.report
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub struct SentSecond {
     pub missed: u64,
     /// Largest send lateness.
     pub lateness_max: Option<Ns>,
+    /// Packets sent on the control stream.
+    pub control_sent: u64,
 }
 
 /// What came back of the packets intended in one second.
@@ -43,6 +45,14 @@ pub struct ReceivedSecond {
     pub rtt_p99: Option<Ns>,
     /// Largest RTT.
     pub rtt_max: Option<Ns>,
+    /// Distinct packets of the control stream back within `lost_after`.
+    pub control_received: u64,
+    /// Median RTT of the control stream.
+    pub control_p50: Option<Ns>,
+    /// 99th percentile, likewise.
+    pub control_p99: Option<Ns>,
+    /// Largest RTT of the control stream.
+    pub control_max: Option<Ns>,
 }
 
 /// A second still open: its counts and its RTTs.
@@ -50,6 +60,7 @@ pub struct ReceivedSecond {
 pub(super) struct Open {
     pub row: ReceivedSecond,
     pub rtts: Latencies,
+    pub control: Latencies,
 }
 
 /// The seconds to which packets may still come back.
@@ -78,6 +89,7 @@ impl OpenSeconds {
         while self.open.len() <= index {
             let mut open = self.spare.pop().unwrap_or_default();
             open.rtts.reset();
+            open.control.reset();
             open.row = ReceivedSecond { second: self.first + self.open.len() as u32, ..Default::default() };
             self.open.push_back(open);
         }
@@ -111,16 +123,22 @@ impl OpenSeconds {
 
 impl Open {
     fn finished(&self) -> ReceivedSecond {
-        let at = |q| match self.rtts.quantile(q, 0) {
-            Quantile::At(ns) => Some(Ns(ns)),
-            Quantile::Above | Quantile::Lost | Quantile::NoData => None,
-        };
         ReceivedSecond {
-            rtt_p50: at(0.5),
-            rtt_p95: at(0.95),
-            rtt_p99: at(0.99),
+            rtt_p50: at(&self.rtts, 0.5),
+            rtt_p95: at(&self.rtts, 0.95),
+            rtt_p99: at(&self.rtts, 0.99),
             rtt_max: self.rtts.max().map(Ns),
+            control_p50: at(&self.control, 0.5),
+            control_p99: at(&self.control, 0.99),
+            control_max: self.control.max().map(Ns),
             ..self.row.clone()
         }
+    }
+}
+
+fn at(latencies: &Latencies, q: f64) -> Option<Ns> {
+    match latencies.quantile(q, 0) {
+        Quantile::At(ns) => Some(Ns(ns)),
+        Quantile::Above | Quantile::Lost | Quantile::NoData => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Rules, SentSecond, Window};
+use super::{Class, Rules, SentSecond, Window};
 use crate::samples::{Latencies, Ns};
 use crate::stamp::Stamp;
 
@@ -17,6 +17,17 @@ pub struct StreamSent {
     pub last_at: Stamp,
     /// Packets that the kernel would not send.
     pub refused: u64,
+}
+
+/// One packet's way out.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    /// When the schedule wanted it sent.
+    pub intended_at: Stamp,
+    /// The clock just before the send call.
+    pub sent_at: Stamp,
+    /// How long the send call took.
+    pub call_took: Duration,
 }
 
 /// What one pacer thread has sent, over all its streams.
@@ -39,23 +50,26 @@ impl SendTally {
         }
     }
 
-    /// Notes a packet sent. `call_from` is when its call begins to count.
+    /// Notes a packet sent. `counts_from` is when its stream begins to count.
     pub fn sent(
         &mut self,
         stream: &mut StreamSent,
-        intended_at: Stamp,
-        sent_at: Stamp,
-        call_took: Duration,
+        packet: &Sent,
+        class: Class,
         window: &Window,
-        call_from: Stamp,
+        counts_from: Stamp,
     ) {
-        let lateness = sent_at.since(intended_at);
+        let lateness = packet.sent_at.since(packet.intended_at);
         stream.total += 1;
-        stream.last_at = sent_at;
-        if window.holds(intended_at, call_from) {
+        stream.last_at = packet.sent_at;
+        if class == Class::Control {
+            self.current.control_sent += 1;
+            return;
+        }
+        if window.holds(packet.intended_at, counts_from) {
             stream.measured += 1;
             self.lateness.record(Ns::from(lateness).0);
-            self.send_call.record(Ns::from(call_took).0);
+            self.send_call.record(Ns::from(packet.call_took).0);
         }
         self.current.sent += 1;
         self.current.missed += u64::from(lateness > self.rules.ptime);

@@ -37,12 +37,33 @@ impl Window {
         (from != u64::MAX).then(|| (Stamp::from_ns(from), Stamp::from_ns(to.max(from))))
     }
 
-    /// Whether a packet intended at `at` counts, of a call that counts from `call_from` on.
-    pub fn holds(&self, at: Stamp, call_from: Stamp) -> bool {
-        at >= call_from
-            && at.as_ns() >= self.from.load(Ordering::Acquire)
-            && at.as_ns() < self.to.load(Ordering::Relaxed)
+    /// Where a packet intended at `at` lies, of a call that counts from `call_from` on. While the
+    /// window is not set, everything lies before it.
+    pub fn place(&self, at: Stamp, call_from: Stamp) -> Place {
+        if at < call_from || at.as_ns() < self.from.load(Ordering::Acquire) {
+            Place::Before
+        } else if at.as_ns() < self.to.load(Ordering::Relaxed) {
+            Place::Inside
+        } else {
+            Place::After
+        }
     }
+
+    /// Whether such a packet counts.
+    pub fn holds(&self, at: Stamp, call_from: Stamp) -> bool {
+        self.place(at, call_from) == Place::Inside
+    }
+}
+
+/// Where a packet lies, seen from the measured window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Sent before, or while its call was still warming up.
+    Before,
+    /// Counts.
+    Inside,
+    /// Sent after.
+    After,
 }
 
 #[cfg(test)]

@@ -96,6 +96,10 @@ pub struct CallRecord {
     pub received: u64,
     /// Sent, and not back within `lost_after`.
     pub lost: u64,
+    /// Of the lost, those lost on the way to the service; empty where it does not stamp.
+    pub lost_up: Option<u64>,
+    /// Of the lost, those lost on the way back.
+    pub lost_down: Option<u64>,
     /// Back, but later than the call's minimum RTT + `late_after`.
     pub late: u64,
     /// Late for a playout depth of 20 ms.
@@ -128,6 +132,10 @@ pub struct CallRecord {
     pub rtt_max_ms: Option<Ns>,
     /// Interarrival jitter at the call's end (RFC 3550 A.8).
     pub jitter_ms: Option<Ns>,
+    /// Slope of the per-second median RTT over the call (Theil–Sen), in ms per minute.
+    pub drift_ms_per_min: Option<f64>,
+    /// Median RTT of the last minute less that of the first, in ms.
+    pub last_minus_first_ms: Option<f64>,
 }
 
 impl CallRecord {
@@ -155,6 +163,8 @@ impl CallRecord {
             sent: 0,
             received: 0,
             lost: 0,
+            lost_up: None,
+            lost_down: None,
             late: 0,
             late_20ms: 0,
             late_40ms: 0,
@@ -171,6 +181,8 @@ impl CallRecord {
             rtt_p99_ms: None,
             rtt_max_ms: None,
             jitter_ms: None,
+            drift_ms_per_min: None,
+            last_minus_first_ms: None,
         }
     }
 

@@ -57,6 +57,13 @@ impl Latencies {
         }
     }
 
+    /// Counts the same latency `count` times.
+    pub fn record_n(&mut self, ns: u64, count: u64) {
+        if ns > HIGHEST_NS || self.histogram.record_n(ns, count).is_err() {
+            self.above += count;
+        }
+    }
+
     /// Adds another histogram's counts.
     pub fn merge(&mut self, other: &Latencies) {
         // Invariant: both have the bounds of `default`, so every value has a place.

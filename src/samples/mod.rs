@@ -13,7 +13,7 @@ pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
 pub use environment::{Environment, FORMAT_VERSION};
 pub use histogram::{Latencies, Quantile};
 pub use ms::Ns;
-pub use second::{Phase, SecondRecord};
+pub use second::{CallSecond, Phase, SecondRecord};
 
 use std::collections::BTreeMap;
 
@@ -35,6 +35,12 @@ pub enum Series {
     Up,
     /// T4 − T3.
     Down,
+    /// Difference of the round trips of consecutive packets, without its sign (RFC 3393).
+    Ipdv,
+    /// RTT less its call's smallest (RFC 5481), to 2 digits.
+    Pdv,
+    /// Round trip of the control stream: the same probes to a reflector beside the driver.
+    Control,
     /// Time sent − time intended.
     SendLateness,
     /// How long the send call took.
@@ -45,13 +51,16 @@ pub enum Series {
 
 impl Series {
     /// All series, in the order of reports.
-    pub const ALL: [Series; 9] = [
+    pub const ALL: [Series; 12] = [
         Series::Rtt,
         Series::RttIntended,
         Series::ServiceTime,
         Series::PathRtt,
         Series::Up,
         Series::Down,
+        Series::Ipdv,
+        Series::Pdv,
+        Series::Control,
         Series::SendLateness,
         Series::SendCall,
         Series::ReceiveLag,
@@ -66,6 +75,9 @@ impl Series {
             Series::PathRtt => "path_rtt",
             Series::Up => "up",
             Series::Down => "down",
+            Series::Ipdv => "ipdv",
+            Series::Pdv => "pdv",
+            Series::Control => "control",
             Series::SendLateness => "send_lateness",
             Series::SendCall => "send_call",
             Series::ReceiveLag => "receive_lag",
@@ -82,6 +94,8 @@ pub struct Run {
     pub calls: Vec<CallRecord>,
     /// One record per second of the run.
     pub seconds: Vec<SecondRecord>,
+    /// Median RTT by call and second, in the order of calls.
+    pub call_seconds: Vec<CallSecond>,
     /// Histograms over the measured window.
     pub histograms: BTreeMap<Series, Latencies>,
 }

@@ -74,6 +74,16 @@ pub struct SecondRecord {
     pub rtt_p99_ms: Option<Ns>,
     /// Largest RTT.
     pub rtt_max_ms: Option<Ns>,
+    /// Probes sent on the control stream.
+    pub control_sent: u64,
+    /// Of these, distinct ones back within `lost_after`.
+    pub control_received: u64,
+    /// Median RTT of the control stream.
+    pub control_p50_ms: Option<Ns>,
+    /// 99th percentile, likewise.
+    pub control_p99_ms: Option<Ns>,
+    /// Largest RTT of the control stream.
+    pub control_max_ms: Option<Ns>,
     /// Packets sent later than the next one of their stream was due.
     pub missed_slots: u64,
     /// Largest send lateness.
@@ -98,4 +108,15 @@ pub struct SecondRecord {
     pub asterisk_rss_mib: Option<f64>,
     /// Resident memory of the service in MiB.
     pub service_rss_mib: Option<f64>,
+}
+
+/// One call's second: a row of `call_seconds.csv`, from which drift and the heat map are made.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CallSecond {
+    /// Number of the attempt.
+    pub call: u32,
+    /// Second of the run in which the schedule intended the packets sent.
+    pub second: u32,
+    /// Median RTT of those that came back, in ms, to 2 digits.
+    pub rtt_p50_ms: f32,
 }
