@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use loadtest::analysis::{Summary, Value, summarize};
-use loadtest::measure::{ReceiveTally, Rules, SendTally, StreamReceiver, StreamSent, Wheel, Window};
+use loadtest::measure::{
+    Class, ReceiveTally, Rules, SendTally, Sent, StreamReceiver, StreamSent, Wheel, Window,
+};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
 use loadtest::rtp::reflector::StreamReflector;
@@ -83,9 +85,9 @@ fn play(network: &Network, calls: usize, seconds: u64) -> (Summary, Truth) {
     let mut wheel = Wheel::new(PTIME, MS, rules.epoch, true);
     let mut all: Vec<Call> = (0..calls as u32)
         .map(|id| Call {
-            sender: StreamSender::new(rules.run_id, id, id, Codec::Pcmu, PTIME),
+            sender: StreamSender::new(rules.run_id, id, id, Codec::Pcmu, 0, PTIME),
             sent: StreamSent::default(),
-            receiver: StreamReceiver::new(rules, id, rules.epoch),
+            receiver: StreamReceiver::new(rules, id, Class::Call, rules.epoch),
             reflector: StreamReflector::new(1000 + id),
             number: 0,
         })
@@ -100,7 +102,8 @@ fn play(network: &Network, calls: usize, seconds: u64) -> (Summary, Truth) {
         for n in streams {
             let call = &mut all[n];
             let packet = call.sender.packet(due, due).to_vec();
-            send.sent(&mut call.sent, due, due, Duration::ZERO, &window, rules.epoch);
+            let sent = Sent { intended_at: due, sent_at: due, call_took: Duration::ZERO };
+            send.sent(&mut call.sent, &sent, Class::Call, &window, rules.epoch);
             let measured = due >= from;
             for (at, bytes) in cross(network, call, &packet, due, measured, &mut truth) {
                 order += 1;
@@ -164,9 +167,9 @@ fn deliver(
     }
 }
 
-fn conclude(all: Vec<Call>, receive: ReceiveTally) -> Summary {
+fn conclude(all: Vec<Call>, mut receive: ReceiveTally) -> Summary {
     let calls = all.into_iter().enumerate().map(|(n, call)| {
-        let report = call.receiver.finish();
+        let report = call.receiver.finish(&mut receive);
         let mut record = CallRecord::blank(n as u32, n as u32);
         record.ending = Ending::Completed;
         record.sent = call.sent.measured;
@@ -182,7 +185,13 @@ fn conclude(all: Vec<Call>, receive: ReceiveTally) -> Summary {
     let (histograms, negative) = receive.finish(|row| rows.push(row));
     assert_eq!(negative, 0);
     let histograms: BTreeMap<_, _> = Series::ALL.into_iter().zip(histograms).collect();
-    summarize(Run { environment: Environment::default(), calls, seconds: vec![], histograms })
+    summarize(Run {
+        environment: Environment::default(),
+        calls,
+        seconds: vec![],
+        call_seconds: vec![],
+        histograms,
+    })
 }
 
 fn number(summary: &Summary, name: &str) -> f64 {

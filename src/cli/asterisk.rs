@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, say};
 use crate::asterisk::{Asterisk, Places, StartConfig, descriptors, find};
 use crate::scenario::values::PortRange;
 use crate::service::termination;
@@ -39,14 +39,14 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     config.ports.rtp = args.rtp_ports.from..=args.rtp_ports.to;
     let managed = Asterisk::start(config).await.map_err(anyhow::Error::from)?;
     let account = managed.account();
-    println!("{} takes calls", managed.install().version);
-    println!("  SIP       {}", managed.sip_addr());
-    println!("  ARI_URL   {}", managed.ari_url());
-    println!("  ARI_USER  {}", account.user);
-    println!("  ARI_PASS  {}", account.password.expose());
-    println!("  log       {}", managed.log().path().display());
-    println!("  console   {:?} -r", managed.console());
-    println!("Ctrl-C stops it.");
+    say::out(format_args!("{} takes calls", managed.install().version));
+    say::out(format_args!("  SIP       {}", managed.sip_addr()));
+    say::out(format_args!("  ARI_URL   {}", managed.ari_url()));
+    say::out(format_args!("  ARI_USER  {}", account.user));
+    say::out(format_args!("  ARI_PASS  {}", account.password.expose()));
+    say::out(format_args!("  log       {}", managed.log().path().display()));
+    say::out(format_args!("  console   {:?} -r", managed.console()));
+    say::out("Ctrl-C stops it.");
     tokio::select! {
         () = shutdown => {
             managed.stop(Duration::from_secs(5)).await;

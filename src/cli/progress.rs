@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::say;
 use crate::driver::Progress;
 use crate::samples::Phase;
 
@@ -47,8 +48,8 @@ impl Display {
     pub fn say(&self, text: &str) {
         match self {
             Display::Nothing => {}
-            Display::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
-            Display::Lines { .. } => eprintln!("{text}"),
+            Display::Bar(bar) => bar.suspend(|| say::err(text)),
+            Display::Lines { .. } => say::err(text),
         }
     }
 
@@ -67,7 +68,7 @@ impl Display {
                     *phase = Some(progress.phase);
                     let (name, done) = (progress.phase.to_string(), progress.done * 100.0);
                     let at = progress.elapsed.as_secs();
-                    eprintln!("{at:>5} s  {name:>8} {done:>3.0} %  {}", figures(progress));
+                    say::err(format_args!("{at:>5} s  {name:>8} {done:>3.0} %  {}", figures(progress)));
                 }
             }
         }

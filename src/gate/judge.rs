@@ -14,7 +14,7 @@ pub struct Trust {
     /// Most datagrams dropped by sockets.
     pub socket_drops: u64,
     /// Largest share of a core that a media thread may use.
-    pub media_thread_cpu: f64,
+    pub thread_cpu: f64,
 }
 
 /// Reading the offset of two clocks twice differs by some microseconds; setting the time by more.
@@ -78,12 +78,23 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
     check("send_lateness.p99", trust.send_lateness_p99_ms, Unit::Ms, "the driver could not send on time");
     check("slots.missed_ratio", trust.missed_slots, Unit::Ratio, "the driver fell a whole packet behind");
     check("sockets.drops", trust.socket_drops as f64, Unit::Count, "the driver's socket buffers overflowed");
-    check(
-        "cpu.media_thread_max",
-        trust.media_thread_cpu,
-        Unit::Cores,
-        "a media thread of the driver was too busy",
-    );
+    check("cpu.busiest_thread_max", trust.thread_cpu, Unit::Cores, "a thread of the driver was too busy");
+    let environment = &summary.environment;
+    if !environment.broken.is_empty() {
+        reasons.push(format!("the run broke: {}", environment.broken));
+    } else if environment.interrupted {
+        reasons.push("the run was interrupted".into());
+    }
+    let mut dropped = |count: u64, whose: &str| {
+        if count > trust.socket_drops {
+            reasons.push(format!(
+                "{whose} dropped {count} datagrams, at most {} are allowed",
+                trust.socket_drops
+            ));
+        }
+    };
+    dropped(environment.sip_drops, "the driver's SIP socket");
+    dropped(environment.service_drops, "the service's sockets");
     let (step_ns, negative) = (summary.environment.clock_step_ns, summary.environment.negative_rtt);
     if step_ns.abs() > CLOCK_STEP_NS || negative > 0 {
         let by = show(Value::Number(step_ns as f64 / 1e6), Unit::Ms);
@@ -100,7 +111,7 @@ mod tests {
     use crate::samples::{CallRecord, Ending, Environment, Latencies, Run, Series};
 
     const TRUST: Trust =
-        Trust { send_lateness_p99_ms: 2.0, missed_slots: 0.001, socket_drops: 0, media_thread_cpu: 0.9 };
+        Trust { send_lateness_p99_ms: 2.0, missed_slots: 0.001, socket_drops: 0, thread_cpu: 0.9 };
 
     fn summary(rtts: u64, lost: u64, lateness_ms: u64) -> Summary {
         let mut call = CallRecord::blank(0, 0);

@@ -20,6 +20,7 @@ pub fn summary(summary: &Summary, verdict: &Verdict, place: &str, colour: bool) 
     }
     counts(&mut text, pen, summary);
     endings(&mut text, pen, summary);
+    remarks(&mut text, pen, summary);
     if !place.is_empty() {
         let _ = writeln!(text, "\n{} {place}", pen.bold("Report"));
     }
@@ -127,6 +128,16 @@ fn endings(text: &mut String, pen: Pen, summary: &Summary) {
         let what = words::one_line(&ending.what);
         let what = if ending.good { what } else { pen.outcome(Outcome::Fail, &what) };
         let _ = writeln!(text, "  {:wide$}  {what}", ending.count);
+    }
+}
+
+fn remarks(text: &mut String, pen: Pen, summary: &Summary) {
+    if summary.environment.remarks.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", pen.bold("Remarks"));
+    for remark in &summary.environment.remarks {
+        let _ = writeln!(text, "  {}", words::one_line(remark));
     }
 }
 
