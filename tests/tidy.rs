@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sip", &["rtp"]),
     ("rtp", &[]),
     ("ari", &[]),
+    ("impair", &[]),
     ("net", &["clock"]),
     ("asterisk", &["scenario", "net", "clock", "child"]),
     ("service", &["ari", "rtp", "net", "clock", "scenario"]),
@@ -27,7 +28,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Modules without tokio, sockets, files, clocks, printing or unseeded randomness.
-const PURE: &[&str] = &["stamp", "scenario", "sip", "rtp", "ari", "measure", "analysis", "gate", "report"];
+const PURE: &[&str] =
+    &["stamp", "scenario", "sip", "rtp", "ari", "impair", "measure", "analysis", "gate", "report"];
 
 const IMPURE_WORDS: &[&str] = &[
     "tokio::",
