@@ -9,7 +9,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("stamp", &[]),
     ("clock", &[]),
     ("child", &[]),
-    ("scenario", &["rtp"]),
+    ("scenario", &["rtp", "impair"]),
     ("sip", &["rtp"]),
     ("rtp", &[]),
     ("ari", &[]),
