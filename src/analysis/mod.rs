@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 mod metric;
+pub mod mos;
 mod summarize;
 
 pub use metric::{Definition, Metric, Unit, Value, show};
