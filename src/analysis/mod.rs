@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod drift;
+pub mod explain;
 mod metric;
 pub mod mos;
 mod summarize;
