@@ -13,6 +13,7 @@ pub mod cli;
 pub mod clock;
 pub mod driver;
 pub mod gate;
+pub mod impair;
 pub mod measure;
 pub mod net;
 pub mod report;

@@ -1,7 +1,10 @@
 //! Samples → Summary: every figure of a report, each computed once and in one place.
 
 pub mod catalogue;
+pub mod drift;
+pub mod explain;
 mod metric;
+pub mod mos;
 mod summarize;
 
 pub use metric::{Definition, Metric, Unit, Value, show};

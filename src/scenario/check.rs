@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::values::{HostPort, PortRange};
-use super::{AsteriskMode, Scenario, ServiceMode};
+use super::{AsteriskMode, ImpairPath, Scenario, ServiceMode};
+use crate::impair::Impairment;
 use crate::rtp::sequence::WINDOW;
 
 /// More than any one machine carries; a typo rather than a plan.
@@ -19,6 +20,9 @@ const ASTERISK_PAIRS_PER_CALL: u32 = 2;
 const ASTERISK_DESCRIPTORS: (u64, u64) = (9, 100);
 /// Descriptors of the driver and of the service for one call and for themselves.
 const OWN_DESCRIPTORS: (u64, u64) = (2, 100);
+
+/// Longer runs of lost packets are an outage: 20 s at the usual packet time.
+const LONGEST_BURST: f64 = 1000.0;
 
 /// What a scenario takes from the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,7 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
         pools(scenario, &mut found);
     }
     times(scenario, &mut found);
+    impairments(scenario, &mut found);
     overlaps(scenario, &mut found);
     target(scenario, &mut found);
     names(scenario, &mut found);
@@ -248,6 +253,77 @@ fn names(s: &Scenario, found: &mut Vec<Problem>) {
     }
 }
 
+fn impairments(s: &Scenario, found: &mut Vec<Problem>) {
+    let mut whole = Duration::ZERO;
+    for (name, path) in [("impair.out", &s.impair.out), ("impair.back", &s.impair.back)] {
+        if let Some(path) = path {
+            impaired_path(s, name, path, found);
+            whole = whole.saturating_add(Impairment::from(path).longest());
+        }
+    }
+    // The measurement would count as lost what the impairment has only delayed.
+    if whole >= s.measure.lost_after.0 {
+        let message = format!(
+            "packets may be held for {} on their way, and count as lost after {}",
+            humantime::format_duration(whole),
+            s.measure.lost_after
+        );
+        found.push(Problem::new("impair", message, "delay them less, or raise measure.lost_after"));
+    }
+}
+
+fn impaired_path(s: &Scenario, name: &str, path: &ImpairPath, found: &mut Vec<Problem>) {
+    let mut wrong = |key: &str, bad: bool, message: &str, cure: String| {
+        if bad {
+            found.push(Problem::new(&format!("{name}.{key}"), message, cure));
+        }
+    };
+    wrong(
+        "jitter",
+        path.jitter > path.delay,
+        "a delay cannot vary by more than itself",
+        format!("choose jitter up to delay = {}", path.delay),
+    );
+    let sane_burst = (1.0..=LONGEST_BURST).contains(&path.burst);
+    wrong(
+        "burst",
+        !sane_burst,
+        "packets are not lost that many in a row",
+        format!("choose between 1 (loss at random) and {LONGEST_BURST}"),
+    );
+    let bursts = sane_burst && path.burst > 1.0;
+    wrong(
+        "burst",
+        bursts && path.loss.0 == 0.0,
+        "there are no losses to come in bursts",
+        "set loss as well, as in loss = \"2%\", or leave burst out".into(),
+    );
+    let at_random = 1.0 / (1.0 - path.loss.0);
+    wrong(
+        "burst",
+        bursts && path.burst < at_random,
+        "so much loss comes in longer runs even at random",
+        match path.loss.0 < 1.0 {
+            true => format!("choose {} or more, or leave burst out", (at_random * 100.0).ceil() / 100.0),
+            false => "leave burst out: all is lost".into(),
+        },
+    );
+    // A packet sent at once overtakes only what was sent an interval before and is still held.
+    let held_most = Impairment::from(path).longest();
+    wrong(
+        "reorder",
+        path.reorder.0 > 0.0 && held_most <= s.media.ptime.0,
+        "no packet is held long enough to be overtaken by the next",
+        format!("set a delay above media.ptime = {}", s.media.ptime),
+    );
+    wrong(
+        "reorder",
+        path.reorder.0 >= 1.0,
+        "a packet sent at once overtakes none if all are",
+        "a few per cent are usual".into(),
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Resolved;
@@ -296,6 +372,43 @@ mod tests {
         refused(&["measure.late_after=3s"], &["late before it is lost"]);
         refused(&["measure.lost_after=1h", "measure.late_after=1s"], &["10s 240ms"]);
         refused(&["load.calls=4000000000"], &["20000"]);
+    }
+
+    #[test]
+    fn impairments_must_make_sense_together() {
+        assert_eq!(
+            check(&["impair.out.delay=30ms", "impair.out.jitter=30ms", "impair.back.loss=100%"]),
+            Ok(())
+        );
+        refused(&["impair.out.delay=5ms", "impair.out.jitter=6ms"], &["impair.out.jitter", "delay = 5ms"]);
+        refused(&["impair.back.burst=3"], &["impair.back.burst", "loss = \"2%\""]);
+        for burst in ["0.5", "0", "-3", "1001", "inf", "nan"] {
+            let set = format!("impair.out.burst={burst}");
+            refused(&[&set, "impair.out.loss=2%"], &["impair.out.burst", "between 1"]);
+        }
+        refused(&["impair.out.loss=60%", "impair.out.burst=2"], &["impair.out.burst", "choose 2.5 or more"]);
+        refused(&["impair.out.loss=100%", "impair.out.burst=2"], &["all is lost"]);
+        assert_eq!(check(&["impair.out.loss=60%", "impair.out.burst=2.5"]), Ok(()));
+        refused(&["impair.out.reorder=1%"], &["impair.out.reorder", "media.ptime = 20ms"]);
+        refused(&["impair.out.reorder=1%", "impair.out.delay=20ms"], &["impair.out.reorder"]);
+        refused(&["impair.out.reorder=100%", "impair.out.delay=30ms"], &["if all are"]);
+        assert_eq!(check(&["impair.out.reorder=1%", "impair.out.delay=30ms"]), Ok(()));
+    }
+
+    #[test]
+    fn what_is_delayed_on_purpose_must_not_count_as_lost() {
+        let ways = ["impair.out.delay=1s", "impair.back.delay=900ms"];
+        assert_eq!(check(&ways), Ok(()));
+        refused(&[&ways[..], &["impair.back.jitter=100ms"]].concat(), &["impair: ", "2s", "lost_after"]);
+        refused(&["impair.out.delay=1000000000years"], &["impair: ", "lost_after"]);
+    }
+
+    #[test]
+    fn unknown_and_mistyped_keys_of_an_impairment_are_refused() {
+        refused(&["impair.out.dealy=5ms"], &["dealy", "delay"]);
+        refused(&["impair.out.loss=0.02"], &["0.02", "invalid type"]);
+        refused(&["impair.forth.loss=2%"], &["forth", "back"]);
+        refused(&["impair.seed=-1"], &["-1"]);
     }
 
     #[test]

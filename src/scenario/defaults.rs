@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::values::{Percent, PortRange, Rate, Span};
 use super::{
-    Asterisk, AsteriskMode, Gates, Limits, Load, Measure, Media, Phasing, Scenario, Service, ServiceMode, Sip,
+    Asterisk, AsteriskMode, Gates, Impair, ImpairPath, Limits, Load, Measure, Media, Phasing, Scenario,
+    Service, ServiceMode, Sip,
 };
 use crate::rtp::Codec;
 
@@ -26,6 +27,7 @@ impl Default for Scenario {
             sip: Sip::default(),
             load: Load::default(),
             media: Media::default(),
+            impair: Impair::default(),
             measure: Measure::default(),
             limits: Limits::default(),
             gates: Gates::default(),
@@ -93,6 +95,33 @@ impl Default for Media {
             // 5,000 even ports above the service's; they lie in the kernel's usual ephemeral range,
             // so ports that others hold are passed over.
             ports: PortRange { from: 40_000, to: 49_998 },
+        }
+    }
+}
+
+impl Default for Impair {
+    fn default() -> Self {
+        Impair {
+            // Fixed, so that two runs meet the same network unless another one is asked for.
+            seed: 1,
+            // What is measured is the path as it is, unless somebody asks for a worse one.
+            out: None,
+            back: None,
+        }
+    }
+}
+
+impl Default for ImpairPath {
+    /// Nothing happens to any packet: each key by itself is one thing to try.
+    fn default() -> Self {
+        ImpairPath {
+            delay: ms(0),
+            jitter: ms(0),
+            loss: Percent(0.0),
+            // Loss at random, the simplest thing to say about a path.
+            burst: 1.0,
+            duplicate: Percent(0.0),
+            reorder: Percent(0.0),
         }
     }
 }

@@ -5,6 +5,7 @@
 mod check;
 mod defaults;
 mod error;
+mod impair;
 mod parse;
 pub mod schedule;
 pub mod values;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::Needs;
 pub use error::{Problem, ScenarioError};
+pub use impair::{Impair, ImpairPath};
 pub use parse::Resolved;
 use values::{HostPort, Percent, PortRange, Rate, Span};
 
@@ -36,6 +38,8 @@ pub struct Scenario {
     pub load: Load,
     /// What the calls carry.
     pub media: Media,
+    /// What is done to the packets on their way, on purpose.
+    pub impair: Impair,
     /// When a packet counts, and as what.
     pub measure: Measure,
     /// When the instrument is not to be trusted.

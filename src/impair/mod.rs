@@ -1,0 +1,109 @@
+//! A network made worse on purpose: what happens to each packet, and a line that holds it back.
+//!
+//! Pure: a seed decides, time comes in as an argument, so that the same run meets the same network.
+
+mod impairer;
+mod line;
+
+use std::time::Duration;
+
+pub use impairer::{Counts, Fate, Impairer};
+pub use line::{DelayLine, Due};
+
+/// What one direction of a stream suffers. The words and the behaviour are those of Linux's
+/// `tc netem`, but for the order of packets: see [`Impairment::jitter`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Impairment {
+    /// Extra one-way delay, in the middle.
+    pub delay: Duration,
+    /// Spread of the delay: each packet draws evenly from `delay` ± `jitter` (netem's default
+    /// distribution); what exceeds `delay` is cut, so that none is negative. Packets keep their order,
+    /// as on a path with one queue: one that drew a shorter delay than the packet before waits for it.
+    /// (netem lets it overtake, which adds a reordering that nobody asked for.)
+    pub jitter: Duration,
+    /// Share of packets that are lost, 0–1.
+    pub loss: f64,
+    /// Mean number of packets lost in a row. Loss at random already comes in runs of 1 / (1 − `loss`);
+    /// a number up to that means loss at random. A larger one makes it a Gilbert model: a good state
+    /// that loses nothing and a bad one that loses everything.
+    pub burst: f64,
+    /// Share of the packets passed that arrive twice, 0–1; the copy draws a delay of its own.
+    pub duplicate: f64,
+    /// Share of the packets passed that are sent at once, 0–1, ahead of those still held back. Whom
+    /// they overtake depends on the packet interval: without a delay, nobody.
+    pub reorder: f64,
+}
+
+impl Default for Impairment {
+    /// A path that does nothing to any packet.
+    fn default() -> Self {
+        Impairment {
+            delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            burst: 1.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+        }
+    }
+}
+
+impl Impairment {
+    /// Whether no packet would notice.
+    pub fn is_nothing(&self) -> bool {
+        self.delay.is_zero() && self.loss <= 0.0 && self.duplicate <= 0.0
+    }
+
+    /// The longest that a packet can be held back.
+    pub fn longest(&self) -> Duration {
+        self.delay.saturating_add(self.jitter.min(self.delay))
+    }
+}
+
+/// A direction, seen from the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the driver to Asterisk.
+    Out,
+    /// From Asterisk to the driver.
+    Back,
+}
+
+/// The seed of one direction of one call, so that calls meet independent networks and a call meets
+/// the same one in every run with the same `seed`.
+pub fn stream_seed(seed: u32, direction: Direction, call: u32) -> u64 {
+    // An odd factor maps distinct pairs to distinct numbers; this one is 2^64 divided by the golden
+    // ratio, whose multiples lie far apart.
+    let mixed = (u64::from(seed) << 32 | u64::from(call)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    match direction {
+        Direction::Out => mixed,
+        Direction::Back => !mixed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_stream_has_a_seed_of_its_own() {
+        let mut seeds = HashSet::new();
+        for seed in 0..4 {
+            for call in 0..1000 {
+                seeds.insert(stream_seed(seed, Direction::Out, call));
+                seeds.insert(stream_seed(seed, Direction::Back, call));
+            }
+        }
+        assert_eq!(seeds.len(), 8000);
+    }
+
+    #[test]
+    fn nothing_is_nothing_and_jitter_counts_up_to_the_delay() {
+        assert!(Impairment::default().is_nothing());
+        let ms = Duration::from_millis;
+        let odd = Impairment { delay: ms(5), jitter: ms(9), ..Default::default() };
+        assert!(!odd.is_nothing());
+        assert_eq!(odd.longest(), ms(10));
+    }
+}

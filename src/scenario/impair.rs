@@ -1,0 +1,136 @@
+//! `[impair]`: what is done to the packets on their way, on purpose.
+
+use serde::{Deserialize, Serialize};
+
+use super::values::{Percent, Span};
+use crate::impair::{Direction, Impairment};
+
+/// `[impair]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Impair {
+    /// Decides every packet's fate: the same seed is the same network.
+    pub seed: u32,
+    /// The way from the driver to Asterisk. Absent: as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out: Option<ImpairPath>,
+    /// The way from Asterisk to the driver, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub back: Option<ImpairPath>,
+}
+
+/// `[impair.out]`, `[impair.back]`: one direction of every call's media, SIP is left alone. The keys
+/// mean what they mean in [`Impairment`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImpairPath {
+    /// Extra delay.
+    pub delay: Span,
+    /// Spread of the delay to both sides, evenly; packets keep their order.
+    pub jitter: Span,
+    /// Share of packets lost.
+    pub loss: Percent,
+    /// Mean number of packets lost in a row; 1 is loss at random.
+    pub burst: f64,
+    /// Share of packets that arrive twice.
+    pub duplicate: Percent,
+    /// Share of packets sent at once, ahead of those held back.
+    pub reorder: Percent,
+}
+
+impl Impair {
+    /// What packets suffer in `direction`; `None` where that is nothing.
+    pub fn of(&self, direction: Direction) -> Option<Impairment> {
+        let path = match direction {
+            Direction::Out => &self.out,
+            Direction::Back => &self.back,
+        };
+        path.as_ref().map(Impairment::from).filter(|impairment| !impairment.is_nothing())
+    }
+}
+
+impl From<&ImpairPath> for Impairment {
+    fn from(path: &ImpairPath) -> Impairment {
+        Impairment {
+            delay: path.delay.0,
+            jitter: path.jitter.0,
+            loss: path.loss.0,
+            burst: path.burst,
+            duplicate: path.duplicate.0,
+            reorder: path.reorder.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Resolved;
+    use super::*;
+    use crate::gate::Gate;
+    use crate::impair::{Counts, Impairer, stream_seed};
+    use crate::stamp::Stamp;
+    use std::time::Duration;
+
+    fn read(text: &str) -> Resolved {
+        Resolved::read(text, "x.toml", &[]).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn keys_become_an_impairment_and_are_written_back() {
+        let resolved = read(
+            "[impair]\nseed = 7\n[impair.back]\ndelay = \"80ms\"\njitter = \"20ms\"\nloss = \"1.5%\"\nburst = 3\n\
+             duplicate = \"0.1%\"\nreorder = \"5%\"\n",
+        );
+        let impair = &resolved.scenario.impair;
+        assert_eq!((impair.seed, impair.of(Direction::Out)), (7, None));
+        let ms = Duration::from_millis;
+        let expected = Impairment {
+            delay: ms(80),
+            jitter: ms(20),
+            loss: 0.015,
+            burst: 3.0,
+            duplicate: 0.001,
+            reorder: 0.05,
+        };
+        assert_eq!(impair.of(Direction::Back), Some(expected));
+        assert_eq!(read(&resolved.to_toml()).scenario, resolved.scenario);
+    }
+
+    #[test]
+    fn nothing_asked_for_is_nothing_done() {
+        let (bare, empty) = (read("name = \"t\"\n").scenario.impair, read("[impair.out]\n").scenario.impair);
+        for direction in [Direction::Out, Direction::Back] {
+            assert_eq!((bare.of(direction), empty.of(direction)), (None, None));
+        }
+        assert_eq!((bare.seed, bare.out), (1, None));
+    }
+
+    /// The example's gates must hold under what its seed does, wherever in a call its hold phase begins.
+    #[test]
+    fn the_example_loses_what_its_gates_allow() {
+        let scenario = read(include_str!("../../scenarios/impaired.toml")).scenario;
+        assert!(scenario.gates.require.iter().all(|text| Gate::parse(text).is_ok()));
+        let out = scenario.impair.of(Direction::Out).expect("an impairment");
+        assert_eq!(scenario.impair.of(Direction::Back), None);
+        let (warmup, hold) = (100, 1000);
+        for start in [warmup, warmup + 50] {
+            let mut window = Counts::default();
+            for call in 0..scenario.load.calls {
+                let mut impairer =
+                    Impairer::new(&out, stream_seed(scenario.impair.seed, Direction::Out, call));
+                let mut pass = |from: u64, to: u64| {
+                    (from..to).for_each(|n| {
+                        impairer.pass(Stamp::from_ns(n * 20_000_000));
+                    });
+                    impairer.counts()
+                };
+                let before = pass(0, start).lost;
+                let after = pass(start, start + hold).lost;
+                window +=
+                    Counts { lost: after - before, passed: hold - (after - before), ..Default::default() };
+            }
+            let ratio = window.lost as f64 / window.seen() as f64;
+            assert!((0.017..0.023).contains(&ratio), "{ratio}");
+        }
+    }
+}
