@@ -59,6 +59,7 @@ guarded() {
     pid=$!
     children+=("$pid")
     wait "$pid" || status=$?
+    unset 'children[-1]'
     return "$status"
 }
 
@@ -105,7 +106,11 @@ run_calls() {
         --set "load.calls=$1" --set "load.duration=${2}s"
 }
 
-grid() { guarded "$peers" grid --listen "127.0.0.1:$sink_port" --streams "$streams" --seconds "$seconds" --echo -- "$@"; }
+# grid COMMAND...: measures the streams of a sender.
+grid() {
+    guarded "$peers" grid --listen "127.0.0.1:$sink_port" --streams "$streams" --seconds "$seconds" --echo \
+        -- "$@" 2>"$work/grid.log"
+}
 
 pacing_sipp() {
     grid sipp -sf "$work/uac.xml" -i 127.0.0.1 -mi 127.0.0.1 -p "$caller_port" \
@@ -121,11 +126,12 @@ pacing_loadtest() {
 }
 
 pacing() {
-    local round=$1 who
-    for who in sipp loadtest; do
+    local round=$1 who order=(sipp loadtest)
+    if ((round % 2 == 0)); then order=(loadtest sipp); fi
+    for who in "${order[@]}"; do
         say "round $round: pacing of $streams streams by $who"
         callee "$streams" "$sink_port"
-        "pacing_$who" >"$results/pacing-$who.$round.json" || die "$who failed"
+        "pacing_$who" >"$results/pacing-$who.$round.json" || die "$who failed: $(tail -n 5 "$work/grid.log")"
         stop_all
     done
 }
@@ -219,7 +225,8 @@ for ((round = 1; round <= rounds; round++)); do
 done
 limit
 say "what is done once a packet"
-(cd "$root" && guarded cargo bench --quiet --locked --bench hot_paths) >"$work/hot_paths" 2>"$work/cargo.log" ||
+guarded cargo bench --manifest-path "$root/Cargo.toml" --quiet --locked --bench hot_paths \
+    >"$work/hot_paths" 2>"$work/cargo.log" ||
     die "cargo bench failed: $(tail -n 5 "$work/cargo.log")"
 page >"$work/page"
 cp "$work/page" "$output"
