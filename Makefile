@@ -3,14 +3,15 @@
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SCENARIO ?= scenarios/50x5m.toml
-SCRIPTS := asterisk/install.sh tests/install.sh .ci/run
+SCRIPTS := asterisk/install.sh tests/install.sh benches/peers/install.sh benches/peers/run.sh .ci/run
 
-.PHONY: help run test check rust asterisk
+.PHONY: help run test check bench rust asterisk
 
 help:
 	@echo "make run     place the calls of $(SCENARIO) (SCENARIO=FILE: of another) and report"
 	@echo "make test    run every test, against a real Asterisk"
 	@echo "make check   formatting, lints, documentation, scripts"
+	@echo "make bench   loadtest beside irtt and SIPp on this machine, into BENCHMARKS.md"
 
 run: rust asterisk
 	cargo run --release --locked -- run $(SCENARIO)
@@ -25,6 +26,11 @@ check: rust
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	tests/install.sh shellcheck
 	shellcheck $(SCRIPTS)
+
+bench: rust
+	benches/peers/install.sh
+	cargo build --release --locked --bin loadtest --example peers
+	benches/peers/run.sh
 
 rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing; install it with rustup, see https://rustup.rs" >&2; exit 1; }

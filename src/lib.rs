@@ -12,6 +12,7 @@ pub mod child;
 pub mod cli;
 pub mod clock;
 pub mod driver;
+pub mod echo;
 pub mod gate;
 pub mod impair;
 pub mod measure;

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, and the only place that prints.
 
 mod asterisk;
+mod echo;
 mod environment;
 mod exit;
 mod folder;
@@ -36,6 +37,8 @@ enum Command {
     Service(service::Args),
     /// Run a private Asterisk with this project's configuration in the foreground.
     Asterisk(asterisk::Args),
+    /// Send RTP back to whoever sends it, probes with time stamps added.
+    Echo(echo::Args),
 }
 
 /// Runs the program.
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => in_runtime(run::run(args)),
         Command::Service(args) => in_runtime(service::run(args)),
         Command::Asterisk(args) => in_runtime(asterisk::run(args)),
+        Command::Echo(args) => in_runtime(echo::run(args)),
     };
     match result {
         Ok(exit) => exit.into(),

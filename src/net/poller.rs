@@ -19,7 +19,7 @@ pub struct Poller {
 }
 
 /// Wakes a [`Poller`] from another thread.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Waker(Arc<EventFd>);
 
 impl Waker {

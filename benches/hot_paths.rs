@@ -1,0 +1,119 @@
+//! What is done once a packet, timed: `cargo bench --bench hot_paths`.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use loadtest::measure::{ReceiveTally, Rules, StreamReceiver, Window};
+use loadtest::rtp::Codec;
+use loadtest::rtp::packet::{HEADER_LEN, StreamSender, read};
+use loadtest::rtp::probe::Probe;
+use loadtest::rtp::reflector::StreamReflector;
+use loadtest::samples::Latencies;
+use loadtest::stamp::Stamp;
+
+const PTIME: Duration = Duration::from_millis(20);
+const EPOCH: Stamp = Stamp::from_ns(1_800_000_000_000_000_000);
+/// Packets of one stream in one sample: a minute's. A packet that came before takes a short cut, so
+/// each is new.
+const STREAM: u32 = 3000;
+
+fn main() {
+    divan::main();
+}
+
+fn rules() -> Rules {
+    let (late_after, lost_after) = (Duration::from_millis(60), Duration::from_secs(2));
+    Rules { run_id: 1, epoch: EPOCH, ptime: PTIME, late_after, lost_after }
+}
+
+/// A stream's packets, and when each was sent.
+fn stream() -> Vec<(Stamp, Vec<u8>)> {
+    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, PTIME);
+    let packet = |n: u32| {
+        let at = EPOCH + PTIME * n;
+        (at, sender.packet(at, at).to_vec())
+    };
+    (0..STREAM).map(packet).collect()
+}
+
+/// The stream as it comes back.
+fn reflected() -> Vec<(Stamp, Vec<u8>)> {
+    let mut reflector = StreamReflector::new(9);
+    let mut answer = [0; 1500];
+    let mut packets = stream();
+    for (at, packet) in &mut packets {
+        let (len, _) = reflector.reflect(packet, *at, || *at, &mut answer).expect("the packet is RTP");
+        packet.copy_from_slice(&answer[..len]);
+    }
+    packets
+}
+
+#[divan::bench]
+fn packet_with_probe_encoded(bencher: Bencher) {
+    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, PTIME);
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
+        black_box(sender.packet(black_box(EPOCH), black_box(EPOCH)));
+    });
+}
+
+#[divan::bench]
+fn probe_encoded(bencher: Bencher) {
+    let (_, packet) = &reflected()[0];
+    let probe = Probe::read(&packet[HEADER_LEN..]).expect("a probe");
+    let mut payload = [0xFF; 160];
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| black_box(&probe).write(black_box(&mut payload)));
+}
+
+#[divan::bench]
+fn packet_with_probe_decoded(bencher: Bencher) {
+    let (_, packet) = &reflected()[0];
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| read(black_box(packet), 1, 1));
+}
+
+#[divan::bench]
+fn probe_decoded(bencher: Bencher) {
+    let (_, packet) = &reflected()[0];
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| Probe::read(black_box(&packet[HEADER_LEN..])));
+}
+
+#[divan::bench]
+fn a_minute_reflected(bencher: Bencher) {
+    let packets = stream();
+    let mut answer = [0; 1500];
+    bencher.counter(ItemsCount::new(STREAM)).with_inputs(|| StreamReflector::new(9)).bench_local_refs(
+        |reflector| {
+            for (at, packet) in &packets {
+                black_box(reflector.reflect(packet, *at, || *at, &mut answer));
+            }
+        },
+    );
+}
+
+#[divan::bench]
+fn a_minute_received(bencher: Bencher) {
+    let packets = reflected();
+    let window = Window::default();
+    window.set(EPOCH, EPOCH + PTIME * STREAM);
+    let fresh = || (StreamReceiver::new(rules(), 1, EPOCH), ReceiveTally::new(rules()));
+    bencher.counter(ItemsCount::new(STREAM)).with_inputs(fresh).bench_local_refs(|(receiver, tally)| {
+        for (n, (at, packet)) in packets.iter().enumerate() {
+            let back = *at + Duration::from_micros(200 + n as u64 % 100);
+            receiver.receive(packet, back, back + Duration::from_micros(20), &window, tally);
+            if n % 50 == 0 {
+                tally.close_seconds(back, |row| drop(black_box(row)));
+            }
+        }
+    });
+}
+
+#[divan::bench]
+fn latency_recorded(bencher: Bencher) {
+    let mut latencies = Latencies::default();
+    let mut ns = 200_000;
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
+        ns = (ns * 7 + 13_001) % 3_000_000;
+        latencies.record(black_box(ns));
+    });
+}

@@ -1,0 +1,88 @@
+//! The measuring half of `make bench`; `run.sh` decides what runs when.
+//!
+//! `grid` stands outside of what it judges: it shares no code with loadtest.
+
+mod grid;
+mod roundtrip;
+mod table;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+#[derive(Parser)]
+#[command(name = "peers")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts a sender of RTP streams, and measures how well it keeps its interval and its CPU time.
+    Grid {
+        /// Where the streams come to.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// How many streams to wait for.
+        #[arg(long)]
+        streams: usize,
+        /// How long to measure once they are there.
+        #[arg(long)]
+        seconds: u64,
+        /// Send every packet back as it is.
+        #[arg(long)]
+        echo: bool,
+        /// The sender.
+        #[arg(last = true, required = true)]
+        sender: Vec<String>,
+    },
+    /// The least that measures a round trip: one thread that waits, sends, and waits for the answer.
+    Roundtrip {
+        /// An echo of RTP.
+        #[arg(long)]
+        to: SocketAddr,
+        #[arg(long)]
+        seconds: u64,
+        /// Take the kernel's receive stamp for the end, not the time after the call.
+        #[arg(long)]
+        kernel: bool,
+    },
+    /// The round trips of an irtt client's JSON file.
+    Irtt { file: PathBuf },
+    /// The tables of a folder of results, as Markdown.
+    Table { folder: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let ms = Duration::from_millis;
+    let done = match Cli::parse().command {
+        Command::Grid { listen, streams, seconds, echo, sender } => {
+            grid::measure(listen, streams, ms(1000 * seconds), echo, &sender)
+                .map(|figures| println!("{figures}"))
+        }
+        Command::Roundtrip { to, seconds, kernel } => {
+            roundtrip::measure(to, seconds * 50, ms(20), kernel).map(|figures| println!("{figures}"))
+        }
+        Command::Irtt { file } => roundtrip::of_irtt(&file).map(|figures| println!("{figures}")),
+        Command::Table { folder } => table::write(&folder).map(|text| print!("{text}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The `p`th quantile (0–1) of sorted values, by the nearest rank.
+fn quantile<T: Copy>(sorted: &[T], p: f64) -> Option<T> {
+    let rank = (p * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied()
+}

@@ -1,0 +1,160 @@
+//! The results of all rounds, as tables with ratios.
+//!
+//! A figure is the median over the rounds. A ratio is the median of the rounds' ratios: both sides
+//! of it ran within the same minute, so what the machine felt meanwhile cancels out better.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::Outcome;
+
+/// The rounds of one contestant.
+type Rounds = Vec<Value>;
+
+/// The Markdown for the results in `folder`, files named `WHAT.ROUND.json`.
+pub fn write(folder: &Path) -> Outcome<String> {
+    let load = |what: &str| -> Outcome<Rounds> {
+        let mut rounds = Vec::new();
+        while let Ok(text) = fs::read(folder.join(format!("{what}.{}.json", rounds.len() + 1))) {
+            rounds.push(serde_json::from_slice(&text).map_err(|error| format!("{what}: {error}"))?);
+        }
+        Ok(rounds)
+    };
+    let mut text = String::new();
+    round_trips(&mut text, &load)?;
+    pacing(&mut text, &load)?;
+    limit(&mut text, &load("limit")?)?;
+    Ok(text)
+}
+
+fn round_trips(text: &mut String, load: &impl Fn(&str) -> Outcome<Rounds>) -> Outcome<()> {
+    let base = load("rtt-loop")?;
+    if base.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "### Round trip on a bare echo, one stream\n")?;
+    writeln!(text, "| | p50 ms | p99 ms | lost | p50, ratio to the minimal loop | p99, ratio |")?;
+    writeln!(text, "|---|---:|---:|---:|---:|---:|")?;
+    let contestants = [
+        ("minimal loop", "rtt-loop"),
+        ("minimal loop, kernel's receive stamp", "rtt-kernel"),
+        ("loadtest ping", "rtt-loadtest"),
+        ("irtt, without its server's time", "rtt-irtt"),
+    ];
+    for (name, what) in contestants {
+        let rounds = load(what)?;
+        if rounds.is_empty() {
+            writeln!(text, "| {name} | not measured | | | | |")?;
+            continue;
+        }
+        let lost = |round: &Value| Some(number(round, "/sent")? - number(round, "/received")?);
+        writeln!(
+            text,
+            "| {name} | {} | {} | {} | {} | {} |",
+            middle(&rounds, "/p50_ms", 3),
+            middle(&rounds, "/p99_ms", 3),
+            rounds.iter().filter_map(lost).sum::<f64>(),
+            ratio(&rounds, &base, "/p50_ms"),
+            ratio(&rounds, &base, "/p99_ms"),
+        )?;
+    }
+    writeln!(text)?;
+    Ok(())
+}
+
+fn pacing(text: &mut String, load: &impl Fn(&str) -> Outcome<Rounds>) -> Outcome<()> {
+    let (sipp, ours) = (load("pacing-sipp")?, load("pacing-loadtest")?);
+    let (Some(one), false) = (sipp.first(), ours.is_empty()) else { return Ok(()) };
+    let (streams, count) = (number(one, "/streams").unwrap_or_default(), ours.len());
+    writeln!(text, "### Pacing of {streams} streams, seen by an independent receiver\n")?;
+    writeln!(text, "| | SIPp rtp_stream | loadtest | ratio, median of {count} rounds |")?;
+    writeln!(text, "|---|---:|---:|---:|")?;
+    let rows = [
+        ("error of the interval, p50 ms", "/gap_p50_ms", 4),
+        ("error of the interval, p99 ms", "/gap_p99_ms", 4),
+        ("distance from the 20 ms grid, p50 ms", "/grid_p50_ms", 4),
+        ("distance from the 20 ms grid, p99 ms", "/grid_p99_ms", 4),
+        ("CPU a packet, µs", "/cpu_us", 2),
+        ("packets", "/packets", 0),
+        ("dropped at the receiver", "/drops", 0),
+    ];
+    for (name, at, digits) in rows {
+        let counted = matches!(at, "/packets" | "/drops");
+        let ratio = if counted { String::new() } else { ratio(&ours, &sipp, at) };
+        writeln!(
+            text,
+            "| {name} | {} | {} | {ratio} |",
+            middle(&sipp, at, digits),
+            middle(&ours, at, digits)
+        )?;
+    }
+    writeln!(text)?;
+    Ok(())
+}
+
+/// One run's `summary.json`.
+fn limit(text: &mut String, rounds: &[Value]) -> Outcome<()> {
+    let Some(run) = rounds.first() else { return Ok(()) };
+    let figure = |at: &str| run.pointer(at).map_or("–".into(), Value::to_string);
+    writeln!(text, "### The limit\n")?;
+    writeln!(
+        text,
+        "| {} calls, {} packets sent | |",
+        figure("/metrics/calls/attempts"),
+        figure("/metrics/packets/sent")
+    )?;
+    writeln!(text, "|---|---:|")?;
+    let percent = |at: &str| number(run, at).map_or("–".into(), |ratio| format!("{:.4} %", 100.0 * ratio));
+    let plain = |at: &str| number(run, at).map_or_else(|| figure(at), |n| format!("{n:.3}"));
+    writeln!(text, "| lost | {} |", figure("/metrics/loss/count"))?;
+    writeln!(text, "| dropped at the driver's sockets | {} |", figure("/metrics/sockets/drops"))?;
+    writeln!(text, "| missed slots | {} |", percent("/metrics/slots/missed_ratio"))?;
+    writeln!(text, "| send lateness, p99 ms | {} |", plain("/metrics/send_lateness/p99"))?;
+    writeln!(text, "| rtt, p50 ms | {} |", plain("/metrics/rtt/p50"))?;
+    writeln!(text, "| rtt, p99 ms | {} |", plain("/metrics/rtt/p99"))?;
+    writeln!(text, "| busiest media thread, cores | {} |", plain("/metrics/cpu/media_thread_max"))?;
+    writeln!(text, "| driver, cores | {} |", plain("/metrics/cpu/driver_mean"))?;
+    writeln!(text, "| memory of the driver, MiB | {} |", plain("/metrics/memory/driver_max"))?;
+    writeln!(text)?;
+    Ok(())
+}
+
+fn number(round: &Value, at: &str) -> Option<f64> {
+    round.pointer(at)?.as_f64()
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let half = values.len() / 2;
+    match values.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(values[half]),
+        _ => Some((values[half - 1] + values[half]) / 2.0),
+    }
+}
+
+fn middle(rounds: &[Value], at: &str, digits: usize) -> String {
+    let values = rounds.iter().filter_map(|round| number(round, at)).collect();
+    median(values).map_or("lost".into(), |value| format!("{value:.digits$}"))
+}
+
+/// The median of the rounds' ratios, and how far they spread.
+fn ratio(of: &[Value], to: &[Value], at: &str) -> String {
+    let ratios: Vec<_> = of
+        .iter()
+        .zip(to)
+        .filter_map(|(a, b)| Some(number(a, at)? / number(b, at)?))
+        .filter(|r| r.is_finite())
+        .collect();
+    let (low, high) = ratios.iter().fold((f64::MAX, f64::MIN), |(l, h), r| (l.min(*r), h.max(*r)));
+    median(ratios)
+        .map_or("–".into(), |ratio| format!("**{}** ({} – {})", short(ratio), short(low), short(high)))
+}
+
+/// Three significant digits, or so.
+fn short(value: f64) -> String {
+    if value < 0.1 { format!("{value:.4}") } else { format!("{value:.2}") }
+}

@@ -1,0 +1,51 @@
+//! `loadtest echo`: an echo for RTP, to measure a network path or this machine without SIP.
+
+use std::io;
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+
+use super::{Exit, Failure};
+use crate::echo::EchoServer;
+use crate::service::termination;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  loadtest echo --listen 0.0.0.0:4000      on one machine\n  \
+    loadtest ping 192.0.2.7:4000             on the other\n\n\
+    Answers RTP only, never with more than came in, and never an echo's answer.")]
+pub struct Args {
+    /// Where to listen; port 0 takes any free one.
+    #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Print nothing but warnings and errors.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Runs the subcommand until SIGTERM or Ctrl-C.
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let shutdown = termination().context("cannot watch for signals")?;
+    let echo = EchoServer::start(args.listen).map_err(|error| refused(args.listen, &error))?;
+    let address = echo.local_addr();
+    if !address.ip().to_canonical().is_loopback() {
+        eprintln!("warning: {address} is not a loopback address: whoever reaches it is echoed");
+    }
+    if !args.quiet {
+        println!("echo listens on {address}; Ctrl-C stops it");
+    }
+    shutdown.await;
+    let counts = echo.stop();
+    if !args.quiet {
+        println!("{counts}");
+    }
+    Ok(Exit::Pass)
+}
+
+fn refused(listen: SocketAddr, error: &io::Error) -> Failure {
+    let cure = match error.kind() {
+        io::ErrorKind::AddrInUse => "; name another port with --listen",
+        io::ErrorKind::AddrNotAvailable => "; name an address of this machine with --listen",
+        _ => "",
+    };
+    Failure::broke(format!("cannot listen on {listen}: {error}{cure}"))
+}

@@ -1,0 +1,102 @@
+//! What passed through an echo, counted by one thread and readable from others.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A snapshot of an echo's counts. Every datagram that was received is in one of the kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EchoCounts {
+    /// Datagrams received.
+    pub received: u64,
+    /// Probes sent back with the reflection added.
+    pub probes: u64,
+    /// RTP without a probe, sent back unchanged but for the header.
+    pub plain: u64,
+    /// Datagrams that are not RTP, RTCP among them, or longer than 1,500 bytes: not answered.
+    pub not_rtp: u64,
+    /// Answers of an echo: not answered again.
+    pub echoed: u64,
+    /// RTP without a probe whose number came before, or is too old to say: not answered.
+    pub repeated: u64,
+    /// Datagrams of new streams while the table was full: not answered.
+    pub no_room: u64,
+    /// Datagrams from port 0, a multicast or broadcast address, or the server's own: not answered.
+    pub unanswerable: u64,
+    /// Answers that could not be sent.
+    pub send_errors: u64,
+    /// Datagrams that the kernel dropped for lack of buffer space; not among those received.
+    pub drops: u64,
+    /// Bytes sent back, RTP headers included.
+    pub bytes: u64,
+}
+
+impl fmt::Display for EchoCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let EchoCounts { received, probes, plain, .. } = self;
+        write!(f, "received {received}, sent back {probes} probes and {plain} other RTP packets")?;
+        let rare = [
+            (self.not_rtp, "not RTP"),
+            (self.echoed, "echoed before"),
+            (self.repeated, "repeated"),
+            (self.no_room, "without room for their stream"),
+            (self.unanswerable, "from addresses that cannot be answered"),
+            (self.send_errors, "send errors"),
+            (self.drops, "dropped by the kernel"),
+        ];
+        for (count, what) in rare.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, ", {count} {what}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A count that one thread writes and others read.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds. With a single writer a load and a store do, and cost less than an atomic addition.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Sets to `n` if that is more.
+    pub fn raise(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).max(n), Relaxed);
+    }
+}
+
+/// The counts while they grow; the fields are those of [`EchoCounts`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub received: Counter,
+    pub probes: Counter,
+    pub plain: Counter,
+    pub not_rtp: Counter,
+    pub echoed: Counter,
+    pub repeated: Counter,
+    pub no_room: Counter,
+    pub unanswerable: Counter,
+    pub send_errors: Counter,
+    pub drops: Counter,
+    pub bytes: Counter,
+}
+
+impl Counters {
+    pub fn read(&self) -> EchoCounts {
+        let of = |counter: &Counter| counter.0.load(Relaxed);
+        EchoCounts {
+            received: of(&self.received),
+            probes: of(&self.probes),
+            plain: of(&self.plain),
+            not_rtp: of(&self.not_rtp),
+            echoed: of(&self.echoed),
+            repeated: of(&self.repeated),
+            no_room: of(&self.no_room),
+            unanswerable: of(&self.unanswerable),
+            send_errors: of(&self.send_errors),
+            drops: of(&self.drops),
+            bytes: of(&self.bytes),
+        }
+    }
+}

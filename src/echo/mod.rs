@@ -1,0 +1,197 @@
+//! A UDP echo for RTP: probes come back with stamps and counts added, other RTP as it was.
+//!
+//! Safe to leave running. It answers RTP only, with at most one datagram per datagram, never with
+//! more bytes than came, and never what an echo has answered already (`streams`), so that two of
+//! them pointed at each other fall silent.
+
+mod counts;
+mod streams;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
+pub use counts::EchoCounts;
+pub use streams::MOST_STREAMS;
+
+use crate::clock;
+use crate::net::poller::{Poller, Waker};
+use crate::net::udp::{Batch, Datagram, StampedSocket};
+use crate::rtp::reflector::Reflected;
+use counts::Counters;
+use streams::{Refusal, Streams};
+
+/// Datagrams read with one system call.
+const BATCH: usize = 32;
+/// Longest datagram that is read whole: an Ethernet frame's. Longer ones are not answered.
+const DATAGRAM: usize = 1500;
+/// Asked of the kernel: 100 ms of 1,000 streams, of which each packet takes some 800 bytes there.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// The server's handle. Dropping it ends the thread and frees the port.
+#[derive(Debug)]
+pub struct EchoServer {
+    local: SocketAddr,
+    counters: Arc<Counters>,
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl EchoServer {
+    /// Listens on `address` and echoes from a thread of its own. Port 0 takes any free one.
+    ///
+    /// # Errors
+    /// Those of the system calls; `AddrInUse` when another program holds the port.
+    pub fn start(address: SocketAddr) -> io::Result<Self> {
+        let socket = StampedSocket::bind(address, RECEIVE_BUFFER)?;
+        let local = socket.local_addr()?;
+        let poller = Poller::new()?;
+        poller.add(&socket, 0)?;
+        let waker = poller.waker();
+        let (counters, stop) = (Arc::new(Counters::default()), Arc::new(AtomicBool::new(false)));
+        let echo = Echo {
+            socket,
+            local,
+            streams: Streams::new(MOST_STREAMS),
+            counters: counters.clone(),
+            answer: [0; DATAGRAM],
+        };
+        let stopped = stop.clone();
+        let thread = thread::Builder::new().name("echo".into()).spawn(move || echo.run(poller, &stopped))?;
+        Ok(EchoServer { local, counters, stop, waker, thread: Some(thread) })
+    }
+
+    /// The address that it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// What has passed so far. An answer may be there before it is counted.
+    pub fn counts(&self) -> EchoCounts {
+        self.counters.read()
+    }
+
+    /// Ends the thread and returns what has passed, to the last datagram.
+    pub fn stop(mut self) -> EchoCounts {
+        self.end();
+        self.counters.read()
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Relaxed);
+        self.waker.wake();
+        // A panic on the thread has been reported where it happened.
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
+impl Drop for EchoServer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What the thread owns. It does not lock, allocate or log per packet.
+struct Echo {
+    socket: StampedSocket,
+    local: SocketAddr,
+    streams: Streams,
+    counters: Arc<Counters>,
+    answer: [u8; DATAGRAM],
+}
+
+impl Echo {
+    fn run(mut self, mut poller: Poller, stop: &AtomicBool) {
+        let mut batch = Batch::new(BATCH, DATAGRAM);
+        while !stop.load(Relaxed) {
+            if let Err(error) = poller.wait(1000, |_| ()) {
+                tracing::error!(%error, "cannot wait for datagrams; the echo ends");
+                return;
+            }
+            // An unconnected socket reports no ICMP errors, so an error is that nothing is there.
+            while matches!(self.serve(&mut batch), Ok(BATCH)) && !stop.load(Relaxed) {}
+        }
+    }
+
+    fn serve(&mut self, batch: &mut Batch) -> io::Result<usize> {
+        let Echo { socket, local, streams, counters, answer } = self;
+        batch.receive(&*socket, |datagram| {
+            counters.received.add(1);
+            counters.drops.raise(datagram.drops.unwrap_or(0).into());
+            if !may_be_answered(datagram.from, *local) {
+                counters.unanswerable.add(1);
+                return;
+            }
+            let whole = if datagram.truncated { &[] } else { datagram.bytes };
+            match streams.answer(whole, datagram.from, datagram.received_at, clock::now, answer) {
+                Ok((len, kind)) => send(socket, &answer[..len], kind, &datagram, counters),
+                Err(Refusal::NotRtp) => counters.not_rtp.add(1),
+                Err(Refusal::Echoed) => counters.echoed.add(1),
+                Err(Refusal::Repeated) => counters.repeated.add(1),
+                Err(Refusal::NoRoom) => counters.no_room.add(1),
+            }
+        })
+    }
+}
+
+fn send(
+    socket: &StampedSocket,
+    answer: &[u8],
+    kind: Reflected,
+    question: &Datagram<'_>,
+    counters: &Counters,
+) {
+    match socket.send_to(answer, question.from) {
+        Ok(sent) => {
+            counters.bytes.add(sent as u64);
+            match kind {
+                Reflected::Probe => counters.probes.add(1),
+                Reflected::Plain => counters.plain.add(1),
+            }
+        }
+        Err(_) => counters.send_errors.add(1),
+    }
+}
+
+/// Whether an answer to `from` can only reach one other program. An address that is one of many
+/// could multiply it, and the server's own would bring it back.
+fn may_be_answered(from: SocketAddr, local: SocketAddr) -> bool {
+    let (ip, own) = (from.ip().to_canonical(), local.ip().to_canonical());
+    let many = ip.is_multicast() || ip.is_unspecified() || ip == std::net::Ipv4Addr::BROADCAST;
+    let itself = from.port() == local.port() && (ip == own || own.is_unspecified() && ip.is_loopback());
+    from.port() != 0 && !many && !itself
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_other_program_is_answered() {
+        let check = |from: &str, local: &str| may_be_answered(from.parse().unwrap(), local.parse().unwrap());
+        assert!(check("127.0.0.1:5000", "127.0.0.1:4000"));
+        assert!(check("127.0.0.2:4000", "127.0.0.1:4000"));
+        assert!(check("[::ffff:10.0.0.1]:4000", "[::]:4000"));
+        for from in ["127.0.0.1:0", "224.0.0.1:9", "255.255.255.255:9", "0.0.0.0:9", "127.0.0.1:4000"] {
+            assert!(!check(from, "127.0.0.1:4000"), "{from}");
+        }
+        assert!(!check("127.0.0.1:4000", "0.0.0.0:4000"));
+        assert!(!check("[::ffff:127.0.0.1]:4000", "[::]:4000"));
+        assert!(!check("[ff02::1]:9", "[::]:4000"));
+        assert!(!check("[::ffff:224.0.0.1]:9", "[::]:4000"));
+    }
+
+    #[test]
+    fn ends_on_drop_and_frees_the_port() {
+        let echo = EchoServer::start(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = echo.local_addr();
+        let taken = EchoServer::start(address).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(echo.counts(), EchoCounts::default());
+        drop(echo);
+        EchoServer::start(address).unwrap();
+    }
+}
