@@ -59,7 +59,7 @@ pub const SIGNALLING: [[Definition; 8]; 4] = [
 ];
 
 /// Counts and ratios.
-pub const COUNTS: [Definition; 39] = [
+pub const COUNTS: [Definition; 48] = [
     metric("calls.attempts", Unit::Count, "INVITEs of new calls, one per authenticated dialog"),
     metric("calls.answered", Unit::Ratio, "attempts answered with 200"),
     metric("calls.answered_count", Unit::Count, "attempts answered with 200"),
@@ -82,6 +82,8 @@ pub const COUNTS: [Definition; 39] = [
     metric("packets.clipped", Unit::Count, "probes sent before their call's first echo, all phases"),
     metric("loss.ratio", Unit::Ratio, "probes sent and not back within lost_after"),
     metric("loss.count", Unit::Count, "probes sent and not back within lost_after"),
+    metric("loss.up_count", Unit::Count, "of the lost, those lost on the way to the service"),
+    metric("loss.down_count", Unit::Count, "of the lost, those lost on the way back"),
     metric("late.ratio", Unit::Ratio, "probes back, but later than their call's minimum RTT + late_after"),
     metric("late.count", Unit::Count, "probes back, but later than their call's minimum RTT + late_after"),
     metric("late.ratio_20ms", Unit::Ratio, "late for a playout depth of 20 ms"),
@@ -94,6 +96,17 @@ pub const COUNTS: [Definition; 39] = [
     metric("corrupted.count", Unit::Count, "RTP whose payload was not a whole probe, all phases"),
     metric("strangers.count", Unit::Count, "datagrams that belong to no packet of their call, all phases"),
     metric("jitter.max", Unit::Ms, "largest interarrival jitter of any call at its end (RFC 3550 A.8)"),
+    metric("drift.max", Unit::MsPerMinute, "steepest rise of any call's per-second median RTT (Theil-Sen)"),
+    metric(
+        "drift.last_minus_first_max",
+        Unit::Ms,
+        "largest median RTT of a call's last minute less its first's",
+    ),
+    metric("mos.concealed", Unit::Score, "estimated MOS with packet-loss concealment (ITU-T G.107, G.113)"),
+    metric("mos.plain", Unit::Score, "estimated MOS without packet-loss concealment (ITU-T G.107, G.113)"),
+    metric("control.tail_share", Unit::Ratio, "share of rtt.p99 - rtt.p50 that the control stream shows too"),
+    metric("control.sent_count", Unit::Count, "instrument: probes sent on the control stream"),
+    metric("control.lost_count", Unit::Count, "instrument: of these, lost"),
     metric(
         "slots.missed_ratio",
         Unit::Ratio,

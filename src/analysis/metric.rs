@@ -15,6 +15,10 @@ pub enum Unit {
     Cores,
     /// Mebibytes.
     Mib,
+    /// Milliseconds per minute.
+    MsPerMinute,
+    /// A score from 1 to 4.5.
+    Score,
 }
 
 /// A metric's value.
@@ -89,6 +93,8 @@ pub fn show(value: Value, unit: Unit) -> String {
         (Value::Number(n), Unit::Count) => grouped(n),
         (Value::Number(n), Unit::Cores) => format!("{n:.2} cores"),
         (Value::Number(n), Unit::Mib) => format!("{n:.1} MiB"),
+        (Value::Number(n), Unit::MsPerMinute) => format!("{n:.4} ms/min"),
+        (Value::Number(n), Unit::Score) => format!("{n:.2}"),
     }
 }
 

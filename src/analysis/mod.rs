@@ -10,7 +10,7 @@ mod summarize;
 pub use metric::{Definition, Metric, Unit, Value, show};
 pub use summarize::summarize;
 
-use crate::samples::{CallRecord, Environment, SecondRecord};
+use crate::samples::{CallRecord, CallSecond, Environment, SecondRecord};
 
 /// All that reports show and gates judge. Exporters only turn it into bytes.
 #[derive(Debug, Clone)]
@@ -19,12 +19,16 @@ pub struct Summary {
     pub environment: Environment,
     /// Every figure by its name, in the order of [`catalogue::all`].
     pub metrics: Vec<Metric>,
+    /// What share of the tail the machine itself explains, in words; `None` without a control stream.
+    pub explanation: Option<String>,
     /// RTT over all packets sent in the measured window: the rows of `percentiles.csv`.
     pub percentiles: Vec<PercentileRow>,
     /// How the attempts ended, most frequent first.
     pub endings: Vec<EndingCount>,
     /// A record per call.
     pub calls: Vec<CallRecord>,
+    /// Median RTT by call and second.
+    pub call_seconds: Vec<CallSecond>,
     /// A record per second.
     pub seconds: Vec<SecondRecord>,
 }
@@ -38,6 +42,8 @@ pub struct PercentileRow {
     pub rtt: Value,
     /// RTT from the intended send time, likewise.
     pub rtt_intended: Value,
+    /// RTT of the control stream, likewise: what the machine does by itself.
+    pub control: Value,
     /// Send lateness of the driver, likewise: what the generator itself added.
     pub send_lateness: Value,
 }

@@ -3,18 +3,28 @@
 use std::collections::BTreeMap;
 
 use super::catalogue::{COUNTS, LATENCIES, SIGNALLING, STATISTICS};
+use super::drift::{last_minus_first, theil_sen};
+use super::explain::{Explained, Tail, explain};
+use super::mos::{Concealment, mos, mouth_to_ear_ms, r_factor};
 use super::{Definition, EndingCount, Metric, PercentileRow, Summary, Value};
-use crate::samples::{CallRecord, Ending, Latencies, Ns, Phase, Quantile, Run, SecondRecord, Series};
+use crate::samples::{
+    CallRecord, CallSecond, Ending, Latencies, Ns, Phase, Quantile, Run, SecondRecord, Series,
+};
 
 /// Samples a percentile p must rest on, times (1 − p).
 const TAIL_SAMPLES: f64 = 100.0;
 
 /// The Summary of a run.
-pub fn summarize(run: Run) -> Summary {
+pub fn summarize(mut run: Run) -> Summary {
+    drifts(&mut run);
     let lost = run.calls.iter().map(|c| c.lost).sum();
     let empty = Latencies::default();
     let of = |series| run.histograms.get(&series).unwrap_or(&empty);
-    let counts = Counts { run: &run, lost };
+    let tail = |l: &Latencies, lost| Tail::between(quantile(l, 0.5, lost), quantile(l, 0.99, lost));
+    let tails = (tail(of(Series::Rtt), lost), tail(of(Series::Control), 0));
+    let explained = tails.0.zip(tails.1).and_then(|(rtt, control)| explain(rtt, control));
+    let median_ms = quantile(of(Series::Rtt), 0.5, lost).number();
+    let counts = Counts { run: &run, lost, median_ms, explained };
     let mut metrics: Vec<Metric> = COUNTS.iter().map(|d| plain(d, counts.value(d.name))).collect();
     for (block, delays) in SIGNALLING.iter().zip(signalling(&run.calls)) {
         metrics.extend(latency(block, &delays, 0));
@@ -22,14 +32,20 @@ pub fn summarize(run: Run) -> Summary {
     for (block, series) in LATENCIES.iter().zip(Series::ALL) {
         metrics.extend(latency(block, of(series), missing(series, of(series), lost)));
     }
-    let percentiles = percentiles(of(Series::Rtt), of(Series::RttIntended), of(Series::SendLateness), lost);
+    let percentiles = percentiles(
+        of(Series::Rtt),
+        [of(Series::RttIntended), of(Series::Control), of(Series::SendLateness)],
+        lost,
+    );
     let endings = endings(&run.calls);
     Summary {
+        explanation: explained.map(|e| e.to_string()),
         environment: run.environment,
         metrics,
         percentiles,
         endings,
         calls: run.calls,
+        call_seconds: run.call_seconds,
         seconds: run.seconds,
     }
 }
@@ -42,6 +58,23 @@ fn missing(series: Series, recorded: &Latencies, lost: u64) -> u64 {
         Series::Rtt | Series::RttIntended => lost,
         _ if recorded.is_empty() => 0,
         _ => lost,
+    }
+}
+
+/// Works out each call's drift from its seconds within the measured window.
+fn drifts(run: &mut Run) {
+    let environment = &run.environment;
+    let (from, to) = (environment.window_from_s.unwrap_or(0.0), environment.window_to_s.unwrap_or(0.0));
+    let inside = |s: &CallSecond| f64::from(s.second) >= from && f64::from(s.second) + 1.0 <= to;
+    let mut points: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
+    for s in run.call_seconds.iter().filter(|s| inside(s)) {
+        points.entry(s.call).or_default().push((f64::from(s.second), f64::from(s.rtt_p50_ms)));
+    }
+    for call in &mut run.calls {
+        if let Some(points) = points.get(&call.call) {
+            call.drift_ms_per_min = theil_sen(points);
+            call.last_minus_first_ms = last_minus_first(points);
+        }
     }
 }
 
@@ -90,7 +123,11 @@ fn signalling(calls: &[CallRecord]) -> [Latencies; SIGNALLING.len()] {
 
 /// The percentiles of the distribution table: each tail ten times rarer than the last, as far as
 /// the samples reach.
-fn percentiles(rtt: &Latencies, intended: &Latencies, lateness: &Latencies, lost: u64) -> Vec<PercentileRow> {
+fn percentiles(
+    rtt: &Latencies,
+    [intended, control, lateness]: [&Latencies; 3],
+    lost: u64,
+) -> Vec<PercentileRow> {
     let sent = rtt.len() + lost;
     let mut at = vec![0.0, 1.0, 5.0, 10.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 75.0, 80.0, 85.0];
     let mut tail = 10.0;
@@ -107,6 +144,7 @@ fn percentiles(rtt: &Latencies, intended: &Latencies, lateness: &Latencies, lost
             percentile,
             rtt: quantile(rtt, percentile / 100.0, lost),
             rtt_intended: quantile(intended, percentile / 100.0, lost),
+            control: quantile(control, percentile / 100.0, 0),
             send_lateness: quantile(lateness, percentile / 100.0, 0),
         })
         .collect()
@@ -132,6 +170,9 @@ fn endings(calls: &[CallRecord]) -> Vec<EndingCount> {
 struct Counts<'a> {
     run: &'a Run,
     lost: u64,
+    /// Median RTT, for the delay in the MOS estimate.
+    median_ms: Option<f64>,
+    explained: Option<Explained>,
 }
 
 impl Counts<'_> {
@@ -139,6 +180,8 @@ impl Counts<'_> {
         match name.split_once('.').unwrap_or((name, "")) {
             ("calls", key) => self.calls(key),
             ("late", key) => self.late(key),
+            ("mos", key) => self.mos(if key == "plain" { Concealment::No } else { Concealment::Yes }),
+            ("control", key) => self.control(key),
             ("cpu" | "memory" | "slots" | "sockets", _) => self.machine(name),
             _ => self.packets(name),
         }
@@ -195,6 +238,10 @@ impl Counts<'_> {
             "packets.clipped" => number(sum(|c| c.total_clipped)),
             "loss.count" => self.when_sent(self.lost),
             "loss.ratio" => ratio(self.lost, self.sent()),
+            "loss.up_count" => self.attributed(|c| c.lost_up),
+            "loss.down_count" => self.attributed(|c| c.lost_down),
+            "drift.max" => self.steepest(|c| c.drift_ms_per_min),
+            "drift.last_minus_first_max" => self.steepest(|c| c.last_minus_first_ms),
             "duplicate.count" => self.when_sent(sum(|c| c.duplicates)),
             "reordered.count" => self.when_sent(sum(|c| c.reordered)),
             "corrupted.count" => number(sum(|c| c.corrupted)),
@@ -202,6 +249,36 @@ impl Counts<'_> {
             "jitter.max" => {
                 milliseconds(self.run.calls.iter().filter_map(|c| c.jitter_ms).max().map(|ns| ns.0))
             }
+            _ => Value::NoData,
+        }
+    }
+
+    /// A sum over the calls whose far end stamps; no data where none does.
+    fn attributed(&self, of: fn(&CallRecord) -> Option<u64>) -> Value {
+        self.run.calls.iter().filter_map(of).reduce(|a, b| a + b).map_or(Value::NoData, number)
+    }
+
+    fn steepest(&self, of: fn(&CallRecord) -> Option<f64>) -> Value {
+        self.run.calls.iter().filter_map(of).reduce(f64::max).map_or(Value::NoData, Value::Number)
+    }
+
+    /// The E-model's estimate for the average packet: loss and lateness spread evenly.
+    fn mos(&self, concealment: Concealment) -> Value {
+        let late: u64 = self.run.calls.iter().map(|c| c.late).sum();
+        let (Some(rtt_ms), sent @ 1..) = (self.median_ms, self.sent()) else { return Value::NoData };
+        let environment = &self.run.environment;
+        let ta = mouth_to_ear_ms(rtt_ms, environment.ptime_ms as f64, environment.late_after_ms as f64);
+        let ppl = 100.0 * (self.lost + late) as f64 / sent as f64;
+        Value::Number(mos(r_factor(ta, ppl, 1.0, concealment)))
+    }
+
+    fn control(&self, key: &str) -> Value {
+        let sum = |of: fn(&SecondRecord) -> u64| self.run.seconds.iter().map(of).sum::<u64>();
+        let (sent, received) = (sum(|s| s.control_sent), sum(|s| s.control_received));
+        match key {
+            "tail_share" => self.explained.map_or(Value::NoData, |e| Value::Number(e.share)),
+            "sent_count" if sent > 0 => number(sent),
+            "lost_count" if sent > 0 => number(sent.saturating_sub(received)),
             _ => Value::NoData,
         }
     }
@@ -270,6 +347,7 @@ mod tests {
             environment: Environment::default(),
             calls,
             seconds: vec![],
+            call_seconds: vec![],
             histograms: [(Series::Rtt, rtt)].into(),
         }
     }

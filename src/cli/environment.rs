@@ -59,6 +59,7 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         command: std::env::args().collect(),
         clock_step_ns: recorded.clock_step_ns,
         negative_rtt: recorded.negative_rtt,
+        impair_overflows: recorded.impaired.iter().map(|i| i.overflows).sum(),
         sip_drops: recorded.troubles.drops,
         service_drops: circumstances.service_drops,
         remarks: circumstances.remarks,

@@ -272,6 +272,15 @@ fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {
             recorded.suppressed, recorded.suppressed_because
         ));
     }
+    for (direction, impaired) in ["out", "back"].into_iter().zip(&recorded.impaired) {
+        let counts = impaired.counts;
+        if counts.seen() > 0 {
+            remarks.push(format!(
+                "impaired on purpose on the way {direction}: of {} packets {} lost, {} doubled, {} sent ahead, {} delayed",
+                counts.seen(), counts.lost, counts.duplicated, counts.reordered, counts.delayed
+            ));
+        }
+    }
     let mut trouble = |count: u64, what: &str| {
         if count > 0 {
             remarks.push(format!("{count} {what}"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::lane::LaneEvent;
+use super::lane::{Impaired, LaneEvent};
 use super::monitor::Monitor;
 use crate::clock;
 use crate::measure::{ReceivedSecond, Rules, SentSecond};
@@ -18,6 +18,8 @@ pub(super) struct Book {
     signalling_cpu: Duration,
     pub histograms: Vec<(Series, Latencies)>,
     pub negative_rtt: u64,
+    /// What the impairment did: on the way out, on the way back.
+    pub impaired: [Impaired; 2],
     /// The row that came back most recently, for the progress line.
     pub latest: ReceivedSecond,
     pub lost: u64,
@@ -32,6 +34,7 @@ impl Book {
             signalling_cpu: clock::thread_cpu(),
             histograms: Vec::new(),
             negative_rtt: 0,
+            impaired: Default::default(),
             latest: ReceivedSecond::default(),
             lost: 0,
         }
@@ -82,11 +85,13 @@ impl Book {
                 row.corrupted += corrupted;
                 busiest(row, cpu);
             }
-            LaneEvent::PacerDone { lateness, send_call } => {
+            LaneEvent::PacerDone { lateness, send_call, impaired } => {
+                self.impaired[0] = impaired;
                 self.histograms.push((Series::SendLateness, lateness));
                 self.histograms.push((Series::SendCall, send_call));
             }
-            LaneEvent::ReceiverDone { histograms, negative_rtt } => {
+            LaneEvent::ReceiverDone { histograms, negative_rtt, impaired } => {
+                self.impaired[1] = impaired;
                 self.negative_rtt += negative_rtt;
                 let own = |s: &Series| matches!(s, Series::SendLateness | Series::SendCall);
                 self.histograms.extend(Series::ALL.into_iter().zip(*histograms).filter(|(s, _)| !own(s)));

@@ -1,6 +1,7 @@
 //! Load control: lines that each hold one call after another, through ramp, hold and drain.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +11,15 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::agent::UserAgent;
 use super::attempt::Attempt;
 use super::book::Book;
-use super::lane::{Lane, LaneEvent};
+use super::lane::{Lane, LaneConfig, LaneEvent};
 use super::monitor::Monitor;
 use super::ports::RtpPorts;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::Timeline;
-use crate::measure::{Rules, Window};
+use crate::echo::EchoServer;
+use crate::measure::{Class, Rules, Window};
+use crate::net::udp::StampedSocket;
+use crate::rtp::packet::StreamSender;
 use crate::samples::{CallRecord, CallSecond, Ending, Phase};
 use crate::scenario::schedule::{Spacing, ramp_duration};
 use crate::scenario::{Phasing, Scenario};
@@ -23,6 +27,8 @@ use crate::stamp::Stamp;
 
 /// Time between fixing the measured window and its begin, so that all threads know it in time.
 const NOTICE: Duration = Duration::from_millis(100);
+/// Receive buffer of a control stream's socket.
+const CONTROL_BUFFER: usize = 256 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What a line is doing.
@@ -89,11 +95,42 @@ pub async fn run(
     };
     let window = Arc::new(Window::default());
     let spread = media.phase == Phasing::Staggered;
-    let (lane, inbox) = Lane::start(rules, spread, window.clone(), timeline).map_err(DriverError::Media)?;
+    let lane = LaneConfig {
+        rules,
+        spread,
+        timeline,
+        impair: config.scenario.impair.clone(),
+        streams: config.scenario.load.calls,
+    };
+    let (lane, inbox) = Lane::start(lane, window.clone()).map_err(DriverError::Media)?;
+    let control_echo = start_control(&config, &lane, epoch).map_err(DriverError::Control)?;
     let book = Book::new(rules, Monitor::start(config.watched, epoch));
     let mut control = Control::new(config, agent, lane, book, window, timeline, epoch);
     let inbox = control.play(inbox, progress).await?;
-    Ok(control.close(inbox))
+    let recorded = control.close(inbox);
+    drop(control_echo);
+    Ok(recorded)
+}
+
+/// Starts the control stream: the same probes on the same schedule to a reflector beside the driver,
+/// past Asterisk. What it feels, the machine did.
+fn start_control(config: &DriverConfig<'_>, lane: &Lane, epoch: Stamp) -> io::Result<Option<EchoServer>> {
+    let scenario = config.scenario;
+    let streams = scenario.measure.control_streams.unwrap_or(scenario.load.calls.div_ceil(10).clamp(1, 10));
+    if streams == 0 {
+        return Ok(None);
+    }
+    let any = SocketAddr::new(scenario.sip.local, 0);
+    let echo = EchoServer::start(any)?;
+    for n in 0..streams {
+        let socket = StampedSocket::bind(any, CONTROL_BUFFER)?;
+        socket.connect(echo.local_addr())?;
+        let (id, codec) = (u32::MAX - n, scenario.media.codec);
+        let (payload_type, ptime) = (codec.payload_type(), scenario.media.ptime.0);
+        let sender = StreamSender::new(config.run_id, id, id, codec, payload_type, ptime);
+        lane.start_stream(sender, Class::Control, Arc::new(socket), epoch);
+    }
+    Ok(Some(echo))
 }
 
 impl<'a> Control<'a> {
@@ -351,6 +388,7 @@ impl<'a> Control<'a> {
             calls_at_start: self.calls_at_start,
             suppressed: self.suppressed,
             suppressed_because: self.suppressed_because,
+            impaired: self.book.impaired,
             negative_rtt: self.book.negative_rtt,
             seconds: self.book.finish(ended_at),
             calls: self.records,

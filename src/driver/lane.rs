@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::pacer::{PacedStream, Pacer, PacerCommand};
 use super::receiver::{ReceiverCommand, Receiving};
 use crate::clock::Timeline;
+use crate::impair::{Counts, DelayLine, Direction, Impairer, stream_seed};
 use crate::measure::{
     Class, ReceivedSecond, Rules, SentSecond, StreamReceiver, StreamReport, StreamSent, Window,
 };
@@ -18,6 +19,7 @@ use crate::net::poller::{Poller, Waker};
 use crate::net::udp::StampedSocket;
 use crate::rtp::packet::StreamSender;
 use crate::samples::{Latencies, Series};
+use crate::scenario::Impair;
 use crate::stamp::Stamp;
 
 /// What the media threads tell.
@@ -36,41 +38,88 @@ pub(super) enum LaneEvent {
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.
-    PacerDone { lateness: Latencies, send_call: Latencies },
+    PacerDone { lateness: Latencies, send_call: Latencies, impaired: Impaired },
     /// The receiver has ended.
-    ReceiverDone { histograms: Box<[Latencies; Series::ALL.len()]>, negative_rtt: u64 },
+    ReceiverDone { histograms: Box<[Latencies; Series::ALL.len()]>, negative_rtt: u64, impaired: Impaired },
 }
+
+/// What an impairment has done in one direction.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Impaired {
+    /// By packets.
+    pub counts: Counts,
+    /// Packets that found no room among those held back: lost, but not on purpose.
+    pub overflows: u64,
+}
+
+/// How a lane is set up.
+pub(super) struct LaneConfig {
+    pub rules: Rules,
+    pub spread: bool,
+    pub timeline: Timeline,
+    pub impair: Impair,
+    /// Streams at once, by which the room for packets held back is reckoned.
+    pub streams: u32,
+}
+
+/// Longest packet that is held back: 60 ms of G.711 with its header.
+const LONGEST_PACKET: usize = 512;
 
 /// The two threads.
 pub(super) struct Lane {
     rules: Rules,
+    impair: Impair,
     to_pacer: Sender<PacerCommand>,
     to_receiver: Sender<ReceiverCommand>,
     waker: Waker,
     threads: Vec<JoinHandle<()>>,
 }
 
+impl LaneConfig {
+    /// A line with room for all packets that one direction's impairment may hold back at once, twice.
+    fn line(&self, direction: Direction) -> DelayLine {
+        let Some(impairment) = self.impair.of(direction) else { return DelayLine::new(0, 0) };
+        let each = impairment.longest().as_nanos() / self.rules.ptime.as_nanos().max(1) + 2;
+        let most = (each as usize).saturating_mul(self.streams as usize).saturating_mul(2);
+        DelayLine::new(most.min(1 << 20), LONGEST_PACKET)
+    }
+}
+
 impl Lane {
     /// Starts both threads.
     pub fn start(
-        rules: Rules,
-        spread: bool,
+        config: LaneConfig,
         window: Arc<Window>,
-        timeline: Timeline,
     ) -> io::Result<(Lane, UnboundedReceiver<LaneEvent>)> {
+        let LaneConfig { rules, spread, timeline, .. } = config;
         let (events, inbox) = unbounded_channel();
         let (to_pacer, commands) = channel();
-        let pacer =
-            Pacer { rules, spread, window: window.clone(), commands, events: events.clone(), timeline };
+        let pacer = Pacer {
+            rules,
+            spread,
+            window: window.clone(),
+            commands,
+            events: events.clone(),
+            timeline,
+            line: config.line(Direction::Out),
+        };
         let (to_receiver, commands) = channel();
-        let receiving = Receiving { rules, window, commands, events: events.clone(), timeline };
+        let receiving = Receiving {
+            rules,
+            window,
+            commands,
+            events: events.clone(),
+            timeline,
+            line: config.line(Direction::Back),
+        };
         let poller = Poller::new()?;
         let waker = poller.waker();
         let threads = vec![
             spawn("pacer", events.clone(), move || pacer.run())?,
             spawn("receiver", events, move || receiving.run(poller))?,
         ];
-        Ok((Lane { rules, to_pacer, to_receiver, waker, threads }, inbox))
+        let impair = config.impair;
+        Ok((Lane { rules, impair, to_pacer, to_receiver, waker, threads }, inbox))
     }
 
     /// Starts a stream: first the ears, then the mouth.
@@ -83,8 +132,15 @@ impl Lane {
     ) {
         let call_id = sender.call_id();
         let stream = Box::new(StreamReceiver::new(self.rules, call_id, class, counts_from));
-        self.tell_receiver(ReceiverCommand::Add { stream, socket: socket.clone() });
-        let paced = PacedStream { call_id, class, socket, sender, counts_from, sent: StreamSent::default() };
+        let impairer = |direction| {
+            // The control stream is there to show what the machine does by itself.
+            let impairment = self.impair.of(direction).filter(|_| class == Class::Call)?;
+            Some(Impairer::new(&impairment, stream_seed(self.impair.seed, direction, call_id)))
+        };
+        let back = impairer(Direction::Back);
+        self.tell_receiver(ReceiverCommand::Add { stream, socket: socket.clone(), impairer: back });
+        let (sent, impairer) = (StreamSent::default(), impairer(Direction::Out));
+        let paced = PacedStream { call_id, class, socket, sender, counts_from, sent, impairer };
         let _ = self.to_pacer.send(PacerCommand::Start(Box::new(paced)));
     }
 

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 pub use agent::Troubles;
 pub use control::run;
+pub use lane::Impaired;
 pub use monitor::Watched;
 
 use crate::measure::ReceivedSecond;
@@ -100,6 +101,8 @@ pub struct Recorded {
     pub call_seconds: Vec<CallSecond>,
     /// Histograms over the measured window.
     pub histograms: BTreeMap<Series, Latencies>,
+    /// What the impairment did: on the way out, on the way back.
+    pub impaired: [Impaired; 2],
     /// Packets back before they were sent.
     pub negative_rtt: u64,
     /// Nanoseconds by which the wall clock was set meanwhile.
@@ -119,6 +122,9 @@ pub enum DriverError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The control stream.
+    #[error("cannot start the control stream: {0}")]
+    Control(#[source] io::Error),
     /// The media threads.
     #[error("cannot start the media threads: {0}")]
     Media(#[source] io::Error),

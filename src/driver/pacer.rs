@@ -1,13 +1,15 @@
 //! The pacer thread: walks the slot wheel, stamps and sends. It never locks, logs or waits for others.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::lane::LaneEvent;
+use super::lane::{Impaired, LaneEvent};
 use crate::clock::{self, Timeline};
+use crate::impair::{Counts, DelayLine, Impairer};
 use crate::measure::{Class, Rules, SendTally, Sent, StreamSent, Wheel, Window};
 use crate::net::udp::StampedSocket;
 use crate::rtp::packet::StreamSender;
@@ -29,6 +31,8 @@ pub(super) struct PacedStream {
     /// From when on its packets count.
     pub counts_from: Stamp,
     pub sent: StreamSent,
+    /// What is done to its packets on purpose.
+    pub impairer: Option<Impairer>,
 }
 
 pub(super) enum PacerCommand {
@@ -44,18 +48,29 @@ pub(super) struct Pacer {
     pub commands: Receiver<PacerCommand>,
     pub events: UnboundedSender<LaneEvent>,
     pub timeline: Timeline,
+    pub line: DelayLine,
+}
+
+/// Packets held back on purpose, and the sockets that they leave by.
+struct Held {
+    line: DelayLine,
+    sockets: HashMap<u32, Arc<StampedSocket>>,
+    counts: Counts,
 }
 
 impl Pacer {
     /// Runs until told to shut down.
-    pub fn run(self) {
+    pub fn run(mut self) {
         // Without this the kernel may wake the thread 50 µs later than asked.
         let _ = nix::sys::prctl::set_timerslack(1);
         let mut wheel = Wheel::new(self.rules.ptime, SLOT, self.timeline.now(), self.spread);
         let mut tally = SendTally::new(self.rules);
         let mut cpu = clock::thread_cpu();
-        while self.obey(&mut wheel) {
+        let line = std::mem::replace(&mut self.line, DelayLine::new(0, 0));
+        let mut held = Held { line, sockets: HashMap::new(), counts: Counts::default() };
+        while self.obey(&mut wheel, &mut held) {
             let due = wheel.due();
+            self.release(&mut held, due);
             self.timeline.sleep_until(due, SPIN);
             let behind = self.timeline.now().since(due);
             if behind > self.rules.lost_after {
@@ -68,35 +83,57 @@ impl Pacer {
                 cpu = used;
             }
             for stream in wheel.advance() {
-                self.send(stream, due, &mut tally);
+                self.send(stream, due, &mut tally, &mut held);
             }
         }
         for stream in wheel.drain() {
+            held.retire(&stream);
             let (call_id, at) = (stream.call_id, self.timeline.now());
             let _ = self.events.send(LaneEvent::Stopped { call_id, sent: stream.sent, at });
         }
         let (row, lateness, send_call) = tally.finish();
         let _ = self.events.send(LaneEvent::Sent { row, cpu: clock::thread_cpu().saturating_sub(cpu) });
-        let _ = self.events.send(LaneEvent::PacerDone { lateness, send_call });
+        let impaired = Impaired { counts: held.counts, overflows: held.line.overflows() };
+        let _ = self.events.send(LaneEvent::PacerDone { lateness, send_call, impaired });
     }
 
-    fn send(&self, stream: &mut PacedStream, due: Stamp, tally: &mut SendTally) {
+    fn send(&self, stream: &mut PacedStream, due: Stamp, tally: &mut SendTally, held: &mut Held) {
         let sent_at = clock::now();
         let packet = stream.sender.packet(due, sent_at);
-        if stream.socket.send(packet).is_err() {
-            // Not an error of the run: the packet is lost, and counted as such. A closed far port
-            // shows up here as ConnectionRefused.
-            stream.sent.refused += 1;
+        match &mut stream.impairer {
+            None => {
+                // Not an error of the run: the packet is lost, and counted as such. A closed far port
+                // shows up here as ConnectionRefused.
+                stream.sent.refused += u64::from(stream.socket.send(packet).is_err());
+            }
+            Some(impairer) => {
+                let now = self.timeline.now();
+                for extra in impairer.pass(now).copies() {
+                    held.line.push(now + *extra, packet, stream.call_id.into());
+                }
+            }
         }
         let packet = Sent { intended_at: due, sent_at, call_took: clock::now().since(sent_at) };
         tally.sent(&mut stream.sent, &packet, stream.class, &self.window, stream.counts_from);
     }
 
+    /// Sends what is held back until before `due`, each at its time.
+    fn release(&self, held: &mut Held, due: Stamp) {
+        while let Some(at) = held.line.next_due().filter(|at| *at < due) {
+            self.timeline.sleep_until(at, SPIN);
+            while let Some(packet) = held.line.pop_due(at) {
+                if let Some(socket) = held.sockets.get(&(packet.tag as u32)) {
+                    let _ = socket.send(packet.bytes);
+                }
+            }
+        }
+    }
+
     /// Takes the commands that wait, and sleeps until one comes while there is nothing to send.
     /// Returns false when it is time to end.
-    fn obey(&self, wheel: &mut Wheel<Box<PacedStream>>) -> bool {
+    fn obey(&self, wheel: &mut Wheel<Box<PacedStream>>, held: &mut Held) -> bool {
         loop {
-            let idle = wheel.is_empty();
+            let idle = wheel.is_empty() && held.line.is_empty();
             let command = match self.commands.try_recv() {
                 Err(TryRecvError::Empty) if idle => match self.commands.recv() {
                     Ok(command) => {
@@ -110,14 +147,38 @@ impl Pacer {
                 Ok(command) => command,
             };
             match command {
-                PacerCommand::Start(stream) => wheel.add(stream),
+                PacerCommand::Start(stream) => {
+                    held.admit(&stream);
+                    wheel.add(stream);
+                }
                 PacerCommand::Stop(call_id) => {
-                    let sent = wheel.remove(|s| s.call_id == call_id).map(|s| s.sent).unwrap_or_default();
+                    let stream = wheel.remove(|s| s.call_id == call_id);
+                    stream.iter().for_each(|s| held.retire(s));
+                    let sent = stream.map(|s| s.sent).unwrap_or_default();
                     let at = self.timeline.now();
                     let _ = self.events.send(LaneEvent::Stopped { call_id, sent, at });
                 }
                 PacerCommand::Shutdown => return false,
             }
+        }
+    }
+}
+
+impl Held {
+    fn admit(&mut self, stream: &PacedStream) {
+        if self.line.is_empty() {
+            // Nothing is out on a socket whose stream has ended.
+            self.sockets.retain(|_, socket| Arc::strong_count(socket) > 1);
+        }
+        if stream.impairer.is_some() {
+            self.sockets.insert(stream.call_id, stream.socket.clone());
+        }
+    }
+
+    /// The stream has ended; what it has still in the line goes out all the same.
+    fn retire(&mut self, stream: &PacedStream) {
+        if let Some(impairer) = &stream.impairer {
+            self.counts += impairer.counts();
         }
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::lane::LaneEvent;
+use super::lane::{Impaired, LaneEvent};
 use crate::clock::{self, Timeline};
+use crate::impair::{Counts, DelayLine, Impairer};
 use crate::measure::{ReceiveTally, Rules, StreamReceiver, Window};
 use crate::net::poller::Poller;
 use crate::net::udp::{Batch, StampedSocket};
@@ -23,7 +24,7 @@ const WAIT_MS: u16 = 20;
 
 pub(super) enum ReceiverCommand {
     /// Watch this socket for the call's packets.
-    Add { stream: Box<StreamReceiver>, socket: Arc<StampedSocket> },
+    Add { stream: Box<StreamReceiver>, socket: Arc<StampedSocket>, impairer: Option<Impairer> },
     /// Nothing more is sent: report once everything is back, or lost.
     Finish { call_id: u32, sent: u64, stopped_at: Stamp },
     /// Report everything and end.
@@ -36,6 +37,7 @@ pub(super) struct Receiving {
     pub commands: Receiver<ReceiverCommand>,
     pub events: UnboundedSender<LaneEvent>,
     pub timeline: Timeline,
+    pub line: DelayLine,
 }
 
 struct Call {
@@ -43,6 +45,8 @@ struct Call {
     socket: Arc<StampedSocket>,
     drops: u32,
     finish: Option<(u64, Stamp)>,
+    /// What is done to its packets on purpose.
+    impairer: Option<Impairer>,
 }
 
 /// What the thread has counted since it last told.
@@ -56,7 +60,9 @@ struct Since {
 
 impl Receiving {
     /// Runs until told to shut down.
-    pub fn run(self, mut poller: Poller) {
+    pub fn run(mut self, mut poller: Poller) {
+        let mut line = std::mem::replace(&mut self.line, DelayLine::new(0, 0));
+        let mut impaired = Counts::default();
         let mut calls: HashMap<u64, Call> = HashMap::new();
         let mut tally = ReceiveTally::new(self.rules);
         let mut batch = Batch::new(BATCH, DATAGRAM);
@@ -64,44 +70,71 @@ impl Receiving {
         let mut since = Since::default();
         while self.obey(&mut calls, &poller) {
             ready.clear();
-            if poller.wait(WAIT_MS, |token| ready.push(token)).is_err() {
+            let wait = if line.is_empty() { WAIT_MS } else { 1 };
+            if poller.wait(wait, |token| ready.push(token)).is_err() {
                 break;
             }
             for token in &ready {
                 if let Some(call) = calls.get_mut(token) {
-                    since.drops += self.read(call, &mut batch, &mut tally);
+                    since.drops += self.read(call, &mut batch, &mut tally, &mut line);
                 }
             }
+            self.release(&mut line, &mut calls, &mut tally);
             let now = self.timeline.now();
-            self.report_finished(&mut calls, &poller, &mut tally, now);
+            impaired += self.report_finished(&mut calls, &poller, &mut tally, now);
             self.report_second(&mut since, &mut tally, now);
         }
-        self.close(calls, tally, since);
+        let impaired = Impaired { counts: impaired, overflows: line.overflows() };
+        self.close(calls, tally, since, impaired);
     }
 
     /// Reads what one call's socket holds; returns how many datagrams it has newly dropped.
-    fn read(&self, call: &mut Call, batch: &mut Batch, tally: &mut ReceiveTally) -> u64 {
+    fn read(
+        &self,
+        call: &mut Call,
+        batch: &mut Batch,
+        tally: &mut ReceiveTally,
+        line: &mut DelayLine,
+    ) -> u64 {
         let mut drops = call.drops;
         // An error is one that ICMP brought for an earlier send; the packet it is about is lost anyway.
         let _ = batch.receive(&*call.socket, |datagram| {
             let read_at = clock::now();
             drops = datagram.drops.unwrap_or(drops);
-            call.stream.receive(datagram.bytes, datagram.received_at, read_at, &self.window, tally);
+            let at = datagram.received_at;
+            match &mut call.impairer {
+                None => call.stream.receive(datagram.bytes, at, read_at, &self.window, tally),
+                Some(impairer) => {
+                    for extra in impairer.pass(at).copies() {
+                        line.push(at + *extra, datagram.bytes, call.stream.call_id().into());
+                    }
+                }
+            }
         });
         let newly = drops.wrapping_sub(call.drops);
         call.drops = drops;
         newly.into()
     }
 
+    /// Takes in what the impairment has held back until now, as received when it was let go.
+    fn release(&self, line: &mut DelayLine, calls: &mut HashMap<u64, Call>, tally: &mut ReceiveTally) {
+        let now = clock::now();
+        while let Some(packet) = line.pop_due(now) {
+            if let Some(call) = calls.get_mut(&packet.tag) {
+                call.stream.receive(packet.bytes, packet.at, now, &self.window, tally);
+            }
+        }
+    }
+
     fn obey(&self, calls: &mut HashMap<u64, Call>, poller: &Poller) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(ReceiverCommand::Add { stream, socket }) => {
+                Ok(ReceiverCommand::Add { stream, socket, impairer }) => {
                     let call_id = stream.call_id();
                     // Without a place in the poller the call would be deaf; its packets then count
                     // as lost, and the run says that it was silent.
                     let _ = poller.add(&*socket, call_id.into());
-                    calls.insert(call_id.into(), Call { stream, socket, drops: 0, finish: None });
+                    calls.insert(call_id.into(), Call { stream, socket, drops: 0, finish: None, impairer });
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
                     if let Some(call) = calls.get_mut(&call_id.into()) {
@@ -120,18 +153,21 @@ impl Receiving {
         poller: &Poller,
         tally: &mut ReceiveTally,
         now: Stamp,
-    ) {
+    ) -> Counts {
+        let mut impaired = Counts::default();
         let complete =
             |call: &Call| call.finish.is_some_and(|(sent, at)| call.stream.is_complete(sent, at, now));
         let done: Vec<u64> = calls.iter().filter(|(_, call)| complete(call)).map(|(id, _)| *id).collect();
         for token in done {
             if let Some(call) = calls.remove(&token) {
                 let _ = poller.remove(&*call.socket);
+                impaired += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
                 let call_id = call.stream.call_id();
                 let report = Box::new(call.stream.finish(tally));
                 let _ = self.events.send(LaneEvent::Finished { call_id, report });
             }
         }
+        impaired
     }
 
     fn report_second(&self, since: &mut Since, tally: &mut ReceiveTally, now: Stamp) {
@@ -155,14 +191,25 @@ impl Receiving {
         *since = Since { second: since.second, drops: 0, corrupted, cpu };
     }
 
-    fn close(&self, calls: HashMap<u64, Call>, mut tally: ReceiveTally, mut since: Since) {
+    fn close(
+        &self,
+        calls: HashMap<u64, Call>,
+        mut tally: ReceiveTally,
+        mut since: Since,
+        mut impaired: Impaired,
+    ) {
         for call in calls.into_values() {
+            impaired.counts += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
             let call_id = call.stream.call_id();
             let report = Box::new(call.stream.finish(&mut tally));
             let _ = self.events.send(LaneEvent::Finished { call_id, report });
         }
         self.tick(&mut since, &tally);
         let (histograms, negative_rtt) = tally.finish(|row| drop(self.events.send(LaneEvent::Received(row))));
-        let _ = self.events.send(LaneEvent::ReceiverDone { histograms: Box::new(histograms), negative_rtt });
+        let _ = self.events.send(LaneEvent::ReceiverDone {
+            histograms: Box::new(histograms),
+            negative_rtt,
+            impaired,
+        });
     }
 }

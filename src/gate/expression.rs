@@ -118,6 +118,8 @@ fn expected(unit: Unit) -> &'static str {
         Unit::Count => "give a whole number as in 0",
         Unit::Cores => "give a number of cores as in 0.5",
         Unit::Mib => "give a number of MiB as in 150",
+        Unit::MsPerMinute => "give milliseconds per minute as in 0.5",
+        Unit::Score => "give a score as in 4.0",
     }
 }
 
@@ -138,7 +140,7 @@ fn number(text: &str, unit: Unit) -> Option<f64> {
         (Unit::Ms, "s") => 1000.0,
         (Unit::Ratio, "%") => 0.01,
         (Unit::Mib, "MiB" | "MB") => 1.0,
-        (Unit::Ratio | Unit::Count | Unit::Cores | Unit::Mib, "") => 1.0,
+        (_, "") => 1.0,
         _ => return None,
     };
     // 0.1 % must be the same number as 0.001.

@@ -93,6 +93,7 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
             ));
         }
     };
+    dropped(environment.impair_overflows, "the impairment's own queue");
     dropped(environment.sip_drops, "the driver's SIP socket");
     dropped(environment.service_drops, "the service's sockets");
     let (step_ns, negative) = (summary.environment.clock_step_ns, summary.environment.negative_rtt);
@@ -123,6 +124,7 @@ mod tests {
             environment: Environment::default(),
             calls: if rtts + lost > 0 { vec![call] } else { vec![] },
             seconds: vec![],
+            call_seconds: vec![],
             histograms: [(Series::Rtt, rtt), (Series::SendLateness, lateness)].into(),
         })
     }

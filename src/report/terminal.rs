@@ -18,6 +18,9 @@ pub fn summary(summary: &Summary, verdict: &Verdict, place: &str, colour: bool) 
     if summary.metrics.iter().any(|m| m.too_few) {
         text.push_str("  * rests on fewer than 100 / (1 - p) samples\n");
     }
+    if let Some(explanation) = &summary.explanation {
+        let _ = writeln!(text, "\n  {}", words::one_line(explanation));
+    }
     counts(&mut text, pen, summary);
     endings(&mut text, pen, summary);
     remarks(&mut text, pen, summary);

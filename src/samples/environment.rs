@@ -66,6 +66,8 @@ pub struct Environment {
     pub sip_drops: u64,
     /// Media datagrams that the built-in service's full socket buffers dropped.
     pub service_drops: u64,
+    /// Packets that found no room among those that the impairment held back.
+    pub impair_overflows: u64,
     /// Remarks on the run: what Asterisk's log said, what was not available.
     pub remarks: Vec<String>,
 }

@@ -135,6 +135,7 @@ impl Default for Measure {
             late_after: ms(60),
             // Nobody plays a packet two seconds old.
             lost_after: secs(2),
+            control_streams: None,
         }
     }
 }

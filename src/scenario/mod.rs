@@ -163,6 +163,10 @@ pub struct Measure {
     pub late_after: Span,
     /// A packet not back after this time is lost.
     pub lost_after: Span,
+    /// Streams past Asterisk that show what the machine itself does; 0 is none. Absent: one for ten
+    /// calls, ten at the most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_streams: Option<u32>,
 }
 
 /// `[limits]`: beyond these the verdict is `inconclusive`.

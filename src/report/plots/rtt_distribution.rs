@@ -10,8 +10,9 @@ use crate::analysis::{PercentileRow, Summary, Value};
 
 type Series = (&'static str, Ink, f64, fn(&PercentileRow) -> Value);
 
-const SERIES: [Series; 3] = [
+const SERIES: [Series; 4] = [
     ("send lateness: what the load generator added", Ink::Green, 0.11, |r| r.send_lateness),
+    ("control stream: the machine without Asterisk", Ink::Sky, 0.16, |r| r.control),
     ("round trip from the intended send time", Ink::Orange, 0.22, |r| r.rtt_intended),
     ("round trip", Ink::Blue, 0.11, |r| r.rtt),
 ];

@@ -11,9 +11,10 @@ use crate::samples::{Ns, SecondRecord};
 type Series = (&'static str, Ink, f64, fn(&SecondRecord) -> Option<Ns>);
 
 /// Label, colour, width of the line in ems, value. Drawn in this order, the last on top.
-const SERIES: [Series; 4] = [
+const SERIES: [Series; 5] = [
     ("largest", Ink::Purple, 0.08, |s| s.rtt_max_ms),
     ("99th percentile", Ink::Orange, 0.11, |s| s.rtt_p99_ms),
+    ("control stream, 99th percentile", Ink::Sky, 0.1, |s| s.control_p99_ms),
     ("95th percentile", Ink::Green, 0.11, |s| s.rtt_p95_ms),
     ("median", Ink::Blue, 0.13, |s| s.rtt_p50_ms),
 ];
