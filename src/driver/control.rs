@@ -355,6 +355,7 @@ impl<'a> Control<'a> {
             calls: self.records,
             histograms,
             clock_step_ns: self.timeline.step_ns(),
+            heard: self.agent.heard,
             troubles: self.agent.troubles,
         }
     }
