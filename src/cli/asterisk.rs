@@ -37,6 +37,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut config = StartConfig::new(install, args.logs);
     (config.ports.sip, config.ports.http) = (args.sip_port, args.http_port);
     config.ports.rtp = args.rtp_ports.from..=args.rtp_ports.to;
+    let (app, digest) = (config.app.clone(), config.digest.clone());
     let managed = Asterisk::start(config).await.map_err(anyhow::Error::from)?;
     let account = managed.account();
     say::out(format_args!("{} takes calls", managed.install().version));
@@ -44,6 +45,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     say::out(format_args!("  ARI_URL   {}", managed.ari_url()));
     say::out(format_args!("  ARI_USER  {}", account.user));
     say::out(format_args!("  ARI_PASS  {}", account.password.expose()));
+    say::out(format_args!("  app       {}", app));
+    say::out(format_args!("  SIP_USER  {}  (From user that is asked for a password)", digest.user));
+    say::out(format_args!("  SIP_PASS  {}", digest.password.expose()));
     say::out(format_args!("  log       {}", managed.log().path().display()));
     say::out(format_args!("  console   {:?} -r", managed.console()));
     say::out("Ctrl-C stops it.");

@@ -35,8 +35,10 @@ impl Display {
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new(1000);
             // Invariant: a constant template.
-            let style = ProgressStyle::with_template("{prefix:>8} [{bar:20}] {percent:>3} %  {wide_msg}")
-                .expect("valid template");
+            let style = ProgressStyle::with_template(
+                "{prefix:>8} [{bar:16}] {percent:>3} % {elapsed:>3}  {wide_msg}",
+            )
+            .expect("valid template");
             bar.set_style(style.progress_chars("=> "));
             Display::Bar(Box::new(bar))
         } else {
@@ -86,7 +88,7 @@ fn figures(progress: &Progress) -> String {
     let ms = |ns: Option<crate::samples::Ns>| ns.map_or("-".into(), |ns| format!("{:.2}", ns.as_ms()));
     let failed = if progress.failed > 0 { format!(", {} failed", progress.failed) } else { String::new() };
     format!(
-        "{} up of {} placed{failed} · rtt p50 {} p99 {} ms · lost {}",
+        "{} up, {} placed{failed} · last second p50 {} p99 {} ms · lost {}",
         progress.calls_up,
         progress.attempts,
         ms(progress.latest.rtt_p50),

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
 use crate::gate::{Gate, Trust, Verdict, judge};
 use crate::report::{Format, render, terminal};
-use crate::samples::{Run, hlog};
+use crate::samples::{CallRecord, Ending, Run, hlog};
 use crate::scenario::values::PortRange;
 use crate::scenario::{AsteriskMode, Limits, Needs, Problem, Resolved};
 
@@ -82,9 +82,15 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     warn_of_ephemeral_ports(&resolved, &display);
     let logs = folder.logs();
     let stage = tokio::select! {
-        stage = Stage::set(&resolved.scenario, &logs) => stage?,
-        () = interrupt.wait() => return Ok(Exit::Interrupted),
+        stage = Stage::set(&resolved.scenario, &logs) => stage,
+        () = interrupt.wait() => {
+            folder.discard();
+            return Ok(Exit::Interrupted);
+        }
     };
+    // A folder without a run in it would only look like one.
+    let stage = stage.inspect_err(|_| folder.discard())?;
+    let target = stage.target.to_string();
     let config = DriverConfig {
         scenario: &resolved.scenario,
         target: stage.target,
@@ -95,8 +101,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     };
     let played = play(config, &stage, &mut interrupt, &mut display).await;
     display.finish();
-    let struck = stage.strike(&folder.logs()).await;
+    let struck = stage.strike().await;
     let (recorded, broken) = played?;
+    let broken = broken.or_else(|| nobody_there(&recorded, &target));
 
     let mut remarks = struck.remarks;
     remarks.extend(remarks_of(&resolved, &recorded));
@@ -256,6 +263,14 @@ impl Interrupt {
             raised
         });
     }
+}
+
+/// A target that has not said a word to anybody is not there: no outcome of calls, but a broken set-up.
+fn nobody_there(recorded: &Recorded, target: &str) -> Option<String> {
+    let silent = |call: &CallRecord| call.ending == Ending::Timeout && call.srd_ms.is_none();
+    let all = !recorded.calls.is_empty() && recorded.calls.iter().all(silent);
+    (all && !recorded.heard)
+        .then(|| format!("nothing answers SIP at {target}: is it running, and is the address right?"))
 }
 
 fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {

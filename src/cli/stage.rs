@@ -53,6 +53,7 @@ pub struct Stage {
     pub target: SocketAddr,
     asterisk_is: String,
     service_is: String,
+    logs: PathBuf,
 }
 
 impl Stage {
@@ -74,8 +75,14 @@ impl Stage {
             Some(managed) => managed.install().version.clone(),
             None => format!("external at {target}"),
         };
-        let mut stage =
-            Stage { asterisk, service: None, target, asterisk_is, service_is: "the target itself".into() };
+        let mut stage = Stage {
+            asterisk,
+            service: None,
+            target,
+            asterisk_is,
+            service_is: "the target itself".into(),
+            logs: logs.into(),
+        };
         if scenario.service.mode == ServiceMode::Builtin {
             stage.start_service(scenario, logs).await?;
         }
@@ -126,10 +133,12 @@ impl Stage {
         let how = |status: Option<std::process::ExitStatus>| status.map_or("?".into(), |s| s.to_string());
         tokio::select! {
             status = asterisk => {
-                (format!("Asterisk ended during the run ({}); see logs/asterisk.log", how(status)), Stop::Now)
+                let log = self.logs.join("asterisk.log");
+                (format!("Asterisk ended during the run ({}); see {}", how(status), log.display()), Stop::Now)
             }
             status = service => {
-                (format!("the service ended during the run ({}); see logs/service.log", how(status)), Stop::Soon)
+                let log = self.logs.join("service.log");
+                (format!("the service ended during the run ({}); see {}", how(status), log.display()), Stop::Soon)
             }
         }
     }
@@ -153,7 +162,7 @@ impl Stage {
     }
 
     /// Stops what was started, the service first, so that it can take its channels away.
-    pub async fn strike(mut self, logs: &Path) -> Struck {
+    pub async fn strike(mut self) -> Struck {
         if let Some(service) = self.service.take() {
             service.stop(GRACE).await;
         }
@@ -161,7 +170,7 @@ impl Stage {
         if let Some(asterisk) = self.asterisk.take() {
             asterisk.stop(GRACE).await;
         }
-        let service_drops = service_drops(&logs.join(SERVICE_METRICS));
+        let service_drops = service_drops(&self.logs.join(SERVICE_METRICS));
         Struck { asterisk_is: self.asterisk_is, service_is: self.service_is, remarks, service_drops }
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct UserAgent {
     /// Nanoseconds by which the wall clock has been set since the start; received stamps are shifted
     /// back by it, so that timers and delays do not jump.
     pub step_ns: i64,
+    /// Whether any SIP message has come.
+    pub heard: bool,
     /// What went wrong on the socket.
     pub troubles: Troubles,
 }
@@ -81,6 +83,7 @@ impl UserAgent {
             happenings: Vec::new(),
             tag,
             step_ns: 0,
+            heard: false,
             troubles: Troubles::default(),
         })
     }
@@ -134,6 +137,7 @@ impl UserAgent {
             self.troubles.garbage += garbage;
             self.troubles.drops = drops;
             for (mut message, at, from) in messages {
+                self.heard = true;
                 message.received_from(from);
                 self.dispatch(&message, at, from);
             }

@@ -395,6 +395,7 @@ impl<'a> Control<'a> {
             call_seconds: self.call_seconds,
             histograms,
             clock_step_ns: self.timeline.step_ns(),
+            heard: self.agent.heard,
             troubles: self.agent.troubles,
         }
     }

@@ -107,6 +107,8 @@ pub struct Recorded {
     pub negative_rtt: u64,
     /// Nanoseconds by which the wall clock was set meanwhile.
     pub clock_step_ns: i64,
+    /// Whether any SIP came back at all.
+    pub heard: bool,
     /// What went wrong on the SIP socket.
     pub troubles: Troubles,
 }

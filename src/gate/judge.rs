@@ -2,7 +2,7 @@
 
 use super::expression::Gate;
 use super::{GateResult, Outcome, Verdict};
-use crate::analysis::{Metric, Summary, Unit, Value, show};
+use crate::analysis::{Metric, Summary, Unit, Value, catalogue, show};
 
 /// Beyond which values the instrument itself is not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,13 +52,22 @@ fn judge_one(summary: &Summary, gate: &Gate) -> GateResult {
     };
     let (outcome, reason) = match few {
         // Losses are counted, not estimated: too few samples do not excuse them.
-        Some(samples) if value != Value::Lost => (
-            Outcome::Inconclusive,
-            format!("rests on {samples} samples only; make the run longer or gate a lower percentile"),
-        ),
+        Some(samples) if value != Value::Lost => {
+            (Outcome::Inconclusive, few_samples(gate.metric.name, samples))
+        }
         _ => (outcome, reason),
     };
     GateResult { expression: gate.text.clone(), outcome, actual: show(value, gate.metric.unit), reason }
+}
+
+/// Why a percentile is not to be judged, and how many samples would do.
+fn few_samples(metric: &str, samples: u64) -> String {
+    let key = metric.split_once('.').map_or("", |(_, key)| key);
+    let q = catalogue::STATISTICS.iter().find(|(name, _)| *name == key).and_then(|(_, q)| *q).unwrap_or(0.0);
+    let needed = (100.0 / (1.0 - q)).round();
+    format!(
+        "rests on {samples} samples, {needed:.0} are needed; make the run longer or gate a lower percentile"
+    )
 }
 
 fn holds(gate: &Gate, actual: f64) -> Outcome {
@@ -102,7 +111,29 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
         reasons
             .push(format!("the clock was set by {by}: {negative} packets came back before they were sent"));
     }
+    if !reasons.is_empty() {
+        reasons.extend(busy(summary));
+    }
     reasons
+}
+
+/// What the machine's CPU was doing, where it was so busy that it is the likely cause.
+fn busy(summary: &Summary) -> Option<String> {
+    let shown = |name: &str| summary.metric(name).map(Metric::to_string).unwrap_or_default();
+    let above = |name: &str, limit: f64| {
+        summary.metric(name).and_then(|m| m.value.number()).is_some_and(|n| n > limit)
+    };
+    (above("cpu.machine_mean", 0.8) || above("cpu.steal_max", 0.05)).then(|| {
+        format!(
+            "the machine was busy: {} of its CPU in the mean, of it Asterisk {}, the service {}, the driver {}; \
+             up to {} was taken by other guests of its host",
+            shown("cpu.machine_mean"),
+            shown("cpu.asterisk_mean"),
+            shown("cpu.service_mean"),
+            shown("cpu.driver_mean"),
+            shown("cpu.steal_max"),
+        )
+    })
 }
 
 #[cfg(test)]

@@ -110,12 +110,12 @@ pub enum ServiceError {
     },
     /// Another client took the application over.
     #[error(
-        "another client has connected to Asterisk as application `{0}` and gets its events now: give one of the two another --app"
+        "another client has connected to Asterisk as application `{0}` and gets its events now: give one of the two another --app (in a scenario: service.app)"
     )]
     Replaced(String),
     /// The address for /health and /metrics cannot be had.
     #[error(
-        "cannot listen on {address} for /health and /metrics: {error}; choose another address with --http"
+        "cannot listen on {address} for /health and /metrics: {error}; choose another address with --http (in a scenario: service.http)"
     )]
     Http {
         /// The address.
