@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use loadtest::measure::{ReceiveTally, Rules, StreamReceiver, Window};
+use loadtest::measure::{Class, ReceiveTally, Rules, StreamReceiver, Window};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender, read};
 use loadtest::rtp::probe::Probe;
@@ -30,7 +30,7 @@ fn rules() -> Rules {
 
 /// A stream's packets, and when each was sent.
 fn stream() -> Vec<(Stamp, Vec<u8>)> {
-    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, PTIME);
+    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, 0, PTIME);
     let packet = |n: u32| {
         let at = EPOCH + PTIME * n;
         (at, sender.packet(at, at).to_vec())
@@ -52,7 +52,7 @@ fn reflected() -> Vec<(Stamp, Vec<u8>)> {
 
 #[divan::bench]
 fn packet_with_probe_encoded(bencher: Bencher) {
-    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, PTIME);
+    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, 0, PTIME);
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         black_box(sender.packet(black_box(EPOCH), black_box(EPOCH)));
     });
@@ -96,13 +96,15 @@ fn a_minute_received(bencher: Bencher) {
     let packets = reflected();
     let window = Window::default();
     window.set(EPOCH, EPOCH + PTIME * STREAM);
-    let fresh = || (StreamReceiver::new(rules(), 1, EPOCH), ReceiveTally::new(rules()));
+    let fresh = || (StreamReceiver::new(rules(), 1, Class::Call, EPOCH), ReceiveTally::new(rules()));
     bencher.counter(ItemsCount::new(STREAM)).with_inputs(fresh).bench_local_refs(|(receiver, tally)| {
         for (n, (at, packet)) in packets.iter().enumerate() {
             let back = *at + Duration::from_micros(200 + n as u64 % 100);
             receiver.receive(packet, back, back + Duration::from_micros(20), &window, tally);
             if n % 50 == 0 {
-                tally.close_seconds(back, |row| drop(black_box(row)));
+                tally.close_seconds(back, |row| {
+                    black_box(row);
+                });
             }
         }
     });

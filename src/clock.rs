@@ -24,6 +24,11 @@ pub fn thread_cpu() -> Duration {
     Duration::from_nanos(read(ClockId::CLOCK_THREAD_CPUTIME_ID))
 }
 
+/// CPU time that the whole process has used so far.
+pub fn process_cpu() -> Duration {
+    Duration::from_nanos(read(ClockId::CLOCK_PROCESS_CPUTIME_ID))
+}
+
 /// The deadline as tokio's timers want it. Tokio steps by 1 ms: for signalling, never for media.
 pub fn tokio_deadline(at: Stamp) -> tokio::time::Instant {
     tokio::time::Instant::now() + at.since(now())

@@ -361,11 +361,19 @@ mod tests {
         let mut one = call(Ending::Completed, Some(200));
         (one.sent, one.received, one.total_sent, one.total_received) = (10, 10, 10, 10);
         one.jitter_ms = Some(Ns(1));
-        let mut run = run(vec![one], &[1; 10]);
+        (one.lost_up, one.lost_down) = (Some(0), Some(0));
+        let mut run = run(vec![one], &[1, 1, 1, 1, 1, 1, 1, 1, 1, 5]);
         run.environment.calls = 1;
+        (run.environment.window_from_s, run.environment.window_to_s) = (Some(0.0), Some(300.0));
+        run.call_seconds = (0..300).map(|second| CallSecond { call: 0, second, rtt_p50_ms: 1.0 }).collect();
+        let mut control = Latencies::default();
+        [1_000_000, 1_000_000, 2_000_000].into_iter().for_each(|ns| control.record(ns));
+        run.histograms.insert(Series::Control, control);
         let busy = SecondRecord {
             phase: Phase::Hold,
             measured_sent: 10,
+            control_sent: 3,
+            control_received: 3,
             cpu_driver: Some(0.1),
             cpu_busiest_thread: Some(0.1),
             cpu_service: Some(0.1),

@@ -5,6 +5,7 @@ mod echo;
 mod environment;
 mod exit;
 mod folder;
+mod ping;
 mod progress;
 mod run;
 mod say;
@@ -35,6 +36,8 @@ enum Command {
     Run(run::Args),
     /// Run the ARI service under test by itself, with /health and /metrics.
     Service(service::Args),
+    /// Measure round trips to an echo server, packet by packet.
+    Ping(ping::Args),
     /// Run a private Asterisk with this project's configuration in the foreground.
     Asterisk(asterisk::Args),
     /// Send RTP back to whoever sends it, probes with time stamps added.
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => in_runtime(run::run(args)),
         Command::Service(args) => in_runtime(service::run(args)),
+        Command::Ping(args) => in_runtime(ping::run(args)),
         Command::Asterisk(args) => in_runtime(asterisk::run(args)),
         Command::Echo(args) => in_runtime(echo::run(args)),
     };

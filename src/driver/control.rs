@@ -102,7 +102,7 @@ pub async fn run(
         impair: config.scenario.impair.clone(),
         streams: config.scenario.load.calls,
     };
-    let (lane, inbox) = Lane::start(lane, window.clone()).map_err(DriverError::Media)?;
+    let (lane, inbox) = Lane::start(lane, window.clone(), None).map_err(DriverError::Media)?;
     let control_echo = start_control(&config, &lane, epoch).map_err(DriverError::Control)?;
     let book = Book::new(rules, Monitor::start(config.watched, epoch));
     let mut control = Control::new(config, agent, lane, book, window, timeline, epoch);

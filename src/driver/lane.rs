@@ -13,7 +13,7 @@ use super::receiver::{ReceiverCommand, Receiving};
 use crate::clock::Timeline;
 use crate::impair::{Counts, DelayLine, Direction, Impairer, stream_seed};
 use crate::measure::{
-    Class, ReceivedSecond, Rules, SentSecond, StreamReceiver, StreamReport, StreamSent, Window,
+    Class, Echo, ReceivedSecond, Rules, SentSecond, StreamReceiver, StreamReport, StreamSent, Window,
 };
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::StampedSocket;
@@ -90,6 +90,7 @@ impl Lane {
     pub fn start(
         config: LaneConfig,
         window: Arc<Window>,
+        echoes: Option<tokio::sync::mpsc::Sender<Echo>>,
     ) -> io::Result<(Lane, UnboundedReceiver<LaneEvent>)> {
         let LaneConfig { rules, spread, timeline, .. } = config;
         let (events, inbox) = unbounded_channel();
@@ -111,6 +112,7 @@ impl Lane {
             events: events.clone(),
             timeline,
             line: config.line(Direction::Back),
+            echoes,
         };
         let poller = Poller::new()?;
         let waker = poller.waker();

@@ -8,6 +8,7 @@ mod control;
 mod lane;
 mod monitor;
 mod pacer;
+mod ping;
 mod ports;
 mod receiver;
 
@@ -22,6 +23,7 @@ pub use agent::Troubles;
 pub use control::run;
 pub use lane::Impaired;
 pub use monitor::Watched;
+pub use ping::{PingConfig, ping};
 
 use crate::measure::ReceivedSecond;
 use crate::samples::{CallRecord, CallSecond, Latencies, Phase, SecondRecord, Series};

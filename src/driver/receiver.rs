@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::lane::{Impaired, LaneEvent};
 use crate::clock::{self, Timeline};
 use crate::impair::{Counts, DelayLine, Impairer};
-use crate::measure::{ReceiveTally, Rules, StreamReceiver, Window};
+use crate::measure::{Echo, ReceiveTally, Rules, StreamReceiver, Window};
 use crate::net::poller::Poller;
 use crate::net::udp::{Batch, StampedSocket};
 use crate::stamp::Stamp;
@@ -38,6 +38,8 @@ pub(super) struct Receiving {
     pub events: UnboundedSender<LaneEvent>,
     pub timeline: Timeline,
     pub line: DelayLine,
+    /// Told of each echo, as far as there is room.
+    pub echoes: Option<mpsc::Sender<Echo>>,
 }
 
 struct Call {
@@ -103,7 +105,12 @@ impl Receiving {
             drops = datagram.drops.unwrap_or(drops);
             let at = datagram.received_at;
             match &mut call.impairer {
-                None => call.stream.receive(datagram.bytes, at, read_at, &self.window, tally),
+                None => {
+                    let echo = call.stream.receive(datagram.bytes, at, read_at, &self.window, tally);
+                    if let Some((echoes, echo)) = self.echoes.as_ref().zip(echo) {
+                        let _ = echoes.try_send(echo);
+                    }
+                }
                 Some(impairer) => {
                     for extra in impairer.pass(at).copies() {
                         line.push(at + *extra, datagram.bytes, call.stream.call_id().into());

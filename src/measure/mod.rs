@@ -14,7 +14,7 @@ mod window;
 pub use attribution::{Attribution, Losses};
 pub use lateness::Lateness;
 pub use medians::Medians;
-pub use receiver::{ReceiveTally, StreamReceiver, StreamReport};
+pub use receiver::{Echo, ReceiveTally, StreamReceiver, StreamReport};
 pub use seconds::{ReceivedSecond, SentSecond};
 pub use sender::{SendTally, Sent, StreamSent};
 pub use wheel::Wheel;

@@ -75,6 +75,15 @@ impl ReceiveTally {
     }
 }
 
+/// An echo, for who wants to see each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Echo {
+    /// Packet number.
+    pub seq: u32,
+    /// T4 − T1.
+    pub rtt_ns: i64,
+}
+
 /// A probe that came back in time.
 struct Arrived {
     probe: Probe,
@@ -173,7 +182,7 @@ impl StreamReceiver {
         read_at: Stamp,
         window: &Window,
         tally: &mut ReceiveTally,
-    ) {
+    ) -> Option<Echo> {
         match read(datagram, self.rules.run_id, self.call_id) {
             Incoming::Probe { probe, rtp_timestamp } => {
                 let rtt = received_at.ns_since(probe.sent_at);
@@ -185,6 +194,7 @@ impl StreamReceiver {
                         Class::Call => self.in_time(&arrival, tally),
                         Class::Control => self.control(&arrival, tally),
                     }
+                    return Some(Echo { seq: probe.seq, rtt_ns: rtt });
                 }
             }
             Incoming::Corrupted => {
@@ -193,6 +203,7 @@ impl StreamReceiver {
             }
             Incoming::Stranger => self.report.strangers += 1,
         }
+        None
     }
 
     fn in_time(&mut self, packet: &Arrived, tally: &mut ReceiveTally) {

@@ -1,4 +1,4 @@
-//! `calls.csv`, `seconds.csv` and `percentiles.csv`: the rows behind the figures.
+//! `calls.csv`, `seconds.csv`, `call_seconds.csv` and `percentiles.csv`: the rows behind the figures.
 
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::{Serialize, forward_to_deserialize_any};
@@ -6,12 +6,13 @@ use serde::{Serialize, forward_to_deserialize_any};
 use super::{File, ReportError};
 use crate::analysis::{PercentileRow, Summary, Value};
 
-/// The three tables.
+/// The tables.
 pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
     let percentiles: Vec<_> = summary.percentiles.iter().map(Row::from).collect();
     Ok(vec![
         table("calls.csv", &columns::<crate::samples::CallRecord>(), &summary.calls)?,
         table("seconds.csv", &columns::<crate::samples::SecondRecord>(), &summary.seconds)?,
+        table("call_seconds.csv", &columns::<crate::samples::CallSecond>(), &summary.call_seconds)?,
         table("percentiles.csv", &Row::COLUMNS, &percentiles)?,
     ])
 }
@@ -35,13 +36,14 @@ struct Row {
     one_in: f64,
     rtt_ms: Cell,
     rtt_intended_ms: Cell,
+    control_ms: Cell,
     send_lateness_ms: Cell,
 }
 
 impl Row {
     /// `1/(1-p)`: one packet in so many is slower; `inf` in the last row.
-    const COLUMNS: [&'static str; 5] =
-        ["percentile", "1/(1-p)", "rtt_ms", "rtt_intended_ms", "send_lateness_ms"];
+    const COLUMNS: [&'static str; 6] =
+        ["percentile", "1/(1-p)", "rtt_ms", "rtt_intended_ms", "control_ms", "send_lateness_ms"];
 }
 
 impl From<&PercentileRow> for Row {
@@ -52,6 +54,7 @@ impl From<&PercentileRow> for Row {
             one_in: super::one_in(row.percentile),
             rtt_ms: Cell(row.rtt),
             rtt_intended_ms: Cell(row.rtt_intended),
+            control_ms: Cell(row.control),
             send_lateness_ms: Cell(row.send_lateness),
         }
     }

@@ -1,0 +1,190 @@
+//! `loadtest ping`: isochronous round trips to an echo server, per packet and summed up.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+
+use super::{Exit, Failure, say};
+use crate::analysis::{Summary, Value, summarize};
+use crate::asterisk::descriptors;
+use crate::driver::{PingConfig, Recorded, Stop, ping};
+use crate::measure::Echo;
+use crate::samples::{Environment, Run};
+use crate::scenario::values::{HostPort, Span};
+use crate::service::termination;
+
+/// Echoes that may wait to be printed; more are measured all the same, and not printed.
+const ECHOES: usize = 4096;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    loadtest echo &\n  \
+    loadtest ping 127.0.0.1:4000 --duration 10s\n  \
+    loadtest ping 127.0.0.1:4000 --streams 1000 --duration 60s --json")]
+pub struct Args {
+    /// The echo server; `loadtest echo` is one.
+    #[arg(value_name = "HOST:PORT")]
+    target: HostPort,
+    /// How long to send.
+    #[arg(long, default_value = "10s")]
+    duration: Span,
+    /// Packet interval: 10 to 60 ms in steps of 10.
+    #[arg(long, default_value = "20ms")]
+    interval: Span,
+    /// Streams side by side, spread over the interval.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    streams: u32,
+    /// One JSON object at the end instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Only the summary.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Runs the subcommand.
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let (duration, interval) = (args.duration.0, args.interval.0);
+    let whole = interval.subsec_nanos().is_multiple_of(10_000_000) && interval.as_secs() == 0;
+    if !whole || !(10..=60).contains(&interval.as_millis()) {
+        return Err(Failure::usage("--interval takes 10ms, 20ms, 30ms, 40ms, 50ms or 60ms"));
+    }
+    if !(Duration::from_millis(100)..=Duration::from_secs(7 * 24 * 3600)).contains(&duration) {
+        return Err(Failure::usage("--duration takes 100ms to 7 days"));
+    }
+    let limit = descriptors::raise().context("cannot raise the limit of file descriptors")?;
+    let needed = u64::from(args.streams) + 64;
+    if limit < needed {
+        return Err(Failure::broke(format!(
+            "{} streams need {needed} file descriptors, {limit} are allowed",
+            args.streams
+        )));
+    }
+    let target = resolve(&args.target).await?;
+    let (stop_sender, stop) = watch::channel(Stop::No);
+    let (echo_sender, echoes) = mpsc::channel(ECHOES);
+    let each = args.streams == 1 && !args.json && !args.quiet;
+    let config = PingConfig {
+        target,
+        streams: args.streams,
+        duration,
+        interval,
+        late_after: Duration::from_millis(60),
+        lost_after: Duration::from_secs(2),
+        run_id: rand::random(),
+        stop,
+        echoes: each.then_some(echo_sender),
+    };
+    let shutdown = termination().context("cannot watch for signals")?;
+    tokio::spawn(async move {
+        shutdown.await;
+        let _ = stop_sender.send(Stop::Soon);
+        std::future::pending::<()>().await;
+    });
+    let printer = tokio::spawn(print(echoes));
+    let recorded = ping(config).await.map_err(anyhow::Error::from)?;
+    let _ = printer.await;
+    let nobody = recorded.calls.iter().all(|c| c.total_received == 0);
+    let summary = conclude(recorded, &args);
+    if args.json {
+        say::out(to_json(&summary, &args, target));
+    } else {
+        tell(&summary, &args, target);
+    }
+    if nobody {
+        Err(Failure::broke(format!("nothing came back from {target}; is an echo there?")))
+    } else {
+        Ok(Exit::Pass)
+    }
+}
+
+async fn resolve(target: &HostPort) -> Result<SocketAddr, Failure> {
+    let found = tokio::net::lookup_host(target.to_string()).await;
+    let mut found = found.with_context(|| format!("{target} cannot be found"))?;
+    found.find(SocketAddr::is_ipv4).ok_or_else(|| Failure::broke(format!("{target} has no IPv4 address")))
+}
+
+async fn print(mut echoes: mpsc::Receiver<Echo>) {
+    while let Some(echo) = echoes.recv().await {
+        say::out(format_args!("seq={} rtt={:.3} ms", echo.seq, echo.rtt_ns as f64 / 1e6));
+    }
+}
+
+fn conclude(recorded: Recorded, args: &Args) -> Summary {
+    let since = |at: crate::stamp::Stamp| at.since(recorded.epoch).as_secs_f64();
+    let environment = Environment {
+        name: "ping".into(),
+        calls: args.streams,
+        ptime_ms: args.interval.0.as_millis() as u64,
+        late_after_ms: 60,
+        lost_after_ms: 2000,
+        window_from_s: recorded.window.map(|w| since(w.0)),
+        window_to_s: recorded.window.map(|w| since(w.1)),
+        ..Default::default()
+    };
+    summarize(Run {
+        environment,
+        calls: recorded.calls,
+        seconds: recorded.seconds,
+        call_seconds: recorded.call_seconds,
+        histograms: recorded.histograms,
+    })
+}
+
+fn tell(summary: &Summary, args: &Args, target: SocketAddr) {
+    let shown = |name: &str| summary.metric(name).map(ToString::to_string).unwrap_or_default();
+    say::out(format_args!("--- {target}, {} streams every {} ---", args.streams, args.interval));
+    say::out(format_args!(
+        "{} sent, {} received, {} lost ({}), {} late, {} duplicates, {} reordered",
+        shown("packets.sent"),
+        shown("packets.received"),
+        shown("loss.count"),
+        shown("loss.ratio"),
+        shown("late.count"),
+        shown("duplicate.count"),
+        shown("reordered.count"),
+    ));
+    for group in ["rtt", "path_rtt", "ipdv", "send_lateness"] {
+        let row = ["min", "p50", "p95", "p99", "max"].map(|key| shown(&format!("{group}.{key}")));
+        say::out(format_args!(
+            "{group:>13}  min {}  p50 {}  p95 {}  p99 {}  max {}",
+            row[0], row[1], row[2], row[3], row[4]
+        ));
+    }
+    let cpu = crate::clock::process_cpu().as_secs_f64();
+    say::out(format_args!("missed slots {}, CPU {cpu:.2} s", shown("slots.missed_ratio")));
+}
+
+fn to_json(summary: &Summary, args: &Args, target: SocketAddr) -> serde_json::Value {
+    let value = |name: &str| match summary.metric(name).map(|m| m.value) {
+        Some(Value::Number(n)) => json!(n),
+        Some(Value::Lost) => json!("lost"),
+        _ => serde_json::Value::Null,
+    };
+    let cpu_s = crate::clock::process_cpu().as_secs_f64();
+    json!({
+        "target": target.to_string(),
+        "streams": args.streams,
+        "interval_ms": args.interval.0.as_millis() as u64,
+        "sent": value("packets.sent"),
+        "received": value("packets.received"),
+        "lost": value("loss.count"),
+        "lost_up": value("loss.up_count"),
+        "lost_down": value("loss.down_count"),
+        "late": value("late.count"),
+        "min_ms": value("rtt.min"),
+        "p50_ms": value("rtt.p50"),
+        "p95_ms": value("rtt.p95"),
+        "p99_ms": value("rtt.p99"),
+        "p99_9_ms": value("rtt.p99.9"),
+        "max_ms": value("rtt.max"),
+        "send_lateness_p99_ms": value("send_lateness.p99"),
+        "missed_slots_ratio": value("slots.missed_ratio"),
+        "socket_drops": value("sockets.drops"),
+        "rss_max_mib": value("memory.driver_max"),
+        "cpu_s": cpu_s,
+    })
+}

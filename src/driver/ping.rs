@@ -1,0 +1,159 @@
+//! The same measurement without SIP: isochronous streams to an echo, through the same media lane.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::attempt::Attempt;
+use super::book::Book;
+use super::lane::{Lane, LaneConfig, LaneEvent};
+use super::monitor::{Monitor, Watched};
+use super::{DriverError, Recorded, Stop, Troubles};
+use crate::clock::Timeline;
+use crate::measure::{Class, Echo, Rules, Window};
+use crate::net::udp::StampedSocket;
+use crate::rtp::Codec;
+use crate::rtp::packet::StreamSender;
+use crate::samples::{CallRecord, Ending, Phase};
+use crate::scenario::Impair;
+use crate::stamp::Stamp;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Time from the start until the first packet that counts.
+const NOTICE: Duration = Duration::from_millis(100);
+const RECEIVE_BUFFER: usize = 256 * 1024;
+
+/// What is sent where.
+pub struct PingConfig {
+    /// The echo.
+    pub target: SocketAddr,
+    /// Streams side by side, spread over the interval.
+    pub streams: u32,
+    /// For how long.
+    pub duration: Duration,
+    /// Packet interval, which is also the packet time: 10 to 60 ms in steps of 10.
+    pub interval: Duration,
+    /// Playout depth behind which a packet is late.
+    pub late_after: Duration,
+    /// Time after which a packet is lost.
+    pub lost_after: Duration,
+    /// Names the run inside every probe.
+    pub run_id: u32,
+    /// Ends it early.
+    pub stop: watch::Receiver<Stop>,
+    /// Where each echo is told, as far as it has room.
+    pub echoes: Option<mpsc::Sender<Echo>>,
+}
+
+/// Sends for as long as asked, waits for what is still out, and returns the records: one "call" for
+/// each stream.
+///
+/// # Errors
+/// When sockets or threads cannot be had.
+pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
+    let timeline = Timeline::start();
+    let epoch = timeline.now();
+    let rules = Rules {
+        run_id: config.run_id,
+        epoch,
+        ptime: config.interval,
+        late_after: config.late_after,
+        lost_after: config.lost_after,
+    };
+    let window = Arc::new(Window::default());
+    window.set(epoch + NOTICE, epoch + NOTICE + config.duration);
+    let impair = Impair::default();
+    let lane = LaneConfig { rules, spread: true, timeline, impair, streams: config.streams };
+    let (lane, mut inbox) =
+        Lane::start(lane, window.clone(), config.echoes.take()).map_err(DriverError::Media)?;
+    let mut book = Book::new(rules, Monitor::start(Watched::default(), epoch));
+    let mut streams = start_streams(&config, &lane, epoch + NOTICE).map_err(DriverError::Control)?;
+
+    let mut end = epoch + NOTICE + config.duration;
+    let mut next_second = epoch + SECOND;
+    let mut stopping = false;
+    while streams.iter().any(|s| s.has_media) {
+        let now = timeline.now();
+        if next_second <= now {
+            let phase = if stopping { Phase::Drain } else { Phase::Hold };
+            next_second = book.tick(next_second, now, phase, config.streams);
+        }
+        if now >= end && !stopping {
+            stopping = true;
+            (0..config.streams).for_each(|n| lane.stop_call(n));
+        }
+        let wake = if stopping { next_second } else { next_second.min(end) };
+        tokio::select! {
+            Some(event) = inbox.recv() => enter(event, &mut streams, &lane, &mut book)?,
+            () = tokio::time::sleep_until(timeline.tokio_deadline(wake)) => {}
+            Ok(()) = config.stop.changed() => {
+                end = end.min(timeline.now());
+                window.cut(end);
+            }
+        }
+    }
+    let ended_at = timeline.now();
+    let bounds = window.bounds();
+    drop(lane);
+    while let Ok(event) = inbox.try_recv() {
+        book.enter(event);
+    }
+    Ok(Recorded {
+        epoch,
+        ended_at,
+        window: bounds,
+        calls_at_start: config.streams,
+        suppressed: 0,
+        suppressed_because: String::new(),
+        calls: streams.into_iter().map(|s| s.record).collect(),
+        call_seconds: Vec::new(),
+        histograms: std::mem::take(&mut book.histograms).into_iter().collect(),
+        impaired: book.impaired,
+        negative_rtt: book.negative_rtt,
+        seconds: book.finish(ended_at),
+        clock_step_ns: timeline.step_ns(),
+        heard: true,
+        troubles: Troubles::default(),
+    })
+}
+
+fn start_streams(config: &PingConfig, lane: &Lane, counts_from: Stamp) -> io::Result<Vec<Attempt>> {
+    let codec = Codec::default();
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    (0..config.streams)
+        .map(|n| {
+            let socket = Arc::new(StampedSocket::bind(any, RECEIVE_BUFFER)?);
+            socket.connect(config.target)?;
+            let mut record = CallRecord::blank(n, n);
+            (record.ending, record.rtp_port) = (Ending::Completed, socket.local_addr()?.port());
+            let mut attempt = Attempt::new(record, socket.clone(), counts_from);
+            (attempt.answered_at, attempt.has_media) = (Some(counts_from), true);
+            let payload_type = codec.payload_type();
+            let sender = StreamSender::new(config.run_id, n, n, codec, payload_type, config.interval);
+            lane.start_stream(sender, Class::Call, socket, counts_from);
+            Ok(attempt)
+        })
+        .collect()
+}
+
+fn enter(event: LaneEvent, streams: &mut [Attempt], lane: &Lane, book: &mut Book) -> Result<(), DriverError> {
+    match event {
+        LaneEvent::Died(thread) => return Err(DriverError::Died(thread)),
+        LaneEvent::Stopped { call_id, sent, at } => {
+            if let Some(stream) = streams.get_mut(call_id as usize) {
+                stream.stopped(sent);
+                lane.finish_call(call_id, sent.total, at);
+            }
+        }
+        LaneEvent::Finished { call_id, report } => {
+            if let Some(stream) = streams.get_mut(call_id as usize) {
+                stream.finished(&report);
+            }
+        }
+        other => book.enter(other),
+    }
+    Ok(())
+}

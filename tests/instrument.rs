@@ -1,0 +1,86 @@
+//! The instrument against known truth over real sockets: impairment in, the same out; the echo and
+//! ping without SIP; the control stream.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use common::{Place, ends_with, stderr};
+use serde_json::Value;
+
+const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "packets.sent > 0"]"#;
+
+#[test]
+fn what_is_injected_comes_back_up_and_down_told_apart() {
+    let place = Place::new(0);
+    let set = [
+        "load.duration=10s",
+        "impair.seed=7",
+        "impair.out.delay=30ms",
+        "impair.out.loss=4%",
+        "impair.back.delay=50ms",
+        "impair.back.loss=1%",
+        COUNTS,
+    ];
+    ends_with(&mut place.run("smoke", &set), 0);
+    let ms = |name: &str| place.metric(name).as_f64().unwrap_or_else(|| panic!("{name}"));
+    assert!(ms("up.min") >= 30.0 && ms("down.min") >= 50.0 && ms("rtt.min") >= 80.0);
+    // The machine adds to every packet, so only the order of the medians is certain.
+    assert!(ms("up.p50") < ms("down.p50"));
+    let (sent, lost) = (place.count("packets.sent"), place.count("loss.count"));
+    let (up, down) = (place.count("loss.up_count"), place.count("loss.down_count"));
+    assert_eq!(sent, 5 * 10 * 50);
+    assert!(
+        lost - (up + down) <= 5,
+        "a packet at the end of each call may be unattributed: {lost} {up} {down}"
+    );
+    // 2,500 packets: five standard deviations around 4 % and 1 %.
+    assert!((51..=149).contains(&up) && (1..=50).contains(&down), "{up} up, {down} down");
+    let remarks = place.summary()["environment"]["remarks"].to_string();
+    assert!(remarks.contains("on the way out") && remarks.contains("on the way back"), "{remarks}");
+    assert_eq!(place.count("control.lost_count"), 0, "the control stream is not impaired");
+}
+
+#[test]
+fn the_control_stream_is_measured_beside_the_calls() {
+    let place = Place::new(1);
+    ends_with(&mut place.run("smoke", &["load.duration=3s", "measure.control_streams=2", COUNTS]), 0);
+    let seconds = common::rows(&place.out().join("seconds.csv"));
+    let sum = |column: &str| seconds.iter().map(|r| r[column].parse::<u64>().expect("a count")).sum::<u64>();
+    assert_eq!(sum("control_sent"), place.count("control.sent_count"));
+    assert!(place.count("control.sent_count") >= 2 * 3 * 50);
+    assert!(
+        place.metric("control.p50").as_f64() < place.metric("rtt.p50").as_f64(),
+        "past Asterisk is shorter"
+    );
+    ends_with(&mut Place::new(2).run("smoke", &["load.duration=1s", "measure.control_streams=0", COUNTS]), 0);
+}
+
+#[test]
+fn ping_counts_every_packet_to_an_echo() {
+    let place = Place::new(3);
+    let mut echo = place.program();
+    echo.args(["echo", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut echo = echo.spawn().expect("the program starts");
+    let mut lines = BufReader::new(echo.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let address =
+        lines.find_map(|l| l.split_whitespace().find(|w| w.starts_with("127.0.0.1:")).map(str::to_string));
+    let address = address.expect("it says where it listens").trim_end_matches(';').to_string();
+    let mut ping = place.program();
+    let output = ends_with(ping.args(["ping", &address, "--duration", "2s", "--streams", "20", "--json"]), 0);
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&said["sent"], &said["received"]), (&Value::from(2000.0), &Value::from(2000.0)), "{said}");
+    assert_eq!((&said["lost_up"], &said["lost_down"]), (&Value::from(0.0), &Value::from(0.0)), "{said}");
+    let mut each = place.program();
+    let output = ends_with(each.args(["ping", &address, "--duration", "1s"]), 0);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.lines().filter(|l| l.starts_with("seq=")).count() >= 50, "{text}");
+    echo.kill().expect("it runs");
+    echo.wait().expect("it ends");
+
+    let output = ends_with(place.program().args(["ping", &address, "--duration", "200ms"]), 1);
+    assert!(stderr(&output).contains("nothing came back"), "{}", stderr(&output));
+    ends_with(place.program().args(["ping", &address, "--interval", "25ms"]), 2);
+    ends_with(place.program().args(["ping", "nowhere"]), 2);
+}
