@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Installs programs that checks and tests need besides Rust and Asterisk, named as arguments:
-#   sipp        a second opinion on SIP and RTP
-#   shellcheck  for the scripts
+# Installs the programs named as arguments, which checks and tests need besides Rust and Asterisk:
+# sipp, a second opinion on SIP and RTP, and the linter of the scripts.
 set -euo pipefail
 
 for program in "$@"; do
