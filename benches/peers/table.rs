@@ -77,7 +77,8 @@ fn pacing(text: &mut String, load: &impl Fn(&str) -> Outcome<Rounds>) -> Outcome
         ("error of the interval, p99 ms", "/gap_p99_ms", 4),
         ("distance from the 20 ms grid, p50 ms", "/grid_p50_ms", 4),
         ("distance from the 20 ms grid, p99 ms", "/grid_p99_ms", 4),
-        ("CPU a packet, µs", "/cpu_us", 2),
+        ("CPU of the caller a packet sent, µs", "/cpu_us", 2),
+        ("CPU of the caller a packet sent or read, µs", "/cpu_us_handled", 2),
         ("packets", "/packets", 0),
         ("dropped at the receiver", "/drops", 0),
     ];
