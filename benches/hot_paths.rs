@@ -102,7 +102,7 @@ fn a_minute_received(bencher: Bencher) {
             let back = *at + Duration::from_micros(200 + n as u64 % 100);
             receiver.receive(packet, back, back + Duration::from_micros(20), &window, tally);
             if n % 50 == 0 {
-                tally.close_seconds(back, |row| drop(black_box(row)));
+                tally.close_seconds(back, |row| _ = black_box(row));
             }
         }
     });
