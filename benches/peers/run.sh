@@ -199,7 +199,7 @@ $("$peers" table "$results")
 
 ### What is done once a packet
 
-$(sed -n 's/^/    /p' "$work/hot_paths")
+$(sed -n '/[^[:space:]]/s/^/    /p' "$work/hot_paths")
 EOT
 }
 
