@@ -17,15 +17,15 @@ run: rust asterisk
 	cargo run --release --locked -- run $(SCENARIO)
 
 test: rust asterisk
-	tests/install.sh
+	tests/install.sh sipp
 	cargo test --locked
 
 check: rust
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
-	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
-	else echo "shellcheck is missing; the scripts were not checked (apt-get install shellcheck)"; fi
+	tests/install.sh shellcheck
+	shellcheck $(SCRIPTS)
 
 bench: rust
 	benches/peers/install.sh
@@ -34,6 +34,7 @@ bench: rust
 
 rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing; install it with rustup, see https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "A linker is missing; type: sudo apt-get install gcc libc6-dev" >&2; exit 1; }
 
 asterisk:
 	@asterisk/install.sh

@@ -5,7 +5,11 @@ export LC_ALL=C
 
 suite=forky
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-tree="${XDG_CACHE_HOME:-$HOME/.cache}/loadtest/asterisk-$suite"
+if [[ -z ${XDG_CACHE_HOME:-}${HOME:-} ]]; then
+    echo "asterisk/install.sh: neither HOME nor XDG_CACHE_HOME says where to; set one of them" >&2
+    exit 1
+fi
+tree="${XDG_CACHE_HOME:-${HOME:-}/.cache}/loadtest/asterisk-$suite"
 mark=.loadtest-complete # holds the version; `loadtest` looks for it too
 work=                   # the half-done tree; removed however this script ends
 

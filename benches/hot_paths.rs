@@ -30,7 +30,7 @@ fn rules() -> Rules {
 
 /// A stream's packets, and when each was sent.
 fn stream() -> Vec<(Stamp, Vec<u8>)> {
-    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, PTIME);
+    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, 0, PTIME);
     let packet = |n: u32| {
         let at = EPOCH + PTIME * n;
         (at, sender.packet(at, at).to_vec())
@@ -52,7 +52,7 @@ fn reflected() -> Vec<(Stamp, Vec<u8>)> {
 
 #[divan::bench]
 fn packet_with_probe_encoded(bencher: Bencher) {
-    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, PTIME);
+    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, 0, PTIME);
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         black_box(sender.packet(black_box(EPOCH), black_box(EPOCH)));
     });

@@ -49,6 +49,20 @@ impl Timeline {
         Stamp::from_ns(read(ClockId::CLOCK_MONOTONIC) + self.offset_ns)
     }
 
+    /// The deadline as tokio's timers want it. Tokio steps by 1 ms: for signalling, never for media.
+    pub fn tokio_deadline(&self, at: Stamp) -> tokio::time::Instant {
+        tokio::time::Instant::now() + at.since(self.now())
+    }
+
+    /// A stamp of the wall clock, which was set by `step_ns` since the start, as this timeline counts.
+    pub fn unstepped(at: Stamp, step_ns: i64) -> Stamp {
+        let ns = at.as_ns();
+        Stamp::from_ns(match u64::try_from(step_ns) {
+            Ok(forward) => ns.saturating_sub(forward),
+            Err(_) => ns.saturating_add(step_ns.unsigned_abs()),
+        })
+    }
+
     /// Nanoseconds by which the wall clock was set forward (or, negative, back) since the start.
     pub fn step_ns(&self) -> i64 {
         offset_ns() as i64 - self.offset_ns as i64

@@ -67,7 +67,7 @@ fn socket() -> UdpSocket {
 }
 
 fn stream(call_id: u32) -> StreamSender {
-    StreamSender::new(RUN, call_id, 77, Codec::Pcmu, PTIME)
+    StreamSender::new(RUN, call_id, 77, Codec::Pcmu, 0, PTIME)
 }
 
 fn plain(ssrc: u32, number: u16) -> Vec<u8> {

@@ -1,18 +1,24 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides Rust and Asterisk: SIPp, as a second opinion on SIP and RTP.
+# Installs the programs named as arguments, which checks and tests need besides Rust and Asterisk:
+# sipp, a second opinion on SIP and RTP, and the linter of the scripts.
 set -euo pipefail
 
-if command -v sipp >/dev/null; then
-    echo "SIPp is there: $(command -v sipp)"
-elif ! command -v apt-get >/dev/null; then
-    echo "tests/install.sh: SIPp is missing; install it with this system's package manager" >&2
-    exit 1
-elif [[ $EUID -ne 0 ]]; then
-    echo "tests/install.sh: SIPp is missing; type: sudo apt-get install sip-tester" >&2
-    exit 1
-else
-    echo "SIPp is missing; installing sip-tester"
+for program in "$@"; do
+    case $program in
+        sipp) package=sip-tester ;;
+        *) package=$program ;;
+    esac
+    if command -v "$program" >/dev/null; then
+        continue
+    elif ! command -v apt-get >/dev/null; then
+        echo "tests/install.sh: $program is missing; install it with this system's package manager" >&2
+        exit 1
+    elif [[ $EUID -ne 0 ]]; then
+        echo "tests/install.sh: $program is missing; type: sudo apt-get install $package" >&2
+        exit 1
+    fi
+    echo "$program is missing; installing $package"
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq update
-    apt-get -qq install -y --no-install-recommends sip-tester >/dev/null
-fi
+    apt-get -qq install -y --no-install-recommends "$package" >/dev/null
+done

@@ -11,7 +11,7 @@ use loadtest::ari::outcome::Outcome;
 use loadtest::asterisk::{Asterisk, Managed, Places, StartConfig, find};
 use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
 use loadtest::rtp::Codec;
-use loadtest::service::{Service, ServiceConfig, ServiceError, ServiceReport};
+use loadtest::service::{Finished, Service, ServiceConfig, ServiceError, ServiceReport};
 use support::{Caller, Echo};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -33,7 +33,7 @@ struct Lab {
 struct Running {
     stop: oneshot::Sender<()>,
     http: HttpClient,
-    task: JoinHandle<Result<ServiceReport, ServiceError>>,
+    task: JoinHandle<Result<Finished, ServiceError>>,
 }
 
 impl Lab {
@@ -120,7 +120,7 @@ impl Running {
 
     async fn stop(self) -> ServiceReport {
         self.stop.send(()).unwrap();
-        self.task.await.unwrap().expect("a clean end")
+        self.task.await.unwrap().expect("a clean end").report
     }
 }
 

@@ -83,7 +83,7 @@ fn play(network: &Network, calls: usize, seconds: u64) -> (Summary, Truth) {
     let mut wheel = Wheel::new(PTIME, MS, rules.epoch, true);
     let mut all: Vec<Call> = (0..calls as u32)
         .map(|id| Call {
-            sender: StreamSender::new(rules.run_id, id, id, Codec::Pcmu, PTIME),
+            sender: StreamSender::new(rules.run_id, id, id, Codec::Pcmu, 0, PTIME),
             sent: StreamSent::default(),
             receiver: StreamReceiver::new(rules, id, rules.epoch),
             reflector: StreamReflector::new(1000 + id),

@@ -89,7 +89,7 @@ impl Ears {
 /// Sends `count` probes to the echo `to`, one each `interval`, waiting for each one's answer.
 pub fn measure(to: SocketAddr, count: u64, interval: Duration, kernel: bool) -> Outcome<Value> {
     let mut ears = Ears::open(to, kernel)?;
-    let mut sender = StreamSender::new(0xBE, 1, 1, Codec::Pcmu, interval);
+    let mut sender = StreamSender::new(0xBE, 1, 1, Codec::Pcmu, 0, interval);
     let timeline = Timeline::start();
     let mut due = timeline.now();
     let mut rtts = Vec::with_capacity(count as usize);

@@ -97,7 +97,7 @@ pub const COUNTS: [Definition; 39] = [
         "instrument: packets sent later than their stream's next one was due",
     ),
     metric("sockets.drops", Unit::Count, "instrument: datagrams that full socket buffers dropped"),
-    metric("cpu.media_thread_max", Unit::Cores, "instrument: busiest second of a media thread of the driver"),
+    metric("cpu.busiest_thread_max", Unit::Cores, "instrument: busiest second of any thread of the driver"),
     metric("cpu.driver_mean", Unit::Cores, "CPU of the driver in the measured window"),
     metric("cpu.service_mean", Unit::Cores, "CPU of the service under test in the measured window"),
     metric("cpu.asterisk_mean", Unit::Cores, "CPU of Asterisk in the measured window"),

@@ -221,11 +221,12 @@ impl Counts<'_> {
         };
         match name {
             "slots.missed_ratio" => {
-                let missed: u64 = held().map(|s| s.missed_slots).sum();
-                ratio(missed, held().map(|s| s.sent).sum())
+                let seconds = &self.run.seconds;
+                let missed: u64 = seconds.iter().map(|s| s.measured_missed_slots).sum();
+                ratio(missed, seconds.iter().map(|s| s.measured_sent).sum())
             }
             "sockets.drops" => number(self.run.seconds.iter().map(|s| s.socket_drops).sum()),
-            "cpu.media_thread_max" => most(|s| s.cpu_media_thread),
+            "cpu.busiest_thread_max" => most(|s| s.cpu_busiest_thread),
             "cpu.driver_mean" => mean(|s| s.cpu_driver),
             "cpu.service_mean" => mean(|s| s.cpu_service),
             "cpu.asterisk_mean" => mean(|s| s.cpu_asterisk),
@@ -286,9 +287,9 @@ mod tests {
         run.environment.calls = 1;
         let busy = SecondRecord {
             phase: Phase::Hold,
-            sent: 10,
+            measured_sent: 10,
             cpu_driver: Some(0.1),
-            cpu_media_thread: Some(0.1),
+            cpu_busiest_thread: Some(0.1),
             cpu_service: Some(0.1),
             cpu_asterisk: Some(0.1),
             cpu_machine: Some(0.1),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, say};
 use crate::asterisk::{Asterisk, Places, StartConfig, descriptors, find};
 use crate::scenario::values::PortRange;
 use crate::service::termination;
@@ -37,16 +37,20 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut config = StartConfig::new(install, args.logs);
     (config.ports.sip, config.ports.http) = (args.sip_port, args.http_port);
     config.ports.rtp = args.rtp_ports.from..=args.rtp_ports.to;
+    let (app, digest) = (config.app.clone(), config.digest.clone());
     let managed = Asterisk::start(config).await.map_err(anyhow::Error::from)?;
     let account = managed.account();
-    println!("{} takes calls", managed.install().version);
-    println!("  SIP       {}", managed.sip_addr());
-    println!("  ARI_URL   {}", managed.ari_url());
-    println!("  ARI_USER  {}", account.user);
-    println!("  ARI_PASS  {}", account.password.expose());
-    println!("  log       {}", managed.log().path().display());
-    println!("  console   {:?} -r", managed.console());
-    println!("Ctrl-C stops it.");
+    say::out(format_args!("{} takes calls", managed.install().version));
+    say::out(format_args!("  SIP       {}", managed.sip_addr()));
+    say::out(format_args!("  ARI_URL   {}", managed.ari_url()));
+    say::out(format_args!("  ARI_USER  {}", account.user));
+    say::out(format_args!("  ARI_PASS  {}", account.password.expose()));
+    say::out(format_args!("  app       {}", app));
+    say::out(format_args!("  SIP_USER  {}  (From user that is asked for a password)", digest.user));
+    say::out(format_args!("  SIP_PASS  {}", digest.password.expose()));
+    say::out(format_args!("  log       {}", managed.log().path().display()));
+    say::out(format_args!("  console   {:?} -r", managed.console()));
+    say::out("Ctrl-C stops it.");
     tokio::select! {
         () = shutdown => {
             managed.stop(Duration::from_secs(5)).await;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, say};
 use crate::echo::EchoServer;
 use crate::service::termination;
 
@@ -28,15 +28,15 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let echo = EchoServer::start(args.listen).map_err(|error| refused(args.listen, &error))?;
     let address = echo.local_addr();
     if !address.ip().to_canonical().is_loopback() {
-        eprintln!("warning: {address} is not a loopback address: whoever reaches it is echoed");
+        say::err(format_args!("warning: {address} is not a loopback address: whoever reaches it is echoed"));
     }
     if !args.quiet {
-        println!("echo listens on {address}; Ctrl-C stops it");
+        say::out(format_args!("echo listens on {address}; Ctrl-C stops it"));
     }
     shutdown.await;
     let counts = echo.stop();
     if !args.quiet {
-        println!("{counts}");
+        say::out(counts);
     }
     Ok(Exit::Pass)
 }

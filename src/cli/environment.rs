@@ -18,6 +18,10 @@ pub struct Circumstances {
     pub service: String,
     /// Whether the user ended the run.
     pub interrupted: bool,
+    /// What broke, if anything did.
+    pub broken: Option<String>,
+    /// Datagrams that the service's sockets dropped.
+    pub service_drops: u64,
     /// What the report should mention.
     pub remarks: Vec<String>,
 }
@@ -34,6 +38,7 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         started_at: rfc3339(recorded.epoch),
         elapsed_s: since_start(recorded.ended_at),
         interrupted: circumstances.interrupted,
+        broken: circumstances.broken.unwrap_or_default(),
         window_from_s: recorded.window.map(|w| since_start(w.0)),
         window_to_s: recorded.window.map(|w| since_start(w.1)),
         calls: scenario.load.calls,
@@ -54,6 +59,8 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         command: std::env::args().collect(),
         clock_step_ns: recorded.clock_step_ns,
         negative_rtt: recorded.negative_rtt,
+        sip_drops: recorded.troubles.drops,
+        service_drops: circumstances.service_drops,
         remarks: circumstances.remarks,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::say;
 use crate::gate::Outcome;
 use crate::scenario::ScenarioError;
 
@@ -61,7 +62,7 @@ impl Failure {
         let text = format!("{:#}", self.error);
         // Errors of a scenario come rendered, with their own heading.
         let heading = if text.starts_with("error") { "" } else { "error: " };
-        eprintln!("{heading}{text}");
+        say::err(format_args!("{heading}{text}"));
         self.exit.into()
     }
 }

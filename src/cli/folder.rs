@@ -55,6 +55,13 @@ impl Folder {
         })
     }
 
+    /// Removes what the start of a run has left here, when there was no run. Anything else stays.
+    pub fn discard(&self) {
+        let _ = fs::remove_file(self.path.join("scenario.toml"));
+        let _ = fs::remove_dir_all(self.logs());
+        let _ = fs::remove_dir(&self.path);
+    }
+
     /// The folder for logs.
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")

@@ -7,6 +7,7 @@ mod exit;
 mod folder;
 mod progress;
 mod run;
+mod say;
 mod service;
 mod stage;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::say;
 use crate::driver::Progress;
 use crate::samples::Phase;
 
@@ -34,7 +35,10 @@ impl Display {
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new(1000);
             // Invariant: a constant template.
-            let style = ProgressStyle::with_template("{prefix:>8} [{bar:30}] {msg}").expect("valid template");
+            let style = ProgressStyle::with_template(
+                "{prefix:>8} [{bar:16}] {percent:>3} % {elapsed:>3}  {wide_msg}",
+            )
+            .expect("valid template");
             bar.set_style(style.progress_chars("=> "));
             Display::Bar(Box::new(bar))
         } else {
@@ -46,8 +50,8 @@ impl Display {
     pub fn say(&self, text: &str) {
         match self {
             Display::Nothing => {}
-            Display::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
-            Display::Lines { .. } => eprintln!("{text}"),
+            Display::Bar(bar) => bar.suspend(|| say::err(text)),
+            Display::Lines { .. } => say::err(text),
         }
     }
 
@@ -66,7 +70,7 @@ impl Display {
                     *phase = Some(progress.phase);
                     let (name, done) = (progress.phase.to_string(), progress.done * 100.0);
                     let at = progress.elapsed.as_secs();
-                    eprintln!("{at:>5} s  {name:>8} {done:>3.0} %  {}", figures(progress));
+                    say::err(format_args!("{at:>5} s  {name:>8} {done:>3.0} %  {}", figures(progress)));
                 }
             }
         }
@@ -84,7 +88,7 @@ fn figures(progress: &Progress) -> String {
     let ms = |ns: Option<crate::samples::Ns>| ns.map_or("-".into(), |ns| format!("{:.2}", ns.as_ms()));
     let failed = if progress.failed > 0 { format!(", {} failed", progress.failed) } else { String::new() };
     format!(
-        "{} up of {} placed{failed} · rtt p50 {} p99 {} ms · lost {}",
+        "{} up, {} placed{failed} · last second p50 {} p99 {} ms · lost {}",
         progress.calls_up,
         progress.attempts,
         ms(progress.latest.rtt_p50),

@@ -1,6 +1,6 @@
 //! `loadtest run`: place the calls of a scenario, measure, report, judge.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -12,15 +12,16 @@ use super::environment::{Circumstances, gather};
 use super::folder::Folder;
 use super::progress::Display;
 use super::stage::{Stage, sip_credentials};
-use super::{Exit, Failure};
+use super::{Exit, Failure, say};
 use crate::analysis::{Summary, catalogue, summarize};
 use crate::asterisk::descriptors;
 use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
 use crate::gate::{Gate, Trust, Verdict, judge};
 use crate::report::{Format, render, terminal};
-use crate::samples::{Run, hlog};
-use crate::scenario::{Limits, Needs, Problem, Resolved};
+use crate::samples::{CallRecord, Ending, Run, hlog};
+use crate::scenario::values::PortRange;
+use crate::scenario::{AsteriskMode, Limits, Needs, Problem, Resolved};
 
 /// Largest scenario file that is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -63,7 +64,7 @@ fn parse_format(text: &str) -> Result<Format, String> {
 /// Runs the subcommand.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     if args.list_metrics {
-        catalogue::all().for_each(|d| println!("{:24} {}", d.name, d.help));
+        catalogue::all().for_each(|d| say::out(format_args!("{:24} {}", d.name, d.help)));
         return Ok(Exit::Pass);
     }
     let path = args.scenario.clone().unwrap_or_default();
@@ -78,11 +79,18 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen(stop_sender)?;
     let mut display = Display::new(args.quiet);
     display.say(&headline(&resolved));
+    warn_of_ephemeral_ports(&resolved, &display);
     let logs = folder.logs();
     let stage = tokio::select! {
-        stage = Stage::set(&resolved.scenario, &logs) => stage?,
-        () = interrupt.wait() => return Ok(Exit::Interrupted),
+        stage = Stage::set(&resolved.scenario, &logs) => stage,
+        () = interrupt.wait() => {
+            folder.discard();
+            return Ok(Exit::Interrupted);
+        }
     };
+    // A folder without a run in it would only look like one.
+    let stage = stage.inspect_err(|_| folder.discard())?;
+    let target = stage.target.to_string();
     let config = DriverConfig {
         scenario: &resolved.scenario,
         target: stage.target,
@@ -93,23 +101,29 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     };
     let played = play(config, &stage, &mut interrupt, &mut display).await;
     display.finish();
-    let mut remarks = stage.remarks();
-    let (asterisk, service) = (stage.asterisk_is.clone(), stage.service_is.clone());
-    stage.strike().await;
+    let struck = stage.strike().await;
     let (recorded, broken) = played?;
+    let broken = broken.or_else(|| nobody_there(&recorded, &target));
 
-    remarks.extend(broken.clone());
+    let mut remarks = struck.remarks;
     remarks.extend(remarks_of(&resolved, &recorded));
-    let circumstances = Circumstances { asterisk, service, interrupted: interrupt.came, remarks };
+    let circumstances = Circumstances {
+        asterisk: struck.asterisk_is,
+        service: struck.service_is,
+        interrupted: interrupt.came,
+        broken: broken.clone(),
+        service_drops: struck.service_drops,
+        remarks,
+    };
     let (summary, log) = conclude(&resolved, recorded, circumstances)?;
     let verdict = judge(&summary, &gates, &trust(&resolved.scenario.limits));
-    folder.write("rtt.hlog", &log)?;
-    write(&folder, &args.report, &summary, &verdict, &resolved)?;
+    // The figures first: whatever becomes of the files, they have been said.
     if !args.quiet {
         let colour =
             std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        print!("{}", terminal::summary(&summary, &verdict, &place(&folder, &args.report), colour));
+        say::out(terminal::summary(&summary, &verdict, &place(&folder, &args.report), colour).trim_end());
     }
+    write(&folder, &args.report, &summary, &verdict, &resolved, &log)?;
     match broken {
         Some(why) => Err(Failure::broke(why)),
         None if interrupt.came => Ok(Exit::Interrupted),
@@ -166,6 +180,22 @@ fn preflight(resolved: &Resolved) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Asterisk takes its RTP ports blindly, where the pools of the driver and the service pass over what
+/// others hold; so a range from which the kernel also hands out ports deserves a word.
+fn warn_of_ephemeral_ports(resolved: &Resolved, display: &Display) {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut bounds = text.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
+    let (Some(from), Some(to)) = (bounds.next(), bounds.next()) else { return };
+    let (asterisk, kernel) = (&resolved.scenario.asterisk, PortRange { from, to });
+    if asterisk.mode == AsteriskMode::Managed && asterisk.rtp_ports.overlaps(kernel) {
+        display.say(&format!(
+            "warning: asterisk.rtp_ports {} overlaps the kernel's ephemeral ports {kernel}: another program may \
+             hold one of them (sysctl net.ipv4.ip_local_port_range)",
+            asterisk.rtp_ports
+        ));
+    }
+}
+
 fn headline(resolved: &Resolved) -> String {
     let (s, load) = (&resolved.scenario, &resolved.scenario.load);
     let churn = load.call_duration.map_or(String::new(), |d| format!(" of {d} each"));
@@ -192,9 +222,9 @@ async fn play(
                 let recorded = recorded.map_err(anyhow::Error::from)?;
                 return Ok((recorded, broken));
             }
-            why = stage.broken(), if broken.is_none() => {
+            (why, stop) = stage.broken(), if broken.is_none() => {
                 broken = Some(why);
-                interrupt.raise(Stop::Now);
+                interrupt.raise(stop);
             }
             () = interrupt.wait() => {}
         }
@@ -235,6 +265,14 @@ impl Interrupt {
     }
 }
 
+/// A target that has not said a word to anybody is not there: no outcome of calls, but a broken set-up.
+fn nobody_there(recorded: &Recorded, target: &str) -> Option<String> {
+    let silent = |call: &CallRecord| call.ending == Ending::Timeout && call.srd_ms.is_none();
+    let all = !recorded.calls.is_empty() && recorded.calls.iter().all(silent);
+    (all && !recorded.heard)
+        .then(|| format!("nothing answers SIP at {target}: is it running, and is the address right?"))
+}
+
 fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {
     let mut remarks = Vec::new();
     let calls = resolved.scenario.load.calls;
@@ -249,9 +287,16 @@ fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {
             recorded.suppressed, recorded.suppressed_because
         ));
     }
-    if recorded.sip_garbage > 0 {
-        remarks.push(format!("{} datagrams on the SIP port were not SIP", recorded.sip_garbage));
-    }
+    let mut trouble = |count: u64, what: &str| {
+        if count > 0 {
+            remarks.push(format!("{count} {what}"));
+        }
+    };
+    trouble(recorded.troubles.garbage, "datagrams on the SIP port were not SIP");
+    trouble(
+        recorded.troubles.unsent,
+        "SIP messages could not be sent: is the target reachable from sip.local?",
+    );
     remarks
 }
 
@@ -278,26 +323,39 @@ fn trust(limits: &Limits) -> Trust {
         send_lateness_p99_ms: limits.send_lateness_p99.0.as_secs_f64() * 1000.0,
         missed_slots: limits.missed_slots.0,
         socket_drops: limits.socket_drops,
-        media_thread_cpu: limits.media_thread_cpu.0,
+        thread_cpu: limits.thread_cpu.0,
     }
 }
 
+/// Writes every file, the ones with figures first. One that cannot be written does not keep the
+/// others from being written.
 fn write(
     folder: &Folder,
     formats: &[Format],
     summary: &Summary,
     verdict: &Verdict,
     resolved: &Resolved,
+    log: &[u8],
 ) -> Result<(), Failure> {
     let environment = serde_json::to_vec_pretty(&summary.environment).context("environment.json")?;
-    folder.write("environment.json", &environment)?;
-    for format in formats {
-        let files = render(*format, summary, verdict, &resolved.to_toml()).map_err(anyhow::Error::from)?;
-        for file in files {
-            folder.write(file.path, &file.bytes)?;
+    let mut first_failure = None;
+    let mut put = |result: Result<(), Failure>| {
+        if let Err(failure) = result {
+            first_failure.get_or_insert(failure);
+        }
+    };
+    put(folder.write("environment.json", &environment));
+    put(folder.write("rtt.hlog", log));
+    for format in [Format::Json, Format::Csv, Format::Html, Format::Png] {
+        if !formats.contains(&format) {
+            continue;
+        }
+        match render(format, summary, verdict, &resolved.to_toml()) {
+            Ok(files) => files.iter().for_each(|file| put(folder.write(file.path, &file.bytes))),
+            Err(e) => put(Err(anyhow::Error::from(e).into())),
         }
     }
-    Ok(())
+    first_failure.map_or(Ok(()), Err)
 }
 
 fn place(folder: &Folder, formats: &[Format]) -> String {

@@ -1,6 +1,7 @@
 //! `loadtest service`: the ARI service under test by itself.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
@@ -38,6 +39,9 @@ pub struct Args {
     /// Where /health and /metrics are; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     http: SocketAddr,
+    /// Write the last metrics, as /metrics gives them, into this file at the end.
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
     /// Codec of the media channel; it has to be the callers', or no probe survives.
     #[arg(long, default_value = "PCMU", value_parser = parse_codec, value_name = "PCMU|PCMA")]
     codec: Codec,
@@ -67,6 +71,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         http: Some(args.http),
         codec: args.codec,
     };
-    service::run(config, shutdown).await.map_err(anyhow::Error::from)?;
+    let finished = service::run(config, shutdown).await.map_err(anyhow::Error::from)?;
+    if let Some(path) = args.metrics_file {
+        let bytes = serde_json::to_vec_pretty(&finished.metrics).context("the metrics")?;
+        std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     Ok(Exit::Pass)
 }

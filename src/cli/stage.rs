@@ -12,8 +12,9 @@ use nix::sys::signal::Signal;
 use super::Failure;
 use crate::asterisk::{Asterisk, Managed, Places, StartConfig, find};
 use crate::child::Keeper;
-use crate::driver::Watched;
+use crate::driver::{Stop, Watched};
 use crate::net::http::{HttpClient, HttpError, Limits};
+use crate::scenario::values::HostPort;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 use crate::sip::digest::Credentials;
 
@@ -21,6 +22,21 @@ use crate::sip::digest::Credentials;
 const SERVICE_READY_WITHIN: Duration = Duration::from_secs(15);
 /// How long Asterisk and the service may take to end when asked.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The service's last /metrics, which it leaves in the folder of logs.
+const SERVICE_METRICS: &str = "service.json";
+
+/// What is known once everything has been stopped.
+pub struct Struck {
+    /// What Asterisk was, in words.
+    pub asterisk_is: String,
+    /// What answered the calls, in words.
+    pub service_is: String,
+    /// What the report should mention of Asterisk's log.
+    pub remarks: Vec<String>,
+    /// Media datagrams that the service's full socket buffers dropped.
+    pub service_drops: u64,
+}
 
 /// Asterisk's REST interface and who may use it.
 struct Ari {
@@ -35,10 +51,9 @@ pub struct Stage {
     service: Option<Keeper>,
     /// Where SIP is sent.
     pub target: SocketAddr,
-    /// What Asterisk is, in words.
-    pub asterisk_is: String,
-    /// What answers the calls, in words.
-    pub service_is: String,
+    asterisk_is: String,
+    service_is: String,
+    logs: PathBuf,
 }
 
 impl Stage {
@@ -51,17 +66,23 @@ impl Stage {
             AsteriskMode::Managed => Some(start_asterisk(scenario, logs).await?),
             AsteriskMode::External => None,
         };
-        let target = match (&asterisk, scenario.asterisk.sip) {
+        let target = match (&asterisk, &scenario.asterisk.sip) {
             (Some(managed), _) => managed.sip_addr(),
-            (None, Some(sip)) => sip,
+            (None, Some(sip)) => resolve(sip).await?,
             (None, None) => return Err(Failure::usage("an external Asterisk needs asterisk.sip")),
         };
         let asterisk_is = match &asterisk {
             Some(managed) => managed.install().version.clone(),
             None => format!("external at {target}"),
         };
-        let mut stage =
-            Stage { asterisk, service: None, target, asterisk_is, service_is: "the target itself".into() };
+        let mut stage = Stage {
+            asterisk,
+            service: None,
+            target,
+            asterisk_is,
+            service_is: "the target itself".into(),
+            logs: logs.into(),
+        };
         if scenario.service.mode == ServiceMode::Builtin {
             stage.start_service(scenario, logs).await?;
         }
@@ -94,8 +115,9 @@ impl Stage {
         }
     }
 
-    /// Completes when something that was started has ended by itself; says what.
-    pub async fn broken(&self) -> String {
+    /// Completes when something that was started has ended by itself; says what, and how the run is
+    /// to end: without Asterisk there is nobody left to hang up to.
+    pub async fn broken(&self) -> (String, Stop) {
         let asterisk = async {
             match &self.asterisk {
                 Some(managed) => managed.wait().await,
@@ -110,13 +132,19 @@ impl Stage {
         };
         let how = |status: Option<std::process::ExitStatus>| status.map_or("?".into(), |s| s.to_string());
         tokio::select! {
-            status = asterisk => format!("Asterisk ended during the run ({}); see logs/asterisk.log", how(status)),
-            status = service => format!("the service ended during the run ({}); see logs/service.log", how(status)),
+            status = asterisk => {
+                let log = self.logs.join("asterisk.log");
+                (format!("Asterisk ended during the run ({}); see {}", how(status), log.display()), Stop::Now)
+            }
+            status = service => {
+                let log = self.logs.join("service.log");
+                (format!("the service ended during the run ({}); see {}", how(status), log.display()), Stop::Soon)
+            }
         }
     }
 
     /// What the report should mention of Asterisk's log.
-    pub fn remarks(&self) -> Vec<String> {
+    fn remarks(&self) -> Vec<String> {
         let Some(managed) = &self.asterisk else { return Vec::new() };
         let counts = managed.log().counts();
         let mut remarks = Vec::new();
@@ -134,14 +162,29 @@ impl Stage {
     }
 
     /// Stops what was started, the service first, so that it can take its channels away.
-    pub async fn strike(mut self) {
+    pub async fn strike(mut self) -> Struck {
         if let Some(service) = self.service.take() {
             service.stop(GRACE).await;
         }
+        let remarks = self.remarks();
         if let Some(asterisk) = self.asterisk.take() {
             asterisk.stop(GRACE).await;
         }
+        let service_drops = service_drops(&self.logs.join(SERVICE_METRICS));
+        Struck { asterisk_is: self.asterisk_is, service_is: self.service_is, remarks, service_drops }
     }
+}
+
+/// The first IPv4 address of the target.
+async fn resolve(sip: &HostPort) -> Result<SocketAddr, Failure> {
+    let reason = match tokio::net::lookup_host(sip.to_string()).await {
+        Ok(mut addresses) => match addresses.find(SocketAddr::is_ipv4) {
+            Some(address) => return Ok(address),
+            None => "it has no IPv4 address".into(),
+        },
+        Err(e) => e.to_string(),
+    };
+    Err(Failure::broke(format!("asterisk.sip = {sip} cannot be found: {reason}")))
 }
 
 async fn start_asterisk(scenario: &Scenario, logs: &Path) -> Result<Managed, Failure> {
@@ -190,6 +233,8 @@ fn service_command(scenario: &Scenario, ari: &Ari, log: &PathBuf) -> Result<Comm
         .arg("service")
         .args(["--http", &scenario.service.http.to_string()])
         .args(["--codec", &scenario.media.codec.to_string()])
+        .arg("--metrics-file")
+        .arg(log.with_file_name(SERVICE_METRICS))
         .args(["--media-ip", &scenario.sip.local.to_string()])
         .env("PORT_RANGE", scenario.service.ports.to_string())
         .env("ARI_URL", &ari.url)
@@ -229,6 +274,13 @@ async fn wait_for_application(keeper: &Keeper, ari: &Ari, app: &str, log: &Path)
             "the service under test did not start:\n{}", last_words(log)
         ))),
     }
+}
+
+/// `media.drops` of the service's last metrics; none where it did not live to write them.
+fn service_drops(path: &Path) -> u64 {
+    let metrics: Option<serde_json::Value> =
+        fs::read(path).ok().and_then(|b| serde_json::from_slice(&b).ok());
+    metrics.and_then(|m| m["media"]["drops"].as_u64()).unwrap_or(0)
 }
 
 /// The last lines of a log.

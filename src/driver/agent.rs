@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use crate::clock::Timeline;
 use crate::net::udp::{Batch, StampedSocket};
 use crate::sip::call::{Call, CallConfig, CallEvent, Output, Times};
 use crate::sip::message::{self, Message};
@@ -45,8 +46,24 @@ pub(super) struct UserAgent {
     happenings: Vec<Happening>,
     /// A tag for answers outside of calls.
     tag: String,
+    /// Nanoseconds by which the wall clock has been set since the start; received stamps are shifted
+    /// back by it, so that timers and delays do not jump.
+    pub step_ns: i64,
+    /// Whether any SIP message has come.
+    pub heard: bool,
+    /// What went wrong on the socket.
+    pub troubles: Troubles,
+}
+
+/// What went wrong on the SIP socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Troubles {
     /// Datagrams that were no SIP.
     pub garbage: u64,
+    /// Datagrams that the full socket buffer dropped.
+    pub drops: u64,
+    /// Messages that the kernel refused to send.
+    pub unsent: u64,
 }
 
 impl UserAgent {
@@ -65,7 +82,9 @@ impl UserAgent {
             timers: BinaryHeap::new(),
             happenings: Vec::new(),
             tag,
-            garbage: 0,
+            step_ns: 0,
+            heard: false,
+            troubles: Troubles::default(),
         })
     }
 
@@ -103,15 +122,22 @@ impl UserAgent {
     pub fn receive(&mut self) {
         loop {
             let mut messages: Vec<(Message, Stamp, SocketAddr)> = Vec::new();
-            let mut garbage = 0;
+            let (mut garbage, mut drops) = (0, self.troubles.drops);
+            let step_ns = self.step_ns;
             let result = self.socket.try_io(Interest::READABLE, || {
-                self.batch.receive(&self.socket, |datagram| match message::parse(datagram.bytes) {
-                    Ok(message) => messages.push((message, datagram.received_at, datagram.from)),
-                    Err(_) => garbage += 1,
+                self.batch.receive(&self.socket, |datagram| {
+                    drops = datagram.drops.map_or(drops, u64::from);
+                    let at = Timeline::unstepped(datagram.received_at, step_ns);
+                    match message::parse(datagram.bytes) {
+                        Ok(message) => messages.push((message, at, datagram.from)),
+                        Err(_) => garbage += 1,
+                    }
                 })
             });
-            self.garbage += garbage;
+            self.troubles.garbage += garbage;
+            self.troubles.drops = drops;
             for (mut message, at, from) in messages {
+                self.heard = true;
                 message.received_from(from);
                 self.dispatch(&message, at, from);
             }
@@ -162,7 +188,7 @@ impl UserAgent {
             match output {
                 Output::Send { destination, bytes } => {
                     // A datagram that the kernel refuses is one lost on the way: timers repeat it.
-                    let _ = self.sending.send_to(&bytes, destination);
+                    self.troubles.unsent += u64::from(self.sending.send_to(&bytes, destination).is_err());
                 }
                 Output::Event(event) => self.happenings.push(Happening {
                     call: number,

@@ -62,6 +62,27 @@ impl Attempt {
         self.record.held_ms = self.answered_at.map(|since| at.since(since).into());
     }
 
+    /// Notes how our BYE was answered.
+    pub fn hung_up(&mut self, code: Option<u16>, at: Stamp) {
+        match code {
+            Some(200..300) => self.ended(Ending::Completed, String::new(), at),
+            Some(code) => self.ended(Ending::HangupFailed, format!("BYE was answered with {code}"), at),
+            None => self.ended(Ending::HangupFailed, "BYE was never answered".into(), at),
+        }
+        if self.record.ending == Ending::HangupFailed {
+            // RFC 6076 section 4.4: a disconnect that fails has no delay.
+            self.record.sdd_ms = None;
+        }
+    }
+
+    /// The record of a call that nobody waits for any more.
+    pub fn abandoned(mut self) -> CallRecord {
+        if self.answered_at.is_some() && self.record.ending == Ending::Cancelled {
+            self.record.ending = Ending::Interrupted;
+        }
+        self.record
+    }
+
     /// Notes why the call did not come up.
     pub fn failed(&mut self, reason: &FailReason, at: Stamp) {
         let ending = match reason {
@@ -71,7 +92,8 @@ impl Attempt {
             }
             FailReason::AuthFailed(_) => Ending::AuthFailed,
             FailReason::BadAnswer(_) => Ending::BadAnswer,
-            _ => Ending::Timeout,
+            FailReason::HungUpEarly => Ending::HungUpEarly,
+            FailReason::Timeout => Ending::Timeout,
         };
         let words = match reason {
             FailReason::Rejected { reason, cause: None, .. } => reason.clone(),
@@ -93,10 +115,9 @@ impl Attempt {
             times.invite_sent_at.map(|at| at.since(self.intended_at).into()).unwrap_or_default();
     }
 
-    /// Notes what was sent; returns it for the receiver.
-    pub fn stopped(&mut self, sent: StreamSent) -> &StreamSent {
+    /// Notes what was sent.
+    pub fn stopped(&mut self, sent: StreamSent) {
         self.sent = sent;
-        &self.sent
     }
 
     /// Takes over what came back.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::lane::LaneEvent;
 use super::monitor::Monitor;
+use crate::clock;
 use crate::measure::{ReceivedSecond, Rules, SentSecond};
 use crate::samples::{Latencies, Ns, Phase, SecondRecord, Series};
 use crate::stamp::Stamp;
@@ -13,6 +14,8 @@ pub(super) struct Book {
     rules: Rules,
     rows: Vec<SecondRecord>,
     monitor: Monitor,
+    /// CPU that the thread of signalling, which is this one, had used at the last tick.
+    signalling_cpu: Duration,
     pub histograms: Vec<(Series, Latencies)>,
     pub negative_rtt: u64,
     /// The row that came back most recently, for the progress line.
@@ -26,6 +29,7 @@ impl Book {
             rules,
             rows: Vec::new(),
             monitor,
+            signalling_cpu: clock::thread_cpu(),
             histograms: Vec::new(),
             negative_rtt: 0,
             latest: ReceivedSecond::default(),
@@ -47,14 +51,24 @@ impl Book {
         &mut self.rows[index]
     }
 
-    /// Closes the second that ends at `now`: who was up, and what the machine was doing.
-    pub fn tick(&mut self, now: Stamp, phase: Phase, calls_up: u32) {
-        let ended = self.rules.second(now).saturating_sub(1);
-        self.row(ended);
-        let row = &mut self.rows[ended as usize];
-        row.calls_up = calls_up;
-        self.monitor.sample(now, row);
-        self.row(ended + 1).phase = phase;
+    /// Closes the seconds that ended at `due` and since then, up to `now`: who was up, and what the
+    /// machine was doing. Returns when the next one ends. After a stall several close at once; what
+    /// the machine did meanwhile is then entered, as a mean, in the last of them.
+    pub fn tick(&mut self, mut due: Stamp, now: Stamp, phase: Phase, calls_up: u32) -> Stamp {
+        while due <= now {
+            let ended = self.rules.second(due).saturating_sub(1);
+            self.row(ended).calls_up = calls_up;
+            self.row(ended + 1).phase = phase;
+            due += Duration::from_secs(1);
+        }
+        let last = self.rules.second(now).saturating_sub(1) as usize;
+        if let Some(row) = self.rows.get_mut(last) {
+            self.monitor.sample(now, row);
+            let used = clock::thread_cpu();
+            busiest(row, used.saturating_sub(self.signalling_cpu));
+            self.signalling_cpu = used;
+        }
+        due
     }
 
     /// Enters what a media thread told. What is about one call only is not for this book.
@@ -77,7 +91,7 @@ impl Book {
                 let own = |s: &Series| matches!(s, Series::SendLateness | Series::SendCall);
                 self.histograms.extend(Series::ALL.into_iter().zip(*histograms).filter(|(s, _)| !own(s)));
             }
-            LaneEvent::Stopped { .. } | LaneEvent::Finished { .. } => {}
+            LaneEvent::Stopped { .. } | LaneEvent::Finished { .. } | LaneEvent::Died(_) => {}
         }
     }
 
@@ -85,6 +99,8 @@ impl Book {
         let row = self.row(sent.second);
         row.sent += sent.sent;
         row.missed_slots += sent.missed;
+        row.measured_sent += sent.measured;
+        row.measured_missed_slots += sent.measured_missed;
         row.send_lateness_max_ms = row.send_lateness_max_ms.max(sent.lateness_max);
         busiest(row, cpu);
     }
@@ -116,5 +132,5 @@ impl Book {
 
 fn busiest(row: &mut SecondRecord, cpu: Duration) {
     let cores = Ns::from(cpu).as_ms() / 1000.0;
-    row.cpu_media_thread = Some(row.cpu_media_thread.unwrap_or(0.0).max(cores));
+    row.cpu_busiest_thread = Some(row.cpu_busiest_thread.unwrap_or(0.0).max(cores));
 }

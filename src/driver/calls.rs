@@ -1,17 +1,15 @@
 //! One call after another on each line: placed, answered, given media, stopped, hung up, put away.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::agent::Happening;
 use super::attempt::Attempt;
 use super::control::{Control, Line};
 use super::lane::LaneEvent;
-use crate::clock;
 use crate::rtp::packet::StreamSender;
 use crate::samples::{CallRecord, Ending, Phase};
 use crate::sip::call::{CallConfig, CallEvent};
-use crate::sip::sdp::Offer;
+use crate::sip::sdp::{Answer, Offer};
 use crate::stamp::Stamp;
 
 /// Length of a call that is answered only when the run is ending.
@@ -45,7 +43,7 @@ impl Control<'_> {
         self.attempts.insert(number, Attempt::new(record, socket, intended));
         self.lines[line as usize] = Line::Busy(number);
         self.book.at(now).attempts += 1;
-        self.agent.place(number, call, clock::now());
+        self.agent.place(number, call, self.now());
     }
 
     fn call_config(&self, number: u32, port: u16) -> CallConfig {
@@ -103,8 +101,8 @@ impl Control<'_> {
                 return;
             }
             CallEvent::Answered { at, answer } => {
-                let (at, peer) = (*at, answer.rtp_address());
-                self.answered(number, at, peer);
+                let (at, answer) = (*at, answer.clone());
+                self.answered(number, at, &answer);
             }
             CallEvent::Failed { reason, at } => {
                 attempt.failed(reason, *at);
@@ -118,8 +116,7 @@ impl Control<'_> {
                 self.book.at(*at).ended += 1;
             }
             CallEvent::HungUp { at, code, .. } => {
-                let reason = if code.is_none() { "BYE was never answered" } else { "" };
-                attempt.ended(Ending::Completed, reason.into(), *at);
+                attempt.hung_up(*code, *at);
                 self.book.at(*at).ended += 1;
             }
             CallEvent::Cancelled { at } => attempt.ended(Ending::Cancelled, String::new(), *at),
@@ -139,17 +136,18 @@ impl Control<'_> {
     }
 
     /// The 200 is there: start the media.
-    fn answered(&mut self, number: u32, at: Stamp, peer: SocketAddr) {
+    fn answered(&mut self, number: u32, at: Stamp, answer: &Answer) {
         let media = &self.scenario().media;
         let warmup = self.scenario().measure.warmup.0;
         let ssrc = self.config.run_id.rotate_left(16) ^ number.wrapping_mul(0x9E37_79B9);
-        let sender = StreamSender::new(self.config.run_id, number, ssrc, media.codec, media.ptime.0);
+        let (run_id, payload_type) = (self.config.run_id, answer.payload_type);
+        let sender = StreamSender::new(run_id, number, ssrc, media.codec, payload_type, media.ptime.0);
         let length = self.call_length();
         let Some(attempt) = self.attempts.get_mut(&number) else { return };
         attempt.answered_at = Some(at);
         attempt.record.status = Some(200);
         // A peer that cannot be reached is heard as silence, and counted so.
-        let _ = attempt.socket.connect(peer);
+        let _ = attempt.socket.connect(answer.rtp_address());
         attempt.has_media = true;
         self.lane.start_call(sender, number, attempt.socket.clone(), at + warmup);
         self.book.at(at).answered += 1;
@@ -177,9 +175,10 @@ impl Control<'_> {
 
     pub(super) fn handle_media(&mut self, event: LaneEvent) {
         match event {
-            LaneEvent::Stopped { call_id, sent } => {
+            LaneEvent::Stopped { call_id, sent, at } => {
                 if let Some(attempt) = self.attempts.get_mut(&call_id) {
-                    self.lane.finish_call(call_id, attempt.stopped(sent));
+                    attempt.stopped(sent);
+                    self.lane.finish_call(call_id, sent.total, at);
                 }
             }
             LaneEvent::Finished { call_id, report } => {
@@ -188,7 +187,7 @@ impl Control<'_> {
                 if attempt.sip_over {
                     self.put_away(call_id);
                 } else {
-                    self.agent.hang_up(call_id, clock::now());
+                    self.agent.hang_up(call_id, self.now());
                 }
             }
             other => self.book.enter(other),
@@ -198,7 +197,7 @@ impl Control<'_> {
     /// Closes a call's record and frees its port and its line.
     fn put_away(&mut self, number: u32) {
         let Some(attempt) = self.attempts.remove(&number) else { return };
-        let now = clock::now();
+        let now = self.now();
         self.ports.give_back(attempt.record.rtp_port);
         let as_planned = attempt.record.ending == Ending::Completed;
         let pause = if as_planned { Duration::ZERO } else { self.scenario().load.retry_after.0 };

@@ -14,7 +14,7 @@ use super::lane::{Lane, LaneEvent};
 use super::monitor::Monitor;
 use super::ports::RtpPorts;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
-use crate::clock::{self, Timeline};
+use crate::clock::Timeline;
 use crate::measure::{Rules, Window};
 use crate::samples::{CallRecord, Ending, Phase};
 use crate::scenario::schedule::{Spacing, ramp_duration};
@@ -43,6 +43,7 @@ pub(super) struct Control<'a> {
     pub(super) ports: RtpPorts,
     pub(super) book: Book,
     pub(super) window: Arc<Window>,
+    pub(super) timeline: Timeline,
     pub(super) epoch: Stamp,
     pub(super) phase: Phase,
     pub(super) phase_from: Stamp,
@@ -76,7 +77,7 @@ pub async fn run(
     let agent = UserAgent::bind(address, format!("{:08x}", config.run_id))
         .map_err(|source| DriverError::Sip { address, source })?;
     let timeline = Timeline::start();
-    let epoch = clock::now();
+    let epoch = timeline.now();
     let (measure, media) = (&config.scenario.measure, &config.scenario.media);
     let rules = Rules {
         run_id: config.run_id,
@@ -89,9 +90,9 @@ pub async fn run(
     let spread = media.phase == Phasing::Staggered;
     let (lane, inbox) = Lane::start(rules, spread, window.clone(), timeline).map_err(DriverError::Media)?;
     let book = Book::new(rules, Monitor::start(config.watched, epoch));
-    let mut control = Control::new(config, agent, lane, book, window, epoch);
-    let inbox = control.play(inbox, progress).await;
-    Ok(control.close(inbox, &timeline))
+    let mut control = Control::new(config, agent, lane, book, window, timeline, epoch);
+    let inbox = control.play(inbox, progress).await?;
+    Ok(control.close(inbox))
 }
 
 impl<'a> Control<'a> {
@@ -101,6 +102,7 @@ impl<'a> Control<'a> {
         lane: Lane,
         book: Book,
         window: Arc<Window>,
+        timeline: Timeline,
         epoch: Stamp,
     ) -> Self {
         let scenario = config.scenario;
@@ -114,6 +116,7 @@ impl<'a> Control<'a> {
             lane,
             book,
             window,
+            timeline,
             epoch,
             phase: Phase::Ramp,
             phase_from: epoch,
@@ -139,17 +142,17 @@ impl<'a> Control<'a> {
         &mut self,
         mut inbox: UnboundedReceiver<LaneEvent>,
         progress: &mut dyn FnMut(&Progress),
-    ) -> UnboundedReceiver<LaneEvent> {
+    ) -> Result<UnboundedReceiver<LaneEvent>, DriverError> {
         let mut stop = self.config.stop.clone();
         let mut next_second = self.epoch + SECOND;
         let mut next_progress = self.epoch;
         let mut stop_seen = Stop::No;
         loop {
-            let now = clock::now();
+            let now = self.now();
             self.handle_time(now);
-            while next_second <= now {
-                self.book.tick(next_second, self.phase, self.calls_up());
-                next_second += SECOND;
+            if next_second <= now {
+                self.agent.step_ns = self.timeline.step_ns();
+                next_second = self.book.tick(next_second, now, self.phase, self.calls_up());
             }
             if next_progress <= now {
                 progress(&self.progress(now));
@@ -157,20 +160,27 @@ impl<'a> Control<'a> {
             }
             if stop_seen == Stop::Now || self.is_over() {
                 progress(&self.progress(now));
-                return inbox;
+                return Ok(inbox);
             }
             let wake = self.next_deadline().min(next_second).min(next_progress);
             tokio::select! {
                 () = self.agent.readable() => self.agent.receive(),
-                Some(event) = inbox.recv() => self.handle_media(event),
-                () = tokio::time::sleep_until(clock::tokio_deadline(wake)) => {}
+                Some(event) = inbox.recv() => match event {
+                    LaneEvent::Died(thread) => return Err(DriverError::Died(thread)),
+                    event => self.handle_media(event),
+                },
+                () = tokio::time::sleep_until(self.timeline.tokio_deadline(wake)) => {}
                 Ok(()) = stop.changed() => {
                     stop_seen = *stop.borrow_and_update();
-                    self.interrupt(clock::now());
+                    self.interrupt(stop_seen, self.now());
                 }
             }
             self.handle_signalling();
         }
+    }
+
+    pub(super) fn now(&self) -> Stamp {
+        self.timeline.now()
     }
 
     fn is_over(&self) -> bool {
@@ -269,13 +279,19 @@ impl<'a> Control<'a> {
         }
     }
 
-    fn interrupt(&mut self, now: Stamp) {
-        self.window.cut(now);
+    /// Ends all calls: in order, or with a last word to each and no wait for an answer.
+    fn interrupt(&mut self, stop: Stop, now: Stamp) {
+        // A little ahead, so that pacer and receiver agree on which packets lie before it.
+        self.window.cut(now + NOTICE);
         for attempt in self.attempts.values_mut().filter(|a| a.is_up() && !a.is_stopping) {
             attempt.record.ending = Ending::Interrupted;
-            attempt.record.reason = "the run was interrupted".into();
+            attempt.record.reason = "the run ended early".into();
         }
         self.drain(now, true);
+        if stop == Stop::Now {
+            let numbers: Vec<u32> = self.attempts.keys().copied().collect();
+            numbers.into_iter().for_each(|number| self.agent.hang_up(number, now));
+        }
     }
 
     fn progress(&self, now: Stamp) -> Progress {
@@ -302,15 +318,17 @@ impl<'a> Control<'a> {
     }
 
     /// Ends the threads and closes the books.
-    fn close(mut self, mut inbox: UnboundedReceiver<LaneEvent>, timeline: &Timeline) -> Recorded {
-        let ended_at = clock::now();
+    fn close(mut self, mut inbox: UnboundedReceiver<LaneEvent>) -> Recorded {
+        let ended_at = self.now();
         self.lane.shut_down();
         let mut reports = Vec::new();
         while let Ok(event) = inbox.try_recv() {
             match event {
                 // Only after an impatient end: these calls were not hung up in order.
-                LaneEvent::Stopped { call_id, sent } => {
-                    self.attempts.get_mut(&call_id).map(|attempt| attempt.stopped(sent));
+                LaneEvent::Stopped { call_id, sent, .. } => {
+                    if let Some(attempt) = self.attempts.get_mut(&call_id) {
+                        attempt.stopped(sent);
+                    }
                 }
                 LaneEvent::Finished { call_id, report } => reports.push((call_id, report)),
                 other => self.book.enter(other),
@@ -322,7 +340,7 @@ impl<'a> Control<'a> {
             }
         }
         let abandoned = std::mem::take(&mut self.attempts);
-        self.records.extend(abandoned.into_values().map(|a| a.record));
+        self.records.extend(abandoned.into_values().map(Attempt::abandoned));
         self.records.sort_by_key(|r| r.call);
         let histograms = std::mem::take(&mut self.book.histograms).into_iter().collect();
         Recorded {
@@ -336,8 +354,9 @@ impl<'a> Control<'a> {
             seconds: self.book.finish(ended_at),
             calls: self.records,
             histograms,
-            clock_step_ns: timeline.step_ns(),
-            sip_garbage: self.agent.garbage,
+            clock_step_ns: self.timeline.step_ns(),
+            heard: self.agent.heard,
+            troubles: self.agent.troubles,
         }
     }
 }

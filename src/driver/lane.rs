@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::pacer::{PacedStream, Pacer, PacerCommand};
 use super::receiver::{ReceiverCommand, Receiving};
@@ -28,9 +28,11 @@ pub(super) enum LaneEvent {
     /// What the receiver thread saw and used during a second.
     ReceiverSecond { second: u32, drops: u64, corrupted: u64, cpu: Duration },
     /// A call's stream has been stopped.
-    Stopped { call_id: u32, sent: StreamSent },
+    Stopped { call_id: u32, sent: StreamSent, at: Stamp },
     /// A call's packets are all back, or lost.
     Finished { call_id: u32, report: Box<StreamReport> },
+    /// A thread has ended without being told to.
+    Died(&'static str),
     /// The pacer has ended.
     PacerDone { lateness: Latencies, send_call: Latencies },
     /// The receiver has ended.
@@ -59,12 +61,12 @@ impl Lane {
         let pacer =
             Pacer { rules, spread, window: window.clone(), commands, events: events.clone(), timeline };
         let (to_receiver, commands) = channel();
-        let receiving = Receiving { rules, window, commands, events };
+        let receiving = Receiving { rules, window, commands, events: events.clone(), timeline };
         let poller = Poller::new()?;
         let waker = poller.waker();
         let threads = vec![
-            thread::Builder::new().name("pacer".into()).spawn(move || pacer.run())?,
-            thread::Builder::new().name("receiver".into()).spawn(move || receiving.run(poller))?,
+            spawn("pacer", events.clone(), move || pacer.run())?,
+            spawn("receiver", events, move || receiving.run(poller))?,
         ];
         Ok((Lane { rules, to_pacer, to_receiver, waker, threads }, inbox))
     }
@@ -89,9 +91,8 @@ impl Lane {
     }
 
     /// Waits for what a stopped call has still out; answered by [`LaneEvent::Finished`].
-    pub fn finish_call(&self, call_id: u32, sent: &StreamSent) {
-        let (sent, last_sent_at) = (sent.total, sent.last_at);
-        self.tell_receiver(ReceiverCommand::Finish { call_id, sent, last_sent_at });
+    pub fn finish_call(&self, call_id: u32, sent: u64, stopped_at: Stamp) {
+        self.tell_receiver(ReceiverCommand::Finish { call_id, sent, stopped_at });
     }
 
     /// Ends both threads; their last events come before this returns.
@@ -99,7 +100,7 @@ impl Lane {
         let _ = self.to_pacer.send(PacerCommand::Shutdown);
         self.tell_receiver(ReceiverCommand::Shutdown);
         for thread in self.threads.drain(..) {
-            // A panic in a thread shows as histograms that never come, which the run reports.
+            // A panic has been told by `LaneEvent::Died`.
             let _ = thread.join();
         }
     }
@@ -108,6 +109,25 @@ impl Lane {
         let _ = self.to_receiver.send(command);
         self.waker.wake();
     }
+}
+
+/// Starts a thread that tells when it ends: [`LaneEvent::Died`], unless its own last event came first.
+fn spawn(
+    name: &'static str,
+    events: UnboundedSender<LaneEvent>,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    struct Obituary(&'static str, UnboundedSender<LaneEvent>);
+    impl Drop for Obituary {
+        fn drop(&mut self) {
+            let _ = self.1.send(LaneEvent::Died(self.0));
+        }
+    }
+    let obituary = Obituary(name, events);
+    thread::Builder::new().name(name.into()).spawn(move || {
+        let _told_whatever_happens = obituary;
+        run();
+    })
 }
 
 impl Drop for Lane {

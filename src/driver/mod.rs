@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use agent::Troubles;
 pub use control::run;
 pub use monitor::Watched;
 
@@ -101,8 +102,10 @@ pub struct Recorded {
     pub negative_rtt: u64,
     /// Nanoseconds by which the wall clock was set meanwhile.
     pub clock_step_ns: i64,
-    /// Datagrams on the SIP port that were no SIP.
-    pub sip_garbage: u64,
+    /// Whether any SIP came back at all.
+    pub heard: bool,
+    /// What went wrong on the SIP socket.
+    pub troubles: Troubles,
 }
 
 /// What keeps the driver from starting.
@@ -119,4 +122,7 @@ pub enum DriverError {
     /// The media threads.
     #[error("cannot start the media threads: {0}")]
     Media(#[source] io::Error),
+    /// A media thread has ended in mid-run: a fault of this program.
+    #[error("the {0} thread has ended; this is a fault of loadtest itself, please report it")]
+    Died(&'static str),
 }

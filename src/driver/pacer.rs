@@ -58,7 +58,7 @@ impl Pacer {
             self.timeline.sleep_until(due, SPIN);
             let behind = self.timeline.now().since(due);
             if behind > self.rules.lost_after {
-                tally.skipped(wheel.skip_to(self.timeline.now()));
+                tally.skipped(wheel.skip_to(self.timeline.now()), due, &self.window);
                 continue;
             }
             if let Some(row) = tally.turn(due) {
@@ -71,7 +71,8 @@ impl Pacer {
             }
         }
         for stream in wheel.drain() {
-            let _ = self.events.send(LaneEvent::Stopped { call_id: stream.call_id, sent: stream.sent });
+            let (call_id, at) = (stream.call_id, self.timeline.now());
+            let _ = self.events.send(LaneEvent::Stopped { call_id, sent: stream.sent, at });
         }
         let (row, lateness, send_call) = tally.finish();
         let _ = self.events.send(LaneEvent::Sent { row, cpu: clock::thread_cpu().saturating_sub(cpu) });
@@ -111,7 +112,8 @@ impl Pacer {
                 PacerCommand::Start(stream) => wheel.add(stream),
                 PacerCommand::Stop(call_id) => {
                     let sent = wheel.remove(|s| s.call_id == call_id).map(|s| s.sent).unwrap_or_default();
-                    let _ = self.events.send(LaneEvent::Stopped { call_id, sent });
+                    let at = self.timeline.now();
+                    let _ = self.events.send(LaneEvent::Stopped { call_id, sent, at });
                 }
                 PacerCommand::Shutdown => return false,
             }

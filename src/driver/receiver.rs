@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::lane::LaneEvent;
-use crate::clock;
+use crate::clock::{self, Timeline};
 use crate::measure::{ReceiveTally, Rules, StreamReceiver, Window};
 use crate::net::poller::Poller;
 use crate::net::udp::{Batch, StampedSocket};
@@ -25,7 +25,7 @@ pub(super) enum ReceiverCommand {
     /// Watch this socket for the call's packets.
     Add { stream: Box<StreamReceiver>, socket: Arc<StampedSocket> },
     /// Nothing more is sent: report once everything is back, or lost.
-    Finish { call_id: u32, sent: u64, last_sent_at: Stamp },
+    Finish { call_id: u32, sent: u64, stopped_at: Stamp },
     /// Report everything and end.
     Shutdown,
 }
@@ -35,6 +35,7 @@ pub(super) struct Receiving {
     pub window: Arc<Window>,
     pub commands: Receiver<ReceiverCommand>,
     pub events: UnboundedSender<LaneEvent>,
+    pub timeline: Timeline,
 }
 
 struct Call {
@@ -71,7 +72,7 @@ impl Receiving {
                     since.drops += self.read(call, &mut batch, &mut tally);
                 }
             }
-            let now = clock::now();
+            let now = self.timeline.now();
             self.report_finished(&mut calls, &poller, now);
             self.report_second(&mut since, &mut tally, now);
         }
@@ -102,9 +103,9 @@ impl Receiving {
                     let _ = poller.add(&*socket, call_id.into());
                     calls.insert(call_id.into(), Call { stream, socket, drops: 0, finish: None });
                 }
-                Ok(ReceiverCommand::Finish { call_id, sent, last_sent_at }) => {
+                Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
                     if let Some(call) = calls.get_mut(&call_id.into()) {
-                        call.finish = Some((sent, last_sent_at));
+                        call.finish = Some((sent, stopped_at));
                     }
                 }
                 Ok(ReceiverCommand::Shutdown) | Err(TryRecvError::Disconnected) => return false,
@@ -115,7 +116,7 @@ impl Receiving {
 
     fn report_finished(&self, calls: &mut HashMap<u64, Call>, poller: &Poller, now: Stamp) {
         let complete =
-            |call: &Call| call.finish.is_some_and(|(sent, last)| call.stream.is_complete(sent, last, now));
+            |call: &Call| call.finish.is_some_and(|(sent, at)| call.stream.is_complete(sent, at, now));
         let done: Vec<u64> = calls.iter().filter(|(_, call)| complete(call)).map(|(id, _)| *id).collect();
         for token in done {
             if let Some(call) = calls.remove(&token) {

@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn probe(call_id: u32) -> Vec<u8> {
-        let mut sender = StreamSender::new(1, call_id, 3, Codec::Pcmu, Duration::from_millis(20));
+        let mut sender = StreamSender::new(1, call_id, 3, Codec::Pcmu, 0, Duration::from_millis(20));
         sender.packet(at(0), at(0)).to_vec()
     }
 

@@ -5,9 +5,11 @@
 //! metric  = any name of the catalogue, as `rtt.p99`, `loss.ratio`, `calls.answered`
 //! op      = "<" | "<=" | "==" | ">=" | ">" | "!="
 //! value   = number [ unit ]
-//! unit    = "us" | "µs" | "ms" | "s"   for times, ms where it is left out
-//!         | "%"                        for ratios, which without it are 0–1
+//! unit    = "us" | "µs" | "ms" | "s"   for times
+//!         | "%"                        for ratios
 //! ```
+//! Times and ratios need their unit, for `== 100` and `< 20` mean different things to different
+//! people; 0 needs none.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -113,8 +115,8 @@ impl Gate {
 
 fn expected(unit: Unit) -> &'static str {
     match unit {
-        Unit::Ms => "give a time as in 20ms, 500us or 1.5s",
-        Unit::Ratio => "give a share as in 0.1% or 0.001",
+        Unit::Ms => "give a time with its unit as in 20ms, 500us or 1.5s",
+        Unit::Ratio => "give a share in per cent as in 0.1% or 100%",
         Unit::Count => "give a whole number as in 0",
         Unit::Cores => "give a number of cores as in 0.5",
         Unit::Mib => "give a number of MiB as in 150",
@@ -134,11 +136,12 @@ fn number(text: &str, unit: Unit) -> Option<f64> {
     let value: f64 = digits.trim().parse().ok().filter(|v: &f64| v.is_finite())?;
     let factor = match (unit, suffix.trim()) {
         (Unit::Ms, "us" | "µs") => 0.001,
-        (Unit::Ms, "" | "ms") => 1.0,
+        (Unit::Ms, "ms") => 1.0,
         (Unit::Ms, "s") => 1000.0,
         (Unit::Ratio, "%") => 0.01,
         (Unit::Mib, "MiB" | "MB") => 1.0,
-        (Unit::Ratio | Unit::Count | Unit::Cores | Unit::Mib, "") => 1.0,
+        (Unit::Count | Unit::Cores | Unit::Mib, "") => 1.0,
+        (_, "") if value == 0.0 => 1.0,
         _ => return None,
     };
     // 0.1 % must be the same number as 0.001.
@@ -185,7 +188,8 @@ mod tests {
         assert_eq!(parse("rtt.p99.9<=500us"), ("rtt.p99.9", Op::AtMost, 0.5));
         assert_eq!(parse("  rtt.max > 1.5s "), ("rtt.max", Op::More, 1500.0));
         assert_eq!(parse("loss.ratio < 0.1%"), ("loss.ratio", Op::Less, 0.001));
-        assert_eq!(parse("loss.ratio < 1e-3"), ("loss.ratio", Op::Less, 0.001));
+        assert_eq!(parse("loss.ratio < 1e-1%"), ("loss.ratio", Op::Less, 0.001));
+        assert_eq!(parse("loss.ratio == 0"), ("loss.ratio", Op::Equal, 0.0));
         assert_eq!(parse("calls.answered == 100%"), ("calls.answered", Op::Equal, 1.0));
         assert_eq!(parse("calls.silent_count == 0"), ("calls.silent_count", Op::Equal, 0.0));
     }
@@ -202,6 +206,8 @@ mod tests {
         assert!(fails("loss.ratio < 3ms").contains("0.1%"));
         assert!(fails("rtt.p99 < fast").contains("`fast`"));
         assert!(fails("rtt.p99 < inf").contains("`inf`"));
+        assert!(fails("rtt.p99 < 20").contains("with its unit"));
+        assert!(fails("calls.answered == 100").contains("100%"));
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use super::expression::Gate;
 use super::{GateResult, Outcome, Verdict};
-use crate::analysis::{Metric, Summary, Unit, Value, show};
+use crate::analysis::{Metric, Summary, Unit, Value, catalogue, show};
 
 /// Beyond which values the instrument itself is not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Trust {
     /// Most datagrams dropped by sockets.
     pub socket_drops: u64,
     /// Largest share of a core that a media thread may use.
-    pub media_thread_cpu: f64,
+    pub thread_cpu: f64,
 }
 
 /// Reading the offset of two clocks twice differs by some microseconds; setting the time by more.
@@ -52,13 +52,22 @@ fn judge_one(summary: &Summary, gate: &Gate) -> GateResult {
     };
     let (outcome, reason) = match few {
         // Losses are counted, not estimated: too few samples do not excuse them.
-        Some(samples) if value != Value::Lost => (
-            Outcome::Inconclusive,
-            format!("rests on {samples} samples only; make the run longer or gate a lower percentile"),
-        ),
+        Some(samples) if value != Value::Lost => {
+            (Outcome::Inconclusive, few_samples(gate.metric.name, samples))
+        }
         _ => (outcome, reason),
     };
     GateResult { expression: gate.text.clone(), outcome, actual: show(value, gate.metric.unit), reason }
+}
+
+/// Why a percentile is not to be judged, and how many samples would do.
+fn few_samples(metric: &str, samples: u64) -> String {
+    let key = metric.split_once('.').map_or("", |(_, key)| key);
+    let q = catalogue::STATISTICS.iter().find(|(name, _)| *name == key).and_then(|(_, q)| *q).unwrap_or(0.0);
+    let needed = (100.0 / (1.0 - q)).round();
+    format!(
+        "rests on {samples} samples, {needed:.0} are needed; make the run longer or gate a lower percentile"
+    )
 }
 
 fn holds(gate: &Gate, actual: f64) -> Outcome {
@@ -78,19 +87,52 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
     check("send_lateness.p99", trust.send_lateness_p99_ms, Unit::Ms, "the driver could not send on time");
     check("slots.missed_ratio", trust.missed_slots, Unit::Ratio, "the driver fell a whole packet behind");
     check("sockets.drops", trust.socket_drops as f64, Unit::Count, "the driver's socket buffers overflowed");
-    check(
-        "cpu.media_thread_max",
-        trust.media_thread_cpu,
-        Unit::Cores,
-        "a media thread of the driver was too busy",
-    );
+    check("cpu.busiest_thread_max", trust.thread_cpu, Unit::Cores, "a thread of the driver was too busy");
+    let environment = &summary.environment;
+    if !environment.broken.is_empty() {
+        reasons.push(format!("the run broke: {}", environment.broken));
+    } else if environment.interrupted {
+        reasons.push("the run was interrupted".into());
+    }
+    let mut dropped = |count: u64, whose: &str| {
+        if count > trust.socket_drops {
+            reasons.push(format!(
+                "{whose} dropped {count} datagrams, at most {} are allowed",
+                trust.socket_drops
+            ));
+        }
+    };
+    dropped(environment.sip_drops, "the driver's SIP socket");
+    dropped(environment.service_drops, "the service's sockets");
     let (step_ns, negative) = (summary.environment.clock_step_ns, summary.environment.negative_rtt);
     if step_ns.abs() > CLOCK_STEP_NS || negative > 0 {
         let by = show(Value::Number(step_ns as f64 / 1e6), Unit::Ms);
         reasons
             .push(format!("the clock was set by {by}: {negative} packets came back before they were sent"));
     }
+    if !reasons.is_empty() {
+        reasons.extend(busy(summary));
+    }
     reasons
+}
+
+/// What the machine's CPU was doing, where it was so busy that it is the likely cause.
+fn busy(summary: &Summary) -> Option<String> {
+    let shown = |name: &str| summary.metric(name).map(Metric::to_string).unwrap_or_default();
+    let above = |name: &str, limit: f64| {
+        summary.metric(name).and_then(|m| m.value.number()).is_some_and(|n| n > limit)
+    };
+    (above("cpu.machine_mean", 0.8) || above("cpu.steal_max", 0.05)).then(|| {
+        format!(
+            "the machine was busy: {} of its CPU in the mean, of it Asterisk {}, the service {}, the driver {}; \
+             up to {} was taken by other guests of its host",
+            shown("cpu.machine_mean"),
+            shown("cpu.asterisk_mean"),
+            shown("cpu.service_mean"),
+            shown("cpu.driver_mean"),
+            shown("cpu.steal_max"),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -100,7 +142,7 @@ mod tests {
     use crate::samples::{CallRecord, Ending, Environment, Latencies, Run, Series};
 
     const TRUST: Trust =
-        Trust { send_lateness_p99_ms: 2.0, missed_slots: 0.001, socket_drops: 0, media_thread_cpu: 0.9 };
+        Trust { send_lateness_p99_ms: 2.0, missed_slots: 0.001, socket_drops: 0, thread_cpu: 0.9 };
 
     fn summary(rtts: u64, lost: u64, lateness_ms: u64) -> Summary {
         let mut call = CallRecord::blank(0, 0);

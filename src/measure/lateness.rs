@@ -52,8 +52,10 @@ impl Lateness {
     fn anchor(&mut self, smallest: u64) {
         if let Some(old) = self.smallest {
             for (late, depth) in self.late.iter_mut().zip(self.depths_ns) {
+                // Whole buckets strictly between the new threshold and the old one: what lies above
+                // the old one has been counted already.
                 let next = self.rtts.next_non_equivalent(smallest + depth);
-                let last = old + depth;
+                let last = self.rtts.lowest_equivalent(old + depth).saturating_sub(1);
                 if next <= last && next <= self.rtts.max() {
                     *late += self.rtts.count_between(next, last);
                 }
@@ -113,6 +115,17 @@ mod tests {
         l.record(10 * MS, false);
         // Against 10 ms: 40 40 110 85 40 above the smallest.
         assert_eq!((l.late(), l.sweep()), (2, [5, 2, 2, 1, 0]));
+    }
+
+    #[test]
+    fn no_packet_is_counted_late_twice() {
+        let mut l = Lateness::new(60 * MS);
+        l.record(50 * MS, true);
+        for _ in 0..100 {
+            l.record(110 * MS + 50_000, true);
+        }
+        l.record(49 * MS, true);
+        assert_eq!(l.late(), 100);
     }
 
     proptest! {

@@ -107,6 +107,8 @@ pub struct StreamReceiver {
     counts_from: Stamp,
     sequence: Sequence,
     jitter: Jitter,
+    /// Number of the first packet that came back.
+    first_echo_seq: u32,
     report: StreamReport,
 }
 
@@ -126,7 +128,7 @@ impl StreamReceiver {
             lateness: Lateness::new(Ns::from(rules.late_after).0),
         };
         let (sequence, jitter) = (Sequence::default(), Jitter::default());
-        StreamReceiver { rules, call_id, counts_from, sequence, jitter, report }
+        StreamReceiver { rules, call_id, counts_from, sequence, jitter, first_echo_seq: 0, report }
     }
 
     /// Takes a datagram that the kernel received at `received_at` and this program read at `read_at`.
@@ -179,6 +181,8 @@ impl StreamReceiver {
         }
         if self.report.first_echo_at.is_none() {
             self.first_echo(probe, received_at, tally);
+        } else if probe.seq < self.first_echo_seq {
+            self.not_clipped(probe, tally);
         }
         self.report.total_received += 1;
         self.report.received += u64::from(measured);
@@ -202,6 +206,7 @@ impl StreamReceiver {
     fn first_echo(&mut self, probe: &Probe, received_at: Stamp, tally: &mut ReceiveTally) {
         self.report.first_echo_at = Some(received_at);
         self.report.total_clipped = u64::from(probe.seq);
+        self.first_echo_seq = probe.seq;
         // The stream is isochronous, so the times of the packets before are known. A stamp so old
         // that its second is closed ends the search: those packets were counted as lost.
         let mut at = probe.intended_at;
@@ -214,10 +219,19 @@ impl StreamReceiver {
         }
     }
 
-    /// Whether of `sent` packets none is still out that could come back in time, at `now`.
-    pub fn is_complete(&self, sent: u64, last_sent_at: Stamp, now: Stamp) -> bool {
+    /// A packet from before the first echo has come back after all: it was overtaken, not cut off.
+    fn not_clipped(&mut self, probe: &Probe, tally: &mut ReceiveTally) {
+        self.report.total_clipped = self.report.total_clipped.saturating_sub(1);
+        if let Some(second) = tally.seconds.at(probe.intended_at) {
+            second.row.clipped = second.row.clipped.saturating_sub(1);
+        }
+    }
+
+    /// Whether of `sent` packets, the last one before `stopped_at`, none is still out at `now` that
+    /// could come back in time.
+    pub fn is_complete(&self, sent: u64, stopped_at: Stamp, now: Stamp) -> bool {
         let settled = self.report.total_received + self.report.total_clipped >= sent;
-        settled || now > last_sent_at + self.rules.lost_after
+        settled || now > stopped_at + self.rules.lost_after
     }
 
     /// The call's number in the run.
@@ -251,5 +265,54 @@ impl Jitter {
 
     fn value(&self) -> Option<Ns> {
         self.any.then(|| Ns::from(Duration::from_nanos(self.ns as u64)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::Codec;
+    use crate::rtp::packet::StreamSender;
+
+    const PTIME: Duration = Duration::from_millis(20);
+
+    /// Sends `sent` packets and returns those of `arrivals` in their order, 1 ms after each was due.
+    fn play(sent: u32, arrivals: &[usize]) -> (StreamReceiver, ReceiveTally, Stamp) {
+        let rules = Rules {
+            run_id: 1,
+            epoch: Stamp::from_ns(1_000_000_000),
+            ptime: PTIME,
+            late_after: 3 * PTIME,
+            lost_after: Duration::from_secs(2),
+        };
+        let mut sender = StreamSender::new(1, 0, 9, Codec::Pcmu, 0, PTIME);
+        let packets: Vec<_> = (0..sent)
+            .map(|n| sender.packet(rules.epoch + PTIME * n, rules.epoch + PTIME * n).to_vec())
+            .collect();
+        let (mut stream, mut tally) = (StreamReceiver::new(rules, 0, rules.epoch), ReceiveTally::new(rules));
+        let now = rules.epoch + PTIME * sent;
+        for n in arrivals {
+            stream.receive(&packets[*n], now, now, &Window::default(), &mut tally);
+        }
+        (stream, tally, now)
+    }
+
+    #[test]
+    fn an_overtaken_packet_at_the_beginning_is_not_clipped() {
+        let (stream, mut tally, now) = play(8, &[3, 2, 4, 5, 6]);
+        assert!(!stream.is_complete(8, now, now), "packet 7 is still out");
+        let mut rows = Vec::new();
+        tally.seconds.close_all(|row| rows.push(row));
+        assert_eq!((rows[0].received, rows[0].clipped), (5, 2));
+        assert_eq!(stream.finish().total_clipped, 2);
+    }
+
+    #[test]
+    fn a_stream_is_complete_when_all_are_back_or_their_time_is_up() {
+        let (stream, _, now) = play(4, &[1, 2, 3]);
+        assert!(stream.is_complete(4, now, now), "packet 0 was clipped");
+        let (stream, _, now) = play(4, &[0, 1, 2]);
+        assert!(!stream.is_complete(4, now, now + Duration::from_secs(2)));
+        assert!(stream.is_complete(4, now, now + Duration::from_secs(3)));
     }
 }

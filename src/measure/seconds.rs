@@ -16,6 +16,10 @@ pub struct SentSecond {
     pub sent: u64,
     /// Of these, sent later than the stream's next one was due; and packets given up altogether.
     pub missed: u64,
+    /// Packets of the measured window among those sent.
+    pub measured: u64,
+    /// Packets of the measured window among those missed.
+    pub measured_missed: u64,
     /// Largest send lateness.
     pub lateness_max: Option<Ns>,
 }

@@ -13,8 +13,6 @@ pub struct StreamSent {
     pub total: u64,
     /// Packets of the measured window.
     pub measured: u64,
-    /// When the last one left.
-    pub last_at: Stamp,
     /// Packets that the kernel would not send.
     pub refused: u64,
 }
@@ -51,20 +49,25 @@ impl SendTally {
     ) {
         let lateness = sent_at.since(intended_at);
         stream.total += 1;
-        stream.last_at = sent_at;
+        let missed = lateness > self.rules.ptime;
         if window.holds(intended_at, call_from) {
             stream.measured += 1;
+            self.current.measured += 1;
+            self.current.measured_missed += u64::from(missed);
             self.lateness.record(Ns::from(lateness).0);
             self.send_call.record(Ns::from(call_took).0);
         }
         self.current.sent += 1;
-        self.current.missed += u64::from(lateness > self.rules.ptime);
+        self.current.missed += u64::from(missed);
         self.current.lateness_max = self.current.lateness_max.max(Some(lateness.into()));
     }
 
-    /// Notes packets given up because the machine was asleep when they were due.
-    pub fn skipped(&mut self, packets: u64) {
+    /// Notes packets given up because the machine was asleep when they were due, until `at`.
+    pub fn skipped(&mut self, packets: u64, at: Stamp, window: &Window) {
         self.current.missed += packets;
+        if window.holds(at, Stamp::ZERO) {
+            self.current.measured_missed += packets;
+        }
     }
 
     /// The second that ended before the slot intended at `at`, if one did.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words;
-use crate::analysis::{Definition, Metric, Summary, catalogue};
+use crate::analysis::{Definition, Metric, Summary, Value, catalogue};
 use crate::gate::{GateResult, Outcome, Verdict};
 
 /// What a run comes to, for a terminal or a pipe: the gates, the figures, and `place`, where the
@@ -13,13 +13,14 @@ pub fn summary(summary: &Summary, verdict: &Verdict, place: &str, colour: bool) 
     let mut text = String::new();
     head(&mut text, pen, summary, verdict);
     gates(&mut text, pen, verdict);
+    endings(&mut text, pen, summary);
+    remarks(&mut text, pen, summary);
     latencies(&mut text, pen, summary, "Packets, ms", &catalogue::LATENCIES);
     latencies(&mut text, pen, summary, "Calls, ms", &catalogue::SIGNALLING);
     if summary.metrics.iter().any(|m| m.too_few) {
         text.push_str("  * rests on fewer than 100 / (1 - p) samples\n");
     }
     counts(&mut text, pen, summary);
-    endings(&mut text, pen, summary);
     if !place.is_empty() {
         let _ = writeln!(text, "\n{} {place}", pen.bold("Report"));
     }
@@ -92,6 +93,12 @@ fn gates(text: &mut String, pen: Pen, verdict: &Verdict) {
 
 /// A table with a row per latency and a column per statistic, each as wide as it must be.
 fn latencies(text: &mut String, pen: Pen, summary: &Summary, title: &str, blocks: &[[Definition; 8]]) {
+    let known = |d: &Definition| summary.metric(d.name).is_some_and(|m| m.value != Value::NoData);
+    // A row without any figure says nothing.
+    let blocks: Vec<_> = blocks.iter().filter(|block| block.iter().any(known)).collect();
+    if blocks.is_empty() {
+        return;
+    }
     let rows: Vec<[String; 8]> = blocks
         .iter()
         .map(|block| block.each_ref().map(|definition| cell(summary.metric(definition.name))))
@@ -130,12 +137,25 @@ fn endings(text: &mut String, pen: Pen, summary: &Summary) {
     }
 }
 
+fn remarks(text: &mut String, pen: Pen, summary: &Summary) {
+    if summary.environment.remarks.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", pen.bold("Remarks"));
+    for remark in &summary.environment.remarks {
+        let _ = writeln!(text, "  {}", words::one_line(remark));
+    }
+}
+
 /// Every other figure: a paragraph per group, each figure behind the rest of its name.
 fn counts(text: &mut String, pen: Pen, summary: &Summary) {
     let _ = writeln!(text, "\n{}", pen.bold("Counts and ratios"));
     let mut group = "";
     let mut room = 0;
     for metric in catalogue::COUNTS.iter().filter_map(|d| summary.metric(d.name)) {
+        if metric.value == Value::NoData {
+            continue;
+        }
         let this = words::group(metric.name());
         let key = metric.name().get(this.len() + 1..).unwrap_or_default();
         let value = metric.to_string();

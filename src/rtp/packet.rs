@@ -17,18 +17,26 @@ pub struct StreamSender {
     run_id: u32,
     call_id: u32,
     ssrc: u32,
-    codec: Codec,
+    payload_type: u8,
     samples: u32,
     next: u32,
     buffer: Box<[u8]>,
 }
 
 impl StreamSender {
-    /// A stream whose packets hold `ptime` of `codec`; numbering starts at 0.
-    pub fn new(run_id: u32, call_id: u32, ssrc: u32, codec: Codec, ptime: Duration) -> Self {
+    /// A stream whose packets hold `ptime` of `codec`, under the payload type that the peer asked for;
+    /// numbering starts at 0.
+    pub fn new(
+        run_id: u32,
+        call_id: u32,
+        ssrc: u32,
+        codec: Codec,
+        payload_type: u8,
+        ptime: Duration,
+    ) -> Self {
         let samples = samples_per_packet(ptime);
         let buffer = vec![codec.silence(); HEADER_LEN + samples].into_boxed_slice();
-        StreamSender { run_id, call_id, ssrc, codec, samples: samples as u32, next: 0, buffer }
+        StreamSender { run_id, call_id, ssrc, payload_type, samples: samples as u32, next: 0, buffer }
     }
 
     /// Packets built so far.
@@ -39,7 +47,7 @@ impl StreamSender {
     /// The next packet, stamped; valid until the next call.
     pub fn packet(&mut self, intended_at: Stamp, sent_at: Stamp) -> &[u8] {
         let header = RtpPacketBuilder::new()
-            .payload_type(self.codec.payload_type())
+            .payload_type(self.payload_type)
             .marked(self.next == 0)
             .sequence((self.next as u16).into())
             .timestamp(self.next.wrapping_mul(self.samples))
@@ -96,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_packet_is_plain_g711_rtp_with_a_probe_inside() {
-        let mut sender = StreamSender::new(7, 3, 0xABCD, Codec::Pcma, Duration::from_millis(20));
+        let mut sender = StreamSender::new(7, 3, 0xABCD, Codec::Pcma, 8, Duration::from_millis(20));
         sender.packet(Stamp::from_ns(10), Stamp::from_ns(11));
         let bytes = sender.packet(Stamp::from_ns(20), Stamp::from_ns(21)).to_vec();
         let rtp = RtpReader::new(&bytes).unwrap();

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_probe_comes_back_with_stamps_counts_and_gaps() {
-        let mut sender = StreamSender::new(1, 2, 3, Codec::Pcmu, std::time::Duration::from_millis(20));
+        let mut sender = StreamSender::new(1, 2, 3, Codec::Pcmu, 0, std::time::Duration::from_millis(20));
         let packets: Vec<_> = (0..4).map(|n| sender.packet(at(n), at(n)).to_vec()).collect();
         let mut reflector = StreamReflector::new(99);
         let mut answer = [0; 200];

@@ -15,10 +15,14 @@ pub enum Ending {
     Completed,
     /// Answered, then hung up by the far end before its time.
     RemoteHangup,
-    /// Answered, then cut short by the end of an interrupted run.
+    /// Answered and held as planned, but the far end did not agree to the BYE.
+    HangupFailed,
+    /// Answered, then cut short by the end of a run that ended early.
     Interrupted,
     /// A final answer of 3xx to 6xx.
     Rejected,
+    /// The far end hung up before it had answered.
+    HungUpEarly,
     /// No final answer within the set-up time.
     Timeout,
     /// The credentials were not accepted.
@@ -32,7 +36,7 @@ pub enum Ending {
 impl Ending {
     /// Whether the call had been answered.
     pub fn was_answered(self) -> bool {
-        matches!(self, Ending::Completed | Ending::RemoteHangup | Ending::Interrupted)
+        matches!(self, Ending::Completed | Ending::RemoteHangup | Ending::HangupFailed | Ending::Interrupted)
     }
 
     /// The word in CSV and reports.
@@ -40,8 +44,10 @@ impl Ending {
         match self {
             Ending::Completed => "completed",
             Ending::RemoteHangup => "remote_hangup",
+            Ending::HangupFailed => "hangup_failed",
             Ending::Interrupted => "interrupted",
             Ending::Rejected => "rejected",
+            Ending::HungUpEarly => "hung_up_early",
             Ending::Timeout => "timeout",
             Ending::AuthFailed => "auth_failed",
             Ending::BadAnswer => "bad_answer",
@@ -177,10 +183,5 @@ impl CallRecord {
     /// Answered, but not one of its packets ever came back.
     pub fn is_silent(&self) -> bool {
         self.ending.was_answered() && self.total_sent > 0 && self.total_received == 0
-    }
-
-    /// Late counts in the order of [`PLAYOUT_DEPTHS_MS`].
-    pub fn late_sweep(&self) -> [u64; 5] {
-        [self.late_20ms, self.late_40ms, self.late_60ms, self.late_100ms, self.late_200ms]
     }
 }

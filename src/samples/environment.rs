@@ -18,8 +18,10 @@ pub struct Environment {
     pub started_at: String,
     /// Seconds the run took, all phases.
     pub elapsed_s: f64,
-    /// Whether the run was interrupted.
+    /// Whether the user interrupted the run.
     pub interrupted: bool,
+    /// What broke and ended the run; empty when nothing did.
+    pub broken: String,
     /// Seconds from the start to the measured window; `None` when no call came up.
     pub window_from_s: Option<f64>,
     /// Seconds from the start to the end of the measured window.
@@ -60,6 +62,10 @@ pub struct Environment {
     pub clock_step_ns: i64,
     /// Packets whose receive stamp lay before their send stamp: the clock was moved.
     pub negative_rtt: u64,
+    /// SIP datagrams that the driver's full socket buffer dropped.
+    pub sip_drops: u64,
+    /// Media datagrams that the built-in service's full socket buffers dropped.
+    pub service_drops: u64,
     /// Remarks on the run: what Asterisk's log said, what was not available.
     pub remarks: Vec<String>,
 }

@@ -57,13 +57,6 @@ impl Latencies {
         }
     }
 
-    /// Adds another histogram's counts.
-    pub fn merge(&mut self, other: &Latencies) {
-        // Invariant: both have the bounds of `default`, so every value has a place.
-        self.histogram.add(&other.histogram).expect("histograms of the same bounds");
-        self.above += other.above;
-    }
-
     /// Empties the histogram, keeping its memory.
     pub fn reset(&mut self) {
         self.histogram.reset();
@@ -128,12 +121,6 @@ impl Latencies {
     /// The largest latency in nanoseconds within the bounds, to histogram resolution.
     pub fn max(&self) -> Option<u64> {
         (!self.histogram.is_empty()).then(|| self.histogram.max())
-    }
-
-    /// How many latencies lie above `ns`, to histogram resolution.
-    pub fn count_above(&self, ns: u64) -> u64 {
-        let up_to = self.histogram.count_between(0, ns.min(HIGHEST_NS));
-        self.histogram.len() - up_to + self.above
     }
 
     /// The histogram itself, for serialising.

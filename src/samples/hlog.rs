@@ -57,7 +57,7 @@ pub fn write(
     Ok(bytes)
 }
 
-/// Reads what [`write`] wrote. Series that it does not know are passed over.
+/// Reads what [`write()`] wrote. Series that it does not know are passed over.
 ///
 /// # Errors
 /// [`HlogError::Damaged`].

@@ -76,14 +76,18 @@ pub struct SecondRecord {
     pub rtt_max_ms: Option<Ns>,
     /// Packets sent later than the next one of their stream was due.
     pub missed_slots: u64,
+    /// Packets of the measured window among those sent.
+    pub measured_sent: u64,
+    /// Packets of the measured window among the missed slots.
+    pub measured_missed_slots: u64,
     /// Largest send lateness.
     pub send_lateness_max_ms: Option<Ns>,
     /// Datagrams that sockets dropped for want of buffer space.
     pub socket_drops: u64,
     /// CPU of the driver in cores (1.0 is one core busy).
     pub cpu_driver: Option<f64>,
-    /// CPU of the driver's busiest media thread, in cores.
-    pub cpu_media_thread: Option<f64>,
+    /// CPU of the driver's busiest thread, in cores.
+    pub cpu_busiest_thread: Option<f64>,
     /// CPU of the service under test in cores.
     pub cpu_service: Option<f64>,
     /// CPU of Asterisk in cores.

@@ -1,10 +1,10 @@
 //! The rules that a scenario must keep as a whole: pools large enough, ranges apart, sane times.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::error::Problem;
-use super::values::PortRange;
+use super::values::{HostPort, PortRange};
 use super::{AsteriskMode, Scenario, ServiceMode};
 use crate::rtp::sequence::WINDOW;
 
@@ -159,9 +159,9 @@ fn pools(s: &Scenario, found: &mut Vec<Problem>) {
 
 fn overlaps(s: &Scenario, found: &mut Vec<Problem>) {
     // Ranges matter to each other only where they are ports of the same host.
-    let asterisk_here = match s.asterisk.sip {
+    let asterisk_here = match &s.asterisk.sip {
         _ if s.asterisk.mode == AsteriskMode::Managed => true,
-        Some(sip) => sip.ip().is_loopback() && s.service.mode == ServiceMode::Builtin,
+        Some(sip) => sip.is_loopback() && s.service.mode == ServiceMode::Builtin,
         None => false,
     };
     let mut ranges = vec![("media.ports", s.media.ports)];
@@ -212,10 +212,22 @@ fn target(s: &Scenario, found: &mut Vec<Problem>) {
         let cure = "use an IPv4 address of this host, for Asterisk's strictrtp an exact one";
         found.push(Problem::new("sip.local", message, cure));
     }
+    // A name may mean anything; it is not looked up here.
+    let is_far = |sip: &HostPort| !sip.is_loopback() && sip.to_string().parse::<SocketAddr>().is_ok();
+    if local.is_loopback() && s.asterisk.sip.as_ref().is_some_and(is_far) {
+        found.push(far_from_loopback(s.asterisk.sip.as_ref()));
+    }
     if !external && !local.is_loopback() {
         let cure = "leave sip.local out, or use an external Asterisk";
         found.push(Problem::new("sip.local", "a managed Asterisk listens on the loopback only", cure));
     }
+}
+
+/// The loopback cannot reach another host.
+fn far_from_loopback(target: Option<&HostPort>) -> Problem {
+    let target = target.map(HostPort::to_string).unwrap_or_default();
+    let message = format!("{target} cannot be reached from the loopback address");
+    Problem::new("sip.local", message, "set sip.local to the address that the target reaches this host under")
 }
 
 fn names(s: &Scenario, found: &mut Vec<Problem>) {
@@ -291,6 +303,8 @@ mod tests {
         refused(&["asterisk.mode=external"], &["SIP port", "ARI"]);
         refused(&["asterisk.sip=127.0.0.1:5060"], &["external"]);
         refused(&["sip.local=0.0.0.0"], &["0.0.0.0"]);
+        let far = ["asterisk.mode=external", "asterisk.sip=192.0.2.1:5060", "service.mode=none"];
+        refused(&far, &["sip.local", "192.0.2.1:5060 cannot be reached"]);
         refused(&["sip.to=\"a b\\r\\n\""], &["sip.to"]);
         refused(&["name=../x"], &["name"]);
         assert_eq!(

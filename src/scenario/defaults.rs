@@ -118,7 +118,7 @@ impl Default for Limits {
             missed_slots: Percent(0.001),
             socket_drops: 0,
             // A thread this busy queues packets of its own.
-            media_thread_cpu: Percent(0.9),
+            thread_cpu: Percent(0.9),
         }
     }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use check::Needs;
 pub use error::{Problem, ScenarioError};
 pub use parse::Resolved;
-use values::{Percent, PortRange, Rate, Span};
+use values::{HostPort, Percent, PortRange, Rate, Span};
 
 use crate::rtp::Codec;
 
@@ -54,7 +54,7 @@ pub struct Asterisk {
     pub rtp_ports: PortRange,
     /// External: where it takes SIP over UDP, `host:port`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sip: Option<SocketAddr>,
+    pub sip: Option<HostPort>,
     /// External: its ARI, `http://host:port`. User and password come from ARI_USER and ARI_PASS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ari: Option<String>,
@@ -102,7 +102,7 @@ pub struct Sip {
     pub to: String,
     /// User part of From. Credentials, if asked for, come from SIP_USER and SIP_PASS.
     pub from: String,
-    /// Local address for SIP and RTP.
+    /// Local address for SIP and RTP: the one that the target reaches this host under.
     pub local: IpAddr,
     /// How long an attempt may take to be answered.
     pub setup_timeout: Span,
@@ -172,7 +172,7 @@ pub struct Limits {
     /// Most datagrams dropped by full socket buffers.
     pub socket_drops: u64,
     /// Largest share of a core that a media thread of the driver may use in any second.
-    pub media_thread_cpu: Percent,
+    pub thread_cpu: Percent,
 }
 
 /// `[gates]`

@@ -1,6 +1,7 @@
 //! The small values of a scenario as people write them: `5m`, `10/s`, `0.1%`, `21000-31000`.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -95,6 +96,43 @@ impl fmt::Display for Percent {
     }
 }
 
+/// A host and a port: `127.0.0.1:5060`, `pbx.example:5060`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    host: String,
+    port: u16,
+}
+
+as_text!(HostPort);
+
+impl HostPort {
+    /// Whether it is surely this machine; a name other than `localhost` is not looked up.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+impl FromStr for HostPort {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("`{text}` is no address; write host and port as in 127.0.0.1:5060 or pbx:5060");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_';
+        if host.is_empty() || host.len() > 253 || !host.chars().all(fits) {
+            return Err(wrong());
+        }
+        Ok(HostPort { host: host.into(), port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
 /// An inclusive range of UDP ports: `21000-31000`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortRange {
@@ -177,6 +215,7 @@ mod tests {
         assert_eq!(round_trip::<Rate>("10/s"), "10/s");
         assert_eq!(round_trip::<Rate>("90/m"), "1.5/s");
         assert_eq!(round_trip::<Percent>("0.1%"), "0.1%");
+        assert_eq!(round_trip::<HostPort>("pbx.example:5060"), "pbx.example:5060");
         assert_eq!(round_trip::<PortRange>("21000-31000"), "21000-31000");
     }
 
@@ -190,6 +229,9 @@ mod tests {
         }
         for text in ["0.1", "101%", "-1%", "NaN%"] {
             assert!(text.parse::<Percent>().is_err(), "{text}");
+        }
+        for text in ["", "pbx", ":5060", "pbx:", "pbx:0", "pbx:sip", "a b:5060", "[::1]:5060"] {
+            assert!(text.parse::<HostPort>().unwrap_err().contains("127.0.0.1:5060"), "{text}");
         }
         for text in ["1", "1-2", "5000-4000", "70000-70001", "a-b"] {
             assert!(text.parse::<PortRange>().is_err(), "{text}");

@@ -28,7 +28,7 @@ use crate::rtp::Codec;
 use crate::scenario::values::PortRange;
 use app::App;
 use events::{ConnectError, EventConnection, EventSource};
-use http::Shared;
+use http::{Metrics, Shared};
 use reflector::{Reflector, Removed};
 pub use stats::ServiceReport;
 
@@ -110,12 +110,12 @@ pub enum ServiceError {
     },
     /// Another client took the application over.
     #[error(
-        "another client has connected to Asterisk as application `{0}` and gets its events now: give one of the two another --app"
+        "another client has connected to Asterisk as application `{0}` and gets its events now: give one of the two another --app (in a scenario: service.app)"
     )]
     Replaced(String),
     /// The address for /health and /metrics cannot be had.
     #[error(
-        "cannot listen on {address} for /health and /metrics: {error}; choose another address with --http"
+        "cannot listen on {address} for /health and /metrics: {error}; choose another address with --http (in a scenario: service.http)"
     )]
     Http {
         /// The address.
@@ -126,6 +126,15 @@ pub enum ServiceError {
     /// The reflector could not be started, or ended.
     #[error("the media thread: {0}")]
     Media(io::Error),
+}
+
+/// What a service has counted in its life.
+#[derive(Debug)]
+pub struct Finished {
+    /// Everything.
+    pub report: ServiceReport,
+    /// The same as /metrics would give it.
+    pub metrics: Metrics,
 }
 
 /// A service that is connected to Asterisk and listens, but takes no calls yet.
@@ -166,11 +175,11 @@ impl Service {
         self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Takes calls until `shutdown` completes; then hangs up, clears, and reports.
+    /// Takes calls until `shutdown` completes; then hangs up, clears, and tells what it has counted.
     ///
     /// # Errors
     /// [`ServiceError::Replaced`] and [`ServiceError::Media`].
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<ServiceReport, ServiceError> {
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Finished, ServiceError> {
         let address = self.http_address();
         let Service { app, events, removed, listener, shared } = self;
         let (to_app, incoming) = mpsc::channel(EVENT_QUEUE);
@@ -194,7 +203,7 @@ impl Service {
         let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;
         outcome?;
         let report = shared.report().clone();
-        Ok(report)
+        Ok(Finished { report, metrics: Metrics::read(&shared) })
     }
 }
 
@@ -205,7 +214,7 @@ impl Service {
 pub async fn run(
     config: ServiceConfig,
     shutdown: impl Future<Output = ()>,
-) -> Result<ServiceReport, ServiceError> {
+) -> Result<Finished, ServiceError> {
     Service::start(config).await?.run(shutdown).await
 }
 

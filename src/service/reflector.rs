@@ -354,7 +354,7 @@ mod tests {
         reflector.add(address.port(), socket, 7);
         reflector.connect(address.port(), asterisk.local_addr().unwrap());
         // A connected socket refuses strangers in the kernel; wait until it is one.
-        let mut sender = StreamSender::new(1, 2, 3, Codec::Pcmu, Duration::from_millis(20));
+        let mut sender = StreamSender::new(1, 2, 3, Codec::Pcmu, 0, Duration::from_millis(20));
         let mut buffer = [0; 300];
         asterisk.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let warm = (0..100).find_map(|_| {

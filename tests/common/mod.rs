@@ -20,7 +20,7 @@ pub struct Place {
 const LENIENT: [&str; 4] = [
     "limits.send_lateness_p99=1h",
     "limits.missed_slots=100%",
-    "limits.media_thread_cpu=100%",
+    "limits.thread_cpu=100%",
     "limits.socket_drops=1000000",
 ];
 

@@ -75,7 +75,7 @@ impl Caller {
     /// Sends a probe every 20 ms for `hold` and reads what comes back, also for half a second after.
     pub async fn talk(&self, hold: Duration, codec: Codec) -> Echo {
         let ptime = Duration::from_millis(20);
-        let mut sender = StreamSender::new(RUN, self.id, self.id, codec, ptime);
+        let mut sender = StreamSender::new(RUN, self.id, self.id, codec, codec.payload_type(), ptime);
         let mut echo = Echo::default();
         let mut ticks = interval(ptime);
         let mut buffer = [0; 2048];

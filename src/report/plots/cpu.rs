@@ -14,7 +14,7 @@ const PROGRAMS: [Series; 4] = [
     ("Asterisk", Ink::Orange, 0.12, |s| s.cpu_asterisk),
     ("service", Ink::Green, 0.12, |s| s.cpu_service),
     ("driver", Ink::Blue, 0.12, |s| s.cpu_driver),
-    ("driver's busiest media thread", Ink::Sky, 0.08, |s| s.cpu_media_thread),
+    ("driver's busiest thread", Ink::Sky, 0.08, |s| s.cpu_busiest_thread),
 ];
 
 const MACHINE: [Series; 2] = [
