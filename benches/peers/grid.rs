@@ -39,7 +39,7 @@ impl Sender {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null());
         // SAFETY: prctl(2) is async-signal-safe, and nothing else happens between fork and exec.
-        unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGTERM)?)) };
+        unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
         let child = command.spawn().map_err(|error| format!("cannot start {program}: {error}"))?;
         Ok(Sender(child))
     }
@@ -131,12 +131,14 @@ impl Ears {
     }
 }
 
-/// Runs `sender` and measures `streams` of its streams for the time of `how_long`.
+/// Runs `sender` and measures `streams` of its streams for the time of `how_long`. `reads` says whether
+/// it reads what the echo sends back.
 pub fn measure(
     listen: SocketAddr,
     streams: usize,
     how_long: Duration,
     echo: bool,
+    reads: bool,
     sender: &[String],
 ) -> Outcome<Value> {
     let mut ears = Ears::open(listen, echo)?;
@@ -167,7 +169,7 @@ pub fn measure(
     }
     let used = sender.cpu()? - cpu.unwrap_or_default();
     drop(sender);
-    figures(&arrivals, used, ears.drops)
+    figures(&arrivals, used, ears.drops, echo && reads)
 }
 
 /// Waits until all streams have been seen; returns when the last of them was.
@@ -193,8 +195,14 @@ fn wait_for(ears: &mut Ears, streams: usize) -> Outcome<u64> {
     }
 }
 
-fn figures(arrivals: &HashMap<Source, Vec<Arrival>>, cpu: f64, drops: u32) -> Outcome<Value> {
+fn figures(
+    arrivals: &HashMap<Source, Vec<Arrival>>,
+    cpu: f64,
+    drops: u32,
+    both_ways: bool,
+) -> Outcome<Value> {
     let packets: usize = arrivals.values().map(Vec::len).sum();
+    let handled = if both_ways { 2 * packets } else { packets };
     let (mut gaps, mut deviations) = (Vec::with_capacity(packets), Vec::with_capacity(packets));
     for stream in arrivals.values() {
         gaps.extend(gap_errors(stream));
@@ -212,6 +220,7 @@ fn figures(arrivals: &HashMap<Source, Vec<Arrival>>, cpu: f64, drops: u32) -> Ou
         "grid_p50_ms": ms(&deviations, 0.5),
         "grid_p99_ms": ms(&deviations, 0.99),
         "cpu_us": 1e6 * cpu / packets as f64,
+        "cpu_us_handled": 1e6 * cpu / handled as f64,
     }))
 }
 

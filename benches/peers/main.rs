@@ -38,6 +38,9 @@ enum Command {
         /// Send every packet back as it is.
         #[arg(long)]
         echo: bool,
+        /// The sender reads what comes back, so that this is part of its work.
+        #[arg(long)]
+        reads: bool,
         /// The sender.
         #[arg(last = true, required = true)]
         sender: Vec<String>,
@@ -62,8 +65,8 @@ enum Command {
 fn main() -> ExitCode {
     let ms = Duration::from_millis;
     let done = match Cli::parse().command {
-        Command::Grid { listen, streams, seconds, echo, sender } => {
-            grid::measure(listen, streams, ms(1000 * seconds), echo, &sender)
+        Command::Grid { listen, streams, seconds, echo, reads, sender } => {
+            grid::measure(listen, streams, ms(1000 * seconds), echo, reads, &sender)
                 .map(|figures| println!("{figures}"))
         }
         Command::Roundtrip { to, seconds, kernel } => {

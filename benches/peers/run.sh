@@ -106,14 +106,14 @@ run_calls() {
         --set "load.calls=$1" --set "load.duration=${2}s"
 }
 
-# grid COMMAND...: measures the streams of a sender.
+# grid [OPTION...] -- COMMAND...: measures the streams of a sender.
 grid() {
     guarded "$peers" grid --listen "127.0.0.1:$sink_port" --streams "$streams" --seconds "$seconds" --echo \
-        -- "$@" 2>"$work/grid.log"
+        "$@" 2>"$work/grid.log"
 }
 
 pacing_sipp() {
-    grid sipp -sf "$work/uac.xml" -i 127.0.0.1 -mi 127.0.0.1 -p "$caller_port" \
+    grid -- sipp -sf "$work/uac.xml" -i 127.0.0.1 -mi 127.0.0.1 -p "$caller_port" \
         -r 100 -l "$streams" -m "$streams" -nostdin "$callee"
 }
 
@@ -122,7 +122,7 @@ pacing_loadtest() {
     # Longer than is measured: the receiver stops it.
     mapfile -t args < <(run_calls "$streams" $((seconds + 60)))
     rm -rf -- "$work/run"
-    grid "$loadtest" "${args[@]}"
+    grid --reads -- "$loadtest" "${args[@]}"
 }
 
 pacing() {
@@ -191,14 +191,15 @@ $rounds rounds, of each contestant ${seconds} s in each.
   its own, with a kernel stamp on every packet, that sends each one back. *Error of the interval*:
   how far two consecutive packets of a stream are from being 20 ms apart. *Distance from the grid*: how
   far a packet is from its place on the best-fitting grid of 20 ms. *CPU*: of the whole caller, by
-  /proc/PID/stat, for each packet that it sent; loadtest measures what comes back meanwhile.
+  /proc/PID/stat. loadtest reads and measures every packet that comes back. SIPp leaves them in its
+  socket until the kernel throws them away, so its work is sending alone.
 - **The limit**: $limit_calls calls for $limit_seconds s, their media echoed by \`loadtest echo\`.
 
 $("$peers" table "$results")
 
 ### What is done once a packet
 
-$(sed -n 's/^/    /p' "$work/hot_paths")
+$(sed -n '/[^[:space:]]/s/^/    /p' "$work/hot_paths")
 EOT
 }
 

@@ -77,7 +77,8 @@ fn pacing(text: &mut String, load: &impl Fn(&str) -> Outcome<Rounds>) -> Outcome
         ("error of the interval, p99 ms", "/gap_p99_ms", 4),
         ("distance from the 20 ms grid, p50 ms", "/grid_p50_ms", 4),
         ("distance from the 20 ms grid, p99 ms", "/grid_p99_ms", 4),
-        ("CPU a packet, µs", "/cpu_us", 2),
+        ("CPU of the caller a packet sent, µs", "/cpu_us", 2),
+        ("CPU of the caller a packet sent or read, µs", "/cpu_us_handled", 2),
         ("packets", "/packets", 0),
         ("dropped at the receiver", "/drops", 0),
     ];
@@ -98,6 +99,9 @@ fn pacing(text: &mut String, load: &impl Fn(&str) -> Outcome<Rounds>) -> Outcome
 /// One run's `summary.json`.
 fn limit(text: &mut String, rounds: &[Value]) -> Outcome<()> {
     let Some(run) = rounds.first() else { return Ok(()) };
+    if let Some(at) = LIMIT_METRICS.iter().find(|at| run.pointer(at).is_none()) {
+        return Err(format!("summary.json has no {at}").into());
+    }
     let figure = |at: &str| run.pointer(at).map_or("–".into(), Value::to_string);
     writeln!(text, "### The limit\n")?;
     writeln!(
@@ -115,12 +119,26 @@ fn limit(text: &mut String, rounds: &[Value]) -> Outcome<()> {
     writeln!(text, "| send lateness, p99 ms | {} |", plain("/metrics/send_lateness/p99"))?;
     writeln!(text, "| rtt, p50 ms | {} |", plain("/metrics/rtt/p50"))?;
     writeln!(text, "| rtt, p99 ms | {} |", plain("/metrics/rtt/p99"))?;
-    writeln!(text, "| busiest media thread, cores | {} |", plain("/metrics/cpu/media_thread_max"))?;
+    writeln!(text, "| busiest thread of the driver, cores | {} |", plain("/metrics/cpu/busiest_thread_max"))?;
     writeln!(text, "| driver, cores | {} |", plain("/metrics/cpu/driver_mean"))?;
     writeln!(text, "| memory of the driver, MiB | {} |", plain("/metrics/memory/driver_max"))?;
     writeln!(text)?;
     Ok(())
 }
+
+/// The metrics of `summary.json` that are shown. One that is renamed is an error, not a dash.
+const LIMIT_METRICS: [&str; 10] = [
+    "/metrics/calls/attempts",
+    "/metrics/packets/sent",
+    "/metrics/loss/count",
+    "/metrics/sockets/drops",
+    "/metrics/slots/missed_ratio",
+    "/metrics/send_lateness/p99",
+    "/metrics/rtt/p50",
+    "/metrics/rtt/p99",
+    "/metrics/cpu/busiest_thread_max",
+    "/metrics/memory/driver_max",
+];
 
 fn number(round: &Value, at: &str) -> Option<f64> {
     round.pointer(at)?.as_f64()
