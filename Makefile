@@ -3,7 +3,7 @@
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SCENARIO ?= scenarios/50x5m.toml
-SCRIPTS := asterisk/install.sh tests/install.sh benches/peers/install.sh benches/peers/run.sh .ci/run
+SCRIPTS := asterisk/install.sh tests/install.sh benches/peers/run.sh .ci/run
 
 .PHONY: help run test check bench rust asterisk
 
@@ -28,7 +28,7 @@ check: rust
 	shellcheck $(SCRIPTS)
 
 bench: rust
-	benches/peers/install.sh
+	tests/install.sh sipp irtt
 	cargo build --release --locked --bin loadtest --example peers
 	benches/peers/run.sh
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs named as arguments, which checks and tests need besides Rust and Asterisk:
-# sipp, a second opinion on SIP and RTP, and the linter of the scripts.
+# sipp, a second opinion on SIP and RTP; irtt, a peer of the benches; and the linter of the scripts.
 set -euo pipefail
 
 for program in "$@"; do

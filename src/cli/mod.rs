@@ -7,6 +7,7 @@ mod exit;
 mod folder;
 mod ping;
 mod progress;
+mod resolve;
 mod run;
 mod say;
 mod service;

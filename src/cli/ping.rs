@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
+use super::resolve::resolve;
 use super::{Exit, Failure, say};
 use crate::analysis::{Summary, Value, summarize};
 use crate::asterisk::descriptors;
@@ -63,7 +64,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             args.streams
         )));
     }
-    let target = resolve(&args.target).await?;
+    let target = resolve(&args.target, "HOST:PORT").await?;
     let (stop_sender, stop) = watch::channel(Stop::No);
     let (echo_sender, echoes) = mpsc::channel(ECHOES);
     let each = args.streams == 1 && !args.json && !args.quiet;
@@ -99,12 +100,6 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     } else {
         Ok(Exit::Pass)
     }
-}
-
-async fn resolve(target: &HostPort) -> Result<SocketAddr, Failure> {
-    let found = tokio::net::lookup_host(target.to_string()).await;
-    let mut found = found.with_context(|| format!("{target} cannot be found"))?;
-    found.find(SocketAddr::is_ipv4).ok_or_else(|| Failure::broke(format!("{target} has no IPv4 address")))
 }
 
 async fn print(mut echoes: mpsc::Receiver<Echo>) {

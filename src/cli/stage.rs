@@ -10,11 +10,11 @@ use anyhow::Context as _;
 use nix::sys::signal::Signal;
 
 use super::Failure;
+use super::resolve::resolve;
 use crate::asterisk::{Asterisk, Managed, Places, StartConfig, find};
 use crate::child::Keeper;
 use crate::driver::{Stop, Watched};
 use crate::net::http::{HttpClient, HttpError, Limits};
-use crate::scenario::values::HostPort;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 use crate::sip::digest::Credentials;
 
@@ -68,7 +68,7 @@ impl Stage {
         };
         let target = match (&asterisk, &scenario.asterisk.sip) {
             (Some(managed), _) => managed.sip_addr(),
-            (None, Some(sip)) => resolve(sip).await?,
+            (None, Some(sip)) => resolve(sip, "asterisk.sip").await?,
             (None, None) => return Err(Failure::usage("an external Asterisk needs asterisk.sip")),
         };
         let asterisk_is = match &asterisk {
@@ -173,18 +173,6 @@ impl Stage {
         let service_drops = service_drops(&self.logs.join(SERVICE_METRICS));
         Struck { asterisk_is: self.asterisk_is, service_is: self.service_is, remarks, service_drops }
     }
-}
-
-/// The first IPv4 address of the target.
-async fn resolve(sip: &HostPort) -> Result<SocketAddr, Failure> {
-    let reason = match tokio::net::lookup_host(sip.to_string()).await {
-        Ok(mut addresses) => match addresses.find(SocketAddr::is_ipv4) {
-            Some(address) => return Ok(address),
-            None => "it has no IPv4 address".into(),
-        },
-        Err(e) => e.to_string(),
-    };
-    Err(Failure::broke(format!("asterisk.sip = {sip} cannot be found: {reason}")))
 }
 
 async fn start_asterisk(scenario: &Scenario, logs: &Path) -> Result<Managed, Failure> {
