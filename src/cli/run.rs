@@ -348,6 +348,7 @@ fn write(
     log: &[u8],
 ) -> Result<(), Failure> {
     let environment = serde_json::to_vec_pretty(&summary.environment).context("environment.json")?;
+    let scenario = resolved.to_toml();
     let mut first_failure = None;
     let mut put = |result: Result<(), Failure>| {
         if let Err(failure) = result {
@@ -360,7 +361,7 @@ fn write(
         if !formats.contains(&format) {
             continue;
         }
-        match render(format, summary, verdict, &resolved.to_toml()) {
+        match render(format, summary, verdict, &scenario) {
             Ok(files) => files.iter().for_each(|file| put(folder.write(file.path, &file.bytes))),
             Err(e) => put(Err(anyhow::Error::from(e).into())),
         }

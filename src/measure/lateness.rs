@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::samples::{PLAYOUT_DEPTHS_MS, Quantile};
+use crate::samples::{PLAYOUT_DEPTHS_MS, Quantile, rank};
 
 /// Playout depths counted: the published sweep and the scenario's own.
 const DEPTHS: usize = PLAYOUT_DEPTHS_MS.len() + 1;
@@ -98,7 +98,7 @@ impl Lateness {
         if sent == 0 {
             return Quantile::NoData;
         }
-        let rank = ((q * sent as f64 - 1e-9).ceil() as u64).clamp(1, sent);
+        let rank = rank(q, sent);
         if rank > self.rtts.len() {
             return Quantile::Lost;
         }

@@ -21,6 +21,12 @@ pub enum Quantile {
     NoData,
 }
 
+/// The rank of percentile `q` (0–1) among `sent` packets, of which there is at least one.
+pub fn rank(q: f64, sent: u64) -> u64 {
+    // 1e-9 of slack keeps 0.95 × 100 from becoming rank 96.
+    ((q.clamp(0.0, 1.0) * sent as f64 - 1e-9).ceil() as u64).clamp(1, sent)
+}
+
 /// A histogram of latencies in nanoseconds, 1 µs to 60 s, 3 significant digits.
 #[derive(Debug, Clone)]
 pub struct Latencies {
@@ -92,8 +98,7 @@ impl Latencies {
         if sent == 0 {
             return Quantile::NoData;
         }
-        // 1e-9 of slack keeps 0.95 × 100 from becoming rank 96.
-        let rank = ((q.clamp(0.0, 1.0) * sent as f64 - 1e-9).ceil() as u64).clamp(1, sent);
+        let rank = rank(q, sent);
         let in_bounds = self.histogram.len();
         if rank > self.len() {
             Quantile::Lost

@@ -11,7 +11,7 @@ mod second;
 
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
 pub use environment::{Environment, FORMAT_VERSION};
-pub use histogram::{Latencies, Quantile};
+pub use histogram::{Latencies, Quantile, rank};
 pub use ms::Ns;
 pub use second::{CallSecond, Phase, SecondRecord};
 
