@@ -21,6 +21,7 @@ pub mod report;
 pub mod rtp;
 pub mod samples;
 pub mod scenario;
+pub mod scheduling;
 pub mod service;
 pub mod sip;
 pub mod stamp;

@@ -28,6 +28,7 @@ fn wrong_scenarios_are_usage_errors() {
         (&["asterisk.rtp_ports=10000-10009"], &["asterisk.rtp_ports", "10000-10019 would do"]),
         (&[r#"gates.require=["rtt.p98 < 20ms"]"#], &["rtt.p98", "did you mean"]),
         (&[r#"gates.require=["loss.ratio < 20ms"]"#], &["20ms", "0.1%"]),
+        (&["driver.cpus=[4095]"], &["driver.cpus", "4095", "may use"]),
         (&["media.codec=opus"], &["opus", "PCMU"]),
     ] {
         refused(&place, set, 2, words);

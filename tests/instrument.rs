@@ -84,3 +84,24 @@ fn ping_counts_every_packet_to_an_echo() {
     ends_with(place.program().args(["ping", &address, "--interval", "25ms"]), 2);
     ends_with(place.program().args(["ping", "nowhere"]), 2);
 }
+
+#[test]
+fn media_threads_keep_to_their_cpu_and_the_report_says_so() {
+    let place = Place::new(4);
+    // The last CPU that this test may use itself.
+    let allowed = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("a set of CPUs");
+    let cpu = (0..nix::sched::CpuSet::count()).rfind(|n| allowed.is_set(*n).unwrap()).expect("a CPU");
+    let set = [
+        format!("driver.cpus=[{cpu}]"),
+        "driver.realtime=true".into(),
+        "load.duration=2s".into(),
+        COUNTS.into(),
+    ];
+    let output = ends_with(&mut place.run("smoke", &set.each_ref().map(String::as_str)), 0);
+    let said = place.summary()["environment"]["scheduling"].as_str().expect("words").to_string();
+    assert!(said.ends_with(&format!(", CPU {cpu}")), "{said}");
+    // A real-time priority is a matter of permission: in force and said, or refused with the cure.
+    let refused = stderr(&output).contains("cap_sys_nice");
+    assert_eq!(said.starts_with("real-time"), !refused, "{said}");
+    assert_eq!(place.count("packets.sent"), 5 * 2 * 50);
+}

@@ -2,6 +2,7 @@
 //!
 //! `grid` stands outside of what it judges: it shares no code with loadtest.
 
+mod floor;
 mod grid;
 mod roundtrip;
 mod table;
@@ -45,6 +46,15 @@ enum Command {
         #[arg(last = true, required = true)]
         sender: Vec<String>,
     },
+    /// The least that paces streams: one thread that waits and sends.
+    Send {
+        #[arg(long)]
+        to: SocketAddr,
+        #[arg(long)]
+        streams: usize,
+        #[arg(long)]
+        seconds: u64,
+    },
     /// The least that measures a round trip: one thread that waits, sends, and waits for the answer.
     Roundtrip {
         /// An echo of RTP.
@@ -69,6 +79,7 @@ fn main() -> ExitCode {
             grid::measure(listen, streams, ms(1000 * seconds), echo, reads, &sender)
                 .map(|figures| println!("{figures}"))
         }
+        Command::Send { to, streams, seconds } => floor::send(to, streams, seconds),
         Command::Roundtrip { to, seconds, kernel } => {
             roundtrip::measure(to, seconds * 50, ms(20), kernel).map(|figures| println!("{figures}"))
         }

@@ -125,9 +125,13 @@ pacing_loadtest() {
     grid --reads -- "$loadtest" "${args[@]}"
 }
 
+pacing_floor() {
+    grid -- "$peers" send --to "127.0.0.1:$sink_port" --streams "$streams" --seconds $((seconds + 60))
+}
+
 pacing() {
-    local round=$1 who order=(sipp loadtest)
-    if ((round % 2 == 0)); then order=(loadtest sipp); fi
+    local round=$1 who order=(sipp loadtest floor)
+    if ((round % 2 == 0)); then order=(floor loadtest sipp); fi
     for who in "${order[@]}"; do
         say "round $round: pacing of $streams streams by $who"
         callee "$streams" "$sink_port"
@@ -192,7 +196,9 @@ $rounds rounds, of each contestant ${seconds} s in each.
   how far two consecutive packets of a stream are from being 20 ms apart. *Distance from the grid*: how
   far a packet is from its place on the best-fitting grid of 20 ms. *CPU*: of the whole caller, by
   /proc/PID/stat. loadtest reads and measures every packet that comes back. SIPp leaves them in its
-  socket until the kernel throws them away, so its work is sending alone.
+  socket until the kernel throws them away, so its work is sending alone. The *bare sender* is the least
+  that can pace: one thread in slots of 1 ms that sends packets made beforehand and reads nothing; its
+  CPU is what the kernel alone asks for a packet sent.
 - **The limit**: $limit_calls calls for $limit_seconds s, their media echoed by \`loadtest echo\`.
 
 $("$peers" table "$results")

@@ -66,12 +66,15 @@ fn round_trips(text: &mut String, load: &impl Fn(&str) -> Outcome<Rounds>) -> Ou
 }
 
 fn pacing(text: &mut String, load: &impl Fn(&str) -> Outcome<Rounds>) -> Outcome<()> {
-    let (sipp, ours) = (load("pacing-sipp")?, load("pacing-loadtest")?);
+    let (sipp, ours, floor) = (load("pacing-sipp")?, load("pacing-loadtest")?, load("pacing-floor")?);
     let (Some(one), false) = (sipp.first(), ours.is_empty()) else { return Ok(()) };
     let (streams, count) = (number(one, "/streams").unwrap_or_default(), ours.len());
     writeln!(text, "### Pacing of {streams} streams, seen by an independent receiver\n")?;
-    writeln!(text, "| | SIPp rtp_stream | loadtest | ratio, median of {count} rounds |")?;
-    writeln!(text, "|---|---:|---:|---:|")?;
+    writeln!(
+        text,
+        "| | bare sender | SIPp rtp_stream | loadtest | loadtest to SIPp, median of {count} rounds |"
+    )?;
+    writeln!(text, "|---|---:|---:|---:|---:|")?;
     let rows = [
         ("error of the interval, p50 ms", "/gap_p50_ms", 4),
         ("error of the interval, p99 ms", "/gap_p99_ms", 4),
@@ -87,7 +90,8 @@ fn pacing(text: &mut String, load: &impl Fn(&str) -> Outcome<Rounds>) -> Outcome
         let ratio = if counted { String::new() } else { ratio(&ours, &sipp, at) };
         writeln!(
             text,
-            "| {name} | {} | {} | {ratio} |",
+            "| {name} | {} | {} | {} | {ratio} |",
+            middle(&floor, at, digits),
             middle(&sipp, at, digits),
             middle(&ours, at, digits)
         )?;

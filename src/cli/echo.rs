@@ -30,6 +30,15 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     if !address.ip().to_canonical().is_loopback() {
         say::err(format_args!("warning: {address} is not a loopback address: whoever reaches it is echoed"));
     }
+    let (granted, wanted) = echo.receive_buffer();
+    if granted < wanted {
+        say::err(format_args!(
+            "warning: the kernel grants a receive buffer of {} KiB, {} are wanted: many streams at once may lose \
+             packets here; type: sudo sysctl net.core.rmem_max={wanted}",
+            granted / 1024,
+            wanted / 1024
+        ));
+    }
     if !args.quiet {
         say::out(format_args!("echo listens on {address}; Ctrl-C stops it"));
     }

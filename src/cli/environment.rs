@@ -16,6 +16,8 @@ pub struct Circumstances {
     pub asterisk: String,
     /// What answered the calls.
     pub service: String,
+    /// How the media threads were scheduled.
+    pub scheduling: String,
     /// Whether the user ended the run.
     pub interrupted: bool,
     /// What broke, if anything did.
@@ -50,6 +52,7 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         lost_after_ms: ms(scenario.measure.lost_after),
         host: first_line("/proc/sys/kernel/hostname"),
         cpu: cpu_model(),
+        scheduling: circumstances.scheduling,
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
         memory_mib: Meminfo::current().map_or(0, |m| m.mem_total >> 20),
         kernel: format!("Linux {}", first_line("/proc/sys/kernel/osrelease")),
@@ -59,6 +62,7 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         command: std::env::args().collect(),
         clock_step_ns: recorded.clock_step_ns,
         negative_rtt: recorded.negative_rtt,
+        unstamped: recorded.unstamped,
         impair_overflows: recorded.impaired.iter().map(|i| i.overflows).sum(),
         sip_drops: recorded.troubles.drops,
         service_drops: circumstances.service_drops,

@@ -10,6 +10,7 @@ mod progress;
 mod resolve;
 mod run;
 mod say;
+mod scheduling;
 mod service;
 mod stage;
 

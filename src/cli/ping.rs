@@ -8,13 +8,14 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use super::resolve::resolve;
-use super::{Exit, Failure, say};
+use super::{Exit, Failure, say, scheduling};
 use crate::analysis::{Summary, Value, summarize};
 use crate::asterisk::descriptors;
 use crate::driver::{PingConfig, Recorded, Stop, ping};
 use crate::measure::Echo;
 use crate::samples::{Environment, Run};
 use crate::scenario::values::{HostPort, Span};
+use crate::scheduling::Scheduling;
 use crate::service::termination;
 
 /// Echoes that may wait to be printed; more are measured all the same, and not printed.
@@ -38,6 +39,12 @@ pub struct Args {
     /// Streams side by side, spread over the interval.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     streams: u32,
+    /// Ask for a real-time priority of the media threads.
+    #[arg(long)]
+    realtime: bool,
+    /// CPUs that the media threads keep to, by number, with commas.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    cpus: Vec<usize>,
     /// One JSON object at the end instead of text.
     #[arg(long)]
     json: bool,
@@ -64,6 +71,11 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             args.streams
         )));
     }
+    let asked = Scheduling { realtime: args.realtime, cpus: args.cpus.clone() };
+    let granted = scheduling::grant(asked, |refused| Failure::usage(format!("--cpus: {refused}")))?;
+    if let Some(warning) = &granted.warning {
+        say::err(format_args!("warning: {warning}"));
+    }
     let target = resolve(&args.target, "HOST:PORT").await?;
     let (stop_sender, stop) = watch::channel(Stop::No);
     let (echo_sender, echoes) = mpsc::channel(ECHOES);
@@ -76,6 +88,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         late_after: Duration::from_millis(60),
         lost_after: Duration::from_secs(2),
         run_id: rand::random(),
+        scheduling: granted.scheduling,
         stop,
         echoes: each.then_some(echo_sender),
     };

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::environment::{Circumstances, gather};
 use super::folder::Folder;
 use super::progress::Display;
+use super::scheduling::{self, Granted};
 use super::stage::{Stage, sip_credentials};
 use super::{Exit, Failure, say};
 use crate::analysis::{Summary, catalogue, summarize};
@@ -22,6 +23,7 @@ use crate::report::{Format, render, terminal};
 use crate::samples::{CallRecord, Ending, Run, hlog};
 use crate::scenario::values::PortRange;
 use crate::scenario::{AsteriskMode, Limits, Needs, Problem, Resolved};
+use crate::scheduling::Scheduling;
 
 /// Largest scenario file that is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -72,6 +74,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let gates = parse_gates(&resolved)?;
     let credentials = sip_credentials()?;
     preflight(&resolved)?;
+    let Granted { scheduling, warning } = schedule(&resolved)?;
     let folder = Folder::create(args.out.as_deref(), &resolved.scenario.name, clock::now())?;
     folder.write("scenario.toml", resolved.to_toml().as_bytes())?;
 
@@ -79,7 +82,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen(stop_sender)?;
     let mut display = Display::new(args.quiet);
     display.say(&headline(&resolved));
-    warn_of_ephemeral_ports(&resolved, &display);
+    let warnings = ephemeral_ports(&resolved).into_iter().chain(warning.clone());
+    warnings.for_each(|warning| display.say(&format!("warning: {warning}")));
     let logs = folder.logs();
     let stage = tokio::select! {
         stage = Stage::set(&resolved.scenario, &logs) => stage,
@@ -97,6 +101,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         credentials,
         run_id: rand::random(),
         watched: stage.watched(),
+        scheduling: scheduling.clone(),
         stop,
     };
     let played = play(config, &stage, &mut interrupt, &mut display).await;
@@ -107,9 +112,11 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 
     let mut remarks = struck.remarks;
     remarks.extend(remarks_of(&resolved, &recorded));
+    remarks.extend(warning);
     let circumstances = Circumstances {
         asterisk: struck.asterisk_is,
         service: struck.service_is,
+        scheduling: scheduling.to_string(),
         interrupted: interrupt.came,
         broken: broken.clone(),
         service_drops: struck.service_drops,
@@ -119,9 +126,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let verdict = judge(&summary, &gates, &trust(&resolved.scenario.limits));
     // The figures first: whatever becomes of the files, they have been said.
     if !args.quiet {
-        let colour =
-            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        say::out(terminal::summary(&summary, &verdict, &place(&folder, &args.report), colour).trim_end());
+        tell(&summary, &verdict, &place(&folder, &args.report));
     }
     write(&folder, &args.report, &summary, &verdict, &resolved, &log)?;
     match broken {
@@ -180,20 +185,31 @@ fn preflight(resolved: &Resolved) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What `[driver]` asks for, as far as the kernel permits.
+fn schedule(resolved: &Resolved) -> Result<Granted, Failure> {
+    let driver = &resolved.scenario.driver;
+    let asked = Scheduling { realtime: driver.realtime, cpus: driver.cpus.clone() };
+    scheduling::grant(asked, |refused| {
+        let cure = "name CPUs that this process may use, or leave the key out";
+        resolved.error(&[Problem::new("driver.cpus", refused.to_string(), cure)]).into()
+    })
+}
+
 /// Asterisk takes its RTP ports blindly, where the pools of the driver and the service pass over what
 /// others hold; so a range from which the kernel also hands out ports deserves a word.
-fn warn_of_ephemeral_ports(resolved: &Resolved, display: &Display) {
+fn ephemeral_ports(resolved: &Resolved) -> Option<String> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut bounds = text.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
-    let (Some(from), Some(to)) = (bounds.next(), bounds.next()) else { return };
-    let (asterisk, kernel) = (&resolved.scenario.asterisk, PortRange { from, to });
-    if asterisk.mode == AsteriskMode::Managed && asterisk.rtp_ports.overlaps(kernel) {
-        display.say(&format!(
-            "warning: asterisk.rtp_ports {} overlaps the kernel's ephemeral ports {kernel}: another program may \
+    let (asterisk, kernel) =
+        (&resolved.scenario.asterisk, PortRange { from: bounds.next()?, to: bounds.next()? });
+    let overlap = asterisk.mode == AsteriskMode::Managed && asterisk.rtp_ports.overlaps(kernel);
+    overlap.then(|| {
+        format!(
+            "asterisk.rtp_ports {} overlaps the kernel's ephemeral ports {kernel}: another program may \
              hold one of them (sysctl net.ipv4.ip_local_port_range)",
             asterisk.rtp_ports
-        ));
-    }
+        )
+    })
 }
 
 fn headline(resolved: &Resolved) -> String {
@@ -335,6 +351,12 @@ fn trust(limits: &Limits) -> Trust {
         socket_drops: limits.socket_drops,
         thread_cpu: limits.thread_cpu.0,
     }
+}
+
+fn tell(summary: &Summary, verdict: &Verdict, place: &str) {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let colour = wanted && std::io::stdout().is_terminal();
+    say::out(terminal::summary(summary, verdict, place, colour).trim_end());
 }
 
 /// Writes every file, the ones with figures first. One that cannot be written does not keep the

@@ -18,6 +18,8 @@ pub(super) struct Book {
     signalling_cpu: Duration,
     pub histograms: Vec<(Series, Latencies)>,
     pub negative_rtt: u64,
+    /// Datagrams without the kernel's stamp.
+    pub unstamped: u64,
     /// What the impairment did: on the way out, on the way back.
     pub impaired: [Impaired; 2],
     /// The row that came back most recently, for the progress line.
@@ -34,6 +36,7 @@ impl Book {
             signalling_cpu: clock::thread_cpu(),
             histograms: Vec::new(),
             negative_rtt: 0,
+            unstamped: 0,
             impaired: Default::default(),
             latest: ReceivedSecond::default(),
             lost: 0,
@@ -90,9 +93,10 @@ impl Book {
                 self.histograms.push((Series::SendLateness, lateness));
                 self.histograms.push((Series::SendCall, send_call));
             }
-            LaneEvent::ReceiverDone { histograms, negative_rtt, impaired } => {
+            LaneEvent::ReceiverDone { histograms, negative_rtt, unstamped, impaired } => {
                 self.impaired[1] = impaired;
                 self.negative_rtt += negative_rtt;
+                self.unstamped += unstamped;
                 let own = |s: &Series| matches!(s, Series::SendLateness | Series::SendCall);
                 self.histograms.extend(Series::ALL.into_iter().zip(*histograms).filter(|(s, _)| !own(s)));
             }

@@ -13,7 +13,7 @@ use super::attempt::Attempt;
 use super::book::Book;
 use super::lane::{Lane, LaneConfig, LaneEvent};
 use super::monitor::Monitor;
-use super::ports::RtpPorts;
+use super::ports::{RECEIVE_BUFFER, RtpPorts};
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::Timeline;
 use crate::echo::EchoServer;
@@ -27,8 +27,6 @@ use crate::stamp::Stamp;
 
 /// Time between fixing the measured window and its begin, so that all threads know it in time.
 const NOTICE: Duration = Duration::from_millis(100);
-/// Receive buffer of a control stream's socket.
-const CONTROL_BUFFER: usize = 256 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What a line is doing.
@@ -100,6 +98,7 @@ pub async fn run(
         spread,
         timeline,
         impair: config.scenario.impair.clone(),
+        scheduling: config.scheduling.clone(),
         streams: config.scenario.load.calls,
     };
     let (lane, inbox) = Lane::start(lane, window.clone(), None).map_err(DriverError::Media)?;
@@ -123,7 +122,7 @@ fn start_control(config: &DriverConfig<'_>, lane: &Lane, epoch: Stamp) -> io::Re
     let any = SocketAddr::new(scenario.sip.local, 0);
     let echo = EchoServer::start(any)?;
     for n in 0..streams {
-        let socket = StampedSocket::bind(any, CONTROL_BUFFER)?;
+        let socket = StampedSocket::bind(any, RECEIVE_BUFFER)?;
         socket.connect(echo.local_addr())?;
         let (id, codec) = (u32::MAX - n, scenario.media.codec);
         let (payload_type, ptime) = (codec.payload_type(), scenario.media.ptime.0);
@@ -390,6 +389,7 @@ impl<'a> Control<'a> {
             suppressed_because: self.suppressed_because,
             impaired: self.book.impaired,
             negative_rtt: self.book.negative_rtt,
+            unstamped: self.book.unstamped,
             seconds: self.book.finish(ended_at),
             calls: self.records,
             call_seconds: self.call_seconds,

@@ -20,6 +20,7 @@ use crate::net::udp::StampedSocket;
 use crate::rtp::packet::StreamSender;
 use crate::samples::{Latencies, Series};
 use crate::scenario::Impair;
+use crate::scheduling::Scheduling;
 use crate::stamp::Stamp;
 
 /// What the media threads tell.
@@ -40,7 +41,12 @@ pub(super) enum LaneEvent {
     /// The pacer has ended.
     PacerDone { lateness: Latencies, send_call: Latencies, impaired: Impaired },
     /// The receiver has ended.
-    ReceiverDone { histograms: Box<[Latencies; Series::ALL.len()]>, negative_rtt: u64, impaired: Impaired },
+    ReceiverDone {
+        histograms: Box<[Latencies; Series::ALL.len()]>,
+        negative_rtt: u64,
+        unstamped: u64,
+        impaired: Impaired,
+    },
 }
 
 /// What an impairment has done in one direction.
@@ -58,6 +64,8 @@ pub(super) struct LaneConfig {
     pub spread: bool,
     pub timeline: Timeline,
     pub impair: Impair,
+    /// How both threads are scheduled, as found to be permitted.
+    pub scheduling: Scheduling,
     /// Streams at once, by which the room for packets held back is reckoned.
     pub streams: u32,
 }
@@ -117,8 +125,8 @@ impl Lane {
         let poller = Poller::new()?;
         let waker = poller.waker();
         let threads = vec![
-            spawn("pacer", events.clone(), move || pacer.run())?,
-            spawn("receiver", events, move || receiving.run(poller))?,
+            spawn("pacer", events.clone(), config.scheduling.clone(), move || pacer.run())?,
+            spawn("receiver", events, config.scheduling, move || receiving.run(poller))?,
         ];
         let impair = config.impair;
         Ok((Lane { rules, impair, to_pacer, to_receiver, waker, threads }, inbox))
@@ -176,6 +184,7 @@ impl Lane {
 fn spawn(
     name: &'static str,
     events: UnboundedSender<LaneEvent>,
+    scheduling: Scheduling,
     run: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     struct Obituary(&'static str, UnboundedSender<LaneEvent>);
@@ -187,6 +196,8 @@ fn spawn(
     let obituary = Obituary(name, events);
     thread::Builder::new().name(name.into()).spawn(move || {
         let _told_whatever_happens = obituary;
+        // It was tried before the lane began; what is refused now shows in the send lateness.
+        let _ = scheduling.apply();
         run();
     })
 }

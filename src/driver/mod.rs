@@ -28,6 +28,7 @@ pub use ping::{PingConfig, ping};
 use crate::measure::ReceivedSecond;
 use crate::samples::{CallRecord, CallSecond, Latencies, Phase, SecondRecord, Series};
 use crate::scenario::Scenario;
+use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
 use crate::stamp::Stamp;
 
@@ -43,6 +44,8 @@ pub struct DriverConfig<'a> {
     pub run_id: u32,
     /// Processes whose CPU and memory are watched.
     pub watched: Watched,
+    /// How the media threads are scheduled, as found to be permitted.
+    pub scheduling: Scheduling,
     /// Tells the driver to end early.
     pub stop: watch::Receiver<Stop>,
 }
@@ -107,6 +110,8 @@ pub struct Recorded {
     pub impaired: [Impaired; 2],
     /// Packets back before they were sent.
     pub negative_rtt: u64,
+    /// Datagrams that came without the kernel's stamp; theirs is the time of reading.
+    pub unstamped: u64,
     /// Nanoseconds by which the wall clock was set meanwhile.
     pub clock_step_ns: i64,
     /// Whether any SIP came back at all.

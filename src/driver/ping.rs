@@ -11,6 +11,7 @@ use super::attempt::Attempt;
 use super::book::Book;
 use super::lane::{Lane, LaneConfig, LaneEvent};
 use super::monitor::{Monitor, Watched};
+use super::ports::RECEIVE_BUFFER;
 use super::{DriverError, Recorded, Stop, Troubles};
 use crate::clock::Timeline;
 use crate::measure::{Class, Echo, Rules, Window};
@@ -19,12 +20,12 @@ use crate::rtp::Codec;
 use crate::rtp::packet::StreamSender;
 use crate::samples::{CallRecord, Ending, Phase};
 use crate::scenario::Impair;
+use crate::scheduling::Scheduling;
 use crate::stamp::Stamp;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Time from the start until the first packet that counts.
-const NOTICE: Duration = Duration::from_millis(100);
-const RECEIVE_BUFFER: usize = 256 * 1024;
+/// From the last stream's start until the first packet that counts: every stream is under way by then.
+const NOTICE: Duration = Duration::from_millis(300);
 
 /// What is sent where.
 pub struct PingConfig {
@@ -42,6 +43,8 @@ pub struct PingConfig {
     pub lost_after: Duration,
     /// Names the run inside every probe.
     pub run_id: u32,
+    /// How the media threads are scheduled, as found to be permitted.
+    pub scheduling: Scheduling,
     /// Ends it early.
     pub stop: watch::Receiver<Stop>,
     /// Where each echo is told, as far as it has room.
@@ -64,15 +67,17 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
         lost_after: config.lost_after,
     };
     let window = Arc::new(Window::default());
-    window.set(epoch + NOTICE, epoch + NOTICE + config.duration);
     let impair = Impair::default();
-    let lane = LaneConfig { rules, spread: true, timeline, impair, streams: config.streams };
+    let scheduling = std::mem::take(&mut config.scheduling);
+    let lane = LaneConfig { rules, spread: true, timeline, impair, scheduling, streams: config.streams };
     let (lane, mut inbox) =
         Lane::start(lane, window.clone(), config.echoes.take()).map_err(DriverError::Media)?;
     let mut book = Book::new(rules, Monitor::start(Watched::default(), epoch));
-    let mut streams = start_streams(&config, &lane, epoch + NOTICE).map_err(DriverError::Control)?;
+    let mut streams = start_streams(&config, &lane, epoch).map_err(DriverError::Control)?;
+    let begin = timeline.now() + NOTICE;
+    let mut end = begin + config.duration;
+    window.set(begin, end);
 
-    let mut end = epoch + NOTICE + config.duration;
     let mut next_second = epoch + SECOND;
     let mut stopping = false;
     while streams.iter().any(|s| s.has_media) {
@@ -113,6 +118,7 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
         histograms: std::mem::take(&mut book.histograms).into_iter().collect(),
         impaired: book.impaired,
         negative_rtt: book.negative_rtt,
+        unstamped: book.unstamped,
         seconds: book.finish(ended_at),
         clock_step_ns: timeline.step_ns(),
         heard: true,

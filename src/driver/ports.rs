@@ -5,11 +5,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::net::udp::StampedSocket;
+use crate::net::udp::{StampedSocket, buffer_for};
 use crate::scenario::values::PortRange;
 
-/// Room for about a second of a stream's packets, as the kernel accounts for them.
-const RECEIVE_BUFFER: usize = 256 * 1024;
+/// Every call has a socket of its own: two seconds of the shortest packet time.
+pub(super) const RECEIVE_BUFFER: usize = buffer_for(2 * 100);
 
 /// Even ports of a range, the longest unused first.
 #[derive(Debug)]

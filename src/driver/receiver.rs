@@ -87,7 +87,7 @@ impl Receiving {
             self.report_second(&mut since, &mut tally, now);
         }
         let impaired = Impaired { counts: impaired, overflows: line.overflows() };
-        self.close(calls, tally, since, impaired);
+        self.close(calls, tally, since, (batch.unstamped(), impaired));
     }
 
     /// Reads what one call's socket holds; returns how many datagrams it has newly dropped.
@@ -203,7 +203,7 @@ impl Receiving {
         calls: HashMap<u64, Call>,
         mut tally: ReceiveTally,
         mut since: Since,
-        mut impaired: Impaired,
+        (unstamped, mut impaired): (u64, Impaired),
     ) {
         for call in calls.into_values() {
             impaired.counts += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
@@ -216,6 +216,7 @@ impl Receiving {
         let _ = self.events.send(LaneEvent::ReceiverDone {
             histograms: Box::new(histograms),
             negative_rtt,
+            unstamped,
             impaired,
         });
     }

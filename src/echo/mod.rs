@@ -18,7 +18,7 @@ pub use streams::MOST_STREAMS;
 
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
-use crate::net::udp::{Batch, Datagram, StampedSocket};
+use crate::net::udp::{Batch, Datagram, StampedSocket, buffer_for};
 use crate::rtp::reflector::Reflected;
 use counts::Counters;
 use streams::{Refusal, Streams};
@@ -27,13 +27,14 @@ use streams::{Refusal, Streams};
 const BATCH: usize = 32;
 /// Longest datagram that is read whole: an Ethernet frame's. Longer ones are not answered.
 const DATAGRAM: usize = 1500;
-/// Asked of the kernel: 100 ms of 1,000 streams, of which each packet takes some 800 bytes there.
-const RECEIVE_BUFFER: usize = 4 << 20;
+/// One socket for everybody: 100 ms of 1,000 streams.
+const RECEIVE_BUFFER: usize = buffer_for(100 * 50);
 
 /// The server's handle. Dropping it ends the thread and frees the port.
 #[derive(Debug)]
 pub struct EchoServer {
     local: SocketAddr,
+    receive_buffer: usize,
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
     waker: Waker,
@@ -48,6 +49,7 @@ impl EchoServer {
     pub fn start(address: SocketAddr) -> io::Result<Self> {
         let socket = StampedSocket::bind(address, RECEIVE_BUFFER)?;
         let local = socket.local_addr()?;
+        let receive_buffer = socket.receive_buffer()?;
         let poller = Poller::new()?;
         poller.add(&socket, 0)?;
         let waker = poller.waker();
@@ -61,12 +63,18 @@ impl EchoServer {
         };
         let stopped = stop.clone();
         let thread = thread::Builder::new().name("echo".into()).spawn(move || echo.run(poller, &stopped))?;
-        Ok(EchoServer { local, counters, stop, waker, thread: Some(thread) })
+        Ok(EchoServer { local, receive_buffer, counters, stop, waker, thread: Some(thread) })
     }
 
     /// The address that it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The receive buffer that the kernel grants, and the one wanted, in bytes: with less, a stall
+    /// shorter than 100 ms loses packets of a thousand streams.
+    pub fn receive_buffer(&self) -> (usize, usize) {
+        (self.receive_buffer, RECEIVE_BUFFER)
     }
 
     /// What has passed so far. An answer may be there before it is counted.

@@ -111,6 +111,12 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
         reasons
             .push(format!("the clock was set by {by}: {negative} packets came back before they were sent"));
     }
+    if environment.unstamped > 0 {
+        reasons.push(format!(
+            "{} packets came without the kernel's receive stamp: their delays include this program's own",
+            environment.unstamped
+        ));
+    }
     if !reasons.is_empty() {
         reasons.extend(busy(summary));
     }

@@ -6,10 +6,21 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 
 use crate::clock;
 use crate::stamp::Stamp;
+
+/// What the kernel counts against the receive buffer for one G.711 packet: its bytes, and its own
+/// book-keeping (a quarter of a page and `struct sk_buff`).
+const PACKET_IN_BUFFER: usize = 1280;
+
+/// A receive buffer in which a second of so many packets has room, while nobody reads.
+pub const fn buffer_for(packets_per_second: usize) -> usize {
+    let least = 64 * 1024;
+    let wanted = packets_per_second.saturating_mul(PACKET_IN_BUFFER);
+    if wanted > least { wanted } else { least }
+}
 
 /// A non-blocking UDP socket with SO_TIMESTAMPNS and SO_RXQ_OVFL.
 #[derive(Debug)]
@@ -20,18 +31,30 @@ pub struct StampedSocket {
 impl StampedSocket {
     /// Binds to `address` and asks for a receive buffer of `receive_buffer` bytes.
     ///
-    /// The kernel caps the buffer at net.core.rmem_max; drops are counted, so the cap shows.
+    /// The kernel caps the buffer at net.core.rmem_max, but not for a program that may administer the
+    /// network; drops are counted, so the cap shows.
     ///
     /// # Errors
     /// Those of the system calls; `AddrInUse` when another program holds the port.
     pub fn bind(address: SocketAddr, receive_buffer: usize) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
-        socket.set_recv_buffer_size(receive_buffer)?;
+        if setsockopt(&socket, sockopt::RcvBufForce, &receive_buffer).is_err() {
+            socket.set_recv_buffer_size(receive_buffer)?;
+        }
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
         socket.bind(&address.into())?;
         Ok(StampedSocket { socket: socket.into() })
+    }
+
+    /// Bytes of the receive buffer, as the kernel counts them.
+    ///
+    /// # Errors
+    /// Those of getsockopt(2).
+    pub fn receive_buffer(&self) -> io::Result<usize> {
+        // The kernel reports twice what it was asked for, and counts its own book-keeping in.
+        Ok(SockRef::from(&self.socket).recv_buffer_size()? / 2)
     }
 
     /// Fixes the peer: the kernel then drops what anybody else sends.
@@ -115,6 +138,7 @@ pub struct Batch {
     data: Vec<u8>,
     control: Vec<Control>,
     names: Vec<libc::sockaddr_storage>,
+    unstamped: u64,
 }
 
 impl Batch {
@@ -126,7 +150,13 @@ impl Batch {
             control: vec![Control([0; CONTROL_LEN]); count],
             // SAFETY: all-zero is a valid value of this C struct.
             names: vec![unsafe { std::mem::zeroed() }; count],
+            unstamped: 0,
         }
+    }
+
+    /// Datagrams so far to which the kernel gave no stamp: theirs is the time of reading.
+    pub fn unstamped(&self) -> u64 {
+        self.unstamped
     }
 
     /// Receives what is there, without waiting, and hands each datagram to `each`.
@@ -168,6 +198,7 @@ impl Batch {
         for (n, header) in headers[..got].iter().enumerate() {
             let len = (header.msg_len as usize).min(self.size);
             let (stamp, drops) = read_control(&header.msg_hdr);
+            self.unstamped += u64::from(stamp.is_none());
             each(Datagram {
                 bytes: &self.data[n * self.size..n * self.size + len],
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
@@ -248,6 +279,17 @@ mod tests {
             assert_eq!(seen[3], (vec![9; 16], true));
         }
         assert_eq!(batch.receive(&b, |_| {}).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(batch.unstamped(), 0);
+    }
+
+    #[test]
+    fn what_has_no_stamp_is_counted() {
+        let (a, b) = pair();
+        setsockopt(&b, sockopt::ReceiveTimestampns, &false).unwrap();
+        a.send(&[1]).unwrap();
+        let mut batch = Batch::new(8, 16);
+        batch.receive(&b, |_| {}).unwrap();
+        assert_eq!(batch.unstamped(), 1);
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub struct Environment {
     pub cpu: String,
     /// CPUs that this process may use.
     pub cpus: u32,
+    /// How the driver's media threads were scheduled, in words; empty in runs of older versions.
+    #[serde(default)]
+    pub scheduling: String,
     /// Memory in MiB.
     pub memory_mib: u64,
     /// Kernel name and release.
@@ -62,6 +65,9 @@ pub struct Environment {
     pub clock_step_ns: i64,
     /// Packets whose receive stamp lay before their send stamp: the clock was moved.
     pub negative_rtt: u64,
+    /// Datagrams that came without the kernel's receive stamp; theirs is the time of reading.
+    #[serde(default)]
+    pub unstamped: u64,
     /// SIP datagrams that the driver's full socket buffer dropped.
     pub sip_drops: u64,
     /// Media datagrams that the built-in service's full socket buffers dropped.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::values::{Percent, PortRange, Rate, Span};
 use super::{
-    Asterisk, AsteriskMode, Gates, Impair, ImpairPath, Limits, Load, Measure, Media, Phasing, Scenario,
-    Service, ServiceMode, Sip,
+    Asterisk, AsteriskMode, Driver, Gates, Impair, ImpairPath, Limits, Load, Measure, Media, Phasing,
+    Scenario, Service, ServiceMode, Sip,
 };
 use crate::rtp::Codec;
 
@@ -27,6 +27,9 @@ impl Default for Scenario {
             sip: Sip::default(),
             load: Load::default(),
             media: Media::default(),
+            // An ordinary program, unless somebody knows better: a real-time thread takes its CPU from
+            // Asterisk, too.
+            driver: Driver::default(),
             impair: Impair::default(),
             measure: Measure::default(),
             limits: Limits::default(),

@@ -38,6 +38,8 @@ pub struct Scenario {
     pub load: Load,
     /// What the calls carry.
     pub media: Media,
+    /// How the driver's media threads are run.
+    pub driver: Driver,
     /// What is done to the packets on their way, on purpose.
     pub impair: Impair,
     /// When a packet counts, and as what.
@@ -141,6 +143,17 @@ pub struct Media {
     pub phase: Phasing,
     /// The driver's RTP ports, one even port per call.
     pub ports: PortRange,
+}
+
+/// `[driver]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Driver {
+    /// Whether the media threads ask for a real-time priority; without permission the run goes on
+    /// without, and says so.
+    pub realtime: bool,
+    /// CPUs that the media threads keep to, by number; none is any.
+    pub cpus: Vec<usize>,
 }
 
 /// How streams lie over the packet interval.

@@ -256,6 +256,7 @@ fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {
         ("Service", e.service.clone()),
         ("Host", e.host.clone()),
         ("CPU", format!("{}, {} to use", e.cpu, e.cpus)),
+        ("Media threads", e.scheduling.clone()),
         ("Memory", format!("{} MiB", e.memory_mib)),
         ("Kernel", e.kernel.clone()),
         ("loadtest", e.version.clone()),

@@ -1,0 +1,186 @@
+//! How the kernel schedules the media threads: their priority, and the CPUs that they keep to.
+
+use std::fmt;
+use std::io;
+use std::thread;
+
+use nix::libc;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// Above every ordinary thread, below the kernel's own (its interrupt threads have 50).
+const REALTIME_PRIORITY: i32 = 10;
+
+/// What is asked of the kernel for a thread.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scheduling {
+    /// SCHED_FIFO instead of the ordinary policy (sched(7)).
+    pub realtime: bool,
+    /// CPUs to keep to, by number; none is any.
+    pub cpus: Vec<usize>,
+}
+
+/// Why the kernel refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// No permission for a real-time policy.
+    #[error(
+        "the kernel refuses a real-time priority ({0}); permit it with `sudo setcap cap_sys_nice+ep` on this \
+         program, `ulimit -r {REALTIME_PRIORITY}`, or --cap-add SYS_NICE in a container"
+    )]
+    Realtime(io::Error),
+    /// None of the CPUs may be used.
+    #[error("the kernel refuses CPUs {cpus} ({source}); this process may use {allowed}")]
+    Cpus {
+        /// Those asked for.
+        cpus: String,
+        /// Those that it may use.
+        allowed: String,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+impl Scheduling {
+    /// Has the kernel schedule the calling thread like this, as far as it permits.
+    ///
+    /// # Errors
+    /// The first refusal; what else was asked for is in force all the same.
+    pub fn apply(&self) -> Result<(), Refused> {
+        let pinned = self.pin();
+        if self.realtime {
+            realtime().map_err(Refused::Realtime)?;
+        }
+        pinned
+    }
+
+    fn pin(&self) -> Result<(), Refused> {
+        if self.cpus.is_empty() {
+            return Ok(());
+        }
+        let mut set = CpuSet::new();
+        let this = Pid::from_raw(0);
+        // A CPU beyond what a set can name is refused like one that does not exist.
+        let named = self.cpus.iter().try_for_each(|cpu| set.set(*cpu));
+        named.and_then(|()| sched_setaffinity(this, &set)).map_err(|error| Refused::Cpus {
+            cpus: list(&self.cpus),
+            allowed: list(&allowed()),
+            source: error.into(),
+        })
+    }
+
+    /// What of this the kernel permits, found out on a thread that ends at once, and what it refuses.
+    ///
+    /// # Errors
+    /// When there can be no thread at all.
+    pub fn permitted(&self) -> io::Result<(Scheduling, Vec<Refused>)> {
+        let asked = self.clone();
+        let probe = thread::Builder::new().name("scheduling".into()).spawn(move || {
+            let parts = [
+                Scheduling { realtime: false, cpus: asked.cpus },
+                Scheduling { realtime: asked.realtime, cpus: Vec::new() },
+            ];
+            let (mut granted, mut refused) = (Scheduling::default(), Vec::new());
+            for part in parts {
+                match part.apply() {
+                    Ok(()) => {
+                        granted.realtime |= part.realtime;
+                        granted.cpus.extend(part.cpus);
+                    }
+                    Err(error) => refused.push(error),
+                }
+            }
+            (granted, refused)
+        })?;
+        probe.join().map_err(|_| io::Error::other("the thread that tries scheduling panicked"))
+    }
+}
+
+impl fmt::Display for Scheduling {
+    /// `real-time priority (SCHED_FIFO 10), CPU 1`; `ordinary priority, any CPU`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.realtime {
+            true => write!(f, "real-time priority (SCHED_FIFO {REALTIME_PRIORITY})")?,
+            false => f.write_str("ordinary priority")?,
+        }
+        match self.cpus.as_slice() {
+            [] => f.write_str(", any CPU"),
+            [cpu] => write!(f, ", CPU {cpu}"),
+            cpus => write!(f, ", CPUs {}", list(cpus)),
+        }
+    }
+}
+
+fn realtime() -> io::Result<()> {
+    // SAFETY: all-zero is a valid value of this C struct.
+    let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameters.sched_priority = REALTIME_PRIORITY;
+    // Children of the thread go back to the ordinary policy: nothing but media is urgent.
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: 0 is the calling thread, and the pointer is valid for the call.
+    match unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// CPUs that the calling thread may use.
+fn allowed() -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
+    (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()
+}
+
+fn list(cpus: &[usize]) -> String {
+    cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_that_may_be_used_is_granted_and_the_thread_keeps_to_it() {
+        let cpu = *allowed().last().unwrap();
+        let asked = Scheduling { realtime: false, cpus: vec![cpu] };
+        let (granted, refused) = asked.permitted().unwrap();
+        assert_eq!(granted, asked);
+        assert!(refused.is_empty());
+        let inside = thread::spawn(move || asked.apply().map(|()| allowed())).join().unwrap();
+        assert_eq!(inside.unwrap(), [cpu]);
+        assert!(allowed().len() >= inside_count());
+    }
+
+    /// CPUs of a fresh thread: those of this one, for trying has not touched it.
+    fn inside_count() -> usize {
+        thread::spawn(|| allowed().len()).join().unwrap()
+    }
+
+    #[test]
+    fn a_cpu_that_does_not_exist_is_refused_with_those_that_do() {
+        for cpu in [1023, 1_000_000] {
+            let (granted, refused) = Scheduling { realtime: false, cpus: vec![cpu] }.permitted().unwrap();
+            assert_eq!(granted, Scheduling::default());
+            assert!(refused[0].to_string().contains(&format!("may use {}", list(&allowed()))), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_real_time_priority_is_in_force_or_refused() {
+        let asked = Scheduling { realtime: true, cpus: Vec::new() };
+        let policy = thread::spawn(move || {
+            let applied = asked.apply().is_ok();
+            // SAFETY: no pointers; 0 is the calling thread.
+            (applied, unsafe { libc::sched_getscheduler(0) } & !libc::SCHED_RESET_ON_FORK)
+        });
+        let (applied, policy) = policy.join().unwrap();
+        assert_eq!(policy, if applied { libc::SCHED_FIFO } else { libc::SCHED_OTHER });
+    }
+
+    #[test]
+    fn it_is_said_in_words() {
+        let said = |realtime, cpus| Scheduling { realtime, cpus }.to_string();
+        assert_eq!(said(false, vec![]), "ordinary priority, any CPU");
+        assert_eq!(said(true, vec![1]), "real-time priority (SCHED_FIFO 10), CPU 1");
+        assert_eq!(said(false, vec![2, 3]), "ordinary priority, CPUs 2, 3");
+    }
+}
