@@ -110,9 +110,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let (recorded, broken) = played?;
     let broken = broken.or_else(|| nobody_there(&recorded, &target));
 
-    let mut remarks = struck.remarks;
-    remarks.extend(remarks_of(&resolved, &recorded));
-    remarks.extend(warning);
+    let remarks = struck.remarks.into_iter().chain(remarks_of(&resolved, &recorded)).chain(warning);
     let circumstances = Circumstances {
         asterisk: struck.asterisk_is,
         service: struck.service_is,
@@ -120,7 +118,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         interrupted: interrupt.came,
         broken: broken.clone(),
         service_drops: struck.service_drops,
-        remarks,
+        remarks: remarks.collect(),
     };
     let (summary, log) = conclude(&resolved, recorded, circumstances)?;
     let verdict = judge(&summary, &gates, &trust(&resolved.scenario.limits));
