@@ -43,7 +43,7 @@ pub const LATENCIES: [[Definition; 8]; 12] = [
     latency!("up", "one way to the service, T2 - T1 (same host)"),
     latency!("down", "one way back, T4 - T3 (same host)"),
     latency!("ipdv", "difference of the round trips of consecutive packets, unsigned (RFC 3393)"),
-    latency!("pdv", "round trip less its call's smallest (RFC 5481), to 2 digits"),
+    latency!("pdv", "round trip less its call's smallest (RFC 5481), to 3 digits of the round trip"),
     latency!("control", "control stream: round trip to a reflector beside the driver, past Asterisk"),
     latency!("send_lateness", "instrument: time sent - time intended"),
     latency!("send_call", "instrument: duration of the send call"),
@@ -59,7 +59,7 @@ pub const SIGNALLING: [[Definition; 8]; 4] = [
 ];
 
 /// Counts and ratios.
-pub const COUNTS: [Definition; 48] = [
+pub const COUNTS: [Definition; 50] = [
     metric("calls.attempts", Unit::Count, "INVITEs of new calls, one per authenticated dialog"),
     metric("calls.answered", Unit::Ratio, "attempts answered with 200"),
     metric("calls.answered_count", Unit::Count, "attempts answered with 200"),
@@ -84,6 +84,12 @@ pub const COUNTS: [Definition; 48] = [
     metric("loss.count", Unit::Count, "probes sent and not back within lost_after"),
     metric("loss.up_count", Unit::Count, "of the lost, those lost on the way to the service"),
     metric("loss.down_count", Unit::Count, "of the lost, those lost on the way back"),
+    metric(
+        "loss.unattributed_count",
+        Unit::Count,
+        "of the lost, those whose way nothing that came back can tell",
+    ),
+    metric("loss.burst_mean", Unit::Mean, "mean length of the runs in which packets were lost"),
     metric("late.ratio", Unit::Ratio, "probes back, but later than their call's minimum RTT + late_after"),
     metric("late.count", Unit::Count, "probes back, but later than their call's minimum RTT + late_after"),
     metric("late.ratio_20ms", Unit::Ratio, "late for a playout depth of 20 ms"),
@@ -102,10 +108,22 @@ pub const COUNTS: [Definition; 48] = [
         Unit::Ms,
         "largest median RTT of a call's last minute less its first's",
     ),
-    metric("mos.concealed", Unit::Score, "estimated MOS with packet-loss concealment (ITU-T G.107, G.113)"),
-    metric("mos.plain", Unit::Score, "estimated MOS without packet-loss concealment (ITU-T G.107, G.113)"),
+    metric(
+        "mos.concealed",
+        Unit::Score,
+        "estimated MOS with packet-loss concealment (ITU-T G.107, G.113); half the RTT is taken for one way",
+    ),
+    metric(
+        "mos.plain",
+        Unit::Score,
+        "estimated MOS without packet-loss concealment (ITU-T G.107, G.113); half the RTT is taken for one way",
+    ),
     metric("control.tail_share", Unit::Ratio, "share of rtt.p99 - rtt.p50 that the control stream shows too"),
-    metric("control.sent_count", Unit::Count, "instrument: probes sent on the control stream"),
+    metric(
+        "control.sent_count",
+        Unit::Count,
+        "instrument: probes sent on the control stream in the hold phase",
+    ),
     metric("control.lost_count", Unit::Count, "instrument: of these, lost"),
     metric(
         "slots.missed_ratio",

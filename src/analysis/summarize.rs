@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::catalogue::{COUNTS, LATENCIES, SIGNALLING, STATISTICS};
 use super::drift::{last_minus_first, theil_sen};
 use super::explain::{Explained, Tail, explain};
-use super::mos::{Concealment, mos, mouth_to_ear_ms, r_factor};
+use super::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
 use super::{Definition, EndingCount, Metric, PercentileRow, Summary, Value};
 use crate::samples::{
     CallRecord, CallSecond, Ending, Latencies, Ns, Phase, Quantile, Run, SecondRecord, Series,
@@ -20,9 +20,7 @@ pub fn summarize(mut run: Run) -> Summary {
     let lost = run.calls.iter().map(|c| c.lost).sum();
     let empty = Latencies::default();
     let of = |series| run.histograms.get(&series).unwrap_or(&empty);
-    let tail = |l: &Latencies, lost| Tail::between(quantile(l, 0.5, lost), quantile(l, 0.99, lost));
-    let tails = (tail(of(Series::Rtt), lost), tail(of(Series::Control), 0));
-    let explained = tails.0.zip(tails.1).and_then(|(rtt, control)| explain(rtt, control));
+    let explained = explained(&run, lost);
     let median_ms = quantile(of(Series::Rtt), 0.5, lost).number();
     let counts = Counts { run: &run, lost, median_ms, explained };
     let mut metrics: Vec<Metric> = COUNTS.iter().map(|d| plain(d, counts.value(d.name))).collect();
@@ -48,6 +46,25 @@ pub fn summarize(mut run: Run) -> Summary {
         call_seconds: run.call_seconds,
         seconds: run.seconds,
     }
+}
+
+/// What of the calls' tail the machine explains. Nothing can be said on too few samples, and not where
+/// the calls' packets were held back on purpose: the control stream's were not.
+fn explained(run: &Run, lost: u64) -> Option<Explained> {
+    let tail = |series: Series, lost: u64| {
+        let latencies = run.histograms.get(&series)?;
+        let enough = (latencies.len() + lost) as f64 * (1.0 - 0.99) >= TAIL_SAMPLES;
+        let tail = Tail::between(quantile(latencies, 0.5, lost), quantile(latencies, 0.99, lost));
+        tail.filter(|_| enough && !run.environment.impaired)
+    };
+    let (sent, received) = control_in_hold(run);
+    explain(tail(Series::Rtt, lost)?, tail(Series::Control, sent.saturating_sub(received))?)
+}
+
+/// Control packets sent in the seconds of the hold phase, and those of them that came back.
+fn control_in_hold(run: &Run) -> (u64, u64) {
+    let held = run.seconds.iter().filter(|s| s.phase == Phase::Hold);
+    held.fold((0, 0), |(sent, received), s| (sent + s.control_sent, received + s.control_received))
 }
 
 /// How many lost packets rank in this series as the slowest: all of them in what a caller feels,
@@ -240,6 +257,10 @@ impl Counts<'_> {
             "loss.ratio" => ratio(self.lost, self.sent()),
             "loss.up_count" => self.attributed(|c| c.lost_up),
             "loss.down_count" => self.attributed(|c| c.lost_down),
+            "loss.unattributed_count" => {
+                self.attributed(|c| Some(c.lost.saturating_sub(c.lost_up? + c.lost_down?)))
+            }
+            "loss.burst_mean" => self.mean_burst().map_or(Value::NoData, Value::Number),
             "drift.max" => self.steepest(|c| c.drift_ms_per_min),
             "drift.last_minus_first_max" => self.steepest(|c| c.last_minus_first_ms),
             "duplicate.count" => self.when_sent(sum(|c| c.duplicates)),
@@ -262,19 +283,25 @@ impl Counts<'_> {
         self.run.calls.iter().filter_map(of).reduce(f64::max).map_or(Value::NoData, Value::Number)
     }
 
-    /// The E-model's estimate for the average packet: loss and lateness spread evenly.
+    /// Mean length of the runs of lost packets.
+    fn mean_burst(&self) -> Option<f64> {
+        let runs: u64 = self.run.calls.iter().map(|c| c.lost_runs).sum();
+        (runs > 0).then(|| self.lost as f64 / runs as f64)
+    }
+
+    /// The E-model's estimate for the average packet, over all calls alike.
     fn mos(&self, concealment: Concealment) -> Value {
         let late: u64 = self.run.calls.iter().map(|c| c.late).sum();
         let (Some(rtt_ms), sent @ 1..) = (self.median_ms, self.sent()) else { return Value::NoData };
         let environment = &self.run.environment;
         let ta = mouth_to_ear_ms(rtt_ms, environment.ptime_ms as f64, environment.late_after_ms as f64);
         let ppl = 100.0 * (self.lost + late) as f64 / sent as f64;
-        Value::Number(mos(r_factor(ta, ppl, 1.0, concealment)))
+        let burst = self.mean_burst().map_or(1.0, |mean| burst_r(self.lost as f64 / sent as f64, mean));
+        Value::Number(mos(r_factor(ta, ppl, burst, concealment)))
     }
 
     fn control(&self, key: &str) -> Value {
-        let sum = |of: fn(&SecondRecord) -> u64| self.run.seconds.iter().map(of).sum::<u64>();
-        let (sent, received) = (sum(|s| s.control_sent), sum(|s| s.control_received));
+        let (sent, received) = control_in_hold(self.run);
         match key {
             "tail_share" => self.explained.map_or(Value::NoData, |e| Value::Number(e.share)),
             "sent_count" if sent > 0 => number(sent),
@@ -300,7 +327,8 @@ impl Counts<'_> {
             "slots.missed_ratio" => {
                 let seconds = &self.run.seconds;
                 let missed: u64 = seconds.iter().map(|s| s.measured_missed_slots).sum();
-                ratio(missed, seconds.iter().map(|s| s.measured_sent).sum())
+                let sent: u64 = seconds.iter().map(|s| s.measured_sent).sum();
+                ratio(missed, sent + self.run.environment.skipped)
             }
             "sockets.drops" => number(self.run.seconds.iter().map(|s| s.socket_drops).sum()),
             "cpu.busiest_thread_max" => most(|s| s.cpu_busiest_thread),
@@ -359,15 +387,17 @@ mod tests {
     #[test]
     fn every_metric_of_the_catalogue_is_worked_out() {
         let mut one = call(Ending::Completed, Some(200));
-        (one.sent, one.received, one.total_sent, one.total_received) = (10, 10, 10, 10);
+        (one.sent, one.received, one.total_sent, one.total_received) = (10_000, 9_998, 10_000, 9_998);
+        (one.lost, one.lost_runs) = (2, 1);
         one.jitter_ms = Some(Ns(1));
         (one.lost_up, one.lost_down) = (Some(0), Some(0));
-        let mut run = run(vec![one], &[1, 1, 1, 1, 1, 1, 1, 1, 1, 5]);
+        let rtts: Vec<u64> = (0..9_998).map(|n| 1 + n / 3_000).collect();
+        let mut run = run(vec![one], &rtts);
         run.environment.calls = 1;
         (run.environment.window_from_s, run.environment.window_to_s) = (Some(0.0), Some(300.0));
         run.call_seconds = (0..300).map(|second| CallSecond { call: 0, second, rtt_p50_ms: 1.0 }).collect();
         let mut control = Latencies::default();
-        [1_000_000, 1_000_000, 2_000_000].into_iter().for_each(|ns| control.record(ns));
+        (0..10_000).for_each(|n| control.record(1_000_000 + n * 100));
         run.histograms.insert(Series::Control, control);
         let busy = SecondRecord {
             phase: Phase::Hold,

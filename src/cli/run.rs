@@ -342,7 +342,7 @@ fn conclude(
     Ok((summarize(run), log))
 }
 
-fn trust(limits: &Limits) -> Trust {
+pub(super) fn trust(limits: &Limits) -> Trust {
     Trust {
         send_lateness_p99_ms: limits.send_lateness_p99.0.as_secs_f64() * 1000.0,
         missed_slots: limits.missed_slots.0,

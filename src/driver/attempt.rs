@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::agent::Happening;
 use crate::measure::{StreamReport, StreamSent};
 use crate::net::udp::StampedSocket;
-use crate::samples::{CallRecord, Ending, Ns, Quantile};
+use crate::samples::{CallRecord, Ending, Ns};
 use crate::sip::call::{FailReason, Times};
 use crate::stamp::Stamp;
 
@@ -123,32 +123,8 @@ impl Attempt {
     /// Takes over what came back.
     pub fn finished(&mut self, report: &StreamReport) {
         self.has_media = false;
-        let record = &mut self.record;
-        record.total_sent = self.sent.total;
-        record.total_received = report.total_received;
-        record.total_clipped = report.total_clipped;
-        record.sent = self.sent.measured;
-        record.received = report.received;
-        record.lost = record.sent.saturating_sub(report.received);
-        record.lost_up = report.losses.map(|l| l.up);
-        record.lost_down = report.losses.map(|l| l.down);
-        record.late = report.lateness.late();
-        [record.late_20ms, record.late_40ms, record.late_60ms, record.late_100ms, record.late_200ms] =
-            report.lateness.sweep();
-        record.duplicates = report.duplicates;
-        record.reordered = report.reordered;
-        record.corrupted = report.corrupted;
-        record.strangers = report.strangers;
-        record.jitter_ms = report.jitter;
-        record.first_echo_ms =
+        report.enter(&self.sent, &mut self.record);
+        self.record.first_echo_ms =
             report.first_echo_at.zip(self.answered_at).map(|(echo, at)| echo.since(at).into());
-        let lost = record.lost;
-        let at = |q| match report.lateness.quantile(q, lost) {
-            Quantile::At(ns) => Some(Ns(ns)),
-            Quantile::Above | Quantile::Lost | Quantile::NoData => None,
-        };
-        (record.rtt_p50_ms, record.rtt_p95_ms, record.rtt_p99_ms) = (at(0.5), at(0.95), at(0.99));
-        record.rtt_min_ms = report.lateness.smallest_ns().map(Ns);
-        record.rtt_max_ms = report.lateness.largest_ns().map(Ns);
     }
 }

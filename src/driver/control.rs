@@ -22,7 +22,7 @@ use crate::net::udp::StampedSocket;
 use crate::rtp::packet::StreamSender;
 use crate::samples::{CallRecord, CallSecond, Ending, Phase};
 use crate::scenario::schedule::{Spacing, ramp_duration};
-use crate::scenario::{Phasing, Scenario};
+use crate::scenario::{Phasing, Scenario, ServiceMode};
 use crate::stamp::Stamp;
 
 /// Time between fixing the measured window and its begin, so that all threads know it in time.
@@ -66,6 +66,12 @@ pub(super) struct Control<'a> {
     pub(super) calls_at_start: u32,
     pub(super) suppressed: u64,
     pub(super) suppressed_because: String,
+    /// The furthest that the wall clock has been set away from where it was.
+    pub(super) clock_step_ns: i64,
+}
+
+fn largest(a: i64, b: i64) -> i64 {
+    if a.abs() >= b.abs() { a } else { b }
 }
 
 /// Places the calls, and returns when the last one is over.
@@ -90,6 +96,9 @@ pub async fn run(
         ptime: media.ptime.0,
         late_after: measure.late_after.0,
         lost_after: measure.lost_after.0,
+        shared_clock: measure.shared_clock.unwrap_or(
+            config.scenario.service.mode == ServiceMode::Builtin || config.target.ip().is_loopback(),
+        ),
     };
     let window = Arc::new(Window::default());
     let spread = media.phase == Phasing::Staggered;
@@ -107,8 +116,8 @@ pub async fn run(
     let mut control = Control::new(config, agent, lane, book, window, timeline, epoch);
     let inbox = control.play(inbox, progress).await?;
     let recorded = control.close(inbox);
-    drop(control_echo);
-    Ok(recorded)
+    let control_drops = control_echo.map_or(0, |echo| echo.stop().drops);
+    Ok(Recorded { control_drops, ..recorded })
 }
 
 /// Starts the control stream: the same probes on the same schedule to a reflector beside the driver,
@@ -168,6 +177,7 @@ impl<'a> Control<'a> {
             calls_at_start: 0,
             suppressed: 0,
             suppressed_because: String::new(),
+            clock_step_ns: 0,
         }
     }
 
@@ -190,6 +200,7 @@ impl<'a> Control<'a> {
             self.handle_time(now);
             if next_second <= now {
                 self.agent.step_ns = self.timeline.step_ns();
+                self.clock_step_ns = largest(self.clock_step_ns, self.agent.step_ns);
                 next_second = self.book.tick(next_second, now, self.phase, self.calls_up());
             }
             if next_progress <= now {
@@ -390,11 +401,14 @@ impl<'a> Control<'a> {
             impaired: self.book.impaired,
             negative_rtt: self.book.negative_rtt,
             unstamped: self.book.unstamped,
+            skipped: self.book.skipped,
+            unsent: self.book.unsent,
+            control_drops: 0,
             seconds: self.book.finish(ended_at),
             calls: self.records,
             call_seconds: self.call_seconds,
             histograms,
-            clock_step_ns: self.timeline.step_ns(),
+            clock_step_ns: largest(self.clock_step_ns, self.timeline.step_ns()),
             heard: self.agent.heard,
             troubles: self.agent.troubles,
         }

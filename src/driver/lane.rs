@@ -13,7 +13,8 @@ use super::receiver::{ReceiverCommand, Receiving};
 use crate::clock::Timeline;
 use crate::impair::{Counts, DelayLine, Direction, Impairer, stream_seed};
 use crate::measure::{
-    Class, Echo, ReceivedSecond, Rules, SentSecond, StreamReceiver, StreamReport, StreamSent, Window,
+    Class, Echo, ReceivedSecond, Rules, SentSecond, SentTotals, StreamReceiver, StreamReport, StreamSent,
+    Window,
 };
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::StampedSocket;
@@ -39,7 +40,7 @@ pub(super) enum LaneEvent {
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.
-    PacerDone { lateness: Latencies, send_call: Latencies, impaired: Impaired },
+    PacerDone { sent: Box<SentTotals>, impaired: Impaired },
     /// The receiver has ended.
     ReceiverDone {
         histograms: Box<[Latencies; Series::ALL.len()]>,
@@ -70,8 +71,8 @@ pub(super) struct LaneConfig {
     pub streams: u32,
 }
 
-/// Longest packet that is held back: 60 ms of G.711 with its header.
-const LONGEST_PACKET: usize = 512;
+/// Longest packet that is held back: as long as any that is read.
+const LONGEST_PACKET: usize = super::receiver::DATAGRAM;
 
 /// The two threads.
 pub(super) struct Lane {

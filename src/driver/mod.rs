@@ -110,6 +110,12 @@ pub struct Recorded {
     pub impaired: [Impaired; 2],
     /// Packets back before they were sent.
     pub negative_rtt: u64,
+    /// Measured packets that were never sent, for the machine was stopped for longer than `lost_after`.
+    pub skipped: u64,
+    /// Packets that the kernel of this machine would not send.
+    pub unsent: u64,
+    /// Datagrams that the control stream's echo dropped.
+    pub control_drops: u64,
     /// Datagrams that came without the kernel's stamp; theirs is the time of reading.
     pub unstamped: u64,
     /// Nanoseconds by which the wall clock was set meanwhile.
@@ -124,7 +130,7 @@ pub struct Recorded {
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     /// The SIP socket.
-    #[error("cannot open a SIP socket on {address}: {source}")]
+    #[error("cannot open a SIP socket on {address}")]
     Sip {
         /// The local address wanted.
         address: SocketAddr,
@@ -132,10 +138,18 @@ pub enum DriverError {
         source: io::Error,
     },
     /// The control stream.
-    #[error("cannot start the control stream: {0}")]
+    #[error("cannot start the control stream")]
     Control(#[source] io::Error),
+    /// A stream of a ping.
+    #[error("cannot send to {target}")]
+    Stream {
+        /// Where to.
+        target: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The media threads.
-    #[error("cannot start the media threads: {0}")]
+    #[error("cannot start the media threads")]
     Media(#[source] io::Error),
     /// A media thread has ended in mid-run: a fault of this program.
     #[error("the {0} thread has ended; this is a fault of loadtest itself, please report it")]

@@ -1,6 +1,7 @@
 //! The pacer thread: walks the slot wheel, stamps and sends. It never locks, logs or waits for others.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -70,11 +71,15 @@ impl Pacer {
         let mut held = Held { line, sockets: HashMap::new(), counts: Counts::default() };
         while self.obey(&mut wheel, &mut held) {
             let due = wheel.due();
-            self.release(&mut held, due);
+            self.release(&mut held, due, &mut tally);
             self.timeline.sleep_until(due, SPIN);
             let behind = self.timeline.now().since(due);
             if behind > self.rules.lost_after {
-                tally.skipped(wheel.skip_to(self.timeline.now()), due, &self.window);
+                let now = self.timeline.now();
+                let skipped = wheel.skip_to(now, |stream| {
+                    stream.class == Class::Call && self.window.holds(due, stream.counts_from)
+                });
+                tally.skipped(skipped, behind);
                 continue;
             }
             if let Some(row) = tally.turn(due) {
@@ -91,10 +96,10 @@ impl Pacer {
             let (call_id, at) = (stream.call_id, self.timeline.now());
             let _ = self.events.send(LaneEvent::Stopped { call_id, sent: stream.sent, at });
         }
-        let (row, lateness, send_call) = tally.finish();
+        let (row, sent) = tally.finish();
         let _ = self.events.send(LaneEvent::Sent { row, cpu: clock::thread_cpu().saturating_sub(cpu) });
         let impaired = Impaired { counts: held.counts, overflows: held.line.overflows() };
-        let _ = self.events.send(LaneEvent::PacerDone { lateness, send_call, impaired });
+        let _ = self.events.send(LaneEvent::PacerDone { sent: Box::new(sent), impaired });
     }
 
     fn send(&self, stream: &mut PacedStream, due: Stamp, tally: &mut SendTally, held: &mut Held) {
@@ -102,9 +107,7 @@ impl Pacer {
         let packet = stream.sender.packet(due, sent_at);
         match &mut stream.impairer {
             None => {
-                // Not an error of the run: the packet is lost, and counted as such. A closed far port
-                // shows up here as ConnectionRefused.
-                stream.sent.refused += u64::from(stream.socket.send(packet).is_err());
+                pass(&stream.socket, packet, tally);
             }
             Some(impairer) => {
                 let now = self.timeline.now();
@@ -118,12 +121,13 @@ impl Pacer {
     }
 
     /// Sends what is held back until before `due`, each at its time.
-    fn release(&self, held: &mut Held, due: Stamp) {
+    fn release(&self, held: &mut Held, due: Stamp, tally: &mut SendTally) {
         while let Some(at) = held.line.next_due().filter(|at| *at < due) {
             self.timeline.sleep_until(at, SPIN);
+            tally.released(self.timeline.now().since(at));
             while let Some(packet) = held.line.pop_due(at) {
                 if let Some(socket) = held.sockets.get(&(packet.tag as u32)) {
-                    let _ = socket.send(packet.bytes);
+                    pass(socket, packet.bytes, tally);
                 }
             }
         }
@@ -137,7 +141,7 @@ impl Pacer {
             let command = match self.commands.try_recv() {
                 Err(TryRecvError::Empty) if idle => match self.commands.recv() {
                     Ok(command) => {
-                        wheel.skip_to(self.timeline.now() + SLOT);
+                        wheel.skip_to(self.timeline.now() + SLOT, |_| false);
                         command
                     }
                     Err(_) => return false,
@@ -161,6 +165,15 @@ impl Pacer {
                 PacerCommand::Shutdown => return false,
             }
         }
+    }
+}
+
+/// Hands a packet to the kernel. One that it refuses is lost; that the far port is closed is the far
+/// end's doing (the word of an earlier packet), anything else this machine's.
+fn pass(socket: &StampedSocket, packet: &[u8], tally: &mut SendTally) {
+    match socket.send(packet) {
+        Err(error) if error.kind() != ErrorKind::ConnectionRefused => tally.unsent(),
+        Ok(_) | Err(_) => {}
     }
 }
 

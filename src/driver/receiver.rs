@@ -18,7 +18,7 @@ use crate::stamp::Stamp;
 /// Datagrams taken from one socket at a time.
 const BATCH: usize = 32;
 /// Larger than any packet of this tool; longer ones are cut, and no longer check.
-const DATAGRAM: usize = 1024;
+pub(super) const DATAGRAM: usize = 1024;
 /// How long the thread waits for packets before it looks at the clock again.
 const WAIT_MS: u16 = 20;
 
@@ -49,6 +49,16 @@ struct Call {
     finish: Option<(u64, Stamp)>,
     /// What is done to its packets on purpose.
     impairer: Option<Impairer>,
+}
+
+impl Call {
+    /// Datagrams that the socket has dropped and that no datagram received since has told of.
+    fn last_drops(&mut self) -> u64 {
+        let drops = self.socket.drops().unwrap_or(self.drops);
+        let newly = drops.wrapping_sub(self.drops);
+        self.drops = drops;
+        newly.into()
+    }
 }
 
 /// What the thread has counted since it last told.
@@ -83,7 +93,7 @@ impl Receiving {
             }
             self.release(&mut line, &mut calls, &mut tally);
             let now = self.timeline.now();
-            impaired += self.report_finished(&mut calls, &poller, &mut tally, now);
+            impaired += self.report_finished(&mut calls, &poller, (&mut since, &mut tally), now);
             self.report_second(&mut since, &mut tally, now);
         }
         let impaired = Impaired { counts: impaired, overflows: line.overflows() };
@@ -158,7 +168,7 @@ impl Receiving {
         &self,
         calls: &mut HashMap<u64, Call>,
         poller: &Poller,
-        tally: &mut ReceiveTally,
+        (since, tally): (&mut Since, &mut ReceiveTally),
         now: Stamp,
     ) -> Counts {
         let mut impaired = Counts::default();
@@ -166,8 +176,9 @@ impl Receiving {
             |call: &Call| call.finish.is_some_and(|(sent, at)| call.stream.is_complete(sent, at, now));
         let done: Vec<u64> = calls.iter().filter(|(_, call)| complete(call)).map(|(id, _)| *id).collect();
         for token in done {
-            if let Some(call) = calls.remove(&token) {
+            if let Some(mut call) = calls.remove(&token) {
                 let _ = poller.remove(&*call.socket);
+                since.drops += call.last_drops();
                 impaired += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
                 let call_id = call.stream.call_id();
                 let report = Box::new(call.stream.finish(tally));
@@ -205,7 +216,8 @@ impl Receiving {
         mut since: Since,
         (unstamped, mut impaired): (u64, Impaired),
     ) {
-        for call in calls.into_values() {
+        for mut call in calls.into_values() {
+            since.drops += call.last_drops();
             impaired.counts += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
             let call_id = call.stream.call_id();
             let report = Box::new(call.stream.finish(&mut tally));

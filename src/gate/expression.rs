@@ -122,6 +122,7 @@ fn expected(unit: Unit) -> &'static str {
         Unit::Mib => "give a number of MiB as in 150",
         Unit::MsPerMinute => "give milliseconds per minute as in 0.5",
         Unit::Score => "give a score as in 4.0",
+        Unit::Mean => "give a number as in 1.5",
     }
 }
 

@@ -105,11 +105,24 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
     dropped(environment.impair_overflows, "the impairment's own queue");
     dropped(environment.sip_drops, "the driver's SIP socket");
     dropped(environment.service_drops, "the service's sockets");
+    dropped(environment.control_drops, "the control stream's echo");
     let (step_ns, negative) = (summary.environment.clock_step_ns, summary.environment.negative_rtt);
     if step_ns.abs() > CLOCK_STEP_NS || negative > 0 {
         let by = show(Value::Number(step_ns as f64 / 1e6), Unit::Ms);
         reasons
             .push(format!("the clock was set by {by}: {negative} packets came back before they were sent"));
+    }
+    if environment.skipped > 0 {
+        reasons.push(format!(
+            "this machine was stopped for so long that {} packets were never sent: nothing is known of them",
+            environment.skipped
+        ));
+    }
+    if environment.unsent > 0 {
+        reasons.push(format!(
+            "the kernel of this machine would not send {} packets; they count as lost, and nobody else lost them",
+            environment.unsent
+        ));
     }
     if environment.unstamped > 0 {
         reasons.push(format!(

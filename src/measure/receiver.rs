@@ -20,6 +20,7 @@ pub struct ReceiveTally {
     histograms: [Latencies; Series::ALL.len()],
     negative_rtt: u64,
     corrupted: u64,
+    shared_clock: bool,
 }
 
 impl ReceiveTally {
@@ -30,6 +31,7 @@ impl ReceiveTally {
             histograms: Default::default(),
             negative_rtt: 0,
             corrupted: 0,
+            shared_clock: rules.shared_clock,
         }
     }
 
@@ -68,9 +70,14 @@ impl ReceiveTally {
             self.record(Series::ServiceTime, service as u64);
             self.record(Series::PathRtt, rtt - service as u64);
         }
+        if !self.shared_clock {
+            return;
+        }
         if up >= 0 && down >= 0 {
             self.record(Series::Up, up as u64);
             self.record(Series::Down, down as u64);
+        } else {
+            self.negative_rtt += 1;
         }
     }
 }
@@ -118,8 +125,10 @@ pub struct StreamReport {
     pub jitter: Option<Ns>,
     /// RTTs and late counts.
     pub lateness: Lateness,
-    /// On which way packets were lost; `None` where the far end does not stamp.
-    pub losses: Option<Losses>,
+    /// What became of the packets that did not come back.
+    pub losses: Losses,
+    /// Whether the far end stamps, so that the way of a loss is known.
+    pub stamps: bool,
     /// Median RTT by second of the run, in ms, over the whole call.
     pub medians: Vec<(u32, f32)>,
 }
@@ -156,7 +165,8 @@ impl StreamReceiver {
             first_echo_at: None,
             jitter: None,
             lateness: Lateness::new(Ns::from(rules.late_after).0),
-            losses: None,
+            losses: Losses::default(),
+            stamps: false,
             medians: Vec::new(),
         };
         StreamReceiver {
@@ -191,7 +201,7 @@ impl StreamReceiver {
                     let place = window.place(probe.intended_at, self.counts_from);
                     let arrival = Arrived { probe, rtp_timestamp, rtt, received_at, read_at, place };
                     match self.class {
-                        Class::Call => self.in_time(&arrival, tally),
+                        Class::Call => self.in_time(&arrival, window, tally),
                         Class::Control => self.control(&arrival, tally),
                     }
                     return Some(Echo { seq: probe.seq, rtt_ns: rtt });
@@ -206,7 +216,7 @@ impl StreamReceiver {
         None
     }
 
-    fn in_time(&mut self, packet: &Arrived, tally: &mut ReceiveTally) {
+    fn in_time(&mut self, packet: &Arrived, window: &Window, tally: &mut ReceiveTally) {
         let Arrived { probe, received_at, place, .. } = packet;
         let measured = *place == Place::Inside;
         let arrival = self.sequence.arrive(probe.seq);
@@ -228,7 +238,10 @@ impl StreamReceiver {
         self.report.total_received += 1;
         self.report.received += u64::from(measured);
         self.report.reordered += u64::from(measured && arrival == Arrival::Reordered);
-        self.attribution.arrive(probe.seq, probe.reflection.as_ref(), *place);
+        // The stream is isochronous, so the place of each packet before this one is known.
+        let at = |seq: u32| probe.intended_at - self.rules.ptime * (probe.seq - seq);
+        let place_of = |seq| window.place(at(seq), self.counts_from);
+        self.attribution.arrive(probe.seq, probe.reflection.as_ref(), place_of);
         if arrival == Arrival::InOrder {
             self.jitter.arrive(*received_at, packet.rtp_timestamp);
         }
@@ -315,9 +328,11 @@ impl StreamReceiver {
             let pdv = &mut tally.histograms[Series::Pdv as usize];
             self.report.lateness.spread(|above, count| pdv.record_n(above, count));
         }
+        let (losses, stamps) = self.attribution.finish();
         StreamReport {
             jitter: self.jitter.value(),
-            losses: self.attribution.losses(),
+            losses,
+            stamps,
             medians: self.medians.finish(),
             ..self.report
         }
@@ -362,6 +377,7 @@ mod tests {
             epoch: Stamp::from_ns(1_000_000_000),
             ptime: PTIME,
             late_after: 3 * PTIME,
+            shared_clock: true,
             lost_after: Duration::from_secs(2),
         };
         let mut sender = StreamSender::new(1, 0, 9, Codec::Pcmu, 0, PTIME);

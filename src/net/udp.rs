@@ -48,6 +48,25 @@ impl StampedSocket {
         Ok(StampedSocket { socket: socket.into() })
     }
 
+    /// Datagrams that this socket has dropped so far for lack of room, also those after which nothing
+    /// more was received to tell of them (SO_MEMINFO).
+    ///
+    /// # Errors
+    /// Those of getsockopt(2).
+    pub fn drops(&self) -> io::Result<u32> {
+        // SK_MEMINFO_DROPS is the last of nine numbers (linux/sock_diag.h).
+        let mut numbers = [0u32; 9];
+        let mut len = size_of_val(&numbers) as libc::socklen_t;
+        let to = (&raw mut numbers).cast();
+        // SAFETY: the pointer and the length are those of a live array.
+        match unsafe {
+            libc::getsockopt(self.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, to, &raw mut len)
+        } {
+            0 => Ok(numbers[8]),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     /// Bytes of the receive buffer, as the kernel counts them.
     ///
     /// # Errors
@@ -305,6 +324,7 @@ mod tests {
         while let Ok(n) = batch.receive(&b, |_| {}) {
             kept += n;
         }
+        assert_eq!(b.drops().unwrap(), 400 - kept as u32, "told without another datagram");
         a.send(&[0; 10]).unwrap();
         let mut drops = None;
         batch.receive(&b, |d| drops = d.drops).unwrap();

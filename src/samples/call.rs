@@ -106,6 +106,9 @@ pub struct CallRecord {
     pub lost_up: Option<u64>,
     /// Of the lost, those lost on the way back.
     pub lost_down: Option<u64>,
+    /// Uninterrupted runs of lost packets.
+    #[serde(default)]
+    pub lost_runs: u64,
     /// Back, but later than the call's minimum RTT + `late_after`.
     pub late: u64,
     /// Late for a playout depth of 20 ms.
@@ -128,7 +131,7 @@ pub struct CallRecord {
     pub strangers: u64,
     /// Smallest RTT of the whole call; lateness is anchored on it.
     pub rtt_min_ms: Option<Ns>,
-    /// Median RTT, to 2 digits; empty where it falls among the lost.
+    /// Median RTT, to 3 digits; empty where it falls among the lost.
     pub rtt_p50_ms: Option<Ns>,
     /// 95th percentile of RTT, likewise.
     pub rtt_p95_ms: Option<Ns>,
@@ -171,6 +174,7 @@ impl CallRecord {
             lost: 0,
             lost_up: None,
             lost_down: None,
+            lost_runs: 0,
             late: 0,
             late_20ms: 0,
             late_40ms: 0,

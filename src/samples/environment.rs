@@ -68,6 +68,18 @@ pub struct Environment {
     /// Datagrams that came without the kernel's receive stamp; theirs is the time of reading.
     #[serde(default)]
     pub unstamped: u64,
+    /// Measured packets that were never sent: the machine was stopped for longer than `lost_after`.
+    #[serde(default)]
+    pub skipped: u64,
+    /// Packets that the kernel of the driver's machine would not send.
+    #[serde(default)]
+    pub unsent: u64,
+    /// Datagrams that the echo of the control stream dropped for lack of room.
+    #[serde(default)]
+    pub control_drops: u64,
+    /// Whether packets were delayed, lost or repeated on purpose.
+    #[serde(default)]
+    pub impaired: bool,
     /// SIP datagrams that the driver's full socket buffer dropped.
     pub sip_drops: u64,
     /// Media datagrams that the built-in service's full socket buffers dropped.

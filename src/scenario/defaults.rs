@@ -138,6 +138,7 @@ impl Default for Measure {
             late_after: ms(60),
             // Nobody plays a packet two seconds old.
             lost_after: secs(2),
+            shared_clock: None,
             control_streams: None,
         }
     }

@@ -176,6 +176,10 @@ pub struct Measure {
     pub late_after: Span,
     /// A packet not back after this time is lost.
     pub lost_after: Span,
+    /// Whether a service that stamps has this machine's clock: only then is there an up and a down.
+    /// Absent: yes for the built-in one and for a target on the loopback interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_clock: Option<bool>,
     /// Streams past Asterisk that show what the machine itself does; 0 is none. Absent: one for ten
     /// calls, ten at the most.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -254,6 +254,9 @@ impl Media {
             let (expected, distinct) = stream.reflector.expected_and_received();
             stream.counts.expected = expected.into();
             stream.counts.distinct = distinct.into();
+            if let Ok(drops) = stream.socket.drops() {
+                stream.counts.drops = stream.counts.drops.max(drops.into());
+            }
             // Closing the socket takes it out of the poller.
             stream.counts
         });
