@@ -1,30 +1,26 @@
 //! `loadtest run`: place the calls of a scenario, measure, report, judge.
 
-use std::fs::{self, File};
-use std::io::{IsTerminal as _, Read as _};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::application::symptoms;
 use super::environment::{Circumstances, gather};
 use super::folder::Folder;
+use super::preflight::{Plan, headline, survey};
 use super::progress::Display;
-use super::stage::{Stage, sip_credentials};
+use super::stage::Stage;
 use super::{Exit, Failure, say};
 use crate::analysis::{Summary, catalogue, summarize};
-use crate::asterisk::descriptors;
 use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
-use crate::gate::{Gate, Trust, Verdict, judge};
+use crate::gate::{Trust, Verdict, judge};
 use crate::report::{Format, render, terminal};
 use crate::samples::{CallRecord, Ending, Run, hlog};
-use crate::scenario::values::PortRange;
-use crate::scenario::{AsteriskMode, Limits, Needs, Problem, Resolved};
-
-/// Largest scenario file that is read.
-const MOST_BYTES: u64 = 1 << 20;
+use crate::scenario::{Limits, Resolved};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -68,18 +64,16 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         return Ok(Exit::Pass);
     }
     let path = args.scenario.clone().unwrap_or_default();
-    let resolved = read_scenario(&path, &args.set)?;
-    let gates = parse_gates(&resolved)?;
-    let credentials = sip_credentials()?;
-    preflight(&resolved)?;
+    let Plan { resolved, gates, credentials } = Plan::read(&path, &args.set)?;
+    let warnings = survey(&resolved.scenario)?.clear()?.warnings;
     let folder = Folder::create(args.out.as_deref(), &resolved.scenario.name, clock::now())?;
     folder.write("scenario.toml", resolved.to_toml().as_bytes())?;
 
     let (stop_sender, stop) = watch::channel(Stop::No);
     let mut interrupt = Interrupt::listen(stop_sender)?;
     let mut display = Display::new(args.quiet);
-    display.say(&headline(&resolved));
-    warn_of_ephemeral_ports(&resolved, &display);
+    display.say(&headline(&resolved.scenario));
+    warnings.iter().for_each(|warning| display.say(&format!("warning: {warning}")));
     let logs = folder.logs();
     let stage = tokio::select! {
         stage = Stage::set(&resolved.scenario, &logs) => stage,
@@ -129,80 +123,6 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         None if interrupt.came => Ok(Exit::Interrupted),
         None => Ok(verdict.outcome.into()),
     }
-}
-
-fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, Failure> {
-    let unreadable = |e: &dyn std::fmt::Display| {
-        Failure::usage(format!(
-            "cannot read the scenario {}: {e}; see scenarios/ for examples",
-            path.display()
-        ))
-    };
-    let mut text = String::new();
-    // A path may be anything, a device without end too.
-    let file = File::open(path).map_err(|e| unreadable(&e))?;
-    let read = file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(|e| unreadable(&e))?;
-    if read as u64 > MOST_BYTES {
-        return Err(unreadable(&"it is longer than 1 MiB"));
-    }
-    // Command line before environment before file: later overrides win.
-    let mut overrides = Vec::new();
-    if let Some(range) = std::env::var("PORT_RANGE").ok().filter(|v| !v.is_empty()) {
-        overrides.push(format!("service.ports={range}"));
-    }
-    overrides.extend_from_slice(set);
-    Ok(Resolved::read(&text, &path.display().to_string(), &overrides)?)
-}
-
-fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, Failure> {
-    let mut problems = Vec::new();
-    let mut gates = Vec::new();
-    for (n, text) in resolved.scenario.gates.require.iter().enumerate() {
-        match Gate::parse(text) {
-            Ok(gate) => gates.push(gate),
-            Err(e) => problems.push(Problem::new(&format!("gates.require.{n}"), e.reason, e.cure)),
-        }
-    }
-    if problems.is_empty() { Ok(gates) } else { Err(resolved.error(&problems).into()) }
-}
-
-/// Checks what the machine must provide, before anything is started.
-fn preflight(resolved: &Resolved) -> Result<(), Failure> {
-    let limit = descriptors::raise().context("cannot raise the limit of file descriptors")?;
-    let needs = Needs::of(&resolved.scenario);
-    if limit < needs.descriptors {
-        return Err(Failure::broke(format!(
-            "{} calls need {} file descriptors, {limit} are allowed: raise the hard limit \
-             (`ulimit -Hn {}`, or LimitNOFILE in the service's unit), or hold fewer calls",
-            resolved.scenario.load.calls, needs.descriptors, needs.descriptors
-        )));
-    }
-    Ok(())
-}
-
-/// Asterisk takes its RTP ports blindly, where the pools of the driver and the service pass over what
-/// others hold; so a range from which the kernel also hands out ports deserves a word.
-fn warn_of_ephemeral_ports(resolved: &Resolved, display: &Display) {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let mut bounds = text.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
-    let (Some(from), Some(to)) = (bounds.next(), bounds.next()) else { return };
-    let (asterisk, kernel) = (&resolved.scenario.asterisk, PortRange { from, to });
-    if asterisk.mode == AsteriskMode::Managed && asterisk.rtp_ports.overlaps(kernel) {
-        display.say(&format!(
-            "warning: asterisk.rtp_ports {} overlaps the kernel's ephemeral ports {kernel}: another program may \
-             hold one of them (sysctl net.ipv4.ip_local_port_range)",
-            asterisk.rtp_ports
-        ));
-    }
-}
-
-fn headline(resolved: &Resolved) -> String {
-    let (s, load) = (&resolved.scenario, &resolved.scenario.load);
-    let churn = load.call_duration.map_or(String::new(), |d| format!(" of {d} each"));
-    format!(
-        "{}: {} calls{churn} held for {}, {} every {}, ramp {}",
-        s.name, load.calls, load.duration, s.media.codec, s.media.ptime, load.ramp
-    )
 }
 
 /// Runs the driver; if the stage breaks meanwhile, ends the run and says why.
@@ -287,6 +207,7 @@ fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {
             recorded.suppressed, recorded.suppressed_because
         ));
     }
+    remarks.extend(symptoms(&resolved.scenario, &recorded.calls));
     for (direction, impaired) in ["out", "back"].into_iter().zip(&recorded.impaired) {
         let counts = impaired.counts;
         if counts.seen() > 0 {
