@@ -18,7 +18,7 @@ node_echo() {
     rm -rf -- "$packages"
     mkdir -- "$packages"
     cp -- "$example/package.json" "$example/package-lock.json" "$packages"
-    npm --prefix "$packages" ci --silent --no-audit --no-fund
+    npm --prefix "$packages" ci --loglevel=error --no-audit --no-fund
     cp -- "$packages/package-lock.json" "$packages/complete"
 }
 

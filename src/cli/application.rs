@@ -16,7 +16,7 @@ use super::Failure;
 use crate::child::Keeper;
 use crate::net::http::{HttpClient, HttpError, Limits};
 use crate::samples::{CallRecord, Ending};
-use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
+use crate::scenario::{AsteriskMode, Scenario, Service, ServiceMode};
 
 /// The service's last /metrics, which the built-in one leaves in the folder of logs.
 pub const METRICS: &str = "service.json";
@@ -96,7 +96,6 @@ pub enum Listing {
 pub struct Application {
     /// Its process, where the run has started it.
     process: Option<(Keeper, Output)>,
-    is: String,
 }
 
 impl Application {
@@ -106,28 +105,20 @@ impl Application {
     /// What keeps it from being started or listed, with its last words. Nothing is left running then.
     pub async fn start(scenario: &Scenario, ari: &Ari, logs: &Path) -> Result<Application, Failure> {
         let service = &scenario.service;
-        let (command, is) = match service.mode {
-            ServiceMode::Builtin => {
-                (Some(builtin(scenario, logs)?), format!("loadtest {} (built in)", env!("CARGO_PKG_VERSION")))
-            }
-            ServiceMode::Command => (own(&service.command), service.command.join(" ")),
-            ServiceMode::External => (None, format!("application `{}`, run by somebody else", service.app)),
-            ServiceMode::None => (None, "the target itself".into()),
+        let command = match service.mode {
+            ServiceMode::Builtin => Some(builtin(scenario, logs)?),
+            ServiceMode::Command => own(&service.command),
+            ServiceMode::External | ServiceMode::None => None,
         };
         let process = match command {
             Some(command) => Some(spawn(command, scenario, ari, logs).await?),
             None => None,
         };
-        let application = Application { process, is };
+        let application = Application { process };
         if service.mode.is_application() {
             application.appears(scenario, ari).await?;
         }
         Ok(application)
-    }
-
-    /// What it is, in words.
-    pub fn is(&self) -> &str {
-        &self.is
     }
 
     /// Its process, for CPU and memory.
@@ -214,6 +205,16 @@ impl Application {
     }
 }
 
+/// What answers the calls, in words.
+pub fn describe(service: &Service) -> String {
+    match service.mode {
+        ServiceMode::Builtin => format!("loadtest {} (built in)", env!("CARGO_PKG_VERSION")),
+        ServiceMode::Command => service.command.join(" "),
+        ServiceMode::External => format!("application `{}`, run by somebody else", service.app),
+        ServiceMode::None => "the target itself".into(),
+    }
+}
+
 /// What the calls tell of a service that does not do its part, for people.
 pub fn symptoms(scenario: &Scenario, calls: &[CallRecord]) -> Vec<String> {
     let who = if scenario.service.mode.is_application() { "application" } else { "target" };
@@ -232,10 +233,10 @@ pub fn symptoms(scenario: &Scenario, calls: &[CallRecord]) -> Vec<String> {
         symptoms.push(format!("{} of {} calls answered, {heard}", silent.len(), answered.len()));
     }
     let waited = calls.iter().filter(|c| c.ending == Ending::Timeout).count();
-    if waited > 0 && scenario.service.mode.is_application() {
+    if waited > 0 && scenario.service.mode.is_application() && !calls.iter().any(|c| c.ending.was_answered())
+    {
         let within = scenario.sip.setup_timeout;
-        symptoms
-            .push(format!("{waited} calls got no answer within {within}: does the application answer them?"));
+        symptoms.push(format!("no call was answered within {within}: does the application answer them?"));
     }
     symptoms
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::application::{Ari, Listing};
+use super::application::{Ari, Listing, describe};
 use super::preflight::{Plan, Survey, headline, survey};
 use super::resolve::resolve;
 use super::{Exit, Failure, say};
@@ -74,13 +74,7 @@ async fn asterisk(scenario: &Scenario, survey: &mut Survey) {
 /// Says what would answer, and asks an Asterisk that is there about it.
 async fn service(scenario: &Scenario, survey: &mut Survey) {
     let service = &scenario.service;
-    let is = match service.mode {
-        ServiceMode::Builtin => "built in".into(),
-        ServiceMode::Command => service.command.join(" "),
-        ServiceMode::External => format!("application `{}`, run by somebody else", service.app),
-        ServiceMode::None => "none: the target echoes by itself".into(),
-    };
-    say::out(format_args!("  {:22} {is}", "service"));
+    say::out(format_args!("  {:22} {}", "service", describe(service)));
     let Some(url) = scenario.asterisk.ari.clone().filter(|_| service.mode.is_application()) else { return };
     let listing = match Ari::from_environment(url.clone()) {
         Ok(ari) => ari.lists(&service.app).await,

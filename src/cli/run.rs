@@ -20,7 +20,7 @@ use crate::driver::{self, DriverConfig, Recorded, Stop};
 use crate::gate::{Trust, Verdict, judge};
 use crate::report::{Format, render, terminal};
 use crate::samples::{CallRecord, Ending, Run, hlog};
-use crate::scenario::{Limits, Resolved};
+use crate::scenario::{Limits, Resolved, Scenario, ServiceMode};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -72,8 +72,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let (stop_sender, stop) = watch::channel(Stop::No);
     let mut interrupt = Interrupt::listen(stop_sender)?;
     let mut display = Display::new(args.quiet);
-    display.say(&headline(&resolved.scenario));
-    warnings.iter().for_each(|warning| display.say(&format!("warning: {warning}")));
+    announce(&resolved.scenario, &warnings, &display);
     let logs = folder.logs();
     let stage = tokio::select! {
         stage = Stage::set(&resolved.scenario, &logs) => stage,
@@ -122,6 +121,17 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         Some(why) => Err(Failure::broke(why)),
         None if interrupt.came => Ok(Exit::Interrupted),
         None => Ok(verdict.outcome.into()),
+    }
+}
+
+/// What is said before anything is started.
+fn announce(scenario: &Scenario, warnings: &[String], display: &Display) {
+    display.say(&headline(scenario));
+    warnings.iter().for_each(|warning| display.say(&format!("warning: {warning}")));
+    let service = &scenario.service;
+    if service.mode == ServiceMode::External {
+        let (app, within) = (&service.app, service.ready_within);
+        display.say(&format!("waiting for the application `{app}`, up to {within}"));
     }
 }
 
@@ -207,7 +217,9 @@ fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {
             recorded.suppressed, recorded.suppressed_because
         ));
     }
-    remarks.extend(symptoms(&resolved.scenario, &recorded.calls));
+    if recorded.heard {
+        remarks.extend(symptoms(&resolved.scenario, &recorded.calls));
+    }
     for (direction, impaired) in ["out", "back"].into_iter().zip(&recorded.impaired) {
         let counts = impaired.counts;
         if counts.seen() > 0 {

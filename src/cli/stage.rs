@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Failure;
-use super::application::{self, Application, Ari};
+use super::application::{self, Application, Ari, describe};
 use super::resolve::resolve;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Asterisk, Managed, Places, StartConfig, find};
@@ -36,6 +36,7 @@ pub struct Stage {
     /// Where SIP is sent.
     pub target: SocketAddr,
     asterisk_is: String,
+    service_is: String,
     logs: PathBuf,
 }
 
@@ -58,7 +59,14 @@ impl Stage {
             Some(managed) => managed.install().version.clone(),
             None => format!("external at {target}"),
         };
-        let mut stage = Stage { asterisk, application: None, target, asterisk_is, logs: logs.into() };
+        let mut stage = Stage {
+            asterisk,
+            application: None,
+            target,
+            asterisk_is,
+            service_is: describe(&scenario.service),
+            logs: logs.into(),
+        };
         if scenario.service.mode.is_application() {
             let ari = stage.ari(scenario)?;
             stage.application = Some(Application::start(scenario, &ari, logs).await?);
@@ -131,7 +139,6 @@ impl Stage {
 
     /// Stops what was started, the service first, so that it can take its channels away.
     pub async fn strike(mut self) -> Struck {
-        let service_is = self.application.as_ref().map_or("the target itself", Application::is).to_string();
         if let Some(application) = self.application.take() {
             application.stop(GRACE).await;
         }
@@ -140,7 +147,7 @@ impl Stage {
             asterisk.stop(GRACE).await;
         }
         let service_drops = service_drops(&self.logs.join(application::METRICS));
-        Struck { asterisk_is: self.asterisk_is, service_is, remarks, service_drops }
+        Struck { asterisk_is: self.asterisk_is, service_is: self.service_is, remarks, service_drops }
     }
 }
 
