@@ -263,6 +263,10 @@ fn a_service_that_somebody_else_runs_on_an_asterisk_of_the_users_own() {
     let mut nobody = run(&place, &[&set[..], &["service.ready_within=1s"]].concat());
     let said = stderr(&ends_with(nobody.envs(account), 1));
     assert!(said.contains("is the service running"), "{said}");
+    let mut nowhere =
+        run(&place, &[&set[..], &["service.ready_within=1s", "asterisk.ari=http://127.0.0.1:1"]].concat());
+    let said = stderr(&ends_with(nowhere.envs(account), 1));
+    assert!(said.contains("ARI does not answer at http://127.0.0.1:1"), "{said}");
     let said = stderr(&ends_with(run(&place, &set).envs(account).env("ARI_PASS", "guess"), 1));
     assert!(said.contains("refuses user"), "{said}");
 

@@ -183,6 +183,9 @@ impl Application {
     /// Why nobody waits for it any more.
     async fn absence(&self, scenario: &Scenario, ari: &Ari) -> String {
         let (app, within) = (&scenario.service.app, scenario.service.ready_within);
+        if let Ok(Listing::Silent(why)) = ari.lists(app).await {
+            return format!("ARI does not answer at {} within {within}: {why}", ari.url);
+        }
         let cure = match (self.process.is_some(), scenario.asterisk.mode) {
             (true, _) => {
                 "does it connect to ARI_URL as ARI_APP? If it needs longer, raise service.ready_within"
