@@ -17,7 +17,7 @@ run: rust asterisk
 	cargo run --release --locked -- run $(SCENARIO)
 
 test: rust asterisk
-	tests/install.sh sipp
+	tests/install.sh sipp node-echo
 	cargo test --locked
 
 check: rust

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use common::{Place, ends_with, stderr};
+use loadtest::clock::Timeline;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -117,9 +118,11 @@ fn assert_a_stall_is_said(place: &Place, address: &str) {
     ping.args(["ping", address, "--duration", "6s", "--json"]).stdout(Stdio::piped());
     let ping = ping.spawn().expect("the program starts");
     let signal = |signal| kill(Pid::from_raw(ping.id() as i32), signal).expect("it runs");
-    std::thread::sleep(Duration::from_secs(1));
+    let timeline = Timeline::start();
+    let rest = |seconds| timeline.sleep_until(timeline.now() + Duration::from_secs(seconds), Duration::ZERO);
+    rest(1);
     signal(Signal::SIGSTOP);
-    std::thread::sleep(Duration::from_secs(3));
+    rest(3);
     signal(Signal::SIGCONT);
     let output = ping.wait_with_output().expect("it ends");
     let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");

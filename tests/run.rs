@@ -344,7 +344,7 @@ fn a_taken_port_is_named_before_any_call() {
     let address = taken.local_addr().expect("an address");
     let output = ends_with(&mut place.run("smoke", &[&format!("service.http={address}")]), 1);
     let said = stderr(&output);
-    assert!(said.contains(&address.to_string()) && said.contains("--http"), "{said}");
+    assert!(said.contains(&address.to_string()) && said.contains("--set service.http"), "{said}");
     place.assert_nothing_left();
 }
 

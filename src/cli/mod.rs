@@ -1,11 +1,14 @@
 //! The command line: one file per subcommand, and the only place that prints.
 
+mod application;
 mod asterisk;
+mod check;
 mod echo;
 mod environment;
 mod exit;
 mod folder;
 mod ping;
+mod preflight;
 mod progress;
 mod resolve;
 mod run;
@@ -36,6 +39,8 @@ struct Cli {
 enum Command {
     /// Place the calls of a scenario, measure, report, judge.
     Run(run::Args),
+    /// Say what a run would need and what is in its way, without placing a call.
+    Check(check::Args),
     /// Run the ARI service under test by itself, with /health and /metrics.
     Service(service::Args),
     /// Measure round trips to an echo server, packet by packet.
@@ -56,6 +61,7 @@ pub fn main() -> ExitCode {
     }
     let result = match Cli::parse().command {
         Command::Run(args) => in_runtime(run::run(args)),
+        Command::Check(args) => in_runtime(check::run(args)),
         Command::Service(args) => in_runtime(service::run(args)),
         Command::Ping(args) => in_runtime(ping::run(args)),
         Command::Asterisk(args) => in_runtime(asterisk::run(args)),

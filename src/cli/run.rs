@@ -1,32 +1,26 @@
 //! `loadtest run`: place the calls of a scenario, measure, report, judge.
 
-use std::fs::{self, File};
-use std::io::{IsTerminal as _, Read as _};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::application::symptoms;
 use super::environment::{Circumstances, gather};
 use super::folder::Folder;
+use super::preflight::{Plan, headline, survey};
 use super::progress::Display;
-use super::scheduling::{self, Granted};
-use super::stage::{Stage, sip_credentials};
+use super::stage::Stage;
 use super::{Exit, Failure, say};
 use crate::analysis::{Summary, catalogue, summarize};
-use crate::asterisk::descriptors;
 use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
-use crate::gate::{Gate, Trust, Verdict, judge};
+use crate::gate::{Trust, Verdict, judge};
 use crate::report::{Format, render, terminal};
 use crate::samples::{CallRecord, Ending, Run, hlog};
-use crate::scenario::values::PortRange;
-use crate::scenario::{AsteriskMode, Limits, Needs, Problem, Resolved};
-use crate::scheduling::Scheduling;
-
-/// Largest scenario file that is read.
-const MOST_BYTES: u64 = 1 << 20;
+use crate::scenario::{Limits, Resolved, Scenario, ServiceMode};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -70,20 +64,16 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         return Ok(Exit::Pass);
     }
     let path = args.scenario.clone().unwrap_or_default();
-    let resolved = read_scenario(&path, &args.set)?;
-    let gates = parse_gates(&resolved)?;
-    let credentials = sip_credentials()?;
-    preflight(&resolved)?;
-    let Granted { scheduling, warning } = schedule(&resolved)?;
+    let Plan { resolved, gates, credentials, granted } = Plan::read(&path, &args.set)?;
+    let mut warnings = survey(&resolved.scenario)?.clear()?.warnings;
+    warnings.extend(granted.warning.clone());
     let folder = Folder::create(args.out.as_deref(), &resolved.scenario.name, clock::now())?;
     folder.write("scenario.toml", resolved.to_toml().as_bytes())?;
 
     let (stop_sender, stop) = watch::channel(Stop::No);
     let mut interrupt = Interrupt::listen(stop_sender)?;
     let mut display = Display::new(args.quiet);
-    display.say(&headline(&resolved));
-    let warnings = ephemeral_ports(&resolved).into_iter().chain(warning.clone());
-    warnings.for_each(|warning| display.say(&format!("warning: {warning}")));
+    announce(&resolved.scenario, &warnings, &display);
     let logs = folder.logs();
     let stage = tokio::select! {
         stage = Stage::set(&resolved.scenario, &logs) => stage,
@@ -101,7 +91,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         credentials,
         run_id: rand::random(),
         watched: stage.watched(),
-        scheduling: scheduling.clone(),
+        scheduling: granted.scheduling.clone(),
         stop,
     };
     let played = play(config, &stage, &mut interrupt, &mut display).await;
@@ -110,15 +100,15 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let (recorded, broken) = played?;
     let broken = broken.or_else(|| nobody_there(&recorded, &target));
 
-    let remarks = struck.remarks.into_iter().chain(remarks_of(&resolved, &recorded)).chain(warning);
+    let remarks = struck.remarks.into_iter().chain(remarks_of(&resolved, &recorded));
     let circumstances = Circumstances {
         asterisk: struck.asterisk_is,
         service: struck.service_is,
-        scheduling: scheduling.to_string(),
+        scheduling: granted.scheduling.to_string(),
         interrupted: interrupt.came,
         broken: broken.clone(),
         service_drops: struck.service_drops,
-        remarks: remarks.collect(),
+        remarks: remarks.chain(granted.warning).collect(),
     };
     let (summary, log) = conclude(&resolved, recorded, circumstances)?;
     let verdict = judge(&summary, &gates, &trust(&resolved.scenario.limits));
@@ -134,89 +124,15 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     }
 }
 
-fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, Failure> {
-    let unreadable = |e: &dyn std::fmt::Display| {
-        Failure::usage(format!(
-            "cannot read the scenario {}: {e}; see scenarios/ for examples",
-            path.display()
-        ))
-    };
-    let mut text = String::new();
-    // A path may be anything, a device without end too.
-    let file = File::open(path).map_err(|e| unreadable(&e))?;
-    let read = file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(|e| unreadable(&e))?;
-    if read as u64 > MOST_BYTES {
-        return Err(unreadable(&"it is longer than 1 MiB"));
+/// What is said before anything is started.
+fn announce(scenario: &Scenario, warnings: &[String], display: &Display) {
+    display.say(&headline(scenario));
+    warnings.iter().for_each(|warning| display.say(&format!("warning: {warning}")));
+    let service = &scenario.service;
+    if service.mode == ServiceMode::External {
+        let (app, within) = (&service.app, service.ready_within);
+        display.say(&format!("waiting for the application `{app}`, up to {within}"));
     }
-    // Command line before environment before file: later overrides win.
-    let mut overrides = Vec::new();
-    if let Some(range) = std::env::var("PORT_RANGE").ok().filter(|v| !v.is_empty()) {
-        overrides.push(format!("service.ports={range}"));
-    }
-    overrides.extend_from_slice(set);
-    Ok(Resolved::read(&text, &path.display().to_string(), &overrides)?)
-}
-
-fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, Failure> {
-    let mut problems = Vec::new();
-    let mut gates = Vec::new();
-    for (n, text) in resolved.scenario.gates.require.iter().enumerate() {
-        match Gate::parse(text) {
-            Ok(gate) => gates.push(gate),
-            Err(e) => problems.push(Problem::new(&format!("gates.require.{n}"), e.reason, e.cure)),
-        }
-    }
-    if problems.is_empty() { Ok(gates) } else { Err(resolved.error(&problems).into()) }
-}
-
-/// Checks what the machine must provide, before anything is started.
-fn preflight(resolved: &Resolved) -> Result<(), Failure> {
-    let limit = descriptors::raise().context("cannot raise the limit of file descriptors")?;
-    let needs = Needs::of(&resolved.scenario);
-    if limit < needs.descriptors {
-        return Err(Failure::broke(format!(
-            "{} calls need {} file descriptors, {limit} are allowed: raise the hard limit \
-             (`ulimit -Hn {}`, or LimitNOFILE in the service's unit), or hold fewer calls",
-            resolved.scenario.load.calls, needs.descriptors, needs.descriptors
-        )));
-    }
-    Ok(())
-}
-
-/// What `[driver]` asks for, as far as the kernel permits.
-fn schedule(resolved: &Resolved) -> Result<Granted, Failure> {
-    let driver = &resolved.scenario.driver;
-    let asked = Scheduling { realtime: driver.realtime, cpus: driver.cpus.clone() };
-    scheduling::grant(asked, |refused| {
-        let cure = "name CPUs that this process may use, or leave the key out";
-        resolved.error(&[Problem::new("driver.cpus", refused.to_string(), cure)]).into()
-    })
-}
-
-/// Asterisk takes its RTP ports blindly, where the pools of the driver and the service pass over what
-/// others hold; so a range from which the kernel also hands out ports deserves a word.
-fn ephemeral_ports(resolved: &Resolved) -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let mut bounds = text.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
-    let (asterisk, kernel) =
-        (&resolved.scenario.asterisk, PortRange { from: bounds.next()?, to: bounds.next()? });
-    let overlap = asterisk.mode == AsteriskMode::Managed && asterisk.rtp_ports.overlaps(kernel);
-    overlap.then(|| {
-        format!(
-            "asterisk.rtp_ports {} overlaps the kernel's ephemeral ports {kernel}: another program may \
-             hold one of them (sysctl net.ipv4.ip_local_port_range)",
-            asterisk.rtp_ports
-        )
-    })
-}
-
-fn headline(resolved: &Resolved) -> String {
-    let (s, load) = (&resolved.scenario, &resolved.scenario.load);
-    let churn = load.call_duration.map_or(String::new(), |d| format!(" of {d} each"));
-    format!(
-        "{}: {} calls{churn} held for {}, {} every {}, ramp {}",
-        s.name, load.calls, load.duration, s.media.codec, s.media.ptime, load.ramp
-    )
 }
 
 /// Runs the driver; if the stage breaks meanwhile, ends the run and says why.
@@ -300,6 +216,9 @@ fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {
             "{} calls could not be placed: {}",
             recorded.suppressed, recorded.suppressed_because
         ));
+    }
+    if recorded.heard {
+        remarks.extend(symptoms(&resolved.scenario, &recorded.calls));
     }
     for (direction, impaired) in ["out", "back"].into_iter().zip(&recorded.impaired) {
         let counts = impaired.counts;

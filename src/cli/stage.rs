@@ -1,30 +1,21 @@
 //! Sets the stage for a run: Asterisk and the service under test, started or found, and stopped again.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use nix::sys::signal::Signal;
-
 use super::Failure;
+use super::application::{self, Application, Ari, describe};
 use super::resolve::resolve;
-use crate::asterisk::{Asterisk, Managed, Places, StartConfig, find};
-use crate::child::Keeper;
+use crate::asterisk::config::Secret;
+use crate::asterisk::{Account, Asterisk, Managed, Places, StartConfig, find};
 use crate::driver::{Stop, Watched};
-use crate::net::http::{HttpClient, HttpError, Limits};
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 use crate::sip::digest::Credentials;
 
-/// How long a service may take until Asterisk lists its application.
-const SERVICE_READY_WITHIN: Duration = Duration::from_secs(15);
 /// How long Asterisk and the service may take to end when asked.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The service's last /metrics, which it leaves in the folder of logs.
-const SERVICE_METRICS: &str = "service.json";
 
 /// What is known once everything has been stopped.
 pub struct Struck {
@@ -38,17 +29,10 @@ pub struct Struck {
     pub service_drops: u64,
 }
 
-/// Asterisk's REST interface and who may use it.
-struct Ari {
-    url: String,
-    user: String,
-    password: String,
-}
-
 /// Everything that calls are placed against.
 pub struct Stage {
     asterisk: Option<Managed>,
-    service: Option<Keeper>,
+    application: Option<Application>,
     /// Where SIP is sent.
     pub target: SocketAddr,
     asterisk_is: String,
@@ -77,41 +61,36 @@ impl Stage {
         };
         let mut stage = Stage {
             asterisk,
-            service: None,
+            application: None,
             target,
             asterisk_is,
-            service_is: "the target itself".into(),
+            service_is: describe(&scenario.service),
             logs: logs.into(),
         };
-        if scenario.service.mode == ServiceMode::Builtin {
-            stage.start_service(scenario, logs).await?;
+        if scenario.service.mode.is_application() {
+            let ari = stage.ari(scenario)?;
+            stage.application = Some(Application::start(scenario, &ari, logs).await?);
         }
         Ok(stage)
     }
 
-    async fn start_service(&mut self, scenario: &Scenario, logs: &Path) -> Result<(), Failure> {
-        let ari = match &self.asterisk {
+    /// Where an application finds Asterisk's ARI, and as whom.
+    fn ari(&self, scenario: &Scenario) -> Result<Ari, Failure> {
+        match &self.asterisk {
             Some(managed) => {
                 let account = managed.account();
                 let (user, password) = (account.user.clone(), account.password.expose().to_string());
-                Ari { url: managed.ari_url(), user, password }
+                Ok(Ari { url: managed.ari_url(), user, password })
             }
-            None => external_ari(scenario)?,
-        };
-        let log = logs.join("service.log");
-        let keeper = Keeper::start(service_command(scenario, &ari, &log)?).await;
-        let keeper = keeper.context("cannot start the service under test")?;
-        wait_for_application(&keeper, &ari, &scenario.service.app, &log).await?;
-        self.service_is = format!("loadtest {} (built in)", env!("CARGO_PKG_VERSION"));
-        self.service = Some(keeper);
-        Ok(())
+            None => Ari::from_environment(scenario.asterisk.ari.clone().unwrap_or_default()),
+        }
     }
 
     /// The processes whose CPU and memory are of interest.
     pub fn watched(&self) -> Watched {
         Watched {
             asterisk: self.asterisk.as_ref().map(Managed::pid),
-            service: self.service.as_ref().map(Keeper::pid),
+            service: self.application.as_ref().and_then(Application::pid),
         }
     }
 
@@ -125,8 +104,8 @@ impl Stage {
             }
         };
         let service = async {
-            match &self.service {
-                Some(keeper) => keeper.ended().await,
+            match &self.application {
+                Some(application) => application.ended().await,
                 None => std::future::pending().await,
             }
         };
@@ -136,10 +115,7 @@ impl Stage {
                 let log = self.logs.join("asterisk.log");
                 (format!("Asterisk ended during the run ({}); see {}", how(status), log.display()), Stop::Now)
             }
-            status = service => {
-                let log = self.logs.join("service.log");
-                (format!("the service ended during the run ({}); see {}", how(status), log.display()), Stop::Soon)
-            }
+            how = service => (how, Stop::Soon),
         }
     }
 
@@ -163,14 +139,14 @@ impl Stage {
 
     /// Stops what was started, the service first, so that it can take its channels away.
     pub async fn strike(mut self) -> Struck {
-        if let Some(service) = self.service.take() {
-            service.stop(GRACE).await;
+        if let Some(application) = self.application.take() {
+            application.stop(GRACE).await;
         }
         let remarks = self.remarks();
         if let Some(asterisk) = self.asterisk.take() {
             asterisk.stop(GRACE).await;
         }
-        let service_drops = service_drops(&self.logs.join(SERVICE_METRICS));
+        let service_drops = service_drops(&self.logs.join(application::METRICS));
         Struck { asterisk_is: self.asterisk_is, service_is: self.service_is, remarks, service_drops }
     }
 }
@@ -181,9 +157,14 @@ async fn start_asterisk(scenario: &Scenario, logs: &Path) -> Result<Managed, Fai
     config.ports.rtp = scenario.asterisk.rtp_ports.from..=scenario.asterisk.rtp_ports.to;
     config.app.clone_from(&scenario.service.app);
     config.driver = scenario.sip.local;
+    config.ports.http = scenario.asterisk.ari_port.unwrap_or(0);
+    if scenario.service.mode == ServiceMode::External {
+        let Ari { user, password, .. } = Ari::from_environment(String::new())?;
+        config.ari = Account { user, password: Secret::new(password) };
+    }
     if let Some(credentials) = sip_credentials()? {
         config.digest.user.clone_from(&credentials.username);
-        config.digest.password = crate::asterisk::config::Secret::new(credentials.password);
+        config.digest.password = Secret::new(credentials.password);
     }
     Ok(Asterisk::start(config).await.map_err(anyhow::Error::from)?)
 }
@@ -200,68 +181,8 @@ pub fn sip_credentials() -> Result<Option<Credentials>, Failure> {
     }
 }
 
-fn external_ari(scenario: &Scenario) -> Result<Ari, Failure> {
-    let needed = "the built-in service needs ARI_USER and ARI_PASS, as in Asterisk's ari.conf, in the \
-                  environment or in a .env file";
-    let (user, password) =
-        variable("ARI_USER").zip(variable("ARI_PASS")).ok_or_else(|| Failure::usage(needed))?;
-    Ok(Ari { url: scenario.asterisk.ari.clone().unwrap_or_default(), user, password })
-}
-
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-fn service_command(scenario: &Scenario, ari: &Ari, log: &PathBuf) -> Result<Command, Failure> {
-    let program = std::env::current_exe().context("cannot find this program to start the service with")?;
-    let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let errors = output.try_clone().context("cannot share the service's log")?;
-    let mut command = Command::new(program);
-    command
-        .arg("service")
-        .args(["--http", &scenario.service.http.to_string()])
-        .args(["--codec", &scenario.media.codec.to_string()])
-        .arg("--metrics-file")
-        .arg(log.with_file_name(SERVICE_METRICS))
-        .args(["--media-ip", &scenario.sip.local.to_string()])
-        .env("PORT_RANGE", scenario.service.ports.to_string())
-        .env("ARI_URL", &ari.url)
-        .env("ARI_USER", &ari.user)
-        .env("ARI_PASS", &ari.password)
-        .env("APP_NAME", &scenario.service.app)
-        .stdin(Stdio::null())
-        .stdout(output)
-        .stderr(errors);
-    Ok(command)
-}
-
-/// Waits until Asterisk lists the application: from then on calls are given to it.
-async fn wait_for_application(keeper: &Keeper, ari: &Ari, app: &str, log: &Path) -> Result<(), Failure> {
-    let client = HttpClient::new(&ari.url, Some((&ari.user, &ari.password)));
-    let client = client.context("asterisk.ari")?;
-    let limits = Limits { timeout: Duration::from_secs(2), body: 1 << 20 };
-    let path = format!("/ari/applications/{app}");
-    let listed = async {
-        loop {
-            match client.send(hyper::Method::GET, &path, limits).await {
-                Ok(answer) if answer.status == 200 => return Ok(()),
-                Err(e @ (HttpError::BadUrl(_) | HttpError::BadRequest(_))) => return Err(e),
-                Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    };
-    tokio::select! {
-        listed = tokio::time::timeout(SERVICE_READY_WITHIN, listed) => match listed {
-            Ok(listed) => Ok(listed.context("asterisk.ari")?),
-            Err(_) => Err(Failure::broke(format!(
-                "Asterisk did not list the application `{app}` within {} s; the service's last words:\n{}",
-                SERVICE_READY_WITHIN.as_secs(), last_words(log)
-            ))),
-        },
-        _ = keeper.ended() => Err(Failure::broke(format!(
-            "the service under test did not start:\n{}", last_words(log)
-        ))),
-    }
 }
 
 /// `media.drops` of the service's last metrics; none where it did not live to write them.
@@ -269,24 +190,4 @@ fn service_drops(path: &Path) -> u64 {
     let metrics: Option<serde_json::Value> =
         fs::read(path).ok().and_then(|b| serde_json::from_slice(&b).ok());
     metrics.and_then(|m| m["media"]["drops"].as_u64()).unwrap_or(0)
-}
-
-/// The last lines of a log.
-fn last_words(log: &Path) -> String {
-    const LINES: usize = 5;
-    let bytes = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(4096)..]).into_owned();
-    let lines: Vec<_> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LINES)..].iter().map(|l| format!("  {l}")).collect::<Vec<_>>().join("\n")
-}
-
-impl Keeper {
-    /// Asks the child to end, and kills it after `grace`.
-    async fn stop(self, grace: Duration) {
-        self.signal(Signal::SIGTERM);
-        if tokio::time::timeout(grace, self.ended()).await.is_err() {
-            self.signal(Signal::SIGKILL);
-            self.ended().await;
-        }
-    }
 }

@@ -170,7 +170,7 @@ impl Control<'_> {
     pub(super) fn stop_media(&mut self, number: u32) {
         if let Some(attempt) = self.attempts.get_mut(&number).filter(|a| a.has_media && !a.is_stopping) {
             attempt.is_stopping = true;
-            self.lane.stop_call(number);
+            self.lane.stop_call(number, self.timeline.now());
         }
     }
 

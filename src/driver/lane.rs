@@ -155,9 +155,10 @@ impl Lane {
         let _ = self.to_pacer.send(PacerCommand::Start(Box::new(paced)));
     }
 
-    /// Stops a call's sending; answered by [`LaneEvent::Stopped`].
-    pub fn stop_call(&self, call_id: u32) {
-        let _ = self.to_pacer.send(PacerCommand::Stop(call_id));
+    /// Stops a call's sending, once all that is due before `at` has been sent; answered by
+    /// [`LaneEvent::Stopped`].
+    pub fn stop_call(&self, call_id: u32, at: Stamp) {
+        let _ = self.to_pacer.send(PacerCommand::Stop { call_id, at });
     }
 
     /// Waits for what a stopped call has still out; answered by [`LaneEvent::Finished`].

@@ -38,7 +38,11 @@ pub(super) struct PacedStream {
 
 pub(super) enum PacerCommand {
     Start(Box<PacedStream>),
-    Stop(u32),
+    /// Once all that is due before `at` has been sent.
+    Stop {
+        call_id: u32,
+        at: Stamp,
+    },
     Shutdown,
 }
 
@@ -57,6 +61,8 @@ struct Held {
     line: DelayLine,
     sockets: HashMap<u32, Arc<StampedSocket>>,
     counts: Counts,
+    /// Streams that end, and the time up to which they still send.
+    stops: Vec<(Stamp, u32)>,
 }
 
 impl Pacer {
@@ -68,9 +74,12 @@ impl Pacer {
         let mut tally = SendTally::new(self.rules);
         let mut cpu = clock::thread_cpu();
         let line = std::mem::replace(&mut self.line, DelayLine::new(0, 0));
-        let mut held = Held { line, sockets: HashMap::new(), counts: Counts::default() };
+        let mut held = Held { line, sockets: HashMap::new(), counts: Counts::default(), stops: Vec::new() };
         while self.obey(&mut wheel, &mut held) {
             let due = wheel.due();
+            if self.stop(&mut wheel, &mut held, due) {
+                continue;
+            }
             self.release(&mut held, due, &mut tally);
             self.timeline.sleep_until(due, SPIN);
             let behind = self.timeline.now().since(due);
@@ -133,11 +142,25 @@ impl Pacer {
         }
     }
 
+    /// Ends the streams whose time is over at `due`; says whether there were any.
+    fn stop(&self, wheel: &mut Wheel<Box<PacedStream>>, held: &mut Held, due: Stamp) -> bool {
+        let mut any = false;
+        while let Some(n) = held.stops.iter().position(|(at, _)| *at <= due) {
+            let (_, call_id) = held.stops.swap_remove(n);
+            let stream = wheel.remove(|s| s.call_id == call_id);
+            stream.iter().for_each(|s| held.retire(s));
+            let sent = stream.map(|s| s.sent).unwrap_or_default();
+            let _ = self.events.send(LaneEvent::Stopped { call_id, sent, at: self.timeline.now() });
+            any = true;
+        }
+        any
+    }
+
     /// Takes the commands that wait, and sleeps until one comes while there is nothing to send.
     /// Returns false when it is time to end.
     fn obey(&self, wheel: &mut Wheel<Box<PacedStream>>, held: &mut Held) -> bool {
         loop {
-            let idle = wheel.is_empty() && held.line.is_empty();
+            let idle = wheel.is_empty() && held.line.is_empty() && held.stops.is_empty();
             let command = match self.commands.try_recv() {
                 Err(TryRecvError::Empty) if idle => match self.commands.recv() {
                     Ok(command) => {
@@ -155,13 +178,7 @@ impl Pacer {
                     held.admit(&stream);
                     wheel.add(stream);
                 }
-                PacerCommand::Stop(call_id) => {
-                    let stream = wheel.remove(|s| s.call_id == call_id);
-                    stream.iter().for_each(|s| held.retire(s));
-                    let sent = stream.map(|s| s.sent).unwrap_or_default();
-                    let at = self.timeline.now();
-                    let _ = self.events.send(LaneEvent::Stopped { call_id, sent, at });
-                }
+                PacerCommand::Stop { call_id, at } => held.stops.push((at, call_id)),
                 PacerCommand::Shutdown => return false,
             }
         }

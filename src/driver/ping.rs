@@ -90,7 +90,7 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
         }
         if now >= end && !stopping {
             stopping = true;
-            (0..config.streams).for_each(|n| lane.stop_call(n));
+            (0..config.streams).for_each(|n| lane.stop_call(n, end));
         }
         let wake = if stopping { next_second } else { next_second.min(end) };
         tokio::select! {

@@ -46,6 +46,7 @@ impl Default for Asterisk {
             rtp_ports: PortRange { from: 10_000, to: 20_000 },
             sip: None,
             ari: None,
+            ari_port: None,
         }
     }
 }
@@ -54,6 +55,9 @@ impl Default for Service {
     fn default() -> Self {
         Service {
             mode: ServiceMode::Builtin,
+            command: Vec::new(),
+            // Loading an interpreter and its libraries takes seconds on a busy machine.
+            ready_within: secs(15),
             // Apart from Asterisk's range and from the driver's.
             ports: PortRange { from: 21_000, to: 31_000 },
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),

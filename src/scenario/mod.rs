@@ -64,6 +64,10 @@ pub struct Asterisk {
     /// External: its ARI, `http://host:port`. User and password come from ARI_USER and ARI_PASS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ari: Option<String>,
+    /// Managed: the port of its ARI on the loopback, for a service that is not started by the run and
+    /// has to know it. Absent: any free one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ari_port: Option<u16>,
 }
 
 /// Who runs Asterisk.
@@ -82,7 +86,12 @@ pub enum AsteriskMode {
 pub struct Service {
     /// What answers the calls.
     pub mode: ServiceMode,
-    /// Port pool of the built-in service, one per call.
+    /// Command: the program and its arguments, without a shell, started in the caller's folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// How long the application may take until Asterisk lists it.
+    pub ready_within: Span,
+    /// Port pool of a service that the run starts, one per call.
     pub ports: PortRange,
     /// Where the built-in service answers /health and /metrics; port 0 takes any free one.
     pub http: SocketAddr,
@@ -96,8 +105,24 @@ pub struct Service {
 pub enum ServiceMode {
     /// This program's own ARI service, started as a child process.
     Builtin,
+    /// Any other ARI application, started as a child process.
+    Command,
+    /// An ARI application that somebody else runs.
+    External,
     /// Nothing: what takes the SIP call echoes by itself.
     None,
+}
+
+impl ServiceMode {
+    /// Whether an ARI application answers the calls.
+    pub fn is_application(self) -> bool {
+        self != ServiceMode::None
+    }
+
+    /// Whether the run starts it, and gives it its ports.
+    pub fn is_started(self) -> bool {
+        matches!(self, ServiceMode::Builtin | ServiceMode::Command)
+    }
 }
 
 /// `[sip]`

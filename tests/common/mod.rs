@@ -60,6 +60,16 @@ impl Place {
         command
     }
 
+    /// `loadtest check scenarios/SCENARIO.toml` with this place's ports.
+    pub fn check(&self, scenario: &str, set: &[&str]) -> Command {
+        let mut command = self.program();
+        command.arg("check").arg(format!("scenarios/{scenario}.toml"));
+        for setting in self.ports.iter().map(String::as_str).chain(set.iter().copied()) {
+            command.args(["--set", setting]);
+        }
+        command
+    }
+
     /// The run's folder.
     pub fn out(&self) -> PathBuf {
         self.dir.path().join("run")
