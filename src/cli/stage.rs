@@ -229,6 +229,7 @@ fn service_command(scenario: &Scenario, ari: &Ari, log: &PathBuf) -> Result<Comm
         .env("ARI_USER", &ari.user)
         .env("ARI_PASS", &ari.password)
         .env("APP_NAME", &scenario.service.app)
+        .args(scenario.service.echo.iter().flat_map(|echo| ["--echo".into(), echo.to_string()]))
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(errors);

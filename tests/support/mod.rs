@@ -1,6 +1,8 @@
 //! A caller small enough to read: one SIP call from a socket of its own, with probes as media.
 #![allow(dead_code)]
 
+pub mod world;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
