@@ -336,6 +336,8 @@ mod tests {
         for (operation, status, expected) in [
             (Answer, 204, Meaning::Done),
             (Answer, 404, Meaning::Gone),
+            (Answer, 409, Meaning::Gone),
+            (Answer, 500, Meaning::Gone),
             (Answer, 412, Meaning::Later),
             (AddChannels, 400, Meaning::Gone),
             (AddChannels, 422, Meaning::Later),

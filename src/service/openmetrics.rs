@@ -96,8 +96,8 @@ fn asterisk(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
     let events = report.events.iter().map(|(kind, count)| (vec![("type", kind.to_string())], *count));
     page.counters("events", "ARI events by type", events)?;
     page.counter("events_malformed", "WebSocket messages that were no events", report.events_malformed)?;
-    let lag = [(vec![], &report.event_lag)];
-    page.histograms("event_lag", "From Asterisk's time of an event until it was dealt with", lag)?;
+    let lag = &report.event_lag;
+    page.histogram("event_lag", "From Asterisk's time of an event until it was dealt with", lag)?;
     page.counter("disconnects", "Times that the event connection was lost", report.disconnects)?;
     page.counter("strays_deleted", "Channels and bridges of ours that no call knew of", report.strays)?;
     let ports = report.ports;
@@ -121,8 +121,8 @@ fn media(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
     page.counter("echo_relayed_packets", "Packets sent to the echo server", echo.relayed)?;
     page.counter("echo_returned_packets", "Packets back from the echo server", echo.returned)?;
     page.counter("echo_lost_packets", "Packets that the echo server did not send back", echo.lost)?;
-    let trips = [(vec![], &echo.round_trips)];
-    page.histograms("echo_round_trip", "To the echo server and back, packet by packet", trips)
+    let trips = &echo.round_trips;
+    page.histogram("echo_round_trip", "To the echo server and back, packet by packet", trips)
 }
 
 fn outcome_labels(outcome: &Outcome) -> Labels {
@@ -145,7 +145,7 @@ impl Page<'_, '_> {
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.counters(name, help, [(vec![], value)])
+        encode_counter(self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?, value)
     }
 
     fn counters(
@@ -156,9 +156,14 @@ impl Page<'_, '_> {
     ) -> fmt::Result {
         let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in values {
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+            encode_counter(family.encode_family(&labels)?, value)?;
         }
         Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, durations: &Durations) -> fmt::Result {
+        let unit = Some(&Unit::Seconds);
+        encode_histogram(self.encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?, durations)
     }
 
     fn histograms<'d>(
@@ -174,6 +179,10 @@ impl Page<'_, '_> {
         }
         Ok(())
     }
+}
+
+fn encode_counter(mut encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
+    encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
 }
 
 fn encode_histogram(mut encoder: MetricEncoder<'_>, durations: &Durations) -> fmt::Result {
