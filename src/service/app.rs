@@ -98,6 +98,7 @@ impl App {
     ) -> Result<(), ServiceError> {
         tokio::pin!(shutdown);
         self.take_stock();
+        self.show_state();
         tracing::info!(app = self.config.app, ports = %self.config.ports, "ready for calls");
         while !self.is_done(clock::now()) {
             let wake = self.next_wake();

@@ -71,7 +71,7 @@ pub struct OutcomeCount {
 pub struct StageSummary {
     /// To the answer's 204.
     pub answered: Percentiles,
-    /// To the media channel's StasisStart.
+    /// To the media channel's StasisStart, of calls that are over.
     pub media_ready: Percentiles,
     /// To the later ChannelEnteredBridge.
     pub bridged: Percentiles,

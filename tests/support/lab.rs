@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::Method;
@@ -66,6 +67,17 @@ impl Lab {
 
     pub async fn serve(&self) -> Running {
         serve(self.config.clone()).await
+    }
+
+    /// A service that reaches Asterisk over a wire that can be tampered with.
+    pub async fn serve_over(&self, wire: &Wire) -> Running {
+        let ari_url = format!("http://{}", wire.address);
+        serve(ServiceConfig { ari_url, ..self.config.clone() }).await
+    }
+
+    /// A wire to Asterisk's HTTP server.
+    pub async fn wire(&self) -> Wire {
+        Wire::to(self.asterisk.http_addr()).await
     }
 
     pub fn sip(&self) -> SocketAddr {
@@ -194,10 +206,21 @@ pub enum Passing {
     Cut,
 }
 
+/// A request that a [`Wire`] answers by itself.
+struct Lie {
+    method: &'static str,
+    path_part: &'static str,
+    status: u16,
+    times: u32,
+}
+
+type Lies = Arc<Mutex<Vec<Lie>>>;
+
 /// Passes TCP connections on, or not.
 pub struct Wire {
     pub address: SocketAddr,
     pub passing: watch::Sender<Passing>,
+    lies: Lies,
 }
 
 impl Wire {
@@ -205,9 +228,11 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (passing, now) = watch::channel(Passing::Open);
+        let lies = Lies::default();
+        let told = lies.clone();
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
-                let mut now = now.clone();
+                let (mut now, told) = (now.clone(), told.clone());
                 tokio::spawn(async move {
                     if *now.borrow() == Passing::Cut {
                         return;
@@ -216,12 +241,59 @@ impl Wire {
                     tokio::select! {
                         biased;
                         _ = now.wait_for(|now| *now != Passing::Open) => {}
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = pass(&mut near, &mut far, &told) => {}
                     }
                     let _ = now.wait_for(|now| *now != Passing::Frozen).await;
                 });
             }
         });
-        Wire { address, passing }
+        Wire { address, passing, lies }
+    }
+
+    /// Answers the next requests of `method` with `path_part` in their path by itself with `status`, so
+    /// many `times`.
+    pub fn answer(&self, method: &'static str, path_part: &'static str, status: u16, times: u32) {
+        self.lies.lock().unwrap().push(Lie { method, path_part, status, times });
+    }
+
+    /// Tells the truth again.
+    pub fn forget(&self) {
+        self.lies.lock().unwrap().clear();
+    }
+}
+
+/// The status to answer by ourselves, if `bytes` begin with a request that is to be lied to.
+fn lie_to(bytes: &[u8], lies: &Lies) -> Option<u16> {
+    let text = String::from_utf8_lossy(bytes);
+    let line = text.lines().next()?;
+    let mut lies = lies.lock().unwrap();
+    let asked = |lie: &&mut Lie| {
+        lie.times > 0 && line.starts_with(&format!("{} /", lie.method)) && line.contains(lie.path_part)
+    };
+    let lie = lies.iter_mut().find(asked)?;
+    lie.times -= 1;
+    Some(lie.status)
+}
+
+/// Copies both ways. Requests have no bodies and come one by one, each in one piece.
+async fn pass(near: &mut TcpStream, far: &mut TcpStream, lies: &Lies) -> std::io::Result<()> {
+    let (mut out, mut back) = (vec![0; 1 << 14], vec![0; 1 << 14]);
+    loop {
+        tokio::select! {
+            got = near.read(&mut out) => match got? {
+                0 => return Ok(()),
+                len => match lie_to(&out[..len], lies) {
+                    Some(status) => {
+                        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+                        near.write_all(answer.as_bytes()).await?;
+                    }
+                    None => far.write_all(&out[..len]).await?,
+                },
+            },
+            got = far.read(&mut back) => match got? {
+                0 => return Ok(()),
+                len => near.write_all(&back[..len]).await?,
+            },
+        }
     }
 }
