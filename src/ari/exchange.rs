@@ -31,6 +31,8 @@ pub enum Input<'a> {
     },
     /// The service is shutting down.
     Shutdown,
+    /// Asterisk was started anew since the call began: nothing that it had is there any more.
+    AsteriskRestarted,
     /// The time that [`Call::poll_timeout`](super::call::Call::poll_timeout) named has come.
     Timeout,
 }

@@ -265,7 +265,8 @@ fn builtin(scenario: &Scenario, logs: &Path) -> Result<Command, Failure> {
         .args(["--codec", &scenario.media.codec.to_string()])
         .arg("--metrics-file")
         .arg(logs.join(METRICS))
-        .args(["--media-ip", &scenario.sip.local.to_string()]);
+        .args(["--media-ip", &scenario.sip.local.to_string()])
+        .args(scenario.service.echo.iter().flat_map(|echo| ["--echo".into(), echo.to_string()]));
     Ok(command)
 }
 

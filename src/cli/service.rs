@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
+use super::resolve::resolve;
 use super::{Exit, Failure};
 use crate::asterisk::descriptors;
 use crate::rtp::Codec;
-use crate::scenario::values::PortRange;
+use crate::scenario::values::{HostPort, PortRange};
 use crate::service::{self, ServiceConfig};
 
 #[derive(Debug, clap::Args)]
@@ -39,7 +40,11 @@ pub struct Args {
     /// Where /health and /metrics are; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     http: SocketAddr,
-    /// Write the last metrics, as /metrics gives them, into this file at the end.
+    /// Send the calls' media through this echo server, like `loadtest echo`, and measure the way there
+    /// and back. Without, the service itself sends it back at once.
+    #[arg(long, value_name = "HOST:PORT")]
+    echo: Option<HostPort>,
+    /// Write all that was counted into this file at the end, as JSON.
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
     /// Codec of the media channel; it has to be the callers', or no probe survives.
@@ -61,6 +66,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     // A socket per call. Without more, as many calls as there are descriptors are served.
     let _ = descriptors::raise();
     let shutdown = service::termination().context("cannot watch for signals")?;
+    let echo = match &args.echo {
+        Some(echo) => Some(resolve(echo, "--echo").await?),
+        None => None,
+    };
     let config = ServiceConfig {
         ari_url: args.ari_url,
         user: args.user,
@@ -70,10 +79,11 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         ports: args.port_range,
         http: Some(args.http),
         codec: args.codec,
+        echo,
     };
     let finished = service::run(config, shutdown).await.map_err(anyhow::Error::from)?;
     if let Some(path) = args.metrics_file {
-        let bytes = serde_json::to_vec_pretty(&finished.metrics).context("the metrics")?;
+        let bytes = serde_json::to_vec_pretty(&finished.summary).context("the metrics")?;
         std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(Exit::Pass)

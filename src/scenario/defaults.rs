@@ -62,6 +62,8 @@ impl Default for Service {
             ports: PortRange { from: 21_000, to: 31_000 },
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             app: "loadtest".into(),
+            // What is measured then is Asterisk and the service, and no other path.
+            echo: None,
         }
     }
 }

@@ -97,6 +97,10 @@ pub struct Service {
     pub http: SocketAddr,
     /// Name of the ARI application.
     pub app: String,
+    /// The echo server that the built-in service sends the calls' media through, `host:port`. Absent:
+    /// it sends them back by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echo: Option<HostPort>,
 }
 
 /// What answers the calls behind Asterisk.
