@@ -29,6 +29,8 @@ pub enum Input<'a> {
         /// Whether Asterisk may have received it.
         sent: bool,
     },
+    /// The call has lasted as long as it should.
+    HangUp,
     /// The service is shutting down.
     Shutdown,
     /// The time that [`Call::poll_timeout`](super::call::Call::poll_timeout) named has come.

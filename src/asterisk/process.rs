@@ -15,7 +15,7 @@ use super::config::{self, Secret, Settings};
 use super::descriptors;
 use super::error::{AsteriskError, Socket};
 use super::find::Install;
-use super::log::Log;
+use super::log::{Log, LogCounts};
 use super::ports;
 use super::ready::{self, Refused};
 use super::rundir::RunDir;
@@ -147,25 +147,31 @@ fn choose_ports(config: &StartConfig) -> Result<Ports, AsteriskError> {
 async fn start_on(config: &StartConfig, ports: Ports) -> Result<Managed, AsteriskError> {
     let run_dir = RunDir::create(&config.run_base)?;
     config::write(&run_dir.path().join("etc"), &settings(config, &ports, run_dir.path()))?;
-    let mut command = asterisk_command(&config.install, run_dir.path());
-    command.arg("-f").current_dir(run_dir.path()).stdin(Stdio::null());
+    let (keeper, log) = launch(config, run_dir.path()).await?;
+    let managed = Managed {
+        keeper,
+        log,
+        logged_before: LogCounts::default(),
+        config: config.clone(),
+        sip: SocketAddr::new(config.address, ports.sip),
+        http: SocketAddr::new(config.address, ports.http),
+        rtp: ports.rtp,
+        run_dir,
+    };
+    managed.ready().await?;
+    Ok(managed)
+}
+
+/// Starts the process on the configuration in its run folder.
+async fn launch(config: &StartConfig, run_dir: &Path) -> Result<(Keeper, Log), AsteriskError> {
+    let mut command = asterisk_command(&config.install, run_dir);
+    command.arg("-f").current_dir(run_dir).stdin(Stdio::null());
     let (reader, writer) = std::io::pipe().map_err(|e| spawn_failed(&config.install, e))?;
     let errors = writer.try_clone().map_err(|e| spawn_failed(&config.install, e))?;
     command.stdout(writer).stderr(errors);
     let log = open_log(&config.logs, reader)?;
     let keeper = Keeper::start(command).await.map_err(|e| spawn_failed(&config.install, e))?;
-    let managed = Managed {
-        keeper,
-        log,
-        install: config.install.clone(),
-        sip: SocketAddr::new(config.address, ports.sip),
-        http: SocketAddr::new(config.address, ports.http),
-        rtp: ports.rtp,
-        ari: config.ari.clone(),
-        run_dir,
-    };
-    managed.ready(config).await?;
-    Ok(managed)
+    Ok((keeper, log))
 }
 
 fn settings(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Settings {
@@ -224,11 +230,12 @@ pub struct Managed {
     // Before `run_dir`: fields are dropped in this order, and Asterisk writes until it is gone.
     keeper: Keeper,
     log: Log,
-    install: Install,
+    /// What processes that this one has replaced had logged.
+    logged_before: LogCounts,
+    config: StartConfig,
     sip: SocketAddr,
     http: SocketAddr,
     rtp: RangeInclusive<u16>,
-    ari: Account,
     run_dir: RunDir,
 }
 
@@ -250,7 +257,7 @@ impl Managed {
 
     /// Who may use its ARI.
     pub fn account(&self) -> &Account {
-        &self.ari
+        &self.config.ari
     }
 
     /// Its RTP ports.
@@ -268,9 +275,31 @@ impl Managed {
         &self.log
     }
 
+    /// What was counted in its log, that of the processes before it included.
+    pub fn log_counts(&self) -> LogCounts {
+        self.logged_before + self.log.counts()
+    }
+
+    /// Sends a signal to it.
+    pub fn signal(&self, signal: Signal) {
+        self.keeper.signal(signal);
+    }
+
+    /// Starts it again where it was, once it has ended: same ports, same passwords, same folder.
+    ///
+    /// # Errors
+    /// As those of a first start. The process may be running then all the same.
+    pub async fn start_again(&mut self) -> Result<(), AsteriskError> {
+        self.keeper.ended().await;
+        self.log.drained().await;
+        self.logged_before = self.log_counts();
+        (self.keeper, self.log) = launch(&self.config, self.run_dir.path()).await?;
+        self.ready().await
+    }
+
     /// Which Asterisk it is.
     pub fn install(&self) -> &Install {
-        &self.install
+        &self.config.install
     }
 
     /// Its private folder, which goes with it.
@@ -280,7 +309,7 @@ impl Managed {
 
     /// The command that reaches its console; add `-r`, or `-rx` and a console command.
     pub fn console(&self) -> Command {
-        asterisk_command(&self.install, self.run_dir.path())
+        asterisk_command(&self.config.install, self.run_dir.path())
     }
 
     /// How it ended by itself; `None` while it runs.
@@ -296,6 +325,8 @@ impl Managed {
     /// Asks it to stop, which hangs up the calls there are, and kills it after `grace`.
     pub async fn stop(self, grace: Duration) -> Stopped {
         self.keeper.signal(Signal::SIGTERM);
+        // One that was held still hears of it only now.
+        self.keeper.signal(Signal::SIGCONT);
         let in_time = timeout(grace, self.keeper.ended()).await;
         if in_time.is_err() {
             self.keeper.signal(Signal::SIGKILL);
@@ -305,7 +336,8 @@ impl Managed {
         Stopped { status, killed: in_time.is_err() }
     }
 
-    async fn ready(&self, config: &StartConfig) -> Result<(), AsteriskError> {
+    async fn ready(&self) -> Result<(), AsteriskError> {
+        let config = &self.config;
         let mut problem = "nothing came".to_string();
         let answered = async {
             loop {

@@ -1,5 +1,6 @@
 //! Exit codes, and the errors that lead to them.
 
+use std::fmt;
 use std::process::ExitCode;
 
 use super::say;
@@ -59,11 +60,17 @@ impl Failure {
 
     /// Tells the user, and returns the exit code.
     pub fn print(&self) -> ExitCode {
-        let text = format!("{:#}", self.error);
+        let text = self.to_string();
         // Errors of a scenario come rendered, with their own heading.
         let heading = if text.starts_with("error") { "" } else { "error: " };
         say::err(format_args!("{heading}{text}"));
         self.exit.into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
     }
 }
 

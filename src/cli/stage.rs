@@ -15,7 +15,8 @@ use crate::asterisk::{Asterisk, Managed, Places, StartConfig, find};
 use crate::child::Keeper;
 use crate::driver::{Stop, Watched};
 use crate::net::http::{HttpClient, HttpError, Limits};
-use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
+use crate::scenario::fault::Target;
+use crate::scenario::{AsteriskMode, Hangup, Scenario, ServiceMode};
 use crate::sip::digest::Credentials;
 
 /// How long a service may take until Asterisk lists its application.
@@ -39,10 +40,10 @@ pub struct Struck {
 }
 
 /// Asterisk's REST interface and who may use it.
-struct Ari {
-    url: String,
-    user: String,
-    password: String,
+pub struct Ari {
+    pub url: String,
+    pub user: String,
+    pub password: String,
 }
 
 /// Everything that calls are placed against.
@@ -90,12 +91,8 @@ impl Stage {
     }
 
     async fn start_service(&mut self, scenario: &Scenario, logs: &Path) -> Result<(), Failure> {
-        let ari = match &self.asterisk {
-            Some(managed) => {
-                let account = managed.account();
-                let (user, password) = (account.user.clone(), account.password.expose().to_string());
-                Ari { url: managed.ari_url(), user, password }
-            }
+        let ari = match self.managed_ari() {
+            Some(ari) => ari,
             None => external_ari(scenario)?,
         };
         let log = logs.join("service.log");
@@ -105,6 +102,64 @@ impl Stage {
         self.service_is = format!("loadtest {} (built in)", env!("CARGO_PKG_VERSION"));
         self.service = Some(keeper);
         Ok(())
+    }
+
+    fn managed_ari(&self) -> Option<Ari> {
+        let managed = self.asterisk.as_ref()?;
+        let account = managed.account();
+        let (user, password) = (account.user.clone(), account.password.expose().to_string());
+        Some(Ari { url: managed.ari_url(), user, password })
+    }
+
+    /// Asterisk's ARI, where the run has any business with it.
+    pub fn ari(&self, scenario: &Scenario) -> Option<Ari> {
+        self.managed_ari().or_else(|| self.service.as_ref().and_then(|_| external_ari(scenario).ok()))
+    }
+
+    /// Sends a signal to what a fault is aimed at.
+    pub fn signal(&self, target: Target, signal: Signal) {
+        match target {
+            Target::Asterisk => self.asterisk.iter().for_each(|managed| managed.signal(signal)),
+            Target::Service => self.service.iter().for_each(|keeper| keeper.signal(signal)),
+        }
+    }
+
+    /// Ends what a fault is aimed at, in order or not, and returns when it is gone.
+    pub async fn end(&self, target: Target, kills: bool) {
+        if !kills {
+            self.signal(target, Signal::SIGTERM);
+            let gone = tokio::time::timeout(GRACE, self.gone(target)).await;
+            if gone.is_ok() {
+                return;
+            }
+        }
+        self.signal(target, Signal::SIGKILL);
+        self.gone(target).await;
+    }
+
+    async fn gone(&self, target: Target) {
+        match (target, &self.asterisk, &self.service) {
+            (Target::Asterisk, Some(managed), _) => drop(managed.wait().await),
+            (Target::Service, _, Some(keeper)) => drop(keeper.ended().await),
+            _ => {}
+        }
+    }
+
+    /// Starts again what a fault has ended, and returns when calls can be answered.
+    ///
+    /// # Errors
+    /// Those of the first start.
+    pub async fn start_again(&mut self, target: Target, scenario: &Scenario) -> Result<(), Failure> {
+        match (target, &mut self.asterisk) {
+            (Target::Asterisk, Some(managed)) => {
+                Ok(managed.start_again().await.map_err(anyhow::Error::from)?)
+            }
+            (Target::Asterisk, None) => Ok(()),
+            (Target::Service, _) => {
+                let logs = self.logs.clone();
+                self.start_service(scenario, &logs).await
+            }
+        }
     }
 
     /// The processes whose CPU and memory are of interest.
@@ -146,7 +201,7 @@ impl Stage {
     /// What the report should mention of Asterisk's log.
     fn remarks(&self) -> Vec<String> {
         let Some(managed) = &self.asterisk else { return Vec::new() };
-        let counts = managed.log().counts();
+        let counts = managed.log_counts();
         let mut remarks = Vec::new();
         let mut remark = |count: u64, what: &str| {
             if count > 0 {
@@ -214,11 +269,17 @@ fn variable(name: &str) -> Option<String> {
 
 fn service_command(scenario: &Scenario, ari: &Ari, log: &PathBuf) -> Result<Command, Failure> {
     let program = std::env::current_exe().context("cannot find this program to start the service with")?;
-    let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let output = File::options().create(true).append(true).open(log);
+    let output = output.with_context(|| format!("cannot write {}", log.display()))?;
     let errors = output.try_clone().context("cannot share the service's log")?;
     let mut command = Command::new(program);
+    command.arg("service");
+    let load = &scenario.load;
+    if let Some(after) = load.call_duration.filter(|_| load.hangup != Hangup::Caller) {
+        let every = if load.hangup == Hangup::Both { "2" } else { "1" };
+        command.args(["--hangup-after", &after.to_string(), "--hangup-every", every]);
+    }
     command
-        .arg("service")
         .args(["--http", &scenario.service.http.to_string()])
         .args(["--codec", &scenario.media.codec.to_string()])
         .arg("--metrics-file")
@@ -284,6 +345,8 @@ impl Keeper {
     /// Asks the child to end, and kills it after `grace`.
     async fn stop(self, grace: Duration) {
         self.signal(Signal::SIGTERM);
+        // One that was held still hears of it only now.
+        self.signal(Signal::SIGCONT);
         if tokio::time::timeout(grace, self.ended()).await.is_err() {
             self.signal(Signal::SIGKILL);
             self.ended().await;

@@ -66,10 +66,11 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
     let window = Arc::new(Window::default());
     window.set(epoch + NOTICE, epoch + NOTICE + config.duration);
     let impair = Impair::default();
-    let lane = LaneConfig { rules, spread: true, timeline, impair, streams: config.streams };
+    let (streams, dead_after) = (config.streams, Duration::ZERO);
+    let lane = LaneConfig { rules, spread: true, timeline, impair, streams, dead_after };
     let (lane, mut inbox) =
         Lane::start(lane, window.clone(), config.echoes.take()).map_err(DriverError::Media)?;
-    let mut book = Book::new(rules, Monitor::start(Watched::default(), epoch));
+    let mut book = Book::new(rules, Monitor::start(watch::channel(Watched::default()).1, epoch));
     let mut streams = start_streams(&config, &lane, epoch + NOTICE).map_err(DriverError::Control)?;
 
     let mut end = epoch + NOTICE + config.duration;
@@ -110,6 +111,7 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
         suppressed_because: String::new(),
         calls: streams.into_iter().map(|s| s.record).collect(),
         call_seconds: Vec::new(),
+        silences: Vec::new(),
         histograms: std::mem::take(&mut book.histograms).into_iter().collect(),
         impaired: book.impaired,
         negative_rtt: book.negative_rtt,

@@ -58,6 +58,17 @@ pub struct ServiceConfig {
     /// The codec of the media channel. It has to be the caller's, or Asterisk transcodes and no probe
     /// survives. A dialplan that knows better says so as first argument: `Stasis(name,alaw)`.
     pub codec: Codec,
+    /// Whether calls are hung up from here, and which.
+    pub hangup: Option<Hangup>,
+}
+
+/// Hanging up calls that are bridged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hangup {
+    /// How long a call is bridged before.
+    pub after: Duration,
+    /// Every how many calls; 1 is all.
+    pub every: u32,
 }
 
 impl Default for ServiceConfig {
@@ -71,6 +82,7 @@ impl Default for ServiceConfig {
             ports: PortRange { from: 21_000, to: 31_000 },
             http: Some((Ipv4Addr::LOCALHOST, 9090).into()),
             codec: Codec::Pcmu,
+            hangup: None,
         }
     }
 }
