@@ -19,6 +19,8 @@ use crate::scenario::{Scenario, ServiceMode};
 /// How long what is on its way out is waited for, and how often it is looked at.
 const SETTLE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Looks before the first call, at the most.
+const LOOKS: u32 = 5;
 /// A listing of some thousand channels, at about 700 bytes each.
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body: 32 << 20 };
 /// Names in the report of what was left.
@@ -26,14 +28,14 @@ const MOST_NAMES: usize = 5;
 
 /// Two counts of the same things.
 pub struct Audit {
-    ari: Option<Ari>,
+    ari: Result<HttpClient, String>,
     /// The built-in service's pool, where there is one.
     pool: Option<PortRange>,
     before: Option<Census>,
 }
 
 /// What there is at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Census {
     channels: BTreeSet<String>,
     bridges: BTreeSet<String>,
@@ -43,7 +45,7 @@ struct Census {
 
 /// What a process holds. Idle connections between the two are pooled on purpose and close by
 /// themselves, so they do not count, nor do the threads that Asterisk gives each of them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Held {
     descriptors: u64,
     threads: u64,
@@ -55,15 +57,32 @@ impl Audit {
     /// Counts what is there before the first call.
     pub async fn begin(stage: &Stage, scenario: &Scenario) -> Audit {
         let pool = (scenario.service.mode == ServiceMode::Builtin).then_some(scenario.service.ports);
-        let mut audit = Audit { ari: stage.ari(scenario), pool, before: None };
-        audit.before = audit.count(stage.watched()).await.ok();
+        let ari = stage.ari(scenario).ok_or("there is no ARI to be asked what is left".to_string());
+        let mut audit = Audit { ari: ari.and_then(|ari| client(&ari)), pool, before: None };
+        audit.before = audit.steady(stage.watched()).await;
         audit
+    }
+
+    /// What is there once two looks see the same: a connection that is just being closed is soon gone.
+    async fn steady(&self, watched: Watched) -> Option<Census> {
+        let mut last = self.count(watched).await.ok()?;
+        for _ in 0..LOOKS {
+            pause().await;
+            let next = self.count(watched).await.ok()?;
+            if next == last {
+                break;
+            }
+            last = next;
+        }
+        Some(last)
     }
 
     /// Counts again after the last call, until nothing is left or the time for it is up.
     pub async fn conclude(&self, watched: Watched) -> Leaks {
-        let Some(before) = &self.before else {
-            return unknown("Asterisk's ARI is not at hand to be asked what is left");
+        let before = match (&self.ari, &self.before) {
+            (Ok(_), Some(before)) => before,
+            (Err(why), _) => return unknown(why),
+            (Ok(_), None) => return unknown("Asterisk did not say what was there before the first call"),
         };
         let timeline = Timeline::start();
         let give_up = timeline.now() + SETTLE;
@@ -75,21 +94,28 @@ impl Audit {
             if leaks.total(None) == Some(0) || timeline.now() >= give_up {
                 return leaks;
             }
-            tokio::time::sleep_until(clock::tokio_deadline(clock::now() + LOOK_EVERY)).await;
+            pause().await;
         }
     }
 
     async fn count(&self, watched: Watched) -> Result<Census, String> {
-        let ari = self.ari.as_ref().ok_or("there is no ARI to be asked what is left")?;
-        let client = HttpClient::new(&ari.url, Some((&ari.user, &ari.password)));
-        let client = client.map_err(|e| e.to_string())?;
+        let client = self.ari.as_ref().map_err(String::clone)?;
         Ok(Census {
-            channels: ids(&client, "/ari/channels").await?,
-            bridges: ids(&client, "/ari/bridges").await?,
+            channels: ids(client, "/ari/channels").await?,
+            bridges: ids(client, "/ari/bridges").await?,
             asterisk: watched.asterisk.and_then(|pid| held(pid, None)),
             service: watched.service.and_then(|pid| held(pid, self.pool)),
         })
     }
+}
+
+async fn pause() {
+    tokio::time::sleep_until(clock::tokio_deadline(clock::now() + LOOK_EVERY)).await;
+}
+
+/// One client for all looks, lest each leaves a connection behind that is being closed at the next.
+fn client(ari: &Ari) -> Result<HttpClient, String> {
+    HttpClient::new(&ari.url, Some((&ari.user, &ari.password))).map_err(|e| e.to_string())
 }
 
 /// An audit that could not be made.

@@ -209,7 +209,7 @@ impl Control<'_> {
     /// A call that was heard has fallen silent: nobody stays on such a line. BYE goes out at once, and
     /// the line to its next call; the packets are waited for as ever.
     fn give_up(&mut self, number: u32, at: Stamp) {
-        let (dead_after, pause) = (self.scenario().load.dead_after, self.scenario().load.retry_after.0);
+        let dead_after = self.scenario().load.dead_after;
         let Some(attempt) = self.attempts.get_mut(&number).filter(|a| a.is_up() && !a.is_stopping) else {
             return;
         };
@@ -218,7 +218,8 @@ impl Control<'_> {
         self.book.at(at).ended += 1;
         self.stop_media(number);
         self.agent.hang_up(number, at);
-        self.rest(line, at + pause);
+        // The silence was pause enough.
+        self.rest(line, at);
     }
 
     /// First step of a hangup: stop sending. BYE follows once everything is back, or lost.
