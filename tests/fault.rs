@@ -191,11 +191,13 @@ fn what_is_left_on_purpose_is_found_and_named() {
     let mut child = start_until(&mut command, "hold");
     let ari = ari_of(&place);
     post(&ari, "/ari/bridges?type=mixing&bridgeId=forgotten-bridge");
-    let channel = "endpoint=UnicastRTP/127.0.0.1:9&app=nobody&formats=ulaw&channelId=forgotten-channel";
-    post(&ari, &format!("/ari/channels/create?{channel}"));
+    // A Local channel has two ends, and nobody answers this one.
+    let ends = "channelId=forgotten-channel&otherChannelId=forgotten-end&timeout=600";
+    let endpoint = "endpoint=Local/noanswer@loadtest&extension=echo&context=loadtest";
+    post(&ari, &format!("/ari/channels?{endpoint}&{ends}"));
     assert_eq!(child.wait().expect("it ends").code(), Some(10), "the gate is broken");
-    assert_eq!((place.count("leaks.bridges"), place.count("leaks.channels")), (1, 1));
-    assert!(place.count("leaks.total") >= 2);
+    assert_eq!((place.count("leaks.bridges"), place.count("leaks.channels")), (1, 2));
+    assert!(place.count("leaks.total") >= 3);
     let page = fs::read_to_string(place.out().join("report.html")).expect("report.html is there");
     assert!(page.contains("forgotten-bridge") && page.contains("forgotten-channel"));
     place.assert_nothing_left();

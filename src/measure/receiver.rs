@@ -412,6 +412,24 @@ mod tests {
     }
 
     #[test]
+    fn silences_are_noted_and_only_what_was_heard_can_die() {
+        let (mut stream, mut tally, now) = play(0, &[]);
+        assert!(!stream.is_dead(now + Duration::from_secs(60), Duration::from_secs(5)), "never heard");
+        let mut sender = StreamSender::new(1, 0, 9, Codec::Pcmu, 0, PTIME);
+        for ms in [0, 20, 40, 1040, 1060, 1540, 1560] {
+            let at = now + Duration::from_millis(ms);
+            let packet = sender.packet(at, at).to_vec();
+            stream.receive(&packet, at, at, &Window::default(), &mut tally);
+        }
+        let dead = |ms| stream.is_dead(now + Duration::from_millis(ms), Duration::from_secs(5));
+        assert_eq!((dead(6559), dead(6560)), (false, true));
+        let report = stream.finish(&mut tally);
+        let at = |ms| now + Duration::from_millis(ms);
+        assert_eq!(report.silences, [(at(40), at(1040))], "480 ms are none");
+        assert_eq!(report.last_echo_at, Some(at(1560)));
+    }
+
+    #[test]
     fn a_stream_is_complete_when_all_are_back_or_their_time_is_up() {
         let (stream, _, now) = play(4, &[1, 2, 3]);
         assert!(stream.is_complete(4, now, now), "packet 0 was clipped");
