@@ -20,7 +20,9 @@ pub(super) struct Attempt {
     pub answered_at: Option<Stamp>,
     /// Media runs, or its last packets are still awaited.
     pub has_media: bool,
-    /// Given up because nothing was heard any more; its line has gone on to another call.
+    /// Its line waits for its end; else it has gone on to another call.
+    pub has_line: bool,
+    /// Given up because nothing was heard any more.
     pub is_given_up: bool,
     /// The stop of the media is under way.
     pub is_stopping: bool,
@@ -38,6 +40,7 @@ impl Attempt {
             socket,
             answered_at: None,
             has_media: false,
+            has_line: true,
             is_given_up: false,
             is_stopping: false,
             sip_over: false,
@@ -46,7 +49,7 @@ impl Attempt {
     }
 
     pub fn is_up(&self) -> bool {
-        self.answered_at.is_some() && !self.sip_over && !self.is_given_up
+        self.answered_at.is_some() && !self.sip_over && self.has_line
     }
 
     pub fn is_over(&self) -> bool {

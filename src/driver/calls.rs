@@ -24,6 +24,10 @@ const FAR_END_LATE: Duration = Duration::from_secs(5);
 /// A BYE may come this much before its planned end: both ends count from another moment.
 const EARLY: Duration = Duration::from_millis(100);
 
+/// How long a line waits for the answer to a BYE before it goes on to its next call: by then it has been
+/// sent three times (after 0, 0.5 and 1.5 s, RFC 3261 17.1.2.2).
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The reason in the record of a call that the far end has hung up as planned.
 const BY_FAR_END: &str = "by the far end, as planned";
 
@@ -214,12 +218,19 @@ impl Control<'_> {
             return;
         };
         attempt.give_up(format!("nothing heard for {dead_after}"), at);
-        let line = attempt.line;
         self.book.at(at).ended += 1;
         self.stop_media(number);
         self.agent.hang_up(number, at);
         // The silence was pause enough.
-        self.rest(line, at);
+        self.go_on(number, at);
+    }
+
+    /// The line goes on to its next call, although the present one is not over altogether.
+    pub(super) fn go_on(&mut self, number: u32, now: Stamp) {
+        let Some(attempt) = self.attempts.get_mut(&number).filter(|a| a.has_line) else { return };
+        attempt.has_line = false;
+        let line = attempt.line;
+        self.rest(line, now);
     }
 
     /// First step of a hangup: stop sending. BYE follows once everything is back, or lost.
@@ -243,7 +254,11 @@ impl Control<'_> {
                 self.finished(call_id, &report);
                 match self.attempts.get(&call_id) {
                     Some(attempt) if attempt.sip_over => self.put_away(call_id),
-                    Some(_) => self.agent.hang_up(call_id, self.now()),
+                    Some(_) => {
+                        let now = self.now();
+                        self.agent.hang_up(call_id, now);
+                        self.patience.insert((now + PATIENCE, call_id));
+                    }
                     None => {}
                 }
             }
@@ -280,7 +295,7 @@ impl Control<'_> {
         self.ports.give_back(attempt.record.rtp_port);
         let as_planned = attempt.record.ending == Ending::Completed;
         let pause = if as_planned { Duration::ZERO } else { self.scenario().load.retry_after.0 };
-        if !attempt.is_given_up {
+        if attempt.has_line {
             self.rest(attempt.line, now + pause);
         }
         self.records.push(attempt.record);

@@ -61,6 +61,8 @@ pub(super) struct Control<'a> {
     pub(super) attempts: BTreeMap<u32, Attempt>,
     /// When calls are to be hung up.
     pub(super) hangups: BTreeSet<(Stamp, u32)>,
+    /// When a line no longer waits for the answer to its call's BYE.
+    pub(super) patience: BTreeSet<(Stamp, u32)>,
     pub(super) records: Vec<CallRecord>,
     pub(super) call_seconds: Vec<CallSecond>,
     pub(super) silences: Vec<Silence>,
@@ -164,6 +166,7 @@ impl<'a> Control<'a> {
             spacing,
             attempts: BTreeMap::new(),
             hangups: BTreeSet::new(),
+            patience: BTreeSet::new(),
             records: Vec::new(),
             call_seconds: Vec::new(),
             silences: Vec::new(),
@@ -238,9 +241,10 @@ impl<'a> Control<'a> {
             Line::Waiting(at) => Some(*at),
             Line::Busy(_) | Line::Retired => None,
         });
-        let hangup = self.hangups.first().map(|(at, _)| *at);
+        let first = |times: &BTreeSet<(Stamp, u32)>| times.first().map(|(at, _)| *at);
         waiting
-            .chain(hangup)
+            .chain(first(&self.hangups))
+            .chain(first(&self.patience))
             .chain(self.agent.next_timeout())
             .chain([self.phase_end()])
             .min()
@@ -280,6 +284,10 @@ impl<'a> Control<'a> {
         while let Some((_, number)) = self.hangups.first().copied().filter(|(at, _)| *at <= now) {
             self.hangups.pop_first();
             self.hang_up_due(number);
+        }
+        while let Some((_, number)) = self.patience.first().copied().filter(|(at, _)| *at <= now) {
+            self.patience.pop_first();
+            self.go_on(number, now);
         }
         self.agent.handle_timeouts(now);
         self.handle_signalling();
