@@ -138,16 +138,13 @@ async fn ids(client: &HttpClient, path: &str) -> Result<BTreeSet<String>, String
 
 fn held(pid: u32, pool: Option<PortRange>) -> Option<Held> {
     let process = Process::new(pid.try_into().ok()?).ok()?;
-    let sockets: BTreeSet<u64> = process
-        .fd()
-        .ok()?
-        .flatten()
-        .filter_map(|fd| match fd.target {
-            FDTarget::Socket(inode) => Some(inode),
-            _ => None,
-        })
-        .collect();
-    let all = process.fd_count().ok()? as u64;
+    let targets: Vec<FDTarget> = process.fd().ok()?.flatten().map(|fd| fd.target).collect();
+    let sockets = targets.iter().filter_map(|target| match target {
+        FDTarget::Socket(inode) => Some(*inode),
+        _ => None,
+    });
+    let sockets: BTreeSet<u64> = sockets.collect();
+    let all = targets.iter().filter(|target| !is_journal(target)).count() as u64;
     let tcp = process.tcp().ok()?.into_iter().chain(process.tcp6().unwrap_or_default());
     let idle = tcp.filter(|t| t.state == TcpState::Established && sockets.contains(&t.inode)).count() as u64;
     let udp = process.udp().ok()?;
@@ -157,6 +154,11 @@ fn held(pid: u32, pool: Option<PortRange>) -> Option<Held> {
     // The service speaks to Asterisk from one thread, whatever the number of connections.
     let threads = if pool.is_none() { threads.saturating_sub(idle) } else { threads };
     Some(Held { descriptors: all.saturating_sub(idle), threads, ports: ports as u64 })
+}
+
+/// The journal of Asterisk's database, which is there while it writes, a second after its start too.
+fn is_journal(target: &FDTarget) -> bool {
+    matches!(target, FDTarget::Path(path) if path.to_string_lossy().ends_with("-journal"))
 }
 
 fn compare(before: &Census, after: &Census) -> Leaks {
