@@ -301,13 +301,12 @@ impl Counts<'_> {
         };
         match key {
             "count" => number(faults.len() as u64),
-            "outage_max" => self.slowest(|r| r.outage_s),
+            "outage_max" => self.slowest(|r| r.outage_s.map(Some)),
             // Where nobody called, nobody can have waited for an answer.
-            "answered_max" if faults.iter().any(|r| !r.was_tried && r.answered_s.is_none()) => Value::NoData,
-            "answered_max" => self.slowest(|r| r.answered_s),
-            "heard_max" => self.slowest(|r| r.heard_s),
-            "served_max" => self.slowest(|r| r.served_s),
-            "restored_max" => self.slowest(|r| r.restored_s),
+            "answered_max" => self.slowest(|r| r.answered_s.map(Some).or((!r.was_tried).then_some(None))),
+            "heard_max" => self.slowest(|r| r.heard_s.map(Some)),
+            "served_max" => self.slowest(|r| r.served_s.map(Some)),
+            "restored_max" => self.slowest(|r| r.restored_s.map(Some)),
             "calls_lost" => sum(|r| r.calls_lost),
             "attempts_failed" => sum(|r| r.attempts_failed),
             "packets_lost" => sum(|r| r.packets_lost),
@@ -315,15 +314,13 @@ impl Counts<'_> {
         }
     }
 
-    /// The longest of a duration, in milliseconds; `Lost` where one never ended.
-    fn slowest(&self, of: fn(&Recovery) -> Option<f64>) -> Value {
-        let durations: Option<Vec<f64>> = self.faults.iter().map(of).collect();
-        match durations {
-            None => Value::Lost,
-            Some(all) => {
-                all.into_iter().reduce(f64::max).map_or(Value::NoData, |s| Value::Number(s * 1000.0))
-            }
-        }
+    /// The longest of a duration, in milliseconds; `Lost` where one never ended (`None`). A fault for
+    /// which it means nothing (`Some(None)`) is passed over.
+    fn slowest(&self, of: fn(&Recovery) -> Option<Option<f64>>) -> Value {
+        let durations: Option<Vec<_>> = self.faults.iter().map(of).collect();
+        let Some(durations) = durations else { return Value::Lost };
+        let longest = durations.into_iter().flatten().reduce(f64::max);
+        longest.map_or(Value::NoData, |s| Value::Number(s * 1000.0))
     }
 
     fn leaks(&self, key: &str) -> Value {
@@ -447,6 +444,37 @@ mod tests {
         let missing: Vec<_> =
             COUNTS.iter().filter(|d| summary.metric(d.name).unwrap().value == Value::NoData).collect();
         assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn a_fault_without_recovery_breaks_its_gates_and_one_without_callers_is_no_data() {
+        let fault = |done_s: f64| FaultRecord {
+            done_s,
+            down_s: done_s,
+            back_s: Some(done_s + 1.0),
+            ..Default::default()
+        };
+        let value = |faults: Vec<FaultRecord>, calls: Vec<CallRecord>, name: &str| {
+            let mut run = run(calls, &[]);
+            (run.environment.faults, run.environment.elapsed_s) = (faults, 60.0);
+            summarize(run).metric(name).unwrap().value
+        };
+        let tried = CallRecord { intended_s: 12.0, ..call(Ending::Timeout, None) };
+        assert_eq!(value(vec![fault(10.0)], vec![tried.clone()], "fault.answered_max"), Value::Lost);
+        assert_eq!(value(vec![fault(10.0)], vec![], "fault.answered_max"), Value::NoData);
+        assert_eq!(value(vec![fault(10.0)], vec![], "fault.heard_max"), Value::Lost);
+        assert_eq!(value(vec![fault(10.0)], vec![], "fault.outage_max"), Value::Number(1000.0));
+        assert_eq!(value(vec![], vec![], "fault.heard_max"), Value::NoData);
+        assert_eq!(value(vec![], vec![], "fault.count"), Value::Number(0.0));
+        let answered = CallRecord {
+            intended_s: 22.0,
+            answer_delay_ms: Some(Ns(0)),
+            ..call(Ending::Completed, Some(200))
+        };
+        // One fault whose callers were answered, and one after which nobody called.
+        let both = vec![fault(20.0), fault(40.0)];
+        assert_eq!(value(both, vec![answered], "fault.answered_max"), Value::Number(2000.0));
+        assert_eq!(value(vec![fault(10.0), fault(20.0)], vec![tried], "fault.answered_max"), Value::Lost);
     }
 
     #[test]

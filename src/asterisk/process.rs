@@ -66,6 +66,8 @@ pub struct StartConfig {
     pub address: IpAddr,
     /// Its ports.
     pub ports: Ports,
+    /// Where no port is picked if there are others: ports that somebody else takes while it is away.
+    pub keep_clear: Vec<RangeInclusive<u16>>,
     /// The ARI user.
     pub ari: Account,
     /// The Stasis application that calls are given to.
@@ -89,6 +91,7 @@ impl StartConfig {
             install,
             address: Ipv4Addr::LOCALHOST.into(),
             ports: Ports { sip: 0, http: 0, rtp: 10_000..=20_000 },
+            keep_clear: Vec::new(),
             ari: Account::random("loadtest"),
             app: "loadtest".into(),
             driver: Ipv4Addr::LOCALHOST.into(),
@@ -133,7 +136,10 @@ fn picked(config: &StartConfig, socket: Socket) -> bool {
 fn choose_ports(config: &StartConfig) -> Result<Ports, AsteriskError> {
     let choose = |socket, port| {
         if port == 0 {
-            return ports::pick(socket, config.address, &config.ports.rtp);
+            let rtp = std::slice::from_ref(&config.ports.rtp);
+            let clear = [rtp, &config.keep_clear].concat();
+            return ports::pick(socket, config.address, &clear)
+                .or_else(|_| ports::pick(socket, config.address, rtp));
         }
         ports::check(socket, SocketAddr::new(config.address, port)).map(|()| port)
     };

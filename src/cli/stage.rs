@@ -234,6 +234,7 @@ async fn start_asterisk(scenario: &Scenario, logs: &Path) -> Result<Managed, Fai
     let install = find::find(&Places::from_environment(None)).map_err(anyhow::Error::from)?;
     let mut config = StartConfig::new(install, logs);
     config.ports.rtp = scenario.asterisk.rtp_ports.from..=scenario.asterisk.rtp_ports.to;
+    config.keep_clear = [scenario.media.ports, scenario.service.ports].map(|r| r.from..=r.to).into();
     config.app.clone_from(&scenario.service.app);
     config.driver = scenario.sip.local;
     if let Some(credentials) = sip_credentials()? {
