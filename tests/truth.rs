@@ -221,6 +221,7 @@ fn conclude(all: Vec<Call>, mut receive: ReceiveTally) -> Summary {
         environment: Environment::default(),
         calls,
         seconds: vec![],
+        silences: Vec::new(),
         call_seconds: vec![],
         histograms,
     })

@@ -59,12 +59,17 @@ pub const SIGNALLING: [[Definition; 8]; 4] = [
 ];
 
 /// Counts and ratios.
-pub const COUNTS: [Definition; 50] = [
+pub const COUNTS: [Definition; 66] = [
     metric("calls.attempts", Unit::Count, "INVITEs of new calls, one per authenticated dialog"),
     metric("calls.answered", Unit::Ratio, "attempts answered with 200"),
     metric("calls.answered_count", Unit::Count, "attempts answered with 200"),
     metric("calls.failed_count", Unit::Count, "attempts that were not answered"),
-    metric("calls.dropped_count", Unit::Count, "answered calls that the far end hung up before their time"),
+    metric(
+        "calls.dropped_count",
+        Unit::Count,
+        "answered calls that ended before their time: hung up by the far end, or media_lost",
+    ),
+    metric("calls.media_lost_count", Unit::Count, "calls heard, then silent for dead_after and given up"),
     metric("calls.silent_count", Unit::Count, "answered calls of which no packet ever came back"),
     metric(
         "calls.suppressed_count",
@@ -138,6 +143,29 @@ pub const COUNTS: [Definition; 50] = [
     metric("cpu.machine_mean", Unit::Ratio, "CPU of the whole machine in the measured window"),
     metric("cpu.steal_max", Unit::Ratio, "busiest second of CPU time given to other guests"),
     metric("memory.driver_max", Unit::Mib, "largest resident memory of the driver"),
+    metric("fault.count", Unit::Count, "planned faults that were carried out"),
+    metric("fault.outage_max", Unit::Ms, "longest from a fault until its process was ready again"),
+    metric("fault.answered_max", Unit::Ms, "longest from a fault until a call was answered again"),
+    metric("fault.heard_max", Unit::Ms, "longest from a fault until a packet of any call was back again"),
+    metric(
+        "fault.served_max",
+        Unit::Ms,
+        "longest from a process's return until a packet of any call was back again",
+    ),
+    metric("fault.restored_max", Unit::Ms, "longest from a fault until as many calls were heard as before"),
+    metric("fault.calls_lost", Unit::Count, "calls that faults ended before their time"),
+    metric(
+        "fault.attempts_failed",
+        Unit::Count,
+        "attempts without an answer from a fault until as many calls were heard as before",
+    ),
+    metric("fault.packets_lost", Unit::Count, "packets lost in that time, all phases"),
+    metric("leaks.total", Unit::Count, "what the calls left behind, all kinds; `leaks` for short"),
+    metric("leaks.channels", Unit::Count, "channels in Asterisk after the last call, not there before"),
+    metric("leaks.bridges", Unit::Count, "bridges in Asterisk after the last call, not there before"),
+    metric("leaks.ports", Unit::Count, "media ports that the service still holds after the last call"),
+    metric("leaks.descriptors", Unit::Count, "descriptors of Asterisk and the service above those before"),
+    metric("leaks.threads", Unit::Count, "threads of Asterisk and the service above those before"),
 ];
 
 /// Every metric there is, in the order of reports.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::catalogue::{COUNTS, LATENCIES, SIGNALLING, STATISTICS};
 use super::drift::{last_minus_first, theil_sen};
 use super::explain::{Explained, Tail, explain};
+use super::fault::{Recovery, recoveries};
 use super::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
 use super::{Definition, EndingCount, Metric, PercentileRow, Summary, Value};
 use crate::samples::{
@@ -22,7 +23,8 @@ pub fn summarize(mut run: Run) -> Summary {
     let of = |series| run.histograms.get(&series).unwrap_or(&empty);
     let explained = explained(&run, lost);
     let median_ms = quantile(of(Series::Rtt), 0.5, lost).number();
-    let counts = Counts { run: &run, lost, median_ms, explained };
+    let faults = recoveries(&run);
+    let counts = Counts { run: &run, lost, median_ms, explained, faults: &faults };
     let mut metrics: Vec<Metric> = COUNTS.iter().map(|d| plain(d, counts.value(d.name))).collect();
     for (block, delays) in SIGNALLING.iter().zip(signalling(&run.calls)) {
         metrics.extend(latency(block, &delays, 0));
@@ -41,9 +43,11 @@ pub fn summarize(mut run: Run) -> Summary {
         environment: run.environment,
         metrics,
         percentiles,
+        faults,
         endings,
         calls: run.calls,
         call_seconds: run.call_seconds,
+        silences: run.silences,
         seconds: run.seconds,
     }
 }
@@ -190,6 +194,7 @@ struct Counts<'a> {
     /// Median RTT, for the delay in the MOS estimate.
     median_ms: Option<f64>,
     explained: Option<Explained>,
+    faults: &'a [Recovery],
 }
 
 impl Counts<'_> {
@@ -199,6 +204,8 @@ impl Counts<'_> {
             ("late", key) => self.late(key),
             ("mos", key) => self.mos(if key == "plain" { Concealment::No } else { Concealment::Yes }),
             ("control", key) => self.control(key),
+            ("fault", key) => self.fault(key),
+            ("leaks", key) => self.leaks(key),
             ("cpu" | "memory" | "slots" | "sockets", _) => self.machine(name),
             _ => self.packets(name),
         }
@@ -216,7 +223,10 @@ impl Counts<'_> {
             "answered" => ratio(answered, attempts),
             "answered_count" => number(answered),
             "failed_count" => number(attempts - answered),
-            "dropped_count" => number(count(&|c| c.ending == Ending::RemoteHangup)),
+            "dropped_count" => {
+                number(count(&|c| matches!(c.ending, Ending::RemoteHangup | Ending::MediaLost)))
+            }
+            "media_lost_count" => number(count(&|c| c.ending == Ending::MediaLost)),
             "silent_count" => number(count(&CallRecord::is_silent)),
             "suppressed_count" => number(self.run.environment.suppressed_attempts),
             "held" => ratio(self.run.environment.calls_at_start.into(), self.run.environment.calls.into()),
@@ -310,6 +320,41 @@ impl Counts<'_> {
         }
     }
 
+    fn fault(&self, key: &str) -> Value {
+        let faults = self.faults;
+        let sum = |of: fn(&Recovery) -> u64| match faults {
+            [] => Value::NoData,
+            faults => number(faults.iter().map(of).sum()),
+        };
+        match key {
+            "count" => number(faults.len() as u64),
+            "outage_max" => self.slowest(|r| r.outage_s.map(Some)),
+            // Where nobody called, nobody can have waited for an answer.
+            "answered_max" => self.slowest(|r| r.answered_s.map(Some).or((!r.was_tried).then_some(None))),
+            "heard_max" => self.slowest(|r| r.heard_s.map(Some)),
+            "served_max" => self.slowest(|r| r.served_s.map(Some)),
+            "restored_max" => self.slowest(|r| r.restored_s.map(Some)),
+            "calls_lost" => sum(|r| r.calls_lost),
+            "attempts_failed" => sum(|r| r.attempts_failed),
+            "packets_lost" => sum(|r| r.packets_lost),
+            _ => Value::NoData,
+        }
+    }
+
+    /// The longest of a duration, in milliseconds; `Lost` where one never ended (`None`). A fault for
+    /// which it means nothing (`Some(None)`) is passed over.
+    fn slowest(&self, of: fn(&Recovery) -> Option<Option<f64>>) -> Value {
+        let durations: Option<Vec<_>> = self.faults.iter().map(of).collect();
+        let Some(durations) = durations else { return Value::Lost };
+        let longest = durations.into_iter().flatten().reduce(f64::max);
+        longest.map_or(Value::NoData, |s| Value::Number(s * 1000.0))
+    }
+
+    fn leaks(&self, key: &str) -> Value {
+        let kind = (key != "total").then_some(key);
+        self.run.environment.leaks.total(kind).map_or(Value::NoData, number)
+    }
+
     fn machine(&self, name: &str) -> Value {
         let held = || self.run.seconds.iter().filter(|s| s.phase == Phase::Hold);
         let mean = |of: fn(&SecondRecord) -> Option<f64>| {
@@ -366,7 +411,7 @@ fn ratio(part: u64, whole: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::Environment;
+    use crate::samples::{Environment, FaultRecord, LeakPart};
 
     fn run(calls: Vec<CallRecord>, rtts_ms: &[u64]) -> Run {
         let mut rtt = Latencies::default();
@@ -376,6 +421,7 @@ mod tests {
             calls,
             seconds: vec![],
             call_seconds: vec![],
+            silences: vec![],
             histograms: [(Series::Rtt, rtt)].into(),
         }
     }
@@ -414,12 +460,51 @@ mod tests {
             ..Default::default()
         };
         run.seconds = vec![busy];
+        let (target, action) = ("asterisk".to_string(), "kill".to_string());
+        let fault = FaultRecord { target, action, down_s: -1.0, back_s: Some(0.0), ..Default::default() };
+        run.environment.faults = vec![fault];
+        let parts = ["channels", "bridges", "ports", "descriptors", "threads"];
+        run.environment.leaks.parts = parts.map(|kind| LeakPart::counted(kind, kind, 0, 0, 0)).into();
+        run.environment.elapsed_s = 300.0;
+        run.calls[0].answer_delay_ms = Some(Ns(1));
+        (run.calls[0].first_echo_ms, run.calls[0].last_echo_s) = (Some(Ns(1)), Some(200.0));
         let summary = summarize(run);
         let names: Vec<_> = super::super::catalogue::all().map(|d| d.name).collect();
         assert_eq!(summary.metrics.iter().map(Metric::name).collect::<Vec<_>>(), names);
         let missing: Vec<_> =
             COUNTS.iter().filter(|d| summary.metric(d.name).unwrap().value == Value::NoData).collect();
         assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn a_fault_without_recovery_breaks_its_gates_and_one_without_callers_is_no_data() {
+        let fault = |done_s: f64| FaultRecord {
+            done_s,
+            down_s: done_s,
+            back_s: Some(done_s + 1.0),
+            ..Default::default()
+        };
+        let value = |faults: Vec<FaultRecord>, calls: Vec<CallRecord>, name: &str| {
+            let mut run = run(calls, &[]);
+            (run.environment.faults, run.environment.elapsed_s) = (faults, 60.0);
+            summarize(run).metric(name).unwrap().value
+        };
+        let tried = CallRecord { intended_s: 12.0, ..call(Ending::Timeout, None) };
+        assert_eq!(value(vec![fault(10.0)], vec![tried.clone()], "fault.answered_max"), Value::Lost);
+        assert_eq!(value(vec![fault(10.0)], vec![], "fault.answered_max"), Value::NoData);
+        assert_eq!(value(vec![fault(10.0)], vec![], "fault.heard_max"), Value::Lost);
+        assert_eq!(value(vec![fault(10.0)], vec![], "fault.outage_max"), Value::Number(1000.0));
+        assert_eq!(value(vec![], vec![], "fault.heard_max"), Value::NoData);
+        assert_eq!(value(vec![], vec![], "fault.count"), Value::Number(0.0));
+        let answered = CallRecord {
+            intended_s: 22.0,
+            answer_delay_ms: Some(Ns(0)),
+            ..call(Ending::Completed, Some(200))
+        };
+        // One fault whose callers were answered, and one after which nobody called.
+        let both = vec![fault(20.0), fault(40.0)];
+        assert_eq!(value(both, vec![answered], "fault.answered_max"), Value::Number(2000.0));
+        assert_eq!(value(vec![fault(10.0), fault(20.0)], vec![tried], "fault.answered_max"), Value::Lost);
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl Call {
             Input::Event(event) => self.on_event(now, event),
             Input::Answer { operation, status, media } => self.on_answer(now, operation, status, media),
             Input::NoAnswer { operation, sent } => self.on_no_answer(now, operation, sent),
+            Input::HangUp => self.end(now, Outcome::Completed),
             Input::Shutdown => self.end(now, Outcome::Shutdown),
             Input::AsteriskRestarted => self.on_restart(now),
             Input::Timeout => {}

@@ -29,6 +29,8 @@ pub enum Input<'a> {
         /// Whether Asterisk may have received it.
         sent: bool,
     },
+    /// The call has lasted as long as it should.
+    HangUp,
     /// The service is shutting down.
     Shutdown,
     /// Asterisk was started anew since the call began: nothing that it had is there any more.

@@ -9,7 +9,7 @@ use crate::stamp::Stamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
-    /// Bridged, until the caller hung up.
+    /// Bridged, until the caller hung up, or the service at the planned end.
     Completed,
     /// The caller hung up before the call was bridged.
     CallerGone,

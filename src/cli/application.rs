@@ -16,7 +16,7 @@ use super::Failure;
 use crate::child::Keeper;
 use crate::net::http::{HttpClient, HttpError, Limits};
 use crate::samples::{CallRecord, Ending};
-use crate::scenario::{AsteriskMode, Scenario, Service, ServiceMode};
+use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 
 /// The service's last /metrics, which the built-in one leaves in the folder of logs.
 pub const METRICS: &str = "service.json";
@@ -126,6 +126,18 @@ impl Application {
         self.process.as_ref().map(|(keeper, _)| keeper.pid())
     }
 
+    /// Sends a signal to it and to what it has started.
+    pub fn signal(&self, signal: Signal) {
+        self.process.iter().for_each(|(keeper, _)| keeper.signal(signal));
+    }
+
+    /// Returns once it has ended, at once where it is not ours.
+    pub async fn gone(&self) {
+        if let Some((keeper, _)) = &self.process {
+            keeper.ended().await;
+        }
+    }
+
     /// Completes when it has ended by itself; says how, in one line.
     pub async fn ended(&self) -> String {
         let Some((keeper, output)) = &self.process else { return std::future::pending().await };
@@ -138,6 +150,8 @@ impl Application {
     pub async fn stop(self, grace: Duration) {
         let Some((keeper, _)) = self.process else { return };
         keeper.signal(Signal::SIGTERM);
+        // One that was held still hears of it only now.
+        keeper.signal(Signal::SIGCONT);
         let all_gone = async {
             keeper.ended().await;
             while group_lives(keeper.pid()) {
@@ -266,8 +280,17 @@ fn builtin(scenario: &Scenario, logs: &Path) -> Result<Command, Failure> {
         .arg("--metrics-file")
         .arg(logs.join(METRICS))
         .args(["--media-ip", &scenario.sip.local.to_string()])
+        .args(hangup(scenario))
         .args(scenario.service.echo.iter().flat_map(|echo| ["--echo".into(), echo.to_string()]));
     Ok(command)
+}
+
+/// Which calls the built-in service hangs up.
+fn hangup(scenario: &Scenario) -> Vec<String> {
+    let load = &scenario.load;
+    let Some(after) = load.call_duration.filter(|_| load.hangup != Hangup::Caller) else { return Vec::new() };
+    let every = if load.hangup == Hangup::Both { "2" } else { "1" };
+    ["--hangup-after", &after.to_string(), "--hangup-every", every].map(String::from).into()
 }
 
 /// The user's own; the scenario's rules see to it that there is a first word.
@@ -287,7 +310,9 @@ async fn spawn(
 ) -> Result<(Keeper, Output), Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
     let log = logs.join("service.log");
-    let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    // What it said before it was started again stays.
+    let file = File::options().create(true).append(true).open(&log);
+    let file = file.with_context(|| format!("cannot write {}", log.display()))?;
     let (reader, writer) = std::io::pipe().context("cannot make a pipe for the service's output")?;
     let errors = writer.try_clone().context("cannot share the service's output")?;
     let app = &scenario.service.app;

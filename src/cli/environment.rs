@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::folder::rfc3339;
 use crate::driver::Recorded;
-use crate::samples::{Environment, FORMAT_VERSION};
+use crate::samples::{Environment, FORMAT_VERSION, FaultRecord, Leaks};
 use crate::scenario::Resolved;
 
 /// What the run knows besides what the driver recorded.
@@ -24,6 +24,10 @@ pub struct Circumstances {
     pub broken: Option<String>,
     /// Datagrams that the service's sockets dropped.
     pub service_drops: u64,
+    /// What was broken on purpose.
+    pub faults: Vec<FaultRecord>,
+    /// What was left after the last call.
+    pub leaks: Leaks,
     /// What the report should mention.
     pub remarks: Vec<String>,
 }
@@ -70,6 +74,8 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         impair_overflows: recorded.impaired.iter().map(|i| i.overflows).sum(),
         sip_drops: recorded.troubles.drops,
         service_drops: circumstances.service_drops,
+        faults: circumstances.faults,
+        leaks: circumstances.leaks,
         remarks: circumstances.remarks,
     }
 }

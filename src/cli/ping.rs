@@ -149,6 +149,7 @@ fn conclude(recorded: Recorded, args: &Args) -> Summary {
         environment,
         calls: recorded.calls,
         seconds: recorded.seconds,
+        silences: Vec::new(),
         call_seconds: recorded.call_seconds,
         histograms: recorded.histograms,
     })

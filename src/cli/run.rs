@@ -1,5 +1,7 @@
 //! `loadtest run`: place the calls of a scenario, measure, report, judge.
 
+use std::cell::RefCell;
+use std::future::Future;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
@@ -9,7 +11,9 @@ use tokio::sync::watch;
 
 use super::application::symptoms;
 use super::environment::{Circumstances, gather};
+use super::faults::{Done, Faults};
 use super::folder::Folder;
+use super::leaks::{Audit, unknown};
 use super::preflight::{Plan, headline, survey};
 use super::progress::Display;
 use super::stage::Stage;
@@ -19,8 +23,10 @@ use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
 use crate::gate::{Trust, Verdict, judge};
 use crate::report::{Format, render, terminal};
-use crate::samples::{CallRecord, Ending, Run, hlog};
+use crate::samples::{CallRecord, Ending, Leaks, Run, hlog};
 use crate::scenario::{Limits, Resolved, Scenario, ServiceMode};
+use crate::scheduling::Scheduling;
+use crate::sip::digest::Credentials;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -83,21 +89,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         }
     };
     // A folder without a run in it would only look like one.
-    let stage = stage.inspect_err(|_| folder.discard())?;
+    let mut stage = stage.inspect_err(|_| folder.discard())?;
     let target = stage.target.to_string();
-    let config = DriverConfig {
-        scenario: &resolved.scenario,
-        target: stage.target,
-        credentials,
-        run_id: rand::random(),
-        watched: stage.watched(),
-        scheduling: granted.scheduling.clone(),
-        stop,
-    };
-    let played = play(config, &stage, &mut interrupt, &mut display).await;
-    display.finish();
+    let sender = Sender { credentials, scheduling: granted.scheduling.clone(), stop };
+    let played = perform(&resolved, &mut stage, sender, &mut interrupt, &mut display).await;
     let struck = stage.strike().await;
-    let (recorded, broken) = played?;
+    let Played { recorded, broken, faults, leaks } = played?;
     let broken = broken.or_else(|| nobody_there(&recorded, &target));
 
     let remarks = struck.remarks.into_iter().chain(remarks_of(&resolved, &recorded));
@@ -108,6 +105,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         interrupted: interrupt.came,
         broken: broken.clone(),
         service_drops: struck.service_drops,
+        faults: faults.iter().map(|f| f.record(recorded.epoch)).collect(),
+        leaks,
         remarks: remarks.chain(granted.warning).collect(),
     };
     let (summary, log) = conclude(&resolved, recorded, circumstances)?;
@@ -135,24 +134,78 @@ fn announce(scenario: &Scenario, warnings: &[String], display: &Display) {
     }
 }
 
-/// Runs the driver; if the stage breaks meanwhile, ends the run and says why.
-async fn play(
-    config: DriverConfig<'_>,
-    stage: &Stage,
+/// What the driver needs besides scenario and stage.
+struct Sender {
+    credentials: Option<Credentials>,
+    scheduling: Scheduling,
+    stop: watch::Receiver<Stop>,
+}
+
+/// What is known once the last call is over.
+struct Played {
+    recorded: Recorded,
+    /// What broke, if anything did.
+    broken: Option<String>,
+    faults: Vec<Done>,
+    leaks: Leaks,
+}
+
+/// Everything on the set stage: the first census, the calls with their faults, the last census.
+async fn perform(
+    resolved: &Resolved,
+    stage: &mut Stage,
+    Sender { credentials, scheduling, stop }: Sender,
     interrupt: &mut Interrupt,
     display: &mut Display,
+) -> Result<Played, Failure> {
+    let scenario = &resolved.scenario;
+    let audit = Audit::begin(stage, scenario).await;
+    let (watched, watching) = watch::channel(stage.watched());
+    let (hold_from, holding) = watch::channel(None);
+    let config = DriverConfig {
+        scenario,
+        target: stage.target,
+        credentials,
+        run_id: rand::random(),
+        watched: watching,
+        hold_from,
+        scheduling,
+        stop,
+    };
+    let mut faults = Vec::new();
+    let played = {
+        let display = RefCell::new(&mut *display);
+        let say = |text: &str| display.borrow().say(text);
+        let faults = Faults { scenario, hold_from: holding, watched, say: &say, done: &mut faults };
+        play(config, faults.attend(stage), interrupt, &display).await
+    };
+    display.finish();
+    let (recorded, broken) = played?;
+    let leaks = match interrupt.level() {
+        Stop::Now => unknown("the run was ended at once"),
+        Stop::No | Stop::Soon => audit.conclude(stage.watched()).await,
+    };
+    Ok(Played { recorded, broken, faults, leaks })
+}
+
+/// Runs the driver; if what attends to the stage says that it broke, ends the run and says why.
+async fn play(
+    config: DriverConfig<'_>,
+    attend: impl Future<Output = (String, Stop)>,
+    interrupt: &mut Interrupt,
+    display: &RefCell<&mut Display>,
 ) -> Result<(Recorded, Option<String>), Failure> {
     let mut broken = None;
-    let mut show = |progress: &driver::Progress| display.show(progress);
+    let mut show = |progress: &driver::Progress| display.borrow_mut().show(progress);
     let drive = driver::run(config, &mut show);
-    tokio::pin!(drive);
+    tokio::pin!(drive, attend);
     loop {
         tokio::select! {
             recorded = &mut drive => {
                 let recorded = recorded.map_err(anyhow::Error::from)?;
                 return Ok((recorded, broken));
             }
-            (why, stop) = stage.broken(), if broken.is_none() => {
+            (why, stop) = &mut attend, if broken.is_none() => {
                 broken = Some(why);
                 interrupt.raise(stop);
             }
@@ -184,6 +237,11 @@ impl Interrupt {
         }
         self.raise(if self.came { Stop::Now } else { Stop::Soon });
         self.came = true;
+    }
+
+    /// How the run was asked to end, if it was.
+    fn level(&self) -> Stop {
+        *self.stop.borrow()
     }
 
     fn raise(&self, stop: Stop) {
@@ -256,6 +314,7 @@ fn conclude(
         calls: recorded.calls,
         seconds: recorded.seconds,
         call_seconds: recorded.call_seconds,
+        silences: recorded.silences,
         histograms: recorded.histograms,
     };
     Ok((summarize(run), log))

@@ -10,8 +10,8 @@ use super::resolve::resolve;
 use super::{Exit, Failure};
 use crate::asterisk::descriptors;
 use crate::rtp::Codec;
-use crate::scenario::values::{HostPort, PortRange};
-use crate::service::{self, ServiceConfig};
+use crate::scenario::values::{HostPort, PortRange, Span};
+use crate::service::{self, Hangup, ServiceConfig};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -50,6 +50,13 @@ pub struct Args {
     /// Codec of the media channel; it has to be the callers', or no probe survives.
     #[arg(long, default_value = "PCMU", value_parser = parse_codec, value_name = "PCMU|PCMA")]
     codec: Codec,
+    /// Hang up calls by itself once they have been bridged this long, as in 2s.
+    #[arg(long, value_name = "DURATION")]
+    hangup_after: Option<Span>,
+    /// Hang up every Nth call only; the others are left to their callers.
+    #[arg(long, value_name = "N", default_value = "1", requires = "hangup_after",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    hangup_every: u32,
 }
 
 fn parse_codec(text: &str) -> Result<Codec, String> {
@@ -80,6 +87,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         http: Some(args.http),
         codec: args.codec,
         echo,
+        hangup: args.hangup_after.map(|after| Hangup { after: after.0, every: args.hangup_every }),
     };
     let finished = service::run(config, shutdown).await.map_err(anyhow::Error::from)?;
     if let Some(path) = args.metrics_file {

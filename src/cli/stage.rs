@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::Failure;
 use super::application::{self, Application, Ari, describe};
 use super::resolve::resolve;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Asterisk, Managed, Places, StartConfig, find};
 use crate::driver::{Stop, Watched};
+use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 use crate::sip::digest::Credentials;
 
@@ -68,21 +71,74 @@ impl Stage {
             logs: logs.into(),
         };
         if scenario.service.mode.is_application() {
-            let ari = stage.ari(scenario)?;
-            stage.application = Some(Application::start(scenario, &ari, logs).await?);
+            stage.start_application(scenario).await?;
         }
         Ok(stage)
     }
 
-    /// Where an application finds Asterisk's ARI, and as whom.
-    fn ari(&self, scenario: &Scenario) -> Result<Ari, Failure> {
-        match &self.asterisk {
-            Some(managed) => {
-                let account = managed.account();
-                let (user, password) = (account.user.clone(), account.password.expose().to_string());
-                Ok(Ari { url: managed.ari_url(), user, password })
+    async fn start_application(&mut self, scenario: &Scenario) -> Result<(), Failure> {
+        // The old one's group is killed before the new one begins.
+        self.application = None;
+        let ari = match self.managed_ari() {
+            Some(ari) => ari,
+            None => external_ari(scenario)?,
+        };
+        self.application = Some(Application::start(scenario, &ari, &self.logs).await?);
+        Ok(())
+    }
+
+    fn managed_ari(&self) -> Option<Ari> {
+        let managed = self.asterisk.as_ref()?;
+        let account = managed.account();
+        let (user, password) = (account.user.clone(), account.password.expose().to_string());
+        Some(Ari { url: managed.ari_url(), user, password })
+    }
+
+    /// Asterisk's ARI, where the run has any business with it.
+    pub fn ari(&self, scenario: &Scenario) -> Option<Ari> {
+        self.managed_ari().or_else(|| self.application.as_ref().and_then(|_| external_ari(scenario).ok()))
+    }
+
+    /// Sends a signal to what a fault is aimed at.
+    pub fn signal(&self, target: Target, signal: Signal) {
+        match target {
+            Target::Asterisk => self.asterisk.iter().for_each(|managed| managed.signal(signal)),
+            Target::Service => self.application.iter().for_each(|application| application.signal(signal)),
+        }
+    }
+
+    /// Ends what a fault is aimed at, in order or not, and returns when it is gone.
+    pub async fn end(&self, target: Target, kills: bool) {
+        if !kills {
+            self.signal(target, Signal::SIGTERM);
+            let gone = tokio::time::timeout(GRACE, self.gone(target)).await;
+            if gone.is_ok() {
+                return;
             }
-            None => Ari::from_environment(scenario.asterisk.ari.clone().unwrap_or_default()),
+        }
+        self.signal(target, Signal::SIGKILL);
+        self.gone(target).await;
+    }
+
+    async fn gone(&self, target: Target) {
+        match (target, &self.asterisk, &self.application) {
+            (Target::Asterisk, Some(managed), _) => drop(managed.wait().await),
+            (Target::Service, _, Some(application)) => application.gone().await,
+            _ => {}
+        }
+    }
+
+    /// Starts again what a fault has ended, and returns when calls can be answered.
+    ///
+    /// # Errors
+    /// Those of the first start.
+    pub async fn start_again(&mut self, target: Target, scenario: &Scenario) -> Result<(), Failure> {
+        match (target, &mut self.asterisk) {
+            (Target::Asterisk, Some(managed)) => {
+                Ok(managed.start_again().await.map_err(anyhow::Error::from)?)
+            }
+            (Target::Asterisk, None) => Ok(()),
+            (Target::Service, _) => self.start_application(scenario).await,
         }
     }
 
@@ -122,7 +178,7 @@ impl Stage {
     /// What the report should mention of Asterisk's log.
     fn remarks(&self) -> Vec<String> {
         let Some(managed) = &self.asterisk else { return Vec::new() };
-        let counts = managed.log().counts();
+        let counts = managed.log_counts();
         let mut remarks = Vec::new();
         let mut remark = |count: u64, what: &str| {
             if count > 0 {
@@ -151,10 +207,15 @@ impl Stage {
     }
 }
 
+fn external_ari(scenario: &Scenario) -> Result<Ari, Failure> {
+    Ari::from_environment(scenario.asterisk.ari.clone().unwrap_or_default())
+}
+
 async fn start_asterisk(scenario: &Scenario, logs: &Path) -> Result<Managed, Failure> {
     let install = find::find(&Places::from_environment(None)).map_err(anyhow::Error::from)?;
     let mut config = StartConfig::new(install, logs);
     config.ports.rtp = scenario.asterisk.rtp_ports.from..=scenario.asterisk.rtp_ports.to;
+    config.keep_clear = [scenario.media.ports, scenario.service.ports].map(|r| r.from..=r.to).into();
     config.app.clone_from(&scenario.service.app);
     config.driver = scenario.sip.local;
     config.ports.http = scenario.asterisk.ari_port.unwrap_or(0);

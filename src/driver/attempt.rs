@@ -1,6 +1,7 @@
 //! One attempted call while it lasts: its record as far as it is known, its port, its media.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::agent::Happening;
 use crate::measure::{StreamReport, StreamSent};
@@ -19,6 +20,10 @@ pub(super) struct Attempt {
     pub answered_at: Option<Stamp>,
     /// Media runs, or its last packets are still awaited.
     pub has_media: bool,
+    /// Its line waits for its end; else it has gone on to another call.
+    pub has_line: bool,
+    /// Given up because nothing was heard any more.
+    pub is_given_up: bool,
     /// The stop of the media is under way.
     pub is_stopping: bool,
     /// Nothing more is to be expected from the signalling.
@@ -35,6 +40,8 @@ impl Attempt {
             socket,
             answered_at: None,
             has_media: false,
+            has_line: true,
+            is_given_up: false,
             is_stopping: false,
             sip_over: false,
             sent: StreamSent::default(),
@@ -42,16 +49,33 @@ impl Attempt {
     }
 
     pub fn is_up(&self) -> bool {
-        self.answered_at.is_some() && !self.sip_over
+        self.answered_at.is_some() && !self.sip_over && self.has_line
     }
 
     pub fn is_over(&self) -> bool {
         self.sip_over && !self.has_media
     }
 
+    /// How long the call has been up at `now`.
+    pub fn held(&self, now: Stamp) -> Duration {
+        self.answered_at.map(|since| now.since(since)).unwrap_or_default()
+    }
+
+    /// Gives up a call of which nothing is heard any more.
+    pub fn give_up(&mut self, reason: String, at: Stamp) {
+        self.is_given_up = true;
+        self.record.ending = Ending::MediaLost;
+        self.record.reason = reason;
+        self.record.held_ms = self.answered_at.map(|since| at.since(since).into());
+    }
+
     /// Ends the signalling side.
     pub fn ended(&mut self, ending: Ending, reason: String, at: Stamp) {
         self.sip_over = true;
+        if self.is_given_up {
+            // It was over when it was given up, whatever comes of its BYE.
+            return;
+        }
         // What was decided before the BYE stands: an interrupted call is not a completed one.
         if self.record.ending == Ending::Cancelled || ending != Ending::Completed {
             self.record.ending = ending;
@@ -69,7 +93,7 @@ impl Attempt {
             Some(code) => self.ended(Ending::HangupFailed, format!("BYE was answered with {code}"), at),
             None => self.ended(Ending::HangupFailed, "BYE was never answered".into(), at),
         }
-        if self.record.ending == Ending::HangupFailed {
+        if !matches!(code, Some(200..300)) {
             // RFC 6076 section 4.4: a disconnect that fails has no delay.
             self.record.sdd_ms = None;
         }

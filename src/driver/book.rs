@@ -107,7 +107,10 @@ impl Book {
                 let own = |s: &Series| matches!(s, Series::SendLateness | Series::SendCall);
                 self.histograms.extend(Series::ALL.into_iter().zip(*histograms).filter(|(s, _)| !own(s)));
             }
-            LaneEvent::Stopped { .. } | LaneEvent::Finished { .. } | LaneEvent::Died(_) => {}
+            LaneEvent::Stopped { .. }
+            | LaneEvent::Dead { .. }
+            | LaneEvent::Finished { .. }
+            | LaneEvent::Died(_) => {}
         }
     }
 

@@ -20,7 +20,7 @@ use crate::echo::EchoServer;
 use crate::measure::{Class, Rules, Window};
 use crate::net::udp::StampedSocket;
 use crate::rtp::packet::StreamSender;
-use crate::samples::{CallRecord, CallSecond, Ending, Phase};
+use crate::samples::{CallRecord, CallSecond, Ending, Phase, Silence};
 use crate::scenario::schedule::{Spacing, ramp_duration};
 use crate::scenario::{Phasing, Scenario, ServiceMode};
 use crate::stamp::Stamp;
@@ -59,8 +59,11 @@ pub(super) struct Control<'a> {
     pub(super) attempts: BTreeMap<u32, Attempt>,
     /// When calls are to be hung up.
     pub(super) hangups: BTreeSet<(Stamp, u32)>,
+    /// When a line no longer waits for the answer to its call's BYE.
+    pub(super) patience: BTreeSet<(Stamp, u32)>,
     pub(super) records: Vec<CallRecord>,
     pub(super) call_seconds: Vec<CallSecond>,
+    pub(super) silences: Vec<Silence>,
     pub(super) placed: u32,
     pub(super) failed: u32,
     pub(super) calls_at_start: u32,
@@ -109,10 +112,11 @@ pub async fn run(
         impair: config.scenario.impair.clone(),
         scheduling: config.scheduling.clone(),
         streams: config.scenario.load.calls,
+        dead_after: config.scenario.load.dead_after.0,
     };
     let (lane, inbox) = Lane::start(lane, window.clone(), None).map_err(DriverError::Media)?;
     let control_echo = start_control(&config, &lane, epoch).map_err(DriverError::Control)?;
-    let book = Book::new(rules, Monitor::start(config.watched, epoch));
+    let book = Book::new(rules, Monitor::start(config.watched.clone(), epoch));
     let mut control = Control::new(config, agent, lane, book, window, timeline, epoch);
     let inbox = control.play(inbox, progress).await?;
     let recorded = control.close(inbox);
@@ -170,8 +174,10 @@ impl<'a> Control<'a> {
             spacing,
             attempts: BTreeMap::new(),
             hangups: BTreeSet::new(),
+            patience: BTreeSet::new(),
             records: Vec::new(),
             call_seconds: Vec::new(),
+            silences: Vec::new(),
             placed: 0,
             failed: 0,
             calls_at_start: 0,
@@ -245,9 +251,10 @@ impl<'a> Control<'a> {
             Line::Waiting(at) => Some(*at),
             Line::Busy(_) | Line::Retired => None,
         });
-        let hangup = self.hangups.first().map(|(at, _)| *at);
+        let first = |times: &BTreeSet<(Stamp, u32)>| times.first().map(|(at, _)| *at);
         waiting
-            .chain(hangup)
+            .chain(first(&self.hangups))
+            .chain(first(&self.patience))
             .chain(self.agent.next_timeout())
             .chain([self.phase_end()])
             .min()
@@ -286,7 +293,11 @@ impl<'a> Control<'a> {
         }
         while let Some((_, number)) = self.hangups.first().copied().filter(|(at, _)| *at <= now) {
             self.hangups.pop_first();
-            self.stop_media(number);
+            self.hang_up_due(number);
+        }
+        while let Some((_, number)) = self.patience.first().copied().filter(|(at, _)| *at <= now) {
+            self.patience.pop_first();
+            self.go_on(number, now);
         }
         self.agent.handle_timeouts(now);
         self.handle_signalling();
@@ -305,6 +316,7 @@ impl<'a> Control<'a> {
         }
         let from = now + self.scenario().measure.warmup.0.max(NOTICE);
         self.window.set(from, from + self.scenario().load.duration.0);
+        self.config.hold_from.send_replace(Some(from));
         self.enter(Phase::Warmup, now);
     }
 
@@ -390,6 +402,8 @@ impl<'a> Control<'a> {
         self.records.extend(abandoned.into_values().map(Attempt::abandoned));
         self.records.sort_by_key(|r| r.call);
         self.call_seconds.sort_by_key(|s| (s.call, s.second));
+        // Stable: a call's own are in their order.
+        self.silences.sort_by_key(|s| s.call);
         let histograms = std::mem::take(&mut self.book.histograms).into_iter().collect();
         Recorded {
             epoch: self.epoch,
@@ -407,6 +421,7 @@ impl<'a> Control<'a> {
             seconds: self.book.finish(ended_at),
             calls: self.records,
             call_seconds: self.call_seconds,
+            silences: self.silences,
             histograms,
             clock_step_ns: largest(self.clock_step_ns, self.timeline.step_ns()),
             heard: self.agent.heard,

@@ -35,6 +35,8 @@ pub(super) enum LaneEvent {
     ReceiverSecond { second: u32, drops: u64, corrupted: u64, cpu: Duration },
     /// A call's stream has been stopped.
     Stopped { call_id: u32, sent: StreamSent, at: Stamp },
+    /// A call that was heard has not been heard for long.
+    Dead { call_id: u32, at: Stamp },
     /// A call's packets are all back, or lost.
     Finished { call_id: u32, report: Box<StreamReport> },
     /// A thread has ended without being told to.
@@ -69,6 +71,8 @@ pub(super) struct LaneConfig {
     pub scheduling: Scheduling,
     /// Streams at once, by which the room for packets held back is reckoned.
     pub streams: u32,
+    /// After which silence a call is told of as dead; zero is never.
+    pub dead_after: Duration,
 }
 
 /// Longest packet that is held back: as long as any that is read.
@@ -121,6 +125,7 @@ impl Lane {
             events: events.clone(),
             timeline,
             line: config.line(Direction::Back),
+            dead_after: config.dead_after,
             echoes,
         };
         let poller = Poller::new()?;

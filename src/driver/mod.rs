@@ -26,7 +26,7 @@ pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
 
 use crate::measure::ReceivedSecond;
-use crate::samples::{CallRecord, CallSecond, Latencies, Phase, SecondRecord, Series};
+use crate::samples::{CallRecord, CallSecond, Latencies, Phase, SecondRecord, Series, Silence};
 use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
@@ -42,8 +42,10 @@ pub struct DriverConfig<'a> {
     pub credentials: Option<Credentials>,
     /// Random: names the run inside every probe, and seeds tags, branches and SSRCs.
     pub run_id: u32,
-    /// Processes whose CPU and memory are watched.
-    pub watched: Watched,
+    /// Processes whose CPU and memory are watched; a fault may replace them.
+    pub watched: watch::Receiver<Watched>,
+    /// Told when the hold phase begins, once that is known.
+    pub hold_from: watch::Sender<Option<Stamp>>,
     /// How the media threads are scheduled, as found to be permitted.
     pub scheduling: Scheduling,
     /// Tells the driver to end early.
@@ -104,6 +106,8 @@ pub struct Recorded {
     pub seconds: Vec<SecondRecord>,
     /// Median RTT by call and second.
     pub call_seconds: Vec<CallSecond>,
+    /// Long silences of calls.
+    pub silences: Vec<Silence>,
     /// Histograms over the measured window.
     pub histograms: BTreeMap<Series, Latencies>,
     /// What the impairment did: on the way out, on the way back.

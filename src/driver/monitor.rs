@@ -2,6 +2,7 @@
 
 use procfs::process::{Process, Stat};
 use procfs::{CurrentSI, KernelStats};
+use tokio::sync::watch;
 
 use crate::samples::SecondRecord;
 use crate::stamp::Stamp;
@@ -10,7 +11,7 @@ use crate::stamp::Stamp;
 const MOST_PROCESSES: usize = 256;
 
 /// The processes of a run besides the driver itself.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Watched {
     /// Asterisk, where it runs on this machine and its process is known.
     pub asterisk: Option<u32>,
@@ -34,6 +35,7 @@ struct Machine {
 
 /// Takes the difference from second to second.
 pub(super) struct Monitor {
+    watching: watch::Receiver<Watched>,
     watched: Watched,
     at: Stamp,
     driver: Option<Usage>,
@@ -43,8 +45,10 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    pub fn start(watched: Watched, now: Stamp) -> Self {
+    pub fn start(watching: watch::Receiver<Watched>, now: Stamp) -> Self {
+        let watched = *watching.borrow();
         Monitor {
+            watching,
             watched,
             at: now,
             driver: usage(std::process::id()),
@@ -60,7 +64,10 @@ impl Monitor {
         if seconds <= 0.0 {
             return;
         }
-        let next = Monitor::start(self.watched, now);
+        let next = Monitor::start(self.watching.clone(), now);
+        // Another process under the same name has no past here.
+        self.asterisk = self.asterisk.filter(|_| next.watched.asterisk == self.watched.asterisk);
+        self.service = self.service.filter(|_| next.watched.service == self.watched.service);
         let per_second = procfs::ticks_per_second() as f64 * seconds;
         let cores = |before: Option<Usage>, after: Option<Usage>| {
             Some(after?.ticks.saturating_sub(before?.ticks) as f64 / per_second)
@@ -124,7 +131,8 @@ mod tests {
     #[test]
     fn this_process_and_this_machine_can_be_seen() {
         let start = Stamp::from_ns(1);
-        let mut monitor = Monitor::start(Watched { asterisk: Some(u32::MAX), service: None }, start);
+        let mut monitor =
+            Monitor::start(watch::channel(Watched { asterisk: Some(u32::MAX), service: None }).1, start);
         let mut row = SecondRecord::default();
         monitor.sample(start + Duration::from_secs(1), &mut row);
         assert!(row.cpu_driver.is_some() && row.driver_rss_mib.is_some_and(|m| m > 0.5));

@@ -70,10 +70,11 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
     let window = Arc::new(Window::default());
     let impair = Impair::default();
     let scheduling = std::mem::take(&mut config.scheduling);
-    let lane = LaneConfig { rules, spread: true, timeline, impair, scheduling, streams: config.streams };
+    let (streams, dead_after) = (config.streams, Duration::ZERO);
+    let lane = LaneConfig { rules, spread: true, timeline, impair, scheduling, streams, dead_after };
     let (lane, mut inbox) =
         Lane::start(lane, window.clone(), config.echoes.take()).map_err(DriverError::Media)?;
-    let mut book = Book::new(rules, Monitor::start(Watched::default(), epoch));
+    let mut book = Book::new(rules, Monitor::start(watch::channel(Watched::default()).1, epoch));
     let mut streams = start_streams(&config, &lane, epoch)
         .map_err(|source| DriverError::Stream { target: config.target, source })?;
     let begin = timeline.now() + NOTICE;
@@ -128,6 +129,7 @@ fn recorded(
         suppressed_because: String::new(),
         calls,
         call_seconds: Vec::new(),
+        silences: Vec::new(),
         histograms: std::mem::take(&mut book.histograms).into_iter().collect(),
         impaired: book.impaired,
         negative_rtt: book.negative_rtt,

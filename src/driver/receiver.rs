@@ -21,6 +21,8 @@ const BATCH: usize = 32;
 pub(super) const DATAGRAM: usize = 1024;
 /// How long the thread waits for packets before it looks at the clock again.
 const WAIT_MS: u16 = 20;
+/// How often dead calls are looked for; a phone would not be more exact.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) enum ReceiverCommand {
     /// Watch this socket for the call's packets.
@@ -38,6 +40,8 @@ pub(super) struct Receiving {
     pub events: UnboundedSender<LaneEvent>,
     pub timeline: Timeline,
     pub line: DelayLine,
+    /// After which silence a call is told of as dead; zero is never.
+    pub dead_after: Duration,
     /// Told of each echo, as far as there is room.
     pub echoes: Option<mpsc::Sender<Echo>>,
 }
@@ -47,6 +51,8 @@ struct Call {
     socket: Arc<StampedSocket>,
     drops: u32,
     finish: Option<(u64, Stamp)>,
+    /// That it is dead has been told.
+    told: bool,
     /// What is done to its packets on purpose.
     impairer: Option<Impairer>,
 }
@@ -80,6 +86,7 @@ impl Receiving {
         let mut batch = Batch::new(BATCH, DATAGRAM);
         let mut ready = Vec::with_capacity(256);
         let mut since = Since::default();
+        let mut next_look = self.rules.epoch;
         while self.obey(&mut calls, &poller) {
             ready.clear();
             let wait = if line.is_empty() { WAIT_MS } else { 1 };
@@ -95,6 +102,10 @@ impl Receiving {
             let now = self.timeline.now();
             impaired += self.report_finished(&mut calls, &poller, (&mut since, &mut tally), now);
             self.report_second(&mut since, &mut tally, now);
+            if now >= next_look {
+                next_look = now + LOOK_EVERY;
+                self.report_dead(&mut calls, now);
+            }
         }
         let impaired = Impaired { counts: impaired, overflows: line.overflows() };
         self.close(calls, tally, since, (batch.unstamped(), impaired));
@@ -151,7 +162,10 @@ impl Receiving {
                     // Without a place in the poller the call would be deaf; its packets then count
                     // as lost, and the run says that it was silent.
                     let _ = poller.add(&*socket, call_id.into());
-                    calls.insert(call_id.into(), Call { stream, socket, drops: 0, finish: None, impairer });
+                    calls.insert(
+                        call_id.into(),
+                        Call { stream, socket, drops: 0, finish: None, told: false, impairer },
+                    );
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
                     if let Some(call) = calls.get_mut(&call_id.into()) {
@@ -186,6 +200,16 @@ impl Receiving {
             }
         }
         impaired
+    }
+
+    fn report_dead(&self, calls: &mut HashMap<u64, Call>, now: Stamp) {
+        if self.dead_after.is_zero() {
+            return;
+        }
+        for call in calls.values_mut().filter(|c| !c.told && c.stream.is_dead(now, self.dead_after)) {
+            call.told = true;
+            let _ = self.events.send(LaneEvent::Dead { call_id: call.stream.call_id(), at: now });
+        }
     }
 
     fn report_second(&self, since: &mut Since, tally: &mut ReceiveTally, now: Stamp) {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! gate    = metric op value
-//! metric  = any name of the catalogue, as `rtt.p99`, `loss.ratio`, `calls.answered`
+//! metric  = any name of the catalogue, as `rtt.p99`, `loss.ratio`, `calls.answered`;
+//!           a group with a `total` by itself, as `leaks`
 //! op      = "<" | "<=" | "==" | ">=" | ">" | "!="
 //! value   = number [ unit ]
 //! unit    = "us" | "µs" | "ms" | "s"   for times
@@ -104,7 +105,7 @@ impl Gate {
             .ok_or_else(|| error(format!("`{text}` has no comparison (<, <=, ==, >=, >, !=)"), example))?;
         let name = name.trim();
         let metric = catalogue::all()
-            .find(|d| d.name == name)
+            .find(|d| d.name == name || d.name.strip_suffix(".total") == Some(name))
             .ok_or_else(|| error(format!("there is no metric `{name}`"), &suggestion(name)))?;
         let bound = number(value.trim(), metric.unit).ok_or_else(|| {
             error(format!("`{}` is no value for {name}", value.trim()), expected(metric.unit))
@@ -194,6 +195,7 @@ mod tests {
         assert_eq!(parse("loss.ratio < 1e-1%"), ("loss.ratio", Op::Less, 0.001));
         assert_eq!(parse("loss.ratio == 0"), ("loss.ratio", Op::Equal, 0.0));
         assert_eq!(parse("calls.answered == 100%"), ("calls.answered", Op::Equal, 1.0));
+        assert_eq!(parse("leaks == 0"), ("leaks.total", Op::Equal, 0.0));
         assert_eq!(parse("calls.silent_count == 0"), ("calls.silent_count", Op::Equal, 0.0));
     }
 

@@ -104,7 +104,10 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
     };
     dropped(environment.impair_overflows, "the impairment's own queue");
     dropped(environment.sip_drops, "the driver's SIP socket");
-    dropped(environment.service_drops, "the service's sockets");
+    // A service that is held still on purpose cannot read what comes meanwhile.
+    let held_still = environment.faults.iter().any(|f| f.target == "service" && f.action == "stop");
+    let service_drops = if held_still { 0 } else { environment.service_drops };
+    dropped(service_drops, "the service's sockets");
     dropped(environment.control_drops, "the control stream's echo");
     let (step_ns, negative) = (summary.environment.clock_step_ns, summary.environment.negative_rtt);
     if step_ns.abs() > CLOCK_STEP_NS || negative > 0 {
@@ -175,6 +178,7 @@ mod tests {
             calls: if rtts + lost > 0 { vec![call] } else { vec![] },
             seconds: vec![],
             call_seconds: vec![],
+            silences: vec![],
             histograms: [(Series::Rtt, rtt), (Series::SendLateness, lateness)].into(),
         })
     }

@@ -11,6 +11,10 @@ use crate::rtp::sequence::{Arrival, Sequence};
 use crate::samples::{Latencies, Ns, Series};
 use crate::stamp::Stamp;
 
+/// A silence that is worth a row: longer than any playout buffer bridges.
+pub const SILENCE: Duration = Duration::from_millis(500);
+/// Memory does not grow with a path that comes and goes.
+const MOST_SILENCES: usize = 32;
 const NS_PER_TICK: i64 = 1_000_000_000 / SAMPLE_RATE as i64;
 
 /// What came back on all calls of one receiver thread.
@@ -121,6 +125,10 @@ pub struct StreamReport {
     pub strangers: u64,
     /// When the first packet came back.
     pub first_echo_at: Option<Stamp>,
+    /// When the last one did.
+    pub last_echo_at: Option<Stamp>,
+    /// From when to when nothing came back, of [`SILENCE`] and longer; the first ones of many.
+    pub silences: Vec<(Stamp, Stamp)>,
     /// Interarrival jitter at the end.
     pub jitter: Option<Ns>,
     /// RTTs and late counts.
@@ -163,6 +171,8 @@ impl StreamReceiver {
             corrupted: 0,
             strangers: 0,
             first_echo_at: None,
+            last_echo_at: None,
+            silences: Vec::new(),
             jitter: None,
             lateness: Lateness::new(Ns::from(rules.late_after).0),
             losses: Losses::default(),
@@ -230,6 +240,7 @@ impl StreamReceiver {
             self.report.duplicates += u64::from(measured);
             return;
         }
+        self.heard(*received_at);
         if self.report.first_echo_at.is_none() {
             self.first_echo(probe, *received_at, tally);
         } else if probe.seq < self.first_echo_seq {
@@ -277,6 +288,19 @@ impl StreamReceiver {
         if packet.place == Place::Inside {
             tally.record(Series::Control, rtt);
         }
+    }
+
+    /// Notes that a packet is back, and how long none was.
+    fn heard(&mut self, at: Stamp) {
+        let last = self.report.last_echo_at.replace(at).unwrap_or(at);
+        if at.since(last) >= SILENCE && self.report.silences.len() < MOST_SILENCES {
+            self.report.silences.push((last, at));
+        }
+    }
+
+    /// Whether the call was heard, and at `now` has not been for `dead_after`.
+    pub fn is_dead(&self, now: Stamp, dead_after: Duration) -> bool {
+        self.class == Class::Call && self.report.last_echo_at.is_some_and(|at| now.since(at) >= dead_after)
     }
 
     /// Everything sent before the first packet that comes back was cut from the call's beginning.
@@ -401,6 +425,24 @@ mod tests {
         tally.seconds.close_all(|row| rows.push(row));
         assert_eq!((rows[0].received, rows[0].clipped), (5, 2));
         assert_eq!(stream.finish(&mut tally).total_clipped, 2);
+    }
+
+    #[test]
+    fn silences_are_noted_and_only_what_was_heard_can_die() {
+        let (mut stream, mut tally, now) = play(0, &[]);
+        assert!(!stream.is_dead(now + Duration::from_secs(60), Duration::from_secs(5)), "never heard");
+        let mut sender = StreamSender::new(1, 0, 9, Codec::Pcmu, 0, PTIME);
+        for ms in [0, 20, 40, 1040, 1060, 1540, 1560] {
+            let at = now + Duration::from_millis(ms);
+            let packet = sender.packet(at, at).to_vec();
+            stream.receive(&packet, at, at, &Window::default(), &mut tally);
+        }
+        let dead = |ms| stream.is_dead(now + Duration::from_millis(ms), Duration::from_secs(5));
+        assert_eq!((dead(6559), dead(6560)), (false, true));
+        let report = stream.finish(&mut tally);
+        let at = |ms| now + Duration::from_millis(ms);
+        assert_eq!(report.silences, [(at(40), at(1040))], "480 ms are none");
+        assert_eq!(report.last_echo_at, Some(at(1560)));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub fn summary(summary: &Summary, verdict: &Verdict, place: &str, colour: bool) 
     head(&mut text, pen, summary, verdict);
     gates(&mut text, pen, verdict);
     endings(&mut text, pen, summary);
+    faults(&mut text, pen, summary);
+    leaks(&mut text, pen, summary);
     remarks(&mut text, pen, summary);
     latencies(&mut text, pen, summary, "Packets, ms", &catalogue::LATENCIES);
     latencies(&mut text, pen, summary, "Calls, ms", &catalogue::SIGNALLING);
@@ -140,6 +142,29 @@ fn endings(text: &mut String, pen: Pen, summary: &Summary) {
     }
 }
 
+fn faults(text: &mut String, pen: Pen, summary: &Summary) {
+    if summary.faults.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", pen.bold("Faults"));
+    for fault in &summary.faults {
+        let _ = writeln!(text, "  {}", words::one_line(&fault.to_string()));
+    }
+}
+
+/// Only what is left is worth a line; that nothing is stands among the counts.
+fn leaks(text: &mut String, pen: Pen, summary: &Summary) {
+    let left: Vec<_> = summary.environment.leaks.parts.iter().filter(|p| p.leaked > 0).collect();
+    if left.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", pen.bold("Left behind"));
+    for part in left {
+        let line = format!("{}: {} left{}", part.what, part.leaked, words::listed(&part.names));
+        let _ = writeln!(text, "  {}", pen.outcome(Outcome::Fail, &words::one_line(&line)));
+    }
+}
+
 fn remarks(text: &mut String, pen: Pen, summary: &Summary) {
     if summary.environment.remarks.is_empty() {
         return;
@@ -194,6 +219,14 @@ mod tests {
         insta::assert_snapshot!("distrusted", text.lines().take(5).collect::<Vec<_>>().join("\n"));
         let (run, verdict) = fixture::nothing_answered();
         insta::assert_snapshot!("no_data", summary(&run, &verdict, "", false));
+    }
+
+    #[test]
+    fn faults_and_what_was_left_are_named() {
+        let (run, verdict) = fixture::faulted();
+        let text = summary(&run, &verdict, "", false);
+        let part: Vec<_> = text.lines().skip_while(|l| *l != "Faults").take(6).collect();
+        insta::assert_snapshot!("faulted", part.join("\n"));
     }
 
     #[test]

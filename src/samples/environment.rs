@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{FaultRecord, Leaks};
+
 /// Version of the run folder's format; files of a newer one are refused.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -86,6 +88,10 @@ pub struct Environment {
     pub service_drops: u64,
     /// Packets that found no room among those that the impairment held back.
     pub impair_overflows: u64,
+    /// What was broken on purpose.
+    pub faults: Vec<FaultRecord>,
+    /// What was left after the last call.
+    pub leaks: Leaks,
     /// Remarks on the run: what Asterisk's log said, what was not available.
     pub remarks: Vec<String>,
 }

@@ -4,14 +4,18 @@
 
 mod call;
 mod environment;
+mod fault;
 mod histogram;
 pub mod hlog;
+mod leak;
 mod ms;
 mod second;
 
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
 pub use environment::{Environment, FORMAT_VERSION};
+pub use fault::{FaultRecord, Silence};
 pub use histogram::{Latencies, Quantile, rank};
+pub use leak::{LeakPart, Leaks};
 pub use ms::Ns;
 pub use second::{CallSecond, Phase, SecondRecord};
 
@@ -96,6 +100,8 @@ pub struct Run {
     pub seconds: Vec<SecondRecord>,
     /// Median RTT by call and second, in the order of calls.
     pub call_seconds: Vec<CallSecond>,
+    /// Long silences of calls, in the order of calls.
+    pub silences: Vec<Silence>,
     /// Histograms over the measured window.
     pub histograms: BTreeMap<Series, Latencies>,
 }

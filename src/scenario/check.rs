@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::values::{HostPort, PortRange};
-use super::{AsteriskMode, ImpairPath, Scenario, ServiceMode};
+use super::{AsteriskMode, Hangup, ImpairPath, Scenario, ServiceMode, fault};
 use crate::impair::Impairment;
 use crate::rtp::sequence::WINDOW;
 
@@ -45,7 +45,9 @@ impl Needs {
             AsteriskMode::Managed => ASTERISK_DESCRIPTORS,
             AsteriskMode::External => OWN_DESCRIPTORS,
         };
-        let churn = if scenario.load.call_duration.is_some() { 2 } else { 1 };
+        // A call that a fault has cut off keeps its port while nobody answers its BYE.
+        let churns = scenario.load.call_duration.is_some() || !scenario.fault.is_empty();
+        let churn = if churns { 2 } else { 1 };
         Needs { pool: scenario.load.calls * churn, descriptors: calls * per_call + base }
     }
 }
@@ -58,11 +60,13 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
         pools(scenario, &mut found);
     }
     times(scenario, &mut found);
+    hangup(scenario, &mut found);
     impairments(scenario, &mut found);
     overlaps(scenario, &mut found);
     target(scenario, &mut found);
     application(scenario, &mut found);
     names(scenario, &mut found);
+    fault::problems(scenario, &mut found);
     found
 }
 
@@ -138,6 +142,32 @@ fn times(s: &Scenario, found: &mut Vec<Problem>) {
         "a line must rest between 100ms and 1h after a failure",
         "1s is usual".into(),
     );
+}
+
+/// When and by whom calls are ended.
+fn hangup(s: &Scenario, found: &mut Vec<Problem>) {
+    if s.load.hangup != Hangup::Caller {
+        let mut needs = |bad: bool, message: &str, cure: &str| {
+            if bad {
+                found.push(Problem::new("load.hangup", message, cure));
+            }
+        };
+        needs(
+            s.service.mode != ServiceMode::Builtin,
+            "only the built-in service hangs up by itself",
+            "set service.mode = \"builtin\", or hangup = \"caller\"",
+        );
+        needs(
+            s.load.call_duration.is_none(),
+            "nobody knows when the far end is to hang up",
+            "set load.call_duration as well, as in call_duration = \"30s\"",
+        );
+    }
+    let dead = s.load.dead_after.0;
+    if !dead.is_zero() && !(Duration::from_secs(1)..=LONGEST).contains(&dead) {
+        let message = "a call cannot be given up that soon, or that late";
+        found.push(Problem::new("load.dead_after", message, "5s is usual; 0s gives up none"));
+    }
 }
 
 fn pools(s: &Scenario, found: &mut Vec<Problem>) {
@@ -428,6 +458,17 @@ mod tests {
         refused(&["measure.late_after=3s"], &["late before it is lost"]);
         refused(&["measure.lost_after=1h", "measure.late_after=1s"], &["10s 240ms"]);
         refused(&["load.calls=4000000000"], &["20000"]);
+    }
+
+    #[test]
+    fn a_far_end_that_hangs_up_must_know_when() {
+        let both = "load.hangup=both";
+        assert_eq!(check(&[both, "load.call_duration=3s"]), Ok(()));
+        refused(&[both], &["load.hangup", "call_duration"]);
+        refused(&[both, "load.call_duration=3s", "service.mode=none"], &["load.hangup", "builtin"]);
+        refused(&["load.hangup=dog"], &["dog", "callee"]);
+        refused(&["load.dead_after=10ms"], &["load.dead_after", "0s gives up none"]);
+        assert_eq!(check(&["load.dead_after=0s"]), Ok(()));
     }
 
     #[test]

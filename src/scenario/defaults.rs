@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::values::{Percent, PortRange, Rate, Span};
 use super::{
-    Asterisk, AsteriskMode, Driver, Gates, Impair, ImpairPath, Limits, Load, Measure, Media, Phasing,
+    Asterisk, AsteriskMode, Driver, Gates, Hangup, Impair, ImpairPath, Limits, Load, Measure, Media, Phasing,
     Scenario, Service, ServiceMode, Sip,
 };
 use crate::rtp::Codec;
@@ -34,6 +34,7 @@ impl Default for Scenario {
             measure: Measure::default(),
             limits: Limits::default(),
             gates: Gates::default(),
+            fault: Vec::new(),
         }
     }
 }
@@ -88,8 +89,13 @@ impl Default for Load {
             // Five seconds to fifty calls, far below what makes Asterisk queue tasks.
             ramp: Rate(10.0),
             call_duration: None,
+            // As people do: who called to say something has said it.
+            hangup: Hangup::Caller,
             // Long enough that a refusing target is not hammered, short enough to notice its return.
             retry_after: secs(1),
+            // Longer than any hiccup that a caller waits out, shorter than the ten seconds after
+            // which one who hears nothing has hung up.
+            dead_after: secs(5),
         }
     }
 }

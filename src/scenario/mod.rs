@@ -5,6 +5,7 @@
 mod check;
 mod defaults;
 mod error;
+pub mod fault;
 mod impair;
 mod parse;
 pub mod schedule;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::Needs;
 pub use error::{Problem, ScenarioError};
+pub use fault::Fault;
 pub use impair::{Impair, ImpairPath};
 pub use parse::Resolved;
 use values::{HostPort, Percent, PortRange, Rate, Span};
@@ -48,6 +50,9 @@ pub struct Scenario {
     pub limits: Limits,
     /// What the run must hold to pass.
     pub gates: Gates,
+    /// What is broken on purpose in mid-run, in the order in which it happens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fault: Vec<Fault>,
 }
 
 /// `[asterisk]`
@@ -156,8 +161,24 @@ pub struct Load {
     /// Length of one call; a call that ends before the run does is replaced. Absent: calls last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_duration: Option<Span>,
+    /// Who hangs up a call that has lasted `call_duration`.
+    pub hangup: Hangup,
     /// How long a line rests after a failed attempt or a lost call before it places the next.
     pub retry_after: Span,
+    /// A call that was heard, and then not for this long, is given up and replaced; 0s is never.
+    pub dead_after: Span,
+}
+
+/// Who hangs up at the planned end of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hangup {
+    /// The driver.
+    Caller,
+    /// The built-in service.
+    Callee,
+    /// The built-in service every other call, the driver the rest.
+    Both,
 }
 
 /// `[media]`

@@ -57,6 +57,8 @@ pub struct App {
     ports: PortPool,
     calls: HashMap<Arc<str>, Entry>,
     timers: BTreeSet<(Stamp, Arc<str>)>,
+    /// When bridged calls are to be hung up from here, by serial.
+    hangups: BTreeSet<(Stamp, u64, Arc<str>)>,
     /// Calls that are over and wait for their media's counts, by port.
     closing: HashMap<u16, CallRecord>,
     tasks: JoinSet<Finished>,
@@ -78,6 +80,7 @@ impl App {
             shared,
             calls: HashMap::new(),
             timers: BTreeSet::new(),
+            hangups: BTreeSet::new(),
             closing: HashMap::new(),
             tasks: JoinSet::new(),
             serial: 0,
@@ -130,7 +133,8 @@ impl App {
 
     fn next_wake(&self) -> Option<Stamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        timer.into_iter().chain(self.stop_by).chain(self.stock.again_at()).min()
+        let hangup = self.hangups.first().map(|(at, ..)| *at);
+        timer.into_iter().chain(hangup).chain(self.stop_by).chain(self.stock.again_at()).min()
     }
 
     fn stop(&mut self, now: Stamp) {
@@ -152,6 +156,12 @@ impl App {
         }
         if self.stock.again_at().is_some_and(|at| at <= now) {
             self.take_stock_again();
+        }
+        while self.hangups.first().is_some_and(|(at, ..)| *at <= now) {
+            let Some((_, serial, caller)) = self.hangups.pop_first() else { return };
+            if self.calls.get(&caller).is_some_and(|entry| entry.serial == serial) {
+                self.drive(&caller, now, Input::HangUp);
+            }
         }
     }
 
@@ -314,6 +324,8 @@ impl App {
         let mut report = self.shared.report();
         report.bridged += 1;
         report.stages.bridged.record(at.since(entry.call.started_at()));
+        let hangup = self.config.hangup.filter(|h| entry.serial.is_multiple_of(h.every.into()));
+        self.hangups.extend(hangup.map(|h| (at + h.after, entry.serial, caller.clone())));
     }
 
     fn on_ended(&mut self, caller: &Arc<str>, record: CallRecord) {

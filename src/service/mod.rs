@@ -66,6 +66,17 @@ pub struct ServiceConfig {
     /// The echo server that the calls' packets go to and come back from, like [`crate::echo`]; without
     /// one they go back at once.
     pub echo: Option<SocketAddr>,
+    /// Whether calls are hung up from here, and which.
+    pub hangup: Option<Hangup>,
+}
+
+/// Hanging up calls that are bridged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hangup {
+    /// How long a call is bridged before.
+    pub after: Duration,
+    /// Every how many calls; 1 is all.
+    pub every: u32,
 }
 
 impl Default for ServiceConfig {
@@ -80,6 +91,7 @@ impl Default for ServiceConfig {
             http: Some((Ipv4Addr::LOCALHOST, 9090).into()),
             codec: Codec::Pcmu,
             echo: None,
+            hangup: None,
         }
     }
 }
