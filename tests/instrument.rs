@@ -6,7 +6,7 @@ mod common;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use common::{Place, ends_with, stderr};
+use common::{Guarded, Place, ends_with, stderr};
 use serde_json::Value;
 
 const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "packets.sent > 0"]"#;
@@ -62,7 +62,7 @@ fn ping_counts_every_packet_to_an_echo() {
     let place = Place::new(3);
     let mut echo = place.program();
     echo.args(["echo", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut echo = echo.spawn().expect("the program starts");
+    let mut echo = Guarded::spawn(&mut echo);
     let mut lines = BufReader::new(echo.stdout.take().expect("piped")).lines().map_while(Result::ok);
     let address =
         lines.find_map(|l| l.split_whitespace().find(|w| w.starts_with("127.0.0.1:")).map(str::to_string));
