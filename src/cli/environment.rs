@@ -61,6 +61,8 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         negative_rtt: recorded.negative_rtt,
         impair_overflows: recorded.impaired.iter().map(|i| i.overflows).sum(),
         sip_drops: recorded.troubles.drops,
+        sip_garbage: recorded.troubles.garbage,
+        sip_strays: recorded.troubles.strays,
         service_drops: circumstances.service_drops,
         remarks: circumstances.remarks,
     }

@@ -138,7 +138,8 @@ impl Attempt {
         record.duplicates = report.duplicates;
         record.reordered = report.reordered;
         record.corrupted = report.corrupted;
-        record.strangers = report.strangers;
+        // To those that came before the answer.
+        record.strangers += report.strangers;
         record.jitter_ms = report.jitter;
         record.first_echo_ms =
             report.first_echo_at.zip(self.answered_at).map(|(echo, at)| echo.since(at).into());

@@ -45,7 +45,9 @@ pub(super) struct Receiving {
 struct Call {
     stream: Box<StreamReceiver>,
     socket: Arc<StampedSocket>,
-    drops: u32,
+    /// The socket's drops so far; `None` before the first datagram, for what was dropped until then
+    /// had come before the peer was known, and was not the peer's.
+    drops: Option<u32>,
     finish: Option<(u64, Stamp)>,
     /// What is done to its packets on purpose.
     impairer: Option<Impairer>,
@@ -98,11 +100,13 @@ impl Receiving {
         tally: &mut ReceiveTally,
         line: &mut DelayLine,
     ) -> u64 {
-        let mut drops = call.drops;
+        let mut latest = None;
         // An error is one that ICMP brought for an earlier send; the packet it is about is lost anyway.
         let _ = batch.receive(&*call.socket, |datagram| {
             let read_at = clock::now();
-            drops = datagram.drops.unwrap_or(drops);
+            let drops = datagram.drops.unwrap_or(0);
+            call.drops.get_or_insert(drops);
+            latest = Some(drops);
             let at = datagram.received_at;
             match &mut call.impairer {
                 None => {
@@ -118,9 +122,8 @@ impl Receiving {
                 }
             }
         });
-        let newly = drops.wrapping_sub(call.drops);
-        call.drops = drops;
-        newly.into()
+        let Some(latest) = latest else { return 0 };
+        call.drops.replace(latest).map_or(0, |before| latest.wrapping_sub(before)).into()
     }
 
     /// Takes in what the impairment has held back until now, as received when it was let go.
@@ -141,7 +144,8 @@ impl Receiving {
                     // Without a place in the poller the call would be deaf; its packets then count
                     // as lost, and the run says that it was silent.
                     let _ = poller.add(&*socket, call_id.into());
-                    calls.insert(call_id.into(), Call { stream, socket, drops: 0, finish: None, impairer });
+                    calls
+                        .insert(call_id.into(), Call { stream, socket, drops: None, finish: None, impairer });
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
                     if let Some(call) = calls.get_mut(&call_id.into()) {
