@@ -113,3 +113,20 @@ fn write_env(path: &Path, managed: &Managed) -> std::io::Result<()> {
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_shell_and_a_dot_env_file_read_the_same() {
+        for password in ["plain", "it's", "'", "a'b'c\"$HOME`x`#&=!~*?{}()|<"] {
+            let line = format!("ARI_PASS={}\n", quoted(password));
+            let read: Vec<_> = dotenvy::from_read_iter(line.as_bytes()).map(|pair| pair.unwrap()).collect();
+            assert_eq!(read, [("ARI_PASS".into(), password.into())]);
+            let script = format!("{line}printf %s \"$ARI_PASS\"");
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), password);
+        }
+    }
+}
