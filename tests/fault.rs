@@ -107,14 +107,15 @@ fn a_service_that_hangs_for_a_moment_loses_no_call() {
 }
 
 #[test]
-fn a_call_that_nothing_is_heard_of_is_kept_if_that_is_wanted() {
+fn callers_who_wait_are_taken_up_by_a_service_that_comes_back() {
     let place = Place::new(3);
     let plan = fault("1s", "service", "kill", "100ms");
     let set = ["load.calls=2", "load.duration=6s", "load.dead_after=0s", &plan, GATES];
     ends_with(&mut place.run("smoke", &set), 0);
     assert_eq!(rows(&place.out().join("calls.csv")).len(), 2, "nobody gave up");
-    let (calls_lost, heard) = (place.count("fault.calls_lost"), place.metric("fault.heard_max"));
-    assert_eq!((calls_lost, heard), (0, "lost".into()), "and nobody was heard again");
+    assert_eq!(place.count("fault.calls_lost"), 0);
+    assert!(place.metric("fault.heard_max").is_number(), "the service found them and echoed again");
+    assert!(place.count("loss.count") > 0, "what was said meanwhile is lost");
 }
 
 #[test]

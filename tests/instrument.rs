@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Place, ends_with, stderr};
+use common::{Guarded, Place, ends_with, stderr};
 use loadtest::clock::Timeline;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -67,7 +67,7 @@ fn ping_counts_every_packet_to_an_echo() {
     let place = Place::new(3);
     let mut echo = place.program();
     echo.args(["echo", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut echo = echo.spawn().expect("the program starts");
+    let mut echo = Guarded::spawn(&mut echo);
     let mut lines = BufReader::new(echo.stdout.take().expect("piped")).lines().map_while(Result::ok);
     let address =
         lines.find_map(|l| l.split_whitespace().find(|w| w.starts_with("127.0.0.1:")).map(str::to_string));

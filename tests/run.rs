@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{Place, ends_with, rows, start_until, stderr};
+use common::{Guarded, Place, ends_with, rows, start_until, stderr};
 use loadtest::net::http::{HttpClient, Limits};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -252,7 +253,8 @@ fn an_independent_echo_is_a_target_too() {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let mut sipp = sipp.spawn().expect("sipp is installed (tests/install.sh)");
+    // tests/install.sh installs it.
+    let mut sipp = Guarded::spawn(&mut sipp);
     let target = format!("asterisk.sip=127.0.0.1:{port}");
     let set =
         ["asterisk.mode=external", &target, "service.mode=none", "load.calls=1", "load.duration=2s", COUNTS];
@@ -276,15 +278,20 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
         "0",
         "--rtp-ports",
         "17000-17100",
-        "--logs",
+        "--write-env",
     ]);
-    asterisk.arg(place.path("logs")).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut asterisk = asterisk.spawn().expect("the program starts");
+    let env = place.path("ari.env");
+    asterisk.arg(&env).arg("--logs").arg(place.path("logs")).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut asterisk = Guarded::spawn(&mut asterisk);
     let lines = BufReader::new(asterisk.stdout.take().expect("piped")).lines().map_while(Result::ok);
     let told: HashMap<String, String> = lines
         .take_while(|l| !l.contains("Ctrl-C"))
         .filter_map(|l| l.trim().split_once(' ').map(|(k, v)| (k.to_string(), v.trim().to_string())))
         .collect();
+    let written = fs::read_to_string(&env).expect("the file is written before the first word is said");
+    let expected = ["ARI_URL", "ARI_USER", "ARI_PASS"].map(|name| format!("{name}='{}'\n", told[name]));
+    assert_eq!(written, expected.concat());
+    assert_eq!(fs::metadata(&env).expect("it is there").permissions().mode() & 0o777, 0o640);
     let (sip, ari) = (format!("asterisk.sip={}", told["SIP"]), format!("asterisk.ari={}", told["ARI_URL"]));
     let set = ["asterisk.mode=external", &sip, &ari, "load.calls=2", "load.duration=2s", COUNTS];
 
@@ -324,6 +331,32 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     assert!(gone, "a BYE went out for every call, although nobody waited for its answer");
     signal(&asterisk, Signal::SIGTERM);
     assert_eq!(asterisk.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn a_test_that_panics_leaves_no_asterisk_behind() {
+    let place = Place::new(14);
+    let mut command = place.program();
+    command.args(["asterisk", "--sip-port", "0", "--http-port", "0", "--rtp-ports", "17200-17299"]);
+    command.arg("--logs").arg(place.path("logs"));
+    command.env("ARI_PASS", "a password; that no configuration takes");
+    let refused = ends_with(&mut command, 1);
+    assert!(stderr(&refused).contains("ARI password"), "{}", stderr(&refused));
+    command.env("ARI_PASS", "").stdout(Stdio::piped()).stderr(Stdio::null());
+    let panicked = std::thread::spawn(move || {
+        let mut asterisk = Guarded::spawn(&mut command);
+        let said = BufReader::new(asterisk.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        assert!(said.into_iter().any(|line| line.contains("Ctrl-C")), "it is up");
+        panic!("as a test does whose assertion fails");
+    });
+    let why = panicked.join().expect_err("it panics");
+    assert_eq!(why.downcast_ref(), Some(&"as a test does whose assertion fails"));
+    let line = loadtest::clock::Timeline::start();
+    let gone = (0..500).any(|_| {
+        line.sleep_until(line.now() + Duration::from_millis(10), Duration::ZERO);
+        place.processes().is_empty()
+    });
+    assert!(gone, "{:?}", place.processes());
 }
 
 /// Asterisk's list of channels, as ARI gives it.

@@ -59,7 +59,7 @@ pub const SIGNALLING: [[Definition; 8]; 4] = [
 ];
 
 /// Counts and ratios.
-pub const COUNTS: [Definition; 66] = [
+pub const COUNTS: [Definition; 68] = [
     metric("calls.attempts", Unit::Count, "INVITEs of new calls, one per authenticated dialog"),
     metric("calls.answered", Unit::Ratio, "attempts answered with 200"),
     metric("calls.answered_count", Unit::Count, "attempts answered with 200"),
@@ -82,6 +82,8 @@ pub const COUNTS: [Definition; 66] = [
     metric("calls.isa", Unit::Ratio, "ineffective session attempts: 408, 500, 503, 504 (RFC 6076 4.8)"),
     metric("calls.scr", Unit::Ratio, "session completion ratio (RFC 6076 4.9)"),
     metric("sip.retransmissions", Unit::Count, "SIP requests sent again"),
+    metric("sip.garbage_count", Unit::Count, "datagrams on the driver's SIP port that were not SIP"),
+    metric("sip.stray_count", Unit::Count, "SIP messages that belonged to no call, or to none any more"),
     metric("packets.sent", Unit::Count, "probes sent in the measured window"),
     metric("packets.received", Unit::Count, "of these, distinct probes back within lost_after"),
     metric("packets.clipped", Unit::Count, "probes sent before their call's first echo, all phases"),

@@ -260,6 +260,8 @@ impl Counts<'_> {
         let sum = |of: fn(&CallRecord) -> u64| self.run.calls.iter().map(of).sum::<u64>();
         match name {
             "sip.retransmissions" => number(sum(|c| c.retransmissions.into())),
+            "sip.garbage_count" => number(self.run.environment.sip_garbage),
+            "sip.stray_count" => number(self.run.environment.sip_strays),
             "packets.sent" => number(self.sent()),
             "packets.received" => number(sum(|c| c.received)),
             "packets.clipped" => number(sum(|c| c.total_clipped)),

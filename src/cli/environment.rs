@@ -73,6 +73,8 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         impaired: recorded.impaired.iter().any(|i| i.counts.seen() > 0),
         impair_overflows: recorded.impaired.iter().map(|i| i.overflows).sum(),
         sip_drops: recorded.troubles.drops,
+        sip_garbage: recorded.troubles.garbage,
+        sip_strays: recorded.troubles.strays,
         service_drops: circumstances.service_drops,
         faults: circumstances.faults,
         leaks: circumstances.leaks,

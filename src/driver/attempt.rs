@@ -147,7 +147,10 @@ impl Attempt {
     /// Takes over what came back.
     pub fn finished(&mut self, report: &StreamReport) {
         self.has_media = false;
+        let before = self.record.strangers;
         report.enter(&self.sent, &mut self.record);
+        // Those that came before the answer, too.
+        self.record.strangers += before;
         self.record.first_echo_ms =
             report.first_echo_at.zip(self.answered_at).map(|(echo, at)| echo.since(at).into());
     }

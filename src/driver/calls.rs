@@ -168,7 +168,7 @@ impl Control<'_> {
         attempt.answered_at = Some(at);
         attempt.record.status = Some(200);
         // A peer that cannot be reached is heard as silence, and counted so.
-        let _ = attempt.socket.connect(answer.rtp_address());
+        attempt.record.strangers = attempt.socket.connect_afresh(answer.rtp_address()).unwrap_or(0);
         attempt.has_media = true;
         self.lane.start_stream(sender, Class::Call, attempt.socket.clone(), at + warmup);
         self.book.at(at).answered += 1;

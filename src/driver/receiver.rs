@@ -49,6 +49,7 @@ pub(super) struct Receiving {
 struct Call {
     stream: Box<StreamReceiver>,
     socket: Arc<StampedSocket>,
+    /// The socket's drops so far.
     drops: u32,
     finish: Option<(u64, Stamp)>,
     /// That it is dead has been told.
@@ -162,9 +163,11 @@ impl Receiving {
                     // Without a place in the poller the call would be deaf; its packets then count
                     // as lost, and the run says that it was silent.
                     let _ = poller.add(&*socket, call_id.into());
+                    // What was dropped before had come before the peer was known, and was not the peer's.
+                    let drops = socket.drops().unwrap_or(0);
                     calls.insert(
                         call_id.into(),
-                        Call { stream, socket, drops: 0, finish: None, told: false, impairer },
+                        Call { stream, socket, drops, finish: None, told: false, impairer },
                     );
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {

@@ -84,6 +84,25 @@ impl StampedSocket {
         self.socket.connect(peer)
     }
 
+    /// Fixes the peer, and throws away what had come before that: whoever knows the port can have sent
+    /// it. Returns how many datagrams of others there were; nothing of theirs comes any more.
+    ///
+    /// # Errors
+    /// Those of connect(2).
+    pub fn connect_afresh(&self, peer: SocketAddr) -> io::Result<u64> {
+        // More than any buffer holds; only the peer itself can send meanwhile, and is not waited for.
+        const ROUNDS: usize = 1024;
+        self.connect(peer)?;
+        let mut batch = Batch::new(16, 1);
+        let mut others = 0;
+        for _ in 0..ROUNDS {
+            if batch.receive(self, |datagram| others += u64::from(datagram.from != peer)).is_err() {
+                break;
+            }
+        }
+        Ok(others)
+    }
+
     /// The socket as the standard library's, its options kept.
     pub fn into_std(self) -> UdpSocket {
         self.socket

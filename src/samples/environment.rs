@@ -84,6 +84,12 @@ pub struct Environment {
     pub impaired: bool,
     /// SIP datagrams that the driver's full socket buffer dropped.
     pub sip_drops: u64,
+    /// Datagrams on the driver's SIP port that were not SIP.
+    #[serde(default)]
+    pub sip_garbage: u64,
+    /// SIP messages that belonged to no call, or to none any more.
+    #[serde(default)]
+    pub sip_strays: u64,
     /// Media datagrams that the built-in service's full socket buffers dropped.
     pub service_drops: u64,
     /// Packets that found no room among those that the impairment held back.
