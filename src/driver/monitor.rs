@@ -143,7 +143,9 @@ mod tests {
     #[test]
     fn a_service_counts_with_what_it_has_started() {
         let mut shell = std::process::Command::new("sh");
-        let shell = shell.args(["-c", "sleep 60 & echo; wait"]).stdout(std::process::Stdio::piped());
+        // A child of some megabytes: the kernel's count of a small one may still read nought.
+        let child = "a=$(head -c 8000000 /dev/zero | tr '\\0' x); echo; sleep 60; :";
+        let shell = shell.args(["-c", &format!("({child}) & wait")]).stdout(std::process::Stdio::piped());
         let mut shell = std::os::unix::process::CommandExt::process_group(shell, 0).spawn().unwrap();
         // A line says that the other one has been started.
         std::io::Read::read(shell.stdout.as_mut().unwrap(), &mut [0]).unwrap();
