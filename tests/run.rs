@@ -61,6 +61,12 @@ fn smoke_every_packet_is_accounted_for_and_every_file_agrees() {
     // The service stamps every packet, so that the parts are known for all that came back.
     let samples = &place.summary()["samples"];
     assert_eq!(samples["service_time"], samples["rtt"], "{samples}");
+    // What the service says of itself is in the report.
+    assert_eq!((place.count("ari.calls_count"), place.count("ari.retries_count")), (5, 0));
+    let stage = |name: &str| place.metric(name).as_f64().unwrap_or_else(|| panic!("{name}"));
+    assert!(stage("ari.answered_p50") <= stage("ari.bridged_max"));
+    assert!(stage("ari.event_lag_p50") < stage("ari.first_packet_max"));
+    assert_eq!(place.summary()["environment"]["service_record"]["stages"]["bridged"]["count"], 5);
     for file in ["report.html", "environment.json", "scenario.toml", "percentiles.csv", "rtt.hlog"] {
         assert!(place.out().join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
     }

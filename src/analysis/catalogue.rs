@@ -59,7 +59,7 @@ pub const SIGNALLING: [[Definition; 8]; 4] = [
 ];
 
 /// Counts and ratios.
-pub const COUNTS: [Definition; 68] = [
+pub const COUNTS: [Definition; 91] = [
     metric("calls.attempts", Unit::Count, "INVITEs of new calls, one per authenticated dialog"),
     metric("calls.answered", Unit::Ratio, "attempts answered with 200"),
     metric("calls.answered_count", Unit::Count, "attempts answered with 200"),
@@ -84,6 +84,61 @@ pub const COUNTS: [Definition; 68] = [
     metric("sip.retransmissions", Unit::Count, "SIP requests sent again"),
     metric("sip.garbage_count", Unit::Count, "datagrams on the driver's SIP port that were not SIP"),
     metric("sip.stray_count", Unit::Count, "SIP messages that belonged to no call, or to none any more"),
+    metric("ari.answered_p50", Unit::Ms, "service: StasisStart to the answer's 204: median"),
+    metric("ari.answered_p95", Unit::Ms, "service: StasisStart to the answer's 204: 95th percentile"),
+    metric("ari.answered_p99", Unit::Ms, "service: StasisStart to the answer's 204: 99th percentile"),
+    metric("ari.answered_max", Unit::Ms, "service: StasisStart to the answer's 204: largest"),
+    metric("ari.bridged_p50", Unit::Ms, "service: StasisStart to both channels in the bridge: median"),
+    metric(
+        "ari.bridged_p95",
+        Unit::Ms,
+        "service: StasisStart to both channels in the bridge: 95th percentile",
+    ),
+    metric(
+        "ari.bridged_p99",
+        Unit::Ms,
+        "service: StasisStart to both channels in the bridge: 99th percentile",
+    ),
+    metric("ari.bridged_max", Unit::Ms, "service: StasisStart to both channels in the bridge: largest"),
+    metric("ari.first_packet_p50", Unit::Ms, "service: StasisStart to the first media packet: median"),
+    metric(
+        "ari.first_packet_p95",
+        Unit::Ms,
+        "service: StasisStart to the first media packet: 95th percentile",
+    ),
+    metric(
+        "ari.first_packet_p99",
+        Unit::Ms,
+        "service: StasisStart to the first media packet: 99th percentile",
+    ),
+    metric("ari.first_packet_max", Unit::Ms, "service: StasisStart to the first media packet: largest"),
+    metric("ari.event_lag_p50", Unit::Ms, "service: Asterisk's time of an event to its handling: median"),
+    metric(
+        "ari.event_lag_p95",
+        Unit::Ms,
+        "service: Asterisk's time of an event to its handling: 95th percentile",
+    ),
+    metric(
+        "ari.event_lag_p99",
+        Unit::Ms,
+        "service: Asterisk's time of an event to its handling: 99th percentile",
+    ),
+    metric("ari.event_lag_max", Unit::Ms, "service: Asterisk's time of an event to its handling: largest"),
+    metric("ari.calls_count", Unit::Count, "service: callers that entered the application"),
+    metric(
+        "ari.not_bridged_count",
+        Unit::Count,
+        "service: calls given up because they were not bridged in time",
+    ),
+    metric("ari.no_port_count", Unit::Count, "service: calls turned away for want of a media port"),
+    metric(
+        "ari.refused_count",
+        Unit::Count,
+        "service: calls that ended because Asterisk refused an operation",
+    ),
+    metric("ari.retries_count", Unit::Count, "service: REST requests that repeated an earlier one"),
+    metric("ari.strays_count", Unit::Count, "service: channels and bridges of no call that it deleted"),
+    metric("ari.disconnects_count", Unit::Count, "service: times that it lost its connection to Asterisk"),
     metric("packets.sent", Unit::Count, "probes sent in the measured window"),
     metric("packets.received", Unit::Count, "of these, distinct probes back within lost_after"),
     metric("packets.clipped", Unit::Count, "probes sent before their call's first echo, all phases"),

@@ -1,5 +1,6 @@
 //! Samples → Summary: every figure of a report, each computed once and in one place.
 
+mod ari;
 pub mod catalogue;
 pub mod drift;
 pub mod explain;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ari;
 use super::catalogue::{COUNTS, LATENCIES, SIGNALLING, STATISTICS};
 use super::drift::{last_minus_first, theil_sen};
 use super::explain::{Explained, Tail, explain};
@@ -25,7 +26,7 @@ pub fn summarize(mut run: Run) -> Summary {
     let median_ms = quantile(of(Series::Rtt), 0.5, lost).number();
     let faults = recoveries(&run);
     let counts = Counts { run: &run, lost, median_ms, explained, faults: &faults };
-    let mut metrics: Vec<Metric> = COUNTS.iter().map(|d| plain(d, counts.value(d.name))).collect();
+    let mut metrics: Vec<Metric> = COUNTS.iter().map(|d| counts.metric(d)).collect();
     for (block, delays) in SIGNALLING.iter().zip(signalling(&run.calls)) {
         metrics.extend(latency(block, &delays, 0));
     }
@@ -99,6 +100,11 @@ fn drifts(run: &mut Run) {
     }
 }
 
+/// Whether a percentile rests on too few samples.
+fn too_few(samples: u64, q: f64) -> bool {
+    (samples as f64 * (1.0 - q)).round() < TAIL_SAMPLES
+}
+
 fn plain(definition: &'static Definition, value: Value) -> Metric {
     Metric { definition, value, samples: None, too_few: false }
 }
@@ -114,7 +120,7 @@ fn latency(block: &'static [Definition; 8], l: &Latencies, lost: u64) -> impl It
             ("max", _) => milliseconds(l.max()),
             _ => l.mean().map_or(Value::NoData, |ns| Value::Number(ns / 1e6)),
         };
-        let too_few = q.is_some_and(|q| samples > 0 && (samples as f64 * (1.0 - q)).round() < TAIL_SAMPLES);
+        let too_few = q.is_some_and(|q| samples > 0 && too_few(samples, q));
         Metric { definition, value, samples: Some(samples), too_few }
     })
 }
@@ -198,6 +204,18 @@ struct Counts<'a> {
 }
 
 impl Counts<'_> {
+    fn metric(&self, definition: &'static Definition) -> Metric {
+        let Some(("ari", key)) = definition.name.split_once('.') else {
+            return plain(definition, self.value(definition.name));
+        };
+        let Some(service) = &self.run.environment.service_record else {
+            return plain(definition, Value::NoData);
+        };
+        let (value, rests_on) = ari::value(service, key);
+        let too_few = rests_on.is_some_and(|(n, q)| n > 0 && too_few(n, q));
+        Metric { definition, value, samples: rests_on.map(|(n, _)| n), too_few }
+    }
+
     fn value(&self, name: &str) -> Value {
         match name.split_once('.').unwrap_or((name, "")) {
             ("calls", key) => self.calls(key),
@@ -414,6 +432,7 @@ fn ratio(part: u64, whole: u64) -> Value {
 mod tests {
     use super::*;
     use crate::samples::{Environment, FaultRecord, LeakPart};
+    use crate::samples::{Milliseconds, ServiceRecord};
 
     fn run(calls: Vec<CallRecord>, rtts_ms: &[u64]) -> Run {
         let mut rtt = Latencies::default();
@@ -468,6 +487,17 @@ mod tests {
         let parts = ["channels", "bridges", "ports", "descriptors", "threads"];
         run.environment.leaks.parts = parts.map(|kind| LeakPart::counted(kind, kind, 0, 0, 0)).into();
         run.environment.elapsed_s = 300.0;
+        let ms = Milliseconds {
+            count: 1,
+            p50_ms: Some(1.0),
+            p95_ms: Some(1.0),
+            p99_ms: Some(1.0),
+            max_ms: Some(1.0),
+        };
+        let mut service = ServiceRecord::default();
+        (service.stages.answered, service.stages.bridged, service.stages.first_packet) = (ms, ms, ms);
+        service.events.lag = ms;
+        run.environment.service_record = Some(service);
         run.calls[0].answer_delay_ms = Some(Ns(1));
         (run.calls[0].first_echo_ms, run.calls[0].last_echo_s) = (Some(Ns(1)), Some(200.0));
         let summary = summarize(run);

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::folder::rfc3339;
 use crate::driver::Recorded;
-use crate::samples::{Environment, FORMAT_VERSION, FaultRecord, Leaks};
+use crate::samples::{Environment, FORMAT_VERSION, FaultRecord, Leaks, ServiceRecord};
 use crate::scenario::Resolved;
 
 /// What the run knows besides what the driver recorded.
@@ -24,6 +24,8 @@ pub struct Circumstances {
     pub broken: Option<String>,
     /// Datagrams that the service's sockets dropped.
     pub service_drops: u64,
+    /// What the built-in service has counted.
+    pub service_record: Option<ServiceRecord>,
     /// What was broken on purpose.
     pub faults: Vec<FaultRecord>,
     /// What was left after the last call.
@@ -76,6 +78,7 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         sip_garbage: recorded.troubles.garbage,
         sip_strays: recorded.troubles.strays,
         service_drops: circumstances.service_drops,
+        service_record: circumstances.service_record,
         faults: circumstances.faults,
         leaks: circumstances.leaks,
         remarks: circumstances.remarks,

@@ -105,6 +105,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         interrupted: interrupt.came,
         broken: broken.clone(),
         service_drops: struck.service_drops,
+        service_record: struck.service_record,
         faults: faults.iter().map(|f| f.record(recorded.epoch)).collect(),
         leaks,
         remarks: remarks.chain(granted.warning).collect(),

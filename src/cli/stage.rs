@@ -13,8 +13,10 @@ use super::resolve::resolve;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Asterisk, Managed, Places, StartConfig, find};
 use crate::driver::{Stop, Watched};
+use crate::samples::ServiceRecord;
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
+use crate::service::ServiceSummary;
 use crate::sip::digest::Credentials;
 
 /// How long Asterisk and the service may take to end when asked.
@@ -30,6 +32,8 @@ pub struct Struck {
     pub remarks: Vec<String>,
     /// Media datagrams that the service's full socket buffers dropped.
     pub service_drops: u64,
+    /// What the built-in service has counted.
+    pub service_record: Option<ServiceRecord>,
 }
 
 /// Everything that calls are placed against.
@@ -202,8 +206,15 @@ impl Stage {
         if let Some(asterisk) = self.asterisk.take() {
             asterisk.stop(GRACE).await;
         }
-        let service_drops = service_drops(&self.logs.join(application::METRICS));
-        Struck { asterisk_is: self.asterisk_is, service_is: self.service_is, remarks, service_drops }
+        let last_words = fs::read(self.logs.join(application::METRICS)).unwrap_or_default();
+        let counted: Option<ServiceSummary> = serde_json::from_slice(&last_words).ok();
+        Struck {
+            asterisk_is: self.asterisk_is,
+            service_is: self.service_is,
+            remarks,
+            service_drops: counted.map_or(0, |counted| counted.media.drops),
+            service_record: serde_json::from_slice(&last_words).ok(),
+        }
     }
 }
 
@@ -244,11 +255,4 @@ pub fn sip_credentials() -> Result<Option<Credentials>, Failure> {
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// `media.drops` of the service's last metrics; none where it did not live to write them.
-fn service_drops(path: &Path) -> u64 {
-    let metrics: Option<serde_json::Value> =
-        fs::read(path).ok().and_then(|b| serde_json::from_slice(&b).ok());
-    metrics.and_then(|m| m["media"]["drops"].as_u64()).unwrap_or(0)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words;
-use crate::analysis::{Definition, Metric, Summary, Value, catalogue};
+use crate::analysis::{Definition, Metric, Summary, Unit, Value, catalogue};
 use crate::gate::{GateResult, Outcome, Verdict};
 
 /// What a run comes to, for a terminal or a pipe: the gates, the figures, and `place`, where the
@@ -19,6 +19,7 @@ pub fn summary(summary: &Summary, verdict: &Verdict, place: &str, colour: bool) 
     remarks(&mut text, pen, summary);
     latencies(&mut text, pen, summary, "Packets, ms", &catalogue::LATENCIES);
     latencies(&mut text, pen, summary, "Calls, ms", &catalogue::SIGNALLING);
+    service(&mut text, pen, summary);
     if summary.metrics.iter().any(|m| m.too_few) {
         text.push_str("  * rests on fewer than 100 / (1 - p) samples\n");
     }
@@ -122,6 +123,21 @@ fn latencies(text: &mut String, pen: Pen, summary: &Summary, title: &str, blocks
     }
 }
 
+/// What the service says of itself: from a caller's StasisStart on.
+fn service(text: &mut String, pen: Pen, summary: &Summary) {
+    const STAGES: [&str; 4] = ["answered", "bridged", "first_packet", "event_lag"];
+    const KEYS: [&str; 4] = ["p50", "p95", "p99", "max"];
+    if summary.environment.service_record.is_none() {
+        return;
+    }
+    let head: String = KEYS.iter().map(|key| format!(" {key:>9} ")).collect();
+    let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{:NAME$}", "Service, ms")), pen.dim(head.trim_end()));
+    for stage in STAGES {
+        let cells = KEYS.map(|key| format!(" {:>10}", cell(summary.metric(&format!("ari.{stage}_{key}")))));
+        let _ = writeln!(text, "  {stage:wide$}{}", cells.concat().trim_end(), wide = NAME - 2);
+    }
+}
+
 /// A figure without its unit, `*` where it rests on too few samples.
 fn cell(metric: Option<&Metric>) -> String {
     let shown = metric.map_or("–".into(), words::bare);
@@ -181,7 +197,9 @@ fn counts(text: &mut String, pen: Pen, summary: &Summary) {
     let mut group = "";
     let mut room = 0;
     for metric in catalogue::COUNTS.iter().filter_map(|d| summary.metric(d.name)) {
-        if metric.value == Value::NoData {
+        // The service's times have a table of their own.
+        let elsewhere = metric.definition.unit == Unit::Ms && metric.name().starts_with("ari.");
+        if metric.value == Value::NoData || elsewhere {
             continue;
         }
         let this = words::group(metric.name());

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FaultRecord, Leaks};
+use super::{FaultRecord, Leaks, ServiceRecord};
 
 /// Version of the run folder's format; files of a newer one are refused.
 pub const FORMAT_VERSION: u32 = 1;
@@ -98,6 +98,9 @@ pub struct Environment {
     pub faults: Vec<FaultRecord>,
     /// What was left after the last call.
     pub leaks: Leaks,
+    /// What the built-in service has counted; `None` for another.
+    #[serde(default)]
+    pub service_record: Option<ServiceRecord>,
     /// Remarks on the run: what Asterisk's log said, what was not available.
     pub remarks: Vec<String>,
 }

@@ -10,6 +10,7 @@ pub mod hlog;
 mod leak;
 mod ms;
 mod second;
+mod service;
 
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
 pub use environment::{Environment, FORMAT_VERSION};
@@ -18,6 +19,10 @@ pub use histogram::{Latencies, Quantile, rank};
 pub use leak::{LeakPart, Leaks};
 pub use ms::Ns;
 pub use second::{CallSecond, Phase, SecondRecord};
+pub use service::{
+    Milliseconds, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents, ServiceOutcome, ServiceRecord,
+    ServiceStages,
+};
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 
 mod calls;
 mod figures;
+mod service;
 
 use askama::Template;
 
@@ -12,6 +13,7 @@ use crate::gate::{Outcome, Verdict};
 use crate::samples::{Environment, Leaks, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
 use figures::{Figure, LatencyRow};
+use service::Service;
 
 /// The page's data: words and figures, ready to stand between tags.
 #[derive(Template)]
@@ -37,6 +39,7 @@ struct Page<'a> {
     faults: Vec<String>,
     recovery: Vec<Figure>,
     leaks: &'a Leaks,
+    service: Option<Service<'a>>,
     leak_total: Figure,
     slowest: Vec<CallRow>,
     calls: Vec<CallRow>,
@@ -122,6 +125,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         faults: summary.faults.iter().map(|f| f.to_string()).collect(),
         recovery: figures(|group| group == "fault"),
         leaks: &environment.leaks,
+        service: environment.service_record.as_ref().map(|record| service::tables(record, summary)),
         leak_total: figures::figure(summary, "leaks.total"),
         slowest: calls::worst(&summary.calls, SLOWEST),
         calls: summary.calls.iter().take(MOST_CALLS).map(CallRow::from).collect(),
