@@ -27,11 +27,11 @@ RUN groupadd --gid 10001 loadtest \
     && usermod --append --groups loadtest asterisk \
     && install -d -o asterisk -g loadtest -m 2750 /run/loadtest \
     && install -d -o asterisk -g asterisk /var/lib/loadtest
-COPY docker/healthy /usr/local/bin/
+COPY docker/healthy docker/entrypoint /usr/local/bin/
 COPY --from=build /loadtest /usr/local/bin/
 USER asterisk
 WORKDIR /var/lib/loadtest
-ENTRYPOINT ["loadtest", "asterisk", "--write-env", "/run/loadtest/ari.env"]
+ENTRYPOINT ["entrypoint", "loadtest", "asterisk", "--write-env", "/run/loadtest/ari.env"]
 
 FROM debian:trixie-slim AS loadtest
 RUN groupadd --gid 10001 loadtest \

@@ -86,6 +86,24 @@ fn a_service_that_is_restarted_by_plan_hangs_up_and_serves_again() {
     let seconds = rows(&place.out().join("seconds.csv"));
     let watched = seconds.iter().rev().skip(3).take(3).all(|s| !s["cpu_service"].is_empty());
     assert!(watched, "the new service is watched too");
+    assert_eq!(place.metric("ari.calls_count"), Value::Null, "the second knows nothing of the first");
+    place.assert_nothing_left();
+}
+
+/// Asterisk lists an application that has gone as long as its channels are there.
+#[test]
+fn a_service_that_does_not_come_back_is_named() {
+    let place = Place::new(12);
+    let (program, mark) = (env!("CARGO_BIN_EXE_loadtest"), place.path("started-before"));
+    let (mark, http) = (mark.display(), "127.0.0.1:0");
+    let script =
+        format!("[ -e {mark} ] && exec sleep 1000; touch {mark}; exec {program} service --http {http}");
+    let command = format!("service.command=[\"sh\", \"-c\", \"{script}\"]");
+    let plan = fault("1s", "service", "kill", "100ms");
+    let set = ["service.mode=command", &command, "service.ready_within=3s", "load.duration=8s", &plan, GATES];
+    let output = ends_with(&mut place.run("smoke", &set), 1);
+    let said = common::stderr(&output);
+    assert!(said.contains("did not come back after the planned fault"), "{said}");
     place.assert_nothing_left();
 }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
+use procfs::net::TcpState;
+use procfs::process::{FDTarget, Process};
 use tokio::sync::watch;
 
 use super::Failure;
@@ -55,6 +57,15 @@ impl Ari {
         let account = variable("ARI_USER").zip(variable("ARI_PASS"));
         let (user, password) = account.ok_or_else(|| Failure::usage(needed))?;
         Ok(Ari { url, user, password })
+    }
+
+    /// The TCP port of ARI.
+    fn port(&self) -> Option<u16> {
+        let url: hyper::Uri = self.url.parse().ok()?;
+        url.port_u16().or(match url.scheme_str() {
+            Some("https") => Some(443),
+            _ => Some(80),
+        })
     }
 
     /// Asks Asterisk about the application `app`.
@@ -170,8 +181,8 @@ impl Application {
         let listed = async {
             loop {
                 match ari.lists(app).await {
-                    Ok(Listing::Listed) => return Ok(()),
-                    Ok(Listing::Absent | Listing::Silent(_)) => tokio::time::sleep(ASK_EVERY).await,
+                    Ok(Listing::Listed) if self.is_connected(ari) => return Ok(()),
+                    Ok(_) => tokio::time::sleep(ASK_EVERY).await,
                     Err(failure) => return Err(failure),
                 }
             }
@@ -192,6 +203,16 @@ impl Application {
                 how(status), self.said().await
             ))),
         }
+    }
+
+    /// Whether one of its processes has a connection to ARI: Asterisk goes on listing an application
+    /// that has gone, as long as its channels are there. True for one that is not ours.
+    fn is_connected(&self, ari: &Ari) -> bool {
+        let Some((keeper, _)) = &self.process else { return true };
+        let Some(port) = ari.port() else { return true };
+        let all = procfs::process::all_processes().into_iter().flatten().flatten();
+        let mut group = all.filter(|p| p.stat().is_ok_and(|s| u32::try_from(s.pgrp) == Ok(keeper.pid())));
+        group.any(|process| is_connected(&process, port).unwrap_or(false))
     }
 
     /// Why nobody waits for it any more.
@@ -220,6 +241,14 @@ impl Application {
             None => String::new(),
         }
     }
+}
+
+/// Whether a process has a TCP connection to `port` of whatever host.
+fn is_connected(process: &Process, port: u16) -> procfs::ProcResult<bool> {
+    let targets: Vec<FDTarget> = process.fd()?.flatten().map(|fd| fd.target).collect();
+    let owns = |inode: u64| targets.iter().any(|t| matches!(t, FDTarget::Socket(own) if *own == inode));
+    let mut all = process.tcp()?.into_iter().chain(process.tcp6().unwrap_or_default());
+    Ok(all.any(|t| t.state == TcpState::Established && t.remote_address.port() == port && owns(t.inode)))
 }
 
 /// What answers the calls, in words.

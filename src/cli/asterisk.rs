@@ -67,10 +67,18 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     say::out(format_args!("  SIP       {}", managed.sip_addr()));
     say::out(format_args!("  ARI_URL   {}", managed.ari_url()));
     say::out(format_args!("  ARI_USER  {}", account.user));
-    say::out(format_args!("  ARI_PASS  {}", account.password.expose()));
+    // Who has them from the file needs them nowhere else: what is printed is kept in logs.
+    let hidden = "(in the file of --write-env)";
+    let shown = |password: &Secret| match args.write_env {
+        Some(_) => hidden.to_string(),
+        None => password.expose().to_string(),
+    };
+    say::out(format_args!("  ARI_PASS  {}", shown(&account.password)));
     say::out(format_args!("  app       {}", app));
     say::out(format_args!("  SIP_USER  {}  (From user that is asked for a password)", digest.user));
-    say::out(format_args!("  SIP_PASS  {}", digest.password.expose()));
+    if args.write_env.is_none() {
+        say::out(format_args!("  SIP_PASS  {}", digest.password.expose()));
+    }
     say::out(format_args!("  log       {}", managed.log().path().display()));
     say::out(format_args!("  console   {:?} -r", managed.console()));
     say::out("Ctrl-C stops it.");
@@ -96,6 +104,7 @@ fn write_env(path: &Path, managed: &Managed) -> std::io::Result<()> {
     let mut name = path.as_os_str().to_os_string();
     name.push(".new");
     let early = PathBuf::from(name);
+    keeps_nothing_else(path)?;
     // One that a killed predecessor left may have another mode, and a new file has the one asked for.
     match fs::remove_file(&early) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
@@ -107,6 +116,21 @@ fn write_env(path: &Path, managed: &Managed) -> std::io::Result<()> {
     }
     file.sync_all()?;
     fs::rename(&early, path)
+}
+
+/// Refuses a file in which anything else is kept: it is written anew as a whole.
+fn keeps_nothing_else(path: &Path) -> std::io::Result<()> {
+    let text = match fs::read_to_string(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let ours = |line: &str| ["ARI_URL=", "ARI_USER=", "ARI_PASS="].iter().any(|key| line.starts_with(key));
+    match text.lines().find(|line| !line.trim().is_empty() && !ours(line)) {
+        Some(_) => Err(std::io::Error::other(
+            "it holds more than ARI's account, which would be lost; name another file",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// In single quotes, as a shell and a `.env` file take it literally.

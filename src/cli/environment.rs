@@ -24,6 +24,8 @@ pub struct Circumstances {
     pub broken: Option<String>,
     /// Datagrams that the service's sockets dropped.
     pub service_drops: u64,
+    /// Planned faults that were not carried out, or not to their end.
+    pub faults_undone: u64,
     /// What the built-in service has counted.
     pub service_record: Option<ServiceRecord>,
     /// What was broken on purpose.
@@ -78,6 +80,7 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         sip_garbage: recorded.troubles.garbage,
         sip_strays: recorded.troubles.strays,
         service_drops: circumstances.service_drops,
+        faults_undone: circumstances.faults_undone,
         service_record: circumstances.service_record,
         faults: circumstances.faults,
         leaks: circumstances.leaks,

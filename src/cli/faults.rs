@@ -24,6 +24,11 @@ pub struct Done {
 }
 
 impl Done {
+    /// Whether what it befell is back.
+    pub fn is_over(&self) -> bool {
+        self.back_at.is_some()
+    }
+
     /// The record of it, in seconds since `epoch`.
     pub fn record(&self, epoch: Stamp) -> FaultRecord {
         let since = |at: Stamp| at.since(epoch).as_secs_f64();

@@ -14,8 +14,8 @@ use crate::clock::{self, Timeline};
 use crate::driver::Watched;
 use crate::net::http::{HttpClient, Limits};
 use crate::samples::{LeakPart, Leaks};
+use crate::scenario::Scenario;
 use crate::scenario::values::PortRange;
-use crate::scenario::{Scenario, ServiceMode};
 
 /// How long what is on its way out is waited for, and how often it is looked at.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ const MOST_NAMES: usize = 5;
 /// Two counts of the same things.
 pub struct Audit {
     ari: Result<HttpClient, String>,
-    /// The built-in service's pool, where there is one.
+    /// The media ports of a service that the run has started.
     pool: Option<PortRange>,
     before: Option<Census>,
 }
@@ -57,7 +57,7 @@ struct Held {
 impl Audit {
     /// Counts what is there before the first call.
     pub async fn begin(stage: &Stage, scenario: &Scenario) -> Audit {
-        let pool = (scenario.service.mode == ServiceMode::Builtin).then_some(scenario.service.ports);
+        let pool = scenario.service.mode.is_started().then_some(scenario.service.ports);
         let ari = stage.ari(scenario).ok_or("there is no ARI to be asked what is left".to_string());
         let mut audit = Audit { ari: ari.and_then(|ari| client(&ari)), pool, before: None };
         audit.before = audit.steady(stage.watched()).await;
@@ -104,8 +104,8 @@ impl Audit {
         Ok(Census {
             channels: ids(client, "/ari/channels").await?,
             bridges: ids(client, "/ari/bridges").await?,
-            asterisk: watched.asterisk.and_then(|pid| held(pid, None)),
-            service: watched.service.and_then(|pid| held(pid, self.pool)),
+            asterisk: watched.asterisk.map(|pid| counted(pid, None, "Asterisk")).transpose()?,
+            service: watched.service.map(|pid| counted(pid, self.pool, "the service")).transpose()?,
         })
     }
 }
@@ -137,8 +137,21 @@ async fn ids(client: &HttpClient, path: &str) -> Result<BTreeSet<String>, String
     Ok(named.into_iter().map(|n| n.id).collect())
 }
 
-fn held(pid: u32, pool: Option<PortRange>) -> Option<Held> {
-    let process = Process::new(pid.try_into().ok()?).ok()?;
+/// What a process and all of its group hold; `pool` is a service's, and Asterisk has none.
+fn counted(leader: u32, pool: Option<PortRange>, who: &str) -> Result<Held, String> {
+    let none = || format!("the processes of {who} could not be looked at");
+    let all = procfs::process::all_processes().map_err(|_| none())?.flatten();
+    let group = all.filter(|p| p.stat().is_ok_and(|s| u32::try_from(s.pgrp) == Ok(leader) && s.state != 'Z'));
+    let each = group.filter_map(|process| held(&process, pool));
+    each.reduce(|a, b| Held {
+        descriptors: a.descriptors + b.descriptors,
+        threads: a.threads + b.threads,
+        ports: a.ports + b.ports,
+    })
+    .ok_or_else(none)
+}
+
+fn held(process: &Process, pool: Option<PortRange>) -> Option<Held> {
     let targets: Vec<FDTarget> = process.fd().ok()?.flatten().map(|fd| fd.target).collect();
     let sockets = targets.iter().filter_map(|target| match target {
         FDTarget::Socket(inode) => Some(*inode),
@@ -152,7 +165,7 @@ fn held(pid: u32, pool: Option<PortRange>) -> Option<Held> {
     let in_pool = |port: u16| pool.is_some_and(|pool| (pool.from..=pool.to).contains(&port));
     let ports = udp.iter().filter(|u| in_pool(u.local_address.port()) && sockets.contains(&u.inode)).count();
     let threads = u64::try_from(process.stat().ok()?.num_threads).ok()?;
-    // The service speaks to Asterisk from one thread, whatever the number of connections.
+    // Asterisk gives a thread to each connection; a service does not.
     let threads = if pool.is_none() { threads.saturating_sub(idle) } else { threads };
     Some(Held { descriptors: all.saturating_sub(idle), threads, ports: ports as u64 })
 }

@@ -253,16 +253,25 @@ fn is_there(program: &str) -> bool {
 }
 
 /// Asterisk takes its RTP ports blindly, where the pools of the driver and the service pass over what
-/// others hold; so a range from which the kernel also hands out ports deserves a word.
-fn ephemeral_ports(s: &Scenario) -> Option<String> {
+/// others hold, as long as there are ports to spare; so a range from which the kernel also hands out
+/// ports deserves a word.
+fn ephemeral_ports(s: &Scenario) -> Vec<String> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut bounds = text.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
-    let kernel = PortRange { from: bounds.next()?, to: bounds.next()? };
-    let rtp = s.asterisk.rtp_ports;
-    (s.asterisk.mode == AsteriskMode::Managed && rtp.overlaps(kernel)).then(|| {
+    let (Some(from), Some(to)) = (bounds.next(), bounds.next()) else { return Vec::new() };
+    let (kernel, needed) = (PortRange { from, to }, Needs::of(s).pool);
+    let spare = |ports: u32| ports >= needed.saturating_mul(2);
+    let ranges = [
+        ("asterisk.rtp_ports", s.asterisk.rtp_ports, s.asterisk.mode == AsteriskMode::Managed),
+        ("service.ports", s.service.ports, s.service.mode.is_started() && !spare(s.service.ports.len())),
+        ("media.ports", s.media.ports, !spare(s.media.ports.even_ports())),
+    ];
+    let overlapping = ranges.into_iter().filter(|(_, range, matters)| *matters && range.overlaps(kernel));
+    let warning = |(key, range, _): (&str, PortRange, bool)| {
         format!(
-            "asterisk.rtp_ports {rtp} overlaps the kernel's ephemeral ports {kernel}: another program may \
-             hold one of them (sysctl net.ipv4.ip_local_port_range)"
+            "{key} {range} overlaps the kernel's ephemeral ports {kernel}: another program may hold some of \
+             them (sysctl net.ipv4.ip_local_port_range)"
         )
-    })
+    };
+    overlapping.map(warning).collect()
 }

@@ -105,6 +105,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         interrupted: interrupt.came,
         broken: broken.clone(),
         service_drops: struck.service_drops,
+        faults_undone: (resolved.scenario.fault.len() - faults.iter().filter(|f| f.is_over()).count()) as u64,
         service_record: struck.service_record,
         faults: faults.iter().map(|f| f.record(recorded.epoch)).collect(),
         leaks,
@@ -184,7 +185,11 @@ async fn perform(
     let (recorded, broken) = played?;
     let leaks = match interrupt.level() {
         Stop::Now => unknown("the run was ended at once"),
-        Stop::No | Stop::Soon => audit.conclude(stage.watched()).await,
+        Stop::No | Stop::Soon => tokio::select! {
+            leaks = audit.conclude(stage.watched()) => leaks,
+            // The second Ctrl-C ends at once, whatever does not answer.
+            () = interrupt.at_once() => unknown("the run was ended at once"),
+        },
     };
     Ok(Played { recorded, broken, faults, leaks })
 }
@@ -243,6 +248,13 @@ impl Interrupt {
     /// How the run was asked to end, if it was.
     fn level(&self) -> Stop {
         *self.stop.borrow()
+    }
+
+    /// Returns once everything is to end at once.
+    async fn at_once(&mut self) {
+        while self.level() != Stop::Now {
+            self.wait().await;
+        }
     }
 
     fn raise(&self, stop: Stop) {

@@ -127,6 +127,12 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
             environment.unsent
         ));
     }
+    if environment.faults_undone > 0 {
+        reasons.push(format!(
+            "{} of the planned faults did not take place, or were not over when the run ended",
+            environment.faults_undone
+        ));
+    }
     if environment.unstamped > 0 {
         reasons.push(format!(
             "{} packets came without the kernel's receive stamp: their delays include this program's own",

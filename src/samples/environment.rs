@@ -98,6 +98,9 @@ pub struct Environment {
     pub faults: Vec<FaultRecord>,
     /// What was left after the last call.
     pub leaks: Leaks,
+    /// Planned faults that were not carried out, or not to their end.
+    #[serde(default)]
+    pub faults_undone: u64,
     /// What the built-in service has counted; `None` for another.
     #[serde(default)]
     pub service_record: Option<ServiceRecord>,
