@@ -83,7 +83,9 @@ impl App {
             caller: caller.clone(),
             serial: entry.serial,
             media: entry.call.has_media(),
+            media_in_app: entry.call.has_media_in_app(),
             bridge: entry.call.has_bridge(),
+            bridged: entry.call.is_bridged(),
         });
         let known = known.collect();
         self.tasks.spawn(tasks::list(self.client.clone(), self.stock.number, known));
@@ -150,7 +152,7 @@ impl App {
                 self.drive(&known.caller, now, Input::AsteriskRestarted);
                 continue;
             }
-            for event in listing.missed(entry.call.ids(), known) {
+            for event in listing.missed(&self.config.app, entry.call.ids(), known) {
                 self.drive(&known.caller, now, Input::Event(&event));
             }
         }
