@@ -180,6 +180,9 @@ impl App {
                 tracing::warn!(reason, "the event connection is lost; connecting again");
                 self.disconnected = Some(reason);
             }
+            Incoming::StillDisconnected(reason, error) => {
+                self.disconnected = Some(format!("{reason}; connecting again: {error}"));
+            }
             Incoming::Reconnected => {
                 tracing::info!("the event connection is back");
                 self.disconnected = None;

@@ -9,7 +9,7 @@ use hyper::Method;
 use loadtest::ari::outcome::Outcome;
 use loadtest::asterisk::{Asterisk, Managed, Places, StartConfig, find};
 use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
-use loadtest::service::{Finished, Service, ServiceConfig, ServiceError, ServiceReport};
+use loadtest::service::{Finished, Service, ServiceConfig, ServiceReport};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,7 +35,7 @@ pub struct Running {
     pub stop: oneshot::Sender<()>,
     pub address: SocketAddr,
     pub http: HttpClient,
-    pub task: JoinHandle<Result<Finished, ServiceError>>,
+    pub task: JoinHandle<Finished>,
 }
 
 impl Lab {
@@ -170,7 +170,9 @@ impl Running {
 
     pub async fn finish(self) -> Finished {
         self.stop.send(()).unwrap();
-        self.task.await.unwrap().expect("a clean end")
+        let finished = self.task.await.unwrap();
+        assert!(finished.failure.is_none(), "a clean end: {:?}", finished.failure);
+        finished
     }
 
     /// Ends it on the spot, as a crash does: nothing is cleared.
