@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use common::{Place, ends_with};
 use hyper::Method;
+use loadtest::ari::CallIds;
 use loadtest::ari::outcome::Outcome;
 use loadtest::net::http::HttpClient;
 use loadtest::rtp::Codec;
@@ -127,6 +128,32 @@ async fn a_refused_reconnection_is_said_once_and_is_the_reason_on_health() {
         let is_it = |line: &&String| line.contains(" WARN ") && line.contains(&format!("status={status}"));
         assert_eq!(said.iter().filter(is_it).count(), 1, "{said:#?}");
     }
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_leftover_that_does_not_go_at_once_is_named_once_and_its_deletions_are_counted() {
+    let lab = Lab::new(5, 3).await;
+    let place = Place::new(5);
+    let wire = lab.wire().await;
+    let bridge = CallIds::new(&lab.config.app, "1.1").bridge;
+    let path = format!("/bridges/{bridge}?type=mixing");
+    assert_eq!(lab.ari.send(Method::POST, &path, QUICK).await.unwrap().status, 200);
+    wire.answer("DELETE", "/bridges/", 500, 2);
+    let file = place.path("service.json");
+    let (mut child, _, reader) = start(&place, &lab, &format!("http://{}", wire.address), &file).await;
+    lab.assert_empty().await;
+    sleep(Duration::from_millis(200)).await;
+    terminate(&child);
+    let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    let said = reader.join().unwrap();
+    let named = |line: &&String| line.contains("not deleted") && line.contains("HTTP status 500");
+    assert_eq!(said.iter().filter(named).count(), 1, "{said:#?}");
+    let summary = summary(&file);
+    let deletions = &summary.operations["delete_bridge"];
+    assert_eq!((deletions.statuses[&500], deletions.statuses[&204]), (2, 1));
+    assert_eq!((deletions.retries, summary.retries), (2, 2));
     lab.end().await;
 }
 

@@ -282,5 +282,8 @@ async fn a_caller_behind_leftovers_that_do_not_go_is_hung_up_and_the_next_one_se
     let report = second.stop().await;
     assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1), (Outcome::NotCleared, 1)]));
     assert_eq!((report.adopted, report.strays), (0, 2));
+    let deletions = &report.operations[&Operation::DeleteBridge];
+    assert!(deletions.statuses[&500] > 2, "{deletions:?}");
+    assert_eq!(deletions.retries, deletions.statuses[&500] - 1);
     lab.end().await;
 }

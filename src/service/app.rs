@@ -380,7 +380,9 @@ impl App {
                 }
             }
             Finished::Listing { number, known, result } => self.on_stock(number, &known, result),
-            Finished::StrayDeleted => {}
+            Finished::StrayAnswer { operation, asked_at, answered_at, status } => {
+                self.shared.report().add_answer(operation, status, answered_at.since(asked_at));
+            }
         }
     }
 
