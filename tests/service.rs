@@ -171,8 +171,9 @@ async fn another_service_under_the_same_name_ends_the_first() {
     let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
     sleep(Duration::from_millis(200)).await;
     let second = lab.serve().await;
-    let error = first.task.await.unwrap().err().unwrap();
-    assert!(matches!(error, ServiceError::Replaced(_)), "{error}");
+    let finished = first.task.await.unwrap();
+    assert!(matches!(finished.failure, Some(ServiceError::Replaced(_))), "{:?}", finished.failure);
+    assert_eq!((finished.summary.calls.total, finished.report.bridged), (1, 1));
     assert!(caller.is_hung_up(Duration::from_secs(3)).await);
     lab.assert_empty().await;
     second.stop().await;

@@ -6,26 +6,155 @@ mod support;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Stdio};
-use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::{Place, ends_with};
+use hyper::Method;
+use loadtest::ari::CallIds;
 use loadtest::ari::outcome::Outcome;
+use loadtest::net::http::HttpClient;
 use loadtest::rtp::Codec;
 use loadtest::service::ServiceSummary;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::Caller;
-use support::lab::Lab;
-use tokio::time::sleep;
+use support::lab::{Lab, Passing, QUICK};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 fn terminate(child: &Child) {
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("the program runs");
 }
 
-fn summary(path: &std::path::Path) -> ServiceSummary {
+fn summary(path: &Path) -> ServiceSummary {
     serde_json::from_slice(&fs::read(path).expect("the file is there")).expect("a summary")
+}
+
+/// `loadtest service` that is ready for calls, where its /health is, and what it says until its end.
+async fn start(
+    place: &Place,
+    lab: &Lab,
+    ari_url: &str,
+    file: &Path,
+) -> (Child, SocketAddr, JoinHandle<Vec<String>>) {
+    let mut child = place
+        .program()
+        .args(["service", "--http", "127.0.0.1:0", "--metrics-file"])
+        .arg(file)
+        .env("ARI_URL", ari_url)
+        .env("ARI_PASS", &lab.config.password)
+        .env("PORT_RANGE", lab.config.ports.to_string())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let (ready, mut is_ready) = mpsc::unbounded_channel();
+    let reader = std::thread::spawn(move || {
+        let mut address = None;
+        let tell = |line: &String| {
+            if let Some((_, at)) = line.split_once("health and metrics on http://") {
+                address = at.parse().ok();
+            }
+            if let Some(address) = address.filter(|_| line.contains("ready for calls")) {
+                let _ = ready.send(address);
+            }
+        };
+        lines.inspect(tell).collect::<Vec<_>>()
+    });
+    let address = timeout(Duration::from_secs(10), is_ready.recv())
+        .await
+        .ok()
+        .flatten()
+        .expect("a service that is ready");
+    (child, address, reader)
+}
+
+#[tokio::test]
+async fn a_service_that_another_takes_over_from_says_so_and_writes_its_counts() {
+    let lab = Lab::new(3, 3).await;
+    let place = Place::new(3);
+    let file = place.path("service.json");
+    let (mut child, _, reader) = start(&place, &lab, &lab.config.ari_url, &file).await;
+    let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
+    sleep(Duration::from_millis(300)).await;
+    let second = lab.serve().await;
+    assert!(caller.is_hung_up(Duration::from_secs(5)).await);
+    assert_ne!(child.wait().unwrap().code(), Some(0));
+    let said = reader.join().unwrap();
+    assert!(said.iter().any(|line| line.contains("give one of the two another --app")), "{said:#?}");
+    let summary = summary(&file);
+    assert_eq!((summary.calls.total, summary.ports.in_use), (1, 0));
+    lab.assert_empty().await;
+    second.stop().await;
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_refused_reconnection_is_said_once_and_is_the_reason_on_health() {
+    let lab = Lab::new(4, 3).await;
+    let place = Place::new(4);
+    let wire = lab.wire().await;
+    let file = place.path("service.json");
+    let (mut child, address, reader) = start(&place, &lab, &format!("http://{}", wire.address), &file).await;
+    let http = HttpClient::new(&format!("http://{address}"), None).unwrap();
+    let told = async |words: &str| {
+        for _ in 0..100 {
+            let answer = http.send(Method::GET, "/health", QUICK).await.unwrap();
+            if String::from_utf8_lossy(&answer.body).contains(words) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("/health does not say `{words}`");
+    };
+    wire.answer("GET", "/ari/events", 401, 3);
+    wire.answer("GET", "/ari/events", 403, u32::MAX);
+    wire.passing.send(Passing::Cut).unwrap();
+    told("no event connection").await;
+    wire.passing.send(Passing::Open).unwrap();
+    told("HTTP status 401").await;
+    told("HTTP status 403").await;
+    wire.forget();
+    told("\"healthy\"").await;
+    terminate(&child);
+    // The wire passes the goodbye on meanwhile.
+    let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    let said = reader.join().unwrap();
+    for status in ["401", "403"] {
+        let is_it = |line: &&String| line.contains(" WARN ") && line.contains(&format!("status={status}"));
+        assert_eq!(said.iter().filter(is_it).count(), 1, "{said:#?}");
+    }
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_leftover_that_does_not_go_at_once_is_named_once_and_its_deletions_are_counted() {
+    let lab = Lab::new(5, 3).await;
+    let place = Place::new(5);
+    let wire = lab.wire().await;
+    let bridge = CallIds::new(&lab.config.app, "1.1").bridge;
+    let path = format!("/bridges/{bridge}?type=mixing");
+    assert_eq!(lab.ari.send(Method::POST, &path, QUICK).await.unwrap().status, 200);
+    wire.answer("DELETE", "/bridges/", 500, 2);
+    let file = place.path("service.json");
+    let (mut child, _, reader) = start(&place, &lab, &format!("http://{}", wire.address), &file).await;
+    lab.assert_empty().await;
+    sleep(Duration::from_millis(200)).await;
+    terminate(&child);
+    let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    let said = reader.join().unwrap();
+    let named = |line: &&String| line.contains("not deleted") && line.contains("HTTP status 500");
+    assert_eq!(said.iter().filter(named).count(), 1, "{said:#?}");
+    let summary = summary(&file);
+    let deletions = &summary.operations["delete_bridge"];
+    assert_eq!((deletions.statuses[&500], deletions.statuses[&204]), (2, 1));
+    assert_eq!((deletions.retries, summary.retries), (2, 2));
+    lab.end().await;
 }
 
 #[tokio::test]
@@ -33,27 +162,7 @@ async fn an_exhausted_pool_is_said_once_and_the_service_goes_on() {
     let lab = Lab::new(0, 3).await;
     let place = Place::new(0);
     let (file, range) = (place.path("service.json"), lab.config.ports.to_string());
-    let mut child = place
-        .program()
-        .args(["service", "--http", "127.0.0.1:0", "--metrics-file"])
-        .arg(&file)
-        .env("ARI_URL", &lab.config.ari_url)
-        .env("ARI_PASS", &lab.config.password)
-        .env("PORT_RANGE", &range)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let (ready, is_ready) = mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        let tell = |line: &String| {
-            if line.contains("ready for calls") {
-                let _ = ready.send(());
-            }
-        };
-        lines.inspect(tell).collect::<Vec<_>>()
-    });
-    is_ready.recv_timeout(Duration::from_secs(10)).expect("a service that is ready");
+    let (mut child, _, reader) = start(&place, &lab, &lab.config.ari_url, &file).await;
 
     let mut held = Vec::new();
     for id in 0..3 {

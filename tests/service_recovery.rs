@@ -5,12 +5,13 @@ mod support;
 
 use std::time::Duration;
 
+use hyper::Method;
 use loadtest::ari::outcome::Outcome;
 use loadtest::ari::request::Operation;
 use loadtest::asterisk::Asterisk;
 use loadtest::rtp::Codec;
 use support::Caller;
-use support::lab::{Lab, Passing, assert_whole, outcomes};
+use support::lab::{Lab, Passing, QUICK, assert_whole, outcomes};
 use tokio::time::sleep;
 
 #[tokio::test]
@@ -77,6 +78,71 @@ async fn a_caller_whose_start_nobody_heard_is_served() {
     let report = service.stop().await;
     assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1)]));
     assert_eq!((report.calls, report.adopted, report.strays, report.disconnects), (1, 1, 0, 1));
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_call_whose_media_channel_came_unheard_is_bridged_all_the_same() {
+    let lab = Lab::new(6, 10).await;
+    let wire = lab.wire().await;
+    let service = lab.serve_over(&wire).await;
+    service.assert_health(200).await;
+    wire.deafen_at("/channels/externalMedia");
+    let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
+    lab.assert_left(2, 1).await;
+    assert_eq!(*wire.passing.borrow(), Passing::Deaf);
+    sleep(Duration::from_millis(300)).await;
+    wire.passing.send(Passing::Cut).unwrap();
+    service.assert_health(503).await;
+    wire.passing.send(Passing::Open).unwrap();
+    service.assert_health(200).await;
+    sleep(Duration::from_millis(300)).await;
+    assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 1);
+    caller.hang_up().await;
+    lab.assert_empty().await;
+    let report = service.stop().await;
+    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1)]));
+    assert_eq!((report.calls, report.bridged, report.adopted, report.strays), (1, 1, 0, 0));
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_caller_who_was_taken_out_of_the_bridge_unheard_is_not_left_in_silence() {
+    let lab = Lab::new(8, 10).await;
+    let wire = lab.wire().await;
+    let service = lab.serve_over(&wire).await;
+    let mut callers = Vec::new();
+    for id in 0..2 {
+        callers.push(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.expect("an answer"));
+        lab.assert_left(2 * (id as usize + 1), id as usize + 1).await;
+    }
+    sleep(Duration::from_millis(300)).await;
+    wire.passing.send(Passing::Cut).unwrap();
+    service.assert_health(503).await;
+    let bridges = lab.ari.send(Method::GET, "/bridges", QUICK).await.unwrap();
+    let bridges: Vec<serde_json::Value> = serde_json::from_slice(&bridges.body).unwrap();
+    let bridge = bridges[0]["id"].as_str().unwrap();
+    let members = bridges[0]["channels"].as_array().unwrap().iter().filter_map(|id| id.as_str());
+    let caller = members.min_by_key(|id| id.len()).unwrap();
+    let path = format!("/bridges/{bridge}/removeChannel?channel={caller}");
+    assert_eq!(lab.ari.send(Method::POST, &path, QUICK).await.unwrap().status, 204);
+    lab.assert_left(4, 2).await;
+    wire.passing.send(Passing::Open).unwrap();
+    service.assert_health(200).await;
+    // One of the two is ended for it, and the other is as it was.
+    lab.assert_left(2, 1).await;
+    sleep(Duration::from_millis(1500)).await;
+    lab.assert_left(2, 1).await;
+    let (first, second) = (&callers[0], &callers[1]);
+    let limit = Duration::from_millis(500);
+    let (first_over, second_over) = tokio::join!(first.is_hung_up(limit), second.is_hung_up(limit));
+    assert_ne!(first_over, second_over);
+    let (other, id) = if first_over { (second, 1) } else { (first, 0) };
+    assert_whole(&other.talk(Duration::from_millis(400), Codec::Pcmu).await, id);
+    other.hang_up().await;
+    lab.assert_empty().await;
+    let report = service.stop().await;
+    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1), (Outcome::Unbridged, 1)]));
     lab.end().await;
 }
 
@@ -216,5 +282,8 @@ async fn a_caller_behind_leftovers_that_do_not_go_is_hung_up_and_the_next_one_se
     let report = second.stop().await;
     assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1), (Outcome::NotCleared, 1)]));
     assert_eq!((report.adopted, report.strays), (0, 2));
+    let deletions = &report.operations[&Operation::DeleteBridge];
+    assert!(deletions.statuses[&500] > 2, "{deletions:?}");
+    assert_eq!(deletions.retries, deletions.statuses[&500] - 1);
     lab.end().await;
 }

@@ -129,6 +129,11 @@ impl Call {
         self.media == Presence::Here
     }
 
+    /// Whether the media channel was heard to enter the application, and not to leave it.
+    pub fn has_media_in_app(&self) -> bool {
+        self.media_in_app
+    }
+
     /// Whether the bridge is known to exist.
     pub fn has_bridge(&self) -> bool {
         self.bridge == Presence::Here

@@ -1,7 +1,7 @@
 //! `loadtest service`: the ARI service under test by itself.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
@@ -11,7 +11,7 @@ use super::{Exit, Failure};
 use crate::asterisk::descriptors;
 use crate::rtp::Codec;
 use crate::scenario::values::{HostPort, PortRange, Span};
-use crate::service::{self, Hangup, ServiceConfig};
+use crate::service::{self, Hangup, ServiceConfig, ServiceSummary};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -90,9 +90,20 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         hangup: args.hangup_after.map(|after| Hangup { after: after.0, every: args.hangup_every }),
     };
     let finished = service::run(config, shutdown).await.map_err(anyhow::Error::from)?;
-    if let Some(path) = args.metrics_file {
-        let bytes = serde_json::to_vec_pretty(&finished.summary).context("the metrics")?;
-        std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    let written = args.metrics_file.map_or(Ok(()), |path| write(&path, &finished.summary));
+    match finished.failure {
+        // The reason to end is the one to tell; the other is not to be lost.
+        Some(failure) => {
+            if let Err(error) = written {
+                tracing::error!("{error:#}");
+            }
+            Err(anyhow::Error::from(failure).into())
+        }
+        None => Ok(written.map(|()| Exit::Pass)?),
     }
-    Ok(Exit::Pass)
+}
+
+fn write(path: &Path, summary: &ServiceSummary) -> anyhow::Result<()> {
+    let bytes = serde_json::to_vec_pretty(summary).context("the metrics")?;
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -180,6 +180,9 @@ impl App {
                 tracing::warn!(reason, "the event connection is lost; connecting again");
                 self.disconnected = Some(reason);
             }
+            Incoming::StillDisconnected(reason, error) => {
+                self.disconnected = Some(format!("{reason}; connecting again: {error}"));
+            }
             Incoming::Reconnected => {
                 tracing::info!("the event connection is back");
                 self.disconnected = None;
@@ -377,7 +380,9 @@ impl App {
                 }
             }
             Finished::Listing { number, known, result } => self.on_stock(number, &known, result),
-            Finished::StrayDeleted => {}
+            Finished::StrayAnswer { operation, asked_at, answered_at, status } => {
+                self.shared.report().add_answer(operation, status, answered_at.since(asked_at));
+            }
         }
     }
 

@@ -46,6 +46,8 @@ pub enum Incoming {
     Malformed(EventError),
     /// The connection was lost; connecting again has begun.
     Disconnected(String),
+    /// It was lost for the first reason, and connecting again has failed for the second.
+    StillDisconnected(String, ConnectError),
     /// The connection is there again. Events in between are lost.
     Reconnected,
 }
@@ -136,10 +138,10 @@ impl EventConnection {
             };
             // The old connection is dropped first: Asterisk would otherwise replace it by the new one.
             drop(socket);
-            if to.send(Incoming::Disconnected(reason)).await.is_err() {
+            if to.send(Incoming::Disconnected(reason.clone())).await.is_err() {
                 return;
             }
-            let Some(again) = reconnect(&source, &to).await else { return };
+            let Some(again) = reconnect(&source, &to, &reason).await else { return };
             socket = again;
             if to.send(Incoming::Reconnected).await.is_err() {
                 return;
@@ -180,17 +182,28 @@ async fn read(socket: &mut Socket, to: &Sender<Incoming>) -> Option<String> {
     }
 }
 
-async fn reconnect(source: &EventSource, to: &Sender<Incoming>) -> Option<Socket> {
+async fn reconnect(source: &EventSource, to: &Sender<Incoming>, lost: &str) -> Option<Socket> {
     let mut pause = FIRST_PAUSE;
+    let mut said = Vec::new();
     loop {
         tokio::time::sleep(pause).await;
         if to.is_closed() {
             return None;
         }
-        match source.open(RECONNECT_LIMIT).await {
+        let error = match source.open(RECONNECT_LIMIT).await {
             Ok(socket) => return Some(socket),
-            Err(error) => tracing::debug!(%error, "no event connection yet"),
+            Err(error) => error,
+        };
+        match error {
+            // No pause mends these: somebody has to look at the configuration.
+            ConnectError::Status(status @ (401 | 403)) if !said.contains(&status) => {
+                said.push(status);
+                let cure = "check --user and the password against ari.conf";
+                tracing::warn!(status, "Asterisk refuses the event connection: {cure}; trying on");
+            }
+            ref error => tracing::debug!(%error, "no event connection yet"),
         }
+        to.send(Incoming::StillDisconnected(lost.to_string(), error)).await.ok()?;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

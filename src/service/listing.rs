@@ -52,7 +52,11 @@ pub struct Known {
     pub caller: Arc<str>,
     pub serial: u64,
     pub media: bool,
+    /// Whether the media channel was heard to enter the application.
+    pub media_in_app: bool,
     pub bridge: bool,
+    /// Whether both channels were in the bridge.
+    pub bridged: bool,
 }
 
 #[derive(Deserialize)]
@@ -94,7 +98,7 @@ impl Listing {
     }
 
     /// The events that a call has missed, as far as a listing can tell.
-    pub fn missed(&self, ids: &CallIds, known: &Known) -> Vec<Event> {
+    pub fn missed(&self, app: &str, ids: &CallIds, known: &Known) -> Vec<Event> {
         let mut events = Vec::new();
         let gone = |channel: &String| Event::ChannelDestroyed { channel: channel.clone(), cause: 0 };
         // First of all: what follows from the caller's end is not to pass for its cause.
@@ -104,12 +108,29 @@ impl Listing {
         if known.media && !self.channels.contains_key(&ids.media) {
             events.push(gone(&ids.media));
         }
+        let media = self.channels.get(&ids.media);
+        if let Some(args) = media.filter(|_| !known.media_in_app).and_then(|place| place.args_in(app)) {
+            let (channel, protocol_id) = (ids.media.clone(), None);
+            events.push(Event::StasisStart { channel, args, protocol_id, hung_up: false });
+        }
+        let bridge = || ids.bridge.clone();
         match self.bridges.get(&ids.bridge) {
-            Some(channels) => events.extend(channels.iter().map(|channel| Event::ChannelEnteredBridge {
-                bridge: ids.bridge.clone(),
-                channel: channel.clone(),
-            })),
-            None if known.bridge => events.push(Event::BridgeDestroyed { bridge: ids.bridge.clone() }),
+            Some(channels) => {
+                let entered = |channel: &String| Event::ChannelEnteredBridge {
+                    bridge: bridge(),
+                    channel: channel.clone(),
+                };
+                let left = |channel: &String| Event::ChannelLeftBridge {
+                    bridge: bridge(),
+                    channel: channel.clone(),
+                };
+                events.extend(channels.iter().map(entered));
+                // One that was not bridged yet may have been added after it was asked for.
+                let both = [&ids.caller, &ids.media];
+                let missing = both.into_iter().filter(|id| known.bridged && !channels.contains(id));
+                events.extend(missing.map(left));
+            }
+            None if known.bridge => events.push(Event::BridgeDestroyed { bridge: bridge() }),
             None => {}
         }
         events
@@ -151,18 +172,68 @@ mod tests {
     #[test]
     fn a_call_learns_what_it_missed_and_nothing_that_came_later() {
         let ids = CallIds::new("app", "1.1");
-        let mut known = Known { caller: "1.1".into(), serial: 1, media: true, bridge: true };
+        let mut known = known();
         let mut listing = Listing::default();
         listing.channels.insert(ids.caller.clone(), Place::default());
-        let missed = listing.missed(&ids, &known);
+        let missed = listing.missed("app", &ids, &known);
         let media_gone = Event::ChannelDestroyed { channel: ids.media.clone(), cause: 0 };
         assert_eq!(missed, [media_gone, Event::BridgeDestroyed { bridge: ids.bridge.clone() }]);
         (known.media, known.bridge) = (false, false);
-        assert_eq!(listing.missed(&ids, &known), []);
+        assert_eq!(listing.missed("app", &ids, &known), []);
         listing.channels.clear();
         listing.bridges.insert(ids.bridge.clone(), vec![ids.media.clone()]);
         let caller_gone = Event::ChannelDestroyed { channel: ids.caller.clone(), cause: 0 };
         let entered = Event::ChannelEnteredBridge { bridge: ids.bridge.clone(), channel: ids.media.clone() };
-        assert_eq!(listing.missed(&ids, &known), [caller_gone, entered]);
+        assert_eq!(listing.missed("app", &ids, &known), [caller_gone, entered]);
+    }
+
+    #[test]
+    fn a_media_channel_in_the_application_was_missed_only_if_it_was_not_heard() {
+        let ids = CallIds::new("app", "1.1");
+        let mut known = Known { media_in_app: false, ..known() };
+        let mut listing = Listing::default();
+        let in_app = Place { app_name: "Stasis".into(), app_data: "app".into(), ..Default::default() };
+        listing.channels.insert(ids.caller.clone(), in_app.clone());
+        listing.bridges.insert(ids.bridge.clone(), vec![]);
+        listing.channels.insert(ids.media.clone(), Place::default());
+        assert_eq!(listing.missed("app", &ids, &known), [], "it is not in yet");
+        listing.channels.insert(ids.media.clone(), in_app);
+        let start = Event::StasisStart {
+            channel: ids.media.clone(),
+            args: vec![],
+            protocol_id: None,
+            hung_up: false,
+        };
+        assert_eq!(listing.missed("app", &ids, &known), [start]);
+        known.media_in_app = true;
+        assert_eq!(listing.missed("app", &ids, &known), []);
+    }
+
+    #[test]
+    fn who_is_not_in_the_bridge_any_more_has_left_it_if_the_call_was_bridged() {
+        let ids = CallIds::new("app", "1.1");
+        let mut known = Known { bridged: true, ..known() };
+        let mut listing = Listing::default();
+        listing.channels.insert(ids.caller.clone(), Place::default());
+        listing.channels.insert(ids.media.clone(), Place::default());
+        listing.bridges.insert(ids.bridge.clone(), vec![ids.media.clone()]);
+        let bridge = || ids.bridge.clone();
+        let entered = Event::ChannelEnteredBridge { bridge: bridge(), channel: ids.media.clone() };
+        let left = Event::ChannelLeftBridge { bridge: bridge(), channel: ids.caller.clone() };
+        assert_eq!(listing.missed("app", &ids, &known), [entered.clone(), left]);
+        known.bridged = false;
+        assert_eq!(listing.missed("app", &ids, &known), [entered]);
+    }
+
+    /// A call that has everything and is not bridged yet.
+    fn known() -> Known {
+        Known {
+            caller: "1.1".into(),
+            serial: 1,
+            media: true,
+            media_in_app: true,
+            bridge: true,
+            bridged: false,
+        }
     }
 }

@@ -156,6 +156,8 @@ pub struct Finished {
     pub report: ServiceReport,
     /// The same in the form that is written.
     pub summary: ServiceSummary,
+    /// Why it ended by itself: [`ServiceError::Replaced`] or [`ServiceError::Media`].
+    pub failure: Option<ServiceError>,
 }
 
 /// A service that is connected to Asterisk and listens, but takes no calls yet.
@@ -197,11 +199,9 @@ impl Service {
         self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Takes calls until `shutdown` completes; then hangs up, clears, and tells what it has counted.
-    ///
-    /// # Errors
-    /// [`ServiceError::Replaced`] and [`ServiceError::Media`].
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Finished, ServiceError> {
+    /// Takes calls until `shutdown` completes; then hangs up, clears, and tells what it has counted. So it
+    /// does when it has to end by itself, with the reason.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Finished {
         let address = self.http_address();
         let Service { app, events, removed, listener, shared } = self;
         let (to_app, incoming) = mpsc::channel(EVENT_QUEUE);
@@ -223,21 +223,20 @@ impl Service {
         // The event connection says goodbye when it finds that nobody takes its events; it ends with
         // its set at the latest, as do the endpoints.
         let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;
-        outcome?;
         let last = shared.snapshot();
-        Ok(Finished { summary: ServiceSummary::of(&last), report: last.report })
+        Finished { summary: ServiceSummary::of(&last), report: last.report, failure: outcome.err() }
     }
 }
 
 /// Runs the service: [`Service::start`], then [`Service::run`].
 ///
 /// # Errors
-/// Those of both.
+/// Those of [`Service::start`].
 pub async fn run(
     config: ServiceConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Finished, ServiceError> {
-    Service::start(config).await?.run(shutdown).await
+    Ok(Service::start(config).await?.run(shutdown).await)
 }
 
 /// Completes on SIGTERM or SIGINT.

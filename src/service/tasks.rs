@@ -32,7 +32,12 @@ pub enum Finished {
         known: Vec<Known>,
         result: Result<Listing, String>,
     },
-    StrayDeleted,
+    StrayAnswer {
+        operation: Operation,
+        asked_at: Stamp,
+        answered_at: Stamp,
+        status: Option<u16>,
+    },
 }
 
 /// Sends a call's request.
@@ -51,14 +56,31 @@ pub fn ask(
     }
 }
 
-/// Deletes something of ours that belongs to no call.
-pub fn delete_stray(client: Arc<HttpClient>, request: &Request) -> impl Future<Output = Finished> + use<> {
+/// Deletes something of ours that belongs to no call, for the `attempt`th time.
+pub fn delete_stray(
+    client: Arc<HttpClient>,
+    request: &Request,
+    attempt: u8,
+) -> impl Future<Output = Finished> + use<> {
+    let operation = request.operation();
     let (method, path) = (http_method(request.method()), request.path_and_query());
     async move {
-        if let Err(error) = client.send(method, &path, REQUEST_LIMITS).await {
-            tracing::warn!(%error, path, "a stray of ours was not deleted");
+        let asked_at = clock::now();
+        let result = client.send(method, &path, REQUEST_LIMITS).await;
+        let answered_at = clock::now();
+        let status = result.as_ref().ok().map(|answer| answer.status);
+        let trouble = match &result {
+            Ok(answer) if (200..300).contains(&answer.status) || answer.status == 404 => None,
+            Ok(answer) => Some(format!("HTTP status {}", answer.status)),
+            Err(error) => Some(error.to_string()),
+        };
+        match trouble {
+            // Once for each: the repetitions are counted.
+            Some(error) if attempt == 1 => tracing::warn!(error, path, "a stray of ours was not deleted"),
+            Some(error) => tracing::debug!(error, path, attempt, "a stray of ours was not deleted"),
+            None => {}
         }
-        Finished::StrayDeleted
+        Finished::StrayAnswer { operation, asked_at, answered_at, status }
     }
 }
 

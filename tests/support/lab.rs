@@ -9,7 +9,7 @@ use hyper::Method;
 use loadtest::ari::outcome::Outcome;
 use loadtest::asterisk::{Asterisk, Managed, Places, StartConfig, find};
 use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
-use loadtest::service::{Finished, Service, ServiceConfig, ServiceError, ServiceReport};
+use loadtest::service::{Finished, Service, ServiceConfig, ServiceReport};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,7 +35,7 @@ pub struct Running {
     pub stop: oneshot::Sender<()>,
     pub address: SocketAddr,
     pub http: HttpClient,
-    pub task: JoinHandle<Result<Finished, ServiceError>>,
+    pub task: JoinHandle<Finished>,
 }
 
 impl Lab {
@@ -170,7 +170,9 @@ impl Running {
 
     pub async fn finish(self) -> Finished {
         self.stop.send(()).unwrap();
-        self.task.await.unwrap().expect("a clean end")
+        let finished = self.task.await.unwrap();
+        assert!(finished.failure.is_none(), "a clean end: {:?}", finished.failure);
+        finished
     }
 
     /// Ends it on the spot, as a crash does: nothing is cleared.
@@ -200,6 +202,8 @@ pub fn outcomes(pairs: &[(Outcome, u64)]) -> BTreeMap<Outcome, u64> {
 pub enum Passing {
     /// Passes them on.
     Open,
+    /// Passes them on, and keeps what comes over the event connection to itself.
+    Deaf,
     /// Keeps them, and passes nothing on.
     Frozen,
     /// Ends them, and every new one.
@@ -221,7 +225,11 @@ pub struct Wire {
     pub address: SocketAddr,
     pub passing: watch::Sender<Passing>,
     lies: Lies,
+    deafening: Deafening,
 }
+
+/// What is in the path of the request with which a [`Wire`] becomes [`Passing::Deaf`].
+type Deafening = Arc<Mutex<Option<&'static str>>>;
 
 impl Wire {
     pub async fn to(server: SocketAddr) -> Self {
@@ -229,10 +237,12 @@ impl Wire {
         let address = listener.local_addr().unwrap();
         let (passing, now) = watch::channel(Passing::Open);
         let lies = Lies::default();
-        let told = lies.clone();
+        let deafening = Deafening::default();
+        let (told, switch, last) = (lies.clone(), passing.clone(), deafening.clone());
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 let (mut now, told) = (now.clone(), told.clone());
+                let (switch, last) = (switch.clone(), last.clone());
                 tokio::spawn(async move {
                     if *now.borrow() == Passing::Cut {
                         return;
@@ -240,14 +250,19 @@ impl Wire {
                     let Ok(mut far) = TcpStream::connect(server).await else { return };
                     tokio::select! {
                         biased;
-                        _ = now.wait_for(|now| *now != Passing::Open) => {}
-                        _ = pass(&mut near, &mut far, &told) => {}
+                        _ = now.wait_for(|now| !matches!(now, Passing::Open | Passing::Deaf)) => {}
+                        _ = pass(&mut near, &mut far, &told, &last, &switch) => {}
                     }
                     let _ = now.wait_for(|now| *now != Passing::Frozen).await;
                 });
             }
         });
-        Wire { address, passing, lies }
+        Wire { address, passing, lies, deafening }
+    }
+
+    /// Passes no event on from the next request on that has `path_part` in its path.
+    pub fn deafen_at(&self, path_part: &'static str) {
+        *self.deafening.lock().unwrap() = Some(path_part);
     }
 
     /// Answers the next requests of `method` with `path_part` in their path by itself with `status`, so
@@ -275,23 +290,42 @@ fn lie_to(bytes: &[u8], lies: &Lies) -> Option<u16> {
     Some(lie.status)
 }
 
+/// Whether `bytes` begin with a request that has `part` in its path.
+fn asks_for(bytes: &[u8], part: &str) -> bool {
+    String::from_utf8_lossy(bytes).lines().next().is_some_and(|line| line.contains(part))
+}
+
 /// Copies both ways. Requests have no bodies and come one by one, each in one piece.
-async fn pass(near: &mut TcpStream, far: &mut TcpStream, lies: &Lies) -> std::io::Result<()> {
+async fn pass(
+    near: &mut TcpStream,
+    far: &mut TcpStream,
+    lies: &Lies,
+    deafening: &Deafening,
+    switch: &watch::Sender<Passing>,
+) -> std::io::Result<()> {
     let (mut out, mut back) = (vec![0; 1 << 14], vec![0; 1 << 14]);
+    let mut has_events = false;
     loop {
         tokio::select! {
             got = near.read(&mut out) => match got? {
                 0 => return Ok(()),
-                len => match lie_to(&out[..len], lies) {
-                    Some(status) => {
-                        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
-                        near.write_all(answer.as_bytes()).await?;
+                len => {
+                    has_events |= asks_for(&out[..len], "/ari/events?");
+                    if deafening.lock().unwrap().take_if(|part| asks_for(&out[..len], part)).is_some() {
+                        switch.send_replace(Passing::Deaf);
                     }
-                    None => far.write_all(&out[..len]).await?,
-                },
+                    match lie_to(&out[..len], lies) {
+                        Some(status) => {
+                            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+                            near.write_all(answer.as_bytes()).await?;
+                        }
+                        None => far.write_all(&out[..len]).await?,
+                    }
+                }
             },
             got = far.read(&mut back) => match got? {
                 0 => return Ok(()),
+                _ if has_events && *switch.borrow() == Passing::Deaf => {}
                 len => near.write_all(&back[..len]).await?,
             },
         }

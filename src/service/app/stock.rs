@@ -6,7 +6,7 @@
 //! earlier service are still there has to wait for their end, since the new ones get the same names: the
 //! stock is taken again until all of that is through.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +21,13 @@ use crate::ari::request::Request;
 use crate::clock;
 use crate::stamp::Stamp;
 
-/// Between two takings while something is being cleared away; a deletion takes some milliseconds.
-const ROUND: Duration = Duration::from_millis(100);
-/// Takings after which what is left is left, and callers behind leftovers are hung up.
-const MOST_ROUNDS: u32 = 20;
+/// Most between the first two takings while something is being cleared away; a deletion takes some
+/// milliseconds. Each further pause is twice as long, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Callers wait in silence behind leftovers.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Takings after which what is left is left, and callers behind leftovers are hung up: 4.5 s at most.
+const MOST_ROUNDS: u32 = 8;
 /// Between two attempts when Asterisk does not answer.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -40,8 +43,8 @@ pub(super) struct Stock {
     failure: Option<String>,
     /// Callers whose calls have ended since the listing was asked for: it may name them still.
     ended: HashSet<Arc<str>>,
-    /// What was deleted in this taking and since.
-    deleted: HashSet<String>,
+    /// What was deleted in this taking and since, and how often it was asked for.
+    deleted: HashMap<String, u8>,
     /// When Asterisk was started, in its own words.
     started: Option<String>,
 }
@@ -83,7 +86,9 @@ impl App {
             caller: caller.clone(),
             serial: entry.serial,
             media: entry.call.has_media(),
+            media_in_app: entry.call.has_media_in_app(),
             bridge: entry.call.has_bridge(),
+            bridged: entry.call.is_bridged(),
         });
         let known = known.collect();
         self.tasks.spawn(tasks::list(self.client.clone(), self.stock.number, known));
@@ -128,7 +133,7 @@ impl App {
             self.stock.is_open = false;
             self.stock.ended.clear();
         } else {
-            self.stock.again_at = Some(now + ROUND);
+            self.stock.again_at = Some(now + pause(self.stock.round, rand::random()));
         }
         for stray in strays {
             self.delete_stray(&stray);
@@ -150,7 +155,7 @@ impl App {
                 self.drive(&known.caller, now, Input::AsteriskRestarted);
                 continue;
             }
-            for event in listing.missed(entry.call.ids(), known) {
+            for event in listing.missed(&self.config.app, entry.call.ids(), known) {
                 self.drive(&known.caller, now, Input::Event(&event));
             }
         }
@@ -205,9 +210,34 @@ impl App {
 
     pub(super) fn delete_stray(&mut self, request: &Request) {
         // One that takes its time to go is asked for once more in every round.
-        if self.stock.deleted.insert(request.path_and_query()) {
-            self.shared.report().strays += 1;
-        }
-        self.tasks.spawn(tasks::delete_stray(self.client.clone(), request));
+        let attempts = self.stock.deleted.entry(request.path_and_query()).or_default();
+        *attempts = attempts.saturating_add(1);
+        let mut report = self.shared.report();
+        report.strays += u64::from(*attempts == 1);
+        report.add_attempt(request.operation(), *attempts);
+        self.tasks.spawn(tasks::delete_stray(self.client.clone(), request, *attempts));
+    }
+}
+
+/// The pause after the `round`th taking: between half of what it has grown to and all of it, as `unit`
+/// (0 to 1) says.
+fn pause(round: u32, unit: f64) -> Duration {
+    let grown = FIRST_PAUSE.saturating_mul(1 << round.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
+    grown / 2 + grown.mul_f64(unit / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_their_bound_and_differ() {
+        let most = |round| pause(round, 1.0);
+        assert_eq!(most(1), FIRST_PAUSE);
+        assert_eq!(most(2), 2 * FIRST_PAUSE);
+        assert_eq!((most(5), most(u32::MAX)), (LONGEST_PAUSE, LONGEST_PAUSE));
+        assert_eq!(pause(3, 0.0), most(3) / 2);
+        let all: Duration = (1..MOST_ROUNDS).map(most).sum();
+        assert!(all <= Duration::from_millis(4500), "{all:?}");
     }
 }
