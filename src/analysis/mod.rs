@@ -5,6 +5,7 @@ pub mod drift;
 pub mod explain;
 mod metric;
 pub mod mos;
+pub mod per_call;
 mod summarize;
 
 pub use metric::{Definition, Metric, Unit, Value, show};
