@@ -14,7 +14,7 @@ use super::progress::Display;
 use super::scheduling::{self, Granted};
 use super::stage::{Stage, sip_credentials};
 use super::{Exit, Failure, say};
-use crate::analysis::{Summary, catalogue, summarize};
+use crate::analysis::{Definition, Summary, catalogue, per_call, summarize};
 use crate::asterisk::descriptors;
 use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
@@ -43,9 +43,9 @@ pub struct Args {
     /// Folder for the results; it must not hold a run yet [default: reports/<name>-<UTC time>].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Reports to write: html, png, csv, json.
+    /// Reports to write: html, png, csv, json, markdown, junit.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_format,
-          default_value = "html,png,csv,json")]
+          default_value = "html,png,csv,json,markdown,junit")]
     report: Vec<Format>,
     /// Say nothing but errors; the exit code is the verdict.
     #[arg(long, short)]
@@ -66,7 +66,7 @@ fn parse_format(text: &str) -> Result<Format, String> {
 /// Runs the subcommand.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     if args.list_metrics {
-        catalogue::all().for_each(|d| say::out(format_args!("{:24} {}", d.name, d.help)));
+        list_metrics();
         return Ok(Exit::Pass);
     }
     let path = args.scenario.clone().unwrap_or_default();
@@ -132,6 +132,13 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         None if interrupt.came => Ok(Exit::Interrupted),
         None => Ok(verdict.outcome.into()),
     }
+}
+
+fn list_metrics() {
+    let line = |d: &Definition| say::out(format_args!("{:24} {}", d.name, d.help));
+    catalogue::all().for_each(line);
+    say::out("\nAfter \"every call:\", for each call by itself\n");
+    per_call::ALL.iter().for_each(|m| line(&m.definition));
 }
 
 fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, Failure> {
@@ -377,7 +384,7 @@ fn write(
     };
     put(folder.write("environment.json", &environment));
     put(folder.write("rtt.hlog", log));
-    for format in [Format::Json, Format::Csv, Format::Html, Format::Png] {
+    for format in [Format::Json, Format::Junit, Format::Markdown, Format::Csv, Format::Html, Format::Png] {
         if !formats.contains(&format) {
             continue;
         }
