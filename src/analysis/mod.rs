@@ -1,6 +1,7 @@
 //! Samples → Summary: every figure of a report, each computed once and in one place.
 
 pub mod catalogue;
+pub mod compare;
 pub mod drift;
 pub mod explain;
 mod metric;

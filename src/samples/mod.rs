@@ -8,6 +8,7 @@ mod histogram;
 pub mod hlog;
 mod ms;
 mod second;
+pub mod stored;
 
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
 pub use environment::{Environment, FORMAT_VERSION};
