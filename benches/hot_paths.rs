@@ -25,7 +25,7 @@ fn main() {
 
 fn rules() -> Rules {
     let (late_after, lost_after) = (Duration::from_millis(60), Duration::from_secs(2));
-    Rules { run_id: 1, epoch: EPOCH, ptime: PTIME, late_after, lost_after }
+    Rules { run_id: 1, epoch: EPOCH, ptime: PTIME, late_after, lost_after, shared_clock: true }
 }
 
 /// A stream's packets, and when each was sent.

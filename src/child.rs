@@ -3,14 +3,14 @@
 //! The kernel sends a parent-death signal when the *thread* that forked ends, not the process. A
 //! thread of an async runtime may end at any time, so the child gets one that ends only after it.
 
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitStatus};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid, getppid};
 use tokio::sync::{oneshot, watch};
 
@@ -18,19 +18,20 @@ use tokio::sync::{oneshot, watch};
 #[derive(Debug)]
 pub struct Keeper {
     pid: Pid,
-    /// Locked around the reaping and around every signal, so that no signal reaches a reused pid.
-    reaped: Arc<Mutex<bool>>,
     status: watch::Receiver<Option<ExitStatus>>,
+    /// Dropped, it lets the thread reap the child. Until then nobody else gets the child's number or
+    /// its group's, so that no signal reaches a stranger.
+    hold: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
-    /// Starts `command` in a process group of its own. The child gets SIGKILL when this process dies.
+    /// Starts `command` in a process group of its own. The child gets SIGKILL when this process dies;
+    /// what is left of its group gets it when the Keeper is dropped.
     pub async fn start(mut command: Command) -> std::io::Result<Keeper> {
         let (started, start) = oneshot::channel();
         let (ended, status) = watch::channel(None);
-        let reaped = Arc::new(Mutex::new(false));
-        let gate = Arc::clone(&reaped);
+        let (hold, released) = mpsc::channel();
         die_with_parent(&mut command);
         let thread = thread::Builder::new().name("keeper".into()).spawn(move || {
             let mut child = match command.spawn() {
@@ -44,16 +45,15 @@ impl Keeper {
             if started.send(Ok(pid)).is_err() {
                 let _ = child.kill();
             }
-            // Invariant: the child is ours and not reaped, so waiting fails only when interrupted.
-            while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
-                == Err(nix::errno::Errno::EINTR)
-            {}
-            let mut reaped = gate.lock().unwrap_or_else(PoisonError::into_inner);
-            *reaped = true;
-            ended.send_replace(child.wait().ok());
+            ended.send_replace(wait(pid));
+            drop(ended);
+            // Nothing is ever sent: this waits for the other end to go.
+            let _ = released.recv();
+            let _ = killpg(pid, Signal::SIGKILL);
+            let _ = child.wait();
         })?;
         let pid = start.await.map_err(std::io::Error::other)??;
-        Ok(Keeper { pid, reaped, status, thread: Some(thread) })
+        Ok(Keeper { pid, status, hold: Some(hold), thread: Some(thread) })
     }
 
     /// The child's process id.
@@ -73,22 +73,35 @@ impl Keeper {
         status.wait_for(Option::is_some).await.ok().and_then(|s| *s)
     }
 
-    /// Sends a signal to the child's process group, if the child still runs.
+    /// Sends a signal to the child's process group: to the child, and to what it has started.
     pub fn signal(&self, signal: Signal) {
-        let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*reaped {
-            // A group that has just ended needs no signal.
-            let _ = kill(Pid::from_raw(-self.pid.as_raw()), signal);
-        }
+        // A group that has just ended needs no signal.
+        let _ = killpg(self.pid, signal);
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
+        self.hold = None;
         if let Some(thread) = self.thread.take() {
             // It ends as soon as the killed child is reaped.
             let _ = thread.join();
+        }
+    }
+}
+
+/// Waits for the child's end without reaping it; `None` if the kernel does not tell how it ended.
+fn wait(pid: Pid) -> Option<ExitStatus> {
+    loop {
+        match waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
+            Err(nix::errno::Errno::EINTR) => {}
+            // As wait(2) encodes them.
+            Ok(WaitStatus::Exited(_, code)) => return Some(ExitStatus::from_raw((code & 0xff) << 8)),
+            Ok(WaitStatus::Signaled(_, signal, core)) => {
+                return Some(ExitStatus::from_raw(signal as i32 | if core { 0x80 } else { 0 }));
+            }
+            Ok(_) | Err(_) => return None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::thread;
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -62,9 +63,12 @@ impl Scheduling {
         let this = Pid::from_raw(0);
         // A CPU beyond what a set can name is refused like one that does not exist.
         let named = self.cpus.iter().try_for_each(|cpu| set.set(*cpu));
-        named.and_then(|()| sched_setaffinity(this, &set)).map_err(|error| Refused::Cpus {
+        let before = allowed();
+        // The kernel leaves out the CPUs that are not there, and says nothing as long as one is.
+        let there = |()| self.cpus.iter().all(|cpu| before.contains(cpu)).then_some(()).ok_or(Errno::EINVAL);
+        named.and_then(there).and_then(|()| sched_setaffinity(this, &set)).map_err(|error| Refused::Cpus {
             cpus: list(&self.cpus),
-            allowed: list(&allowed()),
+            allowed: list(&before),
             source: error.into(),
         })
     }
@@ -157,8 +161,8 @@ mod tests {
 
     #[test]
     fn a_cpu_that_does_not_exist_is_refused_with_those_that_do() {
-        for cpu in [1023, 1_000_000] {
-            let (granted, refused) = Scheduling { realtime: false, cpus: vec![cpu] }.permitted().unwrap();
+        for cpus in [vec![1023], vec![1_000_000], vec![allowed()[0], 1023]] {
+            let (granted, refused) = Scheduling { realtime: false, cpus }.permitted().unwrap();
             assert_eq!(granted, Scheduling::default());
             assert!(refused[0].to_string().contains(&format!("may use {}", list(&allowed()))), "{refused:?}");
         }

@@ -1,268 +1,18 @@
 //! A call's state machine against a small Asterisk of its own, in virtual time.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+mod support;
+
 use std::time::Duration;
 
-use loadtest::ari::call::{Call, GONE_LIMIT, SETUP_LIMIT, TEARDOWN_LIMIT, UNBRIDGED_LIMIT};
+use loadtest::ari::CallIds;
+use loadtest::ari::call::{Call, GONE_LIMIT, SETUP_LIMIT, UNBRIDGED_LIMIT};
 use loadtest::ari::event::Event;
-use loadtest::ari::exchange::{Input, Output};
-use loadtest::ari::outcome::{CallRecord, Outcome};
+use loadtest::ari::exchange::Input;
+use loadtest::ari::outcome::Outcome;
 use loadtest::ari::request::{HangUpReason, Operation, Request};
-use loadtest::ari::{CallIds, MediaTarget};
 use loadtest::stamp::Stamp;
 use proptest::prelude::*;
-
-const CALLER: &str = "1700000000.1";
-
-fn ids() -> CallIds {
-    CallIds::new("app", CALLER)
-}
-
-fn asterisk_media() -> SocketAddr {
-    "127.0.0.1:12000".parse().unwrap()
-}
-
-/// A call, and what exists on the other side of its requests.
-struct World {
-    call: Call,
-    now: Stamp,
-    /// Requests that wait for their answer.
-    asked: Vec<Request>,
-    /// Events that wait for their delivery.
-    events: VecDeque<Event>,
-    caller: bool,
-    media: bool,
-    media_was: bool,
-    media_heard: bool,
-    bridge: bool,
-    connected: Option<SocketAddr>,
-    bridged: bool,
-    requests: Vec<Request>,
-    released: usize,
-    ended: Option<CallRecord>,
-}
-
-/// What becomes of a request.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Fate {
-    /// Carried out and answered.
-    Honest,
-    /// Carried out, and the answer is lost.
-    AnswerLost,
-    /// Never arrives.
-    NotSent,
-    /// Not carried out, with this answer.
-    Refused(u16),
-    /// Answered as if carried out, but the channels never enter the bridge.
-    Pretended,
-}
-
-impl World {
-    fn new() -> Self {
-        let target =
-            MediaTarget { app: "app".into(), host: "127.0.0.1:21000".parse().unwrap(), format: "ulaw" };
-        let mut world = World::around(Call::new(at(0), ids(), target, 7));
-        world.collect();
-        world
-    }
-
-    fn around(call: Call) -> Self {
-        World {
-            call,
-            now: at(0),
-            asked: Vec::new(),
-            events: VecDeque::new(),
-            caller: true,
-            media: false,
-            media_was: false,
-            media_heard: false,
-            bridge: false,
-            connected: None,
-            bridged: false,
-            requests: Vec::new(),
-            released: 0,
-            ended: None,
-        }
-    }
-
-    fn handle(&mut self, input: Input<'_>) {
-        self.call.handle(self.now, input);
-        self.collect();
-    }
-
-    fn collect(&mut self) {
-        while let Some(output) = self.call.poll() {
-            assert!(self.ended.is_none(), "{output:?} after the end");
-            match output {
-                Output::Request(request) => {
-                    let again = self.asked.iter().any(|open| open.operation() == request.operation());
-                    assert!(!again, "two of {request:?} at once");
-                    self.requests.push(request.clone());
-                    self.asked.push(request);
-                }
-                Output::ConnectMedia(peer) => self.connected = Some(peer),
-                Output::ReleasePort => self.released += 1,
-                Output::Bridged(_) => self.bridged = true,
-                Output::Ended(record) => self.ended = Some(record),
-                Output::Answered(_) | Output::Note(_) => {}
-            }
-        }
-    }
-
-    /// Answers the oldest request of `operation`.
-    fn answer(&mut self, operation: Operation, fate: Fate) {
-        let n = self.asked.iter().position(|r| r.operation() == operation);
-        self.answer_nth(n.unwrap_or_else(|| panic!("{operation} was not asked for")), fate);
-    }
-
-    fn answer_nth(&mut self, n: usize, fate: Fate) {
-        let request = self.asked.remove(n);
-        let operation = request.operation();
-        let (status, media) = match fate {
-            Fate::NotSent => return self.handle(Input::NoAnswer { operation, sent: false }),
-            Fate::Refused(status) => (status, None),
-            _ => self.carry_out(&request, fate == Fate::Pretended),
-        };
-        if fate == Fate::AnswerLost {
-            self.handle(Input::NoAnswer { operation, sent: true });
-        } else {
-            self.handle(Input::Answer { operation, status, media });
-        }
-    }
-
-    fn carry_out(&mut self, request: &Request, pretend: bool) -> (u16, Option<SocketAddr>) {
-        let CallIds { caller, media, bridge } = ids();
-        let entered = |channel: String| Event::ChannelEnteredBridge { bridge: bridge.clone(), channel };
-        match request.operation() {
-            Operation::Answer if self.caller => (204, None),
-            Operation::CreateBridge => {
-                self.bridge = true;
-                (200, None)
-            }
-            Operation::CreateMedia if self.media_was => (409, None),
-            Operation::CreateMedia => {
-                (self.media, self.media_was) = (true, true);
-                self.events.push_back(start(&media));
-                (200, Some(asterisk_media()))
-            }
-            Operation::AddChannels if !self.caller || !self.media => (400, None),
-            Operation::AddChannels if !self.bridge => (404, None),
-            Operation::AddChannels if !self.media_heard => (422, None),
-            Operation::AddChannels => {
-                if !pretend {
-                    self.events.extend([entered(caller), entered(media)]);
-                }
-                (204, None)
-            }
-            Operation::HangUp if self.caller => {
-                self.hang_up();
-                (204, None)
-            }
-            Operation::DeleteMedia if self.media => {
-                self.lose_media();
-                (204, None)
-            }
-            Operation::DeleteBridge if self.bridge => {
-                self.lose_bridge();
-                (204, None)
-            }
-            _ => (404, None),
-        }
-    }
-
-    fn hang_up(&mut self) {
-        if std::mem::take(&mut self.caller) {
-            self.events.push_back(Event::StasisEnd { channel: CALLER.into() });
-        }
-    }
-
-    fn lose_media(&mut self) {
-        if std::mem::take(&mut self.media) {
-            let channel = ids().media;
-            self.events.push_back(Event::StasisEnd { channel: channel.clone() });
-            self.events.push_back(Event::ChannelDestroyed { channel, cause: 16 });
-        }
-    }
-
-    fn lose_bridge(&mut self) {
-        if std::mem::take(&mut self.bridge) {
-            self.events.push_back(Event::BridgeDestroyed { bridge: ids().bridge });
-        }
-    }
-
-    fn deliver_nth(&mut self, n: usize) {
-        let Some(event) = self.events.remove(n) else { return };
-        if event == start(&ids().media) {
-            self.media_heard = true;
-        }
-        self.handle(Input::Event(&event));
-    }
-
-    fn deliver(&mut self) {
-        while !self.events.is_empty() {
-            self.deliver_nth(0);
-        }
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now += time;
-        if self.call.poll_timeout().is_some_and(|due| due <= self.now) {
-            self.handle(Input::Timeout);
-        }
-    }
-
-    /// Everything that is asked for happens at once, and time passes, until the call is over.
-    fn settle(&mut self) -> CallRecord {
-        let begun = self.now;
-        for _ in 0..1000 {
-            if let Some(record) = self.ended.clone() {
-                assert_eq!(self.call.poll_timeout(), None);
-                return record;
-            }
-            if !self.asked.is_empty() {
-                self.answer_nth(0, Fate::Honest);
-            } else if !self.events.is_empty() {
-                self.deliver_nth(0);
-            } else {
-                let due = self.call.poll_timeout().expect("a call that is not over waits for something");
-                self.pass(due.since(self.now));
-            }
-            assert!(self.now.since(begun) <= SETUP_LIMIT + TEARDOWN_LIMIT, "a bounded end");
-        }
-        panic!("no end in sight");
-    }
-
-    /// A call that is bridged.
-    fn bridged() -> Self {
-        let mut world = World::new();
-        for operation in [Operation::Answer, Operation::CreateBridge, Operation::CreateMedia] {
-            world.answer(operation, Fate::Honest);
-        }
-        world.deliver();
-        world.answer(Operation::AddChannels, Fate::Honest);
-        world.deliver();
-        assert!(world.bridged && world.connected == Some(asterisk_media()));
-        world
-    }
-
-    fn asked_for(&self, operation: Operation) -> usize {
-        self.requests.iter().filter(|request| request.operation() == operation).count()
-    }
-
-    fn assert_nothing_left(&self) {
-        assert!(!self.caller && !self.media && !self.bridge);
-        assert_eq!(self.released, 1);
-    }
-}
-
-fn at(ms: u64) -> Stamp {
-    Stamp::ZERO + Duration::from_millis(ms)
-}
-
-fn start(channel: &str) -> Event {
-    Event::StasisStart { channel: channel.into(), args: vec![], protocol_id: None, hung_up: false }
-}
+use support::world::{CALLER, Fate, World, asterisk_media, at, ids, start};
 
 #[test]
 fn a_call_goes_in_the_order_that_has_no_races() {
@@ -411,6 +161,26 @@ fn what_breaks_under_a_bridged_call_ends_it() {
 }
 
 #[test]
+fn a_call_goes_with_the_asterisk_that_had_it() {
+    let mut world = World::bridged();
+    world.restart();
+    let asked = world.requests.len();
+    let record = world.settle();
+    assert_eq!((record.outcome, record.left_behind.any()), (Outcome::AsteriskRestarted, false));
+    assert_eq!((world.requests.len(), world.released), (asked, 1), "there is nothing to delete");
+
+    // What was asked of the old one may have reached the new one.
+    let mut world = World::new();
+    world.answer(Operation::CreateBridge, Fate::Honest);
+    world.restart();
+    world.answer(Operation::CreateMedia, Fate::Honest);
+    world.answer(Operation::Answer, Fate::Refused(404));
+    assert_eq!(world.settle().outcome, Outcome::AsteriskRestarted);
+    assert_eq!(world.asked_for(Operation::DeleteMedia), 1);
+    world.assert_nothing_left();
+}
+
+#[test]
 fn a_channel_that_leaves_the_bridge_for_a_moment_is_forgiven() {
     let mut world = World::bridged();
     let CallIds { media, bridge, .. } = ids();
@@ -472,6 +242,7 @@ enum Step {
     LoseMedia,
     LoseBridge,
     Repeat,
+    Restart,
     Shutdown,
 }
 
@@ -493,6 +264,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::LoseMedia),
         1 => Just(Step::LoseBridge),
         1 => Just(Step::Repeat),
+        1 => Just(Step::Restart),
         1 => Just(Step::Shutdown),
     ]
 }
@@ -514,6 +286,7 @@ impl World {
             // While its creation is being repeated, an end would not say of which one.
             Step::LoseBridge if self.call.has_bridge() => self.lose_bridge(),
             Step::Repeat => self.handle(Input::Event(&start(CALLER))),
+            Step::Restart => self.restart(),
             Step::Shutdown => self.handle(Input::Shutdown),
             _ => {}
         }

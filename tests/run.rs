@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{Place, ends_with, rows, start_until, stderr};
+use common::{Guarded, Place, ends_with, rows, start_until, stderr};
 use loadtest::net::http::{HttpClient, Limits};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -60,6 +61,12 @@ fn smoke_every_packet_is_accounted_for_and_every_file_agrees() {
     // The service stamps every packet, so that the parts are known for all that came back.
     let samples = &place.summary()["samples"];
     assert_eq!(samples["service_time"], samples["rtt"], "{samples}");
+    // What the service says of itself is in the report.
+    assert_eq!((place.count("ari.calls_count"), place.count("ari.retries_count")), (5, 0));
+    let stage = |name: &str| place.metric(name).as_f64().unwrap_or_else(|| panic!("{name}"));
+    assert!(stage("ari.answered_p50") <= stage("ari.bridged_max"));
+    assert!(stage("ari.event_lag_p50") < stage("ari.first_packet_max"));
+    assert_eq!(place.summary()["environment"]["service_record"]["stages"]["bridged"]["count"], 5);
     for file in ["report.html", "environment.json", "scenario.toml", "percentiles.csv", "rtt.hlog"] {
         assert!(place.out().join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
     }
@@ -252,7 +259,8 @@ fn an_independent_echo_is_a_target_too() {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let mut sipp = sipp.spawn().expect("sipp is installed (tests/install.sh)");
+    // tests/install.sh installs it.
+    let mut sipp = Guarded::spawn(&mut sipp);
     let target = format!("asterisk.sip=127.0.0.1:{port}");
     let set =
         ["asterisk.mode=external", &target, "service.mode=none", "load.calls=1", "load.duration=2s", COUNTS];
@@ -276,15 +284,20 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
         "0",
         "--rtp-ports",
         "17000-17100",
-        "--logs",
+        "--write-env",
     ]);
-    asterisk.arg(place.path("logs")).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut asterisk = asterisk.spawn().expect("the program starts");
+    let env = place.path("ari.env");
+    asterisk.arg(&env).arg("--logs").arg(place.path("logs")).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut asterisk = Guarded::spawn(&mut asterisk);
     let lines = BufReader::new(asterisk.stdout.take().expect("piped")).lines().map_while(Result::ok);
     let told: HashMap<String, String> = lines
         .take_while(|l| !l.contains("Ctrl-C"))
         .filter_map(|l| l.trim().split_once(' ').map(|(k, v)| (k.to_string(), v.trim().to_string())))
         .collect();
+    let written = fs::read_to_string(&env).expect("the file is written before the first word is said");
+    let expected = ["ARI_URL", "ARI_USER", "ARI_PASS"].map(|name| format!("{name}='{}'\n", told[name]));
+    assert_eq!(written, expected.concat());
+    assert_eq!(fs::metadata(&env).expect("it is there").permissions().mode() & 0o777, 0o640);
     let (sip, ari) = (format!("asterisk.sip={}", told["SIP"]), format!("asterisk.ari={}", told["ARI_URL"]));
     let set = ["asterisk.mode=external", &sip, &ari, "load.calls=2", "load.duration=2s", COUNTS];
 
@@ -326,6 +339,32 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     assert_eq!(asterisk.wait().expect("it ends").code(), Some(0));
 }
 
+#[test]
+fn a_test_that_panics_leaves_no_asterisk_behind() {
+    let place = Place::new(14);
+    let mut command = place.program();
+    command.args(["asterisk", "--sip-port", "0", "--http-port", "0", "--rtp-ports", "17200-17299"]);
+    command.arg("--logs").arg(place.path("logs"));
+    command.env("ARI_PASS", "a password; that no configuration takes");
+    let refused = ends_with(&mut command, 1);
+    assert!(stderr(&refused).contains("ARI password"), "{}", stderr(&refused));
+    command.env("ARI_PASS", "").stdout(Stdio::piped()).stderr(Stdio::null());
+    let panicked = std::thread::spawn(move || {
+        let mut asterisk = Guarded::spawn(&mut command);
+        let said = BufReader::new(asterisk.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        assert!(said.into_iter().any(|line| line.contains("Ctrl-C")), "it is up");
+        panic!("as a test does whose assertion fails");
+    });
+    let why = panicked.join().expect_err("it panics");
+    assert_eq!(why.downcast_ref(), Some(&"as a test does whose assertion fails"));
+    let line = loadtest::clock::Timeline::start();
+    let gone = (0..500).any(|_| {
+        line.sleep_until(line.now() + Duration::from_millis(10), Duration::ZERO);
+        place.processes().is_empty()
+    });
+    assert!(gone, "{:?}", place.processes());
+}
+
 /// Asterisk's list of channels, as ARI gives it.
 fn channels(told: &HashMap<String, String>) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -344,7 +383,7 @@ fn a_taken_port_is_named_before_any_call() {
     let address = taken.local_addr().expect("an address");
     let output = ends_with(&mut place.run("smoke", &[&format!("service.http={address}")]), 1);
     let said = stderr(&output);
-    assert!(said.contains(&address.to_string()) && said.contains("--http"), "{said}");
+    assert!(said.contains(&address.to_string()) && said.contains("--set service.http"), "{said}");
     place.assert_nothing_left();
 }
 

@@ -2,142 +2,17 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper::Method;
 use loadtest::ari::outcome::Outcome;
-use loadtest::asterisk::{Asterisk, Managed, Places, StartConfig, find};
-use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
+use loadtest::echo::EchoServer;
 use loadtest::rtp::Codec;
-use loadtest::service::{Finished, Service, ServiceConfig, ServiceError, ServiceReport};
-use support::{Caller, Echo};
-use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet};
+use loadtest::service::{Service, ServiceConfig, ServiceError};
+use support::Caller;
+use support::lab::{Lab, assert_whole, outcomes};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
-
-const QUICK: Limits = Limits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
-
-/// An Asterisk of the test's own.
-struct Lab {
-    asterisk: Managed,
-    ari: HttpClient,
-    config: ServiceConfig,
-    _dir: TempDir,
-}
-
-/// A service that runs.
-struct Running {
-    stop: oneshot::Sender<()>,
-    http: HttpClient,
-    task: JoinHandle<Result<Finished, ServiceError>>,
-}
-
-impl Lab {
-    /// An Asterisk with RTP ports from `rtp` on; the service's ports are the `ports` above 21000 + `rtp`.
-    async fn new(lane: u16, ports: u16) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let install = find::find(&Places::from_environment(None)).unwrap_or_else(|e| panic!("{e}"));
-        let mut start = StartConfig::new(install, dir.path().join("logs"));
-        start.run_base = dir.path().to_path_buf();
-        let rtp = 10_000 + lane * 1000;
-        start.ports.rtp = rtp..=rtp + 999;
-        let (user, password) = (start.ari.user.clone(), start.ari.password.expose().to_string());
-        let asterisk = Asterisk::start(start).await.expect("Asterisk starts");
-        let ari = HttpClient::new(&format!("{}/ari", asterisk.ari_url()), Some((&user, &password))).unwrap();
-        let first = 21_000 + lane * 1000;
-        let config = ServiceConfig {
-            ari_url: asterisk.ari_url(),
-            user,
-            password,
-            ports: format!("{first}-{}", first + ports - 1).parse().unwrap(),
-            http: Some("127.0.0.1:0".parse().unwrap()),
-            ..Default::default()
-        };
-        Lab { asterisk, ari, config, _dir: dir }
-    }
-
-    async fn serve(&self) -> Running {
-        serve(self.config.clone()).await
-    }
-
-    fn sip(&self) -> SocketAddr {
-        self.asterisk.sip_addr()
-    }
-
-    async fn count(&self, what: &str) -> usize {
-        let answer = self.ari.send(Method::GET, what, QUICK).await.unwrap();
-        serde_json::from_slice::<Vec<serde_json::Value>>(&answer.body).unwrap().len()
-    }
-
-    async fn left(&self) -> (usize, usize) {
-        (self.count("/channels").await, self.count("/bridges").await)
-    }
-
-    /// Waits for Asterisk to hold nothing, up to 5 s.
-    async fn assert_empty(&self) {
-        for _ in 0..100 {
-            if self.left().await == (0, 0) {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("(channels, bridges) left: {:?}", self.left().await);
-    }
-
-    fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.asterisk.pid())).unwrap().count()
-    }
-
-    async fn end(self) {
-        let log = self.asterisk.log().clone();
-        self.asterisk.stop(Duration::from_secs(5)).await;
-        // Asterisk's own words for a caller who hung up while being added to the bridge.
-        let expected = "Session already DISCONNECTED";
-        let is_strange = |line: &&String| line.contains("] ERROR[") && !line.contains(expected);
-        let tail = log.tail();
-        let strange: Vec<_> = tail.iter().filter(is_strange).collect();
-        assert!(strange.is_empty(), "{strange:#?}");
-    }
-}
-
-async fn serve(config: ServiceConfig) -> Running {
-    let service = Service::start(config).await.expect("the service starts");
-    let address = service.http_address().unwrap();
-    let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(service.run(async move { drop(stopped.await) }));
-    Running { stop, http: HttpClient::new(&format!("http://{address}"), None).unwrap(), task }
-}
-
-impl Running {
-    async fn get(&self, path: &str) -> (u16, serde_json::Value) {
-        let answer = self.http.send(Method::GET, path, QUICK).await.unwrap();
-        (answer.status, serde_json::from_slice(&answer.body).unwrap())
-    }
-
-    async fn stop(self) -> ServiceReport {
-        self.stop.send(()).unwrap();
-        self.task.await.unwrap().expect("a clean end").report
-    }
-}
-
-/// Every probe came back once, in order, with the service's stamps between the caller's own.
-fn assert_whole(echo: &Echo, id: u32) {
-    assert_eq!((echo.probes.len() as u32, echo.other), (echo.sent, 0), "call {id}");
-    for (n, probe) in echo.probes.iter().enumerate() {
-        assert_eq!(probe.seq, n as u32, "call {id}");
-        let reflection = probe.reflection.expect("a reflected probe");
-        assert!(probe.sent_at <= reflection.in_at && reflection.in_at <= reflection.out_at, "call {id}");
-        assert_eq!(reflection.received, n as u32 + 1, "call {id}");
-    }
-}
-
-fn outcomes(pairs: &[(Outcome, u64)]) -> BTreeMap<Outcome, u64> {
-    pairs.iter().copied().collect()
-}
 
 #[tokio::test]
 async fn fifty_calls_are_bridged_echoed_and_cleared() {
@@ -218,7 +93,9 @@ async fn without_a_port_a_call_is_turned_away_and_the_next_one_is_not() {
     }
     assert_eq!(service.get("/health").await.0, 503);
     for id in 3..6 {
-        assert_eq!(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.err(), Some(503));
+        let refusal = Caller::try_call(lab.sip(), "service", id, Codec::Pcmu).await.err().unwrap();
+        assert!(refusal.starts_with("SIP/2.0 503 "), "{refusal}");
+        assert!(refusal.to_ascii_lowercase().contains("reason: q.850;cause=34"), "{refusal}");
     }
     held.pop().unwrap().hang_up().await;
     sleep(Duration::from_millis(300)).await;
@@ -302,74 +179,90 @@ async fn another_service_under_the_same_name_ends_the_first() {
     lab.end().await;
 }
 
-/// Passes TCP connections on until it is cut, and again after.
-struct Wire {
-    address: SocketAddr,
-    cut: tokio::sync::watch::Sender<bool>,
-}
-
-impl Wire {
-    async fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (cut, is_cut) = tokio::sync::watch::channel(false);
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut is_cut = is_cut.clone();
-                tokio::spawn(async move {
-                    if *is_cut.borrow() {
-                        return;
-                    }
-                    let Ok(mut far) = TcpStream::connect(server).await else { return };
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                        _ = is_cut.wait_for(|cut| *cut) => {}
-                    }
-                });
-            }
-        });
-        Wire { address, cut }
-    }
-}
-
 #[tokio::test]
-async fn a_lost_connection_is_made_again_and_what_was_missed_is_made_up() {
-    let lab = Lab::new(7, 10).await;
-    let wire = Wire::to(lab.asterisk.http_addr()).await;
-    let ari_url = format!("http://{}", wire.address);
-    let service = serve(ServiceConfig { ari_url, ..lab.config.clone() }).await;
+async fn with_an_echo_server_its_round_trips_are_measured_and_its_losses_counted() {
+    let mut lab = Lab::new(8, 10).await;
+    let echo = EchoServer::start("127.0.0.1:0".parse().unwrap()).unwrap();
+    lab.config.echo = Some(echo.local_addr());
+    let service = lab.serve().await;
     let mut callers = Vec::new();
-    for id in 0..3 {
+    for id in 0..2 {
         callers.push(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.expect("an answer"));
     }
     sleep(Duration::from_millis(300)).await;
-    wire.cut.send(true).unwrap();
-    sleep(Duration::from_millis(100)).await;
-    assert_eq!(service.get("/health").await.0, 503);
-    // One hangs up unheard.
-    callers.pop().unwrap().hang_up().await;
-    sleep(Duration::from_millis(200)).await;
-    wire.cut.send(false).unwrap();
-    let mut healthy = false;
-    for _ in 0..100 {
-        sleep(Duration::from_millis(50)).await;
-        healthy = service.get("/health").await.0 == 200;
-        if healthy && lab.left().await == (4, 2) {
-            break;
-        }
+    // The stamps between the caller's own are the service's, and not the echo's inside of them.
+    let whole = callers[0].talk(Duration::from_secs(1), Codec::Pcmu).await;
+    assert_whole(&whole, 0);
+    for (probe, rtt) in whole.probes.iter().zip(&whole.rtt) {
+        let reflection = probe.reflection.unwrap();
+        assert!(reflection.out_at.since(reflection.in_at) < *rtt);
     }
-    assert!(healthy);
-    assert_eq!(lab.left().await, (4, 2));
-    // The others are as they were, and new calls are taken.
-    assert_whole(&callers[0].talk(Duration::from_millis(400), Codec::Pcmu).await, 0);
-    callers.push(Caller::call(lab.sip(), "service", 9, Codec::Pcmu).await.expect("an answer"));
-    sleep(Duration::from_millis(200)).await;
+    assert_eq!(echo.counts().probes, 50);
+    // What the media thread has counted is shown a second later at the latest.
+    sleep(Duration::from_millis(2100)).await;
+    let (_, metrics) = service.get("/metrics").await;
+    assert_eq!((&metrics["total_latencies"], &metrics["packet_loss_ratio"]), (&50.into(), &0.0.into()));
+    assert!(metrics["p50_latency"].as_f64().unwrap() > 0.0);
+    let (_, text) = service.get_as("/metrics", "application/openmetrics-text").await;
+    assert!(text.contains("loadtest_service_echo_round_trip_seconds_count 50\n"), "{text}");
+
+    drop(echo);
+    let silent = callers[1].talk(Duration::from_millis(400), Codec::Pcmu).await;
+    assert_eq!((silent.sent, silent.probes.len()), (20, 0));
     for caller in &callers {
         caller.hang_up().await;
     }
     lab.assert_empty().await;
-    let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 4)]));
-    assert_eq!(report.disconnects, 1);
+    let finished = service.finish().await;
+    let echo = finished.summary.echo.unwrap();
+    assert_eq!((echo.relayed, echo.returned, echo.lost), (70, 50, 20));
+    assert_eq!(finished.summary.metrics.packet_loss_ratio, Some(20.0 / 70.0));
+    assert_eq!((finished.report.media.received, finished.report.media.reflected), (70, 50));
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_form_that_is_asked_for() {
+    let lab = Lab::new(9, 10).await;
+    let service = lab.serve().await;
+    let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
+    sleep(Duration::from_millis(300)).await;
+    assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 1);
+    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2,*/*;q=0.1";
+    let (head, text) = service.get_as("/metrics", prometheus).await;
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    for line in [
+        "loadtest_service_calls_total 1",
+        "loadtest_service_calls_active 1",
+        "loadtest_service_ports_in_use 1",
+        "loadtest_service_ports_free 9",
+        "loadtest_service_media_received_packets_total 20",
+        "loadtest_service_media_sent_packets_total 20",
+        r#"loadtest_service_rest_requests_total{operation="answer",status="204"} 1"#,
+        r#"loadtest_service_stage_duration_seconds_count{stage="bridged"} 1"#,
+        r#"loadtest_service_events_total{type="ChannelEnteredBridge"} 2"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    let (head, body) = service.get_as("/metrics", "*/*").await;
+    assert!(head.contains("content-type: application/json") && head.contains("vary: accept"), "{head}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&body).unwrap().as_object().unwrap().len(), 11);
+    caller.hang_up().await;
+    lab.assert_empty().await;
+
+    let summary = service.finish().await.summary;
+    let stages = &summary.stages;
+    for stage in [&stages.answered, &stages.media_ready, &stages.bridged, &stages.first_packet] {
+        assert_eq!(stage.count, 1);
+        assert!(stage.p50_ms.unwrap() > 0.0 && stage.p50_ms <= stage.max_ms);
+    }
+    assert!(
+        stages.answered.max_ms <= stages.bridged.max_ms && stages.bridged.max_ms < stages.first_packet.max_ms
+    );
+    assert_eq!(summary.operations["add_channels"].statuses[&204], 1);
+    let events = &summary.events;
+    assert_eq!((events.by_type["StasisStart"], events.malformed, events.ahead), (2, 0, 0));
+    assert_eq!((events.lag.count, events.by_type.values().sum::<u64>()), (events.total, events.total));
     lab.end().await;
 }

@@ -1,7 +1,7 @@
 //! Ground truth: the whole measurement in virtual time through a network that delays, loses,
 //! repeats and reorders on purpose, so that the Summary can be held against what was injected.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::time::Duration;
 
 use loadtest::analysis::{Summary, Value, summarize};
@@ -10,6 +10,7 @@ use loadtest::measure::{
 };
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
+use loadtest::rtp::probe::Probe;
 use loadtest::rtp::reflector::StreamReflector;
 use loadtest::samples::{CallRecord, Ending, Environment, Run, Series};
 use loadtest::stamp::Stamp;
@@ -31,6 +32,8 @@ struct Network {
     /// Every so many packets comes back this much later.
     delay_every: u32,
     extra: Duration,
+    /// A queue on the way that holds this much at first and drains by 1 ms a packet.
+    drain: u32,
 }
 
 fn hits(every: u32, n: u32) -> bool {
@@ -41,10 +44,17 @@ fn hits(every: u32, n: u32) -> bool {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Truth {
     sent: u64,
-    lost: u64,
+    lost_up: u64,
+    lost_down: u64,
     late: u64,
     repeated: u64,
-    overtaken: u64,
+    reordered: u64,
+}
+
+impl Truth {
+    fn lost(&self) -> u64 {
+        self.lost_up + self.lost_down
+    }
 }
 
 /// A datagram on its way to the driver; the heap gives the earliest first.
@@ -53,6 +63,7 @@ struct Flying {
     at: std::cmp::Reverse<Stamp>,
     order: std::cmp::Reverse<u64>,
     call: usize,
+    number: u32,
     bytes: Vec<u8>,
 }
 
@@ -62,6 +73,10 @@ struct Call {
     receiver: StreamReceiver,
     reflector: StreamReflector,
     number: u32,
+    /// Round trip of each packet that comes back, and whether it is measured.
+    trips: Vec<(Duration, bool)>,
+    seen: HashSet<u32>,
+    next: u32,
 }
 
 fn rules() -> Rules {
@@ -71,6 +86,7 @@ fn rules() -> Rules {
         ptime: PTIME,
         late_after: 60 * MS,
         lost_after: 2000 * MS,
+        shared_clock: true,
     }
 }
 
@@ -90,6 +106,9 @@ fn play(network: &Network, calls: usize, seconds: u64) -> (Summary, Truth) {
             receiver: StreamReceiver::new(rules, id, Class::Call, rules.epoch),
             reflector: StreamReflector::new(1000 + id),
             number: 0,
+            trips: Vec::new(),
+            seen: HashSet::new(),
+            next: 0,
         })
         .collect();
     (0..calls).for_each(|n| wheel.add(n));
@@ -108,13 +127,15 @@ fn play(network: &Network, calls: usize, seconds: u64) -> (Summary, Truth) {
             for (at, bytes) in cross(network, call, &packet, due, measured, &mut truth) {
                 order += 1;
                 let order = std::cmp::Reverse(order);
-                flying.push(Flying { at: std::cmp::Reverse(at), order, call: n, bytes });
+                flying.push(Flying { at: std::cmp::Reverse(at), order, call: n, number: call.number, bytes });
             }
             call.number += 1;
         }
-        deliver(&mut flying, due, &mut all, &window, &mut receive);
+        deliver(&mut flying, due, &mut all, (&window, from), &mut receive, &mut truth);
     }
-    deliver(&mut flying, Stamp::from_ns(u64::MAX), &mut all, &window, &mut receive);
+    let end = Stamp::from_ns(u64::MAX);
+    deliver(&mut flying, end, &mut all, (&window, from), &mut receive, &mut truth);
+    truth.late = all.iter().map(late).sum();
     (conclude(all, receive), truth)
 }
 
@@ -130,7 +151,7 @@ fn cross(
     let (n, count) = (call.number, u64::from(measured));
     truth.sent += count;
     if hits(network.lose_up_every, n) {
-        truth.lost += count;
+        truth.lost_up += count;
         return vec![];
     }
     let in_at = at + network.up;
@@ -139,14 +160,14 @@ fn cross(
     let reflected = call.reflector.reflect(packet, in_at, || out_at, &mut answer);
     assert_eq!(reflected.expect("a probe is reflected").0, packet.len());
     if hits(network.lose_down_every, n) {
-        truth.lost += count;
+        truth.lost_down += count;
         return vec![];
     }
     let slow = hits(network.delay_every, n);
-    let extra = if slow { network.extra } else { Duration::ZERO };
-    truth.late += if extra > 60 * MS { count } else { 0 };
-    truth.overtaken += if extra > PTIME { count } else { 0 };
+    let queue = MS * network.drain.saturating_sub(n);
+    let extra = if slow { network.extra } else { Duration::ZERO } + queue;
     let mut arrivals = vec![(out_at + network.down + extra, answer)];
+    call.trips.push((arrivals[0].0.since(at), measured));
     if hits(network.repeat_every, n) {
         truth.repeated += count;
         arrivals.push((arrivals[0].0 + MS, arrivals[0].1.clone()));
@@ -158,13 +179,29 @@ fn deliver(
     flying: &mut BinaryHeap<Flying>,
     until: Stamp,
     all: &mut [Call],
-    window: &Window,
+    (window, from): (&Window, Stamp),
     tally: &mut ReceiveTally,
+    truth: &mut Truth,
 ) {
     while flying.peek().is_some_and(|f| f.at.0 <= until) {
-        let Some(Flying { at, call, bytes, .. }) = flying.pop() else { return };
-        all[call].receiver.receive(&bytes, at.0, at.0, window, tally);
+        let Some(Flying { at, call, number, bytes, .. }) = flying.pop() else { return };
+        let call = &mut all[call];
+        let probe = Probe::read(&bytes[12..]).expect("a probe");
+        let in_time = at.0.since(probe.sent_at) <= rules().lost_after;
+        if in_time && call.seen.insert(number) {
+            truth.reordered += u64::from(number < call.next && probe.intended_at >= from);
+            call.next = call.next.max(number + 1);
+        }
+        call.receiver.receive(&bytes, at.0, at.0, window, tally);
     }
+}
+
+/// Measured packets back in time that a playout buffer of 60 ms, anchored on the call's smallest round
+/// trip, would have missed.
+fn late(call: &Call) -> u64 {
+    let in_time = || call.trips.iter().filter(|(trip, _)| *trip <= rules().lost_after);
+    let smallest = in_time().map(|(trip, _)| *trip).min().unwrap_or_default();
+    in_time().filter(|(trip, measured)| *measured && *trip > smallest + 60 * MS).count() as u64
 }
 
 fn conclude(all: Vec<Call>, mut receive: ReceiveTally) -> Summary {
@@ -172,12 +209,7 @@ fn conclude(all: Vec<Call>, mut receive: ReceiveTally) -> Summary {
         let report = call.receiver.finish(&mut receive);
         let mut record = CallRecord::blank(n as u32, n as u32);
         record.ending = Ending::Completed;
-        record.sent = call.sent.measured;
-        record.received = report.received;
-        record.lost = record.sent - report.received;
-        record.late = report.lateness.late();
-        record.late_100ms = report.lateness.sweep()[3];
-        (record.duplicates, record.reordered) = (report.duplicates, report.reordered);
+        report.enter(&call.sent, &mut record);
         record
     });
     let calls = calls.collect();
@@ -189,6 +221,7 @@ fn conclude(all: Vec<Call>, mut receive: ReceiveTally) -> Summary {
         environment: Environment::default(),
         calls,
         seconds: vec![],
+        silences: Vec::new(),
         call_seconds: vec![],
         histograms,
     })
@@ -228,7 +261,7 @@ fn a_perfect_network_is_reported_as_perfect() {
 fn two_per_cent_lost_is_two_per_cent_and_ranks_last() {
     let network = Network { up: 15 * MS, down: 15 * MS, lose_down_every: 50, ..Default::default() };
     let (summary, truth) = play(&network, 10, 21);
-    assert_eq!(number(&summary, "loss.ratio"), truth.lost as f64 / truth.sent as f64);
+    assert_eq!(number(&summary, "loss.ratio"), truth.lost() as f64 / truth.sent as f64);
     assert_eq!(number(&summary, "loss.ratio"), 0.02);
     assert!(close(number(&summary, "rtt.p95"), 30.0));
     assert_eq!(summary.metric("rtt.p99").map(|m| m.value), Some(Value::Lost));
@@ -255,21 +288,28 @@ proptest! {
         repeat_every in prop::sample::select(vec![0u32, 3, 20]),
         delay_every in prop::sample::select(vec![0u32, 5, 13]),
         extra in prop::sample::select(vec![30u32, 65, 150]),
+        drain in prop::sample::select(vec![0u32, 0, 40, 190]),
         calls in 1usize..25,
     ) {
+        let rtt = up + down + service;
         let network = Network {
             up: up * MS, down: down * MS, service: service * MS,
-            lose_up_every, lose_down_every, repeat_every, delay_every, extra: extra * MS,
+            lose_up_every, lose_down_every, repeat_every, delay_every, extra: extra * MS, drain,
         };
         let (summary, truth) = play(&network, calls, 5);
         prop_assert_eq!(number(&summary, "packets.sent"), truth.sent as f64);
-        prop_assert_eq!(number(&summary, "loss.count"), truth.lost as f64);
-        prop_assert_eq!(number(&summary, "packets.received"), (truth.sent - truth.lost) as f64);
+        prop_assert_eq!(number(&summary, "loss.count"), truth.lost() as f64);
+        prop_assert_eq!(number(&summary, "packets.received"), (truth.sent - truth.lost()) as f64);
+        // Each loss is told on its way, but for those at a call's end, behind which nothing came back.
+        let [lost_up, lost_down, unknown] = ["loss.up_count", "loss.down_count", "loss.unattributed_count"]
+            .map(|name| number(&summary, name) as u64);
+        prop_assert!(lost_up <= truth.lost_up && lost_down <= truth.lost_down, "{lost_up} {lost_down} {truth:?}");
+        prop_assert_eq!(lost_up + lost_down + unknown, truth.lost());
+        prop_assert!(unknown <= 3 * calls as u64, "{unknown} of {calls} calls");
         prop_assert_eq!(number(&summary, "late.count"), truth.late as f64);
         prop_assert_eq!(number(&summary, "duplicate.count"), truth.repeated as f64);
-        // A delayed packet counts as reordered only if the ones behind it were not lost.
-        prop_assert!(number(&summary, "reordered.count") <= truth.overtaken as f64);
-        let rtt = f64::from(up + down + service);
+        prop_assert_eq!(number(&summary, "reordered.count"), truth.reordered as f64);
+        let rtt = f64::from(rtt + drain.saturating_sub(5 * 50 - 1));
         prop_assert!(close(number(&summary, "rtt.min"), rtt), "{} {rtt}", number(&summary, "rtt.min"));
         prop_assert!(close(number(&summary, "up.min"), f64::from(up)));
         prop_assert!(close(number(&summary, "service_time.p50"), f64::from(service)));

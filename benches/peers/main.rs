@@ -1,6 +1,7 @@
 //! The measuring half of `make bench`; `run.sh` decides what runs when.
 //!
-//! `grid` stands outside of what it judges: it shares no code with loadtest.
+//! `grid` stands outside of what it judges: it shares no code with loadtest. The minimal loop and the bare
+//! sender take packets and clock from it.
 
 mod floor;
 mod grid;

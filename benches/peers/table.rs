@@ -144,8 +144,13 @@ const LIMIT_METRICS: [&str; 10] = [
     "/metrics/memory/driver_max",
 ];
 
+/// A figure of a round; a percentile that falls among the lost is slower than any other.
 fn number(round: &Value, at: &str) -> Option<f64> {
-    round.pointer(at)?.as_f64()
+    match round.pointer(at)? {
+        Value::Null => Some(f64::INFINITY),
+        Value::String(word) if word == "lost" => Some(f64::INFINITY),
+        value => value.as_f64(),
+    }
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -160,7 +165,10 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 
 fn middle(rounds: &[Value], at: &str, digits: usize) -> String {
     let values = rounds.iter().filter_map(|round| number(round, at)).collect();
-    median(values).map_or("lost".into(), |value| format!("{value:.digits$}"))
+    match median(values) {
+        Some(value) if value.is_finite() => format!("{value:.digits$}"),
+        _ => "lost".into(),
+    }
 }
 
 /// The median of the rounds' ratios, and how far they spread.
@@ -169,7 +177,7 @@ fn ratio(of: &[Value], to: &[Value], at: &str) -> String {
         .iter()
         .zip(to)
         .filter_map(|(a, b)| Some(number(a, at)? / number(b, at)?))
-        .filter(|r| r.is_finite())
+        .filter(|r| !r.is_nan())
         .collect();
     let (low, high) = ratios.iter().fold((f64::MAX, f64::MIN), |(l, h), r| (l.min(*r), h.max(*r)));
     median(ratios)

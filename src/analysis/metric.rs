@@ -19,6 +19,8 @@ pub enum Unit {
     MsPerMinute,
     /// A score from 1 to 4.5.
     Score,
+    /// A mean of counts.
+    Mean,
 }
 
 /// A metric's value.
@@ -94,7 +96,7 @@ pub fn show(value: Value, unit: Unit) -> String {
         (Value::Number(n), Unit::Cores) => format!("{n:.2} cores"),
         (Value::Number(n), Unit::Mib) => format!("{n:.1} MiB"),
         (Value::Number(n), Unit::MsPerMinute) => format!("{n:.4} ms/min"),
-        (Value::Number(n), Unit::Score) => format!("{n:.2}"),
+        (Value::Number(n), Unit::Score | Unit::Mean) => format!("{n:.2}"),
     }
 }
 

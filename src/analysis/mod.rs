@@ -1,9 +1,11 @@
 //! Samples → Summary: every figure of a report, each computed once and in one place.
 
+mod ari;
 pub mod catalogue;
 pub mod compare;
 pub mod drift;
 pub mod explain;
+pub mod fault;
 mod metric;
 pub mod mos;
 pub mod per_call;
@@ -12,7 +14,7 @@ mod summarize;
 pub use metric::{Definition, Metric, Unit, Value, show};
 pub use summarize::summarize;
 
-use crate::samples::{CallRecord, CallSecond, Environment, SecondRecord};
+use crate::samples::{CallRecord, CallSecond, Environment, SecondRecord, Silence};
 
 /// All that reports show and gates judge. Exporters only turn it into bytes.
 #[derive(Debug, Clone)]
@@ -25,12 +27,16 @@ pub struct Summary {
     pub explanation: Option<String>,
     /// RTT over all packets sent in the measured window: the rows of `percentiles.csv`.
     pub percentiles: Vec<PercentileRow>,
+    /// What became of each planned fault.
+    pub faults: Vec<fault::Recovery>,
     /// How the attempts ended, most frequent first.
     pub endings: Vec<EndingCount>,
     /// A record per call.
     pub calls: Vec<CallRecord>,
     /// Median RTT by call and second.
     pub call_seconds: Vec<CallSecond>,
+    /// Long silences of calls.
+    pub silences: Vec<Silence>,
     /// A record per second.
     pub seconds: Vec<SecondRecord>,
 }

@@ -1,5 +1,6 @@
 //! Metrics of single calls, for gates that every call must hold.
 
+use super::Summary;
 use super::metric::{Definition, Unit, Value};
 use crate::samples::{CallRecord, Ns};
 
@@ -14,6 +15,17 @@ pub struct PerCall {
     quantile: Option<f64>,
 }
 
+/// A metric's value for one call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CallValue {
+    /// The call's number.
+    pub call: u32,
+    /// The value.
+    pub value: Value,
+    /// Where it rests on too few samples: how many, and how many are needed.
+    pub missing_samples: Option<(u64, u64)>,
+}
+
 impl PartialEq for PerCall {
     fn eq(&self, other: &Self) -> bool {
         self.definition == other.definition
@@ -23,13 +35,25 @@ impl PartialEq for PerCall {
 impl PerCall {
     /// Its value for `call`. `Lost` where it is a percentile that falls among the lost, or a largest
     /// round trip of a call that has lost packets.
-    pub fn value(&self, call: &CallRecord) -> Value {
+    fn value(&self, call: &CallRecord) -> Value {
         (self.of)(call)
+    }
+
+    /// Its value for each call that a gate on every call looks at: answered, with media that counts. What
+    /// never came that far is for the gates on `calls`.
+    pub fn values(&self, summary: &Summary) -> Vec<CallValue> {
+        let judged = summary.calls.iter().filter(|call| is_judged(call));
+        let value = |call: &CallRecord| CallValue {
+            call: call.call,
+            value: self.value(call),
+            missing_samples: self.missing_samples(call),
+        };
+        judged.map(value).collect()
     }
 
     /// Samples that it rests on, and those that it needs, where those are fewer: a percentile p needs
     /// 100 / (1 − p).
-    pub fn missing_samples(&self, call: &CallRecord) -> Option<(u64, u64)> {
+    fn missing_samples(&self, call: &CallRecord) -> Option<(u64, u64)> {
         let needed = (100.0 / (1.0 - self.quantile?)).round() as u64;
         (call.sent < needed).then_some((call.sent, needed))
     }
@@ -117,9 +141,7 @@ pub static ALL: [PerCall; 27] = [
     }),
 ];
 
-/// Whether a gate on every call looks at this one: it was answered, and carried media that counts. What
-/// never came that far is for the gates on `calls`.
-pub fn is_judged(call: &CallRecord) -> bool {
+fn is_judged(call: &CallRecord) -> bool {
     call.ending.was_answered() && call.sent > 0
 }
 

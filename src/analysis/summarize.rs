@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::ari;
 use super::catalogue::{COUNTS, LATENCIES, SIGNALLING, STATISTICS};
 use super::drift::{last_minus_first, theil_sen};
 use super::explain::{Explained, Tail, explain};
-use super::mos::{Concealment, mos, mouth_to_ear_ms, r_factor};
+use super::fault::{Recovery, recoveries};
+use super::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
 use super::{Definition, EndingCount, Metric, PercentileRow, Summary, Value};
 use crate::samples::{
     CallRecord, CallSecond, Ending, Latencies, Ns, Phase, Quantile, Run, SecondRecord, Series,
@@ -20,12 +22,11 @@ pub fn summarize(mut run: Run) -> Summary {
     let lost = run.calls.iter().map(|c| c.lost).sum();
     let empty = Latencies::default();
     let of = |series| run.histograms.get(&series).unwrap_or(&empty);
-    let tail = |l: &Latencies, lost| Tail::between(quantile(l, 0.5, lost), quantile(l, 0.99, lost));
-    let tails = (tail(of(Series::Rtt), lost), tail(of(Series::Control), 0));
-    let explained = tails.0.zip(tails.1).and_then(|(rtt, control)| explain(rtt, control));
+    let explained = explained(&run, lost);
     let median_ms = quantile(of(Series::Rtt), 0.5, lost).number();
-    let counts = Counts { run: &run, lost, median_ms, explained };
-    let mut metrics: Vec<Metric> = COUNTS.iter().map(|d| plain(d, counts.value(d.name))).collect();
+    let faults = recoveries(&run);
+    let counts = Counts { run: &run, lost, median_ms, explained, faults: &faults };
+    let mut metrics: Vec<Metric> = COUNTS.iter().map(|d| counts.metric(d)).collect();
     for (block, delays) in SIGNALLING.iter().zip(signalling(&run.calls)) {
         metrics.extend(latency(block, &delays, 0));
     }
@@ -43,11 +44,32 @@ pub fn summarize(mut run: Run) -> Summary {
         environment: run.environment,
         metrics,
         percentiles,
+        faults,
         endings,
         calls: run.calls,
         call_seconds: run.call_seconds,
+        silences: run.silences,
         seconds: run.seconds,
     }
+}
+
+/// What of the calls' tail the machine explains. Nothing can be said on too few samples, and not where
+/// the calls' packets were held back on purpose: the control stream's were not.
+fn explained(run: &Run, lost: u64) -> Option<Explained> {
+    let tail = |series: Series, lost: u64| {
+        let latencies = run.histograms.get(&series)?;
+        let enough = (latencies.len() + lost) as f64 * (1.0 - 0.99) >= TAIL_SAMPLES;
+        let tail = Tail::between(quantile(latencies, 0.5, lost), quantile(latencies, 0.99, lost));
+        tail.filter(|_| enough && !run.environment.impaired)
+    };
+    let (sent, received) = control_in_hold(run);
+    explain(tail(Series::Rtt, lost)?, tail(Series::Control, sent.saturating_sub(received))?)
+}
+
+/// Control packets sent in the seconds of the hold phase, and those of them that came back.
+fn control_in_hold(run: &Run) -> (u64, u64) {
+    let held = run.seconds.iter().filter(|s| s.phase == Phase::Hold);
+    held.fold((0, 0), |(sent, received), s| (sent + s.control_sent, received + s.control_received))
 }
 
 /// How many lost packets rank in this series as the slowest: all of them in what a caller feels,
@@ -78,6 +100,11 @@ fn drifts(run: &mut Run) {
     }
 }
 
+/// Whether a percentile rests on too few samples.
+fn too_few(samples: u64, q: f64) -> bool {
+    (samples as f64 * (1.0 - q)).round() < TAIL_SAMPLES
+}
+
 fn plain(definition: &'static Definition, value: Value) -> Metric {
     Metric { definition, value, samples: None, too_few: false }
 }
@@ -93,7 +120,7 @@ fn latency(block: &'static [Definition; 8], l: &Latencies, lost: u64) -> impl It
             ("max", _) => milliseconds(l.max()),
             _ => l.mean().map_or(Value::NoData, |ns| Value::Number(ns / 1e6)),
         };
-        let too_few = q.is_some_and(|q| samples > 0 && (samples as f64 * (1.0 - q)).round() < TAIL_SAMPLES);
+        let too_few = q.is_some_and(|q| samples > 0 && too_few(samples, q));
         Metric { definition, value, samples: Some(samples), too_few }
     })
 }
@@ -173,15 +200,30 @@ struct Counts<'a> {
     /// Median RTT, for the delay in the MOS estimate.
     median_ms: Option<f64>,
     explained: Option<Explained>,
+    faults: &'a [Recovery],
 }
 
 impl Counts<'_> {
+    fn metric(&self, definition: &'static Definition) -> Metric {
+        let Some(("ari", key)) = definition.name.split_once('.') else {
+            return plain(definition, self.value(definition.name));
+        };
+        let Some(service) = &self.run.environment.service_record else {
+            return plain(definition, Value::NoData);
+        };
+        let (value, rests_on) = ari::value(service, key);
+        let too_few = rests_on.is_some_and(|(n, q)| n > 0 && too_few(n, q));
+        Metric { definition, value, samples: rests_on.map(|(n, _)| n), too_few }
+    }
+
     fn value(&self, name: &str) -> Value {
         match name.split_once('.').unwrap_or((name, "")) {
             ("calls", key) => self.calls(key),
             ("late", key) => self.late(key),
             ("mos", key) => self.mos(if key == "plain" { Concealment::No } else { Concealment::Yes }),
             ("control", key) => self.control(key),
+            ("fault", key) => self.fault(key),
+            ("leaks", key) => self.leaks(key),
             ("cpu" | "memory" | "slots" | "sockets", _) => self.machine(name),
             _ => self.packets(name),
         }
@@ -199,7 +241,10 @@ impl Counts<'_> {
             "answered" => ratio(answered, attempts),
             "answered_count" => number(answered),
             "failed_count" => number(attempts - answered),
-            "dropped_count" => number(count(&|c| c.ending == Ending::RemoteHangup)),
+            "dropped_count" => {
+                number(count(&|c| matches!(c.ending, Ending::RemoteHangup | Ending::MediaLost)))
+            }
+            "media_lost_count" => number(count(&|c| c.ending == Ending::MediaLost)),
             "silent_count" => number(count(&CallRecord::is_silent)),
             "suppressed_count" => number(self.run.environment.suppressed_attempts),
             "held" => ratio(self.run.environment.calls_at_start.into(), self.run.environment.calls.into()),
@@ -233,6 +278,8 @@ impl Counts<'_> {
         let sum = |of: fn(&CallRecord) -> u64| self.run.calls.iter().map(of).sum::<u64>();
         match name {
             "sip.retransmissions" => number(sum(|c| c.retransmissions.into())),
+            "sip.garbage_count" => number(self.run.environment.sip_garbage),
+            "sip.stray_count" => number(self.run.environment.sip_strays),
             "packets.sent" => number(self.sent()),
             "packets.received" => number(sum(|c| c.received)),
             "packets.clipped" => number(sum(|c| c.total_clipped)),
@@ -240,6 +287,10 @@ impl Counts<'_> {
             "loss.ratio" => ratio(self.lost, self.sent()),
             "loss.up_count" => self.attributed(|c| c.lost_up),
             "loss.down_count" => self.attributed(|c| c.lost_down),
+            "loss.unattributed_count" => {
+                self.attributed(|c| Some(c.lost.saturating_sub(c.lost_up? + c.lost_down?)))
+            }
+            "loss.burst_mean" => self.mean_burst().map_or(Value::NoData, Value::Number),
             "drift.max" => self.steepest(|c| c.drift_ms_per_min),
             "drift.last_minus_first_max" => self.steepest(|c| c.last_minus_first_ms),
             "duplicate.count" => self.when_sent(sum(|c| c.duplicates)),
@@ -262,25 +313,66 @@ impl Counts<'_> {
         self.run.calls.iter().filter_map(of).reduce(f64::max).map_or(Value::NoData, Value::Number)
     }
 
-    /// The E-model's estimate for the average packet: loss and lateness spread evenly.
+    /// Mean length of the runs of lost packets.
+    fn mean_burst(&self) -> Option<f64> {
+        let runs: u64 = self.run.calls.iter().map(|c| c.lost_runs).sum();
+        (runs > 0).then(|| self.lost as f64 / runs as f64)
+    }
+
+    /// The E-model's estimate for the average packet, over all calls alike.
     fn mos(&self, concealment: Concealment) -> Value {
         let late: u64 = self.run.calls.iter().map(|c| c.late).sum();
         let (Some(rtt_ms), sent @ 1..) = (self.median_ms, self.sent()) else { return Value::NoData };
         let environment = &self.run.environment;
         let ta = mouth_to_ear_ms(rtt_ms, environment.ptime_ms as f64, environment.late_after_ms as f64);
         let ppl = 100.0 * (self.lost + late) as f64 / sent as f64;
-        Value::Number(mos(r_factor(ta, ppl, 1.0, concealment)))
+        let burst = self.mean_burst().map_or(1.0, |mean| burst_r(self.lost as f64 / sent as f64, mean));
+        Value::Number(mos(r_factor(ta, ppl, burst, concealment)))
     }
 
     fn control(&self, key: &str) -> Value {
-        let sum = |of: fn(&SecondRecord) -> u64| self.run.seconds.iter().map(of).sum::<u64>();
-        let (sent, received) = (sum(|s| s.control_sent), sum(|s| s.control_received));
+        let (sent, received) = control_in_hold(self.run);
         match key {
             "tail_share" => self.explained.map_or(Value::NoData, |e| Value::Number(e.share)),
             "sent_count" if sent > 0 => number(sent),
             "lost_count" if sent > 0 => number(sent.saturating_sub(received)),
             _ => Value::NoData,
         }
+    }
+
+    fn fault(&self, key: &str) -> Value {
+        let faults = self.faults;
+        let sum = |of: fn(&Recovery) -> u64| match faults {
+            [] => Value::NoData,
+            faults => number(faults.iter().map(of).sum()),
+        };
+        match key {
+            "count" => number(faults.len() as u64),
+            "outage_max" => self.slowest(|r| r.outage_s.map(Some)),
+            // Where nobody called, nobody can have waited for an answer.
+            "answered_max" => self.slowest(|r| r.answered_s.map(Some).or((!r.was_tried).then_some(None))),
+            "heard_max" => self.slowest(|r| r.heard_s.map(Some)),
+            "served_max" => self.slowest(|r| r.served_s.map(Some)),
+            "restored_max" => self.slowest(|r| r.restored_s.map(Some)),
+            "calls_lost" => sum(|r| r.calls_lost),
+            "attempts_failed" => sum(|r| r.attempts_failed),
+            "packets_lost" => sum(|r| r.packets_lost),
+            _ => Value::NoData,
+        }
+    }
+
+    /// The longest of a duration, in milliseconds; `Lost` where one never ended (`None`). A fault for
+    /// which it means nothing (`Some(None)`) is passed over.
+    fn slowest(&self, of: fn(&Recovery) -> Option<Option<f64>>) -> Value {
+        let durations: Option<Vec<_>> = self.faults.iter().map(of).collect();
+        let Some(durations) = durations else { return Value::Lost };
+        let longest = durations.into_iter().flatten().reduce(f64::max);
+        longest.map_or(Value::NoData, |s| Value::Number(s * 1000.0))
+    }
+
+    fn leaks(&self, key: &str) -> Value {
+        let kind = (key != "total").then_some(key);
+        self.run.environment.leaks.total(kind).map_or(Value::NoData, number)
     }
 
     fn machine(&self, name: &str) -> Value {
@@ -300,7 +392,8 @@ impl Counts<'_> {
             "slots.missed_ratio" => {
                 let seconds = &self.run.seconds;
                 let missed: u64 = seconds.iter().map(|s| s.measured_missed_slots).sum();
-                ratio(missed, seconds.iter().map(|s| s.measured_sent).sum())
+                let sent: u64 = seconds.iter().map(|s| s.measured_sent).sum();
+                ratio(missed, sent + self.run.environment.skipped)
             }
             "sockets.drops" => number(self.run.seconds.iter().map(|s| s.socket_drops).sum()),
             "cpu.busiest_thread_max" => most(|s| s.cpu_busiest_thread),
@@ -338,7 +431,8 @@ fn ratio(part: u64, whole: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::Environment;
+    use crate::samples::{Environment, FaultRecord, LeakPart};
+    use crate::samples::{Milliseconds, ServiceRecord};
 
     fn run(calls: Vec<CallRecord>, rtts_ms: &[u64]) -> Run {
         let mut rtt = Latencies::default();
@@ -348,6 +442,7 @@ mod tests {
             calls,
             seconds: vec![],
             call_seconds: vec![],
+            silences: vec![],
             histograms: [(Series::Rtt, rtt)].into(),
         }
     }
@@ -359,15 +454,17 @@ mod tests {
     #[test]
     fn every_metric_of_the_catalogue_is_worked_out() {
         let mut one = call(Ending::Completed, Some(200));
-        (one.sent, one.received, one.total_sent, one.total_received) = (10, 10, 10, 10);
+        (one.sent, one.received, one.total_sent, one.total_received) = (10_000, 9_998, 10_000, 9_998);
+        (one.lost, one.lost_runs) = (2, 1);
         one.jitter_ms = Some(Ns(1));
         (one.lost_up, one.lost_down) = (Some(0), Some(0));
-        let mut run = run(vec![one], &[1, 1, 1, 1, 1, 1, 1, 1, 1, 5]);
+        let rtts: Vec<u64> = (0..9_998).map(|n| 1 + n / 3_000).collect();
+        let mut run = run(vec![one], &rtts);
         run.environment.calls = 1;
         (run.environment.window_from_s, run.environment.window_to_s) = (Some(0.0), Some(300.0));
         run.call_seconds = (0..300).map(|second| CallSecond { call: 0, second, rtt_p50_ms: 1.0 }).collect();
         let mut control = Latencies::default();
-        [1_000_000, 1_000_000, 2_000_000].into_iter().for_each(|ns| control.record(ns));
+        (0..10_000).for_each(|n| control.record(1_000_000 + n * 100));
         run.histograms.insert(Series::Control, control);
         let busy = SecondRecord {
             phase: Phase::Hold,
@@ -384,12 +481,62 @@ mod tests {
             ..Default::default()
         };
         run.seconds = vec![busy];
+        let (target, action) = ("asterisk".to_string(), "kill".to_string());
+        let fault = FaultRecord { target, action, down_s: -1.0, back_s: Some(0.0), ..Default::default() };
+        run.environment.faults = vec![fault];
+        let parts = ["channels", "bridges", "ports", "descriptors", "threads"];
+        run.environment.leaks.parts = parts.map(|kind| LeakPart::counted(kind, kind, 0, 0, 0)).into();
+        run.environment.elapsed_s = 300.0;
+        let ms = Milliseconds {
+            count: 1,
+            p50_ms: Some(1.0),
+            p95_ms: Some(1.0),
+            p99_ms: Some(1.0),
+            max_ms: Some(1.0),
+        };
+        let mut service = ServiceRecord::default();
+        (service.stages.answered, service.stages.bridged, service.stages.first_packet) = (ms, ms, ms);
+        service.events.lag = ms;
+        run.environment.service_record = Some(service);
+        run.calls[0].answer_delay_ms = Some(Ns(1));
+        (run.calls[0].first_echo_ms, run.calls[0].last_echo_s) = (Some(Ns(1)), Some(200.0));
         let summary = summarize(run);
         let names: Vec<_> = super::super::catalogue::all().map(|d| d.name).collect();
         assert_eq!(summary.metrics.iter().map(Metric::name).collect::<Vec<_>>(), names);
         let missing: Vec<_> =
             COUNTS.iter().filter(|d| summary.metric(d.name).unwrap().value == Value::NoData).collect();
         assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn a_fault_without_recovery_breaks_its_gates_and_one_without_callers_is_no_data() {
+        let fault = |done_s: f64| FaultRecord {
+            done_s,
+            down_s: done_s,
+            back_s: Some(done_s + 1.0),
+            ..Default::default()
+        };
+        let value = |faults: Vec<FaultRecord>, calls: Vec<CallRecord>, name: &str| {
+            let mut run = run(calls, &[]);
+            (run.environment.faults, run.environment.elapsed_s) = (faults, 60.0);
+            summarize(run).metric(name).unwrap().value
+        };
+        let tried = CallRecord { intended_s: 12.0, ..call(Ending::Timeout, None) };
+        assert_eq!(value(vec![fault(10.0)], vec![tried.clone()], "fault.answered_max"), Value::Lost);
+        assert_eq!(value(vec![fault(10.0)], vec![], "fault.answered_max"), Value::NoData);
+        assert_eq!(value(vec![fault(10.0)], vec![], "fault.heard_max"), Value::Lost);
+        assert_eq!(value(vec![fault(10.0)], vec![], "fault.outage_max"), Value::Number(1000.0));
+        assert_eq!(value(vec![], vec![], "fault.heard_max"), Value::NoData);
+        assert_eq!(value(vec![], vec![], "fault.count"), Value::Number(0.0));
+        let answered = CallRecord {
+            intended_s: 22.0,
+            answer_delay_ms: Some(Ns(0)),
+            ..call(Ending::Completed, Some(200))
+        };
+        // One fault whose callers were answered, and one after which nobody called.
+        let both = vec![fault(20.0), fault(40.0)];
+        assert_eq!(value(both, vec![answered], "fault.answered_max"), Value::Number(2000.0));
+        assert_eq!(value(vec![fault(10.0), fault(20.0)], vec![tried], "fault.answered_max"), Value::Lost);
     }
 
     #[test]

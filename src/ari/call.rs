@@ -114,6 +114,11 @@ impl Call {
         self.record.started_at
     }
 
+    /// How often `operation` has been asked for so far.
+    pub fn attempts(&self, operation: Operation) -> u8 {
+        self.steps.attempts(operation)
+    }
+
     /// Whether caller and media are in the bridge and the call is not ending.
     pub fn is_bridged(&self) -> bool {
         self.record.bridged_at.is_some() && self.outcome.is_none()
@@ -148,7 +153,9 @@ impl Call {
             Input::Event(event) => self.on_event(now, event),
             Input::Answer { operation, status, media } => self.on_answer(now, operation, status, media),
             Input::NoAnswer { operation, sent } => self.on_no_answer(now, operation, sent),
+            Input::HangUp => self.end(now, Outcome::Completed),
             Input::Shutdown => self.end(now, Outcome::Shutdown),
+            Input::AsteriskRestarted => self.on_restart(now),
             Input::Timeout => {}
         }
         self.expire(now);
@@ -210,6 +217,20 @@ impl Call {
         self.timers.clear(Timer::CallerGone);
         let bridged = self.record.bridged_at.is_some();
         self.end(now, if bridged { Outcome::Completed } else { Outcome::CallerGone });
+    }
+
+    fn on_restart(&mut self, now: Stamp) {
+        self.caller = Presence::Gone;
+        // What is being asked for may still come into being in the new one, and is deleted then.
+        for thing in [&mut self.media, &mut self.bridge] {
+            if *thing == Presence::Here {
+                *thing = Presence::Gone;
+            }
+        }
+        self.media_in_app = false;
+        self.timers.clear(Timer::CallerGone);
+        self.timers.clear(Timer::MediaGone);
+        self.end(now, Outcome::AsteriskRestarted);
     }
 
     fn on_answer(&mut self, now: Stamp, operation: Operation, status: u16, media: Option<SocketAddr>) {
@@ -305,7 +326,7 @@ impl Call {
 
     fn try_later(&mut self, now: Stamp, operation: Operation, status: Option<u16>) {
         let attempts = self.steps.attempts(operation);
-        let pointless = self.outcome.is_some() && !deletes(operation);
+        let pointless = self.outcome.is_some() && !operation.deletes();
         if attempts >= MAX_ATTEMPTS || pointless {
             return self.give_up(now, operation, status);
         }
@@ -328,7 +349,7 @@ impl Call {
             Operation::DeleteBridge => self.bridge = Presence::Left,
             _ => {}
         }
-        if deletes(operation) {
+        if operation.deletes() {
             self.outputs.push_back(Output::Note(Note::NotDeleted { operation, status }));
         } else {
             self.end(now, Outcome::Refused { operation, status });
@@ -443,7 +464,9 @@ impl Call {
     }
 
     fn ask(&mut self, operation: Operation) {
-        let Some(request) = self.request(operation) else {
+        let reason =
+            if self.record.answered_at.is_some() { HangUpReason::Normal } else { HangUpReason::Congestion };
+        let Some(request) = Request::of(operation, &self.ids, self.target.as_ref(), reason) else {
             self.steps.set(operation, Step::Failed);
             return;
         };
@@ -455,29 +478,4 @@ impl Call {
         self.steps.begin(operation);
         self.outputs.push_back(Output::Request(request));
     }
-
-    /// `None` only for the media channel of a caller that is turned away, which is never asked for.
-    fn request(&self, operation: Operation) -> Option<Request> {
-        let CallIds { caller, media, bridge } = self.ids.clone();
-        Some(match operation {
-            Operation::Answer => Request::Answer { channel: caller },
-            Operation::CreateBridge => Request::CreateBridge { bridge },
-            Operation::CreateMedia => {
-                let MediaTarget { app, host, format } = self.target.clone()?;
-                Request::CreateMedia { app, channel: media, host, format }
-            }
-            Operation::AddChannels => Request::AddChannels { bridge, caller, media },
-            Operation::HangUp => {
-                let answered = self.record.answered_at.is_some();
-                let reason = if answered { HangUpReason::Normal } else { HangUpReason::Congestion };
-                Request::HangUp { channel: caller, reason }
-            }
-            Operation::DeleteMedia => Request::DeleteMedia { channel: media },
-            Operation::DeleteBridge => Request::DeleteBridge { bridge },
-        })
-    }
-}
-
-fn deletes(operation: Operation) -> bool {
-    matches!(operation, Operation::HangUp | Operation::DeleteMedia | Operation::DeleteBridge)
 }

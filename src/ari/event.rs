@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::stamp::Stamp;
+
 /// Longest event that is read; Asterisk's own are about 1 KB.
 pub const MAX_EVENT_LEN: usize = 256 * 1024;
 
@@ -82,6 +84,8 @@ pub enum EventError {
 struct Kind<'a> {
     #[serde(rename = "type", borrow)]
     kind: std::borrow::Cow<'a, str>,
+    #[serde(default, borrow)]
+    timestamp: Option<std::borrow::Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -130,11 +134,25 @@ impl Event {
     /// # Errors
     /// [`EventError`] for what is no event. An unknown type is not an error but [`Event::Other`].
     pub fn parse(text: &str) -> Result<Event, EventError> {
+        Ok(Event::parse_dated(text)?.0)
+    }
+
+    /// Reads one WebSocket message and when Asterisk made it, by Asterisk's clock and cut to
+    /// milliseconds; `None` where it does not say.
+    ///
+    /// # Errors
+    /// As [`Event::parse`].
+    pub fn parse_dated(text: &str) -> Result<(Event, Option<Stamp>), EventError> {
         if text.len() > MAX_EVENT_LEN {
             return Err(EventError::TooLong(text.len()));
         }
         let kind: Kind<'_> = serde_json::from_str(text)?;
-        Ok(match kind.kind.as_ref() {
+        let made_at = kind.timestamp.as_deref().and_then(date);
+        Ok((Event::of_kind(&kind.kind, text)?, made_at))
+    }
+
+    fn of_kind(kind: &str, text: &str) -> Result<Event, EventError> {
+        Ok(match kind {
             "StasisStart" => stasis_start(serde_json::from_str(text)?)?,
             "StasisEnd" => Event::StasisEnd { channel: channel(text)?.0 },
             "ChannelDestroyed" => {
@@ -158,6 +176,20 @@ impl Event {
         })
     }
 
+    /// The type's name, as Asterisk spells it; `Other` for those that are not read.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::StasisStart { .. } => "StasisStart",
+            Event::StasisEnd { .. } => "StasisEnd",
+            Event::ChannelDestroyed { .. } => "ChannelDestroyed",
+            Event::ChannelEnteredBridge { .. } => "ChannelEnteredBridge",
+            Event::ChannelLeftBridge { .. } => "ChannelLeftBridge",
+            Event::BridgeDestroyed { .. } => "BridgeDestroyed",
+            Event::ApplicationReplaced => "ApplicationReplaced",
+            Event::Other => "Other",
+        }
+    }
+
     /// The channel that the event is about.
     pub fn channel(&self) -> Option<&str> {
         match self {
@@ -169,6 +201,22 @@ impl Event {
             Event::BridgeDestroyed { .. } | Event::ApplicationReplaced | Event::Other => None,
         }
     }
+}
+
+/// `2026-11-22T14:40:07.517+0000`: the offset without a colon, which RFC 3339 wants.
+fn date(text: &str) -> Option<Stamp> {
+    let (local, offset) = text.split_at_checked(text.len().checked_sub(5)?)?;
+    let local = humantime::parse_rfc3339_weak(local).ok()?;
+    let local = u64::try_from(local.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos()).ok()?;
+    let number = |digits: &str| digits.parse::<u8>().ok().map(u64::from);
+    let minutes = number(offset.get(1..3)?)? * 60 + number(offset.get(3..5)?)?;
+    let ahead_ns = minutes * 60 * 1_000_000_000;
+    let utc = match offset.get(..1)? {
+        "+" => local.checked_sub(ahead_ns),
+        "-" => local.checked_add(ahead_ns),
+        _ => None,
+    };
+    utc.map(Stamp::from_ns)
 }
 
 fn stasis_start(of: OfChannel) -> Result<Event, EventError> {
@@ -230,6 +278,19 @@ mod tests {
             Event::ChannelEnteredBridge { bridge: "b".into(), channel: "c".into() }
         );
         assert_eq!(read(r#"{"type":"ApplicationReplaced","application":"a"}"#), Event::ApplicationReplaced);
+    }
+
+    #[test]
+    fn the_time_of_an_event_is_that_of_the_world() {
+        let made_at = |text: &str| Event::parse_dated(text).unwrap().1;
+        let expected = Some(Stamp::from_ns(1_795_358_407_517_000_000));
+        assert_eq!(made_at(START), expected);
+        assert_eq!(made_at(&START.replace("T14:40:07.517+0000", "T16:10:07.517+0130")), expected);
+        assert_eq!(made_at(&START.replace("T14:40:07.517+0000", "T13:40:07.517-0100")), expected);
+        for odd in ["", "x", "2026", "+0000", "2026-11-22T14:40:07.517Z", "2026-11-22T14:40:07.517+é00"] {
+            assert_eq!(made_at(&START.replace("2026-11-22T14:40:07.517+0000", odd)), None, "{odd}");
+        }
+        assert_eq!(made_at(r#"{"type":"Other"}"#), None);
     }
 
     #[test]

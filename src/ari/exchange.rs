@@ -29,8 +29,12 @@ pub enum Input<'a> {
         /// Whether Asterisk may have received it.
         sent: bool,
     },
+    /// The call has lasted as long as it should.
+    HangUp,
     /// The service is shutting down.
     Shutdown,
+    /// Asterisk was started anew since the call began: nothing that it had is there any more.
+    AsteriskRestarted,
     /// The time that [`Call::poll_timeout`](super::call::Call::poll_timeout) named has come.
     Timeout,
 }

@@ -1,15 +1,15 @@
 //! How a call ended, and what happened when.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::request::Operation;
 use crate::stamp::Stamp;
 
 /// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
-    /// Bridged, until the caller hung up.
+    /// Bridged, until the caller hung up, or the service at the planned end.
     Completed,
     /// The caller hung up before the call was bridged.
     CallerGone,
@@ -21,6 +21,8 @@ pub enum Outcome {
     MediaLost,
     /// The bridge was destroyed under the call.
     BridgeLost,
+    /// Asterisk was started anew: the call went with the old one.
+    AsteriskRestarted,
     /// Asterisk created the media channel and did not say where it listens.
     NoMediaAddress,
     /// Asterisk refused an operation, or never answered it.
@@ -32,8 +34,31 @@ pub enum Outcome {
     },
     /// No port was free: turned away.
     NoPort,
+    /// The caller was in the application before the service was, and what an earlier service had made
+    /// for it could not be cleared away: hung up.
+    NotCleared,
     /// The service was shutting down.
     Shutdown,
+}
+
+impl Outcome {
+    /// The name in metrics and files.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::CallerGone => "caller_gone",
+            Outcome::NotBridged => "not_bridged",
+            Outcome::Unbridged => "unbridged",
+            Outcome::MediaLost => "media_lost",
+            Outcome::BridgeLost => "bridge_lost",
+            Outcome::AsteriskRestarted => "asterisk_restarted",
+            Outcome::NoMediaAddress => "no_media_address",
+            Outcome::Refused { .. } => "refused",
+            Outcome::NoPort => "no_port",
+            Outcome::NotCleared => "not_cleared",
+            Outcome::Shutdown => "shutdown",
+        }
+    }
 }
 
 /// What happened when, in one call.

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::{CallIds, MediaTarget};
+
 /// Which operation a request is; at most one of each is under way for one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// Answer the caller.
@@ -37,6 +39,24 @@ impl Operation {
         Operation::DeleteMedia,
         Operation::DeleteBridge,
     ];
+
+    /// The name in metrics and files.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Operation::Answer => "answer",
+            Operation::CreateBridge => "create_bridge",
+            Operation::CreateMedia => "create_media",
+            Operation::AddChannels => "add_channels",
+            Operation::HangUp => "hang_up",
+            Operation::DeleteMedia => "delete_media",
+            Operation::DeleteBridge => "delete_bridge",
+        }
+    }
+
+    /// Whether it takes away what is there.
+    pub const fn deletes(self) -> bool {
+        matches!(self, Operation::HangUp | Operation::DeleteMedia | Operation::DeleteBridge)
+    }
 
     /// Whether doing it a second time does no harm when the first answer was lost.
     ///
@@ -134,6 +154,29 @@ pub enum Request {
 }
 
 impl Request {
+    /// The request of a call for `operation`. `None` only for the media channel of a caller that is
+    /// turned away, who has no `target`.
+    pub fn of(
+        operation: Operation,
+        ids: &CallIds,
+        target: Option<&MediaTarget>,
+        reason: HangUpReason,
+    ) -> Option<Self> {
+        let CallIds { caller, media, bridge } = ids.clone();
+        Some(match operation {
+            Operation::Answer => Request::Answer { channel: caller },
+            Operation::CreateBridge => Request::CreateBridge { bridge },
+            Operation::CreateMedia => {
+                let MediaTarget { app, host, format } = target?.clone();
+                Request::CreateMedia { app, channel: media, host, format }
+            }
+            Operation::AddChannels => Request::AddChannels { bridge, caller, media },
+            Operation::HangUp => Request::HangUp { channel: caller, reason },
+            Operation::DeleteMedia => Request::DeleteMedia { channel: media },
+            Operation::DeleteBridge => Request::DeleteBridge { bridge },
+        })
+    }
+
     /// Which operation this is.
     pub fn operation(&self) -> Operation {
         match self {
@@ -293,6 +336,8 @@ mod tests {
         for (operation, status, expected) in [
             (Answer, 204, Meaning::Done),
             (Answer, 404, Meaning::Gone),
+            (Answer, 409, Meaning::Gone),
+            (Answer, 500, Meaning::Gone),
             (Answer, 412, Meaning::Later),
             (AddChannels, 400, Meaning::Gone),
             (AddChannels, 422, Meaning::Later),
@@ -311,6 +356,7 @@ mod tests {
     fn each_operation_is_at_its_own_index() {
         for (n, operation) in Operation::ALL.iter().enumerate() {
             assert_eq!(*operation as usize, n);
+            assert_eq!(serde_json::to_value(operation).unwrap(), operation.key());
         }
     }
 

@@ -64,6 +64,20 @@ pub struct LogCounts {
     pub descriptors_exhausted: u64,
 }
 
+impl std::ops::Add for LogCounts {
+    type Output = LogCounts;
+    fn add(self, other: LogCounts) -> LogCounts {
+        LogCounts {
+            lines: self.lines + other.lines,
+            errors: self.errors + other.errors,
+            warnings: self.warnings + other.warnings,
+            overloads: self.overloads + other.overloads,
+            rtp_exhausted: self.rtp_exhausted + other.rtp_exhausted,
+            descriptors_exhausted: self.descriptors_exhausted + other.descriptors_exhausted,
+        }
+    }
+}
+
 /// How a line is logged, from `[time] LEVEL[thread]…` at its beginning and nowhere else: what comes
 /// later may be quoted from a packet.
 fn level(line: &str) -> Option<&str> {

@@ -18,12 +18,12 @@ pub(super) fn check(socket: Socket, addr: SocketAddr) -> Result<(), AsteriskErro
 }
 
 /// A port that is free at this moment and outside `avoid`.
-pub(super) fn pick(socket: Socket, ip: IpAddr, avoid: &RangeInclusive<u16>) -> Result<u16, AsteriskError> {
+pub(super) fn pick(socket: Socket, ip: IpAddr, avoid: &[RangeInclusive<u16>]) -> Result<u16, AsteriskError> {
     let addr = SocketAddr::new(ip, 0);
     for _ in 0..TRIES {
         let bound =
             bind(socket, addr).map_err(|source| AsteriskError::CannotBind { socket, addr, source })?;
-        if !avoid.contains(&bound.port()) {
+        if !avoid.iter().any(|range| range.contains(&bound.port())) {
             return Ok(bound.port());
         }
     }

@@ -15,7 +15,7 @@ use super::config::{self, Secret, Settings};
 use super::descriptors;
 use super::error::{AsteriskError, Socket};
 use super::find::Install;
-use super::log::Log;
+use super::log::{Log, LogCounts};
 use super::ports;
 use super::ready::{self, Refused};
 use super::rundir::RunDir;
@@ -66,6 +66,8 @@ pub struct StartConfig {
     pub address: IpAddr,
     /// Its ports.
     pub ports: Ports,
+    /// Where no port is picked if there are others: ports that somebody else takes while it is away.
+    pub keep_clear: Vec<RangeInclusive<u16>>,
     /// The ARI user.
     pub ari: Account,
     /// The Stasis application that calls are given to.
@@ -89,6 +91,7 @@ impl StartConfig {
             install,
             address: Ipv4Addr::LOCALHOST.into(),
             ports: Ports { sip: 0, http: 0, rtp: 10_000..=20_000 },
+            keep_clear: Vec::new(),
             ari: Account::random("loadtest"),
             app: "loadtest".into(),
             driver: Ipv4Addr::LOCALHOST.into(),
@@ -133,7 +136,10 @@ fn picked(config: &StartConfig, socket: Socket) -> bool {
 fn choose_ports(config: &StartConfig) -> Result<Ports, AsteriskError> {
     let choose = |socket, port| {
         if port == 0 {
-            return ports::pick(socket, config.address, &config.ports.rtp);
+            let rtp = std::slice::from_ref(&config.ports.rtp);
+            let clear = [rtp, &config.keep_clear].concat();
+            return ports::pick(socket, config.address, &clear)
+                .or_else(|_| ports::pick(socket, config.address, rtp));
         }
         ports::check(socket, SocketAddr::new(config.address, port)).map(|()| port)
     };
@@ -147,25 +153,31 @@ fn choose_ports(config: &StartConfig) -> Result<Ports, AsteriskError> {
 async fn start_on(config: &StartConfig, ports: Ports) -> Result<Managed, AsteriskError> {
     let run_dir = RunDir::create(&config.run_base)?;
     config::write(&run_dir.path().join("etc"), &settings(config, &ports, run_dir.path()))?;
-    let mut command = asterisk_command(&config.install, run_dir.path());
-    command.arg("-f").current_dir(run_dir.path()).stdin(Stdio::null());
+    let (keeper, log) = launch(config, run_dir.path()).await?;
+    let managed = Managed {
+        keeper,
+        log,
+        logged_before: LogCounts::default(),
+        config: config.clone(),
+        sip: SocketAddr::new(config.address, ports.sip),
+        http: SocketAddr::new(config.address, ports.http),
+        rtp: ports.rtp,
+        run_dir,
+    };
+    managed.ready().await?;
+    Ok(managed)
+}
+
+/// Starts the process on the configuration in its run folder.
+async fn launch(config: &StartConfig, run_dir: &Path) -> Result<(Keeper, Log), AsteriskError> {
+    let mut command = asterisk_command(&config.install, run_dir);
+    command.arg("-f").current_dir(run_dir).stdin(Stdio::null());
     let (reader, writer) = std::io::pipe().map_err(|e| spawn_failed(&config.install, e))?;
     let errors = writer.try_clone().map_err(|e| spawn_failed(&config.install, e))?;
     command.stdout(writer).stderr(errors);
     let log = open_log(&config.logs, reader)?;
     let keeper = Keeper::start(command).await.map_err(|e| spawn_failed(&config.install, e))?;
-    let managed = Managed {
-        keeper,
-        log,
-        install: config.install.clone(),
-        sip: SocketAddr::new(config.address, ports.sip),
-        http: SocketAddr::new(config.address, ports.http),
-        rtp: ports.rtp,
-        ari: config.ari.clone(),
-        run_dir,
-    };
-    managed.ready(config).await?;
-    Ok(managed)
+    Ok((keeper, log))
 }
 
 fn settings(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Settings {
@@ -224,11 +236,12 @@ pub struct Managed {
     // Before `run_dir`: fields are dropped in this order, and Asterisk writes until it is gone.
     keeper: Keeper,
     log: Log,
-    install: Install,
+    /// What processes that this one has replaced had logged.
+    logged_before: LogCounts,
+    config: StartConfig,
     sip: SocketAddr,
     http: SocketAddr,
     rtp: RangeInclusive<u16>,
-    ari: Account,
     run_dir: RunDir,
 }
 
@@ -250,7 +263,7 @@ impl Managed {
 
     /// Who may use its ARI.
     pub fn account(&self) -> &Account {
-        &self.ari
+        &self.config.ari
     }
 
     /// Its RTP ports.
@@ -268,9 +281,31 @@ impl Managed {
         &self.log
     }
 
+    /// What was counted in its log, that of the processes before it included.
+    pub fn log_counts(&self) -> LogCounts {
+        self.logged_before + self.log.counts()
+    }
+
+    /// Sends a signal to it.
+    pub fn signal(&self, signal: Signal) {
+        self.keeper.signal(signal);
+    }
+
+    /// Starts it again where it was, once it has ended: same ports, same passwords, same folder.
+    ///
+    /// # Errors
+    /// As those of a first start. The process may be running then all the same.
+    pub async fn start_again(&mut self) -> Result<(), AsteriskError> {
+        self.keeper.ended().await;
+        self.log.drained().await;
+        self.logged_before = self.log_counts();
+        (self.keeper, self.log) = launch(&self.config, self.run_dir.path()).await?;
+        self.ready().await
+    }
+
     /// Which Asterisk it is.
     pub fn install(&self) -> &Install {
-        &self.install
+        &self.config.install
     }
 
     /// Its private folder, which goes with it.
@@ -280,7 +315,7 @@ impl Managed {
 
     /// The command that reaches its console; add `-r`, or `-rx` and a console command.
     pub fn console(&self) -> Command {
-        asterisk_command(&self.install, self.run_dir.path())
+        asterisk_command(&self.config.install, self.run_dir.path())
     }
 
     /// How it ended by itself; `None` while it runs.
@@ -296,6 +331,8 @@ impl Managed {
     /// Asks it to stop, which hangs up the calls there are, and kills it after `grace`.
     pub async fn stop(self, grace: Duration) -> Stopped {
         self.keeper.signal(Signal::SIGTERM);
+        // One that was held still hears of it only now.
+        self.keeper.signal(Signal::SIGCONT);
         let in_time = timeout(grace, self.keeper.ended()).await;
         if in_time.is_err() {
             self.keeper.signal(Signal::SIGKILL);
@@ -305,7 +342,8 @@ impl Managed {
         Stopped { status, killed: in_time.is_err() }
     }
 
-    async fn ready(&self, config: &StartConfig) -> Result<(), AsteriskError> {
+    async fn ready(&self) -> Result<(), AsteriskError> {
+        let config = &self.config;
         let mut problem = "nothing came".to_string();
         let answered = async {
             loop {

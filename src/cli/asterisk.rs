@@ -1,12 +1,16 @@
 //! `loadtest asterisk`: a private Asterisk in the foreground.
 
-use std::path::PathBuf;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::{Exit, Failure, say};
-use crate::asterisk::{Asterisk, Places, StartConfig, descriptors, find};
+use crate::asterisk::config::Secret;
+use crate::asterisk::{Asterisk, Managed, Places, StartConfig, descriptors, find};
 use crate::scenario::values::PortRange;
 use crate::service::termination;
 
@@ -27,6 +31,17 @@ pub struct Args {
     /// Folder for asterisk.log.
     #[arg(long, default_value = "logs", value_name = "DIR")]
     logs: PathBuf,
+    /// The ARI user.
+    #[arg(long, env = "ARI_USER", default_value = "loadtest")]
+    user: String,
+    /// The ARI user's password [default: a new one]. Better given in the environment, where `ps` does
+    /// not show it.
+    #[arg(long, env = "ARI_PASS", hide_env_values = true, value_name = "PASSWORD")]
+    password: Option<String>,
+    /// Once calls are taken, write ARI_URL, ARI_USER and ARI_PASS into this file, as `.env` has them.
+    /// Its owner and its group may read it.
+    #[arg(long, value_name = "FILE")]
+    write_env: Option<PathBuf>,
 }
 
 /// Runs the subcommand until SIGTERM or Ctrl-C, or until Asterisk ends.
@@ -37,17 +52,33 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut config = StartConfig::new(install, args.logs);
     (config.ports.sip, config.ports.http) = (args.sip_port, args.http_port);
     config.ports.rtp = args.rtp_ports.from..=args.rtp_ports.to;
+    config.ari.user = args.user;
+    // An empty variable is one that is not set: compose files cannot tell the two apart.
+    if let Some(password) = args.password.filter(|password| !password.is_empty()) {
+        config.ari.password = Secret::new(password);
+    }
     let (app, digest) = (config.app.clone(), config.digest.clone());
     let managed = Asterisk::start(config).await.map_err(anyhow::Error::from)?;
+    if let Some(path) = &args.write_env {
+        write_env(path, &managed).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let account = managed.account();
     say::out(format_args!("{} takes calls", managed.install().version));
     say::out(format_args!("  SIP       {}", managed.sip_addr()));
     say::out(format_args!("  ARI_URL   {}", managed.ari_url()));
     say::out(format_args!("  ARI_USER  {}", account.user));
-    say::out(format_args!("  ARI_PASS  {}", account.password.expose()));
+    // Who has them from the file needs them nowhere else: what is printed is kept in logs.
+    let hidden = "(in the file of --write-env)";
+    let shown = |password: &Secret| match args.write_env {
+        Some(_) => hidden.to_string(),
+        None => password.expose().to_string(),
+    };
+    say::out(format_args!("  ARI_PASS  {}", shown(&account.password)));
     say::out(format_args!("  app       {}", app));
     say::out(format_args!("  SIP_USER  {}  (From user that is asked for a password)", digest.user));
-    say::out(format_args!("  SIP_PASS  {}", digest.password.expose()));
+    if args.write_env.is_none() {
+        say::out(format_args!("  SIP_PASS  {}", digest.password.expose()));
+    }
     say::out(format_args!("  log       {}", managed.log().path().display()));
     say::out(format_args!("  console   {:?} -r", managed.console()));
     say::out("Ctrl-C stops it.");
@@ -59,5 +90,67 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         status = managed.wait() => Err(Failure::broke(format!(
             "Asterisk ended by itself ({})", status.map_or("?".into(), |s| s.to_string())
         ))),
+    }
+}
+
+/// Leaves what a client of ARI needs to know in a file, which is there whole or not at all.
+fn write_env(path: &Path, managed: &Managed) -> std::io::Result<()> {
+    let account = managed.account();
+    let lines = [
+        ("ARI_URL", managed.ari_url()),
+        ("ARI_USER", account.user.clone()),
+        ("ARI_PASS", account.password.expose().into()),
+    ];
+    let mut name = path.as_os_str().to_os_string();
+    name.push(".new");
+    let early = PathBuf::from(name);
+    keeps_nothing_else(path)?;
+    // One that a killed predecessor left may have another mode, and a new file has the one asked for.
+    match fs::remove_file(&early) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&early)?;
+    for (name, value) in lines {
+        writeln!(file, "{name}={}", quoted(&value))?;
+    }
+    file.sync_all()?;
+    fs::rename(&early, path)
+}
+
+/// Refuses a file in which anything else is kept: it is written anew as a whole.
+fn keeps_nothing_else(path: &Path) -> std::io::Result<()> {
+    let text = match fs::read_to_string(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let ours = |line: &str| ["ARI_URL=", "ARI_USER=", "ARI_PASS="].iter().any(|key| line.starts_with(key));
+    match text.lines().find(|line| !line.trim().is_empty() && !ours(line)) {
+        Some(_) => Err(std::io::Error::other(
+            "it holds more than ARI's account, which would be lost; name another file",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// In single quotes, as a shell and a `.env` file take it literally.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_shell_and_a_dot_env_file_read_the_same() {
+        for password in ["plain", "it's", "'", "a'b'c\"$HOME`x`#&=!~*?{}()|<"] {
+            let line = format!("ARI_PASS={}\n", quoted(password));
+            let read: Vec<_> = dotenvy::from_read_iter(line.as_bytes()).map(|pair| pair.unwrap()).collect();
+            assert_eq!(read, [("ARI_PASS".into(), password.into())]);
+            let script = format!("{line}printf %s \"$ARI_PASS\"");
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), password);
+        }
     }
 }

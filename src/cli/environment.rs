@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::folder::rfc3339;
 use crate::driver::Recorded;
-use crate::samples::{Environment, FORMAT_VERSION};
+use crate::samples::{Environment, FORMAT_VERSION, FaultRecord, Leaks, ServiceRecord};
 use crate::scenario::Resolved;
 
 /// What the run knows besides what the driver recorded.
@@ -24,6 +24,14 @@ pub struct Circumstances {
     pub broken: Option<String>,
     /// Datagrams that the service's sockets dropped.
     pub service_drops: u64,
+    /// Planned faults that were not carried out, or not to their end.
+    pub faults_undone: u64,
+    /// What the built-in service has counted.
+    pub service_record: Option<ServiceRecord>,
+    /// What was broken on purpose.
+    pub faults: Vec<FaultRecord>,
+    /// What was left after the last call.
+    pub leaks: Leaks,
     /// What the report should mention.
     pub remarks: Vec<String>,
 }
@@ -63,9 +71,19 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         clock_step_ns: recorded.clock_step_ns,
         negative_rtt: recorded.negative_rtt,
         unstamped: recorded.unstamped,
+        skipped: recorded.skipped,
+        unsent: recorded.unsent,
+        control_drops: recorded.control_drops,
+        impaired: recorded.impaired.iter().any(|i| i.counts.seen() > 0),
         impair_overflows: recorded.impaired.iter().map(|i| i.overflows).sum(),
         sip_drops: recorded.troubles.drops,
+        sip_garbage: recorded.troubles.garbage,
+        sip_strays: recorded.troubles.strays,
         service_drops: circumstances.service_drops,
+        faults_undone: circumstances.faults_undone,
+        service_record: circumstances.service_record,
+        faults: circumstances.faults,
+        leaks: circumstances.leaks,
         remarks: circumstances.remarks,
     }
 }

@@ -1,5 +1,6 @@
 //! Exit codes, and the errors that lead to them.
 
+use std::fmt;
 use std::process::ExitCode;
 
 use super::say;
@@ -17,6 +18,8 @@ pub enum Exit {
     Usage = 2,
     /// A gate is broken.
     GateFailed = 10,
+    /// Slower than what it was compared with.
+    Regressed = 11,
     /// Nothing can be said.
     Inconclusive = 12,
     /// Ended by Ctrl-C or SIGTERM.
@@ -59,11 +62,17 @@ impl Failure {
 
     /// Tells the user, and returns the exit code.
     pub fn print(&self) -> ExitCode {
-        let text = format!("{:#}", self.error);
+        let text = self.to_string();
         // Errors of a scenario come rendered, with their own heading.
         let heading = if text.starts_with("error") { "" } else { "error: " };
         say::err(format_args!("{heading}{text}"));
         self.exit.into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
     }
 }
 

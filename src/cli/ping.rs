@@ -7,13 +7,16 @@ use anyhow::Context as _;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
+use super::deliver::trust;
 use super::resolve::resolve;
 use super::{Exit, Failure, say, scheduling};
-use crate::analysis::{Summary, Value, summarize};
+use crate::analysis::{Metric, Summary, Value, summarize};
 use crate::asterisk::descriptors;
 use crate::driver::{PingConfig, Recorded, Stop, ping};
+use crate::gate::judge;
 use crate::measure::Echo;
 use crate::samples::{Environment, Run};
+use crate::scenario::Limits;
 use crate::scenario::values::{HostPort, Span};
 use crate::scheduling::Scheduling;
 use crate::service::termination;
@@ -25,7 +28,9 @@ const ECHOES: usize = 4096;
 #[command(after_help = "Examples:\n  \
     loadtest echo &\n  \
     loadtest ping 127.0.0.1:4000 --duration 10s\n  \
-    loadtest ping 127.0.0.1:4000 --streams 1000 --duration 60s --json")]
+    loadtest ping 127.0.0.1:4000 --streams 1000 --duration 60s --json\n\n\
+    Ends with 0 when anything came back. Whether the figures can be trusted is said below them, and\n\
+    is `distrust` in the JSON.")]
 pub struct Args {
     /// The echo server; `loadtest echo` is one.
     #[arg(value_name = "HOST:PORT")]
@@ -103,10 +108,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let _ = printer.await;
     let nobody = recorded.calls.iter().all(|c| c.total_received == 0);
     let summary = conclude(recorded, &args);
+    let distrust = judge(&summary, &[], &trust(&Limits::default())).distrust;
     if args.json {
-        say::out(to_json(&summary, &args, target));
+        say::out(to_json(&summary, &args, target, &distrust));
     } else {
         tell(&summary, &args, target);
+        distrust.iter().for_each(|reason| say::out(format_args!("do not trust this: {reason}")));
     }
     if nobody {
         Err(Failure::broke(format!("nothing came back from {target}; is an echo there?")))
@@ -124,6 +131,11 @@ async fn print(mut echoes: mpsc::Receiver<Echo>) {
 fn conclude(recorded: Recorded, args: &Args) -> Summary {
     let since = |at: crate::stamp::Stamp| at.since(recorded.epoch).as_secs_f64();
     let environment = Environment {
+        clock_step_ns: recorded.clock_step_ns,
+        negative_rtt: recorded.negative_rtt,
+        unstamped: recorded.unstamped,
+        skipped: recorded.skipped,
+        unsent: recorded.unsent,
         name: "ping".into(),
         calls: args.streams,
         ptime_ms: args.interval.0.as_millis() as u64,
@@ -137,13 +149,15 @@ fn conclude(recorded: Recorded, args: &Args) -> Summary {
         environment,
         calls: recorded.calls,
         seconds: recorded.seconds,
+        silences: Vec::new(),
         call_seconds: recorded.call_seconds,
         histograms: recorded.histograms,
     })
 }
 
 fn tell(summary: &Summary, args: &Args, target: SocketAddr) {
-    let shown = |name: &str| summary.metric(name).map(ToString::to_string).unwrap_or_default();
+    let few = |m: &Metric| if m.too_few { "*" } else { "" };
+    let shown = |name: &str| summary.metric(name).map(|m| format!("{m}{}", few(m))).unwrap_or_default();
     say::out(format_args!("--- {target}, {} streams every {} ---", args.streams, args.interval));
     say::out(format_args!(
         "{} sent, {} received, {} lost ({}), {} late, {} duplicates, {} reordered",
@@ -162,11 +176,15 @@ fn tell(summary: &Summary, args: &Args, target: SocketAddr) {
             row[0], row[1], row[2], row[3], row[4]
         ));
     }
+    if summary.metrics.iter().any(|m| m.too_few) {
+        say::out("* rests on fewer than 100 / (1 - p) samples");
+    }
     let cpu = crate::clock::process_cpu().as_secs_f64();
     say::out(format_args!("missed slots {}, CPU {cpu:.2} s", shown("slots.missed_ratio")));
 }
 
-fn to_json(summary: &Summary, args: &Args, target: SocketAddr) -> serde_json::Value {
+fn to_json(summary: &Summary, args: &Args, target: SocketAddr, distrust: &[String]) -> serde_json::Value {
+    let too_few: Vec<_> = summary.metrics.iter().filter(|m| m.too_few).map(Metric::name).collect();
     let value = |name: &str| match summary.metric(name).map(|m| m.value) {
         Some(Value::Number(n)) => json!(n),
         Some(Value::Lost) => json!("lost"),
@@ -194,5 +212,7 @@ fn to_json(summary: &Summary, args: &Args, target: SocketAddr) -> serde_json::Va
         "socket_drops": value("sockets.drops"),
         "rss_max_mib": value("memory.driver_max"),
         "cpu_s": cpu_s,
+        "too_few": too_few,
+        "distrust": distrust,
     })
 }

@@ -1,32 +1,31 @@
 //! `loadtest run`: place the calls of a scenario, measure, report, judge.
 
-use std::fs::{self, File};
-use std::io::{IsTerminal as _, Read as _};
-use std::path::{Path, PathBuf};
+use std::cell::RefCell;
+use std::future::Future;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::application::symptoms;
+use super::deliver::{self, Delivery, FORMATS, parse_format};
 use super::environment::{Circumstances, gather};
+use super::faults::{Done, Faults};
 use super::folder::Folder;
+use super::leaks::{Audit, unknown};
+use super::preflight::{Plan, headline, survey};
 use super::progress::Display;
-use super::scheduling::{self, Granted};
-use super::stage::{Stage, sip_credentials};
+use super::stage::Stage;
 use super::{Exit, Failure, say};
 use crate::analysis::{Definition, Summary, catalogue, per_call, summarize};
-use crate::asterisk::descriptors;
 use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
-use crate::gate::{Gate, Trust, Verdict, judge};
-use crate::report::{Format, render, terminal};
-use crate::samples::{CallRecord, Ending, Run, hlog};
-use crate::scenario::values::PortRange;
-use crate::scenario::{AsteriskMode, Limits, Needs, Problem, Resolved};
+use crate::report::Format;
+use crate::samples::{CallRecord, Ending, Leaks, Run, hlog};
+use crate::scenario::{Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
-
-/// Largest scenario file that is read.
-const MOST_BYTES: u64 = 1 << 20;
+use crate::sip::digest::Credentials;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -45,7 +44,7 @@ pub struct Args {
     out: Option<PathBuf>,
     /// Reports to write: html, png, csv, json, markdown, junit.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_format,
-          default_value = "html,png,csv,json,markdown,junit")]
+          default_value = FORMATS)]
     report: Vec<Format>,
     /// Say nothing but errors; the exit code is the verdict.
     #[arg(long, short)]
@@ -55,14 +54,6 @@ pub struct Args {
     list_metrics: bool,
 }
 
-fn parse_format(text: &str) -> Result<Format, String> {
-    let names = Format::ALL.map(Format::name).join(", ");
-    Format::ALL
-        .into_iter()
-        .find(|f| f.name() == text)
-        .ok_or_else(|| format!("there is no report format `{text}`; there are {names}"))
-}
-
 /// Runs the subcommand.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     if args.list_metrics {
@@ -70,20 +61,16 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         return Ok(Exit::Pass);
     }
     let path = args.scenario.clone().unwrap_or_default();
-    let resolved = read_scenario(&path, &args.set)?;
-    let gates = parse_gates(&resolved)?;
-    let credentials = sip_credentials()?;
-    preflight(&resolved)?;
-    let Granted { scheduling, warning } = schedule(&resolved)?;
+    let Plan { resolved, gates, credentials, granted } = Plan::read(&path, &args.set)?;
+    let mut warnings = survey(&resolved.scenario)?.clear()?.warnings;
+    warnings.extend(granted.warning.clone());
     let folder = Folder::create(args.out.as_deref(), &resolved.scenario.name, clock::now())?;
     folder.write("scenario.toml", resolved.to_toml().as_bytes())?;
 
     let (stop_sender, stop) = watch::channel(Stop::No);
     let mut interrupt = Interrupt::listen(stop_sender)?;
     let mut display = Display::new(args.quiet);
-    display.say(&headline(&resolved));
-    let warnings = ephemeral_ports(&resolved).into_iter().chain(warning.clone());
-    warnings.for_each(|warning| display.say(&format!("warning: {warning}")));
+    announce(&resolved.scenario, &warnings, &display);
     let logs = folder.logs();
     let stage = tokio::select! {
         stage = Stage::set(&resolved.scenario, &logs) => stage,
@@ -93,40 +80,40 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         }
     };
     // A folder without a run in it would only look like one.
-    let stage = stage.inspect_err(|_| folder.discard())?;
+    let mut stage = stage.inspect_err(|_| folder.discard())?;
     let target = stage.target.to_string();
-    let config = DriverConfig {
-        scenario: &resolved.scenario,
-        target: stage.target,
-        credentials,
-        run_id: rand::random(),
-        watched: stage.watched(),
-        scheduling: scheduling.clone(),
-        stop,
-    };
-    let played = play(config, &stage, &mut interrupt, &mut display).await;
-    display.finish();
+    let sender = Sender { credentials, scheduling: granted.scheduling.clone(), stop };
+    let played = perform(&resolved, &mut stage, sender, &mut interrupt, &mut display).await;
     let struck = stage.strike().await;
-    let (recorded, broken) = played?;
+    let Played { recorded, broken, faults, leaks } = played?;
     let broken = broken.or_else(|| nobody_there(&recorded, &target));
 
-    let remarks = struck.remarks.into_iter().chain(remarks_of(&resolved, &recorded)).chain(warning);
+    let remarks = struck.remarks.into_iter().chain(remarks_of(&resolved, &recorded));
     let circumstances = Circumstances {
         asterisk: struck.asterisk_is,
         service: struck.service_is,
-        scheduling: scheduling.to_string(),
+        scheduling: granted.scheduling.to_string(),
         interrupted: interrupt.came,
         broken: broken.clone(),
         service_drops: struck.service_drops,
-        remarks: remarks.collect(),
+        faults_undone: (resolved.scenario.fault.len() - faults.iter().filter(|f| f.is_over()).count()) as u64,
+        service_record: struck.service_record,
+        faults: faults.iter().map(|f| f.record(recorded.epoch)).collect(),
+        leaks,
+        remarks: remarks.chain(granted.warning).collect(),
     };
     let (summary, log) = conclude(&resolved, recorded, circumstances)?;
-    let verdict = judge(&summary, &gates, &trust(&resolved.scenario.limits));
+    let verdict = deliver::verdict(&resolved, &gates, &summary);
+    let (formats, verdict) = (args.report.as_slice(), &verdict);
+    let delivery = Delivery { resolved: &resolved, summary: &summary, verdict, folder: &folder, formats };
     // The figures first: whatever becomes of the files, they have been said.
     if !args.quiet {
-        tell(&summary, &verdict, &place(&folder, &args.report));
+        delivery.tell();
     }
-    write(&folder, &args.report, &summary, &verdict, &resolved, &log)?;
+    let environment = serde_json::to_vec_pretty(&summary.environment).context("environment.json")?;
+    let raw = [folder.write("environment.json", &environment), folder.write("rtt.hlog", &log)];
+    let rendered = delivery.write();
+    raw.into_iter().chain([rendered]).collect::<Result<(), _>>()?;
     match broken {
         Some(why) => Err(Failure::broke(why)),
         None if interrupt.came => Ok(Exit::Interrupted),
@@ -141,109 +128,93 @@ fn list_metrics() {
     per_call::ALL.iter().for_each(|m| line(&m.definition));
 }
 
-fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, Failure> {
-    let unreadable = |e: &dyn std::fmt::Display| {
-        Failure::usage(format!(
-            "cannot read the scenario {}: {e}; see scenarios/ for examples",
-            path.display()
-        ))
-    };
-    let mut text = String::new();
-    // A path may be anything, a device without end too.
-    let file = File::open(path).map_err(|e| unreadable(&e))?;
-    let read = file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(|e| unreadable(&e))?;
-    if read as u64 > MOST_BYTES {
-        return Err(unreadable(&"it is longer than 1 MiB"));
+/// What is said before anything is started.
+fn announce(scenario: &Scenario, warnings: &[String], display: &Display) {
+    display.say(&headline(scenario));
+    warnings.iter().for_each(|warning| display.say(&format!("warning: {warning}")));
+    let service = &scenario.service;
+    if service.mode == ServiceMode::External {
+        let (app, within) = (&service.app, service.ready_within);
+        display.say(&format!("waiting for the application `{app}`, up to {within}"));
     }
-    // Command line before environment before file: later overrides win.
-    let mut overrides = Vec::new();
-    if let Some(range) = std::env::var("PORT_RANGE").ok().filter(|v| !v.is_empty()) {
-        overrides.push(format!("service.ports={range}"));
-    }
-    overrides.extend_from_slice(set);
-    Ok(Resolved::read(&text, &path.display().to_string(), &overrides)?)
 }
 
-fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, Failure> {
-    let mut problems = Vec::new();
-    let mut gates = Vec::new();
-    for (n, text) in resolved.scenario.gates.require.iter().enumerate() {
-        match Gate::parse(text) {
-            Ok(gate) => gates.push(gate),
-            Err(e) => problems.push(Problem::new(&format!("gates.require.{n}"), e.reason, e.cure)),
-        }
-    }
-    if problems.is_empty() { Ok(gates) } else { Err(resolved.error(&problems).into()) }
+/// What the driver needs besides scenario and stage.
+struct Sender {
+    credentials: Option<Credentials>,
+    scheduling: Scheduling,
+    stop: watch::Receiver<Stop>,
 }
 
-/// Checks what the machine must provide, before anything is started.
-fn preflight(resolved: &Resolved) -> Result<(), Failure> {
-    let limit = descriptors::raise().context("cannot raise the limit of file descriptors")?;
-    let needs = Needs::of(&resolved.scenario);
-    if limit < needs.descriptors {
-        return Err(Failure::broke(format!(
-            "{} calls need {} file descriptors, {limit} are allowed: raise the hard limit \
-             (`ulimit -Hn {}`, or LimitNOFILE in the service's unit), or hold fewer calls",
-            resolved.scenario.load.calls, needs.descriptors, needs.descriptors
-        )));
-    }
-    Ok(())
+/// What is known once the last call is over.
+struct Played {
+    recorded: Recorded,
+    /// What broke, if anything did.
+    broken: Option<String>,
+    faults: Vec<Done>,
+    leaks: Leaks,
 }
 
-/// What `[driver]` asks for, as far as the kernel permits.
-fn schedule(resolved: &Resolved) -> Result<Granted, Failure> {
-    let driver = &resolved.scenario.driver;
-    let asked = Scheduling { realtime: driver.realtime, cpus: driver.cpus.clone() };
-    scheduling::grant(asked, |refused| {
-        let cure = "name CPUs that this process may use, or leave the key out";
-        resolved.error(&[Problem::new("driver.cpus", refused.to_string(), cure)]).into()
-    })
-}
-
-/// Asterisk takes its RTP ports blindly, where the pools of the driver and the service pass over what
-/// others hold; so a range from which the kernel also hands out ports deserves a word.
-fn ephemeral_ports(resolved: &Resolved) -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let mut bounds = text.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
-    let (asterisk, kernel) =
-        (&resolved.scenario.asterisk, PortRange { from: bounds.next()?, to: bounds.next()? });
-    let overlap = asterisk.mode == AsteriskMode::Managed && asterisk.rtp_ports.overlaps(kernel);
-    overlap.then(|| {
-        format!(
-            "asterisk.rtp_ports {} overlaps the kernel's ephemeral ports {kernel}: another program may \
-             hold one of them (sysctl net.ipv4.ip_local_port_range)",
-            asterisk.rtp_ports
-        )
-    })
-}
-
-fn headline(resolved: &Resolved) -> String {
-    let (s, load) = (&resolved.scenario, &resolved.scenario.load);
-    let churn = load.call_duration.map_or(String::new(), |d| format!(" of {d} each"));
-    format!(
-        "{}: {} calls{churn} held for {}, {} every {}, ramp {}",
-        s.name, load.calls, load.duration, s.media.codec, s.media.ptime, load.ramp
-    )
-}
-
-/// Runs the driver; if the stage breaks meanwhile, ends the run and says why.
-async fn play(
-    config: DriverConfig<'_>,
-    stage: &Stage,
+/// Everything on the set stage: the first census, the calls with their faults, the last census.
+async fn perform(
+    resolved: &Resolved,
+    stage: &mut Stage,
+    Sender { credentials, scheduling, stop }: Sender,
     interrupt: &mut Interrupt,
     display: &mut Display,
+) -> Result<Played, Failure> {
+    let scenario = &resolved.scenario;
+    let audit = Audit::begin(stage, scenario).await;
+    let (watched, watching) = watch::channel(stage.watched());
+    let (hold_from, holding) = watch::channel(None);
+    let config = DriverConfig {
+        scenario,
+        target: stage.target,
+        credentials,
+        run_id: rand::random(),
+        watched: watching,
+        hold_from,
+        scheduling,
+        stop,
+    };
+    let mut faults = Vec::new();
+    let played = {
+        let display = RefCell::new(&mut *display);
+        let say = |text: &str| display.borrow().say(text);
+        let faults = Faults { scenario, hold_from: holding, watched, say: &say, done: &mut faults };
+        play(config, faults.attend(stage), interrupt, &display).await
+    };
+    display.finish();
+    let (recorded, broken) = played?;
+    let leaks = match interrupt.level() {
+        Stop::Now => unknown("the run was ended at once"),
+        Stop::No | Stop::Soon => tokio::select! {
+            leaks = audit.conclude(stage.watched()) => leaks,
+            // The second Ctrl-C ends at once, whatever does not answer.
+            () = interrupt.at_once() => unknown("the run was ended at once"),
+        },
+    };
+    Ok(Played { recorded, broken, faults, leaks })
+}
+
+/// Runs the driver; if what attends to the stage says that it broke, ends the run and says why.
+async fn play(
+    config: DriverConfig<'_>,
+    attend: impl Future<Output = (String, Stop)>,
+    interrupt: &mut Interrupt,
+    display: &RefCell<&mut Display>,
 ) -> Result<(Recorded, Option<String>), Failure> {
     let mut broken = None;
-    let mut show = |progress: &driver::Progress| display.show(progress);
+    let mut show = |progress: &driver::Progress| display.borrow_mut().show(progress);
     let drive = driver::run(config, &mut show);
-    tokio::pin!(drive);
+    tokio::pin!(drive, attend);
     loop {
         tokio::select! {
             recorded = &mut drive => {
                 let recorded = recorded.map_err(anyhow::Error::from)?;
                 return Ok((recorded, broken));
             }
-            (why, stop) = stage.broken(), if broken.is_none() => {
+            (why, stop) = &mut attend, if broken.is_none() => {
                 broken = Some(why);
                 interrupt.raise(stop);
             }
@@ -277,6 +248,18 @@ impl Interrupt {
         self.came = true;
     }
 
+    /// How the run was asked to end, if it was.
+    fn level(&self) -> Stop {
+        *self.stop.borrow()
+    }
+
+    /// Returns once everything is to end at once.
+    async fn at_once(&mut self) {
+        while self.level() != Stop::Now {
+            self.wait().await;
+        }
+    }
+
     fn raise(&self, stop: Stop) {
         self.stop.send_if_modified(|current| {
             let raised = stop > *current;
@@ -307,6 +290,9 @@ fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {
             "{} calls could not be placed: {}",
             recorded.suppressed, recorded.suppressed_because
         ));
+    }
+    if recorded.heard {
+        remarks.extend(symptoms(&resolved.scenario, &recorded.calls));
     }
     for (direction, impaired) in ["out", "back"].into_iter().zip(&recorded.impaired) {
         let counts = impaired.counts;
@@ -344,60 +330,8 @@ fn conclude(
         calls: recorded.calls,
         seconds: recorded.seconds,
         call_seconds: recorded.call_seconds,
+        silences: recorded.silences,
         histograms: recorded.histograms,
     };
     Ok((summarize(run), log))
-}
-
-fn trust(limits: &Limits) -> Trust {
-    Trust {
-        send_lateness_p99_ms: limits.send_lateness_p99.0.as_secs_f64() * 1000.0,
-        missed_slots: limits.missed_slots.0,
-        socket_drops: limits.socket_drops,
-        thread_cpu: limits.thread_cpu.0,
-    }
-}
-
-fn tell(summary: &Summary, verdict: &Verdict, place: &str) {
-    let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let colour = wanted && std::io::stdout().is_terminal();
-    say::out(terminal::summary(summary, verdict, place, colour).trim_end());
-}
-
-/// Writes every file, the ones with figures first. One that cannot be written does not keep the
-/// others from being written.
-fn write(
-    folder: &Folder,
-    formats: &[Format],
-    summary: &Summary,
-    verdict: &Verdict,
-    resolved: &Resolved,
-    log: &[u8],
-) -> Result<(), Failure> {
-    let environment = serde_json::to_vec_pretty(&summary.environment).context("environment.json")?;
-    let scenario = resolved.to_toml();
-    let mut first_failure = None;
-    let mut put = |result: Result<(), Failure>| {
-        if let Err(failure) = result {
-            first_failure.get_or_insert(failure);
-        }
-    };
-    put(folder.write("environment.json", &environment));
-    put(folder.write("rtt.hlog", log));
-    for format in [Format::Json, Format::Junit, Format::Markdown, Format::Csv, Format::Html, Format::Png] {
-        if !formats.contains(&format) {
-            continue;
-        }
-        match render(format, summary, verdict, &scenario) {
-            Ok(files) => files.iter().for_each(|file| put(folder.write(file.path, &file.bytes))),
-            Err(e) => put(Err(anyhow::Error::from(e).into())),
-        }
-    }
-    first_failure.map_or(Ok(()), Err)
-}
-
-fn place(folder: &Folder, formats: &[Format]) -> String {
-    let html = formats.contains(&Format::Html);
-    let path = if html { folder.path().join("report.html") } else { folder.path().to_path_buf() };
-    path.display().to_string()
 }

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
+use super::resolve::resolve;
 use super::{Exit, Failure};
 use crate::asterisk::descriptors;
 use crate::rtp::Codec;
-use crate::scenario::values::PortRange;
-use crate::service::{self, ServiceConfig};
+use crate::scenario::values::{HostPort, PortRange, Span};
+use crate::service::{self, Hangup, ServiceConfig};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -39,12 +40,23 @@ pub struct Args {
     /// Where /health and /metrics are; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     http: SocketAddr,
-    /// Write the last metrics, as /metrics gives them, into this file at the end.
+    /// Send the calls' media through this echo server, like `loadtest echo`, and measure the way there
+    /// and back. Without, the service itself sends it back at once.
+    #[arg(long, value_name = "HOST:PORT")]
+    echo: Option<HostPort>,
+    /// Write all that was counted into this file at the end, as JSON.
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
     /// Codec of the media channel; it has to be the callers', or no probe survives.
     #[arg(long, default_value = "PCMU", value_parser = parse_codec, value_name = "PCMU|PCMA")]
     codec: Codec,
+    /// Hang up calls by itself once they have been bridged this long, as in 2s.
+    #[arg(long, value_name = "DURATION")]
+    hangup_after: Option<Span>,
+    /// Hang up every Nth call only; the others are left to their callers.
+    #[arg(long, value_name = "N", default_value = "1", requires = "hangup_after",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    hangup_every: u32,
 }
 
 fn parse_codec(text: &str) -> Result<Codec, String> {
@@ -61,6 +73,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     // A socket per call. Without more, as many calls as there are descriptors are served.
     let _ = descriptors::raise();
     let shutdown = service::termination().context("cannot watch for signals")?;
+    let echo = match &args.echo {
+        Some(echo) => Some(resolve(echo, "--echo").await?),
+        None => None,
+    };
     let config = ServiceConfig {
         ari_url: args.ari_url,
         user: args.user,
@@ -70,10 +86,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         ports: args.port_range,
         http: Some(args.http),
         codec: args.codec,
+        echo,
+        hangup: args.hangup_after.map(|after| Hangup { after: after.0, every: args.hangup_every }),
     };
     let finished = service::run(config, shutdown).await.map_err(anyhow::Error::from)?;
     if let Some(path) = args.metrics_file {
-        let bytes = serde_json::to_vec_pretty(&finished.metrics).context("the metrics")?;
+        let bytes = serde_json::to_vec_pretty(&finished.summary).context("the metrics")?;
         std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(Exit::Pass)

@@ -1,30 +1,26 @@
 //! Sets the stage for a run: Asterisk and the service under test, started or found, and stopped again.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use nix::sys::signal::Signal;
 
 use super::Failure;
+use super::application::{self, Application, Ari, describe};
 use super::resolve::resolve;
-use crate::asterisk::{Asterisk, Managed, Places, StartConfig, find};
-use crate::child::Keeper;
+use crate::asterisk::config::Secret;
+use crate::asterisk::{Account, Asterisk, Managed, Places, StartConfig, find};
 use crate::driver::{Stop, Watched};
-use crate::net::http::{HttpClient, HttpError, Limits};
+use crate::samples::ServiceRecord;
+use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
+use crate::service::ServiceSummary;
 use crate::sip::digest::Credentials;
 
-/// How long a service may take until Asterisk lists its application.
-const SERVICE_READY_WITHIN: Duration = Duration::from_secs(15);
 /// How long Asterisk and the service may take to end when asked.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The service's last /metrics, which it leaves in the folder of logs.
-const SERVICE_METRICS: &str = "service.json";
 
 /// What is known once everything has been stopped.
 pub struct Struck {
@@ -36,19 +32,16 @@ pub struct Struck {
     pub remarks: Vec<String>,
     /// Media datagrams that the service's full socket buffers dropped.
     pub service_drops: u64,
-}
-
-/// Asterisk's REST interface and who may use it.
-struct Ari {
-    url: String,
-    user: String,
-    password: String,
+    /// What the built-in service has counted.
+    pub service_record: Option<ServiceRecord>,
 }
 
 /// Everything that calls are placed against.
 pub struct Stage {
     asterisk: Option<Managed>,
-    service: Option<Keeper>,
+    application: Option<Application>,
+    /// How often an application was started.
+    lives: u32,
     /// Where SIP is sent.
     pub target: SocketAddr,
     asterisk_is: String,
@@ -77,41 +70,93 @@ impl Stage {
         };
         let mut stage = Stage {
             asterisk,
-            service: None,
+            application: None,
+            lives: 0,
             target,
             asterisk_is,
-            service_is: "the target itself".into(),
+            service_is: describe(&scenario.service),
             logs: logs.into(),
         };
-        if scenario.service.mode == ServiceMode::Builtin {
-            stage.start_service(scenario, logs).await?;
+        if scenario.service.mode.is_application() {
+            stage.start_application(scenario).await?;
         }
         Ok(stage)
     }
 
-    async fn start_service(&mut self, scenario: &Scenario, logs: &Path) -> Result<(), Failure> {
-        let ari = match &self.asterisk {
-            Some(managed) => {
-                let account = managed.account();
-                let (user, password) = (account.user.clone(), account.password.expose().to_string());
-                Ari { url: managed.ari_url(), user, password }
-            }
+    async fn start_application(&mut self, scenario: &Scenario) -> Result<(), Failure> {
+        // The old one's group is killed before the new one begins, and its last words are not this one's.
+        self.lives += 1;
+        if self.application.take().is_some() {
+            let _ = fs::remove_file(self.logs.join(application::METRICS));
+        }
+        let ari = match self.managed_ari() {
+            Some(ari) => ari,
             None => external_ari(scenario)?,
         };
-        let log = logs.join("service.log");
-        let keeper = Keeper::start(service_command(scenario, &ari, &log)?).await;
-        let keeper = keeper.context("cannot start the service under test")?;
-        wait_for_application(&keeper, &ari, &scenario.service.app, &log).await?;
-        self.service_is = format!("loadtest {} (built in)", env!("CARGO_PKG_VERSION"));
-        self.service = Some(keeper);
+        self.application = Some(Application::start(scenario, &ari, &self.logs).await?);
         Ok(())
+    }
+
+    fn managed_ari(&self) -> Option<Ari> {
+        let managed = self.asterisk.as_ref()?;
+        let account = managed.account();
+        let (user, password) = (account.user.clone(), account.password.expose().to_string());
+        Some(Ari { url: managed.ari_url(), user, password })
+    }
+
+    /// Asterisk's ARI, where the run has any business with it.
+    pub fn ari(&self, scenario: &Scenario) -> Option<Ari> {
+        self.managed_ari().or_else(|| self.application.as_ref().and_then(|_| external_ari(scenario).ok()))
+    }
+
+    /// Sends a signal to what a fault is aimed at.
+    pub fn signal(&self, target: Target, signal: Signal) {
+        match target {
+            Target::Asterisk => self.asterisk.iter().for_each(|managed| managed.signal(signal)),
+            Target::Service => self.application.iter().for_each(|application| application.signal(signal)),
+        }
+    }
+
+    /// Ends what a fault is aimed at, in order or not, and returns when it is gone.
+    pub async fn end(&self, target: Target, kills: bool) {
+        if !kills {
+            self.signal(target, Signal::SIGTERM);
+            let gone = tokio::time::timeout(GRACE, self.gone(target)).await;
+            if gone.is_ok() {
+                return;
+            }
+        }
+        self.signal(target, Signal::SIGKILL);
+        self.gone(target).await;
+    }
+
+    async fn gone(&self, target: Target) {
+        match (target, &self.asterisk, &self.application) {
+            (Target::Asterisk, Some(managed), _) => drop(managed.wait().await),
+            (Target::Service, _, Some(application)) => application.gone().await,
+            _ => {}
+        }
+    }
+
+    /// Starts again what a fault has ended, and returns when calls can be answered.
+    ///
+    /// # Errors
+    /// Those of the first start.
+    pub async fn start_again(&mut self, target: Target, scenario: &Scenario) -> Result<(), Failure> {
+        match (target, &mut self.asterisk) {
+            (Target::Asterisk, Some(managed)) => {
+                Ok(managed.start_again().await.map_err(anyhow::Error::from)?)
+            }
+            (Target::Asterisk, None) => Ok(()),
+            (Target::Service, _) => self.start_application(scenario).await,
+        }
     }
 
     /// The processes whose CPU and memory are of interest.
     pub fn watched(&self) -> Watched {
         Watched {
             asterisk: self.asterisk.as_ref().map(Managed::pid),
-            service: self.service.as_ref().map(Keeper::pid),
+            service: self.application.as_ref().and_then(Application::pid),
         }
     }
 
@@ -125,8 +170,8 @@ impl Stage {
             }
         };
         let service = async {
-            match &self.service {
-                Some(keeper) => keeper.ended().await,
+            match &self.application {
+                Some(application) => application.ended().await,
                 None => std::future::pending().await,
             }
         };
@@ -136,17 +181,14 @@ impl Stage {
                 let log = self.logs.join("asterisk.log");
                 (format!("Asterisk ended during the run ({}); see {}", how(status), log.display()), Stop::Now)
             }
-            status = service => {
-                let log = self.logs.join("service.log");
-                (format!("the service ended during the run ({}); see {}", how(status), log.display()), Stop::Soon)
-            }
+            how = service => (how, Stop::Soon),
         }
     }
 
     /// What the report should mention of Asterisk's log.
     fn remarks(&self) -> Vec<String> {
         let Some(managed) = &self.asterisk else { return Vec::new() };
-        let counts = managed.log().counts();
+        let counts = managed.log_counts();
         let mut remarks = Vec::new();
         let mut remark = |count: u64, what: &str| {
             if count > 0 {
@@ -163,27 +205,45 @@ impl Stage {
 
     /// Stops what was started, the service first, so that it can take its channels away.
     pub async fn strike(mut self) -> Struck {
-        if let Some(service) = self.service.take() {
-            service.stop(GRACE).await;
+        if let Some(application) = self.application.take() {
+            application.stop(GRACE).await;
         }
         let remarks = self.remarks();
         if let Some(asterisk) = self.asterisk.take() {
             asterisk.stop(GRACE).await;
         }
-        let service_drops = service_drops(&self.logs.join(SERVICE_METRICS));
-        Struck { asterisk_is: self.asterisk_is, service_is: self.service_is, remarks, service_drops }
+        let last_words = fs::read(self.logs.join(application::METRICS)).unwrap_or_default();
+        let counted: Option<ServiceSummary> = serde_json::from_slice(&last_words).ok();
+        Struck {
+            asterisk_is: self.asterisk_is,
+            service_is: self.service_is,
+            remarks,
+            service_drops: counted.map_or(0, |counted| counted.media.drops),
+            // The figures of one life of several would pass for those of the run.
+            service_record: serde_json::from_slice(&last_words).ok().filter(|_| self.lives == 1),
+        }
     }
+}
+
+fn external_ari(scenario: &Scenario) -> Result<Ari, Failure> {
+    Ari::from_environment(scenario.asterisk.ari.clone().unwrap_or_default())
 }
 
 async fn start_asterisk(scenario: &Scenario, logs: &Path) -> Result<Managed, Failure> {
     let install = find::find(&Places::from_environment(None)).map_err(anyhow::Error::from)?;
     let mut config = StartConfig::new(install, logs);
     config.ports.rtp = scenario.asterisk.rtp_ports.from..=scenario.asterisk.rtp_ports.to;
+    config.keep_clear = [scenario.media.ports, scenario.service.ports].map(|r| r.from..=r.to).into();
     config.app.clone_from(&scenario.service.app);
     config.driver = scenario.sip.local;
+    config.ports.http = scenario.asterisk.ari_port.unwrap_or(0);
+    if scenario.service.mode == ServiceMode::External {
+        let Ari { user, password, .. } = Ari::from_environment(String::new())?;
+        config.ari = Account { user, password: Secret::new(password) };
+    }
     if let Some(credentials) = sip_credentials()? {
         config.digest.user.clone_from(&credentials.username);
-        config.digest.password = crate::asterisk::config::Secret::new(credentials.password);
+        config.digest.password = Secret::new(credentials.password);
     }
     Ok(Asterisk::start(config).await.map_err(anyhow::Error::from)?)
 }
@@ -200,93 +260,6 @@ pub fn sip_credentials() -> Result<Option<Credentials>, Failure> {
     }
 }
 
-fn external_ari(scenario: &Scenario) -> Result<Ari, Failure> {
-    let needed = "the built-in service needs ARI_USER and ARI_PASS, as in Asterisk's ari.conf, in the \
-                  environment or in a .env file";
-    let (user, password) =
-        variable("ARI_USER").zip(variable("ARI_PASS")).ok_or_else(|| Failure::usage(needed))?;
-    Ok(Ari { url: scenario.asterisk.ari.clone().unwrap_or_default(), user, password })
-}
-
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-fn service_command(scenario: &Scenario, ari: &Ari, log: &PathBuf) -> Result<Command, Failure> {
-    let program = std::env::current_exe().context("cannot find this program to start the service with")?;
-    let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let errors = output.try_clone().context("cannot share the service's log")?;
-    let mut command = Command::new(program);
-    command
-        .arg("service")
-        .args(["--http", &scenario.service.http.to_string()])
-        .args(["--codec", &scenario.media.codec.to_string()])
-        .arg("--metrics-file")
-        .arg(log.with_file_name(SERVICE_METRICS))
-        .args(["--media-ip", &scenario.sip.local.to_string()])
-        .env("PORT_RANGE", scenario.service.ports.to_string())
-        .env("ARI_URL", &ari.url)
-        .env("ARI_USER", &ari.user)
-        .env("ARI_PASS", &ari.password)
-        .env("APP_NAME", &scenario.service.app)
-        .stdin(Stdio::null())
-        .stdout(output)
-        .stderr(errors);
-    Ok(command)
-}
-
-/// Waits until Asterisk lists the application: from then on calls are given to it.
-async fn wait_for_application(keeper: &Keeper, ari: &Ari, app: &str, log: &Path) -> Result<(), Failure> {
-    let client = HttpClient::new(&ari.url, Some((&ari.user, &ari.password)));
-    let client = client.context("asterisk.ari")?;
-    let limits = Limits { timeout: Duration::from_secs(2), body: 1 << 20 };
-    let path = format!("/ari/applications/{app}");
-    let listed = async {
-        loop {
-            match client.send(hyper::Method::GET, &path, limits).await {
-                Ok(answer) if answer.status == 200 => return Ok(()),
-                Err(e @ (HttpError::BadUrl(_) | HttpError::BadRequest(_))) => return Err(e),
-                Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    };
-    tokio::select! {
-        listed = tokio::time::timeout(SERVICE_READY_WITHIN, listed) => match listed {
-            Ok(listed) => Ok(listed.context("asterisk.ari")?),
-            Err(_) => Err(Failure::broke(format!(
-                "Asterisk did not list the application `{app}` within {} s; the service's last words:\n{}",
-                SERVICE_READY_WITHIN.as_secs(), last_words(log)
-            ))),
-        },
-        _ = keeper.ended() => Err(Failure::broke(format!(
-            "the service under test did not start:\n{}", last_words(log)
-        ))),
-    }
-}
-
-/// `media.drops` of the service's last metrics; none where it did not live to write them.
-fn service_drops(path: &Path) -> u64 {
-    let metrics: Option<serde_json::Value> =
-        fs::read(path).ok().and_then(|b| serde_json::from_slice(&b).ok());
-    metrics.and_then(|m| m["media"]["drops"].as_u64()).unwrap_or(0)
-}
-
-/// The last lines of a log.
-fn last_words(log: &Path) -> String {
-    const LINES: usize = 5;
-    let bytes = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(4096)..]).into_owned();
-    let lines: Vec<_> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LINES)..].iter().map(|l| format!("  {l}")).collect::<Vec<_>>().join("\n")
-}
-
-impl Keeper {
-    /// Asks the child to end, and kills it after `grace`.
-    async fn stop(self, grace: Duration) {
-        self.signal(Signal::SIGTERM);
-        if tokio::time::timeout(grace, self.ended()).await.is_err() {
-            self.signal(Signal::SIGKILL);
-            self.ended().await;
-        }
-    }
 }

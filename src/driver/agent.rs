@@ -49,7 +49,7 @@ pub(super) struct UserAgent {
     /// Nanoseconds by which the wall clock has been set since the start; received stamps are shifted
     /// back by it, so that timers and delays do not jump.
     pub step_ns: i64,
-    /// Whether any SIP message has come.
+    /// Whether any SIP message has come that belongs to a call.
     pub heard: bool,
     /// What went wrong on the socket.
     pub troubles: Troubles,
@@ -60,6 +60,8 @@ pub(super) struct UserAgent {
 pub struct Troubles {
     /// Datagrams that were no SIP.
     pub garbage: u64,
+    /// SIP messages that belong to no call of this run, or to none any more.
+    pub strays: u64,
     /// Datagrams that the full socket buffer dropped.
     pub drops: u64,
     /// Messages that the kernel refused to send.
@@ -137,7 +139,6 @@ impl UserAgent {
             self.troubles.garbage += garbage;
             self.troubles.drops = drops;
             for (mut message, at, from) in messages {
-                self.heard = true;
                 message.received_from(from);
                 self.dispatch(&message, at, from);
             }
@@ -152,9 +153,13 @@ impl UserAgent {
     fn dispatch(&mut self, message: &Message, at: Stamp, from: SocketAddr) {
         let number = self.by_call_id.get(message.call_id()).copied();
         if let Some((number, call)) = number.and_then(|n| self.calls.get_mut(&n).map(|c| (n, c))) {
+            self.heard = true;
             call.handle_message(at, message);
             self.drain(number);
-        } else if let Some(answer) = uas::answer(message, &self.tag) {
+            return;
+        }
+        self.troubles.strays += 1;
+        if let Some(answer) = uas::answer(message, &self.tag) {
             let _ = self.sending.send_to(&answer, message.answer_to().unwrap_or(from));
         }
     }

@@ -1,11 +1,12 @@
 //! One attempted call while it lasts: its record as far as it is known, its port, its media.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::agent::Happening;
 use crate::measure::{StreamReport, StreamSent};
 use crate::net::udp::StampedSocket;
-use crate::samples::{CallRecord, Ending, Ns, Quantile};
+use crate::samples::{CallRecord, Ending, Ns};
 use crate::sip::call::{FailReason, Times};
 use crate::stamp::Stamp;
 
@@ -19,6 +20,10 @@ pub(super) struct Attempt {
     pub answered_at: Option<Stamp>,
     /// Media runs, or its last packets are still awaited.
     pub has_media: bool,
+    /// Its line waits for its end; else it has gone on to another call.
+    pub has_line: bool,
+    /// Given up because nothing was heard any more.
+    pub is_given_up: bool,
     /// The stop of the media is under way.
     pub is_stopping: bool,
     /// Nothing more is to be expected from the signalling.
@@ -35,6 +40,8 @@ impl Attempt {
             socket,
             answered_at: None,
             has_media: false,
+            has_line: true,
+            is_given_up: false,
             is_stopping: false,
             sip_over: false,
             sent: StreamSent::default(),
@@ -42,16 +49,33 @@ impl Attempt {
     }
 
     pub fn is_up(&self) -> bool {
-        self.answered_at.is_some() && !self.sip_over
+        self.answered_at.is_some() && !self.sip_over && self.has_line
     }
 
     pub fn is_over(&self) -> bool {
         self.sip_over && !self.has_media
     }
 
+    /// How long the call has been up at `now`.
+    pub fn held(&self, now: Stamp) -> Duration {
+        self.answered_at.map(|since| now.since(since)).unwrap_or_default()
+    }
+
+    /// Gives up a call of which nothing is heard any more.
+    pub fn give_up(&mut self, reason: String, at: Stamp) {
+        self.is_given_up = true;
+        self.record.ending = Ending::MediaLost;
+        self.record.reason = reason;
+        self.record.held_ms = self.answered_at.map(|since| at.since(since).into());
+    }
+
     /// Ends the signalling side.
     pub fn ended(&mut self, ending: Ending, reason: String, at: Stamp) {
         self.sip_over = true;
+        if self.is_given_up {
+            // It was over when it was given up, whatever comes of its BYE.
+            return;
+        }
         // What was decided before the BYE stands: an interrupted call is not a completed one.
         if self.record.ending == Ending::Cancelled || ending != Ending::Completed {
             self.record.ending = ending;
@@ -69,7 +93,7 @@ impl Attempt {
             Some(code) => self.ended(Ending::HangupFailed, format!("BYE was answered with {code}"), at),
             None => self.ended(Ending::HangupFailed, "BYE was never answered".into(), at),
         }
-        if self.record.ending == Ending::HangupFailed {
+        if !matches!(code, Some(200..300)) {
             // RFC 6076 section 4.4: a disconnect that fails has no delay.
             self.record.sdd_ms = None;
         }
@@ -123,32 +147,11 @@ impl Attempt {
     /// Takes over what came back.
     pub fn finished(&mut self, report: &StreamReport) {
         self.has_media = false;
-        let record = &mut self.record;
-        record.total_sent = self.sent.total;
-        record.total_received = report.total_received;
-        record.total_clipped = report.total_clipped;
-        record.sent = self.sent.measured;
-        record.received = report.received;
-        record.lost = record.sent.saturating_sub(report.received);
-        record.lost_up = report.losses.map(|l| l.up);
-        record.lost_down = report.losses.map(|l| l.down);
-        record.late = report.lateness.late();
-        [record.late_20ms, record.late_40ms, record.late_60ms, record.late_100ms, record.late_200ms] =
-            report.lateness.sweep();
-        record.duplicates = report.duplicates;
-        record.reordered = report.reordered;
-        record.corrupted = report.corrupted;
-        record.strangers = report.strangers;
-        record.jitter_ms = report.jitter;
-        record.first_echo_ms =
+        let before = self.record.strangers;
+        report.enter(&self.sent, &mut self.record);
+        // Those that came before the answer, too.
+        self.record.strangers += before;
+        self.record.first_echo_ms =
             report.first_echo_at.zip(self.answered_at).map(|(echo, at)| echo.since(at).into());
-        let lost = record.lost;
-        let at = |q| match report.lateness.quantile(q, lost) {
-            Quantile::At(ns) => Some(Ns(ns)),
-            Quantile::Above | Quantile::Lost | Quantile::NoData => None,
-        };
-        (record.rtt_p50_ms, record.rtt_p95_ms, record.rtt_p99_ms) = (at(0.5), at(0.95), at(0.99));
-        record.rtt_min_ms = report.lateness.smallest_ns().map(Ns);
-        record.rtt_max_ms = report.lateness.largest_ns().map(Ns);
     }
 }

@@ -20,6 +20,9 @@ pub(super) struct Book {
     pub negative_rtt: u64,
     /// Datagrams without the kernel's stamp.
     pub unstamped: u64,
+    /// Measured packets never sent, and packets that the kernel would not send.
+    pub skipped: u64,
+    pub unsent: u64,
     /// What the impairment did: on the way out, on the way back.
     pub impaired: [Impaired; 2],
     /// The row that came back most recently, for the progress line.
@@ -37,6 +40,8 @@ impl Book {
             histograms: Vec::new(),
             negative_rtt: 0,
             unstamped: 0,
+            skipped: 0,
+            unsent: 0,
             impaired: Default::default(),
             latest: ReceivedSecond::default(),
             lost: 0,
@@ -88,10 +93,12 @@ impl Book {
                 row.corrupted += corrupted;
                 busiest(row, cpu);
             }
-            LaneEvent::PacerDone { lateness, send_call, impaired } => {
+            LaneEvent::PacerDone { sent, impaired } => {
                 self.impaired[0] = impaired;
-                self.histograms.push((Series::SendLateness, lateness));
-                self.histograms.push((Series::SendCall, send_call));
+                self.skipped += sent.skipped;
+                self.unsent += sent.unsent;
+                self.histograms.push((Series::SendLateness, sent.lateness));
+                self.histograms.push((Series::SendCall, sent.send_call));
             }
             LaneEvent::ReceiverDone { histograms, negative_rtt, unstamped, impaired } => {
                 self.impaired[1] = impaired;
@@ -100,7 +107,10 @@ impl Book {
                 let own = |s: &Series| matches!(s, Series::SendLateness | Series::SendCall);
                 self.histograms.extend(Series::ALL.into_iter().zip(*histograms).filter(|(s, _)| !own(s)));
             }
-            LaneEvent::Stopped { .. } | LaneEvent::Finished { .. } | LaneEvent::Died(_) => {}
+            LaneEvent::Stopped { .. }
+            | LaneEvent::Dead { .. }
+            | LaneEvent::Finished { .. }
+            | LaneEvent::Died(_) => {}
         }
     }
 

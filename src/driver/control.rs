@@ -20,9 +20,9 @@ use crate::echo::EchoServer;
 use crate::measure::{Class, Rules, Window};
 use crate::net::udp::StampedSocket;
 use crate::rtp::packet::StreamSender;
-use crate::samples::{CallRecord, CallSecond, Ending, Phase};
+use crate::samples::{CallRecord, CallSecond, Ending, Phase, Silence};
 use crate::scenario::schedule::{Spacing, ramp_duration};
-use crate::scenario::{Phasing, Scenario};
+use crate::scenario::{Phasing, Scenario, ServiceMode};
 use crate::stamp::Stamp;
 
 /// Time between fixing the measured window and its begin, so that all threads know it in time.
@@ -59,13 +59,22 @@ pub(super) struct Control<'a> {
     pub(super) attempts: BTreeMap<u32, Attempt>,
     /// When calls are to be hung up.
     pub(super) hangups: BTreeSet<(Stamp, u32)>,
+    /// When a line no longer waits for the answer to its call's BYE.
+    pub(super) patience: BTreeSet<(Stamp, u32)>,
     pub(super) records: Vec<CallRecord>,
     pub(super) call_seconds: Vec<CallSecond>,
+    pub(super) silences: Vec<Silence>,
     pub(super) placed: u32,
     pub(super) failed: u32,
     pub(super) calls_at_start: u32,
     pub(super) suppressed: u64,
     pub(super) suppressed_because: String,
+    /// The furthest that the wall clock has been set away from where it was.
+    pub(super) clock_step_ns: i64,
+}
+
+fn largest(a: i64, b: i64) -> i64 {
+    if a.abs() >= b.abs() { a } else { b }
 }
 
 /// Places the calls, and returns when the last one is over.
@@ -90,6 +99,9 @@ pub async fn run(
         ptime: media.ptime.0,
         late_after: measure.late_after.0,
         lost_after: measure.lost_after.0,
+        shared_clock: measure.shared_clock.unwrap_or(
+            config.scenario.service.mode == ServiceMode::Builtin || config.target.ip().is_loopback(),
+        ),
     };
     let window = Arc::new(Window::default());
     let spread = media.phase == Phasing::Staggered;
@@ -100,15 +112,16 @@ pub async fn run(
         impair: config.scenario.impair.clone(),
         scheduling: config.scheduling.clone(),
         streams: config.scenario.load.calls,
+        dead_after: config.scenario.load.dead_after.0,
     };
     let (lane, inbox) = Lane::start(lane, window.clone(), None).map_err(DriverError::Media)?;
     let control_echo = start_control(&config, &lane, epoch).map_err(DriverError::Control)?;
-    let book = Book::new(rules, Monitor::start(config.watched, epoch));
+    let book = Book::new(rules, Monitor::start(config.watched.clone(), epoch));
     let mut control = Control::new(config, agent, lane, book, window, timeline, epoch);
     let inbox = control.play(inbox, progress).await?;
     let recorded = control.close(inbox);
-    drop(control_echo);
-    Ok(recorded)
+    let control_drops = control_echo.map_or(0, |echo| echo.stop().drops);
+    Ok(Recorded { control_drops, ..recorded })
 }
 
 /// Starts the control stream: the same probes on the same schedule to a reflector beside the driver,
@@ -161,13 +174,16 @@ impl<'a> Control<'a> {
             spacing,
             attempts: BTreeMap::new(),
             hangups: BTreeSet::new(),
+            patience: BTreeSet::new(),
             records: Vec::new(),
             call_seconds: Vec::new(),
+            silences: Vec::new(),
             placed: 0,
             failed: 0,
             calls_at_start: 0,
             suppressed: 0,
             suppressed_because: String::new(),
+            clock_step_ns: 0,
         }
     }
 
@@ -190,6 +206,7 @@ impl<'a> Control<'a> {
             self.handle_time(now);
             if next_second <= now {
                 self.agent.step_ns = self.timeline.step_ns();
+                self.clock_step_ns = largest(self.clock_step_ns, self.agent.step_ns);
                 next_second = self.book.tick(next_second, now, self.phase, self.calls_up());
             }
             if next_progress <= now {
@@ -234,9 +251,10 @@ impl<'a> Control<'a> {
             Line::Waiting(at) => Some(*at),
             Line::Busy(_) | Line::Retired => None,
         });
-        let hangup = self.hangups.first().map(|(at, _)| *at);
+        let first = |times: &BTreeSet<(Stamp, u32)>| times.first().map(|(at, _)| *at);
         waiting
-            .chain(hangup)
+            .chain(first(&self.hangups))
+            .chain(first(&self.patience))
             .chain(self.agent.next_timeout())
             .chain([self.phase_end()])
             .min()
@@ -275,7 +293,11 @@ impl<'a> Control<'a> {
         }
         while let Some((_, number)) = self.hangups.first().copied().filter(|(at, _)| *at <= now) {
             self.hangups.pop_first();
-            self.stop_media(number);
+            self.hang_up_due(number);
+        }
+        while let Some((_, number)) = self.patience.first().copied().filter(|(at, _)| *at <= now) {
+            self.patience.pop_first();
+            self.go_on(number, now);
         }
         self.agent.handle_timeouts(now);
         self.handle_signalling();
@@ -294,6 +316,7 @@ impl<'a> Control<'a> {
         }
         let from = now + self.scenario().measure.warmup.0.max(NOTICE);
         self.window.set(from, from + self.scenario().load.duration.0);
+        self.config.hold_from.send_replace(Some(from));
         self.enter(Phase::Warmup, now);
     }
 
@@ -379,6 +402,8 @@ impl<'a> Control<'a> {
         self.records.extend(abandoned.into_values().map(Attempt::abandoned));
         self.records.sort_by_key(|r| r.call);
         self.call_seconds.sort_by_key(|s| (s.call, s.second));
+        // Stable: a call's own are in their order.
+        self.silences.sort_by_key(|s| s.call);
         let histograms = std::mem::take(&mut self.book.histograms).into_iter().collect();
         Recorded {
             epoch: self.epoch,
@@ -390,11 +415,15 @@ impl<'a> Control<'a> {
             impaired: self.book.impaired,
             negative_rtt: self.book.negative_rtt,
             unstamped: self.book.unstamped,
+            skipped: self.book.skipped,
+            unsent: self.book.unsent,
+            control_drops: 0,
             seconds: self.book.finish(ended_at),
             calls: self.records,
             call_seconds: self.call_seconds,
+            silences: self.silences,
             histograms,
-            clock_step_ns: self.timeline.step_ns(),
+            clock_step_ns: largest(self.clock_step_ns, self.timeline.step_ns()),
             heard: self.agent.heard,
             troubles: self.agent.troubles,
         }

@@ -13,7 +13,8 @@ use super::receiver::{ReceiverCommand, Receiving};
 use crate::clock::Timeline;
 use crate::impair::{Counts, DelayLine, Direction, Impairer, stream_seed};
 use crate::measure::{
-    Class, Echo, ReceivedSecond, Rules, SentSecond, StreamReceiver, StreamReport, StreamSent, Window,
+    Class, Echo, ReceivedSecond, Rules, SentSecond, SentTotals, StreamReceiver, StreamReport, StreamSent,
+    Window,
 };
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::StampedSocket;
@@ -34,12 +35,14 @@ pub(super) enum LaneEvent {
     ReceiverSecond { second: u32, drops: u64, corrupted: u64, cpu: Duration },
     /// A call's stream has been stopped.
     Stopped { call_id: u32, sent: StreamSent, at: Stamp },
+    /// A call that was heard has not been heard for long.
+    Dead { call_id: u32, at: Stamp },
     /// A call's packets are all back, or lost.
     Finished { call_id: u32, report: Box<StreamReport> },
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.
-    PacerDone { lateness: Latencies, send_call: Latencies, impaired: Impaired },
+    PacerDone { sent: Box<SentTotals>, impaired: Impaired },
     /// The receiver has ended.
     ReceiverDone {
         histograms: Box<[Latencies; Series::ALL.len()]>,
@@ -68,10 +71,12 @@ pub(super) struct LaneConfig {
     pub scheduling: Scheduling,
     /// Streams at once, by which the room for packets held back is reckoned.
     pub streams: u32,
+    /// After which silence a call is told of as dead; zero is never.
+    pub dead_after: Duration,
 }
 
-/// Longest packet that is held back: 60 ms of G.711 with its header.
-const LONGEST_PACKET: usize = 512;
+/// Longest packet that is held back: as long as any that is read.
+const LONGEST_PACKET: usize = super::receiver::DATAGRAM;
 
 /// The two threads.
 pub(super) struct Lane {
@@ -120,6 +125,7 @@ impl Lane {
             events: events.clone(),
             timeline,
             line: config.line(Direction::Back),
+            dead_after: config.dead_after,
             echoes,
         };
         let poller = Poller::new()?;
@@ -154,9 +160,10 @@ impl Lane {
         let _ = self.to_pacer.send(PacerCommand::Start(Box::new(paced)));
     }
 
-    /// Stops a call's sending; answered by [`LaneEvent::Stopped`].
-    pub fn stop_call(&self, call_id: u32) {
-        let _ = self.to_pacer.send(PacerCommand::Stop(call_id));
+    /// Stops a call's sending, once all that is due before `at` has been sent; answered by
+    /// [`LaneEvent::Stopped`].
+    pub fn stop_call(&self, call_id: u32, at: Stamp) {
+        let _ = self.to_pacer.send(PacerCommand::Stop { call_id, at });
     }
 
     /// Waits for what a stopped call has still out; answered by [`LaneEvent::Finished`].

@@ -26,7 +26,7 @@ pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
 
 use crate::measure::ReceivedSecond;
-use crate::samples::{CallRecord, CallSecond, Latencies, Phase, SecondRecord, Series};
+use crate::samples::{CallRecord, CallSecond, Latencies, Phase, SecondRecord, Series, Silence};
 use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
@@ -42,8 +42,10 @@ pub struct DriverConfig<'a> {
     pub credentials: Option<Credentials>,
     /// Random: names the run inside every probe, and seeds tags, branches and SSRCs.
     pub run_id: u32,
-    /// Processes whose CPU and memory are watched.
-    pub watched: Watched,
+    /// Processes whose CPU and memory are watched; a fault may replace them.
+    pub watched: watch::Receiver<Watched>,
+    /// Told when the hold phase begins, once that is known.
+    pub hold_from: watch::Sender<Option<Stamp>>,
     /// How the media threads are scheduled, as found to be permitted.
     pub scheduling: Scheduling,
     /// Tells the driver to end early.
@@ -104,12 +106,20 @@ pub struct Recorded {
     pub seconds: Vec<SecondRecord>,
     /// Median RTT by call and second.
     pub call_seconds: Vec<CallSecond>,
+    /// Long silences of calls.
+    pub silences: Vec<Silence>,
     /// Histograms over the measured window.
     pub histograms: BTreeMap<Series, Latencies>,
     /// What the impairment did: on the way out, on the way back.
     pub impaired: [Impaired; 2],
     /// Packets back before they were sent.
     pub negative_rtt: u64,
+    /// Measured packets that were never sent, for the machine was stopped for longer than `lost_after`.
+    pub skipped: u64,
+    /// Packets that the kernel of this machine would not send.
+    pub unsent: u64,
+    /// Datagrams that the control stream's echo dropped.
+    pub control_drops: u64,
     /// Datagrams that came without the kernel's stamp; theirs is the time of reading.
     pub unstamped: u64,
     /// Nanoseconds by which the wall clock was set meanwhile.
@@ -124,7 +134,7 @@ pub struct Recorded {
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     /// The SIP socket.
-    #[error("cannot open a SIP socket on {address}: {source}")]
+    #[error("cannot open a SIP socket on {address}")]
     Sip {
         /// The local address wanted.
         address: SocketAddr,
@@ -132,10 +142,18 @@ pub enum DriverError {
         source: io::Error,
     },
     /// The control stream.
-    #[error("cannot start the control stream: {0}")]
+    #[error("cannot start the control stream")]
     Control(#[source] io::Error),
+    /// A stream of a ping.
+    #[error("cannot send to {target}")]
+    Stream {
+        /// Where to.
+        target: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The media threads.
-    #[error("cannot start the media threads: {0}")]
+    #[error("cannot start the media threads")]
     Media(#[source] io::Error),
     /// A media thread has ended in mid-run: a fault of this program.
     #[error("the {0} thread has ended; this is a fault of loadtest itself, please report it")]

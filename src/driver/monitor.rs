@@ -1,17 +1,21 @@
 //! Watches CPU and memory of the processes of a run, and of the machine, once a second.
 
-use procfs::process::Process;
+use procfs::process::{Process, Stat};
 use procfs::{CurrentSI, KernelStats};
+use tokio::sync::watch;
 
 use crate::samples::SecondRecord;
 use crate::stamp::Stamp;
 
+/// Processes of a service that are looked at: one a core is usual, and once a second this must be cheap.
+const MOST_PROCESSES: usize = 256;
+
 /// The processes of a run besides the driver itself.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Watched {
     /// Asterisk, where it runs on this machine and its process is known.
     pub asterisk: Option<u32>,
-    /// The service under test, likewise.
+    /// The service under test, likewise; what it has started counts with it.
     pub service: Option<u32>,
 }
 
@@ -31,6 +35,7 @@ struct Machine {
 
 /// Takes the difference from second to second.
 pub(super) struct Monitor {
+    watching: watch::Receiver<Watched>,
     watched: Watched,
     at: Stamp,
     driver: Option<Usage>,
@@ -40,13 +45,15 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    pub fn start(watched: Watched, now: Stamp) -> Self {
+    pub fn start(watching: watch::Receiver<Watched>, now: Stamp) -> Self {
+        let watched = *watching.borrow();
         Monitor {
+            watching,
             watched,
             at: now,
             driver: usage(std::process::id()),
             asterisk: watched.asterisk.and_then(usage),
-            service: watched.service.and_then(usage),
+            service: watched.service.and_then(tree_usage),
             machine: machine(),
         }
     }
@@ -57,7 +64,10 @@ impl Monitor {
         if seconds <= 0.0 {
             return;
         }
-        let next = Monitor::start(self.watched, now);
+        let next = Monitor::start(self.watching.clone(), now);
+        // Another process under the same name has no past here.
+        self.asterisk = self.asterisk.filter(|_| next.watched.asterisk == self.watched.asterisk);
+        self.service = self.service.filter(|_| next.watched.service == self.watched.service);
         let per_second = procfs::ticks_per_second() as f64 * seconds;
         let cores = |before: Option<Usage>, after: Option<Usage>| {
             Some(after?.ticks.saturating_sub(before?.ticks) as f64 / per_second)
@@ -79,8 +89,31 @@ impl Monitor {
 
 fn usage(pid: u32) -> Option<Usage> {
     let stat = Process::new(pid.try_into().ok()?).ok()?.stat().ok()?;
-    let rss_mib = (stat.rss * procfs::page_size()) as f64 / (1024.0 * 1024.0);
-    Some(Usage { ticks: stat.utime + stat.stime, rss_mib })
+    Some(Usage { ticks: stat.utime + stat.stime, rss_mib: rss_mib(&stat) })
+}
+
+fn rss_mib(stat: &Stat) -> f64 {
+    (stat.rss * procfs::page_size()) as f64 / (1024.0 * 1024.0)
+}
+
+/// A process with its children and theirs. One that has ended counts by what its parent has waited for.
+fn tree_usage(pid: u32) -> Option<Usage> {
+    let mut sum = None;
+    let mut open = vec![pid];
+    for _ in 0..MOST_PROCESSES {
+        let Some(pid) = open.pop() else { break };
+        let Some(process) = pid.try_into().ok().and_then(|pid| Process::new(pid).ok()) else { continue };
+        let Ok(stat) = process.stat() else { continue };
+        let Usage { ticks, rss_mib: rss } = sum.unwrap_or_default();
+        let waited_for = u64::try_from(stat.cutime + stat.cstime).unwrap_or(0);
+        sum = Some(Usage {
+            ticks: ticks + stat.utime + stat.stime + waited_for,
+            rss_mib: rss + rss_mib(&stat),
+        });
+        let tasks = process.tasks().into_iter().flatten().flatten();
+        open.extend(tasks.filter_map(|task| task.children().ok()).flatten());
+    }
+    sum
 }
 
 fn machine() -> Option<Machine> {
@@ -98,11 +131,28 @@ mod tests {
     #[test]
     fn this_process_and_this_machine_can_be_seen() {
         let start = Stamp::from_ns(1);
-        let mut monitor = Monitor::start(Watched { asterisk: Some(u32::MAX), service: None }, start);
+        let mut monitor =
+            Monitor::start(watch::channel(Watched { asterisk: Some(u32::MAX), service: None }).1, start);
         let mut row = SecondRecord::default();
         monitor.sample(start + Duration::from_secs(1), &mut row);
         assert!(row.cpu_driver.is_some() && row.driver_rss_mib.is_some_and(|m| m > 0.5));
         assert!(row.cpu_machine.is_some_and(|c| (0.0..=1.0).contains(&c)));
         assert!(row.cpu_asterisk.is_none() && row.cpu_service.is_none());
+    }
+
+    #[test]
+    fn a_service_counts_with_what_it_has_started() {
+        let mut shell = std::process::Command::new("sh");
+        // A child of some megabytes: the kernel's count of a small one may still read nought.
+        let child = "a=$(head -c 8000000 /dev/zero | tr '\\0' x); echo; sleep 60; :";
+        let shell = shell.args(["-c", &format!("({child}) & wait")]).stdout(std::process::Stdio::piped());
+        let mut shell = std::os::unix::process::CommandExt::process_group(shell, 0).spawn().unwrap();
+        // A line says that the other one has been started.
+        std::io::Read::read(shell.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let (one, all) = (usage(shell.id()).unwrap(), tree_usage(shell.id()).unwrap());
+        let group = nix::unistd::Pid::from_raw(shell.id().cast_signed());
+        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
+        shell.wait().unwrap();
+        assert!(all.rss_mib > one.rss_mib, "{all:?} is no more than {one:?}");
     }
 }

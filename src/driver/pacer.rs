@@ -1,6 +1,7 @@
 //! The pacer thread: walks the slot wheel, stamps and sends. It never locks, logs or waits for others.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -37,7 +38,11 @@ pub(super) struct PacedStream {
 
 pub(super) enum PacerCommand {
     Start(Box<PacedStream>),
-    Stop(u32),
+    /// Once all that is due before `at` has been sent.
+    Stop {
+        call_id: u32,
+        at: Stamp,
+    },
     Shutdown,
 }
 
@@ -56,6 +61,8 @@ struct Held {
     line: DelayLine,
     sockets: HashMap<u32, Arc<StampedSocket>>,
     counts: Counts,
+    /// Streams that end, and the time up to which they still send.
+    stops: Vec<(Stamp, u32)>,
 }
 
 impl Pacer {
@@ -67,14 +74,21 @@ impl Pacer {
         let mut tally = SendTally::new(self.rules);
         let mut cpu = clock::thread_cpu();
         let line = std::mem::replace(&mut self.line, DelayLine::new(0, 0));
-        let mut held = Held { line, sockets: HashMap::new(), counts: Counts::default() };
+        let mut held = Held { line, sockets: HashMap::new(), counts: Counts::default(), stops: Vec::new() };
         while self.obey(&mut wheel, &mut held) {
             let due = wheel.due();
-            self.release(&mut held, due);
+            if self.stop(&mut wheel, &mut held, due) {
+                continue;
+            }
+            self.release(&mut held, due, &mut tally);
             self.timeline.sleep_until(due, SPIN);
             let behind = self.timeline.now().since(due);
             if behind > self.rules.lost_after {
-                tally.skipped(wheel.skip_to(self.timeline.now()), due, &self.window);
+                let now = self.timeline.now();
+                let skipped = wheel.skip_to(now, |stream| {
+                    stream.class == Class::Call && self.window.holds(due, stream.counts_from)
+                });
+                tally.skipped(skipped, behind);
                 continue;
             }
             if let Some(row) = tally.turn(due) {
@@ -91,10 +105,10 @@ impl Pacer {
             let (call_id, at) = (stream.call_id, self.timeline.now());
             let _ = self.events.send(LaneEvent::Stopped { call_id, sent: stream.sent, at });
         }
-        let (row, lateness, send_call) = tally.finish();
+        let (row, sent) = tally.finish();
         let _ = self.events.send(LaneEvent::Sent { row, cpu: clock::thread_cpu().saturating_sub(cpu) });
         let impaired = Impaired { counts: held.counts, overflows: held.line.overflows() };
-        let _ = self.events.send(LaneEvent::PacerDone { lateness, send_call, impaired });
+        let _ = self.events.send(LaneEvent::PacerDone { sent: Box::new(sent), impaired });
     }
 
     fn send(&self, stream: &mut PacedStream, due: Stamp, tally: &mut SendTally, held: &mut Held) {
@@ -102,9 +116,7 @@ impl Pacer {
         let packet = stream.sender.packet(due, sent_at);
         match &mut stream.impairer {
             None => {
-                // Not an error of the run: the packet is lost, and counted as such. A closed far port
-                // shows up here as ConnectionRefused.
-                stream.sent.refused += u64::from(stream.socket.send(packet).is_err());
+                pass(&stream.socket, packet, tally);
             }
             Some(impairer) => {
                 let now = self.timeline.now();
@@ -118,26 +130,41 @@ impl Pacer {
     }
 
     /// Sends what is held back until before `due`, each at its time.
-    fn release(&self, held: &mut Held, due: Stamp) {
+    fn release(&self, held: &mut Held, due: Stamp, tally: &mut SendTally) {
         while let Some(at) = held.line.next_due().filter(|at| *at < due) {
             self.timeline.sleep_until(at, SPIN);
+            tally.released(self.timeline.now().since(at));
             while let Some(packet) = held.line.pop_due(at) {
                 if let Some(socket) = held.sockets.get(&(packet.tag as u32)) {
-                    let _ = socket.send(packet.bytes);
+                    pass(socket, packet.bytes, tally);
                 }
             }
         }
+    }
+
+    /// Ends the streams whose time is over at `due`; says whether there were any.
+    fn stop(&self, wheel: &mut Wheel<Box<PacedStream>>, held: &mut Held, due: Stamp) -> bool {
+        let mut any = false;
+        while let Some(n) = held.stops.iter().position(|(at, _)| *at <= due) {
+            let (_, call_id) = held.stops.swap_remove(n);
+            let stream = wheel.remove(|s| s.call_id == call_id);
+            stream.iter().for_each(|s| held.retire(s));
+            let sent = stream.map(|s| s.sent).unwrap_or_default();
+            let _ = self.events.send(LaneEvent::Stopped { call_id, sent, at: self.timeline.now() });
+            any = true;
+        }
+        any
     }
 
     /// Takes the commands that wait, and sleeps until one comes while there is nothing to send.
     /// Returns false when it is time to end.
     fn obey(&self, wheel: &mut Wheel<Box<PacedStream>>, held: &mut Held) -> bool {
         loop {
-            let idle = wheel.is_empty() && held.line.is_empty();
+            let idle = wheel.is_empty() && held.line.is_empty() && held.stops.is_empty();
             let command = match self.commands.try_recv() {
                 Err(TryRecvError::Empty) if idle => match self.commands.recv() {
                     Ok(command) => {
-                        wheel.skip_to(self.timeline.now() + SLOT);
+                        wheel.skip_to(self.timeline.now() + SLOT, |_| false);
                         command
                     }
                     Err(_) => return false,
@@ -151,16 +178,19 @@ impl Pacer {
                     held.admit(&stream);
                     wheel.add(stream);
                 }
-                PacerCommand::Stop(call_id) => {
-                    let stream = wheel.remove(|s| s.call_id == call_id);
-                    stream.iter().for_each(|s| held.retire(s));
-                    let sent = stream.map(|s| s.sent).unwrap_or_default();
-                    let at = self.timeline.now();
-                    let _ = self.events.send(LaneEvent::Stopped { call_id, sent, at });
-                }
+                PacerCommand::Stop { call_id, at } => held.stops.push((at, call_id)),
                 PacerCommand::Shutdown => return false,
             }
         }
+    }
+}
+
+/// Hands a packet to the kernel. One that it refuses is lost; that the far port is closed is the far
+/// end's doing (the word of an earlier packet), anything else this machine's.
+fn pass(socket: &StampedSocket, packet: &[u8], tally: &mut SendTally) {
+    match socket.send(packet) {
+        Err(error) if error.kind() != ErrorKind::ConnectionRefused => tally.unsent(),
+        Ok(_) | Err(_) => {}
     }
 }
 

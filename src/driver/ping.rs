@@ -65,15 +65,18 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
         ptime: config.interval,
         late_after: config.late_after,
         lost_after: config.lost_after,
+        shared_clock: config.target.ip().is_loopback(),
     };
     let window = Arc::new(Window::default());
     let impair = Impair::default();
     let scheduling = std::mem::take(&mut config.scheduling);
-    let lane = LaneConfig { rules, spread: true, timeline, impair, scheduling, streams: config.streams };
+    let (streams, dead_after) = (config.streams, Duration::ZERO);
+    let lane = LaneConfig { rules, spread: true, timeline, impair, scheduling, streams, dead_after };
     let (lane, mut inbox) =
         Lane::start(lane, window.clone(), config.echoes.take()).map_err(DriverError::Media)?;
-    let mut book = Book::new(rules, Monitor::start(Watched::default(), epoch));
-    let mut streams = start_streams(&config, &lane, epoch).map_err(DriverError::Control)?;
+    let mut book = Book::new(rules, Monitor::start(watch::channel(Watched::default()).1, epoch));
+    let mut streams = start_streams(&config, &lane, epoch)
+        .map_err(|source| DriverError::Stream { target: config.target, source })?;
     let begin = timeline.now() + NOTICE;
     let mut end = begin + config.duration;
     window.set(begin, end);
@@ -88,42 +91,57 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
         }
         if now >= end && !stopping {
             stopping = true;
-            (0..config.streams).for_each(|n| lane.stop_call(n));
+            (0..config.streams).for_each(|n| lane.stop_call(n, end));
         }
         let wake = if stopping { next_second } else { next_second.min(end) };
         tokio::select! {
             Some(event) = inbox.recv() => enter(event, &mut streams, &lane, &mut book)?,
             () = tokio::time::sleep_until(timeline.tokio_deadline(wake)) => {}
             Ok(()) = config.stop.changed() => {
-                end = end.min(timeline.now());
+                // A little ahead, so that pacer and receiver agree on which packets lie before it.
+                end = end.min(timeline.now() + NOTICE);
                 window.cut(end);
             }
         }
     }
     let ended_at = timeline.now();
-    let bounds = window.bounds();
     drop(lane);
     while let Ok(event) = inbox.try_recv() {
         book.enter(event);
     }
-    Ok(Recorded {
+    let calls = streams.into_iter().map(|s| s.record).collect();
+    Ok(recorded(calls, book, &window, (epoch, ended_at), timeline.step_ns()))
+}
+
+fn recorded(
+    calls: Vec<CallRecord>,
+    mut book: Book,
+    window: &Window,
+    (epoch, ended_at): (Stamp, Stamp),
+    clock_step_ns: i64,
+) -> Recorded {
+    Recorded {
         epoch,
         ended_at,
-        window: bounds,
-        calls_at_start: config.streams,
+        window: window.bounds(),
+        calls_at_start: calls.len() as u32,
         suppressed: 0,
         suppressed_because: String::new(),
-        calls: streams.into_iter().map(|s| s.record).collect(),
+        calls,
         call_seconds: Vec::new(),
+        silences: Vec::new(),
         histograms: std::mem::take(&mut book.histograms).into_iter().collect(),
         impaired: book.impaired,
         negative_rtt: book.negative_rtt,
         unstamped: book.unstamped,
+        skipped: book.skipped,
+        unsent: book.unsent,
+        control_drops: 0,
         seconds: book.finish(ended_at),
-        clock_step_ns: timeline.step_ns(),
+        clock_step_ns,
         heard: true,
         troubles: Troubles::default(),
-    })
+    }
 }
 
 fn start_streams(config: &PingConfig, lane: &Lane, counts_from: Stamp) -> io::Result<Vec<Attempt>> {

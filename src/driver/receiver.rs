@@ -18,9 +18,11 @@ use crate::stamp::Stamp;
 /// Datagrams taken from one socket at a time.
 const BATCH: usize = 32;
 /// Larger than any packet of this tool; longer ones are cut, and no longer check.
-const DATAGRAM: usize = 1024;
+pub(super) const DATAGRAM: usize = 1024;
 /// How long the thread waits for packets before it looks at the clock again.
 const WAIT_MS: u16 = 20;
+/// How often dead calls are looked for; a phone would not be more exact.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) enum ReceiverCommand {
     /// Watch this socket for the call's packets.
@@ -38,6 +40,8 @@ pub(super) struct Receiving {
     pub events: UnboundedSender<LaneEvent>,
     pub timeline: Timeline,
     pub line: DelayLine,
+    /// After which silence a call is told of as dead; zero is never.
+    pub dead_after: Duration,
     /// Told of each echo, as far as there is room.
     pub echoes: Option<mpsc::Sender<Echo>>,
 }
@@ -45,10 +49,23 @@ pub(super) struct Receiving {
 struct Call {
     stream: Box<StreamReceiver>,
     socket: Arc<StampedSocket>,
+    /// The socket's drops so far.
     drops: u32,
     finish: Option<(u64, Stamp)>,
+    /// That it is dead has been told.
+    told: bool,
     /// What is done to its packets on purpose.
     impairer: Option<Impairer>,
+}
+
+impl Call {
+    /// Datagrams that the socket has dropped and that no datagram received since has told of.
+    fn last_drops(&mut self) -> u64 {
+        let drops = self.socket.drops().unwrap_or(self.drops);
+        let newly = drops.wrapping_sub(self.drops);
+        self.drops = drops;
+        newly.into()
+    }
 }
 
 /// What the thread has counted since it last told.
@@ -70,6 +87,7 @@ impl Receiving {
         let mut batch = Batch::new(BATCH, DATAGRAM);
         let mut ready = Vec::with_capacity(256);
         let mut since = Since::default();
+        let mut next_look = self.rules.epoch;
         while self.obey(&mut calls, &poller) {
             ready.clear();
             let wait = if line.is_empty() { WAIT_MS } else { 1 };
@@ -83,8 +101,12 @@ impl Receiving {
             }
             self.release(&mut line, &mut calls, &mut tally);
             let now = self.timeline.now();
-            impaired += self.report_finished(&mut calls, &poller, &mut tally, now);
+            impaired += self.report_finished(&mut calls, &poller, (&mut since, &mut tally), now);
             self.report_second(&mut since, &mut tally, now);
+            if now >= next_look {
+                next_look = now + LOOK_EVERY;
+                self.report_dead(&mut calls, now);
+            }
         }
         let impaired = Impaired { counts: impaired, overflows: line.overflows() };
         self.close(calls, tally, since, (batch.unstamped(), impaired));
@@ -141,7 +163,12 @@ impl Receiving {
                     // Without a place in the poller the call would be deaf; its packets then count
                     // as lost, and the run says that it was silent.
                     let _ = poller.add(&*socket, call_id.into());
-                    calls.insert(call_id.into(), Call { stream, socket, drops: 0, finish: None, impairer });
+                    // What was dropped before had come before the peer was known, and was not the peer's.
+                    let drops = socket.drops().unwrap_or(0);
+                    calls.insert(
+                        call_id.into(),
+                        Call { stream, socket, drops, finish: None, told: false, impairer },
+                    );
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
                     if let Some(call) = calls.get_mut(&call_id.into()) {
@@ -158,7 +185,7 @@ impl Receiving {
         &self,
         calls: &mut HashMap<u64, Call>,
         poller: &Poller,
-        tally: &mut ReceiveTally,
+        (since, tally): (&mut Since, &mut ReceiveTally),
         now: Stamp,
     ) -> Counts {
         let mut impaired = Counts::default();
@@ -166,8 +193,9 @@ impl Receiving {
             |call: &Call| call.finish.is_some_and(|(sent, at)| call.stream.is_complete(sent, at, now));
         let done: Vec<u64> = calls.iter().filter(|(_, call)| complete(call)).map(|(id, _)| *id).collect();
         for token in done {
-            if let Some(call) = calls.remove(&token) {
+            if let Some(mut call) = calls.remove(&token) {
                 let _ = poller.remove(&*call.socket);
+                since.drops += call.last_drops();
                 impaired += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
                 let call_id = call.stream.call_id();
                 let report = Box::new(call.stream.finish(tally));
@@ -175,6 +203,16 @@ impl Receiving {
             }
         }
         impaired
+    }
+
+    fn report_dead(&self, calls: &mut HashMap<u64, Call>, now: Stamp) {
+        if self.dead_after.is_zero() {
+            return;
+        }
+        for call in calls.values_mut().filter(|c| !c.told && c.stream.is_dead(now, self.dead_after)) {
+            call.told = true;
+            let _ = self.events.send(LaneEvent::Dead { call_id: call.stream.call_id(), at: now });
+        }
     }
 
     fn report_second(&self, since: &mut Since, tally: &mut ReceiveTally, now: Stamp) {
@@ -205,7 +243,8 @@ impl Receiving {
         mut since: Since,
         (unstamped, mut impaired): (u64, Impaired),
     ) {
-        for call in calls.into_values() {
+        for mut call in calls.into_values() {
+            since.drops += call.last_drops();
             impaired.counts += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
             let call_id = call.stream.call_id();
             let report = Box::new(call.stream.finish(&mut tally));

@@ -122,6 +122,9 @@ impl Echo {
             // An unconnected socket reports no ICMP errors, so an error is that nothing is there.
             while matches!(self.serve(&mut batch), Ok(BATCH)) && !stop.load(Relaxed) {}
         }
+        if let Ok(drops) = self.socket.drops() {
+            self.counters.drops.raise(drops.into());
+        }
     }
 
     fn serve(&mut self, batch: &mut Batch) -> io::Result<usize> {

@@ -3,6 +3,7 @@
 //! ```text
 //! gate    = [ "every call:" ] metric op value
 //! metric  = any name of the catalogue, as `rtt.p99`, `loss.ratio`, `calls.answered`;
+//!           a group with a `total` by itself, as `leaks`;
 //!           after "every call:" any name of the metrics of a call, as `loss.ratio`, `srd`
 //! op      = "<" | "<=" | "==" | ">=" | ">" | "!="
 //! value   = number [ unit ]
@@ -148,7 +149,8 @@ fn subject(text: &str) -> Result<Subject, GateError> {
         let cure = format!("write METRIC OP VALUE, or {EVERY_CALL} METRIC OP VALUE");
         return Err(GateError { reason: format!("`{text}` is no metric"), cure });
     }
-    let found = catalogue::all().find(|d| d.name == text).map(Subject::Run);
+    let is_it = |d: &&Definition| d.name == text || d.name.strip_suffix(".total") == Some(text);
+    let found = catalogue::all().find(is_it).map(Subject::Run);
     found.ok_or_else(|| unknown(text, "", suggestion(text, catalogue::all().map(|d| d.name))))
 }
 
@@ -161,6 +163,7 @@ fn expected(unit: Unit) -> &'static str {
         Unit::Mib => "give a number of MiB as in 150",
         Unit::MsPerMinute => "give milliseconds per minute as in 0.5",
         Unit::Score => "give a score as in 4.0",
+        Unit::Mean => "give a number as in 1.5",
     }
 }
 
@@ -232,6 +235,7 @@ mod tests {
         assert_eq!(parse("loss.ratio < 1e-1%"), ("loss.ratio", Op::Less, 0.001));
         assert_eq!(parse("loss.ratio == 0"), ("loss.ratio", Op::Equal, 0.0));
         assert_eq!(parse("calls.answered == 100%"), ("calls.answered", Op::Equal, 1.0));
+        assert_eq!(parse("leaks == 0"), ("leaks.total", Op::Equal, 0.0));
         assert_eq!(parse("calls.silent_count == 0"), ("calls.silent_count", Op::Equal, 0.0));
     }
 

@@ -2,9 +2,8 @@
 
 use super::expression::{Gate, Op, Subject};
 use super::{GateResult, Outcome, Verdict};
-use crate::analysis::per_call::{PerCall, is_judged};
+use crate::analysis::per_call::{CallValue, PerCall};
 use crate::analysis::{Definition, Metric, Summary, Unit, Value, catalogue, show};
-use crate::samples::CallRecord;
 
 /// Beyond which values the instrument itself is not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,7 +44,7 @@ pub fn judge(summary: &Summary, gates: &[Gate], trust: &Trust) -> Verdict {
 fn judge_one(summary: &Summary, gate: &Gate) -> GateResult {
     match gate.subject {
         Subject::Run(definition) => judge_run(summary, gate, definition),
-        Subject::EveryCall(metric) => judge_calls(&summary.calls, gate, metric),
+        Subject::EveryCall(metric) => judge_calls(summary, gate, metric),
     }
 }
 
@@ -71,38 +70,34 @@ fn judge_run(summary: &Summary, gate: &Gate, definition: &Definition) -> GateRes
 
 /// Every call that was answered and measured must hold the gate. Shown is the one that is furthest
 /// from doing so.
-fn judge_calls(calls: &[CallRecord], gate: &Gate, metric: &PerCall) -> GateResult {
-    let judged: Vec<_> = calls.iter().filter(|c| is_judged(c)).map(|c| (c, metric.value(c))).collect();
+fn judge_calls(summary: &Summary, gate: &Gate, metric: &PerCall) -> GateResult {
+    let judged = metric.values(summary);
     let result = |outcome, actual: String, reason: String| GateResult {
         expression: gate.text.clone(),
         outcome,
         actual,
         reason,
     };
-    let shown = |(call, value): &(&CallRecord, Value)| {
-        format!("{} (call {})", show(*value, metric.definition.unit), call.call)
-    };
-    let number = |value: Value| value.number().unwrap_or(f64::INFINITY);
-    let furthest = |a: &&(&CallRecord, Value), b: &&(&CallRecord, Value)| {
-        distance(gate, number(a.1)).total_cmp(&distance(gate, number(b.1)))
-    };
-    let known = || judged.iter().filter(|(_, value)| *value != Value::NoData);
+    let shown = |of: &CallValue| format!("{} (call {})", show(of.value, metric.definition.unit), of.call);
+    let number = |of: &CallValue| of.value.number().unwrap_or(f64::INFINITY);
+    let furthest =
+        |a: &&CallValue, b: &&CallValue| distance(gate, number(a)).total_cmp(&distance(gate, number(b)));
+    let known = || judged.iter().filter(|of| of.value != Value::NoData);
     let Some(worst) = known().max_by(furthest) else {
         return result(Outcome::Inconclusive, "no data".into(), "no call was answered and measured".into());
     };
     // A packet that never came back is counted, not estimated; other percentiles need their samples.
-    let few =
-        |(call, value): &(&CallRecord, Value)| metric.missing_samples(call).filter(|_| *value != Value::Lost);
-    let breaks = |judged: &&(&CallRecord, Value)| !gate.op.holds(number(judged.1), gate.bound);
-    let broken = known().filter(breaks).filter(|judged| few(judged).is_none()).count();
+    let few = |of: &CallValue| of.missing_samples.filter(|_| of.value != Value::Lost);
+    let breaks = |of: &&CallValue| few(of).is_none() && !gate.op.holds(number(of), gate.bound);
+    let broken = known().filter(breaks).count();
     if broken > 0 {
         return result(Outcome::Fail, shown(worst), format!("broken by {broken} of {} calls", judged.len()));
     }
-    if let Some((call, _)) = judged.iter().find(|(_, value)| *value == Value::NoData) {
-        let reason = format!("call {} has no such figure", call.call);
+    if let Some(of) = judged.iter().find(|of| of.value == Value::NoData) {
+        let reason = format!("call {} has no such figure", of.call);
         return result(Outcome::Inconclusive, shown(worst), reason);
     }
-    if let Some((call, (has, needs))) = judged.iter().find_map(|j| Some((j.0.call, few(j)?))) {
+    if let Some((call, (has, needs))) = judged.iter().find_map(|of| Some((of.call, few(of)?))) {
         let reason = format!("call {call} sent {has} packets, {needs} are needed; make the calls longer");
         return result(Outcome::Inconclusive, shown(worst), reason);
     }
@@ -163,12 +158,34 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
     };
     dropped(environment.impair_overflows, "the impairment's own queue");
     dropped(environment.sip_drops, "the driver's SIP socket");
-    dropped(environment.service_drops, "the service's sockets");
+    // A service that is held still on purpose cannot read what comes meanwhile.
+    let held_still = environment.faults.iter().any(|f| f.target == "service" && f.action == "stop");
+    let service_drops = if held_still { 0 } else { environment.service_drops };
+    dropped(service_drops, "the service's sockets");
+    dropped(environment.control_drops, "the control stream's echo");
     let (step_ns, negative) = (summary.environment.clock_step_ns, summary.environment.negative_rtt);
     if step_ns.abs() > CLOCK_STEP_NS || negative > 0 {
         let by = show(Value::Number(step_ns as f64 / 1e6), Unit::Ms);
         reasons
             .push(format!("the clock was set by {by}: {negative} packets came back before they were sent"));
+    }
+    if environment.skipped > 0 {
+        reasons.push(format!(
+            "this machine was stopped for so long that {} packets were never sent: nothing is known of them",
+            environment.skipped
+        ));
+    }
+    if environment.unsent > 0 {
+        reasons.push(format!(
+            "the kernel of this machine would not send {} packets; they count as lost, and nobody else lost them",
+            environment.unsent
+        ));
+    }
+    if environment.faults_undone > 0 {
+        reasons.push(format!(
+            "{} of the planned faults did not take place, or were not over when the run ended",
+            environment.faults_undone
+        ));
     }
     if environment.unstamped > 0 {
         reasons.push(format!(
@@ -221,6 +238,7 @@ mod tests {
             calls: if rtts + lost > 0 { vec![call] } else { vec![] },
             seconds: vec![],
             call_seconds: vec![],
+            silences: vec![],
             histograms: [(Series::Rtt, rtt), (Series::SendLateness, lateness)].into(),
         })
     }

@@ -1,110 +1,327 @@
-//! On which way packets were lost, from what the reflector says it has received.
+//! What became of each packet that did not come back: on which way it was lost, in how long a run.
 
 use super::window::Place;
 use crate::rtp::probe::Reflection;
 
-/// Packets lost on each way.
+/// Packets whose fate is still open: 20 s at the usual packet time, ten times `lost_after`.
+const SPAN: u32 = 1024;
+const WORDS: usize = (SPAN / 64) as usize;
+/// A larger jump of the number is no gap in a stream of ours.
+const LARGEST_GAP: u32 = 1 << 20;
+
+/// Lost packets of the measured window, as far as a packet sent later has come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Losses {
-    /// On the way to the reflector.
+    /// Lost on the way to the reflector.
     pub up: u64,
-    /// On the way back.
+    /// Lost on the way back.
     pub down: u64,
+    /// Lost, and the reflector's word on them was lost too, or it does not stamp.
+    pub unknown: u64,
+    /// Uninterrupted runs of lost packets.
+    pub runs: u64,
 }
 
-/// Where a call's lost packets of the measured window were lost.
+/// Follows each packet of a stream until it is clear what became of it.
 ///
-/// A packet that comes back with number n says how many distinct packets the reflector had received
-/// by then: the rest of the n + 1 were lost on the way up, and what the reflector had received and
-/// did not come back was lost on the way down. Both are running totals, so a packet that reached the
-/// reflector late corrects them by itself. What was lost after the last packet that came back cannot
-/// be attributed.
-#[derive(Debug, Clone, Copy, Default)]
+/// A reflection shows which of the last 64 packets its reflector has received, and how many in all.
+/// What did not come back and is in any later window was lost on the way down; what is in none of the
+/// windows that reach back to it was lost on the way up. Across a longer gap only numbers are known:
+/// the difference of the two counts says how many of its packets were received.
+#[derive(Debug, Clone)]
 pub struct Attribution {
-    totals: Losses,
-    /// Totals when the measured window began.
-    before: Losses,
-    /// Totals at the first packet behind the window, which tells of the window's last ones.
-    after: Option<Losses>,
-    returned: u64,
-    highest: Option<u32>,
+    /// Number of the next packet that is not followed yet.
+    next: u32,
+    back: Bits,
+    reached: Bits,
+    /// Within reach of a window, or told by the counts.
+    told: Bits,
+    measured: Bits,
+    /// Number and count of the packet with the highest number that came back with a reflection.
+    last: Option<(u32, u32)>,
+    /// The highest number that has not come back so far.
+    hole: Option<u32>,
+    stamps: bool,
+    losses: Losses,
+    in_run: bool,
+}
+
+impl Default for Attribution {
+    fn default() -> Self {
+        let bits = Bits([0; WORDS]);
+        Attribution {
+            next: 0,
+            back: bits,
+            reached: bits,
+            told: bits,
+            measured: bits,
+            last: None,
+            hole: None,
+            stamps: false,
+            losses: Losses::default(),
+            in_run: false,
+        }
+    }
 }
 
 impl Attribution {
-    /// Notes the first arrival of packet `seq`. Without a `reflection` the far end does not stamp,
-    /// and nothing can be attributed.
-    pub fn arrive(&mut self, seq: u32, reflection: Option<&Reflection>, place: Place) {
-        self.returned += 1;
-        let Some(reflection) = reflection else { return };
-        // A packet that was overtaken knows less than the one that overtook it.
-        if self.highest.is_some_and(|highest| seq < highest) {
+    /// Notes the first arrival of packet `seq`. `place` says where any packet up to it lies.
+    pub fn arrive(&mut self, seq: u32, reflection: Option<&Reflection>, place: impl Fn(u32) -> Place) {
+        if seq >= self.next && !self.follow(seq, &place) {
             return;
         }
-        self.highest = Some(seq);
-        let received = u64::from(reflection.received);
-        self.totals.up = (u64::from(seq) + 1).saturating_sub(received);
-        self.totals.down = received.saturating_sub(self.returned);
-        match place {
-            Place::Before => self.before = self.totals,
-            Place::Inside => {}
-            Place::After => self.after = self.after.or(Some(self.totals)),
+        if self.next - seq > SPAN {
+            return;
+        }
+        self.back.set(seq);
+        let Some(reflection) = reflection else { return };
+        self.stamps = true;
+        // Without a hole in reach there is nothing to learn.
+        if self.hole.is_some_and(|hole| seq < hole || seq - hole < SPAN) {
+            self.learn(seq, reflection);
+        }
+        if self.last.is_none_or(|(last, _)| seq > last) {
+            self.last = Some((seq, reflection.received));
         }
     }
 
-    /// Losses of the measured window; `None` where the far end does not stamp.
-    pub fn losses(&self) -> Option<Losses> {
-        self.highest?;
-        let end = self.after.unwrap_or(self.totals);
-        Some(Losses {
-            up: end.up.saturating_sub(self.before.up),
-            down: end.down.saturating_sub(self.before.down),
-        })
+    /// Begins to follow the packets up to `seq`, and lets go of those that fall out behind.
+    fn follow(&mut self, seq: u32, place: &impl Fn(u32) -> Place) -> bool {
+        if seq - self.next > LARGEST_GAP {
+            return false;
+        }
+        for n in self.next..=seq {
+            if let Some(old) = n.checked_sub(SPAN) {
+                self.settle(old);
+            }
+            [&mut self.back, &mut self.reached, &mut self.told].into_iter().for_each(|bits| bits.clear(n));
+            if place(n) == Place::Inside {
+                self.measured.set(n)
+            } else {
+                self.measured.clear(n)
+            }
+            if n != seq {
+                self.hole = Some(n);
+            }
+        }
+        self.next = seq.saturating_add(1);
+        true
+    }
+
+    fn learn(&mut self, seq: u32, reflection: &Reflection) {
+        let oldest = self.next.saturating_sub(SPAN);
+        let from = seq.saturating_sub(63).max(oldest);
+        for n in from..seq {
+            self.told.set(n);
+            if reflection.window >> (seq - n) & 1 == 1 {
+                self.reached.set(n);
+            }
+        }
+        // What lies between the last packet that came back and this one's window: by number.
+        let (start, count) = self.last.map_or((0, 0), |(last, count)| (last + 1, count));
+        if start >= from || from - start >= SPAN {
+            return;
+        }
+        // A count that falls is that of a reflector which has begun anew.
+        let Some(received) = reflection.received.checked_sub(count) else { return };
+        let shown = (from..seq).filter(|n| self.reached.get(*n)).count() as u32 + 1;
+        let mut unseen = received.saturating_sub(shown);
+        for n in start.max(oldest)..from {
+            self.told.set(n);
+            if unseen > 0 {
+                self.reached.set(n);
+                unseen -= 1;
+            }
+        }
+    }
+
+    /// Packet `n` can no longer come back in time.
+    fn settle(&mut self, n: u32) {
+        let lost = !self.back.get(n) && self.measured.get(n);
+        let losses = &mut self.losses;
+        losses.runs += u64::from(lost && !self.in_run);
+        self.in_run = lost;
+        if lost {
+            match (self.reached.get(n), self.told.get(n)) {
+                (true, _) => losses.down += 1,
+                (false, true) => losses.up += 1,
+                (false, false) => losses.unknown += 1,
+            }
+        }
+    }
+
+    /// The losses up to the last packet that came back, and whether the far end stamps: where it does
+    /// not, nothing is known of their way.
+    pub fn finish(mut self) -> (Losses, bool) {
+        for n in self.next.saturating_sub(SPAN)..self.next {
+            self.settle(n);
+        }
+        (self.losses, self.stamps)
+    }
+}
+
+/// A bit for each of the last [`SPAN`] packets.
+#[derive(Debug, Clone, Copy)]
+struct Bits([u64; WORDS]);
+
+impl Bits {
+    fn place(n: u32) -> (usize, u64) {
+        ((n % SPAN / 64) as usize, 1 << (n % 64))
+    }
+
+    fn get(&self, n: u32) -> bool {
+        let (word, bit) = Self::place(n);
+        self.0[word] & bit != 0
+    }
+
+    fn set(&mut self, n: u32) {
+        let (word, bit) = Self::place(n);
+        self.0[word] |= bit;
+    }
+
+    fn clear(&mut self, n: u32) {
+        let (word, bit) = Self::place(n);
+        self.0[word] &= !bit;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtp::sequence::Sequence;
     use crate::stamp::Stamp;
+    use proptest::prelude::*;
 
-    /// Plays packets 0, 1, 2, … of which each is lost up (`u`), lost down (`d`) or comes back (`.`);
-    /// those in brackets are measured.
-    fn play(packets: &str) -> Option<Losses> {
-        let mut attribution = Attribution::default();
-        let (mut seq, mut received, mut place) = (0, 0, Place::Before);
-        for packet in packets.chars() {
-            match packet {
-                '[' | ']' => {
-                    place = if packet == '[' { Place::Inside } else { Place::After };
-                    continue;
-                }
-                'u' => {}
-                'd' => received += 1,
-                _ => {
-                    received += 1;
-                    let reflection =
-                        Reflection { in_at: Stamp::ZERO, out_at: Stamp::ZERO, received, window: 0 };
-                    attribution.arrive(seq, Some(&reflection), place);
-                }
+    /// What happens to one packet.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Fate {
+        Up,
+        Down,
+        /// Comes back after so many others that were sent behind it.
+        Back(usize),
+    }
+
+    /// The answers of a reflector to packets of these fates, in the order in which they come back.
+    fn answers(fates: &[Fate]) -> Vec<(u32, Reflection)> {
+        let (mut sequence, mut received) = (Sequence::default(), 0);
+        let mut back = Vec::new();
+        for (seq, fate) in (0u32..).zip(fates) {
+            if *fate == Fate::Up {
+                continue;
             }
-            seq += 1;
+            sequence.arrive(seq);
+            received += 1;
+            let window = sequence.last_64(seq);
+            let reflection = Reflection { in_at: Stamp::ZERO, out_at: Stamp::ZERO, received, window };
+            if let Fate::Back(behind) = fate {
+                back.push((seq as usize + behind, seq, reflection));
+            }
         }
-        attribution.losses()
+        back.sort_by_key(|(at, seq, _)| (*at, *seq));
+        back.into_iter().map(|(_, seq, reflection)| (seq, reflection)).collect()
+    }
+
+    fn losses(fates: &[Fate], inside: std::ops::Range<u32>) -> Losses {
+        let mut attribution = Attribution::default();
+        for (seq, reflection) in answers(fates) {
+            let place = |n| if inside.contains(&n) { Place::Inside } else { Place::Before };
+            attribution.arrive(seq, Some(&reflection), place);
+        }
+        attribution.finish().0
+    }
+
+    /// Packets lost up (`u`), lost down (`d`) or back (`.`); those in brackets are measured.
+    fn play(packets: &str) -> (u64, u64, u64, u64) {
+        let at =
+            |sign: char| packets.chars().take_while(|c| *c != sign).filter(|c| !"[]".contains(*c)).count();
+        let fates: Vec<_> = packets
+            .chars()
+            .filter(|c| !"[]".contains(*c))
+            .map(|c| match c {
+                'u' => Fate::Up,
+                'd' => Fate::Down,
+                _ => Fate::Back(0),
+            })
+            .collect();
+        let Losses { up, down, unknown, runs } = losses(&fates, at('[') as u32..at(']') as u32);
+        (up, down, unknown, runs)
     }
 
     #[test]
     fn losses_are_told_apart_and_only_those_of_the_window_count() {
-        assert_eq!(play("uuu..[..u.d..dd..].u.d"), Some(Losses { up: 1, down: 3 }));
-        assert_eq!(play("[....]"), Some(Losses::default()));
-        assert_eq!(play("..[uu].."), Some(Losses { up: 2, down: 0 }), "not one of the window came back");
-        assert_eq!(play("..[.uu]."), Some(Losses { up: 2, down: 0 }), "the next packet tells");
-        assert_eq!(play("uuu"), None);
+        assert_eq!(play("uuu..[..u.d..dd..].u.d."), (1, 3, 0, 3));
+        assert_eq!(play("[....]"), (0, 0, 0, 0));
+        assert_eq!(play("..[uu].."), (2, 0, 0, 1), "not one of the window came back");
+        assert_eq!(play("..[.ud]."), (1, 1, 0, 1), "the next packet tells");
+        assert_eq!(play("[.u.dd]"), (1, 0, 0, 1), "nothing came back that could tell of the last two");
     }
 
     #[test]
-    fn a_far_end_that_does_not_stamp_tells_nothing() {
+    fn a_long_gap_is_told_by_the_counts() {
+        let gap = |up: usize, down: usize| {
+            let mut fates = vec![Fate::Back(0); 5];
+            fates.extend(vec![Fate::Up; up]);
+            fates.extend(vec![Fate::Down; down]);
+            fates.extend(vec![Fate::Back(0); 5]);
+            losses(&fates, 0..10_000)
+        };
+        assert_eq!(gap(0, 300), Losses { up: 0, down: 300, unknown: 0, runs: 1 });
+        assert_eq!(gap(300, 0), Losses { up: 300, down: 0, unknown: 0, runs: 1 });
+        assert_eq!(gap(100, 120), Losses { up: 100, down: 120, unknown: 0, runs: 1 });
+        let mut first = vec![Fate::Down; 200];
+        first.push(Fate::Back(0));
+        assert_eq!(losses(&first, 0..300), Losses { up: 0, down: 200, unknown: 0, runs: 1 });
+        let all = gap(0, 3000);
+        assert_eq!((all.up + all.down + all.unknown, all.runs), (3000, 1), "beyond what is followed");
+    }
+
+    #[test]
+    fn a_reflector_that_begins_anew_loses_nothing() {
         let mut attribution = Attribution::default();
-        attribution.arrive(5, None, Place::Inside);
-        assert_eq!(attribution.losses(), None);
+        for (base, answers) in [(0, answers(&[Fate::Back(0); 50])), (50, answers(&[Fate::Back(0); 50]))] {
+            for (seq, reflection) in answers {
+                attribution.arrive(base + seq, Some(&reflection), |_| Place::Inside);
+            }
+        }
+        assert_eq!(attribution.finish(), (Losses::default(), true));
+    }
+
+    #[test]
+    fn a_far_end_that_does_not_stamp_tells_nothing_of_the_way() {
+        let mut attribution = Attribution::default();
+        [0, 1, 4, 6].into_iter().for_each(|seq| attribution.arrive(seq, None, |_| Place::Inside));
+        assert_eq!(attribution.finish(), (Losses { up: 0, down: 0, unknown: 3, runs: 2 }, false));
+    }
+
+    #[test]
+    fn any_number_at_all_is_safe() {
+        let mut attribution = Attribution::default();
+        for seq in [u32::MAX, 5, u32::MAX - 1, 0, 1 << 20, 1 << 21, 3] {
+            attribution.arrive(seq, None, |_| Place::Inside);
+        }
+        attribution.finish();
+    }
+
+    proptest! {
+        /// Up and down are exact whatever is lost and overtaken, up to the last packet that came back.
+        #[test]
+        fn each_loss_is_counted_once_on_its_way(
+            fates in proptest::collection::vec(
+                prop_oneof![
+                    1 => Just(Fate::Up),
+                    1 => Just(Fate::Down),
+                    6 => (0usize..9).prop_map(Fate::Back),
+                ],
+                0..1500,
+            ),
+            from in 0u32..100,
+        ) {
+            let last = fates.iter().rposition(|f| matches!(f, Fate::Back(_))).map_or(0, |n| n + 1);
+            let inside = from..(fates.len() as u32).max(from);
+            let told = fates[..last].iter().enumerate().filter(|(n, _)| *n as u32 >= from);
+            let count = |fate: Fate| told.clone().filter(|(_, f)| **f == fate).count() as u64;
+            let found = losses(&fates, inside);
+            prop_assert_eq!((found.up, found.down, found.unknown), (count(Fate::Up), count(Fate::Down), 0));
+        }
     }
 }

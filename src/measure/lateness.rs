@@ -10,8 +10,8 @@ const DEPTHS: usize = PLAYOUT_DEPTHS_MS.len() + 1;
 /// RTTs of one call, and how many lie more than each playout depth above the smallest.
 ///
 /// The smallest RTT of the whole call is known only at its end. Counts are kept against the
-/// smallest so far; when it drops, the packets in between are added from the histogram, so that
-/// memory is bounded and only packets within 1 % of a threshold can fall on its wrong side.
+/// smallest so far; when it drops, they are taken anew from the histogram, so that memory is bounded.
+/// What lies within a histogram's step (0.1 %) above a threshold then counts as not late.
 #[derive(Debug, Clone)]
 pub struct Lateness {
     depths_ns: [u64; DEPTHS],
@@ -20,6 +20,9 @@ pub struct Lateness {
     rtts: Histogram<u32>,
 }
 
+/// Longest RTT told apart.
+const MOST_NS: u64 = 60_000_000_000;
+
 impl Lateness {
     /// Counts for the published sweep and for `late_after_ns`.
     pub fn new(late_after_ns: u64) -> Self {
@@ -27,8 +30,10 @@ impl Lateness {
         for (depth, ms) in depths_ns.iter_mut().zip(PLAYOUT_DEPTHS_MS) {
             *depth = ms * 1_000_000;
         }
-        // Invariant: valid bounds. Two digits keep a thousand calls within 11 MB.
-        let rtts = Histogram::new_with_bounds(1_000, 60_000_000_000, 2).expect("valid bounds");
+        // Invariant: valid bounds. It grows with the longest RTT, by 4 KB each time that doubles: 30 KB
+        // for a call within 100 ms, 70 KB at the most.
+        let mut rtts = Histogram::new_with_bounds(1_000, 2_000_000, 3).expect("valid bounds");
+        rtts.auto(true);
         Lateness { depths_ns, smallest: None, late: [0; DEPTHS], rtts }
     }
 
@@ -40,7 +45,8 @@ impl Lateness {
         }
         let above = rtt_ns - self.smallest.unwrap_or(rtt_ns);
         if measured {
-            self.rtts.saturating_record(rtt_ns);
+            // It grows as far as it is asked to, so there is nothing to refuse.
+            let _ = self.rtts.record(rtt_ns.min(MOST_NS));
             for (late, depth) in self.late.iter_mut().zip(self.depths_ns) {
                 *late += u64::from(above > depth);
             }
@@ -48,17 +54,13 @@ impl Lateness {
         above > self.depths_ns[DEPTHS - 1]
     }
 
-    /// Moves the anchor down to `smallest` and counts who is late by it now and was not before.
+    /// Moves the anchor down to `smallest` and counts anew who is late by it.
     fn anchor(&mut self, smallest: u64) {
-        if let Some(old) = self.smallest {
+        if self.smallest.is_some() && !self.rtts.is_empty() {
             for (late, depth) in self.late.iter_mut().zip(self.depths_ns) {
-                // Whole buckets strictly between the new threshold and the old one: what lies above
-                // the old one has been counted already.
                 let next = self.rtts.next_non_equivalent(smallest + depth);
-                let last = self.rtts.lowest_equivalent(old + depth).saturating_sub(1);
-                if next <= last && next <= self.rtts.max() {
-                    *late += self.rtts.count_between(next, last);
-                }
+                let most = self.rtts.max();
+                *late = if next <= most { self.rtts.count_between(next, most) } else { 0 };
             }
         }
         self.smallest = Some(smallest);
@@ -79,7 +81,7 @@ impl Lateness {
         self.smallest
     }
 
-    /// The largest measured RTT, to 2 digits.
+    /// The largest measured RTT, to 3 digits.
     pub fn largest_ns(&self) -> Option<u64> {
         (!self.rtts.is_empty()).then(|| self.rtts.max())
     }
@@ -92,7 +94,7 @@ impl Lateness {
         }
     }
 
-    /// A percentile over the measured packets, `lost` of them ranking last; to 2 digits.
+    /// A percentile over the measured packets, `lost` of them ranking last; to 3 digits.
     pub fn quantile(&self, q: f64, lost: u64) -> Quantile {
         let sent = self.rtts.len() + lost;
         if sent == 0 {
@@ -134,6 +136,35 @@ mod tests {
         }
         l.record(49 * MS, true);
         assert_eq!(l.late(), 100);
+    }
+
+    #[test]
+    fn a_queue_that_drains_slowly_hides_nothing() {
+        for step_ns in [10_000, 100_000, 1_000_000] {
+            let mut l = Lateness::new(60 * MS);
+            let rtts: Vec<u64> = (0..=200 * MS / step_ns).map(|n| 250 * MS - n * step_ns).collect();
+            rtts.iter().for_each(|rtt| {
+                l.record(*rtt, true);
+            });
+            for (late, depth) in l.sweep().into_iter().zip(PLAYOUT_DEPTHS_MS) {
+                let above = |ms: f64| rtts.iter().filter(|r| **r as f64 > ms * MS as f64).count() as u64;
+                let threshold = 50.0 + depth as f64;
+                let truth = above(threshold * 1.001)..=above(threshold);
+                assert!(truth.contains(&late), "{late} of {truth:?} at {depth} ms in steps of {step_ns} ns");
+            }
+        }
+    }
+
+    #[test]
+    fn the_spread_is_as_fine_as_the_round_trip() {
+        let mut l = Lateness::new(60 * MS);
+        for rtt in [20_000_000, 20_025_000, 20_050_000] {
+            l.record(rtt, true);
+        }
+        let mut spread = Vec::new();
+        l.spread(|above, count| spread.push((above / 5_000, count)));
+        assert_eq!(spread.iter().map(|(_, n)| n).sum::<u64>(), 3);
+        assert!(spread.last().unwrap().0 <= 13, "{spread:?}");
     }
 
     proptest! {

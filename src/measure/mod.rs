@@ -3,6 +3,7 @@
 //! Pure: times come in as arguments, so that a whole run plays in virtual time.
 
 mod attribution;
+mod entry;
 mod lateness;
 mod medians;
 mod receiver;
@@ -16,7 +17,7 @@ pub use lateness::Lateness;
 pub use medians::Medians;
 pub use receiver::{Echo, ReceiveTally, StreamReceiver, StreamReport};
 pub use seconds::{ReceivedSecond, SentSecond};
-pub use sender::{SendTally, Sent, StreamSent};
+pub use sender::{SendTally, Sent, SentTotals, StreamSent};
 pub use wheel::Wheel;
 pub use window::{Place, Window};
 
@@ -47,6 +48,8 @@ pub struct Rules {
     pub late_after: Duration,
     /// Time after which a packet is lost.
     pub lost_after: Duration,
+    /// Whether the reflector's stamps are of the same clock: only then is there an up and a down.
+    pub shared_clock: bool,
 }
 
 impl Rules {

@@ -11,6 +11,10 @@ use crate::rtp::sequence::{Arrival, Sequence};
 use crate::samples::{Latencies, Ns, Series};
 use crate::stamp::Stamp;
 
+/// A silence that is worth a row: longer than any playout buffer bridges.
+pub const SILENCE: Duration = Duration::from_millis(500);
+/// Memory does not grow with a path that comes and goes.
+const MOST_SILENCES: usize = 32;
 const NS_PER_TICK: i64 = 1_000_000_000 / SAMPLE_RATE as i64;
 
 /// What came back on all calls of one receiver thread.
@@ -20,6 +24,7 @@ pub struct ReceiveTally {
     histograms: [Latencies; Series::ALL.len()],
     negative_rtt: u64,
     corrupted: u64,
+    shared_clock: bool,
 }
 
 impl ReceiveTally {
@@ -30,6 +35,7 @@ impl ReceiveTally {
             histograms: Default::default(),
             negative_rtt: 0,
             corrupted: 0,
+            shared_clock: rules.shared_clock,
         }
     }
 
@@ -68,9 +74,14 @@ impl ReceiveTally {
             self.record(Series::ServiceTime, service as u64);
             self.record(Series::PathRtt, rtt - service as u64);
         }
+        if !self.shared_clock {
+            return;
+        }
         if up >= 0 && down >= 0 {
             self.record(Series::Up, up as u64);
             self.record(Series::Down, down as u64);
+        } else {
+            self.negative_rtt += 1;
         }
     }
 }
@@ -114,12 +125,18 @@ pub struct StreamReport {
     pub strangers: u64,
     /// When the first packet came back.
     pub first_echo_at: Option<Stamp>,
+    /// When the last one did.
+    pub last_echo_at: Option<Stamp>,
+    /// From when to when nothing came back, of [`SILENCE`] and longer; the first ones of many.
+    pub silences: Vec<(Stamp, Stamp)>,
     /// Interarrival jitter at the end.
     pub jitter: Option<Ns>,
     /// RTTs and late counts.
     pub lateness: Lateness,
-    /// On which way packets were lost; `None` where the far end does not stamp.
-    pub losses: Option<Losses>,
+    /// What became of the packets that did not come back.
+    pub losses: Losses,
+    /// Whether the far end stamps, so that the way of a loss is known.
+    pub stamps: bool,
     /// Median RTT by second of the run, in ms, over the whole call.
     pub medians: Vec<(u32, f32)>,
 }
@@ -154,9 +171,12 @@ impl StreamReceiver {
             corrupted: 0,
             strangers: 0,
             first_echo_at: None,
+            last_echo_at: None,
+            silences: Vec::new(),
             jitter: None,
             lateness: Lateness::new(Ns::from(rules.late_after).0),
-            losses: None,
+            losses: Losses::default(),
+            stamps: false,
             medians: Vec::new(),
         };
         StreamReceiver {
@@ -191,7 +211,7 @@ impl StreamReceiver {
                     let place = window.place(probe.intended_at, self.counts_from);
                     let arrival = Arrived { probe, rtp_timestamp, rtt, received_at, read_at, place };
                     match self.class {
-                        Class::Call => self.in_time(&arrival, tally),
+                        Class::Call => self.in_time(&arrival, window, tally),
                         Class::Control => self.control(&arrival, tally),
                     }
                     return Some(Echo { seq: probe.seq, rtt_ns: rtt });
@@ -206,7 +226,7 @@ impl StreamReceiver {
         None
     }
 
-    fn in_time(&mut self, packet: &Arrived, tally: &mut ReceiveTally) {
+    fn in_time(&mut self, packet: &Arrived, window: &Window, tally: &mut ReceiveTally) {
         let Arrived { probe, received_at, place, .. } = packet;
         let measured = *place == Place::Inside;
         let arrival = self.sequence.arrive(probe.seq);
@@ -220,6 +240,7 @@ impl StreamReceiver {
             self.report.duplicates += u64::from(measured);
             return;
         }
+        self.heard(*received_at);
         if self.report.first_echo_at.is_none() {
             self.first_echo(probe, *received_at, tally);
         } else if probe.seq < self.first_echo_seq {
@@ -228,7 +249,10 @@ impl StreamReceiver {
         self.report.total_received += 1;
         self.report.received += u64::from(measured);
         self.report.reordered += u64::from(measured && arrival == Arrival::Reordered);
-        self.attribution.arrive(probe.seq, probe.reflection.as_ref(), *place);
+        // The stream is isochronous, so the place of each packet before this one is known.
+        let at = |seq: u32| probe.intended_at - self.rules.ptime * (probe.seq - seq);
+        let place_of = |seq| window.place(at(seq), self.counts_from);
+        self.attribution.arrive(probe.seq, probe.reflection.as_ref(), place_of);
         if arrival == Arrival::InOrder {
             self.jitter.arrive(*received_at, packet.rtp_timestamp);
         }
@@ -264,6 +288,19 @@ impl StreamReceiver {
         if packet.place == Place::Inside {
             tally.record(Series::Control, rtt);
         }
+    }
+
+    /// Notes that a packet is back, and how long none was.
+    fn heard(&mut self, at: Stamp) {
+        let last = self.report.last_echo_at.replace(at).unwrap_or(at);
+        if at.since(last) >= SILENCE && self.report.silences.len() < MOST_SILENCES {
+            self.report.silences.push((last, at));
+        }
+    }
+
+    /// Whether the call was heard, and at `now` has not been for `dead_after`.
+    pub fn is_dead(&self, now: Stamp, dead_after: Duration) -> bool {
+        self.class == Class::Call && self.report.last_echo_at.is_some_and(|at| now.since(at) >= dead_after)
     }
 
     /// Everything sent before the first packet that comes back was cut from the call's beginning.
@@ -315,9 +352,11 @@ impl StreamReceiver {
             let pdv = &mut tally.histograms[Series::Pdv as usize];
             self.report.lateness.spread(|above, count| pdv.record_n(above, count));
         }
+        let (losses, stamps) = self.attribution.finish();
         StreamReport {
             jitter: self.jitter.value(),
-            losses: self.attribution.losses(),
+            losses,
+            stamps,
             medians: self.medians.finish(),
             ..self.report
         }
@@ -362,6 +401,7 @@ mod tests {
             epoch: Stamp::from_ns(1_000_000_000),
             ptime: PTIME,
             late_after: 3 * PTIME,
+            shared_clock: true,
             lost_after: Duration::from_secs(2),
         };
         let mut sender = StreamSender::new(1, 0, 9, Codec::Pcmu, 0, PTIME);
@@ -385,6 +425,24 @@ mod tests {
         tally.seconds.close_all(|row| rows.push(row));
         assert_eq!((rows[0].received, rows[0].clipped), (5, 2));
         assert_eq!(stream.finish(&mut tally).total_clipped, 2);
+    }
+
+    #[test]
+    fn silences_are_noted_and_only_what_was_heard_can_die() {
+        let (mut stream, mut tally, now) = play(0, &[]);
+        assert!(!stream.is_dead(now + Duration::from_secs(60), Duration::from_secs(5)), "never heard");
+        let mut sender = StreamSender::new(1, 0, 9, Codec::Pcmu, 0, PTIME);
+        for ms in [0, 20, 40, 1040, 1060, 1540, 1560] {
+            let at = now + Duration::from_millis(ms);
+            let packet = sender.packet(at, at).to_vec();
+            stream.receive(&packet, at, at, &Window::default(), &mut tally);
+        }
+        let dead = |ms| stream.is_dead(now + Duration::from_millis(ms), Duration::from_secs(5));
+        assert_eq!((dead(6559), dead(6560)), (false, true));
+        let report = stream.finish(&mut tally);
+        let at = |ms| now + Duration::from_millis(ms);
+        assert_eq!(report.silences, [(at(40), at(1040))], "480 ms are none");
+        assert_eq!(report.last_echo_at, Some(at(1560)));
     }
 
     #[test]

@@ -13,8 +13,19 @@ pub struct StreamSent {
     pub total: u64,
     /// Packets of the measured window.
     pub measured: u64,
-    /// Packets that the kernel would not send.
-    pub refused: u64,
+}
+
+/// What one pacer thread has sent, in all.
+#[derive(Debug, Default)]
+pub struct SentTotals {
+    /// Time sent − time intended, of measured packets.
+    pub lateness: Latencies,
+    /// Duration of the send call, likewise.
+    pub send_call: Latencies,
+    /// Measured packets given up, because the machine was stopped when they were due.
+    pub skipped: u64,
+    /// Packets that the kernel of this machine would not send, all phases.
+    pub unsent: u64,
 }
 
 /// One packet's way out.
@@ -33,19 +44,13 @@ pub struct Sent {
 pub struct SendTally {
     rules: Rules,
     current: SentSecond,
-    lateness: Latencies,
-    send_call: Latencies,
+    totals: SentTotals,
 }
 
 impl SendTally {
     /// Nothing sent yet.
     pub fn new(rules: Rules) -> Self {
-        SendTally {
-            rules,
-            current: SentSecond::default(),
-            lateness: Latencies::default(),
-            send_call: Latencies::default(),
-        }
+        SendTally { rules, current: SentSecond::default(), totals: SentTotals::default() }
     }
 
     /// Notes a packet sent. `counts_from` is when its stream begins to count.
@@ -68,20 +73,31 @@ impl SendTally {
             stream.measured += 1;
             self.current.measured += 1;
             self.current.measured_missed += u64::from(missed);
-            self.lateness.record(Ns::from(lateness).0);
-            self.send_call.record(Ns::from(packet.call_took).0);
+            self.totals.lateness.record(Ns::from(lateness).0);
+            self.totals.send_call.record(Ns::from(packet.call_took).0);
         }
         self.current.sent += 1;
         self.current.missed += u64::from(missed);
         self.current.lateness_max = self.current.lateness_max.max(Some(lateness.into()));
     }
 
-    /// Notes packets given up because the machine was asleep when they were due, until `at`.
-    pub fn skipped(&mut self, packets: u64, at: Stamp, window: &Window) {
+    /// Notes measured packets given up because the machine was asleep when they were due, `late` ago
+    /// or less.
+    pub fn skipped(&mut self, packets: u64, late: Duration) {
         self.current.missed += packets;
-        if window.holds(at, Stamp::ZERO) {
-            self.current.measured_missed += packets;
-        }
+        self.current.measured_missed += packets;
+        self.totals.skipped += packets;
+        self.totals.lateness.record_n(Ns::from(late).0, packets);
+    }
+
+    /// Notes a packet that the kernel of this machine would not send.
+    pub fn unsent(&mut self) {
+        self.totals.unsent += 1;
+    }
+
+    /// Notes how late a packet left that had been held back on purpose.
+    pub fn released(&mut self, late: Duration) {
+        self.totals.lateness.record(Ns::from(late).0);
     }
 
     /// The second that ended before the slot intended at `at`, if one did.
@@ -91,8 +107,8 @@ impl SendTally {
             .then(|| std::mem::replace(&mut self.current, SentSecond { second, ..Default::default() }))
     }
 
-    /// The last second, and the histograms of send lateness and of the send call's duration.
-    pub fn finish(self) -> (SentSecond, Latencies, Latencies) {
-        (self.current, self.lateness, self.send_call)
+    /// The last second, and the totals.
+    pub fn finish(self) -> (SentSecond, SentTotals) {
+        (self.current, self.totals)
     }
 }

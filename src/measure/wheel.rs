@@ -54,14 +54,16 @@ impl<T> Wheel<T> {
         &mut self.slots[index]
     }
 
-    /// Gives up the slots due before `at` and says how many packets they would have sent. For a
+    /// Gives up the slots due before `at` and says how many packets the streams that `count` would have
+    /// sent in them. For a
     /// machine that was asleep: packets that old would all be lost, and sent at once would flood.
-    pub fn skip_to(&mut self, at: Stamp) -> u64 {
+    pub fn skip_to(&mut self, at: Stamp, counts: impl Fn(&T) -> bool) -> u64 {
         let target = at.since(self.origin).as_nanos() as u64 / self.slot.as_nanos() as u64;
         let behind = target.saturating_sub(self.turn);
         let turns = self.slots.len() as u64;
-        let all: u64 = self.slots.iter().map(|s| s.len() as u64).sum();
-        let part = (0..behind % turns).map(|k| self.slots[((self.turn + k) % turns) as usize].len() as u64);
+        let of = |slot: &Vec<T>| slot.iter().filter(|stream| counts(stream)).count() as u64;
+        let all: u64 = self.slots.iter().map(of).sum();
+        let part = (0..behind % turns).map(|k| of(&self.slots[((self.turn + k) % turns) as usize]));
         let skipped = behind / turns * all + part.sum::<u64>();
         self.turn += behind;
         skipped
@@ -122,8 +124,10 @@ mod tests {
         "abc".chars().for_each(|c| wheel.add(c));
         play(&mut wheel, 1);
         // Slots 1 to 9 hold b c - a b c - a b: seven packets.
-        assert_eq!(wheel.skip_to(Stamp::ZERO + 10 * MS), 7);
+        assert_eq!(wheel.skip_to(Stamp::ZERO + 10 * MS, |_| true), 7);
         assert_eq!(wheel.due(), Stamp::ZERO + 10 * MS);
-        assert_eq!(wheel.skip_to(Stamp::ZERO), 0);
+        assert_eq!(wheel.skip_to(Stamp::ZERO, |_| true), 0);
+        // Slots 10 to 13: b and c once each, and not a.
+        assert_eq!(wheel.skip_to(Stamp::ZERO + 14 * MS, |c| *c != 'a'), 2);
     }
 }

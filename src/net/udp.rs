@@ -48,6 +48,25 @@ impl StampedSocket {
         Ok(StampedSocket { socket: socket.into() })
     }
 
+    /// Datagrams that this socket has dropped so far for lack of room, also those after which nothing
+    /// more was received to tell of them (SO_MEMINFO).
+    ///
+    /// # Errors
+    /// Those of getsockopt(2).
+    pub fn drops(&self) -> io::Result<u32> {
+        // SK_MEMINFO_DROPS is the last of nine numbers (linux/sock_diag.h).
+        let mut numbers = [0u32; 9];
+        let mut len = size_of_val(&numbers) as libc::socklen_t;
+        let to = (&raw mut numbers).cast();
+        // SAFETY: the pointer and the length are those of a live array.
+        match unsafe {
+            libc::getsockopt(self.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, to, &raw mut len)
+        } {
+            0 => Ok(numbers[8]),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     /// Bytes of the receive buffer, as the kernel counts them.
     ///
     /// # Errors
@@ -63,6 +82,25 @@ impl StampedSocket {
     /// Those of connect(2).
     pub fn connect(&self, peer: SocketAddr) -> io::Result<()> {
         self.socket.connect(peer)
+    }
+
+    /// Fixes the peer, and throws away what had come before that: whoever knows the port can have sent
+    /// it. Returns how many datagrams of others there were; nothing of theirs comes any more.
+    ///
+    /// # Errors
+    /// Those of connect(2).
+    pub fn connect_afresh(&self, peer: SocketAddr) -> io::Result<u64> {
+        // More than any buffer holds; only the peer itself can send meanwhile, and is not waited for.
+        const ROUNDS: usize = 1024;
+        self.connect(peer)?;
+        let mut batch = Batch::new(16, 1);
+        let mut others = 0;
+        for _ in 0..ROUNDS {
+            if batch.receive(self, |datagram| others += u64::from(datagram.from != peer)).is_err() {
+                break;
+            }
+        }
+        Ok(others)
     }
 
     /// The socket as the standard library's, its options kept.
@@ -305,6 +343,7 @@ mod tests {
         while let Ok(n) = batch.receive(&b, |_| {}) {
             kept += n;
         }
+        assert_eq!(b.drops().unwrap(), 400 - kept as u32, "told without another datagram");
         a.send(&[0; 10]).unwrap();
         let mut drops = None;
         batch.receive(&b, |d| drops = d.drops).unwrap();

@@ -1,4 +1,4 @@
-//! `calls.csv`, `seconds.csv`, `call_seconds.csv` and `percentiles.csv`: the rows behind the figures.
+//! `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`: the rows behind the figures.
 
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::{Serialize, forward_to_deserialize_any};
@@ -13,6 +13,7 @@ pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
         table("calls.csv", &columns::<crate::samples::CallRecord>(), &summary.calls)?,
         table("seconds.csv", &columns::<crate::samples::SecondRecord>(), &summary.seconds)?,
         table("call_seconds.csv", &columns::<crate::samples::CallSecond>(), &summary.call_seconds)?,
+        table("silences.csv", &columns::<crate::samples::Silence>(), &summary.silences)?,
         table("percentiles.csv", &Row::COLUMNS, &percentiles)?,
     ])
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::ReportError;
+use crate::analysis::fault::Recovery;
 use crate::analysis::{Metric, Summary, Unit, Value};
 use crate::gate::{Outcome, Verdict};
 use crate::samples::{Environment, FORMAT_VERSION};
@@ -23,6 +24,7 @@ use crate::samples::{Environment, FORMAT_VERSION};
 ///   "samples": {"rtt": 749850},
 ///   "too_few": ["srd.p99"],
 ///   "endings": [{"what": "completed", "count": 50, "good": true}],
+///   "faults": [{"target": "asterisk", "action": "kill", "done_s": 14.2, "heard_s": 4.2}],
 ///   "environment": {}
 /// }
 /// ```
@@ -36,6 +38,8 @@ use crate::samples::{Environment, FORMAT_VERSION};
 /// * `endings`: how the attempts ended, most frequent first; `good` is how a call should end.
 /// * `verdict.outcome` and a gate's `outcome`: `pass`, `fail` or `inconclusive`; `distrust` says why
 ///   the instrument cannot be trusted.
+/// * `faults`: what was broken on purpose and what came of it; `done_s`, `down_s` and `back_s` count
+///   from the run's start, the other durations from the fault, `served_s` from the process's return.
 /// * `environment`: as in `environment.json`.
 pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, ReportError> {
     let document = Document {
@@ -50,6 +54,7 @@ pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, R
             .iter()
             .map(|e| EndingLine { what: &e.what, count: e.count, good: e.good })
             .collect(),
+        faults: &summary.faults,
         environment: &summary.environment,
     };
     let mut bytes = serde_json::to_vec_pretty(&document)?;
@@ -66,6 +71,7 @@ struct Document<'a> {
     samples: Samples<'a>,
     too_few: Vec<&'static str>,
     endings: Vec<EndingLine<'a>>,
+    faults: &'a [Recovery],
     environment: &'a Environment,
 }
 

@@ -22,7 +22,7 @@ pub enum Format {
     Html,
     /// `plots/*.png`.
     Png,
-    /// `calls.csv`, `seconds.csv` and `percentiles.csv`.
+    /// `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`.
     Csv,
     /// `summary.json`.
     Json,
@@ -137,6 +137,7 @@ mod tests {
             fixture::all_lost(),
             fixture::many_calls(),
             fixture::hostile(),
+            fixture::faulted(),
         ];
         for (n, (summary, verdict)) in odd.iter().enumerate() {
             // Pictures of odd runs are drawn in the tests of `plots`; rasterising them all takes long.

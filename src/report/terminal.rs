@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words;
-use crate::analysis::{Definition, Metric, Summary, Value, catalogue};
+use crate::analysis::{Definition, Metric, Summary, Unit, Value, catalogue};
 use crate::gate::{GateResult, Outcome, Verdict};
 
 /// What a run comes to, for a terminal or a pipe: the gates, the figures, and `place`, where the
@@ -14,9 +14,12 @@ pub fn summary(summary: &Summary, verdict: &Verdict, place: &str, colour: bool) 
     head(&mut text, pen, summary, verdict);
     gates(&mut text, pen, verdict);
     endings(&mut text, pen, summary);
+    faults(&mut text, pen, summary);
+    leaks(&mut text, pen, summary);
     remarks(&mut text, pen, summary);
     latencies(&mut text, pen, summary, "Packets, ms", &catalogue::LATENCIES);
     latencies(&mut text, pen, summary, "Calls, ms", &catalogue::SIGNALLING);
+    service(&mut text, pen, summary);
     if summary.metrics.iter().any(|m| m.too_few) {
         text.push_str("  * rests on fewer than 100 / (1 - p) samples\n");
     }
@@ -120,6 +123,21 @@ fn latencies(text: &mut String, pen: Pen, summary: &Summary, title: &str, blocks
     }
 }
 
+/// What the service says of itself: from a caller's StasisStart on.
+fn service(text: &mut String, pen: Pen, summary: &Summary) {
+    const STAGES: [&str; 4] = ["answered", "bridged", "first_packet", "event_lag"];
+    const KEYS: [&str; 4] = ["p50", "p95", "p99", "max"];
+    if summary.environment.service_record.is_none() {
+        return;
+    }
+    let head: String = KEYS.iter().map(|key| format!(" {key:>9} ")).collect();
+    let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{:NAME$}", "Service, ms")), pen.dim(head.trim_end()));
+    for stage in STAGES {
+        let cells = KEYS.map(|key| format!(" {:>10}", cell(summary.metric(&format!("ari.{stage}_{key}")))));
+        let _ = writeln!(text, "  {stage:wide$}{}", cells.concat().trim_end(), wide = NAME - 2);
+    }
+}
+
 /// A figure without its unit, `*` where it rests on too few samples.
 fn cell(metric: Option<&Metric>) -> String {
     let shown = metric.map_or("–".into(), words::bare);
@@ -140,6 +158,29 @@ fn endings(text: &mut String, pen: Pen, summary: &Summary) {
     }
 }
 
+fn faults(text: &mut String, pen: Pen, summary: &Summary) {
+    if summary.faults.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", pen.bold("Faults"));
+    for fault in &summary.faults {
+        let _ = writeln!(text, "  {}", words::one_line(&fault.to_string()));
+    }
+}
+
+/// Only what is left is worth a line; that nothing is stands among the counts.
+fn leaks(text: &mut String, pen: Pen, summary: &Summary) {
+    let left: Vec<_> = summary.environment.leaks.parts.iter().filter(|p| p.leaked > 0).collect();
+    if left.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", pen.bold("Left behind"));
+    for part in left {
+        let line = format!("{}: {} left{}", part.what, part.leaked, words::listed(&part.names));
+        let _ = writeln!(text, "  {}", pen.outcome(Outcome::Fail, &words::one_line(&line)));
+    }
+}
+
 fn remarks(text: &mut String, pen: Pen, summary: &Summary) {
     if summary.environment.remarks.is_empty() {
         return;
@@ -156,7 +197,9 @@ fn counts(text: &mut String, pen: Pen, summary: &Summary) {
     let mut group = "";
     let mut room = 0;
     for metric in catalogue::COUNTS.iter().filter_map(|d| summary.metric(d.name)) {
-        if metric.value == Value::NoData {
+        // The service's times have a table of their own.
+        let elsewhere = metric.definition.unit == Unit::Ms && metric.name().starts_with("ari.");
+        if metric.value == Value::NoData || elsewhere {
             continue;
         }
         let this = words::group(metric.name());
@@ -194,6 +237,14 @@ mod tests {
         insta::assert_snapshot!("distrusted", text.lines().take(5).collect::<Vec<_>>().join("\n"));
         let (run, verdict) = fixture::nothing_answered();
         insta::assert_snapshot!("no_data", summary(&run, &verdict, "", false));
+    }
+
+    #[test]
+    fn faults_and_what_was_left_are_named() {
+        let (run, verdict) = fixture::faulted();
+        let text = summary(&run, &verdict, "", false);
+        let part: Vec<_> = text.lines().skip_while(|l| *l != "Faults").take(6).collect();
+        insta::assert_snapshot!("faulted", part.join("\n"));
     }
 
     #[test]

@@ -41,6 +41,11 @@ pub(super) fn bare(metric: &Metric) -> String {
     }
 }
 
+/// Names behind what they name; nothing where there are none.
+pub(super) fn listed(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+}
+
 /// The part of a metric's name before the first dot.
 pub(super) fn group(name: &str) -> &str {
     name.split_once('.').map_or(name, |(group, _)| group)

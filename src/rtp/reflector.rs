@@ -50,9 +50,46 @@ impl StreamReflector {
         answer: &mut [u8],
     ) -> Option<(usize, Reflected)> {
         let rtp = RtpReader::new(datagram).ok()?;
-        let payload = rtp.payload();
-        let len = HEADER_LEN + payload.len();
-        let answer = answer.get_mut(..len)?;
+        let answer = answer.get_mut(..HEADER_LEN + rtp.payload().len())?;
+        let probe = Probe::read(rtp.payload()).ok();
+        if let Some(probe) = &probe {
+            self.count(probe);
+        }
+        Some(self.write(&rtp, probe.as_ref(), in_at, out_at, answer))
+    }
+
+    /// Counts `datagram`, which [`StreamReflector::answer`] is to answer later, and returns its RTP
+    /// sequence number; `None` for what is not RTP.
+    pub fn arrive(&mut self, datagram: &[u8]) -> Option<u16> {
+        let rtp = RtpReader::new(datagram).ok()?;
+        if let Ok(probe) = Probe::read(rtp.payload()) {
+            self.count(&probe);
+        }
+        Some(rtp.sequence_number().into())
+    }
+
+    /// As [`StreamReflector::reflect`], for a datagram that was counted when it arrived at `in_at`.
+    pub fn answer(
+        &self,
+        datagram: &[u8],
+        in_at: Stamp,
+        out_at: impl FnOnce() -> Stamp,
+        answer: &mut [u8],
+    ) -> Option<(usize, Reflected)> {
+        let rtp = RtpReader::new(datagram).ok()?;
+        let answer = answer.get_mut(..HEADER_LEN + rtp.payload().len())?;
+        let probe = Probe::read(rtp.payload()).ok();
+        Some(self.write(&rtp, probe.as_ref(), in_at, out_at, answer))
+    }
+
+    fn write(
+        &self,
+        rtp: &RtpReader<'_>,
+        probe: Option<&Probe>,
+        in_at: Stamp,
+        out_at: impl FnOnce() -> Stamp,
+        answer: &mut [u8],
+    ) -> (usize, Reflected) {
         RtpPacketBuilder::new()
             .payload_type(rtp.payload_type())
             .marked(rtp.mark())
@@ -60,15 +97,14 @@ impl StreamReflector {
             .timestamp(rtp.timestamp())
             .ssrc(self.ssrc)
             .build_into_unchecked(&mut answer[..HEADER_LEN]);
-        answer[HEADER_LEN..].copy_from_slice(payload);
-        let Ok(probe) = Probe::read(payload) else {
-            return Some((len, Reflected::Plain));
+        answer[HEADER_LEN..].copy_from_slice(rtp.payload());
+        let Some(probe) = probe else {
+            return (answer.len(), Reflected::Plain);
         };
-        self.count(&probe);
         let window = self.sequence.last_64(probe.seq);
         let reflection = Reflection { in_at, out_at: out_at(), received: self.received, window };
         reflection.add_to(&mut answer[HEADER_LEN..]);
-        Some((len, Reflected::Probe))
+        (answer.len(), Reflected::Probe)
     }
 
     /// Counts the probe; a probe of another call starts the count anew.
@@ -110,6 +146,24 @@ mod tests {
         assert_eq!((reflection.in_at, reflection.out_at), (at(50), at(60)));
         assert_eq!((reflection.received, reflection.window), (3, 0b1101));
         assert_eq!(reflector.expected_and_received(), (4, 3));
+    }
+
+    #[test]
+    fn what_is_answered_later_is_counted_when_it_arrives() {
+        let mut sender = StreamSender::new(1, 2, 3, Codec::Pcmu, 0, std::time::Duration::from_millis(20));
+        let packets: Vec<_> = (0..2).map(|n| sender.packet(at(n), at(n)).to_vec()).collect();
+        let (mut reflector, mut elsewhere) = (StreamReflector::new(9), StreamReflector::new(7));
+        assert_ne!(reflector.arrive(&packets[0]), reflector.arrive(&packets[1]));
+        assert_eq!(reflector.arrive(b"hello"), None);
+        // Another echo in between has added a reflection of its own, which gives way.
+        let (mut there, mut answer) = ([0; 200], [0; 200]);
+        let (len, _) = elsewhere.reflect(&packets[0], at(70), || at(80), &mut there).unwrap();
+        let (len, kind) = reflector.answer(&there[..len], at(50), || at(90), &mut answer).unwrap();
+        assert_eq!(kind, Reflected::Probe);
+        let Incoming::Probe { probe, .. } = read(&answer[..len], 1, 2) else { panic!("a probe") };
+        let reflection = probe.reflection.unwrap();
+        assert_eq!((reflection.in_at, reflection.out_at, reflection.received), (at(50), at(90), 2));
+        assert_eq!(reflector.expected_and_received(), (2, 2));
     }
 
     #[test]

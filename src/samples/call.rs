@@ -17,6 +17,8 @@ pub enum Ending {
     RemoteHangup,
     /// Answered and held as planned, but the far end did not agree to the BYE.
     HangupFailed,
+    /// Answered and heard, then not heard any more, and given up by the driver.
+    MediaLost,
     /// Answered, then cut short by the end of a run that ended early.
     Interrupted,
     /// A final answer of 3xx to 6xx.
@@ -36,7 +38,14 @@ pub enum Ending {
 impl Ending {
     /// Whether the call had been answered.
     pub fn was_answered(self) -> bool {
-        matches!(self, Ending::Completed | Ending::RemoteHangup | Ending::HangupFailed | Ending::Interrupted)
+        matches!(
+            self,
+            Ending::Completed
+                | Ending::RemoteHangup
+                | Ending::HangupFailed
+                | Ending::MediaLost
+                | Ending::Interrupted
+        )
     }
 
     /// The word in CSV and reports.
@@ -45,6 +54,7 @@ impl Ending {
             Ending::Completed => "completed",
             Ending::RemoteHangup => "remote_hangup",
             Ending::HangupFailed => "hangup_failed",
+            Ending::MediaLost => "media_lost",
             Ending::Interrupted => "interrupted",
             Ending::Rejected => "rejected",
             Ending::HungUpEarly => "hung_up_early",
@@ -88,6 +98,8 @@ pub struct CallRecord {
     pub first_echo_ms: Option<Ns>,
     /// Answer → end, as the driver saw it.
     pub held_ms: Option<Ns>,
+    /// Seconds from the run's start to the last own probe back.
+    pub last_echo_s: Option<f64>,
     /// SIP requests sent again.
     pub retransmissions: u32,
     /// Packets sent over the whole call.
@@ -106,6 +118,9 @@ pub struct CallRecord {
     pub lost_up: Option<u64>,
     /// Of the lost, those lost on the way back.
     pub lost_down: Option<u64>,
+    /// Uninterrupted runs of lost packets.
+    #[serde(default)]
+    pub lost_runs: u64,
     /// Back, but later than the call's minimum RTT + `late_after`.
     pub late: u64,
     /// Late for a playout depth of 20 ms.
@@ -128,7 +143,7 @@ pub struct CallRecord {
     pub strangers: u64,
     /// Smallest RTT of the whole call; lateness is anchored on it.
     pub rtt_min_ms: Option<Ns>,
-    /// Median RTT, to 2 digits; empty where it falls among the lost.
+    /// Median RTT, to 3 digits; empty where it falls among the lost.
     pub rtt_p50_ms: Option<Ns>,
     /// 95th percentile of RTT, likewise.
     pub rtt_p95_ms: Option<Ns>,
@@ -162,6 +177,7 @@ impl CallRecord {
             sdd_ms: None,
             first_echo_ms: None,
             held_ms: None,
+            last_echo_s: None,
             retransmissions: 0,
             total_sent: 0,
             total_received: 0,
@@ -171,6 +187,7 @@ impl CallRecord {
             lost: 0,
             lost_up: None,
             lost_down: None,
+            lost_runs: 0,
             late: 0,
             late_20ms: 0,
             late_40ms: 0,
@@ -190,6 +207,12 @@ impl CallRecord {
             drift_ms_per_min: None,
             last_minus_first_ms: None,
         }
+    }
+
+    /// Seconds from the run's start to the 200.
+    pub fn answered_s(&self) -> Option<f64> {
+        let delay = self.answer_delay_ms.filter(|_| self.ending.was_answered())?;
+        Some(self.intended_s + (self.invite_late_ms.as_ms() + delay.as_ms()) / 1000.0)
     }
 
     /// Answered, but not one of its packets ever came back.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{FaultRecord, Leaks, ServiceRecord};
+
 /// Version of the run folder's format; files of a newer one are refused.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -68,12 +70,40 @@ pub struct Environment {
     pub negative_rtt: u64,
     /// Datagrams that came without the kernel's receive stamp; theirs is the time of reading.
     pub unstamped: u64,
+    /// Measured packets that were never sent: the machine was stopped for longer than `lost_after`.
+    #[serde(default)]
+    pub skipped: u64,
+    /// Packets that the kernel of the driver's machine would not send.
+    #[serde(default)]
+    pub unsent: u64,
+    /// Datagrams that the echo of the control stream dropped for lack of room.
+    #[serde(default)]
+    pub control_drops: u64,
+    /// Whether packets were delayed, lost or repeated on purpose.
+    #[serde(default)]
+    pub impaired: bool,
     /// SIP datagrams that the driver's full socket buffer dropped.
     pub sip_drops: u64,
+    /// Datagrams on the driver's SIP port that were not SIP.
+    #[serde(default)]
+    pub sip_garbage: u64,
+    /// SIP messages that belonged to no call, or to none any more.
+    #[serde(default)]
+    pub sip_strays: u64,
     /// Media datagrams that the built-in service's full socket buffers dropped.
     pub service_drops: u64,
     /// Packets that found no room among those that the impairment held back.
     pub impair_overflows: u64,
+    /// What was broken on purpose.
+    pub faults: Vec<FaultRecord>,
+    /// What was left after the last call.
+    pub leaks: Leaks,
+    /// Planned faults that were not carried out, or not to their end.
+    #[serde(default)]
+    pub faults_undone: u64,
+    /// What the built-in service has counted; `None` for another.
+    #[serde(default)]
+    pub service_record: Option<ServiceRecord>,
     /// Remarks on the run: what Asterisk's log said, what was not available.
     pub remarks: Vec<String>,
 }

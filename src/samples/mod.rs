@@ -4,17 +4,26 @@
 
 mod call;
 mod environment;
+mod fault;
 mod histogram;
 pub mod hlog;
+mod leak;
 mod ms;
 mod second;
+mod service;
 pub mod stored;
 
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
 pub use environment::{Environment, FORMAT_VERSION};
+pub use fault::{FaultRecord, Silence};
 pub use histogram::{Latencies, Quantile, rank};
+pub use leak::{LeakPart, Leaks};
 pub use ms::Ns;
 pub use second::{CallSecond, Phase, SecondRecord};
+pub use service::{
+    Milliseconds, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents, ServiceOutcome, ServiceRecord,
+    ServiceStages,
+};
 
 use std::collections::BTreeMap;
 
@@ -97,6 +106,8 @@ pub struct Run {
     pub seconds: Vec<SecondRecord>,
     /// Median RTT by call and second, in the order of calls.
     pub call_seconds: Vec<CallSecond>,
+    /// Long silences of calls, in the order of calls.
+    pub silences: Vec<Silence>,
     /// Histograms over the measured window.
     pub histograms: BTreeMap<Series, Latencies>,
 }

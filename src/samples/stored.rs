@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::hlog::{self, HlogError};
-use super::{CallRecord, CallSecond, Environment, FORMAT_VERSION, Run, SecondRecord};
+use super::{CallRecord, CallSecond, Environment, FORMAT_VERSION, Run, SecondRecord, Silence};
 
 /// The bytes of a run's raw files.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,8 @@ pub struct Stored {
     pub seconds: Vec<u8>,
     /// `call_seconds.csv`
     pub call_seconds: Vec<u8>,
+    /// `silences.csv`
+    pub silences: Vec<u8>,
     /// `rtt.hlog`
     pub hlog: Vec<u8>,
 }
@@ -63,7 +65,8 @@ impl Stored {
         let calls: Vec<CallRecord> = table("calls.csv", &self.calls)?;
         let seconds: Vec<SecondRecord> = table("seconds.csv", &self.seconds)?;
         let call_seconds: Vec<CallSecond> = table("call_seconds.csv", &self.call_seconds)?;
-        Ok(Run { environment, calls, seconds, call_seconds, histograms: hlog::read(&self.hlog)? })
+        let silences: Vec<Silence> = table("silences.csv", &self.silences)?;
+        Ok(Run { environment, calls, seconds, call_seconds, silences, histograms: hlog::read(&self.hlog)? })
     }
 }
 
@@ -105,6 +108,7 @@ mod tests {
                 calls: bytes.clone(),
                 seconds: bytes.clone(),
                 call_seconds: bytes.clone(),
+                silences: bytes.clone(),
                 hlog: bytes,
             };
             let _ = stored.read();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::values::{HostPort, PortRange};
-use super::{AsteriskMode, ImpairPath, Scenario, ServiceMode};
+use super::{AsteriskMode, Hangup, ImpairPath, Scenario, ServiceMode, fault};
 use crate::impair::Impairment;
 use crate::rtp::sequence::WINDOW;
 
@@ -23,6 +23,9 @@ const OWN_DESCRIPTORS: (u64, u64) = (2, 100);
 
 /// Longer runs of lost packets are an outage: 20 s at the usual packet time.
 const LONGEST_BURST: f64 = 1000.0;
+
+/// More words, or bytes in one, than any command line for a service has.
+const LONGEST_COMMAND: (usize, usize) = (64, 4096);
 
 /// What a scenario takes from the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +45,9 @@ impl Needs {
             AsteriskMode::Managed => ASTERISK_DESCRIPTORS,
             AsteriskMode::External => OWN_DESCRIPTORS,
         };
-        let churn = if scenario.load.call_duration.is_some() { 2 } else { 1 };
+        // A call that a fault has cut off keeps its port while nobody answers its BYE.
+        let churns = scenario.load.call_duration.is_some() || !scenario.fault.is_empty();
+        let churn = if churns { 2 } else { 1 };
         Needs { pool: scenario.load.calls * churn, descriptors: calls * per_call + base }
     }
 }
@@ -55,10 +60,13 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
         pools(scenario, &mut found);
     }
     times(scenario, &mut found);
+    hangup(scenario, &mut found);
     impairments(scenario, &mut found);
     overlaps(scenario, &mut found);
     target(scenario, &mut found);
+    application(scenario, &mut found);
     names(scenario, &mut found);
+    fault::problems(scenario, &mut found);
     found
 }
 
@@ -136,6 +144,32 @@ fn times(s: &Scenario, found: &mut Vec<Problem>) {
     );
 }
 
+/// When and by whom calls are ended.
+fn hangup(s: &Scenario, found: &mut Vec<Problem>) {
+    if s.load.hangup != Hangup::Caller {
+        let mut needs = |bad: bool, message: &str, cure: &str| {
+            if bad {
+                found.push(Problem::new("load.hangup", message, cure));
+            }
+        };
+        needs(
+            s.service.mode != ServiceMode::Builtin,
+            "only the built-in service hangs up by itself",
+            "set service.mode = \"builtin\", or hangup = \"caller\"",
+        );
+        needs(
+            s.load.call_duration.is_none(),
+            "nobody knows when the far end is to hang up",
+            "set load.call_duration as well, as in call_duration = \"30s\"",
+        );
+    }
+    let dead = s.load.dead_after.0;
+    if !dead.is_zero() && !(Duration::from_secs(1)..=LONGEST).contains(&dead) {
+        let message = "a call cannot be given up that soon, or that late";
+        found.push(Problem::new("load.dead_after", message, "5s is usual; 0s gives up none"));
+    }
+}
+
 fn pools(s: &Scenario, found: &mut Vec<Problem>) {
     let needs = Needs::of(s);
     let mut small = |key: &str, range: PortRange, has: u32, ports_each: u32, who: &str| {
@@ -152,7 +186,7 @@ fn pools(s: &Scenario, found: &mut Vec<Problem>) {
         }
     };
     small("media.ports", s.media.ports, s.media.ports.even_ports(), 2, "the driver's port range");
-    if s.service.mode == ServiceMode::Builtin {
+    if s.service.mode.is_started() {
         small("service.ports", s.service.ports, s.service.ports.len(), 1, "the service's port pool");
     }
     if s.asterisk.mode == AsteriskMode::Managed {
@@ -166,11 +200,11 @@ fn overlaps(s: &Scenario, found: &mut Vec<Problem>) {
     // Ranges matter to each other only where they are ports of the same host.
     let asterisk_here = match &s.asterisk.sip {
         _ if s.asterisk.mode == AsteriskMode::Managed => true,
-        Some(sip) => sip.is_loopback() && s.service.mode == ServiceMode::Builtin,
+        Some(sip) => sip.is_loopback() && s.service.mode.is_application(),
         None => false,
     };
     let mut ranges = vec![("media.ports", s.media.ports)];
-    if s.service.mode == ServiceMode::Builtin {
+    if s.service.mode.is_started() {
         ranges.push(("service.ports", s.service.ports));
     }
     if asterisk_here {
@@ -194,13 +228,13 @@ fn target(s: &Scenario, found: &mut Vec<Problem>) {
         let cure = "add sip = \"127.0.0.1:5060\" under [asterisk]";
         found.push(Problem::new("asterisk", "an external Asterisk needs the address of its SIP port", cure));
     }
-    if external && s.service.mode == ServiceMode::Builtin && s.asterisk.ari.is_none() {
+    if external && s.service.mode.is_application() && s.asterisk.ari.is_none() {
         let cure = "add ari = \"http://127.0.0.1:8088\" under [asterisk], and set ARI_USER and ARI_PASS";
-        found.push(Problem::new(
-            "asterisk",
-            "the built-in service needs the address of Asterisk's ARI",
-            cure,
-        ));
+        found.push(Problem::new("asterisk", "an application needs the address of Asterisk's ARI", cure));
+    }
+    if external && s.asterisk.ari_port.is_some() {
+        let cure = "remove ari_port: the address in ari says it";
+        found.push(Problem::new("asterisk.ari_port", "an external Asterisk has chosen its port", cure));
     }
     if let Some(url) = s.asterisk.ari.as_deref().filter(|u| !u.starts_with("http://")) {
         let cure = "write it as in ari = \"http://127.0.0.1:8088\"";
@@ -233,6 +267,58 @@ fn far_from_loopback(target: Option<&HostPort>) -> Problem {
     let target = target.map(HostPort::to_string).unwrap_or_default();
     let message = format!("{target} cannot be reached from the loopback address");
     Problem::new("sip.local", message, "set sip.local to the address that the target reaches this host under")
+}
+
+/// The rules of a service that is not this program's own.
+fn application(s: &Scenario, found: &mut Vec<Problem>) {
+    let mut wrong = |key: &str, bad: bool, message: &str, cure: String| {
+        if bad {
+            found.push(Problem::new(key, message, cure));
+        }
+    };
+    let (service, (words, bytes)) = (&s.service, LONGEST_COMMAND);
+    let is_command = service.mode == ServiceMode::Command;
+    wrong(
+        "service",
+        is_command && service.command.first().is_none_or(String::is_empty),
+        "mode = \"command\" needs the command that starts the service",
+        "add its words, as in command = [\"node\", \"app.js\"]".into(),
+    );
+    wrong(
+        "service.command",
+        !is_command && !service.command.is_empty(),
+        "there is a command, but nobody starts it",
+        "set mode = \"command\", or remove it".into(),
+    );
+    wrong(
+        "service.command",
+        service.command.len() > words || service.command.iter().any(|w| w.len() > bytes || w.contains('\0')),
+        "the command is too long, or holds a zero byte",
+        format!("use up to {words} words of up to {bytes} bytes, or put it into a script"),
+    );
+    let within = service.ready_within.0;
+    wrong(
+        "service.ready_within",
+        !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&within),
+        "an application may take between 1s and 10m to connect",
+        "15s is usual".into(),
+    );
+    // It was not started by the run, so nobody can tell it a port and a password.
+    let managed = s.asterisk.mode == AsteriskMode::Managed;
+    wrong(
+        "service.mode",
+        managed && service.mode == ServiceMode::External && s.asterisk.ari_port.is_none(),
+        "an external service cannot know the port of a managed Asterisk's ARI",
+        "set asterisk.ari_port = 8088, and ARI_USER and ARI_PASS in the environment to what the service \
+         connects with; or let the run start it (mode = \"command\")"
+            .into(),
+    );
+    wrong(
+        "asterisk.ari_port",
+        s.asterisk.ari_port.is_some_and(|port| port < 1024),
+        "the port is privileged",
+        "8088 is usual".into(),
+    );
 }
 
 fn names(s: &Scenario, found: &mut Vec<Problem>) {
@@ -375,6 +461,17 @@ mod tests {
     }
 
     #[test]
+    fn a_far_end_that_hangs_up_must_know_when() {
+        let both = "load.hangup=both";
+        assert_eq!(check(&[both, "load.call_duration=3s"]), Ok(()));
+        refused(&[both], &["load.hangup", "call_duration"]);
+        refused(&[both, "load.call_duration=3s", "service.mode=none"], &["load.hangup", "builtin"]);
+        refused(&["load.hangup=dog"], &["dog", "callee"]);
+        refused(&["load.dead_after=10ms"], &["load.dead_after", "0s gives up none"]);
+        assert_eq!(check(&["load.dead_after=0s"]), Ok(()));
+    }
+
+    #[test]
     fn impairments_must_make_sense_together() {
         assert_eq!(
             check(&["impair.out.delay=30ms", "impair.out.jitter=30ms", "impair.back.loss=100%"]),
@@ -409,6 +506,27 @@ mod tests {
         refused(&["impair.out.loss=0.02"], &["0.02", "invalid type"]);
         refused(&["impair.forth.loss=2%"], &["forth", "back"]);
         refused(&["impair.seed=-1"], &["-1"]);
+    }
+
+    #[test]
+    fn a_service_of_the_users_own_must_be_reachable() {
+        let command = ["service.mode=command", "service.command=[\"node\", \"app.js\"]"];
+        assert_eq!(check(&command), Ok(()));
+        refused(&command[..1], &["service: ", "command = ["]);
+        refused(&["service.mode=command", "service.command=[\"\"]"], &["command = ["]);
+        refused(&command[1..], &["service.command", "mode = \"command\""]);
+        refused(&[&command[..], &["service.ready_within=0s"]].concat(), &["ready_within", "1s and 10m"]);
+        refused(&[&command[..], &["service.ports=40000-40100"]].concat(), &["overlaps"]);
+        let long = format!("service.command=[\"{}\"]", "x".repeat(5000));
+        refused(&[command[0], &long], &["too long"]);
+        refused(&["service.mode=external"], &["asterisk.ari_port = 8088", "ARI_PASS"]);
+        assert_eq!(check(&["service.mode=external", "asterisk.ari_port=8088"]), Ok(()));
+        refused(&["asterisk.ari_port=80"], &["privileged"]);
+        let far = ["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "service.mode=external"];
+        refused(&far, &["ARI"]);
+        let ari = ["asterisk.ari=http://127.0.0.1:8088", "asterisk.ari_port=8088"];
+        refused(&[&far[..], &ari].concat(), &["asterisk.ari_port", "remove"]);
+        assert_eq!(check(&[&far[..], &ari[..1]].concat()), Ok(()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::values::{Percent, PortRange, Rate, Span};
 use super::{
-    Asterisk, AsteriskMode, Driver, Gates, Impair, ImpairPath, Limits, Load, Measure, Media, Phasing,
+    Asterisk, AsteriskMode, Driver, Gates, Hangup, Impair, ImpairPath, Limits, Load, Measure, Media, Phasing,
     Scenario, Service, ServiceMode, Sip,
 };
 use crate::rtp::Codec;
@@ -34,6 +34,7 @@ impl Default for Scenario {
             measure: Measure::default(),
             limits: Limits::default(),
             gates: Gates::default(),
+            fault: Vec::new(),
         }
     }
 }
@@ -46,6 +47,7 @@ impl Default for Asterisk {
             rtp_ports: PortRange { from: 10_000, to: 20_000 },
             sip: None,
             ari: None,
+            ari_port: None,
         }
     }
 }
@@ -54,10 +56,15 @@ impl Default for Service {
     fn default() -> Self {
         Service {
             mode: ServiceMode::Builtin,
+            command: Vec::new(),
+            // Loading an interpreter and its libraries takes seconds on a busy machine.
+            ready_within: secs(15),
             // Apart from Asterisk's range and from the driver's.
             ports: PortRange { from: 21_000, to: 31_000 },
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             app: "loadtest".into(),
+            // What is measured then is Asterisk and the service, and no other path.
+            echo: None,
         }
     }
 }
@@ -82,8 +89,13 @@ impl Default for Load {
             // Five seconds to fifty calls, far below what makes Asterisk queue tasks.
             ramp: Rate(10.0),
             call_duration: None,
+            // As people do: who called to say something has said it.
+            hangup: Hangup::Caller,
             // Long enough that a refusing target is not hammered, short enough to notice its return.
             retry_after: secs(1),
+            // Longer than any hiccup that a caller waits out, shorter than the ten seconds after
+            // which one who hears nothing has hung up.
+            dead_after: secs(5),
         }
     }
 }
@@ -138,6 +150,7 @@ impl Default for Measure {
             late_after: ms(60),
             // Nobody plays a packet two seconds old.
             lost_after: secs(2),
+            shared_clock: None,
             control_streams: None,
         }
     }

@@ -5,6 +5,7 @@
 mod check;
 mod defaults;
 mod error;
+pub mod fault;
 mod impair;
 mod parse;
 pub mod schedule;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::Needs;
 pub use error::{Problem, ScenarioError};
+pub use fault::Fault;
 pub use impair::{Impair, ImpairPath};
 pub use parse::Resolved;
 use values::{HostPort, Percent, PortRange, Rate, Span};
@@ -48,6 +50,9 @@ pub struct Scenario {
     pub limits: Limits,
     /// What the run must hold to pass.
     pub gates: Gates,
+    /// What is broken on purpose in mid-run, in the order in which it happens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fault: Vec<Fault>,
 }
 
 /// `[asterisk]`
@@ -64,6 +69,10 @@ pub struct Asterisk {
     /// External: its ARI, `http://host:port`. User and password come from ARI_USER and ARI_PASS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ari: Option<String>,
+    /// Managed: the port of its ARI on the loopback, for a service that is not started by the run and
+    /// has to know it. Absent: any free one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ari_port: Option<u16>,
 }
 
 /// Who runs Asterisk.
@@ -82,12 +91,21 @@ pub enum AsteriskMode {
 pub struct Service {
     /// What answers the calls.
     pub mode: ServiceMode,
-    /// Port pool of the built-in service, one per call.
+    /// Command: the program and its arguments, without a shell, started in the caller's folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// How long the application may take until Asterisk lists it.
+    pub ready_within: Span,
+    /// Port pool of a service that the run starts, one per call.
     pub ports: PortRange,
     /// Where the built-in service answers /health and /metrics; port 0 takes any free one.
     pub http: SocketAddr,
     /// Name of the ARI application.
     pub app: String,
+    /// The echo server that the built-in service sends the calls' media through, `host:port`. Absent:
+    /// it sends them back by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echo: Option<HostPort>,
 }
 
 /// What answers the calls behind Asterisk.
@@ -96,8 +114,24 @@ pub struct Service {
 pub enum ServiceMode {
     /// This program's own ARI service, started as a child process.
     Builtin,
+    /// Any other ARI application, started as a child process.
+    Command,
+    /// An ARI application that somebody else runs.
+    External,
     /// Nothing: what takes the SIP call echoes by itself.
     None,
+}
+
+impl ServiceMode {
+    /// Whether an ARI application answers the calls.
+    pub fn is_application(self) -> bool {
+        self != ServiceMode::None
+    }
+
+    /// Whether the run starts it, and gives it its ports.
+    pub fn is_started(self) -> bool {
+        matches!(self, ServiceMode::Builtin | ServiceMode::Command)
+    }
 }
 
 /// `[sip]`
@@ -127,8 +161,24 @@ pub struct Load {
     /// Length of one call; a call that ends before the run does is replaced. Absent: calls last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_duration: Option<Span>,
+    /// Who hangs up a call that has lasted `call_duration`.
+    pub hangup: Hangup,
     /// How long a line rests after a failed attempt or a lost call before it places the next.
     pub retry_after: Span,
+    /// A call that was heard, and then not for this long, is given up and replaced; 0s is never.
+    pub dead_after: Span,
+}
+
+/// Who hangs up at the planned end of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hangup {
+    /// The driver.
+    Caller,
+    /// The built-in service.
+    Callee,
+    /// The built-in service every other call, the driver the rest.
+    Both,
 }
 
 /// `[media]`
@@ -176,6 +226,10 @@ pub struct Measure {
     pub late_after: Span,
     /// A packet not back after this time is lost.
     pub lost_after: Span,
+    /// Whether a service that stamps has this machine's clock: only then is there an up and a down.
+    /// Absent: yes for the built-in one and for a target on the loopback interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_clock: Option<bool>,
     /// Streams past Asterisk that show what the machine itself does; 0 is none. Absent: one for ten
     /// calls, ten at the most.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -88,9 +88,17 @@ fn locate(text: &str, key: &str) -> Option<Range<usize>> {
     let document = Document::parse(text).ok()?;
     let mut item: &Item = document.as_item();
     let mut found = None;
-    for part in key.split('.').filter(|p| !p.is_empty()) {
-        if let (Ok(index), Some(array)) = (part.parse::<usize>(), item.as_array()) {
-            return array.get(index).and_then(Value::span).or(found);
+    let mut parts = key.split('.').filter(|p| !p.is_empty());
+    while let Some(part) = parts.next() {
+        let index = part.parse::<usize>().ok();
+        if let Some((index, array)) = index.zip(item.as_array()) {
+            let inline = array.get(index).and_then(|v| v.as_inline_table());
+            let inner = inline.zip(parts.next()).and_then(|(t, key)| t.get(key)?.span());
+            return inner.or_else(|| array.get(index)?.span()).or(found);
+        }
+        if let Some(table) = index.zip(item.as_array_of_tables()).and_then(|(n, tables)| tables.get(n)) {
+            let inner = parts.next().and_then(|key| table.get(key)?.span());
+            return inner.or_else(|| table.span()).or(found);
         }
         match item.as_table_like().and_then(|t| t.get(part)) {
             Some(inner) => item = inner,

@@ -1,6 +1,8 @@
 //! The loop that owns the calls: events, answers, times and media reports in; requests out.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod stock;
+
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -12,9 +14,9 @@ use tokio::task::JoinSet;
 
 use super::events::Incoming;
 use super::http::Shared;
-use super::listing::{Known, Listing};
 use super::ports::PortPool;
 use super::reflector::{RECEIVE_BUFFER, Reflector, Removed};
+use super::relay::Relay;
 use super::tasks::{self, Finished};
 use super::{ServiceConfig, ServiceError};
 use crate::ari::call::Call;
@@ -28,6 +30,7 @@ use crate::net::http::HttpClient;
 use crate::net::udp::StampedSocket;
 use crate::rtp::Codec;
 use crate::stamp::Stamp;
+use stock::Stock;
 
 /// The bound of the whole shutdown.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
@@ -54,12 +57,15 @@ pub struct App {
     ports: PortPool,
     calls: HashMap<Arc<str>, Entry>,
     timers: BTreeSet<(Stamp, Arc<str>)>,
+    /// When bridged calls are to be hung up from here, by serial.
+    hangups: BTreeSet<(Stamp, u64, Arc<str>)>,
     /// Calls that are over and wait for their media's counts, by port.
     closing: HashMap<u16, CallRecord>,
     tasks: JoinSet<Finished>,
     serial: u64,
     seed: u64,
     disconnected: Option<String>,
+    stock: Stock,
     stop_by: Option<Stamp>,
     failure: Option<ServiceError>,
 }
@@ -74,11 +80,13 @@ impl App {
             shared,
             calls: HashMap::new(),
             timers: BTreeSet::new(),
+            hangups: BTreeSet::new(),
             closing: HashMap::new(),
             tasks: JoinSet::new(),
             serial: 0,
             seed: rand::random(),
             disconnected: None,
+            stock: Stock::default(),
             stop_by: None,
             failure: None,
         }
@@ -93,6 +101,7 @@ impl App {
     ) -> Result<(), ServiceError> {
         tokio::pin!(shutdown);
         self.take_stock();
+        self.show_state();
         tracing::info!(app = self.config.app, ports = %self.config.ports, "ready for calls");
         while !self.is_done(clock::now()) {
             let wake = self.next_wake();
@@ -109,7 +118,7 @@ impl App {
                 },
                 () = sleep_until(wake) => self.on_time(clock::now()),
             }
-            self.show_health();
+            self.show_state();
         }
         if !self.calls.is_empty() {
             tracing::warn!(calls = self.calls.len(), "calls left uncleared after {SHUTDOWN_LIMIT:?}");
@@ -124,7 +133,8 @@ impl App {
 
     fn next_wake(&self) -> Option<Stamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        timer.into_iter().chain(self.stop_by).min()
+        let hangup = self.hangups.first().map(|(at, ..)| *at);
+        timer.into_iter().chain(hangup).chain(self.stop_by).chain(self.stock.again_at()).min()
     }
 
     fn stop(&mut self, now: Stamp) {
@@ -144,13 +154,22 @@ impl App {
                 self.drive(&caller, now, Input::Timeout);
             }
         }
+        if self.stock.again_at().is_some_and(|at| at <= now) {
+            self.take_stock_again();
+        }
+        while self.hangups.first().is_some_and(|(at, ..)| *at <= now) {
+            let Some((_, serial, caller)) = self.hangups.pop_first() else { return };
+            if self.calls.get(&caller).is_some_and(|entry| entry.serial == serial) {
+                self.drive(&caller, now, Input::HangUp);
+            }
+        }
     }
 
     fn on_incoming(&mut self, message: Incoming) {
         match message {
-            Incoming::Event(at, event) => {
-                self.shared.report().events += 1;
+            Incoming::Event { at, made_at, event } => {
                 self.on_event(at, &event);
+                self.shared.report().add_event(event.kind(), made_at, at, clock::now());
             }
             Incoming::Malformed(error) => {
                 self.shared.report().events_malformed += 1;
@@ -177,10 +196,7 @@ impl App {
                 self.failure = Some(ServiceError::Replaced(app.clone()));
                 return self.stop(at);
             }
-            Event::Other => {
-                self.shared.report().events_ignored += 1;
-                return;
-            }
+            Event::Other => return,
             Event::StasisStart { hung_up: true, .. } => {
                 self.shared.report().hung_up_starts += 1;
                 return;
@@ -211,15 +227,18 @@ impl App {
         self.serial += 1;
         let ids = CallIds::new(&self.config.app, channel);
         let seed = self.seed ^ self.serial;
-        let (call, port) = match self.port_for_call(at) {
+        match self.port_for_call(at) {
             Ok((port, host)) => {
                 let format = format_of(args, self.config.codec);
                 let target = MediaTarget { app: self.config.app.clone(), host, format };
-                (Call::new(at, ids, target, seed), Some(port))
+                self.insert(channel, Call::new(at, ids, target, seed), Some(port));
             }
-            Err(why) => (Call::turn_away(at, ids, why, seed), None),
-        };
-        let caller: Arc<str> = channel.into();
+            Err(why) => self.insert(channel, Call::turn_away(at, ids, why, seed), None),
+        }
+    }
+
+    fn insert(&mut self, caller: &str, call: Call, port: Option<u16>) {
+        let caller: Arc<str> = caller.into();
         self.calls.insert(caller.clone(), Entry { call, serial: self.serial, port, armed: None });
         self.carry_out(&caller);
         self.count_active();
@@ -231,18 +250,25 @@ impl App {
         if self.stop_by.is_some() {
             return Err(Outcome::Shutdown);
         }
-        let ip = self.config.media_ip;
-        let bind = |port| StampedSocket::bind((ip, port).into(), RECEIVE_BUFFER);
+        let (ip, echo) = (self.config.media_ip, self.config.echo);
+        let bind = |port| {
+            let socket = StampedSocket::bind((ip, port).into(), RECEIVE_BUFFER)?;
+            // Its lack of ports is not that another program holds this one.
+            let relay = echo.map(Relay::to).transpose().map_err(io::Error::other)?;
+            Ok((socket, relay))
+        };
         match self.ports.take(now, bind) {
-            Ok((port, socket)) => {
+            Ok((port, (socket, relay))) => {
                 // The SSRC only has to differ between streams (RFC 3550 section 8.1).
                 let ssrc = (self.seed ^ self.serial.wrapping_mul(0x9E37_79B9)) as u32;
-                self.reflector.add(port, socket, ssrc);
+                self.reflector.add(port, socket, relay, ssrc);
                 Ok((port, SocketAddr::new(ip, port)))
             }
             Err(error) => {
-                if let Some(refused) = self.ports.refusals_to_report(now) {
-                    tracing::error!(refused, "{error}");
+                match self.ports.refusals_to_report(now) {
+                    Some(1) => tracing::error!("{error}"),
+                    Some(refused) => tracing::error!("{error}; {refused} calls refused since last said"),
+                    None => {}
                 }
                 Err(Outcome::NoPort)
             }
@@ -262,15 +288,18 @@ impl App {
             let (port, serial) = (entry.port, entry.serial);
             let Some(output) = entry.call.poll() else { break };
             match output {
-                Output::Request(request) => self.request(caller.clone(), serial, &request),
+                Output::Request(request) => {
+                    let attempts = entry.call.attempts(request.operation());
+                    self.request(caller.clone(), serial, &request, attempts);
+                }
                 Output::ConnectMedia(peer) => {
                     let _ = port.map(|port| self.reflector.connect(port, peer));
                 }
                 Output::ReleasePort => {
                     let _ = port.map(|port| self.reflector.remove(port));
                 }
+                Output::Answered(at) => self.on_answered(caller, at),
                 Output::Bridged(at) => self.on_bridged(caller, at),
-                Output::Answered(_) => {}
                 Output::Note(note) => log_note(caller, note),
                 Output::Ended(record) => self.on_ended(caller, record),
             }
@@ -285,15 +314,23 @@ impl App {
         }
     }
 
+    fn on_answered(&mut self, caller: &Arc<str>, at: Stamp) {
+        let Some(entry) = self.calls.get(caller) else { return };
+        self.shared.report().stages.answered.record(at.since(entry.call.started_at()));
+    }
+
     fn on_bridged(&mut self, caller: &Arc<str>, at: Stamp) {
         let Some(entry) = self.calls.get(caller) else { return };
         let mut report = self.shared.report();
         report.bridged += 1;
         report.stages.bridged.record(at.since(entry.call.started_at()));
+        let hangup = self.config.hangup.filter(|h| entry.serial.is_multiple_of(h.every.into()));
+        self.hangups.extend(hangup.map(|h| (at + h.after, entry.serial, caller.clone())));
     }
 
     fn on_ended(&mut self, caller: &Arc<str>, record: CallRecord) {
         let Some(entry) = self.calls.remove(caller) else { return };
+        self.stock.call_ended(caller);
         if let Some(at) = entry.armed {
             self.timers.remove(&(at, caller.clone()));
         }
@@ -325,13 +362,9 @@ impl App {
         self.shared.report().active = self.calls.len() as u64;
     }
 
-    fn request(&mut self, caller: Arc<str>, serial: u64, request: &Request) {
+    fn request(&mut self, caller: Arc<str>, serial: u64, request: &Request, attempt: u8) {
+        self.shared.report().add_attempt(request.operation(), attempt);
         self.tasks.spawn(tasks::ask(self.client.clone(), caller, serial, request));
-    }
-
-    fn delete_stray(&mut self, request: &Request) {
-        self.shared.report().strays += 1;
-        self.tasks.spawn(tasks::delete_stray(self.client.clone(), request));
     }
 
     fn on_finished(&mut self, finished: Finished) {
@@ -343,65 +376,19 @@ impl App {
                     self.drive(&caller, answered_at, tasks::input_of(operation, &result));
                 }
             }
-            Finished::Listing { known, result: Ok(listing) } => self.on_listing(&known, &listing),
-            Finished::Listing { result: Err(error), .. } => {
-                tracing::warn!(error, "cannot list what is there; calls in progress go on by what they know");
-            }
+            Finished::Listing { number, known, result } => self.on_stock(number, &known, result),
             Finished::StrayDeleted => {}
         }
     }
 
-    /// Asks Asterisk what is there, after a connection before which events may have been missed.
-    fn take_stock(&mut self) {
-        let known = self.calls.iter().map(|(caller, entry)| Known {
-            caller: caller.clone(),
-            serial: entry.serial,
-            media: entry.call.has_media(),
-            bridge: entry.call.has_bridge(),
-        });
-        let known = known.collect();
-        self.tasks.spawn(tasks::list(self.client.clone(), known));
-    }
-
-    /// Tells the calls what they have missed, and deletes what belongs to none.
-    fn on_listing(&mut self, known: &[Known], listing: &Listing) {
-        let now = clock::now();
-        for known in known {
-            let Some(entry) = self.calls.get(&known.caller).filter(|e| e.serial == known.serial) else {
-                continue;
-            };
-            for event in listing.missed(entry.call.ids(), known) {
-                self.drive(&known.caller, now, Input::Event(&event));
-            }
-        }
-        let app = self.config.app.clone();
-        // A call that ended while the listing was under way has cleared up after itself.
-        let ended: HashSet<&str> = known.iter().map(|known| &*known.caller).collect();
-        let is_known = |caller: &str| self.calls.contains_key(caller) || ended.contains(caller);
-        let unknown = |caller: Option<&str>| caller.is_some_and(|caller| !is_known(caller));
-        let media = listing.channels.iter().filter(|id| unknown(CallIds::caller_of_media(&app, id)));
-        let bridges = listing.bridges.keys().filter(|id| unknown(CallIds::caller_of_bridge(&app, id)));
-        let strays: Vec<_> = media
-            .map(|id| Request::DeleteMedia { channel: id.clone() })
-            .chain(bridges.map(|id| Request::DeleteBridge { bridge: id.clone() }))
-            .collect();
-        if !strays.is_empty() {
-            tracing::warn!(
-                count = strays.len(),
-                "deleting channels and bridges that an earlier service left"
-            );
-        }
-        for stray in strays {
-            self.delete_stray(&stray);
-        }
-    }
-
-    fn show_health(&self) {
+    fn show_state(&self) {
+        self.shared.report().ports = self.ports.counts();
         let disconnected =
             || Some(format!("no event connection to Asterisk: {}", self.disconnected.as_ref()?));
         let full = || self.ports.is_full().then(|| format!("all ports of {} are in use", self.ports.range()));
         let stopping = self.stop_by.map(|_| "shutting down".to_string());
-        self.shared.set_degraded(stopping.or_else(disconnected).or_else(full));
+        let unknown = || self.stock.unknown();
+        self.shared.set_degraded(stopping.or_else(disconnected).or_else(unknown).or_else(full));
     }
 }
 
@@ -414,7 +401,7 @@ fn format_of(args: &[String], configured: Codec) -> &'static str {
 fn log_note(caller: &str, note: Note) {
     match note {
         Note::Retry { operation, status, after } => {
-            tracing::debug!(caller, %operation, status, ?after, "trying again");
+            tracing::info!(caller, %operation, status, ?after, "trying again");
         }
         Note::NotDeleted { operation, status } => {
             tracing::warn!(caller, %operation, status, "given up");

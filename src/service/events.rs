@@ -23,15 +23,25 @@ use crate::stamp::Stamp;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// A connection on which nothing has been heard for one of these is pinged; for two, it is given up.
 const QUIET_LIMIT: Duration = Duration::from_secs(5);
+/// The same for connecting again: an Asterisk that is just starting may take a connection and forget it.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Pause before the first attempt to connect again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Callers are refused until this is over: short, and one small request a second burdens nobody.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What comes from the event connection.
 #[derive(Debug)]
 pub enum Incoming {
-    /// An event, and when its message was read.
-    Event(Stamp, Event),
+    /// An event.
+    Event {
+        /// When its message was read.
+        at: Stamp,
+        /// When Asterisk made it, by its own clock.
+        made_at: Option<Stamp>,
+        /// What has happened.
+        event: Event,
+    },
     /// A message that is no event.
     Malformed(EventError),
     /// The connection was lost; connecting again has begun.
@@ -87,11 +97,11 @@ impl EventSource {
     /// # Errors
     /// [`ConnectError`]; a status of 401 means wrong credentials.
     pub async fn connect(self) -> Result<EventConnection, ConnectError> {
-        let socket = self.open().await?;
+        let socket = self.open(CONNECT_LIMIT).await?;
         Ok(EventConnection { source: self, socket })
     }
 
-    async fn open(&self) -> Result<Socket, ConnectError> {
+    async fn open(&self, limit: Duration) -> Result<Socket, ConnectError> {
         let bad = |error: WsError| ConnectError::BadRequest(error.to_string());
         let mut request = self.url.as_str().into_client_request().map_err(bad)?;
         request.headers_mut().insert(AUTHORIZATION, self.authorization.clone());
@@ -99,11 +109,11 @@ impl EventSource {
             .max_message_size(Some(MAX_EVENT_LEN))
             .max_frame_size(Some(MAX_EVENT_LEN));
         let connecting = connect_async_with_config(request, Some(config), true);
-        match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
+        match tokio::time::timeout(limit, connecting).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(WsError::Http(answer))) => Err(ConnectError::Status(answer.status().as_u16())),
             Ok(Err(error)) => Err(ConnectError::Unreachable(error.to_string())),
-            Err(_) => Err(ConnectError::Unreachable(format!("no answer within {CONNECT_LIMIT:?}"))),
+            Err(_) => Err(ConnectError::Unreachable(format!("no answer within {limit:?}"))),
         }
     }
 }
@@ -159,11 +169,11 @@ async fn read(socket: &mut Socket, to: &Sender<Incoming>) -> Option<String> {
         pinged = false;
         let Message::Text(text) = message else { continue };
         tracing::trace!(%text, "event");
-        let incoming = match Event::parse(&text) {
-            Ok(event) => Incoming::Event(at, event),
+        let incoming = match Event::parse_dated(&text) {
+            Ok((event, made_at)) => Incoming::Event { at, made_at, event },
             Err(error) => Incoming::Malformed(error),
         };
-        let replaced = matches!(incoming, Incoming::Event(_, Event::ApplicationReplaced));
+        let replaced = matches!(incoming, Incoming::Event { event: Event::ApplicationReplaced, .. });
         if to.send(incoming).await.is_err() || replaced {
             return None;
         }
@@ -177,7 +187,7 @@ async fn reconnect(source: &EventSource, to: &Sender<Incoming>) -> Option<Socket
         if to.is_closed() {
             return None;
         }
-        match source.open().await {
+        match source.open(RECONNECT_LIMIT).await {
             Ok(socket) => return Some(socket),
             Err(error) => tracing::debug!(%error, "no event connection yet"),
         }

@@ -1,6 +1,6 @@
 //! What exists in Asterisk: asked for after connecting, when events may have been missed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use hyper::Method;
 use serde::Deserialize;
 
 use crate::ari::CallIds;
-use crate::ari::event::Event;
+use crate::ari::event::{Event, MAX_ARGS};
 use crate::net::http::{HttpClient, Limits};
 
 /// A listing of some thousand channels, at about 700 bytes each, takes its time.
@@ -17,10 +17,34 @@ const LIMITS: Limits = Limits { timeout: Duration::from_secs(15), body: 32 * 102
 /// All channels and bridges of an Asterisk, by id.
 #[derive(Debug, Default)]
 pub struct Listing {
+    /// When this Asterisk was started, in its own words; `None` where it does not tell.
+    pub started: Option<String>,
     /// Channels.
-    pub channels: HashSet<String>,
+    pub channels: HashMap<String, Place>,
     /// Bridges with the channels in each.
     pub bridges: HashMap<String, Vec<String>>,
+}
+
+/// Where in the dialplan a channel is.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Place {
+    /// The extension.
+    exten: String,
+    /// The application that is running.
+    app_name: String,
+    /// Its arguments.
+    app_data: String,
+}
+
+impl Place {
+    /// The dialplan's arguments behind the name, if the channel is in Stasis application `app`, and
+    /// not by the extension `h`, which runs after a hang-up.
+    pub fn args_in(&self, app: &str) -> Option<Vec<String>> {
+        let mut words = self.app_data.split(',').map(str::to_string);
+        let is_there = self.app_name == "Stasis" && words.next()? == app && self.exten != "h";
+        is_there.then(|| words.take(MAX_ARGS).collect())
+    }
 }
 
 /// What a call was known to have when a listing was asked for: what came later says nothing by its absence.
@@ -34,6 +58,18 @@ pub struct Known {
 #[derive(Deserialize)]
 struct Channel {
     id: String,
+    #[serde(default)]
+    dialplan: Place,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    status: Status,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    startup_time: String,
 }
 
 #[derive(Deserialize)]
@@ -44,12 +80,15 @@ struct Bridge {
 }
 
 impl Listing {
-    /// Asks for both; an error in words otherwise.
+    /// Asks for all of it; an error in words otherwise.
     pub async fn fetch(client: &HttpClient) -> Result<Self, String> {
+        // A user may be denied this one, and an Asterisk may lack it.
+        let info: Result<Info, String> = get(client, "/asterisk/info?only=status").await;
         let channels: Vec<Channel> = get(client, "/channels").await?;
         let bridges: Vec<Bridge> = get(client, "/bridges").await?;
         Ok(Listing {
-            channels: channels.into_iter().map(|channel| channel.id).collect(),
+            started: info.ok().map(|info| info.status.startup_time),
+            channels: channels.into_iter().map(|channel| (channel.id, channel.dialplan)).collect(),
             bridges: bridges.into_iter().map(|bridge| (bridge.id, bridge.channels)).collect(),
         })
     }
@@ -59,10 +98,10 @@ impl Listing {
         let mut events = Vec::new();
         let gone = |channel: &String| Event::ChannelDestroyed { channel: channel.clone(), cause: 0 };
         // First of all: what follows from the caller's end is not to pass for its cause.
-        if !self.channels.contains(&ids.caller) {
+        if !self.channels.contains_key(&ids.caller) {
             events.push(gone(&ids.caller));
         }
-        if known.media && !self.channels.contains(&ids.media) {
+        if known.media && !self.channels.contains_key(&ids.media) {
             events.push(gone(&ids.media));
         }
         match self.bridges.get(&ids.bridge) {
@@ -90,11 +129,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_waits_in_the_application_is_told_from_the_others() {
+        let place = |exten: &str, app_name: &str, app_data: &str| Place {
+            exten: exten.into(),
+            app_name: app_name.into(),
+            app_data: app_data.into(),
+        };
+        let args = |place: Place| place.args_in("app");
+        assert_eq!(args(place("x", "Stasis", "app")), Some(vec![]));
+        assert_eq!(args(place("x", "Stasis", "app,alaw,7")), Some(vec!["alaw".into(), "7".into()]));
+        for other in [
+            place("x", "Stasis", "apple"),
+            place("h", "Stasis", "app"),
+            place("x", "Echo", "app"),
+            Place::default(),
+        ] {
+            assert_eq!(args(other.clone()), None, "{other:?}");
+        }
+    }
+
+    #[test]
     fn a_call_learns_what_it_missed_and_nothing_that_came_later() {
         let ids = CallIds::new("app", "1.1");
         let mut known = Known { caller: "1.1".into(), serial: 1, media: true, bridge: true };
         let mut listing = Listing::default();
-        listing.channels.insert(ids.caller.clone());
+        listing.channels.insert(ids.caller.clone(), Place::default());
         let missed = listing.missed(&ids, &known);
         let media_gone = Event::ChannelDestroyed { channel: ids.media.clone(), cause: 0 };
         assert_eq!(missed, [media_gone, Event::BridgeDestroyed { bridge: ids.bridge.clone() }]);

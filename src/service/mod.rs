@@ -8,9 +8,13 @@ mod app;
 pub mod events;
 pub mod http;
 mod listing;
+pub mod metrics;
+pub mod openmetrics;
 pub mod ports;
 pub mod reflector;
+mod relay;
 pub mod stats;
+pub mod summary;
 mod tasks;
 
 use std::future::Future;
@@ -28,9 +32,10 @@ use crate::rtp::Codec;
 use crate::scenario::values::PortRange;
 use app::App;
 use events::{ConnectError, EventConnection, EventSource};
-use http::{Metrics, Shared};
+use http::Shared;
 use reflector::{Reflector, Removed};
 pub use stats::ServiceReport;
+pub use summary::ServiceSummary;
 
 /// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
 const EVENT_QUEUE: usize = 4096;
@@ -58,6 +63,20 @@ pub struct ServiceConfig {
     /// The codec of the media channel. It has to be the caller's, or Asterisk transcodes and no probe
     /// survives. A dialplan that knows better says so as first argument: `Stasis(name,alaw)`.
     pub codec: Codec,
+    /// The echo server that the calls' packets go to and come back from, like [`crate::echo`]; without
+    /// one they go back at once.
+    pub echo: Option<SocketAddr>,
+    /// Whether calls are hung up from here, and which.
+    pub hangup: Option<Hangup>,
+}
+
+/// Hanging up calls that are bridged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hangup {
+    /// How long a call is bridged before.
+    pub after: Duration,
+    /// Every how many calls; 1 is all.
+    pub every: u32,
 }
 
 impl Default for ServiceConfig {
@@ -71,6 +90,8 @@ impl Default for ServiceConfig {
             ports: PortRange { from: 21_000, to: 31_000 },
             http: Some((Ipv4Addr::LOCALHOST, 9090).into()),
             codec: Codec::Pcmu,
+            echo: None,
+            hangup: None,
         }
     }
 }
@@ -133,8 +154,8 @@ pub enum ServiceError {
 pub struct Finished {
     /// Everything.
     pub report: ServiceReport,
-    /// The same as /metrics would give it.
-    pub metrics: Metrics,
+    /// The same in the form that is written.
+    pub summary: ServiceSummary,
 }
 
 /// A service that is connected to Asterisk and listens, but takes no calls yet.
@@ -163,7 +184,8 @@ impl Service {
             None => None,
         };
         let (report, removed) = mpsc::unbounded_channel();
-        let reflector = Reflector::start(config.ports, report).map_err(ServiceError::Media)?;
+        let reflector =
+            Reflector::start(config.ports, config.echo.is_some(), report).map_err(ServiceError::Media)?;
         let events = connect(&config).await?;
         let shared = Arc::new(Shared::new(reflector.totals().clone()));
         let app = App::new(config, client, reflector, shared.clone());
@@ -202,8 +224,8 @@ impl Service {
         // its set at the latest, as do the endpoints.
         let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;
         outcome?;
-        let report = shared.report().clone();
-        Ok(Finished { report, metrics: Metrics::read(&shared) })
+        let last = shared.snapshot();
+        Ok(Finished { summary: ServiceSummary::of(&last), report: last.report })
     }
 }
 

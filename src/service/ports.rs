@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use super::stats::PortCounts;
 use crate::scenario::values::PortRange;
 use crate::stamp::Stamp;
 
@@ -77,19 +78,19 @@ impl PortPool {
         self.range
     }
 
-    /// Ports that calls hold.
-    pub fn in_use(&self) -> usize {
-        self.in_use
+    /// How many ports are what.
+    pub fn counts(&self) -> PortCounts {
+        PortCounts {
+            in_use: self.in_use as u64,
+            free: self.free.len() as u64,
+            held_by_others: self.held.len() as u64,
+            refused: self.refused,
+        }
     }
 
     /// Whether the next call will be refused.
     pub fn is_full(&self) -> bool {
         self.free.is_empty()
-    }
-
-    /// Calls for which there was no port.
-    pub fn refused(&self) -> u64 {
-        self.refused
     }
 
     /// Takes the port that has been free the longest and that `bind` can bind.
@@ -172,7 +173,7 @@ mod tests {
         pool.give_back(2100);
         let next: Vec<_> = (0..3).map(|_| take(&mut pool, at(0)).unwrap()).collect();
         assert_eq!(next, [2101, 2102, 2100]);
-        assert_eq!(pool.in_use(), 3);
+        assert_eq!(pool.counts(), PortCounts { in_use: 3, ..Default::default() });
     }
 
     #[test]
@@ -188,7 +189,7 @@ mod tests {
             said.extend(pool.refusals_to_report(at(second)));
         }
         assert_eq!(said, [1, 10]);
-        assert_eq!(pool.refused(), 13);
+        assert_eq!(pool.counts().refused, 13);
         pool.give_back(21007);
         assert_eq!(take(&mut pool, at(13)), Some(21007));
     }

@@ -1,17 +1,21 @@
-//! The media side: one thread that echoes every call's stream with stamps added.
+//! The media side: one thread that echoes every call's stream with stamps added, or has an echo server
+//! do it and brings back what comes from there.
 //!
 //! Nothing on the thread locks, allocates or logs per packet. A call's socket is bound elsewhere and
 //! handed over here; its counts are handed back when the call is over.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+pub use super::relay::EchoNow;
+use super::relay::Relay;
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::{Batch, Datagram, StampedSocket};
@@ -27,6 +31,8 @@ const DATAGRAM: usize = 1500;
 const TURN: usize = 4;
 /// Asked of the kernel for each socket: a second of 20 ms packets with its bookkeeping.
 pub const RECEIVE_BUFFER: usize = 128 * 1024;
+/// What comes from the echo server is shown this often: locking once a packet would cost too much.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// One call's media, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,15 +74,53 @@ pub struct MediaTotals {
     pub expected: AtomicU64,
     /// How many of them came.
     pub distinct: AtomicU64,
+    /// Packets to the echo server, up to a second ago; `None` without one.
+    echo: Option<Mutex<EchoNow>>,
+}
+
+/// All calls' media at one moment; see [`MediaTotals`].
+#[derive(Debug, Clone, Default)]
+pub struct MediaNow {
+    /// Datagrams received from peers.
+    pub received: u64,
+    /// Datagrams sent back, probes and plain RTP.
+    pub sent: u64,
+    /// Datagrams that the kernel dropped for lack of buffer space.
+    pub drops: u64,
+    /// Probe numbers up to the highest of each call.
+    pub expected: u64,
+    /// How many of them came.
+    pub distinct: u64,
+    /// Packets to the echo server; `None` without one.
+    pub echo: Option<EchoNow>,
 }
 
 impl MediaTotals {
-    /// The share of probes that did not arrive here, as gaps in their numbers show it; `None` without
-    /// probes. What was lost after the last arrival of a call is not seen.
+    /// The totals as they are now.
+    pub fn now(&self) -> MediaNow {
+        // The smaller one first: it is never to look larger than the other.
+        let distinct = self.distinct.load(Relaxed);
+        MediaNow {
+            received: self.received.load(Relaxed),
+            sent: self.sent.load(Relaxed),
+            drops: self.drops.load(Relaxed),
+            expected: self.expected.load(Relaxed),
+            distinct,
+            echo: self.echo.as_ref().map(|echo| echo.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+        }
+    }
+}
+
+impl MediaNow {
+    /// Probes that did not arrive here, as gaps in their numbers show it. What was lost after the last
+    /// arrival of a call is not seen.
+    pub fn lost(&self) -> u64 {
+        self.expected.saturating_sub(self.distinct)
+    }
+
+    /// The share of probes that did not arrive here; `None` without probes.
     pub fn loss_ratio(&self) -> Option<f64> {
-        let expected = self.expected.load(Relaxed);
-        let lost = expected.saturating_sub(self.distinct.load(Relaxed));
-        (expected > 0).then(|| lost as f64 / expected as f64)
+        (self.expected > 0).then(|| self.lost() as f64 / self.expected as f64)
     }
 }
 
@@ -90,7 +134,7 @@ pub struct Removed {
 }
 
 enum Command {
-    Add { port: u16, socket: StampedSocket, ssrc: u32 },
+    Add { port: u16, socket: StampedSocket, relay: Option<Relay>, ssrc: u32 },
     Connect { port: u16, peer: SocketAddr },
     Remove { port: u16 },
 }
@@ -108,16 +152,19 @@ impl Reflector {
     /// Starts the thread for streams on ports of `range`; `removed` hears of each stream's end, and
     /// closes when the thread ends.
     ///
+    /// With `has_echo` each stream is to come with a relay to the echo server.
+    ///
     /// The queues in both directions are bounded by the ports: each has at most one stream, with
     /// three commands and one report in its life.
     ///
     /// # Errors
     /// For want of descriptors or threads.
-    pub fn start(range: PortRange, removed: UnboundedSender<Removed>) -> io::Result<Self> {
+    pub fn start(range: PortRange, has_echo: bool, removed: UnboundedSender<Removed>) -> io::Result<Self> {
         let poller = Poller::new()?;
         let waker = poller.waker();
         let (commands, orders) = channel();
-        let totals = Arc::new(MediaTotals::default());
+        let echo = has_echo.then(Mutex::default);
+        let totals = Arc::new(MediaTotals { echo, ..Default::default() });
         let media = Media {
             poller,
             orders,
@@ -125,14 +172,17 @@ impl Reflector {
             first: range.from,
             streams: (0..range.len()).map(|_| None).collect(),
             totals: totals.clone(),
+            echo: EchoNow::default(),
+            shown_at: clock::now(),
         };
         let thread = thread::Builder::new().name("reflector".into()).spawn(move || media.run())?;
         Ok(Reflector { commands: Some(commands), waker, thread: Some(thread), totals })
     }
 
-    /// Takes a call's bound socket over. Its peer is not known yet: what comes before is dropped.
-    pub fn add(&self, port: u16, socket: StampedSocket, ssrc: u32) {
-        self.order(Command::Add { port, socket, ssrc });
+    /// Takes a call's bound socket over. Its peer is not known yet: what comes before is dropped. With
+    /// `relay` the call's packets make the way through the echo server.
+    pub fn add(&self, port: u16, socket: StampedSocket, relay: Option<Relay>, ssrc: u32) {
+        self.order(Command::Add { port, socket, relay, ssrc });
     }
 
     /// Fixes the peer of the stream on `port`.
@@ -168,6 +218,7 @@ impl Drop for Reflector {
 
 struct Stream {
     socket: StampedSocket,
+    relay: Option<Relay>,
     peer: Option<SocketAddr>,
     reflector: StreamReflector,
     counts: MediaCounts,
@@ -182,6 +233,16 @@ struct Media {
     /// By port, from `first` on.
     streams: Vec<Option<Box<Stream>>>,
     totals: Arc<MediaTotals>,
+    /// What is not shown yet.
+    echo: EchoNow,
+    shown_at: Stamp,
+}
+
+/// Which of a stream's sockets has something to read.
+#[derive(Clone, Copy)]
+enum Side {
+    Asterisk,
+    Echo,
 }
 
 impl Media {
@@ -197,22 +258,53 @@ impl Media {
                 return;
             }
             for token in &ready {
-                let at = *token as usize;
+                let (at, side) = self.place_of(*token);
                 if let Some(stream) = self.streams.get_mut(at).and_then(Option::as_mut) {
-                    stream.serve(&mut batch, &mut answer, &self.totals);
+                    stream.serve(side, &mut batch, &mut answer, &self.totals, &mut self.echo);
                 }
             }
-            if !self.obey() {
+            let goes_on = self.obey();
+            self.show(!goes_on);
+            if !goes_on {
                 return;
             }
         }
+    }
+
+    /// Tokens are the streams' places, and behind them all the same once more for the relays.
+    fn place_of(&self, token: u64) -> (usize, Side) {
+        let at = token as usize;
+        match at.checked_sub(self.streams.len()) {
+            None => (at, Side::Asterisk),
+            Some(at) => (at, Side::Echo),
+        }
+    }
+
+    /// Adds what came from the echo server to what others see, once in a while and at the end.
+    fn show(&mut self, at_the_end: bool) {
+        let Some(shown) = &self.totals.echo else { return };
+        let now = clock::now();
+        if !at_the_end && now.since(self.shown_at) < SHOW_EVERY {
+            return;
+        }
+        let mut shown = match shown.try_lock() {
+            Ok(shown) => shown,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) if at_the_end => {
+                shown.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+            // Somebody is reading just now: the next time will do.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        shown.take_over(&mut self.echo);
+        self.shown_at = now;
     }
 
     /// Carries out what is ordered; false when nobody orders any more.
     fn obey(&mut self) -> bool {
         loop {
             match self.orders.try_recv() {
-                Ok(Command::Add { port, socket, ssrc }) => self.add(port, socket, ssrc),
+                Ok(Command::Add { port, socket, relay, ssrc }) => self.add(port, socket, relay, ssrc),
                 Ok(Command::Connect { port, peer }) => self.connect(port, peer),
                 Ok(Command::Remove { port }) => self.remove(port),
                 Err(TryRecvError::Empty) => return true,
@@ -225,14 +317,19 @@ impl Media {
         self.streams.get_mut(usize::from(port.checked_sub(self.first)?))
     }
 
-    fn add(&mut self, port: u16, socket: StampedSocket, ssrc: u32) {
+    fn add(&mut self, port: u16, socket: StampedSocket, relay: Option<Relay>, ssrc: u32) {
         let token = u64::from(port.saturating_sub(self.first));
-        if let Err(error) = self.poller.add(&socket, token) {
+        let behind = token + self.streams.len() as u64;
+        let watched = self.poller.add(&socket, token).and_then(|()| match &relay {
+            Some(relay) => self.poller.add(relay.socket(), behind),
+            None => Ok(()),
+        });
+        if let Err(error) = watched {
             // The call goes on without an echo and says so in its counts.
             tracing::error!(%error, port, "cannot watch a call's socket: this call stays silent");
         }
         let counts = MediaCounts::default();
-        let stream = Stream { socket, peer: None, reflector: StreamReflector::new(ssrc), counts };
+        let stream = Stream { socket, relay, peer: None, reflector: StreamReflector::new(ssrc), counts };
         if let Some(slot) = self.slot(port) {
             *slot = Some(Box::new(stream));
         }
@@ -251,9 +348,15 @@ impl Media {
     fn remove(&mut self, port: u16) {
         let stream = self.slot(port).and_then(Option::take);
         let counts = stream.map(|mut stream| {
+            if let Some(relay) = &mut stream.relay {
+                relay.give_up(&mut self.echo);
+            }
             let (expected, distinct) = stream.reflector.expected_and_received();
             stream.counts.expected = expected.into();
             stream.counts.distinct = distinct.into();
+            if let Ok(drops) = stream.socket.drops() {
+                stream.counts.drops = stream.counts.drops.max(drops.into());
+            }
             // Closing the socket takes it out of the poller.
             stream.counts
         });
@@ -263,14 +366,23 @@ impl Media {
 }
 
 impl Stream {
-    fn serve(&mut self, batch: &mut Batch, answer: &mut [u8], totals: &MediaTotals) {
+    fn serve(
+        &mut self,
+        side: Side,
+        batch: &mut Batch,
+        answer: &mut [u8],
+        totals: &MediaTotals,
+        echo: &mut EchoNow,
+    ) {
         let counts_before = self.counts;
         let before = self.reflector.expected_and_received();
         for _ in 0..TURN {
-            let Stream { socket, peer, reflector, counts } = self;
             // An error is that of an earlier send, handed over late; reading it has cleared it.
-            match batch.receive(socket, |datagram| echo(socket, *peer, reflector, counts, &datagram, answer))
-            {
+            let received = match side {
+                Side::Asterisk => self.on_asterisk(batch, answer, echo),
+                Side::Echo => self.on_echo(batch, answer, echo),
+            };
+            match received {
                 Ok(BATCH) => {}
                 Ok(_) | Err(_) => break,
             }
@@ -285,41 +397,68 @@ impl Stream {
         totals.expected.fetch_add((now.0 - base.0).into(), Relaxed);
         totals.distinct.fetch_add((now.1 - base.1).into(), Relaxed);
     }
+
+    fn on_asterisk(&mut self, batch: &mut Batch, answer: &mut [u8], echo: &mut EchoNow) -> io::Result<usize> {
+        let Stream { socket, relay, peer, reflector, counts } = self;
+        batch.receive(&*socket, |datagram| {
+            let Some(whole) = counts.accept(*peer, &datagram) else { return };
+            let in_at = datagram.received_at;
+            match relay {
+                None => match reflector.reflect(whole, in_at, clock::now, answer) {
+                    Some((len, kind)) => counts.send(socket, &answer[..len], kind),
+                    None => counts.not_rtp += 1,
+                },
+                Some(relay) => match reflector.arrive(whole) {
+                    Some(number) => relay.send(number, in_at, whole, echo),
+                    None => counts.not_rtp += 1,
+                },
+            }
+        })
+    }
+
+    /// Brings back what the echo server sent, under this service's own stamps: its time with the
+    /// packet includes the way to the echo server.
+    fn on_echo(&mut self, batch: &mut Batch, answer: &mut [u8], echo: &mut EchoNow) -> io::Result<usize> {
+        let Stream { socket, relay, reflector, counts, .. } = self;
+        let Some(relay) = relay else { return Ok(0) };
+        // Emptied in turns like any other; what is no answer to a packet of this call ends here.
+        let (echo_socket, waiting) = relay.parts();
+        batch.receive(echo_socket, |datagram| {
+            let Some(in_at) = waiting.take(&datagram, echo) else { return };
+            if let Some((len, kind)) = reflector.answer(datagram.bytes, in_at, clock::now, answer) {
+                counts.send(socket, &answer[..len], kind);
+            }
+        })
+    }
 }
 
-fn echo(
-    socket: &StampedSocket,
-    peer: Option<SocketAddr>,
-    reflector: &mut StreamReflector,
-    counts: &mut MediaCounts,
-    datagram: &Datagram<'_>,
-    answer: &mut [u8],
-) {
-    if let Some(drops) = datagram.drops {
-        counts.drops = counts.drops.max(drops.into());
-    }
-    // What was queued before the socket was connected may be from anybody.
-    if peer != Some(datagram.from) {
-        counts.strangers += 1;
-        return;
-    }
-    counts.received += 1;
-    counts.first_at.get_or_insert(datagram.received_at);
-    let in_at = datagram.received_at;
-    let whole = if datagram.truncated { &[] } else { datagram.bytes };
-    let Some((len, kind)) = reflector.reflect(whole, in_at, clock::now, answer) else {
-        counts.not_rtp += 1;
-        return;
-    };
-    match socket.send(&answer[..len]) {
-        Ok(sent) => {
-            counts.bytes += sent as u64;
-            match kind {
-                Reflected::Probe => counts.reflected += 1,
-                Reflected::Plain => counts.plain += 1,
-            }
+impl MediaCounts {
+    /// Counts a datagram; its bytes if it is from the peer, none of them if it was cut off.
+    fn accept<'a>(&mut self, peer: Option<SocketAddr>, datagram: &Datagram<'a>) -> Option<&'a [u8]> {
+        if let Some(drops) = datagram.drops {
+            self.drops = self.drops.max(drops.into());
         }
-        Err(_) => counts.send_errors += 1,
+        // What was queued before the socket was connected may be from anybody.
+        if peer != Some(datagram.from) {
+            self.strangers += 1;
+            return None;
+        }
+        self.received += 1;
+        self.first_at.get_or_insert(datagram.received_at);
+        Some(if datagram.truncated { &[] } else { datagram.bytes })
+    }
+
+    fn send(&mut self, socket: &StampedSocket, answer: &[u8], kind: Reflected) {
+        match socket.send(answer) {
+            Ok(sent) => {
+                self.bytes += sent as u64;
+                match kind {
+                    Reflected::Probe => self.reflected += 1,
+                    Reflected::Plain => self.plain += 1,
+                }
+            }
+            Err(_) => self.send_errors += 1,
+        }
     }
 }
 
@@ -347,11 +486,11 @@ mod tests {
     #[test]
     fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
         let (report, mut removed) = unbounded_channel();
-        let reflector = Reflector::start(PortRange { from: 1024, to: 65535 }, report).unwrap();
+        let reflector = Reflector::start(PortRange { from: 1024, to: 65535 }, false, report).unwrap();
         let (socket, address) = bound();
         let (asterisk, stranger) = (peer(), peer());
         stranger.send_to(&[0x80; 40], address).unwrap();
-        reflector.add(address.port(), socket, 7);
+        reflector.add(address.port(), socket, None, 7);
         reflector.connect(address.port(), asterisk.local_addr().unwrap());
         // A connected socket refuses strangers in the kernel; wait until it is one.
         let mut sender = StreamSender::new(1, 2, 3, Codec::Pcmu, 0, Duration::from_millis(20));
@@ -380,7 +519,7 @@ mod tests {
         let Removed { port, counts } = removed.blocking_recv().unwrap();
         assert_eq!((port, counts.reflected, counts.expected, counts.distinct), (address.port(), 3, 3, 3));
         assert!(counts.plain >= 1 && counts.strangers >= 1 && counts.first_at.is_some());
-        assert_eq!(reflector.totals().loss_ratio(), Some(0.0));
+        assert_eq!(reflector.totals().now().loss_ratio(), Some(0.0));
         UdpSocket::bind(address).unwrap();
         drop(reflector);
         assert!(removed.blocking_recv().is_none());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::reflector::MediaCounts;
 use crate::ari::outcome::{CallRecord, Outcome};
@@ -14,6 +15,7 @@ use crate::stamp::Stamp;
 #[derive(Debug, Clone)]
 pub struct Durations {
     histogram: Histogram<u64>,
+    sum: Duration,
     /// Durations above 60 s: counted here and not in the percentiles.
     pub above: u64,
 }
@@ -25,7 +27,7 @@ impl Default for Durations {
     fn default() -> Self {
         // Invariant: constants within what the histogram's constructor asks for.
         let histogram = Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, 3).expect("valid constant bounds");
-        Durations { histogram, above: 0 }
+        Durations { histogram, sum: Duration::ZERO, above: 0 }
     }
 }
 
@@ -33,9 +35,34 @@ impl Durations {
     /// Counts one duration; what is below 1 µs counts as 1 µs.
     pub fn record(&mut self, duration: Duration) {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(LOWEST_NS);
-        if self.histogram.record(ns).is_err() {
+        self.sum = self.sum.saturating_add(duration);
+        if ns > HIGHEST_NS || self.histogram.record(ns).is_err() {
             self.above += 1;
         }
+    }
+
+    /// Adds what another has counted.
+    pub fn add(&mut self, other: &Durations) {
+        // Invariant: all have the same bounds.
+        self.histogram.add(&other.histogram).expect("histograms of the same bounds");
+        self.sum = self.sum.saturating_add(other.sum);
+        self.above += other.above;
+    }
+
+    /// Forgets everything, and keeps its memory.
+    pub fn reset(&mut self) {
+        self.histogram.reset();
+        (self.sum, self.above) = (Duration::ZERO, 0);
+    }
+
+    /// The sum of all.
+    pub fn sum(&self) -> Duration {
+        self.sum
+    }
+
+    /// How many are up to `limit`.
+    pub fn count_within(&self, limit: Duration) -> u64 {
+        self.histogram.count_between(0, u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// The distribution, in nanoseconds.
@@ -65,8 +92,8 @@ impl Durations {
 
     /// The share of those counted that are longer than `limit`; `None` without any.
     pub fn share_above(&self, limit: Duration) -> Option<f64> {
-        let within = self.histogram.count_between(0, u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
-        (self.count() > 0).then(|| (self.count() - within) as f64 / self.count() as f64)
+        let above = self.count() - self.count_within(limit);
+        (self.count() > 0).then(|| above as f64 / self.count() as f64)
     }
 }
 
@@ -83,6 +110,8 @@ pub struct OperationStats {
     pub statuses: BTreeMap<u16, u64>,
     /// Requests without an answer.
     pub unanswered: u64,
+    /// Requests that repeated an earlier one.
+    pub retries: u64,
 }
 
 /// How long a call's stages took, each counted from the caller's StasisStart.
@@ -100,11 +129,26 @@ pub struct Stages {
     pub released: Durations,
 }
 
+/// The port pool in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PortCounts {
+    /// Ports that calls hold.
+    pub in_use: u64,
+    /// Ports that can be taken.
+    pub free: u64,
+    /// Ports that other programs held when they were last tried.
+    pub held_by_others: u64,
+    /// Calls that were turned away because there was no port.
+    pub refused: u64,
+}
+
 /// Everything that the service has counted.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceReport {
     /// Callers that entered the application.
     pub calls: u64,
+    /// Callers among them that were found waiting there, and not told of by an event.
+    pub adopted: u64,
     /// Callers that were left alone because there were far too many.
     pub unheeded: u64,
     /// Calls that are not over yet.
@@ -117,16 +161,18 @@ pub struct ServiceReport {
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Calls after which something could not be deleted.
     pub left_behind: u64,
-    /// Requests that were repeated.
+    /// Requests that repeated an earlier one.
     pub retries: u64,
     /// The stages of set-up and teardown.
     pub stages: Stages,
     /// Every operation that was asked for.
     pub operations: BTreeMap<Operation, OperationStats>,
-    /// Events that were read.
-    pub events: u64,
-    /// Events among them that no call depends on.
-    pub events_ignored: u64,
+    /// Events that were read, by their type.
+    pub events: BTreeMap<&'static str, u64>,
+    /// From the time that Asterisk gives an event, cut to milliseconds, until it was dealt with.
+    pub event_lag: Durations,
+    /// Events whose time is later than their reading: Asterisk's clock is ahead of this machine's.
+    pub events_ahead: u64,
     /// Channels that entered through the dialplan's extension `h`, after they had hung up. They are
     /// not calls; the dialplan should keep `h` out of the application.
     pub hung_up_starts: u64,
@@ -136,6 +182,8 @@ pub struct ServiceReport {
     pub disconnects: u64,
     /// Channels and bridges of ours that no call knew of, and that were deleted.
     pub strays: u64,
+    /// The port pool as it is now.
+    pub ports: PortCounts,
     /// The media of calls that are over.
     pub media: MediaCounts,
 }
@@ -145,15 +193,12 @@ impl ServiceReport {
     pub fn add_call(&mut self, record: &CallRecord, media: &MediaCounts) {
         *self.outcomes.entry(record.outcome).or_default() += 1;
         self.left_behind += u64::from(record.left_behind.any());
-        self.retries += u64::from(record.retries);
         let since_start = |stamp: Stamp| stamp.since(record.started_at);
         let stages = &mut self.stages;
-        // The bridged stage is counted at the moment itself, so that /metrics has it at once.
-        for (stage, at) in [
-            (&mut stages.answered, record.answered_at),
-            (&mut stages.media_ready, record.media_ready_at),
-            (&mut stages.first_packet, media.first_at),
-        ] {
+        // Answered and bridged are counted at the moment itself, so that /metrics has them at once.
+        for (stage, at) in
+            [(&mut stages.media_ready, record.media_ready_at), (&mut stages.first_packet, media.first_at)]
+        {
             if let Some(at) = at {
                 stage.record(since_start(at));
             }
@@ -161,6 +206,24 @@ impl ServiceReport {
         stages.released.record(record.released_at.since(record.ended_at));
         self.silent += u64::from(record.bridged_at.is_some() && media.received == 0);
         self.media.add(media);
+    }
+
+    /// Counts an event that Asterisk made at `made_at` and that was read and dealt with.
+    pub fn add_event(&mut self, kind: &'static str, made_at: Option<Stamp>, read_at: Stamp, dealt_at: Stamp) {
+        *self.events.entry(kind).or_default() += 1;
+        match made_at {
+            Some(made_at) if made_at > read_at => self.events_ahead += 1,
+            Some(made_at) => self.event_lag.record(dealt_at.since(made_at)),
+            None => {}
+        }
+    }
+
+    /// Counts a request that is sent for the `attempt`th time.
+    pub fn add_attempt(&mut self, operation: Operation, attempt: u8) {
+        if attempt > 1 {
+            self.retries += 1;
+            self.operations.entry(operation).or_default().retries += 1;
+        }
     }
 
     /// Counts an answer to a request, or its absence.
@@ -207,5 +270,12 @@ mod tests {
         assert_eq!((d.count(), d.above), (4, 1));
         assert_eq!(d.share_above(Duration::from_millis(2)), Some(0.5));
         assert!((d.quantile_ms(0.5).unwrap() - 2.0).abs() < 0.01);
+        assert_eq!((d.sum(), d.count_within(Duration::from_millis(1))), (Duration::from_millis(70_006), 1));
+        let mut sum = Durations::default();
+        sum.add(&d);
+        sum.add(&d);
+        assert_eq!((sum.count(), sum.above, sum.sum()), (8, 2, Duration::from_millis(140_012)));
+        d.reset();
+        assert_eq!((d.count(), d.sum()), (0, Duration::ZERO));
     }
 }

@@ -28,6 +28,7 @@ pub enum Finished {
         result: Result<HttpAnswer, HttpError>,
     },
     Listing {
+        number: u64,
         known: Vec<Known>,
         result: Result<Listing, String>,
     },
@@ -61,9 +62,9 @@ pub fn delete_stray(client: Arc<HttpClient>, request: &Request) -> impl Future<O
     }
 }
 
-/// Asks what there is.
-pub async fn list(client: Arc<HttpClient>, known: Vec<Known>) -> Finished {
-    Finished::Listing { known, result: Listing::fetch(&client).await }
+/// Asks what there is, for the `number`th time.
+pub async fn list(client: Arc<HttpClient>, number: u64, known: Vec<Known>) -> Finished {
+    Finished::Listing { number, known, result: Listing::fetch(&client).await }
 }
 
 /// What the outcome of a request tells the call.

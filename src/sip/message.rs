@@ -208,9 +208,12 @@ fn check_headers(start: &Start, headers: &[Header]) -> Result<CSeq, ParseError> 
         headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value.as_str())
     };
     for name in ["From", "To", "Call-ID", "CSeq"] {
-        let count = values(name).filter(|v| !v.is_empty()).count();
-        if count != 1 {
-            return Err(if count == 0 { ParseError::Missing(name) } else { ParseError::Repeated(name) });
+        // An empty one counts as one too, or it would be taken for the one with the value.
+        if values(name).all(str::is_empty) {
+            return Err(ParseError::Missing(name));
+        }
+        if values(name).count() > 1 {
+            return Err(ParseError::Repeated(name));
         }
     }
     if values("Via").all(|v| v.is_empty()) {

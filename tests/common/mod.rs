@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -55,6 +56,16 @@ impl Place {
         command.arg("run").arg(format!("scenarios/{scenario}.toml")).arg("--out").arg(self.out());
         let ports = self.ports.iter().map(String::as_str);
         for setting in ports.chain(LENIENT).chain(set.iter().copied()) {
+            command.args(["--set", setting]);
+        }
+        command
+    }
+
+    /// `loadtest check scenarios/SCENARIO.toml` with this place's ports.
+    pub fn check(&self, scenario: &str, set: &[&str]) -> Command {
+        let mut command = self.program();
+        command.arg("check").arg(format!("scenarios/{scenario}.toml"));
+        for setting in self.ports.iter().map(String::as_str).chain(set.iter().copied()) {
             command.args(["--set", setting]);
         }
         command
@@ -125,11 +136,43 @@ pub fn ends_with(command: &mut Command, code: i32) -> Output {
     output
 }
 
+/// A child process that does not outlive its test: one that panics kills it on the way out.
+pub struct Guarded(Child);
+
+impl Guarded {
+    /// Starts it.
+    pub fn spawn(command: &mut Command) -> Self {
+        let program = command.get_program().to_string_lossy().into_owned();
+        Guarded(command.spawn().unwrap_or_else(|e| panic!("{program} does not start: {e}")))
+    }
+}
+
+impl Deref for Guarded {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Guarded {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Both fail when it has ended and was waited for, as it should have been.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts the program and waits until a line on standard error holds `word`; the rest of standard
 /// error is read in the background, so that the program never waits for its reader.
-pub fn start_until(command: &mut Command, word: &str) -> Child {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+pub fn start_until(command: &mut Command, word: &str) -> Guarded {
+    let mut child = Guarded::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
     let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
     let mut said = Vec::new();
     let found = lines.by_ref().map_while(Result::ok).any(|line| {

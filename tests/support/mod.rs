@@ -1,6 +1,9 @@
 //! A caller small enough to read: one SIP call from a socket of its own, with probes as media.
 #![allow(dead_code)]
 
+pub mod lab;
+pub mod world;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -37,6 +40,16 @@ pub struct Echo {
 impl Caller {
     /// Calls `extension` with `codec`; the final status when it is not 200.
     pub async fn call(asterisk: SocketAddr, extension: &str, id: u32, codec: Codec) -> Result<Self, u16> {
+        Caller::try_call(asterisk, extension, id, codec).await.map_err(|answer| status(&answer))
+    }
+
+    /// As [`Caller::call`], with the whole final answer when its status is not 200.
+    pub async fn try_call(
+        asterisk: SocketAddr,
+        extension: &str,
+        id: u32,
+        codec: Codec,
+    ) -> Result<Self, String> {
         let sip = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         sip.connect(asterisk).await.unwrap();
@@ -64,7 +77,7 @@ impl Caller {
         }
         caller.send(&caller.request("ACK", 1, "")).await;
         if status != 200 {
-            return Err(status);
+            return Err(answer);
         }
         let port =
             answer.lines().find_map(|line| line.strip_prefix("m=audio ")?.split(' ').next()?.parse().ok());

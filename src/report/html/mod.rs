@@ -2,6 +2,7 @@
 
 mod calls;
 mod figures;
+mod service;
 
 use askama::Template;
 
@@ -9,9 +10,10 @@ use super::plots::{Look, Plot};
 use super::{ReportError, words};
 use crate::analysis::{EndingCount, Summary, catalogue};
 use crate::gate::{Outcome, Verdict};
-use crate::samples::{Environment, PLAYOUT_DEPTHS_MS};
+use crate::samples::{Environment, Leaks, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
 use figures::{Figure, LatencyRow};
+use service::Service;
 
 /// The page's data: words and figures, ready to stand between tags.
 #[derive(Template)]
@@ -34,6 +36,11 @@ struct Page<'a> {
     sweep: Vec<Depth>,
     trust: Vec<Figure>,
     endings: &'a [EndingCount],
+    faults: Vec<String>,
+    recovery: Vec<Figure>,
+    leaks: &'a Leaks,
+    service: Option<Service<'a>>,
+    leak_total: Figure,
     slowest: Vec<CallRow>,
     calls: Vec<CallRow>,
     calls_left_out: usize,
@@ -115,6 +122,11 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         sweep: sweep(summary),
         trust: figures(|group| matches!(group, "slots" | "sockets" | "cpu" | "memory")),
         endings: &summary.endings,
+        faults: summary.faults.iter().map(|f| f.to_string()).collect(),
+        recovery: figures(|group| group == "fault"),
+        leaks: &environment.leaks,
+        service: environment.service_record.as_ref().map(|record| service::tables(record, summary)),
+        leak_total: figures::figure(summary, "leaks.total"),
         slowest: calls::worst(&summary.calls, SLOWEST),
         calls: summary.calls.iter().take(MOST_CALLS).map(CallRow::from).collect(),
         calls_left_out: summary.calls.len().saturating_sub(MOST_CALLS),
@@ -303,7 +315,8 @@ mod tests {
 
     #[test]
     fn every_figure_is_the_one_in_the_json() {
-        for run in [fixture::typical(), fixture::nothing_answered(), fixture::all_lost()] {
+        for run in [fixture::typical(), fixture::nothing_answered(), fixture::all_lost(), fixture::faulted()]
+        {
             let page = text(&run, "");
             let json = of_json(&run);
             let mut seen = 0;
@@ -336,6 +349,14 @@ mod tests {
         let page = text(&fixture::hostile(), "# </code></pre><script>alert(1)</script>");
         assert!(!page.contains("<script") && !page.contains("</code></pre><"));
         assert!(page.matches("&#60;script&#62;").count() > 6);
+    }
+
+    #[test]
+    fn faults_have_a_sentence_and_leaks_a_name() {
+        let page = text(&fixture::faulted(), "");
+        assert!(page.contains("Asterisk killed at 100.2 s, ready again after 3.2 s"));
+        assert!(page.contains("forgotten &#60;bridge&#62;") && page.contains("id=\"recovery\""));
+        assert!(!text(&fixture::typical(), "").contains("id=\"recovery\""));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `calls-and-loss.png`: calls up, attempts and failures, packets lost and late per second.
 
 use super::axis::Axis;
-use super::figure::{Drawn, Figure, Key, Mark, Rect};
+use super::figure::{DrawError, Drawn, Figure, Key, Mark, Rect};
 use super::panel::Panel;
 use super::theme::Ink;
 use super::timeline;
@@ -18,12 +18,16 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     ])?;
     let [up, attempts, packets] = figure.rows([1.0, 0.8, 1.0]);
     let seconds = &summary.seconds;
-    calls_up(figure, up, seconds)?;
-    attempts_per_second(figure, attempts, seconds)?;
-    packets_per_second(figure, packets, seconds)
+    timeline::mark_faults(&calls_up(figure, up, seconds)?, summary, true)?;
+    timeline::mark_faults(&attempts_per_second(figure, attempts, seconds)?, summary, false)?;
+    timeline::mark_faults(&packets_per_second(figure, packets, seconds)?, summary, false)
 }
 
-fn calls_up(figure: &Figure<'_>, place: Rect, seconds: &[SecondRecord]) -> Drawn {
+fn calls_up<'f, 'a>(
+    figure: &'f Figure<'a>,
+    place: Rect,
+    seconds: &[SecondRecord],
+) -> Result<Panel<'f, 'a>, DrawError> {
     let most = seconds.iter().map(|s| s.calls_up).max().unwrap_or(0);
     let panel = Panel::new(
         figure,
@@ -35,10 +39,15 @@ fn calls_up(figure: &Figure<'_>, place: Rect, seconds: &[SecondRecord]) -> Drawn
     panel.frame("calls up")?;
     // Counted at the end of each second.
     let ends = timeline::series(seconds, |s| Some(f64::from(s.calls_up))).map(|(x, y)| (x + 0.5, y));
-    panel.area([(0.0, Some(0.0))].into_iter().chain(ends), Ink::Blue)
+    panel.area([(0.0, Some(0.0))].into_iter().chain(ends), Ink::Blue)?;
+    Ok(panel)
 }
 
-fn attempts_per_second(figure: &Figure<'_>, place: Rect, seconds: &[SecondRecord]) -> Drawn {
+fn attempts_per_second<'f, 'a>(
+    figure: &'f Figure<'a>,
+    place: Rect,
+    seconds: &[SecondRecord],
+) -> Result<Panel<'f, 'a>, DrawError> {
     let most = seconds.iter().map(|s| s.attempts.max(s.failed)).max().unwrap_or(0);
     let panel = Panel::new(
         figure,
@@ -52,10 +61,15 @@ fn attempts_per_second(figure: &Figure<'_>, place: Rect, seconds: &[SecondRecord
         seconds.iter().map(move |s| (f64::from(s.second), 0.0, f64::from(of(s))))
     };
     panel.bars(bars(|s| s.attempts), Ink::Sky)?;
-    panel.bars(bars(|s| s.failed), Ink::Vermillion)
+    panel.bars(bars(|s| s.failed), Ink::Vermillion)?;
+    Ok(panel)
 }
 
-fn packets_per_second(figure: &Figure<'_>, place: Rect, seconds: &[SecondRecord]) -> Drawn {
+fn packets_per_second<'f, 'a>(
+    figure: &'f Figure<'a>,
+    place: Rect,
+    seconds: &[SecondRecord],
+) -> Result<Panel<'f, 'a>, DrawError> {
     let most = seconds.iter().map(|s| s.lost + s.late).max().unwrap_or(0);
     let panel = Panel::new(
         figure,
@@ -69,5 +83,8 @@ fn packets_per_second(figure: &Figure<'_>, place: Rect, seconds: &[SecondRecord]
     panel.bars(seconds.iter().map(|s| (f64::from(s.second), 0.0, s.late as f64)), Ink::Orange)?;
     let on_top = |s: &SecondRecord| (f64::from(s.second), s.late as f64, (s.late + s.lost) as f64);
     panel.bars(seconds.iter().map(on_top), Ink::Vermillion)?;
-    if most == 0 { panel.say("no packet was lost or late") } else { Ok(()) }
+    if most == 0 {
+        panel.say("no packet was lost or late")?;
+    }
+    Ok(panel)
 }

@@ -186,6 +186,7 @@ mod tests {
             fixture::one_second(),
             fixture::all_lost(),
             fixture::many_calls(),
+            fixture::faulted(),
         ];
         for (summary, _) in &runs {
             for plot in Plot::ALL {
@@ -195,6 +196,17 @@ mod tests {
                     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{plot:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn faults_are_marked_over_time() {
+        let (summary, _) = fixture::faulted();
+        for (plot, marked) in
+            [(Plot::RttOverTime, true), (Plot::CallsAndLoss, true), (Plot::SetupTimes, false)]
+        {
+            let svg = plot.svg(&summary, Look::WIDE).unwrap();
+            assert_eq!(svg.contains("Asterisk killed"), marked, "{plot:?}");
         }
     }
 

@@ -201,6 +201,18 @@ impl<'f, 'a> Panel<'f, 'a> {
         self.dashes([(value, self.y.from()), (value, self.y.to())], ink)
     }
 
+    /// Words at the top beside a place on the x axis, to its left where there is no room to its right.
+    pub(super) fn beside(&self, value: f64, words: &str) -> Drawn {
+        let (x, _) = self.pixel(value, self.y.from());
+        let wide = self.figure.px(self.figure.text_width(words) * Type::NOTE.size + 1.0);
+        let (x, across) = match x + wide <= self.place.right {
+            true => (x + self.figure.px(0.5), HPos::Left),
+            false => (x - self.figure.px(0.5), HPos::Right),
+        };
+        let at = (x, self.place.top + self.figure.px(1.2));
+        self.figure.patch(words, at, Type::NOTE.ink(Ink::Text).anchored(across, VPos::Top))
+    }
+
     fn dashes(&self, ends: [(f64, f64); 2], ink: Ink) -> Result<(), DrawError> {
         let style = ShapeStyle {
             color: ink.rgb().to_rgba(),

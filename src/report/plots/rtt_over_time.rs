@@ -38,12 +38,14 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     panel.frame("round trip, ms (logarithmic)")?;
     panel.x_axis(timeline::TIME)?;
     if values.count() == 0 {
+        timeline::mark_faults(&panel, summary, true)?;
         return panel.say("no packet came back");
     }
     for (_, ink, width, of) in SERIES {
         panel.line(timeline::series(seconds, move |s| of(s).map(Ns::as_ms)), ink, width)?;
     }
     late_threshold(&panel, summary)?;
+    timeline::mark_faults(&panel, summary, true)?;
     // Packets that never came back have no round trip to draw: their seconds are marked at the top.
     let mut places: Vec<i32> = Vec::new();
     let (_, top) = panel.pixel(0.0, panel.y().to());

@@ -4,6 +4,7 @@ use super::axis::Axis;
 use super::figure::{Drawn, Figure, Key, Mark};
 use super::panel::{Panel, Point};
 use super::theme::Ink;
+use crate::analysis::Summary;
 use crate::samples::{Phase, SecondRecord};
 
 /// The name of the axis.
@@ -25,6 +26,17 @@ pub(super) fn shade_phases(panel: &Panel<'_, '_>, seconds: &[SecondRecord]) -> D
         let (Some(first), Some(last)) = (stretch.first(), stretch.last()) else { continue };
         if first.phase != Phase::Hold {
             panel.shade(f64::from(first.second), f64::from(last.second) + 1.0, Ink::Shade)?;
+        }
+    }
+    Ok(())
+}
+
+/// Marks each fault where it was done; `labelled` where there is room for words.
+pub(super) fn mark_faults(panel: &Panel<'_, '_>, summary: &Summary, labelled: bool) -> Drawn {
+    for fault in &summary.faults {
+        panel.down(fault.fault.done_s, Ink::Vermillion)?;
+        if labelled {
+            panel.beside(fault.fault.done_s, &fault.what())?;
         }
     }
     Ok(())

@@ -1,0 +1,130 @@
+// An ARI application that answers every call and sends its audio back, byte by byte.
+//
+// Asterisk sends a call's RTP to a UDP socket of this program's by way of an external media channel,
+// and whatever arrives there goes straight back. See README.md beside this file.
+'use strict';
+
+const dgram = require('node:dgram');
+const { randomUUID } = require('node:crypto');
+const Ari = require('ari-client');
+
+const {
+  ARI_URL = 'http://127.0.0.1:8088',
+  ARI_USER = 'loadtest',
+  ARI_PASS = '',
+  ARI_APP = 'loadtest',
+  MEDIA_IP = '127.0.0.1', // where Asterisk reaches this machine
+  MEDIA_FORMAT = 'ulaw', // the callers' codec: then Asterisk passes the payload on unchanged
+} = process.env;
+
+const MEDIA_PREFIX = 'echo-media-';
+
+// Events that somebody waits for, by `event channel-id`.
+const awaited = new Map();
+
+const upcoming = (event, channelId) =>
+  new Promise((resolve) => awaited.set(`${event} ${channelId}`, resolve));
+
+function happened(event, channelId) {
+  const key = `${event} ${channelId}`;
+  awaited.get(key)?.();
+  awaited.delete(key);
+}
+
+function udpSocket() {
+  return new Promise((resolve, reject) => {
+    const socket = dgram.createSocket('udp4');
+    socket.once('error', reject);
+    socket.bind(0, MEDIA_IP, () => resolve(socket));
+  });
+}
+
+// Sends every packet back to where Asterisk's side of the external media channel is.
+function echo(socket, { UNICASTRTP_LOCAL_ADDRESS: address, UNICASTRTP_LOCAL_PORT: port }) {
+  socket.on('error', () => {}); // a port that has just gone away: the end of the call comes with an event
+  socket.on('message', (packet) => socket.send(packet));
+  return new Promise((resolve) => socket.connect(Number(port), address, resolve)); // drops strangers
+}
+
+// One call, from its arrival to its end.
+async function serve(ari, caller, over) {
+  const id = randomUUID();
+  const bridgeId = `echo-bridge-${id}`;
+  const mediaId = MEDIA_PREFIX + id;
+  const socket = await udpSocket();
+  // Waited for before they can happen, so that no event comes too early.
+  const mediaReady = upcoming('StasisStart', mediaId);
+
+  const setUp = async () => {
+    const answered = ari.channels.answer({ channelId: caller.id });
+    const bridged = ari.bridges.create({ type: 'mixing', bridgeId });
+    const media = ari.channels
+      .externalMedia({
+        app: ARI_APP,
+        channelId: mediaId,
+        external_host: `${MEDIA_IP}:${socket.address().port}`,
+        format: MEDIA_FORMAT,
+      })
+      .then((channel) => echo(socket, channel.channelvars));
+    // An external channel that is put into a bridge before its own StasisStart stays silent.
+    await Promise.all([answered, bridged, media, mediaReady]);
+    await ari.bridges.addChannel({ bridgeId, channel: [caller.id, mediaId] });
+    await over;
+  };
+
+  try {
+    await Promise.race([setUp(), over]);
+  } catch (error) {
+    console.error(`call ${caller.id}: ${error.message}`);
+  }
+  // The caller's end takes neither the bridge nor the external channel away. What is gone already, or
+  // never came, answers 404.
+  const gone = () => {};
+  awaited.delete(`StasisStart ${mediaId}`);
+  awaited.delete(`StasisEnd ${caller.id}`);
+  await ari.channels.hangup({ channelId: caller.id }).catch(gone);
+  await ari.channels.hangup({ channelId: mediaId }).catch(gone);
+  await ari.bridges.destroy({ bridgeId }).catch(gone);
+  socket.close();
+}
+
+async function main() {
+  const ari = await Ari.connect(ARI_URL, ARI_USER, ARI_PASS);
+  const calls = new Set();
+
+  let hangUpAll;
+  const stopping = new Promise((resolve) => (hangUpAll = resolve));
+
+  ari.on('StasisStart', (event, channel) => {
+    happened('StasisStart', channel.id);
+    // Our own external channels enter the application too; they are nobody to answer.
+    if (channel.id.startsWith(MEDIA_PREFIX)) return;
+    const over = Promise.race([upcoming('StasisEnd', channel.id), stopping]);
+    const call = serve(ari, channel, over)
+      .catch((error) => console.error(`call ${channel.id}: ${error.message}`))
+      .finally(() => calls.delete(call));
+    calls.add(call);
+  });
+  ari.on('StasisEnd', (event, channel) => happened('StasisEnd', channel.id));
+  ari.on('WebSocketReconnecting', () => console.error('lost Asterisk, trying again'));
+  ari.on('WebSocketMaxRetries', () => {
+    console.error('Asterisk does not come back');
+    process.exit(1);
+  });
+
+  for (const signal of ['SIGTERM', 'SIGINT']) {
+    process.once(signal, async () => {
+      hangUpAll();
+      await Promise.all(calls);
+      ari.stop(); // nothing is left to do then, and the program ends
+    });
+  }
+
+  await ari.start(ARI_APP);
+  console.log(`application ${ARI_APP} at ${ARI_URL}: ready`);
+}
+
+main().catch((error) => {
+  console.error(`cannot connect to ${ARI_URL}: ${error.message ?? error}`);
+  process.exit(1);
+});

@@ -1,0 +1,459 @@
+//! The ARI application under test: started or found, waited for, stopped; and its last words.
+
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use procfs::net::TcpState;
+use procfs::process::{FDTarget, Process};
+use tokio::sync::watch;
+
+use super::Failure;
+use crate::child::Keeper;
+use crate::net::http::{HttpClient, HttpError, Limits};
+use crate::samples::{CallRecord, Ending};
+use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
+
+/// The service's last /metrics, which the built-in one leaves in the folder of logs.
+pub const METRICS: &str = "service.json";
+
+/// The copy of its output stops here; what it says last is still remembered.
+const LOG_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of output that are remembered.
+const TAIL_MAX: usize = 4096;
+/// Lines of them that are shown.
+const LAST_LINES: usize = 5;
+/// Far longer than it takes to read a full pipe.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Between two questions whether Asterisk lists it, or whether what it has started is still there.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// Asterisk's REST interface and who may use it.
+#[derive(Clone)]
+pub struct Ari {
+    /// `http://host:port`, without the path `/ari`.
+    pub url: String,
+    /// The ARI user.
+    pub user: String,
+    /// That user's password.
+    pub password: String,
+}
+
+impl Ari {
+    /// The account of ARI_USER and ARI_PASS at `url`.
+    ///
+    /// # Errors
+    /// When one of the two is not set.
+    pub fn from_environment(url: String) -> Result<Ari, Failure> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let needed = "the application's account is not known: set ARI_USER and ARI_PASS, as in Asterisk's \
+                      ari.conf, in the environment or in a .env file";
+        let account = variable("ARI_USER").zip(variable("ARI_PASS"));
+        let (user, password) = account.ok_or_else(|| Failure::usage(needed))?;
+        Ok(Ari { url, user, password })
+    }
+
+    /// The TCP port of ARI.
+    fn port(&self) -> Option<u16> {
+        let url: hyper::Uri = self.url.parse().ok()?;
+        url.port_u16().or(match url.scheme_str() {
+            Some("https") => Some(443),
+            _ => Some(80),
+        })
+    }
+
+    /// Asks Asterisk about the application `app`.
+    ///
+    /// # Errors
+    /// An address or a password that will not do later either.
+    pub async fn lists(&self, app: &str) -> Result<Listing, Failure> {
+        const LIMITS: Limits = Limits { timeout: Duration::from_secs(2), body: 1 << 20 };
+        let client = HttpClient::new(&self.url, Some((&self.user, &self.password)));
+        let client = client.context("asterisk.ari")?;
+        match client.send(hyper::Method::GET, &format!("/ari/applications/{app}"), LIMITS).await {
+            Ok(answer) if answer.status == 401 || answer.status == 403 => Err(Failure::broke(format!(
+                "Asterisk at {} refuses user `{}`: check ARI_USER and ARI_PASS against its ari.conf",
+                self.url, self.user
+            ))),
+            Ok(answer) if answer.status == 200 => Ok(Listing::Listed),
+            Ok(answer) if answer.status == 404 => Ok(Listing::Absent),
+            Ok(answer) => Ok(Listing::Silent(format!("it answers {}", answer.status))),
+            Err(e @ (HttpError::BadUrl(_) | HttpError::BadRequest(_))) => {
+                Err(anyhow::Error::from(e).context("asterisk.ari").into())
+            }
+            Err(e) => Ok(Listing::Silent(e.to_string())),
+        }
+    }
+}
+
+/// What Asterisk knows of an application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listing {
+    /// It is there: calls are given to it.
+    Listed,
+    /// It is not, or not yet.
+    Absent,
+    /// Asterisk did not say, and why.
+    Silent(String),
+}
+
+/// The application that answers the calls.
+pub struct Application {
+    /// Its process, where the run has started it.
+    process: Option<(Keeper, Output)>,
+}
+
+impl Application {
+    /// Starts it where the scenario wants that, and returns when Asterisk lists it.
+    ///
+    /// # Errors
+    /// What keeps it from being started or listed, with its last words. Nothing is left running then.
+    pub async fn start(scenario: &Scenario, ari: &Ari, logs: &Path) -> Result<Application, Failure> {
+        let service = &scenario.service;
+        let command = match service.mode {
+            ServiceMode::Builtin => Some(builtin(scenario, logs)?),
+            ServiceMode::Command => own(&service.command),
+            ServiceMode::External | ServiceMode::None => None,
+        };
+        let process = match command {
+            Some(command) => Some(spawn(command, scenario, ari, logs).await?),
+            None => None,
+        };
+        let application = Application { process };
+        if service.mode.is_application() {
+            application.appears(scenario, ari).await?;
+        }
+        Ok(application)
+    }
+
+    /// Its process, for CPU and memory.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|(keeper, _)| keeper.pid())
+    }
+
+    /// Sends a signal to it and to what it has started.
+    pub fn signal(&self, signal: Signal) {
+        self.process.iter().for_each(|(keeper, _)| keeper.signal(signal));
+    }
+
+    /// Returns once it has ended, at once where it is not ours.
+    pub async fn gone(&self) {
+        if let Some((keeper, _)) = &self.process {
+            keeper.ended().await;
+        }
+    }
+
+    /// Completes when it has ended by itself; says how, in one line.
+    pub async fn ended(&self) -> String {
+        let Some((keeper, output)) = &self.process else { return std::future::pending().await };
+        let status = keeper.ended().await;
+        let last = output.last_words().await.join(" | ");
+        format!("the service ended by itself during the run ({}); its last words: {last}", how(status))
+    }
+
+    /// Asks it and what it has started to end, and kills what is left of them after `grace`.
+    pub async fn stop(self, grace: Duration) {
+        let Some((keeper, _)) = self.process else { return };
+        keeper.signal(Signal::SIGTERM);
+        // One that was held still hears of it only now.
+        keeper.signal(Signal::SIGCONT);
+        let all_gone = async {
+            keeper.ended().await;
+            while group_lives(keeper.pid()) {
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(grace, all_gone).await.is_err() {
+            keeper.signal(Signal::SIGKILL);
+            keeper.ended().await;
+        }
+    }
+
+    /// Waits until Asterisk lists it.
+    async fn appears(&self, scenario: &Scenario, ari: &Ari) -> Result<(), Failure> {
+        let (app, within) = (&scenario.service.app, scenario.service.ready_within);
+        let listed = async {
+            loop {
+                match ari.lists(app).await {
+                    Ok(Listing::Listed) if self.is_connected(ari) => return Ok(()),
+                    Ok(_) => tokio::time::sleep(ASK_EVERY).await,
+                    Err(failure) => return Err(failure),
+                }
+            }
+        };
+        let ended = async {
+            match &self.process {
+                Some((keeper, _)) => keeper.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            listed = tokio::time::timeout(within.0, listed) => match listed {
+                Ok(listed) => listed,
+                Err(_) => Err(Failure::broke(self.absence(scenario, ari).await)),
+            },
+            status = ended => Err(Failure::broke(format!(
+                "the service under test ended by itself ({}) before Asterisk listed the application `{app}`{}",
+                how(status), self.said().await
+            ))),
+        }
+    }
+
+    /// Whether one of its processes has a connection to ARI: Asterisk goes on listing an application
+    /// that has gone, as long as its channels are there. True for one that is not ours.
+    fn is_connected(&self, ari: &Ari) -> bool {
+        let Some((keeper, _)) = &self.process else { return true };
+        let Some(port) = ari.port() else { return true };
+        let all = procfs::process::all_processes().into_iter().flatten().flatten();
+        let mut group = all.filter(|p| p.stat().is_ok_and(|s| u32::try_from(s.pgrp) == Ok(keeper.pid())));
+        group.any(|process| is_connected(&process, port).unwrap_or(false))
+    }
+
+    /// Why nobody waits for it any more.
+    async fn absence(&self, scenario: &Scenario, ari: &Ari) -> String {
+        let (app, within) = (&scenario.service.app, scenario.service.ready_within);
+        if let Ok(Listing::Silent(why)) = ari.lists(app).await {
+            return format!("ARI does not answer at {} within {within}: {why}", ari.url);
+        }
+        let cure = match (self.process.is_some(), scenario.asterisk.mode) {
+            (true, _) => {
+                "does it connect to ARI_URL as ARI_APP? If it needs longer, raise service.ready_within"
+            }
+            (false, AsteriskMode::Managed) => {
+                "the service has to be running, and to try again until the run's Asterisk is there"
+            }
+            (false, AsteriskMode::External) => "is the service running, and is service.app its application?",
+        };
+        let said = self.said().await;
+        format!("the application `{app}` did not appear at {} within {within}: {cure}{said}", ari.url)
+    }
+
+    /// Its last words, to put behind what happened; nothing for a process that is not ours.
+    async fn said(&self) -> String {
+        match &self.process {
+            Some((_, output)) => format!("; its last words:\n  {}", output.last_words().await.join("\n  ")),
+            None => String::new(),
+        }
+    }
+}
+
+/// Whether a process has a TCP connection to `port` of whatever host.
+fn is_connected(process: &Process, port: u16) -> procfs::ProcResult<bool> {
+    let targets: Vec<FDTarget> = process.fd()?.flatten().map(|fd| fd.target).collect();
+    let owns = |inode: u64| targets.iter().any(|t| matches!(t, FDTarget::Socket(own) if *own == inode));
+    let mut all = process.tcp()?.into_iter().chain(process.tcp6().unwrap_or_default());
+    Ok(all.any(|t| t.state == TcpState::Established && t.remote_address.port() == port && owns(t.inode)))
+}
+
+/// What answers the calls, in words.
+pub fn describe(service: &Service) -> String {
+    match service.mode {
+        ServiceMode::Builtin => format!("loadtest {} (built in)", env!("CARGO_PKG_VERSION")),
+        ServiceMode::Command => service.command.join(" "),
+        ServiceMode::External => format!("application `{}`, run by somebody else", service.app),
+        ServiceMode::None => "the target itself".into(),
+    }
+}
+
+/// What the calls tell of a service that does not do its part, for people.
+pub fn symptoms(scenario: &Scenario, calls: &[CallRecord]) -> Vec<String> {
+    let who = if scenario.service.mode.is_application() { "application" } else { "target" };
+    let answered: Vec<_> = calls.iter().filter(|c| c.ending.was_answered() && c.total_sent > 0).collect();
+    let silent: Vec<_> = answered.iter().filter(|c| c.is_silent()).collect();
+    let corrupted: u64 = silent.iter().map(|c| c.corrupted).sum();
+    let mut symptoms = Vec::new();
+    if !silent.is_empty() {
+        let heard = match corrupted {
+            0 => format!("no packet came back: does the {who} echo the media?"),
+            n => format!(
+                "{n} packets came back, none as it was sent: does the {who} echo the payload unchanged, in {}?",
+                scenario.media.codec
+            ),
+        };
+        symptoms.push(format!("{} of {} calls answered, {heard}", silent.len(), answered.len()));
+    }
+    let waited = calls.iter().filter(|c| c.ending == Ending::Timeout).count();
+    if waited > 0 && scenario.service.mode.is_application() && !calls.iter().any(|c| c.ending.was_answered())
+    {
+        let within = scenario.sip.setup_timeout;
+        symptoms.push(format!("no call was answered within {within}: does the application answer them?"));
+    }
+    symptoms
+}
+
+fn how(status: Option<ExitStatus>) -> String {
+    status.map_or("?".into(), |s| s.to_string())
+}
+
+/// Whether a process of the group still runs. Zombies do not.
+fn group_lives(group: u32) -> bool {
+    let processes = procfs::process::all_processes().into_iter().flatten().flatten();
+    let mut stats = processes.filter_map(|process| process.stat().ok());
+    stats.any(|stat| u32::try_from(stat.pgrp) == Ok(group) && stat.state != 'Z')
+}
+
+/// This program's own service.
+fn builtin(scenario: &Scenario, logs: &Path) -> Result<Command, Failure> {
+    let program = std::env::current_exe().context("cannot find this program to start the service with")?;
+    let mut command = Command::new(program);
+    command
+        .arg("service")
+        .args(["--http", &scenario.service.http.to_string()])
+        .args(["--codec", &scenario.media.codec.to_string()])
+        .arg("--metrics-file")
+        .arg(logs.join(METRICS))
+        .args(["--media-ip", &scenario.sip.local.to_string()])
+        .args(hangup(scenario))
+        .args(scenario.service.echo.iter().flat_map(|echo| ["--echo".into(), echo.to_string()]));
+    Ok(command)
+}
+
+/// Which calls the built-in service hangs up.
+fn hangup(scenario: &Scenario) -> Vec<String> {
+    let load = &scenario.load;
+    let Some(after) = load.call_duration.filter(|_| load.hangup != Hangup::Caller) else { return Vec::new() };
+    let every = if load.hangup == Hangup::Both { "2" } else { "1" };
+    ["--hangup-after", &after.to_string(), "--hangup-every", every].map(String::from).into()
+}
+
+/// The user's own; the scenario's rules see to it that there is a first word.
+fn own(words: &[String]) -> Option<Command> {
+    let (program, arguments) = words.split_first()?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    Some(command)
+}
+
+/// Starts `command` with all that an application needs to know in its environment.
+async fn spawn(
+    mut command: Command,
+    scenario: &Scenario,
+    ari: &Ari,
+    logs: &Path,
+) -> Result<(Keeper, Output), Failure> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let log = logs.join("service.log");
+    // What it said before it was started again stays.
+    let file = File::options().create(true).append(true).open(&log);
+    let file = file.with_context(|| format!("cannot write {}", log.display()))?;
+    let (reader, writer) = std::io::pipe().context("cannot make a pipe for the service's output")?;
+    let errors = writer.try_clone().context("cannot share the service's output")?;
+    let app = &scenario.service.app;
+    command
+        .env("ARI_URL", &ari.url)
+        .env("ARI_WS_URL", format!("{}/ari/events", ari.url.trim_end_matches('/').replacen("http", "ws", 1)))
+        .env("ARI_USER", &ari.user)
+        .env("ARI_PASS", &ari.password)
+        .env("ARI_APP", app)
+        .env("APP_NAME", app)
+        .env("PORT_RANGE", scenario.service.ports.to_string())
+        .env("MEDIA_IP", scenario.sip.local.to_string())
+        .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name())
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(errors);
+    let output = Output::read(reader, file).context("cannot read the service's output")?;
+    let keeper = Keeper::start(command).await;
+    let keeper = keeper.with_context(|| format!("cannot start the service under test, `{program}`"))?;
+    Ok((keeper, output))
+}
+
+/// What a process writes: copied into a file as far as it is bounded, and its end remembered.
+struct Output {
+    tail: Arc<Mutex<Vec<u8>>>,
+    /// Closed when the reading has ended.
+    reading: watch::Receiver<()>,
+}
+
+impl Output {
+    /// Reads `from` to its end on a thread of its own, that is until the last process that holds the
+    /// other end is gone.
+    fn read(from: impl Read + Send + 'static, file: File) -> std::io::Result<Output> {
+        let (open, reading) = watch::channel(());
+        let output = Output { tail: Arc::default(), reading };
+        let tail = Arc::clone(&output.tail);
+        thread::Builder::new().name("service-log".into()).spawn(move || {
+            copy(from, file, &tail);
+            drop(open);
+        })?;
+        Ok(output)
+    }
+
+    /// The last lines, the oldest first; never none. Of a process that has ended all is read by then.
+    async fn last_words(&self) -> Vec<String> {
+        let mut reading = self.reading.clone();
+        // Late only if the process still runs or something else has its output; what is there has to do.
+        let _ = tokio::time::timeout(DRAIN, reading.changed()).await;
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&tail);
+        let lines: Vec<_> = text.lines().filter(|l| !l.trim().is_empty()).map(readable).collect();
+        match lines.len() {
+            0 => vec!["none: it wrote nothing".into()],
+            n => lines[n.saturating_sub(LAST_LINES)..].to_vec(),
+        }
+    }
+}
+
+/// A line without control characters, which a terminal would obey.
+fn readable(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn copy(mut from: impl Read, mut file: File, tail: &Mutex<Vec<u8>>) {
+    let mut buffer = vec![0; 16 * 1024];
+    let mut room = LOG_MAX;
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) => &buffer[..read],
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => return,
+        };
+        let kept = read.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        // A full disk must not stop the service, which would wait for its reader.
+        if kept > 0 && file.write_all(&read[..kept]).is_err() {
+            room = 0;
+        }
+        room = room.saturating_sub(kept as u64);
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.extend_from_slice(read);
+        let excess = tail.len().saturating_sub(TAIL_MAX);
+        tail.drain(..excess);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn output_is_copied_within_bounds_and_its_end_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("service.log");
+        let words = "x\n".repeat(TAIL_MAX) + "\u{1b}[31mlast\r\n\n";
+        let log = File::create(&path).unwrap();
+        let output = Output::read(std::io::Cursor::new(words.clone()), log).unwrap();
+        let last = output.last_words().await;
+        assert_eq!((last.len(), last.last().map(String::as_str)), (LAST_LINES, Some(" [31mlast")));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), words);
+
+        let tail = Mutex::default();
+        copy(std::io::repeat(b'y').take(LOG_MAX + 5), File::create(&path).unwrap(), &tail);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), LOG_MAX);
+        assert_eq!(tail.lock().unwrap().len(), TAIL_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_silent_process_is_said_to_have_been_silent() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = File::create(dir.path().join("service.log")).unwrap();
+        let output = Output::read(std::io::empty(), log).unwrap();
+        assert_eq!(output.last_words().await, ["none: it wrote nothing"]);
+    }
+}

@@ -1,0 +1,98 @@
+//! `loadtest check`: what a run would need and find, without a call placed.
+
+use std::path::PathBuf;
+
+use super::application::{Ari, Listing, describe};
+use super::preflight::{Plan, Survey, headline, survey};
+use super::resolve::resolve;
+use super::{Exit, Failure, say};
+use crate::asterisk::{Places, find};
+use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    loadtest check scenarios/50x5m.toml\n  \
+    loadtest check scenarios/50x5m.toml --set load.calls=2000\n\n\
+    Ends with 0 when nothing is in the way of `loadtest run`, with 2 otherwise.")]
+pub struct Args {
+    /// The scenario file (TOML).
+    scenario: PathBuf,
+    /// Override a scenario key; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Runs the subcommand.
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let plan = Plan::read(&args.scenario, &args.set)?;
+    let scenario = &plan.resolved.scenario;
+    say::out(headline(scenario));
+    let mut survey = survey(scenario)?;
+    stocks(&survey, scenario);
+    asterisk(scenario, &mut survey).await;
+    service(scenario, &mut survey).await;
+    let gates = &scenario.gates.require;
+    say::out(format_args!(
+        "  {:22} {}",
+        "gates",
+        if gates.is_empty() { "none".into() } else { gates.join(", ") }
+    ));
+    survey.warnings.iter().for_each(|warning| say::err(format_args!("warning: {warning}")));
+    survey.obstacles.iter().for_each(|obstacle| say::err(format_args!("error: {obstacle}")));
+    if survey.obstacles.is_empty() {
+        say::out("Nothing is in the way.");
+        return Ok(Exit::Pass);
+    }
+    Ok(Exit::Usage)
+}
+
+/// What is needed in numbers.
+fn stocks(survey: &Survey, scenario: &Scenario) {
+    say::out(format_args!("  {:22} {:>9} {:>9}", "", "needed", "free"));
+    for stock in &survey.stocks {
+        say::out(format_args!("  {:22} {:>9} {:>9}  {}", stock.what, stock.needed, stock.free, stock.of));
+    }
+    let per_second = f64::from(scenario.load.calls) / scenario.media.ptime.0.as_secs_f64();
+    say::out(format_args!("  {:22} {per_second:>9.0} a second, each way", "packets"));
+}
+
+/// Says which Asterisk it would be.
+async fn asterisk(scenario: &Scenario, survey: &mut Survey) {
+    let is = match (scenario.asterisk.mode, &scenario.asterisk.sip) {
+        (AsteriskMode::External, Some(sip)) => match resolve(sip, "asterisk.sip").await {
+            Ok(address) => format!("external, SIP at {address} (not tried)"),
+            Err(failure) => return survey.obstacles.push(failure.to_string()),
+        },
+        _ => match find::find(&Places::from_environment(None)) {
+            Ok(install) => format!("{} ({})", install.version, install.program.display()),
+            Err(e) => return survey.obstacles.push(e.to_string()),
+        },
+    };
+    say::out(format_args!("  {:22} {is}", "Asterisk"));
+}
+
+/// Says what would answer, and asks an Asterisk that is there about it.
+async fn service(scenario: &Scenario, survey: &mut Survey) {
+    let service = &scenario.service;
+    say::out(format_args!("  {:22} {}", "service", describe(service)));
+    let Some(url) = scenario.asterisk.ari.clone().filter(|_| service.mode.is_application()) else { return };
+    let listing = match Ari::from_environment(url.clone()) {
+        Ok(ari) => ari.lists(&service.app).await,
+        Err(failure) => Err(failure),
+    };
+    match listing {
+        Ok(Listing::Silent(why)) => survey.obstacles.push(format!("ARI does not answer at {url}: {why}")),
+        Ok(Listing::Absent) if service.mode == ServiceMode::External => survey.obstacles.push(format!(
+            "Asterisk at {url} does not list the application `{}`: is the service running, and is service.app \
+             its application?",
+            service.app
+        )),
+        // Asterisk also lists what has gone without its channels, and that is no obstacle.
+        Ok(Listing::Listed) if service.mode.is_started() => survey.warnings.push(format!(
+            "Asterisk at {url} lists an application `{}` already: the run's will take its place",
+            service.app
+        )),
+        Ok(Listing::Listed | Listing::Absent) => {}
+        Err(failure) => survey.obstacles.push(failure.to_string()),
+    }
+}

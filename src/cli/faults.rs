@@ -1,0 +1,143 @@
+//! Carries out the scenario's faults on what the run has started, and watches it meanwhile: what ends
+//! by plan is started again, what ends by itself has broken the run.
+
+use nix::sys::signal::Signal;
+use tokio::sync::watch;
+
+use super::Failure;
+use super::stage::Stage;
+use crate::clock::{self, Timeline};
+use crate::driver::{Stop, Watched};
+use crate::samples::FaultRecord;
+use crate::scenario::fault::{Action, Target};
+use crate::scenario::{Fault, Scenario};
+use crate::stamp::Stamp;
+
+/// A fault that has been carried out, or was under way when the run ended.
+pub struct Done {
+    fault: Fault,
+    planned_at: Stamp,
+    done_at: Stamp,
+    down_at: Stamp,
+    back_at: Option<Stamp>,
+    trouble: String,
+}
+
+impl Done {
+    /// Whether what it befell is back.
+    pub fn is_over(&self) -> bool {
+        self.back_at.is_some()
+    }
+
+    /// The record of it, in seconds since `epoch`.
+    pub fn record(&self, epoch: Stamp) -> FaultRecord {
+        let since = |at: Stamp| at.since(epoch).as_secs_f64();
+        let action = match self.fault.action {
+            Action::Kill => "kill",
+            Action::Restart => "restart",
+            Action::Stop => "stop",
+        };
+        let target = match self.fault.target {
+            Target::Asterisk => "asterisk",
+            Target::Service => "service",
+        };
+        FaultRecord {
+            target: target.into(),
+            action: action.into(),
+            planned_s: since(self.planned_at),
+            done_s: since(self.done_at),
+            down_s: since(self.down_at),
+            back_s: self.back_at.map(since),
+            trouble: self.trouble.clone(),
+        }
+    }
+}
+
+/// What the faults of a run need besides the stage.
+pub struct Faults<'a> {
+    pub scenario: &'a Scenario,
+    /// When the hold phase begins, once the driver knows.
+    pub hold_from: watch::Receiver<Option<Stamp>>,
+    /// Told which processes there are after a fault.
+    pub watched: watch::Sender<Watched>,
+    /// Tells the user.
+    pub say: &'a dyn Fn(&str),
+    pub done: &'a mut Vec<Done>,
+}
+
+impl Faults<'_> {
+    /// Runs until something has broken the run; says what, and how the run is to end. Whoever stops
+    /// waiting for this leaves a fault that is under way as it is.
+    pub async fn attend(mut self, stage: &mut Stage) -> (String, Stop) {
+        let mut planned = self.scenario.fault.iter();
+        loop {
+            let next = planned.as_slice().first().copied();
+            let planned_at = tokio::select! {
+                broken = stage.broken() => return broken,
+                at = due(next, &mut self.hold_from) => at,
+            };
+            let Some(fault) = planned.next() else { continue };
+            (self.say)(&format!("fault: {} of {}", verb(fault.action), fault.target));
+            let carried_out = self.carry_out(*fault, planned_at, stage).await;
+            self.watched.send_replace(stage.watched());
+            if let Err(why) = carried_out {
+                let said = format!("{} did not come back after the planned fault: {why}", fault.target);
+                let stop = if fault.target == Target::Asterisk { Stop::Now } else { Stop::Soon };
+                if let Some(done) = self.done.last_mut() {
+                    done.trouble = said.lines().next().unwrap_or_default().into();
+                }
+                return (said, stop);
+            }
+            (self.say)(&format!("fault: {} is back", fault.target));
+        }
+    }
+
+    async fn carry_out(&mut self, fault: Fault, planned_at: Stamp, stage: &mut Stage) -> Result<(), Failure> {
+        let now = clock::now();
+        let (back_at, trouble) = (None, String::new());
+        self.done.push(Done { fault, planned_at, done_at: now, down_at: now, back_at, trouble });
+        match fault.action {
+            Action::Stop => {
+                stage.signal(fault.target, Signal::SIGSTOP);
+                tokio::time::sleep(fault.lasts.0).await;
+                stage.signal(fault.target, Signal::SIGCONT);
+            }
+            Action::Kill | Action::Restart => {
+                let kills = fault.action == Action::Kill;
+                stage.end(fault.target, kills).await;
+                self.note(|done| done.down_at = clock::now());
+                tokio::time::sleep(fault.lasts.0).await;
+                stage.start_again(fault.target, self.scenario).await?;
+            }
+        }
+        self.note(|done| done.back_at = Some(clock::now()));
+        Ok(())
+    }
+
+    fn note(&mut self, note: impl FnOnce(&mut Done)) {
+        if let Some(done) = self.done.last_mut() {
+            note(done);
+        }
+    }
+}
+
+fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Kill => "kill",
+        Action::Restart => "restart",
+        Action::Stop => "stop",
+    }
+}
+
+/// Waits until the fault is due, and says when that was; for ever if there is none.
+async fn due(fault: Option<Fault>, hold_from: &mut watch::Receiver<Option<Stamp>>) -> Stamp {
+    let Some(fault) = fault else { return std::future::pending().await };
+    let hold_from = match hold_from.wait_for(Option::is_some).await {
+        Ok(from) => from.unwrap_or_default(),
+        // The driver has gone, and the run is over.
+        Err(_) => return std::future::pending().await,
+    };
+    let at = hold_from + fault.at.0;
+    tokio::time::sleep_until(Timeline::start().tokio_deadline(at)).await;
+    at
+}

@@ -1,0 +1,82 @@
+//! What the built-in service says of itself, as tables.
+
+use super::figures::{self, Figure};
+use crate::analysis::{Summary, Unit, Value, show};
+use crate::report::words;
+use crate::samples::{Milliseconds, RestOperation, ServiceRecord};
+
+/// The tables.
+pub(super) struct Service<'a> {
+    /// From a caller's StasisStart on.
+    pub stages: Vec<Row>,
+    /// REST operations.
+    pub operations: Vec<(String, Row)>,
+    /// How its calls ended: how many, and how.
+    pub outcomes: Vec<(u64, String)>,
+    /// Counts.
+    pub counts: Vec<Figure>,
+    pub record: &'a ServiceRecord,
+}
+
+/// A distribution, in milliseconds without the unit.
+pub(super) struct Row {
+    pub name: String,
+    pub count: u64,
+    /// 50th, 95th, 99th percentile, largest.
+    pub cells: [String; 4],
+}
+
+pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &Summary) -> Service<'a> {
+    let stages = &record.stages;
+    let mut rows = vec![
+        row("answered", &stages.answered),
+        row("media channel ready", &stages.media_ready),
+        row("bridged", &stages.bridged),
+        row("first packet", &stages.first_packet),
+        row("call over to all given back", &stages.released),
+        row("event lag", &record.events.lag),
+    ];
+    if let Some(echo) = &record.echo {
+        rows.push(row("echo server and back", &echo.round_trip));
+    }
+    Service {
+        stages: rows,
+        operations: record.operations.iter().map(|(name, o)| (answers(o), row(name, &o.latency))).collect(),
+        outcomes: record
+            .outcomes
+            .iter()
+            .map(|o| {
+                let what = [Some(o.outcome.as_str()), o.operation.as_deref()];
+                let status = o.status.map(|status| status.to_string());
+                let words: Vec<_> = what.into_iter().flatten().chain(status.as_deref()).collect();
+                (o.calls, words::one_line(&words.join(" ").replace('_', " ")))
+            })
+            .collect(),
+        counts: figures::chosen(summary, |group| group == "ari")
+            .into_iter()
+            .filter(|figure| figure.name.ends_with("_count"))
+            .collect(),
+        record,
+    }
+}
+
+fn row(name: &str, of: &Milliseconds) -> Row {
+    let cell = |ms: Option<f64>| match ms {
+        Some(ms) => show(Value::Number(ms), Unit::Ms).trim_end_matches(" ms").to_string(),
+        None => "–".into(),
+    };
+    let cells = [of.p50_ms, of.p95_ms, of.p99_ms, of.max_ms].map(cell);
+    Row { name: words::one_line(&name.replace('_', " ")), count: of.count, cells }
+}
+
+/// `204: 50, 404: 1, none: 2, repeated 1`
+fn answers(operation: &RestOperation) -> String {
+    let mut parts: Vec<_> = operation.statuses.iter().map(|(code, n)| format!("{code}: {n}")).collect();
+    if operation.unanswered > 0 {
+        parts.push(format!("no answer: {}", operation.unanswered));
+    }
+    if operation.retries > 0 {
+        parts.push(format!("repeated: {}", operation.retries));
+    }
+    parts.join(", ")
+}

@@ -1,0 +1,213 @@
+//! Taking stock: what Asterisk has, after events may have been missed, against what the calls know.
+//!
+//! After every connect, the first included, Asterisk is asked for its channels and bridges. Calls learn
+//! what they have missed; channels and bridges of ours that belong to no call are deleted; callers who
+//! wait in the application, and whose StasisStart nobody heard, are taken. One whose own leftovers of an
+//! earlier service are still there has to wait for their end, since the new ones get the same names: the
+//! stock is taken again until all of that is through.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::listing::{Known, Listing};
+use super::App;
+use super::tasks;
+use crate::ari::CallIds;
+use crate::ari::call::Call;
+use crate::ari::exchange::Input;
+use crate::ari::outcome::Outcome;
+use crate::ari::request::Request;
+use crate::clock;
+use crate::stamp::Stamp;
+
+/// Between two takings while something is being cleared away; a deletion takes some milliseconds.
+const ROUND: Duration = Duration::from_millis(100);
+/// Takings after which what is left is left, and callers behind leftovers are hung up.
+const MOST_ROUNDS: u32 = 20;
+/// Between two attempts when Asterisk does not answer.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How far the taking of stock has come.
+#[derive(Debug, Default)]
+pub(super) struct Stock {
+    /// Tells the listing that is waited for from one that was asked for before the last reconnection.
+    number: u64,
+    round: u32,
+    is_open: bool,
+    again_at: Option<Stamp>,
+    /// Why the last attempt brought nothing.
+    failure: Option<String>,
+    /// Callers whose calls have ended since the listing was asked for: it may name them still.
+    ended: HashSet<Arc<str>>,
+    /// What was deleted in this taking and since.
+    deleted: HashSet<String>,
+    /// When Asterisk was started, in its own words.
+    started: Option<String>,
+}
+
+impl Stock {
+    /// When the next listing is to be asked for.
+    pub fn again_at(&self) -> Option<Stamp> {
+        self.again_at
+    }
+
+    /// Why it is not known what Asterisk has; `None` if it is.
+    pub fn unknown(&self) -> Option<String> {
+        let failure = || self.failure.as_deref().unwrap_or("asking for it");
+        self.is_open.then(|| format!("what Asterisk still has is not known yet: {}", failure()))
+    }
+
+    pub fn call_ended(&mut self, caller: &Arc<str>) {
+        if self.is_open {
+            self.ended.insert(caller.clone());
+        }
+    }
+}
+
+impl App {
+    /// Begins to ask Asterisk what is there, after a connection before which events may have been missed.
+    pub(super) fn take_stock(&mut self) {
+        self.stock.round = 0;
+        self.stock.is_open = true;
+        self.stock.deleted.clear();
+        self.take_stock_again();
+    }
+
+    pub(super) fn take_stock_again(&mut self) {
+        self.stock.again_at = None;
+        self.stock.number += 1;
+        self.stock.round += 1;
+        self.stock.ended.clear();
+        let known = self.calls.iter().map(|(caller, entry)| Known {
+            caller: caller.clone(),
+            serial: entry.serial,
+            media: entry.call.has_media(),
+            bridge: entry.call.has_bridge(),
+        });
+        let known = known.collect();
+        self.tasks.spawn(tasks::list(self.client.clone(), self.stock.number, known));
+    }
+
+    pub(super) fn on_stock(&mut self, number: u64, known: &[Known], result: Result<Listing, String>) {
+        if number != self.stock.number {
+            return;
+        }
+        match result {
+            Ok(listing) => self.on_listing(known, &listing),
+            Err(error) => {
+                if self.stock.failure.is_none() {
+                    tracing::warn!(error, "cannot list what Asterisk has; asking again");
+                }
+                self.stock.failure = Some(error);
+                // While there is no connection there is no use: the next one begins anew.
+                if self.disconnected.is_none() && self.stop_by.is_none() {
+                    self.stock.again_at = Some(clock::now() + RETRY);
+                }
+            }
+        }
+    }
+
+    fn on_listing(&mut self, known: &[Known], listing: &Listing) {
+        let now = clock::now();
+        self.stock.failure = None;
+        self.tell_missed(now, known, listing);
+        // What a call has, or had when the listing was made, is its own.
+        let known: HashSet<&str> = known.iter().map(|known| &*known.caller).collect();
+        let strays = self.strays(&known, listing);
+        if !strays.is_empty() && self.stock.round == 1 {
+            let count = strays.len();
+            tracing::warn!(count, "deleting channels and bridges that an earlier service left");
+        }
+        let behind = self.adopt(now, &known, listing);
+        let is_last = self.stock.round >= MOST_ROUNDS || self.stop_by.is_some();
+        if strays.is_empty() && behind.is_empty() || is_last {
+            for caller in behind {
+                self.turn_away(now, &caller);
+            }
+            self.stock.is_open = false;
+            self.stock.ended.clear();
+        } else {
+            self.stock.again_at = Some(now + ROUND);
+        }
+        for stray in strays {
+            self.delete_stray(&stray);
+        }
+    }
+
+    /// Tells the calls what they have missed.
+    fn tell_missed(&mut self, now: Stamp, known: &[Known], listing: &Listing) {
+        let before = std::mem::replace(&mut self.stock.started, listing.started.clone());
+        let is_another = before.is_some() && listing.started.is_some() && before != listing.started;
+        if is_another {
+            tracing::warn!(calls = known.len(), "Asterisk was started anew; its calls are lost");
+        }
+        for known in known {
+            let Some(entry) = self.calls.get(&known.caller).filter(|e| e.serial == known.serial) else {
+                continue;
+            };
+            if is_another && !listing.channels.contains_key(&*known.caller) {
+                self.drive(&known.caller, now, Input::AsteriskRestarted);
+                continue;
+            }
+            for event in listing.missed(entry.call.ids(), known) {
+                self.drive(&known.caller, now, Input::Event(&event));
+            }
+        }
+    }
+
+    fn is_taken_care_of(&self, known: &HashSet<&str>, caller: &str) -> bool {
+        self.calls.contains_key(caller) || self.stock.ended.contains(caller) || known.contains(caller)
+    }
+
+    /// The deletion of each thing of ours that belongs to no call.
+    fn strays(&self, known: &HashSet<&str>, listing: &Listing) -> Vec<Request> {
+        let app = &self.config.app;
+        let unknown = |caller: Option<&str>| caller.is_some_and(|c| !self.is_taken_care_of(known, c));
+        let media = listing.channels.keys().filter(|id| unknown(CallIds::caller_of_media(app, id)));
+        let bridges = listing.bridges.keys().filter(|id| unknown(CallIds::caller_of_bridge(app, id)));
+        media
+            .map(|id| Request::DeleteMedia { channel: id.clone() })
+            .chain(bridges.map(|id| Request::DeleteBridge { bridge: id.clone() }))
+            .collect()
+    }
+
+    /// Takes the callers who wait in the application; returns those who have to wait on because what an
+    /// earlier service made for them is still there.
+    fn adopt(&mut self, now: Stamp, known: &HashSet<&str>, listing: &Listing) -> Vec<String> {
+        let app = self.config.app.clone();
+        let waiting = listing.channels.iter().filter_map(|(id, place)| Some((id, place.args_in(&app)?)));
+        let is_ours = |id: &str| CallIds::caller_of_media(&app, id).is_some();
+        let mut behind = Vec::new();
+        for (caller, args) in waiting.filter(|(id, _)| !is_ours(id)) {
+            let ids = CallIds::new(&app, caller);
+            if self.is_taken_care_of(known, caller) {
+                continue;
+            }
+            if listing.channels.contains_key(&ids.media) || listing.bridges.contains_key(&ids.bridge) {
+                behind.push(caller.clone());
+                continue;
+            }
+            tracing::info!(caller, "found waiting in the application");
+            self.shared.report().adopted += 1;
+            self.on_call(now, caller, &args);
+        }
+        behind
+    }
+
+    fn turn_away(&mut self, now: Stamp, caller: &str) {
+        self.shared.report().calls += 1;
+        self.serial += 1;
+        let ids = CallIds::new(&self.config.app, caller);
+        let why = if self.stop_by.is_some() { Outcome::Shutdown } else { Outcome::NotCleared };
+        self.insert(caller, Call::turn_away(now, ids, why, self.seed ^ self.serial), None);
+    }
+
+    pub(super) fn delete_stray(&mut self, request: &Request) {
+        // One that takes its time to go is asked for once more in every round.
+        if self.stock.deleted.insert(request.path_and_query()) {
+            self.shared.report().strays += 1;
+        }
+        self.tasks.spawn(tasks::delete_stray(self.client.clone(), request));
+    }
+}

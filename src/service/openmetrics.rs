@@ -1,0 +1,274 @@
+//! The metrics as OpenMetrics text, for Prometheus and its like.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::metrics::Snapshot;
+use super::stats::Durations;
+use crate::ari::outcome::Outcome;
+
+/// What the text is sent as.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What every metric's name begins with.
+const PREFIX: &str = "loadtest_service";
+
+/// Upper bounds of the histograms' buckets in microseconds: from a packet's time on loopback to the
+/// longest set-up that is waited for.
+const BOUNDS_US: [u64; 16] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000, 60_000, 100_000, 200_000, 500_000,
+    1_000_000, 10_000_000,
+];
+
+type Labels = Vec<(&'static str, String)>;
+
+/// The text, which ends in `# EOF`.
+pub fn text(now: &Snapshot) -> String {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(Shown(now.clone())));
+    let mut text = String::new();
+    // Invariant: writing to a String cannot fail, and nothing else here does.
+    encode(&mut text, &registry).expect("metrics fit into a String");
+    text
+}
+
+#[derive(Debug)]
+struct Shown(Snapshot);
+
+impl Collector for Shown {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let mut page = Page { encoder: &mut encoder };
+        let now = &self.0;
+        calls(&mut page, now)?;
+        asterisk(&mut page, now)?;
+        media(&mut page, now)
+    }
+}
+
+fn calls(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
+    let report = &now.report;
+    page.gauge("healthy", "1, or 0 while /health says degraded", u64::from(now.degraded.is_none()))?;
+    page.counter("calls", "Callers that entered the application", report.calls)?;
+    page.counter("calls_adopted", "Callers that were found waiting in the application", report.adopted)?;
+    page.gauge("calls_active", "Calls that are not over yet", report.active)?;
+    page.counter("calls_bridged", "Calls whose caller and media were both in the bridge", report.bridged)?;
+    page.counter("calls_silent", "Bridged calls that ended without a media packet", report.silent)?;
+    let outcomes = report.outcomes.iter().map(|(outcome, calls)| (outcome_labels(outcome), *calls));
+    page.counters("calls_ended", "Calls that are over, by how they ended", outcomes)?;
+    let left = report.left_behind;
+    page.counter("calls_left_behind", "Calls after which something could not be deleted", left)?;
+    let stages = &report.stages;
+    let stages = [
+        ("answered", &stages.answered),
+        ("media_ready", &stages.media_ready),
+        ("bridged", &stages.bridged),
+        ("first_packet", &stages.first_packet),
+        ("released", &stages.released),
+    ];
+    page.histograms(
+        "stage_duration",
+        "From the caller's StasisStart to each stage; released: from the call's end to nothing held",
+        stages.into_iter().map(|(stage, durations)| (vec![("stage", stage.to_string())], durations)),
+    )
+}
+
+fn asterisk(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
+    let report = &now.report;
+    let operations =
+        || report.operations.iter().map(|(op, stats)| (("operation", op.key().to_string()), stats));
+    let answers = operations().flat_map(|(operation, stats)| {
+        let answered = stats.statuses.iter().map(|(status, count)| (status.to_string(), *count));
+        let unanswered = (stats.unanswered > 0).then(|| ("none".to_string(), stats.unanswered));
+        let answers: Vec<_> = answered.chain(unanswered).collect();
+        answers.into_iter().map(move |(status, count)| (vec![operation.clone(), ("status", status)], count))
+    });
+    page.counters("rest_requests", "REST requests by HTTP status; none: without an answer", answers)?;
+    let retries = operations().map(|(operation, stats)| (vec![operation], stats.retries));
+    page.counters("rest_retries", "REST requests that repeated an earlier one", retries)?;
+    let latencies = operations().map(|(operation, stats)| (vec![operation], &stats.latency));
+    page.histograms("rest_duration", "From a REST request to its whole answer", latencies)?;
+    let events = report.events.iter().map(|(kind, count)| (vec![("type", kind.to_string())], *count));
+    page.counters("events", "ARI events by type", events)?;
+    page.counter("events_malformed", "WebSocket messages that were no events", report.events_malformed)?;
+    let lag = &report.event_lag;
+    page.histogram("event_lag", "From Asterisk's time of an event until it was dealt with", lag)?;
+    page.counter("disconnects", "Times that the event connection was lost", report.disconnects)?;
+    page.counter("strays_deleted", "Channels and bridges of ours that no call knew of", report.strays)?;
+    let ports = report.ports;
+    page.gauge("ports_in_use", "Media ports that calls hold", ports.in_use)?;
+    page.gauge("ports_free", "Media ports that can be taken", ports.free)?;
+    page.gauge("ports_held_by_others", "Media ports that other programs hold", ports.held_by_others)?;
+    page.counter("calls_without_port", "Calls turned away because no port was free", ports.refused)
+}
+
+fn media(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
+    let media = &now.media;
+    page.counter("media_received_packets", "Media packets from Asterisk", media.received)?;
+    page.counter("media_sent_packets", "Media packets sent back to Asterisk", media.sent)?;
+    page.counter(
+        "media_lost_packets",
+        "Probes that never came here, by gaps in their numbers",
+        media.lost(),
+    )?;
+    page.counter("media_dropped_packets", "Media packets that the kernel dropped", media.drops)?;
+    let Some(echo) = &media.echo else { return Ok(()) };
+    page.counter("echo_relayed_packets", "Packets sent to the echo server", echo.relayed)?;
+    page.counter("echo_returned_packets", "Packets back from the echo server", echo.returned)?;
+    page.counter("echo_lost_packets", "Packets that the echo server did not send back", echo.lost)?;
+    let trips = &echo.round_trips;
+    page.histogram("echo_round_trip", "To the echo server and back, packet by packet", trips)
+}
+
+fn outcome_labels(outcome: &Outcome) -> Labels {
+    let mut labels = vec![("outcome", outcome.key().to_string())];
+    if let Outcome::Refused { operation, status } = outcome {
+        labels.push(("operation", operation.key().to_string()));
+        labels.push(("status", status.map_or("none".to_string(), |status| status.to_string())));
+    }
+    labels
+}
+
+/// Writes families of metrics.
+struct Page<'a, 'b> {
+    encoder: &'a mut DescriptorEncoder<'b>,
+}
+
+impl Page<'_, '_> {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        encode_counter(self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?, value)
+    }
+
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            encode_counter(family.encode_family(&labels)?, value)?;
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, durations: &Durations) -> fmt::Result {
+        let unit = Some(&Unit::Seconds);
+        encode_histogram(self.encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?, durations)
+    }
+
+    fn histograms<'d>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels, &'d Durations)>,
+    ) -> fmt::Result {
+        let unit = Some(&Unit::Seconds);
+        let mut family = self.encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        for (labels, durations) in values {
+            encode_histogram(family.encode_family(&labels)?, durations)?;
+        }
+        Ok(())
+    }
+}
+
+fn encode_counter(mut encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
+    encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
+}
+
+fn encode_histogram(mut encoder: MetricEncoder<'_>, durations: &Durations) -> fmt::Result {
+    let mut below = 0;
+    let mut buckets = Vec::with_capacity(BOUNDS_US.len() + 1);
+    for bound in BOUNDS_US {
+        let within = durations.count_within(Duration::from_micros(bound));
+        buckets.push((bound as f64 / 1e6, within - below));
+        below = within;
+    }
+    buckets.push((f64::INFINITY, durations.count() - below));
+    let sum = durations.sum().as_secs_f64();
+    encoder.encode_histogram::<NoLabelSet>(sum, durations.count(), &buckets, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metrics::tests::nothing;
+    use super::super::reflector::EchoNow;
+    use super::*;
+    use crate::ari::request::Operation;
+    use std::collections::HashSet;
+
+    fn full() -> Snapshot {
+        let mut now = nothing();
+        let refused = Outcome::Refused { operation: Operation::Answer, status: None };
+        now.report.outcomes.extend([(Outcome::Completed, 3), (refused, 1)]);
+        now.report.add_answer(Operation::Answer, Some(204), Duration::from_millis(3));
+        now.report.add_answer(Operation::Answer, None, Duration::ZERO);
+        now.report.add_event("StasisStart", None, now.at, now.at);
+        for ms in [3, 70_000] {
+            now.report.stages.bridged.record(Duration::from_millis(ms));
+        }
+        now.media.echo = Some(EchoNow::default());
+        now
+    }
+
+    #[test]
+    fn the_text_is_openmetrics() {
+        let text = text(&full());
+        for line in [
+            "# TYPE loadtest_service_calls_ended counter",
+            r#"loadtest_service_calls_ended_total{outcome="completed"} 3"#,
+            r#"loadtest_service_calls_ended_total{outcome="refused",operation="answer",status="none"} 1"#,
+            r#"loadtest_service_rest_requests_total{operation="answer",status="204"} 1"#,
+            r#"loadtest_service_rest_requests_total{operation="answer",status="none"} 1"#,
+            "# UNIT loadtest_service_stage_duration_seconds seconds",
+            r#"loadtest_service_stage_duration_seconds_bucket{le="0.0025",stage="bridged"} 0"#,
+            r#"loadtest_service_stage_duration_seconds_bucket{le="0.005",stage="bridged"} 1"#,
+            r#"loadtest_service_stage_duration_seconds_bucket{le="10.0",stage="bridged"} 1"#,
+            r#"loadtest_service_stage_duration_seconds_bucket{le="+Inf",stage="bridged"} 2"#,
+            r#"loadtest_service_stage_duration_seconds_sum{stage="bridged"} 70.003"#,
+            "loadtest_service_healthy 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+        let help: Vec<_> = text.lines().filter(|line| line.starts_with("# HELP ")).collect();
+        let names: HashSet<_> = help.iter().filter_map(|line| line.split(' ').nth(2)).collect();
+        assert_eq!(names.len(), help.len(), "a name appears twice");
+    }
+
+    /// Every metric that the dashboard asks for is there, under the labels that it asks by.
+    #[test]
+    fn the_dashboard_asks_for_what_there_is() {
+        let text = text(&full());
+        let dashboard = include_str!("../../docs/grafana-dashboard.json");
+        let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+        let queries: Vec<_> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+        assert!(queries.len() >= panels.len(), "a panel without a query");
+        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        for query in queries {
+            let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let names: Vec<_> = words.filter(|word| word.starts_with(PREFIX)).collect();
+            assert!(!names.is_empty(), "{query}");
+            let grouped = query.split("by (").nth(1).map(|rest| rest.split(')').next().unwrap());
+            for name in names {
+                let of_name = |line: &&&str| line.split(['{', ' ']).next() == Some(name);
+                let sample = samples.iter().find(of_name);
+                let sample = sample.unwrap_or_else(|| panic!("{name} of {query} is not in\n{text}"));
+                for label in grouped.iter().flat_map(|labels| labels.split(',')).map(str::trim) {
+                    assert!(sample.contains(&format!("{label}=\"")), "{label} of {query} is not in {sample}");
+                }
+            }
+        }
+    }
+}

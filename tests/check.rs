@@ -1,0 +1,172 @@
+//! `loadtest check`: every obstacle named with its cure, and nothing started.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, UdpSocket};
+use std::process::{Command, Output, Stdio};
+
+use common::{Place, ends_with, stderr};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The figures of a row: needed and free.
+fn row(output: &Output, what: &str) -> (u64, u64) {
+    let said = stdout(output);
+    let line = said.lines().find(|l| l.contains(what)).unwrap_or_else(|| panic!("no {what} in\n{said}"));
+    let mut numbers = line.split_once(what).expect("found above").1.split_whitespace();
+    let mut next = || numbers.next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+    (next(), next())
+}
+
+#[test]
+fn every_scenario_that_is_shipped_can_be_run_here() {
+    let place = Place::new(0);
+    let names = fs::read_dir("scenarios").expect("scenarios").flatten().map(|e| e.path());
+    let names: Vec<_> = names.filter_map(|p| Some(p.file_stem()?.to_str()?.to_string())).collect();
+    assert!(names.contains(&"smoke".into()) && names.contains(&"own-service".into()), "{names:?}");
+    // The one for containers finds none here.
+    for name in names.into_iter().filter(|name| name != "compose") {
+        let output = ends_with(&mut place.check(&name, &[]), 0);
+        assert!(stdout(&output).contains("Nothing is in the way"), "{name}: {}", stdout(&output));
+        assert!(stdout(&output).contains("Asterisk 2"), "{name} names Asterisk's version");
+    }
+    place.assert_nothing_left();
+}
+
+#[test]
+fn needs_grow_with_the_calls_and_with_churn() {
+    let place = Place::new(1);
+    let needs = |set: &[&str]| {
+        let output = ends_with(&mut place.check("smoke", set), 0);
+        ["driver's ports", "service's ports", "Asterisk's port pairs", "descriptors"]
+            .map(|what| row(&output, what).0)
+    };
+    let (five, ten) = (needs(&["load.calls=5"]), needs(&["load.calls=10"]));
+    assert_eq!((five[0], five[1], five[2]), (5, 5, 10));
+    assert_eq!((ten[0], ten[1], ten[2]), (10, 10, 20));
+    assert!(ten[3] > five[3], "descriptors: {five:?}, {ten:?}");
+    assert_eq!(needs(&["load.calls=5", "load.call_duration=5s"])[..3], ten[..3]);
+}
+
+#[test]
+fn ports_that_others_hold_are_counted_and_run_refuses_too() {
+    let place = Place::new(2);
+    // Two even ports, one of which is held.
+    let bind = |port| UdpSocket::bind(("127.0.0.1", port)).ok();
+    let holders = std::iter::from_fn(|| bind(0)).take(100);
+    let first = |holder: &UdpSocket| holder.local_addr().map_or(1, |a| a.port());
+    let usable = |holder: &UdpSocket| {
+        let first = first(holder);
+        first % 2 == 0 && bind(first + 2).is_some()
+    };
+    let holder = holders.into_iter().find(usable).expect("an even port with a free one behind it");
+    let first = first(&holder);
+    let range = format!("media.ports={first}-{}", first + 3);
+    let output = ends_with(&mut place.check("smoke", &[&range, "load.calls=1"]), 0);
+    let (needed, free) = row(&output, "driver's ports");
+    assert_eq!((needed, free), (1, 1), "{}", stdout(&output));
+
+    let set = [range.as_str(), "load.calls=2"];
+    let said = stderr(&ends_with(&mut place.check("smoke", &set), 2));
+    assert!(said.contains("media.ports") && said.contains("held by other programs"), "{said}");
+    let said = stderr(&ends_with(&mut place.run("smoke", &set), 1));
+    assert!(said.contains("media.ports") && said.contains("held by other programs"), "{said}");
+    assert!(!place.out().exists(), "a run that never began leaves no folder");
+}
+
+#[test]
+fn all_obstacles_are_named_at_once() {
+    let place = Place::new(3);
+    let taken =
+        TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr().map(|a| (l, a))).expect("a port");
+    let http = format!("service.http={}", taken.1);
+    let mut command = place.check("smoke", &[&http]);
+    let said = stderr(&ends_with(command.env("LOADTEST_ASTERISK", place.path("nowhere")), 2));
+    assert!(said.contains("nowhere") && said.contains(&taken.1.to_string()), "{said}");
+    assert!(said.contains("--set service.http"), "the cure: {said}");
+    let port = format!("asterisk.ari_port={}", taken.1.port());
+    let said = stderr(&ends_with(&mut place.check("own-service", &[&port]), 2));
+    assert!(said.contains("asterisk.ari_port") && said.contains("is taken"), "{said}");
+    let said =
+        stderr(&ends_with(&mut place.check("own-service", &[r#"service.command=["no-such-app"]"#]), 2));
+    assert!(said.contains("no-such-app"), "{said}");
+}
+
+#[test]
+fn a_scenario_that_is_wrong_by_itself_is_refused_as_by_run() {
+    let place = Place::new(4);
+    let gate = r#"gates.require=["rtt.p59 < 15ms"]"#;
+    let said = stderr(&ends_with(&mut place.check("smoke", &[gate]), 2));
+    assert!(said.contains("rtt.p59") && said.contains("rtt.p50"), "{said}");
+    assert_eq!(said, stderr(&ends_with(&mut place.run("smoke", &[gate]), 2)));
+    let said = stderr(&ends_with(&mut place.check("smoke", &["load.calls=5000"]), 2));
+    assert!(said.contains("asterisk.rtp_ports") && said.contains("would do"), "{said}");
+    let said = stderr(&ends_with(&mut place.check("smoke", &["media.ports=21000-22000"]), 2));
+    assert!(said.contains("overlaps"), "{said}");
+    ends_with(&mut place.check("no-such-scenario", &[]), 2);
+}
+
+#[test]
+fn too_few_descriptors_are_refused_with_the_number_that_would_do() {
+    let place = Place::new(5);
+    let check = place.check("smoke", &["load.calls=50"]);
+    // The limit is lowered in a process of its own; it could not be raised again.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 300; exec \"$0\" \"$@\""]).arg(check.get_program()).args(check.get_args());
+    shell.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let said = stderr(&ends_with(&mut shell, 2));
+    assert!(
+        said.contains("550 file descriptors, 300 are allowed") && said.contains("ulimit -Hn 550"),
+        "{said}"
+    );
+}
+
+#[test]
+fn asterisks_ports_among_the_kernels_are_a_warning() {
+    let place = Place::new(6);
+    let bounds = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("the kernel tells");
+    let last: u16 = bounds.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
+    let range = format!("asterisk.rtp_ports={}-{last}", last - 399);
+    let said = stderr(&ends_with(&mut place.check("smoke", &[&range]), 0));
+    assert!(said.starts_with("warning: ") && said.contains("ephemeral ports"), "{said}");
+}
+
+#[test]
+fn an_asterisk_of_the_users_own_is_asked() {
+    let place = Place::new(7);
+    let mut asterisk = place.program();
+    asterisk.args(["asterisk", "--sip-port", "0", "--http-port", "0", "--rtp-ports", "19000-19100"]);
+    asterisk.arg("--logs").arg(place.path("logs")).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut asterisk = asterisk.spawn().expect("the program starts");
+    let lines = BufReader::new(asterisk.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let told: std::collections::HashMap<String, String> = lines
+        .take_while(|l| !l.contains("Ctrl-C"))
+        .filter_map(|l| l.trim().split_once(' ').map(|(k, v)| (k.to_string(), v.trim().to_string())))
+        .collect();
+    let (sip, ari) = (format!("asterisk.sip={}", told["SIP"]), format!("asterisk.ari={}", told["ARI_URL"]));
+    let set = ["asterisk.mode=external", &sip, &ari];
+    let ask = |set: &[&str], password: &str, code| {
+        let mut check = place.check("smoke", set);
+        check.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", password);
+        stderr(&ends_with(&mut check, code))
+    };
+    let password = told["ARI_PASS"].as_str();
+    let answers = [
+        ask(&set, password, 0),
+        ask(&set, "guess", 2),
+        ask(&[&set[..], &["service.mode=external"]].concat(), password, 2),
+    ];
+    kill(Pid::from_raw(asterisk.id().cast_signed()), Signal::SIGTERM).expect("it runs");
+    asterisk.wait().expect("it ends");
+    let gone = ask(&set, password, 2);
+    assert_eq!(answers[0], "");
+    assert!(answers[1].contains("refuses user"), "{}", answers[1]);
+    assert!(answers[2].contains("does not list the application `loadtest`"), "{}", answers[2]);
+    assert!(gone.contains("ARI does not answer"), "{gone}");
+}

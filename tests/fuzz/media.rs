@@ -1,0 +1,125 @@
+//! Datagrams on a media port, and streams of probes whose every field is a lie under a valid checksum.
+
+use std::time::Duration;
+
+use loadtest::measure::{Class, ReceiveTally, Rules, StreamReceiver, Window};
+use loadtest::rtp::packet::{HEADER_LEN, Incoming, read};
+use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection};
+use loadtest::rtp::reflector::{Reflected, StreamReflector};
+use loadtest::stamp::Stamp;
+
+use crate::engine::place;
+
+const EPOCH: Stamp = Stamp::from_ns(1_795_370_298_000_000_000);
+
+/// One datagram, as the driver reads it and as the service sends it back.
+pub fn datagram(input: &[u8]) -> u64 {
+    let incoming = read(input, 1, 1);
+    if let Incoming::Probe { probe, .. } = incoming {
+        let mut payload = [0; PROBE_LEN];
+        probe.write(&mut payload);
+        assert_eq!(Probe::read(&payload), Ok(probe), "what is written reads back");
+    }
+    let mut answer = [0; 1500];
+    let mut reflector = StreamReflector::new(9);
+    let in_at = EPOCH;
+    let reflected = reflector.reflect(input, in_at, || EPOCH, &mut answer);
+    if let Some((len, kind)) = reflected {
+        assert!(HEADER_LEN <= len && len <= input.len(), "never longer than the question");
+        let back = read(&answer[..len], 1, 1);
+        match (incoming, back) {
+            (Incoming::Probe { probe, .. }, Incoming::Probe { probe: back, .. }) => {
+                let reflection = back.reflection.expect("it was added");
+                assert_eq!(Probe { reflection: None, ..back }, Probe { reflection: None, ..probe });
+                assert_eq!((reflection.in_at, reflection.received), (in_at, 1));
+                assert_eq!(kind, Reflected::Probe);
+            }
+            (before, back) => assert_eq!(before, back, "what it is does not change on the way"),
+        }
+    }
+    let kind = match incoming {
+        Incoming::Probe { probe, .. } => (0, probe.reflection.is_some()),
+        Incoming::Corrupted => (1, false),
+        Incoming::Stranger => (2, false),
+    };
+    let header = input.first().map(|b| b >> 4);
+    place((kind, header, reflected.map(|(len, _)| len.min(200))))
+}
+
+/// Bytes of the input that make one packet: a number, four times, what the reflector says.
+const FIELDS: usize = 4 + 4 * 8 + 4 + 8;
+
+/// One call's receiver, fed with probes that are valid in form and arbitrary in substance.
+pub fn stream(input: &[u8]) -> u64 {
+    let second = Duration::from_secs(1);
+    let rules = Rules {
+        run_id: 1,
+        epoch: EPOCH,
+        ptime: second / 50,
+        late_after: second / 16,
+        lost_after: 2 * second,
+        shared_clock: true,
+    };
+    let window = Window::default();
+    window.set(EPOCH + second, EPOCH + 5 * second);
+    let mut stream = StreamReceiver::new(rules, 1, Class::Call, EPOCH);
+    let mut tally = ReceiveTally::new(rules);
+    let (mut packets, mut rows, mut echoes) = (0, 0, 0);
+    for fields in input.chunks_exact(FIELDS) {
+        let (bytes, received_at) = packet(fields);
+        let echo = stream.receive(&bytes, received_at, received_at + rules.ptime, &window, &mut tally);
+        echoes += u64::from(echo.is_some());
+        packets += 1;
+        // As the receiver thread does, with its own clock, which does not lie.
+        tally.close_seconds(EPOCH + rules.ptime * packets, |_| rows += 1);
+    }
+    let _ = stream.is_complete(packets.into(), EPOCH, EPOCH);
+    let report = stream.finish(&mut tally);
+    let (histograms, negative) = tally.finish(|_| rows += 1);
+    let packets = u64::from(packets);
+    assert!(report.total_received + report.duplicates <= packets && report.received <= report.total_received);
+    assert!(report.reordered <= report.received && negative <= packets && echoes <= packets);
+    assert!(report.lateness.late() <= report.received);
+    assert_eq!(report.strangers + report.corrupted, 0, "every one is a whole probe of this call");
+    assert!(histograms.iter().all(|h| h.len() <= packets), "one value a packet");
+    // Two minutes of seconds are open at the most, however far ahead a stamp lies.
+    assert!(rows <= 130 + packets, "{rows} rows of {packets} packets");
+    assert!(report.medians.len() as u64 <= packets);
+    let few = |n: u64| n.min(6);
+    place((
+        (few(report.total_received), few(report.duplicates), few(report.reordered), few(negative)),
+        (
+            few(report.lateness.late()),
+            report.stamps,
+            report.stamps.then(|| few(report.losses.up)),
+            report.medians.len().min(6),
+        ),
+    ))
+}
+
+/// A packet with a sealed probe, and when it is received. The first byte of a time says whether it is
+/// to be near the run's or anywhere.
+fn packet(fields: &[u8]) -> (Vec<u8>, Stamp) {
+    let number = |at: usize| u64::from_be_bytes(fields[at..at + 8].try_into().expect("eight bytes"));
+    let time = |at: usize| match number(at) {
+        anywhere if fields[at] & 1 == 1 => Stamp::from_ns(anywhere),
+        near => EPOCH + Duration::from_nanos(near % 8_000_000_000),
+    };
+    let half = |at: usize| u32::from_be_bytes(fields[at..at + 4].try_into().expect("four bytes"));
+    let seq = if fields[0] & 1 == 1 { half(0) } else { half(0) % 400 };
+    let reflection = (fields[20] & 2 == 0).then(|| Reflection {
+        in_at: time(20),
+        out_at: time(28),
+        received: half(36),
+        window: number(40),
+    });
+    let probe = Probe { run_id: 1, call_id: 1, seq, intended_at: time(4), sent_at: time(12), reflection };
+    let mut bytes = vec![0x80, 0, fields[2], fields[3], 0, 0, fields[1], fields[2], 0, 0, 0, 1];
+    bytes.resize(HEADER_LEN + 160, 0xff);
+    probe.write(&mut bytes[HEADER_LEN..]);
+    let received_at = match fields[41] % 4 {
+        0 => time(12),
+        _ => probe.sent_at + Duration::from_nanos(number(40) % 3_000_000_000),
+    };
+    (bytes, received_at)
+}

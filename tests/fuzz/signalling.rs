@@ -1,0 +1,206 @@
+//! SIP messages, a call that is sent them, and session descriptions.
+
+use std::mem::discriminant;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use loadtest::rtp::Codec;
+use loadtest::sip::digest::{Challenge, Credentials};
+use loadtest::sip::message::{self, MAX_HEADERS, Message};
+use loadtest::sip::sdp::{Offer, parse_answer};
+use loadtest::sip::{Call, CallConfig, Output, uas};
+use loadtest::stamp::Stamp;
+
+use crate::engine::place;
+
+/// Longest text of an error: it goes into logs and reports.
+const ERROR: usize = 512;
+
+fn source() -> SocketAddr {
+    "192.0.2.200:5072".parse().expect("an address")
+}
+
+/// One datagram: read, looked at from all sides, and answered.
+pub fn message(input: &[u8]) -> u64 {
+    let mut message = match message::parse(input) {
+        Ok(message) => message,
+        Err(error) => {
+            assert!(error.to_string().len() <= ERROR, "{error}");
+            return place(("no", discriminant(&error)));
+        }
+    };
+    assert_eq!(message::parse(input).as_ref(), Ok(&message), "the same bytes are the same message");
+    assert!(!message.call_id().is_empty() && message.body().len() <= input.len());
+    assert!(
+        message.is_request() == message.uri().is_some() && message.is_request() != message.status().is_some()
+    );
+    assert!(
+        message.status().is_none_or(|code| (100..700).contains(&code)) && message.cseq().number < 1 << 31
+    );
+    assert!(message.headers("Via").count() <= MAX_HEADERS && message.record_routes().count() <= input.len());
+    let challenge = challenge(&message);
+    let looked = (message.contact().is_some(), message.to_tag().is_some(), message.has_sdp(), challenge);
+    let shape =
+        (message.status(), message.method().as_str().len().min(12), message.list("Via").count().min(9));
+    message.received_from(source());
+    if message.is_request() && message.branch().is_some() {
+        let _ = message.answer_to();
+    }
+    let answered = answered(&message, input.len());
+    place(("yes", looked, shape, answered, message.record_routes().count().min(9)))
+}
+
+/// The answer to a message outside of every call is SIP again, about the same request, and bounded.
+fn answered(message: &Message, len: usize) -> Option<u16> {
+    let answer = uas::answer(message, "tag")?;
+    assert!(message.is_request(), "a response is never answered");
+    // A byte that is no UTF-8 becomes three, and a compact header its long name.
+    assert!(answer.len() <= 4 * len + 1024, "{} bytes for {len}", answer.len());
+    let again =
+        message::parse(&answer).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&answer)));
+    assert_eq!((again.call_id(), again.cseq()), (message.call_id(), message.cseq()));
+    assert_eq!((again.from_tag(), again.branch()), (message.from_tag(), message.branch()));
+    assert_eq!(again.list("Via").count(), message.list("Via").count());
+    assert_eq!(again.header("From"), message.header("From"));
+    // A tag is put behind whatever To holds; behind a bracket that is not closed nobody can read it.
+    let (to, asked) = (again.header("To").unwrap_or_default(), message.header("To").unwrap_or_default());
+    assert!(to == asked || to == format!("{asked};tag=tag"), "{to}");
+    assert!(again.to_tag().is_some() || message.to_tag().is_none());
+    again.status()
+}
+
+/// A challenge's answer is one line.
+fn challenge(message: &Message) -> Option<bool> {
+    let challenge = Challenge::of(message).ok()?;
+    let credentials = Credentials { username: "u".into(), password: "p".into() };
+    let line = challenge.answer(&credentials, message.method(), "sip:a@b", "0badc0de").ok()?;
+    assert!(!line.contains(['\r', '\n']), "{line:?}");
+    Some(challenge.is_stale())
+}
+
+/// Between two messages of a conversation.
+const NEXT: &[u8] = b"\n%%\n";
+
+/// A call to which a conversation happens. `@1`, `@2` and so on stand for the branch of what the call has
+/// sent first, second and so on; `@tag` for its tag.
+pub fn call(input: &[u8]) -> u64 {
+    let mut call = Call::new(config());
+    let mut now = Stamp::from_ns(1 << 60);
+    let (mut branches, mut trace) = (Vec::new(), Vec::new());
+    call.invite(now);
+    drain(&mut call, &mut branches, &mut trace);
+    let mut rest = input;
+    for n in 0..32 {
+        let end = rest.windows(NEXT.len()).position(|w| w == NEXT).unwrap_or(rest.len());
+        now += Duration::from_millis(20 + 500 * (n % 3));
+        if let Ok(message) = message::parse(&filled(&rest[..end], &branches)) {
+            call.handle_message(now, &message);
+            drain(&mut call, &mut branches, &mut trace);
+        }
+        while call.poll_timeout().is_some_and(|at| at <= now) {
+            call.handle_timeout(now);
+            drain(&mut call, &mut branches, &mut trace);
+        }
+        rest = rest.get(end + NEXT.len()..).unwrap_or_default();
+        if rest.is_empty() {
+            break;
+        }
+    }
+    // It always comes to an end, and in the time that RFC 3261's timers add up to.
+    call.hang_up(now);
+    drain(&mut call, &mut branches, &mut trace);
+    let begin = now;
+    for _ in 0..1000 {
+        let Some(at) = call.poll_timeout().filter(|_| !call.is_terminated()) else { break };
+        now = now.max(at);
+        call.handle_timeout(now);
+        drain(&mut call, &mut branches, &mut trace);
+    }
+    assert!(call.is_terminated(), "no timer is set and it is not over");
+    assert!(now.since(begin) <= Duration::from_secs(150), "it took {:?}", now.since(begin));
+    let ends = trace.iter().filter(|what| **what == "end").count();
+    assert_eq!(ends, 1, "each call ends once: {trace:?}");
+    place((&trace[..trace.len().min(24)], call.retransmissions().min(9)))
+}
+
+fn config() -> CallConfig {
+    let (local, remote): (SocketAddr, SocketAddr) =
+        ("192.0.2.9:5070".parse().expect("it is one"), "192.0.2.1:5060".parse().expect("it is one"));
+    CallConfig {
+        target: format!("sip:echo@{remote}"),
+        remote,
+        local,
+        caller: "caller".into(),
+        call_id: "c@h".into(),
+        from_tag: "ours".into(),
+        seed: 1,
+        credentials: Some(Credentials { username: "u".into(), password: "p".into() }),
+        offer: offer(),
+        setup_timeout: Duration::from_secs(10),
+    }
+}
+
+fn offer() -> Offer {
+    Offer {
+        ip: "192.0.2.9".parse().expect("it is one"),
+        rtp_port: 4000,
+        codec: Codec::Pcmu,
+        ptime_ms: 20,
+        session_id: 1,
+    }
+}
+
+/// What the call wants, in words; each message that it sends must be SIP.
+fn drain(call: &mut Call, branches: &mut Vec<String>, trace: &mut Vec<&'static str>) {
+    for n in 0.. {
+        assert!(n < 32, "it never stops sending");
+        match call.poll() {
+            None => return,
+            Some(Output::Send { bytes, .. }) => {
+                let sent = message::parse(&bytes).unwrap_or_else(|e| panic!("{e}: {bytes:?}"));
+                if sent.is_request() {
+                    let branch = sent.branch().expect("a request of ours has a branch").to_string();
+                    if !branches.contains(&branch) {
+                        branches.push(branch);
+                    }
+                }
+                trace.push(match sent.method().as_str() {
+                    _ if !sent.is_request() => "response",
+                    "INVITE" => "INVITE",
+                    "ACK" => "ACK",
+                    "BYE" => "BYE",
+                    "CANCEL" => "CANCEL",
+                    other => panic!("a caller has no business to send {other}"),
+                });
+            }
+            Some(Output::Event(event)) => trace.push(if event.ends_call() { "end" } else { "event" }),
+        }
+    }
+}
+
+fn filled(message: &[u8], branches: &[String]) -> Vec<u8> {
+    let mut text = String::from_utf8_lossy(message).replace("@tag", "ours");
+    for (n, branch) in branches.iter().enumerate().take(9) {
+        text = text.replace(&format!("@{}", n + 1), branch);
+    }
+    text.into_bytes()
+}
+
+/// A session description; what is understood of it reads back the same when it is written by us.
+pub fn description(input: &[u8]) -> u64 {
+    let answer = match parse_answer(input, &offer()) {
+        Ok(answer) => answer,
+        Err(error) => {
+            assert!(error.to_string().len() <= ERROR, "{error}");
+            return place(("no", discriminant(&error)));
+        }
+    };
+    assert!(answer.port != 0 && answer.payload_type < 128);
+    assert!(!answer.ip.is_unspecified() && !answer.ip.is_multicast() && answer.ip.is_ipv4());
+    let ours =
+        Offer { ip: answer.ip, rtp_port: answer.port, ptime_ms: answer.ptime_ms.unwrap_or(20), ..offer() };
+    let again = parse_answer(ours.describe(7, answer.direction).as_bytes(), &offer()).expect("ours is one");
+    assert_eq!((again.rtp_address(), again.direction), (answer.rtp_address(), answer.direction));
+    assert_eq!((again.codec, again.ptime_ms), (answer.codec, Some(ours.ptime_ms)));
+    place(("yes", answer.direction, answer.ptime_ms.is_some(), answer.payload_type))
+}

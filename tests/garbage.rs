@@ -1,0 +1,325 @@
+//! Garbage at every open port of a run, and from the far end itself, changes no figure but its own.
+
+mod common;
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use common::{Place, ends_with, start_until};
+use loadtest::clock::{self, Timeline};
+use loadtest::rtp::Codec;
+use loadtest::rtp::packet::StreamSender;
+use loadtest::sip::message::{self, Message};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "packets.sent > 0"]"#;
+const LOCAL: &str = "127.0.0.1:0";
+const PTIME: Duration = Duration::from_millis(20);
+/// Where an RTP header ends.
+const PAYLOAD: usize = 12;
+
+/// A packet with a probe of the call `call` of the run `run`.
+fn probe(run: u32, call: u32) -> Vec<u8> {
+    let now = clock::now();
+    StreamSender::new(run, call, 1, Codec::Pcmu, 0, PTIME).packet(now, now).to_vec()
+}
+
+fn pause(time: Duration) {
+    let line = Timeline::start();
+    line.sleep_until(line.now() + time, Duration::ZERO);
+}
+
+/// The local addresses of the sockets that a process has open: UDP, and TCP that listens.
+fn open_ports(pid: u32) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
+    let sockets: HashSet<String> = descriptors
+        .filter_map(|fd| fs::read_link(fd.path()).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_string()))
+        .collect();
+    let of = |table: &str, listening: bool| {
+        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).expect("it runs");
+        let rows = text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| sockets.contains(row[9]) && (!listening || row[3] == "0A"))
+            .map(|row| {
+                let (ip, port) = row[1].split_once(':').expect("address and port");
+                let ip = u32::from_str_radix(ip, 16).expect("an address").swap_bytes();
+                SocketAddr::from((Ipv4Addr::from(ip), u16::from_str_radix(port, 16).expect("a port")))
+            })
+            .collect()
+    };
+    (of("udp", false), of("tcp", true))
+}
+
+/// The process that the driver has started as its service.
+fn service_of(driver: &Child) -> u32 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", driver.id())).expect("it runs").flatten();
+    let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    let pids: Vec<u32> = children
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .filter(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|b| *b == 0).any(|word| word == b"service")
+        })
+        .collect();
+    pids.into_iter().next().expect("the driver has started a service")
+}
+
+/// One of everything that somebody might send to a UDP port.
+fn missiles(dice: &mut SmallRng) -> Vec<Vec<u8>> {
+    let mut bytes = |len: usize| (0..len).map(|_| dice.random()).collect::<Vec<u8>>();
+    let mut flipped = probe(1, 1);
+    flipped[PAYLOAD + 20] ^= 1;
+    vec![
+        Vec::new(),
+        bytes(1),
+        bytes(200),
+        bytes(1400),
+        bytes(9000),
+        probe(1, 1)[..PAYLOAD - 1].to_vec(),
+        probe(1, 1)[..PAYLOAD + 30].to_vec(),
+        probe(1, 1),
+        probe(0, u32::MAX),
+        flipped,
+        [&[0x80, 0, 0, 1][..], &bytes(168)].concat(),
+        b"\r\n\r\n".to_vec(),
+        b"INVITE sip:a@b SIP/2.0\r\nVia:\r\n\r\n".to_vec(),
+        b"SIP/2.0 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n".to_vec(),
+    ]
+}
+
+/// SIP that is well formed and of no call.
+fn strays() -> Vec<Vec<u8>> {
+    let headers = "Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\n\
+                   Call-ID: nobody's\r\nContent-Length: 0\r\n";
+    ["BYE", "OPTIONS", "INVITE", "FROBNICATE"]
+        .map(|method| format!("{method} sip:a@b SIP/2.0\r\n{headers}CSeq: 1 {method}\r\n\r\n"))
+        .into_iter()
+        .chain([format!("SIP/2.0 200 OK\r\n{headers}CSeq: 1 INVITE\r\n\r\n")])
+        .map(String::into_bytes)
+        .collect()
+}
+
+/// Whatever is not HTTP, and HTTP that nobody should send.
+fn throw_at_http(address: SocketAddr) {
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100_000)).into_bytes();
+    let endless = b"GET /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n".to_vec();
+    for request in
+        [vec![0xff; 5000], long, endless, b"GET".to_vec(), b"DELETE /calls HTTP/1.1\r\n\r\n".to_vec()]
+    {
+        // It may hang up in the middle of it, as it should.
+        let Ok(mut stream) = TcpStream::connect(address) else { panic!("{address} does not listen") };
+        let _ = stream.write_all(&request);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        let _ = stream.read(&mut [0; 1024]);
+    }
+}
+
+#[test]
+fn at_every_open_port_of_a_run_it_is_counted_and_changes_nothing() {
+    let place = Place::new(0);
+    let mut driver = start_until(&mut place.run("smoke", &["load.duration=6s", COUNTS]), "hold");
+    let (ports, listening) = open_ports(driver.id());
+    assert!(listening.is_empty(), "the driver takes no connections: {listening:?}");
+    let (service_ports, http) = open_ports(service_of(&driver));
+    assert_eq!(http.len(), 1, "the service's HTTP: {http:?}");
+    // SIP, five calls, and the control stream's two ends; five calls behind Asterisk.
+    assert_eq!((ports.len(), service_ports.len()), (8, 5), "{ports:?} {service_ports:?}");
+
+    let thrower = UdpSocket::bind(LOCAL).expect("a port");
+    let mut dice = SmallRng::seed_from_u64(7);
+    let (mut rounds, mut missiles_a_round) = (0, 0);
+    let line = Timeline::start();
+    let until = line.now() + Duration::from_secs(3);
+    while line.now() < until {
+        let missiles = missiles(&mut dice);
+        missiles_a_round = missiles.len() as u64;
+        for port in ports.iter().chain(&service_ports) {
+            for missile in missiles.iter().chain(&strays()) {
+                thrower.send_to(missile, port).expect("a datagram leaves");
+            }
+        }
+        rounds += 1;
+        throw_at_http(http[0]);
+        pause(Duration::from_millis(20));
+    }
+    assert_eq!(driver.wait().expect("it ends").code(), Some(0));
+    assert!(rounds >= 10, "{rounds} rounds");
+
+    assert_eq!(place.count("packets.sent"), 5 * 6 * 50);
+    assert_eq!((place.count("packets.received"), place.count("loss.count")), (1500, 0));
+    assert_eq!((place.count("loss.up_count"), place.count("loss.down_count")), (0, 0));
+    for none in ["calls.failed_count", "calls.dropped_count", "calls.silent_count", "duplicate.count"] {
+        assert_eq!(place.count(none), 0, "{none}");
+    }
+    for none in
+        ["reordered.count", "corrupted.count", "strangers.count", "sockets.drops", "control.lost_count"]
+    {
+        assert_eq!(place.count(none), 0, "{none}");
+    }
+    // Everything at the SIP port was taken for what it is; the media ports were closed to strangers.
+    assert_eq!(place.count("sip.garbage_count"), rounds * missiles_a_round);
+    assert_eq!(place.count("sip.stray_count"), rounds * strays().len() as u64);
+    let remarks = place.summary()["environment"]["remarks"].to_string();
+    assert!(remarks.contains("were not SIP"), "{remarks}");
+    place.assert_nothing_left();
+}
+
+/// A far end that answers one call and echoes it, with garbage of its own before each echo.
+struct FarEnd {
+    sip: SocketAddr,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<u64>>,
+}
+
+impl FarEnd {
+    /// `mix` makes of a packet that came what is sent back before it; while the call rings, `stray`
+    /// times somebody else sends to the caller's media port.
+    fn start(stray: usize, mix: fn(u64, &[u8]) -> Vec<Vec<u8>>) -> Self {
+        let (sip, rtp) = (UdpSocket::bind(LOCAL).expect("a port"), UdpSocket::bind(LOCAL).expect("a port"));
+        let address = sip.local_addr().expect("an address");
+        let media = rtp.local_addr().expect("an address");
+        let stop = Arc::new(AtomicBool::new(false));
+        for socket in [&sip, &rtp] {
+            socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
+        }
+        let (ended, over) = (stop.clone(), stop.clone());
+        let signalling = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while !ended.load(Relaxed) {
+                let Ok((len, from)) = sip.recv_from(&mut buffer) else { continue };
+                let request = message::parse(&buffer[..len]).expect("the driver speaks SIP");
+                let is_invite = request.uri().is_some() && request.cseq().method.as_str() == "INVITE";
+                if is_invite && request.method().as_str() == "INVITE" {
+                    sip.send_to(&answer(&request, address, 180, "Ringing", ""), from).expect("it is there");
+                    disturb(caller_media(&request), stray);
+                }
+                if request.method().as_str() != "ACK" {
+                    let sdp = if is_invite { description(media) } else { String::new() };
+                    sip.send_to(&answer(&request, address, 200, "OK", &sdp), from).expect("it is there");
+                }
+            }
+            0
+        });
+        let echo = thread::spawn(move || {
+            let (mut buffer, mut echoed) = ([0; 2048], 0);
+            while !over.load(Relaxed) {
+                let Ok((len, from)) = rtp.recv_from(&mut buffer) else { continue };
+                for packet in mix(echoed, &buffer[..len]).iter().map(Vec::as_slice).chain([&buffer[..len]]) {
+                    let _ = rtp.send_to(packet, from);
+                }
+                echoed += 1;
+            }
+            echoed
+        });
+        FarEnd { sip: address, stop, threads: vec![signalling, echo] }
+    }
+
+    /// How many packets it has echoed.
+    fn stop(mut self) -> u64 {
+        self.stop.store(true, Relaxed);
+        self.threads.drain(..).map(|thread| thread.join().expect("no panic")).sum()
+    }
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+    }
+}
+
+fn answer(request: &Message, from: SocketAddr, code: u16, reason: &str, sdp: &str) -> Vec<u8> {
+    let copied = ["Via", "From", "Call-ID", "CSeq"]
+        .map(|name| format!("{name}: {}\r\n", request.header(name).expect("it is in every request")));
+    let to = request.header("To").expect("it is in every request");
+    let tag = if request.to_tag().is_some() { "" } else { ";tag=far" };
+    let about = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+    let contact = format!("Contact: <sip:far@{from}>\r\n");
+    format!(
+        "SIP/2.0 {code} {reason}\r\n{}To: {to}{tag}\r\n{contact}{about}Content-Length: {}\r\n\r\n{sdp}",
+        copied.concat(),
+        sdp.len()
+    )
+    .into_bytes()
+}
+
+fn description(media: SocketAddr) -> String {
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
+        media.port()
+    )
+}
+
+fn caller_media(invite: &Message) -> SocketAddr {
+    let sdp = String::from_utf8_lossy(invite.body()).into_owned();
+    let port = sdp.lines().find_map(|line| line.strip_prefix("m=audio ")?.split(' ').next()?.parse().ok());
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port.expect("a port in the offer")))
+}
+
+/// RTP and no RTP at a call's media port from somebody whom nobody called.
+fn disturb(port: SocketAddr, times: usize) {
+    let stranger = UdpSocket::bind(LOCAL).expect("a port");
+    for n in 0..times {
+        let packet = if n % 2 == 0 { vec![0x80; 172] } else { vec![0; 3] };
+        stranger.send_to(&packet, port).expect("it is open");
+    }
+}
+
+/// Runs one call for 2 s against the far end; what it has echoed.
+fn run_against(place: &Place, far: FarEnd) -> u64 {
+    let target = format!("asterisk.sip={}", far.sip);
+    let set =
+        ["asterisk.mode=external", &target, "service.mode=none", "load.calls=1", "load.duration=2s", COUNTS];
+    ends_with(&mut place.run("smoke", &set), 0);
+    assert_eq!(place.count("calls.scr"), 1, "it was hung up in order");
+    far.stop()
+}
+
+#[test]
+fn from_the_far_end_itself_each_kind_has_a_count_of_its_own() {
+    let place = Place::new(1);
+    let far = FarEnd::start(0, |n, packet| {
+        let mut flipped = packet.to_vec();
+        flipped[PAYLOAD + 30] ^= 0x10;
+        let mut silence = packet.to_vec();
+        silence[PAYLOAD..].fill(0xff);
+        match n % 8 {
+            // Not RTP: too short, or of no version that there is.
+            0 => vec![packet[..PAYLOAD - 1].to_vec(), vec![0; 172]],
+            1 => vec![probe(0xBAD, 0)],
+            2 => vec![flipped, packet[..PAYLOAD + 60].to_vec(), silence],
+            // The packet itself once more, before what then is the second.
+            3 => vec![packet.to_vec()],
+            _ => Vec::new(),
+        }
+    });
+    let echoed = run_against(&place, far);
+    let of = |kind: u64| (echoed + 7 - kind) / 8;
+    assert_eq!(place.count("strangers.count"), 2 * of(0) + of(1));
+    assert_eq!(place.count("corrupted.count"), 3 * of(2));
+    // Doubled ones count in the measured window, which begins and ends anywhere.
+    assert!(place.count("duplicate.count").abs_diff(100 / 8) <= 1, "{}", place.count("duplicate.count"));
+    assert_eq!((place.count("packets.sent"), place.count("packets.received")), (100, 100));
+    assert_eq!((place.count("loss.count"), place.count("reordered.count")), (0, 0));
+}
+
+#[test]
+fn what_came_before_the_answer_is_a_strangers_and_takes_no_room() {
+    let place = Place::new(2);
+    // Far more than a socket's buffer holds: what then is dropped was not the peer's either.
+    let echoed = run_against(&place, FarEnd::start(5000, |_, _| Vec::new()));
+    assert!(echoed >= 100);
+    let strangers = place.count("strangers.count");
+    assert!((100..5000).contains(&strangers), "{strangers} found room");
+    assert_eq!((place.count("corrupted.count"), place.count("sockets.drops")), (0, 0));
+    assert_eq!((place.count("packets.sent"), place.count("packets.received")), (100, 100));
+    assert_eq!(place.summary()["verdict"]["outcome"], "pass");
+}

@@ -1,0 +1,220 @@
+//! The built-in service after what must not happen: a lost connection, a crash, an Asterisk that is
+//! killed, and answers that are no.
+
+mod support;
+
+use std::time::Duration;
+
+use loadtest::ari::outcome::Outcome;
+use loadtest::ari::request::Operation;
+use loadtest::asterisk::Asterisk;
+use loadtest::rtp::Codec;
+use support::Caller;
+use support::lab::{Lab, Passing, assert_whole, outcomes};
+use tokio::time::sleep;
+
+#[tokio::test]
+async fn a_lost_connection_is_made_again_and_what_was_missed_is_made_up() {
+    let lab = Lab::new(7, 10).await;
+    let wire = lab.wire().await;
+    let service = lab.serve_over(&wire).await;
+    let mut callers = Vec::new();
+    for id in 0..3 {
+        callers.push(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.expect("an answer"));
+    }
+    sleep(Duration::from_millis(300)).await;
+    wire.passing.send(Passing::Cut).unwrap();
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(service.get("/health").await.0, 503);
+    // One hangs up unheard.
+    callers.pop().unwrap().hang_up().await;
+    sleep(Duration::from_millis(200)).await;
+    wire.passing.send(Passing::Open).unwrap();
+    let mut healthy = false;
+    for _ in 0..100 {
+        sleep(Duration::from_millis(50)).await;
+        healthy = service.get("/health").await.0 == 200;
+        if healthy && lab.left().await == (4, 2) {
+            break;
+        }
+    }
+    assert!(healthy);
+    assert_eq!(lab.left().await, (4, 2));
+    // The others are as they were, and new calls are taken.
+    assert_whole(&callers[0].talk(Duration::from_millis(400), Codec::Pcmu).await, 0);
+    callers.push(Caller::call(lab.sip(), "service", 9, Codec::Pcmu).await.expect("an answer"));
+    sleep(Duration::from_millis(200)).await;
+    for caller in &callers {
+        caller.hang_up().await;
+    }
+    lab.assert_empty().await;
+    let report = service.stop().await;
+    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 4)]));
+    assert_eq!(report.disconnects, 1);
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_caller_whose_start_nobody_heard_is_served() {
+    let lab = Lab::new(0, 10).await;
+    let wire = lab.wire().await;
+    let service = lab.serve_over(&wire).await;
+    service.assert_health(200).await;
+    wire.passing.send(Passing::Frozen).unwrap();
+    let breaks = async {
+        // The caller is in the application, and its StasisStart is lost with the connection.
+        lab.assert_left(1, 0).await;
+        wire.passing.send(Passing::Cut).unwrap();
+        sleep(Duration::from_millis(100)).await;
+        wire.passing.send(Passing::Open).unwrap();
+    };
+    let (caller, ()) = tokio::join!(Caller::call(lab.sip(), "service", 1, Codec::Pcmu), breaks);
+    let caller = caller.expect("an answer");
+    sleep(Duration::from_millis(300)).await;
+    assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 1);
+    caller.hang_up().await;
+    lab.assert_empty().await;
+    let report = service.stop().await;
+    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1)]));
+    assert_eq!((report.calls, report.adopted, report.strays, report.disconnects), (1, 1, 0, 1));
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn after_a_crash_its_leftovers_are_cleared_and_its_callers_served() {
+    let lab = Lab::new(1, 10).await;
+    let first = lab.serve().await;
+    let mut callers = Vec::new();
+    for id in 0..3 {
+        callers.push(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.expect("an answer"));
+    }
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(lab.left().await, (6, 3));
+    first.crash().await;
+    // One hangs up while there is no service: what was made for it stays.
+    callers.pop().unwrap().hang_up().await;
+    lab.assert_left(5, 3).await;
+
+    let second = lab.serve().await;
+    second.assert_health(200).await;
+    for _ in 0..100 {
+        sleep(Duration::from_millis(50)).await;
+        if second.get("/metrics").await.1["total_latencies"] == 2 {
+            break;
+        }
+    }
+    assert_eq!(lab.left().await, (4, 2));
+    for (id, caller) in (0..).zip(&callers) {
+        assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, id);
+        caller.hang_up().await;
+    }
+    lab.assert_empty().await;
+    let report = second.stop().await;
+    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 2)]));
+    assert_eq!((report.calls, report.adopted, report.strays), (2, 2, 6));
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn an_asterisk_that_is_killed_under_calls_and_started_again_is_served_again() {
+    let mut lab = Lab::new(2, 10).await;
+    let service = lab.serve().await;
+    let mut callers = Vec::new();
+    for id in 0..3 {
+        callers.push(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.expect("an answer"));
+    }
+    sleep(Duration::from_millis(300)).await;
+    let start = lab.start.clone();
+    drop(lab.asterisk);
+    service.assert_health(503).await;
+    let (_, health) = service.get("/health").await;
+    assert_eq!(health["status"], "degraded");
+    assert!(health["reason"].as_str().unwrap().contains("no event connection"), "{health}");
+    // Long enough for the pauses between attempts to have grown to their longest.
+    sleep(Duration::from_secs(3)).await;
+
+    lab.asterisk = Asterisk::start(start).await.expect("Asterisk starts again");
+    service.assert_health(200).await;
+    let caller = Caller::call(lab.sip(), "service", 7, Codec::Pcmu).await.expect("an answer");
+    sleep(Duration::from_millis(300)).await;
+    assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 7);
+    caller.hang_up().await;
+    lab.assert_empty().await;
+    let report = service.stop().await;
+    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1), (Outcome::AsteriskRestarted, 3)]));
+    assert_eq!((report.disconnects, report.ports.in_use, report.left_behind), (1, 0, 0));
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn what_asterisk_cannot_do_just_now_is_asked_for_again() {
+    let lab = Lab::new(3, 10).await;
+    let wire = lab.wire().await;
+    let service = lab.serve_over(&wire).await;
+    service.assert_health(200).await;
+    wire.answer("POST", "/answer", 412, 2);
+    wire.answer("POST", "/addChannel", 422, 1);
+    let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
+    sleep(Duration::from_millis(400)).await;
+    assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 1);
+    caller.hang_up().await;
+    lab.assert_empty().await;
+    let (_, text) = service.get_as("/metrics", "application/openmetrics-text").await;
+    let retries = r#"loadtest_service_rest_retries_total{operation="answer"} 2"#;
+    assert!(text.lines().any(|line| line == retries), "{text}");
+    let finished = service.finish().await;
+    assert_eq!(finished.report.outcomes, outcomes(&[(Outcome::Completed, 1)]));
+    let (answer, add) =
+        (&finished.summary.operations["answer"], &finished.summary.operations["add_channels"]);
+    assert_eq!((answer.statuses[&412], answer.statuses[&204], answer.retries), (2, 1, 2));
+    assert_eq!((add.statuses[&422], add.statuses[&204], add.retries), (1, 1, 1));
+    assert_eq!(finished.summary.retries, 3);
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_bridged_only_in_words_or_not_at_all_is_ended_and_named() {
+    let lab = Lab::new(4, 10).await;
+    let wire = lab.wire().await;
+    let service = lab.serve_over(&wire).await;
+    service.assert_health(200).await;
+    wire.answer("POST", "/addChannel", 404, 1);
+    let refused = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
+    assert!(refused.is_hung_up(Duration::from_secs(3)).await);
+    lab.assert_empty().await;
+    wire.answer("POST", "/addChannel", 204, 1);
+    let silent = Caller::call(lab.sip(), "service", 2, Codec::Pcmu).await.expect("an answer");
+    assert!(silent.is_hung_up(Duration::from_secs(20)).await);
+    lab.assert_empty().await;
+    let report = service.stop().await;
+    let no = Outcome::Refused { operation: Operation::AddChannels, status: Some(404) };
+    assert_eq!(report.outcomes, outcomes(&[(no, 1), (Outcome::NotBridged, 1)]));
+    assert_eq!((report.bridged, report.left_behind, report.retries), (0, 0, 0));
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_caller_behind_leftovers_that_do_not_go_is_hung_up_and_the_next_one_served() {
+    let lab = Lab::new(5, 10).await;
+    let first = lab.serve().await;
+    let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
+    sleep(Duration::from_millis(300)).await;
+    first.crash().await;
+    let wire = lab.wire().await;
+    wire.answer("DELETE", "/bridges/", 500, u32::MAX);
+    let second = lab.serve_over(&wire).await;
+    assert_eq!(second.get("/health").await.0, 503);
+    assert!(caller.is_hung_up(Duration::from_secs(10)).await);
+    second.assert_health(200).await;
+    lab.assert_left(0, 1).await;
+    wire.forget();
+    let next = Caller::call(lab.sip(), "service", 2, Codec::Pcmu).await.expect("an answer");
+    sleep(Duration::from_millis(300)).await;
+    assert_whole(&next.talk(Duration::from_millis(400), Codec::Pcmu).await, 2);
+    next.hang_up().await;
+    lab.assert_left(0, 1).await;
+    let report = second.stop().await;
+    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1), (Outcome::NotCleared, 1)]));
+    assert_eq!((report.adopted, report.strays), (0, 2));
+    lab.end().await;
+}

@@ -1,0 +1,299 @@
+//! A private Asterisk and a service in front of it, for one test.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper::Method;
+use loadtest::ari::outcome::Outcome;
+use loadtest::asterisk::{Asterisk, Managed, Places, StartConfig, find};
+use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
+use loadtest::service::{Finished, Service, ServiceConfig, ServiceError, ServiceReport};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::Echo;
+
+pub const QUICK: Limits = Limits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
+
+/// An Asterisk of the test's own.
+pub struct Lab {
+    pub asterisk: Managed,
+    pub start: StartConfig,
+    pub ari: HttpClient,
+    pub config: ServiceConfig,
+    _dir: TempDir,
+}
+
+/// A service that runs.
+pub struct Running {
+    pub stop: oneshot::Sender<()>,
+    pub address: SocketAddr,
+    pub http: HttpClient,
+    pub task: JoinHandle<Result<Finished, ServiceError>>,
+}
+
+impl Lab {
+    /// An Asterisk with RTP ports from `rtp` on; the service's ports are the `ports` above 21000 + `rtp`.
+    pub async fn new(lane: u16, ports: u16) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let install = find::find(&Places::from_environment(None)).unwrap_or_else(|e| panic!("{e}"));
+        let mut start = StartConfig::new(install, dir.path().join("logs"));
+        start.run_base = dir.path().to_path_buf();
+        let rtp = 10_000 + lane * 1000;
+        start.ports.rtp = rtp..=rtp + 999;
+        let (user, password) = (start.ari.user.clone(), start.ari.password.expose().to_string());
+        let asterisk = Asterisk::start(start.clone()).await.expect("Asterisk starts");
+        // So that another can take its place.
+        start.ports.sip = asterisk.sip_addr().port();
+        start.ports.http = asterisk.http_addr().port();
+        let ari = HttpClient::new(&format!("{}/ari", asterisk.ari_url()), Some((&user, &password))).unwrap();
+        let first = 21_000 + lane * 1000;
+        let config = ServiceConfig {
+            ari_url: asterisk.ari_url(),
+            user,
+            password,
+            ports: format!("{first}-{}", first + ports - 1).parse().unwrap(),
+            http: Some("127.0.0.1:0".parse().unwrap()),
+            ..Default::default()
+        };
+        Lab { asterisk, start, ari, config, _dir: dir }
+    }
+
+    pub async fn serve(&self) -> Running {
+        serve(self.config.clone()).await
+    }
+
+    /// A service that reaches Asterisk over a wire that can be tampered with.
+    pub async fn serve_over(&self, wire: &Wire) -> Running {
+        let ari_url = format!("http://{}", wire.address);
+        serve(ServiceConfig { ari_url, ..self.config.clone() }).await
+    }
+
+    /// A wire to Asterisk's HTTP server.
+    pub async fn wire(&self) -> Wire {
+        Wire::to(self.asterisk.http_addr()).await
+    }
+
+    pub fn sip(&self) -> SocketAddr {
+        self.asterisk.sip_addr()
+    }
+
+    pub async fn count(&self, what: &str) -> usize {
+        let answer = self.ari.send(Method::GET, what, QUICK).await.unwrap();
+        serde_json::from_slice::<Vec<serde_json::Value>>(&answer.body).unwrap().len()
+    }
+
+    pub async fn left(&self) -> (usize, usize) {
+        (self.count("/channels").await, self.count("/bridges").await)
+    }
+
+    /// Waits for Asterisk to hold nothing, up to 5 s.
+    pub async fn assert_empty(&self) {
+        self.assert_left(0, 0).await;
+    }
+
+    /// Waits for Asterisk to hold so many, up to 5 s.
+    pub async fn assert_left(&self, channels: usize, bridges: usize) {
+        for _ in 0..100 {
+            if self.left().await == (channels, bridges) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("(channels, bridges) left: {:?}", self.left().await);
+    }
+
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.asterisk.pid())).unwrap().count()
+    }
+
+    pub async fn end(self) {
+        let log = self.asterisk.log().clone();
+        self.asterisk.stop(Duration::from_secs(5)).await;
+        // Asterisk's own words for a caller who hung up while being added to the bridge, and for a
+        // connection that a test has cut.
+        let expected = ["Session already DISCONNECTED", "Error reading from web socket"];
+        let is_strange =
+            |line: &&String| line.contains("] ERROR[") && !expected.iter().any(|words| line.contains(words));
+        let tail = log.tail();
+        let strange: Vec<_> = tail.iter().filter(is_strange).collect();
+        assert!(strange.is_empty(), "{strange:#?}");
+    }
+}
+
+pub async fn serve(config: ServiceConfig) -> Running {
+    let service = Service::start(config).await.expect("the service starts");
+    let address = service.http_address().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(service.run(async move { drop(stopped.await) }));
+    Running { stop, address, http: HttpClient::new(&format!("http://{address}"), None).unwrap(), task }
+}
+
+impl Running {
+    /// GET with an Accept header: the head of the answer, and its body.
+    pub async fn get_as(&self, path: &str, accept: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_ascii_lowercase(), body.to_string())
+    }
+
+    /// Waits until /health says `status`, up to 5 s.
+    pub async fn assert_health(&self, status: u16) {
+        for _ in 0..100 {
+            if self.get("/health").await.0 == status {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("/health: {:?}", self.get("/health").await);
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, serde_json::Value) {
+        let answer = self.http.send(Method::GET, path, QUICK).await.unwrap();
+        (answer.status, serde_json::from_slice(&answer.body).unwrap())
+    }
+
+    pub async fn stop(self) -> ServiceReport {
+        self.finish().await.report
+    }
+
+    pub async fn finish(self) -> Finished {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().expect("a clean end")
+    }
+
+    /// Ends it on the spot, as a crash does: nothing is cleared.
+    pub async fn crash(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+}
+
+/// Every probe came back once, in order, with the service's stamps between the caller's own.
+pub fn assert_whole(echo: &Echo, id: u32) {
+    assert_eq!((echo.probes.len() as u32, echo.other), (echo.sent, 0), "call {id}");
+    for (n, probe) in echo.probes.iter().enumerate() {
+        assert_eq!(probe.seq, n as u32, "call {id}");
+        let reflection = probe.reflection.expect("a reflected probe");
+        assert!(probe.sent_at <= reflection.in_at && reflection.in_at <= reflection.out_at, "call {id}");
+        assert_eq!(reflection.received, n as u32 + 1, "call {id}");
+    }
+}
+
+pub fn outcomes(pairs: &[(Outcome, u64)]) -> BTreeMap<Outcome, u64> {
+    pairs.iter().copied().collect()
+}
+
+/// What a [`Wire`] does with the connections over it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Passing {
+    /// Passes them on.
+    Open,
+    /// Keeps them, and passes nothing on.
+    Frozen,
+    /// Ends them, and every new one.
+    Cut,
+}
+
+/// A request that a [`Wire`] answers by itself.
+struct Lie {
+    method: &'static str,
+    path_part: &'static str,
+    status: u16,
+    times: u32,
+}
+
+type Lies = Arc<Mutex<Vec<Lie>>>;
+
+/// Passes TCP connections on, or not.
+pub struct Wire {
+    pub address: SocketAddr,
+    pub passing: watch::Sender<Passing>,
+    lies: Lies,
+}
+
+impl Wire {
+    pub async fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (passing, now) = watch::channel(Passing::Open);
+        let lies = Lies::default();
+        let told = lies.clone();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (mut now, told) = (now.clone(), told.clone());
+                tokio::spawn(async move {
+                    if *now.borrow() == Passing::Cut {
+                        return;
+                    }
+                    let Ok(mut far) = TcpStream::connect(server).await else { return };
+                    tokio::select! {
+                        biased;
+                        _ = now.wait_for(|now| *now != Passing::Open) => {}
+                        _ = pass(&mut near, &mut far, &told) => {}
+                    }
+                    let _ = now.wait_for(|now| *now != Passing::Frozen).await;
+                });
+            }
+        });
+        Wire { address, passing, lies }
+    }
+
+    /// Answers the next requests of `method` with `path_part` in their path by itself with `status`, so
+    /// many `times`.
+    pub fn answer(&self, method: &'static str, path_part: &'static str, status: u16, times: u32) {
+        self.lies.lock().unwrap().push(Lie { method, path_part, status, times });
+    }
+
+    /// Tells the truth again.
+    pub fn forget(&self) {
+        self.lies.lock().unwrap().clear();
+    }
+}
+
+/// The status to answer by ourselves, if `bytes` begin with a request that is to be lied to.
+fn lie_to(bytes: &[u8], lies: &Lies) -> Option<u16> {
+    let text = String::from_utf8_lossy(bytes);
+    let line = text.lines().next()?;
+    let mut lies = lies.lock().unwrap();
+    let asked = |lie: &&mut Lie| {
+        lie.times > 0 && line.starts_with(&format!("{} /", lie.method)) && line.contains(lie.path_part)
+    };
+    let lie = lies.iter_mut().find(asked)?;
+    lie.times -= 1;
+    Some(lie.status)
+}
+
+/// Copies both ways. Requests have no bodies and come one by one, each in one piece.
+async fn pass(near: &mut TcpStream, far: &mut TcpStream, lies: &Lies) -> std::io::Result<()> {
+    let (mut out, mut back) = (vec![0; 1 << 14], vec![0; 1 << 14]);
+    loop {
+        tokio::select! {
+            got = near.read(&mut out) => match got? {
+                0 => return Ok(()),
+                len => match lie_to(&out[..len], lies) {
+                    Some(status) => {
+                        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+                        near.write_all(answer.as_bytes()).await?;
+                    }
+                    None => far.write_all(&out[..len]).await?,
+                },
+            },
+            got = far.read(&mut back) => match got? {
+                0 => return Ok(()),
+                len => near.write_all(&back[..len]).await?,
+            },
+        }
+    }
+}
