@@ -2,11 +2,13 @@
 
 mod ari;
 pub mod catalogue;
+pub mod compare;
 pub mod drift;
 pub mod explain;
 pub mod fault;
 mod metric;
 pub mod mos;
+pub mod per_call;
 mod summarize;
 
 pub use metric::{Definition, Metric, Unit, Value, show};

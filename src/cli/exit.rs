@@ -18,6 +18,8 @@ pub enum Exit {
     Usage = 2,
     /// A gate is broken.
     GateFailed = 10,
+    /// Slower than what it was compared with.
+    Regressed = 11,
     /// Nothing can be said.
     Inconclusive = 12,
     /// Ended by Ctrl-C or SIGTERM.

@@ -33,6 +33,16 @@ impl Folder {
         Ok(Folder { path })
     }
 
+    /// A folder that is there, or can be made: what is in there of the same names is replaced.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(path: &Path) -> Result<Folder, Failure> {
+        fs::create_dir_all(path)
+            .map_err(|e| Failure::broke(format!("cannot write to {}: {e}", path.display())))?;
+        Ok(Folder { path: path.to_path_buf() })
+    }
+
     /// Writes a file whole or not at all.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 mod application;
 mod asterisk;
 mod check;
+mod compare;
+mod deliver;
 mod echo;
 mod environment;
 mod exit;
@@ -12,12 +14,14 @@ mod leaks;
 mod ping;
 mod preflight;
 mod progress;
+mod report;
 mod resolve;
 mod run;
 mod say;
 mod scheduling;
 mod service;
 mod stage;
+mod stored;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -31,7 +35,7 @@ pub use exit::{Exit, Failure};
 #[command(name = "loadtest", version, max_term_width = 100, subcommand_required = true)]
 #[command(after_help = "Exit codes:\n  \
     0 pass · 1 the run broke · 2 bad command line or scenario · 10 a gate failed ·\n  \
-    12 inconclusive · 130 interrupted (the report is still written)")]
+    11 slower than the base · 12 inconclusive · 130 interrupted (the report is still written)")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -49,6 +53,10 @@ enum Command {
     Ping(ping::Args),
     /// Run a private Asterisk with this project's configuration in the foreground.
     Asterisk(asterisk::Args),
+    /// Render and judge a stored run again.
+    Report(report::Args),
+    /// Say whether one build is slower than another, from pairs of runs.
+    Compare(compare::Args),
     /// Send RTP back to whoever sends it, probes with time stamps added.
     Echo(echo::Args),
 }
@@ -68,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Ping(args) => in_runtime(ping::run(args)),
         Command::Asterisk(args) => in_runtime(asterisk::run(args)),
         Command::Echo(args) => in_runtime(echo::run(args)),
+        Command::Report(args) => report::run(&args),
+        Command::Compare(args) => compare::run(&args),
     };
     match result {
         Ok(exit) => exit.into(),

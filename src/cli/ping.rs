@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
+use super::deliver::trust;
 use super::resolve::resolve;
-use super::run::trust;
 use super::{Exit, Failure, say, scheduling};
 use crate::analysis::{Metric, Summary, Value, summarize};
 use crate::asterisk::descriptors;

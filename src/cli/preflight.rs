@@ -59,7 +59,8 @@ fn needs_account(s: &Scenario) -> bool {
     s.service.mode == ServiceMode::External || external && s.service.mode.is_application()
 }
 
-fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, Failure> {
+/// Reads a scenario with `--set` overrides.
+pub fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, Failure> {
     let unreadable = |e: &dyn std::fmt::Display| {
         Failure::usage(format!(
             "cannot read the scenario {}: {e}; see scenarios/ for examples",
@@ -82,7 +83,8 @@ fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, Failure> {
     Ok(Resolved::read(&text, &path.display().to_string(), &overrides)?)
 }
 
-fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, Failure> {
+/// The scenario's gates.
+pub fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, Failure> {
     let mut problems = Vec::new();
     let mut gates = Vec::new();
     for (n, text) in resolved.scenario.gates.require.iter().enumerate() {

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -10,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::application::symptoms;
+use super::deliver::{self, Delivery, FORMATS, parse_format};
 use super::environment::{Circumstances, gather};
 use super::faults::{Done, Faults};
 use super::folder::Folder;
@@ -18,13 +18,12 @@ use super::preflight::{Plan, headline, survey};
 use super::progress::Display;
 use super::stage::Stage;
 use super::{Exit, Failure, say};
-use crate::analysis::{Summary, catalogue, summarize};
+use crate::analysis::{Definition, Summary, catalogue, per_call, summarize};
 use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
-use crate::gate::{Trust, Verdict, judge};
-use crate::report::{Format, render, terminal};
+use crate::report::Format;
 use crate::samples::{CallRecord, Ending, Leaks, Run, hlog};
-use crate::scenario::{Limits, Resolved, Scenario, ServiceMode};
+use crate::scenario::{Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
 
@@ -43,9 +42,9 @@ pub struct Args {
     /// Folder for the results; it must not hold a run yet [default: reports/<name>-<UTC time>].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Reports to write: html, png, csv, json.
+    /// Reports to write: html, png, csv, json, markdown, junit.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_format,
-          default_value = "html,png,csv,json")]
+          default_value = FORMATS)]
     report: Vec<Format>,
     /// Say nothing but errors; the exit code is the verdict.
     #[arg(long, short)]
@@ -55,18 +54,10 @@ pub struct Args {
     list_metrics: bool,
 }
 
-fn parse_format(text: &str) -> Result<Format, String> {
-    let names = Format::ALL.map(Format::name).join(", ");
-    Format::ALL
-        .into_iter()
-        .find(|f| f.name() == text)
-        .ok_or_else(|| format!("there is no report format `{text}`; there are {names}"))
-}
-
 /// Runs the subcommand.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     if args.list_metrics {
-        catalogue::all().for_each(|d| say::out(format_args!("{:24} {}", d.name, d.help)));
+        list_metrics();
         return Ok(Exit::Pass);
     }
     let path = args.scenario.clone().unwrap_or_default();
@@ -112,17 +103,29 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         remarks: remarks.chain(granted.warning).collect(),
     };
     let (summary, log) = conclude(&resolved, recorded, circumstances)?;
-    let verdict = judge(&summary, &gates, &trust(&resolved.scenario.limits));
+    let verdict = deliver::verdict(&resolved, &gates, &summary);
+    let (formats, verdict) = (args.report.as_slice(), &verdict);
+    let delivery = Delivery { resolved: &resolved, summary: &summary, verdict, folder: &folder, formats };
     // The figures first: whatever becomes of the files, they have been said.
     if !args.quiet {
-        tell(&summary, &verdict, &place(&folder, &args.report));
+        delivery.tell();
     }
-    write(&folder, &args.report, &summary, &verdict, &resolved, &log)?;
+    let environment = serde_json::to_vec_pretty(&summary.environment).context("environment.json")?;
+    let raw = [folder.write("environment.json", &environment), folder.write("rtt.hlog", &log)];
+    let rendered = delivery.write();
+    raw.into_iter().chain([rendered]).collect::<Result<(), _>>()?;
     match broken {
         Some(why) => Err(Failure::broke(why)),
         None if interrupt.came => Ok(Exit::Interrupted),
         None => Ok(verdict.outcome.into()),
     }
+}
+
+fn list_metrics() {
+    let line = |d: &Definition| say::out(format_args!("{:24} {}", d.name, d.help));
+    catalogue::all().for_each(line);
+    say::out("\nAfter \"every call:\", for each call by itself\n");
+    per_call::ALL.iter().for_each(|m| line(&m.definition));
 }
 
 /// What is said before anything is started.
@@ -331,57 +334,4 @@ fn conclude(
         histograms: recorded.histograms,
     };
     Ok((summarize(run), log))
-}
-
-pub(super) fn trust(limits: &Limits) -> Trust {
-    Trust {
-        send_lateness_p99_ms: limits.send_lateness_p99.0.as_secs_f64() * 1000.0,
-        missed_slots: limits.missed_slots.0,
-        socket_drops: limits.socket_drops,
-        thread_cpu: limits.thread_cpu.0,
-    }
-}
-
-fn tell(summary: &Summary, verdict: &Verdict, place: &str) {
-    let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let colour = wanted && std::io::stdout().is_terminal();
-    say::out(terminal::summary(summary, verdict, place, colour).trim_end());
-}
-
-/// Writes every file, the ones with figures first. One that cannot be written does not keep the
-/// others from being written.
-fn write(
-    folder: &Folder,
-    formats: &[Format],
-    summary: &Summary,
-    verdict: &Verdict,
-    resolved: &Resolved,
-    log: &[u8],
-) -> Result<(), Failure> {
-    let environment = serde_json::to_vec_pretty(&summary.environment).context("environment.json")?;
-    let scenario = resolved.to_toml();
-    let mut first_failure = None;
-    let mut put = |result: Result<(), Failure>| {
-        if let Err(failure) = result {
-            first_failure.get_or_insert(failure);
-        }
-    };
-    put(folder.write("environment.json", &environment));
-    put(folder.write("rtt.hlog", log));
-    for format in [Format::Json, Format::Csv, Format::Html, Format::Png] {
-        if !formats.contains(&format) {
-            continue;
-        }
-        match render(format, summary, verdict, &scenario) {
-            Ok(files) => files.iter().for_each(|file| put(folder.write(file.path, &file.bytes))),
-            Err(e) => put(Err(anyhow::Error::from(e).into())),
-        }
-    }
-    first_failure.map_or(Ok(()), Err)
-}
-
-fn place(folder: &Folder, formats: &[Format]) -> String {
-    let html = formats.contains(&Format::Html);
-    let path = if html { folder.path().join("report.html") } else { folder.path().to_path_buf() };
-    path.display().to_string()
 }

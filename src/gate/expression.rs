@@ -1,9 +1,10 @@
-//! Gate expressions: `METRIC OP VALUE`.
+//! Gate expressions: `METRIC OP VALUE`, over the whole run or for every call by itself.
 //!
 //! ```text
-//! gate    = metric op value
+//! gate    = [ "every call:" ] metric op value
 //! metric  = any name of the catalogue, as `rtt.p99`, `loss.ratio`, `calls.answered`;
-//!           a group with a `total` by itself, as `leaks`
+//!           a group with a `total` by itself, as `leaks`;
+//!           after "every call:" any name of the metrics of a call, as `loss.ratio`, `srd`
 //! op      = "<" | "<=" | "==" | ">=" | ">" | "!="
 //! value   = number [ unit ]
 //! unit    = "us" | "µs" | "ms" | "s"   for times
@@ -15,6 +16,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use crate::analysis::per_call::{self, PerCall};
 use crate::analysis::{Definition, Unit, catalogue};
 
 /// A gate, checked against the catalogue.
@@ -22,13 +24,35 @@ use crate::analysis::{Definition, Unit, catalogue};
 pub struct Gate {
     /// As written.
     pub text: String,
-    /// The metric that it judges.
-    pub metric: &'static Definition,
+    /// What it judges.
+    pub subject: Subject,
     /// The comparison that must hold.
     pub op: Op,
     /// The bound, in the metric's unit.
     pub bound: f64,
 }
+
+/// What a gate judges.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Subject {
+    /// One figure of the run.
+    Run(&'static Definition),
+    /// A figure of each call.
+    EveryCall(&'static PerCall),
+}
+
+impl Subject {
+    /// The metric.
+    pub fn metric(&self) -> &'static Definition {
+        match self {
+            Subject::Run(definition) => definition,
+            Subject::EveryCall(per_call) => &per_call.definition,
+        }
+    }
+}
+
+/// Before a gate that every call must hold.
+const EVERY_CALL: &str = "every call:";
 
 /// A comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,15 +127,31 @@ impl Gate {
         });
         let (name, op, value) = found
             .ok_or_else(|| error(format!("`{text}` has no comparison (<, <=, ==, >=, >, !=)"), example))?;
-        let name = name.trim();
-        let metric = catalogue::all()
-            .find(|d| d.name == name || d.name.strip_suffix(".total") == Some(name))
-            .ok_or_else(|| error(format!("there is no metric `{name}`"), &suggestion(name)))?;
-        let bound = number(value.trim(), metric.unit).ok_or_else(|| {
-            error(format!("`{}` is no value for {name}", value.trim()), expected(metric.unit))
-        })?;
-        Ok(Gate { text: text.trim().into(), metric, op, bound })
+        let subject = subject(name.trim())?;
+        let (name, unit) = (subject.metric().name, subject.metric().unit);
+        let bound = number(value.trim(), unit)
+            .ok_or_else(|| error(format!("`{}` is no value for {name}", value.trim()), expected(unit)))?;
+        Ok(Gate { text: text.trim().into(), subject, op, bound })
     }
+}
+
+fn subject(text: &str) -> Result<Subject, GateError> {
+    let unknown = |name: &str, of: &str, cure: String| GateError {
+        reason: format!("there is no metric `{name}`{of}"),
+        cure,
+    };
+    if let Some(name) = text.strip_prefix(EVERY_CALL).map(str::trim) {
+        let found = per_call::ALL.iter().find(|m| m.definition.name == name).map(Subject::EveryCall);
+        let names = || per_call::ALL.iter().map(|m| m.definition.name);
+        return found.ok_or_else(|| unknown(name, " of a call", suggestion(name, names())));
+    }
+    if text.contains(':') {
+        let cure = format!("write METRIC OP VALUE, or {EVERY_CALL} METRIC OP VALUE");
+        return Err(GateError { reason: format!("`{text}` is no metric"), cure });
+    }
+    let is_it = |d: &&Definition| d.name == text || d.name.strip_suffix(".total") == Some(text);
+    let found = catalogue::all().find(is_it).map(Subject::Run);
+    found.ok_or_else(|| unknown(text, "", suggestion(text, catalogue::all().map(|d| d.name))))
 }
 
 fn expected(unit: Unit) -> &'static str {
@@ -152,10 +192,10 @@ fn number(text: &str, unit: Unit) -> Option<f64> {
     Some(if factor == 0.01 { value / 100.0 } else { value * factor })
 }
 
-fn suggestion(name: &str) -> String {
-    let nearest = catalogue::all().min_by_key(|d| distance(d.name, name));
-    match nearest.filter(|d| distance(d.name, name) <= name.len() / 2) {
-        Some(near) => format!("did you mean `{}`?", near.name),
+fn suggestion(name: &str, known: impl Iterator<Item = &'static str>) -> String {
+    let nearest = known.min_by_key(|known| distance(known, name));
+    match nearest.filter(|near| distance(near, name) <= name.len() / 2) {
+        Some(near) => format!("did you mean `{near}`?"),
         None => "`loadtest run --list-metrics` names them all".into(),
     }
 }
@@ -183,7 +223,7 @@ mod tests {
 
     fn parse(text: &str) -> (&'static str, Op, f64) {
         let gate = Gate::parse(text).unwrap_or_else(|e| panic!("{e}"));
-        (gate.metric.name, gate.op, gate.bound)
+        (gate.subject.metric().name, gate.op, gate.bound)
     }
 
     #[test]
@@ -213,6 +253,21 @@ mod tests {
         assert!(fails("rtt.p99 < inf").contains("`inf`"));
         assert!(fails("rtt.p99 < 20").contains("with its unit"));
         assert!(fails("calls.answered == 100").contains("100%"));
+    }
+
+    #[test]
+    fn every_call_has_metrics_of_its_own() {
+        let gate = Gate::parse("every call: loss.ratio < 1%").unwrap();
+        assert!(matches!(gate.subject, Subject::EveryCall(m) if m.definition.name == "loss.ratio"));
+        assert_eq!(
+            (gate.op, gate.bound, gate.text.as_str()),
+            (Op::Less, 0.01, "every call: loss.ratio < 1%")
+        );
+        assert_eq!(parse("every call:srd<=2s"), ("srd", Op::AtMost, 2000.0));
+        let fails = |text: &str| Gate::parse(text).map_err(|e| format!("{e} / {}", e.cure)).unwrap_err();
+        assert!(fails("every call: calls.answered == 100%").contains("of a call"));
+        assert!(fails("every call: los.ratio < 1%").contains("`loss.ratio`"));
+        assert!(fails("each call: loss.ratio < 1%").contains("every call:"));
     }
 
     proptest! {

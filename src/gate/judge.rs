@@ -1,8 +1,9 @@
 //! Summary and gates → verdict.
 
-use super::expression::Gate;
+use super::expression::{Gate, Op, Subject};
 use super::{GateResult, Outcome, Verdict};
-use crate::analysis::{Metric, Summary, Unit, Value, catalogue, show};
+use crate::analysis::per_call::{CallValue, PerCall};
+use crate::analysis::{Definition, Metric, Summary, Unit, Value, catalogue, show};
 
 /// Beyond which values the instrument itself is not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,7 +42,14 @@ pub fn judge(summary: &Summary, gates: &[Gate], trust: &Trust) -> Verdict {
 }
 
 fn judge_one(summary: &Summary, gate: &Gate) -> GateResult {
-    let metric = summary.metric(gate.metric.name);
+    match gate.subject {
+        Subject::Run(definition) => judge_run(summary, gate, definition),
+        Subject::EveryCall(metric) => judge_calls(summary, gate, metric),
+    }
+}
+
+fn judge_run(summary: &Summary, gate: &Gate, definition: &Definition) -> GateResult {
+    let metric = summary.metric(definition.name);
     let value = metric.map_or(Value::NoData, |m| m.value);
     let few = metric.filter(|m| m.too_few).and_then(|m| m.samples);
     let (outcome, reason) = match value {
@@ -53,11 +61,57 @@ fn judge_one(summary: &Summary, gate: &Gate) -> GateResult {
     let (outcome, reason) = match few {
         // Losses are counted, not estimated: too few samples do not excuse them.
         Some(samples) if value != Value::Lost => {
-            (Outcome::Inconclusive, few_samples(gate.metric.name, samples))
+            (Outcome::Inconclusive, few_samples(definition.name, samples))
         }
         _ => (outcome, reason),
     };
-    GateResult { expression: gate.text.clone(), outcome, actual: show(value, gate.metric.unit), reason }
+    GateResult { expression: gate.text.clone(), outcome, actual: show(value, definition.unit), reason }
+}
+
+/// Every call that was answered and measured must hold the gate. Shown is the one that is furthest
+/// from doing so.
+fn judge_calls(summary: &Summary, gate: &Gate, metric: &PerCall) -> GateResult {
+    let judged = metric.values(summary);
+    let result = |outcome, actual: String, reason: String| GateResult {
+        expression: gate.text.clone(),
+        outcome,
+        actual,
+        reason,
+    };
+    let shown = |of: &CallValue| format!("{} (call {})", show(of.value, metric.definition.unit), of.call);
+    let number = |of: &CallValue| of.value.number().unwrap_or(f64::INFINITY);
+    let furthest =
+        |a: &&CallValue, b: &&CallValue| distance(gate, number(a)).total_cmp(&distance(gate, number(b)));
+    let known = || judged.iter().filter(|of| of.value != Value::NoData);
+    let Some(worst) = known().max_by(furthest) else {
+        return result(Outcome::Inconclusive, "no data".into(), "no call was answered and measured".into());
+    };
+    // A packet that never came back is counted, not estimated; other percentiles need their samples.
+    let few = |of: &CallValue| of.missing_samples.filter(|_| of.value != Value::Lost);
+    let breaks = |of: &&CallValue| few(of).is_none() && !gate.op.holds(number(of), gate.bound);
+    let broken = known().filter(breaks).count();
+    if broken > 0 {
+        return result(Outcome::Fail, shown(worst), format!("broken by {broken} of {} calls", judged.len()));
+    }
+    if let Some(of) = judged.iter().find(|of| of.value == Value::NoData) {
+        let reason = format!("call {} has no such figure", of.call);
+        return result(Outcome::Inconclusive, shown(worst), reason);
+    }
+    if let Some((call, (has, needs))) = judged.iter().find_map(|of| Some((of.call, few(of)?))) {
+        let reason = format!("call {call} sent {has} packets, {needs} are needed; make the calls longer");
+        return result(Outcome::Inconclusive, shown(worst), reason);
+    }
+    result(Outcome::Pass, shown(worst), String::new())
+}
+
+/// How far on the wrong side of the gate's bound a value lies; negative on the right side.
+fn distance(gate: &Gate, value: f64) -> f64 {
+    match gate.op {
+        Op::Less | Op::AtMost => value - gate.bound,
+        Op::More | Op::AtLeast => gate.bound - value,
+        Op::Equal => (value - gate.bound).abs(),
+        Op::Differs => -(value - gate.bound).abs(),
+    }
 }
 
 /// Why a percentile is not to be judged, and how many samples would do.
@@ -221,6 +275,53 @@ mod tests {
         assert_eq!(none.gates[0].actual, "no data");
         assert_eq!(verdict(&summary(0, 0, 0), &[]).outcome, Outcome::Inconclusive);
         assert_eq!(verdict(&summary(0, 0, 0), &["calls.attempts > 0"]).outcome, Outcome::Fail);
+    }
+
+    /// Calls that sent and lost so many packets.
+    fn calls(sent_and_lost: &[(u64, u64)]) -> Summary {
+        let mut s = summary(100_000, 0, 0);
+        s.calls = (0..)
+            .zip(sent_and_lost)
+            .map(|(n, (sent, lost))| {
+                let mut call = CallRecord::blank(n, n);
+                (call.sent, call.lost, call.received, call.ending) =
+                    (*sent, *lost, sent - lost, Ending::Completed);
+                call.rtt_p95_ms = (lost * 20 <= *sent).then_some(crate::samples::Ns(5_000_000));
+                call
+            })
+            .collect();
+        s
+    }
+
+    #[test]
+    fn one_dead_call_cannot_hide_in_the_average() {
+        let s = calls(&[(5000, 2), (5000, 5000), (5000, 7)]);
+        let v = verdict(&s, &["every call: loss.ratio < 1%"]);
+        assert_eq!(v.outcome, Outcome::Fail);
+        assert_eq!(
+            (v.gates[0].actual.as_str(), v.gates[0].reason.as_str()),
+            ("100 % (call 1)", "broken by 1 of 3 calls")
+        );
+        let v = verdict(&s, &["every call: rtt.p95 < 60s"]);
+        assert_eq!((v.outcome, v.gates[0].actual.as_str()), (Outcome::Fail, "lost (call 1)"));
+        let v = verdict(
+            &calls(&[(5000, 2), (5000, 7)]),
+            &["every call: loss.count <= 7", "every call: packets.sent >= 5000"],
+        );
+        assert_eq!(v.outcome, Outcome::Pass);
+        assert_eq!(v.gates[0].actual, "7 (call 1)");
+    }
+
+    #[test]
+    fn calls_without_data_or_samples_never_pass() {
+        assert_eq!(verdict(&calls(&[]), &["every call: loss.ratio < 1%"]).outcome, Outcome::Inconclusive);
+        assert_eq!(
+            verdict(&calls(&[(5000, 0)]), &["every call: jitter < 1s"]).outcome,
+            Outcome::Inconclusive
+        );
+        let few = verdict(&calls(&[(5000, 0), (1999, 0)]), &["every call: rtt.p95 < 1s"]);
+        assert_eq!(few.outcome, Outcome::Inconclusive);
+        assert!(few.gates[0].reason.contains("call 1 sent 1999 packets, 2000"), "{}", few.gates[0].reason);
     }
 
     #[test]

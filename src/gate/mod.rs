@@ -5,7 +5,7 @@ mod judge;
 
 use std::fmt;
 
-pub use expression::{Gate, GateError, Op};
+pub use expression::{Gate, GateError, Op, Subject};
 pub use judge::{Trust, judge};
 
 /// How a gate or the whole run came out.

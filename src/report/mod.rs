@@ -6,6 +6,8 @@
 mod csv;
 mod html;
 mod json;
+mod junit;
+mod markdown;
 mod plots;
 pub mod terminal;
 mod words;
@@ -24,11 +26,16 @@ pub enum Format {
     Csv,
     /// `summary.json`.
     Json,
+    /// `summary.md`, for a pull request.
+    Markdown,
+    /// `junit.xml`, for a CI server.
+    Junit,
 }
 
 impl Format {
     /// All formats, in the order of documentation.
-    pub const ALL: [Format; 4] = [Format::Html, Format::Png, Format::Csv, Format::Json];
+    pub const ALL: [Format; 6] =
+        [Format::Html, Format::Png, Format::Csv, Format::Json, Format::Markdown, Format::Junit];
 
     /// The word on the command line.
     pub const fn name(self) -> &'static str {
@@ -37,6 +44,8 @@ impl Format {
             Format::Png => "png",
             Format::Csv => "csv",
             Format::Json => "json",
+            Format::Markdown => "markdown",
+            Format::Junit => "junit",
         }
     }
 }
@@ -64,6 +73,9 @@ pub enum ReportError {
     /// The summary could not be written as JSON.
     #[error("cannot write summary.json")]
     Json(#[from] serde_json::Error),
+    /// The gates could not be written as JUnit.
+    #[error("cannot write junit.xml")]
+    Junit(#[from] quick_junit::SerializeError),
     /// The page could not be filled in.
     #[error("cannot write report.html")]
     Html(#[from] askama::Error),
@@ -95,6 +107,10 @@ pub fn render(
         Format::Png => plots::files(summary),
         Format::Csv => csv::files(summary),
         Format::Json => Ok(vec![File { path: "summary.json", bytes: json::summary(summary, verdict)? }]),
+        Format::Markdown => {
+            Ok(vec![File { path: "summary.md", bytes: markdown::page(summary, verdict).into_bytes() }])
+        }
+        Format::Junit => Ok(vec![File { path: "junit.xml", bytes: junit::suite(summary, verdict)? }]),
     }
 }
 
@@ -125,7 +141,7 @@ mod tests {
         ];
         for (n, (summary, verdict)) in odd.iter().enumerate() {
             // Pictures of odd runs are drawn in the tests of `plots`; rasterising them all takes long.
-            for format in [Format::Html, Format::Csv, Format::Json] {
+            for format in Format::ALL.into_iter().filter(|f| *f != Format::Png) {
                 for file in render(format, summary, verdict, "name = \"odd\"").unwrap() {
                     let text = String::from_utf8_lossy(&file.bytes);
                     assert!(!text.contains("NaN"), "run {n}: NaN in {}", file.path);

@@ -8,7 +8,9 @@ use super::{FaultRecord, Leaks, ServiceRecord};
 pub const FORMAT_VERSION: u32 = 1;
 
 /// The circumstances of a run, as far as they bear on its figures.
+/// Keys that an older version did not write are at their defaults.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Environment {
     /// Version of the run folder's format.
     pub format: u32,
@@ -49,7 +51,6 @@ pub struct Environment {
     /// CPUs that this process may use.
     pub cpus: u32,
     /// How the driver's media threads were scheduled, in words; empty in runs of older versions.
-    #[serde(default)]
     pub scheduling: String,
     /// Memory in MiB.
     pub memory_mib: u64,
@@ -68,7 +69,6 @@ pub struct Environment {
     /// Packets whose receive stamp lay before their send stamp: the clock was moved.
     pub negative_rtt: u64,
     /// Datagrams that came without the kernel's receive stamp; theirs is the time of reading.
-    #[serde(default)]
     pub unstamped: u64,
     /// Measured packets that were never sent: the machine was stopped for longer than `lost_after`.
     #[serde(default)]

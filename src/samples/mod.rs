@@ -11,6 +11,7 @@ mod leak;
 mod ms;
 mod second;
 mod service;
+pub mod stored;
 
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
 pub use environment::{Environment, FORMAT_VERSION};

@@ -1,0 +1,322 @@
+//! Was one build slower than the other? A sign test over pairs of segments.
+//!
+//! Packets are not independent of each other, so tests over packets see a difference between almost any
+//! two runs. The replicate is the segment: a short run of its own. A and B alternate (ABBA…), so that
+//! what drifts with time falls on both. Integers are counted and nothing is drawn at random: the same
+//! segments always give the same verdict.
+
+use std::fmt;
+
+/// Chance that two identical builds are told apart, over all metrics compared: that of 10 or more heads
+/// in 12 throws.
+const FALSE_ALARM: f64 = 0.0194;
+
+/// What is compared of one segment, in milliseconds: a percentile of RTT, infinite where it falls
+/// among the lost, and the same percentile of the control stream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Segment {
+    /// The calls.
+    pub ms: f64,
+    /// The control stream; `None` without one.
+    pub control_ms: Option<f64>,
+}
+
+/// Two segments measured one after the other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair {
+    /// Of the base.
+    pub a: Segment,
+    /// Of what is compared with it.
+    pub b: Segment,
+}
+
+/// How much slower is slower.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Margins {
+    /// Smallest relative difference of a pair that counts, 0–1.
+    pub relative: f64,
+    /// Smallest absolute one, in milliseconds; raised where the control stream scatters more.
+    pub absolute_ms: f64,
+    /// Metrics compared at once: the more, the more pairs must agree.
+    pub metrics: usize,
+}
+
+impl Default for Margins {
+    fn default() -> Self {
+        Margins { relative: 0.10, absolute_ms: 0.1, metrics: 1 }
+    }
+}
+
+/// What the pairs say.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Finding {
+    /// B is slower.
+    Regressed,
+    /// B is faster.
+    Improved,
+    /// Neither, by more than the margins.
+    Unchanged,
+    /// Nothing can be said, and why.
+    Inconclusive(String),
+}
+
+/// The comparison of two builds by one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// What the pairs say.
+    pub finding: Finding,
+    /// Pairs.
+    pub pairs: usize,
+    /// Pairs in which B was slower by more than both margins.
+    pub worse: usize,
+    /// Pairs in which B was faster, likewise.
+    pub better: usize,
+    /// Pairs that must agree.
+    pub needed: Option<usize>,
+    /// exp(median of ln B − ln A) − 1: 0.1 is a tenth slower.
+    pub effect: f64,
+    /// Its interval, of the coverage that the number of pairs allows: 96.1 % for twelve.
+    pub interval: Option<(f64, f64)>,
+    /// The absolute margin in force, in milliseconds.
+    pub absolute_ms: f64,
+    /// exp(median of ln B − ln A) − 1 of the control stream.
+    pub control_effect: Option<f64>,
+}
+
+/// Compares.
+pub fn compare(pairs: &[Pair], margins: &Margins) -> Comparison {
+    let absolute_ms = margins.absolute_ms.max(3.0 * scatter(pairs));
+    let threshold = margins.relative.ln_1p();
+    let mut differences: Vec<f64> = pairs.iter().map(|p| log_ratio(p.a.ms, p.b.ms)).collect();
+    let beyond = |p: &&Pair, sign: f64| {
+        sign * log_ratio(p.a.ms, p.b.ms) > threshold && sign * (p.b.ms - p.a.ms) > absolute_ms
+    };
+    let worse = pairs.iter().filter(|p| beyond(p, 1.0)).count();
+    let better = pairs.iter().filter(|p| beyond(p, -1.0)).count();
+    differences.sort_unstable_by(f64::total_cmp);
+    let needed = needed(pairs.len(), margins.metrics);
+    let control = control_shift(pairs);
+    let interval = needed.map(|t| (differences[pairs.len() - t].exp_m1(), differences[t - 1].exp_m1()));
+    let finding = match (needed, control) {
+        (None, _) => Finding::Inconclusive(format!("{} pairs are too few to tell", pairs.len())),
+        (_, Some(shift)) if shift.abs() > threshold / 2.0 => Finding::Inconclusive(format!(
+            "the control stream, which bypasses both, moved by {:+.1} %: the machine was not the same",
+            100.0 * shift.exp_m1()
+        )),
+        (Some(t), _) if worse >= t => Finding::Regressed,
+        (Some(t), _) if better >= t => Finding::Improved,
+        _ => Finding::Unchanged,
+    };
+    Comparison {
+        finding,
+        pairs: pairs.len(),
+        worse,
+        better,
+        needed,
+        effect: median(&differences).map_or(0.0, f64::exp_m1),
+        interval,
+        absolute_ms,
+        control_effect: control.map(f64::exp_m1),
+    }
+}
+
+/// ln b − ln a; two percentiles among the lost are alike.
+fn log_ratio(a: f64, b: f64) -> f64 {
+    if a == b { 0.0 } else { b.ln() - a.ln() }
+}
+
+/// The fewest of `pairs` that two identical builds reach with a chance below [`FALSE_ALARM`], shared
+/// by `metrics`. `None` where not even all of them would do.
+fn needed(pairs: usize, metrics: usize) -> Option<usize> {
+    let allowed = FALSE_ALARM / metrics.max(1) as f64;
+    let (mut tail, mut needed) = (0.0, None);
+    for heads in (0..=pairs).rev() {
+        tail += binomial(pairs, heads) / 2f64.powi(pairs as i32);
+        if tail > allowed {
+            break;
+        }
+        needed = Some(heads);
+    }
+    needed
+}
+
+fn binomial(n: usize, k: usize) -> f64 {
+    (0..k.min(n - k)).fold(1.0, |c, i| c * (n - i) as f64 / (i + 1) as f64)
+}
+
+/// Median absolute deviation of the control stream's percentile over all segments, in milliseconds.
+fn scatter(pairs: &[Pair]) -> f64 {
+    let mut all: Vec<f64> = pairs.iter().flat_map(|p| [p.a.control_ms, p.b.control_ms]).flatten().collect();
+    all.retain(|ms| ms.is_finite());
+    all.sort_unstable_by(f64::total_cmp);
+    let Some(middle) = median(&all) else { return 0.0 };
+    let mut deviations: Vec<f64> = all.iter().map(|ms| (ms - middle).abs()).collect();
+    deviations.sort_unstable_by(f64::total_cmp);
+    median(&deviations).unwrap_or(0.0)
+}
+
+fn control_shift(pairs: &[Pair]) -> Option<f64> {
+    let mut shifts: Vec<f64> =
+        pairs.iter().filter_map(|p| Some(log_ratio(p.a.control_ms?, p.b.control_ms?))).collect();
+    shifts.sort_unstable_by(f64::total_cmp);
+    median(&shifts)
+}
+
+fn median(sorted: &[f64]) -> Option<f64> {
+    let half = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(sorted[half]),
+        _ if sorted[half - 1] == sorted[half] => Some(sorted[half]),
+        _ => Some(sorted[half - 1].midpoint(sorted[half])),
+    }
+}
+
+impl fmt::Display for Comparison {
+    /// One sentence: `B is slower: in 11 of 12 pairs by more than 10 % …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let effect = percent(self.effect);
+        let interval = match self.interval {
+            Some((low, high)) => format!(" (interval {} to {})", percent(low), percent(high)),
+            None => String::new(),
+        };
+        let most = self.worse.max(self.better);
+        let needed = self.needed.map(|t| format!(", {t} are needed")).unwrap_or_default();
+        match &self.finding {
+            Finding::Regressed => {
+                write!(
+                    f,
+                    "B is slower than A by {effect}{interval}: it was so in {most} of {} pairs",
+                    self.pairs
+                )
+            }
+            Finding::Improved => {
+                write!(
+                    f,
+                    "B is faster than A by {effect}{interval}: it was so in {most} of {} pairs",
+                    self.pairs
+                )
+            }
+            Finding::Unchanged => write!(
+                f,
+                "no difference that counts: {effect}{interval}; B was slower in {} of {} pairs, faster in {}{needed}",
+                self.worse, self.pairs, self.better
+            ),
+            Finding::Inconclusive(why) => write!(f, "nothing can be said: {why}"),
+        }
+    }
+}
+
+fn percent(ratio: f64) -> String {
+    if ratio.is_infinite() { "beyond measure".into() } else { format!("{:+.1} %", 100.0 * ratio) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn segment(ms: f64) -> Segment {
+        Segment { ms, control_ms: Some(0.05) }
+    }
+
+    fn pairs(values: &[(f64, f64)]) -> Vec<Pair> {
+        values.iter().map(|(a, b)| Pair { a: segment(*a), b: segment(*b) }).collect()
+    }
+
+    fn finding(values: &[(f64, f64)]) -> Finding {
+        compare(&pairs(values), &Margins::default()).finding
+    }
+
+    #[test]
+    fn ten_of_twelve_pairs_decide_and_eleven_with_five_metrics() {
+        assert_eq!((needed(12, 1), needed(12, 5)), (Some(10), Some(11)));
+        assert_eq!((needed(6, 1), needed(5, 1), needed(0, 1)), (Some(6), None, None));
+        let mut values = vec![(1.0, 1.3); 10];
+        values.extend([(1.0, 1.0); 2]);
+        assert_eq!(finding(&values), Finding::Regressed);
+        values[0] = (1.0, 1.0);
+        assert_eq!(finding(&values), Finding::Unchanged);
+        let swapped: Vec<_> = vec![(1.3, 1.0); 12];
+        assert_eq!(finding(&swapped), Finding::Improved);
+    }
+
+    #[test]
+    fn both_margins_must_be_passed() {
+        assert_eq!(finding(&[(0.2, 0.29); 12]), Finding::Unchanged, "45 %, but below 100 µs");
+        assert_eq!(finding(&[(20.0, 21.5); 12]), Finding::Unchanged, "1.5 ms, but below 10 %");
+    }
+
+    #[test]
+    fn the_interval_is_made_of_order_statistics() {
+        let values: Vec<_> = (1..=12).map(|n| (1.0, (f64::from(n) / 100.0).exp())).collect();
+        let c = compare(&pairs(&values), &Margins::default());
+        let (low, high) = c.interval.unwrap();
+        assert!((low - 0.03f64.exp_m1()).abs() < 1e-12 && (high - 0.10f64.exp_m1()).abs() < 1e-12);
+        assert!((c.effect - 0.065f64.exp_m1()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_is_lost_is_slower_than_anything_and_equal_to_itself() {
+        let lost = f64::INFINITY;
+        assert_eq!(finding(&[(1.0, lost); 12]), Finding::Regressed);
+        assert_eq!(finding(&[(lost, lost); 12]), Finding::Unchanged);
+        assert!(!compare(&pairs(&[(1.0, lost); 12]), &Margins::default()).to_string().contains("inf"));
+    }
+
+    #[test]
+    fn a_machine_that_changed_says_nothing_about_the_builds() {
+        let shifted = Pair {
+            a: Segment { ms: 1.0, control_ms: Some(0.050) },
+            b: Segment { ms: 1.3, control_ms: Some(0.054) },
+        };
+        let c = compare(&[shifted; 12], &Margins::default());
+        assert!(matches!(c.finding, Finding::Inconclusive(_)), "{c:?}");
+        assert!(c.to_string().contains("+8.0 %"), "{c}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_comparison_is_the_same_the_other_way_round(
+            values in proptest::collection::vec((0.1f64..10.0, 0.1f64..10.0), 0..20),
+        ) {
+            let there = compare(&pairs(&values), &Margins::default());
+            let swapped: Vec<_> = values.iter().map(|(a, b)| (*b, *a)).collect();
+            let back = compare(&pairs(&swapped), &Margins::default());
+            prop_assert_eq!((there.worse, there.better), (back.better, back.worse));
+            let mirrored = match back.finding {
+                Finding::Regressed => Finding::Improved,
+                Finding::Improved => Finding::Regressed,
+                same => same,
+            };
+            prop_assert_eq!(there.finding, mirrored);
+        }
+    }
+
+    /// Segments of one build on a machine whose mood lasts for several of them.
+    #[test]
+    fn identical_builds_are_hardly_ever_told_apart() {
+        let mut state = 1u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1u64 << 53) as f64
+        };
+        let mut alarms = 0;
+        for _ in 0..2000 {
+            let mut mood = 1.0;
+            let mut next = || {
+                mood = 0.8 * mood + 0.4 * noise();
+                mood * (0.5 + noise())
+            };
+            let values: Vec<_> = (0..12)
+                .map(|n| {
+                    let (first, second) = (next(), next());
+                    if n % 2 == 0 { (first, second) } else { (second, first) }
+                })
+                .collect();
+            alarms += usize::from(finding(&values) == Finding::Regressed);
+        }
+        // 1.93 % of 2,000 are 39; five standard deviations above are 69.
+        assert!(alarms <= 69, "{alarms} of 2000");
+    }
+}

@@ -1,0 +1,59 @@
+//! `loadtest report`: judges a stored run and renders it again.
+
+use std::path::PathBuf;
+
+use super::deliver::{self, Delivery, FORMATS, parse_format};
+use super::folder::Folder;
+use super::preflight::{parse_gates, read_scenario};
+use super::{Exit, Failure, stored};
+use crate::analysis::summarize;
+use crate::report::Format;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    loadtest report reports/50x5m-20261122T163258Z\n  \
+    loadtest report reports/example --report markdown --out /tmp/again\n  \
+    loadtest report reports/example --set 'gates.require=[\"rtt.p95 < 1ms\"]' --out /tmp/strict\n\n\
+    The exit code is the verdict, as for a run.")]
+pub struct Args {
+    /// The run's folder.
+    #[arg(value_name = "RUN_DIR")]
+    run: PathBuf,
+    /// Judge by other gates or limits than the run's own; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where to write [default: the run's folder].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Reports to write: html, png, csv, json, markdown, junit.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_format, default_value = FORMATS)]
+    report: Vec<Format>,
+    /// Say nothing but errors; the exit code is the verdict.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &Args) -> Result<Exit, Failure> {
+    let resolved = read_scenario(&args.run.join("scenario.toml"), &args.set)?;
+    let gates = parse_gates(&resolved)?;
+    let summary = summarize(stored::read(&args.run)?);
+    let verdict = deliver::verdict(&resolved, &gates, &summary);
+    let folder = Folder::open(args.out.as_deref().unwrap_or(&args.run))?;
+    let delivery = Delivery {
+        resolved: &resolved,
+        summary: &summary,
+        verdict: &verdict,
+        folder: &folder,
+        formats: &args.report,
+    };
+    if !args.quiet {
+        delivery.tell();
+    }
+    delivery.write()?;
+    match (summary.environment.broken.is_empty(), summary.environment.interrupted) {
+        (false, _) => Err(Failure::broke(&summary.environment.broken)),
+        (true, true) => Ok(Exit::Interrupted),
+        (true, false) => Ok(verdict.outcome.into()),
+    }
+}

@@ -1,0 +1,145 @@
+//! `summary.md`: the verdict and the headline for a pull request or a job's page.
+
+use std::fmt::Write as _;
+
+use super::words;
+use crate::analysis::{Summary, Value};
+use crate::gate::{Outcome, Verdict};
+
+/// Latencies of the headline, one row each, and its columns.
+const ROWS: [(&str, &str); 6] = [
+    ("rtt", "round trip"),
+    ("control", "control stream, past Asterisk"),
+    ("service_time", "service time"),
+    ("answer_delay", "INVITE to 200"),
+    ("first_echo", "200 to first echo"),
+    ("send_lateness", "the driver's own lateness"),
+];
+const COLUMNS: [&str; 4] = ["p50", "p95", "p99", "max"];
+
+/// Counts and ratios of the headline.
+const COUNTS: [(&str, &str); 8] = [
+    ("calls.attempts", "calls"),
+    ("calls.answered", "answered"),
+    ("calls.dropped_count", "dropped"),
+    ("calls.silent_count", "silent"),
+    ("packets.sent", "packets"),
+    ("loss.ratio", "lost"),
+    ("late.ratio", "late"),
+    ("mos.concealed", "MOS, estimated"),
+];
+
+/// GitHub-flavoured Markdown: verdict, gates, headline figures.
+pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
+    let mut text = String::new();
+    let environment = &summary.environment;
+    let outcome = verdict.outcome.to_string().to_uppercase();
+    let _ = writeln!(text, "## {} {outcome}: {}\n", sign(verdict.outcome), escape(&environment.name));
+    let _ = writeln!(text, "{}\n", escape(&words::circumstances(environment)));
+    for reason in &verdict.distrust {
+        let _ = writeln!(text, "> **Nothing can be concluded:** {}\n", escape(reason));
+    }
+    gates(&mut text, verdict);
+    latencies(&mut text, summary);
+    let known = COUNTS.iter().filter_map(|(name, what)| {
+        let metric = summary.metric(name).filter(|m| m.value != Value::NoData)?;
+        Some(format!("{what} **{metric}**"))
+    });
+    let known: Vec<_> = known.collect();
+    if !known.is_empty() {
+        let _ = writeln!(text, "{}\n", known.join(" · "));
+    }
+    if let Some(explanation) = &summary.explanation {
+        let _ = writeln!(text, "{}\n", escape(explanation));
+    }
+    for remark in &environment.remarks {
+        let _ = writeln!(text, "- {}", escape(remark));
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+fn sign(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "✅",
+        Outcome::Fail => "❌",
+        Outcome::Inconclusive => "❔",
+    }
+}
+
+fn gates(text: &mut String, verdict: &Verdict) {
+    if verdict.gates.is_empty() {
+        return;
+    }
+    text.push_str("| | gate | actual | |\n|---|---|---:|---|\n");
+    for gate in &verdict.gates {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            sign(gate.outcome),
+            escape(&gate.expression),
+            escape(&gate.actual),
+            escape(&gate.reason)
+        );
+    }
+    text.push('\n');
+}
+
+fn latencies(text: &mut String, summary: &Summary) {
+    let _ = writeln!(text, "| ms | {} |", COLUMNS.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---:|".repeat(COLUMNS.len()));
+    for (group, what) in ROWS {
+        let cells = COLUMNS.map(|key| summary.metric(&format!("{group}.{key}")));
+        if cells.iter().flatten().all(|m| m.value == Value::NoData) {
+            continue;
+        }
+        let shown = cells.map(|m| m.map_or("–".into(), words::bare) + star(m.is_some_and(|m| m.too_few)));
+        let _ = writeln!(text, "| {what} | {} |", shown.join(" | "));
+    }
+    if summary.metrics.iter().any(|m| m.too_few) {
+        text.push_str("\n\\* rests on fewer than 100 / (1 − p) samples\n");
+    }
+    text.push('\n');
+}
+
+fn star(too_few: bool) -> &'static str {
+    if too_few { " \\*" } else { "" }
+}
+
+/// Foreign text that stays text: on one line, without Markdown's and HTML's signs.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in words::one_line(text).chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '!' | '@' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn a_page_for_a_pull_request() {
+        let (summary, verdict) = fixture::typical();
+        insta::assert_snapshot!("markdown", page(&summary, &verdict));
+    }
+
+    #[test]
+    fn hostile_text_stays_text() {
+        let (summary, verdict) = fixture::hostile();
+        let text = page(&summary, &verdict);
+        assert!(!text.contains("<script") && !text.contains('\u{1b}'), "{text}");
+    }
+}

@@ -1,0 +1,117 @@
+//! A run's files, read back into the records that they were written from.
+
+use serde::de::DeserializeOwned;
+
+use super::hlog::{self, HlogError};
+use super::{CallRecord, CallSecond, Environment, FORMAT_VERSION, Run, SecondRecord, Silence};
+
+/// The bytes of a run's raw files.
+#[derive(Debug, Clone, Default)]
+pub struct Stored {
+    /// `environment.json`
+    pub environment: Vec<u8>,
+    /// `calls.csv`
+    pub calls: Vec<u8>,
+    /// `seconds.csv`
+    pub seconds: Vec<u8>,
+    /// `call_seconds.csv`
+    pub call_seconds: Vec<u8>,
+    /// `silences.csv`
+    pub silences: Vec<u8>,
+    /// `rtt.hlog`
+    pub hlog: Vec<u8>,
+}
+
+/// Why a stored run cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredError {
+    /// It was written by a newer version.
+    #[error(
+        "the run was written in format {0}; this version reads up to {FORMAT_VERSION}: use a newer loadtest"
+    )]
+    Newer(u32),
+    /// `environment.json` is no such file.
+    #[error("environment.json is damaged: {0}")]
+    Environment(#[source] serde_json::Error),
+    /// A table has a row that is none of its records.
+    #[error("{file} is damaged: {source}")]
+    Table {
+        /// Which table.
+        file: &'static str,
+        /// Where and how.
+        source: csv::Error,
+    },
+    /// The histograms.
+    #[error(transparent)]
+    Histograms(#[from] HlogError),
+}
+
+impl Stored {
+    /// The run. Columns that an older version did not write are empty; unknown ones are passed over.
+    ///
+    /// # Errors
+    /// [`StoredError`], with the file and where in it.
+    pub fn read(&self) -> Result<Run, StoredError> {
+        #[derive(serde::Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let version: Version = serde_json::from_slice(&self.environment).map_err(StoredError::Environment)?;
+        if version.format > FORMAT_VERSION {
+            return Err(StoredError::Newer(version.format));
+        }
+        let environment: Environment =
+            serde_json::from_slice(&self.environment).map_err(StoredError::Environment)?;
+        let calls: Vec<CallRecord> = table("calls.csv", &self.calls)?;
+        let seconds: Vec<SecondRecord> = table("seconds.csv", &self.seconds)?;
+        let call_seconds: Vec<CallSecond> = table("call_seconds.csv", &self.call_seconds)?;
+        let silences: Vec<Silence> = table("silences.csv", &self.silences)?;
+        Ok(Run { environment, calls, seconds, call_seconds, silences, histograms: hlog::read(&self.hlog)? })
+    }
+}
+
+fn table<T: DeserializeOwned>(file: &'static str, bytes: &[u8]) -> Result<Vec<T>, StoredError> {
+    csv::Reader::from_reader(bytes)
+        .deserialize()
+        .collect::<Result<_, _>>()
+        .map_err(|source| StoredError::Table { file, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn damage_is_named_by_its_file() {
+        let environment = br#"{"format": 1}"#.to_vec();
+        let says = |stored: Stored| stored.read().unwrap_err().to_string();
+        assert!(says(Stored::default()).contains("environment.json"));
+        let newer = Stored { environment: br#"{"format": 999}"#.to_vec(), ..Default::default() };
+        assert!(says(newer).contains("newer loadtest"));
+        let calls = b"call,line\n1,x\n".to_vec();
+        let stored = Stored { environment: environment.clone(), calls, ..Default::default() };
+        assert!(says(stored).contains("calls.csv"));
+        let stored =
+            Stored { environment: environment.clone(), hlog: b"what\n".to_vec(), ..Default::default() };
+        assert!(says(stored).contains("rtt.hlog"));
+        // Nothing but the environment: a run without calls.
+        let run = Stored { environment, ..Default::default() }.read().unwrap();
+        assert!(run.calls.is_empty() && run.seconds.is_empty() && run.histograms.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_is_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let stored = Stored {
+                environment: br#"{"format": 1}"#.to_vec(),
+                calls: bytes.clone(),
+                seconds: bytes.clone(),
+                call_seconds: bytes.clone(),
+                silences: bytes.clone(),
+                hlog: bytes,
+            };
+            let _ = stored.read();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Stored runs: rendered again, judged anew, compared.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Place, ends_with, stderr};
+use serde_json::Value;
+
+const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "every call: packets.sent > 0"]"#;
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).expect("the file is there")).expect("JSON")
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for name in
+        ["environment.json", "scenario.toml", "calls.csv", "seconds.csv", "call_seconds.csv", "rtt.hlog"]
+    {
+        fs::copy(from.join(name), to.join(name)).expect("a file of the run");
+    }
+}
+
+#[test]
+fn a_stored_run_is_rendered_and_judged_again() {
+    let place = Place::new(0);
+    ends_with(&mut place.run("smoke", &["load.duration=2s", COUNTS]), 0);
+    let (run, again) = (place.out(), place.path("again"));
+    let report = |args: &[&str], code| {
+        let mut command = place.program();
+        command.arg("report").arg(&run).arg("--out").arg(&again).args(args);
+        ends_with(&mut command, code)
+    };
+    report(&[], 0);
+    let mut names: Vec<_> =
+        fs::read_dir(&again).expect("a folder").flatten().map(|e| e.file_name()).collect();
+    names.sort();
+    for name in ["report.html", "junit.xml", "summary.md", "calls.csv", "plots"] {
+        assert!(names.contains(&name.into()), "{name} is not among {names:?}");
+    }
+    assert_eq!(json(&again.join("summary.json")), json(&run.join("summary.json")));
+    for name in ["calls.csv", "seconds.csv", "junit.xml", "summary.md", "report.html"] {
+        assert_eq!(fs::read(again.join(name)).ok(), fs::read(run.join(name)).ok(), "{name}");
+    }
+    // Other gates, another verdict, in every file.
+    let strict = r#"gates.require=["every call: loss.count == 0", "rtt.p50 < 1us"]"#;
+    report(&["--set", strict], 10);
+    let gates = json(&again.join("summary.json"))["verdict"]["gates"].clone();
+    assert_eq!((&gates[0]["outcome"], &gates[1]["outcome"]), (&"pass".into(), &"fail".into()), "{gates}");
+    let actual = gates[1]["actual"].as_str().expect("the actual value").to_string();
+    for name in ["junit.xml", "summary.md"] {
+        let text = fs::read_to_string(again.join(name)).expect("written");
+        assert!(text.contains(&actual), "{actual} is not in {name}:\n{text}");
+    }
+}
+
+#[test]
+fn what_is_no_run_is_refused_by_its_file() {
+    let place = Place::new(1);
+    let refused = |folder: &Path, words: &str| {
+        let said = stderr(&ends_with(place.program().arg("report").arg(folder), 2));
+        assert!(said.contains(words), "`{words}` is not in:\n{said}");
+    };
+    refused(Path::new("/nonexistent"), "/nonexistent");
+    refused(Path::new("scenarios"), "scenario.toml");
+    let folder = place.path("damaged");
+    copy(Path::new("reports/example"), &folder);
+    fs::write(folder.join("calls.csv"), "call,line\n0,zero\n").expect("written");
+    refused(&folder, "calls.csv");
+    copy(Path::new("reports/example"), &folder);
+    fs::write(folder.join("environment.json"), r#"{"format": 77}"#).expect("written");
+    refused(&folder, "newer loadtest");
+}
+
+#[test]
+fn a_run_of_an_older_version_stays_readable() {
+    let place = Place::new(2);
+    let mut command = place.program();
+    command
+        .args(["report", "reports/example", "--report", "json", "--quiet", "--out"])
+        .arg(place.path("again"));
+    // Its own gates may name nothing that this version has no more.
+    ends_with(&mut command, 0);
+}
+
+#[test]
+fn slower_is_called_slower_and_the_same_is_not() {
+    let place = Place::new(3);
+    let set = ["load.duration=2s", "measure.control_streams=0", COUNTS];
+    ends_with(&mut place.run("smoke", &set), 0);
+    let run = place.out();
+    let pairs =
+        |name: &str, from: &Path| (0..6).for_each(|n| copy(from, &place.path(name).join(format!("{n}"))));
+    pairs("a", &run);
+    fs::remove_dir_all(&run).expect("removed");
+    ends_with(&mut place.run("smoke", &[&set[..], &["impair.out.delay=20ms"]].concat()), 0);
+    pairs("b", &run);
+    let compare = |a: &str, b: &str, code| {
+        let mut command = place.program();
+        command.arg("compare").arg(place.path(a)).arg(place.path(b)).args(["--metric", "rtt.p50"]);
+        String::from_utf8_lossy(&ends_with(&mut command, code).stdout).into_owned()
+    };
+    assert!(compare("a", "a", 0).contains("no difference that counts"));
+    assert!(compare("a", "b", 11).contains("B is slower than A"));
+    assert!(compare("b", "a", 0).contains("B is faster than A"));
+    assert_eq!(compare("a", "b", 11), compare("a", "b", 11), "the same runs, the same verdict");
+    fs::remove_dir_all(place.path("b").join("5")).expect("removed");
+    ends_with(place.program().arg("compare").arg(place.path("a")).arg(place.path("b")), 2);
+}
