@@ -9,7 +9,7 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use common::{Place, ends_with, rows, start_until, stderr};
+use common::{Place, child_of, ends_with, rows, start_until, stderr};
 use hyper::Method;
 use loadtest::net::http::{HttpClient, Limits};
 use nix::sys::signal::{Signal, kill};
@@ -239,20 +239,6 @@ fn post(ari: &HttpClient, path: &str) {
     let limits = Limits { timeout: std::time::Duration::from_secs(10), body: 1 << 20 };
     let answer = runtime.block_on(ari.send(Method::POST, path, limits)).expect("an answer");
     assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
-}
-
-/// The child process of the driver whose command line has `word` in it.
-fn child_of(driver: &Child, word: &str) -> i32 {
-    let tasks = fs::read_dir(format!("/proc/{}/task", driver.id())).expect("it runs").flatten();
-    let pids = tasks.flat_map(|task| {
-        let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        list.split_whitespace().map(str::to_string).collect::<Vec<_>>()
-    });
-    let is_it = |pid: &String| {
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| String::from_utf8_lossy(&c).contains(word))
-    };
-    let found: Vec<_> = pids.filter(is_it).collect();
-    found.first().expect("it is a child of the driver").parse().expect("a pid")
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{Guarded, Place, ends_with, rows, start_until, stderr};
+use common::{Guarded, Place, child_of, ends_with, rows, start_until, stderr};
 use loadtest::net::http::{HttpClient, Limits};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -224,20 +224,6 @@ fn a_service_that_dies_ends_the_run_and_the_calls() {
     let calls = rows(&place.out().join("calls.csv"));
     assert!(calls.iter().all(|c| !c["held_ms"].is_empty()), "every call was hung up: {calls:?}");
     place.assert_nothing_left();
-}
-
-/// The child process of the driver whose command line has `word` in it.
-fn child_of(driver: &Child, word: &str) -> i32 {
-    let tasks = fs::read_dir(format!("/proc/{}/task", driver.id())).expect("it runs").flatten();
-    let pids = tasks.flat_map(|task| {
-        let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        list.split_whitespace().map(str::to_string).collect::<Vec<_>>()
-    });
-    let is_it = |pid: &String| {
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| String::from_utf8_lossy(&c).contains(word))
-    };
-    let found: Vec<_> = pids.filter(is_it).collect();
-    found.first().expect("it is a child of the driver").parse().expect("a pid")
 }
 
 #[test]

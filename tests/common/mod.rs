@@ -122,6 +122,20 @@ impl Place {
     }
 }
 
+/// The child process of the driver whose command line has `word` in it.
+pub fn child_of(driver: &Child, word: &str) -> i32 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", driver.id())).expect("it runs").flatten();
+    let pids = tasks.flat_map(|task| {
+        let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        list.split_whitespace().map(str::to_string).collect::<Vec<_>>()
+    });
+    let is_it = |pid: &String| {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| String::from_utf8_lossy(&c).contains(word))
+    };
+    let found: Vec<_> = pids.filter(is_it).collect();
+    found.first().expect("it is a child of the driver").parse().expect("a pid")
+}
+
 /// What a program said on standard error.
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
