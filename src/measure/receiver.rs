@@ -127,7 +127,7 @@ pub struct StreamReport {
     pub first_echo_at: Option<Stamp>,
     /// When the last one did.
     pub last_echo_at: Option<Stamp>,
-    /// From when to when nothing came back, of [`SILENCE`] and longer; the first ones of many.
+    /// From when to when nothing came back, of half a second and longer; the first ones of many.
     pub silences: Vec<(Stamp, Stamp)>,
     /// Interarrival jitter at the end.
     pub jitter: Option<Ns>,
