@@ -66,10 +66,10 @@ fn what_is_no_run_is_refused_by_its_file() {
     refused(Path::new("/nonexistent"), "/nonexistent");
     refused(Path::new("scenarios"), "scenario.toml");
     let folder = place.path("damaged");
-    copy(Path::new("reports/example"), &folder);
+    copy(Path::new("tests/samples/format1"), &folder);
     fs::write(folder.join("calls.csv"), "call,line\n0,zero\n").expect("written");
     refused(&folder, "calls.csv");
-    copy(Path::new("reports/example"), &folder);
+    copy(Path::new("tests/samples/format1"), &folder);
     fs::write(folder.join("environment.json"), r#"{"format": 77}"#).expect("written");
     refused(&folder, "newer loadtest");
 }
@@ -79,7 +79,7 @@ fn a_run_of_an_older_version_stays_readable() {
     let place = Place::new(2);
     let mut command = place.program();
     command
-        .args(["report", "reports/example", "--report", "json", "--quiet", "--out"])
+        .args(["report", "tests/samples/format1", "--report", "json", "--quiet", "--out"])
         .arg(place.path("again"));
     // Its own gates may name nothing that this version has no more.
     ends_with(&mut command, 0);
