@@ -35,12 +35,12 @@ ENTRYPOINT ["entrypoint", "loadtest", "asterisk", "--write-env", "/run/loadtest/
 
 FROM debian:trixie-slim AS loadtest
 RUN groupadd --gid 10001 loadtest \
-    && useradd --uid 10001 --gid loadtest --no-create-home --home-dir /work --shell /usr/sbin/nologin loadtest \
-    && install -d -o loadtest -g loadtest -m 755 /work \
+    && useradd --uid 10001 --gid loadtest --no-create-home --home-dir /srv/loadtest --shell /usr/sbin/nologin loadtest \
+    && install -d -o loadtest -g loadtest -m 755 /srv/loadtest \
     && install -d -o root -g loadtest -m 2750 /run/loadtest
 COPY docker/healthy docker/entrypoint /usr/local/bin/
 COPY --from=build /loadtest /usr/local/bin/
 USER loadtest
-WORKDIR /work
+WORKDIR /srv/loadtest
 ENTRYPOINT ["entrypoint"]
 CMD ["loadtest", "--help"]
