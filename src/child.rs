@@ -12,6 +12,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid, getppid};
+use procfs::process::Process;
 use tokio::sync::{oneshot, watch};
 
 /// A running child, or one that has ended and whose status is known.
@@ -89,6 +90,15 @@ impl Drop for Keeper {
             let _ = thread.join();
         }
     }
+}
+
+/// The running processes of a group, which a [`Keeper`]'s child leads under its own number. Zombies do
+/// not run.
+pub fn group(leader: u32) -> impl Iterator<Item = Process> {
+    let all = procfs::process::all_processes().into_iter().flatten().flatten();
+    all.filter(move |process| {
+        process.stat().is_ok_and(|s| u32::try_from(s.pgrp) == Ok(leader) && s.state != 'Z')
+    })
 }
 
 /// Waits for the child's end without reaping it; `None` if the kernel does not tell how it ended.

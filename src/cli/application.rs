@@ -15,7 +15,7 @@ use procfs::process::{FDTarget, Process};
 use tokio::sync::watch;
 
 use super::Failure;
-use crate::child::Keeper;
+use crate::child::{self, Keeper};
 use crate::net::http::{HttpClient, HttpError, Limits};
 use crate::samples::{CallRecord, Ending};
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
@@ -165,7 +165,7 @@ impl Application {
         keeper.signal(Signal::SIGCONT);
         let all_gone = async {
             keeper.ended().await;
-            while group_lives(keeper.pid()) {
+            while child::group(keeper.pid()).next().is_some() {
                 tokio::time::sleep(ASK_EVERY).await;
             }
         };
@@ -210,9 +210,7 @@ impl Application {
     fn is_connected(&self, ari: &Ari) -> bool {
         let Some((keeper, _)) = &self.process else { return true };
         let Some(port) = ari.port() else { return true };
-        let all = procfs::process::all_processes().into_iter().flatten().flatten();
-        let mut group = all.filter(|p| p.stat().is_ok_and(|s| u32::try_from(s.pgrp) == Ok(keeper.pid())));
-        group.any(|process| is_connected(&process, port).unwrap_or(false))
+        child::group(keeper.pid()).any(|process| is_connected(&process, port).unwrap_or(false))
     }
 
     /// Why nobody waits for it any more.
@@ -289,13 +287,6 @@ pub fn symptoms(scenario: &Scenario, calls: &[CallRecord]) -> Vec<String> {
 
 fn how(status: Option<ExitStatus>) -> String {
     status.map_or("?".into(), |s| s.to_string())
-}
-
-/// Whether a process of the group still runs. Zombies do not.
-fn group_lives(group: u32) -> bool {
-    let processes = procfs::process::all_processes().into_iter().flatten().flatten();
-    let mut stats = processes.filter_map(|process| process.stat().ok());
-    stats.any(|stat| u32::try_from(stat.pgrp) == Ok(group) && stat.state != 'Z')
 }
 
 /// This program's own service.

@@ -10,6 +10,7 @@ use procfs::process::{FDTarget, Process};
 
 use super::application::Ari;
 use super::stage::Stage;
+use crate::child;
 use crate::clock::{self, Timeline};
 use crate::driver::Watched;
 use crate::net::http::{HttpClient, Limits};
@@ -140,9 +141,7 @@ async fn ids(client: &HttpClient, path: &str) -> Result<BTreeSet<String>, String
 /// What a process and all of its group hold; `pool` is a service's, and Asterisk has none.
 fn counted(leader: u32, pool: Option<PortRange>, who: &str) -> Result<Held, String> {
     let none = || format!("the processes of {who} could not be looked at");
-    let all = procfs::process::all_processes().map_err(|_| none())?.flatten();
-    let group = all.filter(|p| p.stat().is_ok_and(|s| u32::try_from(s.pgrp) == Ok(leader) && s.state != 'Z'));
-    let each = group.filter_map(|process| held(&process, pool));
+    let each = child::group(leader).filter_map(|process| held(&process, pool));
     each.reduce(|a, b| Held {
         descriptors: a.descriptors + b.descriptors,
         threads: a.threads + b.threads,
