@@ -1,8 +1,11 @@
 //! Samples → Summary: every figure of a report, each computed once and in one place.
 
+pub mod alike;
 mod ari;
+pub mod baseline;
 pub mod catalogue;
 pub mod compare;
+pub mod compared;
 pub mod drift;
 pub mod explain;
 pub mod fault;

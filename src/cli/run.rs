@@ -46,6 +46,10 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_format,
           default_value = FORMATS)]
     report: Vec<Format>,
+    /// Hold the run against stored ones of the same scenario, machine and version: a run's folder, or a
+    /// folder of them.
+    #[arg(long, value_name = "DIR")]
+    baseline: Option<PathBuf>,
     /// Say nothing but errors; the exit code is the verdict.
     #[arg(long, short)]
     quiet: bool,
@@ -64,6 +68,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let Plan { resolved, gates, credentials, granted } = Plan::read(&path, &args.set)?;
     let mut warnings = survey(&resolved.scenario)?.clear()?.warnings;
     warnings.extend(granted.warning.clone());
+    let baseline = deliver::baseline(args.baseline.as_deref())?;
     let folder = Folder::create(args.out.as_deref(), &resolved.scenario.name, clock::now())?;
     folder.write("scenario.toml", resolved.to_toml().as_bytes())?;
 
@@ -103,7 +108,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         remarks: remarks.chain(granted.warning).collect(),
     };
     let (summary, log) = conclude(&resolved, recorded, circumstances)?;
-    let verdict = deliver::verdict(&resolved, &gates, &summary);
+    let verdict = deliver::verdict(&resolved, &gates, &summary, baseline.as_ref());
     let (formats, verdict) = (args.report.as_slice(), &verdict);
     let delivery = Delivery { resolved: &resolved, summary: &summary, verdict, folder: &folder, formats };
     // The figures first: whatever becomes of the files, they have been said.

@@ -2,11 +2,13 @@
 
 mod expression;
 mod judge;
+mod tripwire;
 
 use std::fmt;
 
 pub use expression::{Gate, GateError, Op, Subject};
 pub use judge::{Trust, judge};
+pub use tripwire::hold_against;
 
 /// How a gate or the whole run came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub enum Outcome {
     Pass,
     /// A gate is broken.
     Fail,
+    /// Slower than the stored baseline.
+    Regressed,
     /// No data, too few samples, or an instrument that cannot be trusted.
     Inconclusive,
 }
@@ -24,6 +28,7 @@ impl fmt::Display for Outcome {
         f.write_str(match self {
             Outcome::Pass => "pass",
             Outcome::Fail => "fail",
+            Outcome::Regressed => "regressed",
             Outcome::Inconclusive => "inconclusive",
         })
     }

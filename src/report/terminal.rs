@@ -55,7 +55,7 @@ impl Pen {
     fn outcome(self, outcome: Outcome, text: &str) -> String {
         let code = match outcome {
             Outcome::Pass => "1;32",
-            Outcome::Fail => "1;31",
+            Outcome::Fail | Outcome::Regressed => "1;31",
             Outcome::Inconclusive => "1;33",
         };
         self.paint(code, text)

@@ -8,7 +8,7 @@ use crate::samples::{Environment, Ns};
 pub(super) fn mark(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Pass => "✓",
-        Outcome::Fail => "✗",
+        Outcome::Fail | Outcome::Regressed => "✗",
         Outcome::Inconclusive => "?",
     }
 }

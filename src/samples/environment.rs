@@ -107,3 +107,22 @@ pub struct Environment {
     /// Remarks on the run: what Asterisk's log said, what was not available.
     pub remarks: Vec<String>,
 }
+
+impl Environment {
+    /// What tells whether runs can be held against each other; the rest, which may be long, left empty.
+    pub fn fingerprint(&self) -> Environment {
+        Environment {
+            version: self.version.clone(),
+            interrupted: self.interrupted,
+            broken: self.broken.clone(),
+            calls: self.calls,
+            codec: self.codec.clone(),
+            ptime_ms: self.ptime_ms,
+            cpu: self.cpu.clone(),
+            cpus: self.cpus,
+            kernel: self.kernel.clone(),
+            scenario_hash: self.scenario_hash.clone(),
+            ..Environment::default()
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::values::{HostPort, PortRange};
-use super::{AsteriskMode, Hangup, ImpairPath, Scenario, ServiceMode, fault};
+use super::{AsteriskMode, Hangup, ImpairPath, Scenario, Service, ServiceMode, fault};
 use crate::impair::Impairment;
 use crate::rtp::sequence::WINDOW;
 
@@ -61,6 +61,7 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
     }
     times(scenario, &mut found);
     hangup(scenario, &mut found);
+    delay(&scenario.service, &mut found);
     impairments(scenario, &mut found);
     overlaps(scenario, &mut found);
     target(scenario, &mut found);
@@ -168,6 +169,27 @@ fn hangup(s: &Scenario, found: &mut Vec<Problem>) {
         let message = "a call cannot be given up that soon, or that late";
         found.push(Problem::new("load.dead_after", message, "5s is usual; 0s gives up none"));
     }
+}
+
+/// Being slow on purpose.
+fn delay(service: &Service, found: &mut Vec<Problem>) {
+    let Some(delay) = service.delay else { return };
+    let mut wrong = |bad: bool, message: &str, cure: &str| {
+        if bad {
+            found.push(Problem::new("service.delay", message, cure));
+        }
+    };
+    wrong(
+        service.mode != ServiceMode::Builtin,
+        "only the built-in service is slow on purpose",
+        "set service.mode = \"builtin\", or leave the key out",
+    );
+    wrong(
+        service.echo.is_some(),
+        "what is sent through an echo server is not held as well",
+        "leave service.delay or service.echo out",
+    );
+    wrong(delay.0 > Duration::from_secs(1), "nobody waits longer than a second", "1ms to 1s");
 }
 
 fn pools(s: &Scenario, found: &mut Vec<Problem>) {
@@ -462,6 +484,9 @@ mod tests {
 
     #[test]
     fn a_far_end_that_hangs_up_must_know_when() {
+        refused(&["service.delay=2s"], &["service.delay", "1s"]);
+        refused(&["service.delay=1ms", "service.mode=none"], &["service.delay", "builtin"]);
+        refused(&["service.delay=1ms", "service.echo=127.0.0.1:4000"], &["service.echo"]);
         let both = "load.hangup=both";
         assert_eq!(check(&[both, "load.call_duration=3s"]), Ok(()));
         refused(&[both], &["load.hangup", "call_duration"]);

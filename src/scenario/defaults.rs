@@ -65,6 +65,7 @@ impl Default for Service {
             app: "loadtest".into(),
             // What is measured then is Asterisk and the service, and no other path.
             echo: None,
+            delay: None,
         }
     }
 }

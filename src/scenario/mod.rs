@@ -106,6 +106,10 @@ pub struct Service {
     /// it sends them back by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub echo: Option<HostPort>,
+    /// How long the built-in service holds every packet before it goes back: slow on purpose, to try
+    /// gates and comparisons on. Absent: not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
 }
 
 /// What answers the calls behind Asterisk.

@@ -153,6 +153,7 @@ fn sentence(verdict: &Verdict) -> String {
         (Outcome::Pass, _) => format!("All {all} gates hold, and the instrument can be trusted."),
         (Outcome::Fail, 1) => "The gate is broken.".into(),
         (Outcome::Fail, _) => format!("{broken} of {all} gates broken."),
+        (Outcome::Regressed, _) => "Every gate holds, but it is slower than the baseline.".into(),
         (Outcome::Inconclusive, _) if !verdict.distrust.is_empty() => {
             "Nothing can be concluded from this run.".into()
         }
