@@ -2,11 +2,13 @@
 
 mod expression;
 mod judge;
+mod watch;
 
 use std::fmt;
 
 pub use expression::{Gate, GateError, Op, Subject};
 pub use judge::{Trust, judge};
+pub use watch::{Hopeless, Watch};
 
 /// How a gate or the whole run came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub enum Outcome {
     Pass,
     /// A gate is broken.
     Fail,
-    /// No data, too few samples, or an instrument that cannot be trusted.
+    /// No data, too few samples, or an instrument that cannot be trusted with what is judged.
     Inconclusive,
 }
 
@@ -38,7 +40,7 @@ pub struct GateResult {
     pub outcome: Outcome,
     /// The actual value for people.
     pub actual: String,
-    /// Why it is inconclusive; empty otherwise.
+    /// Why it came out so, where the value does not say it.
     pub reason: String,
 }
 
@@ -49,6 +51,6 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Each gate in the scenario's order.
     pub gates: Vec<GateResult>,
-    /// Why the instrument cannot be trusted; empty when it can.
+    /// Why the instrument, or the run as a whole, cannot be trusted; empty when it can.
     pub distrust: Vec<String>,
 }

@@ -86,6 +86,21 @@ pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// Text in lines of `width` columns where its words allow it.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
 /// Text as the value of an attribute in quotes.
 pub(super) fn attribute(text: &str) -> String {
     one_line(text)
@@ -110,6 +125,13 @@ mod tests {
     fn a_command_line_can_be_pasted_into_a_shell() {
         let words = ["loadtest", "run", "my scenario.toml", "--set", "name=it's"].map(String::from);
         assert_eq!(command_line(&words), r"loadtest run 'my scenario.toml' --set 'name=it'\''s'");
+    }
+
+    #[test]
+    fn words_are_kept_whole_and_lines_short() {
+        assert_eq!(wrapped("  one two\nthree  ✓✓✓✓✓✓✓✓ x", 8), ["one two", "three", "✓✓✓✓✓✓✓✓", "x"]);
+        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
+        assert!(wrapped(" ", 4).is_empty());
     }
 
     #[test]
