@@ -222,7 +222,11 @@ pub const COUNTS: [Definition; 91] = [
         "attempts without an answer from a fault until as many calls were heard as before",
     ),
     metric("fault.packets_lost", Unit::Count, "packets lost in that time, all phases"),
-    record("leaks.total", Unit::Count, "what the calls left behind, all kinds; `leaks` for short"),
+    record(
+        "leaks.total",
+        Unit::Count,
+        "what the calls left behind, all kinds added up, a channel with its descriptors; `leaks` for short",
+    ),
     record("leaks.channels", Unit::Count, "channels in Asterisk after the last call, not there before"),
     record("leaks.bridges", Unit::Count, "bridges in Asterisk after the last call, not there before"),
     record("leaks.ports", Unit::Count, "media ports that the service still holds after the last call"),

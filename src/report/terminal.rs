@@ -183,7 +183,26 @@ fn faults(text: &mut String, pen: Pen, summary: &Summary) {
     if summary.faults.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\n{}", pen.bold("Faults"));
+    const KEYS: [&str; 6] = ["at", "ready", "answered", "heard", "served", "restored"];
+    let line = |cells: [String; 6]| cells.map(|cell| format!(" {cell:>8}")).concat();
+    let head = line(KEYS.map(String::from));
+    let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{:NAME$}", "Faults, s")), pen.dim(&head));
+    for fault in &summary.faults {
+        let row = [
+            fault.into_hold_s,
+            fault.outage_s,
+            fault.answered_s,
+            fault.heard_s,
+            fault.served_s,
+            fault.restored_s,
+        ];
+        let row = line(row.map(|s| s.map_or("–".into(), |s| format!("{s:.1}"))));
+        let name = words::one_line(&fault.fault.target) + " " + &words::one_line(&fault.fault.action);
+        let _ = writeln!(text, "  {name:rest$.rest$}{row}", rest = NAME - 2);
+    }
+    let legend =
+        "at counts from the begin of the hold, served from the process's return, the others from the fault";
+    paragraph(text, "  ", legend, |line| pen.dim(line));
     for fault in &summary.faults {
         paragraph(text, "  ", &fault.to_string(), str::to_string);
     }
@@ -197,7 +216,7 @@ fn leaks(text: &mut String, pen: Pen, summary: &Summary) {
     }
     let _ = writeln!(text, "\n{}", pen.bold("Left behind"));
     for part in left {
-        let line = format!("{}: {} left{}", part.what, part.leaked, words::listed(&part.names));
+        let line = format!("{}: {} left{}", part.what, part.leaked, words::listed(&part.names, part.leaked));
         paragraph(text, "  ", &line, |line| pen.outcome(Outcome::Fail, line));
     }
 }
@@ -264,7 +283,7 @@ mod tests {
     fn faults_and_what_was_left_are_named() {
         let (run, verdict) = fixture::faulted();
         let text = summary(&run, &verdict, "", false);
-        let part: Vec<_> = text.lines().skip_while(|l| *l != "Faults").take(9).collect();
+        let part: Vec<_> = text.lines().skip_while(|l| !l.starts_with("Faults")).take(14).collect();
         insta::assert_snapshot!("faulted", part.join("\n"));
     }
 

@@ -41,9 +41,13 @@ pub(super) fn bare(metric: &Metric) -> String {
     }
 }
 
-/// Names behind what they name; nothing where there are none.
-pub(super) fn listed(names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+/// Names behind the `count` things that they name, the first ones of many; nothing where there are none.
+pub(super) fn listed(names: &[String], count: u64) -> String {
+    match (names, count.saturating_sub(names.len() as u64)) {
+        ([], _) => String::new(),
+        (names, 0) => format!(" ({})", names.join(", ")),
+        (names, more) => format!(" ({} and {more} more)", names.join(", ")),
+    }
 }
 
 /// The part of a metric's name before the first dot.
@@ -125,6 +129,13 @@ mod tests {
     fn a_command_line_can_be_pasted_into_a_shell() {
         let words = ["loadtest", "run", "my scenario.toml", "--set", "name=it's"].map(String::from);
         assert_eq!(command_line(&words), r"loadtest run 'my scenario.toml' --set 'name=it'\''s'");
+    }
+
+    #[test]
+    fn names_left_out_are_counted() {
+        let names = ["a", "b"].map(String::from);
+        assert_eq!([2, 7].map(|n| listed(&names, n)), [" (a, b)", " (a, b and 5 more)"]);
+        assert_eq!(listed(&[], 3), "");
     }
 
     #[test]
