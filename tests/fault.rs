@@ -61,7 +61,10 @@ fn an_asterisk_that_is_killed_by_plan_comes_back_and_serves_again() {
     let endings = endings(&place);
     assert_eq!((endings["media_lost"], endings["completed"]), (5, 5), "{endings:?}");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("Asterisk killed at") && said.contains("5 of 5 calls"), "{said}");
+    assert!(
+        said.contains("Asterisk killed") && said.contains("s into the hold") && said.contains("5 of 5 calls"),
+        "{said}"
+    );
     let page = fs::read_to_string(place.out().join("report.html")).expect("report.html is there");
     // The sentence, and a mark in both charts over time, each in its two shapes.
     assert!(page.matches("Asterisk killed").count() >= 5, "{}", page.matches("Asterisk killed").count());

@@ -9,15 +9,17 @@ pub mod compared;
 pub mod drift;
 pub mod explain;
 pub mod fault;
+pub mod live;
 mod metric;
 pub mod mos;
 pub mod per_call;
 mod summarize;
 
-pub use metric::{Definition, Metric, Unit, Value, show};
+pub use metric::{Definition, Metric, RestsOn, Unit, Value, show};
 pub use summarize::summarize;
 
-use crate::samples::{CallRecord, CallSecond, Environment, SecondRecord, Silence};
+pub use crate::samples::Environment;
+use crate::samples::{CallRecord, CallSecond, SecondRecord, Silence};
 
 /// All that reports show and gates judge. Exporters only turn it into bytes.
 #[derive(Debug, Clone)]

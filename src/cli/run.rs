@@ -21,8 +21,9 @@ use super::{Exit, Failure, say};
 use crate::analysis::{Definition, Summary, catalogue, per_call, summarize};
 use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
+use crate::gate::{Gate, Watch};
 use crate::report::Format;
-use crate::samples::{CallRecord, Ending, Leaks, Run, hlog};
+use crate::samples::{CallRecord, EndedEarly, Ending, Leaks, Phase, Run, hlog};
 use crate::scenario::{Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
@@ -88,17 +89,20 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut stage = stage.inspect_err(|_| folder.discard())?;
     let target = stage.target.to_string();
     let sender = Sender { credentials, scheduling: granted.scheduling.clone(), stop };
-    let played = perform(&resolved, &mut stage, sender, &mut interrupt, &mut display).await;
+    let mut abort = Abort::new(&resolved.scenario, &gates, &display);
+    let played = perform(&resolved, &mut stage, sender, &mut interrupt, &mut display, &mut abort).await;
     let struck = stage.strike().await;
     let Played { recorded, broken, faults, leaks } = played?;
     let broken = broken.or_else(|| nobody_there(&recorded, &target));
 
-    let remarks = struck.remarks.into_iter().chain(remarks_of(&resolved, &recorded));
+    let early = abort.ended_early.as_ref().map(|early| format!("gate `{}` {early}", early.gate));
+    let remarks = early.into_iter().chain(struck.remarks).chain(remarks_of(&resolved, &recorded));
     let circumstances = Circumstances {
         asterisk: struck.asterisk_is,
         service: struck.service_is,
         scheduling: granted.scheduling.to_string(),
         interrupted: interrupt.came,
+        ended_early: abort.ended_early,
         broken: broken.clone(),
         service_drops: struck.service_drops,
         faults_undone: (resolved.scenario.fault.len() - faults.iter().filter(|f| f.is_over()).count()) as u64,
@@ -167,6 +171,7 @@ async fn perform(
     Sender { credentials, scheduling, stop }: Sender,
     interrupt: &mut Interrupt,
     display: &mut Display,
+    abort: &mut Abort,
 ) -> Result<Played, Failure> {
     let scenario = &resolved.scenario;
     let audit = Audit::begin(stage, scenario).await;
@@ -187,13 +192,13 @@ async fn perform(
         let display = RefCell::new(&mut *display);
         let say = |text: &str| display.borrow().say(text);
         let faults = Faults { scenario, hold_from: holding, watched, say: &say, done: &mut faults };
-        play(config, faults.attend(stage), interrupt, &display).await
+        play(config, faults.attend(stage), interrupt, &display, abort).await
     };
     display.finish();
     let (recorded, broken) = played?;
     let leaks = match interrupt.level() {
         Stop::Now => unknown("the run was ended at once"),
-        Stop::No | Stop::Soon => tokio::select! {
+        Stop::No | Stop::Early | Stop::Soon => tokio::select! {
             leaks = audit.conclude(stage.watched()) => leaks,
             // The second Ctrl-C ends at once, whatever does not answer.
             () = interrupt.at_once() => unknown("the run was ended at once"),
@@ -208,9 +213,17 @@ async fn play(
     attend: impl Future<Output = (String, Stop)>,
     interrupt: &mut Interrupt,
     display: &RefCell<&mut Display>,
+    abort: &mut Abort,
 ) -> Result<(Recorded, Option<String>), Failure> {
     let mut broken = None;
-    let mut show = |progress: &driver::Progress| display.borrow_mut().show(progress);
+    let stop = interrupt.stop.clone();
+    let mut show = |progress: &driver::Progress| {
+        display.borrow_mut().show(progress);
+        if let Some(why) = abort.look(progress) {
+            display.borrow().say(&why);
+            raise(&stop, Stop::Early);
+        }
+    };
     let drive = driver::run(config, &mut show);
     tokio::pin!(drive, attend);
     loop {
@@ -266,11 +279,48 @@ impl Interrupt {
     }
 
     fn raise(&self, stop: Stop) {
-        self.stop.send_if_modified(|current| {
-            let raised = stop > *current;
-            *current = stop.max(*current);
-            raised
-        });
+        raise(&self.stop, stop);
+    }
+}
+
+fn raise(sender: &watch::Sender<Stop>, stop: Stop) {
+    sender.send_if_modified(|current| {
+        let raised = stop > *current;
+        *current = stop.max(*current);
+        raised
+    });
+}
+
+/// `gates.abort_on_fail`: ends a run that has become hopeless.
+struct Abort {
+    watch: Option<Watch>,
+    ended_early: Option<EndedEarly>,
+}
+
+impl Abort {
+    fn new(scenario: &Scenario, gates: &[Gate], display: &Display) -> Abort {
+        let after = scenario.gates.abort_after;
+        let watch = scenario.gates.abort_on_fail.then(|| Watch::new(gates, after.0));
+        if let Some(watch) = &watch {
+            let (count, all) = (watch.count(), gates.len());
+            display.say(&format!(
+                "abort_on_fail: a gate broken for {after} ends the run; {count} of {all} can be judged before its end"
+            ));
+        }
+        Abort { watch, ended_early: None }
+    }
+
+    /// Why the run is to end now.
+    fn look(&mut self, progress: &driver::Progress) -> Option<String> {
+        let watch = self.watch.as_mut().filter(|_| progress.phase == Phase::Hold)?;
+        let hopeless = watch.look(progress.in_phase, progress.live)?;
+        // Said once: from here on there is nothing to end.
+        self.watch = None;
+        let (since_s, at_s) = (hopeless.since.as_secs_f64(), hopeless.at.as_secs_f64());
+        let early = EndedEarly { gate: hopeless.gate, actual: hopeless.actual, since_s, at_s };
+        let said = format!("gate `{}` {early}", early.gate);
+        self.ended_early = Some(early);
+        Some(said)
     }
 }
 

@@ -3,12 +3,14 @@
 mod expression;
 mod judge;
 mod tripwire;
+mod watch;
 
 use std::fmt;
 
 pub use expression::{Gate, GateError, Op, Subject};
 pub use judge::{Trust, judge};
 pub use tripwire::hold_against;
+pub use watch::{Hopeless, Watch};
 
 /// How a gate or the whole run came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub enum Outcome {
     Fail,
     /// Slower than the stored baseline.
     Regressed,
-    /// No data, too few samples, or an instrument that cannot be trusted.
+    /// No data, too few samples, or an instrument that cannot be trusted with what is judged.
     Inconclusive,
 }
 
@@ -43,7 +45,7 @@ pub struct GateResult {
     pub outcome: Outcome,
     /// The actual value for people.
     pub actual: String,
-    /// Why it is inconclusive; empty otherwise.
+    /// Why it came out so, where the value does not say it.
     pub reason: String,
 }
 
@@ -54,6 +56,6 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Each gate in the scenario's order.
     pub gates: Vec<GateResult>,
-    /// Why the instrument cannot be trusted; empty when it can.
+    /// Why the instrument, or the run as a whole, cannot be trusted; empty when it can.
     pub distrust: Vec<String>,
 }

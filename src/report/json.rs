@@ -39,7 +39,7 @@ use crate::samples::{Environment, FORMAT_VERSION};
 /// * `verdict.outcome` and a gate's `outcome`: `pass`, `fail` or `inconclusive`; `distrust` says why
 ///   the instrument cannot be trusted.
 /// * `faults`: what was broken on purpose and what came of it; `done_s`, `down_s` and `back_s` count
-///   from the run's start, the other durations from the fault, `served_s` from the process's return.
+///   from the run's start, `into_hold_s` from the hold's, the other durations from the fault, `served_s` from the process's return.
 /// * `environment`: as in `environment.json`.
 pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, ReportError> {
     let document = Document {

@@ -37,7 +37,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
     let _ = writeln!(text, "## {} {outcome}: {}\n", sign(verdict.outcome), escape(&environment.name));
     let _ = writeln!(text, "{}\n", escape(&words::circumstances(environment)));
     for reason in &verdict.distrust {
-        let _ = writeln!(text, "> **Nothing can be concluded:** {}\n", escape(reason));
+        let _ = writeln!(text, "> **Not to be trusted:** {}\n", escape(reason));
     }
     gates(&mut text, verdict);
     latencies(&mut text, summary);

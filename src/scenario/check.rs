@@ -60,6 +60,7 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
         pools(scenario, &mut found);
     }
     times(scenario, &mut found);
+    abort(scenario, &mut found);
     hangup(scenario, &mut found);
     delay(&scenario.service, &mut found);
     impairments(scenario, &mut found);
@@ -143,6 +144,15 @@ fn times(s: &Scenario, found: &mut Vec<Problem>) {
         "a line must rest between 100ms and 1h after a failure",
         "1s is usual".into(),
     );
+}
+
+/// When a gate ends a run.
+fn abort(s: &Scenario, found: &mut Vec<Problem>) {
+    if !(Duration::from_secs(1)..=LONGEST).contains(&s.gates.abort_after.0) {
+        let message = "a gate must be broken for between one second and seven days before it ends the run";
+        let cure = "10s is usual; abort_on_fail = false ends no run";
+        found.push(Problem::new("gates.abort_after", message, cure));
+    }
 }
 
 /// When and by whom calls are ended.
@@ -563,6 +573,7 @@ mod tests {
         refused(&far, &["sip.local", "192.0.2.1:5060 cannot be reached"]);
         refused(&["sip.to=\"a b\\r\\n\""], &["sip.to"]);
         refused(&["name=../x"], &["name"]);
+        refused(&["gates.abort_after=0s"], &["gates.abort_after", "10s"]);
         assert_eq!(
             check(&["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "service.mode=none"]),
             Ok(())

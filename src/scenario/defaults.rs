@@ -157,6 +157,18 @@ impl Default for Measure {
     }
 }
 
+impl Default for Gates {
+    fn default() -> Self {
+        Gates {
+            require: Vec::new(),
+            // A failed run is worth most when it shows how it went on.
+            abort_on_fail: false,
+            // Longer than any stall that a percentile of a whole run outlives.
+            abort_after: secs(10),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {

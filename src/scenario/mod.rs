@@ -255,9 +255,13 @@ pub struct Limits {
 }
 
 /// `[gates]`
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gates {
     /// Expressions `METRIC OP VALUE`, all of which must hold.
     pub require: Vec<String>,
+    /// Whether a gate that is broken, and stays so, ends the run before its time.
+    pub abort_on_fail: bool,
+    /// How long it must have been broken without a break for that.
+    pub abort_after: Span,
 }
