@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::deliver::{self, Delivery, FORMATS, parse_format};
+use super::deliver::{self, Delivery, FORMATS, format_parser};
 use super::folder::Folder;
 use super::preflight::{parse_gates, read_scenario};
 use super::{Exit, Failure, stored};
@@ -25,8 +25,8 @@ pub struct Args {
     /// Where to write [default: the run's folder].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Reports to write: html, png, csv, json, markdown, junit.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_format, default_value = FORMATS)]
+    /// Reports to write.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(), default_value = FORMATS)]
     report: Vec<Format>,
     /// Say nothing but errors; the exit code is the verdict.
     #[arg(long, short)]

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::application::symptoms;
-use super::deliver::{self, Delivery, FORMATS, parse_format};
+use super::deliver::{self, Delivery, FORMATS, format_parser};
 use super::environment::{Circumstances, gather};
 use super::faults::{Done, Faults};
 use super::folder::Folder;
@@ -42,8 +42,8 @@ pub struct Args {
     /// Folder for the results; it must not hold a run yet [default: reports/<name>-<UTC time>].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Reports to write: html, png, csv, json, markdown, junit.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_format,
+    /// Reports to write.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(),
           default_value = FORMATS)]
     report: Vec<Format>,
     /// Say nothing but errors; the exit code is the verdict.

@@ -10,6 +10,7 @@ pub const FORMAT_VERSION: u32 = 1;
 /// The circumstances of a run, as far as they bear on its figures.
 /// Keys that an older version did not write are at their defaults.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Environment {
     /// Version of the run folder's format.
