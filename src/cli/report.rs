@@ -10,7 +10,7 @@ use crate::analysis::summarize;
 use crate::report::Format;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     loadtest report reports/50x5m-20261122T163258Z\n  \
     loadtest report reports/example --report markdown --out /tmp/again\n  \
     loadtest report reports/example --set 'gates.require=[\"rtt.p95 < 1ms\"]' --out /tmp/strict\n\n\

@@ -28,7 +28,7 @@ use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     loadtest run scenarios/smoke.toml\n  \
     loadtest run scenarios/50x5m.toml --set load.calls=100 --out /tmp/hundred\n  \
     loadtest run scenarios/smoke.toml --set 'gates.require=[\"rtt.p95 < 15ms\"]'")]
@@ -37,6 +37,9 @@ pub struct Args {
     #[arg(required_unless_present = "list_metrics")]
     scenario: Option<PathBuf>,
     /// Override a scenario key; may be given more than once.
+    ///
+    /// KEY has its table before it, as in load.calls. VALUE is TOML; what is none is taken as a string, so
+    /// that `5m` needs no quotes.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Folder for the results; it must not hold a run yet [default: reports/<name>-<UTC time>].
