@@ -16,6 +16,7 @@ const BEFORE_S: f64 = 0.2;
 
 /// One fault and what came of it. Durations are seconds from the fault itself, unless they say otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Recovery {
     /// The fault.
     #[serde(flatten)]

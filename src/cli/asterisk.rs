@@ -15,6 +15,11 @@ use crate::scenario::values::PortRange;
 use crate::service::termination;
 
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    loadtest asterisk --write-env .env\n  \
+    ARI_PASS=secret loadtest asterisk --sip-port 5070 --http-port 0\n\n\
+    With .env in the same folder, `loadtest service` and runs with asterisk.mode=\"external\" find it. It ends\n\
+    with Ctrl-C, and nothing is left of it but its log.")]
 pub struct Args {
     /// The Asterisk to run: a program or an unpacked tree [default: the one that is found].
     #[arg(long, env = "LOADTEST_ASTERISK", value_name = "PATH")]
@@ -34,11 +39,13 @@ pub struct Args {
     /// The ARI user.
     #[arg(long, env = "ARI_USER", default_value = "loadtest")]
     user: String,
-    /// The ARI user's password [default: a new one]. Better given in the environment, where `ps` does
-    /// not show it.
+    /// The ARI user's password [default: a new one].
+    ///
+    /// Better given in the environment, where `ps` does not show it.
     #[arg(long, env = "ARI_PASS", hide_env_values = true, value_name = "PASSWORD")]
     password: Option<String>,
     /// Once calls are taken, write ARI_URL, ARI_USER and ARI_PASS into this file, as `.env` has them.
+    ///
     /// Its owner and its group may read it.
     #[arg(long, value_name = "FILE")]
     write_env: Option<PathBuf>,

@@ -10,7 +10,7 @@ use crate::asterisk::{Places, find};
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     loadtest check scenarios/50x5m.toml\n  \
     loadtest check scenarios/50x5m.toml --set load.calls=2000\n\n\
     Ends with 0 when nothing is in the way of `loadtest run`, with 2 otherwise.")]
@@ -18,6 +18,9 @@ pub struct Args {
     /// The scenario file (TOML).
     scenario: PathBuf,
     /// Override a scenario key; may be given more than once.
+    ///
+    /// KEY has its table before it, as in load.calls. VALUE is TOML; what is none is taken as a string, so
+    /// that `5m` needs no quotes.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
 }

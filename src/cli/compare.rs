@@ -16,7 +16,7 @@ use crate::scenario::Limits;
 const MOST_PAIRS: usize = 1000;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  \
+#[command(after_long_help = "Example:\n  \
     for n in 01 02 03 04 05 06 07 08 09 10 11 12; do\n    \
       loadtest run old.toml --out ab/old/$n; loadtest run new.toml --out ab/new/$n\n  \
     done\n  \

@@ -3,6 +3,8 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use super::compare::runs;
 use super::folder::Folder;
 use super::{Failure, say, stored};
@@ -13,15 +15,14 @@ use crate::report::{Format, render, terminal};
 use crate::scenario::{Limits, Resolved};
 
 /// The reports that are written unless others are asked for.
-pub const FORMATS: &str = "html,png,csv,json,markdown,junit";
+pub const FORMATS: &str = "html,png,csv,json,markdown,junit,openmetrics";
 
-/// A format's word on the command line.
-pub fn parse_format(text: &str) -> Result<Format, String> {
-    let names = Format::ALL.map(Format::name).join(", ");
-    Format::ALL
-        .into_iter()
-        .find(|f| f.name() == text)
-        .ok_or_else(|| format!("there is no report format `{text}`; there are {names}"))
+/// Reads a format's word on the command line, and tells the shell's completion which there are.
+pub fn format_parser() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::ALL.map(Format::name)).map(|word| {
+        // Invariant: the parser lets nothing pass but these words.
+        Format::ALL.into_iter().find(|f| f.name() == word).expect("a word of Format::ALL")
+    })
 }
 
 /// A run's figures, judged, and how and where they are told.
@@ -98,8 +99,10 @@ impl Delivery<'_> {
                 first_failure.get_or_insert(failure);
             }
         };
-        for format in [Format::Json, Format::Junit, Format::Markdown, Format::Csv, Format::Html, Format::Png]
-        {
+        let mut formats = Format::ALL.to_vec();
+        // Pictures and pages take longest, and are of least use to who runs out of room.
+        formats.sort_by_key(|format| matches!(format, Format::Html | Format::Png));
+        for format in formats {
             if !self.formats.contains(&format) {
                 continue;
             }

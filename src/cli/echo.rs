@@ -10,7 +10,7 @@ use crate::echo::EchoServer;
 use crate::service::termination;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  loadtest echo --listen 0.0.0.0:4000      on one machine\n  \
+#[command(after_long_help = "Example:\n  loadtest echo --listen 0.0.0.0:4000      on one machine\n  \
     loadtest ping 192.0.2.7:4000             on the other\n\n\
     Answers RTP only, never with more than came in, and never an echo's answer.")]
 pub struct Args {

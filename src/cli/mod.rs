@@ -5,6 +5,7 @@ mod application;
 mod asterisk;
 mod check;
 mod compare;
+mod completions;
 mod deliver;
 mod echo;
 mod environment;
@@ -12,6 +13,7 @@ mod exit;
 mod faults;
 mod folder;
 mod leaks;
+mod man;
 mod ping;
 mod preflight;
 mod progress;
@@ -34,7 +36,11 @@ pub use exit::{Exit, Failure};
 /// Places real SIP/RTP calls against a real Asterisk and measures every packet that comes back.
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version, max_term_width = 100, subcommand_required = true)]
-#[command(after_help = "Exit codes:\n  \
+#[command(after_long_help = "Examples:\n  \
+    loadtest run scenarios/smoke.toml         place five calls, measure, report, judge\n  \
+    loadtest check scenarios/50x5m.toml       what is in the way of a run?\n  \
+    loadtest report reports/example           render and judge a stored run again\n\n\
+    Exit codes:\n  \
     0 pass · 1 the run broke · 2 bad command line or scenario · 10 a gate failed ·\n  \
     11 slower than the base · 12 inconclusive · 130 interrupted (the report is still written)")]
 struct Cli {
@@ -62,6 +68,10 @@ enum Command {
     Ab(ab::Args),
     /// Send RTP back to whoever sends it, probes with time stamps added.
     Echo(echo::Args),
+    /// Print what a shell needs to complete this command line.
+    Completions(completions::Args),
+    /// Print the manual page, or write all of them.
+    Man(man::Args),
 }
 
 /// Runs the program.
@@ -82,6 +92,8 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Ab(args) => in_runtime(ab::run(args)),
+        Command::Completions(args) => Ok(completions::run(&args)),
+        Command::Man(args) => man::run(&args),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -25,7 +25,7 @@ use crate::service::termination;
 const ECHOES: usize = 4096;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     loadtest echo &\n  \
     loadtest ping 127.0.0.1:4000 --duration 10s\n  \
     loadtest ping 127.0.0.1:4000 --streams 1000 --duration 60s --json\n\n\

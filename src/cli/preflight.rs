@@ -15,7 +15,7 @@ use super::stage::sip_credentials;
 use crate::asterisk::descriptors;
 use crate::gate::Gate;
 use crate::scenario::values::PortRange;
-use crate::scenario::{AsteriskMode, Needs, Problem, Resolved, Scenario, ServiceMode};
+use crate::scenario::{AsteriskMode, Needs, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
 
@@ -77,9 +77,9 @@ pub fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, Failure> {
     // Command line before environment before file: later overrides win.
     let mut overrides = Vec::new();
     if let Some(range) = std::env::var("PORT_RANGE").ok().filter(|v| !v.is_empty()) {
-        overrides.push(format!("service.ports={range}"));
+        overrides.push(Override::variable("PORT_RANGE", "service.ports", &range));
     }
-    overrides.extend_from_slice(set);
+    overrides.extend(set.iter().map(|setting| Override::set(setting)));
     Ok(Resolved::read(&text, &path.display().to_string(), &overrides)?)
 }
 

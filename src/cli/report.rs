@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::deliver::{self, Delivery, FORMATS, parse_format};
+use super::deliver::{self, Delivery, FORMATS, format_parser};
 use super::folder::Folder;
 use super::preflight::{parse_gates, read_scenario};
 use super::{Exit, Failure, stored};
@@ -10,7 +10,7 @@ use crate::analysis::summarize;
 use crate::report::Format;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     loadtest report reports/50x5m-20261122T163258Z\n  \
     loadtest report reports/example --report markdown --out /tmp/again\n  \
     loadtest report reports/example --set 'gates.require=[\"rtt.p95 < 1ms\"]' --out /tmp/strict\n\n\
@@ -25,8 +25,8 @@ pub struct Args {
     /// Where to write [default: the run's folder].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Reports to write: html, png, csv, json, markdown, junit.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_format, default_value = FORMATS)]
+    /// Reports to write.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(), default_value = FORMATS)]
     report: Vec<Format>,
     /// Hold the run against stored ones of the same scenario, machine and version: a run's folder, or a
     /// folder of them.

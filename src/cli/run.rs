@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::application::symptoms;
-use super::deliver::{self, Delivery, FORMATS, parse_format};
+use super::deliver::{self, Delivery, FORMATS, format_parser};
 use super::environment::{Circumstances, gather};
 use super::faults::{Done, Faults};
 use super::folder::Folder;
@@ -29,7 +29,7 @@ use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     loadtest run scenarios/smoke.toml\n  \
     loadtest run scenarios/50x5m.toml --set load.calls=100 --out /tmp/hundred\n  \
     loadtest run scenarios/smoke.toml --set 'gates.require=[\"rtt.p95 < 15ms\"]'")]
@@ -38,13 +38,16 @@ pub struct Args {
     #[arg(required_unless_present = "list_metrics")]
     scenario: Option<PathBuf>,
     /// Override a scenario key; may be given more than once.
+    ///
+    /// KEY has its table before it, as in load.calls. VALUE is TOML; what is none is taken as a string, so
+    /// that `5m` needs no quotes.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Folder for the results; it must not hold a run yet [default: reports/<name>-<UTC time>].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Reports to write: html, png, csv, json, markdown, junit.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_format,
+    /// Reports to write.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(),
           default_value = FORMATS)]
     report: Vec<Format>,
     /// Hold the run against stored ones of the same scenario, machine and version: a run's folder, or a

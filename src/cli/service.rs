@@ -16,7 +16,7 @@ use crate::service::{self, Hangup, ServiceConfig, ServiceSummary};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  ARI_PASS=secret loadtest service --ari-url http://127.0.0.1:8088 --user loadtest\n\n\
+    after_long_help = "Example:\n  ARI_PASS=secret loadtest service --ari-url http://127.0.0.1:8088 --user loadtest\n\n\
     RUST_LOG=debug says more."
 )]
 pub struct Args {
@@ -26,9 +26,11 @@ pub struct Args {
     /// The ARI user.
     #[arg(long, env = "ARI_USER", default_value = "loadtest")]
     user: String,
-    /// The ARI user's password. Better given in the environment, where `ps` does not show it.
+    /// The ARI user's password.
+    ///
+    /// Better given in the environment, where `ps` does not show it.
     #[arg(long, env = "ARI_PASS", hide_env_values = true, value_name = "PASSWORD")]
-    password: String,
+    password: Option<String>,
     /// The Stasis application.
     #[arg(long, env = "APP_NAME", default_value = "loadtest")]
     app: String,
@@ -41,8 +43,9 @@ pub struct Args {
     /// Where /health and /metrics are; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     http: SocketAddr,
-    /// Send the calls' media through this echo server, like `loadtest echo`, and measure the way there
-    /// and back. Without, the service itself sends it back at once.
+    /// Send the calls' media through this echo server.
+    ///
+    /// `loadtest echo` is one. The way there and back is measured. Without, the service itself sends it back at once.
     #[arg(long, value_name = "HOST:PORT")]
     echo: Option<HostPort>,
     /// Hold every packet for this long before it goes back, as in 1ms, at most 1s: a service slow on
@@ -52,7 +55,9 @@ pub struct Args {
     /// Write all that was counted into this file at the end, as JSON.
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
-    /// Codec of the media channel; it has to be the callers', or no probe survives.
+    /// Codec of the media channel.
+    ///
+    /// It has to be the callers', or no probe survives.
     #[arg(long, default_value = "PCMU", value_parser = parse_codec, value_name = "PCMU|PCMA")]
     codec: Codec,
     /// Hang up calls by itself once they have been bridged this long, as in 2s.
@@ -83,6 +88,13 @@ fn parse_delay(text: &str) -> Result<Span, String> {
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    // An empty variable is one that is not set: compose files cannot tell the two apart.
+    let password = args.password.filter(|password| !password.is_empty()).ok_or_else(|| {
+        Failure::usage(
+            "there is no password for ARI: set ARI_PASS, in the environment or in a .env file, to that of the \
+             user in Asterisk's ari.conf; `loadtest asterisk --write-env .env` writes it by itself",
+        )
+    })?;
     // A socket per call. Without more, as many calls as there are descriptors are served.
     let _ = descriptors::raise();
     let shutdown = service::termination().context("cannot watch for signals")?;
@@ -93,7 +105,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let config = ServiceConfig {
         ari_url: args.ari_url,
         user: args.user,
-        password: args.password,
+        password,
         app: args.app,
         media_ip: args.media_ip,
         ports: args.port_range,

@@ -1,17 +1,15 @@
 //! Gate expressions: `METRIC OP VALUE`, over the whole run or for every call by itself.
 //!
+//! `docs/gates.md` has the same grammar, for people:
+//!
 //! ```text
-//! gate    = [ "every call:" ] metric op value
-//! metric  = any name of the catalogue, as `rtt.p99`, `loss.ratio`, `calls.answered`;
-//!           a group with a `total` by itself, as `leaks`;
-//!           after "every call:" any name of the metrics of a call, as `loss.ratio`, `srd`
-//! op      = "<" | "<=" | "==" | ">=" | ">" | "!="
-//! value   = number [ unit ]
-//! unit    = "us" | "µs" | "ms" | "s"   for times
-//!         | "%"                        for ratios
+//! <gate>      ::= <metric> <op> <value> | "every call:" <call-metric> <op> <value>
+//! <op>        ::= "<" | "<=" | "==" | "!=" | ">=" | ">"
+//! <value>     ::= <number> | <number> <unit>
+//! <unit>      ::= "us" | "µs" | "ms" | "s" | "%" | "MiB" | "MB"
 //! ```
-//! Times and ratios need their unit, for `== 100` and `< 20` mean different things to different
-//! people; 0 needs none.
+//! A metric is any name of the catalogue, or a group that has a `total` by itself, as `leaks`. Times and
+//! ratios need their unit, for `== 100` and `< 20` mean different things to different people; 0 needs none.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -145,7 +143,7 @@ fn subject(text: &str) -> Result<Subject, GateError> {
         let names = || per_call::ALL.iter().map(|m| m.definition.name);
         return found.ok_or_else(|| unknown(name, " of a call", suggestion(name, names())));
     }
-    if text.contains(':') {
+    if text.contains(':') || text.starts_with(EVERY_CALL.trim_end_matches(':')) {
         let cure = format!("write METRIC OP VALUE, or {EVERY_CALL} METRIC OP VALUE");
         return Err(GateError { reason: format!("`{text}` is no metric"), cure });
     }
@@ -193,27 +191,24 @@ fn number(text: &str, unit: Unit) -> Option<f64> {
 }
 
 fn suggestion(name: &str, known: impl Iterator<Item = &'static str>) -> String {
-    let nearest = known.min_by_key(|known| distance(known, name));
-    match nearest.filter(|near| distance(near, name) <= name.len() / 2) {
-        Some(near) => format!("did you mean `{near}`?"),
+    let known: Vec<_> = known.collect();
+    let is_in = |known: &&str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    let members: Vec<_> = known.iter().copied().filter(is_in).collect();
+    if !members.is_empty() {
+        return format!("say which: {}", members.join(", "));
+    }
+    // A long text is no name with a slip in it.
+    let name: String = name.chars().take(64).collect();
+    let near = known
+        .into_iter()
+        .flat_map(|known| [Some(known), known.strip_suffix(".total")])
+        .flatten()
+        .map(|known| (strsim::osa_distance(known, &name), known))
+        .min_by_key(|(distance, _)| *distance);
+    match near.filter(|(distance, _)| *distance <= name.len() / 2) {
+        Some((_, near)) => format!("did you mean `{near}`?"),
         None => "`loadtest run --list-metrics` names them all".into(),
     }
-}
-
-/// Levenshtein distance: insertions, deletions and replacements.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -245,6 +240,13 @@ mod tests {
         assert!(fails("rtt.p98 < 20ms").contains("did you mean `rtt.p9"));
         assert!(fails("los.ratio < 1%").contains("`loss.ratio`"));
         assert!(fails("quux < 1").contains("--list-metrics"));
+        assert!(fails("leak == 0").contains("did you mean `leaks`"));
+        assert!(
+            fails("rtt.p999 < 1ms").contains("`rtt.p99.9`") || fails("rtt.p999 < 1ms").contains("`rtt.p99`")
+        );
+        assert!(fails("rtt < 20ms").contains("say which: rtt.min, rtt.mean, rtt.p50"));
+        assert!(fails("every call: loss < 1%").contains("say which: loss.ratio, loss.count"));
+        assert!(fails("every call loss.ratio < 1%").contains("every call: METRIC"));
         assert!(fails("rtt.p99 20ms").contains("no comparison"));
         assert!(fails("rtt.p99 = 20ms").contains("no comparison"));
         assert!(fails("rtt.p99 < 20%").contains("20ms"));

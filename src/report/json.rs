@@ -9,38 +9,8 @@ use crate::analysis::{Metric, Summary, Unit, Value};
 use crate::gate::{Outcome, Verdict};
 use crate::samples::{Environment, FORMAT_VERSION};
 
-/// `summary.json`, indented, in an order that does not change:
-///
-/// ```json
-/// {
-///   "format": 1,
-///   "name": "50x5m",
-///   "verdict": {
-///     "outcome": "pass",
-///     "gates": [{"expression": "rtt.p99 < 20ms", "outcome": "pass", "actual": "4.2 ms", "reason": ""}],
-///     "distrust": []
-///   },
-///   "metrics": {"calls": {"answered": 1.0}, "rtt": {"p50": 0.214, "p99.9": "lost"}},
-///   "samples": {"rtt": 749850},
-///   "too_few": ["srd.p99"],
-///   "endings": [{"what": "completed", "count": 50, "good": true}],
-///   "faults": [{"target": "asterisk", "action": "kill", "done_s": 14.2, "heard_s": 4.2}],
-///   "environment": {}
-/// }
-/// ```
-///
-/// * `metrics`: the metric `rtt.p99.9` is `metrics.rtt["p99.9"]`: its name is parted at the first
-///   dot. Milliseconds, ratios (0–1), cores, MiB or a count, as the catalogue of metrics says, in
-///   full precision; `"lost"` for a percentile that falls among the packets that never came back;
-///   `null` where nothing was measured.
-/// * `samples`: how many samples the percentiles of a group rest on.
-/// * `too_few`: the percentiles p among the metrics that rest on fewer than 100 / (1 − p) samples.
-/// * `endings`: how the attempts ended, most frequent first; `good` is how a call should end.
-/// * `verdict.outcome` and a gate's `outcome`: `pass`, `fail` or `inconclusive`; `distrust` says why
-///   the instrument cannot be trusted.
-/// * `faults`: what was broken on purpose and what came of it; `done_s`, `down_s` and `back_s` count
-///   from the run's start, `into_hold_s` from the hold's, the other durations from the fault, `served_s` from the process's return.
-/// * `environment`: as in `environment.json`.
+/// `summary.json`, indented, in an order that does not change. `docs/summary.schema.json` describes it;
+/// the metric `rtt.p99.9` is `metrics.rtt["p99.9"]`: its name is parted at the first dot.
 pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, ReportError> {
     let document = Document {
         format: FORMAT_VERSION,
@@ -62,38 +32,71 @@ pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, R
     Ok(bytes)
 }
 
+/// What one run has measured, and what came of it.
 #[derive(Serialize)]
-struct Document<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Document<'a> {
+    /// Version of the run folder's format, this document's too.
     format: u32,
+    /// The scenario's name.
     name: &'a str,
+    /// What the run is worth.
     verdict: VerdictLine<'a>,
+    /// Every figure, by group and key, in full precision; null where nothing was measured.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::metrics"))]
     metrics: Metrics<'a>,
+    /// How many samples the percentiles of a group rest on.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::samples"))]
     samples: Samples<'a>,
+    /// The percentiles p among the metrics that rest on fewer than 100 / (1 - p) samples, by name.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::metric_names"))]
     too_few: Vec<&'static str>,
+    /// How the attempts ended, most frequent first.
     endings: Vec<EndingLine<'a>>,
+    /// What was broken on purpose and what came of it. `planned_s`, `done_s`, `down_s` and `back_s` count
+    /// from the run's start, the other durations from the fault, `served_s` from the process's return.
     faults: &'a [Recovery],
+    /// Where, when and with what the run was made.
     environment: &'a Environment,
 }
 
+/// What the run is worth.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct VerdictLine<'a> {
+    /// The run's outcome, after which the program's exit code goes.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::outcome"))]
     outcome: OutcomeWord,
+    /// Each gate, in the scenario's order.
     gates: Vec<GateLine<'a>>,
+    /// Why the instrument cannot be trusted; empty when it can.
     distrust: &'a [String],
 }
 
+/// One gate, judged.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct GateLine<'a> {
+    /// As the scenario has it: `rtt.p99 < 20ms`.
     expression: &'a str,
+    /// How it came out.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::outcome"))]
     outcome: OutcomeWord,
+    /// The actual value, for people.
     actual: &'a str,
+    /// Why it is inconclusive; empty otherwise.
     reason: &'a str,
 }
 
+/// How many attempts ended in one way.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct EndingLine<'a> {
+    /// In words.
     what: &'a str,
+    /// How many.
     count: u64,
+    /// Whether that is how a call should end.
     good: bool,
 }
 

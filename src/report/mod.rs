@@ -1,4 +1,4 @@
-//! Summary and verdict → the bytes of files: CSV, JSON, PNG and HTML, and the text for the terminal.
+//! Summary and verdict → the bytes of files: CSV, JSON, PNG, HTML and more, and the text for the terminal.
 //!
 //! Exporters only turn figures into bytes: every figure is looked up in the [`Summary`] by its name
 //! and none is computed here.
@@ -9,6 +9,7 @@ mod html;
 mod json;
 mod junit;
 mod markdown;
+mod openmetrics;
 mod plots;
 pub mod terminal;
 mod words;
@@ -31,12 +32,21 @@ pub enum Format {
     Markdown,
     /// `junit.xml`, for a CI server.
     Junit,
+    /// `metrics.prom`, for Prometheus.
+    OpenMetrics,
 }
 
 impl Format {
     /// All formats, in the order of documentation.
-    pub const ALL: [Format; 6] =
-        [Format::Html, Format::Png, Format::Csv, Format::Json, Format::Markdown, Format::Junit];
+    pub const ALL: [Format; 7] = [
+        Format::Html,
+        Format::Png,
+        Format::Csv,
+        Format::Json,
+        Format::Markdown,
+        Format::Junit,
+        Format::OpenMetrics,
+    ];
 
     /// The word on the command line.
     pub const fn name(self) -> &'static str {
@@ -47,6 +57,7 @@ impl Format {
             Format::Json => "json",
             Format::Markdown => "markdown",
             Format::Junit => "junit",
+            Format::OpenMetrics => "openmetrics",
         }
     }
 }
@@ -77,6 +88,9 @@ pub enum ReportError {
     /// The gates could not be written as JUnit.
     #[error("cannot write junit.xml")]
     Junit(#[from] quick_junit::SerializeError),
+    /// The gauges could not be written.
+    #[error("cannot write metrics.prom")]
+    OpenMetrics(#[from] std::fmt::Error),
     /// The page could not be filled in.
     #[error("cannot write report.html")]
     Html(#[from] askama::Error),
@@ -112,6 +126,9 @@ pub fn render(
             Ok(vec![File { path: "summary.md", bytes: markdown::page(summary, verdict).into_bytes() }])
         }
         Format::Junit => Ok(vec![File { path: "junit.xml", bytes: junit::suite(summary, verdict)? }]),
+        Format::OpenMetrics => {
+            Ok(vec![File { path: "metrics.prom", bytes: openmetrics::text(summary, verdict)? }])
+        }
     }
 }
 
@@ -124,6 +141,8 @@ fn one_in(percentile: f64) -> f64 {
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod schema;
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// Why `gates.abort_on_fail` ended a run. Seconds are of the hold phase.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndedEarly {
     /// The gate as written.
     pub gate: String,
@@ -34,6 +35,7 @@ impl fmt::Display for EndedEarly {
 /// The circumstances of a run, as far as they bear on its figures.
 /// Keys that an older version did not write are at their defaults.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Environment {
     /// Version of the run folder's format.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One planned fault, as it came about. Times are seconds since the run's start.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FaultRecord {
     /// `asterisk` or `service`.
     pub target: String,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The audit after a run: what the calls should have given back.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Leaks {
     /// Why nothing can be said; empty where every part could be counted.
     pub unknown: String,
@@ -13,6 +14,7 @@ pub struct Leaks {
 
 /// One thing that was counted.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeakPart {
     /// `channels`, `bridges`, `ports`, `descriptors` or `threads`.
     pub kind: String,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The service's own word on the run, from its `--metrics-file`; keys that it does not have are at
 /// their defaults.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ServiceRecord {
     /// Callers that entered the application, and what became of them.
@@ -27,6 +28,7 @@ pub struct ServiceRecord {
 
 /// Counts of calls.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ServiceCalls {
     /// Callers that entered the application.
@@ -45,6 +47,7 @@ pub struct ServiceCalls {
 
 /// How many calls ended in one way.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ServiceOutcome {
     /// The way, as `completed`, `no_port`, `not_bridged`, `refused`.
@@ -59,6 +62,7 @@ pub struct ServiceOutcome {
 
 /// The stages.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ServiceStages {
     /// To the answer's 204.
@@ -75,6 +79,7 @@ pub struct ServiceStages {
 
 /// One REST operation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct RestOperation {
     /// From asking to the whole answer.
@@ -89,6 +94,7 @@ pub struct RestOperation {
 
 /// ARI's events.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ServiceEvents {
     /// All that were read.
@@ -101,6 +107,7 @@ pub struct ServiceEvents {
 
 /// Packets to the echo server.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ServiceEcho {
     /// Sent there.
@@ -113,6 +120,7 @@ pub struct ServiceEcho {
 
 /// A distribution of durations in milliseconds; `None` where there is no sample.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Milliseconds {
     /// Samples.

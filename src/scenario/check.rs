@@ -444,10 +444,10 @@ fn impaired_path(s: &Scenario, name: &str, path: &ImpairPath, found: &mut Vec<Pr
 
 #[cfg(test)]
 mod tests {
-    use super::super::Resolved;
+    use super::super::{Override, Resolved};
 
     fn check(set: &[&str]) -> Result<(), String> {
-        let set: Vec<_> = set.iter().map(|s| s.to_string()).collect();
+        let set: Vec<_> = set.iter().map(|s| Override::set(s)).collect();
         Resolved::read("name = \"t\"\n", "t.toml", &set).map(|_| ()).map_err(|e| e.rendered)
     }
 
@@ -483,7 +483,7 @@ mod tests {
 
     #[test]
     fn times_out_of_reason_are_refused() {
-        refused(&["load.duration=0s"], &["load.duration: ", "t.toml:", "one second"]);
+        refused(&["load.duration=0s"], &["load.duration: ", "--set load.duration=0s", "one second"]);
         refused(&["load.call_duration=1s"], &["outlast the warm-up", "3s"]);
         refused(&["media.ptime=25ms"], &["10, 20, 30"]);
         refused(&["media.ptime=20500us"], &["10, 20, 30"]);
@@ -538,7 +538,7 @@ mod tests {
     #[test]
     fn unknown_and_mistyped_keys_of_an_impairment_are_refused() {
         refused(&["impair.out.dealy=5ms"], &["dealy", "delay"]);
-        refused(&["impair.out.loss=0.02"], &["0.02", "invalid type"]);
+        refused(&["impair.out.loss=0.02"], &["0.02", "\"0.02%\", or \"2%\""]);
         refused(&["impair.forth.loss=2%"], &["forth", "back"]);
         refused(&["impair.seed=-1"], &["-1"]);
     }

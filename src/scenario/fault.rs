@@ -118,12 +118,12 @@ pub(super) fn problems(s: &Scenario, found: &mut Vec<Problem>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Resolved;
+    use super::super::{Override, Resolved};
 
     const LOAD: &str = "name = \"t\"\n[load]\nduration = \"30s\"\n";
 
     fn read(faults: &str, set: &[&str]) -> Result<Resolved, String> {
-        let set: Vec<_> = set.iter().map(|s| s.to_string()).collect();
+        let set: Vec<_> = set.iter().map(|s| Override::set(s)).collect();
         Resolved::read(&format!("{LOAD}{faults}"), "t.toml", &set).map_err(|e| e.rendered)
     }
 

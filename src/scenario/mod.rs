@@ -10,6 +10,7 @@ mod impair;
 mod parse;
 pub mod schedule;
 pub mod values;
+mod wording;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,7 +20,7 @@ pub use check::Needs;
 pub use error::{Problem, ScenarioError};
 pub use fault::Fault;
 pub use impair::{Impair, ImpairPath};
-pub use parse::Resolved;
+pub use parse::{Override, Resolved};
 use values::{HostPort, Percent, PortRange, Rate, Span};
 
 use crate::rtp::Codec;

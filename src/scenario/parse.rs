@@ -5,6 +5,7 @@ use std::ops::Range;
 use toml_edit::{Document, DocumentMut, Item, TableLike, Value};
 
 use super::error::{Problem, ScenarioError, render};
+use super::wording::{Wording, reword};
 use super::{Scenario, check};
 
 /// A scenario with the text that it was read from, overrides included.
@@ -12,21 +13,57 @@ use super::{Scenario, check};
 pub struct Resolved {
     /// The valid scenario.
     pub scenario: Scenario,
-    text: String,
+    source: Source,
+}
+
+/// Where a scenario comes from: what errors point at.
+#[derive(Debug, Clone)]
+struct Source {
     path: String,
+    /// The file's own text.
+    file: String,
+    /// With the overrides in it.
+    text: String,
+    overrides: Vec<Override>,
+}
+
+/// A key whose value does not come from the file.
+#[derive(Debug, Clone)]
+pub struct Override {
+    /// `KEY=VALUE`.
+    setting: String,
+    /// As the user gave it, for errors.
+    given: String,
+}
+
+impl Override {
+    /// Of `--set`.
+    pub fn set(setting: &str) -> Self {
+        Override { setting: setting.into(), given: format!("--set {setting}") }
+    }
+
+    /// Of an environment variable that stands for `key`.
+    pub fn variable(name: &str, key: &str, value: &str) -> Self {
+        Override { setting: format!("{key}={value}"), given: format!("{name}={value}") }
+    }
+
+    fn key(&self) -> &str {
+        self.setting.split_once('=').map_or("", |(key, _)| key).trim()
+    }
 }
 
 impl Resolved {
-    /// Reads `text` (of a file called `path`), with overrides `key=value` applied in their order.
+    /// Reads `text` (of a file called `path`), with `overrides` applied in their order.
     ///
     /// # Errors
-    /// Syntax, unknown keys, wrong values and broken rules, each with line, reason and cure.
-    pub fn read(text: &str, path: &str, overrides: &[String]) -> Result<Resolved, ScenarioError> {
-        let text = apply(text, path, overrides)?;
-        let scenario: Scenario = toml::from_str(&text).map_err(|e| ScenarioError {
-            rendered: render(&text, path, e.message().trim_end(), e.span(), ""),
-        })?;
-        let resolved = Resolved { scenario, text, path: path.into() };
+    /// Syntax, unknown keys, wrong values and broken rules, each with line or override, reason and cure.
+    pub fn read(text: &str, path: &str, overrides: &[Override]) -> Result<Resolved, ScenarioError> {
+        let amended = apply(text, path, overrides)?;
+        let source =
+            Source { path: path.into(), file: text.into(), text: amended, overrides: overrides.to_vec() };
+        let scenario = toml::from_str(&source.text)
+            .map_err(|e| ScenarioError { rendered: source.misread(e.message(), e.span()) })?;
+        let resolved = Resolved { scenario, source };
         match check::problems(&resolved.scenario) {
             problems if problems.is_empty() => Ok(resolved),
             problems => Err(resolved.error(&problems)),
@@ -35,13 +72,7 @@ impl Resolved {
 
     /// An error about this scenario, pointing at each problem's key.
     pub fn error(&self, problems: &[Problem]) -> ScenarioError {
-        let rendered: Vec<_> = problems
-            .iter()
-            .map(|p| {
-                let message = format!("{}: {}", p.key, p.message);
-                render(&self.text, &self.path, &message, locate(&self.text, &p.key), &p.cure)
-            })
-            .collect();
+        let rendered: Vec<_> = problems.iter().map(|p| self.source.problem(p)).collect();
         ScenarioError { rendered: rendered.join("\n\n") }
     }
 
@@ -52,16 +83,75 @@ impl Resolved {
     }
 }
 
-fn apply(text: &str, path: &str, overrides: &[String]) -> Result<String, ScenarioError> {
+impl Source {
+    /// What the deserialiser has to say of the bytes in `span`.
+    fn misread(&self, said: &str, span: Option<Range<usize>>) -> String {
+        let value = span.clone().and_then(|span| self.text.get(span)).unwrap_or_default();
+        let before = span.as_ref().and_then(|span| self.text.get(..span.start)).unwrap_or_default();
+        let key = before.rsplit(['\n', ',', '{', '[']).next().unwrap_or_default();
+        let Wording { message, cure } =
+            reword(said.trim_end(), key.trim_end_matches(['=', ' ']).trim(), value);
+        match span.as_ref().and_then(|span| self.overridden(span)) {
+            Some(culprit) => told(culprit, &message, &cure),
+            None => render(&self.text, &self.path, &message, span, &cure),
+        }
+    }
+
+    fn problem(&self, Problem { key, message, cure }: &Problem) -> String {
+        let message = format!("{key}: {message}");
+        let is_in = |o: &&Override| {
+            key.strip_prefix(o.key()).is_some_and(|rest| matches!(rest.get(..1), None | Some(".")))
+        };
+        match self.overrides.iter().rfind(is_in) {
+            Some(culprit) => told(culprit, &message, cure),
+            None => render(&self.text, &self.path, &message, locate(&self.text, key), cure),
+        }
+    }
+
+    /// The override that has written the bytes in `span`.
+    fn overridden(&self, span: &Range<usize>) -> Option<&Override> {
+        let (text, file) = (Document::parse(&*self.text).ok()?, Document::parse(&*self.file).ok()?);
+        let has = |range: &Range<usize>| range.start <= span.start && span.end <= range.end;
+        self.overrides.iter().rfind(|o| written(text.as_item(), file.as_item(), o.key()).iter().any(has))
+    }
+}
+
+/// The bytes of `text` that an override of `key` has written: key and value, and the names of tables that
+/// the file does not have.
+fn written(text: &Item, file: &Item, key: &str) -> Vec<Range<usize>> {
+    let (mut item, mut in_file) = (text, Some(file));
+    let mut ranges = Vec::new();
+    let mut parts = key.split('.').map(str::trim).peekable();
+    while let Some(part) = parts.next() {
+        let Some((name, value)) = item.as_table_like().and_then(|t| t.get_key_value(part)) else { break };
+        in_file = in_file.and_then(|file| file.as_table_like()?.get(part));
+        let (name, is_last) = (name.span(), parts.peek().is_none());
+        match (name, value.span()) {
+            (Some(name), Some(value)) if is_last => ranges.push(name.start.min(value.start)..value.end),
+            (Some(name), _) if in_file.is_none() => ranges.push(name),
+            _ => {}
+        }
+        item = value;
+    }
+    ranges
+}
+
+/// An error of what an override has given.
+fn told(culprit: &Override, message: &str, cure: &str) -> String {
+    let help = if cure.is_empty() { String::new() } else { format!("\n  = help: {cure}") };
+    format!("error: {message}\n --> {}{help}", culprit.given)
+}
+
+fn apply(text: &str, path: &str, overrides: &[Override]) -> Result<String, ScenarioError> {
     if overrides.is_empty() {
         return Ok(text.into());
     }
     let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| ScenarioError {
         rendered: render(text, path, e.message(), e.span(), ""),
     })?;
-    for setting in overrides {
-        set(&mut document, setting).map_err(|why| ScenarioError {
-            rendered: format!("error: --set {setting}: {why}\n  help: write it as in --set load.calls=10"),
+    for culprit in overrides {
+        set(&mut document, &culprit.setting).map_err(|why| ScenarioError {
+            rendered: told(culprit, &why, "write it as in --set load.calls=10"),
         })?;
     }
     Ok(document.to_string())
@@ -117,14 +207,14 @@ mod tests {
         "name = \"t\"\n[load]\ncalls = 50\nduration = \"5m\"\n[media]\nports = \"40000-49998\"\n";
 
     fn fails(text: &str, overrides: &[&str]) -> String {
-        let overrides: Vec<_> = overrides.iter().map(|s| s.to_string()).collect();
+        let overrides: Vec<_> = overrides.iter().map(|s| Override::set(s)).collect();
         Resolved::read(text, "x.toml", &overrides).unwrap_err().rendered
     }
 
     #[test]
     fn overrides_come_after_the_file_and_strings_need_no_quotes() {
         let overrides =
-            ["load.calls=7", "media.codec=PCMA", "asterisk.rtp_ports=12000-13000"].map(String::from);
+            ["load.calls=7", "media.codec=PCMA", "asterisk.rtp_ports=12000-13000"].map(Override::set);
         let s = Resolved::read(GOOD, "x.toml", &overrides).unwrap().scenario;
         assert_eq!((s.load.calls, s.media.codec), (7, crate::rtp::Codec::Pcma));
         assert_eq!(s.asterisk.rtp_ports.from, 12000);
@@ -143,12 +233,55 @@ mod tests {
         assert!(text.contains("x.toml:3") && text.contains("cals") && text.contains("`calls`"), "{text}");
         let text = fails("[load]\nduration = \"5 parsecs\"\n", &[]);
         assert!(text.contains("x.toml:2") && text.contains("not a duration"), "{text}");
-        let text = fails(GOOD, &["load.calls=0"]);
+        let text = fails("[load]\ncalls = 0\n", &[]);
         assert!(text.contains("calls = 0") && text.contains("help"), "{text}");
         let text = fails(GOOD, &["load.calls"]);
         assert!(text.contains("--set load.calls"), "{text}");
         let text = fails("name = ", &["load.calls=1"]);
         assert!(text.contains("x.toml:1"), "{text}");
+    }
+
+    #[test]
+    fn what_an_override_has_written_is_shown_as_it_was_given() {
+        for (setting, words) in [
+            ("load.calls=0", "load.calls: "),
+            ("load.cals=3", "did you mean `calls`?"),
+            ("loda.calls=3", "did you mean `load`?"),
+            ("load.ramps.x=3", "did you mean `ramp`?"),
+            ("load.duration=5", "\"5s\""),
+            ("load.ramp=10", "\"10/s\""),
+            ("load.calls=\"5\"", "without quotes"),
+            ("load.calls=-1", "not negative"),
+            ("load=5", "write [load]"),
+            ("fault=3", "[[fault]]"),
+            ("service.command=node app.js", "write [\"node\", \"app.js\"]"),
+            ("service.http=9090", "\"127.0.0.1:9090\""),
+            ("service.http=here", "127.0.0.1:9090"),
+            ("sip.local=here", "127.0.0.1"),
+            ("sip.to=5", "put it in quotes: \"5\""),
+            ("asterisk.ari_port=70000", "from 0 to 65535"),
+            ("asterisk.rtp_ports=10000", "\"21000-31000\""),
+            ("asterisk.sip=5060", "\"127.0.0.1:5060\""),
+            ("gates.require=rtt.p99 < 20ms", "write [\"rtt.p99 < 20ms\"]"),
+            ("limits.missed_slots=0.1", "\"0.1%\""),
+            ("driver.cpus=1", "write [1]"),
+            ("driver.realtime=yes", "true or false"),
+            ("media.codec=5", "in quotes"),
+        ] {
+            let text = fails(GOOD, &["load.calls=7", setting]);
+            assert!(text.contains(&format!("--> --set {setting}")) && text.contains(words), "{text}");
+            assert!(!text.contains("x.toml") && !text.contains("invalid"), "{text}");
+        }
+        // What the file has wrong is the file's, whatever else is set.
+        let text = fails("[load]\nduration = 5\n", &["load.calls=7", "media.codec=PCMA"]);
+        assert!(
+            text.contains("x.toml:2") && text.contains("duration = 5: a duration belongs here"),
+            "{text}"
+        );
+        assert!(text.contains("\"5s\"") && !text.contains("--set"), "{text}");
+        let ports = Override::variable("PORT_RANGE", "service.ports", "5-6");
+        let text = Resolved::read(GOOD, "x.toml", &[ports]).unwrap_err().rendered;
+        assert!(text.contains("--> PORT_RANGE=5-6"), "{text}");
     }
 
     #[test]

@@ -5,14 +5,26 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Reads and writes a type by its `FromStr` and `Display`.
+/// Reads and writes a type by its `FromStr` and `Display`. `super::wording` knows the cure for what is no
+/// text by the word that stands for the type here.
 macro_rules! as_text {
-    ($type:ty) => {
+    ($type:ty, $what:literal) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $type;
+                    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        to.write_str($what)
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                from.deserialize_str(Text)
             }
         }
         impl Serialize for $type {
@@ -27,7 +39,7 @@ macro_rules! as_text {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
-as_text!(Span);
+as_text!(Span, "a duration");
 
 impl FromStr for Span {
     type Err = String;
@@ -48,7 +60,7 @@ impl fmt::Display for Span {
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Rate(pub f64);
 
-as_text!(Rate);
+as_text!(Rate, "a rate");
 
 impl FromStr for Rate {
     type Err = String;
@@ -76,7 +88,7 @@ impl fmt::Display for Rate {
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Percent(pub f64);
 
-as_text!(Percent);
+as_text!(Percent, "a share");
 
 impl FromStr for Percent {
     type Err = String;
@@ -103,7 +115,7 @@ pub struct HostPort {
     port: u16,
 }
 
-as_text!(HostPort);
+as_text!(HostPort, "host and port");
 
 impl HostPort {
     /// Whether it is surely this machine; a name other than `localhost` is not looked up.
@@ -142,7 +154,7 @@ pub struct PortRange {
     pub to: u16,
 }
 
-as_text!(PortRange);
+as_text!(PortRange, "a port range");
 
 impl PortRange {
     /// How many ports there are.
