@@ -9,10 +9,11 @@ pub mod fault;
 mod metric;
 pub mod mos;
 pub mod per_call;
+pub mod story;
 mod summarize;
 
 pub use metric::{Definition, Metric, Unit, Value, show};
-pub use summarize::summarize;
+pub use summarize::{summarize, too_few};
 
 use crate::samples::{CallRecord, CallSecond, Environment, SecondRecord, Silence};
 

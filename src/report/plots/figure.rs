@@ -1,11 +1,14 @@
 //! The paper: heading, legend, text, and room for panels.
 
+use std::cell::RefCell;
+
 use plotters::coord::Shift;
 use plotters::prelude::{Circle, IntoDrawingArea, PathElement, Rectangle, SVGBackend, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, IntoFont, RGBAColor, ShapeStyle, TextStyle};
 
 use super::Look;
+use super::notes::{self, KeyNote, Notes};
 use super::raster::FONT;
 use super::theme::{Ink, text_width};
 
@@ -88,17 +91,44 @@ pub(super) struct Figure<'a> {
     look: Look,
     /// How far down the paper is used.
     top: i32,
+    notes: RefCell<Notes>,
 }
 
 impl<'a> Figure<'a> {
     pub(super) fn new(svg: &'a mut String, look: Look) -> Result<Self, DrawError> {
         let area = SVGBackend::with_string(svg, (look.width, look.height)).into_drawing_area();
-        let mut figure = Figure { area, look, top: 0 };
+        let mut figure = Figure { area, look, top: 0, notes: RefCell::default() };
         if look.heading {
             figure.area.fill(&Ink::Surface.rgb())?;
             figure.top = figure.px(0.9);
         }
         Ok(figure)
+    }
+
+    /// What a page's script is told of the chart.
+    pub(super) fn notes(&self) -> &RefCell<Notes> {
+        &self.notes
+    }
+
+    /// What is drawn together: a group with these attributes on a page, nothing in a picture.
+    pub(super) fn group(&self, attributes: String, draw: impl FnOnce() -> Drawn) -> Drawn {
+        if self.look.heading {
+            return draw();
+        }
+        let mark = |x, y| self.area.draw(&Circle::new((x, y), 0, Ink::Text.rgb().filled()));
+        let number = self.notes.borrow_mut().group(attributes);
+        mark(notes::OPENS, number)?;
+        draw()?;
+        mark(notes::CLOSES, 0)
+    }
+
+    /// What belongs to the legend's entry of this colour and is hidden with it.
+    pub(super) fn series(&self, ink: Ink, draw: impl FnOnce() -> Drawn) -> Drawn {
+        let key = self.notes.borrow().key(ink);
+        match key {
+            Some(key) => self.group(format!("data-series=\"{key}\""), draw),
+            None => draw(),
+        }
     }
 
     /// Ems in pixels.
@@ -163,13 +193,17 @@ impl<'a> Figure<'a> {
         let (swatch, line) = (self.px(1.5), self.px(1.5));
         let mut x = left;
         let mut y = self.top + line / 2;
-        for key in keys {
+        for (n, key) in keys.iter().enumerate() {
+            let note = KeyNote { label: key.label.into(), ink: key.ink.variable() };
+            self.notes.borrow_mut().keys.push(note);
             let wide = swatch + self.px(0.4 + self.text_width(key.label) * Type::NOTE.size);
             if x + wide > right && x > left {
                 (x, y) = (left, y + line);
             }
-            self.swatch(key, (x, y), swatch)?;
-            self.text(key.label, (x + swatch + self.px(0.4), y), Type::NOTE.ink(Ink::Text))?;
+            self.group(format!("data-key=\"{n}\""), || {
+                self.swatch(key, (x, y), swatch)?;
+                self.text(key.label, (x + swatch + self.px(0.4), y), Type::NOTE.ink(Ink::Text))
+            })?;
             x += wide + self.px(1.4);
         }
         self.top = y + line / 2 + self.px(0.3);
@@ -232,8 +266,10 @@ impl<'a> Figure<'a> {
             VPos::Center => at.1 - high / 2,
             VPos::Bottom => at.1 - high + self.px(0.05),
         };
-        self.block((left, top), (left + wide, top + high), Ink::Surface, 0.8)?;
-        self.text(text, at, how)
+        self.group(format!("data-x=\"{}\"", at.0), || {
+            self.block((left, top), (left + wide, top + high), Ink::Surface, 0.8)?;
+            self.text(text, at, how)
+        })
     }
 
     pub(super) fn path(&self, points: &[(i32, i32)], ink: Ink, width: i32) -> Drawn {
@@ -259,8 +295,10 @@ impl<'a> Figure<'a> {
 
     pub(super) fn cross(&self, (x, y): (i32, i32), ink: Ink) -> Drawn {
         let (arm, thick) = (self.px(0.28), self.px(0.14));
-        self.path(&[(x - arm, y - arm), (x + arm, y + arm)], ink, thick)?;
-        self.path(&[(x - arm, y + arm), (x + arm, y - arm)], ink, thick)
+        self.group(format!("data-x=\"{x}\""), || {
+            self.path(&[(x - arm, y - arm), (x + arm, y + arm)], ink, thick)?;
+            self.path(&[(x - arm, y + arm), (x + arm, y - arm)], ink, thick)
+        })
     }
 
     /// A short upright stroke, its middle at a place.
@@ -270,8 +308,9 @@ impl<'a> Figure<'a> {
     }
 
     /// Ends the drawing.
-    pub(super) fn finish(self) -> Drawn {
-        self.area.present()
+    pub(super) fn finish(self) -> Result<Notes, DrawError> {
+        self.area.present()?;
+        Ok(self.notes.into_inner())
     }
 }
 

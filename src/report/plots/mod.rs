@@ -4,6 +4,7 @@ mod axis;
 mod calls_and_loss;
 mod cpu;
 mod figure;
+mod notes;
 mod panel;
 mod raster;
 mod rtt_distribution;
@@ -13,6 +14,7 @@ mod theme;
 mod timeline;
 
 use figure::{Drawn, Figure};
+pub(super) use notes::{Frame, KeyNote, Notes, PanelNote};
 
 use super::{File, ReportError, words};
 use crate::analysis::Summary;
@@ -87,27 +89,37 @@ impl Plot {
 
     /// The chart as an SVG document.
     pub(super) fn svg(self, summary: &Summary, look: Look) -> Result<String, ReportError> {
+        Ok(self.noted(summary, look)?.0)
+    }
+
+    fn noted(self, summary: &Summary, look: Look) -> Result<(String, Notes), ReportError> {
         let mut svg = String::new();
         let drawn = Figure::new(&mut svg, look).and_then(|mut figure| {
             figure.heading(self.title(), &subtitle(summary))?;
             self.draw(&mut figure, summary)?;
             figure.finish()
         });
-        drawn.map_err(|e| ReportError::Chart { path: self.path(), what: e.to_string() })?;
-        Ok(tidied(&svg))
+        let notes = drawn.map_err(|e| ReportError::Chart { path: self.path(), what: e.to_string() })?;
+        Ok((tidied(&notes.grouped(&svg)), notes))
     }
 
-    /// The chart as an SVG element for a page: as wide as its place, in the page's colours and font.
-    /// `label` is what a screen reader says.
-    pub(super) fn inline(self, summary: &Summary, look: Look, label: &str) -> Result<String, ReportError> {
-        let mut svg = self.svg(summary, look)?;
+    /// The chart as an SVG element for a page: as wide as its place, in the page's colours and font, with
+    /// what the page's script is to know of it. `label` is what a screen reader says.
+    pub(super) fn inline(
+        self,
+        summary: &Summary,
+        look: Look,
+        label: &str,
+    ) -> Result<(String, Notes), ReportError> {
+        let (mut svg, notes) = self.noted(summary, look)?;
         for (colour, variable) in theme::Ink::variables() {
             svg = svg.replace(&colour, &variable);
         }
         let fixed = format!("<svg width=\"{}\" height=\"{}\"", look.width, look.height);
         let fluid = format!("<svg class=\"chart\" role=\"img\" aria-label=\"{}\"", words::attribute(label));
         svg = svg.replacen(" xmlns=\"http://www.w3.org/2000/svg\"", "", 1);
-        Ok(svg.replacen(&fixed, &fluid, 1).replace(&format!(" font-family=\"{}\"", raster::FONT), ""))
+        let svg = svg.replacen(&fixed, &fluid, 1).replace(&format!(" font-family=\"{}\"", raster::FONT), "");
+        Ok((svg, notes))
     }
 }
 
@@ -227,7 +239,7 @@ mod tests {
         let (summary, _) = fixture::hostile();
         let svg = Plot::Cpu.svg(&summary, Look::PICTURE).unwrap();
         assert!(svg.contains("&lt;script&gt;") && !svg.contains("<script"), "{svg}");
-        let inline = Plot::Cpu.inline(&summary, Look::WIDE, "a \"label\" <b>").unwrap();
+        let (inline, _) = Plot::Cpu.inline(&summary, Look::WIDE, "a \"label\" <b>").unwrap();
         assert!(inline.contains("aria-label=\"a &quot;label&quot; &lt;b&gt;\""));
     }
 
@@ -235,7 +247,7 @@ mod tests {
     fn on_a_page_every_colour_and_the_font_are_the_pages() {
         let (summary, _) = fixture::typical();
         for plot in Plot::ALL {
-            let svg = plot.inline(&summary, Look::WIDE, "label").unwrap();
+            let (svg, _) = plot.inline(&summary, Look::WIDE, "label").unwrap();
             assert!(!svg.contains("\"#") && !svg.contains("font-family"), "{plot:?}");
             assert!(svg.contains("viewBox=") && !svg.contains(" width=\"2000\" height="), "{plot:?}");
         }

@@ -55,6 +55,7 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     for (_, ink, width, of) in SERIES {
         panel.line(rows.iter().map(|row| point(row, of)), ink, width)?;
     }
+    panel.note_names(rows.iter().map(|row| (place_of(row.percentile), name_of(row.percentile))));
     too_few(figure, &panel, summary)?;
     written(figure, &panel, summary)
 }
@@ -62,6 +63,10 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
 /// `log10(1 / (1 − p))`, where a percentile lies on the axis. The 100th lies at its end.
 fn place_of(percentile: f64) -> f64 {
     -(1.0 - percentile / 100.0).max(0.0).log10()
+}
+
+fn name_of(percentile: f64) -> String {
+    if percentile >= 100.0 { "largest".into() } else { format!("{percentile} % of packets sent") }
 }
 
 /// What is lost is a gap.

@@ -47,16 +47,19 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     late_threshold(&panel, summary)?;
     timeline::mark_faults(&panel, summary, true)?;
     // Packets that never came back have no round trip to draw: their seconds are marked at the top.
-    let mut places: Vec<i32> = Vec::new();
+    let mut places: Vec<(i32, (f64, f64))> = Vec::new();
     let (_, top) = panel.pixel(0.0, panel.y().to());
     for second in seconds.iter().filter(|s| s.lost > 0) {
-        let (x, _) = panel.pixel(f64::from(second.second) + 0.5, 0.0);
-        if places.last() != Some(&x) {
-            places.push(x);
-            figure.stroke((x, top + figure.px(0.55)), Ink::Vermillion)?;
+        let middle = f64::from(second.second) + 0.5;
+        let (x, _) = panel.pixel(middle, 0.0);
+        if places.last().is_none_or(|(last, _)| *last != x) {
+            places.push((x, (middle, second.lost as f64)));
         }
     }
-    Ok(())
+    panel.note(places.iter().map(|(_, noted)| *noted), Ink::Vermillion);
+    panel.series(Ink::Vermillion, || {
+        places.iter().try_for_each(|(x, _)| figure.stroke((*x, top + figure.px(0.55)), Ink::Vermillion))
+    })
 }
 
 /// Where a packet of the fastest call would have been late, if that is on the chart.

@@ -80,25 +80,33 @@ fn per_call(figure: &Figure<'_>, place: Rect, y: &Axis, summary: &Summary) -> Dr
     })?;
     for delay in &DELAYS {
         // One dot a place is enough, however many calls.
-        let mut taken = HashSet::new();
+        let (mut taken, mut shown) = (HashSet::new(), Vec::new());
         for call in &summary.calls {
             let Some(ms) = (delay.of)(call).map(Ns::as_ms) else { continue };
             let at = panel.pixel(call.intended_s, ms);
             if taken.insert((at.0 / 4, at.1 / 4)) {
-                match delay.mark {
-                    Mark::Ring => figure.ring(at, delay.ink)?,
-                    _ => figure.dot(at, delay.ink)?,
-                }
+                shown.push((call, ms, at));
             }
         }
+        panel.note(shown.iter().map(|(call, ms, _)| (call.intended_s, *ms)), delay.ink);
+        panel.note_names(shown.iter().map(|(call, ..)| (call.intended_s, format!("call {}", call.call))));
+        panel.series(delay.ink, || {
+            shown.iter().try_for_each(|(.., at)| match delay.mark {
+                Mark::Ring => figure.ring(*at, delay.ink),
+                _ => figure.dot(*at, delay.ink),
+            })
+        })?;
     }
     let mut taken = HashSet::new();
-    for call in summary.calls.iter().filter(|c| !c.ending.was_answered()) {
-        let (x, top) = panel.pixel(call.intended_s, y.to());
-        if taken.insert(x / 4) {
-            figure.cross((x, top + figure.px(0.5)), Ink::Vermillion)?;
+    panel.series(Ink::Vermillion, || {
+        for call in summary.calls.iter().filter(|c| !c.ending.was_answered()) {
+            let (x, top) = panel.pixel(call.intended_s, y.to());
+            if taken.insert(x / 4) {
+                figure.cross((x, top + figure.px(0.5)), Ink::Vermillion)?;
+            }
         }
-    }
+        Ok(())
+    })?;
     if summary.calls.iter().any(|c| c.srd_ms.is_some()) { Ok(()) } else { panel.say("no call was answered") }
 }
 
