@@ -1,17 +1,19 @@
 //! `report.html`: the whole run on one page that fetches nothing.
 
 mod calls;
+mod charts;
 mod figures;
 mod service;
 
 use askama::Template;
 
-use super::plots::{Look, Plot};
+use super::plots::Plot;
 use super::{ReportError, words};
 use crate::analysis::{EndingCount, Summary, catalogue};
 use crate::gate::{Outcome, Verdict};
 use crate::samples::{Environment, Leaks, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
+use charts::{Chart, chart};
 use figures::{Figure, LatencyRow};
 use service::Service;
 
@@ -48,8 +50,10 @@ struct Page<'a> {
     circumstances_table: Vec<(&'static str, String)>,
     rtt_over_time: Chart,
     rtt_distribution: Chart,
+    where_time_goes: Chart,
     calls_and_loss: Chart,
     setup_times: Chart,
+    rtt_by_call: Chart,
     cpu: Chart,
     scenario: &'a str,
 }
@@ -65,15 +69,6 @@ struct Depth {
     depth: String,
     is_scenarios: bool,
     late: Figure,
-}
-
-/// A chart in both shapes, of which the page shows the one that fits.
-struct Chart {
-    id: &'static str,
-    title: &'static str,
-    wide: String,
-    narrow: String,
-    caption: &'static str,
 }
 
 /// Rows of the table of all calls, at most; `calls.csv` has every one.
@@ -135,8 +130,10 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         circumstances_table: circumstances_table(environment),
         rtt_over_time: chart(Plot::RttOverTime, summary)?,
         rtt_distribution: chart(Plot::RttDistribution, summary)?,
+        where_time_goes: chart(Plot::WhereTimeGoes, summary)?,
         calls_and_loss: chart(Plot::CallsAndLoss, summary)?,
         setup_times: chart(Plot::SetupTimes, summary)?,
+        rtt_by_call: chart(Plot::RttByCall, summary)?,
         cpu: chart(Plot::Cpu, summary)?,
         scenario: scenario.trim_end(),
     };
@@ -174,75 +171,6 @@ fn sweep(summary: &Summary) -> Vec<Depth> {
     }
     rows.sort_by_key(|(ms, _)| *ms);
     rows.into_iter().map(|(_, row)| row).collect()
-}
-
-fn chart(plot: Plot, summary: &Summary) -> Result<Chart, ReportError> {
-    let figure = |name| figures::figure(summary, name).shown;
-    let (id, caption, said) = match plot {
-        Plot::RttOverTime => (
-            "rtt-over-time",
-            "Each line is one percentile of the packets sent in a second: lines that rise together are a \
-             queue, a top line that leaves the others is a stall of a few packets.",
-            format!(
-                "median {}, 99th percentile {}, largest {}",
-                figure("rtt.p50"),
-                figure("rtt.p99"),
-                figure("rtt.max")
-            ),
-        ),
-        Plot::RttDistribution => (
-            "rtt-distribution",
-            "Each nine to the right leaves a tenth of the packets above it; where the two round trips part, \
-             the load generator sent late and the system under test is not to blame.",
-            format!(
-                "median {}, 99th percentile {}, 99.9th percentile {}, lost {}",
-                figure("rtt.p50"),
-                figure("rtt.p99"),
-                figure("rtt.p99.9"),
-                figure("loss.ratio")
-            ),
-        ),
-        Plot::CallsAndLoss => (
-            "calls-and-loss",
-            "Loss and lateness in one spike are an event worth finding in a log; spread evenly they are load.",
-            format!(
-                "attempts {}, failed {}, packets lost {}, late {}",
-                figure("calls.attempts"),
-                figure("calls.failed_count"),
-                figure("loss.count"),
-                figure("late.count")
-            ),
-        ),
-        Plot::SetupTimes => (
-            "setup-times",
-            "A dot is one call; dots that climb to the right mean that each call made the next one wait.",
-            format!(
-                "median session request delay {}, answer delay {}, time to first echo {}",
-                figure("srd.p50"),
-                figure("answer_delay.p50"),
-                figure("first_echo.p50")
-            ),
-        ),
-        Plot::Cpu => (
-            "cpu",
-            "A program that reaches the number of its busy threads in cores is the bottleneck; steal is time \
-             the machine did not have.",
-            format!(
-                "mean cores busy: driver {}, service {}, Asterisk {}",
-                figure("cpu.driver_mean"),
-                figure("cpu.service_mean"),
-                figure("cpu.asterisk_mean")
-            ),
-        ),
-    };
-    let label = format!("Chart. {}: {said}", plot.title());
-    Ok(Chart {
-        id,
-        title: plot.title(),
-        wide: plot.inline(summary, Look::WIDE, &label)?,
-        narrow: plot.inline(summary, Look::NARROW, &label)?,
-        caption,
-    })
 }
 
 fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {
@@ -341,7 +269,8 @@ mod tests {
         {
             assert!(!page.contains(banned), "{banned}");
         }
-        assert!(page.split("href=\"").skip(1).all(|rest| rest.starts_with('#')));
+        let stays = |rest: &str| rest.starts_with('#') || rest.starts_with("data:image/png;base64,");
+        assert!(page.split("href=\"").skip(1).all(stays));
     }
 
     #[test]
