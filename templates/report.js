@@ -251,6 +251,11 @@
             else group.removeAttribute("clip-path");
             for (const mark of group.children) move(mark, (x) => (range ? toPixel(panel, frame, value(x)) : x));
           }
+          for (const image of panel.cells ? svg.querySelectorAll(":scope > image") : []) {
+            if (Number(image.getAttribute("y")) !== frame.top) continue;
+            if (range) image.setAttribute("clip-path", `url(#${name}-${n})`);
+            move(image, (x) => (range ? toPixel(panel, frame, value(x)) : x));
+          }
           for (const axis of svg.querySelectorAll(`[data-axis="${n}"]`)) ticks(panel, frame, axis);
         });
       }

@@ -11,13 +11,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::plots::Plot;
 use super::{ReportError, words};
 use crate::analysis::{EndingCount, Summary, catalogue};
 use crate::gate::{Outcome, Verdict};
 use crate::samples::{Environment, Leaks, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
-use charts::{Chart, chart};
+use charts::Charts;
 use figures::{Figure, LatencyRow};
 use service::Service;
 use stories::Told;
@@ -51,15 +50,11 @@ struct Page<'a> {
     service: Option<Service<'a>>,
     leak_total: Figure,
     stories: Vec<Told>,
+    charts: Charts,
     calls: Vec<CallRow>,
     calls_left_out: usize,
     definitions: Vec<Figure>,
     circumstances_table: Vec<(&'static str, String)>,
-    rtt_over_time: Chart,
-    rtt_distribution: Chart,
-    calls_and_loss: Chart,
-    setup_times: Chart,
-    cpu: Chart,
     scenario: &'a str,
     /// JSON of what the charts show.
     values: String,
@@ -107,13 +102,8 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
     let figures = |wanted: fn(&str) -> bool| figures::chosen(summary, wanted);
     let (instrument, packets): (Vec<_>, Vec<_>) =
         figures::latencies(summary, &catalogue::LATENCIES).into_iter().partition(|row| row.of_instrument);
-    let [rtt_over_time, rtt_distribution, calls_and_loss, setup_times, cpu] =
-        [Plot::RttOverTime, Plot::RttDistribution, Plot::CallsAndLoss, Plot::SetupTimes, Plot::Cpu]
-            .map(|plot| chart(plot, summary));
-    let (rtt_over_time, rtt_distribution) = (rtt_over_time?, rtt_distribution?);
-    let (calls_and_loss, setup_times, cpu) = (calls_and_loss?, setup_times?, cpu?);
-    let values =
-        charts::values(&[&rtt_over_time, &rtt_distribution, &calls_and_loss, &setup_times, &cpu])?;
+    let charts = Charts::of(summary)?;
+    let values = charts.values()?;
     let page = Page {
         environment,
         circumstances: words::circumstances(environment),
@@ -156,11 +146,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         definitions: figures(|_| true),
         explanation: summary.explanation.as_deref().unwrap_or_default(),
         circumstances_table: circumstances_table(environment),
-        rtt_over_time,
-        rtt_distribution,
-        calls_and_loss,
-        setup_times,
-        cpu,
+        charts,
         scenario: scenario.trim_end(),
         values,
         script: SCRIPT,
@@ -316,7 +302,8 @@ mod tests {
         for banned in ["fetch(", "XMLHttpRequest", "import(", "eval(", "innerHTML", "insertAdjacentHTML"] {
             assert!(!script.contains(banned), "{banned}");
         }
-        assert!(page.split("href=\"").skip(1).all(|rest| rest.starts_with('#')));
+        let stays = |rest: &str| rest.starts_with('#') || rest.starts_with("data:image/png;base64,");
+        assert!(page.split("href=\"").skip(1).all(stays));
     }
 
     #[test]

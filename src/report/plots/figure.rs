@@ -8,6 +8,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, IntoFont, RGBAColor, ShapeStyle, TextStyle};
 
 use super::Look;
+use super::image::Image;
 use super::notes::{self, KeyNote, Notes};
 use super::raster::FONT;
 use super::theme::{Ink, text_width};
@@ -47,6 +48,8 @@ pub(super) enum Mark {
     Block,
     /// A translucent block, for stretches of time.
     Shade,
+    /// The end of a bar that few reach.
+    Faint,
     Dot,
     /// A hollow dot, which leaves room for a full one in it.
     Ring,
@@ -92,14 +95,15 @@ pub(super) struct Figure<'a> {
     /// How far down the paper is used.
     top: i32,
     notes: RefCell<Notes>,
+    images: Vec<Image>,
 }
 
 impl<'a> Figure<'a> {
+    /// Nothing on it yet: a picture's ground is painted where it is rasterised, a page has its own.
     pub(super) fn new(svg: &'a mut String, look: Look) -> Result<Self, DrawError> {
         let area = SVGBackend::with_string(svg, (look.width, look.height)).into_drawing_area();
-        let mut figure = Figure { area, look, top: 0, notes: RefCell::default() };
+        let mut figure = Figure { area, look, top: 0, notes: RefCell::default(), images: Vec::new() };
         if look.heading {
-            figure.area.fill(&Ink::Surface.rgb())?;
             figure.top = figure.px(0.9);
         }
         Ok(figure)
@@ -215,9 +219,13 @@ impl<'a> Figure<'a> {
         match key.mark {
             Mark::Line => self.path(&[(x, y), (x + wide, y)], ink, thick),
             Mark::Stroke => self.stroke((x + wide / 2, y), ink),
-            Mark::Block | Mark::Shade => {
+            Mark::Block | Mark::Shade | Mark::Faint => {
                 let half = self.px(0.35);
-                let alpha = if matches!(key.mark, Mark::Shade) { SHADE } else { 1.0 };
+                let alpha = match key.mark {
+                    Mark::Shade => SHADE,
+                    Mark::Faint => FAINT,
+                    _ => 1.0,
+                };
                 self.block((x, y - half), (x + wide, y + half), ink, alpha)
             }
             Mark::Dot => self.dot((x + wide / 2, y), ink),
@@ -307,12 +315,26 @@ impl<'a> Figure<'a> {
         self.path(&[(x, y - half), (x, y + half)], ink, self.px(0.16))
     }
 
-    /// Ends the drawing.
-    pub(super) fn finish(self) -> Result<Notes, DrawError> {
+    /// Room across the paper, as high as it is said in ems, below what is there already.
+    pub(super) fn strip(&mut self, ems: f64) -> Rect {
+        let top = self.top;
+        self.top += self.px(ems);
+        Rect { left: self.margin(), top, right: self.look.width as i32 - self.px(0.6), bottom: self.top }
+    }
+
+    /// An image, below all that is drawn.
+    pub(super) fn image(&mut self, image: Image) {
+        self.images.push(image);
+    }
+
+    /// Ends the drawing; the images belong below it.
+    pub(super) fn finish(self) -> Result<(Vec<Image>, Notes), DrawError> {
         self.area.present()?;
-        Ok(self.notes.into_inner())
+        Ok((self.images, self.notes.into_inner()))
     }
 }
 
 /// How strong shading is.
 pub(super) const SHADE: f64 = 0.14;
+/// How strong the end of a bar is that few reach.
+pub(super) const FAINT: f64 = 0.4;

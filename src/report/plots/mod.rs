@@ -4,16 +4,21 @@ mod axis;
 mod calls_and_loss;
 mod cpu;
 mod figure;
+mod heat;
+mod image;
 mod notes;
 mod panel;
 mod raster;
+mod rtt_by_call;
 mod rtt_distribution;
 mod rtt_over_time;
 mod setup_times;
 mod theme;
 mod timeline;
+mod where_time_goes;
 
 use figure::{Drawn, Figure};
+use image::Image;
 pub(super) use notes::{Frame, KeyNote, Notes, PanelNote};
 
 use super::{File, ReportError, words};
@@ -24,8 +29,10 @@ use crate::analysis::Summary;
 pub(super) enum Plot {
     RttOverTime,
     RttDistribution,
+    WhereTimeGoes,
     CallsAndLoss,
     SetupTimes,
+    RttByCall,
     Cpu,
 }
 
@@ -52,16 +59,31 @@ impl Look {
 }
 
 impl Plot {
-    pub(super) const ALL: [Plot; 5] =
-        [Plot::RttOverTime, Plot::RttDistribution, Plot::CallsAndLoss, Plot::SetupTimes, Plot::Cpu];
+    pub(super) const ALL: [Plot; 7] = [
+        Plot::RttOverTime,
+        Plot::RttDistribution,
+        Plot::WhereTimeGoes,
+        Plot::CallsAndLoss,
+        Plot::SetupTimes,
+        Plot::RttByCall,
+        Plot::Cpu,
+    ];
+
+    /// Its name: of the picture's file, and on a page.
+    pub(super) fn name(self) -> &'static str {
+        let file = self.path().trim_start_matches("plots/");
+        file.trim_end_matches(".png")
+    }
 
     /// The picture's place in the run's folder.
     pub(super) const fn path(self) -> &'static str {
         match self {
             Plot::RttOverTime => "plots/rtt-over-time.png",
             Plot::RttDistribution => "plots/rtt-distribution.png",
+            Plot::WhereTimeGoes => "plots/where-time-goes.png",
             Plot::CallsAndLoss => "plots/calls-and-loss.png",
             Plot::SetupTimes => "plots/setup-times.png",
+            Plot::RttByCall => "plots/rtt-by-call.png",
             Plot::Cpu => "plots/cpu.png",
         }
     }
@@ -71,8 +93,10 @@ impl Plot {
         match self {
             Plot::RttOverTime => "Round trip of packets, second by second",
             Plot::RttDistribution => "Round trip of packets, by percentile",
+            Plot::WhereTimeGoes => "Where a packet's time goes",
             Plot::CallsAndLoss => "Calls, and packets lost or late",
             Plot::SetupTimes => "How long calls took to set up",
+            Plot::RttByCall => "Round trip of packets, call by call and second by second",
             Plot::Cpu => "Processor time, second by second",
         }
     }
@@ -81,26 +105,49 @@ impl Plot {
         match self {
             Plot::RttOverTime => rtt_over_time::draw(figure, summary),
             Plot::RttDistribution => rtt_distribution::draw(figure, summary),
+            Plot::WhereTimeGoes => where_time_goes::draw(figure, summary),
             Plot::CallsAndLoss => calls_and_loss::draw(figure, summary),
             Plot::SetupTimes => setup_times::draw(figure, summary),
+            Plot::RttByCall => rtt_by_call::draw(figure, summary),
             Plot::Cpu => cpu::draw(figure, summary),
         }
     }
 
-    /// The chart as an SVG document.
-    pub(super) fn svg(self, summary: &Summary, look: Look) -> Result<String, ReportError> {
-        Ok(self.noted(summary, look)?.0)
-    }
-
-    fn noted(self, summary: &Summary, look: Look) -> Result<(String, Notes), ReportError> {
+    /// The chart as an SVG document without its ground, the images that belong below it, and what a
+    /// page's script is to know of it.
+    fn drawn(self, summary: &Summary, look: Look) -> Result<(String, Vec<Image>, Notes), ReportError> {
         let mut svg = String::new();
         let drawn = Figure::new(&mut svg, look).and_then(|mut figure| {
             figure.heading(self.title(), &subtitle(summary))?;
             self.draw(&mut figure, summary)?;
             figure.finish()
         });
-        let notes = drawn.map_err(|e| ReportError::Chart { path: self.path(), what: e.to_string() })?;
-        Ok((tidied(&notes.grouped(&svg)), notes))
+        let (images, notes) = drawn.map_err(|e| self.error(e.to_string()))?;
+        Ok((tidied(&notes.grouped(&svg)), images, notes))
+    }
+
+    fn error(self, what: String) -> ReportError {
+        ReportError::Chart { path: self.path(), what }
+    }
+
+    /// The chart as an SVG document.
+    #[cfg(test)]
+    pub(super) fn svg(self, summary: &Summary, look: Look) -> Result<String, ReportError> {
+        Ok(self.noted(summary, look)?.0)
+    }
+
+    fn noted(self, summary: &Summary, look: Look) -> Result<(String, Notes), ReportError> {
+        let (svg, images, notes) = self.drawn(summary, look)?;
+        let images: Result<String, String> = images.iter().map(Image::element).collect();
+        let images = images.map_err(|what| self.error(what))?;
+        let (start, rest) = svg.split_once('>').unwrap_or((&svg, ""));
+        Ok((format!("{start}>{images}{rest}"), notes))
+    }
+
+    /// The chart as a PNG file.
+    fn png(self, summary: &Summary) -> Result<Vec<u8>, ReportError> {
+        let (svg, images, _) = self.drawn(summary, Look::PICTURE)?;
+        raster::png(&svg, &images).map_err(|what| self.error(what))
     }
 
     /// The chart as an SVG element for a page: as wide as its place, in the page's colours and font, with
@@ -125,11 +172,7 @@ impl Plot {
 
 /// All charts as PNG files.
 pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
-    let picture = |plot: Plot| {
-        let svg = plot.svg(summary, Look::PICTURE)?;
-        let bytes = raster::png(&svg).map_err(|what| ReportError::Chart { path: plot.path(), what })?;
-        Ok(File { path: plot.path(), bytes })
-    };
+    let picture = |plot: Plot| Ok(File { path: plot.path(), bytes: plot.png(summary)? });
     Plot::ALL.into_iter().map(picture).collect()
 }
 
@@ -176,6 +219,8 @@ mod tests {
             let inks: &[Ink] = match plot {
                 Plot::RttOverTime => &[Ink::Blue, Ink::Green, Ink::Orange, Ink::Purple, Ink::Vermillion],
                 Plot::RttDistribution => &[Ink::Blue, Ink::Green, Ink::Orange],
+                Plot::WhereTimeGoes => &[Ink::Blue, Ink::Orange, Ink::Green, Ink::Purple, Ink::Axis],
+                Plot::RttByCall => &[Ink::Vermillion],
                 Plot::CallsAndLoss => &[Ink::Blue, Ink::Sky, Ink::Orange, Ink::Vermillion],
                 Plot::SetupTimes => &[Ink::Blue, Ink::Green, Ink::Orange],
                 Plot::Cpu => &[Ink::Blue, Ink::Green, Ink::Orange, Ink::Purple, Ink::Sky],

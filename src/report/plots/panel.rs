@@ -97,6 +97,32 @@ impl<'f, 'a> Panel<'f, 'a> {
         self.bare_frame(title)
     }
 
+    /// Title and the labels of the y axis, without lines: for a panel filled by an image.
+    pub(super) fn labels(&self, title: &str) -> Drawn {
+        let (figure, place) = (self.figure, self.place);
+        let above = (place.left, place.top - figure.px(0.55));
+        figure.text(title, above, Type::NOTE.anchored(HPos::Left, VPos::Bottom))?;
+        for tick in self.y.ticks().iter().filter(|t| !t.label.is_empty()) {
+            let (x, y) = self.pixel(self.x.from(), tick.at);
+            let at = (x - figure.px(0.5), y);
+            figure.text(&tick.label, at, Type::NOTE.anchored(HPos::Right, VPos::Center))?;
+        }
+        figure.path(&[(place.left, place.bottom), (place.right, place.bottom)], Ink::Axis, figure.px(0.08))
+    }
+
+    /// Title and the grid of the x axis, for bars that lie.
+    pub(super) fn columns(&self, title: &str) -> Drawn {
+        let (figure, place) = (self.figure, self.place);
+        let above = (place.left, place.top - figure.px(0.55));
+        figure.text(title, above, Type::NOTE.anchored(HPos::Left, VPos::Bottom))?;
+        for tick in self.x.ticks() {
+            let (x, _) = self.pixel(tick.at, self.y.from());
+            let thick = if tick.label.is_empty() { 1 } else { figure.px(0.07) };
+            figure.path(&[(x, place.top), (x, place.bottom)], Ink::Grid, thick)?;
+        }
+        figure.path(&[(place.left, place.bottom), (place.right, place.bottom)], Ink::Axis, figure.px(0.08))
+    }
+
     /// Title and grid of a panel that shares its y axis with the one to its left.
     pub(super) fn bare_frame(&self, title: &str) -> Drawn {
         let (figure, place) = (self.figure, self.place);

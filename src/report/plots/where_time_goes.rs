@@ -1,0 +1,127 @@
+//! `where-time-goes.png`: the round trip and its parts beside each other, and the machine's own share.
+
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::Axis;
+use super::figure::{Drawn, FAINT, Figure, Key, Mark, Rect, Type};
+use super::panel::Panel;
+use super::theme::Ink;
+use crate::analysis::{Summary, Value};
+use crate::report::words;
+
+struct Part {
+    group: &'static str,
+    label: &'static str,
+    short: &'static str,
+    ink: Ink,
+}
+
+const PARTS: [Part; 6] = [
+    Part { group: "rtt", label: "whole round trip", short: "round trip", ink: Ink::Blue },
+    Part {
+        group: "up",
+        label: "up: driver to Asterisk to service",
+        short: "up, to the service",
+        ink: Ink::Orange,
+    },
+    Part { group: "service_time", label: "in the service", short: "in the service", ink: Ink::Green },
+    Part {
+        group: "down",
+        label: "down: service to Asterisk to driver",
+        short: "down, to the driver",
+        ink: Ink::Purple,
+    },
+    Part {
+        group: "path_rtt",
+        label: "path: the round trip without the service",
+        short: "path, both ways",
+        ink: Ink::Axis,
+    },
+    Part {
+        group: "control",
+        label: "control stream: round trip past Asterisk, what the machine does by itself",
+        short: "control, past Asterisk",
+        ink: Ink::Sky,
+    },
+];
+
+const SHOWN: [&str; 5] = ["min", "p50", "p95", "p99", "max"];
+
+pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
+    figure.legend(&[
+        Key { label: "smallest to largest", ink: Ink::Muted, mark: Mark::Line },
+        Key { label: "median to 95th percentile", ink: Ink::Muted, mark: Mark::Block },
+        Key { label: "to 99th percentile", ink: Ink::Muted, mark: Mark::Faint },
+    ])?;
+    let [place] = figure.rows([1.0]);
+    // The parts have their names inside, so the axis starts at the paper's edge.
+    let place = Rect { left: place.left - figure.px(2.6), ..place };
+    let values = PARTS.iter().flat_map(|part| SHOWN.map(|key| value(summary, part, key).number()));
+    let x = Axis::log_ms(values.flatten(), if figure.is_narrow() { 8 } else { 16 });
+    let panel = Panel::new(figure, place, x, Axis::numbered(PARTS.len() as u32, PARTS.len()));
+    panel.columns("packets of the measured window")?;
+    panel.x_axis("ms (logarithmic)")?;
+    for (n, part) in PARTS.iter().enumerate() {
+        row(figure, &panel, summary, (PARTS.len() - 1 - n) as f64, part)?;
+    }
+    Ok(())
+}
+
+fn value(summary: &Summary, part: &Part, key: &str) -> Value {
+    summary.metric(&format!("{}.{key}", part.group)).map_or(Value::NoData, |m| m.value)
+}
+
+/// A part's name and percentiles in words, and its bar below.
+fn row(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary, at: f64, part: &Part) -> Drawn {
+    let place = panel.place();
+    let (_, top) = panel.pixel(0.0, at + 1.0);
+    let (_, bottom) = panel.pixel(0.0, at);
+    let text = top + (bottom - top) * 3 / 10;
+    let middle = top + (bottom - top) * 7 / 10;
+    let half = ((bottom - top) / 5).min(figure.px(0.65));
+    let name = if figure.is_narrow() { part.short } else { part.label };
+    let strong = Type { bold: true, ..Type::NOTE.ink(Ink::Text) };
+    figure.patch(name, (place.left + figure.px(0.4), text), strong)?;
+    if value(summary, part, "p50") == Value::NoData {
+        return figure.patch(
+            missing(part),
+            (place.right - figure.px(0.4), text),
+            Type::NOTE.anchored(HPos::Right, VPos::Center),
+        );
+    }
+    let said = ["p50", "p95", "p99"].map(|key| {
+        let metric = summary.metric(&format!("{}.{key}", part.group));
+        let star = if metric.is_some_and(|m| m.too_few) { "*" } else { "" };
+        format!("{key} {}{star}", metric.map_or_else(String::new, words::bare))
+    });
+    let said = said.join(if figure.is_narrow() { "  " } else { "    " });
+    let right = (place.right - figure.px(0.4), text);
+    figure.patch(&said, right, Type::NOTE.ink(Ink::Text).anchored(HPos::Right, VPos::Center))?;
+    // What is lost never came back: its end of the bar lies beyond the axis.
+    let x = |key: &str| match value(summary, part, key) {
+        Value::Number(ms) => Some(panel.pixel(ms, at).0),
+        Value::Lost => Some(place.right),
+        Value::NoData => None,
+    };
+    let [min, p50, p95, p99, max] = SHOWN.map(x);
+    if let (Some(from), Some(to)) = (min, max) {
+        figure.path(&[(from, middle), (to, middle)], part.ink, figure.px(0.12))?;
+    }
+    if let (Some(p50), Some(p95), Some(p99)) = (p50, p95, p99) {
+        let wide = |from: i32, to: i32| to.max(from + figure.px(0.12));
+        figure.block((p95, middle - half), (wide(p95, p99), middle + half), Ink::Surface, 1.0)?;
+        figure.block((p95, middle - half), (wide(p95, p99), middle + half), part.ink, FAINT)?;
+        figure.block((p50, middle - half), (wide(p50, p95), middle + half), part.ink, 1.0)?;
+    }
+    Ok(())
+}
+
+/// Why a part is not there.
+fn missing(part: &Part) -> &'static str {
+    match part.group {
+        "up" | "down" => "not measured: needs a service that stamps by the driver's clock",
+        "service_time" | "path_rtt" => "not measured: needs a service that stamps",
+        "control" => "not measured",
+        _ => "no packet",
+    }
+}
