@@ -112,7 +112,7 @@
     for (const drawing of chart.drawings) drawing.over.replaceChildren();
   }
 
-  // Shows what the charts says at x; y matters in a heat map alone.
+  // Shows what the chart says at x; y matters in a heat map alone.
   function point(chart, drawing, number, x, y) {
     const panel = chart.notes.panels[number];
     const frame = drawing.frames[number];
@@ -176,9 +176,16 @@
     }
   }
 
-  // Moves a mark sideways; what it was is kept for the way back.
+  // Moves a mark sideways, or back to where it was drawn.
   const originals = new WeakMap();
   function move(mark, f) {
+    if (!f) {
+      const kept = originals.get(mark) || {};
+      for (const name in kept) mark.setAttribute(name, kept[name]);
+      mark.removeAttribute("transform");
+      for (const child of mark.children) move(child, null);
+      return;
+    }
     const be = (name, change) => {
       let kept = originals.get(mark);
       if (!kept) originals.set(mark, (kept = {}));
@@ -245,16 +252,18 @@
         chart.notes.panels.forEach((panel, n) => {
           if (panel.scale !== "time") return;
           const frame = frames[n];
-          const value = (x) => panel.from + ((x - frame.left) / (frame.right - frame.left)) * (panel.to - panel.from);
+          const unzoomed = (x) => panel.from + ((x - frame.left) / (frame.right - frame.left)) * (panel.to - panel.from);
+          const there = range && ((x) => toPixel(panel, frame, unzoomed(x)));
           for (const group of svg.querySelectorAll(`[data-panel="${n}"]`)) {
             if (range) group.setAttribute("clip-path", `url(#${name}-${n})`);
             else group.removeAttribute("clip-path");
-            for (const mark of group.children) move(mark, (x) => (range ? toPixel(panel, frame, value(x)) : x));
+            for (const mark of group.children) move(mark, there);
           }
           for (const image of panel.cells ? svg.querySelectorAll(":scope > image") : []) {
             if (Number(image.getAttribute("y")) !== frame.top) continue;
             if (range) image.setAttribute("clip-path", `url(#${name}-${n})`);
-            move(image, (x) => (range ? toPixel(panel, frame, value(x)) : x));
+            else image.removeAttribute("clip-path");
+            move(image, there);
           }
           for (const axis of svg.querySelectorAll(`[data-axis="${n}"]`)) ticks(panel, frame, axis);
         });

@@ -37,6 +37,14 @@ pub struct Moment<'a> {
     pub has_control: bool,
 }
 
+impl Story<'_> {
+    /// Whether its slowest second was much slower than the call as a whole.
+    pub fn stands_out(&self) -> bool {
+        let whole = self.call.rtt_p50_ms.map(Ns::as_ms);
+        self.worst.as_ref().zip(whole).is_none_or(|(worst, whole)| worst.rtt_ms > STANDS_OUT * whole)
+    }
+}
+
 /// A value and the median of its kind over the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Unusual {
@@ -48,6 +56,8 @@ pub struct Unusual {
 
 /// Far above the usual: more than three times as much.
 const UNUSUAL: u64 = 3;
+/// A second is worth explaining when its median is more than twice the call's own.
+const STANDS_OUT: f64 = 2.0;
 
 /// Tells stories of calls; what they are held against is worked out once.
 #[derive(Debug, Clone)]
@@ -68,7 +78,8 @@ impl<'a> Teller<'a> {
     pub fn tell(&self, call: &'a CallRecord) -> Story<'a> {
         let ended_s = ended(call);
         let medians = self.summary.call_seconds.iter().filter(|s| s.call == call.call);
-        let worst = medians.max_by(|a, b| a.rtt_p50_ms.total_cmp(&b.rtt_p50_ms).then(b.second.cmp(&a.second)));
+        let worst =
+            medians.max_by(|a, b| a.rtt_p50_ms.total_cmp(&b.rtt_p50_ms).then(b.second.cmp(&a.second)));
         let lasted = call.intended_s..=ended_s.unwrap_or(call.intended_s);
         let faults = self.summary.faults.iter().map(|f| &f.fault);
         Story {

@@ -75,7 +75,8 @@ fn chart(plot: Plot, summary: &Summary) -> Result<Chart, ReportError> {
     let label = format!("Chart. {}: {}", plot.title(), said(plot, summary));
     let (wide, notes) = plot.inline(summary, Look::WIDE, &label)?;
     let (narrow, of_narrow) = plot.inline(summary, Look::NARROW, &label)?;
-    let notes = Values { keys: notes.keys, panels: notes.panels, wide: notes.frames, narrow: of_narrow.frames };
+    let notes =
+        Values { keys: notes.keys, panels: notes.panels, wide: notes.frames, narrow: of_narrow.frames };
     Ok(Chart { id: plot.name(), title: plot.title(), wide, narrow, caption: caption(plot), notes })
 }
 

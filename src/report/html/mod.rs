@@ -120,14 +120,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         traffic: figures(|group| {
             matches!(
                 group,
-                "packets"
-                    | "loss"
-                    | "duplicate"
-                    | "reordered"
-                    | "corrupted"
-                    | "strangers"
-                    | "jitter"
-                    | "mos"
+                "packets" | "loss" | "duplicate" | "reordered" | "corrupted" | "strangers" | "jitter" | "mos"
             )
         }),
         sweep: sweep(summary),

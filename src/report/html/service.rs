@@ -68,13 +68,12 @@ pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &Summary) -> Servic
 
 fn row(name: &str, of: &Milliseconds) -> Row {
     let cell = |(ms, quantile): (Option<f64>, Option<f64>)| Cell {
-        shown: ms.map_or("–".into(), |ms| {
-            show(Value::Number(ms), Unit::Ms).trim_end_matches(" ms").to_string()
-        }),
+        shown: ms
+            .map_or("–".into(), |ms| show(Value::Number(ms), Unit::Ms).trim_end_matches(" ms").to_string()),
         too_few: ms.is_some() && quantile.is_some_and(|q| too_few(of.count, q)),
     };
-    let cells =
-        [(of.p50_ms, Some(0.5)), (of.p95_ms, Some(0.95)), (of.p99_ms, Some(0.99)), (of.max_ms, None)].map(cell);
+    let cells = [(of.p50_ms, Some(0.5)), (of.p95_ms, Some(0.95)), (of.p99_ms, Some(0.99)), (of.max_ms, None)]
+        .map(cell);
     Row { name: words::one_line(&name.replace('_', " ")), count: of.count, cells }
 }
 

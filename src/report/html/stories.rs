@@ -1,9 +1,8 @@
 //! The slowest calls, each with its story in words.
 
 use super::calls::{self, CallRow};
-use crate::analysis::Summary;
-use crate::analysis::fault;
 use crate::analysis::story::{Moment, Story, Teller, Unusual};
+use crate::analysis::{Summary, Unit, Value, fault, show};
 use crate::report::words;
 use crate::samples::{CallRecord, Ns};
 
@@ -41,7 +40,7 @@ fn events(story: &Story<'_>, summary: &Summary) -> Vec<Event> {
     let call = story.call;
     let mut events = vec![Event::new(call.intended_s, set_up(call))];
     if let Some(worst) = &story.worst {
-        events.push(Event::new(f64::from(worst.second), worst_second(worst, call)));
+        events.push(Event::new(f64::from(worst.second), worst_second(worst, story)));
     }
     if let Some(slowest) = &story.slowest {
         let what = format!("Its slowest packet, {}.{}", milliseconds(slowest.rtt_ms), around(slowest));
@@ -85,10 +84,15 @@ fn set_up(call: &CallRecord) -> String {
     said + "."
 }
 
-fn worst_second(worst: &Moment<'_>, call: &CallRecord) -> String {
-    let usual = call.rtt_p50_ms.map(|ns| format!(" ({} over the whole call)", milliseconds(ns.as_ms())));
+fn worst_second(worst: &Moment<'_>, story: &Story<'_>) -> String {
+    let usual =
+        story.call.rtt_p50_ms.map(|ns| format!(" ({} over the whole call)", milliseconds(ns.as_ms())));
     let median = milliseconds(worst.rtt_ms);
-    format!("Its slowest second: median {median}{}.{}", usual.unwrap_or_default(), around(worst))
+    let usual = usual.unwrap_or_default();
+    match story.stands_out() {
+        true => format!("Its slowest second: median {median}{usual}.{}", around(worst)),
+        false => format!("No second stands out: the slowest had a median of {median}{usual}."),
+    }
 }
 
 /// What went on in a second besides.
@@ -97,7 +101,9 @@ fn around(moment: &Moment<'_>) -> String {
     let all = moment.all.map(|s| {
         let parts = [(s.lost, "packet lost", "packets lost"), (s.late, "late", "late")];
         let parts = parts.into_iter().filter(|(n, ..)| *n > 0);
-        parts.map(|(n, one, many)| format!("{n} {}", if n == 1 { one } else { many })).collect::<Vec<_>>()
+        parts
+            .map(|(n, one, many)| format!("{} {}", count(n), if n == 1 { one } else { many }))
+            .collect::<Vec<_>>()
     });
     if let Some(parts) = all.filter(|parts| !parts.is_empty()) {
         said.push_str(&format!(" All calls together: {}.", parts.join(", ")));
@@ -117,7 +123,7 @@ fn around(moment: &Moment<'_>) -> String {
             said.push_str(&format!(" The driver sent late (at most {}).", unusual(late)));
         }
         (None, None) if moment.has_control => {
-            said.push_str(" The control stream was as usual: Asterisk or the service took the time.");
+            said.push_str(" The control stream was as usual, which points at Asterisk or the service.");
         }
         (None, None) => {}
     }
@@ -135,13 +141,21 @@ fn end(call: &CallRecord) -> String {
             .collect();
         let ways = if ways.is_empty() { String::new() } else { format!(" ({})", ways.join(", ")) };
         let sent = counted(call.sent, "packet");
-        said.push_str(&format!(" Of {sent} measured, {} lost{ways}, {} late.", call.lost, call.late));
+        said.push_str(&format!(
+            " Of {sent} measured, {} lost{ways}, {} late.",
+            count(call.lost),
+            count(call.late)
+        ));
     }
     said
 }
 
 fn counted(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+fn count(n: u64) -> String {
+    show(Value::Number(n as f64), Unit::Count)
 }
 
 fn milliseconds(ms: f64) -> String {
@@ -168,7 +182,14 @@ mod tests {
         ];
         summary.silences = vec![Silence { call: 3, from_s: 100.3, to_s: 106.5 }];
         let said = told(3, &summary);
-        let order = ["0:00 INVITE on line 3", "1:40 Asterisk killed", "1:40 Nothing was heard for 6.2 s", "3:20 Its slowest second: median 7.500 ms", "29 packets lost", "5:06 Ended after 5 min 06 s: completed."];
+        let order = [
+            "0:00 INVITE on line 3",
+            "1:40 Asterisk killed",
+            "1:40 Nothing was heard for 6.2 s",
+            "3:20 Its slowest second: median 7.500 ms",
+            "29 packets lost",
+            "5:06 Ended after 5 min 06 s: completed.",
+        ];
         let places: Vec<_> = order.iter().map(|part| said.find(part)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}\n{said}");
     }

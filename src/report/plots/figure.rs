@@ -119,11 +119,11 @@ impl<'a> Figure<'a> {
         if self.look.heading {
             return draw();
         }
-        let mark = |x, y| self.area.draw(&Circle::new((x, y), 0, Ink::Text.rgb().filled()));
+        let mark = |n| self.area.draw(&Circle::new((0, 0), notes::MARK + n, Ink::Text.rgb().filled()));
         let number = self.notes.borrow_mut().group(attributes);
-        mark(notes::OPENS, number)?;
+        mark(number)?;
         draw()?;
-        mark(notes::CLOSES, 0)
+        mark(0)
     }
 
     /// What belongs to the legend's entry of this colour and is hidden with it.

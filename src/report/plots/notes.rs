@@ -1,7 +1,7 @@
 //! What a chart on a page shows, noted while it is drawn: the page's script takes its values from here.
 //!
 //! The drawing library sets no attributes, so where a group begins and ends is marked in the drawing by
-//! circles at places where nothing else is drawn, and [`Notes::grouped`] puts the groups in their stead.
+//! circles larger than any paper, and [`Notes::grouped`] puts the groups in their stead.
 
 use serde::Serialize;
 
@@ -85,10 +85,8 @@ impl Frame {
     }
 }
 
-/// Left of everything that is drawn.
-pub(super) const OPENS: i32 = -90_001;
-/// Likewise.
-pub(super) const CLOSES: i32 = -90_002;
+/// The radius that ends a group; larger ones begin the group of the number by which they are larger.
+pub(super) const MARK: i32 = 1_000_000;
 
 impl Notes {
     /// The entry of the legend that has this colour.
@@ -96,30 +94,30 @@ impl Notes {
         self.keys.iter().position(|key| key.ink == ink.variable())
     }
 
-    /// Notes a group and gives its number.
+    /// Notes a group and gives its number, from 1.
     pub(super) fn group(&mut self, attributes: String) -> i32 {
         self.groups.push(attributes);
-        self.groups.len() as i32 - 1
+        self.groups.len() as i32
     }
 
     /// The drawing with groups where they were marked.
     pub(super) fn grouped(&self, svg: &str) -> String {
-        let mark = |x: i32| format!("<circle cx=\"{x}\" cy=\"");
         let mut out = String::with_capacity(svg.len());
         let mut rest = svg;
-        let (opens, closes) = (mark(OPENS), mark(CLOSES));
-        while let Some(at) = rest.find("<circle cx=\"-9000") {
+        while let Some(at) = rest.find("<circle ") {
             let (before, circle) = rest.split_at(at);
             out.push_str(before);
-            let (circle, after) = circle.split_once("/>").unwrap_or((circle, ""));
-            if let Some(number) = circle.strip_prefix(&opens) {
-                let number = number.split('"').next().and_then(|n| n.parse::<usize>().ok());
-                let attributes = number.and_then(|n| self.groups.get(n)).map_or("", String::as_str);
-                out.push_str(&format!("<g {attributes}>"));
-            } else if circle.starts_with(&closes) {
-                out.push_str("</g>");
+            let (tag, after) = circle.split_once("/>").unwrap_or((circle, ""));
+            let radius = tag.split_once(" r=\"").and_then(|(_, r)| r.split('"').next()?.parse::<i32>().ok());
+            match radius.and_then(|r| r.checked_sub(MARK)).filter(|n| *n >= 0) {
+                None => out.push_str(&circle[..circle.len() - after.len()]),
+                Some(0) => out.push_str("</g>"),
+                Some(n) => {
+                    let attributes = self.groups.get(n as usize - 1).map_or("", String::as_str);
+                    out.push_str(&format!("<g {attributes}>"));
+                }
             }
-            rest = after.strip_prefix('\n').unwrap_or(after);
+            rest = after;
         }
         out + rest
     }
@@ -161,10 +159,11 @@ mod tests {
         let mut notes = Notes::default();
         let n = notes.group("data-series=\"0\"".into());
         let drawn = format!(
-            "<svg><circle cx=\"{OPENS}\" cy=\"{n}\" r=\"0\"/>\n<circle cx=\"9\" cy=\"0\" r=\"1\"/>\n\
-             <circle cx=\"{CLOSES}\" cy=\"0\" r=\"0\"/>\n</svg>"
+            "<svg><circle cx=\"0\" cy=\"0\" r=\"{}\"/><circle cx=\"9\" cy=\"0\" r=\"1\"/><circle \
+             cx=\"0\" cy=\"0\" r=\"{MARK}\"/></svg>",
+            MARK + n
         );
-        let grouped = "<svg><g data-series=\"0\"><circle cx=\"9\" cy=\"0\" r=\"1\"/>\n</g></svg>";
+        let grouped = "<svg><g data-series=\"0\"><circle cx=\"9\" cy=\"0\" r=\"1\"/></g></svg>";
         assert_eq!(notes.grouped(&drawn), grouped);
     }
 
