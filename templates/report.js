@@ -380,13 +380,14 @@
     const clips = make("defs", {}, svg);
     frames.forEach((f, n) => {
       const clip = make("clipPath", { id: `${name}-${n}` }, clips);
-      make("rect", { x: f.left, y: f.top, width: f.right - f.left, height: f.bottom - f.top }, clip);
+      // Faults have their numbers above the panel.
+      make("rect", { x: f.left, y: f.top - 60, width: f.right - f.left, height: f.bottom - f.top + 60 }, clip);
     });
     svg.setAttribute("role", "group");
     svg.setAttribute("tabindex", "0");
     chart.notes.keys.forEach((key, n) => {
       const entry = svg.querySelector(`[data-key="${n}"]`);
-      if (!entry || !svg.querySelector(`[data-series="${n}"]`)) return;
+      if (!entry || !svg.querySelector(`[data-series="${n}"] *`)) return;
       const words = { role: "button", tabindex: "0", "aria-pressed": "true", "aria-label": key.label };
       for (const word in words) entry.setAttribute(word, words[word]);
     });

@@ -1,9 +1,9 @@
 //! A headless Chromium with one page, driven over the DevTools protocol.
 
-use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -40,9 +40,9 @@ impl Browser {
             .args(["--no-first-run", "--disable-background-networking", "--disable-extensions"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = Guarded::spawn(&mut command);
-        let address = address(profile.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = Guarded::spawn(&mut command);
+        let address = address(&mut process);
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (socket, _) = runtime.block_on(connect_async(address)).expect("the browser listens");
         let (session, events) = (String::new(), Vec::new());
@@ -149,15 +149,12 @@ impl Browser {
     }
 }
 
-/// Where the browser listens, once it says so.
-fn address(profile: &Path) -> String {
-    let started = Instant::now();
-    loop {
-        let text = fs::read_to_string(profile.join("DevToolsActivePort")).unwrap_or_default();
-        if let Some((port, path)) = text.split_once('\n').filter(|(_, path)| !path.is_empty()) {
-            return format!("ws://127.0.0.1:{port}{}", path.trim());
-        }
-        assert!(started.elapsed() < PATIENCE, "the browser does not listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+/// Where the browser listens, which it says on standard error; what else it says there is read and dropped.
+fn address(process: &mut Guarded) -> String {
+    let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines();
+    let said = "DevTools listening on ";
+    let mut listening = lines.by_ref().map_while(Result::ok);
+    let line = listening.find(|line| line.starts_with(said)).expect("the browser listens");
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    line[said.len()..].trim().to_string()
 }

@@ -188,7 +188,7 @@ mod tests {
             "1:40 Nothing was heard for 6.2 s",
             "3:20 Its slowest second: median 7.500 ms",
             "29 packets lost",
-            "5:06 Ended after 5 min 06 s: completed.",
+            "5:06 Ended after 5 min 06 s: media lost.",
         ];
         let places: Vec<_> = order.iter().map(|part| said.find(part)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}\n{said}");

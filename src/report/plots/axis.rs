@@ -211,7 +211,7 @@ fn number(value: f64, step: f64) -> String {
 }
 
 /// `0:30`, `12:00`, `1:05:00`; `0:00.5` where ticks are less than a second apart.
-fn clock(seconds: f64, step: f64) -> String {
+pub(super) fn clock(seconds: f64, step: f64) -> String {
     let tenths = (seconds.max(0.0) * 10.0).round() as u64;
     if step < 1.0 {
         return format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10);

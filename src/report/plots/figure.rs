@@ -25,6 +25,8 @@ pub(super) struct Rect {
     pub top: i32,
     pub right: i32,
     pub bottom: i32,
+    /// Room between it and its title.
+    pub above: i32,
 }
 
 impl Rect {
@@ -54,6 +56,12 @@ pub(super) enum Mark {
     /// A hollow dot, which leaves room for a full one in it.
     Ring,
     Cross,
+    /// A broken line across.
+    Dash,
+    /// A broken line down.
+    Dashes,
+    /// A fault's number.
+    Badge(usize),
 }
 
 /// An entry of the legend.
@@ -94,6 +102,8 @@ pub(super) struct Figure<'a> {
     look: Look,
     /// How far down the paper is used.
     top: i32,
+    /// Room between the first panel and its title.
+    above: i32,
     notes: RefCell<Notes>,
     images: Vec<Image>,
 }
@@ -102,7 +112,8 @@ impl<'a> Figure<'a> {
     /// Nothing on it yet: a picture's ground is painted where it is rasterised, a page has its own.
     pub(super) fn new(svg: &'a mut String, look: Look) -> Result<Self, DrawError> {
         let area = SVGBackend::with_string(svg, (look.width, look.height)).into_drawing_area();
-        let mut figure = Figure { area, look, top: 0, notes: RefCell::default(), images: Vec::new() };
+        let mut figure =
+            Figure { area, look, top: 0, above: 0, notes: RefCell::default(), images: Vec::new() };
         if look.heading {
             figure.top = figure.px(0.9);
         }
@@ -200,13 +211,14 @@ impl<'a> Figure<'a> {
         for (n, key) in keys.iter().enumerate() {
             let note = KeyNote { label: key.label.into(), ink: key.ink.variable() };
             self.notes.borrow_mut().keys.push(note);
-            let wide = swatch + self.px(0.4 + self.text_width(key.label) * Type::NOTE.size);
+            let label = self.fitted(key.label, right - left - swatch - self.px(0.4));
+            let wide = swatch + self.px(0.4 + self.text_width(&label) * Type::NOTE.size);
             if x + wide > right && x > left {
                 (x, y) = (left, y + line);
             }
             self.group(format!("data-key=\"{n}\""), || {
                 self.swatch(key, (x, y), swatch)?;
-                self.text(key.label, (x + swatch + self.px(0.4), y), Type::NOTE.ink(Ink::Text))
+                self.text(&label, (x + swatch + self.px(0.4), y), Type::NOTE.ink(Ink::Text))
             })?;
             x += wide + self.px(1.4);
         }
@@ -231,6 +243,15 @@ impl<'a> Figure<'a> {
             Mark::Dot => self.dot((x + wide / 2, y), ink),
             Mark::Ring => self.ring((x + wide / 2, y), ink),
             Mark::Cross => self.cross((x + wide / 2, y), ink),
+            Mark::Dash => [0, 5].into_iter().try_for_each(|dash| {
+                let x = x + wide * dash / 9;
+                self.path(&[(x, y), (x + wide * 4 / 9, y)], ink, self.px(0.09))
+            }),
+            Mark::Dashes => [-3, 1].into_iter().try_for_each(|dash| {
+                let y = y + self.px(0.18) * dash;
+                self.path(&[(x + wide / 2, y), (x + wide / 2, y + self.px(0.36))], ink, self.px(0.09))
+            }),
+            Mark::Badge(n) => self.badge((x + wide / 2, y), &n.to_string()),
         }
     }
 
@@ -241,13 +262,13 @@ impl<'a> Figure<'a> {
         // Room below for the ticks and the name of the x axis, and above each row for its title.
         let bottom = self.look.height as i32 - self.px(3.3);
         let title = self.px(2.3);
-        let free = f64::from(bottom - self.top - title * N as i32).max(1.0);
+        let free = f64::from(bottom - self.top - self.above - title * N as i32).max(1.0);
         let all: f64 = weights.iter().sum();
-        let mut top = self.top;
+        let (mut top, mut above) = (self.top, self.above);
         weights.map(|weight| {
-            let start = top + title;
+            let start = top + title + above;
             top = start + (free * weight / all) as i32;
-            Rect { left, top: start, right, bottom: top }
+            Rect { left, top: start, right, bottom: top, above: std::mem::take(&mut above) }
         })
     }
 
@@ -292,7 +313,12 @@ impl<'a> Figure<'a> {
     }
 
     pub(super) fn dot(&self, at: (i32, i32), ink: Ink) -> Drawn {
-        self.area.draw(&Circle::new(at, self.px(0.24), ink.rgb().filled()))
+        self.disc(at, self.px(0.24), ink)
+    }
+
+    /// A full circle with a radius in pixels.
+    pub(super) fn disc(&self, at: (i32, i32), radius: i32, ink: Ink) -> Drawn {
+        self.area.draw(&Circle::new(at, radius, ink.rgb().filled()))
     }
 
     pub(super) fn ring(&self, at: (i32, i32), ink: Ink) -> Drawn {
@@ -319,7 +345,13 @@ impl<'a> Figure<'a> {
     pub(super) fn strip(&mut self, ems: f64) -> Rect {
         let top = self.top;
         self.top += self.px(ems);
-        Rect { left: self.margin(), top, right: self.look.width as i32 - self.px(0.6), bottom: self.top }
+        let right = self.look.width as i32 - self.px(0.6);
+        Rect { left: self.margin(), top, right, bottom: self.top, above: 0 }
+    }
+
+    /// Leaves room between the first panel and its title.
+    pub(super) fn leave_above(&mut self, ems: f64) {
+        self.above = self.px(ems);
     }
 
     /// An image, below all that is drawn.

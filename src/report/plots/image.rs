@@ -32,7 +32,7 @@ impl Image {
     /// # Errors
     /// In words, for an image without cells.
     pub(super) fn element(&self) -> Result<String, String> {
-        let Rect { left, top, right, bottom } = self.place;
+        let Rect { left, top, right, bottom, .. } = self.place;
         let data = STANDARD.encode(self.png()?);
         Ok(format!(
             "<image x=\"{left}\" y=\"{top}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
@@ -71,7 +71,7 @@ impl Image {
             let (r, g, b) = colour(*index);
             *pixel = ColorU8::from_rgba(r, g, b, if *index == 0 { 0 } else { 255 }).premultiply();
         }
-        let Rect { left, top, right, bottom } = self.place;
+        let Rect { left, top, right, bottom, .. } = self.place;
         let scale = |from: i32, to: i32, cells: usize| (to - from) as f32 / cells as f32;
         let fitted = Transform::from_scale(scale(left, right, self.columns), scale(top, bottom, self.rows()))
             .post_translate(left as f32, top as f32);
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn cells_come_out_in_their_colours() {
-        let place = Rect { left: 2, top: 1, right: 8, bottom: 5 };
+        let place = Rect { left: 2, top: 1, right: 8, bottom: 5, above: 0 };
         let image = Image { place, columns: 3, cells: vec![0, 1, 24, SILENT, 0, 12] };
         let small = Pixmap::decode_png(&image.png().unwrap()).unwrap();
         let mut large = Pixmap::new(10, 6).unwrap();

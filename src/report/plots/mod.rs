@@ -3,6 +3,7 @@
 mod axis;
 mod calls_and_loss;
 mod cpu;
+mod faults;
 mod figure;
 mod heat;
 mod image;
@@ -58,6 +59,17 @@ impl Look {
     pub(super) const NARROW: Look = Look { width: 1000, height: 940, em: 33.0, heading: false };
 }
 
+impl Look {
+    /// Higher on a phone by a line of the legend for each fault, which a chart over time would have to
+    /// give up for it.
+    fn with_room(self, plot: Plot, summary: &Summary) -> Look {
+        let is_narrow = self.width == Look::NARROW.width;
+        let lines = if is_narrow && plot.is_over_time() { summary.faults.len() } else { 0 };
+        let more = 1.5 * self.em * lines.min(faults::MOST_WORDS + 1) as f64;
+        Look { height: self.height + more as u32, ..self }
+    }
+}
+
 impl Plot {
     pub(super) const ALL: [Plot; 7] = [
         Plot::RttOverTime,
@@ -101,6 +113,11 @@ impl Plot {
         }
     }
 
+    /// Whether its x axis is the run's time.
+    fn is_over_time(self) -> bool {
+        !matches!(self, Plot::RttDistribution | Plot::WhereTimeGoes)
+    }
+
     fn draw(self, figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
         match self {
             Plot::RttOverTime => rtt_over_time::draw(figure, summary),
@@ -117,6 +134,7 @@ impl Plot {
     /// page's script is to know of it.
     fn drawn(self, summary: &Summary, look: Look) -> Result<(String, Vec<Image>, Notes), ReportError> {
         let mut svg = String::new();
+        let look = look.with_room(self, summary);
         let drawn = Figure::new(&mut svg, look).and_then(|mut figure| {
             figure.heading(self.title(), &subtitle(summary))?;
             self.draw(&mut figure, summary)?;
@@ -162,7 +180,8 @@ impl Plot {
         for (colour, variable) in theme::Ink::variables() {
             svg = svg.replace(&colour, &variable);
         }
-        let fixed = format!("<svg width=\"{}\" height=\"{}\"", look.width, look.height);
+        let Look { width, height, .. } = look.with_room(self, summary);
+        let fixed = format!("<svg width=\"{width}\" height=\"{height}\"");
         let fluid = format!("<svg class=\"chart\" role=\"img\" aria-label=\"{}\"", words::attribute(label));
         svg = svg.replacen(" xmlns=\"http://www.w3.org/2000/svg\"", "", 1);
         let svg = svg.replacen(&fixed, &fluid, 1).replace(&format!(" font-family=\"{}\"", raster::FONT), "");
@@ -191,7 +210,7 @@ fn tidied(svg: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
 
     use resvg::tiny_skia::Pixmap;
 
@@ -256,14 +275,69 @@ mod tests {
         }
     }
 
+    const OVER_TIME: [Plot; 5] =
+        [Plot::RttOverTime, Plot::CallsAndLoss, Plot::SetupTimes, Plot::RttByCall, Plot::Cpu];
+
+    /// Where broken lines go down in an ink, in units from the left.
+    fn lines_down(svg: &str, ink: Ink) -> HashSet<u32> {
+        let rgb = ink.rgb();
+        let colour = format!("stroke=\"#{:02X}{:02X}{:02X}\"", rgb.0, rgb.1, rgb.2);
+        let lines = svg.split("<polyline ").skip(1).filter(|element| element.contains(&colour));
+        let ends = |element: &str| -> Vec<(u32, u32)> {
+            let points = element.split("points=\"").nth(1).and_then(|p| p.split('"').next()).unwrap_or("");
+            points
+                .split_whitespace()
+                .filter_map(|p| p.split_once(','))
+                .filter_map(|(x, y)| Some((x.parse().ok()?, y.parse().ok()?)))
+                .collect()
+        };
+        let mut dashes: HashMap<u32, u32> = HashMap::new();
+        for ends in lines.map(ends) {
+            if let [(x, from), (to_x, to)] = ends[..]
+                && x == to_x
+            {
+                *dashes.entry(x).or_default() += from.abs_diff(to);
+            }
+        }
+        // Longer than any mark in the legend.
+        dashes.into_iter().filter(|(_, long)| *long > 60).map(|(x, _)| x).collect()
+    }
+
     #[test]
-    fn faults_are_marked_over_time() {
+    fn every_fault_and_every_return_is_marked_in_every_chart_over_time() {
         let (summary, _) = fixture::faulted();
-        for (plot, marked) in
-            [(Plot::RttOverTime, true), (Plot::CallsAndLoss, true), (Plot::SetupTimes, false)]
-        {
+        let mut without = summary.clone();
+        without.faults.clear();
+        for plot in OVER_TIME {
+            for look in [Look::PICTURE, Look::WIDE, Look::NARROW] {
+                let (faulted, whole) = (plot.svg(&summary, look).unwrap(), plot.svg(&without, look).unwrap());
+                for words in ["Asterisk killed at 1:40.2, back at 1:43.4", "service restarted at 1:46.0"] {
+                    assert_eq!((faulted.matches(words).count(), whole.matches(words).count()), (1, 0));
+                }
+                for (ink, what) in [(Ink::Vermillion, "fault"), (Ink::Text, "return")] {
+                    let marked = lines_down(&faulted, ink).len() - lines_down(&whole, ink).len();
+                    assert_eq!(marked, 2, "{what} in {plot:?}, {look:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn charts_over_time_share_their_axis() {
+        let (summary, _) = fixture::faulted();
+        let is_time = |text: &&str| {
+            text.split_once(':')
+                .is_some_and(|(m, s)| s.len() == 2 && (m.to_owned() + s).parse::<u32>().is_ok())
+        };
+        let times = |plot: Plot| -> HashSet<String> {
             let svg = plot.svg(&summary, Look::WIDE).unwrap();
-            assert_eq!(svg.contains("Asterisk killed"), marked, "{plot:?}");
+            let texts = svg.split("</text>").filter_map(|t| t.rsplit('>').next());
+            texts.filter(is_time).map(str::to_string).collect()
+        };
+        let shared = times(Plot::RttOverTime);
+        assert!(shared.contains("0:00") && shared.contains("5:00"), "{shared:?}");
+        for plot in OVER_TIME {
+            assert_eq!(times(plot), shared, "{plot:?}");
         }
     }
 

@@ -80,7 +80,7 @@ pub(in crate::report) struct Frame {
 
 impl Frame {
     pub(super) fn new(place: Rect, y: &Axis) -> Frame {
-        let Rect { left, top, right, bottom } = place;
+        let Rect { left, top, right, bottom, .. } = place;
         Frame { left, top, right, bottom, from: y.from(), to: y.to(), scale: y.scale() }
     }
 }

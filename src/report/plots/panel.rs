@@ -97,11 +97,18 @@ impl<'f, 'a> Panel<'f, 'a> {
         self.bare_frame(title)
     }
 
+    fn title(&self, title: &str) -> Drawn {
+        if let Some(panel) = self.figure.notes().borrow_mut().panels.get_mut(self.number) {
+            panel.title = title.into();
+        }
+        let above = (self.place.left, self.place.top - self.place.above - self.figure.px(0.55));
+        self.figure.text(title, above, Type::NOTE.anchored(HPos::Left, VPos::Bottom))
+    }
+
     /// Title and the labels of the y axis, without lines: for a panel filled by an image.
     pub(super) fn labels(&self, title: &str) -> Drawn {
         let (figure, place) = (self.figure, self.place);
-        let above = (place.left, place.top - figure.px(0.55));
-        figure.text(title, above, Type::NOTE.anchored(HPos::Left, VPos::Bottom))?;
+        self.title(title)?;
         for tick in self.y.ticks().iter().filter(|t| !t.label.is_empty()) {
             let (x, y) = self.pixel(self.x.from(), tick.at);
             let at = (x - figure.px(0.5), y);
@@ -113,8 +120,7 @@ impl<'f, 'a> Panel<'f, 'a> {
     /// Title and the grid of the x axis, for bars that lie.
     pub(super) fn columns(&self, title: &str) -> Drawn {
         let (figure, place) = (self.figure, self.place);
-        let above = (place.left, place.top - figure.px(0.55));
-        figure.text(title, above, Type::NOTE.anchored(HPos::Left, VPos::Bottom))?;
+        self.title(title)?;
         for tick in self.x.ticks() {
             let (x, _) = self.pixel(tick.at, self.y.from());
             let thick = if tick.label.is_empty() { 1 } else { figure.px(0.07) };
@@ -126,11 +132,7 @@ impl<'f, 'a> Panel<'f, 'a> {
     /// Title and grid of a panel that shares its y axis with the one to its left.
     pub(super) fn bare_frame(&self, title: &str) -> Drawn {
         let (figure, place) = (self.figure, self.place);
-        if let Some(panel) = figure.notes().borrow_mut().panels.get_mut(self.number) {
-            panel.title = title.into();
-        }
-        let above = (place.left, place.top - figure.px(0.55));
-        figure.text(title, above, Type::NOTE.anchored(HPos::Left, VPos::Bottom))?;
+        self.title(title)?;
         for tick in self.y.ticks() {
             let (_, y) = self.pixel(self.x.from(), tick.at);
             let thick = if tick.label.is_empty() { 1 } else { figure.px(0.07) };
@@ -272,40 +274,14 @@ impl<'f, 'a> Panel<'f, 'a> {
         drawn.map_or(Ok(()), |(from, to)| self.figure.block(from, to, ink, 1.0))
     }
 
-    /// A dashed line across at a value, with what it means above it, or below where it lies near the
-    /// top: that is where lost packets are marked.
-    pub(super) fn across(&self, value: f64, label: &str, ink: Ink) -> Drawn {
-        self.dashes([(self.x.from(), value), (self.x.to(), value)], ink)?;
-        let (_, y) = self.pixel(self.x.from(), value);
-        let right = self.place.right - self.figure.px(0.4);
-        let how = Type::NOTE.ink(Ink::Text);
-        if y - self.place.top > self.figure.px(2.6) {
-            self.figure.patch(
-                label,
-                (right, y - self.figure.px(0.3)),
-                how.anchored(HPos::Right, VPos::Bottom),
-            )
-        } else {
-            self.figure.patch(label, (right, y + self.figure.px(0.4)), how.anchored(HPos::Right, VPos::Top))
-        }
+    /// A dashed line across at a value.
+    pub(super) fn across(&self, value: f64, ink: Ink) -> Drawn {
+        self.dashes([(self.x.from(), value), (self.x.to(), value)], ink)
     }
 
     /// A dashed line down at a value.
     pub(super) fn down(&self, value: f64, ink: Ink) -> Drawn {
         self.within(|| self.dashes([(value, self.y.from()), (value, self.y.to())], ink))
-    }
-
-    /// Words at the top beside a place on the x axis, to its left where there is no room to its right.
-    pub(super) fn beside(&self, value: f64, words: &str) -> Drawn {
-        let (x, _) = self.pixel(value, self.y.from());
-        let wide = self.figure.px(self.figure.text_width(words) * Type::NOTE.size + 1.0);
-        let (x, across) = match x + wide <= self.place.right {
-            true => (x + self.figure.px(0.5), HPos::Left),
-            false => (x - self.figure.px(0.5), HPos::Right),
-        };
-        let at = (x, self.place.top + self.figure.px(1.2));
-        let how = Type::NOTE.ink(Ink::Text).anchored(across, VPos::Top);
-        self.within(|| self.figure.patch(words, at, how))
     }
 
     fn dashes(&self, ends: [(f64, f64); 2], ink: Ink) -> Result<(), DrawError> {
@@ -320,7 +296,7 @@ impl<'f, 'a> Panel<'f, 'a> {
 
     /// Words in the middle of a panel that has nothing else to show.
     pub(super) fn say(&self, words: &str) -> Drawn {
-        let Rect { left, top, right, bottom } = self.place;
+        let Rect { left, top, right, bottom, .. } = self.place;
         let middle = ((left + right) / 2, (top + bottom) / 2);
         self.figure.patch(words, middle, Type::NOTE.anchored(HPos::Center, VPos::Center))
     }

@@ -3,6 +3,7 @@
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
+use super::faults;
 use super::figure::{Drawn, Figure, Rect, Type};
 use super::heat::{Grid, RowOf, SILENT, STEPS};
 use super::image::Image;
@@ -16,7 +17,8 @@ use crate::analysis::Summary;
 const SMALLEST_CELL: i32 = 3;
 
 pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
-    let bar = figure.strip(3.0);
+    let bar = figure.strip(2.3);
+    faults::legend(figure, &[timeline::not_measured_key(figure)], summary)?;
     let [place] = figure.rows([1.0]);
     let cells = |from: i32, to: i32| ((to - from) / SMALLEST_CELL).max(1) as usize;
     let grid = Grid::of(summary, cells(place.left, place.right), cells(place.top, place.bottom));
@@ -32,7 +34,8 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     }
     panel.labels(&rows_and_columns(&grid, figure.is_narrow()))?;
     panel.x_axis(timeline::TIME)?;
-    timeline::mark_faults(&panel, summary, true)?;
+    timeline::strip_phases(figure, &panel, &summary.seconds)?;
+    faults::mark(figure, &panel, summary)?;
     match grid.is_empty() {
         true if summary.calls.iter().all(|c| c.total_sent == 0) => panel.say("no call was answered"),
         true => panel.say("not recorded"),
@@ -52,11 +55,11 @@ fn rows_and_columns(grid: &Grid, is_narrow: bool) -> String {
     let row = if per_row > 1.0 { format!("{} {many}", said(per_row)) } else { format!("a {one}") };
     let column = if per_column > 1.0 { format!("{} s", said(per_column)) } else { "a second".into() };
     let worst = match per_row > 1.0 || per_column > 1.0 {
-        true if is_narrow => "; slowest median",
-        true => "; colour: the slowest of the medians per call and second",
+        true if is_narrow => ": largest median",
+        true => ": the largest of their medians per call and second",
         false => "",
     };
-    format!("row: {row}, column: {column}{worst}")
+    format!("each row {row}, each column {column}{worst}")
 }
 
 /// The scale of colours with its values below, and the colour of silence.
@@ -68,13 +71,10 @@ fn colour_bar(figure: &mut Figure<'_>, strip: Rect, scale: &Axis) -> Drawn {
     let wide = |figure: &Figure<'_>, text: &str| figure.px(figure.text_width(text) * Type::NOTE.size);
     figure.text(name, (strip.left, middle), Type::NOTE.ink(Ink::Text))?;
     let left = strip.left + wide(figure, name) + gap;
+    let at = Rect { left, top, bottom, ..strip };
     let silence = if figure.is_narrow() { "none back" } else { "sent, nothing came back" };
     let right = (left + figure.px(24.0)).min(strip.right - wide(figure, silence) - 4 * gap - high);
-    figure.image(Image {
-        place: Rect { left, top, right, bottom },
-        columns: STEPS,
-        cells: (1..=STEPS as u8).collect(),
-    });
+    figure.image(Image { place: Rect { right, ..at }, columns: STEPS, cells: (1..=STEPS as u8).collect() });
     let mut free_from = i32::MIN;
     for tick in scale.ticks().iter().filter(|t| !t.label.is_empty()) {
         let x = left + (f64::from(right - left) * scale.share(tick.at)).round() as i32;
@@ -87,7 +87,7 @@ fn colour_bar(figure: &mut Figure<'_>, strip: Rect, scale: &Axis) -> Drawn {
         }
     }
     let left = right + 2 * gap;
-    let swatch = Rect { left, top, right: left + high, bottom };
+    let swatch = Rect { left, right: left + high, ..at };
     figure.image(Image { place: swatch, columns: 1, cells: vec![SILENT] });
     figure.text(silence, (left + high + gap, middle), Type::NOTE.ink(Ink::Text))
 }

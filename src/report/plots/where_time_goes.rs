@@ -45,30 +45,56 @@ const PARTS: [Part; 6] = [
     },
 ];
 
+/// The percentiles in words, from the left.
+const COLUMNS: [&str; 3] = ["p50", "p95", "p99"];
+
 const SHOWN: [&str; 5] = ["min", "p50", "p95", "p99", "max"];
 
 pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
-    figure.legend(&[
+    let mut keys = vec![
         Key { label: "smallest to largest", ink: Ink::Muted, mark: Mark::Line },
         Key { label: "median to 95th percentile", ink: Ink::Muted, mark: Mark::Block },
         Key { label: "to 99th percentile", ink: Ink::Muted, mark: Mark::Faint },
-    ])?;
+    ];
+    if PARTS.iter().any(|part| value(summary, part, "max") == Value::Lost) {
+        keys.push(Key { label: "lost: never came back", ink: Ink::Vermillion, mark: Mark::Cross });
+    }
+    figure.legend(&keys)?;
     let [place] = figure.rows([1.0]);
     // The parts have their names inside, so the axis starts at the paper's edge.
-    let place = Rect { left: place.left - figure.px(2.6), ..place };
+    let place = Rect { left: place.left - figure.px(1.4), ..place };
     let values = PARTS.iter().flat_map(|part| SHOWN.map(|key| value(summary, part, key).number()));
     let x = Axis::log_ms(values.flatten(), if figure.is_narrow() { 8 } else { 16 });
     let panel = Panel::new(figure, place, x, Axis::numbered(PARTS.len() as u32, PARTS.len()));
-    panel.columns("packets of the measured window")?;
-    panel.x_axis("ms (logarithmic)")?;
+    panel.columns(if figure.is_narrow() { "measured window" } else { "packets of the measured window" })?;
+    let too_few = PARTS.iter().any(|part| COLUMNS.iter().any(|key| is_too_few(summary, part, key)));
+    panel.x_axis(if too_few {
+        "ms (logarithmic); * rests on too few packets"
+    } else {
+        "ms (logarithmic)"
+    })?;
+    for (column, key) in COLUMNS.iter().enumerate() {
+        let at = (column_end(figure, place, column), place.top - figure.px(0.55));
+        figure.text(key, at, Type::NOTE.anchored(HPos::Right, VPos::Bottom))?;
+    }
     for (n, part) in PARTS.iter().enumerate() {
         row(figure, &panel, summary, (PARTS.len() - 1 - n) as f64, part)?;
     }
     Ok(())
 }
 
+fn is_too_few(summary: &Summary, part: &Part, key: &str) -> bool {
+    summary.metric(&format!("{}.{key}", part.group)).is_some_and(|m| m.too_few)
+}
+
 fn value(summary: &Summary, part: &Part, key: &str) -> Value {
     summary.metric(&format!("{}.{key}", part.group)).map_or(Value::NoData, |m| m.value)
+}
+
+/// Where a column of figures ends.
+fn column_end(figure: &Figure<'_>, place: Rect, column: usize) -> i32 {
+    let left_over = (COLUMNS.len() - 1 - column) as f64;
+    place.right - figure.px(0.4 + left_over * if figure.is_narrow() { 4.2 } else { 5.0 })
 }
 
 /// A part's name and percentiles in words, and its bar below.
@@ -89,14 +115,12 @@ fn row(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary, at: f64, p
             Type::NOTE.anchored(HPos::Right, VPos::Center),
         );
     }
-    let said = ["p50", "p95", "p99"].map(|key| {
-        let metric = summary.metric(&format!("{}.{key}", part.group));
-        let star = if metric.is_some_and(|m| m.too_few) { "*" } else { "" };
-        format!("{key} {}{star}", metric.map_or_else(String::new, words::bare))
-    });
-    let said = said.join(if figure.is_narrow() { "  " } else { "    " });
-    let right = (place.right - figure.px(0.4), text);
-    figure.patch(&said, right, Type::NOTE.ink(Ink::Text).anchored(HPos::Right, VPos::Center))?;
+    for (column, key) in COLUMNS.iter().enumerate() {
+        let Some(metric) = summary.metric(&format!("{}.{key}", part.group)) else { continue };
+        let said = format!("{}{}", words::bare(metric), if metric.too_few { "*" } else { "" });
+        let how = Type::NOTE.ink(Ink::Text).anchored(HPos::Right, VPos::Center);
+        figure.patch(&said, (column_end(figure, place, column), text), how)?;
+    }
     // What is lost never came back: its end of the bar lies beyond the axis.
     let x = |key: &str| match value(summary, part, key) {
         Value::Number(ms) => Some(panel.pixel(ms, at).0),
@@ -106,6 +130,9 @@ fn row(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary, at: f64, p
     let [min, p50, p95, p99, max] = SHOWN.map(x);
     if let (Some(from), Some(to)) = (min, max) {
         figure.path(&[(from, middle), (to, middle)], part.ink, figure.px(0.12))?;
+    }
+    if value(summary, part, "max") == Value::Lost {
+        figure.cross((place.right - figure.px(0.3), middle), Ink::Vermillion)?;
     }
     if let (Some(p50), Some(p95), Some(p99)) = (p50, p95, p99) {
         let wide = |from: i32, to: i32| to.max(from + figure.px(0.12));
