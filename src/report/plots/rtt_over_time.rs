@@ -45,6 +45,7 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     panel.x_axis(timeline::TIME)?;
     if values.count() == 0 {
         faults::mark(figure, &panel, summary)?;
+        lost_seconds(figure, &panel, seconds)?;
         return panel.say("no packet came back");
     }
     for (_, ink, width, of) in SERIES {
@@ -54,13 +55,17 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
         panel.across(late, Ink::Vermillion)?;
     }
     faults::mark(figure, &panel, summary)?;
-    // Packets that never came back have no round trip to draw: their seconds are marked at the top.
-    let mut places: Vec<i32> = Vec::new();
+    lost_seconds(figure, &panel, seconds)
+}
+
+/// Packets that never came back have no round trip to draw: their seconds are marked at the top.
+fn lost_seconds(figure: &Figure<'_>, panel: &Panel<'_, '_>, seconds: &[SecondRecord]) -> Drawn {
+    let mut last = None;
     let (_, top) = panel.pixel(0.0, panel.y().to());
     for second in seconds.iter().filter(|s| s.lost > 0) {
         let (x, _) = panel.pixel(f64::from(second.second) + 0.5, 0.0);
-        if places.last() != Some(&x) {
-            places.push(x);
+        if last != Some(x) {
+            last = Some(x);
             figure.stroke((x, top + figure.px(0.55)), Ink::Vermillion)?;
         }
     }
