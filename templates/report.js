@@ -12,19 +12,17 @@
   // The seconds that all charts over time show; null is the whole run.
   let range = null;
 
-  const make = (name, attributes, parent) => {
+  function make(name, attributes, parent) {
     const element = document.createElementNS(SVG, name);
     for (const key in attributes) element.setAttribute(key, attributes[key]);
     if (parent) parent.append(element);
     return element;
-  };
-  const html = (name, classes, text, parent) => {
-    const element = document.createElement(name);
-    element.className = classes;
-    element.textContent = text;
+  }
+  function html(name, className, textContent, parent) {
+    const element = Object.assign(document.createElement(name), { className, textContent });
     if (parent) parent.append(element);
     return element;
-  };
+  }
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
   // 2:05, or 2:05.4 where a step is shorter than a second.
@@ -153,8 +151,7 @@
   function placeTip(chart, drawing, x, y) {
     chart.tip.hidden = false;
     const spot = new DOMPoint(x, y).matrixTransform(drawing.svg.getScreenCTM());
-    const box = chart.figure.getBoundingClientRect();
-    const width = chart.tip.offsetWidth;
+    const [box, width] = [chart.figure.getBoundingClientRect(), chart.tip.offsetWidth];
     const right = spot.x - box.left + 14;
     const left = right + width <= box.width ? right : spot.x - box.left - 14 - width;
     chart.tip.style.left = `${clamp(left, 0, Math.max(box.width - width, 0))}px`;
@@ -202,8 +199,8 @@
         break;
       case "rect":
       case "image": {
-        const { x } = number("x");
-        be("width", (width) => Math.max(f(Number(x) + Number(width)) - f(Number(x)), 1));
+        const x = Number(number("x").x);
+        be("width", (width) => Math.max(f(x + Number(width)) - f(x), 1));
         break;
       }
       case "line": number("x1"); number("x2"); break;
@@ -288,6 +285,11 @@
       const box = entry.getBBox();
       return p.x >= box.x - 8 && p.x <= box.x + box.width + 8 && p.y >= box.y - 8 && p.y <= box.y + box.height + 8;
     });
+    const pointAt = (p) => {
+      const number = panelAt(p);
+      if (number >= 0) point(chart, drawing, number, toValue(chart.notes.panels[number], frames[number], p.x), p.y);
+      return number;
+    };
     let drag = null;
     svg.addEventListener("pointermove", (event) => {
       const p = spot(event);
@@ -304,17 +306,13 @@
         drawing.over.replaceChildren(make("rect", box));
         return;
       }
-      const number = panelAt(p);
-      if (number < 0) return clearCursor(chart);
-      point(chart, drawing, number, toValue(chart.notes.panels[number], frames[number], p.x), p.y);
+      if (pointAt(p) < 0) clearCursor(chart);
     });
     svg.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       const p = spot(event);
-      const number = panelAt(p);
-      if (number < 0) return;
-      point(chart, drawing, number, toValue(chart.notes.panels[number], frames[number], p.x), p.y);
-      if (chart.notes.panels[number].scale !== "time") return;
+      const number = pointAt(p);
+      if (number < 0 || chart.notes.panels[number].scale !== "time") return;
       drag = { number, x: p.x, to: p.x, moved: false };
       svg.setPointerCapture(event.pointerId);
     });

@@ -9,6 +9,7 @@ use super::panel::Panel;
 use super::theme::Ink;
 use crate::analysis::Summary;
 use crate::analysis::fault::Recovery;
+use crate::report::words;
 
 /// More faults than these have no words of their own in the legend.
 pub(super) const MOST_WORDS: usize = 6;
@@ -17,10 +18,10 @@ pub(super) const MOST_WORDS: usize = 6;
 /// first panel for the numbers.
 pub(super) fn legend(figure: &mut Figure<'_>, keys: &[Key<'_>], summary: &Summary) -> Drawn {
     let faults = &summary.faults;
-    let words: Vec<String> = faults.iter().take(MOST_WORDS).map(words).collect();
+    let labels: Vec<String> = faults.iter().take(MOST_WORDS).map(said).collect();
     let more = format!("{} to {}: more faults", MOST_WORDS + 1, faults.len());
     let key = |(n, label)| Key { label, ink: Ink::Vermillion, mark: Mark::Badge(n) };
-    let numbered = (1..).zip(words.iter().map(String::as_str)).map(key);
+    let numbered = (1..).zip(labels.iter().map(String::as_str)).map(key);
     let mut keys: Vec<Key<'_>> = keys.iter().cloned().chain(numbered).collect();
     if faults.len() > MOST_WORDS {
         keys.push(Key { label: &more, ink: Ink::Vermillion, mark: Mark::Stroke });
@@ -36,11 +37,12 @@ pub(super) fn legend(figure: &mut Figure<'_>, keys: &[Key<'_>], summary: &Summar
 }
 
 /// `Asterisk killed at 1:40.2, back at 1:43.4`
-fn words(fault: &Recovery) -> String {
+fn said(fault: &Recovery) -> String {
     let at = |s: f64| clock(s, 0.1);
+    let (what, done) = (words::one_line(&fault.what()), at(fault.fault.done_s));
     match fault.fault.back_s {
-        Some(back) => format!("{} at {}, back at {}", fault.what(), at(fault.fault.done_s), at(back)),
-        None => format!("{} at {}, never back", fault.what(), at(fault.fault.done_s)),
+        Some(back) => format!("{what} at {done}, back at {}", at(back)),
+        None => format!("{what} at {done}, never back"),
     }
 }
 
@@ -159,9 +161,9 @@ mod tests {
     fn a_fault_that_ended_and_one_that_did_not_have_their_words() {
         let (mut summary, _) = fixture::faulted();
         summary.faults[1].fault.back_s = None;
-        let said: Vec<String> = summary.faults.iter().map(words).collect();
+        let all: Vec<String> = summary.faults.iter().map(said).collect();
         assert_eq!(
-            said,
+            all,
             ["Asterisk killed at 1:40.2, back at 1:43.4", "service restarted at 1:46.0, never back"]
         );
     }

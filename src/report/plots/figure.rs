@@ -155,6 +155,11 @@ impl<'a> Figure<'a> {
         &self.area
     }
 
+    /// The paper's width in pixels.
+    pub(super) fn width(&self) -> i32 {
+        self.look.width as i32
+    }
+
     pub(super) fn is_narrow(&self) -> bool {
         self.look.width < self.look.height * 3 / 2
     }

@@ -217,7 +217,7 @@ mod tests {
     use super::theme::Ink;
     use super::*;
     use crate::report::fixture;
-    use crate::samples::SecondRecord;
+    use crate::samples::{CallRecord, CallSecond, SecondRecord};
 
     fn pixels(png: &[u8]) -> (u32, u32, HashMap<(u8, u8, u8), usize>) {
         let picture = Pixmap::decode_png(png).unwrap();
@@ -354,10 +354,67 @@ mod tests {
     }
 
     #[test]
+    fn a_heat_map_stays_small_however_many_the_calls_and_long_the_run() {
+        let (mut summary, _) = fixture::typical();
+        let last = SecondRecord { second: 86_399, ..summary.seconds[0].clone() };
+        summary.seconds.push(last);
+        let answered = summary.calls[0].clone();
+        // Calls of ten minutes on a thousand lines, whose medians follow no order: the worst to compress.
+        summary.calls = (0..2000)
+            .map(|call| {
+                let intended_s = f64::from(call) * 42.0;
+                CallRecord { call, line: call % 1000, intended_s, total_sent: 30_000, ..answered.clone() }
+            })
+            .collect();
+        let ms = |n: u32| 10f32.powf((n.wrapping_mul(2_654_435_761) >> 8) as f32 / 8e6);
+        summary.call_seconds = (0..2000u32)
+            .flat_map(|call| (0..600).map(move |n| (call, call * 42 + n)))
+            .map(|(call, second)| CallSecond { call, second, rtt_p50_ms: ms(call * 600 + second) })
+            .collect();
+        for (look, most) in [(Look::WIDE, 150_000), (Look::NARROW, 90_000)] {
+            let svg = Plot::RttByCall.svg(&summary, look).unwrap();
+            assert!(svg.len() < most, "{look:?}: {} bytes", svg.len());
+            assert!(svg.contains("lines of calls") && svg.contains(" s: "), "says what a cell stands for");
+        }
+    }
+
+    #[test]
+    fn the_heat_map_shows_the_slow_call_and_the_silent_one() {
+        let (summary, _) = fixture::typical();
+        let colours = |summary: &Summary| pixels(&Plot::RttByCall.png(summary).unwrap()).2;
+        let count = |of: &HashMap<_, usize>, rgb| of.get(&rgb).copied().unwrap_or(0);
+        let vermillion = Ink::Vermillion.rgb();
+        let silent = (vermillion.0, vermillion.1, vermillion.2);
+        let bright = |of: &HashMap<_, usize>| -> usize {
+            (heat::STEPS * 2 / 3..heat::STEPS).map(|step| count(of, heat::colour(step))).sum()
+        };
+        let mut even = summary.clone();
+        // One slow second is left, so that the scale is the same.
+        let quiet = |s: &mut CallSecond| {
+            if s.call == 17 && s.second != 84 {
+                s.rtt_p50_ms = 0.2
+            }
+        };
+        even.call_seconds.iter_mut().for_each(quiet);
+        even.call_seconds.extend(fixture::SILENT_SECONDS.map(|second| CallSecond {
+            call: 31,
+            second,
+            rtt_p50_ms: 0.2,
+        }));
+        even.call_seconds.sort_by_key(|s| (s.call, s.second));
+        let (with, without) = (colours(&summary), colours(&even));
+        assert!(count(&with, silent) > count(&without, silent) + 300);
+        assert!(bright(&with) > bright(&without) + 300, "{} {}", bright(&with), bright(&without));
+    }
+
+    #[test]
     fn a_name_cannot_break_out_of_a_picture() {
         let (summary, _) = fixture::hostile();
-        let svg = Plot::Cpu.svg(&summary, Look::PICTURE).unwrap();
-        assert!(svg.contains("&lt;script&gt;") && !svg.contains("<script"), "{svg}");
+        for plot in Plot::ALL {
+            let svg = plot.svg(&summary, Look::PICTURE).unwrap();
+            let times = 1 + usize::from(plot == Plot::Cpu);
+            assert!(svg.matches("&lt;script&gt;").count() >= times && !svg.contains("<script"), "{svg}");
+        }
         let (inline, _) = Plot::Cpu.inline(&summary, Look::WIDE, "a \"label\" <b>").unwrap();
         assert!(inline.contains("aria-label=\"a &quot;label&quot; &lt;b&gt;\""));
     }

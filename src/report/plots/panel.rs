@@ -142,7 +142,7 @@ impl<'f, 'a> Panel<'f, 'a> {
     }
 
     /// Ticks, labels and name of the x axis, below the panel. A label that would touch the one
-    /// before it is left out.
+    /// before it is left out; one that would be cut off by the paper's edge moves inwards.
     pub(super) fn x_axis(&self, name: &str) -> Drawn {
         let (figure, place) = (self.figure, self.place);
         figure.group(format!("data-axis=\"{}\"", self.number), || self.x_ticks())?;
@@ -161,10 +161,12 @@ impl<'f, 'a> Panel<'f, 'a> {
                 figure.px(0.08),
             )?;
             let half = figure.px(figure.text_width(&tick.label) * Type::NOTE.size) / 2;
-            if !tick.label.is_empty() && x - half > free_from {
-                let below = (x, place.bottom + figure.px(0.5));
+            let edge = half + figure.px(0.2);
+            let middle = x.clamp(edge, (figure.width() - edge).max(edge));
+            if !tick.label.is_empty() && middle - half > free_from {
+                let below = (middle, place.bottom + figure.px(0.5));
                 figure.text(&tick.label, below, Type::NOTE.anchored(HPos::Center, VPos::Top))?;
-                free_from = x + half + figure.px(0.3);
+                free_from = middle + half + figure.px(0.3);
             }
         }
         Ok(())

@@ -17,7 +17,7 @@ use crate::analysis::Summary;
 const SMALLEST_CELL: i32 = 3;
 
 pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
-    let bar = figure.strip(2.3);
+    let bar = figure.strip(2.6);
     faults::legend(figure, &[timeline::not_measured_key(figure)], summary)?;
     let [place] = figure.rows([1.0]);
     let cells = |from: i32, to: i32| ((to - from) / SMALLEST_CELL).max(1) as usize;
@@ -47,7 +47,7 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
 fn rows_and_columns(grid: &Grid, is_narrow: bool) -> String {
     let (one, many) = match grid.row_of {
         RowOf::Calls => ("call", "calls"),
-        RowOf::Lines => ("line", "lines of calls"),
+        RowOf::Lines => ("line of calls", "lines of calls"),
     };
     let per_row = f64::from(grid.slots) / grid.rows.max(1) as f64;
     let per_column = f64::from(grid.seconds) / grid.columns.max(1) as f64;

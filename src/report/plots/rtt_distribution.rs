@@ -123,7 +123,7 @@ fn written(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary) -> Dra
         let half = figure.px(figure.text_width(&words) * Type::NOTE.size) / 2;
         let middle = x.clamp(place.left, (place.right - half).max(place.left));
         if middle - half > free_from {
-            figure.path(&[(x, place.top - figure.px(0.2)), (x, y)], Ink::Blue, 1)?;
+            figure.path(&[(x, place.top - figure.px(0.2)), (x, y)], Ink::Blue, figure.px(0.06))?;
             let how = Type::NOTE.ink(Ink::Blue).anchored(HPos::Center, VPos::Bottom);
             figure.text(&words, (middle, place.top - figure.px(0.35)), how)?;
             free_from = middle + half + figure.px(0.4);

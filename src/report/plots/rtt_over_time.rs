@@ -45,6 +45,7 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     panel.x_axis(timeline::TIME)?;
     if values.count() == 0 {
         faults::mark(figure, &panel, summary)?;
+        lost_seconds(figure, &panel, seconds)?;
         return panel.say("no packet came back");
     }
     for (_, ink, width, of) in SERIES {
@@ -54,7 +55,11 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
         panel.across(late, Ink::Vermillion)?;
     }
     faults::mark(figure, &panel, summary)?;
-    // Packets that never came back have no round trip to draw: their seconds are marked at the top.
+    lost_seconds(figure, &panel, seconds)
+}
+
+/// Packets that never came back have no round trip to draw: their seconds are marked at the top.
+fn lost_seconds(figure: &Figure<'_>, panel: &Panel<'_, '_>, seconds: &[SecondRecord]) -> Drawn {
     let mut places: Vec<(i32, (f64, f64))> = Vec::new();
     let (_, top) = panel.pixel(0.0, panel.y().to());
     for second in seconds.iter().filter(|s| s.lost > 0) {

@@ -110,7 +110,7 @@ fn row(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary, at: f64, p
     figure.patch(name, (place.left + figure.px(0.4), text), strong)?;
     if value(summary, part, "p50") == Value::NoData {
         return figure.patch(
-            missing(part),
+            missing(part, value(summary, &PARTS[0], "p50") == Value::NoData, figure.is_narrow()),
             (place.right - figure.px(0.4), text),
             Type::NOTE.anchored(HPos::Right, VPos::Center),
         );
@@ -134,7 +134,8 @@ fn row(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary, at: f64, p
     if value(summary, part, "max") == Value::Lost {
         figure.cross((place.right - figure.px(0.3), middle), Ink::Vermillion)?;
     }
-    if let (Some(p50), Some(p95), Some(p99)) = (p50, p95, p99) {
+    let is_back = value(summary, part, "p50").number().is_some();
+    if let (true, Some(p50), Some(p95), Some(p99)) = (is_back, p50, p95, p99) {
         let wide = |from: i32, to: i32| to.max(from + figure.px(0.12));
         figure.block((p95, middle - half), (wide(p95, p99), middle + half), Ink::Surface, 1.0)?;
         figure.block((p95, middle - half), (wide(p95, p99), middle + half), part.ink, FAINT)?;
@@ -144,11 +145,12 @@ fn row(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary, at: f64, p
 }
 
 /// Why a part is not there.
-fn missing(part: &Part) -> &'static str {
+fn missing(part: &Part, no_packet: bool, is_narrow: bool) -> &'static str {
     match part.group {
-        "up" | "down" => "not measured: needs a service that stamps by the driver's clock",
-        "service_time" | "path_rtt" => "not measured: needs a service that stamps",
         "control" => "not measured",
-        _ => "no packet",
+        _ if no_packet => "no packet was measured",
+        _ if is_narrow => "not stamped",
+        "up" | "down" => "needs a service that stamps packets by the driver's clock",
+        _ => "needs a service that stamps packets",
     }
 }
