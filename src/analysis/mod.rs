@@ -13,10 +13,11 @@ pub mod live;
 mod metric;
 pub mod mos;
 pub mod per_call;
+pub mod story;
 mod summarize;
 
 pub use metric::{Definition, Metric, RestsOn, Unit, Value, show};
-pub use summarize::summarize;
+pub use summarize::{summarize, too_few};
 
 pub use crate::samples::Environment;
 use crate::samples::{CallRecord, CallSecond, SecondRecord, Silence};

@@ -100,8 +100,8 @@ fn drifts(run: &mut Run) {
     }
 }
 
-/// Whether a percentile rests on too few samples.
-fn too_few(samples: u64, q: f64) -> bool {
+/// Whether the quantile `q` (0–1) of so many samples rests on too few.
+pub fn too_few(samples: u64, q: f64) -> bool {
     (samples as f64 * (1.0 - q)).round() < TAIL_SAMPLES
 }
 

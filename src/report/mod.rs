@@ -140,7 +140,7 @@ fn one_in(percentile: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod schema;
 

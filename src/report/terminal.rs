@@ -184,9 +184,11 @@ fn faults(text: &mut String, pen: Pen, summary: &Summary) {
         return;
     }
     const KEYS: [&str; 6] = ["at", "ready", "answered", "heard", "served", "restored"];
+    /// `asterisk restart` is the longest.
+    const FAULT: usize = 18;
     let line = |cells: [String; 6]| cells.map(|cell| format!(" {cell:>8}")).concat();
     let head = line(KEYS.map(String::from));
-    let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{:NAME$}", "Faults, s")), pen.dim(&head));
+    let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{:FAULT$}", "Faults, s")), pen.dim(&head));
     for fault in &summary.faults {
         let row = [
             fault.into_hold_s,
@@ -198,7 +200,7 @@ fn faults(text: &mut String, pen: Pen, summary: &Summary) {
         ];
         let row = line(row.map(|s| s.map_or("–".into(), |s| format!("{s:.1}"))));
         let name = words::one_line(&fault.fault.target) + " " + &words::one_line(&fault.fault.action);
-        let _ = writeln!(text, "  {name:rest$.rest$}{row}", rest = NAME - 2);
+        let _ = writeln!(text, "  {name:rest$.rest$}{row}", rest = FAULT - 2);
     }
     let legend =
         "at counts from the begin of the hold, served from the process's return, the others from the fault";

@@ -85,6 +85,15 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
+/// A time since the run's start, as the charts' axes have it: `2:05`, `1:02:05`.
+pub(super) fn clock(seconds: f64) -> String {
+    let whole = seconds.max(0.0) as u64;
+    match whole / 3600 {
+        0 => format!("{}:{:02}", whole / 60, whole % 60),
+        h => format!("{h}:{:02}:{:02}", whole / 60 % 60, whole % 60),
+    }
+}
+
 /// Text of others without line breaks and control characters, which would let it pose as more.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()

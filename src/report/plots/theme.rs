@@ -56,6 +56,11 @@ impl Ink {
         RGBColor(r, g, b)
     }
 
+    /// The CSS variable of a page that has its own colours.
+    pub(super) fn variable(self) -> &'static str {
+        Ink::TABLE.iter().find(|(ink, ..)| *ink == self).map_or("", |(_, name, _)| name)
+    }
+
     /// Every role's colour as it stands in an SVG, and the variable that may stand there instead.
     pub(super) fn variables() -> impl Iterator<Item = (String, String)> {
         Ink::TABLE.iter().map(|(_, name, (r, g, b))| {
