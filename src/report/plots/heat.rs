@@ -12,6 +12,9 @@ pub(super) const STEPS: usize = 24;
 /// The cell of a second that was sent, of which nothing came back.
 pub(super) const SILENT: u8 = STEPS as u8 + 1;
 
+/// A call that sent for less of a second than this, and heard nothing in it, may just have begun or ended.
+const LEAST_SENT_S: f64 = 0.2;
+
 /// Viridis at every tenth, after its darkest: perceptually uniform, told apart by colour-blind readers
 /// too, and without the colour of loss. What is slow is bright, and stands out from dark cells on any
 /// ground; the darkest tenth would be lost on a dark one.
@@ -95,7 +98,7 @@ impl Grid {
                 RowOf::Lines => call.line,
             });
             for m in medians {
-                grid.put(row, m.second, Cell::Ms(m.rtt_p50_ms));
+                grid.put(row, m.second, m.rtt_p50_ms);
             }
             // Runs of older versions have no medians, which does not mean that nothing came back.
             if is_recorded || call.total_received == 0 {
@@ -105,34 +108,48 @@ impl Grid {
         grid
     }
 
-    /// Marks the seconds of which at least half was sent, and nothing came back.
+    /// Marks the seconds in which the call sent for a while, and nothing came back.
     fn silences(&mut self, row: usize, call: &CallRecord, medians: &[CallSecond], ptime_s: f64) {
         let Some(from) = call.answered_s() else { return };
         let to = (from + call.total_sent as f64 * ptime_s).min(f64::from(self.seconds));
-        let mut heard = medians.iter().peekable();
-        for second in (from + 0.5).floor() as u32..(to + 0.5).floor() as u32 {
-            while heard.next_if(|m| m.second < second).is_some() {}
-            if heard.peek().is_none_or(|m| m.second != second) {
-                self.put(row, second, Cell::Silent);
-            }
+        let (first, last) = ((from + LEAST_SENT_S - 1.0).ceil(), (to - LEAST_SENT_S).floor());
+        if last < 0.0 {
+            return;
         }
+        let (mut next, end) = (first as u32, (last as u32).saturating_add(1));
+        for median in medians {
+            self.silence(row, next, median.second.min(end));
+            next = next.max(median.second.saturating_add(1));
+        }
+        self.silence(row, next, end);
+    }
+
+    /// From a second to before another. Goes by columns, so that no time is too long for it.
+    fn silence(&mut self, row: usize, from: u32, to: u32) {
+        if from < to.min(self.seconds) && row < self.rows {
+            let columns = self.column(from)..=self.column(to.min(self.seconds) - 1);
+            columns.for_each(|column| self.cells[row * self.columns + column] = Cell::Silent);
+        }
+    }
+
+    /// Of a second of the run.
+    fn column(&self, second: u32) -> usize {
+        second as usize * self.columns / self.seconds as usize
     }
 
     fn row(&self, slot: u32) -> usize {
         slot as usize * self.rows / self.slots.max(1) as usize
     }
 
-    fn put(&mut self, row: usize, second: u32, cell: Cell) {
+    fn put(&mut self, row: usize, second: u32, ms: f32) {
         if second >= self.seconds || row >= self.rows {
             return;
         }
-        let column = second as usize * self.columns / self.seconds as usize;
-        let place = &mut self.cells[row * self.columns + column];
-        *place = match (*place, cell) {
-            (Cell::Silent, _) | (_, Cell::Silent) => Cell::Silent,
-            (Cell::Ms(a), Cell::Ms(b)) => Cell::Ms(a.max(b)),
-            (Cell::Empty, new) => new,
-            (old, Cell::Empty) => old,
+        let place = row * self.columns + self.column(second);
+        self.cells[place] = match self.cells[place] {
+            Cell::Silent => Cell::Silent,
+            Cell::Ms(other) => Cell::Ms(other.max(ms)),
+            Cell::Empty => Cell::Ms(ms),
         };
     }
 
@@ -257,5 +274,24 @@ mod tests {
         assert!(Grid::of(&older, 1000, 1000).is_empty());
         assert!(Grid::of(&fixture::nothing_answered().0, 1000, 1000).is_empty());
         assert!(Grid::of(&fixture::no_seconds().0, 1000, 1000).is_empty());
+    }
+
+    #[test]
+    fn no_number_in_a_table_is_too_odd() {
+        let (mut summary, _) = fixture::typical();
+        for odd in [0.0, -1e300, f64::NAN, f64::INFINITY, 1e12] {
+            summary.calls[0].intended_s = odd;
+            summary.calls[1].call = u32::MAX;
+            summary.calls[2].total_sent = u64::MAX;
+            summary.call_seconds[0].rtt_p50_ms = odd as f32;
+            summary.call_seconds[1].second = u32::MAX;
+            for second in [0, 312, u32::MAX] {
+                summary.seconds[312].second = second;
+                let grid = Grid::of(&summary, 30, 20);
+                assert!(grid.columns <= 30 && grid.rows <= 20);
+                let scale = Axis::log_ms(grid.values(), 8);
+                assert!(grid.indices(&scale).iter().all(|index| *index <= SILENT));
+            }
+        }
     }
 }
