@@ -139,7 +139,7 @@
       if (rows.length && chart.notes.panels.length > 1) html("p", "", other.title, chart.tip);
       for (const [ink, label, text] of rows) {
         const line = html("div", "", "", chart.tip);
-        html("i", "", "", line).style.background = `var(${ink})`;
+        html("i", "", "", line).style.background = ink;
         html("span", "", label, line);
         html("b", "value", text, line);
       }

@@ -40,6 +40,8 @@ window.entry = (id, label) => {
 window.tip = (id) => {
   const tip = document.querySelector(`#${id} .tip`);
   if (tip.hidden) return null;
+  const pale = [...tip.querySelectorAll("i")].filter((i) => getComputedStyle(i).backgroundColor === "rgba(0, 0, 0, 0)");
+  if (pale.length) throw new Error("a series has no colour");
   const rows = [...tip.querySelectorAll("div")].map((d) => [d.querySelector("span").textContent, d.querySelector("b").textContent]);
   return { text: tip.innerText, rows: Object.fromEntries(rows) };
 };

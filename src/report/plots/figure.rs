@@ -214,7 +214,7 @@ impl<'a> Figure<'a> {
         let mut x = left;
         let mut y = self.top + line / 2;
         for (n, key) in keys.iter().enumerate() {
-            let note = KeyNote { label: key.label.into(), ink: key.ink.variable() };
+            let note = KeyNote { label: key.label.into(), ink: key.ink.on_page() };
             self.notes.borrow_mut().keys.push(note);
             let label = self.fitted(key.label, right - left - swatch - self.px(0.4));
             let wide = swatch + self.px(0.4 + self.text_width(&label) * Type::NOTE.size);

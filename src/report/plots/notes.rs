@@ -27,8 +27,8 @@ pub(in crate::report) struct Notes {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(in crate::report) struct KeyNote {
     pub label: String,
-    /// The CSS variable of its colour.
-    pub ink: &'static str,
+    /// Its colour in CSS.
+    pub ink: String,
 }
 
 /// A pair of axes and what lies between them.
@@ -91,7 +91,7 @@ pub(super) const MARK: i32 = 1_000_000;
 impl Notes {
     /// The entry of the legend that has this colour.
     pub(super) fn key(&self, ink: Ink) -> Option<usize> {
-        self.keys.iter().position(|key| key.ink == ink.variable())
+        self.keys.iter().position(|key| key.ink == ink.on_page())
     }
 
     /// Notes a group and gives its number, from 1.
