@@ -10,6 +10,7 @@ mod environment;
 mod exit;
 mod faults;
 mod folder;
+mod knock;
 mod leaks;
 mod ping;
 mod preflight;
