@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{Place, ends_with, rows, stderr};
+use common::{Place, ends_with, rows, sentences, stderr};
 
 /// Longer than any run that ends early takes.
 const LONG_S: f64 = 300.0;
@@ -25,7 +25,7 @@ fn a_hopeless_run_ends_early_and_is_reported() {
     let said = stderr(&output);
     assert!(said.contains("2 of 3 can be judged before its end"), "{said}");
     assert!(said.contains("gate `loss.ratio < 5%` broken at 0:"), "{said}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("run ended early"));
+    assert!(sentences(&output).contains("run ended early"));
 
     let summary = place.summary();
     let environment = &summary["environment"];

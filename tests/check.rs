@@ -154,7 +154,8 @@ fn an_asterisk_of_the_users_own_is_asked() {
     let ask = |set: &[&str], password: &str, code| {
         let mut check = place.check("smoke", set);
         check.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", password);
-        stderr(&ends_with(&mut check, code))
+        let output = ends_with(&mut check, code);
+        (stderr(&output), stdout(&output))
     };
     let password = told["ARI_PASS"].as_str();
     let answers = [
@@ -165,8 +166,34 @@ fn an_asterisk_of_the_users_own_is_asked() {
     kill(Pid::from_raw(asterisk.id().cast_signed()), Signal::SIGTERM).expect("it runs");
     asterisk.wait().expect("it ends");
     let gone = ask(&set, password, 2);
-    assert_eq!(answers[0], "");
-    assert!(answers[1].contains("refuses user"), "{}", answers[1]);
-    assert!(answers[2].contains("does not list the application `loadtest`"), "{}", answers[2]);
-    assert!(gone.contains("ARI does not answer"), "{gone}");
+    let said = &answers[0].1;
+    assert_eq!(answers[0].0, "");
+    assert!(said.contains("answers OPTIONS with ") && said.contains("Not tried: a call"), "{said}");
+    assert!(answers[1].0.contains("refuses user"), "{}", answers[1].0);
+    assert!(answers[2].0.contains("does not list the application `loadtest`"), "{}", answers[2].0);
+    assert!(gone.0.contains("ARI does not answer"), "{}", gone.0);
+    assert!(gone.0.contains("does not answer OPTIONS (Connection refused"), "{}", gone.0);
+}
+
+#[test]
+fn a_target_that_stays_silent_is_named_with_the_cure() {
+    let place = Place::new(8);
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let (sip, external) = (format!("asterisk.sip={address}"), "asterisk.mode=external");
+    // What is no Asterisk need not answer; one that is does.
+    let output = ends_with(&mut place.check("smoke", &[external, &sip, "service.mode=none"]), 0);
+    let said = stderr(&output);
+    assert!(said.starts_with("warning: asterisk.sip") && said.contains("nothing came back"), "{said}");
+    let asked = std::iter::from_fn(|| {
+        silent.set_nonblocking(true).ok()?;
+        let mut datagram = [0; 2048];
+        silent.recv(&mut datagram).ok().map(|size| datagram[..size].to_vec())
+    });
+    let asked: Vec<_> = asked.collect();
+    assert!(asked.len() == 3 && asked.iter().all(|a| a.starts_with(b"OPTIONS sip:") && *a == asked[0]));
+    let ari = ["asterisk.ari=http://127.0.0.1:1", "service.mode=external"];
+    let mut check = place.check("smoke", &[&[external, &sip][..], &ari].concat());
+    let said = stderr(&ends_with(check.env("ARI_USER", "u").env("ARI_PASS", "p"), 2));
+    assert!(said.contains("error: asterisk.sip") && said.contains("firewall"), "{said}");
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
 
-use common::{Place, ends_with, start_until, stderr};
+use common::{Place, ends_with, sentences, start_until, stderr};
 use loadtest::samples::{Latencies, Series, hlog};
 use loadtest::stamp::Stamp;
 use nix::sys::signal::{Signal, kill};
@@ -76,7 +76,7 @@ const LATE: [&str; 3] = ["load.calls=20", "load.duration=11s", "limits.send_late
 fn run(place: &Place, set: &[&str], code: i32) -> String {
     let brief = ["load.duration=2s"];
     let output = ends_with(&mut place.run("smoke", &[&brief, set].concat()), code);
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output))
+    format!("{}{}", sentences(&output), stderr(&output))
 }
 
 /// Six runs out of one, whose round trips are changed.

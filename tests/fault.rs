@@ -9,7 +9,7 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use common::{Place, child_of, ends_with, rows, start_until, stderr};
+use common::{Place, child_of, ends_with, rows, sentences, start_until, stderr};
 use hyper::Method;
 use loadtest::net::http::{HttpClient, Limits};
 use nix::sys::signal::{Signal, kill};
@@ -61,7 +61,7 @@ fn an_asterisk_that_is_killed_by_plan_comes_back_and_serves_again() {
 
     let endings = endings(&place);
     assert_eq!((endings["media_lost"], endings["completed"]), (5, 5), "{endings:?}");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = sentences(&output);
     assert!(
         said.contains("Asterisk killed") && said.contains("s into the hold") && said.contains("5 of 5 calls"),
         "{said}"

@@ -4,11 +4,11 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{Place, ends_with, rows, start_until, stderr};
+use common::{Place, ends_with, rows, sentences, start_until, stderr};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -54,6 +54,11 @@ fn assert_measured(place: &Place, scheduled: u64) -> u64 {
     let sent = place.count("packets.sent");
     assert!((scheduled / 2..=scheduled).contains(&sent), "{sent} of {scheduled} packets");
     sent
+}
+
+/// The service's ports in the `n`th place.
+fn place_ports(n: u16) -> std::ops::Range<u16> {
+    21_000 + n * 200..21_000 + (n + 1) * 200
 }
 
 fn signal(pid: u32, signal: Signal) {
@@ -107,7 +112,7 @@ fn the_example_survives_churn_in_a_law_under_another_name() {
     assert!(calls.iter().all(|c| c["ending"] == "completed"), "{calls:?}");
     let log = fs::read_to_string(place.out().join("logs/service.log")).expect("its output is kept");
     assert!(log.contains("application echoes"), "{log}");
-    assert!(!String::from_utf8_lossy(&output.stdout).contains("errors (logs/asterisk.log)"), "{output:?}");
+    assert!(!sentences(&output).contains("errors (logs/asterisk.log)"), "{output:?}");
     place.assert_nothing_left();
 }
 
@@ -145,6 +150,9 @@ fn a_service_that_never_connects_is_given_up_and_all_it_started_is_killed() {
 fn a_service_that_dies_in_mid_run_is_the_cause_in_the_report() {
     let place = Place::new(5);
     let mut child = start_until(&mut run(&place, &["load.duration=10m"]), "hold");
+    // Its calls' sockets are on the ports that PORT_RANGE gives it, which are the place's.
+    let calls = place_ports(5).filter(|port| UdpSocket::bind(("127.0.0.1", *port)).is_err()).count();
+    assert_eq!(calls, 5);
     signal(process(&place, "node"), Signal::SIGKILL);
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
     let distrust = place.summary()["verdict"]["distrust"].to_string();
@@ -174,7 +182,7 @@ fn calls_that_hear_nothing_point_at_the_application() {
     let place = Place::new(7);
     let app = node(&place, "ari.on('StasisStart', (event, channel) => channel.answer());");
     let output = ends_with(&mut run(&place, &[&app, "load.calls=2", "load.duration=1s", COUNTS]), 10);
-    let said = String::from_utf8_lossy(&output.stdout);
+    let said = sentences(&output);
     let remark = "2 of 2 calls answered, no packet came back: does the application echo the media?";
     assert!(said.contains(remark), "{said}");
     let page = fs::read_to_string(place.out().join("report.html")).expect("report.html is there");
@@ -189,7 +197,7 @@ fn calls_that_nobody_answers_point_at_the_application() {
     let app = node(&place, "");
     let set = ["load.calls=2", "load.duration=1s", "sip.setup_timeout=1s", COUNTS];
     let output = ends_with(&mut run(&place, &[&[app.as_str()], &set[..]].concat()), 10);
-    let said = String::from_utf8_lossy(&output.stdout);
+    let said = sentences(&output);
     assert!(said.contains("does the application answer them?"), "{said}");
     place.assert_nothing_left();
 }

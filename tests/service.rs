@@ -241,7 +241,10 @@ async fn metrics_come_in_the_form_that_is_asked_for() {
         "loadtest_service_media_received_packets_total 20",
         "loadtest_service_media_sent_packets_total 20",
         r#"loadtest_service_rest_requests_total{operation="answer",status="204"} 1"#,
+        // While the call is up: none of them waits for its end.
+        r#"loadtest_service_stage_duration_seconds_count{stage="media_ready"} 1"#,
         r#"loadtest_service_stage_duration_seconds_count{stage="bridged"} 1"#,
+        r#"loadtest_service_stage_duration_seconds_count{stage="first_packet"} 1"#,
         r#"loadtest_service_events_total{type="ChannelEnteredBridge"} 2"#,
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

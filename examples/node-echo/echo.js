@@ -14,6 +14,7 @@ const {
   ARI_PASS = '',
   ARI_APP = 'loadtest',
   MEDIA_IP = '127.0.0.1', // where Asterisk reaches this machine
+  PORT_RANGE = '', // as 21000-31000
   MEDIA_FORMAT = 'ulaw', // the callers' codec: then Asterisk passes the payload on unchanged
 } = process.env;
 
@@ -31,12 +32,28 @@ function happened(event, channelId) {
   awaited.delete(key);
 }
 
-function udpSocket() {
+// The ports that nobody else in a run uses; without a range the kernel chooses.
+const [firstPort, lastPort] = PORT_RANGE.split('-').map(Number);
+const freePorts = PORT_RANGE ? Array.from({ length: lastPort - firstPort + 1 }, (_, n) => firstPort + n) : null;
+
+function bound(port) {
   return new Promise((resolve, reject) => {
     const socket = dgram.createSocket('udp4');
     socket.once('error', reject);
-    socket.bind(0, MEDIA_IP, () => resolve(socket));
+    socket.bind(port, MEDIA_IP, () => resolve(socket));
   });
+}
+
+// The port that has rested longest; one that somebody else holds goes to the end of the queue.
+async function udpSocket() {
+  if (!freePorts) return bound(0);
+  for (let tries = freePorts.length; tries > 0; tries--) {
+    const port = freePorts.shift();
+    const socket = await bound(port).catch(() => null);
+    if (socket) return socket.once('close', () => freePorts.push(port));
+    freePorts.push(port);
+  }
+  throw new Error(`no free port in ${PORT_RANGE}`);
 }
 
 // Sends every packet back to where Asterisk's side of the external media channel is.

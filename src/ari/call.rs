@@ -204,7 +204,10 @@ impl Call {
     fn on_start(&mut self, now: Stamp, channel: &str) {
         if channel == self.ids.media {
             self.media_in_app = true;
-            self.record.media_ready_at.get_or_insert(now);
+            if self.record.media_ready_at.is_none() {
+                self.record.media_ready_at = Some(now);
+                self.outputs.push_back(Output::MediaReady(now));
+            }
             if matches!(self.media, Presence::Gone | Presence::Left) {
                 // It has come to life after it was given up on: it is to be deleted once more.
                 self.steps.rearm(Operation::DeleteMedia);

@@ -50,6 +50,8 @@ pub enum Output {
     ReleasePort,
     /// The caller was answered.
     Answered(Stamp),
+    /// The media channel has entered the application.
+    MediaReady(Stamp),
     /// Caller and media are in the bridge.
     Bridged(Stamp),
     /// Nothing is held any more; always the last output.

@@ -103,6 +103,14 @@ pub enum Listing {
     Silent(String),
 }
 
+/// Before what a service has said last.
+const LAST_WORDS: &str = "; its last words:";
+
+/// Why a run broke, without a service's last words: for whom they have been told already.
+pub fn without_last_words(why: &str) -> &str {
+    why.split(LAST_WORDS).next().unwrap_or(why)
+}
+
 /// The application that answers the calls.
 pub struct Application {
     /// Its process, where the run has started it.
@@ -154,7 +162,7 @@ impl Application {
         let Some((keeper, output)) = &self.process else { return std::future::pending().await };
         let status = keeper.ended().await;
         let last = output.last_words().await.join(" | ");
-        format!("the service ended by itself during the run ({}); its last words: {last}", how(status))
+        format!("the service ended by itself during the run ({}){LAST_WORDS} {last}", how(status))
     }
 
     /// Asks it and what it has started to end, and kills what is left of them after `grace`.
@@ -235,7 +243,7 @@ impl Application {
     /// Its last words, to put behind what happened; nothing for a process that is not ours.
     async fn said(&self) -> String {
         match &self.process {
-            Some((_, output)) => format!("; its last words:\n  {}", output.last_words().await.join("\n  ")),
+            Some((_, output)) => format!("{LAST_WORDS}\n  {}", output.last_words().await.join("\n  ")),
             None => String::new(),
         }
     }

@@ -1,8 +1,10 @@
 //! `loadtest check`: what a run would need and find, without a call placed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::application::{Ari, Listing, describe};
+use super::knock::{Answer, knock};
 use super::preflight::{Plan, Survey, headline, survey};
 use super::resolve::resolve;
 use super::{Exit, Failure, say};
@@ -43,10 +45,26 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     survey.warnings.iter().for_each(|warning| say::err(format_args!("warning: {warning}")));
     survey.obstacles.iter().for_each(|obstacle| say::err(format_args!("error: {obstacle}")));
     if survey.obstacles.is_empty() {
-        say::out("Nothing is in the way.");
+        say::out(format_args!("Nothing is in the way. {}", not_tried(scenario)));
         return Ok(Exit::Pass);
     }
     Ok(Exit::Usage)
+}
+
+/// What only a call can tell.
+fn not_tried(scenario: &Scenario) -> &'static str {
+    match (scenario.asterisk.mode, scenario.service.mode) {
+        (AsteriskMode::External, ServiceMode::Builtin | ServiceMode::Command) => {
+            "Not tried: a call, the dialplan, and the service, which was not started."
+        }
+        (AsteriskMode::External, _) => "Not tried: a call, and what the dialplan does with it.",
+        (AsteriskMode::Managed, ServiceMode::None) => {
+            "Not tried: Asterisk was not started, and no call placed."
+        }
+        (AsteriskMode::Managed, _) => {
+            "Not tried: neither Asterisk nor the service was started, and no call placed."
+        }
+    }
 }
 
 /// What is needed in numbers.
@@ -63,7 +81,7 @@ fn stocks(survey: &Survey, scenario: &Scenario) {
 async fn asterisk(scenario: &Scenario, survey: &mut Survey) {
     let is = match (scenario.asterisk.mode, &scenario.asterisk.sip) {
         (AsteriskMode::External, Some(sip)) => match resolve(sip, "asterisk.sip").await {
-            Ok(address) => format!("external, SIP at {address} (not tried)"),
+            Ok(address) => external(scenario, address, survey).await,
             Err(failure) => return survey.obstacles.push(failure.to_string()),
         },
         _ => match find::find(&Places::from_environment(None)) {
@@ -72,6 +90,25 @@ async fn asterisk(scenario: &Scenario, survey: &mut Survey) {
         },
     };
     say::out(format_args!("  {:22} {is}", "Asterisk"));
+}
+
+/// Asks a target whether it is there.
+async fn external(scenario: &Scenario, target: SocketAddr, survey: &mut Survey) -> String {
+    let (why, is_closed) = match knock(scenario, target).await {
+        Answer::Said(status, reason) => {
+            return format!("external, {target} answers OPTIONS with {status} {reason}");
+        }
+        Answer::Silence(why) => (why, false),
+        Answer::Unreachable(why) => (why, true),
+    };
+    let said = format!(
+        "asterisk.sip: {target} does not answer OPTIONS ({why}): is it running, does it take SIP over UDP there, \
+         is sip.local the address that it reaches this machine under, and is there no firewall between?"
+    );
+    // Asterisk answers; what merely echoes calls need not.
+    let is_in_the_way = is_closed || scenario.service.mode.is_application();
+    if is_in_the_way { &mut survey.obstacles } else { &mut survey.warnings }.push(said);
+    format!("external, {target} does not answer OPTIONS")
 }
 
 /// Says what would answer, and asks an Asterisk that is there about it.

@@ -12,6 +12,7 @@ mod environment;
 mod exit;
 mod faults;
 mod folder;
+mod knock;
 mod leaks;
 mod man;
 mod ping;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::deliver::trust;
 use super::resolve::resolve;
 use super::{Exit, Failure, say, scheduling};
-use crate::analysis::{Metric, Summary, Value, summarize};
+use crate::analysis::{Metric, Summary, Unit, Value, summarize};
 use crate::asterisk::descriptors;
 use crate::driver::{PingConfig, Recorded, Stop, ping};
 use crate::gate::judge;
@@ -124,7 +124,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 
 async fn print(mut echoes: mpsc::Receiver<Echo>) {
     while let Some(echo) = echoes.recv().await {
-        say::out(format_args!("seq={} rtt={:.3} ms", echo.seq, echo.rtt_ns as f64 / 1e6));
+        let aside = if echo.measured { "" } else { "  (warm-up, not counted)" };
+        say::out(format_args!("seq={} rtt={:.3} ms{aside}", echo.seq, echo.rtt_ns as f64 / 1e6));
     }
 }
 
@@ -185,9 +186,10 @@ fn tell(summary: &Summary, args: &Args, target: SocketAddr) {
 
 fn to_json(summary: &Summary, args: &Args, target: SocketAddr, distrust: &[String]) -> serde_json::Value {
     let too_few: Vec<_> = summary.metrics.iter().filter(|m| m.too_few).map(Metric::name).collect();
-    let value = |name: &str| match summary.metric(name).map(|m| m.value) {
-        Some(Value::Number(n)) => json!(n),
-        Some(Value::Lost) => json!("lost"),
+    let value = |name: &str| match summary.metric(name).map(|m| (m.value, m.definition.unit)) {
+        Some((Value::Number(n), Unit::Count)) => json!(n as u64),
+        Some((Value::Number(n), _)) => json!(n),
+        Some((Value::Lost, _)) => json!("lost"),
         _ => serde_json::Value::Null,
     };
     let cpu_s = crate::clock::process_cpu().as_secs_f64();

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::application::symptoms;
+use super::application::{symptoms, without_last_words};
 use super::deliver::{self, Delivery, FORMATS, format_parser};
 use super::environment::{Circumstances, gather};
 use super::faults::{Done, Faults};
@@ -127,7 +127,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let rendered = delivery.write();
     raw.into_iter().chain([rendered]).collect::<Result<(), _>>()?;
     match broken {
-        Some(why) => Err(Failure::broke(why)),
+        Some(why) if args.quiet => Err(Failure::broke(why)),
+        Some(why) => Err(Failure::broke(without_last_words(&why))),
         None if interrupt.came => Ok(Exit::Interrupted),
         None => Ok(verdict.outcome.into()),
     }

@@ -16,7 +16,6 @@ use crate::driver::{Stop, Watched};
 use crate::samples::ServiceRecord;
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
-use crate::service::ServiceSummary;
 use crate::sip::digest::Credentials;
 
 /// How long Asterisk and the service may take to end when asked.
@@ -213,14 +212,14 @@ impl Stage {
             asterisk.stop(GRACE).await;
         }
         let last_words = fs::read(self.logs.join(application::METRICS)).unwrap_or_default();
-        let counted: Option<ServiceSummary> = serde_json::from_slice(&last_words).ok();
+        let counted: Option<ServiceRecord> = serde_json::from_slice(&last_words).ok();
         Struck {
             asterisk_is: self.asterisk_is,
             service_is: self.service_is,
             remarks,
-            service_drops: counted.map_or(0, |counted| counted.media.drops),
+            service_drops: counted.as_ref().map_or(0, |counted| counted.media.drops),
             // The figures of one life of several would pass for those of the run.
-            service_record: serde_json::from_slice(&last_words).ok().filter(|_| self.lives == 1),
+            service_record: counted.filter(|_| self.lives == 1),
         }
     }
 }
@@ -262,4 +261,24 @@ pub fn sip_credentials() -> Result<Option<Credentials>, Failure> {
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::ServiceSummary;
+    use crate::service::metrics::Snapshot;
+    use crate::service::media::MediaNow;
+    use crate::service::stats::ServiceReport;
+    use crate::stamp::Stamp;
+
+    #[test]
+    fn the_service_writes_what_is_read_of_it() {
+        let mut report = ServiceReport { calls: 3, retries: 2, ..Default::default() };
+        report.media.drops = 7;
+        let now = Snapshot { at: Stamp::ZERO, degraded: None, report, media: MediaNow::default() };
+        let written = serde_json::to_vec(&ServiceSummary::of(&now)).unwrap();
+        let read: ServiceRecord = serde_json::from_slice(&written).unwrap();
+        assert_eq!((read.media.drops, read.calls.total, read.retries), (7, 3, 2));
+    }
 }

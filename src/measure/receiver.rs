@@ -93,6 +93,8 @@ pub struct Echo {
     pub seq: u32,
     /// T4 − T1.
     pub rtt_ns: i64,
+    /// Whether it lies in the measured window.
+    pub measured: bool,
 }
 
 /// A probe that came back in time.
@@ -214,7 +216,7 @@ impl StreamReceiver {
                         Class::Call => self.in_time(&arrival, window, tally),
                         Class::Control => self.control(&arrival, tally),
                     }
-                    return Some(Echo { seq: probe.seq, rtt_ns: rtt });
+                    return Some(Echo { seq: probe.seq, rtt_ns: rtt, measured: place == Place::Inside });
                 }
             }
             Incoming::Corrupted => {

@@ -23,8 +23,8 @@ pub use live::Live;
 pub use ms::Ns;
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{
-    Milliseconds, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents, ServiceOutcome, ServiceRecord,
-    ServiceStages,
+    Milliseconds, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents, ServiceMedia, ServiceOutcome,
+    ServiceRecord, ServiceStages,
 };
 
 use std::collections::BTreeMap;

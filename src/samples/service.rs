@@ -24,6 +24,18 @@ pub struct ServiceRecord {
     pub events: ServiceEvents,
     /// Packets to the echo server, where one is named.
     pub echo: Option<ServiceEcho>,
+    /// Packets of the calls; in the run's files under `service_drops`.
+    #[serde(skip_serializing)]
+    pub media: ServiceMedia,
+}
+
+/// The calls' packets, as far as they bear on the verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ServiceMedia {
+    /// Datagrams that full socket buffers dropped.
+    pub drops: u64,
 }
 
 /// Counts of calls.

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::events::Incoming;
 use super::http::Shared;
 use super::ports::PortPool;
-use super::reflector::{RECEIVE_BUFFER, Reflector, Removed};
+use super::reflector::{RECEIVE_BUFFER, Reflector, Removed, Told};
 use super::relay::Relay;
 use super::tasks::{self, Finished};
 use super::{ServiceConfig, ServiceError};
@@ -96,7 +96,7 @@ impl App {
     pub async fn run(
         mut self,
         mut incoming: Receiver<Incoming>,
-        mut removed: UnboundedReceiver<Removed>,
+        mut told: UnboundedReceiver<Told>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServiceError> {
         tokio::pin!(shutdown);
@@ -112,8 +112,9 @@ impl App {
                     Ok(finished) => self.on_finished(finished),
                     Err(error) => tracing::error!(%error, "a request's task ended without an answer"),
                 },
-                report = removed.recv() => match report {
-                    Some(report) => self.on_removed(&report),
+                told = told.recv() => match told {
+                    Some(Told::First { port, at }) => self.on_first_packet(port, at),
+                    Some(Told::Removed(removed)) => self.on_removed(&removed),
                     None => return Err(ServiceError::Media(io::Error::other("it has ended"))),
                 },
                 () = sleep_until(wake) => self.on_time(clock::now()),
@@ -302,6 +303,7 @@ impl App {
                     let _ = port.map(|port| self.reflector.remove(port));
                 }
                 Output::Answered(at) => self.on_answered(caller, at),
+                Output::MediaReady(at) => self.on_media_ready(caller, at),
                 Output::Bridged(at) => self.on_bridged(caller, at),
                 Output::Note(note) => log_note(caller, note),
                 Output::Ended(record) => self.on_ended(caller, record),
@@ -320,6 +322,18 @@ impl App {
     fn on_answered(&mut self, caller: &Arc<str>, at: Stamp) {
         let Some(entry) = self.calls.get(caller) else { return };
         self.shared.report().stages.answered.record(at.since(entry.call.started_at()));
+    }
+
+    fn on_media_ready(&mut self, caller: &Arc<str>, at: Stamp) {
+        let Some(entry) = self.calls.get(caller) else { return };
+        self.shared.report().stages.media_ready.record(at.since(entry.call.started_at()));
+    }
+
+    /// A port has one call at a time, until its stream is removed.
+    fn on_first_packet(&mut self, port: u16, at: Stamp) {
+        let up = self.calls.values().find(|entry| entry.port == Some(port)).map(|e| e.call.started_at());
+        let Some(started_at) = up.or(self.closing.get(&port).map(|record| record.started_at)) else { return };
+        self.shared.report().stages.first_packet.record(at.since(started_at));
     }
 
     fn on_bridged(&mut self, caller: &Arc<str>, at: Stamp) {

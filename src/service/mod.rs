@@ -35,7 +35,7 @@ use crate::scenario::values::PortRange;
 use app::App;
 use events::{ConnectError, EventConnection, EventSource};
 use http::Shared;
-use reflector::{Reflector, Removed};
+use reflector::{Reflector, Told};
 pub use stats::ServiceReport;
 pub use summary::ServiceSummary;
 
@@ -169,7 +169,7 @@ pub struct Finished {
 pub struct Service {
     app: App,
     events: EventConnection,
-    removed: UnboundedReceiver<Removed>,
+    told: UnboundedReceiver<Told>,
     listener: Option<TcpListener>,
     shared: Arc<Shared>,
 }
@@ -190,13 +190,13 @@ impl Service {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let (report, removed) = mpsc::unbounded_channel();
+        let (report, told) = mpsc::unbounded_channel();
         let reflector = Reflector::start(config.ports, config.echo.is_some(), config.delay, report)
             .map_err(ServiceError::Media)?;
         let events = connect(&config).await?;
         let shared = Arc::new(Shared::new(reflector.totals().clone()));
         let app = App::new(config, client, reflector, shared.clone());
-        Ok(Service { app, events, removed, listener, shared })
+        Ok(Service { app, events, told, listener, shared })
     }
 
     /// Where GET /health and GET /metrics are.
@@ -208,7 +208,7 @@ impl Service {
     /// does when it has to end by itself, with the reason.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Finished {
         let address = self.http_address();
-        let Service { app, events, removed, listener, shared } = self;
+        let Service { app, events, told, listener, shared } = self;
         let (to_app, incoming) = mpsc::channel(EVENT_QUEUE);
         let mut events_task = JoinSet::new();
         events_task.spawn(events.forward(to_app));
@@ -224,7 +224,7 @@ impl Service {
         if let Some(address) = address {
             tracing::info!("health and metrics on http://{address}");
         }
-        let outcome = app.run(incoming, removed, shutdown).await;
+        let outcome = app.run(incoming, told, shutdown).await;
         // The event connection says goodbye when it finds that nobody takes its events; it ends with
         // its set at the latest, as do the endpoints.
         let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;

@@ -45,6 +45,20 @@ pub struct Removed {
     pub counts: MediaCounts,
 }
 
+/// What the thread tells of a stream.
+#[derive(Debug)]
+pub enum Told {
+    /// Its first packet came from the peer.
+    First {
+        /// The port.
+        port: u16,
+        /// The kernel's stamp.
+        at: Stamp,
+    },
+    /// It has ended.
+    Removed(Removed),
+}
+
 enum Command {
     Add { port: u16, socket: StampedSocket, relay: Option<Relay>, ssrc: u32 },
     Connect { port: u16, peer: SocketAddr },
@@ -61,14 +75,14 @@ pub struct Reflector {
 }
 
 impl Reflector {
-    /// Starts the thread for streams on ports of `range`; `removed` hears of each stream's end, and
-    /// closes when the thread ends.
+    /// Starts the thread for streams on ports of `range`; `told` hears of each stream's first packet and
+    /// of its end, and closes when the thread ends.
     ///
     /// With `has_echo` each stream is to come with a relay to the echo server; with `delay` every packet
     /// is held for so long before it goes back.
     ///
     /// The queues in both directions are bounded by the ports: each has at most one stream, with
-    /// three commands and one report in its life.
+    /// three commands and two reports in its life.
     ///
     /// # Errors
     /// For want of descriptors or threads.
@@ -76,7 +90,7 @@ impl Reflector {
         range: PortRange,
         has_echo: bool,
         delay: Option<Duration>,
-        removed: UnboundedSender<Removed>,
+        told: UnboundedSender<Told>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
         let waker = poller.waker();
@@ -95,8 +109,7 @@ impl Reflector {
             delay,
         };
         let (first, shown_at) = (range.from, clock::now());
-        let media =
-            Media { poller, orders, removed, first, streams, totals: totals.clone(), hands, shown_at };
+        let media = Media { poller, orders, told, first, streams, totals: totals.clone(), hands, shown_at };
         let thread = thread::Builder::new().name("reflector".into()).spawn(move || media.run())?;
         Ok(Reflector { commands: Some(commands), waker, thread: Some(thread), totals })
     }
@@ -123,7 +136,7 @@ impl Reflector {
     }
 
     fn order(&self, command: Command) {
-        // A thread that has ended is noticed by the closed `removed` channel.
+        // A thread that has ended is noticed by the closed `told` channel.
         let _ = self.commands.as_ref().map(|commands| commands.send(command));
         self.waker.wake();
     }
@@ -152,7 +165,7 @@ struct Stream {
 struct Media {
     poller: Poller,
     orders: Receiver<Command>,
-    removed: UnboundedSender<Removed>,
+    told: UnboundedSender<Told>,
     first: u16,
     /// By port, from `first` on.
     streams: Vec<Option<Box<Stream>>>,
@@ -209,8 +222,11 @@ impl Media {
             Ready::Asterisk(at) | Ready::Echo(at) => at,
             Ready::Delay => return self.release(),
         };
-        if let Some(stream) = self.streams.get_mut(at).and_then(Option::as_mut) {
-            stream.counted(&self.totals, |stream| stream.serve(ready, &mut self.hands));
+        let Some(stream) = self.streams.get_mut(at).and_then(Option::as_mut) else { return };
+        let heard = stream.counts.first_at.is_some();
+        stream.counted(&self.totals, |stream| stream.serve(ready, &mut self.hands));
+        if let Some(first_at) = stream.counts.first_at.filter(|_| !heard) {
+            let _ = self.told.send(Told::First { port: self.first + at as u16, at: first_at });
         }
     }
 
@@ -319,7 +335,7 @@ impl Media {
             stream.counts
         });
         // Nobody listens any more when the service is ending.
-        let _ = self.removed.send(Removed { port, counts: counts.unwrap_or_default() });
+        let _ = self.told.send(Told::Removed(Removed { port, counts: counts.unwrap_or_default() }));
     }
 }
 
@@ -434,8 +450,8 @@ mod tests {
 
     #[test]
     fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
-        let (report, mut removed) = unbounded_channel();
-        let reflector = Reflector::start(PortRange { from: 1024, to: 65535 }, false, None, report).unwrap();
+        let (tell, mut told) = unbounded_channel();
+        let reflector = Reflector::start(PortRange { from: 1024, to: 65535 }, false, None, tell).unwrap();
         let (socket, address) = bound();
         let (asterisk, stranger) = (peer(), peer());
         stranger.send_to(&[0x80; 40], address).unwrap();
@@ -465,13 +481,15 @@ mod tests {
             }
         }
         reflector.remove(address.port());
-        let Removed { port, counts } = removed.blocking_recv().unwrap();
+        let Some(Told::First { port, at }) = told.blocking_recv() else { panic!("no first packet") };
+        assert!(port == address.port() && at <= before);
+        let Some(Told::Removed(Removed { port, counts })) = told.blocking_recv() else { panic!("no end") };
         assert_eq!((port, counts.reflected, counts.expected, counts.distinct), (address.port(), 3, 3, 3));
         assert!(counts.plain >= 1 && counts.strangers >= 1 && counts.first_at.is_some());
         assert_eq!(reflector.totals().now().loss_ratio(), Some(0.0));
         UdpSocket::bind(address).unwrap();
         drop(reflector);
-        assert!(removed.blocking_recv().is_none());
+        assert!(told.blocking_recv().is_none());
     }
 
     fn rtp() -> Vec<u8> {

@@ -193,17 +193,8 @@ impl ServiceReport {
     pub fn add_call(&mut self, record: &CallRecord, media: &MediaCounts) {
         *self.outcomes.entry(record.outcome).or_default() += 1;
         self.left_behind += u64::from(record.left_behind.any());
-        let since_start = |stamp: Stamp| stamp.since(record.started_at);
-        let stages = &mut self.stages;
-        // Answered and bridged are counted at the moment itself, so that /metrics has them at once.
-        for (stage, at) in
-            [(&mut stages.media_ready, record.media_ready_at), (&mut stages.first_packet, media.first_at)]
-        {
-            if let Some(at) = at {
-                stage.record(since_start(at));
-            }
-        }
-        stages.released.record(record.released_at.since(record.ended_at));
+        // The other stages are counted at the moment itself, so that /metrics has them at once.
+        self.stages.released.record(record.released_at.since(record.ended_at));
         self.silent += u64::from(record.bridged_at.is_some() && media.received == 0);
         self.media.add(media);
     }

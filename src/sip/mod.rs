@@ -9,6 +9,7 @@ pub mod digest;
 mod grammar;
 pub mod message;
 mod normal;
+pub mod options;
 mod outgoing;
 pub mod sdp;
 pub mod timers;

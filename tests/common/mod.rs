@@ -152,6 +152,11 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// What a program said on standard output, without the breaks of its lines: a sentence is in one piece.
+pub fn sentences(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Runs to the end; the exit code must be `code`.
 #[track_caller]
 pub fn ends_with(command: &mut Command, code: i32) -> Output {

@@ -104,7 +104,7 @@ impl World {
                 Output::ReleasePort => self.released += 1,
                 Output::Bridged(_) => self.bridged = true,
                 Output::Ended(record) => self.ended = Some(record),
-                Output::Answered(_) | Output::Note(_) => {}
+                Output::Answered(_) | Output::MediaReady(_) | Output::Note(_) => {}
             }
         }
     }

@@ -1,0 +1,67 @@
+//! OPTIONS outside of a call (RFC 3261 11): asks a peer whether it is there, and hears what it says.
+
+use std::net::SocketAddr;
+
+use super::message::{Message, Method};
+use super::outgoing::Request;
+
+/// A question to a peer, and how to know its answer.
+#[derive(Debug)]
+pub struct Options {
+    request: Request,
+}
+
+impl Options {
+    /// Asks `user` at `remote` from `local`. `seed` is unique: it names branch, tag and Call-ID.
+    pub fn new(local: SocketAddr, remote: SocketAddr, (from, to): (&str, &str), seed: u64) -> Options {
+        let request = Request {
+            method: Method::Options,
+            uri: format!("sip:{to}@{remote}"),
+            local,
+            branch: format!("z9hG4bK{seed:016x}"),
+            from: format!("<sip:{from}@{local}>;tag={seed:016x}"),
+            to: format!("<sip:{to}@{remote}>"),
+            call_id: format!("{seed:016x}@{}", local.ip()),
+            cseq: 1,
+            routes: Vec::new(),
+            credentials: Vec::new(),
+            sdp: None,
+            destination: remote,
+        };
+        Options { request }
+    }
+
+    /// The request; repeated as it is (RFC 3261 17.1.2).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.request.to_bytes()
+    }
+
+    /// Status and reason of a final answer to this very request; `None` for anything else.
+    pub fn answer(&self, message: &Message) -> Option<(u16, String)> {
+        let ours =
+            message.branch() == Some(&self.request.branch) && message.call_id() == self.request.call_id;
+        let status = message.status().filter(|status| *status >= 200 && ours)?;
+        Some((status, message.reason_phrase().to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::parse;
+    use crate::sip::uas;
+
+    fn ask(seed: u64) -> Options {
+        Options::new("127.0.0.1:5080".parse().unwrap(), "127.0.0.1:5060".parse().unwrap(), ("a", "b"), seed)
+    }
+
+    #[test]
+    fn a_question_is_answered_and_only_its_own_answer_counts() {
+        let asked = parse(&ask(7).to_bytes()).expect("it parses");
+        assert_eq!((asked.method(), asked.uri()), (&Method::Options, Some("sip:b@127.0.0.1:5060")));
+        let answer = parse(&uas::answer(&asked, "tag").expect("an answer")).expect("it parses");
+        assert_eq!(ask(7).answer(&answer), Some((200, "OK".into())));
+        assert_eq!(ask(8).answer(&answer), None);
+        assert_eq!(ask(7).answer(&asked), None);
+    }
+}
