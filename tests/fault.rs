@@ -14,6 +14,7 @@ use hyper::Method;
 use loadtest::net::http::{HttpClient, Limits};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use resvg::tiny_skia::Pixmap;
 use serde_json::Value;
 
 const GATES: &str = r#"gates.require=["calls.silent_count == 0", "leaks == 0", "packets.sent > 0"]"#;
@@ -46,7 +47,7 @@ fn only_fault(place: &Place) -> (Value, Vec<f64>) {
 fn an_asterisk_that_is_killed_by_plan_comes_back_and_serves_again() {
     let place = Place::new(0);
     let plan = fault("2s", "asterisk", "kill", "500ms");
-    let set = ["load.duration=12s", "load.dead_after=1s", "load.retry_after=500ms", &plan, GATES];
+    let set = ["load.duration=12s", "load.dead_after=2s", "load.retry_after=500ms", &plan, GATES];
     let output = ends_with(&mut place.run("smoke", &set), 0);
 
     let (fault, times) = only_fault(&place);
@@ -61,10 +62,29 @@ fn an_asterisk_that_is_killed_by_plan_comes_back_and_serves_again() {
     let endings = endings(&place);
     assert_eq!((endings["media_lost"], endings["completed"]), (5, 5), "{endings:?}");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("Asterisk killed at") && said.contains("5 of 5 calls"), "{said}");
+    assert!(
+        said.contains("Asterisk killed") && said.contains("s into the hold") && said.contains("5 of 5 calls"),
+        "{said}"
+    );
     let page = fs::read_to_string(place.out().join("report.html")).expect("report.html is there");
-    // The sentence, and a mark in both charts over time, each in its two shapes.
-    assert!(page.matches("Asterisk killed").count() >= 5, "{}", page.matches("Asterisk killed").count());
+    // The sentence, and words in the charts over time (four, and the set-up's where attempts are spread over
+    // the run), each in its two shapes.
+    assert!(page.matches("Asterisk killed").count() >= 9, "{}", page.matches("Asterisk killed").count());
+    assert!(page.contains("data:image/png;base64,") && page.contains("id=\"rtt-by-call\""));
+
+    // Each call spoke to nobody for a second and longer: no median in the table, and in the heat map a cell,
+    // in more pixels than its legend and the marks of the fault take.
+    let done = fault["done_s"].as_f64().expect("it was done");
+    let heard = rows(&place.out().join("call_seconds.csv"));
+    let into_the_void = ((done + 0.5).ceil() as u32).to_string();
+    assert!(
+        !heard.iter().any(|r| r["second"] == into_the_void && r["call"].parse::<u32>().is_ok_and(|c| c < 5))
+    );
+    let picture = fs::read(place.out().join("plots/rtt-by-call.png")).expect("the heat map");
+    let pixels = Pixmap::decode_png(&picture).expect("a PNG");
+    let silent =
+        pixels.pixels().iter().filter(|p| (p.red(), p.green(), p.blue()) == (0xd5, 0x5e, 0x00)).count();
+    assert!(silent > 15_000, "{silent} pixels say that nothing came back");
     place.assert_nothing_left();
 }
 

@@ -45,7 +45,7 @@ fn a_stored_run_is_rendered_and_judged_again() {
         assert_eq!(fs::read(again.join(name)).ok(), fs::read(run.join(name)).ok(), "{name}");
     }
     // Other gates, another verdict, in every file.
-    let strict = r#"gates.require=["every call: loss.count == 0", "rtt.p50 < 1us"]"#;
+    let strict = r#"gates.require=["every call: loss.count == 0", "rtt.p50 < 0.001ms"]"#;
     report(&["--set", strict], 10);
     let gates = json(&again.join("summary.json"))["verdict"]["gates"].clone();
     assert_eq!((&gates[0]["outcome"], &gates[1]["outcome"]), (&"pass".into(), &"fail".into()), "{gates}");
@@ -108,4 +108,47 @@ fn slower_is_called_slower_and_the_same_is_not() {
     assert_eq!(compare("a", "b", 11), compare("a", "b", 11), "the same runs, the same verdict");
     fs::remove_dir_all(place.path("b").join("5")).expect("removed");
     ends_with(place.program().arg("compare").arg(place.path("a")).arg(place.path("b")), 2);
+}
+
+#[test]
+fn a_run_is_held_against_stored_ones_of_its_kind() {
+    let place = Place::new(4);
+    // The same run, as it is and with the latencies of a slower one, under the same fingerprint.
+    let set = ["load.duration=2s", "measure.control_streams=0", "gates.require=[\"rtt.p50 < 9s\"]"];
+    ends_with(&mut place.run("smoke", &set), 0);
+    let usual = place.path("usual");
+    copy(&place.out(), &usual.join("1"));
+    fs::remove_dir_all(place.out()).expect("removed");
+    ends_with(&mut place.run("smoke", &[&set[..], &["impair.out.delay=20ms"]].concat()), 0);
+    let slower = place.path("slower");
+    copy(&place.out(), &slower);
+    let word = |folder: &Path| {
+        let environment = fs::read_to_string(folder.join("environment.json")).expect("there");
+        serde_json::from_str::<serde_json::Value>(&environment).expect("JSON")["scenario_hash"].clone()
+    };
+    let environment = fs::read_to_string(slower.join("environment.json")).expect("there");
+    let (theirs, ours) = (word(&slower), word(&usual.join("1")));
+    let report = |run: &Path, code| {
+        let mut command = place.program();
+        command.arg("report").arg(run).args(["--report", "junit,json", "--baseline"]).arg(&usual);
+        String::from_utf8_lossy(&ends_with(&mut command, code).stdout).into_owned()
+    };
+    // Another scenario, so nothing can be said.
+    assert!(report(&slower, 12).contains("another scenario"));
+    let alike = environment.replace(theirs.as_str().expect("text"), ours.as_str().expect("text"));
+    fs::write(slower.join("environment.json"), alike).expect("written");
+    let said = report(&slower, 11);
+    assert!(said.contains("REGRESSED") && said.contains("baseline of 1 run"), "{said}");
+    assert!(fs::read_to_string(slower.join("junit.xml")).expect("written").contains("baseline of 1 run"));
+    assert!(report(&usual.join("1"), 0).contains("PASS"));
+    // A broken gate outranks it.
+    let mut strict = place.program();
+    strict.arg("report").arg(&slower).args(["--set", "gates.require=[\"rtt.p50 < 0.001ms\"]", "--baseline"]);
+    ends_with(strict.arg(&usual), 10);
+    // A baseline that is not there is noticed before the run, not after it.
+    let gone = place.path("run-2");
+    let mut command = place.program();
+    command.args(["run", "scenarios/smoke.toml", "--baseline", "/nonexistent", "--out"]).arg(&gone);
+    assert!(stderr(&ends_with(&mut command, 2)).contains("/nonexistent"));
+    assert!(!gone.exists());
 }

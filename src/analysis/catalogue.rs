@@ -1,9 +1,14 @@
 //! Every metric's name, unit and definition, in the order of reports.
 
-use super::metric::{Definition, Unit};
+use super::metric::{Definition, RestsOn, Unit};
 
 const fn metric(name: &'static str, unit: Unit, help: &'static str) -> Definition {
-    Definition { name, unit, help }
+    Definition { name, unit, help, rests_on: RestsOn::Packets }
+}
+
+/// A metric that a late driver cannot have bent.
+const fn record(name: &'static str, unit: Unit, help: &'static str) -> Definition {
+    Definition { name, unit, help, rests_on: RestsOn::Records }
 }
 
 /// The eight statistics of one latency, as `group.key`.
@@ -60,30 +65,30 @@ pub const SIGNALLING: [[Definition; 8]; 4] = [
 
 /// Counts and ratios.
 pub const COUNTS: [Definition; 91] = [
-    metric("calls.attempts", Unit::Count, "INVITEs of new calls, one per authenticated dialog"),
-    metric("calls.answered", Unit::Ratio, "attempts answered with 200"),
-    metric("calls.answered_count", Unit::Count, "attempts answered with 200"),
-    metric("calls.failed_count", Unit::Count, "attempts that were not answered"),
-    metric(
+    record("calls.attempts", Unit::Count, "INVITEs of new calls, one per authenticated dialog"),
+    record("calls.answered", Unit::Ratio, "attempts answered with 200"),
+    record("calls.answered_count", Unit::Count, "attempts answered with 200"),
+    record("calls.failed_count", Unit::Count, "attempts that were not answered"),
+    record(
         "calls.dropped_count",
         Unit::Count,
         "answered calls that ended before their time: hung up by the far end, or media_lost",
     ),
-    metric("calls.media_lost_count", Unit::Count, "calls heard, then silent for dead_after and given up"),
-    metric("calls.silent_count", Unit::Count, "answered calls of which no packet ever came back"),
-    metric(
+    record("calls.media_lost_count", Unit::Count, "calls heard, then silent for dead_after and given up"),
+    record("calls.silent_count", Unit::Count, "answered calls of which no packet ever came back"),
+    record(
         "calls.suppressed_count",
         Unit::Count,
         "attempts that the schedule wanted and that could not be placed",
     ),
-    metric("calls.held", Unit::Ratio, "calls up when the measured window began, of those wanted"),
-    metric("calls.ser", Unit::Ratio, "session establishment ratio (RFC 6076 4.6)"),
-    metric("calls.seer", Unit::Ratio, "session establishment effectiveness ratio (RFC 6076 4.7)"),
-    metric("calls.isa", Unit::Ratio, "ineffective session attempts: 408, 500, 503, 504 (RFC 6076 4.8)"),
-    metric("calls.scr", Unit::Ratio, "session completion ratio (RFC 6076 4.9)"),
+    record("calls.held", Unit::Ratio, "calls up when the measured window began, of those wanted"),
+    record("calls.ser", Unit::Ratio, "session establishment ratio (RFC 6076 4.6)"),
+    record("calls.seer", Unit::Ratio, "session establishment effectiveness ratio (RFC 6076 4.7)"),
+    record("calls.isa", Unit::Ratio, "ineffective session attempts: 408, 500, 503, 504 (RFC 6076 4.8)"),
+    record("calls.scr", Unit::Ratio, "session completion ratio (RFC 6076 4.9)"),
     metric("sip.retransmissions", Unit::Count, "SIP requests sent again"),
-    metric("sip.garbage_count", Unit::Count, "datagrams on the driver's SIP port that were not SIP"),
-    metric("sip.stray_count", Unit::Count, "SIP messages that belonged to no call, or to none any more"),
+    record("sip.garbage_count", Unit::Count, "datagrams on the driver's SIP port that were not SIP"),
+    record("sip.stray_count", Unit::Count, "SIP messages that belonged to no call, or to none any more"),
     metric("ari.answered_p50", Unit::Ms, "service: StasisStart to the answer's 204: median"),
     metric("ari.answered_p95", Unit::Ms, "service: StasisStart to the answer's 204: 95th percentile"),
     metric("ari.answered_p99", Unit::Ms, "service: StasisStart to the answer's 204: 99th percentile"),
@@ -124,21 +129,21 @@ pub const COUNTS: [Definition; 91] = [
         "service: Asterisk's time of an event to its handling: 99th percentile",
     ),
     metric("ari.event_lag_max", Unit::Ms, "service: Asterisk's time of an event to its handling: largest"),
-    metric("ari.calls_count", Unit::Count, "service: callers that entered the application"),
-    metric(
+    record("ari.calls_count", Unit::Count, "service: callers that entered the application"),
+    record(
         "ari.not_bridged_count",
         Unit::Count,
         "service: calls given up because they were not bridged in time",
     ),
-    metric("ari.no_port_count", Unit::Count, "service: calls turned away for want of a media port"),
-    metric(
+    record("ari.no_port_count", Unit::Count, "service: calls turned away for want of a media port"),
+    record(
         "ari.refused_count",
         Unit::Count,
         "service: calls that ended because Asterisk refused an operation",
     ),
-    metric("ari.retries_count", Unit::Count, "service: REST requests that repeated an earlier one"),
-    metric("ari.strays_count", Unit::Count, "service: channels and bridges of no call that it deleted"),
-    metric("ari.disconnects_count", Unit::Count, "service: times that it lost its connection to Asterisk"),
+    record("ari.retries_count", Unit::Count, "service: REST requests that repeated an earlier one"),
+    record("ari.strays_count", Unit::Count, "service: channels and bridges of no call that it deleted"),
+    record("ari.disconnects_count", Unit::Count, "service: times that it lost its connection to Asterisk"),
     metric("packets.sent", Unit::Count, "probes sent in the measured window"),
     metric("packets.received", Unit::Count, "of these, distinct probes back within lost_after"),
     metric("packets.clipped", Unit::Count, "probes sent before their call's first echo, all phases"),
@@ -193,14 +198,14 @@ pub const COUNTS: [Definition; 91] = [
         "instrument: packets sent later than their stream's next one was due",
     ),
     metric("sockets.drops", Unit::Count, "instrument: datagrams that full socket buffers dropped"),
-    metric("cpu.busiest_thread_max", Unit::Cores, "instrument: busiest second of any thread of the driver"),
-    metric("cpu.driver_mean", Unit::Cores, "CPU of the driver in the measured window"),
-    metric("cpu.service_mean", Unit::Cores, "CPU of the service under test in the measured window"),
-    metric("cpu.asterisk_mean", Unit::Cores, "CPU of Asterisk in the measured window"),
-    metric("cpu.machine_mean", Unit::Ratio, "CPU of the whole machine in the measured window"),
-    metric("cpu.steal_max", Unit::Ratio, "busiest second of CPU time given to other guests"),
-    metric("memory.driver_max", Unit::Mib, "largest resident memory of the driver"),
-    metric("fault.count", Unit::Count, "planned faults that were carried out"),
+    record("cpu.busiest_thread_max", Unit::Cores, "instrument: busiest second of any thread of the driver"),
+    record("cpu.driver_mean", Unit::Cores, "CPU of the driver in the measured window"),
+    record("cpu.service_mean", Unit::Cores, "CPU of the service under test in the measured window"),
+    record("cpu.asterisk_mean", Unit::Cores, "CPU of Asterisk in the measured window"),
+    record("cpu.machine_mean", Unit::Ratio, "CPU of the whole machine in the measured window"),
+    record("cpu.steal_max", Unit::Ratio, "busiest second of CPU time given to other guests"),
+    record("memory.driver_max", Unit::Mib, "largest resident memory of the driver"),
+    record("fault.count", Unit::Count, "planned faults that were carried out"),
     metric("fault.outage_max", Unit::Ms, "longest from a fault until its process was ready again"),
     metric("fault.answered_max", Unit::Ms, "longest from a fault until a call was answered again"),
     metric("fault.heard_max", Unit::Ms, "longest from a fault until a packet of any call was back again"),
@@ -210,19 +215,23 @@ pub const COUNTS: [Definition; 91] = [
         "longest from a process's return until a packet of any call was back again",
     ),
     metric("fault.restored_max", Unit::Ms, "longest from a fault until as many calls were heard as before"),
-    metric("fault.calls_lost", Unit::Count, "calls that faults ended before their time"),
-    metric(
+    record("fault.calls_lost", Unit::Count, "calls that faults ended before their time"),
+    record(
         "fault.attempts_failed",
         Unit::Count,
         "attempts without an answer from a fault until as many calls were heard as before",
     ),
     metric("fault.packets_lost", Unit::Count, "packets lost in that time, all phases"),
-    metric("leaks.total", Unit::Count, "what the calls left behind, all kinds; `leaks` for short"),
-    metric("leaks.channels", Unit::Count, "channels in Asterisk after the last call, not there before"),
-    metric("leaks.bridges", Unit::Count, "bridges in Asterisk after the last call, not there before"),
-    metric("leaks.ports", Unit::Count, "media ports that the service still holds after the last call"),
-    metric("leaks.descriptors", Unit::Count, "descriptors of Asterisk and the service above those before"),
-    metric("leaks.threads", Unit::Count, "threads of Asterisk and the service above those before"),
+    record(
+        "leaks.total",
+        Unit::Count,
+        "what the calls left behind, all kinds added up, a channel with its descriptors; `leaks` for short",
+    ),
+    record("leaks.channels", Unit::Count, "channels in Asterisk after the last call, not there before"),
+    record("leaks.bridges", Unit::Count, "bridges in Asterisk after the last call, not there before"),
+    record("leaks.ports", Unit::Count, "media ports that the service still holds after the last call"),
+    record("leaks.descriptors", Unit::Count, "descriptors of Asterisk and the service above those before"),
+    record("leaks.threads", Unit::Count, "threads of Asterisk and the service above those before"),
 ];
 
 /// Every metric there is, in the order of reports.

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use super::{Summary, Value};
+
 /// Chance that two identical builds are told apart, over all metrics compared: that of 10 or more heads
 /// in 12 throws.
 const FALSE_ALARM: f64 = 0.0194;
@@ -19,6 +21,21 @@ pub struct Segment {
     pub ms: f64,
     /// The control stream; `None` without one.
     pub control_ms: Option<f64>,
+    /// Whether the percentile rests on too few samples.
+    pub too_few: bool,
+}
+
+impl Segment {
+    /// The percentile `metric` of a run, and `control` beside it; `None` where nothing was measured.
+    pub fn of(summary: &Summary, metric: &str, control: &str) -> Option<Segment> {
+        let ms = |name: &str| match summary.metric(name)?.value {
+            Value::Number(ms) => Some(ms),
+            Value::Lost => Some(f64::INFINITY),
+            Value::NoData => None,
+        };
+        let too_few = summary.metric(metric).is_some_and(|m| m.too_few && m.value != Value::Lost);
+        Some(Segment { ms: ms(metric)?, control_ms: ms(control), too_few })
+    }
 }
 
 /// Two segments measured one after the other.
@@ -95,17 +112,24 @@ pub fn compare(pairs: &[Pair], margins: &Margins) -> Comparison {
     let better = pairs.iter().filter(|p| beyond(p, -1.0)).count();
     differences.sort_unstable_by(f64::total_cmp);
     let needed = needed(pairs.len(), margins.metrics);
-    let control = control_shift(pairs);
+    let control = control_shifts(pairs);
+    let moved = needed.and_then(|t| moved(&control, t, threshold / 2.0));
+    let few = pairs.iter().flat_map(|p| [p.a, p.b]).filter(|s| s.too_few).count();
     let interval = needed.map(|t| (differences[pairs.len() - t].exp_m1(), differences[t - 1].exp_m1()));
-    let finding = match (needed, control) {
-        (None, _) => Finding::Inconclusive(format!("{} pairs are too few to tell", pairs.len())),
-        (_, Some(shift)) if shift.abs() > threshold / 2.0 => Finding::Inconclusive(format!(
-            "the control stream, which bypasses both, moved by {:+.1} %: the machine was not the same",
-            100.0 * shift.exp_m1()
+    let finding = match needed {
+        None => Finding::Inconclusive(format!("{} pairs are too few to tell", pairs.len())),
+        _ if few > 0 => Finding::Inconclusive(format!(
+            "in {few} of {} runs the percentile rests on too few packets; make them longer, or take a lower one",
+            2 * pairs.len()
         )),
-        (Some(t), _) if worse >= t => Finding::Regressed,
-        (Some(t), _) if better >= t => Finding::Improved,
-        _ => Finding::Unchanged,
+        Some(_) if moved.is_some() => Finding::Inconclusive(format!(
+            "the control stream, which bypasses both, moved by {}: the machine was not the same for both, or B \
+             keeps it busier",
+            percent(moved.unwrap_or(0.0).exp_m1())
+        )),
+        Some(t) if worse >= t => Finding::Regressed,
+        Some(t) if better >= t => Finding::Improved,
+        Some(_) => Finding::Unchanged,
     };
     Comparison {
         finding,
@@ -116,8 +140,18 @@ pub fn compare(pairs: &[Pair], margins: &Margins) -> Comparison {
         effect: median(&differences).map_or(0.0, f64::exp_m1),
         interval,
         absolute_ms,
-        control_effect: control.map(f64::exp_m1),
+        control_effect: median(&control).map(f64::exp_m1),
     }
+}
+
+/// Whether B serves fewer of its calls than A, from the share that each served, pair by pair.
+///
+/// Percentiles are of packets that were sent: a build that answers nobody sends none and would look
+/// fast. Any difference counts here, for a call that is not served is slower than all others.
+pub fn serves_fewer(shares: &[(f64, f64)]) -> bool {
+    let fewer = shares.iter().filter(|(a, b)| b < a).count();
+    // One more question must not make false alarms frequent: as if five were asked.
+    needed(shares.len(), 5).is_some_and(|needed| fewer >= needed)
 }
 
 /// ln b − ln a; two percentiles among the lost are alike.
@@ -129,15 +163,12 @@ fn log_ratio(a: f64, b: f64) -> f64 {
 /// by `metrics`. `None` where not even all of them would do.
 fn needed(pairs: usize, metrics: usize) -> Option<usize> {
     let allowed = FALSE_ALARM / metrics.max(1) as f64;
-    let (mut tail, mut needed) = (0.0, None);
-    for heads in (0..=pairs).rev() {
-        tail += binomial(pairs, heads) / 2f64.powi(pairs as i32);
-        if tail > allowed {
-            break;
-        }
-        needed = Some(heads);
-    }
-    needed
+    (0..=pairs).rev().take_while(|heads| tail(pairs, *heads) <= allowed).last()
+}
+
+/// The chance of `heads` or more in `throws`.
+fn tail(throws: usize, heads: usize) -> f64 {
+    (heads..=throws).map(|k| binomial(throws, k) / 2f64.powi(throws as i32)).sum()
 }
 
 fn binomial(n: usize, k: usize) -> f64 {
@@ -155,14 +186,23 @@ fn scatter(pairs: &[Pair]) -> f64 {
     median(&deviations).unwrap_or(0.0)
 }
 
-fn control_shift(pairs: &[Pair]) -> Option<f64> {
+/// ln b − ln a of the control stream, in order of size.
+fn control_shifts(pairs: &[Pair]) -> Vec<f64> {
     let mut shifts: Vec<f64> =
         pairs.iter().filter_map(|p| Some(log_ratio(p.a.control_ms?, p.b.control_ms?))).collect();
     shifts.sort_unstable_by(f64::total_cmp);
-    median(&shifts)
+    shifts
 }
 
-fn median(sorted: &[f64]) -> Option<f64> {
+/// By how much the control stream moved, if it did: by more than `limit` in the median, and in so many
+/// pairs the same way that it is no scatter. Scatter falls on A and B alike and is in the margins.
+fn moved(shifts: &[f64], needed: usize, limit: f64) -> Option<f64> {
+    let shift = median(shifts).filter(|shift| shift.abs() > limit)?;
+    let same_way = shifts.iter().filter(|s| s.signum() == shift.signum() && **s != 0.0).count();
+    (same_way >= needed).then_some(shift)
+}
+
+pub(super) fn median(sorted: &[f64]) -> Option<f64> {
     let half = sorted.len() / 2;
     match sorted.len() {
         0 => None,
@@ -172,35 +212,36 @@ fn median(sorted: &[f64]) -> Option<f64> {
     }
 }
 
+impl Comparison {
+    /// How often the interval holds the true effect, 0–1, whatever the distribution.
+    pub fn coverage(&self) -> f64 {
+        self.needed.map_or(0.0, |needed| 1.0 - 2.0 * tail(self.pairs, needed))
+    }
+}
+
 impl fmt::Display for Comparison {
     /// One sentence: `B is slower: in 11 of 12 pairs by more than 10 % …`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let effect = percent(self.effect);
         let interval = match self.interval {
-            Some((low, high)) => format!(" (interval {} to {})", percent(low), percent(high)),
+            Some((low, high)) => {
+                format!(" ({:.1} % interval {} to {})", 100.0 * self.coverage(), percent(low), percent(high))
+            }
             None => String::new(),
         };
-        let most = self.worse.max(self.better);
         let needed = self.needed.map(|t| format!(", {t} are needed")).unwrap_or_default();
+        let pairs = self.pairs;
         match &self.finding {
             Finding::Regressed => {
-                write!(
-                    f,
-                    "B is slower than A by {effect}{interval}: it was so in {most} of {} pairs",
-                    self.pairs
-                )
+                write!(f, "B is slower than A, {effect}{interval}: in {} of {pairs} pairs", self.worse)
             }
             Finding::Improved => {
-                write!(
-                    f,
-                    "B is faster than A by {effect}{interval}: it was so in {most} of {} pairs",
-                    self.pairs
-                )
+                write!(f, "B is faster than A, {effect}{interval}: in {} of {pairs} pairs", self.better)
             }
             Finding::Unchanged => write!(
                 f,
-                "no difference that counts: {effect}{interval}; B was slower in {} of {} pairs, faster in {}{needed}",
-                self.worse, self.pairs, self.better
+                "no difference that counts, {effect}{interval}: B was slower in {} of {pairs} pairs, faster in {}{needed}",
+                self.worse, self.better
             ),
             Finding::Inconclusive(why) => write!(f, "nothing can be said: {why}"),
         }
@@ -217,7 +258,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn segment(ms: f64) -> Segment {
-        Segment { ms, control_ms: Some(0.05) }
+        Segment { ms, control_ms: Some(0.05), too_few: false }
     }
 
     fn pairs(values: &[(f64, f64)]) -> Vec<Pair> {
@@ -253,6 +294,7 @@ mod tests {
         let c = compare(&pairs(&values), &Margins::default());
         let (low, high) = c.interval.unwrap();
         assert!((low - 0.03f64.exp_m1()).abs() < 1e-12 && (high - 0.10f64.exp_m1()).abs() < 1e-12);
+        assert!((c.coverage() - 0.961).abs() < 1e-3, "{}", c.coverage());
         assert!((c.effect - 0.065f64.exp_m1()).abs() < 1e-12);
     }
 
@@ -267,12 +309,41 @@ mod tests {
     #[test]
     fn a_machine_that_changed_says_nothing_about_the_builds() {
         let shifted = Pair {
-            a: Segment { ms: 1.0, control_ms: Some(0.050) },
-            b: Segment { ms: 1.3, control_ms: Some(0.054) },
+            a: Segment { ms: 1.0, control_ms: Some(0.050), too_few: false },
+            b: Segment { ms: 1.3, control_ms: Some(0.054), too_few: false },
         };
         let c = compare(&[shifted; 12], &Margins::default());
         assert!(matches!(c.finding, Finding::Inconclusive(_)), "{c:?}");
         assert!(c.to_string().contains("+8.0 %"), "{c}");
+    }
+
+    #[test]
+    fn scatter_of_the_control_stream_is_no_move() {
+        let pair = |n: u32| Pair {
+            a: Segment { ms: 1.0, control_ms: Some(0.050), too_few: false },
+            b: Segment { ms: 2.0, control_ms: Some(if n < 8 { 0.060 } else { 0.045 }), too_few: false },
+        };
+        let pairs: Vec<_> = (0..12).map(pair).collect();
+        let c = compare(&pairs, &Margins::default());
+        assert!(c.control_effect.unwrap() > 0.1);
+        assert_eq!(c.finding, Finding::Regressed);
+    }
+
+    #[test]
+    fn too_few_packets_say_nothing() {
+        let mut pairs = pairs(&[(1.0, 1.3); 12]);
+        pairs[3].b.too_few = true;
+        let said = compare(&pairs, &Margins::default()).to_string();
+        assert!(said.contains("in 1 of 24 runs"), "{said}");
+    }
+
+    #[test]
+    fn calls_that_are_not_served_count_whatever_the_others_measure() {
+        let mut shares = [(1.0, 0.96); 12];
+        assert!(serves_fewer(&shares) && !serves_fewer(&shares.map(|(a, b)| (b, a))));
+        shares[..2].fill((1.0, 1.0));
+        assert!(!serves_fewer(&shares), "10 of 12");
+        assert!(!serves_fewer(&[(1.0, 0.0); 3]), "too few pairs");
     }
 
     proptest! {

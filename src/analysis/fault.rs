@@ -21,6 +21,9 @@ pub struct Recovery {
     /// The fault.
     #[serde(flatten)]
     pub fault: FaultRecord,
+    /// Seconds from the begin of the hold phase, as the scenario counts, to the fault; `None` where there
+    /// was no hold phase.
+    pub into_hold_s: Option<f64>,
     /// Until the process was ready again.
     pub outage_s: Option<f64>,
     /// Until the first call was answered by what came back.
@@ -71,6 +74,7 @@ fn recovery(run: &Run, fault: &FaultRecord, heard: &[Heard], until: f64) -> Reco
     let tried = |c: &&CallRecord| c.intended_s >= fault.done_s && c.intended_s <= end;
     let seconds = fault.done_s as u32..=end as u32;
     Recovery {
+        into_hold_s: run.environment.window_from_s.map(|from| fault.done_s - from),
         outage_s: fault.back_s.map(since),
         answered_s: answered.map(since),
         heard_s: first_heard.map(since),
@@ -152,9 +156,13 @@ impl Recovery {
 }
 
 impl fmt::Display for Recovery {
-    /// `Asterisk killed at 14.2 s, ready again after 3.5 s: 5 of 5 calls lost, …`
+    /// `Asterisk killed 10.0 s into the hold (14.2 s into the run), ready again after 3.5 s: 5 of 5 calls lost, …`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {:.1} s, ", self.what(), self.fault.done_s)?;
+        let (what, at) = (self.what(), self.fault.done_s);
+        match self.into_hold_s {
+            Some(s) => write!(f, "{what} {s:.1} s into the hold ({at:.1} s into the run), ")?,
+            None => write!(f, "{what} {at:.1} s into the run, ")?,
+        }
         match self.outage_s {
             Some(s) => write!(f, "ready again after {s:.1} s")?,
             None => write!(f, "never ready again")?,
@@ -216,7 +224,12 @@ mod tests {
 
     fn run(faults: Vec<FaultRecord>, calls: Vec<CallRecord>, silences: Vec<Silence>) -> Run {
         Run {
-            environment: Environment { faults, elapsed_s: 40.0, ..Environment::default() },
+            environment: Environment {
+                faults,
+                elapsed_s: 40.0,
+                window_from_s: Some(3.5),
+                ..Environment::default()
+            },
             calls,
             seconds: (0..40).map(|second| SecondRecord { second, lost: 3, ..Default::default() }).collect(),
             call_seconds: vec![],
@@ -246,7 +259,7 @@ mod tests {
         assert!(near(r.outage_s, 3.0) && near(r.answered_s, 5.1) && near(r.heard_s, 5.3), "{r:?}");
         assert!(near(r.served_s, 2.3) && near(r.restored_s, 6.5), "{r:?}");
         assert_eq!(r.packets_lost, 3 * 7, "seconds 10 to 16");
-        insta::assert_snapshot!(r.to_string(), @"Asterisk killed at 10.0 s, ready again after 3.0 s: 2 of 2 calls and 21 packets lost, 1 attempt failed, first call answered after 5.1 s, media back after 5.3 s (2.3 s after its return), as many calls heard as before after 6.5 s.");
+        insta::assert_snapshot!(r.to_string(), @"Asterisk killed 6.5 s into the hold (10.0 s into the run), ready again after 3.0 s: 2 of 2 calls and 21 packets lost, 1 attempt failed, first call answered after 5.1 s, media back after 5.3 s (2.3 s after its return), as many calls heard as before after 6.5 s.");
     }
 
     #[test]

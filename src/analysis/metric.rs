@@ -53,6 +53,19 @@ pub struct Definition {
     pub unit: Unit,
     /// One line on what it is, with the source of the definition.
     pub help: &'static str,
+    /// What its value rests on.
+    pub rests_on: RestsOn,
+}
+
+/// What a metric's value rests on: whether an instrument that falls behind may have bent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestsOn {
+    /// Packets sent in time and stamped in time: a driver that is late, or a socket that overflows, may
+    /// have made it what it is.
+    Packets,
+    /// What was said or left, and was counted whenever it was looked at: who was answered, how calls
+    /// ended, what stayed behind, how much CPU was used.
+    Records,
 }
 
 /// One figure of a run.

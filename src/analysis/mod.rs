@@ -1,20 +1,26 @@
 //! Samples → Summary: every figure of a report, each computed once and in one place.
 
+pub mod alike;
 mod ari;
+pub mod baseline;
 pub mod catalogue;
 pub mod compare;
+pub mod compared;
 pub mod drift;
 pub mod explain;
 pub mod fault;
+pub mod live;
 mod metric;
 pub mod mos;
 pub mod per_call;
+pub mod story;
 mod summarize;
 
-pub use metric::{Definition, Metric, Unit, Value, show};
-pub use summarize::summarize;
+pub use metric::{Definition, Metric, RestsOn, Unit, Value, show};
+pub use summarize::{summarize, too_few};
 
-use crate::samples::{CallRecord, CallSecond, Environment, SecondRecord, Silence};
+pub use crate::samples::Environment;
+use crate::samples::{CallRecord, CallSecond, SecondRecord, Silence};
 
 /// All that reports show and gates judge. Exporters only turn it into bytes.
 #[derive(Debug, Clone)]

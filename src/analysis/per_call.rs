@@ -1,7 +1,7 @@
 //! Metrics of single calls, for gates that every call must hold.
 
 use super::Summary;
-use super::metric::{Definition, Unit, Value};
+use super::metric::{Definition, RestsOn, Unit, Value};
 use crate::samples::{CallRecord, Ns};
 
 /// A metric of one call.
@@ -60,7 +60,7 @@ impl PerCall {
 }
 
 const fn row(name: &'static str, unit: Unit, help: &'static str, of: fn(&CallRecord) -> Value) -> PerCall {
-    PerCall { definition: Definition { name, unit, help }, of, quantile: None }
+    PerCall { definition: Definition { name, unit, help, rests_on: RestsOn::Packets }, of, quantile: None }
 }
 
 const fn percentile(
@@ -69,7 +69,11 @@ const fn percentile(
     quantile: f64,
     of: fn(&CallRecord) -> Value,
 ) -> PerCall {
-    PerCall { definition: Definition { name, unit: Unit::Ms, help }, of, quantile: Some(quantile) }
+    PerCall {
+        definition: Definition { name, unit: Unit::Ms, help, rests_on: RestsOn::Packets },
+        of,
+        quantile: Some(quantile),
+    }
 }
 
 fn count(n: u64) -> Value {

@@ -100,17 +100,21 @@ fn drifts(run: &mut Run) {
     }
 }
 
-/// Whether a percentile rests on too few samples.
-fn too_few(samples: u64, q: f64) -> bool {
+/// Whether the quantile `q` (0–1) of so many samples rests on too few.
+pub fn too_few(samples: u64, q: f64) -> bool {
     (samples as f64 * (1.0 - q)).round() < TAIL_SAMPLES
 }
 
-fn plain(definition: &'static Definition, value: Value) -> Metric {
+pub(super) fn plain(definition: &'static Definition, value: Value) -> Metric {
     Metric { definition, value, samples: None, too_few: false }
 }
 
 /// The eight statistics of one latency.
-fn latency(block: &'static [Definition; 8], l: &Latencies, lost: u64) -> impl Iterator<Item = Metric> {
+pub(super) fn latency(
+    block: &'static [Definition; 8],
+    l: &Latencies,
+    lost: u64,
+) -> impl Iterator<Item = Metric> {
     let samples = l.len() + lost;
     block.iter().zip(STATISTICS).map(move |(definition, (key, q))| {
         let value = match (key, q) {
@@ -420,11 +424,11 @@ impl Counts<'_> {
     }
 }
 
-fn number(n: u64) -> Value {
+pub(super) fn number(n: u64) -> Value {
     Value::Number(n as f64)
 }
 
-fn ratio(part: u64, whole: u64) -> Value {
+pub(super) fn ratio(part: u64, whole: u64) -> Value {
     if whole == 0 { Value::NoData } else { Value::Number(part as f64 / whole as f64) }
 }
 

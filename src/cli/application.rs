@@ -301,7 +301,8 @@ fn builtin(scenario: &Scenario, logs: &Path) -> Result<Command, Failure> {
         .arg(logs.join(METRICS))
         .args(["--media-ip", &scenario.sip.local.to_string()])
         .args(hangup(scenario))
-        .args(scenario.service.echo.iter().flat_map(|echo| ["--echo".into(), echo.to_string()]));
+        .args(scenario.service.echo.iter().flat_map(|echo| ["--echo".into(), echo.to_string()]))
+        .args(scenario.service.delay.iter().flat_map(|delay| ["--delay".into(), delay.to_string()]));
     Ok(command)
 }
 

@@ -3,10 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Exit, Failure, say, stored};
-use crate::analysis::compare::{Comparison, Finding, Margins, Pair, Segment, compare};
-use crate::analysis::{Summary, Value, summarize};
-use crate::samples::Environment;
+use super::folder::Folder;
+use super::{Exit, Failure, deliver, say, stored};
+use crate::analysis::compare::Margins;
+use crate::analysis::compared::{Answer, Compared, Extract, METRICS};
+use crate::analysis::summarize;
+use crate::gate::judge;
+use crate::report::comparison;
+use crate::scenario::Limits;
 
 /// Pairs of runs, at the most.
 const MOST_PAIRS: usize = 1000;
@@ -19,7 +23,8 @@ const MOST_PAIRS: usize = 1000;
     loadtest compare ab/old ab/new --metric rtt.p99\n\n\
     Each folder holds runs in folders of their own; the first of BASE is held against the first of NEW, and\n\
     so on, in the order of their names. Twelve pairs, of which ten must agree, tell most; alternate which of\n\
-    the two goes first. Ends with 0 when NEW is not slower, 11 when it is, 12 when nothing can be said.")]
+    the two goes first, as `loadtest ab` does. Ends with 0 when NEW is not slower, 11 when it is, 12 when\n\
+    nothing can be said.")]
 pub struct Args {
     /// Folder of the runs to compare with.
     #[arg(value_name = "BASE")]
@@ -27,28 +32,47 @@ pub struct Args {
     /// Folder of the runs to be judged.
     #[arg(value_name = "NEW")]
     new: PathBuf,
+    #[command(flatten)]
+    question: Question,
+    /// Write comparison.md and comparison.json into this folder as well.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// What is asked of the pairs.
+#[derive(Debug, clap::Args)]
+pub struct Question {
     /// What is compared: a percentile of the round trip. Several share the chance of a false alarm.
-    #[arg(long, value_name = "METRIC", value_delimiter = ',', default_value = "rtt.p99")]
-    metric: Vec<String>,
+    #[arg(long, value_name = "METRIC", value_delimiter = ',', value_parser = known,
+          default_value = "rtt.p99")]
+    metric: Vec<&'static str>,
     /// Smallest difference of a pair that counts, in per cent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 10.0)]
+    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = margin)]
     margin: f64,
 }
 
-/// Percentiles that are compared, and the control stream's of the same rank.
-const METRICS: [(&str, &str); 4] = [
-    ("rtt.p50", "control.p50"),
-    ("rtt.p90", "control.p90"),
-    ("rtt.p95", "control.p95"),
-    ("rtt.p99", "control.p99"),
-];
+impl Question {
+    /// What is compared, the first first.
+    pub fn metrics(&self) -> &[&'static str] {
+        &self.metric
+    }
+}
+
+fn known(name: &str) -> Result<&'static str, String> {
+    let found = METRICS.into_iter().map(|(metric, _)| metric).find(|metric| *metric == name);
+    found.ok_or_else(|| {
+        let names = METRICS.map(|(metric, _)| metric).join(", ");
+        format!("`{name}` cannot be compared; there are {names}")
+    })
+}
+
+fn margin(text: &str) -> Result<f64, String> {
+    let percent: f64 = text.trim_end_matches('%').trim().parse().map_err(|_| "10 is usual")?;
+    if (0.0..=1000.0).contains(&percent) { Ok(percent) } else { Err("0 to 1000".into()) }
+}
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    let metrics = args.metric.iter().map(|name| known(name)).collect::<Result<Vec<_>, _>>()?;
-    if !(0.0..=1000.0).contains(&args.margin) {
-        return Err(Failure::usage("--margin takes a percentage from 0 to 1000"));
-    }
     let (base, new) = (runs(&args.base)?, runs(&args.new)?);
     if base.len() != new.len() {
         return Err(Failure::usage(format!(
@@ -61,34 +85,50 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let mut pairs = Vec::with_capacity(base.len());
     for (a, b) in base.iter().zip(&new) {
-        pairs.push((summarize(stored::read(a)?), summarize(stored::read(b)?)));
+        pairs.push((extract(a)?, extract(b)?));
     }
-    if let Some(why) = pairs.iter().find_map(|(a, b)| unlike(&pairs[0].0.environment, [a, b])) {
-        say::out(format_args!("nothing can be said: {why}"));
-        return Ok(Exit::Inconclusive);
+    let out = args.out.as_deref().map(Folder::open).transpose()?;
+    answer(pairs, &args.question, out.as_ref())
+}
+
+/// Compares, says what comes out, and writes it down.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn answer(
+    pairs: Vec<(Extract, Extract)>,
+    question: &Question,
+    out: Option<&Folder>,
+) -> Result<Exit, Failure> {
+    let metrics = &question.metric;
+    let margins = Margins { relative: question.margin / 100.0, metrics: metrics.len(), ..Margins::default() };
+    let compared = Compared::of(pairs, metrics, &margins);
+    say::out(comparison::text(&compared).trim_end());
+    if let Some(out) = out {
+        for file in comparison::files(&compared).map_err(anyhow::Error::from)? {
+            out.write(file.path, &file.bytes)?;
+        }
     }
-    let margins = Margins { relative: args.margin / 100.0, metrics: metrics.len(), ..Margins::default() };
-    let mut exits = Vec::new();
-    for metric in metrics {
-        exits.push(judge(&base, &new, &pairs, metric, &margins));
-    }
-    let any = |exit| exits.contains(&exit);
-    Ok(match (any(Exit::Regressed), any(Exit::Inconclusive)) {
-        (true, _) => Exit::Regressed,
-        (false, true) => Exit::Inconclusive,
-        (false, false) => Exit::Pass,
+    Ok(match compared.answer() {
+        Answer::Regressed => Exit::Regressed,
+        Answer::Improved | Answer::Unchanged => Exit::Pass,
+        Answer::Inconclusive => Exit::Inconclusive,
     })
 }
 
-fn known(name: &str) -> Result<(&'static str, &'static str), Failure> {
-    METRICS.into_iter().find(|(metric, _)| *metric == name).ok_or_else(|| {
-        let names = METRICS.map(|(metric, _)| metric).join(", ");
-        Failure::usage(format!("`{name}` cannot be compared; there are {names}"))
-    })
+/// What is compared of a stored run.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn extract(run: &Path) -> Result<Extract, Failure> {
+    let summary = summarize(stored::read(run)?);
+    let name = run.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let is_trusted = judge(&summary, &[], &deliver::trust(&Limits::default())).distrust.is_empty();
+    Ok(Extract::of(name, &summary, is_trusted))
 }
 
 /// The runs in a folder, in the order of their names.
-fn runs(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub fn runs(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let cannot = |e: std::io::Error| Failure::usage(format!("cannot read {}: {e}", folder.display()));
     let entries = fs::read_dir(folder).map_err(cannot)?.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
     let mut runs: Vec<_> = entries
@@ -105,78 +145,4 @@ fn runs(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
             folder.display()
         ))),
     }
-}
-
-/// What keeps runs from being compared: another machine, another load.
-fn unlike(first: &Environment, summaries: [&Summary; 2]) -> Option<String> {
-    for environment in summaries.map(|s| &s.environment) {
-        let same = [
-            ("CPU", &first.cpu, &environment.cpu),
-            ("kernel", &first.kernel, &environment.kernel),
-            ("codec", &first.codec, &environment.codec),
-        ];
-        if let Some((what, a, b)) = same.into_iter().find(|(_, a, b)| a != b) {
-            return Some(format!("the runs are not alike: {what} {a} and {b}"));
-        }
-        let load = |e: &Environment| (e.calls, e.ptime_ms, e.cpus);
-        if load(first) != load(environment) {
-            return Some("the runs are not alike: calls, packet time or CPUs differ".into());
-        }
-        if environment.interrupted || !environment.broken.is_empty() {
-            return Some("a run was interrupted, or broke".into());
-        }
-    }
-    None
-}
-
-fn segment(summary: &Summary, (metric, control): (&str, &str)) -> Option<Segment> {
-    let ms = |name: &str| match summary.metric(name)?.value {
-        Value::Number(ms) => Some(ms),
-        Value::Lost => Some(f64::INFINITY),
-        Value::NoData => None,
-    };
-    Some(Segment { ms: ms(metric)?, control_ms: ms(control) })
-}
-
-/// Compares by one metric, and says the sentence and the table behind it.
-fn judge(
-    base: &[PathBuf],
-    new: &[PathBuf],
-    summaries: &[(Summary, Summary)],
-    metric: (&'static str, &'static str),
-    margins: &Margins,
-) -> Exit {
-    let pairs: Option<Vec<Pair>> = summaries
-        .iter()
-        .map(|(a, b)| Some(Pair { a: segment(a, metric)?, b: segment(b, metric)? }))
-        .collect();
-    let Some(pairs) = pairs else {
-        say::out(format_args!("{}: nothing can be said: a run has measured no packet", metric.0));
-        return Exit::Inconclusive;
-    };
-    let comparison = compare(&pairs, margins);
-    say::out(format_args!("{}: {comparison}", metric.0));
-    table(base, new, &pairs, &comparison);
-    match comparison.finding {
-        Finding::Regressed => Exit::Regressed,
-        Finding::Improved | Finding::Unchanged => Exit::Pass,
-        Finding::Inconclusive(_) => Exit::Inconclusive,
-    }
-}
-
-fn table(base: &[PathBuf], new: &[PathBuf], pairs: &[Pair], comparison: &Comparison) {
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let ms = |ms: f64| if ms.is_finite() { format!("{ms:.3}") } else { "lost".into() };
-    say::out(format_args!("  {:<20} {:<20} {:>10} {:>10} {:>9}", "A", "B", "A ms", "B ms", "B to A"));
-    for ((a, b), pair) in base.iter().zip(new).zip(pairs) {
-        let ratio = pair.b.ms / pair.a.ms;
-        let ratio = if ratio.is_finite() { format!("{:+.1} %", 100.0 * (ratio - 1.0)) } else { "–".into() };
-        let (a, b) = (name(a), name(b));
-        say::out(format_args!("  {a:<20} {b:<20} {:>10} {:>10} {ratio:>9}", ms(pair.a.ms), ms(pair.b.ms)));
-    }
-    let control = comparison.control_effect.map_or("none".into(), |e| format!("{:+.1} %", 100.0 * e));
-    say::out(format_args!(
-        "  differences below {:.3} ms do not count; the control stream moved by {control}",
-        comparison.absolute_ms
-    ));
 }

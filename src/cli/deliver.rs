@@ -1,13 +1,16 @@
 //! What becomes of a run's figures: judged, said, and written as files.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::compare::runs;
 use super::folder::Folder;
-use super::{Failure, say};
-use crate::analysis::Summary;
-use crate::gate::{Gate, Trust, Verdict, judge};
+use super::{Failure, say, stored};
+use crate::analysis::baseline::Baseline;
+use crate::analysis::{Summary, summarize};
+use crate::gate::{Gate, Trust, Verdict, hold_against, judge};
 use crate::report::{Format, render, terminal};
 use crate::scenario::{Limits, Resolved};
 
@@ -36,9 +39,33 @@ pub struct Delivery<'a> {
     pub formats: &'a [Format],
 }
 
-/// The verdict by a scenario's gates and limits.
-pub fn verdict(resolved: &Resolved, gates: &[Gate], summary: &Summary) -> Verdict {
-    judge(summary, gates, &trust(&resolved.scenario.limits))
+/// The verdict by a scenario's gates and limits, and by the stored runs that it is held against.
+pub fn verdict(
+    resolved: &Resolved,
+    gates: &[Gate],
+    summary: &Summary,
+    baseline: Option<&Baseline>,
+) -> Verdict {
+    let mut verdict = judge(summary, gates, &trust(&resolved.scenario.limits));
+    if let Some(baseline) = baseline {
+        hold_against(&mut verdict, summary, gates, baseline);
+    }
+    verdict
+}
+
+/// Reads the runs of `--baseline`: those in the folder, or the folder itself.
+///
+/// # Errors
+/// When there is none, or one cannot be read.
+pub fn baseline(folder: Option<&Path>) -> Result<Option<Baseline>, Failure> {
+    let Some(folder) = folder else { return Ok(None) };
+    let is_run = folder.join("environment.json").is_file();
+    let stored_runs = if is_run { vec![folder.to_path_buf()] } else { runs(folder)? };
+    let mut baseline = Baseline::default();
+    for run in stored_runs {
+        baseline.add(&summarize(stored::read(&run)?));
+    }
+    Ok(Some(baseline))
 }
 
 /// Beyond which values the instrument is not trusted.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::folder::rfc3339;
 use crate::driver::Recorded;
-use crate::samples::{Environment, FORMAT_VERSION, FaultRecord, Leaks, ServiceRecord};
+use crate::samples::{EndedEarly, Environment, FORMAT_VERSION, FaultRecord, Leaks, ServiceRecord};
 use crate::scenario::Resolved;
 
 /// What the run knows besides what the driver recorded.
@@ -20,6 +20,8 @@ pub struct Circumstances {
     pub scheduling: String,
     /// Whether the user ended the run.
     pub interrupted: bool,
+    /// The broken gate that ended the run, if one did.
+    pub ended_early: Option<EndedEarly>,
     /// What broke, if anything did.
     pub broken: Option<String>,
     /// Datagrams that the service's sockets dropped.
@@ -48,6 +50,7 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         started_at: rfc3339(recorded.epoch),
         elapsed_s: since_start(recorded.ended_at),
         interrupted: circumstances.interrupted,
+        ended_early: circumstances.ended_early,
         broken: circumstances.broken.unwrap_or_default(),
         window_from_s: recorded.window.map(|w| since_start(w.0)),
         window_to_s: recorded.window.map(|w| since_start(w.1)),

@@ -37,6 +37,7 @@ impl From<Outcome> for Exit {
         match outcome {
             Outcome::Pass => Exit::Pass,
             Outcome::Fail => Exit::GateFailed,
+            Outcome::Regressed => Exit::Regressed,
             Outcome::Inconclusive => Exit::Inconclusive,
         }
     }

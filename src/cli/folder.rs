@@ -20,16 +20,24 @@ impl Folder {
     /// # Errors
     /// When it cannot be made or written, or holds a run already.
     pub fn create(out: Option<&Path>, name: &str, now: Stamp) -> Result<Folder, Failure> {
+        let folder = Folder::create_for(out, name, now, "scenario.toml")?;
+        fs::create_dir_all(folder.logs()).map_err(|e| cannot_write(&folder.path, &e))?;
+        Ok(folder)
+    }
+
+    /// Makes a folder for something else than a run, which `taken` is the first file or folder of.
+    ///
+    /// # Errors
+    /// When it cannot be made, or holds such a thing already.
+    pub fn create_for(out: Option<&Path>, name: &str, now: Stamp, taken: &str) -> Result<Folder, Failure> {
         let path = match out {
             Some(path) => path.to_path_buf(),
             None => free(&Path::new("reports").join(format!("{name}-{}", compact(now)))),
         };
-        let cure = "choose another folder with --out";
-        if path.join("scenario.toml").exists() {
-            return Err(Failure::usage(format!("{} holds a run already; {cure}", path.display())));
+        if path.join(taken).exists() {
+            return Err(Failure::usage(format!("{} holds a run already; {CURE}", path.display())));
         }
-        fs::create_dir_all(path.join("logs"))
-            .map_err(|e| Failure::broke(format!("cannot write to {}: {e}; {cure}", path.display())))?;
+        fs::create_dir_all(&path).map_err(|e| cannot_write(&path, &e))?;
         Ok(Folder { path })
     }
 
@@ -81,6 +89,12 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+const CURE: &str = "choose another folder with --out";
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::broke(format!("cannot write to {}: {error}; {CURE}", path.display()))
 }
 
 /// `path`, or with a number behind it if that is taken: two runs may begin in the same second.

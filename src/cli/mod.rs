@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, and the only place that prints.
 
+mod ab;
 mod application;
 mod asterisk;
 mod check;
@@ -63,6 +64,8 @@ enum Command {
     Report(report::Args),
     /// Say whether one build is slower than another, from pairs of runs.
     Compare(compare::Args),
+    /// Run two scenarios in turn and say whether the second is slower than the first.
+    Ab(ab::Args),
     /// Send RTP back to whoever sends it, probes with time stamps added.
     Echo(echo::Args),
     /// Print what a shell needs to complete this command line.
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Echo(args) => in_runtime(echo::run(args)),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Ab(args) => in_runtime(ab::run(args)),
         Command::Completions(args) => Ok(completions::run(&args)),
         Command::Man(args) => man::run(&args),
     };

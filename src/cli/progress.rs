@@ -6,11 +6,14 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::say;
-use crate::driver::Progress;
-use crate::samples::Phase;
+use crate::analysis::{Unit, Value, show};
+use crate::driver::{Progress, Recent};
+use crate::samples::{Phase, Quantile};
 
 /// Time between two lines on a pipe.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Before the figures, on the second line.
+const INDENT: &str = "    ";
 
 /// Shows how a run goes on.
 pub enum Display {
@@ -34,11 +37,9 @@ impl Display {
             Display::Nothing
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new(1000);
-            // Invariant: a constant template.
-            let style = ProgressStyle::with_template(
-                "{prefix:>8} [{bar:16}] {percent:>3} % {elapsed:>3}  {wide_msg}",
-            )
-            .expect("valid template");
+            // Invariant: a constant template. The message brings the second line.
+            let style = ProgressStyle::with_template("{prefix:>8} [{bar:20}] {percent:>3} %  {msg}")
+                .expect("valid template");
             bar.set_style(style.progress_chars("=> "));
             Display::Bar(Box::new(bar))
         } else {
@@ -62,7 +63,9 @@ impl Display {
             Display::Bar(bar) => {
                 bar.set_prefix(progress.phase.to_string());
                 bar.set_position((progress.done * 1000.0) as u64);
-                bar.set_message(figures(progress));
+                let (at, calls) = (progress.elapsed.as_secs(), calls(progress));
+                let clock = format!("{}:{:02}", at / 60, at % 60);
+                bar.set_message(format!("{clock}  {calls}\n{INDENT}{}", figures(&progress.recent)));
             }
             Display::Lines { next, phase } => {
                 if progress.elapsed >= *next || *phase != Some(progress.phase) {
@@ -70,7 +73,8 @@ impl Display {
                     *phase = Some(progress.phase);
                     let (name, done) = (progress.phase.to_string(), progress.done * 100.0);
                     let at = progress.elapsed.as_secs();
-                    say::err(format_args!("{at:>5} s  {name:>8} {done:>3.0} %  {}", figures(progress)));
+                    let (calls, figures) = (calls(progress), figures(&progress.recent));
+                    say::err(format_args!("{at:>5} s  {name:>8} {done:>3.0} %  {calls} · {figures}"));
                 }
             }
         }
@@ -84,15 +88,69 @@ impl Display {
     }
 }
 
-fn figures(progress: &Progress) -> String {
-    let ms = |ns: Option<crate::samples::Ns>| ns.map_or("-".into(), |ns| format!("{:.2}", ns.as_ms()));
+/// Who is up, and how the attempts went.
+fn calls(progress: &Progress) -> String {
     let failed = if progress.failed > 0 { format!(", {} failed", progress.failed) } else { String::new() };
+    format!("{} of {} up, {} placed{failed}", progress.calls_up, progress.calls, progress.attempts)
+}
+
+/// What the last seconds came to; nothing before there is any.
+fn figures(recent: &Recent) -> String {
+    let Recent { rtt_p50: Some(p50), rtt_p99: Some(p99), control_p99, .. } = *recent else {
+        return "no packet is back yet".into();
+    };
+    let ratio = |share: Option<f64>| show(share.map_or(Value::NoData, Value::Number), Unit::Ratio);
+    let control = control_p99.map_or(String::new(), |p99| format!(" · control p99 {}", ms(p99)));
     format!(
-        "{} up, {} placed{failed} · last second p50 {} p99 {} ms · lost {}",
-        progress.calls_up,
-        progress.attempts,
-        ms(progress.latest.rtt_p50),
-        ms(progress.latest.rtt_p99),
-        progress.lost,
+        "rtt p50 {}, p99 {} ms{control} · loss {} · late {}",
+        ms(p50),
+        ms(p99),
+        ratio(recent.loss),
+        ratio(recent.late)
     )
+}
+
+/// Milliseconds to the digits that a glance takes in.
+fn ms(quantile: Quantile) -> String {
+    match quantile {
+        Quantile::At(ns) if ns >= 100_000_000 => format!("{:.0}", ns as f64 / 1e6),
+        Quantile::At(ns) => format!("{:.2}", ns as f64 / 1e6),
+        Quantile::Above | Quantile::Lost => "lost".into(),
+        Quantile::NoData => "–".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::Live;
+
+    fn progress<'a>(recent: Recent, live: &'a Live) -> Progress<'a> {
+        Progress {
+            phase: Phase::Hold,
+            elapsed: Duration::from_secs(42),
+            in_phase: Duration::from_secs(30),
+            done: 0.5,
+            calls_up: 49,
+            attempts: 52,
+            failed: 2,
+            calls: 50,
+            recent,
+            live,
+        }
+    }
+
+    #[test]
+    fn the_lines_fit_a_narrow_terminal() {
+        let at = |ms: u64| Some(Quantile::At(ms * 1_000_000));
+        let (rtt_p50, rtt_p99, control_p99) = (at(1234), Some(Quantile::Lost), at(5));
+        let recent = Recent { rtt_p50, rtt_p99, control_p99, loss: Some(0.1234), late: Some(0.000_03) };
+        let live = Live::default();
+        let progress = progress(recent, &live);
+        assert_eq!(calls(&progress), "49 of 50 up, 52 placed, 2 failed");
+        let said = figures(&progress.recent);
+        assert_eq!(said, "rtt p50 1234, p99 lost ms · control p99 5.00 · loss 12.34 % · late 0.0030 %");
+        assert!(said.chars().count() + INDENT.len() < 80, "{}", said.chars().count());
+        assert_eq!(figures(&Recent::default()), "no packet is back yet");
+    }
 }

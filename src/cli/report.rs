@@ -28,6 +28,10 @@ pub struct Args {
     /// Reports to write.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(), default_value = FORMATS)]
     report: Vec<Format>,
+    /// Hold the run against stored ones of the same scenario, machine and version: a run's folder, or a
+    /// folder of them.
+    #[arg(long, value_name = "DIR")]
+    baseline: Option<PathBuf>,
     /// Say nothing but errors; the exit code is the verdict.
     #[arg(long, short)]
     quiet: bool,
@@ -37,8 +41,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit, Failure> {
     let resolved = read_scenario(&args.run.join("scenario.toml"), &args.set)?;
     let gates = parse_gates(&resolved)?;
+    let baseline = deliver::baseline(args.baseline.as_deref())?;
     let summary = summarize(stored::read(&args.run)?);
-    let verdict = deliver::verdict(&resolved, &gates, &summary);
+    let verdict = deliver::verdict(&resolved, &gates, &summary, baseline.as_ref());
     let folder = Folder::open(args.out.as_deref().unwrap_or(&args.run))?;
     let delivery = Delivery {
         resolved: &resolved,

@@ -21,8 +21,9 @@ use super::{Exit, Failure, say};
 use crate::analysis::{Definition, Summary, catalogue, per_call, summarize};
 use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
+use crate::gate::{Gate, Watch};
 use crate::report::Format;
-use crate::samples::{CallRecord, Ending, Leaks, Run, hlog};
+use crate::samples::{CallRecord, EndedEarly, Ending, Leaks, Phase, Run, hlog};
 use crate::scenario::{Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
@@ -49,6 +50,10 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(),
           default_value = FORMATS)]
     report: Vec<Format>,
+    /// Hold the run against stored ones of the same scenario, machine and version: a run's folder, or a
+    /// folder of them.
+    #[arg(long, value_name = "DIR")]
+    baseline: Option<PathBuf>,
     /// Say nothing but errors; the exit code is the verdict.
     #[arg(long, short)]
     quiet: bool,
@@ -67,6 +72,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let Plan { resolved, gates, credentials, granted } = Plan::read(&path, &args.set)?;
     let mut warnings = survey(&resolved.scenario)?.clear()?.warnings;
     warnings.extend(granted.warning.clone());
+    let baseline = deliver::baseline(args.baseline.as_deref())?;
     let folder = Folder::create(args.out.as_deref(), &resolved.scenario.name, clock::now())?;
     folder.write("scenario.toml", resolved.to_toml().as_bytes())?;
 
@@ -86,17 +92,20 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut stage = stage.inspect_err(|_| folder.discard())?;
     let target = stage.target.to_string();
     let sender = Sender { credentials, scheduling: granted.scheduling.clone(), stop };
-    let played = perform(&resolved, &mut stage, sender, &mut interrupt, &mut display).await;
+    let mut abort = Abort::new(&resolved.scenario, &gates, &display);
+    let played = perform(&resolved, &mut stage, sender, &mut interrupt, &mut display, &mut abort).await;
     let struck = stage.strike().await;
     let Played { recorded, broken, faults, leaks } = played?;
     let broken = broken.or_else(|| nobody_there(&recorded, &target));
 
-    let remarks = struck.remarks.into_iter().chain(remarks_of(&resolved, &recorded));
+    let early = abort.ended_early.as_ref().map(|early| format!("gate `{}` {early}", early.gate));
+    let remarks = early.into_iter().chain(struck.remarks).chain(remarks_of(&resolved, &recorded));
     let circumstances = Circumstances {
         asterisk: struck.asterisk_is,
         service: struck.service_is,
         scheduling: granted.scheduling.to_string(),
         interrupted: interrupt.came,
+        ended_early: abort.ended_early,
         broken: broken.clone(),
         service_drops: struck.service_drops,
         faults_undone: (resolved.scenario.fault.len() - faults.iter().filter(|f| f.is_over()).count()) as u64,
@@ -106,7 +115,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         remarks: remarks.chain(granted.warning).collect(),
     };
     let (summary, log) = conclude(&resolved, recorded, circumstances)?;
-    let verdict = deliver::verdict(&resolved, &gates, &summary);
+    let verdict = deliver::verdict(&resolved, &gates, &summary, baseline.as_ref());
     let (formats, verdict) = (args.report.as_slice(), &verdict);
     let delivery = Delivery { resolved: &resolved, summary: &summary, verdict, folder: &folder, formats };
     // The figures first: whatever becomes of the files, they have been said.
@@ -165,6 +174,7 @@ async fn perform(
     Sender { credentials, scheduling, stop }: Sender,
     interrupt: &mut Interrupt,
     display: &mut Display,
+    abort: &mut Abort,
 ) -> Result<Played, Failure> {
     let scenario = &resolved.scenario;
     let audit = Audit::begin(stage, scenario).await;
@@ -185,13 +195,13 @@ async fn perform(
         let display = RefCell::new(&mut *display);
         let say = |text: &str| display.borrow().say(text);
         let faults = Faults { scenario, hold_from: holding, watched, say: &say, done: &mut faults };
-        play(config, faults.attend(stage), interrupt, &display).await
+        play(config, faults.attend(stage), interrupt, &display, abort).await
     };
     display.finish();
     let (recorded, broken) = played?;
     let leaks = match interrupt.level() {
         Stop::Now => unknown("the run was ended at once"),
-        Stop::No | Stop::Soon => tokio::select! {
+        Stop::No | Stop::Early | Stop::Soon => tokio::select! {
             leaks = audit.conclude(stage.watched()) => leaks,
             // The second Ctrl-C ends at once, whatever does not answer.
             () = interrupt.at_once() => unknown("the run was ended at once"),
@@ -206,9 +216,17 @@ async fn play(
     attend: impl Future<Output = (String, Stop)>,
     interrupt: &mut Interrupt,
     display: &RefCell<&mut Display>,
+    abort: &mut Abort,
 ) -> Result<(Recorded, Option<String>), Failure> {
     let mut broken = None;
-    let mut show = |progress: &driver::Progress| display.borrow_mut().show(progress);
+    let stop = interrupt.stop.clone();
+    let mut show = |progress: &driver::Progress| {
+        display.borrow_mut().show(progress);
+        if let Some(why) = abort.look(progress) {
+            display.borrow().say(&why);
+            raise(&stop, Stop::Early);
+        }
+    };
     let drive = driver::run(config, &mut show);
     tokio::pin!(drive, attend);
     loop {
@@ -264,11 +282,48 @@ impl Interrupt {
     }
 
     fn raise(&self, stop: Stop) {
-        self.stop.send_if_modified(|current| {
-            let raised = stop > *current;
-            *current = stop.max(*current);
-            raised
-        });
+        raise(&self.stop, stop);
+    }
+}
+
+fn raise(sender: &watch::Sender<Stop>, stop: Stop) {
+    sender.send_if_modified(|current| {
+        let raised = stop > *current;
+        *current = stop.max(*current);
+        raised
+    });
+}
+
+/// `gates.abort_on_fail`: ends a run that has become hopeless.
+struct Abort {
+    watch: Option<Watch>,
+    ended_early: Option<EndedEarly>,
+}
+
+impl Abort {
+    fn new(scenario: &Scenario, gates: &[Gate], display: &Display) -> Abort {
+        let after = scenario.gates.abort_after;
+        let watch = scenario.gates.abort_on_fail.then(|| Watch::new(gates, after.0));
+        if let Some(watch) = &watch {
+            let (count, all) = (watch.count(), gates.len());
+            display.say(&format!(
+                "abort_on_fail: a gate broken for {after} ends the run; {count} of {all} can be judged before its end"
+            ));
+        }
+        Abort { watch, ended_early: None }
+    }
+
+    /// Why the run is to end now.
+    fn look(&mut self, progress: &driver::Progress) -> Option<String> {
+        let watch = self.watch.as_mut().filter(|_| progress.phase == Phase::Hold)?;
+        let hopeless = watch.look(progress.in_phase, progress.live)?;
+        // Said once: from here on there is nothing to end.
+        self.watch = None;
+        let (since_s, at_s) = (hopeless.since.as_secs_f64(), hopeless.at.as_secs_f64());
+        let early = EndedEarly { gate: hopeless.gate, actual: hopeless.actual, since_s, at_s };
+        let said = format!("gate `{}` {early}", early.gate);
+        self.ended_early = Some(early);
+        Some(said)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
@@ -47,6 +48,10 @@ pub struct Args {
     /// `loadtest echo` is one. The way there and back is measured. Without, the service itself sends it back at once.
     #[arg(long, value_name = "HOST:PORT")]
     echo: Option<HostPort>,
+    /// Hold every packet for this long before it goes back, as in 1ms, at most 1s: a service slow on
+    /// purpose, to try gates and comparisons on.
+    #[arg(long, value_name = "DURATION", conflicts_with = "echo", value_parser = parse_delay)]
+    delay: Option<Span>,
     /// Write all that was counted into this file at the end, as JSON.
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
@@ -69,6 +74,14 @@ fn parse_codec(text: &str) -> Result<Codec, String> {
         .into_iter()
         .find(|c| c.name().eq_ignore_ascii_case(text) || c.asterisk_name() == text)
         .ok_or_else(|| format!("`{text}` is not PCMU or PCMA"))
+}
+
+/// Longer than a second, and callers would be waiting for the far end to speak.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+fn parse_delay(text: &str) -> Result<Span, String> {
+    let delay: Span = text.parse()?;
+    if delay.0 > LONGEST_DELAY { Err("at most 1s".into()) } else { Ok(delay) }
 }
 
 /// Runs the subcommand until SIGTERM or Ctrl-C.
@@ -99,6 +112,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         http: Some(args.http),
         codec: args.codec,
         echo,
+        delay: args.delay.map(|delay| delay.0).filter(|delay| !delay.is_zero()),
         hangup: args.hangup_after.map(|after| Hangup { after: after.0, every: args.hangup_every }),
     };
     let finished = service::run(config, shutdown).await.map_err(anyhow::Error::from)?;

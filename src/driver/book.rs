@@ -1,13 +1,18 @@
 //! The run's books: a row per second from what the threads and the calls tell.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::Recent;
 use super::lane::{Impaired, LaneEvent};
 use super::monitor::Monitor;
 use crate::clock;
 use crate::measure::{ReceivedSecond, Rules, SentSecond};
-use crate::samples::{Latencies, Ns, Phase, SecondRecord, Series};
+use crate::samples::{Latencies, Live, Ns, Phase, SecondRecord, Series};
 use crate::stamp::Stamp;
+
+/// Seconds that the figures during the run are over: enough packets for a 99th percentile to stand still.
+const RECENT: usize = 5;
 
 /// Rows of the seconds so far, and the histograms once the threads have ended.
 pub(super) struct Book {
@@ -25,9 +30,10 @@ pub(super) struct Book {
     pub unsent: u64,
     /// What the impairment did: on the way out, on the way back.
     pub impaired: [Impaired; 2],
-    /// The row that came back most recently, for the progress line.
-    pub latest: ReceivedSecond,
-    pub lost: u64,
+    /// What gates are held against before the end.
+    pub live: Live,
+    pub recent: Recent,
+    last: VecDeque<ReceivedSecond>,
 }
 
 impl Book {
@@ -43,8 +49,9 @@ impl Book {
             skipped: 0,
             unsent: 0,
             impaired: Default::default(),
-            latest: ReceivedSecond::default(),
-            lost: 0,
+            live: Live::default(),
+            recent: Recent::default(),
+            last: VecDeque::new(),
         }
     }
 
@@ -140,8 +147,38 @@ impl Book {
         row.control_p50_ms = got.control_p50;
         row.control_p99_ms = got.control_p99;
         row.control_max_ms = got.control_max;
-        self.lost += row.sent.saturating_sub(row.received + row.clipped);
-        self.latest = got;
+        let measured_sent = row.measured_sent;
+        self.live.sent += measured_sent;
+        self.live.lost += measured_sent.saturating_sub(got.measured_received);
+        self.live.late += got.measured_late;
+        self.live.rtt.add(&got.measured_rtts);
+        if self.last.len() == RECENT {
+            self.last.pop_front();
+        }
+        self.last.push_back(got);
+        self.recent = self.over_the_last();
+    }
+
+    fn over_the_last(&self) -> Recent {
+        let (mut rtt, mut control) = (Latencies::default(), Latencies::default());
+        let (mut sent, mut lost, mut late) = (0, 0, 0);
+        for second in &self.last {
+            rtt.add(&second.rtts);
+            control.add(&second.control_rtts);
+            let row = self.rows.get(second.second as usize);
+            let out = row.map_or(0, |row| row.sent.saturating_sub(second.clipped));
+            sent += out;
+            lost += out.saturating_sub(second.received);
+            late += second.late;
+        }
+        let ratio = |n: u64| (sent > 0).then(|| n as f64 / sent as f64);
+        Recent {
+            rtt_p50: Some(rtt.quantile(0.5, lost)),
+            rtt_p99: Some(rtt.quantile(0.99, lost)),
+            control_p99: Some(control.quantile(0.99, 0)),
+            loss: ratio(lost),
+            late: ratio(late),
+        }
     }
 
     /// The rows, complete, up to the end of the run.

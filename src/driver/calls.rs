@@ -40,6 +40,7 @@ impl Control<'_> {
             Ok(Some(bound)) => bound,
             other => {
                 self.suppressed += 1;
+                self.book.live.suppressed += 1;
                 self.suppressed_because = match other {
                     Err(e) => format!("no RTP socket: {e}"),
                     _ => format!("no free port in {}", self.scenario().media.ports),
@@ -124,6 +125,7 @@ impl Control<'_> {
             CallEvent::Failed { reason, at } => {
                 attempt.failed(reason, *at);
                 self.failed += 1;
+                self.book.live.failed += 1;
                 self.book.at(*at).failed += 1;
             }
             CallEvent::RemoteHangup { at, cause } => {
@@ -133,6 +135,7 @@ impl Control<'_> {
                 };
                 let ending = if planned { Ending::Completed } else { Ending::RemoteHangup };
                 attempt.ended(ending, reason, *at);
+                self.book.live.dropped += u64::from(!was_given_up && ending == Ending::RemoteHangup);
                 self.book.at(*at).ended += u32::from(!was_given_up);
             }
             CallEvent::HungUp { at, code, .. } => {
@@ -172,6 +175,7 @@ impl Control<'_> {
         attempt.has_media = true;
         self.lane.start_stream(sender, Class::Call, attempt.socket.clone(), at + warmup);
         self.book.at(at).answered += 1;
+        self.book.live.answered += 1;
         if let Some(length) = length {
             self.hangups.insert((at + length, number));
         }
@@ -218,6 +222,8 @@ impl Control<'_> {
             return;
         };
         attempt.give_up(format!("nothing heard for {dead_after}"), at);
+        self.book.live.dropped += 1;
+        self.book.live.media_lost += 1;
         self.book.at(at).ended += 1;
         self.stop_media(number);
         self.agent.hang_up(number, at);

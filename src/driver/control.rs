@@ -85,7 +85,7 @@ fn largest(a: i64, b: i64) -> i64 {
 /// When the SIP socket or the media threads cannot be had. Calls that fail are records, not errors.
 pub async fn run(
     config: DriverConfig<'_>,
-    progress: &mut dyn FnMut(&Progress),
+    progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Recorded, DriverError> {
     let address = SocketAddr::new(config.scenario.sip.local, 0);
     let agent = UserAgent::bind(address, format!("{:08x}", config.run_id))
@@ -195,7 +195,7 @@ impl<'a> Control<'a> {
     async fn play(
         &mut self,
         mut inbox: UnboundedReceiver<LaneEvent>,
-        progress: &mut dyn FnMut(&Progress),
+        progress: &mut dyn FnMut(&Progress<'_>),
     ) -> Result<UnboundedReceiver<LaneEvent>, DriverError> {
         let mut stop = self.config.stop.clone();
         let mut next_second = self.epoch + SECOND;
@@ -340,7 +340,8 @@ impl<'a> Control<'a> {
         }
     }
 
-    /// Ends all calls: in order, or with a last word to each and no wait for an answer.
+    /// Ends all calls: as at a planned end, at once but in order, or with a last word to each and no wait
+    /// for an answer.
     fn interrupt(&mut self, stop: Stop, now: Stamp) {
         // A little ahead, so that pacer and receiver agree on which packets lie before it.
         self.window.cut(now + NOTICE);
@@ -348,14 +349,14 @@ impl<'a> Control<'a> {
             attempt.record.ending = Ending::Interrupted;
             attempt.record.reason = "the run ended early".into();
         }
-        self.drain(now, true);
+        self.drain(now, stop > Stop::Early);
         if stop == Stop::Now {
             let numbers: Vec<u32> = self.attempts.keys().copied().collect();
             numbers.into_iter().for_each(|number| self.agent.hang_up(number, now));
         }
     }
 
-    fn progress(&self, now: Stamp) -> Progress {
+    fn progress(&self, now: Stamp) -> Progress<'_> {
         let (from, to) = (self.phase_from, self.phase_end());
         let done = match self.phase {
             Phase::Ramp => {
@@ -369,12 +370,14 @@ impl<'a> Control<'a> {
         Progress {
             phase: self.phase,
             elapsed: now.since(self.epoch),
+            in_phase: now.since(from),
             done: done.clamp(0.0, 1.0),
             calls_up: self.calls_up(),
             attempts: self.placed,
             failed: self.failed,
-            lost: self.book.lost,
-            latest: self.book.latest.clone(),
+            calls: self.scenario().load.calls,
+            recent: self.book.recent,
+            live: &self.book.live,
         }
     }
 

@@ -25,8 +25,9 @@ pub use lane::Impaired;
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
 
-use crate::measure::ReceivedSecond;
-use crate::samples::{CallRecord, CallSecond, Latencies, Phase, SecondRecord, Series, Silence};
+use crate::samples::{
+    CallRecord, CallSecond, Latencies, Live, Phase, Quantile, SecondRecord, Series, Silence,
+};
 use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
@@ -58,6 +59,8 @@ pub enum Stop {
     /// Go on.
     #[default]
     No,
+    /// Hang up the calls one after another, as at a planned end.
+    Early,
     /// Hang up all calls and end.
     Soon,
     /// End without waiting for anybody.
@@ -66,11 +69,13 @@ pub enum Stop {
 
 /// What can be said while the run goes on.
 #[derive(Debug, Clone)]
-pub struct Progress {
+pub struct Progress<'a> {
     /// The phase.
     pub phase: Phase,
     /// Since the run began.
     pub elapsed: Duration,
+    /// Since the phase began.
+    pub in_phase: Duration,
     /// How much of the phase is over, 0–1.
     pub done: f64,
     /// Calls up.
@@ -79,10 +84,28 @@ pub struct Progress {
     pub attempts: u32,
     /// Attempts that failed so far.
     pub failed: u32,
-    /// Packets lost so far, all phases.
-    pub lost: u64,
-    /// The last second of which everything is back.
-    pub latest: ReceivedSecond,
+    /// Calls that are to be up in the hold phase.
+    pub calls: u32,
+    /// What the last seconds came to.
+    pub recent: Recent,
+    /// What gates are held against before the end.
+    pub live: &'a Live,
+}
+
+/// What the last seconds came to of which everything is back, in whatever phase. Lost packets rank as
+/// the slowest.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Recent {
+    /// Median round trip; `None` while nothing can be said.
+    pub rtt_p50: Option<Quantile>,
+    /// 99th percentile of the round trip.
+    pub rtt_p99: Option<Quantile>,
+    /// 99th percentile of the control stream's.
+    pub control_p99: Option<Quantile>,
+    /// Share of packets lost, 0–1; `None` when none was sent.
+    pub loss: Option<f64>,
+    /// Share of packets that were late.
+    pub late: Option<f64>,
 }
 
 /// What the driver has recorded.

@@ -3,7 +3,7 @@
 use super::expression::{Gate, Op, Subject};
 use super::{GateResult, Outcome, Verdict};
 use crate::analysis::per_call::{CallValue, PerCall};
-use crate::analysis::{Definition, Metric, Summary, Unit, Value, catalogue, show};
+use crate::analysis::{Definition, Environment, Metric, RestsOn, Summary, Unit, Value, catalogue, show};
 
 /// Beyond which values the instrument itself is not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,35 +21,58 @@ pub struct Trust {
 /// Reading the offset of two clocks twice differs by some microseconds; setting the time by more.
 const CLOCK_STEP_NS: i64 = 1_000_000;
 
-/// Judges a run: distrust outranks everything, then a broken gate, then a gate without data.
+/// Judges a run. A broken gate over what the instrument cannot have bent outranks distrust, distrust
+/// outranks every other broken gate, and that a gate without data.
 pub fn judge(summary: &Summary, gates: &[Gate], trust: &Trust) -> Verdict {
-    let mut distrust = distrust(summary, trust);
-    let gates: Vec<_> = gates.iter().map(|gate| judge_one(summary, gate)).collect();
+    let Distrust { mut reasons, spares_records } = distrust(summary, trust);
+    let distrusted = |gate: &Gate| {
+        let touched = gate.subject.metric().rests_on == RestsOn::Packets || !spares_records;
+        !reasons.is_empty() && touched
+    };
+    let judged = gates.iter().map(|gate| match judge_one(summary, gate) {
+        result if result.outcome != Outcome::Inconclusive && distrusted(gate) => {
+            GateResult { outcome: Outcome::Inconclusive, reason: DISTRUSTED.into(), ..result }
+        }
+        result => result,
+    });
+    let gates: Vec<_> = judged.collect();
     let any = |outcome| gates.iter().any(|g| g.outcome == outcome);
-    let outcome = if !distrust.is_empty() {
-        Outcome::Inconclusive
-    } else if any(Outcome::Fail) {
+    let outcome = if any(Outcome::Fail) {
         Outcome::Fail
-    } else if any(Outcome::Inconclusive) {
+    } else if !reasons.is_empty() || any(Outcome::Inconclusive) {
+        Outcome::Inconclusive
+    } else if let Some(early) = &summary.environment.ended_early {
+        // Judged by other gates than those it was run with.
+        reasons.push(format!("the run was not held as long as planned: {} was {early}", early.gate));
         Outcome::Inconclusive
     } else if summary.metric("packets.sent").is_none_or(|m| m.value == Value::Number(0.0)) {
-        distrust.push("no packet was measured".into());
+        reasons.push("no packet was measured".into());
         Outcome::Inconclusive
     } else {
         Outcome::Pass
     };
-    Verdict { outcome, gates, distrust }
+    Verdict { outcome, gates, distrust: reasons }
 }
 
+/// Beside the value of a gate whose metric rests on what is not trusted.
+const DISTRUSTED: &str = "not to be trusted, see above";
+
 fn judge_one(summary: &Summary, gate: &Gate) -> GateResult {
-    match gate.subject {
-        Subject::Run(definition) => judge_run(summary, gate, definition),
+    let result = match gate.subject {
+        Subject::Run(definition) => judge_metric(gate, definition, summary.metric(definition.name)),
         Subject::EveryCall(metric) => judge_calls(summary, gate, metric),
+    };
+    match &summary.environment.ended_early {
+        // Whatever it has come to in the last packets: the run could not be held for it.
+        Some(early) if early.gate == gate.text => {
+            GateResult { outcome: Outcome::Fail, reason: early.to_string(), ..result }
+        }
+        _ => result,
     }
 }
 
-fn judge_run(summary: &Summary, gate: &Gate, definition: &Definition) -> GateResult {
-    let metric = summary.metric(definition.name);
+/// Judges one figure.
+pub(super) fn judge_metric(gate: &Gate, definition: &Definition, metric: Option<&Metric>) -> GateResult {
     let value = metric.map_or(Value::NoData, |m| m.value);
     let few = metric.filter(|m| m.too_few).and_then(|m| m.samples);
     let (outcome, reason) = match value {
@@ -128,12 +151,33 @@ fn holds(gate: &Gate, actual: f64) -> Outcome {
     if gate.op.holds(actual, gate.bound) { Outcome::Pass } else { Outcome::Fail }
 }
 
-/// Why the instrument cannot be trusted.
-fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
+/// Why the instrument cannot be trusted, and with what.
+struct Distrust {
+    reasons: Vec<String>,
+    /// Whether all that is wrong is a matter of packets and their times.
+    spares_records: bool,
+}
+
+fn distrust(summary: &Summary, trust: &Trust) -> Distrust {
+    let environment = &summary.environment;
+    let mut reasons = timing(summary, trust);
+    // A busy machine makes a driver late; it neither breaks a run nor sets a clock.
+    let busy = if reasons.is_empty() { None } else { busy(summary) };
+    reasons.extend(stamps(environment));
+    let whole = whole(environment, trust);
+    let spares_records = whole.is_empty();
+    reasons.extend(whole);
+    reasons.extend(busy);
+    Distrust { reasons, spares_records }
+}
+
+/// What a machine that is too slow or too busy does: the driver is late, and buffers overflow.
+fn timing(summary: &Summary, trust: &Trust) -> Vec<String> {
     let mut reasons = Vec::new();
-    let number = |name: &str| summary.metric(name).and_then(|m: &Metric| m.value.number());
     let mut check = |name: &str, limit: f64, unit: Unit, what: &str| {
-        if let Some(actual) = number(name).filter(|n| *n > limit) {
+        // A percentile of too few samples says nothing, here as in a gate.
+        let metric = summary.metric(name).filter(|m| !m.too_few);
+        if let Some(actual) = metric.and_then(|m| m.value.number()).filter(|n| *n > limit) {
             let (actual, limit) = (show(Value::Number(actual), unit), show(Value::Number(limit), unit));
             reasons.push(format!("{what}: {name} is {actual}, at most {limit} is allowed"));
         }
@@ -143,32 +187,50 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
     check("sockets.drops", trust.socket_drops as f64, Unit::Count, "the driver's socket buffers overflowed");
     check("cpu.busiest_thread_max", trust.thread_cpu, Unit::Cores, "a thread of the driver was too busy");
     let environment = &summary.environment;
-    if !environment.broken.is_empty() {
-        reasons.push(format!("the run broke: {}", environment.broken));
-    } else if environment.interrupted {
-        reasons.push("the run was interrupted".into());
-    }
-    let mut dropped = |count: u64, whose: &str| {
-        if count > trust.socket_drops {
-            reasons.push(format!(
-                "{whose} dropped {count} datagrams, at most {} are allowed",
-                trust.socket_drops
-            ));
-        }
-    };
-    dropped(environment.impair_overflows, "the impairment's own queue");
-    dropped(environment.sip_drops, "the driver's SIP socket");
     // A service that is held still on purpose cannot read what comes meanwhile.
     let held_still = environment.faults.iter().any(|f| f.target == "service" && f.action == "stop");
     let service_drops = if held_still { 0 } else { environment.service_drops };
-    dropped(service_drops, "the service's sockets");
-    dropped(environment.control_drops, "the control stream's echo");
-    let (step_ns, negative) = (summary.environment.clock_step_ns, summary.environment.negative_rtt);
+    let dropped = [
+        (environment.impair_overflows, "the impairment's own queue"),
+        (service_drops, "the service's sockets"),
+        (environment.control_drops, "the control stream's echo"),
+    ];
+    reasons.extend(dropped.into_iter().filter_map(|(count, whose)| overflow(count, whose, trust)));
+    reasons
+}
+
+fn overflow(count: u64, whose: &str, trust: &Trust) -> Option<String> {
+    let most = trust.socket_drops;
+    (count > most).then(|| format!("{whose} dropped {count} datagrams, at most {most} are allowed"))
+}
+
+/// What makes single packets' times worthless.
+fn stamps(environment: &Environment) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let (step_ns, negative) = (environment.clock_step_ns, environment.negative_rtt);
     if step_ns.abs() > CLOCK_STEP_NS || negative > 0 {
         let by = show(Value::Number(step_ns as f64 / 1e6), Unit::Ms);
         reasons
             .push(format!("the clock was set by {by}: {negative} packets came back before they were sent"));
     }
+    if environment.unstamped > 0 {
+        reasons.push(format!(
+            "{} packets came without the kernel's receive stamp: their delays include this program's own",
+            environment.unstamped
+        ));
+    }
+    reasons
+}
+
+/// What the run as a whole suffers from, calls and all.
+fn whole(environment: &Environment, trust: &Trust) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if !environment.broken.is_empty() {
+        reasons.push(format!("the run broke: {}", environment.broken));
+    } else if environment.interrupted {
+        reasons.push("the run was interrupted".into());
+    }
+    reasons.extend(overflow(environment.sip_drops, "the driver's SIP socket", trust));
     if environment.skipped > 0 {
         reasons.push(format!(
             "this machine was stopped for so long that {} packets were never sent: nothing is known of them",
@@ -181,20 +243,12 @@ fn distrust(summary: &Summary, trust: &Trust) -> Vec<String> {
             environment.unsent
         ));
     }
-    if environment.faults_undone > 0 {
+    // A run that was ended early need not have come to all of its faults.
+    if environment.faults_undone > 0 && environment.ended_early.is_none() {
         reasons.push(format!(
             "{} of the planned faults did not take place, or were not over when the run ended",
             environment.faults_undone
         ));
-    }
-    if environment.unstamped > 0 {
-        reasons.push(format!(
-            "{} packets came without the kernel's receive stamp: their delays include this program's own",
-            environment.unstamped
-        ));
-    }
-    if !reasons.is_empty() {
-        reasons.extend(busy(summary));
     }
     reasons
 }
@@ -222,7 +276,7 @@ fn busy(summary: &Summary) -> Option<String> {
 mod tests {
     use super::*;
     use crate::analysis::summarize;
-    use crate::samples::{CallRecord, Ending, Environment, Latencies, Run, Series};
+    use crate::samples::{CallRecord, EndedEarly, Ending, Latencies, LeakPart, Leaks, Run, Series};
 
     const TRUST: Trust =
         Trust { send_lateness_p99_ms: 2.0, missed_slots: 0.001, socket_drops: 0, thread_cpu: 0.9 };
@@ -326,8 +380,89 @@ mod tests {
 
     #[test]
     fn an_instrument_that_cannot_be_trusted_outranks_a_broken_gate() {
-        let v = verdict(&summary(100_000, 0, 3), &["rtt.p50 < 4ms"]);
+        let v = verdict(&summary(100_000, 0, 3), &["rtt.p50 < 4ms", "rtt.p50 < 1s"]);
         assert_eq!(v.outcome, Outcome::Inconclusive);
         assert!(v.distrust[0].contains("send_lateness.p99"), "{:?}", v.distrust);
+        for gate in &v.gates {
+            assert_eq!((gate.outcome, gate.reason.as_str()), (Outcome::Inconclusive, DISTRUSTED));
+        }
+    }
+
+    #[test]
+    fn a_late_driver_excuses_no_leak_and_no_call_that_failed() {
+        let mut s = summary(100_000, 0, 3);
+        let leaks = |after| Leaks {
+            unknown: String::new(),
+            parts: vec![LeakPart::counted("channels", "channels", 0, after, 0)],
+        };
+        s.environment.leaks = leaks(2);
+        let with_leaks = |s: &Summary| {
+            let run = Run {
+                environment: s.environment.clone(),
+                calls: s.calls.clone(),
+                seconds: vec![],
+                call_seconds: vec![],
+                silences: vec![],
+                histograms: [(Series::SendLateness, lateness(3))].into(),
+            };
+            summarize(run)
+        };
+        let v = verdict(&with_leaks(&s), &["leaks == 0", "loss.ratio < 1%"]);
+        assert_eq!(v.outcome, Outcome::Fail, "{v:?}");
+        assert_eq!((v.gates[0].outcome, v.gates[1].outcome), (Outcome::Fail, Outcome::Inconclusive));
+        s.environment.leaks = leaks(0);
+        let v = verdict(&with_leaks(&s), &["leaks == 0", "calls.answered == 100%"]);
+        assert_eq!((v.outcome, v.gates[0].outcome), (Outcome::Inconclusive, Outcome::Pass));
+        // A run that broke has leaks of its own.
+        s.environment.leaks = leaks(2);
+        s.environment.broken = "Asterisk ended".into();
+        assert_eq!(verdict(&with_leaks(&s), &["leaks == 0"]).outcome, Outcome::Inconclusive);
+    }
+
+    fn lateness(ms: u64) -> Latencies {
+        let mut lateness = Latencies::default();
+        lateness.record_n(ms * 1_000_000, 100_000);
+        lateness
+    }
+
+    #[test]
+    fn lateness_is_judged_on_enough_samples_only() {
+        assert_eq!(verdict(&summary(9_900, 0, 3), &["loss.ratio < 1%"]).outcome, Outcome::Pass);
+        assert_eq!(verdict(&summary(10_000, 0, 3), &["loss.ratio < 1%"]).outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_run_that_a_gate_has_ended_does_not_pass_by_any_gate() {
+        let mut s = summary(100_000, 0, 0);
+        let (gate, actual) = ("rtt.p50 < 6ms".to_string(), "7.000 ms".to_string());
+        s.environment.ended_early = Some(EndedEarly { gate, actual, since_s: 32.0, at_s: 62.3 });
+        let v = verdict(&s, &["rtt.p50 < 6ms", "rtt.p99 < 1s", "srd.p99 < 1s"]);
+        assert_eq!(v.outcome, Outcome::Fail, "although it held in the end");
+        assert_eq!(
+            v.gates[0].reason,
+            "broken at 1:02 of the hold (7.000 ms), as ever since 0:32; run ended early"
+        );
+        assert_eq!(v.gates[2].outcome, Outcome::Inconclusive);
+        let other = verdict(&s, &["rtt.p50 < 1s"]);
+        assert_eq!(other.outcome, Outcome::Inconclusive);
+        assert!(other.distrust[0].contains("rtt.p50 < 6ms"), "{:?}", other.distrust);
+    }
+
+    #[test]
+    fn a_busy_machine_explains_lateness_and_nothing_else() {
+        let busy = |s: &mut Summary| {
+            for m in &mut s.metrics {
+                if m.name() == "cpu.machine_mean" {
+                    m.value = Value::Number(0.97);
+                }
+            }
+        };
+        let mut s = summary(100_000, 0, 3);
+        busy(&mut s);
+        assert!(verdict(&s, &[]).distrust.iter().any(|r| r.contains("the machine was busy")));
+        let mut s = summary(100_000, 0, 0);
+        busy(&mut s);
+        s.environment.interrupted = true;
+        assert_eq!(verdict(&s, &[]).distrust, ["the run was interrupted"]);
     }
 }

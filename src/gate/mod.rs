@@ -2,11 +2,15 @@
 
 mod expression;
 mod judge;
+mod tripwire;
+mod watch;
 
 use std::fmt;
 
 pub use expression::{Gate, GateError, Op, Subject};
 pub use judge::{Trust, judge};
+pub use tripwire::hold_against;
+pub use watch::{Hopeless, Watch};
 
 /// How a gate or the whole run came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +19,15 @@ pub enum Outcome {
     Pass,
     /// A gate is broken.
     Fail,
-    /// No data, too few samples, or an instrument that cannot be trusted.
+    /// Slower than the stored baseline.
+    Regressed,
+    /// No data, too few samples, or an instrument that cannot be trusted with what is judged.
     Inconclusive,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Outcome; 4] = [Outcome::Pass, Outcome::Fail, Outcome::Regressed, Outcome::Inconclusive];
 }
 
 impl fmt::Display for Outcome {
@@ -24,6 +35,7 @@ impl fmt::Display for Outcome {
         f.write_str(match self {
             Outcome::Pass => "pass",
             Outcome::Fail => "fail",
+            Outcome::Regressed => "regressed",
             Outcome::Inconclusive => "inconclusive",
         })
     }
@@ -38,7 +50,7 @@ pub struct GateResult {
     pub outcome: Outcome,
     /// The actual value for people.
     pub actual: String,
-    /// Why it is inconclusive; empty otherwise.
+    /// Why it came out so, where the value does not say it.
     pub reason: String,
 }
 
@@ -49,6 +61,6 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Each gate in the scenario's order.
     pub gates: Vec<GateResult>,
-    /// Why the instrument cannot be trusted; empty when it can.
+    /// Why the instrument, or the run as a whole, cannot be trusted; empty when it can.
     pub distrust: Vec<String>,
 }

@@ -235,6 +235,7 @@ impl StreamReceiver {
             second.row.duplicates += u64::from(again);
             second.row.reordered += u64::from(arrival == Arrival::Reordered);
             second.row.received += u64::from(!again);
+            second.row.measured_received += u64::from(!again && measured);
         }
         if again {
             self.report.duplicates += u64::from(measured);
@@ -263,6 +264,10 @@ impl StreamReceiver {
         if let Some(second) = tally.seconds.at(probe.intended_at) {
             second.row.late += u64::from(late);
             second.rtts.record(rtt);
+            if measured {
+                second.row.measured_late += u64::from(late);
+                second.measured.record(rtt);
+            }
         }
         let before = self.previous.replace((probe.seq, rtt));
         if measured {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Rules;
-use crate::samples::{Latencies, Ns, Quantile};
+use crate::samples::{Counted, Latencies, Ns, Quantile};
 use crate::stamp::Stamp;
 
 /// What the pacer did in one second.
@@ -57,6 +57,16 @@ pub struct ReceivedSecond {
     pub control_p99: Option<Ns>,
     /// Largest RTT of the control stream.
     pub control_max: Option<Ns>,
+    /// Packets of the measured window among those received.
+    pub measured_received: u64,
+    /// Packets of the measured window among the late ones.
+    pub measured_late: u64,
+    /// RTTs of what came back.
+    pub rtts: Counted,
+    /// RTTs of the packets of the measured window.
+    pub measured_rtts: Counted,
+    /// RTTs of the control stream.
+    pub control_rtts: Counted,
 }
 
 /// A second still open: its counts and its RTTs.
@@ -64,6 +74,7 @@ pub struct ReceivedSecond {
 pub(super) struct Open {
     pub row: ReceivedSecond,
     pub rtts: Latencies,
+    pub measured: Latencies,
     pub control: Latencies,
 }
 
@@ -93,6 +104,7 @@ impl OpenSeconds {
         while self.open.len() <= index {
             let mut open = self.spare.pop().unwrap_or_default();
             open.rtts.reset();
+            open.measured.reset();
             open.control.reset();
             open.row = ReceivedSecond { second: self.first + self.open.len() as u32, ..Default::default() };
             self.open.push_back(open);
@@ -135,6 +147,9 @@ impl Open {
             control_p50: at(&self.control, 0.5),
             control_p99: at(&self.control, 0.99),
             control_max: self.control.max().map(Ns),
+            rtts: self.rtts.counted(),
+            measured_rtts: self.measured.counted(),
+            control_rtts: self.control.counted(),
             ..self.row.clone()
         }
     }

@@ -36,7 +36,7 @@ fn of_gate(gate: &GateResult) -> TestCaseStatus {
     let reason = words::one_line(&gate.reason);
     match gate.outcome {
         Outcome::Pass => TestCaseStatus::success(),
-        Outcome::Fail => {
+        Outcome::Fail | Outcome::Regressed => {
             let more = if reason.is_empty() { String::new() } else { format!(", {reason}") };
             unsuccessful(NonSuccessKind::Failure, "gate", format!("{expression}: actual {actual}{more}"))
         }

@@ -37,7 +37,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
     let _ = writeln!(text, "## {} {outcome}: {}\n", sign(verdict.outcome), escape(&environment.name));
     let _ = writeln!(text, "{}\n", escape(&words::circumstances(environment)));
     for reason in &verdict.distrust {
-        let _ = writeln!(text, "> **Nothing can be concluded:** {}\n", escape(reason));
+        let _ = writeln!(text, "> **Not to be trusted:** {}\n", escape(reason));
     }
     gates(&mut text, verdict);
     latencies(&mut text, summary);
@@ -63,7 +63,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
 fn sign(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Pass => "✅",
-        Outcome::Fail => "❌",
+        Outcome::Fail | Outcome::Regressed => "❌",
         Outcome::Inconclusive => "❔",
     }
 }
@@ -108,7 +108,7 @@ fn star(too_few: bool) -> &'static str {
 }
 
 /// Foreign text that stays text: on one line, without Markdown's and HTML's signs.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in words::one_line(text).chars() {
         match c {

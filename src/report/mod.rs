@@ -3,6 +3,7 @@
 //! Exporters only turn figures into bytes: every figure is looked up in the [`Summary`] by its name
 //! and none is computed here.
 
+pub mod comparison;
 mod csv;
 mod html;
 mod json;
@@ -139,7 +140,7 @@ fn one_in(percentile: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod schema;
 

@@ -28,7 +28,7 @@ type Labels = Vec<(&'static str, String)>;
 ///   `loss.count` is `loadtest_loss`. `+Inf` for a percentile that falls among the lost; what was
 ///   not measured is left out.
 /// * `loadtest_verdict` and `loadtest_gate` are 1 under the label of the outcome that came about,
-///   and 0 under the other two.
+///   and 0 under the others.
 pub(super) fn text(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, fmt::Error> {
     let scenario = ("scenario".into(), summary.environment.name.clone().into());
     let mut registry = Registry::with_prefix_and_labels(PREFIX, [scenario].into_iter());
@@ -83,12 +83,11 @@ fn families(summary: &Summary, verdict: &Verdict) -> Vec<Family> {
 }
 
 fn outcomes(labels: &[(&'static str, String)], actual: Outcome) -> Vec<(Labels, f64)> {
-    let all = [Outcome::Pass, Outcome::Fail, Outcome::Inconclusive];
     let sample = |outcome: Outcome| {
         let labels = labels.iter().cloned().chain([("outcome", outcome.to_string())]).collect();
         (labels, f64::from(u8::from(outcome == actual)))
     };
-    all.map(sample).to_vec()
+    Outcome::ALL.map(sample).to_vec()
 }
 
 fn gates(verdict: &Verdict) -> Vec<(Labels, f64)> {

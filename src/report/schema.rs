@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::json as exporter;
 use crate::analysis::{Definition, Unit, catalogue};
+use crate::gate::Outcome;
 use crate::samples::FORMAT_VERSION;
 
 /// Every metric of the catalogue: an object for a group, in it a property for a key.
@@ -64,7 +65,7 @@ pub(super) fn metric_names(_: &mut SchemaGenerator) -> Schema {
 
 /// A verdict's or a gate's outcome.
 pub(super) fn outcome(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"enum": ["pass", "fail", "inconclusive"]})
+    json_schema!({"enum": Outcome::ALL.map(|outcome| outcome.to_string())})
 }
 
 /// How a key's name ends, and the unit that it stands for.

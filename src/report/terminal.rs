@@ -24,7 +24,8 @@ pub fn summary(summary: &Summary, verdict: &Verdict, place: &str, colour: bool) 
         text.push_str("  * rests on fewer than 100 / (1 - p) samples\n");
     }
     if let Some(explanation) = &summary.explanation {
-        let _ = writeln!(text, "\n  {}", words::one_line(explanation));
+        text.push('\n');
+        paragraph(&mut text, "  ", explanation, str::to_string);
     }
     counts(&mut text, pen, summary);
     if !place.is_empty() {
@@ -55,7 +56,7 @@ impl Pen {
     fn outcome(self, outcome: Outcome, text: &str) -> String {
         let code = match outcome {
             Outcome::Pass => "1;32",
-            Outcome::Fail => "1;31",
+            Outcome::Fail | Outcome::Regressed => "1;31",
             Outcome::Inconclusive => "1;33",
         };
         self.paint(code, text)
@@ -63,21 +64,33 @@ impl Pen {
 }
 
 /// Columns that the text keeps to where it can, and those of them that names take.
-const WIDTH: usize = 88;
+const WIDTH: usize = 80;
 const NAME: usize = 15;
+
+/// Text behind `lead`, whose width its further lines keep free; each line painted.
+fn paragraph(text: &mut String, lead: &str, words: &str, paint: impl Fn(&str) -> String) {
+    let indent = visible(lead);
+    for (n, line) in words::wrapped(&words::one_line(words), WIDTH - indent).iter().enumerate() {
+        let lead = if n == 0 { lead.to_string() } else { " ".repeat(indent) };
+        let _ = writeln!(text, "{lead}{}", paint(line));
+    }
+}
+
+/// Columns that a text takes, its escape codes left out.
+fn visible(text: &str) -> usize {
+    let codes = |part: &str| part.split_once('m').map_or(0, |(_, rest)| rest.chars().count());
+    let mut parts = text.split('\x1b');
+    parts.next().map_or(0, |first| first.chars().count()) + parts.map(codes).sum::<usize>()
+}
 
 fn head(text: &mut String, pen: Pen, summary: &Summary, verdict: &Verdict) {
     let outcome = pen.outcome(verdict.outcome, &verdict.outcome.to_string().to_uppercase());
     let name = words::one_line(&summary.environment.name);
     let _ = writeln!(text, "{outcome}  {}", pen.bold(&name));
     let _ = writeln!(text, "      {}", words::circumstances(&summary.environment));
+    let lead = format!("  {} ", pen.outcome(Outcome::Inconclusive, "?"));
     for remark in &verdict.distrust {
-        let _ = writeln!(
-            text,
-            "  {} nothing can be concluded: {}",
-            pen.outcome(Outcome::Inconclusive, "?"),
-            words::one_line(remark)
-        );
+        paragraph(text, &lead, &format!("not to be trusted: {remark}"), str::to_string);
     }
 }
 
@@ -93,7 +106,13 @@ fn gates(text: &mut String, pen: Pen, verdict: &Verdict) {
         let mark = pen.outcome(gate.outcome, words::mark(gate.outcome));
         let line = format!("{:wide$}  {:>actual_wide$}", gate.expression, gate.actual);
         let reason = words::one_line(&gate.reason);
-        let _ = writeln!(text, "  {mark} {}", format!("{line}  {reason}").trim_end());
+        let both = format!("{line}  {reason}");
+        if both.chars().count() + 4 <= WIDTH {
+            let _ = writeln!(text, "  {mark} {}", both.trim_end());
+        } else {
+            let _ = writeln!(text, "  {mark} {line}");
+            paragraph(text, "      ", &reason, str::to_string);
+        }
     }
 }
 
@@ -152,9 +171,11 @@ fn endings(text: &mut String, pen: Pen, summary: &Summary) {
     let _ = writeln!(text, "\n{}", pen.bold("Endings"));
     let wide = summary.endings.iter().map(|e| e.count.to_string().len()).max().unwrap_or(0);
     for ending in &summary.endings {
-        let what = words::one_line(&ending.what);
-        let what = if ending.good { what } else { pen.outcome(Outcome::Fail, &what) };
-        let _ = writeln!(text, "  {:wide$}  {what}", ending.count);
+        let paint = |line: &str| match ending.good {
+            true => line.to_string(),
+            false => pen.outcome(Outcome::Fail, line),
+        };
+        paragraph(text, &format!("  {:wide$}  ", ending.count), &ending.what, paint);
     }
 }
 
@@ -162,9 +183,30 @@ fn faults(text: &mut String, pen: Pen, summary: &Summary) {
     if summary.faults.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\n{}", pen.bold("Faults"));
+    const KEYS: [&str; 6] = ["at", "ready", "answered", "heard", "served", "restored"];
+    /// `asterisk restart` is the longest.
+    const FAULT: usize = 18;
+    let line = |cells: [String; 6]| cells.map(|cell| format!(" {cell:>8}")).concat();
+    let head = line(KEYS.map(String::from));
+    let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{:FAULT$}", "Faults, s")), pen.dim(&head));
     for fault in &summary.faults {
-        let _ = writeln!(text, "  {}", words::one_line(&fault.to_string()));
+        let row = [
+            fault.into_hold_s,
+            fault.outage_s,
+            fault.answered_s,
+            fault.heard_s,
+            fault.served_s,
+            fault.restored_s,
+        ];
+        let row = line(row.map(|s| s.map_or("–".into(), |s| format!("{s:.1}"))));
+        let name = words::one_line(&fault.fault.target) + " " + &words::one_line(&fault.fault.action);
+        let _ = writeln!(text, "  {name:rest$.rest$}{row}", rest = FAULT - 2);
+    }
+    let legend =
+        "at counts from the begin of the hold, served from the process's return, the others from the fault";
+    paragraph(text, "  ", legend, |line| pen.dim(line));
+    for fault in &summary.faults {
+        paragraph(text, "  ", &fault.to_string(), str::to_string);
     }
 }
 
@@ -176,8 +218,8 @@ fn leaks(text: &mut String, pen: Pen, summary: &Summary) {
     }
     let _ = writeln!(text, "\n{}", pen.bold("Left behind"));
     for part in left {
-        let line = format!("{}: {} left{}", part.what, part.leaked, words::listed(&part.names));
-        let _ = writeln!(text, "  {}", pen.outcome(Outcome::Fail, &words::one_line(&line)));
+        let line = format!("{}: {} left{}", part.what, part.leaked, words::listed(&part.names, part.leaked));
+        paragraph(text, "  ", &line, |line| pen.outcome(Outcome::Fail, line));
     }
 }
 
@@ -187,7 +229,7 @@ fn remarks(text: &mut String, pen: Pen, summary: &Summary) {
     }
     let _ = writeln!(text, "\n{}", pen.bold("Remarks"));
     for remark in &summary.environment.remarks {
-        let _ = writeln!(text, "  {}", words::one_line(remark));
+        paragraph(text, "  ", remark, str::to_string);
     }
 }
 
@@ -243,7 +285,7 @@ mod tests {
     fn faults_and_what_was_left_are_named() {
         let (run, verdict) = fixture::faulted();
         let text = summary(&run, &verdict, "", false);
-        let part: Vec<_> = text.lines().skip_while(|l| *l != "Faults").take(6).collect();
+        let part: Vec<_> = text.lines().skip_while(|l| !l.starts_with("Faults")).take(14).collect();
         insta::assert_snapshot!("faulted", part.join("\n"));
     }
 
@@ -257,6 +299,17 @@ mod tests {
         }
         assert_eq!(plain, summary(&run, &verdict, "reports/50x5m", false));
         assert!(coloured.matches('\x1b').count() > 20);
+    }
+
+    #[test]
+    fn eighty_columns_are_enough() {
+        for (run, verdict) in [fixture::failing(), fixture::distrusted(), fixture::faulted()] {
+            for colour in [false, true] {
+                let text = summary(&run, &verdict, "reports/50x5m", colour);
+                let wide: Vec<_> = text.lines().filter(|line| visible(line) > WIDTH).collect();
+                assert!(wide.is_empty(), "{}", wide.join("\n"));
+            }
+        }
     }
 
     #[test]

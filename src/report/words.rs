@@ -8,7 +8,7 @@ use crate::samples::{Environment, Ns};
 pub(super) fn mark(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Pass => "✓",
-        Outcome::Fail => "✗",
+        Outcome::Fail | Outcome::Regressed => "✗",
         Outcome::Inconclusive => "?",
     }
 }
@@ -41,9 +41,13 @@ pub(super) fn bare(metric: &Metric) -> String {
     }
 }
 
-/// Names behind what they name; nothing where there are none.
-pub(super) fn listed(names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+/// Names behind the `count` things that they name, the first ones of many; nothing where there are none.
+pub(super) fn listed(names: &[String], count: u64) -> String {
+    match (names, count.saturating_sub(names.len() as u64)) {
+        ([], _) => String::new(),
+        (names, 0) => format!(" ({})", names.join(", ")),
+        (names, more) => format!(" ({} and {more} more)", names.join(", ")),
+    }
 }
 
 /// The part of a metric's name before the first dot.
@@ -81,9 +85,33 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
+/// A time since the run's start, as the charts' axes have it: `2:05`, `1:02:05`.
+pub(super) fn clock(seconds: f64) -> String {
+    let whole = seconds.max(0.0) as u64;
+    match whole / 3600 {
+        0 => format!("{}:{:02}", whole / 60, whole % 60),
+        h => format!("{h}:{:02}:{:02}", whole / 60 % 60, whole % 60),
+    }
+}
+
 /// Text of others without line breaks and control characters, which would let it pose as more.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Text in lines of `width` columns where its words allow it.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
 }
 
 /// Text as the value of an attribute in quotes.
@@ -110,6 +138,20 @@ mod tests {
     fn a_command_line_can_be_pasted_into_a_shell() {
         let words = ["loadtest", "run", "my scenario.toml", "--set", "name=it's"].map(String::from);
         assert_eq!(command_line(&words), r"loadtest run 'my scenario.toml' --set 'name=it'\''s'");
+    }
+
+    #[test]
+    fn names_left_out_are_counted() {
+        let names = ["a", "b"].map(String::from);
+        assert_eq!([2, 7].map(|n| listed(&names, n)), [" (a, b)", " (a, b and 5 more)"]);
+        assert_eq!(listed(&[], 3), "");
+    }
+
+    #[test]
+    fn words_are_kept_whole_and_lines_short() {
+        assert_eq!(wrapped("  one two\nthree  ✓✓✓✓✓✓✓✓ x", 8), ["one two", "three", "✓✓✓✓✓✓✓✓", "x"]);
+        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
+        assert!(wrapped(" ", 4).is_empty());
     }
 
     #[test]

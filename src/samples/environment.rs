@@ -1,11 +1,36 @@
 //! Where, when and with what a run was made: `environment.json`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{FaultRecord, Leaks, ServiceRecord};
 
 /// Version of the run folder's format; files of a newer one are refused.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// Why `gates.abort_on_fail` ended a run. Seconds are of the hold phase.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct EndedEarly {
+    /// The gate as written.
+    pub gate: String,
+    /// What its metric had come to, for people.
+    pub actual: String,
+    /// From when on it was broken at every look.
+    pub since_s: f64,
+    /// When the run was ended for it.
+    pub at_s: f64,
+}
+
+impl fmt::Display for EndedEarly {
+    /// `broken at 0:42 (12.31 %) and ever since 0:32, run ended early`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clock = |s: f64| format!("{}:{:02}", s as u64 / 60, s as u64 % 60);
+        let (at, since) = (clock(self.at_s), clock(self.since_s));
+        write!(f, "broken at {at} of the hold ({}), as ever since {since}; run ended early", self.actual)
+    }
+}
 
 /// The circumstances of a run, as far as they bear on its figures.
 /// Keys that an older version did not write are at their defaults.
@@ -25,6 +50,9 @@ pub struct Environment {
     pub elapsed_s: f64,
     /// Whether the user interrupted the run.
     pub interrupted: bool,
+    /// The broken gate that ended the run, where one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<EndedEarly>,
     /// What broke and ended the run; empty when nothing did.
     pub broken: String,
     /// Seconds from the start to the measured window; `None` when no call came up.
@@ -107,4 +135,23 @@ pub struct Environment {
     pub service_record: Option<ServiceRecord>,
     /// Remarks on the run: what Asterisk's log said, what was not available.
     pub remarks: Vec<String>,
+}
+
+impl Environment {
+    /// What tells whether runs can be held against each other; the rest, which may be long, left empty.
+    pub fn fingerprint(&self) -> Environment {
+        Environment {
+            version: self.version.clone(),
+            interrupted: self.interrupted,
+            broken: self.broken.clone(),
+            calls: self.calls,
+            codec: self.codec.clone(),
+            ptime_ms: self.ptime_ms,
+            cpu: self.cpu.clone(),
+            cpus: self.cpus,
+            kernel: self.kernel.clone(),
+            scenario_hash: self.scenario_hash.clone(),
+            ..Environment::default()
+        }
+    }
 }

@@ -8,6 +8,9 @@ pub const HIGHEST_NS: u64 = 60_000_000_000;
 pub const LOWEST_NS: u64 = 1_000;
 const DIGITS: u8 = 3;
 
+/// Latencies in nanoseconds, to histogram resolution, each with how often it occurred.
+pub type Counted = Vec<(u64, u64)>;
+
 /// Where a percentile lies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Quantile {
@@ -68,6 +71,19 @@ impl Latencies {
         if ns > HIGHEST_NS || self.histogram.record_n(ns, count).is_err() {
             self.above += count;
         }
+    }
+
+    /// What was counted, as values with their counts: far smaller than the histogram.
+    pub fn counted(&self) -> Counted {
+        let within = self.histogram.iter_recorded();
+        let mut counted: Counted = within.map(|v| (v.value_iterated_to(), v.count_at_value())).collect();
+        counted.extend((self.above > 0).then_some((u64::MAX, self.above)));
+        counted
+    }
+
+    /// Counts what another has counted.
+    pub fn add(&mut self, counted: &[(u64, u64)]) {
+        counted.iter().for_each(|(ns, count)| self.record_n(*ns, *count));
     }
 
     /// Empties the histogram, keeping its memory.
@@ -157,6 +173,18 @@ mod tests {
         assert_eq!(l.quantile(0.99, 2), Quantile::Lost);
         assert_eq!(Latencies::default().quantile(0.5, 0), Quantile::NoData);
         assert_eq!(Latencies::default().quantile(0.5, 1), Quantile::Lost);
+    }
+
+    #[test]
+    fn what_was_counted_can_be_counted_again_elsewhere() {
+        let (mut l, mut sum) = (Latencies::default(), Latencies::default());
+        (1..=1000).for_each(|n| l.record(n * 12_345));
+        l.record(HIGHEST_NS + 1);
+        (0..2).for_each(|_| sum.add(&l.counted()));
+        assert_eq!((sum.len(), sum.above(), sum.min(), sum.max()), (2002, 2, l.min(), l.max()));
+        for q in [0.0, 0.25, 0.5, 0.99, 1.0] {
+            assert_eq!(sum.quantile(q, 0), l.quantile(q, 0), "{q}");
+        }
     }
 
     #[test]

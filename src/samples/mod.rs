@@ -8,16 +8,18 @@ mod fault;
 mod histogram;
 pub mod hlog;
 mod leak;
+mod live;
 mod ms;
 mod second;
 mod service;
 pub mod stored;
 
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
-pub use environment::{Environment, FORMAT_VERSION};
+pub use environment::{EndedEarly, Environment, FORMAT_VERSION};
 pub use fault::{FaultRecord, Silence};
-pub use histogram::{Latencies, Quantile, rank};
+pub use histogram::{Counted, Latencies, Quantile, rank};
 pub use leak::{LeakPart, Leaks};
+pub use live::Live;
 pub use ms::Ns;
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{

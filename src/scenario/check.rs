@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::values::{HostPort, PortRange};
-use super::{AsteriskMode, Hangup, ImpairPath, Scenario, ServiceMode, fault};
+use super::{AsteriskMode, Hangup, ImpairPath, Scenario, Service, ServiceMode, fault};
 use crate::impair::Impairment;
 use crate::rtp::sequence::WINDOW;
 
@@ -60,7 +60,9 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
         pools(scenario, &mut found);
     }
     times(scenario, &mut found);
+    abort(scenario, &mut found);
     hangup(scenario, &mut found);
+    delay(&scenario.service, &mut found);
     impairments(scenario, &mut found);
     overlaps(scenario, &mut found);
     target(scenario, &mut found);
@@ -144,6 +146,15 @@ fn times(s: &Scenario, found: &mut Vec<Problem>) {
     );
 }
 
+/// When a gate ends a run.
+fn abort(s: &Scenario, found: &mut Vec<Problem>) {
+    if !(Duration::from_secs(1)..=LONGEST).contains(&s.gates.abort_after.0) {
+        let message = "a gate must be broken for between one second and seven days before it ends the run";
+        let cure = "10s is usual; abort_on_fail = false ends no run";
+        found.push(Problem::new("gates.abort_after", message, cure));
+    }
+}
+
 /// When and by whom calls are ended.
 fn hangup(s: &Scenario, found: &mut Vec<Problem>) {
     if s.load.hangup != Hangup::Caller {
@@ -168,6 +179,27 @@ fn hangup(s: &Scenario, found: &mut Vec<Problem>) {
         let message = "a call cannot be given up that soon, or that late";
         found.push(Problem::new("load.dead_after", message, "5s is usual; 0s gives up none"));
     }
+}
+
+/// Being slow on purpose.
+fn delay(service: &Service, found: &mut Vec<Problem>) {
+    let Some(delay) = service.delay else { return };
+    let mut wrong = |bad: bool, message: &str, cure: &str| {
+        if bad {
+            found.push(Problem::new("service.delay", message, cure));
+        }
+    };
+    wrong(
+        service.mode != ServiceMode::Builtin,
+        "only the built-in service is slow on purpose",
+        "set service.mode = \"builtin\", or leave the key out",
+    );
+    wrong(
+        service.echo.is_some(),
+        "what is sent through an echo server is not held as well",
+        "leave service.delay or service.echo out",
+    );
+    wrong(delay.0 > Duration::from_secs(1), "nobody waits longer than a second", "1ms to 1s");
 }
 
 fn pools(s: &Scenario, found: &mut Vec<Problem>) {
@@ -462,6 +494,9 @@ mod tests {
 
     #[test]
     fn a_far_end_that_hangs_up_must_know_when() {
+        refused(&["service.delay=2s"], &["service.delay", "1s"]);
+        refused(&["service.delay=1ms", "service.mode=none"], &["service.delay", "builtin"]);
+        refused(&["service.delay=1ms", "service.echo=127.0.0.1:4000"], &["service.echo"]);
         let both = "load.hangup=both";
         assert_eq!(check(&[both, "load.call_duration=3s"]), Ok(()));
         refused(&[both], &["load.hangup", "call_duration"]);
@@ -538,6 +573,7 @@ mod tests {
         refused(&far, &["sip.local", "192.0.2.1:5060 cannot be reached"]);
         refused(&["sip.to=\"a b\\r\\n\""], &["sip.to"]);
         refused(&["name=../x"], &["name"]);
+        refused(&["gates.abort_after=0s"], &["gates.abort_after", "10s"]);
         assert_eq!(
             check(&["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "service.mode=none"]),
             Ok(())

@@ -65,6 +65,7 @@ impl Default for Service {
             app: "loadtest".into(),
             // What is measured then is Asterisk and the service, and no other path.
             echo: None,
+            delay: None,
         }
     }
 }
@@ -152,6 +153,18 @@ impl Default for Measure {
             lost_after: secs(2),
             shared_clock: None,
             control_streams: None,
+        }
+    }
+}
+
+impl Default for Gates {
+    fn default() -> Self {
+        Gates {
+            require: Vec::new(),
+            // A failed run is worth most when it shows how it went on.
+            abort_on_fail: false,
+            // Longer than any stall that a percentile of a whole run outlives.
+            abort_after: secs(10),
         }
     }
 }

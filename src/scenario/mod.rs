@@ -107,6 +107,10 @@ pub struct Service {
     /// it sends them back by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub echo: Option<HostPort>,
+    /// How long the built-in service holds every packet before it goes back: slow on purpose, to try
+    /// gates and comparisons on. Absent: not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
 }
 
 /// What answers the calls behind Asterisk.
@@ -252,9 +256,13 @@ pub struct Limits {
 }
 
 /// `[gates]`
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gates {
     /// Expressions `METRIC OP VALUE`, all of which must hold.
     pub require: Vec<String>,
+    /// Whether a gate that is broken, and stays so, ends the run before its time.
+    pub abort_on_fail: bool,
+    /// How long it must have been broken without a break for that.
+    pub abort_after: Span,
 }

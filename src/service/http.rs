@@ -10,9 +10,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use super::media::MediaTotals;
 use super::metrics::{Metrics, Snapshot};
 use super::openmetrics;
-use super::reflector::MediaTotals;
 use super::stats::ServiceReport;
 use crate::clock;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::reflector::MediaNow;
+use super::media::MediaNow;
 use super::stats::{Durations, ServiceReport};
 use crate::stamp::Stamp;
 
@@ -89,7 +89,7 @@ impl Metrics {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::reflector::EchoNow;
+    use super::super::relay::EchoNow;
     use super::*;
     use serde_json::{Value, json};
 

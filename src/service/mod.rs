@@ -5,9 +5,11 @@
 //! answers come back to it. The reflector thread owns the media sockets.
 
 mod app;
+mod delay;
 pub mod events;
 pub mod http;
 mod listing;
+pub mod media;
 pub mod metrics;
 pub mod openmetrics;
 pub mod ports;
@@ -66,6 +68,8 @@ pub struct ServiceConfig {
     /// The echo server that the calls' packets go to and come back from, like [`crate::echo`]; without
     /// one they go back at once.
     pub echo: Option<SocketAddr>,
+    /// How long every packet is held before it goes back: a service slow on purpose. Not with `echo`.
+    pub delay: Option<Duration>,
     /// Whether calls are hung up from here, and which.
     pub hangup: Option<Hangup>,
 }
@@ -91,6 +95,7 @@ impl Default for ServiceConfig {
             http: Some((Ipv4Addr::LOCALHOST, 9090).into()),
             codec: Codec::Pcmu,
             echo: None,
+            delay: None,
             hangup: None,
         }
     }
@@ -186,8 +191,8 @@ impl Service {
             None => None,
         };
         let (report, removed) = mpsc::unbounded_channel();
-        let reflector =
-            Reflector::start(config.ports, config.echo.is_some(), report).map_err(ServiceError::Media)?;
+        let reflector = Reflector::start(config.ports, config.echo.is_some(), config.delay, report)
+            .map_err(ServiceError::Media)?;
         let events = connect(&config).await?;
         let shared = Arc::new(Shared::new(reflector.totals().clone()));
         let app = App::new(config, client, reflector, shared.clone());

@@ -201,7 +201,7 @@ fn encode_histogram(mut encoder: MetricEncoder<'_>, durations: &Durations) -> fm
 #[cfg(test)]
 mod tests {
     use super::super::metrics::tests::nothing;
-    use super::super::reflector::EchoNow;
+    use super::super::relay::EchoNow;
     use super::*;
     use crate::ari::request::Operation;
     use std::collections::HashSet;

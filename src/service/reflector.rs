@@ -1,12 +1,12 @@
 //! The media side: one thread that echoes every call's stream with stamps added, or has an echo server
-//! do it and brings back what comes from there.
+//! do it and brings back what comes from there; or holds it for a while first, to be slow on purpose.
 //!
 //! Nothing on the thread locks, allocates or logs per packet. A call's socket is bound elsewhere and
 //! handed over here; its counts are handed back when the call is over.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread;
@@ -14,115 +14,27 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-pub use super::relay::EchoNow;
+use super::delay::Delay;
+use super::media::{MediaCounts, MediaTotals};
+use super::relay::EchoNow;
 use super::relay::Relay;
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
-use crate::net::udp::{Batch, Datagram, StampedSocket};
-use crate::rtp::reflector::{Reflected, StreamReflector};
+use crate::net::udp::{Batch, StampedSocket};
+use crate::rtp::reflector::StreamReflector;
 use crate::scenario::values::PortRange;
 use crate::stamp::Stamp;
 
 /// Datagrams read with one system call.
 const BATCH: usize = 32;
 /// Longest datagram that is read: an Ethernet frame's, far above 60 ms of G.711.
-const DATAGRAM: usize = 1500;
+pub const DATAGRAM: usize = 1500;
 /// Batches of one stream before the others have their turn.
 const TURN: usize = 4;
 /// Asked of the kernel for each socket: a second of 20 ms packets with its bookkeeping.
 pub const RECEIVE_BUFFER: usize = 128 * 1024;
 /// What comes from the echo server is shown this often: locking once a packet would cost too much.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
-
-/// One call's media, counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MediaCounts {
-    /// Datagrams from the peer.
-    pub received: u64,
-    /// Probes sent back with the reflection added.
-    pub reflected: u64,
-    /// RTP without a probe, sent back unchanged.
-    pub plain: u64,
-    /// Datagrams that were neither, and went nowhere.
-    pub not_rtp: u64,
-    /// Datagrams from anybody else, or from before the peer was known.
-    pub strangers: u64,
-    /// Bytes sent back, RTP headers included.
-    pub bytes: u64,
-    /// Sends that failed.
-    pub send_errors: u64,
-    /// Datagrams that the kernel dropped for lack of buffer space.
-    pub drops: u64,
-    /// Probe numbers up to the highest that came.
-    pub expected: u64,
-    /// How many of them came.
-    pub distinct: u64,
-    /// Kernel stamp of the first datagram from the peer.
-    pub first_at: Option<Stamp>,
-}
-
-/// All calls' media, readable from other threads while it runs.
-#[derive(Debug, Default)]
-pub struct MediaTotals {
-    /// Datagrams received from peers.
-    pub received: AtomicU64,
-    /// Datagrams sent back, probes and plain RTP.
-    pub sent: AtomicU64,
-    /// Datagrams that the kernel dropped for lack of buffer space.
-    pub drops: AtomicU64,
-    /// Probe numbers up to the highest of each call.
-    pub expected: AtomicU64,
-    /// How many of them came.
-    pub distinct: AtomicU64,
-    /// Packets to the echo server, up to a second ago; `None` without one.
-    echo: Option<Mutex<EchoNow>>,
-}
-
-/// All calls' media at one moment; see [`MediaTotals`].
-#[derive(Debug, Clone, Default)]
-pub struct MediaNow {
-    /// Datagrams received from peers.
-    pub received: u64,
-    /// Datagrams sent back, probes and plain RTP.
-    pub sent: u64,
-    /// Datagrams that the kernel dropped for lack of buffer space.
-    pub drops: u64,
-    /// Probe numbers up to the highest of each call.
-    pub expected: u64,
-    /// How many of them came.
-    pub distinct: u64,
-    /// Packets to the echo server; `None` without one.
-    pub echo: Option<EchoNow>,
-}
-
-impl MediaTotals {
-    /// The totals as they are now.
-    pub fn now(&self) -> MediaNow {
-        // The smaller one first: it is never to look larger than the other.
-        let distinct = self.distinct.load(Relaxed);
-        MediaNow {
-            received: self.received.load(Relaxed),
-            sent: self.sent.load(Relaxed),
-            drops: self.drops.load(Relaxed),
-            expected: self.expected.load(Relaxed),
-            distinct,
-            echo: self.echo.as_ref().map(|echo| echo.lock().unwrap_or_else(PoisonError::into_inner).clone()),
-        }
-    }
-}
-
-impl MediaNow {
-    /// Probes that did not arrive here, as gaps in their numbers show it. What was lost after the last
-    /// arrival of a call is not seen.
-    pub fn lost(&self) -> u64 {
-        self.expected.saturating_sub(self.distinct)
-    }
-
-    /// The share of probes that did not arrive here; `None` without probes.
-    pub fn loss_ratio(&self) -> Option<f64> {
-        (self.expected > 0).then(|| self.lost() as f64 / self.expected as f64)
-    }
-}
 
 /// A stream that was removed: its port, which is closed now, and its counts.
 #[derive(Debug)]
@@ -152,29 +64,39 @@ impl Reflector {
     /// Starts the thread for streams on ports of `range`; `removed` hears of each stream's end, and
     /// closes when the thread ends.
     ///
-    /// With `has_echo` each stream is to come with a relay to the echo server.
+    /// With `has_echo` each stream is to come with a relay to the echo server; with `delay` every packet
+    /// is held for so long before it goes back.
     ///
     /// The queues in both directions are bounded by the ports: each has at most one stream, with
     /// three commands and one report in its life.
     ///
     /// # Errors
     /// For want of descriptors or threads.
-    pub fn start(range: PortRange, has_echo: bool, removed: UnboundedSender<Removed>) -> io::Result<Self> {
+    pub fn start(
+        range: PortRange,
+        has_echo: bool,
+        delay: Option<Duration>,
+        removed: UnboundedSender<Removed>,
+    ) -> io::Result<Self> {
         let poller = Poller::new()?;
         let waker = poller.waker();
         let (commands, orders) = channel();
         let echo = has_echo.then(Mutex::default);
         let totals = Arc::new(MediaTotals { echo, ..Default::default() });
-        let media = Media {
-            poller,
-            orders,
-            removed,
-            first: range.from,
-            streams: (0..range.len()).map(|_| None).collect(),
-            totals: totals.clone(),
+        let streams: Vec<_> = (0..range.len()).map(|_| None).collect();
+        let delay = delay.map(Delay::new).transpose()?;
+        if let Some(delay) = &delay {
+            poller.add(delay.timer(), 2 * streams.len() as u64)?;
+        }
+        let hands = Hands {
+            batch: Batch::new(BATCH, DATAGRAM),
+            answer: Box::new([0; DATAGRAM]),
             echo: EchoNow::default(),
-            shown_at: clock::now(),
+            delay,
         };
+        let (first, shown_at) = (range.from, clock::now());
+        let media =
+            Media { poller, orders, removed, first, streams, totals: totals.clone(), hands, shown_at };
         let thread = thread::Builder::new().name("reflector".into()).spawn(move || media.run())?;
         Ok(Reflector { commands: Some(commands), waker, thread: Some(thread), totals })
     }
@@ -217,6 +139,8 @@ impl Drop for Reflector {
 }
 
 struct Stream {
+    /// When it was added: what came before is another's, of the same port.
+    since: Stamp,
     socket: StampedSocket,
     relay: Option<Relay>,
     peer: Option<SocketAddr>,
@@ -233,22 +157,33 @@ struct Media {
     /// By port, from `first` on.
     streams: Vec<Option<Box<Stream>>>,
     totals: Arc<MediaTotals>,
-    /// What is not shown yet.
-    echo: EchoNow,
+    hands: Hands,
     shown_at: Stamp,
 }
 
-/// Which of a stream's sockets has something to read.
+/// What serving any stream takes.
+struct Hands {
+    batch: Batch,
+    answer: Box<[u8; DATAGRAM]>,
+    /// What is not shown yet.
+    echo: EchoNow,
+    /// Without it packets go back at once.
+    delay: Option<Delay>,
+}
+
+/// What has become ready.
 #[derive(Clone, Copy)]
-enum Side {
-    Asterisk,
-    Echo,
+enum Ready {
+    /// The socket towards Asterisk of the stream at a place.
+    Asterisk(usize),
+    /// That towards the echo server.
+    Echo(usize),
+    /// The timer of the delay.
+    Delay,
 }
 
 impl Media {
     fn run(mut self) {
-        let mut batch = Batch::new(BATCH, DATAGRAM);
-        let mut answer = [0; DATAGRAM];
         // As many as the poller names at once, so that it never grows.
         let mut ready = Vec::with_capacity(1024);
         loop {
@@ -258,10 +193,7 @@ impl Media {
                 return;
             }
             for token in &ready {
-                let (at, side) = self.place_of(*token);
-                if let Some(stream) = self.streams.get_mut(at).and_then(Option::as_mut) {
-                    stream.serve(side, &mut batch, &mut answer, &self.totals, &mut self.echo);
-                }
+                self.serve(*token);
             }
             let goes_on = self.obey();
             self.show(!goes_on);
@@ -271,13 +203,38 @@ impl Media {
         }
     }
 
-    /// Tokens are the streams' places, and behind them all the same once more for the relays.
-    fn place_of(&self, token: u64) -> (usize, Side) {
-        let at = token as usize;
-        match at.checked_sub(self.streams.len()) {
-            None => (at, Side::Asterisk),
-            Some(at) => (at, Side::Echo),
+    fn serve(&mut self, token: u64) {
+        let ready = self.what(token);
+        let at = match ready {
+            Ready::Asterisk(at) | Ready::Echo(at) => at,
+            Ready::Delay => return self.release(),
+        };
+        if let Some(stream) = self.streams.get_mut(at).and_then(Option::as_mut) {
+            stream.counted(&self.totals, |stream| stream.serve(ready, &mut self.hands));
         }
+    }
+
+    /// Tokens are the streams' places, behind them all the same once more for the relays, then the timer.
+    fn what(&self, token: u64) -> Ready {
+        let (at, all) = (token as usize, self.streams.len());
+        match at / all.max(1) {
+            0 => Ready::Asterisk(at),
+            1 => Ready::Echo(at - all),
+            _ => Ready::Delay,
+        }
+    }
+
+    /// Sends back what has been held long enough.
+    fn release(&mut self) {
+        let Media { hands: Hands { delay: Some(delay), answer, .. }, streams, totals, .. } = self else {
+            return;
+        };
+        delay.release(clock::now(), |at, in_at, whole| {
+            let stream = streams.get_mut(at as usize).and_then(Option::as_mut);
+            if let Some(stream) = stream.filter(|stream| stream.since <= in_at) {
+                stream.counted(totals, |stream| stream.reflect(whole, in_at, &mut answer[..]));
+            }
+        });
     }
 
     /// Adds what came from the echo server to what others see, once in a while and at the end.
@@ -296,7 +253,7 @@ impl Media {
             // Somebody is reading just now: the next time will do.
             Err(TryLockError::WouldBlock) => return,
         };
-        shown.take_over(&mut self.echo);
+        shown.take_over(&mut self.hands.echo);
         self.shown_at = now;
     }
 
@@ -329,7 +286,8 @@ impl Media {
             tracing::error!(%error, port, "cannot watch a call's socket: this call stays silent");
         }
         let counts = MediaCounts::default();
-        let stream = Stream { socket, relay, peer: None, reflector: StreamReflector::new(ssrc), counts };
+        let (since, reflector) = (clock::now(), StreamReflector::new(ssrc));
+        let stream = Stream { since, socket, relay, peer: None, reflector, counts };
         if let Some(slot) = self.slot(port) {
             *slot = Some(Box::new(stream));
         }
@@ -349,7 +307,7 @@ impl Media {
         let stream = self.slot(port).and_then(Option::take);
         let counts = stream.map(|mut stream| {
             if let Some(relay) = &mut stream.relay {
-                relay.give_up(&mut self.echo);
+                relay.give_up(&mut self.hands.echo);
             }
             let (expected, distinct) = stream.reflector.expected_and_received();
             stream.counts.expected = expected.into();
@@ -366,27 +324,11 @@ impl Media {
 }
 
 impl Stream {
-    fn serve(
-        &mut self,
-        side: Side,
-        batch: &mut Batch,
-        answer: &mut [u8],
-        totals: &MediaTotals,
-        echo: &mut EchoNow,
-    ) {
+    /// Does some work, and adds what it counts to the totals.
+    fn counted(&mut self, totals: &MediaTotals, work: impl FnOnce(&mut Self)) {
         let counts_before = self.counts;
         let before = self.reflector.expected_and_received();
-        for _ in 0..TURN {
-            // An error is that of an earlier send, handed over late; reading it has cleared it.
-            let received = match side {
-                Side::Asterisk => self.on_asterisk(batch, answer, echo),
-                Side::Echo => self.on_echo(batch, answer, echo),
-            };
-            match received {
-                Ok(BATCH) => {}
-                Ok(_) | Err(_) => break,
-            }
-        }
+        work(self);
         let sent = |counts: &MediaCounts| counts.reflected + counts.plain;
         totals.received.fetch_add(self.counts.received - counts_before.received, Relaxed);
         totals.sent.fetch_add(sent(&self.counts) - sent(&counts_before), Relaxed);
@@ -398,17 +340,34 @@ impl Stream {
         totals.distinct.fetch_add((now.1 - base.1).into(), Relaxed);
     }
 
-    fn on_asterisk(&mut self, batch: &mut Batch, answer: &mut [u8], echo: &mut EchoNow) -> io::Result<usize> {
-        let Stream { socket, relay, peer, reflector, counts } = self;
+    fn serve(&mut self, ready: Ready, hands: &mut Hands) {
+        for _ in 0..TURN {
+            // An error is that of an earlier send, handed over late; reading it has cleared it.
+            let received = match ready {
+                Ready::Asterisk(at) => self.on_asterisk(at, hands),
+                Ready::Echo(_) => self.on_echo(hands),
+                Ready::Delay => return,
+            };
+            match received {
+                Ok(BATCH) => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+    }
+
+    fn on_asterisk(&mut self, at: usize, hands: &mut Hands) -> io::Result<usize> {
+        let Hands { batch, answer, echo, delay } = hands;
+        let Stream { socket, relay, peer, reflector, counts, .. } = self;
         batch.receive(&*socket, |datagram| {
             let Some(whole) = counts.accept(*peer, &datagram) else { return };
             let in_at = datagram.received_at;
-            match relay {
-                None => match reflector.reflect(whole, in_at, clock::now, answer) {
-                    Some((len, kind)) => counts.send(socket, &answer[..len], kind),
-                    None => counts.not_rtp += 1,
-                },
-                Some(relay) => match reflector.arrive(whole) {
+            match (&mut *relay, &mut *delay) {
+                (None, None) => reflect(socket, reflector, counts, whole, in_at, &mut answer[..]),
+                (None, Some(delay)) => {
+                    let is_held = delay.hold(at as u64, in_at, whole, clock::now());
+                    counts.drops += u64::from(!is_held);
+                }
+                (Some(relay), _) => match reflector.arrive(whole) {
                     Some(number) => relay.send(number, in_at, whole, echo),
                     None => counts.not_rtp += 1,
                 },
@@ -416,49 +375,39 @@ impl Stream {
         })
     }
 
+    /// Sends a packet back that came at `in_at`.
+    fn reflect(&mut self, whole: &[u8], in_at: Stamp, answer: &mut [u8]) {
+        reflect(&self.socket, &mut self.reflector, &mut self.counts, whole, in_at, answer);
+    }
+
     /// Brings back what the echo server sent, under this service's own stamps: its time with the
     /// packet includes the way to the echo server.
-    fn on_echo(&mut self, batch: &mut Batch, answer: &mut [u8], echo: &mut EchoNow) -> io::Result<usize> {
+    fn on_echo(&mut self, hands: &mut Hands) -> io::Result<usize> {
+        let Hands { batch, answer, echo, .. } = hands;
         let Stream { socket, relay, reflector, counts, .. } = self;
         let Some(relay) = relay else { return Ok(0) };
         // Emptied in turns like any other; what is no answer to a packet of this call ends here.
         let (echo_socket, waiting) = relay.parts();
         batch.receive(echo_socket, |datagram| {
             let Some(in_at) = waiting.take(&datagram, echo) else { return };
-            if let Some((len, kind)) = reflector.answer(datagram.bytes, in_at, clock::now, answer) {
+            if let Some((len, kind)) = reflector.answer(datagram.bytes, in_at, clock::now, &mut answer[..]) {
                 counts.send(socket, &answer[..len], kind);
             }
         })
     }
 }
 
-impl MediaCounts {
-    /// Counts a datagram; its bytes if it is from the peer, none of them if it was cut off.
-    fn accept<'a>(&mut self, peer: Option<SocketAddr>, datagram: &Datagram<'a>) -> Option<&'a [u8]> {
-        if let Some(drops) = datagram.drops {
-            self.drops = self.drops.max(drops.into());
-        }
-        // What was queued before the socket was connected may be from anybody.
-        if peer != Some(datagram.from) {
-            self.strangers += 1;
-            return None;
-        }
-        self.received += 1;
-        self.first_at.get_or_insert(datagram.received_at);
-        Some(if datagram.truncated { &[] } else { datagram.bytes })
-    }
-
-    fn send(&mut self, socket: &StampedSocket, answer: &[u8], kind: Reflected) {
-        match socket.send(answer) {
-            Ok(sent) => {
-                self.bytes += sent as u64;
-                match kind {
-                    Reflected::Probe => self.reflected += 1,
-                    Reflected::Plain => self.plain += 1,
-                }
-            }
-            Err(_) => self.send_errors += 1,
-        }
+fn reflect(
+    socket: &StampedSocket,
+    reflector: &mut StreamReflector,
+    counts: &mut MediaCounts,
+    whole: &[u8],
+    in_at: Stamp,
+    answer: &mut [u8],
+) {
+    match reflector.reflect(whole, in_at, clock::now, answer) {
+        Some((len, kind)) => counts.send(socket, &answer[..len], kind),
+        None => counts.not_rtp += 1,
     }
 }
 
@@ -486,7 +435,7 @@ mod tests {
     #[test]
     fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
         let (report, mut removed) = unbounded_channel();
-        let reflector = Reflector::start(PortRange { from: 1024, to: 65535 }, false, report).unwrap();
+        let reflector = Reflector::start(PortRange { from: 1024, to: 65535 }, false, None, report).unwrap();
         let (socket, address) = bound();
         let (asterisk, stranger) = (peer(), peer());
         stranger.send_to(&[0x80; 40], address).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::reflector::MediaCounts;
+use super::media::MediaCounts;
 use crate::ari::outcome::{CallRecord, Outcome};
 use crate::ari::request::Operation;
 use crate::stamp::Stamp;

@@ -65,6 +65,17 @@ impl Place {
         command
     }
 
+    /// `loadtest ab scenarios/SCENARIO.toml` with this place's ports and lenient limits.
+    pub fn ab(&self, scenario: &str, set: &[&str]) -> Command {
+        let mut command = self.program();
+        command.arg("ab").arg(format!("scenarios/{scenario}.toml")).arg("--out").arg(self.out());
+        let ports = self.ports.iter().map(String::as_str);
+        for setting in ports.chain(LENIENT).chain(set.iter().copied()) {
+            command.args(["--set", setting]);
+        }
+        command
+    }
+
     /// `loadtest check scenarios/SCENARIO.toml` with this place's ports.
     pub fn check(&self, scenario: &str, set: &[&str]) -> Command {
         let mut command = self.program();

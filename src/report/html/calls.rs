@@ -54,7 +54,7 @@ fn is_good(call: &CallRecord) -> bool {
 }
 
 /// How it ended, in words.
-fn ending(call: &CallRecord) -> String {
+pub(super) fn ending(call: &CallRecord) -> String {
     let mut said = call.ending.name().replace('_', " ");
     if call.is_silent() {
         said.push_str(", silent");
@@ -69,14 +69,15 @@ fn ending(call: &CallRecord) -> String {
 
 /// The calls to look at first: those that went wrong, then the slowest by their 99th percentile, of
 /// which one among the lost is slower than any number.
-pub(super) fn worst(calls: &[CallRecord], count: usize) -> Vec<CallRow> {
+pub(super) fn worst(calls: &[CallRecord], count: usize) -> Vec<&CallRecord> {
     let mut order: Vec<&CallRecord> = calls.iter().collect();
     let slowness = |call: &CallRecord| match call.rtt_p99_ms {
         None if call.sent > 0 => u64::MAX,
         p99 => p99.map_or(0, |ns| ns.0),
     };
     order.sort_by_key(|call| (is_good(call), std::cmp::Reverse(slowness(call)), call.call));
-    order.into_iter().take(count).map(CallRow::from).collect()
+    order.truncate(count);
+    order
 }
 
 #[cfg(test)]
@@ -88,7 +89,7 @@ mod tests {
     fn what_went_wrong_comes_first_then_the_slowest() {
         let (mut summary, _) = fixture::typical();
         summary.calls[7].rtt_p99_ms = None;
-        let rows = worst(&summary.calls, 3);
+        let rows: Vec<_> = worst(&summary.calls, 3).into_iter().map(CallRow::from).collect();
         assert_eq!(rows[0].ending, "rejected: 503 Service Unavailable");
         assert_eq!((rows[1].call, rows[1].cells[8].as_str()), (7, "lost"));
         let slowest = summary.calls.iter().max_by_key(|c| c.rtt_p99_ms).unwrap();

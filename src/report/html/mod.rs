@@ -1,19 +1,25 @@
 //! `report.html`: the whole run on one page that fetches nothing.
 
 mod calls;
+mod charts;
 mod figures;
 mod service;
+mod stories;
 
 use askama::Template;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
 
-use super::plots::{Look, Plot};
 use super::{ReportError, words};
 use crate::analysis::{EndingCount, Summary, catalogue};
 use crate::gate::{Outcome, Verdict};
 use crate::samples::{Environment, Leaks, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
+use charts::Charts;
 use figures::{Figure, LatencyRow};
 use service::Service;
+use stories::Told;
 
 /// The page's data: words and figures, ready to stand between tags.
 #[derive(Template)]
@@ -35,29 +41,34 @@ struct Page<'a> {
     traffic: Vec<Figure>,
     sweep: Vec<Depth>,
     trust: Vec<Figure>,
+    resources: Vec<Figure>,
+    drift: Vec<Figure>,
     endings: &'a [EndingCount],
     faults: Vec<String>,
     recovery: Vec<Figure>,
     leaks: &'a Leaks,
     service: Option<Service<'a>>,
     leak_total: Figure,
-    slowest: Vec<CallRow>,
+    stories: Vec<Told>,
+    charts: Charts,
     calls: Vec<CallRow>,
     calls_left_out: usize,
     definitions: Vec<Figure>,
     circumstances_table: Vec<(&'static str, String)>,
-    rtt_over_time: Chart,
-    rtt_distribution: Chart,
-    calls_and_loss: Chart,
-    setup_times: Chart,
-    cpu: Chart,
     scenario: &'a str,
+    /// JSON of what the charts show.
+    values: String,
+    script: &'static str,
+    /// The one script that the page allows.
+    script_hash: String,
 }
 
 /// One of the figures at the top.
 struct Card {
     label: &'static str,
     figure: Figure,
+    /// The same of the control stream.
+    control: Option<Figure>,
 }
 
 /// Packets late for one playout depth.
@@ -67,29 +78,23 @@ struct Depth {
     late: Figure,
 }
 
-/// A chart in both shapes, of which the page shows the one that fits.
-struct Chart {
-    id: &'static str,
-    title: &'static str,
-    wide: String,
-    narrow: String,
-    caption: &'static str,
-}
-
 /// Rows of the table of all calls, at most; `calls.csv` has every one.
 const MOST_CALLS: usize = 1000;
 const SLOWEST: usize = 10;
 
-const HEADLINE: [(&str, &str); 8] = [
-    ("rtt.p50", "Median round trip"),
-    ("rtt.p95", "95 % of packets are back within"),
-    ("rtt.p99", "99 % of packets are back within"),
-    ("rtt.p99.9", "99.9 % of packets are back within"),
-    ("loss.ratio", "Packets lost"),
-    ("late.ratio", "Packets too late to be played"),
-    ("calls.answered", "Calls answered"),
-    ("answer_delay.p50", "Median time to answer"),
+/// Metric, what it is called, and the same of the control stream.
+const HEADLINE: [(&str, &str, Option<&str>); 8] = [
+    ("rtt.p50", "Median round trip", Some("control.p50")),
+    ("rtt.p95", "95 % of packets are back within", Some("control.p95")),
+    ("rtt.p99", "99 % of packets are back within", Some("control.p99")),
+    ("rtt.p99.9", "99.9 % of packets are back within", Some("control.p99.9")),
+    ("loss.ratio", "Packets lost", Some("control.lost_count")),
+    ("late.ratio", "Packets too late to be played", None),
+    ("calls.answered", "Calls answered", None),
+    ("answer_delay.p50", "Median time to answer", None),
 ];
+
+const SCRIPT: &str = include_str!("../../../templates/report.js");
 
 /// The page.
 pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Result<Vec<u8>, ReportError> {
@@ -97,6 +102,8 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
     let figures = |wanted: fn(&str) -> bool| figures::chosen(summary, wanted);
     let (instrument, packets): (Vec<_>, Vec<_>) =
         figures::latencies(summary, &catalogue::LATENCIES).into_iter().partition(|row| row.of_instrument);
+    let charts = Charts::of(summary)?;
+    let values = charts.values()?;
     let page = Page {
         environment,
         circumstances: words::circumstances(environment),
@@ -104,10 +111,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         mark: words::mark(verdict.outcome),
         sentence: sentence(verdict),
         verdict,
-        headline: HEADLINE
-            .iter()
-            .map(|(name, label)| Card { label, figure: figures::figure(summary, name) })
-            .collect(),
+        headline: headline(summary),
         statistics: catalogue::STATISTICS.iter().map(|(key, _)| *key).collect(),
         packets,
         signalling: figures::latencies(summary, &catalogue::SIGNALLING),
@@ -116,31 +120,42 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         traffic: figures(|group| {
             matches!(
                 group,
-                "packets" | "loss" | "duplicate" | "reordered" | "corrupted" | "strangers" | "jitter"
+                "packets" | "loss" | "duplicate" | "reordered" | "corrupted" | "strangers" | "jitter" | "mos"
             )
         }),
         sweep: sweep(summary),
-        trust: figures(|group| matches!(group, "slots" | "sockets" | "cpu" | "memory")),
+        trust: figures(|group| matches!(group, "slots" | "sockets")),
+        resources: figures(|group| matches!(group, "cpu" | "memory")),
+        drift: figures(|group| group == "drift"),
         endings: &summary.endings,
         faults: summary.faults.iter().map(|f| f.to_string()).collect(),
         recovery: figures(|group| group == "fault"),
         leaks: &environment.leaks,
         service: environment.service_record.as_ref().map(|record| service::tables(record, summary)),
         leak_total: figures::figure(summary, "leaks.total"),
-        slowest: calls::worst(&summary.calls, SLOWEST),
+        stories: stories::worst(summary, SLOWEST),
         calls: summary.calls.iter().take(MOST_CALLS).map(CallRow::from).collect(),
         calls_left_out: summary.calls.len().saturating_sub(MOST_CALLS),
         definitions: figures(|_| true),
         explanation: summary.explanation.as_deref().unwrap_or_default(),
         circumstances_table: circumstances_table(environment),
-        rtt_over_time: chart(Plot::RttOverTime, summary)?,
-        rtt_distribution: chart(Plot::RttDistribution, summary)?,
-        calls_and_loss: chart(Plot::CallsAndLoss, summary)?,
-        setup_times: chart(Plot::SetupTimes, summary)?,
-        cpu: chart(Plot::Cpu, summary)?,
+        charts,
         scenario: scenario.trim_end(),
+        values,
+        script: SCRIPT,
+        script_hash: STANDARD.encode(Sha256::digest(SCRIPT)),
     };
     Ok(page.render()?.into_bytes())
+}
+
+fn headline(summary: &Summary) -> Vec<Card> {
+    let heard = summary.metric("control.sent_count").and_then(|m| m.value.number()).unwrap_or(0.0) > 0.0;
+    let card = |(name, label, control): &(&str, &'static str, Option<&str>)| Card {
+        label,
+        figure: figures::figure(summary, name),
+        control: control.filter(|_| heard).map(|name| figures::figure(summary, name)),
+    };
+    HEADLINE.iter().map(card).collect()
 }
 
 /// The verdict in a sentence.
@@ -153,6 +168,7 @@ fn sentence(verdict: &Verdict) -> String {
         (Outcome::Pass, _) => format!("All {all} gates hold, and the instrument can be trusted."),
         (Outcome::Fail, 1) => "The gate is broken.".into(),
         (Outcome::Fail, _) => format!("{broken} of {all} gates broken."),
+        (Outcome::Regressed, _) => "Every gate holds, but it is slower than the baseline.".into(),
         (Outcome::Inconclusive, _) if !verdict.distrust.is_empty() => {
             "Nothing can be concluded from this run.".into()
         }
@@ -174,75 +190,6 @@ fn sweep(summary: &Summary) -> Vec<Depth> {
     }
     rows.sort_by_key(|(ms, _)| *ms);
     rows.into_iter().map(|(_, row)| row).collect()
-}
-
-fn chart(plot: Plot, summary: &Summary) -> Result<Chart, ReportError> {
-    let figure = |name| figures::figure(summary, name).shown;
-    let (id, caption, said) = match plot {
-        Plot::RttOverTime => (
-            "rtt-over-time",
-            "Each line is one percentile of the packets sent in a second: lines that rise together are a \
-             queue, a top line that leaves the others is a stall of a few packets.",
-            format!(
-                "median {}, 99th percentile {}, largest {}",
-                figure("rtt.p50"),
-                figure("rtt.p99"),
-                figure("rtt.max")
-            ),
-        ),
-        Plot::RttDistribution => (
-            "rtt-distribution",
-            "Each nine to the right leaves a tenth of the packets above it; where the two round trips part, \
-             the load generator sent late and the system under test is not to blame.",
-            format!(
-                "median {}, 99th percentile {}, 99.9th percentile {}, lost {}",
-                figure("rtt.p50"),
-                figure("rtt.p99"),
-                figure("rtt.p99.9"),
-                figure("loss.ratio")
-            ),
-        ),
-        Plot::CallsAndLoss => (
-            "calls-and-loss",
-            "Loss and lateness in one spike are an event worth finding in a log; spread evenly they are load.",
-            format!(
-                "attempts {}, failed {}, packets lost {}, late {}",
-                figure("calls.attempts"),
-                figure("calls.failed_count"),
-                figure("loss.count"),
-                figure("late.count")
-            ),
-        ),
-        Plot::SetupTimes => (
-            "setup-times",
-            "A dot is one call; dots that climb to the right mean that each call made the next one wait.",
-            format!(
-                "median session request delay {}, answer delay {}, time to first echo {}",
-                figure("srd.p50"),
-                figure("answer_delay.p50"),
-                figure("first_echo.p50")
-            ),
-        ),
-        Plot::Cpu => (
-            "cpu",
-            "A program that reaches the number of its busy threads in cores is the bottleneck; steal is time \
-             the machine did not have.",
-            format!(
-                "mean cores busy: driver {}, service {}, Asterisk {}",
-                figure("cpu.driver_mean"),
-                figure("cpu.service_mean"),
-                figure("cpu.asterisk_mean")
-            ),
-        ),
-    };
-    let label = format!("Chart. {}: {said}", plot.title());
-    Ok(Chart {
-        id,
-        title: plot.title(),
-        wide: plot.inline(summary, Look::WIDE, &label)?,
-        narrow: plot.inline(summary, Look::NARROW, &label)?,
-        caption,
-    })
 }
 
 fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {
@@ -327,34 +274,47 @@ mod tests {
                 seen += 1;
             }
             assert!(seen > 200, "{seen} figures");
-            for (name, _) in HEADLINE {
+            for (name, ..) in HEADLINE {
                 assert!(page.contains(&format!("data-metric=\"{name}\"")), "{name}");
             }
         }
     }
 
     #[test]
-    fn the_page_fetches_nothing_and_runs_nothing() {
+    fn the_page_fetches_nothing_and_runs_its_one_script() {
         let page = text(&fixture::typical(), "name = \"x\"");
+        // A script may name what it makes; only the page's own words are looked at.
+        let (before, rest) = page.split_once("<script>").unwrap();
+        let (script, after) = rest.split_once("</script>").unwrap();
+        assert_eq!(script, SCRIPT);
+        assert!(page.contains(&format!("script-src 'sha256-{}'", STANDARD.encode(Sha256::digest(script)))));
         for banned in
-            ["http://", "https://", "src=", "url(", "@import", "<script", "<link", "<iframe", "onload"]
+            ["http://", "https://", "src=", "url(", "@import", "<script>", "<link", "<iframe", "onload"]
         {
-            assert!(!page.contains(banned), "{banned}");
+            assert!(!before.contains(banned) && !after.contains(banned), "{banned}");
         }
-        assert!(page.split("href=\"").skip(1).all(|rest| rest.starts_with('#')));
+        for banned in ["fetch(", "XMLHttpRequest", "import(", "eval(", "innerHTML", "insertAdjacentHTML"] {
+            assert!(!script.contains(banned), "{banned}");
+        }
+        let stays = |rest: &str| rest.starts_with('#') || rest.starts_with("data:image/png;base64,");
+        assert!(page.split("href=\"").skip(1).all(stays));
     }
 
     #[test]
     fn what_others_wrote_stays_text() {
         let page = text(&fixture::hostile(), "# </code></pre><script>alert(1)</script>");
-        assert!(!page.contains("<script") && !page.contains("</code></pre><"));
+        assert!(!page.contains("<script>alert") && !page.contains("</code></pre><"));
+        // The values and the script itself.
+        assert_eq!((page.matches("<script").count(), page.matches("</script").count()), (2, 2));
         assert!(page.matches("&#60;script&#62;").count() > 6);
     }
 
     #[test]
     fn faults_have_a_sentence_and_leaks_a_name() {
         let page = text(&fixture::faulted(), "");
-        assert!(page.contains("Asterisk killed at 100.2 s, ready again after 3.2 s"));
+        assert!(page.contains(
+            "Asterisk killed 92.8 s into the hold (100.2 s into the run), ready again after 3.2 s"
+        ));
         assert!(page.contains("forgotten &#60;bridge&#62;") && page.contains("id=\"recovery\""));
         assert!(!text(&fixture::typical(), "").contains("id=\"recovery\""));
     }
@@ -372,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_page_stays_small() {
-        assert!(text(&fixture::typical(), "").len() < 400_000);
+        assert!(text(&fixture::typical(), "").len() < 1_000_000);
         assert!(text(&fixture::many_calls(), "").len() < 1_500_000);
     }
 

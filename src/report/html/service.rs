@@ -1,7 +1,7 @@
 //! What the built-in service says of itself, as tables.
 
 use super::figures::{self, Figure};
-use crate::analysis::{Summary, Unit, Value, show};
+use crate::analysis::{Summary, Unit, Value, show, too_few};
 use crate::report::words;
 use crate::samples::{Milliseconds, RestOperation, ServiceRecord};
 
@@ -23,7 +23,13 @@ pub(super) struct Row {
     pub name: String,
     pub count: u64,
     /// 50th, 95th, 99th percentile, largest.
-    pub cells: [String; 4],
+    pub cells: [Cell; 4],
+}
+
+/// A duration, and whether it rests on too few samples.
+pub(super) struct Cell {
+    pub shown: String,
+    pub too_few: bool,
 }
 
 pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &Summary) -> Service<'a> {
@@ -61,11 +67,13 @@ pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &Summary) -> Servic
 }
 
 fn row(name: &str, of: &Milliseconds) -> Row {
-    let cell = |ms: Option<f64>| match ms {
-        Some(ms) => show(Value::Number(ms), Unit::Ms).trim_end_matches(" ms").to_string(),
-        None => "–".into(),
+    let cell = |(ms, quantile): (Option<f64>, Option<f64>)| Cell {
+        shown: ms
+            .map_or("–".into(), |ms| show(Value::Number(ms), Unit::Ms).trim_end_matches(" ms").to_string()),
+        too_few: ms.is_some() && quantile.is_some_and(|q| too_few(of.count, q)),
     };
-    let cells = [of.p50_ms, of.p95_ms, of.p99_ms, of.max_ms].map(cell);
+    let cells = [(of.p50_ms, Some(0.5)), (of.p95_ms, Some(0.95)), (of.p99_ms, Some(0.99)), (of.max_ms, None)]
+        .map(cell);
     Row { name: words::one_line(&name.replace('_', " ")), count: of.count, cells }
 }
 

@@ -3,6 +3,17 @@
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged};
+use serde::Serialize;
+
+/// How values are spread along an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::report) enum Scale {
+    Linear,
+    Log,
+    /// Seconds since the run's start, spread evenly.
+    Time,
+}
 
 /// A mark on an axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +29,7 @@ pub(super) struct Tick {
 pub(super) struct Axis {
     from: f64,
     to: f64,
-    log: bool,
+    scale: Scale,
     ticks: Vec<Tick>,
 }
 
@@ -44,7 +55,7 @@ impl Axis {
             let at = n as f64 * step;
             Tick { at, label: number(at, step) }
         });
-        Axis { from: 0.0, to: last as f64 * step, log: false, ticks: ticks.collect() }
+        Axis { from: 0.0, to: last as f64 * step, scale: Scale::Linear, ticks: ticks.collect() }
     }
 
     /// Milliseconds on a logarithmic axis around all `values`, with at most `count` labels.
@@ -76,7 +87,7 @@ impl Axis {
                 }
             }
         }
-        Axis { from, to, log: true, ticks }
+        Axis { from, to, scale: Scale::Log, ticks }
     }
 
     /// Seconds since the start, labelled as minutes and seconds, with about `count` labels.
@@ -92,7 +103,7 @@ impl Axis {
             .map(|n| (from / step).ceil() * step + f64::from(n) * step)
             .take_while(|at| *at <= to + step * 1e-6)
             .map(|at| Tick { at, label: clock(at, step) });
-        Axis { from, to, log: false, ticks: ticks.collect() }
+        Axis { from, to, scale: Scale::Time, ticks: ticks.collect() }
     }
 
     /// Percentiles, as far as one in `10^decades`: equal distances from 90 to 99, to 99.9, and on.
@@ -109,14 +120,25 @@ impl Axis {
             };
             ticks.push(Tick { at: n as f64, label });
         }
-        Axis { from: 0.0, to, log: false, ticks }
+        Axis { from: 0.0, to, scale: Scale::Linear, ticks }
     }
 
     /// Named places 0, 1, 2, … with more room on the right, for notes beside them.
     pub(super) fn names(labels: &[&str]) -> Axis {
         let ticks =
             labels.iter().enumerate().map(|(n, label)| Tick { at: n as f64, label: (*label).to_string() });
-        Axis { from: -0.4, to: labels.len() as f64 - 0.15, log: false, ticks: ticks.collect() }
+        Axis { from: -0.4, to: labels.len() as f64 - 0.15, scale: Scale::Linear, ticks: ticks.collect() }
+    }
+
+    /// Places for `count` numbered things from 0, each of the same room, with at most `labels` of their
+    /// numbers in the middle of their room.
+    pub(super) fn numbered(count: u32, labels: usize) -> Axis {
+        let step = round_step(f64::from(count) / labels.max(1) as f64, &[1.0, 2.0, 5.0]).max(1.0);
+        let ticks = (0..)
+            .map(|n| f64::from(n) * step)
+            .take_while(|at| *at < f64::from(count))
+            .map(|at| Tick { at: at + 0.5, label: number(at, step) });
+        Axis { from: 0.0, to: f64::from(count.max(1)), scale: Scale::Linear, ticks: ticks.collect() }
     }
 
     pub(super) fn from(&self) -> f64 {
@@ -125,6 +147,10 @@ impl Axis {
 
     pub(super) fn to(&self) -> f64 {
         self.to
+    }
+
+    pub(super) fn scale(&self) -> Scale {
+        self.scale
     }
 
     pub(super) fn ticks(&self) -> &[Tick] {
@@ -137,7 +163,7 @@ impl Axis {
 
     /// Where a value lies, 0–1.
     pub(super) fn share(&self, value: f64) -> f64 {
-        let share = if self.log {
+        let share = if self.scale == Scale::Log {
             (value.max(self.from) / self.from).ln() / (self.to / self.from).ln()
         } else {
             (value - self.from) / (self.to - self.from)
@@ -185,7 +211,7 @@ fn number(value: f64, step: f64) -> String {
 }
 
 /// `0:30`, `12:00`, `1:05:00`; `0:00.5` where ticks are less than a second apart.
-fn clock(seconds: f64, step: f64) -> String {
+pub(super) fn clock(seconds: f64, step: f64) -> String {
     let tenths = (seconds.max(0.0) * 10.0).round() as u64;
     if step < 1.0 {
         return format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10);

@@ -1,6 +1,7 @@
 //! `calls-and-loss.png`: calls up, attempts and failures, packets lost and late per second.
 
 use super::axis::Axis;
+use super::faults;
 use super::figure::{DrawError, Drawn, Figure, Key, Mark, Rect};
 use super::panel::Panel;
 use super::theme::Ink;
@@ -9,18 +10,19 @@ use crate::analysis::Summary;
 use crate::samples::SecondRecord;
 
 pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
-    figure.legend(&[
+    let keys = [
         Key { label: "calls up", ink: Ink::Blue, mark: Mark::Line },
         Key { label: "attempts", ink: Ink::Sky, mark: Mark::Block },
         Key { label: "late packets", ink: Ink::Orange, mark: Mark::Block },
         Key { label: "failed attempts, lost packets", ink: Ink::Vermillion, mark: Mark::Block },
-        timeline::NOT_MEASURED,
-    ])?;
+        timeline::not_measured_key(figure),
+    ];
+    faults::legend(figure, &keys, summary)?;
     let [up, attempts, packets] = figure.rows([1.0, 0.8, 1.0]);
     let seconds = &summary.seconds;
-    timeline::mark_faults(&calls_up(figure, up, seconds)?, summary, true)?;
-    timeline::mark_faults(&attempts_per_second(figure, attempts, seconds)?, summary, false)?;
-    timeline::mark_faults(&packets_per_second(figure, packets, seconds)?, summary, false)
+    faults::mark(figure, &calls_up(figure, up, seconds)?, summary)?;
+    faults::lines(&attempts_per_second(figure, attempts, seconds)?, summary)?;
+    faults::lines(&packets_per_second(figure, packets, seconds)?, summary)
 }
 
 fn calls_up<'f, 'a>(

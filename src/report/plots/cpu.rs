@@ -1,6 +1,7 @@
 //! `cpu.png`: what the programs and the machine were busy with, per second.
 
 use super::axis::Axis;
+use super::faults;
 use super::figure::{Drawn, Figure, Key, Mark, Rect};
 use super::panel::Panel;
 use super::theme::Ink;
@@ -30,13 +31,15 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     let keys = PROGRAMS.iter().chain(&MACHINE);
     let mut keys: Vec<Key<'_>> =
         keys.map(|(label, ink, ..)| Key { label, ink: *ink, mark: Mark::Line }).collect();
-    keys.push(timeline::NOT_MEASURED);
-    figure.legend(&keys)?;
+    keys.push(timeline::not_measured_key(figure));
+    faults::legend(figure, &keys, summary)?;
     let [programs, machine] = figure.rows([1.4, 1.0]);
     let seconds = &summary.seconds;
-    panel(figure, programs, seconds, "programs, cores busy", &PROGRAMS, f64::INFINITY)?;
-    let panel = panel(figure, machine, seconds, "machine, % of all cores", &MACHINE, 100.0)?;
-    panel.x_axis(timeline::TIME)
+    let upper = panel(figure, programs, seconds, "programs, cores busy", &PROGRAMS, f64::INFINITY)?;
+    faults::mark(figure, &upper, summary)?;
+    let lower = panel(figure, machine, seconds, "machine, % of all cores", &MACHINE, 100.0)?;
+    faults::lines(&lower, summary)?;
+    lower.x_axis(timeline::TIME)
 }
 
 fn panel<'f, 'a>(

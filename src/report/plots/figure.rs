@@ -1,11 +1,15 @@
 //! The paper: heading, legend, text, and room for panels.
 
+use std::cell::RefCell;
+
 use plotters::coord::Shift;
 use plotters::prelude::{Circle, IntoDrawingArea, PathElement, Rectangle, SVGBackend, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, IntoFont, RGBAColor, ShapeStyle, TextStyle};
 
 use super::Look;
+use super::image::Image;
+use super::notes::{self, KeyNote, Notes};
 use super::raster::FONT;
 use super::theme::{Ink, text_width};
 
@@ -21,6 +25,8 @@ pub(super) struct Rect {
     pub top: i32,
     pub right: i32,
     pub bottom: i32,
+    /// Room between it and its title.
+    pub above: i32,
 }
 
 impl Rect {
@@ -44,10 +50,18 @@ pub(super) enum Mark {
     Block,
     /// A translucent block, for stretches of time.
     Shade,
+    /// The end of a bar that few reach.
+    Faint,
     Dot,
     /// A hollow dot, which leaves room for a full one in it.
     Ring,
     Cross,
+    /// A broken line across.
+    Dash,
+    /// A broken line down.
+    Dashes,
+    /// A fault's number.
+    Badge(usize),
 }
 
 /// An entry of the legend.
@@ -88,17 +102,48 @@ pub(super) struct Figure<'a> {
     look: Look,
     /// How far down the paper is used.
     top: i32,
+    /// Room between the first panel and its title.
+    above: i32,
+    notes: RefCell<Notes>,
+    images: Vec<Image>,
 }
 
 impl<'a> Figure<'a> {
+    /// Nothing on it yet: a picture's ground is painted where it is rasterised, a page has its own.
     pub(super) fn new(svg: &'a mut String, look: Look) -> Result<Self, DrawError> {
         let area = SVGBackend::with_string(svg, (look.width, look.height)).into_drawing_area();
-        let mut figure = Figure { area, look, top: 0 };
+        let mut figure =
+            Figure { area, look, top: 0, above: 0, notes: RefCell::default(), images: Vec::new() };
         if look.heading {
-            figure.area.fill(&Ink::Surface.rgb())?;
             figure.top = figure.px(0.9);
         }
         Ok(figure)
+    }
+
+    /// What a page's script is told of the chart.
+    pub(super) fn notes(&self) -> &RefCell<Notes> {
+        &self.notes
+    }
+
+    /// What is drawn together: a group with these attributes on a page, nothing in a picture.
+    pub(super) fn group(&self, attributes: String, draw: impl FnOnce() -> Drawn) -> Drawn {
+        if self.look.heading {
+            return draw();
+        }
+        let mark = |n| self.area.draw(&Circle::new((0, 0), notes::MARK + n, Ink::Text.rgb().filled()));
+        let number = self.notes.borrow_mut().group(attributes);
+        mark(number)?;
+        draw()?;
+        mark(0)
+    }
+
+    /// What belongs to the legend's entry of this colour and is hidden with it.
+    pub(super) fn series(&self, ink: Ink, draw: impl FnOnce() -> Drawn) -> Drawn {
+        let key = self.notes.borrow().key(ink);
+        match key {
+            Some(key) => self.group(format!("data-series=\"{key}\""), draw),
+            None => draw(),
+        }
     }
 
     /// Ems in pixels.
@@ -108,6 +153,11 @@ impl<'a> Figure<'a> {
 
     pub(super) fn area(&self) -> &Area<'a> {
         &self.area
+    }
+
+    /// The paper's width in pixels.
+    pub(super) fn width(&self) -> i32 {
+        self.look.width as i32
     }
 
     pub(super) fn is_narrow(&self) -> bool {
@@ -163,13 +213,18 @@ impl<'a> Figure<'a> {
         let (swatch, line) = (self.px(1.5), self.px(1.5));
         let mut x = left;
         let mut y = self.top + line / 2;
-        for key in keys {
-            let wide = swatch + self.px(0.4 + self.text_width(key.label) * Type::NOTE.size);
+        for (n, key) in keys.iter().enumerate() {
+            let note = KeyNote { label: key.label.into(), ink: key.ink.on_page() };
+            self.notes.borrow_mut().keys.push(note);
+            let label = self.fitted(key.label, right - left - swatch - self.px(0.4));
+            let wide = swatch + self.px(0.4 + self.text_width(&label) * Type::NOTE.size);
             if x + wide > right && x > left {
                 (x, y) = (left, y + line);
             }
-            self.swatch(key, (x, y), swatch)?;
-            self.text(key.label, (x + swatch + self.px(0.4), y), Type::NOTE.ink(Ink::Text))?;
+            self.group(format!("data-key=\"{n}\""), || {
+                self.swatch(key, (x, y), swatch)?;
+                self.text(&label, (x + swatch + self.px(0.4), y), Type::NOTE.ink(Ink::Text))
+            })?;
             x += wide + self.px(1.4);
         }
         self.top = y + line / 2 + self.px(0.3);
@@ -181,14 +236,27 @@ impl<'a> Figure<'a> {
         match key.mark {
             Mark::Line => self.path(&[(x, y), (x + wide, y)], ink, thick),
             Mark::Stroke => self.stroke((x + wide / 2, y), ink),
-            Mark::Block | Mark::Shade => {
+            Mark::Block | Mark::Shade | Mark::Faint => {
                 let half = self.px(0.35);
-                let alpha = if matches!(key.mark, Mark::Shade) { SHADE } else { 1.0 };
+                let alpha = match key.mark {
+                    Mark::Shade => SHADE,
+                    Mark::Faint => FAINT,
+                    _ => 1.0,
+                };
                 self.block((x, y - half), (x + wide, y + half), ink, alpha)
             }
             Mark::Dot => self.dot((x + wide / 2, y), ink),
             Mark::Ring => self.ring((x + wide / 2, y), ink),
             Mark::Cross => self.cross((x + wide / 2, y), ink),
+            Mark::Dash => [0, 5].into_iter().try_for_each(|dash| {
+                let x = x + wide * dash / 9;
+                self.path(&[(x, y), (x + wide * 4 / 9, y)], ink, self.px(0.09))
+            }),
+            Mark::Dashes => [-3, 1].into_iter().try_for_each(|dash| {
+                let y = y + self.px(0.18) * dash;
+                self.path(&[(x + wide / 2, y), (x + wide / 2, y + self.px(0.36))], ink, self.px(0.09))
+            }),
+            Mark::Badge(n) => self.badge((x + wide / 2, y), &n.to_string()),
         }
     }
 
@@ -199,13 +267,13 @@ impl<'a> Figure<'a> {
         // Room below for the ticks and the name of the x axis, and above each row for its title.
         let bottom = self.look.height as i32 - self.px(3.3);
         let title = self.px(2.3);
-        let free = f64::from(bottom - self.top - title * N as i32).max(1.0);
+        let free = f64::from(bottom - self.top - self.above - title * N as i32).max(1.0);
         let all: f64 = weights.iter().sum();
-        let mut top = self.top;
+        let (mut top, mut above) = (self.top, self.above);
         weights.map(|weight| {
-            let start = top + title;
+            let start = top + title + above;
             top = start + (free * weight / all) as i32;
-            Rect { left, top: start, right, bottom: top }
+            Rect { left, top: start, right, bottom: top, above: std::mem::take(&mut above) }
         })
     }
 
@@ -232,8 +300,10 @@ impl<'a> Figure<'a> {
             VPos::Center => at.1 - high / 2,
             VPos::Bottom => at.1 - high + self.px(0.05),
         };
-        self.block((left, top), (left + wide, top + high), Ink::Surface, 0.8)?;
-        self.text(text, at, how)
+        self.group(format!("data-x=\"{}\"", at.0), || {
+            self.block((left, top), (left + wide, top + high), Ink::Surface, 0.8)?;
+            self.text(text, at, how)
+        })
     }
 
     pub(super) fn path(&self, points: &[(i32, i32)], ink: Ink, width: i32) -> Drawn {
@@ -248,7 +318,12 @@ impl<'a> Figure<'a> {
     }
 
     pub(super) fn dot(&self, at: (i32, i32), ink: Ink) -> Drawn {
-        self.area.draw(&Circle::new(at, self.px(0.24), ink.rgb().filled()))
+        self.disc(at, self.px(0.24), ink)
+    }
+
+    /// A full circle with a radius in pixels.
+    pub(super) fn disc(&self, at: (i32, i32), radius: i32, ink: Ink) -> Drawn {
+        self.area.draw(&Circle::new(at, radius, ink.rgb().filled()))
     }
 
     pub(super) fn ring(&self, at: (i32, i32), ink: Ink) -> Drawn {
@@ -259,8 +334,10 @@ impl<'a> Figure<'a> {
 
     pub(super) fn cross(&self, (x, y): (i32, i32), ink: Ink) -> Drawn {
         let (arm, thick) = (self.px(0.28), self.px(0.14));
-        self.path(&[(x - arm, y - arm), (x + arm, y + arm)], ink, thick)?;
-        self.path(&[(x - arm, y + arm), (x + arm, y - arm)], ink, thick)
+        self.group(format!("data-x=\"{x}\""), || {
+            self.path(&[(x - arm, y - arm), (x + arm, y + arm)], ink, thick)?;
+            self.path(&[(x - arm, y + arm), (x + arm, y - arm)], ink, thick)
+        })
     }
 
     /// A short upright stroke, its middle at a place.
@@ -269,11 +346,32 @@ impl<'a> Figure<'a> {
         self.path(&[(x, y - half), (x, y + half)], ink, self.px(0.16))
     }
 
-    /// Ends the drawing.
-    pub(super) fn finish(self) -> Drawn {
-        self.area.present()
+    /// Room across the paper, as high as it is said in ems, below what is there already.
+    pub(super) fn strip(&mut self, ems: f64) -> Rect {
+        let top = self.top;
+        self.top += self.px(ems);
+        let right = self.look.width as i32 - self.px(0.6);
+        Rect { left: self.margin(), top, right, bottom: self.top, above: 0 }
+    }
+
+    /// Leaves room between the first panel and its title.
+    pub(super) fn leave_above(&mut self, ems: f64) {
+        self.above = self.px(ems);
+    }
+
+    /// An image, below all that is drawn.
+    pub(super) fn image(&mut self, image: Image) {
+        self.images.push(image);
+    }
+
+    /// Ends the drawing; the images belong below it.
+    pub(super) fn finish(self) -> Result<(Vec<Image>, Notes), DrawError> {
+        self.area.present()?;
+        Ok((self.images, self.notes.into_inner()))
     }
 }
 
 /// How strong shading is.
 pub(super) const SHADE: f64 = 0.14;
+/// How strong the end of a bar is that few reach.
+pub(super) const FAINT: f64 = 0.4;

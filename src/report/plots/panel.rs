@@ -9,6 +9,7 @@ use plotters::style::{Color, ShapeStyle};
 
 use super::axis::Axis;
 use super::figure::{DrawError, Drawn, Figure, Rect, SHADE, Type};
+use super::notes::{CellsNote, Frame, PanelNote, SeriesNote, rounded};
 use super::theme::Ink;
 
 /// A pair of axes; what is drawn takes values, not pixels.
@@ -18,6 +19,8 @@ pub(super) struct Panel<'f, 'a> {
     place: Rect,
     x: Axis,
     y: Axis,
+    /// Its number in the figure's notes.
+    number: usize,
 }
 
 /// A series whose missing values are gaps.
@@ -27,7 +30,47 @@ impl<'f, 'a> Panel<'f, 'a> {
     pub(super) fn new(figure: &'f Figure<'a>, place: Rect, x: Axis, y: Axis) -> Self {
         let pixels = (place.left..place.right, place.bottom..place.top);
         let plane = figure.area().apply_coord_spec(Cartesian2d::new(x.clone(), y.clone(), pixels));
-        Panel { figure, plane, place, x, y }
+        let number = {
+            let mut notes = figure.notes().borrow_mut();
+            notes.panels.push(PanelNote::new(&x));
+            notes.frames.push(Frame::new(place, &y));
+            notes.panels.len() - 1
+        };
+        Panel { figure, plane, place, x, y, number }
+    }
+
+    /// Notes the values of the series that the legend shows in this colour.
+    pub(super) fn note(&self, points: impl IntoIterator<Item = (f64, f64)>, ink: Ink) {
+        let mut notes = self.figure.notes().borrow_mut();
+        let Some(key) = notes.key(ink) else { return };
+        if let Some(panel) = notes.panels.get_mut(self.number) {
+            panel.series.push(SeriesNote::new(key, points));
+        }
+    }
+
+    /// Notes what places on the x axis are called.
+    pub(super) fn note_names(&self, names: impl IntoIterator<Item = (f64, String)>) {
+        let (from, to) = (self.x.from(), self.x.to());
+        if let Some(panel) = self.figure.notes().borrow_mut().panels.get_mut(self.number) {
+            panel.names.extend(names.into_iter().map(|(x, name)| (rounded(x.clamp(from, to)), name)));
+        }
+    }
+
+    /// Notes the cells that fill the panel.
+    pub(super) fn note_cells(&self, cells: CellsNote) {
+        if let Some(panel) = self.figure.notes().borrow_mut().panels.get_mut(self.number) {
+            panel.cells = Some(cells);
+        }
+    }
+
+    /// What moves with the x axis.
+    pub(super) fn within(&self, draw: impl FnOnce() -> Drawn) -> Drawn {
+        self.figure.group(format!("data-panel=\"{}\"", self.number), draw)
+    }
+
+    /// What moves with the x axis and belongs to the legend's entry of this colour.
+    pub(super) fn series(&self, ink: Ink, draw: impl FnOnce() -> Drawn) -> Drawn {
+        self.within(|| self.figure.series(ink, draw))
     }
 
     pub(super) fn place(&self) -> Rect {
@@ -54,11 +97,42 @@ impl<'f, 'a> Panel<'f, 'a> {
         self.bare_frame(title)
     }
 
+    fn title(&self, title: &str) -> Drawn {
+        if let Some(panel) = self.figure.notes().borrow_mut().panels.get_mut(self.number) {
+            panel.title = title.into();
+        }
+        let above = (self.place.left, self.place.top - self.place.above - self.figure.px(0.55));
+        self.figure.text(title, above, Type::NOTE.anchored(HPos::Left, VPos::Bottom))
+    }
+
+    /// Title and the labels of the y axis, without lines: for a panel filled by an image.
+    pub(super) fn labels(&self, title: &str) -> Drawn {
+        let (figure, place) = (self.figure, self.place);
+        self.title(title)?;
+        for tick in self.y.ticks().iter().filter(|t| !t.label.is_empty()) {
+            let (x, y) = self.pixel(self.x.from(), tick.at);
+            let at = (x - figure.px(0.5), y);
+            figure.text(&tick.label, at, Type::NOTE.anchored(HPos::Right, VPos::Center))?;
+        }
+        figure.path(&[(place.left, place.bottom), (place.right, place.bottom)], Ink::Axis, figure.px(0.08))
+    }
+
+    /// Title and the grid of the x axis, for bars that lie.
+    pub(super) fn columns(&self, title: &str) -> Drawn {
+        let (figure, place) = (self.figure, self.place);
+        self.title(title)?;
+        for tick in self.x.ticks() {
+            let (x, _) = self.pixel(tick.at, self.y.from());
+            let thick = if tick.label.is_empty() { 1 } else { figure.px(0.07) };
+            figure.path(&[(x, place.top), (x, place.bottom)], Ink::Grid, thick)?;
+        }
+        figure.path(&[(place.left, place.bottom), (place.right, place.bottom)], Ink::Axis, figure.px(0.08))
+    }
+
     /// Title and grid of a panel that shares its y axis with the one to its left.
     pub(super) fn bare_frame(&self, title: &str) -> Drawn {
         let (figure, place) = (self.figure, self.place);
-        let above = (place.left, place.top - figure.px(0.55));
-        figure.text(title, above, Type::NOTE.anchored(HPos::Left, VPos::Bottom))?;
+        self.title(title)?;
         for tick in self.y.ticks() {
             let (_, y) = self.pixel(self.x.from(), tick.at);
             let thick = if tick.label.is_empty() { 1 } else { figure.px(0.07) };
@@ -68,8 +142,15 @@ impl<'f, 'a> Panel<'f, 'a> {
     }
 
     /// Ticks, labels and name of the x axis, below the panel. A label that would touch the one
-    /// before it is left out.
+    /// before it is left out; one that would be cut off by the paper's edge moves inwards.
     pub(super) fn x_axis(&self, name: &str) -> Drawn {
+        let (figure, place) = (self.figure, self.place);
+        figure.group(format!("data-axis=\"{}\"", self.number), || self.x_ticks())?;
+        let middle = ((place.left + place.right) / 2, place.bottom + figure.px(1.8));
+        figure.text(name, middle, Type::NOTE.anchored(HPos::Center, VPos::Top))
+    }
+
+    fn x_ticks(&self) -> Drawn {
         let (figure, place) = (self.figure, self.place);
         let mut free_from = i32::MIN;
         for tick in self.x.ticks() {
@@ -80,48 +161,57 @@ impl<'f, 'a> Panel<'f, 'a> {
                 figure.px(0.08),
             )?;
             let half = figure.px(figure.text_width(&tick.label) * Type::NOTE.size) / 2;
-            if !tick.label.is_empty() && x - half > free_from {
-                let below = (x, place.bottom + figure.px(0.5));
+            let edge = half + figure.px(0.2);
+            let middle = x.clamp(edge, (figure.width() - edge).max(edge));
+            if !tick.label.is_empty() && middle - half > free_from {
+                let below = (middle, place.bottom + figure.px(0.5));
                 figure.text(&tick.label, below, Type::NOTE.anchored(HPos::Center, VPos::Top))?;
-                free_from = x + half + figure.px(0.3);
+                free_from = middle + half + figure.px(0.3);
             }
         }
-        let middle = ((place.left + place.right) / 2, place.bottom + figure.px(1.8));
-        figure.text(name, middle, Type::NOTE.anchored(HPos::Center, VPos::Top))
+        Ok(())
     }
 
     /// A stretch of the x axis, shaded.
     pub(super) fn shade(&self, from: f64, to: f64, ink: Ink) -> Drawn {
         let (left, _) = self.pixel(from, self.y.from());
         let (right, _) = self.pixel(to, self.y.from());
-        self.figure.block((left, self.place.top), (right, self.place.bottom), ink, SHADE)
+        self.within(|| self.figure.block((left, self.place.top), (right, self.place.bottom), ink, SHADE))
     }
 
     /// A polyline, broken where values are missing.
     pub(super) fn line(&self, points: impl Iterator<Item = Point>, ink: Ink, ems: f64) -> Drawn {
+        let runs: Vec<_> = self.runs(points).into_iter().map(|run| self.thinned(run)).collect();
+        let end = self.x.to();
+        self.note(runs.iter().flatten().map(|(x, y)| (x.min(end), *y)), ink);
+        self.series(ink, || runs.into_iter().try_for_each(|run| self.stroke(run, ink, ems)))
+    }
+
+    /// A stretch of a polyline; a single point is a dot.
+    fn stroke(&self, run: Vec<(f64, f64)>, ink: Ink, ems: f64) -> Drawn {
         let width = self.figure.px(ems).max(1);
         let style = ShapeStyle { color: ink.rgb().to_rgba(), filled: false, stroke_width: width as u32 };
-        for run in self.runs(points) {
-            match run.as_slice() {
-                [(x, y)] => self.figure.dot(self.pixel(*x, *y), ink)?,
-                _ => self.plane.draw(&PathElement::new(self.thinned(run), style))?,
-            }
+        match run.as_slice() {
+            [(x, y)] => self.figure.dot(self.pixel(*x, *y), ink),
+            _ => self.plane.draw(&PathElement::new(run, style)),
         }
-        Ok(())
     }
 
     /// A line with the area below it filled.
     pub(super) fn area(&self, points: impl Iterator<Item = Point>, ink: Ink) -> Drawn {
-        for run in self.runs(points) {
-            let mut outline = self.thinned(run);
-            self.line(outline.iter().map(|(x, y)| (*x, Some(*y))), ink, 0.12)?;
-            let (Some(first), Some(last)) = (outline.first().copied(), outline.last().copied()) else {
-                continue;
-            };
-            outline.extend([(last.0, self.y.from()), (first.0, self.y.from())]);
-            self.plane.draw(&Polygon::new(outline, ink.rgb().mix(0.2).filled()))?;
-        }
-        Ok(())
+        let runs: Vec<_> = self.runs(points).into_iter().map(|run| self.thinned(run)).collect();
+        self.note(runs.iter().flatten().copied(), ink);
+        self.series(ink, || {
+            for mut outline in runs {
+                self.stroke(outline.clone(), ink, 0.12)?;
+                let (Some(first), Some(last)) = (outline.first().copied(), outline.last().copied()) else {
+                    continue;
+                };
+                outline.extend([(last.0, self.y.from()), (first.0, self.y.from())]);
+                self.plane.draw(&Polygon::new(outline, ink.rgb().mix(0.2).filled()))?;
+            }
+            Ok(())
+        })
     }
 
     /// Stretches without a missing value.
@@ -158,6 +248,14 @@ impl<'f, 'a> Panel<'f, 'a> {
 
     /// Bars one second wide from `low` to `high`, wide and high enough to be seen.
     pub(super) fn bars(&self, bars: impl Iterator<Item = (f64, f64, f64)>, ink: Ink) -> Drawn {
+        let bars: Vec<_> = bars.collect();
+        let values = bars.iter().map(|(second, low, high)| (second + 0.5, Some(high - low)));
+        let noted = self.runs(values).into_iter().flat_map(|run| self.thinned(run));
+        self.note(noted, ink);
+        self.series(ink, || self.blocks(bars.into_iter(), ink))
+    }
+
+    fn blocks(&self, bars: impl Iterator<Item = (f64, f64, f64)>, ink: Ink) -> Drawn {
         let mut drawn: Option<((i32, i32), (i32, i32))> = None;
         for (second, low, high) in bars.filter(|(_, low, high)| high > low) {
             let (left, bottom) = self.pixel(second, low);
@@ -178,39 +276,14 @@ impl<'f, 'a> Panel<'f, 'a> {
         drawn.map_or(Ok(()), |(from, to)| self.figure.block(from, to, ink, 1.0))
     }
 
-    /// A dashed line across at a value, with what it means above it, or below where it lies near the
-    /// top: that is where lost packets are marked.
-    pub(super) fn across(&self, value: f64, label: &str, ink: Ink) -> Drawn {
-        self.dashes([(self.x.from(), value), (self.x.to(), value)], ink)?;
-        let (_, y) = self.pixel(self.x.from(), value);
-        let right = self.place.right - self.figure.px(0.4);
-        let how = Type::NOTE.ink(Ink::Text);
-        if y - self.place.top > self.figure.px(2.6) {
-            self.figure.patch(
-                label,
-                (right, y - self.figure.px(0.3)),
-                how.anchored(HPos::Right, VPos::Bottom),
-            )
-        } else {
-            self.figure.patch(label, (right, y + self.figure.px(0.4)), how.anchored(HPos::Right, VPos::Top))
-        }
+    /// A dashed line across at a value.
+    pub(super) fn across(&self, value: f64, ink: Ink) -> Drawn {
+        self.dashes([(self.x.from(), value), (self.x.to(), value)], ink)
     }
 
     /// A dashed line down at a value.
     pub(super) fn down(&self, value: f64, ink: Ink) -> Drawn {
-        self.dashes([(value, self.y.from()), (value, self.y.to())], ink)
-    }
-
-    /// Words at the top beside a place on the x axis, to its left where there is no room to its right.
-    pub(super) fn beside(&self, value: f64, words: &str) -> Drawn {
-        let (x, _) = self.pixel(value, self.y.from());
-        let wide = self.figure.px(self.figure.text_width(words) * Type::NOTE.size + 1.0);
-        let (x, across) = match x + wide <= self.place.right {
-            true => (x + self.figure.px(0.5), HPos::Left),
-            false => (x - self.figure.px(0.5), HPos::Right),
-        };
-        let at = (x, self.place.top + self.figure.px(1.2));
-        self.figure.patch(words, at, Type::NOTE.ink(Ink::Text).anchored(across, VPos::Top))
+        self.within(|| self.dashes([(value, self.y.from()), (value, self.y.to())], ink))
     }
 
     fn dashes(&self, ends: [(f64, f64); 2], ink: Ink) -> Result<(), DrawError> {
@@ -225,7 +298,7 @@ impl<'f, 'a> Panel<'f, 'a> {
 
     /// Words in the middle of a panel that has nothing else to show.
     pub(super) fn say(&self, words: &str) -> Drawn {
-        let Rect { left, top, right, bottom } = self.place;
+        let Rect { left, top, right, bottom, .. } = self.place;
         let middle = ((left + right) / 2, (top + bottom) / 2);
         self.figure.patch(words, middle, Type::NOTE.anchored(HPos::Center, VPos::Center))
     }

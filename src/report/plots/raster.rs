@@ -1,7 +1,10 @@
 //! SVG → PNG, with the bundled font and no other.
 
-use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{Options, Tree};
+
+use super::image::Image;
+use super::theme::Ink;
 
 const REGULAR: &[u8] = include_bytes!("../../../assets/fonts/Inter-Regular.otf");
 const SEMI_BOLD: &[u8] = include_bytes!("../../../assets/fonts/Inter-SemiBold.otf");
@@ -9,11 +12,11 @@ const SEMI_BOLD: &[u8] = include_bytes!("../../../assets/fonts/Inter-SemiBold.ot
 /// The name of the bundled font.
 pub(super) const FONT: &str = "Inter";
 
-/// Draws an SVG in its own size.
+/// Draws an SVG in its own size on paper, the images below it.
 ///
 /// # Errors
 /// In words, when the SVG cannot be read or is empty or too large.
-pub(super) fn png(svg: &str) -> Result<Vec<u8>, String> {
+pub(super) fn png(svg: &str, images: &[Image]) -> Result<Vec<u8>, String> {
     let mut options = Options { font_family: FONT.into(), ..Options::default() };
     let fonts = options.fontdb_mut();
     fonts.load_font_data(REGULAR.to_vec());
@@ -21,6 +24,9 @@ pub(super) fn png(svg: &str) -> Result<Vec<u8>, String> {
     let tree = Tree::from_str(svg, &options).map_err(|e| e.to_string())?;
     let size = tree.size().to_int_size();
     let mut pixels = Pixmap::new(size.width(), size.height()).ok_or("no room for the picture")?;
+    let ground = Ink::Surface.rgb();
+    pixels.fill(Color::from_rgba8(ground.0, ground.1, ground.2, 255));
+    images.iter().for_each(|image| image.paint(&mut pixels));
     resvg::render(&tree, Transform::identity(), &mut pixels.as_mut());
     pixels.encode_png().map_err(|e| e.to_string())
 }

@@ -30,6 +30,7 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
         keys.push(Key { label: "lost: never came back", ink: Ink::Vermillion, mark: Mark::Shade });
     }
     figure.legend(&keys)?;
+    figure.leave_above(1.5);
 
     let [place] = figure.rows([1.0]);
     let values = SERIES.iter().flat_map(|(.., of)| rows.iter().filter_map(|r| of(r).number()));
@@ -55,6 +56,7 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     for (_, ink, width, of) in SERIES {
         panel.line(rows.iter().map(|row| point(row, of)), ink, width)?;
     }
+    panel.note_names(rows.iter().map(|row| (place_of(row.percentile), name_of(row.percentile))));
     too_few(figure, &panel, summary)?;
     written(figure, &panel, summary)
 }
@@ -62,6 +64,10 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
 /// `log10(1 / (1 − p))`, where a percentile lies on the axis. The 100th lies at its end.
 fn place_of(percentile: f64) -> f64 {
     -(1.0 - percentile / 100.0).max(0.0).log10()
+}
+
+fn name_of(percentile: f64) -> String {
+    if percentile >= 100.0 { "largest".into() } else { format!("{percentile} % of packets sent") }
 }
 
 /// What is lost is a gap.
@@ -103,23 +109,24 @@ fn too_few(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary) -> Dra
     }
 }
 
-/// Values beside the dots of the round trip: below and to the right, where a rising curve leaves
-/// room, and not across each other.
+/// Values of the round trip above the panel, where they cover no curve, each with a line down to its
+/// dot. One that would touch the one before it is left out.
 fn written(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary) -> Drawn {
-    let mut last = (i32::MIN, i32::MIN);
+    let place = panel.place();
+    let mut free_from = i32::MIN;
     for (name, percentile) in WRITTEN {
         let Some(metric) = summary.metric(name) else { continue };
         let Some(value) = metric.value.number() else { continue };
         let (x, y) = panel.pixel(place_of(percentile), value);
         figure.dot((x, y), Ink::Blue)?;
         let words = format!("{metric}{}", if metric.too_few { "*" } else { "" });
-        let wide = figure.px(figure.text_width(&words) * Type::NOTE.size);
-        let left = (x + figure.px(0.4)).min(panel.place().right - wide);
-        let is_clear = left > last.0 + figure.px(0.3) || (y - last.1).abs() > figure.px(1.4);
-        if is_clear {
-            let how = Type::NOTE.ink(Ink::Text).anchored(HPos::Left, VPos::Top);
-            figure.patch(&words, (left, y + figure.px(0.5)), how)?;
-            last = (left + wide, y);
+        let half = figure.px(figure.text_width(&words) * Type::NOTE.size) / 2;
+        let middle = x.clamp(place.left, (place.right - half).max(place.left));
+        if middle - half > free_from {
+            figure.path(&[(x, place.top - figure.px(0.2)), (x, y)], Ink::Blue, figure.px(0.06))?;
+            let how = Type::NOTE.ink(Ink::Blue).anchored(HPos::Center, VPos::Bottom);
+            figure.text(&words, (middle, place.top - figure.px(0.35)), how)?;
+            free_from = middle + half + figure.px(0.4);
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! `rtt-over-time.png`: median, percentiles and largest round trip per second.
 
 use super::axis::Axis;
+use super::faults;
 use super::figure::{Drawn, Figure, Key, Mark};
 use super::panel::Panel;
 use super::theme::Ink;
@@ -12,7 +13,7 @@ type Series = (&'static str, Ink, f64, fn(&SecondRecord) -> Option<Ns>);
 
 /// Label, colour, width of the line in ems, value. Drawn in this order, the last on top.
 const SERIES: [Series; 5] = [
-    ("largest", Ink::Purple, 0.08, |s| s.rtt_max_ms),
+    ("largest", Ink::Purple, 0.1, |s| s.rtt_max_ms),
     ("99th percentile", Ink::Orange, 0.11, |s| s.rtt_p99_ms),
     ("control stream, 99th percentile", Ink::Sky, 0.1, |s| s.control_p99_ms),
     ("95th percentile", Ink::Green, 0.11, |s| s.rtt_p95_ms),
@@ -27,45 +28,55 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     if some_lost {
         keys.push(Key { label: "second with lost packets", ink: Ink::Vermillion, mark: Mark::Stroke });
     }
-    keys.push(timeline::NOT_MEASURED);
-    figure.legend(&keys)?;
+    let values = SERIES.iter().flat_map(|(.., of)| seconds.iter().filter_map(of)).map(Ns::as_ms);
+    let late = late_threshold(summary).filter(|late| Axis::log_ms(values.clone(), 8).contains(*late));
+    let late_label = format!("late: {} ms above the smallest", summary.environment.late_after_ms);
+    if late.is_some() {
+        keys.push(Key { label: &late_label, ink: Ink::Vermillion, mark: Mark::Dash });
+    }
+    keys.push(timeline::not_measured_key(figure));
+    faults::legend(figure, &keys, summary)?;
 
     let [place] = figure.rows([1.0]);
-    let values = SERIES.iter().flat_map(|(.., of)| seconds.iter().filter_map(of)).map(Ns::as_ms);
     let y = Axis::log_ms(values.clone(), place.log_labels(figure));
     let panel = Panel::new(figure, place, timeline::axis(figure, seconds), y);
     timeline::shade_phases(&panel, seconds)?;
     panel.frame("round trip, ms (logarithmic)")?;
     panel.x_axis(timeline::TIME)?;
     if values.count() == 0 {
-        timeline::mark_faults(&panel, summary, true)?;
+        faults::mark(figure, &panel, summary)?;
+        lost_seconds(figure, &panel, seconds)?;
         return panel.say("no packet came back");
     }
     for (_, ink, width, of) in SERIES {
         panel.line(timeline::series(seconds, move |s| of(s).map(Ns::as_ms)), ink, width)?;
     }
-    late_threshold(&panel, summary)?;
-    timeline::mark_faults(&panel, summary, true)?;
-    // Packets that never came back have no round trip to draw: their seconds are marked at the top.
-    let mut places: Vec<i32> = Vec::new();
-    let (_, top) = panel.pixel(0.0, panel.y().to());
-    for second in seconds.iter().filter(|s| s.lost > 0) {
-        let (x, _) = panel.pixel(f64::from(second.second) + 0.5, 0.0);
-        if places.last() != Some(&x) {
-            places.push(x);
-            figure.stroke((x, top + figure.px(0.55)), Ink::Vermillion)?;
-        }
+    if let Some(late) = late {
+        panel.across(late, Ink::Vermillion)?;
     }
-    Ok(())
+    faults::mark(figure, &panel, summary)?;
+    lost_seconds(figure, &panel, seconds)
 }
 
-/// Where a packet of the fastest call would have been late, if that is on the chart.
-fn late_threshold(panel: &Panel<'_, '_>, summary: &Summary) -> Drawn {
-    let depth = summary.environment.late_after_ms;
-    let fastest = summary.metric("rtt.min").and_then(|m| m.value.number()).unwrap_or(0.0);
-    let threshold = fastest + depth as f64;
-    if !panel.y().contains(threshold) {
-        return Ok(());
+/// Packets that never came back have no round trip to draw: their seconds are marked at the top.
+fn lost_seconds(figure: &Figure<'_>, panel: &Panel<'_, '_>, seconds: &[SecondRecord]) -> Drawn {
+    let mut places: Vec<(i32, (f64, f64))> = Vec::new();
+    let (_, top) = panel.pixel(0.0, panel.y().to());
+    for second in seconds.iter().filter(|s| s.lost > 0) {
+        let middle = f64::from(second.second) + 0.5;
+        let (x, _) = panel.pixel(middle, 0.0);
+        if places.last().is_none_or(|(last, _)| *last != x) {
+            places.push((x, (middle, second.lost as f64)));
+        }
     }
-    panel.across(threshold, &format!("late: {depth} ms above the smallest"), Ink::Vermillion)
+    panel.note(places.iter().map(|(_, noted)| *noted), Ink::Vermillion);
+    panel.series(Ink::Vermillion, || {
+        places.iter().try_for_each(|(x, _)| figure.stroke((*x, top + figure.px(0.55)), Ink::Vermillion))
+    })
+}
+
+/// Where a packet of the fastest call would have been late.
+fn late_threshold(summary: &Summary) -> Option<f64> {
+    let fastest = summary.metric("rtt.min")?.value.number()?;
+    Some(fastest + summary.environment.late_after_ms as f64)
 }

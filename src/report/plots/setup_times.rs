@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::figure::{Drawn, Figure, Key, Mark, Rect, Type};
+use super::faults;
+use super::figure::{DrawError, Drawn, Figure, Key, Mark, Rect, Type};
 use super::panel::Panel;
 use super::theme::Ink;
+use super::timeline;
 use crate::analysis::Summary;
 use crate::samples::{CallRecord, Ns};
 
@@ -54,7 +56,13 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     if summary.calls.iter().any(|c| !c.ending.was_answered()) {
         keys.push(Key { label: "not answered", ink: Ink::Vermillion, mark: Mark::Cross });
     }
-    figure.legend(&keys)?;
+    let is_timed = is_timed(summary);
+    if is_timed {
+        keys.push(timeline::not_measured_key(figure));
+        faults::legend(figure, &keys, summary)?;
+    } else {
+        figure.legend(&keys)?;
+    }
 
     let [place] = figure.rows([1.0]);
     let split = place.right - (place.right - place.left) * 3 / 10;
@@ -64,41 +72,84 @@ pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     let ends = DELAYS.iter().flat_map(|d| ["min", "max"].map(|key| format!("{}.{key}", d.group)));
     let ends = ends.filter_map(|name| summary.metric(&name)?.value.number());
     let y = Axis::log_ms(each.chain(ends), place.log_labels(figure));
-    per_call(figure, calls, &y, summary)?;
+    let panel =
+        if is_timed { timed(figure, calls, &y, summary)? } else { counted(figure, calls, &y, summary)? };
+    let at = |call: &CallRecord| if is_timed { call.intended_s } else { f64::from(call.call) + 0.5 };
+    per_call(figure, &panel, at, summary)?;
     percentiles(figure, spread, &y, summary)
 }
 
-fn per_call(figure: &Figure<'_>, place: Rect, y: &Axis, summary: &Summary) -> Drawn {
+/// Whether the attempts are spread over the run. Where all are made at its start, they would lie on
+/// top of each other on the axis that charts over time share.
+fn is_timed(summary: &Summary) -> bool {
     let last = summary.calls.iter().map(|c| c.intended_s).filter(|s| s.is_finite()).fold(0.0, f64::max);
-    let x = Axis::time(0.0, (last * 1.02).max(1.0), if figure.is_narrow() { 4 } else { 8 });
+    summary.seconds.last().is_some_and(|s| last > 0.25 * f64::from(s.second + 1))
+}
+
+fn timed<'f, 'a>(
+    figure: &'f Figure<'a>,
+    place: Rect,
+    y: &Axis,
+    summary: &Summary,
+) -> Result<Panel<'f, 'a>, DrawError> {
+    let panel = Panel::new(figure, place, timeline::axis(figure, &summary.seconds), y.clone());
+    timeline::shade_phases(&panel, &summary.seconds)?;
+    panel.frame("each call, ms (logarithmic)")?;
+    panel.x_axis(if figure.is_narrow() { "start, min:s" } else { "start of the call, min:s" })?;
+    faults::mark(figure, &panel, summary)?;
+    Ok(panel)
+}
+
+fn counted<'f, 'a>(
+    figure: &'f Figure<'a>,
+    place: Rect,
+    y: &Axis,
+    summary: &Summary,
+) -> Result<Panel<'f, 'a>, DrawError> {
+    let attempts = summary.calls.iter().map(|c| c.call.saturating_add(1)).max().unwrap_or(0);
+    let x = Axis::numbered(attempts, if figure.is_narrow() { 5 } else { 11 });
     let panel = Panel::new(figure, place, x, y.clone());
     panel.frame("each call, ms (logarithmic)")?;
-    panel.x_axis(if figure.is_narrow() {
-        "start, min:s"
-    } else {
-        "time at which the call was to start, min:s"
-    })?;
+    panel.x_axis(if figure.is_narrow() { "call" } else { "call, in the order of their starts" })?;
+    Ok(panel)
+}
+
+/// The delays of each call where `at` says.
+fn per_call(
+    figure: &Figure<'_>,
+    panel: &Panel<'_, '_>,
+    at: impl Fn(&CallRecord) -> f64,
+    summary: &Summary,
+) -> Drawn {
     for delay in &DELAYS {
         // One dot a place is enough, however many calls.
-        let mut taken = HashSet::new();
+        let (mut taken, mut shown) = (HashSet::new(), Vec::new());
         for call in &summary.calls {
             let Some(ms) = (delay.of)(call).map(Ns::as_ms) else { continue };
-            let at = panel.pixel(call.intended_s, ms);
-            if taken.insert((at.0 / 4, at.1 / 4)) {
-                match delay.mark {
-                    Mark::Ring => figure.ring(at, delay.ink)?,
-                    _ => figure.dot(at, delay.ink)?,
-                }
+            let pixel = panel.pixel(at(call), ms);
+            if taken.insert((pixel.0 / 4, pixel.1 / 4)) {
+                shown.push((call, ms, pixel));
             }
         }
+        panel.note(shown.iter().map(|(call, ms, _)| (at(call), *ms)), delay.ink);
+        panel.note_names(shown.iter().map(|(call, ..)| (at(call), format!("call {}", call.call))));
+        panel.series(delay.ink, || {
+            shown.iter().try_for_each(|(.., pixel)| match delay.mark {
+                Mark::Ring => figure.ring(*pixel, delay.ink),
+                _ => figure.dot(*pixel, delay.ink),
+            })
+        })?;
     }
     let mut taken = HashSet::new();
-    for call in summary.calls.iter().filter(|c| !c.ending.was_answered()) {
-        let (x, top) = panel.pixel(call.intended_s, y.to());
-        if taken.insert(x / 4) {
-            figure.cross((x, top + figure.px(0.5)), Ink::Vermillion)?;
+    panel.series(Ink::Vermillion, || {
+        for call in summary.calls.iter().filter(|c| !c.ending.was_answered()) {
+            let (x, top) = panel.pixel(at(call), panel.y().to());
+            if taken.insert(x / 4) {
+                figure.cross((x, top + figure.px(0.5)), Ink::Vermillion)?;
+            }
         }
-    }
+        Ok(())
+    })?;
     if summary.calls.iter().any(|c| c.srd_ms.is_some()) { Ok(()) } else { panel.say("no call was answered") }
 }
 
@@ -107,7 +158,8 @@ fn percentiles(figure: &Figure<'_>, place: Rect, y: &Axis, summary: &Summary) ->
     let marked = |name: String| summary.metric(&name).is_some_and(|m| m.too_few);
     let too_few =
         DELAYS.iter().any(|d| ["p50", "p90", "p99"].iter().any(|key| marked(format!("{}.{key}", d.group))));
-    let panel = Panel::new(figure, place, Axis::names(&DELAYS.map(|d| d.short)), y.clone());
+    let name = |d: &Delay| if figure.is_narrow() { d.short.trim_start_matches("first ") } else { d.short };
+    let panel = Panel::new(figure, place, Axis::names(&DELAYS.each_ref().map(name)), y.clone());
     panel.bare_frame("all calls")?;
     panel.x_axis(if too_few && !figure.is_narrow() { "* rests on too few calls" } else { "" })?;
     for (n, delay) in DELAYS.iter().enumerate() {

@@ -56,13 +56,15 @@ impl Ink {
         RGBColor(r, g, b)
     }
 
+    /// The colour on a page that may have its own: a CSS variable, else the colour itself.
+    pub(super) fn on_page(self) -> String {
+        let entry = Ink::TABLE.iter().find(|(ink, ..)| *ink == self);
+        entry.map_or_else(String::new, |(_, name, (r, g, b))| format!("var({name},#{r:02X}{g:02X}{b:02X})"))
+    }
+
     /// Every role's colour as it stands in an SVG, and the variable that may stand there instead.
     pub(super) fn variables() -> impl Iterator<Item = (String, String)> {
-        Ink::TABLE.iter().map(|(_, name, (r, g, b))| {
-            let hex = format!("#{r:02X}{g:02X}{b:02X}");
-            let variable = format!("var({name},{hex})");
-            (hex, variable)
-        })
+        Ink::TABLE.iter().map(|(ink, _, (r, g, b))| (format!("#{r:02X}{g:02X}{b:02X}"), ink.on_page()))
     }
 }
 

@@ -1,18 +1,19 @@
 //! What charts over the run's time have in common: the axis, the phases, series per second.
 
 use super::axis::Axis;
-use super::figure::{Drawn, Figure, Key, Mark};
+use super::figure::{Drawn, Figure, Key, Mark, SHADE};
 use super::panel::{Panel, Point};
 use super::theme::Ink;
-use crate::analysis::Summary;
 use crate::samples::{Phase, SecondRecord};
 
 /// The name of the axis.
 pub(super) const TIME: &str = "time since the start of the run, min:s";
 
 /// The legend's entry for what [`shade_phases`] shades.
-pub(super) const NOT_MEASURED: Key<'static> =
-    Key { label: "ramp, warm-up, drain: not measured", ink: Ink::Shade, mark: Mark::Shade };
+pub(super) fn not_measured_key(figure: &Figure<'_>) -> Key<'static> {
+    let label = if figure.is_narrow() { "not measured" } else { "ramp, warm-up, drain: not measured" };
+    Key { label, ink: Ink::Shade, mark: Mark::Shade }
+}
 
 /// The whole run.
 pub(super) fn axis(figure: &Figure<'_>, seconds: &[SecondRecord]) -> Axis {
@@ -22,24 +23,29 @@ pub(super) fn axis(figure: &Figure<'_>, seconds: &[SecondRecord]) -> Axis {
 
 /// Shades all that is not the measured window.
 pub(super) fn shade_phases(panel: &Panel<'_, '_>, seconds: &[SecondRecord]) -> Drawn {
-    for stretch in seconds.chunk_by(|a, b| (a.phase == Phase::Hold) == (b.phase == Phase::Hold)) {
-        let (Some(first), Some(last)) = (stretch.first(), stretch.last()) else { continue };
-        if first.phase != Phase::Hold {
-            panel.shade(f64::from(first.second), f64::from(last.second) + 1.0, Ink::Shade)?;
-        }
+    for (first, last) in not_measured(seconds) {
+        panel.shade(f64::from(first), f64::from(last) + 1.0, Ink::Shade)?;
     }
     Ok(())
 }
 
-/// Marks each fault where it was done; `labelled` where there is room for words.
-pub(super) fn mark_faults(panel: &Panel<'_, '_>, summary: &Summary, labelled: bool) -> Drawn {
-    for fault in &summary.faults {
-        panel.down(fault.fault.done_s, Ink::Vermillion)?;
-        if labelled {
-            panel.beside(fault.fault.done_s, &fault.what())?;
-        }
+/// As [`shade_phases`] for a panel filled by an image, which shading would discolour: a strip above it.
+pub(super) fn strip_phases(figure: &Figure<'_>, panel: &Panel<'_, '_>, seconds: &[SecondRecord]) -> Drawn {
+    let place = panel.place();
+    let x = |second: u32| panel.pixel(f64::from(second), panel.y().from()).0;
+    for (first, last) in not_measured(seconds) {
+        let from = (x(first), place.top - figure.px(0.45));
+        panel.within(|| figure.block(from, (x(last + 1), place.top), Ink::Shade, SHADE * 2.0))?;
     }
     Ok(())
+}
+
+/// The first and last second of each stretch that is not measured.
+fn not_measured(seconds: &[SecondRecord]) -> impl Iterator<Item = (u32, u32)> {
+    seconds.chunk_by(|a, b| (a.phase == Phase::Hold) == (b.phase == Phase::Hold)).filter_map(|stretch| {
+        let (first, last) = (stretch.first()?, stretch.last()?);
+        (first.phase != Phase::Hold).then_some((first.second, last.second))
+    })
 }
 
 /// A value per second, drawn in the second's middle, with a gap where records are missing.

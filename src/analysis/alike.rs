@@ -1,0 +1,49 @@
+//! Which runs may be held against each other: the same load on the same machine, by the same instrument.
+
+use crate::samples::Environment;
+
+/// What keeps two runs from being compared; `None` when nothing does.
+pub fn unlike(first: &Environment, second: &Environment) -> Option<String> {
+    let same = [
+        ("CPU", &first.cpu, &second.cpu),
+        ("kernel", &first.kernel, &second.kernel),
+        ("codec", &first.codec, &second.codec),
+        ("loadtest", &first.version, &second.version),
+    ];
+    if let Some((what, a, b)) = same.into_iter().find(|(_, a, b)| a != b) {
+        return Some(format!("the runs are not alike: {what} {a} and {b}"));
+    }
+    let numbers = |e: &Environment| {
+        [("calls", e.calls.into()), ("packet time in ms", e.ptime_ms), ("CPUs", e.cpus.into())]
+    };
+    let differs = numbers(first).into_iter().zip(numbers(second)).find(|((_, a), (_, b))| a != b);
+    differs.map(|((what, a), (_, b))| format!("the runs are not alike: {what} {a} and {b}"))
+}
+
+/// Why a run is of no use for a comparison; `None` for one that is whole.
+pub fn unusable(run: &Environment) -> Option<&'static str> {
+    match (run.interrupted, run.broken.is_empty()) {
+        (true, _) => Some("it was interrupted"),
+        (false, false) => Some("it broke"),
+        (false, true) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_machine_load_or_instrument_is_named() {
+        let run = Environment { cpu: "EPYC".into(), calls: 50, cpus: 2, ..Environment::default() };
+        assert_eq!(unlike(&run, &run), None);
+        let other = Environment { cpu: "Xeon".into(), ..run.clone() };
+        assert!(unlike(&run, &other).unwrap().ends_with("CPU EPYC and Xeon"));
+        let other = Environment { calls: 100, ..run.clone() };
+        assert!(unlike(&run, &other).unwrap().ends_with("calls 50 and 100"));
+        let other = Environment { version: "9".into(), ..run.clone() };
+        assert!(unlike(&run, &other).unwrap().contains("loadtest"));
+        assert_eq!(unusable(&run), None);
+        assert!(unusable(&Environment { broken: "x".into(), ..run }).is_some());
+    }
+}

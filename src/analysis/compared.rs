@@ -1,0 +1,223 @@
+//! Two builds compared, as a whole: every metric's comparison, and what else the runs say.
+
+use super::compare::{Comparison, Finding, Margins, Pair, Segment, compare, serves_fewer};
+use super::{Summary, Value, alike};
+use crate::samples::Environment;
+
+/// Percentiles that are compared, and the control stream's of the same rank.
+pub const METRICS: [(&str, &str); 4] = [
+    ("rtt.p50", "control.p50"),
+    ("rtt.p90", "control.p90"),
+    ("rtt.p95", "control.p95"),
+    ("rtt.p99", "control.p99"),
+];
+
+/// What a comparison needs of a run: little, so that a thousand of them fit into memory.
+#[derive(Debug, Clone)]
+pub struct Extract {
+    /// The run's name, as its folder's.
+    pub name: String,
+    environment: Environment,
+    /// By the places of [`METRICS`].
+    segments: [Option<Segment>; METRICS.len()],
+    answered: f64,
+    is_trusted: bool,
+}
+
+impl Extract {
+    /// Of a run that was judged as to whether its instrument can be trusted.
+    pub fn of(name: String, summary: &Summary, is_trusted: bool) -> Extract {
+        let answered = match summary.metric("calls.answered").map(|m| m.value) {
+            Some(Value::Number(share)) => share,
+            _ => 0.0,
+        };
+        let environment = summary.environment.fingerprint();
+        let segments = METRICS.map(|(metric, control)| Segment::of(summary, metric, control));
+        Extract { name, environment, segments, answered, is_trusted }
+    }
+
+    /// The percentile of `metric`, one of [`METRICS`].
+    pub fn segment(&self, metric: &str) -> Option<Segment> {
+        let at = METRICS.iter().position(|(name, _)| *name == metric)?;
+        self.segments[at]
+    }
+}
+
+/// One metric, compared.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// Its name.
+    pub metric: &'static str,
+    /// What it was in each pair.
+    pub pairs: Vec<Pair>,
+    /// What that says.
+    pub comparison: Comparison,
+}
+
+/// Two builds, compared.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// The runs of each pair.
+    pub runs: Vec<(Extract, Extract)>,
+    /// By metric.
+    pub metrics: Vec<Judged>,
+    /// Metrics that a run has not measured.
+    pub missing: Vec<&'static str>,
+    /// Why the runs cannot be compared at all.
+    pub obstacle: Option<String>,
+}
+
+/// The answer as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The second is slower by some metric, or serves fewer of its calls.
+    Regressed,
+    /// By no metric slower, and by one faster.
+    Improved,
+    /// Neither.
+    Unchanged,
+    /// By no metric slower, and by one nothing can be said.
+    Inconclusive,
+}
+
+impl Answer {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Answer::Regressed => "regressed",
+            Answer::Improved => "improved",
+            Answer::Unchanged => "unchanged",
+            Answer::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+impl Compared {
+    /// Compares pair by pair by `metrics`, which are of [`METRICS`].
+    pub fn of(runs: Vec<(Extract, Extract)>, metrics: &[&'static str], margins: &Margins) -> Compared {
+        let obstacle = obstacle(&runs);
+        let mut compared = Compared { runs, metrics: Vec::new(), missing: Vec::new(), obstacle };
+        if compared.obstacle.is_some() {
+            return compared;
+        }
+        for &metric in metrics {
+            let pairs = compared
+                .runs
+                .iter()
+                .map(|(a, b)| Some(Pair { a: a.segment(metric)?, b: b.segment(metric)? }));
+            match pairs.collect::<Option<Vec<_>>>() {
+                Some(pairs) => {
+                    let comparison = compare(&pairs, margins);
+                    compared.metrics.push(Judged { metric, pairs, comparison });
+                }
+                None => compared.missing.push(metric),
+            }
+        }
+        compared
+    }
+
+    /// Whether the second serves fewer of its calls than the first.
+    pub fn serves_fewer(&self) -> bool {
+        self.obstacle.is_none() && serves_fewer(&self.served())
+    }
+
+    /// The shares of calls answered, pair by pair.
+    fn served(&self) -> Vec<(f64, f64)> {
+        self.runs.iter().map(|(a, b)| (a.answered, b.answered)).collect()
+    }
+
+    /// Means of the shares of calls answered.
+    pub fn answered(&self) -> (f64, f64) {
+        let n = self.runs.len().max(1) as f64;
+        let (a, b) = self.served().into_iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+        (a / n, b / n)
+    }
+
+    /// Runs whose instrument was not to be trusted.
+    pub fn distrusted(&self) -> usize {
+        self.runs.iter().flat_map(|(a, b)| [a, b]).filter(|run| !run.is_trusted).count()
+    }
+
+    /// The answer as a whole.
+    pub fn answer(&self) -> Answer {
+        let any = |is: fn(&Finding) -> bool| self.metrics.iter().any(|m| is(&m.comparison.finding));
+        if self.serves_fewer() || any(|f| *f == Finding::Regressed) {
+            Answer::Regressed
+        } else if self.obstacle.is_some()
+            || !self.missing.is_empty()
+            || any(|f| matches!(f, Finding::Inconclusive(_)))
+        {
+            Answer::Inconclusive
+        } else if any(|f| *f == Finding::Improved) {
+            Answer::Improved
+        } else {
+            Answer::Unchanged
+        }
+    }
+}
+
+fn obstacle(runs: &[(Extract, Extract)]) -> Option<String> {
+    let (first, _) = runs.first()?;
+    runs.iter().flat_map(|(a, b)| [a, b]).find_map(|run| {
+        let unusable = alike::unusable(&run.environment).map(|why| format!("run {}: {why}", run.name));
+        unusable.or_else(|| alike::unlike(&first.environment, &run.environment))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extract(name: &str, change: impl FnOnce(&mut Extract)) -> Extract {
+        let segment = Segment { ms: 1.0, control_ms: Some(0.1), too_few: false };
+        let mut extract = Extract {
+            name: name.into(),
+            environment: Environment::default(),
+            segments: [Some(segment); METRICS.len()],
+            answered: 1.0,
+            is_trusted: true,
+        };
+        change(&mut extract);
+        extract
+    }
+
+    fn compared(change: fn(&mut Extract)) -> Compared {
+        let pairs = (0..12).map(|n| (extract(&n.to_string(), |_| {}), extract(&n.to_string(), change)));
+        Compared::of(pairs.collect(), &["rtt.p50", "rtt.p99"], &Margins::default())
+    }
+
+    #[test]
+    fn the_worst_answer_of_several_metrics_is_the_answer() {
+        assert_eq!(compared(|_| {}).answer(), Answer::Unchanged);
+        let slower = |run: &mut Extract| run.segments[3].as_mut().unwrap().ms *= 2.0;
+        assert_eq!(compared(slower).answer(), Answer::Regressed);
+        let faster = |run: &mut Extract| run.segments[0].as_mut().unwrap().ms /= 4.0;
+        assert_eq!(compared(faster).answer(), Answer::Improved);
+        let both = |run: &mut Extract| {
+            run.segments[0].as_mut().unwrap().ms /= 4.0;
+            run.segments[3].as_mut().unwrap().ms *= 2.0;
+        };
+        assert_eq!(compared(both).answer(), Answer::Regressed);
+        let little = |run: &mut Extract| run.segments[0].as_mut().unwrap().too_few = true;
+        assert_eq!(compared(little).answer(), Answer::Inconclusive);
+    }
+
+    #[test]
+    fn a_build_that_answers_nobody_is_no_fast_one() {
+        let silent = |run: &mut Extract| {
+            run.answered = 0.0;
+            run.segments = [None; METRICS.len()];
+        };
+        let compared = compared(silent);
+        assert_eq!(compared.answer(), Answer::Regressed);
+        assert_eq!(compared.answered(), (1.0, 0.0));
+    }
+
+    #[test]
+    fn runs_that_are_not_alike_are_not_compared() {
+        let of_another = compared(|run| run.environment.cpu = "another".into());
+        assert_eq!((of_another.answer(), of_another.metrics.len()), (Answer::Inconclusive, 0));
+        assert!(of_another.obstacle.unwrap().contains("another"));
+        assert_eq!(compared(|run| run.environment.interrupted = true).answer(), Answer::Inconclusive);
+    }
+}

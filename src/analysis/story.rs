@@ -1,0 +1,186 @@
+//! What befell one call, told from its record, its per-second medians and what went on around it.
+
+use super::Summary;
+use crate::samples::{CallRecord, FaultRecord, Ns, SecondRecord, Silence};
+
+/// A call's life as far as the records know it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Story<'a> {
+    /// Its record.
+    pub call: &'a CallRecord,
+    /// When it ended, in seconds since the run's start; `None` for one that was not answered.
+    pub ended_s: Option<f64>,
+    /// The second with its highest median, if anything came back.
+    pub worst: Option<Moment<'a>>,
+    /// The second of its slowest packet, where no other second and no other call had one as slow.
+    pub slowest: Option<Moment<'a>>,
+    /// When it heard nothing for long.
+    pub silences: Vec<Silence>,
+    /// What was broken on purpose while it lasted.
+    pub faults: Vec<&'a FaultRecord>,
+}
+
+/// A second of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moment<'a> {
+    /// Whole seconds since the run's start.
+    pub second: u32,
+    /// The call's median RTT, or that of its slowest packet, in ms.
+    pub rtt_ms: f64,
+    /// All calls together.
+    pub all: Option<&'a SecondRecord>,
+    /// The control stream's 99th percentile, where it was far above its usual one.
+    pub control: Option<Unusual>,
+    /// The driver's largest send lateness, likewise.
+    pub lateness: Option<Unusual>,
+    /// Whether the control stream was heard in this second, so that its calm means something.
+    pub has_control: bool,
+}
+
+impl Story<'_> {
+    /// Whether its slowest second was much slower than the call as a whole.
+    pub fn stands_out(&self) -> bool {
+        let whole = self.call.rtt_p50_ms.map(Ns::as_ms);
+        self.worst.as_ref().zip(whole).is_none_or(|(worst, whole)| worst.rtt_ms > STANDS_OUT * whole)
+    }
+}
+
+/// A value and the median of its kind over the run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unusual {
+    /// What it was.
+    pub value: Ns,
+    /// What it usually is.
+    pub usual: Ns,
+}
+
+/// Far above the usual: more than three times as much.
+const UNUSUAL: u64 = 3;
+/// A second is worth explaining when its median is more than twice the call's own.
+const STANDS_OUT: f64 = 2.0;
+
+/// Tells stories of calls; what they are held against is worked out once.
+#[derive(Debug, Clone)]
+pub struct Teller<'a> {
+    summary: &'a Summary,
+    control: Option<Ns>,
+    lateness: Option<Ns>,
+}
+
+impl<'a> Teller<'a> {
+    /// Of a run.
+    pub fn new(summary: &'a Summary) -> Teller<'a> {
+        let usual = |of: fn(&SecondRecord) -> Option<Ns>| median(summary.seconds.iter().filter_map(of));
+        Teller { summary, control: usual(|s| s.control_p99_ms), lateness: usual(|s| s.send_lateness_max_ms) }
+    }
+
+    /// The story of a call.
+    pub fn tell(&self, call: &'a CallRecord) -> Story<'a> {
+        let ended_s = ended(call);
+        let medians = self.summary.call_seconds.iter().filter(|s| s.call == call.call);
+        let worst =
+            medians.max_by(|a, b| a.rtt_p50_ms.total_cmp(&b.rtt_p50_ms).then(b.second.cmp(&a.second)));
+        let lasted = call.intended_s..=ended_s.unwrap_or(call.intended_s);
+        let faults = self.summary.faults.iter().map(|f| &f.fault);
+        Story {
+            call,
+            ended_s,
+            worst: worst.map(|s| self.moment(s.second, f64::from(s.rtt_p50_ms))),
+            slowest: self.slowest(call),
+            silences: self.summary.silences.iter().filter(|s| s.call == call.call).copied().collect(),
+            faults: faults.filter(|f| lasted.contains(&f.done_s)).collect(),
+        }
+    }
+
+    fn slowest(&self, call: &CallRecord) -> Option<Moment<'a>> {
+        let largest = call.rtt_max_ms?;
+        let mut seconds = self.summary.seconds.iter().filter(|s| s.rtt_max_ms == Some(largest));
+        let mut calls = self.summary.calls.iter().filter(|c| c.rtt_max_ms == Some(largest));
+        match (seconds.next(), seconds.next(), calls.next(), calls.next()) {
+            (Some(second), None, Some(_), None) => Some(self.moment(second.second, largest.as_ms())),
+            _ => None,
+        }
+    }
+
+    fn moment(&self, second: u32, rtt_ms: f64) -> Moment<'a> {
+        let seconds = &self.summary.seconds;
+        let all = seconds.binary_search_by_key(&second, |s| s.second).ok().and_then(|n| seconds.get(n));
+        let unusual = |of: fn(&SecondRecord) -> Option<Ns>, usual: Option<Ns>| {
+            let (value, usual) = (all.and_then(of)?, usual?);
+            (value.0 > usual.0.saturating_mul(UNUSUAL)).then_some(Unusual { value, usual })
+        };
+        Moment {
+            second,
+            rtt_ms,
+            all,
+            control: unusual(|s| s.control_p99_ms, self.control),
+            lateness: unusual(|s| s.send_lateness_max_ms, self.lateness),
+            has_control: all.is_some_and(|s| s.control_p99_ms.is_some()),
+        }
+    }
+}
+
+fn ended(call: &CallRecord) -> Option<f64> {
+    let after_ms = call.invite_late_ms.as_ms() + call.answer_delay_ms?.as_ms() + call.held_ms?.as_ms();
+    Some(call.intended_s + after_ms / 1000.0)
+}
+
+fn median(values: impl Iterator<Item = Ns>) -> Option<Ns> {
+    let mut sorted: Vec<Ns> = values.collect();
+    sorted.sort();
+    sorted.get(sorted.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+    use crate::samples::CallSecond;
+
+    fn ms(ms: f64) -> Option<Ns> {
+        Some(Ns((ms * 1e6) as u64))
+    }
+
+    #[test]
+    fn the_worst_second_is_found_with_what_went_on_in_it() {
+        let (mut summary, _) = fixture::typical();
+        summary.call_seconds = (10..300)
+            .map(|second| CallSecond { call: 5, second, rtt_p50_ms: if second == 77 { 9.5 } else { 0.2 } })
+            .collect();
+        for s in &mut summary.seconds {
+            s.control_p99_ms = ms(if s.second == 77 { 4.0 } else { 0.1 });
+        }
+        let teller = Teller::new(&summary);
+        let worst = teller.tell(&summary.calls[5]).worst.unwrap();
+        assert_eq!((worst.second, worst.rtt_ms, worst.has_control), (77, 9.5, true));
+        assert_eq!(worst.all.unwrap().second, 77);
+        assert_eq!(worst.control.map(|c| (Some(c.value), Some(c.usual))), Some((ms(4.0), ms(0.1))));
+        assert_eq!(worst.lateness, None);
+        assert_eq!(teller.tell(&summary.calls[6]).worst, None);
+    }
+
+    #[test]
+    fn a_packet_belongs_to_a_second_only_where_that_is_certain() {
+        let (mut summary, _) = fixture::typical();
+        summary.calls[4].rtt_max_ms = ms(333.0);
+        summary.seconds[50].rtt_max_ms = ms(333.0);
+        let second = |summary: &Summary| {
+            Teller::new(summary).tell(&summary.calls[4]).slowest.map(|moment| moment.second)
+        };
+        assert_eq!(second(&summary), Some(50));
+        summary.calls[9].rtt_max_ms = ms(333.0);
+        assert_eq!(second(&summary), None);
+    }
+
+    #[test]
+    fn faults_count_while_the_call_lasted() {
+        let (mut summary, _) = fixture::faulted();
+        let done = summary.faults[0].fault.done_s;
+        summary.calls[2].held_ms = ms((done - 20.0) * 1000.0);
+        let teller = Teller::new(&summary);
+        assert_eq!(teller.tell(&summary.calls[1]).faults.len(), 2);
+        assert!(teller.tell(&summary.calls[2]).faults.is_empty());
+        let refused = summary.calls.iter().find(|c| !c.ending.was_answered()).unwrap();
+        assert_eq!(teller.tell(refused).ended_s, None);
+    }
+}

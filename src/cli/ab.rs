@@ -1,0 +1,206 @@
+//! `loadtest ab`: runs two scenarios in turn, and says whether the second is slower than the first.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::compare::{Question, answer, extract};
+use super::folder::Folder;
+use super::preflight::{Plan, survey};
+use super::{Exit, Failure, say};
+use crate::analysis::compare::Segment;
+use crate::analysis::compared::Extract;
+use crate::child::Keeper;
+use crate::clock;
+use crate::scenario::Scenario;
+use crate::scenario::values::Span;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    loadtest ab old-build.toml new-build.toml\n  \
+    loadtest ab scenarios/smoke.toml --set-new service.delay=1ms --segment 10s --metric rtt.p50,rtt.p99\n\n\
+    The two run in turn, ABBA and so on, so that what drifts with time falls on both: 24 runs, some 12\n\
+    minutes. Gates and the lengths of the hold phase in the scenarios do not count. Without NEW and --set-new\n\
+    the scenario is compared with itself, which shows what this machine can tell apart. Ends with 0 when NEW\n\
+    is not slower, 11 when it is, 12 when nothing can be said.")]
+pub struct Args {
+    /// The scenario to compare with.
+    #[arg(value_name = "BASE")]
+    base: PathBuf,
+    /// The scenario to be judged [default: BASE].
+    #[arg(value_name = "NEW")]
+    new: Option<PathBuf>,
+    /// Override a key of both scenarios; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Override a key of BASE alone; may be given more than once.
+    #[arg(long = "set-base", value_name = "KEY=VALUE")]
+    set_base: Vec<String>,
+    /// Override a key of NEW alone; may be given more than once.
+    #[arg(long = "set-new", value_name = "KEY=VALUE")]
+    set_new: Vec<String>,
+    /// Pairs of runs; below 6 nothing can be said.
+    #[arg(long, value_name = "N", default_value = "12", value_parser = clap::value_parser!(u32).range(6..=1000))]
+    pairs: u32,
+    /// How long the calls of each run are held.
+    #[arg(long, value_name = "DURATION", default_value = "20s")]
+    segment: Span,
+    #[command(flatten)]
+    question: Question,
+    /// Folder for the runs and the comparison; it must not hold a run yet
+    /// [default: reports/ab-<name>-<UTC time>].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Say nothing but the answer and errors.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// One of the two scenarios.
+struct Side {
+    letter: char,
+    folder: &'static str,
+    path: PathBuf,
+    set: Vec<String>,
+}
+
+/// Runs the subcommand.
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let sides = sides(&args);
+    let plans = [Plan::read(&sides[0].path, &sides[0].set)?, Plan::read(&sides[1].path, &sides[1].set)?];
+    let [base, new] = plans.map(|plan| plan.resolved.scenario);
+    same_load(&base, &new)?;
+    for scenario in [&base, &new] {
+        survey(scenario)?.clear()?;
+    }
+    let folder = Folder::create_for(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), "base")?;
+    let mut interrupt = Interrupt::listen()?;
+    let mut pairs = Vec::with_capacity(args.pairs as usize);
+    for n in 1..=args.pairs {
+        // ABBA: whatever drifts falls on both alike.
+        let order = if n % 2 == 1 { [0, 1] } else { [1, 0] };
+        let mut pair: [Option<Extract>; 2] = [None, None];
+        for which in order {
+            let side = &sides[which];
+            let out = folder.path().join(side.folder).join(format!("{n:02}"));
+            let finished = segment(side, &out, &mut interrupt).await?;
+            if finished == Exit::Interrupted {
+                return Ok(interrupted(&args, &folder, pairs.len()));
+            }
+            let extract = extract(&out)?;
+            if !args.quiet {
+                tell(n, args.pairs, side.letter, &args.question, &extract);
+            }
+            pair[which] = Some(extract);
+        }
+        if let [Some(a), Some(b)] = pair {
+            pairs.push((a, b));
+        }
+    }
+    let exit = answer(pairs, &args.question, Some(&folder))?;
+    if !args.quiet {
+        say::out(format_args!("runs and comparison: {}", folder.path().display()));
+    }
+    Ok(exit)
+}
+
+fn sides(args: &Args) -> [Side; 2] {
+    // Neither gates nor what a gate may end belong into a segment: the comparison judges.
+    let common = [
+        args.set.as_slice(),
+        &[format!("load.duration={}", args.segment).replace(' ', ""), "gates.require=[]".into()],
+    ]
+    .concat();
+    let side = |letter, folder, path: &Path, own: &[String]| Side {
+        letter,
+        folder,
+        path: path.to_path_buf(),
+        set: [&common, own].concat(),
+    };
+    let new = args.new.as_ref().unwrap_or(&args.base);
+    [side('A', "base", &args.base, &args.set_base), side('B', "new", new, &args.set_new)]
+}
+
+/// Percentiles of different loads say nothing about the builds.
+fn same_load(base: &Scenario, new: &Scenario) -> Result<(), Failure> {
+    let load = |s: &Scenario| (s.load.calls, s.media.ptime, s.media.codec, s.load.duration);
+    if load(base) == load(new) {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        "the two scenarios differ in calls, packet time, codec or length: only runs under the same load can be \
+         compared; give both the same with --set",
+    ))
+}
+
+/// Runs one segment in a process of its own.
+async fn segment(side: &Side, out: &Path, interrupt: &mut Interrupt) -> Result<Exit, Failure> {
+    let program = std::env::current_exe().context("cannot find this program to run the segments with")?;
+    let mut command = Command::new(program);
+    command.arg("run").arg(&side.path).args(["--quiet", "--report", "csv,json", "--out"]).arg(out);
+    for set in &side.set {
+        command.args(["--set", set]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let child = Keeper::start(command).await.context("cannot start a run")?;
+    let status = loop {
+        tokio::select! {
+            status = child.ended() => break status,
+            signal = interrupt.wait() => child.signal(signal),
+        }
+    };
+    let broke =
+        |how: &str| Failure::broke(format!("the run in {} {how}; nothing is compared", out.display()));
+    let code = status.and_then(|status| status.code());
+    match code {
+        _ if interrupt.came => Ok(Exit::Interrupted),
+        // Whether its instrument can be trusted is looked at with the others.
+        Some(0 | 12) => Ok(Exit::Pass),
+        Some(code) => Err(broke(&format!("ended with {code}"))),
+        None => Err(broke("was killed")),
+    }
+}
+
+fn tell(n: u32, of: u32, letter: char, question: &Question, run: &Extract) {
+    let ms = |segment: Option<Segment>| match segment {
+        Some(Segment { ms, .. }) if ms.is_finite() => format!("{ms:.3} ms"),
+        Some(_) => "lost".into(),
+        None => "nothing measured".into(),
+    };
+    let figures: Vec<_> =
+        question.metrics().iter().map(|metric| format!("{metric} {}", ms(run.segment(metric)))).collect();
+    say::err(format_args!("pair {n:>2} of {of}  {letter}  {}", figures.join("  ")));
+}
+
+fn interrupted(args: &Args, folder: &Folder, pairs: usize) -> Exit {
+    let path = folder.path().display();
+    say::err(format_args!("interrupted after {pairs} of {} pairs; their runs stay in {path}", args.pairs));
+    Exit::Interrupted
+}
+
+/// Ctrl-C and SIGTERM, which go on to the run that is under way: it is in a process group of its own.
+struct Interrupt {
+    signals: [tokio::signal::unix::Signal; 2],
+    came: bool,
+}
+
+impl Interrupt {
+    fn listen() -> Result<Self, Failure> {
+        let interrupt = signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?;
+        let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+        Ok(Interrupt { signals: [interrupt, terminate], came: false })
+    }
+
+    async fn wait(&mut self) -> Signal {
+        let [interrupt, terminate] = &mut self.signals;
+        let signal = tokio::select! {
+            _ = interrupt.recv() => Signal::SIGINT,
+            _ = terminate.recv() => Signal::SIGTERM,
+        };
+        self.came = true;
+        signal
+    }
+}

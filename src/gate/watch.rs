@@ -1,0 +1,181 @@
+//! Gates held against a run that is still going on: when is it hopeless?
+
+use std::time::Duration;
+
+use super::judge::judge_metric;
+use super::{Gate, Op, Outcome, Subject};
+use crate::analysis::live::{Course, Live, metric};
+use crate::analysis::{Definition, Metric};
+
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Looks at a run once a second, and calls it hopeless when a gate has been broken at every look for as
+/// long as is asked for: what heals in between begins anew. What can only grow, as a count, cannot heal.
+#[derive(Debug)]
+pub struct Watch {
+    gates: Vec<Watched>,
+    after: Duration,
+    next: Duration,
+}
+
+#[derive(Debug)]
+struct Watched {
+    gate: Gate,
+    definition: &'static Definition,
+    broken_since: Option<Duration>,
+}
+
+/// Why a run is hopeless. Times are those that were told to [`Watch::look`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hopeless {
+    /// The gate as written.
+    pub gate: String,
+    /// What its metric had come to, for people.
+    pub actual: String,
+    /// The first of the looks in a row at which it was broken.
+    pub since: Duration,
+    /// The last.
+    pub at: Duration,
+}
+
+impl Watch {
+    /// Watches those of `gates` that can be judged before the end.
+    pub fn new(gates: &[Gate], after: Duration) -> Watch {
+        let watched = |gate: &Gate| match gate.subject {
+            Subject::Run(definition) if can_be_watched(gate, definition) => {
+                Some(Watched { gate: gate.clone(), definition, broken_since: None })
+            }
+            _ => None,
+        };
+        Watch { gates: gates.iter().filter_map(watched).collect(), after, next: Duration::ZERO }
+    }
+
+    /// How many gates are watched.
+    pub fn count(&self) -> usize {
+        self.gates.len()
+    }
+
+    /// Looks at what has been counted so far, `at` so long after the hold phase began; returns the first
+    /// gate that makes the run hopeless.
+    pub fn look(&mut self, at: Duration, live: &Live) -> Option<Hopeless> {
+        if at < self.next {
+            return None;
+        }
+        self.next = at + LOOK_EVERY;
+        let after = self.after;
+        self.gates.iter_mut().filter_map(|watched| watched.look(at, live, after)).next()
+    }
+}
+
+impl Watched {
+    fn look(&mut self, at: Duration, live: &Live, after: Duration) -> Option<Hopeless> {
+        let (metric, _) = metric(live, self.definition)?;
+        if !is_broken(&self.gate, &metric) {
+            self.broken_since = None;
+            return None;
+        }
+        let since = *self.broken_since.get_or_insert(at);
+        let (gate, actual) = (self.gate.text.clone(), metric.to_string());
+        (at - since >= after).then_some(Hopeless { gate, actual, since, at })
+    }
+}
+
+/// No data and too few samples break nothing; at the end they are no pass either.
+fn is_broken(gate: &Gate, metric: &Metric) -> bool {
+    judge_metric(gate, metric.definition, Some(metric)).outcome == Outcome::Fail
+}
+
+/// Whether the gate's metric is known before the end and the gate, once broken, may well stay so: what
+/// grows is below any bound in the beginning.
+fn can_be_watched(gate: &Gate, definition: &'static Definition) -> bool {
+    metric(&Live::default(), definition).is_some_and(|(_, course)| match course {
+        Course::Varies => true,
+        Course::Grows => {
+            matches!(gate.op, Op::Less | Op::AtMost) || gate.op == Op::Equal && gate.bound == 0.0
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(gates: &[&str], after_s: u64) -> Watch {
+        let gates: Vec<_> = gates.iter().map(|g| Gate::parse(g).unwrap()).collect();
+        Watch::new(&gates, Duration::from_secs(after_s))
+    }
+
+    fn live(sent: u64, lost: u64) -> Live {
+        let mut live = Live { sent, lost, ..Live::default() };
+        live.rtt.record_n(5_000_000, sent - lost);
+        live
+    }
+
+    /// Looks every 200 ms from `from` to `to` seconds at the same state.
+    fn look(watch: &mut Watch, from: u64, to: u64, live: &Live) -> Option<Hopeless> {
+        (from * 5..to * 5).find_map(|n| watch.look(Duration::from_millis(n * 200), live))
+    }
+
+    #[test]
+    fn a_gate_broken_on_end_ends_the_run_and_one_that_heals_begins_anew() {
+        let mut w = watch(&["rtt.p50 < 1s", "loss.ratio < 1%"], 10);
+        assert_eq!(look(&mut w, 0, 5, &live(1000, 9)), None);
+        assert_eq!(look(&mut w, 5, 14, &live(2000, 100)), None);
+        assert_eq!(look(&mut w, 14, 15, &live(20_000, 100)), None, "it has healed");
+        let found = look(&mut w, 15, 60, &live(20_000, 500)).expect("hopeless");
+        assert_eq!((found.gate.as_str(), found.actual.as_str()), ("loss.ratio < 1%", "2.50 %"));
+        assert_eq!((found.since, found.at), (Duration::from_secs(15), Duration::from_secs(25)));
+    }
+
+    #[test]
+    fn percentiles_need_their_samples_and_losses_do_not() {
+        let mut w = watch(&["rtt.p99 < 1ms"], 1);
+        assert_eq!(look(&mut w, 0, 30, &live(9_900, 0)), None);
+        assert!(look(&mut w, 30, 40, &live(10_000, 0)).is_some_and(|h| h.actual == "5.001 ms"));
+        let mut w = watch(&["rtt.p99 < 1s"], 1);
+        assert!(look(&mut w, 0, 30, &live(200, 20)).is_some_and(|h| h.actual == "lost"));
+        assert_eq!(look(&mut watch(&["rtt.p50 < 1ms", "loss.ratio < 1%"], 1), 0, 30, &Live::default()), None);
+    }
+
+    #[test]
+    fn only_what_can_be_known_and_cannot_be_made_up_for_is_watched() {
+        let count = |gate| watch(&[gate], 1).count();
+        for gate in [
+            "loss.ratio < 1%",
+            "loss.count == 0",
+            "late.ratio <= 1%",
+            "rtt.p99.9 < 20ms",
+            "rtt.max < 1s",
+            "rtt.mean < 10ms",
+            "calls.answered == 100%",
+            "calls.failed_count < 3",
+            "calls.dropped_count == 0",
+        ] {
+            assert_eq!(count(gate), 1, "{gate}");
+        }
+        for gate in [
+            "calls.answered_count >= 100",
+            "calls.answered_count == 100",
+            "calls.failed_count != 1",
+            "leaks == 0",
+            "calls.silent_count == 0",
+            "packets.sent > 0",
+            "srd.p99 < 1s",
+            "rtt.min < 1ms",
+            "every call: loss.ratio < 1%",
+        ] {
+            assert_eq!(count(gate), 0, "{gate}");
+        }
+    }
+
+    #[test]
+    fn attempts_that_fail_break_their_gates() {
+        let mut w = watch(&["calls.answered == 100%", "calls.failed_count == 0"], 3);
+        let mut live = live(1000, 0);
+        live.answered = 5;
+        assert_eq!(look(&mut w, 0, 20, &live), None);
+        live.failed = 1;
+        assert!(look(&mut w, 20, 24, &live).is_some_and(|h| h.actual == "83.33 %"));
+    }
+}

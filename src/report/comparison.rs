@@ -1,0 +1,230 @@
+//! A comparison of two builds as text, `comparison.md` and `comparison.json`.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use super::{File, ReportError, markdown};
+use crate::analysis::compare::{Finding, Segment};
+use crate::analysis::compared::{Answer, Compared, Judged};
+
+/// Version of `comparison.json`.
+const FORMAT: u32 = 1;
+
+/// The sentence for each metric and the table behind it, for the terminal.
+pub fn text(compared: &Compared) -> String {
+    let mut text = String::new();
+    for remark in remarks(compared) {
+        let _ = writeln!(text, "{remark}");
+    }
+    for judged in &compared.metrics {
+        let _ = writeln!(text, "{}: {}", judged.metric, judged.comparison);
+        let _ = writeln!(
+            text,
+            "  {:<16} {:<16} {:>10} {:>10} {:>9}   {:>9} {:>9}",
+            "A", "B", "A ms", "B ms", "B to A", "control A", "B"
+        );
+        for row in rows(compared, judged) {
+            let [a, b, a_ms, b_ms, change, control_a, control_b] = row;
+            let _ = writeln!(
+                text,
+                "  {a:<16} {b:<16} {a_ms:>10} {b_ms:>10} {change:>9}   {control_a:>9} {control_b:>9}"
+            );
+        }
+        let _ = writeln!(text, "  {}", basis(judged));
+    }
+    text
+}
+
+/// `comparison.md` and `comparison.json`.
+///
+/// # Errors
+/// When the JSON cannot be written.
+pub fn files(compared: &Compared) -> Result<Vec<File>, ReportError> {
+    let mut json = serde_json::to_vec_pretty(&document(compared))?;
+    json.push(b'\n');
+    Ok(vec![
+        File { path: "comparison.md", bytes: page(compared).into_bytes() },
+        File { path: "comparison.json", bytes: json },
+    ])
+}
+
+fn page(compared: &Compared) -> String {
+    let answer = compared.answer();
+    let sign = match answer {
+        Answer::Regressed => "❌",
+        Answer::Improved | Answer::Unchanged => "✅",
+        Answer::Inconclusive => "❔",
+    };
+    let mut text = format!("## {sign} {}: B against A\n\n", answer.name().to_uppercase());
+    for remark in remarks(compared) {
+        let _ = writeln!(text, "> {}\n", markdown::escape(&remark));
+    }
+    for judged in &compared.metrics {
+        let _ = writeln!(text, "`{}`: {}\n", judged.metric, markdown::escape(&judged.comparison.to_string()));
+        text.push_str("| A | B | A ms | B ms | B to A | control A ms | control B ms |\n");
+        text.push_str("|:--|:--|--:|--:|--:|--:|--:|\n");
+        for row in rows(compared, judged) {
+            let _ = writeln!(text, "| {} |", row.map(|cell| markdown::escape(&cell)).join(" | "));
+        }
+        let _ = writeln!(text, "\n{}\n", basis(judged));
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+/// What is to be said before any percentile.
+fn remarks(compared: &Compared) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(obstacle) = &compared.obstacle {
+        remarks.push(format!("nothing can be said: {obstacle}"));
+    }
+    for metric in &compared.missing {
+        remarks.push(format!("{metric}: nothing can be said: a run has not measured it"));
+    }
+    let (a, b) = compared.answered();
+    let (a, b) = (100.0 * a, 100.0 * b);
+    if compared.serves_fewer() {
+        remarks.push(format!("B answers fewer of its calls than A: {b:.2} % against {a:.2} %"));
+    } else if a < 100.0 || b < 100.0 {
+        remarks.push(format!("not all calls were answered: {a:.2} % of A's, {b:.2} % of B's"));
+    }
+    let (distrusted, all) = (compared.distrusted(), 2 * compared.runs.len());
+    if distrusted > 0 {
+        remarks.push(format!(
+            "in {distrusted} of {all} runs this machine was not up to its task; the control stream shows what that did"
+        ));
+    }
+    remarks
+}
+
+/// Names, percentiles and their ratio, and the control stream's.
+fn rows<'c>(compared: &'c Compared, judged: &'c Judged) -> impl Iterator<Item = [String; 7]> + 'c {
+    compared.runs.iter().zip(&judged.pairs).map(|((a, b), pair)| {
+        let ratio = pair.b.ms / pair.a.ms;
+        let change =
+            if ratio.is_finite() { format!("{:+.1} %", 100.0 * (ratio - 1.0)) } else { "–".into() };
+        let control = |segment: Segment| segment.control_ms.map_or("–".into(), ms);
+        [
+            super::words::one_line(&a.name),
+            super::words::one_line(&b.name),
+            ms(pair.a.ms),
+            ms(pair.b.ms),
+            change,
+            control(pair.a),
+            control(pair.b),
+        ]
+    })
+}
+
+fn ms(ms: f64) -> String {
+    if ms.is_finite() { format!("{ms:.3}") } else { "lost".into() }
+}
+
+fn basis(judged: &Judged) -> String {
+    let control = judged.comparison.control_effect.map_or("there was no control stream".into(), |effect| {
+        format!("the control stream, which bypasses both, moved by {:+.1} %", 100.0 * effect)
+    });
+    format!("differences below {:.3} ms do not count; {control}", judged.comparison.absolute_ms)
+}
+
+fn document(compared: &Compared) -> Json {
+    let (base_answered, new_answered) = compared.answered();
+    json!({
+        "format": FORMAT,
+        "version": env!("CARGO_PKG_VERSION"),
+        "answer": compared.answer().name(),
+        "remarks": remarks(compared),
+        "answered": { "base": base_answered, "new": new_answered },
+        "distrusted_runs": compared.distrusted(),
+        "metrics": compared.metrics.iter().map(|judged| metric(compared, judged)).collect::<Vec<_>>(),
+    })
+}
+
+/// `effect` and `interval` are ratios less one: 0.1 is a tenth slower.
+fn metric(compared: &Compared, judged: &Judged) -> Json {
+    let comparison = &judged.comparison;
+    let finding = match &comparison.finding {
+        Finding::Regressed => "regressed",
+        Finding::Improved => "improved",
+        Finding::Unchanged => "unchanged",
+        Finding::Inconclusive(_) => "inconclusive",
+    };
+    let pairs = compared.runs.iter().zip(&judged.pairs).map(|((a, b), pair)| {
+        json!({
+            "base": run(&a.name, pair.a),
+            "new": run(&b.name, pair.b),
+        })
+    });
+    json!({
+        "metric": judged.metric,
+        "finding": finding,
+        "sentence": comparison.to_string(),
+        "pairs_needed": comparison.needed,
+        "pairs_worse": comparison.worse,
+        "pairs_better": comparison.better,
+        "effect": number(comparison.effect),
+        "interval": comparison.interval.map(|(low, high)| [number(low), number(high)]),
+        "margin_ms": comparison.absolute_ms,
+        "control_effect": comparison.control_effect,
+        "pairs": pairs.collect::<Vec<_>>(),
+    })
+}
+
+fn run(name: &str, segment: Segment) -> Json {
+    json!({ "run": name, "ms": number(segment.ms), "control_ms": segment.control_ms.map(number) })
+}
+
+/// A percentile among the lost is no number.
+fn number(n: f64) -> Json {
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Figure {
+        Number(f64),
+        Word(&'static str),
+    }
+    json!(if n.is_finite() { Figure::Number(n) } else { Figure::Word("lost") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::compare::Margins;
+    use crate::analysis::compared::Extract;
+    use crate::analysis::{Summary, Value};
+    use crate::report::fixture;
+
+    fn with_p99(mut summary: Summary, value: Value) -> Summary {
+        let p99 = summary.metrics.iter_mut().find(|m| m.name() == "rtt.p99").unwrap();
+        (p99.value, p99.too_few) = (value, false);
+        summary
+    }
+
+    fn slower() -> Compared {
+        let (base, _) = fixture::typical();
+        let of = |name: String, value| Extract::of(name, &with_p99(base.clone(), value), true);
+        let runs = (0..12).map(|n| {
+            let new = if n == 11 { Value::Lost } else { Value::Number(2.0 + f64::from(n) / 10.0) };
+            (of(format!("{n:02}"), Value::Number(1.0)), of(format!("{n:02}|x"), new))
+        });
+        Compared::of(runs.collect(), &["rtt.p99"], &Margins::default())
+    }
+
+    #[test]
+    fn text_and_page_are_as_ever() {
+        insta::assert_snapshot!("comparison.txt", text(&slower()));
+        insta::assert_snapshot!("comparison.md", page(&slower()));
+    }
+
+    #[test]
+    fn the_document_has_every_pair() {
+        let document = document(&slower());
+        assert_eq!(document["answer"], "regressed");
+        let metric = &document["metrics"][0];
+        assert_eq!(metric["pairs"].as_array().unwrap().len(), 12);
+        assert_eq!(metric["pairs"][11]["new"]["ms"], "lost");
+        assert_eq!((&metric["pairs_worse"], &metric["pairs_needed"]), (&json!(12), &json!(10)));
+    }
+}

@@ -1,0 +1,204 @@
+//! The slowest calls, each with its story in words.
+
+use super::calls::{self, CallRow};
+use crate::analysis::story::{Moment, Story, Teller, Unusual};
+use crate::analysis::{Summary, Unit, Value, fault, show};
+use crate::report::words;
+use crate::samples::{CallRecord, Ns};
+
+/// A call and what befell it.
+pub(super) struct Told {
+    pub row: CallRow,
+    pub events: Vec<Event>,
+}
+
+/// Something that befell a call.
+pub(super) struct Event {
+    /// Since the run's start, as `2:05`.
+    pub when: String,
+    pub what: String,
+    at_s: f64,
+}
+
+impl Event {
+    fn new(at_s: f64, what: String) -> Event {
+        Event { when: words::clock(at_s), what, at_s }
+    }
+}
+
+/// The calls to look at first, told from their beginning to their end.
+pub(super) fn worst(summary: &Summary, count: usize) -> Vec<Told> {
+    let teller = Teller::new(summary);
+    let told = |call| {
+        let story = teller.tell(call);
+        Told { row: CallRow::from(call), events: events(&story, summary) }
+    };
+    calls::worst(&summary.calls, count).into_iter().map(told).collect()
+}
+
+fn events(story: &Story<'_>, summary: &Summary) -> Vec<Event> {
+    let call = story.call;
+    let mut events = vec![Event::new(call.intended_s, set_up(call))];
+    if let Some(worst) = &story.worst {
+        events.push(Event::new(f64::from(worst.second), worst_second(worst, story)));
+    }
+    if let Some(slowest) = &story.slowest {
+        let what = format!("Its slowest packet, {}.{}", milliseconds(slowest.rtt_ms), around(slowest));
+        events.push(Event::new(f64::from(slowest.second), what));
+    }
+    for silence in &story.silences {
+        let what = format!("Nothing was heard for {:.1} s.", silence.to_s - silence.from_s);
+        events.push(Event::new(silence.from_s, what));
+    }
+    let is_told = |recovery: &&fault::Recovery| story.faults.contains(&&recovery.fault);
+    for recovery in summary.faults.iter().filter(is_told) {
+        let what = format!("{}, on purpose.", recovery.what());
+        events.push(Event::new(recovery.fault.done_s, words::one_line(&what)));
+    }
+    events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    if let Some(ended) = story.ended_s {
+        events.push(Event::new(ended, end(call)));
+    }
+    events
+}
+
+/// How it began.
+fn set_up(call: &CallRecord) -> String {
+    let mut said = format!("INVITE on line {}", call.line);
+    let after = |said: &mut String, what: &str, value: Option<Ns>| {
+        if let Some(value) = value {
+            said.push_str(&format!(", {what} {} ms", words::ms(value)));
+        }
+    };
+    after(&mut said, "first response (SRD) after", call.srd_ms);
+    after(&mut said, "answered after", call.answer_delay_ms);
+    after(&mut said, "first echo after another", call.first_echo_ms);
+    if call.retransmissions > 0 {
+        said.push_str(&format!(", {} sent again", counted(call.retransmissions.into(), "request")));
+    }
+    if !call.ending.was_answered() {
+        said.push_str(&format!(". Not answered: {}", calls::ending(call)));
+    } else if call.first_echo_ms.is_none() {
+        said.push_str(". Nothing came back");
+    }
+    said + "."
+}
+
+fn worst_second(worst: &Moment<'_>, story: &Story<'_>) -> String {
+    let usual =
+        story.call.rtt_p50_ms.map(|ns| format!(" ({} over the whole call)", milliseconds(ns.as_ms())));
+    let median = milliseconds(worst.rtt_ms);
+    let usual = usual.unwrap_or_default();
+    match story.stands_out() {
+        true => format!("Its slowest second: median {median}{usual}.{}", around(worst)),
+        false => format!("No second stands out: the slowest had a median of {median}{usual}."),
+    }
+}
+
+/// What went on in a second besides.
+fn around(moment: &Moment<'_>) -> String {
+    let mut said = String::new();
+    let all = moment.all.map(|s| {
+        let parts = [(s.lost, "packet lost", "packets lost"), (s.late, "late", "late")];
+        let parts = parts.into_iter().filter(|(n, ..)| *n > 0);
+        parts
+            .map(|(n, one, many)| format!("{} {}", count(n), if n == 1 { one } else { many }))
+            .collect::<Vec<_>>()
+    });
+    if let Some(parts) = all.filter(|parts| !parts.is_empty()) {
+        said.push_str(&format!(" All calls together: {}.", parts.join(", ")));
+    }
+    let unusual = |u: Unusual| format!("{} ms, usually {}", words::ms(u.value), words::ms(u.usual));
+    match (moment.control, moment.lateness) {
+        (Some(control), Some(late)) => said.push_str(&format!(
+            " The machine stalled: the control stream was slow (p99 {}) and the driver sent late (at most {}).",
+            unusual(control),
+            unusual(late)
+        )),
+        (Some(control), None) => said.push_str(&format!(
+            " The control stream, which bypasses Asterisk, was slow too (p99 {}).",
+            unusual(control)
+        )),
+        (None, Some(late)) => {
+            said.push_str(&format!(" The driver sent late (at most {}).", unusual(late)));
+        }
+        (None, None) if moment.has_control => {
+            said.push_str(" The control stream was as usual, which points at Asterisk or the service.");
+        }
+        (None, None) => {}
+    }
+    said
+}
+
+/// How it ended.
+fn end(call: &CallRecord) -> String {
+    let held = call.held_ms.map(|ns| format!(" after {}", words::span(ns.as_ms() / 1000.0)));
+    let mut said = format!("Ended{}: {}.", held.unwrap_or_default(), calls::ending(call));
+    if call.sent > 0 {
+        let ways: Vec<_> = [(call.lost_up, "on the way up"), (call.lost_down, "on the way down")]
+            .into_iter()
+            .filter_map(|(n, way)| n.filter(|n| *n > 0).map(|n| format!("{n} {way}")))
+            .collect();
+        let ways = if ways.is_empty() { String::new() } else { format!(" ({})", ways.join(", ")) };
+        let sent = counted(call.sent, "packet");
+        said.push_str(&format!(
+            " Of {sent} measured, {} lost{ways}, {} late.",
+            count(call.lost),
+            count(call.late)
+        ));
+    }
+    said
+}
+
+fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+fn count(n: u64) -> String {
+    show(Value::Number(n as f64), Unit::Count)
+}
+
+fn milliseconds(ms: f64) -> String {
+    format!("{} ms", words::ms(Ns((ms * 1e6).round() as u64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+    use crate::samples::{CallSecond, Silence};
+
+    fn told(call: usize, of: &Summary) -> String {
+        let story = Teller::new(of).tell(&of.calls[call]);
+        events(&story, of).iter().map(|e| format!("{} {}\n", e.when, e.what)).collect()
+    }
+
+    #[test]
+    fn a_call_is_told_from_its_beginning_to_its_end() {
+        let (mut summary, _) = fixture::faulted();
+        summary.call_seconds = vec![
+            CallSecond { call: 3, second: 20, rtt_p50_ms: 0.21 },
+            CallSecond { call: 3, second: 200, rtt_p50_ms: 7.5 },
+        ];
+        summary.silences = vec![Silence { call: 3, from_s: 100.3, to_s: 106.5 }];
+        let said = told(3, &summary);
+        let order = [
+            "0:00 INVITE on line 3",
+            "1:40 Asterisk killed",
+            "1:40 Nothing was heard for 6.2 s",
+            "3:20 Its slowest second: median 7.500 ms",
+            "29 packets lost",
+            "5:06 Ended after 5 min 06 s: media lost.",
+        ];
+        let places: Vec<_> = order.iter().map(|part| said.find(part)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}\n{said}");
+    }
+
+    #[test]
+    fn one_that_was_refused_says_by_what() {
+        let (summary, _) = fixture::typical();
+        let said = told(23, &summary);
+        assert!(said.contains("Not answered: rejected: 503 Service Unavailable."), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}

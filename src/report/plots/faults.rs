@@ -1,0 +1,170 @@
+//! What was broken on purpose, in charts over time: numbers above the panel, words in the legend, so
+//! that no label covers what a fault did.
+
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::clock;
+use super::figure::{Drawn, Figure, Key, Mark, Type};
+use super::panel::Panel;
+use super::theme::Ink;
+use crate::analysis::Summary;
+use crate::analysis::fault::Recovery;
+use crate::report::words;
+
+/// More faults than these have no words of their own in the legend.
+pub(super) const MOST_WORDS: usize = 6;
+
+/// The legend of a chart over time: its own keys, then the faults by number. Leaves room above the
+/// first panel for the numbers.
+pub(super) fn legend(figure: &mut Figure<'_>, keys: &[Key<'_>], summary: &Summary) -> Drawn {
+    let faults = &summary.faults;
+    let labels: Vec<String> = faults.iter().take(MOST_WORDS).map(said).collect();
+    let more = format!("{} to {}: more faults", MOST_WORDS + 1, faults.len());
+    let key = |(n, label)| Key { label, ink: Ink::Vermillion, mark: Mark::Badge(n) };
+    let numbered = (1..).zip(labels.iter().map(String::as_str)).map(key);
+    let mut keys: Vec<Key<'_>> = keys.iter().cloned().chain(numbered).collect();
+    if faults.len() > MOST_WORDS {
+        keys.push(Key { label: &more, ink: Ink::Vermillion, mark: Mark::Stroke });
+    }
+    // On a phone the words of each fault have to do.
+    if faults.iter().any(|f| f.fault.back_s.is_some()) && !figure.is_narrow() {
+        keys.push(Key { label: "back again", ink: Ink::Text, mark: Mark::Dashes });
+    }
+    if !faults.is_empty() {
+        figure.leave_above(1.7);
+    }
+    figure.legend(&keys)
+}
+
+/// `Asterisk killed at 1:40.2, back at 1:43.4`
+fn said(fault: &Recovery) -> String {
+    let at = |s: f64| clock(s, 0.1);
+    let (what, done) = (words::one_line(&fault.what()), at(fault.fault.done_s));
+    match fault.fault.back_s {
+        Some(back) => format!("{what} at {done}, back at {}", at(back)),
+        None => format!("{what} at {done}, never back"),
+    }
+}
+
+/// A line down where each fault was done, and one where what it hit was ready again.
+pub(super) fn lines(panel: &Panel<'_, '_>, summary: &Summary) -> Drawn {
+    for fault in summary.faults.iter().map(|f| &f.fault) {
+        panel.down(fault.done_s, Ink::Vermillion)?;
+        if let Some(back) = fault.back_s {
+            panel.down(back, Ink::Text)?;
+        }
+    }
+    Ok(())
+}
+
+/// As [`lines`], and above the panel each fault's number and a bar as long as the outage.
+pub(super) fn mark(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary) -> Drawn {
+    lines(panel, summary)?;
+    let place = panel.place();
+    let x = |s: f64| panel.pixel(s, panel.y().from()).0;
+    for fault in summary.faults.iter().map(|f| &f.fault) {
+        let (from, to) = (x(fault.done_s), fault.back_s.map_or(place.right, x));
+        let (top, bottom) = (place.top - figure.px(0.35), place.top - figure.px(0.1));
+        let to = (to.max(from + figure.px(0.15)), bottom);
+        panel.within(|| figure.block((from, top), to, Ink::Vermillion, 1.0))?;
+    }
+    let width =
+        |label: &str| figure.px(1.1).max(figure.px(figure.text_width(label) * Type::BADGE.size + 0.7));
+    let at: Vec<i32> = summary.faults.iter().map(|f| x(f.fault.done_s)).collect();
+    for badge in badges(&at, width) {
+        let half = width(&badge.label()) / 2;
+        let middle = badge.at.clamp(place.left + half, (place.right - half).max(place.left + half));
+        panel.within(|| figure.badge((middle, place.top - figure.px(1.05)), &badge.label()))?;
+    }
+    Ok(())
+}
+
+/// The number of one fault, or of several that lie too close for numbers of their own.
+#[derive(Debug, PartialEq)]
+struct Badge {
+    at: i32,
+    first: usize,
+    last: usize,
+}
+
+impl Badge {
+    fn label(&self) -> String {
+        match self.last - self.first {
+            0 => self.first.to_string(),
+            1 => format!("{}, {}", self.first, self.last),
+            _ => format!("{}–{}", self.first, self.last),
+        }
+    }
+}
+
+/// Numbers, from 1, for faults at these places in their order, none across another.
+fn badges(at: &[i32], width: impl Fn(&str) -> i32) -> Vec<Badge> {
+    let mut badges: Vec<Badge> = Vec::new();
+    for (n, at) in (1..).zip(at) {
+        let mut new = Badge { at: *at, first: n, last: n };
+        while let Some(last) = badges.last() {
+            let apart = (width(&last.label()) + width(&new.label())) / 2;
+            if new.at - last.at > apart {
+                break;
+            }
+            new = Badge { at: (last.at + new.at) / 2, first: last.first, last: new.last };
+            badges.pop();
+        }
+        badges.push(new);
+    }
+    badges
+}
+
+impl Type {
+    const BADGE: Type =
+        Type { size: 0.85, ink: Ink::Surface, bold: true, across: HPos::Center, down: VPos::Center };
+}
+
+impl Figure<'_> {
+    /// A number on a round ground.
+    pub(super) fn badge(&self, (x, y): (i32, i32), label: &str) -> Drawn {
+        let half_high = self.px(0.55);
+        let half = (self.px(self.text_width(label) * Type::BADGE.size + 0.7) / 2).max(half_high);
+        let straight = half - half_high;
+        self.group(format!("data-x=\"{x}\""), || {
+            for x in [x - straight, x + straight] {
+                self.disc((x, y), half_high, Ink::Vermillion)?;
+            }
+            self.block((x - straight, y - half_high), (x + straight, y + half_high), Ink::Vermillion, 1.0)?;
+            self.text(label, (x, y), Type::BADGE)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn numbers_never_lie_across_each_other() {
+        let width = |label: &str| 10 * label.chars().count() as i32 + 10;
+        let labels = |at: &[i32]| badges(at, width).iter().map(Badge::label).collect::<Vec<_>>();
+        assert_eq!(labels(&[0, 100, 200]), ["1", "2", "3"]);
+        assert_eq!(labels(&[0, 100, 110]), ["1", "2, 3"]);
+        assert_eq!(labels(&[0, 10, 20, 300]), ["1–3", "4"]);
+        let many: Vec<i32> = (0..500).map(|n| n * 4).collect();
+        let placed = badges(&many, width);
+        for pair in placed.windows(2) {
+            let apart = (width(&pair[0].label()) + width(&pair[1].label())) / 2;
+            assert!(pair[1].at - pair[0].at > apart, "{pair:?}");
+        }
+        assert_eq!(placed.iter().map(|b| b.last - b.first + 1).sum::<usize>(), 500);
+    }
+
+    #[test]
+    fn a_fault_that_ended_and_one_that_did_not_have_their_words() {
+        let (mut summary, _) = fixture::faulted();
+        summary.faults[1].fault.back_s = None;
+        let all: Vec<String> = summary.faults.iter().map(said).collect();
+        assert_eq!(
+            all,
+            ["Asterisk killed at 1:40.2, back at 1:43.4", "service restarted at 1:46.0, never back"]
+        );
+    }
+}

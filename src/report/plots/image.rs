@@ -1,0 +1,119 @@
+//! Pictures of few colours, one pixel a cell, that lie below all else of a chart.
+//!
+//! A heat map of fifty calls and five minutes has fifteen thousand cells. As shapes they would take
+//! hundreds of kilobytes even with equal neighbours merged, and millions in the worst case; as an indexed
+//! PNG they take some ten.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use resvg::tiny_skia::{ColorU8, FilterQuality, Pixmap, PixmapPaint, Transform};
+
+use super::figure::Rect;
+use super::heat::{self, SILENT, STEPS};
+use super::theme::Ink;
+
+/// Cells in a place on the paper, each an index into the heat map's colours: 0 is nothing, then come the
+/// steps of the scale, then [`SILENT`].
+#[derive(Debug)]
+pub(super) struct Image {
+    pub place: Rect,
+    pub columns: usize,
+    /// Row by row, from the top.
+    pub cells: Vec<u8>,
+}
+
+impl Image {
+    fn rows(&self) -> usize {
+        self.cells.len() / self.columns.max(1)
+    }
+
+    /// As an SVG element with the cells in it.
+    ///
+    /// # Errors
+    /// In words, for an image without cells.
+    pub(super) fn element(&self) -> Result<String, String> {
+        let Rect { left, top, right, bottom, .. } = self.place;
+        let data = STANDARD.encode(self.png()?);
+        Ok(format!(
+            "<image x=\"{left}\" y=\"{top}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
+             image-rendering=\"pixelated\" href=\"data:image/png;base64,{data}\"/>",
+            right - left,
+            bottom - top
+        ))
+    }
+
+    fn png(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, self.columns as u32, self.rows() as u32);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_compression(png::Compression::High);
+        encoder.set_filter(png::Filter::NoFilter);
+        encoder.set_palette(
+            (0..=SILENT)
+                .flat_map(|index| {
+                    let (r, g, b) = colour(index);
+                    [r, g, b]
+                })
+                .collect::<Vec<u8>>(),
+        );
+        encoder.set_trns(vec![0]);
+        let mut writer = encoder.write_header().map_err(|e| e.to_string())?;
+        writer.write_image_data(&self.cells).map_err(|e| e.to_string())?;
+        writer.finish().map_err(|e| e.to_string())?;
+        Ok(bytes)
+    }
+
+    /// Onto the pixels of a picture.
+    pub(super) fn paint(&self, pixels: &mut Pixmap) {
+        let Some(mut own) = Pixmap::new(self.columns as u32, self.rows() as u32) else { return };
+        for (pixel, index) in own.pixels_mut().iter_mut().zip(&self.cells) {
+            let (r, g, b) = colour(*index);
+            *pixel = ColorU8::from_rgba(r, g, b, if *index == 0 { 0 } else { 255 }).premultiply();
+        }
+        let Rect { left, top, right, bottom, .. } = self.place;
+        let scale = |from: i32, to: i32, cells: usize| (to - from) as f32 / cells as f32;
+        let fitted = Transform::from_scale(scale(left, right, self.columns), scale(top, bottom, self.rows()))
+            .post_translate(left as f32, top as f32);
+        let paint = PixmapPaint { quality: FilterQuality::Nearest, ..PixmapPaint::default() };
+        pixels.draw_pixmap(0, 0, own.as_ref(), &paint, fitted, None);
+    }
+}
+
+fn colour(index: u8) -> (u8, u8, u8) {
+    match index {
+        0 => (0, 0, 0),
+        SILENT => {
+            let rgb = Ink::Vermillion.rgb();
+            (rgb.0, rgb.1, rgb.2)
+        }
+        n => heat::colour((usize::from(n) - 1).min(STEPS - 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_come_out_in_their_colours() {
+        let place = Rect { left: 2, top: 1, right: 8, bottom: 5, above: 0 };
+        let image = Image { place, columns: 3, cells: vec![0, 1, 24, SILENT, 0, 12] };
+        let small = Pixmap::decode_png(&image.png().unwrap()).unwrap();
+        let mut large = Pixmap::new(10, 6).unwrap();
+        image.paint(&mut large);
+        for (n, index) in image.cells.iter().enumerate() {
+            let (r, g, b) = colour(*index);
+            let wanted = ColorU8::from_rgba(r, g, b, if *index == 0 { 0 } else { 255 }).premultiply();
+            let (x, y) = (n as u32 % 3, n as u32 / 3);
+            assert_eq!(small.pixel(x, y), Some(wanted), "cell {n}");
+            for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+                assert_eq!(large.pixel(2 + 2 * x + dx, 1 + 2 * y + dy), Some(wanted), "cell {n}");
+            }
+        }
+        assert_eq!(large.pixel(0, 0).map(|p| p.alpha()), Some(0));
+        let none = Image { place, columns: 0, cells: Vec::new() };
+        assert!(none.element().is_err());
+        none.paint(&mut large);
+    }
+}

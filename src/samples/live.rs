@@ -1,0 +1,27 @@
+//! What is known of a run while it goes on: what gates are held against before its end.
+
+use super::Latencies;
+
+/// Counts so far. Packets are those of the measured window of which nothing can come back any more, so
+/// that the same packets are in every figure.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    /// Packets sent.
+    pub sent: u64,
+    /// Of these, packets not back within `lost_after`.
+    pub lost: u64,
+    /// Of those back, the late ones, against each call's smallest round trip so far: never too many.
+    pub late: u64,
+    /// Round trips of those back.
+    pub rtt: Latencies,
+    /// Attempts answered, all phases, as the counts below.
+    pub answered: u64,
+    /// Attempts that failed; those that are still under way are neither.
+    pub failed: u64,
+    /// Answered calls that ended before their time.
+    pub dropped: u64,
+    /// Among them: given up because nothing was heard any more.
+    pub media_lost: u64,
+    /// Attempts that the schedule wanted and that could not be placed.
+    pub suppressed: u64,
+}

@@ -1,0 +1,99 @@
+//! A service slow on purpose: what comes from Asterisk is held for a while before it is sent back.
+
+use std::io;
+use std::time::Duration;
+
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
+use super::reflector::DATAGRAM;
+use crate::impair::DelayLine;
+use crate::stamp::Stamp;
+
+/// Packets held at once, at the most: 1,000 calls of 20 ms packets for a second, and some. Its memory
+/// is touched only as far as it is used.
+const MOST: usize = 1 << 16;
+
+/// The packets that are held, and the timer that wakes for the next.
+pub struct Delay {
+    by: Duration,
+    line: DelayLine,
+    timer: TimerFd,
+}
+
+impl Delay {
+    /// Holds every packet for `by`.
+    ///
+    /// # Errors
+    /// Those of timerfd_create(2), for want of descriptors.
+    pub fn new(by: Duration) -> io::Result<Self> {
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        Ok(Delay { by, line: DelayLine::new(MOST, DATAGRAM), timer })
+    }
+
+    /// Readable when [`Delay::release`] has something to do.
+    pub fn timer(&self) -> &TimerFd {
+        &self.timer
+    }
+
+    /// Takes a packet of `stream` in; false when there is no room, and it is lost.
+    pub fn hold(&mut self, stream: u64, in_at: Stamp, packet: &[u8], now: Stamp) -> bool {
+        let is_first = self.line.is_empty();
+        let is_held = self.line.push(in_at + self.by, packet, stream);
+        if is_first {
+            self.set(now);
+        }
+        is_held
+    }
+
+    /// Hands over what is due: its stream, when it came, its bytes.
+    pub fn release(&mut self, now: Stamp, mut each: impl FnMut(u64, Stamp, &[u8])) {
+        while let Some(due) = self.line.pop_due(now) {
+            each(due.tag, due.at - self.by, due.bytes);
+        }
+        self.set(now);
+    }
+
+    /// Sets the timer for the next packet, which makes it unreadable until then.
+    fn set(&self, now: Stamp) {
+        let result = match self.line.next_due() {
+            // Zero would stop it.
+            Some(due) => {
+                let wait = due.since(now).max(Duration::from_nanos(1));
+                self.timer.set(Expiration::OneShot(TimeSpec::from(wait)), TimerSetTimeFlags::empty())
+            }
+            None => self.timer.unset(),
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "cannot set the timer of the delay: what is held is lost");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::poller::Poller;
+
+    #[test]
+    fn packets_leave_in_their_order_when_their_time_has_come_and_the_timer_says_so() {
+        let ms = Duration::from_millis;
+        let mut delay = Delay::new(ms(2)).unwrap();
+        let mut poller = Poller::new().unwrap();
+        poller.add(delay.timer(), 7).unwrap();
+        let start = crate::clock::now();
+        assert!(delay.hold(1, start, b"a", start) && delay.hold(2, start + ms(1), b"b", start + ms(1)));
+        let mut seen = Vec::new();
+        delay.release(start + ms(1), |stream, at, packet| seen.push((stream, at, packet.to_vec())));
+        assert!(seen.is_empty());
+        for n in 2..4 {
+            let mut tokens = Vec::new();
+            poller.wait(60_000, |token| tokens.push(token)).unwrap();
+            assert_eq!(tokens, [7], "the timer wakes");
+            delay.release(start + ms(n), |stream, at, packet| seen.push((stream, at, packet.to_vec())));
+        }
+        assert_eq!(seen, [(1, start, b"a".to_vec()), (2, start + ms(1), b"b".to_vec())]);
+        poller.wait(0, |_| panic!("nothing is held, and the timer rests")).unwrap();
+    }
+}

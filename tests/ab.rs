@@ -1,0 +1,91 @@
+//! `loadtest ab`: two scenarios run in turn and compared, for real.
+
+mod common;
+
+use std::fs;
+
+use common::{Place, ends_with, start_until, stderr};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// Short runs: few packets bear a median.
+const SHORT: [&str; 5] = [
+    "load.calls=4",
+    "load.ramp=20/s",
+    "measure.warmup=200ms",
+    "measure.lost_after=500ms",
+    // How the machine fares is not the question here.
+    "measure.control_streams=0",
+];
+
+#[test]
+fn a_slower_service_is_called_and_every_run_is_kept() {
+    let place = Place::new(0);
+    let mut command = place.ab("smoke", &SHORT);
+    command.args([
+        "--set-new",
+        "service.delay=30ms",
+        "--metric",
+        "rtt.p50",
+        "--pairs",
+        "6",
+        "--segment",
+        "2s",
+    ]);
+    let output = ends_with(&mut command, 11);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("B is slower than A"), "{said}");
+    let path = place.out().join("comparison.json");
+    let document: Value = serde_json::from_slice(&fs::read(path).expect("written")).expect("JSON");
+    assert_eq!(document["answer"], "regressed");
+    let pairs = document["metrics"][0]["pairs"].as_array().expect("pairs");
+    assert_eq!(pairs.len(), 6);
+    for pair in pairs {
+        let slower =
+            pair["new"]["ms"].as_f64().expect("a number") - pair["base"]["ms"].as_f64().expect("one");
+        assert!(slower > 15.0, "held 30 ms, and {slower} ms slower");
+    }
+    // The same runs, the same answer.
+    let folder = |name: &str| place.out().join(name);
+    let mut again = place.program();
+    again.arg("compare").args([folder("base"), folder("new")]).args(["--metric", "rtt.p50"]);
+    let again = String::from_utf8_lossy(&ends_with(&mut again, 11).stdout).into_owned();
+    assert!(said.starts_with(again.trim_end()), "{again}\nagainst\n{said}");
+    assert!(folder("comparison.md").is_file());
+    // A run that serves slower for the service's sake says so: the delay is in its service time.
+    let summary = fs::read(folder("new/03/summary.json")).expect("the run's figures");
+    let summary: Value = serde_json::from_slice(&summary).expect("JSON");
+    let p50 = summary["metrics"]["service_time"]["p50"].as_f64().expect("measured");
+    assert!((30.0..60_000.0).contains(&p50), "{p50}");
+    assert_eq!(summary["metrics"]["loss"]["count"], 0);
+    place.assert_nothing_left();
+    ends_with(&mut place.ab("smoke", &SHORT), 2);
+}
+
+#[test]
+fn an_interrupted_comparison_ends_the_run_under_way_and_keeps_the_others() {
+    let place = Place::new(1);
+    let mut command = place.ab("smoke", &SHORT);
+    let mut child = start_until(command.args(["--segment", "2s", "--metric", "rtt.p50"]), "pair  1 of 12  A");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("it runs");
+    assert_eq!(child.wait().expect("waited for").code(), Some(130));
+    place.assert_nothing_left();
+    assert!(place.out().join("base/01/summary.json").is_file());
+    assert!(!place.out().join("comparison.json").exists());
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused_before_any_run() {
+    let place = Place::new(2);
+    let refused = |more: &[&str], word: &str| {
+        let said = stderr(&ends_with(place.ab("smoke", &[]).args(more), 2));
+        assert!(said.contains(word), "`{word}` is not in:\n{said}");
+        assert!(!place.out().exists(), "nothing was made");
+    };
+    refused(&["--set-new", "load.calls=9"], "calls");
+    refused(&["--set-new", "service.mode=nobody"], "nobody");
+    refused(&["--metric", "rtt.p42"], "rtt.p99");
+    refused(&["--pairs", "3"], "6");
+    refused(&["/nonexistent.toml"], "/nonexistent.toml");
+}

@@ -1,0 +1,121 @@
+//! Every exit code that README names, each reached through the real program.
+//!
+//! What leads to a code in all its variety is tested where it belongs: 1 and 130 in `run.rs` and
+//! `fault.rs`, 2 in `bad_input.rs` and `check.rs`, 11 with real runs in `report.rs`.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::UdpSocket;
+use std::path::Path;
+
+use common::{Place, ends_with, start_until, stderr};
+use loadtest::samples::{Latencies, Series, hlog};
+use loadtest::stamp::Stamp;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const SAMPLE: &str = "tests/samples/format1";
+
+/// What is run, the code that it must end with, and a word that it says.
+type Case = (&'static str, i32, fn(&Place) -> String);
+
+/// The table. Each case is played in a place of its own, and returns what was said.
+const CASES: [Case; 11] = [
+    ("every gate holds", 0, |place| run(place, &[r#"gates.require=["calls.answered == 100%"]"#], 0)),
+    ("nobody answers SIP", 1, |place| {
+        let dead = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a port");
+        let target = format!("asterisk.sip={dead}");
+        let set = ["asterisk.mode=external", &target, "service.mode=none", "sip.setup_timeout=1s"];
+        let said = run(place, &set, 1);
+        assert!(said.contains("nothing answers SIP"), "{said}");
+        said
+    }),
+    ("a key that there is not", 2, |place| run(place, &["load.cals=5"], 2)),
+    ("a misspelt metric", 2, |place| run(place, &[r#"gates.require=["rtt.p98 < 1s"]"#], 2)),
+    ("a gate is broken", 10, |place| run(place, &[r#"gates.require=["calls.attempts > 5"]"#], 10)),
+    ("a gate has too few samples", 12, |place| run(place, &[r#"gates.require=["rtt.p99.9 < 60s"]"#], 12)),
+    ("a gate has no data", 12, |place| {
+        // What echoes by itself stamps nothing.
+        let set = ["sip.to=echo", "service.mode=none", r#"gates.require=["service_time.p50 < 60s"]"#];
+        run(place, &set, 12)
+    }),
+    ("the driver was late", 12, |place| {
+        // No machine is on time by a microsecond.
+        let set = [LATE[0], LATE[1], LATE[2], r#"gates.require=["loss.ratio < 1%"]"#];
+        let said = run(place, &set, 12);
+        assert!(said.contains("the driver could not send on time"), "{said}");
+        said
+    }),
+    ("the driver was late, and a call was not answered", 10, |place| {
+        // Nothing that lateness excuses: 12 is for what rests on packets.
+        let set = [LATE[0], LATE[1], LATE[2], r#"gates.require=["calls.attempts > 20", "rtt.p50 < 1us"]"#];
+        let said = run(place, &set, 10);
+        assert!(said.contains("? rtt.p50") && said.contains("✗ calls.attempts"), "{said}");
+        said
+    }),
+    ("slower than the base", 11, |place| {
+        stored(&place.path("a"), |ns| ns);
+        stored(&place.path("b"), |ns| ns * 2);
+        let mut compare = place.program();
+        compare.arg("compare").arg(place.path("a")).arg(place.path("b")).args(["--metric", "rtt.p50"]);
+        String::from_utf8_lossy(&ends_with(&mut compare, 11).stdout).into_owned()
+    }),
+    ("Ctrl-C", 130, |place| {
+        let mut child = start_until(&mut place.run("smoke", &["load.duration=10m"]), "hold");
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("it runs");
+        assert_eq!(child.wait().expect("it ends").code(), Some(130));
+        fs::read_to_string(place.out().join("summary.md")).expect("the report is written")
+    }),
+];
+
+/// Enough packets for a 99th percentile, and a limit that every machine exceeds.
+const LATE: [&str; 3] = ["load.calls=20", "load.duration=11s", "limits.send_lateness_p99=1us"];
+
+fn run(place: &Place, set: &[&str], code: i32) -> String {
+    let brief = ["load.duration=2s"];
+    let output = ends_with(&mut place.run("smoke", &[&brief, set].concat()), code);
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output))
+}
+
+/// Six runs out of one, whose round trips are changed.
+fn stored(folder: &Path, change: fn(u64) -> u64) {
+    let mut histograms = hlog::read(&fs::read(format!("{SAMPLE}/rtt.hlog")).expect("a log")).expect("whole");
+    let mut changed = Latencies::default();
+    histograms[&Series::Rtt].counted().iter().for_each(|(ns, count)| changed.record_n(change(*ns), *count));
+    histograms.insert(Series::Rtt, changed);
+    let log = hlog::write(&histograms, Stamp::from_ns(0), std::time::Duration::from_secs(10)).expect("a log");
+    for n in 0..6 {
+        let run = folder.join(n.to_string());
+        fs::create_dir_all(&run).expect("a folder");
+        for name in ["environment.json", "scenario.toml", "calls.csv", "seconds.csv"] {
+            fs::copy(Path::new(SAMPLE).join(name), run.join(name)).expect("a file of the run");
+        }
+        fs::write(run.join("rtt.hlog"), &log).expect("written");
+    }
+}
+
+#[test]
+fn every_exit_code_is_reached_and_documented() {
+    let places: Vec<Place> = (0..).map(Place::new).take(CASES.len()).collect();
+    let cases: Vec<_> = CASES.iter().zip(&places).collect();
+    // They mostly wait: four at a time do not get into each other's way.
+    for some in cases.chunks(4) {
+        std::thread::scope(|scope| {
+            for ((what, code, play), place) in some {
+                scope.spawn(move || {
+                    let said = play(place);
+                    assert!(!said.trim().is_empty(), "{what}: ends with {code} and says nothing");
+                });
+            }
+        });
+    }
+    let reached: BTreeSet<i32> = CASES.iter().map(|(_, code, _)| *code).collect();
+    let readme = fs::read_to_string("README.md").expect("README.md");
+    let table = readme.split("The exit code is the verdict").nth(1).expect("the table of exit codes");
+    let rows =
+        table.lines().skip_while(|l| !l.starts_with("|---")).skip(1).take_while(|l| l.starts_with('|'));
+    let named = rows.map(|row| row.split('|').nth(1).expect("a cell").trim().parse().expect("a code"));
+    assert_eq!(named.collect::<BTreeSet<i32>>(), reached);
+}
