@@ -20,7 +20,7 @@ run: rust asterisk
 	cargo run --release --locked -- run $(SCENARIO)
 
 test: rust asterisk
-	tests/install.sh sipp node-echo chromium
+	tests/install.sh sipp node-echo chromium shellcheck groff curl
 	cargo test --locked
 
 check: rust

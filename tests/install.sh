@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs named as arguments, which checks and tests need besides Rust and Asterisk:
-# sipp, a second opinion on SIP and RTP; chromium, which reads the report; irtt, a peer of the benches; and
-# the linter of the scripts.
+# sipp, a second opinion on SIP and RTP; chromium, which reads the report; irtt, a peer of the benches; the
+# linter of the scripts; groff, which sets the manual pages; and curl, which an example uses.
 # node-echo is what the example of that name needs: Node.js, and its packages in the user's cache.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -33,6 +33,7 @@ for program in "$@"; do
             continue
             ;;
         node) package=nodejs ;;
+        groff) package=groff-base ;;
         *) package=$program ;;
     esac
     if command -v "$program" >/dev/null; then

@@ -37,11 +37,11 @@ fn a_stored_run_is_rendered_and_judged_again() {
     let mut names: Vec<_> =
         fs::read_dir(&again).expect("a folder").flatten().map(|e| e.file_name()).collect();
     names.sort();
-    for name in ["report.html", "junit.xml", "summary.md", "calls.csv", "plots"] {
+    for name in ["report.html", "junit.xml", "summary.md", "metrics.prom", "calls.csv", "plots"] {
         assert!(names.contains(&name.into()), "{name} is not among {names:?}");
     }
     assert_eq!(json(&again.join("summary.json")), json(&run.join("summary.json")));
-    for name in ["calls.csv", "seconds.csv", "junit.xml", "summary.md", "report.html"] {
+    for name in ["calls.csv", "seconds.csv", "junit.xml", "summary.md", "metrics.prom", "report.html"] {
         assert_eq!(fs::read(again.join(name)).ok(), fs::read(run.join(name)).ok(), "{name}");
     }
     // Other gates, another verdict, in every file.

@@ -28,7 +28,7 @@ fn sum(rows: &[HashMap<String, String>], column: &str) -> u64 {
 }
 
 #[test]
-fn smoke_every_packet_is_accounted_for_and_every_file_agrees() {
+fn smoke_every_packet_is_accounted_for() {
     let place = Place::new(0);
     ends_with(&mut place.run("smoke", &["load.duration=3s", COUNTS]), 0);
     assert_eq!(place.count("calls.answered_count"), 5);
@@ -47,17 +47,6 @@ fn smoke_every_packet_is_accounted_for_and_every_file_agrees() {
     assert_eq!(sum(&seconds, "sent"), sum(&calls, "total_sent"));
     assert_eq!(sum(&seconds, "received"), sum(&calls, "total_received"));
 
-    // The page shows the very numbers of the JSON file, and the distribution ends where it says.
-    let page = fs::read_to_string(place.out().join("report.html")).expect("report.html is there");
-    let shown = figures(&page);
-    assert!(shown.len() > 50, "{} figures on the page", shown.len());
-    for (metric, value) in shown {
-        assert_eq!(value.parse::<f64>().ok(), place.metric(&metric).as_f64(), "{metric}");
-    }
-    let percentiles = rows(&place.out().join("percentiles.csv"));
-    let median = percentiles.iter().find(|r| r["percentile"].parse() == Ok(50.0)).expect("the median");
-    assert_eq!(median["rtt_ms"].parse::<f64>().ok(), place.metric("rtt.p50").as_f64());
-
     // The service stamps every packet, so that the parts are known for all that came back.
     let samples = &place.summary()["samples"];
     assert_eq!(samples["service_time"], samples["rtt"], "{samples}");
@@ -71,16 +60,6 @@ fn smoke_every_packet_is_accounted_for_and_every_file_agrees() {
         assert!(place.out().join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
     }
     place.assert_nothing_left();
-}
-
-/// Every figure on the page that names its metric.
-fn figures(page: &str) -> Vec<(String, String)> {
-    let attribute = |tag: &str, name: &str| {
-        let rest = tag.split_once(&format!("{name}=\""))?.1;
-        rest.split_once('"').map(|(value, _)| value.to_string())
-    };
-    let tags = page.split("<data ").skip(1).filter_map(|rest| rest.split_once('>').map(|(tag, _)| tag));
-    tags.filter_map(|tag| attribute(tag, "data-metric").zip(attribute(tag, "value"))).collect()
 }
 
 #[test]

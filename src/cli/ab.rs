@@ -19,7 +19,7 @@ use crate::scenario::Scenario;
 use crate::scenario::values::Span;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
     loadtest ab old-build.toml new-build.toml\n  \
     loadtest ab scenarios/smoke.toml --set-new service.delay=1ms --segment 10s --metric rtt.p50,rtt.p99\n\n\
     The two run in turn, ABBA and so on, so that what drifts with time falls on both: 24 runs, some 12\n\

@@ -28,7 +28,7 @@ type Labels = Vec<(&'static str, String)>;
 ///   `loss.count` is `loadtest_loss`. `+Inf` for a percentile that falls among the lost; what was
 ///   not measured is left out.
 /// * `loadtest_verdict` and `loadtest_gate` are 1 under the label of the outcome that came about,
-///   and 0 under the other two.
+///   and 0 under the others.
 pub(super) fn text(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, fmt::Error> {
     let scenario = ("scenario".into(), summary.environment.name.clone().into());
     let mut registry = Registry::with_prefix_and_labels(PREFIX, [scenario].into_iter());

@@ -1,19 +1,15 @@
 //! Holds `docs/summary.schema.json` against the code that writes `summary.json`: the shapes and their
 //! words come from the types, the metrics from the catalogue.
 
-use std::fs;
-
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::{Format, fixture, json as exporter, render};
-use crate::analysis::{Definition, Summary, Unit, catalogue};
-use crate::gate::{Outcome, Verdict};
+use super::json as exporter;
+use crate::analysis::{Definition, Unit, catalogue};
+use crate::gate::Outcome;
 use crate::samples::FORMAT_VERSION;
-
-const PUBLISHED: &str = "docs/summary.schema.json";
 
 /// Every metric of the catalogue: an object for a group, in it a property for a key.
 pub(super) fn metrics(_: &mut SchemaGenerator) -> Schema {
@@ -106,112 +102,124 @@ fn generated() -> Value {
     schema
 }
 
-fn document(summary: &Summary, verdict: &Verdict) -> Value {
-    let files = render(Format::Json, summary, verdict, "").unwrap();
-    serde_json::from_slice(&files[0].bytes).unwrap()
-}
+#[cfg(test)]
+mod tests {
+    use std::fs;
 
-/// `UPDATE_SCHEMA=1` writes the file anew.
-#[test]
-fn the_published_schema_is_that_of_the_code() {
-    let mut text = serde_json::to_string_pretty(&generated()).unwrap();
-    text.push('\n');
-    if std::env::var_os("UPDATE_SCHEMA").is_some() {
-        fs::write(PUBLISHED, &text).unwrap();
+    use super::*;
+    use crate::analysis::Summary;
+    use crate::gate::Verdict;
+    use crate::report::{Format, fixture, render};
+
+    const PUBLISHED: &str = "docs/summary.schema.json";
+
+    fn document(summary: &Summary, verdict: &Verdict) -> Value {
+        let files = render(Format::Json, summary, verdict, "").unwrap();
+        serde_json::from_slice(&files[0].bytes).unwrap()
     }
-    let published = fs::read_to_string(PUBLISHED).unwrap_or_default();
-    assert!(published == text, "{PUBLISHED} is behind: UPDATE_SCHEMA=1 cargo test --lib schema");
-}
 
-#[test]
-fn every_key_is_described() {
-    fn undescribed(at: &str, schema: &Value, found: &mut Vec<String>) {
-        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            let (at, refers) = (format!("{at}.{name}"), property.get("$ref").is_some());
-            // The samples' keys are the groups of metrics.
-            if !property["description"].is_string() && !refers && property["properties"].is_null() {
-                found.push(at.clone());
+    /// `UPDATE_SCHEMA=1` writes the file anew.
+    #[test]
+    fn the_published_schema_is_that_of_the_code() {
+        let mut text = serde_json::to_string_pretty(&generated()).unwrap();
+        text.push('\n');
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            fs::write(PUBLISHED, &text).unwrap();
+        }
+        let published = fs::read_to_string(PUBLISHED).unwrap_or_default();
+        assert!(published == text, "{PUBLISHED} is behind: UPDATE_SCHEMA=1 cargo test --lib schema");
+    }
+
+    #[test]
+    fn every_key_is_described() {
+        fn undescribed(at: &str, schema: &Value, found: &mut Vec<String>) {
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                let (at, refers) = (format!("{at}.{name}"), property.get("$ref").is_some());
+                // The samples' keys are the groups of metrics.
+                if !property["description"].is_string() && !refers && property["properties"].is_null() {
+                    found.push(at.clone());
+                }
+                undescribed(&at, property, found);
             }
-            undescribed(&at, property, found);
+            for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
+                undescribed(name, definition, found);
+            }
         }
-        for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
-            undescribed(name, definition, found);
+        let mut found = Vec::new();
+        undescribed("", &generated(), &mut found);
+        found.retain(|at| !at.starts_with(".samples."));
+        assert!(found.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn runs_of_every_kind_are_valid() {
+        let validator = jsonschema::draft202012::new(&generated()).unwrap();
+        let runs = [
+            fixture::typical(),
+            fixture::failing(),
+            fixture::nothing_answered(),
+            fixture::no_seconds(),
+            fixture::one_second(),
+            fixture::all_lost(),
+            fixture::many_calls(),
+            fixture::hostile(),
+            fixture::faulted(),
+        ];
+        for (n, (summary, verdict)) in runs.iter().enumerate() {
+            let document = document(summary, verdict);
+            let errors: Vec<_> = validator.iter_errors(&document).map(|e| e.to_string()).collect();
+            assert!(errors.is_empty(), "run {n}: {errors:#?}");
         }
     }
-    let mut found = Vec::new();
-    undescribed("", &generated(), &mut found);
-    found.retain(|at| !at.starts_with(".samples."));
-    assert!(found.is_empty(), "{found:?}");
-}
 
-#[test]
-fn runs_of_every_kind_are_valid() {
-    let validator = jsonschema::draft202012::new(&generated()).unwrap();
-    let runs = [
-        fixture::typical(),
-        fixture::failing(),
-        fixture::nothing_answered(),
-        fixture::no_seconds(),
-        fixture::one_second(),
-        fixture::all_lost(),
-        fixture::many_calls(),
-        fixture::hostile(),
-        fixture::faulted(),
-    ];
-    for (n, (summary, verdict)) in runs.iter().enumerate() {
-        let document = document(summary, verdict);
-        let errors: Vec<_> = validator.iter_errors(&document).map(|e| e.to_string()).collect();
-        assert!(errors.is_empty(), "run {n}: {errors:#?}");
-    }
-}
-
-#[test]
-fn a_damaged_summary_is_refused() {
-    let validator = jsonschema::draft202012::new(&generated()).unwrap();
-    let (summary, verdict) = fixture::faulted();
-    let whole = document(&summary, &verdict);
-    let set = |pointer: &str, value: Value| {
-        let mut damaged = whole.clone();
-        *damaged.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
-        damaged
-    };
-    let without = |pointer: &str, key: &str| {
-        let mut damaged = whole.clone();
-        let object = damaged.pointer_mut(pointer).and_then(Value::as_object_mut).unwrap();
-        object.remove(key).unwrap_or_else(|| panic!("{pointer} {key}"));
-        damaged
-    };
-    let with = |pointer: &str| {
-        let mut damaged = whole.clone();
-        let object = damaged.pointer_mut(pointer).and_then(Value::as_object_mut).unwrap();
-        object.insert("other".into(), 1.into());
-        damaged
-    };
-    let damaged = [
-        set("/format", (FORMAT_VERSION + 1).into()),
-        set("/verdict/outcome", "passed".into()),
-        set("/verdict/gates/0/actual", 1.into()),
-        set("/metrics/rtt/p50", "0.2".into()),
-        set("/metrics/loss/ratio", "lost".into()),
-        set("/metrics/packets/sent", (-1).into()),
-        set("/metrics/packets/sent", 0.5.into()),
-        set("/too_few", json!(["rtt.p98"])),
-        set("/endings/0/good", 1.into()),
-        set("/faults/0/done_s", Value::Null),
-        set("/environment/cpus", "two".into()),
-        set("/environment/leaks/parts/0/leaked", Value::Null),
-        without("/metrics/rtt", "p99.9"),
-        without("/metrics", "rtt"),
-        without("", "verdict"),
-        without("/environment", "kernel"),
-        with(""),
-        with("/metrics"),
-        with("/metrics/rtt"),
-        with("/samples"),
-        with("/faults/0"),
-        with("/environment/service_record/stages/bridged"),
-    ];
-    for (n, damaged) in damaged.iter().enumerate() {
-        assert!(!validator.is_valid(damaged), "damage {n} was not seen");
+    #[test]
+    fn a_damaged_summary_is_refused() {
+        let validator = jsonschema::draft202012::new(&generated()).unwrap();
+        let (summary, verdict) = fixture::faulted();
+        let whole = document(&summary, &verdict);
+        let set = |pointer: &str, value: Value| {
+            let mut damaged = whole.clone();
+            *damaged.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
+            damaged
+        };
+        let without = |pointer: &str, key: &str| {
+            let mut damaged = whole.clone();
+            let object = damaged.pointer_mut(pointer).and_then(Value::as_object_mut).unwrap();
+            object.remove(key).unwrap_or_else(|| panic!("{pointer} {key}"));
+            damaged
+        };
+        let with = |pointer: &str| {
+            let mut damaged = whole.clone();
+            let object = damaged.pointer_mut(pointer).and_then(Value::as_object_mut).unwrap();
+            object.insert("other".into(), 1.into());
+            damaged
+        };
+        let damaged = [
+            set("/format", (FORMAT_VERSION + 1).into()),
+            set("/verdict/outcome", "passed".into()),
+            set("/verdict/gates/0/actual", 1.into()),
+            set("/metrics/rtt/p50", "0.2".into()),
+            set("/metrics/loss/ratio", "lost".into()),
+            set("/metrics/packets/sent", (-1).into()),
+            set("/metrics/packets/sent", 0.5.into()),
+            set("/too_few", json!(["rtt.p98"])),
+            set("/endings/0/good", 1.into()),
+            set("/faults/0/done_s", Value::Null),
+            set("/environment/cpus", "two".into()),
+            set("/environment/leaks/parts/0/leaked", Value::Null),
+            without("/metrics/rtt", "p99.9"),
+            without("/metrics", "rtt"),
+            without("", "verdict"),
+            without("/environment", "kernel"),
+            with(""),
+            with("/metrics"),
+            with("/metrics/rtt"),
+            with("/samples"),
+            with("/faults/0"),
+            with("/environment/service_record/stages/bridged"),
+        ];
+        for (n, damaged) in damaged.iter().enumerate() {
+            assert!(!validator.is_valid(damaged), "damage {n} was not seen");
+        }
     }
 }

@@ -164,7 +164,7 @@ mod tests {
         let service = fault("5s", "target = \"service\"\naction = \"restart\"");
         refused(&service, &["service.mode=none"], &["fault.0.target", "the service", "builtin"]);
         refused(&fault("5s", &format!("{KILL}\nfor = \"0s\"")), &[], &["t.toml:8", "fault.0.for", "100ms"]);
-        refused(&fault("5s", "target = \"asterisk\""), &[], &["missing field `action`"]);
+        refused(&fault("5s", "target = \"asterisk\""), &[], &["add `action`"]);
         refused(&fault("5s", "target = \"asterisk\"\naction = \"reboot\""), &[], &["reboot", "restart"]);
         refused(&fault("5s", &format!("{KILL}\nwhen = 3")), &[], &["when", "`at`"]);
         refused(&one.repeat(21), &[], &["21 faults", "20 at the most"]);

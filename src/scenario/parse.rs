@@ -254,6 +254,7 @@ mod tests {
             ("load.calls=-1", "not negative"),
             ("load=5", "write [load]"),
             ("fault=3", "[[fault]]"),
+            ("fault=[{at=\"3s\", target=\"asterisk\"}]", "add `action`"),
             ("service.command=node app.js", "write [\"node\", \"app.js\"]"),
             ("service.http=9090", "\"127.0.0.1:9090\""),
             ("service.http=here", "127.0.0.1:9090"),

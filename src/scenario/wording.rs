@@ -24,6 +24,9 @@ pub(super) fn reword(said: &str, key: &str, value: &str) -> Wording {
         let (what, cure) = wants(wanted, key, value);
         return wording(format!("{key} = {shown}: {what} belongs here"), cure);
     }
+    if let Some(name) = said.strip_prefix("missing field ") {
+        return wording(format!("{name} is missing"), format!("add {name}: it has no default"));
+    }
     match said {
         "wanted string or table" => {
             wording(format!("{key} = {value}: a word belongs here"), "write it in quotes, as in \"PCMU\"")

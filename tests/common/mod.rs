@@ -50,12 +50,16 @@ impl Place {
         command
     }
 
+    /// This place's ports and lenient limits, for `--set`.
+    pub fn settings(&self) -> impl Iterator<Item = &str> {
+        self.ports.iter().map(String::as_str).chain(LENIENT)
+    }
+
     /// `loadtest run scenarios/SCENARIO.toml` with this place's ports and lenient limits.
     pub fn run(&self, scenario: &str, set: &[&str]) -> Command {
         let mut command = self.program();
         command.arg("run").arg(format!("scenarios/{scenario}.toml")).arg("--out").arg(self.out());
-        let ports = self.ports.iter().map(String::as_str);
-        for setting in ports.chain(LENIENT).chain(set.iter().copied()) {
+        for setting in self.settings().chain(set.iter().copied()) {
             command.args(["--set", setting]);
         }
         command

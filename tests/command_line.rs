@@ -1,0 +1,259 @@
+//! The command line's manners: help, completions, manual pages, and words that match the documentation.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::{Place, ends_with, stderr};
+use loadtest::gate::Gate;
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// What the program prints when asked with `args`.
+#[track_caller]
+fn ask(place: &Place, args: &[&str]) -> String {
+    said(&ends_with(place.program().args(args), 0))
+}
+
+fn subcommands(place: &Place) -> Vec<String> {
+    let help = ask(place, &["--help"]);
+    let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let list: Vec<_> = list
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next().map(String::from))
+        .filter(|name| name != "help")
+        .collect();
+    assert!(list.len() >= 10, "{list:?}");
+    list
+}
+
+#[test]
+fn short_help_is_short_and_long_help_has_examples() {
+    let place = Place::new(0);
+    let commands = subcommands(&place);
+    for words in commands.iter().map(|name| vec![name.as_str()]).chain([vec![]]) {
+        let (short, long) =
+            (ask(&place, &[&words[..], &["-h"]].concat()), ask(&place, &[&words[..], &["--help"]].concat()));
+        assert!(long.contains("\nExample"), "{words:?}:\n{long}");
+        assert!(!short.contains("Example") && short.len() < long.len(), "{words:?}:\n{short}");
+        let example = long.split("\nExample").nth(1).expect("after the word");
+        let whole = format!("loadtest {}", words.join(" "));
+        assert!(example.contains(whole.trim_end()), "{whole} is not in its own examples:\n{example}");
+    }
+}
+
+/// The options that a text gives to the subcommands: every `loadtest SUBCOMMAND … --option` of it.
+fn options_used(text: &str, commands: &[String]) -> Vec<(String, String)> {
+    let mut used = Vec::new();
+    for line in text.replace("\\\n", " ").lines() {
+        let mut words = line.split([' ', '`', '(', '|']).filter(|word| !word.is_empty()).peekable();
+        let mut of = None;
+        while let Some(word) = words.next() {
+            let program = word == "loadtest" || word.ends_with("/loadtest");
+            match words.peek() {
+                Some(next) if program => of = commands.iter().find(|name| name == next),
+                _ => {}
+            }
+            // What follows is another program's.
+            if word.ends_with([';', '&']) {
+                of = None;
+            }
+            let option: String = word.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            if let (Some(name), true) = (of, option.starts_with("--") && option.len() > 2) {
+                used.push((name.clone(), option));
+            }
+        }
+    }
+    used
+}
+
+#[test]
+fn every_option_in_the_documentation_exists() {
+    let place = Place::new(0);
+    let commands = subcommands(&place);
+    let mut texts: Vec<_> = [
+        "README.md",
+        "docs/service.md",
+        "docs/gates.md",
+        "asterisk/README.md",
+        "examples/ci/README.md",
+        "examples/ci/github.yml",
+        "examples/ci/gitlab.yml",
+        "docker-compose.yml",
+    ]
+    .map(|path| (path.to_string(), read(path)))
+    .to_vec();
+    texts.extend(commands.iter().map(|name| (format!("{name} --help"), ask(&place, &[name, "--help"]))));
+    let mut used = 0;
+    for (place_of, text) in &texts {
+        for (name, option) in options_used(text, &commands) {
+            let help = ask(&place, &[&name, "--help"]);
+            let exists = help.split([' ', ',', '\n']).any(|word| word == option);
+            assert!(exists, "{place_of}: `loadtest {name}` has no {option}");
+            used += 1;
+        }
+    }
+    assert!(used >= 20, "{used} options found: the texts were not understood");
+    let ci = read("examples/ci/github.yml") + &read("examples/ci/gitlab.yml");
+    assert!(options_used(&ci, &commands).contains(&("run".into(), "--out".into())));
+}
+
+#[test]
+fn completions_complete() {
+    let place = Place::new(0);
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = ask(&place, &["completions", shell]);
+        for word in ["compare", "list-metrics"] {
+            assert!(script.contains(word), "{word} is not in {shell}'s:\n{script}");
+        }
+    }
+    let script = place.path("loadtest.bash");
+    fs::write(&script, ask(&place, &["completions", "bash"])).expect("written");
+    ends_with(Command::new("bash").arg("-n").arg(&script), 0);
+    let complete = |words: &[&str]| {
+        let (last, before) = (words.last().expect("a word"), words[words.len() - 2]);
+        let line = format!(
+            "source '{}'; COMP_WORDS=({}); COMP_CWORD={}; _loadtest loadtest '{last}' '{before}'; echo ${{COMPREPLY[@]}}",
+            script.display(),
+            words.join(" "),
+            words.len() - 1,
+        );
+        said(&ends_with(Command::new("bash").args(["-c", &line]), 0)).trim().to_string()
+    };
+    assert_eq!(complete(&["loadtest", "comple"]), "completions");
+    assert_eq!(complete(&["loadtest", "run", "--list"]), "--list-metrics");
+    assert_eq!(complete(&["loadtest", "report", "--report", "open"]), "openmetrics");
+    let refused = ends_with(place.program().args(["completions", "tcsh"]), 2);
+    assert!(stderr(&refused).contains("zsh"), "{}", stderr(&refused));
+}
+
+#[test]
+fn manual_pages_render_without_a_warning() {
+    let place = Place::new(0);
+    let folder = place.path("man/man1");
+    ends_with(place.program().args(["man", "--out"]).arg(&folder), 0);
+    let pages = |name: &str| {
+        folder.join(if name.is_empty() { "loadtest.1".into() } else { format!("loadtest-{name}.1") })
+    };
+    let commands = subcommands(&place);
+    for name in commands.iter().map(String::as_str).chain([""]) {
+        let mut groff = Command::new("groff");
+        groff.args(["-man", "-Tutf8", "-ww", "-P-cbou"]).arg(pages(name));
+        // tests/install.sh installs it.
+        let output = ends_with(&mut groff, 0);
+        assert!(stderr(&output).is_empty(), "{name}: {}", stderr(&output));
+        let page = said(&output);
+        for word in ["NAME", "SYNOPSIS", "EXAMPLES", &format!("loadtest {name}")] {
+            assert!(page.contains(word.trim_end()), "{word} is not in\n{page}");
+        }
+    }
+    assert_eq!(fs::read_dir(&folder).expect("the folder").count(), commands.len() + 1);
+    assert_eq!(ask(&place, &["man"]).trim_end(), read(&pages("").display().to_string()).trim_end());
+    let refused = ends_with(place.program().args(["man", "--out", "/proc/nowhere"]), 1);
+    assert!(stderr(&refused).contains("/proc/nowhere"), "{}", stderr(&refused));
+}
+
+#[test]
+fn every_gate_in_the_documentation_is_one() {
+    let gates = read("docs/gates.md");
+    let block =
+        gates.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let scenario =
+        loadtest::scenario::Resolved::read(block, "docs/gates.md", &[]).expect("a scenario").scenario;
+    assert!(scenario.gates.require.len() >= 10);
+    let ci = read("examples/ci/latency.toml");
+    let ci = loadtest::scenario::Resolved::read(&ci, "latency.toml", &[]).expect("a scenario").scenario;
+    let mut found: Vec<String> = scenario.gates.require.into_iter().chain(ci.gates.require).collect();
+    // What the text itself says is none.
+    let none = ["rtt.p99 < 20", "calls.answered == 100"];
+    let operators = [" < ", " <= ", " == ", " != ", " >= ", " > "];
+    for text in [&gates, &read("README.md")] {
+        // Code in a line, between backticks; blocks have none.
+        let prose: String = text.split("```").step_by(2).collect();
+        let code = prose.split('`').skip(1).step_by(2);
+        found.extend(
+            code.filter(|code| !code.contains("--set"))
+                .filter(|code| operators.iter().any(|op| code.contains(op)))
+                .map(|c| c.replace('\n', " ")),
+        );
+    }
+    let indented = gates.lines().filter_map(|line| line.strip_prefix("    every call:"));
+    found.extend(indented.map(|rest| format!("every call:{rest}")));
+    assert!(found.len() >= 25, "{found:?}");
+    for text in found {
+        match (Gate::parse(&text), none.contains(&text.as_str())) {
+            (Ok(_), false) | (Err(_), true) => {}
+            (Err(e), false) => panic!("{text}: {e}; {}", e.cure),
+            (Ok(_), true) => panic!("{text} is said to be none"),
+        }
+    }
+    // The grammar's own words.
+    let grammar =
+        gates.split("```bnf\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a grammar");
+    let words = |of: &str| -> Vec<String> {
+        let rule = grammar.lines().find(|line| line.starts_with(of)).expect("a rule");
+        rule.split('"').skip(1).step_by(2).map(String::from).collect()
+    };
+    for op in words("<op>") {
+        assert!(Gate::parse(&format!("rtt.p99{op}20ms")).is_ok(), "{op}");
+    }
+    for unit in words("<unit>") {
+        let metrics = ["rtt.p99", "loss.ratio", "memory.driver_max"];
+        assert!(metrics.iter().any(|m| Gate::parse(&format!("{m} < 20{unit}")).is_ok()), "{unit}");
+    }
+}
+
+#[test]
+fn what_was_given_wrong_is_named_as_it_was_given() {
+    let place = Place::new(0);
+    let refused = |command: &mut Command, words: &[&str], not: &str| {
+        let said = stderr(&ends_with(command, 2));
+        for word in words {
+            assert!(said.contains(word), "`{word}` is not in:\n{said}");
+        }
+        assert!(!said.contains(not), "{said}");
+    };
+    for (set, cure) in [
+        ("load.duration=5", "\"5s\""),
+        ("load.ramp=10", "\"10/s\""),
+        ("service.command=node", "[\"node\"]"),
+        ("load.cals=5", "did you mean `calls`?"),
+        ("gates.require=[\"leak == 0\"]", "did you mean `leaks`?"),
+        ("gates.require=[\"every call: los.ratio < 1%\"]", "did you mean `loss.ratio`?"),
+        ("gates.require=[\"rtt.p99 < 20\"]", "with its unit"),
+    ] {
+        let given = format!("--set {set}");
+        refused(&mut place.check("smoke", &[set]), &[&given, cure], "smoke.toml");
+    }
+    let mut check = place.program();
+    check.args(["check", "scenarios/smoke.toml"]).env("PORT_RANGE", "5");
+    refused(&mut check, &["PORT_RANGE=5", "21000-31000"], "--set");
+    let scenario = place.path("wrong.toml");
+    fs::write(&scenario, "[load]\nduration = 5\n").expect("written");
+    refused(place.program().arg("check").arg(&scenario), &["wrong.toml:2", "\"5s\""], "--set");
+    refused(place.program().arg("service"), &["ARI_PASS", ".env"], "--password <");
+    refused(place.program().arg("service").env("ARI_PASS", ""), &["ARI_PASS"], "--password <");
+}
+
+#[test]
+fn every_file_that_the_documentation_links_is_there() {
+    for page in ["README.md", "docs/gates.md", "docs/service.md", "examples/ci/README.md"] {
+        let folder = Path::new(page).parent().expect("a folder");
+        let text = read(page);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            assert!(
+                link.starts_with("http") || link.is_empty() || folder.join(link).exists(),
+                "{page}: {link}"
+            );
+        }
+    }
+}
