@@ -22,11 +22,12 @@ pub fn unlike(first: &Environment, second: &Environment) -> Option<String> {
 
 /// Why a run is of no use for a comparison; `None` for one that is whole.
 pub fn unusable(run: &Environment) -> Option<&'static str> {
-    match (run.interrupted, run.broken.is_empty()) {
-        (true, _) => Some("it was interrupted"),
-        (false, false) => Some("it broke"),
-        (false, true) => None,
-    }
+    let reasons = [
+        (run.interrupted, "it was interrupted"),
+        (!run.broken.is_empty(), "it broke"),
+        (run.ended_early.is_some(), "a gate ended it early"),
+    ];
+    reasons.into_iter().find(|(is_so, _)| *is_so).map(|(_, why)| why)
 }
 
 #[cfg(test)]

@@ -144,6 +144,7 @@ impl Environment {
             version: self.version.clone(),
             interrupted: self.interrupted,
             broken: self.broken.clone(),
+            ended_early: self.ended_early.clone(),
             calls: self.calls,
             codec: self.codec.clone(),
             ptime_ms: self.ptime_ms,
