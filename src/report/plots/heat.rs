@@ -112,6 +112,11 @@ impl Grid {
     fn silences(&mut self, row: usize, call: &CallRecord, medians: &[CallSecond], ptime_s: f64) {
         let Some(from) = call.answered_s() else { return };
         let to = (from + call.total_sent as f64 * ptime_s).min(f64::from(self.seconds));
+        // A second without a median need not be silent: what comes back after the next one's first is left out.
+        let missing_s = call.total_sent.saturating_sub(call.total_received) as f64 * ptime_s;
+        if missing_s < LEAST_SENT_S {
+            return;
+        }
         let (first, last) = ((from + LEAST_SENT_S - 1.0).ceil(), (to - LEAST_SENT_S).floor());
         if last < 0.0 {
             return;
@@ -272,6 +277,11 @@ mod tests {
         let (mut older, _) = fixture::typical();
         older.call_seconds.clear();
         assert!(Grid::of(&older, 1000, 1000).is_empty());
+        let (mut all_back, _) = fixture::typical();
+        for call in &mut all_back.calls {
+            call.total_received = call.total_sent;
+        }
+        assert!(!cells(&all_back).contains(&Cell::Silent), "a median is missing, but no packet");
         assert!(Grid::of(&fixture::nothing_answered().0, 1000, 1000).is_empty());
         assert!(Grid::of(&fixture::no_seconds().0, 1000, 1000).is_empty());
     }
