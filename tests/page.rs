@@ -232,7 +232,7 @@ fn series_hide_and_time_zooms_and_both_come_back() {
 fn the_page_fits_every_screen_and_paper() {
     let place = Place::new(2);
     let again = place.path("again");
-    // A run with a fault in it and one of an older version, whose gates are not asked about here.
+    // A stored run and one of an older version; their gates are not asked about here.
     let folder = |name: &str| place.path(name);
     let render = |run: &str| {
         let mut command = place.program();

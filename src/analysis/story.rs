@@ -178,7 +178,7 @@ mod tests {
         let done = summary.faults[0].fault.done_s;
         summary.calls[2].held_ms = ms((done - 20.0) * 1000.0);
         let teller = Teller::new(&summary);
-        assert_eq!(teller.tell(&summary.calls[1]).faults.len(), 2);
+        assert!(teller.tell(&summary.calls[1]).faults.contains(&&summary.faults[0].fault));
         assert!(teller.tell(&summary.calls[2]).faults.is_empty());
         let refused = summary.calls.iter().find(|c| !c.ending.was_answered()).unwrap();
         assert_eq!(teller.tell(refused).ended_s, None);
