@@ -267,8 +267,8 @@ fn variable(name: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::service::ServiceSummary;
-    use crate::service::metrics::Snapshot;
     use crate::service::media::MediaNow;
+    use crate::service::metrics::Snapshot;
     use crate::service::stats::ServiceReport;
     use crate::stamp::Stamp;
 
