@@ -47,21 +47,24 @@
   }
   const named = (panel) => panel.names && panel.names.length > 0;
 
-  // The place nearest to x at which a panel has something to say.
+  // The place nearest to x at which a panel has something to say. Of a long run not every second of every
+  // series is drawn, nor noted: only what is noted can be said.
   function snap(panel, x) {
-    if (panel.scale === "time" && !named(panel)) return Math.floor(clamp(x, panel.from, panel.to - 0.001)) + 0.5;
     let best = null;
-    for (const series of panel.series)
-      for (const at of series.at) if (best === null || Math.abs(at - x) < Math.abs(best - x)) best = at;
+    for (const at of places(panel)) if (best === null || Math.abs(at - x) < Math.abs(best - x)) best = at;
     return best;
   }
 
-  // A series' value at a place: of a second the one noted last in it.
-  function valueAt(panel, frame, series, x) {
-    const [from, to] = shown(panel);
-    const pixel = (to - from) / (frame.right - frame.left);
-    // One pixel may stand for many seconds.
-    const half = panel.scale === "time" && !named(panel) ? Math.max(0.5, pixel) : 1e-6;
+  // All of them: middles of seconds, where a value stands for one. One at a second's end is that second's.
+  function places(panel) {
+    const seconds = panel.scale === "time" && !named(panel);
+    const middle = (at) => Math.max(0, Math.ceil(at - 1e-6) - 1) + 0.5;
+    return panel.series.flatMap((series) => (seconds ? series.at.map(middle) : series.at));
+  }
+
+  // What a series has noted at a place; of a second, the last.
+  function valueAt(panel, series, x) {
+    const half = panel.scale === "time" && !named(panel) ? 0.5 : 1e-6;
     let found = null;
     series.at.forEach((at, n) => {
       if (at > x - half && at <= x + half + 1e-6) found = series.values[n];
@@ -70,11 +73,11 @@
   }
 
   // A panel's values at a place, as [ink, label, text].
-  function valuesAt(chart, panel, frame, x) {
+  function valuesAt(chart, panel, x) {
     const rows = [];
     for (const series of panel.series) {
       if (chart.hidden.has(series.key)) continue;
-      const value = valueAt(panel, frame, series, x);
+      const value = valueAt(panel, series, x);
       const key = chart.notes.keys[series.key];
       if (value !== null) rows.push([key.ink, key.label, String(value)]);
     }
@@ -135,7 +138,7 @@
       const at = toPixel(other, drawing.frames[n], middle);
       const { top, bottom } = drawing.frames[n];
       make("line", { x1: at, x2: at, y1: top, y2: bottom, class: "cursor" }, drawing.over);
-      const rows = other.cells ? [] : valuesAt(chart, other, drawing.frames[n], place);
+      const rows = other.cells ? [] : valuesAt(chart, other, place);
       if (rows.length && chart.notes.panels.length > 1) html("p", "", other.title, chart.tip);
       for (const [ink, label, text] of rows) {
         const line = html("div", "", "", chart.tip);
@@ -354,9 +357,9 @@
     const rows = panel.cells ? panel.cells.rows.length : 0;
     const height = rows ? (frame.bottom - frame.top) / rows : 0;
     const y = chart.cursor && chart.cursor.y !== undefined ? chart.cursor.y : frame.top + height / 2;
-    const places = named(panel) ? panel.series.flatMap((s) => s.at).sort((a, b) => a - b) : null;
-    const next = (way) => places
-      ? (way > 0 ? places.find((x) => x > at + 1e-6) : places.findLast((x) => x < at - 1e-6)) ?? at
+    const within = places(panel).filter((x) => x >= from && x <= to).sort((a, b) => a - b);
+    const next = (way) => !panel.cells
+      ? (way > 0 ? within.find((x) => x > at + 1e-6) : within.findLast((x) => x < at - 1e-6)) ?? at
       : clamp(at + way, from + 0.5, to - 0.5);
     const show = (x, y) => { chart.tip.setAttribute("aria-live", "polite"); point(chart, drawing, number, x, y); };
     const act = {

@@ -51,7 +51,10 @@ fn a_slower_service_is_called_and_every_run_is_kept() {
     let mut again = place.program();
     again.arg("compare").args([folder("base"), folder("new")]).args(["--metric", "rtt.p50"]);
     let again = String::from_utf8_lossy(&ends_with(&mut again, 11).stdout).into_owned();
-    assert!(said.starts_with(again.trim_end()), "{again}\nagainst\n{said}");
+    // But for what the two are called.
+    let table = |text: &str| text.split_once("rtt.p50: ").expect("an answer").1.to_string();
+    assert!(table(&said).starts_with(table(&again).trim_end()), "{again}\nagainst\n{said}");
+    assert!(said.contains("smoke.toml with service.delay=30ms"), "{said}");
     assert!(folder("comparison.md").is_file());
     // A run that serves slower for the service's sake says so: the delay is in its service time.
     let summary = fs::read(folder("new/03/summary.json")).expect("the run's figures");
@@ -83,9 +86,12 @@ fn what_cannot_be_compared_is_refused_before_any_run() {
         assert!(said.contains(word), "`{word}` is not in:\n{said}");
         assert!(!place.out().exists(), "nothing was made");
     };
-    refused(&["--set-new", "load.calls=9"], "calls");
+    refused(&["--set-new", "load.calls=9"], "[load]");
     refused(&["--set-new", "service.mode=nobody"], "nobody");
     refused(&["--metric", "rtt.p42"], "rtt.p99");
     refused(&["--pairs", "3"], "6");
+    refused(&["--pairs", "6", "--metric", "rtt.p50,rtt.p90"], "--pairs");
+    refused(&["--segment", "2s"], "--segment 40s");
+    refused(&["--set-new", "load.call_duration=3s", "--metric", "rtt.p50"], "[load]");
     refused(&["/nonexistent.toml"], "/nonexistent.toml");
 }

@@ -64,7 +64,7 @@ fn what_is_no_run_is_refused_by_its_file() {
         assert!(said.contains(words), "`{words}` is not in:\n{said}");
     };
     refused(Path::new("/nonexistent"), "/nonexistent");
-    refused(Path::new("scenarios"), "scenario.toml");
+    refused(Path::new("scenarios"), "environment.json");
     let folder = place.path("damaged");
     copy(Path::new("tests/samples/format1"), &folder);
     fs::write(folder.join("calls.csv"), "call,line\n0,zero\n").expect("written");
@@ -138,13 +138,27 @@ fn a_run_is_held_against_stored_ones_of_its_kind() {
     let alike = environment.replace(theirs.as_str().expect("text"), ours.as_str().expect("text"));
     fs::write(slower.join("environment.json"), alike).expect("written");
     let said = report(&slower, 11);
-    assert!(said.contains("REGRESSED") && said.contains("baseline of 1 run"), "{said}");
+    assert!(said.contains("REGRESSED") && said.contains("against the baseline"), "{said}");
     assert!(fs::read_to_string(slower.join("junit.xml")).expect("written").contains("baseline of 1 run"));
-    assert!(report(&usual.join("1"), 0).contains("PASS"));
+    let mut faster = place.program();
+    faster.arg("report").arg(usual.join("1")).args(["--report", "json", "--baseline"]).arg(&slower);
+    let said = String::from_utf8_lossy(&ends_with(&mut faster, 0).stdout).into_owned();
+    assert!(said.contains("PASS"), "{said}");
     // A broken gate outranks it.
     let mut strict = place.program();
     strict.arg("report").arg(&slower).args(["--set", "gates.require=[\"rtt.p50 < 0.001ms\"]", "--baseline"]);
     ends_with(strict.arg(&usual), 10);
+    // Nor is a run held against itself, or one of another scenario begun.
+    let mut itself = place.program();
+    itself.arg("report").arg(&slower).arg("--baseline").arg(&slower).arg("--quiet");
+    ends_with(&mut itself, 12);
+    let mut other = place.program();
+    other
+        .args(["run", "scenarios/churn.toml", "--out"])
+        .arg(place.path("run-2"))
+        .arg("--baseline")
+        .arg(&usual);
+    assert!(stderr(&ends_with(&mut other, 2)).contains("another scenario"));
     // A baseline that is not there is noticed before the run, not after it.
     let gone = place.path("run-2");
     let mut command = place.program();

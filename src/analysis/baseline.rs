@@ -21,6 +21,7 @@ pub struct Baseline(Vec<Stored>);
 #[derive(Debug, Clone)]
 struct Stored {
     environment: Environment,
+    is_trusted: bool,
     /// By the places of [`METRICS`], in milliseconds.
     values: [Option<f64>; METRICS.len()],
 }
@@ -42,23 +43,23 @@ pub struct Tripwire {
 pub const METRICS: [&str; 5] = ["rtt.p50", "rtt.p90", "rtt.p95", "rtt.p99", "rtt.p99.9"];
 
 impl Baseline {
-    /// Takes a stored run in.
-    pub fn add(&mut self, stored: &Summary) {
-        let value = |name| match stored.metric(name)?.value {
+    /// Takes a stored run in, and whether its instrument is to be trusted.
+    pub fn add(&mut self, stored: &Summary, is_trusted: bool) {
+        let value = |name| match stored.metric(name).filter(|m| !m.too_few || m.value == Value::Lost)?.value {
             Value::Number(ms) if ms > 0.0 => Some(ms),
             Value::Lost => Some(f64::INFINITY),
             Value::Number(_) | Value::NoData => None,
         };
         // The rest of it is of no use here and may be long.
         let environment = stored.environment.fingerprint();
-        self.0.push(Stored { environment, values: METRICS.map(value) });
+        self.0.push(Stored { environment, is_trusted, values: METRICS.map(value) });
     }
 
     /// The bound of a metric for a run like `run`; `None` where no run of the same fingerprint has
     /// measured it.
     pub fn tripwire(&self, run: &Environment, metric: &str) -> Option<Tripwire> {
         let at = METRICS.iter().position(|name| *name == metric)?;
-        let alike = self.0.iter().filter(|stored| unfit(run, &stored.environment).is_none());
+        let alike = self.0.iter().filter(|stored| unfit(run, stored).is_none());
         let mut logs: Vec<f64> = alike.filter_map(|stored| stored.values[at]).map(f64::ln).collect();
         logs.sort_unstable_by(f64::total_cmp);
         let middle = median(&logs)?;
@@ -75,16 +76,29 @@ impl Baseline {
         })
     }
 
+    /// Whether any stored run counts for `run`.
+    pub fn is_of_use(&self, run: &Environment) -> bool {
+        self.0.iter().any(|stored| unfit(run, stored).is_none())
+    }
+
     /// How many of the stored runs do not count for `run`, and why the first of them does not.
     pub fn left_out(&self, run: &Environment) -> Option<String> {
-        let reasons: Vec<_> = self.0.iter().filter_map(|stored| unfit(run, &stored.environment)).collect();
+        let reasons: Vec<_> = self.0.iter().filter_map(|stored| unfit(run, stored)).collect();
         let first = reasons.first()?;
         Some(format!("{} of {} stored runs do not count: {first}", reasons.len(), self.0.len()))
     }
 }
 
-fn unfit(run: &Environment, stored: &Environment) -> Option<String> {
-    unusable(stored).map(String::from).or_else(|| other_fingerprint(run, stored))
+fn unfit(run: &Environment, Stored { environment, is_trusted, .. }: &Stored) -> Option<String> {
+    let is_itself = run.started_at == environment.started_at && !run.started_at.is_empty();
+    let why = if is_itself {
+        Some("it is the run itself")
+    } else if !is_trusted {
+        Some("its machine was not to be trusted")
+    } else {
+        unusable(environment)
+    };
+    why.map(String::from).or_else(|| other_fingerprint(run, environment))
 }
 
 fn other_fingerprint(run: &Environment, stored: &Environment) -> Option<String> {
@@ -106,7 +120,11 @@ mod tests {
     use super::*;
 
     fn stored(ms: f64, environment: Environment) -> Stored {
-        Stored { environment, values: METRICS.map(|name| (name == "rtt.p99").then_some(ms)) }
+        Stored {
+            environment,
+            is_trusted: true,
+            values: METRICS.map(|name| (name == "rtt.p99").then_some(ms)),
+        }
     }
 
     fn baseline(values: &[f64]) -> Baseline {
@@ -147,6 +165,11 @@ mod tests {
         assert!(other_fingerprint(&run, &other).unwrap().contains("--set"));
         let mixed = Baseline(vec![stored(1.0, other), stored(2.0, run.clone())]);
         assert_eq!(mixed.tripwire(&run, "rtt.p99").map(|t| (t.runs, t.median_ms)), Some((1, 2.0)));
+        let late = Baseline(vec![Stored { is_trusted: false, ..stored(1.0, run.clone()) }]);
+        assert!(late.tripwire(&run, "rtt.p99").is_none() && late.left_out(&run).unwrap().contains("trusted"));
+        let itself = Environment { started_at: "2026".into(), ..run.clone() };
+        let alone = Baseline(vec![stored(1.0, itself.clone())]);
+        assert!(alone.left_out(&itself).unwrap().contains("itself"));
         assert!(mixed.left_out(&run).unwrap().starts_with("1 of 2 stored runs"));
     }
 }

@@ -239,6 +239,14 @@ pub fn all() -> impl Iterator<Item = &'static Definition> {
     COUNTS.iter().chain(SIGNALLING.iter().flatten()).chain(LATENCIES.iter().flatten())
 }
 
+/// How many samples a percentile of that name needs, so that 100 lie beyond it; `None` for what is no
+/// percentile.
+pub fn samples_needed(metric: &str) -> Option<f64> {
+    let (_, key) = metric.split_once('.')?;
+    let q = STATISTICS.iter().find(|(name, _)| *name == key).and_then(|(_, q)| *q)?;
+    Some((100.0 / (1.0 - q)).round())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,8 +19,10 @@ const FALSE_ALARM: f64 = 0.0194;
 pub struct Segment {
     /// The calls.
     pub ms: f64,
-    /// The control stream; `None` without one.
+    /// The same percentile of the control stream; `None` without one.
     pub control_ms: Option<f64>,
+    /// The control stream's 99th percentile: how quiet the machine is.
+    pub control_p99_ms: Option<f64>,
     /// Whether the percentile rests on too few samples.
     pub too_few: bool,
 }
@@ -34,7 +36,7 @@ impl Segment {
             Value::NoData => None,
         };
         let too_few = summary.metric(metric).is_some_and(|m| m.too_few && m.value != Value::Lost);
-        Some(Segment { ms: ms(metric)?, control_ms: ms(control), too_few })
+        Some(Segment { ms: ms(metric)?, control_ms: ms(control), control_p99_ms: ms("control.p99"), too_few })
     }
 }
 
@@ -90,14 +92,16 @@ pub struct Comparison {
     pub better: usize,
     /// Pairs that must agree.
     pub needed: Option<usize>,
-    /// exp(median of ln B − ln A) − 1: 0.1 is a tenth slower.
-    pub effect: f64,
+    /// exp(median of ln B − ln A) − 1: 0.1 is a tenth slower. `None` where lost ones leave no middle.
+    pub effect: Option<f64>,
     /// Its interval, of the coverage that the number of pairs allows: 96.1 % for twelve.
     pub interval: Option<(f64, f64)>,
     /// The absolute margin in force, in milliseconds.
     pub absolute_ms: f64,
     /// exp(median of ln B − ln A) − 1 of the control stream.
     pub control_effect: Option<f64>,
+    /// The most that it may move, likewise.
+    pub control_limit: f64,
 }
 
 /// Compares.
@@ -114,6 +118,7 @@ pub fn compare(pairs: &[Pair], margins: &Margins) -> Comparison {
     let needed = needed(pairs.len(), margins.metrics);
     let control = control_shifts(pairs);
     let moved = needed.and_then(|t| moved(&control, t, threshold / 2.0));
+    let lost = pairs.iter().flat_map(|p| [p.a, p.b]).filter(|s| s.ms.is_infinite()).count();
     let few = pairs.iter().flat_map(|p| [p.a, p.b]).filter(|s| s.too_few).count();
     let interval = needed.map(|t| (differences[pairs.len() - t].exp_m1(), differences[t - 1].exp_m1()));
     let finding = match needed {
@@ -129,6 +134,10 @@ pub fn compare(pairs: &[Pair], margins: &Margins) -> Comparison {
         )),
         Some(t) if worse >= t => Finding::Regressed,
         Some(t) if better >= t => Finding::Improved,
+        Some(_) if lost > 0 => Finding::Inconclusive(format!(
+            "in {lost} of {} runs the percentile falls among the lost packets; take a lower one",
+            2 * pairs.len()
+        )),
         Some(_) => Finding::Unchanged,
     };
     Comparison {
@@ -137,10 +146,11 @@ pub fn compare(pairs: &[Pair], margins: &Margins) -> Comparison {
         worse,
         better,
         needed,
-        effect: median(&differences).map_or(0.0, f64::exp_m1),
+        effect: median(&differences).filter(|d| !d.is_nan()).map(f64::exp_m1),
         interval,
         absolute_ms,
         control_effect: median(&control).map(f64::exp_m1),
+        control_limit: (threshold / 2.0).exp_m1(),
     }
 }
 
@@ -150,8 +160,7 @@ pub fn compare(pairs: &[Pair], margins: &Margins) -> Comparison {
 /// fast. Any difference counts here, for a call that is not served is slower than all others.
 pub fn serves_fewer(shares: &[(f64, f64)]) -> bool {
     let fewer = shares.iter().filter(|(a, b)| b < a).count();
-    // One more question must not make false alarms frequent: as if five were asked.
-    needed(shares.len(), 5).is_some_and(|needed| fewer >= needed)
+    needed(shares.len(), 1).is_some_and(|needed| fewer >= needed)
 }
 
 /// ln b − ln a; two percentiles among the lost are alike.
@@ -161,7 +170,7 @@ fn log_ratio(a: f64, b: f64) -> f64 {
 
 /// The fewest of `pairs` that two identical builds reach with a chance below [`FALSE_ALARM`], shared
 /// by `metrics`. `None` where not even all of them would do.
-fn needed(pairs: usize, metrics: usize) -> Option<usize> {
+pub fn needed(pairs: usize, metrics: usize) -> Option<usize> {
     let allowed = FALSE_ALARM / metrics.max(1) as f64;
     (0..=pairs).rev().take_while(|heads| tail(pairs, *heads) <= allowed).last()
 }
@@ -175,9 +184,10 @@ fn binomial(n: usize, k: usize) -> f64 {
     (0..k.min(n - k)).fold(1.0, |c, i| c * (n - i) as f64 / (i + 1) as f64)
 }
 
-/// Median absolute deviation of the control stream's percentile over all segments, in milliseconds.
+/// Median absolute deviation of the control stream's 99th percentile over all segments, in milliseconds.
 fn scatter(pairs: &[Pair]) -> f64 {
-    let mut all: Vec<f64> = pairs.iter().flat_map(|p| [p.a.control_ms, p.b.control_ms]).flatten().collect();
+    let mut all: Vec<f64> =
+        pairs.iter().flat_map(|p| [p.a.control_p99_ms, p.b.control_p99_ms]).flatten().collect();
     all.retain(|ms| ms.is_finite());
     all.sort_unstable_by(f64::total_cmp);
     let Some(middle) = median(&all) else { return 0.0 };
@@ -222,7 +232,7 @@ impl Comparison {
 impl fmt::Display for Comparison {
     /// One sentence: `B is slower: in 11 of 12 pairs by more than 10 % …`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let effect = percent(self.effect);
+        let effect = self.effect.map_or("beyond measure".into(), percent);
         let interval = match self.interval {
             Some((low, high)) => {
                 format!(" ({:.1} % interval {} to {})", 100.0 * self.coverage(), percent(low), percent(high))
@@ -258,7 +268,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn segment(ms: f64) -> Segment {
-        Segment { ms, control_ms: Some(0.05), too_few: false }
+        Segment { ms, control_ms: Some(0.05), control_p99_ms: Some(0.05), too_few: false }
     }
 
     fn pairs(values: &[(f64, f64)]) -> Vec<Pair> {
@@ -295,22 +305,27 @@ mod tests {
         let (low, high) = c.interval.unwrap();
         assert!((low - 0.03f64.exp_m1()).abs() < 1e-12 && (high - 0.10f64.exp_m1()).abs() < 1e-12);
         assert!((c.coverage() - 0.961).abs() < 1e-3, "{}", c.coverage());
-        assert!((c.effect - 0.065f64.exp_m1()).abs() < 1e-12);
+        assert!((c.effect.unwrap() - 0.065f64.exp_m1()).abs() < 1e-12);
     }
 
     #[test]
     fn what_is_lost_is_slower_than_anything_and_equal_to_itself() {
         let lost = f64::INFINITY;
         assert_eq!(finding(&[(1.0, lost); 12]), Finding::Regressed);
-        assert_eq!(finding(&[(lost, lost); 12]), Finding::Unchanged);
+        // Half of them lost on the one side, half on the other: nothing to build on.
+        let mut mixed = [(1.0, lost); 12];
+        mixed[..6].fill((lost, 1.0));
+        let c = compare(&pairs(&mixed), &Margins::default());
+        assert!(matches!(c.finding, Finding::Inconclusive(_)) && c.effect.is_none(), "{c}");
+        assert!(matches!(finding(&[(lost, lost); 12]), Finding::Inconclusive(_)));
         assert!(!compare(&pairs(&[(1.0, lost); 12]), &Margins::default()).to_string().contains("inf"));
     }
 
     #[test]
     fn a_machine_that_changed_says_nothing_about_the_builds() {
         let shifted = Pair {
-            a: Segment { ms: 1.0, control_ms: Some(0.050), too_few: false },
-            b: Segment { ms: 1.3, control_ms: Some(0.054), too_few: false },
+            a: Segment { control_ms: Some(0.050), ..segment(1.0) },
+            b: Segment { control_ms: Some(0.054), ..segment(1.3) },
         };
         let c = compare(&[shifted; 12], &Margins::default());
         assert!(matches!(c.finding, Finding::Inconclusive(_)), "{c:?}");
@@ -320,8 +335,8 @@ mod tests {
     #[test]
     fn scatter_of_the_control_stream_is_no_move() {
         let pair = |n: u32| Pair {
-            a: Segment { ms: 1.0, control_ms: Some(0.050), too_few: false },
-            b: Segment { ms: 2.0, control_ms: Some(if n < 8 { 0.060 } else { 0.045 }), too_few: false },
+            a: Segment { control_ms: Some(0.050), ..segment(1.0) },
+            b: Segment { control_ms: Some(if n < 8 { 0.060 } else { 0.045 }), ..segment(2.0) },
         };
         let pairs: Vec<_> = (0..12).map(pair).collect();
         let c = compare(&pairs, &Margins::default());
@@ -341,8 +356,9 @@ mod tests {
     fn calls_that_are_not_served_count_whatever_the_others_measure() {
         let mut shares = [(1.0, 0.96); 12];
         assert!(serves_fewer(&shares) && !serves_fewer(&shares.map(|(a, b)| (b, a))));
-        shares[..2].fill((1.0, 1.0));
-        assert!(!serves_fewer(&shares), "10 of 12");
+        shares[..3].fill((1.0, 1.0));
+        assert!(!serves_fewer(&shares), "9 of 12");
+        assert!(serves_fewer(&[(1.0, 0.4); 6]));
         assert!(!serves_fewer(&[(1.0, 0.0); 3]), "too few pairs");
     }
 

@@ -1,7 +1,7 @@
 //! Two builds compared, as a whole: every metric's comparison, and what else the runs say.
 
 use super::compare::{Comparison, Finding, Margins, Pair, Segment, compare, serves_fewer};
-use super::{Summary, Value, alike};
+use super::{Summary, alike};
 use crate::samples::Environment;
 
 /// Percentiles that are compared, and the control stream's of the same rank.
@@ -12,6 +12,9 @@ pub const METRICS: [(&str, &str); 4] = [
     ("rtt.p99", "control.p99"),
 ];
 
+/// Shares of calls served, in the mean of all runs, that differ by less are the same.
+const SERVED_ALIKE: f64 = 0.01;
+
 /// What a comparison needs of a run: little, so that a thousand of them fit into memory.
 #[derive(Debug, Clone)]
 pub struct Extract {
@@ -20,20 +23,35 @@ pub struct Extract {
     environment: Environment,
     /// By the places of [`METRICS`].
     segments: [Option<Segment>; METRICS.len()],
-    answered: f64,
-    is_trusted: bool,
+    served: f64,
+    doubt: Doubt,
+}
+
+/// Whether a run's instrument is to be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// It is.
+    None,
+    /// It was late at times, or lost packets by itself: the control stream shows what that did.
+    Late,
+    /// Its figures are of no use: why.
+    Whole(String),
+}
+
+/// The share of a run's calls that were answered and kept to their planned end.
+fn served(summary: &Summary) -> f64 {
+    let number = |name: &str| summary.metric(name).and_then(|m| m.value.number()).unwrap_or(0.0);
+    let given_up = number("calls.dropped_count") + number("calls.media_lost_count");
+    let kept = 1.0 - (given_up / number("calls.answered_count").max(1.0)).min(1.0);
+    number("calls.answered") * kept
 }
 
 impl Extract {
     /// Of a run that was judged as to whether its instrument can be trusted.
-    pub fn of(name: String, summary: &Summary, is_trusted: bool) -> Extract {
-        let answered = match summary.metric("calls.answered").map(|m| m.value) {
-            Some(Value::Number(share)) => share,
-            _ => 0.0,
-        };
+    pub fn of(name: String, summary: &Summary, doubt: Doubt) -> Extract {
         let environment = summary.environment.fingerprint();
         let segments = METRICS.map(|(metric, control)| Segment::of(summary, metric, control));
-        Extract { name, environment, segments, answered, is_trusted }
+        Extract { name, environment, segments, served: served(summary), doubt }
     }
 
     /// The percentile of `metric`, one of [`METRICS`].
@@ -57,6 +75,8 @@ pub struct Judged {
 /// Two builds, compared.
 #[derive(Debug, Clone)]
 pub struct Compared {
+    /// What A and B are, in words.
+    pub sides: [String; 2],
     /// The runs of each pair.
     pub runs: Vec<(Extract, Extract)>,
     /// By metric.
@@ -94,9 +114,14 @@ impl Answer {
 
 impl Compared {
     /// Compares pair by pair by `metrics`, which are of [`METRICS`].
-    pub fn of(runs: Vec<(Extract, Extract)>, metrics: &[&'static str], margins: &Margins) -> Compared {
+    pub fn of(
+        sides: [String; 2],
+        runs: Vec<(Extract, Extract)>,
+        metrics: &[&'static str],
+        margins: &Margins,
+    ) -> Compared {
         let obstacle = obstacle(&runs);
-        let mut compared = Compared { runs, metrics: Vec::new(), missing: Vec::new(), obstacle };
+        let mut compared = Compared { sides, runs, metrics: Vec::new(), missing: Vec::new(), obstacle };
         if compared.obstacle.is_some() {
             return compared;
         }
@@ -116,26 +141,32 @@ impl Compared {
         compared
     }
 
-    /// Whether the second serves fewer of its calls than the first.
+    /// Whether the second serves fewer of its calls than the first, for certain.
     pub fn serves_fewer(&self) -> bool {
-        self.obstacle.is_none() && serves_fewer(&self.served())
+        self.obstacle.is_none() && serves_fewer(&self.shares())
     }
 
-    /// The shares of calls answered, pair by pair.
-    fn served(&self) -> Vec<(f64, f64)> {
-        self.runs.iter().map(|(a, b)| (a.answered, b.answered)).collect()
+    /// Whether it may serve fewer, but not in enough pairs to say so.
+    pub fn may_serve_fewer(&self) -> bool {
+        let (a, b) = self.served();
+        self.obstacle.is_none() && !self.serves_fewer() && b < a - SERVED_ALIKE
     }
 
-    /// Means of the shares of calls answered.
-    pub fn answered(&self) -> (f64, f64) {
+    /// The shares of calls served, pair by pair.
+    fn shares(&self) -> Vec<(f64, f64)> {
+        self.runs.iter().map(|(a, b)| (a.served, b.served)).collect()
+    }
+
+    /// Means of the shares of calls that were answered and kept.
+    pub fn served(&self) -> (f64, f64) {
         let n = self.runs.len().max(1) as f64;
-        let (a, b) = self.served().into_iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+        let (a, b) = self.shares().into_iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
         (a / n, b / n)
     }
 
-    /// Runs whose instrument was not to be trusted.
+    /// Runs whose instrument was late.
     pub fn distrusted(&self) -> usize {
-        self.runs.iter().flat_map(|(a, b)| [a, b]).filter(|run| !run.is_trusted).count()
+        self.runs.iter().flat_map(|(a, b)| [a, b]).filter(|run| run.doubt == Doubt::Late).count()
     }
 
     /// The answer as a whole.
@@ -144,6 +175,7 @@ impl Compared {
         if self.serves_fewer() || any(|f| *f == Finding::Regressed) {
             Answer::Regressed
         } else if self.obstacle.is_some()
+            || self.may_serve_fewer()
             || !self.missing.is_empty()
             || any(|f| matches!(f, Finding::Inconclusive(_)))
         {
@@ -160,7 +192,11 @@ fn obstacle(runs: &[(Extract, Extract)]) -> Option<String> {
     let (first, _) = runs.first()?;
     runs.iter().flat_map(|(a, b)| [a, b]).find_map(|run| {
         let unusable = alike::unusable(&run.environment).map(|why| format!("run {}: {why}", run.name));
-        unusable.or_else(|| alike::unlike(&first.environment, &run.environment))
+        let doubted = match &run.doubt {
+            Doubt::Whole(why) => Some(format!("run {}: {why}", run.name)),
+            Doubt::None | Doubt::Late => None,
+        };
+        unusable.or(doubted).or_else(|| alike::unlike(&first.environment, &run.environment))
     })
 }
 
@@ -169,13 +205,13 @@ mod tests {
     use super::*;
 
     fn extract(name: &str, change: impl FnOnce(&mut Extract)) -> Extract {
-        let segment = Segment { ms: 1.0, control_ms: Some(0.1), too_few: false };
+        let segment = Segment { ms: 1.0, control_ms: Some(0.1), control_p99_ms: Some(0.1), too_few: false };
         let mut extract = Extract {
             name: name.into(),
             environment: Environment::default(),
             segments: [Some(segment); METRICS.len()],
-            answered: 1.0,
-            is_trusted: true,
+            served: 1.0,
+            doubt: Doubt::None,
         };
         change(&mut extract);
         extract
@@ -183,7 +219,7 @@ mod tests {
 
     fn compared(change: fn(&mut Extract)) -> Compared {
         let pairs = (0..12).map(|n| (extract(&n.to_string(), |_| {}), extract(&n.to_string(), change)));
-        Compared::of(pairs.collect(), &["rtt.p50", "rtt.p99"], &Margins::default())
+        Compared::of(Default::default(), pairs.collect(), &["rtt.p50", "rtt.p99"], &Margins::default())
     }
 
     #[test]
@@ -205,12 +241,18 @@ mod tests {
     #[test]
     fn a_build_that_answers_nobody_is_no_fast_one() {
         let silent = |run: &mut Extract| {
-            run.answered = 0.0;
+            run.served = 0.0;
             run.segments = [None; METRICS.len()];
         };
         let compared = compared(silent);
         assert_eq!(compared.answer(), Answer::Regressed);
-        assert_eq!(compared.answered(), (1.0, 0.0));
+        assert_eq!(compared.served(), (1.0, 0.0));
+        // In one run of twelve: too little to say so, too much to say that all is well.
+        let (good, bad) = (extract("g", |_| {}), extract("b", |run| run.served = 0.0));
+        let mut pairs = vec![(good.clone(), good.clone()); 12];
+        pairs[5].1 = bad;
+        let compared = Compared::of(Default::default(), pairs, &["rtt.p50"], &Margins::default());
+        assert_eq!(compared.answer(), Answer::Inconclusive);
     }
 
     #[test]
@@ -219,5 +261,9 @@ mod tests {
         assert_eq!((of_another.answer(), of_another.metrics.len()), (Answer::Inconclusive, 0));
         assert!(of_another.obstacle.unwrap().contains("another"));
         assert_eq!(compared(|run| run.environment.interrupted = true).answer(), Answer::Inconclusive);
+        let clock = compared(|run| run.doubt = Doubt::Whole("the clock was set".into()));
+        assert!(clock.answer() == Answer::Inconclusive && clock.obstacle.unwrap().contains("clock"));
+        let late = compared(|run| run.doubt = Doubt::Late);
+        assert_eq!((late.answer(), late.distrusted()), (Answer::Unchanged, 12));
     }
 }

@@ -11,7 +11,8 @@ use super::compare::{Question, answer, extract};
 use super::folder::Folder;
 use super::preflight::{Plan, survey};
 use super::{Exit, Failure, say};
-use crate::analysis::compare::Segment;
+use crate::analysis::catalogue;
+use crate::analysis::compare::{Segment, needed};
 use crate::analysis::compared::Extract;
 use crate::child::Keeper;
 use crate::clock;
@@ -21,7 +22,7 @@ use crate::scenario::values::Span;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     loadtest ab old-build.toml new-build.toml\n  \
-    loadtest ab scenarios/smoke.toml --set-new service.delay=1ms --segment 10s --metric rtt.p50,rtt.p99\n\n\
+    loadtest ab scenarios/smoke.toml --set-new service.delay=1ms --segment 10s --metric rtt.p50\n\n\
     The two run in turn, ABBA and so on, so that what drifts with time falls on both: 24 runs, some 12\n\
     minutes. Gates and the lengths of the hold phase in the scenarios do not count. Without NEW and --set-new\n\
     the scenario is compared with itself, which shows what this machine can tell apart. Ends with 0 when NEW\n\
@@ -65,6 +66,8 @@ struct Side {
     folder: &'static str,
     path: PathBuf,
     set: Vec<String>,
+    /// What of it is set for this side alone.
+    own: Vec<String>,
 }
 
 /// Runs the subcommand.
@@ -73,6 +76,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let plans = [Plan::read(&sides[0].path, &sides[0].set)?, Plan::read(&sides[1].path, &sides[1].set)?];
     let [base, new] = plans.map(|plan| plan.resolved.scenario);
     same_load(&base, &new)?;
+    enough(&args, &base)?;
     for scenario in [&base, &new] {
         survey(scenario)?.clear()?;
     }
@@ -100,11 +104,20 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             pairs.push((a, b));
         }
     }
-    let exit = answer(pairs, &args.question, Some(&folder))?;
+    let words = sides.each_ref().map(Side::words);
+    let exit = answer(words, pairs, &args.question, Some(&folder))?;
     if !args.quiet {
         say::out(format_args!("runs and comparison: {}", folder.path().display()));
     }
     Ok(exit)
+}
+
+impl Side {
+    /// The scenario, and what is set for this side alone.
+    fn words(&self) -> String {
+        let with = if self.own.is_empty() { String::new() } else { format!(" with {}", self.own.join(", ")) };
+        format!("{}{with}", self.path.display())
+    }
 }
 
 fn sides(args: &Args) -> [Side; 2] {
@@ -119,6 +132,7 @@ fn sides(args: &Args) -> [Side; 2] {
         folder,
         path: path.to_path_buf(),
         set: [&common, own].concat(),
+        own: own.to_vec(),
     };
     let new = args.new.as_ref().unwrap_or(&args.base);
     [side('A', "base", &args.base, &args.set_base), side('B', "new", new, &args.set_new)]
@@ -126,14 +140,40 @@ fn sides(args: &Args) -> [Side; 2] {
 
 /// Percentiles of different loads say nothing about the builds.
 fn same_load(base: &Scenario, new: &Scenario) -> Result<(), Failure> {
-    let load = |s: &Scenario| (s.load.calls, s.media.ptime, s.media.codec, s.load.duration);
-    if load(base) == load(new) {
+    let media = |s: &Scenario| (s.media.ptime, s.media.codec, s.media.phase);
+    if base.load == new.load && media(base) == media(new) && base.measure == new.measure {
         return Ok(());
     }
     Err(Failure::usage(
-        "the two scenarios differ in calls, packet time, codec or length: only runs under the same load can be \
+        "the two scenarios differ in [load], [media] or [measure]: only runs under the same load can be \
          compared; give both the same with --set",
     ))
+}
+
+/// What is known to come to nothing is not begun.
+fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
+    let metrics = args.question.metrics();
+    if needed(args.pairs as usize, metrics.len()).is_none() {
+        return Err(Failure::usage(format!(
+            "{} pairs are too few for {} metrics at once: give more --pairs, or fewer metrics",
+            args.pairs,
+            metrics.len()
+        )));
+    }
+    let packets = args.segment.0.as_secs_f64() / scenario.media.ptime.0.as_secs_f64();
+    let each = packets * f64::from(scenario.load.calls);
+    for metric in metrics {
+        let wanted = catalogue::samples_needed(metric).unwrap_or(0.0);
+        if each < wanted {
+            let seconds = (args.segment.0.as_secs_f64() * wanted / each).ceil();
+            return Err(Failure::usage(format!(
+                "{metric} rests on {wanted:.0} packets at least, and a run of {} has {each:.0}: \
+                 --segment {seconds:.0}s would do, or more calls, or a lower percentile",
+                args.segment
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Runs one segment in a process of its own.

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::folder::Folder;
+use super::preflight::read_scenario;
 use super::{Exit, Failure, deliver, say, stored};
 use crate::analysis::compare::Margins;
-use crate::analysis::compared::{Answer, Compared, Extract, METRICS};
-use crate::analysis::summarize;
-use crate::gate::judge;
+use crate::analysis::compared::{Answer, Compared, Doubt, Extract, METRICS};
+use crate::analysis::{Summary, summarize};
+use crate::gate::doubt;
 use crate::report::comparison;
-use crate::scenario::Limits;
 
 /// Pairs of runs, at the most.
 const MOST_PAIRS: usize = 1000;
@@ -88,7 +88,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         pairs.push((extract(a)?, extract(b)?));
     }
     let out = args.out.as_deref().map(Folder::open).transpose()?;
-    answer(pairs, &args.question, out.as_ref())
+    let sides = [&args.base, &args.new].map(|folder| folder.display().to_string());
+    answer(sides, pairs, &args.question, out.as_ref())
 }
 
 /// Compares, says what comes out, and writes it down.
@@ -96,13 +97,14 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
 /// # Errors
 /// When it cannot be written.
 pub fn answer(
+    sides: [String; 2],
     pairs: Vec<(Extract, Extract)>,
     question: &Question,
     out: Option<&Folder>,
 ) -> Result<Exit, Failure> {
     let metrics = &question.metric;
     let margins = Margins { relative: question.margin / 100.0, metrics: metrics.len(), ..Margins::default() };
-    let compared = Compared::of(pairs, metrics, &margins);
+    let compared = Compared::of(sides, pairs, metrics, &margins);
     say::out(comparison::text(&compared).trim_end());
     if let Some(out) = out {
         for file in comparison::files(&compared).map_err(anyhow::Error::from)? {
@@ -121,10 +123,21 @@ pub fn answer(
 /// # Errors
 /// When it cannot be read.
 pub fn extract(run: &Path) -> Result<Extract, Failure> {
-    let summary = summarize(stored::read(run)?);
+    let (summary, doubt) = read(run)?;
     let name = run.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let is_trusted = judge(&summary, &[], &deliver::trust(&Limits::default())).distrust.is_empty();
-    Ok(Extract::of(name, &summary, is_trusted))
+    Ok(Extract::of(name, &summary, doubt))
+}
+
+/// A stored run, and whether it is to be trusted by its own limits.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(run: &Path) -> Result<(Summary, Doubt), Failure> {
+    let summary = summarize(stored::read(run)?);
+    // A scenario of another version may not be one of this; its figures are still read.
+    let limits = read_scenario(&run.join("scenario.toml"), &[]).map(|resolved| resolved.scenario.limits);
+    let doubt = doubt(&summary, &deliver::trust(&limits.unwrap_or_default()));
+    Ok((summary, doubt))
 }
 
 /// The runs in a folder, in the order of their names.
@@ -138,7 +151,10 @@ pub fn runs(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         .collect();
     runs.sort();
     match runs.len() {
-        0 => Err(Failure::usage(format!("{} holds no runs: each is a folder in there", folder.display()))),
+        0 => Err(Failure::usage(format!(
+            "{} holds no runs: each is a folder in there (those of `loadtest ab` are in its base and new)",
+            folder.display()
+        ))),
         1..=MOST_PAIRS => Ok(runs),
         n => Err(Failure::usage(format!(
             "{} holds {n} runs, {MOST_PAIRS} at most can be compared",

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::compare::runs;
+use super::compare::{read, runs};
 use super::folder::Folder;
-use super::{Failure, say, stored};
+use super::{Failure, say};
+use crate::analysis::Summary;
 use crate::analysis::baseline::Baseline;
-use crate::analysis::{Summary, summarize};
+use crate::analysis::compared::Doubt;
 use crate::gate::{Gate, Trust, Verdict, hold_against, judge};
 use crate::report::{Format, render, terminal};
 use crate::scenario::{Limits, Resolved};
@@ -63,7 +64,8 @@ pub fn baseline(folder: Option<&Path>) -> Result<Option<Baseline>, Failure> {
     let stored_runs = if is_run { vec![folder.to_path_buf()] } else { runs(folder)? };
     let mut baseline = Baseline::default();
     for run in stored_runs {
-        baseline.add(&summarize(stored::read(&run)?));
+        let (summary, doubt) = read(&run)?;
+        baseline.add(&summary, doubt == Doubt::None);
     }
     Ok(Some(baseline))
 }

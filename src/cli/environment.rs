@@ -38,6 +38,17 @@ pub struct Circumstances {
     pub remarks: Vec<String>,
 }
 
+/// What is known of a run before it: enough to tell which stored ones it can be held against.
+pub fn beforehand(resolved: &Resolved) -> Environment {
+    Environment {
+        version: env!("CARGO_PKG_VERSION").into(),
+        cpu: cpu_model(),
+        kernel: kernel(),
+        scenario_hash: hash(&resolved.to_toml()),
+        ..Environment::default()
+    }
+}
+
 /// The environment of a finished run.
 pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumstances) -> Environment {
     let scenario = &resolved.scenario;
@@ -66,7 +77,7 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         scheduling: circumstances.scheduling,
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
         memory_mib: Meminfo::current().map_or(0, |m| m.mem_total >> 20),
-        kernel: format!("Linux {}", first_line("/proc/sys/kernel/osrelease")),
+        kernel: kernel(),
         asterisk: circumstances.asterisk,
         service: circumstances.service,
         scenario_hash: hash(&resolved.to_toml()),
@@ -97,6 +108,10 @@ fn hash(text: &str) -> String {
 
 fn first_line(path: &str) -> String {
     fs::read_to_string(path).ok().and_then(|t| t.lines().next().map(str::to_string)).unwrap_or_default()
+}
+
+fn kernel() -> String {
+    format!("Linux {}", first_line("/proc/sys/kernel/osrelease"))
 }
 
 fn cpu_model() -> String {

@@ -97,7 +97,7 @@ fn calls(progress: &Progress) -> String {
 /// What the last seconds came to; nothing before there is any.
 fn figures(recent: &Recent) -> String {
     let Recent { rtt_p50: Some(p50), rtt_p99: Some(p99), control_p99, .. } = *recent else {
-        return "no packet is back yet".into();
+        return "nothing measured yet".into();
     };
     let ratio = |share: Option<f64>| show(share.map_or(Value::NoData, Value::Number), Unit::Ratio);
     let control = control_p99.map_or(String::new(), |p99| format!(" · control p99 {}", ms(p99)));
@@ -151,6 +151,6 @@ mod tests {
         let said = figures(&progress.recent);
         assert_eq!(said, "rtt p50 1234, p99 lost ms · control p99 5.00 · loss 12.34 % · late 0.0030 %");
         assert!(said.chars().count() + INDENT.len() < 80, "{}", said.chars().count());
-        assert_eq!(figures(&Recent::default()), "no packet is back yet");
+        assert_eq!(figures(&Recent::default()), "nothing measured yet");
     }
 }

@@ -39,6 +39,19 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
+    if !args.run.join("environment.json").is_file() {
+        let run = args.run.display();
+        return Err(Failure::usage(format!(
+            "{run} is not the folder of a run: there is no environment.json in it; reports/example is one"
+        )));
+    }
+    let judges =
+        |set: &&String| ["gates.", "limits."].iter().any(|table| set.trim_start().starts_with(table));
+    if let Some(other) = args.set.iter().find(|set| !judges(set)) {
+        return Err(Failure::usage(format!(
+            "--set {other}: the run has been made; only [gates] and [limits] can be set to judge it anew"
+        )));
+    }
     let resolved = read_scenario(&args.run.join("scenario.toml"), &args.set)?;
     let gates = parse_gates(&resolved)?;
     let baseline = deliver::baseline(args.baseline.as_deref())?;

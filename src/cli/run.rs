@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::application::{symptoms, without_last_words};
 use super::deliver::{self, Delivery, FORMATS, format_parser};
-use super::environment::{Circumstances, gather};
+use super::environment::{Circumstances, beforehand, gather};
 use super::faults::{Done, Faults};
 use super::folder::Folder;
 use super::leaks::{Audit, unknown};
@@ -18,6 +18,7 @@ use super::preflight::{Plan, headline, survey};
 use super::progress::Display;
 use super::stage::Stage;
 use super::{Exit, Failure, say};
+use crate::analysis::baseline::Baseline;
 use crate::analysis::{Definition, Summary, catalogue, per_call, summarize};
 use crate::clock;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
@@ -72,7 +73,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let Plan { resolved, gates, credentials, granted } = Plan::read(&path, &args.set)?;
     let mut warnings = survey(&resolved.scenario)?.clear()?.warnings;
     warnings.extend(granted.warning.clone());
-    let baseline = deliver::baseline(args.baseline.as_deref())?;
+    let baseline = baseline(args.baseline.as_deref(), &resolved)?;
     let folder = Folder::create(args.out.as_deref(), &resolved.scenario.name, clock::now())?;
     folder.write("scenario.toml", resolved.to_toml().as_bytes())?;
 
@@ -131,6 +132,19 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         Some(why) => Err(Failure::broke(without_last_words(&why))),
         None if interrupt.came => Ok(Exit::Interrupted),
         None => Ok(verdict.outcome.into()),
+    }
+}
+
+/// The stored runs that this one will be held against. That none of them will do is said before the run.
+fn baseline(folder: Option<&Path>, resolved: &Resolved) -> Result<Option<Baseline>, Failure> {
+    let baseline = deliver::baseline(folder)?;
+    let run = beforehand(resolved);
+    match baseline.as_ref().filter(|baseline| !baseline.is_of_use(&run)) {
+        Some(useless) => {
+            let why = useless.left_out(&run).unwrap_or_default();
+            Err(Failure::usage(format!("nothing to hold the run against: {why}")))
+        }
+        None => Ok(baseline),
     }
 }
 

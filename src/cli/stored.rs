@@ -23,7 +23,13 @@ pub fn read(folder: &Path) -> Result<Run, Failure> {
         let file = match File::open(&path) {
             Err(e) if e.kind() == ErrorKind::NotFound && !needed => return Ok(Vec::new()),
             Err(e) => {
-                let (path, cure) = (path.display(), "name the folder of a run, as reports/example");
+                let made_without =
+                    e.kind() == ErrorKind::NotFound && folder.join("environment.json").is_file();
+                let cure = match made_without {
+                    true => "a run made without csv in --report cannot be read again",
+                    false => "name the folder of a run, as reports/example",
+                };
+                let path = path.display();
                 return Err(Failure::usage(format!("cannot read {path}: {e}; {cure}")));
             }
             Ok(file) => file,

@@ -2,6 +2,7 @@
 
 use super::expression::{Gate, Op, Subject};
 use super::{GateResult, Outcome, Verdict};
+use crate::analysis::compared::Doubt;
 use crate::analysis::per_call::{CallValue, PerCall};
 use crate::analysis::{Definition, Environment, Metric, RestsOn, Summary, Unit, Value, catalogue, show};
 
@@ -31,7 +32,11 @@ pub fn judge(summary: &Summary, gates: &[Gate], trust: &Trust) -> Verdict {
     };
     let judged = gates.iter().map(|gate| match judge_one(summary, gate) {
         result if result.outcome != Outcome::Inconclusive && distrusted(gate) => {
-            GateResult { outcome: Outcome::Inconclusive, reason: DISTRUSTED.into(), ..result }
+            let reason = match &summary.environment.ended_early {
+                Some(early) if early.gate == gate.text => format!("{}; {early}", distrusted_for(&reasons)),
+                _ => distrusted_for(&reasons),
+            };
+            GateResult { outcome: Outcome::Inconclusive, reason, ..result }
         }
         result => result,
     });
@@ -54,8 +59,21 @@ pub fn judge(summary: &Summary, gates: &[Gate], trust: &Trust) -> Verdict {
     Verdict { outcome, gates, distrust: reasons }
 }
 
+/// Why a run is of no use for a comparison, be it that its stamps are worthless or that it did not take
+/// its course; or whether its instrument was late.
+pub fn doubt(summary: &Summary, trust: &Trust) -> Doubt {
+    let environment = &summary.environment;
+    match stamps(environment).into_iter().chain(whole(environment, trust)).next() {
+        Some(why) => Doubt::Whole(why),
+        None if timing(summary, trust).is_empty() => Doubt::None,
+        None => Doubt::Late,
+    }
+}
+
 /// Beside the value of a gate whose metric rests on what is not trusted.
-const DISTRUSTED: &str = "not to be trusted, see above";
+pub(super) fn distrusted_for(reasons: &[String]) -> String {
+    format!("not to be trusted: {}", reasons.first().map_or("", String::as_str))
+}
 
 fn judge_one(summary: &Summary, gate: &Gate) -> GateResult {
     let result = match gate.subject {
@@ -139,9 +157,7 @@ fn distance(gate: &Gate, value: f64) -> f64 {
 
 /// Why a percentile is not to be judged, and how many samples would do.
 fn few_samples(metric: &str, samples: u64) -> String {
-    let key = metric.split_once('.').map_or("", |(_, key)| key);
-    let q = catalogue::STATISTICS.iter().find(|(name, _)| *name == key).and_then(|(_, q)| *q).unwrap_or(0.0);
-    let needed = (100.0 / (1.0 - q)).round();
+    let needed = catalogue::samples_needed(metric).unwrap_or(100.0);
     format!(
         "rests on {samples} samples, {needed:.0} are needed; make the run longer or gate a lower percentile"
     )
@@ -384,7 +400,10 @@ mod tests {
         assert_eq!(v.outcome, Outcome::Inconclusive);
         assert!(v.distrust[0].contains("send_lateness.p99"), "{:?}", v.distrust);
         for gate in &v.gates {
-            assert_eq!((gate.outcome, gate.reason.as_str()), (Outcome::Inconclusive, DISTRUSTED));
+            assert_eq!(
+                (gate.outcome, gate.reason.starts_with("not to be trusted: ")),
+                (Outcome::Inconclusive, true)
+            );
         }
     }
 

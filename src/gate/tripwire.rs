@@ -1,6 +1,7 @@
 //! A run held against a stored baseline: further lines of its verdict.
 
 use super::expression::{Gate, Subject};
+use super::judge::distrusted_for;
 use super::{GateResult, Outcome, Verdict};
 use crate::analysis::baseline::{Baseline, METRICS, Tripwire};
 use crate::analysis::{Summary, Unit, Value, show};
@@ -18,7 +19,13 @@ pub fn hold_against(verdict: &mut Verdict, summary: &Summary, gates: &[Gate], ba
     if metrics.is_empty() {
         metrics.push(USUAL);
     }
-    let lines: Vec<_> = metrics.into_iter().map(|metric| line(summary, metric, baseline)).collect();
+    let judged = metrics.into_iter().map(|metric| match line(summary, metric, baseline) {
+        line if line.outcome != Outcome::Inconclusive && !verdict.distrust.is_empty() => {
+            GateResult { outcome: Outcome::Inconclusive, reason: distrusted_for(&verdict.distrust), ..line }
+        }
+        line => line,
+    });
+    let lines: Vec<_> = judged.collect();
     let any = |outcome| lines.iter().any(|line| line.outcome == outcome);
     if verdict.outcome == Outcome::Pass {
         verdict.outcome = match (any(Outcome::Regressed), any(Outcome::Inconclusive)) {
@@ -34,9 +41,11 @@ fn line(summary: &Summary, name: &str, baseline: &Baseline) -> GateResult {
     let metric = summary.metric(name);
     let value = metric.map_or(Value::NoData, |m| m.value);
     let left_out = baseline.left_out(&summary.environment);
+    // Bounds are measured, and change with every baseline; the name by which CI servers know it does not.
+    let expression = format!("{name}, against the baseline");
     let Some(tripwire) = baseline.tripwire(&summary.environment, name) else {
         return GateResult {
-            expression: format!("{name}, against the baseline"),
+            expression,
             outcome: Outcome::Inconclusive,
             actual: show(value, Unit::Ms),
             reason: left_out.unwrap_or_else(|| "no stored run has measured it".into()),
@@ -51,16 +60,17 @@ fn line(summary: &Summary, name: &str, baseline: &Baseline) -> GateResult {
     let (outcome, reason) = match is_slower {
         None => (Outcome::Inconclusive, "nothing was measured".into()),
         Some(_) if few => (Outcome::Inconclusive, "rests on too few samples".into()),
-        Some(true) => (Outcome::Regressed, left_out.unwrap_or_default()),
-        Some(false) => (Outcome::Pass, left_out.unwrap_or_default()),
+        Some(true) => (Outcome::Regressed, basis(&tripwire)),
+        Some(false) => (Outcome::Pass, basis(&tripwire)),
     };
-    GateResult { expression: expression(&tripwire), outcome, actual: show(value, Unit::Ms), reason }
+    let reason = [Some(reason), left_out].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    GateResult { expression, outcome, actual: show(value, Unit::Ms), reason }
 }
 
-/// As a gate would be written, and what it comes from.
-fn expression(tripwire: &Tripwire) -> String {
-    let Tripwire { metric, median_ms, bound_ms, runs } = tripwire;
+/// The bound and what it comes from.
+fn basis(tripwire: &Tripwire) -> String {
+    let Tripwire { median_ms, bound_ms, runs, .. } = tripwire;
     let ms = |ms: f64| if ms.is_finite() { show(Value::Number(ms), Unit::Ms) } else { "lost".into() };
     let of = if *runs == 1 { "1 run".into() } else { format!("{runs} runs") };
-    format!("{metric} <= {} (baseline of {of}: {})", ms(*bound_ms), ms(*median_ms))
+    format!("at most {}, by a baseline of {of} with a median of {}", ms(*bound_ms), ms(*median_ms))
 }

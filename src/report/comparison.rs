@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::{File, ReportError, markdown};
-use crate::analysis::compare::{Finding, Segment};
+use crate::analysis::compare::{Comparison, Finding, Segment};
 use crate::analysis::compared::{Answer, Compared, Judged};
 
 /// Version of `comparison.json`.
@@ -15,8 +15,8 @@ const FORMAT: u32 = 1;
 /// The sentence for each metric and the table behind it, for the terminal.
 pub fn text(compared: &Compared) -> String {
     let mut text = String::new();
-    for remark in remarks(compared) {
-        let _ = writeln!(text, "{remark}");
+    for line in sides(compared).into_iter().chain(remarks(compared)) {
+        let _ = writeln!(text, "{line}");
     }
     for judged in &compared.metrics {
         let _ = writeln!(text, "{}: {}", judged.metric, judged.comparison);
@@ -58,6 +58,10 @@ fn page(compared: &Compared) -> String {
         Answer::Inconclusive => "❔",
     };
     let mut text = format!("## {sign} {}: B against A\n\n", answer.name().to_uppercase());
+    for side in sides(compared) {
+        let _ = writeln!(text, "- {}", markdown::escape(&side));
+    }
+    text.push('\n');
     for remark in remarks(compared) {
         let _ = writeln!(text, "> {}\n", markdown::escape(&remark));
     }
@@ -75,6 +79,11 @@ fn page(compared: &Compared) -> String {
     text
 }
 
+fn sides(compared: &Compared) -> [String; 2] {
+    let [a, b] = &compared.sides;
+    [format!("A: {}", super::words::one_line(a)), format!("B: {}", super::words::one_line(b))]
+}
+
 /// What is to be said before any percentile.
 fn remarks(compared: &Compared) -> Vec<String> {
     let mut remarks = Vec::new();
@@ -84,12 +93,16 @@ fn remarks(compared: &Compared) -> Vec<String> {
     for metric in &compared.missing {
         remarks.push(format!("{metric}: nothing can be said: a run has not measured it"));
     }
-    let (a, b) = compared.answered();
+    let (a, b) = compared.served();
     let (a, b) = (100.0 * a, 100.0 * b);
     if compared.serves_fewer() {
-        remarks.push(format!("B answers fewer of its calls than A: {b:.2} % against {a:.2} %"));
+        remarks.push(format!("B answers and keeps fewer of its calls than A: {b:.2} % against {a:.2} %"));
+    } else if compared.may_serve_fewer() {
+        remarks.push(format!(
+            "nothing can be said: B answers and keeps {b:.2} % of its calls, A {a:.2} %, but not in enough pairs"
+        ));
     } else if a < 100.0 || b < 100.0 {
-        remarks.push(format!("not all calls were answered: {a:.2} % of A's, {b:.2} % of B's"));
+        remarks.push(format!("not all calls were answered and kept: {a:.2} % of A's, {b:.2} % of B's"));
     }
     let (distrusted, all) = (compared.distrusted(), 2 * compared.runs.len());
     if distrusted > 0 {
@@ -124,21 +137,34 @@ fn ms(ms: f64) -> String {
 }
 
 fn basis(judged: &Judged) -> String {
-    let control = judged.comparison.control_effect.map_or("there was no control stream".into(), |effect| {
-        format!("the control stream, which bypasses both, moved by {:+.1} %", 100.0 * effect)
-    });
-    format!("differences below {:.3} ms do not count; {control}", judged.comparison.absolute_ms)
+    let Comparison { absolute_ms, control_effect, control_limit, needed, .. } = &judged.comparison;
+    let control = match (control_effect, needed) {
+        (Some(effect), Some(needed)) => format!(
+            "the control stream, which bypasses both, moved by {:+.1} % (beyond {:.1} % and the same way in {needed} \
+             pairs, nothing could be said)",
+            100.0 * effect,
+            100.0 * control_limit
+        ),
+        (Some(effect), None) => format!("the control stream moved by {:+.1} %", 100.0 * effect),
+        (None, _) => "there was no control stream to tell whether the machine was the same".into(),
+    };
+    format!(
+        "differences below {absolute_ms:.3} ms do not count (0.1 ms, or three times the scatter of the control \
+         stream's p99); {control}"
+    )
 }
 
 fn document(compared: &Compared) -> Json {
-    let (base_answered, new_answered) = compared.answered();
+    let (base_served, new_served) = compared.served();
     json!({
         "format": FORMAT,
         "version": env!("CARGO_PKG_VERSION"),
         "answer": compared.answer().name(),
+        "base": compared.sides[0],
+        "new": compared.sides[1],
         "remarks": remarks(compared),
-        "answered": { "base": base_answered, "new": new_answered },
-        "distrusted_runs": compared.distrusted(),
+        "served": { "base": base_served, "new": new_served },
+        "late_runs": compared.distrusted(),
         "metrics": compared.metrics.iter().map(|judged| metric(compared, judged)).collect::<Vec<_>>(),
     })
 }
@@ -165,7 +191,7 @@ fn metric(compared: &Compared, judged: &Judged) -> Json {
         "pairs_needed": comparison.needed,
         "pairs_worse": comparison.worse,
         "pairs_better": comparison.better,
-        "effect": number(comparison.effect),
+        "effect": comparison.effect.map(number),
         "interval": comparison.interval.map(|(low, high)| [number(low), number(high)]),
         "margin_ms": comparison.absolute_ms,
         "control_effect": comparison.control_effect,
@@ -192,7 +218,7 @@ fn number(n: f64) -> Json {
 mod tests {
     use super::*;
     use crate::analysis::compare::Margins;
-    use crate::analysis::compared::Extract;
+    use crate::analysis::compared::{Doubt, Extract};
     use crate::analysis::{Summary, Value};
     use crate::report::fixture;
 
@@ -204,12 +230,17 @@ mod tests {
 
     fn slower() -> Compared {
         let (base, _) = fixture::typical();
-        let of = |name: String, value| Extract::of(name, &with_p99(base.clone(), value), true);
+        let of = |name: String, value| Extract::of(name, &with_p99(base.clone(), value), Doubt::None);
         let runs = (0..12).map(|n| {
             let new = if n == 11 { Value::Lost } else { Value::Number(2.0 + f64::from(n) / 10.0) };
             (of(format!("{n:02}"), Value::Number(1.0)), of(format!("{n:02}|x"), new))
         });
-        Compared::of(runs.collect(), &["rtt.p99"], &Margins::default())
+        Compared::of(
+            ["old.toml".into(), "new.toml".into()],
+            runs.collect(),
+            &["rtt.p99"],
+            &Margins::default(),
+        )
     }
 
     #[test]

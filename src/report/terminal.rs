@@ -96,6 +96,7 @@ fn head(text: &mut String, pen: Pen, summary: &Summary, verdict: &Verdict) {
 
 fn gates(text: &mut String, pen: Pen, verdict: &Verdict) {
     if verdict.gates.is_empty() {
+        let _ = writeln!(text, "\n{}", pen.dim("No gate was set: nothing was judged but the instrument."));
         return;
     }
     let _ = writeln!(text, "\n{}", pen.bold("Gates"));

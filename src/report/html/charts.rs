@@ -84,7 +84,7 @@ fn chart(plot: Plot, summary: &Summary) -> Result<Chart, ReportError> {
 fn caption(plot: Plot) -> &'static str {
     match plot {
         Plot::RttOverTime => {
-            "Each line is one percentile of the packets sent in a second: lines that rise together are a \
+            "Each line is one percentile of the packets that came back of a second (lost ones are marked at the top): lines that rise together are a \
              queue, a top line that leaves the others is a stall of a few packets."
         }
         Plot::RttDistribution => {

@@ -69,6 +69,8 @@ struct Card {
     figure: Figure,
     /// The same of the control stream.
     control: Option<Figure>,
+    /// What that is a count of, where it is one.
+    control_of: Option<Figure>,
 }
 
 /// Packets late for one playout depth.
@@ -154,6 +156,9 @@ fn headline(summary: &Summary) -> Vec<Card> {
         label,
         figure: figures::figure(summary, name),
         control: control.filter(|_| heard).map(|name| figures::figure(summary, name)),
+        // A count says nothing without what it is of.
+        control_of: (*control == Some("control.lost_count"))
+            .then(|| figures::figure(summary, "control.sent_count")),
     };
     HEADLINE.iter().map(card).collect()
 }

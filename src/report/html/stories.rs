@@ -4,7 +4,10 @@ use super::calls::{self, CallRow};
 use crate::analysis::story::{Moment, Story, Teller, Unusual};
 use crate::analysis::{Summary, Unit, Value, fault, show};
 use crate::report::words;
-use crate::samples::{CallRecord, Ns};
+use crate::samples::{CallRecord, Ns, Silence};
+
+/// Silences of one call that are told one by one.
+const MOST_SILENCES: usize = 5;
 
 /// A call and what befell it.
 pub(super) struct Told {
@@ -46,10 +49,7 @@ fn events(story: &Story<'_>, summary: &Summary) -> Vec<Event> {
         let what = format!("Its slowest packet, {}.{}", milliseconds(slowest.rtt_ms), around(slowest));
         events.push(Event::new(f64::from(slowest.second), what));
     }
-    for silence in &story.silences {
-        let what = format!("Nothing was heard for {:.1} s.", silence.to_s - silence.from_s);
-        events.push(Event::new(silence.from_s, what));
-    }
+    events.extend(silences(story));
     let is_told = |recovery: &&fault::Recovery| story.faults.contains(&&recovery.fault);
     for recovery in summary.faults.iter().filter(is_told) {
         let what = format!("{}, on purpose.", recovery.what());
@@ -58,6 +58,24 @@ fn events(story: &Story<'_>, summary: &Summary) -> Vec<Event> {
     events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     if let Some(ended) = story.ended_s {
         events.push(Event::new(ended, end(call)));
+    }
+    events
+}
+
+/// The longest silences, and how many more there were.
+fn silences(story: &Story<'_>) -> Vec<Event> {
+    let length = |s: &Silence| s.to_s - s.from_s;
+    // A file of others may hold any number.
+    let mut all: Vec<Silence> =
+        story.silences.iter().copied().filter(|s| length(s).is_finite() && length(s) > 0.0).collect();
+    all.sort_by(|a, b| length(b).total_cmp(&length(a)));
+    let rest = all.split_off(all.len().min(MOST_SILENCES));
+    let told = |s: &Silence| Event::new(s.from_s, format!("Nothing was heard for {:.1} s.", length(s)));
+    let mut events: Vec<Event> = all.iter().map(told).collect();
+    if let Some(last_s) = rest.iter().map(|s| s.to_s).reduce(f64::max) {
+        let seconds: f64 = rest.iter().map(length).sum();
+        let what = format!("Until here {} shorter silences, {seconds:.1} s in all.", rest.len());
+        events.push(Event::new(last_s, what));
     }
     events
 }
@@ -123,7 +141,7 @@ fn around(moment: &Moment<'_>) -> String {
             said.push_str(&format!(" The driver sent late (at most {}).", unusual(late)));
         }
         (None, None) if moment.has_control => {
-            said.push_str(" The control stream was as usual, which points at Asterisk or the service.");
+            said.push_str(" The control stream was as usual: the machine did not stall for it.");
         }
         (None, None) => {}
     }
