@@ -138,6 +138,16 @@ fn asterisks_ports_among_the_kernels_are_a_warning() {
 }
 
 #[test]
+fn a_gate_that_nothing_can_be_said_of_is_told_before_the_run() {
+    let place = Place::new(9);
+    // 2,500 packets, of which a 95th percentile needs 2,000.
+    let gates = "gates.require=[\"rtt.p95 < 1s\", \"rtt.p99 < 1s\", \"srd.p99 < 1s\"]";
+    let said = stderr(&ends_with(&mut place.check("smoke", &[gates]), 0));
+    assert!(said.contains("`rtt.p99 < 1s` cannot be judged: it needs 10000 packets, and 2500"), "{said}");
+    assert!(!said.contains("rtt.p95") && !said.contains("srd.p99"), "{said}");
+}
+
+#[test]
 fn an_asterisk_of_the_users_own_is_asked() {
     let place = Place::new(7);
     let mut asterisk = place.program();

@@ -168,7 +168,7 @@ fn log_ratio(a: f64, b: f64) -> f64 {
     if a == b { 0.0 } else { b.ln() - a.ln() }
 }
 
-/// The fewest of `pairs` that two identical builds reach with a chance below [`FALSE_ALARM`], shared
+/// The fewest of `pairs` that two identical builds reach with a chance of at most 1.94 %, shared
 /// by `metrics`. `None` where not even all of them would do.
 pub fn needed(pairs: usize, metrics: usize) -> Option<usize> {
     let allowed = FALSE_ALARM / metrics.max(1) as f64;

@@ -5,11 +5,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::compare::{Question, answer, extract};
 use super::folder::Folder;
 use super::preflight::{Plan, survey};
+use super::signals::Signals;
 use super::{Exit, Failure, say};
 use crate::analysis::catalogue;
 use crate::analysis::compare::{Segment, needed};
@@ -81,7 +81,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         survey(scenario)?.clear()?;
     }
     let folder = Folder::create_for(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), "base")?;
-    let mut interrupt = Interrupt::listen()?;
+    let mut interrupt = Interrupt { signals: Signals::listen()?, came: false };
     let mut pairs = Vec::with_capacity(args.pairs as usize);
     for n in 1..=args.pairs {
         // ABBA: whatever drifts falls on both alike.
@@ -223,23 +223,13 @@ fn interrupted(args: &Args, folder: &Folder, pairs: usize) -> Exit {
 
 /// Ctrl-C and SIGTERM, which go on to the run that is under way: it is in a process group of its own.
 struct Interrupt {
-    signals: [tokio::signal::unix::Signal; 2],
+    signals: Signals,
     came: bool,
 }
 
 impl Interrupt {
-    fn listen() -> Result<Self, Failure> {
-        let interrupt = signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?;
-        let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-        Ok(Interrupt { signals: [interrupt, terminate], came: false })
-    }
-
     async fn wait(&mut self) -> Signal {
-        let [interrupt, terminate] = &mut self.signals;
-        let signal = tokio::select! {
-            _ = interrupt.recv() => Signal::SIGINT,
-            _ = terminate.recv() => Signal::SIGTERM,
-        };
+        let signal = self.signals.next().await;
         self.came = true;
         signal
     }

@@ -24,6 +24,7 @@ mod run;
 mod say;
 mod scheduling;
 mod service;
+mod signals;
 mod stage;
 mod stored;
 

@@ -12,8 +12,9 @@ use super::Failure;
 use super::application::Ari;
 use super::scheduling::{self, Granted};
 use super::stage::sip_credentials;
+use crate::analysis::catalogue::samples_needed;
 use crate::asterisk::descriptors;
-use crate::gate::Gate;
+use crate::gate::{Gate, Subject};
 use crate::scenario::values::PortRange;
 use crate::scenario::{AsteriskMode, Needs, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
@@ -180,6 +181,7 @@ pub fn survey(s: &Scenario) -> Result<Survey, Failure> {
         ));
     }
     found.warnings.extend(ephemeral_ports(s));
+    found.warnings.extend(too_few_packets(s));
     Ok(found)
 }
 
@@ -252,6 +254,22 @@ fn is_there(program: &str) -> bool {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| executable(dir.join(program)))
+}
+
+/// Gates over packets that are inconclusive whatever happens: the scenario sends too few.
+fn too_few_packets(s: &Scenario) -> Vec<String> {
+    const OF_PACKETS: [&str; 8] =
+        ["rtt", "rtt_intended", "service_time", "path_rtt", "up", "down", "ipdv", "pdv"];
+    let sent = s.load.duration.0.as_secs_f64() / s.media.ptime.0.as_secs_f64() * f64::from(s.load.calls);
+    let warning = |text: &String| {
+        let Subject::Run(definition) = Gate::parse(text).ok()?.subject else { return None };
+        let (group, _) = definition.name.split_once('.')?;
+        let needed = samples_needed(definition.name).filter(|needed| *needed > sent)?;
+        OF_PACKETS.contains(&group).then(|| {
+            format!("`{text}` cannot be judged: it needs {needed:.0} packets, and {sent:.0} are sent")
+        })
+    };
+    s.gates.require.iter().filter_map(warning).collect()
 }
 
 /// Asterisk takes its RTP ports blindly, where the pools of the driver and the service pass over what

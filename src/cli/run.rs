@@ -5,7 +5,6 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::application::{symptoms, without_last_words};
@@ -16,6 +15,7 @@ use super::folder::Folder;
 use super::leaks::{Audit, unknown};
 use super::preflight::{Plan, headline, survey};
 use super::progress::Display;
+use super::signals::Signals;
 use super::stage::Stage;
 use super::{Exit, Failure, say};
 use crate::analysis::baseline::Baseline;
@@ -262,24 +262,18 @@ async fn play(
 /// Ctrl-C and SIGTERM: the first hangs up in order, the second ends at once.
 struct Interrupt {
     stop: watch::Sender<Stop>,
-    signals: [tokio::signal::unix::Signal; 2],
+    signals: Signals,
     came: bool,
 }
 
 impl Interrupt {
     fn listen(stop: watch::Sender<Stop>) -> Result<Self, Failure> {
-        let interrupt = signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?;
-        let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-        Ok(Interrupt { stop, signals: [interrupt, terminate], came: false })
+        Ok(Interrupt { stop, signals: Signals::listen()?, came: false })
     }
 
     /// Waits for a signal and passes it on.
     async fn wait(&mut self) {
-        let [interrupt, terminate] = &mut self.signals;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        self.signals.next().await;
         self.raise(if self.came { Stop::Now } else { Stop::Soon });
         self.came = true;
     }
