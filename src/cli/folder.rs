@@ -94,7 +94,7 @@ impl Folder {
 const CURE: &str = "choose another folder with --out";
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::usage(format!("cannot write to {}: {error}; {CURE}", path.display()))
+    Failure::broke(format!("cannot write to {}: {error}; {CURE}", path.display()))
 }
 
 /// `path`, or with a number behind it if that is taken: two runs may begin in the same second.
