@@ -4,7 +4,7 @@
 //! to trust.
 
 use super::alike::unusable;
-use super::compare::median;
+use super::compare::middle_and_scatter;
 use super::{Summary, Value};
 use crate::samples::Environment;
 
@@ -60,19 +60,15 @@ impl Baseline {
     pub fn tripwire(&self, run: &Environment, metric: &str) -> Option<Tripwire> {
         let at = METRICS.iter().position(|name| *name == metric)?;
         let alike = self.0.iter().filter(|stored| unfit(run, stored).is_none());
-        let mut logs: Vec<f64> = alike.filter_map(|stored| stored.values[at]).map(f64::ln).collect();
-        logs.sort_unstable_by(f64::total_cmp);
-        let middle = median(&logs)?;
-        // Two that are lost do not differ.
-        let apart = |log: &f64| if *log == middle { 0.0 } else { (log - middle).abs() };
-        let mut deviations: Vec<f64> = logs.iter().map(apart).collect();
-        deviations.sort_unstable_by(f64::total_cmp);
-        let beyond = LEAST.max(SCATTER * median(&deviations).unwrap_or(0.0));
+        let logs: Vec<f64> = alike.filter_map(|stored| stored.values[at]).map(f64::ln).collect();
+        let runs = logs.len();
+        let (middle, scatter) = middle_and_scatter(logs)?;
+        let beyond = LEAST.max(SCATTER * scatter);
         Some(Tripwire {
             metric: METRICS[at],
             median_ms: middle.exp(),
             bound_ms: (middle + beyond).exp(),
-            runs: logs.len(),
+            runs,
         })
     }
 

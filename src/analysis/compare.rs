@@ -189,11 +189,18 @@ fn scatter(pairs: &[Pair]) -> f64 {
     let mut all: Vec<f64> =
         pairs.iter().flat_map(|p| [p.a.control_p99_ms, p.b.control_p99_ms]).flatten().collect();
     all.retain(|ms| ms.is_finite());
-    all.sort_unstable_by(f64::total_cmp);
-    let Some(middle) = median(&all) else { return 0.0 };
-    let mut deviations: Vec<f64> = all.iter().map(|ms| (ms - middle).abs()).collect();
+    middle_and_scatter(all).map_or(0.0, |(_, scatter)| scatter)
+}
+
+/// The median and the median absolute deviation from it; `None` of nothing. Two that are lost do not
+/// differ.
+pub(super) fn middle_and_scatter(mut values: Vec<f64>) -> Option<(f64, f64)> {
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = median(&values)?;
+    let apart = |value: &f64| if *value == middle { 0.0 } else { (value - middle).abs() };
+    let mut deviations: Vec<f64> = values.iter().map(apart).collect();
     deviations.sort_unstable_by(f64::total_cmp);
-    median(&deviations).unwrap_or(0.0)
+    Some((middle, median(&deviations)?))
 }
 
 /// ln b − ln a of the control stream, in order of size.
@@ -204,7 +211,7 @@ fn control_shifts(pairs: &[Pair]) -> Vec<f64> {
     shifts
 }
 
-pub(super) fn median(sorted: &[f64]) -> Option<f64> {
+fn median(sorted: &[f64]) -> Option<f64> {
     let half = sorted.len() / 2;
     match sorted.len() {
         0 => None,
