@@ -6,11 +6,11 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use loadtest::measure::{Class, ReceiveTally, Rules, StreamReceiver, Window};
+use loadtest::record::Latencies;
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender, read};
 use loadtest::rtp::probe::Probe;
 use loadtest::rtp::reflector::StreamReflector;
-use loadtest::samples::Latencies;
 use loadtest::stamp::Stamp;
 
 const PTIME: Duration = Duration::from_millis(20);

@@ -11,7 +11,7 @@ use std::net::UdpSocket;
 use std::path::Path;
 
 use common::{Place, ends_with, sentences, start_until, stderr};
-use loadtest::samples::{Latencies, Series, hlog};
+use loadtest::record::{Latencies, Series, hlog};
 use loadtest::stamp::Stamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

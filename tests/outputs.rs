@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::{Place, ends_with, rows, stderr};
-use loadtest::analysis::{Definition, Unit, Value as Figure, catalogue, show};
+use loadtest::metrics::{Definition, catalogue};
+use loadtest::values::{Unit, Value as Figure, show};
 use quick_junit::{NonSuccessKind, Report, TestCaseStatus};
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};

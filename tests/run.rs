@@ -67,8 +67,8 @@ fn the_stored_histograms_hold_every_packet() {
     let place = Place::new(1);
     ends_with(&mut place.run("smoke", &["load.duration=2s", "media.codec=PCMA", COUNTS]), 0);
     let log = fs::read(place.out().join("rtt.hlog")).expect("rtt.hlog is there");
-    let histograms = loadtest::samples::hlog::read(&log).expect("rtt.hlog is whole");
-    let rtt = &histograms[&loadtest::samples::Series::Rtt];
+    let histograms = loadtest::record::hlog::read(&log).expect("rtt.hlog is whole");
+    let rtt = &histograms[&loadtest::record::Series::Rtt];
     assert_eq!(rtt.len(), place.count("packets.received"));
     assert_eq!(place.count("corrupted.count"), 0, "A-law passes unchanged too");
 }

@@ -4,16 +4,17 @@
 use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::time::Duration;
 
-use loadtest::analysis::{Summary, Value, summarize};
 use loadtest::measure::{
     Class, ReceiveTally, Rules, SendTally, Sent, StreamReceiver, StreamSent, Wheel, Window,
 };
+use loadtest::metrics::{Summary, summarize};
+use loadtest::record::{CallRecord, Ending, Environment, Run, Series};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
 use loadtest::rtp::probe::Probe;
 use loadtest::rtp::reflector::StreamReflector;
-use loadtest::samples::{CallRecord, Ending, Environment, Run, Series};
 use loadtest::stamp::Stamp;
+use loadtest::values::Value;
 use proptest::prelude::*;
 
 const MS: Duration = Duration::from_millis(1);

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::Value;
+use crate::values::Value;
 
 /// A tail shorter than this is the clock and the kernel at their best; there is nothing to explain.
 const LEAST_TAIL_MS: f64 = 0.01;

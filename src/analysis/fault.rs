@@ -7,8 +7,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Unit, Value, show};
-use crate::samples::{CallRecord, Ending, FaultRecord, Run};
+use crate::record::{CallRecord, Ending, FaultRecord, Run};
+use crate::values::{Unit, Value, show};
 
 /// How long before a fault the calls are counted that are to be heard again after it: further than
 /// two packets of a stream lie apart.
@@ -198,7 +198,8 @@ impl fmt::Display for Recovery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::{Environment, Ns, SecondRecord, Silence};
+    use crate::record::{Environment, SecondRecord, Silence};
+    use crate::values::Ns;
 
     fn call(n: u32, ending: Ending, placed_s: f64, echo_s: (f64, f64), held_s: f64) -> CallRecord {
         let ns = |s: f64| Ns((s * 1e9) as u64);

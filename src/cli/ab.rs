@@ -11,13 +11,13 @@ use super::folder::Folder;
 use super::preflight::{Plan, survey};
 use super::signals::Signals;
 use super::{Exit, Failure, say};
-use crate::analysis::catalogue;
-use crate::analysis::compare::{Segment, needed};
-use crate::analysis::compared::Extract;
 use crate::child::Keeper;
 use crate::clock;
+use crate::compare::compared::Extract;
+use crate::compare::pairs::{Segment, needed};
+use crate::metrics::catalogue;
 use crate::scenario::Scenario;
-use crate::scenario::values::Span;
+use crate::values::Span;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::Failure;
 use crate::child::{self, Keeper};
 use crate::net::http::{HttpClient, HttpError, Limits};
-use crate::samples::{CallRecord, Ending};
+use crate::record::{CallRecord, Ending};
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 
 /// The service's last /metrics, which the built-in one leaves in the folder of logs.

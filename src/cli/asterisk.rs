@@ -11,8 +11,8 @@ use anyhow::Context as _;
 use super::{Exit, Failure, say};
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Asterisk, Managed, Places, StartConfig, descriptors, find};
-use crate::scenario::values::PortRange;
 use crate::service::termination;
+use crate::values::PortRange;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::folder::Folder;
 use super::preflight::read_scenario;
 use super::{Exit, Failure, deliver, say, stored};
-use crate::analysis::compare::Margins;
-use crate::analysis::compared::{Answer, Compared, Doubt, Extract, METRICS};
-use crate::analysis::{Summary, summarize};
+use crate::compare::compared::{Answer, Compared, Doubt, Extract, METRICS};
+use crate::compare::pairs::Margins;
 use crate::gate::doubt;
+use crate::metrics::{Summary, summarize};
 use crate::report::comparison;
 
 /// Pairs of runs, at the most.

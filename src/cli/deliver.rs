@@ -8,10 +8,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::compare::{read, runs};
 use super::folder::Folder;
 use super::{Failure, say};
-use crate::analysis::Summary;
-use crate::analysis::baseline::Baseline;
-use crate::analysis::compared::Doubt;
+use crate::compare::baseline::Baseline;
+use crate::compare::compared::Doubt;
 use crate::gate::{Gate, Trust, Verdict, hold_against, judge};
+use crate::metrics::Summary;
 use crate::report::{Format, render, terminal};
 use crate::scenario::{Limits, Resolved};
 

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::folder::rfc3339;
 use crate::driver::Recorded;
-use crate::samples::{EndedEarly, Environment, FORMAT_VERSION, FaultRecord, Leaks, ServiceRecord};
+use crate::record::{EndedEarly, Environment, FORMAT_VERSION, FaultRecord, Leaks, ServiceRecord};
 use crate::scenario::Resolved;
 
 /// What the run knows besides what the driver recorded.
@@ -53,7 +53,7 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
 pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumstances) -> Environment {
     let scenario = &resolved.scenario;
     let since_start = |at: crate::stamp::Stamp| at.since(recorded.epoch).as_secs_f64();
-    let ms = |span: crate::scenario::values::Span| span.0.as_millis() as u64;
+    let ms = |span: crate::values::Span| span.0.as_millis() as u64;
     Environment {
         format: FORMAT_VERSION,
         name: scenario.name.clone(),

@@ -8,7 +8,7 @@ use super::Failure;
 use super::stage::Stage;
 use crate::clock::{self, Timeline};
 use crate::driver::{Stop, Watched};
-use crate::samples::FaultRecord;
+use crate::record::FaultRecord;
 use crate::scenario::fault::{Action, Target};
 use crate::scenario::{Fault, Scenario};
 use crate::stamp::Stamp;

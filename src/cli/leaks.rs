@@ -14,9 +14,9 @@ use crate::child;
 use crate::clock::{self, Timeline};
 use crate::driver::Watched;
 use crate::net::http::{HttpClient, Limits};
-use crate::samples::{LeakPart, Leaks};
+use crate::record::{LeakPart, Leaks};
 use crate::scenario::Scenario;
-use crate::scenario::values::PortRange;
+use crate::values::PortRange;
 
 /// How long what is on its way out is waited for, and how often it is looked at.
 const SETTLE: Duration = Duration::from_secs(5);

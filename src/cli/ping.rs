@@ -10,16 +10,17 @@ use tokio::sync::{mpsc, watch};
 use super::deliver::trust;
 use super::resolve::resolve;
 use super::{Exit, Failure, say, scheduling};
-use crate::analysis::{Metric, Summary, Unit, Value, summarize};
 use crate::asterisk::descriptors;
 use crate::driver::{PingConfig, Recorded, Stop, ping};
 use crate::gate::judge;
 use crate::measure::Echo;
-use crate::samples::{Environment, Run};
+use crate::metrics::{Metric, Summary, summarize};
+use crate::record::{Environment, Run};
 use crate::scenario::Limits;
-use crate::scenario::values::{HostPort, Span};
 use crate::scheduling::Scheduling;
 use crate::service::termination;
+use crate::values::{HostPort, Span};
+use crate::values::{Unit, Value};
 
 /// Echoes that may wait to be printed; more are measured all the same, and not printed.
 const ECHOES: usize = 4096;

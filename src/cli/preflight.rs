@@ -12,13 +12,13 @@ use super::Failure;
 use super::application::Ari;
 use super::scheduling::{self, Granted};
 use super::stage::sip_credentials;
-use crate::analysis::catalogue::samples_needed;
 use crate::asterisk::descriptors;
 use crate::gate::{Gate, Subject};
-use crate::scenario::values::PortRange;
+use crate::metrics::catalogue::samples_needed;
 use crate::scenario::{AsteriskMode, Needs, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
+use crate::values::PortRange;
 
 /// Largest scenario file that is read.
 const MOST_BYTES: u64 = 1 << 20;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::say;
-use crate::analysis::{Unit, Value, show};
 use crate::driver::{Progress, Recent};
-use crate::samples::{Phase, Quantile};
+use crate::record::{Phase, Quantile};
+use crate::values::{Unit, Value, show};
 
 /// Time between two lines on a pipe.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -123,7 +123,7 @@ fn ms(quantile: Quantile) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::Live;
+    use crate::record::Live;
 
     fn progress<'a>(recent: Recent, live: &'a Live) -> Progress<'a> {
         Progress {

@@ -6,7 +6,7 @@ use super::deliver::{self, Delivery, FORMATS, format_parser};
 use super::folder::Folder;
 use super::preflight::{parse_gates, read_scenario};
 use super::{Exit, Failure, stored};
-use crate::analysis::summarize;
+use crate::metrics::summarize;
 use crate::report::Format;
 
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Failure;
-use crate::scenario::values::HostPort;
+use crate::values::HostPort;
 
 /// The first IPv4 address of `target`, which the user gave as `what`.
 ///

@@ -11,8 +11,8 @@ use super::resolve::resolve;
 use super::{Exit, Failure};
 use crate::asterisk::descriptors;
 use crate::rtp::Codec;
-use crate::scenario::values::{HostPort, PortRange, Span};
 use crate::service::{self, Hangup, ServiceConfig, ServiceSummary};
+use crate::values::{HostPort, PortRange, Span};
 
 #[derive(Debug, clap::Args)]
 #[command(

@@ -13,7 +13,7 @@ use super::resolve::resolve;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Asterisk, Managed, Places, StartConfig, find};
 use crate::driver::{Stop, Watched};
-use crate::samples::ServiceRecord;
+use crate::record::ServiceRecord;
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 use crate::sip::digest::Credentials;

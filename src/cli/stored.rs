@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::Failure;
-use crate::samples::Run;
-use crate::samples::stored::Stored;
+use crate::record::Run;
+use crate::record::stored::Stored;
 
 /// Largest file of a run that is read: some million calls.
 const MOST_BYTES: u64 = 1 << 30;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::agent::Happening;
 use crate::measure::{StreamReport, StreamSent};
 use crate::net::udp::StampedSocket;
-use crate::samples::{CallRecord, Ending, Ns};
+use crate::record::{CallRecord, Ending};
 use crate::sip::call::{FailReason, Times};
 use crate::stamp::Stamp;
+use crate::values::Ns;
 
 /// An attempt, from its INVITE until both signalling and media are over.
 pub(super) struct Attempt {

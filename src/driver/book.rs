@@ -8,8 +8,9 @@ use super::lane::{Impaired, LaneEvent};
 use super::monitor::Monitor;
 use crate::clock;
 use crate::measure::{ReceivedSecond, Rules, SentSecond};
-use crate::samples::{Latencies, Live, Ns, Phase, SecondRecord, Series};
+use crate::record::{Latencies, Live, Phase, SecondRecord, Series};
 use crate::stamp::Stamp;
+use crate::values::Ns;
 
 /// Seconds that the figures during the run are over: enough packets for a 99th percentile to stand still.
 const RECENT: usize = 5;

@@ -18,8 +18,8 @@ use crate::measure::{
 };
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::StampedSocket;
+use crate::record::{Latencies, Series};
 use crate::rtp::packet::StreamSender;
-use crate::samples::{Latencies, Series};
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
 use crate::stamp::Stamp;

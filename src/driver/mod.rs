@@ -25,7 +25,7 @@ pub use lane::Impaired;
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
 
-use crate::samples::{
+use crate::record::{
     CallRecord, CallSecond, Latencies, Live, Phase, Quantile, SecondRecord, Series, Silence,
 };
 use crate::scenario::Scenario;

@@ -4,7 +4,7 @@ use procfs::process::{Process, Stat};
 use procfs::{CurrentSI, KernelStats};
 use tokio::sync::watch;
 
-use crate::samples::SecondRecord;
+use crate::record::SecondRecord;
 use crate::stamp::Stamp;
 
 /// Processes of a service that are looked at: one a core is usual, and once a second this must be cheap.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::net::udp::{StampedSocket, buffer_for};
-use crate::scenario::values::PortRange;
+use crate::values::PortRange;
 
 /// Every call has a socket of its own: two seconds of the shortest packet time.
 pub(super) const RECEIVE_BUFFER: usize = buffer_for(2 * 100);

@@ -14,8 +14,9 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::analysis::per_call::{self, PerCall};
-use crate::analysis::{Definition, Unit, catalogue};
+use crate::metrics::per_call::{self, PerCall};
+use crate::metrics::{Definition, catalogue};
+use crate::values::Unit;
 
 /// A gate, checked against the catalogue.
 #[derive(Debug, Clone, PartialEq)]

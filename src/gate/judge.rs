@@ -2,9 +2,11 @@
 
 use super::expression::{Gate, Op, Subject};
 use super::{GateResult, Outcome, Verdict};
-use crate::analysis::compared::Doubt;
-use crate::analysis::per_call::{CallValue, PerCall};
-use crate::analysis::{Definition, Environment, Metric, RestsOn, Summary, Unit, Value, catalogue, show};
+use crate::compare::compared::Doubt;
+use crate::metrics::per_call::{CallValue, PerCall};
+use crate::metrics::{Definition, Metric, RestsOn, Summary, catalogue};
+use crate::record::Environment;
+use crate::values::{Unit, Value, show};
 
 /// Beyond which values the instrument itself is not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -291,8 +293,8 @@ fn busy(summary: &Summary) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::summarize;
-    use crate::samples::{CallRecord, EndedEarly, Ending, Latencies, LeakPart, Leaks, Run, Series};
+    use crate::metrics::summarize;
+    use crate::record::{CallRecord, EndedEarly, Ending, Latencies, LeakPart, Leaks, Run, Series};
 
     const TRUST: Trust =
         Trust { send_lateness_p99_ms: 2.0, missed_slots: 0.001, socket_drops: 0, thread_cpu: 0.9 };
@@ -356,7 +358,7 @@ mod tests {
                 let mut call = CallRecord::blank(n, n);
                 (call.sent, call.lost, call.received, call.ending) =
                     (*sent, *lost, sent - lost, Ending::Completed);
-                call.rtt_p95_ms = (lost * 20 <= *sent).then_some(crate::samples::Ns(5_000_000));
+                call.rtt_p95_ms = (lost * 20 <= *sent).then_some(crate::values::Ns(5_000_000));
                 call
             })
             .collect();

@@ -3,8 +3,9 @@
 use super::expression::{Gate, Subject};
 use super::judge::distrusted_for;
 use super::{GateResult, Outcome, Verdict};
-use crate::analysis::baseline::{Baseline, METRICS, Tripwire};
-use crate::analysis::{Summary, Unit, Value, show};
+use crate::compare::baseline::{Baseline, METRICS, Tripwire};
+use crate::metrics::Summary;
+use crate::values::{Unit, Value, show};
 
 /// Held against the baseline where no gate names a percentile of the round trip.
 const USUAL: &str = "rtt.p99";

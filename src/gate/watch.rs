@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::judge::judge_metric;
 use super::{Gate, Op, Outcome, Subject};
-use crate::analysis::live::{Course, Live, metric};
-use crate::analysis::{Definition, Metric};
+use crate::metrics::live::{Course, Live, metric};
+use crate::metrics::{Definition, Metric};
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -1,7 +1,8 @@
 //! A stream's counts as they are entered into the record of its call.
 
 use super::{StreamReport, StreamSent};
-use crate::samples::{CallRecord, Ns, Quantile};
+use crate::record::{CallRecord, Quantile};
+use crate::values::Ns;
 
 impl StreamReport {
     /// Enters what was `sent` and what came back.

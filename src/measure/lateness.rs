@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::samples::{PLAYOUT_DEPTHS_MS, Quantile, rank};
+use crate::record::{PLAYOUT_DEPTHS_MS, Quantile, rank};
 
 /// Playout depths counted: the published sweep and the scenario's own.
 const DEPTHS: usize = PLAYOUT_DEPTHS_MS.len() + 1;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::seconds::OpenSeconds;
 use super::{Attribution, Class, Lateness, Losses, Medians, Place, ReceivedSecond, Rules, Window};
+use crate::record::{Latencies, Series};
 use crate::rtp::SAMPLE_RATE;
 use crate::rtp::packet::{Incoming, read};
 use crate::rtp::probe::Probe;
 use crate::rtp::sequence::{Arrival, Sequence};
-use crate::samples::{Latencies, Ns, Series};
 use crate::stamp::Stamp;
+use crate::values::Ns;
 
 /// A silence that is worth a row: longer than any playout buffer bridges.
 pub const SILENCE: Duration = Duration::from_millis(500);

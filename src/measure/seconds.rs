@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Rules;
-use crate::samples::{Counted, Latencies, Ns, Quantile};
+use crate::record::{Counted, Latencies, Quantile};
 use crate::stamp::Stamp;
+use crate::values::Ns;
 
 /// What the pacer did in one second.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Class, Rules, SentSecond, Window};
-use crate::samples::{Latencies, Ns};
+use crate::record::Latencies;
 use crate::stamp::Stamp;
+use crate::values::Ns;
 
 /// What was sent on one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

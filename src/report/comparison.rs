@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::{File, ReportError, markdown};
-use crate::analysis::compare::{Comparison, Finding, Segment};
-use crate::analysis::compared::{Answer, Compared, Judged};
+use crate::compare::compared::{Answer, Compared, Judged};
+use crate::compare::pairs::{Comparison, Finding, Segment};
 
 /// Version of `comparison.json`.
 const FORMAT: u32 = 1;
@@ -215,10 +215,11 @@ fn number(n: f64) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::compare::Margins;
-    use crate::analysis::compared::{Doubt, Extract};
-    use crate::analysis::{Summary, Value};
+    use crate::compare::compared::{Doubt, Extract};
+    use crate::compare::pairs::Margins;
+    use crate::metrics::Summary;
     use crate::report::fixture;
+    use crate::values::Value;
 
     fn with_p99(mut summary: Summary, value: Value) -> Summary {
         let p99 = summary.metrics.iter_mut().find(|m| m.name() == "rtt.p99").unwrap();

@@ -4,16 +4,17 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::{Serialize, forward_to_deserialize_any};
 
 use super::{File, ReportError};
-use crate::analysis::{PercentileRow, Summary, Value};
+use crate::metrics::{PercentileRow, Summary};
+use crate::values::Value;
 
 /// The tables.
 pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
     let percentiles: Vec<_> = summary.percentiles.iter().map(Row::from).collect();
     Ok(vec![
-        table("calls.csv", &columns::<crate::samples::CallRecord>(), &summary.calls)?,
-        table("seconds.csv", &columns::<crate::samples::SecondRecord>(), &summary.seconds)?,
-        table("call_seconds.csv", &columns::<crate::samples::CallSecond>(), &summary.call_seconds)?,
-        table("silences.csv", &columns::<crate::samples::Silence>(), &summary.silences)?,
+        table("calls.csv", &columns::<crate::record::CallRecord>(), &summary.calls)?,
+        table("seconds.csv", &columns::<crate::record::SecondRecord>(), &summary.seconds)?,
+        table("call_seconds.csv", &columns::<crate::record::CallSecond>(), &summary.call_seconds)?,
+        table("silences.csv", &columns::<crate::record::Silence>(), &summary.silences)?,
         table("percentiles.csv", &Row::COLUMNS, &percentiles)?,
     ])
 }
@@ -110,8 +111,8 @@ fn columns<T: DeserializeOwned>() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{CallRecord, SecondRecord};
     use crate::report::fixture;
-    use crate::samples::{CallRecord, SecondRecord};
 
     fn text(summary: &Summary, path: &str) -> String {
         let file = files(summary).unwrap().into_iter().find(|f| f.path == path).unwrap();

@@ -5,9 +5,10 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::ReportError;
 use crate::analysis::fault::Recovery;
-use crate::analysis::{Metric, Summary, Unit, Value};
 use crate::gate::{Outcome, Verdict};
-use crate::samples::{Environment, FORMAT_VERSION};
+use crate::metrics::{Metric, Summary};
+use crate::record::{Environment, FORMAT_VERSION};
+use crate::values::{Unit, Value};
 
 /// `summary.json`, indented, in an order that does not change. `docs/summary.schema.json` describes it;
 /// the metric `rtt.p99.9` is `metrics.rtt["p99.9"]`: its name is parted at the first dot.

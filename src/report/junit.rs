@@ -3,8 +3,8 @@
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{ReportError, words};
-use crate::analysis::Summary;
 use crate::gate::{GateResult, Outcome, Verdict};
+use crate::metrics::Summary;
 
 /// Name of the case that says whether the instrument can be believed.
 const INSTRUMENT: &str = "the instrument can be trusted";

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::words;
-use crate::analysis::{Summary, Value};
 use crate::gate::{Outcome, Verdict};
+use crate::metrics::Summary;
+use crate::values::Value;
 
 /// Latencies of the headline, one row each, and its columns.
 const ROWS: [(&str, &str); 6] = [

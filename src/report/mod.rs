@@ -11,11 +11,12 @@ mod junit;
 mod markdown;
 mod openmetrics;
 mod plots;
+mod story;
 pub mod terminal;
 mod words;
 
-use crate::analysis::Summary;
 use crate::gate::Verdict;
+use crate::metrics::Summary;
 
 /// A kind of report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,8 +13,9 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit as Suffix};
 
-use crate::analysis::{Metric, Summary, Unit, Value};
 use crate::gate::{Outcome, Verdict};
+use crate::metrics::{Metric, Summary};
+use crate::values::{Unit, Value};
 
 /// What every name begins with.
 const PREFIX: &str = "loadtest";
@@ -156,7 +157,7 @@ impl Collector for Families {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::catalogue;
+    use crate::metrics::catalogue;
     use crate::report::fixture;
 
     fn of(summary: &Summary, verdict: &Verdict) -> String {

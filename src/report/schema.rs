@@ -7,9 +7,10 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::json as exporter;
-use crate::analysis::{Definition, Unit, catalogue};
 use crate::gate::Outcome;
-use crate::samples::FORMAT_VERSION;
+use crate::metrics::{Definition, catalogue};
+use crate::record::FORMAT_VERSION;
+use crate::values::Unit;
 
 /// Every metric of the catalogue: an object for a group, in it a property for a key.
 pub(super) fn metrics(_: &mut SchemaGenerator) -> Schema {
@@ -107,8 +108,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::analysis::Summary;
     use crate::gate::Verdict;
+    use crate::metrics::Summary;
     use crate::report::{Format, fixture, render};
 
     const PUBLISHED: &str = "docs/summary.schema.json";

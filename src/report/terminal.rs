@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::words;
-use crate::analysis::{Definition, Metric, Summary, Unit, Value, catalogue};
 use crate::gate::{GateResult, Outcome, Verdict};
+use crate::metrics::{Definition, Metric, Summary, catalogue};
+use crate::values::{Unit, Value};
 
 /// What a run comes to, for a terminal or a pipe: the gates, the figures, and `place`, where the
 /// report lies. Colours only where `colour` says so. Ends in a line break.

@@ -1,8 +1,10 @@
 //! Words and numbers for people that several reports share.
 
-use crate::analysis::{Metric, Unit, Value, show};
 use crate::gate::Outcome;
-use crate::samples::{Environment, Ns};
+use crate::metrics::Metric;
+use crate::record::Environment;
+use crate::values::Ns;
+use crate::values::{Unit, Value, show};
 
 /// A mark that reads without colour.
 pub(super) fn mark(outcome: Outcome) -> &'static str {

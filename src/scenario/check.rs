@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::error::Problem;
-use super::values::{HostPort, PortRange};
 use super::{AsteriskMode, Hangup, ImpairPath, Scenario, Service, ServiceMode, fault};
 use crate::impair::Impairment;
 use crate::rtp::sequence::WINDOW;
+use crate::values::{HostPort, PortRange};
 
 /// More than any one machine carries; a typo rather than a plan.
 const MOST_CALLS: u32 = 20_000;

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::values::{Percent, PortRange, Rate, Span};
 use super::{
     Asterisk, AsteriskMode, Driver, Gates, Hangup, Impair, ImpairPath, Limits, Load, Measure, Media, Phasing,
     Scenario, Service, ServiceMode, Sip,
 };
 use crate::rtp::Codec;
+use crate::values::{Percent, PortRange, Rate, Span};
 
 const fn ms(ms: u64) -> Span {
     Span(Duration::from_millis(ms))

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
-use super::values::Span;
 use super::{AsteriskMode, Scenario};
+use crate::values::Span;
 
 /// More than anybody can tell apart in one report.
 const MOST_FAULTS: usize = 20;

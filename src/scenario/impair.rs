@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{Percent, Span};
 use crate::impair::{Direction, Impairment};
+use crate::values::{Percent, Span};
 
 /// `[impair]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

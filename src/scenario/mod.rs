@@ -9,19 +9,19 @@ pub mod fault;
 mod impair;
 mod parse;
 pub mod schedule;
-pub mod values;
+
 mod wording;
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::values::{HostPort, Percent, PortRange, Rate, Span};
 pub use check::Needs;
 pub use error::{Problem, ScenarioError};
 pub use fault::Fault;
 pub use impair::{Impair, ImpairPath};
 pub use parse::{Override, Resolved};
-use values::{HostPort, Percent, PortRange, Rate, Span};
 
 use crate::rtp::Codec;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::values::Rate;
 use crate::stamp::Stamp;
+use crate::values::Rate;
 
 /// Spaces events so that they never come faster than a rate.
 #[derive(Debug, Clone, Copy)]

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 
 use crate::net::http::{HttpClient, HttpError};
 use crate::rtp::Codec;
-use crate::scenario::values::PortRange;
+use crate::values::PortRange;
 use app::App;
 use events::{ConnectError, EventConnection, EventSource};
 use http::Shared;

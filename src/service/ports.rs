@@ -5,8 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use super::stats::PortCounts;
-use crate::scenario::values::PortRange;
 use crate::stamp::Stamp;
+use crate::values::PortRange;
 
 /// How long a port that another program held is passed over before it is tried again.
 const HELD_FOR: Duration = Duration::from_secs(60);

@@ -22,8 +22,8 @@ use crate::clock;
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::{Batch, StampedSocket};
 use crate::rtp::reflector::StreamReflector;
-use crate::scenario::values::PortRange;
 use crate::stamp::Stamp;
+use crate::values::PortRange;
 
 /// Datagrams read with one system call.
 const BATCH: usize = 32;

@@ -1,7 +1,8 @@
 //! Rows of the tables of calls.
 
+use crate::record::{CallRecord, Ending};
 use crate::report::words;
-use crate::samples::{CallRecord, Ending, Ns};
+use crate::values::Ns;
 
 /// A call as text, cell by cell.
 pub(super) struct CallRow {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::figures;
-use crate::analysis::Summary;
+use crate::metrics::Summary;
 use crate::report::ReportError;
 use crate::report::plots::{Frame, KeyNote, Look, PanelNote, Plot};
 

@@ -1,6 +1,6 @@
 //! Figures for the page: for people, and for programs that read the page.
 
-use crate::analysis::{Definition, Metric, Summary};
+use crate::metrics::{Definition, Metric, Summary};
 use crate::report::{json, words};
 
 /// A metric on the page.

@@ -12,9 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::{ReportError, words};
-use crate::analysis::{EndingCount, Summary, catalogue};
 use crate::gate::{Outcome, Verdict};
-use crate::samples::{Environment, Leaks, PLAYOUT_DEPTHS_MS};
+use crate::metrics::{EndingCount, Summary, catalogue};
+use crate::record::{Environment, Leaks, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
 use charts::Charts;
 use figures::{Figure, LatencyRow};

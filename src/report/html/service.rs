@@ -1,9 +1,10 @@
 //! What the built-in service says of itself, as tables.
 
 use super::figures::{self, Figure};
-use crate::analysis::{Summary, Unit, Value, show, too_few};
+use crate::metrics::{Summary, too_few};
+use crate::record::{Milliseconds, RestOperation, ServiceRecord};
 use crate::report::words;
-use crate::samples::{Milliseconds, RestOperation, ServiceRecord};
+use crate::values::{Unit, Value, show};
 
 /// The tables.
 pub(super) struct Service<'a> {

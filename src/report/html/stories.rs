@@ -1,10 +1,13 @@
 //! The slowest calls, each with its story in words.
 
 use super::calls::{self, CallRow};
-use crate::analysis::story::{Moment, Story, Teller, Unusual};
-use crate::analysis::{Summary, Unit, Value, fault, show};
+use crate::analysis::fault;
+use crate::metrics::Summary;
+use crate::record::{CallRecord, Silence};
+use crate::report::story::{Moment, Story, Teller, Unusual};
 use crate::report::words;
-use crate::samples::{CallRecord, Ns, Silence};
+use crate::values::Ns;
+use crate::values::{Unit, Value, show};
 
 /// Silences of one call that are told one by one.
 const MOST_SILENCES: usize = 5;
@@ -183,8 +186,8 @@ fn milliseconds(ms: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{CallSecond, Silence};
     use crate::report::fixture;
-    use crate::samples::{CallSecond, Silence};
 
     fn told(call: usize, of: &Summary) -> String {
         let story = Teller::new(of).tell(&of.calls[call]);

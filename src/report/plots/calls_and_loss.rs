@@ -6,8 +6,8 @@ use super::figure::{DrawError, Drawn, Figure, Key, Mark, Rect};
 use super::panel::Panel;
 use super::theme::Ink;
 use super::timeline;
-use crate::analysis::Summary;
-use crate::samples::SecondRecord;
+use crate::metrics::Summary;
+use crate::record::SecondRecord;
 
 pub(super) fn draw(figure: &mut Figure<'_>, summary: &Summary) -> Drawn {
     let keys = [

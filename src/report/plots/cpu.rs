@@ -6,8 +6,8 @@ use super::figure::{Drawn, Figure, Key, Mark, Rect};
 use super::panel::Panel;
 use super::theme::Ink;
 use super::timeline;
-use crate::analysis::Summary;
-use crate::samples::SecondRecord;
+use crate::metrics::Summary;
+use crate::record::SecondRecord;
 
 type Series = (&'static str, Ink, f64, fn(&SecondRecord) -> Option<f64>);
 

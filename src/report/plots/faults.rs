@@ -7,8 +7,8 @@ use super::axis::clock;
 use super::figure::{Drawn, Figure, Key, Mark, Type};
 use super::panel::Panel;
 use super::theme::Ink;
-use crate::analysis::Summary;
 use crate::analysis::fault::Recovery;
+use crate::metrics::Summary;
 use crate::report::words;
 
 /// More faults than these have no words of their own in the legend.

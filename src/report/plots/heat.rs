@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::axis::Axis;
 use super::notes::{CellsNote, rounded};
-use crate::analysis::Summary;
-use crate::samples::{CallRecord, CallSecond};
+use crate::metrics::Summary;
+use crate::record::{CallRecord, CallSecond};
 
 /// How many steps the scale of colours has.
 pub(super) const STEPS: usize = 24;

@@ -23,7 +23,7 @@ use image::Image;
 pub(super) use notes::{Frame, KeyNote, Notes, PanelNote};
 
 use super::{File, ReportError, words};
-use crate::analysis::Summary;
+use crate::metrics::Summary;
 
 /// A chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,8 +216,8 @@ mod tests {
 
     use super::theme::Ink;
     use super::*;
+    use crate::record::{CallRecord, CallSecond, SecondRecord};
     use crate::report::fixture;
-    use crate::samples::{CallRecord, CallSecond, SecondRecord};
 
     fn pixels(png: &[u8]) -> (u32, u32, HashMap<(u8, u8, u8), usize>) {
         let picture = Pixmap::decode_png(png).unwrap();

@@ -10,7 +10,7 @@ use super::image::Image;
 use super::panel::Panel;
 use super::theme::Ink;
 use super::timeline;
-use crate::analysis::Summary;
+use crate::metrics::Summary;
 
 /// A row or column of less than this many units could not be told from its neighbours, even where
 /// the page shows the chart at half its size.

@@ -6,7 +6,8 @@ use super::axis::Axis;
 use super::figure::{Drawn, Figure, Key, Mark, Type};
 use super::panel::{Panel, Point};
 use super::theme::Ink;
-use crate::analysis::{PercentileRow, Summary, Value};
+use crate::metrics::{PercentileRow, Summary};
+use crate::values::Value;
 
 type Series = (&'static str, Ink, f64, fn(&PercentileRow) -> Value);
 

@@ -6,8 +6,9 @@ use super::figure::{Drawn, Figure, Key, Mark};
 use super::panel::Panel;
 use super::theme::Ink;
 use super::timeline;
-use crate::analysis::Summary;
-use crate::samples::{Ns, SecondRecord};
+use crate::metrics::Summary;
+use crate::record::SecondRecord;
+use crate::values::Ns;
 
 type Series = (&'static str, Ink, f64, fn(&SecondRecord) -> Option<Ns>);
 

@@ -10,8 +10,9 @@ use super::figure::{DrawError, Drawn, Figure, Key, Mark, Rect, Type};
 use super::panel::Panel;
 use super::theme::Ink;
 use super::timeline;
-use crate::analysis::Summary;
-use crate::samples::{CallRecord, Ns};
+use crate::metrics::Summary;
+use crate::record::CallRecord;
+use crate::values::Ns;
 
 struct Delay {
     group: &'static str,

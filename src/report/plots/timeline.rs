@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::figure::{Drawn, Figure, Key, Mark, SHADE};
 use super::panel::{Panel, Point};
 use super::theme::Ink;
-use crate::samples::{Phase, SecondRecord};
+use crate::record::{Phase, SecondRecord};
 
 /// The name of the axis.
 pub(super) const TIME: &str = "time since the start of the run, min:s";

@@ -6,8 +6,9 @@ use super::axis::Axis;
 use super::figure::{Drawn, FAINT, Figure, Key, Mark, Rect, Type};
 use super::panel::Panel;
 use super::theme::Ink;
-use crate::analysis::{Summary, Value};
+use crate::metrics::Summary;
 use crate::report::words;
+use crate::values::Value;
 
 struct Part {
     group: &'static str,

@@ -1,6 +1,7 @@
 //! Every metric's name, unit and definition, in the order of reports.
 
-use super::metric::{Definition, RestsOn, Unit};
+use super::metric::{Definition, RestsOn};
+use crate::values::Unit;
 
 const fn metric(name: &'static str, unit: Unit, help: &'static str) -> Definition {
     Definition { name, unit, help, rests_on: RestsOn::Packets }
@@ -250,7 +251,7 @@ pub fn samples_needed(metric: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::Series;
+    use crate::record::Series;
     use std::collections::HashSet;
 
     #[test]

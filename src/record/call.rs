@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Ns;
+use crate::values::Ns;
 
 /// The playout depths, in milliseconds, that every report sweeps over besides the scenario's own.
 pub const PLAYOUT_DEPTHS_MS: [u64; 5] = [20, 40, 60, 100, 200];

@@ -1,7 +1,8 @@
 //! What befell one call, told from its record, its per-second medians and what went on around it.
 
-use super::Summary;
-use crate::samples::{CallRecord, FaultRecord, Ns, SecondRecord, Silence};
+use crate::metrics::Summary;
+use crate::record::{CallRecord, FaultRecord, SecondRecord, Silence};
+use crate::values::Ns;
 
 /// A call's life as far as the records know it.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,8 +135,8 @@ fn median(values: impl Iterator<Item = Ns>) -> Option<Ns> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::CallSecond;
     use crate::report::fixture;
-    use crate::samples::CallSecond;
 
     fn ms(ms: f64) -> Option<Ns> {
         Some(Ns((ms * 1e6) as u64))

@@ -1,6 +1,6 @@
 //! Which runs may be held against each other: the same load on the same machine, by the same instrument.
 
-use crate::samples::Environment;
+use crate::record::Environment;
 
 /// What keeps two runs from being compared; `None` when nothing does.
 pub fn unlike(first: &Environment, second: &Environment) -> Option<String> {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use super::ari;
 use super::catalogue::{COUNTS, LATENCIES, SIGNALLING, STATISTICS};
-use super::drift::{last_minus_first, theil_sen};
-use super::explain::{Explained, Tail, explain};
-use super::fault::{Recovery, recoveries};
-use super::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
-use super::{Definition, EndingCount, Metric, PercentileRow, Summary, Value};
-use crate::samples::{
-    CallRecord, CallSecond, Ending, Latencies, Ns, Phase, Quantile, Run, SecondRecord, Series,
-};
+use super::{Definition, EndingCount, Metric, PercentileRow, Summary};
+use crate::analysis::drift::{last_minus_first, theil_sen};
+use crate::analysis::explain::{Explained, Tail, explain};
+use crate::analysis::fault::{Recovery, recoveries};
+use crate::analysis::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
+use crate::record::{CallRecord, CallSecond, Ending, Latencies, Phase, Quantile, Run, SecondRecord, Series};
+use crate::values::Ns;
+use crate::values::Value;
 
 /// Samples a percentile p must rest on, times (1 − p).
 const TAIL_SAMPLES: f64 = 100.0;
@@ -435,8 +435,8 @@ pub(super) fn ratio(part: u64, whole: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::{Environment, FaultRecord, LeakPart};
-    use crate::samples::{Milliseconds, ServiceRecord};
+    use crate::record::{Environment, FaultRecord, LeakPart};
+    use crate::record::{Milliseconds, ServiceRecord};
 
     fn run(calls: Vec<CallRecord>, rtts_ms: &[u64]) -> Run {
         let mut rtt = Latencies::default();

@@ -1,4 +1,10 @@
-//! The small values of a scenario as people write them: `5m`, `10/s`, `0.1%`, `21000-31000`.
+//! Small values as people write and read them: `5m`, `10/s`, `0.1%`, `21000-31000`, a figure with its unit.
+
+mod figure;
+mod ns;
+
+pub use figure::{Unit, Value, show};
+pub use ns::Ns;
 
 use std::fmt;
 use std::net::IpAddr;

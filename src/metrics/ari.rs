@@ -1,7 +1,7 @@
 //! The metrics of group `ari`: what the built-in service says of its calls.
 
-use super::Value;
-use crate::samples::{Milliseconds, ServiceRecord};
+use crate::record::{Milliseconds, ServiceRecord};
+use crate::values::Value;
 
 /// Outcomes of the service that are counted by themselves: key and name.
 const OUTCOMES: [(&str, &str); 3] =
@@ -46,7 +46,7 @@ fn duration(service: &ServiceRecord, stage: &str, statistic: &str) -> (Value, Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::ServiceOutcome;
+    use crate::record::ServiceOutcome;
 
     #[test]
     fn stages_and_outcomes_are_found_by_their_names() {

@@ -1,8 +1,9 @@
 //! Two builds compared, as a whole: every metric's comparison, and what else the runs say.
 
-use super::compare::{Comparison, Finding, Margins, Pair, Segment, compare, serves_fewer};
-use super::{Summary, alike};
-use crate::samples::Environment;
+use super::alike;
+use super::pairs::{Comparison, Finding, Margins, Pair, Segment, compare, serves_fewer};
+use crate::metrics::Summary;
+use crate::record::Environment;
 
 /// Percentiles that are compared, and the control stream's of the same rank.
 pub const METRICS: [(&str, &str); 4] = [

@@ -2,8 +2,9 @@
 
 use super::catalogue::LATENCIES;
 use super::summarize::{latency, number, plain, ratio};
-use super::{Definition, Metric, Value};
-pub use crate::samples::Live;
+use super::{Definition, Metric};
+pub use crate::record::Live;
+use crate::values::Value;
 
 /// How a metric may change while the run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub fn metric(live: &Live, definition: &'static Definition) -> Option<(Metric, C
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::catalogue;
+    use crate::metrics::catalogue;
 
     fn at(live: &Live, name: &str) -> Option<(Metric, Course)> {
         metric(live, catalogue::all().find(|d| d.name == name).unwrap())

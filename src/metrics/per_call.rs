@@ -1,8 +1,10 @@
 //! Metrics of single calls, for gates that every call must hold.
 
 use super::Summary;
-use super::metric::{Definition, RestsOn, Unit, Value};
-use crate::samples::{CallRecord, Ns};
+use super::metric::{Definition, RestsOn};
+use crate::record::CallRecord;
+use crate::values::Ns;
+use crate::values::{Unit, Value};
 
 /// A metric of one call.
 #[derive(Debug)]
@@ -152,8 +154,8 @@ fn is_judged(call: &CallRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::catalogue;
-    use crate::samples::Ending;
+    use crate::metrics::catalogue;
+    use crate::record::Ending;
 
     fn metric(name: &str) -> &'static PerCall {
         ALL.iter().find(|m| m.definition.name == name).unwrap()

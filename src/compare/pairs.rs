@@ -7,7 +7,8 @@
 
 use std::fmt;
 
-use super::{Summary, Value};
+use crate::metrics::Summary;
+use crate::values::Value;
 
 /// Chance that two identical builds are told apart, over all metrics compared: that of 10 or more heads
 /// in 12 throws.

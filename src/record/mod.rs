@@ -9,7 +9,6 @@ mod histogram;
 pub mod hlog;
 mod leak;
 mod live;
-mod ms;
 mod second;
 mod service;
 pub mod stored;
@@ -20,7 +19,6 @@ pub use fault::{FaultRecord, Silence};
 pub use histogram::{Counted, Latencies, Quantile, rank};
 pub use leak::{LeakPart, Leaks};
 pub use live::Live;
-pub use ms::Ns;
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{
     Milliseconds, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents, ServiceMedia, ServiceOutcome,

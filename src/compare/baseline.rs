@@ -4,9 +4,10 @@
 //! to trust.
 
 use super::alike::unusable;
-use super::compare::middle_and_scatter;
-use super::{Summary, Value};
-use crate::samples::Environment;
+use super::pairs::middle_and_scatter;
+use crate::metrics::Summary;
+use crate::record::Environment;
+use crate::values::Value;
 
 /// What is slower by less is never called so: ln 1.15.
 const LEAST: f64 = 0.139_761_942_375_158_7;

@@ -1,0 +1,73 @@
+//! A finished run → Summary: every figure of a report, each computed once and in one place.
+
+mod ari;
+pub mod catalogue;
+pub mod live;
+mod metric;
+pub mod per_call;
+mod summarize;
+
+pub use metric::{Definition, Metric, RestsOn};
+pub use summarize::{summarize, too_few};
+
+use crate::analysis::fault;
+use crate::record::{CallRecord, CallSecond, Environment, SecondRecord, Silence};
+use crate::values::Value;
+
+/// All that reports show and gates judge. Exporters only turn it into bytes.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Where, when and with what.
+    pub environment: Environment,
+    /// Every figure by its name, in the order of [`catalogue::all`].
+    pub metrics: Vec<Metric>,
+    /// What share of the tail the machine itself explains, in words; `None` without a control stream.
+    pub explanation: Option<String>,
+    /// RTT over all packets sent in the measured window: the rows of `percentiles.csv`.
+    pub percentiles: Vec<PercentileRow>,
+    /// What became of each planned fault.
+    pub faults: Vec<fault::Recovery>,
+    /// How the attempts ended, most frequent first.
+    pub endings: Vec<EndingCount>,
+    /// A record per call.
+    pub calls: Vec<CallRecord>,
+    /// Median RTT by call and second.
+    pub call_seconds: Vec<CallSecond>,
+    /// Long silences of calls.
+    pub silences: Vec<Silence>,
+    /// A record per second.
+    pub seconds: Vec<SecondRecord>,
+}
+
+/// One row of the RTT distribution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PercentileRow {
+    /// 0–100.
+    pub percentile: f64,
+    /// RTT in milliseconds, or `Lost` where the rank falls among the lost.
+    pub rtt: Value,
+    /// RTT from the intended send time, likewise.
+    pub rtt_intended: Value,
+    /// RTT of the control stream, likewise: what the machine does by itself.
+    pub control: Value,
+    /// Send lateness of the driver, likewise: what the generator itself added.
+    pub send_lateness: Value,
+}
+
+/// How many attempts ended in one way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndingCount {
+    /// In words: `completed`, `rejected 486 Busy here`, …
+    pub what: String,
+    /// How many.
+    pub count: u64,
+    /// Whether that is how a call should end.
+    pub good: bool,
+}
+
+impl Summary {
+    /// The metric of that name.
+    pub fn metric(&self, name: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|m| m.name() == name)
+    }
+}
