@@ -8,14 +8,15 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use super::deliver::trust;
-use super::resolve::resolve;
-use super::{Exit, Failure, say, scheduling};
+use super::{Exit, Failure, say};
 use crate::asterisk::descriptors;
 use crate::driver::{PingConfig, Recorded, Stop, ping};
 use crate::gate::judge;
 use crate::measure::Echo;
 use crate::metrics::{Metric, Summary, summarize};
 use crate::record::{Environment, Run};
+use crate::run::resolve::resolve;
+use crate::run::scheduling;
 use crate::scenario::{Limits, Measure};
 use crate::scheduling::Scheduling;
 use crate::service::termination;
