@@ -22,6 +22,7 @@ pub mod net;
 pub mod record;
 pub mod report;
 pub mod rtp;
+pub mod run;
 pub mod scenario;
 pub mod scheduling;
 pub mod service;

@@ -7,8 +7,6 @@ use anyhow::Context as _;
 use nix::sys::signal::Signal;
 
 use super::compare::{Question, answer, extract};
-use super::folder::Folder;
-use super::preflight::{Plan, survey};
 use super::signals::Signals;
 use super::{Exit, Failure, say};
 use crate::child::Keeper;
@@ -16,6 +14,8 @@ use crate::clock;
 use crate::compare::compared::Extract;
 use crate::compare::pairs::{Segment, needed};
 use crate::metrics::{Definition, catalogue};
+use crate::run::folder::Folder;
+use crate::run::preflight::{Plan, survey};
 use crate::scenario::Scenario;
 use crate::values::Span;
 

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::application::{Ari, Listing, describe};
-use super::knock::{Answer, knock};
-use super::preflight::{Plan, Survey, headline, survey};
-use super::resolve::resolve;
 use super::{Exit, Failure, say};
 use crate::asterisk::{Places, find};
+use crate::run::application::{Ari, Listing, describe};
+use crate::run::options_probe::{Answer, knock};
+use crate::run::preflight::{Plan, Survey, headline, survey};
+use crate::run::resolve::resolve;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 
 #[derive(Debug, clap::Args)]

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::folder::Folder;
-use super::preflight::read_scenario;
 use super::{Exit, Failure, deliver, say, stored};
 use crate::compare::compared::{Answer, Compared, Doubt, Extract, METRICS};
 use crate::compare::pairs::Margins;
 use crate::gate::doubt;
 use crate::metrics::{Summary, summarize};
 use crate::report::comparison;
+use crate::run::folder::Folder;
+use crate::run::preflight::read_scenario;
 
 /// Pairs of runs, at the most.
 const MOST_PAIRS: usize = 1000;

@@ -6,13 +6,13 @@ use std::path::Path;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::compare::{read, runs};
-use super::folder::Folder;
 use super::{Failure, say};
 use crate::compare::baseline::Baseline;
 use crate::compare::compared::Doubt;
 use crate::gate::{Gate, Trust, Verdict, hold_against, judge};
 use crate::metrics::Summary;
 use crate::report::{Format, render, terminal};
+use crate::run::folder::Folder;
 use crate::scenario::{Limits, Resolved};
 
 /// The reports that are written unless others are asked for.

@@ -9,8 +9,8 @@ use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use super::folder::Folder;
 use super::{Cli, Exit, Failure, say};
+use crate::run::folder::Folder;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \

@@ -1,31 +1,21 @@
 //! The command line: one file per subcommand, and the only place that prints.
 
 mod ab;
-mod application;
 mod asterisk;
 mod check;
 mod compare;
 mod completions;
 mod deliver;
 mod echo;
-mod environment;
 mod exit;
-mod faults;
-mod folder;
-mod knock;
-mod leaks;
 mod man;
 mod ping;
-mod preflight;
 mod progress;
 mod report;
-mod resolve;
 mod run;
 mod say;
-mod scheduling;
 mod service;
 mod signals;
-mod stage;
 mod stored;
 
 use std::future::Future;

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::deliver::{self, Delivery, FORMATS, format_parser};
-use super::folder::Folder;
-use super::preflight::{parse_gates, read_scenario};
 use super::{Exit, Failure, stored};
 use crate::metrics::summarize;
 use crate::report::Format;
+use crate::run::folder::Folder;
+use crate::run::preflight::{parse_gates, read_scenario};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \

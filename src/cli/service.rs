@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
-use super::resolve::resolve;
 use super::{Exit, Failure};
 use crate::asterisk::descriptors;
 use crate::rtp::Codec;
+use crate::run::resolve::resolve;
 use crate::service::{self, Hangup, ServiceConfig, ServiceSummary};
 use crate::values::{HostPort, PortRange, Span};
 

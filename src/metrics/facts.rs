@@ -137,7 +137,7 @@ impl<'a> Facts<'a> {
         let median = quantile(self.histogram(Series::Rtt), 0.5, self.lost).number();
         let (Some(rtt_ms), sent @ 1..) = (median, self.sent) else { return Value::NoData.into() };
         let environment = self.environment;
-        let ta = mouth_to_ear_ms(rtt_ms, environment.ptime_ms as f64, environment.late_after_ms as f64);
+        let ta = mouth_to_ear_ms(rtt_ms, environment.ptime_ms as f64, environment.late_after_ms);
         let ppl = 100.0 * (self.lost + self.sum(|c| c.late)) as f64 / sent as f64;
         let burst = self.mean_burst().map_or(1.0, |mean| burst_r(self.lost as f64 / sent as f64, mean));
         known(Some(mos(r_factor(ta, ppl, burst, concealment))))

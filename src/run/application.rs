@@ -14,8 +14,8 @@ use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
 use tokio::sync::watch;
 
-use super::Failure;
 use crate::child::{self, Keeper};
+use crate::cli::Failure;
 use crate::net::http::{HttpClient, HttpError, Limits};
 use crate::record::{CallRecord, Ending};
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::Failure;
+use crate::cli::Failure;
 use crate::scheduling::{Refused, Scheduling};
 
 /// What the media threads get.

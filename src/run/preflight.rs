@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::Failure;
 use super::application::Ari;
 use super::scheduling::{self, Granted};
-use super::stage::sip_credentials;
+use super::testbed::sip_credentials;
 use crate::asterisk::descriptors;
+use crate::cli::Failure;
 use crate::gate::{Gate, Subject};
 use crate::metrics::Group;
 use crate::scenario::{AsteriskMode, Needs, Override, Problem, Resolved, Scenario, ServiceMode};

@@ -4,8 +4,8 @@
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
 
-use super::Failure;
-use super::stage::Stage;
+use super::testbed::Stage;
+use crate::cli::Failure;
 use crate::clock::{self, Timeline};
 use crate::driver::{Stop, Watched};
 use crate::record::FaultRecord;
@@ -55,6 +55,7 @@ impl Done {
 
 /// What the faults of a run need besides the stage.
 pub struct Faults<'a> {
+    /// The plan of faults.
     pub scenario: &'a Scenario,
     /// When the hold phase begins, once the driver knows.
     pub hold_from: watch::Receiver<Option<Stamp>>,
@@ -62,6 +63,7 @@ pub struct Faults<'a> {
     pub watched: watch::Sender<Watched>,
     /// Tells the user.
     pub say: &'a dyn Fn(&str),
+    /// The faults carried out so far.
     pub done: &'a mut Vec<Done>,
 }
 

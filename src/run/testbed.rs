@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::Failure;
 use super::application::{self, Application, Ari, describe};
 use super::resolve::resolve;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Asterisk, Managed, Places, StartConfig, find};
+use crate::cli::Failure;
 use crate::driver::{Stop, Watched};
 use crate::record::ServiceRecord;
 use crate::scenario::fault::Target;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Failure;
+use crate::cli::Failure;
 use crate::values::HostPort;
 
 /// The first IPv4 address of `target`, which the user gave as `what`.

@@ -9,7 +9,7 @@ use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
 
 use super::application::Ari;
-use super::stage::Stage;
+use super::testbed::Stage;
 use crate::child;
 use crate::clock::{self, Timeline};
 use crate::driver::Watched;

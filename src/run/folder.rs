@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Failure;
+use crate::cli::Failure;
 use crate::stamp::Stamp;
 
 /// The folder that a run writes into.
