@@ -6,13 +6,10 @@ use Unit::*;
 
 use super::facts::{Facts, known, number, ratio};
 use super::latencies::statistic;
-use super::metric::{Course, Definition, Group, Measured, RestsOn, Statistic};
+use super::metric::{Course, Definition, Group, Measured, Of, OfLive, RestsOn, Statistic};
 use crate::analysis::mos::Concealment;
 use crate::record::{CallRecord, Ending, Live, ServiceRecord};
 use crate::values::Unit;
-
-/// A row's computation.
-type Of = fn(&Facts<'_>) -> Measured;
 
 /// A figure that a late driver may have bent.
 const fn packets(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Of) -> Definition {
@@ -26,7 +23,7 @@ const fn record(group: Group, name: &'static str, unit: Unit, help: &'static str
 
 impl Definition {
     /// The same figure from what has been counted so far.
-    const fn live(self, course: Course, of: fn(&Live) -> Measured) -> Definition {
+    const fn live(self, course: Course, of: OfLive) -> Definition {
         Definition { live: Some((course, of)), ..self }
     }
 }

@@ -21,9 +21,14 @@ pub struct Definition {
     pub rests_on: RestsOn,
     /// Which statistic of a distribution it is; `None` for any other figure.
     pub statistic: Option<Statistic>,
-    pub(super) of: fn(&Facts<'_>) -> Measured,
-    pub(super) live: Option<(Course, fn(&Live) -> Measured)>,
+    pub(super) of: Of,
+    pub(super) live: Option<(Course, OfLive)>,
 }
+
+/// Computation of a metric of a finished run.
+pub(super) type Of = fn(&Facts<'_>) -> Measured;
+/// Computation of a metric from what has been counted so far.
+pub(super) type OfLive = fn(&Live) -> Measured;
 
 /// Names are unique, so a name stands for its row.
 impl PartialEq for Definition {
