@@ -1,7 +1,7 @@
 //! Starts real Asterisks and looks at what they answer, what they leave behind and how they fail.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,27 +10,42 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
+use crate::harness::Lane;
+
 const GRACE: Duration = Duration::from_secs(5);
 
 fn install() -> Install {
     find::find(&Places::from_environment(None)).unwrap_or_else(|e| panic!("{e}"))
 }
 
+/// A folder for an Asterisk, and ports for its RTP.
+struct Folder {
+    dir: TempDir,
+    lane: Lane,
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+fn folder() -> Folder {
+    Folder { dir: tempfile::tempdir().expect("a temporary folder"), lane: Lane::claim() }
+}
+
 /// A start configuration that keeps log and run folder in `dir`.
-fn config(dir: &TempDir) -> StartConfig {
+fn config(dir: &Folder) -> StartConfig {
     let mut config = StartConfig::new(install(), dir.path().join("logs"));
     config.run_base = dir.path().to_path_buf();
+    config.ports.rtp = dir.lane.asterisk();
     config
 }
 
-async fn start(dir: &TempDir) -> (Managed, StartConfig) {
+async fn start(dir: &Folder) -> (Managed, StartConfig) {
     let config = config(dir);
     let managed = Asterisk::start(config.clone()).await.expect("Asterisk starts");
     (managed, config)
-}
-
-fn folder() -> TempDir {
-    tempfile::tempdir().expect("a temporary folder")
 }
 
 /// The status line's code of a GET.
@@ -51,7 +66,7 @@ fn is_alive(pid: u32) -> bool {
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
-fn run_dirs(dir: &TempDir) -> Vec<PathBuf> {
+fn run_dirs(dir: &Folder) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir.path()).expect("the folder is readable");
     let paths = entries.map(|e| e.expect("an entry").path());
     paths.filter(|p| p.to_string_lossy().contains("loadtest-asterisk-")).collect()
@@ -105,7 +120,7 @@ fn invite(extension: &str, from: &str) -> String {
 async fn starts_answers_ari_and_leaves_nothing_behind() {
     let dir = folder();
     let (managed, config) = start(&dir).await;
-    let (url, pid) = (managed.ari_url(), managed.pid());
+    let (url, pid) = (managed.ari_url(), managed.process().pid());
     let password = config.ari.password.expose();
     assert_eq!(get(&url, "/asterisk/info", &config.ari.user, password).await, 200);
     assert_eq!(get(&url, "/asterisk/info", &config.ari.user, "wrong").await, 401);
@@ -113,21 +128,23 @@ async fn starts_answers_ari_and_leaves_nothing_behind() {
     assert!(is_alive(pid));
     assert_eq!(run_dirs(&dir), [managed.run_dir()]);
 
-    let log = managed.log().clone();
-    assert_eq!((log.counts().errors, log.counts().warnings), (0, 0), "a silent start: {:?}", log.tail());
+    let (counts, tail) = (managed.log_counts(), managed.output().tail());
+    assert_eq!((counts.errors, counts.warnings), (0, 0), "a silent start: {tail:?}");
     let stopped = managed.stop(GRACE).await;
     assert!(!stopped.killed && stopped.status.is_some_and(|s| s.success()), "{stopped:?}");
     assert!(!is_alive(pid));
+    let (counts, path) = (managed.log_counts(), managed.output().path().to_path_buf());
+    drop(managed);
     assert!(run_dirs(&dir).is_empty());
-    let copy = std::fs::read_to_string(log.path()).expect("the log is kept");
-    assert_eq!(copy.lines().count() as u64, log.counts().lines);
+    let copy = std::fs::read_to_string(path).expect("the log is kept");
+    assert_eq!(copy.lines().count() as u64, counts.lines);
 }
 
 #[tokio::test]
 async fn what_is_dropped_is_gone_at_once() {
     let dir = folder();
     let (managed, _) = start(&dir).await;
-    let pid = managed.pid();
+    let pid = managed.process().pid();
     drop(managed);
     assert!(!is_alive(pid));
     assert!(run_dirs(&dir).is_empty());
@@ -142,7 +159,7 @@ async fn two_at_once_do_not_meet() {
     assert_eq!(get(&first.ari_url(), "/asterisk/ping", &config.ari.user, password).await, 200);
     assert_eq!(get(&second.ari_url(), "/asterisk/ping", &config.ari.user, password).await, 401);
     first.stop(GRACE).await;
-    assert_eq!(second.ended(), None);
+    assert_eq!(second.process().status(), None);
     second.stop(GRACE).await;
 }
 
@@ -170,11 +187,11 @@ async fn a_port_that_is_taken_is_named() {
 async fn an_asterisk_that_is_killed_is_noticed() {
     let dir = folder();
     let (managed, _) = start(&dir).await;
-    let pid = nix::unistd::Pid::from_raw(managed.pid().cast_signed());
+    let pid = nix::unistd::Pid::from_raw(managed.process().pid().cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it runs");
-    let status = tokio::time::timeout(GRACE, managed.wait()).await.expect("noticed in time");
+    let status = tokio::time::timeout(GRACE, managed.process().ended()).await.expect("noticed in time");
     assert!(status.is_some_and(|s| !s.success()));
-    assert_eq!(managed.ended(), status);
+    assert_eq!(managed.process().status(), status);
 }
 
 /// Runs this very test in a process of its own, which only starts an Asterisk and gets killed.
@@ -185,13 +202,13 @@ async fn a_killed_driver_takes_its_asterisk_along() {
         let mut config = StartConfig::new(install(), PathBuf::from(&base).join("logs"));
         config.run_base = base.into();
         let managed = Asterisk::start(config).await.expect("Asterisk starts");
-        println!("pid={}", managed.pid());
-        managed.wait().await;
+        println!("pid={}", managed.process().pid());
+        managed.process().ended().await;
         return;
     }
     let dir = folder();
     let mut driver = tokio::process::Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "a_killed_driver_takes_its_asterisk_along", "--nocapture"])
+        .args(["--exact", "asterisk::a_killed_driver_takes_its_asterisk_along", "--nocapture"])
         .env(HOLD, dir.path())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -233,7 +250,7 @@ async fn the_named_extensions_answer_as_they_say() {
         ask(managed.sip_addr(), &invite(extension, "driver"), answer).await;
     }
     // A call that went to the application as well, when it was hung up, would have left a warning.
-    assert_eq!(managed.log().counts().warnings, 0, "{:?}", managed.log().tail());
+    assert_eq!(managed.log_counts().warnings, 0, "{:?}", managed.output().tail());
     // Nobody serves the application: Stasis fails, and the dialplan hangs up.
     ask(managed.sip_addr(), &invite("1000", "driver"), "SIP/2.0 500").await;
     // The user with a password is told apart although the address is the driver's.
@@ -259,7 +276,7 @@ async fn the_console_is_reached_with_the_same_configuration() {
 async fn a_stuck_asterisk_is_killed() {
     let dir = folder();
     let (managed, _) = start(&dir).await;
-    let number = managed.pid();
+    let number = managed.process().pid();
     let pid = nix::unistd::Pid::from_raw(number.cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("it runs");
     // Until it stands still, a SIGTERM that comes later is taken first.
