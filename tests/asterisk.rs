@@ -105,7 +105,7 @@ fn invite(extension: &str, from: &str) -> String {
 async fn starts_answers_ari_and_leaves_nothing_behind() {
     let dir = folder();
     let (managed, config) = start(&dir).await;
-    let (url, pid) = (managed.ari_url(), managed.pid());
+    let (url, pid) = (managed.ari_url(), managed.process().pid());
     let password = config.ari.password.expose();
     assert_eq!(get(&url, "/asterisk/info", &config.ari.user, password).await, 200);
     assert_eq!(get(&url, "/asterisk/info", &config.ari.user, "wrong").await, 401);
@@ -113,21 +113,23 @@ async fn starts_answers_ari_and_leaves_nothing_behind() {
     assert!(is_alive(pid));
     assert_eq!(run_dirs(&dir), [managed.run_dir()]);
 
-    let log = managed.log().clone();
-    assert_eq!((log.counts().errors, log.counts().warnings), (0, 0), "a silent start: {:?}", log.tail());
+    let (counts, tail) = (managed.log_counts(), managed.output().tail());
+    assert_eq!((counts.errors, counts.warnings), (0, 0), "a silent start: {tail:?}");
     let stopped = managed.stop(GRACE).await;
     assert!(!stopped.killed && stopped.status.is_some_and(|s| s.success()), "{stopped:?}");
     assert!(!is_alive(pid));
+    let (counts, path) = (managed.log_counts(), managed.output().path().to_path_buf());
+    drop(managed);
     assert!(run_dirs(&dir).is_empty());
-    let copy = std::fs::read_to_string(log.path()).expect("the log is kept");
-    assert_eq!(copy.lines().count() as u64, log.counts().lines);
+    let copy = std::fs::read_to_string(path).expect("the log is kept");
+    assert_eq!(copy.lines().count() as u64, counts.lines);
 }
 
 #[tokio::test]
 async fn what_is_dropped_is_gone_at_once() {
     let dir = folder();
     let (managed, _) = start(&dir).await;
-    let pid = managed.pid();
+    let pid = managed.process().pid();
     drop(managed);
     assert!(!is_alive(pid));
     assert!(run_dirs(&dir).is_empty());
@@ -142,7 +144,7 @@ async fn two_at_once_do_not_meet() {
     assert_eq!(get(&first.ari_url(), "/asterisk/ping", &config.ari.user, password).await, 200);
     assert_eq!(get(&second.ari_url(), "/asterisk/ping", &config.ari.user, password).await, 401);
     first.stop(GRACE).await;
-    assert_eq!(second.ended(), None);
+    assert_eq!(second.process().status(), None);
     second.stop(GRACE).await;
 }
 
@@ -170,11 +172,11 @@ async fn a_port_that_is_taken_is_named() {
 async fn an_asterisk_that_is_killed_is_noticed() {
     let dir = folder();
     let (managed, _) = start(&dir).await;
-    let pid = nix::unistd::Pid::from_raw(managed.pid().cast_signed());
+    let pid = nix::unistd::Pid::from_raw(managed.process().pid().cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it runs");
-    let status = tokio::time::timeout(GRACE, managed.wait()).await.expect("noticed in time");
+    let status = tokio::time::timeout(GRACE, managed.process().ended()).await.expect("noticed in time");
     assert!(status.is_some_and(|s| !s.success()));
-    assert_eq!(managed.ended(), status);
+    assert_eq!(managed.process().status(), status);
 }
 
 /// Runs this very test in a process of its own, which only starts an Asterisk and gets killed.
@@ -185,8 +187,8 @@ async fn a_killed_driver_takes_its_asterisk_along() {
         let mut config = StartConfig::new(install(), PathBuf::from(&base).join("logs"));
         config.run_base = base.into();
         let managed = Asterisk::start(config).await.expect("Asterisk starts");
-        println!("pid={}", managed.pid());
-        managed.wait().await;
+        println!("pid={}", managed.process().pid());
+        managed.process().ended().await;
         return;
     }
     let dir = folder();
@@ -233,7 +235,7 @@ async fn the_named_extensions_answer_as_they_say() {
         ask(managed.sip_addr(), &invite(extension, "driver"), answer).await;
     }
     // A call that went to the application as well, when it was hung up, would have left a warning.
-    assert_eq!(managed.log().counts().warnings, 0, "{:?}", managed.log().tail());
+    assert_eq!(managed.log_counts().warnings, 0, "{:?}", managed.output().tail());
     // Nobody serves the application: Stasis fails, and the dialplan hangs up.
     ask(managed.sip_addr(), &invite("1000", "driver"), "SIP/2.0 500").await;
     // The user with a password is told apart although the address is the driver's.
@@ -259,7 +261,7 @@ async fn the_console_is_reached_with_the_same_configuration() {
 async fn a_stuck_asterisk_is_killed() {
     let dir = folder();
     let (managed, _) = start(&dir).await;
-    let number = managed.pid();
+    let number = managed.process().pid();
     let pid = nix::unistd::Pid::from_raw(number.cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("it runs");
     // Until it stands still, a SIGTERM that comes later is taken first.

@@ -203,6 +203,25 @@ fn functions_stay_short() {
     report(problems);
 }
 
+/// A function that `clippy.toml` sends people to is there.
+#[test]
+fn the_cure_for_a_banned_call_exists() {
+    let (rules, clock) = (read("clippy.toml"), read("src/clock.rs"));
+    let named: Vec<_> = rules.split('`').filter_map(|word| word.strip_prefix("clock::")).collect();
+    assert!(!named.is_empty());
+    for name in named {
+        let line = match name.split_once("::") {
+            Some((_, method)) => format!("\n    pub fn {method}("),
+            None => format!("\npub fn {name}("),
+        };
+        assert!(clock.contains(&line), "clippy.toml names clock::{name}, which is not there");
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file of this crate")
+}
+
 #[test]
 fn the_scanner_sees_imports() {
     assert_eq!(imported("use crate::net::udp::X;", "crate::"), ["net"]);

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use super::config::missing_modules;
 use super::error::AsteriskError;
+use crate::child::is_executable;
 
 /// The suite whose Asterisk `asterisk/install.sh` unpacks.
 pub const SUITE: &str = "forky";
@@ -128,7 +129,8 @@ pub fn find(places: &Places) -> Result<Install, AsteriskError> {
             .map_err(|reason| AsteriskError::Unusable { path: path.clone(), reason });
     }
     let mut looked = Vec::new();
-    let installed = places.path.iter().map(|dir| dir.join("asterisk")).filter(|program| is_program(program));
+    let installed =
+        places.path.iter().map(|dir| dir.join("asterisk")).filter(|program| is_executable(program));
     let unpacked = places.tree.clone().filter(|tree| tree.join(COMPLETE).exists());
     for candidate in installed.chain(unpacked) {
         match examine(&candidate, places) {
@@ -156,15 +158,10 @@ fn examine(path: &Path, places: &Places) -> Result<Install, String> {
     Ok(install)
 }
 
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-}
-
 /// A Debian Asterisk that is unpacked into a folder and not installed.
 fn tree(root: &Path) -> Result<Install, String> {
     let program = root.join("usr/sbin/asterisk");
-    if !is_program(&program) {
+    if !is_executable(&program) {
         return Err("there is no usr/sbin/asterisk in it".into());
     }
     let dirs = library_dirs(root);
@@ -223,7 +220,7 @@ fn modules_under(prefix: &Path) -> Option<PathBuf> {
 
 /// An Asterisk that is installed: by a package, by `make install`, in a container.
 fn installed(program: &Path, system_conf: &Path) -> Result<Install, String> {
-    if !is_program(program) {
+    if !is_executable(program) {
         return Err("it is not a program".into());
     }
     let prefix = program.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));

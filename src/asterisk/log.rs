@@ -1,31 +1,8 @@
-//! Reads what Asterisk logs: keeps a copy, counts what matters, remembers the last lines.
-
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
-
-use tokio::sync::watch;
-use tokio::time::timeout;
+//! Counts what bears on a run in Asterisk's log, line by line.
 
 use super::error::Socket;
 
-/// Longer lines are cut: the longest of Asterisk's own is below 8 KiB.
-const LINE_MAX: usize = 8 * 1024;
-
-/// The copy stops here, the counting does not.
-const COPY_MAX: u64 = 64 * 1024 * 1024;
-
-/// The last lines that are remembered.
-const TAIL: usize = 20;
-
-/// Far longer than it takes to read a full pipe.
-const DRAIN: Duration = Duration::from_secs(1);
-
-/// What one line is about.
+/// The subject of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A task processor's queue has passed its high-water mark: PJSIP ignores new UDP requests
@@ -47,7 +24,7 @@ pub enum Kind {
     Other,
 }
 
-/// What was counted since the start.
+/// Lines of a log, counted since Asterisk's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogCounts {
     /// Lines of any kind.
@@ -78,15 +55,15 @@ impl std::ops::Add for LogCounts {
     }
 }
 
-/// How a line is logged, from `[time] LEVEL[thread]…` at its beginning and nowhere else: what comes
-/// later may be quoted from a packet.
+/// The level in `[time] LEVEL[thread]…` at a line's beginning and nowhere else: the rest may quote a
+/// packet.
 fn level(line: &str) -> Option<&str> {
     let (_, rest) = line.strip_prefix('[')?.split_once("] ")?;
     let (level, _) = rest.split_once('[')?;
     Some(level)
 }
 
-/// Says what a line of Asterisk's log is about.
+/// Classifies a line of Asterisk's log.
 pub fn classify(line: &str) -> Kind {
     let Some(level) = level(line) else {
         return if line == "Asterisk Ready." { Kind::Ready } else { Kind::Other };
@@ -117,132 +94,31 @@ pub fn classify(line: &str) -> Kind {
     }
 }
 
-#[derive(Debug, Default)]
-struct State {
-    counts: LogCounts,
-    tail: VecDeque<String>,
-    ready: bool,
-    taken: Option<Socket>,
+/// A log as far as it was read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Log {
+    pub counts: LogCounts,
+    /// Whether Asterisk has loaded everything.
+    pub is_ready: bool,
+    /// A socket that could not be bound.
+    pub port_taken: Option<Socket>,
 }
 
-impl State {
-    fn take(&mut self, line: String) {
+impl Log {
+    pub fn take(&mut self, line: &str) {
         self.counts.lines += 1;
-        match level(&line) {
+        match level(line) {
             Some("ERROR") => self.counts.errors += 1,
             Some("WARNING") => self.counts.warnings += 1,
             _ => {}
         }
-        match classify(&line) {
+        match classify(line) {
             Kind::Overload => self.counts.overloads += 1,
             Kind::RtpExhausted => self.counts.rtp_exhausted += 1,
             Kind::DescriptorsExhausted => self.counts.descriptors_exhausted += 1,
-            Kind::PortTaken(socket) => self.taken = Some(socket),
-            Kind::Ready => self.ready = true,
+            Kind::PortTaken(socket) => self.port_taken = Some(socket),
+            Kind::Ready => self.is_ready = true,
             Kind::Error | Kind::Warning | Kind::Other => {}
-        }
-        if self.tail.len() == TAIL {
-            self.tail.pop_front();
-        }
-        self.tail.push_back(line);
-    }
-}
-
-/// The log of one Asterisk; clones look at the same log.
-#[derive(Debug, Clone)]
-pub struct Log {
-    path: PathBuf,
-    state: Arc<Mutex<State>>,
-    /// Closed when the reading has ended.
-    reading: watch::Receiver<()>,
-}
-
-impl Log {
-    /// Reads `from` to its end on a thread of its own and copies it into `file`.
-    ///
-    /// The thread ends with the stream, that is with the last process that holds the other end.
-    pub(super) fn watch(from: impl Read + Send + 'static, file: File, path: PathBuf) -> std::io::Result<Log> {
-        let (open, reading) = watch::channel(());
-        let log = Log { path, state: Arc::default(), reading };
-        let state = Arc::clone(&log.state);
-        thread::Builder::new().name("asterisk-log".into()).spawn(move || {
-            read_lines(BufReader::new(from), file, &state);
-            drop(open);
-        })?;
-        Ok(log)
-    }
-
-    /// What was counted so far.
-    pub fn counts(&self) -> LogCounts {
-        self.locked(|state| state.counts)
-    }
-
-    /// The last lines, the oldest first.
-    pub fn tail(&self) -> Vec<String> {
-        self.locked(|state| state.tail.iter().cloned().collect())
-    }
-
-    /// The copy on disk.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Waits until all that a process that has ended wrote is read, but not for long.
-    pub(super) async fn drained(&self) {
-        let mut reading = self.reading.clone();
-        // Late only if something else inherited the output; what is there by then has to do.
-        let _ = timeout(DRAIN, reading.changed()).await;
-    }
-
-    pub(super) fn is_ready(&self) -> bool {
-        self.locked(|state| state.ready)
-    }
-
-    pub(super) fn port_taken(&self) -> Option<Socket> {
-        self.locked(|state| state.taken)
-    }
-
-    fn locked<T>(&self, read: impl FnOnce(&State) -> T) -> T {
-        // A panic cannot leave these counters half changed, so a poisoned lock is as good as any.
-        read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-fn read_lines(mut from: impl BufRead, mut file: File, state: &Mutex<State>) {
-    let mut line = Vec::with_capacity(512);
-    let mut copied = 0;
-    while let Ok(true) = read_line(&mut from, &mut line) {
-        let text = String::from_utf8_lossy(&line).replace(|c: char| c.is_control() && c != '\t', " ");
-        copied += text.len() as u64 + 1;
-        if copied <= COPY_MAX {
-            // A full disk must not stop the counting.
-            let _ = writeln!(file, "{text}");
-        }
-        state.lock().unwrap_or_else(PoisonError::into_inner).take(text);
-    }
-}
-
-/// Reads one line, without its end, of which at most [`LINE_MAX`] bytes are kept. `false` at the end.
-fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
-    line.clear();
-    let mut any = false;
-    loop {
-        let chunk = match from.fill_buf() {
-            Ok(chunk) => chunk,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        if chunk.is_empty() {
-            return Ok(any);
-        }
-        any = true;
-        let end = chunk.iter().position(|b| *b == b'\n');
-        let part = &chunk[..end.unwrap_or(chunk.len())];
-        line.extend_from_slice(&part[..part.len().min(LINE_MAX - line.len())]);
-        let used = part.len() + usize::from(end.is_some());
-        from.consume(used);
-        if end.is_some() {
-            return Ok(true);
         }
     }
 }
@@ -302,14 +178,10 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn counts_copies_and_remembers() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("asterisk.log");
-        let text: String = SEEN.iter().map(|(line, _)| format!("{line}\n")).collect();
-        let log = Log::watch(std::io::Cursor::new(text.clone()), File::create(&path).unwrap(), path.clone())
-            .unwrap();
-        log.drained().await;
+    #[test]
+    fn lines_are_counted_by_what_they_are_about() {
+        let mut log = Log::default();
+        SEEN.iter().for_each(|(line, _)| log.take(line));
         let expected = LogCounts {
             lines: SEEN.len() as u64,
             errors: 5,
@@ -318,30 +190,8 @@ mod tests {
             rtp_exhausted: 1,
             descriptors_exhausted: 1,
         };
-        assert_eq!(log.counts(), expected);
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-        assert_eq!(log.tail().len(), SEEN.len());
-        assert!(log.is_ready());
-        assert_eq!(log.port_taken(), Some(Socket::Http));
-    }
-
-    #[tokio::test]
-    async fn hostile_output_stays_bounded() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("asterisk.log");
-        let mut bytes = vec![b'x'; 10 * LINE_MAX];
-        bytes.extend(b"\n\x1b[31m\xff\0\n\n");
-        bytes.extend((0..100).flat_map(|n| format!("{n}\n").into_bytes()));
-        bytes.extend(b"no end");
-        let log =
-            Log::watch(std::io::Cursor::new(bytes), File::create(&path).unwrap(), path.clone()).unwrap();
-        log.drained().await;
-        let copy = std::fs::read_to_string(&path).unwrap();
-        let lines: Vec<_> = copy.lines().collect();
-        assert_eq!(lines[0].len(), LINE_MAX);
-        assert_eq!(lines[1], " [31m\u{fffd} ");
-        assert_eq!(lines.last(), Some(&"no end"));
-        assert_eq!(log.counts().lines, 104);
-        assert_eq!(log.tail().len(), TAIL);
+        assert_eq!(log.counts, expected);
+        assert!(log.is_ready);
+        assert_eq!(log.port_taken, Some(Socket::Http));
     }
 }

@@ -12,5 +12,5 @@ mod rundir;
 
 pub use error::{AsteriskError, Socket};
 pub use find::{Install, Places};
-pub use log::{Log, LogCounts};
-pub use process::{Account, Asterisk, Managed, Ports, StartConfig, Stopped};
+pub use log::LogCounts;
+pub use process::{Account, Asterisk, Managed, Ports, StartConfig};

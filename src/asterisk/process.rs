@@ -1,14 +1,12 @@
 //! Starts a private Asterisk, waits until it can take calls, and stops it.
 
-use std::fs::{DirBuilder, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use tokio::time::{sleep, timeout};
 
 use super::config::{self, Secret, Settings};
@@ -19,7 +17,7 @@ use super::log::{Log, LogCounts};
 use super::ports;
 use super::ready::{self, Refused};
 use super::rundir::RunDir;
-use crate::child::Keeper;
+use crate::child::{Keeper, Output, Stopped};
 
 /// Starts that are tried when a port that was picked here is taken by somebody else meanwhile.
 const TRIES: usize = 3;
@@ -27,7 +25,7 @@ const TRIES: usize = 3;
 /// Between two questions whether ARI answers; a start takes about 0.5 s.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 
-/// The name of the log's copy in the logs folder.
+/// The log's name in the folder of logs.
 const LOG_FILE: &str = "asterisk.log";
 
 /// The ports of a private Asterisk.
@@ -153,10 +151,9 @@ fn choose_ports(config: &StartConfig) -> Result<Ports, AsteriskError> {
 async fn start_on(config: &StartConfig, ports: Ports) -> Result<Managed, AsteriskError> {
     let run_dir = RunDir::create(&config.run_base)?;
     config::write(&run_dir.path().join("etc"), &settings(config, &ports, run_dir.path()))?;
-    let (keeper, log) = launch(config, run_dir.path()).await?;
+    let process = Process::launch(config, run_dir.path()).await?;
     let managed = Managed {
-        keeper,
-        log,
+        process,
         logged_before: LogCounts::default(),
         config: config.clone(),
         sip: SocketAddr::new(config.address, ports.sip),
@@ -168,16 +165,34 @@ async fn start_on(config: &StartConfig, ports: Ports) -> Result<Managed, Asteris
     Ok(managed)
 }
 
-/// Starts the process on the configuration in its run folder.
-async fn launch(config: &StartConfig, run_dir: &Path) -> Result<(Keeper, Log), AsteriskError> {
-    let mut command = asterisk_command(&config.install, run_dir);
-    command.arg("-f").current_dir(run_dir).stdin(Stdio::null());
-    let (reader, writer) = std::io::pipe().map_err(|e| spawn_failed(&config.install, e))?;
-    let errors = writer.try_clone().map_err(|e| spawn_failed(&config.install, e))?;
-    command.stdout(writer).stderr(errors);
-    let log = open_log(&config.logs, reader)?;
-    let keeper = Keeper::start(command).await.map_err(|e| spawn_failed(&config.install, e))?;
-    Ok((keeper, log))
+/// One process of Asterisk, its output and what was read of it.
+#[derive(Debug)]
+struct Process {
+    keeper: Keeper,
+    output: Output,
+    log: Arc<Mutex<Log>>,
+}
+
+impl Process {
+    /// Starts it on the configuration in its run folder.
+    async fn launch(config: &StartConfig, run_dir: &Path) -> Result<Process, AsteriskError> {
+        let mut command = asterisk_command(&config.install, run_dir);
+        command.arg("-f").current_dir(run_dir);
+        let path = config.logs.join(LOG_FILE);
+        let log = Arc::new(Mutex::new(Log::default()));
+        let reader = Arc::clone(&log);
+        let take = move |line: &str| reader.lock().unwrap_or_else(PoisonError::into_inner).take(line);
+        let output = Output::capture(&mut command, path.clone(), take)
+            .map_err(|source| AsteriskError::Io { what: "cannot create", path, source })?;
+        let spawn_failed = |source| AsteriskError::Spawn { program: config.install.program.clone(), source };
+        let keeper = Keeper::start(command).await.map_err(spawn_failed)?;
+        Ok(Process { keeper, output, log })
+    }
+
+    fn log(&self) -> Log {
+        // A panic cannot leave these counters half changed, so a poisoned lock is as good as any.
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn settings(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Settings {
@@ -207,36 +222,12 @@ fn asterisk_command(install: &Install, run_dir: &Path) -> Command {
     command
 }
 
-fn open_log(logs: &Path, from: std::io::PipeReader) -> Result<Log, AsteriskError> {
-    let failed =
-        |path: &Path, source| AsteriskError::Io { what: "cannot create", path: path.to_path_buf(), source };
-    DirBuilder::new().recursive(true).create(logs).map_err(|e| failed(logs, e))?;
-    let path = logs.join(LOG_FILE);
-    let open = OpenOptions::new().create(true).append(true).mode(0o644).open(&path);
-    let file = open.map_err(|e| failed(&path, e))?;
-    Log::watch(from, file, path.clone()).map_err(|e| failed(&path, e))
-}
-
-fn spawn_failed(install: &Install, source: std::io::Error) -> AsteriskError {
-    AsteriskError::Spawn { program: install.program.clone(), source }
-}
-
-/// How an Asterisk ended that was told to.
-#[derive(Debug, Clone, Copy)]
-pub struct Stopped {
-    /// Its status; `None` if the kernel did not tell.
-    pub status: Option<ExitStatus>,
-    /// Whether it had to be killed.
-    pub killed: bool,
-}
-
 /// A private Asterisk that runs. Dropped, it is killed, reaped, and its run folder removed.
 #[derive(Debug)]
 pub struct Managed {
     // Before `run_dir`: fields are dropped in this order, and Asterisk writes until it is gone.
-    keeper: Keeper,
-    log: Log,
-    /// What processes that this one has replaced had logged.
+    process: Process,
+    /// Counts of the processes that this one has replaced.
     logged_before: LogCounts,
     config: StartConfig,
     sip: SocketAddr,
@@ -271,24 +262,19 @@ impl Managed {
         self.rtp.clone()
     }
 
-    /// Its process, for CPU and memory.
-    pub fn pid(&self) -> u32 {
-        self.keeper.pid()
+    /// Its process.
+    pub fn process(&self) -> &Keeper {
+        &self.process.keeper
     }
 
-    /// What it logs.
-    pub fn log(&self) -> &Log {
-        &self.log
+    /// What it writes, which is its log.
+    pub fn output(&self) -> &Output {
+        &self.process.output
     }
 
-    /// What was counted in its log, that of the processes before it included.
+    /// Counts of its log, that of the processes before it included.
     pub fn log_counts(&self) -> LogCounts {
-        self.logged_before + self.log.counts()
-    }
-
-    /// Sends a signal to it.
-    pub fn signal(&self, signal: Signal) {
-        self.keeper.signal(signal);
+        self.logged_before + self.process.log().counts
     }
 
     /// Starts it again where it was, once it has ended: same ports, same passwords, same folder.
@@ -296,10 +282,10 @@ impl Managed {
     /// # Errors
     /// As those of a first start. The process may be running then all the same.
     pub async fn start_again(&mut self) -> Result<(), AsteriskError> {
-        self.keeper.ended().await;
-        self.log.drained().await;
+        self.process.keeper.ended().await;
+        self.process.output.drained().await;
         self.logged_before = self.log_counts();
-        (self.keeper, self.log) = launch(&self.config, self.run_dir.path()).await?;
+        self.process = Process::launch(&self.config, self.run_dir.path()).await?;
         self.ready().await
     }
 
@@ -318,28 +304,11 @@ impl Managed {
         asterisk_command(&self.config.install, self.run_dir.path())
     }
 
-    /// How it ended by itself; `None` while it runs.
-    pub fn ended(&self) -> Option<ExitStatus> {
-        self.keeper.status()
-    }
-
-    /// Waits until it ends by itself; cancel-safe. `None` if the kernel does not tell how it ended.
-    pub async fn wait(&self) -> Option<ExitStatus> {
-        self.keeper.ended().await
-    }
-
     /// Asks it to stop, which hangs up the calls there are, and kills it after `grace`.
-    pub async fn stop(self, grace: Duration) -> Stopped {
-        self.keeper.signal(Signal::SIGTERM);
-        // One that was held still hears of it only now.
-        self.keeper.signal(Signal::SIGCONT);
-        let in_time = timeout(grace, self.keeper.ended()).await;
-        if in_time.is_err() {
-            self.keeper.signal(Signal::SIGKILL);
-        }
-        let status = self.keeper.ended().await;
-        self.log.drained().await;
-        Stopped { status, killed: in_time.is_err() }
+    pub async fn stop(&self, grace: Duration) -> Stopped {
+        let stopped = self.process.keeper.stop(grace).await;
+        self.process.output.drained().await;
+        stopped
     }
 
     async fn ready(&self) -> Result<(), AsteriskError> {
@@ -347,11 +316,11 @@ impl Managed {
         let mut problem = "nothing came".to_string();
         let answered = async {
             loop {
-                if let Some(socket) = self.log.port_taken() {
+                if let Some(socket) = self.process.log().port_taken {
                     return Err(self.taken(socket));
                 }
                 match ready::ping(self.http, &config.ari.user, &config.ari.password).await {
-                    Ok(()) if self.log.is_ready() => return Ok(()),
+                    Ok(()) if self.process.log().is_ready => return Ok(()),
                     Ok(()) => problem = "ARI answers, but not everything is loaded".into(),
                     // The password was made for this start: what does not know it was there before.
                     Err(Refused::Stranger) => return Err(self.taken(Socket::Http)),
@@ -362,9 +331,9 @@ impl Managed {
         };
         tokio::select! {
             biased;
-            _ = self.keeper.ended() => Err(self.early_end().await),
+            _ = self.process.keeper.ended() => Err(self.early_end().await),
             outcome = timeout(config.ready_within, answered) => outcome.unwrap_or_else(|_| {
-                Err(AsteriskError::NotReady { within: config.ready_within, problem: problem.clone(), last: self.log.tail() })
+                Err(AsteriskError::NotReady { within: config.ready_within, problem: problem.clone(), last: self.process.output.tail() })
             }),
         }
     }
@@ -375,11 +344,11 @@ impl Managed {
     }
 
     async fn early_end(&self) -> AsteriskError {
-        self.log.drained().await;
-        match (self.log.port_taken(), self.keeper.status()) {
+        self.process.output.drained().await;
+        match (self.process.log().port_taken, self.process.keeper.status()) {
             (Some(socket), _) => self.taken(socket),
             (None, status) => {
-                AsteriskError::Exited { status: status.unwrap_or_default(), last: self.log.tail() }
+                AsteriskError::Exited { status: status.unwrap_or_default(), last: self.process.output.tail() }
             }
         }
     }

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use super::{Exit, Failure, say};
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Asterisk, Managed, Places, StartConfig, descriptors, find};
+use crate::child;
 use crate::service::termination;
 use crate::values::PortRange;
 
@@ -86,7 +87,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     if args.write_env.is_none() {
         say::out(format_args!("  SIP_PASS  {}", digest.password.expose()));
     }
-    say::out(format_args!("  log       {}", managed.log().path().display()));
+    say::out(format_args!("  log       {}", managed.output().path().display()));
     say::out(format_args!("  console   {:?} -r", managed.console()));
     say::out("Ctrl-C stops it.");
     tokio::select! {
@@ -94,8 +95,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             managed.stop(Duration::from_secs(5)).await;
             Ok(Exit::Pass)
         }
-        status = managed.wait() => Err(Failure::broke(format!(
-            "Asterisk ended by itself ({})", status.map_or("?".into(), |s| s.to_string())
+        status = managed.process().ended() => Err(Failure::broke(format!(
+            "Asterisk ended by itself ({})", child::describe(status)
         ))),
     }
 }

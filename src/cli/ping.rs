@@ -17,7 +17,7 @@ use crate::metrics::{Metric, Summary, summarize};
 use crate::record::{Environment, Run};
 use crate::run::resolve::resolve;
 use crate::run::scheduling;
-use crate::scenario::Limits;
+use crate::scenario::{Limits, Measure};
 use crate::scheduling::Scheduling;
 use crate::service::termination;
 use crate::values::{HostPort, Span};
@@ -86,14 +86,15 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let target = resolve(&args.target, "HOST:PORT").await?;
     let (stop_sender, stop) = watch::channel(Stop::No);
     let (echo_sender, echoes) = mpsc::channel(ECHOES);
+    let measure = Measure::default();
     let each = args.streams == 1 && !args.json && !args.quiet;
     let config = PingConfig {
         target,
         streams: args.streams,
         duration,
         interval,
-        late_after: Duration::from_millis(60),
-        lost_after: Duration::from_secs(2),
+        late_after: measure.late_after.0,
+        lost_after: measure.lost_after.0,
         run_id: rand::random(),
         scheduling: granted.scheduling,
         stop,
@@ -109,7 +110,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let recorded = ping(config).await.map_err(anyhow::Error::from)?;
     let _ = printer.await;
     let nobody = recorded.calls.iter().all(|c| c.total_received == 0);
-    let summary = conclude(recorded, &args);
+    let summary = conclude(recorded, &args, &measure);
     let distrust = judge(&summary, &[], &trust(&Limits::default())).distrust;
     if args.json {
         say::out(to_json(&summary, &args, target, &distrust));
@@ -131,7 +132,7 @@ async fn print(mut echoes: mpsc::Receiver<Echo>) {
     }
 }
 
-fn conclude(recorded: Recorded, args: &Args) -> Summary {
+fn conclude(recorded: Recorded, args: &Args, measure: &Measure) -> Summary {
     let since = |at: crate::stamp::Stamp| at.since(recorded.epoch).as_secs_f64();
     let environment = Environment {
         clock_step_ns: recorded.clock_step_ns,
@@ -142,8 +143,8 @@ fn conclude(recorded: Recorded, args: &Args) -> Summary {
         name: "ping".into(),
         calls: args.streams,
         ptime_ms: args.interval.0.as_millis() as u64,
-        late_after_ms: 60,
-        lost_after_ms: 2000,
+        late_after_ms: measure.late_after.as_ms(),
+        lost_after_ms: measure.lost_after.0.as_millis() as u64,
         window_from_s: recorded.window.map(|w| since(w.0)),
         window_to_s: recorded.window.map(|w| since(w.1)),
         ..Default::default()

@@ -42,8 +42,7 @@ pub enum Doubt {
 /// The share of a run's calls that were answered and kept to their planned end.
 fn served(summary: &Summary) -> f64 {
     let number = |name: &str| summary.metric(name).and_then(|m| m.value.number()).unwrap_or(0.0);
-    let given_up = number("calls.dropped_count") + number("calls.media_lost_count");
-    let kept = 1.0 - (given_up / number("calls.answered_count").max(1.0)).min(1.0);
+    let kept = 1.0 - (number("calls.dropped_count") / number("calls.answered_count").max(1.0)).min(1.0);
     number("calls.answered") * kept
 }
 
@@ -203,7 +202,11 @@ fn obstacle(runs: &[(Extract, Extract)]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::metrics::summarize;
+    use crate::record::{CallRecord, Ending, Run};
 
     fn extract(name: &str, change: impl FnOnce(&mut Extract)) -> Extract {
         let segment = Segment { ms: 1.0, control_ms: Some(0.1), control_p99_ms: Some(0.1), too_few: false };
@@ -254,6 +257,22 @@ mod tests {
         pairs[5].1 = bad;
         let compared = Compared::of(Default::default(), pairs, &["rtt.p50"], &Margins::default());
         assert_eq!(compared.answer(), Answer::Inconclusive);
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_is_one_call() {
+        let mut calls = [0, 1, 2, 3].map(|n| CallRecord::blank(n, n));
+        calls.iter_mut().for_each(|call| call.ending = Ending::Completed);
+        calls[0].ending = Ending::MediaLost;
+        let run = Run {
+            environment: Environment::default(),
+            calls: calls.into(),
+            seconds: Vec::new(),
+            call_seconds: Vec::new(),
+            silences: Vec::new(),
+            histograms: BTreeMap::new(),
+        };
+        assert_eq!(served(&summarize(run)), 0.75);
     }
 
     #[test]

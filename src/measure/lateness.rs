@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::record::{PLAYOUT_DEPTHS_MS, Quantile, rank};
+use crate::record::{DIGITS, PLAYOUT_DEPTHS_MS, Quantile, rank};
 
 /// Playout depths counted: the published sweep and the scenario's own.
 const DEPTHS: usize = PLAYOUT_DEPTHS_MS.len() + 1;
@@ -32,7 +32,7 @@ impl Lateness {
         }
         // Invariant: valid bounds. It grows with the longest RTT, by 4 KB each time that doubles: 30 KB
         // for a call within 100 ms, 70 KB at the most.
-        let mut rtts = Histogram::new_with_bounds(1_000, 2_000_000, 3).expect("valid bounds");
+        let mut rtts = Histogram::new_with_bounds(1_000, 2_000_000, DIGITS).expect("valid bounds");
         rtts.auto(true);
         Lateness { depths_ns, smallest: None, late: [0; DEPTHS], rtts }
     }

@@ -99,7 +99,7 @@ fn rtt(ns: Option<Ns>, call: &CallRecord) -> Value {
 }
 
 /// Every metric of a call, in the order of documentation.
-pub static ALL: [PerCall; 27] = [
+pub static ALL: [PerCall; 28] = [
     row("srd", Unit::Ms, "session request delay, INVITE to first 18x or 2xx (RFC 6076 4.3)", |c| {
         time(c.srd_ms)
     }),
@@ -127,6 +127,7 @@ pub static ALL: [PerCall; 27] = [
     }),
     row("late.ratio_20ms", Unit::Ratio, "late for a playout depth of 20 ms", |c| ratio(c.late_20ms, c)),
     row("late.ratio_40ms", Unit::Ratio, "late for a playout depth of 40 ms", |c| ratio(c.late_40ms, c)),
+    row("late.ratio_60ms", Unit::Ratio, "late for a playout depth of 60 ms", |c| ratio(c.late_60ms, c)),
     row("late.ratio_100ms", Unit::Ratio, "late for a playout depth of 100 ms", |c| ratio(c.late_100ms, c)),
     row("late.ratio_200ms", Unit::Ratio, "late for a playout depth of 200 ms", |c| ratio(c.late_200ms, c)),
     row("duplicate.count", Unit::Count, "probes that came back again", |c| count(c.duplicates)),
@@ -135,10 +136,10 @@ pub static ALL: [PerCall; 27] = [
     }),
     row("corrupted.count", Unit::Count, "RTP whose payload was not a whole probe", |c| count(c.corrupted)),
     row("rtt.min", Unit::Ms, "smallest round trip of the whole call", |c| rtt(c.rtt_min_ms, c)),
-    percentile("rtt.p50", "median round trip, to 2 digits", 0.5, |c| rtt(c.rtt_p50_ms, c)),
-    percentile("rtt.p95", "95th percentile of the round trip, to 2 digits", 0.95, |c| rtt(c.rtt_p95_ms, c)),
-    percentile("rtt.p99", "99th percentile of the round trip, to 2 digits", 0.99, |c| rtt(c.rtt_p99_ms, c)),
-    row("rtt.max", Unit::Ms, "largest round trip, to 2 digits; lost where a packet was", |c| {
+    percentile("rtt.p50", "median round trip, to 3 digits", 0.5, |c| rtt(c.rtt_p50_ms, c)),
+    percentile("rtt.p95", "95th percentile of the round trip, to 3 digits", 0.95, |c| rtt(c.rtt_p95_ms, c)),
+    percentile("rtt.p99", "99th percentile of the round trip, to 3 digits", 0.99, |c| rtt(c.rtt_p99_ms, c)),
+    row("rtt.max", Unit::Ms, "largest round trip, to 3 digits; lost where a packet was", |c| {
         if c.lost > 0 { Value::Lost } else { time(c.rtt_max_ms) }
     }),
     row("jitter", Unit::Ms, "interarrival jitter at the call's end (RFC 3550 A.8)", |c| time(c.jitter_ms)),
@@ -155,7 +156,7 @@ fn is_judged(call: &CallRecord) -> bool {
 mod tests {
     use super::*;
     use crate::metrics::catalogue;
-    use crate::record::Ending;
+    use crate::record::{DIGITS, Ending, PLAYOUT_DEPTHS_MS};
 
     fn metric(name: &str) -> &'static PerCall {
         ALL.iter().find(|m| m.definition.name == name).unwrap()
@@ -170,6 +171,25 @@ mod tests {
         }
         for (n, m) in ALL.iter().enumerate() {
             assert!(ALL[n + 1..].iter().all(|o| o != m), "{} twice", m.definition.name);
+        }
+    }
+
+    #[test]
+    fn every_playout_depth_has_its_row() {
+        let mut call = CallRecord::blank(0, 0);
+        (call.sent, call.late_20ms, call.late_40ms, call.late_60ms) = (100, 5, 4, 3);
+        (call.late_100ms, call.late_200ms) = (2, 1);
+        let late = PLAYOUT_DEPTHS_MS.map(|ms| metric(&format!("late.ratio_{ms}ms")).value(&call));
+        assert_eq!(late, [0.05, 0.04, 0.03, 0.02, 0.01].map(Value::Number));
+    }
+
+    #[test]
+    fn precision_in_words_is_that_of_the_histograms() {
+        let said = ALL.iter().map(|m| &m.definition).chain(catalogue::all());
+        let said: Vec<_> = said.filter(|d| d.help.contains("digits")).collect();
+        assert!(!said.is_empty());
+        for d in said {
+            assert!(d.help.contains(&format!("to {DIGITS} digits")), "{}: {}", d.name, d.help);
         }
     }
 

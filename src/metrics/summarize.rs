@@ -328,7 +328,7 @@ impl Counts<'_> {
         let late: u64 = self.run.calls.iter().map(|c| c.late).sum();
         let (Some(rtt_ms), sent @ 1..) = (self.median_ms, self.sent()) else { return Value::NoData };
         let environment = &self.run.environment;
-        let ta = mouth_to_ear_ms(rtt_ms, environment.ptime_ms as f64, environment.late_after_ms as f64);
+        let ta = mouth_to_ear_ms(rtt_ms, environment.ptime_ms as f64, environment.late_after_ms);
         let ppl = 100.0 * (self.lost + late) as f64 / sent as f64;
         let burst = self.mean_burst().map_or(1.0, |mean| burst_r(self.lost as f64 / sent as f64, mean));
         Value::Number(mos(r_factor(ta, ppl, burst, concealment)))

@@ -70,7 +70,7 @@ pub struct Environment {
     /// Packet interval in milliseconds.
     pub ptime_ms: u64,
     /// Playout depth behind which a packet is late, in milliseconds.
-    pub late_after_ms: u64,
+    pub late_after_ms: f64,
     /// Time after which a packet is lost, in milliseconds.
     pub lost_after_ms: u64,
     /// Host name.

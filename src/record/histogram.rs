@@ -6,7 +6,8 @@ use hdrhistogram::Histogram;
 pub const HIGHEST_NS: u64 = 60_000_000_000;
 /// Smallest latency told apart, 1 µs.
 pub const LOWEST_NS: u64 = 1_000;
-const DIGITS: u8 = 3;
+/// Significant digits of every recorded round trip.
+pub const DIGITS: u8 = 3;
 
 /// Latencies in nanoseconds, to histogram resolution, each with how often it occurred.
 pub type Counted = Vec<(u64, u64)>;

@@ -16,7 +16,7 @@ pub mod stored;
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
 pub use environment::{EndedEarly, Environment, FORMAT_VERSION};
 pub use fault::{FaultRecord, Silence};
-pub use histogram::{Counted, Latencies, Quantile, rank};
+pub use histogram::{Counted, DIGITS, Latencies, Quantile, rank};
 pub use leak::{LeakPart, Leaks};
 pub use live::Live;
 pub use second::{CallSecond, Phase, SecondRecord};
@@ -47,7 +47,7 @@ pub enum Series {
     Down,
     /// Difference of the round trips of consecutive packets, without its sign (RFC 3393).
     Ipdv,
-    /// RTT less its call's smallest (RFC 5481), to 2 digits.
+    /// RTT less its call's smallest (RFC 5481), to 3 digits of the round trip.
     Pdv,
     /// Round trip of the control stream: the same probes to a reflector beside the driver.
     Control,

@@ -1,20 +1,14 @@
 //! The ARI application under test: started or found, waited for, stopped; and its last words.
 
-use std::fs::File;
-use std::io::{Read, Write as _};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use nix::sys::signal::Signal;
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
-use tokio::sync::watch;
 
-use crate::child::{self, Keeper};
+use crate::child::{self, Keeper, Output};
 use crate::cli::Failure;
 use crate::net::http::{HttpClient, HttpError, Limits};
 use crate::record::{CallRecord, Ending};
@@ -23,15 +17,10 @@ use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 /// The service's last /metrics, which the built-in one leaves in the folder of logs.
 pub const METRICS: &str = "service.json";
 
-/// The copy of its output stops here; what it says last is still remembered.
-const LOG_MAX: u64 = 64 * 1024 * 1024;
-/// Bytes of output that are remembered.
-const TAIL_MAX: usize = 4096;
-/// Lines of them that are shown.
+/// Last lines of its output that are shown, and bytes of each.
 const LAST_LINES: usize = 5;
-/// Far longer than it takes to read a full pipe.
-const DRAIN: Duration = Duration::from_secs(1);
-/// Between two questions whether Asterisk lists it, or whether what it has started is still there.
+const LAST_LINE_MAX: usize = 1000;
+/// Interval at which Asterisk is asked whether it lists the application.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// Asterisk's REST interface and who may use it.
@@ -140,47 +129,17 @@ impl Application {
         Ok(application)
     }
 
-    /// Its process, for CPU and memory.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(|(keeper, _)| keeper.pid())
-    }
-
-    /// Sends a signal to it and to what it has started.
-    pub fn signal(&self, signal: Signal) {
-        self.process.iter().for_each(|(keeper, _)| keeper.signal(signal));
-    }
-
-    /// Returns once it has ended, at once where it is not ours.
-    pub async fn gone(&self) {
-        if let Some((keeper, _)) = &self.process {
-            keeper.ended().await;
-        }
+    /// Its process, where the run has started it.
+    pub fn process(&self) -> Option<&Keeper> {
+        self.process.as_ref().map(|(keeper, _)| keeper)
     }
 
     /// Completes when it has ended by itself; says how, in one line.
     pub async fn ended(&self) -> String {
         let Some((keeper, output)) = &self.process else { return std::future::pending().await };
         let status = keeper.ended().await;
-        let last = output.last_words().await.join(" | ");
-        format!("the service ended by itself during the run ({}){LAST_WORDS} {last}", how(status))
-    }
-
-    /// Asks it and what it has started to end, and kills what is left of them after `grace`.
-    pub async fn stop(self, grace: Duration) {
-        let Some((keeper, _)) = self.process else { return };
-        keeper.signal(Signal::SIGTERM);
-        // One that was held still hears of it only now.
-        keeper.signal(Signal::SIGCONT);
-        let all_gone = async {
-            keeper.ended().await;
-            while child::group(keeper.pid()).next().is_some() {
-                tokio::time::sleep(ASK_EVERY).await;
-            }
-        };
-        if tokio::time::timeout(grace, all_gone).await.is_err() {
-            keeper.signal(Signal::SIGKILL);
-            keeper.ended().await;
-        }
+        let last = last_words(output).await.join(" | ");
+        format!("the service ended by itself during the run ({}){LAST_WORDS} {last}", child::describe(status))
     }
 
     /// Waits until Asterisk lists it.
@@ -208,7 +167,7 @@ impl Application {
             },
             status = ended => Err(Failure::broke(format!(
                 "the service under test ended by itself ({}) before Asterisk listed the application `{app}`{}",
-                how(status), self.said().await
+                child::describe(status), self.said().await
             ))),
         }
     }
@@ -243,7 +202,7 @@ impl Application {
     /// Its last words, to put behind what happened; nothing for a process that is not ours.
     async fn said(&self) -> String {
         match &self.process {
-            Some((_, output)) => format!("{LAST_WORDS}\n  {}", output.last_words().await.join("\n  ")),
+            Some((_, output)) => format!("{LAST_WORDS}\n  {}", last_words(output).await.join("\n  ")),
             None => String::new(),
         }
     }
@@ -293,10 +252,6 @@ pub fn symptoms(scenario: &Scenario, calls: &[CallRecord]) -> Vec<String> {
     symptoms
 }
 
-fn how(status: Option<ExitStatus>) -> String {
-    status.map_or("?".into(), |s| s.to_string())
-}
-
 /// This program's own service.
 fn builtin(scenario: &Scenario, logs: &Path) -> Result<Command, Failure> {
     let program = std::env::current_exe().context("cannot find this program to start the service with")?;
@@ -338,12 +293,6 @@ async fn spawn(
     logs: &Path,
 ) -> Result<(Keeper, Output), Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let log = logs.join("service.log");
-    // What it said before it was started again stays.
-    let file = File::options().create(true).append(true).open(&log);
-    let file = file.with_context(|| format!("cannot write {}", log.display()))?;
-    let (reader, writer) = std::io::pipe().context("cannot make a pipe for the service's output")?;
-    let errors = writer.try_clone().context("cannot share the service's output")?;
     let app = &scenario.service.app;
     command
         .env("ARI_URL", &ari.url)
@@ -354,106 +303,24 @@ async fn spawn(
         .env("APP_NAME", app)
         .env("PORT_RANGE", scenario.service.ports.to_string())
         .env("MEDIA_IP", scenario.sip.local.to_string())
-        .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name())
-        .stdin(Stdio::null())
-        .stdout(writer)
-        .stderr(errors);
-    let output = Output::read(reader, file).context("cannot read the service's output")?;
+        .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name());
+    // A process that is started again appends to what the one before it wrote.
+    let log = logs.join("service.log");
+    let output = Output::capture(&mut command, log.clone(), |_| {});
+    let output = output.with_context(|| format!("cannot write {}", log.display()))?;
     let keeper = Keeper::start(command).await;
     let keeper = keeper.with_context(|| format!("cannot start the service under test, `{program}`"))?;
     Ok((keeper, output))
 }
 
-/// What a process writes: copied into a file as far as it is bounded, and its end remembered.
-struct Output {
-    tail: Arc<Mutex<Vec<u8>>>,
-    /// Closed when the reading has ended.
-    reading: watch::Receiver<()>,
-}
-
-impl Output {
-    /// Reads `from` to its end on a thread of its own, that is until the last process that holds the
-    /// other end is gone.
-    fn read(from: impl Read + Send + 'static, file: File) -> std::io::Result<Output> {
-        let (open, reading) = watch::channel(());
-        let output = Output { tail: Arc::default(), reading };
-        let tail = Arc::clone(&output.tail);
-        thread::Builder::new().name("service-log".into()).spawn(move || {
-            copy(from, file, &tail);
-            drop(open);
-        })?;
-        Ok(output)
-    }
-
-    /// The last lines, the oldest first; never none. Of a process that has ended all is read by then.
-    async fn last_words(&self) -> Vec<String> {
-        let mut reading = self.reading.clone();
-        // Late only if the process still runs or something else has its output; what is there has to do.
-        let _ = tokio::time::timeout(DRAIN, reading.changed()).await;
-        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&tail);
-        let lines: Vec<_> = text.lines().filter(|l| !l.trim().is_empty()).map(readable).collect();
-        match lines.len() {
-            0 => vec!["none: it wrote nothing".into()],
-            n => lines[n.saturating_sub(LAST_LINES)..].to_vec(),
-        }
-    }
-}
-
-/// A line without control characters, which a terminal would obey.
-fn readable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-fn copy(mut from: impl Read, mut file: File, tail: &Mutex<Vec<u8>>) {
-    let mut buffer = vec![0; 16 * 1024];
-    let mut room = LOG_MAX;
-    loop {
-        let read = match from.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(read) => &buffer[..read],
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(_) => return,
-        };
-        let kept = read.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-        // A full disk must not stop the service, which would wait for its reader.
-        if kept > 0 && file.write_all(&read[..kept]).is_err() {
-            room = 0;
-        }
-        room = room.saturating_sub(kept as u64);
-        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.extend_from_slice(read);
-        let excess = tail.len().saturating_sub(TAIL_MAX);
-        tail.drain(..excess);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn output_is_copied_within_bounds_and_its_end_is_remembered() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("service.log");
-        let words = "x\n".repeat(TAIL_MAX) + "\u{1b}[31mlast\r\n\n";
-        let log = File::create(&path).unwrap();
-        let output = Output::read(std::io::Cursor::new(words.clone()), log).unwrap();
-        let last = output.last_words().await;
-        assert_eq!((last.len(), last.last().map(String::as_str)), (LAST_LINES, Some(" [31mlast")));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), words);
-
-        let tail = Mutex::default();
-        copy(std::io::repeat(b'y').take(LOG_MAX + 5), File::create(&path).unwrap(), &tail);
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), LOG_MAX);
-        assert_eq!(tail.lock().unwrap().len(), TAIL_MAX);
-    }
-
-    #[tokio::test]
-    async fn a_silent_process_is_said_to_have_been_silent() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = File::create(dir.path().join("service.log")).unwrap();
-        let output = Output::read(std::io::empty(), log).unwrap();
-        assert_eq!(output.last_words().await, ["none: it wrote nothing"]);
+/// The last lines of a process's output, the oldest first; never none.
+async fn last_words(output: &Output) -> Vec<String> {
+    output.drained().await;
+    let tail = output.tail();
+    let cut =
+        |line: &String| String::from_utf8_lossy(&line.as_bytes()[..line.len().min(LAST_LINE_MAX)]).into();
+    match tail.len() {
+        0 => vec!["none: it wrote nothing".into()],
+        n => tail[n.saturating_sub(LAST_LINES)..].iter().map(cut).collect(),
     }
 }

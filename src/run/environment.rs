@@ -9,6 +9,7 @@ use super::folder::rfc3339;
 use crate::driver::Recorded;
 use crate::record::{EndedEarly, Environment, FORMAT_VERSION, FaultRecord, Leaks, ServiceRecord};
 use crate::scenario::Resolved;
+use crate::values::Span;
 
 /// What the run knows besides what the driver recorded.
 pub struct Circumstances {
@@ -38,26 +39,35 @@ pub struct Circumstances {
     pub remarks: Vec<String>,
 }
 
-/// What is known of a run before it: enough to tell which stored ones it can be held against.
+/// The part of the environment that the scenario and the machine give, before a call is placed. It is
+/// enough to tell which stored runs are comparable.
 pub fn beforehand(resolved: &Resolved) -> Environment {
+    let scenario = &resolved.scenario;
+    let whole_ms = |span: Span| span.0.as_millis() as u64;
     Environment {
+        format: FORMAT_VERSION,
+        name: scenario.name.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
+        calls: scenario.load.calls,
+        codec: scenario.media.codec.to_string(),
+        ptime_ms: whole_ms(scenario.media.ptime),
+        late_after_ms: scenario.measure.late_after.as_ms(),
+        lost_after_ms: whole_ms(scenario.measure.lost_after),
+        host: first_line("/proc/sys/kernel/hostname"),
         cpu: cpu_model(),
+        cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+        memory_mib: Meminfo::current().map_or(0, |m| m.mem_total >> 20),
         kernel: kernel(),
         scenario_hash: hash(&resolved.to_toml()),
+        command: std::env::args().collect(),
         ..Environment::default()
     }
 }
 
 /// The environment of a finished run.
 pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumstances) -> Environment {
-    let scenario = &resolved.scenario;
     let since_start = |at: crate::stamp::Stamp| at.since(recorded.epoch).as_secs_f64();
-    let ms = |span: crate::values::Span| span.0.as_millis() as u64;
     Environment {
-        format: FORMAT_VERSION,
-        name: scenario.name.clone(),
-        version: env!("CARGO_PKG_VERSION").into(),
         started_at: rfc3339(recorded.epoch),
         elapsed_s: since_start(recorded.ended_at),
         interrupted: circumstances.interrupted,
@@ -65,23 +75,11 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         broken: circumstances.broken.unwrap_or_default(),
         window_from_s: recorded.window.map(|w| since_start(w.0)),
         window_to_s: recorded.window.map(|w| since_start(w.1)),
-        calls: scenario.load.calls,
         calls_at_start: recorded.calls_at_start,
         suppressed_attempts: recorded.suppressed,
-        codec: scenario.media.codec.to_string(),
-        ptime_ms: ms(scenario.media.ptime),
-        late_after_ms: ms(scenario.measure.late_after),
-        lost_after_ms: ms(scenario.measure.lost_after),
-        host: first_line("/proc/sys/kernel/hostname"),
-        cpu: cpu_model(),
         scheduling: circumstances.scheduling,
-        cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
-        memory_mib: Meminfo::current().map_or(0, |m| m.mem_total >> 20),
-        kernel: kernel(),
         asterisk: circumstances.asterisk,
         service: circumstances.service,
-        scenario_hash: hash(&resolved.to_toml()),
-        command: std::env::args().collect(),
         clock_step_ns: recorded.clock_step_ns,
         negative_rtt: recorded.negative_rtt,
         unstamped: recorded.unstamped,
@@ -99,6 +97,7 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         faults: circumstances.faults,
         leaks: circumstances.leaks,
         remarks: circumstances.remarks,
+        ..beforehand(resolved)
     }
 }
 
@@ -117,4 +116,16 @@ fn kernel() -> String {
 fn cpu_model() -> String {
     let info = CpuInfo::current().ok();
     info.and_then(|i| i.model_name(0).map(str::to_string)).unwrap_or_else(|| std::env::consts::ARCH.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Override, Resolved};
+
+    #[test]
+    fn a_playout_depth_below_a_millisecond_stays_what_it_is() {
+        let resolved = Resolved::read("", "", &[Override::set("measure.late_after=500us")]).unwrap();
+        assert_eq!(beforehand(&resolved).late_after_ms, 0.5);
+    }
 }

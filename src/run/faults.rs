@@ -100,9 +100,10 @@ impl Faults<'_> {
         self.done.push(Done { fault, planned_at, done_at: now, down_at: now, back_at, trouble });
         match fault.action {
             Action::Stop => {
-                stage.signal(fault.target, Signal::SIGSTOP);
+                let signal = |signal| stage.process(fault.target).iter().for_each(|p| p.signal(signal));
+                signal(Signal::SIGSTOP);
                 tokio::time::sleep(fault.lasts.0).await;
-                stage.signal(fault.target, Signal::SIGCONT);
+                signal(Signal::SIGCONT);
             }
             Action::Kill | Action::Restart => {
                 let kills = fault.action == Action::Kill;

@@ -3,8 +3,7 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 
@@ -12,6 +11,7 @@ use super::application::Ari;
 use super::scheduling::{self, Granted};
 use super::testbed::sip_credentials;
 use crate::asterisk::descriptors;
+use crate::child::is_executable;
 use crate::cli::Failure;
 use crate::gate::{Gate, Subject};
 use crate::metrics::catalogue::samples_needed;
@@ -247,13 +247,11 @@ fn listeners(s: &Scenario, obstacles: &mut Vec<String>) {
 
 /// Whether `program` can be started: a path, or a name that is looked for in PATH.
 fn is_there(program: &str) -> bool {
-    let executable =
-        |path: PathBuf| fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
     if program.contains('/') {
-        return executable(program.into());
+        return is_executable(Path::new(program));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| executable(dir.join(program)))
+    std::env::split_paths(&path).any(|dir| is_executable(&dir.join(program)))
 }
 
 /// Gates over packets that are inconclusive whatever happens: the scenario sends too few.

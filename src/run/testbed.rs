@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::application::{self, Application, Ari, describe};
 use super::resolve::resolve;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Asterisk, Managed, Places, StartConfig, find};
+use crate::child::{self, Keeper};
 use crate::cli::Failure;
 use crate::driver::{Stop, Watched};
 use crate::record::ServiceRecord;
@@ -108,32 +107,20 @@ impl Stage {
         self.managed_ari().or_else(|| self.application.as_ref().and_then(|_| external_ari(scenario).ok()))
     }
 
-    /// Sends a signal to what a fault is aimed at.
-    pub fn signal(&self, target: Target, signal: Signal) {
+    /// The process that a fault is aimed at, where the run has started it.
+    pub fn process(&self, target: Target) -> Option<&Keeper> {
         match target {
-            Target::Asterisk => self.asterisk.iter().for_each(|managed| managed.signal(signal)),
-            Target::Service => self.application.iter().for_each(|application| application.signal(signal)),
+            Target::Asterisk => self.asterisk.as_ref().map(Managed::process),
+            Target::Service => self.application.as_ref().and_then(Application::process),
         }
     }
 
-    /// Ends what a fault is aimed at, in order or not, and returns when it is gone.
+    /// Ends the process that a fault is aimed at, in order or not, and returns when it is gone.
     pub async fn end(&self, target: Target, kills: bool) {
-        if !kills {
-            self.signal(target, Signal::SIGTERM);
-            let gone = tokio::time::timeout(GRACE, self.gone(target)).await;
-            if gone.is_ok() {
-                return;
-            }
-        }
-        self.signal(target, Signal::SIGKILL);
-        self.gone(target).await;
-    }
-
-    async fn gone(&self, target: Target) {
-        match (target, &self.asterisk, &self.application) {
-            (Target::Asterisk, Some(managed), _) => drop(managed.wait().await),
-            (Target::Service, _, Some(application)) => application.gone().await,
-            _ => {}
+        match self.process(target) {
+            Some(process) if kills => drop(process.kill().await),
+            Some(process) => drop(process.stop(GRACE).await),
+            None => {}
         }
     }
 
@@ -154,8 +141,8 @@ impl Stage {
     /// The processes whose CPU and memory are of interest.
     pub fn watched(&self) -> Watched {
         Watched {
-            asterisk: self.asterisk.as_ref().map(Managed::pid),
-            service: self.application.as_ref().and_then(Application::pid),
+            asterisk: self.process(Target::Asterisk).map(Keeper::pid),
+            service: self.process(Target::Service).map(Keeper::pid),
         }
     }
 
@@ -164,7 +151,7 @@ impl Stage {
     pub async fn broken(&self) -> (String, Stop) {
         let asterisk = async {
             match &self.asterisk {
-                Some(managed) => managed.wait().await,
+                Some(managed) => managed.process().ended().await,
                 None => std::future::pending().await,
             }
         };
@@ -174,11 +161,10 @@ impl Stage {
                 None => std::future::pending().await,
             }
         };
-        let how = |status: Option<std::process::ExitStatus>| status.map_or("?".into(), |s| s.to_string());
         tokio::select! {
             status = asterisk => {
                 let log = self.logs.join("asterisk.log");
-                (format!("Asterisk ended during the run ({}); see {}", how(status), log.display()), Stop::Now)
+                (format!("Asterisk ended during the run ({}); see {}", child::describe(status), log.display()), Stop::Now)
             }
             how = service => (how, Stop::Soon),
         }
@@ -204,8 +190,8 @@ impl Stage {
 
     /// Stops what was started, the service first, so that it can take its channels away.
     pub async fn strike(mut self) -> Struck {
-        if let Some(application) = self.application.take() {
-            application.stop(GRACE).await;
+        if let Some(service) = self.process(Target::Service) {
+            service.stop(GRACE).await;
         }
         let remarks = self.remarks();
         if let Some(asterisk) = self.asterisk.take() {

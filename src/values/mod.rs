@@ -47,6 +47,13 @@ pub struct Span(pub Duration);
 
 as_text!(Span, "a duration");
 
+impl Span {
+    /// The value in milliseconds, with its fraction.
+    pub fn as_ms(self) -> f64 {
+        Ns::from(self.0).as_ms()
+    }
+}
+
 impl FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {

@@ -110,18 +110,17 @@ impl Lab {
     }
 
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.asterisk.pid())).unwrap().count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.asterisk.process().pid())).unwrap().count()
     }
 
     pub async fn end(self) {
-        let log = self.asterisk.log().clone();
         self.asterisk.stop(Duration::from_secs(5)).await;
         // Asterisk's own words for a caller who hung up while being added to the bridge, and for a
         // connection that a test has cut.
         let expected = ["Session already DISCONNECTED", "Error reading from web socket"];
         let is_strange =
             |line: &&String| line.contains("] ERROR[") && !expected.iter().any(|words| line.contains(words));
-        let tail = log.tail();
+        let tail = self.asterisk.output().tail();
         let strange: Vec<_> = tail.iter().filter(is_strange).collect();
         assert!(strange.is_empty(), "{strange:#?}");
     }

@@ -183,17 +183,17 @@ fn sentence(verdict: &Verdict) -> String {
 
 fn sweep(summary: &Summary) -> Vec<Depth> {
     let own = summary.environment.late_after_ms;
-    let depth = |ms: u64, name: &str| Depth {
+    let depth = |ms: f64, name: &str| Depth {
         depth: format!("{ms} ms"),
         is_scenarios: ms == own,
         late: figures::figure(summary, name),
     };
-    let mut rows: Vec<(u64, Depth)> =
-        PLAYOUT_DEPTHS_MS.iter().map(|ms| (*ms, depth(*ms, &format!("late.ratio_{ms}ms")))).collect();
-    if !PLAYOUT_DEPTHS_MS.contains(&own) {
+    let swept = PLAYOUT_DEPTHS_MS.map(|ms| (ms as f64, format!("late.ratio_{ms}ms")));
+    let mut rows: Vec<(f64, Depth)> = swept.iter().map(|(ms, name)| (*ms, depth(*ms, name))).collect();
+    if !swept.iter().any(|(ms, _)| *ms == own) {
         rows.push((own, depth(own, "late.ratio")));
     }
-    rows.sort_by_key(|(ms, _)| *ms);
+    rows.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     rows.into_iter().map(|(_, row)| row).collect()
 }
 

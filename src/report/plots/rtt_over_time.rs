@@ -79,5 +79,5 @@ fn lost_seconds(figure: &Figure<'_>, panel: &Panel<'_, '_>, seconds: &[SecondRec
 /// Where a packet of the fastest call would have been late.
 fn late_threshold(summary: &Summary) -> Option<f64> {
     let fastest = summary.metric("rtt.min")?.value.number()?;
-    Some(fastest + summary.environment.late_after_ms as f64)
+    Some(fastest + summary.environment.late_after_ms)
 }

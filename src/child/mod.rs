@@ -3,10 +3,15 @@
 //! The kernel sends a parent-death signal when the *thread* that forked ends, not the process. A
 //! thread of an async runtime may end at any time, so the child gets one that ends only after it.
 
+mod output;
+
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
@@ -14,6 +19,11 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid, getppid};
 use procfs::process::Process;
 use tokio::sync::{oneshot, watch};
+
+pub use output::Output;
+
+/// Interval at which a group whose leader has ended is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A running child, or one that has ended and whose status is known.
 #[derive(Debug)]
@@ -79,6 +89,49 @@ impl Keeper {
         // A group that has just ended needs no signal.
         let _ = killpg(self.pid, signal);
     }
+
+    /// Kills the group and waits for the child's end.
+    pub async fn kill(&self) -> Option<ExitStatus> {
+        self.signal(Signal::SIGKILL);
+        self.ended().await
+    }
+
+    /// Asks the group to end, and kills what is left of it after `grace`.
+    pub async fn stop(&self, grace: Duration) -> Stopped {
+        self.signal(Signal::SIGTERM);
+        // A stopped process receives SIGTERM only once it continues.
+        self.signal(Signal::SIGCONT);
+        let all_gone = async {
+            let status = self.ended().await;
+            while group(self.pid()).next().is_some() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            status
+        };
+        match tokio::time::timeout(grace, all_gone).await {
+            Ok(status) => Stopped { status, killed: false },
+            Err(_) => Stopped { status: self.kill().await, killed: true },
+        }
+    }
+}
+
+/// The end of a child that was stopped.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopped {
+    /// Its status; `None` if the kernel did not tell.
+    pub status: Option<ExitStatus>,
+    /// Whether it, or something it had started, had to be killed.
+    pub killed: bool,
+}
+
+/// An exit status for people, as in `exit status: 1`; `?` if the kernel did not tell.
+pub fn describe(status: Option<ExitStatus>) -> String {
+    status.map_or("?".into(), |status| status.to_string())
+}
+
+/// Whether `path` is a file that somebody may execute.
+pub fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 impl Drop for Keeper {
@@ -126,5 +179,37 @@ fn die_with_parent(command: &mut Command) {
             // The parent may have died before the call above, and then nothing would be sent.
             if getppid() == parent { Ok(()) } else { Err(nix::errno::Errno::ESRCH.into()) }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whatever_a_child_has_started_is_stopped_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "(trap '' TERM; echo ready; exec sleep 600) & wait"]);
+        let output = Output::capture(&mut command, dir.path().join("log"), |_| {}).unwrap();
+        let child = Keeper::start(command).await.unwrap();
+        while output.tail().is_empty() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let stopped = child.stop(Duration::from_millis(300)).await;
+        assert!(stopped.killed && stopped.status.is_some(), "{stopped:?}");
+        output.drained().await;
+        assert_eq!(group(child.pid()).count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_held_child_still_ends_in_order() {
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let child = Keeper::start(command).await.unwrap();
+        child.signal(Signal::SIGSTOP);
+        let stopped = child.stop(Duration::from_secs(60)).await;
+        assert!(!stopped.killed, "{stopped:?}");
+        assert_eq!(describe(stopped.status), "signal: 15 (SIGTERM)");
     }
 }
