@@ -1,9 +1,10 @@
 //! Load and latency testing of Asterisk services with real SIP calls and real RTP.
 //!
 //! Data flows one way: scenario → driver → record → metrics → gate → report.
-//! ARCHITECTURE.md has the map; `tests/tidy.rs` holds which module may import which.
+//! ARCHITECTURE.md has the map; `tests/it/tidy.rs` holds which module may import which.
 
-#![warn(missing_docs, clippy::too_many_lines)]
+// `cli::say` prints; the macros panic when standard output is a closed pipe.
+#![warn(missing_docs, clippy::too_many_lines, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod analysis;
 pub mod ari;

@@ -13,7 +13,7 @@ use crate::child::Keeper;
 use crate::clock;
 use crate::compare::compared::Extract;
 use crate::compare::pairs::{Segment, needed};
-use crate::metrics::catalogue;
+use crate::metrics::{Definition, catalogue};
 use crate::run::folder::Folder;
 use crate::run::preflight::{Plan, survey};
 use crate::scenario::Scenario;
@@ -163,7 +163,7 @@ fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
     let packets = args.segment.0.as_secs_f64() / scenario.media.ptime.0.as_secs_f64();
     let each = packets * f64::from(scenario.load.calls);
     for metric in metrics {
-        let wanted = catalogue::samples_needed(metric).unwrap_or(0.0);
+        let wanted = catalogue::find(metric).and_then(Definition::samples_needed).unwrap_or(0) as f64;
         if each < wanted {
             let seconds = (args.segment.0.as_secs_f64() * wanted / each).ceil();
             return Err(Failure::usage(format!(

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::compare::baseline::Baseline;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
 use crate::gate::{Gate, Watch};
-use crate::metrics::{Definition, Summary, catalogue, per_call, summarize};
+use crate::metrics::{Summary, catalogue, per_call, summarize};
 use crate::record::{CallRecord, EndedEarly, Ending, Leaks, Phase, Run, hlog};
 use crate::report::Format;
 use crate::run::application::{symptoms, without_last_words};
@@ -149,10 +149,10 @@ fn baseline(folder: Option<&Path>, resolved: &Resolved) -> Result<Option<Baselin
 }
 
 fn list_metrics() {
-    let line = |d: &Definition| say::out(format_args!("{:24} {}", d.name, d.help));
-    catalogue::all().for_each(line);
+    let line = |name: &str, help: &str| say::out(format_args!("{name:24} {help}"));
+    catalogue::all().for_each(|metric| line(metric.name, metric.help));
     say::out("\nAfter \"every call:\", for each call by itself\n");
-    per_call::ALL.iter().for_each(|m| line(&m.definition));
+    per_call::ALL.iter().for_each(|metric| line(metric.name, metric.help));
 }
 
 /// What is said before anything is started.

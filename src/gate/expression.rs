@@ -41,11 +41,18 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The metric.
-    pub fn metric(&self) -> &'static Definition {
+    /// The metric's name.
+    pub fn name(&self) -> &'static str {
         match self {
-            Subject::Run(definition) => definition,
-            Subject::EveryCall(per_call) => &per_call.definition,
+            Subject::Run(definition) => definition.name,
+            Subject::EveryCall(per_call) => per_call.name,
+        }
+    }
+
+    fn unit(&self) -> Unit {
+        match self {
+            Subject::Run(definition) => definition.unit,
+            Subject::EveryCall(per_call) => per_call.unit,
         }
     }
 }
@@ -127,7 +134,7 @@ impl Gate {
         let (name, op, value) = found
             .ok_or_else(|| error(format!("`{text}` has no comparison (<, <=, ==, >=, >, !=)"), example))?;
         let subject = subject(name.trim())?;
-        let (name, unit) = (subject.metric().name, subject.metric().unit);
+        let (name, unit) = (subject.name(), subject.unit());
         let bound = number(value.trim(), unit)
             .ok_or_else(|| error(format!("`{}` is no value for {name}", value.trim()), expected(unit)))?;
         Ok(Gate { text: text.trim().into(), subject, op, bound })
@@ -140,8 +147,8 @@ fn subject(text: &str) -> Result<Subject, GateError> {
         cure,
     };
     if let Some(name) = text.strip_prefix(EVERY_CALL).map(str::trim) {
-        let found = per_call::ALL.iter().find(|m| m.definition.name == name).map(Subject::EveryCall);
-        let names = || per_call::ALL.iter().map(|m| m.definition.name);
+        let found = per_call::ALL.iter().find(|m| m.name == name).map(Subject::EveryCall);
+        let names = || per_call::ALL.iter().map(|m| m.name);
         return found.ok_or_else(|| unknown(name, " of a call", suggestion(name, names())));
     }
     if text.contains(':') || text.starts_with(EVERY_CALL.trim_end_matches(':')) {
@@ -219,7 +226,7 @@ mod tests {
 
     fn parse(text: &str) -> (&'static str, Op, f64) {
         let gate = Gate::parse(text).unwrap_or_else(|e| panic!("{e}"));
-        (gate.subject.metric().name, gate.op, gate.bound)
+        (gate.subject.name(), gate.op, gate.bound)
     }
 
     #[test]
@@ -261,7 +268,7 @@ mod tests {
     #[test]
     fn every_call_has_metrics_of_its_own() {
         let gate = Gate::parse("every call: loss.ratio < 1%").unwrap();
-        assert!(matches!(gate.subject, Subject::EveryCall(m) if m.definition.name == "loss.ratio"));
+        assert!(matches!(gate.subject, Subject::EveryCall(m) if m.name == "loss.ratio"));
         assert_eq!(
             (gate.op, gate.bound, gate.text.as_str()),
             (Op::Less, 0.01, "every call: loss.ratio < 1%")

@@ -4,7 +4,7 @@ use super::expression::{Gate, Op, Subject};
 use super::{GateResult, Outcome, Verdict};
 use crate::compare::compared::Doubt;
 use crate::metrics::per_call::{CallValue, PerCall};
-use crate::metrics::{Definition, Metric, RestsOn, Summary, catalogue};
+use crate::metrics::{Definition, Metric, RestsOn, Summary};
 use crate::record::Environment;
 use crate::values::{Unit, Value, show};
 
@@ -29,7 +29,8 @@ const CLOCK_STEP_NS: i64 = 1_000_000;
 pub fn judge(summary: &Summary, gates: &[Gate], trust: &Trust) -> Verdict {
     let Distrust { mut reasons, spares_records } = distrust(summary, trust);
     let distrusted = |gate: &Gate| {
-        let touched = gate.subject.metric().rests_on == RestsOn::Packets || !spares_records;
+        let is_record = matches!(gate.subject, Subject::Run(metric) if metric.rests_on == RestsOn::Records);
+        let touched = !is_record || !spares_records;
         !reasons.is_empty() && touched
     };
     let judged = gates.iter().map(|gate| match judge_one(summary, gate) {
@@ -103,9 +104,7 @@ pub(super) fn judge_metric(gate: &Gate, definition: &Definition, metric: Option<
     };
     let (outcome, reason) = match few {
         // Losses are counted, not estimated: too few samples do not excuse them.
-        Some(samples) if value != Value::Lost => {
-            (Outcome::Inconclusive, few_samples(definition.name, samples))
-        }
+        Some(samples) if value != Value::Lost => (Outcome::Inconclusive, few_samples(definition, samples)),
         _ => (outcome, reason),
     };
     GateResult { expression: gate.text.clone(), outcome, actual: show(value, definition.unit), reason }
@@ -121,7 +120,7 @@ fn judge_calls(summary: &Summary, gate: &Gate, metric: &PerCall) -> GateResult {
         actual,
         reason,
     };
-    let shown = |of: &CallValue| format!("{} (call {})", show(of.value, metric.definition.unit), of.call);
+    let shown = |of: &CallValue| format!("{} (call {})", show(of.value, metric.unit), of.call);
     let number = |of: &CallValue| of.value.number().unwrap_or(f64::INFINITY);
     let furthest =
         |a: &&CallValue, b: &&CallValue| distance(gate, number(a)).total_cmp(&distance(gate, number(b)));
@@ -158,11 +157,9 @@ fn distance(gate: &Gate, value: f64) -> f64 {
 }
 
 /// Why a percentile is not to be judged, and how many samples would do.
-fn few_samples(metric: &str, samples: u64) -> String {
-    let needed = catalogue::samples_needed(metric).unwrap_or(100.0);
-    format!(
-        "rests on {samples} samples, {needed:.0} are needed; make the run longer or gate a lower percentile"
-    )
+fn few_samples(metric: &Definition, samples: u64) -> String {
+    let needed = metric.samples_needed().unwrap_or_default();
+    format!("rests on {samples} samples, {needed} are needed; make the run longer or gate a lower percentile")
 }
 
 fn holds(gate: &Gate, actual: f64) -> Outcome {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::judge::judge_metric;
 use super::{Gate, Op, Outcome, Subject};
-use crate::metrics::live::{Course, Live, metric};
-use crate::metrics::{Definition, Metric};
+use crate::metrics::{Course, Definition, Metric};
+use crate::record::Live;
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ impl Watch {
 
 impl Watched {
     fn look(&mut self, at: Duration, live: &Live, after: Duration) -> Option<Hopeless> {
-        let (metric, _) = metric(live, self.definition)?;
+        let (metric, _) = self.definition.so_far(live)?;
         if !is_broken(&self.gate, &metric) {
             self.broken_since = None;
             return None;
@@ -89,7 +89,7 @@ fn is_broken(gate: &Gate, metric: &Metric) -> bool {
 /// Whether the gate's metric is known before the end and the gate, once broken, may well stay so: what
 /// grows is below any bound in the beginning.
 fn can_be_watched(gate: &Gate, definition: &'static Definition) -> bool {
-    metric(&Live::default(), definition).is_some_and(|(_, course)| match course {
+    definition.so_far(&Live::default()).is_some_and(|(_, course)| match course {
         Course::Varies => true,
         Course::Grows => {
             matches!(gate.op, Op::Less | Op::AtMost) || gate.op == Op::Equal && gate.bound == 0.0

@@ -1,14 +1,16 @@
 //! A finished run → Summary: every figure of a report, each computed once and in one place.
 
-mod ari;
 pub mod catalogue;
-pub mod live;
+mod counts;
+mod distribution;
+mod facts;
+mod latencies;
 mod metric;
 pub mod per_call;
 mod summarize;
 
-pub use metric::{Definition, Metric, RestsOn};
-pub use summarize::{summarize, too_few};
+pub use metric::{Course, Definition, Group, Metric, RestsOn, Statistic};
+pub use summarize::summarize;
 
 use crate::analysis::fault;
 use crate::record::{CallRecord, CallSecond, Environment, SecondRecord, Silence};

@@ -1,20 +1,23 @@
 //! Metrics of single calls, for gates that every call must hold.
 
 use super::Summary;
-use super::metric::{Definition, RestsOn};
+use super::metric::Statistic;
 use crate::record::CallRecord;
-use crate::values::Ns;
-use crate::values::{Unit, Value};
+use crate::values::{Ns, Unit, Value};
 
-/// A metric of one call.
+/// A metric of one call. Where a metric of the whole run has the same name, this is the same figure of
+/// one call.
 #[derive(Debug)]
 pub struct PerCall {
-    /// Its name, unit and meaning. Where a metric of the whole run has the same name, this is the same
-    /// figure of one call.
-    pub definition: Definition,
+    /// As in gates, after `every call:`.
+    pub name: &'static str,
+    /// Its unit.
+    pub unit: Unit,
+    /// One line on its meaning, with the source of the definition.
+    pub help: &'static str,
+    /// Which statistic of the call's packets it is; `None` for any other figure.
+    statistic: Option<Statistic>,
     of: fn(&CallRecord) -> Value,
-    /// For percentiles: 0–1.
-    quantile: Option<f64>,
 }
 
 /// A metric's value for one call.
@@ -28,9 +31,10 @@ pub struct CallValue {
     pub missing_samples: Option<(u64, u64)>,
 }
 
+/// Names are unique, so a name stands for its row.
 impl PartialEq for PerCall {
     fn eq(&self, other: &Self) -> bool {
-        self.definition == other.definition
+        self.name == other.name
     }
 }
 
@@ -53,29 +57,24 @@ impl PerCall {
         judged.map(value).collect()
     }
 
-    /// Samples that it rests on, and those that it needs, where those are fewer: a percentile p needs
-    /// 100 / (1 − p).
+    /// Samples that it rests on, and those that it needs, where those are fewer.
     fn missing_samples(&self, call: &CallRecord) -> Option<(u64, u64)> {
-        let needed = (100.0 / (1.0 - self.quantile?)).round() as u64;
+        let needed = self.statistic?.samples_needed()?;
         (call.sent < needed).then_some((call.sent, needed))
     }
 }
 
 const fn row(name: &'static str, unit: Unit, help: &'static str, of: fn(&CallRecord) -> Value) -> PerCall {
-    PerCall { definition: Definition { name, unit, help, rests_on: RestsOn::Packets }, of, quantile: None }
+    PerCall { name, unit, help, statistic: None, of }
 }
 
 const fn percentile(
     name: &'static str,
     help: &'static str,
-    quantile: f64,
+    statistic: Statistic,
     of: fn(&CallRecord) -> Value,
 ) -> PerCall {
-    PerCall {
-        definition: Definition { name, unit: Unit::Ms, help, rests_on: RestsOn::Packets },
-        of,
-        quantile: Some(quantile),
-    }
+    PerCall { name, unit: Unit::Ms, help, statistic: Some(statistic), of }
 }
 
 fn count(n: u64) -> Value {
@@ -136,9 +135,13 @@ pub static ALL: [PerCall; 28] = [
     }),
     row("corrupted.count", Unit::Count, "RTP whose payload was not a whole probe", |c| count(c.corrupted)),
     row("rtt.min", Unit::Ms, "smallest round trip of the whole call", |c| rtt(c.rtt_min_ms, c)),
-    percentile("rtt.p50", "median round trip, to 3 digits", 0.5, |c| rtt(c.rtt_p50_ms, c)),
-    percentile("rtt.p95", "95th percentile of the round trip, to 3 digits", 0.95, |c| rtt(c.rtt_p95_ms, c)),
-    percentile("rtt.p99", "99th percentile of the round trip, to 3 digits", 0.99, |c| rtt(c.rtt_p99_ms, c)),
+    percentile("rtt.p50", "median round trip, to 3 digits", Statistic::P50, |c| rtt(c.rtt_p50_ms, c)),
+    percentile("rtt.p95", "95th percentile of the round trip, to 3 digits", Statistic::P95, |c| {
+        rtt(c.rtt_p95_ms, c)
+    }),
+    percentile("rtt.p99", "99th percentile of the round trip, to 3 digits", Statistic::P99, |c| {
+        rtt(c.rtt_p99_ms, c)
+    }),
     row("rtt.max", Unit::Ms, "largest round trip, to 3 digits; lost where a packet was", |c| {
         if c.lost > 0 { Value::Lost } else { time(c.rtt_max_ms) }
     }),
@@ -159,18 +162,18 @@ mod tests {
     use crate::record::{DIGITS, Ending, PLAYOUT_DEPTHS_MS};
 
     fn metric(name: &str) -> &'static PerCall {
-        ALL.iter().find(|m| m.definition.name == name).unwrap()
+        ALL.iter().find(|m| m.name == name).unwrap()
     }
 
     #[test]
     fn a_name_means_the_same_for_a_call_and_for_the_run() {
         for m in &ALL {
-            if let Some(d) = catalogue::all().find(|d| d.name == m.definition.name) {
-                assert_eq!(d.unit, m.definition.unit, "{}", d.name);
+            if let Some(d) = catalogue::find(m.name) {
+                assert_eq!(d.unit, m.unit, "{}", d.name);
             }
         }
         for (n, m) in ALL.iter().enumerate() {
-            assert!(ALL[n + 1..].iter().all(|o| o != m), "{} twice", m.definition.name);
+            assert!(ALL[n + 1..].iter().all(|o| o != m), "{} twice", m.name);
         }
     }
 
@@ -185,11 +188,12 @@ mod tests {
 
     #[test]
     fn precision_in_words_is_that_of_the_histograms() {
-        let said = ALL.iter().map(|m| &m.definition).chain(catalogue::all());
-        let said: Vec<_> = said.filter(|d| d.help.contains("digits")).collect();
+        let of_calls = ALL.iter().map(|m| (m.name, m.help));
+        let said = of_calls.chain(catalogue::all().map(|d| (d.name, d.help)));
+        let said: Vec<_> = said.filter(|(_, help)| help.contains("digits")).collect();
         assert!(!said.is_empty());
-        for d in said {
-            assert!(d.help.contains(&format!("to {DIGITS} digits")), "{}: {}", d.name, d.help);
+        for (name, help) in said {
+            assert!(help.contains(&format!("to {DIGITS} digits")), "{name}: {help}");
         }
     }
 

@@ -126,17 +126,13 @@ type Group<'a> = (&'static str, Vec<&'a Metric>);
 fn groups(metrics: &[Metric]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for metric in metrics {
-        let (group, _) = split(metric.name());
+        let group = metric.definition.family();
         match groups.iter_mut().find(|(name, _)| *name == group) {
             Some((_, members)) => members.push(metric),
             None => groups.push((group, vec![metric])),
         }
     }
     groups
-}
-
-fn split(name: &'static str) -> (&'static str, &'static str) {
-    name.split_once('.').unwrap_or((name, ""))
 }
 
 struct Metrics<'a>(Vec<Group<'a>>);
@@ -151,7 +147,7 @@ struct Members<'a>(&'a [&'a Metric]);
 
 impl Serialize for Members<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.0.iter().map(|metric| (split(metric.name()).1, Figure(metric))))
+        to.collect_map(self.0.iter().map(|metric| (metric.definition.family_and_key().1, Figure(metric))))
     }
 }
 

@@ -101,7 +101,7 @@ fn gates(verdict: &Verdict) -> Vec<(Labels, f64)> {
 fn samples(summary: &Summary) -> Vec<(Labels, f64)> {
     let mut groups: Vec<(&str, u64)> = Vec::new();
     for metric in &summary.metrics {
-        let group = metric.name().split('.').next().unwrap_or_default();
+        let group = metric.definition.family();
         if let Some(samples) = metric.samples.filter(|_| groups.iter().all(|(name, _)| *name != group)) {
             groups.push((group, samples));
         }

@@ -16,7 +16,7 @@ use crate::values::Unit;
 pub(super) fn metrics(_: &mut SchemaGenerator) -> Schema {
     let mut groups = Map::new();
     for definition in catalogue::all() {
-        let (group, key) = definition.name.split_once('.').unwrap();
+        let (group, key) = definition.family_and_key();
         let group = groups.entry(group).or_insert_with(|| json!({"type": "object", "properties": {}}));
         group["properties"][key] = figure(definition);
     }
@@ -52,7 +52,7 @@ fn figure(definition: &Definition) -> Value {
 /// A count for any group that has percentiles.
 pub(super) fn samples(_: &mut SchemaGenerator) -> Schema {
     let mut groups = Map::new();
-    for (group, _) in catalogue::all().filter_map(|d| d.name.split_once('.')) {
+    for group in catalogue::all().map(Definition::family) {
         groups.insert(group.into(), json!({"type": "integer", "minimum": 0}));
     }
     json_schema!({"type": "object", "properties": groups})

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::words;
 use crate::gate::{GateResult, Outcome, Verdict};
-use crate::metrics::{Definition, Metric, Summary, catalogue};
+use crate::metrics::{Definition, Group, Metric, Statistic, Summary, catalogue};
 use crate::values::{Unit, Value};
 
 /// What a run comes to, for a terminal or a pipe: the gates, the figures, and `place`, where the
@@ -130,7 +130,7 @@ fn latencies(text: &mut String, pen: Pen, summary: &Summary, title: &str, blocks
         .iter()
         .map(|block| block.each_ref().map(|definition| cell(summary.metric(definition.name))))
         .collect();
-    let keys = catalogue::STATISTICS.map(|(key, _)| format!("{key} "));
+    let keys = Statistic::ALL.map(|statistic| format!("{} ", statistic.key()));
     let widths: [usize; 8] = std::array::from_fn(|n| {
         rows.iter().map(|row| row[n].chars().count()).chain([keys[n].len()]).max().unwrap_or(0)
     });
@@ -140,7 +140,7 @@ fn latencies(text: &mut String, pen: Pen, summary: &Summary, title: &str, blocks
     };
     let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{title:NAME$}")), pen.dim(&line(&keys)));
     for (block, row) in blocks.iter().zip(&rows) {
-        let _ = writeln!(text, "  {:wide$}{}", words::group(block[0].name), line(row), wide = NAME - 2);
+        let _ = writeln!(text, "  {:wide$}{}", block[0].family(), line(row), wide = NAME - 2);
     }
 }
 
@@ -240,14 +240,13 @@ fn counts(text: &mut String, pen: Pen, summary: &Summary) {
     let _ = writeln!(text, "\n{}", pen.bold("Counts and ratios"));
     let mut group = "";
     let mut room = 0;
-    for metric in catalogue::COUNTS.iter().filter_map(|d| summary.metric(d.name)) {
+    for metric in catalogue::counts().filter_map(|d| summary.metric(d.name)) {
         // The service's times have a table of their own.
-        let elsewhere = metric.definition.unit == Unit::Ms && metric.name().starts_with("ari.");
+        let elsewhere = metric.definition.group == Group::Service && metric.definition.unit == Unit::Ms;
         if metric.value == Value::NoData || elsewhere {
             continue;
         }
-        let this = words::group(metric.name());
-        let key = metric.name().get(this.len() + 1..).unwrap_or_default();
+        let (this, key) = metric.definition.family_and_key();
         let value = metric.to_string();
         let wide = key.len() + value.chars().count() + 3;
         if this == group && wide <= room {

@@ -52,11 +52,6 @@ pub(super) fn listed(names: &[String], count: u64) -> String {
     }
 }
 
-/// The part of a metric's name before the first dot.
-pub(super) fn group(name: &str) -> &str {
-    name.split_once('.').map_or(name, |(group, _)| group)
-}
-
 /// What the run was, in a line: calls, time measured, codec, start.
 pub(super) fn circumstances(environment: &Environment) -> String {
     let calls = match environment.calls {

@@ -14,7 +14,7 @@ use crate::asterisk::descriptors;
 use crate::child::is_executable;
 use crate::cli::Failure;
 use crate::gate::{Gate, Subject};
-use crate::metrics::catalogue::samples_needed;
+use crate::metrics::Group;
 use crate::scenario::{AsteriskMode, Needs, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
@@ -256,16 +256,12 @@ fn is_there(program: &str) -> bool {
 
 /// Gates over packets that are inconclusive whatever happens: the scenario sends too few.
 fn too_few_packets(s: &Scenario) -> Vec<String> {
-    const OF_PACKETS: [&str; 8] =
-        ["rtt", "rtt_intended", "service_time", "path_rtt", "up", "down", "ipdv", "pdv"];
     let sent = s.load.duration.0.as_secs_f64() / s.media.ptime.0.as_secs_f64() * f64::from(s.load.calls);
     let warning = |text: &String| {
         let Subject::Run(definition) = Gate::parse(text).ok()?.subject else { return None };
-        let (group, _) = definition.name.split_once('.')?;
-        let needed = samples_needed(definition.name).filter(|needed| *needed > sent)?;
-        OF_PACKETS.contains(&group).then(|| {
-            format!("`{text}` cannot be judged: it needs {needed:.0} packets, and {sent:.0} are sent")
-        })
+        let needed = definition.samples_needed().filter(|needed| *needed as f64 > sent)?;
+        (definition.group == Group::Packets)
+            .then(|| format!("`{text}` cannot be judged: it needs {needed} packets, and {sent:.0} are sent"))
     };
     s.gates.require.iter().filter_map(warning).collect()
 }

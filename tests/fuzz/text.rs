@@ -74,7 +74,7 @@ pub fn gate(input: &[u8]) -> u64 {
     assert!(gate.bound.is_finite(), "{gate}: {}", gate.bound);
     assert_eq!(Gate::parse(&gate.to_string()).as_ref(), Ok(&gate));
     assert!(!gate.op.holds(f64::NAN, gate.bound), "nothing holds of what is no number");
-    place(("yes", gate.op as u8, gate.subject.metric().name, gate.bound == 0.0))
+    place(("yes", gate.op as u8, gate.subject.name(), gate.bound == 0.0))
 }
 
 /// A scenario, which reads back the same from what is kept of it in the run folder.

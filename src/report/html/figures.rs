@@ -1,6 +1,6 @@
 //! Figures for the page: for people, and for programs that read the page.
 
-use crate::metrics::{Definition, Metric, Summary};
+use crate::metrics::{Definition, Group, Metric, Summary};
 use crate::report::{json, words};
 
 /// A metric on the page.
@@ -41,9 +41,9 @@ pub(super) fn figure(summary: &Summary, name: &str) -> Figure {
     )
 }
 
-/// The metrics of the groups that are wanted, in their order.
-pub(super) fn chosen(summary: &Summary, wanted: fn(&str) -> bool) -> Vec<Figure> {
-    summary.metrics.iter().filter(|m| wanted(words::group(m.name()))).map(Figure::from).collect()
+/// The metrics that are wanted, in their order.
+pub(super) fn chosen(summary: &Summary, wanted: fn(&Definition) -> bool) -> Vec<Figure> {
+    summary.metrics.iter().filter(|m| wanted(m.definition)).map(Figure::from).collect()
 }
 
 pub(super) fn latencies(summary: &Summary, blocks: &[[Definition; 8]]) -> Vec<LatencyRow> {
@@ -51,9 +51,9 @@ pub(super) fn latencies(summary: &Summary, blocks: &[[Definition; 8]]) -> Vec<La
         // `what it is: which statistic`, the latter being the column.
         let help = block[0].help.rsplit_once(": ").map_or(block[0].help, |(what, _)| what);
         LatencyRow {
-            group: words::group(block[0].name),
+            group: block[0].family(),
             help: help.strip_prefix("instrument: ").unwrap_or(help),
-            of_instrument: help.starts_with("instrument: "),
+            of_instrument: block[0].group == Group::Instrument,
             cells: block.iter().map(|d| figure(summary, d.name)).collect(),
         }
     };

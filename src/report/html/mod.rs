@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ReportError, words};
 use crate::gate::{Outcome, Verdict};
-use crate::metrics::{EndingCount, Summary, catalogue};
+use crate::metrics::{Definition, EndingCount, Group, Statistic, Summary, catalogue};
 use crate::record::{Environment, Leaks, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
 use charts::Charts;
@@ -101,7 +101,7 @@ const SCRIPT: &str = include_str!("../../../templates/report.js");
 /// The page.
 pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Result<Vec<u8>, ReportError> {
     let environment = &summary.environment;
-    let figures = |wanted: fn(&str) -> bool| figures::chosen(summary, wanted);
+    let figures = |wanted: fn(&Definition) -> bool| figures::chosen(summary, wanted);
     let (instrument, packets): (Vec<_>, Vec<_>) =
         figures::latencies(summary, &catalogue::LATENCIES).into_iter().partition(|row| row.of_instrument);
     let charts = Charts::of(summary)?;
@@ -114,24 +114,19 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         sentence: sentence(verdict),
         verdict,
         headline: headline(summary),
-        statistics: catalogue::STATISTICS.iter().map(|(key, _)| *key).collect(),
+        statistics: Statistic::ALL.map(Statistic::key).into(),
         packets,
         signalling: figures::latencies(summary, &catalogue::SIGNALLING),
         instrument,
-        set_up: figures(|group| matches!(group, "calls" | "sip")),
-        traffic: figures(|group| {
-            matches!(
-                group,
-                "packets" | "loss" | "duplicate" | "reordered" | "corrupted" | "strangers" | "jitter" | "mos"
-            )
-        }),
+        set_up: figures(|d| d.group == Group::Calls),
+        traffic: figures(|d| d.group == Group::Traffic),
         sweep: sweep(summary),
-        trust: figures(|group| matches!(group, "slots" | "sockets")),
-        resources: figures(|group| matches!(group, "cpu" | "memory")),
-        drift: figures(|group| group == "drift"),
+        trust: figures(|d| d.group == Group::Instrument && d.statistic.is_none()),
+        resources: figures(|d| d.group == Group::Resources),
+        drift: figures(|d| d.group == Group::Drift),
         endings: &summary.endings,
         faults: summary.faults.iter().map(|f| f.to_string()).collect(),
-        recovery: figures(|group| group == "fault"),
+        recovery: figures(|d| d.group == Group::Faults),
         leaks: &environment.leaks,
         service: environment.service_record.as_ref().map(|record| service::tables(record, summary)),
         leak_total: figures::figure(summary, "leaks.total"),

@@ -1,7 +1,7 @@
 //! What the built-in service says of itself, as tables.
 
 use super::figures::{self, Figure};
-use crate::metrics::{Summary, too_few};
+use crate::metrics::{Group, Statistic, Summary};
 use crate::record::{Milliseconds, RestOperation, ServiceRecord};
 use crate::report::words;
 use crate::values::{Unit, Value, show};
@@ -59,22 +59,24 @@ pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &Summary) -> Servic
                 (o.calls, words::one_line(&words.join(" ").replace('_', " ")))
             })
             .collect(),
-        counts: figures::chosen(summary, |group| group == "ari")
-            .into_iter()
-            .filter(|figure| figure.name.ends_with("_count"))
-            .collect(),
+        counts: figures::chosen(summary, |d| d.group == Group::Service && d.unit == Unit::Count),
         record,
     }
 }
 
 fn row(name: &str, of: &Milliseconds) -> Row {
-    let cell = |(ms, quantile): (Option<f64>, Option<f64>)| Cell {
+    let cell = |(ms, statistic): (Option<f64>, Statistic)| Cell {
         shown: ms
             .map_or("–".into(), |ms| show(Value::Number(ms), Unit::Ms).trim_end_matches(" ms").to_string()),
-        too_few: ms.is_some() && quantile.is_some_and(|q| too_few(of.count, q)),
+        too_few: ms.is_some() && statistic.is_too_few(of.count),
     };
-    let cells = [(of.p50_ms, Some(0.5)), (of.p95_ms, Some(0.95)), (of.p99_ms, Some(0.99)), (of.max_ms, None)]
-        .map(cell);
+    let cells = [
+        (of.p50_ms, Statistic::P50),
+        (of.p95_ms, Statistic::P95),
+        (of.p99_ms, Statistic::P99),
+        (of.max_ms, Statistic::Max),
+    ]
+    .map(cell);
     Row { name: words::one_line(&name.replace('_', " ")), count: of.count, cells }
 }
 

@@ -1,12 +1,9 @@
 //! `loadtest ab`: two scenarios run in turn and compared, for real.
 
-mod common;
-
 use std::fs;
 
-use common::{Place, ends_with, start_until, stderr};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use crate::harness::{Place, ends_with, start_until, stderr};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// Short runs: few packets bear a median.
@@ -21,7 +18,7 @@ const SHORT: [&str; 5] = [
 
 #[test]
 fn a_slower_service_is_called_and_every_run_is_kept() {
-    let place = Place::new(0);
+    let place = Place::new();
     let mut command = place.ab("smoke", &SHORT);
     command.args([
         "--set-new",
@@ -68,10 +65,10 @@ fn a_slower_service_is_called_and_every_run_is_kept() {
 
 #[test]
 fn an_interrupted_comparison_ends_the_run_under_way_and_keeps_the_others() {
-    let place = Place::new(1);
+    let place = Place::new();
     let mut command = place.ab("smoke", &SHORT);
     let mut child = start_until(command.args(["--segment", "2s", "--metric", "rtt.p50"]), "pair  1 of 12  A");
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("it runs");
+    child.signal(Signal::SIGINT);
     assert_eq!(child.wait().expect("waited for").code(), Some(130));
     place.assert_nothing_left();
     assert!(place.out().join("base/01/summary.json").is_file());
@@ -80,7 +77,7 @@ fn an_interrupted_comparison_ends_the_run_under_way_and_keeps_the_others() {
 
 #[test]
 fn what_cannot_be_compared_is_refused_before_any_run() {
-    let place = Place::new(2);
+    let place = Place::new();
     let refused = |more: &[&str], word: &str| {
         let said = stderr(&ends_with(place.ab("smoke", &[]).args(more), 2));
         assert!(said.contains(word), "`{word}` is not in:\n{said}");

@@ -1,7 +1,5 @@
 //! Garbage at every open port of a run, and from the far end itself, changes no figure but its own.
 
-mod common;
-
 use std::collections::HashSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -12,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use common::{Place, ends_with, start_until};
+use crate::harness::{Place, ends_with, start_until};
 use loadtest::clock::{self, Timeline};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
@@ -125,7 +123,7 @@ fn throw_at_http(address: SocketAddr) {
 
 #[test]
 fn at_every_open_port_of_a_run_it_is_counted_and_changes_nothing() {
-    let place = Place::new(0);
+    let place = Place::new();
     let mut driver = start_until(&mut place.run("smoke", &["load.duration=6s", COUNTS]), "hold");
     let (ports, listening) = open_ports(driver.id());
     assert!(listening.is_empty(), "the driver takes no connections: {listening:?}");
@@ -285,7 +283,7 @@ fn run_against(place: &Place, far: FarEnd) -> u64 {
 
 #[test]
 fn from_the_far_end_itself_each_kind_has_a_count_of_its_own() {
-    let place = Place::new(1);
+    let place = Place::new();
     let far = FarEnd::start(0, |n, packet| {
         let mut flipped = packet.to_vec();
         flipped[PAYLOAD + 30] ^= 0x10;
@@ -313,7 +311,7 @@ fn from_the_far_end_itself_each_kind_has_a_count_of_its_own() {
 
 #[test]
 fn what_came_before_the_answer_is_a_strangers_and_takes_no_room() {
-    let place = Place::new(2);
+    let place = Place::new();
     // Far more than a socket's buffer holds: what then is dropped was not the peer's either.
     let echoed = run_against(&place, FarEnd::start(5000, |_, _| Vec::new()));
     assert!(echoed >= 100);

@@ -1,8 +1,5 @@
 //! `loadtest service` as a program: its settings, its words, its last file; and as a run starts it.
 
-mod common;
-mod support;
-
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -11,7 +8,8 @@ use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use common::{Place, ends_with};
+use crate::harness::lab::{Lab, Passing, QUICK};
+use crate::harness::{Caller, Place, ends_with, stderr};
 use hyper::Method;
 use loadtest::ari::CallIds;
 use loadtest::ari::outcome::Outcome;
@@ -20,8 +18,6 @@ use loadtest::rtp::Codec;
 use loadtest::service::ServiceSummary;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::Caller;
-use support::lab::{Lab, Passing, QUICK};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
@@ -74,8 +70,8 @@ async fn start(
 
 #[tokio::test]
 async fn a_service_that_another_takes_over_from_says_so_and_writes_its_counts() {
-    let lab = Lab::new(3, 3).await;
-    let place = Place::new(3);
+    let lab = Lab::new(3).await;
+    let place = Place::new();
     let file = place.path("service.json");
     let (mut child, _, reader) = start(&place, &lab, &lab.config.ari_url, &file).await;
     let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
@@ -94,8 +90,8 @@ async fn a_service_that_another_takes_over_from_says_so_and_writes_its_counts() 
 
 #[tokio::test]
 async fn a_refused_reconnection_is_said_once_and_is_the_reason_on_health() {
-    let lab = Lab::new(4, 3).await;
-    let place = Place::new(4);
+    let lab = Lab::new(3).await;
+    let place = Place::new();
     let wire = lab.wire().await;
     let file = place.path("service.json");
     let (mut child, address, reader) = start(&place, &lab, &format!("http://{}", wire.address), &file).await;
@@ -133,8 +129,8 @@ async fn a_refused_reconnection_is_said_once_and_is_the_reason_on_health() {
 
 #[tokio::test]
 async fn a_leftover_that_does_not_go_at_once_is_named_once_and_its_deletions_are_counted() {
-    let lab = Lab::new(5, 3).await;
-    let place = Place::new(5);
+    let lab = Lab::new(3).await;
+    let place = Place::new();
     let wire = lab.wire().await;
     let bridge = CallIds::new(&lab.config.app, "1.1").bridge;
     let path = format!("/bridges/{bridge}?type=mixing");
@@ -159,8 +155,8 @@ async fn a_leftover_that_does_not_go_at_once_is_named_once_and_its_deletions_are
 
 #[tokio::test]
 async fn an_exhausted_pool_is_said_once_and_the_service_goes_on() {
-    let lab = Lab::new(0, 3).await;
-    let place = Place::new(0);
+    let lab = Lab::new(3).await;
+    let place = Place::new();
     let (file, range) = (place.path("service.json"), lab.config.ports.to_string());
     let (mut child, _, reader) = start(&place, &lab, &lab.config.ari_url, &file).await;
 
@@ -194,7 +190,7 @@ async fn an_exhausted_pool_is_said_once_and_the_service_goes_on() {
 
 #[test]
 fn a_run_sends_its_media_through_the_echo_server_that_its_scenario_names() {
-    let place = Place::new(1);
+    let place = Place::new();
     let mut echo =
         place.program().args(["echo", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(echo.stdout.take().unwrap()).lines();
@@ -220,7 +216,7 @@ fn a_run_sends_its_media_through_the_echo_server_that_its_scenario_names() {
 
 #[test]
 fn an_echo_server_that_cannot_be_found_is_said_before_anything_starts() {
-    let place = Place::new(2);
+    let place = Place::new();
     for (echo, words) in [("nowhere", "write host and port"), ("no.such.host.invalid:4000", "--echo")] {
         let output = place
             .program()
@@ -228,7 +224,7 @@ fn an_echo_server_that_cannot_be_found_is_said_before_anything_starts() {
             .output()
             .expect("the program starts");
         assert_ne!(output.status.code(), Some(0));
-        let said = common::stderr(&output);
+        let said = stderr(&output);
         assert!(said.contains(words), "{said}");
     }
     ends_with(&mut place.run("smoke", &["service.echo=nowhere"]), 2);

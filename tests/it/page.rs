@@ -1,16 +1,11 @@
 //! `report.html` of real runs in a real browser.
 
-#[path = "page/browser.rs"]
-mod browser;
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::harness::{Browser, Place, ends_with, rows};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use browser::Browser;
-use common::{Place, ends_with, rows};
 use serde_json::{Value, json};
 
 /// What the tests ask of the page: the drawing that is seen, places in it, words that are shown.
@@ -119,7 +114,7 @@ fn no_complaints(browser: &mut Browser, file: &Path) {
 
 #[test]
 fn charts_show_the_values_under_the_pointer() {
-    let place = Place::new(0);
+    let place = Place::new();
     let run = lossy_run(&place);
     let file = run.join("report.html");
     let mut browser = opened(&file);
@@ -175,7 +170,7 @@ fn charts_show_the_values_under_the_pointer() {
 
 #[test]
 fn series_hide_and_time_zooms_and_both_come_back() {
-    let place = Place::new(1);
+    let place = Place::new();
     let run = lossy_run(&place);
     let file = run.join("report.html");
     let mut browser = opened(&file);
@@ -230,7 +225,7 @@ fn series_hide_and_time_zooms_and_both_come_back() {
 
 #[test]
 fn the_page_fits_every_screen_and_paper() {
-    let place = Place::new(2);
+    let place = Place::new();
     let again = place.path("again");
     // A stored run and one of an older version; their gates are not asked about here.
     let folder = |name: &str| place.path(name);
@@ -283,7 +278,7 @@ fn without_its_script_the_page_is_whole() {
     let mut browser = Browser::start();
     browser.shape(1280, "light");
     browser.ask("Emulation.setScriptExecutionDisabled", json!({"value": true}));
-    let place = Place::new(3);
+    let place = Place::new();
     ends_with(
         place
             .program()
@@ -311,7 +306,7 @@ fn without_its_script_the_page_is_whole() {
 
 #[test]
 fn what_others_wrote_runs_nothing() {
-    let place = Place::new(4);
+    let place = Place::new();
     let run = place.path("hostile");
     fs::create_dir_all(&run).expect("a folder");
     for name in

@@ -1,22 +1,20 @@
 //! The built-in service after what must not happen: a lost connection, a crash, an Asterisk that is
 //! killed, and answers that are no.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::harness::Caller;
+use crate::harness::lab::{Lab, Passing, QUICK, assert_whole, outcomes};
 use hyper::Method;
 use loadtest::ari::outcome::Outcome;
 use loadtest::ari::request::Operation;
 use loadtest::asterisk::Asterisk;
 use loadtest::rtp::Codec;
-use support::Caller;
-use support::lab::{Lab, Passing, QUICK, assert_whole, outcomes};
 use tokio::time::sleep;
 
 #[tokio::test]
 async fn a_lost_connection_is_made_again_and_what_was_missed_is_made_up() {
-    let lab = Lab::new(7, 10).await;
+    let lab = Lab::new(10).await;
     let wire = lab.wire().await;
     let service = lab.serve_over(&wire).await;
     let mut callers = Vec::new();
@@ -57,7 +55,7 @@ async fn a_lost_connection_is_made_again_and_what_was_missed_is_made_up() {
 
 #[tokio::test]
 async fn a_caller_whose_start_nobody_heard_is_served() {
-    let lab = Lab::new(0, 10).await;
+    let lab = Lab::new(10).await;
     let wire = lab.wire().await;
     let service = lab.serve_over(&wire).await;
     service.assert_health(200).await;
@@ -83,7 +81,7 @@ async fn a_caller_whose_start_nobody_heard_is_served() {
 
 #[tokio::test]
 async fn a_call_whose_media_channel_came_unheard_is_bridged_all_the_same() {
-    let lab = Lab::new(6, 10).await;
+    let lab = Lab::new(10).await;
     let wire = lab.wire().await;
     let service = lab.serve_over(&wire).await;
     service.assert_health(200).await;
@@ -108,7 +106,7 @@ async fn a_call_whose_media_channel_came_unheard_is_bridged_all_the_same() {
 
 #[tokio::test]
 async fn a_caller_who_was_taken_out_of_the_bridge_unheard_is_not_left_in_silence() {
-    let lab = Lab::new(8, 10).await;
+    let lab = Lab::new(10).await;
     let wire = lab.wire().await;
     let service = lab.serve_over(&wire).await;
     let mut callers = Vec::new();
@@ -148,7 +146,7 @@ async fn a_caller_who_was_taken_out_of_the_bridge_unheard_is_not_left_in_silence
 
 #[tokio::test]
 async fn after_a_crash_its_leftovers_are_cleared_and_its_callers_served() {
-    let lab = Lab::new(1, 10).await;
+    let lab = Lab::new(10).await;
     let first = lab.serve().await;
     let mut callers = Vec::new();
     for id in 0..3 {
@@ -183,7 +181,7 @@ async fn after_a_crash_its_leftovers_are_cleared_and_its_callers_served() {
 
 #[tokio::test]
 async fn an_asterisk_that_is_killed_under_calls_and_started_again_is_served_again() {
-    let mut lab = Lab::new(2, 10).await;
+    let mut lab = Lab::new(10).await;
     let service = lab.serve().await;
     let mut callers = Vec::new();
     for id in 0..3 {
@@ -214,7 +212,7 @@ async fn an_asterisk_that_is_killed_under_calls_and_started_again_is_served_agai
 
 #[tokio::test]
 async fn what_asterisk_cannot_do_just_now_is_asked_for_again() {
-    let lab = Lab::new(3, 10).await;
+    let lab = Lab::new(10).await;
     let wire = lab.wire().await;
     let service = lab.serve_over(&wire).await;
     service.assert_health(200).await;
@@ -240,7 +238,7 @@ async fn what_asterisk_cannot_do_just_now_is_asked_for_again() {
 
 #[tokio::test]
 async fn a_call_that_is_bridged_only_in_words_or_not_at_all_is_ended_and_named() {
-    let lab = Lab::new(4, 10).await;
+    let lab = Lab::new(10).await;
     let wire = lab.wire().await;
     let service = lab.serve_over(&wire).await;
     service.assert_health(200).await;
@@ -261,7 +259,7 @@ async fn a_call_that_is_bridged_only_in_words_or_not_at_all_is_ended_and_named()
 
 #[tokio::test]
 async fn a_caller_behind_leftovers_that_do_not_go_is_hung_up_and_the_next_one_served() {
-    let lab = Lab::new(5, 10).await;
+    let lab = Lab::new(10).await;
     let first = lab.serve().await;
     let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
     sleep(Duration::from_millis(300)).await;

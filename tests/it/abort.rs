@@ -1,17 +1,15 @@
 //! `gates.abort_on_fail` through the real program: a hopeless run ends early and in order, any other does not.
 
-mod common;
-
 use std::fs;
 
-use common::{Place, ends_with, rows, sentences, stderr};
+use crate::harness::{Place, ends_with, rows, sentences, stderr};
 
 /// Longer than any run that ends early takes.
 const LONG_S: f64 = 300.0;
 
 #[test]
 fn a_hopeless_run_ends_early_and_is_reported() {
-    let place = Place::new(0);
+    let place = Place::new();
     let set = [
         "load.duration=300s",
         "impair.seed=3",
@@ -63,7 +61,7 @@ fn a_hopeless_run_ends_early_and_is_reported() {
 
 #[test]
 fn a_run_in_which_nothing_breaks_is_held_to_its_end() {
-    let place = Place::new(1);
+    let place = Place::new();
     let set = [
         "load.duration=6s",
         "gates.abort_on_fail=true",
@@ -78,7 +76,7 @@ fn a_run_in_which_nothing_breaks_is_held_to_its_end() {
 
 #[test]
 fn calls_that_fail_end_a_run_too_and_the_others_end_as_planned() {
-    let place = Place::new(2);
+    let place = Place::new();
     // Of a line's calls each is dropped by the far end, so that the gate breaks once and for good.
     let set = [
         "sip.to=hangup",

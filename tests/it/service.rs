@@ -1,22 +1,20 @@
 //! The built-in service against real Asterisks: every call bridged, none silent, nothing left.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::harness::Caller;
+use crate::harness::lab::{Lab, assert_whole, outcomes};
 use loadtest::ari::outcome::Outcome;
 use loadtest::echo::EchoServer;
 use loadtest::rtp::Codec;
 use loadtest::service::{Service, ServiceConfig, ServiceError};
-use support::Caller;
-use support::lab::{Lab, assert_whole, outcomes};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 #[tokio::test]
 async fn fifty_calls_are_bridged_echoed_and_cleared() {
-    let lab = Lab::new(0, 60).await;
+    let lab = Lab::new(60).await;
     let before = lab.descriptors();
     let service = lab.serve().await;
     let mut calls = JoinSet::new();
@@ -60,7 +58,7 @@ async fn fifty_calls_are_bridged_echoed_and_cleared() {
 #[tokio::test]
 async fn callers_who_hang_up_at_the_worst_moment_leave_nothing() {
     // Few ports, so that each is used again and again.
-    let lab = Lab::new(1, 40).await;
+    let lab = Lab::new(40).await;
     let service = lab.serve().await;
     let mut calls = JoinSet::new();
     for id in 0..150 {
@@ -85,7 +83,7 @@ async fn callers_who_hang_up_at_the_worst_moment_leave_nothing() {
 
 #[tokio::test]
 async fn without_a_port_a_call_is_turned_away_and_the_next_one_is_not() {
-    let lab = Lab::new(2, 3).await;
+    let lab = Lab::new(3).await;
     let service = lab.serve().await;
     let mut held = Vec::new();
     for id in 0..3 {
@@ -113,7 +111,7 @@ async fn without_a_port_a_call_is_turned_away_and_the_next_one_is_not() {
 
 #[tokio::test]
 async fn a_shutdown_hangs_up_and_clears() {
-    let lab = Lab::new(3, 20).await;
+    let lab = Lab::new(20).await;
     let service = lab.serve().await;
     let mut callers = Vec::new();
     for id in 0..5 {
@@ -134,7 +132,7 @@ async fn a_shutdown_hangs_up_and_clears() {
 
 #[tokio::test]
 async fn a_law_survives_when_the_service_is_told() {
-    let mut lab = Lab::new(4, 20).await;
+    let mut lab = Lab::new(20).await;
     lab.config.codec = Codec::Pcma;
     let service = lab.serve().await;
     let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcma).await.expect("an answer");
@@ -147,7 +145,7 @@ async fn a_law_survives_when_the_service_is_told() {
 
 #[tokio::test]
 async fn what_is_missing_at_the_start_is_said_with_its_cure() {
-    let lab = Lab::new(5, 3).await;
+    let lab = Lab::new(3).await;
     let wrong = ServiceConfig { password: "wrong".into(), ..lab.config.clone() };
     let error = Service::start(wrong).await.err().unwrap();
     assert!(matches!(error, ServiceError::Credentials { status: 401, .. }), "{error}");
@@ -166,7 +164,7 @@ async fn what_is_missing_at_the_start_is_said_with_its_cure() {
 
 #[tokio::test]
 async fn another_service_under_the_same_name_ends_the_first() {
-    let lab = Lab::new(6, 3).await;
+    let lab = Lab::new(3).await;
     let first = lab.serve().await;
     let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
     sleep(Duration::from_millis(200)).await;
@@ -182,7 +180,7 @@ async fn another_service_under_the_same_name_ends_the_first() {
 
 #[tokio::test]
 async fn with_an_echo_server_its_round_trips_are_measured_and_its_losses_counted() {
-    let mut lab = Lab::new(8, 10).await;
+    let mut lab = Lab::new(10).await;
     let echo = EchoServer::start("127.0.0.1:0".parse().unwrap()).unwrap();
     lab.config.echo = Some(echo.local_addr());
     let service = lab.serve().await;
@@ -224,7 +222,7 @@ async fn with_an_echo_server_its_round_trips_are_measured_and_its_losses_counted
 
 #[tokio::test]
 async fn metrics_come_in_the_form_that_is_asked_for() {
-    let lab = Lab::new(9, 10).await;
+    let lab = Lab::new(10).await;
     let service = lab.serve().await;
     let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
     sleep(Duration::from_millis(300)).await;

@@ -1,13 +1,11 @@
 //! The instrument against known truth over real sockets: impairment in, the same out; the echo and
 //! ping without SIP; the control stream.
 
-mod common;
-
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Guarded, Place, ends_with, stderr};
+use crate::harness::{Guarded, Place, ends_with, rows, stderr};
 use loadtest::clock::Timeline;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,7 +15,7 @@ const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "packets.sent >
 
 #[test]
 fn what_is_injected_comes_back_up_and_down_told_apart() {
-    let place = Place::new(0);
+    let place = Place::new();
     let set = [
         "load.duration=10s",
         "impair.seed=7",
@@ -48,9 +46,9 @@ fn what_is_injected_comes_back_up_and_down_told_apart() {
 
 #[test]
 fn the_control_stream_is_measured_beside_the_calls() {
-    let place = Place::new(1);
+    let place = Place::new();
     ends_with(&mut place.run("smoke", &["load.duration=3s", "measure.control_streams=2", COUNTS]), 0);
-    let seconds = common::rows(&place.out().join("seconds.csv"));
+    let seconds = rows(&place.out().join("seconds.csv"));
     let held = || seconds.iter().filter(|r| r["phase"] == "hold");
     let sum = |column: &str| held().map(|r| r[column].parse::<u64>().expect("a count")).sum::<u64>();
     assert_eq!(sum("control_sent"), place.count("control.sent_count"));
@@ -59,12 +57,12 @@ fn the_control_stream_is_measured_beside_the_calls() {
         place.metric("control.min").as_f64() < place.metric("rtt.min").as_f64(),
         "past Asterisk is shorter"
     );
-    ends_with(&mut Place::new(2).run("smoke", &["load.duration=1s", "measure.control_streams=0", COUNTS]), 0);
+    ends_with(&mut Place::new().run("smoke", &["load.duration=1s", "measure.control_streams=0", COUNTS]), 0);
 }
 
 #[test]
 fn ping_counts_every_packet_to_an_echo() {
-    let place = Place::new(3);
+    let place = Place::new();
     let mut echo = place.program();
     echo.args(["echo", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut echo = Guarded::spawn(&mut echo);
@@ -98,7 +96,7 @@ fn ping_counts_every_packet_to_an_echo() {
 
 #[test]
 fn media_threads_keep_to_their_cpu_and_the_report_says_so() {
-    let place = Place::new(4);
+    let place = Place::new();
     // The last CPU that this test may use itself.
     let allowed = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("a set of CPUs");
     let cpu = (0..nix::sched::CpuSet::count()).rfind(|n| allowed.is_set(*n).unwrap()).expect("a CPU");

@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::Echo;
+use super::{Echo, Lane};
 
 pub const QUICK: Limits = Limits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
 
@@ -28,6 +28,7 @@ pub struct Lab {
     pub ari: HttpClient,
     pub config: ServiceConfig,
     _dir: TempDir,
+    _lane: Lane,
 }
 
 /// A service that runs.
@@ -39,21 +40,21 @@ pub struct Running {
 }
 
 impl Lab {
-    /// An Asterisk with RTP ports from `rtp` on; the service's ports are the `ports` above 21000 + `rtp`.
-    pub async fn new(lane: u16, ports: u16) -> Self {
+    /// An Asterisk on ports of its own, and settings of a service that has `ports` ports.
+    pub async fn new(ports: u16) -> Self {
+        let lane = Lane::claim();
         let dir = tempfile::tempdir().unwrap();
         let install = find::find(&Places::from_environment(None)).unwrap_or_else(|e| panic!("{e}"));
         let mut start = StartConfig::new(install, dir.path().join("logs"));
         start.run_base = dir.path().to_path_buf();
-        let rtp = 10_000 + lane * 1000;
-        start.ports.rtp = rtp..=rtp + 999;
+        start.ports.rtp = lane.asterisk();
         let (user, password) = (start.ari.user.clone(), start.ari.password.expose().to_string());
         let asterisk = Asterisk::start(start.clone()).await.expect("Asterisk starts");
         // So that another can take its place.
         start.ports.sip = asterisk.sip_addr().port();
         start.ports.http = asterisk.http_addr().port();
         let ari = HttpClient::new(&format!("{}/ari", asterisk.ari_url()), Some((&user, &password))).unwrap();
-        let first = 21_000 + lane * 1000;
+        let first = *lane.service().start();
         let config = ServiceConfig {
             ari_url: asterisk.ari_url(),
             user,
@@ -62,7 +63,7 @@ impl Lab {
             http: Some("127.0.0.1:0".parse().unwrap()),
             ..Default::default()
         };
-        Lab { asterisk, start, ari, config, _dir: dir }
+        Lab { asterisk, start, ari, config, _dir: dir, _lane: lane }
     }
 
     pub async fn serve(&self) -> Running {

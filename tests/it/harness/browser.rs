@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::common::Guarded;
+use super::Guarded;
 
 /// After so long a browser that does not answer never will.
 const PATIENCE: Duration = Duration::from_secs(60);

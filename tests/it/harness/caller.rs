@@ -1,8 +1,4 @@
 //! A caller small enough to read: one SIP call from a socket of its own, with probes as media.
-#![allow(dead_code)]
-
-pub mod lab;
-pub mod world;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,14 +11,13 @@ use tokio::net::UdpSocket;
 use tokio::time::{interval, timeout};
 
 /// The run id of all probes here.
-pub const RUN: u32 = 0x5EED;
+const RUN: u32 = 0x5EED;
 
 /// A call that was answered.
 pub struct Caller {
     id: u32,
     sip: UdpSocket,
     rtp: UdpSocket,
-    asterisk: SocketAddr,
     media: SocketAddr,
     contact: String,
     to: String,
@@ -55,7 +50,6 @@ impl Caller {
         sip.connect(asterisk).await.unwrap();
         let mut caller = Caller {
             id,
-            asterisk,
             media: rtp.local_addr().unwrap(),
             contact: format!("sip:{extension}@{asterisk}"),
             to: format!("<sip:{extension}@{asterisk}>"),

@@ -1,8 +1,6 @@
 //! What a run hands to machines: one Summary in every file, the published schema, and the CI examples,
 //! through real runs.
 
-mod common;
-
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::{Place, ends_with, rows, stderr};
+use crate::harness::{Place, ends_with, rows, stderr};
 use loadtest::metrics::{Definition, catalogue};
 use loadtest::values::{Unit, Value as Figure, show};
 use quick_junit::{NonSuccessKind, Report, TestCaseStatus};
@@ -40,7 +38,7 @@ fn json(path: &Path) -> Value {
 
 #[test]
 fn every_file_tells_the_same_figures() {
-    let place = Place::new(0);
+    let place = Place::new();
     let output = ends_with(&mut place.run("smoke", &["load.duration=3s", GATES]), 10);
     let summary = place.summary();
     assert_valid(&summary);
@@ -244,7 +242,7 @@ fn gates(place: &Place, summary: &Value, said: &str) {
 #[test]
 fn summaries_of_every_origin_follow_the_published_schema() {
     assert_valid(&json(Path::new("reports/example/summary.json")));
-    let place = Place::new(1);
+    let place = Place::new();
     for (n, run) in ["tests/samples/format1", "reports/example"].into_iter().enumerate() {
         let again = place.path(&format!("again{n}"));
         let mut command = place.program();
@@ -374,18 +372,16 @@ struct Job {
 }
 
 impl Job {
-    fn new(n: u16, gate: &str) -> Self {
-        let place = Place::new(n);
+    fn new(gate: &str) -> Self {
+        let place = Place::new();
         let folder = place.path("project");
         fs::create_dir_all(folder.join("bin")).expect("a folder");
         fs::copy("examples/ci/latency.toml", folder.join("latency.toml")).expect("the scenario");
         let gates = format!("gates.require=[\"{gate}\"]");
-        let sets = place.settings().chain(["load.duration=2s", &gates]).map(|s| format!(" --set '{s}'"));
-        let script = format!(
-            "#!/bin/sh\nexec '{}' \"$@\"{}\n",
-            env!("CARGO_BIN_EXE_loadtest"),
-            sets.collect::<String>()
-        );
+        let mut sets = place.settings();
+        sets.extend(["load.duration=2s".into(), gates]);
+        let sets: String = sets.iter().map(|set| format!(" --set '{set}'")).collect();
+        let script = format!("#!/bin/sh\nexec '{}' \"$@\"{sets}\n", env!("CARGO_BIN_EXE_loadtest"));
         let program = folder.join("bin/loadtest");
         fs::write(&program, script).expect("written");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
@@ -405,9 +401,8 @@ impl Job {
 #[test]
 fn the_github_example_gates_and_shows_the_figures_either_way() {
     let github = yaml("examples/ci/github.yml");
-    for (n, gate, code, word) in [(2, "calls.answered == 100%", 0, "PASS"), (3, "rtt.p50 < 1us", 10, "FAIL")]
-    {
-        let job = Job::new(n, gate);
+    for (gate, code, word) in [("calls.answered == 100%", 0, "PASS"), ("rtt.p50 < 1us", 10, "FAIL")] {
+        let job = Job::new(gate);
         let shown = job.folder.join("step-summary.md");
         let shown_text = shown.display().to_string();
         let environment =
@@ -435,7 +430,7 @@ fn the_github_example_gates_and_shows_the_figures_either_way() {
 fn the_gitlab_example_gates_and_writes_its_note() {
     let gitlab = yaml("examples/ci/gitlab.yml");
     let latency = &gitlab["latency"];
-    let job = Job::new(4, "rtt.p50 < 1us");
+    let job = Job::new("rtt.p50 < 1us");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let api = format!("http://{}", listener.local_addr().expect("bound"));
     let mut environment =

@@ -1,15 +1,12 @@
 //! Faults on purpose, recovery from them, and what calls leave behind: the real command line against a
 //! real Asterisk.
 
-mod common;
-
 use std::collections::HashMap;
 use std::fs;
-use std::net::UdpSocket;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
-use common::{Place, child_of, ends_with, rows, sentences, start_until, stderr};
+use crate::harness::{Place, child_of, ends_with, rows, sentences, sipp, start_until, stderr};
 use hyper::Method;
 use loadtest::net::http::{HttpClient, Limits};
 use nix::sys::signal::{Signal, kill};
@@ -21,10 +18,6 @@ const GATES: &str = r#"gates.require=["calls.silent_count == 0", "leaks == 0", "
 
 fn fault(at: &str, target: &str, action: &str, lasts: &str) -> String {
     format!(r#"fault=[{{at="{at}", target="{target}", action="{action}", for="{lasts}"}}]"#)
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("the program runs");
 }
 
 fn endings(place: &Place) -> HashMap<String, usize> {
@@ -45,7 +38,7 @@ fn only_fault(place: &Place) -> (Value, Vec<f64>) {
 
 #[test]
 fn an_asterisk_that_is_killed_by_plan_comes_back_and_serves_again() {
-    let place = Place::new(0);
+    let place = Place::new();
     let plan = fault("2s", "asterisk", "kill", "500ms");
     let set = ["load.duration=12s", "load.dead_after=2s", "load.retry_after=500ms", &plan, GATES];
     let output = ends_with(&mut place.run("smoke", &set), 0);
@@ -90,7 +83,7 @@ fn an_asterisk_that_is_killed_by_plan_comes_back_and_serves_again() {
 
 #[test]
 fn a_service_that_is_restarted_by_plan_hangs_up_and_serves_again() {
-    let place = Place::new(1);
+    let place = Place::new();
     let plan = fault("2s", "service", "restart", "500ms");
     let set = ["load.duration=8s", "load.retry_after=500ms", &plan, GATES];
     ends_with(&mut place.run("smoke", &set), 0);
@@ -115,7 +108,7 @@ fn a_service_that_is_restarted_by_plan_hangs_up_and_serves_again() {
 /// Asterisk lists an application that has gone as long as its channels are there.
 #[test]
 fn a_service_that_does_not_come_back_is_named() {
-    let place = Place::new(12);
+    let place = Place::new();
     let (program, mark) = (env!("CARGO_BIN_EXE_loadtest"), place.path("started-before"));
     let (mark, http) = (mark.display(), "127.0.0.1:0");
     let script =
@@ -124,14 +117,14 @@ fn a_service_that_does_not_come_back_is_named() {
     let plan = fault("1s", "service", "kill", "100ms");
     let set = ["service.mode=command", &command, "service.ready_within=3s", "load.duration=8s", &plan, GATES];
     let output = ends_with(&mut place.run("smoke", &set), 1);
-    let said = common::stderr(&output);
+    let said = stderr(&output);
     assert!(said.contains("did not come back after the planned fault"), "{said}");
     place.assert_nothing_left();
 }
 
 #[test]
 fn a_service_that_hangs_for_a_moment_loses_no_call() {
-    let place = Place::new(2);
+    let place = Place::new();
     let plan = fault("2s", "service", "stop", "1s");
     ends_with(&mut place.run("smoke", &["load.duration=6s", &plan, GATES]), 0);
     let (fault, times) = only_fault(&place);
@@ -148,7 +141,7 @@ fn a_service_that_hangs_for_a_moment_loses_no_call() {
 
 #[test]
 fn callers_who_wait_are_taken_up_by_a_service_that_comes_back() {
-    let place = Place::new(3);
+    let place = Place::new();
     let plan = fault("1s", "service", "kill", "100ms");
     let set = ["load.calls=2", "load.duration=6s", "load.dead_after=0s", &plan, GATES];
     ends_with(&mut place.run("smoke", &set), 0);
@@ -160,7 +153,7 @@ fn callers_who_wait_are_taken_up_by_a_service_that_comes_back() {
 
 #[test]
 fn an_asterisk_that_dies_after_its_planned_return_still_breaks_the_run() {
-    let place = Place::new(4);
+    let place = Place::new();
     let plan = fault("500ms", "asterisk", "restart", "100ms");
     let mut child = start_until(&mut place.run("smoke", &["load.duration=10m", &plan]), "Asterisk is back");
     kill(Pid::from_raw(child_of(&child, "asterisk.conf")), Signal::SIGKILL).expect("Asterisk runs");
@@ -173,7 +166,7 @@ fn an_asterisk_that_dies_after_its_planned_return_still_breaks_the_run() {
 
 #[test]
 fn the_other_process_may_not_die_during_a_fault() {
-    let place = Place::new(5);
+    let place = Place::new();
     let plan = fault("500ms", "service", "stop", "3s");
     let mut child = start_until(&mut place.run("smoke", &["load.duration=10m", &plan]), "fault: stop");
     kill(Pid::from_raw(child_of(&child, "asterisk.conf")), Signal::SIGKILL).expect("Asterisk runs");
@@ -184,10 +177,10 @@ fn the_other_process_may_not_die_during_a_fault() {
 
 #[test]
 fn ctrl_c_ends_a_run_whose_service_is_held_still() {
-    let place = Place::new(6);
+    let place = Place::new();
     let plan = fault("500ms", "service", "stop", "5m");
     let mut child = start_until(&mut place.run("smoke", &["load.duration=10m", &plan]), "fault: stop");
-    signal(&child, Signal::SIGINT);
+    child.signal(Signal::SIGINT);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     assert_eq!(place.summary()["faults"][0]["back_s"], Value::Null);
     place.assert_nothing_left();
@@ -195,7 +188,7 @@ fn ctrl_c_ends_a_run_whose_service_is_held_still() {
 
 #[test]
 fn both_sides_hang_up_and_nothing_is_left() {
-    let place = Place::new(7);
+    let place = Place::new();
     let set = ["load.duration=24s", "gates.require=[\"leaks == 0\", \"calls.scr == 100%\"]"];
     ends_with(&mut place.run("churn-both", &set), 0);
     let calls = rows(&place.out().join("calls.csv"));
@@ -215,7 +208,7 @@ fn both_sides_hang_up_and_nothing_is_left() {
 
 #[test]
 fn the_far_end_alone_hangs_up() {
-    let place = Place::new(8);
+    let place = Place::new();
     let set = ["load.hangup=callee", "load.calls=4", "load.duration=6s", GATES];
     ends_with(&mut place.run("churn-both", &set), 0);
     let calls = rows(&place.out().join("calls.csv"));
@@ -227,7 +220,7 @@ fn the_far_end_alone_hangs_up() {
 
 #[test]
 fn what_is_left_on_purpose_is_found_and_named() {
-    let place = Place::new(9);
+    let place = Place::new();
     let mut command = place.run("smoke", &["load.duration=4s", r#"gates.require=["leaks == 0"]"#]);
     let mut child = start_until(&mut command, "hold");
     let ari = ari_of(&place);
@@ -265,29 +258,20 @@ fn post(ari: &HttpClient, path: &str) {
 
 #[test]
 fn where_nobody_can_be_asked_no_leak_is_not_known() {
-    let place = Place::new(10);
-    let port = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a port").port();
-    let mut sipp = Command::new("sipp");
-    sipp.args(["-sn", "uas", "-rtp_echo", "-i", "127.0.0.1", "-p", &port.to_string(), "-nostdin"])
-        .args(["-mi", "127.0.0.1", "-mp", "18300"])
-        .current_dir(place.path(""))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let mut sipp = sipp.spawn().expect("sipp is installed (tests/install.sh)");
-    let target = format!("asterisk.sip=127.0.0.1:{port}");
+    let place = Place::new();
+    let (sipp, address) = sipp(&place);
+    let target = format!("asterisk.sip={address}");
     let set = ["asterisk.mode=external", &target, "service.mode=none", "load.calls=1", "load.duration=2s"];
     let mut command = place.run("smoke", &[&set[..], &[GATES]].concat());
     let ended = command.stdin(Stdio::null()).output().expect("the program starts");
-    sipp.kill().expect("sipp runs");
-    sipp.wait().expect("sipp ends");
+    drop(sipp);
     assert_eq!(ended.status.code(), Some(12), "{}", stderr(&ended));
     assert_eq!(place.metric("leaks.total"), Value::Null);
 }
 
 #[test]
 fn a_fault_that_cannot_be_carried_out_is_refused_before_any_call() {
-    let place = Place::new(11);
+    let place = Place::new();
     let path: PathBuf = place.path("bad.toml");
     let text =
         "[load]\nduration = \"10s\"\n\n[[fault]]\nat = \"9500ms\"\ntarget = \"service\"\naction = \"kill\"\n";

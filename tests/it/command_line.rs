@@ -1,12 +1,10 @@
 //! The command line's manners: help, completions, manual pages, and words that match the documentation.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{Place, ends_with, stderr};
+use crate::harness::{Place, ends_with, stderr};
 use loadtest::gate::Gate;
 
 fn said(output: &Output) -> String {
@@ -38,7 +36,7 @@ fn subcommands(place: &Place) -> Vec<String> {
 
 #[test]
 fn short_help_is_short_and_long_help_has_examples() {
-    let place = Place::new(0);
+    let place = Place::new();
     let commands = subcommands(&place);
     for words in commands.iter().map(|name| vec![name.as_str()]).chain([vec![]]) {
         let (short, long) =
@@ -78,7 +76,7 @@ fn options_used(text: &str, commands: &[String]) -> Vec<(String, String)> {
 
 #[test]
 fn every_option_in_the_documentation_exists() {
-    let place = Place::new(0);
+    let place = Place::new();
     let commands = subcommands(&place);
     let mut texts: Vec<_> = [
         "README.md",
@@ -109,7 +107,7 @@ fn every_option_in_the_documentation_exists() {
 
 #[test]
 fn completions_complete() {
-    let place = Place::new(0);
+    let place = Place::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = ask(&place, &["completions", shell]);
         for word in ["compare", "list-metrics"] {
@@ -138,7 +136,7 @@ fn completions_complete() {
 
 #[test]
 fn manual_pages_render_without_a_warning() {
-    let place = Place::new(0);
+    let place = Place::new();
     let folder = place.path("man/man1");
     ends_with(place.program().args(["man", "--out"]).arg(&folder), 0);
     let pages = |name: &str| {
@@ -214,7 +212,7 @@ fn every_gate_in_the_documentation_is_one() {
 
 #[test]
 fn what_was_given_wrong_is_named_as_it_was_given() {
-    let place = Place::new(0);
+    let place = Place::new();
     let refused = |command: &mut Command, words: &[&str], not: &str| {
         let said = stderr(&ends_with(command, 2));
         for word in words {

@@ -1,7 +1,7 @@
 //! Starts real Asterisks and looks at what they answer, what they leave behind and how they fail.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,27 +10,42 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
+use crate::harness::Lane;
+
 const GRACE: Duration = Duration::from_secs(5);
 
 fn install() -> Install {
     find::find(&Places::from_environment(None)).unwrap_or_else(|e| panic!("{e}"))
 }
 
+/// A folder for an Asterisk, and ports for its RTP.
+struct Folder {
+    dir: TempDir,
+    lane: Lane,
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+fn folder() -> Folder {
+    Folder { dir: tempfile::tempdir().expect("a temporary folder"), lane: Lane::claim() }
+}
+
 /// A start configuration that keeps log and run folder in `dir`.
-fn config(dir: &TempDir) -> StartConfig {
+fn config(dir: &Folder) -> StartConfig {
     let mut config = StartConfig::new(install(), dir.path().join("logs"));
     config.run_base = dir.path().to_path_buf();
+    config.ports.rtp = dir.lane.asterisk();
     config
 }
 
-async fn start(dir: &TempDir) -> (Managed, StartConfig) {
+async fn start(dir: &Folder) -> (Managed, StartConfig) {
     let config = config(dir);
     let managed = Asterisk::start(config.clone()).await.expect("Asterisk starts");
     (managed, config)
-}
-
-fn folder() -> TempDir {
-    tempfile::tempdir().expect("a temporary folder")
 }
 
 /// The status line's code of a GET.
@@ -51,7 +66,7 @@ fn is_alive(pid: u32) -> bool {
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
-fn run_dirs(dir: &TempDir) -> Vec<PathBuf> {
+fn run_dirs(dir: &Folder) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir.path()).expect("the folder is readable");
     let paths = entries.map(|e| e.expect("an entry").path());
     paths.filter(|p| p.to_string_lossy().contains("loadtest-asterisk-")).collect()
@@ -193,7 +208,7 @@ async fn a_killed_driver_takes_its_asterisk_along() {
     }
     let dir = folder();
     let mut driver = tokio::process::Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "a_killed_driver_takes_its_asterisk_along", "--nocapture"])
+        .args(["--exact", "asterisk::a_killed_driver_takes_its_asterisk_along", "--nocapture"])
         .env(HOLD, dir.path())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

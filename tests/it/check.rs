@@ -1,15 +1,10 @@
 //! `loadtest check`: every obstacle named with its cure, and nothing started.
 
-mod common;
-
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, UdpSocket};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use common::{Place, ends_with, stderr};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use crate::harness::{Place, UsersAsterisk, ends_with, stderr};
 
 fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -26,7 +21,7 @@ fn row(output: &Output, what: &str) -> (u64, u64) {
 
 #[test]
 fn every_scenario_that_is_shipped_can_be_run_here() {
-    let place = Place::new(0);
+    let place = Place::new();
     let names = fs::read_dir("scenarios").expect("scenarios").flatten().map(|e| e.path());
     let names: Vec<_> = names.filter_map(|p| Some(p.file_stem()?.to_str()?.to_string())).collect();
     assert!(names.contains(&"smoke".into()) && names.contains(&"own-service".into()), "{names:?}");
@@ -41,7 +36,7 @@ fn every_scenario_that_is_shipped_can_be_run_here() {
 
 #[test]
 fn needs_grow_with_the_calls_and_with_churn() {
-    let place = Place::new(1);
+    let place = Place::new();
     let needs = |set: &[&str]| {
         let output = ends_with(&mut place.check("smoke", set), 0);
         ["driver's ports", "service's ports", "Asterisk's port pairs", "descriptors"]
@@ -56,7 +51,7 @@ fn needs_grow_with_the_calls_and_with_churn() {
 
 #[test]
 fn ports_that_others_hold_are_counted_and_run_refuses_too() {
-    let place = Place::new(2);
+    let place = Place::new();
     // Two even ports, one of which is held.
     let bind = |port| UdpSocket::bind(("127.0.0.1", port)).ok();
     let holders = std::iter::from_fn(|| bind(0)).take(100);
@@ -82,7 +77,7 @@ fn ports_that_others_hold_are_counted_and_run_refuses_too() {
 
 #[test]
 fn all_obstacles_are_named_at_once() {
-    let place = Place::new(3);
+    let place = Place::new();
     let taken =
         TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr().map(|a| (l, a))).expect("a port");
     let http = format!("service.http={}", taken.1);
@@ -100,36 +95,41 @@ fn all_obstacles_are_named_at_once() {
 
 #[test]
 fn a_scenario_that_is_wrong_by_itself_is_refused_as_by_run() {
-    let place = Place::new(4);
+    let place = Place::new();
     let gate = r#"gates.require=["rtt.p59 < 15ms"]"#;
     let said = stderr(&ends_with(&mut place.check("smoke", &[gate]), 2));
     assert!(said.contains("rtt.p59") && said.contains("rtt.p50"), "{said}");
     assert_eq!(said, stderr(&ends_with(&mut place.run("smoke", &[gate]), 2)));
     let said = stderr(&ends_with(&mut place.check("smoke", &["load.calls=5000"]), 2));
     assert!(said.contains("asterisk.rtp_ports") && said.contains("would do"), "{said}");
-    let said = stderr(&ends_with(&mut place.check("smoke", &["media.ports=21000-22000"]), 2));
+    let service = place.lane().service();
+    let overlap = format!("media.ports={}-{}", service.start(), service.end());
+    let said = stderr(&ends_with(&mut place.check("smoke", &[&overlap]), 2));
     assert!(said.contains("overlaps"), "{said}");
     ends_with(&mut place.check("no-such-scenario", &[]), 2);
 }
 
 #[test]
 fn too_few_descriptors_are_refused_with_the_number_that_would_do() {
-    let place = Place::new(5);
-    let check = place.check("smoke", &["load.calls=50"]);
-    // The limit is lowered in a process of its own; it could not be raised again.
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -n 300; exec \"$0\" \"$@\""]).arg(check.get_program()).args(check.get_args());
-    shell.current_dir(env!("CARGO_MANIFEST_DIR"));
-    let said = stderr(&ends_with(&mut shell, 2));
-    assert!(
-        said.contains("550 file descriptors, 300 are allowed") && said.contains("ulimit -Hn 550"),
-        "{said}"
-    );
+    let place = Place::new();
+    let set = ["load.calls=50"];
+    for (command, code) in [(place.check("smoke", &set), 2), (place.run("smoke", &set), 1)] {
+        // The limit is lowered in a process of its own; it could not be raised again.
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "ulimit -n 300; exec \"$0\" \"$@\""])
+            .arg(command.get_program())
+            .args(command.get_args());
+        shell.current_dir(env!("CARGO_MANIFEST_DIR"));
+        let said = stderr(&ends_with(&mut shell, code));
+        assert!(said.contains("550 file descriptors, 300 are allowed"), "{said}");
+        assert!(said.contains("ulimit -Hn 550"), "{said}");
+    }
 }
 
 #[test]
 fn asterisks_ports_among_the_kernels_are_a_warning() {
-    let place = Place::new(6);
+    let place = Place::new();
     let bounds = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("the kernel tells");
     let last: u16 = bounds.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
     let range = format!("asterisk.rtp_ports={}-{last}", last - 399);
@@ -139,7 +139,7 @@ fn asterisks_ports_among_the_kernels_are_a_warning() {
 
 #[test]
 fn a_gate_that_nothing_can_be_said_of_is_told_before_the_run() {
-    let place = Place::new(9);
+    let place = Place::new();
     // 2,500 packets, of which a 95th percentile needs 2,000.
     let gates = "gates.require=[\"rtt.p95 < 1s\", \"rtt.p99 < 1s\", \"srd.p99 < 1s\"]";
     let said = stderr(&ends_with(&mut place.check("smoke", &[gates]), 0));
@@ -149,32 +149,23 @@ fn a_gate_that_nothing_can_be_said_of_is_told_before_the_run() {
 
 #[test]
 fn an_asterisk_of_the_users_own_is_asked() {
-    let place = Place::new(7);
-    let mut asterisk = place.program();
-    asterisk.args(["asterisk", "--sip-port", "0", "--http-port", "0", "--rtp-ports", "19000-19100"]);
-    asterisk.arg("--logs").arg(place.path("logs")).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut asterisk = asterisk.spawn().expect("the program starts");
-    let lines = BufReader::new(asterisk.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    let told: std::collections::HashMap<String, String> = lines
-        .take_while(|l| !l.contains("Ctrl-C"))
-        .filter_map(|l| l.trim().split_once(' ').map(|(k, v)| (k.to_string(), v.trim().to_string())))
-        .collect();
-    let (sip, ari) = (format!("asterisk.sip={}", told["SIP"]), format!("asterisk.ari={}", told["ARI_URL"]));
-    let set = ["asterisk.mode=external", &sip, &ari];
+    let place = Place::new();
+    let asterisk = UsersAsterisk::start(&place, &[]);
+    let (settings, account) = (asterisk.settings(), asterisk.said.clone());
+    let set = settings.each_ref().map(String::as_str);
     let ask = |set: &[&str], password: &str, code| {
         let mut check = place.check("smoke", set);
-        check.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", password);
+        check.env("ARI_USER", &account["ARI_USER"]).env("ARI_PASS", password);
         let output = ends_with(&mut check, code);
         (stderr(&output), stdout(&output))
     };
-    let password = told["ARI_PASS"].as_str();
+    let password = account["ARI_PASS"].as_str();
     let answers = [
         ask(&set, password, 0),
         ask(&set, "guess", 2),
         ask(&[&set[..], &["service.mode=external"]].concat(), password, 2),
     ];
-    kill(Pid::from_raw(asterisk.id().cast_signed()), Signal::SIGTERM).expect("it runs");
-    asterisk.wait().expect("it ends");
+    asterisk.stop();
     let gone = ask(&set, password, 2);
     let said = &answers[0].1;
     assert_eq!(answers[0].0, "");
@@ -187,7 +178,7 @@ fn an_asterisk_of_the_users_own_is_asked() {
 
 #[test]
 fn a_target_that_stays_silent_is_named_with_the_cure() {
-    let place = Place::new(8);
+    let place = Place::new();
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("an address");
     let (sip, external) = (format!("asterisk.sip={address}"), "asterisk.mode=external");

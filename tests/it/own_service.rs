@@ -1,14 +1,11 @@
 //! Services that are not this program's own: the example on a public ARI library, and broken ones.
 
-mod common;
-
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{Place, ends_with, rows, sentences, start_until, stderr};
+use crate::harness::{Place, UsersAsterisk, ends_with, rows, sentences, start_until, stderr};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -56,11 +53,6 @@ fn assert_measured(place: &Place, scheduled: u64) -> u64 {
     sent
 }
 
-/// The service's ports in the `n`th place.
-fn place_ports(n: u16) -> std::ops::Range<u16> {
-    21_000 + n * 200..21_000 + (n + 1) * 200
-}
-
 fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid.cast_signed()), signal).expect("the process runs");
 }
@@ -80,7 +72,7 @@ fn process(place: &Place, program: &str) -> u32 {
 
 #[test]
 fn the_example_answers_and_echoes_every_call() {
-    let place = Place::new(0);
+    let place = Place::new();
     // Long enough for the connections that it has pooled to be closed.
     ends_with(&mut run(&place, &["load.duration=16s", COUNTS]), 0);
     assert_eq!(place.count("calls.answered_count"), 5);
@@ -104,7 +96,7 @@ fn the_example_answers_and_echoes_every_call() {
 
 #[test]
 fn the_example_survives_churn_in_a_law_under_another_name() {
-    let place = Place::new(1);
+    let place = Place::new();
     let set = ["service.app=echoes", "media.codec=PCMA", "load.duration=4s", "load.call_duration=1s"];
     let output = ends_with(&mut run(&place, &[&set[..], &["measure.warmup=0s", COUNTS]].concat()), 0);
     let calls = rows(&place.out().join("calls.csv"));
@@ -118,7 +110,7 @@ fn the_example_survives_churn_in_a_law_under_another_name() {
 
 #[test]
 fn a_service_that_ends_at_once_is_the_cause_with_its_last_words() {
-    let place = Place::new(2);
+    let place = Place::new();
     let command = shell("echo the database is away >&2; exit 3");
     let said = stderr(&ends_with(&mut run(&place, &[&command]), 1));
     assert!(said.contains("ended by itself (exit status: 3)"), "{said}");
@@ -129,7 +121,7 @@ fn a_service_that_ends_at_once_is_the_cause_with_its_last_words() {
 
 #[test]
 fn a_command_that_does_not_exist_is_named() {
-    let place = Place::new(3);
+    let place = Place::new();
     let said = stderr(&ends_with(&mut run(&place, &[r#"service.command=["/nowhere/app"]"#]), 1));
     assert!(said.contains("/nowhere/app") && said.contains("service.command"), "{said}");
     place.assert_nothing_left();
@@ -137,7 +129,7 @@ fn a_command_that_does_not_exist_is_named() {
 
 #[test]
 fn a_service_that_never_connects_is_given_up_and_all_it_started_is_killed() {
-    let place = Place::new(4);
+    let place = Place::new();
     // Neither the shell nor its child ends when asked.
     let command = shell("trap '' TERM; echo waiting for the queue; sleep 1000 & sleep 1000; sleep 1000");
     let said = stderr(&ends_with(&mut run(&place, &[&command, "service.ready_within=1s"]), 1));
@@ -148,10 +140,10 @@ fn a_service_that_never_connects_is_given_up_and_all_it_started_is_killed() {
 
 #[test]
 fn a_service_that_dies_in_mid_run_is_the_cause_in_the_report() {
-    let place = Place::new(5);
+    let place = Place::new();
     let mut child = start_until(&mut run(&place, &["load.duration=10m"]), "hold");
     // Its calls' sockets are on the ports that PORT_RANGE gives it, which are the place's.
-    let calls = place_ports(5).filter(|port| UdpSocket::bind(("127.0.0.1", *port)).is_err()).count();
+    let calls = place.lane().service().filter(|port| UdpSocket::bind(("127.0.0.1", *port)).is_err()).count();
     assert_eq!(calls, 5);
     signal(process(&place, "node"), Signal::SIGKILL);
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
@@ -167,7 +159,7 @@ fn a_service_that_dies_in_mid_run_is_the_cause_in_the_report() {
 
 #[test]
 fn a_service_behind_a_shell_is_watched_and_stopped_with_it() {
-    let place = Place::new(6);
+    let place = Place::new();
     let command = shell("node examples/node-echo/echo.js; echo the end of the script");
     ends_with(&mut run(&place, &[&command, "load.duration=3s", COUNTS]), 0);
     assert!(place.metric("cpu.service_mean").as_f64().is_some_and(|cores| cores > 0.0), "not the shell's");
@@ -179,7 +171,7 @@ fn a_service_behind_a_shell_is_watched_and_stopped_with_it() {
 
 #[test]
 fn calls_that_hear_nothing_point_at_the_application() {
-    let place = Place::new(7);
+    let place = Place::new();
     let app = node(&place, "ari.on('StasisStart', (event, channel) => channel.answer());");
     let output = ends_with(&mut run(&place, &[&app, "load.calls=2", "load.duration=1s", COUNTS]), 10);
     let said = sentences(&output);
@@ -193,7 +185,7 @@ fn calls_that_hear_nothing_point_at_the_application() {
 
 #[test]
 fn calls_that_nobody_answers_point_at_the_application() {
-    let place = Place::new(8);
+    let place = Place::new();
     let app = node(&place, "");
     let set = ["load.calls=2", "load.duration=1s", "sip.setup_timeout=1s", COUNTS];
     let output = ends_with(&mut run(&place, &[&[app.as_str()], &set[..]].concat()), 10);
@@ -204,7 +196,7 @@ fn calls_that_nobody_answers_point_at_the_application() {
 
 #[test]
 fn a_service_that_somebody_else_runs_meets_the_managed_asterisk() {
-    let place = Place::new(9);
+    let place = Place::new();
     let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let port_key = format!("asterisk.ari_port={port}");
     let external = ["service.mode=external", "service.command=[]", &port_key];
@@ -255,20 +247,12 @@ impl Drop for Group {
 
 #[test]
 fn a_service_that_somebody_else_runs_on_an_asterisk_of_the_users_own() {
-    let place = Place::new(10);
-    let mut asterisk = place.program();
-    asterisk.args(["asterisk", "--sip-port", "0", "--http-port", "0", "--rtp-ports", "18000-18100"]);
-    asterisk.arg("--logs").arg(place.path("logs")).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut asterisk = Group::start(asterisk);
-    let lines = BufReader::new(asterisk.0.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    let told: std::collections::HashMap<String, String> = lines
-        .take_while(|l| !l.contains("Ctrl-C"))
-        .filter_map(|l| l.trim().split_once(' ').map(|(k, v)| (k.to_string(), v.trim().to_string())))
-        .collect();
-    let (sip, ari) = (format!("asterisk.sip={}", told["SIP"]), format!("asterisk.ari={}", told["ARI_URL"]));
-    let account = ["ARI_USER", "ARI_PASS"].map(|name| (name, told[name].as_str()));
-    let external = ["service.mode=external", "service.command=[]", "asterisk.mode=external", &sip, &ari];
-    let set = [&external[..], &["load.duration=2s", COUNTS]].concat();
+    let place = Place::new();
+    let asterisk = UsersAsterisk::start(&place, &[]);
+    let account = ["ARI_USER", "ARI_PASS"].map(|name| (name, asterisk.said[name].as_str()));
+    let settings = asterisk.settings();
+    let external = ["service.mode=external", "service.command=[]", "load.duration=2s", COUNTS];
+    let set = [&settings.each_ref().map(String::as_str)[..], &external].concat();
 
     let mut nobody = run(&place, &[&set[..], &["service.ready_within=1s"]].concat());
     let said = stderr(&ends_with(nobody.envs(account), 1));
@@ -284,7 +268,7 @@ fn a_service_that_somebody_else_runs_on_an_asterisk_of_the_users_own() {
     service
         .arg("examples/node-echo/echo.js")
         .env("NODE_PATH", packages())
-        .env("ARI_URL", &told["ARI_URL"])
+        .env("ARI_URL", &asterisk.said["ARI_URL"])
         .envs(account)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
@@ -294,6 +278,5 @@ fn a_service_that_somebody_else_runs_on_an_asterisk_of_the_users_own() {
     assert_measured(&place, 5 * 2 * 50);
     assert!(service.0.try_wait().expect("a child").is_none(), "it is left alone");
     drop(service);
-    signal(asterisk.0.id(), Signal::SIGTERM);
-    assert_eq!(asterisk.0.wait().expect("it ends").code(), Some(0));
+    asterisk.stop();
 }

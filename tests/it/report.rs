@@ -1,11 +1,9 @@
 //! Stored runs: rendered again, judged anew, compared.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
-use common::{Place, ends_with, stderr};
+use crate::harness::{Place, ends_with, stderr};
 use serde_json::Value;
 
 const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "every call: packets.sent > 0"]"#;
@@ -25,7 +23,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn a_stored_run_is_rendered_and_judged_again() {
-    let place = Place::new(0);
+    let place = Place::new();
     ends_with(&mut place.run("smoke", &["load.duration=2s", COUNTS]), 0);
     let (run, again) = (place.out(), place.path("again"));
     let report = |args: &[&str], code| {
@@ -58,7 +56,7 @@ fn a_stored_run_is_rendered_and_judged_again() {
 
 #[test]
 fn what_is_no_run_is_refused_by_its_file() {
-    let place = Place::new(1);
+    let place = Place::new();
     let refused = |folder: &Path, words: &str| {
         let said = stderr(&ends_with(place.program().arg("report").arg(folder), 2));
         assert!(said.contains(words), "`{words}` is not in:\n{said}");
@@ -76,7 +74,7 @@ fn what_is_no_run_is_refused_by_its_file() {
 
 #[test]
 fn a_run_of_an_older_version_stays_readable() {
-    let place = Place::new(2);
+    let place = Place::new();
     let mut command = place.program();
     command
         .args(["report", "tests/samples/format1", "--report", "json", "--quiet", "--out"])
@@ -87,7 +85,7 @@ fn a_run_of_an_older_version_stays_readable() {
 
 #[test]
 fn slower_is_called_slower_and_the_same_is_not() {
-    let place = Place::new(3);
+    let place = Place::new();
     let set = ["load.duration=2s", "measure.control_streams=0", COUNTS];
     ends_with(&mut place.run("smoke", &set), 0);
     let run = place.out();
@@ -112,7 +110,7 @@ fn slower_is_called_slower_and_the_same_is_not() {
 
 #[test]
 fn a_run_is_held_against_stored_ones_of_its_kind() {
-    let place = Place::new(4);
+    let place = Place::new();
     // The same run, as it is and with the latencies of a slower one, under the same fingerprint.
     let set = ["load.duration=2s", "measure.control_streams=0", "gates.require=[\"rtt.p50 < 9s\"]"];
     ends_with(&mut place.run("smoke", &set), 0);

@@ -3,18 +3,14 @@
 //! What leads to a code in all its variety is tested where it belongs: 1 and 130 in `run.rs` and
 //! `fault.rs`, 2 in `bad_input.rs` and `check.rs`, 11 with real runs in `report.rs`.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::UdpSocket;
 use std::path::Path;
 
-use common::{Place, ends_with, sentences, start_until, stderr};
+use crate::harness::{Place, ends_with, sentences, start_until, stderr};
 use loadtest::record::{Latencies, Series, hlog};
 use loadtest::stamp::Stamp;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 const SAMPLE: &str = "tests/samples/format1";
 
@@ -25,11 +21,11 @@ type Case = (&'static str, i32, fn(&Place) -> String);
 const CASES: [Case; 11] = [
     ("every gate holds", 0, |place| run(place, &[r#"gates.require=["calls.answered == 100%"]"#], 0)),
     ("nobody answers SIP", 1, |place| {
-        let dead = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a port");
+        let dead = format!("127.0.0.1:{}", place.lane().spare());
         let target = format!("asterisk.sip={dead}");
         let set = ["asterisk.mode=external", &target, "service.mode=none", "sip.setup_timeout=1s"];
         let said = run(place, &set, 1);
-        assert!(said.contains("nothing answers SIP"), "{said}");
+        assert!(said.contains(&format!("nothing answers SIP at {dead}")), "{said}");
         said
     }),
     ("a key that there is not", 2, |place| run(place, &["load.cals=5"], 2)),
@@ -64,7 +60,7 @@ const CASES: [Case; 11] = [
     }),
     ("Ctrl-C", 130, |place| {
         let mut child = start_until(&mut place.run("smoke", &["load.duration=10m"]), "hold");
-        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("it runs");
+        child.signal(Signal::SIGINT);
         assert_eq!(child.wait().expect("it ends").code(), Some(130));
         fs::read_to_string(place.out().join("summary.md")).expect("the report is written")
     }),
@@ -98,14 +94,12 @@ fn stored(folder: &Path, change: fn(u64) -> u64) {
 
 #[test]
 fn every_exit_code_is_reached_and_documented() {
-    let places: Vec<Place> = (0..).map(Place::new).take(CASES.len()).collect();
-    let cases: Vec<_> = CASES.iter().zip(&places).collect();
     // They mostly wait: four at a time do not get into each other's way.
-    for some in cases.chunks(4) {
+    for some in CASES.chunks(4) {
         std::thread::scope(|scope| {
-            for ((what, code, play), place) in some {
+            for (what, code, play) in some {
                 scope.spawn(move || {
-                    let said = play(place);
+                    let said = play(&Place::new());
                     assert!(!said.trim().is_empty(), "{what}: ends with {code} and says nothing");
                 });
             }

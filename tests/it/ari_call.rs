@@ -1,9 +1,8 @@
 //! A call's state machine against a small Asterisk of its own, in virtual time.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::harness::world::{CALLER, Fate, World, asterisk_media, at, ids, start};
 use loadtest::ari::CallIds;
 use loadtest::ari::call::{Call, GONE_LIMIT, SETUP_LIMIT, UNBRIDGED_LIMIT};
 use loadtest::ari::event::Event;
@@ -12,7 +11,6 @@ use loadtest::ari::outcome::Outcome;
 use loadtest::ari::request::{HangUpReason, Operation, Request};
 use loadtest::stamp::Stamp;
 use proptest::prelude::*;
-use support::world::{CALLER, Fate, World, asterisk_media, at, ids, start};
 
 #[test]
 fn a_call_goes_in_the_order_that_has_no_races() {

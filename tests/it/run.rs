@@ -1,16 +1,13 @@
 //! The real command line against a real Asterisk.
 
-mod common;
-
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::{TcpListener, UdpSocket};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Guarded, Place, child_of, ends_with, rows, start_until, stderr};
+use crate::harness::{Place, UsersAsterisk, child_of, ends_with, rows, sipp, start_until, stderr};
 use loadtest::net::http::{HttpClient, Limits};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,17 +16,13 @@ use nix::unistd::Pid;
 const COUNTS: &str =
     r#"gates.require=["calls.answered == 100%", "calls.silent_count == 0", "packets.sent > 0"]"#;
 
-fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("the program runs");
-}
-
 fn sum(rows: &[HashMap<String, String>], column: &str) -> u64 {
     rows.iter().map(|r| r[column].parse::<u64>().expect("a count")).sum()
 }
 
 #[test]
 fn smoke_every_packet_is_accounted_for() {
-    let place = Place::new(0);
+    let place = Place::new();
     ends_with(&mut place.run("smoke", &["load.duration=3s", COUNTS]), 0);
     assert_eq!(place.count("calls.answered_count"), 5);
     assert_eq!(place.count("packets.sent"), 5 * 3 * 50);
@@ -64,7 +57,7 @@ fn smoke_every_packet_is_accounted_for() {
 
 #[test]
 fn the_stored_histograms_hold_every_packet() {
-    let place = Place::new(1);
+    let place = Place::new();
     ends_with(&mut place.run("smoke", &["load.duration=2s", "media.codec=PCMA", COUNTS]), 0);
     let log = fs::read(place.out().join("rtt.hlog")).expect("rtt.hlog is there");
     let histograms = loadtest::record::hlog::read(&log).expect("rtt.hlog is whole");
@@ -75,7 +68,7 @@ fn the_stored_histograms_hold_every_packet() {
 
 #[test]
 fn churn_replaces_every_call_that_ends() {
-    let place = Place::new(2);
+    let place = Place::new();
     let set = ["load.calls=5", "load.duration=6s", "load.call_duration=2s", COUNTS];
     ends_with(&mut place.run("churn", &set), 0);
     let calls = rows(&place.out().join("calls.csv"));
@@ -89,7 +82,7 @@ fn churn_replaces_every_call_that_ends() {
 
 #[test]
 fn a_refused_call_is_a_counted_outcome_and_breaks_its_gate() {
-    let place = Place::new(3);
+    let place = Place::new();
     let output = ends_with(&mut place.run("smoke", &["sip.to=busy", COUNTS]), 10);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("486"), "{said}");
@@ -101,7 +94,7 @@ fn a_refused_call_is_a_counted_outcome_and_breaks_its_gate() {
 
 #[test]
 fn a_call_that_the_far_end_drops_is_named_and_replaced() {
-    let place = Place::new(4);
+    let place = Place::new();
     let set = ["sip.to=hangup", "service.mode=none", "load.duration=4s", "load.retry_after=200ms"];
     ends_with(
         &mut place.run("smoke", &[&set[..], &[r#"gates.require=["calls.dropped_count == 0"]"#]].concat()),
@@ -114,9 +107,9 @@ fn a_call_that_the_far_end_drops_is_named_and_replaced() {
 
 #[test]
 fn ctrl_c_hangs_up_writes_the_report_and_leaves_nothing() {
-    let place = Place::new(5);
+    let place = Place::new();
     let mut child = start_until(&mut place.run("smoke", &["load.duration=10m", COUNTS]), "hold");
-    signal(&child, Signal::SIGINT);
+    child.signal(Signal::SIGINT);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     let calls = rows(&place.out().join("calls.csv"));
     assert_eq!(calls.len(), 5);
@@ -128,12 +121,12 @@ fn ctrl_c_hangs_up_writes_the_report_and_leaves_nothing() {
 
 #[test]
 fn a_second_ctrl_c_does_not_wait_and_still_writes_the_report() {
-    let place = Place::new(6);
+    let place = Place::new();
     // Nobody answers here, so hanging up would take its time.
     let set = ["sip.to=noanswer", "sip.setup_timeout=60s", COUNTS];
     let mut child = start_until(&mut place.run("smoke", &set), "5 placed");
-    signal(&child, Signal::SIGINT);
-    signal(&child, Signal::SIGTERM);
+    child.signal(Signal::SIGINT);
+    child.signal(Signal::SIGTERM);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     assert!(place.out().join("summary.json").exists());
     place.assert_nothing_left();
@@ -141,7 +134,7 @@ fn a_second_ctrl_c_does_not_wait_and_still_writes_the_report() {
 
 #[test]
 fn a_killed_driver_takes_everything_with_it() {
-    let place = Place::new(7);
+    let place = Place::new();
     let mut child = start_until(&mut place.run("smoke", &["load.duration=10m"]), "hold");
     assert!(place.processes().len() >= 3, "driver, Asterisk and service: {:?}", place.processes());
     child.kill().expect("it runs");
@@ -157,7 +150,7 @@ fn a_killed_driver_takes_everything_with_it() {
 
 #[test]
 fn an_asterisk_that_dies_ends_the_run_with_its_name_and_a_report() {
-    let place = Place::new(8);
+    let place = Place::new();
     let mut command = place.run("smoke", &["load.duration=10m"]);
     let mut child = start_until(&mut command, "hold");
     kill(Pid::from_raw(child_of(&child, "asterisk.conf")), Signal::SIGKILL).expect("Asterisk runs");
@@ -171,7 +164,7 @@ fn an_asterisk_that_dies_ends_the_run_with_its_name_and_a_report() {
 
 #[test]
 fn output_that_nobody_reads_does_not_cost_the_run() {
-    let place = Place::new(8);
+    let place = Place::new();
     let mut command = place.run("smoke", &["load.duration=2s", COUNTS]);
     let full = || fs::File::options().write(true).open("/dev/full").expect("/dev/full");
     let status =
@@ -182,7 +175,7 @@ fn output_that_nobody_reads_does_not_cost_the_run() {
 
 #[test]
 fn a_full_disk_is_an_error_after_the_figures_were_said() {
-    let place = Place::new(9);
+    let place = Place::new();
     // A folder in the place of one file stands for a disk that takes no more.
     let out = place.out();
     fs::create_dir_all(out.join("report.html").join("occupied")).expect("a folder");
@@ -195,7 +188,7 @@ fn a_full_disk_is_an_error_after_the_figures_were_said() {
 
 #[test]
 fn a_service_that_dies_ends_the_run_and_the_calls() {
-    let place = Place::new(6);
+    let place = Place::new();
     let mut child = start_until(&mut place.run("smoke", &["load.duration=10m"]), "hold");
     kill(Pid::from_raw(child_of(&child, "service")), Signal::SIGKILL).expect("the service runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
@@ -207,7 +200,7 @@ fn a_service_that_dies_ends_the_run_and_the_calls() {
 
 #[test]
 fn credentials_are_used_when_asterisk_asks_for_them() {
-    let place = Place::new(9);
+    let place = Place::new();
     let set = ["sip.from=secure", "load.calls=2", "load.duration=2s", COUNTS];
     ends_with(place.run("smoke", &set).env("SIP_USER", "secure").env("SIP_PASS", "a-good-one"), 0);
     assert_eq!(place.count("calls.attempts"), 2);
@@ -215,23 +208,13 @@ fn credentials_are_used_when_asterisk_asks_for_them() {
 
 #[test]
 fn an_independent_echo_is_a_target_too() {
-    let place = Place::new(10);
-    let port = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a port").port();
-    let mut sipp = Command::new("sipp");
-    sipp.args(["-sn", "uas", "-rtp_echo", "-i", "127.0.0.1", "-p", &port.to_string(), "-nostdin"])
-        .args(["-mi", "127.0.0.1", "-mp", "18100"])
-        .current_dir(place.path(""))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    // tests/install.sh installs it.
-    let mut sipp = Guarded::spawn(&mut sipp);
-    let target = format!("asterisk.sip=127.0.0.1:{port}");
+    let place = Place::new();
+    let (sipp, address) = sipp(&place);
+    let target = format!("asterisk.sip={address}");
     let set =
         ["asterisk.mode=external", &target, "service.mode=none", "load.calls=1", "load.duration=2s", COUNTS];
     let ended = place.run("smoke", &set).stdin(Stdio::null()).output().expect("the program starts");
-    sipp.kill().expect("sipp runs");
-    sipp.wait().expect("sipp ends");
+    drop(sipp);
     assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
     assert_eq!(place.count("packets.sent"), 100);
     assert_eq!(place.metric("service_time.p50"), serde_json::Value::Null, "sipp stamps nothing");
@@ -239,26 +222,10 @@ fn an_independent_echo_is_a_target_too() {
 
 #[test]
 fn an_asterisk_of_the_users_own_and_a_wrong_password() {
-    let place = Place::new(11);
-    let mut asterisk = place.program();
-    asterisk.args([
-        "asterisk",
-        "--sip-port",
-        "0",
-        "--http-port",
-        "0",
-        "--rtp-ports",
-        "17000-17100",
-        "--write-env",
-    ]);
+    let place = Place::new();
     let env = place.path("ari.env");
-    asterisk.arg(&env).arg("--logs").arg(place.path("logs")).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut asterisk = Guarded::spawn(&mut asterisk);
-    let lines = BufReader::new(asterisk.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    let mut told: HashMap<String, String> = lines
-        .take_while(|l| !l.contains("Ctrl-C"))
-        .filter_map(|l| l.trim().split_once(' ').map(|(k, v)| (k.to_string(), v.trim().to_string())))
-        .collect();
+    let asterisk = UsersAsterisk::start(&place, &["--write-env", env.to_str().expect("text")]);
+    let mut told = asterisk.said.clone();
     let written = fs::read_to_string(&env).expect("the file is written before the first word is said");
     // What is printed is kept in logs, so only the file has the password.
     let (rest, password) = written.split_once("ARI_PASS='").expect("a password");
@@ -268,8 +235,9 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     assert!(password.len() > 20 && told.values().all(|said| !said.contains(&password)), "{told:?}");
     told.insert("ARI_PASS".into(), password);
     assert_eq!(fs::metadata(&env).expect("it is there").permissions().mode() & 0o777, 0o640);
-    let (sip, ari) = (format!("asterisk.sip={}", told["SIP"]), format!("asterisk.ari={}", told["ARI_URL"]));
-    let set = ["asterisk.mode=external", &sip, &ari, "load.calls=2", "load.duration=2s", COUNTS];
+    let settings = asterisk.settings();
+    let set = [&settings.each_ref().map(String::as_str)[..], &["load.calls=2", "load.duration=2s", COUNTS]]
+        .concat();
 
     let mut wrong = place.run("smoke", &set);
     let output = ends_with(wrong.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", "guess"), 1);
@@ -288,7 +256,7 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     long.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", &told["ARI_PASS"]);
     let mut child = start_until(&mut long, "hold");
     assert_ne!(channels(&told), "[]", "while calls are up");
-    signal(&child, Signal::SIGINT);
+    child.signal(Signal::SIGINT);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     assert_eq!(channels(&told), "[]", "after Ctrl-C");
 
@@ -296,8 +264,8 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     let mut impatient = place.run("smoke", &[&set[..], &["load.duration=10m", "sip.to=echo"]].concat());
     impatient.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", &told["ARI_PASS"]);
     let mut child = start_until(&mut impatient, "hold");
-    signal(&child, Signal::SIGINT);
-    signal(&child, Signal::SIGTERM);
+    child.signal(Signal::SIGINT);
+    child.signal(Signal::SIGTERM);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     let line = loadtest::clock::Timeline::start();
     let gone = (0..500).any(|_| {
@@ -305,27 +273,26 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
         channels(&told) == "[]"
     });
     assert!(gone, "a BYE went out for every call, although nobody waited for its answer");
-    signal(&asterisk, Signal::SIGTERM);
-    assert_eq!(asterisk.wait().expect("it ends").code(), Some(0));
+    asterisk.stop();
 }
 
 #[test]
 fn a_test_that_panics_leaves_no_asterisk_behind() {
-    let place = Place::new(14);
+    let place = Place::new();
     let mut command = place.program();
-    command.args(["asterisk", "--sip-port", "0", "--http-port", "0", "--rtp-ports", "17200-17299"]);
-    command.arg("--logs").arg(place.path("logs"));
+    command.args(["asterisk", "--sip-port", "0", "--http-port", "0", "--logs"]).arg(place.path("logs"));
     command.env("ARI_PASS", "a password; that no configuration takes");
     let refused = ends_with(&mut command, 1);
     assert!(stderr(&refused).contains("ARI password"), "{}", stderr(&refused));
-    command.env("ARI_PASS", "").stdout(Stdio::piped()).stderr(Stdio::null());
-    let panicked = std::thread::spawn(move || {
-        let mut asterisk = Guarded::spawn(&mut command);
-        let said = BufReader::new(asterisk.stdout.take().expect("piped")).lines().map_while(Result::ok);
-        assert!(said.into_iter().any(|line| line.contains("Ctrl-C")), "it is up");
-        panic!("as a test does whose assertion fails");
+    let panicked = std::thread::scope(|scope| {
+        let test = || {
+            let _asterisk = UsersAsterisk::start(&place, &[]);
+            assert!(!place.processes().is_empty(), "it is up");
+            panic!("as a test does whose assertion fails");
+        };
+        scope.spawn(test).join()
     });
-    let why = panicked.join().expect_err("it panics");
+    let why = panicked.expect_err("it panics");
     assert_eq!(why.downcast_ref(), Some(&"as a test does whose assertion fails"));
     let line = loadtest::clock::Timeline::start();
     let gone = (0..500).any(|_| {
@@ -348,21 +315,11 @@ fn channels(told: &HashMap<String, String>) -> String {
 
 #[test]
 fn a_taken_port_is_named_before_any_call() {
-    let place = Place::new(12);
+    let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address");
     let output = ends_with(&mut place.run("smoke", &[&format!("service.http={address}")]), 1);
     let said = stderr(&output);
     assert!(said.contains(&address.to_string()) && said.contains("--set service.http"), "{said}");
     place.assert_nothing_left();
-}
-
-#[test]
-fn a_target_that_is_not_there_is_a_broken_set_up() {
-    let place = Place::new(13);
-    let dead = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a port");
-    let target = format!("asterisk.sip={dead}");
-    let set = ["asterisk.mode=external", &target, "service.mode=none", "sip.setup_timeout=1s", COUNTS];
-    let output = ends_with(&mut place.run("smoke", &set), 1);
-    assert!(stderr(&output).contains(&format!("nothing answers SIP at {dead}")), "{}", stderr(&output));
 }

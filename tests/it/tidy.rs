@@ -40,7 +40,6 @@ const IMPURE_WORDS: &[&str] = &[
 ];
 
 const MAX_FILE_LINES: usize = 500;
-const MAX_FN_LINES: usize = 70;
 
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -56,14 +55,14 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The code of a file that ships: without its `#[cfg(test)]` tail and without comment lines.
-fn shipped(text: &str) -> Vec<(usize, &str)> {
-    text.lines()
-        .enumerate()
-        .map(|(n, line)| (n + 1, line))
-        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
-        .filter(|(_, line)| !line.trim_start().starts_with("//"))
-        .collect()
+/// Lines of code, without comments, by number.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines()).filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// Lines of code that ship: those before the tests.
+fn shipped(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    code(text).take_while(|(_, line)| line.trim() != "#[cfg(test)]")
 }
 
 fn module_of(path: &Path) -> String {
@@ -74,7 +73,6 @@ fn module_of(path: &Path) -> String {
 
 /// Every source file except `lib.rs`, with its module and its text.
 fn files() -> Vec<(PathBuf, String, String)> {
-    std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).expect("the crate's folder");
     sources(Path::new("src"))
         .into_iter()
         .filter(|p| p != Path::new("src/lib.rs"))
@@ -109,6 +107,7 @@ fn imported(line: &str, prefix: &str) -> Vec<String> {
     names
 }
 
+/// Tests of a module included.
 #[test]
 fn modules_import_only_what_the_table_allows() {
     let files = files();
@@ -119,7 +118,7 @@ fn modules_import_only_what_the_table_allows() {
             problems.push(format!("{}: module `{module}` is not in the table", path.display()));
             continue;
         };
-        for (n, line) in shipped(&text) {
+        for (n, line) in code(&text) {
             let prefix = if module == "main" { "loadtest::" } else { "crate::" };
             for name in imported(line, prefix) {
                 let known = table.contains_key(name.as_str());
@@ -149,20 +148,6 @@ fn pure_modules_touch_nothing_outside() {
     report(problems);
 }
 
-/// The macros panic when standard output is a closed pipe; `cli::say` does not.
-#[test]
-fn nobody_prints_with_macros() {
-    let mut problems = Vec::new();
-    for (path, _, text) in files() {
-        for (n, line) in shipped(&text) {
-            if ["println!", "eprintln!", "print!(", "eprint!("].iter().any(|word| line.contains(word)) {
-                problems.push(format!("{}:{n}: use cli::say, in cli only", path.display()));
-            }
-        }
-    }
-    report(problems);
-}
-
 #[test]
 fn files_say_what_they_are_for_and_stay_short() {
     let mut problems = Vec::new();
@@ -173,31 +158,6 @@ fn files_say_what_they_are_for_and_stay_short() {
         let lines = text.lines().take_while(|l| l.trim() != "#[cfg(test)]").count();
         if lines > MAX_FILE_LINES {
             problems.push(format!("{}: {lines} lines, {MAX_FILE_LINES} allowed", path.display()));
-        }
-    }
-    report(problems);
-}
-
-#[test]
-fn functions_stay_short() {
-    let mut problems = Vec::new();
-    for (path, _, text) in files() {
-        let mut open: Option<(usize, usize)> = None;
-        for (n, line) in text.lines().enumerate() {
-            let indent = line.len() - line.trim_start().len();
-            let head = line.trim_start();
-            let starts = ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(crate) fn ", "pub(super) fn "];
-            if open.is_none() && starts.iter().any(|s| head.starts_with(s)) && !head.ends_with('}') {
-                open = Some((n, indent));
-            }
-            if let Some((from, depth)) = open.filter(|(_, depth)| indent == *depth && head.starts_with('}')) {
-                let length = n - from + 1;
-                if length > MAX_FN_LINES {
-                    problems.push(format!("{}:{}: a function of {length} lines", path.display(), from + 1));
-                }
-                debug_assert!(depth == indent);
-                open = None;
-            }
         }
     }
     report(problems);
@@ -219,7 +179,7 @@ fn the_cure_for_a_banned_call_exists() {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file of this crate")
+    fs::read_to_string(path).expect("a file of this crate")
 }
 
 #[test]

@@ -1,0 +1,282 @@
+//! The table's rows of counts, ratios and single figures.
+
+use Course::*;
+use Group::*;
+use Unit::*;
+
+use super::facts::{Facts, known, number, ratio};
+use super::latencies::statistic;
+use super::metric::{Course, Definition, Group, Measured, Of, OfLive, RestsOn, Statistic};
+use crate::analysis::mos::Concealment;
+use crate::record::{CallRecord, Ending, Live, ServiceRecord};
+use crate::values::Unit;
+
+/// A figure that a late driver may have bent.
+const fn packets(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Of) -> Definition {
+    Definition { name, unit, help, group, rests_on: RestsOn::Packets, statistic: None, of, live: None }
+}
+
+/// A figure that a late driver cannot have bent.
+const fn record(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Of) -> Definition {
+    Definition { rests_on: RestsOn::Records, ..packets(group, name, unit, help, of) }
+}
+
+impl Definition {
+    /// The same figure from what has been counted so far.
+    const fn live(self, course: Course, of: OfLive) -> Definition {
+        Definition { live: Some((course, of)), ..self }
+    }
+}
+
+/// A count of packets so far.
+fn so_far(live: &Live, count: u64) -> Measured {
+    if live.sent == 0 { known(None) } else { number(count) }
+}
+
+/// Calls of the service that ended in one way.
+fn ended(service: &ServiceRecord, outcome: &str) -> u64 {
+    service.outcomes.iter().filter(|o| o.outcome == outcome).map(|o| o.calls).sum()
+}
+
+#[rustfmt::skip]
+pub(super) static CALLS: [Definition; 16] = [
+    record(Calls, "calls.attempts", Count, "INVITEs of new calls, one per authenticated dialog",
+        |f| number(f.attempts())),
+    record(Calls, "calls.answered", Ratio, "attempts answered with 200",
+        |f| ratio(f.answered(), f.attempts()))
+        .live(Varies, |live| ratio(live.answered, live.answered + live.failed)),
+    record(Calls, "calls.answered_count", Count, "attempts answered with 200", |f| number(f.answered()))
+        .live(Grows, |live| number(live.answered)),
+    record(Calls, "calls.failed_count", Count, "attempts that were not answered",
+        |f| number(f.attempts() - f.answered()))
+        .live(Grows, |live| number(live.failed)),
+    record(Calls, "calls.dropped_count", Count,
+        "answered calls that ended before their time: hung up by the far end, or media_lost",
+        |f| number(f.count(|c| matches!(c.ending, Ending::RemoteHangup | Ending::MediaLost))))
+        .live(Grows, |live| number(live.dropped)),
+    record(Calls, "calls.media_lost_count", Count, "calls heard, then silent for dead_after and given up",
+        |f| number(f.count(|c| c.ending == Ending::MediaLost)))
+        .live(Grows, |live| number(live.media_lost)),
+    record(Calls, "calls.silent_count", Count, "answered calls of which no packet ever came back",
+        |f| number(f.count(CallRecord::is_silent))),
+    record(Calls, "calls.suppressed_count", Count,
+        "attempts that the schedule wanted and that could not be placed",
+        |f| number(f.environment.suppressed_attempts))
+        .live(Grows, |live| number(live.suppressed)),
+    record(Calls, "calls.held", Ratio, "calls up when the measured window began, of those wanted",
+        |f| ratio(f.environment.calls_at_start.into(), f.environment.calls.into())),
+    record(Calls, "calls.ser", Ratio, "session establishment ratio (RFC 6076 4.6)",
+        |f| ratio(f.answered(), f.not_redirected())),
+    record(Calls, "calls.seer", Ratio, "session establishment effectiveness ratio (RFC 6076 4.7)",
+        |f| ratio(f.answered() + f.with_status(&[480, 486, 600, 603]), f.not_redirected())),
+    record(Calls, "calls.isa", Ratio, "ineffective session attempts: 408, 500, 503, 504 (RFC 6076 4.8)",
+        |f| ratio(f.with_status(&[408, 500, 503, 504]) + f.count(|c| c.ending == Ending::Timeout), f.attempts())),
+    record(Calls, "calls.scr", Ratio, "session completion ratio (RFC 6076 4.9)",
+        |f| ratio(f.count(|c| c.ending == Ending::Completed), f.attempts())),
+    packets(Calls, "sip.retransmissions", Count, "SIP requests sent again",
+        |f| number(f.sum(|c| c.retransmissions.into()))),
+    record(Calls, "sip.garbage_count", Count, "datagrams on the driver's SIP port that were not SIP",
+        |f| number(f.environment.sip_garbage)),
+    record(Calls, "sip.stray_count", Count, "SIP messages that belonged to no call, or to none any more",
+        |f| number(f.environment.sip_strays)),
+];
+
+/// The four statistics of a time that the service has summed up, as `ari.name_key`.
+#[rustfmt::skip]
+macro_rules! service_time {
+    ($name:literal, $help:literal, $of:expr) => {
+        [
+            service_time!(P50, concat!("ari.", $name, "_p50"), concat!("service: ", $help, ": median"), $of),
+            service_time!(P95, concat!("ari.", $name, "_p95"), concat!("service: ", $help, ": 95th percentile"), $of),
+            service_time!(P99, concat!("ari.", $name, "_p99"), concat!("service: ", $help, ": 99th percentile"), $of),
+            service_time!(Max, concat!("ari.", $name, "_max"), concat!("service: ", $help, ": largest"), $of),
+        ]
+    };
+    ($statistic:ident, $name:expr, $help:expr, $of:expr) => {
+        statistic!(Service, $name, $help, $statistic, |f| f.service_times($of))
+    };
+}
+
+#[rustfmt::skip]
+pub(super) static SERVICE_TIMES: [[Definition; 4]; 4] = [
+    service_time!("answered", "StasisStart to the answer's 204", |s| s.stages.answered),
+    service_time!("bridged", "StasisStart to both channels in the bridge", |s| s.stages.bridged),
+    service_time!("first_packet", "StasisStart to the first media packet", |s| s.stages.first_packet),
+    service_time!("event_lag", "Asterisk's time of an event to its handling", |s| s.events.lag),
+];
+
+#[rustfmt::skip]
+pub(super) static SERVICE_COUNTS: [Definition; 7] = [
+    record(Service, "ari.calls_count", Count, "service: callers that entered the application",
+        |f| f.service_count(|s| s.calls.total)),
+    record(Service, "ari.not_bridged_count", Count,
+        "service: calls given up because they were not bridged in time",
+        |f| f.service_count(|s| ended(s, "not_bridged"))),
+    record(Service, "ari.no_port_count", Count, "service: calls turned away for want of a media port",
+        |f| f.service_count(|s| ended(s, "no_port"))),
+    record(Service, "ari.refused_count", Count,
+        "service: calls that ended because Asterisk refused an operation",
+        |f| f.service_count(|s| ended(s, "refused"))),
+    record(Service, "ari.retries_count", Count, "service: REST requests that repeated an earlier one",
+        |f| f.service_count(|s| s.retries)),
+    record(Service, "ari.strays_count", Count, "service: channels and bridges of no call that it deleted",
+        |f| f.service_count(|s| s.calls.strays)),
+    record(Service, "ari.disconnects_count", Count, "service: times that it lost its connection to Asterisk",
+        |f| f.service_count(|s| s.events.disconnects)),
+];
+
+#[rustfmt::skip]
+pub(super) static TRAFFIC: [Definition; 28] = [
+    packets(Traffic, "packets.sent", Count, "probes sent in the measured window", |f| number(f.sent)),
+    packets(Traffic, "packets.received", Count, "of these, distinct probes back within lost_after",
+        |f| number(f.sum(|c| c.received))),
+    packets(Traffic, "packets.clipped", Count, "probes sent before their call's first echo, all phases",
+        |f| number(f.sum(|c| c.total_clipped))),
+    packets(Traffic, "loss.ratio", Ratio, "probes sent and not back within lost_after", |f| f.of_sent(f.lost))
+        .live(Varies, |live| ratio(live.lost, live.sent)),
+    packets(Traffic, "loss.count", Count, "probes sent and not back within lost_after",
+        |f| f.when_sent(f.lost))
+        .live(Grows, |live| so_far(live, live.lost)),
+    packets(Traffic, "loss.up_count", Count, "of the lost, those lost on the way to the service",
+        |f| f.attributed(|c| c.lost_up)),
+    packets(Traffic, "loss.down_count", Count, "of the lost, those lost on the way back",
+        |f| f.attributed(|c| c.lost_down)),
+    packets(Traffic, "loss.unattributed_count", Count,
+        "of the lost, those whose way nothing that came back can tell",
+        |f| f.attributed(|c| Some(c.lost.saturating_sub(c.lost_up? + c.lost_down?)))),
+    packets(Traffic, "loss.burst_mean", Mean, "mean length of the runs in which packets were lost",
+        |f| known(f.mean_burst())),
+    packets(Late, "late.ratio", Ratio, "probes back, but later than their call's minimum RTT + late_after",
+        |f| f.of_sent(f.sum(|c| c.late)))
+        .live(Varies, |live| ratio(live.late, live.sent)),
+    packets(Late, "late.count", Count, "probes back, but later than their call's minimum RTT + late_after",
+        |f| f.when_sent(f.sum(|c| c.late)))
+        .live(Grows, |live| so_far(live, live.late)),
+    packets(Late, "late.ratio_20ms", Ratio, "late for a playout depth of 20 ms",
+        |f| f.of_sent(f.sum(|c| c.late_20ms))),
+    packets(Late, "late.ratio_40ms", Ratio, "late for a playout depth of 40 ms",
+        |f| f.of_sent(f.sum(|c| c.late_40ms))),
+    packets(Late, "late.ratio_60ms", Ratio, "late for a playout depth of 60 ms",
+        |f| f.of_sent(f.sum(|c| c.late_60ms))),
+    packets(Late, "late.ratio_100ms", Ratio, "late for a playout depth of 100 ms",
+        |f| f.of_sent(f.sum(|c| c.late_100ms))),
+    packets(Late, "late.ratio_200ms", Ratio, "late for a playout depth of 200 ms",
+        |f| f.of_sent(f.sum(|c| c.late_200ms))),
+    packets(Traffic, "duplicate.count", Count, "probes that came back again",
+        |f| f.when_sent(f.sum(|c| c.duplicates))),
+    packets(Traffic, "reordered.count", Count, "probes back below the next expected number (RFC 4737)",
+        |f| f.when_sent(f.sum(|c| c.reordered))),
+    packets(Traffic, "corrupted.count", Count, "RTP whose payload was not a whole probe, all phases",
+        |f| number(f.sum(|c| c.corrupted))),
+    packets(Traffic, "strangers.count", Count, "datagrams that belong to no packet of their call, all phases",
+        |f| number(f.sum(|c| c.strangers))),
+    packets(Traffic, "jitter.max", Ms, "largest interarrival jitter of any call at its end (RFC 3550 A.8)",
+        |f| f.largest(|c| Some(c.jitter_ms?.as_ms()))),
+    packets(Drift, "drift.max", MsPerMinute, "steepest rise of any call's per-second median RTT (Theil-Sen)",
+        |f| f.largest(|c| c.drift_ms_per_min)),
+    packets(Drift, "drift.last_minus_first_max", Ms,
+        "largest median RTT of a call's last minute less its first's",
+        |f| f.largest(|c| c.last_minus_first_ms)),
+    packets(Traffic, "mos.concealed", Score,
+        "estimated MOS with packet-loss concealment (ITU-T G.107, G.113); half the RTT is taken for one way",
+        |f| f.mos(Concealment::Yes)),
+    packets(Traffic, "mos.plain", Score,
+        "estimated MOS without packet-loss concealment (ITU-T G.107, G.113); half the RTT is taken for one way",
+        |f| f.mos(Concealment::No)),
+    packets(Control, "control.tail_share", Ratio,
+        "share of rtt.p99 - rtt.p50 that the control stream shows too",
+        |f| known(f.explained().map(|explained| explained.share))),
+    packets(Control, "control.sent_count", Count,
+        "instrument: probes sent on the control stream in the hold phase",
+        |f| f.control_count(|sent, _| sent)),
+    packets(Control, "control.lost_count", Count, "instrument: of these, lost",
+        |f| f.control_count(|sent, received| sent.saturating_sub(received))),
+];
+
+#[rustfmt::skip]
+pub(super) static MACHINE: [Definition; 9] = [
+    packets(Instrument, "slots.missed_ratio", Ratio,
+        "instrument: packets sent later than their stream's next one was due",
+        |f| ratio(
+            f.seconds_sum(|s| s.measured_missed_slots),
+            f.seconds_sum(|s| s.measured_sent) + f.environment.skipped,
+        )),
+    packets(Instrument, "sockets.drops", Count, "instrument: datagrams that full socket buffers dropped",
+        |f| number(f.seconds_sum(|s| s.socket_drops))),
+    record(Resources, "cpu.busiest_thread_max", Cores, "instrument: busiest second of any thread of the driver",
+        |f| f.held_max(|s| s.cpu_busiest_thread)),
+    record(Resources, "cpu.driver_mean", Cores, "CPU of the driver in the measured window",
+        |f| f.held_mean(|s| s.cpu_driver)),
+    record(Resources, "cpu.service_mean", Cores, "CPU of the service under test in the measured window",
+        |f| f.held_mean(|s| s.cpu_service)),
+    record(Resources, "cpu.asterisk_mean", Cores, "CPU of Asterisk in the measured window",
+        |f| f.held_mean(|s| s.cpu_asterisk)),
+    record(Resources, "cpu.machine_mean", Ratio, "CPU of the whole machine in the measured window",
+        |f| f.held_mean(|s| s.cpu_machine)),
+    record(Resources, "cpu.steal_max", Ratio, "busiest second of CPU time given to other guests",
+        |f| f.held_max(|s| s.cpu_steal)),
+    record(Resources, "memory.driver_max", Mib, "largest resident memory of the driver",
+        |f| known(f.seconds.iter().filter_map(|s| s.driver_rss_mib).reduce(f64::max))),
+];
+
+#[rustfmt::skip]
+pub(super) static FAULTS: [Definition; 9] = [
+    record(Faults, "fault.count", Count, "planned faults that were carried out",
+        |f| number(f.faults.len() as u64)),
+    packets(Faults, "fault.outage_max", Ms, "longest from a fault until its process was ready again",
+        |f| f.slowest(|r| r.outage_s.map(Some))),
+    packets(Faults, "fault.answered_max", Ms, "longest from a fault until a call was answered again",
+        // Where nobody called, nobody can have waited for an answer.
+        |f| f.slowest(|r| r.answered_s.map(Some).or((!r.was_tried).then_some(None)))),
+    packets(Faults, "fault.heard_max", Ms, "longest from a fault until a packet of any call was back again",
+        |f| f.slowest(|r| r.heard_s.map(Some))),
+    packets(Faults, "fault.served_max", Ms,
+        "longest from a process's return until a packet of any call was back again",
+        |f| f.slowest(|r| r.served_s.map(Some))),
+    packets(Faults, "fault.restored_max", Ms, "longest from a fault until as many calls were heard as before",
+        |f| f.slowest(|r| r.restored_s.map(Some))),
+    record(Faults, "fault.calls_lost", Count, "calls that faults ended before their time",
+        |f| f.fault_sum(|r| r.calls_lost)),
+    record(Faults, "fault.attempts_failed", Count,
+        "attempts without an answer from a fault until as many calls were heard as before",
+        |f| f.fault_sum(|r| r.attempts_failed)),
+    packets(Faults, "fault.packets_lost", Count, "packets lost in that time, all phases",
+        |f| f.fault_sum(|r| r.packets_lost)),
+];
+
+#[rustfmt::skip]
+pub(super) static LEAKS: [Definition; 6] = [
+    record(Leaks, "leaks.total", Count,
+        "what the calls left behind, all kinds added up, a channel with its descriptors; `leaks` for short",
+        |f| f.leaked(None)),
+    record(Leaks, "leaks.channels", Count, "channels in Asterisk after the last call, not there before",
+        |f| f.leaked(Some("channels"))),
+    record(Leaks, "leaks.bridges", Count, "bridges in Asterisk after the last call, not there before",
+        |f| f.leaked(Some("bridges"))),
+    record(Leaks, "leaks.ports", Count, "media ports that the service still holds after the last call",
+        |f| f.leaked(Some("ports"))),
+    record(Leaks, "leaks.descriptors", Count, "descriptors of Asterisk and the service above those before",
+        |f| f.leaked(Some("descriptors"))),
+    record(Leaks, "leaks.threads", Count, "threads of Asterisk and the service above those before",
+        |f| f.leaked(Some("threads"))),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ServiceOutcome;
+
+    #[test]
+    fn outcomes_of_the_service_are_added_up_by_their_name() {
+        let outcome = |name: &str, status, calls| ServiceOutcome {
+            outcome: name.into(),
+            status,
+            calls,
+            ..Default::default()
+        };
+        let outcomes =
+            vec![outcome("refused", Some(404), 2), outcome("refused", None, 1), outcome("no_port", None, 5)];
+        let service = ServiceRecord { outcomes, ..Default::default() };
+        assert_eq!((ended(&service, "refused"), ended(&service, "not_bridged")), (3, 0));
+    }
+}

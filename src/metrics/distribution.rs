@@ -1,0 +1,132 @@
+//! Samples of which a metric takes one statistic.
+
+use super::metric::{Measured, Statistic};
+use crate::record::{Latencies, Milliseconds, Quantile, rank};
+use crate::values::Value;
+
+/// Samples of one kind.
+#[derive(Debug)]
+pub(super) enum Distribution<'a> {
+    /// Packets, of which `lost` ones rank as slower than any that came back.
+    Packets { back: &'a Latencies, lost: u64 },
+    /// A delay per call in nanoseconds, ascending.
+    Calls(Vec<u64>),
+    /// As the service has summed them up; `None` where there is no such service.
+    Service(Option<Milliseconds>),
+}
+
+impl Distribution<'_> {
+    /// The statistic, with the samples that it rests on.
+    pub fn at(&self, statistic: Statistic) -> Measured {
+        let (value, samples) = match self {
+            Distribution::Packets { back, lost } => {
+                (of_packets(back, *lost, statistic), Some(back.len() + lost))
+            }
+            Distribution::Calls(delays) => (of_calls(delays, statistic), Some(delays.len() as u64)),
+            Distribution::Service(times) => {
+                let ms = times.and_then(|times| of_service(&times, statistic));
+                (ms.map_or(Value::NoData, Value::Number), times.map(|times| times.count))
+            }
+        };
+        let too_few = samples.is_some_and(|n| n > 0 && statistic.is_too_few(n));
+        Measured { value, samples, too_few }
+    }
+}
+
+fn of_packets(back: &Latencies, lost: u64, statistic: Statistic) -> Value {
+    match (statistic, statistic.quantile()) {
+        (_, Some(q)) => quantile(back, q, lost),
+        (Statistic::Min, _) => milliseconds(back.min()),
+        (Statistic::Mean, _) => back.mean().map_or(Value::NoData, |ns| Value::Number(ns / 1e6)),
+        // No other statistic has no quantile.
+        _ if lost > 0 => Value::Lost,
+        _ => milliseconds(back.max()),
+    }
+}
+
+fn of_calls(ascending: &[u64], statistic: Statistic) -> Value {
+    let calls = ascending.len() as u64;
+    let at = |rank: u64| ascending.get(rank as usize - 1).copied();
+    match (statistic, statistic.quantile()) {
+        _ if calls == 0 => Value::NoData,
+        (_, Some(q)) => milliseconds(at(rank(q, calls))),
+        (Statistic::Min, _) => milliseconds(at(1)),
+        (Statistic::Mean, _) => {
+            let sum: f64 = ascending.iter().map(|ns| *ns as f64).sum();
+            Value::Number(sum / calls as f64 / 1e6)
+        }
+        _ => milliseconds(at(calls)),
+    }
+}
+
+/// The service sums its times up to four statistics.
+fn of_service(times: &Milliseconds, statistic: Statistic) -> Option<f64> {
+    match statistic {
+        Statistic::P50 => times.p50_ms,
+        Statistic::P95 => times.p95_ms,
+        Statistic::P99 => times.p99_ms,
+        Statistic::Max => times.max_ms,
+        Statistic::Min | Statistic::Mean | Statistic::P90 | Statistic::P999 => None,
+    }
+}
+
+/// A percentile in milliseconds, `lost` packets ranking last.
+pub(super) fn quantile(back: &Latencies, q: f64, lost: u64) -> Value {
+    match back.quantile(q, lost) {
+        Quantile::At(ns) => Value::Number(ns as f64 / 1e6),
+        // Beyond the histogram's 60 s a packet is as good as lost to any caller.
+        Quantile::Above | Quantile::Lost => Value::Lost,
+        Quantile::NoData => Value::NoData,
+    }
+}
+
+fn milliseconds(ns: Option<u64>) -> Value {
+    ns.map_or(Value::NoData, |ns| Value::Number(ns as f64 / 1e6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A histogram rounds to three digits, which a delay that stands in `calls.csv` must not be.
+        #[test]
+        fn delays_of_calls_are_exact(mut delays in proptest::collection::vec(0..100_000_000_000u64, 1..200)) {
+            delays.sort_unstable();
+            let (calls, n) = (Distribution::Calls(delays.clone()), delays.len());
+            for statistic in Statistic::ALL {
+                let Value::Number(ms) = calls.at(statistic).value else { panic!("{statistic:?}") };
+                let expected = match statistic {
+                    Statistic::Min => delays[0] as f64 / 1e6,
+                    Statistic::Max => delays[n - 1] as f64 / 1e6,
+                    Statistic::Mean => delays.iter().sum::<u64>() as f64 / n as f64 / 1e6,
+                    percentile => {
+                        // The smallest delay that this share of the calls does not exceed.
+                        let share = percentile.quantile().unwrap() * n as f64 - 1e-9;
+                        let reached = (1..=n).find(|at| *at as f64 >= share).unwrap();
+                        delays[reached - 1] as f64 / 1e6
+                    }
+                };
+                prop_assert!((ms - expected).abs() <= expected * 1e-12, "{statistic:?}: {ms}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_call_is_no_data() {
+        let none = Distribution::Calls(vec![]).at(Statistic::P99);
+        assert_eq!((none.value, none.samples, none.too_few), (Value::NoData, Some(0), false));
+    }
+
+    #[test]
+    fn percentiles_of_the_service_know_their_samples() {
+        let times = Milliseconds { count: 250, p95_ms: Some(7.5), ..Default::default() };
+        let at = |statistic| Distribution::Service(Some(times)).at(statistic);
+        let p95 = at(Statistic::P95);
+        assert_eq!((p95.value, p95.samples, p95.too_few), (Value::Number(7.5), Some(250), true));
+        assert_eq!(at(Statistic::P99).value, Value::NoData);
+        let none = Distribution::Service(None).at(Statistic::P95);
+        assert_eq!((none.value, none.samples, none.too_few), (Value::NoData, None, false));
+    }
+}

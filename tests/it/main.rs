@@ -1,0 +1,26 @@
+//! Every integration test but the fuzzer's, as one program: it links the crate once.
+
+mod harness;
+
+mod ab;
+mod abort;
+mod ari_call;
+mod asterisk;
+mod bad_input;
+mod check;
+mod command_line;
+mod echo;
+mod exit_codes;
+mod fault;
+mod garbage;
+mod instrument;
+mod outputs;
+mod own_service;
+mod page;
+mod report;
+mod run;
+mod service;
+mod service_program;
+mod service_recovery;
+mod tidy;
+mod truth;
