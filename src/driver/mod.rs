@@ -1,6 +1,6 @@
 //! The driver: places the calls of a scenario, sends and receives their media, keeps the books.
 //!
-//! [`load`](crate::load) decides what happens when; this is its I/O.
+//! `load` decides what happens when; this is its I/O.
 
 mod book;
 mod control;

@@ -147,7 +147,6 @@ mod tests {
 
     use super::*;
     use crate::load::table::touched;
-    use crate::rtp::Codec;
     use crate::sip::message::{Method, parse};
     use crate::sip::sdp::Offer;
 
@@ -159,7 +158,7 @@ mod tests {
         let offer = Offer {
             ip: local.ip(),
             rtp_port: 40_000,
-            codec: Codec::Pcmu,
+            codec: Default::default(),
             ptime_ms: 20,
             session_id: number.into(),
         };

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::{CallSignal, Control, Count, Input, Output, Plan, Stop, table};
 use crate::record::{CallRecord, Phase};
-use crate::rtp::Codec;
 use crate::scenario::Load;
 use crate::sip::call::{CallEvent, FailReason, Times};
 use crate::sip::sdp::{Answer, Direction};
@@ -278,7 +277,7 @@ pub(super) fn answer() -> Answer {
     Answer {
         ip,
         port: 11_000,
-        codec: Codec::Pcmu,
+        codec: Default::default(),
         payload_type: 0,
         ptime_ms: None,
         direction: Direction::SendRecv,
