@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper::Method;
+use serde::de::IgnoredAny;
 
 use super::config::Secret;
 use crate::net::http::{HttpClient, HttpError, Limits};
@@ -25,9 +25,9 @@ pub(super) async fn ping(addr: SocketAddr, user: &str, password: &Secret) -> Res
     let silent = |e: HttpError| Refused::Silent(e.to_string());
     let client =
         HttpClient::new(&format!("http://{addr}"), Some((user, password.expose()))).map_err(silent)?;
-    match client.send(Method::GET, "/ari/asterisk/ping", LIMITS).await.map_err(silent)?.status {
-        200 => Ok(()),
-        401 => Err(Refused::Stranger),
-        other => Err(Refused::Silent(format!("ARI answered {other}"))),
+    match client.get("/ari/asterisk/ping", LIMITS).await {
+        Ok(IgnoredAny) => Ok(()),
+        Err(HttpError::Status { status: 401, .. }) => Err(Refused::Stranger),
+        Err(other) => Err(silent(other)),
     }
 }

@@ -4,16 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
-use nix::sys::signal::Signal;
 
 use super::compare::{Question, answer, extract};
-use super::signals::Signals;
 use super::{Exit, Failure, say};
 use crate::child::Keeper;
 use crate::clock;
 use crate::compare::compared::Extract;
 use crate::compare::pairs::{Segment, needed};
 use crate::metrics::{Definition, catalogue};
+use crate::net::signals::Signals;
 use crate::run::folder::Folder;
 use crate::run::preflight::{Plan, survey};
 use crate::scenario::Scenario;
@@ -81,7 +80,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         survey(scenario)?.clear()?;
     }
     let folder = Folder::create_for(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), "base")?;
-    let mut interrupt = Interrupt { signals: Signals::listen()?, came: false };
+    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
     let mut pairs = Vec::with_capacity(args.pairs as usize);
     for n in 1..=args.pairs {
         // ABBA: whatever drifts falls on both alike.
@@ -90,7 +89,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         for which in order {
             let side = &sides[which];
             let out = folder.path().join(side.folder).join(format!("{n:02}"));
-            let finished = segment(side, &out, &mut interrupt).await?;
+            let finished = segment(side, &out, &mut signals).await?;
             if finished == Exit::Interrupted {
                 return Ok(interrupted(&args, &folder, pairs.len()));
             }
@@ -177,7 +176,7 @@ fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
 }
 
 /// Runs one segment in a process of its own.
-async fn segment(side: &Side, out: &Path, interrupt: &mut Interrupt) -> Result<Exit, Failure> {
+async fn segment(side: &Side, out: &Path, signals: &mut Signals) -> Result<Exit, Failure> {
     let program = std::env::current_exe().context("cannot find this program to run the segments with")?;
     let mut command = Command::new(program);
     command.arg("run").arg(&side.path).args(["--quiet", "--report", "csv,json", "--out"]).arg(out);
@@ -189,14 +188,15 @@ async fn segment(side: &Side, out: &Path, interrupt: &mut Interrupt) -> Result<E
     let status = loop {
         tokio::select! {
             status = child.ended() => break status,
-            signal = interrupt.wait() => child.signal(signal),
+            // The run is in a process group of its own, which Ctrl-C does not reach.
+            signal = signals.next() => child.signal(signal),
         }
     };
     let broke =
         |how: &str| Failure::broke(format!("the run in {} {how}; nothing is compared", out.display()));
     let code = status.and_then(|status| status.code());
     match code {
-        _ if interrupt.came => Ok(Exit::Interrupted),
+        _ if signals.came() => Ok(Exit::Interrupted),
         // Whether its instrument can be trusted is looked at with the others.
         Some(0 | 12) => Ok(Exit::Pass),
         Some(code) => Err(broke(&format!("ended with {code}"))),
@@ -219,18 +219,4 @@ fn interrupted(args: &Args, folder: &Folder, pairs: usize) -> Exit {
     let path = folder.path().display();
     say::err(format_args!("interrupted after {pairs} of {} pairs; their runs stay in {path}", args.pairs));
     Exit::Interrupted
-}
-
-/// Ctrl-C and SIGTERM, which go on to the run that is under way: it is in a process group of its own.
-struct Interrupt {
-    signals: Signals,
-    came: bool,
-}
-
-impl Interrupt {
-    async fn wait(&mut self) -> Signal {
-        let signal = self.signals.next().await;
-        self.came = true;
-        signal
-    }
 }

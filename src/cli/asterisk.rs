@@ -12,7 +12,7 @@ use super::{Exit, Failure, say};
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Asterisk, Managed, Places, StartConfig, descriptors, find};
 use crate::child;
-use crate::service::termination;
+use crate::net::signals::Signals;
 use crate::values::PortRange;
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +54,7 @@ pub struct Args {
 
 /// Runs the subcommand until SIGTERM or Ctrl-C, or until Asterisk ends.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let shutdown = termination().context("cannot watch for signals")?;
+    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
     descriptors::raise().context("cannot raise the limit of file descriptors")?;
     let install = find::find(&Places::from_environment(args.asterisk)).map_err(anyhow::Error::from)?;
     let mut config = StartConfig::new(install, args.logs);
@@ -91,7 +91,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     say::out(format_args!("  console   {:?} -r", managed.console()));
     say::out("Ctrl-C stops it.");
     tokio::select! {
-        () = shutdown => {
+        _ = signals.next() => {
             managed.stop(Duration::from_secs(5)).await;
             Ok(Exit::Pass)
         }

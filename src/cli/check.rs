@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Exit, Failure, say};
 use crate::asterisk::{Places, find};
-use crate::run::application::{Ari, Listing, describe};
+use crate::run::application::{AppStatus, Ari, describe};
 use crate::run::options_probe::{Answer, knock};
 use crate::run::preflight::{Plan, Survey, headline, survey};
 use crate::run::resolve::resolve;
@@ -121,18 +121,18 @@ async fn service(scenario: &Scenario, survey: &mut Survey) {
         Err(failure) => Err(failure),
     };
     match listing {
-        Ok(Listing::Silent(why)) => survey.obstacles.push(format!("ARI does not answer at {url}: {why}")),
-        Ok(Listing::Absent) if service.mode == ServiceMode::External => survey.obstacles.push(format!(
+        Ok(AppStatus::Unknown(why)) => survey.obstacles.push(format!("ARI does not answer at {url}: {why}")),
+        Ok(AppStatus::Absent) if service.mode == ServiceMode::External => survey.obstacles.push(format!(
             "Asterisk at {url} does not list the application `{}`: is the service running, and is service.app \
              its application?",
             service.app
         )),
         // Asterisk also lists what has gone without its channels, and that is no obstacle.
-        Ok(Listing::Listed) if service.mode.is_started() => survey.warnings.push(format!(
+        Ok(AppStatus::Listed) if service.mode.is_started() => survey.warnings.push(format!(
             "Asterisk at {url} lists an application `{}` already: the run's will take its place",
             service.app
         )),
-        Ok(Listing::Listed | Listing::Absent) => {}
+        Ok(AppStatus::Listed | AppStatus::Absent) => {}
         Err(failure) => survey.obstacles.push(failure.to_string()),
     }
 }

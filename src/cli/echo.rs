@@ -3,11 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 
-use anyhow::Context as _;
-
 use super::{Exit, Failure, say};
 use crate::echo::EchoServer;
-use crate::service::termination;
+use crate::net::signals::Signals;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  loadtest echo --listen 0.0.0.0:4000      on one machine\n  \
@@ -24,7 +22,7 @@ pub struct Args {
 
 /// Runs the subcommand until SIGTERM or Ctrl-C.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let shutdown = termination().context("cannot watch for signals")?;
+    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
     let echo = EchoServer::start(args.listen).map_err(|error| refused(args.listen, &error))?;
     let address = echo.local_addr();
     if !address.ip().to_canonical().is_loopback() {
@@ -42,7 +40,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     if !args.quiet {
         say::out(format_args!("echo listens on {address}; Ctrl-C stops it"));
     }
-    shutdown.await;
+    signals.next().await;
     let counts = echo.stop();
     if !args.quiet {
         say::out(counts);

@@ -15,7 +15,6 @@ mod report;
 mod run;
 mod say;
 mod service;
-mod signals;
 mod stored;
 
 use std::future::Future;

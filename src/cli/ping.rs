@@ -14,12 +14,12 @@ use crate::driver::{PingConfig, Recorded, Stop, ping};
 use crate::gate::judge;
 use crate::measure::Echo;
 use crate::metrics::{Metric, Summary, summarize};
+use crate::net::signals::Signals;
 use crate::record::{Environment, Run};
 use crate::run::resolve::resolve;
 use crate::run::scheduling;
 use crate::scenario::{Limits, Measure};
 use crate::scheduling::Scheduling;
-use crate::service::termination;
 use crate::values::{HostPort, Span};
 use crate::values::{Unit, Value};
 
@@ -100,9 +100,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         stop,
         echoes: each.then_some(echo_sender),
     };
-    let shutdown = termination().context("cannot watch for signals")?;
+    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
     tokio::spawn(async move {
-        shutdown.await;
+        signals.next().await;
         let _ = stop_sender.send(Stop::Soon);
         std::future::pending::<()>().await;
     });

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 
 use super::deliver::{self, Delivery, FORMATS, format_parser};
 use super::progress::Display;
-use super::signals::Signals;
 use super::{Exit, Failure, say};
 use crate::clock;
 use crate::compare::baseline::Baseline;
 use crate::driver::{self, DriverConfig, Recorded, Stop};
 use crate::gate::{Gate, Watch};
 use crate::metrics::{Summary, catalogue, per_call, summarize};
+use crate::net::signals::Signals;
 use crate::record::{CallRecord, EndedEarly, Ending, Leaks, Phase, Run, hlog};
 use crate::report::Format;
 use crate::run::application::{symptoms, without_last_words};
@@ -105,7 +105,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         asterisk: struck.asterisk_is,
         service: struck.service_is,
         scheduling: granted.scheduling.to_string(),
-        interrupted: interrupt.came,
+        interrupted: interrupt.signals.came(),
         ended_early: abort.ended_early,
         broken: broken.clone(),
         service_drops: struck.service_drops,
@@ -130,7 +130,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     match broken {
         Some(why) if args.quiet => Err(Failure::broke(why)),
         Some(why) => Err(Failure::broke(without_last_words(&why))),
-        None if interrupt.came => Ok(Exit::Interrupted),
+        None if interrupt.signals.came() => Ok(Exit::Interrupted),
         None => Ok(verdict.outcome.into()),
     }
 }
@@ -263,19 +263,18 @@ async fn play(
 struct Interrupt {
     stop: watch::Sender<Stop>,
     signals: Signals,
-    came: bool,
 }
 
 impl Interrupt {
     fn listen(stop: watch::Sender<Stop>) -> Result<Self, Failure> {
-        Ok(Interrupt { stop, signals: Signals::listen()?, came: false })
+        Ok(Interrupt { stop, signals: Signals::listen().map_err(anyhow::Error::from)? })
     }
 
     /// Waits for a signal and passes it on.
     async fn wait(&mut self) {
+        let stop = if self.signals.came() { Stop::Now } else { Stop::Soon };
         self.signals.next().await;
-        self.raise(if self.came { Stop::Now } else { Stop::Soon });
-        self.came = true;
+        self.raise(stop);
     }
 
     /// How the run was asked to end, if it was.

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure};
 use crate::asterisk::descriptors;
+use crate::net::signals::Signals;
 use crate::rtp::Codec;
 use crate::run::resolve::resolve;
 use crate::service::{self, Hangup, ServiceConfig, ServiceSummary};
@@ -97,7 +98,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     })?;
     // A socket per call. Without more, as many calls as there are descriptors are served.
     let _ = descriptors::raise();
-    let shutdown = service::termination().context("cannot watch for signals")?;
+    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
     let echo = match &args.echo {
         Some(echo) => Some(resolve(echo, "--echo").await?),
         None => None,
@@ -114,6 +115,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         echo,
         delay: args.delay.map(|delay| delay.0).filter(|delay| !delay.is_zero()),
         hangup: args.hangup_after.map(|after| Hangup { after: after.0, every: args.hangup_every }),
+    };
+    let shutdown = async move {
+        signals.next().await;
     };
     let finished = service::run(config, shutdown).await.map_err(anyhow::Error::from)?;
     let written = args.metrics_file.map_or(Ok(()), |path| write(&path, &finished.summary));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderValue};
@@ -9,6 +11,7 @@ use hyper::{Method, Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 /// Idle connections are closed before the server does it: Asterisk's session_keep_alive is 15 s, and
@@ -50,7 +53,7 @@ pub struct Limits {
     pub body: usize,
 }
 
-/// Why there was no answer.
+/// A request without the answer that was wanted.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The base address is not `http://host:port` with an optional path.
@@ -76,6 +79,22 @@ pub enum HttpError {
     /// The connection broke or did not speak HTTP.
     #[error("the connection broke: {0}")]
     Broken(String),
+    /// [`HttpClient::get`] was answered with another status than 200.
+    #[error("GET {path} was answered with HTTP status {status}")]
+    Status {
+        /// The path and query.
+        path: String,
+        /// The status.
+        status: u16,
+    },
+    /// The answer to [`HttpClient::get`] is not of the expected form.
+    #[error("the answer to GET {path} was not understood: {reason}")]
+    Malformed {
+        /// The path and query.
+        path: String,
+        /// The first thing wrong.
+        reason: serde_json::Error,
+    },
 }
 
 impl HttpError {
@@ -129,6 +148,19 @@ impl HttpClient {
             .unwrap_or(Err(HttpError::Timeout(limits.timeout)))
     }
 
+    /// Asks for `path` and reads the JSON of an answer with status 200.
+    ///
+    /// # Errors
+    /// [`HttpError`], also for any other status.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, limits: Limits) -> Result<T, HttpError> {
+        let HttpAnswer { status, body } = self.send(Method::GET, path, limits).await?;
+        let path = || path.to_string();
+        if status != 200 {
+            return Err(HttpError::Status { path: path(), status });
+        }
+        serde_json::from_slice(&body).map_err(|reason| HttpError::Malformed { path: path(), reason })
+    }
+
     async fn exchange(&self, request: Request<Empty<Bytes>>, limit: usize) -> Result<HttpAnswer, HttpError> {
         // Invariant: the semaphore is never closed; were it, going without a turn would do no harm.
         let _turn = self.turns.acquire().await.ok();
@@ -165,25 +197,9 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 /// # Errors
 /// Never in practice: Base64 is always a valid header value.
 pub fn basic_auth(user: &str, password: &str) -> Result<HeaderValue, hyper::http::Error> {
-    let mut value =
-        HeaderValue::try_from(format!("Basic {}", base64(format!("{user}:{password}").as_bytes())))?;
+    let mut value = HeaderValue::try_from(format!("Basic {}", BASE64.encode(format!("{user}:{password}"))))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// Base64 with padding (RFC 4648 section 4).
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let at = |n: usize| u32::from(chunk.get(n).copied().unwrap_or(0));
-        let group = at(0) << 16 | at(1) << 8 | at(2);
-        for n in 0..4 {
-            let letter = ALPHABET[(group >> (18 - 6 * n) & 63) as usize];
-            out.push(if n > chunk.len() { '=' } else { char::from(letter) });
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -272,20 +288,25 @@ mod tests {
         assert!(matches!(error, HttpError::Broken(_)), "{error}");
     }
 
+    #[tokio::test]
+    async fn get_reads_the_json_of_status_200_alone() {
+        let (listener, base) = listener().await;
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1]";
+        let no = "HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\n[1]";
+        tokio::spawn(serve(listener, vec![ok, ok, no]));
+        let client = HttpClient::new(&base, None).unwrap();
+        assert_eq!(client.get::<[u8; 1]>("/a", QUICK).await.unwrap(), [1]);
+        let error = client.get::<String>("/a", QUICK).await.unwrap_err();
+        assert!(matches!(error, HttpError::Malformed { .. }), "{error}");
+        let error = client.get::<[u8; 1]>("/a?b=c", QUICK).await.unwrap_err();
+        assert_eq!(error.to_string(), "GET /a?b=c was answered with HTTP status 404");
+    }
+
     #[test]
     fn only_plain_http_addresses_are_taken() {
         for bad in ["", "127.0.0.1:8088", "https://localhost:8088", "http://", "http://h/?q=1"] {
             assert!(matches!(HttpClient::new(bad, None), Err(HttpError::BadUrl(_))), "{bad}");
         }
         assert!(HttpClient::new("http://[::1]:8088", None).is_ok());
-    }
-
-    #[test]
-    fn base64_agrees_with_rfc_4648() {
-        for (plain, coded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
     }
 }

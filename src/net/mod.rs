@@ -1,5 +1,7 @@
-//! Sockets with kernel stamps, and readiness of many of them at once.
+//! Sockets with kernel stamps, readiness of many at once, a pool of ports, HTTP, signals.
 
 pub mod http;
 pub mod poller;
+pub mod ports;
+pub mod signals;
 pub mod udp;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
+use serde::de::IgnoredAny;
 
+use crate::ari::request::encoded;
 use crate::child::{self, Keeper, Output};
 use crate::cli::Failure;
 use crate::net::http::{HttpClient, HttpError, Limits};
@@ -61,35 +63,34 @@ impl Ari {
     ///
     /// # Errors
     /// An address or a password that will not do later either.
-    pub async fn lists(&self, app: &str) -> Result<Listing, Failure> {
+    pub async fn lists(&self, app: &str) -> Result<AppStatus, Failure> {
         const LIMITS: Limits = Limits { timeout: Duration::from_secs(2), body: 1 << 20 };
         let client = HttpClient::new(&self.url, Some((&self.user, &self.password)));
         let client = client.context("asterisk.ari")?;
-        match client.send(hyper::Method::GET, &format!("/ari/applications/{app}"), LIMITS).await {
-            Ok(answer) if answer.status == 401 || answer.status == 403 => Err(Failure::broke(format!(
+        match client.get(&format!("/ari/applications/{}", encoded(app)), LIMITS).await {
+            Ok(IgnoredAny) => Ok(AppStatus::Listed),
+            Err(HttpError::Status { status: 404, .. }) => Ok(AppStatus::Absent),
+            Err(HttpError::Status { status: 401 | 403, .. }) => Err(Failure::broke(format!(
                 "Asterisk at {} refuses user `{}`: check ARI_USER and ARI_PASS against its ari.conf",
                 self.url, self.user
             ))),
-            Ok(answer) if answer.status == 200 => Ok(Listing::Listed),
-            Ok(answer) if answer.status == 404 => Ok(Listing::Absent),
-            Ok(answer) => Ok(Listing::Silent(format!("it answers {}", answer.status))),
             Err(e @ (HttpError::BadUrl(_) | HttpError::BadRequest(_))) => {
                 Err(anyhow::Error::from(e).context("asterisk.ari").into())
             }
-            Err(e) => Ok(Listing::Silent(e.to_string())),
+            Err(e) => Ok(AppStatus::Unknown(e.to_string())),
         }
     }
 }
 
-/// What Asterisk knows of an application.
+/// An application in Asterisk's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listing {
+pub enum AppStatus {
     /// It is there: calls are given to it.
     Listed,
     /// It is not, or not yet.
     Absent,
     /// Asterisk did not say, and why.
-    Silent(String),
+    Unknown(String),
 }
 
 /// Before what a service has said last.
@@ -148,7 +149,7 @@ impl Application {
         let listed = async {
             loop {
                 match ari.lists(app).await {
-                    Ok(Listing::Listed) if self.is_connected(ari) => return Ok(()),
+                    Ok(AppStatus::Listed) if self.is_connected(ari) => return Ok(()),
                     Ok(_) => tokio::time::sleep(ASK_EVERY).await,
                     Err(failure) => return Err(failure),
                 }
@@ -183,7 +184,7 @@ impl Application {
     /// Why nobody waits for it any more.
     async fn absence(&self, scenario: &Scenario, ari: &Ari) -> String {
         let (app, within) = (&scenario.service.app, scenario.service.ready_within);
-        if let Ok(Listing::Silent(why)) = ari.lists(app).await {
+        if let Ok(AppStatus::Unknown(why)) = ari.lists(app).await {
             return format!("ARI does not answer at {} within {within}: {why}", ari.url);
         }
         let cure = match (self.process.is_some(), scenario.asterisk.mode) {

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hyper::Method;
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
 
@@ -130,11 +129,7 @@ async fn ids(client: &HttpClient, path: &str) -> Result<BTreeSet<String>, String
     struct Named {
         id: String,
     }
-    let answer = client.send(Method::GET, path, LIMITS).await.map_err(|e| format!("GET {path}: {e}"))?;
-    if answer.status != 200 {
-        return Err(format!("GET {path} was answered with {}", answer.status));
-    }
-    let named: Vec<Named> = serde_json::from_slice(&answer.body).map_err(|e| format!("GET {path}: {e}"))?;
+    let named: Vec<Named> = client.get(path, LIMITS).await.map_err(|e| e.to_string())?;
     Ok(named.into_iter().map(|n| n.id).collect())
 }
 

@@ -14,9 +14,10 @@ use tokio::task::JoinSet;
 
 use super::events::Incoming;
 use super::http::Shared;
-use super::ports::PortPool;
 use super::reflector::{RECEIVE_BUFFER, Reflector, Removed, Told};
+use super::refusals::Refusals;
 use super::relay::Relay;
+use super::stats::PortCounts;
 use super::tasks::{self, Finished};
 use super::{ServiceConfig, ServiceError};
 use crate::ari::call::Call;
@@ -27,6 +28,7 @@ use crate::ari::request::Request;
 use crate::ari::{CallIds, MediaTarget};
 use crate::clock;
 use crate::net::http::HttpClient;
+use crate::net::ports::PortPool;
 use crate::net::udp::StampedSocket;
 use crate::rtp::Codec;
 use crate::stamp::Stamp;
@@ -34,6 +36,9 @@ use stock::Stock;
 
 /// The bound of the whole shutdown.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Pause before a port that another program held is tried again.
+const PORT_RETRY: Duration = Duration::from_secs(60);
 
 /// Callers known at once, those included that are being turned away.
 const MOST_CALLS: usize = 100_000;
@@ -55,6 +60,7 @@ pub struct App {
     reflector: Reflector,
     shared: Arc<Shared>,
     ports: PortPool,
+    refusals: Refusals,
     calls: HashMap<Arc<str>, Entry>,
     timers: BTreeSet<(Stamp, Arc<str>)>,
     /// When bridged calls are to be hung up from here, by serial.
@@ -73,7 +79,8 @@ pub struct App {
 impl App {
     pub fn new(config: ServiceConfig, client: HttpClient, reflector: Reflector, shared: Arc<Shared>) -> Self {
         App {
-            ports: PortPool::new(config.ports),
+            ports: PortPool::new(config.ports, PORT_RETRY),
+            refusals: Refusals::default(),
             config,
             client: Arc::new(client),
             reflector,
@@ -269,7 +276,7 @@ impl App {
                 Ok((port, SocketAddr::new(ip, port)))
             }
             Err(error) => {
-                match self.ports.refusals_to_report(now) {
+                match self.refusals.add(now) {
                     Some(1) => tracing::error!("{error}"),
                     Some(refused) => tracing::error!("{error}; {refused} calls refused since last said"),
                     None => {}
@@ -401,10 +408,16 @@ impl App {
     }
 
     fn show_state(&self) {
-        self.shared.report().ports = self.ports.counts();
+        self.shared.report().ports = PortCounts {
+            in_use: self.ports.in_use(),
+            free: self.ports.free(),
+            held_by_others: self.ports.held_by_others(),
+            refused: self.refusals.total(),
+        };
         let disconnected =
             || Some(format!("no event connection to Asterisk: {}", self.disconnected.as_ref()?));
-        let full = || self.ports.is_full().then(|| format!("all ports of {} are in use", self.ports.range()));
+        let full =
+            || (self.ports.free() == 0).then(|| format!("all ports of {} are in use", self.ports.range()));
         let stopping = self.stop_by.map(|_| "shutting down".to_string());
         let unknown = || self.stock.unknown();
         self.shared.set_degraded(stopping.or_else(disconnected).or_else(unknown).or_else(full));

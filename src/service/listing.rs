@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Method;
 use serde::Deserialize;
 
 use crate::ari::CallIds;
 use crate::ari::event::{Event, MAX_ARGS};
-use crate::net::http::{HttpClient, Limits};
+use crate::net::http::{HttpClient, HttpError, Limits};
 
 /// A listing of some thousand channels, at about 700 bytes each, takes its time.
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(15), body: 32 * 1024 * 1024 };
@@ -84,12 +83,12 @@ struct Bridge {
 }
 
 impl Listing {
-    /// Asks for all of it; an error in words otherwise.
-    pub async fn fetch(client: &HttpClient) -> Result<Self, String> {
+    /// Asks for all of it.
+    pub async fn fetch(client: &HttpClient) -> Result<Self, HttpError> {
         // A user may be denied this one, and an Asterisk may lack it.
-        let info: Result<Info, String> = get(client, "/asterisk/info?only=status").await;
-        let channels: Vec<Channel> = get(client, "/channels").await?;
-        let bridges: Vec<Bridge> = get(client, "/bridges").await?;
+        let info: Result<Info, HttpError> = client.get("/asterisk/info?only=status", LIMITS).await;
+        let channels: Vec<Channel> = client.get("/channels", LIMITS).await?;
+        let bridges: Vec<Bridge> = client.get("/bridges", LIMITS).await?;
         Ok(Listing {
             started: info.ok().map(|info| info.status.startup_time),
             channels: channels.into_iter().map(|channel| (channel.id, channel.dialplan)).collect(),
@@ -135,14 +134,6 @@ impl Listing {
         }
         events
     }
-}
-
-async fn get<T: for<'a> Deserialize<'a>>(client: &HttpClient, path: &str) -> Result<T, String> {
-    let answer = client.send(Method::GET, path, LIMITS).await.map_err(|error| error.to_string())?;
-    if answer.status != 200 {
-        return Err(format!("HTTP status {} to GET {path}", answer.status));
-    }
-    serde_json::from_slice(&answer.body).map_err(|error| format!("GET {path}: {error}"))
 }
 
 #[cfg(test)]

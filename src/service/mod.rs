@@ -12,8 +12,8 @@ mod listing;
 pub mod media;
 pub mod metrics;
 pub mod openmetrics;
-pub mod ports;
 pub mod reflector;
+mod refusals;
 mod relay;
 pub mod stats;
 pub mod summary;
@@ -242,22 +242,6 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Finished, ServiceError> {
     Ok(Service::start(config).await?.run(shutdown).await)
-}
-
-/// Completes on SIGTERM or SIGINT.
-///
-/// # Errors
-/// When the handlers cannot be installed.
-pub fn termination() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 /// The server's address without the `/ari` that every path gets anyway.

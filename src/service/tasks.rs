@@ -30,7 +30,7 @@ pub enum Finished {
     Listing {
         number: u64,
         known: Vec<Known>,
-        result: Result<Listing, String>,
+        result: Result<Listing, HttpError>,
     },
     StrayAnswer {
         operation: Operation,

@@ -19,6 +19,7 @@ use crate::ari::exchange::Input;
 use crate::ari::outcome::Outcome;
 use crate::ari::request::Request;
 use crate::clock;
+use crate::net::http::HttpError;
 use crate::stamp::Stamp;
 
 /// Most between the first two takings while something is being cleared away; a deletion takes some
@@ -94,7 +95,7 @@ impl App {
         self.tasks.spawn(tasks::list(self.client.clone(), self.stock.number, known));
     }
 
-    pub(super) fn on_stock(&mut self, number: u64, known: &[Known], result: Result<Listing, String>) {
+    pub(super) fn on_stock(&mut self, number: u64, known: &[Known], result: Result<Listing, HttpError>) {
         if number != self.stock.number {
             return;
         }
@@ -102,9 +103,9 @@ impl App {
             Ok(listing) => self.on_listing(known, &listing),
             Err(error) => {
                 if self.stock.failure.is_none() {
-                    tracing::warn!(error, "cannot list what Asterisk has; asking again");
+                    tracing::warn!(%error, "cannot list what Asterisk has; asking again");
                 }
-                self.stock.failure = Some(error);
+                self.stock.failure = Some(error.to_string());
                 // While there is no connection there is no use: the next one begins anew.
                 if self.disconnected.is_none() && self.stop_by.is_none() {
                     self.stock.again_at = Some(clock::now() + RETRY);

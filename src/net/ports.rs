@@ -1,36 +1,25 @@
-//! The pool of UDP ports that calls' media arrives on.
+//! A pool of UDP ports for the media of calls.
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use super::stats::PortCounts;
 use crate::stamp::Stamp;
 use crate::values::PortRange;
 
-/// How long a port that another program held is passed over before it is tried again.
-const HELD_FOR: Duration = Duration::from_secs(60);
-
-/// The line about an exhausted pool is not repeated more often than this.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
-
 /// The free ports of a range, the longest unused first: a port rests as long as the pool allows
 /// before it carries another call, so that stragglers of the last call find nobody.
-///
-/// Odd ports are used as well as even ones, since these streams have no RTCP beside them.
 #[derive(Debug)]
 pub struct PortPool {
     range: PortRange,
+    retry_after: Duration,
     free: VecDeque<u16>,
     /// Ports that another program held when they were last tried, and when to try them again.
     held: VecDeque<(Stamp, u16)>,
     in_use: usize,
-    reported_at: Option<Stamp>,
-    refused: u64,
-    unreported: u64,
 }
 
-/// Why no port could be taken.
+/// A call is left without a port.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     /// None is free.
@@ -59,18 +48,17 @@ fn held_by_others(held: usize) -> String {
 }
 
 impl PortPool {
-    /// A pool in which every port of `range` is free.
-    pub fn new(range: PortRange) -> Self {
+    /// A pool in which every port of `range` is free. A port that another program holds is tried again
+    /// after `retry_after`.
+    pub fn new(range: PortRange, retry_after: Duration) -> Self {
         let free = (range.from..=range.to).collect();
-        PortPool {
-            range,
-            free,
-            held: VecDeque::new(),
-            in_use: 0,
-            reported_at: None,
-            refused: 0,
-            unreported: 0,
-        }
+        PortPool { range, retry_after, free, held: VecDeque::new(), in_use: 0 }
+    }
+
+    /// The same without the odd ports, which RTP leaves to RTCP (RFC 3550 section 11).
+    pub fn even(mut self) -> Self {
+        self.free.retain(|port| port % 2 == 0);
+        self
     }
 
     /// The whole range.
@@ -78,25 +66,25 @@ impl PortPool {
         self.range
     }
 
-    /// How many ports are what.
-    pub fn counts(&self) -> PortCounts {
-        PortCounts {
-            in_use: self.in_use as u64,
-            free: self.free.len() as u64,
-            held_by_others: self.held.len() as u64,
-            refused: self.refused,
-        }
+    /// Ports that calls hold.
+    pub fn in_use(&self) -> u64 {
+        self.in_use as u64
     }
 
-    /// Whether the next call will be refused.
-    pub fn is_full(&self) -> bool {
-        self.free.is_empty()
+    /// Ports that can be taken.
+    pub fn free(&self) -> u64 {
+        self.free.len() as u64
+    }
+
+    /// Ports that other programs held when they were last tried.
+    pub fn held_by_others(&self) -> u64 {
+        self.held.len() as u64
     }
 
     /// Takes the port that has been free the longest and that `bind` can bind.
     ///
     /// A port that another program holds (`AddrInUse`) is passed over, and not tried again for a
-    /// while: each is tried once a minute at most, which keeps taking O(1) on average.
+    /// while, which keeps taking O(1) on average.
     ///
     /// # Errors
     /// [`TakeError`].
@@ -109,9 +97,10 @@ impl PortPool {
             self.held.pop_front();
             self.free.push_back(port);
         }
-        let error = loop {
+        loop {
             let Some(port) = self.free.pop_front() else {
-                break TakeError::Exhausted { range: self.range, in_use: self.in_use, held: self.held.len() };
+                let (in_use, held) = (self.in_use, self.held.len());
+                return Err(TakeError::Exhausted { range: self.range, in_use, held });
             };
             match bind(port) {
                 Ok(socket) => {
@@ -119,28 +108,14 @@ impl PortPool {
                     return Ok((port, socket));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    self.held.push_back((now + HELD_FOR, port));
+                    self.held.push_back((now + self.retry_after, port));
                 }
                 Err(error) => {
                     self.free.push_front(port);
-                    break TakeError::Bind { port, error };
+                    return Err(TakeError::Bind { port, error });
                 }
             }
-        };
-        self.refused += 1;
-        self.unreported += 1;
-        Err(error)
-    }
-
-    /// How many calls were refused since this was last asked and answered; `None` when that was a
-    /// moment ago, so that a full pool is reported once in a while and not for every call.
-    pub fn refusals_to_report(&mut self, now: Stamp) -> Option<u64> {
-        let lately = self.reported_at.is_some_and(|at| now.since(at) < REPORT_EVERY);
-        if lately || self.unreported == 0 {
-            return None;
         }
-        self.reported_at = Some(now);
-        Some(std::mem::take(&mut self.unreported))
     }
 
     /// Gives back a port that was taken, after its socket was closed.
@@ -159,7 +134,7 @@ mod tests {
     }
 
     fn pool(range: &str) -> PortPool {
-        PortPool::new(range.parse().unwrap())
+        PortPool::new(range.parse().unwrap(), Duration::from_secs(60))
     }
 
     fn take(pool: &mut PortPool, now: Stamp) -> Option<u16> {
@@ -173,25 +148,20 @@ mod tests {
         pool.give_back(2100);
         let next: Vec<_> = (0..3).map(|_| take(&mut pool, at(0)).unwrap()).collect();
         assert_eq!(next, [2101, 2102, 2100]);
-        assert_eq!(pool.counts(), PortCounts { in_use: 3, ..Default::default() });
+        assert_eq!((pool.in_use(), pool.free(), pool.held_by_others()), (3, 0, 0));
     }
 
     #[test]
-    fn exhaustion_is_said_once_with_a_count() {
-        let mut pool = pool("21000-21100");
-        for _ in 0..101 {
-            assert!(take(&mut pool, at(0)).is_some());
+    fn an_exhausted_pool_says_what_it_holds_and_an_even_one_leaves_every_other_port() {
+        let mut pool = pool("21000-21100").even();
+        assert_eq!(pool.free(), 51);
+        for _ in 0..51 {
+            assert!(take(&mut pool, at(0)).is_some_and(|port| port % 2 == 0));
         }
-        let mut said = Vec::new();
-        for second in 0..=12 {
-            let error = pool.take(at(second), |_| Ok(())).unwrap_err();
-            assert_eq!(error.to_string(), "no ports available in 21000-21100: 101 in use");
-            said.extend(pool.refusals_to_report(at(second)));
-        }
-        assert_eq!(said, [1, 10]);
-        assert_eq!(pool.counts().refused, 13);
-        pool.give_back(21007);
-        assert_eq!(take(&mut pool, at(13)), Some(21007));
+        let error = pool.take(at(0), |_| Ok(())).unwrap_err();
+        assert_eq!(error.to_string(), "no ports available in 21000-21100: 51 in use");
+        pool.give_back(21008);
+        assert_eq!(take(&mut pool, at(13)), Some(21008));
     }
 
     #[test]
