@@ -382,22 +382,21 @@ fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {
     remarks
 }
 
-/// The Summary, and the interval log of the histograms.
+/// The Summary, and the interval log as a file.
 fn conclude(
     resolved: &Resolved,
     recorded: Recorded,
     circumstances: Circumstances,
 ) -> Result<(Summary, Vec<u8>), Failure> {
     let environment = gather(resolved, &recorded, circumstances);
-    let (from, to) = recorded.window.unwrap_or((recorded.epoch, recorded.epoch));
-    let log = hlog::write(&recorded.histograms, from, to.since(from)).map_err(anyhow::Error::from)?;
+    let log = hlog::write(&recorded.intervals, recorded.epoch).map_err(anyhow::Error::from)?;
     let run = Run {
         environment,
         calls: recorded.calls,
         seconds: recorded.seconds,
         call_seconds: recorded.call_seconds,
         silences: recorded.silences,
-        histograms: recorded.histograms,
+        intervals: recorded.intervals,
     };
     Ok((summarize(run), log))
 }

@@ -202,8 +202,6 @@ fn obstacle(runs: &[(Extract, Extract)]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::metrics::summarize;
     use crate::record::{CallRecord, Ending, Run};
@@ -264,14 +262,7 @@ mod tests {
         let mut calls = [0, 1, 2, 3].map(|n| CallRecord::blank(n, n));
         calls.iter_mut().for_each(|call| call.ending = Ending::Completed);
         calls[0].ending = Ending::MediaLost;
-        let run = Run {
-            environment: Environment::default(),
-            calls: calls.into(),
-            seconds: Vec::new(),
-            call_seconds: Vec::new(),
-            silences: Vec::new(),
-            histograms: BTreeMap::new(),
-        };
+        let run = Run { calls: calls.into(), ..Run::default() };
         assert_eq!(served(&summarize(run)), 0.75);
     }
 

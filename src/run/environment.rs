@@ -69,6 +69,7 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
     let since_start = |at: crate::stamp::Stamp| at.since(recorded.epoch).as_secs_f64();
     Environment {
         started_at: rfc3339(recorded.epoch),
+        epoch_ns: Some(recorded.epoch.as_ns()),
         elapsed_s: since_start(recorded.ended_at),
         interrupted: circumstances.interrupted,
         ended_early: circumstances.ended_early,
