@@ -1,19 +1,13 @@
 //! `loadtest compare`: whether one build is slower than another, from pairs of stored runs.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Exit, Failure, deliver, say, stored};
-use crate::compare::compared::{Answer, Compared, Doubt, Extract, METRICS};
+use super::{Exit, Failure, say};
+use crate::compare::builds::{Answer, Comparison};
+use crate::compare::digest::{Digest, METRICS};
 use crate::compare::pairs::Margins;
-use crate::gate::doubt;
-use crate::metrics::{Summary, summarize};
-use crate::report::comparison;
-use crate::run::folder::Folder;
-use crate::run::preflight::read_scenario;
-
-/// Pairs of runs, at the most.
-const MOST_PAIRS: usize = 1000;
+use crate::report::comparison as report;
+use crate::run::{Folder, stored};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  \
@@ -39,10 +33,10 @@ pub struct Args {
     out: Option<PathBuf>,
 }
 
-/// What is asked of the pairs.
+/// Metrics and margin of a comparison.
 #[derive(Debug, clap::Args)]
 pub struct Question {
-    /// What is compared: a percentile of the round trip. Several share the chance of a false alarm.
+    /// Percentile of the round trip to compare. Several share the chance of a false alarm.
     #[arg(long, value_name = "METRIC", value_delimiter = ',', value_parser = known,
           default_value = "rtt.p99")]
     metric: Vec<&'static str>,
@@ -52,18 +46,15 @@ pub struct Question {
 }
 
 impl Question {
-    /// What is compared, the first first.
+    /// The metrics in the order given.
     pub fn metrics(&self) -> &[&'static str] {
         &self.metric
     }
 }
 
 fn known(name: &str) -> Result<&'static str, String> {
-    let found = METRICS.into_iter().map(|(metric, _)| metric).find(|metric| *metric == name);
-    found.ok_or_else(|| {
-        let names = METRICS.map(|(metric, _)| metric).join(", ");
-        format!("`{name}` cannot be compared; there are {names}")
-    })
+    let found = METRICS.into_iter().find(|metric| *metric == name);
+    found.ok_or_else(|| format!("`{name}` cannot be compared; there are {}", METRICS.join(", ")))
 }
 
 fn margin(text: &str) -> Result<f64, String> {
@@ -73,7 +64,7 @@ fn margin(text: &str) -> Result<f64, String> {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    let (base, new) = (runs(&args.base)?, runs(&args.new)?);
+    let (base, new) = (stored::runs(&args.base)?, stored::runs(&args.new)?);
     if base.len() != new.len() {
         return Err(Failure::usage(format!(
             "{} holds {} runs and {} {}: pairs need as many of the one as of the other",
@@ -85,80 +76,35 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let mut pairs = Vec::with_capacity(base.len());
     for (a, b) in base.iter().zip(&new) {
-        pairs.push((extract(a)?, extract(b)?));
+        pairs.push((stored::digest(a)?, stored::digest(b)?));
     }
     let out = args.out.as_deref().map(Folder::open).transpose()?;
     let sides = [&args.base, &args.new].map(|folder| folder.display().to_string());
     answer(sides, pairs, &args.question, out.as_ref())
 }
 
-/// Compares, says what comes out, and writes it down.
+/// Compares, prints the answer, and writes it to `out`.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn answer(
     sides: [String; 2],
-    pairs: Vec<(Extract, Extract)>,
+    pairs: Vec<(Digest, Digest)>,
     question: &Question,
     out: Option<&Folder>,
 ) -> Result<Exit, Failure> {
     let metrics = &question.metric;
     let margins = Margins { relative: question.margin / 100.0, metrics: metrics.len(), ..Margins::default() };
-    let compared = Compared::of(sides, pairs, metrics, &margins);
-    say::out(comparison::text(&compared).trim_end());
+    let comparison = Comparison::of(sides, pairs, metrics, &margins);
+    say::out(report::text(&comparison).trim_end());
     if let Some(out) = out {
-        for file in comparison::files(&compared).map_err(anyhow::Error::from)? {
+        for file in report::files(&comparison).map_err(anyhow::Error::from)? {
             out.write(file.path, &file.bytes)?;
         }
     }
-    Ok(match compared.answer() {
+    Ok(match comparison.answer() {
         Answer::Regressed => Exit::Regressed,
         Answer::Improved | Answer::Unchanged => Exit::Pass,
         Answer::Inconclusive => Exit::Inconclusive,
     })
-}
-
-/// What is compared of a stored run.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn extract(run: &Path) -> Result<Extract, Failure> {
-    let (summary, doubt) = read(run)?;
-    let name = run.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Extract::of(name, &summary, doubt))
-}
-
-/// A stored run, and whether it is to be trusted by its own limits.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn read(run: &Path) -> Result<(Summary, Doubt), Failure> {
-    let summary = summarize(stored::read(run)?);
-    // A scenario of another version may not be one of this; its figures are still read.
-    let limits = read_scenario(&run.join("scenario.toml"), &[]).map(|resolved| resolved.scenario.limits);
-    let doubt = doubt(&summary, &deliver::trust(&limits.unwrap_or_default()));
-    Ok((summary, doubt))
-}
-
-/// The runs in a folder, in the order of their names.
-pub fn runs(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let cannot = |e: std::io::Error| Failure::usage(format!("cannot read {}: {e}", folder.display()));
-    let entries = fs::read_dir(folder).map_err(cannot)?.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
-    let mut runs: Vec<_> = entries
-        .into_iter()
-        .map(|e| e.path())
-        .filter(|path| path.join("environment.json").is_file())
-        .collect();
-    runs.sort();
-    match runs.len() {
-        0 => Err(Failure::usage(format!(
-            "{} holds no runs: each is a folder in there (those of `loadtest ab` are in its base and new)",
-            folder.display()
-        ))),
-        1..=MOST_PAIRS => Ok(runs),
-        n => Err(Failure::usage(format!(
-            "{} holds {n} runs, {MOST_PAIRS} at most can be compared",
-            folder.display()
-        ))),
-    }
 }

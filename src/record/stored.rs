@@ -41,9 +41,9 @@ pub enum StoredError {
         /// Where and how.
         source: csv::Error,
     },
-    /// The histograms.
+    /// The interval log.
     #[error(transparent)]
-    Histograms(#[from] HlogError),
+    Intervals(#[from] HlogError),
 }
 
 impl Stored {

@@ -51,6 +51,13 @@ impl Shared {
         }
     }
 
+    /// Counts from zero. Calls that are under way and the port pool keep their state.
+    pub fn reset(&self) {
+        let mut report = self.report();
+        *report = ServiceReport { active: report.active, ports: report.ports, ..Default::default() };
+        self.media.reset();
+    }
+
     fn degraded(&self) -> Option<String> {
         self.degraded.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

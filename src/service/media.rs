@@ -86,6 +86,18 @@ impl MediaTotals {
     }
 }
 
+impl MediaTotals {
+    /// Counts from zero.
+    pub fn reset(&self) {
+        for count in [&self.received, &self.sent, &self.drops, &self.expected, &self.distinct] {
+            count.store(0, Relaxed);
+        }
+        if let Some(echo) = &self.echo {
+            *echo.lock().unwrap_or_else(PoisonError::into_inner) = EchoNow::default();
+        }
+    }
+}
+
 impl MediaNow {
     /// Probes that did not arrive here, as gaps in their numbers show it. What was lost after the last
     /// arrival of a call is not seen.

@@ -204,6 +204,11 @@ impl Service {
         self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// The counts, to be read or reset while the service runs.
+    pub fn counts(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
     /// Takes calls until `shutdown` completes; then hangs up, clears, and tells what it has counted. So it
     /// does when it has to end by itself, with the reason.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Finished {
