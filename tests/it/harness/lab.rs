@@ -148,7 +148,7 @@ impl Running {
         (head.to_ascii_lowercase(), body.to_string())
     }
 
-    /// Waits until /health says `status`, up to 5 s.
+    /// Waits until /health says `status`.
     pub async fn assert_health(&self, status: u16) {
         for _ in 0..100 {
             if self.get("/health").await.0 == status {
@@ -157,6 +157,19 @@ impl Running {
             sleep(Duration::from_millis(50)).await;
         }
         panic!("/health: {:?}", self.get("/health").await);
+    }
+
+    /// Waits until so many calls were bridged, both channels of each: from then on nothing they send is lost.
+    pub async fn assert_bridged(&self, calls: u64) {
+        let line = format!(r#"loadtest_service_stage_duration_seconds_count{{stage="bridged"}} {calls}"#);
+        for _ in 0..200 {
+            let (_, text) = self.get_as("/metrics", "application/openmetrics-text").await;
+            if text.lines().any(|found| found == line) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{calls} calls were not bridged: {:?}", self.get("/metrics").await);
     }
 
     pub async fn get(&self, path: &str) -> (u16, serde_json::Value) {
@@ -197,7 +210,7 @@ pub fn outcomes(pairs: &[(Outcome, u64)]) -> BTreeMap<Outcome, u64> {
     pairs.iter().copied().collect()
 }
 
-/// What a [`Wire`] does with the connections over it.
+/// The way in which a [`Wire`] treats the connections over it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Passing {
     /// Passes them on.
@@ -228,7 +241,7 @@ pub struct Wire {
     deafening: Deafening,
 }
 
-/// What is in the path of the request with which a [`Wire`] becomes [`Passing::Deaf`].
+/// A part of the path of the request with which a [`Wire`] becomes [`Passing::Deaf`].
 type Deafening = Arc<Mutex<Option<&'static str>>>;
 
 impl Wire {
@@ -290,7 +303,7 @@ fn lie_to(bytes: &[u8], lies: &Lies) -> Option<u16> {
     Some(lie.status)
 }
 
-/// Whether `bytes` begin with a request that has `part` in its path.
+/// `bytes` begin with a request that has `part` in its path.
 fn asks_for(bytes: &[u8], part: &str) -> bool {
     String::from_utf8_lossy(bytes).lines().next().is_some_and(|line| line.contains(part))
 }
