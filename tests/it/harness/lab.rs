@@ -210,7 +210,7 @@ pub fn outcomes(pairs: &[(Outcome, u64)]) -> BTreeMap<Outcome, u64> {
     pairs.iter().copied().collect()
 }
 
-/// What a [`Wire`] does with the connections over it.
+/// The way in which a [`Wire`] treats the connections over it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Passing {
     /// Passes them on.
@@ -241,7 +241,7 @@ pub struct Wire {
     deafening: Deafening,
 }
 
-/// What is in the path of the request with which a [`Wire`] becomes [`Passing::Deaf`].
+/// A part of the path of the request with which a [`Wire`] becomes [`Passing::Deaf`].
 type Deafening = Arc<Mutex<Option<&'static str>>>;
 
 impl Wire {
@@ -303,7 +303,7 @@ fn lie_to(bytes: &[u8], lies: &Lies) -> Option<u16> {
     Some(lie.status)
 }
 
-/// Whether `bytes` begin with a request that has `part` in its path.
+/// `bytes` begin with a request that has `part` in its path.
 fn asks_for(bytes: &[u8], part: &str) -> bool {
     String::from_utf8_lossy(bytes).lines().next().is_some_and(|line| line.contains(part))
 }
