@@ -12,7 +12,7 @@ use crate::asterisk::descriptors;
 use crate::net::signals::Signals;
 use crate::rtp::Codec;
 use crate::run::resolve::resolve;
-use crate::service::{self, Hangup, ServiceConfig, ServiceSummary};
+use crate::service::{self, Finished, Hangup, ServiceConfig};
 use crate::values::{HostPort, PortRange, Span};
 
 #[derive(Debug, clap::Args)]
@@ -120,7 +120,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         signals.next().await;
     };
     let finished = service::run(config, shutdown).await.map_err(anyhow::Error::from)?;
-    let written = args.metrics_file.map_or(Ok(()), |path| write(&path, &finished.summary));
+    let written = args.metrics_file.map_or(Ok(()), |path| write(&path, &finished));
     match finished.failure {
         // The reason to end is the one to tell; the other is not to be lost.
         Some(failure) => {
@@ -133,7 +133,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     }
 }
 
-fn write(path: &Path, summary: &ServiceSummary) -> anyhow::Result<()> {
-    let bytes = serde_json::to_vec_pretty(summary).context("the metrics")?;
+fn write(path: &Path, finished: &Finished) -> anyhow::Result<()> {
+    let bytes = serde_json::to_vec_pretty(finished).context("the metrics")?;
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

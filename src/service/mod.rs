@@ -16,7 +16,6 @@ pub mod reflector;
 mod refusals;
 mod relay;
 pub mod stats;
-pub mod summary;
 mod tasks;
 
 use std::future::Future;
@@ -25,6 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
@@ -35,9 +35,9 @@ use crate::values::PortRange;
 use app::App;
 use events::{ConnectError, EventConnection, EventSource};
 use http::Shared;
+use metrics::Metrics;
 use reflector::{Reflector, Told};
-pub use stats::ServiceReport;
-pub use summary::ServiceSummary;
+use stats::Counts;
 
 /// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
 const EVENT_QUEUE: usize = 4096;
@@ -154,14 +154,16 @@ pub enum ServiceError {
     Media(io::Error),
 }
 
-/// What a service has counted in its life.
-#[derive(Debug)]
+/// Counts of a service's life, as they are written, and the reason of its end.
+#[derive(Debug, Serialize)]
 pub struct Finished {
-    /// Everything.
-    pub report: ServiceReport,
-    /// The same in the form that is written.
-    pub summary: ServiceSummary,
+    /// The last answer that GET /metrics would have given.
+    pub metrics: Metrics,
+    /// Everything counted.
+    #[serde(flatten)]
+    pub record: Counts,
     /// Why it ended by itself: [`ServiceError::Replaced`] or [`ServiceError::Media`].
+    #[serde(skip)]
     pub failure: Option<ServiceError>,
 }
 
@@ -229,7 +231,7 @@ impl Service {
         // its set at the latest, as do the endpoints.
         let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;
         let last = shared.snapshot();
-        Finished { summary: ServiceSummary::of(&last), report: last.report, failure: outcome.err() }
+        Finished { metrics: Metrics::of(&last), record: last.record, failure: outcome.err() }
     }
 }
 
