@@ -17,6 +17,7 @@ pub mod driver;
 pub mod echo;
 pub mod gate;
 pub mod impair;
+mod load;
 pub mod measure;
 pub mod metrics;
 pub mod net;

@@ -5,11 +5,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
-use super::compare::{Question, answer, extract};
+use super::compare::{Question, answer, digest};
 use super::{Exit, Failure, say};
 use crate::child::Keeper;
 use crate::clock;
-use crate::compare::compared::Extract;
+use crate::compare::digest::Digest;
 use crate::compare::pairs::{Segment, needed};
 use crate::metrics::{Definition, catalogue};
 use crate::net::signals::Signals;
@@ -85,7 +85,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     for n in 1..=args.pairs {
         // ABBA: whatever drifts falls on both alike.
         let order = if n % 2 == 1 { [0, 1] } else { [1, 0] };
-        let mut pair: [Option<Extract>; 2] = [None, None];
+        let mut pair: [Option<Digest>; 2] = [None, None];
         for which in order {
             let side = &sides[which];
             let out = folder.path().join(side.folder).join(format!("{n:02}"));
@@ -93,11 +93,11 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             if finished == Exit::Interrupted {
                 return Ok(interrupted(&args, &folder, pairs.len()));
             }
-            let extract = extract(&out)?;
+            let digest = digest(&out)?;
             if !args.quiet {
-                tell(n, args.pairs, side.letter, &args.question, &extract);
+                tell(n, args.pairs, side.letter, &args.question, &digest);
             }
-            pair[which] = Some(extract);
+            pair[which] = Some(digest);
         }
         if let [Some(a), Some(b)] = pair {
             pairs.push((a, b));
@@ -197,14 +197,14 @@ async fn segment(side: &Side, out: &Path, signals: &mut Signals) -> Result<Exit,
     let code = status.and_then(|status| status.code());
     match code {
         _ if signals.came() => Ok(Exit::Interrupted),
-        // Whether its instrument can be trusted is looked at with the others.
+        // A run in doubt counts.
         Some(0 | 12) => Ok(Exit::Pass),
         Some(code) => Err(broke(&format!("ended with {code}"))),
         None => Err(broke("was killed")),
     }
 }
 
-fn tell(n: u32, of: u32, letter: char, question: &Question, run: &Extract) {
+fn tell(n: u32, of: u32, letter: char, question: &Question, run: &Digest) {
     let ms = |segment: Option<Segment>| match segment {
         Some(Segment { ms, .. }) if ms.is_finite() => format!("{ms:.3} ms"),
         Some(_) => "lost".into(),

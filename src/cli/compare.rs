@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure, deliver, say, stored};
-use crate::compare::compared::{Answer, Compared, Doubt, Extract, METRICS};
+use crate::compare::builds::{Answer, Comparison};
+use crate::compare::digest::{Digest, METRICS};
 use crate::compare::pairs::Margins;
-use crate::gate::doubt;
-use crate::metrics::{Summary, summarize};
-use crate::report::comparison;
+use crate::gate::judge;
+use crate::metrics::summarize;
+use crate::report::comparison as report;
 use crate::run::folder::Folder;
 use crate::run::preflight::read_scenario;
 
@@ -39,10 +40,10 @@ pub struct Args {
     out: Option<PathBuf>,
 }
 
-/// What is asked of the pairs.
+/// Metrics and margin of a comparison.
 #[derive(Debug, clap::Args)]
 pub struct Question {
-    /// What is compared: a percentile of the round trip. Several share the chance of a false alarm.
+    /// Percentile of the round trip to compare. Several share the chance of a false alarm.
     #[arg(long, value_name = "METRIC", value_delimiter = ',', value_parser = known,
           default_value = "rtt.p99")]
     metric: Vec<&'static str>,
@@ -52,18 +53,15 @@ pub struct Question {
 }
 
 impl Question {
-    /// What is compared, the first first.
+    /// The metrics in the order given.
     pub fn metrics(&self) -> &[&'static str] {
         &self.metric
     }
 }
 
 fn known(name: &str) -> Result<&'static str, String> {
-    let found = METRICS.into_iter().map(|(metric, _)| metric).find(|metric| *metric == name);
-    found.ok_or_else(|| {
-        let names = METRICS.map(|(metric, _)| metric).join(", ");
-        format!("`{name}` cannot be compared; there are {names}")
-    })
+    let found = METRICS.into_iter().find(|metric| *metric == name);
+    found.ok_or_else(|| format!("`{name}` cannot be compared; there are {}", METRICS.join(", ")))
 }
 
 fn margin(text: &str) -> Result<f64, String> {
@@ -85,59 +83,50 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let mut pairs = Vec::with_capacity(base.len());
     for (a, b) in base.iter().zip(&new) {
-        pairs.push((extract(a)?, extract(b)?));
+        pairs.push((digest(a)?, digest(b)?));
     }
     let out = args.out.as_deref().map(Folder::open).transpose()?;
     let sides = [&args.base, &args.new].map(|folder| folder.display().to_string());
     answer(sides, pairs, &args.question, out.as_ref())
 }
 
-/// Compares, says what comes out, and writes it down.
+/// Compares, prints the answer, and writes it to `out`.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn answer(
     sides: [String; 2],
-    pairs: Vec<(Extract, Extract)>,
+    pairs: Vec<(Digest, Digest)>,
     question: &Question,
     out: Option<&Folder>,
 ) -> Result<Exit, Failure> {
     let metrics = &question.metric;
     let margins = Margins { relative: question.margin / 100.0, metrics: metrics.len(), ..Margins::default() };
-    let compared = Compared::of(sides, pairs, metrics, &margins);
-    say::out(comparison::text(&compared).trim_end());
+    let comparison = Comparison::of(sides, pairs, metrics, &margins);
+    say::out(report::text(&comparison).trim_end());
     if let Some(out) = out {
-        for file in comparison::files(&compared).map_err(anyhow::Error::from)? {
+        for file in report::files(&comparison).map_err(anyhow::Error::from)? {
             out.write(file.path, &file.bytes)?;
         }
     }
-    Ok(match compared.answer() {
+    Ok(match comparison.answer() {
         Answer::Regressed => Exit::Regressed,
         Answer::Improved | Answer::Unchanged => Exit::Pass,
         Answer::Inconclusive => Exit::Inconclusive,
     })
 }
 
-/// What is compared of a stored run.
+/// The digest of a stored run, judged by its own limits.
 ///
 /// # Errors
-/// When it cannot be read.
-pub fn extract(run: &Path) -> Result<Extract, Failure> {
-    let (summary, doubt) = read(run)?;
-    let name = run.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Extract::of(name, &summary, doubt))
-}
-
-/// A stored run, and whether it is to be trusted by its own limits.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn read(run: &Path) -> Result<(Summary, Doubt), Failure> {
+/// When the run cannot be read.
+pub fn digest(run: &Path) -> Result<Digest, Failure> {
     let summary = summarize(stored::read(run)?);
     // A scenario of another version may not be one of this; its figures are still read.
     let limits = read_scenario(&run.join("scenario.toml"), &[]).map(|resolved| resolved.scenario.limits);
-    let doubt = doubt(&summary, &deliver::trust(&limits.unwrap_or_default()));
-    Ok((summary, doubt))
+    let in_doubt = !judge(&summary, &[], &deliver::trust(&limits.unwrap_or_default())).distrust.is_empty();
+    let name = run.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Digest::of(name, &summary, in_doubt))
 }
 
 /// The runs in a folder, in the order of their names.

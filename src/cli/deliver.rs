@@ -5,10 +5,9 @@ use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::compare::{read, runs};
+use super::compare::{digest, runs};
 use super::{Failure, say};
 use crate::compare::baseline::Baseline;
-use crate::compare::compared::Doubt;
 use crate::gate::{Gate, Trust, Verdict, hold_against, judge};
 use crate::metrics::Summary;
 use crate::report::{Format, render, terminal};
@@ -62,12 +61,7 @@ pub fn baseline(folder: Option<&Path>) -> Result<Option<Baseline>, Failure> {
     let Some(folder) = folder else { return Ok(None) };
     let is_run = folder.join("environment.json").is_file();
     let stored_runs = if is_run { vec![folder.to_path_buf()] } else { runs(folder)? };
-    let mut baseline = Baseline::default();
-    for run in stored_runs {
-        let (summary, doubt) = read(&run)?;
-        baseline.add(&summary, doubt == Doubt::None);
-    }
-    Ok(Some(baseline))
+    stored_runs.iter().map(|run| digest(run)).collect::<Result<_, _>>().map(Some)
 }
 
 /// Beyond which values the instrument is not trusted.

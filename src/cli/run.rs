@@ -374,9 +374,9 @@ fn remarks_of(resolved: &Resolved, recorded: &Recorded) -> Vec<String> {
             remarks.push(format!("{count} {what}"));
         }
     };
-    trouble(recorded.troubles.garbage, "datagrams on the SIP port were not SIP");
+    trouble(recorded.socket_errors.garbage, "datagrams on the SIP port were not SIP");
     trouble(
-        recorded.troubles.unsent,
+        recorded.socket_errors.unsent,
         "SIP messages could not be sent: is the target reachable from sip.local?",
     );
     remarks

@@ -3,129 +3,99 @@
 //! It compares different hours, so it is coarse on purpose; `compare` over runs made in turn is the gate
 //! to trust.
 
-use super::alike::unusable;
-use super::pairs::middle_and_scatter;
-use crate::metrics::Summary;
+use super::digest::{Conditions, Digest, METRICS};
+use super::pairs::{Margins, median_and_mad};
 use crate::record::Environment;
-use crate::values::Value;
 
-/// What is slower by less is never called so: ln 1.15.
+/// Smallest relative difference that counts: ln 1.15.
 const LEAST: f64 = 0.139_761_942_375_158_7;
-/// Standard deviations of a normal distribution in its median absolute deviation, and how many of
-/// them are beyond scatter.
+/// Three standard deviations of a normal distribution, in median absolute deviations.
 const SCATTER: f64 = 3.0 * 1.4826;
 
 /// Stored runs that a new one is held against.
 #[derive(Debug, Clone, Default)]
-pub struct Baseline(Vec<Stored>);
+pub struct Baseline(Vec<Digest>);
 
-#[derive(Debug, Clone)]
-struct Stored {
-    environment: Environment,
-    is_trusted: bool,
-    /// By the places of [`METRICS`], in milliseconds.
-    values: [Option<f64>; METRICS.len()],
-}
-
-/// A metric held against the baseline.
+/// The bound of one metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tripwire {
     /// The metric.
     pub metric: &'static str,
     /// Its median in the baseline, in milliseconds.
     pub median_ms: f64,
-    /// What is above is slower, in milliseconds.
+    /// A value above is slower, in milliseconds.
     pub bound_ms: f64,
     /// Runs in the baseline.
     pub runs: usize,
 }
 
-/// RTT percentiles that can be held against a baseline.
-pub const METRICS: [&str; 5] = ["rtt.p50", "rtt.p90", "rtt.p95", "rtt.p99", "rtt.p99.9"];
+impl FromIterator<Digest> for Baseline {
+    fn from_iter<I: IntoIterator<Item = Digest>>(runs: I) -> Baseline {
+        Baseline(runs.into_iter().collect())
+    }
+}
 
 impl Baseline {
-    /// Takes a stored run in, and whether its instrument is to be trusted.
-    pub fn add(&mut self, stored: &Summary, is_trusted: bool) {
-        let value = |name| match stored.metric(name).filter(|m| !m.too_few || m.value == Value::Lost)?.value {
-            Value::Number(ms) if ms > 0.0 => Some(ms),
-            Value::Lost => Some(f64::INFINITY),
-            Value::Number(_) | Value::NoData => None,
-        };
-        // The rest of it is of no use here and may be long.
-        let environment = stored.environment.fingerprint();
-        self.0.push(Stored { environment, is_trusted, values: METRICS.map(value) });
-    }
-
-    /// The bound of a metric for a run like `run`; `None` where no run of the same fingerprint has
-    /// measured it.
+    /// The bound of a metric for a run like `run`; `None` where no comparable run has measured it.
+    ///
+    /// Median + max(ln 1.15, 3·1.4826·MAD) of ln q, and at least [`Margins::absolute_ms`] above the median:
+    /// below that a difference is one of timers, whatever its percentage.
     pub fn tripwire(&self, run: &Environment, metric: &str) -> Option<Tripwire> {
-        let at = METRICS.iter().position(|name| *name == metric)?;
-        let alike = self.0.iter().filter(|stored| unfit(run, stored).is_none());
-        let logs: Vec<f64> = alike.filter_map(|stored| stored.values[at]).map(f64::ln).collect();
+        let metric = METRICS.into_iter().find(|name| *name == metric)?;
+        let run = Conditions::of(run);
+        let segments = self.0.iter().filter(|s| unfit(&run, s).is_none()).filter_map(|s| s.segment(metric));
+        let logs: Vec<f64> = segments.filter(|s| !s.too_few && s.ms > 0.0).map(|s| s.ms.ln()).collect();
         let runs = logs.len();
-        let (middle, scatter) = middle_and_scatter(logs)?;
-        let beyond = LEAST.max(SCATTER * scatter);
-        Some(Tripwire {
-            metric: METRICS[at],
-            median_ms: middle.exp(),
-            bound_ms: (middle + beyond).exp(),
-            runs,
-        })
+        let (middle, mad) = median_and_mad(logs.into_iter())?;
+        let median_ms = middle.exp();
+        let relative_ms = (middle + LEAST.max(SCATTER * mad)).exp();
+        let bound_ms = relative_ms.max(median_ms + Margins::default().absolute_ms);
+        Some(Tripwire { metric, median_ms, bound_ms, runs })
     }
 
-    /// Whether any stored run counts for `run`.
+    /// Whether any stored run is comparable with `run`.
     pub fn is_of_use(&self, run: &Environment) -> bool {
-        self.0.iter().any(|stored| unfit(run, stored).is_none())
+        let run = Conditions::of(run);
+        self.0.iter().any(|stored| unfit(&run, stored).is_none())
     }
 
-    /// How many of the stored runs do not count for `run`, and why the first of them does not.
+    /// The number of stored runs that are not comparable with `run`, and the reason of the first.
     pub fn left_out(&self, run: &Environment) -> Option<String> {
-        let reasons: Vec<_> = self.0.iter().filter_map(|stored| unfit(run, stored)).collect();
+        let run = Conditions::of(run);
+        let reasons: Vec<_> = self.0.iter().filter_map(|stored| unfit(&run, stored)).collect();
         let first = reasons.first()?;
         Some(format!("{} of {} stored runs do not count: {first}", reasons.len(), self.0.len()))
     }
 }
 
-fn unfit(run: &Environment, Stored { environment, is_trusted, .. }: &Stored) -> Option<String> {
-    let is_itself = run.started_at == environment.started_at && !run.started_at.is_empty();
-    let why = if is_itself {
-        Some("it is the run itself")
-    } else if !is_trusted {
-        Some("its machine was not to be trusted")
+/// Why a stored run does not count for `run`. One in doubt would raise the bound for the machine's sake.
+fn unfit(run: &Conditions, stored: &Digest) -> Option<String> {
+    let why = if run.is_same_run(&stored.conditions) {
+        Some("it is the run itself".into())
     } else {
-        unusable(environment)
+        let doubted = stored.in_doubt.then(|| "its instrument was in doubt".into());
+        stored.worthless.clone().or_else(|| stored.cut_short.map(String::from)).or(doubted)
     };
-    why.map(String::from).or_else(|| other_fingerprint(run, environment))
-}
-
-fn other_fingerprint(run: &Environment, stored: &Environment) -> Option<String> {
-    let parts = [
-        ("CPU", &run.cpu, &stored.cpu),
-        ("kernel", &run.kernel, &stored.kernel),
-        ("scenario", &run.scenario_hash, &stored.scenario_hash),
-        ("loadtest", &run.version, &stored.version),
-    ];
-    let (what, ours, theirs) = parts.into_iter().find(|(_, ours, theirs)| ours != theirs)?;
-    if what == "scenario" {
-        return Some("another scenario, or other --set".into());
-    }
-    Some(format!("another {what}: {theirs}, not {ours}"))
+    why.or_else(|| run.other_machine(&stored.conditions)).or_else(|| run.other_scenario(&stored.conditions))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::digest::tests::digest;
     use super::*;
 
-    fn stored(ms: f64, environment: Environment) -> Stored {
-        Stored {
-            environment,
-            is_trusted: true,
-            values: METRICS.map(|name| (name == "rtt.p99").then_some(ms)),
-        }
+    /// A stored run of `ms` at the 99th percentile.
+    fn stored(ms: f64, environment: &Environment) -> Digest {
+        digest("stored", |run| {
+            run.conditions = Conditions::of(environment);
+            let p99 = run.segments[3].take();
+            run.segments = [None; METRICS.len()];
+            run.segments[3] = p99.map(|segment| super::super::pairs::Segment { ms, ..segment });
+        })
     }
 
     fn baseline(values: &[f64]) -> Baseline {
-        Baseline(values.iter().map(|ms| stored(*ms, Environment::default())).collect())
+        values.iter().map(|ms| stored(*ms, &Environment::default())).collect()
     }
 
     fn tripwire(baseline: &Baseline, metric: &str) -> Option<Tripwire> {
@@ -144,7 +114,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_has_no_bound_and_what_is_missing_none_either() {
+    fn a_tenth_of_a_millisecond_is_no_regression_whatever_its_percentage() {
+        let bound = |ms| tripwire(&baseline(&[ms]), "rtt.p99").unwrap().bound_ms;
+        assert!((bound(0.2) - 0.3).abs() < 1e-12, "15 % would be 0.23 ms");
+        assert!((bound(0.6) - 0.7).abs() < 1e-12);
+        assert!((bound(0.7) - 0.805).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_lost_percentile_has_no_bound_and_a_missing_one_no_line() {
         let lost = tripwire(&baseline(&[f64::INFINITY; 3]), "rtt.p99").unwrap();
         assert_eq!((lost.bound_ms, lost.runs), (f64::INFINITY, 3));
         assert_eq!(tripwire(&baseline(&[1.0]), "rtt.p50"), None);
@@ -153,20 +131,27 @@ mod tests {
     }
 
     #[test]
-    fn another_fingerprint_is_named() {
+    fn stored_runs_that_do_not_count_are_named() {
         let run = Environment { cpu: "EPYC".into(), scenario_hash: "a".into(), ..Environment::default() };
-        assert_eq!(other_fingerprint(&run, &run), None);
-        let other = Environment { cpu: "Xeon".into(), ..run.clone() };
-        assert_eq!(other_fingerprint(&run, &other).unwrap(), "another CPU: Xeon, not EPYC");
-        let other = Environment { scenario_hash: "b".into(), ..run.clone() };
-        assert!(other_fingerprint(&run, &other).unwrap().contains("--set"));
-        let mixed = Baseline(vec![stored(1.0, other), stored(2.0, run.clone())]);
-        assert_eq!(mixed.tripwire(&run, "rtt.p99").map(|t| (t.runs, t.median_ms)), Some((1, 2.0)));
-        let late = Baseline(vec![Stored { is_trusted: false, ..stored(1.0, run.clone()) }]);
-        assert!(late.tripwire(&run, "rtt.p99").is_none() && late.left_out(&run).unwrap().contains("trusted"));
+        let why = |change: fn(&mut Digest), environment: &Environment| {
+            let mut other = stored(1.0, environment);
+            change(&mut other);
+            let alone = Baseline(vec![other]);
+            assert!(!alone.is_of_use(&run) && alone.tripwire(&run, "rtt.p99").is_none());
+            alone.left_out(&run).unwrap()
+        };
+        let other_cpu = Environment { cpu: "Xeon".into(), ..run.clone() };
+        assert!(why(|_| {}, &other_cpu).ends_with("another CPU: Xeon, not EPYC"));
+        let other_scenario = Environment { scenario_hash: "b".into(), ..run.clone() };
+        assert!(why(|_| {}, &other_scenario).contains("older loadtest"));
+        assert!(why(|stored| stored.in_doubt = true, &run).contains("doubt"));
+        assert!(why(|stored| stored.worthless = Some("it broke".into()), &run).contains("broke"));
+        assert!(why(|stored| stored.cut_short = Some("a gate ended it"), &run).contains("gate"));
         let itself = Environment { started_at: "2026".into(), ..run.clone() };
-        let alone = Baseline(vec![stored(1.0, itself.clone())]);
+        let alone = Baseline(vec![stored(1.0, &itself)]);
         assert!(alone.left_out(&itself).unwrap().contains("itself"));
+        let mixed = Baseline(vec![stored(1.0, &other_cpu), stored(2.0, &run)]);
+        assert_eq!(mixed.tripwire(&run, "rtt.p99").map(|t| (t.runs, t.median_ms)), Some((1, 2.0)));
         assert!(mixed.left_out(&run).unwrap().starts_with("1 of 2 stored runs"));
     }
 }

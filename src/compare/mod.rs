@@ -1,6 +1,6 @@
-//! Runs held against each other: pairs of segments, a stored baseline, and whether runs are comparable.
+//! Runs compared: two builds pair by pair, and one run against a stored baseline.
 
-pub mod alike;
 pub mod baseline;
-pub mod compared;
+pub mod builds;
+pub mod digest;
 pub mod pairs;

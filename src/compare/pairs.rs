@@ -1,56 +1,40 @@
-//! Was one build slower than the other? A sign test over pairs of segments.
+//! Sign test over pairs of segments: is one build slower than the other by one metric?
 //!
 //! Packets are not independent of each other, so tests over packets see a difference between almost any
 //! two runs. The replicate is the segment: a short run of its own. A and B alternate (ABBA…), so that
-//! what drifts with time falls on both. Integers are counted and nothing is drawn at random: the same
-//! segments always give the same verdict.
+//! drift falls on both. Integers are counted and nothing is drawn at random: the same segments always
+//! give the same verdict.
 
 use std::fmt;
-
-use crate::metrics::Summary;
-use crate::values::Value;
 
 /// Chance that two identical builds are told apart, over all metrics compared: that of 10 or more heads
 /// in 12 throws.
 const FALSE_ALARM: f64 = 0.0194;
 
-/// What is compared of one segment, in milliseconds: a percentile of RTT, infinite where it falls
-/// among the lost, and the same percentile of the control stream.
+/// One metric of one segment in milliseconds: a percentile of RTT, infinite where it falls among the
+/// lost, and the same percentile of the control stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Segment {
-    /// The calls.
+    /// The calls' percentile.
     pub ms: f64,
     /// The same percentile of the control stream; `None` without one.
     pub control_ms: Option<f64>,
-    /// The control stream's 99th percentile: how quiet the machine is.
+    /// The control stream's 99th percentile; its scatter sets the absolute margin.
     pub control_p99_ms: Option<f64>,
     /// Whether the percentile rests on too few samples.
     pub too_few: bool,
 }
 
-impl Segment {
-    /// The percentile `metric` of a run, and `control` beside it; `None` where nothing was measured.
-    pub fn of(summary: &Summary, metric: &str, control: &str) -> Option<Segment> {
-        let ms = |name: &str| match summary.metric(name)?.value {
-            Value::Number(ms) => Some(ms),
-            Value::Lost => Some(f64::INFINITY),
-            Value::NoData => None,
-        };
-        let too_few = summary.metric(metric).is_some_and(|m| m.too_few && m.value != Value::Lost);
-        Some(Segment { ms: ms(metric)?, control_ms: ms(control), control_p99_ms: ms("control.p99"), too_few })
-    }
-}
-
 /// Two segments measured one after the other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pair {
-    /// Of the base.
+    /// A segment of A, the base.
     pub a: Segment,
-    /// Of what is compared with it.
+    /// A segment of B, the build under judgement.
     pub b: Segment,
 }
 
-/// How much slower is slower.
+/// Smallest difference that counts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Margins {
     /// Smallest relative difference of a pair that counts, 0–1.
@@ -67,7 +51,7 @@ impl Default for Margins {
     }
 }
 
-/// What the pairs say.
+/// Result by one metric.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Finding {
     /// B is slower.
@@ -76,24 +60,26 @@ pub enum Finding {
     Improved,
     /// Neither, by more than the margins.
     Unchanged,
-    /// Nothing can be said, and why.
+    /// Undecided, and why.
     Inconclusive(String),
 }
 
-/// The comparison of two builds by one metric.
+/// Two builds compared by one metric.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
-    /// What the pairs say.
+pub struct MetricComparison {
+    /// The metric's name.
+    pub metric: &'static str,
+    /// Its value in each pair.
+    pub pairs: Vec<Pair>,
+    /// The result.
     pub finding: Finding,
-    /// Pairs.
-    pub pairs: usize,
     /// Pairs in which B was slower by more than both margins.
     pub worse: usize,
     /// Pairs in which B was faster, likewise.
     pub better: usize,
     /// Pairs that must agree.
     pub needed: Option<usize>,
-    /// exp(median of ln B − ln A) − 1: 0.1 is a tenth slower. `None` where lost ones leave no middle.
+    /// exp(median of ln B − ln A) − 1: 0.1 is a tenth slower. `None` where lost ones leave no median.
     pub effect: Option<f64>,
     /// Its interval, of the coverage that the number of pairs allows: 96.1 % for twelve.
     pub interval: Option<(f64, f64)>,
@@ -101,58 +87,45 @@ pub struct Comparison {
     pub absolute_ms: f64,
     /// exp(median of ln B − ln A) − 1 of the control stream.
     pub control_effect: Option<f64>,
-    /// The most that it may move, likewise.
-    pub control_limit: f64,
+    /// Smallest move of the control stream in a pair that counts, likewise.
+    pub control_margin: f64,
+    /// Pairs in which the control stream was slower beside B by more than that.
+    pub control_slower: usize,
+    /// Pairs in which it was faster beside B, likewise.
+    pub control_faster: usize,
 }
 
-/// Compares.
-pub fn compare(pairs: &[Pair], margins: &Margins) -> Comparison {
-    let absolute_ms = margins.absolute_ms.max(3.0 * scatter(pairs));
+/// Compares two builds by `metric`.
+///
+/// Undecided where the control stream, which bypasses both builds, explains the difference: it moved the
+/// same way in as many pairs as the sign test asks for, by more than half the margin. Scatter in both
+/// directions is noise, which the sign test bears.
+pub fn compare(metric: &'static str, pairs: Vec<Pair>, margins: &Margins) -> MetricComparison {
+    let absolute_ms = margins.absolute_ms.max(3.0 * scatter(&pairs));
     let threshold = margins.relative.ln_1p();
-    let mut differences: Vec<f64> = pairs.iter().map(|p| log_ratio(p.a.ms, p.b.ms)).collect();
     let beyond = |p: &&Pair, sign: f64| {
         sign * log_ratio(p.a.ms, p.b.ms) > threshold && sign * (p.b.ms - p.a.ms) > absolute_ms
     };
-    let worse = pairs.iter().filter(|p| beyond(p, 1.0)).count();
-    let better = pairs.iter().filter(|p| beyond(p, -1.0)).count();
-    differences.sort_unstable_by(f64::total_cmp);
+    let differences = sorted(pairs.iter().map(|p| log_ratio(p.a.ms, p.b.ms)));
+    let control = sorted(pairs.iter().filter_map(|p| Some(log_ratio(p.a.control_ms?, p.b.control_ms?))));
     let needed = needed(pairs.len(), margins.metrics);
-    let control = control_shifts(pairs);
-    let moved = median(&control).filter(|shift| shift.abs() > threshold / 2.0);
-    let lost = pairs.iter().flat_map(|p| [p.a, p.b]).filter(|s| s.ms.is_infinite()).count();
-    let few = pairs.iter().flat_map(|p| [p.a, p.b]).filter(|s| s.too_few).count();
-    let interval = needed.map(|t| (differences[pairs.len() - t].exp_m1(), differences[t - 1].exp_m1()));
-    let finding = match needed {
-        None => Finding::Inconclusive(format!("{} pairs are too few to tell", pairs.len())),
-        _ if few > 0 => Finding::Inconclusive(format!(
-            "in {few} of {} runs the percentile rests on too few packets; make them longer, or take a lower one",
-            2 * pairs.len()
-        )),
-        Some(_) if moved.is_some() => Finding::Inconclusive(format!(
-            "the control stream, which bypasses both, moved by {}: the machine was not the same for both, or B \
-             keeps it busier",
-            percent(moved.unwrap_or(0.0).exp_m1())
-        )),
-        Some(t) if worse >= t => Finding::Regressed,
-        Some(t) if better >= t => Finding::Improved,
-        Some(_) if lost > 0 => Finding::Inconclusive(format!(
-            "in {lost} of {} runs the percentile falls among the lost packets; take a lower one",
-            2 * pairs.len()
-        )),
-        Some(_) => Finding::Unchanged,
-    };
-    Comparison {
-        finding,
-        pairs: pairs.len(),
-        worse,
-        better,
+    let mut comparison = MetricComparison {
+        metric,
+        finding: Finding::Unchanged,
+        worse: pairs.iter().filter(|p| beyond(p, 1.0)).count(),
+        better: pairs.iter().filter(|p| beyond(p, -1.0)).count(),
         needed,
         effect: median(&differences).filter(|d| !d.is_nan()).map(f64::exp_m1),
-        interval,
+        interval: needed.map(|t| (differences[pairs.len() - t].exp_m1(), differences[t - 1].exp_m1())),
         absolute_ms,
         control_effect: median(&control).map(f64::exp_m1),
-        control_limit: (threshold / 2.0).exp_m1(),
-    }
+        control_margin: (threshold / 2.0).exp_m1(),
+        control_slower: control.iter().filter(|shift| **shift > threshold / 2.0).count(),
+        control_faster: control.iter().filter(|shift| **shift < -threshold / 2.0).count(),
+        pairs,
+    };
+    comparison.finding = comparison.find();
+    comparison
 }
 
 /// Whether B serves fewer of its calls than A, from the share that each served, pair by pair.
@@ -187,29 +160,23 @@ fn binomial(n: usize, k: usize) -> f64 {
 
 /// Median absolute deviation of the control stream's 99th percentile over all segments, in milliseconds.
 fn scatter(pairs: &[Pair]) -> f64 {
-    let mut all: Vec<f64> =
-        pairs.iter().flat_map(|p| [p.a.control_p99_ms, p.b.control_p99_ms]).flatten().collect();
-    all.retain(|ms| ms.is_finite());
-    middle_and_scatter(all).map_or(0.0, |(_, scatter)| scatter)
+    let all = pairs.iter().flat_map(|p| [p.a.control_p99_ms, p.b.control_p99_ms]).flatten();
+    median_and_mad(all.filter(|ms| ms.is_finite())).map_or(0.0, |(_, mad)| mad)
 }
 
 /// The median and the median absolute deviation from it; `None` of nothing. Two that are lost do not
 /// differ.
-pub(super) fn middle_and_scatter(mut values: Vec<f64>) -> Option<(f64, f64)> {
-    values.sort_unstable_by(f64::total_cmp);
+pub(super) fn median_and_mad(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    let values = sorted(values);
     let middle = median(&values)?;
-    let apart = |value: &f64| if *value == middle { 0.0 } else { (value - middle).abs() };
-    let mut deviations: Vec<f64> = values.iter().map(apart).collect();
-    deviations.sort_unstable_by(f64::total_cmp);
-    Some((middle, median(&deviations)?))
+    let deviation = |value: &f64| if *value == middle { 0.0 } else { (value - middle).abs() };
+    Some((middle, median(&sorted(values.iter().map(deviation)))?))
 }
 
-/// ln b − ln a of the control stream, in order of size.
-fn control_shifts(pairs: &[Pair]) -> Vec<f64> {
-    let mut shifts: Vec<f64> =
-        pairs.iter().filter_map(|p| Some(log_ratio(p.a.control_ms?, p.b.control_ms?))).collect();
-    shifts.sort_unstable_by(f64::total_cmp);
-    shifts
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
 }
 
 fn median(sorted: &[f64]) -> Option<f64> {
@@ -222,14 +189,47 @@ fn median(sorted: &[f64]) -> Option<f64> {
     }
 }
 
-impl Comparison {
+impl MetricComparison {
+    fn find(&self) -> Finding {
+        let count = |is: fn(&Segment) -> bool| self.pairs.iter().flat_map(|p| [p.a, p.b]).filter(is).count();
+        let (few, lost, all) = (count(|s| s.too_few), count(|s| s.ms.is_infinite()), 2 * self.pairs.len());
+        let Some(needed) = self.needed else {
+            return Finding::Inconclusive(format!("{} pairs are too few to tell", self.pairs.len()));
+        };
+        if few > 0 {
+            return Finding::Inconclusive(format!(
+                "in {few} of {all} runs the percentile rests on too few packets; make them longer, or take a \
+                 lower one"
+            ));
+        }
+        let (worse, better) = (self.worse >= needed, self.better >= needed);
+        let moved = if worse { self.control_slower } else { self.control_faster };
+        if (worse || better) && moved >= needed {
+            return Finding::Inconclusive(format!(
+                "B was {0} in {1} of {2} pairs, but so was the control stream, which bypasses both, in {moved}: \
+                 the machine was not the same for both, or B changes how busy it is",
+                if worse { "slower" } else { "faster" },
+                if worse { self.worse } else { self.better },
+                self.pairs.len(),
+            ));
+        }
+        match (worse, better) {
+            (true, _) => Finding::Regressed,
+            (_, true) => Finding::Improved,
+            _ if lost > 0 => Finding::Inconclusive(format!(
+                "in {lost} of {all} runs the percentile falls among the lost packets; take a lower one"
+            )),
+            _ => Finding::Unchanged,
+        }
+    }
+
     /// How often the interval holds the true effect, 0–1, whatever the distribution.
     pub fn coverage(&self) -> f64 {
-        self.needed.map_or(0.0, |needed| 1.0 - 2.0 * tail(self.pairs, needed))
+        self.needed.map_or(0.0, |needed| 1.0 - 2.0 * tail(self.pairs.len(), needed))
     }
 }
 
-impl fmt::Display for Comparison {
+impl fmt::Display for MetricComparison {
     /// One sentence: `B is slower: in 11 of 12 pairs by more than 10 % …`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let effect = self.effect.map_or("beyond measure".into(), percent);
@@ -240,7 +240,7 @@ impl fmt::Display for Comparison {
             None => String::new(),
         };
         let needed = self.needed.map(|t| format!(", {t} are needed")).unwrap_or_default();
-        let pairs = self.pairs;
+        let pairs = self.pairs.len();
         match &self.finding {
             Finding::Regressed => {
                 write!(f, "B is slower than A, {effect}{interval}: in {} of {pairs} pairs", self.worse)
@@ -275,8 +275,12 @@ mod tests {
         values.iter().map(|(a, b)| Pair { a: segment(*a), b: segment(*b) }).collect()
     }
 
+    fn compared(pairs: Vec<Pair>) -> MetricComparison {
+        compare("rtt.p99", pairs, &Margins::default())
+    }
+
     fn finding(values: &[(f64, f64)]) -> Finding {
-        compare(&pairs(values), &Margins::default()).finding
+        compared(pairs(values)).finding
     }
 
     #[test]
@@ -301,7 +305,7 @@ mod tests {
     #[test]
     fn the_interval_is_made_of_order_statistics() {
         let values: Vec<_> = (1..=12).map(|n| (1.0, (f64::from(n) / 100.0).exp())).collect();
-        let c = compare(&pairs(&values), &Margins::default());
+        let c = compared(pairs(&values));
         let (low, high) = c.interval.unwrap();
         assert!((low - 0.03f64.exp_m1()).abs() < 1e-12 && (high - 0.10f64.exp_m1()).abs() < 1e-12);
         assert!((c.coverage() - 0.961).abs() < 1e-3, "{}", c.coverage());
@@ -315,28 +319,55 @@ mod tests {
         // Half of them lost on the one side, half on the other: nothing to build on.
         let mut mixed = [(1.0, lost); 12];
         mixed[..6].fill((lost, 1.0));
-        let c = compare(&pairs(&mixed), &Margins::default());
+        let c = compared(pairs(&mixed));
         assert!(matches!(c.finding, Finding::Inconclusive(_)) && c.effect.is_none(), "{c}");
         assert!(matches!(finding(&[(lost, lost); 12]), Finding::Inconclusive(_)));
-        assert!(!compare(&pairs(&[(1.0, lost); 12]), &Margins::default()).to_string().contains("inf"));
+        assert!(!compared(pairs(&[(1.0, lost); 12])).to_string().contains("inf"));
+    }
+
+    /// `of` pairs in which B takes `b` ms, in `moved` of which the control stream goes from 50 µs to
+    /// `control` ms.
+    fn beside(b: f64, of: usize, moved: usize, control: f64) -> MetricComparison {
+        let pair = |n| Pair {
+            a: Segment { control_ms: Some(0.050), ..segment(1.0) },
+            b: Segment { control_ms: Some(if n < moved { control } else { 0.050 }), ..segment(b) },
+        };
+        compared((0..of).map(pair).collect())
     }
 
     #[test]
-    fn a_machine_that_changed_says_nothing_about_the_builds() {
-        let shifted = Pair {
-            a: Segment { control_ms: Some(0.050), ..segment(1.0) },
-            b: Segment { control_ms: Some(0.054), ..segment(1.3) },
-        };
-        let c = compare(&[shifted; 12], &Margins::default());
+    fn a_difference_that_the_control_stream_shows_too_is_the_machines() {
+        let c = beside(1.3, 12, 10, 0.054);
         assert!(matches!(c.finding, Finding::Inconclusive(_)), "{c:?}");
-        assert!(c.to_string().contains("+8.0 %"), "{c}");
+        assert!(
+            c.to_string().contains("slower in 12 of 12 pairs") && c.to_string().contains("in 10:"),
+            "{c}"
+        );
+        assert!(matches!(beside(0.7, 12, 11, 0.046).finding, Finding::Inconclusive(_)));
+        // As many as the sign test asks of so many pairs.
+        assert!(matches!(beside(1.3, 6, 6, 0.054).finding, Finding::Inconclusive(_)));
+        assert_eq!(beside(1.3, 6, 5, 0.054).finding, Finding::Regressed);
+    }
+
+    #[test]
+    fn a_control_stream_that_moves_otherwise_explains_nothing() {
+        assert_eq!(beside(1.3, 12, 9, 0.054).finding, Finding::Regressed, "in too few pairs");
+        assert_eq!(beside(1.3, 12, 12, 0.0524).finding, Finding::Regressed, "by less than half of ln 1.1");
+        assert_eq!(beside(1.3, 12, 12, 0.040).finding, Finding::Regressed, "the other way");
+        assert_eq!(beside(1.0, 12, 12, 0.054).finding, Finding::Unchanged, "without the builds");
+        // Both ways, and far: the median stands still or not, it is noise.
+        let mut noisy = pairs(&[(1.0, 1.3); 12]);
+        for (n, pair) in noisy.iter_mut().enumerate() {
+            pair.b.control_ms = Some(if n < 4 { 0.02 } else { 0.2 });
+        }
+        assert_eq!(compared(noisy).finding, Finding::Regressed);
     }
 
     #[test]
     fn too_few_packets_say_nothing() {
         let mut pairs = pairs(&[(1.0, 1.3); 12]);
         pairs[3].b.too_few = true;
-        let said = compare(&pairs, &Margins::default()).to_string();
+        let said = compared(pairs).to_string();
         assert!(said.contains("in 1 of 24 runs"), "{said}");
     }
 
@@ -355,9 +386,9 @@ mod tests {
         fn a_comparison_is_the_same_the_other_way_round(
             values in proptest::collection::vec((0.1f64..10.0, 0.1f64..10.0), 0..20),
         ) {
-            let there = compare(&pairs(&values), &Margins::default());
+            let there = compared(pairs(&values));
             let swapped: Vec<_> = values.iter().map(|(a, b)| (*b, *a)).collect();
-            let back = compare(&pairs(&swapped), &Margins::default());
+            let back = compared(pairs(&swapped));
             prop_assert_eq!((there.worse, there.better), (back.better, back.worse));
             let mirrored = match back.finding {
                 Finding::Regressed => Finding::Improved,

@@ -1,6 +1,6 @@
-//! Load control: lines that each hold one call after another, through ramp, hold and drain.
+//! Load control's I/O: SIP socket, RTP ports, media lane, timers and books around [`load::Control`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,69 +8,54 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::agent::UserAgent;
-use super::attempt::Attempt;
 use super::book::Book;
 use super::lane::{Lane, LaneConfig, LaneEvent};
+use super::media::{CallMedia, medians, silences};
 use super::monitor::Monitor;
 use super::ports::{RECEIVE_BUFFER, RtpPorts};
+use super::sip_socket::{SipSocket, SocketErrors};
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::Timeline;
 use crate::echo::EchoServer;
+use crate::load::{self, Agent, AgentOutput, Count, Input, Output, Plan};
 use crate::measure::{Class, Rules, Window};
 use crate::net::udp::StampedSocket;
-use crate::record::{CallRecord, CallSecond, Ending, Phase, Silence};
+use crate::record::{CallRecord, CallSecond, Silence};
 use crate::rtp::packet::StreamSender;
-use crate::scenario::schedule::{Spacing, ramp_duration};
-use crate::scenario::{Phasing, Scenario, ServiceMode};
+use crate::scenario::{Phasing, ServiceMode};
+use crate::sip::call::CallConfig;
+use crate::sip::sdp::{Answer, Offer};
 use crate::stamp::Stamp;
 
-/// Time between fixing the measured window and its begin, so that all threads know it in time.
-const NOTICE: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// Events of the media threads taken at a time, so that no flood keeps SIP and timers waiting.
+const MEDIA_BATCH: usize = 256;
 
-/// What a line is doing.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Line {
-    /// Places its next call then.
-    Waiting(Stamp),
-    /// Has a call, in whatever state.
-    Busy(u32),
-    /// Places no more calls.
-    Retired,
-}
-
-pub(super) struct Control<'a> {
-    pub(super) config: DriverConfig<'a>,
-    pub(super) agent: UserAgent,
-    pub(super) lane: Lane,
-    pub(super) ports: RtpPorts,
-    pub(super) book: Book,
-    pub(super) window: Arc<Window>,
-    pub(super) timeline: Timeline,
-    pub(super) epoch: Stamp,
-    pub(super) phase: Phase,
-    pub(super) phase_from: Stamp,
-    pub(super) lines: Vec<Line>,
-    /// Lines whose first attempt has been answered or has failed.
-    pub(super) decided: Vec<bool>,
-    pub(super) spacing: Spacing,
-    /// Attempts by number, while they last.
-    pub(super) attempts: BTreeMap<u32, Attempt>,
-    /// When calls are to be hung up.
-    pub(super) hangups: BTreeSet<(Stamp, u32)>,
-    /// When a line no longer waits for the answer to its call's BYE.
-    pub(super) patience: BTreeSet<(Stamp, u32)>,
-    pub(super) records: Vec<CallRecord>,
-    pub(super) call_seconds: Vec<CallSecond>,
-    pub(super) silences: Vec<Silence>,
-    pub(super) placed: u32,
-    pub(super) failed: u32,
-    pub(super) calls_at_start: u32,
-    pub(super) suppressed: u64,
-    pub(super) suppressed_because: String,
-    /// The furthest that the wall clock has been set away from where it was.
-    pub(super) clock_step_ns: i64,
+/// Load control with its I/O.
+struct Controlled<'a> {
+    config: DriverConfig<'a>,
+    control: load::Control,
+    agent: Agent,
+    socket: SipSocket,
+    lane: Lane,
+    ports: RtpPorts,
+    /// RTP sockets by port, until the call has its number.
+    bound: HashMap<u16, Arc<StampedSocket>>,
+    /// Media by the number of the attempt, while it lasts.
+    media: HashMap<u32, CallMedia>,
+    book: Book,
+    window: Arc<Window>,
+    timeline: Timeline,
+    epoch: Stamp,
+    records: Vec<CallRecord>,
+    call_seconds: Vec<CallSecond>,
+    silences: Vec<Silence>,
+    suppressed_because: String,
+    /// Nanoseconds by which the wall clock has been set since the start.
+    step_ns: i64,
+    /// The furthest that it has been set away from where it was.
+    clock_step_ns: i64,
 }
 
 fn largest(a: i64, b: i64) -> i64 {
@@ -88,8 +73,7 @@ pub async fn run(
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Recorded, DriverError> {
     let address = SocketAddr::new(config.scenario.sip.local, 0);
-    let agent = UserAgent::bind(address, format!("{:08x}", config.run_id))
-        .map_err(|source| DriverError::Sip { address, source })?;
+    let socket = SipSocket::bind(address).map_err(|source| DriverError::Sip { address, source })?;
     let timeline = Timeline::start();
     let epoch = timeline.now();
     let (measure, media) = (&config.scenario.measure, &config.scenario.media);
@@ -117,9 +101,29 @@ pub async fn run(
     let (lane, inbox) = Lane::start(lane, window.clone(), None).map_err(DriverError::Media)?;
     let control_echo = start_control(&config, &lane, epoch).map_err(DriverError::Control)?;
     let book = Book::new(rules, Monitor::start(config.watched.clone(), epoch));
-    let mut control = Control::new(config, agent, lane, book, window, timeline, epoch);
-    let inbox = control.play(inbox, progress).await?;
-    let recorded = control.close(inbox);
+    let (ports, scenario) = (config.scenario.media.ports, config.scenario);
+    let mut controlled = Controlled {
+        control: load::Control::new(Plan::of(scenario), epoch),
+        agent: Agent::new(format!("{:08x}", config.run_id)),
+        socket,
+        ports: RtpPorts::new(scenario.sip.local, ports),
+        config,
+        lane,
+        bound: HashMap::new(),
+        media: HashMap::new(),
+        book,
+        window,
+        timeline,
+        epoch,
+        records: Vec::new(),
+        call_seconds: Vec::new(),
+        silences: Vec::new(),
+        suppressed_because: String::new(),
+        step_ns: 0,
+        clock_step_ns: 0,
+    };
+    let inbox = controlled.play(inbox, progress).await?;
+    let recorded = controlled.close(inbox);
     let control_drops = control_echo.map_or(0, |echo| echo.stop().drops);
     Ok(Recorded { control_drops, ..recorded })
 }
@@ -145,52 +149,7 @@ fn start_control(config: &DriverConfig<'_>, lane: &Lane, epoch: Stamp) -> io::Re
     Ok(Some(echo))
 }
 
-impl<'a> Control<'a> {
-    fn new(
-        config: DriverConfig<'a>,
-        agent: UserAgent,
-        lane: Lane,
-        book: Book,
-        window: Arc<Window>,
-        timeline: Timeline,
-        epoch: Stamp,
-    ) -> Self {
-        let scenario = config.scenario;
-        let mut spacing = Spacing::new(scenario.load.ramp, epoch);
-        let lines: Vec<_> = (0..scenario.load.calls).map(|_| Line::Waiting(spacing.take(epoch))).collect();
-        Control {
-            ports: RtpPorts::new(scenario.sip.local, scenario.media.ports),
-            decided: vec![false; lines.len()],
-            config,
-            agent,
-            lane,
-            book,
-            window,
-            timeline,
-            epoch,
-            phase: Phase::Ramp,
-            phase_from: epoch,
-            lines,
-            spacing,
-            attempts: BTreeMap::new(),
-            hangups: BTreeSet::new(),
-            patience: BTreeSet::new(),
-            records: Vec::new(),
-            call_seconds: Vec::new(),
-            silences: Vec::new(),
-            placed: 0,
-            failed: 0,
-            calls_at_start: 0,
-            suppressed: 0,
-            suppressed_because: String::new(),
-            clock_step_ns: 0,
-        }
-    }
-
-    pub(super) fn scenario(&self) -> &'a Scenario {
-        self.config.scenario
-    }
-
+impl Controlled<'_> {
     /// Runs until every line is retired and every call is over.
     async fn play(
         &mut self,
@@ -198,184 +157,230 @@ impl<'a> Control<'a> {
         progress: &mut dyn FnMut(&Progress<'_>),
     ) -> Result<UnboundedReceiver<LaneEvent>, DriverError> {
         let mut stop = self.config.stop.clone();
-        let mut next_second = self.epoch + SECOND;
-        let mut next_progress = self.epoch;
         let mut stop_seen = Stop::No;
+        let (mut next_second, mut next_progress) = (self.epoch + SECOND, self.epoch);
+        let mut events = Vec::with_capacity(MEDIA_BATCH);
         loop {
             let now = self.now();
-            self.handle_time(now);
+            self.control.handle_timeout(now);
+            self.agent.handle_timeout(now);
+            self.carry_out();
             if next_second <= now {
-                self.agent.step_ns = self.timeline.step_ns();
-                self.clock_step_ns = largest(self.clock_step_ns, self.agent.step_ns);
-                next_second = self.book.tick(next_second, now, self.phase, self.calls_up());
+                self.step_ns = self.timeline.step_ns();
+                self.clock_step_ns = largest(self.clock_step_ns, self.step_ns);
+                let (phase, _) = self.control.phase();
+                next_second = self.book.tick(next_second, now, phase, self.control.calls_up());
             }
-            if next_progress <= now {
+            let is_over = stop_seen == Stop::Now || self.control.is_over();
+            if next_progress <= now || is_over {
                 progress(&self.progress(now));
-                next_progress = now + Duration::from_millis(200);
+                next_progress = now + PROGRESS_EVERY;
             }
-            if stop_seen == Stop::Now || self.is_over() {
-                progress(&self.progress(now));
+            if is_over {
                 return Ok(inbox);
             }
-            let wake = self.next_deadline().min(next_second).min(next_progress);
+            let timers = [self.control.poll_timeout(), self.agent.poll_timeout()];
+            let wake = timers.into_iter().flatten().fold(next_second.min(next_progress), Stamp::min);
             tokio::select! {
-                () = self.agent.readable() => self.agent.receive(),
-                Some(event) = inbox.recv() => match event {
-                    LaneEvent::Died(thread) => return Err(DriverError::Died(thread)),
-                    event => self.handle_media(event),
-                },
+                () = self.socket.readable() => {
+                    for (message, at, from) in self.socket.receive(self.step_ns) {
+                        self.agent.handle_message(at, &message, from);
+                        self.carry_out();
+                    }
+                }
+                1.. = inbox.recv_many(&mut events, MEDIA_BATCH) => {
+                    for event in events.drain(..) {
+                        self.handle_media(event)?;
+                        self.carry_out();
+                    }
+                }
                 () = tokio::time::sleep_until(self.timeline.tokio_deadline(wake)) => {}
                 Ok(()) = stop.changed() => {
                     stop_seen = *stop.borrow_and_update();
-                    self.interrupt(stop_seen, self.now());
+                    self.handle(Input::Stop(stop_seen));
+                    self.carry_out();
                 }
             }
-            self.handle_signalling();
         }
     }
 
-    pub(super) fn now(&self) -> Stamp {
+    fn now(&self) -> Stamp {
         self.timeline.now()
     }
 
-    fn is_over(&self) -> bool {
-        self.attempts.is_empty() && self.lines.iter().all(|line| *line == Line::Retired)
+    fn handle(&mut self, input: Input) {
+        self.control.handle(self.timeline.now(), input);
     }
 
-    fn calls_up(&self) -> u32 {
-        self.attempts.values().filter(|a| a.is_up()).count() as u32
-    }
-
-    fn next_deadline(&self) -> Stamp {
-        let waiting = self.lines.iter().filter_map(|line| match line {
-            Line::Waiting(at) => Some(*at),
-            Line::Busy(_) | Line::Retired => None,
-        });
-        let first = |times: &BTreeSet<(Stamp, u32)>| times.first().map(|(at, _)| *at);
-        waiting
-            .chain(first(&self.hangups))
-            .chain(first(&self.patience))
-            .chain(self.agent.next_timeout())
-            .chain([self.phase_end()])
-            .min()
-            .unwrap_or(self.epoch)
-    }
-
-    /// When the phase ends, as far as it depends on time alone.
-    fn phase_end(&self) -> Stamp {
-        match (self.phase, self.window.bounds()) {
-            (Phase::Ramp, _) => {
-                let load = &self.scenario().load;
-                let slack = self.scenario().sip.setup_timeout.0 + SECOND;
-                self.epoch + ramp_duration(load.ramp, load.calls) + slack
+    /// Carries out what load control and user agent want, until both want nothing more.
+    fn carry_out(&mut self) {
+        loop {
+            if let Some(output) = self.control.poll() {
+                self.obey(output);
+                continue;
             }
-            (Phase::Warmup, Some((from, _))) => from,
-            (Phase::Hold, Some((_, to))) => to,
-            _ => Stamp::from_ns(u64::MAX),
-        }
-    }
-
-    /// Does what is due at `now`: phases, new calls, hangups, SIP timers.
-    fn handle_time(&mut self, now: Stamp) {
-        match self.phase {
-            Phase::Ramp if now >= self.phase_end() || self.decided.iter().all(|d| *d) => self.end_ramp(now),
-            Phase::Warmup if now >= self.phase_end() => {
-                self.calls_at_start = self.calls_up();
-                self.enter(Phase::Hold, now);
-            }
-            Phase::Hold if now >= self.phase_end() => self.drain(now, false),
-            _ => {}
-        }
-        for line in 0..self.lines.len() {
-            if matches!(self.lines[line], Line::Waiting(at) if at <= now) {
-                self.place(line as u32, now);
-            }
-        }
-        while let Some((_, number)) = self.hangups.first().copied().filter(|(at, _)| *at <= now) {
-            self.hangups.pop_first();
-            self.hang_up_due(number);
-        }
-        while let Some((_, number)) = self.patience.first().copied().filter(|(at, _)| *at <= now) {
-            self.patience.pop_first();
-            self.go_on(number, now);
-        }
-        self.agent.handle_timeouts(now);
-        self.handle_signalling();
-    }
-
-    fn enter(&mut self, phase: Phase, now: Stamp) {
-        (self.phase, self.phase_from) = (phase, now);
-    }
-
-    /// All lines have been decided, or have had their time: the hold phase can be fixed.
-    fn end_ramp(&mut self, now: Stamp) {
-        if self.calls_up() == 0 {
-            // Nobody answers; holding nothing for minutes would tell no more.
-            self.drain(now, false);
-            return;
-        }
-        let from = now + self.scenario().measure.warmup.0.max(NOTICE);
-        self.window.set(from, from + self.scenario().load.duration.0);
-        self.config.hold_from.send_replace(Some(from));
-        self.enter(Phase::Warmup, now);
-    }
-
-    /// No more calls. Those that are up end, spaced as they came; an attempt that is under way still
-    /// gets its answer, for the schedule wanted it. At once, all end now.
-    fn drain(&mut self, now: Stamp, at_once: bool) {
-        self.enter(Phase::Drain, now);
-        self.lines.iter_mut().filter(|l| matches!(l, Line::Waiting(_))).for_each(|l| *l = Line::Retired);
-        self.hangups.clear();
-        let mut spacing = Spacing::new(self.scenario().load.ramp, now);
-        let numbers: Vec<u32> = self.attempts.keys().copied().collect();
-        for number in numbers {
-            let Some(attempt) = self.attempts.get(&number) else { continue };
-            if attempt.is_up() && !at_once {
-                self.hangups.insert((spacing.take(now), number));
-            } else if attempt.is_up() {
-                self.stop_media(number);
-            } else if at_once {
-                self.agent.hang_up(number, now);
+            match self.agent.poll() {
+                Some(AgentOutput::Send { destination, bytes }) => self.socket.send(&bytes, destination),
+                Some(AgentOutput::Signal(signal)) => self.handle(Input::Signal(signal)),
+                None => return,
             }
         }
     }
 
-    /// Ends all calls: as at a planned end, at once but in order, or with a last word to each and no wait
-    /// for an answer.
-    fn interrupt(&mut self, stop: Stop, now: Stamp) {
-        // A little ahead, so that pacer and receiver agree on which packets lie before it.
-        self.window.cut(now + NOTICE);
-        for attempt in self.attempts.values_mut().filter(|a| a.is_up() && !a.is_stopping) {
-            attempt.record.ending = Ending::Interrupted;
-            attempt.record.reason = "the run ended early".into();
+    fn obey(&mut self, output: Output) {
+        match output {
+            Output::Open(slot) => {
+                let answer = self.open(slot);
+                self.handle(answer);
+            }
+            Output::Invite { call, port } => {
+                if let Some(socket) = self.bound.remove(&port) {
+                    self.media.insert(call, CallMedia::new(socket));
+                }
+                let config = self.call_config(call, port);
+                self.agent.place(self.now(), call, config);
+            }
+            Output::HangUp(call) => self.agent.hang_up(self.now(), call),
+            Output::StartMedia { call, at, answer } => self.start_media(call, at, &answer),
+            Output::MoveMedia { call, to } => {
+                if let Some(media) = self.media.get(&call) {
+                    // A peer that cannot be reached there is heard as loss.
+                    let _ = media.socket.connect(to);
+                }
+            }
+            Output::StopMedia(call) => self.lane.stop_call(call, self.now()),
+            Output::Window { from, to } => {
+                self.window.set(from, to);
+                self.config.hold_from.send_replace(Some(from));
+            }
+            Output::Cut(at) => self.window.cut(at),
+            Output::Count { what, at } => self.count(what, at),
+            Output::Closed(record) => self.enter(*record),
         }
-        self.drain(now, stop > Stop::Early);
-        if stop == Stop::Now {
-            let numbers: Vec<u32> = self.attempts.keys().copied().collect();
-            numbers.into_iter().for_each(|number| self.agent.hang_up(number, now));
+    }
+
+    /// Binds the port of a call.
+    fn open(&mut self, slot: load::Slot) -> Input {
+        self.suppressed_because = match self.ports.bind() {
+            Ok(Some((port, socket))) => {
+                self.bound.insert(port, socket);
+                return Input::Opened { slot, port };
+            }
+            Ok(None) => format!("no free port in {}", self.config.scenario.media.ports),
+            Err(e) => format!("no RTP socket: {e}"),
+        };
+        Input::Suppressed(slot)
+    }
+
+    /// Names a call's dialog, and seeds its tags and branches.
+    fn seed(&self, call: u32) -> u64 {
+        u64::from(self.config.run_id) << 32 | u64::from(call)
+    }
+
+    fn call_id(&self, call: u32) -> String {
+        format!("{:016x}@{}", self.seed(call), self.socket.local().ip())
+    }
+
+    fn call_config(&self, call: u32, port: u16) -> CallConfig {
+        let (scenario, target, local) = (self.config.scenario, self.config.target, self.socket.local());
+        let seed = self.seed(call);
+        CallConfig {
+            target: format!("sip:{}@{target}", scenario.sip.to),
+            remote: target,
+            local,
+            caller: scenario.sip.from.clone(),
+            call_id: self.call_id(call),
+            from_tag: format!("{seed:016x}"),
+            seed,
+            credentials: self.config.credentials.clone(),
+            offer: Offer {
+                ip: local.ip(),
+                rtp_port: port,
+                codec: scenario.media.codec,
+                ptime_ms: scenario.media.ptime.0.as_millis() as u32,
+                session_id: seed,
+            },
+            setup_timeout: scenario.sip.setup_timeout.0,
         }
+    }
+
+    fn start_media(&mut self, call: u32, at: Stamp, answer: &Answer) {
+        let Some(media) = self.media.get_mut(&call) else { return };
+        media.started_at = at;
+        // A peer that cannot be reached is heard as silence, and counted so.
+        media.strangers = media.socket.connect_afresh(answer.rtp_address()).unwrap_or(0);
+        let (run_id, payload_type) = (self.config.run_id, answer.payload_type);
+        let (codec, ptime) = (self.config.scenario.media.codec, self.config.scenario.media.ptime.0);
+        let ssrc = run_id.rotate_left(16) ^ call.wrapping_mul(0x9E37_79B9);
+        let sender = StreamSender::new(run_id, call, ssrc, codec, payload_type, ptime);
+        let counts_from = at + self.config.scenario.measure.warmup.0;
+        self.lane.start_stream(sender, Class::Call, media.socket.clone(), counts_from);
+    }
+
+    fn count(&mut self, what: Count, at: Stamp) {
+        let live = &mut self.book.live;
+        match what {
+            Count::Attempted | Count::Ended => {}
+            Count::Answered => live.answered += 1,
+            Count::Failed => live.failed += 1,
+            Count::Dropped => live.dropped += 1,
+            Count::MediaLost => (live.dropped, live.media_lost) = (live.dropped + 1, live.media_lost + 1),
+            Count::Suppressed => live.suppressed += 1,
+        }
+        let second = self.book.at(at);
+        match what {
+            Count::Attempted => second.attempts += 1,
+            Count::Answered => second.answered += 1,
+            Count::Failed => second.failed += 1,
+            Count::Ended | Count::Dropped | Count::MediaLost => second.ended += 1,
+            Count::Suppressed => {}
+        }
+    }
+
+    /// Enters the record of an attempt that is over, and frees its port.
+    fn enter(&mut self, mut record: CallRecord) {
+        record.call_id = self.call_id(record.call);
+        if let Some(media) = self.media.remove(&record.call) {
+            media.enter(self.epoch, &mut record);
+            self.ports.give_back(record.rtp_port);
+        }
+        self.records.push(record);
+    }
+
+    fn handle_media(&mut self, event: LaneEvent) -> Result<(), DriverError> {
+        match event {
+            LaneEvent::Died(thread) => return Err(DriverError::Died(thread)),
+            LaneEvent::Stopped { call_id, sent, at } => {
+                if let Some(media) = self.media.get_mut(&call_id) {
+                    self.lane.finish_call(call_id, sent.total, at);
+                    media.sent = sent;
+                }
+            }
+            LaneEvent::Dead { call_id, at } => self.handle(Input::Dead { call: call_id, at }),
+            LaneEvent::Finished { call_id, report } => {
+                if let Some(media) = self.media.get_mut(&call_id) {
+                    self.call_seconds.extend(medians(call_id, &report));
+                    self.silences.extend(silences(call_id, self.epoch, &report));
+                    media.report = Some(report);
+                    self.handle(Input::MediaOver(call_id));
+                }
+            }
+            other => self.book.enter(other),
+        }
+        Ok(())
     }
 
     fn progress(&self, now: Stamp) -> Progress<'_> {
-        let (from, to) = (self.phase_from, self.phase_end());
-        let done = match self.phase {
-            Phase::Ramp => {
-                self.decided.iter().filter(|d| **d).count() as f64 / self.decided.len().max(1) as f64
-            }
-            Phase::Warmup | Phase::Hold => {
-                now.since(from).as_secs_f64() / to.since(from).as_secs_f64().max(1e-9)
-            }
-            Phase::Drain => 1.0 - self.attempts.len() as f64 / self.lines.len().max(1) as f64,
-        };
+        let (phase, since) = self.control.phase();
         Progress {
-            phase: self.phase,
+            phase,
             elapsed: now.since(self.epoch),
-            in_phase: now.since(from),
-            done: done.clamp(0.0, 1.0),
-            calls_up: self.calls_up(),
-            attempts: self.placed,
-            failed: self.failed,
-            calls: self.scenario().load.calls,
+            in_phase: now.since(since),
+            done: self.control.done(now),
+            calls_up: self.control.calls_up(),
+            attempts: self.control.placed(),
+            failed: self.book.live.failed as u32,
+            calls: self.config.scenario.load.calls,
             recent: self.book.recent,
             live: &self.book.live,
         }
@@ -385,24 +390,17 @@ impl<'a> Control<'a> {
     fn close(mut self, mut inbox: UnboundedReceiver<LaneEvent>) -> Recorded {
         let ended_at = self.now();
         self.lane.shut_down();
-        let mut reports = Vec::new();
         while let Ok(event) = inbox.try_recv() {
-            match event {
-                // Only after an impatient end: these calls were not hung up in order.
-                LaneEvent::Stopped { call_id, sent, .. } => {
-                    if let Some(attempt) = self.attempts.get_mut(&call_id) {
-                        attempt.stopped(sent);
-                    }
-                }
-                LaneEvent::Finished { call_id, report } => reports.push((call_id, report)),
-                other => self.book.enter(other),
+            // That the threads have ended is no fault now.
+            let _ = self.handle_media(event);
+        }
+        self.control.abandon();
+        while let Some(output) = self.control.poll() {
+            // Nobody is there any more to carry out the others.
+            if let Output::Closed(record) = output {
+                self.enter(*record);
             }
         }
-        for (call_id, report) in reports {
-            self.finished(call_id, &report);
-        }
-        let abandoned = std::mem::take(&mut self.attempts);
-        self.records.extend(abandoned.into_values().map(Attempt::abandoned));
         self.records.sort_by_key(|r| r.call);
         self.call_seconds.sort_by_key(|s| (s.call, s.second));
         // Stable: a call's own are in their order.
@@ -412,8 +410,8 @@ impl<'a> Control<'a> {
             epoch: self.epoch,
             ended_at,
             window: self.window.bounds(),
-            calls_at_start: self.calls_at_start,
-            suppressed: self.suppressed,
+            calls_at_start: self.control.calls_at_start(),
+            suppressed: self.book.live.suppressed,
             suppressed_because: self.suppressed_because,
             impaired: self.book.impaired,
             negative_rtt: self.book.negative_rtt,
@@ -427,8 +425,8 @@ impl<'a> Control<'a> {
             silences: self.silences,
             histograms,
             clock_step_ns: largest(self.clock_step_ns, self.timeline.step_ns()),
-            heard: self.agent.heard,
-            troubles: self.agent.troubles,
+            heard: self.agent.has_heard(),
+            socket_errors: SocketErrors { strays: self.agent.strays(), ..self.socket.errors },
         }
     }
 }

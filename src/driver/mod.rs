@@ -1,16 +1,17 @@
 //! The driver: places the calls of a scenario, sends and receives their media, keeps the books.
+//!
+//! `load` decides what happens when; this is its I/O.
 
-mod agent;
-mod attempt;
 mod book;
-mod calls;
 mod control;
 mod lane;
+mod media;
 mod monitor;
 mod pacer;
 mod ping;
 mod ports;
 mod receiver;
+mod sip_socket;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,11 +20,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use agent::Troubles;
 pub use control::run;
 pub use lane::Impaired;
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
+pub use sip_socket::SocketErrors;
+
+pub use crate::load::Stop;
 
 use crate::record::{
     CallRecord, CallSecond, Latencies, Live, Phase, Quantile, SecondRecord, Series, Silence,
@@ -51,20 +54,6 @@ pub struct DriverConfig<'a> {
     pub scheduling: Scheduling,
     /// Tells the driver to end early.
     pub stop: watch::Receiver<Stop>,
-}
-
-/// Whether a run is to end early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Stop {
-    /// Go on.
-    #[default]
-    No,
-    /// Hang up the calls one after another, as at a planned end.
-    Early,
-    /// Hang up all calls and end.
-    Soon,
-    /// End without waiting for anybody.
-    Now,
 }
 
 /// What can be said while the run goes on.
@@ -149,8 +138,8 @@ pub struct Recorded {
     pub clock_step_ns: i64,
     /// Whether any SIP came back at all.
     pub heard: bool,
-    /// What went wrong on the SIP socket.
-    pub troubles: Troubles,
+    /// Errors of the SIP socket.
+    pub socket_errors: SocketErrors,
 }
 
 /// What keeps the driver from starting.

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::attempt::Attempt;
 use super::book::Book;
 use super::lane::{Lane, LaneConfig, LaneEvent};
+use super::media::CallMedia;
 use super::monitor::{Monitor, Watched};
 use super::ports::RECEIVE_BUFFER;
-use super::{DriverError, Recorded, Stop, Troubles};
+use super::{DriverError, Recorded, SocketErrors, Stop};
 use crate::clock::Timeline;
 use crate::measure::{Class, Echo, Rules, Window};
 use crate::net::udp::StampedSocket;
@@ -83,7 +83,7 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
 
     let mut next_second = epoch + SECOND;
     let mut stopping = false;
-    while streams.iter().any(|s| s.has_media) {
+    while streams.iter().any(|s| s.report.is_none()) {
         let now = timeline.now();
         if next_second <= now {
             let phase = if stopping { Phase::Drain } else { Phase::Hold };
@@ -109,7 +109,7 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
     while let Ok(event) = inbox.try_recv() {
         book.enter(event);
     }
-    let calls = streams.into_iter().map(|s| s.record).collect();
+    let calls = (0..).zip(&streams).map(|(n, stream)| record(n, stream, epoch)).collect();
     Ok(recorded(calls, book, &window, (epoch, ended_at), timeline.step_ns()))
 }
 
@@ -140,41 +140,51 @@ fn recorded(
         seconds: book.finish(ended_at),
         clock_step_ns,
         heard: true,
-        troubles: Troubles::default(),
+        socket_errors: SocketErrors::default(),
     }
 }
 
-fn start_streams(config: &PingConfig, lane: &Lane, counts_from: Stamp) -> io::Result<Vec<Attempt>> {
+/// The record of stream number `n`.
+fn record(n: u32, stream: &CallMedia, epoch: Stamp) -> CallRecord {
+    let mut record = CallRecord::blank(n, n);
+    record.ending = Ending::Completed;
+    record.rtp_port = stream.socket.local_addr().map_or(0, |address| address.port());
+    stream.enter(epoch, &mut record);
+    record
+}
+
+fn start_streams(config: &PingConfig, lane: &Lane, counts_from: Stamp) -> io::Result<Vec<CallMedia>> {
     let codec = Codec::default();
     let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     (0..config.streams)
         .map(|n| {
             let socket = Arc::new(StampedSocket::bind(any, RECEIVE_BUFFER)?);
             socket.connect(config.target)?;
-            let mut record = CallRecord::blank(n, n);
-            (record.ending, record.rtp_port) = (Ending::Completed, socket.local_addr()?.port());
-            let mut attempt = Attempt::new(record, socket.clone(), counts_from);
-            (attempt.answered_at, attempt.has_media) = (Some(counts_from), true);
             let payload_type = codec.payload_type();
             let sender = StreamSender::new(config.run_id, n, n, codec, payload_type, config.interval);
-            lane.start_stream(sender, Class::Call, socket, counts_from);
-            Ok(attempt)
+            lane.start_stream(sender, Class::Call, socket.clone(), counts_from);
+            Ok(CallMedia { started_at: counts_from, ..CallMedia::new(socket) })
         })
         .collect()
 }
 
-fn enter(event: LaneEvent, streams: &mut [Attempt], lane: &Lane, book: &mut Book) -> Result<(), DriverError> {
+fn enter(
+    event: LaneEvent,
+    streams: &mut [CallMedia],
+    lane: &Lane,
+    book: &mut Book,
+) -> Result<(), DriverError> {
     match event {
         LaneEvent::Died(thread) => return Err(DriverError::Died(thread)),
         LaneEvent::Stopped { call_id, sent, at } => {
             if let Some(stream) = streams.get_mut(call_id as usize) {
-                stream.stopped(sent);
                 lane.finish_call(call_id, sent.total, at);
+                stream.sent = sent;
             }
         }
         LaneEvent::Finished { call_id, report } => {
             if let Some(stream) = streams.get_mut(call_id as usize) {
-                stream.finished(&report);
+                stream.report = Some(report);
             }
         }
         other => book.enter(other),

@@ -2,7 +2,6 @@
 
 use super::expression::{Gate, Op, Subject};
 use super::{GateResult, Outcome, Verdict};
-use crate::compare::compared::Doubt;
 use crate::metrics::per_call::{CallValue, PerCall};
 use crate::metrics::{Definition, Metric, RestsOn, Summary};
 use crate::record::Environment;
@@ -20,9 +19,6 @@ pub struct Trust {
     /// Largest share of a core that a media thread may use.
     pub thread_cpu: f64,
 }
-
-/// Reading the offset of two clocks twice differs by some microseconds; setting the time by more.
-const CLOCK_STEP_NS: i64 = 1_000_000;
 
 /// Judges a run. A broken gate over what the instrument cannot have bent outranks distrust, distrust
 /// outranks every other broken gate, and that a gate without data.
@@ -60,17 +56,6 @@ pub fn judge(summary: &Summary, gates: &[Gate], trust: &Trust) -> Verdict {
         Outcome::Pass
     };
     Verdict { outcome, gates, distrust: reasons }
-}
-
-/// Why a run is of no use for a comparison, be it that its stamps are worthless or that it did not take
-/// its course; or whether its instrument was late.
-pub fn doubt(summary: &Summary, trust: &Trust) -> Doubt {
-    let environment = &summary.environment;
-    match stamps(environment).into_iter().chain(whole(environment, trust)).next() {
-        Some(why) => Doubt::Whole(why),
-        None if timing(summary, trust).is_empty() => Doubt::None,
-        None => Doubt::Late,
-    }
 }
 
 /// Beside the value of a gate whose metric rests on what is not trusted.
@@ -221,13 +206,7 @@ fn overflow(count: u64, whose: &str, trust: &Trust) -> Option<String> {
 
 /// What makes single packets' times worthless.
 fn stamps(environment: &Environment) -> Vec<String> {
-    let mut reasons = Vec::new();
-    let (step_ns, negative) = (environment.clock_step_ns, environment.negative_rtt);
-    if step_ns.abs() > CLOCK_STEP_NS || negative > 0 {
-        let by = show(Value::Number(step_ns as f64 / 1e6), Unit::Ms);
-        reasons
-            .push(format!("the clock was set by {by}: {negative} packets came back before they were sent"));
-    }
+    let mut reasons: Vec<String> = environment.clock_set().into_iter().collect();
     if environment.unstamped > 0 {
         reasons.push(format!(
             "{} packets came without the kernel's receive stamp: their delays include this program's own",

@@ -8,7 +8,7 @@ mod watch;
 use std::fmt;
 
 pub use expression::{Gate, GateError, Op, Subject};
-pub use judge::{Trust, doubt, judge};
+pub use judge::{Trust, judge};
 pub use tripwire::hold_against;
 pub use watch::{Hopeless, Watch};
 

@@ -3,7 +3,8 @@
 use super::expression::{Gate, Subject};
 use super::judge::distrusted_for;
 use super::{GateResult, Outcome, Verdict};
-use crate::compare::baseline::{Baseline, METRICS, Tripwire};
+use crate::compare::baseline::{Baseline, Tripwire};
+use crate::compare::digest::METRICS;
 use crate::metrics::Summary;
 use crate::values::{Unit, Value, show};
 

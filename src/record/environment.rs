@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{FaultRecord, Leaks, ServiceRecord};
+use crate::values::{Unit, Value, show};
 
 /// Version of the run folder's format; files of a newer one are refused.
 pub const FORMAT_VERSION: u32 = 1;
@@ -89,7 +90,7 @@ pub struct Environment {
     pub asterisk: String,
     /// What answered the calls, in words.
     pub service: String,
-    /// SHA-256 of the resolved scenario.
+    /// SHA-256 over the scenario's keys that differ from their defaults.
     pub scenario_hash: String,
     /// The command line.
     pub command: Vec<String>,
@@ -137,26 +138,17 @@ pub struct Environment {
     pub remarks: Vec<String>,
 }
 
+/// Two readings of the offset between two clocks differ by some microseconds; a clock that is set moves by
+/// more.
+const CLOCK_STEP_NS: i64 = 1_000_000;
+
 impl Environment {
-    /// What tells whether runs can be held against each other; the rest, which may be long, left empty.
-    pub fn fingerprint(&self) -> Environment {
-        Environment {
-            version: self.version.clone(),
-            interrupted: self.interrupted,
-            broken: self.broken.clone(),
-            ended_early: self.ended_early.clone(),
-            calls: self.calls,
-            codec: self.codec.clone(),
-            ptime_ms: self.ptime_ms,
-            lost_after_ms: self.lost_after_ms,
-            window_from_s: self.window_from_s,
-            window_to_s: self.window_to_s,
-            started_at: self.started_at.clone(),
-            cpu: self.cpu.clone(),
-            cpus: self.cpus,
-            kernel: self.kernel.clone(),
-            scenario_hash: self.scenario_hash.clone(),
-            ..Environment::default()
-        }
+    /// Whether the wall clock was set during the run, so that its stamps are worthless, and by how much.
+    pub fn clock_set(&self) -> Option<String> {
+        let (step_ns, negative) = (self.clock_step_ns, self.negative_rtt);
+        (step_ns.abs() > CLOCK_STEP_NS || negative > 0).then(|| {
+            let by = show(Value::Number(step_ns as f64 / 1e6), Unit::Ms);
+            format!("the clock was set by {by}: {negative} packets came back before they were sent")
+        })
     }
 }

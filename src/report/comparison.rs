@@ -6,33 +6,33 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::{File, ReportError, markdown};
-use crate::compare::compared::{Answer, Compared, Judged};
-use crate::compare::pairs::{Comparison, Finding, Segment};
+use crate::compare::builds::{Answer, Comparison};
+use crate::compare::pairs::{Finding, MetricComparison, Segment};
 
 /// Version of `comparison.json`.
 const FORMAT: u32 = 1;
 
 /// The sentence for each metric and the table behind it, for the terminal.
-pub fn text(compared: &Compared) -> String {
+pub fn text(comparison: &Comparison) -> String {
     let mut text = String::new();
-    for line in sides(compared).into_iter().chain(remarks(compared)) {
+    for line in sides(comparison).into_iter().chain(remarks(comparison)) {
         let _ = writeln!(text, "{line}");
     }
-    for judged in &compared.metrics {
-        let _ = writeln!(text, "{}: {}", judged.metric, judged.comparison);
+    for metric in &comparison.metrics {
+        let _ = writeln!(text, "{}: {}", metric.metric, metric);
         let _ = writeln!(
             text,
             "  {:<16} {:<16} {:>10} {:>10} {:>9}   {:>9} {:>9}",
             "A", "B", "A ms", "B ms", "B to A", "control A", "B"
         );
-        for row in rows(compared, judged) {
+        for row in rows(comparison, metric) {
             let [a, b, a_ms, b_ms, change, control_a, control_b] = row;
             let _ = writeln!(
                 text,
                 "  {a:<16} {b:<16} {a_ms:>10} {b_ms:>10} {change:>9}   {control_a:>9} {control_b:>9}"
             );
         }
-        let _ = writeln!(text, "  {}", basis(judged));
+        let _ = writeln!(text, "  {}", basis(metric));
     }
     text
 }
@@ -41,81 +41,86 @@ pub fn text(compared: &Compared) -> String {
 ///
 /// # Errors
 /// When the JSON cannot be written.
-pub fn files(compared: &Compared) -> Result<Vec<File>, ReportError> {
-    let mut json = serde_json::to_vec_pretty(&document(compared))?;
+pub fn files(comparison: &Comparison) -> Result<Vec<File>, ReportError> {
+    let mut json = serde_json::to_vec_pretty(&document(comparison))?;
     json.push(b'\n');
     Ok(vec![
-        File { path: "comparison.md", bytes: page(compared).into_bytes() },
+        File { path: "comparison.md", bytes: page(comparison).into_bytes() },
         File { path: "comparison.json", bytes: json },
     ])
 }
 
-fn page(compared: &Compared) -> String {
-    let answer = compared.answer();
+fn page(comparison: &Comparison) -> String {
+    let answer = comparison.answer();
     let sign = match answer {
         Answer::Regressed => "❌",
         Answer::Improved | Answer::Unchanged => "✅",
         Answer::Inconclusive => "❔",
     };
     let mut text = format!("## {sign} {}: B against A\n\n", answer.name().to_uppercase());
-    for side in sides(compared) {
+    for side in sides(comparison) {
         let _ = writeln!(text, "- {}", markdown::escape(&side));
     }
     text.push('\n');
-    for remark in remarks(compared) {
+    for remark in remarks(comparison) {
         let _ = writeln!(text, "> {}\n", markdown::escape(&remark));
     }
-    for judged in &compared.metrics {
-        let _ = writeln!(text, "`{}`: {}\n", judged.metric, markdown::escape(&judged.comparison.to_string()));
+    for metric in &comparison.metrics {
+        let _ = writeln!(text, "`{}`: {}\n", metric.metric, markdown::escape(&metric.to_string()));
         text.push_str("| A | B | A ms | B ms | B to A | control A ms | control B ms |\n");
         text.push_str("|:--|:--|--:|--:|--:|--:|--:|\n");
-        for row in rows(compared, judged) {
+        for row in rows(comparison, metric) {
             let _ = writeln!(text, "| {} |", row.map(|cell| markdown::escape(&cell)).join(" | "));
         }
-        let _ = writeln!(text, "\n{}\n", basis(judged));
+        let _ = writeln!(text, "\n{}\n", basis(metric));
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
 }
 
-fn sides(compared: &Compared) -> [String; 2] {
-    let [a, b] = &compared.sides;
+fn sides(comparison: &Comparison) -> [String; 2] {
+    let [a, b] = &comparison.sides;
     [format!("A: {}", super::words::one_line(a)), format!("B: {}", super::words::one_line(b))]
 }
 
-/// What is to be said before any percentile.
-fn remarks(compared: &Compared) -> Vec<String> {
-    let mut remarks = Vec::new();
-    if let Some(obstacle) = &compared.obstacle {
+/// Sentences that stand before the percentiles.
+fn remarks(comparison: &Comparison) -> Vec<String> {
+    let mut remarks: Vec<String> =
+        comparison.left_out.iter().map(|why| format!("pair left out: {why}")).collect();
+    if let Some(obstacle) = &comparison.obstacle {
         remarks.push(format!("nothing can be said: {obstacle}"));
     }
-    for metric in &compared.missing {
+    for metric in &comparison.missing {
         remarks.push(format!("{metric}: nothing can be said: a run has not measured it"));
     }
-    let (a, b) = compared.served();
+    let (a, b) = comparison.served();
     let (a, b) = (100.0 * a, 100.0 * b);
-    if compared.serves_fewer() {
+    if comparison.serves_fewer() {
         remarks.push(format!("B answers and keeps fewer of its calls than A: {b:.2} % against {a:.2} %"));
-    } else if compared.may_serve_fewer() {
+    } else if comparison.may_serve_fewer() {
         remarks.push(format!(
             "nothing can be said: B answers and keeps {b:.2} % of its calls, A {a:.2} %, but not in enough pairs"
         ));
     } else if a < 100.0 || b < 100.0 {
         remarks.push(format!("not all calls were answered and kept: {a:.2} % of A's, {b:.2} % of B's"));
     }
-    let (distrusted, all) = (compared.distrusted(), 2 * compared.runs.len());
-    if distrusted > 0 {
+    let (in_doubt, all) = (comparison.in_doubt(), 2 * comparison.runs.len());
+    if in_doubt > 0 {
         remarks.push(format!(
-            "in {distrusted} of {all} runs this machine was not up to its task; the control stream shows what that did"
+            "{in_doubt} of {all} runs were in doubt (this machine was late or busy): they count, for both sides bear \
+             the machine, and the control stream shows what it did"
         ));
     }
     remarks
 }
 
 /// Names, percentiles and their ratio, and the control stream's.
-fn rows<'c>(compared: &'c Compared, judged: &'c Judged) -> impl Iterator<Item = [String; 7]> + 'c {
-    compared.runs.iter().zip(&judged.pairs).map(|((a, b), pair)| {
+fn rows<'c>(
+    comparison: &'c Comparison,
+    metric: &'c MetricComparison,
+) -> impl Iterator<Item = [String; 7]> + 'c {
+    comparison.runs.iter().zip(&metric.pairs).map(|((a, b), pair)| {
         let ratio = pair.b.ms / pair.a.ms;
         let change =
             if ratio.is_finite() { format!("{:+.1} %", 100.0 * (ratio - 1.0)) } else { "–".into() };
@@ -136,13 +141,16 @@ fn ms(ms: f64) -> String {
     if ms.is_finite() { format!("{ms:.3}") } else { "lost".into() }
 }
 
-fn basis(judged: &Judged) -> String {
-    let Comparison { absolute_ms, control_effect, control_limit, .. } = &judged.comparison;
-    let control = match control_effect {
+fn basis(metric: &MetricComparison) -> String {
+    let absolute_ms = metric.absolute_ms;
+    let control = match metric.control_effect {
         Some(effect) => format!(
-            "the control stream, which bypasses both, moved by {:+.1} % (beyond {:.1} % nothing could be said)",
+            "beside B the control stream, which bypasses both, was slower by more than {:.1} % in {} pairs and faster \
+             in {} (median {:+.1} %)",
+            100.0 * metric.control_margin,
+            metric.control_slower,
+            metric.control_faster,
             100.0 * effect,
-            100.0 * control_limit
         ),
         None => "there was no control stream to tell whether the machine was the same".into(),
     };
@@ -152,47 +160,49 @@ fn basis(judged: &Judged) -> String {
     )
 }
 
-fn document(compared: &Compared) -> Json {
-    let (base_served, new_served) = compared.served();
+fn document(comparison: &Comparison) -> Json {
+    let (base_served, new_served) = comparison.served();
     json!({
         "format": FORMAT,
         "version": env!("CARGO_PKG_VERSION"),
-        "answer": compared.answer().name(),
-        "base": compared.sides[0],
-        "new": compared.sides[1],
-        "remarks": remarks(compared),
+        "answer": comparison.answer().name(),
+        "base": comparison.sides[0],
+        "new": comparison.sides[1],
+        "remarks": remarks(comparison),
         "served": { "base": base_served, "new": new_served },
-        "late_runs": compared.distrusted(),
-        "metrics": compared.metrics.iter().map(|judged| metric(compared, judged)).collect::<Vec<_>>(),
+        "runs_in_doubt": comparison.in_doubt(),
+        "left_out": comparison.left_out,
+        "metrics": comparison.metrics.iter().map(|m| metric(comparison, m)).collect::<Vec<_>>(),
     })
 }
 
 /// `effect` and `interval` are ratios less one: 0.1 is a tenth slower.
-fn metric(compared: &Compared, judged: &Judged) -> Json {
-    let comparison = &judged.comparison;
-    let finding = match &comparison.finding {
+fn metric(comparison: &Comparison, metric: &MetricComparison) -> Json {
+    let finding = match &metric.finding {
         Finding::Regressed => "regressed",
         Finding::Improved => "improved",
         Finding::Unchanged => "unchanged",
         Finding::Inconclusive(_) => "inconclusive",
     };
-    let pairs = compared.runs.iter().zip(&judged.pairs).map(|((a, b), pair)| {
+    let pairs = comparison.runs.iter().zip(&metric.pairs).map(|((a, b), pair)| {
         json!({
             "base": run(&a.name, pair.a),
             "new": run(&b.name, pair.b),
         })
     });
     json!({
-        "metric": judged.metric,
+        "metric": metric.metric,
         "finding": finding,
-        "sentence": comparison.to_string(),
-        "pairs_needed": comparison.needed,
-        "pairs_worse": comparison.worse,
-        "pairs_better": comparison.better,
-        "effect": comparison.effect.map(number),
-        "interval": comparison.interval.map(|(low, high)| [number(low), number(high)]),
-        "margin_ms": comparison.absolute_ms,
-        "control_effect": comparison.control_effect,
+        "sentence": metric.to_string(),
+        "pairs_needed": metric.needed,
+        "pairs_worse": metric.worse,
+        "pairs_better": metric.better,
+        "effect": metric.effect.map(number),
+        "interval": metric.interval.map(|(low, high)| [number(low), number(high)]),
+        "margin_ms": metric.absolute_ms,
+        "control_effect": metric.control_effect,
+        "control_pairs_slower": metric.control_slower,
+        "control_pairs_faster": metric.control_faster,
         "pairs": pairs.collect::<Vec<_>>(),
     })
 }
@@ -215,7 +225,7 @@ fn number(n: f64) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::compared::{Doubt, Extract};
+    use crate::compare::digest::Digest;
     use crate::compare::pairs::Margins;
     use crate::metrics::Summary;
     use crate::report::fixture;
@@ -227,14 +237,14 @@ mod tests {
         summary
     }
 
-    fn slower() -> Compared {
+    fn slower() -> Comparison {
         let (base, _) = fixture::typical();
-        let of = |name: String, value| Extract::of(name, &with_p99(base.clone(), value), Doubt::None);
+        let of = |name: String, value| Digest::of(name, &with_p99(base.clone(), value), false);
         let runs = (0..12).map(|n| {
             let new = if n == 11 { Value::Lost } else { Value::Number(2.0 + f64::from(n) / 10.0) };
             (of(format!("{n:02}"), Value::Number(1.0)), of(format!("{n:02}|x"), new))
         });
-        Compared::of(
+        Comparison::of(
             ["old.toml".into(), "new.toml".into()],
             runs.collect(),
             &["rtt.p99"],

@@ -3,7 +3,6 @@
 use std::fs;
 
 use procfs::{CpuInfo, Current, Meminfo};
-use sha2::{Digest, Sha256};
 
 use super::folder::rfc3339;
 use crate::driver::Recorded;
@@ -58,7 +57,7 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
         memory_mib: Meminfo::current().map_or(0, |m| m.mem_total >> 20),
         kernel: kernel(),
-        scenario_hash: hash(&resolved.to_toml()),
+        scenario_hash: scenario.hash(),
         command: std::env::args().collect(),
         ..Environment::default()
     }
@@ -88,9 +87,9 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         control_drops: recorded.control_drops,
         impaired: recorded.impaired.iter().any(|i| i.counts.seen() > 0),
         impair_overflows: recorded.impaired.iter().map(|i| i.overflows).sum(),
-        sip_drops: recorded.troubles.drops,
-        sip_garbage: recorded.troubles.garbage,
-        sip_strays: recorded.troubles.strays,
+        sip_drops: recorded.socket_errors.drops,
+        sip_garbage: recorded.socket_errors.garbage,
+        sip_strays: recorded.socket_errors.strays,
         service_drops: circumstances.service_drops,
         faults_undone: circumstances.faults_undone,
         service_record: circumstances.service_record,
@@ -99,10 +98,6 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         remarks: circumstances.remarks,
         ..beforehand(resolved)
     }
-}
-
-fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn first_line(path: &str) -> String {

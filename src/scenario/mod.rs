@@ -6,6 +6,7 @@ mod check;
 mod defaults;
 mod error;
 pub mod fault;
+mod hash;
 mod impair;
 mod parse;
 pub mod schedule;

@@ -1,11 +1,12 @@
 //! The command line's manners: help, completions, manual pages, and words that match the documentation.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::harness::{Place, ends_with, stderr};
 use loadtest::gate::Gate;
+use loadtest::scenario::{Override, Resolved, Scenario};
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -19,6 +20,22 @@ fn read(path: &str) -> String {
 #[track_caller]
 fn ask(place: &Place, args: &[&str]) -> String {
     said(&ends_with(place.program().args(args), 0))
+}
+
+/// Every page of the documentation.
+fn pages() -> Vec<String> {
+    let fixed = ["README.md", "asterisk/README.md", "examples/ci/README.md", "examples/node-echo/README.md"];
+    let docs = fs::read_dir("docs").expect("docs").flatten().map(|entry| entry.path().display().to_string());
+    let mut pages: Vec<_> =
+        docs.filter(|path| path.ends_with(".md")).chain(fixed.map(String::from)).collect();
+    pages.sort();
+    pages
+}
+
+/// The place in a page that a heading makes, as GitHub names it.
+fn anchor(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    words.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
 }
 
 fn subcommands(place: &Place) -> Vec<String> {
@@ -78,18 +95,9 @@ fn options_used(text: &str, commands: &[String]) -> Vec<(String, String)> {
 fn every_option_in_the_documentation_exists() {
     let place = Place::new();
     let commands = subcommands(&place);
-    let mut texts: Vec<_> = [
-        "README.md",
-        "docs/service.md",
-        "docs/gates.md",
-        "asterisk/README.md",
-        "examples/ci/README.md",
-        "examples/ci/github.yml",
-        "examples/ci/gitlab.yml",
-        "docker-compose.yml",
-    ]
-    .map(|path| (path.to_string(), read(path)))
-    .to_vec();
+    let files = ["examples/ci/github.yml", "examples/ci/gitlab.yml", "docker-compose.yml"].map(String::from);
+    let mut texts: Vec<_> =
+        pages().into_iter().chain(files).map(|path| (path.clone(), read(&path))).collect();
     texts.extend(commands.iter().map(|name| (format!("{name} --help"), ask(&place, &[name, "--help"]))));
     let mut used = 0;
     for (place_of, text) in &texts {
@@ -163,18 +171,18 @@ fn manual_pages_render_without_a_warning() {
 #[test]
 fn every_gate_in_the_documentation_is_one() {
     let gates = read("docs/gates.md");
-    let block =
-        gates.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
-    let scenario =
-        loadtest::scenario::Resolved::read(block, "docs/gates.md", &[]).expect("a scenario").scenario;
-    assert!(scenario.gates.require.len() >= 10);
     let ci = read("examples/ci/latency.toml");
-    let ci = loadtest::scenario::Resolved::read(&ci, "latency.toml", &[]).expect("a scenario").scenario;
-    let mut found: Vec<String> = scenario.gates.require.into_iter().chain(ci.gates.require).collect();
+    let mut found = scenario(&ci, "latency.toml").gates.require;
+    for page in pages() {
+        for block in read(&page).split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            found.extend(scenario(block, &page).gates.require);
+        }
+    }
+    assert!(found.len() >= 20, "{found:?}");
     // What the text itself says is none.
     let none = ["rtt.p99 < 20", "calls.answered == 100"];
     let operators = [" < ", " <= ", " == ", " != ", " >= ", " > "];
-    for text in [&gates, &read("README.md")] {
+    for text in pages().iter().map(|path| read(path)) {
         // Code in a line, between backticks; blocks have none.
         let prose: String = text.split("```").step_by(2).collect();
         let code = prose.split('`').skip(1).step_by(2);
@@ -186,7 +194,7 @@ fn every_gate_in_the_documentation_is_one() {
     }
     let indented = gates.lines().filter_map(|line| line.strip_prefix("    every call:"));
     found.extend(indented.map(|rest| format!("every call:{rest}")));
-    assert!(found.len() >= 25, "{found:?}");
+    assert!(found.len() >= 40, "{found:?}");
     for text in found {
         match (Gate::parse(&text), none.contains(&text.as_str())) {
             (Ok(_), false) | (Err(_), true) => {}
@@ -208,6 +216,59 @@ fn every_gate_in_the_documentation_is_one() {
         let metrics = ["rtt.p99", "loss.ratio", "memory.driver_max"];
         assert!(metrics.iter().any(|m| Gate::parse(&format!("{m} < 20{unit}")).is_ok()), "{unit}");
     }
+}
+
+/// The scenario of a text in the documentation, which may be a part of one.
+fn scenario(text: &str, path: &str) -> Scenario {
+    // Longer than any fault in the examples is away from its start.
+    let long = Override::set("load.duration=10m");
+    Resolved::read(text, path, &[long]).unwrap_or_else(|e| panic!("{path}: {e}\n{text}")).scenario
+}
+
+#[test]
+fn every_key_of_a_scenario_is_documented_with_its_default() {
+    // `key` and `default` of each row, below the tables that the heading or the table's head names.
+    let mut documented: Vec<(String, String)> = Vec::new();
+    for page in ["docs/scenarios.md", "docs/impairment.md", "docs/faults.md"] {
+        let mut tables = vec![String::new()];
+        for line in read(page).lines() {
+            let code: Vec<_> = line.split('`').skip(1).step_by(2).collect();
+            if line.starts_with("### ") || line.starts_with("| key of") {
+                tables = code.iter().map(|name| format!("{}.", name.trim_matches(['[', ']']))).collect();
+            } else if let ([key, default, ..], true) = (&code[..], line.starts_with("| `")) {
+                let default = if line.contains("| – |") { "–" } else { default };
+                documented.extend(tables.iter().map(|table| (format!("{table}{key}"), default.to_string())));
+            } else if let ([key], true) = (&code[..], line.starts_with("| `") && line.contains("| – |")) {
+                documented.extend(tables.iter().map(|table| (format!("{table}{key}"), "–".to_string())));
+            }
+        }
+    }
+    let resolved = Resolved::read("[impair.out]\n[impair.back]", "", &[]).expect("a scenario").to_toml();
+    let mut left: Vec<_> = leaves("", &resolved.parse().expect("TOML"));
+    for (key, default) in &documented {
+        let at = left.iter().position(|(name, _)| name == key);
+        match at.map(|at| left.remove(at)) {
+            Some((_, value)) => assert_eq!(*default, value, "{key}"),
+            // No value unless one is given: of a type that none has, so that only its name can be right.
+            None => {
+                assert_eq!(default, "–", "{key} is no key");
+                let wrong = Override::set(&format!("{key}={{}}"));
+                let said = Resolved::read("", "", &[wrong]).expect_err("no table").to_string();
+                assert!(!said.contains("unknown") && !said.contains("did you mean"), "{key}: {said}");
+            }
+        }
+    }
+    assert!(left.is_empty(), "not documented: {left:?}");
+}
+
+/// The keys of a table and of those inside it, with their values as people write them.
+fn leaves(prefix: &str, table: &toml::Table) -> Vec<(String, String)> {
+    let of = |(key, value): (&String, &toml::Value)| match value {
+        toml::Value::Table(inner) => leaves(&format!("{prefix}{key}."), inner),
+        toml::Value::String(text) => vec![(format!("{prefix}{key}"), text.clone())],
+        other => vec![(format!("{prefix}{key}"), other.to_string())],
+    };
+    table.iter().flat_map(of).collect()
 }
 
 #[test]
@@ -244,12 +305,19 @@ fn what_was_given_wrong_is_named_as_it_was_given() {
 
 #[test]
 fn every_file_that_the_documentation_links_is_there() {
-    for page in ["README.md", "docs/gates.md", "docs/service.md", "examples/ci/README.md"] {
-        let folder = Path::new(page).parent().expect("a folder");
-        let text = read(page);
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+    for page in pages() {
+        let folder = Path::new(&page).parent().expect("a folder");
+        let text = read(&page);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { PathBuf::from(&page) } else { folder.join(file) };
+            assert!(target.exists(), "{page}: {link}");
+            let is_place = |line: &str| line.starts_with('#') && anchor(line) == place;
             assert!(
-                link.starts_with("http") || link.is_empty() || folder.join(link).exists(),
+                place.is_empty() || read(&target.display().to_string()).lines().any(is_place),
                 "{page}: {link}"
             );
         }

@@ -1,4 +1,4 @@
-//! Every exit code that README names, each reached through the real program.
+//! Every exit code that docs/ci.md names, each reached through the real program.
 //!
 //! What leads to a code in all its variety is tested where it belongs: 1 and 130 in `run.rs` and
 //! `fault.rs`, 2 in `bad_input.rs` and `check.rs`, 11 with real runs in `report.rs`.
@@ -106,8 +106,8 @@ fn every_exit_code_is_reached_and_documented() {
         });
     }
     let reached: BTreeSet<i32> = CASES.iter().map(|(_, code, _)| *code).collect();
-    let readme = fs::read_to_string("README.md").expect("README.md");
-    let table = readme.split("The exit code is the verdict").nth(1).expect("the table of exit codes");
+    let page = fs::read_to_string("docs/ci.md").expect("docs/ci.md");
+    let table = page.split("The exit code is the verdict").nth(1).expect("the table of exit codes");
     let rows =
         table.lines().skip_while(|l| !l.starts_with("|---")).skip(1).take_while(|l| l.starts_with('|'));
     let named = rows.map(|row| row.split('|').nth(1).expect("a cell").trim().parse().expect("a code"));

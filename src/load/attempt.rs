@@ -1,69 +1,70 @@
-//! One attempted call while it lasts: its record as far as it is known, its port, its media.
+//! One attempted call while it lasts: its record as far as signalling fills it, and its state.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::agent::Happening;
-use crate::measure::{StreamReport, StreamSent};
-use crate::net::udp::StampedSocket;
+use super::agent::CallSignal;
 use crate::record::{CallRecord, Ending};
-use crate::sip::call::{FailReason, Times};
+use crate::sip::call::FailReason;
 use crate::stamp::Stamp;
 use crate::values::Ns;
 
 /// An attempt, from its INVITE until both signalling and media are over.
+#[derive(Debug)]
 pub(super) struct Attempt {
-    pub record: CallRecord,
-    pub line: u32,
+    pub(super) record: CallRecord,
     /// When the schedule wanted it placed.
     intended_at: Stamp,
-    pub socket: Arc<StampedSocket>,
-    pub answered_at: Option<Stamp>,
+    pub(super) answered_at: Option<Stamp>,
     /// Media runs, or its last packets are still awaited.
-    pub has_media: bool,
+    pub(super) has_media: bool,
     /// Its line waits for its end; else it has gone on to another call.
-    pub has_line: bool,
+    pub(super) has_line: bool,
     /// Given up because nothing was heard any more.
-    pub is_given_up: bool,
+    pub(super) is_given_up: bool,
     /// The stop of the media is under way.
-    pub is_stopping: bool,
+    pub(super) is_stopping: bool,
     /// Nothing more is to be expected from the signalling.
-    pub sip_over: bool,
-    sent: StreamSent,
+    pub(super) sip_over: bool,
 }
 
 impl Attempt {
-    pub fn new(record: CallRecord, socket: Arc<StampedSocket>, intended_at: Stamp) -> Self {
+    /// An attempt that is about to be placed.
+    pub(super) fn new(record: CallRecord, intended_at: Stamp) -> Self {
         Attempt {
-            line: record.line,
             record,
             intended_at,
-            socket,
             answered_at: None,
             has_media: false,
             has_line: true,
             is_given_up: false,
             is_stopping: false,
             sip_over: false,
-            sent: StreamSent::default(),
         }
     }
 
-    pub fn is_up(&self) -> bool {
+    /// Whether it is answered, holds its line and is not over.
+    pub(super) fn is_up(&self) -> bool {
         self.answered_at.is_some() && !self.sip_over && self.has_line
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.sip_over && !self.has_media
     }
 
-    /// How long the call has been up at `now`.
-    pub fn held(&self, now: Stamp) -> Duration {
+    /// Notes that the call was answered: media starts.
+    pub(super) fn answered(&mut self, at: Stamp) {
+        self.answered_at = Some(at);
+        self.record.status = Some(200);
+        self.has_media = true;
+    }
+
+    /// Time from the answer to `now`.
+    pub(super) fn held(&self, now: Stamp) -> Duration {
         self.answered_at.map(|since| now.since(since)).unwrap_or_default()
     }
 
     /// Gives up a call of which nothing is heard any more.
-    pub fn give_up(&mut self, reason: String, at: Stamp) {
+    pub(super) fn give_up(&mut self, reason: String, at: Stamp) {
         self.is_given_up = true;
         self.record.ending = Ending::MediaLost;
         self.record.reason = reason;
@@ -71,10 +72,10 @@ impl Attempt {
     }
 
     /// Ends the signalling side.
-    pub fn ended(&mut self, ending: Ending, reason: String, at: Stamp) {
+    pub(super) fn ended(&mut self, ending: Ending, reason: String, at: Stamp) {
         self.sip_over = true;
         if self.is_given_up {
-            // It was over when it was given up, whatever comes of its BYE.
+            // It ended when it was given up, whatever comes of its BYE.
             return;
         }
         // What was decided before the BYE stands: an interrupted call is not a completed one.
@@ -87,8 +88,8 @@ impl Attempt {
         self.record.held_ms = self.answered_at.map(|since| at.since(since).into());
     }
 
-    /// Notes how our BYE was answered.
-    pub fn hung_up(&mut self, code: Option<u16>, at: Stamp) {
+    /// Notes the answer to our BYE.
+    pub(super) fn hung_up(&mut self, code: Option<u16>, at: Stamp) {
         match code {
             Some(200..300) => self.ended(Ending::Completed, String::new(), at),
             Some(code) => self.ended(Ending::HangupFailed, format!("BYE was answered with {code}"), at),
@@ -101,15 +102,15 @@ impl Attempt {
     }
 
     /// The record of a call that nobody waits for any more.
-    pub fn abandoned(mut self) -> CallRecord {
+    pub(super) fn abandoned(mut self) -> CallRecord {
         if self.answered_at.is_some() && self.record.ending == Ending::Cancelled {
             self.record.ending = Ending::Interrupted;
         }
         self.record
     }
 
-    /// Notes why the call did not come up.
-    pub fn failed(&mut self, reason: &FailReason, at: Stamp) {
+    /// Notes the reason for which the call did not come up.
+    pub(super) fn failed(&mut self, reason: &FailReason, at: Stamp) {
         let ending = match reason {
             FailReason::Rejected { code, .. } => {
                 self.record.status = Some(*code);
@@ -128,31 +129,15 @@ impl Attempt {
         self.ended(ending, words, at);
     }
 
-    /// Takes over what the signalling has measured.
-    pub fn times(&mut self, happening: &Happening) {
-        let times: &Times = &happening.times;
+    /// Enters the measurements of the signalling.
+    pub(super) fn times(&mut self, signal: &CallSignal) {
+        let times = &signal.times;
         let record = &mut self.record;
         record.srd_ms = times.session_request_delay().map(Ns::from);
         record.answer_delay_ms = times.answer_delay().map(Ns::from);
         record.sdd_ms = times.session_disconnect_delay().map(Ns::from);
-        record.retransmissions = happening.retransmissions;
+        record.retransmissions = signal.retransmissions;
         record.invite_late_ms =
             times.invite_sent_at.map(|at| at.since(self.intended_at).into()).unwrap_or_default();
-    }
-
-    /// Notes what was sent.
-    pub fn stopped(&mut self, sent: StreamSent) {
-        self.sent = sent;
-    }
-
-    /// Takes over what came back.
-    pub fn finished(&mut self, report: &StreamReport) {
-        self.has_media = false;
-        let before = self.record.strangers;
-        report.enter(&self.sent, &mut self.record);
-        // Those that came before the answer, too.
-        self.record.strangers += before;
-        self.record.first_echo_ms =
-            report.first_echo_at.zip(self.answered_at).map(|(echo, at)| echo.since(at).into());
     }
 }

@@ -1,0 +1,216 @@
+//! Digest of a run: all that a comparison needs of it, and which digests are comparable.
+
+use super::pairs::Segment;
+use crate::metrics::Summary;
+use crate::record::Environment;
+use crate::values::Value;
+
+/// RTT percentiles that are compared. The control stream's of the same rank stand beside them.
+pub const METRICS: [&str; 5] = ["rtt.p50", "rtt.p90", "rtt.p95", "rtt.p99", "rtt.p99.9"];
+
+/// Measured windows that differ by less than this share have the same length.
+const SAME_LENGTH: f64 = 0.1;
+
+/// A run as far as comparisons go; a thousand of them fit into memory.
+#[derive(Debug, Clone)]
+pub struct Digest {
+    /// Name of the run's folder.
+    pub name: String,
+    /// Machine, program and load.
+    pub conditions: Conditions,
+    /// By the places of [`METRICS`]; `None` where nothing was measured.
+    pub(super) segments: [Option<Segment>; METRICS.len()],
+    /// Share of the calls that were answered and kept to their planned end.
+    pub(super) served: f64,
+    /// Whether the instrument was beyond its limits.
+    pub in_doubt: bool,
+    /// Why its figures are worthless, where they are: it broke, or its clock was set.
+    pub(super) worthless: Option<String>,
+    /// Why it ended before its time, where it did.
+    pub(super) cut_short: Option<&'static str>,
+}
+
+/// Machine, program and load of a run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Conditions {
+    started_at: String,
+    scenario_hash: String,
+    cpu: String,
+    cpus: u32,
+    kernel: String,
+    version: String,
+    codec: String,
+    calls: u32,
+    ptime_ms: u64,
+    lost_after_ms: u64,
+    /// Length of the measured window; `None` before the run.
+    measured_s: Option<f64>,
+}
+
+impl Digest {
+    /// Of a run whose instrument was judged.
+    pub fn of(name: String, summary: &Summary, in_doubt: bool) -> Digest {
+        let run = &summary.environment;
+        let broke = (!run.broken.is_empty()).then(|| format!("it broke: {}", run.broken));
+        let cut_short =
+            [(run.interrupted, "it was interrupted"), (run.ended_early.is_some(), "a gate ended it")];
+        Digest {
+            name,
+            conditions: Conditions::of(run),
+            segments: METRICS.map(|metric| segment(summary, metric)),
+            served: served(summary),
+            in_doubt,
+            worthless: broke.or_else(|| run.clock_set()),
+            cut_short: cut_short.into_iter().find_map(|(is_so, why)| is_so.then_some(why)),
+        }
+    }
+
+    /// The percentile `metric`, one of [`METRICS`].
+    pub fn segment(&self, metric: &str) -> Option<Segment> {
+        self.segments[METRICS.iter().position(|name| *name == metric)?]
+    }
+}
+
+impl Conditions {
+    /// Of a run, or of one that is about to start.
+    pub fn of(run: &Environment) -> Conditions {
+        Conditions {
+            started_at: run.started_at.clone(),
+            scenario_hash: run.scenario_hash.clone(),
+            cpu: run.cpu.clone(),
+            cpus: run.cpus,
+            kernel: run.kernel.clone(),
+            version: run.version.clone(),
+            codec: run.codec.clone(),
+            calls: run.calls,
+            ptime_ms: run.ptime_ms,
+            lost_after_ms: run.lost_after_ms,
+            measured_s: run.window_from_s.zip(run.window_to_s).map(|(from, to)| to - from),
+        }
+    }
+
+    /// Whether both are of the same run.
+    pub(super) fn is_same_run(&self, other: &Conditions) -> bool {
+        self.started_at == other.started_at && !self.started_at.is_empty()
+    }
+
+    /// Whether `other` was made on another machine, or with another `loadtest`, and which.
+    pub(super) fn other_machine(&self, other: &Conditions) -> Option<String> {
+        another("CPU", &self.cpu, &other.cpu)
+            .or_else(|| another("number of CPUs", &self.cpus, &other.cpus))
+            .or_else(|| another("kernel", &self.kernel, &other.kernel))
+            .or_else(|| another("loadtest", &self.version, &other.version))
+    }
+
+    /// Whether `other` was made under another load, and which.
+    pub(super) fn other_load(&self, other: &Conditions) -> Option<String> {
+        another("codec", &self.codec, &other.codec)
+            .or_else(|| another("number of calls", &self.calls, &other.calls))
+            .or_else(|| another("packet time in ms", &self.ptime_ms, &other.ptime_ms))
+            .or_else(|| another("lost_after in ms", &self.lost_after_ms, &other.lost_after_ms))
+            .or_else(|| {
+                let (ours, theirs) = self.measured_s.zip(other.measured_s)?;
+                let is_same = (ours - theirs).abs() <= SAME_LENGTH * ours.max(theirs);
+                (!is_same).then(|| format!("another length: {theirs:.1} s measured, not {ours:.1} s"))
+            })
+    }
+
+    /// Whether `other` was made with another scenario.
+    pub(super) fn other_scenario(&self, other: &Conditions) -> Option<String> {
+        (self.scenario_hash != other.scenario_hash)
+            .then(|| "another scenario or --set, or a hash by an older loadtest".into())
+    }
+}
+
+fn another<T: PartialEq + std::fmt::Display>(what: &str, ours: &T, theirs: &T) -> Option<String> {
+    (ours != theirs).then(|| format!("another {what}: {theirs}, not {ours}"))
+}
+
+fn segment(summary: &Summary, metric: &str) -> Option<Segment> {
+    let ms = |name: &str| match summary.metric(name)?.value {
+        Value::Number(ms) => Some(ms),
+        Value::Lost => Some(f64::INFINITY),
+        Value::NoData => None,
+    };
+    let too_few = summary.metric(metric).is_some_and(|m| m.too_few && m.value != Value::Lost);
+    let control_ms = ms(&metric.replacen("rtt", "control", 1));
+    Some(Segment { ms: ms(metric)?, control_ms, control_p99_ms: ms("control.p99"), too_few })
+}
+
+fn served(summary: &Summary) -> f64 {
+    let number = |name: &str| summary.metric(name).and_then(|m| m.value.number()).unwrap_or(0.0);
+    let kept = 1.0 - (number("calls.dropped_count") / number("calls.answered_count").max(1.0)).min(1.0);
+    number("calls.answered") * kept
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::metrics::summarize;
+    use crate::record::{CallRecord, EndedEarly, Ending, Run};
+
+    fn of(environment: Environment, calls: Vec<CallRecord>) -> Digest {
+        let run = Run {
+            environment,
+            calls,
+            seconds: Vec::new(),
+            call_seconds: Vec::new(),
+            silences: Vec::new(),
+            histograms: BTreeMap::new(),
+        };
+        Digest::of("run".into(), &summarize(run), false)
+    }
+
+    /// A run of 1 ms whose control stream took 0.1 ms.
+    pub fn digest(name: &str, change: impl FnOnce(&mut Digest)) -> Digest {
+        let segment = Segment { ms: 1.0, control_ms: Some(0.1), control_p99_ms: Some(0.1), too_few: false };
+        let mut digest = of(Environment::default(), Vec::new());
+        (digest.name, digest.served) = (name.into(), 1.0);
+        digest.segments = [Some(segment); METRICS.len()];
+        change(&mut digest);
+        digest
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_is_one_call() {
+        let mut calls = [0, 1, 2, 3].map(|n| CallRecord::blank(n, n));
+        calls.iter_mut().for_each(|call| call.ending = Ending::Completed);
+        calls[0].ending = Ending::MediaLost;
+        assert_eq!(of(Environment::default(), calls.into()).served, 0.75);
+    }
+
+    #[test]
+    fn another_machine_load_or_program_is_named() {
+        let run = Environment { cpu: "EPYC".into(), calls: 50, cpus: 2, ..Environment::default() };
+        let ours = Conditions::of(&run);
+        let machine = |other: Environment| ours.other_machine(&Conditions::of(&other)).unwrap_or_default();
+        let load = |other: Environment| ours.other_load(&Conditions::of(&other)).unwrap_or_default();
+        assert_eq!((machine(run.clone()), load(run.clone())), (String::new(), String::new()));
+        let other = Environment { cpu: "Xeon".into(), ..run.clone() };
+        assert_eq!(machine(other), "another CPU: Xeon, not EPYC");
+        assert!(machine(Environment { version: "9".into(), ..run.clone() }).contains("loadtest: 9"));
+        assert!(machine(Environment { cpus: 4, ..run.clone() }).contains("CPUs: 4, not 2"));
+        assert!(load(Environment { calls: 100, ..run.clone() }).contains("calls: 100, not 50"));
+        let lasting = |s| Environment { window_from_s: Some(1.0), window_to_s: Some(1.0 + s), ..run.clone() };
+        let long = Conditions::of(&lasting(20.0));
+        let said = long.other_load(&Conditions::of(&lasting(2.0))).unwrap();
+        assert_eq!(said, "another length: 2.0 s measured, not 20.0 s");
+        assert_eq!(long.other_load(&Conditions::of(&lasting(19.0))), None);
+        assert_eq!(ours.other_load(&long), None, "before the run its length is not known");
+    }
+
+    #[test]
+    fn worthless_figures_and_short_runs_are_told_from_whole_ones() {
+        let run = of(Environment::default(), Vec::new());
+        assert_eq!((run.worthless, run.cut_short), (None, None));
+        let broke = of(Environment { broken: "x died".into(), ..Environment::default() }, Vec::new());
+        assert!(broke.worthless.unwrap().contains("x died"));
+        let set = of(Environment { clock_step_ns: 5_000_000, ..Environment::default() }, Vec::new());
+        assert!(set.worthless.unwrap().contains("clock"));
+        let early = Some(EndedEarly::default());
+        let early = of(Environment { ended_early: early, ..Environment::default() }, Vec::new());
+        assert!(early.worthless.is_none() && early.cut_short.is_some());
+    }
+}

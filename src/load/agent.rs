@@ -1,0 +1,266 @@
+//! The user agent (UAC): all calls of a run by Call-ID, their timers, and the answers to everybody else.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use super::BATCH;
+use super::table::{Deadlines, Table};
+use crate::sip::call::{Call, CallConfig, CallEvent, Output, Times};
+use crate::sip::message::Message;
+use crate::sip::uas;
+use crate::stamp::Stamp;
+
+/// An event of a call, with the times of its signalling and the requests sent again so far.
+#[derive(Debug, Clone)]
+pub struct CallSignal {
+    pub call: u32,
+    pub event: CallEvent,
+    pub times: Times,
+    pub retransmissions: u32,
+}
+
+/// Outputs of [`Agent`].
+#[derive(Debug)]
+pub enum AgentOutput {
+    /// A datagram to be sent.
+    Send { destination: SocketAddr, bytes: Vec<u8> },
+    /// An event for [`super::Control`].
+    Signal(CallSignal),
+}
+
+/// All SIP calls of a run, until their last transaction has ended: up to 32 s after the call.
+#[derive(Debug)]
+pub struct Agent {
+    calls: Table<u32, Call>,
+    by_call_id: HashMap<String, u32>,
+    timers: Deadlines<u32>,
+    outputs: VecDeque<AgentOutput>,
+    /// To tag of answers outside of calls.
+    tag: String,
+    has_heard: bool,
+    strays: u64,
+}
+
+impl Agent {
+    /// An agent without calls; `tag` is its To tag in answers outside of calls.
+    pub fn new(tag: String) -> Self {
+        Agent {
+            calls: Table::new(),
+            by_call_id: HashMap::new(),
+            timers: Deadlines::new(),
+            outputs: VecDeque::new(),
+            tag,
+            has_heard: false,
+            strays: 0,
+        }
+    }
+
+    /// Whether any SIP message has come that belongs to a call.
+    pub fn has_heard(&self) -> bool {
+        self.has_heard
+    }
+
+    /// Messages that belong to no call, or to none any more.
+    pub fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    /// Sends the INVITE of a new call.
+    pub fn place(&mut self, now: Stamp, number: u32, config: CallConfig) {
+        let mut call = Call::new(config);
+        call.invite(now);
+        self.by_call_id.insert(call.call_id().to_string(), number);
+        self.calls.insert(number, call);
+        self.drain(number);
+    }
+
+    /// Hangs up, or cancels what is not up yet.
+    pub fn hang_up(&mut self, now: Stamp, number: u32) {
+        if let Some(call) = self.calls.get_mut(number) {
+            call.hang_up(now);
+            self.drain(number);
+        }
+    }
+
+    /// Takes a message that was received at `at` from `from`.
+    pub fn handle_message(&mut self, at: Stamp, message: &Message, from: SocketAddr) {
+        let number = self.by_call_id.get(message.call_id()).copied();
+        if let Some((number, call)) = number.and_then(|n| Some((n, self.calls.get_mut(n)?))) {
+            self.has_heard = true;
+            call.handle_message(at, message);
+            self.drain(number);
+            return;
+        }
+        self.strays += 1;
+        if let Some(bytes) = uas::answer(message, &self.tag) {
+            let destination = message.answer_to().unwrap_or(from);
+            self.outputs.push_back(AgentOutput::Send { destination, bytes });
+        }
+    }
+
+    /// The next output, until there is none.
+    pub fn poll(&mut self) -> Option<AgentOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Agent::handle_timeout`] has to be called next.
+    pub fn poll_timeout(&self) -> Option<Stamp> {
+        self.timers.next()
+    }
+
+    /// Runs out timers that are due at `now`; if there are many, some wait for the next call of this.
+    pub fn handle_timeout(&mut self, now: Stamp) {
+        for _ in 0..BATCH {
+            let Some((_, number)) = self.timers.pop(now) else { return };
+            if let Some(call) = self.calls.get_mut(number) {
+                call.handle_timeout(now);
+                self.drain(number);
+            }
+        }
+    }
+
+    /// Takes a call's outputs, sets its timer, forgets it when it is over.
+    fn drain(&mut self, number: u32) {
+        let Some(call) = self.calls.get_mut(number) else { return };
+        while let Some(output) = call.poll() {
+            self.outputs.push_back(match output {
+                Output::Send { destination, bytes } => AgentOutput::Send { destination, bytes },
+                Output::Event(event) => AgentOutput::Signal(CallSignal {
+                    call: number,
+                    event,
+                    times: *call.times(),
+                    retransmissions: call.retransmissions(),
+                }),
+            });
+        }
+        self.timers.set(number, call.poll_timeout());
+        if call.is_terminated() {
+            self.by_call_id.remove(call.call_id());
+            self.calls.remove(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::load::table::touched;
+    use crate::sip::message::{Method, parse};
+    use crate::sip::sdp::Offer;
+
+    const CALLS: u32 = 300;
+    const PEER: &str = "192.0.2.1:5060";
+
+    fn config(number: u32) -> CallConfig {
+        let local: SocketAddr = "192.0.2.9:5070".parse().unwrap();
+        let offer = Offer {
+            ip: local.ip(),
+            rtp_port: 40_000,
+            codec: Default::default(),
+            ptime_ms: 20,
+            session_id: number.into(),
+        };
+        CallConfig {
+            target: format!("sip:echo@{PEER}"),
+            remote: PEER.parse().unwrap(),
+            local,
+            caller: "alice".into(),
+            call_id: format!("call-{number}"),
+            from_tag: "us".into(),
+            seed: number.into(),
+            credentials: None,
+            offer,
+            setup_timeout: Duration::from_secs(32),
+        }
+    }
+
+    fn at_s(seconds: u64) -> Stamp {
+        Stamp::ZERO + Duration::from_secs(seconds)
+    }
+
+    /// Messages sent, and numbers of the calls that had an event.
+    fn drained(agent: &mut Agent) -> (Vec<Message>, Vec<u32>) {
+        let (mut sent, mut told) = (Vec::new(), Vec::new());
+        while let Some(output) = agent.poll() {
+            match output {
+                AgentOutput::Send { bytes, .. } => sent.push(parse(&bytes).expect("it parses")),
+                AgentOutput::Signal(signal) => told.push(signal.call),
+            }
+        }
+        (sent, told)
+    }
+
+    fn busy(invite: &Message) -> Message {
+        let text = format!(
+            "SIP/2.0 486 Busy Here\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=them\r\nCall-ID: {}\r\nCSeq: 1 INVITE\r\n\r\n",
+            invite.via(),
+            invite.header("From").unwrap(),
+            invite.header("To").unwrap(),
+            invite.call_id(),
+        );
+        parse(text.as_bytes()).expect("it parses")
+    }
+
+    #[test]
+    fn messages_find_their_call_until_32_s_after_its_end_and_none_walks_over_the_others() {
+        let mut agent = Agent::new("tag".into());
+        (0..CALLS).for_each(|number| agent.place(at_s(1), number, config(number)));
+        let (invites, _) = drained(&mut agent);
+        assert_eq!(invites.len(), CALLS as usize);
+        touched();
+        let mut placed: Vec<_> = (0..CALLS).zip(&invites).collect();
+        placed.reverse();
+        for (number, invite) in placed {
+            // The answer is lost on the way, and comes again.
+            for is_first in [true, false] {
+                agent.handle_message(at_s(2), &busy(invite), PEER.parse().unwrap());
+                let (sent, told) = drained(&mut agent);
+                assert_eq!(sent.iter().map(Message::method).collect::<Vec<_>>(), [&Method::Ack]);
+                assert_eq!(told, if is_first { vec![number] } else { vec![] });
+            }
+        }
+        let average = touched() / u64::from(2 * CALLS);
+        assert!(average < 12, "{average} entries touched by a message");
+        assert!(agent.has_heard() && agent.strays() == 0);
+
+        while let Some(at) = agent.poll_timeout() {
+            assert!(at <= at_s(34), "timer D of the INVITE is the last");
+            agent.handle_timeout(at);
+        }
+        assert!(agent.calls.is_empty() && agent.by_call_id.is_empty());
+        agent.handle_message(at_s(35), &busy(&invites[0]), PEER.parse().unwrap());
+        assert_eq!((agent.strays(), drained(&mut agent).0.len()), (1, 0), "responses are not answered");
+    }
+
+    #[test]
+    fn a_request_outside_of_calls_is_answered_where_it_came_from() {
+        let mut agent = Agent::new("tag".into());
+        let text = "OPTIONS sip:x@192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx;rport\r\n\
+            From: <sip:a@h>;tag=a\r\nTo: <sip:x@h>\r\nCall-ID: c\r\nCSeq: 7 OPTIONS\r\n\r\n";
+        let from: SocketAddr = "192.0.2.7:4060".parse().unwrap();
+        let mut options = parse(text.as_bytes()).expect("it parses");
+        options.received_from(from);
+        agent.handle_message(at_s(1), &options, from);
+        let Some(AgentOutput::Send { destination, bytes }) = agent.poll() else { panic!("no answer") };
+        let answer = parse(&bytes).expect("it parses");
+        assert_eq!((destination, answer.status(), answer.to_tag()), (from, Some(200), Some("tag")));
+        assert!(!agent.has_heard());
+    }
+
+    #[test]
+    fn timers_of_many_calls_run_out_in_batches() {
+        let mut agent = Agent::new("tag".into());
+        (0..CALLS).for_each(|number| agent.place(at_s(1), number, config(number)));
+        drained(&mut agent);
+        let mut resent = 0;
+        while agent.poll_timeout().is_some_and(|at| at <= at_s(2)) {
+            agent.handle_timeout(at_s(2));
+            let (sent, _) = drained(&mut agent);
+            assert!(sent.len() <= BATCH);
+            resent += sent.len();
+        }
+        assert_eq!(resent, CALLS as usize);
+    }
+}

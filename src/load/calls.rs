@@ -1,0 +1,207 @@
+//! A call's life under load control: placed, answered, given media, stopped, hung up, closed.
+
+use std::time::Duration;
+
+use super::agent::CallSignal;
+use super::attempt::Attempt;
+use super::control::{Control, Due};
+use super::lines::Slot;
+use super::{Count, Output};
+use crate::record::{CallRecord, Ending, Phase};
+use crate::scenario::Hangup;
+use crate::sip::call::CallEvent;
+use crate::sip::sdp::Answer;
+use crate::stamp::Stamp;
+
+/// Length of a call that is answered only when the run is ending: too late to count, but long enough
+/// to be heard.
+const LAST_CALL: Duration = Duration::from_secs(1);
+/// Grace beyond the planned end of a call that the far end may hang up: long enough that its BYE has come.
+const FAR_END_FIRST: Duration = Duration::from_millis(250);
+/// Grace where the far end is to hang up all calls: after it, the record says that it did not.
+const FAR_END_LATE: Duration = Duration::from_secs(5);
+/// A BYE may come this much before its planned end: both ends count from another moment.
+const EARLY: Duration = Duration::from_millis(100);
+
+/// Time until a line goes on to its next call although its BYE has no answer: the BYE has then been sent
+/// three times (after 0, 0.5 and 1.5 s, RFC 3261 17.1.2.2).
+const BYE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Reason in the record of a call that the far end has hung up as planned.
+const BY_FAR_END: &str = "by the far end, as planned";
+
+impl Control {
+    /// Places the call of a slot, now that it has a port.
+    pub(super) fn place(&mut self, now: Stamp, slot: Slot, port: u16) {
+        let call = self.placed;
+        self.placed += 1;
+        let mut record = CallRecord::blank(call, slot.line);
+        record.rtp_port = port;
+        record.intended_s = slot.intended_at.since(self.epoch).as_secs_f64();
+        self.attempts.insert(call, Attempt::new(record, slot.intended_at));
+        self.count(Count::Attempted, now);
+        self.push(Output::Invite { call, port });
+    }
+
+    pub(super) fn signalled(&mut self, now: Stamp, signal: &CallSignal) {
+        let call = signal.call;
+        let planned_end = self.far_ends_end();
+        let Some(attempt) = self.attempts.get_mut(call).filter(|a| !a.sip_over) else { return };
+        attempt.times(signal);
+        let line = attempt.record.line;
+        match &signal.event {
+            CallEvent::Provisional { .. } => return,
+            CallEvent::MediaChanged { answer, .. } => {
+                self.push(Output::MoveMedia { call, to: answer.rtp_address() });
+                return;
+            }
+            CallEvent::Answered { .. } if attempt.answered_at.is_some() => return,
+            CallEvent::Answered { at, answer } => self.answered(call, *at, answer),
+            CallEvent::Failed { reason, at } => {
+                self.change(call, |attempt| attempt.failed(reason, *at));
+                self.count(Count::Failed, *at);
+            }
+            CallEvent::RemoteHangup { at, cause } => {
+                let (is_planned, reason) = match planned_end {
+                    Some(planned) if attempt.held(*at) + EARLY >= planned => (true, BY_FAR_END.into()),
+                    _ => (attempt.is_stopping, cause.clone().unwrap_or_default()),
+                };
+                let (ending, count) = match is_planned {
+                    true => (Ending::Completed, Count::Ended),
+                    false => (Ending::RemoteHangup, Count::Dropped),
+                };
+                self.ended(call, *at, count, |attempt| attempt.ended(ending, reason, *at));
+            }
+            CallEvent::HungUp { at, code, .. } => {
+                self.ended(call, *at, Count::Ended, |attempt| attempt.hung_up(*code, *at));
+            }
+            CallEvent::Cancelled { at } => {
+                self.change(call, |attempt| attempt.ended(Ending::Cancelled, String::new(), *at));
+            }
+        }
+        self.lines.decide(line);
+        self.after_signalling(now, call);
+    }
+
+    /// A call that was up has ended. One that was given up has been counted then.
+    fn ended(&mut self, call: u32, at: Stamp, count: Count, change: impl FnOnce(&mut Attempt)) {
+        let was_given_up = self.attempts.get(call).is_some_and(|a| a.is_given_up);
+        self.change(call, change);
+        if !was_given_up {
+            self.count(count, at);
+        }
+    }
+
+    /// Changes an attempt, and with it the number of calls up.
+    fn change(&mut self, call: u32, change: impl FnOnce(&mut Attempt)) {
+        let Some(attempt) = self.attempts.get_mut(call) else { return };
+        let was_up = attempt.is_up();
+        change(attempt);
+        self.calls_up = self.calls_up + u32::from(attempt.is_up()) - u32::from(was_up);
+    }
+
+    /// A call whose signalling is over stops its media; one that is over altogether is closed.
+    fn after_signalling(&mut self, now: Stamp, call: u32) {
+        let Some(attempt) = self.attempts.get(call) else { return };
+        if attempt.sip_over && attempt.has_media {
+            self.stop_media(call);
+        } else if attempt.is_over() {
+            self.close(now, call);
+        }
+    }
+
+    /// The 200 is there: start the media.
+    fn answered(&mut self, call: u32, at: Stamp, answer: &Answer) {
+        self.change(call, |attempt| attempt.answered(at));
+        self.push(Output::StartMedia { call, at, answer: answer.clone() });
+        self.count(Count::Answered, at);
+        let length = self.call_length();
+        self.deadlines.set(Due::HangUp(call), length.map(|length| at + length));
+    }
+
+    /// Length of a call that is answered now; `None` is to the end of the run.
+    fn call_length(&self) -> Option<Duration> {
+        let load = &self.plan.load;
+        let grace = match (self.phase, load.hangup) {
+            (Phase::Drain, _) => return Some(LAST_CALL),
+            (_, Hangup::Caller) => Duration::ZERO,
+            (_, Hangup::Both) => FAR_END_FIRST,
+            (_, Hangup::Callee) => FAR_END_LATE,
+        };
+        load.call_duration.map(|d| d.0 + grace)
+    }
+
+    /// Length of the calls that the far end is to hang up by itself, if any.
+    fn far_ends_end(&self) -> Option<Duration> {
+        let load = &self.plan.load;
+        load.call_duration.map(|d| d.0).filter(|_| load.hangup != Hangup::Caller)
+    }
+
+    /// A call has lasted as long as planned.
+    pub(super) fn hang_up_due(&mut self, call: u32) {
+        let is_overdue = self.plan.load.hangup == Hangup::Callee && self.phase != Phase::Drain;
+        if let Some(attempt) = self.attempts.get_mut(call).filter(|a| is_overdue && a.is_up()) {
+            attempt.record.ending = Ending::HangupFailed;
+            attempt.record.reason = "the far end did not hang up at the planned end".into();
+        }
+        self.stop_media(call);
+    }
+
+    /// Gives up a call that has fallen silent: nobody stays on such a line. BYE goes out at once, and
+    /// the line goes on to its next call; the packets are waited for as ever.
+    pub(super) fn give_up(&mut self, call: u32, at: Stamp) {
+        let reason = format!("nothing heard for {}", self.plan.load.dead_after);
+        let is_heard = |a: &&Attempt| a.is_up() && !a.is_stopping;
+        if self.attempts.get(call).filter(is_heard).is_none() {
+            return;
+        }
+        self.change(call, |attempt| attempt.give_up(reason, at));
+        self.count(Count::MediaLost, at);
+        self.stop_media(call);
+        self.push(Output::HangUp(call));
+        // The silence was pause enough.
+        self.free_line(at, call);
+    }
+
+    /// The line goes on to its next call, although the present one is not over altogether.
+    pub(super) fn free_line(&mut self, now: Stamp, call: u32) {
+        let Some(line) = self.attempts.get(call).filter(|a| a.has_line).map(|a| a.record.line) else {
+            return;
+        };
+        self.change(call, |attempt| attempt.has_line = false);
+        self.lines.rest(line, now);
+    }
+
+    /// First step of a hangup: stop sending. BYE follows once everything is back, or lost.
+    pub(super) fn stop_media(&mut self, call: u32) {
+        if let Some(attempt) = self.attempts.get_mut(call).filter(|a| a.has_media && !a.is_stopping) {
+            attempt.is_stopping = true;
+            self.push(Output::StopMedia(call));
+        }
+    }
+
+    /// Second step of a hangup: everything is back, or lost.
+    pub(super) fn media_over(&mut self, now: Stamp, call: u32) {
+        let Some(attempt) = self.attempts.get_mut(call).filter(|a| a.has_media) else { return };
+        attempt.has_media = false;
+        if attempt.is_over() {
+            self.close(now, call);
+        } else {
+            self.push(Output::HangUp(call));
+            self.deadlines.set(Due::ByeAnswer(call), Some(now + BYE_DEADLINE));
+        }
+    }
+
+    /// Closes a call's record and frees its port and its line.
+    fn close(&mut self, now: Stamp, call: u32) {
+        let Some(attempt) = self.attempts.remove(call) else { return };
+        self.deadlines.set(Due::HangUp(call), None);
+        self.deadlines.set(Due::ByeAnswer(call), None);
+        let as_planned = attempt.record.ending == Ending::Completed;
+        let pause = if as_planned { Duration::ZERO } else { self.plan.load.retry_after.0 };
+        if attempt.has_line {
+            self.lines.rest(attempt.record.line, now + pause);
+        }
+        self.push(Output::Closed(Box::new(attempt.record)));
+    }
+}

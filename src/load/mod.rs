@@ -1,0 +1,133 @@
+//! Load control without I/O: which call is placed, answered, hung up and closed when.
+//!
+//! [`Control`] decides by call numbers and events; [`Agent`] speaks SIP for all calls. Both take inputs
+//! with the time, and are then drained with `poll`. Whoever owns the sockets joins them: outputs of the
+//! one that concern SIP are commands to the other, and call events go back.
+//!
+//! Work per input grows with the logarithm of the calls: everything that waits for a time stands in
+//! `table::Deadlines`. Only a change of phase, of which a run has four, walks over all calls.
+
+mod agent;
+mod attempt;
+mod calls;
+mod control;
+mod lines;
+mod table;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use agent::{Agent, AgentOutput, CallSignal};
+pub use control::Control;
+pub use lines::Slot;
+
+use crate::record::CallRecord;
+use crate::scenario::{Load, Scenario};
+use crate::sip::sdp::Answer;
+use crate::stamp::Stamp;
+
+/// Timers handled at a time, so that no burst keeps the owner from reading its sockets.
+const BATCH: usize = 64;
+
+/// The load as the scenario wants it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Lines, rates and lengths.
+    pub load: Load,
+    /// Length of the warm-up between ramp and hold.
+    pub warmup: Duration,
+    /// Longest time from INVITE to answer.
+    pub setup_timeout: Duration,
+}
+
+impl Plan {
+    /// The part of a scenario that controls the load.
+    pub fn of(scenario: &Scenario) -> Self {
+        Plan {
+            load: scenario.load.clone(),
+            warmup: scenario.measure.warmup.0,
+            setup_timeout: scenario.sip.setup_timeout.0,
+        }
+    }
+}
+
+/// Urgency with which a run is to end early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Stop {
+    /// Go on.
+    #[default]
+    No,
+    /// Hang up the calls one after another, as at a planned end.
+    Early,
+    /// Hang up all calls and end.
+    Soon,
+    /// End without waiting for anybody.
+    Now,
+}
+
+/// Inputs of [`Control`]. Calls go by the number of the attempt.
+#[derive(Debug)]
+pub enum Input {
+    /// Answers [`Output::Open`]: the port is bound.
+    Opened { slot: Slot, port: u16 },
+    /// Answers [`Output::Open`]: there is no port for the call.
+    Suppressed(Slot),
+    /// An event of a call's signalling.
+    Signal(CallSignal),
+    /// A call that was heard has not been heard for `dead_after`.
+    Dead { call: u32, at: Stamp },
+    /// Answers [`Output::StopMedia`].
+    MediaOver(u32),
+    /// The run is to end early.
+    Stop(Stop),
+}
+
+/// Outputs of [`Control`], to be carried out in this order.
+#[derive(Debug)]
+pub enum Output {
+    /// Bind an RTP port; answered at once by [`Input::Opened`] or [`Input::Suppressed`].
+    Open(Slot),
+    /// Place the call ([`Agent::place`]). Numbers come without gaps, from 0.
+    Invite { call: u32, port: u16 },
+    /// Hang up, or cancel ([`Agent::hang_up`]).
+    HangUp(u32),
+    /// Send and receive media: the call was answered at `at`.
+    StartMedia { call: u32, at: Stamp, answer: Answer },
+    /// Send the media elsewhere from now on.
+    MoveMedia { call: u32, to: SocketAddr },
+    /// Stop sending, and wait until all packets are back or lost; answered by [`Input::MediaOver`].
+    StopMedia(u32),
+    /// The measured window: its first moment, and the first after it. Known ahead of its start.
+    Window { from: Stamp, to: Stamp },
+    /// The measured window ends at this time at the latest.
+    Cut(Stamp),
+    /// An event to be counted.
+    Count { what: Count, at: Stamp },
+    /// An attempt is over, and its port is free: its record but for the media's figures. Comes once for
+    /// each [`Output::Invite`].
+    Closed(Box<CallRecord>),
+}
+
+/// Events that are counted, by second and for the whole run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Count {
+    /// A call was placed.
+    Attempted,
+    /// It was answered.
+    Answered,
+    /// It did not come up.
+    Failed,
+    /// A call that was up has ended.
+    Ended,
+    /// Likewise, by the far end and before its time.
+    Dropped,
+    /// Likewise, given up because nothing was heard any more.
+    MediaLost,
+    /// An attempt was due for which there is no port.
+    Suppressed,
+}
+
+#[cfg(test)]
+mod far_end;
+#[cfg(test)]
+mod tests;
