@@ -21,7 +21,7 @@ run: rust asterisk
 
 test: rust asterisk
 	tests/install.sh sipp node-echo chromium shellcheck groff curl
-	cargo test --locked
+	cargo test --locked --tests
 
 check: rust
 	cargo fmt --check

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
-use super::compare::{Question, answer, digest};
+use super::compare::{Question, answer};
 use super::{Exit, Failure, say};
 use crate::child::Keeper;
 use crate::clock;
@@ -13,8 +13,8 @@ use crate::compare::digest::Digest;
 use crate::compare::pairs::{Segment, needed};
 use crate::metrics::{Definition, catalogue};
 use crate::net::signals::Signals;
-use crate::run::folder::Folder;
-use crate::run::preflight::{Plan, survey};
+use crate::run::preflight::survey;
+use crate::run::{Folder, Plan, stored};
 use crate::scenario::Scenario;
 use crate::values::Span;
 
@@ -93,7 +93,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             if finished == Exit::Interrupted {
                 return Ok(interrupted(&args, &folder, pairs.len()));
             }
-            let digest = digest(&out)?;
+            let digest = stored::digest(&out)?;
             if !args.quiet {
                 tell(n, args.pairs, side.letter, &args.question, &digest);
             }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::say;
 use crate::gate::Outcome;
-use crate::scenario::ScenarioError;
+use crate::run::RunError;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +83,29 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-impl From<ScenarioError> for Failure {
-    fn from(error: ScenarioError) -> Self {
-        Failure { exit: Exit::Usage, error: error.into() }
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let exit = match &error {
+            RunError::Scenario(_)
+            | RunError::ScenarioFile { .. }
+            | RunError::HalfAccount
+            | RunError::NoAccount
+            | RunError::NoTarget
+            | RunError::Baseline(_)
+            | RunError::Occupied(_)
+            | RunError::Read { .. }
+            | RunError::Stored { .. }
+            | RunError::Runs(_) => Exit::Usage,
+            RunError::Obstacle(_)
+            | RunError::Unresolved { .. }
+            | RunError::System { .. }
+            | RunError::Asterisk(_)
+            | RunError::Application(_)
+            | RunError::Driver(_)
+            | RunError::Histograms(_)
+            | RunError::Environment(_)
+            | RunError::Write { .. } => Exit::Broke,
+        };
+        Failure { exit, error: error.into() }
     }
 }

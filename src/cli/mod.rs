@@ -8,6 +8,7 @@ mod completions;
 mod deliver;
 mod echo;
 mod exit;
+mod interrupt;
 mod man;
 mod ping;
 mod progress;
@@ -15,7 +16,6 @@ mod report;
 mod run;
 mod say;
 mod service;
-mod stored;
 
 use std::future::Future;
 use std::process::ExitCode;

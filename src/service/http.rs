@@ -15,6 +15,7 @@ use super::metrics::{Metrics, Snapshot};
 use super::openmetrics;
 use super::stats::Counts;
 use crate::clock;
+use crate::record::ServiceCalls;
 
 /// What the endpoints show, shared with the loop that fills it in.
 #[derive(Debug)]
@@ -49,6 +50,14 @@ impl Shared {
             record: Counts { echo: self.media.echo(), ..self.record().clone() },
             media: self.media.now(),
         }
+    }
+
+    /// Counts from zero. Calls that are under way and the port pool keep their state.
+    pub fn reset(&self) {
+        let mut record = self.record();
+        let calls = ServiceCalls { active: record.calls.active, ..Default::default() };
+        *record = Counts { calls, ports: record.ports, ..Default::default() };
+        self.media.reset();
     }
 
     fn degraded(&self) -> Option<String> {

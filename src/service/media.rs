@@ -86,6 +86,16 @@ impl MediaTotals {
     pub fn echo(&self) -> Option<ServiceEcho<Durations>> {
         self.echo.as_ref().map(|echo| echo.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
+
+    /// Counts from zero.
+    pub fn reset(&self) {
+        for count in [&self.received, &self.sent, &self.drops, &self.expected, &self.distinct] {
+            count.store(0, Relaxed);
+        }
+        if let Some(echo) = &self.echo {
+            *echo.lock().unwrap_or_else(PoisonError::into_inner) = ServiceEcho::default();
+        }
+    }
 }
 
 impl MediaNow {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::media::MediaNow;
 use super::stats::Counts;
@@ -36,7 +36,7 @@ pub struct Snapshot {
 /// With an echo server a *latency* is one packet's way to it and back: from just before the send call
 /// to the kernel's receive stamp. Without one it is one call's set-up: from the caller's StasisStart
 /// until caller and media are both in the bridge, which is when the echo works.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metrics {
     /// Callers that entered the application so far.
     pub total_channels: u64,
@@ -86,6 +86,23 @@ impl Metrics {
             packet_loss_ratio: loss,
             timestamp: now.at.as_ns() / 1_000_000,
         }
+    }
+}
+
+/// The file of `--metrics-file`.
+#[derive(Debug, Serialize)]
+pub struct MetricsFile {
+    /// The answer that GET /metrics would give at the same moment.
+    pub metrics: Metrics,
+    /// Everything counted.
+    #[serde(flatten)]
+    pub record: Counts,
+}
+
+impl MetricsFile {
+    /// The file's content at that moment.
+    pub fn of(now: Snapshot) -> Self {
+        MetricsFile { metrics: Metrics::of(&now), record: now.record }
     }
 }
 

@@ -24,7 +24,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
@@ -35,9 +34,8 @@ use crate::values::PortRange;
 use app::App;
 use events::{ConnectError, EventConnection, EventSource};
 use http::Shared;
-use metrics::Metrics;
+use metrics::MetricsFile;
 use reflector::{Reflector, Told};
-use stats::Counts;
 
 /// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
 const EVENT_QUEUE: usize = 4096;
@@ -154,16 +152,12 @@ pub enum ServiceError {
     Media(io::Error),
 }
 
-/// Counts of a service's life, as they are written, and the reason of its end.
-#[derive(Debug, Serialize)]
+/// The end of a service.
+#[derive(Debug)]
 pub struct Finished {
-    /// The last answer that GET /metrics would have given.
-    pub metrics: Metrics,
-    /// Everything counted.
-    #[serde(flatten)]
-    pub record: Counts,
+    /// Everything that it has counted.
+    pub counted: MetricsFile,
     /// Why it ended by itself: [`ServiceError::Replaced`] or [`ServiceError::Media`].
-    #[serde(skip)]
     pub failure: Option<ServiceError>,
 }
 
@@ -206,6 +200,11 @@ impl Service {
         self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// The counts, to be read or reset while the service runs.
+    pub fn counts(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
     /// Takes calls until `shutdown` completes; then hangs up, clears, and tells what it has counted. So it
     /// does when it has to end by itself, with the reason.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Finished {
@@ -230,8 +229,7 @@ impl Service {
         // The event connection says goodbye when it finds that nobody takes its events; it ends with
         // its set at the latest, as do the endpoints.
         let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;
-        let last = shared.snapshot();
-        Finished { metrics: Metrics::of(&last), record: last.record, failure: outcome.err() }
+        Finished { counted: MetricsFile::of(shared.snapshot()), failure: outcome.err() }
     }
 }
 

@@ -157,7 +157,8 @@ async fn an_exhausted_pool_is_said_once_and_the_service_goes_on() {
     let lab = Lab::new(3).await;
     let place = Place::new();
     let (file, range) = (place.path("service.json"), lab.config.ports.to_string());
-    let (mut child, _, reader) = start(&place, &lab, &lab.config.ari_url, &file).await;
+    let (mut child, address, reader) = start(&place, &lab, &lab.config.ari_url, &file).await;
+    let http = HttpClient::new(&format!("http://{address}"), None).unwrap();
 
     let mut held = Vec::new();
     for id in 0..3 {
@@ -167,7 +168,10 @@ async fn an_exhausted_pool_is_said_once_and_the_service_goes_on() {
         assert_eq!(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.err(), Some(503));
     }
     held.pop().unwrap().hang_up().await;
-    sleep(Duration::from_millis(500)).await;
+    // Its port is free again.
+    while http.send(Method::GET, "/health", QUICK).await.unwrap().status != 200 {
+        sleep(Duration::from_millis(50)).await;
+    }
     held.push(Caller::call(lab.sip(), "service", 9, Codec::Pcmu).await.expect("an answer"));
     for caller in &held {
         caller.hang_up().await;

@@ -149,7 +149,7 @@ impl Running {
         (head.to_ascii_lowercase(), body.to_string())
     }
 
-    /// Waits until /health says `status`, up to 5 s.
+    /// Waits until /health says `status`.
     pub async fn assert_health(&self, status: u16) {
         for _ in 0..100 {
             if self.get("/health").await.0 == status {
@@ -160,19 +160,32 @@ impl Running {
         panic!("/health: {:?}", self.get("/health").await);
     }
 
+    /// Waits until so many calls were bridged, both channels of each: from then on nothing they send is lost.
+    pub async fn assert_bridged(&self, calls: u64) {
+        let line = format!(r#"loadtest_service_stage_duration_seconds_count{{stage="bridged"}} {calls}"#);
+        for _ in 0..200 {
+            let (_, text) = self.get_as("/metrics", "application/openmetrics-text").await;
+            if text.lines().any(|found| found == line) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{calls} calls were not bridged: {:?}", self.get("/metrics").await);
+    }
+
     pub async fn get(&self, path: &str) -> (u16, serde_json::Value) {
         let answer = self.http.send(Method::GET, path, QUICK).await.unwrap();
         (answer.status, serde_json::from_slice(&answer.body).unwrap())
     }
 
     pub async fn stop(self) -> Counts {
-        self.finish().await.record
+        self.finish().await.counted.record
     }
 
     pub async fn finish(self) -> Finished {
         self.stop.send(()).unwrap();
         let mut finished = self.task.await.unwrap();
-        finished.record.outcomes.sort();
+        finished.counted.record.outcomes.sort();
         assert!(finished.failure.is_none(), "a clean end: {:?}", finished.failure);
         finished
     }
