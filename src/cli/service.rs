@@ -45,7 +45,7 @@ pub struct Args {
     /// Ports that Asterisk sends the media to, one per call.
     #[arg(long, env = "PORT_RANGE", default_value = "21000-31000", value_name = "FIRST-LAST")]
     port_range: PortRange,
-    /// Where /health and /metrics are; port 0 takes any free one.
+    /// Address of /health and /metrics; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     http: SocketAddr,
     /// Send the calls' media through this echo server.
@@ -104,7 +104,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     })?;
     // A socket per call. Without more, as many calls as there are descriptors are served.
     let _ = descriptors::raise();
-    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
+    let mut signals = Signals::listen()?;
     let echo = match &args.echo {
         Some(echo) => Some(resolve(echo, "--echo").await?),
         None => None,
@@ -127,7 +127,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     };
     // Before Asterisk lists the application: from then on a run may send them.
     let requests = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
-    let service = Service::start(config).await.map_err(anyhow::Error::from)?;
+    let service = Service::start(config).await?;
     if let (Some(path), [Ok(write), Ok(reset)]) = (args.metrics_file.clone(), requests) {
         tokio::spawn(on_request(write, reset, path, service.counts()));
     }
@@ -139,7 +139,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             if let Err(error) = written {
                 tracing::error!("{error:#}");
             }
-            Err(anyhow::Error::from(failure).into())
+            Err(failure.into())
         }
         None => Ok(written.map(|()| Exit::Pass)?),
     }

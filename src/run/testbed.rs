@@ -21,10 +21,10 @@ use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 use crate::values::PortRange;
 
-/// How long Asterisk and the service may take to end when asked.
+/// Time for Asterisk and the service to end when asked.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long the service may take to write down its counts.
+/// Time for the service to write its counts.
 const COUNTS_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -65,7 +65,7 @@ pub struct TrialAccount {
 pub struct Broken {
     /// The process and its end, in a sentence.
     pub why: String,
-    /// How the run is to end: without Asterisk there is nobody left to hang up to.
+    /// The way to end the run: without Asterisk there is nobody left to hang up to.
     pub stop: Stop,
 }
 

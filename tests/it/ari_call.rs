@@ -167,7 +167,7 @@ fn a_call_goes_with_the_asterisk_that_had_it() {
     assert_eq!((record.outcome, record.left_behind.any()), (ServiceOutcome::AsteriskRestarted, false));
     assert_eq!((world.requests.len(), world.released), (asked, 1), "there is nothing to delete");
 
-    // What was asked of the old one may have reached the new one.
+    // A request to the old one may have reached the new one.
     let mut world = World::new();
     world.answer(Operation::CreateBridge, Fate::Honest);
     world.restart();
@@ -294,7 +294,7 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
 
-    /// Whatever happens in whatever order: once the caller has hung up or the service shuts down, the
+    /// For any events in any order: once the caller has hung up or the service shuts down, the
     /// call ends in bounded time, the port is released exactly once, and nothing is left in Asterisk
     /// that the record does not name.
     #[test]

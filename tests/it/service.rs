@@ -203,7 +203,7 @@ async fn with_an_echo_server_its_round_trips_are_measured_and_its_losses_counted
         assert!(reflection.out_at.since(reflection.in_at) < *rtt);
     }
     assert_eq!(echo.counts().probes, 50);
-    // What the media thread has counted is shown a second later or so.
+    // The media thread's counts are shown a second later or so.
     let mut metrics = service.get("/metrics").await.1;
     for _ in 0..200 {
         if metrics["total_latencies"] == 50 {

@@ -216,7 +216,7 @@ pub fn outcomes(pairs: &[(ServiceOutcome, u64)]) -> Vec<OutcomeCount> {
     counts.outcomes
 }
 
-/// What a [`Wire`] does with the connections over it.
+/// The way in which a [`Wire`] treats the connections over it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Passing {
     /// Passes them on.
@@ -247,7 +247,7 @@ pub struct Wire {
     deafening: Deafening,
 }
 
-/// What is in the path of the request with which a [`Wire`] becomes [`Passing::Deaf`].
+/// A part of the path of the request with which a [`Wire`] becomes [`Passing::Deaf`].
 type Deafening = Arc<Mutex<Option<&'static str>>>;
 
 impl Wire {
@@ -309,7 +309,7 @@ fn lie_to(bytes: &[u8], lies: &Lies) -> Option<u16> {
     Some(lie.status)
 }
 
-/// Whether `bytes` begin with a request that has `part` in its path.
+/// `bytes` begin with a request that has `part` in its path.
 fn asks_for(bytes: &[u8], part: &str) -> bool {
     String::from_utf8_lossy(bytes).lines().next().is_some_and(|line| line.contains(part))
 }

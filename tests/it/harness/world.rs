@@ -42,7 +42,7 @@ pub struct World {
     pub ended: Option<ServiceCall>,
 }
 
-/// What becomes of a request.
+/// The fate of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fate {
     /// Carried out and answered.
