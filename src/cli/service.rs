@@ -15,7 +15,8 @@ use crate::net::signals::Signals;
 use crate::rtp::Codec;
 use crate::run::resolve::resolve;
 use crate::service::http::Shared;
-use crate::service::{Hangup, Service, ServiceConfig, ServiceSummary};
+use crate::service::metrics::MetricsFile;
+use crate::service::{Hangup, Service, ServiceConfig};
 use crate::values::{HostPort, PortRange, Span};
 
 #[derive(Debug, clap::Args)]
@@ -131,7 +132,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         tokio::spawn(on_request(write, reset, path, service.counts()));
     }
     let finished = service.run(shutdown).await;
-    let written = args.metrics_file.map_or(Ok(()), |path| write(&path, &finished.summary));
+    let written = args.metrics_file.map_or(Ok(()), |path| write(&path, &finished.counted));
     match finished.failure {
         // The reason to end is the one to tell; the other is not to be lost.
         Some(failure) => {
@@ -151,7 +152,7 @@ async fn on_request(mut write_now: Signal, mut reset: Signal, path: PathBuf, cou
             Some(()) = write_now.recv() => {
                 // Whoever waits for the file is to find it whole.
                 let partial = path.with_extension("partial");
-                let written = write(&partial, &ServiceSummary::of(&counts.snapshot()));
+                let written = write(&partial, &MetricsFile::of(counts.snapshot()));
                 if let Err(error) = written.and_then(|()| Ok(std::fs::rename(&partial, &path)?)) {
                     tracing::error!("{error:#}");
                 }
@@ -162,7 +163,7 @@ async fn on_request(mut write_now: Signal, mut reset: Signal, path: PathBuf, cou
     }
 }
 
-fn write(path: &Path, summary: &ServiceSummary) -> anyhow::Result<()> {
-    let bytes = serde_json::to_vec_pretty(summary).context("the metrics")?;
+fn write(path: &Path, counted: &MetricsFile) -> anyhow::Result<()> {
+    let bytes = serde_json::to_vec_pretty(counted).context("the metrics")?;
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

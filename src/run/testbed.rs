@@ -317,23 +317,3 @@ async fn start_asterisk(plan: &Plan, logs: &Path) -> Result<Managed, RunError> {
     }
     Ok(Asterisk::start(config).await?)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::service::ServiceSummary;
-    use crate::service::media::MediaNow;
-    use crate::service::metrics::Snapshot;
-    use crate::service::stats::ServiceReport;
-    use crate::stamp::Stamp;
-
-    #[test]
-    fn the_service_writes_what_is_read_of_it() {
-        let mut report = ServiceReport { calls: 3, retries: 2, ..Default::default() };
-        report.media.drops = 7;
-        let now = Snapshot { at: Stamp::ZERO, degraded: None, report, media: MediaNow::default() };
-        let written = serde_json::to_vec(&ServiceSummary::of(&now)).unwrap();
-        let read: ServiceRecord = serde_json::from_slice(&written).unwrap();
-        assert_eq!((read.media.drops, read.calls.total, read.retries), (7, 3, 2));
-    }
-}
