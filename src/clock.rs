@@ -37,7 +37,7 @@ pub fn tokio_deadline(at: Stamp) -> tokio::time::Instant {
 /// Maps wall stamps to the monotonic clock, so that waiting is immune to steps of the wall clock.
 ///
 /// Both clocks are slewed alike; they part only when somebody sets the time. The offset is taken
-/// once, and [`Timeline::step_ns`] says how far the wall clock has been moved since.
+/// once; [`Timeline::step_ns`] is the way that the wall clock has been moved since.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeline {
     offset_ns: u64,

@@ -1,4 +1,4 @@
-//! How the kernel schedules the media threads: their priority, and the CPUs that they keep to.
+//! Scheduling of the media threads: their priority, and the CPUs that they keep to.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 /// Above every ordinary thread, below the kernel's own (its interrupt threads have 50).
 const REALTIME_PRIORITY: i32 = 10;
 
-/// What is asked of the kernel for a thread.
+/// Wishes to the kernel for a thread.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scheduling {
     /// SCHED_FIFO instead of the ordinary policy (sched(7)).
@@ -21,7 +21,7 @@ pub struct Scheduling {
     pub cpus: Vec<usize>,
 }
 
-/// Why the kernel refuses.
+/// A refusal by the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// No permission for a real-time policy.
@@ -35,7 +35,7 @@ pub enum Refused {
     Cpus {
         /// Those asked for.
         cpus: String,
-        /// Those that it may use.
+        /// Those that this process may use.
         allowed: String,
         /// The kernel's reason.
         source: io::Error,
@@ -43,7 +43,7 @@ pub enum Refused {
 }
 
 impl Scheduling {
-    /// Has the kernel schedule the calling thread like this, as far as it permits.
+    /// Applies this to the calling thread, as far as the kernel permits.
     ///
     /// # Errors
     /// The first refusal; what else was asked for is in force all the same.
@@ -73,7 +73,7 @@ impl Scheduling {
         })
     }
 
-    /// What of this the kernel permits, found out on a thread that ends at once, and what it refuses.
+    /// Splits into what the kernel permits and what it refuses, tried on a thread that ends at once.
     ///
     /// # Errors
     /// When there can be no thread at all.
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_in_words() {
+    fn it_is_shown_in_words() {
         let said = |realtime, cpus| Scheduling { realtime, cpus }.to_string();
         assert_eq!(said(false, vec![]), "ordinary priority, any CPU");
         assert_eq!(said(true, vec![1]), "real-time priority (SCHED_FIFO 10), CPU 1");

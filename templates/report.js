@@ -1,4 +1,4 @@
-// The charts' script: values under the pointer, series to hide, a stretch of time to look at closely.
+// The charts' script: shows values under the pointer, hides series, zooms into a stretch of time.
 // The page is whole without it: every chart is drawn already.
 "use strict";
 (() => {
@@ -164,9 +164,9 @@
   function toggle(chart, key) {
     const off = !chart.hidden.delete(key);
     if (off) chart.hidden.add(key);
-    for (const { svg } of chart.drawings) {
-      for (const g of svg.querySelectorAll(`[data-series="${key}"]`)) g.classList.toggle("off", off);
-      const entry = svg.querySelector(`[data-key="${key}"]`);
+    for (const drawing of chart.drawings) {
+      hide(chart, drawing);
+      const entry = drawing.svg.querySelector(`[data-key="${key}"]`);
       entry.classList.toggle("off", off);
       entry.setAttribute("aria-pressed", String(!off));
     }
@@ -176,37 +176,27 @@
     }
   }
 
-  // Moves a mark sideways, or back to where it was drawn.
-  const originals = new WeakMap();
+  function hide(chart, { svg }) {
+    for (const g of svg.querySelectorAll("[data-series]")) g.classList.toggle("off", chart.hidden.has(Number(g.dataset.series)));
+  }
+
+  // Moves a mark sideways.
   function move(mark, f) {
-    if (!f) {
-      const kept = originals.get(mark) || {};
-      for (const name in kept) mark.setAttribute(name, kept[name]);
-      mark.removeAttribute("transform");
-      for (const child of mark.children) move(child, null);
-      return;
-    }
-    const be = (name, change) => {
-      let kept = originals.get(mark);
-      if (!kept) originals.set(mark, (kept = {}));
-      if (!(name in kept)) kept[name] = mark.getAttribute(name);
-      mark.setAttribute(name, change(kept[name]));
-      return kept;
-    };
-    const number = (name) => be(name, (x) => f(Number(x)));
+    const change = (name, to) => mark.setAttribute(name, to(mark.getAttribute(name)));
+    const number = (name) => change(name, (x) => f(Number(x)));
     switch (mark.tagName) {
       case "polyline":
       case "polygon":
-        be("points", (points) =>
-          points.trim().split(/\s+/).map((p) => p.split(",")).map(([x, y]) => `${f(Number(x)).toFixed(1)},${y}`).join(" "));
+        change("points", (points) =>
+          points.split(" ").map((p) => p.split(",")).map(([x, y]) => `${f(Number(x)).toFixed(1)},${y}`).join(" "));
         break;
       case "rect":
       case "image": {
-        const x = Number(number("x").x);
-        be("width", (width) => Math.max(f(x + Number(width)) - f(x), 1));
+        const x = Number(mark.getAttribute("x"));
+        change("width", (width) => Math.max(f(x + Number(width)) - f(x), 1));
+        number("x");
         break;
       }
-      case "line": number("x1"); number("x2"); break;
       case "circle": number("cx"); break;
       case "text": number("x"); break;
       case "g":
@@ -225,7 +215,7 @@
     added.replaceChildren();
     axis.classList.toggle("off", range !== null);
     if (!range) return;
-    const [text, line] = [axis.querySelector("text"), axis.querySelector("polyline, line")];
+    const [text, line] = [axis.querySelector("text"), axis.querySelector("polyline")];
     if (!text || !line) return;
     const [from, to] = range;
     const room = (frame.right - frame.left) / (6 * Number(text.getAttribute("font-size")));
@@ -248,25 +238,23 @@
     for (const chart of charts) {
       clearCursor(chart);
       chart.reset.hidden = !range || !chart.notes.panels.some((p) => p.scale === "time");
-      for (const { svg, frames, name } of chart.drawings) {
-        chart.notes.panels.forEach((panel, n) => {
-          if (panel.scale !== "time") return;
-          const frame = frames[n];
+      for (const drawing of chart.drawings) {
+        const { svg, frames, name } = drawing;
+        for (const { group, number, drawn } of drawing.groups) {
+          const [panel, frame] = [chart.notes.panels[number], frames[number]];
+          if (panel.scale !== "time") continue;
+          group.replaceChildren(...drawn.cloneNode(true).children);
+          group.removeAttribute("clip-path");
+          if (!range) continue;
+          group.setAttribute("clip-path", `url(#${name}-${number})`);
           const unzoomed = (x) => panel.from + ((x - frame.left) / (frame.right - frame.left)) * (panel.to - panel.from);
-          const there = range && ((x) => toPixel(panel, frame, unzoomed(x)));
-          for (const group of svg.querySelectorAll(`[data-panel="${n}"]`)) {
-            if (range) group.setAttribute("clip-path", `url(#${name}-${n})`);
-            else group.removeAttribute("clip-path");
-            for (const mark of group.children) move(mark, there);
-          }
-          for (const image of panel.cells ? svg.querySelectorAll(":scope > image") : []) {
-            if (Number(image.getAttribute("y")) !== frame.top) continue;
-            if (range) image.setAttribute("clip-path", `url(#${name}-${n})`);
-            else image.removeAttribute("clip-path");
-            move(image, there);
-          }
-          for (const axis of svg.querySelectorAll(`[data-axis="${n}"]`)) ticks(panel, frame, axis);
-        });
+          for (const mark of group.children) move(mark, (x) => toPixel(panel, frame, unzoomed(x)));
+        }
+        hide(chart, drawing);
+        for (const axis of svg.querySelectorAll("[data-axis]")) {
+          const panel = chart.notes.panels[axis.dataset.axis];
+          if (panel.scale === "time") ticks(panel, frames[axis.dataset.axis], axis);
+        }
       }
     }
   }
@@ -377,7 +365,10 @@
   }
 
   function prepare(chart, svg, frames, name) {
-    const drawing = { svg, frames, name, over: make("g", { class: "over" }, svg) };
+    // Marks that move with the x axis, and how they were drawn.
+    const groups = [...svg.querySelectorAll("[data-panel]")].map((group) =>
+      ({ group, number: Number(group.dataset.panel), drawn: group.cloneNode(true) }));
+    const drawing = { svg, frames, name, groups, over: make("g", { class: "over" }, svg) };
     const clips = make("defs", {}, svg);
     frames.forEach((f, n) => {
       const clip = make("clipPath", { id: `${name}-${n}` }, clips);

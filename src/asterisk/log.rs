@@ -55,6 +55,20 @@ impl std::ops::Add for LogCounts {
     }
 }
 
+impl std::ops::Sub for LogCounts {
+    type Output = LogCounts;
+    fn sub(self, earlier: LogCounts) -> LogCounts {
+        LogCounts {
+            lines: self.lines - earlier.lines,
+            errors: self.errors - earlier.errors,
+            warnings: self.warnings - earlier.warnings,
+            overloads: self.overloads - earlier.overloads,
+            rtp_exhausted: self.rtp_exhausted - earlier.rtp_exhausted,
+            descriptors_exhausted: self.descriptors_exhausted - earlier.descriptors_exhausted,
+        }
+    }
+}
+
 /// The level in `[time] LEVEL[thread]…` at a line's beginning and nowhere else: the rest may quote a
 /// packet.
 fn level(line: &str) -> Option<&str> {

@@ -1,4 +1,4 @@
-//! `loadtest check`: what a run would need and find, without a call placed.
+//! `loadtest check`: the needs and obstacles of a run, without a call placed.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use super::{Exit, Failure, say};
 use crate::asterisk::{Places, find};
 use crate::run::application::{AppStatus, Ari, describe};
-use crate::run::options_probe::{Answer, knock};
-use crate::run::preflight::{Plan, Survey, headline, survey};
+use crate::run::options_probe::{ProbeResult, probe};
+use crate::run::plan::headline;
+use crate::run::preflight::{Survey, survey};
 use crate::run::resolve::resolve;
+use crate::run::{Plan, RunError};
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 
 #[derive(Debug, clap::Args)]
@@ -30,10 +32,10 @@ pub struct Args {
 /// Runs the subcommand.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let plan = Plan::read(&args.scenario, &args.set)?;
-    let scenario = &plan.resolved.scenario;
+    let scenario = plan.scenario();
     say::out(headline(scenario));
     let mut survey = survey(scenario)?;
-    stocks(&survey, scenario);
+    resources(&survey, scenario);
     asterisk(scenario, &mut survey).await;
     service(scenario, &mut survey).await;
     let gates = &scenario.gates.require;
@@ -51,7 +53,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     Ok(Exit::Usage)
 }
 
-/// What only a call can tell.
+/// The parts of a run that only a call can try.
 fn not_tried(scenario: &Scenario) -> &'static str {
     match (scenario.asterisk.mode, scenario.service.mode) {
         (AsteriskMode::External, ServiceMode::Builtin | ServiceMode::Command) => {
@@ -67,17 +69,18 @@ fn not_tried(scenario: &Scenario) -> &'static str {
     }
 }
 
-/// What is needed in numbers.
-fn stocks(survey: &Survey, scenario: &Scenario) {
+/// Prints the resources needed and free.
+fn resources(survey: &Survey, scenario: &Scenario) {
     say::out(format_args!("  {:22} {:>9} {:>9}", "", "needed", "free"));
-    for stock in &survey.stocks {
-        say::out(format_args!("  {:22} {:>9} {:>9}  {}", stock.what, stock.needed, stock.free, stock.of));
+    for resource in &survey.resources {
+        let (name, of) = (resource.name, &resource.of);
+        say::out(format_args!("  {name:22} {:>9} {:>9}  {of}", resource.needed, resource.free));
     }
     let per_second = f64::from(scenario.load.calls) / scenario.media.ptime.0.as_secs_f64();
     say::out(format_args!("  {:22} {per_second:>9.0} a second, each way", "packets"));
 }
 
-/// Says which Asterisk it would be.
+/// Prints the Asterisk that a run would use, and notes what is in its way.
 async fn asterisk(scenario: &Scenario, survey: &mut Survey) {
     let is = match (scenario.asterisk.mode, &scenario.asterisk.sip) {
         (AsteriskMode::External, Some(sip)) => match resolve(sip, "asterisk.sip").await {
@@ -92,14 +95,14 @@ async fn asterisk(scenario: &Scenario, survey: &mut Survey) {
     say::out(format_args!("  {:22} {is}", "Asterisk"));
 }
 
-/// Asks a target whether it is there.
+/// Probes a target with OPTIONS.
 async fn external(scenario: &Scenario, target: SocketAddr, survey: &mut Survey) -> String {
-    let (why, is_closed) = match knock(scenario, target).await {
-        Answer::Said(status, reason) => {
+    let (why, is_closed) = match probe(scenario, target).await {
+        ProbeResult::Answered(status, reason) => {
             return format!("external, {target} answers OPTIONS with {status} {reason}");
         }
-        Answer::Silence(why) => (why, false),
-        Answer::Unreachable(why) => (why, true),
+        ProbeResult::Silent(why) => (why, false),
+        ProbeResult::Unreachable(why) => (why, true),
     };
     let said = format!(
         "asterisk.sip: {target} does not answer OPTIONS ({why}): is it running, does it take SIP over UDP there, \
@@ -111,28 +114,30 @@ async fn external(scenario: &Scenario, target: SocketAddr, survey: &mut Survey) 
     format!("external, {target} does not answer OPTIONS")
 }
 
-/// Says what would answer, and asks an Asterisk that is there about it.
+/// Prints the service that would answer, and asks an external Asterisk about it.
 async fn service(scenario: &Scenario, survey: &mut Survey) {
     let service = &scenario.service;
     say::out(format_args!("  {:22} {}", "service", describe(service)));
     let Some(url) = scenario.asterisk.ari.clone().filter(|_| service.mode.is_application()) else { return };
-    let listing = match Ari::from_environment(url.clone()) {
-        Ok(ari) => ari.lists(&service.app).await,
-        Err(failure) => Err(failure),
+    let status = match Ari::from_environment(url.clone()) {
+        Ok(ari) => ari.lists(&service.app).await.map_err(RunError::from),
+        Err(error) => Err(error),
     };
-    match listing {
-        Ok(AppStatus::Unknown(why)) => survey.obstacles.push(format!("ARI does not answer at {url}: {why}")),
+    match status {
+        Ok(AppStatus::Unknown(why)) => {
+            survey.obstacles.push(format!("ARI does not answer at {url}: {why}"));
+        }
         Ok(AppStatus::Absent) if service.mode == ServiceMode::External => survey.obstacles.push(format!(
             "Asterisk at {url} does not list the application `{}`: is the service running, and is service.app \
              its application?",
             service.app
         )),
-        // Asterisk also lists what has gone without its channels, and that is no obstacle.
+        // Asterisk also lists an application that has gone without its channels, and that is no obstacle.
         Ok(AppStatus::Listed) if service.mode.is_started() => survey.warnings.push(format!(
             "Asterisk at {url} lists an application `{}` already: the run's will take its place",
             service.app
         )),
         Ok(AppStatus::Listed | AppStatus::Absent) => {}
-        Err(failure) => survey.obstacles.push(failure.to_string()),
+        Err(error) => survey.obstacles.push(error.to_string()),
     }
 }

@@ -1,20 +1,13 @@
-//! `loadtest compare`: whether one build is slower than another, from pairs of stored runs.
+//! `loadtest compare`: compares two builds by pairs of stored runs.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Exit, Failure, deliver, say, stored};
+use super::{Exit, Failure, say};
 use crate::compare::builds::{Answer, Comparison};
 use crate::compare::digest::{Digest, METRICS};
 use crate::compare::pairs::Margins;
-use crate::gate::judge;
-use crate::metrics::summarize;
 use crate::report::comparison as report;
-use crate::run::folder::Folder;
-use crate::run::preflight::read_scenario;
-
-/// Pairs of runs, at the most.
-const MOST_PAIRS: usize = 1000;
+use crate::run::{Folder, stored};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  \
@@ -71,7 +64,7 @@ fn margin(text: &str) -> Result<f64, String> {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    let (base, new) = (runs(&args.base)?, runs(&args.new)?);
+    let (base, new) = (stored::runs(&args.base)?, stored::runs(&args.new)?);
     if base.len() != new.len() {
         return Err(Failure::usage(format!(
             "{} holds {} runs and {} {}: pairs need as many of the one as of the other",
@@ -83,7 +76,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let mut pairs = Vec::with_capacity(base.len());
     for (a, b) in base.iter().zip(&new) {
-        pairs.push((digest(a)?, digest(b)?));
+        pairs.push((stored::digest(a)?, stored::digest(b)?));
     }
     let out = args.out.as_deref().map(Folder::open).transpose()?;
     let sides = [&args.base, &args.new].map(|folder| folder.display().to_string());
@@ -105,7 +98,7 @@ pub fn answer(
     let comparison = Comparison::of(sides, pairs, metrics, &margins);
     say::out(report::text(&comparison).trim_end());
     if let Some(out) = out {
-        for file in report::files(&comparison).map_err(anyhow::Error::from)? {
+        for file in report::files(&comparison)? {
             out.write(file.path, &file.bytes)?;
         }
     }
@@ -114,40 +107,4 @@ pub fn answer(
         Answer::Improved | Answer::Unchanged => Exit::Pass,
         Answer::Inconclusive => Exit::Inconclusive,
     })
-}
-
-/// The digest of a stored run, judged by its own limits.
-///
-/// # Errors
-/// When the run cannot be read.
-pub fn digest(run: &Path) -> Result<Digest, Failure> {
-    let summary = summarize(stored::read(run)?);
-    // A scenario of another version may not be one of this; its figures are still read.
-    let limits = read_scenario(&run.join("scenario.toml"), &[]).map(|resolved| resolved.scenario.limits);
-    let in_doubt = !judge(&summary, &[], &deliver::trust(&limits.unwrap_or_default())).distrust.is_empty();
-    let name = run.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Digest::of(name, &summary, in_doubt))
-}
-
-/// The runs in a folder, in the order of their names.
-pub fn runs(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let cannot = |e: std::io::Error| Failure::usage(format!("cannot read {}: {e}", folder.display()));
-    let entries = fs::read_dir(folder).map_err(cannot)?.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
-    let mut runs: Vec<_> = entries
-        .into_iter()
-        .map(|e| e.path())
-        .filter(|path| path.join("environment.json").is_file())
-        .collect();
-    runs.sort();
-    match runs.len() {
-        0 => Err(Failure::usage(format!(
-            "{} holds no runs: each is a folder in there (those of `loadtest ab` are in its base and new)",
-            folder.display()
-        ))),
-        1..=MOST_PAIRS => Ok(runs),
-        n => Err(Failure::usage(format!(
-            "{} holds {n} runs, {MOST_PAIRS} at most can be compared",
-            folder.display()
-        ))),
-    }
 }

@@ -8,6 +8,7 @@ mod completions;
 mod deliver;
 mod echo;
 mod exit;
+mod interrupt;
 mod man;
 mod ping;
 mod progress;
@@ -15,7 +16,6 @@ mod report;
 mod run;
 mod say;
 mod service;
-mod stored;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -95,5 +95,5 @@ pub fn main() -> ExitCode {
 /// Signalling needs one thread; the media threads are the driver's own.
 fn in_runtime(task: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(anyhow::Error::from)?.block_on(task)
+    runtime?.block_on(task)
 }

@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use super::deliver::trust;
-use super::{Exit, Failure, say};
+use super::{Exit, Failure, interrupt, say};
 use crate::asterisk::descriptors;
-use crate::driver::{PingConfig, Recorded, Stop, ping};
+use crate::driver::{PingConfig, Recorded, ping};
 use crate::gate::judge;
 use crate::measure::Echo;
 use crate::metrics::{Metric, Summary, summarize};
-use crate::net::signals::Signals;
 use crate::record::{Environment, Run};
+use crate::run::plan::trust;
 use crate::run::resolve::resolve;
 use crate::run::scheduling;
 use crate::scenario::{Limits, Measure};
@@ -37,7 +36,7 @@ pub struct Args {
     /// The echo server; `loadtest echo` is one.
     #[arg(value_name = "HOST:PORT")]
     target: HostPort,
-    /// How long to send.
+    /// Time to send for.
     #[arg(long, default_value = "10s")]
     duration: Span,
     /// Packet interval: 10 to 60 ms in steps of 10.
@@ -84,7 +83,6 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         say::err(format_args!("warning: {warning}"));
     }
     let target = resolve(&args.target, "HOST:PORT").await?;
-    let (stop_sender, stop) = watch::channel(Stop::No);
     let (echo_sender, echoes) = mpsc::channel(ECHOES);
     let measure = Measure::default();
     let each = args.streams == 1 && !args.json && !args.quiet;
@@ -97,17 +95,11 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         lost_after: measure.lost_after.0,
         run_id: rand::random(),
         scheduling: granted.scheduling,
-        stop,
+        stop: interrupt::listen()?,
         echoes: each.then_some(echo_sender),
     };
-    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
-    tokio::spawn(async move {
-        signals.next().await;
-        let _ = stop_sender.send(Stop::Soon);
-        std::future::pending::<()>().await;
-    });
     let printer = tokio::spawn(print(echoes));
-    let recorded = ping(config).await.map_err(anyhow::Error::from)?;
+    let recorded = ping(config).await?;
     let _ = printer.await;
     let nobody = recorded.calls.iter().all(|c| c.total_received == 0);
     let summary = conclude(recorded, &args, &measure);

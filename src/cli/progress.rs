@@ -1,5 +1,6 @@
 //! Progress: bars on a terminal, a line every few seconds on a pipe.
 
+use std::cell::Cell;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::say;
 use crate::driver::{Progress, Recent};
 use crate::record::{Phase, Quantile};
+use crate::run::Observer;
 use crate::values::{Unit, Value, show};
 
 /// Time between two lines on a pipe.
@@ -15,19 +17,14 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Before the figures, on the second line.
 const INDENT: &str = "    ";
 
-/// Shows how a run goes on.
+/// The progress of a run on standard error.
 pub enum Display {
     /// `--quiet`.
     Nothing,
     /// A bar per phase, and a line of live figures.
     Bar(Box<ProgressBar>),
-    /// Lines.
-    Lines {
-        /// When the next line is due.
-        next: Duration,
-        /// The phase of the last line.
-        phase: Option<Phase>,
-    },
+    /// Lines; the next is due then, or when the phase is no longer that one.
+    Lines(Cell<(Duration, Option<Phase>)>),
 }
 
 impl Display {
@@ -43,40 +40,7 @@ impl Display {
             bar.set_style(style.progress_chars("=> "));
             Display::Bar(Box::new(bar))
         } else {
-            Display::Lines { next: Duration::ZERO, phase: None }
-        }
-    }
-
-    /// Shows one line that stays.
-    pub fn say(&self, text: &str) {
-        match self {
-            Display::Nothing => {}
-            Display::Bar(bar) => bar.suspend(|| say::err(text)),
-            Display::Lines { .. } => say::err(text),
-        }
-    }
-
-    /// Shows the present state.
-    pub fn show(&mut self, progress: &Progress) {
-        match self {
-            Display::Nothing => {}
-            Display::Bar(bar) => {
-                bar.set_prefix(progress.phase.to_string());
-                bar.set_position((progress.done * 1000.0) as u64);
-                let (at, calls) = (progress.elapsed.as_secs(), calls(progress));
-                let clock = format!("{}:{:02}", at / 60, at % 60);
-                bar.set_message(format!("{clock}  {calls}\n{INDENT}{}", figures(&progress.recent)));
-            }
-            Display::Lines { next, phase } => {
-                if progress.elapsed >= *next || *phase != Some(progress.phase) {
-                    *next = progress.elapsed + LINE_EVERY;
-                    *phase = Some(progress.phase);
-                    let (name, done) = (progress.phase.to_string(), progress.done * 100.0);
-                    let at = progress.elapsed.as_secs();
-                    let (calls, figures) = (calls(progress), figures(&progress.recent));
-                    say::err(format_args!("{at:>5} s  {name:>8} {done:>3.0} %  {calls} · {figures}"));
-                }
-            }
+            Display::Lines(Cell::new((Duration::ZERO, None)))
         }
     }
 
@@ -88,13 +52,45 @@ impl Display {
     }
 }
 
-/// Who is up, and how the attempts went.
+impl Observer for Display {
+    fn progress(&self, progress: &Progress<'_>) {
+        let at = progress.elapsed.as_secs();
+        match self {
+            Display::Nothing => {}
+            Display::Bar(bar) => {
+                bar.set_prefix(progress.phase.to_string());
+                bar.set_position((progress.done * 1000.0) as u64);
+                let (clock, calls) = (format!("{}:{:02}", at / 60, at % 60), calls(progress));
+                bar.set_message(format!("{clock}  {calls}\n{INDENT}{}", figures(&progress.recent)));
+            }
+            Display::Lines(due) => {
+                let (next, phase) = due.get();
+                if progress.elapsed >= next || phase != Some(progress.phase) {
+                    due.set((progress.elapsed + LINE_EVERY, Some(progress.phase)));
+                    let (name, done) = (progress.phase.to_string(), progress.done * 100.0);
+                    let (calls, figures) = (calls(progress), figures(&progress.recent));
+                    say::err(format_args!("{at:>5} s  {name:>8} {done:>3.0} %  {calls} · {figures}"));
+                }
+            }
+        }
+    }
+
+    fn remark(&self, text: &str) {
+        match self {
+            Display::Nothing => {}
+            Display::Bar(bar) => bar.suspend(|| say::err(text)),
+            Display::Lines(_) => say::err(text),
+        }
+    }
+}
+
+/// Calls up, and the attempts so far.
 fn calls(progress: &Progress) -> String {
     let failed = if progress.failed > 0 { format!(", {} failed", progress.failed) } else { String::new() };
     format!("{} of {} up, {} placed{failed}", progress.calls_up, progress.calls, progress.attempts)
 }
 
-/// What the last seconds came to; nothing before there is any.
+/// Live figures over the last settled seconds.
 fn figures(recent: &Recent) -> String {
     let Recent { rtt_p50: Some(p50), rtt_p99: Some(p99), control_p99, .. } = *recent else {
         return "nothing measured yet".into();

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::deliver::{self, Delivery, FORMATS, format_parser};
-use super::{Exit, Failure, stored};
+use super::deliver::{Delivery, FORMATS, format_parser};
+use super::{Exit, Failure};
 use crate::metrics::summarize;
 use crate::report::Format;
-use crate::run::folder::Folder;
-use crate::run::preflight::{parse_gates, read_scenario};
+use crate::run::plan::{parse_gates, read_scenario, verdict};
+use crate::run::{Folder, stored};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -22,7 +22,7 @@ pub struct Args {
     /// Judge by other gates or limits than the run's own; may be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where to write [default: the run's folder].
+    /// Folder to write into [default: the run's].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Reports to write.
@@ -54,24 +54,17 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let resolved = read_scenario(&args.run.join("scenario.toml"), &args.set)?;
     let gates = parse_gates(&resolved)?;
-    let baseline = deliver::baseline(args.baseline.as_deref())?;
+    let baseline = args.baseline.as_deref().map(stored::baseline).transpose()?;
     let summary = summarize(stored::read(&args.run)?);
-    let verdict = deliver::verdict(&resolved, &gates, &summary, baseline.as_ref());
+    let verdict = verdict(&resolved, &gates, &summary, baseline.as_ref());
     let folder = Folder::open(args.out.as_deref().unwrap_or(&args.run))?;
     let delivery = Delivery {
         resolved: &resolved,
         summary: &summary,
         verdict: &verdict,
         folder: &folder,
+        raw: &[],
         formats: &args.report,
     };
-    if !args.quiet {
-        delivery.tell();
-    }
-    delivery.write()?;
-    match (summary.environment.broken.is_empty(), summary.environment.interrupted) {
-        (false, _) => Err(Failure::broke(&summary.environment.broken)),
-        (true, true) => Ok(Exit::Interrupted),
-        (true, false) => Ok(verdict.outcome.into()),
-    }
+    delivery.deliver(args.quiet)
 }

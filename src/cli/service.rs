@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure};
@@ -12,7 +14,9 @@ use crate::asterisk::descriptors;
 use crate::net::signals::Signals;
 use crate::rtp::Codec;
 use crate::run::resolve::resolve;
-use crate::service::{self, Hangup, ServiceConfig, ServiceSummary};
+use crate::service::http::Shared;
+use crate::service::metrics::MetricsFile;
+use crate::service::{Hangup, Service, ServiceConfig};
 use crate::values::{HostPort, PortRange, Span};
 
 #[derive(Debug, clap::Args)]
@@ -41,7 +45,7 @@ pub struct Args {
     /// Ports that Asterisk sends the media to, one per call.
     #[arg(long, env = "PORT_RANGE", default_value = "21000-31000", value_name = "FIRST-LAST")]
     port_range: PortRange,
-    /// Where /health and /metrics are; port 0 takes any free one.
+    /// Address of /health and /metrics; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     http: SocketAddr,
     /// Send the calls' media through this echo server.
@@ -54,6 +58,8 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", conflicts_with = "echo", value_parser = parse_delay)]
     delay: Option<Span>,
     /// Write all that was counted into this file at the end, as JSON.
+    ///
+    /// SIGUSR1 writes it at once, and SIGUSR2 counts from zero.
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
     /// Codec of the media channel.
@@ -98,7 +104,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     })?;
     // A socket per call. Without more, as many calls as there are descriptors are served.
     let _ = descriptors::raise();
-    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
+    let mut signals = Signals::listen()?;
     let echo = match &args.echo {
         Some(echo) => Some(resolve(echo, "--echo").await?),
         None => None,
@@ -119,21 +125,45 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let shutdown = async move {
         signals.next().await;
     };
-    let finished = service::run(config, shutdown).await.map_err(anyhow::Error::from)?;
-    let written = args.metrics_file.map_or(Ok(()), |path| write(&path, &finished.summary));
+    // Before Asterisk lists the application: from then on a run may send them.
+    let requests = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
+    let service = Service::start(config).await?;
+    if let (Some(path), [Ok(write), Ok(reset)]) = (args.metrics_file.clone(), requests) {
+        tokio::spawn(on_request(write, reset, path, service.counts()));
+    }
+    let finished = service.run(shutdown).await;
+    let written = args.metrics_file.map_or(Ok(()), |path| write(&path, &finished.counted));
     match finished.failure {
         // The reason to end is the one to tell; the other is not to be lost.
         Some(failure) => {
             if let Err(error) = written {
                 tracing::error!("{error:#}");
             }
-            Err(anyhow::Error::from(failure).into())
+            Err(failure.into())
         }
         None => Ok(written.map(|()| Exit::Pass)?),
     }
 }
 
-fn write(path: &Path, summary: &ServiceSummary) -> anyhow::Result<()> {
-    let bytes = serde_json::to_vec_pretty(summary).context("the metrics")?;
+/// Writes the counts on SIGUSR1, and counts from zero on SIGUSR2: one file for each of several trials.
+async fn on_request(mut write_now: Signal, mut reset: Signal, path: PathBuf, counts: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            Some(()) = write_now.recv() => {
+                // Whoever waits for the file is to find it whole.
+                let partial = path.with_extension("partial");
+                let written = write(&partial, &MetricsFile::of(counts.snapshot()));
+                if let Err(error) = written.and_then(|()| Ok(std::fs::rename(&partial, &path)?)) {
+                    tracing::error!("{error:#}");
+                }
+            }
+            Some(()) = reset.recv() => counts.reset(),
+            else => return,
+        }
+    }
+}
+
+fn write(path: &Path, counted: &MetricsFile) -> anyhow::Result<()> {
+    let bytes = serde_json::to_vec_pretty(counted).context("the metrics")?;
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

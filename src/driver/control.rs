@@ -33,7 +33,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 const MEDIA_BATCH: usize = 256;
 
 /// Load control with its I/O.
-struct Controlled<'a> {
+struct LoadIo<'a> {
     config: DriverConfig<'a>,
     control: load::Control,
     agent: Agent,
@@ -102,7 +102,7 @@ pub async fn run(
     let control_echo = start_control(&config, &lane, epoch).map_err(DriverError::Control)?;
     let book = Book::new(rules, Monitor::start(config.watched.clone(), epoch));
     let (ports, scenario) = (config.scenario.media.ports, config.scenario);
-    let mut controlled = Controlled {
+    let mut load_io = LoadIo {
         control: load::Control::new(Plan::of(scenario), epoch),
         agent: Agent::new(format!("{:08x}", config.run_id)),
         socket,
@@ -122,8 +122,8 @@ pub async fn run(
         step_ns: 0,
         clock_step_ns: 0,
     };
-    let inbox = controlled.play(inbox, progress).await?;
-    let recorded = controlled.close(inbox);
+    let inbox = load_io.play(inbox, progress).await?;
+    let recorded = load_io.close(inbox);
     let control_drops = control_echo.map_or(0, |echo| echo.stop().drops);
     Ok(Recorded { control_drops, ..recorded })
 }
@@ -149,7 +149,7 @@ fn start_control(config: &DriverConfig<'_>, lane: &Lane, epoch: Stamp) -> io::Re
     Ok(Some(echo))
 }
 
-impl Controlled<'_> {
+impl LoadIo<'_> {
     /// Runs until every line is retired and every call is over.
     async fn play(
         &mut self,
@@ -391,7 +391,7 @@ impl Controlled<'_> {
         let ended_at = self.now();
         self.lane.shut_down();
         while let Ok(event) = inbox.try_recv() {
-            // That the threads have ended is no fault now.
+            // `Died` is no fault now.
             let _ = self.handle_media(event);
         }
         self.control.abandon();

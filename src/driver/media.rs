@@ -9,7 +9,7 @@ use crate::stamp::Stamp;
 
 pub(super) struct CallMedia {
     pub socket: Arc<StampedSocket>,
-    /// When the call was answered.
+    /// Time of the call's answer.
     pub started_at: Stamp,
     /// Datagrams of others that had come before that.
     pub strangers: u64,

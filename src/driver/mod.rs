@@ -36,27 +36,27 @@ use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
 use crate::stamp::Stamp;
 
-/// What the driver is started with.
+/// Settings and connections of a run.
 pub struct DriverConfig<'a> {
-    /// What to do.
+    /// The load, the media and the measuring.
     pub scenario: &'a Scenario,
-    /// Where SIP is sent.
+    /// Target of the SIP messages.
     pub target: SocketAddr,
-    /// For targets that ask.
+    /// Answers to a target's challenges.
     pub credentials: Option<Credentials>,
     /// Random: names the run inside every probe, and seeds tags, branches and SSRCs.
     pub run_id: u32,
     /// Processes whose CPU and memory are watched; a fault may replace them.
     pub watched: watch::Receiver<Watched>,
-    /// Told when the hold phase begins, once that is known.
+    /// Start of the hold phase, once it is known.
     pub hold_from: watch::Sender<Option<Stamp>>,
-    /// How the media threads are scheduled, as found to be permitted.
+    /// Priority and CPUs of the media threads, as found to be permitted.
     pub scheduling: Scheduling,
-    /// Tells the driver to end early.
+    /// Wish to end early.
     pub stop: watch::Receiver<Stop>,
 }
 
-/// What can be said while the run goes on.
+/// Live figures of a run.
 #[derive(Debug, Clone)]
 pub struct Progress<'a> {
     /// The phase.
@@ -65,7 +65,7 @@ pub struct Progress<'a> {
     pub elapsed: Duration,
     /// Since the phase began.
     pub in_phase: Duration,
-    /// How much of the phase is over, 0–1.
+    /// Share of the phase that is over, 0–1.
     pub done: f64,
     /// Calls up.
     pub calls_up: u32,
@@ -75,17 +75,17 @@ pub struct Progress<'a> {
     pub failed: u32,
     /// Calls that are to be up in the hold phase.
     pub calls: u32,
-    /// What the last seconds came to.
+    /// Figures over the last settled seconds.
     pub recent: Recent,
-    /// What gates are held against before the end.
+    /// Figures of the measured window so far, for gates.
     pub live: &'a Live,
 }
 
-/// What the last seconds came to of which everything is back, in whatever phase. Lost packets rank as
-/// the slowest.
+/// Live figures over the last settled seconds (every packet received or lost), in any phase. Lost packets
+/// rank as the slowest.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Recent {
-    /// Median round trip; `None` while nothing can be said.
+    /// Median round trip; `None` before the first settled second.
     pub rtt_p50: Option<Quantile>,
     /// 99th percentile of the round trip.
     pub rtt_p99: Option<Quantile>,
@@ -97,7 +97,7 @@ pub struct Recent {
     pub late: Option<f64>,
 }
 
-/// What the driver has recorded.
+/// The driver's records of a run.
 #[derive(Debug)]
 pub struct Recorded {
     /// Start of the run.
@@ -110,7 +110,7 @@ pub struct Recorded {
     pub calls_at_start: u32,
     /// Attempts that the schedule wanted and that could not be placed.
     pub suppressed: u64,
-    /// Why they could not, the last time.
+    /// Reason of the last of them.
     pub suppressed_because: String,
     /// A record per attempt.
     pub calls: Vec<CallRecord>,
@@ -122,7 +122,7 @@ pub struct Recorded {
     pub silences: Vec<Silence>,
     /// Histograms over the measured window.
     pub histograms: BTreeMap<Series, Latencies>,
-    /// What the impairment did: on the way out, on the way back.
+    /// Counts of the impairment: on the way out, on the way back.
     pub impaired: [Impaired; 2],
     /// Packets back before they were sent.
     pub negative_rtt: u64,
@@ -136,13 +136,13 @@ pub struct Recorded {
     pub unstamped: u64,
     /// Nanoseconds by which the wall clock was set meanwhile.
     pub clock_step_ns: i64,
-    /// Whether any SIP came back at all.
+    /// A SIP message of a call has come back.
     pub heard: bool,
     /// Errors of the SIP socket.
     pub socket_errors: SocketErrors,
 }
 
-/// What keeps the driver from starting.
+/// Reasons for which the driver cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     /// The SIP socket.
@@ -159,7 +159,7 @@ pub enum DriverError {
     /// A stream of a ping.
     #[error("cannot send to {target}")]
     Stream {
-        /// Where to.
+        /// The address asked for.
         target: SocketAddr,
         /// The system's reason.
         source: io::Error,

@@ -55,7 +55,7 @@ impl Agent {
         }
     }
 
-    /// Whether any SIP message has come that belongs to a call.
+    /// True once any SIP message has come that belongs to a call.
     pub fn has_heard(&self) -> bool {
         self.has_heard
     }
@@ -103,7 +103,7 @@ impl Agent {
         self.outputs.pop_front()
     }
 
-    /// When [`Agent::handle_timeout`] has to be called next.
+    /// The time of the next [`Agent::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
         self.timers.next()
     }

@@ -12,7 +12,7 @@ use crate::values::Ns;
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) record: CallRecord,
-    /// When the schedule wanted it placed.
+    /// Time at which the schedule wanted it placed.
     intended_at: Stamp,
     pub(super) answered_at: Option<Stamp>,
     /// Media runs, or its last packets are still awaited.
@@ -42,7 +42,7 @@ impl Attempt {
         }
     }
 
-    /// Whether it is answered, holds its line and is not over.
+    /// Answered, on its line, and not over.
     pub(super) fn is_up(&self) -> bool {
         self.answered_at.is_some() && !self.sip_over && self.has_line
     }
@@ -78,7 +78,7 @@ impl Attempt {
             // It ended when it was given up, whatever comes of its BYE.
             return;
         }
-        // What was decided before the BYE stands: an interrupted call is not a completed one.
+        // A decision before the BYE stands: an interrupted call is not a completed one.
         if self.record.ending == Ending::Cancelled || ending != Ending::Completed {
             self.record.ending = ending;
         }

@@ -100,7 +100,7 @@ impl Control {
         self.placed
     }
 
-    /// Whether no call is left and none will come.
+    /// True once no call is left and none will come.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Drain && self.attempts.is_empty()
     }
@@ -144,7 +144,7 @@ impl Control {
         self.outputs.pop_front()
     }
 
-    /// When [`Control::handle_timeout`] has to be called next.
+    /// The time of the next [`Control::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
         [self.lines.next(), self.deadlines.next(), self.phase_end()].into_iter().flatten().min()
     }
@@ -167,7 +167,7 @@ impl Control {
         self.push(Output::Count { what, at });
     }
 
-    /// When the phase ends, as far as it depends on time alone.
+    /// End of the phase, as far as it depends on time alone.
     fn phase_end(&self) -> Option<Stamp> {
         match self.phase {
             Phase::Ramp => {

@@ -1,4 +1,4 @@
-//! Load control without I/O: which call is placed, answered, hung up and closed when.
+//! Load control without I/O: the times at which calls are placed, hung up and closed.
 //!
 //! [`Control`] decides by call numbers and events; [`Agent`] speaks SIP for all calls. Both take inputs
 //! with the time, and are then drained with `poll`. Whoever owns the sockets joins them: outputs of the

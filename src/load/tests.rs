@@ -32,7 +32,7 @@ fn assert_each_ended_once(world: &World) {
 /// No event may cost a walk over all lines or calls; only changes of phase may.
 fn assert_work_is_logarithmic(world: &World) {
     let average = world.touched as f64 / world.events as f64;
-    let bound = 2.0 * f64::from(MANY).log2();
+    let bound = f64::from(MANY).log2();
     assert!(average <= bound, "{average:.1} entries touched by an event, {bound:.1} allowed");
 }
 

@@ -3,6 +3,7 @@
 //! Exporters only turn figures into bytes: every figure is looked up in the [`Summary`] by its name
 //! and none is computed here.
 
+mod charts;
 pub mod comparison;
 mod csv;
 mod html;
@@ -10,7 +11,6 @@ mod json;
 mod junit;
 mod markdown;
 mod openmetrics;
-mod plots;
 mod story;
 pub mod terminal;
 mod words;
@@ -120,7 +120,7 @@ pub fn render(
         Format::Html => {
             Ok(vec![File { path: "report.html", bytes: html::page(summary, verdict, scenario)? }])
         }
-        Format::Png => plots::files(summary),
+        Format::Png => charts::files(summary),
         Format::Csv => csv::files(summary),
         Format::Json => Ok(vec![File { path: "summary.json", bytes: json::summary(summary, verdict)? }]),
         Format::Markdown => {
@@ -161,7 +161,7 @@ mod tests {
             fixture::faulted(),
         ];
         for (n, (summary, verdict)) in odd.iter().enumerate() {
-            // Pictures of odd runs are drawn in the tests of `plots`; rasterising them all takes long.
+            // Pictures of odd runs are drawn in the tests of `charts`; rasterising them all takes long.
             for format in Format::ALL.into_iter().filter(|f| *f != Format::Png) {
                 for file in render(format, summary, verdict, "name = \"odd\"").unwrap() {
                     let text = String::from_utf8_lossy(&file.bytes);

@@ -1,4 +1,4 @@
-//! What befell one call, told from its record, its per-second medians and what went on around it.
+//! The story of one call: its record, its slowest seconds, and faults and stalls during it.
 
 use crate::metrics::Summary;
 use crate::record::{CallRecord, FaultRecord, SecondRecord, Silence};
@@ -9,15 +9,15 @@ use crate::values::Ns;
 pub struct Story<'a> {
     /// Its record.
     pub call: &'a CallRecord,
-    /// When it ended, in seconds since the run's start; `None` for one that was not answered.
+    /// Its end in seconds since the run's start; `None` for a call that was not answered.
     pub ended_s: Option<f64>,
     /// The second with its highest median, if anything came back.
     pub worst: Option<Moment<'a>>,
-    /// The second of its slowest packet, where no other second and no other call had one as slow.
+    /// The second of its slowest packet, if no other second and no other call had one as slow.
     pub slowest: Option<Moment<'a>>,
-    /// When it heard nothing for long.
+    /// Stretches in which nothing came back.
     pub silences: Vec<Silence>,
-    /// What was broken on purpose while it lasted.
+    /// Faults while it lasted.
     pub faults: Vec<&'a FaultRecord>,
 }
 
@@ -30,11 +30,11 @@ pub struct Moment<'a> {
     pub rtt_ms: f64,
     /// All calls together.
     pub all: Option<&'a SecondRecord>,
-    /// The control stream's 99th percentile, where it was far above its usual one.
+    /// The control stream's 99th percentile, if it was far above the usual.
     pub control: Option<Unusual>,
-    /// The driver's largest send lateness, likewise.
+    /// The driver's largest send lateness, if it was far above the usual.
     pub lateness: Option<Unusual>,
-    /// Whether the control stream was heard in this second, so that its calm means something.
+    /// Packets of the control stream came back in this second, so that its calm means something.
     pub has_control: bool,
 }
 
@@ -49,9 +49,9 @@ impl Story<'_> {
 /// A value and the median of its kind over the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Unusual {
-    /// What it was.
+    /// The value.
     pub value: Ns,
-    /// What it usually is.
+    /// The median of its kind.
     pub usual: Ns,
 }
 
@@ -60,23 +60,23 @@ const UNUSUAL: u64 = 3;
 /// A second is worth explaining when its median is more than twice the call's own.
 const STANDS_OUT: f64 = 2.0;
 
-/// Tells stories of calls; what they are held against is worked out once.
+/// Stories of a run's calls. The usual values that seconds are compared with are worked out once.
 #[derive(Debug, Clone)]
-pub struct Teller<'a> {
+pub struct Stories<'a> {
     summary: &'a Summary,
     control: Option<Ns>,
     lateness: Option<Ns>,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> Stories<'a> {
     /// Of a run.
-    pub fn new(summary: &'a Summary) -> Teller<'a> {
+    pub fn new(summary: &'a Summary) -> Stories<'a> {
         let usual = |of: fn(&SecondRecord) -> Option<Ns>| median(summary.seconds.iter().filter_map(of));
-        Teller { summary, control: usual(|s| s.control_p99_ms), lateness: usual(|s| s.send_lateness_max_ms) }
+        Stories { summary, control: usual(|s| s.control_p99_ms), lateness: usual(|s| s.send_lateness_max_ms) }
     }
 
     /// The story of a call.
-    pub fn tell(&self, call: &'a CallRecord) -> Story<'a> {
+    pub fn of(&self, call: &'a CallRecord) -> Story<'a> {
         let ended_s = ended(call);
         let medians = self.summary.call_seconds.iter().filter(|s| s.call == call.call);
         let worst =
@@ -151,13 +151,13 @@ mod tests {
         for s in &mut summary.seconds {
             s.control_p99_ms = ms(if s.second == 77 { 4.0 } else { 0.1 });
         }
-        let teller = Teller::new(&summary);
-        let worst = teller.tell(&summary.calls[5]).worst.unwrap();
+        let stories = Stories::new(&summary);
+        let worst = stories.of(&summary.calls[5]).worst.unwrap();
         assert_eq!((worst.second, worst.rtt_ms, worst.has_control), (77, 9.5, true));
         assert_eq!(worst.all.unwrap().second, 77);
         assert_eq!(worst.control.map(|c| (Some(c.value), Some(c.usual))), Some((ms(4.0), ms(0.1))));
         assert_eq!(worst.lateness, None);
-        assert_eq!(teller.tell(&summary.calls[6]).worst, None);
+        assert_eq!(stories.of(&summary.calls[6]).worst, None);
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         summary.calls[4].rtt_max_ms = ms(333.0);
         summary.seconds[50].rtt_max_ms = ms(333.0);
         let second = |summary: &Summary| {
-            Teller::new(summary).tell(&summary.calls[4]).slowest.map(|moment| moment.second)
+            Stories::new(summary).of(&summary.calls[4]).slowest.map(|moment| moment.second)
         };
         assert_eq!(second(&summary), Some(50));
         summary.calls[9].rtt_max_ms = ms(333.0);
@@ -178,10 +178,10 @@ mod tests {
         let (mut summary, _) = fixture::faulted();
         let done = summary.faults[0].fault.done_s;
         summary.calls[2].held_ms = ms((done - 20.0) * 1000.0);
-        let teller = Teller::new(&summary);
-        assert!(teller.tell(&summary.calls[1]).faults.contains(&&summary.faults[0].fault));
-        assert!(teller.tell(&summary.calls[2]).faults.is_empty());
+        let stories = Stories::new(&summary);
+        assert!(stories.of(&summary.calls[1]).faults.contains(&&summary.faults[0].fault));
+        assert!(stories.of(&summary.calls[2]).faults.is_empty());
         let refused = summary.calls.iter().find(|c| !c.ending.was_answered()).unwrap();
-        assert_eq!(teller.tell(refused).ended_s, None);
+        assert_eq!(stories.of(refused).ended_s, None);
     }
 }

@@ -1,23 +1,28 @@
-//! The ARI application under test: started or found, waited for, stopped; and its last words.
+//! The ARI application under test: start it or find it, wait until Asterisk lists it, stop it.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use nix::sys::signal::Signal;
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
 use serde::de::IgnoredAny;
 
+use super::RunError;
 use crate::ari::request::encoded;
 use crate::child::{self, Keeper, Output};
-use crate::cli::Failure;
 use crate::net::http::{HttpClient, HttpError, Limits};
-use crate::record::{CallRecord, Ending};
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
+use crate::values::Span;
 
-/// The service's last /metrics, which the built-in one leaves in the folder of logs.
-pub const METRICS: &str = "service.json";
+/// The built-in service's counts, in the folder of logs.
+pub const COUNTS: &str = "service.json";
+/// Has the built-in service write its counts into that file.
+pub const WRITE_COUNTS: Signal = Signal::SIGUSR1;
+/// Has the built-in service count from zero.
+pub const COUNT_ANEW: Signal = Signal::SIGUSR2;
 
 /// Last lines of its output that are shown, and bytes of each.
 const LAST_LINES: usize = 5;
@@ -25,7 +30,75 @@ const LAST_LINE_MAX: usize = 1000;
 /// Interval at which Asterisk is asked whether it lists the application.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
-/// Asterisk's REST interface and who may use it.
+/// An application that cannot answer calls.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplicationError {
+    /// Its program cannot be started.
+    #[error("cannot start the service under test, `{program}`: {error}")]
+    Start {
+        /// The first word of its command.
+        program: String,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// Its output cannot be kept.
+    #[error("cannot keep the service's output in {}: {error}", .log.display())]
+    Output {
+        /// The log that it is copied into.
+        log: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The address of ARI is none.
+    #[error("asterisk.ari: {0}")]
+    BadUrl(HttpError),
+    /// Asterisk does not know the account.
+    #[error("Asterisk at {url} refuses user `{user}`: check ARI_USER and ARI_PASS against its ari.conf")]
+    Refused {
+        /// The address of ARI.
+        url: String,
+        /// The user.
+        user: String,
+    },
+    /// ARI does not answer.
+    #[error("ARI does not answer at {url} within {within}: {reason}")]
+    NoAri {
+        /// The address of ARI.
+        url: String,
+        /// Time for which it was asked.
+        within: Span,
+        /// The last answer, or the system's reason.
+        reason: String,
+    },
+    /// Asterisk does not list the application.
+    #[error("the application `{app}` did not appear at {url} within {within}: {cure}{last_words}")]
+    Absent {
+        /// The application.
+        app: String,
+        /// The address of ARI.
+        url: String,
+        /// Time for which it was waited for.
+        within: Span,
+        /// Things to check.
+        cure: &'static str,
+        /// The end of its output, where the run has started it.
+        last_words: String,
+    },
+    /// Its process has ended.
+    #[error(
+        "the service under test ended by itself ({status}) before Asterisk listed the application `{app}`{last_words}"
+    )]
+    Ended {
+        /// The application.
+        app: String,
+        /// Its status.
+        status: String,
+        /// The end of its output.
+        last_words: String,
+    },
+}
+
+/// Asterisk's REST interface and its account.
 #[derive(Clone)]
 pub struct Ari {
     /// `http://host:port`, without the path `/ari`.
@@ -41,12 +114,10 @@ impl Ari {
     ///
     /// # Errors
     /// When one of the two is not set.
-    pub fn from_environment(url: String) -> Result<Ari, Failure> {
+    pub fn from_environment(url: String) -> Result<Ari, RunError> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let needed = "the application's account is not known: set ARI_USER and ARI_PASS, as in Asterisk's \
-                      ari.conf, in the environment or in a .env file";
         let account = variable("ARI_USER").zip(variable("ARI_PASS"));
-        let (user, password) = account.ok_or_else(|| Failure::usage(needed))?;
+        let (user, password) = account.ok_or(RunError::NoAccount)?;
         Ok(Ari { url, user, password })
     }
 
@@ -62,21 +133,18 @@ impl Ari {
     /// Asks Asterisk about the application `app`.
     ///
     /// # Errors
-    /// An address or a password that will not do later either.
-    pub async fn lists(&self, app: &str) -> Result<AppStatus, Failure> {
+    /// An address or a password that no waiting will cure.
+    pub async fn lists(&self, app: &str) -> Result<AppStatus, ApplicationError> {
         const LIMITS: Limits = Limits { timeout: Duration::from_secs(2), body: 1 << 20 };
         let client = HttpClient::new(&self.url, Some((&self.user, &self.password)));
-        let client = client.context("asterisk.ari")?;
+        let client = client.map_err(ApplicationError::BadUrl)?;
         match client.get(&format!("/ari/applications/{}", encoded(app)), LIMITS).await {
             Ok(IgnoredAny) => Ok(AppStatus::Listed),
             Err(HttpError::Status { status: 404, .. }) => Ok(AppStatus::Absent),
-            Err(HttpError::Status { status: 401 | 403, .. }) => Err(Failure::broke(format!(
-                "Asterisk at {} refuses user `{}`: check ARI_USER and ARI_PASS against its ari.conf",
-                self.url, self.user
-            ))),
-            Err(e @ (HttpError::BadUrl(_) | HttpError::BadRequest(_))) => {
-                Err(anyhow::Error::from(e).context("asterisk.ari").into())
+            Err(HttpError::Status { status: 401 | 403, .. }) => {
+                Err(ApplicationError::Refused { url: self.url.clone(), user: self.user.clone() })
             }
+            Err(e @ (HttpError::BadUrl(_) | HttpError::BadRequest(_))) => Err(ApplicationError::BadUrl(e)),
             Err(e) => Ok(AppStatus::Unknown(e.to_string())),
         }
     }
@@ -87,16 +155,16 @@ impl Ari {
 pub enum AppStatus {
     /// It is there: calls are given to it.
     Listed,
-    /// It is not, or not yet.
+    /// It is not there, perhaps not yet connected.
     Absent,
-    /// Asterisk did not say, and why.
+    /// Asterisk did not say, with the reason.
     Unknown(String),
 }
 
-/// Before what a service has said last.
+/// Separates a message from the end of a process's output.
 const LAST_WORDS: &str = "; its last words:";
 
-/// Why a run broke, without a service's last words: for whom they have been told already.
+/// Strips the last lines of output from a message, where they have already been shown.
 pub fn without_last_words(why: &str) -> &str {
     why.split(LAST_WORDS).next().unwrap_or(why)
 }
@@ -108,14 +176,20 @@ pub struct Application {
 }
 
 impl Application {
-    /// Starts it where the scenario wants that, and returns when Asterisk lists it.
+    /// Starts it where the scenario wants that, and returns when Asterisk lists it. The built-in one is
+    /// `program`'s.
     ///
     /// # Errors
-    /// What keeps it from being started or listed, with its last words. Nothing is left running then.
-    pub async fn start(scenario: &Scenario, ari: &Ari, logs: &Path) -> Result<Application, Failure> {
+    /// [`ApplicationError`]. Nothing is left running then.
+    pub async fn start(
+        program: &Path,
+        scenario: &Scenario,
+        ari: &Ari,
+        logs: &Path,
+    ) -> Result<Application, ApplicationError> {
         let service = &scenario.service;
         let command = match service.mode {
-            ServiceMode::Builtin => Some(builtin(scenario, logs)?),
+            ServiceMode::Builtin => Some(builtin(program, scenario, logs)),
             ServiceMode::Command => own(&service.command),
             ServiceMode::External | ServiceMode::None => None,
         };
@@ -144,7 +218,7 @@ impl Application {
     }
 
     /// Waits until Asterisk lists it.
-    async fn appears(&self, scenario: &Scenario, ari: &Ari) -> Result<(), Failure> {
+    async fn appears(&self, scenario: &Scenario, ari: &Ari) -> Result<(), ApplicationError> {
         let (app, within) = (&scenario.service.app, scenario.service.ready_within);
         let listed = async {
             loop {
@@ -164,28 +238,29 @@ impl Application {
         tokio::select! {
             listed = tokio::time::timeout(within.0, listed) => match listed {
                 Ok(listed) => listed,
-                Err(_) => Err(Failure::broke(self.absence(scenario, ari).await)),
+                Err(_) => Err(self.absence(scenario, ari).await),
             },
-            status = ended => Err(Failure::broke(format!(
-                "the service under test ended by itself ({}) before Asterisk listed the application `{app}`{}",
-                child::describe(status), self.said().await
-            ))),
+            status = ended => {
+                let (app, status) = (app.clone(), child::describe(status));
+                Err(ApplicationError::Ended { app, status, last_words: self.last_words().await })
+            }
         }
     }
 
-    /// Whether one of its processes has a connection to ARI: Asterisk goes on listing an application
-    /// that has gone, as long as its channels are there. True for one that is not ours.
+    /// Looks for a connection of its processes to ARI: Asterisk goes on listing an application that has
+    /// gone, as long as its channels are there. True for one that is not ours.
     fn is_connected(&self, ari: &Ari) -> bool {
         let Some((keeper, _)) = &self.process else { return true };
         let Some(port) = ari.port() else { return true };
         child::group(keeper.pid()).any(|process| is_connected(&process, port).unwrap_or(false))
     }
 
-    /// Why nobody waits for it any more.
-    async fn absence(&self, scenario: &Scenario, ari: &Ari) -> String {
-        let (app, within) = (&scenario.service.app, scenario.service.ready_within);
-        if let Ok(AppStatus::Unknown(why)) = ari.lists(app).await {
-            return format!("ARI does not answer at {} within {within}: {why}", ari.url);
+    /// The reason for giving up waiting.
+    async fn absence(&self, scenario: &Scenario, ari: &Ari) -> ApplicationError {
+        let (app, within) = (scenario.service.app.clone(), scenario.service.ready_within);
+        let url = ari.url.clone();
+        if let Ok(AppStatus::Unknown(reason)) = ari.lists(&app).await {
+            return ApplicationError::NoAri { url, within, reason };
         }
         let cure = match (self.process.is_some(), scenario.asterisk.mode) {
             (true, _) => {
@@ -196,12 +271,11 @@ impl Application {
             }
             (false, AsteriskMode::External) => "is the service running, and is service.app its application?",
         };
-        let said = self.said().await;
-        format!("the application `{app}` did not appear at {} within {within}: {cure}{said}", ari.url)
+        ApplicationError::Absent { app, url, within, cure, last_words: self.last_words().await }
     }
 
-    /// Its last words, to put behind what happened; nothing for a process that is not ours.
-    async fn said(&self) -> String {
+    /// The end of its output, to append to a message; empty for a process that is not ours.
+    async fn last_words(&self) -> String {
         match &self.process {
             Some((_, output)) => format!("{LAST_WORDS}\n  {}", last_words(output).await.join("\n  ")),
             None => String::new(),
@@ -209,7 +283,7 @@ impl Application {
     }
 }
 
-/// Whether a process has a TCP connection to `port` of whatever host.
+/// Looks for a TCP connection of a process to `port`, on any host.
 fn is_connected(process: &Process, port: u16) -> procfs::ProcResult<bool> {
     let targets: Vec<FDTarget> = process.fd()?.flatten().map(|fd| fd.target).collect();
     let owns = |inode: u64| targets.iter().any(|t| matches!(t, FDTarget::Socket(own) if *own == inode));
@@ -217,7 +291,7 @@ fn is_connected(process: &Process, port: u16) -> procfs::ProcResult<bool> {
     Ok(all.any(|t| t.state == TcpState::Established && t.remote_address.port() == port && owns(t.inode)))
 }
 
-/// What answers the calls, in words.
+/// The service that answers the calls, in words.
 pub fn describe(service: &Service) -> String {
     match service.mode {
         ServiceMode::Builtin => format!("loadtest {} (built in)", env!("CARGO_PKG_VERSION")),
@@ -227,47 +301,20 @@ pub fn describe(service: &Service) -> String {
     }
 }
 
-/// What the calls tell of a service that does not do its part, for people.
-pub fn symptoms(scenario: &Scenario, calls: &[CallRecord]) -> Vec<String> {
-    let who = if scenario.service.mode.is_application() { "application" } else { "target" };
-    let answered: Vec<_> = calls.iter().filter(|c| c.ending.was_answered() && c.total_sent > 0).collect();
-    let silent: Vec<_> = answered.iter().filter(|c| c.is_silent()).collect();
-    let corrupted: u64 = silent.iter().map(|c| c.corrupted).sum();
-    let mut symptoms = Vec::new();
-    if !silent.is_empty() {
-        let heard = match corrupted {
-            0 => format!("no packet came back: does the {who} echo the media?"),
-            n => format!(
-                "{n} packets came back, none as it was sent: does the {who} echo the payload unchanged, in {}?",
-                scenario.media.codec
-            ),
-        };
-        symptoms.push(format!("{} of {} calls answered, {heard}", silent.len(), answered.len()));
-    }
-    let waited = calls.iter().filter(|c| c.ending == Ending::Timeout).count();
-    if waited > 0 && scenario.service.mode.is_application() && !calls.iter().any(|c| c.ending.was_answered())
-    {
-        let within = scenario.sip.setup_timeout;
-        symptoms.push(format!("no call was answered within {within}: does the application answer them?"));
-    }
-    symptoms
-}
-
-/// This program's own service.
-fn builtin(scenario: &Scenario, logs: &Path) -> Result<Command, Failure> {
-    let program = std::env::current_exe().context("cannot find this program to start the service with")?;
+/// The built-in service of `program`.
+fn builtin(program: &Path, scenario: &Scenario, logs: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .arg("service")
         .args(["--http", &scenario.service.http.to_string()])
         .args(["--codec", &scenario.media.codec.to_string()])
         .arg("--metrics-file")
-        .arg(logs.join(METRICS))
+        .arg(logs.join(COUNTS))
         .args(["--media-ip", &scenario.sip.local.to_string()])
         .args(hangup(scenario))
         .args(scenario.service.echo.iter().flat_map(|echo| ["--echo".into(), echo.to_string()]))
         .args(scenario.service.delay.iter().flat_map(|delay| ["--delay".into(), delay.to_string()]));
-    Ok(command)
+    command
 }
 
 /// Which calls the built-in service hangs up.
@@ -292,7 +339,7 @@ async fn spawn(
     scenario: &Scenario,
     ari: &Ari,
     logs: &Path,
-) -> Result<(Keeper, Output), Failure> {
+) -> Result<(Keeper, Output), ApplicationError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let app = &scenario.service.app;
     command
@@ -307,10 +354,9 @@ async fn spawn(
         .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name());
     // A process that is started again appends to what the one before it wrote.
     let log = logs.join("service.log");
-    let output = Output::capture(&mut command, log.clone(), |_| {});
-    let output = output.with_context(|| format!("cannot write {}", log.display()))?;
-    let keeper = Keeper::start(command).await;
-    let keeper = keeper.with_context(|| format!("cannot start the service under test, `{program}`"))?;
+    let output = Output::capture(&mut command, log.clone(), |_| {})
+        .map_err(|error| ApplicationError::Output { log, error })?;
+    let keeper = Keeper::start(command).await.map_err(|error| ApplicationError::Start { program, error })?;
     Ok((keeper, output))
 }
 

@@ -1,4 +1,4 @@
-//! Gathers where, when and with what a run was made.
+//! Gathers the environment of a run: machine, scenario, versions, and the driver's own counts.
 
 use std::fs;
 
@@ -6,37 +6,10 @@ use procfs::{CpuInfo, Current, Meminfo};
 
 use super::folder::rfc3339;
 use crate::driver::Recorded;
-use crate::record::{EndedEarly, Environment, FORMAT_VERSION, FaultRecord, Leaks, ServiceRecord};
+use crate::record::{Environment, FORMAT_VERSION};
 use crate::scenario::Resolved;
+use crate::stamp::Stamp;
 use crate::values::Span;
-
-/// What the run knows besides what the driver recorded.
-pub struct Circumstances {
-    /// Asterisk's version or address.
-    pub asterisk: String,
-    /// What answered the calls.
-    pub service: String,
-    /// How the media threads were scheduled.
-    pub scheduling: String,
-    /// Whether the user ended the run.
-    pub interrupted: bool,
-    /// The broken gate that ended the run, if one did.
-    pub ended_early: Option<EndedEarly>,
-    /// What broke, if anything did.
-    pub broken: Option<String>,
-    /// Datagrams that the service's sockets dropped.
-    pub service_drops: u64,
-    /// Planned faults that were not carried out, or not to their end.
-    pub faults_undone: u64,
-    /// What the built-in service has counted.
-    pub service_record: Option<ServiceRecord>,
-    /// What was broken on purpose.
-    pub faults: Vec<FaultRecord>,
-    /// What was left after the last call.
-    pub leaks: Leaks,
-    /// What the report should mention.
-    pub remarks: Vec<String>,
-}
 
 /// The part of the environment that the scenario and the machine give, before a call is placed. It is
 /// enough to tell which stored runs are comparable.
@@ -56,29 +29,23 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         cpu: cpu_model(),
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
         memory_mib: Meminfo::current().map_or(0, |m| m.mem_total >> 20),
-        kernel: kernel(),
+        kernel: format!("Linux {}", first_line("/proc/sys/kernel/osrelease")),
         scenario_hash: scenario.hash(),
         command: std::env::args().collect(),
         ..Environment::default()
     }
 }
 
-/// The environment of a finished run.
-pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumstances) -> Environment {
-    let since_start = |at: crate::stamp::Stamp| at.since(recorded.epoch).as_secs_f64();
+/// Adds the driver's times and counts to what was known beforehand.
+pub fn with_recorded(beforehand: Environment, recorded: &Recorded) -> Environment {
+    let since_start = |at: Stamp| at.since(recorded.epoch).as_secs_f64();
     Environment {
         started_at: rfc3339(recorded.epoch),
         elapsed_s: since_start(recorded.ended_at),
-        interrupted: circumstances.interrupted,
-        ended_early: circumstances.ended_early,
-        broken: circumstances.broken.unwrap_or_default(),
         window_from_s: recorded.window.map(|w| since_start(w.0)),
         window_to_s: recorded.window.map(|w| since_start(w.1)),
         calls_at_start: recorded.calls_at_start,
         suppressed_attempts: recorded.suppressed,
-        scheduling: circumstances.scheduling,
-        asterisk: circumstances.asterisk,
-        service: circumstances.service,
         clock_step_ns: recorded.clock_step_ns,
         negative_rtt: recorded.negative_rtt,
         unstamped: recorded.unstamped,
@@ -90,22 +57,12 @@ pub fn gather(resolved: &Resolved, recorded: &Recorded, circumstances: Circumsta
         sip_drops: recorded.socket_errors.drops,
         sip_garbage: recorded.socket_errors.garbage,
         sip_strays: recorded.socket_errors.strays,
-        service_drops: circumstances.service_drops,
-        faults_undone: circumstances.faults_undone,
-        service_record: circumstances.service_record,
-        faults: circumstances.faults,
-        leaks: circumstances.leaks,
-        remarks: circumstances.remarks,
-        ..beforehand(resolved)
+        ..beforehand
     }
 }
 
 fn first_line(path: &str) -> String {
     fs::read_to_string(path).ok().and_then(|t| t.lines().next().map(str::to_string)).unwrap_or_default()
-}
-
-fn kernel() -> String {
-    format!("Linux {}", first_line("/proc/sys/kernel/osrelease"))
 }
 
 fn cpu_model() -> String {

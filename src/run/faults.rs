@@ -1,11 +1,11 @@
-//! Carries out the scenario's faults on what the run has started, and watches it meanwhile: what ends
-//! by plan is started again, what ends by itself has broken the run.
+//! Planned faults: carry them out on the testbed, and watch it meanwhile. A process that ends by plan is
+//! started again; one that ends by itself breaks the run.
 
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
 
-use super::testbed::Stage;
-use crate::cli::Failure;
+use super::testbed::{Broken, Testbed};
+use super::{Observer, RunError};
 use crate::clock::{self, Timeline};
 use crate::driver::{Stop, Watched};
 use crate::record::FaultRecord;
@@ -24,12 +24,12 @@ pub struct Done {
 }
 
 impl Done {
-    /// Whether what it befell is back.
+    /// True once its target is back.
     pub fn is_over(&self) -> bool {
         self.back_at.is_some()
     }
 
-    /// The record of it, in seconds since `epoch`.
+    /// Its record, in seconds since `epoch`.
     pub fn record(&self, epoch: Stamp) -> FaultRecord {
         let since = |at: Stamp| at.since(epoch).as_secs_f64();
         let action = match self.fault.action {
@@ -53,64 +53,68 @@ impl Done {
     }
 }
 
-/// What the faults of a run need besides the stage.
+/// Inputs and outputs of the faults of a run, besides the testbed.
 pub struct Faults<'a> {
     /// The plan of faults.
     pub scenario: &'a Scenario,
-    /// When the hold phase begins, once the driver knows.
+    /// Start of the hold phase, once the driver knows it.
     pub hold_from: watch::Receiver<Option<Stamp>>,
-    /// Told which processes there are after a fault.
+    /// Receives the testbed's processes after each fault.
     pub watched: watch::Sender<Watched>,
-    /// Tells the user.
-    pub say: &'a dyn Fn(&str),
+    /// Hears of each fault.
+    pub observer: &'a dyn Observer,
     /// The faults carried out so far.
     pub done: &'a mut Vec<Done>,
 }
 
 impl Faults<'_> {
-    /// Runs until something has broken the run; says what, and how the run is to end. Whoever stops
-    /// waiting for this leaves a fault that is under way as it is.
-    pub async fn attend(mut self, stage: &mut Stage) -> (String, Stop) {
+    /// Runs until the testbed is broken. Dropped, it leaves a fault that is under way as it is.
+    pub async fn attend(mut self, testbed: &mut Testbed) -> Broken {
         let mut planned = self.scenario.fault.iter();
         loop {
             let next = planned.as_slice().first().copied();
             let planned_at = tokio::select! {
-                broken = stage.broken() => return broken,
+                broken = testbed.broken() => return broken,
                 at = due(next, &mut self.hold_from) => at,
             };
             let Some(fault) = planned.next() else { continue };
-            (self.say)(&format!("fault: {} of {}", verb(fault.action), fault.target));
-            let carried_out = self.carry_out(*fault, planned_at, stage).await;
-            self.watched.send_replace(stage.watched());
+            self.observer.remark(&format!("fault: {} of {}", verb(fault.action), fault.target));
+            let carried_out = self.carry_out(*fault, planned_at, testbed).await;
+            self.watched.send_replace(testbed.watched());
             if let Err(why) = carried_out {
-                let said = format!("{} did not come back after the planned fault: {why}", fault.target);
+                let why = format!("{} did not come back after the planned fault: {why}", fault.target);
                 let stop = if fault.target == Target::Asterisk { Stop::Now } else { Stop::Soon };
                 if let Some(done) = self.done.last_mut() {
-                    done.trouble = said.lines().next().unwrap_or_default().into();
+                    done.trouble = why.lines().next().unwrap_or_default().into();
                 }
-                return (said, stop);
+                return Broken { why, stop };
             }
-            (self.say)(&format!("fault: {} is back", fault.target));
+            self.observer.remark(&format!("fault: {} is back", fault.target));
         }
     }
 
-    async fn carry_out(&mut self, fault: Fault, planned_at: Stamp, stage: &mut Stage) -> Result<(), Failure> {
+    async fn carry_out(
+        &mut self,
+        fault: Fault,
+        planned_at: Stamp,
+        testbed: &mut Testbed,
+    ) -> Result<(), RunError> {
         let now = clock::now();
         let (back_at, trouble) = (None, String::new());
         self.done.push(Done { fault, planned_at, done_at: now, down_at: now, back_at, trouble });
         match fault.action {
             Action::Stop => {
-                let signal = |signal| stage.process(fault.target).iter().for_each(|p| p.signal(signal));
+                let signal = |signal| testbed.process(fault.target).iter().for_each(|p| p.signal(signal));
                 signal(Signal::SIGSTOP);
                 tokio::time::sleep(fault.lasts.0).await;
                 signal(Signal::SIGCONT);
             }
             Action::Kill | Action::Restart => {
                 let kills = fault.action == Action::Kill;
-                stage.end(fault.target, kills).await;
+                testbed.end(fault.target, kills).await;
                 self.note(|done| done.down_at = clock::now());
                 tokio::time::sleep(fault.lasts.0).await;
-                stage.start_again(fault.target, self.scenario).await?;
+                testbed.start_again(fault.target).await?;
             }
         }
         self.note(|done| done.back_at = Some(clock::now()));
@@ -132,7 +136,7 @@ fn verb(action: Action) -> &'static str {
     }
 }
 
-/// Waits until the fault is due, and says when that was; for ever if there is none.
+/// Waits until the fault is due, and returns that time; for ever if there is no fault.
 async fn due(fault: Option<Fault>, hold_from: &mut watch::Receiver<Option<Stamp>>) -> Stamp {
     let Some(fault) = fault else { return std::future::pending().await };
     let hold_from = match hold_from.wait_for(Option::is_some).await {

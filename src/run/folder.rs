@@ -1,11 +1,11 @@
-//! A run's folder: made before the run, so that a bad path fails early, and never overwritten.
+//! The run's folder: made before the run, so that a bad path fails early; never overwritten.
 
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::cli::Failure;
+use super::RunError;
 use crate::stamp::Stamp;
 
 /// The folder that a run writes into.
@@ -19,35 +19,34 @@ impl Folder {
     ///
     /// # Errors
     /// When it cannot be made or written, or holds a run already.
-    pub fn create(out: Option<&Path>, name: &str, now: Stamp) -> Result<Folder, Failure> {
+    pub fn create(out: Option<&Path>, name: &str, now: Stamp) -> Result<Folder, RunError> {
         let folder = Folder::create_for(out, name, now, "scenario.toml")?;
-        fs::create_dir_all(folder.logs()).map_err(|e| cannot_write(&folder.path, &e))?;
+        fs::create_dir_all(folder.logs()).map_err(|e| RunError::unwritable_folder(&folder.path, e))?;
         Ok(folder)
     }
 
-    /// Makes a folder for something else than a run, which `taken` is the first file or folder of.
+    /// Makes a folder for something else than a run; an entry called `taken` marks it as occupied.
     ///
     /// # Errors
-    /// When it cannot be made, or holds such a thing already.
-    pub fn create_for(out: Option<&Path>, name: &str, now: Stamp, taken: &str) -> Result<Folder, Failure> {
+    /// When it cannot be made, or is occupied.
+    pub fn create_for(out: Option<&Path>, name: &str, now: Stamp, taken: &str) -> Result<Folder, RunError> {
         let path = match out {
             Some(path) => path.to_path_buf(),
             None => free(&Path::new("reports").join(format!("{name}-{}", compact(now)))),
         };
         if path.join(taken).exists() {
-            return Err(Failure::usage(format!("{} holds a run already; {CURE}", path.display())));
+            return Err(RunError::Occupied(path));
         }
-        fs::create_dir_all(&path).map_err(|e| cannot_write(&path, &e))?;
+        fs::create_dir_all(&path).map_err(|e| RunError::unwritable_folder(&path, e))?;
         Ok(Folder { path })
     }
 
-    /// A folder that is there, or can be made: what is in there of the same names is replaced.
+    /// Opens a folder, making it if need be; files in it are replaced by those of the same name.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn open(path: &Path) -> Result<Folder, Failure> {
-        fs::create_dir_all(path)
-            .map_err(|e| Failure::broke(format!("cannot write to {}: {e}", path.display())))?;
+    pub fn open(path: &Path) -> Result<Folder, RunError> {
+        fs::create_dir_all(path).map_err(|e| RunError::unwritable_folder(path, e))?;
         Ok(Folder { path: path.to_path_buf() })
     }
 
@@ -55,7 +54,7 @@ impl Folder {
     ///
     /// # Errors
     /// Names the file and the reason; nothing half-written stays behind under its name.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
         let path = self.path.join(name);
         let partial = self.path.join(format!("{name}.partial"));
         let put = || {
@@ -67,13 +66,13 @@ impl Folder {
             file.sync_data()?;
             fs::rename(&partial, &path)
         };
-        put().map_err(|e| {
+        put().map_err(|error| {
             let _ = fs::remove_file(&partial);
-            Failure::broke(format!("cannot write {}: {e}", path.display()))
+            RunError::Write { path, error, cure: "" }
         })
     }
 
-    /// Removes what the start of a run has left here, when there was no run. Anything else stays.
+    /// Removes the files of a run that never began. Anything else stays.
     pub fn discard(&self) {
         let _ = fs::remove_file(self.path.join("scenario.toml"));
         let _ = fs::remove_dir_all(self.logs());
@@ -89,12 +88,6 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
-
-const CURE: &str = "choose another folder with --out";
-
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::broke(format!("cannot write to {}: {error}; {CURE}", path.display()))
 }
 
 /// `path`, or with a number behind it if that is taken: two runs may begin in the same second.

@@ -1,5 +1,5 @@
-//! What the calls of a run have left behind: asked of Asterisk and of the kernel, before the first call
-//! and after the last.
+//! The leak check: channels, bridges, ports, descriptors and threads, counted before the first call of a
+//! trial and after its last.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,69 +7,81 @@ use std::time::Duration;
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
 
-use super::application::Ari;
-use super::testbed::Stage;
+use super::testbed::Testbed;
 use crate::child;
 use crate::clock::{self, Timeline};
 use crate::driver::Watched;
-use crate::net::http::{HttpClient, Limits};
+use crate::net::http::{HttpClient, HttpError, Limits};
 use crate::record::{LeakPart, Leaks};
-use crate::scenario::Scenario;
 use crate::values::PortRange;
 
-/// How long what is on its way out is waited for, and how often it is looked at.
+/// Time for resources to be given back after the last call, and the pause between two counts.
 const SETTLE: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Looks before the first call, at the most.
-const LOOKS: u32 = 5;
+const COUNT_EVERY: Duration = Duration::from_millis(200);
+/// Most counts before the first call.
+const FIRST_COUNTS: u32 = 5;
 /// A listing of some thousand channels, at about 700 bytes each.
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body: 32 << 20 };
-/// Names in the report of what was left.
+/// Most names of leaked channels or bridges in the report.
 const MOST_NAMES: usize = 5;
 
-/// Two counts of the same things.
-pub struct Audit {
-    ari: Result<HttpClient, String>,
+/// The check of one trial.
+pub struct LeakCheck {
+    ari: Result<HttpClient, Uncounted>,
     /// The media ports of a service that the run has started.
     pool: Option<PortRange>,
-    before: Option<Census>,
+    before: Option<Count>,
 }
 
-/// What there is at one moment.
+/// A count that could not be made.
+#[derive(Debug, thiserror::Error)]
+enum Uncounted {
+    #[error("there is no ARI to be asked for channels and bridges")]
+    NoAri,
+    #[error(transparent)]
+    Ari(#[from] HttpError),
+    #[error("the processes of {0} could not be looked at")]
+    Process(&'static str),
+}
+
+/// The resources in use at one moment.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Census {
+struct Count {
     channels: BTreeSet<String>,
     bridges: BTreeSet<String>,
-    asterisk: Option<Held>,
-    service: Option<Held>,
+    asterisk: Option<ProcessCount>,
+    service: Option<ProcessCount>,
 }
 
-/// What a process holds. Idle connections between the two are pooled on purpose and close by
+/// The resources of a process. Idle connections between the two are pooled on purpose and close by
 /// themselves, so they do not count, nor do the threads that Asterisk gives each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Held {
+struct ProcessCount {
     descriptors: u64,
     threads: u64,
     /// UDP sockets on the pool's ports.
     ports: u64,
 }
 
-impl Audit {
-    /// Counts what is there before the first call.
-    pub async fn begin(stage: &Stage, scenario: &Scenario) -> Audit {
-        let pool = scenario.service.mode.is_started().then_some(scenario.service.ports);
-        let ari = stage.ari(scenario).ok_or("there is no ARI to be asked what is left".to_string());
-        let mut audit = Audit { ari: ari.and_then(|ari| client(&ari)), pool, before: None };
-        audit.before = audit.steady(stage.watched()).await;
-        audit
+impl LeakCheck {
+    /// Counts before the first call.
+    pub async fn begin(testbed: &Testbed) -> LeakCheck {
+        // One client for all counts, lest each leaves a connection behind that is being closed at the next.
+        let ari = testbed.ari().ok_or(Uncounted::NoAri);
+        let ari = ari.and_then(|ari| Ok(HttpClient::new(&ari.url, Some((&ari.user, &ari.password)))?));
+        let mut check = LeakCheck { ari, pool: testbed.service_ports(), before: None };
+        if let Ok(ari) = &check.ari {
+            check.before = check.steady(ari, testbed.watched()).await;
+        }
+        check
     }
 
-    /// What is there once two looks see the same: a connection that is just being closed is soon gone.
-    async fn steady(&self, watched: Watched) -> Option<Census> {
-        let mut last = self.count(watched).await.ok()?;
-        for _ in 0..LOOKS {
+    /// Counts until two counts agree: a connection that is just being closed is soon gone.
+    async fn steady(&self, ari: &HttpClient, watched: Watched) -> Option<Count> {
+        let mut last = self.count(ari, watched).await.ok()?;
+        for _ in 0..FIRST_COUNTS {
             pause().await;
-            let next = self.count(watched).await.ok()?;
+            let next = self.count(ari, watched).await.ok()?;
             if next == last {
                 break;
             }
@@ -78,19 +90,19 @@ impl Audit {
         Some(last)
     }
 
-    /// Counts again after the last call, until nothing is left or the time for it is up.
+    /// Counts after the last call, until nothing is left or the time for it is up.
     pub async fn conclude(&self, watched: Watched) -> Leaks {
-        let before = match (&self.ari, &self.before) {
-            (Ok(_), Some(before)) => before,
+        let (ari, before) = match (&self.ari, &self.before) {
+            (Ok(ari), Some(before)) => (ari, before),
             (Err(why), _) => return unknown(why),
-            (Ok(_), None) => return unknown("Asterisk did not say what was there before the first call"),
+            (Ok(_), None) => return unknown("Asterisk did not answer before the first call"),
         };
         let timeline = Timeline::start();
         let give_up = timeline.now() + SETTLE;
         loop {
-            let leaks = match self.count(watched).await {
+            let leaks = match self.count(ari, watched).await {
                 Ok(after) => compare(before, &after),
-                Err(why) => unknown(&why),
+                Err(why) => unknown(why),
             };
             if leaks.total(None) == Some(0) || timeline.now() >= give_up {
                 return leaks;
@@ -99,11 +111,10 @@ impl Audit {
         }
     }
 
-    async fn count(&self, watched: Watched) -> Result<Census, String> {
-        let client = self.ari.as_ref().map_err(String::clone)?;
-        Ok(Census {
-            channels: ids(client, "/ari/channels").await?,
-            bridges: ids(client, "/ari/bridges").await?,
+    async fn count(&self, ari: &HttpClient, watched: Watched) -> Result<Count, Uncounted> {
+        Ok(Count {
+            channels: ids(ari, "/ari/channels").await?,
+            bridges: ids(ari, "/ari/bridges").await?,
             asterisk: watched.asterisk.map(|pid| counted(pid, None, "Asterisk")).transpose()?,
             service: watched.service.map(|pid| counted(pid, self.pool, "the service")).transpose()?,
         })
@@ -111,41 +122,35 @@ impl Audit {
 }
 
 async fn pause() {
-    tokio::time::sleep_until(clock::tokio_deadline(clock::now() + LOOK_EVERY)).await;
+    tokio::time::sleep_until(clock::tokio_deadline(clock::now() + COUNT_EVERY)).await;
 }
 
-/// One client for all looks, lest each leaves a connection behind that is being closed at the next.
-fn client(ari: &Ari) -> Result<HttpClient, String> {
-    HttpClient::new(&ari.url, Some((&ari.user, &ari.password))).map_err(|e| e.to_string())
+/// The result of a check that could not be made.
+pub fn unknown(why: impl ToString) -> Leaks {
+    Leaks { unknown: why.to_string(), parts: Vec::new() }
 }
 
-/// An audit that could not be made.
-pub fn unknown(why: &str) -> Leaks {
-    Leaks { unknown: why.into(), parts: Vec::new() }
-}
-
-async fn ids(client: &HttpClient, path: &str) -> Result<BTreeSet<String>, String> {
+async fn ids(ari: &HttpClient, path: &str) -> Result<BTreeSet<String>, Uncounted> {
     #[derive(serde::Deserialize)]
     struct Named {
         id: String,
     }
-    let named: Vec<Named> = client.get(path, LIMITS).await.map_err(|e| e.to_string())?;
+    let named: Vec<Named> = ari.get(path, LIMITS).await?;
     Ok(named.into_iter().map(|n| n.id).collect())
 }
 
-/// What a process and all of its group hold; `pool` is a service's, and Asterisk has none.
-fn counted(leader: u32, pool: Option<PortRange>, who: &str) -> Result<Held, String> {
-    let none = || format!("the processes of {who} could not be looked at");
-    let each = child::group(leader).filter_map(|process| held(&process, pool));
-    each.reduce(|a, b| Held {
+/// Counts a process and all of its group. Only a service has a `pool` of ports.
+fn counted(leader: u32, pool: Option<PortRange>, who: &'static str) -> Result<ProcessCount, Uncounted> {
+    let each = child::group(leader).filter_map(|process| of_process(&process, pool));
+    each.reduce(|a, b| ProcessCount {
         descriptors: a.descriptors + b.descriptors,
         threads: a.threads + b.threads,
         ports: a.ports + b.ports,
     })
-    .ok_or_else(none)
+    .ok_or(Uncounted::Process(who))
 }
 
-fn held(process: &Process, pool: Option<PortRange>) -> Option<Held> {
+fn of_process(process: &Process, pool: Option<PortRange>) -> Option<ProcessCount> {
     let targets: Vec<FDTarget> = process.fd().ok()?.flatten().map(|fd| fd.target).collect();
     let sockets = targets.iter().filter_map(|target| match target {
         FDTarget::Socket(inode) => Some(*inode),
@@ -161,7 +166,7 @@ fn held(process: &Process, pool: Option<PortRange>) -> Option<Held> {
     let threads = u64::try_from(process.stat().ok()?.num_threads).ok()?;
     // Asterisk gives a thread to each connection; a service does not.
     let threads = if pool.is_none() { threads.saturating_sub(idle) } else { threads };
-    Some(Held { descriptors: all.saturating_sub(idle), threads, ports: ports as u64 })
+    Some(ProcessCount { descriptors: all.saturating_sub(idle), threads, ports: ports as u64 })
 }
 
 /// The journal of Asterisk's database, which is there while it writes, a second after its start too.
@@ -169,28 +174,25 @@ fn is_journal(target: &FDTarget) -> bool {
     matches!(target, FDTarget::Path(path) if path.to_string_lossy().ends_with("-journal"))
 }
 
-fn compare(before: &Census, after: &Census) -> Leaks {
+fn compare(before: &Count, after: &Count) -> Leaks {
     let mut parts = vec![
         named("channels", "channels in Asterisk", &before.channels, &after.channels),
         named("bridges", "bridges in Asterisk", &before.bridges, &after.bridges),
     ];
+    let mut part = |kind, what, before, after| parts.push(LeakPart::counted(kind, what, before, after, 0));
     if let Some((before, after)) = before.service.zip(after.service) {
-        let count = |kind, what, before, after| LeakPart::counted(kind, what, before, after, 0);
-        parts.push(count("ports", "media ports of the service", before.ports, after.ports));
-        let (had, has) = (before.descriptors, after.descriptors);
-        parts.push(count("descriptors", "descriptors of the service", had, has));
-        parts.push(count("threads", "threads of the service", before.threads, after.threads));
+        part("ports", "media ports of the service", before.ports, after.ports);
+        part("descriptors", "descriptors of the service", before.descriptors, after.descriptors);
+        part("threads", "threads of the service", before.threads, after.threads);
     }
     if let Some((before, after)) = before.asterisk.zip(after.asterisk) {
-        let count = |kind, what, before, after| LeakPart::counted(kind, what, before, after, 0);
-        let (had, has) = (before.descriptors, after.descriptors);
-        parts.push(count("descriptors", "descriptors of Asterisk", had, has));
-        parts.push(count("threads", "threads of Asterisk", before.threads, after.threads));
+        part("descriptors", "descriptors of Asterisk", before.descriptors, after.descriptors);
+        part("threads", "threads of Asterisk", before.threads, after.threads);
     }
     Leaks { unknown: String::new(), parts }
 }
 
-/// What is there now and was not before, by name.
+/// Names what is there now and was not before.
 fn named(kind: &str, what: &str, before: &BTreeSet<String>, after: &BTreeSet<String>) -> LeakPart {
     let new: Vec<&String> = after.difference(before).collect();
     LeakPart {

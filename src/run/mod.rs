@@ -1,12 +1,38 @@
-//! One run from its plan to its record: what it needs, the testbed, faults, leak check, folder.
+//! One run, callable from anywhere: plan it, bring a testbed up, execute trials on it, store them.
+//!
+//! Nothing here prints or knows exit codes: progress and remarks go to an [`Observer`], and errors are
+//! [`RunError`]s.
 
 pub mod application;
-pub mod environment;
-pub mod faults;
+mod environment;
+mod error;
+mod execute;
+mod faults;
 pub mod folder;
-pub mod leak_check;
+mod leak_check;
 pub mod options_probe;
+pub mod plan;
 pub mod preflight;
+mod remarks;
 pub mod resolve;
 pub mod scheduling;
-pub mod testbed;
+pub mod stored;
+mod testbed;
+
+pub use application::without_last_words;
+pub use error::RunError;
+pub use execute::{Finished, execute};
+pub use folder::Folder;
+pub use plan::Plan;
+pub use testbed::Testbed;
+
+use crate::driver::Progress;
+
+/// Hears of a run while it goes on.
+pub trait Observer {
+    /// The present state, a few times a second.
+    fn progress(&self, progress: &Progress<'_>);
+
+    /// An event that a user wants to know of, in a line.
+    fn remark(&self, text: &str);
+}

@@ -1,4 +1,4 @@
-//! Asks a SIP target whether it is there: one OPTIONS, repeated as RFC 3261 says.
+//! The OPTIONS probe: asks a SIP target whether it is alive, repeated as RFC 3261 says.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,24 +15,24 @@ const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_millis(1000), Duration::from_millis(1500)];
 const DATAGRAM: usize = 65_535;
 
-/// What became of the question.
-pub enum Answer {
-    /// Status and reason.
-    Said(u16, String),
-    /// Nothing came back, or only what is no answer.
-    Silence(String),
-    /// Nobody can have heard it, as the system says.
+/// The result of a probe.
+pub enum ProbeResult {
+    /// Status and reason of the answer.
+    Answered(u16, String),
+    /// No answer came back, with the time waited.
+    Silent(String),
+    /// The system reports that nobody can have received it, with its reason.
     Unreachable(String),
 }
 
-/// Asks `target` from the address that calls would come from.
-pub async fn knock(scenario: &Scenario, target: SocketAddr) -> Answer {
-    ask(scenario, target).await.unwrap_or_else(|e| Answer::Unreachable(e.to_string()))
+/// Probes `target` from the address that calls would come from.
+pub async fn probe(scenario: &Scenario, target: SocketAddr) -> ProbeResult {
+    ask(scenario, target).await.unwrap_or_else(|e| ProbeResult::Unreachable(e.to_string()))
 }
 
-async fn ask(scenario: &Scenario, target: SocketAddr) -> std::io::Result<Answer> {
+async fn ask(scenario: &Scenario, target: SocketAddr) -> std::io::Result<ProbeResult> {
     let socket = UdpSocket::bind(SocketAddr::new(scenario.sip.local, 0)).await?;
-    // What comes from elsewhere is no answer, and a closed port makes itself known.
+    // Datagrams from elsewhere are dropped, and a closed port is reported.
     socket.connect(target).await?;
     let users = (scenario.sip.from.as_str(), scenario.sip.to.as_str());
     let options = Options::new(socket.local_addr()?, target, users, rand::random());
@@ -40,11 +40,14 @@ async fn ask(scenario: &Scenario, target: SocketAddr) -> std::io::Result<Answer>
     for pause in PAUSES {
         socket.send(&options.to_bytes()).await?;
         let until = timeline.tokio_deadline(timeline.now() + pause);
-        if let Ok(said) = tokio::time::timeout_at(until, answer(&socket, &options)).await {
-            return said.map(|(status, reason)| Answer::Said(status, reason));
+        if let Ok(answer) = tokio::time::timeout_at(until, answer(&socket, &options)).await {
+            return answer.map(|(status, reason)| ProbeResult::Answered(status, reason));
         }
     }
-    Ok(Answer::Silence(format!("nothing came back within {} s", PAUSES.iter().sum::<Duration>().as_secs())))
+    Ok(ProbeResult::Silent(format!(
+        "nothing came back within {} s",
+        PAUSES.iter().sum::<Duration>().as_secs()
+    )))
 }
 
 async fn answer(socket: &UdpSocket, options: &Options) -> std::io::Result<(u16, String)> {

@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use crate::cli::Failure;
+use super::RunError;
 use crate::values::HostPort;
 
 /// The first IPv4 address of `target`, which the user gave as `what`.
 ///
 /// # Errors
 /// When there is no such host, or none with an IPv4 address.
-pub async fn resolve(target: &HostPort, what: &str) -> Result<SocketAddr, Failure> {
+pub async fn resolve(target: &HostPort, what: &str) -> Result<SocketAddr, RunError> {
     let reason = match tokio::net::lookup_host(target.to_string()).await {
         Ok(mut addresses) => match addresses.find(SocketAddr::is_ipv4) {
             Some(address) => return Ok(address),
@@ -17,5 +17,5 @@ pub async fn resolve(target: &HostPort, what: &str) -> Result<SocketAddr, Failur
         },
         Err(e) => e.to_string(),
     };
-    Err(Failure::broke(format!("{what} = {target} cannot be found: {reason}")))
+    Err(RunError::Unresolved { what: what.into(), target: target.clone(), reason })
 }

@@ -1,22 +1,26 @@
 //! Asks the kernel for the scheduling that a run or a ping wants, before anything begins.
 
-use anyhow::Context as _;
-
-use crate::cli::Failure;
+use super::RunError;
 use crate::scheduling::{Refused, Scheduling};
 
-/// What the media threads get.
+/// The scheduling that the media threads get.
+#[derive(Debug)]
 pub struct Granted {
-    /// What the kernel permits.
+    /// As far as the kernel permits it.
     pub scheduling: Scheduling,
-    /// Why there is no real-time priority, where one was asked for.
+    /// The refusal of a real-time priority, where one was asked for.
     pub warning: Option<String>,
 }
 
-/// Finds out what of `asked` is permitted. A CPU that cannot be had is the user's mistake, and goes to
-/// `wrong`; a priority that cannot be had is the machine's rule, and a warning.
-pub fn grant(asked: Scheduling, wrong: impl FnOnce(&Refused) -> Failure) -> Result<Granted, Failure> {
-    let (scheduling, refused) = asked.permitted().context("cannot start a thread")?;
+/// Asks for `asked`. A CPU that cannot be had is a mistake in the settings, and the error of `wrong`; a
+/// priority that cannot be had is a rule of the machine, and a warning.
+///
+/// # Errors
+/// That mistake, or that there can be no thread at all.
+pub fn grant<E: From<RunError>>(asked: Scheduling, wrong: impl FnOnce(&Refused) -> E) -> Result<Granted, E> {
+    let permitted = asked.permitted();
+    let (scheduling, refused) =
+        permitted.map_err(|error| RunError::System { what: "cannot start a thread", error })?;
     if let Some(cpus) = refused.iter().find(|r| matches!(r, Refused::Cpus { .. })) {
         return Err(wrong(cpus));
     }

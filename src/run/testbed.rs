@@ -1,98 +1,137 @@
-//! Sets the stage for a run: Asterisk and the service under test, started or found, and stopped again.
+//! The testbed of a run: Asterisk and the service under test, started or found. It outlives a trial.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
+use super::RunError;
 use super::application::{self, Application, Ari, describe};
+use super::plan::Plan;
 use super::resolve::resolve;
 use crate::asterisk::config::Secret;
-use crate::asterisk::{Account, Asterisk, Managed, Places, StartConfig, find};
+use crate::asterisk::{Account, Asterisk, LogCounts, Managed, Places, StartConfig, find};
 use crate::child::{self, Keeper};
-use crate::cli::Failure;
+use crate::clock::{self, Timeline};
 use crate::driver::{Stop, Watched};
 use crate::record::ServiceRecord;
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
-use crate::sip::digest::Credentials;
+use crate::values::PortRange;
 
-/// How long Asterisk and the service may take to end when asked.
+/// Time for Asterisk and the service to end when asked.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What is known once everything has been stopped.
-pub struct Struck {
-    /// What Asterisk was, in words.
-    pub asterisk_is: String,
-    /// What answered the calls, in words.
-    pub service_is: String,
-    /// What the report should mention of Asterisk's log.
-    pub remarks: Vec<String>,
-    /// Media datagrams that the service's full socket buffers dropped.
-    pub service_drops: u64,
-    /// What the built-in service has counted.
-    pub service_record: Option<ServiceRecord>,
-}
+/// Time for the service to write its counts.
+const COUNTS_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Everything that calls are placed against.
-pub struct Stage {
+/// Asterisk and the service under test, ready for calls.
+///
+/// It is brought up once and serves one trial after another: all those plans have the same `[asterisk]`,
+/// `[service]`, codec and addresses. Dropped, it kills what it has started.
+pub struct Testbed {
+    program: PathBuf,
+    scenario: Scenario,
     asterisk: Option<Managed>,
     application: Option<Application>,
-    /// How often an application was started.
-    lives: u32,
-    /// Where SIP is sent.
-    pub target: SocketAddr,
-    asterisk_is: String,
-    service_is: String,
+    /// Number of times that an application was started.
+    starts: u32,
+    /// Trials that have begun.
+    trials: u32,
+    target: SocketAddr,
     logs: PathBuf,
 }
 
-impl Stage {
-    /// Starts what the scenario wants started, and returns when calls can be answered.
+/// The testbed's counters when a trial begins.
+pub struct TrialMark {
+    logged: LogCounts,
+    starts: u32,
+}
+
+/// The testbed's account of a trial.
+pub struct TrialAccount {
+    /// Remarks on Asterisk's log, for the report.
+    pub remarks: Vec<String>,
+    /// Media datagrams that the service's full socket buffers dropped.
+    pub service_drops: u64,
+    /// The built-in service's counts; `None` for another, and where the service was started anew.
+    pub service_record: Option<ServiceRecord>,
+}
+
+/// A process of the testbed that has ended by itself.
+pub struct Broken {
+    /// The process and its end, in a sentence.
+    pub why: String,
+    /// The way to end the run: without Asterisk there is nobody left to hang up to.
+    pub stop: Stop,
+}
+
+impl Testbed {
+    /// Starts Asterisk and the service as the scenario wants, and returns when calls can be answered.
+    /// Logs go into `logs`.
     ///
     /// # Errors
     /// Whatever cannot be had, with the reason and the cure. Nothing is left running then.
-    pub async fn set(scenario: &Scenario, logs: &Path) -> Result<Stage, Failure> {
+    pub async fn up(plan: &Plan, logs: &Path) -> Result<Testbed, RunError> {
+        let scenario = plan.scenario();
         let asterisk = match scenario.asterisk.mode {
-            AsteriskMode::Managed => Some(start_asterisk(scenario, logs).await?),
+            AsteriskMode::Managed => Some(start_asterisk(plan, logs).await?),
             AsteriskMode::External => None,
         };
         let target = match (&asterisk, &scenario.asterisk.sip) {
             (Some(managed), _) => managed.sip_addr(),
             (None, Some(sip)) => resolve(sip, "asterisk.sip").await?,
-            (None, None) => return Err(Failure::usage("an external Asterisk needs asterisk.sip")),
+            (None, None) => return Err(RunError::NoTarget),
         };
-        let asterisk_is = match &asterisk {
-            Some(managed) => managed.install().version.clone(),
-            None => format!("external at {target}"),
-        };
-        let mut stage = Stage {
+        let mut testbed = Testbed {
+            program: plan.program.clone(),
+            scenario: scenario.clone(),
             asterisk,
             application: None,
-            lives: 0,
+            starts: 0,
+            trials: 0,
             target,
-            asterisk_is,
-            service_is: describe(&scenario.service),
             logs: logs.into(),
         };
         if scenario.service.mode.is_application() {
-            stage.start_application(scenario).await?;
+            testbed.start_application().await?;
         }
-        Ok(stage)
+        Ok(testbed)
     }
 
-    async fn start_application(&mut self, scenario: &Scenario) -> Result<(), Failure> {
-        // The old one's group is killed before the new one begins, and its last words are not this one's.
-        self.lives += 1;
+    async fn start_application(&mut self) -> Result<(), RunError> {
+        self.starts += 1;
+        // The old one's group is killed before the new one begins, and its counts are not this one's.
         if self.application.take().is_some() {
-            let _ = fs::remove_file(self.logs.join(application::METRICS));
+            let _ = fs::remove_file(self.counts_file());
         }
         let ari = match self.managed_ari() {
             Some(ari) => ari,
-            None => external_ari(scenario)?,
+            None => external_ari(&self.scenario)?,
         };
-        self.application = Some(Application::start(scenario, &ari, &self.logs).await?);
+        self.application = Some(Application::start(&self.program, &self.scenario, &ari, &self.logs).await?);
         Ok(())
+    }
+
+    /// The address that SIP is sent to.
+    pub fn target(&self) -> SocketAddr {
+        self.target
+    }
+
+    /// Asterisk's version, or the address of one that runs already.
+    pub fn asterisk(&self) -> String {
+        match &self.asterisk {
+            Some(managed) => managed.install().version.clone(),
+            None => format!("external at {}", self.target),
+        }
+    }
+
+    /// The service under test, in words.
+    pub fn service(&self) -> String {
+        describe(&self.scenario.service)
     }
 
     fn managed_ari(&self) -> Option<Ari> {
@@ -102,9 +141,15 @@ impl Stage {
         Some(Ari { url: managed.ari_url(), user, password })
     }
 
-    /// Asterisk's ARI, where the run has any business with it.
-    pub fn ari(&self, scenario: &Scenario) -> Option<Ari> {
-        self.managed_ari().or_else(|| self.application.as_ref().and_then(|_| external_ari(scenario).ok()))
+    /// Asterisk's ARI, as far as the run has an account for it.
+    pub fn ari(&self) -> Option<Ari> {
+        self.managed_ari()
+            .or_else(|| self.application.as_ref().and_then(|_| external_ari(&self.scenario).ok()))
+    }
+
+    /// The media ports of a service that the run has started.
+    pub fn service_ports(&self) -> Option<PortRange> {
+        self.scenario.service.mode.is_started().then_some(self.scenario.service.ports)
     }
 
     /// The process that a fault is aimed at, where the run has started it.
@@ -115,7 +160,8 @@ impl Stage {
         }
     }
 
-    /// Ends the process that a fault is aimed at, in order or not, and returns when it is gone.
+    /// Ends the process that a fault is aimed at, with SIGTERM first unless `kills`, and returns when it
+    /// is gone.
     pub async fn end(&self, target: Target, kills: bool) {
         match self.process(target) {
             Some(process) if kills => drop(process.kill().await),
@@ -124,21 +170,19 @@ impl Stage {
         }
     }
 
-    /// Starts again what a fault has ended, and returns when calls can be answered.
+    /// Starts the target of a fault again, and returns when calls can be answered.
     ///
     /// # Errors
     /// Those of the first start.
-    pub async fn start_again(&mut self, target: Target, scenario: &Scenario) -> Result<(), Failure> {
+    pub async fn start_again(&mut self, target: Target) -> Result<(), RunError> {
         match (target, &mut self.asterisk) {
-            (Target::Asterisk, Some(managed)) => {
-                Ok(managed.start_again().await.map_err(anyhow::Error::from)?)
-            }
+            (Target::Asterisk, Some(managed)) => Ok(managed.start_again().await?),
             (Target::Asterisk, None) => Ok(()),
-            (Target::Service, _) => self.start_application(scenario).await,
+            (Target::Service, _) => self.start_application().await,
         }
     }
 
-    /// The processes whose CPU and memory are of interest.
+    /// The processes whose CPU and memory are recorded.
     pub fn watched(&self) -> Watched {
         Watched {
             asterisk: self.process(Target::Asterisk).map(Keeper::pid),
@@ -146,9 +190,8 @@ impl Stage {
         }
     }
 
-    /// Completes when something that was started has ended by itself; says what, and how the run is
-    /// to end: without Asterisk there is nobody left to hang up to.
-    pub async fn broken(&self) -> (String, Stop) {
+    /// Completes when a process of the testbed has ended by itself.
+    pub async fn broken(&self) -> Broken {
         let asterisk = async {
             match &self.asterisk {
                 Some(managed) => managed.process().ended().await,
@@ -163,59 +206,101 @@ impl Stage {
         };
         tokio::select! {
             status = asterisk => {
-                let log = self.logs.join("asterisk.log");
-                (format!("Asterisk ended during the run ({}); see {}", child::describe(status), log.display()), Stop::Now)
+                let (how, log) = (child::describe(status), self.logs.join("asterisk.log"));
+                let why = format!("Asterisk ended during the run ({how}); see {}", log.display());
+                Broken { why, stop: Stop::Now }
             }
-            how = service => (how, Stop::Soon),
+            why = service => Broken { why, stop: Stop::Soon },
         }
     }
 
-    /// What the report should mention of Asterisk's log.
-    fn remarks(&self) -> Vec<String> {
-        let Some(managed) = &self.asterisk else { return Vec::new() };
-        let counts = managed.log_counts();
-        let mut remarks = Vec::new();
-        let mut remark = |count: u64, what: &str| {
-            if count > 0 {
-                remarks.push(format!("Asterisk's log: {count} {what}"));
+    /// Begins a trial: what is counted from here on is that trial's.
+    pub fn begin_trial(&mut self) -> TrialMark {
+        self.trials += 1;
+        // The start of Asterisk and of the service is counted with the first.
+        if self.trials == 1 {
+            return TrialMark { logged: LogCounts::default(), starts: self.starts };
+        }
+        if self.has_builtin_service() {
+            self.signal_service(application::COUNT_ANEW);
+        }
+        TrialMark { logged: self.log_counts(), starts: self.starts }
+    }
+
+    /// Asks Asterisk's log and the service for their account of the trial that began at `mark`.
+    pub async fn account(&self, mark: &TrialMark) -> TrialAccount {
+        let counted = if self.has_builtin_service() { self.service_counts().await } else { None };
+        TrialAccount {
+            remarks: log_remarks(self.log_counts() - mark.logged),
+            service_drops: counted.as_ref().map_or(0, |counted| counted.media.drops),
+            // The figures of one life of several would pass for those of the run.
+            service_record: counted.filter(|_| self.starts <= mark.starts),
+        }
+    }
+
+    fn log_counts(&self) -> LogCounts {
+        self.asterisk.as_ref().map(Managed::log_counts).unwrap_or_default()
+    }
+
+    fn has_builtin_service(&self) -> bool {
+        self.scenario.service.mode == ServiceMode::Builtin
+    }
+
+    fn signal_service(&self, signal: Signal) {
+        self.process(Target::Service).iter().for_each(|process| process.signal(signal));
+    }
+
+    fn counts_file(&self) -> PathBuf {
+        self.logs.join(application::COUNTS)
+    }
+
+    /// Has the built-in service write down its counts, and reads them.
+    async fn service_counts(&self) -> Option<ServiceRecord> {
+        let file = self.counts_file();
+        let _ = fs::remove_file(&file);
+        self.signal_service(application::WRITE_COUNTS);
+        let timeline = Timeline::start();
+        let give_up = timeline.now() + COUNTS_WITHIN;
+        loop {
+            match fs::read(&file) {
+                Ok(bytes) => return serde_json::from_slice(&bytes).ok(),
+                Err(_) if timeline.now() >= give_up => return None,
+                Err(_) => tokio::time::sleep_until(clock::tokio_deadline(clock::now() + LOOK_EVERY)).await,
             }
-        };
-        remark(counts.overloads, "task processor overloads: Asterisk ignored SIP requests meanwhile");
-        remark(counts.rtp_exhausted, "times no RTP port was free");
-        remark(counts.descriptors_exhausted, "times no file descriptor was free");
-        remark(counts.errors, "errors (logs/asterisk.log)");
-        remark(counts.warnings, "warnings (logs/asterisk.log)");
-        remarks
+        }
     }
 
     /// Stops what was started, the service first, so that it can take its channels away.
-    pub async fn strike(mut self) -> Struck {
+    pub async fn down(mut self) {
         if let Some(service) = self.process(Target::Service) {
             service.stop(GRACE).await;
         }
-        let remarks = self.remarks();
         if let Some(asterisk) = self.asterisk.take() {
             asterisk.stop(GRACE).await;
-        }
-        let last_words = fs::read(self.logs.join(application::METRICS)).unwrap_or_default();
-        let counted: Option<ServiceRecord> = serde_json::from_slice(&last_words).ok();
-        Struck {
-            asterisk_is: self.asterisk_is,
-            service_is: self.service_is,
-            remarks,
-            service_drops: counted.as_ref().map_or(0, |counted| counted.media.drops),
-            // The figures of one life of several would pass for those of the run.
-            service_record: counted.filter(|_| self.lives == 1),
         }
     }
 }
 
-fn external_ari(scenario: &Scenario) -> Result<Ari, Failure> {
+/// Remarks on what Asterisk has logged.
+fn log_remarks(counts: LogCounts) -> Vec<String> {
+    let remarks = [
+        (counts.overloads, "task processor overloads: Asterisk ignored SIP requests meanwhile"),
+        (counts.rtp_exhausted, "times no RTP port was free"),
+        (counts.descriptors_exhausted, "times no file descriptor was free"),
+        (counts.errors, "errors (logs/asterisk.log)"),
+        (counts.warnings, "warnings (logs/asterisk.log)"),
+    ];
+    let counted = remarks.into_iter().filter(|(count, _)| *count > 0);
+    counted.map(|(count, what)| format!("Asterisk's log: {count} {what}")).collect()
+}
+
+fn external_ari(scenario: &Scenario) -> Result<Ari, RunError> {
     Ari::from_environment(scenario.asterisk.ari.clone().unwrap_or_default())
 }
 
-async fn start_asterisk(scenario: &Scenario, logs: &Path) -> Result<Managed, Failure> {
-    let install = find::find(&Places::from_environment(None)).map_err(anyhow::Error::from)?;
+async fn start_asterisk(plan: &Plan, logs: &Path) -> Result<Managed, RunError> {
+    let scenario = plan.scenario();
+    let install = find::find(&Places::from_environment(None))?;
     let mut config = StartConfig::new(install, logs);
     config.ports.rtp = scenario.asterisk.rtp_ports.from..=scenario.asterisk.rtp_ports.to;
     config.keep_clear = [scenario.media.ports, scenario.service.ports].map(|r| r.from..=r.to).into();
@@ -226,45 +311,9 @@ async fn start_asterisk(scenario: &Scenario, logs: &Path) -> Result<Managed, Fai
         let Ari { user, password, .. } = Ari::from_environment(String::new())?;
         config.ari = Account { user, password: Secret::new(password) };
     }
-    if let Some(credentials) = sip_credentials()? {
+    if let Some(credentials) = &plan.credentials {
         config.digest.user.clone_from(&credentials.username);
-        config.digest.password = Secret::new(credentials.password);
+        config.digest.password = Secret::new(credentials.password.clone());
     }
-    Ok(Asterisk::start(config).await.map_err(anyhow::Error::from)?)
-}
-
-/// SIP_USER and SIP_PASS, for targets that ask for them.
-///
-/// # Errors
-/// When only one of the two is set.
-pub fn sip_credentials() -> Result<Option<Credentials>, Failure> {
-    match (variable("SIP_USER"), variable("SIP_PASS")) {
-        (Some(username), Some(password)) => Ok(Some(Credentials { username, password })),
-        (None, None) => Ok(None),
-        _ => Err(Failure::usage("SIP_USER and SIP_PASS go together; only one of them is set")),
-    }
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::service::ServiceSummary;
-    use crate::service::media::MediaNow;
-    use crate::service::metrics::Snapshot;
-    use crate::service::stats::ServiceReport;
-    use crate::stamp::Stamp;
-
-    #[test]
-    fn the_service_writes_what_is_read_of_it() {
-        let mut report = ServiceReport { calls: 3, retries: 2, ..Default::default() };
-        report.media.drops = 7;
-        let now = Snapshot { at: Stamp::ZERO, degraded: None, report, media: MediaNow::default() };
-        let written = serde_json::to_vec(&ServiceSummary::of(&now)).unwrap();
-        let read: ServiceRecord = serde_json::from_slice(&written).unwrap();
-        assert_eq!((read.media.drops, read.calls.total, read.retries), (7, 3, 2));
-    }
+    Ok(Asterisk::start(config).await?)
 }

@@ -16,7 +16,6 @@ pub mod reflector;
 mod refusals;
 mod relay;
 pub mod stats;
-pub mod summary;
 mod tasks;
 
 use std::future::Future;
@@ -35,9 +34,8 @@ use crate::values::PortRange;
 use app::App;
 use events::{ConnectError, EventConnection, EventSource};
 use http::Shared;
+use metrics::MetricsFile;
 use reflector::{Reflector, Told};
-pub use stats::ServiceReport;
-pub use summary::ServiceSummary;
 
 /// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
 const EVENT_QUEUE: usize = 4096;
@@ -154,13 +152,11 @@ pub enum ServiceError {
     Media(io::Error),
 }
 
-/// What a service has counted in its life.
+/// The end of a service.
 #[derive(Debug)]
 pub struct Finished {
-    /// Everything.
-    pub report: ServiceReport,
-    /// The same in the form that is written.
-    pub summary: ServiceSummary,
+    /// Everything that it has counted.
+    pub counted: MetricsFile,
     /// Why it ended by itself: [`ServiceError::Replaced`] or [`ServiceError::Media`].
     pub failure: Option<ServiceError>,
 }
@@ -204,6 +200,11 @@ impl Service {
         self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// The counts, to be read or reset while the service runs.
+    pub fn counts(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
     /// Takes calls until `shutdown` completes; then hangs up, clears, and tells what it has counted. So it
     /// does when it has to end by itself, with the reason.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Finished {
@@ -228,8 +229,7 @@ impl Service {
         // The event connection says goodbye when it finds that nobody takes its events; it ends with
         // its set at the latest, as do the endpoints.
         let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;
-        let last = shared.snapshot();
-        Finished { summary: ServiceSummary::of(&last), report: last.report, failure: outcome.err() }
+        Finished { counted: MetricsFile::of(shared.snapshot()), failure: outcome.err() }
     }
 }
 

@@ -192,9 +192,9 @@ fn both_sides_hang_up_and_nothing_is_left() {
     let set = ["load.duration=24s", "gates.require=[\"leaks == 0\", \"calls.scr == 100%\"]"];
     ends_with(&mut place.run("churn-both", &set), 0);
     let calls = rows(&place.out().join("calls.csv"));
-    assert!(calls.len() >= 200, "{} calls", calls.len());
+    assert!(calls.len() >= 100, "{} calls", calls.len());
     assert!(calls.iter().all(|c| c["ending"] == "completed"));
-    // Who gets a BYE does not send one.
+    // A call that was sent a BYE sends none.
     let by_far_end = calls.iter().filter(|c| c["sdd_ms"].is_empty()).count();
     let shares = (by_far_end * 3, (calls.len() - by_far_end) * 3);
     assert!(shares.0 > calls.len() && shares.1 > calls.len(), "{by_far_end} of {}", calls.len());
@@ -213,7 +213,7 @@ fn the_far_end_alone_hangs_up() {
     ends_with(&mut place.run("churn-both", &set), 0);
     let calls = rows(&place.out().join("calls.csv"));
     let sent_bye = calls.iter().filter(|c| !c["sdd_ms"].is_empty()).count();
-    assert!(calls.len() > 8 && calls.iter().all(|c| c["ending"] == "completed"));
+    assert!(calls.len() >= 4 + sent_bye && calls.iter().all(|c| c["ending"] == "completed"));
     // Those that were up when the run ended; a call may be answered while it does.
     assert!(sent_bye <= 8, "{sent_bye} of {} hung up by the driver", calls.len());
 }

@@ -22,5 +22,6 @@ mod run;
 mod service;
 mod service_program;
 mod service_recovery;
+mod testbed;
 mod tidy;
 mod truth;

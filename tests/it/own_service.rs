@@ -1,7 +1,7 @@
 //! Services that are not this program's own: the example on a public ARI library, and broken ones.
 
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "calls.dropped_count == 0", "calls.silent_count == 0", "corrupted.count == 0"]"#;
 
-/// Where `tests/install.sh node-echo` puts the example's packages.
+/// The folder into which `tests/install.sh node-echo` puts the example's packages.
 fn packages() -> PathBuf {
     let from = |name| std::env::var_os(name).map(PathBuf::from);
     let cache = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
@@ -100,7 +100,7 @@ fn the_example_survives_churn_in_a_law_under_another_name() {
     let set = ["service.app=echoes", "media.codec=PCMA", "load.duration=4s", "load.call_duration=1s"];
     let output = ends_with(&mut run(&place, &[&set[..], &["measure.warmup=0s", COUNTS]].concat()), 0);
     let calls = rows(&place.out().join("calls.csv"));
-    assert!(calls.len() > 10, "{} calls", calls.len());
+    assert!(calls.len() > 5, "{} calls: none was replaced", calls.len());
     assert!(calls.iter().all(|c| c["ending"] == "completed"), "{calls:?}");
     let log = fs::read_to_string(place.out().join("logs/service.log")).expect("its output is kept");
     assert!(log.contains("application echoes"), "{log}");
@@ -197,7 +197,7 @@ fn calls_that_nobody_answers_point_at_the_application() {
 #[test]
 fn a_service_that_somebody_else_runs_meets_the_managed_asterisk() {
     let place = Place::new();
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let port = place.lane().spare();
     let port_key = format!("asterisk.ari_port={port}");
     let external = ["service.mode=external", "service.command=[]", &port_key];
     let account = [("ARI_USER", "somebody"), ("ARI_PASS", "a-good-one")];

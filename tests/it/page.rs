@@ -8,12 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// What the tests ask of the page: the drawing that is seen, places in it, words that are shown.
+/// Helpers inside the page: the drawing that is seen, places in it, words that are shown.
 const HELPERS: &str = r#"
 window.notes = JSON.parse(document.getElementById("data").textContent);
 window.seen = (id) => [...document.querySelectorAll(`#${id} svg`)].find((svg) => svg.getClientRects().length);
 window.look = (id) => seen(id).parentElement.className;
-// Where a share of a panel's width and height is in the window.
+// The place in the window of a share of a panel's width and height.
 window.spot = (id, panel, across, down) => {
   seen(id).scrollIntoView({ block: "center" });
   const f = notes[id][look(id)][panel];
@@ -182,8 +182,11 @@ fn series_hide_and_time_zooms_and_both_come_back() {
     };
     let before = marks(&mut browser);
     assert!(before.iter().all(|n| *n > Some(0)), "{before:?}");
-    let entry = place_of(&browser.value(&format!("entry('{id}', '99th percentile')")));
-    browser.click(entry);
+    let click_entry = |browser: &mut Browser| {
+        let entry = place_of(&browser.value(&format!("entry('{id}', '99th percentile')")));
+        browser.click(entry);
+    };
+    click_entry(&mut browser);
     assert_eq!(marks(&mut browser), [before[0], Some(0)]);
     let tip = hover(&mut browser, id, &format!("second('{id}', 0, 4)"));
     assert!(tip["rows"]["median"].is_string() && tip["rows"]["99th percentile"].is_null(), "{tip}");
@@ -207,10 +210,15 @@ fn series_hide_and_time_zooms_and_both_come_back() {
         let ticks = near[n][1].as_array().expect("labels");
         assert!(ticks.iter().all(|t| t.as_str().is_some_and(|t| ("0:03".."0:07").contains(&t))), "{ticks:?}");
     }
-    // What lies in the middle of the panel is now the middle of what was chosen.
+    // The middle of the panel is now the middle of the chosen stretch.
     let tip = hover(&mut browser, id, &format!("spot('{id}', 0, 0.5, 0.5)"));
     assert!(tip["text"].as_str().is_some_and(|t| t.contains("second 4")), "{tip}");
+    // A series that is hidden while zoomed stays hidden in the whole run, until it is shown again.
+    click_entry(&mut browser);
+    assert_eq!(marks(&mut browser)[1], Some(0));
     browser.value(&format!("document.querySelector('#{id} .reset').click()"));
+    assert_eq!(marks(&mut browser), [before[0], Some(0)]);
+    click_entry(&mut browser);
     assert_eq!(state(&mut browser), whole);
 
     browser.value(&format!("seen('{id}').focus()"));

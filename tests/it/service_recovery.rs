@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::harness::Caller;
 use crate::harness::lab::{Lab, Passing, QUICK, assert_whole, outcomes};
 use hyper::Method;
-use loadtest::ari::outcome::Outcome;
+use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::ari::request::Operation;
 use loadtest::asterisk::Asterisk;
 use loadtest::rtp::Codec;
@@ -21,13 +21,13 @@ async fn a_lost_connection_is_made_again_and_what_was_missed_is_made_up() {
     for id in 0..3 {
         callers.push(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.expect("an answer"));
     }
-    sleep(Duration::from_millis(300)).await;
+    service.assert_bridged(3).await;
     wire.passing.send(Passing::Cut).unwrap();
     sleep(Duration::from_millis(100)).await;
     assert_eq!(service.get("/health").await.0, 503);
     // One hangs up unheard.
     callers.pop().unwrap().hang_up().await;
-    sleep(Duration::from_millis(200)).await;
+    lab.assert_left(5, 3).await;
     wire.passing.send(Passing::Open).unwrap();
     let mut healthy = false;
     for _ in 0..100 {
@@ -42,14 +42,14 @@ async fn a_lost_connection_is_made_again_and_what_was_missed_is_made_up() {
     // The others are as they were, and new calls are taken.
     assert_whole(&callers[0].talk(Duration::from_millis(400), Codec::Pcmu).await, 0);
     callers.push(Caller::call(lab.sip(), "service", 9, Codec::Pcmu).await.expect("an answer"));
-    sleep(Duration::from_millis(200)).await;
+    service.assert_bridged(4).await;
     for caller in &callers {
         caller.hang_up().await;
     }
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 4)]));
-    assert_eq!(report.disconnects, 1);
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 4)]));
+    assert_eq!(report.events.disconnects, 1);
     lab.end().await;
 }
 
@@ -69,13 +69,16 @@ async fn a_caller_whose_start_nobody_heard_is_served() {
     };
     let (caller, ()) = tokio::join!(Caller::call(lab.sip(), "service", 1, Codec::Pcmu), breaks);
     let caller = caller.expect("an answer");
-    sleep(Duration::from_millis(300)).await;
+    service.assert_bridged(1).await;
     assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 1);
     caller.hang_up().await;
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1)]));
-    assert_eq!((report.calls, report.adopted, report.strays, report.disconnects), (1, 1, 0, 1));
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 1)]));
+    assert_eq!(
+        (report.calls.total, report.calls.adopted, report.calls.strays, report.events.disconnects),
+        (1, 1, 0, 1)
+    );
     lab.end().await;
 }
 
@@ -94,13 +97,16 @@ async fn a_call_whose_media_channel_came_unheard_is_bridged_all_the_same() {
     service.assert_health(503).await;
     wire.passing.send(Passing::Open).unwrap();
     service.assert_health(200).await;
-    sleep(Duration::from_millis(300)).await;
+    service.assert_bridged(1).await;
     assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 1);
     caller.hang_up().await;
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1)]));
-    assert_eq!((report.calls, report.bridged, report.adopted, report.strays), (1, 1, 0, 0));
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 1)]));
+    assert_eq!(
+        (report.calls.total, report.calls.bridged, report.calls.adopted, report.calls.strays),
+        (1, 1, 0, 0)
+    );
     lab.end().await;
 }
 
@@ -114,7 +120,7 @@ async fn a_caller_who_was_taken_out_of_the_bridge_unheard_is_not_left_in_silence
         callers.push(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.expect("an answer"));
         lab.assert_left(2 * (id as usize + 1), id as usize + 1).await;
     }
-    sleep(Duration::from_millis(300)).await;
+    service.assert_bridged(2).await;
     wire.passing.send(Passing::Cut).unwrap();
     service.assert_health(503).await;
     let bridges = lab.ari.send(Method::GET, "/bridges", QUICK).await.unwrap();
@@ -140,7 +146,7 @@ async fn a_caller_who_was_taken_out_of_the_bridge_unheard_is_not_left_in_silence
     other.hang_up().await;
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1), (Outcome::Unbridged, 1)]));
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 1), (ServiceOutcome::Unbridged, 1)]));
     lab.end().await;
 }
 
@@ -152,7 +158,7 @@ async fn after_a_crash_its_leftovers_are_cleared_and_its_callers_served() {
     for id in 0..3 {
         callers.push(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.expect("an answer"));
     }
-    sleep(Duration::from_millis(300)).await;
+    first.assert_bridged(3).await;
     assert_eq!(lab.left().await, (6, 3));
     first.crash().await;
     // One hangs up while there is no service: what was made for it stays.
@@ -174,8 +180,8 @@ async fn after_a_crash_its_leftovers_are_cleared_and_its_callers_served() {
     }
     lab.assert_empty().await;
     let report = second.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 2)]));
-    assert_eq!((report.calls, report.adopted, report.strays), (2, 2, 6));
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 2)]));
+    assert_eq!((report.calls.total, report.calls.adopted, report.calls.strays), (2, 2, 6));
     lab.end().await;
 }
 
@@ -187,7 +193,7 @@ async fn an_asterisk_that_is_killed_under_calls_and_started_again_is_served_agai
     for id in 0..3 {
         callers.push(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.expect("an answer"));
     }
-    sleep(Duration::from_millis(300)).await;
+    service.assert_bridged(3).await;
     let start = lab.start.clone();
     drop(lab.asterisk);
     service.assert_health(503).await;
@@ -200,13 +206,16 @@ async fn an_asterisk_that_is_killed_under_calls_and_started_again_is_served_agai
     lab.asterisk = Asterisk::start(start).await.expect("Asterisk starts again");
     service.assert_health(200).await;
     let caller = Caller::call(lab.sip(), "service", 7, Codec::Pcmu).await.expect("an answer");
-    sleep(Duration::from_millis(300)).await;
+    service.assert_bridged(4).await;
     assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 7);
     caller.hang_up().await;
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1), (Outcome::AsteriskRestarted, 3)]));
-    assert_eq!((report.disconnects, report.ports.in_use, report.left_behind), (1, 0, 0));
+    assert_eq!(
+        report.outcomes,
+        outcomes(&[(ServiceOutcome::Completed, 1), (ServiceOutcome::AsteriskRestarted, 3)])
+    );
+    assert_eq!((report.events.disconnects, report.ports.in_use, report.calls.left_behind), (1, 0, 0));
     lab.end().await;
 }
 
@@ -219,7 +228,7 @@ async fn what_asterisk_cannot_do_just_now_is_asked_for_again() {
     wire.answer("POST", "/answer", 412, 2);
     wire.answer("POST", "/addChannel", 422, 1);
     let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
-    sleep(Duration::from_millis(400)).await;
+    service.assert_bridged(1).await;
     assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 1);
     caller.hang_up().await;
     lab.assert_empty().await;
@@ -227,12 +236,12 @@ async fn what_asterisk_cannot_do_just_now_is_asked_for_again() {
     let retries = r#"loadtest_service_rest_retries_total{operation="answer"} 2"#;
     assert!(text.lines().any(|line| line == retries), "{text}");
     let finished = service.finish().await;
-    assert_eq!(finished.report.outcomes, outcomes(&[(Outcome::Completed, 1)]));
+    assert_eq!(finished.counted.record.outcomes, outcomes(&[(ServiceOutcome::Completed, 1)]));
     let (answer, add) =
-        (&finished.summary.operations["answer"], &finished.summary.operations["add_channels"]);
+        (&finished.counted.record.operations["answer"], &finished.counted.record.operations["add_channels"]);
     assert_eq!((answer.statuses[&412], answer.statuses[&204], answer.retries), (2, 1, 2));
     assert_eq!((add.statuses[&422], add.statuses[&204], add.retries), (1, 1, 1));
-    assert_eq!(finished.summary.retries, 3);
+    assert_eq!(finished.counted.record.retries, 3);
     lab.end().await;
 }
 
@@ -244,16 +253,16 @@ async fn a_call_that_is_bridged_only_in_words_or_not_at_all_is_ended_and_named()
     service.assert_health(200).await;
     wire.answer("POST", "/addChannel", 404, 1);
     let refused = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
-    assert!(refused.is_hung_up(Duration::from_secs(3)).await);
+    assert!(refused.is_hung_up(Duration::from_secs(10)).await);
     lab.assert_empty().await;
     wire.answer("POST", "/addChannel", 204, 1);
     let silent = Caller::call(lab.sip(), "service", 2, Codec::Pcmu).await.expect("an answer");
     assert!(silent.is_hung_up(Duration::from_secs(20)).await);
     lab.assert_empty().await;
     let report = service.stop().await;
-    let no = Outcome::Refused { operation: Operation::AddChannels, status: Some(404) };
-    assert_eq!(report.outcomes, outcomes(&[(no, 1), (Outcome::NotBridged, 1)]));
-    assert_eq!((report.bridged, report.left_behind, report.retries), (0, 0, 0));
+    let no = ServiceOutcome::Refused { operation: Operation::AddChannels, status: Some(404) };
+    assert_eq!(report.outcomes, outcomes(&[(no, 1), (ServiceOutcome::NotBridged, 1)]));
+    assert_eq!((report.calls.bridged, report.calls.left_behind, report.retries), (0, 0, 0));
     lab.end().await;
 }
 
@@ -262,7 +271,7 @@ async fn a_caller_behind_leftovers_that_do_not_go_is_hung_up_and_the_next_one_se
     let lab = Lab::new(10).await;
     let first = lab.serve().await;
     let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
-    sleep(Duration::from_millis(300)).await;
+    first.assert_bridged(1).await;
     first.crash().await;
     let wire = lab.wire().await;
     wire.answer("DELETE", "/bridges/", 500, u32::MAX);
@@ -273,14 +282,14 @@ async fn a_caller_behind_leftovers_that_do_not_go_is_hung_up_and_the_next_one_se
     lab.assert_left(0, 1).await;
     wire.forget();
     let next = Caller::call(lab.sip(), "service", 2, Codec::Pcmu).await.expect("an answer");
-    sleep(Duration::from_millis(300)).await;
+    second.assert_bridged(1).await;
     assert_whole(&next.talk(Duration::from_millis(400), Codec::Pcmu).await, 2);
     next.hang_up().await;
     lab.assert_left(0, 1).await;
     let report = second.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1), (Outcome::NotCleared, 1)]));
-    assert_eq!((report.adopted, report.strays), (0, 2));
-    let deletions = &report.operations[&Operation::DeleteBridge];
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 1), (ServiceOutcome::NotCleared, 1)]));
+    assert_eq!((report.calls.adopted, report.calls.strays), (0, 2));
+    let deletions = &report.operations["delete_bridge"];
     assert!(deletions.statuses[&500] > 2, "{deletions:?}");
     assert_eq!(deletions.retries, deletions.statuses[&500] - 1);
     lab.end().await;

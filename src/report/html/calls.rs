@@ -1,4 +1,4 @@
-//! Rows of the tables of calls.
+//! Calls as rows of tables.
 
 use crate::record::{CallRecord, Ending};
 use crate::report::words;
@@ -22,7 +22,7 @@ impl CallRow {
 impl From<&CallRecord> for CallRow {
     fn from(call: &CallRecord) -> CallRow {
         let delay = |value: Option<Ns>| value.map_or("–".into(), words::ms);
-        // A percentile that is missing although packets were sent falls among the lost.
+        // A percentile is missing of a call that sent packets where it falls among the lost.
         let of_packets = |value: Option<Ns>| match value {
             None if call.sent > 0 => "lost".into(),
             value => delay(value),
@@ -54,7 +54,7 @@ fn is_good(call: &CallRecord) -> bool {
     call.ending == Ending::Completed && !call.is_silent()
 }
 
-/// How it ended, in words.
+/// A call's ending in words.
 pub(super) fn ending(call: &CallRecord) -> String {
     let mut said = call.ending.name().replace('_', " ");
     if call.is_silent() {
@@ -68,8 +68,8 @@ pub(super) fn ending(call: &CallRecord) -> String {
     }
 }
 
-/// The calls to look at first: those that went wrong, then the slowest by their 99th percentile, of
-/// which one among the lost is slower than any number.
+/// Picks the calls to look at first: failed ones, then the slowest by their 99th percentile. A percentile
+/// among the lost is slower than any number.
 pub(super) fn worst(calls: &[CallRecord], count: usize) -> Vec<&CallRecord> {
     let mut order: Vec<&CallRecord> = calls.iter().collect();
     let slowness = |call: &CallRecord| match call.rtt_p99_ms {

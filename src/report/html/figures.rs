@@ -1,11 +1,11 @@
-//! Figures for the page: for people, and for programs that read the page.
+//! Metrics as text for the page: for people, and for programs that read the page.
 
 use crate::metrics::{Definition, Group, Metric, Summary};
 use crate::report::{json, words};
 
-/// A metric on the page.
+/// A metric's value as text.
 #[derive(Debug, Clone)]
-pub(super) struct Figure {
+pub(super) struct MetricText {
     pub name: String,
     /// The value as `summary.json` has it; empty where nothing was measured.
     pub machine: String,
@@ -21,15 +21,15 @@ pub(super) struct Figure {
 pub(super) struct LatencyRow {
     pub group: &'static str,
     pub help: &'static str,
-    /// Whether the load generator is measured here, not what it loads.
+    /// Measured on the load generator, not on the system under test.
     pub of_instrument: bool,
-    pub cells: Vec<Figure>,
+    pub cells: Vec<MetricText>,
 }
 
-/// The metric of a name, or a dash where the summary has none.
-pub(super) fn figure(summary: &Summary, name: &str) -> Figure {
+/// The metric of a name; a dash where the summary has none.
+pub(super) fn figure(summary: &Summary, name: &str) -> MetricText {
     summary.metric(name).map_or_else(
-        || Figure {
+        || MetricText {
             name: name.into(),
             machine: String::new(),
             shown: "–".into(),
@@ -37,18 +37,18 @@ pub(super) fn figure(summary: &Summary, name: &str) -> Figure {
             too_few: false,
             help: "",
         },
-        Figure::from,
+        MetricText::from,
     )
 }
 
-/// The metrics that are wanted, in their order.
-pub(super) fn chosen(summary: &Summary, wanted: fn(&Definition) -> bool) -> Vec<Figure> {
-    summary.metrics.iter().filter(|m| wanted(m.definition)).map(Figure::from).collect()
+/// The wanted metrics, in the order of the catalogue.
+pub(super) fn chosen(summary: &Summary, wanted: fn(&Definition) -> bool) -> Vec<MetricText> {
+    summary.metrics.iter().filter(|m| wanted(m.definition)).map(MetricText::from).collect()
 }
 
 pub(super) fn latencies(summary: &Summary, blocks: &[[Definition; 8]]) -> Vec<LatencyRow> {
     let row = |block: &[Definition; 8]| {
-        // `what it is: which statistic`, the latter being the column.
+        // A help reads `latency: statistic`; the column names the statistic.
         let help = block[0].help.rsplit_once(": ").map_or(block[0].help, |(what, _)| what);
         LatencyRow {
             group: block[0].family(),
@@ -60,9 +60,9 @@ pub(super) fn latencies(summary: &Summary, blocks: &[[Definition; 8]]) -> Vec<La
     blocks.iter().map(row).collect()
 }
 
-impl From<&Metric> for Figure {
-    fn from(metric: &Metric) -> Figure {
-        Figure {
+impl From<&Metric> for MetricText {
+    fn from(metric: &Metric) -> MetricText {
+        MetricText {
             name: metric.name().into(),
             machine: json::number(metric),
             shown: metric.to_string(),

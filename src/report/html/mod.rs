@@ -16,15 +16,15 @@ use crate::gate::{Outcome, Verdict};
 use crate::metrics::{Definition, EndingCount, Group, Statistic, Summary, catalogue};
 use crate::record::{Environment, Leaks, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
-use charts::Charts;
-use figures::{Figure, LatencyRow};
-use service::Service;
-use stories::Told;
+use charts::PageCharts;
+use figures::{LatencyRow, MetricText};
+use service::ServiceTables;
+use stories::CallStory;
 
-/// The page's data: words and figures, ready to stand between tags.
+/// Data of the page: words and figures, ready to stand between tags.
 #[derive(Template)]
 #[template(path = "report.html")]
-struct Page<'a> {
+struct ReportPage<'a> {
     environment: &'a Environment,
     circumstances: String,
     outcome: Outcome,
@@ -37,54 +37,56 @@ struct Page<'a> {
     packets: Vec<LatencyRow>,
     signalling: Vec<LatencyRow>,
     instrument: Vec<LatencyRow>,
-    set_up: Vec<Figure>,
-    traffic: Vec<Figure>,
+    set_up: Vec<MetricText>,
+    traffic: Vec<MetricText>,
     sweep: Vec<Depth>,
-    trust: Vec<Figure>,
-    resources: Vec<Figure>,
-    drift: Vec<Figure>,
+    trust: Vec<MetricText>,
+    resources: Vec<MetricText>,
+    drift: Vec<MetricText>,
     endings: &'a [EndingCount],
     faults: Vec<String>,
-    recovery: Vec<Figure>,
+    recovery: Vec<MetricText>,
     leaks: &'a Leaks,
-    service: Option<Service<'a>>,
-    leak_total: Figure,
-    stories: Vec<Told>,
-    charts: Charts,
+    service: Option<ServiceTables<'a>>,
+    leak_total: MetricText,
+    stories: Vec<CallStory>,
+    /// Style rules with the charts' colours.
+    colours: String,
+    charts: PageCharts,
     calls: Vec<CallRow>,
     calls_left_out: usize,
-    definitions: Vec<Figure>,
+    definitions: Vec<MetricText>,
     circumstances_table: Vec<(&'static str, String)>,
     scenario: &'a str,
-    /// JSON of what the charts show.
-    values: String,
+    /// The charts' values as JSON.
+    notes: String,
     script: &'static str,
     /// The one script that the page allows.
     script_hash: String,
 }
 
-/// One of the figures at the top.
+/// A figure at the top of the page.
 struct Card {
     label: &'static str,
-    figure: Figure,
+    figure: MetricText,
     /// The same of the control stream.
-    control: Option<Figure>,
-    /// What that is a count of, where it is one.
-    control_of: Option<Figure>,
+    control: Option<MetricText>,
+    /// The total of which the control stream's figure is a count.
+    control_of: Option<MetricText>,
 }
 
 /// Packets late for one playout depth.
 struct Depth {
     depth: String,
     is_scenarios: bool,
-    late: Figure,
+    late: MetricText,
 }
 
 /// Rows of the table of all calls, at most; `calls.csv` has every one.
 const MOST_CALLS: usize = 1000;
 const SLOWEST: usize = 10;
 
-/// Metric, what it is called, and the same of the control stream.
+/// Metric, its label, and the same of the control stream.
 const HEADLINE: [(&str, &str, Option<&str>); 8] = [
     ("rtt.p50", "Median round trip", Some("control.p50")),
     ("rtt.p95", "95 % of packets are back within", Some("control.p95")),
@@ -104,9 +106,9 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
     let figures = |wanted: fn(&Definition) -> bool| figures::chosen(summary, wanted);
     let (instrument, packets): (Vec<_>, Vec<_>) =
         figures::latencies(summary, &catalogue::LATENCIES).into_iter().partition(|row| row.of_instrument);
-    let charts = Charts::of(summary)?;
-    let values = charts.values()?;
-    let page = Page {
+    let charts = PageCharts::of(summary);
+    let notes = charts.notes()?;
+    let page = ReportPage {
         environment,
         circumstances: words::circumstances(environment),
         outcome: verdict.outcome,
@@ -136,9 +138,10 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         definitions: figures(|_| true),
         explanation: summary.explanation.as_deref().unwrap_or_default(),
         circumstances_table: circumstances_table(environment),
+        colours: super::charts::css(),
         charts,
         scenario: scenario.trim_end(),
-        values,
+        notes,
         script: SCRIPT,
         script_hash: STANDARD.encode(Sha256::digest(SCRIPT)),
     };
@@ -151,7 +154,7 @@ fn headline(summary: &Summary) -> Vec<Card> {
         label,
         figure: figures::figure(summary, name),
         control: control.filter(|_| heard).map(|name| figures::figure(summary, name)),
-        // A count says nothing without what it is of.
+        // A count says nothing without its total.
         control_of: (*control == Some("control.lost_count"))
             .then(|| figures::figure(summary, "control.sent_count")),
     };
@@ -236,28 +239,30 @@ fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {
 mod tests {
     use std::collections::HashMap;
 
+    use serde_json::Value;
+
     use super::*;
+    use crate::report::charts::CHARTS;
     use crate::report::{fixture, json};
 
     fn text(run: &(Summary, Verdict), scenario: &str) -> String {
         String::from_utf8(page(&run.0, &run.1, scenario).unwrap()).unwrap()
     }
 
-    /// Every value in `summary.json` by the metric's name, letter for letter.
+    /// Every value in `summary.json` by the metric's name; empty where nothing was measured.
     fn of_json((summary, verdict): &(Summary, Verdict)) -> HashMap<String, String> {
-        let document = String::from_utf8(json::summary(summary, verdict).unwrap()).unwrap();
-        let mut group = "";
-        let mut values = HashMap::new();
-        for line in document.lines() {
-            let Some((key, value)) = line.trim().split_once("\": ") else { continue };
-            let (key, value) = (key.trim_start_matches('"'), value.trim_end_matches(',').trim_matches('"'));
-            match line.len() - line.trim_start().len() {
-                4 => group = key,
-                6 => _ = values.insert(format!("{group}.{key}"), value.replace("null", "")),
-                _ => {}
-            }
-        }
-        values
+        let document: Value = serde_json::from_slice(&json::summary(summary, verdict).unwrap()).unwrap();
+        let text = |value: &Value| match value {
+            Value::Null => String::new(),
+            Value::String(word) => word.clone(),
+            number => number.to_string(),
+        };
+        let groups = document["metrics"].as_object().unwrap().iter();
+        let values = groups.flat_map(|(group, members)| {
+            let members = members.as_object().unwrap().iter();
+            members.map(move |(key, value)| (format!("{group}.{key}"), text(value)))
+        });
+        values.collect()
     }
 
     #[test]
@@ -327,6 +332,18 @@ mod tests {
         assert_eq!(unique.len(), ids.len(), "{ids:?}");
         for target in page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
             assert!(ids.contains(&target), "#{target}");
+        }
+    }
+
+    #[test]
+    fn every_chart_stands_once_in_its_section() {
+        let page = text(&fixture::typical(), "");
+        for chart in CHARTS {
+            let about = chart.about();
+            let section = page.split("<section ").find(|s| s.contains(&format!("id=\"{}\"", about.section)));
+            let figure = format!("<figure class=\"plot\" id=\"{}\">", about.name());
+            assert!(section.is_some_and(|s| s.contains(&figure)), "{}", about.name());
+            assert_eq!(page.matches(&figure).count(), 1, "{}", about.name());
         }
     }
 

@@ -1,39 +1,39 @@
-//! What the built-in service says of itself, as tables.
+//! Tables of the built-in service's own record.
 
-use super::figures::{self, Figure};
+use super::figures::{self, MetricText};
 use crate::metrics::{Group, Statistic, Summary};
 use crate::record::{Milliseconds, RestOperation, ServiceRecord};
 use crate::report::words;
 use crate::values::{Unit, Value, show};
 
-/// The tables.
-pub(super) struct Service<'a> {
-    /// From a caller's StasisStart on.
-    pub stages: Vec<Row>,
-    /// REST operations.
-    pub operations: Vec<(String, Row)>,
-    /// How its calls ended: how many, and how.
+/// The tables of a run with the built-in service.
+pub(super) struct ServiceTables<'a> {
+    /// Stages of a call, from its StasisStart on.
+    pub stages: Vec<DurationRow>,
+    /// REST operations: their answers by status, and their durations.
+    pub operations: Vec<(String, DurationRow)>,
+    /// Numbers of calls and their outcomes.
     pub outcomes: Vec<(u64, String)>,
-    /// Counts.
-    pub counts: Vec<Figure>,
+    /// The service's counts.
+    pub counts: Vec<MetricText>,
     pub record: &'a ServiceRecord,
 }
 
-/// A distribution, in milliseconds without the unit.
-pub(super) struct Row {
+/// A distribution of durations, in milliseconds without the unit.
+pub(super) struct DurationRow {
     pub name: String,
     pub count: u64,
     /// 50th, 95th, 99th percentile, largest.
-    pub cells: [Cell; 4],
+    pub cells: [DurationCell; 4],
 }
 
 /// A duration, and whether it rests on too few samples.
-pub(super) struct Cell {
+pub(super) struct DurationCell {
     pub shown: String,
     pub too_few: bool,
 }
 
-pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &Summary) -> Service<'a> {
+pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &Summary) -> ServiceTables<'a> {
     let stages = &record.stages;
     let mut rows = vec![
         row("answered", &stages.answered),
@@ -46,7 +46,7 @@ pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &Summary) -> Servic
     if let Some(echo) = &record.echo {
         rows.push(row("echo server and back", &echo.round_trip));
     }
-    Service {
+    ServiceTables {
         stages: rows,
         operations: record.operations.iter().map(|(name, o)| (answers(o), row(name, &o.latency))).collect(),
         outcomes: record
@@ -64,8 +64,8 @@ pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &Summary) -> Servic
     }
 }
 
-fn row(name: &str, of: &Milliseconds) -> Row {
-    let cell = |(ms, statistic): (Option<f64>, Statistic)| Cell {
+fn row(name: &str, of: &Milliseconds) -> DurationRow {
+    let cell = |(ms, statistic): (Option<f64>, Statistic)| DurationCell {
         shown: ms
             .map_or("–".into(), |ms| show(Value::Number(ms), Unit::Ms).trim_end_matches(" ms").to_string()),
         too_few: ms.is_some() && statistic.is_too_few(of.count),
@@ -77,7 +77,7 @@ fn row(name: &str, of: &Milliseconds) -> Row {
         (of.max_ms, Statistic::Max),
     ]
     .map(cell);
-    Row { name: words::one_line(&name.replace('_', " ")), count: of.count, cells }
+    DurationRow { name: words::one_line(&name.replace('_', " ")), count: of.count, cells }
 }
 
 /// `204: 50, 404: 1, none: 2, repeated 1`

@@ -1,89 +1,88 @@
-//! The slowest calls, each with its story in words.
+//! Stories of the slowest calls, in words.
 
 use super::calls::{self, CallRow};
 use crate::analysis::fault;
 use crate::metrics::Summary;
 use crate::record::{CallRecord, Silence};
-use crate::report::story::{Moment, Story, Teller, Unusual};
+use crate::report::story::{Moment, Stories, Story, Unusual};
 use crate::report::words;
-use crate::values::Ns;
-use crate::values::{Unit, Value, show};
+use crate::values::{Ns, Unit, Value, show};
 
-/// Silences of one call that are told one by one.
+/// Most silences of one call that have a sentence each.
 const MOST_SILENCES: usize = 5;
 
-/// A call and what befell it.
-pub(super) struct Told {
+/// A call and its events.
+pub(super) struct CallStory {
     pub row: CallRow,
-    pub events: Vec<Event>,
+    pub events: Vec<StoryEvent>,
 }
 
-/// Something that befell a call.
-pub(super) struct Event {
+/// An event of a call.
+pub(super) struct StoryEvent {
     /// Since the run's start, as `2:05`.
     pub when: String,
     pub what: String,
     at_s: f64,
 }
 
-impl Event {
-    fn new(at_s: f64, what: String) -> Event {
-        Event { when: words::clock(at_s), what, at_s }
+impl StoryEvent {
+    fn new(at_s: f64, what: String) -> StoryEvent {
+        StoryEvent { when: words::clock(at_s), what, at_s }
     }
 }
 
-/// The calls to look at first, told from their beginning to their end.
-pub(super) fn worst(summary: &Summary, count: usize) -> Vec<Told> {
-    let teller = Teller::new(summary);
-    let told = |call| {
-        let story = teller.tell(call);
-        Told { row: CallRow::from(call), events: events(&story, summary) }
+/// The stories of the calls to look at first.
+pub(super) fn worst(summary: &Summary, count: usize) -> Vec<CallStory> {
+    let stories = Stories::new(summary);
+    let story = |call| {
+        let story = stories.of(call);
+        CallStory { row: CallRow::from(call), events: events(&story, summary) }
     };
-    calls::worst(&summary.calls, count).into_iter().map(told).collect()
+    calls::worst(&summary.calls, count).into_iter().map(story).collect()
 }
 
-fn events(story: &Story<'_>, summary: &Summary) -> Vec<Event> {
+fn events(story: &Story<'_>, summary: &Summary) -> Vec<StoryEvent> {
     let call = story.call;
-    let mut events = vec![Event::new(call.intended_s, set_up(call))];
+    let mut events = vec![StoryEvent::new(call.intended_s, set_up(call))];
     if let Some(worst) = &story.worst {
-        events.push(Event::new(f64::from(worst.second), worst_second(worst, story)));
+        events.push(StoryEvent::new(f64::from(worst.second), worst_second(worst, story)));
     }
     if let Some(slowest) = &story.slowest {
         let what = format!("Its slowest packet, {}.{}", milliseconds(slowest.rtt_ms), around(slowest));
-        events.push(Event::new(f64::from(slowest.second), what));
+        events.push(StoryEvent::new(f64::from(slowest.second), what));
     }
     events.extend(silences(story));
-    let is_told = |recovery: &&fault::Recovery| story.faults.contains(&&recovery.fault);
-    for recovery in summary.faults.iter().filter(is_told) {
+    let is_of_story = |recovery: &&fault::Recovery| story.faults.contains(&&recovery.fault);
+    for recovery in summary.faults.iter().filter(is_of_story) {
         let what = format!("{}, on purpose.", recovery.what());
-        events.push(Event::new(recovery.fault.done_s, words::one_line(&what)));
+        events.push(StoryEvent::new(recovery.fault.done_s, words::one_line(&what)));
     }
     events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     if let Some(ended) = story.ended_s {
-        events.push(Event::new(ended, end(call)));
+        events.push(StoryEvent::new(ended, end(call)));
     }
     events
 }
 
 /// The longest silences, and how many more there were.
-fn silences(story: &Story<'_>) -> Vec<Event> {
+fn silences(story: &Story<'_>) -> Vec<StoryEvent> {
     let length = |s: &Silence| s.to_s - s.from_s;
     // A file of others may hold any number.
     let mut all: Vec<Silence> =
         story.silences.iter().copied().filter(|s| length(s).is_finite() && length(s) > 0.0).collect();
     all.sort_by(|a, b| length(b).total_cmp(&length(a)));
     let rest = all.split_off(all.len().min(MOST_SILENCES));
-    let told = |s: &Silence| Event::new(s.from_s, format!("Nothing was heard for {:.1} s.", length(s)));
-    let mut events: Vec<Event> = all.iter().map(told).collect();
+    let event = |s: &Silence| StoryEvent::new(s.from_s, format!("Nothing was heard for {:.1} s.", length(s)));
+    let mut events: Vec<StoryEvent> = all.iter().map(event).collect();
     if let Some(last_s) = rest.iter().map(|s| s.to_s).reduce(f64::max) {
         let seconds: f64 = rest.iter().map(length).sum();
         let what = format!("Until here {} shorter silences, {seconds:.1} s in all.", rest.len());
-        events.push(Event::new(last_s, what));
+        events.push(StoryEvent::new(last_s, what));
     }
     events
 }
 
-/// How it began.
+/// Its set-up.
 fn set_up(call: &CallRecord) -> String {
     let mut said = format!("INVITE on line {}", call.line);
     let after = |said: &mut String, what: &str, value: Option<Ns>| {
@@ -116,7 +115,7 @@ fn worst_second(worst: &Moment<'_>, story: &Story<'_>) -> String {
     }
 }
 
-/// What went on in a second besides.
+/// Lost and late packets, and a stall of the machine, in the same second.
 fn around(moment: &Moment<'_>) -> String {
     let mut said = String::new();
     let all = moment.all.map(|s| {
@@ -151,7 +150,7 @@ fn around(moment: &Moment<'_>) -> String {
     said
 }
 
-/// How it ended.
+/// Its end.
 fn end(call: &CallRecord) -> String {
     let held = call.held_ms.map(|ns| format!(" after {}", words::span(ns.as_ms() / 1000.0)));
     let mut said = format!("Ended{}: {}.", held.unwrap_or_default(), calls::ending(call));
@@ -189,20 +188,20 @@ mod tests {
     use crate::record::{CallSecond, Silence};
     use crate::report::fixture;
 
-    fn told(call: usize, of: &Summary) -> String {
-        let story = Teller::new(of).tell(&of.calls[call]);
+    fn story(call: usize, of: &Summary) -> String {
+        let story = Stories::new(of).of(&of.calls[call]);
         events(&story, of).iter().map(|e| format!("{} {}\n", e.when, e.what)).collect()
     }
 
     #[test]
-    fn a_call_is_told_from_its_beginning_to_its_end() {
+    fn a_story_goes_from_the_calls_beginning_to_its_end() {
         let (mut summary, _) = fixture::faulted();
         summary.call_seconds = vec![
             CallSecond { call: 3, second: 20, rtt_p50_ms: 0.21 },
             CallSecond { call: 3, second: 200, rtt_p50_ms: 7.5 },
         ];
         summary.silences = vec![Silence { call: 3, from_s: 100.3, to_s: 106.5 }];
-        let said = told(3, &summary);
+        let said = story(3, &summary);
         let order = [
             "0:00 INVITE on line 3",
             "1:40 Asterisk killed",
@@ -216,9 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_refused_says_by_what() {
+    fn a_refused_call_names_the_answer() {
         let (summary, _) = fixture::typical();
-        let said = told(23, &summary);
+        let said = story(23, &summary);
         assert!(said.contains("Not answered: rejected: 503 Service Unavailable."), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }

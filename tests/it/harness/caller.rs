@@ -8,7 +8,7 @@ use loadtest::rtp::Codec;
 use loadtest::rtp::packet::{Incoming, StreamSender, read};
 use loadtest::rtp::probe::Probe;
 use tokio::net::UdpSocket;
-use tokio::time::{interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// The run id of all probes here.
 const RUN: u32 = 0x5EED;
@@ -23,7 +23,7 @@ pub struct Caller {
     to: String,
 }
 
-/// What came back of a call's media.
+/// A call's probes, and those that came back.
 #[derive(Debug, Default, Clone)]
 pub struct Echo {
     pub sent: u32,
@@ -79,27 +79,21 @@ impl Caller {
         Ok(caller)
     }
 
-    /// Sends a probe every 20 ms for `hold` and reads what comes back, also for half a second after.
+    /// Sends a probe every 20 ms for `hold` and reads what comes back, until nothing has come for half a
+    /// second.
     pub async fn talk(&self, hold: Duration, codec: Codec) -> Echo {
         let ptime = Duration::from_millis(20);
         let mut sender = StreamSender::new(RUN, self.id, self.id, codec, codec.payload_type(), ptime);
         let mut echo = Echo::default();
         let mut ticks = interval(ptime);
+        // A test that was kept waiting does not send at once what it is behind with.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut buffer = [0; 2048];
         let total = (hold.as_millis() / 20) as u32;
-        let mut drain = 25;
-        while echo.sent < total || drain > 0 {
+        loop {
             tokio::select! {
-                _ = ticks.tick() => {
-                    if echo.sent < total {
-                        let now = clock::now();
-                        // A closed port at the far end shows in the counts.
-                        let _ = self.rtp.send_to(sender.packet(now, now), self.media).await;
-                        echo.sent += 1;
-                    } else {
-                        drain -= 1;
-                    }
-                }
+                // Reads first, so that no wait of the test's own passes for silence.
+                biased;
                 Ok((len, _)) = self.rtp.recv_from(&mut buffer) => match read(&buffer[..len], RUN, self.id) {
                     Incoming::Probe { probe, .. } => {
                         echo.rtt.push(clock::now().since(probe.sent_at));
@@ -107,6 +101,13 @@ impl Caller {
                     }
                     Incoming::Corrupted | Incoming::Stranger => echo.other += 1,
                 },
+                _ = ticks.tick(), if echo.sent < total => {
+                    let now = clock::now();
+                    // A closed port at the far end shows in the counts.
+                    let _ = self.rtp.send_to(sender.packet(now, now), self.media).await;
+                    echo.sent += 1;
+                }
+                () = sleep(Duration::from_millis(500)), if echo.sent == total => break,
             }
         }
         echo

@@ -1,15 +1,16 @@
 //! A private Asterisk and a service in front of it, for one test.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::Method;
-use loadtest::ari::outcome::Outcome;
+use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::asterisk::{Asterisk, Managed, Places, StartConfig, find};
 use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
-use loadtest::service::{Finished, Service, ServiceConfig, ServiceReport};
+use loadtest::record::OutcomeCount;
+use loadtest::service::stats::Counts;
+use loadtest::service::{Finished, Service, ServiceConfig};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -148,7 +149,7 @@ impl Running {
         (head.to_ascii_lowercase(), body.to_string())
     }
 
-    /// Waits until /health says `status`, up to 5 s.
+    /// Waits until /health says `status`.
     pub async fn assert_health(&self, status: u16) {
         for _ in 0..100 {
             if self.get("/health").await.0 == status {
@@ -159,18 +160,32 @@ impl Running {
         panic!("/health: {:?}", self.get("/health").await);
     }
 
+    /// Waits until so many calls were bridged, both channels of each: from then on nothing they send is lost.
+    pub async fn assert_bridged(&self, calls: u64) {
+        let line = format!(r#"loadtest_service_stage_duration_seconds_count{{stage="bridged"}} {calls}"#);
+        for _ in 0..200 {
+            let (_, text) = self.get_as("/metrics", "application/openmetrics-text").await;
+            if text.lines().any(|found| found == line) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{calls} calls were not bridged: {:?}", self.get("/metrics").await);
+    }
+
     pub async fn get(&self, path: &str) -> (u16, serde_json::Value) {
         let answer = self.http.send(Method::GET, path, QUICK).await.unwrap();
         (answer.status, serde_json::from_slice(&answer.body).unwrap())
     }
 
-    pub async fn stop(self) -> ServiceReport {
-        self.finish().await.report
+    pub async fn stop(self) -> Counts {
+        self.finish().await.counted.record
     }
 
     pub async fn finish(self) -> Finished {
         self.stop.send(()).unwrap();
-        let finished = self.task.await.unwrap();
+        let mut finished = self.task.await.unwrap();
+        finished.counted.record.outcomes.sort();
         assert!(finished.failure.is_none(), "a clean end: {:?}", finished.failure);
         finished
     }
@@ -193,11 +208,15 @@ pub fn assert_whole(echo: &Echo, id: u32) {
     }
 }
 
-pub fn outcomes(pairs: &[(Outcome, u64)]) -> BTreeMap<Outcome, u64> {
-    pairs.iter().copied().collect()
+/// Sorted, as [`Running::finish`] returns them.
+pub fn outcomes(pairs: &[(ServiceOutcome, u64)]) -> Vec<OutcomeCount> {
+    let mut counts = Counts::default();
+    pairs.iter().for_each(|(outcome, calls)| (0..*calls).for_each(|_| counts.add_outcome(*outcome)));
+    counts.outcomes.sort();
+    counts.outcomes
 }
 
-/// What a [`Wire`] does with the connections over it.
+/// The way in which a [`Wire`] treats the connections over it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Passing {
     /// Passes them on.
@@ -228,7 +247,7 @@ pub struct Wire {
     deafening: Deafening,
 }
 
-/// What is in the path of the request with which a [`Wire`] becomes [`Passing::Deaf`].
+/// A part of the path of the request with which a [`Wire`] becomes [`Passing::Deaf`].
 type Deafening = Arc<Mutex<Option<&'static str>>>;
 
 impl Wire {
@@ -290,7 +309,7 @@ fn lie_to(bytes: &[u8], lies: &Lies) -> Option<u16> {
     Some(lie.status)
 }
 
-/// Whether `bytes` begin with a request that has `part` in its path.
+/// `bytes` begin with a request that has `part` in its path.
 fn asks_for(bytes: &[u8], part: &str) -> bool {
     String::from_utf8_lossy(bytes).lines().next().is_some_and(|line| line.contains(part))
 }

@@ -1,11 +1,11 @@
-//! Axes: where a value lies, and ticks at round numbers.
+//! Axes: places of values, and ticks at round numbers.
 
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged};
 use serde::Serialize;
 
-/// How values are spread along an axis.
+/// Spread of values along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::report) enum Scale {
@@ -90,7 +90,7 @@ impl Axis {
         Axis { from, to, scale: Scale::Log, ticks }
     }
 
-    /// Seconds since the start, labelled as minutes and seconds, with about `count` labels.
+    /// Seconds since the run's start, labelled as minutes and seconds, with about `count` labels.
     pub(super) fn time(from: f64, to: f64, count: usize) -> Axis {
         const STEPS: [f64; 18] = [
             0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0,
@@ -161,7 +161,7 @@ impl Axis {
         (self.from..=self.to).contains(&value)
     }
 
-    /// Where a value lies, 0–1.
+    /// A value's place, 0–1.
     pub(super) fn share(&self, value: f64) -> f64 {
         let share = if self.scale == Scale::Log {
             (value.max(self.from) / self.from).ln() / (self.to / self.from).ln()

@@ -7,16 +7,16 @@ use super::notes::{CellsNote, rounded};
 use crate::metrics::Summary;
 use crate::record::{CallRecord, CallSecond};
 
-/// How many steps the scale of colours has.
+/// Number of steps in the scale of colours.
 pub(super) const STEPS: usize = 24;
-/// The cell of a second that was sent, of which nothing came back.
+/// Index of a cell in which a call sent, and nothing came back.
 pub(super) const SILENT: u8 = STEPS as u8 + 1;
 
 /// A call that sent for less of a second than this, and heard nothing in it, may just have begun or ended.
 const LEAST_SENT_S: f64 = 0.2;
 
 /// Viridis at every tenth, after its darkest: perceptually uniform, told apart by colour-blind readers
-/// too, and without the colour of loss. What is slow is bright, and stands out from dark cells on any
+/// too, and without the colour of loss. Slow cells are bright, and stand out from dark ones on any
 /// ground; the darkest tenth would be lost on a dark one.
 const VIRIDIS: [(u8, u8, u8); 10] = [
     (0x48, 0x24, 0x75),
@@ -41,9 +41,9 @@ pub(super) fn colour(step: usize) -> (u8, u8, u8) {
     (mix(low.0, high.0), mix(low.1, high.1), mix(low.2, high.2))
 }
 
-/// What a cell shows.
+/// Content of a cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Cell {
+enum HeatCell {
     /// No call.
     Empty,
     /// The largest of the per-second medians in it, in ms.
@@ -52,16 +52,16 @@ enum Cell {
     Silent,
 }
 
-/// What a row stands for.
+/// Meaning of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowOf {
     /// One call after another, in the order of their numbers.
     Calls,
-    /// The lines that hold one call after another.
+    /// Lines of calls, each of which holds one call after another.
     Lines,
 }
 
-/// Calls × time. However long the run and however many its calls, no larger than asked for.
+/// Calls × time, no larger than asked for, however long the run and however many its calls.
 #[derive(Debug)]
 pub(super) struct Grid {
     pub columns: usize,
@@ -72,11 +72,11 @@ pub(super) struct Grid {
     /// Seconds in all columns together.
     pub seconds: u32,
     /// Row by row, the first call's first.
-    cells: Vec<Cell>,
+    cells: Vec<HeatCell>,
 }
 
 impl Grid {
-    /// At most `most_columns` × `most_rows` cells, each with the worst of what falls into it.
+    /// Fills at most `most_columns` × `most_rows` cells, each with the worst second that falls into it.
     pub(super) fn of(summary: &Summary, most_columns: usize, most_rows: usize) -> Grid {
         let seconds = summary.seconds.last().map_or(0, |s| s.second.saturating_add(1));
         let calls = summary.calls.iter().map(|c| c.call.saturating_add(1)).max().unwrap_or(0);
@@ -85,7 +85,7 @@ impl Grid {
             if calls as usize <= most_rows { (RowOf::Calls, calls) } else { (RowOf::Lines, lines) };
         let columns = (seconds as usize).min(most_columns);
         let rows = (slots as usize).min(most_rows);
-        let cells = vec![Cell::Empty; columns * rows];
+        let cells = vec![HeatCell::Empty; columns * rows];
         let mut grid = Grid { columns, rows, row_of, slots, seconds, cells };
         let mut medians: HashMap<u32, &[CallSecond]> =
             summary.call_seconds.chunk_by(|a, b| a.call == b.call).map(|m| (m[0].call, m)).collect();
@@ -108,11 +108,12 @@ impl Grid {
         grid
     }
 
-    /// Marks the seconds in which the call sent for a while, and nothing came back.
+    /// Marks the seconds in which the call sent for a while and nothing came back.
     fn silences(&mut self, row: usize, call: &CallRecord, medians: &[CallSecond], ptime_s: f64) {
         let Some(from) = call.answered_s() else { return };
         let to = (from + call.total_sent as f64 * ptime_s).min(f64::from(self.seconds));
-        // A second without a median need not be silent: what comes back after the next one's first is left out.
+        // A second without a median need not be silent: packets that come back after the next second's first
+        // are left out of it.
         let missing_s = call.total_sent.saturating_sub(call.total_received) as f64 * ptime_s;
         if missing_s < LEAST_SENT_S {
             return;
@@ -129,15 +130,15 @@ impl Grid {
         self.silence(row, next, end);
     }
 
-    /// From a second to before another. Goes by columns, so that no time is too long for it.
+    /// Marks the seconds from one to before another. Goes by columns, so that no time is too long for it.
     fn silence(&mut self, row: usize, from: u32, to: u32) {
         if from < to.min(self.seconds) && row < self.rows {
             let columns = self.column(from)..=self.column(to.min(self.seconds) - 1);
-            columns.for_each(|column| self.cells[row * self.columns + column] = Cell::Silent);
+            columns.for_each(|column| self.cells[row * self.columns + column] = HeatCell::Silent);
         }
     }
 
-    /// Of a second of the run.
+    /// The column of a second of the run.
     fn column(&self, second: u32) -> usize {
         second as usize * self.columns / self.seconds as usize
     }
@@ -152,23 +153,23 @@ impl Grid {
         }
         let place = row * self.columns + self.column(second);
         self.cells[place] = match self.cells[place] {
-            Cell::Silent => Cell::Silent,
-            Cell::Ms(other) => Cell::Ms(other.max(ms)),
-            Cell::Empty => Cell::Ms(ms),
+            HeatCell::Silent => HeatCell::Silent,
+            HeatCell::Ms(other) => HeatCell::Ms(other.max(ms)),
+            HeatCell::Empty => HeatCell::Ms(ms),
         };
     }
 
-    /// The medians that it shows, in ms.
+    /// Medians in the cells, in ms.
     pub(super) fn values(&self) -> impl Iterator<Item = f64> + Clone {
-        self.cells.iter().filter_map(|c| if let Cell::Ms(ms) = c { Some(f64::from(*ms)) } else { None })
+        self.cells.iter().filter_map(|c| if let HeatCell::Ms(ms) = c { Some(f64::from(*ms)) } else { None })
     }
 
     /// The cells for the page's script, the last row first: rows are counted upwards.
     pub(super) fn notes(&self) -> CellsNote {
-        let value = |cell: &Cell| match cell {
-            Cell::Empty => None,
-            Cell::Ms(ms) => Some(rounded(f64::from(*ms))),
-            Cell::Silent => Some(-1.0),
+        let value = |cell: &HeatCell| match cell {
+            HeatCell::Empty => None,
+            HeatCell::Ms(ms) => Some(rounded(f64::from(*ms))),
+            HeatCell::Silent => Some(-1.0),
         };
         let name = |row: usize| {
             let (of, many) = match self.row_of {
@@ -188,17 +189,19 @@ impl Grid {
         }
     }
 
-    /// Whether there is nothing to show.
+    /// Whether all cells are empty.
     pub(super) fn is_empty(&self) -> bool {
-        self.cells.iter().all(|c| *c == Cell::Empty)
+        self.cells.iter().all(|c| *c == HeatCell::Empty)
     }
 
     /// The cells as indices into [`palette`], the last row first: rows are counted upwards.
     pub(super) fn indices(&self, scale: &Axis) -> Vec<u8> {
-        let index = |cell: &Cell| match cell {
-            Cell::Empty => 0,
-            Cell::Ms(ms) => ((scale.share(f64::from(*ms)) * STEPS as f64) as usize).min(STEPS - 1) as u8 + 1,
-            Cell::Silent => SILENT,
+        let index = |cell: &HeatCell| match cell {
+            HeatCell::Empty => 0,
+            HeatCell::Ms(ms) => {
+                ((scale.share(f64::from(*ms)) * STEPS as f64) as usize).min(STEPS - 1) as u8 + 1
+            }
+            HeatCell::Silent => SILENT,
         };
         self.cells.chunks(self.columns.max(1)).rev().flatten().map(index).collect()
     }
@@ -207,11 +210,11 @@ impl Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::charts::theme::Ink;
     use crate::report::fixture;
-    use crate::report::plots::theme::Ink;
 
-    /// What is seen of a colour without the receptors for green (Machado, Oliveira and Fernandes 2009,
-    /// deuteranomaly of severity 1), or with all of them, in CIE L*a*b*.
+    /// A colour in CIE L*a*b*, as seen with all receptors or without those for green (Machado, Oliveira and
+    /// Fernandes 2009, deuteranomaly of severity 1).
     fn seen((r, g, b): (u8, u8, u8), without_green: bool) -> [f64; 3] {
         let linear = |c: u8| match f64::from(c) / 255.0 {
             c if c <= 0.04045 => c / 12.92,
@@ -263,7 +266,7 @@ mod tests {
         assert_eq!((small.columns, small.rows, small.row_of), (20, 10, RowOf::Lines));
         let largest = |grid: &Grid| grid.values().fold(0.0, f64::max);
         assert_eq!(largest(&whole), largest(&small));
-        let silent = |grid: &Grid| grid.cells.iter().filter(|c| **c == Cell::Silent).count();
+        let silent = |grid: &Grid| grid.cells.iter().filter(|c| **c == HeatCell::Silent).count();
         assert_eq!(silent(&whole), fixture::SILENT_SECONDS.len());
         assert!((1..=4).contains(&silent(&small)), "{}", silent(&small));
     }
@@ -273,7 +276,7 @@ mod tests {
         let cells = |run: &Summary| Grid::of(run, 1000, 1000).cells;
         let (all_lost, _) = fixture::all_lost();
         let seen = cells(&all_lost);
-        assert!(seen.contains(&Cell::Silent) && !seen.iter().any(|c| matches!(c, Cell::Ms(_))));
+        assert!(seen.contains(&HeatCell::Silent) && !seen.iter().any(|c| matches!(c, HeatCell::Ms(_))));
         let (mut older, _) = fixture::typical();
         older.call_seconds.clear();
         assert!(Grid::of(&older, 1000, 1000).is_empty());
@@ -281,7 +284,7 @@ mod tests {
         for call in &mut all_back.calls {
             call.total_received = call.total_sent;
         }
-        assert!(!cells(&all_back).contains(&Cell::Silent), "a median is missing, but no packet");
+        assert!(!cells(&all_back).contains(&HeatCell::Silent), "a median is missing, but no packet");
         assert!(Grid::of(&fixture::nothing_answered().0, 1000, 1000).is_empty());
         assert!(Grid::of(&fixture::no_seconds().0, 1000, 1000).is_empty());
     }

@@ -1,4 +1,4 @@
-//! Pictures of few colours, one pixel a cell, that lie below all else of a chart.
+//! Images of few colours, one pixel a cell.
 //!
 //! A heat map of fifty calls and five minutes has fifteen thousand cells. As shapes they would take
 //! hundreds of kilobytes even with equal neighbours merged, and millions in the worst case; as an indexed
@@ -8,11 +8,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use resvg::tiny_skia::{ColorU8, FilterQuality, Pixmap, PixmapPaint, Transform};
 
-use super::figure::Rect;
+use super::canvas::Rect;
 use super::heat::{self, SILENT, STEPS};
 use super::theme::Ink;
 
-/// Cells in a place on the paper, each an index into the heat map's colours: 0 is nothing, then come the
+/// Cells in a place on the canvas, each an index into the heat map's colours: 0 is nothing, then come the
 /// steps of the scale, then [`SILENT`].
 #[derive(Debug)]
 pub(super) struct Image {
@@ -27,44 +27,28 @@ impl Image {
         self.cells.len() / self.columns.max(1)
     }
 
-    /// As an SVG element with the cells in it.
-    ///
-    /// # Errors
-    /// In words, for an image without cells.
-    pub(super) fn element(&self) -> Result<String, String> {
-        let Rect { left, top, right, bottom, .. } = self.place;
-        let data = STANDARD.encode(self.png()?);
-        Ok(format!(
-            "<image x=\"{left}\" y=\"{top}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
-             image-rendering=\"pixelated\" href=\"data:image/png;base64,{data}\"/>",
-            right - left,
-            bottom - top
-        ))
+    /// The cells as a `data:` URL; none for an image without cells.
+    pub(super) fn data_url(&self) -> Option<String> {
+        Some(format!("data:image/png;base64,{}", STANDARD.encode(self.png().ok()?)))
     }
 
-    fn png(&self) -> Result<Vec<u8>, String> {
+    fn png(&self) -> Result<Vec<u8>, png::EncodingError> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.columns as u32, self.rows() as u32);
         encoder.set_color(png::ColorType::Indexed);
         encoder.set_depth(png::BitDepth::Eight);
         encoder.set_compression(png::Compression::High);
         encoder.set_filter(png::Filter::NoFilter);
-        encoder.set_palette(
-            (0..=SILENT)
-                .flat_map(|index| {
-                    let (r, g, b) = colour(index);
-                    [r, g, b]
-                })
-                .collect::<Vec<u8>>(),
-        );
+        let palette = (0..=SILENT).map(colour).flat_map(|(r, g, b)| [r, g, b]);
+        encoder.set_palette(palette.collect::<Vec<u8>>());
         encoder.set_trns(vec![0]);
-        let mut writer = encoder.write_header().map_err(|e| e.to_string())?;
-        writer.write_image_data(&self.cells).map_err(|e| e.to_string())?;
-        writer.finish().map_err(|e| e.to_string())?;
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&self.cells)?;
+        writer.finish()?;
         Ok(bytes)
     }
 
-    /// Onto the pixels of a picture.
+    /// Paints the cells onto the pixels of a picture.
     pub(super) fn paint(&self, pixels: &mut Pixmap) {
         let Some(mut own) = Pixmap::new(self.columns as u32, self.rows() as u32) else { return };
         for (pixel, index) in own.pixels_mut().iter_mut().zip(&self.cells) {
@@ -113,7 +97,7 @@ mod tests {
         }
         assert_eq!(large.pixel(0, 0).map(|p| p.alpha()), Some(0));
         let none = Image { place, columns: 0, cells: Vec::new() };
-        assert!(none.element().is_err());
+        assert_eq!(none.data_url(), None);
         none.paint(&mut large);
     }
 }

@@ -1,10 +1,9 @@
-//! What was broken on purpose, in charts over time: numbers above the panel, words in the legend, so
-//! that no label covers what a fault did.
-
-use plotters::style::text_anchor::{HPos, VPos};
+//! Faults in charts over time: numbers above the panel, their words in the legend, so that no label covers
+//! the effect of a fault.
 
 use super::axis::clock;
-use super::figure::{Drawn, Figure, Key, Mark, Type};
+use super::canvas::Canvas;
+use super::legend::{LegendKey, Mark};
 use super::panel::Panel;
 use super::theme::Ink;
 use crate::analysis::fault::Recovery;
@@ -12,32 +11,37 @@ use crate::metrics::Summary;
 use crate::report::words;
 
 /// More faults than these have no words of their own in the legend.
-pub(super) const MOST_WORDS: usize = 6;
+const MOST_WORDS: usize = 6;
 
-/// The legend of a chart over time: its own keys, then the faults by number. Leaves room above the
+/// Height in ems that the faults take in the legend of a narrow chart, a line each.
+pub(super) fn legend_ems(summary: &Summary) -> f64 {
+    1.5 * summary.faults.len().min(MOST_WORDS + 1) as f64
+}
+
+/// Writes the legend of a chart over time: its own keys, then the faults by number. Leaves room above the
 /// first panel for the numbers.
-pub(super) fn legend(figure: &mut Figure<'_>, keys: &[Key<'_>], summary: &Summary) -> Drawn {
+pub(super) fn legend(canvas: &mut Canvas, keys: &[LegendKey<'_>], summary: &Summary) {
     let faults = &summary.faults;
-    let labels: Vec<String> = faults.iter().take(MOST_WORDS).map(said).collect();
+    let labels: Vec<String> = faults.iter().take(MOST_WORDS).map(label).collect();
     let more = format!("{} to {}: more faults", MOST_WORDS + 1, faults.len());
-    let key = |(n, label)| Key { label, ink: Ink::Vermillion, mark: Mark::Badge(n) };
+    let key = |(n, label)| LegendKey { label, ink: Ink::Vermillion, mark: Mark::Badge(n) };
     let numbered = (1..).zip(labels.iter().map(String::as_str)).map(key);
-    let mut keys: Vec<Key<'_>> = keys.iter().cloned().chain(numbered).collect();
+    let mut keys: Vec<LegendKey<'_>> = keys.iter().copied().chain(numbered).collect();
     if faults.len() > MOST_WORDS {
-        keys.push(Key { label: &more, ink: Ink::Vermillion, mark: Mark::Stroke });
+        keys.push(LegendKey { label: &more, ink: Ink::Vermillion, mark: Mark::Stroke });
     }
     // On a phone the words of each fault have to do.
-    if faults.iter().any(|f| f.fault.back_s.is_some()) && !figure.is_narrow() {
-        keys.push(Key { label: "back again", ink: Ink::Text, mark: Mark::Dashes });
+    if faults.iter().any(|f| f.fault.back_s.is_some()) && !canvas.is_narrow() {
+        keys.push(LegendKey::new("back again", Ink::Text, Mark::DashedDown));
     }
     if !faults.is_empty() {
-        figure.leave_above(1.7);
+        canvas.leave_above(1.7);
     }
-    figure.legend(&keys)
+    canvas.legend(&keys);
 }
 
 /// `Asterisk killed at 1:40.2, back at 1:43.4`
-fn said(fault: &Recovery) -> String {
+fn label(fault: &Recovery) -> String {
     let at = |s: f64| clock(s, 0.1);
     let (what, done) = (words::one_line(&fault.what()), at(fault.fault.done_s));
     match fault.fault.back_s {
@@ -46,37 +50,32 @@ fn said(fault: &Recovery) -> String {
     }
 }
 
-/// A line down where each fault was done, and one where what it hit was ready again.
-pub(super) fn lines(panel: &Panel<'_, '_>, summary: &Summary) -> Drawn {
+/// Draws a line down at each fault, and one where its target was ready again.
+pub(super) fn lines(panel: &Panel<'_>, summary: &Summary) {
     for fault in summary.faults.iter().map(|f| &f.fault) {
-        panel.down(fault.done_s, Ink::Vermillion)?;
+        panel.dashed_down(fault.done_s, Ink::Vermillion);
         if let Some(back) = fault.back_s {
-            panel.down(back, Ink::Text)?;
+            panel.dashed_down(back, Ink::Text);
         }
     }
-    Ok(())
 }
 
 /// As [`lines`], and above the panel each fault's number and a bar as long as the outage.
-pub(super) fn mark(figure: &Figure<'_>, panel: &Panel<'_, '_>, summary: &Summary) -> Drawn {
-    lines(panel, summary)?;
-    let place = panel.place();
-    let x = |s: f64| panel.pixel(s, panel.y().from()).0;
+pub(super) fn mark(panel: &Panel<'_>, summary: &Summary) {
+    lines(panel, summary);
+    let (canvas, place) = (panel.canvas(), panel.place());
     for fault in summary.faults.iter().map(|f| &f.fault) {
-        let (from, to) = (x(fault.done_s), fault.back_s.map_or(place.right, x));
-        let (top, bottom) = (place.top - figure.px(0.35), place.top - figure.px(0.1));
-        let to = (to.max(from + figure.px(0.15)), bottom);
-        panel.within(|| figure.block((from, top), to, Ink::Vermillion, 1.0))?;
+        let (from, to) = (panel.across(fault.done_s), fault.back_s.map_or(place.right, |s| panel.across(s)));
+        let (top, bottom) = (place.top - canvas.px(0.35), place.top - canvas.px(0.1));
+        let to = (to.max(from + canvas.px(0.15)), bottom);
+        panel.within(|| canvas.block((from, top), to, Ink::Vermillion, 1.0));
     }
-    let width =
-        |label: &str| figure.px(1.1).max(figure.px(figure.text_width(label) * Type::BADGE.size + 0.7));
-    let at: Vec<i32> = summary.faults.iter().map(|f| x(f.fault.done_s)).collect();
-    for badge in badges(&at, width) {
-        let half = width(&badge.label()) / 2;
+    let at: Vec<i32> = summary.faults.iter().map(|f| panel.across(f.fault.done_s)).collect();
+    for badge in badges(&at, |label| canvas.badge_width(label)) {
+        let half = canvas.badge_width(&badge.label()) / 2;
         let middle = badge.at.clamp(place.left + half, (place.right - half).max(place.left + half));
-        panel.within(|| figure.badge((middle, place.top - figure.px(1.05)), &badge.label()))?;
+        panel.within(|| canvas.badge((middle, place.top - canvas.px(1.05)), &badge.label()));
     }
-    Ok(())
 }
 
 /// The number of one fault, or of several that lie too close for numbers of their own.
@@ -115,27 +114,6 @@ fn badges(at: &[i32], width: impl Fn(&str) -> i32) -> Vec<Badge> {
     badges
 }
 
-impl Type {
-    const BADGE: Type =
-        Type { size: 0.85, ink: Ink::Surface, bold: true, across: HPos::Center, down: VPos::Center };
-}
-
-impl Figure<'_> {
-    /// A number on a round ground.
-    pub(super) fn badge(&self, (x, y): (i32, i32), label: &str) -> Drawn {
-        let half_high = self.px(0.55);
-        let half = (self.px(self.text_width(label) * Type::BADGE.size + 0.7) / 2).max(half_high);
-        let straight = half - half_high;
-        self.group(format!("data-x=\"{x}\""), || {
-            for x in [x - straight, x + straight] {
-                self.disc((x, y), half_high, Ink::Vermillion)?;
-            }
-            self.block((x - straight, y - half_high), (x + straight, y + half_high), Ink::Vermillion, 1.0)?;
-            self.text(label, (x, y), Type::BADGE)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +139,7 @@ mod tests {
     fn a_fault_that_ended_and_one_that_did_not_have_their_words() {
         let (mut summary, _) = fixture::faulted();
         summary.faults[1].fault.back_s = None;
-        let all: Vec<String> = summary.faults.iter().map(said).collect();
+        let all: Vec<String> = summary.faults.iter().map(label).collect();
         assert_eq!(
             all,
             ["Asterisk killed at 1:40.2, back at 1:43.4", "service restarted at 1:46.0, never back"]

@@ -1,0 +1,95 @@
+//! `calls-and-loss.png`: calls up, attempts and failures, packets lost and late per second.
+
+use super::axis::Axis;
+use super::canvas::{Canvas, Rect};
+use super::legend::{LegendKey, Mark};
+use super::panel::Panel;
+use super::theme::Ink;
+use super::{About, Chart, faults, timeline};
+use crate::metrics::Summary;
+use crate::record::SecondRecord;
+
+const UP: LegendKey<'static> = LegendKey::new("calls up", Ink::Blue, Mark::Line);
+const ATTEMPTS: LegendKey<'static> = LegendKey::new("attempts", Ink::Sky, Mark::Block);
+const LATE: LegendKey<'static> = LegendKey::new("late packets", Ink::Orange, Mark::Block);
+const FAILED: LegendKey<'static> =
+    LegendKey::new("failed attempts, lost packets", Ink::Vermillion, Mark::Block);
+
+pub(super) struct CallsAndLoss;
+
+impl Chart for CallsAndLoss {
+    fn about(&self) -> About {
+        About {
+            path: "plots/calls-and-loss.png",
+            section: "loss",
+            title: "Calls, and packets lost or late",
+            caption: "Loss and lateness in one spike are an event worth finding in a log; spread evenly they are \
+                      load.",
+            figures: &[
+                ("attempts", "calls.attempts"),
+                ("failed", "calls.failed_count"),
+                ("packets lost", "loss.count"),
+                ("late", "late.count"),
+            ],
+            is_over_time: true,
+        }
+    }
+
+    fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
+        let keys = [UP, ATTEMPTS, LATE, FAILED, timeline::not_measured_key(canvas)];
+        faults::legend(canvas, &keys, summary);
+        let [up, attempts, packets] = canvas.rows([1.0, 0.8, 1.0]);
+        let seconds = &summary.seconds;
+        faults::mark(&calls_up(canvas, up, seconds), summary);
+        faults::lines(&attempts_per_second(canvas, attempts, seconds), summary);
+        faults::lines(&packets_per_second(canvas, packets, seconds), summary);
+    }
+}
+
+/// A panel over time whose y axis counts up to `most`.
+fn counts<'c>(
+    canvas: &'c Canvas,
+    place: Rect,
+    title: &str,
+    seconds: &[SecondRecord],
+    most: f64,
+) -> Panel<'c> {
+    let y = Axis::whole(most, place.labels(canvas));
+    let panel = Panel::new(canvas, place, timeline::axis(canvas, seconds), y);
+    timeline::shade_phases(&panel, seconds);
+    panel.frame(title);
+    panel
+}
+
+fn calls_up<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Panel<'c> {
+    let most = seconds.iter().map(|s| s.calls_up).max().unwrap_or(0);
+    let panel = counts(canvas, place, "calls up", seconds, most.into());
+    // Counted at the end of each second.
+    let ends = timeline::series(seconds, |s| Some(f64::from(s.calls_up))).map(|(x, y)| (x + 0.5, y));
+    panel.area([(0.0, Some(0.0))].into_iter().chain(ends), &UP);
+    panel
+}
+
+fn attempts_per_second<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Panel<'c> {
+    let most = seconds.iter().map(|s| s.attempts.max(s.failed)).max().unwrap_or(0);
+    let panel = counts(canvas, place, "attempts and failures per second", seconds, most.into());
+    let bars = |of: fn(&SecondRecord) -> u32| {
+        seconds.iter().map(move |s| (f64::from(s.second), 0.0, f64::from(of(s))))
+    };
+    panel.bars(bars(|s| s.attempts), &ATTEMPTS);
+    panel.bars(bars(|s| s.failed), &FAILED);
+    panel
+}
+
+fn packets_per_second<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Panel<'c> {
+    let most = seconds.iter().map(|s| s.lost + s.late).max().unwrap_or(0);
+    let panel = counts(canvas, place, "packets lost and late per second", seconds, most as f64);
+    panel.x_axis(timeline::TIME);
+    panel.bars(seconds.iter().map(|s| (f64::from(s.second), 0.0, s.late as f64)), &LATE);
+    let on_top = |s: &SecondRecord| (f64::from(s.second), s.late as f64, (s.late + s.lost) as f64);
+    panel.bars(seconds.iter().map(on_top), &FAILED);
+    if most == 0 {
+        panel.message("no packet was lost or late");
+    }
+    panel
+}

@@ -1,0 +1,411 @@
+//! Charts of a run: PNG files, and SVG elements for the page.
+//!
+//! A new chart is a file with a type that is a [`Chart`], and a line in [`CHARTS`].
+
+mod axis;
+mod calls_and_loss;
+mod canvas;
+mod cpu;
+mod faults;
+mod heat;
+mod image;
+mod legend;
+mod notes;
+mod panel;
+mod raster;
+mod rtt_by_call;
+mod rtt_distribution;
+mod rtt_over_time;
+mod setup_times;
+mod svg;
+mod theme;
+mod timeline;
+mod where_time_goes;
+
+use canvas::Canvas;
+pub(super) use notes::{Frame, KeyNote, Notes, PanelNote};
+use svg::{Drawing, Medium};
+pub(super) use theme::css;
+
+use super::{File, ReportError, words};
+use crate::metrics::Summary;
+
+/// All charts, in the order of the page.
+pub(super) static CHARTS: &[&dyn Chart] = &[
+    &rtt_over_time::RttOverTime,
+    &rtt_distribution::RttDistribution,
+    &where_time_goes::WhereTimeGoes,
+    &calls_and_loss::CallsAndLoss,
+    &setup_times::SetupTimes,
+    &rtt_by_call::RttByCall,
+    &cpu::Cpu,
+];
+
+/// A chart of a run.
+pub(super) trait Chart: Sync {
+    fn about(&self) -> About;
+
+    /// Draws legend and panels below the heading.
+    fn draw(&self, canvas: &mut Canvas, summary: &Summary);
+}
+
+/// Name, place and words of a chart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About {
+    /// The picture's place in the run's folder.
+    pub path: &'static str,
+    /// The page's section that it stands in, by its id.
+    pub section: &'static str,
+    pub title: &'static str,
+    /// A sentence on how to read it.
+    pub caption: &'static str,
+    /// Figures that a screen reader says in its stead: words, and the metric's name.
+    pub figures: &'static [(&'static str, &'static str)],
+    /// Whether its x axis is the run's time, on which faults are marked.
+    pub is_over_time: bool,
+}
+
+impl About {
+    /// Its name: of the picture's file, and its id on the page.
+    pub(super) fn name(&self) -> &'static str {
+        self.path.trim_start_matches("plots/").trim_end_matches(".png")
+    }
+}
+
+/// A shape that charts are drawn in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// A picture of its own, twice the size at which its text reads well.
+    Picture,
+    /// On a wide page.
+    Wide,
+    /// On a phone's page.
+    Narrow,
+}
+
+impl Look {
+    /// Width and height in pixels, or in units of the SVG, and the size of letters, by which all else goes.
+    const fn size(self) -> (u32, u32, f64) {
+        match self {
+            Look::Picture => (2000, 1000, 26.0),
+            Look::Wide => (2000, 840, 27.0),
+            Look::Narrow => (1000, 940, 33.0),
+        }
+    }
+
+    fn medium(self) -> Medium {
+        if self == Look::Picture { Medium::Picture } else { Medium::Page }
+    }
+}
+
+/// A chart as an SVG element for a page, and values for the page's script. `label` is read by a screen
+/// reader.
+pub(super) fn inline(chart: &dyn Chart, summary: &Summary, look: Look, label: &str) -> (String, Notes) {
+    let (drawing, notes) = drawn(chart, summary, look);
+    (drawing.inline(label), notes)
+}
+
+/// All charts as PNG files.
+pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
+    let picture = |chart: &&dyn Chart| {
+        let path = chart.about().path;
+        let (drawing, _) = drawn(*chart, summary, Look::Picture);
+        let bytes = raster::png(&drawing).map_err(|what| ReportError::Chart { path, what })?;
+        Ok(File { path, bytes })
+    };
+    CHARTS.iter().map(picture).collect()
+}
+
+fn drawn(chart: &dyn Chart, summary: &Summary, look: Look) -> (Drawing, Notes) {
+    let about = chart.about();
+    let has_faults = look == Look::Narrow && about.is_over_time;
+    let mut canvas = Canvas::new(look, if has_faults { faults::legend_ems(summary) } else { 0.0 });
+    canvas.heading(about.title, &subtitle(summary));
+    chart.draw(&mut canvas, summary);
+    canvas.finish()
+}
+
+fn subtitle(summary: &Summary) -> String {
+    format!("{}: {}", words::one_line(&summary.environment.name), words::circumstances(&summary.environment))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use resvg::tiny_skia::Pixmap;
+    use resvg::usvg::roxmltree::{Document, Node};
+
+    use super::theme::Ink;
+    use super::*;
+    use crate::record::{CallRecord, CallSecond, SecondRecord};
+    use crate::report::fixture;
+
+    const LOOKS: [Look; 3] = [Look::Picture, Look::Wide, Look::Narrow];
+
+    fn svg(chart: &dyn Chart, summary: &Summary, look: Look) -> String {
+        match look {
+            Look::Picture => drawn(chart, summary, look).0.document(),
+            look => inline(chart, summary, look, "label").0,
+        }
+    }
+
+    fn chart(name: &str) -> &'static dyn Chart {
+        *CHARTS.iter().find(|chart| chart.about().name() == name).unwrap()
+    }
+
+    fn over_time() -> impl Iterator<Item = &'static dyn Chart> {
+        CHARTS.iter().copied().filter(|chart| chart.about().is_over_time)
+    }
+
+    fn texts(svg: &str) -> Vec<String> {
+        let tree = Document::parse(svg).unwrap();
+        let texts = tree.descendants().filter(|node| node.has_tag_name("text"));
+        texts.filter_map(|node| node.text().map(str::to_string)).collect()
+    }
+
+    fn pixels(png: &[u8]) -> (u32, u32, HashMap<(u8, u8, u8), usize>) {
+        let picture = Pixmap::decode_png(png).unwrap();
+        let mut colours = HashMap::new();
+        for p in picture.pixels() {
+            *colours.entry((p.red(), p.green(), p.blue())).or_default() += 1;
+        }
+        (picture.width(), picture.height(), colours)
+    }
+
+    fn rgb(ink: Ink) -> (u8, u8, u8) {
+        (ink.rgb().0, ink.rgb().1, ink.rgb().2)
+    }
+
+    #[test]
+    fn pictures_have_their_size_and_show_their_series() {
+        let (summary, _) = fixture::typical();
+        for file in files(&summary).unwrap() {
+            let (width, height, colours) = pixels(&file.bytes);
+            assert_eq!((width, height), (2000, 1000), "{}", file.path);
+            let inks: &[Ink] = match file.path {
+                "plots/rtt-over-time.png" => {
+                    &[Ink::Blue, Ink::Green, Ink::Orange, Ink::Purple, Ink::Vermillion]
+                }
+                "plots/rtt-distribution.png" => &[Ink::Blue, Ink::Green, Ink::Orange],
+                "plots/where-time-goes.png" => &[Ink::Blue, Ink::Orange, Ink::Green, Ink::Purple, Ink::Axis],
+                "plots/rtt-by-call.png" => &[Ink::Vermillion],
+                "plots/calls-and-loss.png" => &[Ink::Blue, Ink::Sky, Ink::Orange, Ink::Vermillion],
+                "plots/setup-times.png" => &[Ink::Blue, Ink::Green, Ink::Orange],
+                "plots/cpu.png" => &[Ink::Blue, Ink::Green, Ink::Orange, Ink::Purple, Ink::Sky],
+                path => panic!("no colours are known of {path}"),
+            };
+            for ink in inks.iter().chain([&Ink::Text]) {
+                // More than the legend alone has.
+                let count = colours.get(&rgb(*ink)).copied().unwrap_or(0);
+                assert!(count > 300, "{}: {count} pixels of {ink:?}", file.path);
+            }
+        }
+    }
+
+    #[test]
+    fn charts_are_drawn_in_any_look_of_any_run_always_the_same() {
+        let runs = [
+            fixture::typical(),
+            fixture::nothing_answered(),
+            fixture::no_seconds(),
+            fixture::one_second(),
+            fixture::all_lost(),
+            fixture::many_calls(),
+            fixture::faulted(),
+            fixture::hostile(),
+        ];
+        let is_short = |number: &str| {
+            let (_, decimals) = number.split_once('.').unwrap_or_default();
+            decimals.trim_end_matches(char::is_alphabetic).len() <= 2
+        };
+        for (summary, _) in &runs {
+            for (chart, look) in CHARTS.iter().flat_map(|chart| LOOKS.map(|look| (*chart, look))) {
+                let svg = svg(chart, summary, look);
+                assert_eq!(svg, self::svg(chart, summary, look));
+                let tree = Document::parse(&svg).unwrap();
+                for node in tree.descendants().filter(|node| !node.has_tag_name("svg")) {
+                    for attribute in node.attributes().filter(|a| a.name() != "href") {
+                        let value = attribute.value();
+                        assert!(!value.contains("NaN") && !value.contains("inf"), "{attribute:?}");
+                        assert!(value.split([' ', ',']).all(is_short), "{attribute:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_series_of_the_notes_is_a_group_of_the_drawing() {
+        let (summary, _) = fixture::faulted();
+        for (chart, look) in CHARTS.iter().flat_map(|chart| [(*chart, Look::Wide), (*chart, Look::Narrow)]) {
+            let (svg, notes) = inline(chart, &summary, look, "label");
+            let tree = Document::parse(&svg).unwrap();
+            let groups = |name: &str| -> HashSet<usize> {
+                tree.descendants().filter_map(|node| node.attribute(name)?.parse().ok()).collect()
+            };
+            let name = chart.about().name();
+            assert_eq!(groups("data-key"), (0..notes.keys.len()).collect(), "{name}");
+            for (number, panel) in notes.panels.iter().enumerate().filter(|(_, p)| !p.series.is_empty()) {
+                assert!(groups("data-panel").contains(&number), "panel {number} of {name}");
+                for series in &panel.series {
+                    assert!(groups("data-series").contains(&series.key), "{series:?} of {name}");
+                }
+            }
+            assert_eq!(notes.panels.len(), notes.frames.len(), "{name}");
+        }
+    }
+
+    /// Places of broken lines down through a panel in an ink, in units from the left.
+    fn lines_down(svg: &str, colour: &str) -> HashSet<i32> {
+        let tree = Document::parse(svg).unwrap();
+        let is_dashed = |node: &Node<'_, '_>| {
+            let mut groups = node.ancestors();
+            groups.any(|g| g.has_attribute("stroke-dasharray"))
+                && groups.any(|g| g.has_attribute("data-panel"))
+        };
+        let lines = tree.descendants().filter(|node| node.attribute("stroke") == Some(colour));
+        let ends = lines.filter(is_dashed).filter_map(|line| {
+            let (from, to) = line.attribute("points")?.split_once(' ')?;
+            let x = |point: &str| point.split_once(',')?.0.parse::<i32>().ok();
+            (x(from) == x(to)).then(|| x(from))?
+        });
+        ends.collect()
+    }
+
+    #[test]
+    fn every_fault_and_every_return_is_marked_in_every_chart_over_time() {
+        let (summary, _) = fixture::faulted();
+        let mut without = summary.clone();
+        without.faults.clear();
+        for (chart, look) in over_time().flat_map(|chart| LOOKS.map(|look| (chart, look))) {
+            let (faulted, whole) = (svg(chart, &summary, look), svg(chart, &without, look));
+            for words in ["Asterisk killed at 1:40.2, back at 1:43.4", "service restarted at 1:46.0"] {
+                let count = |svg: &str| texts(svg).iter().filter(|text| text.contains(words)).count();
+                assert_eq!((count(&faulted), count(&whole)), (1, 0));
+            }
+            for (ink, what) in [(Ink::Vermillion, "fault"), (Ink::Text, "return")] {
+                let (r, g, b) = rgb(ink);
+                let colour = match look {
+                    Look::Picture => format!("#{r:02x}{g:02x}{b:02x}"),
+                    _ => ink.css(),
+                };
+                let marked = lines_down(&faulted, &colour).len() - lines_down(&whole, &colour).len();
+                assert_eq!(marked, 2, "{what} in {}, {look:?}", chart.about().name());
+            }
+        }
+    }
+
+    #[test]
+    fn charts_over_time_share_their_axis() {
+        let (summary, _) = fixture::faulted();
+        let is_time = |text: &String| {
+            text.split_once(':')
+                .is_some_and(|(m, s)| s.len() == 2 && (m.to_owned() + s).parse::<u32>().is_ok())
+        };
+        let times = |chart: &dyn Chart| -> HashSet<String> {
+            texts(&svg(chart, &summary, Look::Wide)).into_iter().filter(is_time).collect()
+        };
+        let shared = times(chart("rtt-over-time"));
+        assert!(shared.contains("0:00") && shared.contains("5:00"), "{shared:?}");
+        for chart in over_time() {
+            assert_eq!(times(chart), shared, "{}", chart.about().name());
+        }
+    }
+
+    #[test]
+    fn a_day_long_run_draws_no_more_than_pixels_can_show() {
+        let (mut summary, _) = fixture::typical();
+        let minute = summary.seconds[180..240].to_vec();
+        summary.seconds =
+            (0..86_400).map(|n| SecondRecord { second: n, ..minute[n as usize % 60].clone() }).collect();
+        for chart in CHARTS {
+            let svg = svg(*chart, &summary, Look::Wide);
+            assert!(svg.len() < 600_000, "{}: {} bytes", chart.about().name(), svg.len());
+        }
+    }
+
+    #[test]
+    fn a_heat_map_stays_small_however_many_the_calls_and_long_the_run() {
+        let (mut summary, _) = fixture::typical();
+        let last = SecondRecord { second: 86_399, ..summary.seconds[0].clone() };
+        summary.seconds.push(last);
+        let answered = summary.calls[0].clone();
+        // Calls of ten minutes on a thousand lines, whose medians follow no order: the worst to compress.
+        summary.calls = (0..2000)
+            .map(|call| {
+                let intended_s = f64::from(call) * 42.0;
+                CallRecord { call, line: call % 1000, intended_s, total_sent: 30_000, ..answered.clone() }
+            })
+            .collect();
+        let ms = |n: u32| 10f32.powf((n.wrapping_mul(2_654_435_761) >> 8) as f32 / 8e6);
+        summary.call_seconds = (0..2000u32)
+            .flat_map(|call| (0..600).map(move |n| (call, call * 42 + n)))
+            .map(|(call, second)| CallSecond { call, second, rtt_p50_ms: ms(call * 600 + second) })
+            .collect();
+        for (look, most) in [(Look::Wide, 150_000), (Look::Narrow, 90_000)] {
+            let svg = svg(chart("rtt-by-call"), &summary, look);
+            assert!(svg.len() < most, "{look:?}: {} bytes", svg.len());
+            assert!(svg.contains("lines of calls") && svg.contains(" s: "), "says what a cell stands for");
+        }
+    }
+
+    #[test]
+    fn the_heat_map_shows_the_slow_call_and_the_silent_one() {
+        let (summary, _) = fixture::typical();
+        let colours = |summary: &Summary| {
+            let (drawing, _) = drawn(chart("rtt-by-call"), summary, Look::Picture);
+            pixels(&raster::png(&drawing).unwrap()).2
+        };
+        let count = |of: &HashMap<_, usize>, rgb| of.get(&rgb).copied().unwrap_or(0);
+        let silent = rgb(Ink::Vermillion);
+        let bright = |of: &HashMap<_, usize>| -> usize {
+            (heat::STEPS * 2 / 3..heat::STEPS).map(|step| count(of, heat::colour(step))).sum()
+        };
+        let mut even = summary.clone();
+        // One slow second is left, so that the scale is the same.
+        let quiet = |s: &mut CallSecond| {
+            if s.call == 17 && s.second != 84 {
+                s.rtt_p50_ms = 0.2
+            }
+        };
+        even.call_seconds.iter_mut().for_each(quiet);
+        even.call_seconds.extend(fixture::SILENT_SECONDS.map(|second| CallSecond {
+            call: 31,
+            second,
+            rtt_p50_ms: 0.2,
+        }));
+        even.call_seconds.sort_by_key(|s| (s.call, s.second));
+        let (with, without) = (colours(&summary), colours(&even));
+        assert!(count(&with, silent) > count(&without, silent) + 300);
+        assert!(bright(&with) > bright(&without) + 300, "{} {}", bright(&with), bright(&without));
+    }
+
+    #[test]
+    fn a_name_cannot_break_out_of_a_picture() {
+        let (summary, _) = fixture::hostile();
+        for chart in CHARTS {
+            let svg = svg(*chart, &summary, Look::Picture);
+            assert!(texts(&svg).iter().any(|text| text.contains("<script>")), "the name is shown");
+            assert!(!svg.contains("<script"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn on_a_page_every_colour_and_the_font_are_the_pages() {
+        let (summary, _) = fixture::typical();
+        for chart in CHARTS {
+            let svg = svg(*chart, &summary, Look::Wide);
+            let tree = Document::parse(&svg).unwrap();
+            for node in tree.descendants() {
+                let paints = ["fill", "stroke"].into_iter().filter_map(|name| node.attribute(name));
+                for paint in paints.filter(|paint| *paint != "none") {
+                    assert!(paint.starts_with("var(--chart-") && css().contains(&paint[4..paint.len() - 1]));
+                }
+                assert!(!node.has_attribute("font-family"), "{node:?}");
+            }
+            let root = tree.root_element();
+            assert!(root.has_attribute("viewBox") && !root.has_attribute("width"), "{root:?}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Values of a chart for the page's script, noted while the chart is drawn.
+
+use serde::Serialize;
+
+use super::axis::{Axis, Scale};
+use super::canvas::Rect;
+use super::legend::LegendKey;
+
+/// Notes on one chart in one look.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(in crate::report) struct Notes {
+    /// Entries of the legend.
+    pub keys: Vec<KeyNote>,
+    /// In the order of drawing; another look of the same chart has the same ones.
+    pub panels: Vec<PanelNote>,
+    /// Each panel's place in this look.
+    pub frames: Vec<Frame>,
+}
+
+/// An entry of the legend.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(in crate::report) struct KeyNote {
+    pub label: String,
+    /// Its colour in CSS.
+    pub ink: String,
+}
+
+/// A pair of axes and the values between them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(in crate::report) struct PanelNote {
+    pub title: String,
+    /// Scale and ends of the x axis.
+    pub scale: Scale,
+    pub from: f64,
+    pub to: f64,
+    pub series: Vec<SeriesNote>,
+    /// Names of places on the x axis that are not the time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<(f64, String)>,
+    /// The cells of a heat map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cells: Option<CellsNote>,
+}
+
+/// Values of one series and their places on the x axis, rounded as reports show them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(in crate::report) struct SeriesNote {
+    /// Number of its entry in the legend.
+    pub key: usize,
+    pub at: Vec<f64>,
+    pub values: Vec<f64>,
+}
+
+/// The cells of a heat map, which fill its panel.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(in crate::report) struct CellsNote {
+    /// Names of the rows, from the top down.
+    pub rows: Vec<String>,
+    /// Rows of values from left to right; `null` where nothing was sent, −1 where all was lost.
+    pub values: Vec<Vec<Option<f64>>>,
+}
+
+/// A panel's edges in units of the SVG.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(in crate::report) struct Frame {
+    left: i32,
+    top: i32,
+    right: i32,
+    bottom: i32,
+}
+
+impl From<Rect> for Frame {
+    fn from(Rect { left, top, right, bottom, .. }: Rect) -> Frame {
+        Frame { left, top, right, bottom }
+    }
+}
+
+impl Notes {
+    /// Number of a legend's entry; none for a mark that the legend leaves out.
+    pub(super) fn number(&self, key: &LegendKey<'_>) -> Option<usize> {
+        self.keys.iter().position(|noted| noted.label == key.label)
+    }
+}
+
+impl PanelNote {
+    pub(super) fn new(x: &Axis) -> PanelNote {
+        PanelNote {
+            title: String::new(),
+            scale: x.scale(),
+            from: x.from(),
+            to: x.to(),
+            series: Vec::new(),
+            names: Vec::new(),
+            cells: None,
+        }
+    }
+}
+
+impl SeriesNote {
+    pub(super) fn new(key: usize, points: impl IntoIterator<Item = (f64, f64)>) -> SeriesNote {
+        let finite = points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite());
+        let (at, values) = finite.map(|(x, y)| (rounded(x), rounded(y))).unzip();
+        SeriesNote { key, at, values }
+    }
+}
+
+/// Rounds to three decimals, as reports do.
+pub(super) fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_are_no_numbers_are_left_out() {
+        let series = SeriesNote::new(2, [(0.5, 0.123_456), (1.5, f64::NAN), (f64::INFINITY, 1.0)]);
+        assert_eq!((series.at, series.values), (vec![0.5], vec![0.123]));
+    }
+}

@@ -1,0 +1,203 @@
+//! `setup-times.png`: set-up times of each call, and their percentiles over all calls.
+
+use std::collections::HashSet;
+
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::Axis;
+use super::canvas::{Canvas, Rect, Style};
+use super::legend::{LegendKey, Mark};
+use super::panel::Panel;
+use super::theme::Ink;
+use super::{About, Chart, faults, timeline};
+use crate::metrics::{Metric, Summary};
+use crate::record::CallRecord;
+use crate::values::Ns;
+
+/// A delay of call set-up.
+struct SetupDelay {
+    group: &'static str,
+    short: &'static str,
+    key: LegendKey<'static>,
+    of: fn(&CallRecord) -> Option<Ns>,
+}
+
+const DELAYS: [SetupDelay; 3] = [
+    SetupDelay {
+        group: "srd",
+        short: "SRD",
+        key: LegendKey::new("session request delay: INVITE to first 18x or 200", Ink::Blue, Mark::Dot),
+        of: |c| c.srd_ms,
+    },
+    SetupDelay {
+        group: "answer_delay",
+        short: "answer",
+        // Where nothing rings before the answer, it lies on the session request delay.
+        key: LegendKey::new("answer delay: INVITE to 200", Ink::Orange, Mark::Ring),
+        of: |c| c.answer_delay_ms,
+    },
+    SetupDelay {
+        group: "first_echo",
+        short: "first echo",
+        key: LegendKey::new("200 to first echo", Ink::Green, Mark::Dot),
+        of: |c| c.first_echo_ms,
+    },
+];
+
+const NOT_ANSWERED: LegendKey<'static> = LegendKey::new("not answered", Ink::Vermillion, Mark::Cross);
+
+/// Percentiles over all calls, in the order of their size.
+const PERCENTILES: [&str; 3] = ["p50", "p90", "p99"];
+
+impl SetupDelay {
+    fn metric<'s>(&self, summary: &'s Summary, statistic: &str) -> Option<&'s Metric> {
+        summary.metric(&format!("{}.{statistic}", self.group))
+    }
+
+    fn value(&self, summary: &Summary, statistic: &str) -> Option<f64> {
+        self.metric(summary, statistic)?.value.number()
+    }
+}
+
+pub(super) struct SetupTimes;
+
+impl Chart for SetupTimes {
+    fn about(&self) -> About {
+        About {
+            path: "plots/setup-times.png",
+            section: "set-up",
+            title: "How long calls took to set up",
+            caption: "A dot is one call; dots that climb to the right mean that each call made the next one wait.",
+            figures: &[
+                ("median session request delay", "srd.p50"),
+                ("answer delay", "answer_delay.p50"),
+                ("time to first echo", "first_echo.p50"),
+            ],
+            is_over_time: true,
+        }
+    }
+
+    fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
+        let mut keys: Vec<LegendKey<'_>> = DELAYS.iter().map(|d| d.key).collect();
+        if summary.calls.iter().any(|c| !c.ending.was_answered()) {
+            keys.push(NOT_ANSWERED);
+        }
+        let is_timed = is_timed(summary);
+        if is_timed {
+            keys.push(timeline::not_measured_key(canvas));
+            faults::legend(canvas, &keys, summary);
+        } else {
+            canvas.legend(&keys);
+        }
+
+        let [place] = canvas.rows([1.0]);
+        let split = place.right - (place.right - place.left) * 3 / 10;
+        let calls = Rect { right: split, ..place };
+        let spread = Rect { left: split + canvas.px(1.5), ..place };
+        let each = DELAYS.iter().flat_map(|d| summary.calls.iter().filter_map(d.of)).map(Ns::as_ms);
+        let ends = DELAYS.iter().flat_map(|d| ["min", "max"].map(|key| d.value(summary, key)));
+        let y = Axis::log_ms(each.chain(ends.flatten()), place.log_labels(canvas));
+        if is_timed {
+            let panel = timed(canvas, calls, &y, summary);
+            per_call(&panel, |call| call.intended_s, summary);
+        } else {
+            let panel = counted(canvas, calls, &y, summary);
+            per_call(&panel, |call| f64::from(call.call) + 0.5, summary);
+        }
+        percentiles(canvas, spread, &y, summary);
+    }
+}
+
+/// Whether the attempts are spread over the run. Where all are made at its start, they would lie on
+/// top of each other on the axis that charts over time share.
+fn is_timed(summary: &Summary) -> bool {
+    let last = summary.calls.iter().map(|c| c.intended_s).filter(|s| s.is_finite()).fold(0.0, f64::max);
+    summary.seconds.last().is_some_and(|s| last > 0.25 * f64::from(s.second + 1))
+}
+
+fn timed<'c>(canvas: &'c Canvas, place: Rect, y: &Axis, summary: &Summary) -> Panel<'c> {
+    let panel = Panel::new(canvas, place, timeline::axis(canvas, &summary.seconds), y.clone());
+    timeline::shade_phases(&panel, &summary.seconds);
+    panel.frame("each call, ms (logarithmic)");
+    panel.x_axis(if canvas.is_narrow() { "start, min:s" } else { "start of the call, min:s" });
+    faults::mark(&panel, summary);
+    panel
+}
+
+fn counted<'c>(canvas: &'c Canvas, place: Rect, y: &Axis, summary: &Summary) -> Panel<'c> {
+    let attempts = summary.calls.iter().map(|c| c.call.saturating_add(1)).max().unwrap_or(0);
+    let x = Axis::numbered(attempts, if canvas.is_narrow() { 5 } else { 11 });
+    let panel = Panel::new(canvas, place, x, y.clone());
+    panel.frame("each call, ms (logarithmic)");
+    panel.x_axis(if canvas.is_narrow() { "call" } else { "call, in the order of their starts" });
+    panel
+}
+
+/// Draws the delays of each call, at its place on the x axis.
+fn per_call(panel: &Panel<'_>, at: impl Fn(&CallRecord) -> f64, summary: &Summary) {
+    let canvas = panel.canvas();
+    for delay in &DELAYS {
+        // One dot a place is enough, however many calls.
+        let (mut taken, mut shown) = (HashSet::new(), Vec::new());
+        for call in &summary.calls {
+            let Some(ms) = (delay.of)(call).map(Ns::as_ms) else { continue };
+            let pixel = panel.pixel(at(call), ms);
+            if taken.insert((pixel.0 / 4, pixel.1 / 4)) {
+                shown.push((call, ms, pixel));
+            }
+        }
+        panel.note_series(shown.iter().map(|(call, ms, _)| (at(call), *ms)), &delay.key);
+        panel.note_names(shown.iter().map(|(call, ..)| (at(call), format!("call {}", call.call))));
+        panel.series(&delay.key, || {
+            shown.iter().for_each(|(.., pixel)| match delay.key.mark {
+                Mark::Ring => canvas.ring(*pixel, delay.key.ink),
+                _ => canvas.dot(*pixel, delay.key.ink),
+            });
+        });
+    }
+    let y = panel.place().top + canvas.px(0.5);
+    let failed = summary.calls.iter().filter(|c| !c.ending.was_answered()).map(|c| panel.across(at(c)));
+    let mut taken = HashSet::new();
+    panel.series(&NOT_ANSWERED, || {
+        failed.filter(|x| taken.insert(x / 4)).for_each(|x| canvas.cross((x, y), NOT_ANSWERED.ink));
+    });
+    if summary.calls.iter().all(|c| c.srd_ms.is_none()) {
+        panel.message("no call was answered");
+    }
+}
+
+/// Draws per delay a line from the smallest to the largest with marks at the percentiles.
+fn percentiles(canvas: &Canvas, place: Rect, y: &Axis, summary: &Summary) {
+    let is_too_few = |d: &SetupDelay, key| d.metric(summary, key).is_some_and(|m| m.too_few);
+    let too_few = DELAYS.iter().any(|d| PERCENTILES.iter().any(|key| is_too_few(d, key)));
+    let name = |d: &SetupDelay| match canvas.is_narrow() {
+        true => d.short.trim_start_matches("first "),
+        false => d.short,
+    };
+    let panel = Panel::new(canvas, place, Axis::names(&DELAYS.each_ref().map(name)), y.clone());
+    panel.bare_frame("all calls");
+    panel.x_axis(if too_few && !canvas.is_narrow() { "* rests on too few calls" } else { "" });
+    for (n, delay) in DELAYS.iter().enumerate() {
+        let (Some(min), Some(max)) = (delay.value(summary, "min"), delay.value(summary, "max")) else {
+            continue;
+        };
+        let ink = delay.key.ink;
+        let (x, bottom) = panel.pixel(n as f64, min);
+        let (_, top) = panel.pixel(n as f64, max);
+        canvas.path(&[(x, bottom), (x, top)], ink, canvas.px(0.1));
+        let mut free_below = i32::MAX;
+        for key in PERCENTILES {
+            let Some(ms) = delay.value(summary, key) else { continue };
+            let (_, at) = panel.pixel(n as f64, ms);
+            let half = canvas.px(if key == "p50" { 0.55 } else { 0.35 });
+            canvas.path(&[(x - half, at), (x + half, at)], ink, canvas.px(0.14));
+            if at < free_below && !canvas.is_narrow() {
+                let style = Style::NOTE.ink(Ink::Text).anchored(HPos::Left, VPos::Center);
+                let star = if is_too_few(delay, key) { "*" } else { "" };
+                let beside = (x + canvas.px(0.75), at);
+                canvas.text(&format!("{key} {ms:.1}{star}"), beside, Style { size: 0.8, ..style });
+                free_below = at - canvas.px(0.9);
+            }
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! A drawing backend of plotters' that writes SVG with groups.
+//!
+//! plotters' own SVG backend knows no groups, by which the page's script finds the marks of a panel or a
+//! series, and writes colours that a page could not change.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::fmt::{self, Display, Write};
+use std::rc::Rc;
+
+use plotters::backend::DrawingBackend;
+use plotters_backend::text_anchor::{HPos, VPos};
+use plotters_backend::{
+    BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingErrorKind, FontStyle,
+};
+
+use super::canvas::Rect;
+use super::image::Image;
+use super::raster::FONT;
+use super::theme::Ink;
+
+/// The use that a drawing is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Medium {
+    /// A file of its own, with fixed colours and the bundled font.
+    Picture,
+    /// An element of a page, in the page's colours and font.
+    Page,
+}
+
+/// The backend. Clones write into one drawing: plotters owns one of them, the canvas another.
+#[derive(Clone)]
+pub(super) struct Svg(Rc<RefCell<Drawing>>);
+
+/// A drawing as SVG.
+pub(super) struct Drawing {
+    size: (u32, u32),
+    medium: Medium,
+    elements: String,
+    /// A picture's images, which belong below its elements. A page has them among its elements.
+    pub images: Vec<Image>,
+}
+
+impl Svg {
+    /// An empty drawing without ground: a picture's is painted where it is rasterised, a page has its own.
+    pub(super) fn new(size: (u32, u32), medium: Medium) -> Svg {
+        let drawing = Drawing { size, medium, elements: String::new(), images: Vec::new() };
+        Svg(Rc::new(RefCell::new(drawing)))
+    }
+
+    /// Puts the marks that `draw` makes into a group with an attribute.
+    pub(super) fn group(&self, attribute: &str, value: impl Display, draw: impl FnOnce()) {
+        self.0.borrow_mut().tag("g").with(attribute, value).open();
+        draw();
+        self.0.borrow_mut().elements.push_str("</g>");
+    }
+
+    /// Adds an image.
+    pub(super) fn image(&self, image: Image) {
+        let drawing = &mut *self.0.borrow_mut();
+        match drawing.medium {
+            Medium::Picture => drawing.images.push(image),
+            Medium::Page => {
+                let Rect { left, top, right, bottom, .. } = image.place;
+                let Some(data) = image.data_url() else { return };
+                let tag = drawing.tag("image").with("x", left).with("y", top);
+                let tag = tag.with("width", right - left).with("height", bottom - top);
+                let tag = tag.with("preserveAspectRatio", "none").with("image-rendering", "pixelated");
+                tag.with("href", data).close();
+            }
+        }
+    }
+
+    /// Takes the finished drawing out.
+    pub(super) fn finish(self) -> Drawing {
+        let empty =
+            Drawing { size: (0, 0), medium: Medium::Page, elements: String::new(), images: Vec::new() };
+        self.0.replace(empty)
+    }
+}
+
+impl Drawing {
+    /// A document of its own.
+    pub(super) fn document(&self) -> String {
+        let (width, height) = self.size;
+        self.root(|tag| {
+            let tag = tag.with("xmlns", "http://www.w3.org/2000/svg");
+            tag.with("width", width).with("height", height).with("font-family", FONT)
+        })
+    }
+
+    /// An element for a page, as wide as its place. `label` is read by a screen reader.
+    pub(super) fn inline(&self, label: &str) -> String {
+        self.root(|tag| tag.with("role", "img").with("aria-label", label))
+    }
+
+    fn root(&self, attributes: impl FnOnce(Tag<'_>) -> Tag<'_>) -> String {
+        let (width, height) = self.size;
+        let mut out = String::with_capacity(self.elements.len() + 200);
+        attributes(Tag::new(&mut out, "svg")).with("viewBox", format!("0 0 {width} {height}")).open();
+        out.push_str(&self.elements);
+        out.push_str("</svg>");
+        out
+    }
+
+    fn tag(&mut self, name: &'static str) -> Tag<'_> {
+        Tag::new(&mut self.elements, name)
+    }
+
+    fn colour(&self, colour: BackendColor) -> String {
+        let (r, g, b) = colour.rgb;
+        match (self.medium, Ink::of(colour.rgb)) {
+            (Medium::Page, Some(ink)) => ink.css(),
+            _ => format!("#{r:02x}{g:02x}{b:02x}"),
+        }
+    }
+
+    /// Begins an element that is filled, or outlined where `width` says how wide.
+    fn painted(&mut self, name: &'static str, colour: BackendColor, width: Option<u32>) -> Tag<'_> {
+        let paint = self.colour(colour);
+        let tag = self.tag(name);
+        let tag = match width {
+            None => tag.with("fill", paint),
+            Some(width) => tag.with("fill", "none").with("stroke", paint).with("stroke-width", width),
+        };
+        if colour.alpha < 1.0 { tag.with("opacity", Short(colour.alpha)) } else { tag }
+    }
+}
+
+/// A start tag under way.
+struct Tag<'a> {
+    out: &'a mut String,
+    name: &'static str,
+}
+
+impl<'a> Tag<'a> {
+    fn new(out: &'a mut String, name: &'static str) -> Tag<'a> {
+        out.push('<');
+        out.push_str(name);
+        Tag { out, name }
+    }
+
+    fn with(self, attribute: &str, value: impl Display) -> Self {
+        self.out.push(' ');
+        self.out.push_str(attribute);
+        self.out.push_str("=\"");
+        escape(self.out, value);
+        self.out.push('"');
+        self
+    }
+
+    /// Ends an element without content.
+    fn close(self) {
+        self.out.push_str("/>");
+    }
+
+    /// Ends an element with text in it.
+    fn text(self, text: &str) {
+        let Tag { out, name } = self;
+        out.push('>');
+        escape(out, text);
+        out.push_str("</");
+        out.push_str(name);
+        out.push('>');
+    }
+
+    /// Ends the tag of an element whose content and end tag follow.
+    fn open(self) {
+        self.out.push('>');
+    }
+}
+
+/// Writes a value as text or as an attribute in double quotes. A character that XML cannot hold becomes
+/// U+FFFD.
+fn escape(out: &mut String, value: impl Display) {
+    struct Escaped<'a>(&'a mut String);
+    impl Write for Escaped<'_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            for c in text.chars() {
+                match c {
+                    '<' => self.0.push_str("&lt;"),
+                    '>' => self.0.push_str("&gt;"),
+                    '&' => self.0.push_str("&amp;"),
+                    '"' => self.0.push_str("&quot;"),
+                    '\t' | '\n' | '\r' => self.0.push(' '),
+                    '\0'..='\x1f' => self.0.push('\u{fffd}'),
+                    '\u{fffe}' | '\u{ffff}' => self.0.push('\u{fffd}'),
+                    c => self.0.push(c),
+                }
+            }
+            Ok(())
+        }
+    }
+    // Writing to memory does not fail, and neither do the values of this file.
+    _ = write!(Escaped(out), "{value}");
+}
+
+/// A number with two decimals at most.
+struct Short(f64);
+
+impl Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Adding 0 makes −0 a 0.
+        write!(f, "{}", (self.0 * 100.0).round() / 100.0 + 0.0)
+    }
+}
+
+/// The points of a line or a polygon, `x,y` each.
+fn points(points: impl IntoIterator<Item = BackendCoord>) -> String {
+    let mut out = String::new();
+    for (x, y) in points {
+        let space = if out.is_empty() { "" } else { " " };
+        out.push_str(&format!("{space}{x},{y}"));
+    }
+    out
+}
+
+type Drawn = Result<(), DrawingErrorKind<Infallible>>;
+
+impl DrawingBackend for Svg {
+    type ErrorType = Infallible;
+
+    fn get_size(&self) -> (u32, u32) {
+        self.0.borrow().size
+    }
+
+    fn ensure_prepared(&mut self) -> Drawn {
+        Ok(())
+    }
+
+    fn present(&mut self) -> Drawn {
+        Ok(())
+    }
+
+    fn draw_pixel(&mut self, (x, y): BackendCoord, colour: BackendColor) -> Drawn {
+        self.draw_rect((x, y), (x + 1, y + 1), &colour, true)
+    }
+
+    fn draw_line<S: BackendStyle>(&mut self, from: BackendCoord, to: BackendCoord, style: &S) -> Drawn {
+        self.draw_path([from, to], style)
+    }
+
+    fn draw_rect<S: BackendStyle>(
+        &mut self,
+        (left, top): BackendCoord,
+        (right, bottom): BackendCoord,
+        style: &S,
+        fill: bool,
+    ) -> Drawn {
+        let mut drawing = self.0.borrow_mut();
+        let tag = drawing.painted("rect", style.color(), (!fill).then(|| style.stroke_width()));
+        let tag = tag.with("x", left.min(right)).with("y", top.min(bottom));
+        tag.with("width", left.abs_diff(right)).with("height", top.abs_diff(bottom)).close();
+        Ok(())
+    }
+
+    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
+        &mut self,
+        path: I,
+        style: &S,
+    ) -> Drawn {
+        let mut drawing = self.0.borrow_mut();
+        let tag = drawing.painted("polyline", style.color(), Some(style.stroke_width()));
+        tag.with("points", points(path)).close();
+        Ok(())
+    }
+
+    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
+        &mut self,
+        corners: I,
+        style: &S,
+    ) -> Drawn {
+        let mut drawing = self.0.borrow_mut();
+        drawing.painted("polygon", style.color(), None).with("points", points(corners)).close();
+        Ok(())
+    }
+
+    fn draw_circle<S: BackendStyle>(
+        &mut self,
+        (x, y): BackendCoord,
+        radius: u32,
+        style: &S,
+        fill: bool,
+    ) -> Drawn {
+        let mut drawing = self.0.borrow_mut();
+        let tag = drawing.painted("circle", style.color(), (!fill).then(|| style.stroke_width()));
+        tag.with("cx", x).with("cy", y).with("r", radius).close();
+        Ok(())
+    }
+
+    fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, (x, y): BackendCoord) -> Drawn {
+        let anchor = style.anchor();
+        let across = match anchor.h_pos {
+            HPos::Left => "start",
+            HPos::Center => "middle",
+            HPos::Right => "end",
+        };
+        // Distances from the place to the letters' base line, in units of the font that is used.
+        let down = match anchor.v_pos {
+            VPos::Top => "0.76em",
+            VPos::Center => "0.5ex",
+            VPos::Bottom => "-0.5ex",
+        };
+        let mut drawing = self.0.borrow_mut();
+        let tag = drawing.painted("text", style.color(), None).with("x", x).with("y", y).with("dy", down);
+        let tag = if across == "start" { tag } else { tag.with("text-anchor", across) };
+        let tag = tag.with("font-size", Short(style.size()));
+        let is_bold = matches!(style.style(), FontStyle::Bold);
+        let tag = if is_bold { tag.with("font-weight", "bold") } else { tag };
+        tag.text(text);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plotters::prelude::{Circle, IntoDrawingArea, PathElement, Rectangle, Text};
+    use plotters::style::{Color, IntoFont, TextStyle};
+    use proptest::prelude::*;
+    use resvg::usvg::roxmltree::Document;
+
+    use super::super::canvas::outline;
+    use super::*;
+
+    #[test]
+    fn elements_are_short_and_lie_in_their_groups() {
+        let svg = Svg::new((40, 30), Medium::Page);
+        let area = svg.clone().into_drawing_area();
+        svg.group("data-panel", 0, || {
+            svg.group("data-series", 2, || {
+                area.draw(&PathElement::new(vec![(1, 2), (3, 4)], outline(Ink::Blue, 3))).unwrap();
+            });
+            area.draw(&Rectangle::new([(9, 8), (5, 6)], Ink::Shade.rgb().mix(0.14).filled())).unwrap();
+        });
+        area.draw(&Circle::new((7, 7), 4, outline(Ink::Sky, 2))).unwrap();
+        let ink = Ink::Text.rgb();
+        let style = TextStyle::from(("any", 24.3).into_font()).color(&ink);
+        area.draw(&Text::new("p < q", (1, 1), style)).unwrap();
+        drop(area);
+        assert_eq!(
+            svg.finish().inline("one & two"),
+            "<svg role=\"img\" aria-label=\"one &amp; two\" viewBox=\"0 0 40 30\">\
+             <g data-panel=\"0\"><g data-series=\"2\">\
+             <polyline fill=\"none\" stroke=\"var(--chart-blue)\" stroke-width=\"3\" points=\"1,2 3,4\"/></g>\
+             <rect fill=\"var(--chart-shade)\" opacity=\"0.14\" x=\"5\" y=\"6\" width=\"4\" height=\"2\"/></g>\
+             <circle fill=\"none\" stroke=\"var(--chart-sky)\" stroke-width=\"2\" cx=\"7\" cy=\"7\" r=\"4\"/>\
+             <text fill=\"var(--chart-text)\" x=\"1\" y=\"1\" dy=\"0.76em\" font-size=\"24.3\">p &lt; q</text>\
+             </svg>"
+        );
+    }
+
+    #[test]
+    fn numbers_have_two_decimals_at_most() {
+        let short = [0.14, 1.0 / 3.0, 0.1 + 0.2, -0.001, 7.0].map(|n| Short(n).to_string());
+        assert_eq!(short, ["0.14", "0.33", "0.3", "0", "7"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_comes_back_from_an_element_and_an_attribute(text in any::<String>()) {
+            let svg = Svg::new((1, 1), Medium::Picture);
+            svg.group("data-x", &text, || svg.0.borrow_mut().tag("text").text(&text));
+            let document = svg.finish().document();
+            let tree = Document::parse(&document).unwrap();
+            let kept = |c: char| match c {
+                '\t' | '\n' | '\r' => ' ',
+                '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+                c => c,
+            };
+            let wanted: String = text.chars().map(kept).collect();
+            let group = tree.root_element().first_element_child().unwrap();
+            prop_assert_eq!(group.attribute("data-x"), Some(wanted.as_str()));
+            prop_assert_eq!(group.first_element_child().unwrap().text().unwrap_or_default(), wanted);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! One trial on a testbed: leak check, the calls with their faults, leak check, verdict.
+
+use tokio::sync::watch;
+
+use super::environment::{beforehand, with_recorded};
+use super::faults::{Done, Faults};
+use super::leak_check::{LeakCheck, unknown};
+use super::plan::{Plan, verdict};
+use super::remarks::{remarks, silent_target};
+use super::testbed::{Broken, Testbed, TrialAccount};
+use super::{Observer, RunError};
+use crate::driver::{self, DriverConfig, Progress, Recorded, Stop};
+use crate::gate::{Verdict, Watch};
+use crate::metrics::{Summary, summarize};
+use crate::record::{EndedEarly, Environment, Leaks, Phase, Run, hlog};
+
+/// A trial that has been played, to its end or not.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its figures.
+    pub summary: Summary,
+    /// Its verdict by the plan's gates, limits and baseline.
+    pub verdict: Verdict,
+    /// The raw files that no report brings, by name: `environment.json` and `rtt.hlog`.
+    pub raw: [(&'static str, Vec<u8>); 2],
+}
+
+/// Plays one trial: places the calls of `plan` on `testbed`, which can then play the next.
+///
+/// `interrupt` is the user's wish to end early: [`Stop::Soon`] hangs up, [`Stop::Now`] waits for nobody;
+/// there is a result all the same. `observer` hears of progress and of everything remarkable.
+///
+/// # Errors
+/// When the driver cannot start. A testbed that breaks ends the trial and is in its result.
+pub async fn execute(
+    plan: &Plan,
+    testbed: &mut Testbed,
+    interrupt: watch::Receiver<Stop>,
+    observer: &dyn Observer,
+) -> Result<Finished, RunError> {
+    let mark = testbed.begin_trial();
+    let leak_check = LeakCheck::begin(testbed).await;
+    let mut trial = Trial {
+        plan,
+        observer,
+        early_end: EarlyEnd::new(plan, observer),
+        stop: watch::Sender::new(Stop::No),
+        interrupt,
+        faults: Vec::new(),
+    };
+    let (recorded, broken) = trial.play(testbed).await?;
+    let leaks = trial.leaks(&leak_check, testbed).await;
+    let account = testbed.account(&mark).await;
+    let environment = trial.environment(testbed, &recorded, broken, leaks, account);
+    conclude(plan, recorded, environment)
+}
+
+/// A trial under way.
+struct Trial<'a> {
+    plan: &'a Plan,
+    observer: &'a dyn Observer,
+    early_end: EarlyEnd,
+    /// Tells the driver to end, for whatever reason.
+    stop: watch::Sender<Stop>,
+    interrupt: watch::Receiver<Stop>,
+    /// Faults carried out so far.
+    faults: Vec<Done>,
+}
+
+impl Trial<'_> {
+    /// Runs the driver and the faults; a testbed that breaks ends the driver.
+    async fn play(&mut self, testbed: &mut Testbed) -> Result<(Recorded, Option<String>), RunError> {
+        let Trial { plan, observer, early_end, stop, interrupt, faults } = self;
+        let (watched, watching) = watch::channel(testbed.watched());
+        let (hold_from, holding) = watch::channel(None);
+        let config = DriverConfig {
+            scenario: plan.scenario(),
+            target: testbed.target(),
+            credentials: plan.credentials.clone(),
+            run_id: rand::random(),
+            watched: watching,
+            hold_from,
+            scheduling: plan.granted.scheduling.clone(),
+            stop: stop.subscribe(),
+        };
+        let target = testbed.target();
+        raise(stop, *interrupt.borrow_and_update());
+        let faults = Faults {
+            scenario: plan.scenario(),
+            hold_from: holding,
+            watched,
+            observer: *observer,
+            done: faults,
+        };
+        let attend = faults.attend(testbed);
+        let mut show = |progress: &Progress<'_>| {
+            observer.progress(progress);
+            if let Some(why) = early_end.look(progress) {
+                observer.remark(&why);
+                raise(stop, Stop::Early);
+            }
+        };
+        let drive = driver::run(config, &mut show);
+        tokio::pin!(drive, attend);
+        let mut broken = None;
+        loop {
+            tokio::select! {
+                recorded = &mut drive => {
+                    let recorded = recorded?;
+                    let broken = broken.or_else(|| silent_target(&recorded, target));
+                    return Ok((recorded, broken));
+                }
+                Broken { why, stop: how } = &mut attend, if broken.is_none() => {
+                    broken = Some(why);
+                    raise(stop, how);
+                }
+                wish = wish(interrupt) => raise(stop, wish),
+            }
+        }
+    }
+
+    /// Counts what the calls have left; a user's second Ctrl-C ends that at once.
+    async fn leaks(&mut self, check: &LeakCheck, testbed: &Testbed) -> Leaks {
+        const AT_ONCE: &str = "the run was ended at once";
+        if *self.stop.borrow() == Stop::Now {
+            return unknown(AT_ONCE);
+        }
+        let at_once = async { while wish(&mut self.interrupt).await != Stop::Now {} };
+        tokio::select! {
+            leaks = check.conclude(testbed.watched()) => leaks,
+            () = at_once => unknown(AT_ONCE),
+        }
+    }
+
+    fn environment(
+        self,
+        testbed: &Testbed,
+        recorded: &Recorded,
+        broken: Option<String>,
+        leaks: Leaks,
+        account: TrialAccount,
+    ) -> Environment {
+        let (plan, granted) = (self.plan, &self.plan.granted);
+        let early = self.early_end.ended.as_ref().map(|early| format!("gate `{}` {early}", early.gate));
+        let remarks = early.into_iter().chain(account.remarks).chain(remarks(plan.scenario(), recorded));
+        let over = self.faults.iter().filter(|fault| fault.is_over()).count();
+        Environment {
+            asterisk: testbed.asterisk(),
+            service: testbed.service(),
+            scheduling: granted.scheduling.to_string(),
+            interrupted: *self.interrupt.borrow() != Stop::No,
+            broken: broken.unwrap_or_default(),
+            faults: self.faults.iter().map(|fault| fault.record(recorded.epoch)).collect(),
+            faults_undone: (plan.scenario().fault.len() - over) as u64,
+            leaks,
+            service_drops: account.service_drops,
+            service_record: account.service_record,
+            remarks: remarks.chain(granted.warning.clone()).collect(),
+            ended_early: self.early_end.ended,
+            ..with_recorded(beforehand(&plan.resolved), recorded)
+        }
+    }
+}
+
+fn raise(stop: &watch::Sender<Stop>, wanted: Stop) {
+    stop.send_if_modified(|current| {
+        let raised = wanted > *current;
+        *current = wanted.max(*current);
+        raised
+    });
+}
+
+/// Waits for the user's next wish.
+async fn wish(interrupt: &mut watch::Receiver<Stop>) -> Stop {
+    match interrupt.changed().await {
+        Ok(()) => *interrupt.borrow_and_update(),
+        // Nobody is left to wish anything.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// `gates.abort_on_fail`: ends a trial that has become hopeless.
+struct EarlyEnd {
+    watch: Option<Watch>,
+    ended: Option<EndedEarly>,
+}
+
+impl EarlyEnd {
+    fn new(plan: &Plan, observer: &dyn Observer) -> EarlyEnd {
+        let gates = &plan.scenario().gates;
+        let after = gates.abort_after;
+        let watch = gates.abort_on_fail.then(|| Watch::new(&plan.gates, after.0));
+        if let Some(watch) = &watch {
+            let (count, all) = (watch.count(), plan.gates.len());
+            observer.remark(&format!(
+                "abort_on_fail: a gate broken for {after} ends the run; {count} of {all} can be judged before its end"
+            ));
+        }
+        EarlyEnd { watch, ended: None }
+    }
+
+    /// The reason to end now, once.
+    fn look(&mut self, progress: &Progress<'_>) -> Option<String> {
+        let watch = self.watch.as_mut().filter(|_| progress.phase == Phase::Hold)?;
+        let hopeless = watch.look(progress.in_phase, progress.live)?;
+        self.watch = None;
+        let (since_s, at_s) = (hopeless.since.as_secs_f64(), hopeless.at.as_secs_f64());
+        let early = EndedEarly { gate: hopeless.gate, actual: hopeless.actual, since_s, at_s };
+        let why = format!("gate `{}` {early}", early.gate);
+        self.ended = Some(early);
+        Some(why)
+    }
+}
+
+fn conclude(plan: &Plan, recorded: Recorded, environment: Environment) -> Result<Finished, RunError> {
+    let (from, to) = recorded.window.unwrap_or((recorded.epoch, recorded.epoch));
+    let log = hlog::write(&recorded.histograms, from, to.since(from))?;
+    let circumstances = serde_json::to_vec_pretty(&environment).map_err(RunError::Environment)?;
+    let summary = summarize(Run {
+        environment,
+        calls: recorded.calls,
+        seconds: recorded.seconds,
+        call_seconds: recorded.call_seconds,
+        silences: recorded.silences,
+        histograms: recorded.histograms,
+    });
+    let verdict = verdict(&plan.resolved, &plan.gates, &summary, plan.baseline.as_ref());
+    Ok(Finished { summary, verdict, raw: [("environment.json", circumstances), ("rtt.hlog", log)] })
+}

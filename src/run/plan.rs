@@ -1,0 +1,175 @@
+//! The plan of a run: a valid scenario, its gates and baseline, the accounts and the scheduling.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::RunError;
+use super::application::Ari;
+use super::environment::beforehand;
+use super::scheduling::{self, Granted};
+use crate::compare::baseline::Baseline;
+use crate::gate::{Gate, Trust, Verdict, hold_against, judge};
+use crate::metrics::Summary;
+use crate::scenario::{AsteriskMode, Limits, Override, Problem, Resolved, Scenario, ServiceMode};
+use crate::scheduling::Scheduling;
+use crate::sip::digest::Credentials;
+
+/// Largest scenario file that is read.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// A run that can be made: nothing in it is looked up again later.
+#[derive(Debug)]
+pub struct Plan {
+    /// The scenario.
+    pub resolved: Resolved,
+    /// Its gates.
+    pub gates: Vec<Gate>,
+    /// Stored runs that the run is held against.
+    pub baseline: Option<Baseline>,
+    /// SIP_USER and SIP_PASS, for a target that asks.
+    pub credentials: Option<Credentials>,
+    /// Scheduling of the media threads.
+    pub granted: Granted,
+    /// The program with the built-in service: this one.
+    pub program: PathBuf,
+}
+
+impl Plan {
+    /// Reads a scenario with `--set` overrides.
+    ///
+    /// # Errors
+    /// Mistakes in the scenario, its gates or the accounts in the environment.
+    pub fn read(path: &Path, set: &[String]) -> Result<Plan, RunError> {
+        let resolved = read_scenario(path, set)?;
+        let gates = parse_gates(&resolved)?;
+        let credentials = sip_credentials()?;
+        if needs_account(&resolved.scenario) {
+            Ari::from_environment(String::new())?;
+        }
+        let granted = schedule(&resolved)?;
+        let what = "cannot find this program to start the service with";
+        let program = std::env::current_exe().map_err(|error| RunError::System { what, error })?;
+        Ok(Plan { resolved, gates, baseline: None, credentials, granted, program })
+    }
+
+    /// Adds the stored runs that the run is to be held against.
+    ///
+    /// # Errors
+    /// When none of them is comparable: better said now than after the run.
+    pub fn hold_against(mut self, baseline: Option<Baseline>) -> Result<Plan, RunError> {
+        let run = beforehand(&self.resolved);
+        if let Some(useless) = baseline.as_ref().filter(|baseline| !baseline.is_of_use(&run)) {
+            return Err(RunError::Baseline(useless.left_out(&run).unwrap_or_default()));
+        }
+        self.baseline = baseline;
+        Ok(self)
+    }
+
+    /// The scenario.
+    pub fn scenario(&self) -> &Scenario {
+        &self.resolved.scenario
+    }
+}
+
+/// Judges a run by a scenario's gates and limits, and holds it against stored runs.
+pub fn verdict(
+    resolved: &Resolved,
+    gates: &[Gate],
+    summary: &Summary,
+    baseline: Option<&Baseline>,
+) -> Verdict {
+    let mut verdict = judge(summary, gates, &trust(&resolved.scenario.limits));
+    if let Some(baseline) = baseline {
+        hold_against(&mut verdict, summary, gates, baseline);
+    }
+    verdict
+}
+
+/// The limits beyond which the instrument is in doubt, as the gates take them.
+pub fn trust(limits: &Limits) -> Trust {
+    Trust {
+        send_lateness_p99_ms: limits.send_lateness_p99.0.as_secs_f64() * 1000.0,
+        missed_slots: limits.missed_slots.0,
+        socket_drops: limits.socket_drops,
+        thread_cpu: limits.thread_cpu.0,
+    }
+}
+
+/// Reads a scenario with `--set` overrides.
+///
+/// # Errors
+/// When the file cannot be read, or is no valid scenario.
+pub fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, RunError> {
+    let unreadable = |reason: String| RunError::ScenarioFile { path: path.into(), reason };
+    let mut text = String::new();
+    // A path may be anything, a device without end too.
+    let file = File::open(path).map_err(|e| unreadable(e.to_string()))?;
+    let read = file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(|e| unreadable(e.to_string()))?;
+    if read as u64 > MOST_BYTES {
+        return Err(unreadable("it is longer than 1 MiB".into()));
+    }
+    // Command line before environment before file: later overrides win.
+    let mut overrides = Vec::new();
+    if let Some(range) = variable("PORT_RANGE") {
+        overrides.push(Override::variable("PORT_RANGE", "service.ports", &range));
+    }
+    overrides.extend(set.iter().map(|setting| Override::set(setting)));
+    Ok(Resolved::read(&text, &path.display().to_string(), &overrides)?)
+}
+
+/// Parses the scenario's gates.
+///
+/// # Errors
+/// Every gate that is none, at its place in the scenario.
+pub fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, RunError> {
+    let mut problems = Vec::new();
+    let mut gates = Vec::new();
+    for (n, text) in resolved.scenario.gates.require.iter().enumerate() {
+        match Gate::parse(text) {
+            Ok(gate) => gates.push(gate),
+            Err(e) => problems.push(Problem::new(&format!("gates.require.{n}"), e.reason, e.cure)),
+        }
+    }
+    if problems.is_empty() { Ok(gates) } else { Err(resolved.error(&problems).into()) }
+}
+
+/// Describes the load in a line.
+pub fn headline(s: &Scenario) -> String {
+    let churn = s.load.call_duration.map_or(String::new(), |d| format!(" of {d} each"));
+    format!(
+        "{}: {} calls{churn} held for {}, {} every {}, ramp {}",
+        s.name, s.load.calls, s.load.duration, s.media.codec, s.media.ptime, s.load.ramp
+    )
+}
+
+/// True if the account of ARI_USER and ARI_PASS is used: only an Asterisk and a service that are both
+/// started by the run get a random one.
+fn needs_account(s: &Scenario) -> bool {
+    let external = s.asterisk.mode == AsteriskMode::External;
+    s.service.mode == ServiceMode::External || external && s.service.mode.is_application()
+}
+
+/// Asks the kernel for the scheduling of `[driver]`.
+fn schedule(resolved: &Resolved) -> Result<Granted, RunError> {
+    let driver = &resolved.scenario.driver;
+    let asked = Scheduling { realtime: driver.realtime, cpus: driver.cpus.clone() };
+    scheduling::grant(asked, |refused| {
+        let cure = "name CPUs that this process may use, or leave the key out";
+        resolved.error(&[Problem::new("driver.cpus", refused.to_string(), cure)]).into()
+    })
+}
+
+/// The account of SIP_USER and SIP_PASS.
+fn sip_credentials() -> Result<Option<Credentials>, RunError> {
+    match (variable("SIP_USER"), variable("SIP_PASS")) {
+        (Some(username), Some(password)) => Ok(Some(Credentials { username, password })),
+        (None, None) => Ok(None),
+        _ => Err(RunError::HalfAccount),
+    }
+}
+
+/// An environment variable that is set to something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

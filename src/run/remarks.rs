@@ -1,0 +1,80 @@
+//! Remarks on a finished run, in words: what its calls and the driver's counts say about the set-up.
+
+use std::net::SocketAddr;
+
+use crate::driver::Recorded;
+use crate::record::{CallRecord, Ending};
+use crate::scenario::Scenario;
+
+/// Detects a target that never answered any SIP: that is a broken set-up, no outcome of calls.
+pub fn silent_target(recorded: &Recorded, target: SocketAddr) -> Option<String> {
+    let silent = |call: &CallRecord| call.ending == Ending::Timeout && call.srd_ms.is_none();
+    let all = !recorded.calls.is_empty() && recorded.calls.iter().all(silent);
+    (all && !recorded.heard)
+        .then(|| format!("nothing answers SIP at {target}: is it running, and is the address right?"))
+}
+
+/// Remarks on how the calls were held, impaired and signalled.
+pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let calls = scenario.load.calls;
+    if recorded.window.is_none() {
+        remarks.push("no call came up, so nothing was held or measured".into());
+    } else if recorded.calls_at_start < calls {
+        remarks.push(format!("the hold phase began with {} of {calls} calls up", recorded.calls_at_start));
+    }
+    if recorded.suppressed > 0 {
+        remarks.push(format!(
+            "{} calls could not be placed: {}",
+            recorded.suppressed, recorded.suppressed_because
+        ));
+    }
+    if recorded.heard {
+        remarks.extend(symptoms(scenario, &recorded.calls));
+    }
+    for (direction, impaired) in ["out", "back"].into_iter().zip(&recorded.impaired) {
+        let counts = impaired.counts;
+        if counts.seen() > 0 {
+            remarks.push(format!(
+                "impaired on purpose on the way {direction}: of {} packets {} lost, {} doubled, {} sent ahead, {} delayed",
+                counts.seen(), counts.lost, counts.duplicated, counts.reordered, counts.delayed
+            ));
+        }
+    }
+    let on_sip = [
+        (recorded.socket_errors.garbage, "datagrams on the SIP port were not SIP"),
+        (
+            recorded.socket_errors.unsent,
+            "SIP messages could not be sent: is the target reachable from sip.local?",
+        ),
+    ];
+    let counted = on_sip.into_iter().filter(|(count, _)| *count > 0);
+    remarks.extend(counted.map(|(count, what)| format!("{count} {what}")));
+    remarks
+}
+
+/// Symptoms of a service that does not answer or does not echo, as the calls show them.
+fn symptoms(scenario: &Scenario, calls: &[CallRecord]) -> Vec<String> {
+    let who = if scenario.service.mode.is_application() { "application" } else { "target" };
+    let answered: Vec<_> = calls.iter().filter(|c| c.ending.was_answered() && c.total_sent > 0).collect();
+    let silent: Vec<_> = answered.iter().filter(|c| c.is_silent()).collect();
+    let corrupted: u64 = silent.iter().map(|c| c.corrupted).sum();
+    let mut symptoms = Vec::new();
+    if !silent.is_empty() {
+        let heard = match corrupted {
+            0 => format!("no packet came back: does the {who} echo the media?"),
+            n => format!(
+                "{n} packets came back, none as it was sent: does the {who} echo the payload unchanged, in {}?",
+                scenario.media.codec
+            ),
+        };
+        symptoms.push(format!("{} of {} calls answered, {heard}", silent.len(), answered.len()));
+    }
+    let waited = calls.iter().filter(|c| c.ending == Ending::Timeout).count();
+    if waited > 0 && scenario.service.mode.is_application() && !calls.iter().any(|c| c.ending.was_answered())
+    {
+        let within = scenario.sip.setup_timeout;
+        symptoms.push(format!("no call was answered within {within}: does the application answer them?"));
+    }
+    symptoms
+}
