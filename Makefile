@@ -1,4 +1,4 @@
-# What is typed here, by people and by CI: make run, make test, make check.
+# Commands for people and for CI: make run, make test, make check.
 # Each installs what it needs, or says in one line what to type.
 
 export PATH := $(PATH):$(HOME)/.cargo/bin

@@ -64,7 +64,7 @@ module_dir() {
     fi
 }
 
-# Whether the Asterisk on PATH does; says what it lacks if not.
+# Succeeds if the Asterisk on PATH has the modules; says what it lacks if not.
 installed_one_does() {
     local program modules missing
     program=$(PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v asterisk) || return 1

@@ -1,4 +1,4 @@
-//! What is done once a packet, timed: `cargo bench --bench hot_paths`.
+//! Work done once a packet, timed: `cargo bench --bench hot_paths`.
 
 use std::hint::black_box;
 use std::time::Duration;

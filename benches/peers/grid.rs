@@ -1,4 +1,4 @@
-//! How well a sender of RTP streams keeps its 20 ms, seen by the kernel's stamps of arrival.
+//! Accuracy of a sender's 20 ms grid, by the kernel's stamps of arrival.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,13 +21,13 @@ use crate::{Outcome, quantile};
 const INTERVAL_NS: i64 = 20_000_000;
 /// From the last stream's first packet to the first one measured.
 const WARM_UP_NS: u64 = 2_000_000_000;
-/// How long all streams may take to come.
+/// Time within which all streams must have come.
 const PATIENCE: u32 = 30;
 const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// One packet: when it arrived, and its RTP sequence number.
 type Arrival = (u64, u16);
-/// Who sends a stream: address and SSRC.
+/// The sender of a stream: address and SSRC.
 type Source = (SocketAddr, [u8; 4]);
 
 /// The sender; it does not outlive this program.
@@ -224,7 +224,7 @@ fn figures(
     }))
 }
 
-/// How far each packet's distance from the one before it is from the interval. Around a packet that
+/// Difference between each packet's distance from the one before it and the interval. Around a packet that
 /// did not arrive there is none.
 fn gap_errors(stream: &[Arrival]) -> impl Iterator<Item = u64> {
     stream.windows(2).filter_map(|pair| {
@@ -233,7 +233,7 @@ fn gap_errors(stream: &[Arrival]) -> impl Iterator<Item = u64> {
     })
 }
 
-/// How far each packet is from its place on the grid of 20 ms that fits the stream best: the one that
+/// Distance of each packet from its place on the grid of 20 ms that fits the stream best: the one that
 /// runs through the median.
 fn grid_errors(stream: &[Arrival]) -> Vec<u64> {
     let Some(&(start, first)) = stream.first() else { return Vec::new() };

@@ -28,13 +28,13 @@ struct Cli {
 enum Command {
     /// Starts a sender of RTP streams, and measures how well it keeps its interval and its CPU time.
     Grid {
-        /// Where the streams come to.
+        /// The address that the streams come to.
         #[arg(long)]
         listen: SocketAddr,
-        /// How many streams to wait for.
+        /// Number of streams to wait for.
         #[arg(long)]
         streams: usize,
-        /// How long to measure once they are there.
+        /// Seconds to measure once they are there.
         #[arg(long)]
         seconds: u64,
         /// Send every packet back as it is.

@@ -20,7 +20,7 @@ use crate::{Outcome, quantile};
 /// An answer that takes longer is lost.
 const LOST_AFTER: Duration = Duration::from_secs(1);
 
-/// Where the answers come in.
+/// The socket on which answers come in.
 enum Ears {
     Plain(UdpSocket),
     Stamped(StampedSocket, Box<Batch>),
@@ -47,7 +47,7 @@ impl Ears {
         }
     }
 
-    /// When the answer numbered `number` came; `None` when it did not.
+    /// Arrival of the answer numbered `number`; `None` when it did not come.
     fn hear(&mut self, number: u32) -> Outcome<Option<Stamp>> {
         let is_it = |datagram: &[u8]| {
             let payload = datagram.get(HEADER_LEN..).unwrap_or_default();

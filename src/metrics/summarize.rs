@@ -161,6 +161,7 @@ mod tests {
             p95_ms: Some(1.0),
             p99_ms: Some(1.0),
             max_ms: Some(1.0),
+            ..Default::default()
         };
         let mut service = ServiceRecord::default();
         (service.stages.answered, service.stages.bridged, service.stages.first_packet) = (ms, ms, ms);

@@ -21,8 +21,8 @@ pub use leak::{LeakPart, Leaks};
 pub use live::Live;
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{
-    Milliseconds, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents, ServiceMedia, ServiceOutcome,
-    ServiceRecord, ServiceStages,
+    Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,
+    ServiceMedia, ServicePorts, ServiceRecord, ServiceStages,
 };
 
 use std::collections::BTreeMap;

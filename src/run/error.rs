@@ -11,7 +11,7 @@ use crate::record::stored::StoredError;
 use crate::scenario::ScenarioError;
 use crate::values::HostPort;
 
-/// Why there is no run. Calls that fail are outcomes of a run, not errors.
+/// An error that keeps a run from being made or kept. Calls that fail are outcomes of a run, not errors.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The scenario is invalid.
@@ -50,7 +50,7 @@ pub enum RunError {
         path: PathBuf,
         /// The system's reason.
         error: io::Error,
-        /// What to do, behind a semicolon; may be empty.
+        /// The cure, behind a semicolon; may be empty.
         cure: &'static str,
     },
     /// A stored run is damaged.
@@ -80,7 +80,7 @@ pub enum RunError {
     /// The kernel refuses something that every run needs.
     #[error("{what}: {error}")]
     System {
-        /// What was tried.
+        /// The attempt that it refused.
         what: &'static str,
         /// The system's reason.
         error: io::Error,
@@ -107,7 +107,7 @@ pub enum RunError {
         path: PathBuf,
         /// The system's reason.
         error: io::Error,
-        /// What to do, behind a semicolon; may be empty.
+        /// The cure, behind a semicolon; may be empty.
         cure: &'static str,
     },
 }

@@ -21,10 +21,10 @@ use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 use crate::values::PortRange;
 
-/// How long Asterisk and the service may take to end when asked.
+/// Time for Asterisk and the service to end when asked.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long the service may take to write down its counts.
+/// Time for the service to write its counts.
 const COUNTS_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -65,7 +65,7 @@ pub struct TrialAccount {
 pub struct Broken {
     /// The process and its end, in a sentence.
     pub why: String,
-    /// How the run is to end: without Asterisk there is nobody left to hang up to.
+    /// The way to end the run: without Asterisk there is nobody left to hang up to.
     pub stop: Stop,
 }
 
@@ -316,24 +316,4 @@ async fn start_asterisk(plan: &Plan, logs: &Path) -> Result<Managed, RunError> {
         config.digest.password = Secret::new(credentials.password.clone());
     }
     Ok(Asterisk::start(config).await?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::service::ServiceSummary;
-    use crate::service::media::MediaNow;
-    use crate::service::metrics::Snapshot;
-    use crate::service::stats::ServiceReport;
-    use crate::stamp::Stamp;
-
-    #[test]
-    fn the_service_writes_what_is_read_of_it() {
-        let mut report = ServiceReport { calls: 3, retries: 2, ..Default::default() };
-        report.media.drops = 7;
-        let now = Snapshot { at: Stamp::ZERO, degraded: None, report, media: MediaNow::default() };
-        let written = serde_json::to_vec(&ServiceSummary::of(&now)).unwrap();
-        let read: ServiceRecord = serde_json::from_slice(&written).unwrap();
-        assert_eq!((read.media.drops, read.calls.total, read.retries), (7, 3, 2));
-    }
 }

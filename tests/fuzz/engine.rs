@@ -33,7 +33,7 @@ pub struct Target {
     pub check: fn(&[u8]) -> u64,
 }
 
-/// What an input led to, as a number.
+/// The outcome of an input, as a number.
 pub fn place(what: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);

@@ -150,7 +150,7 @@ fn offer() -> Offer {
     }
 }
 
-/// What the call wants, in words; each message that it sends must be SIP.
+/// The call's outputs in words; each message that it sends must be SIP.
 fn drain(call: &mut Call, branches: &mut Vec<String>, trace: &mut Vec<&'static str>) {
     for n in 0.. {
         assert!(n < 32, "it never stops sending");

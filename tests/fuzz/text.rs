@@ -1,4 +1,4 @@
-//! What comes as text: ARI's events and answers, gates, scenarios.
+//! Targets that read text: ARI's events and answers, gates, scenarios.
 
 use std::mem::discriminant;
 

@@ -12,7 +12,7 @@ const SHORT: [&str; 5] = [
     "load.ramp=20/s",
     "measure.warmup=200ms",
     "measure.lost_after=500ms",
-    // How the machine fares is not the question here.
+    // The machine's own delay is not the question here.
     "measure.control_streams=0",
 ];
 

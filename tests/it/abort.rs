@@ -91,6 +91,6 @@ fn calls_that_fail_end_a_run_too_and_the_others_end_as_planned() {
     let environment = place.summary()["environment"].clone();
     assert!(environment["elapsed_s"].as_f64().is_some_and(|s| s < LONG_S / 3.0), "{environment}");
     assert_eq!(environment["ended_early"]["gate"], "calls.dropped_count == 0");
-    // What was under way when the run ended was answered, or it would count as failed.
+    // Attempts under way at the end of the run were answered, or they would count as failed.
     assert_eq!(place.metric("calls.answered"), 1.0);
 }

@@ -59,7 +59,7 @@ async fn get(url: &str, path: &str, user: &str, password: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line")
 }
 
-/// Whether there is such a process and it has not ended.
+/// There is such a process, and it has not ended.
 fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // Of a process whose parent has gone, nobody may have taken the status yet.
@@ -292,7 +292,7 @@ async fn a_stuck_asterisk_is_killed() {
     assert!(!is_alive(number));
 }
 
-/// Whatever is executed instead of Asterisk here never listens.
+/// A program in Asterisk's place that never listens.
 #[tokio::test]
 async fn what_does_not_get_ready_in_time_is_stopped() {
     let dir = folder();

@@ -1,4 +1,4 @@
-//! What is wrong is refused before any call, with the line or name, the reason and the cure.
+//! Wrong input is refused before any call, with the line or name, the reason and the cure.
 
 use crate::harness::{Place, ends_with, stderr};
 

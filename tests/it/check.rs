@@ -175,7 +175,7 @@ fn a_target_that_stays_silent_is_named_with_the_cure() {
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("an address");
     let (sip, external) = (format!("asterisk.sip={address}"), "asterisk.mode=external");
-    // What is no Asterisk need not answer; one that is does.
+    // A target without ARI need not answer OPTIONS; an Asterisk must.
     let output = ends_with(&mut place.check("smoke", &[external, &sip, "service.mode=none"]), 0);
     let said = stderr(&output);
     assert!(said.starts_with("warning: asterisk.sip") && said.contains("nothing came back"), "{said}");

@@ -16,7 +16,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// What the program prints when asked with `args`.
+/// The program's output with `args`.
 #[track_caller]
 fn ask(place: &Place, args: &[&str]) -> String {
     said(&ends_with(place.program().args(args), 0))
@@ -78,7 +78,7 @@ fn options_used(text: &str, commands: &[String]) -> Vec<(String, String)> {
                 Some(next) if program => of = commands.iter().find(|name| name == next),
                 _ => {}
             }
-            // What follows is another program's.
+            // The rest of the line is another program's.
             if word.ends_with([';', '&']) {
                 of = None;
             }
@@ -179,7 +179,7 @@ fn every_gate_in_the_documentation_is_one() {
         }
     }
     assert!(found.len() >= 20, "{found:?}");
-    // What the text itself says is none.
+    // Named as wrong in the text itself.
     let none = ["rtt.p99 < 20", "calls.answered == 100"];
     let operators = [" < ", " <= ", " == ", " != ", " >= ", " > "];
     for text in pages().iter().map(|path| read(path)) {

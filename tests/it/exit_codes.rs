@@ -1,6 +1,6 @@
 //! Every exit code that docs/ci.md names, each reached through the real program.
 //!
-//! What leads to a code in all its variety is tested where it belongs: 1 and 130 in `run.rs` and
+//! The many ways to a code are tested where they belong: 1 and 130 in `run.rs` and
 //! `fault.rs`, 2 in `bad_input.rs` and `check.rs`, 11 with real runs in `report.rs`.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 
 const SAMPLE: &str = "tests/samples/format1";
 
-/// What is run, the code that it must end with, and a word that it says.
+/// A case's name, the code that it must end with, and the case itself, which returns its output.
 type Case = (&'static str, i32, fn(&Place) -> String);
 
 /// The table. Each case is played in a place of its own, and returns what was said.
@@ -33,7 +33,7 @@ const CASES: [Case; 11] = [
     ("a gate is broken", 10, |place| run(place, &[r#"gates.require=["calls.attempts > 5"]"#], 10)),
     ("a gate has too few samples", 12, |place| run(place, &[r#"gates.require=["rtt.p99.9 < 60s"]"#], 12)),
     ("a gate has no data", 12, |place| {
-        // What echoes by itself stamps nothing.
+        // A target that echoes by itself stamps nothing.
         let set = ["sip.to=echo", "service.mode=none", r#"gates.require=["service_time.p50 < 60s"]"#];
         run(place, &set, 12)
     }),

@@ -194,7 +194,7 @@ fn both_sides_hang_up_and_nothing_is_left() {
     let calls = rows(&place.out().join("calls.csv"));
     assert!(calls.len() >= 100, "{} calls", calls.len());
     assert!(calls.iter().all(|c| c["ending"] == "completed"));
-    // Who gets a BYE does not send one.
+    // A call that was sent a BYE sends none.
     let by_far_end = calls.iter().filter(|c| c["sdd_ms"].is_empty()).count();
     let shares = (by_far_end * 3, (calls.len() - by_far_end) * 3);
     assert!(shares.0 > calls.len() && shares.1 > calls.len(), "{by_far_end} of {}", calls.len());

@@ -21,7 +21,7 @@ use rand::{RngExt as _, SeedableRng as _};
 const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "packets.sent > 0"]"#;
 const LOCAL: &str = "127.0.0.1:0";
 const PTIME: Duration = Duration::from_millis(20);
-/// Where an RTP header ends.
+/// Length of an RTP header.
 const PAYLOAD: usize = 12;
 
 /// A packet with a probe of the call `call` of the run `run`.
@@ -105,7 +105,7 @@ fn strays() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Whatever is not HTTP, and HTTP that nobody should send.
+/// Bytes that are not HTTP, and HTTP that nobody should send.
 fn throw_at_http(address: SocketAddr) {
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100_000)).into_bytes();
     let endless = b"GET /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n".to_vec();
@@ -221,7 +221,7 @@ impl FarEnd {
         FarEnd { sip: address, stop, threads: vec![signalling, echo] }
     }
 
-    /// How many packets it has echoed.
+    /// Ends it; the number of packets that it has echoed.
     fn stop(mut self) -> u64 {
         self.stop.store(true, Relaxed);
         self.threads.drain(..).map(|thread| thread.join().expect("no panic")).sum()

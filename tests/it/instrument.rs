@@ -33,7 +33,7 @@ fn what_is_injected_comes_back_up_and_down_told_apart() {
     let (up, down) = (place.count("loss.up_count"), place.count("loss.down_count"));
     assert_eq!(sent, 5 * 10 * 50);
     assert_eq!(lost, up + down + place.count("loss.unattributed_count"));
-    // What nothing that came back can tell of is at the end of a call: a run of five, at the most.
+    // Losses without a way are those at the end of a call, after the last packet that came back: five at most.
     assert!(place.count("loss.unattributed_count") <= 5 * 5);
     assert_eq!(place.summary()["environment"]["impaired"], true);
     // 2,500 packets: five standard deviations around 4 % and 1 %.

@@ -1,4 +1,4 @@
-//! What a run hands to machines: one Summary in every file, the published schema, and the CI examples,
+//! Files for machines: one Summary in every file, the published schema, and the CI examples,
 //! through real runs.
 
 use std::collections::{BTreeMap, HashMap};
@@ -466,7 +466,7 @@ fn the_gitlab_example_gates_and_writes_its_note() {
     );
 }
 
-/// Whether the body is as long as the head says.
+/// The body is as long as the head says.
 fn is_whole(request: &str) -> bool {
     let (head, body) = request.split_once("\r\n\r\n").expect("a head");
     let length =

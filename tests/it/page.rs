@@ -8,12 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// What the tests ask of the page: the drawing that is seen, places in it, words that are shown.
+/// Helpers inside the page: the drawing that is seen, places in it, words that are shown.
 const HELPERS: &str = r#"
 window.notes = JSON.parse(document.getElementById("data").textContent);
 window.seen = (id) => [...document.querySelectorAll(`#${id} svg`)].find((svg) => svg.getClientRects().length);
 window.look = (id) => seen(id).parentElement.className;
-// Where a share of a panel's width and height is in the window.
+// The place in the window of a share of a panel's width and height.
 window.spot = (id, panel, across, down) => {
   seen(id).scrollIntoView({ block: "center" });
   const f = notes[id][look(id)][panel];
@@ -210,7 +210,7 @@ fn series_hide_and_time_zooms_and_both_come_back() {
         let ticks = near[n][1].as_array().expect("labels");
         assert!(ticks.iter().all(|t| t.as_str().is_some_and(|t| ("0:03".."0:07").contains(&t))), "{ticks:?}");
     }
-    // What lies in the middle of the panel is now the middle of what was chosen.
+    // The middle of the panel is now the middle of the chosen stretch.
     let tip = hover(&mut browser, id, &format!("spot('{id}', 0, 0.5, 0.5)"));
     assert!(tip["text"].as_str().is_some_and(|t| t.contains("second 4")), "{tip}");
     // A series that is hidden while zoomed stays hidden in the whole run, until it is shown again.

@@ -43,7 +43,7 @@ fn smoke_every_packet_is_accounted_for() {
     // The service stamps every packet, so that the parts are known for all that came back.
     let samples = &place.summary()["samples"];
     assert_eq!(samples["service_time"], samples["rtt"], "{samples}");
-    // What the service says of itself is in the report.
+    // The service's own record is in the report.
     assert_eq!((place.count("ari.calls_count"), place.count("ari.retries_count")), (5, 0));
     let stage = |name: &str| place.metric(name).as_f64().unwrap_or_else(|| panic!("{name}"));
     assert!(stage("ari.answered_p50") <= stage("ari.bridged_max"));
@@ -229,7 +229,7 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     let asterisk = UsersAsterisk::start(&place, &["--write-env", env.to_str().expect("text")]);
     let mut told = asterisk.said.clone();
     let written = fs::read_to_string(&env).expect("the file is written before the first word is said");
-    // What is printed is kept in logs, so only the file has the password.
+    // Output ends up in logs, so only the file has the password.
     let (rest, password) = written.split_once("ARI_PASS='").expect("a password");
     let password = password.trim_end().trim_end_matches('\'').to_string();
     let expected = ["ARI_URL", "ARI_USER"].map(|name| format!("{name}='{}'\n", told[name]));

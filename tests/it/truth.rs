@@ -20,7 +20,7 @@ use proptest::prelude::*;
 const MS: Duration = Duration::from_millis(1);
 const PTIME: Duration = Duration::from_millis(20);
 
-/// What the network does to packets, each decided by number, so that the truth can be counted.
+/// A network that treats packets by their number, so that the truth can be counted.
 #[derive(Debug, Clone, Default)]
 struct Network {
     up: Duration,
@@ -41,7 +41,7 @@ fn hits(every: u32, n: u32) -> bool {
     every > 0 && n % every == every - 1
 }
 
-/// What was done to the packets of the measured window.
+/// Counts of what was injected into the packets of the measured window.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Truth {
     sent: u64,
@@ -280,7 +280,7 @@ fn a_packet_that_takes_longer_than_lost_after_is_lost_and_not_late() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..Default::default() })]
 
-    /// Whatever the network does, counts come back exactly and delays to within a histogram step.
+    /// Counts come back exactly and delays to within a histogram step, for any network.
     #[test]
     fn the_summary_tells_what_was_injected(
         up in 0u32..40, down in 0u32..40, service in 0u32..5,

@@ -134,7 +134,7 @@ impl Browser {
 
     /// Warnings, errors, exceptions, and what was fetched besides the file, since it was opened.
     pub fn complaints(&mut self, file: &Path) -> Vec<Value> {
-        // What has happened is told before this answer.
+        // Events so far come before this answer.
         self.value("1");
         let own = format!("file://{}", file.display());
         let is_bad = |event: &&Value| match event["method"].as_str() {
@@ -149,7 +149,7 @@ impl Browser {
     }
 }
 
-/// Where the browser listens, which it says on standard error; what else it says there is read and dropped.
+/// The address that the browser listens on, from its standard error; the rest of that is read and dropped.
 fn address(process: &mut Guarded) -> String {
     let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines();
     let said = "DevTools listening on ";

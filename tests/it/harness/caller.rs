@@ -23,7 +23,7 @@ pub struct Caller {
     to: String,
 }
 
-/// What came back of a call's media.
+/// A call's probes, and those that came back.
 #[derive(Debug, Default, Clone)]
 pub struct Echo {
     pub sent: u32,

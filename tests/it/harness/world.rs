@@ -7,7 +7,7 @@ use std::time::Duration;
 use loadtest::ari::call::{Call, SETUP_LIMIT, TEARDOWN_LIMIT};
 use loadtest::ari::event::Event;
 use loadtest::ari::exchange::{Input, Output};
-use loadtest::ari::outcome::CallRecord;
+use loadtest::ari::outcome::ServiceCall;
 use loadtest::ari::request::{Operation, Request};
 use loadtest::ari::{CallIds, MediaTarget};
 use loadtest::stamp::Stamp;
@@ -39,10 +39,10 @@ pub struct World {
     pub bridged: bool,
     pub requests: Vec<Request>,
     pub released: usize,
-    pub ended: Option<CallRecord>,
+    pub ended: Option<ServiceCall>,
 }
 
-/// What becomes of a request.
+/// The fate of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fate {
     /// Carried out and answered.
@@ -219,7 +219,7 @@ impl World {
     }
 
     /// Everything that is asked for happens at once, and time passes, until the call is over.
-    pub fn settle(&mut self) -> CallRecord {
+    pub fn settle(&mut self) -> ServiceCall {
         let begun = self.now;
         for _ in 0..1000 {
             if let Some(record) = self.ended.clone() {
