@@ -93,6 +93,7 @@ fn exit_of(error: &RunError) -> Exit {
         | RunError::HalfAccount
         | RunError::NoAccount
         | RunError::NoTarget
+        | RunError::OtherTestbed(_)
         | RunError::Baseline(_)
         | RunError::Occupied(_)
         | RunError::Read { .. }

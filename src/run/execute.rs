@@ -31,14 +31,15 @@ pub struct Finished {
 /// there is a result all the same. `observer` hears of progress and of everything remarkable.
 ///
 /// # Errors
-/// When the driver cannot start. A testbed that breaks ends the trial and is in its result.
+/// When the testbed is another plan's, or the driver cannot start. A testbed that breaks ends the trial and is
+/// in its result.
 pub async fn execute(
     plan: &Plan,
     testbed: &mut Testbed,
     interrupt: watch::Receiver<Stop>,
     observer: &dyn Observer,
 ) -> Result<Finished, RunError> {
-    let mark = testbed.begin_trial();
+    let mark = testbed.begin_trial(plan)?;
     let leak_check = LeakCheck::begin(testbed).await;
     let mut trial = Trial {
         plan,
