@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::event::Event;
 use super::exchange::{Input, Note, Output};
-use super::outcome::{CallRecord, LeftBehind, Outcome};
+use super::outcome::{LeftBehind, ServiceCall, ServiceOutcome};
 use super::request::{HangUpReason, Meaning, Operation, Request, meaning};
 use super::steps::{Jitter, MAX_ATTEMPTS, Presence, Step, Steps, Timer, Timers};
 use super::{CallIds, MediaTarget};
@@ -47,9 +47,9 @@ pub struct Call {
     media_in_app: bool,
     caller_in_bridge: bool,
     media_in_bridge: bool,
-    outcome: Option<Outcome>,
+    outcome: Option<ServiceOutcome>,
     finished: bool,
-    record: CallRecord,
+    record: ServiceCall,
     jitter: Jitter,
 }
 
@@ -66,7 +66,7 @@ impl Call {
     }
 
     /// A caller that is turned away with congestion before it is answered.
-    pub fn turn_away(now: Stamp, ids: CallIds, why: Outcome, seed: u64) -> Self {
+    pub fn turn_away(now: Stamp, ids: CallIds, why: ServiceOutcome, seed: u64) -> Self {
         let mut call = Call::bare(now, ids, None, seed);
         call.end(now, why);
         call.advance(now);
@@ -74,14 +74,14 @@ impl Call {
     }
 
     fn bare(now: Stamp, ids: CallIds, target: Option<MediaTarget>, seed: u64) -> Self {
-        let record = CallRecord {
+        let record = ServiceCall {
             started_at: now,
             answered_at: None,
             media_ready_at: None,
             bridged_at: None,
             ended_at: now,
             released_at: now,
-            outcome: Outcome::Shutdown,
+            outcome: ServiceOutcome::Shutdown,
             retries: 0,
             left_behind: LeftBehind::default(),
         };
@@ -158,8 +158,8 @@ impl Call {
             Input::Event(event) => self.on_event(now, event),
             Input::Answer { operation, status, media } => self.on_answer(now, operation, status, media),
             Input::NoAnswer { operation, sent } => self.on_no_answer(now, operation, sent),
-            Input::HangUp => self.end(now, Outcome::Completed),
-            Input::Shutdown => self.end(now, Outcome::Shutdown),
+            Input::HangUp => self.end(now, ServiceOutcome::Completed),
+            Input::Shutdown => self.end(now, ServiceOutcome::Shutdown),
             Input::AsteriskRestarted => self.on_restart(now),
             Input::Timeout => {}
         }
@@ -172,13 +172,13 @@ impl Call {
             Event::StasisStart { channel, .. } => self.on_start(now, channel),
             Event::StasisEnd { channel } if *channel == self.ids.media => {
                 self.media_in_app = false;
-                self.end(now, Outcome::MediaLost);
+                self.end(now, ServiceOutcome::MediaLost);
             }
             Event::ChannelDestroyed { channel, .. } if *channel == self.ids.media => {
                 self.media = Presence::Gone;
                 self.media_in_app = false;
                 self.timers.clear(Timer::MediaGone);
-                self.end(now, Outcome::MediaLost);
+                self.end(now, ServiceOutcome::MediaLost);
             }
             Event::StasisEnd { channel } | Event::ChannelDestroyed { channel, .. }
                 if *channel == self.ids.caller =>
@@ -195,7 +195,7 @@ impl Call {
             }
             Event::BridgeDestroyed { bridge } if *bridge == self.ids.bridge => {
                 self.bridge = Presence::Gone;
-                self.end(now, Outcome::BridgeLost);
+                self.end(now, ServiceOutcome::BridgeLost);
             }
             _ => {}
         }
@@ -224,7 +224,7 @@ impl Call {
         self.caller = Presence::Gone;
         self.timers.clear(Timer::CallerGone);
         let bridged = self.record.bridged_at.is_some();
-        self.end(now, if bridged { Outcome::Completed } else { Outcome::CallerGone });
+        self.end(now, if bridged { ServiceOutcome::Completed } else { ServiceOutcome::CallerGone });
     }
 
     fn on_restart(&mut self, now: Stamp) {
@@ -238,7 +238,7 @@ impl Call {
         self.media_in_app = false;
         self.timers.clear(Timer::CallerGone);
         self.timers.clear(Timer::MediaGone);
-        self.end(now, Outcome::AsteriskRestarted);
+        self.end(now, ServiceOutcome::AsteriskRestarted);
     }
 
     fn on_answer(&mut self, now: Stamp, operation: Operation, status: u16, media: Option<SocketAddr>) {
@@ -289,7 +289,7 @@ impl Call {
                 }
                 match media {
                     Some(peer) => self.outputs.push_back(Output::ConnectMedia(peer)),
-                    None => self.end(now, Outcome::NoMediaAddress),
+                    None => self.end(now, ServiceOutcome::NoMediaAddress),
                 }
             }
             Operation::HangUp if self.caller == Presence::Here => {
@@ -311,14 +311,17 @@ impl Call {
                 if status != 500 {
                     self.caller = Presence::Gone;
                 }
-                self.end(now, Outcome::CallerGone);
+                self.end(now, ServiceOutcome::CallerGone);
             }
-            Operation::AddChannels => self.end(now, Outcome::Refused { operation, status: Some(status) }),
+            Operation::AddChannels => {
+                self.end(now, ServiceOutcome::Refused { operation, status: Some(status) })
+            }
             Operation::HangUp => {
                 self.caller = Presence::Gone;
                 // Asterisk refused because the caller had hung up; its StasisEnd is on the way.
-                if let Some(Outcome::Refused { operation: Operation::AddChannels, .. }) = self.outcome {
-                    self.outcome = Some(Outcome::CallerGone);
+                if let Some(ServiceOutcome::Refused { operation: Operation::AddChannels, .. }) = self.outcome
+                {
+                    self.outcome = Some(ServiceOutcome::CallerGone);
                 }
             }
             // Its StasisStart and the deletion crossed: ask once more, 404 then means gone.
@@ -360,12 +363,12 @@ impl Call {
         if operation.deletes() {
             self.outputs.push_back(Output::Note(Note::NotDeleted { operation, status }));
         } else {
-            self.end(now, Outcome::Refused { operation, status });
+            self.end(now, ServiceOutcome::Refused { operation, status });
         }
     }
 
     /// The call is over, for the first reason that is given.
-    fn end(&mut self, now: Stamp, outcome: Outcome) {
+    fn end(&mut self, now: Stamp, outcome: ServiceOutcome) {
         if self.outcome.is_some() {
             return;
         }
@@ -385,10 +388,10 @@ impl Call {
             }
         }
         if self.timers.due(Timer::Setup, now) {
-            self.end(now, Outcome::NotBridged);
+            self.end(now, ServiceOutcome::NotBridged);
         }
         if self.timers.due(Timer::Unbridged, now) {
-            self.end(now, Outcome::Unbridged);
+            self.end(now, ServiceOutcome::Unbridged);
         }
         if self.timers.due(Timer::CallerGone, now) && self.caller == Presence::Here {
             self.caller = Presence::Left;

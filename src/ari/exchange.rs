@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::event::Event;
-use super::outcome::CallRecord;
+use super::outcome::ServiceCall;
 use super::request::{Operation, Request};
 use crate::stamp::Stamp;
 
@@ -55,7 +55,7 @@ pub enum Output {
     /// Caller and media are in the bridge.
     Bridged(Stamp),
     /// Nothing is held any more; always the last output.
-    Ended(CallRecord),
+    Ended(ServiceCall),
     /// Worth a line in a log.
     Note(Note),
 }

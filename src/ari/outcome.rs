@@ -1,14 +1,11 @@
 //! How a call ended, and what happened when.
 
-use serde::{Deserialize, Serialize};
-
 use super::request::Operation;
 use crate::stamp::Stamp;
 
 /// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "outcome")]
-pub enum Outcome {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceOutcome {
     /// Bridged, until the caller hung up, or the service at the planned end.
     Completed,
     /// The caller hung up before the call was bridged.
@@ -41,29 +38,29 @@ pub enum Outcome {
     Shutdown,
 }
 
-impl Outcome {
+impl ServiceOutcome {
     /// The name in metrics and files.
     pub const fn key(self) -> &'static str {
         match self {
-            Outcome::Completed => "completed",
-            Outcome::CallerGone => "caller_gone",
-            Outcome::NotBridged => "not_bridged",
-            Outcome::Unbridged => "unbridged",
-            Outcome::MediaLost => "media_lost",
-            Outcome::BridgeLost => "bridge_lost",
-            Outcome::AsteriskRestarted => "asterisk_restarted",
-            Outcome::NoMediaAddress => "no_media_address",
-            Outcome::Refused { .. } => "refused",
-            Outcome::NoPort => "no_port",
-            Outcome::NotCleared => "not_cleared",
-            Outcome::Shutdown => "shutdown",
+            ServiceOutcome::Completed => "completed",
+            ServiceOutcome::CallerGone => "caller_gone",
+            ServiceOutcome::NotBridged => "not_bridged",
+            ServiceOutcome::Unbridged => "unbridged",
+            ServiceOutcome::MediaLost => "media_lost",
+            ServiceOutcome::BridgeLost => "bridge_lost",
+            ServiceOutcome::AsteriskRestarted => "asterisk_restarted",
+            ServiceOutcome::NoMediaAddress => "no_media_address",
+            ServiceOutcome::Refused { .. } => "refused",
+            ServiceOutcome::NoPort => "no_port",
+            ServiceOutcome::NotCleared => "not_cleared",
+            ServiceOutcome::Shutdown => "shutdown",
         }
     }
 }
 
 /// What happened when, in one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallRecord {
+pub struct ServiceCall {
     /// StasisStart of the caller.
     pub started_at: Stamp,
     /// The answer's 204.
@@ -77,7 +74,7 @@ pub struct CallRecord {
     /// When nothing was held any more.
     pub released_at: Stamp,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: ServiceOutcome,
     /// Requests that were repeated.
     pub retries: u32,
     /// What could not be deleted.

@@ -65,22 +65,23 @@ struct Side {
     folder: &'static str,
     path: PathBuf,
     set: Vec<String>,
-    /// What of it is set for this side alone.
+    /// Settings of this side alone.
     own: Vec<String>,
 }
 
 /// Runs the subcommand.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let sides = sides(&args);
-    let plans = [Plan::read(&sides[0].path, &sides[0].set)?, Plan::read(&sides[1].path, &sides[1].set)?];
-    let [base, new] = plans.map(|plan| plan.resolved.scenario);
-    same_load(&base, &new)?;
-    enough(&args, &base)?;
-    for scenario in [&base, &new] {
-        survey(scenario)?.clear()?;
+    let base = Plan::read(&sides[0].path, &sides[0].set)?;
+    let new = Plan::read(&sides[1].path, &sides[1].set)?;
+    same_load(base.scenario(), new.scenario())?;
+    enough(&args, base.scenario())?;
+    for plan in [&base, &new] {
+        survey(plan.scenario())?.clear()?;
     }
-    let folder = Folder::create_for(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), "base")?;
-    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
+    let name = format!("ab-{}", base.scenario().name);
+    let folder = Folder::create_for(args.out.as_deref(), &name, clock::now(), "base")?;
+    let mut signals = Signals::listen()?;
     let mut pairs = Vec::with_capacity(args.pairs as usize);
     for n in 1..=args.pairs {
         // ABBA: whatever drifts falls on both alike.
@@ -89,7 +90,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         for which in order {
             let side = &sides[which];
             let out = folder.path().join(side.folder).join(format!("{n:02}"));
-            let finished = segment(side, &out, &mut signals).await?;
+            let finished = segment(&base.program, side, &out, &mut signals).await?;
             if finished == Exit::Interrupted {
                 return Ok(interrupted(&args, &folder, pairs.len()));
             }
@@ -149,7 +150,7 @@ fn same_load(base: &Scenario, new: &Scenario) -> Result<(), Failure> {
     ))
 }
 
-/// What is known to come to nothing is not begun.
+/// Refuses a comparison that must end inconclusive.
 fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
     let metrics = args.question.metrics();
     if needed(args.pairs as usize, metrics.len()).is_none() {
@@ -176,8 +177,7 @@ fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
 }
 
 /// Runs one segment in a process of its own.
-async fn segment(side: &Side, out: &Path, signals: &mut Signals) -> Result<Exit, Failure> {
-    let program = std::env::current_exe().context("cannot find this program to run the segments with")?;
+async fn segment(program: &Path, side: &Side, out: &Path, signals: &mut Signals) -> Result<Exit, Failure> {
     let mut command = Command::new(program);
     command.arg("run").arg(&side.path).args(["--quiet", "--report", "csv,json", "--out"]).arg(out);
     for set in &side.set {

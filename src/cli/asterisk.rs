@@ -54,9 +54,9 @@ pub struct Args {
 
 /// Runs the subcommand until SIGTERM or Ctrl-C, or until Asterisk ends.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
+    let mut signals = Signals::listen()?;
     descriptors::raise().context("cannot raise the limit of file descriptors")?;
-    let install = find::find(&Places::from_environment(args.asterisk)).map_err(anyhow::Error::from)?;
+    let install = find::find(&Places::from_environment(args.asterisk))?;
     let mut config = StartConfig::new(install, args.logs);
     (config.ports.sip, config.ports.http) = (args.sip_port, args.http_port);
     config.ports.rtp = args.rtp_ports.from..=args.rtp_ports.to;
@@ -66,7 +66,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         config.ari.password = Secret::new(password);
     }
     let (app, digest) = (config.app.clone(), config.digest.clone());
-    let managed = Asterisk::start(config).await.map_err(anyhow::Error::from)?;
+    let managed = Asterisk::start(config).await?;
     if let Some(path) = &args.write_env {
         write_env(path, &managed).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -75,7 +75,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     say::out(format_args!("  SIP       {}", managed.sip_addr()));
     say::out(format_args!("  ARI_URL   {}", managed.ari_url()));
     say::out(format_args!("  ARI_USER  {}", account.user));
-    // Who has them from the file needs them nowhere else: what is printed is kept in logs.
+    // Output ends up in logs: passwords that are in the file are not printed.
     let hidden = "(in the file of --write-env)";
     let shown = |password: &Secret| match args.write_env {
         Some(_) => hidden.to_string(),

@@ -1,4 +1,4 @@
-//! `loadtest compare`: whether one build is slower than another, from pairs of stored runs.
+//! `loadtest compare`: compares two builds by pairs of stored runs.
 
 use std::path::PathBuf;
 
@@ -98,7 +98,7 @@ pub fn answer(
     let comparison = Comparison::of(sides, pairs, metrics, &margins);
     say::out(report::text(&comparison).trim_end());
     if let Some(out) = out {
-        for file in report::files(&comparison).map_err(anyhow::Error::from)? {
+        for file in report::files(&comparison)? {
             out.write(file.path, &file.bytes)?;
         }
     }

@@ -1,4 +1,4 @@
-//! `loadtest completions`: what a shell needs to complete the command line.
+//! `loadtest completions`: scripts with which a shell completes the command line.
 
 use clap::CommandFactory as _;
 use clap_complete::{Shell, generate};

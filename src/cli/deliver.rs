@@ -85,7 +85,7 @@ impl Delivery<'_> {
             }
             match render(format, self.summary, self.verdict, &scenario) {
                 Ok(files) => files.iter().for_each(|file| put(write(file.path, &file.bytes))),
-                Err(e) => put(Err(anyhow::Error::from(e).into())),
+                Err(e) => put(Err(e.into())),
             }
         }
         first_failure.map_or(Ok(()), Err)

@@ -12,7 +12,7 @@ use crate::net::signals::Signals;
     loadtest ping 192.0.2.7:4000             on the other\n\n\
     Answers RTP only, never with more than came in, and never an echo's answer.")]
 pub struct Args {
-    /// Where to listen; port 0 takes any free one.
+    /// Address to listen on; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Print nothing but warnings and errors.
@@ -22,7 +22,7 @@ pub struct Args {
 
 /// Runs the subcommand until SIGTERM or Ctrl-C.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
+    let mut signals = Signals::listen()?;
     let echo = EchoServer::start(args.listen).map_err(|error| refused(args.listen, &error))?;
     let address = echo.local_addr();
     if !address.ip().to_canonical().is_loopback() {

@@ -7,7 +7,7 @@ use super::say;
 use crate::gate::Outcome;
 use crate::run::RunError;
 
-/// How the program ends.
+/// An exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Every gate holds.
@@ -61,7 +61,7 @@ impl Failure {
         Failure { exit: Exit::Broke, error: anyhow::Error::msg(message.into()) }
     }
 
-    /// Tells the user, and returns the exit code.
+    /// Prints it, and returns the exit code.
     pub fn print(&self) -> ExitCode {
         let text = self.to_string();
         // Errors of a scenario come rendered, with their own heading.
@@ -77,35 +77,36 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Failure { exit: Exit::Broke, error }
+/// Every error breaks the run, but for mistakes in what the user has given.
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let exit = error.downcast_ref().map_or(Exit::Broke, exit_of);
+        Failure { exit, error }
     }
 }
 
-impl From<RunError> for Failure {
-    fn from(error: RunError) -> Self {
-        let exit = match &error {
-            RunError::Scenario(_)
-            | RunError::ScenarioFile { .. }
-            | RunError::HalfAccount
-            | RunError::NoAccount
-            | RunError::NoTarget
-            | RunError::Baseline(_)
-            | RunError::Occupied(_)
-            | RunError::Read { .. }
-            | RunError::Stored { .. }
-            | RunError::Runs(_) => Exit::Usage,
-            RunError::Obstacle(_)
-            | RunError::Unresolved { .. }
-            | RunError::System { .. }
-            | RunError::Asterisk(_)
-            | RunError::Application(_)
-            | RunError::Driver(_)
-            | RunError::Histograms(_)
-            | RunError::Environment(_)
-            | RunError::Write { .. } => Exit::Broke,
-        };
-        Failure { exit, error: error.into() }
+fn exit_of(error: &RunError) -> Exit {
+    match error {
+        RunError::Scenario(_)
+        | RunError::ScenarioFile { .. }
+        | RunError::HalfAccount
+        | RunError::NoAccount
+        | RunError::NoTarget
+        | RunError::OtherTestbed(_)
+        | RunError::Baseline(_)
+        | RunError::Occupied(_)
+        | RunError::Read { .. }
+        | RunError::Stored { .. }
+        | RunError::Runs(_) => Exit::Usage,
+        RunError::Obstacle(_)
+        | RunError::Unresolved { .. }
+        | RunError::System { .. }
+        | RunError::Asterisk(_)
+        | RunError::Application(_)
+        | RunError::Driver(_)
+        | RunError::Intervals(_)
+        | RunError::Environment(_)
+        | RunError::Write { .. } => Exit::Broke,
     }
 }

@@ -11,7 +11,7 @@ use crate::net::signals::Signals;
 /// # Errors
 /// When the kernel refuses.
 pub fn listen() -> Result<watch::Receiver<Stop>, Failure> {
-    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
+    let mut signals = Signals::listen()?;
     let (wish, wishes) = watch::channel(Stop::No);
     tokio::spawn(async move {
         loop {

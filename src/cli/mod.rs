@@ -95,5 +95,5 @@ pub fn main() -> ExitCode {
 /// Signalling needs one thread; the media threads are the driver's own.
 fn in_runtime(task: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(anyhow::Error::from)?.block_on(task)
+    runtime?.block_on(task)
 }

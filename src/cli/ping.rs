@@ -36,7 +36,7 @@ pub struct Args {
     /// The echo server; `loadtest echo` is one.
     #[arg(value_name = "HOST:PORT")]
     target: HostPort,
-    /// How long to send.
+    /// Time to send for.
     #[arg(long, default_value = "10s")]
     duration: Span,
     /// Packet interval: 10 to 60 ms in steps of 10.
@@ -99,7 +99,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         echoes: each.then_some(echo_sender),
     };
     let printer = tokio::spawn(print(echoes));
-    let recorded = ping(config).await.map_err(anyhow::Error::from)?;
+    let recorded = ping(config).await?;
     let _ = printer.await;
     let nobody = recorded.calls.iter().all(|c| c.total_received == 0);
     let summary = conclude(recorded, &args, &measure);
@@ -147,7 +147,7 @@ fn conclude(recorded: Recorded, args: &Args, measure: &Measure) -> Summary {
         seconds: recorded.seconds,
         silences: Vec::new(),
         call_seconds: recorded.call_seconds,
-        histograms: recorded.histograms,
+        intervals: recorded.intervals,
     })
 }
 

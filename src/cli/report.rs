@@ -22,7 +22,7 @@ pub struct Args {
     /// Judge by other gates or limits than the run's own; may be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where to write [default: the run's folder].
+    /// Folder to write into [default: the run's].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Reports to write.

@@ -15,7 +15,8 @@ use crate::net::signals::Signals;
 use crate::rtp::Codec;
 use crate::run::resolve::resolve;
 use crate::service::http::Shared;
-use crate::service::{Hangup, Service, ServiceConfig, ServiceSummary};
+use crate::service::metrics::MetricsFile;
+use crate::service::{Hangup, Service, ServiceConfig};
 use crate::values::{HostPort, PortRange, Span};
 
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,7 @@ pub struct Args {
     /// Ports that Asterisk sends the media to, one per call.
     #[arg(long, env = "PORT_RANGE", default_value = "21000-31000", value_name = "FIRST-LAST")]
     port_range: PortRange,
-    /// Where /health and /metrics are; port 0 takes any free one.
+    /// Address of /health and /metrics; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
     http: SocketAddr,
     /// Send the calls' media through this echo server.
@@ -103,7 +104,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     })?;
     // A socket per call. Without more, as many calls as there are descriptors are served.
     let _ = descriptors::raise();
-    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
+    let mut signals = Signals::listen()?;
     let echo = match &args.echo {
         Some(echo) => Some(resolve(echo, "--echo").await?),
         None => None,
@@ -126,19 +127,19 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     };
     // Before Asterisk lists the application: from then on a run may send them.
     let requests = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
-    let service = Service::start(config).await.map_err(anyhow::Error::from)?;
+    let service = Service::start(config).await?;
     if let (Some(path), [Ok(write), Ok(reset)]) = (args.metrics_file.clone(), requests) {
         tokio::spawn(on_request(write, reset, path, service.counts()));
     }
     let finished = service.run(shutdown).await;
-    let written = args.metrics_file.map_or(Ok(()), |path| write(&path, &finished.summary));
+    let written = args.metrics_file.map_or(Ok(()), |path| write(&path, &finished.counted));
     match finished.failure {
         // The reason to end is the one to tell; the other is not to be lost.
         Some(failure) => {
             if let Err(error) = written {
                 tracing::error!("{error:#}");
             }
-            Err(anyhow::Error::from(failure).into())
+            Err(failure.into())
         }
         None => Ok(written.map(|()| Exit::Pass)?),
     }
@@ -151,7 +152,7 @@ async fn on_request(mut write_now: Signal, mut reset: Signal, path: PathBuf, cou
             Some(()) = write_now.recv() => {
                 // Whoever waits for the file is to find it whole.
                 let partial = path.with_extension("partial");
-                let written = write(&partial, &ServiceSummary::of(&counts.snapshot()));
+                let written = write(&partial, &MetricsFile::of(counts.snapshot()));
                 if let Err(error) = written.and_then(|()| Ok(std::fs::rename(&partial, &path)?)) {
                     tracing::error!("{error:#}");
                 }
@@ -162,7 +163,7 @@ async fn on_request(mut write_now: Signal, mut reset: Signal, path: PathBuf, cou
     }
 }
 
-fn write(path: &Path, summary: &ServiceSummary) -> anyhow::Result<()> {
-    let bytes = serde_json::to_vec_pretty(summary).context("the metrics")?;
+fn write(path: &Path, counted: &MetricsFile) -> anyhow::Result<()> {
+    let bytes = serde_json::to_vec_pretty(counted).context("the metrics")?;
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

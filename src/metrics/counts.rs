@@ -264,11 +264,11 @@ pub(super) static LEAKS: [Definition; 6] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::ServiceOutcome;
+    use crate::record::OutcomeCount;
 
     #[test]
     fn outcomes_of_the_service_are_added_up_by_their_name() {
-        let outcome = |name: &str, status, calls| ServiceOutcome {
+        let outcome = |name: &str, status, calls| OutcomeCount {
             outcome: name.into(),
             status,
             calls,

@@ -1,101 +1,116 @@
-//! What the built-in service has counted, as far as the run's report shows it.
+//! The built-in service's own record of its calls: counted by it, written by it, kept by the run.
+//!
+//! The service counts into `ServiceRecord<Durations>`. Written, its durations become percentiles in
+//! milliseconds, which is what everybody else reads.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-/// The service's own word on the run, from its `--metrics-file`; keys that it does not have are at
-/// their defaults.
+use super::Latencies;
+use super::histogram::LOWEST_NS;
+
+/// Counts of a service's life, from its `--metrics-file`; absent keys are at their defaults.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct ServiceRecord {
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema),
+    schemars(rename = "ServiceRecord", bound = "D: schemars::JsonSchema + Default + Serialize")
+)]
+#[serde(default, bound(deserialize = "D: Deserialize<'de> + Default"))]
+pub struct ServiceRecord<D = Milliseconds> {
     /// Callers that entered the application, and what became of them.
     pub calls: ServiceCalls,
     /// Calls that are over, by how they ended.
-    pub outcomes: Vec<ServiceOutcome>,
-    /// Requests that repeated an earlier one.
+    pub outcomes: Vec<OutcomeCount>,
+    /// Requests that repeated an earlier one, of all operations.
     pub retries: u64,
     /// Stages of a call's set-up, each from the caller's StasisStart.
-    pub stages: ServiceStages,
-    /// REST operations by name.
-    pub operations: BTreeMap<String, RestOperation>,
+    pub stages: ServiceStages<D>,
+    /// REST operations by name: `answer`, `create_bridge`, `create_media`, `add_channels`, `hang_up`,
+    /// `delete_media`, `delete_bridge`.
+    pub operations: BTreeMap<String, RestOperation<D>>,
     /// ARI's events.
-    pub events: ServiceEvents,
-    /// Packets to the echo server, where one is named.
-    pub echo: Option<ServiceEcho>,
-    /// Packets of the calls; in the run's files under `service_drops`.
-    #[serde(skip_serializing)]
+    pub events: ServiceEvents<D>,
+    /// The pool of media ports.
+    pub ports: ServicePorts,
+    /// Datagrams of all calls that are over.
     pub media: ServiceMedia,
+    /// Packets to the echo server and back; `null` without one.
+    pub echo: Option<ServiceEcho<D>>,
 }
 
-/// The calls' packets, as far as they bear on the verdict.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ServiceMedia {
-    /// Datagrams that full socket buffers dropped.
-    pub drops: u64,
-}
-
-/// Counts of calls.
+/// Calls by what became of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ServiceCalls {
     /// Callers that entered the application.
     pub total: u64,
-    /// Among them: found waiting there, and not told of by an event.
+    /// Among them: found waiting there, and not announced by an event.
     pub adopted: u64,
+    /// Not over yet.
+    pub active: u64,
     /// Caller and media have both entered the bridge.
     pub bridged: u64,
     /// Bridged, and over without a single media packet.
     pub silent: u64,
+    /// Ignored because there were far too many.
+    pub unheeded: u64,
     /// After which something could not be deleted.
     pub left_behind: u64,
     /// Channels and bridges that no call knew of, and that were deleted.
     pub strays: u64,
 }
 
-/// How many calls ended in one way.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Number of calls that ended in one way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
-pub struct ServiceOutcome {
+pub struct OutcomeCount {
     /// The way, as `completed`, `no_port`, `not_bridged`, `refused`.
     pub outcome: String,
     /// Refused by Asterisk: what.
     pub operation: Option<String>,
     /// Refused by Asterisk: with which HTTP status; none when there was no answer.
     pub status: Option<u16>,
-    /// How many.
+    /// Number of calls.
     pub calls: u64,
 }
 
-/// The stages.
+/// Stages of calls.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct ServiceStages {
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema),
+    schemars(rename = "ServiceStages", bound = "D: schemars::JsonSchema + Default + Serialize")
+)]
+#[serde(default, bound(deserialize = "D: Deserialize<'de> + Default"))]
+pub struct ServiceStages<D = Milliseconds> {
     /// To the answer's 204.
-    pub answered: Milliseconds,
+    pub answered: D,
     /// To the media channel's StasisStart.
-    pub media_ready: Milliseconds,
+    pub media_ready: D,
     /// To the later ChannelEnteredBridge.
-    pub bridged: Milliseconds,
-    /// To the first media packet.
-    pub first_packet: Milliseconds,
+    pub bridged: D,
+    /// To the kernel's stamp of the first media packet.
+    pub first_packet: D,
     /// From the call's end to nothing held.
-    pub released: Milliseconds,
+    pub released: D,
 }
 
-/// One REST operation.
+/// One REST operation over all calls.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct RestOperation {
-    /// From asking to the whole answer.
-    pub latency: Milliseconds,
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema),
+    schemars(rename = "RestOperation", bound = "D: schemars::JsonSchema + Default + Serialize")
+)]
+#[serde(default, bound(deserialize = "D: Deserialize<'de> + Default"))]
+pub struct RestOperation<D = Milliseconds> {
+    /// From asking to the whole answer, of requests that were answered.
+    pub latency: D,
     /// Answers by HTTP status.
     pub statuses: BTreeMap<u16, u64>,
     /// Requests without an answer.
@@ -104,30 +119,93 @@ pub struct RestOperation {
     pub retries: u64,
 }
 
-/// ARI's events.
+/// Events of ARI's WebSocket.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct ServiceEvents {
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema),
+    schemars(rename = "ServiceEvents", bound = "D: schemars::JsonSchema + Default + Serialize")
+)]
+#[serde(default, bound(deserialize = "D: Deserialize<'de> + Default"))]
+pub struct ServiceEvents<D = Milliseconds> {
     /// All that were read.
     pub total: u64,
-    /// From Asterisk's time of an event until it was dealt with.
-    pub lag: Milliseconds,
+    /// The same by their type; `Other` are those that no call depends on.
+    pub by_type: BTreeMap<String, u64>,
+    /// From Asterisk's time of an event, cut to milliseconds, until it was dealt with. It needs a shared
+    /// clock, and is up to 1 ms too long.
+    pub lag: D,
+    /// Events whose time is later than their reading, left out of `lag`: the clocks differ.
+    pub ahead: u64,
+    /// Messages that were no events.
+    pub malformed: u64,
+    /// Starts of channels that had hung up already (the dialplan's extension `h`), which are no calls.
+    pub hung_up_starts: u64,
     /// Times that the connection was lost.
     pub disconnects: u64,
 }
 
-/// Packets to the echo server.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// The pool of media ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
-pub struct ServiceEcho {
+pub struct ServicePorts {
+    /// Ports that calls hold.
+    pub in_use: u64,
+    /// Ports that can be taken.
+    pub free: u64,
+    /// Ports that other programs held when they were last tried.
+    pub held_by_others: u64,
+    /// Calls that were turned away because there was no port.
+    pub refused: u64,
+}
+
+/// Datagrams of calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct ServiceMedia {
+    /// From Asterisk.
+    pub received: u64,
+    /// Sent back to Asterisk.
+    pub sent: u64,
+    /// Probes that never came here, by the gaps in their numbers.
+    pub lost: u64,
+    /// Dropped by full socket buffers.
+    pub drops: u64,
+    /// Neither RTP nor sent anywhere.
+    pub not_rtp: u64,
+    /// From anybody else, or from before the peer was known.
+    pub strangers: u64,
+    /// Sends that failed.
+    pub send_errors: u64,
+}
+
+/// Packets to the echo server.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema),
+    schemars(rename = "ServiceEcho", bound = "D: schemars::JsonSchema + Default + Serialize")
+)]
+#[serde(default, bound(deserialize = "D: Deserialize<'de> + Default"))]
+pub struct ServiceEcho<D = Milliseconds> {
     /// Sent there.
     pub relayed: u64,
-    /// Not back.
+    /// Back from there.
+    pub returned: u64,
+    /// Not back when 256 later ones were sent, or when the call ended.
     pub lost: u64,
-    /// There and back.
-    pub round_trip: Milliseconds,
+    /// From just before the send call to the kernel's receive stamp.
+    pub round_trip: D,
+}
+
+impl<D> ServiceEcho<D> {
+    /// The share of the packets that did not come back, those under way left out; `None` without any.
+    pub fn loss_ratio(&self) -> Option<f64> {
+        let decided = self.returned + self.lost;
+        (decided > 0).then(|| self.lost as f64 / decided as f64)
+    }
 }
 
 /// A distribution of durations in milliseconds; `None` where there is no sample.
@@ -135,8 +213,12 @@ pub struct ServiceEcho {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Milliseconds {
-    /// Samples.
+    /// Samples, those above 60 s included.
     pub count: u64,
+    /// Samples above 60 s, which the others leave out.
+    pub above: u64,
+    /// Mean.
+    pub mean_ms: Option<f64>,
     /// Median.
     pub p50_ms: Option<f64>,
     /// 95th percentile.
@@ -145,4 +227,111 @@ pub struct Milliseconds {
     pub p99_ms: Option<f64>,
     /// Largest.
     pub max_ms: Option<f64>,
+}
+
+/// A distribution of durations while it is counted, 1 µs to 60 s, with their exact sum.
+#[derive(Debug, Clone, Default)]
+pub struct Durations {
+    latencies: Latencies,
+    sum: Duration,
+}
+
+impl Durations {
+    /// Counts one duration; below 1 µs it counts as 1 µs.
+    pub fn record(&mut self, duration: Duration) {
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.latencies.record(ns.max(LOWEST_NS));
+        self.sum = self.sum.saturating_add(duration);
+    }
+
+    /// Takes over what another has counted, which is empty then and keeps its memory.
+    pub fn take_over(&mut self, other: &mut Durations) {
+        self.latencies.extend(other.latencies.counts());
+        self.sum = self.sum.saturating_add(other.sum);
+        other.latencies.reset();
+        other.sum = Duration::ZERO;
+    }
+
+    /// Number of durations, those above 60 s included.
+    pub fn count(&self) -> u64 {
+        self.latencies.len()
+    }
+
+    /// Number of durations up to `limit`.
+    pub fn count_within(&self, limit: Duration) -> u64 {
+        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        self.latencies.histogram().count_between(0, limit)
+    }
+
+    /// The share of durations longer than `limit`; `None` without any.
+    pub fn share_above(&self, limit: Duration) -> Option<f64> {
+        let above = self.count() - self.count_within(limit);
+        (self.count() > 0).then(|| above as f64 / self.count() as f64)
+    }
+
+    /// The sum of all durations.
+    pub fn sum(&self) -> Duration {
+        self.sum
+    }
+
+    /// Its percentiles.
+    pub fn milliseconds(&self) -> Milliseconds {
+        let ms = |ns: u64| ns as f64 / 1e6;
+        let histogram = self.latencies.histogram();
+        let quantile = |q| (!histogram.is_empty()).then(|| ms(histogram.value_at_quantile(q)));
+        Milliseconds {
+            count: self.count(),
+            above: self.latencies.above(),
+            mean_ms: self.latencies.mean().map(|ns| ns / 1e6),
+            p50_ms: quantile(0.50),
+            p95_ms: quantile(0.95),
+            p99_ms: quantile(0.99),
+            max_ms: self.latencies.max().map(ms),
+        }
+    }
+}
+
+impl Serialize for Durations {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.milliseconds().serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_hide_nothing() {
+        let mut d = Durations::default();
+        assert_eq!((d.milliseconds(), d.share_above(Duration::ZERO)), (Milliseconds::default(), None));
+        for ms in [1, 2, 3, 70_000] {
+            d.record(Duration::from_millis(ms));
+        }
+        let ms = d.milliseconds();
+        assert_eq!((d.count(), ms.count, ms.above), (4, 4, 1));
+        assert_eq!(d.share_above(Duration::from_millis(2)), Some(0.5));
+        assert!((ms.p50_ms.unwrap() - 2.0).abs() < 0.01 && (ms.max_ms.unwrap() - 3.0).abs() < 0.01);
+        assert_eq!((d.sum(), d.count_within(Duration::from_millis(1))), (Duration::from_millis(70_006), 1));
+        let mut sum = d.clone();
+        sum.take_over(&mut d);
+        assert_eq!((sum.milliseconds().count, sum.milliseconds().above), (8, 2));
+        assert_eq!(sum.sum(), Duration::from_millis(140_012));
+        assert_eq!((d.count(), d.sum()), (0, Duration::ZERO));
+    }
+
+    #[test]
+    fn durations_are_written_as_the_percentiles_that_are_read() {
+        let mut counted = ServiceRecord::<Durations>::default();
+        counted.stages.bridged.record(Duration::from_millis(4));
+        counted.events.by_type.insert("StasisStart".into(), 7);
+        counted.operations.entry("answer".into()).or_default().statuses.insert(204, 1);
+        counted.echo = Some(ServiceEcho { relayed: 3, ..Default::default() });
+        let written = serde_json::to_value(&counted).unwrap();
+        let read: ServiceRecord = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(read.stages.bridged, counted.stages.bridged.milliseconds());
+        assert_eq!(serde_json::to_value(&read).unwrap(), written);
+        assert!(written["stages"]["answered"]["p50_ms"].is_null());
+        assert_eq!(written["operations"]["answer"]["statuses"]["204"], 1);
+    }
 }

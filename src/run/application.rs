@@ -30,7 +30,7 @@ const LAST_LINE_MAX: usize = 1000;
 /// Interval at which Asterisk is asked whether it lists the application.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
-/// Why the application does not answer calls.
+/// An application that cannot answer calls.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplicationError {
     /// Its program cannot be started.
@@ -65,7 +65,7 @@ pub enum ApplicationError {
     NoAri {
         /// The address of ARI.
         url: String,
-        /// How long it was asked.
+        /// Time for which it was asked.
         within: Span,
         /// The last answer, or the system's reason.
         reason: String,
@@ -77,9 +77,9 @@ pub enum ApplicationError {
         app: String,
         /// The address of ARI.
         url: String,
-        /// How long it was waited for.
+        /// Time for which it was waited for.
         within: Span,
-        /// What to check.
+        /// Things to check.
         cure: &'static str,
         /// The end of its output, where the run has started it.
         last_words: String,
@@ -247,8 +247,8 @@ impl Application {
         }
     }
 
-    /// Whether one of its processes has a connection to ARI: Asterisk goes on listing an application
-    /// that has gone, as long as its channels are there. True for one that is not ours.
+    /// Looks for a connection of its processes to ARI: Asterisk goes on listing an application that has
+    /// gone, as long as its channels are there. True for one that is not ours.
     fn is_connected(&self, ari: &Ari) -> bool {
         let Some((keeper, _)) = &self.process else { return true };
         let Some(port) = ari.port() else { return true };
@@ -283,7 +283,7 @@ impl Application {
     }
 }
 
-/// Whether a process has a TCP connection to `port` of whatever host.
+/// Looks for a TCP connection of a process to `port`, on any host.
 fn is_connected(process: &Process, port: u16) -> procfs::ProcResult<bool> {
     let targets: Vec<FDTarget> = process.fd()?.flatten().map(|fd| fd.target).collect();
     let owns = |inode: u64| targets.iter().any(|t| matches!(t, FDTarget::Socket(own) if *own == inode));
@@ -291,7 +291,7 @@ fn is_connected(process: &Process, port: u16) -> procfs::ProcResult<bool> {
     Ok(all.any(|t| t.state == TcpState::Established && t.remote_address.port() == port && owns(t.inode)))
 }
 
-/// What answers the calls, in words.
+/// The service that answers the calls, in words.
 pub fn describe(service: &Service) -> String {
     match service.mode {
         ServiceMode::Builtin => format!("loadtest {} (built in)", env!("CARGO_PKG_VERSION")),

@@ -11,7 +11,7 @@ use crate::record::stored::StoredError;
 use crate::scenario::ScenarioError;
 use crate::values::HostPort;
 
-/// Why there is no run. Calls that fail are outcomes of a run, not errors.
+/// An error that keeps a run from being made or kept. Calls that fail are outcomes of a run, not errors.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The scenario is invalid.
@@ -37,6 +37,9 @@ pub enum RunError {
     /// An external Asterisk without an address.
     #[error("an external Asterisk needs asterisk.sip")]
     NoTarget,
+    /// The plan wants other processes than the testbed's.
+    #[error("the testbed was brought up for another {0}: bring up one for this scenario")]
+    OtherTestbed(&'static str),
     /// No stored run is comparable.
     #[error("nothing to hold the run against: {0}")]
     Baseline(String),
@@ -50,7 +53,7 @@ pub enum RunError {
         path: PathBuf,
         /// The system's reason.
         error: io::Error,
-        /// What to do, behind a semicolon; may be empty.
+        /// The cure, behind a semicolon; may be empty.
         cure: &'static str,
     },
     /// A stored run is damaged.
@@ -80,7 +83,7 @@ pub enum RunError {
     /// The kernel refuses something that every run needs.
     #[error("{what}: {error}")]
     System {
-        /// What was tried.
+        /// The attempt that it refused.
         what: &'static str,
         /// The system's reason.
         error: io::Error,
@@ -94,9 +97,9 @@ pub enum RunError {
     /// The driver cannot start, or a thread of it has ended.
     #[error(transparent)]
     Driver(#[from] DriverError),
-    /// The histograms cannot be serialised.
+    /// The interval log cannot be serialised.
     #[error(transparent)]
-    Histograms(#[from] HlogError),
+    Intervals(#[from] HlogError),
     /// The circumstances cannot be serialised.
     #[error("environment.json cannot be written: {0}")]
     Environment(serde_json::Error),
@@ -107,7 +110,7 @@ pub enum RunError {
         path: PathBuf,
         /// The system's reason.
         error: io::Error,
-        /// What to do, behind a semicolon; may be empty.
+        /// The cure, behind a semicolon; may be empty.
         cure: &'static str,
     },
 }

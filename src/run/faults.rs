@@ -24,7 +24,7 @@ pub struct Done {
 }
 
 impl Done {
-    /// Whether its target is back.
+    /// True once its target is back.
     pub fn is_over(&self) -> bool {
         self.back_at.is_some()
     }

@@ -33,7 +33,7 @@ pub struct LeakCheck {
     before: Option<Count>,
 }
 
-/// Why nothing could be counted.
+/// A count that could not be made.
 #[derive(Debug, thiserror::Error)]
 enum Uncounted {
     #[error("there is no ARI to be asked for channels and bridges")]

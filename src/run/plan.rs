@@ -39,8 +39,7 @@ impl Plan {
     /// Reads a scenario with `--set` overrides.
     ///
     /// # Errors
-    /// What is wrong with the scenario, its gates or the accounts in the environment; nothing that the
-    /// machine is at fault for.
+    /// Mistakes in the scenario, its gates or the accounts in the environment.
     pub fn read(path: &Path, set: &[String]) -> Result<Plan, RunError> {
         let resolved = read_scenario(path, set)?;
         let gates = parse_gates(&resolved)?;
@@ -144,8 +143,8 @@ pub fn headline(s: &Scenario) -> String {
     )
 }
 
-/// Whether the account of ARI_USER and ARI_PASS is used: only what the run starts for itself gets a
-/// random one.
+/// True if the account of ARI_USER and ARI_PASS is used: only an Asterisk and a service that are both
+/// started by the run get a random one.
 fn needs_account(s: &Scenario) -> bool {
     let external = s.asterisk.mode == AsteriskMode::External;
     s.service.mode == ServiceMode::External || external && s.service.mode.is_application()

@@ -151,7 +151,7 @@ fn listeners(s: &Scenario, obstacles: &mut Vec<String>) {
     }
 }
 
-/// Whether `program` can be started: a path, or a name that is looked for in PATH.
+/// True if `program` can be started: a path, or a name found in PATH.
 fn is_there(program: &str) -> bool {
     if program.contains('/') {
         return is_executable(Path::new(program));

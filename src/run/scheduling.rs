@@ -8,7 +8,7 @@ use crate::scheduling::{Refused, Scheduling};
 pub struct Granted {
     /// As far as the kernel permits it.
     pub scheduling: Scheduling,
-    /// Why there is no real-time priority, where one was asked for.
+    /// The refusal of a real-time priority, where one was asked for.
     pub warning: Option<String>,
 }
 

@@ -17,19 +17,19 @@ use super::http::Shared;
 use super::reflector::{RECEIVE_BUFFER, Reflector, Removed, Told};
 use super::refusals::Refusals;
 use super::relay::Relay;
-use super::stats::PortCounts;
 use super::tasks::{self, Finished};
 use super::{ServiceConfig, ServiceError};
 use crate::ari::call::Call;
 use crate::ari::event::Event;
 use crate::ari::exchange::{Input, Note, Output};
-use crate::ari::outcome::{CallRecord, Outcome};
+use crate::ari::outcome::{ServiceCall, ServiceOutcome};
 use crate::ari::request::Request;
 use crate::ari::{CallIds, MediaTarget};
 use crate::clock;
 use crate::net::http::HttpClient;
 use crate::net::ports::PortPool;
 use crate::net::udp::StampedSocket;
+use crate::record::ServicePorts;
 use crate::rtp::Codec;
 use crate::stamp::Stamp;
 use stock::Stock;
@@ -66,7 +66,7 @@ pub struct App {
     /// When bridged calls are to be hung up from here, by serial.
     hangups: BTreeSet<(Stamp, u64, Arc<str>)>,
     /// Calls that are over and wait for their media's counts, by port.
-    closing: HashMap<u16, CallRecord>,
+    closing: HashMap<u16, ServiceCall>,
     tasks: JoinSet<Finished>,
     serial: u64,
     seed: u64,
@@ -177,14 +177,14 @@ impl App {
         match message {
             Incoming::Event { at, made_at, event } => {
                 self.on_event(at, &event);
-                self.shared.report().add_event(event.kind(), made_at, at, clock::now());
+                self.shared.record().add_event(event.kind(), made_at, at, clock::now());
             }
             Incoming::Malformed(error) => {
-                self.shared.report().events_malformed += 1;
+                self.shared.record().events.malformed += 1;
                 tracing::warn!(%error, "from the event connection");
             }
             Incoming::Disconnected(reason) => {
-                self.shared.report().disconnects += 1;
+                self.shared.record().events.disconnects += 1;
                 tracing::warn!(reason, "the event connection is lost; connecting again");
                 self.disconnected = Some(reason);
             }
@@ -209,7 +209,7 @@ impl App {
             }
             Event::Other => return,
             Event::StasisStart { hung_up: true, .. } => {
-                self.shared.report().hung_up_starts += 1;
+                self.shared.record().events.hung_up_starts += 1;
                 return;
             }
             Event::BridgeDestroyed { bridge } => CallIds::caller_of_bridge(app, bridge),
@@ -230,9 +230,9 @@ impl App {
     }
 
     fn on_call(&mut self, at: Stamp, channel: &str, args: &[String]) {
-        self.shared.report().calls += 1;
+        self.shared.record().calls.total += 1;
         if self.calls.len() >= MOST_CALLS {
-            self.shared.report().unheeded += 1;
+            self.shared.record().calls.unheeded += 1;
             return;
         }
         self.serial += 1;
@@ -257,9 +257,9 @@ impl App {
 
     /// Takes a port, binds it and hands its socket to the reflector; else the reason to turn the
     /// caller away.
-    fn port_for_call(&mut self, now: Stamp) -> Result<(u16, SocketAddr), Outcome> {
+    fn port_for_call(&mut self, now: Stamp) -> Result<(u16, SocketAddr), ServiceOutcome> {
         if self.stop_by.is_some() {
-            return Err(Outcome::Shutdown);
+            return Err(ServiceOutcome::Shutdown);
         }
         let (ip, echo) = (self.config.media_ip, self.config.echo);
         let bind = |port| {
@@ -281,7 +281,7 @@ impl App {
                     Some(refused) => tracing::error!("{error}; {refused} calls refused since last said"),
                     None => {}
                 }
-                Err(Outcome::NoPort)
+                Err(ServiceOutcome::NoPort)
             }
         }
     }
@@ -328,38 +328,41 @@ impl App {
 
     fn on_answered(&mut self, caller: &Arc<str>, at: Stamp) {
         let Some(entry) = self.calls.get(caller) else { return };
-        self.shared.report().stages.answered.record(at.since(entry.call.started_at()));
+        self.shared.record().stages.answered.record(at.since(entry.call.started_at()));
     }
 
     fn on_media_ready(&mut self, caller: &Arc<str>, at: Stamp) {
         let Some(entry) = self.calls.get(caller) else { return };
-        self.shared.report().stages.media_ready.record(at.since(entry.call.started_at()));
+        self.shared.record().stages.media_ready.record(at.since(entry.call.started_at()));
     }
 
     /// A port has one call at a time, until its stream is removed.
     fn on_first_packet(&mut self, port: u16, at: Stamp) {
         let up = self.calls.values().find(|entry| entry.port == Some(port)).map(|e| e.call.started_at());
         let Some(started_at) = up.or(self.closing.get(&port).map(|record| record.started_at)) else { return };
-        self.shared.report().stages.first_packet.record(at.since(started_at));
+        self.shared.record().stages.first_packet.record(at.since(started_at));
     }
 
     fn on_bridged(&mut self, caller: &Arc<str>, at: Stamp) {
         let Some(entry) = self.calls.get(caller) else { return };
-        let mut report = self.shared.report();
-        report.bridged += 1;
-        report.stages.bridged.record(at.since(entry.call.started_at()));
+        let mut record = self.shared.record();
+        record.calls.bridged += 1;
+        record.stages.bridged.record(at.since(entry.call.started_at()));
         let hangup = self.config.hangup.filter(|h| entry.serial.is_multiple_of(h.every.into()));
         self.hangups.extend(hangup.map(|h| (at + h.after, entry.serial, caller.clone())));
     }
 
-    fn on_ended(&mut self, caller: &Arc<str>, record: CallRecord) {
+    fn on_ended(&mut self, caller: &Arc<str>, record: ServiceCall) {
         let Some(entry) = self.calls.remove(caller) else { return };
         self.stock.call_ended(caller);
         if let Some(at) = entry.armed {
             self.timers.remove(&(at, caller.clone()));
         }
         match record.outcome {
-            Outcome::Completed | Outcome::Shutdown | Outcome::CallerGone | Outcome::NoPort => {
+            ServiceOutcome::Completed
+            | ServiceOutcome::Shutdown
+            | ServiceOutcome::CallerGone
+            | ServiceOutcome::NoPort => {
                 tracing::debug!(%caller, outcome = ?record.outcome, "a call is over");
             }
             failed => tracing::warn!(%caller, outcome = ?failed, "a call failed"),
@@ -370,7 +373,7 @@ impl App {
         match entry.port {
             // Its counts come with the media's.
             Some(port) => drop(self.closing.insert(port, record)),
-            None => self.shared.report().add_call(&record, &Default::default()),
+            None => self.shared.record().add_call(&record, &Default::default()),
         }
         self.count_active();
     }
@@ -378,16 +381,16 @@ impl App {
     fn on_removed(&mut self, removed: &Removed) {
         self.ports.give_back(removed.port);
         if let Some(record) = self.closing.remove(&removed.port) {
-            self.shared.report().add_call(&record, &removed.counts);
+            self.shared.record().add_call(&record, &removed.counts);
         }
     }
 
     fn count_active(&self) {
-        self.shared.report().active = self.calls.len() as u64;
+        self.shared.record().calls.active = self.calls.len() as u64;
     }
 
     fn request(&mut self, caller: Arc<str>, serial: u64, request: &Request, attempt: u8) {
-        self.shared.report().add_attempt(request.operation(), attempt);
+        self.shared.record().add_attempt(request.operation(), attempt);
         self.tasks.spawn(tasks::ask(self.client.clone(), caller, serial, request));
     }
 
@@ -395,20 +398,20 @@ impl App {
         match finished {
             Finished::Answer { caller, serial, operation, asked_at, answered_at, result } => {
                 let status = result.as_ref().ok().map(|answer| answer.status);
-                self.shared.report().add_answer(operation, status, answered_at.since(asked_at));
+                self.shared.record().add_answer(operation, status, answered_at.since(asked_at));
                 if self.calls.get(&caller).is_some_and(|entry| entry.serial == serial) {
                     self.drive(&caller, answered_at, tasks::input_of(operation, &result));
                 }
             }
             Finished::Listing { number, known, result } => self.on_stock(number, &known, result),
             Finished::StrayAnswer { operation, asked_at, answered_at, status } => {
-                self.shared.report().add_answer(operation, status, answered_at.since(asked_at));
+                self.shared.record().add_answer(operation, status, answered_at.since(asked_at));
             }
         }
     }
 
     fn show_state(&self) {
-        self.shared.report().ports = PortCounts {
+        self.shared.record().ports = ServicePorts {
             in_use: self.ports.in_use(),
             free: self.ports.free(),
             held_by_others: self.ports.held_by_others(),

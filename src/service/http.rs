@@ -13,13 +13,14 @@ use serde_json::{Value, json};
 use super::media::MediaTotals;
 use super::metrics::{Metrics, Snapshot};
 use super::openmetrics;
-use super::stats::ServiceReport;
+use super::stats::Counts;
 use crate::clock;
+use crate::record::ServiceCalls;
 
 /// What the endpoints show, shared with the loop that fills it in.
 #[derive(Debug)]
 pub struct Shared {
-    report: Mutex<ServiceReport>,
+    record: Mutex<Counts>,
     degraded: Mutex<Option<String>>,
     media: Arc<MediaTotals>,
 }
@@ -27,13 +28,13 @@ pub struct Shared {
 impl Shared {
     /// Healthy, and nothing counted yet.
     pub fn new(media: Arc<MediaTotals>) -> Self {
-        Shared { report: Mutex::default(), degraded: Mutex::default(), media }
+        Shared { record: Mutex::default(), degraded: Mutex::default(), media }
     }
 
     /// The counts. Held for moments only, and never while waiting for anything.
-    pub fn report(&self) -> MutexGuard<'_, ServiceReport> {
+    pub fn record(&self) -> MutexGuard<'_, Counts> {
         // Counts are valid at every step: a panic elsewhere does not spoil them.
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says why the service is not healthy, or, with `None`, that it is.
@@ -46,15 +47,16 @@ impl Shared {
         Snapshot {
             at: clock::now(),
             degraded: self.degraded(),
-            report: self.report().clone(),
+            record: Counts { echo: self.media.echo(), ..self.record().clone() },
             media: self.media.now(),
         }
     }
 
     /// Counts from zero. Calls that are under way and the port pool keep their state.
     pub fn reset(&self) {
-        let mut report = self.report();
-        *report = ServiceReport { active: report.active, ports: report.ports, ..Default::default() };
+        let mut record = self.record();
+        let calls = ServiceCalls { active: record.calls.active, ..Default::default() };
+        *record = Counts { calls, ports: record.ports, ..Default::default() };
         self.media.reset();
     }
 

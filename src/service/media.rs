@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use super::relay::EchoNow;
 use crate::net::udp::{Datagram, StampedSocket};
+use crate::record::{Durations, ServiceEcho};
 use crate::rtp::reflector::Reflected;
 use crate::stamp::Stamp;
 
@@ -50,11 +50,11 @@ pub struct MediaTotals {
     /// How many of them came.
     pub distinct: AtomicU64,
     /// Packets to the echo server, up to a second ago; `None` without one.
-    pub(super) echo: Option<Mutex<EchoNow>>,
+    pub(super) echo: Option<Mutex<ServiceEcho<Durations>>>,
 }
 
 /// All calls' media at one moment; see [`MediaTotals`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct MediaNow {
     /// Datagrams received from peers.
     pub received: u64,
@@ -66,8 +66,6 @@ pub struct MediaNow {
     pub expected: u64,
     /// How many of them came.
     pub distinct: u64,
-    /// Packets to the echo server; `None` without one.
-    pub echo: Option<EchoNow>,
 }
 
 impl MediaTotals {
@@ -81,19 +79,21 @@ impl MediaTotals {
             drops: self.drops.load(Relaxed),
             expected: self.expected.load(Relaxed),
             distinct,
-            echo: self.echo.as_ref().map(|echo| echo.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         }
     }
-}
 
-impl MediaTotals {
+    /// Packets to the echo server and back, up to a second ago; `None` without one.
+    pub fn echo(&self) -> Option<ServiceEcho<Durations>> {
+        self.echo.as_ref().map(|echo| echo.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
     /// Counts from zero.
     pub fn reset(&self) {
         for count in [&self.received, &self.sent, &self.drops, &self.expected, &self.distinct] {
             count.store(0, Relaxed);
         }
         if let Some(echo) = &self.echo {
-            *echo.lock().unwrap_or_else(PoisonError::into_inner) = EchoNow::default();
+            *echo.lock().unwrap_or_else(PoisonError::into_inner) = ServiceEcho::default();
         }
     }
 }
@@ -112,6 +112,11 @@ impl MediaNow {
 }
 
 impl MediaCounts {
+    /// Datagrams sent back.
+    pub fn sent(&self) -> u64 {
+        self.reflected + self.plain
+    }
+
     /// Counts a datagram; its bytes if it is from the peer, none of them if it was cut off.
     pub fn accept<'a>(&mut self, peer: Option<SocketAddr>, datagram: &Datagram<'a>) -> Option<&'a [u8]> {
         if let Some(drops) = datagram.drops {

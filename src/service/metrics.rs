@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::media::MediaNow;
-use super::stats::{Durations, ServiceReport};
+use super::stats::Counts;
+use crate::record::Durations;
 use crate::stamp::Stamp;
 
 /// A caller who waits longer than this between StasisStart and a working echo is late: this
@@ -23,9 +24,9 @@ pub struct Snapshot {
     pub at: Stamp,
     /// Why the service is not healthy; `None` if it is.
     pub degraded: Option<String>,
-    /// What the loop has counted.
-    pub report: ServiceReport,
-    /// What the media thread has counted.
+    /// Counts of the loop, with the echo's.
+    pub record: Counts,
+    /// Counts of the media thread, calls under way included.
     pub media: MediaNow,
 }
 
@@ -35,7 +36,7 @@ pub struct Snapshot {
 /// With an echo server a *latency* is one packet's way to it and back: from just before the send call
 /// to the kernel's receive stamp. Without one it is one call's set-up: from the caller's StasisStart
 /// until caller and media are both in the bridge, which is when the echo works.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metrics {
     /// Callers that entered the application so far.
     pub total_channels: u64,
@@ -67,19 +68,20 @@ pub struct Metrics {
 impl Metrics {
     /// The metrics at that moment.
     pub fn of(now: &Snapshot) -> Self {
-        let (latency, late_after, loss): (&Durations, _, _) = match &now.media.echo {
-            Some(echo) => (&echo.round_trips, ECHO_LATE_AFTER, echo.loss_ratio()),
-            None => (&now.report.stages.bridged, SETUP_LATE_AFTER, now.media.loss_ratio()),
+        let (latency, late_after, loss): (&Durations, _, _) = match &now.record.echo {
+            Some(echo) => (&echo.round_trip, ECHO_LATE_AFTER, echo.loss_ratio()),
+            None => (&now.record.stages.bridged, SETUP_LATE_AFTER, now.media.loss_ratio()),
         };
+        let ms = latency.milliseconds();
         Metrics {
-            total_channels: now.report.calls,
-            active_channels: now.report.active,
-            total_latencies: latency.count(),
-            p50_latency: latency.quantile_ms(0.50),
-            p95_latency: latency.quantile_ms(0.95),
-            p99_latency: latency.quantile_ms(0.99),
-            max_latency: latency.max_ms(),
-            avg_latency: latency.mean_ms(),
+            total_channels: now.record.calls.total,
+            active_channels: now.record.calls.active,
+            total_latencies: ms.count,
+            p50_latency: ms.p50_ms,
+            p95_latency: ms.p95_ms,
+            p99_latency: ms.p99_ms,
+            max_latency: ms.max_ms,
+            avg_latency: ms.mean_ms,
             late_ratio: latency.share_above(late_after),
             packet_loss_ratio: loss,
             timestamp: now.at.as_ns() / 1_000_000,
@@ -87,15 +89,32 @@ impl Metrics {
     }
 }
 
+/// The file of `--metrics-file`.
+#[derive(Debug, Serialize)]
+pub struct MetricsFile {
+    /// The answer that GET /metrics would give at the same moment.
+    pub metrics: Metrics,
+    /// Everything counted.
+    #[serde(flatten)]
+    pub record: Counts,
+}
+
+impl MetricsFile {
+    /// The file's content at that moment.
+    pub fn of(now: Snapshot) -> Self {
+        MetricsFile { metrics: Metrics::of(&now), record: now.record }
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::relay::EchoNow;
+    use super::super::relay::EchoCounts;
     use super::*;
     use serde_json::{Value, json};
 
     /// A service that has done nothing yet.
     pub fn nothing() -> Snapshot {
-        Snapshot { at: Stamp::ZERO, degraded: None, report: Default::default(), media: Default::default() }
+        Snapshot { at: Stamp::ZERO, degraded: None, record: Default::default(), media: Default::default() }
     }
 
     const KEYS: [&str; 11] = [
@@ -125,7 +144,7 @@ pub(super) mod tests {
         }
         assert_eq!(value["total_latencies"], 0);
         for ms in [4, 400] {
-            now.report.stages.bridged.record(Duration::from_millis(ms));
+            now.record.stages.bridged.record(Duration::from_millis(ms));
         }
         let value = serde_json::to_value(Metrics::of(&now)).unwrap();
         assert_eq!((&value["total_latencies"], &value["late_ratio"]), (&json!(2), &json!(0.5)));
@@ -134,12 +153,12 @@ pub(super) mod tests {
     #[test]
     fn with_an_echo_server_latencies_are_its_round_trips() {
         let mut now = nothing();
-        now.report.stages.bridged.record(Duration::from_millis(4));
-        let mut echo = EchoNow { relayed: 5, returned: 3, lost: 1, ..Default::default() };
+        now.record.stages.bridged.record(Duration::from_millis(4));
+        let mut echo = EchoCounts { relayed: 5, returned: 3, lost: 1, ..Default::default() };
         for ms in [1, 2, 100] {
-            echo.round_trips.record(Duration::from_millis(ms));
+            echo.round_trip.record(Duration::from_millis(ms));
         }
-        now.media.echo = Some(echo);
+        now.record.echo = Some(echo);
         let metrics = Metrics::of(&now);
         assert_eq!((metrics.total_latencies, metrics.packet_loss_ratio), (3, Some(0.25)));
         assert_eq!(metrics.late_ratio, Some(1.0 / 3.0));

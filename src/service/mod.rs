@@ -16,7 +16,6 @@ pub mod reflector;
 mod refusals;
 mod relay;
 pub mod stats;
-pub mod summary;
 mod tasks;
 
 use std::future::Future;
@@ -35,9 +34,8 @@ use crate::values::PortRange;
 use app::App;
 use events::{ConnectError, EventConnection, EventSource};
 use http::Shared;
+use metrics::MetricsFile;
 use reflector::{Reflector, Told};
-pub use stats::ServiceReport;
-pub use summary::ServiceSummary;
 
 /// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
 const EVENT_QUEUE: usize = 4096;
@@ -154,13 +152,11 @@ pub enum ServiceError {
     Media(io::Error),
 }
 
-/// What a service has counted in its life.
+/// The end of a service.
 #[derive(Debug)]
 pub struct Finished {
-    /// Everything.
-    pub report: ServiceReport,
-    /// The same in the form that is written.
-    pub summary: ServiceSummary,
+    /// Everything that it has counted.
+    pub counted: MetricsFile,
     /// Why it ended by itself: [`ServiceError::Replaced`] or [`ServiceError::Media`].
     pub failure: Option<ServiceError>,
 }
@@ -233,8 +229,7 @@ impl Service {
         // The event connection says goodbye when it finds that nobody takes its events; it ends with
         // its set at the latest, as do the endpoints.
         let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;
-        let last = shared.snapshot();
-        Finished { summary: ServiceSummary::of(&last), report: last.report, failure: outcome.err() }
+        Finished { counted: MetricsFile::of(shared.snapshot()), failure: outcome.err() }
     }
 }
 

@@ -10,8 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::metrics::Snapshot;
-use super::stats::Durations;
-use crate::ari::outcome::Outcome;
+use crate::record::{Durations, OutcomeCount};
 
 /// What the text is sent as.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -52,18 +51,26 @@ impl Collector for Shown {
 }
 
 fn calls(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
-    let report = &now.report;
+    let record = &now.record;
     page.gauge("healthy", "1, or 0 while /health says degraded", u64::from(now.degraded.is_none()))?;
-    page.counter("calls", "Callers that entered the application", report.calls)?;
-    page.counter("calls_adopted", "Callers that were found waiting in the application", report.adopted)?;
-    page.gauge("calls_active", "Calls that are not over yet", report.active)?;
-    page.counter("calls_bridged", "Calls whose caller and media were both in the bridge", report.bridged)?;
-    page.counter("calls_silent", "Bridged calls that ended without a media packet", report.silent)?;
-    let outcomes = report.outcomes.iter().map(|(outcome, calls)| (outcome_labels(outcome), *calls));
+    page.counter("calls", "Callers that entered the application", record.calls.total)?;
+    page.counter(
+        "calls_adopted",
+        "Callers that were found waiting in the application",
+        record.calls.adopted,
+    )?;
+    page.gauge("calls_active", "Calls that are not over yet", record.calls.active)?;
+    page.counter(
+        "calls_bridged",
+        "Calls whose caller and media were both in the bridge",
+        record.calls.bridged,
+    )?;
+    page.counter("calls_silent", "Bridged calls that ended without a media packet", record.calls.silent)?;
+    let outcomes = record.outcomes.iter().map(|outcome| (outcome_labels(outcome), outcome.calls));
     page.counters("calls_ended", "Calls that are over, by how they ended", outcomes)?;
-    let left = report.left_behind;
+    let left = record.calls.left_behind;
     page.counter("calls_left_behind", "Calls after which something could not be deleted", left)?;
-    let stages = &report.stages;
+    let stages = &record.stages;
     let stages = [
         ("answered", &stages.answered),
         ("media_ready", &stages.media_ready),
@@ -79,9 +86,8 @@ fn calls(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
 }
 
 fn asterisk(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
-    let report = &now.report;
-    let operations =
-        || report.operations.iter().map(|(op, stats)| (("operation", op.key().to_string()), stats));
+    let record = &now.record;
+    let operations = || record.operations.iter().map(|(op, stats)| (("operation", op.clone()), stats));
     let answers = operations().flat_map(|(operation, stats)| {
         let answered = stats.statuses.iter().map(|(status, count)| (status.to_string(), *count));
         let unanswered = (stats.unanswered > 0).then(|| ("none".to_string(), stats.unanswered));
@@ -93,14 +99,14 @@ fn asterisk(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
     page.counters("rest_retries", "REST requests that repeated an earlier one", retries)?;
     let latencies = operations().map(|(operation, stats)| (vec![operation], &stats.latency));
     page.histograms("rest_duration", "From a REST request to its whole answer", latencies)?;
-    let events = report.events.iter().map(|(kind, count)| (vec![("type", kind.to_string())], *count));
+    let events = record.events.by_type.iter().map(|(kind, count)| (vec![("type", kind.to_string())], *count));
     page.counters("events", "ARI events by type", events)?;
-    page.counter("events_malformed", "WebSocket messages that were no events", report.events_malformed)?;
-    let lag = &report.event_lag;
+    page.counter("events_malformed", "WebSocket messages that were no events", record.events.malformed)?;
+    let lag = &record.events.lag;
     page.histogram("event_lag", "From Asterisk's time of an event until it was dealt with", lag)?;
-    page.counter("disconnects", "Times that the event connection was lost", report.disconnects)?;
-    page.counter("strays_deleted", "Channels and bridges of ours that no call knew of", report.strays)?;
-    let ports = report.ports;
+    page.counter("disconnects", "Times that the event connection was lost", record.events.disconnects)?;
+    page.counter("strays_deleted", "Channels and bridges of ours that no call knew of", record.calls.strays)?;
+    let ports = record.ports;
     page.gauge("ports_in_use", "Media ports that calls hold", ports.in_use)?;
     page.gauge("ports_free", "Media ports that can be taken", ports.free)?;
     page.gauge("ports_held_by_others", "Media ports that other programs hold", ports.held_by_others)?;
@@ -117,19 +123,19 @@ fn media(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
         media.lost(),
     )?;
     page.counter("media_dropped_packets", "Media packets that the kernel dropped", media.drops)?;
-    let Some(echo) = &media.echo else { return Ok(()) };
+    let Some(echo) = &now.record.echo else { return Ok(()) };
     page.counter("echo_relayed_packets", "Packets sent to the echo server", echo.relayed)?;
     page.counter("echo_returned_packets", "Packets back from the echo server", echo.returned)?;
     page.counter("echo_lost_packets", "Packets that the echo server did not send back", echo.lost)?;
-    let trips = &echo.round_trips;
+    let trips = &echo.round_trip;
     page.histogram("echo_round_trip", "To the echo server and back, packet by packet", trips)
 }
 
-fn outcome_labels(outcome: &Outcome) -> Labels {
-    let mut labels = vec![("outcome", outcome.key().to_string())];
-    if let Outcome::Refused { operation, status } = outcome {
-        labels.push(("operation", operation.key().to_string()));
-        labels.push(("status", status.map_or("none".to_string(), |status| status.to_string())));
+fn outcome_labels(ended: &OutcomeCount) -> Labels {
+    let mut labels = vec![("outcome", ended.outcome.clone())];
+    if let Some(operation) = &ended.operation {
+        labels.push(("operation", operation.clone()));
+        labels.push(("status", ended.status.map_or("none".to_string(), |status| status.to_string())));
     }
     labels
 }
@@ -201,22 +207,22 @@ fn encode_histogram(mut encoder: MetricEncoder<'_>, durations: &Durations) -> fm
 #[cfg(test)]
 mod tests {
     use super::super::metrics::tests::nothing;
-    use super::super::relay::EchoNow;
     use super::*;
+    use crate::ari::outcome::ServiceOutcome;
     use crate::ari::request::Operation;
     use std::collections::HashSet;
 
     fn full() -> Snapshot {
         let mut now = nothing();
-        let refused = Outcome::Refused { operation: Operation::Answer, status: None };
-        now.report.outcomes.extend([(Outcome::Completed, 3), (refused, 1)]);
-        now.report.add_answer(Operation::Answer, Some(204), Duration::from_millis(3));
-        now.report.add_answer(Operation::Answer, None, Duration::ZERO);
-        now.report.add_event("StasisStart", None, now.at, now.at);
+        let refused = ServiceOutcome::Refused { operation: Operation::Answer, status: None };
+        [ServiceOutcome::Completed; 3].into_iter().chain([refused]).for_each(|o| now.record.add_outcome(o));
+        now.record.add_answer(Operation::Answer, Some(204), Duration::from_millis(3));
+        now.record.add_answer(Operation::Answer, None, Duration::ZERO);
+        now.record.add_event("StasisStart", None, now.at, now.at);
         for ms in [3, 70_000] {
-            now.report.stages.bridged.record(Duration::from_millis(ms));
+            now.record.stages.bridged.record(Duration::from_millis(ms));
         }
-        now.media.echo = Some(EchoNow::default());
+        now.record.echo = Some(Default::default());
         now
     }
 

@@ -16,8 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::delay::Delay;
 use super::media::{MediaCounts, MediaTotals};
-use super::relay::EchoNow;
-use super::relay::Relay;
+use super::relay::{EchoCounts, Relay};
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::{Batch, StampedSocket};
@@ -105,7 +104,7 @@ impl Reflector {
         let hands = Hands {
             batch: Batch::new(BATCH, DATAGRAM),
             answer: Box::new([0; DATAGRAM]),
-            echo: EchoNow::default(),
+            echo: EchoCounts::default(),
             delay,
         };
         let (first, shown_at) = (range.from, clock::now());
@@ -179,7 +178,7 @@ struct Hands {
     batch: Batch,
     answer: Box<[u8; DATAGRAM]>,
     /// What is not shown yet.
-    echo: EchoNow,
+    echo: EchoCounts,
     /// Without it packets go back at once.
     delay: Option<Delay>,
 }
@@ -269,7 +268,11 @@ impl Media {
             // Somebody is reading just now: the next time will do.
             Err(TryLockError::WouldBlock) => return,
         };
-        shown.take_over(&mut self.hands.echo);
+        let new = &mut self.hands.echo;
+        shown.relayed += std::mem::take(&mut new.relayed);
+        shown.returned += std::mem::take(&mut new.returned);
+        shown.lost += std::mem::take(&mut new.lost);
+        shown.round_trip.take_over(&mut new.round_trip);
         self.shown_at = now;
     }
 
@@ -345,9 +348,8 @@ impl Stream {
         let counts_before = self.counts;
         let before = self.reflector.expected_and_received();
         work(self);
-        let sent = |counts: &MediaCounts| counts.reflected + counts.plain;
         totals.received.fetch_add(self.counts.received - counts_before.received, Relaxed);
-        totals.sent.fetch_add(sent(&self.counts) - sent(&counts_before), Relaxed);
+        totals.sent.fetch_add(self.counts.sent() - counts_before.sent(), Relaxed);
         totals.drops.fetch_add(self.counts.drops - counts_before.drops, Relaxed);
         let now = self.reflector.expected_and_received();
         // Another call's probes on the same stream start the count anew.

@@ -4,43 +4,16 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::reflector::RECEIVE_BUFFER;
-use super::stats::Durations;
 use crate::clock;
 use crate::net::udp::{Datagram, StampedSocket};
+use crate::record::{Durations, ServiceEcho};
 use crate::stamp::Stamp;
 
 /// Packets of one call that are waited for at once: 5 s of 20 ms packets, more than anybody waits.
 const WAITED_FOR: usize = 256;
 
-/// Packets to the echo server and back, of all calls.
-#[derive(Debug, Clone, Default)]
-pub struct EchoNow {
-    /// Sent there.
-    pub relayed: u64,
-    /// Back from there.
-    pub returned: u64,
-    /// Not back when 256 later ones were sent, or when the call ended.
-    pub lost: u64,
-    /// From just before the send call to the kernel's receive stamp.
-    pub round_trips: Durations,
-}
-
-impl EchoNow {
-    /// The share of the packets that did not come back, those under way left out; `None` without any.
-    pub fn loss_ratio(&self) -> Option<f64> {
-        let decided = self.returned + self.lost;
-        (decided > 0).then(|| self.lost as f64 / decided as f64)
-    }
-
-    /// Adds what another has counted, and empties that.
-    pub fn take_over(&mut self, other: &mut EchoNow) {
-        self.relayed += std::mem::take(&mut other.relayed);
-        self.returned += std::mem::take(&mut other.returned);
-        self.lost += std::mem::take(&mut other.lost);
-        self.round_trips.add(&other.round_trips);
-        other.round_trips.reset();
-    }
-}
+/// Packets to the echo server and back.
+pub type EchoCounts = ServiceEcho<Durations>;
 
 #[derive(Clone, Copy, Default)]
 struct Waiting {
@@ -85,7 +58,7 @@ impl Relay {
     }
 
     /// Sends the call's packet `number`, which came at `in_at`, to the echo server.
-    pub fn send(&mut self, number: u16, in_at: Stamp, datagram: &[u8], counts: &mut EchoNow) {
+    pub fn send(&mut self, number: u16, in_at: Stamp, datagram: &[u8], counts: &mut EchoCounts) {
         counts.relayed += 1;
         let place = &mut self.waiting.0[usize::from(number) % WAITED_FOR];
         let sent_at = clock::now();
@@ -98,7 +71,7 @@ impl Relay {
     }
 
     /// Gives up on what is not back yet.
-    pub fn give_up(&mut self, counts: &mut EchoNow) {
+    pub fn give_up(&mut self, counts: &mut EchoCounts) {
         for place in self.waiting.0.iter_mut() {
             counts.lost += u64::from(place.number.take().is_some());
         }
@@ -108,7 +81,7 @@ impl Relay {
 impl Table {
     /// Takes in what came back; when its packet had come from the call, or `None` for what is not
     /// waited for.
-    pub fn take(&mut self, datagram: &Datagram<'_>, counts: &mut EchoNow) -> Option<Stamp> {
+    pub fn take(&mut self, datagram: &Datagram<'_>, counts: &mut EchoCounts) -> Option<Stamp> {
         let number = datagram.bytes.get(2..4).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))?;
         let place = &mut self.0[usize::from(number) % WAITED_FOR];
         if place.number != Some(number) {
@@ -116,7 +89,7 @@ impl Table {
         }
         place.number = None;
         counts.returned += 1;
-        counts.round_trips.record(datagram.received_at.since(place.sent_at));
+        counts.round_trip.record(datagram.received_at.since(place.sent_at));
         Some(place.in_at)
     }
 }
@@ -130,7 +103,7 @@ mod tests {
     fn every_packet_is_back_or_lost_once() {
         let echo = UdpSocket::bind("127.0.0.1:0").unwrap();
         let mut relay = Relay::to(echo.local_addr().unwrap()).unwrap();
-        let mut counts = EchoNow::default();
+        let mut counts = EchoCounts::default();
         let packet = |number: u16| {
             let mut packet = [0x80; 40];
             packet[2..4].copy_from_slice(&number.to_be_bytes());
@@ -148,7 +121,7 @@ mod tests {
         for unexpected in [&last[..], &packet(43), &packet(900), &[0x80, 0]] {
             assert_eq!(relay.waiting.take(&back(unexpected), &mut counts), None);
         }
-        assert_eq!((counts.returned, counts.round_trips.count()), (1, 1));
+        assert_eq!((counts.returned, counts.round_trip.count()), (1, 1));
         relay.give_up(&mut counts);
         relay.give_up(&mut counts);
         assert_eq!((counts.relayed, counts.returned + counts.lost), (300, 300));
@@ -159,7 +132,7 @@ mod tests {
     fn nobody_there_is_a_loss_and_no_error() {
         let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut relay = Relay::to(gone).unwrap();
-        let mut counts = EchoNow::default();
+        let mut counts = EchoCounts::default();
         for number in 0..10 {
             relay.send(number, Stamp::ZERO, &[0x80; 40], &mut counts);
         }

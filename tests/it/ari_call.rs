@@ -7,7 +7,7 @@ use loadtest::ari::CallIds;
 use loadtest::ari::call::{Call, GONE_LIMIT, SETUP_LIMIT, UNBRIDGED_LIMIT};
 use loadtest::ari::event::Event;
 use loadtest::ari::exchange::Input;
-use loadtest::ari::outcome::Outcome;
+use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::ari::request::{HangUpReason, Operation, Request};
 use loadtest::stamp::Stamp;
 use proptest::prelude::*;
@@ -38,7 +38,7 @@ fn a_call_goes_in_the_order_that_has_no_races() {
     world.deliver();
     world.answer(Operation::DeleteBridge, Fate::Honest);
     let record = world.ended.clone().unwrap();
-    assert_eq!((record.outcome, record.retries), (Outcome::Completed, 0));
+    assert_eq!((record.outcome, record.retries), (ServiceOutcome::Completed, 0));
     assert_eq!((record.answered_at, record.bridged_at), (Some(at(30)), Some(at(30))));
     assert_eq!(world.asked_for(Operation::HangUp), 0);
     world.assert_nothing_left();
@@ -50,7 +50,7 @@ fn a_caller_who_is_gone_is_an_outcome() {
     world.caller = false;
     world.answer(Operation::Answer, Fate::Honest);
     let record = world.settle();
-    assert_eq!(record.outcome, Outcome::CallerGone);
+    assert_eq!(record.outcome, ServiceOutcome::CallerGone);
     assert_eq!(world.asked_for(Operation::HangUp), 0);
     world.assert_nothing_left();
 }
@@ -63,7 +63,7 @@ fn a_creation_under_way_is_waited_for_before_it_is_deleted() {
     assert_eq!(world.requests.len(), 3, "nothing is deleted yet");
     world.answer(Operation::CreateMedia, Fate::Honest);
     assert_eq!(world.asked_for(Operation::DeleteMedia), 1);
-    assert_eq!(world.settle().outcome, Outcome::CallerGone);
+    assert_eq!(world.settle().outcome, ServiceOutcome::CallerGone);
     world.assert_nothing_left();
 }
 
@@ -76,7 +76,7 @@ fn an_adding_that_succeeded_only_in_words_ends_the_call() {
     world.deliver();
     world.answer(Operation::AddChannels, Fate::Pretended);
     let record = world.settle();
-    assert_eq!((record.outcome, record.ended_at), (Outcome::NotBridged, Stamp::ZERO + SETUP_LIMIT));
+    assert_eq!((record.outcome, record.ended_at), (ServiceOutcome::NotBridged, Stamp::ZERO + SETUP_LIMIT));
     world.assert_nothing_left();
 }
 
@@ -94,7 +94,7 @@ fn only_what_can_help_is_retried_and_only_so_often() {
         world.answer(Operation::AddChannels, Fate::Refused(422));
         world.pass(Duration::from_secs(1));
     }
-    let refused = Outcome::Refused { operation: Operation::AddChannels, status: Some(422) };
+    let refused = ServiceOutcome::Refused { operation: Operation::AddChannels, status: Some(422) };
     let record = world.settle();
     assert_eq!((record.outcome, record.retries), (refused, 5));
     world.assert_nothing_left();
@@ -113,7 +113,7 @@ fn only_what_can_help_is_retried_and_only_so_often() {
 fn a_media_channel_whose_creation_was_not_answered_is_not_created_twice() {
     let mut world = World::new();
     world.answer(Operation::CreateMedia, Fate::AnswerLost);
-    let refused = Outcome::Refused { operation: Operation::CreateMedia, status: None };
+    let refused = ServiceOutcome::Refused { operation: Operation::CreateMedia, status: None };
     assert_eq!(world.settle().outcome, refused);
     assert_eq!((world.asked_for(Operation::CreateMedia), world.asked_for(Operation::DeleteMedia)), (1, 1));
     world.assert_nothing_left();
@@ -129,23 +129,23 @@ fn a_refused_adding_whose_caller_turns_out_to_be_gone_is_the_callers_doing() {
     world.hang_up();
     world.answer(Operation::AddChannels, Fate::Honest);
     world.answer(Operation::HangUp, Fate::Honest);
-    assert_eq!(world.settle().outcome, Outcome::CallerGone);
+    assert_eq!(world.settle().outcome, ServiceOutcome::CallerGone);
 }
 
 #[test]
 fn what_breaks_under_a_bridged_call_ends_it() {
     type Break = fn(&mut World);
-    let breaks: [(Break, Outcome); 4] = [
-        (World::lose_media, Outcome::MediaLost),
-        (World::lose_bridge, Outcome::BridgeLost),
+    let breaks: [(Break, ServiceOutcome); 4] = [
+        (World::lose_media, ServiceOutcome::MediaLost),
+        (World::lose_bridge, ServiceOutcome::BridgeLost),
         (
             |world| {
                 let CallIds { media, bridge, .. } = ids();
                 world.events.push_back(Event::ChannelLeftBridge { bridge, channel: media });
             },
-            Outcome::Unbridged,
+            ServiceOutcome::Unbridged,
         ),
-        (|world| world.handle(Input::Shutdown), Outcome::Shutdown),
+        (|world| world.handle(Input::Shutdown), ServiceOutcome::Shutdown),
     ];
     for (break_it, outcome) in breaks {
         let mut world = World::bridged();
@@ -164,7 +164,7 @@ fn a_call_goes_with_the_asterisk_that_had_it() {
     world.restart();
     let asked = world.requests.len();
     let record = world.settle();
-    assert_eq!((record.outcome, record.left_behind.any()), (Outcome::AsteriskRestarted, false));
+    assert_eq!((record.outcome, record.left_behind.any()), (ServiceOutcome::AsteriskRestarted, false));
     assert_eq!((world.requests.len(), world.released), (asked, 1), "there is nothing to delete");
 
     // A request to the old one may have reached the new one.
@@ -173,7 +173,7 @@ fn a_call_goes_with_the_asterisk_that_had_it() {
     world.restart();
     world.answer(Operation::CreateMedia, Fate::Honest);
     world.answer(Operation::Answer, Fate::Refused(404));
-    assert_eq!(world.settle().outcome, Outcome::AsteriskRestarted);
+    assert_eq!(world.settle().outcome, ServiceOutcome::AsteriskRestarted);
     assert_eq!(world.asked_for(Operation::DeleteMedia), 1);
     world.assert_nothing_left();
 }
@@ -206,11 +206,11 @@ fn an_end_that_is_not_heard_of_does_not_hold_the_port() {
 
 #[test]
 fn a_caller_without_a_port_is_turned_away_unanswered() {
-    let mut world = World::around(Call::turn_away(at(0), ids(), Outcome::NoPort, 1));
+    let mut world = World::around(Call::turn_away(at(0), ids(), ServiceOutcome::NoPort, 1));
     world.collect();
     let hang_up = Request::HangUp { channel: CALLER.into(), reason: HangUpReason::Congestion };
     assert_eq!(world.requests, [hang_up]);
-    assert_eq!(world.settle().outcome, Outcome::NoPort);
+    assert_eq!(world.settle().outcome, ServiceOutcome::NoPort);
     assert_eq!(world.released, 0);
     assert!(!world.caller);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::harness::Caller;
 use crate::harness::lab::{Lab, assert_whole, outcomes};
-use loadtest::ari::outcome::Outcome;
+use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::echo::EchoServer;
 use loadtest::rtp::Codec;
 use loadtest::service::{Service, ServiceConfig, ServiceError};
@@ -50,9 +50,10 @@ async fn fifty_calls_are_bridged_echoed_and_cleared() {
     assert_eq!(service.get("/health").await.0, 200);
 
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 50)]));
-    assert_eq!((report.bridged, report.silent, report.left_behind, report.hung_up_starts), (50, 0, 0, 0));
-    assert_eq!((report.media.reflected, report.media.expected), (5000, 5000));
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 50)]));
+    assert_eq!((report.calls.bridged, report.calls.silent, report.calls.left_behind), (50, 0, 0));
+    assert_eq!(report.events.hung_up_starts, 0);
+    assert_eq!((report.media.received, report.media.sent, report.media.lost), (5000, 5000, 0));
     assert_eq!((report.media.strangers, report.media.drops, report.media.send_errors), (0, 0, 0));
     assert_eq!(report.stages.first_packet.count(), 50);
     let after = lab.descriptors();
@@ -78,11 +79,11 @@ async fn callers_who_hang_up_at_the_worst_moment_leave_nothing() {
     calls.join_all().await;
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!((report.calls, report.left_behind, report.active), (150, 0, 0));
-    let over: u64 = report.outcomes.values().sum();
+    assert_eq!((report.calls.total, report.calls.left_behind, report.calls.active), (150, 0, 0));
+    let over: u64 = report.outcomes.iter().map(|o| o.calls).sum();
     assert_eq!(over, 150, "{:?}", report.outcomes);
-    let kinds = [Outcome::Completed, Outcome::CallerGone];
-    assert!(report.outcomes.keys().all(|outcome| kinds.contains(outcome)), "{:?}", report.outcomes);
+    let kinds = ["completed", "caller_gone"];
+    assert!(report.outcomes.iter().all(|o| kinds.contains(&o.outcome.as_str())), "{:?}", report.outcomes);
     lab.end().await;
 }
 
@@ -110,7 +111,7 @@ async fn without_a_port_a_call_is_turned_away_and_the_next_one_is_not() {
     }
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 4), (Outcome::NoPort, 3)]));
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 4), (ServiceOutcome::NoPort, 3)]));
     lab.end().await;
 }
 
@@ -129,8 +130,8 @@ async fn a_shutdown_hangs_up_and_clears() {
         }
     };
     let (report, ()) = tokio::join!(service.stop(), hung_up);
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Shutdown, 5)]));
-    assert_eq!((report.left_behind, report.active), (0, 0));
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Shutdown, 5)]));
+    assert_eq!((report.calls.left_behind, report.calls.active), (0, 0));
     lab.assert_empty().await;
     lab.end().await;
 }
@@ -176,7 +177,7 @@ async fn another_service_under_the_same_name_ends_the_first() {
     let second = lab.serve().await;
     let finished = first.task.await.unwrap();
     assert!(matches!(finished.failure, Some(ServiceError::Replaced(_))), "{:?}", finished.failure);
-    assert_eq!((finished.summary.calls.total, finished.report.bridged), (1, 1));
+    assert_eq!((finished.counted.record.calls.total, finished.counted.record.calls.bridged), (1, 1));
     assert!(caller.is_hung_up(Duration::from_secs(10)).await);
     lab.assert_empty().await;
     second.stop().await;
@@ -224,10 +225,10 @@ async fn with_an_echo_server_its_round_trips_are_measured_and_its_losses_counted
     }
     lab.assert_empty().await;
     let finished = service.finish().await;
-    let echo = finished.summary.echo.unwrap();
+    let echo = finished.counted.record.echo.unwrap();
     assert_eq!((echo.relayed, echo.returned, echo.lost), (70, 50, 20));
-    assert_eq!(finished.summary.metrics.packet_loss_ratio, Some(20.0 / 70.0));
-    assert_eq!((finished.report.media.received, finished.report.media.reflected), (70, 50));
+    assert_eq!(finished.counted.metrics.packet_loss_ratio, Some(20.0 / 70.0));
+    assert_eq!((finished.counted.record.media.received, finished.counted.record.media.sent), (70, 50));
     lab.end().await;
 }
 
@@ -264,18 +265,18 @@ async fn metrics_come_in_the_form_that_is_asked_for() {
     caller.hang_up().await;
     lab.assert_empty().await;
 
-    let summary = service.finish().await.summary;
-    let stages = &summary.stages;
-    for stage in [&stages.answered, &stages.media_ready, &stages.bridged, &stages.first_packet] {
+    let record = service.stop().await;
+    let stages = &record.stages;
+    let stages = [&stages.answered, &stages.media_ready, &stages.bridged, &stages.first_packet];
+    let [answered, media_ready, bridged, first_packet] = stages.map(|stage| stage.milliseconds());
+    for stage in [answered, media_ready, bridged, first_packet] {
         assert_eq!(stage.count, 1);
         assert!(stage.p50_ms.unwrap() > 0.0 && stage.p50_ms <= stage.max_ms);
     }
-    assert!(
-        stages.answered.max_ms <= stages.bridged.max_ms && stages.bridged.max_ms < stages.first_packet.max_ms
-    );
-    assert_eq!(summary.operations["add_channels"].statuses[&204], 1);
-    let events = &summary.events;
+    assert!(answered.max_ms <= bridged.max_ms && bridged.max_ms < first_packet.max_ms);
+    assert_eq!(record.operations["add_channels"].statuses[&204], 1);
+    let events = &record.events;
     assert_eq!((events.by_type["StasisStart"], events.malformed, events.ahead), (2, 0, 0));
-    assert_eq!((events.lag.count, events.by_type.values().sum::<u64>()), (events.total, events.total));
+    assert_eq!((events.lag.count(), events.by_type.values().sum::<u64>()), (events.total, events.total));
     lab.end().await;
 }

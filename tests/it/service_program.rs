@@ -12,10 +12,9 @@ use crate::harness::lab::{Lab, Passing, QUICK};
 use crate::harness::{Caller, Place, ends_with, stderr};
 use hyper::Method;
 use loadtest::ari::CallIds;
-use loadtest::ari::outcome::Outcome;
 use loadtest::net::http::HttpClient;
+use loadtest::record::ServiceRecord;
 use loadtest::rtp::Codec;
-use loadtest::service::ServiceSummary;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::mpsc;
@@ -25,7 +24,7 @@ fn terminate(child: &Child) {
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("the program runs");
 }
 
-fn summary(path: &Path) -> ServiceSummary {
+fn summary(path: &Path) -> ServiceRecord {
     serde_json::from_slice(&fs::read(path).expect("the file is there")).expect("a summary")
 }
 
@@ -187,7 +186,7 @@ async fn an_exhausted_pool_is_said_once_and_the_service_goes_on() {
     assert!(full[0].ends_with(&format!("no ports available in {range}: 3 in use")), "{}", full[0]);
     let summary = summary(&file);
     assert_eq!((summary.calls.total, summary.ports.refused, summary.ports.in_use), (9, 5, 0));
-    let refused = summary.outcomes.iter().find(|count| count.outcome == Outcome::NoPort);
+    let refused = summary.outcomes.iter().find(|count| count.outcome == "no_port");
     assert_eq!(refused.map(|count| count.calls), Some(5));
     lab.end().await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::harness::Caller;
 use crate::harness::lab::{Lab, Passing, QUICK, assert_whole, outcomes};
 use hyper::Method;
-use loadtest::ari::outcome::Outcome;
+use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::ari::request::Operation;
 use loadtest::asterisk::Asterisk;
 use loadtest::rtp::Codec;
@@ -48,8 +48,8 @@ async fn a_lost_connection_is_made_again_and_what_was_missed_is_made_up() {
     }
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 4)]));
-    assert_eq!(report.disconnects, 1);
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 4)]));
+    assert_eq!(report.events.disconnects, 1);
     lab.end().await;
 }
 
@@ -74,8 +74,11 @@ async fn a_caller_whose_start_nobody_heard_is_served() {
     caller.hang_up().await;
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1)]));
-    assert_eq!((report.calls, report.adopted, report.strays, report.disconnects), (1, 1, 0, 1));
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 1)]));
+    assert_eq!(
+        (report.calls.total, report.calls.adopted, report.calls.strays, report.events.disconnects),
+        (1, 1, 0, 1)
+    );
     lab.end().await;
 }
 
@@ -99,8 +102,11 @@ async fn a_call_whose_media_channel_came_unheard_is_bridged_all_the_same() {
     caller.hang_up().await;
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1)]));
-    assert_eq!((report.calls, report.bridged, report.adopted, report.strays), (1, 1, 0, 0));
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 1)]));
+    assert_eq!(
+        (report.calls.total, report.calls.bridged, report.calls.adopted, report.calls.strays),
+        (1, 1, 0, 0)
+    );
     lab.end().await;
 }
 
@@ -140,7 +146,7 @@ async fn a_caller_who_was_taken_out_of_the_bridge_unheard_is_not_left_in_silence
     other.hang_up().await;
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1), (Outcome::Unbridged, 1)]));
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 1), (ServiceOutcome::Unbridged, 1)]));
     lab.end().await;
 }
 
@@ -174,8 +180,8 @@ async fn after_a_crash_its_leftovers_are_cleared_and_its_callers_served() {
     }
     lab.assert_empty().await;
     let report = second.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 2)]));
-    assert_eq!((report.calls, report.adopted, report.strays), (2, 2, 6));
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 2)]));
+    assert_eq!((report.calls.total, report.calls.adopted, report.calls.strays), (2, 2, 6));
     lab.end().await;
 }
 
@@ -205,8 +211,11 @@ async fn an_asterisk_that_is_killed_under_calls_and_started_again_is_served_agai
     caller.hang_up().await;
     lab.assert_empty().await;
     let report = service.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1), (Outcome::AsteriskRestarted, 3)]));
-    assert_eq!((report.disconnects, report.ports.in_use, report.left_behind), (1, 0, 0));
+    assert_eq!(
+        report.outcomes,
+        outcomes(&[(ServiceOutcome::Completed, 1), (ServiceOutcome::AsteriskRestarted, 3)])
+    );
+    assert_eq!((report.events.disconnects, report.ports.in_use, report.calls.left_behind), (1, 0, 0));
     lab.end().await;
 }
 
@@ -227,12 +236,12 @@ async fn what_asterisk_cannot_do_just_now_is_asked_for_again() {
     let retries = r#"loadtest_service_rest_retries_total{operation="answer"} 2"#;
     assert!(text.lines().any(|line| line == retries), "{text}");
     let finished = service.finish().await;
-    assert_eq!(finished.report.outcomes, outcomes(&[(Outcome::Completed, 1)]));
+    assert_eq!(finished.counted.record.outcomes, outcomes(&[(ServiceOutcome::Completed, 1)]));
     let (answer, add) =
-        (&finished.summary.operations["answer"], &finished.summary.operations["add_channels"]);
+        (&finished.counted.record.operations["answer"], &finished.counted.record.operations["add_channels"]);
     assert_eq!((answer.statuses[&412], answer.statuses[&204], answer.retries), (2, 1, 2));
     assert_eq!((add.statuses[&422], add.statuses[&204], add.retries), (1, 1, 1));
-    assert_eq!(finished.summary.retries, 3);
+    assert_eq!(finished.counted.record.retries, 3);
     lab.end().await;
 }
 
@@ -251,9 +260,9 @@ async fn a_call_that_is_bridged_only_in_words_or_not_at_all_is_ended_and_named()
     assert!(silent.is_hung_up(Duration::from_secs(20)).await);
     lab.assert_empty().await;
     let report = service.stop().await;
-    let no = Outcome::Refused { operation: Operation::AddChannels, status: Some(404) };
-    assert_eq!(report.outcomes, outcomes(&[(no, 1), (Outcome::NotBridged, 1)]));
-    assert_eq!((report.bridged, report.left_behind, report.retries), (0, 0, 0));
+    let no = ServiceOutcome::Refused { operation: Operation::AddChannels, status: Some(404) };
+    assert_eq!(report.outcomes, outcomes(&[(no, 1), (ServiceOutcome::NotBridged, 1)]));
+    assert_eq!((report.calls.bridged, report.calls.left_behind, report.retries), (0, 0, 0));
     lab.end().await;
 }
 
@@ -278,9 +287,9 @@ async fn a_caller_behind_leftovers_that_do_not_go_is_hung_up_and_the_next_one_se
     next.hang_up().await;
     lab.assert_left(0, 1).await;
     let report = second.stop().await;
-    assert_eq!(report.outcomes, outcomes(&[(Outcome::Completed, 1), (Outcome::NotCleared, 1)]));
-    assert_eq!((report.adopted, report.strays), (0, 2));
-    let deletions = &report.operations[&Operation::DeleteBridge];
+    assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 1), (ServiceOutcome::NotCleared, 1)]));
+    assert_eq!((report.calls.adopted, report.calls.strays), (0, 2));
+    let deletions = &report.operations["delete_bridge"];
     assert!(deletions.statuses[&500] > 2, "{deletions:?}");
     assert_eq!(deletions.retries, deletions.statuses[&500] - 1);
     lab.end().await;

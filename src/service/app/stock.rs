@@ -16,7 +16,7 @@ use super::tasks;
 use crate::ari::CallIds;
 use crate::ari::call::Call;
 use crate::ari::exchange::Input;
-use crate::ari::outcome::Outcome;
+use crate::ari::outcome::ServiceOutcome;
 use crate::ari::request::Request;
 use crate::clock;
 use crate::net::http::HttpError;
@@ -195,17 +195,17 @@ impl App {
                 continue;
             }
             tracing::info!(caller, "found waiting in the application");
-            self.shared.report().adopted += 1;
+            self.shared.record().calls.adopted += 1;
             self.on_call(now, caller, &args);
         }
         behind
     }
 
     fn turn_away(&mut self, now: Stamp, caller: &str) {
-        self.shared.report().calls += 1;
+        self.shared.record().calls.total += 1;
         self.serial += 1;
         let ids = CallIds::new(&self.config.app, caller);
-        let why = if self.stop_by.is_some() { Outcome::Shutdown } else { Outcome::NotCleared };
+        let why = if self.stop_by.is_some() { ServiceOutcome::Shutdown } else { ServiceOutcome::NotCleared };
         self.insert(caller, Call::turn_away(now, ids, why, self.seed ^ self.serial), None);
     }
 
@@ -213,9 +213,9 @@ impl App {
         // One that takes its time to go is asked for once more in every round.
         let attempts = self.stock.deleted.entry(request.path_and_query()).or_default();
         *attempts = attempts.saturating_add(1);
-        let mut report = self.shared.report();
-        report.strays += u64::from(*attempts == 1);
-        report.add_attempt(request.operation(), *attempts);
+        let mut record = self.shared.record();
+        record.calls.strays += u64::from(*attempts == 1);
+        record.add_attempt(request.operation(), *attempts);
         self.tasks.spawn(tasks::delete_stray(self.client.clone(), request, *attempts));
     }
 }

@@ -1,15 +1,16 @@
 //! A private Asterisk and a service in front of it, for one test.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::Method;
-use loadtest::ari::outcome::Outcome;
+use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::asterisk::{Asterisk, Managed, Places, StartConfig, find};
 use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
-use loadtest::service::{Finished, Service, ServiceConfig, ServiceReport};
+use loadtest::record::OutcomeCount;
+use loadtest::service::stats::Counts;
+use loadtest::service::{Finished, Service, ServiceConfig};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -177,13 +178,14 @@ impl Running {
         (answer.status, serde_json::from_slice(&answer.body).unwrap())
     }
 
-    pub async fn stop(self) -> ServiceReport {
-        self.finish().await.report
+    pub async fn stop(self) -> Counts {
+        self.finish().await.counted.record
     }
 
     pub async fn finish(self) -> Finished {
         self.stop.send(()).unwrap();
-        let finished = self.task.await.unwrap();
+        let mut finished = self.task.await.unwrap();
+        finished.counted.record.outcomes.sort();
         assert!(finished.failure.is_none(), "a clean end: {:?}", finished.failure);
         finished
     }
@@ -206,8 +208,12 @@ pub fn assert_whole(echo: &Echo, id: u32) {
     }
 }
 
-pub fn outcomes(pairs: &[(Outcome, u64)]) -> BTreeMap<Outcome, u64> {
-    pairs.iter().copied().collect()
+/// Sorted, as [`Running::finish`] returns them.
+pub fn outcomes(pairs: &[(ServiceOutcome, u64)]) -> Vec<OutcomeCount> {
+    let mut counts = Counts::default();
+    pairs.iter().for_each(|(outcome, calls)| (0..*calls).for_each(|_| counts.add_outcome(*outcome)));
+    counts.outcomes.sort();
+    counts.outcomes
 }
 
 /// The way in which a [`Wire`] treats the connections over it.

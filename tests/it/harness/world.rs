@@ -7,7 +7,7 @@ use std::time::Duration;
 use loadtest::ari::call::{Call, SETUP_LIMIT, TEARDOWN_LIMIT};
 use loadtest::ari::event::Event;
 use loadtest::ari::exchange::{Input, Output};
-use loadtest::ari::outcome::CallRecord;
+use loadtest::ari::outcome::ServiceCall;
 use loadtest::ari::request::{Operation, Request};
 use loadtest::ari::{CallIds, MediaTarget};
 use loadtest::stamp::Stamp;
@@ -39,7 +39,7 @@ pub struct World {
     pub bridged: bool,
     pub requests: Vec<Request>,
     pub released: usize,
-    pub ended: Option<CallRecord>,
+    pub ended: Option<ServiceCall>,
 }
 
 /// The fate of a request.
@@ -219,7 +219,7 @@ impl World {
     }
 
     /// Everything that is asked for happens at once, and time passes, until the call is over.
-    pub fn settle(&mut self) -> CallRecord {
+    pub fn settle(&mut self) -> ServiceCall {
         let begun = self.now;
         for _ in 0..1000 {
             if let Some(record) = self.ended.clone() {
