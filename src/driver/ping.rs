@@ -146,7 +146,7 @@ fn recorded(
 
 /// The record of stream number `n`.
 fn record(n: u32, stream: &CallMedia, epoch: Stamp) -> CallRecord {
-    let mut record = CallRecord::blank(n, n);
+    let mut record = CallRecord { call: n, line: n, ..CallRecord::default() };
     record.ending = Ending::Completed;
     record.rtp_port = stream.socket.local_addr().map_or(0, |address| address.port());
     stream.enter(epoch, &mut record);

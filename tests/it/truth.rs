@@ -206,9 +206,9 @@ fn late(call: &Call) -> u64 {
 }
 
 fn conclude(all: Vec<Call>, mut receive: ReceiveTally) -> Summary {
-    let calls = all.into_iter().enumerate().map(|(n, call)| {
+    let calls = all.into_iter().map(|call| {
         let report = call.receiver.finish(&mut receive);
-        let mut record = CallRecord::blank(n as u32, n as u32);
+        let mut record = CallRecord::default();
         record.ending = Ending::Completed;
         report.enter(&call.sent, &mut record);
         record
