@@ -53,7 +53,7 @@ impl Baseline {
         Some(Tripwire { metric, median_ms, bound_ms, runs })
     }
 
-    /// Whether any stored run is comparable with `run`.
+    /// True if any stored run is comparable with `run`.
     pub fn is_of_use(&self, run: &Environment) -> bool {
         let run = Conditions::of(run);
         self.0.iter().any(|stored| unfit(&run, stored).is_none())
@@ -68,7 +68,7 @@ impl Baseline {
     }
 }
 
-/// Why a stored run does not count for `run`. One in doubt would raise the bound for the machine's sake.
+/// Reason for leaving a stored run out. One in doubt would raise the bound for the machine's sake.
 fn unfit(run: &Conditions, stored: &Digest) -> Option<String> {
     let why = if run.is_same_run(&stored.conditions) {
         Some("it is the run itself".into())

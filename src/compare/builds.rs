@@ -13,13 +13,13 @@ pub struct Comparison {
     pub sides: [String; 2],
     /// The pairs of runs that count.
     pub runs: Vec<(Digest, Digest)>,
-    /// Why a pair does not count, one sentence for each.
+    /// Reasons of pairs that do not count, one sentence each.
     pub left_out: Vec<String>,
     /// By metric.
     pub metrics: Vec<MetricComparison>,
     /// Metrics that a run has not measured.
     pub missing: Vec<&'static str>,
-    /// Why the runs are not comparable at all.
+    /// Reason of runs that are not comparable at all.
     pub obstacle: Option<String>,
 }
 
@@ -74,12 +74,12 @@ impl Comparison {
         Comparison { sides, runs, left_out, metrics: compared, missing, obstacle }
     }
 
-    /// Whether B serves fewer of its calls than A, in enough pairs.
+    /// True if B serves fewer of its calls than A, in enough pairs.
     pub fn serves_fewer(&self) -> bool {
         self.obstacle.is_none() && serves_fewer(&self.shares())
     }
 
-    /// Whether B serves fewer of its calls than A on average, but not in enough pairs.
+    /// True if B serves fewer of its calls than A on average, but not in enough pairs.
     pub fn may_serve_fewer(&self) -> bool {
         let (a, b) = self.served();
         self.obstacle.is_none() && !self.serves_fewer() && b < a - SAME_SERVED

@@ -22,11 +22,11 @@ pub struct Digest {
     pub(super) segments: [Option<Segment>; METRICS.len()],
     /// Share of the calls that were answered and kept to their planned end.
     pub(super) served: f64,
-    /// Whether the instrument was beyond its limits.
+    /// The instrument was beyond its limits.
     pub in_doubt: bool,
-    /// Why its figures are worthless, where they are: it broke, or its clock was set.
+    /// Reason of worthless figures: it broke, or its clock was set.
     pub(super) worthless: Option<String>,
-    /// Why it ended before its time, where it did.
+    /// Reason of an early end.
     pub(super) cut_short: Option<&'static str>,
 }
 
@@ -89,12 +89,12 @@ impl Conditions {
         }
     }
 
-    /// Whether both are of the same run.
+    /// True if both are of one run.
     pub(super) fn is_same_run(&self, other: &Conditions) -> bool {
         self.started_at == other.started_at && !self.started_at.is_empty()
     }
 
-    /// Whether `other` was made on another machine, or with another `loadtest`, and which.
+    /// Difference of machine or program.
     pub(super) fn other_machine(&self, other: &Conditions) -> Option<String> {
         another("CPU", &self.cpu, &other.cpu)
             .or_else(|| another("number of CPUs", &self.cpus, &other.cpus))
@@ -102,7 +102,7 @@ impl Conditions {
             .or_else(|| another("loadtest", &self.version, &other.version))
     }
 
-    /// Whether `other` was made under another load, and which.
+    /// Difference of load.
     pub(super) fn other_load(&self, other: &Conditions) -> Option<String> {
         another("codec", &self.codec, &other.codec)
             .or_else(|| another("number of calls", &self.calls, &other.calls))
@@ -115,7 +115,7 @@ impl Conditions {
             })
     }
 
-    /// Whether `other` was made with another scenario.
+    /// Difference of scenario.
     pub(super) fn other_scenario(&self, other: &Conditions) -> Option<String> {
         (self.scenario_hash != other.scenario_hash)
             .then(|| "another scenario or --set, or a hash by an older loadtest".into())

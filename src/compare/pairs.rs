@@ -21,7 +21,7 @@ pub struct Segment {
     pub control_ms: Option<f64>,
     /// The control stream's 99th percentile; its scatter sets the absolute margin.
     pub control_p99_ms: Option<f64>,
-    /// Whether the percentile rests on too few samples.
+    /// The percentile rests on too few samples.
     pub too_few: bool,
 }
 
@@ -128,7 +128,7 @@ pub fn compare(metric: &'static str, pairs: Vec<Pair>, margins: &Margins) -> Met
     comparison
 }
 
-/// Whether B serves fewer of its calls than A, from the share that each served, pair by pair.
+/// True if B serves fewer of its calls than A, by the share that each served, pair by pair.
 ///
 /// Percentiles are of packets that were sent: a build that answers nobody sends none and would look
 /// fast. Any difference counts here, for a call that is not served is slower than all others.
@@ -223,7 +223,7 @@ impl MetricComparison {
         }
     }
 
-    /// How often the interval holds the true effect, 0–1, whatever the distribution.
+    /// Coverage of the interval, 0–1, whatever the distribution.
     pub fn coverage(&self) -> f64 {
         self.needed.map_or(0.0, |needed| 1.0 - 2.0 * tail(self.pairs.len(), needed))
     }

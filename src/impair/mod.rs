@@ -10,7 +10,7 @@ use std::time::Duration;
 pub use impairer::{Counts, Fate, Impairer};
 pub use line::{DelayLine, Due};
 
-/// What one direction of a stream suffers. The words and the behaviour are those of Linux's
+/// Impairment of one direction of a stream. Words and behaviour are those of Linux's
 /// `tc netem`, but for the order of packets: see [`Impairment::jitter`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impairment {
@@ -49,7 +49,7 @@ impl Default for Impairment {
 }
 
 impl Impairment {
-    /// Whether no packet would notice.
+    /// True if no packet would notice.
     pub fn is_nothing(&self) -> bool {
         self.delay.is_zero() && self.loss <= 0.0 && self.duplicate <= 0.0
     }

@@ -40,7 +40,7 @@ pub fn text(comparison: &Comparison) -> String {
 /// `comparison.md` and `comparison.json`.
 ///
 /// # Errors
-/// When the JSON cannot be written.
+/// The JSON cannot be written.
 pub fn files(comparison: &Comparison) -> Result<Vec<File>, ReportError> {
     let mut json = serde_json::to_vec_pretty(&document(comparison))?;
     json.push(b'\n');

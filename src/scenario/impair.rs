@@ -39,7 +39,7 @@ pub struct ImpairPath {
 }
 
 impl Impair {
-    /// What packets suffer in `direction`; `None` where that is nothing.
+    /// Impairment of `direction`; `None` without one.
     pub fn of(&self, direction: Direction) -> Option<Impairment> {
         let path = match direction {
             Direction::Out => &self.out,

@@ -49,7 +49,7 @@ fn named(rest: &str) -> Option<(&str, Vec<&str>)> {
     Some((quoted.next()?, quoted.collect()))
 }
 
-/// What was wanted in words, and what to write in place of `value`.
+/// The expected type in words, and the cure for `value`.
 fn wants(wanted: &str, key: &str, value: &str) -> (String, String) {
     let bare = value.trim_matches(['"', '\'']);
     let (what, cure) = match wanted {

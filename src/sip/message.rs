@@ -148,7 +148,7 @@ impl Message {
         Ok(Message { start, headers, cseq, body })
     }
 
-    /// Whether this is a request.
+    /// True for a request, false for a response.
     pub fn is_request(&self) -> bool {
         matches!(self.start, Start::Request { .. })
     }
@@ -276,7 +276,7 @@ impl Message {
         &self.body
     }
 
-    /// Whether the body is a session description.
+    /// True if the body is a session description.
     pub fn has_sdp(&self) -> bool {
         let media_type = values!(self.headers, ContentType).next().and_then(|value| split(value, ';').next());
         !self.body.is_empty() && media_type.is_some_and(|t| t.eq_ignore_ascii_case("application/sdp"))
@@ -317,7 +317,7 @@ impl Message {
         line.replace(stamped);
     }
 
-    /// Where answers to this request go (RFC 3261 18.2.2, RFC 3581 4), if its Via tells.
+    /// Destination of answers to this request (RFC 3261 18.2.2, RFC 3581 4), if its Via tells.
     pub fn answer_to(&self) -> Option<SocketAddr> {
         let via = self.via();
         let sent_by = sent_by(via);

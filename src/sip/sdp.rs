@@ -12,7 +12,7 @@ use crate::rtp::Codec;
 /// Samples per second of both laws of G.711.
 pub const CLOCK_RATE: u32 = 8000;
 
-/// Who may send (RFC 8866 6.7), from the describing side's point of view.
+/// Directions of a stream (RFC 8866 6.7), from the describing side's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Direction {
     /// Both ways: what holds if nothing is said.
@@ -39,7 +39,7 @@ impl Direction {
         DIRECTIONS.iter().find(|(_, d)| *d == self).map_or("sendrecv", |(name, _)| name)
     }
 
-    /// What to answer to this (RFC 3264 6.1).
+    /// The direction that answers this one (RFC 3264 6.1).
     #[must_use]
     pub fn reversed(self) -> Self {
         match self {
@@ -53,7 +53,7 @@ impl Direction {
 /// Our side of the session: what is offered, and answered to a re-INVITE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// Where we receive RTP, and send it from.
+    /// The address that RTP is received on and sent from.
     pub ip: IpAddr,
     /// Our RTP port.
     pub rtp_port: u16,
@@ -92,7 +92,7 @@ impl Offer {
 /// The peer's side of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Where the peer wants RTP.
+    /// The peer's RTP address.
     pub ip: IpAddr,
     /// The peer's RTP port, never 0.
     pub port: u16,
@@ -102,18 +102,18 @@ pub struct Answer {
     pub payload_type: u8,
     /// The packet time that the peer would like, in milliseconds.
     pub ptime_ms: Option<u32>,
-    /// What the peer does with the stream.
+    /// The peer's direction of the stream.
     pub direction: Direction,
 }
 
 impl Answer {
-    /// Where to send RTP.
+    /// The destination of our RTP.
     pub fn rtp_address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
     }
 }
 
-/// Why a session description cannot be used.
+/// Fault of a session description that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SdpError {

@@ -14,7 +14,7 @@ use crate::stamp::Stamp;
 #[derive(Debug, Clone)]
 enum Step {
     Message(String),
-    /// What the call sent last, back to it.
+    /// The call's last message, sent back to it.
     Echo,
     Wait(Duration),
     Due,

@@ -18,7 +18,7 @@ use super::timers::{CANCEL_WAIT, earliest, is_due};
 use super::transaction::{Client, Datagram, Due, InviteClient, Server};
 use crate::stamp::Stamp;
 
-/// Where a call stands.
+/// Phase of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Not placed yet.
@@ -33,7 +33,7 @@ enum State {
     Over,
 }
 
-/// What has become of the wish to give up an unanswered call.
+/// Progress of giving up an unanswered call.
 #[derive(Debug)]
 enum Cancel {
     NotWanted,
@@ -62,7 +62,7 @@ struct Authorization {
     code: u16,
     header: &'static str,
     value: String,
-    /// Whether a stale nonce has been replaced already.
+    /// A stale nonce has been replaced already.
     renewed: bool,
 }
 
@@ -131,17 +131,17 @@ impl Call {
         &self.times
     }
 
-    /// How many requests have been sent again, by timers or (ACK) because the 2xx came again.
+    /// Requests sent again, by timers or (ACK) because the 2xx came again.
     pub fn retransmissions(&self) -> u32 {
         self.retransmissions
     }
 
-    /// Whether the call is answered and neither side has hung up.
+    /// True from the answer until a side hangs up.
     pub fn is_up(&self) -> bool {
         self.state == State::Up
     }
 
-    /// Whether nothing is left to wait for, so that the call can be forgotten.
+    /// True once nothing is left to wait for, so that the call can be forgotten.
     pub fn is_terminated(&self) -> bool {
         self.state == State::Over && self.poll_timeout().is_none()
     }
@@ -191,7 +191,7 @@ impl Call {
         }
     }
 
-    /// When [`Call::handle_timeout`] has to be called next.
+    /// The next deadline for [`Call::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
         let cancel = match &self.cancel {
             Cancel::Sent { transaction, give_up } => {

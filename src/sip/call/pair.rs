@@ -40,7 +40,7 @@ pub(super) fn config() -> CallConfig {
     }
 }
 
-/// What the network does to each datagram.
+/// Treatment of each datagram by the network.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Weather {
     pub(super) loss_percent: u64,
@@ -85,7 +85,7 @@ pub(super) struct Pair {
     pub(super) callee: Callee,
     pub(super) now: Stamp,
     pub(super) events: Vec<CallEvent>,
-    /// What the call sent: when, and the first word or two.
+    /// Messages of the call: time, and the first word or two.
     pub(super) sent: Vec<(Stamp, String)>,
     commands: Vec<(Stamp, Command)>,
     in_flight: Vec<(Stamp, End, Vec<u8>)>,

@@ -58,7 +58,7 @@ impl Call {
         uas::refusal_by_method_or_extension(request)
     }
 
-    /// Whether both tags are ours: of the answered dialog, or of an early one.
+    /// True if both tags are of the answered dialog, or of an early one.
     fn is_in_dialog(&self, request: &Message) -> bool {
         let remote_tag = request.from_tag().unwrap_or_default();
         let is_known = match &self.leg {

@@ -44,7 +44,7 @@ impl Client {
         self.datagram.clone()
     }
 
-    /// Whether a response is this transaction's (RFC 3261 17.1.3).
+    /// True if a response is this transaction's (RFC 3261 17.1.3).
     pub(in crate::sip) fn matches(&self, response: &Message) -> bool {
         response.branch() == Some(self.branch.as_str()) && *response.method() == self.method
     }

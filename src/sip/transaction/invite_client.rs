@@ -51,17 +51,17 @@ impl InviteClient {
         self.datagram.clone()
     }
 
-    /// Whether a response is this transaction's (RFC 3261 17.1.3).
+    /// True if a response is this transaction's (RFC 3261 17.1.3).
     pub(in crate::sip) fn matches(&self, response: &Message) -> bool {
         response.branch() == Some(self.request.branch.as_str()) && response.cseq().number == self.request.cseq
     }
 
-    /// Whether no final response has come yet.
+    /// True until the final response.
     pub(in crate::sip) fn is_pending(&self) -> bool {
         matches!(self.state, InviteState::Calling | InviteState::Proceeding)
     }
 
-    /// Whether a provisional response has come, and no final one.
+    /// True between a provisional and the final response.
     pub(in crate::sip) fn is_proceeding(&self) -> bool {
         self.state == InviteState::Proceeding
     }
