@@ -233,9 +233,8 @@ mod tests {
             },
             calls,
             seconds: (0..40).map(|second| SecondRecord { second, lost: 3, ..Default::default() }).collect(),
-            call_seconds: vec![],
             silences,
-            histograms: Default::default(),
+            ..Run::default()
         }
     }
 
