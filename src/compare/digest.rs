@@ -1,4 +1,4 @@
-//! Digest of a run: all that a comparison needs of it, and which digests are comparable.
+//! RunDigest of a run: all that a comparison needs of it, and which digests are comparable.
 
 use super::pairs::Segment;
 use crate::metrics::Summary;
@@ -13,7 +13,7 @@ const SAME_LENGTH: f64 = 0.1;
 
 /// A run as far as comparisons go; a thousand of them fit into memory.
 #[derive(Debug, Clone)]
-pub struct Digest {
+pub struct RunDigest {
     /// Name of the run's folder.
     pub name: String,
     /// Machine, program and load.
@@ -47,14 +47,14 @@ pub struct Conditions {
     measured_s: Option<f64>,
 }
 
-impl Digest {
+impl RunDigest {
     /// Of a run whose instrument was judged.
-    pub fn of(name: String, summary: &Summary, in_doubt: bool) -> Digest {
+    pub fn of(name: String, summary: &Summary, in_doubt: bool) -> RunDigest {
         let run = &summary.environment;
         let broke = (!run.broken.is_empty()).then(|| format!("it broke: {}", run.broken));
         let cut_short =
             [(run.interrupted, "it was interrupted"), (run.ended_early.is_some(), "a gate ended it")];
-        Digest {
+        RunDigest {
             name,
             conditions: Conditions::of(run),
             segments: METRICS.map(|metric| segment(summary, metric)),
@@ -149,13 +149,13 @@ pub(super) mod tests {
     use crate::metrics::summarize;
     use crate::record::{CallRecord, EndedEarly, Ending, Run};
 
-    fn of(environment: Environment, calls: Vec<CallRecord>) -> Digest {
+    fn of(environment: Environment, calls: Vec<CallRecord>) -> RunDigest {
         let run = Run { environment, calls, ..Run::default() };
-        Digest::of("run".into(), &summarize(run), false)
+        RunDigest::of("run".into(), &summarize(run), false)
     }
 
     /// A run of 1 ms whose control stream took 0.1 ms.
-    pub fn digest(name: &str, change: impl FnOnce(&mut Digest)) -> Digest {
+    pub fn digest(name: &str, change: impl FnOnce(&mut RunDigest)) -> RunDigest {
         let segment = Segment { ms: 1.0, control_ms: Some(0.1), control_p99_ms: Some(0.1), too_few: false };
         let mut digest = of(Environment::default(), Vec::new());
         (digest.name, digest.served) = (name.into(), 1.0);

@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    /// Segments of one build on a machine whose mood lasts for several of them.
+    /// Segments of one build on a machine whose noise level lasts for several of them.
     #[test]
     fn identical_builds_are_hardly_ever_told_apart() {
         let mut state = 1u64;
@@ -409,10 +409,10 @@ mod tests {
         };
         let mut alarms = 0;
         for _ in 0..2000 {
-            let mut mood = 1.0;
+            let mut level = 1.0;
             let mut next = || {
-                mood = 0.8 * mood + 0.4 * noise();
-                mood * (0.5 + noise())
+                level = 0.8 * level + 0.4 * noise();
+                level * (0.5 + noise())
             };
             let values: Vec<_> = (0..12)
                 .map(|n| {

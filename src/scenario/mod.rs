@@ -108,8 +108,8 @@ pub struct Service {
     /// it sends them back by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub echo: Option<HostPort>,
-    /// Delay of every packet in the built-in service: slow on purpose, to try
-    /// gates and comparisons on. Absent: not at all.
+    /// Delay of every packet in the built-in service: slow on purpose, to try gates and comparisons on.
+    /// Absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<Span>,
 }
@@ -205,8 +205,7 @@ pub struct Media {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Driver {
-    /// Real-time priority for the media threads; without permission the run goes on
-    /// without, and says so.
+    /// Real-time priority for the media threads; without permission the run goes on without, and says so.
     pub realtime: bool,
     /// CPUs that the media threads keep to, by number; none is any.
     pub cpus: Vec<usize>,

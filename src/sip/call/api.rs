@@ -38,9 +38,9 @@ pub struct CallConfig {
 /// The default of [`CallConfig::setup_timeout`]: as long as an INVITE without any answer lives.
 pub const DEFAULT_SETUP_TIMEOUT: Duration = TIMER_B;
 
-/// Output of a call, to be handled in order.
+/// CallOutput of a call, to be handled in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
+pub enum CallOutput {
     /// A datagram to be sent.
     Send {
         /// Its destination.

@@ -7,7 +7,7 @@ use crate::sip::timers::{T2, TIMER_H, TIMER_J};
 use crate::stamp::Stamp;
 
 use super::retransmit::Retransmit;
-use super::{Datagram, Due};
+use super::{Datagram, TimerAction};
 
 /// Name of a server transaction (RFC 3261 17.2.3). ACK is never a transaction of its own.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Server {
 
     /// True if the answer has to be sent again.
     pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> bool {
-        self.timer.handle_timeout(now) == Due::Resend
+        self.timer.handle_timeout(now) == TimerAction::Resend
     }
 
     pub(in crate::sip) fn poll_timeout(&self) -> Option<Stamp> {
