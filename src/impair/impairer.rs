@@ -97,7 +97,7 @@ impl Impairer {
         let loss = share(impairment.loss);
         let (lose, lose_again) = gilbert(loss, impairment.burst);
         Impairer {
-            // The chain begins as it goes on: with the long-run share of its bad state.
+            // The chain starts as it goes on: with the long-run share of its bad state.
             losing: chance(rng.next_u64(), loss),
             rng,
             shortest,

@@ -1,4 +1,4 @@
-//! A network made worse on purpose: what happens to each packet, and a line that holds it back.
+//! A network made worse on purpose: the fate of each packet, and a line that holds it back.
 //!
 //! Pure: a seed decides, time comes in as an argument, so that the same run meets the same network.
 
@@ -23,7 +23,7 @@ pub struct Impairment {
     pub jitter: Duration,
     /// Share of packets that are lost, 0–1.
     pub loss: f64,
-    /// Mean number of packets lost in a row. Loss at random already comes in runs of 1 / (1 − `loss`);
+    /// Average number of packets lost in a row. Loss at random already comes in runs of 1 / (1 − `loss`);
     /// a number up to that means loss at random. A larger one makes it a Gilbert model: a good state
     /// that loses nothing and a bad one that loses everything.
     pub burst: f64,

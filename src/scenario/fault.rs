@@ -1,4 +1,4 @@
-//! `[[fault]]`: what is broken on purpose in mid-run, and when.
+//! `[[fault]]`: processes killed, restarted or held still in mid-run, on purpose.
 
 use std::fmt;
 use std::time::Duration;

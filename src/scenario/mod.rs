@@ -1,4 +1,4 @@
-//! The scenario: what a run does, read from TOML, checked as a whole before anything happens.
+//! The scenario of a run, read from TOML and checked as a whole before anything happens.
 //!
 //! Pure: text in, a valid [`Scenario`] or errors with line, reason and cure out.
 

@@ -1,4 +1,4 @@
-//! The deserialiser's words → what is wrong with a scenario, and what would do.
+//! The deserialiser's words → fault and cure of a scenario.
 
 /// A message for people, and the cure; no cure where the message holds it already.
 pub(super) struct Wording {

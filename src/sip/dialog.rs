@@ -1,4 +1,4 @@
-//! A dialog as the caller sees it (RFC 3261 12): whom to address, by which way.
+//! A dialog as the caller sees it (RFC 3261 12): remote tag, target and route.
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,7 @@
 //! A SIP message as received (RFC 3261 7): rsip's headers, and what this caller asks of them.
 //!
 //! rsip keeps a header's kind and its text. Addresses in it are read by [`super::grammar`]: rsip's own
-//! reader takes the first group of an IPv6 address for the host, and a user with a dot for a part of it.
+//! reader refuses IPv6, and takes a user with a dot for a part of the host.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -282,7 +282,7 @@ impl Message {
         !self.body.is_empty() && media_type.is_some_and(|t| t.eq_ignore_ascii_case("application/sdp"))
     }
 
-    /// Notes where a request came from in its topmost Via, as a server must before it answers
+    /// Adds a request's source to its topmost Via, as a server must before it answers
     /// (RFC 3261 18.2.1, RFC 3581 4). Nothing happens to a response.
     pub fn received_from(&mut self, source: SocketAddr) {
         if !self.is_request() {
