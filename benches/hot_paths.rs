@@ -1,4 +1,4 @@
-//! Work done once a packet, timed: `cargo bench --bench hot_paths`.
+//! Work done once a packet or a SIP message, timed: `cargo bench --bench hot_paths`.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use loadtest::rtp::Codec;
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender, read};
 use loadtest::rtp::probe::Probe;
 use loadtest::rtp::reflector::StreamReflector;
+use loadtest::sip;
 use loadtest::stamp::Stamp;
 
 const PTIME: Duration = Duration::from_millis(20);
@@ -107,6 +108,17 @@ fn a_minute_received(bencher: Bencher) {
                 });
             }
         }
+    });
+}
+
+/// What a call asks of every message.
+#[divan::bench]
+fn sip_answer_read(bencher: Bencher) {
+    let datagram = include_bytes!("../tests/corpus/sip/asterisk-200-INVITE");
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
+        let message = sip::parse(black_box(datagram)).expect("a message");
+        black_box((message.branch().is_some(), message.to_tag().is_some(), message.contact().is_some()));
+        message
     });
 }
 

@@ -93,6 +93,7 @@ fn exit_of(error: &RunError) -> Exit {
         | RunError::HalfAccount
         | RunError::NoAccount
         | RunError::NoTarget
+        | RunError::OtherTestbed(_)
         | RunError::Baseline(_)
         | RunError::Occupied(_)
         | RunError::Read { .. }
@@ -104,7 +105,7 @@ fn exit_of(error: &RunError) -> Exit {
         | RunError::Asterisk(_)
         | RunError::Application(_)
         | RunError::Driver(_)
-        | RunError::Histograms(_)
+        | RunError::Intervals(_)
         | RunError::Environment(_)
         | RunError::Write { .. } => Exit::Broke,
     }

@@ -147,7 +147,7 @@ fn conclude(recorded: Recorded, args: &Args, measure: &Measure) -> Summary {
         seconds: recorded.seconds,
         silences: Vec::new(),
         call_seconds: recorded.call_seconds,
-        histograms: recorded.histograms,
+        intervals: recorded.intervals,
     })
 }
 

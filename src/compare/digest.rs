@@ -145,21 +145,12 @@ fn served(summary: &Summary) -> f64 {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::metrics::summarize;
     use crate::record::{CallRecord, EndedEarly, Ending, Run};
 
     fn of(environment: Environment, calls: Vec<CallRecord>) -> Digest {
-        let run = Run {
-            environment,
-            calls,
-            seconds: Vec::new(),
-            call_seconds: Vec::new(),
-            silences: Vec::new(),
-            histograms: BTreeMap::new(),
-        };
+        let run = Run { environment, calls, ..Run::default() };
         Digest::of("run".into(), &summarize(run), false)
     }
 

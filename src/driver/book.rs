@@ -1,40 +1,37 @@
-//! The run's books: a row per second from what the threads and the calls tell.
+//! Records by second while a run goes on: joins what the threads and the calls count.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Recent;
 use super::lane::{Impaired, LaneEvent};
 use super::monitor::Monitor;
 use crate::clock;
-use crate::measure::{ReceivedSecond, Rules, SentSecond};
-use crate::record::{Latencies, Live, Phase, SecondRecord, Series};
+use crate::measure::{Rules, Second};
+use crate::record::{Intervals, Latencies, Live, Phase, Scope, SecondRecord, Series};
 use crate::stamp::Stamp;
-use crate::values::Ns;
 
-/// Seconds that the figures during the run are over: enough packets for a 99th percentile to stand still.
+/// Seconds of the figures during the run: enough packets for a 99th percentile to stand still.
 const RECENT: usize = 5;
 
-/// Rows of the seconds so far, and the histograms once the threads have ended.
+/// Rows of the seconds so far, and their latencies.
 pub(super) struct Book {
     rules: Rules,
     rows: Vec<SecondRecord>,
+    pub intervals: Intervals,
     monitor: Monitor,
     /// CPU that the thread of signalling, which is this one, had used at the last tick.
     signalling_cpu: Duration,
-    pub histograms: Vec<(Series, Latencies)>,
     pub negative_rtt: u64,
     /// Datagrams without the kernel's stamp.
     pub unstamped: u64,
     /// Measured packets never sent, and packets that the kernel would not send.
     pub skipped: u64,
     pub unsent: u64,
-    /// What the impairment did: on the way out, on the way back.
+    /// Effects of the impairment: on the way out, on the way back.
     pub impaired: [Impaired; 2],
-    /// What gates are held against before the end.
+    /// Figures that gates are held against before the end.
     pub live: Live,
     pub recent: Recent,
-    last: VecDeque<ReceivedSecond>,
 }
 
 impl Book {
@@ -42,9 +39,9 @@ impl Book {
         Book {
             rules,
             rows: Vec::new(),
+            intervals: Intervals::default(),
             monitor,
             signalling_cpu: clock::thread_cpu(),
-            histograms: Vec::new(),
             negative_rtt: 0,
             unstamped: 0,
             skipped: 0,
@@ -52,7 +49,6 @@ impl Book {
             impaired: Default::default(),
             live: Live::default(),
             recent: Recent::default(),
-            last: VecDeque::new(),
         }
     }
 
@@ -70,9 +66,9 @@ impl Book {
         &mut self.rows[index]
     }
 
-    /// Closes the seconds that ended at `due` and since then, up to `now`: who was up, and what the
-    /// machine was doing. Returns when the next one ends. After a stall several close at once; what
-    /// the machine did meanwhile is then entered, as a mean, in the last of them.
+    /// Closes the seconds that ended at `due` and since then, up to `now`: calls up, CPU and memory.
+    /// Returns when the next one ends. After a stall several close at once; CPU and memory are then
+    /// entered, as an average, in the last of them.
     pub fn tick(&mut self, mut due: Stamp, now: Stamp, phase: Phase, calls_up: u32) -> Stamp {
         while due <= now {
             let ended = self.rules.second(due).saturating_sub(1);
@@ -84,36 +80,30 @@ impl Book {
         if let Some(row) = self.rows.get_mut(last) {
             self.monitor.sample(now, row);
             let used = clock::thread_cpu();
-            busiest(row, used.saturating_sub(self.signalling_cpu));
+            let cpu_busiest_thread = Some(used.saturating_sub(self.signalling_cpu).as_secs_f64());
+            *row += &SecondRecord { cpu_busiest_thread, ..Default::default() };
             self.signalling_cpu = used;
         }
         due
     }
 
-    /// Enters what a media thread told. What is about one call only is not for this book.
+    /// Enters an event of a media thread. Those about one call only are not for this book.
     pub fn enter(&mut self, event: LaneEvent) {
         match event {
-            LaneEvent::Sent { row, cpu } => self.sent(row, cpu),
-            LaneEvent::Received(row) => self.received(row),
-            LaneEvent::ReceiverSecond { second, drops, corrupted, cpu } => {
-                let row = self.row(second);
-                row.socket_drops += drops;
-                row.corrupted += corrupted;
-                busiest(row, cpu);
+            LaneEvent::Second(second) => self.add(&second),
+            LaneEvent::Settled(second) => {
+                self.add(&second);
+                self.settle(&second);
             }
-            LaneEvent::PacerDone { sent, impaired } => {
+            LaneEvent::PacerDone { skipped, unsent, impaired } => {
                 self.impaired[0] = impaired;
-                self.skipped += sent.skipped;
-                self.unsent += sent.unsent;
-                self.histograms.push((Series::SendLateness, sent.lateness));
-                self.histograms.push((Series::SendCall, sent.send_call));
+                self.skipped += skipped;
+                self.unsent += unsent;
             }
-            LaneEvent::ReceiverDone { histograms, negative_rtt, unstamped, impaired } => {
+            LaneEvent::ReceiverDone { negative_rtt, unstamped, impaired } => {
                 self.impaired[1] = impaired;
                 self.negative_rtt += negative_rtt;
                 self.unstamped += unstamped;
-                let own = |s: &Series| matches!(s, Series::SendLateness | Series::SendCall);
-                self.histograms.extend(Series::ALL.into_iter().zip(*histograms).filter(|(s, _)| !own(s)));
             }
             LaneEvent::Stopped { .. }
             | LaneEvent::Dead { .. }
@@ -122,55 +112,35 @@ impl Book {
         }
     }
 
-    fn sent(&mut self, sent: SentSecond, cpu: Duration) {
-        let row = self.row(sent.second);
-        row.sent += sent.sent;
-        row.control_sent += sent.control_sent;
-        row.missed_slots += sent.missed;
-        row.measured_sent += sent.measured;
-        row.measured_missed_slots += sent.measured_missed;
-        row.send_lateness_max_ms = row.send_lateness_max_ms.max(sent.lateness_max);
-        busiest(row, cpu);
+    fn add(&mut self, second: &Second) {
+        let number = second.record.second;
+        *self.row(number) += &second.record;
+        self.intervals.add_second(number, &second.latencies);
     }
 
-    fn received(&mut self, got: ReceivedSecond) {
-        let row = self.row(got.second);
-        row.received += got.received;
-        row.clipped += got.clipped;
-        row.late += got.late;
-        row.duplicates += got.duplicates;
-        row.reordered += got.reordered;
-        row.rtt_p50_ms = got.rtt_p50;
-        row.rtt_p95_ms = got.rtt_p95;
-        row.rtt_p99_ms = got.rtt_p99;
-        row.rtt_max_ms = got.rtt_max;
-        row.control_received += got.control_received;
-        row.control_p50_ms = got.control_p50;
-        row.control_p99_ms = got.control_p99;
-        row.control_max_ms = got.control_max;
-        let measured_sent = row.measured_sent;
-        self.live.sent += measured_sent;
-        self.live.lost += measured_sent.saturating_sub(got.measured_received);
-        self.live.late += got.measured_late;
-        self.live.rtt.add(&got.measured_rtts);
-        if self.last.len() == RECENT {
-            self.last.pop_front();
+    fn settle(&mut self, second: &Second) {
+        let number = second.record.second;
+        let sent = self.row(number).measured_sent;
+        self.live.sent += sent;
+        self.live.lost += sent.saturating_sub(second.measured_received);
+        self.live.late += second.measured_late;
+        if let Some(rtt) = second.latencies.get(Series::Rtt, Scope::Measured) {
+            self.live.rtt.extend(rtt.counts());
         }
-        self.last.push_back(got);
-        self.recent = self.over_the_last();
+        self.recent = self.up_to(number);
     }
 
-    fn over_the_last(&self) -> Recent {
+    /// The figures of the last seconds up to `last`.
+    fn up_to(&self, last: u32) -> Recent {
         let (mut rtt, mut control) = (Latencies::default(), Latencies::default());
         let (mut sent, mut lost, mut late) = (0, 0, 0);
-        for second in &self.last {
-            rtt.add(&second.rtts);
-            control.add(&second.control_rtts);
-            let row = self.rows.get(second.second as usize);
-            let out = row.map_or(0, |row| row.sent.saturating_sub(second.clipped));
+        for row in self.rows[..=last as usize].iter().rev().take(RECENT) {
+            rtt.extend(self.intervals.second(row.second, Series::Rtt));
+            control.extend(self.intervals.second(row.second, Series::Control));
+            let out = row.sent.saturating_sub(row.clipped);
             sent += out;
-            lost += out.saturating_sub(second.received);
-            late += second.late;
+            lost += out.saturating_sub(row.received);
+            late += row.late;
         }
         let ratio = |n: u64| (sent > 0).then(|| n as f64 / sent as f64);
         Recent {
@@ -190,9 +160,4 @@ impl Book {
         }
         self.rows
     }
-}
-
-fn busiest(row: &mut SecondRecord, cpu: Duration) {
-    let cores = Ns::from(cpu).as_ms() / 1000.0;
-    row.cpu_busiest_thread = Some(row.cpu_busiest_thread.unwrap_or(0.0).max(cores));
 }

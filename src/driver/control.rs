@@ -405,7 +405,7 @@ impl LoadIo<'_> {
         self.call_seconds.sort_by_key(|s| (s.call, s.second));
         // Stable: a call's own are in their order.
         self.silences.sort_by_key(|s| s.call);
-        let histograms = std::mem::take(&mut self.book.histograms).into_iter().collect();
+        let intervals = std::mem::take(&mut self.book.intervals);
         Recorded {
             epoch: self.epoch,
             ended_at,
@@ -423,7 +423,7 @@ impl LoadIo<'_> {
             calls: self.records,
             call_seconds: self.call_seconds,
             silences: self.silences,
-            histograms,
+            intervals,
             clock_step_ns: largest(self.clock_step_ns, self.timeline.step_ns()),
             heard: self.agent.has_heard(),
             socket_errors: SocketErrors { strays: self.agent.strays(), ..self.socket.errors },

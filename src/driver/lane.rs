@@ -12,27 +12,21 @@ use super::pacer::{PacedStream, Pacer, PacerCommand};
 use super::receiver::{ReceiverCommand, Receiving};
 use crate::clock::Timeline;
 use crate::impair::{Counts, DelayLine, Direction, Impairer, stream_seed};
-use crate::measure::{
-    Class, Echo, ReceivedSecond, Rules, SentSecond, SentTotals, StreamReceiver, StreamReport, StreamSent,
-    Window,
-};
+use crate::measure::{Class, Echo, Rules, Second, StreamReceiver, StreamReport, StreamSent, Window};
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::StampedSocket;
-use crate::record::{Latencies, Series};
 use crate::rtp::packet::StreamSender;
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
 use crate::stamp::Stamp;
 
-/// What the media threads tell.
+/// Events of the media threads.
 #[derive(Debug)]
 pub(super) enum LaneEvent {
-    /// A second's sending is over, and took the pacer this much CPU.
-    Sent { row: SentSecond, cpu: Duration },
-    /// Nothing can come back any more of what was sent in a second.
-    Received(ReceivedSecond),
-    /// What the receiver thread saw and used during a second.
-    ReceiverSecond { second: u32, drops: u64, corrupted: u64, cpu: Duration },
+    /// Counts of a second: of its sending, or of the receiver thread's own work.
+    Second(Box<Second>),
+    /// A second is settled: each of its packets is back or lost. Its sending came before.
+    Settled(Box<Second>),
     /// A call's stream has been stopped.
     Stopped { call_id: u32, sent: StreamSent, at: Stamp },
     /// A call that was heard has not been heard for long.
@@ -42,14 +36,9 @@ pub(super) enum LaneEvent {
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.
-    PacerDone { sent: Box<SentTotals>, impaired: Impaired },
+    PacerDone { skipped: u64, unsent: u64, impaired: Impaired },
     /// The receiver has ended.
-    ReceiverDone {
-        histograms: Box<[Latencies; Series::ALL.len()]>,
-        negative_rtt: u64,
-        unstamped: u64,
-        impaired: Impaired,
-    },
+    ReceiverDone { negative_rtt: u64, unstamped: u64, impaired: Impaired },
 }
 
 /// What an impairment has done in one direction.

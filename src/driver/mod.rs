@@ -13,7 +13,6 @@ mod ports;
 mod receiver;
 mod sip_socket;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,9 +27,7 @@ pub use sip_socket::SocketErrors;
 
 pub use crate::load::Stop;
 
-use crate::record::{
-    CallRecord, CallSecond, Latencies, Live, Phase, Quantile, SecondRecord, Series, Silence,
-};
+use crate::record::{CallRecord, CallSecond, Intervals, Live, Phase, Quantile, SecondRecord, Silence};
 use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
@@ -120,8 +117,8 @@ pub struct Recorded {
     pub call_seconds: Vec<CallSecond>,
     /// Long silences of calls.
     pub silences: Vec<Silence>,
-    /// Histograms over the measured window.
-    pub histograms: BTreeMap<Series, Latencies>,
+    /// Latencies by second and series.
+    pub intervals: Intervals,
     /// Counts of the impairment: on the way out, on the way back.
     pub impaired: [Impaired; 2],
     /// Packets back before they were sent.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::lane::{Impaired, LaneEvent};
 use crate::clock::{self, Timeline};
 use crate::impair::{Counts, DelayLine, Impairer};
-use crate::measure::{Class, Rules, SendTally, Sent, StreamSent, Wheel, Window};
+use crate::measure::{Class, Rules, Second, SendTally, Sent, StreamSent, Wheel, Window};
 use crate::net::udp::StampedSocket;
 use crate::rtp::packet::StreamSender;
 use crate::stamp::Stamp;
@@ -91,10 +91,8 @@ impl Pacer {
                 tally.skipped(skipped, behind);
                 continue;
             }
-            if let Some(row) = tally.turn(due) {
-                let used = clock::thread_cpu();
-                let _ = self.events.send(LaneEvent::Sent { row, cpu: used.saturating_sub(cpu) });
-                cpu = used;
+            if let Some(second) = tally.turn(due) {
+                self.hand_over(second, &mut cpu);
             }
             for stream in wheel.advance() {
                 self.send(stream, due, &mut tally, &mut held);
@@ -105,10 +103,18 @@ impl Pacer {
             let (call_id, at) = (stream.call_id, self.timeline.now());
             let _ = self.events.send(LaneEvent::Stopped { call_id, sent: stream.sent, at });
         }
-        let (row, sent) = tally.finish();
-        let _ = self.events.send(LaneEvent::Sent { row, cpu: clock::thread_cpu().saturating_sub(cpu) });
+        let (skipped, unsent) = (tally.skipped, tally.unsent);
+        self.hand_over(tally.finish(), &mut cpu);
         let impaired = Impaired { counts: held.counts, overflows: held.line.overflows() };
-        let _ = self.events.send(LaneEvent::PacerDone { sent: Box::new(sent), impaired });
+        let _ = self.events.send(LaneEvent::PacerDone { skipped, unsent, impaired });
+    }
+
+    /// Tells a second's counts, and the CPU used since `before`.
+    fn hand_over(&self, mut second: Box<Second>, before: &mut Duration) {
+        let used = clock::thread_cpu();
+        second.record.cpu_busiest_thread = Some(used.saturating_sub(*before).as_secs_f64());
+        *before = used;
+        let _ = self.events.send(LaneEvent::Second(second));
     }
 
     fn send(&self, stream: &mut PacedStream, due: Stamp, tally: &mut SendTally, held: &mut Held) {

@@ -130,7 +130,7 @@ fn recorded(
         calls,
         call_seconds: Vec::new(),
         silences: Vec::new(),
-        histograms: std::mem::take(&mut book.histograms).into_iter().collect(),
+        intervals: std::mem::take(&mut book.intervals),
         impaired: book.impaired,
         negative_rtt: book.negative_rtt,
         unstamped: book.unstamped,

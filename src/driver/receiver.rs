@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use super::lane::{Impaired, LaneEvent};
 use crate::clock::{self, Timeline};
 use crate::impair::{Counts, DelayLine, Impairer};
-use crate::measure::{Echo, ReceiveTally, Rules, StreamReceiver, Window};
+use crate::measure::{Echo, ReceiveTally, Rules, Second, StreamReceiver, Window};
 use crate::net::poller::Poller;
 use crate::net::udp::{Batch, StampedSocket};
 use crate::stamp::Stamp;
@@ -220,19 +220,18 @@ impl Receiving {
         if second == since.second {
             return;
         }
-        tally.close_seconds(now, |row| drop(self.events.send(LaneEvent::Received(row))));
+        tally.close_seconds(now, |second| drop(self.events.send(LaneEvent::Settled(second))));
         self.tick(since, tally);
         since.second = second;
     }
 
     fn tick(&self, since: &mut Since, tally: &ReceiveTally) {
         let (cpu, corrupted) = (clock::thread_cpu(), tally.corrupted());
-        let _ = self.events.send(LaneEvent::ReceiverSecond {
-            second: since.second,
-            drops: since.drops,
-            corrupted: corrupted - since.corrupted,
-            cpu: cpu.saturating_sub(since.cpu),
-        });
+        let mut second = Second::new(since.second);
+        second.record.socket_drops = since.drops;
+        second.record.corrupted = corrupted - since.corrupted;
+        second.record.cpu_busiest_thread = Some(cpu.saturating_sub(since.cpu).as_secs_f64());
+        let _ = self.events.send(LaneEvent::Second(second));
         *since = Since { second: since.second, drops: 0, corrupted, cpu };
     }
 
@@ -251,12 +250,7 @@ impl Receiving {
             let _ = self.events.send(LaneEvent::Finished { call_id, report });
         }
         self.tick(&mut since, &tally);
-        let (histograms, negative_rtt) = tally.finish(|row| drop(self.events.send(LaneEvent::Received(row))));
-        let _ = self.events.send(LaneEvent::ReceiverDone {
-            histograms: Box::new(histograms),
-            negative_rtt,
-            unstamped,
-            impaired,
-        });
+        let negative_rtt = tally.finish(|second| drop(self.events.send(LaneEvent::Settled(second))));
+        let _ = self.events.send(LaneEvent::ReceiverDone { negative_rtt, unstamped, impaired });
     }
 }

@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 
 use crate::clock::Timeline;
 use crate::net::udp::{Batch, StampedSocket};
-use crate::sip::message::{self, Message};
+use crate::sip::{Message, parse};
 use crate::stamp::Stamp;
 
 /// Longest datagram of SIP over UDP.
@@ -84,7 +84,7 @@ impl SipSocket {
                 batch.receive(&*socket, |datagram| {
                     errors.drops = datagram.drops.map_or(errors.drops, u64::from);
                     let at = Timeline::unstepped(datagram.received_at, step_ns);
-                    match message::parse(datagram.bytes) {
+                    match parse(datagram.bytes) {
                         Ok(mut message) => {
                             message.received_from(datagram.from);
                             messages.push((message, at, datagram.from));

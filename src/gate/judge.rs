@@ -270,7 +270,7 @@ fn busy(summary: &Summary) -> Option<String> {
 mod tests {
     use super::*;
     use crate::metrics::summarize;
-    use crate::record::{CallRecord, EndedEarly, Ending, Latencies, LeakPart, Leaks, Run, Series};
+    use crate::record::{CallRecord, EndedEarly, Ending, Latencies, LeakPart, Leaks, Run, Scope, Series};
 
     const TRUST: Trust =
         Trust { send_lateness_p99_ms: 2.0, missed_slots: 0.001, socket_drops: 0, thread_cpu: 0.9 };
@@ -281,14 +281,10 @@ mod tests {
         let (mut rtt, mut lateness) = (Latencies::default(), Latencies::default());
         (0..rtts).for_each(|_| rtt.record(5_000_000));
         (0..rtts).for_each(|_| lateness.record(lateness_ms * 1_000_000));
-        summarize(Run {
-            environment: Environment::default(),
-            calls: if rtts + lost > 0 { vec![call] } else { vec![] },
-            seconds: vec![],
-            call_seconds: vec![],
-            silences: vec![],
-            histograms: [(Series::Rtt, rtt), (Series::SendLateness, lateness)].into(),
-        })
+        let calls = if rtts + lost > 0 { vec![call] } else { vec![] };
+        let intervals = [(Series::Rtt, rtt), (Series::SendLateness, lateness)]
+            .map(|(series, latencies)| (0, series, Scope::Measured, latencies));
+        summarize(Run { calls, intervals: intervals.into_iter().collect(), ..Run::default() })
     }
 
     fn verdict(summary: &Summary, gates: &[&str]) -> Verdict {
@@ -394,15 +390,9 @@ mod tests {
         };
         s.environment.leaks = leaks(2);
         let with_leaks = |s: &Summary| {
-            let run = Run {
-                environment: s.environment.clone(),
-                calls: s.calls.clone(),
-                seconds: vec![],
-                call_seconds: vec![],
-                silences: vec![],
-                histograms: [(Series::SendLateness, lateness(3))].into(),
-            };
-            summarize(run)
+            let intervals = [(0, Series::SendLateness, Scope::Measured, lateness(3))].into_iter().collect();
+            let (environment, calls) = (s.environment.clone(), s.calls.clone());
+            summarize(Run { environment, calls, intervals, ..Run::default() })
         };
         let v = verdict(&with_leaks(&s), &["leaks == 0", "loss.ratio < 1%"]);
         assert_eq!(v.outcome, Outcome::Fail, "{v:?}");

@@ -147,7 +147,8 @@ mod tests {
 
     use super::*;
     use crate::load::table::touched;
-    use crate::sip::message::{Method, parse};
+    use crate::sip::message::Method;
+    use crate::sip::parse;
     use crate::sip::sdp::Offer;
 
     const CALLS: u32 = 300;
@@ -196,8 +197,8 @@ mod tests {
         let text = format!(
             "SIP/2.0 486 Busy Here\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=them\r\nCall-ID: {}\r\nCSeq: 1 INVITE\r\n\r\n",
             invite.via(),
-            invite.header("From").unwrap(),
-            invite.header("To").unwrap(),
+            invite.from(),
+            invite.to(),
             invite.call_id(),
         );
         parse(text.as_bytes()).expect("it parses")

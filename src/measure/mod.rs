@@ -16,8 +16,8 @@ pub use attribution::{Attribution, Losses};
 pub use lateness::Lateness;
 pub use medians::Medians;
 pub use receiver::{Echo, ReceiveTally, StreamReceiver, StreamReport};
-pub use seconds::{ReceivedSecond, SentSecond};
-pub use sender::{SendTally, Sent, SentTotals, StreamSent};
+pub use seconds::Second;
+pub use sender::{SendTally, Sent, StreamSent};
 pub use wheel::Wheel;
 pub use window::{Place, Window};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::seconds::OpenSeconds;
-use super::{Attribution, Class, Lateness, Losses, Medians, Place, ReceivedSecond, Rules, Window};
-use crate::record::{Latencies, Series};
+use super::{Attribution, Class, Lateness, Losses, Medians, Place, Rules, Second, Window};
+use crate::record::{Scope, Series};
 use crate::rtp::SAMPLE_RATE;
 use crate::rtp::packet::{Incoming, read};
 use crate::rtp::probe::Probe;
@@ -22,26 +22,18 @@ const NS_PER_TICK: i64 = 1_000_000_000 / SAMPLE_RATE as i64;
 #[derive(Debug)]
 pub struct ReceiveTally {
     seconds: OpenSeconds,
-    histograms: [Latencies; Series::ALL.len()],
     negative_rtt: u64,
     corrupted: u64,
-    shared_clock: bool,
 }
 
 impl ReceiveTally {
     /// Nothing received yet.
     pub fn new(rules: Rules) -> Self {
-        ReceiveTally {
-            seconds: OpenSeconds::new(rules),
-            histograms: Default::default(),
-            negative_rtt: 0,
-            corrupted: 0,
-            shared_clock: rules.shared_clock,
-        }
+        ReceiveTally { seconds: OpenSeconds::new(rules), negative_rtt: 0, corrupted: 0 }
     }
 
     /// Hands over the seconds to which at `now` nothing can come back any more.
-    pub fn close_seconds(&mut self, now: Stamp, each: impl FnMut(ReceivedSecond)) {
+    pub fn close_seconds(&mut self, now: Stamp, each: impl FnMut(Box<Second>)) {
         self.seconds.close(now, each);
     }
 
@@ -50,40 +42,36 @@ impl ReceiveTally {
         self.corrupted
     }
 
-    /// Hands over all open seconds, the histograms by series, and the number of packets that came
-    /// back before they were sent: the clock was set meanwhile.
-    pub fn finish(mut self, each: impl FnMut(ReceivedSecond)) -> ([Latencies; Series::ALL.len()], u64) {
+    /// Hands over all open seconds; returns the number of packets that came back before they were sent:
+    /// the clock was set meanwhile.
+    pub fn finish(mut self, each: impl FnMut(Box<Second>)) -> u64 {
         self.seconds.close_all(each);
-        (self.histograms, self.negative_rtt)
+        self.negative_rtt
     }
+}
 
-    fn record(&mut self, series: Series, ns: u64) {
-        self.histograms[series as usize].record(ns);
-    }
-
-    /// Records all times of a measured packet.
-    fn times(&mut self, packet: &Arrived, rtt: u64) {
+impl Second {
+    /// Records the times of a measured packet besides its RTT. Says whether the stamps of both ends are in
+    /// order.
+    fn times(&mut self, packet: &Arrived, rtt: u64, shared_clock: bool) -> bool {
         let Arrived { probe, received_at, read_at, .. } = packet;
-        self.record(Series::Rtt, rtt);
-        self.record(Series::RttIntended, received_at.since(probe.intended_at).as_nanos() as u64);
-        self.record(Series::ReceiveLag, read_at.since(*received_at).as_nanos() as u64);
-        let Some(reflection) = probe.reflection else { return };
+        let mut record = |series, ns| self.latencies.record(series, Scope::Measured, ns);
+        record(Series::RttIntended, received_at.since(probe.intended_at).as_nanos() as u64);
+        record(Series::ReceiveLag, read_at.since(*received_at).as_nanos() as u64);
+        let Some(reflection) = probe.reflection else { return true };
         let service = reflection.out_at.ns_since(reflection.in_at);
         let up = reflection.in_at.ns_since(probe.sent_at);
         let down = received_at.ns_since(reflection.out_at);
         if service >= 0 && service as u64 <= rtt {
-            self.record(Series::ServiceTime, service as u64);
-            self.record(Series::PathRtt, rtt - service as u64);
+            record(Series::ServiceTime, service as u64);
+            record(Series::PathRtt, rtt - service as u64);
         }
-        if !self.shared_clock {
-            return;
+        let in_order = up >= 0 && down >= 0;
+        if shared_clock && in_order {
+            record(Series::Up, up as u64);
+            record(Series::Down, down as u64);
         }
-        if up >= 0 && down >= 0 {
-            self.record(Series::Up, up as u64);
-            self.record(Series::Down, down as u64);
-        } else {
-            self.negative_rtt += 1;
-        }
+        in_order || !shared_clock
     }
 }
 
@@ -234,12 +222,11 @@ impl StreamReceiver {
         let measured = *place == Place::Inside;
         let arrival = self.sequence.arrive(probe.seq);
         let again = matches!(arrival, Arrival::Duplicate | Arrival::Stale);
-        if let Some(second) = tally.seconds.at(probe.intended_at) {
-            second.row.duplicates += u64::from(again);
-            second.row.reordered += u64::from(arrival == Arrival::Reordered);
-            second.row.received += u64::from(!again);
-            second.row.measured_received += u64::from(!again && measured);
-        }
+        let second = tally.seconds.nearest(probe.intended_at);
+        second.record.duplicates += u64::from(again);
+        second.record.reordered += u64::from(arrival == Arrival::Reordered);
+        second.record.received += u64::from(!again);
+        second.measured_received += u64::from(!again && measured);
         if again {
             self.report.duplicates += u64::from(measured);
             return;
@@ -264,20 +251,17 @@ impl StreamReceiver {
         let Ok(rtt) = u64::try_from(packet.rtt) else { return };
         let late = self.report.lateness.record(rtt, measured);
         self.medians.record(self.rules.second(probe.intended_at), rtt);
-        if let Some(second) = tally.seconds.at(probe.intended_at) {
-            second.row.late += u64::from(late);
-            second.rtts.record(rtt);
-            if measured {
-                second.row.measured_late += u64::from(late);
-                second.measured.record(rtt);
-            }
-        }
+        let second = tally.seconds.nearest(probe.intended_at);
+        second.record.late += u64::from(late);
+        second.latencies.record(Series::Rtt, place.scope(), rtt);
         let before = self.previous.replace((probe.seq, rtt));
         if measured {
-            tally.times(packet, rtt);
+            second.measured_late += u64::from(late);
             if let Some((_, before)) = before.filter(|(seq, _)| seq.checked_add(1) == Some(probe.seq)) {
-                tally.record(Series::Ipdv, rtt.abs_diff(before));
+                second.latencies.record(Series::Ipdv, Scope::Measured, rtt.abs_diff(before));
             }
+            let in_order = second.times(packet, rtt, self.rules.shared_clock);
+            tally.negative_rtt += u64::from(!in_order);
         }
     }
 
@@ -289,13 +273,9 @@ impl StreamReceiver {
             return;
         }
         self.report.total_received += 1;
-        if let Some(second) = tally.seconds.at(packet.probe.intended_at) {
-            second.row.control_received += 1;
-            second.control.record(rtt);
-        }
-        if packet.place == Place::Inside {
-            tally.record(Series::Control, rtt);
-        }
+        let second = tally.seconds.nearest(packet.probe.intended_at);
+        second.record.control_received += 1;
+        second.latencies.record(Series::Control, packet.place.scope(), rtt);
     }
 
     /// Notes that a packet is back, and how long none was.
@@ -322,7 +302,7 @@ impl StreamReceiver {
         for _ in 0..probe.seq {
             at = at - self.rules.ptime;
             match tally.seconds.at(at) {
-                Some(second) if at >= self.rules.epoch => second.row.clipped += 1,
+                Some(second) if at >= self.rules.epoch => second.record.clipped += 1,
                 _ => break,
             }
         }
@@ -332,7 +312,7 @@ impl StreamReceiver {
     fn not_clipped(&mut self, probe: &Probe, tally: &mut ReceiveTally) {
         self.report.total_clipped = self.report.total_clipped.saturating_sub(1);
         if let Some(second) = tally.seconds.at(probe.intended_at) {
-            second.row.clipped = second.row.clipped.saturating_sub(1);
+            second.record.clipped = second.record.clipped.saturating_sub(1);
         }
     }
 
@@ -357,8 +337,10 @@ impl StreamReceiver {
     /// smallest RTT is known only now.
     pub fn finish(self, tally: &mut ReceiveTally) -> StreamReport {
         if self.class == Class::Call {
-            let pdv = &mut tally.histograms[Series::Pdv as usize];
-            self.report.lateness.spread(|above, count| pdv.record_n(above, count));
+            let last = tally.seconds.nearest(self.report.last_echo_at.unwrap_or(self.rules.epoch));
+            self.report.lateness.spread(|above, count| {
+                last.latencies.record_n(Series::Pdv, Scope::Measured, above, count);
+            });
         }
         let (losses, stamps) = self.attribution.finish();
         StreamReport {
@@ -430,7 +412,7 @@ mod tests {
         let (stream, mut tally, now) = play(8, &[3, 2, 4, 5, 6]);
         assert!(!stream.is_complete(8, now, now), "packet 7 is still out");
         let mut rows = Vec::new();
-        tally.seconds.close_all(|row| rows.push(row));
+        tally.seconds.close_all(|second| rows.push(second.record));
         assert_eq!((rows[0].received, rows[0].clipped), (5, 2));
         assert_eq!(stream.finish(&mut tally).total_clipped, 2);
     }

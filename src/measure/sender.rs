@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Class, Rules, SentSecond, Window};
-use crate::record::Latencies;
+use super::{Class, Rules, Second, Window};
+use crate::record::{Scope, Series};
 use crate::stamp::Stamp;
 use crate::values::Ns;
 
@@ -14,19 +14,6 @@ pub struct StreamSent {
     pub total: u64,
     /// Packets of the measured window.
     pub measured: u64,
-}
-
-/// What one pacer thread has sent, in all.
-#[derive(Debug, Default)]
-pub struct SentTotals {
-    /// Time sent − time intended, of measured packets.
-    pub lateness: Latencies,
-    /// Duration of the send call, likewise.
-    pub send_call: Latencies,
-    /// Measured packets given up, because the machine was stopped when they were due.
-    pub skipped: u64,
-    /// Packets that the kernel of this machine would not send, all phases.
-    pub unsent: u64,
 }
 
 /// One packet's way out.
@@ -44,14 +31,17 @@ pub struct Sent {
 #[derive(Debug)]
 pub struct SendTally {
     rules: Rules,
-    current: SentSecond,
-    totals: SentTotals,
+    current: Box<Second>,
+    /// Measured packets given up, because the machine was stopped when they were due.
+    pub skipped: u64,
+    /// Packets that the kernel of this machine would not send, all phases.
+    pub unsent: u64,
 }
 
 impl SendTally {
     /// Nothing sent yet.
     pub fn new(rules: Rules) -> Self {
-        SendTally { rules, current: SentSecond::default(), totals: SentTotals::default() }
+        SendTally { rules, current: Second::new(0), skipped: 0, unsent: 0 }
     }
 
     /// Notes a packet sent. `counts_from` is when its stream begins to count.
@@ -66,50 +56,52 @@ impl SendTally {
         let lateness = packet.sent_at.since(packet.intended_at);
         stream.total += 1;
         let missed = lateness > self.rules.ptime;
+        let Second { record, latencies, .. } = &mut *self.current;
         if class == Class::Control {
-            self.current.control_sent += 1;
+            record.control_sent += 1;
             return;
         }
         if window.holds(packet.intended_at, counts_from) {
             stream.measured += 1;
-            self.current.measured += 1;
-            self.current.measured_missed += u64::from(missed);
-            self.totals.lateness.record(Ns::from(lateness).0);
-            self.totals.send_call.record(Ns::from(packet.call_took).0);
+            record.measured_sent += 1;
+            record.measured_missed_slots += u64::from(missed);
+            latencies.record(Series::SendLateness, Scope::Measured, Ns::from(lateness).0);
+            latencies.record(Series::SendCall, Scope::Measured, Ns::from(packet.call_took).0);
         }
-        self.current.sent += 1;
-        self.current.missed += u64::from(missed);
-        self.current.lateness_max = self.current.lateness_max.max(Some(lateness.into()));
+        record.sent += 1;
+        record.missed_slots += u64::from(missed);
+        record.send_lateness_max_ms = record.send_lateness_max_ms.max(Some(lateness.into()));
     }
 
     /// Notes measured packets given up because the machine was asleep when they were due, `late` ago
     /// or less.
     pub fn skipped(&mut self, packets: u64, late: Duration) {
-        self.current.missed += packets;
-        self.current.measured_missed += packets;
-        self.totals.skipped += packets;
-        self.totals.lateness.record_n(Ns::from(late).0, packets);
+        self.skipped += packets;
+        let Second { record, latencies, .. } = &mut *self.current;
+        record.missed_slots += packets;
+        record.measured_missed_slots += packets;
+        latencies.record_n(Series::SendLateness, Scope::Measured, Ns::from(late).0, packets);
     }
 
     /// Notes a packet that the kernel of this machine would not send.
     pub fn unsent(&mut self) {
-        self.totals.unsent += 1;
+        self.unsent += 1;
     }
 
     /// Notes how late a packet left that had been held back on purpose.
     pub fn released(&mut self, late: Duration) {
-        self.totals.lateness.record(Ns::from(late).0);
+        self.current.latencies.record(Series::SendLateness, Scope::Measured, Ns::from(late).0);
     }
 
     /// The second that ended before the slot intended at `at`, if one did.
-    pub fn turn(&mut self, at: Stamp) -> Option<SentSecond> {
+    pub fn turn(&mut self, at: Stamp) -> Option<Box<Second>> {
         let second = self.rules.second(at);
-        (second > self.current.second)
-            .then(|| std::mem::replace(&mut self.current, SentSecond { second, ..Default::default() }))
+        (second > self.current.record.second)
+            .then(|| std::mem::replace(&mut self.current, Second::new(second)))
     }
 
-    /// The last second, and the totals.
-    pub fn finish(self) -> (SentSecond, SentTotals) {
-        (self.current, self.totals)
+    /// The last second.
+    pub fn finish(self) -> Box<Second> {
+        self.current
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::record::Scope;
 use crate::stamp::Stamp;
 
 /// The hold phase as all threads see it. Unset, nothing is measured; it must be set before its
@@ -52,6 +53,13 @@ impl Window {
     /// Whether such a packet counts.
     pub fn holds(&self, at: Stamp, call_from: Stamp) -> bool {
         self.place(at, call_from) == Place::Inside
+    }
+}
+
+impl Place {
+    /// The intervals that count a packet of this place.
+    pub fn scope(self) -> Scope {
+        if self == Place::Inside { Scope::Measured } else { Scope::Outside }
     }
 }
 

@@ -7,11 +7,15 @@ use super::facts::Facts;
 use super::{EndingCount, PercentileRow, Summary, catalogue};
 use crate::analysis::drift::{last_minus_first, theil_sen};
 use crate::analysis::fault::recoveries;
-use crate::record::{CallRecord, CallSecond, Ending, Run, Series};
+use crate::record::{CallRecord, CallSecond, Ending, Latencies, Quantile, Run, Series};
+use crate::values::Ns;
 
 /// The Summary of a run.
 pub fn summarize(mut run: Run) -> Summary {
     drifts(&mut run);
+    if run.environment.has_seconds() {
+        percentiles_by_second(&mut run);
+    }
     let faults = recoveries(&run);
     let facts = Facts::of(&run, &faults);
     let metrics = catalogue::all().map(|definition| definition.measure(&facts)).collect();
@@ -29,6 +33,24 @@ pub fn summarize(mut run: Run) -> Summary {
         call_seconds: run.call_seconds,
         silences: run.silences,
         seconds: run.seconds,
+    }
+}
+
+/// Fills in each second's percentiles over the packets that came back, from the interval log.
+fn percentiles_by_second(run: &mut Run) {
+    let mut sum = Latencies::default();
+    let mut of = |second, series| {
+        sum.reset();
+        sum.extend(run.intervals.second(second, series));
+        let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|q| match sum.quantile(q, 0) {
+            Quantile::At(ns) => Some(Ns(ns)),
+            Quantile::Above | Quantile::Lost | Quantile::NoData => None,
+        });
+        (p50, p95, p99, sum.max().map(Ns))
+    };
+    for s in &mut run.seconds {
+        (s.rtt_p50_ms, s.rtt_p95_ms, s.rtt_p99_ms, s.rtt_max_ms) = of(s.second, Series::Rtt);
+        (s.control_p50_ms, _, s.control_p99_ms, s.control_max_ms) = of(s.second, Series::Control);
     }
 }
 
@@ -97,22 +119,14 @@ fn endings(calls: &[CallRecord]) -> Vec<EndingCount> {
 mod tests {
     use super::*;
     use crate::metrics::Metric;
-    use crate::record::{
-        Environment, FaultRecord, Latencies, LeakPart, Milliseconds, Phase, SecondRecord, ServiceRecord,
-    };
-    use crate::values::{Ns, Value};
+    use crate::record::{FaultRecord, LeakPart, Milliseconds, Phase, Scope, SecondRecord, ServiceRecord};
+    use crate::values::Value;
 
     fn run(calls: Vec<CallRecord>, rtts_ms: &[u64]) -> Run {
         let mut rtt = Latencies::default();
         rtts_ms.iter().for_each(|ms| rtt.record(ms * 1_000_000));
-        Run {
-            environment: Environment::default(),
-            calls,
-            seconds: vec![],
-            call_seconds: vec![],
-            silences: vec![],
-            histograms: [(Series::Rtt, rtt)].into(),
-        }
+        let intervals = [(0, Series::Rtt, Scope::Measured, rtt)].into_iter().collect();
+        Run { calls, intervals, ..Run::default() }
     }
 
     fn call(ending: Ending, status: Option<u16>) -> CallRecord {
@@ -133,7 +147,7 @@ mod tests {
         run.call_seconds = (0..300).map(|second| CallSecond { call: 0, second, rtt_p50_ms: 1.0 }).collect();
         let mut control = Latencies::default();
         (0..10_000).for_each(|n| control.record(1_000_000 + n * 100));
-        run.histograms.insert(Series::Control, control);
+        run.intervals.add(0, Series::Control, Scope::Measured, &control);
         let busy = SecondRecord {
             phase: Phase::Hold,
             measured_sent: 10,

@@ -8,7 +8,7 @@ use super::{FaultRecord, Leaks, ServiceRecord};
 use crate::values::{Unit, Value, show};
 
 /// Version of the run folder's format; files of a newer one are refused.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Why `gates.abort_on_fail` ended a run. Seconds are of the hold phase.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Environment {
     pub version: String,
     /// Start of the run, UTC, RFC 3339.
     pub started_at: String,
+    /// Start of the run since the Unix epoch, where second 0 begins. Absent in format 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_ns: Option<u64>,
     /// Seconds the run took, all phases.
     pub elapsed_s: f64,
     /// Whether the user interrupted the run.
@@ -143,6 +146,12 @@ pub struct Environment {
 const CLOCK_STEP_NS: i64 = 1_000_000;
 
 impl Environment {
+    /// Whether the interval log of the run is one by seconds; that of format 1 has one interval for the
+    /// whole measured window.
+    pub fn has_seconds(&self) -> bool {
+        self.format >= 2
+    }
+
     /// Whether the wall clock was set during the run, so that its stamps are worthless, and by how much.
     pub fn clock_set(&self) -> Option<String> {
         let (step_ns, negative) = (self.clock_step_ns, self.negative_rtt);

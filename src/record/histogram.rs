@@ -1,5 +1,7 @@
 //! Latencies as an HdrHistogram, with a rank for packets that never came back.
 
+use std::iter;
+
 use hdrhistogram::Histogram;
 
 /// Largest latency with a place of its own, 60 s; beyond it values are only counted.
@@ -9,10 +11,11 @@ pub const LOWEST_NS: u64 = 1_000;
 /// Significant digits of every recorded round trip.
 pub const DIGITS: u8 = 3;
 
-/// Latencies in nanoseconds, to histogram resolution, each with how often it occurred.
-pub type Counted = Vec<(u64, u64)>;
+/// Range with memory from the start, 2 ms in 24 KB; a longer latency lets the histogram grow by 8 KB for
+/// each doubling, to 147 KB at the most.
+const FIRST_RANGE_NS: u64 = 2_000_000;
 
-/// Where a percentile lies.
+/// Position of a percentile.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Quantile {
     /// At this latency in nanoseconds, exact to 3 digits.
@@ -40,51 +43,45 @@ pub struct Latencies {
 
 impl Default for Latencies {
     fn default() -> Self {
-        // Invariant: these constants are within what HdrHistogram takes.
-        let histogram = Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, DIGITS).expect("valid bounds");
+        // Invariant: these constants are within the limits of HdrHistogram.
+        let mut histogram =
+            Histogram::new_with_bounds(LOWEST_NS, FIRST_RANGE_NS, DIGITS).expect("valid bounds");
+        histogram.auto(true);
         Latencies { histogram, above: 0 }
     }
 }
 
-impl Latencies {
-    /// Wraps a histogram that was read from a file.
-    ///
-    /// # Errors
-    /// When its bounds cannot hold this tool's latencies.
-    pub fn from_histogram(
-        histogram: Histogram<u64>,
-        above: u64,
-    ) -> Result<Self, hdrhistogram::AdditionError> {
-        let mut latencies = Latencies { above, ..Default::default() };
-        latencies.histogram.add(histogram)?;
-        Ok(latencies)
+/// Adds counts as [`Latencies::counts`] gives them.
+impl Extend<(u64, u64)> for Latencies {
+    fn extend<T: IntoIterator<Item = (u64, u64)>>(&mut self, counts: T) {
+        counts.into_iter().for_each(|(ns, count)| self.record_n(ns, count));
     }
+}
 
+impl Latencies {
     /// Counts one latency. Above 60 s it is counted apart, never clipped.
     pub fn record(&mut self, ns: u64) {
-        if ns > HIGHEST_NS || self.histogram.record(ns).is_err() {
-            self.above += 1;
-        }
+        self.record_n(ns, 1);
     }
 
     /// Counts the same latency `count` times.
     pub fn record_n(&mut self, ns: u64, count: u64) {
-        if ns > HIGHEST_NS || self.histogram.record_n(ns, count).is_err() {
+        if ns > HIGHEST_NS {
             self.above += count;
+        } else if count > 0 {
+            // HdrHistogram takes a largest value of 0 for none; 1 is of the same bucket.
+            // Invariant: a growing histogram takes every value up to its 64 bits.
+            self.histogram.record_n(ns.max(1), count).expect("it grows");
         }
     }
 
-    /// What was counted, as values with their counts: far smaller than the histogram.
-    pub fn counted(&self) -> Counted {
+    /// The smallest latency of each bucket in use with its count, ascending; what lay above 60 s comes
+    /// last, as `u64::MAX`.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let within = self.histogram.iter_recorded();
-        let mut counted: Counted = within.map(|v| (v.value_iterated_to(), v.count_at_value())).collect();
-        counted.extend((self.above > 0).then_some((u64::MAX, self.above)));
-        counted
-    }
-
-    /// Counts what another has counted.
-    pub fn add(&mut self, counted: &[(u64, u64)]) {
-        counted.iter().for_each(|(ns, count)| self.record_n(*ns, *count));
+        within
+            .map(|v| (self.histogram.lowest_equivalent(v.value_iterated_to()), v.count_at_value()))
+            .chain(iter::once((u64::MAX, self.above)).filter(|(_, count)| *count > 0))
     }
 
     /// Empties the histogram, keeping its memory.
@@ -93,7 +90,7 @@ impl Latencies {
         self.above = 0;
     }
 
-    /// How many latencies were counted.
+    /// Number of latencies counted.
     pub fn len(&self) -> u64 {
         self.histogram.len() + self.above
     }
@@ -103,15 +100,15 @@ impl Latencies {
         self.len() == 0
     }
 
-    /// How many were above 60 s.
+    /// Number of latencies above 60 s.
     pub fn above(&self) -> u64 {
         self.above
     }
 
     /// The percentile over all packets sent: `q` in 0–1, `lost` packets ranking as slower than any
-    /// that came back (METRICS: losing slow packets cannot improve a percentile).
+    /// that came back. So losing slow packets cannot improve a percentile.
     pub fn quantile(&self, q: f64, lost: u64) -> Quantile {
-        let sent = self.len() + lost;
+        let sent = self.len().saturating_add(lost);
         if sent == 0 {
             return Quantile::NoData;
         }
@@ -177,13 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_can_be_counted_again_elsewhere() {
+    fn counts_add_up_elsewhere_to_the_same_histogram() {
         let (mut l, mut sum) = (Latencies::default(), Latencies::default());
         (1..=1000).for_each(|n| l.record(n * 12_345));
-        l.record(HIGHEST_NS + 1);
-        (0..2).for_each(|_| sum.add(&l.counted()));
-        assert_eq!((sum.len(), sum.above(), sum.min(), sum.max()), (2002, 2, l.min(), l.max()));
-        for q in [0.0, 0.25, 0.5, 0.99, 1.0] {
+        [0, HIGHEST_NS, HIGHEST_NS + 1].into_iter().for_each(|ns| l.record(ns));
+        (0..2).for_each(|_| sum.extend(l.counts()));
+        assert_eq!((sum.len(), sum.above(), sum.min(), sum.max()), (2006, 2, l.min(), l.max()));
+        assert_eq!(sum.mean(), l.mean());
+        for q in [0.0, 0.25, 0.5, 0.99, 0.999, 1.0] {
             assert_eq!(sum.quantile(q, 0), l.quantile(q, 0), "{q}");
         }
     }

@@ -1,127 +1,290 @@
-//! `rtt.hlog`: the run's histograms as an HdrHistogram interval log, one tagged line per series.
+//! `rtt.hlog`: the interval log as a file, in HdrHistogram's own log format.
+//!
+//! A line holds one interval: one second of one series. Its tag is the series' name, with `_outside` for
+//! packets outside the measured window, and `_above` for those that took longer than 60 s: counts, all at
+//! 60 s, kept apart so that no value is clipped. Any tool for the format can read and add the lines.
 
-use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::str;
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::ZlibDecoder;
+use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{
     IntervalLogIterator, IntervalLogWriterBuilder, LogEntry, Tag,
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
-use super::{Latencies, Series};
+use super::histogram::{DIGITS, HIGHEST_NS, LOWEST_NS};
+use super::{Intervals, Latencies, Scope, Series};
 use crate::stamp::Stamp;
 
-/// Largest histogram taken from a file, decoded; ours have some 18,000 counts.
-const MOST_BYTES: usize = 4 << 20;
+/// Largest histogram taken from a file, decoded: more than ours can be, with 9 bytes for each of their
+/// 18,432 counts.
+const MOST_BYTES: u64 = 256 << 10;
+/// Most packets of one interval: far more than can be, and so few that no sum of a file's can overflow.
+const MOST_PACKETS: u64 = 1 << 36;
+/// Bytes before the counts: cookie, length of the counts, offset, digits, bounds, ratio.
+const HEADER: usize = 40;
+
+const OUTSIDE: &str = "_outside";
+const ABOVE: &str = "_above";
 
 /// Why a log cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum HlogError {
     /// A line is not one of an interval log, or its histogram is damaged.
-    #[error("rtt.hlog is damaged: {0}")]
-    Damaged(String),
+    #[error("rtt.hlog is damaged in line {line}: {why}")]
+    Damaged {
+        /// From 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The writer failed.
     #[error("rtt.hlog cannot be written: {0}")]
     Write(String),
 }
 
-/// Writes the histograms of a window of `duration` that began at `from`. Values are nanoseconds;
-/// the log's maximum column is in milliseconds. What lay above 60 s goes into a comment.
+/// Writes the intervals of a run that began at `epoch`. Values are nanoseconds; the column of largest
+/// values is in milliseconds.
 ///
 /// # Errors
 /// [`HlogError::Write`].
-pub fn write(
-    histograms: &BTreeMap<Series, Latencies>,
-    from: Stamp,
-    duration: Duration,
-) -> Result<Vec<u8>, HlogError> {
+pub fn write(intervals: &Intervals, epoch: Stamp) -> Result<Vec<u8>, HlogError> {
     let failed = |e: &dyn std::fmt::Debug| HlogError::Write(format!("{e:?}"));
     let mut bytes = Vec::new();
     let mut serializer = V2DeflateSerializer::new();
-    let start = UNIX_EPOCH + Duration::from_nanos(from.as_ns());
+    let start = UNIX_EPOCH + Duration::from_nanos(epoch.as_ns());
     let mut log = IntervalLogWriterBuilder::new()
-        .add_comment("loadtest: latencies in ns, a tag per series")
+        .add_comment("loadtest: latencies in ns by second, a tag per series")
         .with_start_time(start)
         .with_base_time(start)
         .with_max_value_divisor(1e6)
         .begin_log_with(&mut bytes, &mut serializer)
         .map_err(|e| failed(&e))?;
-    for (series, latencies) in histograms.iter().filter(|(_, l)| !l.is_empty()) {
-        if latencies.above() > 0 {
-            let comment = format!("{}: {} above 60 s", series.name(), latencies.above());
-            log.write_comment(&comment).map_err(|e| failed(&e))?;
+    for (second, series, scope, latencies) in intervals.iter() {
+        let tag = format!("{}{}", series.name(), if scope == Scope::Outside { OUTSIDE } else { "" });
+        let mut line = |histogram: &Histogram<u64>, tag: &str| {
+            let (from, length) = (Duration::from_secs(second.into()), Duration::from_secs(1));
+            log.write_histogram(histogram, from, length, Tag::new(tag)).map_err(|e| failed(&e))
+        };
+        if latencies.len() > latencies.above() {
+            line(latencies.histogram(), &tag)?;
         }
-        log.write_histogram(latencies.histogram(), Duration::ZERO, duration, Tag::new(series.name()))
-            .map_err(|e| failed(&e))?;
+        if latencies.above() > 0 {
+            let mut above = Latencies::default();
+            above.record_n(HIGHEST_NS, latencies.above());
+            line(above.histogram(), &format!("{tag}{ABOVE}"))?;
+        }
     }
     Ok(bytes)
 }
 
-/// Reads what [`write()`] wrote. Series that it does not know are passed over.
+/// Reads what [`write()`] wrote, and the log of format 1. Unknown tags are passed over; intervals of the
+/// same second and tag are added.
 ///
 /// # Errors
 /// [`HlogError::Damaged`].
-pub fn read(bytes: &[u8]) -> Result<BTreeMap<Series, Latencies>, HlogError> {
-    use base64::Engine as _;
-    let damaged = |e: &dyn std::fmt::Debug| HlogError::Damaged(format!("{e:?}"));
-    let mut histograms = BTreeMap::new();
-    for entry in IntervalLogIterator::new(bytes) {
-        let LogEntry::Interval(line) = entry.map_err(|e| damaged(&e))? else { continue };
-        let tag = line.tag().map(|t| t.as_str().to_string()).unwrap_or_default();
-        let Some(series) = Series::ALL.into_iter().find(|s| s.name() == tag) else { continue };
-        let encoded = line.encoded_histogram();
-        if encoded.len() > MOST_BYTES {
-            return Err(HlogError::Damaged(format!("the histogram of {tag} is too large")));
+pub fn read(bytes: &[u8]) -> Result<Intervals, HlogError> {
+    let mut intervals = Intervals::default();
+    // Line by line: given a whole log, the library looks for a point far beyond a line that has none.
+    for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let damaged = |why: String| HlogError::Damaged { line: number + 1, why };
+        let interval = match IntervalLogIterator::new(line).next() {
+            Some(Ok(LogEntry::Interval(interval))) => interval,
+            Some(Err(_)) => return Err(damaged("it is neither an interval nor a comment".into())),
+            Some(Ok(_)) | None => {
+                if let Some((series, above)) = above_of_format_1(line) {
+                    let mut latencies = Latencies::default();
+                    latencies.record_n(u64::MAX, above.min(MOST_PACKETS));
+                    intervals.add(0, series, Scope::Measured, &latencies);
+                }
+                continue;
+            }
+        };
+        let tag = interval.tag().map_or("", |tag| tag.as_str());
+        let (name, is_above) = tag.strip_suffix(ABOVE).map_or((tag, false), |name| (name, true));
+        let (name, scope) =
+            name.strip_suffix(OUTSIDE).map_or((name, Scope::Measured), |name| (name, Scope::Outside));
+        let Some(series) = Series::ALL.into_iter().find(|s| s.name() == name) else { continue };
+        let second = u32::try_from(interval.start_timestamp().as_secs())
+            .map_err(|_| damaged("it begins after more than a hundred years".into()))?;
+        let histogram = histogram(interval.encoded_histogram()).map_err(damaged)?;
+        let mut latencies = Latencies::default();
+        if is_above {
+            latencies.record_n(u64::MAX, histogram.len());
+        } else {
+            latencies.extend(
+                histogram
+                    .iter_recorded()
+                    .map(|v| (histogram.lowest_equivalent(v.value_iterated_to()), v.count_at_value())),
+            );
         }
-        let raw = base64::engine::general_purpose::STANDARD.decode(encoded).map_err(|e| damaged(&e))?;
-        let histogram = Deserializer::new().deserialize(&mut raw.as_slice()).map_err(|e| damaged(&e))?;
-        let latencies = Latencies::from_histogram(histogram, above(bytes, &tag)).map_err(|e| damaged(&e))?;
-        histograms.insert(series, latencies);
+        intervals.add(second, series, scope, &latencies);
     }
-    Ok(histograms)
+    Ok(intervals)
 }
 
-/// The count in the comment `#rtt: 3 above 60 s`, if there is one.
-fn above(log: &[u8], tag: &str) -> u64 {
-    let text = String::from_utf8_lossy(log);
-    let start = format!("#{tag}: ");
-    let count =
-        text.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix(" above 60 s")?.parse().ok());
-    count.unwrap_or(0)
+/// Decodes a histogram of this tool's resolution. Its sizes are looked at before any is believed.
+fn histogram(encoded: &str) -> Result<Histogram<u64>, String> {
+    let wrong = |what: &str| format!("its histogram is {what}");
+    let raw = STANDARD.decode(encoded).map_err(|e| wrong(&format!("no base64: {e}")))?;
+    let compressed = raw.get(8..).ok_or_else(|| wrong("cut off"))?;
+    let mut raw = Vec::new();
+    let inflated = ZlibDecoder::new(compressed).take(MOST_BYTES).read_to_end(&mut raw);
+    inflated.map_err(|e| wrong(&format!("not compressed as it should be: {e}")))?;
+    let field = |at: usize, length: usize| {
+        let bytes = raw.get(at..at + length).unwrap_or_default();
+        bytes.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte))
+    };
+    let (counts, digits, lowest, highest) = (field(4, 4), field(12, 4), field(16, 8), field(24, 8));
+    if raw.len() < HEADER || counts != (raw.len() - HEADER) as u64 {
+        return Err(wrong("cut off, or too large"));
+    }
+    if (digits, lowest) != (DIGITS.into(), LOWEST_NS) || highest > HIGHEST_NS.next_power_of_two() {
+        return Err(wrong("of another resolution"));
+    }
+    // As a number this is i64::MIN, which the library negates.
+    if raw[HEADER..].windows(9).any(|bytes| bytes == [0xff; 9]) {
+        return Err(wrong("damaged"));
+    }
+    let histogram: Histogram<u64> =
+        Deserializer::new().deserialize(&mut raw.as_slice()).map_err(|e| wrong(&format!("damaged: {e}")))?;
+    if histogram.len() > MOST_PACKETS { Err(wrong("of too many packets")) } else { Ok(histogram) }
+}
+
+/// The count in a comment of format 1, `#rtt: 3 above 60 s`.
+fn above_of_format_1(line: &[u8]) -> Option<(Series, u64)> {
+    let (name, rest) = str::from_utf8(line).ok()?.trim_end().strip_prefix('#')?.split_once(": ")?;
+    let series = Series::ALL.into_iter().find(|series| series.name() == name)?;
+    Some((series, rest.strip_suffix(" above 60 s")?.parse().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn histograms_come_back_count_for_count() {
-        let mut rtt = Latencies::default();
-        (0..5000u64).for_each(|n| rtt.record(150_000 + n * n));
-        rtt.record(61_000_000_000);
-        let mut lag = Latencies::default();
-        lag.record(10);
-        let written = BTreeMap::from([
-            (Series::Rtt, rtt),
-            (Series::ReceiveLag, lag),
-            (Series::Up, Latencies::default()),
-        ]);
-        let bytes =
-            write(&written, Stamp::from_ns(1_763_800_000_000_000_000), Duration::from_secs(300)).unwrap();
-        let read = read(&bytes).unwrap();
-        assert_eq!(read.len(), 2, "an empty series has no line");
-        for (series, latencies) in &read {
-            assert_eq!(latencies.above(), written[series].above());
-            for q in [0.0, 0.5, 0.99, 0.9999, 1.0] {
-                assert_eq!(latencies.quantile(q, 7), written[series].quantile(q, 7), "{series:?} {q}");
-            }
+    const EPOCH: Stamp = Stamp::from_ns(1_763_800_000_123_456_789);
+
+    fn log(packets: &[(u32, bool, bool, u64)]) -> Intervals {
+        let mut intervals = Intervals::default();
+        for (second, is_rtt, is_measured, ns) in packets {
+            let mut latencies = Latencies::default();
+            latencies.record(*ns);
+            let series = if *is_rtt { Series::Rtt } else { Series::SendLateness };
+            let scope = if *is_measured { Scope::Measured } else { Scope::Outside };
+            intervals.add(*second, series, scope, &latencies);
+        }
+        intervals
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..Default::default() })]
+
+        #[test]
+        fn intervals_come_back_count_for_count(
+            packets in prop::collection::vec((0u32..4000, any::<bool>(), any::<bool>(), 0u64..80_000_000_000), 0..20)
+        ) {
+            let written = log(&packets);
+            prop_assert_eq!(read(&write(&written, EPOCH).unwrap()).unwrap(), written);
+        }
+
+        #[test]
+        fn no_line_is_too_strange(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            counts in prop::collection::vec(prop::sample::select(vec![0xffu8, 0xff, 0x80, 1, 0]), 0..60),
+        ) {
+            let _ = read(&bytes);
+            let line = |raw: &[u8]| {
+                let line = format!("Tag=rtt,0.000,1.000,2.0,{}\n", payload(raw));
+                read(line.as_bytes()).is_ok()
+            };
+            line(&bytes);
+            line(&header(counts.len() as u32, 1000, 60_000_000_000, &counts));
         }
     }
 
+    /// Raw histogram with a header of the format.
+    fn header(length: u32, lowest: u64, highest: u64, counts: &[u8]) -> Vec<u8> {
+        let mut raw = 0x1c84_9313_u32.to_be_bytes().to_vec();
+        [length, 0, 3].into_iter().for_each(|n| raw.extend(n.to_be_bytes()));
+        [lowest, highest].into_iter().for_each(|n| raw.extend(n.to_be_bytes()));
+        raw.extend(1f64.to_be_bytes());
+        raw.extend(counts);
+        raw
+    }
+
+    /// A raw histogram as it stands in a line.
+    fn payload(raw: &[u8]) -> String {
+        use std::io::Write as _;
+        let mut compressed = 0x1c84_9314_u32.to_be_bytes().to_vec();
+        compressed.extend([0; 4]);
+        let mut zlib = flate2::write::ZlibEncoder::new(&mut compressed, flate2::Compression::fast());
+        zlib.write_all(raw).unwrap();
+        zlib.finish().unwrap();
+        STANDARD.encode(compressed)
+    }
+
     #[test]
-    fn damage_is_an_error() {
-        assert!(read(b"#[StartTime: 1.0]\nTag=rtt,0.0,1.0,2.0,AAAA\n").is_err());
-        assert!(read(b"nonsense\n").is_err());
+    fn other_tools_read_it_by_the_format_alone() {
+        let intervals =
+            log(&[(3, true, true, 5_000_000), (3, true, false, 7_000_000), (4, true, true, 61_000_000_000)]);
+        let bytes = write(&intervals, EPOCH).unwrap();
+        let mut lines = Vec::new();
+        for entry in IntervalLogIterator::new(&bytes) {
+            match entry.unwrap() {
+                LogEntry::StartTime(at) | LogEntry::BaseTime(at) => assert_eq!(at.as_secs(), 1_763_800_000),
+                LogEntry::Interval(line) => {
+                    let raw = STANDARD.decode(line.encoded_histogram()).unwrap();
+                    let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &raw[..]).unwrap();
+                    let tag = line.tag().unwrap().as_str().to_string();
+                    assert_eq!(line.duration(), Duration::from_secs(1));
+                    lines.push((
+                        tag,
+                        line.start_timestamp().as_secs(),
+                        histogram.len(),
+                        line.max().round() as u64,
+                    ));
+                }
+            }
+        }
+        let said = [("rtt", 3, 1, 5), ("rtt_outside", 3, 1, 7), ("rtt_above", 4, 1, 60_029)];
+        assert_eq!(lines, said.map(|(tag, second, count, ms)| (tag.to_string(), second, count, ms)));
+    }
+
+    #[test]
+    fn damage_is_named_by_its_line_and_nothing_in_a_file_is_believed() {
+        let said = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
+        assert!(said("#[StartTime: 1.0]\nTag=rtt,0.0,1.0,2.0,AAAA\n").contains("line 2"));
+        assert!(said("nonsense\n").contains("line 1"));
+        assert!(said("Tag=rtt,99999999999.0,1.0,2.0,AAAA\n").contains("hundred years"));
+        let line = |raw: &[u8]| said(&format!("Tag=rtt,0.0,1.0,2.0,{}\n", payload(raw)));
+        assert!(line(&header(u32::MAX, 1000, 60_000_000_000, &[2])).contains("cut off"));
+        assert!(line(&header(1, 1, 60_000_000_000, &[2])).contains("resolution"));
+        assert!(line(&header(1, 1000, u64::MAX, &[2])).contains("resolution"));
+        assert!(line(&header(9, 1000, 60_000_000_000, &[0xff; 9])).contains("damaged"));
+        let many = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        assert!(line(&header(8, 1000, 60_000_000_000, &many)).contains("too many packets"));
+        assert!(line(&vec![0; 1 << 20]).contains("too large"));
         assert!(read(b"").unwrap().is_empty());
+        // Another's tag.
+        assert!(read(b"Tag=else,0.0,1.0,2.0,AAAA\n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_log_of_many_lines_without_a_number_is_read_in_one_pass() {
+        let log = "#\n".repeat(1 << 17);
+        assert!(read(log.as_bytes()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn format_1_kept_counts_above_the_bounds_in_comments() {
+        let log = read(b"#rtt: 3 above 60 s\n#rtt: many above 60 s\n#else\n").unwrap();
+        assert_eq!(log.totals()[&Series::Rtt].above(), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! What a run leaves behind: a record per call, a record per second, histograms, the environment.
+//! Records of a run: one per call, one per second, the interval log, the environment.
 //!
 //! These are the run folder's raw files; everything after the run works from them alone.
 
@@ -7,6 +7,7 @@ mod environment;
 mod fault;
 mod histogram;
 pub mod hlog;
+mod intervals;
 mod leak;
 mod live;
 mod second;
@@ -16,7 +17,8 @@ pub mod stored;
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
 pub use environment::{EndedEarly, Environment, FORMAT_VERSION};
 pub use fault::{FaultRecord, Silence};
-pub use histogram::{Counted, DIGITS, Latencies, Quantile, rank};
+pub use histogram::{DIGITS, Latencies, Quantile, rank};
+pub use intervals::{Intervals, OpenIntervals, Scope};
 pub use leak::{LeakPart, Leaks};
 pub use live::Live;
 pub use second::{CallSecond, Phase, SecondRecord};
@@ -25,11 +27,9 @@ pub use service::{
     ServiceMedia, ServicePorts, ServiceRecord, ServiceStages,
 };
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-/// What a histogram of the run counts; the name is its tag in the interval log.
+/// A latency that is counted; its name is its tag in the interval log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Series {
@@ -47,7 +47,8 @@ pub enum Series {
     Down,
     /// Difference of the round trips of consecutive packets, without its sign (RFC 3393).
     Ipdv,
-    /// RTT less its call's smallest (RFC 5481), to 3 digits of the round trip.
+    /// RTT less its call's smallest (RFC 5481), to 3 digits of the RTT. It is known only when the call has
+    /// ended, and lies in the second of the last packet that came back.
     Pdv,
     /// Round trip of the control stream: the same probes to a reflector beside the driver.
     Control,
@@ -96,7 +97,7 @@ impl Series {
 }
 
 /// Everything that a run recorded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Run {
     /// Where, with what and when it ran.
     pub environment: Environment,
@@ -108,6 +109,6 @@ pub struct Run {
     pub call_seconds: Vec<CallSecond>,
     /// Long silences of calls, in the order of calls.
     pub silences: Vec<Silence>,
-    /// Histograms over the measured window.
-    pub histograms: BTreeMap<Series, Latencies>,
+    /// Latencies by second and series.
+    pub intervals: Intervals,
 }

@@ -1,6 +1,7 @@
 //! The record of one second of the run: a row of `seconds.csv`.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,9 @@ impl fmt::Display for Phase {
 
 /// One second. Packets are counted in the second in which the schedule intended them sent, all
 /// calls together, whether or not the second lies in the measured window.
+///
+/// Percentiles of round trips are no part of what is recorded: `summarize` takes them from the interval
+/// log. Those of format 1 are as stored.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SecondRecord {
     /// Whole seconds since the run's start.
@@ -114,6 +118,45 @@ pub struct SecondRecord {
     pub service_rss_mib: Option<f64>,
 }
 
+/// Adds what another source has counted of the same second. Percentiles cannot be added: they are left to
+/// the interval log.
+impl AddAssign<&SecondRecord> for SecondRecord {
+    fn add_assign(&mut self, other: &SecondRecord) {
+        self.phase = self.phase.max(other.phase);
+        self.calls_up += other.calls_up;
+        self.attempts += other.attempts;
+        self.answered += other.answered;
+        self.failed += other.failed;
+        self.ended += other.ended;
+        self.sent += other.sent;
+        self.received += other.received;
+        self.clipped += other.clipped;
+        self.lost += other.lost;
+        self.late += other.late;
+        self.duplicates += other.duplicates;
+        self.reordered += other.reordered;
+        self.corrupted += other.corrupted;
+        self.control_sent += other.control_sent;
+        self.control_received += other.control_received;
+        self.missed_slots += other.missed_slots;
+        self.measured_sent += other.measured_sent;
+        self.measured_missed_slots += other.measured_missed_slots;
+        self.send_lateness_max_ms = self.send_lateness_max_ms.max(other.send_lateness_max_ms);
+        self.socket_drops += other.socket_drops;
+        self.cpu_busiest_thread =
+            self.cpu_busiest_thread.into_iter().chain(other.cpu_busiest_thread).reduce(f64::max);
+        let or = |mine: &mut Option<f64>, other| *mine = mine.or(other);
+        or(&mut self.cpu_driver, other.cpu_driver);
+        or(&mut self.cpu_service, other.cpu_service);
+        or(&mut self.cpu_asterisk, other.cpu_asterisk);
+        or(&mut self.cpu_machine, other.cpu_machine);
+        or(&mut self.cpu_steal, other.cpu_steal);
+        or(&mut self.driver_rss_mib, other.driver_rss_mib);
+        or(&mut self.asterisk_rss_mib, other.asterisk_rss_mib);
+        or(&mut self.service_rss_mib, other.service_rss_mib);
+    }
+}
+
 /// One call's second: a row of `call_seconds.csv`, from which drift and the heat map are made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CallSecond {
@@ -123,4 +166,36 @@ pub struct CallSecond {
     pub second: u32,
     /// Median RTT of those that came back, in ms, to 2 digits.
     pub rtt_p50_ms: f32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_added_but_percentiles() {
+        let row = "7,hold,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,0.5,0.25,34,35,36";
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(row.as_bytes());
+        let full: SecondRecord = reader.deserialize().next().unwrap().unwrap();
+        let mut sum = SecondRecord { second: 7, ..Default::default() };
+        sum += &full;
+        let (rtt_p50_ms, rtt_p95_ms, rtt_p99_ms, rtt_max_ms) = Default::default();
+        let (control_p50_ms, control_p99_ms, control_max_ms) = Default::default();
+        let added = SecondRecord {
+            rtt_p50_ms,
+            rtt_p95_ms,
+            rtt_p99_ms,
+            rtt_max_ms,
+            control_p50_ms,
+            control_p99_ms,
+            control_max_ms,
+            ..full.clone()
+        };
+        assert_eq!(sum, added);
+        sum += &full;
+        assert_eq!(
+            (sum.sent, sum.cpu_driver, sum.send_lateness_max_ms),
+            (2 * full.sent, full.cpu_driver, full.send_lateness_max_ms)
+        );
+    }
 }

@@ -246,7 +246,7 @@ impl Durations {
 
     /// Takes over what another has counted, which is empty then and keeps its memory.
     pub fn take_over(&mut self, other: &mut Durations) {
-        self.latencies.add(&other.latencies.counted());
+        self.latencies.extend(other.latencies.counts());
         self.sum = self.sum.saturating_add(other.sum);
         other.latencies.reset();
         other.sum = Duration::ZERO;

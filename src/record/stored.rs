@@ -41,9 +41,9 @@ pub enum StoredError {
         /// Where and how.
         source: csv::Error,
     },
-    /// The histograms.
+    /// The interval log.
     #[error(transparent)]
-    Histograms(#[from] HlogError),
+    Intervals(#[from] HlogError),
 }
 
 impl Stored {
@@ -66,7 +66,8 @@ impl Stored {
         let seconds: Vec<SecondRecord> = table("seconds.csv", &self.seconds)?;
         let call_seconds: Vec<CallSecond> = table("call_seconds.csv", &self.call_seconds)?;
         let silences: Vec<Silence> = table("silences.csv", &self.silences)?;
-        Ok(Run { environment, calls, seconds, call_seconds, silences, histograms: hlog::read(&self.hlog)? })
+        let intervals = hlog::read(&self.hlog)?;
+        Ok(Run { environment, calls, seconds, call_seconds, silences, intervals })
     }
 }
 
@@ -97,7 +98,7 @@ mod tests {
         assert!(says(stored).contains("rtt.hlog"));
         // Nothing but the environment: a run without calls.
         let run = Stored { environment, ..Default::default() }.read().unwrap();
-        assert!(run.calls.is_empty() && run.seconds.is_empty() && run.histograms.is_empty());
+        assert!(run.calls.is_empty() && run.seconds.is_empty() && run.intervals.is_empty());
     }
 
     proptest! {

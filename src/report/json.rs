@@ -7,14 +7,14 @@ use super::ReportError;
 use crate::analysis::fault::Recovery;
 use crate::gate::{Outcome, Verdict};
 use crate::metrics::{Metric, Summary};
-use crate::record::{Environment, FORMAT_VERSION};
+use crate::record::Environment;
 use crate::values::{Unit, Value};
 
 /// `summary.json`, indented, in an order that does not change. `docs/summary.schema.json` describes it;
 /// the metric `rtt.p99.9` is `metrics.rtt["p99.9"]`: its name is parted at the first dot.
 pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, ReportError> {
     let document = Document {
-        format: FORMAT_VERSION,
+        format: summary.environment.format,
         name: &summary.environment.name,
         verdict: verdict_of(verdict),
         metrics: Metrics(groups(&summary.metrics)),
@@ -37,7 +37,7 @@ pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, R
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Document<'a> {
-    /// Version of the run folder's format, this document's too.
+    /// Version of the run folder's format.
     format: u32,
     /// The scenario's name.
     name: &'a str,

@@ -99,7 +99,8 @@ fn generated() -> Value {
     schema.insert("$id".into(), format!("urn:loadtest:summary:{FORMAT_VERSION}").into());
     schema.insert("title".into(), "loadtest summary.json".into());
     let mut schema = schema.to_value();
-    schema["properties"]["format"]["const"] = FORMAT_VERSION.into();
+    schema["properties"]["format"]["minimum"] = 1.into();
+    schema["properties"]["format"]["maximum"] = FORMAT_VERSION.into();
     schema
 }
 

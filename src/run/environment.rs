@@ -41,6 +41,7 @@ pub fn with_recorded(beforehand: Environment, recorded: &Recorded) -> Environmen
     let since_start = |at: Stamp| at.since(recorded.epoch).as_secs_f64();
     Environment {
         started_at: rfc3339(recorded.epoch),
+        epoch_ns: Some(recorded.epoch.as_ns()),
         elapsed_s: since_start(recorded.ended_at),
         window_from_s: recorded.window.map(|w| since_start(w.0)),
         window_to_s: recorded.window.map(|w| since_start(w.1)),

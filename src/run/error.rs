@@ -37,6 +37,9 @@ pub enum RunError {
     /// An external Asterisk without an address.
     #[error("an external Asterisk needs asterisk.sip")]
     NoTarget,
+    /// The plan wants other processes than the testbed's.
+    #[error("the testbed was brought up for another {0}: bring up one for this scenario")]
+    OtherTestbed(&'static str),
     /// No stored run is comparable.
     #[error("nothing to hold the run against: {0}")]
     Baseline(String),
@@ -87,9 +90,9 @@ pub enum RunError {
     /// The driver cannot start, or a thread of it has ended.
     #[error(transparent)]
     Driver(#[from] DriverError),
-    /// The histograms cannot be serialised.
+    /// The interval log cannot be serialised.
     #[error(transparent)]
-    Histograms(#[from] HlogError),
+    Intervals(#[from] HlogError),
     /// The circumstances cannot be serialised.
     #[error("environment.json cannot be written: {0}")]
     Environment(serde_json::Error),

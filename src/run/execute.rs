@@ -31,14 +31,15 @@ pub struct Finished {
 /// there is a result all the same. `observer` hears of progress and of everything remarkable.
 ///
 /// # Errors
-/// When the driver cannot start. A testbed that breaks ends the trial and is in its result.
+/// When the testbed is another plan's, or the driver cannot start. A testbed that breaks ends the trial and is
+/// in its result.
 pub async fn execute(
     plan: &Plan,
     testbed: &mut Testbed,
     interrupt: watch::Receiver<Stop>,
     observer: &dyn Observer,
 ) -> Result<Finished, RunError> {
-    let mark = testbed.begin_trial();
+    let mark = testbed.begin_trial(plan)?;
     let leak_check = LeakCheck::begin(testbed).await;
     let mut trial = Trial {
         plan,
@@ -213,8 +214,7 @@ impl EarlyEnd {
 }
 
 fn conclude(plan: &Plan, recorded: Recorded, environment: Environment) -> Result<Finished, RunError> {
-    let (from, to) = recorded.window.unwrap_or((recorded.epoch, recorded.epoch));
-    let log = hlog::write(&recorded.histograms, from, to.since(from))?;
+    let log = hlog::write(&recorded.intervals, recorded.epoch)?;
     let circumstances = serde_json::to_vec_pretty(&environment).map_err(RunError::Environment)?;
     let summary = summarize(Run {
         environment,
@@ -222,7 +222,7 @@ fn conclude(plan: &Plan, recorded: Recorded, environment: Environment) -> Result
         seconds: recorded.seconds,
         call_seconds: recorded.call_seconds,
         silences: recorded.silences,
-        histograms: recorded.histograms,
+        intervals: recorded.intervals,
     });
     let verdict = verdict(&plan.resolved, &plan.gates, &summary, plan.baseline.as_ref());
     Ok(Finished { summary, verdict, raw: [("environment.json", circumstances), ("rtt.hlog", log)] })

@@ -18,7 +18,7 @@ use crate::driver::{Stop, Watched};
 use crate::net::resolve::resolve;
 use crate::record::ServiceRecord;
 use crate::scenario::fault::Target;
-use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
+use crate::scenario::{AsteriskMode, Hangup, Scenario, ServiceMode};
 use crate::values::PortRange;
 
 /// Time for Asterisk and the service to end when asked.
@@ -30,8 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Asterisk and the service under test, ready for calls.
 ///
-/// It is brought up once and serves one trial after another: all those plans have the same `[asterisk]`,
-/// `[service]`, codec and addresses. Dropped, it kills what it has started.
+/// It is brought up once and serves one trial after another. Dropped, it kills what it has started.
 pub struct Testbed {
     program: PathBuf,
     scenario: Scenario,
@@ -214,17 +213,32 @@ impl Testbed {
         }
     }
 
-    /// Begins a trial: what is counted from here on is that trial's.
-    pub fn begin_trial(&mut self) -> TrialMark {
+    /// Begins a trial: everything counted from here on is that trial's.
+    ///
+    /// # Errors
+    /// When the plan wants what only another start of Asterisk or the service can give.
+    pub fn begin_trial(&mut self, plan: &Plan) -> Result<TrialMark, RunError> {
+        let (ours, wanted) = (&self.scenario, plan.scenario());
+        let hangs_up = |s: &Scenario| s.load.call_duration.filter(|_| s.load.hangup != Hangup::Caller);
+        let service = |s: &Scenario| (s.media.codec, s.load.hangup, hangs_up(s));
+        let differs = [
+            ("[asterisk]", ours.asterisk != wanted.asterisk),
+            ("[service]", ours.service != wanted.service),
+            ("sip.local", ours.sip.local != wanted.sip.local),
+            ("media.codec, load.hangup or load.call_duration", service(ours) != service(wanted)),
+        ];
+        if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
+            return Err(RunError::OtherTestbed(what));
+        }
         self.trials += 1;
         // The start of Asterisk and of the service is counted with the first.
         if self.trials == 1 {
-            return TrialMark { logged: LogCounts::default(), starts: self.starts };
+            return Ok(TrialMark { logged: LogCounts::default(), starts: self.starts });
         }
         if self.has_builtin_service() {
             self.signal_service(application::COUNT_ANEW);
         }
-        TrialMark { logged: self.log_counts(), starts: self.starts }
+        Ok(TrialMark { logged: self.log_counts(), starts: self.starts })
     }
 
     /// Asks Asterisk's log and the service for their account of the trial that began at `mark`.

@@ -7,7 +7,7 @@ use super::error::Problem;
 use super::{AsteriskMode, Hangup, ImpairPath, Scenario, Service, ServiceMode, fault};
 use crate::impair::Impairment;
 use crate::rtp::sequence::WINDOW;
-use crate::values::{HostPort, PortRange};
+use crate::values::PortRange;
 
 /// More than any one machine carries; a typo rather than a plan.
 const MOST_CALLS: u32 = 20_000;
@@ -284,9 +284,12 @@ fn target(s: &Scenario, found: &mut Vec<Problem>) {
         found.push(Problem::new("sip.local", message, cure));
     }
     // A name may mean anything; it is not looked up here.
-    let is_far = |sip: &HostPort| !sip.is_loopback() && sip.to_string().parse::<SocketAddr>().is_ok();
-    if local.is_loopback() && s.asterisk.sip.as_ref().is_some_and(is_far) {
-        found.push(far_from_loopback(s.asterisk.sip.as_ref()));
+    let address = s.asterisk.sip.as_ref().and_then(|sip| sip.to_string().parse::<SocketAddr>().ok());
+    if let Some(sip) = address.filter(|sip| sip.is_ipv4() != local.is_ipv4()) {
+        let message = format!("{sip} cannot be reached from {local}: one is IPv4, the other IPv6");
+        found.push(Problem::new("asterisk.sip", message, "give an address of the same kind as sip.local"));
+    } else if let Some(sip) = address.filter(|sip| local.is_loopback() && !sip.ip().is_loopback()) {
+        found.push(far_from_loopback(sip));
     }
     if !external && !local.is_loopback() {
         let cure = "leave sip.local out, or use an external Asterisk";
@@ -295,8 +298,7 @@ fn target(s: &Scenario, found: &mut Vec<Problem>) {
 }
 
 /// The loopback cannot reach another host.
-fn far_from_loopback(target: Option<&HostPort>) -> Problem {
-    let target = target.map(HostPort::to_string).unwrap_or_default();
+fn far_from_loopback(target: SocketAddr) -> Problem {
     let message = format!("{target} cannot be reached from the loopback address");
     Problem::new("sip.local", message, "set sip.local to the address that the target reaches this host under")
 }
@@ -568,6 +570,10 @@ mod tests {
     fn targets_must_be_complete_and_usable() {
         refused(&["asterisk.mode=external"], &["SIP port", "ARI"]);
         refused(&["asterisk.sip=127.0.0.1:5060"], &["external"]);
+        let six = ["asterisk.mode=external", "asterisk.sip=[::1]:5060", "service.mode=none"];
+        refused(&six, &["asterisk.sip: [::1]:5060 cannot be reached from 127.0.0.1", "IPv6"]);
+        let ari = ["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "asterisk.ari=http://[::1]:8088"];
+        assert_eq!(check(&ari), Ok(()));
         refused(&["sip.local=0.0.0.0"], &["0.0.0.0"]);
         let far = ["asterisk.mode=external", "asterisk.sip=192.0.2.1:5060", "service.mode=none"];
         refused(&far, &["sip.local", "192.0.2.1:5060 cannot be reached"]);

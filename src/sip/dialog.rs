@@ -30,7 +30,7 @@ impl Dialog {
         routes.reverse();
         Dialog {
             remote_tag: answer.to_tag().unwrap_or_default().to_string(),
-            to: one_line(answer.header("To").unwrap_or_default()),
+            to: one_line(answer.to()),
             target: answer.contact().unwrap_or(request_uri).to_string(),
             routes,
         }

@@ -9,7 +9,8 @@ use digest_auth::{Algorithm, AuthContext, Charset, HttpMethod, Qop, WwwAuthentic
 use thiserror::Error;
 
 use super::grammar::split;
-use super::message::{Message, Method, excerpt};
+use super::message::{Message, Method};
+use super::parse::excerpt;
 
 /// A user's name and password.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,9 +61,8 @@ pub struct Challenge {
 impl Challenge {
     /// The topmost challenge of a 401 or 407 that can be answered (RFC 8760 2.4).
     pub fn of(response: &Message) -> Result<Self, AuthError> {
-        let name = if response.status() == Some(407) { "Proxy-Authenticate" } else { "WWW-Authenticate" };
         let mut first_error = None;
-        for value in response.headers(name) {
+        for value in response.challenges() {
             match Challenge::parse(value) {
                 Ok(challenge) => return Ok(challenge),
                 Err(error) => first_error = first_error.or(Some(error)),
@@ -162,7 +162,7 @@ fn unquoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::message::parse;
+    use crate::sip::parse;
 
     fn answer(challenge: &str, user: &str, password: &str, method: &str, uri: &str, cnonce: &str) -> String {
         let credentials = Credentials { username: user.into(), password: password.into() };

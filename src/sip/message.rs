@@ -1,65 +1,16 @@
-//! A SIP message as received (RFC 3261 7): parsed, bounded, and forgiving where Asterisk needs it.
+//! A SIP message as received (RFC 3261 7): rsip's headers, and what this caller asks of them.
 //!
-//! rsip reads the headers; this type stands between it and the rest. The start line is read here,
-//! since rsip refuses extension methods and IPv6 Request-URIs and forgets reason phrases. URIs stay
-//! text: a caller only echoes them.
+//! rsip keeps a header's kind and its text. Addresses in it are read by [`super::grammar`]: rsip's own
+//! reader takes the first group of an IPv6 address for the host, and a user with a dot for a part of it.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-use thiserror::Error;
+use rsip::Header;
+use rsip::prelude::UntypedHeader as _;
 
 use super::grammar::{self, DEFAULT_PORT, NameAddr, param, split};
-use super::normal;
-
-/// The longest message accepted: what a UDP datagram can carry.
-pub const MAX_MESSAGE_BYTES: usize = 65_536;
-/// The most header lines accepted. Asterisk sends about fifteen.
-pub const MAX_HEADERS: usize = 256;
-
-/// Why bytes are not a SIP message that can be worked with.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ParseError {
-    /// Nothing but line ends: a keep-alive (RFC 3261 7.5, RFC 5626 3.5.1).
-    #[error("an empty message")]
-    Empty,
-    /// More than [`MAX_MESSAGE_BYTES`].
-    #[error("{bytes} bytes, {MAX_MESSAGE_BYTES} allowed")]
-    TooLong {
-        /// The message's length.
-        bytes: usize,
-    },
-    /// More than [`MAX_HEADERS`] header lines.
-    #[error("more than {MAX_HEADERS} headers")]
-    TooManyHeaders,
-    /// The first line is neither a request line nor a status line.
-    #[error("the first line is not SIP's: `{0}`")]
-    StartLine(String),
-    /// A line among the headers is not a header.
-    #[error("not a header: `{0}`")]
-    Header(String),
-    /// A header that every message has (RFC 3261 8.1.1) is missing.
-    #[error("no {0} header")]
-    Missing(&'static str),
-    /// A header that may occur once occurs again (RFC 3261 7.3.1).
-    #[error("more than one {0} header")]
-    Repeated(&'static str),
-    /// CSeq is not a number below 2³¹ and a method, or names another method than the request line.
-    #[error("bad CSeq `{0}`")]
-    CSeq(String),
-    /// Content-Length is not a number.
-    #[error("bad Content-Length `{0}`")]
-    ContentLength(String),
-    /// The body ends before its Content-Length (RFC 3261 18.3).
-    #[error("the body ends after {got} of {expected} bytes")]
-    Truncated {
-        /// What Content-Length says.
-        expected: u64,
-        /// What is there.
-        got: usize,
-    },
-}
+use super::parse::{ParseError, excerpt};
 
 /// A request method (RFC 3261 7.1 and the extensions). Methods are case-sensitive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -137,13 +88,6 @@ pub(super) enum Start {
     Response { code: u16, reason: String },
 }
 
-/// A header line: its long name, and its value unfolded and trimmed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) name: String,
-    pub(super) value: String,
-}
-
 /// A SIP message, with everything in it that every message must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -153,89 +97,57 @@ pub struct Message {
     body: Vec<u8>,
 }
 
-/// Reads one datagram (RFC 3261 7, 18.3).
-pub fn parse(datagram: &[u8]) -> Result<Message, ParseError> {
-    let raw = normal::normalise(datagram)?;
-    let start = parse_start(&raw.start_line)?;
-    let headers = parse_headers(&raw.headers)?;
-    let cseq = check_headers(&start, &headers)?;
-    Ok(Message { start, headers, cseq, body: raw.body.to_vec() })
-}
-
-fn parse_start(line: &str) -> Result<Start, ParseError> {
-    let bad = || ParseError::StartLine(excerpt(line));
-    let mut words = line.splitn(3, ' ').map(str::trim);
-    let (first, second, third) =
-        (words.next().ok_or_else(bad)?, words.next().ok_or_else(bad)?, words.next().unwrap_or(""));
-    if first.eq_ignore_ascii_case("SIP/2.0") {
-        let digits = second.len() == 3 && second.bytes().all(|b| b.is_ascii_digit());
-        let code = second.parse().ok().filter(|code| digits && (100..700).contains(code)).ok_or_else(bad)?;
-        return Ok(Start::Response { code, reason: third.to_string() });
-    }
-    let is_token = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
-    let is_request = third.eq_ignore_ascii_case("SIP/2.0")
-        && !first.is_empty()
-        && first.chars().all(is_token)
-        && grammar::is_uri(second);
-    if !is_request {
-        return Err(bad());
-    }
-    Ok(Start::Request { method: Method::from_name(first), uri: second.to_string() })
-}
-
-/// The header lines as rsip reads them, under a status line that it always takes.
-fn parse_headers(lines: &str) -> Result<Vec<Header>, ParseError> {
-    if lines.is_empty() {
-        return Ok(Vec::new());
-    }
-    let whole = format!("SIP/2.0 200 OK\r\n{lines}\r\n\r\n");
-    let message = rsip::Response::try_from(whole.as_bytes())
-        .map_err(|error| ParseError::Header(excerpt(&error.to_string())))?;
-    Ok(message.headers.into_iter().map(Header::from).collect())
-}
-
-impl From<rsip::Header> for Header {
-    fn from(header: rsip::Header) -> Self {
-        let line = header.to_string();
-        let (name, value) = line.split_once(':').unwrap_or((&line, ""));
-        Header { name: name.trim().to_string(), value: value.trim().to_string() }
-    }
-}
-
-/// Holds the message to RFC 3261 8.1.1 and returns its CSeq.
-fn check_headers(start: &Start, headers: &[Header]) -> Result<CSeq, ParseError> {
-    let values = |name: &'static str| {
-        headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value.as_str())
+/// The values of all headers of one of rsip's kinds, in order.
+macro_rules! values {
+    ($headers:expr, $kind:ident) => {
+        $headers.iter().filter_map(|header| match header {
+            Header::$kind(header) => Some(header.value()),
+            _ => None,
+        })
     };
-    for name in ["From", "To", "Call-ID", "CSeq"] {
+}
+
+/// The value of a header that occurs once (RFC 3261 7.3.1, 8.1.1).
+fn only<'a>(name: &'static str, values: impl Iterator<Item = &'a str>) -> Result<&'a str, ParseError> {
+    let (mut found, mut count) = ("", 0);
+    for value in values {
+        count += 1;
+        found = if found.is_empty() { value } else { found };
+    }
+    match count {
+        _ if found.is_empty() => Err(ParseError::Missing(name)),
+        1 => Ok(found),
         // An empty one counts as one too, or it would be taken for the one with the value.
-        if values(name).all(str::is_empty) {
-            return Err(ParseError::Missing(name));
-        }
-        if values(name).count() > 1 {
-            return Err(ParseError::Repeated(name));
-        }
-    }
-    if values("Via").all(|v| v.is_empty()) {
-        return Err(ParseError::Missing("Via"));
-    }
-    let text = values("CSeq").next().unwrap_or_default();
-    let bad = || ParseError::CSeq(excerpt(text));
-    let (number, method) = text.split_once([' ', '\t']).ok_or_else(bad)?;
-    let number = number.parse().ok().filter(|n| *n < 1 << 31).ok_or_else(bad)?;
-    let method = Method::from_name(method.trim());
-    match start {
-        Start::Request { method: requested, .. } if *requested != method => Err(bad()),
-        _ => Ok(CSeq { number, method }),
+        _ => Err(ParseError::Repeated(name)),
     }
 }
 
-/// The beginning of a hostile text, short enough for a log line.
-pub(super) fn excerpt(text: &str) -> String {
-    grammar::one_line(text).chars().take(80).collect()
+impl CSeq {
+    fn parse(text: &str) -> Option<CSeq> {
+        let (number, method) = text.split_once([' ', '\t'])?;
+        let number = number.parse().ok().filter(|n| *n < 1 << 31)?;
+        Some(CSeq { number, method: Method::from_name(method.trim()) })
+    }
 }
 
 impl Message {
+    /// Holds the message to RFC 3261 8.1.1.
+    pub(super) fn new(start: Start, headers: Vec<Header>, body: Vec<u8>) -> Result<Message, ParseError> {
+        only("From", values!(headers, From))?;
+        only("To", values!(headers, To))?;
+        only("Call-ID", values!(headers, CallId))?;
+        let text = only("CSeq", values!(headers, CSeq))?;
+        if values!(headers, Via).all(str::is_empty) {
+            return Err(ParseError::Missing("Via"));
+        }
+        let is_requested = |cseq: &CSeq| match &start {
+            Start::Request { method, .. } => *method == cseq.method,
+            Start::Response { .. } => true,
+        };
+        let cseq = CSeq::parse(text).filter(is_requested).ok_or_else(|| ParseError::CSeq(excerpt(text)))?;
+        Ok(Message { start, headers, cseq, body })
+    }
+
     /// Whether this is a request.
     pub fn is_request(&self) -> bool {
         matches!(self.start, Start::Request { .. })
@@ -270,38 +182,29 @@ impl Message {
         }
     }
 
-    /// The value of the first header of this (long) name.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value.as_str())
+    /// The value of From.
+    pub fn from(&self) -> &str {
+        values!(self.headers, From).next().unwrap_or_default()
     }
 
-    /// The values of all headers of this (long) name, one a line, in order.
-    pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value.as_str())
-    }
-
-    /// The values of a header that is a comma-separated list, over all its lines (RFC 3261 7.3.1).
-    pub fn list<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers(name).flat_map(|value| split(value, ','))
+    /// The value of To.
+    pub fn to(&self) -> &str {
+        values!(self.headers, To).next().unwrap_or_default()
     }
 
     /// The Call-ID.
     pub fn call_id(&self) -> &str {
-        self.header("Call-ID").unwrap_or_default()
+        values!(self.headers, CallId).next().unwrap_or_default()
     }
 
     /// The tag of From, which names the dialog's end that sent the request.
     pub fn from_tag(&self) -> Option<&str> {
-        self.tag("From")
+        tag(self.from())
     }
 
     /// The tag of To; missing in a request that starts a dialog.
     pub fn to_tag(&self) -> Option<&str> {
-        self.tag("To")
-    }
-
-    fn tag(&self, name: &str) -> Option<&str> {
-        param(NameAddr::parse(self.header(name)?).params, "tag").filter(|tag| !tag.is_empty())
+        tag(self.to())
     }
 
     /// The sequence number and method.
@@ -309,9 +212,19 @@ impl Message {
         &self.cseq
     }
 
+    /// The Via lines, the topmost first; a line may hold several values.
+    pub fn via_lines(&self) -> impl Iterator<Item = &str> {
+        values!(self.headers, Via)
+    }
+
+    /// The Via values over all lines, the topmost first (RFC 3261 7.3.1).
+    pub fn vias(&self) -> impl Iterator<Item = &str> {
+        self.via_lines().flat_map(|line| split(line, ','))
+    }
+
     /// The topmost Via.
     pub fn via(&self) -> &str {
-        self.list("Via").next().unwrap_or_default()
+        self.vias().next().unwrap_or_default()
     }
 
     /// The topmost Via's branch, which names the transaction.
@@ -326,18 +239,36 @@ impl Message {
 
     /// The URI of the first Contact, without brackets: the peer's remote target. `None` if it is none.
     pub fn contact(&self) -> Option<&str> {
-        let uri = NameAddr::parse(self.list("Contact").next()?).uri;
-        grammar::is_uri(uri).then_some(uri)
+        let first = values!(self.headers, Contact).flat_map(|line| split(line, ',')).next()?;
+        Some(NameAddr::parse(first).uri).filter(|uri| grammar::is_uri(uri))
     }
 
     /// The Record-Route values from top to bottom, each with its brackets and parameters.
     pub fn record_routes(&self) -> impl Iterator<Item = &str> {
-        self.list("Record-Route")
+        values!(self.headers, RecordRoute).flat_map(|line| split(line, ','))
     }
 
     /// The option tags that the receiver must understand (RFC 3261 20.32).
     pub fn require(&self) -> impl Iterator<Item = &str> {
-        self.list("Require")
+        values!(self.headers, Require).flat_map(|line| split(line, ','))
+    }
+
+    /// The challenges of a 401, or of a 407 (RFC 3261 22.2, 22.3).
+    pub fn challenges(&self) -> impl Iterator<Item = &str> {
+        let is_proxy = self.status() == Some(407);
+        self.headers.iter().filter_map(move |header| match header {
+            Header::ProxyAuthenticate(header) if is_proxy => Some(header.value()),
+            Header::WwwAuthenticate(header) if !is_proxy => Some(header.value()),
+            _ => None,
+        })
+    }
+
+    /// The Reason header (RFC 3326), e.g. `Q.850;cause=16`.
+    pub fn cause(&self) -> Option<&str> {
+        self.headers.iter().find_map(|header| match header {
+            Header::Other(name, value) if name.eq_ignore_ascii_case("Reason") => Some(value.as_str()),
+            _ => None,
+        })
     }
 
     /// The body, cut at Content-Length.
@@ -347,7 +278,7 @@ impl Message {
 
     /// Whether the body is a session description.
     pub fn has_sdp(&self) -> bool {
-        let media_type = self.header("Content-Type").and_then(|value| split(value, ';').next());
+        let media_type = values!(self.headers, ContentType).next().and_then(|value| split(value, ';').next());
         !self.body.is_empty() && media_type.is_some_and(|t| t.eq_ignore_ascii_case("application/sdp"))
     }
 
@@ -357,10 +288,12 @@ impl Message {
         if !self.is_request() {
             return;
         }
-        let Some(header) = self.headers.iter_mut().find(|h| h.name.eq_ignore_ascii_case("Via")) else {
-            return;
-        };
-        let mut vias = split(&header.value, ',');
+        let line = self.headers.iter_mut().find_map(|header| match header {
+            Header::Via(line) => Some(line),
+            _ => None,
+        });
+        let Some(line) = line else { return };
+        let mut vias = split(line.value(), ',');
         let top = vias.next().unwrap_or_default();
         let wants_rport = param(top, "rport").is_some();
         let known_host = grammar::host_port_address(&sent_by(top)).is_some_and(|a| a.ip() == source.ip());
@@ -381,7 +314,7 @@ impl Message {
             stamped += ", ";
             stamped += below;
         }
-        header.value = stamped;
+        line.replace(stamped);
     }
 
     /// Where answers to this request go (RFC 3261 18.2.2, RFC 3581 4), if its Via tells.
@@ -403,4 +336,25 @@ fn sent_by(via: &str) -> String {
     let head = split(via, ';').next().unwrap_or_default();
     let after_protocol = head.rsplit('/').next().unwrap_or_default();
     after_protocol.split_whitespace().skip(1).collect()
+}
+
+fn tag(address: &str) -> Option<&str> {
+    param(NameAddr::parse(address).params, "tag").filter(|tag| !tag.is_empty())
+}
+
+#[cfg(test)]
+impl Message {
+    /// The Route values of a request, the nearest hop first.
+    pub(super) fn routes(&self) -> impl Iterator<Item = &str> {
+        values!(self.headers, Route).flat_map(|line| split(line, ','))
+    }
+
+    /// The value of the first header of this (long) name, whatever its kind.
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        self.headers.iter().find_map(|header| {
+            let line = header.to_string();
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim().to_string())
+        })
+    }
 }

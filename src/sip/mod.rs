@@ -8,16 +8,17 @@ mod dialog;
 pub mod digest;
 mod grammar;
 pub mod message;
-mod normal;
 pub mod options;
 mod outgoing;
+mod parse;
 pub mod sdp;
 pub mod timers;
 mod transaction;
 pub mod uas;
 
 pub use call::{Call, CallConfig, CallEvent, Output};
-pub use message::{Message, Method, parse};
+pub use message::{Message, Method};
+pub use parse::{MAX_HEADERS, ParseError, parse};
 
 #[cfg(test)]
 mod torture;

@@ -48,7 +48,7 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::message::parse;
+    use crate::sip::parse;
     use crate::sip::uas;
 
     fn ask(seed: u64) -> Options {

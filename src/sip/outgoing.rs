@@ -40,8 +40,7 @@ impl Request {
 
     /// The ACK of a rejection (RFC 3261 17.1.1.3): the INVITE's branch, the rejection's To.
     pub(super) fn ack_rejection(&self, rejection: &Message) -> Request {
-        let to = rejection.header("To").map_or_else(|| self.to.clone(), one_line);
-        Request { to, ..self.bare(Method::Ack) }
+        Request { to: one_line(rejection.to()), ..self.bare(Method::Ack) }
     }
 
     /// The CANCEL of this INVITE (RFC 3261 9.1): same branch, same CSeq number, same routes.
@@ -101,9 +100,9 @@ impl<'a> Response<'a> {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let request = self.request;
         let mut lines = Lines::new(format!("SIP/2.0 {} {}", self.code, reason(self.code)));
-        lines.push_all("Via", request.headers("Via"));
-        lines.push("From", request.header("From").unwrap_or_default());
-        let to = request.header("To").unwrap_or_default();
+        lines.push_all("Via", request.via_lines());
+        lines.push("From", request.from());
+        let to = request.to();
         match param(NameAddr::parse(to).params, "tag") {
             Some(_) => lines.push("To", to),
             None => lines.push("To", &format!("{to};tag={}", self.to_tag)),

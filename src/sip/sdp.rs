@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use sdp_types::{Media, Session};
 use thiserror::Error;
 
-use super::message::excerpt;
+use super::parse::excerpt;
 use crate::rtp::Codec;
 
 /// Samples per second of both laws of G.711.

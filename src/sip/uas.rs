@@ -64,7 +64,7 @@ pub(super) fn refuse<'a>(request: &'a Message, code: u16, tag: &'a str) -> Respo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::message::parse;
+    use crate::sip::parse;
 
     fn request(method: &str, to_tag: &str, extra: &str) -> Message {
         let text = format!(
@@ -112,7 +112,7 @@ mod tests {
         );
         assert_eq!((answer.from_tag(), answer.to_tag()), (Some("a"), Some("us")));
         assert_eq!((answer.call_id(), answer.cseq()), ("c", request.cseq()));
-        assert_eq!(answer.header("Allow"), Some(ALLOW));
+        assert_eq!(answer.header("Allow").as_deref(), Some(ALLOW));
     }
 
     #[test]

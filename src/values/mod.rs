@@ -7,7 +7,7 @@ pub use figure::{Unit, Value, show};
 pub use ns::Ns;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -121,9 +121,10 @@ impl fmt::Display for Percent {
     }
 }
 
-/// A host and a port: `127.0.0.1:5060`, `pbx.example:5060`.
+/// A host and a port: `127.0.0.1:5060`, `pbx.example:5060`, `[::1]:5060`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
+    /// A name or an IP address; one of IPv6 without its brackets.
     host: String,
     port: u16,
 }
@@ -140,10 +141,18 @@ impl HostPort {
 impl FromStr for HostPort {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("`{text}` is no address; write host and port as in 127.0.0.1:5060 or pbx:5060");
+        let wrong = || {
+            format!(
+                "`{text}` is no address; write host and port as in 127.0.0.1:5060, [::1]:5060 or pbx:5060"
+            )
+        };
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+        if let Some(bracketed) = host.strip_prefix('[') {
+            let ip: Ipv6Addr =
+                bracketed.strip_suffix(']').and_then(|ip| ip.parse().ok()).ok_or_else(wrong)?;
+            return Ok(HostPort { host: ip.to_string(), port });
+        }
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_';
         if host.is_empty() || host.len() > 253 || !host.chars().all(fits) {
             return Err(wrong());
@@ -154,7 +163,8 @@ impl FromStr for HostPort {
 
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        let HostPort { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
 
@@ -241,6 +251,8 @@ mod tests {
         assert_eq!(round_trip::<Rate>("90/m"), "1.5/s");
         assert_eq!(round_trip::<Percent>("0.1%"), "0.1%");
         assert_eq!(round_trip::<HostPort>("pbx.example:5060"), "pbx.example:5060");
+        assert_eq!(round_trip::<HostPort>("[2001:DB8::0:1]:5060"), "[2001:db8::1]:5060");
+        assert!("[::1]:5060".parse::<HostPort>().unwrap().is_loopback());
         assert_eq!(round_trip::<PortRange>("21000-31000"), "21000-31000");
     }
 
@@ -255,7 +267,20 @@ mod tests {
         for text in ["0.1", "101%", "-1%", "NaN%"] {
             assert!(text.parse::<Percent>().is_err(), "{text}");
         }
-        for text in ["", "pbx", ":5060", "pbx:", "pbx:0", "pbx:sip", "a b:5060", "[::1]:5060"] {
+        for text in [
+            "",
+            "pbx",
+            ":5060",
+            "pbx:",
+            "pbx:0",
+            "pbx:sip",
+            "a b:5060",
+            "::1:5060",
+            "[::1]",
+            "[::1:5060",
+            "[127.0.0.1]:5060",
+            "[::1]x:5060",
+        ] {
             assert!(text.parse::<HostPort>().unwrap_err().contains("127.0.0.1:5060"), "{text}");
         }
         for text in ["1", "1-2", "5000-4000", "70000-70001", "a-b"] {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use loadtest::measure::{Class, ReceiveTally, Rules, StreamReceiver, Window};
+use loadtest::measure::{Class, ReceiveTally, Rules, Second, StreamReceiver, Window};
+use loadtest::record::{Intervals, Series};
 use loadtest::rtp::packet::{HEADER_LEN, Incoming, read};
 use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection};
 use loadtest::rtp::reflector::{Reflected, StreamReflector};
@@ -65,23 +66,34 @@ pub fn stream(input: &[u8]) -> u64 {
     let mut stream = StreamReceiver::new(rules, 1, Class::Call, EPOCH);
     let mut tally = ReceiveTally::new(rules);
     let (mut packets, mut rows, mut echoes) = (0, 0, 0);
+    let mut intervals = Intervals::default();
+    let mut settled = |second: Box<Second>| {
+        rows += 1;
+        intervals.add_second(second.record.second, &second.latencies);
+    };
     for fields in input.chunks_exact(FIELDS) {
         let (bytes, received_at) = packet(fields);
         let echo = stream.receive(&bytes, received_at, received_at + rules.ptime, &window, &mut tally);
         echoes += u64::from(echo.is_some());
         packets += 1;
         // As the receiver thread does, with its own clock, which does not lie.
-        tally.close_seconds(EPOCH + rules.ptime * packets, |_| rows += 1);
+        tally.close_seconds(EPOCH + rules.ptime * packets, &mut settled);
     }
     let _ = stream.is_complete(packets.into(), EPOCH, EPOCH);
     let report = stream.finish(&mut tally);
-    let (histograms, negative) = tally.finish(|_| rows += 1);
+    let negative = tally.finish(settled);
+    let totals = intervals.totals();
     let packets = u64::from(packets);
     assert!(report.total_received + report.duplicates <= packets && report.received <= report.total_received);
     assert!(report.reordered <= report.received && negative <= packets && echoes <= packets);
     assert!(report.lateness.late() <= report.received);
     assert_eq!(report.strangers + report.corrupted, 0, "every one is a whole probe of this call");
-    assert!(histograms.iter().all(|h| h.len() <= packets), "one value a packet");
+    assert!(totals.values().all(|h| h.len() <= packets), "one value a packet");
+    let rtts = totals.get(&Series::Rtt).map_or(0, |rtt| rtt.len());
+    assert!(
+        (report.received.saturating_sub(negative)..=report.received).contains(&rtts),
+        "{rtts} in the log"
+    );
     // Two minutes of seconds are open at the most, however far ahead a stamp lies.
     assert!(rows <= 130 + packets, "{rows} rows of {packets} packets");
     assert!(report.medians.len() as u64 <= packets);

@@ -77,11 +77,14 @@ fn run(place: &Place, set: &[&str], code: i32) -> String {
 
 /// Six runs out of one, whose round trips are changed.
 fn stored(folder: &Path, change: fn(u64) -> u64) {
-    let mut histograms = hlog::read(&fs::read(format!("{SAMPLE}/rtt.hlog")).expect("a log")).expect("whole");
-    let mut changed = Latencies::default();
-    histograms[&Series::Rtt].counted().iter().for_each(|(ns, count)| changed.record_n(change(*ns), *count));
-    histograms.insert(Series::Rtt, changed);
-    let log = hlog::write(&histograms, Stamp::from_ns(0), std::time::Duration::from_secs(10)).expect("a log");
+    let intervals = hlog::read(&fs::read(format!("{SAMPLE}/rtt.hlog")).expect("a log")).expect("whole");
+    let changed = intervals.iter().map(|(second, series, scope, latencies)| {
+        let mut changed = Latencies::default();
+        let change = |ns| if series == Series::Rtt { change(ns) } else { ns };
+        changed.extend(latencies.counts().map(|(ns, count)| (change(ns), count)));
+        (second, series, scope, changed)
+    });
+    let log = hlog::write(&changed.collect(), Stamp::from_ns(0)).expect("a log");
     for n in 0..6 {
         let run = folder.join(n.to_string());
         fs::create_dir_all(&run).expect("a folder");

@@ -14,7 +14,7 @@ use crate::harness::{Place, ends_with, start_until};
 use loadtest::clock::{self, Timeline};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
-use loadtest::sip::message::{self, Message};
+use loadtest::sip::{Message, parse};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -194,7 +194,7 @@ impl FarEnd {
             let mut buffer = [0; 4096];
             while !ended.load(Relaxed) {
                 let Ok((len, from)) = sip.recv_from(&mut buffer) else { continue };
-                let request = message::parse(&buffer[..len]).expect("the driver speaks SIP");
+                let request = parse(&buffer[..len]).expect("the driver speaks SIP");
                 let is_invite = request.uri().is_some() && request.cseq().method.as_str() == "INVITE";
                 if is_invite && request.method().as_str() == "INVITE" {
                     sip.send_to(&answer(&request, address, 180, "Ringing", ""), from).expect("it is there");
@@ -235,15 +235,19 @@ impl Drop for FarEnd {
 }
 
 fn answer(request: &Message, from: SocketAddr, code: u16, reason: &str, sdp: &str) -> Vec<u8> {
-    let copied = ["Via", "From", "Call-ID", "CSeq"]
-        .map(|name| format!("{name}: {}\r\n", request.header(name).expect("it is in every request")));
-    let to = request.header("To").expect("it is in every request");
+    let (via, from_header, call_id, cseq) =
+        (request.via(), request.from(), request.call_id(), request.cseq());
+    let copied = format!(
+        "Via: {via}\r\nFrom: {from_header}\r\nCall-ID: {call_id}\r\nCSeq: {} {}\r\n",
+        cseq.number, cseq.method
+    );
+    let to = request.to();
     let tag = if request.to_tag().is_some() { "" } else { ";tag=far" };
     let about = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
     let contact = format!("Contact: <sip:far@{from}>\r\n");
     format!(
         "SIP/2.0 {code} {reason}\r\n{}To: {to}{tag}\r\n{contact}{about}Content-Length: {}\r\n\r\n{sdp}",
-        copied.concat(),
+        copied,
         sdp.len()
     )
     .into_bytes()

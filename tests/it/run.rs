@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::harness::{Place, UsersAsterisk, child_of, ends_with, rows, sipp, start_until, stderr};
 use loadtest::net::http::{HttpClient, Limits};
+use loadtest::record::Series;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -56,13 +57,18 @@ fn smoke_every_packet_is_accounted_for() {
 }
 
 #[test]
-fn the_stored_histograms_hold_every_packet() {
+fn the_interval_log_holds_every_packet() {
     let place = Place::new();
     ends_with(&mut place.run("smoke", &["load.duration=2s", "media.codec=PCMA", COUNTS]), 0);
     let log = fs::read(place.out().join("rtt.hlog")).expect("rtt.hlog is there");
-    let histograms = loadtest::record::hlog::read(&log).expect("rtt.hlog is whole");
-    let rtt = &histograms[&loadtest::record::Series::Rtt];
-    assert_eq!(rtt.len(), place.count("packets.received"));
+    let intervals = loadtest::record::hlog::read(&log).expect("rtt.hlog is whole");
+    assert_eq!(intervals.totals()[&Series::Rtt].len(), place.count("packets.received"));
+    for second in rows(&place.out().join("seconds.csv")) {
+        let number = second["second"].parse().expect("a number");
+        let received: u64 = second["received"].parse().expect("a number");
+        assert_eq!(intervals.second(number, Series::Rtt).map(|(_, n)| n).sum::<u64>(), received, "{number}");
+        assert_eq!(second["rtt_p99_ms"].is_empty(), received == 0, "{second:?}");
+    }
     assert_eq!(place.count("corrupted.count"), 0, "A-law passes unchanged too");
 }
 

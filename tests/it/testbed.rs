@@ -66,6 +66,9 @@ async fn a_testbed_outlives_its_trials_and_each_is_counted_by_itself() {
         assert!(!summary.environment.leaks.parts.is_empty(), "the leak check was made");
     }
     let (wish, interrupt) = watch::channel(Stop::No);
+    let slow = plan(&place, &["service.delay=1ms"]);
+    let refused = execute(&slow, &mut testbed, interrupt.clone(), &Impatient(None)).await;
+    assert!(refused.is_err_and(|e| e.to_string().contains("[service]")), "its service has no delay");
     let finished = execute(&trial(2), &mut testbed, interrupt, &Impatient(Some(wish))).await;
     let environment = finished.expect("a trial").summary.environment;
     assert!(environment.interrupted && environment.broken.is_empty());

@@ -1,14 +1,14 @@
 //! Ground truth: the whole measurement in virtual time through a network that delays, loses,
 //! repeats and reorders on purpose, so that the Summary can be held against what was injected.
 
-use std::collections::{BTreeMap, BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashSet};
 use std::time::Duration;
 
 use loadtest::measure::{
     Class, ReceiveTally, Rules, SendTally, Sent, StreamReceiver, StreamSent, Wheel, Window,
 };
 use loadtest::metrics::{Summary, summarize};
-use loadtest::record::{CallRecord, Ending, Environment, Run, Series};
+use loadtest::record::{CallRecord, Ending, Intervals, Run};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
 use loadtest::rtp::probe::Probe;
@@ -214,18 +214,10 @@ fn conclude(all: Vec<Call>, mut receive: ReceiveTally) -> Summary {
         record
     });
     let calls = calls.collect();
-    let mut rows = Vec::new();
-    let (histograms, negative) = receive.finish(|row| rows.push(row));
+    let mut intervals = Intervals::default();
+    let negative = receive.finish(|second| intervals.add_second(second.record.second, &second.latencies));
     assert_eq!(negative, 0);
-    let histograms: BTreeMap<_, _> = Series::ALL.into_iter().zip(histograms).collect();
-    summarize(Run {
-        environment: Environment::default(),
-        calls,
-        seconds: vec![],
-        silences: Vec::new(),
-        call_seconds: vec![],
-        histograms,
-    })
+    summarize(Run { calls, intervals, ..Run::default() })
 }
 
 fn number(summary: &Summary, name: &str) -> f64 {

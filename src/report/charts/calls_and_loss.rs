@@ -31,7 +31,6 @@ impl Chart for CallsAndLoss {
                 ("packets lost", "loss.count"),
                 ("late", "late.count"),
             ],
-            is_over_time: true,
         }
     }
 

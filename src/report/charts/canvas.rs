@@ -9,8 +9,10 @@ use plotters::element::{CoordMapper, Drawable, PointCollection};
 use plotters::prelude::{Circle, IntoDrawingArea, PathElement, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, IntoFont, ShapeStyle, TextStyle};
+use serde::Serialize;
 
 use super::Look;
+use super::axis::Tick;
 use super::image::Image;
 use super::legend::LegendKey;
 use super::notes::Notes;
@@ -19,13 +21,14 @@ use super::svg::{Drawing, Svg};
 use super::theme::{Ink, text_width};
 
 /// A place on the canvas, in pixels.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rect {
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(in crate::report) struct Rect {
     pub left: i32,
     pub top: i32,
     pub right: i32,
     pub bottom: i32,
     /// Room between it and its title.
+    #[serde(skip)]
     pub above: i32,
 }
 
@@ -81,15 +84,20 @@ pub(in crate::report) struct Canvas {
 }
 
 impl Canvas {
-    /// An empty canvas, higher by so many ems than the look asks for.
-    pub(super) fn new(look: Look, more_ems: f64) -> Canvas {
+    pub(super) fn new(look: Look) -> Canvas {
         let (width, height, em) = look.size();
-        let height = height + (more_ems * em) as u32;
         let svg = Svg::new((width, height), look.medium());
         let area = svg.clone().into_drawing_area();
         let (width, height) = (width as i32, height as i32);
         let notes = RefCell::default();
         Canvas { svg, area, look, width, height, em, top: 0, above: 0, notes }
+    }
+
+    /// Makes the canvas higher.
+    pub(super) fn grow(&mut self, ems: f64) {
+        let by = self.px(ems);
+        self.height += by;
+        self.svg.grow(by.unsigned_abs());
     }
 
     /// Ends the drawing.
@@ -278,6 +286,24 @@ impl Canvas {
     pub(super) fn dashed(&self, from: (i32, i32), to: (i32, i32), ink: Ink) {
         let dashes = format!("{} {}", self.px(0.5), self.px(0.35));
         self.group("stroke-dasharray", dashes, || self.path(&[from, to], ink, self.px(0.09)));
+    }
+
+    /// Draws ticks below `y` and labels below these. A label that would touch the one before it is left
+    /// out; one that would be cut off by the edge moves inwards.
+    pub(super) fn ticks(&self, ticks: &[Tick], y: i32, x: impl Fn(f64) -> i32) {
+        let mut free_from = i32::MIN;
+        for tick in ticks {
+            let x = x(tick.at);
+            self.path(&[(x, y), (x, y + self.px(0.3))], Ink::Axis, self.px(0.08));
+            let half = self.px(self.text_width(&tick.label) * Style::NOTE.size) / 2;
+            let edge = half + self.px(0.2);
+            let middle = x.clamp(edge, (self.width - edge).max(edge));
+            if !tick.label.is_empty() && middle - half > free_from {
+                let below = (middle, y + self.px(0.5));
+                self.text(&tick.label, below, Style::NOTE.anchored(HPos::Center, VPos::Top));
+                free_from = middle + half + self.px(0.3);
+            }
+        }
     }
 
     pub(super) fn image(&self, image: Image) {

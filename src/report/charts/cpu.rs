@@ -40,7 +40,6 @@ impl Chart for Cpu {
                 ("service", "cpu.service_mean"),
                 ("Asterisk", "cpu.asterisk_mean"),
             ],
-            is_over_time: true,
         }
     }
 

@@ -13,11 +13,6 @@ use crate::report::words;
 /// More faults than these have no words of their own in the legend.
 const MOST_WORDS: usize = 6;
 
-/// Height in ems that the faults take in the legend of a narrow chart, a line each.
-pub(super) fn legend_ems(summary: &Summary) -> f64 {
-    1.5 * summary.faults.len().min(MOST_WORDS + 1) as f64
-}
-
 /// Writes the legend of a chart over time: its own keys, then the faults by number. Leaves room above the
 /// first panel for the numbers.
 pub(super) fn legend(canvas: &mut Canvas, keys: &[LegendKey<'_>], summary: &Summary) {
@@ -30,8 +25,10 @@ pub(super) fn legend(canvas: &mut Canvas, keys: &[LegendKey<'_>], summary: &Summ
     if faults.len() > MOST_WORDS {
         keys.push(LegendKey { label: &more, ink: Ink::Vermillion, mark: Mark::Stroke });
     }
-    // On a phone the words of each fault have to do.
-    if faults.iter().any(|f| f.fault.back_s.is_some()) && !canvas.is_narrow() {
+    if canvas.is_narrow() {
+        // Each fault takes a line, which the panels would have to give up for it.
+        canvas.grow(1.5 * faults.len().min(MOST_WORDS + 1) as f64);
+    } else if faults.iter().any(|f| f.fault.back_s.is_some()) {
         keys.push(LegendKey::new("back again", Ink::Text, Mark::DashedDown));
     }
     if !faults.is_empty() {

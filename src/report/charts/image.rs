@@ -6,7 +6,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use resvg::tiny_skia::{ColorU8, FilterQuality, Pixmap, PixmapPaint, Transform};
+use resvg::tiny_skia::{FilterQuality, Pixmap, PixmapPaint, Transform};
 
 use super::canvas::Rect;
 use super::heat::{self, SILENT, STEPS};
@@ -50,11 +50,7 @@ impl Image {
 
     /// Paints the cells onto the pixels of a picture.
     pub(super) fn paint(&self, pixels: &mut Pixmap) {
-        let Some(mut own) = Pixmap::new(self.columns as u32, self.rows() as u32) else { return };
-        for (pixel, index) in own.pixels_mut().iter_mut().zip(&self.cells) {
-            let (r, g, b) = colour(*index);
-            *pixel = ColorU8::from_rgba(r, g, b, if *index == 0 { 0 } else { 255 }).premultiply();
-        }
+        let Some(own) = self.png().ok().and_then(|png| Pixmap::decode_png(&png).ok()) else { return };
         let Rect { left, top, right, bottom, .. } = self.place;
         let scale = |from: i32, to: i32, cells: usize| (to - from) as f32 / cells as f32;
         let fitted = Transform::from_scale(scale(left, right, self.columns), scale(top, bottom, self.rows()))
@@ -77,6 +73,8 @@ fn colour(index: u8) -> (u8, u8, u8) {
 
 #[cfg(test)]
 mod tests {
+    use resvg::tiny_skia::ColorU8;
+
     use super::*;
 
     #[test]

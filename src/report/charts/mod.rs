@@ -23,7 +23,8 @@ mod timeline;
 mod where_time_goes;
 
 use canvas::Canvas;
-pub(super) use notes::{Frame, KeyNote, Notes, PanelNote};
+pub(super) use canvas::Rect;
+pub(super) use notes::{KeyNote, Notes, PanelNote};
 use svg::{Drawing, Medium};
 pub(super) use theme::css;
 
@@ -61,8 +62,6 @@ pub(super) struct About {
     pub caption: &'static str,
     /// Figures that a screen reader says in its stead: words, and the metric's name.
     pub figures: &'static [(&'static str, &'static str)],
-    /// Whether its x axis is the run's time, on which faults are marked.
-    pub is_over_time: bool,
 }
 
 impl About {
@@ -118,8 +117,7 @@ pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
 
 fn drawn(chart: &dyn Chart, summary: &Summary, look: Look) -> (Drawing, Notes) {
     let about = chart.about();
-    let has_faults = look == Look::Narrow && about.is_over_time;
-    let mut canvas = Canvas::new(look, if has_faults { faults::legend_ems(summary) } else { 0.0 });
+    let mut canvas = Canvas::new(look);
     canvas.heading(about.title, &subtitle(summary));
     chart.draw(&mut canvas, summary);
     canvas.finish()
@@ -155,7 +153,7 @@ mod tests {
     }
 
     fn over_time() -> impl Iterator<Item = &'static dyn Chart> {
-        CHARTS.iter().copied().filter(|chart| chart.about().is_over_time)
+        ["rtt-over-time", "calls-and-loss", "setup-times", "rtt-by-call", "cpu"].into_iter().map(chart)
     }
 
     fn texts(svg: &str) -> Vec<String> {

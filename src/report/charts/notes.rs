@@ -14,7 +14,7 @@ pub(in crate::report) struct Notes {
     /// In the order of drawing; another look of the same chart has the same ones.
     pub panels: Vec<PanelNote>,
     /// Each panel's place in this look.
-    pub frames: Vec<Frame>,
+    pub frames: Vec<Rect>,
 }
 
 /// An entry of the legend.
@@ -58,21 +58,6 @@ pub(in crate::report) struct CellsNote {
     pub rows: Vec<String>,
     /// Rows of values from left to right; `null` where nothing was sent, −1 where all was lost.
     pub values: Vec<Vec<Option<f64>>>,
-}
-
-/// A panel's edges in units of the SVG.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(in crate::report) struct Frame {
-    left: i32,
-    top: i32,
-    right: i32,
-    bottom: i32,
-}
-
-impl From<Rect> for Frame {
-    fn from(Rect { left, top, right, bottom, .. }: Rect) -> Frame {
-        Frame { left, top, right, bottom }
-    }
 }
 
 impl Notes {

@@ -34,7 +34,7 @@ impl<'c> Panel<'c> {
         let mut notes = canvas.notes().borrow_mut();
         let number = notes.panels.len();
         notes.panels.push(PanelNote::new(&x));
-        notes.frames.push(place.into());
+        notes.frames.push(place);
         drop(notes);
         Panel { canvas, plane, place, x, y, number }
     }
@@ -148,29 +148,11 @@ impl<'c> Panel<'c> {
     /// Draws ticks, labels and name of the x axis, below the panel.
     pub(super) fn x_axis(&self, name: &str) {
         let (canvas, place) = (self.canvas, self.place);
-        canvas.group("data-axis", self.number, || self.x_ticks());
+        canvas.group("data-axis", self.number, || {
+            canvas.ticks(self.x.ticks(), place.bottom, |x| self.across(x));
+        });
         let middle = ((place.left + place.right) / 2, place.bottom + canvas.px(1.8));
         canvas.text(name, middle, Style::NOTE.anchored(HPos::Center, VPos::Top));
-    }
-
-    /// A label that would touch the one before it is left out; one that would be cut off by the canvas's
-    /// edge moves inwards.
-    fn x_ticks(&self) {
-        let (canvas, place) = (self.canvas, self.place);
-        let mut free_from = i32::MIN;
-        for tick in self.x.ticks() {
-            let x = self.across(tick.at);
-            let down = place.bottom + canvas.px(0.3);
-            canvas.path(&[(x, place.bottom), (x, down)], Ink::Axis, canvas.px(0.08));
-            let half = canvas.px(canvas.text_width(&tick.label) * Style::NOTE.size) / 2;
-            let edge = half + canvas.px(0.2);
-            let middle = x.clamp(edge, (canvas.width() - edge).max(edge));
-            if !tick.label.is_empty() && middle - half > free_from {
-                let below = (middle, place.bottom + canvas.px(0.5));
-                canvas.text(&tick.label, below, Style::NOTE.anchored(HPos::Center, VPos::Top));
-                free_from = middle + half + canvas.px(0.3);
-            }
-        }
     }
 
     /// Shades a stretch of the x axis.

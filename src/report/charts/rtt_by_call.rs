@@ -1,7 +1,5 @@
 //! `rtt-by-call.png`: a heat map of the median round trip, calls × seconds.
 
-use plotters::style::text_anchor::{HPos, VPos};
-
 use super::axis::Axis;
 use super::canvas::{Canvas, Rect, Style};
 use super::heat::{Grid, RowOf, SILENT, STEPS};
@@ -30,7 +28,6 @@ impl Chart for RttByCall {
                 ("median round trip", "rtt.p50"),
                 ("calls never heard", "calls.silent_count"),
             ],
-            is_over_time: true,
         }
     }
 
@@ -93,17 +90,8 @@ fn colour_bar(canvas: &Canvas, strip: Rect, scale: &Axis) {
     let silence = if canvas.is_narrow() { "none back" } else { "sent, nothing came back" };
     let right = (left + canvas.px(24.0)).min(strip.right - wide(silence) - 4 * gap - high);
     canvas.image(Image { place: Rect { right, ..at }, columns: STEPS, cells: (1..=STEPS as u8).collect() });
-    let mut free_from = i32::MIN;
-    for tick in scale.ticks().iter().filter(|t| !t.label.is_empty()) {
-        let x = left + (f64::from(right - left) * scale.share(tick.at)).round() as i32;
-        let half = wide(&tick.label) / 2;
-        if x - half > free_from {
-            canvas.path(&[(x, bottom), (x, bottom + canvas.px(0.25))], Ink::Axis, canvas.px(0.08));
-            let style = Style::NOTE.anchored(HPos::Center, VPos::Top);
-            canvas.text(&tick.label, (x, bottom + canvas.px(0.35)), style);
-            free_from = x + half + canvas.px(0.3);
-        }
-    }
+    canvas
+        .ticks(scale.ticks(), bottom, |ms| left + (f64::from(right - left) * scale.share(ms)).round() as i32);
     let left = right + 2 * gap;
     let swatch = Rect { left, right: left + high, ..at };
     canvas.image(Image { place: swatch, columns: 1, cells: vec![SILENT] });

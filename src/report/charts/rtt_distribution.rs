@@ -40,7 +40,6 @@ impl Chart for RttDistribution {
                 ("99.9th percentile", "rtt.p99.9"),
                 ("lost", "loss.ratio"),
             ],
-            is_over_time: false,
         }
     }
 

@@ -33,7 +33,6 @@ impl Chart for RttOverTime {
                       at the top): lines that rise together are a queue, a top line that leaves the others is a \
                       stall of a few packets.",
             figures: &[("median", "rtt.p50"), ("99th percentile", "rtt.p99"), ("largest", "rtt.max")],
-            is_over_time: true,
         }
     }
 

@@ -73,7 +73,6 @@ impl Chart for SetupTimes {
                 ("answer delay", "answer_delay.p50"),
                 ("time to first echo", "first_echo.p50"),
             ],
-            is_over_time: true,
         }
     }
 
@@ -97,13 +96,22 @@ impl Chart for SetupTimes {
         let each = DELAYS.iter().flat_map(|d| summary.calls.iter().filter_map(d.of)).map(Ns::as_ms);
         let ends = DELAYS.iter().flat_map(|d| ["min", "max"].map(|key| d.value(summary, key)));
         let y = Axis::log_ms(each.chain(ends.flatten()), place.log_labels(canvas));
+        let panel = Panel::new(canvas, calls, x_axis(canvas, is_timed, summary), y.clone());
         if is_timed {
-            let panel = timed(canvas, calls, &y, summary);
-            per_call(&panel, |call| call.intended_s, summary);
-        } else {
-            let panel = counted(canvas, calls, &y, summary);
-            per_call(&panel, |call| f64::from(call.call) + 0.5, summary);
+            timeline::shade_phases(&panel, &summary.seconds);
         }
+        panel.frame("each call, ms (logarithmic)");
+        panel.x_axis(match (is_timed, canvas.is_narrow()) {
+            (true, true) => "start, min:s",
+            (true, false) => "start of the call, min:s",
+            (false, true) => "call",
+            (false, false) => "call, in the order of their starts",
+        });
+        if is_timed {
+            faults::mark(&panel, summary);
+        }
+        let at = |call: &CallRecord| if is_timed { call.intended_s } else { f64::from(call.call) + 0.5 };
+        per_call(&panel, at, summary);
         percentiles(canvas, spread, &y, summary);
     }
 }
@@ -115,22 +123,13 @@ fn is_timed(summary: &Summary) -> bool {
     summary.seconds.last().is_some_and(|s| last > 0.25 * f64::from(s.second + 1))
 }
 
-fn timed<'c>(canvas: &'c Canvas, place: Rect, y: &Axis, summary: &Summary) -> Panel<'c> {
-    let panel = Panel::new(canvas, place, timeline::axis(canvas, &summary.seconds), y.clone());
-    timeline::shade_phases(&panel, &summary.seconds);
-    panel.frame("each call, ms (logarithmic)");
-    panel.x_axis(if canvas.is_narrow() { "start, min:s" } else { "start of the call, min:s" });
-    faults::mark(&panel, summary);
-    panel
-}
-
-fn counted<'c>(canvas: &'c Canvas, place: Rect, y: &Axis, summary: &Summary) -> Panel<'c> {
+/// The run's time, or the numbers of the calls.
+fn x_axis(canvas: &Canvas, is_timed: bool, summary: &Summary) -> Axis {
+    if is_timed {
+        return timeline::axis(canvas, &summary.seconds);
+    }
     let attempts = summary.calls.iter().map(|c| c.call.saturating_add(1)).max().unwrap_or(0);
-    let x = Axis::numbered(attempts, if canvas.is_narrow() { 5 } else { 11 });
-    let panel = Panel::new(canvas, place, x, y.clone());
-    panel.frame("each call, ms (logarithmic)");
-    panel.x_axis(if canvas.is_narrow() { "call" } else { "call, in the order of their starts" });
-    panel
+    Axis::numbered(attempts, if canvas.is_narrow() { 5 } else { 11 })
 }
 
 /// Draws the delays of each call, at its place on the x axis.

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 use std::rc::Rc;
 
 use plotters::backend::DrawingBackend;
@@ -20,9 +20,10 @@ use super::raster::FONT;
 use super::theme::Ink;
 
 /// The use that a drawing is made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Medium {
     /// A file of its own, with fixed colours and the bundled font.
+    #[default]
     Picture,
     /// An element of a page, in the page's colours and font.
     Page,
@@ -33,6 +34,7 @@ pub(super) enum Medium {
 pub(super) struct Svg(Rc<RefCell<Drawing>>);
 
 /// A drawing as SVG.
+#[derive(Default)]
 pub(super) struct Drawing {
     size: (u32, u32),
     medium: Medium,
@@ -44,8 +46,7 @@ pub(super) struct Drawing {
 impl Svg {
     /// An empty drawing without ground: a picture's is painted where it is rasterised, a page has its own.
     pub(super) fn new(size: (u32, u32), medium: Medium) -> Svg {
-        let drawing = Drawing { size, medium, elements: String::new(), images: Vec::new() };
-        Svg(Rc::new(RefCell::new(drawing)))
+        Svg(Rc::new(RefCell::new(Drawing { size, medium, ..Drawing::default() })))
     }
 
     /// Puts the marks that `draw` makes into a group with an attribute.
@@ -71,11 +72,14 @@ impl Svg {
         }
     }
 
+    /// Makes the drawing higher.
+    pub(super) fn grow(&self, by: u32) {
+        self.0.borrow_mut().size.1 += by;
+    }
+
     /// Takes the finished drawing out.
     pub(super) fn finish(self) -> Drawing {
-        let empty =
-            Drawing { size: (0, 0), medium: Medium::Page, elements: String::new(), images: Vec::new() };
-        self.0.replace(empty)
+        self.0.take()
     }
 }
 
@@ -107,17 +111,13 @@ impl Drawing {
         Tag::new(&mut self.elements, name)
     }
 
-    fn colour(&self, colour: BackendColor) -> String {
-        let (r, g, b) = colour.rgb;
-        match (self.medium, Ink::of(colour.rgb)) {
-            (Medium::Page, Some(ink)) => ink.css(),
-            _ => format!("#{r:02x}{g:02x}{b:02x}"),
-        }
-    }
-
     /// Begins an element that is filled, or outlined where `width` says how wide.
     fn painted(&mut self, name: &'static str, colour: BackendColor, width: Option<u32>) -> Tag<'_> {
-        let paint = self.colour(colour);
+        let (r, g, b) = colour.rgb;
+        let paint = match (self.medium, Ink::of(colour.rgb)) {
+            (Medium::Page, Some(ink)) => ink.css(),
+            _ => format!("#{r:02x}{g:02x}{b:02x}"),
+        };
         let tag = self.tag(name);
         let tag = match width {
             None => tag.with("fill", paint),
@@ -144,7 +144,7 @@ impl<'a> Tag<'a> {
         self.out.push(' ');
         self.out.push_str(attribute);
         self.out.push_str("=\"");
-        escape(self.out, value);
+        escape(self.out, &value.to_string());
         self.out.push('"');
         self
     }
@@ -170,29 +170,20 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// Writes a value as text or as an attribute in double quotes. A character that XML cannot hold becomes
+/// Writes a text as content or as an attribute in double quotes. A character that XML cannot hold becomes
 /// U+FFFD.
-fn escape(out: &mut String, value: impl Display) {
-    struct Escaped<'a>(&'a mut String);
-    impl Write for Escaped<'_> {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            for c in text.chars() {
-                match c {
-                    '<' => self.0.push_str("&lt;"),
-                    '>' => self.0.push_str("&gt;"),
-                    '&' => self.0.push_str("&amp;"),
-                    '"' => self.0.push_str("&quot;"),
-                    '\t' | '\n' | '\r' => self.0.push(' '),
-                    '\0'..='\x1f' => self.0.push('\u{fffd}'),
-                    '\u{fffe}' | '\u{ffff}' => self.0.push('\u{fffd}'),
-                    c => self.0.push(c),
-                }
-            }
-            Ok(())
+fn escape(out: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '"' => out.push_str("&quot;"),
+            '\t' | '\n' | '\r' => out.push(' '),
+            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c => out.push(c),
         }
     }
-    // Writing to memory does not fail, and neither do the values of this file.
-    _ = write!(Escaped(out), "{value}");
 }
 
 /// A number with two decimals at most.
@@ -207,12 +198,7 @@ impl Display for Short {
 
 /// The points of a line or a polygon, `x,y` each.
 fn points(points: impl IntoIterator<Item = BackendCoord>) -> String {
-    let mut out = String::new();
-    for (x, y) in points {
-        let space = if out.is_empty() { "" } else { " " };
-        out.push_str(&format!("{space}{x},{y}"));
-    }
-    out
+    points.into_iter().map(|(x, y)| format!("{x},{y}")).collect::<Vec<_>>().join(" ")
 }
 
 type Drawn = Result<(), DrawingErrorKind<Infallible>>;

@@ -92,7 +92,6 @@ impl Chart for WhereTimeGoes {
                 ("down", "down.p99"),
                 ("control stream", "control.p99"),
             ],
-            is_over_time: false,
         }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::figures;
 use crate::metrics::Summary;
 use crate::report::ReportError;
-use crate::report::charts::{self, About, CHARTS, Chart, Frame, KeyNote, Look, PanelNote};
+use crate::report::charts::{self, About, CHARTS, Chart, KeyNote, Look, PanelNote, Rect};
 
 /// A chart in both shapes, of which the page shows the one that fits.
 pub(super) struct PageChart {
@@ -23,8 +23,8 @@ struct PageNotes {
     keys: Vec<KeyNote>,
     panels: Vec<PanelNote>,
     /// Places of the panels in the wide shape, and in the narrow one.
-    wide: Vec<Frame>,
-    narrow: Vec<Frame>,
+    wide: Vec<Rect>,
+    narrow: Vec<Rect>,
 }
 
 /// All charts of the page.

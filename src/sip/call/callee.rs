@@ -219,7 +219,7 @@ impl Callee {
         body: &str,
     ) -> Vec<u8> {
         let invite = self.invite.as_ref().expect("there is a dialog");
-        let (from, to) = (invite.header("To").unwrap(), invite.header("From").unwrap());
+        let (from, to) = (invite.to(), invite.from());
         let content = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
             "{method} sip:alice@192.0.2.9:5070 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch={branch};rport\r\n\
@@ -258,14 +258,14 @@ pub(super) fn response(request: &Message, code: u16, headers: &str, sdp: &str) -
 }
 
 pub(super) fn response_from(tag: &str, request: &Message, code: u16, headers: &str, sdp: &str) -> Vec<u8> {
-    let to = request.header("To").unwrap();
+    let to = request.to();
     let tag = if code == 100 || to.contains("tag=") { String::new() } else { format!(";tag={tag}") };
     let content = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
     format!(
         "SIP/2.0 {code} Because\r\nVia: {}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {} {}\r\n\
          {headers}{content}Content-Length: {}\r\n\r\n{sdp}",
         request.via(),
-        request.header("From").unwrap(),
+        request.from(),
         request.call_id(),
         request.cseq().number,
         request.method(),

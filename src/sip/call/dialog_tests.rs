@@ -1,10 +1,11 @@
 //! A call's dialog: requests from the peer, routes, forks and messages that come again.
 
-use super::callee::{SDP, Script, response_from};
+use super::callee::{SDP, Script, response, response_from};
 use super::pair::{Pair, at_ms, config, ms};
-use super::{Call, CallEvent, Output};
-use crate::sip::message::{Message, Method, parse};
-use crate::sip::sdp::Direction;
+use super::{Call, CallConfig, CallEvent, Output};
+use crate::sip::message::{Message, Method};
+use crate::sip::parse;
+use crate::sip::sdp::{Direction, Offer};
 
 /// A pair whose call has been up for a while.
 fn up() -> Pair {
@@ -59,7 +60,7 @@ fn requests_in_the_dialog_get_what_the_rfc_wants() {
         let (sent, events) = say(&mut pair.call, 2000, &request);
         assert_eq!((codes(&sent), events), (vec![code], vec![]), "{method}");
         assert!(sent[0].header("Allow").is_some());
-        assert_eq!(sent[0].header("Unsupported"), (code == 420).then_some("foo, bar"));
+        assert_eq!(sent[0].header("Unsupported").as_deref(), (code == 420).then_some("foo, bar"));
         assert!(pair.call.is_up(), "{method}");
     }
 }
@@ -232,7 +233,7 @@ fn routes_are_followed() {
         for method in [Method::Ack, Method::Bye] {
             let request = pair.callee.received.iter().find(|m| *m.method() == method).unwrap();
             assert_eq!(request.uri(), Some(uri), "{method}");
-            assert_eq!(request.list("Route").collect::<Vec<_>>(), routes, "{method}");
+            assert_eq!(request.routes().collect::<Vec<_>>(), routes, "{method}");
         }
     }
 }
@@ -287,4 +288,34 @@ fn only_so_many_requests_are_remembered() {
         say(&mut pair.call, 2001, &fork);
     }
     assert!(pair.call.strays.len() <= 8);
+}
+
+#[test]
+fn a_call_over_ipv6_follows_its_contact_and_routes() {
+    let (remote, local) = ("[2001:db8::1]:5060".parse().unwrap(), "[2001:db8::9]:5070".parse().unwrap());
+    let offer = Offer { ip: "2001:db8::9".parse().unwrap(), ..config().offer };
+    let target = format!("sip:echo@{remote}");
+    let mut call = Call::new(CallConfig { target, remote, local, offer, ..config() });
+    call.invite(at_ms(0));
+    let invite = &drain(&mut call).0[0];
+    assert_eq!((invite.uri(), invite.sent_by()), (Some("sip:echo@[2001:db8::1]:5060"), local.to_string()));
+    assert_eq!(invite.contact(), Some("sip:loadtest@[2001:db8::9]:5070"));
+    let sdp = SDP.replace("IP4 192.0.2.1", "IP6 2001:db8::1");
+    let headers = "Contact: <sip:a.b@[2001:db8::5]:5080>\r\nRecord-Route: <sip:[2001:db8::50]:5070;lr>\r\n";
+    call.handle_message(at_ms(100), &parse(&response(invite, 200, headers, &sdp)).unwrap());
+    let mut destinations = Vec::new();
+    let mut sent = Vec::new();
+    call.hang_up(at_ms(200));
+    while let Some(output) = call.poll() {
+        if let Output::Send { destination, bytes } = output {
+            destinations.push(destination);
+            sent.push(parse(&bytes).unwrap());
+        }
+    }
+    assert_eq!(sent.iter().map(Message::method).collect::<Vec<_>>(), [&Method::Ack, &Method::Bye]);
+    assert_eq!(destinations, ["[2001:db8::50]:5070".parse().unwrap(); 2]);
+    for request in sent {
+        assert_eq!(request.uri(), Some("sip:a.b@[2001:db8::5]:5080"));
+        assert_eq!(request.routes().collect::<Vec<_>>(), ["<sip:[2001:db8::50]:5070;lr>"]);
+    }
 }

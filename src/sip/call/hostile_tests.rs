@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::callee::{SDP, Script};
 use super::pair::{config, ms};
 use super::{Call, Output};
-use crate::sip::message::parse;
+use crate::sip::parse;
 use crate::stamp::Stamp;
 
 /// One thing that happens to the call.

@@ -221,7 +221,7 @@ impl Call {
                 self.outputs.push_back(server.answer().into());
             }
         }
-        self.servers.retain(|server| !server.is_over(now));
+        self.servers.retain(|server| !server.is_over());
     }
 
     fn time_invites(&mut self, now: Stamp) {

@@ -6,7 +6,7 @@ use super::callee::{Callee, Script};
 use super::{Call, CallConfig, CallEvent, Output};
 use crate::rtp::Codec;
 use crate::sip::digest::Credentials;
-use crate::sip::message::parse;
+use crate::sip::parse;
 use crate::sip::sdp::Offer;
 use crate::stamp::Stamp;
 

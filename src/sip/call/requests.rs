@@ -81,7 +81,7 @@ impl Call {
         match self.state {
             State::Up => {
                 self.state = State::Over;
-                self.end(CallEvent::RemoteHangup { at: now, cause: request.header("Reason").map(one_line) });
+                self.end(CallEvent::RemoteHangup { at: now, cause: request.cause().map(one_line) });
             }
             // The INVITE still needs its final answer, which CANCEL brings about.
             State::Calling => {

@@ -17,8 +17,8 @@ const MAX_EARLY_TAGS: usize = 8;
 impl Call {
     pub(super) fn on_response(&mut self, now: Stamp, code: u16, response: &Message) {
         // A response with a second Via is not for us (RFC 3261 8.1.3.3).
-        let is_ours = response.list("Via").nth(1).is_none()
-            && response.from_tag() == Some(self.config.from_tag.as_str());
+        let is_ours =
+            response.vias().nth(1).is_none() && response.from_tag() == Some(self.config.from_tag.as_str());
         if !is_ours {
             return;
         }
@@ -232,6 +232,6 @@ fn answering_header(code: u16) -> &'static str {
 }
 
 fn rejected(code: u16, response: &Message) -> FailReason {
-    let cause = response.header("Reason").map(one_line);
+    let cause = response.cause().map(one_line);
     FailReason::Rejected { code, reason: response.reason_phrase().to_string(), cause }
 }

@@ -1,16 +1,15 @@
 //! The client transaction of every request but INVITE (RFC 3261 17.1.2).
 
-use std::time::Duration;
-
 use crate::sip::message::{Message, Method};
 use crate::sip::outgoing::Request;
-use crate::sip::timers::{T1, T2, TIMER_F, TIMER_K, earliest, is_due};
+use crate::sip::timers::{T2, TIMER_F, TIMER_K};
 use crate::stamp::Stamp;
 
+use super::retransmit::Retransmit;
 use super::{Datagram, Due};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ClientState {
     Trying,
     Proceeding,
     /// Answered; waits for the answer to come again.
@@ -24,12 +23,9 @@ pub(in crate::sip) struct Client {
     branch: String,
     method: Method,
     datagram: Datagram,
-    state: State,
-    /// Timer E: the next retransmission, and the interval that led to it.
-    resend: Option<Stamp>,
-    interval: Duration,
-    /// Timer F until answered, K after.
-    end: Option<Stamp>,
+    state: ClientState,
+    /// Timer E, with F until answered and K after.
+    timer: Retransmit,
 }
 
 impl Client {
@@ -39,10 +35,8 @@ impl Client {
             datagram: Datagram { destination: request.destination, bytes: request.to_bytes() },
             branch: request.branch.clone(),
             method: request.method.clone(),
-            state: State::Trying,
-            resend: Some(now + T1),
-            interval: T1,
-            end: Some(now + TIMER_F),
+            state: ClientState::Trying,
+            timer: Retransmit::start(now, T2, TIMER_F),
         }
     }
 
@@ -58,45 +52,39 @@ impl Client {
     /// Takes a response; true if it is the first final one.
     pub(in crate::sip) fn on_response(&mut self, now: Stamp, code: u16) -> bool {
         match self.state {
-            State::Trying | State::Proceeding if code < 200 => {
-                // From the next firing on, retransmissions come every T2 (RFC 3261 17.1.2.2).
-                self.state = State::Proceeding;
+            ClientState::Trying | ClientState::Proceeding if code < 200 => {
+                self.state = ClientState::Proceeding;
+                self.timer.slow_down();
                 false
             }
-            State::Trying | State::Proceeding => {
-                self.state = State::Completed;
-                self.resend = None;
-                self.end = Some(now + TIMER_K);
+            ClientState::Trying | ClientState::Proceeding => {
+                self.state = ClientState::Completed;
+                self.timer.end_at(Some(now + TIMER_K));
                 true
             }
-            State::Completed | State::Terminated => false,
+            ClientState::Completed | ClientState::Terminated => false,
         }
     }
 
     pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> Due {
-        if is_due(self.end, now) {
-            let timed_out = self.state != State::Completed;
-            self.state = State::Terminated;
-            self.resend = None;
-            self.end = None;
-            return if timed_out { Due::TimedOut } else { Due::Nothing };
+        let due = self.timer.handle_timeout(now);
+        if due != Due::TimedOut {
+            return due;
         }
-        if is_due(self.resend, now) {
-            let doubled = (self.interval * 2).min(T2);
-            self.interval = if self.state == State::Proceeding { T2 } else { doubled };
-            self.resend = Some(now + self.interval);
-            return Due::Resend;
-        }
-        Due::Nothing
+        let was_answered = self.state == ClientState::Completed;
+        self.state = ClientState::Terminated;
+        if was_answered { Due::Nothing } else { Due::TimedOut }
     }
 
     pub(in crate::sip) fn poll_timeout(&self) -> Option<Stamp> {
-        earliest([self.resend, self.end])
+        self.timer.poll_timeout()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::sip::transaction::tests::{request, sends};
 

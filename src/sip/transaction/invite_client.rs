@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use crate::sip::message::Message;
 use crate::sip::outgoing::Request;
-use crate::sip::timers::{T1, TIMER_B, TIMER_D, TIMER_M, earliest, is_due};
+use crate::sip::timers::{TIMER_B, TIMER_D, TIMER_M};
 use crate::stamp::Stamp;
 
+use super::retransmit::Retransmit;
 use super::{Datagram, Due};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum InviteState {
     Calling,
     Proceeding,
     /// Rejected and acknowledged; waits for the rejection to come again.
@@ -25,12 +26,9 @@ enum State {
 pub(in crate::sip) struct InviteClient {
     request: Request,
     datagram: Datagram,
-    state: State,
-    /// Timer A: the next retransmission, and the interval that led to it.
-    resend: Option<Stamp>,
-    interval: Duration,
-    /// Timer B while calling, D when rejected, M when accepted.
-    end: Option<Stamp>,
+    state: InviteState,
+    /// Timer A, with B while calling, D when rejected and M when accepted.
+    timer: Retransmit,
 }
 
 impl InviteClient {
@@ -39,10 +37,9 @@ impl InviteClient {
         InviteClient {
             datagram: Datagram { destination: request.destination, bytes: request.to_bytes() },
             request,
-            state: State::Calling,
-            resend: Some(now + T1),
-            interval: T1,
-            end: Some(now + TIMER_B),
+            state: InviteState::Calling,
+            // Timer A doubles without a bound (RFC 3261 17.1.1.2).
+            timer: Retransmit::start(now, Duration::MAX, TIMER_B),
         }
     }
 
@@ -61,20 +58,19 @@ impl InviteClient {
 
     /// Whether no final response has come yet.
     pub(in crate::sip) fn is_pending(&self) -> bool {
-        matches!(self.state, State::Calling | State::Proceeding)
+        matches!(self.state, InviteState::Calling | InviteState::Proceeding)
     }
 
     /// Whether a provisional response has come, and no final one.
     pub(in crate::sip) fn is_proceeding(&self) -> bool {
-        self.state == State::Proceeding
+        self.state == InviteState::Proceeding
     }
 
     /// A 1xx: no more retransmissions. False if the answer has already been final.
     pub(in crate::sip) fn on_provisional(&mut self) -> bool {
         if self.is_pending() {
-            self.state = State::Proceeding;
-            self.resend = None;
-            self.end = None;
+            self.state = InviteState::Proceeding;
+            self.timer.end_at(None);
         }
         self.is_proceeding()
     }
@@ -82,11 +78,10 @@ impl InviteClient {
     /// A 2xx. False if the transaction had ended otherwise; the dialog's ACK is not ours to send.
     pub(in crate::sip) fn on_success(&mut self, now: Stamp) -> bool {
         if self.is_pending() {
-            self.state = State::Accepted;
-            self.resend = None;
-            self.end = Some(now + TIMER_M);
+            self.state = InviteState::Accepted;
+            self.timer.end_at(Some(now + TIMER_M));
         }
-        self.state == State::Accepted
+        self.state == InviteState::Accepted
     }
 
     /// A 3xx to 6xx: the ACK to send, and whether this is the first of them.
@@ -97,11 +92,10 @@ impl InviteClient {
     ) -> Option<(Datagram, bool)> {
         let is_first = self.is_pending();
         if is_first {
-            self.state = State::Completed;
-            self.resend = None;
-            self.end = Some(now + TIMER_D);
+            self.state = InviteState::Completed;
+            self.timer.end_at(Some(now + TIMER_D));
         }
-        if self.state != State::Completed {
+        if self.state != InviteState::Completed {
             return None;
         }
         let bytes = self.request.ack_rejection(rejection).to_bytes();
@@ -110,35 +104,30 @@ impl InviteClient {
 
     /// Gives up an INVITE that nobody answers finally, not even after CANCEL (RFC 3261 9.1).
     pub(in crate::sip) fn abandon(&mut self) {
-        self.state = State::Terminated;
-        self.resend = None;
-        self.end = None;
+        self.state = InviteState::Terminated;
+        self.timer.end_at(None);
     }
 
     pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> Due {
-        if is_due(self.end, now) {
-            let timed_out = self.state == State::Calling;
-            self.abandon();
-            return if timed_out { Due::TimedOut } else { Due::Nothing };
+        let due = self.timer.handle_timeout(now);
+        if due != Due::TimedOut {
+            return due;
         }
-        if is_due(self.resend, now) {
-            // Timer A doubles without a bound (RFC 3261 17.1.1.2).
-            self.interval *= 2;
-            self.resend = Some(now + self.interval);
-            return Due::Resend;
-        }
-        Due::Nothing
+        let was_calling = self.state == InviteState::Calling;
+        self.state = InviteState::Terminated;
+        if was_calling { Due::TimedOut } else { Due::Nothing }
     }
 
     pub(in crate::sip) fn poll_timeout(&self) -> Option<Stamp> {
-        earliest([self.resend, self.end])
+        self.timer.poll_timeout()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::message::{Method, parse};
+    use crate::sip::message::Method;
+    use crate::sip::parse;
     use crate::sip::transaction::tests::{request, sends};
 
     fn at_ms(n: u64) -> Stamp {

@@ -1,7 +1,8 @@
-//! The transactions of RFC 3261 17 over UDP, one function per input, without a socket or a clock.
+//! Transactions (RFC 3261 17) over UDP, one function per input, without a socket or a clock.
 
 mod client;
 mod invite_client;
+mod retransmit;
 mod server;
 
 pub(super) use client::Client;
@@ -10,21 +11,21 @@ pub(super) use server::Server;
 
 use std::net::SocketAddr;
 
-/// Bytes and where they go.
+/// A message and its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Datagram {
     pub(super) destination: SocketAddr,
     pub(super) bytes: Vec<u8>,
 }
 
-/// What a client transaction wants done when its timers have been looked at.
+/// Work that a transaction's timers ask for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Nothing, or nothing that concerns anybody else.
+    /// None.
     Nothing,
-    /// The request is sent again.
+    /// Send the message again.
     Resend,
-    /// Nobody answered in time (RFC 3261 8.1.3.1: to be treated as a 408).
+    /// No answer in time (RFC 3261 8.1.3.1: to be treated as a 408).
     TimedOut,
 }
 

@@ -2,13 +2,12 @@
 //!
 //! Every request is answered finally when it comes, so there is no Trying and no Proceeding here.
 
-use std::time::Duration;
-
 use crate::sip::message::{Message, Method};
-use crate::sip::timers::{T1, T2, TIMER_H, TIMER_J, earliest, is_due};
+use crate::sip::timers::{T2, TIMER_H, TIMER_J};
 use crate::stamp::Stamp;
 
-use super::Datagram;
+use super::retransmit::Retransmit;
+use super::{Datagram, Due};
 
 /// What names a server transaction (RFC 3261 17.2.3). ACK is never a transaction of its own.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,25 +31,18 @@ pub(in crate::sip) struct Server {
     key: Key,
     cseq: u32,
     answer: Datagram,
-    /// The next retransmission of the answer: only for INVITE, until its ACK.
-    resend: Option<Stamp>,
-    interval: Duration,
-    /// Timer H or J.
-    end: Stamp,
+    /// Timer G until the ACK of an INVITE's answer, with H; J for other requests.
+    timer: Retransmit,
 }
 
 impl Server {
     /// The transaction of `request`, just answered with `answer`.
     pub(in crate::sip) fn new(now: Stamp, request: &Message, answer: Datagram) -> Self {
-        let is_invite = *request.method() == Method::Invite;
-        Server {
-            key: Key::of(request),
-            cseq: request.cseq().number,
-            answer,
-            resend: is_invite.then(|| now + T1),
-            interval: T1,
-            end: now + if is_invite { TIMER_H } else { TIMER_J },
+        let mut timer = Retransmit::start(now, T2, TIMER_H);
+        if *request.method() != Method::Invite {
+            timer.end_at(Some(now + TIMER_J));
         }
+        Server { key: Key::of(request), cseq: request.cseq().number, answer, timer }
     }
 
     pub(in crate::sip) fn answer(&self) -> Datagram {
@@ -70,25 +62,20 @@ impl Server {
     /// An ACK: the answer to the INVITE with this CSeq has arrived.
     pub(in crate::sip) fn on_ack(&mut self, ack: &Message) {
         if self.key.method == Method::Invite && self.cseq == ack.cseq().number {
-            self.resend = None;
+            self.timer.stop();
         }
     }
 
-    pub(in crate::sip) fn is_over(&self, now: Stamp) -> bool {
-        self.end <= now
+    pub(in crate::sip) fn is_over(&self) -> bool {
+        self.timer.poll_timeout().is_none()
     }
 
     /// Whether the answer has to be sent again.
     pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> bool {
-        if !is_due(self.resend, now) {
-            return false;
-        }
-        self.interval = (self.interval * 2).min(T2);
-        self.resend = Some(now + self.interval);
-        true
+        self.timer.handle_timeout(now) == Due::Resend
     }
 
     pub(in crate::sip) fn poll_timeout(&self) -> Option<Stamp> {
-        earliest([self.resend, Some(self.end)])
+        self.timer.poll_timeout()
     }
 }

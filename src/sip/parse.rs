@@ -1,0 +1,208 @@
+//! Datagram → [`Message`] (RFC 3261 7, 18.3): start line, headers and body, each read once.
+//!
+//! rsip reads the header lines. It knows no compact names, no folding and no space before the colon, so
+//! these are brought into its form line by line; the usual line is handed over as it is. The start line is
+//! read here: rsip refuses extension methods and IPv6 Request-URIs, and forgets reason phrases.
+
+use std::borrow::Cow;
+
+use rsip::Header;
+use rsip::headers::header::Tokenizer;
+use rsip::prelude::UntypedHeader as _;
+use thiserror::Error;
+
+use super::grammar;
+use super::message::{Message, Method, Start};
+
+/// The longest message accepted: what a UDP datagram can carry.
+pub const MAX_MESSAGE_BYTES: usize = 65_536;
+/// The most header lines accepted. Asterisk sends about fifteen.
+pub const MAX_HEADERS: usize = 256;
+
+/// Why bytes are not a SIP message that can be worked with.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// Nothing but line ends: a keep-alive (RFC 3261 7.5, RFC 5626 3.5.1).
+    #[error("an empty message")]
+    Empty,
+    /// More than [`MAX_MESSAGE_BYTES`].
+    #[error("{bytes} bytes, {MAX_MESSAGE_BYTES} allowed")]
+    TooLong {
+        /// The message's length.
+        bytes: usize,
+    },
+    /// More than [`MAX_HEADERS`] header lines.
+    #[error("more than {MAX_HEADERS} headers")]
+    TooManyHeaders,
+    /// The first line is neither a request line nor a status line.
+    #[error("the first line is not SIP's: `{0}`")]
+    StartLine(String),
+    /// A line among the headers is not a header.
+    #[error("not a header: `{0}`")]
+    Header(String),
+    /// A header that every message has (RFC 3261 8.1.1) is missing.
+    #[error("no {0} header")]
+    Missing(&'static str),
+    /// A header that may occur once occurs again (RFC 3261 7.3.1).
+    #[error("more than one {0} header")]
+    Repeated(&'static str),
+    /// CSeq is not a number below 2³¹ and a method, or names another method than the request line.
+    #[error("bad CSeq `{0}`")]
+    CSeq(String),
+    /// Content-Length is not a number.
+    #[error("bad Content-Length `{0}`")]
+    ContentLength(String),
+    /// The body ends before its Content-Length (RFC 3261 18.3).
+    #[error("the body ends after {got} of {expected} bytes")]
+    Truncated {
+        /// What Content-Length says.
+        expected: u64,
+        /// What is there.
+        got: usize,
+    },
+}
+
+/// Compact header names and what they stand for (RFC 3261 7.3.3 and the IANA registry).
+const COMPACT: &[(&str, &str)] = &[
+    ("a", "Accept-Contact"),
+    ("b", "Referred-By"),
+    ("c", "Content-Type"),
+    ("d", "Request-Disposition"),
+    ("e", "Content-Encoding"),
+    ("f", "From"),
+    ("i", "Call-ID"),
+    ("j", "Reject-Contact"),
+    ("k", "Supported"),
+    ("l", "Content-Length"),
+    ("m", "Contact"),
+    ("n", "Identity-Info"),
+    ("o", "Event"),
+    ("r", "Refer-To"),
+    ("s", "Subject"),
+    ("t", "To"),
+    ("u", "Allow-Events"),
+    ("v", "Via"),
+    ("x", "Session-Expires"),
+    ("y", "Identity"),
+];
+
+/// Reads one datagram (RFC 3261 7, 18.3).
+///
+/// # Errors
+/// When it is no SIP message, or lacks what every message must have (RFC 3261 8.1.1).
+pub fn parse(datagram: &[u8]) -> Result<Message, ParseError> {
+    if datagram.len() > MAX_MESSAGE_BYTES {
+        return Err(ParseError::TooLong { bytes: datagram.len() });
+    }
+    // Line ends before the start line are to be ignored (RFC 3261 7.5).
+    let at = datagram.iter().position(|b| !b"\r\n".contains(b)).ok_or(ParseError::Empty)?;
+    let (lines, rest) = unfold(&datagram[at..])?;
+    let (start_line, lines) = lines.split_first().ok_or(ParseError::Empty)?;
+    let headers = lines.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
+    let body = cut(rest, content_length(&headers)?)?;
+    Message::new(start(start_line)?, headers, body.to_vec())
+}
+
+/// The lines up to the empty one, continuation lines joined to theirs (RFC 3261 7.3.1), and the rest.
+fn unfold(bytes: &[u8]) -> Result<(Vec<Cow<'_, str>>, &[u8]), ParseError> {
+    let mut lines: Vec<Cow<'_, str>> = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let end = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
+        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+        rest = rest.get(end + 1..).unwrap_or_default();
+        if line.is_empty() {
+            break;
+        }
+        let is_continuation = line.starts_with(b" ") || line.starts_with(b"\t");
+        match lines.last_mut() {
+            Some(last) if is_continuation => {
+                let last = last.to_mut();
+                last.push(' ');
+                last.push_str(&tidy(line));
+            }
+            _ => lines.push(tidy(line)),
+        }
+        if lines.len() > MAX_HEADERS + 1 {
+            return Err(ParseError::TooManyHeaders);
+        }
+    }
+    Ok((lines, rest))
+}
+
+/// A line without white space at its ends and without characters that could pass for a line end.
+fn tidy(line: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(line) {
+        Ok(text) if !text.contains(char::is_control) => Cow::Borrowed(text.trim()),
+        _ => Cow::Owned(grammar::one_line(&String::from_utf8_lossy(line))),
+    }
+}
+
+fn header(line: &str) -> Result<Header, ParseError> {
+    let bad = || ParseError::Header(excerpt(line));
+    let (written, value) = line.split_once(':').ok_or_else(bad)?;
+    let name = long_name(written.trim_end());
+    let plain =
+        if name == written { Cow::Borrowed(line) } else { Cow::Owned(format!("{name}: {}", value.trim())) };
+    let (_, tokens) = Tokenizer::tokenize(plain.as_bytes()).map_err(|_| bad())?;
+    tokens.try_into().map_err(|_| bad())
+}
+
+fn long_name(name: &str) -> &str {
+    let is_short = name.len() == 1;
+    let long = COMPACT.iter().find(|(short, _)| is_short && short.eq_ignore_ascii_case(name));
+    long.map_or(name, |(_, long)| long)
+}
+
+fn start(line: &str) -> Result<Start, ParseError> {
+    let bad = || ParseError::StartLine(excerpt(line));
+    let mut words = line.splitn(3, ' ').map(str::trim);
+    let (first, second, third) =
+        (words.next().ok_or_else(bad)?, words.next().ok_or_else(bad)?, words.next().unwrap_or(""));
+    if first.eq_ignore_ascii_case("SIP/2.0") {
+        let digits = second.len() == 3 && second.bytes().all(|b| b.is_ascii_digit());
+        let code = second.parse().ok().filter(|code| digits && (100..700).contains(code)).ok_or_else(bad)?;
+        return Ok(Start::Response { code, reason: third.to_string() });
+    }
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
+    let is_request = third.eq_ignore_ascii_case("SIP/2.0")
+        && !first.is_empty()
+        && first.chars().all(is_token)
+        && grammar::is_uri(second);
+    if !is_request {
+        return Err(bad());
+    }
+    Ok(Start::Request { method: Method::from_name(first), uri: second.to_string() })
+}
+
+/// Content-Length, which may be repeated as long as it says the same.
+fn content_length(headers: &[Header]) -> Result<Option<u64>, ParseError> {
+    let mut length = None;
+    for header in headers {
+        let Header::ContentLength(header) = header else { continue };
+        let value = header.value();
+        if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(ParseError::ContentLength(excerpt(value)));
+        }
+        // A length past u64 is a number all the same: one that no datagram can hold.
+        let this = value.parse().unwrap_or(u64::MAX);
+        if length.is_some_and(|earlier| earlier != this) {
+            return Err(ParseError::Repeated("Content-Length"));
+        }
+        length = Some(this);
+    }
+    Ok(length)
+}
+
+/// The body: what Content-Length says, or over UDP all there is (RFC 3261 18.3).
+fn cut(rest: &[u8], length: Option<u64>) -> Result<&[u8], ParseError> {
+    let Some(expected) = length else { return Ok(rest) };
+    let end = usize::try_from(expected).unwrap_or(usize::MAX);
+    rest.get(..end).ok_or(ParseError::Truncated { expected, got: rest.len() })
+}
+
+/// The start of a hostile text, short enough for a log line.
+pub(super) fn excerpt(text: &str) -> String {
+    grammar::one_line(text).chars().take(80).collect()
+}

@@ -1,0 +1,59 @@
+//! The timers of one transaction: retransmissions at growing intervals, and the end.
+
+use std::time::Duration;
+
+use super::Due;
+use crate::sip::timers::{T1, T2, earliest, is_due};
+use crate::stamp::Stamp;
+
+/// Timer A, E or G, and the timer that ends the transaction.
+#[derive(Debug)]
+pub(super) struct Retransmit {
+    next: Option<Stamp>,
+    /// The interval that led to `next`, and the bounds of those that follow.
+    interval: Duration,
+    least: Duration,
+    most: Duration,
+    end: Option<Stamp>,
+}
+
+impl Retransmit {
+    /// Retransmissions from T1 on, at intervals that double up to `most`, for `lasting`.
+    pub(super) fn start(now: Stamp, most: Duration, lasting: Duration) -> Self {
+        Retransmit { next: Some(now + T1), interval: T1, least: T1, most, end: Some(now + lasting) }
+    }
+
+    /// From the next retransmission on they come every T2 (RFC 3261 17.1.2.2, Proceeding).
+    pub(super) fn slow_down(&mut self) {
+        self.least = T2;
+    }
+
+    /// No more retransmissions; the end stays where it is.
+    pub(super) fn stop(&mut self) {
+        self.next = None;
+    }
+
+    /// No more retransmissions, and another end; `None` is no end.
+    pub(super) fn end_at(&mut self, end: Option<Stamp>) {
+        self.next = None;
+        self.end = end;
+    }
+
+    /// [`Due::TimedOut`] once, at the end.
+    pub(super) fn handle_timeout(&mut self, now: Stamp) -> Due {
+        if is_due(self.end, now) {
+            self.end_at(None);
+            return Due::TimedOut;
+        }
+        if !is_due(self.next, now) {
+            return Due::Nothing;
+        }
+        self.interval = (self.interval * 2).clamp(self.least, self.most);
+        self.next = Some(now + self.interval);
+        Due::Resend
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Stamp> {
+        earliest([self.next, self.end])
+    }
+}
