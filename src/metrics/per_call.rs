@@ -207,8 +207,7 @@ mod tests {
 
     #[test]
     fn a_percentile_knows_how_many_packets_it_needs() {
-        let mut call = CallRecord::default();
-        call.sent = 9_999;
+        let mut call = CallRecord { sent: 9_999, ..CallRecord::default() };
         assert_eq!(metric("rtt.p99").missing_samples(&call), Some((9_999, 10_000)));
         call.sent = 10_000;
         assert_eq!(metric("rtt.p99").missing_samples(&call), None);
