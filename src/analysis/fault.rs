@@ -21,7 +21,7 @@ pub struct Recovery {
     /// The fault.
     #[serde(flatten)]
     pub fault: FaultRecord,
-    /// Seconds from the begin of the hold phase, as the scenario counts, to the fault; `None` where there
+    /// Seconds from the start of the hold phase, as the scenario counts, to the fault; `None` where there
     /// was no hold phase.
     pub into_hold_s: Option<f64>,
     /// Until the process was ready again.

@@ -76,7 +76,7 @@ pub enum AsteriskError {
         source: std::io::Error,
     },
     /// It ended before it was ready.
-    #[error("Asterisk ended before it was ready ({status}); its last words:{}", indented(.last))]
+    #[error("Asterisk ended before it was ready ({status}); its last output:{}", indented(.last))]
     Exited {
         /// How it ended.
         status: ExitStatus,
@@ -85,7 +85,7 @@ pub enum AsteriskError {
     },
     /// It runs, but ARI does not answer.
     #[error(
-        "Asterisk did not answer ARI within {within:?} ({problem}); is the machine overloaded? Its last words:{}",
+        "Asterisk did not answer ARI within {within:?} ({problem}); is the machine overloaded? Its last output:{}",
         indented(.last)
     )]
     NotReady {

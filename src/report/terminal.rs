@@ -205,7 +205,7 @@ fn faults(text: &mut String, pen: Pen, summary: &Summary) {
         let _ = writeln!(text, "  {name:rest$.rest$}{row}", rest = FAULT - 2);
     }
     let legend =
-        "at counts from the begin of the hold, served from the process's return, the others from the fault";
+        "at counts from the start of the hold, served from the process's return, the others from the fault";
     paragraph(text, "  ", legend, |line| pen.dim(line));
     for fault in &summary.faults {
         paragraph(text, "  ", &fault.to_string(), str::to_string);

@@ -162,7 +162,7 @@ pub enum AppStatus {
 }
 
 /// Separates a message from the end of a process's output.
-const LAST_WORDS: &str = "; its last words:";
+const LAST_WORDS: &str = "; its last output:";
 
 /// Strips the last lines of output from a message, where they have already been shown.
 pub fn without_last_words(why: &str) -> &str {

@@ -18,7 +18,7 @@ const FOR: (Duration, Duration) = (Duration::from_millis(100), Duration::from_se
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// When, counted from the begin of the hold phase.
+    /// When, counted from the start of the hold phase.
     pub at: Span,
     /// Which process.
     pub target: Target,
@@ -101,7 +101,7 @@ pub(super) fn problems(s: &Scenario, found: &mut Vec<Problem>) {
             "at",
             end >= s.load.duration.0,
             format!("the fault is over {} into the hold phase, which lasts {}", Span(end), s.load.duration),
-            "`at` counts from the begin of the hold phase; make it earlier, or load.duration longer".into(),
+            "`at` counts from the start of the hold phase; make it earlier, or load.duration longer".into(),
         );
         wrong(
             "at",
