@@ -5,6 +5,8 @@
 mod call;
 mod environment;
 mod fault;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod histogram;
 pub mod hlog;
 mod intervals;

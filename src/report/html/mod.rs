@@ -287,7 +287,7 @@ mod tests {
     fn faults_have_a_sentence_and_leaks_a_name() {
         let page = text(&fixture::faulted(), "");
         assert!(page.contains(
-            "Asterisk killed 92.8 s into the hold (100.2 s into the run), ready again after 3.2 s"
+            "Asterisk killed 93.2 s into the hold (100.2 s into the run), ready again after 3.2 s"
         ));
         assert!(page.contains("forgotten &#60;bridge&#62;") && page.contains("id=\"recovery\""));
         assert!(!text(&fixture::typical(), "").contains("id=\"recovery\""));
