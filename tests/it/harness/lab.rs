@@ -10,7 +10,7 @@ use loadtest::asterisk::{Asterisk, Managed, Places, StartConfig, find};
 use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
 use loadtest::record::OutcomeCount;
 use loadtest::service::stats::Counts;
-use loadtest::service::{Finished, Service, ServiceConfig};
+use loadtest::service::{Service, ServiceConfig, ServiceEnd};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ pub struct Running {
     pub stop: oneshot::Sender<()>,
     pub address: SocketAddr,
     pub http: HttpClient,
-    pub task: JoinHandle<Finished>,
+    pub task: JoinHandle<ServiceEnd>,
 }
 
 impl Lab {
@@ -182,7 +182,7 @@ impl Running {
         self.finish().await.counted.record
     }
 
-    pub async fn finish(self) -> Finished {
+    pub async fn finish(self) -> ServiceEnd {
         self.stop.send(()).unwrap();
         let mut finished = self.task.await.unwrap();
         finished.counted.record.outcomes.sort();
