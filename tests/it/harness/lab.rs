@@ -115,6 +115,18 @@ impl Lab {
         std::fs::read_dir(format!("/proc/{}/fd", self.asterisk.process().pid())).unwrap().count()
     }
 
+    /// Waits for Asterisk to have at most so many descriptors, up to 5 s: it closes the connections of a
+    /// service that has gone one after the other.
+    pub async fn assert_descriptors(&self, most: usize) {
+        for _ in 0..100 {
+            if self.descriptors() <= most {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{} descriptors, {most} allowed", self.descriptors());
+    }
+
     pub async fn end(self) {
         self.asterisk.stop(Duration::from_secs(5)).await;
         // Asterisk's own words for a caller who hung up while being added to the bridge, and for a
