@@ -5,11 +5,11 @@
   const SVG = "http://www.w3.org/2000/svg";
   // Seconds between labels of the time axis.
   const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600];
-  // What a cell of the heat map holds where packets were sent and none came back.
+  // A cell of the heat map whose packets were all lost.
   const NOTHING = -1;
   const notes = JSON.parse(document.getElementById("data").textContent);
   const charts = [];
-  // The seconds that all charts over time show; null is the whole run.
+  // Stretch of time in all charts over time, in seconds; null is the whole run.
   let range = null;
 
   function make(name, attributes, parent) {
@@ -25,7 +25,7 @@
   }
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-  // 2:05, or 2:05.4 where a step is shorter than a second.
+  // A time as 2:05, or as 2:05.4 for steps shorter than a second.
   function clock(seconds, step = 1) {
     const tenths = Math.round(Math.max(seconds, 0) * 10);
     const whole = Math.floor(tenths / 10);
@@ -35,7 +35,7 @@
     return (h ? `${h}:${pad(m)}` : `${m}`) + `:${pad(s)}${end}`;
   }
 
-  // The stretch of the x axis that a panel shows.
+  // A panel's stretch of the x axis.
   const shown = (panel) => (panel.scale === "time" && range ? range : [panel.from, panel.to]);
   function toPixel(panel, frame, x) {
     const [from, to] = shown(panel);
@@ -47,22 +47,23 @@
   }
   const named = (panel) => panel.names && panel.names.length > 0;
 
-  // The place nearest to x at which a panel has something to say. Of a long run not every second of every
-  // series is drawn, nor noted: only what is noted can be said.
+  // The place nearest to x that has a noted value. Of a long run not every second of every series is drawn,
+  // nor noted.
   function snap(panel, x) {
     let best = null;
     for (const at of places(panel)) if (best === null || Math.abs(at - x) < Math.abs(best - x)) best = at;
     return best;
   }
 
-  // All of them: middles of seconds, where a value stands for one. One at a second's end is that second's.
+  // All places with noted values: middles of seconds, on a time axis. A value at a second's end is that
+  // second's.
   function places(panel) {
     const seconds = panel.scale === "time" && !named(panel);
     const middle = (at) => Math.max(0, Math.ceil(at - 1e-6) - 1) + 0.5;
     return panel.series.flatMap((series) => (seconds ? series.at.map(middle) : series.at));
   }
 
-  // What a series has noted at a place; of a second, the last.
+  // A series' noted value at a place; of several in a second the last.
   function valueAt(panel, series, x) {
     const half = panel.scale === "time" && !named(panel) ? 0.5 : 1e-6;
     let found = null;
@@ -113,7 +114,7 @@
     for (const drawing of chart.drawings) drawing.over.replaceChildren();
   }
 
-  // Shows what the chart says at x; y matters in a heat map alone.
+  // Shows the values at x; y matters in a heat map alone.
   function point(chart, drawing, number, x, y) {
     const panel = chart.notes.panels[number];
     const frame = drawing.frames[number];
@@ -180,7 +181,7 @@
     for (const g of svg.querySelectorAll("[data-series]")) g.classList.toggle("off", chart.hidden.has(Number(g.dataset.series)));
   }
 
-  // Moves a mark sideways.
+  // Moves a mark sideways: f maps its drawn places to new ones.
   function move(mark, f) {
     const change = (name, to) => mark.setAttribute(name, to(mark.getAttribute(name)));
     const number = (name) => change(name, (x) => f(Number(x)));
@@ -232,7 +233,7 @@
     }
   }
 
-  // Lets every chart over time show these seconds.
+  // Shows this stretch of time in every chart over time.
   function zoom(to) {
     range = to;
     for (const chart of charts) {
@@ -259,7 +260,7 @@
     }
   }
 
-  // Narrower than two seconds there is nothing to see.
+  // Zooms to a stretch of at least two seconds; less has nothing to show.
   function zoomTo(panel, one, other) {
     const low = clamp(Math.floor(Math.min(one, other)), panel.from, Math.max(panel.to - 2, panel.from));
     const high = clamp(Math.ceil(Math.max(one, other)), low + 2, Math.max(panel.to, low + 2));
@@ -365,7 +366,7 @@
   }
 
   function prepare(chart, svg, frames, name) {
-    // Marks that move with the x axis, and how they were drawn.
+    // Marks that move with the x axis, and copies of them as drawn.
     const groups = [...svg.querySelectorAll("[data-panel]")].map((group) =>
       ({ group, number: Number(group.dataset.panel), drawn: group.cloneNode(true) }));
     const drawing = { svg, frames, name, groups, over: make("g", { class: "over" }, svg) };

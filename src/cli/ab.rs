@@ -9,7 +9,7 @@ use super::compare::{Question, answer};
 use super::{Exit, Failure, say};
 use crate::child::Keeper;
 use crate::clock;
-use crate::compare::digest::Digest;
+use crate::compare::digest::RunDigest;
 use crate::compare::pairs::{Segment, needed};
 use crate::metrics::{Definition, catalogue};
 use crate::net::signals::Signals;
@@ -86,7 +86,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     for n in 1..=args.pairs {
         // ABBA: whatever drifts falls on both alike.
         let order = if n % 2 == 1 { [0, 1] } else { [1, 0] };
-        let mut pair: [Option<Digest>; 2] = [None, None];
+        let mut pair: [Option<RunDigest>; 2] = [None, None];
         for which in order {
             let side = &sides[which];
             let out = folder.path().join(side.folder).join(format!("{n:02}"));
@@ -204,7 +204,7 @@ async fn segment(program: &Path, side: &Side, out: &Path, signals: &mut Signals)
     }
 }
 
-fn tell(n: u32, of: u32, letter: char, question: &Question, run: &Digest) {
+fn tell(n: u32, of: u32, letter: char, question: &Question, run: &RunDigest) {
     let ms = |segment: Option<Segment>| match segment {
         Some(Segment { ms, .. }) if ms.is_finite() => format!("{ms:.3} ms"),
         Some(_) => "lost".into(),

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use super::{Exit, Failure, say};
 use crate::asterisk::{Places, find};
+use crate::net::resolve::resolve;
 use crate::run::application::{AppStatus, Ari, describe};
 use crate::run::options_probe::{ProbeResult, probe};
 use crate::run::plan::headline;
 use crate::run::preflight::{Survey, survey};
-use crate::run::resolve::resolve;
 use crate::run::{Plan, RunError};
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{Exit, Failure, say};
-use crate::compare::builds::{Answer, Comparison};
-use crate::compare::digest::{Digest, METRICS};
+use crate::compare::builds::{Comparison, Conclusion};
+use crate::compare::digest::{METRICS, RunDigest};
 use crate::compare::pairs::Margins;
 use crate::report::comparison as report;
 use crate::run::{Folder, stored};
@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
 /// When it cannot be written.
 pub fn answer(
     sides: [String; 2],
-    pairs: Vec<(Digest, Digest)>,
+    pairs: Vec<(RunDigest, RunDigest)>,
     question: &Question,
     out: Option<&Folder>,
 ) -> Result<Exit, Failure> {
@@ -103,8 +103,8 @@ pub fn answer(
         }
     }
     Ok(match comparison.answer() {
-        Answer::Regressed => Exit::Regressed,
-        Answer::Improved | Answer::Unchanged => Exit::Pass,
-        Answer::Inconclusive => Exit::Inconclusive,
+        Conclusion::Regressed => Exit::Regressed,
+        Conclusion::Improved | Conclusion::Unchanged => Exit::Pass,
+        Conclusion::Inconclusive => Exit::Inconclusive,
     })
 }

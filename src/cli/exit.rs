@@ -100,7 +100,7 @@ fn exit_of(error: &RunError) -> Exit {
         | RunError::Stored { .. }
         | RunError::Runs(_) => Exit::Usage,
         RunError::Obstacle(_)
-        | RunError::Unresolved { .. }
+        | RunError::Unresolved(_)
         | RunError::System { .. }
         | RunError::Asterisk(_)
         | RunError::Application(_)

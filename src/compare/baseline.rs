@@ -3,7 +3,7 @@
 //! It compares different hours, so it is coarse on purpose; `compare` over runs made in turn is the gate
 //! to trust.
 
-use super::digest::{Conditions, Digest, METRICS};
+use super::digest::{Conditions, METRICS, RunDigest};
 use super::pairs::{Margins, median_and_mad};
 use crate::record::Environment;
 
@@ -14,7 +14,7 @@ const SCATTER: f64 = 3.0 * 1.4826;
 
 /// Stored runs that a new one is held against.
 #[derive(Debug, Clone, Default)]
-pub struct Baseline(Vec<Digest>);
+pub struct Baseline(Vec<RunDigest>);
 
 /// The bound of one metric.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +29,8 @@ pub struct Tripwire {
     pub runs: usize,
 }
 
-impl FromIterator<Digest> for Baseline {
-    fn from_iter<I: IntoIterator<Item = Digest>>(runs: I) -> Baseline {
+impl FromIterator<RunDigest> for Baseline {
+    fn from_iter<I: IntoIterator<Item = RunDigest>>(runs: I) -> Baseline {
         Baseline(runs.into_iter().collect())
     }
 }
@@ -53,7 +53,7 @@ impl Baseline {
         Some(Tripwire { metric, median_ms, bound_ms, runs })
     }
 
-    /// Whether any stored run is comparable with `run`.
+    /// True if any stored run is comparable with `run`.
     pub fn is_of_use(&self, run: &Environment) -> bool {
         let run = Conditions::of(run);
         self.0.iter().any(|stored| unfit(&run, stored).is_none())
@@ -68,8 +68,8 @@ impl Baseline {
     }
 }
 
-/// Why a stored run does not count for `run`. One in doubt would raise the bound for the machine's sake.
-fn unfit(run: &Conditions, stored: &Digest) -> Option<String> {
+/// Reason for leaving a stored run out. One in doubt would raise the bound for the machine's sake.
+fn unfit(run: &Conditions, stored: &RunDigest) -> Option<String> {
     let why = if run.is_same_run(&stored.conditions) {
         Some("it is the run itself".into())
     } else {
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     /// A stored run of `ms` at the 99th percentile.
-    fn stored(ms: f64, environment: &Environment) -> Digest {
+    fn stored(ms: f64, environment: &Environment) -> RunDigest {
         digest("stored", |run| {
             run.conditions = Conditions::of(environment);
             let p99 = run.segments[3].take();
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn stored_runs_that_do_not_count_are_named() {
         let run = Environment { cpu: "EPYC".into(), scenario_hash: "a".into(), ..Environment::default() };
-        let why = |change: fn(&mut Digest), environment: &Environment| {
+        let why = |change: fn(&mut RunDigest), environment: &Environment| {
             let mut other = stored(1.0, environment);
             change(&mut other);
             let alone = Baseline(vec![other]);

@@ -1,6 +1,6 @@
 //! Two builds compared as a whole: every metric, and the calls served.
 
-use super::digest::Digest;
+use super::digest::RunDigest;
 use super::pairs::{Finding, Margins, MetricComparison, Pair, compare, serves_fewer};
 
 /// Average shares of calls served that differ by less are the same.
@@ -12,20 +12,20 @@ pub struct Comparison {
     /// A and B in words.
     pub sides: [String; 2],
     /// The pairs of runs that count.
-    pub runs: Vec<(Digest, Digest)>,
-    /// Why a pair does not count, one sentence for each.
+    pub runs: Vec<(RunDigest, RunDigest)>,
+    /// Reasons of pairs that do not count, one sentence each.
     pub left_out: Vec<String>,
     /// By metric.
     pub metrics: Vec<MetricComparison>,
     /// Metrics that a run has not measured.
     pub missing: Vec<&'static str>,
-    /// Why the runs are not comparable at all.
+    /// Reason of runs that are not comparable at all.
     pub obstacle: Option<String>,
 }
 
 /// The answer over all metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum Conclusion {
     /// B is slower by some metric, or serves fewer of its calls.
     Regressed,
     /// B is slower by no metric, and faster by one.
@@ -36,14 +36,14 @@ pub enum Answer {
     Inconclusive,
 }
 
-impl Answer {
+impl Conclusion {
     /// The word in reports.
     pub const fn name(self) -> &'static str {
         match self {
-            Answer::Regressed => "regressed",
-            Answer::Improved => "improved",
-            Answer::Unchanged => "unchanged",
-            Answer::Inconclusive => "inconclusive",
+            Conclusion::Regressed => "regressed",
+            Conclusion::Improved => "improved",
+            Conclusion::Unchanged => "unchanged",
+            Conclusion::Inconclusive => "inconclusive",
         }
     }
 }
@@ -55,7 +55,7 @@ impl Comparison {
     /// build that brings the machine into doubt must not be excused by it.
     pub fn of(
         sides: [String; 2],
-        runs: Vec<(Digest, Digest)>,
+        runs: Vec<(RunDigest, RunDigest)>,
         metrics: &[&'static str],
         margins: &Margins,
     ) -> Comparison {
@@ -65,7 +65,7 @@ impl Comparison {
         let (mut compared, mut missing) = (Vec::new(), Vec::new());
         for &metric in metrics.iter().filter(|_| obstacle.is_none()) {
             let pair =
-                |(a, b): &(Digest, Digest)| Some(Pair { a: a.segment(metric)?, b: b.segment(metric)? });
+                |(a, b): &(RunDigest, RunDigest)| Some(Pair { a: a.segment(metric)?, b: b.segment(metric)? });
             match runs.iter().map(pair).collect::<Option<Vec<_>>>() {
                 Some(pairs) => compared.push(compare(metric, pairs, margins)),
                 None => missing.push(metric),
@@ -74,12 +74,12 @@ impl Comparison {
         Comparison { sides, runs, left_out, metrics: compared, missing, obstacle }
     }
 
-    /// Whether B serves fewer of its calls than A, in enough pairs.
+    /// True if B serves fewer of its calls than A, in enough pairs.
     pub fn serves_fewer(&self) -> bool {
         self.obstacle.is_none() && serves_fewer(&self.shares())
     }
 
-    /// Whether B serves fewer of its calls than A on average, but not in enough pairs.
+    /// True if B serves fewer of its calls than A on average, but not in enough pairs.
     pub fn may_serve_fewer(&self) -> bool {
         let (a, b) = self.served();
         self.obstacle.is_none() && !self.serves_fewer() && b < a - SAME_SERVED
@@ -103,30 +103,30 @@ impl Comparison {
     }
 
     /// The answer over all metrics.
-    pub fn answer(&self) -> Answer {
+    pub fn answer(&self) -> Conclusion {
         let any = |is: fn(&Finding) -> bool| self.metrics.iter().any(|m| is(&m.finding));
         if self.serves_fewer() || any(|f| *f == Finding::Regressed) {
-            Answer::Regressed
+            Conclusion::Regressed
         } else if self.obstacle.is_some()
             || self.may_serve_fewer()
             || !self.missing.is_empty()
             || any(|f| matches!(f, Finding::Inconclusive(_)))
         {
-            Answer::Inconclusive
+            Conclusion::Inconclusive
         } else if any(|f| *f == Finding::Improved) {
-            Answer::Improved
+            Conclusion::Improved
         } else {
-            Answer::Unchanged
+            Conclusion::Unchanged
         }
     }
 }
 
-fn worthless((a, b): &(Digest, Digest)) -> Option<String> {
-    let side = |letter, run: &Digest| Some(format!("{letter} {}: {}", run.name, run.worthless.as_ref()?));
+fn worthless((a, b): &(RunDigest, RunDigest)) -> Option<String> {
+    let side = |letter, run: &RunDigest| Some(format!("{letter} {}: {}", run.name, run.worthless.as_ref()?));
     side('A', a).or_else(|| side('B', b))
 }
 
-fn obstacle(runs: &[(Digest, Digest)]) -> Option<String> {
+fn obstacle(runs: &[(RunDigest, RunDigest)]) -> Option<String> {
     let whole = || runs.iter().flat_map(|(a, b)| [a, b]).filter(|run| run.worthless.is_none());
     let first = &whole().next()?.conditions;
     whole().find_map(|run| {
@@ -141,42 +141,42 @@ mod tests {
     use super::super::digest::{METRICS, tests::digest};
     use super::*;
 
-    fn compared(change: fn(&mut Digest)) -> Comparison {
+    fn compared(change: fn(&mut RunDigest)) -> Comparison {
         let pairs = (0..12).map(|n| (digest(&n.to_string(), |_| {}), digest(&n.to_string(), change)));
         Comparison::of(Default::default(), pairs.collect(), &["rtt.p50", "rtt.p99"], &Margins::default())
     }
 
     #[test]
     fn the_worst_answer_of_several_metrics_is_the_answer() {
-        assert_eq!(compared(|_| {}).answer(), Answer::Unchanged);
-        let slower = |run: &mut Digest| run.segments[3].as_mut().unwrap().ms *= 2.0;
-        assert_eq!(compared(slower).answer(), Answer::Regressed);
-        let faster = |run: &mut Digest| run.segments[0].as_mut().unwrap().ms /= 4.0;
-        assert_eq!(compared(faster).answer(), Answer::Improved);
-        let both = |run: &mut Digest| {
+        assert_eq!(compared(|_| {}).answer(), Conclusion::Unchanged);
+        let slower = |run: &mut RunDigest| run.segments[3].as_mut().unwrap().ms *= 2.0;
+        assert_eq!(compared(slower).answer(), Conclusion::Regressed);
+        let faster = |run: &mut RunDigest| run.segments[0].as_mut().unwrap().ms /= 4.0;
+        assert_eq!(compared(faster).answer(), Conclusion::Improved);
+        let both = |run: &mut RunDigest| {
             run.segments[0].as_mut().unwrap().ms /= 4.0;
             run.segments[3].as_mut().unwrap().ms *= 2.0;
         };
-        assert_eq!(compared(both).answer(), Answer::Regressed);
-        let little = |run: &mut Digest| run.segments[0].as_mut().unwrap().too_few = true;
-        assert_eq!(compared(little).answer(), Answer::Inconclusive);
+        assert_eq!(compared(both).answer(), Conclusion::Regressed);
+        let little = |run: &mut RunDigest| run.segments[0].as_mut().unwrap().too_few = true;
+        assert_eq!(compared(little).answer(), Conclusion::Inconclusive);
     }
 
     #[test]
     fn a_build_that_answers_nobody_is_no_fast_one() {
-        let silent = |run: &mut Digest| {
+        let silent = |run: &mut RunDigest| {
             run.served = 0.0;
             run.segments = [None; METRICS.len()];
         };
         let compared = compared(silent);
-        assert_eq!(compared.answer(), Answer::Regressed);
+        assert_eq!(compared.answer(), Conclusion::Regressed);
         assert_eq!(compared.served(), (1.0, 0.0));
         // In one run of twelve: too little to say so, too much to say that all is well.
         let (good, bad) = (digest("g", |_| {}), digest("b", |run| run.served = 0.0));
         let mut pairs = vec![(good.clone(), good.clone()); 12];
         pairs[5].1 = bad;
         let compared = Comparison::of(Default::default(), pairs, &["rtt.p50"], &Margins::default());
-        assert_eq!(compared.answer(), Answer::Inconclusive);
+        assert_eq!(compared.answer(), Conclusion::Inconclusive);
     }
 
     #[test]
@@ -185,9 +185,9 @@ mod tests {
             let environment = crate::record::Environment { cpu: "another one".into(), ..Default::default() };
             run.conditions = super::super::digest::Conditions::of(&environment);
         });
-        assert_eq!((of_another.answer(), of_another.metrics.len()), (Answer::Inconclusive, 0));
+        assert_eq!((of_another.answer(), of_another.metrics.len()), (Conclusion::Inconclusive, 0));
         assert!(of_another.obstacle.unwrap().contains("another one"));
-        assert_eq!(compared(|run| run.cut_short = Some("cut")).answer(), Answer::Inconclusive);
+        assert_eq!(compared(|run| run.cut_short = Some("cut")).answer(), Conclusion::Inconclusive);
     }
 
     #[test]
@@ -196,19 +196,22 @@ mod tests {
             run.in_doubt = true;
             run.segments[3].as_mut().unwrap().ms *= 2.0;
         });
-        assert_eq!((slower_in_doubt.answer(), slower_in_doubt.in_doubt()), (Answer::Regressed, 12));
-        let slow = |run: &mut Digest| run.segments[0].as_mut().unwrap().ms = 2.0;
-        let broken = |run: &mut Digest| run.worthless = Some("it broke".into());
+        assert_eq!((slower_in_doubt.answer(), slower_in_doubt.in_doubt()), (Conclusion::Regressed, 12));
+        let slow = |run: &mut RunDigest| run.segments[0].as_mut().unwrap().ms = 2.0;
+        let broken = |run: &mut RunDigest| run.worthless = Some("it broke".into());
         let mut pairs = vec![(digest("a", |_| {}), digest("b", slow)); 12];
         pairs[..2].fill((digest("a", broken), digest("b", |_| {})));
-        let answer = |pairs: &[(Digest, Digest)]| {
+        let answer = |pairs: &[(RunDigest, RunDigest)]| {
             Comparison::of(Default::default(), pairs.to_vec(), &["rtt.p50"], &Margins::default())
         };
         let ten = answer(&pairs);
-        assert_eq!((ten.answer(), ten.runs.len(), ten.metrics[0].needed), (Answer::Regressed, 10, Some(9)));
+        assert_eq!(
+            (ten.answer(), ten.runs.len(), ten.metrics[0].needed),
+            (Conclusion::Regressed, 10, Some(9))
+        );
         assert_eq!(ten.left_out, ["A a: it broke", "A a: it broke"]);
         pairs.fill((digest("a", |_| {}), digest("b", broken)));
         let none = answer(&pairs);
-        assert_eq!((none.answer(), none.runs.len()), (Answer::Inconclusive, 0));
+        assert_eq!((none.answer(), none.runs.len()), (Conclusion::Inconclusive, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! Digest of a run: all that a comparison needs of it, and which digests are comparable.
+//! RunDigest of a run: all that a comparison needs of it, and which digests are comparable.
 
 use super::pairs::Segment;
 use crate::metrics::Summary;
@@ -13,7 +13,7 @@ const SAME_LENGTH: f64 = 0.1;
 
 /// A run as far as comparisons go; a thousand of them fit into memory.
 #[derive(Debug, Clone)]
-pub struct Digest {
+pub struct RunDigest {
     /// Name of the run's folder.
     pub name: String,
     /// Machine, program and load.
@@ -22,11 +22,11 @@ pub struct Digest {
     pub(super) segments: [Option<Segment>; METRICS.len()],
     /// Share of the calls that were answered and kept to their planned end.
     pub(super) served: f64,
-    /// Whether the instrument was beyond its limits.
+    /// The instrument was beyond its limits.
     pub in_doubt: bool,
-    /// Why its figures are worthless, where they are: it broke, or its clock was set.
+    /// Reason of worthless figures: it broke, or its clock was set.
     pub(super) worthless: Option<String>,
-    /// Why it ended before its time, where it did.
+    /// Reason of an early end.
     pub(super) cut_short: Option<&'static str>,
 }
 
@@ -47,14 +47,14 @@ pub struct Conditions {
     measured_s: Option<f64>,
 }
 
-impl Digest {
+impl RunDigest {
     /// Of a run whose instrument was judged.
-    pub fn of(name: String, summary: &Summary, in_doubt: bool) -> Digest {
+    pub fn of(name: String, summary: &Summary, in_doubt: bool) -> RunDigest {
         let run = &summary.environment;
         let broke = (!run.broken.is_empty()).then(|| format!("it broke: {}", run.broken));
         let cut_short =
             [(run.interrupted, "it was interrupted"), (run.ended_early.is_some(), "a gate ended it")];
-        Digest {
+        RunDigest {
             name,
             conditions: Conditions::of(run),
             segments: METRICS.map(|metric| segment(summary, metric)),
@@ -89,12 +89,12 @@ impl Conditions {
         }
     }
 
-    /// Whether both are of the same run.
+    /// True if both are of one run.
     pub(super) fn is_same_run(&self, other: &Conditions) -> bool {
         self.started_at == other.started_at && !self.started_at.is_empty()
     }
 
-    /// Whether `other` was made on another machine, or with another `loadtest`, and which.
+    /// Difference of machine or program.
     pub(super) fn other_machine(&self, other: &Conditions) -> Option<String> {
         another("CPU", &self.cpu, &other.cpu)
             .or_else(|| another("number of CPUs", &self.cpus, &other.cpus))
@@ -102,7 +102,7 @@ impl Conditions {
             .or_else(|| another("loadtest", &self.version, &other.version))
     }
 
-    /// Whether `other` was made under another load, and which.
+    /// Difference of load.
     pub(super) fn other_load(&self, other: &Conditions) -> Option<String> {
         another("codec", &self.codec, &other.codec)
             .or_else(|| another("number of calls", &self.calls, &other.calls))
@@ -115,7 +115,7 @@ impl Conditions {
             })
     }
 
-    /// Whether `other` was made with another scenario.
+    /// Difference of scenario.
     pub(super) fn other_scenario(&self, other: &Conditions) -> Option<String> {
         (self.scenario_hash != other.scenario_hash)
             .then(|| "another scenario or --set, or a hash by an older loadtest".into())
@@ -149,13 +149,13 @@ pub(super) mod tests {
     use crate::metrics::summarize;
     use crate::record::{CallRecord, EndedEarly, Ending, Run};
 
-    fn of(environment: Environment, calls: Vec<CallRecord>) -> Digest {
+    fn of(environment: Environment, calls: Vec<CallRecord>) -> RunDigest {
         let run = Run { environment, calls, ..Run::default() };
-        Digest::of("run".into(), &summarize(run), false)
+        RunDigest::of("run".into(), &summarize(run), false)
     }
 
     /// A run of 1 ms whose control stream took 0.1 ms.
-    pub fn digest(name: &str, change: impl FnOnce(&mut Digest)) -> Digest {
+    pub fn digest(name: &str, change: impl FnOnce(&mut RunDigest)) -> RunDigest {
         let segment = Segment { ms: 1.0, control_ms: Some(0.1), control_p99_ms: Some(0.1), too_few: false };
         let mut digest = of(Environment::default(), Vec::new());
         (digest.name, digest.served) = (name.into(), 1.0);

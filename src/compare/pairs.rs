@@ -21,7 +21,7 @@ pub struct Segment {
     pub control_ms: Option<f64>,
     /// The control stream's 99th percentile; its scatter sets the absolute margin.
     pub control_p99_ms: Option<f64>,
-    /// Whether the percentile rests on too few samples.
+    /// The percentile rests on too few samples.
     pub too_few: bool,
 }
 
@@ -128,7 +128,7 @@ pub fn compare(metric: &'static str, pairs: Vec<Pair>, margins: &Margins) -> Met
     comparison
 }
 
-/// Whether B serves fewer of its calls than A, from the share that each served, pair by pair.
+/// True if B serves fewer of its calls than A, by the share that each served, pair by pair.
 ///
 /// Percentiles are of packets that were sent: a build that answers nobody sends none and would look
 /// fast. Any difference counts here, for a call that is not served is slower than all others.
@@ -223,7 +223,7 @@ impl MetricComparison {
         }
     }
 
-    /// How often the interval holds the true effect, 0–1, whatever the distribution.
+    /// Coverage of the interval, 0–1, whatever the distribution.
     pub fn coverage(&self) -> f64 {
         self.needed.map_or(0.0, |needed| 1.0 - 2.0 * tail(self.pairs.len(), needed))
     }
@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    /// Segments of one build on a machine whose mood lasts for several of them.
+    /// Segments of one build on a machine whose noise level lasts for several of them.
     #[test]
     fn identical_builds_are_hardly_ever_told_apart() {
         let mut state = 1u64;
@@ -409,10 +409,10 @@ mod tests {
         };
         let mut alarms = 0;
         for _ in 0..2000 {
-            let mut mood = 1.0;
+            let mut level = 1.0;
             let mut next = || {
-                mood = 0.8 * mood + 0.4 * noise();
-                mood * (0.5 + noise())
+                level = 0.8 * level + 0.4 * noise();
+                level * (0.5 + noise())
             };
             let values: Vec<_> = (0..12)
                 .map(|n| {

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
 use super::Impairment;
 use crate::stamp::Stamp;
 
-/// What an impairer did, in packets.
+/// Packets by their fate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Let through, once or twice.
@@ -46,7 +46,7 @@ impl AddAssign for Counts {
     }
 }
 
-/// What happens to one packet: lost, or on its way once or twice.
+/// Fate of one packet: lost, or on its way once or twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fate {
     delays: [Duration; 2],
@@ -83,7 +83,7 @@ pub struct Impairer {
     duplicate: f64,
     reorder: f64,
     losing: bool,
-    /// When the last copy that was held back leaves.
+    /// Departure of the last copy that was held back.
     last_due: Stamp,
     counts: Counts,
 }
@@ -97,7 +97,7 @@ impl Impairer {
         let loss = share(impairment.loss);
         let (lose, lose_again) = gilbert(loss, impairment.burst);
         Impairer {
-            // The chain begins as it goes on: with the long-run share of its bad state.
+            // The chain starts as it goes on: with the long-run share of its bad state.
             losing: chance(rng.next_u64(), loss),
             rng,
             shortest,
@@ -111,7 +111,7 @@ impl Impairer {
         }
     }
 
-    /// What happens to the packet that comes by at `now`. Allocates nothing.
+    /// Decides on the packet that comes by at `now`. Allocates nothing.
     ///
     /// Packets must be passed in their order. If `now` steps back, nothing is held longer than the
     /// longest delay, but packets around the step may overtake each other.
@@ -138,7 +138,7 @@ impl Impairer {
         fate
     }
 
-    /// What was done so far.
+    /// Counts so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }

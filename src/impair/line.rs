@@ -8,15 +8,15 @@ use crate::stamp::Stamp;
 /// A datagram that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due<'a> {
-    /// When it was to leave.
+    /// Its departure.
     pub at: Stamp,
-    /// What the pusher said of it: its stream, its socket.
+    /// The pusher's tag: its stream, its socket.
     pub tag: u64,
     /// The datagram.
     pub bytes: &'a [u8],
 }
 
-/// Where a held datagram lies. Ordered by due time, then by the order of pushing, which is unique.
+/// Place of a held datagram. Ordered by due time, then by the order of pushing, which is unique.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
     due: Stamp,
@@ -80,7 +80,7 @@ impl DelayLine {
         true
     }
 
-    /// When the next datagram leaves.
+    /// Departure of the next datagram.
     pub fn next_due(&self) -> Option<Stamp> {
         self.held.peek().map(|Reverse(held)| held.due)
     }
@@ -102,7 +102,7 @@ impl DelayLine {
         self.held.len()
     }
 
-    /// Whether none is held.
+    /// True if none is held.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }

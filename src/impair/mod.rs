@@ -1,4 +1,4 @@
-//! A network made worse on purpose: what happens to each packet, and a line that holds it back.
+//! A network made worse on purpose: the fate of each packet, and a line that holds it back.
 //!
 //! Pure: a seed decides, time comes in as an argument, so that the same run meets the same network.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 pub use impairer::{Counts, Fate, Impairer};
 pub use line::{DelayLine, Due};
 
-/// What one direction of a stream suffers. The words and the behaviour are those of Linux's
+/// Impairment of one direction of a stream. Words and behaviour are those of Linux's
 /// `tc netem`, but for the order of packets: see [`Impairment::jitter`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impairment {
@@ -23,7 +23,7 @@ pub struct Impairment {
     pub jitter: Duration,
     /// Share of packets that are lost, 0–1.
     pub loss: f64,
-    /// Mean number of packets lost in a row. Loss at random already comes in runs of 1 / (1 − `loss`);
+    /// Average number of packets lost in a row. Loss at random already comes in runs of 1 / (1 − `loss`);
     /// a number up to that means loss at random. A larger one makes it a Gilbert model: a good state
     /// that loses nothing and a bad one that loses everything.
     pub burst: f64,
@@ -49,7 +49,7 @@ impl Default for Impairment {
 }
 
 impl Impairment {
-    /// Whether no packet would notice.
+    /// True if no packet would notice.
     pub fn is_nothing(&self) -> bool {
         self.delay.is_zero() && self.loss <= 0.0 && self.duplicate <= 0.0
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::BATCH;
 use super::table::{Deadlines, Table};
-use crate::sip::call::{Call, CallConfig, CallEvent, Output, Times};
+use crate::sip::call::{Call, CallConfig, CallEvent, CallOutput, Times};
 use crate::sip::message::Message;
 use crate::sip::uas;
 use crate::stamp::Stamp;
@@ -124,8 +124,8 @@ impl Agent {
         let Some(call) = self.calls.get_mut(number) else { return };
         while let Some(output) = call.poll() {
             self.outputs.push_back(match output {
-                Output::Send { destination, bytes } => AgentOutput::Send { destination, bytes },
-                Output::Event(event) => AgentOutput::Signal(CallSignal {
+                CallOutput::Send { destination, bytes } => AgentOutput::Send { destination, bytes },
+                CallOutput::Event(event) => AgentOutput::Signal(CallSignal {
                     call: number,
                     event,
                     times: *call.times(),

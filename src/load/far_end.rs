@@ -7,7 +7,7 @@ use super::{CallSignal, Control, Count, Input, Output, Plan, Stop, table};
 use crate::record::{CallRecord, Phase};
 use crate::scenario::Load;
 use crate::sip::call::{CallEvent, FailReason, Times};
-use crate::sip::sdp::{Answer, Direction};
+use crate::sip::sdp::{Answer, MediaDirection};
 use crate::stamp::Stamp;
 use crate::values::Span;
 
@@ -282,6 +282,6 @@ pub(super) fn answer() -> Answer {
         codec: Default::default(),
         payload_type: 0,
         ptime_ms: None,
-        direction: Direction::SendRecv,
+        direction: MediaDirection::SendRecv,
     }
 }

@@ -1,7 +1,8 @@
-//! Sockets with kernel stamps, readiness of many at once, a pool of ports, HTTP, signals.
+//! Sockets with kernel stamps, readiness of many at once, a pool of ports, host names, HTTP, signals.
 
 pub mod http;
 pub mod poller;
 pub mod ports;
+pub mod resolve;
 pub mod signals;
 pub mod udp;

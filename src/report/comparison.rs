@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::{File, ReportError, markdown};
-use crate::compare::builds::{Answer, Comparison};
+use crate::compare::builds::{Comparison, Conclusion};
 use crate::compare::pairs::{Finding, MetricComparison, Segment};
 
 /// Version of `comparison.json`.
@@ -40,7 +40,7 @@ pub fn text(comparison: &Comparison) -> String {
 /// `comparison.md` and `comparison.json`.
 ///
 /// # Errors
-/// When the JSON cannot be written.
+/// The JSON cannot be written.
 pub fn files(comparison: &Comparison) -> Result<Vec<File>, ReportError> {
     let mut json = serde_json::to_vec_pretty(&document(comparison))?;
     json.push(b'\n');
@@ -53,9 +53,9 @@ pub fn files(comparison: &Comparison) -> Result<Vec<File>, ReportError> {
 fn page(comparison: &Comparison) -> String {
     let answer = comparison.answer();
     let sign = match answer {
-        Answer::Regressed => "❌",
-        Answer::Improved | Answer::Unchanged => "✅",
-        Answer::Inconclusive => "❔",
+        Conclusion::Regressed => "❌",
+        Conclusion::Improved | Conclusion::Unchanged => "✅",
+        Conclusion::Inconclusive => "❔",
     };
     let mut text = format!("## {sign} {}: B against A\n\n", answer.name().to_uppercase());
     for side in sides(comparison) {
@@ -225,7 +225,7 @@ fn number(n: f64) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::digest::Digest;
+    use crate::compare::digest::RunDigest;
     use crate::compare::pairs::Margins;
     use crate::metrics::Summary;
     use crate::report::fixture;
@@ -239,7 +239,7 @@ mod tests {
 
     fn slower() -> Comparison {
         let (base, _) = fixture::typical();
-        let of = |name: String, value| Digest::of(name, &with_p99(base.clone(), value), false);
+        let of = |name: String, value| RunDigest::of(name, &with_p99(base.clone(), value), false);
         let runs = (0..12).map(|n| {
             let new = if n == 11 { Value::Lost } else { Value::Number(2.0 + f64::from(n) / 10.0) };
             (of(format!("{n:02}"), Value::Number(1.0)), of(format!("{n:02}|x"), new))

@@ -1,5 +1,6 @@
 //! The ARI application under test: start it or find it, wait until Asterisk lists it, stop it.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,10 +16,13 @@ use crate::ari::request::encoded;
 use crate::child::{self, Keeper, Output};
 use crate::net::http::{HttpClient, HttpError, Limits};
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
+use crate::service::ServiceConfig;
 use crate::values::Span;
 
 /// The built-in service's counts, in the folder of logs.
 pub const COUNTS: &str = "service.json";
+/// The built-in service's settings, in the same folder.
+const SETTINGS: &str = "service.toml";
 /// Has the built-in service write its counts into that file.
 pub const WRITE_COUNTS: Signal = Signal::SIGUSR1;
 /// Has the built-in service count from zero.
@@ -46,6 +50,14 @@ pub enum ApplicationError {
     Output {
         /// The log that it is copied into.
         log: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// Its settings cannot be written.
+    #[error("cannot write the service's settings to {}: {error}", .path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
         /// The system's reason.
         error: io::Error,
     },
@@ -189,7 +201,7 @@ impl Application {
     ) -> Result<Application, ApplicationError> {
         let service = &scenario.service;
         let command = match service.mode {
-            ServiceMode::Builtin => Some(builtin(program, scenario, logs)),
+            ServiceMode::Builtin => Some(builtin(program, scenario, ari, logs)?),
             ServiceMode::Command => own(&service.command),
             ServiceMode::External | ServiceMode::None => None,
         };
@@ -301,28 +313,32 @@ pub fn describe(service: &Service) -> String {
     }
 }
 
-/// The built-in service of `program`.
-fn builtin(program: &Path, scenario: &Scenario, logs: &Path) -> Command {
+/// The built-in service of `program`, with its settings in a file.
+fn builtin(program: &Path, scenario: &Scenario, ari: &Ari, logs: &Path) -> Result<Command, ApplicationError> {
+    let (service, load) = (&scenario.service, &scenario.load);
+    let config = ServiceConfig {
+        ari_url: ari.url.clone(),
+        user: ari.user.clone(),
+        app: service.app.clone(),
+        media_ip: scenario.sip.local,
+        port_range: service.ports,
+        http: service.http,
+        echo: service.echo.clone(),
+        delay: service.delay,
+        metrics_file: Some(logs.join(COUNTS)),
+        codec: scenario.media.codec,
+        hangup_after: load.call_duration.filter(|_| load.hangup != Hangup::Caller),
+        hangup_every: if load.hangup == Hangup::Both { 2 } else { 1 },
+        // It goes through the environment.
+        password: String::new(),
+    };
+    let path = logs.join(SETTINGS);
+    let text = toml::to_string(&config).map_err(io::Error::other);
+    let written = text.and_then(|text| fs::write(&path, text));
+    written.map_err(|error| ApplicationError::Settings { path: path.clone(), error })?;
     let mut command = Command::new(program);
-    command
-        .arg("service")
-        .args(["--http", &scenario.service.http.to_string()])
-        .args(["--codec", &scenario.media.codec.to_string()])
-        .arg("--metrics-file")
-        .arg(logs.join(COUNTS))
-        .args(["--media-ip", &scenario.sip.local.to_string()])
-        .args(hangup(scenario))
-        .args(scenario.service.echo.iter().flat_map(|echo| ["--echo".into(), echo.to_string()]))
-        .args(scenario.service.delay.iter().flat_map(|delay| ["--delay".into(), delay.to_string()]));
-    command
-}
-
-/// Which calls the built-in service hangs up.
-fn hangup(scenario: &Scenario) -> Vec<String> {
-    let load = &scenario.load;
-    let Some(after) = load.call_duration.filter(|_| load.hangup != Hangup::Caller) else { return Vec::new() };
-    let every = if load.hangup == Hangup::Both { "2" } else { "1" };
-    ["--hangup-after", &after.to_string(), "--hangup-every", every].map(String::from).into()
+    command.args(["service", "--config"]).arg(path);
+    Ok(command)
 }
 
 /// The user's own; the scenario's rules see to it that there is a first word.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::application::ApplicationError;
 use crate::asterisk::AsteriskError;
 use crate::driver::DriverError;
+use crate::net::resolve::Unresolved;
 use crate::record::hlog::HlogError;
 use crate::record::stored::StoredError;
 use crate::scenario::ScenarioError;
-use crate::values::HostPort;
 
 /// An error that keeps a run from being made or kept. Calls that fail are outcomes of a run, not errors.
 #[derive(Debug, thiserror::Error)]
@@ -71,15 +71,8 @@ pub enum RunError {
     #[error("{0}")]
     Obstacle(String),
     /// A host has no address.
-    #[error("{what} = {target} cannot be found: {reason}")]
-    Unresolved {
-        /// The setting.
-        what: String,
-        /// Its value.
-        target: HostPort,
-        /// The resolver's reason.
-        reason: String,
-    },
+    #[error(transparent)]
+    Unresolved(#[from] Unresolved),
     /// The kernel refuses something that every run needs.
     #[error("{what}: {error}")]
     System {

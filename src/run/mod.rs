@@ -14,7 +14,6 @@ pub mod options_probe;
 pub mod plan;
 pub mod preflight;
 mod remarks;
-pub mod resolve;
 pub mod scheduling;
 pub mod stored;
 mod testbed;

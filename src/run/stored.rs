@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::RunError;
 use super::plan::read_scenario;
 use crate::compare::baseline::Baseline;
-use crate::compare::digest::Digest;
+use crate::compare::digest::RunDigest;
 use crate::gate::doubt;
 use crate::metrics::summarize;
 use crate::record::Run;
@@ -57,13 +57,13 @@ pub fn read(folder: &Path) -> Result<Run, RunError> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn digest(folder: &Path) -> Result<Digest, RunError> {
+pub fn digest(folder: &Path) -> Result<RunDigest, RunError> {
     let summary = summarize(read(folder)?);
     // A scenario of another version may be invalid in this one; its figures are still read.
     let limits = read_scenario(&folder.join("scenario.toml"), &[]).map(|resolved| resolved.scenario.limits);
     let in_doubt = doubt(&summary, &limits.unwrap_or_default()).is_any();
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Digest::of(name, &summary, in_doubt))
+    Ok(RunDigest::of(name, &summary, in_doubt))
 }
 
 /// Lists the runs in a folder, in the order of their names.

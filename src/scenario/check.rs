@@ -27,7 +27,7 @@ const LONGEST_BURST: f64 = 1000.0;
 /// More words, or bytes in one, than any command line for a service has.
 const LONGEST_COMMAND: (usize, usize) = (64, 4096);
 
-/// What a scenario takes from the machine.
+/// Resources that a scenario takes from the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
     /// Ports of the driver and the service each: with churn a call's port rests while its
@@ -38,7 +38,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What `scenario` takes.
+    /// Of `scenario`.
     pub fn of(scenario: &Scenario) -> Needs {
         let calls = u64::from(scenario.load.calls);
         let (per_call, base) = match scenario.asterisk.mode {
@@ -146,7 +146,7 @@ fn times(s: &Scenario, found: &mut Vec<Problem>) {
     );
 }
 
-/// When a gate ends a run.
+/// Rules of `gates.abort_after`.
 fn abort(s: &Scenario, found: &mut Vec<Problem>) {
     if !(Duration::from_secs(1)..=LONGEST).contains(&s.gates.abort_after.0) {
         let message = "a gate must be broken for between one second and seven days before it ends the run";
@@ -155,7 +155,7 @@ fn abort(s: &Scenario, found: &mut Vec<Problem>) {
     }
 }
 
-/// When and by whom calls are ended.
+/// Rules of hanging up.
 fn hangup(s: &Scenario, found: &mut Vec<Problem>) {
     if s.load.hangup != Hangup::Caller {
         let mut needs = |bad: bool, message: &str, cure: &str| {

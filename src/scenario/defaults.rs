@@ -64,7 +64,7 @@ impl Default for Service {
             ports: PortRange { from: 21_000, to: 31_000 },
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             app: "loadtest".into(),
-            // What is measured then is Asterisk and the service, and no other path.
+            // Measured then are Asterisk and the service, and no other path.
             echo: None,
             delay: None,
         }
@@ -121,7 +121,7 @@ impl Default for Impair {
         Impair {
             // Fixed, so that two runs meet the same network unless another one is asked for.
             seed: 1,
-            // What is measured is the path as it is, unless somebody asks for a worse one.
+            // The path is measured as it is, unless somebody asks for a worse one.
             out: None,
             back: None,
         }

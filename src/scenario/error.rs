@@ -9,9 +9,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 pub struct Problem {
     /// The key: `media.ports`. Empty for the text as a whole.
     pub key: String,
-    /// What is wrong.
+    /// The fault.
     pub message: String,
-    /// What would do.
+    /// The cure.
     pub cure: String,
 }
 

@@ -1,4 +1,4 @@
-//! `[[fault]]`: what is broken on purpose in mid-run, and when.
+//! `[[fault]]`: processes killed, restarted or held still in mid-run, on purpose.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,13 +18,13 @@ const FOR: (Duration, Duration) = (Duration::from_millis(100), Duration::from_se
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// When, counted from the start of the hold phase.
+    /// Time from the start of the hold phase.
     pub at: Span,
-    /// Which process.
+    /// The process.
     pub target: Target,
-    /// What happens to it.
+    /// The signal, and the start after it.
     pub action: Action,
-    /// How long it is held still or, once it has ended, left away.
+    /// Time for which it is held still or, once it has ended, not started again.
     #[serde(rename = "for", default = "one_second")]
     pub lasts: Span,
 }
@@ -35,7 +35,7 @@ fn one_second() -> Span {
     Span(Duration::from_secs(1))
 }
 
-/// The process that a fault befalls.
+/// Process of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
@@ -45,7 +45,7 @@ pub enum Target {
     Service,
 }
 
-/// What befalls it.
+/// Kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
@@ -66,7 +66,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// What is wrong with the faults.
+/// Rules of the faults.
 pub(super) fn problems(s: &Scenario, found: &mut Vec<Problem>) {
     if s.fault.len() > MOST_FAULTS {
         let message = format!("{} faults are planned", s.fault.len());

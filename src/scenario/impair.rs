@@ -1,4 +1,4 @@
-//! `[impair]`: what is done to the packets on their way, on purpose.
+//! `[impair]`: delay, loss and disorder of packets, on purpose.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ pub struct ImpairPath {
     pub jitter: Span,
     /// Share of packets lost.
     pub loss: Percent,
-    /// Mean number of packets lost in a row; 1 is loss at random.
+    /// Average number of packets lost in a row; 1 is loss at random.
     pub burst: f64,
     /// Share of packets that arrive twice.
     pub duplicate: Percent,
@@ -39,7 +39,7 @@ pub struct ImpairPath {
 }
 
 impl Impair {
-    /// What packets suffer in `direction`; `None` where that is nothing.
+    /// Impairment of `direction`; `None` without one.
     pub fn of(&self, direction: Direction) -> Option<Impairment> {
         let path = match direction {
             Direction::Out => &self.out,

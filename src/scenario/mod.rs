@@ -1,4 +1,4 @@
-//! The scenario: what a run does, read from TOML, checked as a whole before anything happens.
+//! The scenario of a run, read from TOML and checked as a whole before anything happens.
 //!
 //! Pure: text in, a valid [`Scenario`] or errors with line, reason and cure out.
 
@@ -35,25 +35,25 @@ pub struct Scenario {
     pub name: String,
     /// The Asterisk under load.
     pub asterisk: Asterisk,
-    /// What answers the calls behind it.
+    /// The service behind it.
     pub service: Service,
-    /// Who calls whom.
+    /// Caller, callee and local address.
     pub sip: Sip,
-    /// How many calls, how fast, how long.
+    /// Number, rate and length of the calls.
     pub load: Load,
-    /// What the calls carry.
+    /// Codec, packet time and ports.
     pub media: Media,
-    /// How the driver's media threads are run.
+    /// Scheduling of the driver's media threads.
     pub driver: Driver,
-    /// What is done to the packets on their way, on purpose.
+    /// Delay, loss and disorder of packets, on purpose.
     pub impair: Impair,
-    /// When a packet counts, and as what.
+    /// Measured window, and bounds of late and lost.
     pub measure: Measure,
     /// Figures of the instrument beyond which it is in doubt.
     pub limits: Limits,
-    /// What the run must hold to pass.
+    /// Conditions of a pass.
     pub gates: Gates,
-    /// What is broken on purpose in mid-run, in the order in which it happens.
+    /// Faults in mid-run, on purpose, in the order of time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fault: Vec<Fault>,
 }
@@ -62,7 +62,7 @@ pub struct Scenario {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Asterisk {
-    /// Whether the run starts an Asterisk of its own.
+    /// Owner of the Asterisk.
     pub mode: AsteriskMode,
     /// Asterisk's RTP ports, two even ones per call (its `rtp.conf`).
     pub rtp_ports: PortRange,
@@ -78,7 +78,7 @@ pub struct Asterisk {
     pub ari_port: Option<u16>,
 }
 
-/// Who runs Asterisk.
+/// Owner of the Asterisk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AsteriskMode {
@@ -92,16 +92,16 @@ pub enum AsteriskMode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Service {
-    /// What answers the calls.
+    /// Kind of the service.
     pub mode: ServiceMode,
     /// Command: the program and its arguments, without a shell, started in the caller's folder.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// How long the application may take until Asterisk lists it.
+    /// Longest wait until Asterisk lists the application.
     pub ready_within: Span,
     /// Port pool of a service that the run starts, one per call.
     pub ports: PortRange,
-    /// Where the built-in service answers /health and /metrics; port 0 takes any free one.
+    /// Address of the built-in service's /health and /metrics; port 0 takes any free one.
     pub http: SocketAddr,
     /// Name of the ARI application.
     pub app: String,
@@ -109,13 +109,13 @@ pub struct Service {
     /// it sends them back by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub echo: Option<HostPort>,
-    /// How long the built-in service holds every packet before it goes back: slow on purpose, to try
-    /// gates and comparisons on. Absent: not at all.
+    /// Delay of every packet in the built-in service: slow on purpose, to try gates and comparisons on.
+    /// Absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<Span>,
 }
 
-/// What answers the calls behind Asterisk.
+/// Kind of the service behind Asterisk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceMode {
@@ -130,12 +130,12 @@ pub enum ServiceMode {
 }
 
 impl ServiceMode {
-    /// Whether an ARI application answers the calls.
+    /// True if an ARI application answers the calls.
     pub fn is_application(self) -> bool {
         self != ServiceMode::None
     }
 
-    /// Whether the run starts it, and gives it its ports.
+    /// True if the run starts it, and gives it its ports.
     pub fn is_started(self) -> bool {
         matches!(self, ServiceMode::Builtin | ServiceMode::Command)
     }
@@ -151,7 +151,7 @@ pub struct Sip {
     pub from: String,
     /// Local address for SIP and RTP: the one that the target reaches this host under.
     pub local: IpAddr,
-    /// How long an attempt may take to be answered.
+    /// Longest wait of an attempt for its answer.
     pub setup_timeout: Span,
 }
 
@@ -168,15 +168,15 @@ pub struct Load {
     /// Length of one call; a call that ends before the run does is replaced. Absent: calls last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_duration: Option<Span>,
-    /// Who hangs up a call that has lasted `call_duration`.
+    /// Side that hangs up a call after `call_duration`.
     pub hangup: Hangup,
-    /// How long a line rests after a failed attempt or a lost call before it places the next.
+    /// Pause of a line after a failed attempt or a lost call.
     pub retry_after: Span,
     /// A call that was heard, and then not for this long, is given up and replaced; 0s is never.
     pub dead_after: Span,
 }
 
-/// Who hangs up at the planned end of a call.
+/// Side that hangs up at the planned end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hangup {
@@ -196,7 +196,7 @@ pub struct Media {
     pub codec: Codec,
     /// Packet interval: 10 to 60 ms in steps of 10.
     pub ptime: Span,
-    /// How streams lie over the packet interval.
+    /// Spread of the streams over the packet interval.
     pub phase: Phasing,
     /// The driver's RTP ports, one even port per call.
     pub ports: PortRange,
@@ -206,14 +206,13 @@ pub struct Media {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Driver {
-    /// Whether the media threads ask for a real-time priority; without permission the run goes on
-    /// without, and says so.
+    /// Real-time priority for the media threads; without permission the run goes on without, and says so.
     pub realtime: bool,
     /// CPUs that the media threads keep to, by number; none is any.
     pub cpus: Vec<usize>,
 }
 
-/// How streams lie over the packet interval.
+/// Spread of the streams over the packet interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phasing {
@@ -233,7 +232,7 @@ pub struct Measure {
     pub late_after: Span,
     /// A packet not back after this time is lost.
     pub lost_after: Span,
-    /// Whether a service that stamps has this machine's clock: only then is there an up and a down.
+    /// A service that stamps has this machine's clock: only then is there an up and a down.
     /// Absent: yes for the built-in one and for a target on the loopback interface.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shared_clock: Option<bool>,
@@ -249,8 +248,8 @@ pub struct Measure {
 pub struct Gates {
     /// Expressions `METRIC OP VALUE`, all of which must hold.
     pub require: Vec<String>,
-    /// Whether a gate that is broken, and stays so, ends the run before its time.
+    /// A gate that is broken, and stays so, ends the run before its time.
     pub abort_on_fail: bool,
-    /// How long it must have been broken without a break for that.
+    /// Time for which it must have been broken without a pause.
     pub abort_after: Span,
 }

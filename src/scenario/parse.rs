@@ -16,7 +16,7 @@ pub struct Resolved {
     source: Source,
 }
 
-/// Where a scenario comes from: what errors point at.
+/// Source text of a scenario, which errors point at.
 #[derive(Debug, Clone)]
 struct Source {
     path: String,
@@ -84,7 +84,7 @@ impl Resolved {
 }
 
 impl Source {
-    /// What the deserialiser has to say of the bytes in `span`.
+    /// The deserialiser's error about the bytes in `span`.
     fn misread(&self, said: &str, span: Option<Range<usize>>) -> String {
         let value = span.clone().and_then(|span| self.text.get(span)).unwrap_or_default();
         let before = span.as_ref().and_then(|span| self.text.get(..span.start)).unwrap_or_default();
@@ -159,7 +159,7 @@ fn apply(text: &str, path: &str, overrides: &[Override]) -> Result<String, Scena
 
 fn set(document: &mut DocumentMut, setting: &str) -> Result<(), String> {
     let (key, value) = setting.split_once('=').ok_or("there is no `=`")?;
-    // What is no TOML value by itself is meant as a string: `media.codec=PCMA`.
+    // A text that is no TOML value is meant as a string: `media.codec=PCMA`.
     let value: Value = value.trim().parse().unwrap_or_else(|_| Value::from(value.trim()));
     let mut parts: Vec<_> = key.split('.').map(str::trim).collect();
     let last = parts.pop().filter(|p| !p.is_empty()).ok_or("there is no key")?;
@@ -273,7 +273,7 @@ mod tests {
             assert!(text.contains(&format!("--> --set {setting}")) && text.contains(words), "{text}");
             assert!(!text.contains("x.toml") && !text.contains("invalid"), "{text}");
         }
-        // What the file has wrong is the file's, whatever else is set.
+        // An error in the file is the file's, whatever else is set.
         let text = fails("[load]\nduration = 5\n", &["load.calls=7", "media.codec=PCMA"]);
         assert!(
             text.contains("x.toml:2") && text.contains("duration = 5: a duration belongs here"),

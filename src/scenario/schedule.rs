@@ -1,4 +1,4 @@
-//! When calls are wanted: intended times, before anything real has happened.
+//! Intended times of the calls.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Spacing {
     }
 }
 
-/// How long placing `calls` calls takes at `rate`, from the first to the last.
+/// Time from the first to the last of `calls` calls at `rate`.
 pub fn ramp_duration(rate: Rate, calls: u32) -> Duration {
     Duration::from_secs_f64(f64::from(calls.saturating_sub(1)) / rate.0)
 }

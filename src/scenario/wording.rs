@@ -1,4 +1,4 @@
-//! The deserialiser's words → what is wrong with a scenario, and what would do.
+//! The deserialiser's words → fault and cure of a scenario.
 
 /// A message for people, and the cure; no cure where the message holds it already.
 pub(super) struct Wording {
@@ -49,7 +49,7 @@ fn named(rest: &str) -> Option<(&str, Vec<&str>)> {
     Some((quoted.next()?, quoted.collect()))
 }
 
-/// What was wanted in words, and what to write in place of `value`.
+/// The expected type in words, and the cure for `value`.
 fn wants(wanted: &str, key: &str, value: &str) -> (String, String) {
     let bare = value.trim_matches(['"', '\'']);
     let (what, cure) = match wanted {

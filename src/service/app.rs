@@ -14,9 +14,8 @@ use tokio::task::JoinSet;
 
 use super::events::Incoming;
 use super::http::Shared;
-use super::reflector::{RECEIVE_BUFFER, Reflector, Removed, Told};
+use super::reflector::{Reflector, Removed, Sockets, StreamEvent};
 use super::refusals::Refusals;
-use super::relay::Relay;
 use super::tasks::{self, Finished};
 use super::{ServiceConfig, ServiceError};
 use crate::ari::call::Call;
@@ -28,7 +27,6 @@ use crate::ari::{CallIds, MediaTarget};
 use crate::clock;
 use crate::net::http::HttpClient;
 use crate::net::ports::PortPool;
-use crate::net::udp::StampedSocket;
 use crate::record::ServicePorts;
 use crate::rtp::Codec;
 use crate::stamp::Stamp;
@@ -56,6 +54,7 @@ struct Entry {
 /// The owner of all calls.
 pub struct App {
     config: ServiceConfig,
+    echo: Option<SocketAddr>,
     client: Arc<HttpClient>,
     reflector: Reflector,
     shared: Arc<Shared>,
@@ -77,11 +76,18 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(config: ServiceConfig, client: HttpClient, reflector: Reflector, shared: Arc<Shared>) -> Self {
+    pub fn new(
+        config: ServiceConfig,
+        echo: Option<SocketAddr>,
+        client: HttpClient,
+        reflector: Reflector,
+        shared: Arc<Shared>,
+    ) -> Self {
         App {
-            ports: PortPool::new(config.ports, PORT_RETRY),
+            ports: PortPool::new(config.port_range, PORT_RETRY),
             refusals: Refusals::default(),
             config,
+            echo,
             client: Arc::new(client),
             reflector,
             shared,
@@ -103,13 +109,13 @@ impl App {
     pub async fn run(
         mut self,
         mut incoming: Receiver<Incoming>,
-        mut told: UnboundedReceiver<Told>,
+        mut stream_events: UnboundedReceiver<StreamEvent>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServiceError> {
         tokio::pin!(shutdown);
         self.take_stock();
         self.show_state();
-        tracing::info!(app = self.config.app, ports = %self.config.ports, "ready for calls");
+        tracing::info!(app = self.config.app, ports = %self.config.port_range, "ready for calls");
         while !self.is_done(clock::now()) {
             let wake = self.next_wake();
             tokio::select! {
@@ -119,9 +125,9 @@ impl App {
                     Ok(finished) => self.on_finished(finished),
                     Err(error) => tracing::error!(%error, "a request's task ended without an answer"),
                 },
-                told = told.recv() => match told {
-                    Some(Told::First { port, at }) => self.on_first_packet(port, at),
-                    Some(Told::Removed(removed)) => self.on_removed(&removed),
+                event = stream_events.recv() => match event {
+                    Some(StreamEvent::FirstPacket { port, at }) => self.on_first_packet(port, at),
+                    Some(StreamEvent::Removed(removed)) => self.on_removed(&removed),
                     None => return Err(ServiceError::Media(io::Error::other("it has ended"))),
                 },
                 () = sleep_until(wake) => self.on_time(clock::now()),
@@ -261,18 +267,12 @@ impl App {
         if self.stop_by.is_some() {
             return Err(ServiceOutcome::Shutdown);
         }
-        let (ip, echo) = (self.config.media_ip, self.config.echo);
-        let bind = |port| {
-            let socket = StampedSocket::bind((ip, port).into(), RECEIVE_BUFFER)?;
-            // Its lack of ports is not that another program holds this one.
-            let relay = echo.map(Relay::to).transpose().map_err(io::Error::other)?;
-            Ok((socket, relay))
-        };
-        match self.ports.take(now, bind) {
-            Ok((port, (socket, relay))) => {
+        let (ip, echo) = (self.config.media_ip, self.echo);
+        match self.ports.take(now, |port| Sockets::bind((ip, port).into(), echo)) {
+            Ok((port, sockets)) => {
                 // The SSRC only has to differ between streams (RFC 3550 section 8.1).
                 let ssrc = (self.seed ^ self.serial.wrapping_mul(0x9E37_79B9)) as u32;
-                self.reflector.add(port, socket, relay, ssrc);
+                self.reflector.add(port, sockets, ssrc);
                 Ok((port, SocketAddr::new(ip, port)))
             }
             Err(error) => {
@@ -348,8 +348,9 @@ impl App {
         let mut record = self.shared.record();
         record.calls.bridged += 1;
         record.stages.bridged.record(at.since(entry.call.started_at()));
-        let hangup = self.config.hangup.filter(|h| entry.serial.is_multiple_of(h.every.into()));
-        self.hangups.extend(hangup.map(|h| (at + h.after, entry.serial, caller.clone())));
+        let is_its_turn = entry.serial.is_multiple_of(self.config.hangup_every.into());
+        let after = self.config.hangup_after.filter(|_| is_its_turn);
+        self.hangups.extend(after.map(|after| (at + after.0, entry.serial, caller.clone())));
     }
 
     fn on_ended(&mut self, caller: &Arc<str>, record: ServiceCall) {

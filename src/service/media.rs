@@ -1,10 +1,11 @@
-//! What is counted of the calls' media.
+//! Counts of the calls' media.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use crate::net::udp::{Datagram, StampedSocket};
+use crate::net::udp::Datagram;
 use crate::record::{Durations, ServiceEcho};
 use crate::rtp::reflector::Reflected;
 use crate::stamp::Stamp;
@@ -22,8 +23,6 @@ pub struct MediaCounts {
     pub not_rtp: u64,
     /// Datagrams from anybody else, or from before the peer was known.
     pub strangers: u64,
-    /// Bytes sent back, RTP headers included.
-    pub bytes: u64,
     /// Sends that failed.
     pub send_errors: u64,
     /// Datagrams that the kernel dropped for lack of buffer space.
@@ -117,32 +116,27 @@ impl MediaCounts {
         self.reflected + self.plain
     }
 
-    /// Counts a datagram; its bytes if it is from the peer, none of them if it was cut off.
-    pub fn accept<'a>(&mut self, peer: Option<SocketAddr>, datagram: &Datagram<'a>) -> Option<&'a [u8]> {
+    /// Counts a datagram; `false` if it is not from the peer.
+    pub fn accept(&mut self, peer: Option<SocketAddr>, datagram: &Datagram<'_>) -> bool {
         if let Some(drops) = datagram.drops {
             self.drops = self.drops.max(drops.into());
         }
-        // What was queued before the socket was connected may be from anybody.
+        // Datagrams from before the socket was connected may be from anybody.
         if peer != Some(datagram.from) {
             self.strangers += 1;
-            return None;
+            return false;
         }
         self.received += 1;
         self.first_at.get_or_insert(datagram.received_at);
-        Some(if datagram.truncated { &[] } else { datagram.bytes })
+        true
     }
 
-    /// Sends a packet back, and counts it.
-    pub fn send(&mut self, socket: &StampedSocket, answer: &[u8], kind: Reflected) {
-        match socket.send(answer) {
-            Ok(sent) => {
-                self.bytes += sent as u64;
-                match kind {
-                    Reflected::Probe => self.reflected += 1,
-                    Reflected::Plain => self.plain += 1,
-                }
-            }
-            Err(_) => self.send_errors += 1,
+    /// Counts an answer that was sent, or could not be.
+    pub fn add_sent(&mut self, sent: io::Result<usize>, kind: Reflected) {
+        match (sent, kind) {
+            (Ok(_), Reflected::Probe) => self.reflected += 1,
+            (Ok(_), Reflected::Plain) => self.plain += 1,
+            (Err(_), _) => self.send_errors += 1,
         }
     }
 }

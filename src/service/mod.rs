@@ -5,6 +5,7 @@
 //! answers come back to it. The reflector thread owns the media sockets.
 
 mod app;
+pub mod config;
 mod delay;
 pub mod events;
 pub mod http;
@@ -17,10 +18,11 @@ mod refusals;
 mod relay;
 pub mod stats;
 mod tasks;
+mod way;
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,13 +31,13 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 
 use crate::net::http::{HttpClient, HttpError};
-use crate::rtp::Codec;
-use crate::values::PortRange;
+use crate::net::resolve::{Unresolved, resolve};
 use app::App;
+pub use config::ServiceConfig;
 use events::{ConnectError, EventConnection, EventSource};
 use http::Shared;
 use metrics::MetricsFile;
-use reflector::{Reflector, Told};
+use reflector::{Reflector, StreamEvent};
 
 /// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
 const EVENT_QUEUE: usize = 4096;
@@ -43,68 +45,15 @@ const EVENT_QUEUE: usize = 4096;
 /// How long closing the event connection may take.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(500);
 
-/// How the service is set up.
-#[derive(Debug, Clone)]
-pub struct ServiceConfig {
-    /// Asterisk's HTTP server, `http://host:port`; `/ari` behind it does no harm.
-    pub ari_url: String,
-    /// The ARI user.
-    pub user: String,
-    /// The ARI user's password.
-    pub password: String,
-    /// The application's name, as in the dialplan's `Stasis(name)`.
-    pub app: String,
-    /// The address that Asterisk sends media to.
-    pub media_ip: IpAddr,
-    /// The ports that Asterisk sends media to, one per call.
-    pub ports: PortRange,
-    /// Where GET /health and GET /metrics are; port 0 takes any that is free.
-    pub http: Option<SocketAddr>,
-    /// The codec of the media channel. It has to be the caller's, or Asterisk transcodes and no probe
-    /// survives. A dialplan that knows better says so as first argument: `Stasis(name,alaw)`.
-    pub codec: Codec,
-    /// The echo server that the calls' packets go to and come back from, like [`crate::echo`]; without
-    /// one they go back at once.
-    pub echo: Option<SocketAddr>,
-    /// How long every packet is held before it goes back: a service slow on purpose. Not with `echo`.
-    pub delay: Option<Duration>,
-    /// Whether calls are hung up from here, and which.
-    pub hangup: Option<Hangup>,
-}
-
-/// Hanging up calls that are bridged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hangup {
-    /// How long a call is bridged before.
-    pub after: Duration,
-    /// Every how many calls; 1 is all.
-    pub every: u32,
-}
-
-impl Default for ServiceConfig {
-    fn default() -> Self {
-        ServiceConfig {
-            ari_url: "http://127.0.0.1:8088".into(),
-            user: "loadtest".into(),
-            password: String::new(),
-            app: "loadtest".into(),
-            media_ip: Ipv4Addr::LOCALHOST.into(),
-            ports: PortRange { from: 21_000, to: 31_000 },
-            http: Some((Ipv4Addr::LOCALHOST, 9090).into()),
-            codec: Codec::Pcmu,
-            echo: None,
-            delay: None,
-            hangup: None,
-        }
-    }
-}
-
 /// Why the service cannot run. The text names the cure.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// The address is not one.
     #[error("--ari-url: {0}")]
     BadUrl(#[from] HttpError),
+    /// The echo server has no address.
+    #[error(transparent)]
+    Echo(#[from] Unresolved),
     /// The media address is one that nobody can send to.
     #[error(
         "{0} is not an address that Asterisk can send media to: give this machine's own, as Asterisk sees it, with --media-ip"
@@ -165,8 +114,8 @@ pub struct Finished {
 pub struct Service {
     app: App,
     events: EventConnection,
-    told: UnboundedReceiver<Told>,
-    listener: Option<TcpListener>,
+    stream_events: UnboundedReceiver<StreamEvent>,
+    listener: TcpListener,
     shared: Arc<Shared>,
 }
 
@@ -182,22 +131,24 @@ impl Service {
         }
         let base = server(&config.ari_url);
         let client = HttpClient::new(&format!("{base}/ari"), Some((&config.user, &config.password)))?;
-        let listener = match config.http {
-            Some(address) => Some(listen(address).await?),
+        let echo = match &config.echo {
+            Some(echo) => Some(resolve(echo, "--echo").await?),
             None => None,
         };
-        let (report, told) = mpsc::unbounded_channel();
-        let reflector = Reflector::start(config.ports, config.echo.is_some(), config.delay, report)
-            .map_err(ServiceError::Media)?;
+        let listener = listen(config.http).await?;
+        let (sender, stream_events) = mpsc::unbounded_channel();
+        let delay = config.delay.map(|delay| delay.0).filter(|delay| !delay.is_zero());
+        let reflector = Reflector::start(config.port_range, echo.is_some(), delay, sender);
+        let reflector = reflector.map_err(ServiceError::Media)?;
         let events = connect(&config).await?;
         let shared = Arc::new(Shared::new(reflector.totals().clone()));
-        let app = App::new(config, client, reflector, shared.clone());
-        Ok(Service { app, events, told, listener, shared })
+        let app = App::new(config, echo, client, reflector, shared.clone());
+        Ok(Service { app, events, stream_events, listener, shared })
     }
 
     /// Where GET /health and GET /metrics are.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.listener.local_addr().ok()
     }
 
     /// The counts, to be read or reset while the service runs.
@@ -209,39 +160,26 @@ impl Service {
     /// does when it has to end by itself, with the reason.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Finished {
         let address = self.http_address();
-        let Service { app, events, told, listener, shared } = self;
+        let Service { app, events, stream_events, listener, shared } = self;
         let (to_app, incoming) = mpsc::channel(EVENT_QUEUE);
         let mut events_task = JoinSet::new();
         events_task.spawn(events.forward(to_app));
         let mut http_task = JoinSet::new();
-        if let Some(listener) = listener {
-            let router = http::router(shared.clone());
-            http_task.spawn(async move {
-                if let Err(error) = axum::serve(listener, router).await {
-                    tracing::error!(%error, "/health and /metrics have ended");
-                }
-            });
-        }
+        let router = http::router(shared.clone());
+        http_task.spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "/health and /metrics have ended");
+            }
+        });
         if let Some(address) = address {
             tracing::info!("health and metrics on http://{address}");
         }
-        let outcome = app.run(incoming, told, shutdown).await;
+        let outcome = app.run(incoming, stream_events, shutdown).await;
         // The event connection says goodbye when it finds that nobody takes its events; it ends with
         // its set at the latest, as do the endpoints.
         let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;
         Finished { counted: MetricsFile::of(shared.snapshot()), failure: outcome.err() }
     }
-}
-
-/// Runs the service: [`Service::start`], then [`Service::run`].
-///
-/// # Errors
-/// Those of [`Service::start`].
-pub async fn run(
-    config: ServiceConfig,
-    shutdown: impl Future<Output = ()>,
-) -> Result<Finished, ServiceError> {
-    Ok(Service::start(config).await?.run(shutdown).await)
 }
 
 /// The server's address without the `/ari` that every path gets anyway.

@@ -1,11 +1,10 @@
-//! The media side: one thread that echoes every call's stream with stamps added, or has an echo server
-//! do it and brings back what comes from there; or holds it for a while first, to be slow on purpose.
+//! The media side: one thread that sends every call's packets back to Asterisk, each on its call's [`Way`].
 //!
-//! Nothing on the thread locks, allocates or logs per packet. A call's socket is bound elsewhere and
+//! Nothing on the thread locks, allocates or logs per packet. A call's sockets are bound elsewhere and
 //! handed over here; its counts are handed back when the call is over.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -16,11 +15,11 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::delay::Delay;
 use super::media::{MediaCounts, MediaTotals};
-use super::relay::{EchoCounts, Relay};
+use super::relay::{EchoCounts, InFlight};
+use super::way::{Next, Stream, Way};
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::{Batch, StampedSocket};
-use crate::rtp::reflector::StreamReflector;
 use crate::stamp::Stamp;
 use crate::values::PortRange;
 
@@ -31,24 +30,56 @@ pub const DATAGRAM: usize = 1500;
 /// Batches of one stream before the others have their turn.
 const TURN: usize = 4;
 /// Asked of the kernel for each socket: a second of 20 ms packets with its bookkeeping.
-pub const RECEIVE_BUFFER: usize = 128 * 1024;
-/// What comes from the echo server is shown this often: locking once a packet would cost too much.
+const RECEIVE_BUFFER: usize = 128 * 1024;
+/// Interval at which counts of the echo server are shown: locking once a packet would cost too much.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
+
+/// The sockets of one call.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Towards Asterisk.
+    asterisk: StampedSocket,
+    /// Towards the echo server, on a port of the call's own, so that the server tells the calls apart.
+    echo: Option<StampedSocket>,
+}
+
+impl Sockets {
+    /// Binds `address` for Asterisk, and a port that the kernel picks for the echo server, if there is one.
+    ///
+    /// # Errors
+    /// Those of the system calls; `AddrInUse` when another program holds `address`.
+    pub fn bind(address: SocketAddr, echo: Option<SocketAddr>) -> io::Result<Self> {
+        let asterisk = StampedSocket::bind(address, RECEIVE_BUFFER)?;
+        // A lack of ports here does not mean that another program holds `address`.
+        let echo = echo.map(connected).transpose().map_err(io::Error::other)?;
+        Ok(Sockets { asterisk, echo })
+    }
+}
+
+fn connected(peer: SocketAddr) -> io::Result<StampedSocket> {
+    let any: SocketAddr = match peer {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = StampedSocket::bind(any, RECEIVE_BUFFER)?;
+    socket.connect(peer)?;
+    Ok(socket)
+}
 
 /// A stream that was removed: its port, which is closed now, and its counts.
 #[derive(Debug)]
 pub struct Removed {
     /// The port.
     pub port: u16,
-    /// What passed through it.
+    /// Datagrams that passed through it.
     pub counts: MediaCounts,
 }
 
-/// What the thread tells of a stream.
+/// An event of a stream.
 #[derive(Debug)]
-pub enum Told {
+pub enum StreamEvent {
     /// Its first packet came from the peer.
-    First {
+    FirstPacket {
         /// The port.
         port: u16,
         /// The kernel's stamp.
@@ -59,7 +90,7 @@ pub enum Told {
 }
 
 enum Command {
-    Add { port: u16, socket: StampedSocket, relay: Option<Relay>, ssrc: u32 },
+    Add { port: u16, sockets: Sockets, ssrc: u32 },
     Connect { port: u16, peer: SocketAddr },
     Remove { port: u16 },
 }
@@ -74,14 +105,12 @@ pub struct Reflector {
 }
 
 impl Reflector {
-    /// Starts the thread for streams on ports of `range`; `told` hears of each stream's first packet and
-    /// of its end, and closes when the thread ends.
-    ///
-    /// With `has_echo` each stream is to come with a relay to the echo server; with `delay` every packet
-    /// is held for so long before it goes back.
+    /// Starts the thread for streams on ports of `range`. Each stream's first packet and its end go to
+    /// `events`, which closes when the thread ends. With `delay` every packet is held for so long before
+    /// it goes back; `has_echo` says whether streams come with a socket towards an echo server.
     ///
     /// The queues in both directions are bounded by the ports: each has at most one stream, with
-    /// three commands and two reports in its life.
+    /// three commands and two events in its life.
     ///
     /// # Errors
     /// For want of descriptors or threads.
@@ -89,44 +118,50 @@ impl Reflector {
         range: PortRange,
         has_echo: bool,
         delay: Option<Duration>,
-        told: UnboundedSender<Told>,
+        events: UnboundedSender<StreamEvent>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
         let waker = poller.waker();
-        let (commands, orders) = channel();
-        let echo = has_echo.then(Mutex::default);
-        let totals = Arc::new(MediaTotals { echo, ..Default::default() });
-        let streams: Vec<_> = (0..range.len()).map(|_| None).collect();
+        let (sender, commands) = channel();
+        let totals = Arc::new(MediaTotals { echo: has_echo.then(Mutex::default), ..Default::default() });
+        let calls: Vec<_> = (0..range.len()).map(|_| None).collect();
         let delay = delay.map(Delay::new).transpose()?;
         if let Some(delay) = &delay {
-            poller.add(delay.timer(), 2 * streams.len() as u64)?;
+            poller.add(delay.timer(), 2 * calls.len() as u64)?;
         }
-        let hands = Hands {
-            batch: Batch::new(BATCH, DATAGRAM),
-            answer: Box::new([0; DATAGRAM]),
-            echo: EchoCounts::default(),
-            delay,
+        let thread = ReflectorThread {
+            poller,
+            commands,
+            events,
+            first: range.from,
+            calls,
+            totals: totals.clone(),
+            workspace: Workspace {
+                batch: Batch::new(BATCH, DATAGRAM),
+                answer: Box::new([0; DATAGRAM]),
+                echo: EchoCounts::default(),
+                delay,
+            },
+            shown_at: clock::now(),
         };
-        let (first, shown_at) = (range.from, clock::now());
-        let media = Media { poller, orders, told, first, streams, totals: totals.clone(), hands, shown_at };
-        let thread = thread::Builder::new().name("reflector".into()).spawn(move || media.run())?;
-        Ok(Reflector { commands: Some(commands), waker, thread: Some(thread), totals })
+        let thread = thread::Builder::new().name("reflector".into()).spawn(move || thread.run())?;
+        Ok(Reflector { commands: Some(sender), waker, thread: Some(thread), totals })
     }
 
-    /// Takes a call's bound socket over. Its peer is not known yet: what comes before is dropped. With
-    /// `relay` the call's packets make the way through the echo server.
-    pub fn add(&self, port: u16, socket: StampedSocket, relay: Option<Relay>, ssrc: u32) {
-        self.order(Command::Add { port, socket, relay, ssrc });
+    /// Takes over the sockets of a call on `port`. Its peer is not known yet: packets before
+    /// [`Reflector::connect`] are dropped.
+    pub fn add(&self, port: u16, sockets: Sockets, ssrc: u32) {
+        self.command(Command::Add { port, sockets, ssrc });
     }
 
     /// Fixes the peer of the stream on `port`.
     pub fn connect(&self, port: u16, peer: SocketAddr) {
-        self.order(Command::Connect { port, peer });
+        self.command(Command::Connect { port, peer });
     }
 
     /// Ends the stream on `port`; its [`Removed`] follows.
     pub fn remove(&self, port: u16) {
-        self.order(Command::Remove { port });
+        self.command(Command::Remove { port });
     }
 
     /// The running totals.
@@ -134,8 +169,8 @@ impl Reflector {
         &self.totals
     }
 
-    fn order(&self, command: Command) {
-        // A thread that has ended is noticed by the closed `told` channel.
+    fn command(&self, command: Command) {
+        // A thread that has ended is noticed by the closed channel of events.
         let _ = self.commands.as_ref().map(|commands| commands.send(command));
         self.waker.wake();
     }
@@ -150,43 +185,40 @@ impl Drop for Reflector {
     }
 }
 
-struct Stream {
-    /// When it was added: what came before is another's, of the same port.
+/// One call on the thread.
+struct Call {
+    /// Time of its adding: packets from before are those of an earlier call on the same port.
     since: Stamp,
-    socket: StampedSocket,
-    relay: Option<Relay>,
-    peer: Option<SocketAddr>,
-    reflector: StreamReflector,
-    counts: MediaCounts,
+    sockets: Sockets,
+    stream: Stream,
 }
 
-/// What the thread owns.
-struct Media {
+struct ReflectorThread {
     poller: Poller,
-    orders: Receiver<Command>,
-    told: UnboundedSender<Told>,
+    commands: Receiver<Command>,
+    events: UnboundedSender<StreamEvent>,
     first: u16,
     /// By port, from `first` on.
-    streams: Vec<Option<Box<Stream>>>,
+    calls: Vec<Option<Box<Call>>>,
     totals: Arc<MediaTotals>,
-    hands: Hands,
+    workspace: Workspace,
     shown_at: Stamp,
 }
 
-/// What serving any stream takes.
-struct Hands {
+/// Buffers and counts that all calls share.
+struct Workspace {
     batch: Batch,
     answer: Box<[u8; DATAGRAM]>,
-    /// What is not shown yet.
+    /// Not shown yet.
     echo: EchoCounts,
-    /// Without it packets go back at once.
+    /// `None`: packets go back at once.
     delay: Option<Delay>,
 }
 
-/// What has become ready.
+/// The source of a readiness.
 #[derive(Clone, Copy)]
 enum Ready {
-    /// The socket towards Asterisk of the stream at a place.
+    /// The socket towards Asterisk of the call at a place.
     Asterisk(usize),
     /// That towards the echo server.
     Echo(usize),
@@ -194,7 +226,7 @@ enum Ready {
     Delay,
 }
 
-impl Media {
+impl ReflectorThread {
     fn run(mut self) {
         // As many as the poller names at once, so that it never grows.
         let mut ready = Vec::with_capacity(1024);
@@ -207,7 +239,7 @@ impl Media {
             for token in &ready {
                 self.serve(*token);
             }
-            let goes_on = self.obey();
+            let goes_on = self.handle_commands();
             self.show(!goes_on);
             if !goes_on {
                 return;
@@ -216,22 +248,22 @@ impl Media {
     }
 
     fn serve(&mut self, token: u64) {
-        let ready = self.what(token);
+        let ready = self.source(token);
         let at = match ready {
             Ready::Asterisk(at) | Ready::Echo(at) => at,
             Ready::Delay => return self.release(),
         };
-        let Some(stream) = self.streams.get_mut(at).and_then(Option::as_mut) else { return };
-        let heard = stream.counts.first_at.is_some();
-        stream.counted(&self.totals, |stream| stream.serve(ready, &mut self.hands));
-        if let Some(first_at) = stream.counts.first_at.filter(|_| !heard) {
-            let _ = self.told.send(Told::First { port: self.first + at as u16, at: first_at });
+        let Some(call) = self.calls.get_mut(at).and_then(Option::as_mut) else { return };
+        let had_first = call.stream.counts.first_at.is_some();
+        call.counted(&self.totals, |call| call.serve(ready, &mut self.workspace));
+        if let Some(first_at) = call.stream.counts.first_at.filter(|_| !had_first) {
+            let _ = self.events.send(StreamEvent::FirstPacket { port: self.first + at as u16, at: first_at });
         }
     }
 
-    /// Tokens are the streams' places, behind them all the same once more for the relays, then the timer.
-    fn what(&self, token: u64) -> Ready {
-        let (at, all) = (token as usize, self.streams.len());
+    /// Tokens are the calls' places, then the same once more for the echo server, then the timer.
+    fn source(&self, token: u64) -> Ready {
+        let (at, all) = (token as usize, self.calls.len());
         match at / all.max(1) {
             0 => Ready::Asterisk(at),
             1 => Ready::Echo(at - all),
@@ -239,20 +271,26 @@ impl Media {
         }
     }
 
-    /// Sends back what has been held long enough.
+    /// Sends back the packets that have been held long enough.
     fn release(&mut self) {
-        let Media { hands: Hands { delay: Some(delay), answer, .. }, streams, totals, .. } = self else {
+        let ReflectorThread {
+            workspace: Workspace { delay: Some(delay), answer, .. }, calls, totals, ..
+        } = self
+        else {
             return;
         };
-        delay.release(clock::now(), |at, in_at, whole| {
-            let stream = streams.get_mut(at as usize).and_then(Option::as_mut);
-            if let Some(stream) = stream.filter(|stream| stream.since <= in_at) {
-                stream.counted(totals, |stream| stream.reflect(whole, in_at, &mut answer[..]));
+        delay.release(clock::now(), |at, in_at, packet| {
+            let call = calls.get_mut(at as usize).and_then(Option::as_mut);
+            if let Some(call) = call.filter(|call| call.since <= in_at) {
+                call.counted(totals, |Call { stream, sockets, .. }| {
+                    let next = stream.reflect(packet, in_at, clock::now, &mut answer[..]);
+                    send_answer(next, stream, &sockets.asterisk, &answer[..]);
+                });
             }
         });
     }
 
-    /// Adds what came from the echo server to what others see, once in a while and at the end.
+    /// Adds new counts of the echo server to those that others see, once in a while and at the end.
     fn show(&mut self, at_the_end: bool) {
         let Some(shown) = &self.totals.echo else { return };
         let now = clock::now();
@@ -268,7 +306,7 @@ impl Media {
             // Somebody is reading just now: the next time will do.
             Err(TryLockError::WouldBlock) => return,
         };
-        let new = &mut self.hands.echo;
+        let new = &mut self.workspace.echo;
         shown.relayed += std::mem::take(&mut new.relayed);
         shown.returned += std::mem::take(&mut new.returned);
         shown.lost += std::mem::take(&mut new.lost);
@@ -276,11 +314,11 @@ impl Media {
         self.shown_at = now;
     }
 
-    /// Carries out what is ordered; false when nobody orders any more.
-    fn obey(&mut self) -> bool {
+    /// Carries out the commands there are; false once the handle is gone.
+    fn handle_commands(&mut self) -> bool {
         loop {
-            match self.orders.try_recv() {
-                Ok(Command::Add { port, socket, relay, ssrc }) => self.add(port, socket, relay, ssrc),
+            match self.commands.try_recv() {
+                Ok(Command::Add { port, sockets, ssrc }) => self.add(port, sockets, ssrc),
                 Ok(Command::Connect { port, peer }) => self.connect(port, peer),
                 Ok(Command::Remove { port }) => self.remove(port),
                 Err(TryRecvError::Empty) => return true,
@@ -289,33 +327,36 @@ impl Media {
         }
     }
 
-    fn slot(&mut self, port: u16) -> Option<&mut Option<Box<Stream>>> {
-        self.streams.get_mut(usize::from(port.checked_sub(self.first)?))
+    fn slot(&mut self, port: u16) -> Option<&mut Option<Box<Call>>> {
+        self.calls.get_mut(usize::from(port.checked_sub(self.first)?))
     }
 
-    fn add(&mut self, port: u16, socket: StampedSocket, relay: Option<Relay>, ssrc: u32) {
+    fn add(&mut self, port: u16, sockets: Sockets, ssrc: u32) {
         let token = u64::from(port.saturating_sub(self.first));
-        let behind = token + self.streams.len() as u64;
-        let watched = self.poller.add(&socket, token).and_then(|()| match &relay {
-            Some(relay) => self.poller.add(relay.socket(), behind),
+        let behind = token + self.calls.len() as u64;
+        let watched = self.poller.add(&sockets.asterisk, token).and_then(|()| match &sockets.echo {
+            Some(echo) => self.poller.add(echo, behind),
             None => Ok(()),
         });
         if let Err(error) = watched {
             // The call goes on without an echo and says so in its counts.
             tracing::error!(%error, port, "cannot watch a call's socket: this call stays silent");
         }
-        let counts = MediaCounts::default();
-        let (since, reflector) = (clock::now(), StreamReflector::new(ssrc));
-        let stream = Stream { since, socket, relay, peer: None, reflector, counts };
+        let way = match (&sockets.echo, &self.workspace.delay) {
+            (Some(_), _) => Way::Relayed(InFlight::default()),
+            (None, Some(_)) => Way::Held,
+            (None, None) => Way::Back,
+        };
+        let call = Call { since: clock::now(), sockets, stream: Stream::new(way, ssrc) };
         if let Some(slot) = self.slot(port) {
-            *slot = Some(Box::new(stream));
+            *slot = Some(Box::new(call));
         }
     }
 
     fn connect(&mut self, port: u16, peer: SocketAddr) {
-        let Some(Some(stream)) = self.slot(port) else { return };
-        match stream.socket.connect(peer) {
-            Ok(()) => stream.peer = Some(peer),
+        let Some(Some(call)) = self.slot(port) else { return };
+        match call.sockets.asterisk.connect(peer) {
+            Ok(()) => call.stream.peer = Some(peer),
             Err(error) => {
                 tracing::error!(%error, port, %peer, "cannot connect a call's socket: this call stays silent")
             }
@@ -323,47 +364,41 @@ impl Media {
     }
 
     fn remove(&mut self, port: u16) {
-        let stream = self.slot(port).and_then(Option::take);
-        let counts = stream.map(|mut stream| {
-            if let Some(relay) = &mut stream.relay {
-                relay.give_up(&mut self.hands.echo);
-            }
-            let (expected, distinct) = stream.reflector.expected_and_received();
-            stream.counts.expected = expected.into();
-            stream.counts.distinct = distinct.into();
-            if let Ok(drops) = stream.socket.drops() {
-                stream.counts.drops = stream.counts.drops.max(drops.into());
-            }
-            // Closing the socket takes it out of the poller.
-            stream.counts
+        let call = self.slot(port).and_then(Option::take);
+        // Closing the sockets takes them out of the poller.
+        let counts = call.map(|call| {
+            let drops = call.sockets.asterisk.drops().unwrap_or_default();
+            let counts = call.stream.end(&mut self.workspace.echo);
+            MediaCounts { drops: counts.drops.max(drops.into()), ..counts }
         });
         // Nobody listens any more when the service is ending.
-        let _ = self.told.send(Told::Removed(Removed { port, counts: counts.unwrap_or_default() }));
+        let _ = self.events.send(StreamEvent::Removed(Removed { port, counts: counts.unwrap_or_default() }));
     }
 }
 
-impl Stream {
-    /// Does some work, and adds what it counts to the totals.
+impl Call {
+    /// Does some work, and adds its counts to the totals.
     fn counted(&mut self, totals: &MediaTotals, work: impl FnOnce(&mut Self)) {
-        let counts_before = self.counts;
-        let before = self.reflector.expected_and_received();
+        let counts_before = self.stream.counts;
+        let before = self.stream.expected_and_received();
         work(self);
-        totals.received.fetch_add(self.counts.received - counts_before.received, Relaxed);
-        totals.sent.fetch_add(self.counts.sent() - counts_before.sent(), Relaxed);
-        totals.drops.fetch_add(self.counts.drops - counts_before.drops, Relaxed);
-        let now = self.reflector.expected_and_received();
+        let counts = &self.stream.counts;
+        totals.received.fetch_add(counts.received - counts_before.received, Relaxed);
+        totals.sent.fetch_add(counts.sent() - counts_before.sent(), Relaxed);
+        totals.drops.fetch_add(counts.drops - counts_before.drops, Relaxed);
+        let now = self.stream.expected_and_received();
         // Another call's probes on the same stream start the count anew.
         let base = if now.0 >= before.0 && now.1 >= before.1 { before } else { (0, 0) };
         totals.expected.fetch_add((now.0 - base.0).into(), Relaxed);
         totals.distinct.fetch_add((now.1 - base.1).into(), Relaxed);
     }
 
-    fn serve(&mut self, ready: Ready, hands: &mut Hands) {
+    fn serve(&mut self, ready: Ready, workspace: &mut Workspace) {
         for _ in 0..TURN {
             // An error is that of an earlier send, handed over late; reading it has cleared it.
             let received = match ready {
-                Ready::Asterisk(at) => self.on_asterisk(at, hands),
-                Ready::Echo(_) => self.on_echo(hands),
+                Ready::Asterisk(at) => self.on_asterisk(at, workspace),
+                Ready::Echo(_) => self.on_echo(workspace),
                 Ready::Delay => return,
             };
             match received {
@@ -373,59 +408,41 @@ impl Stream {
         }
     }
 
-    fn on_asterisk(&mut self, at: usize, hands: &mut Hands) -> io::Result<usize> {
-        let Hands { batch, answer, echo, delay } = hands;
-        let Stream { socket, relay, peer, reflector, counts, .. } = self;
-        batch.receive(&*socket, |datagram| {
-            let Some(whole) = counts.accept(*peer, &datagram) else { return };
-            let in_at = datagram.received_at;
-            match (&mut *relay, &mut *delay) {
-                (None, None) => reflect(socket, reflector, counts, whole, in_at, &mut answer[..]),
-                (None, Some(delay)) => {
-                    let is_held = delay.hold(at as u64, in_at, whole, clock::now());
-                    counts.drops += u64::from(!is_held);
+    fn on_asterisk(&mut self, at: usize, workspace: &mut Workspace) -> io::Result<usize> {
+        let Workspace { batch, answer, echo, delay } = workspace;
+        let Call { sockets, stream, .. } = self;
+        batch.receive(&sockets.asterisk, |datagram| {
+            let (bytes, in_at) = (datagram.bytes, datagram.received_at);
+            match stream.on_datagram(&datagram, clock::now, &mut answer[..]) {
+                Next::Hold => {
+                    let hold = |delay: &mut Delay| delay.hold(at as u64, in_at, bytes, clock::now());
+                    stream.counts.drops += u64::from(!delay.as_mut().is_some_and(hold));
                 }
-                (Some(relay), _) => match reflector.arrive(whole) {
-                    Some(number) => relay.send(number, in_at, whole, echo),
-                    None => counts.not_rtp += 1,
-                },
+                Next::Relay(number) => {
+                    let sent_at = clock::now();
+                    // An error reports an earlier packet that met a closed port; this one was not sent.
+                    let is_sent = sockets.echo.as_ref().is_some_and(|socket| socket.send(bytes).is_ok());
+                    stream.relayed(number, in_at, sent_at, is_sent, echo);
+                }
+                next => send_answer(next, stream, &sockets.asterisk, &answer[..]),
             }
         })
     }
 
-    /// Sends a packet back that came at `in_at`.
-    fn reflect(&mut self, whole: &[u8], in_at: Stamp, answer: &mut [u8]) {
-        reflect(&self.socket, &mut self.reflector, &mut self.counts, whole, in_at, answer);
-    }
-
-    /// Brings back what the echo server sent, under this service's own stamps: its time with the
-    /// packet includes the way to the echo server.
-    fn on_echo(&mut self, hands: &mut Hands) -> io::Result<usize> {
-        let Hands { batch, answer, echo, .. } = hands;
-        let Stream { socket, relay, reflector, counts, .. } = self;
-        let Some(relay) = relay else { return Ok(0) };
-        // Emptied in turns like any other; what is no answer to a packet of this call ends here.
-        let (echo_socket, waiting) = relay.parts();
+    fn on_echo(&mut self, workspace: &mut Workspace) -> io::Result<usize> {
+        let Workspace { batch, answer, echo, .. } = workspace;
+        let Call { sockets, stream, .. } = self;
+        let Some(echo_socket) = &sockets.echo else { return Ok(0) };
         batch.receive(echo_socket, |datagram| {
-            let Some(in_at) = waiting.take(&datagram, echo) else { return };
-            if let Some((len, kind)) = reflector.answer(datagram.bytes, in_at, clock::now, &mut answer[..]) {
-                counts.send(socket, &answer[..len], kind);
-            }
+            let next = stream.on_echo(&datagram, clock::now, &mut answer[..], echo);
+            send_answer(next, stream, &sockets.asterisk, &answer[..]);
         })
     }
 }
 
-fn reflect(
-    socket: &StampedSocket,
-    reflector: &mut StreamReflector,
-    counts: &mut MediaCounts,
-    whole: &[u8],
-    in_at: Stamp,
-    answer: &mut [u8],
-) {
-    match reflector.reflect(whole, in_at, clock::now, answer) {
-        Some((len, kind)) => counts.send(socket, &answer[..len], kind),
-        None => counts.not_rtp += 1,
+fn send_answer(next: Next, stream: &mut Stream, asterisk: &StampedSocket, answer: &[u8]) {
+    if let Next::Answer(len, kind) = next {
+        stream.counts.add_sent(asterisk.send(&answer[..len]), kind);
     }
 }
 
@@ -434,14 +451,13 @@ mod tests {
     use super::*;
     use crate::rtp::Codec;
     use crate::rtp::packet::{Incoming, StreamSender, read};
-    use std::net::{Ipv4Addr, UdpSocket};
-    use std::time::Duration;
+    use std::net::UdpSocket;
     use tokio::sync::mpsc::unbounded_channel;
 
-    fn bound() -> (StampedSocket, SocketAddr) {
-        let socket = StampedSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), RECEIVE_BUFFER).unwrap();
-        let address = socket.local_addr().unwrap();
-        (socket, address)
+    fn bound() -> (Sockets, SocketAddr) {
+        let sockets = Sockets::bind((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
+        let address = sockets.asterisk.local_addr().unwrap();
+        (sockets, address)
     }
 
     fn peer() -> UdpSocket {
@@ -452,12 +468,12 @@ mod tests {
 
     #[test]
     fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
-        let (tell, mut told) = unbounded_channel();
-        let reflector = Reflector::start(PortRange { from: 1024, to: 65535 }, false, None, tell).unwrap();
-        let (socket, address) = bound();
+        let (sender, mut events) = unbounded_channel();
+        let reflector = Reflector::start(PortRange { from: 1024, to: 65535 }, false, None, sender).unwrap();
+        let (sockets, address) = bound();
         let (asterisk, stranger) = (peer(), peer());
         stranger.send_to(&[0x80; 40], address).unwrap();
-        reflector.add(address.port(), socket, None, 7);
+        reflector.add(address.port(), sockets, 7);
         reflector.connect(address.port(), asterisk.local_addr().unwrap());
         // A connected socket refuses strangers in the kernel; wait until it is one.
         let mut sender = StreamSender::new(1, 2, 3, Codec::Pcmu, 0, Duration::from_millis(20));
@@ -483,15 +499,19 @@ mod tests {
             }
         }
         reflector.remove(address.port());
-        let Some(Told::First { port, at }) = told.blocking_recv() else { panic!("no first packet") };
+        let Some(StreamEvent::FirstPacket { port, at }) = events.blocking_recv() else {
+            panic!("no first packet")
+        };
         assert!(port == address.port() && at <= before);
-        let Some(Told::Removed(Removed { port, counts })) = told.blocking_recv() else { panic!("no end") };
+        let Some(StreamEvent::Removed(Removed { port, counts })) = events.blocking_recv() else {
+            panic!("no end")
+        };
         assert_eq!((port, counts.reflected, counts.expected, counts.distinct), (address.port(), 3, 3, 3));
         assert!(counts.plain >= 1 && counts.strangers >= 1 && counts.first_at.is_some());
         assert_eq!(reflector.totals().now().loss_ratio(), Some(0.0));
         UdpSocket::bind(address).unwrap();
         drop(reflector);
-        assert!(told.blocking_recv().is_none());
+        assert!(events.blocking_recv().is_none());
     }
 
     fn rtp() -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! A dialog as the caller sees it (RFC 3261 12): whom to address, by which way.
+//! A dialog as the caller sees it (RFC 3261 12): remote tag, target and route.
 
 use std::net::SocketAddr;
 
@@ -57,7 +57,7 @@ impl Dialog {
         (uri.to_string(), others.iter().cloned().chain([last]).collect())
     }
 
-    /// Where a request goes: the first route, else the target, if they name an IP address.
+    /// Destination of a request: the first route, else the target, if they name an IP address.
     pub(super) fn next_hop(&self) -> Option<SocketAddr> {
         let hop = self.routes.first().map_or(self.target.as_str(), |route| NameAddr::parse(route).uri);
         uri_address(hop)

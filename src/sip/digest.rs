@@ -28,7 +28,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why a challenge is not answered.
+/// Reason for leaving a challenge unanswered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AuthError {
@@ -116,7 +116,7 @@ impl Challenge {
         Ok(Challenge { header })
     }
 
-    /// Whether only the nonce was too old (RFC 7616 3.3): the same credentials may be tried again.
+    /// True if only the nonce was too old (RFC 7616 3.3): the same credentials may be tried again.
     pub fn is_stale(&self) -> bool {
         self.header.stale
     }

@@ -75,12 +75,12 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// Whether a text can stand where a request has a URI: it has a scheme and is one word.
+/// True for a text that can be a Request-URI: it has a scheme and is one word.
 pub(super) fn is_uri(text: &str) -> bool {
     text.find(':').is_some_and(|at| at > 0) && !text.contains(char::is_whitespace)
 }
 
-/// Where a URI's or Via's `host:port` leads, if the host is an IP literal: no names are resolved here.
+/// The address of a URI's or Via's `host:port`, if the host is an IP literal: names are not resolved.
 pub(super) fn host_port_address(text: &str) -> Option<SocketAddr> {
     let text = text.trim();
     let (host, port) = match text.strip_prefix('[') {
@@ -95,7 +95,7 @@ pub(super) fn host_port_address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// Where a `sip:` URI leads, if its host is an IP literal.
+/// The address of a `sip:` URI, if its host is an IP literal.
 pub(super) fn uri_address(uri: &str) -> Option<SocketAddr> {
     let (_, rest) = uri.split_once(':')?;
     let after_user = rest.rsplit_once('@').map_or(rest, |(_, host)| host);

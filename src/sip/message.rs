@@ -1,7 +1,7 @@
 //! A SIP message as received (RFC 3261 7): rsip's headers, and what this caller asks of them.
 //!
 //! rsip keeps a header's kind and its text. Addresses in it are read by [`super::grammar`]: rsip's own
-//! reader takes the first group of an IPv6 address for the host, and a user with a dot for a part of it.
+//! reader refuses IPv6, and takes a user with a dot for a part of the host.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -148,7 +148,7 @@ impl Message {
         Ok(Message { start, headers, cseq, body })
     }
 
-    /// Whether this is a request.
+    /// True for a request, false for a response.
     pub fn is_request(&self) -> bool {
         matches!(self.start, Start::Request { .. })
     }
@@ -276,13 +276,13 @@ impl Message {
         &self.body
     }
 
-    /// Whether the body is a session description.
+    /// True if the body is a session description.
     pub fn has_sdp(&self) -> bool {
         let media_type = values!(self.headers, ContentType).next().and_then(|value| split(value, ';').next());
         !self.body.is_empty() && media_type.is_some_and(|t| t.eq_ignore_ascii_case("application/sdp"))
     }
 
-    /// Notes where a request came from in its topmost Via, as a server must before it answers
+    /// Adds a request's source to its topmost Via, as a server must before it answers
     /// (RFC 3261 18.2.1, RFC 3581 4). Nothing happens to a response.
     pub fn received_from(&mut self, source: SocketAddr) {
         if !self.is_request() {
@@ -317,7 +317,7 @@ impl Message {
         line.replace(stamped);
     }
 
-    /// Where answers to this request go (RFC 3261 18.2.2, RFC 3581 4), if its Via tells.
+    /// Destination of answers to this request (RFC 3261 18.2.2, RFC 3581 4), if its Via tells.
     pub fn answer_to(&self) -> Option<SocketAddr> {
         let via = self.via();
         let sent_by = sent_by(via);

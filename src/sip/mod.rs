@@ -16,7 +16,7 @@ pub mod timers;
 mod transaction;
 pub mod uas;
 
-pub use call::{Call, CallConfig, CallEvent, Output};
+pub use call::{Call, CallConfig, CallEvent, CallOutput};
 pub use message::{Message, Method};
 pub use parse::{MAX_HEADERS, ParseError, parse};
 

@@ -1,18 +1,18 @@
-//! OPTIONS outside of a call (RFC 3261 11): asks a peer whether it is there, and hears what it says.
+//! OPTIONS probe outside of a call (RFC 3261 11), and its answer.
 
 use std::net::SocketAddr;
 
 use super::message::{Message, Method};
 use super::outgoing::Request;
 
-/// A question to a peer, and how to know its answer.
+/// An OPTIONS probe.
 #[derive(Debug)]
 pub struct Options {
     request: Request,
 }
 
 impl Options {
-    /// Asks `user` at `remote` from `local`. `seed` is unique: it names branch, tag and Call-ID.
+    /// A probe of `to` at `remote` from `local`. `seed` is unique: it names branch, tag and Call-ID.
     pub fn new(local: SocketAddr, remote: SocketAddr, (from, to): (&str, &str), seed: u64) -> Options {
         let request = Request {
             method: Method::Options,

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use super::grammar::{NameAddr, one_line, param};
 use super::message::{Message, Method};
 
-/// How we name ourselves.
+/// The User-Agent header.
 const USER_AGENT: &str = concat!("loadtest/", env!("CARGO_PKG_VERSION"));
-/// What we take from a peer.
+/// The Allow header: requests that are taken.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
 /// The media type of a session description.
 pub(super) const SDP: &str = "application/sdp";
@@ -28,7 +28,7 @@ pub(super) struct Request {
     /// Authorization and Proxy-Authorization, as far as asked for.
     pub(super) credentials: Vec<(&'static str, String)>,
     pub(super) sdp: Option<String>,
-    /// Where it is sent.
+    /// Its destination.
     pub(super) destination: SocketAddr,
 }
 

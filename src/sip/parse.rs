@@ -19,7 +19,7 @@ pub const MAX_MESSAGE_BYTES: usize = 65_536;
 /// The most header lines accepted. Asterisk sends about fifteen.
 pub const MAX_HEADERS: usize = 256;
 
-/// Why bytes are not a SIP message that can be worked with.
+/// Fault of a datagram that is no usable SIP message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ParseError {
@@ -56,9 +56,9 @@ pub enum ParseError {
     /// The body ends before its Content-Length (RFC 3261 18.3).
     #[error("the body ends after {got} of {expected} bytes")]
     Truncated {
-        /// What Content-Length says.
+        /// Bytes by Content-Length.
         expected: u64,
-        /// What is there.
+        /// Bytes received.
         got: usize,
     },
 }
@@ -90,7 +90,7 @@ const COMPACT: &[(&str, &str)] = &[
 /// Reads one datagram (RFC 3261 7, 18.3).
 ///
 /// # Errors
-/// When it is no SIP message, or lacks what every message must have (RFC 3261 8.1.1).
+/// No SIP message, or one without a header that every message must have (RFC 3261 8.1.1).
 pub fn parse(datagram: &[u8]) -> Result<Message, ParseError> {
     if datagram.len() > MAX_MESSAGE_BYTES {
         return Err(ParseError::TooLong { bytes: datagram.len() });

@@ -12,9 +12,9 @@ use crate::rtp::Codec;
 /// Samples per second of both laws of G.711.
 pub const CLOCK_RATE: u32 = 8000;
 
-/// Who may send (RFC 8866 6.7), from the describing side's point of view.
+/// Directions of a stream (RFC 8866 6.7), from the describing side's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Direction {
+pub enum MediaDirection {
     /// Both ways: what holds if nothing is said.
     #[default]
     SendRecv,
@@ -26,25 +26,25 @@ pub enum Direction {
     Inactive,
 }
 
-const DIRECTIONS: [(&str, Direction); 4] = [
-    ("sendrecv", Direction::SendRecv),
-    ("sendonly", Direction::SendOnly),
-    ("recvonly", Direction::RecvOnly),
-    ("inactive", Direction::Inactive),
+const DIRECTIONS: [(&str, MediaDirection); 4] = [
+    ("sendrecv", MediaDirection::SendRecv),
+    ("sendonly", MediaDirection::SendOnly),
+    ("recvonly", MediaDirection::RecvOnly),
+    ("inactive", MediaDirection::Inactive),
 ];
 
-impl Direction {
+impl MediaDirection {
     /// The attribute's name.
     pub fn as_str(self) -> &'static str {
         DIRECTIONS.iter().find(|(_, d)| *d == self).map_or("sendrecv", |(name, _)| name)
     }
 
-    /// What to answer to this (RFC 3264 6.1).
+    /// The direction that answers this one (RFC 3264 6.1).
     #[must_use]
     pub fn reversed(self) -> Self {
         match self {
-            Direction::SendOnly => Direction::RecvOnly,
-            Direction::RecvOnly => Direction::SendOnly,
+            MediaDirection::SendOnly => MediaDirection::RecvOnly,
+            MediaDirection::RecvOnly => MediaDirection::SendOnly,
             both => both,
         }
     }
@@ -53,7 +53,7 @@ impl Direction {
 /// Our side of the session: what is offered, and answered to a re-INVITE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// Where we receive RTP, and send it from.
+    /// The address that RTP is received on and sent from.
     pub ip: IpAddr,
     /// Our RTP port.
     pub rtp_port: u16,
@@ -68,11 +68,11 @@ pub struct Offer {
 impl Offer {
     /// The description as first offered.
     pub fn to_sdp(&self) -> String {
-        self.describe(1, Direction::SendRecv)
+        self.describe(1, MediaDirection::SendRecv)
     }
 
     /// The description in another version (RFC 3264 8) or direction.
-    pub fn describe(&self, version: u64, direction: Direction) -> String {
+    pub fn describe(&self, version: u64, direction: MediaDirection) -> String {
         let Offer { ip, rtp_port, codec, ptime_ms, session_id } = self;
         let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
         let (payload_type, name) = (codec.payload_type(), codec.name());
@@ -92,7 +92,7 @@ impl Offer {
 /// The peer's side of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Where the peer wants RTP.
+    /// The peer's RTP address.
     pub ip: IpAddr,
     /// The peer's RTP port, never 0.
     pub port: u16,
@@ -102,18 +102,18 @@ pub struct Answer {
     pub payload_type: u8,
     /// The packet time that the peer would like, in milliseconds.
     pub ptime_ms: Option<u32>,
-    /// What the peer does with the stream.
-    pub direction: Direction,
+    /// The peer's direction of the stream.
+    pub direction: MediaDirection,
 }
 
 impl Answer {
-    /// Where to send RTP.
+    /// The destination of our RTP.
     pub fn rtp_address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
     }
 }
 
-/// Why a session description cannot be used.
+/// Fault of a session description that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SdpError {
@@ -232,10 +232,10 @@ fn address(session: &Session, media: &Media, offer: &Offer) -> Result<IpAddr, Sd
     Ok(ip)
 }
 
-fn direction(session: &Session, media: &Media) -> Direction {
+fn direction(session: &Session, media: &Media) -> MediaDirection {
     let of_media = DIRECTIONS.iter().find(|(name, _)| media.has_attribute(name));
     let of_session = || DIRECTIONS.iter().find(|(name, _)| session.has_attribute(name));
-    of_media.or_else(of_session).map_or(Direction::SendRecv, |(_, direction)| *direction)
+    of_media.or_else(of_session).map_or(MediaDirection::SendRecv, |(_, direction)| *direction)
 }
 
 #[cfg(test)]
@@ -275,7 +275,7 @@ mod tests {
         let answer = parse_answer(ANSWER.as_bytes(), &offer()).expect("it parses");
         assert_eq!(answer.rtp_address(), "192.0.2.1:11000".parse().unwrap());
         assert_eq!((answer.payload_type, answer.ptime_ms), (8, Some(30)));
-        assert_eq!(answer.direction, Direction::SendRecv);
+        assert_eq!(answer.direction, MediaDirection::SendRecv);
     }
 
     #[test]
@@ -288,9 +288,9 @@ mod tests {
         assert_eq!(read("a=rtpmap:8 PCMA/8000\r\n", "").payload_type, 8);
         assert_eq!(read("a=ptime:30\r\n", "").ptime_ms, None);
         assert_eq!(read("a=ptime:30", "a=ptime:many").ptime_ms, None);
-        assert_eq!(read("a=sendrecv\r\n", "").direction, Direction::SendRecv);
-        assert_eq!(read("sendrecv", "recvonly").direction, Direction::RecvOnly);
-        assert_eq!(read("t=0 0\r\n", "t=0 0\r\na=inactive\r\n").direction, Direction::SendRecv);
+        assert_eq!(read("a=sendrecv\r\n", "").direction, MediaDirection::SendRecv);
+        assert_eq!(read("sendrecv", "recvonly").direction, MediaDirection::RecvOnly);
+        assert_eq!(read("t=0 0\r\n", "t=0 0\r\na=inactive\r\n").direction, MediaDirection::SendRecv);
         let mapped = read("8 101\r\na=rtpmap:8 PCMA/8000", "101 97\r\na=rtpmap:97 pcma/8000/1");
         assert_eq!(mapped.payload_type, 97);
         let moved = read("a=rtpmap:8", "c=IN IP4 192.0.2.2\r\na=rtpmap:8");

@@ -12,22 +12,22 @@ pub const T2: Duration = Duration::from_secs(4);
 pub const T4: Duration = Duration::from_secs(5);
 /// INVITE without any answer (RFC 3261 17.1.1.2): 64·T1.
 pub const TIMER_B: Duration = Duration::from_secs(32);
-/// How long a rejected INVITE waits for retransmitted rejections (RFC 3261 17.1.1.2): at least 32 s.
+/// Wait of a rejected INVITE for retransmitted rejections (RFC 3261 17.1.1.2): at least 32 s.
 pub const TIMER_D: Duration = Duration::from_secs(32);
 /// A request other than INVITE without a final answer (RFC 3261 17.1.2.2): 64·T1.
 pub const TIMER_F: Duration = Duration::from_secs(32);
-/// How long an answer to an INVITE is sent again for want of an ACK (RFC 3261 17.2.1): 64·T1.
+/// Retransmissions of an INVITE's answer without an ACK end after this (RFC 3261 17.2.1): 64·T1.
 pub const TIMER_H: Duration = Duration::from_secs(32);
-/// How long a server transaction waits for retransmitted requests (RFC 3261 17.2.2): 64·T1.
+/// Wait of a server transaction for retransmitted requests (RFC 3261 17.2.2): 64·T1.
 pub const TIMER_J: Duration = Duration::from_secs(32);
-/// How long an answered request waits for retransmitted answers (RFC 3261 17.1.2.2): T4.
+/// Wait of an answered request for retransmitted answers (RFC 3261 17.1.2.2): T4.
 pub const TIMER_K: Duration = T4;
-/// How long an accepted INVITE waits for retransmitted or forked 2xx (RFC 6026 7.2): 64·T1.
+/// Wait of an accepted INVITE for retransmitted or forked 2xx (RFC 6026 7.2): 64·T1.
 pub const TIMER_M: Duration = Duration::from_secs(32);
-/// How long a cancelled INVITE waits for its final answer (RFC 3261 9.1): 64·T1.
+/// Wait of a cancelled INVITE for its final answer (RFC 3261 9.1): 64·T1.
 pub const CANCEL_WAIT: Duration = Duration::from_secs(32);
 
-/// Whether a deadline is set and has come.
+/// True if a deadline is set and has come.
 pub(super) fn is_due(deadline: Option<Stamp>, now: Stamp) -> bool {
     deadline.is_some_and(|at| at <= now)
 }

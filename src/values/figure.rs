@@ -1,6 +1,6 @@
 //! A figure with its unit, as people read it.
 
-/// What a metric's number means.
+/// Unit of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Milliseconds.

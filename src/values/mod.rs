@@ -132,7 +132,7 @@ pub struct HostPort {
 as_text!(HostPort, "host and port");
 
 impl HostPort {
-    /// Whether it is surely this machine; a name other than `localhost` is not looked up.
+    /// True if it is surely this machine; a name other than `localhost` is not looked up.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
@@ -180,12 +180,12 @@ pub struct PortRange {
 as_text!(PortRange, "a port range");
 
 impl PortRange {
-    /// How many ports there are.
+    /// Number of ports.
     pub fn len(self) -> u32 {
         u32::from(self.to) - u32::from(self.from) + 1
     }
 
-    /// How many even ports: RTP takes an even port and leaves the odd one above it to RTCP
+    /// Number of even ports: RTP takes an even port and leaves the odd one above it to RTCP
     /// (RFC 3550 section 11).
     pub fn even_ports(self) -> u32 {
         let first = u32::from(self.from).next_multiple_of(2);
@@ -193,14 +193,14 @@ impl PortRange {
         if last < first { 0 } else { (last - first) / 2 + 1 }
     }
 
-    /// How many pairs of an even port and the odd one above it there are. Asterisk binds both, also
+    /// Number of pairs of an even port and the odd one above it. Asterisk binds both, also
     /// an odd one just outside its range, so an even last port is not counted (`res_rtp_asterisk.c`).
     pub fn rtp_pairs(self) -> u32 {
         let first = u32::from(self.from).next_multiple_of(2);
         (u32::from(self.to) + 1).saturating_sub(first) / 2
     }
 
-    /// Whether the two ranges share a port.
+    /// True if the two ranges share a port.
     pub fn overlaps(self, other: PortRange) -> bool {
         self.from <= other.to && other.from <= self.to
     }

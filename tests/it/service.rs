@@ -162,7 +162,7 @@ async fn what_is_missing_at_the_start_is_said_with_its_cure() {
     let error = Service::start(nowhere).await.err().unwrap();
     assert!(error.to_string().contains("--media-ip"), "{error}");
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let http = Some(taken.local_addr().unwrap());
+    let http = taken.local_addr().unwrap();
     let error = Service::start(ServiceConfig { http, ..lab.config.clone() }).await.err().unwrap();
     assert!(error.to_string().contains("--http"), "{error}");
     lab.end().await;
@@ -188,7 +188,7 @@ async fn another_service_under_the_same_name_ends_the_first() {
 async fn with_an_echo_server_its_round_trips_are_measured_and_its_losses_counted() {
     let mut lab = Lab::new(10).await;
     let echo = EchoServer::start("127.0.0.1:0".parse().unwrap()).unwrap();
-    lab.config.echo = Some(echo.local_addr());
+    lab.config.echo = Some(echo.local_addr().to_string().parse().unwrap());
     let service = lab.serve().await;
     let mut callers = Vec::new();
     for id in 0..2 {

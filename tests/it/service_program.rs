@@ -41,7 +41,7 @@ async fn start(
         .arg(file)
         .env("ARI_URL", ari_url)
         .env("ARI_PASS", &lab.config.password)
-        .env("PORT_RANGE", lab.config.ports.to_string())
+        .env("PORT_RANGE", lab.config.port_range.to_string())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -156,7 +156,7 @@ async fn a_leftover_that_does_not_go_at_once_is_named_once_and_its_deletions_are
 async fn an_exhausted_pool_is_said_once_and_the_service_goes_on() {
     let lab = Lab::new(3).await;
     let place = Place::new();
-    let (file, range) = (place.path("service.json"), lab.config.ports.to_string());
+    let (file, range) = (place.path("service.json"), lab.config.port_range.to_string());
     let (mut child, address, reader) = start(&place, &lab, &lab.config.ari_url, &file).await;
     let http = HttpClient::new(&format!("http://{address}"), None).unwrap();
 

@@ -189,7 +189,7 @@ impl Grid {
         }
     }
 
-    /// Whether all cells are empty.
+    /// True if all cells are empty.
     pub(super) fn is_empty(&self) -> bool {
         self.cells.iter().all(|c| *c == HeatCell::Empty)
     }

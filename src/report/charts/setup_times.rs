@@ -32,7 +32,7 @@ const DELAYS: [SetupDelay; 3] = [
     SetupDelay {
         group: "answer_delay",
         short: "answer",
-        // Where nothing rings before the answer, it lies on the session request delay.
+        // A ring: without a ringing response before the answer, it lies on the session request delay.
         key: LegendKey::new("answer delay: INVITE to 200", Ink::Orange, Mark::Ring),
         of: |c| c.answer_delay_ms,
     },
@@ -66,7 +66,7 @@ impl Chart for SetupTimes {
         About {
             path: "plots/setup-times.png",
             section: "set-up",
-            title: "How long calls took to set up",
+            title: "Set-up times, call by call",
             caption: "A dot is one call; dots that climb to the right mean that each call made the next one wait.",
             figures: &[
                 ("median session request delay", "srd.p50"),
@@ -116,8 +116,8 @@ impl Chart for SetupTimes {
     }
 }
 
-/// Whether the attempts are spread over the run. Where all are made at its start, they would lie on
-/// top of each other on the axis that charts over time share.
+/// True if the attempts are spread over the run. If all are made at its start, they would lie on top of
+/// each other on the axis that charts over time share.
 fn is_timed(summary: &Summary) -> bool {
     let last = summary.calls.iter().map(|c| c.intended_s).filter(|s| s.is_finite()).fold(0.0, f64::max);
     summary.seconds.last().is_some_and(|s| last > 0.25 * f64::from(s.second + 1))

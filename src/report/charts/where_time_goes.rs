@@ -84,7 +84,7 @@ impl Chart for WhereTimeGoes {
             section: "where",
             title: "Where a packet's time goes",
             caption: "The part that reaches as far to the right as the round trip is where slow packets lost their \
-                      time; what the control stream reaches is the machine's doing. Percentiles of parts do not \
+                      time; the machine alone accounts for as much as the control stream. Percentiles of parts do not \
                       add up.",
             figures: &[
                 ("99th percentiles: up", "up.p99"),

@@ -4,7 +4,7 @@ use crate::metrics::{Definition, Group, Metric, Summary};
 use crate::report::{json, words};
 
 /// A metric's value as text.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct MetricText {
     pub name: String,
     /// The value as `summary.json` has it; empty where nothing was measured.
@@ -28,22 +28,19 @@ pub(super) struct LatencyRow {
 
 /// The metric of a name; a dash where the summary has none.
 pub(super) fn figure(summary: &Summary, name: &str) -> MetricText {
-    summary.metric(name).map_or_else(
-        || MetricText {
-            name: name.into(),
-            machine: String::new(),
-            shown: "–".into(),
-            bare: "–".into(),
-            too_few: false,
-            help: "",
-        },
-        MetricText::from,
-    )
+    let none =
+        || MetricText { name: name.into(), shown: "–".into(), bare: "–".into(), ..MetricText::default() };
+    summary.metric(name).map_or_else(none, MetricText::from)
 }
 
 /// The wanted metrics, in the order of the catalogue.
-pub(super) fn chosen(summary: &Summary, wanted: fn(&Definition) -> bool) -> Vec<MetricText> {
+pub(super) fn chosen(summary: &Summary, wanted: impl Fn(&Definition) -> bool) -> Vec<MetricText> {
     summary.metrics.iter().filter(|m| wanted(m.definition)).map(MetricText::from).collect()
+}
+
+/// The metrics of a group without the statistics of latencies.
+pub(super) fn of_group(summary: &Summary, group: Group) -> Vec<MetricText> {
+    chosen(summary, |d| d.group == group && d.statistic.is_none())
 }
 
 pub(super) fn latencies(summary: &Summary, blocks: &[[Definition; 8]]) -> Vec<LatencyRow> {

@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ReportError, words};
 use crate::gate::{Extent, Outcome, Verdict};
-use crate::metrics::{Definition, EndingCount, Group, Statistic, Summary, catalogue};
-use crate::record::{Environment, Leaks, PLAYOUT_DEPTHS_MS};
+use crate::metrics::{Group, Statistic, Summary, catalogue};
+use crate::record::{Environment, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
 use charts::PageCharts;
 use figures::{LatencyRow, MetricText};
@@ -25,37 +25,22 @@ use stories::CallStory;
 #[derive(Template)]
 #[template(path = "report.html")]
 struct ReportPage<'a> {
+    summary: &'a Summary,
     environment: &'a Environment,
-    circumstances: String,
+    verdict: &'a Verdict,
     outcome: Outcome,
     mark: &'static str,
     sentence: String,
-    explanation: &'a str,
-    verdict: &'a Verdict,
     headline: Vec<Card>,
-    statistics: Vec<&'static str>,
     packets: Vec<LatencyRow>,
     signalling: Vec<LatencyRow>,
     instrument: Vec<LatencyRow>,
-    set_up: Vec<MetricText>,
-    traffic: Vec<MetricText>,
     sweep: Vec<Depth>,
-    trust: Vec<MetricText>,
-    resources: Vec<MetricText>,
-    drift: Vec<MetricText>,
-    endings: &'a [EndingCount],
-    faults: Vec<String>,
-    recovery: Vec<MetricText>,
-    leaks: &'a Leaks,
     service: Option<ServiceTables<'a>>,
-    leak_total: MetricText,
     stories: Vec<CallStory>,
     /// Style rules with the charts' colours.
     colours: String,
     charts: PageCharts,
-    calls: Vec<CallRow>,
-    calls_left_out: usize,
-    definitions: Vec<MetricText>,
     circumstances_table: Vec<(&'static str, String)>,
     scenario: &'a str,
     /// The charts' values as JSON.
@@ -103,43 +88,27 @@ const SCRIPT: &str = include_str!("../../../templates/report.js");
 /// The page.
 pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Result<Vec<u8>, ReportError> {
     let environment = &summary.environment;
-    let figures = |wanted: fn(&Definition) -> bool| figures::chosen(summary, wanted);
     let (instrument, packets): (Vec<_>, Vec<_>) =
         figures::latencies(summary, &catalogue::LATENCIES).into_iter().partition(|row| row.of_instrument);
     let charts = PageCharts::of(summary);
     let notes = charts.notes()?;
     let page = ReportPage {
+        summary,
         environment,
-        circumstances: words::circumstances(environment),
+        verdict,
         outcome: verdict.outcome,
         mark: words::mark(verdict.outcome),
         sentence: sentence(verdict),
-        verdict,
         headline: headline(summary),
-        statistics: Statistic::ALL.map(Statistic::key).into(),
         packets,
         signalling: figures::latencies(summary, &catalogue::SIGNALLING),
         instrument,
-        set_up: figures(|d| d.group == Group::Calls),
-        traffic: figures(|d| d.group == Group::Traffic),
         sweep: sweep(summary),
-        trust: figures(|d| d.group == Group::Instrument && d.statistic.is_none()),
-        resources: figures(|d| d.group == Group::Resources),
-        drift: figures(|d| d.group == Group::Drift),
-        endings: &summary.endings,
-        faults: summary.faults.iter().map(|f| f.to_string()).collect(),
-        recovery: figures(|d| d.group == Group::Faults),
-        leaks: &environment.leaks,
         service: environment.service_record.as_ref().map(|record| service::tables(record, summary)),
-        leak_total: figures::figure(summary, "leaks.total"),
         stories: stories::worst(summary, SLOWEST),
-        calls: summary.calls.iter().take(MOST_CALLS).map(CallRow::from).collect(),
-        calls_left_out: summary.calls.len().saturating_sub(MOST_CALLS),
-        definitions: figures(|_| true),
-        explanation: summary.explanation.as_deref().unwrap_or_default(),
-        circumstances_table: circumstances_table(environment),
         colours: super::charts::css(),
         charts,
+        circumstances_table: circumstances_table(environment),
         scenario: scenario.trim_end(),
         notes,
         script: SCRIPT,

@@ -1,4 +1,4 @@
-//! What goes into a call and what comes out of it.
+//! Inputs and outputs of a call.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::stamp::Stamp;
 pub struct CallConfig {
     /// The Request-URI, e.g. `sip:echo@192.0.2.1:5060`. It also becomes To.
     pub target: String,
-    /// Where the INVITE is sent; later requests follow the peer's Contact and Record-Route.
+    /// Destination of the INVITE; later requests follow the peer's Contact and Record-Route.
     pub remote: SocketAddr,
     /// Our own address as others reach it: never 0.0.0.0.
     pub local: SocketAddr,
@@ -31,85 +31,85 @@ pub struct CallConfig {
     pub credentials: Option<Credentials>,
     /// Our side of the media.
     pub offer: Offer,
-    /// How long the call may take to be answered; a call that does not make it is cancelled.
+    /// Longest wait for an answer; after it the call is cancelled.
     pub setup_timeout: Duration,
 }
 
 /// The default of [`CallConfig::setup_timeout`]: as long as an INVITE without any answer lives.
 pub const DEFAULT_SETUP_TIMEOUT: Duration = TIMER_B;
 
-/// What a call wants done, in this order.
+/// CallOutput of a call, to be handled in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
+pub enum CallOutput {
     /// A datagram to be sent.
     Send {
-        /// Where to.
+        /// Its destination.
         destination: SocketAddr,
         /// The message.
         bytes: Vec<u8>,
     },
-    /// Something that the owner should know.
+    /// An event for the call's owner.
     Event(CallEvent),
 }
 
-/// What happens to a call. Each call ends with exactly one event of those that say so.
+/// Event of a call. Each call ends with exactly one of those that say so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallEvent {
     /// A provisional response (RFC 3261 13.2.2.1).
     Provisional {
         /// 100 to 199.
         code: u16,
-        /// When it came.
+        /// Time of its receipt.
         at: Stamp,
-        /// Whether it describes early media.
+        /// It describes early media.
         has_sdp: bool,
     },
     /// The call is up: the 200 has come and been acknowledged.
     Answered {
-        /// When the 200 came.
+        /// Receipt of the 200.
         at: Stamp,
         /// The peer's media.
         answer: Answer,
     },
     /// The peer moved, held or resumed the media with a re-INVITE or UPDATE, and we agreed.
     MediaChanged {
-        /// When the request came.
+        /// Receipt of the request.
         at: Stamp,
         /// The peer's media from now on.
         answer: Answer,
     },
     /// The call did not come up. Ends the call.
     Failed {
-        /// Why.
+        /// The reason.
         reason: FailReason,
-        /// When that was known.
+        /// Time at which that was known.
         at: Stamp,
     },
     /// The peer sent BYE. Ends the call.
     RemoteHangup {
-        /// When the BYE came.
+        /// Receipt of the BYE.
         at: Stamp,
         /// The BYE's Reason header (RFC 3326), e.g. `Q.850;cause=16`.
         cause: Option<String>,
     },
     /// We hung up a call that was up. Ends the call.
     HungUp {
-        /// When the BYE was first sent.
+        /// First transmission of the BYE.
         bye_sent_at: Stamp,
-        /// When its final answer came or was no longer waited for.
+        /// Receipt of its final answer, or the end of the wait for it.
         at: Stamp,
         /// The final answer; `None` if none came in 32 s (timer F).
         code: Option<u16>,
     },
     /// We gave up a call before it was up. Ends the call.
     Cancelled {
-        /// When the peer had agreed, or would no longer be waited for.
+        /// Receipt of the peer's agreement, or the end of the wait for it.
         at: Stamp,
     },
 }
 
 impl CallEvent {
-    /// Whether this is the last event of its call.
+    /// True for the last event of a call.
     pub fn ends_call(&self) -> bool {
         !matches!(
             self,
@@ -118,7 +118,7 @@ impl CallEvent {
     }
 }
 
-/// Why a call did not come up.
+/// Reason of a call that did not come up.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FailReason {

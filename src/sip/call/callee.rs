@@ -10,10 +10,10 @@ use crate::stamp::Stamp;
 pub(super) const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=Asterisk\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
     m=audio 11000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\na=sendrecv\r\n";
 
-/// What the callee does with the call.
+/// The callee's behaviour in a call.
 #[derive(Debug, Clone)]
 pub(super) struct Script {
-    /// How many INVITEs get a 401, and whether the later ones say that the nonce was stale.
+    /// Number of INVITEs that get a 401; `stale`: the later ones say that the nonce was stale.
     pub(super) challenges: u32,
     pub(super) stale: bool,
     /// Provisional responses and when, after the INVITE.
@@ -23,7 +23,7 @@ pub(super) struct Script {
     pub(super) sdp: String,
     /// Headers of the final response, each with its line end.
     pub(super) headers: String,
-    /// When the callee hangs up by itself, after it was answered.
+    /// Time from the answer to the callee's own BYE.
     pub(super) hangs_up: Option<Duration>,
     /// The answer to BYE.
     pub(super) bye_code: u16,

@@ -2,10 +2,10 @@
 
 use super::callee::{SDP, Script, response, response_from};
 use super::pair::{Pair, at_ms, config, ms};
-use super::{Call, CallConfig, CallEvent, Output};
+use super::{Call, CallConfig, CallEvent, CallOutput};
 use crate::sip::message::{Message, Method};
 use crate::sip::parse;
-use crate::sip::sdp::{Direction, Offer};
+use crate::sip::sdp::{MediaDirection, Offer};
 
 /// A pair whose call has been up for a while.
 fn up() -> Pair {
@@ -30,8 +30,8 @@ fn drain(call: &mut Call) -> (Vec<Message>, Vec<CallEvent>) {
     let (mut sent, mut events) = (Vec::new(), Vec::new());
     while let Some(output) = call.poll() {
         match output {
-            Output::Send { bytes, .. } => sent.push(parse(&bytes).expect("what the call sends parses")),
-            Output::Event(event) => events.push(event),
+            CallOutput::Send { bytes, .. } => sent.push(parse(&bytes).expect("what the call sends parses")),
+            CallOutput::Event(event) => events.push(event),
         }
     }
     (sent, events)
@@ -110,7 +110,7 @@ fn a_reinvite_is_answered_until_its_ack() {
     let (sent, events) = say(&mut pair.call, 2000, &reinvite);
     assert_eq!(codes(&sent), [200]);
     let [CallEvent::MediaChanged { answer, .. }] = &events[..] else { panic!("{events:?}") };
-    assert_eq!((answer.port, answer.direction), (12_000, Direction::SendOnly));
+    assert_eq!((answer.port, answer.direction), (12_000, MediaDirection::SendOnly));
     let sdp = String::from_utf8(sent[0].body().to_vec()).unwrap();
     assert!(sdp.contains("a=recvonly") && sdp.contains("o=- 7 2 "), "{sdp}");
     assert!(sent[0].contact().is_some());
@@ -197,14 +197,14 @@ fn another_branch_that_answers_is_hung_up() {
     let other = success(&pair, "other-tag", "Contact: <sip:192.0.2.77:5066>\r\n");
     pair.call.handle_message(at_ms(2000), &parse(&other).unwrap());
     let mut sent = Vec::new();
-    while let Some(Output::Send { destination, bytes }) = pair.call.poll() {
+    while let Some(CallOutput::Send { destination, bytes }) = pair.call.poll() {
         assert_eq!(destination, "192.0.2.77:5066".parse().unwrap());
         sent.push(parse(&bytes).unwrap());
     }
     assert_eq!(sent.iter().map(|m| m.method().clone()).collect::<Vec<_>>(), [Method::Ack, Method::Bye]);
     assert!(sent.iter().all(|m| m.to_tag() == Some("other-tag")));
     assert!(pair.call.is_up());
-    // The stray's BYE is repeated and given up without touching the call.
+    // The forked branch's BYE is repeated and given up without touching the call.
     for now in [2500, 3500, 40_000] {
         let (_, events) = wait(&mut pair.call, now);
         assert!(events.is_empty());
@@ -287,7 +287,7 @@ fn only_so_many_requests_are_remembered() {
         let fork = success(&pair, &format!("fork-{n}"), "");
         say(&mut pair.call, 2001, &fork);
     }
-    assert!(pair.call.strays.len() <= 8);
+    assert!(pair.call.forked.len() <= 8);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn a_call_over_ipv6_follows_its_contact_and_routes() {
     let mut sent = Vec::new();
     call.hang_up(at_ms(200));
     while let Some(output) = call.poll() {
-        if let Output::Send { destination, bytes } = output {
+        if let CallOutput::Send { destination, bytes } = output {
             destinations.push(destination);
             sent.push(parse(&bytes).unwrap());
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::callee::{SDP, Script};
 use super::pair::{config, ms};
-use super::{Call, Output};
+use super::{Call, CallOutput};
 use crate::sip::parse;
 use crate::stamp::Stamp;
 
@@ -14,10 +14,10 @@ use crate::stamp::Stamp;
 #[derive(Debug, Clone)]
 enum Step {
     Message(String),
-    /// What the call sent last, back to it.
+    /// The call's last message, sent back to it.
     Echo,
     Wait(Duration),
-    Due,
+    TimerAction,
     HangUp,
     Invite,
 }
@@ -74,7 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => message().prop_map(Step::Message),
         2 => Just(Step::Echo),
         2 => (0..40_000u64).prop_map(|n| Step::Wait(ms(n))),
-        3 => Just(Step::Due),
+        3 => Just(Step::TimerAction),
         1 => Just(Step::HangUp),
         1 => Just(Step::Invite),
     ]
@@ -84,11 +84,11 @@ fn step() -> impl Strategy<Value = Step> {
 fn drain(call: &mut Call, last: &mut Vec<u8>, endings: &mut usize) {
     while let Some(output) = call.poll() {
         match output {
-            Output::Send { bytes, .. } => {
+            CallOutput::Send { bytes, .. } => {
                 parse(&bytes).expect("what the call sends parses");
                 *last = bytes;
             }
-            Output::Event(event) => *endings += usize::from(event.ends_call()),
+            CallOutput::Event(event) => *endings += usize::from(event.ends_call()),
         }
     }
 }
@@ -104,7 +104,7 @@ proptest! {
                 Step::Message(text) => call.handle_message(now, &parse(text.as_bytes()).expect("it parses")),
                 Step::Echo => parse(&last).iter().for_each(|echo| call.handle_message(now, echo)),
                 Step::Wait(time) => now += time,
-                Step::Due => now = call.poll_timeout().unwrap_or(now).max(now),
+                Step::TimerAction => now = call.poll_timeout().unwrap_or(now).max(now),
                 Step::HangUp => call.hang_up(now),
                 Step::Invite => call.invite(now),
             }

@@ -9,18 +9,18 @@ mod responses;
 
 use std::collections::VecDeque;
 
-pub use api::{CallConfig, CallEvent, DEFAULT_SETUP_TIMEOUT, FailReason, Output, Times};
+pub use api::{CallConfig, CallEvent, CallOutput, DEFAULT_SETUP_TIMEOUT, FailReason, Times};
 
 use super::dialog::Dialog;
 use super::message::{Message, Method};
 use super::outgoing::Request;
 use super::timers::{CANCEL_WAIT, earliest, is_due};
-use super::transaction::{Client, Datagram, Due, InviteClient, Server};
+use super::transaction::{Client, Datagram, InviteClient, Server, TimerAction};
 use crate::stamp::Stamp;
 
-/// Where a call stands.
+/// Phase of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum CallState {
     /// Not placed yet.
     Idle,
     /// INVITE is out, with no final answer.
@@ -33,7 +33,7 @@ enum State {
     Over,
 }
 
-/// What has become of the wish to give up an unanswered call.
+/// Progress of giving up an unanswered call.
 #[derive(Debug)]
 enum Cancel {
     NotWanted,
@@ -62,7 +62,7 @@ struct Authorization {
     code: u16,
     header: &'static str,
     value: String,
-    /// Whether a stale nonce has been replaced already.
+    /// A stale nonce has been replaced already.
     renewed: bool,
 }
 
@@ -70,8 +70,8 @@ struct Authorization {
 #[derive(Debug)]
 pub struct Call {
     config: CallConfig,
-    state: State,
-    outputs: VecDeque<Output>,
+    state: CallState,
+    outputs: VecDeque<CallOutput>,
     /// The ending event has been given out.
     has_ended: bool,
     times: Times,
@@ -87,7 +87,7 @@ pub struct Call {
 
     leg: Option<Leg>,
     /// Other branches of a fork that answered too.
-    strays: Vec<Leg>,
+    forked: Vec<Leg>,
     /// Tags of early dialogs.
     early_tags: Vec<String>,
     remote_cseq: Option<u32>,
@@ -102,7 +102,7 @@ impl Call {
         Call {
             local_sdp: (config.offer.to_sdp(), 1),
             config,
-            state: State::Idle,
+            state: CallState::Idle,
             outputs: VecDeque::new(),
             has_ended: false,
             times: Times::default(),
@@ -114,7 +114,7 @@ impl Call {
             setup_deadline: None,
             cancel: Cancel::NotWanted,
             leg: None,
-            strays: Vec::new(),
+            forked: Vec::new(),
             early_tags: Vec::new(),
             remote_cseq: None,
             servers: Vec::new(),
@@ -131,32 +131,32 @@ impl Call {
         &self.times
     }
 
-    /// How many requests have been sent again, by timers or (ACK) because the 2xx came again.
+    /// Requests sent again, by timers or (ACK) because the 2xx came again.
     pub fn retransmissions(&self) -> u32 {
         self.retransmissions
     }
 
-    /// Whether the call is answered and neither side has hung up.
+    /// True from the answer until a side hangs up.
     pub fn is_up(&self) -> bool {
-        self.state == State::Up
+        self.state == CallState::Up
     }
 
-    /// Whether nothing is left to wait for, so that the call can be forgotten.
+    /// True once nothing is left to wait for, so that the call can be forgotten.
     pub fn is_terminated(&self) -> bool {
-        self.state == State::Over && self.poll_timeout().is_none()
+        self.state == CallState::Over && self.poll_timeout().is_none()
     }
 
     /// The next thing to do, until there is none.
-    pub fn poll(&mut self) -> Option<Output> {
+    pub fn poll(&mut self) -> Option<CallOutput> {
         self.outputs.pop_front()
     }
 
     /// Places the call. Does nothing to a call that has been placed or hung up.
     pub fn invite(&mut self, now: Stamp) {
-        if self.state != State::Idle {
+        if self.state != CallState::Idle {
             return;
         }
-        self.state = State::Calling;
+        self.state = CallState::Calling;
         self.times.invite_sent_at = Some(now);
         self.setup_deadline = Some(now + self.config.setup_timeout);
         self.send_invite(now);
@@ -165,24 +165,24 @@ impl Call {
     /// Ends the call by whatever its state asks for: CANCEL before the answer, BYE after.
     pub fn hang_up(&mut self, now: Stamp) {
         match self.state {
-            State::Idle => {
-                self.state = State::Over;
+            CallState::Idle => {
+                self.state = CallState::Over;
                 self.end(CallEvent::Cancelled { at: now });
             }
-            State::Calling => self.cancel(now),
-            State::Up => {
-                self.state = State::HangingUp;
+            CallState::Calling => self.cancel(now),
+            CallState::Up => {
+                self.state = CallState::HangingUp;
                 self.times.bye_sent_at = Some(now);
                 let leg = self.leg.take();
                 self.leg = leg.map(|leg| self.send_bye(now, leg));
             }
-            State::HangingUp | State::Over => {}
+            CallState::HangingUp | CallState::Over => {}
         }
     }
 
     /// Takes a message with this call's Call-ID; `now` is when it was received.
     pub fn handle_message(&mut self, now: Stamp, message: &Message) {
-        if message.call_id() != self.config.call_id || self.state == State::Idle {
+        if message.call_id() != self.config.call_id || self.state == CallState::Idle {
             return;
         }
         match message.status() {
@@ -191,11 +191,11 @@ impl Call {
         }
     }
 
-    /// When [`Call::handle_timeout`] has to be called next.
+    /// The next deadline for [`Call::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
         let cancel = match &self.cancel {
             Cancel::Sent { transaction, give_up } => {
-                let waits = self.state == State::Calling;
+                let waits = self.state == CallState::Calling;
                 earliest([transaction.poll_timeout(), waits.then_some(*give_up)])
             }
             Cancel::NotWanted | Cancel::Wanted => None,
@@ -228,12 +228,12 @@ impl Call {
         let mut timed_out = false;
         for invite in &mut self.invites {
             match invite.handle_timeout(now) {
-                Due::Nothing => {}
-                Due::Resend => {
+                TimerAction::Nothing => {}
+                TimerAction::Resend => {
                     self.retransmissions += 1;
                     self.outputs.push_back(invite.datagram().into());
                 }
-                Due::TimedOut => timed_out = true,
+                TimerAction::TimedOut => timed_out = true,
             }
         }
         if timed_out {
@@ -243,11 +243,11 @@ impl Call {
 
     fn time_cancel(&mut self, now: Stamp) {
         let Cancel::Sent { transaction, give_up } = &mut self.cancel else { return };
-        if transaction.handle_timeout(now) == Due::Resend {
+        if transaction.handle_timeout(now) == TimerAction::Resend {
             self.retransmissions += 1;
             self.outputs.push_back(transaction.datagram().into());
         }
-        if self.state == State::Calling && *give_up <= now {
+        if self.state == CallState::Calling && *give_up <= now {
             self.invites.iter_mut().filter(|i| i.is_pending()).for_each(InviteClient::abandon);
             self.give_up_invite(now, FailReason::Timeout);
         }
@@ -256,16 +256,16 @@ impl Call {
     fn time_byes(&mut self, now: Stamp) {
         let mut timed_out = false;
         for (is_own, leg) in
-            self.leg.iter_mut().map(|leg| (true, leg)).chain(self.strays.iter_mut().map(|leg| (false, leg)))
+            self.leg.iter_mut().map(|leg| (true, leg)).chain(self.forked.iter_mut().map(|leg| (false, leg)))
         {
             let Some(bye) = &mut leg.bye else { continue };
             match bye.handle_timeout(now) {
-                Due::Nothing => {}
-                Due::Resend => {
+                TimerAction::Nothing => {}
+                TimerAction::Resend => {
                     self.retransmissions += 1;
                     self.outputs.push_back(bye.datagram().into());
                 }
-                Due::TimedOut => timed_out |= is_own,
+                TimerAction::TimedOut => timed_out |= is_own,
             }
         }
         if timed_out {
@@ -273,17 +273,17 @@ impl Call {
         }
     }
 
-    /// The own dialog and the strays.
+    /// The own dialog and the forked.
     fn legs(&self) -> impl Iterator<Item = &Leg> {
-        self.leg.iter().chain(&self.strays)
+        self.leg.iter().chain(&self.forked)
     }
 
     /// The INVITE has come to nothing: the call is over.
     fn give_up_invite(&mut self, now: Stamp, reason: FailReason) {
-        if self.state != State::Calling {
+        if self.state != CallState::Calling {
             return;
         }
-        self.state = State::Over;
+        self.state = CallState::Over;
         self.setup_deadline = None;
         let event = match self.cancel {
             Cancel::NotWanted => CallEvent::Failed { reason, at: now },
@@ -376,7 +376,7 @@ impl Call {
 
     fn event(&mut self, event: CallEvent) {
         if !self.has_ended {
-            self.outputs.push_back(Output::Event(event));
+            self.outputs.push_back(CallOutput::Event(event));
         }
     }
 
@@ -387,10 +387,10 @@ impl Call {
     }
 }
 
-impl From<Datagram> for Output {
+impl From<Datagram> for CallOutput {
     fn from(datagram: Datagram) -> Self {
         let Datagram { destination, bytes } = datagram;
-        Output::Send { destination, bytes }
+        CallOutput::Send { destination, bytes }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::callee::{Callee, Script};
-use super::{Call, CallConfig, CallEvent, Output};
+use super::{Call, CallConfig, CallEvent, CallOutput};
 use crate::rtp::Codec;
 use crate::sip::digest::Credentials;
 use crate::sip::parse;
@@ -40,16 +40,16 @@ pub(super) fn config() -> CallConfig {
     }
 }
 
-/// What the network does to each datagram.
+/// Treatment of each datagram by the network.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Weather {
+pub(super) struct Network {
     pub(super) loss_percent: u64,
     pub(super) duplicate_percent: u64,
     /// The longest way; the shortest is 1 ms, so anything above reorders.
     pub(super) longest_ms: u64,
 }
 
-pub(super) const FAIR: Weather = Weather { loss_percent: 0, duplicate_percent: 0, longest_ms: 1 };
+pub(super) const PERFECT: Network = Network { loss_percent: 0, duplicate_percent: 0, longest_ms: 1 };
 
 /// A small generator (xorshift), so that a failing seed can be played again.
 #[derive(Debug)]
@@ -85,21 +85,21 @@ pub(super) struct Pair {
     pub(super) callee: Callee,
     pub(super) now: Stamp,
     pub(super) events: Vec<CallEvent>,
-    /// What the call sent: when, and the first word or two.
+    /// Messages of the call: time, and the first word or two.
     pub(super) sent: Vec<(Stamp, String)>,
     commands: Vec<(Stamp, Command)>,
     in_flight: Vec<(Stamp, End, Vec<u8>)>,
-    weather: Weather,
+    network: Network,
     dice: Dice,
 }
 
 impl Pair {
     pub(super) fn new(script: Script) -> Self {
-        Pair::with(config(), script, FAIR, 1)
+        Pair::with(config(), script, PERFECT, 1)
     }
 
     /// A pair whose call is placed at time zero.
-    pub(super) fn with(config: CallConfig, script: Script, weather: Weather, seed: u64) -> Self {
+    pub(super) fn with(config: CallConfig, script: Script, network: Network, seed: u64) -> Self {
         Pair {
             call: Call::new(config),
             callee: Callee::new(script),
@@ -108,7 +108,7 @@ impl Pair {
             sent: Vec::new(),
             commands: vec![(Stamp::ZERO, Command::Invite)],
             in_flight: Vec::new(),
-            weather,
+            network,
             dice: Dice::new(seed),
         }
     }
@@ -163,8 +163,8 @@ impl Pair {
     fn drain(&mut self) {
         while let Some(output) = self.call.poll() {
             match output {
-                Output::Event(event) => self.events.push(event),
-                Output::Send { bytes, .. } => {
+                CallOutput::Event(event) => self.events.push(event),
+                CallOutput::Send { bytes, .. } => {
                     self.sent.push((self.now, summary(&bytes)));
                     self.launch(End::Callee, bytes);
                 }
@@ -176,12 +176,12 @@ impl Pair {
     }
 
     fn launch(&mut self, to: End, bytes: Vec<u8>) {
-        if self.dice.below(100) < self.weather.loss_percent {
+        if self.dice.below(100) < self.network.loss_percent {
             return;
         }
-        let copies = 1 + u64::from(self.dice.below(100) < self.weather.duplicate_percent);
+        let copies = 1 + u64::from(self.dice.below(100) < self.network.duplicate_percent);
         for _ in 0..copies {
-            let way = ms(1 + self.dice.below(self.weather.longest_ms));
+            let way = ms(1 + self.dice.below(self.network.longest_ms));
             self.in_flight.push((self.now + way, to, bytes.clone()));
         }
     }

@@ -1,10 +1,10 @@
 //! A call's handling of requests within its dialog (RFC 3261 8.2, 12.2.2, 14.2, 15.1.2).
 
-use super::{Call, CallEvent, FailReason, State};
+use super::{Call, CallEvent, CallState, FailReason};
 use crate::sip::grammar::one_line;
 use crate::sip::message::{Message, Method};
 use crate::sip::outgoing::Response;
-use crate::sip::sdp::{Answer, Direction, SdpError, parse_answer};
+use crate::sip::sdp::{Answer, MediaDirection, SdpError, parse_answer};
 use crate::sip::transaction::{Datagram, Server};
 use crate::sip::uas;
 use crate::stamp::Stamp;
@@ -58,12 +58,12 @@ impl Call {
         uas::refusal_by_method_or_extension(request)
     }
 
-    /// Whether both tags are ours: of the answered dialog, or of an early one.
+    /// True if both tags are of the answered dialog, or of an early one.
     fn is_in_dialog(&self, request: &Message) -> bool {
         let remote_tag = request.from_tag().unwrap_or_default();
         let is_known = match &self.leg {
             Some(leg) => leg.dialog.remote_tag == remote_tag,
-            None => self.state == State::Calling && self.early_tags.iter().any(|tag| tag == remote_tag),
+            None => self.state == CallState::Calling && self.early_tags.iter().any(|tag| tag == remote_tag),
         };
         is_known && request.to_tag() == Some(self.config.from_tag.as_str())
     }
@@ -79,36 +79,36 @@ impl Call {
 
     fn on_bye(&mut self, now: Stamp, request: &Message) {
         match self.state {
-            State::Up => {
-                self.state = State::Over;
+            CallState::Up => {
+                self.state = CallState::Over;
                 self.end(CallEvent::RemoteHangup { at: now, cause: request.cause().map(one_line) });
             }
             // The INVITE still needs its final answer, which CANCEL brings about.
-            State::Calling => {
+            CallState::Calling => {
                 self.end(CallEvent::Failed { reason: FailReason::HungUpEarly, at: now });
                 self.cancel(now);
             }
             // Both hung up at once: our own BYE's answer ends the call.
-            State::Idle | State::HangingUp | State::Over => {}
+            CallState::Idle | CallState::HangingUp | CallState::Over => {}
         }
     }
 
     /// A re-INVITE or UPDATE: agrees to it, so that session timers and moved media keep the call.
     fn on_new_session<'a>(&mut self, now: Stamp, request: &'a Message, from_tag: &'a str) -> Response<'a> {
-        if self.state == State::Over {
+        if self.state == CallState::Over {
             return Response::new(request, 481, from_tag);
         }
         // Our own offer is open until the INVITE is answered (RFC 3261 14.2, RFC 3311 5.2).
         let has_offer = request.has_sdp();
-        if self.state == State::Calling && (has_offer || *request.method() == Method::Invite) {
+        if self.state == CallState::Calling && (has_offer || *request.method() == Method::Invite) {
             return Response::new(request, 491, from_tag);
         }
-        let mut direction = Direction::SendRecv;
+        let mut direction = MediaDirection::SendRecv;
         if has_offer {
             direction = match parse_answer(request.body(), &self.config.offer) {
                 Ok(media) => self.on_media(now, media),
                 // The old way to hold a call: nothing can be sent there, and nothing has to be.
-                Err(SdpError::Unspecified(_)) => Direction::RecvOnly,
+                Err(SdpError::Unspecified(_)) => MediaDirection::RecvOnly,
                 Err(_) => return Response::new(request, 488, from_tag),
             };
         }
@@ -123,14 +123,14 @@ impl Call {
         response
     }
 
-    fn on_media(&mut self, now: Stamp, media: Answer) -> Direction {
+    fn on_media(&mut self, now: Stamp, media: Answer) -> MediaDirection {
         let direction = media.direction.reversed();
         self.event(CallEvent::MediaChanged { at: now, answer: media });
         direction
     }
 
     /// Our description; its version counts up whenever it differs from the last (RFC 3264 8).
-    fn describe(&mut self, direction: Direction) -> String {
+    fn describe(&mut self, direction: MediaDirection) -> String {
         let (last, version) = &self.local_sdp;
         let mut sdp = self.config.offer.describe(*version, direction);
         if sdp != *last {

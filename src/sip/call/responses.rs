@@ -1,6 +1,6 @@
 //! A call's handling of responses: to INVITE (RFC 3261 13.2.2), CANCEL (9.1) and BYE (15.1.1).
 
-use super::{Authorization, Call, CallEvent, Cancel, FailReason, Leg, State};
+use super::{Authorization, Call, CallEvent, CallState, Cancel, FailReason, Leg};
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::{AuthError, Challenge};
 use crate::sip::grammar::one_line;
@@ -10,7 +10,7 @@ use crate::sip::transaction::{Client, Datagram};
 use crate::stamp::Stamp;
 
 /// The most further branches of a fork that get their ACK and BYE; Asterisk forks none.
-const MAX_STRAYS: usize = 8;
+const MAX_FORKED: usize = 8;
 /// The most early dialogs whose requests are told from strangers'.
 const MAX_EARLY_TAGS: usize = 8;
 
@@ -72,10 +72,10 @@ impl Call {
             self.outputs.push_back(ack.into());
         } else if self.leg.is_none() {
             self.on_first_success(now, response);
-        } else if self.strays.len() < MAX_STRAYS {
+        } else if self.forked.len() < MAX_FORKED {
             let leg = self.acknowledge(response);
             let leg = self.send_bye(now, leg);
-            self.strays.push(leg);
+            self.forked.push(leg);
         }
     }
 
@@ -83,7 +83,7 @@ impl Call {
         self.times.answered_at = Some(now);
         self.setup_deadline = None;
         self.leg = Some(self.acknowledge(response));
-        self.state = State::Up;
+        self.state = CallState::Up;
         if !matches!(self.cancel, Cancel::NotWanted) {
             // The 200 crossed our CANCEL, or came before it could be sent.
             self.hang_up(now);
@@ -119,7 +119,7 @@ impl Call {
             self.retransmissions += 1;
         }
         self.outputs.push_back(ack.into());
-        if !is_first || self.state != State::Calling {
+        if !is_first || self.state != CallState::Calling {
             return;
         }
         let wants_credentials = matches!(code, 401 | 407) && matches!(self.cancel, Cancel::NotWanted);
@@ -187,14 +187,14 @@ impl Call {
             }
             return;
         }
-        self.strays.iter_mut().for_each(|leg| {
+        self.forked.iter_mut().for_each(|leg| {
             is_answered(leg);
         });
     }
 
     /// Sends a challenged BYE once more, with credentials; false if there is nothing to be done.
     fn challenged_bye(&mut self, now: Stamp, code: u16, response: &Message, leg: &mut Leg) -> bool {
-        if !matches!(code, 401 | 407) || leg.bye_was_challenged || self.state != State::HangingUp {
+        if !matches!(code, 401 | 407) || leg.bye_was_challenged || self.state != CallState::HangingUp {
             return false;
         }
         leg.bye_was_challenged = true;
@@ -211,10 +211,10 @@ impl Call {
 
     /// Our BYE has its final answer, or will get none. Even a 481 means that the dialog is gone.
     pub(super) fn bye_is_final(&mut self, now: Stamp, code: Option<u16>) {
-        if self.state != State::HangingUp {
+        if self.state != CallState::HangingUp {
             return;
         }
-        self.state = State::Over;
+        self.state = CallState::Over;
         self.times.bye_answered_at = code.map(|_| now);
         let event = match self.cancel {
             Cancel::NotWanted => {

@@ -1,7 +1,7 @@
 //! A call against a scripted callee in virtual time: the ordinary ways, and the timers to the millisecond.
 
 use super::callee::Script;
-use super::pair::{FAIR, Pair, Weather, at_ms, config, ms};
+use super::pair::{Network, PERFECT, Pair, at_ms, config, ms};
 use super::{CallConfig, CallEvent, FailReason};
 use crate::sip::digest::AuthError;
 use crate::sip::message::Method;
@@ -123,7 +123,7 @@ fn an_invite_that_outlives_its_cancel_is_given_up() {
 fn a_call_that_rings_too_long_times_out_and_is_cancelled() {
     let script = Script { answer: None, ..Script::default() };
     let config = CallConfig { setup_timeout: ms(3000), ..config() };
-    let mut pair = Pair::with(config, script, FAIR, 1);
+    let mut pair = Pair::with(config, script, PERFECT, 1);
     pair.run();
     assert_eq!(*pair.ending(), CallEvent::Failed { reason: FailReason::Timeout, at: at_ms(3000) });
     assert_eq!(pair.sent_ms("CANCEL"), [3000]);
@@ -134,7 +134,7 @@ fn a_call_that_rings_too_long_times_out_and_is_cancelled() {
 fn a_late_answer_after_the_setup_timeout_is_not_left_up() {
     let script = Script { provisional: vec![], answer: Some((ms(6000), 200)), ..Script::default() };
     let config = CallConfig { setup_timeout: ms(3000), ..config() };
-    let mut pair = Pair::with(config, script, FAIR, 1);
+    let mut pair = Pair::with(config, script, PERFECT, 1);
     pair.run();
     assert_eq!(*pair.ending(), CallEvent::Failed { reason: FailReason::Timeout, at: at_ms(3000) });
     assert_eq!((pair.sent_ms("ACK"), pair.sent_ms("BYE")), (vec![6002], vec![6002]));
@@ -193,7 +193,7 @@ fn credentials_that_are_refused_fail_the_call() {
     assert_eq!(always_stale.sent_ms("INVITE").len(), 3);
 
     let anonymous = CallConfig { credentials: None, ..config() };
-    let mut pair = Pair::with(anonymous, Script { challenges: 1, ..Script::default() }, FAIR, 1);
+    let mut pair = Pair::with(anonymous, Script { challenges: 1, ..Script::default() }, PERFECT, 1);
     pair.run();
     let reason = FailReason::AuthFailed(AuthError::NoCredentials);
     assert_eq!(*pair.ending(), CallEvent::Failed { reason, at: at_ms(2) });
@@ -238,7 +238,7 @@ fn a_call_that_is_hung_up_before_it_is_placed_sends_nothing() {
     let mut call = super::Call::new(config());
     call.hang_up(at_ms(5));
     call.invite(at_ms(6));
-    let ending = super::Output::Event(CallEvent::Cancelled { at: at_ms(5) });
+    let ending = super::CallOutput::Event(CallEvent::Cancelled { at: at_ms(5) });
     assert_eq!((call.poll(), call.poll()), (Some(ending), None));
     assert!(call.is_terminated());
 }
@@ -246,7 +246,7 @@ fn a_call_that_is_hung_up_before_it_is_placed_sends_nothing() {
 /// Whatever the network does, both ends come to rest, agree that the call is gone, and the call has
 /// told its owner exactly once how it ended.
 #[test]
-fn any_weather_ends_in_agreement() {
+fn any_network_ends_in_agreement() {
     let scripts = [
         Script::default(),
         Script { challenges: 1, ..Script::default() },
@@ -257,10 +257,10 @@ fn any_weather_ends_in_agreement() {
     ];
     for seed in 0..400 {
         let loss_percent = [0, 5, 20, 40][seed as usize % 4];
-        let weather = Weather { loss_percent, duplicate_percent: 20, longest_ms: 1 + 40 * (seed % 7) };
+        let network = Network { loss_percent, duplicate_percent: 20, longest_ms: 1 + 40 * (seed % 7) };
         for (n, script) in scripts.iter().enumerate() {
             let hang_up = ms([10, 110, 700, 3000][(seed as usize / 4 + n) % 4]);
-            let mut pair = Pair::with(config(), script.clone(), weather, seed * 10 + n as u64);
+            let mut pair = Pair::with(config(), script.clone(), network, seed * 10 + n as u64);
             pair = pair.hang_up_at(hang_up);
             pair.run();
             pair.ending();

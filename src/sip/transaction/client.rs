@@ -6,7 +6,7 @@ use crate::sip::timers::{T2, TIMER_F, TIMER_K};
 use crate::stamp::Stamp;
 
 use super::retransmit::Retransmit;
-use super::{Datagram, Due};
+use super::{Datagram, TimerAction};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ClientState {
@@ -44,7 +44,7 @@ impl Client {
         self.datagram.clone()
     }
 
-    /// Whether a response is this transaction's (RFC 3261 17.1.3).
+    /// True if a response is this transaction's (RFC 3261 17.1.3).
     pub(in crate::sip) fn matches(&self, response: &Message) -> bool {
         response.branch() == Some(self.branch.as_str()) && *response.method() == self.method
     }
@@ -66,14 +66,14 @@ impl Client {
         }
     }
 
-    pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> Due {
+    pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> TimerAction {
         let due = self.timer.handle_timeout(now);
-        if due != Due::TimedOut {
+        if due != TimerAction::TimedOut {
             return due;
         }
         let was_answered = self.state == ClientState::Completed;
         self.state = ClientState::Terminated;
-        if was_answered { Due::Nothing } else { Due::TimedOut }
+        if was_answered { TimerAction::Nothing } else { TimerAction::TimedOut }
     }
 
     pub(in crate::sip) fn poll_timeout(&self) -> Option<Stamp> {
@@ -92,7 +92,7 @@ mod tests {
         Stamp::ZERO + Duration::from_millis(n)
     }
 
-    fn rest(client: &mut Client) -> (Vec<u64>, (u64, Due)) {
+    fn rest(client: &mut Client) -> (Vec<u64>, (u64, TimerAction)) {
         let client = std::cell::RefCell::new(client);
         sends(|| client.borrow().poll_timeout(), |now| client.borrow_mut().handle_timeout(now))
     }
@@ -102,7 +102,7 @@ mod tests {
         let mut client = Client::new(Stamp::ZERO, &request(Method::Bye));
         let (sent, end) = rest(&mut client);
         assert_eq!(sent, [500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
-        assert_eq!(end, (32_000, Due::TimedOut));
+        assert_eq!(end, (32_000, TimerAction::TimedOut));
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
         assert!(!client.on_response(at_ms(100), 100));
         let (sent, end) = rest(&mut client);
         assert_eq!(sent, [500, 4500, 8500, 12_500, 16_500, 20_500, 24_500, 28_500]);
-        assert_eq!(end, (32_000, Due::TimedOut));
+        assert_eq!(end, (32_000, TimerAction::TimedOut));
     }
 
     #[test]
@@ -120,6 +120,6 @@ mod tests {
         assert!(client.on_response(at_ms(100), 200));
         assert!(!client.on_response(at_ms(200), 200));
         let (sent, end) = rest(&mut client);
-        assert_eq!((sent, end), (vec![], (5100, Due::Nothing)));
+        assert_eq!((sent, end), (vec![], (5100, TimerAction::Nothing)));
     }
 }

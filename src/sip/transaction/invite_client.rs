@@ -8,7 +8,7 @@ use crate::sip::timers::{TIMER_B, TIMER_D, TIMER_M};
 use crate::stamp::Stamp;
 
 use super::retransmit::Retransmit;
-use super::{Datagram, Due};
+use super::{Datagram, TimerAction};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InviteState {
@@ -51,17 +51,17 @@ impl InviteClient {
         self.datagram.clone()
     }
 
-    /// Whether a response is this transaction's (RFC 3261 17.1.3).
+    /// True if a response is this transaction's (RFC 3261 17.1.3).
     pub(in crate::sip) fn matches(&self, response: &Message) -> bool {
         response.branch() == Some(self.request.branch.as_str()) && response.cseq().number == self.request.cseq
     }
 
-    /// Whether no final response has come yet.
+    /// True until the final response.
     pub(in crate::sip) fn is_pending(&self) -> bool {
         matches!(self.state, InviteState::Calling | InviteState::Proceeding)
     }
 
-    /// Whether a provisional response has come, and no final one.
+    /// True between a provisional and the final response.
     pub(in crate::sip) fn is_proceeding(&self) -> bool {
         self.state == InviteState::Proceeding
     }
@@ -108,14 +108,14 @@ impl InviteClient {
         self.timer.end_at(None);
     }
 
-    pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> Due {
+    pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> TimerAction {
         let due = self.timer.handle_timeout(now);
-        if due != Due::TimedOut {
+        if due != TimerAction::TimedOut {
             return due;
         }
         let was_calling = self.state == InviteState::Calling;
         self.state = InviteState::Terminated;
-        if was_calling { Due::TimedOut } else { Due::Nothing }
+        if was_calling { TimerAction::TimedOut } else { TimerAction::Nothing }
     }
 
     pub(in crate::sip) fn poll_timeout(&self) -> Option<Stamp> {
@@ -134,7 +134,7 @@ mod tests {
         Stamp::ZERO + Duration::from_millis(n)
     }
 
-    fn rest(invite: &mut InviteClient) -> (Vec<u64>, (u64, Due)) {
+    fn rest(invite: &mut InviteClient) -> (Vec<u64>, (u64, TimerAction)) {
         let invite = std::cell::RefCell::new(invite);
         sends(|| invite.borrow().poll_timeout(), |now| invite.borrow_mut().handle_timeout(now))
     }
@@ -142,7 +142,10 @@ mod tests {
     #[test]
     fn timer_a_doubles_and_timer_b_ends_it() {
         let mut invite = InviteClient::new(Stamp::ZERO, request(Method::Invite));
-        assert_eq!(rest(&mut invite), (vec![500, 1500, 3500, 7500, 15_500, 31_500], (32_000, Due::TimedOut)));
+        assert_eq!(
+            rest(&mut invite),
+            (vec![500, 1500, 3500, 7500, 15_500, 31_500], (32_000, TimerAction::TimedOut))
+        );
         assert!(!invite.on_provisional() && !invite.on_success(at_ms(32_001)));
     }
 
@@ -159,7 +162,7 @@ mod tests {
         assert!(invite.on_success(at_ms(100)) && invite.on_success(at_ms(200)));
         assert!(!invite.on_provisional());
         assert!(invite.on_rejection(at_ms(300), &rejection()).is_none());
-        assert_eq!(rest(&mut invite), (vec![], (32_100, Due::Nothing)));
+        assert_eq!(rest(&mut invite), (vec![], (32_100, TimerAction::Nothing)));
     }
 
     #[test]
@@ -171,7 +174,7 @@ mod tests {
         let ack = parse(&ack.bytes).expect("the ACK parses");
         assert_eq!((ack.branch(), ack.to_tag()), (Some("z9hG4bKt"), Some("b")));
         assert!(ack.body().is_empty() && ack.header("Contact").is_none());
-        assert_eq!(rest(&mut invite), (vec![], (32_100, Due::Nothing)));
+        assert_eq!(rest(&mut invite), (vec![], (32_100, TimerAction::Nothing)));
         assert!(invite.on_rejection(at_ms(33_000), &rejection()).is_none());
     }
 

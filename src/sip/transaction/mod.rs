@@ -20,7 +20,7 @@ pub(super) struct Datagram {
 
 /// Work that a transaction's timers ask for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum TimerAction {
     /// None.
     Nothing,
     /// Send the message again.
@@ -31,7 +31,7 @@ pub(super) enum Due {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::Due;
+    use super::TimerAction;
     use crate::sip::message::Method;
     use crate::sip::outgoing::Request;
     use crate::stamp::Stamp;
@@ -56,13 +56,13 @@ pub(super) mod tests {
     /// Lets a transaction's timers run out: the milliseconds of its retransmissions, and its end.
     pub(super) fn sends(
         poll_timeout: impl Fn() -> Option<Stamp>,
-        handle_timeout: impl Fn(Stamp) -> Due,
-    ) -> (Vec<u64>, (u64, Due)) {
-        let (mut sent, mut end) = (Vec::new(), (0, Due::Nothing));
+        handle_timeout: impl Fn(Stamp) -> TimerAction,
+    ) -> (Vec<u64>, (u64, TimerAction)) {
+        let (mut sent, mut end) = (Vec::new(), (0, TimerAction::Nothing));
         while let Some(now) = poll_timeout() {
             let at_ms = now.as_ns() / 1_000_000;
             match handle_timeout(now) {
-                Due::Resend => sent.push(at_ms),
+                TimerAction::Resend => sent.push(at_ms),
                 due => end = (at_ms, due),
             }
         }

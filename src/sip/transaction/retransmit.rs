@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Due;
+use super::TimerAction;
 use crate::sip::timers::{T1, T2, earliest, is_due};
 use crate::stamp::Stamp;
 
@@ -39,18 +39,18 @@ impl Retransmit {
         self.end = end;
     }
 
-    /// [`Due::TimedOut`] once, at the end.
-    pub(super) fn handle_timeout(&mut self, now: Stamp) -> Due {
+    /// [`TimerAction::TimedOut`] once, at the end.
+    pub(super) fn handle_timeout(&mut self, now: Stamp) -> TimerAction {
         if is_due(self.end, now) {
             self.end_at(None);
-            return Due::TimedOut;
+            return TimerAction::TimedOut;
         }
         if !is_due(self.next, now) {
-            return Due::Nothing;
+            return TimerAction::Nothing;
         }
         self.interval = (self.interval * 2).clamp(self.least, self.most);
         self.next = Some(now + self.interval);
-        Due::Resend
+        TimerAction::Resend
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Stamp> {

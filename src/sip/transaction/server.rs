@@ -7,9 +7,9 @@ use crate::sip::timers::{T2, TIMER_H, TIMER_J};
 use crate::stamp::Stamp;
 
 use super::retransmit::Retransmit;
-use super::{Datagram, Due};
+use super::{Datagram, TimerAction};
 
-/// What names a server transaction (RFC 3261 17.2.3). ACK is never a transaction of its own.
+/// Name of a server transaction (RFC 3261 17.2.3). ACK is never a transaction of its own.
 #[derive(Debug, PartialEq, Eq)]
 struct Key {
     branch: String,
@@ -49,12 +49,12 @@ impl Server {
         self.answer.clone()
     }
 
-    /// Whether a request is the one that was answered, sent again.
+    /// True if a request is the answered one, sent again.
     pub(in crate::sip) fn matches(&self, request: &Message) -> bool {
         self.key == Key::of(request)
     }
 
-    /// Whether a CANCEL means this transaction (RFC 3261 9.2).
+    /// True if a CANCEL means this transaction (RFC 3261 9.2).
     pub(in crate::sip) fn is_cancelled_by(&self, cancel: &Message) -> bool {
         self.key == Key { method: Method::Invite, ..Key::of(cancel) }
     }
@@ -70,9 +70,9 @@ impl Server {
         self.timer.poll_timeout().is_none()
     }
 
-    /// Whether the answer has to be sent again.
+    /// True if the answer has to be sent again.
     pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> bool {
-        self.timer.handle_timeout(now) == Due::Resend
+        self.timer.handle_timeout(now) == TimerAction::Resend
     }
 
     pub(in crate::sip) fn poll_timeout(&self) -> Option<Stamp> {

@@ -60,8 +60,8 @@ impl Lab {
             ari_url: asterisk.ari_url(),
             user,
             password,
-            ports: format!("{first}-{}", first + ports - 1).parse().unwrap(),
-            http: Some("127.0.0.1:0".parse().unwrap()),
+            port_range: format!("{first}-{}", first + ports - 1).parse().unwrap(),
+            http: "127.0.0.1:0".parse().unwrap(),
             ..Default::default()
         };
         Lab { asterisk, start, ari, config, _dir: dir, _lane: lane }

@@ -2,14 +2,22 @@
 
 use std::net::SocketAddr;
 
-use super::RunError;
 use crate::values::HostPort;
+
+/// A host without an address.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} = {target} cannot be found: {reason}")]
+pub struct Unresolved {
+    what: String,
+    target: HostPort,
+    reason: String,
+}
 
 /// The first IPv4 address of `target`, which the user gave as `what`.
 ///
 /// # Errors
-/// When there is no such host, or none with an IPv4 address.
-pub async fn resolve(target: &HostPort, what: &str) -> Result<SocketAddr, RunError> {
+/// [`Unresolved`] when there is no such host, or none with an IPv4 address.
+pub async fn resolve(target: &HostPort, what: &str) -> Result<SocketAddr, Unresolved> {
     let reason = match tokio::net::lookup_host(target.to_string()).await {
         Ok(mut addresses) => match addresses.find(SocketAddr::is_ipv4) {
             Some(address) => return Ok(address),
@@ -17,5 +25,5 @@ pub async fn resolve(target: &HostPort, what: &str) -> Result<SocketAddr, RunErr
         },
         Err(e) => e.to_string(),
     };
-    Err(RunError::Unresolved { what: what.into(), target: target.clone(), reason })
+    Err(Unresolved { what: what.into(), target: target.clone(), reason })
 }

@@ -1,0 +1,149 @@
+//! Settings of the service: the flags of `loadtest service`, and the keys of the file of its `--config`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rtp::Codec;
+use crate::values::{HostPort, PortRange, Span};
+
+/// Longer than a second, and callers would be waiting for the far end to speak.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// Settings of the service.
+// The doc comments of the fields are the help of the flags; a file has the fields' names as keys.
+#[derive(Debug, Clone, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceConfig {
+    /// Asterisk's HTTP server.
+    #[arg(long, env = "ARI_URL", default_value_t = ServiceConfig::default().ari_url, value_name = "URL")]
+    pub ari_url: String,
+    /// The ARI user.
+    #[arg(long, env = "ARI_USER", default_value_t = ServiceConfig::default().user)]
+    pub user: String,
+    /// The ARI user's password.
+    ///
+    /// Better given in the environment, where `ps` does not show it.
+    #[arg(long, env = "ARI_PASS", default_value = "", hide_default_value = true, hide_env_values = true)]
+    #[serde(skip)]
+    pub password: String,
+    /// The Stasis application.
+    #[arg(long, env = "APP_NAME", default_value_t = ServiceConfig::default().app)]
+    pub app: String,
+    /// Address that Asterisk sends the media to.
+    #[arg(long, default_value_t = ServiceConfig::default().media_ip, value_name = "IP")]
+    pub media_ip: IpAddr,
+    /// Ports that Asterisk sends the media to, one per call.
+    #[arg(long, env = "PORT_RANGE", default_value_t = ServiceConfig::default().port_range, value_name = "FIRST-LAST")]
+    pub port_range: PortRange,
+    /// Where /health and /metrics are; port 0 takes any free one.
+    #[arg(long, default_value_t = ServiceConfig::default().http, value_name = "ADDRESS")]
+    pub http: SocketAddr,
+    /// Send the calls' media through this echo server.
+    ///
+    /// `loadtest echo` is one. The way there and back is measured. Without, the service itself sends it back at once.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub echo: Option<HostPort>,
+    /// Hold every packet for this long before it goes back, as in 1ms, at most 1s: a service slow on
+    /// purpose, to try gates and comparisons on. Not with an echo server.
+    #[arg(long, value_name = "DURATION")]
+    pub delay: Option<Span>,
+    /// Write all that was counted into this file at the end, as JSON.
+    ///
+    /// SIGUSR1 writes it at once, and SIGUSR2 counts from zero.
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+    /// Codec of the media channel.
+    ///
+    /// It has to be the callers', or no probe survives. A dialplan that knows better says so as first
+    /// argument: Stasis(name,alaw).
+    #[arg(long, default_value_t = ServiceConfig::default().codec, value_parser = codec, value_name = "PCMU|PCMA")]
+    pub codec: Codec,
+    /// Hang up calls by itself once they have been bridged this long, as in 2s.
+    #[arg(long, value_name = "DURATION")]
+    pub hangup_after: Option<Span>,
+    /// Hang up every Nth call only; the others are left to their callers.
+    #[arg(long, value_name = "N", default_value_t = ServiceConfig::default().hangup_every)]
+    pub hangup_every: u32,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        ServiceConfig {
+            ari_url: "http://127.0.0.1:8088".into(),
+            user: "loadtest".into(),
+            password: String::new(),
+            app: "loadtest".into(),
+            media_ip: Ipv4Addr::LOCALHOST.into(),
+            port_range: PortRange { from: 21_000, to: 31_000 },
+            http: (Ipv4Addr::LOCALHOST, 9090).into(),
+            echo: None,
+            delay: None,
+            metrics_file: None,
+            codec: Codec::Pcmu,
+            hangup_after: None,
+            hangup_every: 1,
+        }
+    }
+}
+
+impl ServiceConfig {
+    /// Looks for values that cannot be right, alone or together.
+    ///
+    /// # Errors
+    /// The first of them, with its cure.
+    pub fn check(&self) -> Result<(), String> {
+        let problems = [
+            // An empty variable is one that is not set: compose files cannot tell the two apart.
+            (
+                self.password.is_empty(),
+                "there is no password for ARI: set ARI_PASS, in the environment or in a .env file, to that of \
+                 the user in Asterisk's ari.conf; `loadtest asterisk --write-env .env` writes it by itself",
+            ),
+            (self.delay.is_some_and(|delay| delay.0 > LONGEST_DELAY), "--delay is at most 1s"),
+            (
+                self.delay.is_some() && self.echo.is_some(),
+                "--delay and --echo exclude each other: leave one of them out",
+            ),
+            (self.hangup_every == 0, "--hangup-every counts calls: give 1 or more"),
+            (
+                self.hangup_every > 1 && self.hangup_after.is_none(),
+                "--hangup-every needs --hangup-after, the time after which calls are hung up",
+            ),
+        ];
+        problems.into_iter().find(|(is_wrong, _)| *is_wrong).map_or(Ok(()), |(_, why)| Err(why.into()))
+    }
+}
+
+fn codec(text: &str) -> Result<Codec, String> {
+    [Codec::Pcmu, Codec::Pcma]
+        .into_iter()
+        .find(|c| c.name().eq_ignore_ascii_case(text) || c.asterisk_name() == text)
+        .ok_or_else(|| format!("`{text}` is not PCMU or PCMA"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_cannot_be_right_are_named() {
+        let good = ServiceConfig { password: "x".into(), ..Default::default() };
+        let delay = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(good.check(), Ok(()));
+        for (config, word) in [
+            (ServiceConfig { password: String::new(), ..good.clone() }, "ARI_PASS"),
+            (ServiceConfig { delay: delay("2s"), ..good.clone() }, "at most 1s"),
+            (
+                ServiceConfig { delay: delay("1s"), echo: "h:1".parse().ok(), ..good.clone() },
+                "exclude each other",
+            ),
+            (ServiceConfig { hangup_every: 0, ..good.clone() }, "1 or more"),
+            (ServiceConfig { hangup_every: 2, ..good.clone() }, "--hangup-after"),
+        ] {
+            assert!(config.check().is_err_and(|why| why.contains(word)), "{word}");
+        }
+    }
+}
