@@ -9,12 +9,12 @@ use tokio::sync::mpsc;
 
 use super::{Exit, Failure, interrupt, say};
 use crate::asterisk::descriptors;
-use crate::driver::{PingConfig, Recorded, ping};
+use crate::driver::{PingConfig, ping};
 use crate::gate::{Limits, doubt};
 use crate::measure::Echo;
 use crate::metrics::{Metric, Summary, summarize};
 use crate::net::resolve::resolve;
-use crate::record::{Environment, Run};
+use crate::record::{Environment, FORMAT_VERSION};
 use crate::run::scheduling;
 use crate::scenario::Measure;
 use crate::scheduling::Scheduling;
@@ -85,7 +85,17 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let (echo_sender, echoes) = mpsc::channel(ECHOES);
     let measure = Measure::default();
     let each = args.streams == 1 && !args.json && !args.quiet;
+    let environment = Environment {
+        name: "ping".into(),
+        format: FORMAT_VERSION,
+        calls: args.streams,
+        ptime_ms: interval.as_millis() as u64,
+        late_after_ms: measure.late_after.as_ms(),
+        lost_after_ms: measure.lost_after.0.as_millis() as u64,
+        ..Environment::default()
+    };
     let config = PingConfig {
+        environment,
         target,
         streams: args.streams,
         duration,
@@ -98,10 +108,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         echoes: each.then_some(echo_sender),
     };
     let printer = tokio::spawn(print(echoes));
-    let recorded = ping(config).await?;
+    let summary = summarize(ping(config).await?);
     let _ = printer.await;
-    let nobody = recorded.calls.iter().all(|c| c.total_received == 0);
-    let summary = conclude(recorded, &args, &measure);
+    let nobody = summary.calls.iter().all(|c| c.total_received == 0);
     let doubt = doubt(&summary, &Limits::default()).reasons;
     if args.json {
         say::out(to_json(&summary, &args, target, &doubt));
@@ -121,33 +130,6 @@ async fn print(mut echoes: mpsc::Receiver<Echo>) {
         let aside = if echo.measured { "" } else { "  (warm-up, not counted)" };
         say::out(format_args!("seq={} rtt={:.3} ms{aside}", echo.seq, echo.rtt_ns as f64 / 1e6));
     }
-}
-
-fn conclude(recorded: Recorded, args: &Args, measure: &Measure) -> Summary {
-    let since = |at: crate::stamp::Stamp| at.since(recorded.epoch).as_secs_f64();
-    let environment = Environment {
-        clock_step_ns: recorded.clock_step_ns,
-        negative_rtt: recorded.negative_rtt,
-        unstamped: recorded.unstamped,
-        skipped: recorded.skipped,
-        unsent: recorded.unsent,
-        name: "ping".into(),
-        calls: args.streams,
-        ptime_ms: args.interval.0.as_millis() as u64,
-        late_after_ms: measure.late_after.as_ms(),
-        lost_after_ms: measure.lost_after.0.as_millis() as u64,
-        window_from_s: recorded.window.map(|w| since(w.0)),
-        window_to_s: recorded.window.map(|w| since(w.1)),
-        ..Default::default()
-    };
-    summarize(Run {
-        environment,
-        calls: recorded.calls,
-        seconds: recorded.seconds,
-        silences: Vec::new(),
-        call_seconds: recorded.call_seconds,
-        intervals: recorded.intervals,
-    })
 }
 
 fn tell(summary: &Summary, args: &Args, target: SocketAddr) {

@@ -247,7 +247,7 @@ mod tests {
     use super::super::sample::{DISTURBED, QUIET, Second, run, seconds, summary, verdict};
     use super::*;
     use crate::metrics::summarize;
-    use crate::record::{Ending, LeakPart, Leaks};
+    use crate::record::{Ending, LeakPart, Leaks, Quantile};
     use crate::values::Unit;
 
     /// Twelve seconds hold a 99th percentile.
@@ -467,10 +467,10 @@ mod tests {
         s.calls = (0..)
             .zip(sent_and_lost)
             .map(|(n, (sent, lost))| {
-                let mut call = CallRecord::blank(n, n);
+                let mut call = CallRecord { call: n, line: n, ..CallRecord::default() };
                 (call.sent, call.lost, call.received, call.ending) =
                     (*sent, *lost, sent - lost, Ending::Completed);
-                call.rtt_p95_ms = (lost * 20 <= *sent).then_some(crate::values::Ns(5_000_000));
+                call.rtt_p95_ms = if lost * 20 <= *sent { Quantile::At(5_000_000) } else { Quantile::Lost };
                 call
             })
             .collect();

@@ -3,9 +3,9 @@
 use super::{Gate, Limits, Verdict, judge};
 use crate::metrics::{Summary, summarize};
 use crate::record::{
-    CallRecord, Ending, Environment, FORMAT_VERSION, Latencies, Phase, Run, Scope, SecondRecord, Series,
+    CallRecord, Ending, Environment, FORMAT_VERSION, Latencies, Phase, Quantile, Run, Scope, SecondRecord,
+    Series,
 };
-use crate::values::Ns;
 
 /// One second of the hold phase, all its packets alike.
 #[derive(Debug, Clone, Copy)]
@@ -58,8 +58,7 @@ pub(super) fn run(seconds: &[Second]) -> Run {
         },
         ..Run::default()
     };
-    let mut call = CallRecord::blank(0, 0);
-    call.ending = Ending::Completed;
+    let mut call = CallRecord { ending: Ending::Completed, ..Default::default() };
     for (n, second) in (0..).zip(seconds) {
         let ns = |ms: f64| (ms * 1e6) as u64;
         let back = second.sent - second.lost;
@@ -99,7 +98,8 @@ pub(super) fn run(seconds: &[Second]) -> Run {
         call.lost += second.lost;
     }
     (call.total_sent, call.total_received) = (call.sent, call.received);
-    call.rtt_p95_ms = seconds.iter().map(|s| Ns((s.rtt_ms * 1e6) as u64)).max();
+    let slowest = seconds.iter().map(|s| (s.rtt_ms * 1e6) as u64).max();
+    call.rtt_p95_ms = slowest.map_or(Quantile::NoData, Quantile::At);
     run.calls = vec![call];
     run
 }

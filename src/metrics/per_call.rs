@@ -5,7 +5,7 @@ use Unit::*;
 
 use super::metric::Statistic;
 use super::{Readings, Summary};
-use crate::record::CallRecord;
+use crate::record::{CallRecord, Quantile};
 use crate::values::{Ns, Unit, Value};
 
 /// A metric of one call. Where a metric of the whole run has the same name, this is the same figure of
@@ -130,6 +130,11 @@ fn worst(call: &CallRecord, slack: &Slack) -> CallRecord {
     let later = |ns: Option<Ns>, by: Ns| ns.map(|ns| Ns(ns.0.saturating_add(by.0)));
     // Packets that were never sent may all be this call's, and rank as lost.
     let rtt = |ns| if skipped > 0 { None } else { later(ns, lateness?) };
+    let percentile = |of: Quantile| match (of, lateness) {
+        (Quantile::At(ns), Some(lateness)) if skipped == 0 => Quantile::At(ns.saturating_add(lateness.0)),
+        (Quantile::NoData, _) => Quantile::NoData,
+        _ => Quantile::Lost,
+    };
     let from_invite = |ns| later(ns, call.invite_late_ms);
     CallRecord {
         sent: call.sent + skipped,
@@ -148,9 +153,9 @@ fn worst(call: &CallRecord, slack: &Slack) -> CallRecord {
         first_echo_ms: from_invite(call.first_echo_ms),
         sdd_ms: from_invite(call.sdd_ms),
         rtt_min_ms: rtt(call.rtt_min_ms),
-        rtt_p50_ms: rtt(call.rtt_p50_ms),
-        rtt_p95_ms: rtt(call.rtt_p95_ms),
-        rtt_p99_ms: rtt(call.rtt_p99_ms),
+        rtt_p50_ms: percentile(call.rtt_p50_ms),
+        rtt_p95_ms: percentile(call.rtt_p95_ms),
+        rtt_p99_ms: percentile(call.rtt_p99_ms),
         rtt_max_ms: rtt(call.rtt_max_ms),
         ..call.clone()
     }
@@ -187,14 +192,6 @@ fn time(ns: Option<Ns>) -> Value {
     ns.map_or(Value::NoData, |ns| Value::Number(ns.as_ms()))
 }
 
-/// An RTT of a call that has sent something: what is missing there is lost.
-fn rtt(ns: Option<Ns>, call: &CallRecord) -> Value {
-    match (ns, call.sent) {
-        (None, 1..) => Value::Lost,
-        _ => time(ns),
-    }
-}
-
 /// Every metric of a call, in the order of documentation.
 #[rustfmt::skip]
 pub static ALL: [PerCall; 28] = [
@@ -226,12 +223,12 @@ pub static ALL: [PerCall; 28] = [
     row(Both, "reordered.count", Count, "probes back below the next expected number (RFC 4737)",
         |c| count(c.reordered)),
     row(Both, "corrupted.count", Count, "RTP whose payload was not a whole probe", |c| count(c.corrupted)),
-    row(Worst, "rtt.min", Ms, "smallest round trip of the whole call", |c| rtt(c.rtt_min_ms, c)),
-    percentile("rtt.p50", "median round trip, to 3 digits", Statistic::P50, |c| rtt(c.rtt_p50_ms, c)),
+    row(Worst, "rtt.min", Ms, "smallest round trip of the whole call", |c| if c.rtt_min_ms.is_none() && c.sent > 0 { Value::Lost } else { time(c.rtt_min_ms) }),
+    percentile("rtt.p50", "median round trip, to 3 digits", Statistic::P50, |c| c.rtt_p50_ms.into()),
     percentile("rtt.p95", "95th percentile of the round trip, to 3 digits", Statistic::P95,
-        |c| rtt(c.rtt_p95_ms, c)),
+        |c| c.rtt_p95_ms.into()),
     percentile("rtt.p99", "99th percentile of the round trip, to 3 digits", Statistic::P99,
-        |c| rtt(c.rtt_p99_ms, c)),
+        |c| c.rtt_p99_ms.into()),
     row(Worst, "rtt.max", Ms, "largest round trip, to 3 digits; lost where a packet was",
         |c| if c.lost > 0 { Value::Lost } else { time(c.rtt_max_ms) }),
     row(Neither, "jitter", Ms, "interarrival jitter at the call's end (RFC 3550 A.8)", |c| time(c.jitter_ms)),
@@ -247,7 +244,7 @@ fn is_judged(call: &CallRecord) -> bool {
 mod tests {
     use super::*;
     use crate::metrics::catalogue;
-    use crate::record::{DIGITS, Ending, PLAYOUT_DEPTHS_MS};
+    use crate::record::{DIGITS, Ending, PLAYOUT_DEPTHS_MS, Quantile};
 
     fn metric(name: &str) -> &'static PerCall {
         ALL.iter().find(|m| m.name == name).unwrap()
@@ -267,7 +264,7 @@ mod tests {
 
     #[test]
     fn every_playout_depth_has_its_row() {
-        let mut call = CallRecord::blank(0, 0);
+        let mut call = CallRecord::default();
         (call.sent, call.late_20ms, call.late_40ms, call.late_60ms) = (100, 5, 4, 3);
         (call.late_100ms, call.late_200ms) = (2, 1);
         let late = PLAYOUT_DEPTHS_MS.map(|ms| metric(&format!("late.ratio_{ms}ms")).value(&call));
@@ -287,8 +284,9 @@ mod tests {
 
     #[test]
     fn a_silent_call_has_lost_everything() {
-        let mut call = CallRecord::blank(0, 0);
+        let mut call = CallRecord::default();
         (call.ending, call.sent, call.total_sent, call.lost) = (Ending::Completed, 500, 500, 500);
+        call.rtt_p99_ms = Quantile::Lost;
         assert!(is_judged(&call));
         for name in ["rtt.min", "rtt.p99", "rtt.max", "first_echo"] {
             assert_eq!(metric(name).value(&call), Value::Lost, "{name}");
@@ -299,11 +297,10 @@ mod tests {
 
     #[test]
     fn a_percentile_knows_how_many_packets_it_needs() {
-        let mut call = CallRecord::blank(0, 0);
-        call.sent = 9_999;
+        let mut call = CallRecord { sent: 9_999, ..CallRecord::default() };
         assert_eq!(metric("rtt.p99").missing_samples(&call), Some((9_999, 10_000)));
         call.sent = 10_000;
         assert_eq!(metric("rtt.p99").missing_samples(&call), None);
-        assert_eq!(metric("loss.ratio").missing_samples(&CallRecord::blank(0, 0)), None);
+        assert_eq!(metric("loss.ratio").missing_samples(&CallRecord::default()), None);
     }
 }
