@@ -1,6 +1,6 @@
 //! The made-up runs of [`crate::record::fixture`], summed up and judged as the program does it.
 
-use crate::gate::{Gate, Trust, Verdict, judge};
+use crate::gate::{Gate, Limits, Verdict, judge};
 use crate::metrics::{Summary, summarize};
 pub(crate) use crate::record::fixture::{SENT, SILENT_SECONDS};
 use crate::record::{Run, fixture};
@@ -21,8 +21,7 @@ const HARD_GATES: [&str; 6] = [
 fn judged(run: Run, gates: &[&str]) -> (Summary, Verdict) {
     let summary = summarize(run);
     let gates: Vec<Gate> = gates.iter().map(|gate| Gate::parse(gate).unwrap()).collect();
-    let trust = Trust { send_lateness_p99_ms: 2.0, missed_slots: 0.001, socket_drops: 0, thread_cpu: 0.9 };
-    let verdict = judge(&summary, &gates, &trust);
+    let verdict = judge(&summary, &gates, &Limits::default());
     (summary, verdict)
 }
 
@@ -37,7 +36,7 @@ pub(crate) fn failing() -> (Summary, Verdict) {
 }
 
 /// The typical run on a machine that was too slow to drive it.
-pub(crate) fn distrusted() -> (Summary, Verdict) {
+pub(crate) fn in_doubt() -> (Summary, Verdict) {
     judged(fixture::late_driver(), &["rtt_intended.p99 < 20ms"])
 }
 
@@ -45,7 +44,7 @@ pub(crate) fn distrusted() -> (Summary, Verdict) {
 pub(crate) fn hostile() -> (Summary, Verdict) {
     let (summary, mut verdict) = judged(fixture::hostile(), &HARD_GATES);
     verdict.gates[0].reason = fixture::SCRIPT.into();
-    verdict.distrust.push(fixture::SCRIPT.into());
+    verdict.doubt.reasons.push(fixture::SCRIPT.into());
     (summary, verdict)
 }
 
