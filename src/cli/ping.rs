@@ -9,15 +9,14 @@ use tokio::sync::mpsc;
 
 use super::{Exit, Failure, interrupt, say};
 use crate::asterisk::descriptors;
-use crate::driver::{PingConfig, Recorded, ping};
-use crate::gate::judge;
+use crate::driver::{PingConfig, ping};
+use crate::gate::{Limits, doubt};
 use crate::measure::Echo;
 use crate::metrics::{Metric, Summary, summarize};
 use crate::net::resolve::resolve;
-use crate::record::{Environment, Run};
-use crate::run::plan::trust;
+use crate::record::{Environment, FORMAT_VERSION};
 use crate::run::scheduling;
-use crate::scenario::{Limits, Measure};
+use crate::scenario::Measure;
 use crate::scheduling::Scheduling;
 use crate::values::{HostPort, Span};
 use crate::values::{Unit, Value};
@@ -30,8 +29,8 @@ const ECHOES: usize = 4096;
     loadtest echo &\n  \
     loadtest ping 127.0.0.1:4000 --duration 10s\n  \
     loadtest ping 127.0.0.1:4000 --streams 1000 --duration 60s --json\n\n\
-    Ends with 0 when anything came back. Whether the figures can be trusted is said below them, and\n\
-    is `distrust` in the JSON.")]
+    Ends with 0 when anything came back. Doubt about the figures is said below them, and\n\
+    is `doubt` in the JSON.")]
 pub struct Args {
     /// The echo server; `loadtest echo` is one.
     #[arg(value_name = "HOST:PORT")]
@@ -86,7 +85,17 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let (echo_sender, echoes) = mpsc::channel(ECHOES);
     let measure = Measure::default();
     let each = args.streams == 1 && !args.json && !args.quiet;
+    let environment = Environment {
+        name: "ping".into(),
+        format: FORMAT_VERSION,
+        calls: args.streams,
+        ptime_ms: interval.as_millis() as u64,
+        late_after_ms: measure.late_after.as_ms(),
+        lost_after_ms: measure.lost_after.0.as_millis() as u64,
+        ..Environment::default()
+    };
     let config = PingConfig {
+        environment,
         target,
         streams: args.streams,
         duration,
@@ -99,16 +108,15 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         echoes: each.then_some(echo_sender),
     };
     let printer = tokio::spawn(print(echoes));
-    let recorded = ping(config).await?;
+    let summary = summarize(ping(config).await?);
     let _ = printer.await;
-    let nobody = recorded.calls.iter().all(|c| c.total_received == 0);
-    let summary = conclude(recorded, &args, &measure);
-    let distrust = judge(&summary, &[], &trust(&Limits::default())).distrust;
+    let nobody = summary.calls.iter().all(|c| c.total_received == 0);
+    let doubt = doubt(&summary, &Limits::default()).reasons;
     if args.json {
-        say::out(to_json(&summary, &args, target, &distrust));
+        say::out(to_json(&summary, &args, target, &doubt));
     } else {
         tell(&summary, &args, target);
-        distrust.iter().for_each(|reason| say::out(format_args!("do not trust this: {reason}")));
+        doubt.iter().for_each(|reason| say::out(format_args!("in doubt: {reason}")));
     }
     if nobody {
         Err(Failure::broke(format!("nothing came back from {target}; is an echo there?")))
@@ -122,33 +130,6 @@ async fn print(mut echoes: mpsc::Receiver<Echo>) {
         let aside = if echo.measured { "" } else { "  (warm-up, not counted)" };
         say::out(format_args!("seq={} rtt={:.3} ms{aside}", echo.seq, echo.rtt_ns as f64 / 1e6));
     }
-}
-
-fn conclude(recorded: Recorded, args: &Args, measure: &Measure) -> Summary {
-    let since = |at: crate::stamp::Stamp| at.since(recorded.epoch).as_secs_f64();
-    let environment = Environment {
-        clock_step_ns: recorded.clock_step_ns,
-        negative_rtt: recorded.negative_rtt,
-        unstamped: recorded.unstamped,
-        skipped: recorded.skipped,
-        unsent: recorded.unsent,
-        name: "ping".into(),
-        calls: args.streams,
-        ptime_ms: args.interval.0.as_millis() as u64,
-        late_after_ms: measure.late_after.as_ms(),
-        lost_after_ms: measure.lost_after.0.as_millis() as u64,
-        window_from_s: recorded.window.map(|w| since(w.0)),
-        window_to_s: recorded.window.map(|w| since(w.1)),
-        ..Default::default()
-    };
-    summarize(Run {
-        environment,
-        calls: recorded.calls,
-        seconds: recorded.seconds,
-        silences: Vec::new(),
-        call_seconds: recorded.call_seconds,
-        intervals: recorded.intervals,
-    })
 }
 
 fn tell(summary: &Summary, args: &Args, target: SocketAddr) {
@@ -179,7 +160,7 @@ fn tell(summary: &Summary, args: &Args, target: SocketAddr) {
     say::out(format_args!("missed slots {}, CPU {cpu:.2} s", shown("slots.missed_ratio")));
 }
 
-fn to_json(summary: &Summary, args: &Args, target: SocketAddr, distrust: &[String]) -> serde_json::Value {
+fn to_json(summary: &Summary, args: &Args, target: SocketAddr, doubt: &[String]) -> serde_json::Value {
     let too_few: Vec<_> = summary.metrics.iter().filter(|m| m.too_few).map(Metric::name).collect();
     let value = |name: &str| match summary.metric(name).map(|m| (m.value, m.definition.unit)) {
         Some((Value::Number(n), Unit::Count)) => json!(n as u64),
@@ -210,6 +191,6 @@ fn to_json(summary: &Summary, args: &Args, target: SocketAddr, distrust: &[Strin
         "rss_max_mib": value("memory.driver_max"),
         "cpu_s": cpu_s,
         "too_few": too_few,
-        "distrust": distrust,
+        "doubt": doubt,
     })
 }

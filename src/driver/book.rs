@@ -7,26 +7,19 @@ use super::lane::{Impaired, LaneEvent};
 use super::monitor::Monitor;
 use crate::clock;
 use crate::measure::{Rules, Second};
-use crate::record::{Intervals, Latencies, Live, Phase, Scope, SecondRecord, Series};
+use crate::record::{Environment, Latencies, Live, Phase, Run, Scope, SecondRecord, Series};
 use crate::stamp::Stamp;
 
 /// Seconds of the figures during the run: enough packets for a 99th percentile to stand still.
 const RECENT: usize = 5;
 
-/// Rows of the seconds so far, and their latencies.
+/// The run so far.
 pub(super) struct Book {
     rules: Rules,
-    rows: Vec<SecondRecord>,
-    pub intervals: Intervals,
+    pub run: Run,
     monitor: Monitor,
     /// CPU that the thread of signalling, which is this one, had used at the last tick.
     signalling_cpu: Duration,
-    pub negative_rtt: u64,
-    /// Datagrams without the kernel's stamp.
-    pub unstamped: u64,
-    /// Measured packets never sent, and packets that the kernel would not send.
-    pub skipped: u64,
-    pub unsent: u64,
     /// Effects of the impairment: on the way out, on the way back.
     pub impaired: [Impaired; 2],
     /// Figures that gates are held against before the end.
@@ -35,17 +28,13 @@ pub(super) struct Book {
 }
 
 impl Book {
-    pub fn new(rules: Rules, monitor: Monitor) -> Self {
+    /// A book with the part of the environment that is known beforehand.
+    pub fn new(rules: Rules, monitor: Monitor, environment: Environment) -> Self {
         Book {
             rules,
-            rows: Vec::new(),
-            intervals: Intervals::default(),
+            run: Run { environment, ..Run::default() },
             monitor,
             signalling_cpu: clock::thread_cpu(),
-            negative_rtt: 0,
-            unstamped: 0,
-            skipped: 0,
-            unsent: 0,
             impaired: Default::default(),
             live: Live::default(),
             recent: Recent::default(),
@@ -59,11 +48,11 @@ impl Book {
 
     fn row(&mut self, second: u32) -> &mut SecondRecord {
         let index = second as usize;
-        while self.rows.len() <= index {
-            let second = self.rows.len() as u32;
-            self.rows.push(SecondRecord { second, ..Default::default() });
+        while self.run.seconds.len() <= index {
+            let second = self.run.seconds.len() as u32;
+            self.run.seconds.push(SecondRecord { second, ..Default::default() });
         }
-        &mut self.rows[index]
+        &mut self.run.seconds[index]
     }
 
     /// Closes the seconds that ended at `due` and since then, up to `now`: calls up, CPU and memory.
@@ -77,7 +66,7 @@ impl Book {
             due += Duration::from_secs(1);
         }
         let last = self.rules.second(now).saturating_sub(1) as usize;
-        if let Some(row) = self.rows.get_mut(last) {
+        if let Some(row) = self.run.seconds.get_mut(last) {
             self.monitor.sample(now, row);
             let used = clock::thread_cpu();
             let cpu_busiest_thread = Some(used.saturating_sub(self.signalling_cpu).as_secs_f64());
@@ -97,13 +86,13 @@ impl Book {
             }
             LaneEvent::PacerDone { skipped, unsent, impaired } => {
                 self.impaired[0] = impaired;
-                self.skipped += skipped;
-                self.unsent += unsent;
+                self.run.environment.skipped += skipped;
+                self.run.environment.unsent += unsent;
             }
             LaneEvent::ReceiverDone { negative_rtt, unstamped, impaired } => {
                 self.impaired[1] = impaired;
-                self.negative_rtt += negative_rtt;
-                self.unstamped += unstamped;
+                self.run.environment.negative_rtt += negative_rtt;
+                self.run.environment.unstamped += unstamped;
             }
             LaneEvent::Stopped { .. }
             | LaneEvent::Dead { .. }
@@ -115,7 +104,7 @@ impl Book {
     fn add(&mut self, second: &Second) {
         let number = second.record.second;
         *self.row(number) += &second.record;
-        self.intervals.add_second(number, &second.latencies);
+        self.run.intervals.add_second(number, &second.latencies);
     }
 
     fn settle(&mut self, second: &Second) {
@@ -127,6 +116,9 @@ impl Book {
         if let Some(rtt) = second.latencies.get(Series::Rtt, Scope::Measured) {
             self.live.rtt.extend(rtt.counts());
         }
+        if let Some(control) = second.latencies.get(Series::Control, Scope::Measured) {
+            self.live.control.extend(control.counts());
+        }
         self.recent = self.up_to(number);
     }
 
@@ -134,9 +126,9 @@ impl Book {
     fn up_to(&self, last: u32) -> Recent {
         let (mut rtt, mut control) = (Latencies::default(), Latencies::default());
         let (mut sent, mut lost, mut late) = (0, 0, 0);
-        for row in self.rows[..=last as usize].iter().rev().take(RECENT) {
-            rtt.extend(self.intervals.second(row.second, Series::Rtt));
-            control.extend(self.intervals.second(row.second, Series::Control));
+        for row in self.run.seconds[..=last as usize].iter().rev().take(RECENT) {
+            rtt.extend(self.run.intervals.second(row.second, Series::Rtt));
+            control.extend(self.run.intervals.second(row.second, Series::Control));
             let out = row.sent.saturating_sub(row.clipped);
             sent += out;
             lost += out.saturating_sub(row.received);
@@ -152,12 +144,25 @@ impl Book {
         }
     }
 
-    /// The rows, complete, up to the end of the run.
-    pub fn finish(mut self, ended_at: Stamp) -> Vec<SecondRecord> {
-        self.rows.truncate(self.rules.second(ended_at) as usize + 1);
-        for row in &mut self.rows {
+    /// The run, complete up to its end, its rows in order.
+    pub fn finish(mut self, ended_at: Stamp, window: Option<(Stamp, Stamp)>) -> Run {
+        let Run { environment, calls, seconds, call_seconds, silences, .. } = &mut self.run;
+        seconds.truncate(self.rules.second(ended_at) as usize + 1);
+        for row in seconds {
             row.lost = row.sent.saturating_sub(row.received + row.clipped);
         }
-        self.rows
+        calls.sort_by_key(|r| r.call);
+        call_seconds.sort_by_key(|s| (s.call, s.second));
+        // Stable: a call's own are in their order.
+        silences.sort_by_key(|s| s.call);
+        let epoch = self.rules.epoch;
+        let since_start = |at: Stamp| at.since(epoch).as_secs_f64();
+        environment.epoch_ns = Some(epoch.as_ns());
+        environment.elapsed_s = since_start(ended_at);
+        environment.window_from_s = window.map(|(from, _)| since_start(from));
+        environment.window_to_s = window.map(|(_, to)| since_start(to));
+        environment.impaired = self.impaired.iter().any(|i| i.counts.seen() > 0);
+        environment.impair_overflows = self.impaired.iter().map(|i| i.overflows).sum();
+        self.run
     }
 }

@@ -20,7 +20,7 @@ use crate::echo::EchoServer;
 use crate::load::{self, Agent, AgentOutput, Count, Input, Output, Plan};
 use crate::measure::{Class, Rules, Window};
 use crate::net::udp::StampedSocket;
-use crate::record::{CallRecord, CallSecond, Silence};
+use crate::record::CallRecord;
 use crate::rtp::packet::StreamSender;
 use crate::scenario::{Phasing, ServiceMode};
 use crate::sip::call::CallConfig;
@@ -48,9 +48,6 @@ struct LoadIo<'a> {
     window: Arc<Window>,
     timeline: Timeline,
     epoch: Stamp,
-    records: Vec<CallRecord>,
-    call_seconds: Vec<CallSecond>,
-    silences: Vec<Silence>,
     suppressed_because: String,
     /// Nanoseconds by which the wall clock has been set since the start.
     step_ns: i64,
@@ -69,7 +66,7 @@ fn largest(a: i64, b: i64) -> i64 {
 /// # Errors
 /// When the SIP socket or the media threads cannot be had. Calls that fail are records, not errors.
 pub async fn run(
-    config: DriverConfig<'_>,
+    mut config: DriverConfig<'_>,
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Recorded, DriverError> {
     let address = SocketAddr::new(config.scenario.sip.local, 0);
@@ -100,7 +97,8 @@ pub async fn run(
     };
     let (lane, inbox) = Lane::start(lane, window.clone(), None).map_err(DriverError::Media)?;
     let control_echo = start_control(&config, &lane, epoch).map_err(DriverError::Control)?;
-    let book = Book::new(rules, Monitor::start(config.watched.clone(), epoch));
+    let environment = std::mem::take(&mut config.environment);
+    let book = Book::new(rules, Monitor::start(config.watched.clone(), epoch), environment);
     let (ports, scenario) = (config.scenario.media.ports, config.scenario);
     let mut load_io = LoadIo {
         control: load::Control::new(Plan::of(scenario), epoch),
@@ -115,17 +113,14 @@ pub async fn run(
         window,
         timeline,
         epoch,
-        records: Vec::new(),
-        call_seconds: Vec::new(),
-        silences: Vec::new(),
         suppressed_because: String::new(),
         step_ns: 0,
         clock_step_ns: 0,
     };
     let inbox = load_io.play(inbox, progress).await?;
-    let recorded = load_io.close(inbox);
-    let control_drops = control_echo.map_or(0, |echo| echo.stop().drops);
-    Ok(Recorded { control_drops, ..recorded })
+    let mut recorded = load_io.close(inbox);
+    recorded.run.environment.control_drops = control_echo.map_or(0, |echo| echo.stop().drops);
+    Ok(recorded)
 }
 
 /// Starts the control stream: the same probes on the same schedule to a reflector beside the driver,
@@ -344,7 +339,7 @@ impl LoadIo<'_> {
             media.enter(self.epoch, &mut record);
             self.ports.give_back(record.rtp_port);
         }
-        self.records.push(record);
+        self.book.run.calls.push(record);
     }
 
     fn handle_media(&mut self, event: LaneEvent) -> Result<(), DriverError> {
@@ -359,8 +354,8 @@ impl LoadIo<'_> {
             LaneEvent::Dead { call_id, at } => self.handle(Input::Dead { call: call_id, at }),
             LaneEvent::Finished { call_id, report } => {
                 if let Some(media) = self.media.get_mut(&call_id) {
-                    self.call_seconds.extend(medians(call_id, &report));
-                    self.silences.extend(silences(call_id, self.epoch, &report));
+                    self.book.run.call_seconds.extend(medians(call_id, &report));
+                    self.book.run.silences.extend(silences(call_id, self.epoch, &report));
                     media.report = Some(report);
                     self.handle(Input::MediaOver(call_id));
                 }
@@ -401,32 +396,21 @@ impl LoadIo<'_> {
                 self.enter(*record);
             }
         }
-        self.records.sort_by_key(|r| r.call);
-        self.call_seconds.sort_by_key(|s| (s.call, s.second));
-        // Stable: a call's own are in their order.
-        self.silences.sort_by_key(|s| s.call);
-        let intervals = std::mem::take(&mut self.book.intervals);
+        let environment = &mut self.book.run.environment;
+        environment.calls_at_start = self.control.calls_at_start();
+        environment.suppressed_attempts = self.book.live.suppressed;
+        environment.clock_step_ns = largest(self.clock_step_ns, self.timeline.step_ns());
+        let socket_errors = SocketErrors { strays: self.agent.strays(), ..self.socket.errors };
+        environment.sip_drops = socket_errors.drops;
+        environment.sip_garbage = socket_errors.garbage;
+        environment.sip_strays = socket_errors.strays;
         Recorded {
             epoch: self.epoch,
-            ended_at,
-            window: self.window.bounds(),
-            calls_at_start: self.control.calls_at_start(),
-            suppressed: self.book.live.suppressed,
             suppressed_because: self.suppressed_because,
             impaired: self.book.impaired,
-            negative_rtt: self.book.negative_rtt,
-            unstamped: self.book.unstamped,
-            skipped: self.book.skipped,
-            unsent: self.book.unsent,
-            control_drops: 0,
-            seconds: self.book.finish(ended_at),
-            calls: self.records,
-            call_seconds: self.call_seconds,
-            silences: self.silences,
-            intervals,
-            clock_step_ns: largest(self.clock_step_ns, self.timeline.step_ns()),
             heard: self.agent.has_heard(),
-            socket_errors: SocketErrors { strays: self.agent.strays(), ..self.socket.errors },
+            socket_errors,
+            run: self.book.finish(ended_at, self.window.bounds()),
         }
     }
 }

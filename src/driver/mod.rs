@@ -27,7 +27,7 @@ pub use sip_socket::SocketErrors;
 
 pub use crate::load::Stop;
 
-use crate::record::{CallRecord, CallSecond, Intervals, Live, Phase, Quantile, SecondRecord, Silence};
+use crate::record::{Environment, Live, Phase, Quantile, Run};
 use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
@@ -35,6 +35,8 @@ use crate::stamp::Stamp;
 
 /// Settings and connections of a run.
 pub struct DriverConfig<'a> {
+    /// The environment as far as it is known beforehand.
+    pub environment: Environment,
     /// The load, the media and the measuring.
     pub scenario: &'a Scenario,
     /// Target of the SIP messages.
@@ -94,45 +96,17 @@ pub struct Recent {
     pub late: Option<f64>,
 }
 
-/// The driver's records of a run.
+/// A run as the driver has recorded it.
 #[derive(Debug)]
 pub struct Recorded {
-    /// Start of the run.
+    /// Its records, and its environment with the driver's times and counts.
+    pub run: Run,
+    /// Its start.
     pub epoch: Stamp,
-    /// End of the run.
-    pub ended_at: Stamp,
-    /// The measured window; `None` when no call came up.
-    pub window: Option<(Stamp, Stamp)>,
-    /// Calls up when the window began.
-    pub calls_at_start: u32,
-    /// Attempts that the schedule wanted and that could not be placed.
-    pub suppressed: u64,
-    /// Reason of the last of them.
+    /// Reason of the last attempt that could not be placed.
     pub suppressed_because: String,
-    /// A record per attempt.
-    pub calls: Vec<CallRecord>,
-    /// A record per second.
-    pub seconds: Vec<SecondRecord>,
-    /// Median RTT by call and second.
-    pub call_seconds: Vec<CallSecond>,
-    /// Long silences of calls.
-    pub silences: Vec<Silence>,
-    /// Latencies by second and series.
-    pub intervals: Intervals,
     /// Counts of the impairment: on the way out, on the way back.
     pub impaired: [Impaired; 2],
-    /// Packets back before they were sent.
-    pub negative_rtt: u64,
-    /// Measured packets that were never sent, for the machine was stopped for longer than `lost_after`.
-    pub skipped: u64,
-    /// Packets that the kernel of this machine would not send.
-    pub unsent: u64,
-    /// Datagrams that the control stream's echo dropped.
-    pub control_drops: u64,
-    /// Datagrams that came without the kernel's stamp; theirs is the time of reading.
-    pub unstamped: u64,
-    /// Nanoseconds by which the wall clock was set meanwhile.
-    pub clock_step_ns: i64,
     /// A SIP message of a call has come back.
     pub heard: bool,
     /// Errors of the SIP socket.

@@ -12,11 +12,11 @@ use super::lane::{Lane, LaneConfig, LaneEvent};
 use super::media::CallMedia;
 use super::monitor::{Monitor, Watched};
 use super::ports::RECEIVE_BUFFER;
-use super::{DriverError, Recorded, SocketErrors, Stop};
+use super::{DriverError, Stop};
 use crate::clock::Timeline;
 use crate::measure::{Class, Echo, Rules, Window};
 use crate::net::udp::StampedSocket;
-use crate::record::{CallRecord, Ending, Phase};
+use crate::record::{CallRecord, Ending, Environment, Phase, Run};
 use crate::rtp::Codec;
 use crate::rtp::packet::StreamSender;
 use crate::scenario::Impair;
@@ -29,6 +29,8 @@ const NOTICE: Duration = Duration::from_millis(300);
 
 /// What is sent where.
 pub struct PingConfig {
+    /// The environment as far as it is known beforehand.
+    pub environment: Environment,
     /// The echo.
     pub target: SocketAddr,
     /// Streams side by side, spread over the interval.
@@ -56,7 +58,7 @@ pub struct PingConfig {
 ///
 /// # Errors
 /// When sockets or threads cannot be had.
-pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
+pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
     let timeline = Timeline::start();
     let epoch = timeline.now();
     let rules = Rules {
@@ -74,7 +76,8 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
     let lane = LaneConfig { rules, spread: true, timeline, impair, scheduling, streams, dead_after };
     let (lane, mut inbox) =
         Lane::start(lane, window.clone(), config.echoes.take()).map_err(DriverError::Media)?;
-    let mut book = Book::new(rules, Monitor::start(watch::channel(Watched::default()).1, epoch));
+    let environment = std::mem::take(&mut config.environment);
+    let mut book = Book::new(rules, Monitor::start(watch::channel(Watched::default()).1, epoch), environment);
     let mut streams = start_streams(&config, &lane, epoch)
         .map_err(|source| DriverError::Stream { target: config.target, source })?;
     let begin = timeline.now() + NOTICE;
@@ -109,44 +112,15 @@ pub async fn ping(mut config: PingConfig) -> Result<Recorded, DriverError> {
     while let Ok(event) = inbox.try_recv() {
         book.enter(event);
     }
-    let calls = (0..).zip(&streams).map(|(n, stream)| record(n, stream, epoch)).collect();
-    Ok(recorded(calls, book, &window, (epoch, ended_at), timeline.step_ns()))
-}
-
-fn recorded(
-    calls: Vec<CallRecord>,
-    mut book: Book,
-    window: &Window,
-    (epoch, ended_at): (Stamp, Stamp),
-    clock_step_ns: i64,
-) -> Recorded {
-    Recorded {
-        epoch,
-        ended_at,
-        window: window.bounds(),
-        calls_at_start: calls.len() as u32,
-        suppressed: 0,
-        suppressed_because: String::new(),
-        calls,
-        call_seconds: Vec::new(),
-        silences: Vec::new(),
-        intervals: std::mem::take(&mut book.intervals),
-        impaired: book.impaired,
-        negative_rtt: book.negative_rtt,
-        unstamped: book.unstamped,
-        skipped: book.skipped,
-        unsent: book.unsent,
-        control_drops: 0,
-        seconds: book.finish(ended_at),
-        clock_step_ns,
-        heard: true,
-        socket_errors: SocketErrors::default(),
-    }
+    book.run.calls = (0..).zip(&streams).map(|(n, stream)| record(n, stream, epoch)).collect();
+    book.run.environment.calls_at_start = config.streams;
+    book.run.environment.clock_step_ns = timeline.step_ns();
+    Ok(book.finish(ended_at, window.bounds()))
 }
 
 /// The record of stream number `n`.
 fn record(n: u32, stream: &CallMedia, epoch: Stamp) -> CallRecord {
-    let mut record = CallRecord::blank(n, n);
+    let mut record = CallRecord { call: n, line: n, ..CallRecord::default() };
     record.ending = Ending::Completed;
     record.rtp_port = stream.socket.local_addr().map_or(0, |address| address.port());
     stream.enter(epoch, &mut record);

@@ -2,6 +2,8 @@
 
 use hdrhistogram::Histogram;
 
+use crate::record::{HIGHEST_NS, LOWEST_NS};
+
 /// Collects RTTs of one second at a time and keeps the median of each.
 ///
 /// Eight bytes a second and call: fifty calls for an hour take 1.4 MB.
@@ -15,7 +17,7 @@ pub struct Medians {
 impl Default for Medians {
     fn default() -> Self {
         // Invariant: valid bounds. Two digits do for a trend.
-        let rtts = Histogram::new_with_bounds(1_000, 60_000_000_000, 2).expect("valid bounds");
+        let rtts = Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, 2).expect("valid bounds");
         Medians { second: 0, rtts, medians: Vec::new() }
     }
 }

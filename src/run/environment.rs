@@ -1,14 +1,11 @@
-//! Gathers the environment of a run: machine, scenario, versions, and the driver's own counts.
+//! Gathers the environment of a run as far as it is known beforehand: machine, scenario, versions.
 
 use std::fs;
 
 use procfs::{CpuInfo, Current, Meminfo};
 
-use super::folder::rfc3339;
-use crate::driver::Recorded;
 use crate::record::{Environment, FORMAT_VERSION};
 use crate::scenario::Resolved;
-use crate::stamp::Stamp;
 use crate::values::Span;
 
 /// The part of the environment that the scenario and the machine give, before a call is placed. It is
@@ -33,32 +30,6 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         scenario_hash: scenario.hash(),
         command: std::env::args().collect(),
         ..Environment::default()
-    }
-}
-
-/// Adds the driver's times and counts to what was known beforehand.
-pub fn with_recorded(beforehand: Environment, recorded: &Recorded) -> Environment {
-    let since_start = |at: Stamp| at.since(recorded.epoch).as_secs_f64();
-    Environment {
-        started_at: rfc3339(recorded.epoch),
-        epoch_ns: Some(recorded.epoch.as_ns()),
-        elapsed_s: since_start(recorded.ended_at),
-        window_from_s: recorded.window.map(|w| since_start(w.0)),
-        window_to_s: recorded.window.map(|w| since_start(w.1)),
-        calls_at_start: recorded.calls_at_start,
-        suppressed_attempts: recorded.suppressed,
-        clock_step_ns: recorded.clock_step_ns,
-        negative_rtt: recorded.negative_rtt,
-        unstamped: recorded.unstamped,
-        skipped: recorded.skipped,
-        unsent: recorded.unsent,
-        control_drops: recorded.control_drops,
-        impaired: recorded.impaired.iter().any(|i| i.counts.seen() > 0),
-        impair_overflows: recorded.impaired.iter().map(|i| i.overflows).sum(),
-        sip_drops: recorded.socket_errors.drops,
-        sip_garbage: recorded.socket_errors.garbage,
-        sip_strays: recorded.socket_errors.strays,
-        ..beforehand
     }
 }
 

@@ -2,8 +2,9 @@
 
 use tokio::sync::watch;
 
-use super::environment::{beforehand, with_recorded};
+use super::environment::beforehand;
 use super::faults::{Done, Faults};
+use super::folder::rfc3339;
 use super::leak_check::{LeakCheck, unknown};
 use super::plan::{Plan, verdict};
 use super::remarks::{remarks, silent_target};
@@ -13,6 +14,7 @@ use crate::driver::{self, DriverConfig, Progress, Recorded, Stop};
 use crate::gate::{Verdict, Watch};
 use crate::metrics::{Summary, summarize};
 use crate::record::{EndedEarly, Environment, Leaks, Phase, Run, hlog};
+use crate::stamp::Stamp;
 
 /// A trial that has been played, to its end or not.
 #[derive(Debug)]
@@ -49,11 +51,11 @@ pub async fn execute(
         interrupt,
         faults: Vec::new(),
     };
-    let (recorded, broken) = trial.play(testbed).await?;
+    let (mut recorded, broken) = trial.play(testbed).await?;
     let leaks = trial.leaks(&leak_check, testbed).await;
     let account = testbed.account(&mark).await;
-    let environment = trial.environment(testbed, &recorded, broken, leaks, account);
-    conclude(plan, recorded, environment)
+    recorded.run.environment = trial.environment(testbed, &mut recorded, broken, leaks, account);
+    conclude(plan, recorded.run)
 }
 
 /// A trial under way.
@@ -76,6 +78,7 @@ impl Trial<'_> {
         let (hold_from, holding) = watch::channel(None);
         let config = DriverConfig {
             scenario: plan.scenario(),
+            environment: beforehand(&plan.resolved),
             target: testbed.target(),
             credentials: plan.credentials.clone(),
             run_id: rand::random(),
@@ -133,10 +136,11 @@ impl Trial<'_> {
         }
     }
 
+    /// Completes the environment that the driver has recorded.
     fn environment(
         self,
         testbed: &Testbed,
-        recorded: &Recorded,
+        recorded: &mut Recorded,
         broken: Option<String>,
         leaks: Leaks,
         account: TrialAccount,
@@ -146,6 +150,7 @@ impl Trial<'_> {
         let remarks = early.into_iter().chain(account.remarks).chain(remarks(plan.scenario(), recorded));
         let over = self.faults.iter().filter(|fault| fault.is_over()).count();
         Environment {
+            started_at: rfc3339(recorded.epoch),
             asterisk: testbed.asterisk(),
             service: testbed.service(),
             scheduling: granted.scheduling.to_string(),
@@ -158,7 +163,7 @@ impl Trial<'_> {
             service_record: account.service_record,
             remarks: remarks.chain(granted.warning.clone()).collect(),
             ended_early: self.early_end.ended,
-            ..with_recorded(beforehand(&plan.resolved), recorded)
+            ..std::mem::take(&mut recorded.run.environment)
         }
     }
 }
@@ -213,17 +218,10 @@ impl EarlyEnd {
     }
 }
 
-fn conclude(plan: &Plan, recorded: Recorded, environment: Environment) -> Result<Finished, RunError> {
-    let log = hlog::write(&recorded.intervals, recorded.epoch)?;
-    let circumstances = serde_json::to_vec_pretty(&environment).map_err(RunError::Environment)?;
-    let summary = summarize(Run {
-        environment,
-        calls: recorded.calls,
-        seconds: recorded.seconds,
-        call_seconds: recorded.call_seconds,
-        silences: recorded.silences,
-        intervals: recorded.intervals,
-    });
+fn conclude(plan: &Plan, run: Run) -> Result<Finished, RunError> {
+    let log = hlog::write(&run.intervals, Stamp::from_ns(run.environment.epoch_ns.unwrap_or_default()))?;
+    let environment = serde_json::to_vec_pretty(&run.environment).map_err(RunError::Environment)?;
+    let summary = summarize(run);
     let verdict = verdict(&plan.resolved, &plan.gates, &summary, plan.baseline.as_ref());
-    Ok(Finished { summary, verdict, raw: [("environment.json", circumstances), ("rtt.hlog", log)] })
+    Ok(Finished { summary, verdict, raw: [("environment.json", environment), ("rtt.hlog", log)] })
 }

@@ -9,7 +9,7 @@ use crate::scenario::Scenario;
 /// Detects a target that never answered any SIP: that is a broken set-up, no outcome of calls.
 pub fn silent_target(recorded: &Recorded, target: SocketAddr) -> Option<String> {
     let silent = |call: &CallRecord| call.ending == Ending::Timeout && call.srd_ms.is_none();
-    let all = !recorded.calls.is_empty() && recorded.calls.iter().all(silent);
+    let all = !recorded.run.calls.is_empty() && recorded.run.calls.iter().all(silent);
     (all && !recorded.heard)
         .then(|| format!("nothing answers SIP at {target}: is it running, and is the address right?"))
 }
@@ -18,19 +18,18 @@ pub fn silent_target(recorded: &Recorded, target: SocketAddr) -> Option<String> 
 pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
     let mut remarks = Vec::new();
     let calls = scenario.load.calls;
-    if recorded.window.is_none() {
+    let environment = &recorded.run.environment;
+    if environment.window_from_s.is_none() {
         remarks.push("no call came up, so nothing was held or measured".into());
-    } else if recorded.calls_at_start < calls {
-        remarks.push(format!("the hold phase began with {} of {calls} calls up", recorded.calls_at_start));
+    } else if environment.calls_at_start < calls {
+        remarks.push(format!("the hold phase began with {} of {calls} calls up", environment.calls_at_start));
     }
-    if recorded.suppressed > 0 {
-        remarks.push(format!(
-            "{} calls could not be placed: {}",
-            recorded.suppressed, recorded.suppressed_because
-        ));
+    if environment.suppressed_attempts > 0 {
+        let (count, why) = (environment.suppressed_attempts, &recorded.suppressed_because);
+        remarks.push(format!("{count} calls could not be placed: {why}"));
     }
     if recorded.heard {
-        remarks.extend(symptoms(scenario, &recorded.calls));
+        remarks.extend(symptoms(scenario, &recorded.run.calls));
     }
     for (direction, impaired) in ["out", "back"].into_iter().zip(&recorded.impaired) {
         let counts = impaired.counts;

@@ -272,6 +272,27 @@ async fn the_console_is_reached_with_the_same_configuration() {
     managed.stop(GRACE).await;
 }
 
+#[tokio::test]
+async fn a_stuck_asterisk_is_killed() {
+    let dir = folder();
+    let (managed, _) = start(&dir).await;
+    let number = managed.process().pid();
+    let pid = nix::unistd::Pid::from_raw(number.cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("it runs");
+    // Until it stands still, a SIGTERM that comes later is taken first.
+    let stands_still = || {
+        let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).expect("it is there");
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    while !stands_still() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // No time at all: on a busy machine it might end in order within any other.
+    let stopped = managed.stop(Duration::ZERO).await;
+    assert!(stopped.killed, "{stopped:?}");
+    assert!(!is_alive(number));
+}
+
 /// A program in Asterisk's place that never listens.
 #[tokio::test]
 async fn what_does_not_get_ready_in_time_is_stopped() {
