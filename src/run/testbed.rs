@@ -13,7 +13,7 @@ use super::plan::Plan;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Asterisk, LogCounts, Managed, Places, StartConfig, find};
 use crate::child::{self, Keeper};
-use crate::clock::{self, Timeline};
+use crate::clock::Timeline;
 use crate::driver::{Stop, Watched};
 use crate::net::resolve::resolve;
 use crate::record::ServiceRecord;
@@ -83,7 +83,7 @@ impl Testbed {
         let target = match (&asterisk, &scenario.asterisk.sip) {
             (Some(managed), _) => managed.sip_addr(),
             (None, Some(sip)) => resolve(sip, "asterisk.sip").await?,
-            (None, None) => return Err(RunError::NoTarget),
+            (None, None) => return Err(RunError::Unusable("an external Asterisk needs asterisk.sip".into())),
         };
         let mut testbed = Testbed {
             program: plan.program.clone(),
@@ -228,7 +228,9 @@ impl Testbed {
             ("media.codec, load.hangup or load.call_duration", service(ours) != service(wanted)),
         ];
         if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
-            return Err(RunError::OtherTestbed(what));
+            return Err(RunError::Unusable(format!(
+                "the testbed was brought up for another {what}: bring up one for this scenario"
+            )));
         }
         self.trials += 1;
         // The start of Asterisk and of the service is counted with the first.
@@ -279,7 +281,7 @@ impl Testbed {
             match fs::read(&file) {
                 Ok(bytes) => return serde_json::from_slice(&bytes).ok(),
                 Err(_) if timeline.now() >= give_up => return None,
-                Err(_) => tokio::time::sleep_until(clock::tokio_deadline(clock::now() + LOOK_EVERY)).await,
+                Err(_) => tokio::time::sleep(LOOK_EVERY).await,
             }
         }
     }
