@@ -10,7 +10,7 @@ use std::fmt;
 pub use expression::{Gate, GateError, Op, Subject};
 pub use judge::{Trust, judge};
 pub use tripwire::hold_against;
-pub use watch::{Hopeless, Watch};
+pub use watch::Watch;
 
 /// How a gate or the whole run came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

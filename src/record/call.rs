@@ -8,7 +8,7 @@ use crate::values::Ns;
 pub const PLAYOUT_DEPTHS_MS: [u64; 5] = [20, 40, 60, 100, 200];
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// Answered, held as long as planned, hung up by the driver.
@@ -32,6 +32,7 @@ pub enum Ending {
     /// Answered with a session description that no media can be sent to.
     BadAnswer,
     /// Given up by the driver before there was an answer.
+    #[default]
     Cancelled,
 }
 
@@ -68,7 +69,7 @@ impl Ending {
 
 /// One attempted call. Durations are milliseconds in the file. Packet counts are of the measured
 /// window unless their name says `total`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CallRecord {
     /// Number of the attempt, from 0.
     pub call: u32,
@@ -162,51 +163,7 @@ pub struct CallRecord {
 impl CallRecord {
     /// An attempt of which nothing is known yet but its number and its line.
     pub fn blank(call: u32, line: u32) -> Self {
-        CallRecord {
-            call,
-            line,
-            call_id: String::new(),
-            rtp_port: 0,
-            intended_s: 0.0,
-            invite_late_ms: Ns(0),
-            ending: Ending::Cancelled,
-            status: None,
-            reason: String::new(),
-            srd_ms: None,
-            answer_delay_ms: None,
-            sdd_ms: None,
-            first_echo_ms: None,
-            held_ms: None,
-            last_echo_s: None,
-            retransmissions: 0,
-            total_sent: 0,
-            total_received: 0,
-            total_clipped: 0,
-            sent: 0,
-            received: 0,
-            lost: 0,
-            lost_up: None,
-            lost_down: None,
-            lost_runs: 0,
-            late: 0,
-            late_20ms: 0,
-            late_40ms: 0,
-            late_60ms: 0,
-            late_100ms: 0,
-            late_200ms: 0,
-            duplicates: 0,
-            reordered: 0,
-            corrupted: 0,
-            strangers: 0,
-            rtt_min_ms: None,
-            rtt_p50_ms: None,
-            rtt_p95_ms: None,
-            rtt_p99_ms: None,
-            rtt_max_ms: None,
-            jitter_ms: None,
-            drift_ms_per_min: None,
-            last_minus_first_ms: None,
-        }
+        CallRecord { call, line, ..CallRecord::default() }
     }
 
     /// Seconds from the run's start to the 200.

@@ -208,10 +208,8 @@ impl EarlyEnd {
     /// The reason to end now, once.
     fn look(&mut self, progress: &Progress<'_>) -> Option<String> {
         let watch = self.watch.as_mut().filter(|_| progress.phase == Phase::Hold)?;
-        let hopeless = watch.look(progress.in_phase, progress.live)?;
+        let early = watch.look(progress.in_phase, progress.live)?;
         self.watch = None;
-        let (since_s, at_s) = (hopeless.since.as_secs_f64(), hopeless.at.as_secs_f64());
-        let early = EndedEarly { gate: hopeless.gate, actual: hopeless.actual, since_s, at_s };
         let why = format!("gate `{}` {early}", early.gate);
         self.ended = Some(early);
         Some(why)
@@ -220,7 +218,8 @@ impl EarlyEnd {
 
 fn conclude(plan: &Plan, run: Run) -> Result<Finished, RunError> {
     let log = hlog::write(&run.intervals, Stamp::from_ns(run.environment.epoch_ns.unwrap_or_default()))?;
-    let environment = serde_json::to_vec_pretty(&run.environment).map_err(RunError::Environment)?;
+    let unwritable = |error| RunError::Obstacle(format!("environment.json cannot be written: {error}"));
+    let environment = serde_json::to_vec_pretty(&run.environment).map_err(unwritable)?;
     let summary = summarize(run);
     let verdict = verdict(&plan.resolved, &plan.gates, &summary, plan.baseline.as_ref());
     Ok(Finished { summary, verdict, raw: [("environment.json", environment), ("rtt.hlog", log)] })
