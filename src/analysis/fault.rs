@@ -210,12 +210,20 @@ mod tests {
             first_echo_ms: Some(ns(echo_s.0 - placed_s - 0.1)),
             last_echo_s: Some(echo_s.1),
             held_ms: Some(ns(held_s)),
-            ..CallRecord::blank(n, n)
+            call: n,
+            line: n,
+            ..CallRecord::default()
         }
     }
 
     fn failed(n: u32, placed_s: f64) -> CallRecord {
-        CallRecord { ending: Ending::Timeout, intended_s: placed_s, ..CallRecord::blank(n, n) }
+        CallRecord {
+            call: n,
+            line: n,
+            ending: Ending::Timeout,
+            intended_s: placed_s,
+            ..CallRecord::default()
+        }
     }
 
     fn fault(done_s: f64, down_s: f64, back_s: Option<f64>) -> FaultRecord {

@@ -166,7 +166,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_call_that_is_given_up_is_one_call() {
-        let mut calls = [0, 1, 2, 3].map(|n| CallRecord::blank(n, n));
+        let mut calls = [0, 1, 2, 3].map(|n| CallRecord { call: n, line: n, ..CallRecord::default() });
         calls.iter_mut().for_each(|call| call.ending = Ending::Completed);
         calls[0].ending = Ending::MediaLost;
         assert_eq!(of(Environment::default(), calls.into()).served, 0.75);

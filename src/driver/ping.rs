@@ -120,7 +120,7 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
 
 /// The record of stream number `n`.
 fn record(n: u32, stream: &CallMedia, epoch: Stamp) -> CallRecord {
-    let mut record = CallRecord::blank(n, n);
+    let mut record = CallRecord { call: n, line: n, ..CallRecord::default() };
     record.ending = Ending::Completed;
     record.rtp_port = stream.socket.local_addr().map_or(0, |address| address.port());
     stream.enter(epoch, &mut record);

@@ -270,13 +270,15 @@ fn busy(summary: &Summary) -> Option<String> {
 mod tests {
     use super::*;
     use crate::metrics::summarize;
-    use crate::record::{CallRecord, EndedEarly, Ending, Latencies, LeakPart, Leaks, Run, Scope, Series};
+    use crate::record::{
+        CallRecord, EndedEarly, Ending, Latencies, LeakPart, Leaks, Quantile, Run, Scope, Series,
+    };
 
     const TRUST: Trust =
         Trust { send_lateness_p99_ms: 2.0, missed_slots: 0.001, socket_drops: 0, thread_cpu: 0.9 };
 
     fn summary(rtts: u64, lost: u64, lateness_ms: u64) -> Summary {
-        let mut call = CallRecord::blank(0, 0);
+        let mut call = CallRecord::default();
         (call.sent, call.received, call.lost, call.ending) = (rtts + lost, rtts, lost, Ending::Completed);
         let (mut rtt, mut lateness) = (Latencies::default(), Latencies::default());
         (0..rtts).for_each(|_| rtt.record(5_000_000));
@@ -327,10 +329,10 @@ mod tests {
         s.calls = (0..)
             .zip(sent_and_lost)
             .map(|(n, (sent, lost))| {
-                let mut call = CallRecord::blank(n, n);
+                let mut call = CallRecord { call: n, line: n, ..CallRecord::default() };
                 (call.sent, call.lost, call.received, call.ending) =
                     (*sent, *lost, sent - lost, Ending::Completed);
-                call.rtt_p95_ms = (lost * 20 <= *sent).then_some(crate::values::Ns(5_000_000));
+                call.rtt_p95_ms = if lost * 20 <= *sent { Quantile::At(5_000_000) } else { Quantile::Lost };
                 call
             })
             .collect();

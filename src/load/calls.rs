@@ -35,9 +35,9 @@ impl Control {
     pub(super) fn place(&mut self, now: Stamp, slot: Slot, port: u16) {
         let call = self.placed;
         self.placed += 1;
-        let mut record = CallRecord::blank(call, slot.line);
-        record.rtp_port = port;
-        record.intended_s = slot.intended_at.since(self.epoch).as_secs_f64();
+        let intended_s = slot.intended_at.since(self.epoch).as_secs_f64();
+        let record =
+            CallRecord { call, line: slot.line, rtp_port: port, intended_s, ..CallRecord::default() };
         self.attempts.insert(call, Attempt::new(record, slot.intended_at));
         self.count(Count::Attempted, now);
         self.push(Output::Invite { call, port });

@@ -1,7 +1,7 @@
 //! A stream's counts as they are entered into the record of its call.
 
 use super::{StreamReport, StreamSent};
-use crate::record::{CallRecord, Quantile};
+use crate::record::CallRecord;
 use crate::values::Ns;
 
 impl StreamReport {
@@ -26,12 +26,8 @@ impl StreamReport {
         record.corrupted = self.corrupted;
         record.strangers = self.strangers;
         record.jitter_ms = self.jitter;
-        let lost = record.lost;
-        let at = |q| match self.lateness.quantile(q, lost) {
-            Quantile::At(ns) => Some(Ns(ns)),
-            Quantile::Above | Quantile::Lost | Quantile::NoData => None,
-        };
-        (record.rtt_p50_ms, record.rtt_p95_ms, record.rtt_p99_ms) = (at(0.5), at(0.95), at(0.99));
+        [record.rtt_p50_ms, record.rtt_p95_ms, record.rtt_p99_ms] =
+            [0.5, 0.95, 0.99].map(|q| self.lateness.quantile(q, record.lost));
         record.rtt_min_ms = self.lateness.smallest_ns().map(Ns);
         record.rtt_max_ms = self.lateness.largest_ns().map(Ns);
     }

@@ -1,8 +1,8 @@
-//! How many packets a playout buffer of a given depth would have missed.
+//! Late packets of a call: those that a playout buffer of a given depth would have missed.
 
 use hdrhistogram::Histogram;
 
-use crate::record::{DIGITS, PLAYOUT_DEPTHS_MS, Quantile, rank};
+use crate::record::{DIGITS, HIGHEST_NS, LOWEST_NS, PLAYOUT_DEPTHS_MS, Quantile, rank};
 
 /// Playout depths counted: the published sweep and the scenario's own.
 const DEPTHS: usize = PLAYOUT_DEPTHS_MS.len() + 1;
@@ -20,8 +20,11 @@ pub struct Lateness {
     rtts: Histogram<u32>,
 }
 
-/// Longest RTT told apart.
-const MOST_NS: u64 = 60_000_000_000;
+impl Default for Lateness {
+    fn default() -> Self {
+        Lateness::new(0)
+    }
+}
 
 impl Lateness {
     /// Counts for the published sweep and for `late_after_ns`.
@@ -32,7 +35,7 @@ impl Lateness {
         }
         // Invariant: valid bounds. It grows with the longest RTT, by 4 KB each time that doubles: 30 KB
         // for a call within 100 ms, 70 KB at the most.
-        let mut rtts = Histogram::new_with_bounds(1_000, 2_000_000, DIGITS).expect("valid bounds");
+        let mut rtts = Histogram::new_with_bounds(LOWEST_NS, 2_000_000, DIGITS).expect("valid bounds");
         rtts.auto(true);
         Lateness { depths_ns, smallest: None, late: [0; DEPTHS], rtts }
     }
@@ -46,7 +49,7 @@ impl Lateness {
         let above = rtt_ns - self.smallest.unwrap_or(rtt_ns);
         if measured {
             // It grows as far as it is asked to, so there is nothing to refuse.
-            let _ = self.rtts.record(rtt_ns.min(MOST_NS));
+            let _ = self.rtts.record(rtt_ns.min(HIGHEST_NS));
             for (late, depth) in self.late.iter_mut().zip(self.depths_ns) {
                 *late += u64::from(above > depth);
             }

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::record::CallSecond;
+use crate::record::{CallSecond, HIGHEST_NS, LOWEST_NS};
 
 /// Collects RTTs of one second at a time and keeps the median of each.
 ///
@@ -19,7 +19,7 @@ impl Medians {
     /// No RTT of attempt `call` yet.
     pub fn new(call: u32) -> Self {
         // Invariant: valid bounds. Two digits do for a trend.
-        let rtts = Histogram::new_with_bounds(1_000, 60_000_000_000, 2).expect("valid bounds");
+        let rtts = Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, 2).expect("valid bounds");
         Medians { call, second: 0, rtts, medians: Vec::new() }
     }
 

@@ -97,8 +97,8 @@ struct Arrived {
     place: Place,
 }
 
-/// What came back on one call, in counts. Counts are of the measured window unless they say total.
-#[derive(Debug, Clone)]
+/// Counts and times of what came back on one call. Counts are of the measured window unless they say total.
+#[derive(Debug, Clone, Default)]
 pub struct StreamReport {
     /// Distinct packets back in time, over the whole call.
     pub total_received: u64,
@@ -153,23 +153,8 @@ pub struct StreamReceiver {
 impl StreamReceiver {
     /// A stream whose packets count from `counts_from` on, if they lie in the window.
     pub fn new(rules: Rules, call_id: u32, class: Class, counts_from: Stamp) -> Self {
-        let report = StreamReport {
-            total_received: 0,
-            total_clipped: 0,
-            received: 0,
-            duplicates: 0,
-            reordered: 0,
-            corrupted: 0,
-            strangers: 0,
-            first_echo_at: None,
-            last_echo_at: None,
-            silences: Vec::new(),
-            jitter: None,
-            lateness: Lateness::new(Ns::from(rules.late_after).0),
-            losses: Losses::default(),
-            stamps: false,
-            medians: Vec::new(),
-        };
+        let lateness = Lateness::new(Ns::from(rules.late_after).0);
+        let report = StreamReport { lateness, ..Default::default() };
         StreamReceiver {
             rules,
             call_id,

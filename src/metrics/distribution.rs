@@ -1,7 +1,7 @@
 //! Samples of which a metric takes one statistic.
 
 use super::metric::{Measured, Statistic};
-use crate::record::{Latencies, Milliseconds, Quantile, rank};
+use crate::record::{Latencies, Milliseconds, rank};
 use crate::values::Value;
 
 /// Samples of one kind.
@@ -72,12 +72,7 @@ fn of_service(times: &Milliseconds, statistic: Statistic) -> Option<f64> {
 
 /// A percentile in milliseconds, `lost` packets ranking last.
 pub(super) fn quantile(back: &Latencies, q: f64, lost: u64) -> Value {
-    match back.quantile(q, lost) {
-        Quantile::At(ns) => Value::Number(ns as f64 / 1e6),
-        // Beyond the histogram's 60 s a packet is as good as lost to any caller.
-        Quantile::Above | Quantile::Lost => Value::Lost,
-        Quantile::NoData => Value::NoData,
-    }
+    back.quantile(q, lost).into()
 }
 
 fn milliseconds(ns: Option<u64>) -> Value {

@@ -89,14 +89,6 @@ fn time(ns: Option<Ns>) -> Value {
     ns.map_or(Value::NoData, |ns| Value::Number(ns.as_ms()))
 }
 
-/// An RTT of a call that has sent something: what is missing there is lost.
-fn rtt(ns: Option<Ns>, call: &CallRecord) -> Value {
-    match (ns, call.sent) {
-        (None, 1..) => Value::Lost,
-        _ => time(ns),
-    }
-}
-
 /// Every metric of a call, in the order of documentation.
 pub static ALL: [PerCall; 28] = [
     row("srd", Unit::Ms, "session request delay, INVITE to first 18x or 2xx (RFC 6076 4.3)", |c| {
@@ -134,13 +126,16 @@ pub static ALL: [PerCall; 28] = [
         count(c.reordered)
     }),
     row("corrupted.count", Unit::Count, "RTP whose payload was not a whole probe", |c| count(c.corrupted)),
-    row("rtt.min", Unit::Ms, "smallest round trip of the whole call", |c| rtt(c.rtt_min_ms, c)),
-    percentile("rtt.p50", "median round trip, to 3 digits", Statistic::P50, |c| rtt(c.rtt_p50_ms, c)),
+    row("rtt.min", Unit::Ms, "smallest round trip of the whole call", |c| match c.rtt_min_ms {
+        None if c.sent > 0 => Value::Lost,
+        smallest => time(smallest),
+    }),
+    percentile("rtt.p50", "median round trip, to 3 digits", Statistic::P50, |c| c.rtt_p50_ms.into()),
     percentile("rtt.p95", "95th percentile of the round trip, to 3 digits", Statistic::P95, |c| {
-        rtt(c.rtt_p95_ms, c)
+        c.rtt_p95_ms.into()
     }),
     percentile("rtt.p99", "99th percentile of the round trip, to 3 digits", Statistic::P99, |c| {
-        rtt(c.rtt_p99_ms, c)
+        c.rtt_p99_ms.into()
     }),
     row("rtt.max", Unit::Ms, "largest round trip, to 3 digits; lost where a packet was", |c| {
         if c.lost > 0 { Value::Lost } else { time(c.rtt_max_ms) }
@@ -159,7 +154,7 @@ fn is_judged(call: &CallRecord) -> bool {
 mod tests {
     use super::*;
     use crate::metrics::catalogue;
-    use crate::record::{DIGITS, Ending, PLAYOUT_DEPTHS_MS};
+    use crate::record::{DIGITS, Ending, PLAYOUT_DEPTHS_MS, Quantile};
 
     fn metric(name: &str) -> &'static PerCall {
         ALL.iter().find(|m| m.name == name).unwrap()
@@ -179,7 +174,7 @@ mod tests {
 
     #[test]
     fn every_playout_depth_has_its_row() {
-        let mut call = CallRecord::blank(0, 0);
+        let mut call = CallRecord::default();
         (call.sent, call.late_20ms, call.late_40ms, call.late_60ms) = (100, 5, 4, 3);
         (call.late_100ms, call.late_200ms) = (2, 1);
         let late = PLAYOUT_DEPTHS_MS.map(|ms| metric(&format!("late.ratio_{ms}ms")).value(&call));
@@ -199,8 +194,9 @@ mod tests {
 
     #[test]
     fn a_silent_call_has_lost_everything() {
-        let mut call = CallRecord::blank(0, 0);
+        let mut call = CallRecord::default();
         (call.ending, call.sent, call.total_sent, call.lost) = (Ending::Completed, 500, 500, 500);
+        call.rtt_p99_ms = Quantile::Lost;
         assert!(is_judged(&call));
         for name in ["rtt.min", "rtt.p99", "rtt.max", "first_echo"] {
             assert_eq!(metric(name).value(&call), Value::Lost, "{name}");
@@ -211,11 +207,10 @@ mod tests {
 
     #[test]
     fn a_percentile_knows_how_many_packets_it_needs() {
-        let mut call = CallRecord::blank(0, 0);
-        call.sent = 9_999;
+        let mut call = CallRecord { sent: 9_999, ..CallRecord::default() };
         assert_eq!(metric("rtt.p99").missing_samples(&call), Some((9_999, 10_000)));
         call.sent = 10_000;
         assert_eq!(metric("rtt.p99").missing_samples(&call), None);
-        assert_eq!(metric("loss.ratio").missing_samples(&CallRecord::blank(0, 0)), None);
+        assert_eq!(metric("loss.ratio").missing_samples(&CallRecord::default()), None);
     }
 }

@@ -7,7 +7,7 @@ use super::facts::Facts;
 use super::{EndingCount, PercentileRow, Summary, catalogue};
 use crate::analysis::drift::{last_minus_first, theil_sen};
 use crate::analysis::fault::recoveries;
-use crate::record::{CallRecord, CallSecond, Ending, Latencies, Quantile, Run, Series};
+use crate::record::{CallRecord, CallSecond, Ending, Latencies, Run, Series};
 use crate::values::Ns;
 
 /// The Summary of a run.
@@ -42,10 +42,7 @@ fn percentiles_by_second(run: &mut Run) {
     let mut of = |second, series| {
         sum.reset();
         sum.extend(run.intervals.second(second, series));
-        let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|q| match sum.quantile(q, 0) {
-            Quantile::At(ns) => Some(Ns(ns)),
-            Quantile::Above | Quantile::Lost | Quantile::NoData => None,
-        });
+        let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|q| sum.quantile(q, 0).ns());
         (p50, p95, p99, sum.max().map(Ns))
     };
     for s in &mut run.seconds {
@@ -130,7 +127,7 @@ mod tests {
     }
 
     fn call(ending: Ending, status: Option<u16>) -> CallRecord {
-        CallRecord { ending, status, ..CallRecord::blank(0, 0) }
+        CallRecord { ending, status, ..CallRecord::default() }
     }
 
     #[test]

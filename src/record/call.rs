@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Quantile;
 use crate::values::Ns;
 
 /// The playout depths, in milliseconds, that every report sweeps over besides the scenario's own.
@@ -144,12 +145,12 @@ pub struct CallRecord {
     pub strangers: u64,
     /// Smallest RTT of the whole call; lateness is anchored on it.
     pub rtt_min_ms: Option<Ns>,
-    /// Median RTT, to 3 digits; empty where it falls among the lost.
-    pub rtt_p50_ms: Option<Ns>,
+    /// Median RTT, to 3 digits; `lost` where it falls among the lost, empty where nothing was sent.
+    pub rtt_p50_ms: Quantile,
     /// 95th percentile of RTT, likewise.
-    pub rtt_p95_ms: Option<Ns>,
+    pub rtt_p95_ms: Quantile,
     /// 99th percentile of RTT, likewise.
-    pub rtt_p99_ms: Option<Ns>,
+    pub rtt_p99_ms: Quantile,
     /// Largest RTT.
     pub rtt_max_ms: Option<Ns>,
     /// Interarrival jitter at the call's end (RFC 3550 A.8).
@@ -161,11 +162,6 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
-    /// An attempt of which nothing is known yet but its number and its line.
-    pub fn blank(call: u32, line: u32) -> Self {
-        CallRecord { call, line, ..CallRecord::default() }
-    }
-
     /// Seconds from the run's start to the 200.
     pub fn answered_s(&self) -> Option<f64> {
         let delay = self.answer_delay_ms.filter(|_| self.ending.was_answered())?;

@@ -3,6 +3,10 @@
 use std::iter;
 
 use hdrhistogram::Histogram;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::values::{Ns, Value};
 
 /// Largest latency with a place of its own, 60 s; beyond it values are only counted.
 pub const HIGHEST_NS: u64 = 60_000_000_000;
@@ -16,7 +20,7 @@ pub const DIGITS: u8 = 3;
 const FIRST_RANGE_NS: u64 = 2_000_000;
 
 /// Position of a percentile.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Quantile {
     /// At this latency in nanoseconds, exact to 3 digits.
     At(u64),
@@ -25,7 +29,53 @@ pub enum Quantile {
     /// Among the packets that never came back.
     Lost,
     /// Nothing was sent.
+    #[default]
     NoData,
+}
+
+impl Quantile {
+    /// The latency, where it is one.
+    pub fn ns(self) -> Option<Ns> {
+        match self {
+            Quantile::At(ns) => Some(Ns(ns)),
+            Quantile::Above | Quantile::Lost | Quantile::NoData => None,
+        }
+    }
+}
+
+impl From<Quantile> for Value {
+    /// Milliseconds. Beyond 60 s a packet is as good as lost to any caller.
+    fn from(quantile: Quantile) -> Value {
+        match quantile {
+            Quantile::At(ns) => Value::Number(Ns(ns).as_ms()),
+            Quantile::Above | Quantile::Lost => Value::Lost,
+            Quantile::NoData => Value::NoData,
+        }
+    }
+}
+
+const LOST: &str = "lost";
+
+/// A cell of a table: milliseconds, `lost`, or empty.
+impl Serialize for Quantile {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Quantile::At(ns) => Ns(*ns).serialize(to),
+            Quantile::Above | Quantile::Lost => to.serialize_str(LOST),
+            Quantile::NoData => to.serialize_none(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantile {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Quantile, D::Error> {
+        let Some(cell) = Option::<String>::deserialize(from)? else { return Ok(Quantile::NoData) };
+        if cell == LOST {
+            return Ok(Quantile::Lost);
+        }
+        let ms: f64 = cell.parse().map_err(D::Error::custom)?;
+        Ns::from_ms(ms).map(|ns| Quantile::At(ns.0)).map_err(D::Error::custom)
+    }
 }
 
 /// The rank of percentile `q` (0–1) among `sent` packets, of which there is at least one.

@@ -17,8 +17,7 @@ use hdrhistogram::serialization::interval_log::{
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
-use super::histogram::{DIGITS, HIGHEST_NS, LOWEST_NS};
-use super::{Intervals, Latencies, Scope, Series};
+use super::{DIGITS, HIGHEST_NS, Intervals, LOWEST_NS, Latencies, Scope, Series};
 use crate::stamp::Stamp;
 
 /// Largest histogram taken from a file, decoded: more than ours can be, with 9 bytes for each of their

@@ -194,7 +194,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::histogram::HIGHEST_NS;
+    use crate::record::HIGHEST_NS;
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..Default::default() })]

@@ -17,7 +17,7 @@ pub mod stored;
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
 pub use environment::{EndedEarly, Environment, FORMAT_VERSION};
 pub use fault::{FaultRecord, Silence};
-pub use histogram::{DIGITS, Latencies, Quantile, rank};
+pub use histogram::{DIGITS, HIGHEST_NS, LOWEST_NS, Latencies, Quantile, rank};
 pub use intervals::{Intervals, OpenIntervals, Scope};
 pub use leak::{LeakPart, Leaks};
 pub use live::Live;

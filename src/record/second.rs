@@ -158,7 +158,7 @@ impl AddAssign<&SecondRecord> for SecondRecord {
 }
 
 /// One call's second: a row of `call_seconds.csv`, from which drift and the heat map are made.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct CallSecond {
     /// Number of the attempt.
     pub call: u32,

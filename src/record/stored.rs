@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::hlog::{self, HlogError};
-use super::{CallRecord, CallSecond, Environment, FORMAT_VERSION, Run, SecondRecord, Silence};
+use super::{CallRecord, CallSecond, Environment, FORMAT_VERSION, Quantile, Run, SecondRecord, Silence};
 
 /// The bytes of a run's raw files.
 #[derive(Debug, Clone, Default)]
@@ -62,12 +62,24 @@ impl Stored {
         }
         let environment: Environment =
             serde_json::from_slice(&self.environment).map_err(StoredError::Environment)?;
-        let calls: Vec<CallRecord> = table("calls.csv", &self.calls)?;
+        let mut calls: Vec<CallRecord> = table("calls.csv", &self.calls)?;
+        if version.format == 1 {
+            calls.iter_mut().for_each(fill_in_lost);
+        }
         let seconds: Vec<SecondRecord> = table("seconds.csv", &self.seconds)?;
         let call_seconds: Vec<CallSecond> = table("call_seconds.csv", &self.call_seconds)?;
         let silences: Vec<Silence> = table("silences.csv", &self.silences)?;
         let intervals = hlog::read(&self.hlog)?;
         Ok(Run { environment, calls, seconds, call_seconds, silences, intervals })
+    }
+}
+
+/// Format 1 left a percentile empty both where it fell among the lost and where nothing was sent.
+fn fill_in_lost(call: &mut CallRecord) {
+    for percentile in [&mut call.rtt_p50_ms, &mut call.rtt_p95_ms, &mut call.rtt_p99_ms] {
+        if *percentile == Quantile::NoData && call.sent > 0 {
+            *percentile = Quantile::Lost;
+        }
     }
 }
 
@@ -99,6 +111,23 @@ mod tests {
         // Nothing but the environment: a run without calls.
         let run = Stored { environment, ..Default::default() }.read().unwrap();
         assert!(run.calls.is_empty() && run.seconds.is_empty() && run.intervals.is_empty());
+    }
+
+    #[test]
+    fn an_empty_percentile_of_format_1_is_lost_where_packets_were_sent() {
+        let mut calls = csv::Writer::from_writer(Vec::new());
+        for sent in [0, 100] {
+            calls.serialize(CallRecord { sent, rtt_p95_ms: Quantile::At(1), ..Default::default() }).unwrap();
+        }
+        let calls = calls.into_inner().unwrap();
+        let read = |format: u32| {
+            let environment = format!(r#"{{"format": {format}}}"#).into_bytes();
+            let run = Stored { environment, calls: calls.clone(), ..Default::default() }.read().unwrap();
+            run.calls.into_iter().map(|c| (c.rtt_p95_ms, c.rtt_p99_ms)).collect::<Vec<_>>()
+        };
+        let (at, none) = (Quantile::At(1), Quantile::NoData);
+        assert_eq!(read(1), [(at, none), (at, Quantile::Lost)]);
+        assert_eq!(read(2), [(at, none), (at, none)]);
     }
 
     proptest! {

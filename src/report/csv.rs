@@ -1,7 +1,6 @@
 //! `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`: the rows behind the figures.
 
-use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
-use serde::{Serialize, forward_to_deserialize_any};
+use serde::Serialize;
 
 use super::{File, ReportError};
 use crate::metrics::{PercentileRow, Summary};
@@ -11,41 +10,43 @@ use crate::values::Value;
 pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
     let percentiles: Vec<_> = summary.percentiles.iter().map(Row::from).collect();
     Ok(vec![
-        table("calls.csv", &columns::<crate::record::CallRecord>(), &summary.calls)?,
-        table("seconds.csv", &columns::<crate::record::SecondRecord>(), &summary.seconds)?,
-        table("call_seconds.csv", &columns::<crate::record::CallSecond>(), &summary.call_seconds)?,
-        table("silences.csv", &columns::<crate::record::Silence>(), &summary.silences)?,
-        table("percentiles.csv", &Row::COLUMNS, &percentiles)?,
+        table("calls.csv", &summary.calls)?,
+        table("seconds.csv", &summary.seconds)?,
+        table("call_seconds.csv", &summary.call_seconds)?,
+        table("silences.csv", &summary.silences)?,
+        table("percentiles.csv", &percentiles)?,
     ])
 }
 
-/// A table of records. The header is written from `columns`, so that it is there without rows too.
-fn table<T: Serialize>(path: &'static str, columns: &[&str], rows: &[T]) -> Result<File, ReportError> {
+/// A table of records. Its header is there without rows too.
+fn table<T: Serialize + Default>(path: &'static str, rows: &[T]) -> Result<File, ReportError> {
     let fail = |source| ReportError::Csv { path, source };
-    let mut writer = ::csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-    writer.write_record(columns).map_err(fail)?;
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
     for row in rows {
         writer.serialize(row).map_err(fail)?;
     }
-    let bytes = writer.into_inner().map_err(|e| fail(e.into_error().into()))?;
+    if rows.is_empty() {
+        writer.serialize(T::default()).map_err(fail)?;
+    }
+    let mut bytes = writer.into_inner().map_err(|e| fail(e.into_error().into()))?;
+    if rows.is_empty() {
+        let header = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        bytes.truncate(header);
+    }
     Ok(File { path, bytes })
 }
 
 /// A row of `percentiles.csv`.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Row {
     percentile: f64,
+    /// One packet in so many is slower; `inf` in the last row.
+    #[serde(rename = "1/(1-p)")]
     one_in: f64,
     rtt_ms: Cell,
     rtt_intended_ms: Cell,
     control_ms: Cell,
     send_lateness_ms: Cell,
-}
-
-impl Row {
-    /// `1/(1-p)`: one packet in so many is slower; `inf` in the last row.
-    const COLUMNS: [&'static str; 6] =
-        ["percentile", "1/(1-p)", "rtt_ms", "rtt_intended_ms", "control_ms", "send_lateness_ms"];
 }
 
 impl From<&PercentileRow> for Row {
@@ -63,6 +64,7 @@ impl From<&PercentileRow> for Row {
 }
 
 /// A number, `lost`, or empty where nothing was measured.
+#[derive(Default)]
 struct Cell(Value);
 
 impl Serialize for Cell {
@@ -73,39 +75,6 @@ impl Serialize for Cell {
             Value::NoData => to.serialize_none(),
         }
     }
-}
-
-/// The names of a record's fields as its `Deserialize` declares them.
-fn columns<T: DeserializeOwned>() -> Vec<&'static str> {
-    struct FieldNames<'a>(&'a mut Vec<&'static str>);
-
-    impl<'de> Deserializer<'de> for FieldNames<'_> {
-        type Error = serde::de::value::Error;
-
-        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-            Err(Self::Error::custom("not a record"))
-        }
-
-        fn deserialize_struct<V: Visitor<'de>>(
-            self,
-            _: &'static str,
-            fields: &'static [&'static str],
-            visitor: V,
-        ) -> Result<V::Value, Self::Error> {
-            self.0.extend_from_slice(fields);
-            self.deserialize_any(visitor)
-        }
-
-        forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
-            unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-        }
-    }
-
-    let mut names = Vec::new();
-    // The names are all that is wanted: it always ends in the error above.
-    let _ = T::deserialize(FieldNames(&mut names));
-    names
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub struct Moment<'a> {
 impl Story<'_> {
     /// True if its slowest second was much slower than the call as a whole.
     pub fn stands_out(&self) -> bool {
-        let whole = self.call.rtt_p50_ms.map(Ns::as_ms);
+        let whole = self.call.rtt_p50_ms.ns().map(Ns::as_ms);
         self.worst.as_ref().zip(whole).is_none_or(|(worst, whole)| worst.rtt_ms > STANDS_OUT * whole)
     }
 }

@@ -22,13 +22,14 @@ pub enum Unit {
 }
 
 /// A metric's value.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Value {
     /// A number in the metric's unit.
     Number(f64),
     /// A percentile that falls among the packets that never came back.
     Lost,
     /// Nothing was measured.
+    #[default]
     NoData,
 }
 

@@ -13,6 +13,17 @@ impl Ns {
     pub fn as_ms(self) -> f64 {
         self.0 as f64 / 1e6
     }
+
+    /// The duration of so many milliseconds, as it stands in a file.
+    ///
+    /// # Errors
+    /// When it is negative, no number, or longer than thirty years.
+    pub fn from_ms(ms: f64) -> Result<Ns, String> {
+        let is_duration = (0.0..=1e12).contains(&ms);
+        is_duration
+            .then(|| Ns((ms * 1e6).round() as u64))
+            .ok_or_else(|| format!("{ms} is not a duration in milliseconds"))
+    }
 }
 
 impl From<Duration> for Ns {
@@ -29,11 +40,7 @@ impl Serialize for Ns {
 
 impl<'de> Deserialize<'de> for Ns {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Ns, D::Error> {
-        let ms = f64::deserialize(from)?;
-        if !(0.0..=1e12).contains(&ms) {
-            return Err(serde::de::Error::custom(format!("{ms} is not a duration in milliseconds")));
-        }
-        Ok(Ns((ms * 1e6).round() as u64))
+        Ns::from_ms(f64::deserialize(from)?).map_err(serde::de::Error::custom)
     }
 }
 

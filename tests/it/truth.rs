@@ -206,10 +206,9 @@ fn late(call: &Call) -> u64 {
 }
 
 fn conclude(all: Vec<Call>, mut receive: ReceiveTally) -> Summary {
-    let calls = all.into_iter().enumerate().map(|(n, call)| {
+    let calls = all.into_iter().map(|call| {
         let report = call.receiver.finish(&mut receive);
-        let mut record = CallRecord::blank(n as u32, n as u32);
-        record.ending = Ending::Completed;
+        let mut record = CallRecord { ending: Ending::Completed, ..CallRecord::default() };
         report.enter(&call.sent, &mut record);
         record
     });

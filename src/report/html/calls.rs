@@ -1,6 +1,6 @@
 //! Calls as rows of tables.
 
-use crate::record::{CallRecord, Ending};
+use crate::record::{CallRecord, Ending, Quantile};
 use crate::report::words;
 use crate::values::Ns;
 
@@ -22,10 +22,9 @@ impl CallRow {
 impl From<&CallRecord> for CallRow {
     fn from(call: &CallRecord) -> CallRow {
         let delay = |value: Option<Ns>| value.map_or("–".into(), words::ms);
-        // A percentile is missing of a call that sent packets where it falls among the lost.
-        let of_packets = |value: Option<Ns>| match value {
-            None if call.sent > 0 => "lost".into(),
-            value => delay(value),
+        let of_packets = |quantile: Quantile| match quantile {
+            Quantile::Above | Quantile::Lost => "lost".into(),
+            Quantile::At(_) | Quantile::NoData => delay(quantile.ns()),
         };
         let packets = |count: u64| if call.total_sent == 0 { "–".into() } else { count.to_string() };
         CallRow {
@@ -73,8 +72,9 @@ pub(super) fn ending(call: &CallRecord) -> String {
 pub(super) fn worst(calls: &[CallRecord], count: usize) -> Vec<&CallRecord> {
     let mut order: Vec<&CallRecord> = calls.iter().collect();
     let slowness = |call: &CallRecord| match call.rtt_p99_ms {
-        None if call.sent > 0 => u64::MAX,
-        p99 => p99.map_or(0, |ns| ns.0),
+        Quantile::At(ns) => ns,
+        Quantile::Above | Quantile::Lost => u64::MAX,
+        Quantile::NoData => 0,
     };
     order.sort_by_key(|call| (is_good(call), std::cmp::Reverse(slowness(call)), call.call));
     order.truncate(count);
@@ -89,11 +89,11 @@ mod tests {
     #[test]
     fn what_went_wrong_comes_first_then_the_slowest() {
         let (mut summary, _) = fixture::typical();
-        summary.calls[7].rtt_p99_ms = None;
+        summary.calls[7].rtt_p99_ms = Quantile::Lost;
         let rows: Vec<_> = worst(&summary.calls, 3).into_iter().map(CallRow::from).collect();
         assert_eq!(rows[0].ending, "rejected: 503 Service Unavailable");
         assert_eq!((rows[1].call, rows[1].cells[8].as_str()), (7, "lost"));
-        let slowest = summary.calls.iter().max_by_key(|c| c.rtt_p99_ms).unwrap();
+        let slowest = summary.calls.iter().max_by_key(|c| c.rtt_p99_ms.ns()).unwrap();
         assert_eq!(rows[2].call, slowest.call);
     }
 }

@@ -106,7 +106,7 @@ fn set_up(call: &CallRecord) -> String {
 
 fn worst_second(worst: &Moment<'_>, story: &Story<'_>) -> String {
     let usual =
-        story.call.rtt_p50_ms.map(|ns| format!(" ({} over the whole call)", milliseconds(ns.as_ms())));
+        story.call.rtt_p50_ms.ns().map(|ns| format!(" ({} over the whole call)", milliseconds(ns.as_ms())));
     let median = milliseconds(worst.rtt_ms);
     let usual = usual.unwrap_or_default();
     match story.stands_out() {
