@@ -10,14 +10,13 @@ use tokio::sync::mpsc;
 use super::{Exit, Failure, interrupt, say};
 use crate::asterisk::descriptors;
 use crate::driver::{PingConfig, ping};
-use crate::gate::judge;
+use crate::gate::{Limits, doubt};
 use crate::measure::Echo;
 use crate::metrics::{Metric, Summary, summarize};
 use crate::net::resolve::resolve;
 use crate::record::{Environment, FORMAT_VERSION};
-use crate::run::plan::trust;
 use crate::run::scheduling;
-use crate::scenario::{Limits, Measure};
+use crate::scenario::Measure;
 use crate::scheduling::Scheduling;
 use crate::values::{HostPort, Span};
 use crate::values::{Unit, Value};
@@ -30,8 +29,8 @@ const ECHOES: usize = 4096;
     loadtest echo &\n  \
     loadtest ping 127.0.0.1:4000 --duration 10s\n  \
     loadtest ping 127.0.0.1:4000 --streams 1000 --duration 60s --json\n\n\
-    Ends with 0 when anything came back. Whether the figures can be trusted is said below them, and\n\
-    is `distrust` in the JSON.")]
+    Ends with 0 when anything came back. Doubt about the figures is said below them, and\n\
+    is `doubt` in the JSON.")]
 pub struct Args {
     /// The echo server; `loadtest echo` is one.
     #[arg(value_name = "HOST:PORT")]
@@ -112,12 +111,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let summary = summarize(ping(config).await?);
     let _ = printer.await;
     let nobody = summary.calls.iter().all(|c| c.total_received == 0);
-    let distrust = judge(&summary, &[], &trust(&Limits::default())).distrust;
+    let doubt = doubt(&summary, &Limits::default()).reasons;
     if args.json {
-        say::out(to_json(&summary, &args, target, &distrust));
+        say::out(to_json(&summary, &args, target, &doubt));
     } else {
         tell(&summary, &args, target);
-        distrust.iter().for_each(|reason| say::out(format_args!("do not trust this: {reason}")));
+        doubt.iter().for_each(|reason| say::out(format_args!("in doubt: {reason}")));
     }
     if nobody {
         Err(Failure::broke(format!("nothing came back from {target}; is an echo there?")))
@@ -161,7 +160,7 @@ fn tell(summary: &Summary, args: &Args, target: SocketAddr) {
     say::out(format_args!("missed slots {}, CPU {cpu:.2} s", shown("slots.missed_ratio")));
 }
 
-fn to_json(summary: &Summary, args: &Args, target: SocketAddr, distrust: &[String]) -> serde_json::Value {
+fn to_json(summary: &Summary, args: &Args, target: SocketAddr, doubt: &[String]) -> serde_json::Value {
     let too_few: Vec<_> = summary.metrics.iter().filter(|m| m.too_few).map(Metric::name).collect();
     let value = |name: &str| match summary.metric(name).map(|m| (m.value, m.definition.unit)) {
         Some((Value::Number(n), Unit::Count)) => json!(n as u64),
@@ -192,6 +191,6 @@ fn to_json(summary: &Summary, args: &Args, target: SocketAddr, distrust: &[Strin
         "rss_max_mib": value("memory.driver_max"),
         "cpu_s": cpu_s,
         "too_few": too_few,
-        "distrust": distrust,
+        "doubt": doubt,
     })
 }

@@ -116,6 +116,9 @@ impl Book {
         if let Some(rtt) = second.latencies.get(Series::Rtt, Scope::Measured) {
             self.live.rtt.extend(rtt.counts());
         }
+        if let Some(control) = second.latencies.get(Series::Control, Scope::Measured) {
+            self.live.control.extend(control.counts());
+        }
         self.recent = self.up_to(number);
     }
 

@@ -1,27 +1,38 @@
 //! Gates and the verdict: does the run pass, fail, or can nothing be said?
 
+mod doubt;
 mod expression;
 mod judge;
+mod limits;
+mod quiet;
+#[cfg(test)]
+mod sample;
 mod tripwire;
 mod watch;
 
 use std::fmt;
 
+pub use doubt::{Doubt, Extent, doubt};
 pub use expression::{Gate, GateError, Op, Subject};
-pub use judge::{Trust, judge};
+pub use judge::judge;
+pub use limits::Limits;
+pub use quiet::Quiet;
 pub use tripwire::hold_against;
 pub use watch::Watch;
+
+use crate::metrics::Readings;
+use crate::values::Unit;
 
 /// How a gate or the whole run came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Every gate holds and the instrument can be trusted.
+    /// Every gate holds, in doubt by every reading.
     Pass,
-    /// A gate is broken.
+    /// A gate is broken, in doubt by every reading.
     Fail,
     /// Slower than the stored baseline.
     Regressed,
-    /// No data, too few samples, or an instrument that cannot be trusted with what is judged.
+    /// No data, too few samples, a run that broke, or a doubt that could change the outcome.
     Inconclusive,
 }
 
@@ -41,8 +52,30 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// The values that a metric may have had, from the best to the worst, where that is not one value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// The two ends.
+    pub readings: Readings,
+    /// The metric's unit.
+    pub unit: Unit,
+}
+
+impl Interval {
+    fn of(readings: Readings, unit: Unit) -> Option<Interval> {
+        let is_one = readings.best.is_some() && readings.best == readings.worst;
+        (!is_one).then_some(Interval { readings, unit })
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.readings.shown(self.unit))
+    }
+}
+
 /// One gate, judged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GateResult {
     /// The expression as written: `rtt.p99 < 20ms`.
     pub expression: String,
@@ -50,17 +83,19 @@ pub struct GateResult {
     pub outcome: Outcome,
     /// The actual value for people.
     pub actual: String,
-    /// Why it came out so, where the value does not say it.
+    /// The readings that it was judged by, in doubt.
+    pub interval: Option<Interval>,
+    /// Why it came out so, where the value and its interval do not say it.
     pub reason: String,
 }
 
 /// The verdict over a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// The overall outcome.
     pub outcome: Outcome,
     /// Each gate in the scenario's order.
     pub gates: Vec<GateResult>,
-    /// Why the instrument, or the run as a whole, cannot be trusted; empty when it can.
-    pub distrust: Vec<String>,
+    /// Doubt about the instrument, or about the run as a whole.
+    pub doubt: Doubt,
 }

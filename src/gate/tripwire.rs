@@ -1,8 +1,8 @@
 //! A run held against a stored baseline: further lines of its verdict.
 
 use super::expression::{Gate, Subject};
-use super::judge::distrusted_for;
-use super::{GateResult, Outcome, Verdict};
+use super::judge::{Evidence, judge_metric};
+use super::{GateResult, Interval, Op, Outcome, Verdict};
 use crate::compare::baseline::{Baseline, Tripwire};
 use crate::compare::digest::METRICS;
 use crate::metrics::Summary;
@@ -21,13 +21,9 @@ pub fn hold_against(verdict: &mut Verdict, summary: &Summary, gates: &[Gate], ba
     if metrics.is_empty() {
         metrics.push(USUAL);
     }
-    let judged = metrics.into_iter().map(|metric| match line(summary, metric, baseline) {
-        line if line.outcome != Outcome::Inconclusive && !verdict.distrust.is_empty() => {
-            GateResult { outcome: Outcome::Inconclusive, reason: distrusted_for(&verdict.distrust), ..line }
-        }
-        line => line,
-    });
-    let lines: Vec<_> = judged.collect();
+    let evidence = Evidence::of(summary, &verdict.doubt);
+    let lines: Vec<_> =
+        metrics.into_iter().map(|metric| line(summary, &evidence, metric, baseline)).collect();
     let any = |outcome| lines.iter().any(|line| line.outcome == outcome);
     if verdict.outcome == Outcome::Pass {
         verdict.outcome = match (any(Outcome::Regressed), any(Outcome::Inconclusive)) {
@@ -39,34 +35,30 @@ pub fn hold_against(verdict: &mut Verdict, summary: &Summary, gates: &[Gate], ba
     verdict.gates.extend(lines);
 }
 
-fn line(summary: &Summary, name: &str, baseline: &Baseline) -> GateResult {
-    let metric = summary.metric(name);
-    let value = metric.map_or(Value::NoData, |m| m.value);
+/// In doubt a line is judged by the best and the worst reading, as a gate is.
+fn line(summary: &Summary, evidence: &Evidence<'_>, name: &str, baseline: &Baseline) -> GateResult {
     let left_out = baseline.left_out(&summary.environment);
-    // Bounds are measured, and change with every baseline; the name by which CI servers know it does not.
-    let expression = format!("{name}, against the baseline");
+    let mut line = GateResult {
+        // Bounds are measured, and change with every baseline; the name by which CI servers know it does not.
+        expression: format!("{name}, against the baseline"),
+        outcome: Outcome::Inconclusive,
+        actual: show(Value::NoData, Unit::Ms),
+        interval: None,
+        reason: "nothing was measured".into(),
+    };
+    let Some(metric) = summary.metric(name) else { return line };
+    line.actual = metric.to_string();
     let Some(tripwire) = baseline.tripwire(&summary.environment, name) else {
-        return GateResult {
-            expression,
-            outcome: Outcome::Inconclusive,
-            actual: show(value, Unit::Ms),
-            reason: left_out.unwrap_or_else(|| "no stored run has measured it".into()),
-        };
+        line.reason = left_out.unwrap_or_else(|| "no stored run has measured it".into());
+        return line;
     };
-    let is_slower = match value {
-        Value::Number(ms) => Some(ms > tripwire.bound_ms),
-        Value::Lost => Some(tripwire.bound_ms.is_finite()),
-        Value::NoData => None,
-    };
-    let few = metric.is_some_and(|m| m.too_few && value != Value::Lost);
-    let (outcome, reason) = match is_slower {
-        None => (Outcome::Inconclusive, "nothing was measured".into()),
-        Some(_) if few => (Outcome::Inconclusive, "rests on too few samples".into()),
-        Some(true) => (Outcome::Regressed, basis(&tripwire)),
-        Some(false) => (Outcome::Pass, basis(&tripwire)),
-    };
-    let reason = [Some(reason), left_out].into_iter().flatten().collect::<Vec<_>>().join("; ");
-    GateResult { expression, outcome, actual: show(value, Unit::Ms), reason }
+    let (readings, _) = evidence.readings(metric, Op::AtMost, tripwire.bound_ms);
+    let (outcome, reason) = judge_metric(Op::AtMost, tripwire.bound_ms, metric, &readings);
+    line.outcome = if outcome == Outcome::Fail { Outcome::Regressed } else { outcome };
+    line.interval = Interval::of(readings, Unit::Ms);
+    let reason = if reason.is_empty() { basis(&tripwire) } else { reason };
+    line.reason = [Some(reason), left_out].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    line
 }
 
 /// The bound and what it comes from.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::judge::judge_metric;
+use super::judge::{breaks_from_above, judge_metric};
 use super::{Gate, Op, Outcome, Subject};
-use crate::metrics::{Course, Definition, Metric};
+use crate::metrics::{Course, Definition, Metric, Readings};
 use crate::record::{EndedEarly, Live};
 
 /// Time between two looks.
@@ -58,7 +58,10 @@ impl Watch {
 impl Watched {
     fn look(&mut self, at: Duration, live: &Live, after: Duration) -> Option<EndedEarly> {
         let (metric, _) = self.definition.so_far(live)?;
-        if !is_broken(&self.gate, &metric) {
+        let control = self.definition.control_so_far(live);
+        // What the machine alone breaks is not decided, let alone hopeless.
+        let by_machine = control.is_some_and(|value| breaks_from_above(self.gate.op, self.gate.bound, value));
+        if by_machine || !is_broken(&self.gate, &metric) {
             self.broken_since = None;
             return None;
         }
@@ -71,7 +74,7 @@ impl Watched {
 
 /// No data and too few samples break nothing; at the end they are no pass either.
 fn is_broken(gate: &Gate, metric: &Metric) -> bool {
-    judge_metric(gate, metric.definition, Some(metric)).outcome == Outcome::Fail
+    judge_metric(gate.op, gate.bound, metric, &Readings::exactly(metric.value)).0 == Outcome::Fail
 }
 
 /// Whether the gate's metric is known before the end and the gate, once broken, may well stay so: what
@@ -124,6 +127,16 @@ mod tests {
         let mut w = watch(&["rtt.p99 < 1s"], 1);
         assert!(look(&mut w, 0, 30, &live(200, 20)).is_some_and(|h| h.actual == "lost"));
         assert_eq!(look(&mut watch(&["rtt.p50 < 1ms", "loss.ratio < 1%"], 1), 0, 30, &Live::default()), None);
+    }
+
+    #[test]
+    fn a_machine_that_breaks_the_bound_alone_makes_no_run_hopeless() {
+        let mut slow = live(20_000, 0);
+        slow.control.record_n(2_000_000, 1000);
+        let hopeless = |gate, live: &Live| look(&mut watch(&[gate], 1), 0, 30, live).is_some();
+        assert!(!hopeless("rtt.p99 < 1ms", &slow));
+        assert!(hopeless("rtt.p99 < 3ms", &slow) && hopeless("rtt.p99 < 1ms", &live(20_000, 0)));
+        assert!(hopeless("rtt.p99 > 6ms", &slow), "no bound from above");
     }
 
     #[test]

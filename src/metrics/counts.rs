@@ -74,7 +74,7 @@ pub(super) static CALLS: [Definition; 16] = [
     record(Calls, "calls.scr", Ratio, "session completion ratio (RFC 6076 4.9)",
         |f| ratio(f.count(|c| c.ending == Ending::Completed), f.attempts())),
     packets(Calls, "sip.retransmissions", Count, "SIP requests sent again",
-        |f| number(f.sum(|c| c.retransmissions.into()))),
+        |f| f.at_worst(|| number(f.sum(|c| c.retransmissions.into())))),
     record(Calls, "sip.garbage_count", Count, "datagrams on the driver's SIP port that were not SIP",
         |f| number(f.environment.sip_garbage)),
     record(Calls, "sip.stray_count", Count, "SIP messages that belonged to no call, or to none any more",
@@ -127,11 +127,11 @@ pub(super) static SERVICE_COUNTS: [Definition; 7] = [
 
 #[rustfmt::skip]
 pub(super) static TRAFFIC: [Definition; 28] = [
-    packets(Traffic, "packets.sent", Count, "probes sent in the measured window", |f| number(f.sent)),
+    record(Traffic, "packets.sent", Count, "probes sent in the measured window", |f| number(f.sent)),
     packets(Traffic, "packets.received", Count, "of these, distinct probes back within lost_after",
-        |f| number(f.sum(|c| c.received))),
+        |f| number(f.received())),
     packets(Traffic, "packets.clipped", Count, "probes sent before their call's first echo, all phases",
-        |f| number(f.sum(|c| c.total_clipped))),
+        |f| f.at_worst(|| number(f.sum(|c| c.total_clipped)))),
     packets(Traffic, "loss.ratio", Ratio, "probes sent and not back within lost_after", |f| f.of_sent(f.lost))
         .live(Varies, |live| ratio(live.lost, live.sent)),
     packets(Traffic, "loss.count", Count, "probes sent and not back within lost_after",
@@ -145,31 +145,31 @@ pub(super) static TRAFFIC: [Definition; 28] = [
         "of the lost, those whose way nothing that came back can tell",
         |f| f.attributed(|c| Some(c.lost.saturating_sub(c.lost_up? + c.lost_down?)))),
     packets(Traffic, "loss.burst_mean", Mean, "mean length of the runs in which packets were lost",
-        |f| known(f.mean_burst())),
+        |f| f.recorded(|| known(f.mean_burst()))),
     packets(Late, "late.ratio", Ratio, "probes back, but later than their call's minimum RTT + late_after",
-        |f| f.of_sent(f.sum(|c| c.late)))
+        |f| f.late_ratio(|c| c.late, Some(|s| s.late)))
         .live(Varies, |live| ratio(live.late, live.sent)),
     packets(Late, "late.count", Count, "probes back, but later than their call's minimum RTT + late_after",
-        |f| f.when_sent(f.sum(|c| c.late)))
+        |f| f.late_count())
         .live(Grows, |live| so_far(live, live.late)),
     packets(Late, "late.ratio_20ms", Ratio, "late for a playout depth of 20 ms",
-        |f| f.of_sent(f.sum(|c| c.late_20ms))),
+        |f| f.late_ratio(|c| c.late_20ms, None)),
     packets(Late, "late.ratio_40ms", Ratio, "late for a playout depth of 40 ms",
-        |f| f.of_sent(f.sum(|c| c.late_40ms))),
+        |f| f.late_ratio(|c| c.late_40ms, None)),
     packets(Late, "late.ratio_60ms", Ratio, "late for a playout depth of 60 ms",
-        |f| f.of_sent(f.sum(|c| c.late_60ms))),
+        |f| f.late_ratio(|c| c.late_60ms, None)),
     packets(Late, "late.ratio_100ms", Ratio, "late for a playout depth of 100 ms",
-        |f| f.of_sent(f.sum(|c| c.late_100ms))),
+        |f| f.late_ratio(|c| c.late_100ms, None)),
     packets(Late, "late.ratio_200ms", Ratio, "late for a playout depth of 200 ms",
-        |f| f.of_sent(f.sum(|c| c.late_200ms))),
+        |f| f.late_ratio(|c| c.late_200ms, None)),
     packets(Traffic, "duplicate.count", Count, "probes that came back again",
-        |f| f.when_sent(f.sum(|c| c.duplicates))),
+        |f| f.when_sent(f.seen(|c| c.duplicates))),
     packets(Traffic, "reordered.count", Count, "probes back below the next expected number (RFC 4737)",
-        |f| f.when_sent(f.sum(|c| c.reordered))),
+        |f| f.when_sent(f.seen(|c| c.reordered))),
     packets(Traffic, "corrupted.count", Count, "RTP whose payload was not a whole probe, all phases",
-        |f| number(f.sum(|c| c.corrupted))),
+        |f| number(f.seen(|c| c.corrupted))),
     packets(Traffic, "strangers.count", Count, "datagrams that belong to no packet of their call, all phases",
-        |f| number(f.sum(|c| c.strangers))),
+        |f| number(f.seen(|c| c.strangers))),
     packets(Traffic, "jitter.max", Ms, "largest interarrival jitter of any call at its end (RFC 3550 A.8)",
         |f| f.largest(|c| Some(c.jitter_ms?.as_ms()))),
     packets(Drift, "drift.max", MsPerMinute, "steepest rise of any call's per-second median RTT (Theil-Sen)",
@@ -185,23 +185,23 @@ pub(super) static TRAFFIC: [Definition; 28] = [
         |f| f.mos(Concealment::No)),
     packets(Control, "control.tail_share", Ratio,
         "share of rtt.p99 - rtt.p50 that the control stream shows too",
-        |f| known(f.explained().map(|explained| explained.share))),
-    packets(Control, "control.sent_count", Count,
+        |f| f.recorded(|| known(f.explained().map(|explained| explained.share)))),
+    record(Control, "control.sent_count", Count,
         "instrument: probes sent on the control stream in the hold phase",
         |f| f.control_count(|sent, _| sent)),
-    packets(Control, "control.lost_count", Count, "instrument: of these, lost",
+    record(Control, "control.lost_count", Count, "instrument: of these, lost",
         |f| f.control_count(|sent, received| sent.saturating_sub(received))),
 ];
 
 #[rustfmt::skip]
 pub(super) static MACHINE: [Definition; 9] = [
-    packets(Instrument, "slots.missed_ratio", Ratio,
+    record(Instrument, "slots.missed_ratio", Ratio,
         "instrument: packets sent later than their stream's next one was due",
         |f| ratio(
             f.seconds_sum(|s| s.measured_missed_slots),
             f.seconds_sum(|s| s.measured_sent) + f.environment.skipped,
         )),
-    packets(Instrument, "sockets.drops", Count, "instrument: datagrams that full socket buffers dropped",
+    record(Instrument, "sockets.drops", Count, "instrument: datagrams that full socket buffers dropped",
         |f| number(f.seconds_sum(|s| s.socket_drops))),
     record(Resources, "cpu.busiest_thread_max", Cores, "instrument: busiest second of any thread of the driver",
         |f| f.held_max(|s| s.cpu_busiest_thread)),
@@ -241,7 +241,7 @@ pub(super) static FAULTS: [Definition; 9] = [
         "attempts without an answer from a fault until as many calls were heard as before",
         |f| f.fault_sum(|r| r.attempts_failed)),
     packets(Faults, "fault.packets_lost", Count, "packets lost in that time, all phases",
-        |f| f.fault_sum(|r| r.packets_lost)),
+        |f| f.at_worst(|| f.fault_sum(|r| r.packets_lost))),
 ];
 
 #[rustfmt::skip]

@@ -7,8 +7,9 @@ use crate::values::Value;
 /// Samples of one kind.
 #[derive(Debug)]
 pub(super) enum Distribution<'a> {
-    /// Packets, of which `lost` ones rank as slower than any that came back.
-    Packets { back: &'a Latencies, lost: u64 },
+    /// Packets, of which `lost` ones rank as slower than any that came back. `later` has the same statistic
+    /// added to that of `back`.
+    Packets { back: &'a Latencies, lost: u64, later: Option<&'a Latencies> },
     /// A delay per call in nanoseconds, ascending.
     Calls(Vec<u64>),
     /// As the service has summed them up; `None` where there is no such service.
@@ -19,8 +20,9 @@ impl Distribution<'_> {
     /// The statistic, with the samples that it rests on.
     pub fn at(&self, statistic: Statistic) -> Measured {
         let (value, samples) = match self {
-            Distribution::Packets { back, lost } => {
-                (of_packets(back, *lost, statistic), Some(back.len() + lost))
+            Distribution::Packets { back, lost, later } => {
+                let later = later.map(|later| of_packets(later, 0, statistic));
+                (sum(of_packets(back, *lost, statistic), later), Some(back.len() + lost))
             }
             Distribution::Calls(delays) => (of_calls(delays, statistic), Some(delays.len() as u64)),
             Distribution::Service(times) => {
@@ -30,6 +32,14 @@ impl Distribution<'_> {
         };
         let too_few = samples.is_some_and(|n| n > 0 && statistic.is_too_few(n));
         Measured { value, samples, too_few }
+    }
+}
+
+fn sum(value: Value, more: Option<Value>) -> Value {
+    match (value, more) {
+        (Value::Number(ms), Some(Value::Number(more))) => Value::Number(ms + more),
+        (Value::Number(_), Some(Value::Lost)) => Value::Lost,
+        (value, _) => value,
     }
 }
 

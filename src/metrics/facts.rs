@@ -1,9 +1,11 @@
 //! Sums and distributions of one run, from which the metrics are computed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::Summary;
 use super::distribution::{Distribution, quantile};
 use super::metric::Measured;
+use super::per_call::Slack;
 use crate::analysis::explain::{Explained, Tail, explain};
 use crate::analysis::fault::Recovery;
 use crate::analysis::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
@@ -15,30 +17,163 @@ use crate::values::{Ns, Value};
 /// Samples beyond the 99th percentile without which no tail is explained.
 const TAIL_SAMPLES: f64 = 100.0;
 
-/// A run's records, and what several metrics need of them.
+/// The records as they are, or as the instrument's doubt allows them to be read.
+#[derive(Debug, Clone, Copy)]
+enum Reading<'a> {
+    Recorded,
+    /// Packets count from the time the schedule intended; those that the driver skipped, that the kernel
+    /// refused and that the driver's sockets dropped are lost and late.
+    Worst,
+    /// The driver's own losses came back; times are those of these quiet seconds alone.
+    Best(&'a BTreeSet<u32>),
+}
+
+/// A run's records, and sums of them that several metrics need.
 pub(super) struct Facts<'a> {
     pub environment: &'a Environment,
     pub calls: &'a [CallRecord],
     pub seconds: &'a [SecondRecord],
     pub faults: &'a [Recovery],
+    reading: Reading<'a>,
     histograms: BTreeMap<Series, Latencies>,
     empty: Latencies,
     pub sent: u64,
     pub lost: u64,
+    /// Lost packets that rank behind the histograms.
+    ranked_lost: u64,
 }
 
 impl<'a> Facts<'a> {
     pub fn of(run: &'a Run, faults: &'a [Recovery]) -> Self {
+        let lost = run.calls.iter().map(|c| c.lost).sum();
         Facts {
             environment: &run.environment,
             calls: &run.calls,
             seconds: &run.seconds,
             faults,
+            reading: Reading::Recorded,
             histograms: run.intervals.totals(),
             empty: Latencies::default(),
             sent: run.calls.iter().map(|c| c.sent).sum(),
-            lost: run.calls.iter().map(|c| c.lost).sum(),
+            lost,
+            ranked_lost: lost,
         }
+    }
+
+    /// The facts of a finished run in the worst reading.
+    pub fn worst(summary: &'a Summary) -> Self {
+        let mut facts = Facts::again(summary, Reading::Worst, |_| true);
+        let skipped = facts.environment.skipped;
+        facts.sent += skipped;
+        facts.lost += skipped;
+        facts.ranked_lost += skipped;
+        if let Some(intended) = facts.histograms.get(&Series::RttIntended) {
+            facts.histograms.insert(Series::Rtt, intended.clone());
+        }
+        facts
+    }
+
+    /// The facts of a finished run in the best reading.
+    pub fn best(summary: &'a Summary, quiet: &'a BTreeSet<u32>) -> Self {
+        let mut facts = Facts::again(summary, Reading::Best(quiet), |second| quiet.contains(&second));
+        facts.lost = facts.lost.saturating_sub(facts.own_losses());
+        let sent: u64 = facts.in_quiet(|second| second.measured_sent).unwrap_or_default();
+        facts.ranked_lost = sent.saturating_sub(facts.histogram(Series::Rtt).len());
+        // A call's smallest round trip is known at its end only, so the series is not one by seconds.
+        facts.histograms.remove(&Series::Pdv);
+        facts
+    }
+
+    fn again(summary: &'a Summary, reading: Reading<'a>, among: impl Fn(u32) -> bool) -> Self {
+        let Summary { environment, calls, seconds, faults, intervals, .. } = summary;
+        let lost = calls.iter().map(|c| c.lost).sum();
+        Facts {
+            environment,
+            calls,
+            seconds,
+            faults,
+            reading,
+            histograms: intervals.totals_among(among),
+            empty: Latencies::default(),
+            sent: calls.iter().map(|c| c.sent).sum(),
+            lost,
+            ranked_lost: lost,
+        }
+    }
+
+    /// Datagrams that the driver's own sockets and queues dropped, all phases.
+    fn dropped(&self) -> u64 {
+        self.seconds_sum(|s| s.socket_drops) + self.environment.impair_overflows
+    }
+
+    /// Packets among the lost that the driver or its kernel lost, at most.
+    fn own_losses(&self) -> u64 {
+        self.dropped() + self.environment.unsent
+    }
+
+    /// The driver's own losses and lateness, any of which may have been one call's.
+    pub fn slack(&self) -> Slack {
+        let lateness = self.histogram(Series::SendLateness).max().map(Ns);
+        Slack { skipped: self.environment.skipped, own_losses: self.own_losses(), lateness }
+    }
+
+    /// Sum over the quiet seconds; `None` where there is none.
+    fn in_quiet(&self, of: fn(&SecondRecord) -> u64) -> Option<u64> {
+        let Reading::Best(quiet) = self.reading else { return None };
+        let seconds = self.seconds.iter().filter(|s| quiet.contains(&s.second));
+        seconds.map(of).reduce(|a, b| a + b)
+    }
+
+    /// A figure that only a record gives, where the doubt leaves it as it is at worst: a late driver can
+    /// have made it larger, and nobody knows by how much.
+    pub fn at_worst(&self, of: impl FnOnce() -> Measured) -> Measured {
+        if matches!(self.reading, Reading::Best(_)) { known(None) } else { of() }
+    }
+
+    /// A figure of which the doubt leaves nothing.
+    pub fn recorded(&self, of: impl FnOnce() -> Measured) -> Measured {
+        if matches!(self.reading, Reading::Recorded) { of() } else { known(None) }
+    }
+
+    /// A count of what was seen among the packets that came back: more may have been among those dropped.
+    pub fn seen(&self, of: fn(&CallRecord) -> u64) -> u64 {
+        let more = if matches!(self.reading, Reading::Worst) { self.dropped() } else { 0 };
+        self.sum(of) + more
+    }
+
+    /// Packets that came back, at best with those dropped.
+    pub fn received(&self) -> u64 {
+        let more = if matches!(self.reading, Reading::Best(_)) { self.own_losses() } else { 0 };
+        (self.sum(|c| c.received) + more).min(self.sent)
+    }
+
+    /// Late packets, and the packets sent that they are among. At best those of the quiet seconds, where
+    /// they are counted by second.
+    fn late(
+        &self,
+        of: fn(&CallRecord) -> u64,
+        by_second: Option<fn(&SecondRecord) -> u64>,
+    ) -> Option<(u64, u64)> {
+        match self.reading {
+            Reading::Recorded => Some((self.sum(of), self.sent)),
+            Reading::Worst => Some((self.sum(of) + self.own_losses() + self.environment.skipped, self.sent)),
+            Reading::Best(_) => Some((self.in_quiet(by_second?)?, self.in_quiet(|s| s.sent)?)),
+        }
+    }
+
+    /// The share of late packets.
+    pub fn late_ratio(
+        &self,
+        of: fn(&CallRecord) -> u64,
+        by_second: Option<fn(&SecondRecord) -> u64>,
+    ) -> Measured {
+        self.late(of, by_second).map_or(known(None), |(late, sent)| ratio(late, sent))
+    }
+
+    /// The number of late packets; without a packet sent, zero would say more than is known.
+    pub fn late_count(&self) -> Measured {
+        let counted = self.late(|c| c.late, Some(|s| s.late)).filter(|(_, sent)| *sent > 0);
+        counted.map_or(known(None), |(late, _)| number(late))
     }
 
     /// The times of one series over the measured window.
@@ -50,32 +185,44 @@ impl<'a> Facts<'a> {
             Series::SendLateness | Series::SendCall | Series::ReceiveLag | Series::Control | Series::Ipdv => {
                 0
             }
-            Series::Rtt | Series::RttIntended => self.lost,
+            Series::Rtt | Series::RttIntended => self.ranked_lost,
             _ if back.is_empty() => 0,
-            _ => self.lost,
+            _ => self.ranked_lost,
         };
-        Distribution::Packets { back, lost }
+        let is_from_intention = matches!(series, Series::Rtt | Series::RttIntended);
+        let later = matches!(self.reading, Reading::Worst).then(|| self.histogram(Series::SendLateness));
+        Distribution::Packets { back, lost, later: later.filter(|_| !is_from_intention) }
     }
 
     pub fn histogram(&self, series: Series) -> &Latencies {
         self.histograms.get(&series).unwrap_or(&self.empty)
     }
 
-    /// A delay of each call that has it.
+    /// A delay of each call that has it: at worst from when the schedule wanted its INVITE, at best not
+    /// known.
     pub fn delays(&self, of: fn(&CallRecord) -> Option<Ns>) -> Distribution<'_> {
-        let mut delays: Vec<u64> = self.calls.iter().filter_map(of).map(|ns| ns.0).collect();
+        let delay = |call: &CallRecord| {
+            let delay = of(call)?.0;
+            match self.reading {
+                Reading::Recorded => Some(delay),
+                Reading::Worst => Some(delay.saturating_add(call.invite_late_ms.0)),
+                Reading::Best(_) => None,
+            }
+        };
+        let mut delays: Vec<u64> = self.calls.iter().filter_map(delay).collect();
         delays.sort_unstable();
         Distribution::Calls(delays)
     }
 
-    /// A time that the built-in service has summed up.
+    /// A time that the built-in service has summed up, at best not known.
     pub fn service_times(&self, of: fn(&ServiceRecord) -> Milliseconds) -> Distribution<'_> {
-        Distribution::Service(self.environment.service_record.as_ref().map(of))
+        let is_known = !matches!(self.reading, Reading::Best(_));
+        Distribution::Service(self.environment.service_record.as_ref().filter(|_| is_known).map(of))
     }
 
     /// A count of the built-in service; no data from another.
     pub fn service_count(&self, of: fn(&ServiceRecord) -> u64) -> Measured {
-        self.environment.service_record.as_ref().map_or(Value::NoData.into(), |record| number(of(record)))
+        self.environment.service_record.as_ref().map_or(known(None), |record| number(of(record)))
     }
 
     /// How many calls are so.
@@ -106,14 +253,20 @@ impl<'a> Facts<'a> {
         self.calls.iter().map(of).sum()
     }
 
-    /// A sum over the calls whose far end stamps; no data where none does.
+    /// A part of the lost over the calls whose far end stamps; no data where none does.
     pub fn attributed(&self, of: fn(&CallRecord) -> Option<u64>) -> Measured {
-        self.calls.iter().filter_map(of).reduce(|a, b| a + b).map_or(Value::NoData.into(), number)
+        let lost = self.calls.iter().filter_map(of).reduce(|a, b| a + b);
+        let read = |lost: u64| match self.reading {
+            Reading::Recorded => number(lost),
+            Reading::Worst => number(lost + self.environment.skipped),
+            Reading::Best(_) => number(lost.saturating_sub(self.own_losses())),
+        };
+        lost.map_or(known(None), read)
     }
 
     /// A count of packets; without a packet sent, zero would say more than is known.
     pub fn when_sent(&self, count: u64) -> Measured {
-        if self.sent == 0 { Value::NoData.into() } else { number(count) }
+        if self.sent == 0 { known(None) } else { number(count) }
     }
 
     /// A share of the packets sent.
@@ -121,9 +274,9 @@ impl<'a> Facts<'a> {
         ratio(part, self.sent)
     }
 
-    /// The largest of a figure of the calls.
+    /// The largest of a figure of the calls, of which nothing is known in doubt.
     pub fn largest(&self, of: fn(&CallRecord) -> Option<f64>) -> Measured {
-        known(self.calls.iter().filter_map(of).reduce(f64::max))
+        self.recorded(|| known(self.calls.iter().filter_map(of).reduce(f64::max)))
     }
 
     /// Mean length of the runs of lost packets.
@@ -134,11 +287,14 @@ impl<'a> Facts<'a> {
 
     /// The E-model's estimate for the average packet, over all calls alike.
     pub fn mos(&self, concealment: Concealment) -> Measured {
-        let median = quantile(self.histogram(Series::Rtt), 0.5, self.lost).number();
-        let (Some(rtt_ms), sent @ 1..) = (median, self.sent) else { return Value::NoData.into() };
+        let median = quantile(self.histogram(Series::Rtt), 0.5, self.ranked_lost).number();
+        let late = self.late(|c| c.late, Some(|s| s.late));
+        let (Some(rtt_ms), Some((late, _)), sent @ 1..) = (median, late, self.sent) else {
+            return known(None);
+        };
         let environment = self.environment;
         let ta = mouth_to_ear_ms(rtt_ms, environment.ptime_ms as f64, environment.late_after_ms);
-        let ppl = 100.0 * (self.lost + self.sum(|c| c.late)) as f64 / sent as f64;
+        let ppl = 100.0 * (self.lost + late) as f64 / sent as f64;
         let burst = self.mean_burst().map_or(1.0, |mean| burst_r(self.lost as f64 / sent as f64, mean));
         known(Some(mos(r_factor(ta, ppl, burst, concealment))))
     }
@@ -164,7 +320,7 @@ impl<'a> Facts<'a> {
     /// A count of control packets; no data without a control stream.
     pub fn control_count(&self, of: fn(sent: u64, received: u64) -> u64) -> Measured {
         match self.control() {
-            (0, _) => Value::NoData.into(),
+            (0, _) => known(None),
             (sent, received) => number(of(sent, received)),
         }
     }
@@ -193,7 +349,7 @@ impl<'a> Facts<'a> {
     /// A sum over the planned faults; no data without any.
     pub fn fault_sum(&self, of: fn(&Recovery) -> u64) -> Measured {
         match self.faults {
-            [] => Value::NoData.into(),
+            [] => known(None),
             faults => number(faults.iter().map(of).sum()),
         }
     }
@@ -201,6 +357,9 @@ impl<'a> Facts<'a> {
     /// The longest of a duration, in milliseconds; `Lost` where one never ended (`None`). A fault for
     /// which it means nothing (`Some(None)`) is passed over.
     pub fn slowest(&self, of: fn(&Recovery) -> Option<Option<f64>>) -> Measured {
+        if matches!(self.reading, Reading::Best(_)) {
+            return known(None);
+        }
         let durations: Option<Vec<_>> = self.faults.iter().map(of).collect();
         let Some(durations) = durations else { return Value::Lost.into() };
         known(durations.into_iter().flatten().reduce(f64::max).map(|s| s * 1000.0))
@@ -208,7 +367,7 @@ impl<'a> Facts<'a> {
 
     /// Leftovers of one kind, or of all.
     pub fn leaked(&self, kind: Option<&str>) -> Measured {
-        self.environment.leaks.total(kind).map_or(Value::NoData.into(), number)
+        self.environment.leaks.total(kind).map_or(known(None), number)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::metric::{Course, Definition, Group, RestsOn, Statistic};
 use super::{distribution::Distribution, facts::Facts};
 use crate::record::{Live, Series};
-use crate::values::Unit;
+use crate::values::{Unit, Value};
 
 /// One statistic of a distribution, given as a closure over the run's facts.
 macro_rules! statistic {
@@ -13,7 +13,11 @@ macro_rules! statistic {
             unit: Unit::Ms,
             help: $help,
             group: Group::$group,
-            rests_on: RestsOn::Packets,
+            rests_on: match Group::$group {
+                // The instrument's own times are what they are.
+                Group::Control | Group::Instrument => RestsOn::Records,
+                _ => RestsOn::Packets,
+            },
             statistic: Some(Statistic::$statistic),
             of: |$facts: &Facts<'_>| $of.at(Statistic::$statistic),
             live: None,
@@ -48,16 +52,21 @@ macro_rules! latency {
 
 /// The round trip of the packets so far; the smallest may yet shrink and is left to the end.
 const fn live_rtt(mut rows: [Definition; 8]) -> [Definition; 8] {
-    const fn so_far(live: &Live) -> Distribution<'_> {
-        Distribution::Packets { back: &live.rtt, lost: live.lost }
-    }
     macro_rules! live {
         ($($at:literal $statistic:ident $course:ident),*) => {
-            $(rows[$at].live = Some((Course::$course, |live| so_far(live).at(Statistic::$statistic)));)*
+            $(rows[$at].live = Some((Course::$course, |live| {
+                let rtt = Distribution::Packets { back: &live.rtt, lost: live.lost, later: None };
+                rtt.at(Statistic::$statistic)
+            }));)*
         };
     }
     live!(1 Mean Varies, 2 P50 Varies, 3 P90 Varies, 4 P95 Varies, 5 P99 Varies, 6 P999 Varies, 7 Max Grows);
     rows
+}
+
+/// A statistic of the control stream so far.
+pub(super) fn control_so_far(live: &Live, statistic: Statistic) -> Value {
+    Distribution::Packets { back: &live.control, lost: 0, later: None }.at(statistic).value
 }
 
 /// Latencies per packet, in the order of [`Series::ALL`].

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::facts::Facts;
+use super::latencies::control_so_far;
 use crate::record::Live;
 use crate::values::{Unit, Value, show};
 
@@ -46,6 +47,12 @@ impl Definition {
     /// The metric so far, and how it may still change; `None` where it is known only at the end.
     pub fn so_far(&'static self, live: &Live) -> Option<(Metric, Course)> {
         self.live.map(|(course, of)| (Metric::of(self, of(live)), course))
+    }
+
+    /// The same statistic of the control stream so far; `None` for what is none of the calls' packets.
+    pub fn control_so_far(&self, live: &Live) -> Option<Value> {
+        let statistic = self.statistic.filter(|_| self.group == Group::Packets)?;
+        Some(control_so_far(live, statistic))
     }
 
     /// Samples that a percentile needs, so that 100 lie beyond it; `None` for any other metric.
@@ -97,10 +104,10 @@ pub enum Group {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestsOn {
     /// Packets sent in time and stamped in time: a driver that is late, or a socket that overflows, may
-    /// have made it what it is.
+    /// have bent it. In doubt it is an interval from the best to the worst reading.
     Packets,
-    /// Messages and leftovers, counted whenever they were looked at: who was answered, how calls ended,
-    /// what stayed behind, how much CPU was used.
+    /// Messages, leftovers and the instrument's own figures: who was answered, how calls ended, what stayed
+    /// behind, how much CPU was used, how late the driver was. In doubt it keeps its value.
     Records,
 }
 

@@ -7,13 +7,15 @@ mod facts;
 mod latencies;
 mod metric;
 pub mod per_call;
+mod readings;
 mod summarize;
 
 pub use metric::{Course, Definition, Group, Metric, RestsOn, Statistic};
+pub use readings::{InDoubt, Readings};
 pub use summarize::summarize;
 
 use crate::analysis::fault;
-use crate::record::{CallRecord, CallSecond, Environment, SecondRecord, Silence};
+use crate::record::{CallRecord, CallSecond, Environment, Intervals, SecondRecord, Silence};
 use crate::values::Value;
 
 /// All that reports show and gates judge. Exporters only turn it into bytes.
@@ -39,6 +41,8 @@ pub struct Summary {
     pub silences: Vec<Silence>,
     /// A record per second.
     pub seconds: Vec<SecondRecord>,
+    /// Latencies by second and series.
+    pub intervals: Intervals,
 }
 
 /// One row of the RTT distribution.

@@ -1,8 +1,11 @@
 //! Metrics of single calls, for gates that every call must hold.
 
-use super::Summary;
+use Bounds::*;
+use Unit::*;
+
 use super::metric::Statistic;
-use crate::record::CallRecord;
+use super::{Readings, Summary};
+use crate::record::{CallRecord, Quantile};
 use crate::values::{Ns, Unit, Value};
 
 /// A metric of one call. Where a metric of the whole run has the same name, this is the same figure of
@@ -16,8 +19,33 @@ pub struct PerCall {
     /// One line on its meaning, with the source of the definition.
     pub help: &'static str,
     /// Which statistic of the call's packets it is; `None` for any other figure.
-    statistic: Option<Statistic>,
+    pub statistic: Option<Statistic>,
     of: fn(&CallRecord) -> Value,
+    bounds: Bounds,
+}
+
+/// The readings that a doubt leaves to a metric of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bounds {
+    /// The value alone: lateness cannot bend it.
+    Fixed,
+    /// A best and a worst one.
+    Both,
+    /// A worst one: nobody knows how much of it the driver made.
+    Worst,
+    /// None.
+    Neither,
+}
+
+/// Packets of any call that the driver may have kept from it, and how late it sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slack {
+    /// Never sent.
+    pub skipped: u64,
+    /// Dropped by the driver's own sockets and queues, or refused by its kernel.
+    pub own_losses: u64,
+    /// Largest send lateness; `None` where it is not known.
+    pub lateness: Option<Ns>,
 }
 
 /// A metric's value for one call.
@@ -27,6 +55,8 @@ pub struct CallValue {
     pub call: u32,
     /// The value.
     pub value: Value,
+    /// What it may have been.
+    pub readings: Readings,
     /// Where it rests on too few samples: how many, and how many are needed.
     pub missing_samples: Option<(u64, u64)>,
 }
@@ -47,14 +77,33 @@ impl PerCall {
 
     /// Its value for each call that a gate on every call looks at: answered, with media that counts. What
     /// never came that far is for the gates on `calls`.
-    pub fn values(&self, summary: &Summary) -> Vec<CallValue> {
+    pub fn values(
+        &self,
+        summary: &Summary,
+        readings: impl Fn(&CallRecord, Value) -> Readings,
+    ) -> Vec<CallValue> {
         let judged = summary.calls.iter().filter(|call| is_judged(call));
-        let value = |call: &CallRecord| CallValue {
-            call: call.call,
-            value: self.value(call),
-            missing_samples: self.missing_samples(call),
+        let value = |call: &CallRecord| {
+            let value = self.value(call);
+            let missing_samples = self.missing_samples(call);
+            CallValue { call: call.call, value, readings: readings(call, value), missing_samples }
         };
         judged.map(value).collect()
+    }
+
+    /// Its readings for `call` in doubt: its own computation on the best and the worst record that the doubt
+    /// allows.
+    pub(super) fn readings(&self, call: &CallRecord, slack: &Slack) -> Readings {
+        let value = self.value(call);
+        let known = |call| Some(self.value(&call)).filter(|value| *value != Value::NoData);
+        match self.bounds {
+            Bounds::Fixed => Readings::exactly(value),
+            Bounds::Both => {
+                Readings::around(value, known(best(call, slack)), known(worst(call, slack)), self.unit)
+            }
+            Bounds::Worst => Readings::around(value, None, known(worst(call, slack)), self.unit),
+            Bounds::Neither => Readings::UNBOUNDED,
+        }
     }
 
     /// Samples that it rests on, and those that it needs, where those are fewer.
@@ -64,8 +113,62 @@ impl PerCall {
     }
 }
 
-const fn row(name: &'static str, unit: Unit, help: &'static str, of: fn(&CallRecord) -> Value) -> PerCall {
-    PerCall { name, unit, help, statistic: None, of }
+/// The record of a call to which all of the driver's own losses came back.
+fn best(call: &CallRecord, slack: &Slack) -> CallRecord {
+    CallRecord {
+        lost: call.lost.saturating_sub(slack.own_losses),
+        received: (call.received + slack.own_losses).min(call.sent),
+        ..call.clone()
+    }
+}
+
+/// The record of a call that all of the driver's own losses belong to, and whose packets are as late as the
+/// latest of all.
+fn worst(call: &CallRecord, slack: &Slack) -> CallRecord {
+    let Slack { skipped, own_losses, lateness } = *slack;
+    let more = skipped + own_losses;
+    let later = |ns: Option<Ns>, by: Ns| ns.map(|ns| Ns(ns.0.saturating_add(by.0)));
+    // Packets that were never sent may all be this call's, and rank as lost.
+    let rtt = |ns| if skipped > 0 { None } else { later(ns, lateness?) };
+    let percentile = |of: Quantile| match (of, lateness) {
+        (Quantile::At(ns), Some(lateness)) if skipped == 0 => Quantile::At(ns.saturating_add(lateness.0)),
+        (Quantile::NoData, _) => Quantile::NoData,
+        _ => Quantile::Lost,
+    };
+    let from_invite = |ns| later(ns, call.invite_late_ms);
+    CallRecord {
+        sent: call.sent + skipped,
+        lost: call.lost + skipped,
+        late: call.late + more,
+        late_20ms: call.late_20ms + more,
+        late_40ms: call.late_40ms + more,
+        late_60ms: call.late_60ms + more,
+        late_100ms: call.late_100ms + more,
+        late_200ms: call.late_200ms + more,
+        duplicates: call.duplicates + own_losses,
+        reordered: call.reordered + own_losses,
+        corrupted: call.corrupted + own_losses,
+        srd_ms: from_invite(call.srd_ms),
+        answer_delay_ms: from_invite(call.answer_delay_ms),
+        first_echo_ms: from_invite(call.first_echo_ms),
+        sdd_ms: from_invite(call.sdd_ms),
+        rtt_min_ms: rtt(call.rtt_min_ms),
+        rtt_p50_ms: percentile(call.rtt_p50_ms),
+        rtt_p95_ms: percentile(call.rtt_p95_ms),
+        rtt_p99_ms: percentile(call.rtt_p99_ms),
+        rtt_max_ms: rtt(call.rtt_max_ms),
+        ..call.clone()
+    }
+}
+
+const fn row(
+    bounds: Bounds,
+    name: &'static str,
+    unit: Unit,
+    help: &'static str,
+    of: fn(&CallRecord) -> Value,
+) -> PerCall {
+    PerCall { name, unit, help, statistic: None, of, bounds }
 }
 
 const fn percentile(
@@ -74,7 +177,7 @@ const fn percentile(
     statistic: Statistic,
     of: fn(&CallRecord) -> Value,
 ) -> PerCall {
-    PerCall { name, unit: Unit::Ms, help, statistic: Some(statistic), of }
+    PerCall { statistic: Some(statistic), ..row(Bounds::Worst, name, Unit::Ms, help, of) }
 }
 
 fn count(n: u64) -> Value {
@@ -90,60 +193,47 @@ fn time(ns: Option<Ns>) -> Value {
 }
 
 /// Every metric of a call, in the order of documentation.
+#[rustfmt::skip]
 pub static ALL: [PerCall; 28] = [
-    row("srd", Unit::Ms, "session request delay, INVITE to first 18x or 2xx (RFC 6076 4.3)", |c| {
-        time(c.srd_ms)
-    }),
-    row("answer_delay", Unit::Ms, "INVITE to 200", |c| time(c.answer_delay_ms)),
-    row("first_echo", Unit::Ms, "200 received to first own probe back; lost for a silent call", |c| {
-        if c.is_silent() { Value::Lost } else { time(c.first_echo_ms) }
-    }),
-    row("sdd", Unit::Ms, "session disconnect delay, BYE to its final answer (RFC 6076 4.4)", |c| {
-        time(c.sdd_ms)
-    }),
-    row("held", Unit::Ms, "answer to end", |c| time(c.held_ms)),
-    row("retransmissions", Unit::Count, "SIP requests sent again", |c| count(c.retransmissions.into())),
-    row("packets.sent", Unit::Count, "probes sent in the measured window", |c| count(c.sent)),
-    row("packets.received", Unit::Count, "of these, distinct probes back within lost_after", |c| {
-        count(c.received)
-    }),
-    row("packets.clipped", Unit::Count, "probes sent before the first echo", |c| count(c.total_clipped)),
-    row("loss.ratio", Unit::Ratio, "probes sent and not back within lost_after", |c| ratio(c.lost, c)),
-    row("loss.count", Unit::Count, "probes sent and not back within lost_after", |c| count(c.lost)),
-    row("late.ratio", Unit::Ratio, "probes back, but later than the call's minimum RTT + late_after", |c| {
-        ratio(c.late, c)
-    }),
-    row("late.count", Unit::Count, "probes back, but later than the call's minimum RTT + late_after", |c| {
-        count(c.late)
-    }),
-    row("late.ratio_20ms", Unit::Ratio, "late for a playout depth of 20 ms", |c| ratio(c.late_20ms, c)),
-    row("late.ratio_40ms", Unit::Ratio, "late for a playout depth of 40 ms", |c| ratio(c.late_40ms, c)),
-    row("late.ratio_60ms", Unit::Ratio, "late for a playout depth of 60 ms", |c| ratio(c.late_60ms, c)),
-    row("late.ratio_100ms", Unit::Ratio, "late for a playout depth of 100 ms", |c| ratio(c.late_100ms, c)),
-    row("late.ratio_200ms", Unit::Ratio, "late for a playout depth of 200 ms", |c| ratio(c.late_200ms, c)),
-    row("duplicate.count", Unit::Count, "probes that came back again", |c| count(c.duplicates)),
-    row("reordered.count", Unit::Count, "probes back below the next expected number (RFC 4737)", |c| {
-        count(c.reordered)
-    }),
-    row("corrupted.count", Unit::Count, "RTP whose payload was not a whole probe", |c| count(c.corrupted)),
-    row("rtt.min", Unit::Ms, "smallest round trip of the whole call", |c| match c.rtt_min_ms {
-        None if c.sent > 0 => Value::Lost,
-        smallest => time(smallest),
-    }),
+    row(Worst, "srd", Ms, "session request delay, INVITE to first 18x or 2xx (RFC 6076 4.3)",
+        |c| time(c.srd_ms)),
+    row(Worst, "answer_delay", Ms, "INVITE to 200", |c| time(c.answer_delay_ms)),
+    row(Worst, "first_echo", Ms, "200 received to first own probe back; lost for a silent call",
+        |c| if c.is_silent() { Value::Lost } else { time(c.first_echo_ms) }),
+    row(Worst, "sdd", Ms, "session disconnect delay, BYE to its final answer (RFC 6076 4.4)",
+        |c| time(c.sdd_ms)),
+    row(Fixed, "held", Ms, "answer to end", |c| time(c.held_ms)),
+    row(Worst, "retransmissions", Count, "SIP requests sent again", |c| count(c.retransmissions.into())),
+    row(Fixed, "packets.sent", Count, "probes sent in the measured window", |c| count(c.sent)),
+    row(Both, "packets.received", Count, "of these, distinct probes back within lost_after",
+        |c| count(c.received)),
+    row(Worst, "packets.clipped", Count, "probes sent before the first echo", |c| count(c.total_clipped)),
+    row(Both, "loss.ratio", Ratio, "probes sent and not back within lost_after", |c| ratio(c.lost, c)),
+    row(Both, "loss.count", Count, "probes sent and not back within lost_after", |c| count(c.lost)),
+    row(Worst, "late.ratio", Ratio, "probes back, but later than the call's minimum RTT + late_after",
+        |c| ratio(c.late, c)),
+    row(Worst, "late.count", Count, "probes back, but later than the call's minimum RTT + late_after",
+        |c| count(c.late)),
+    row(Worst, "late.ratio_20ms", Ratio, "late for a playout depth of 20 ms", |c| ratio(c.late_20ms, c)),
+    row(Worst, "late.ratio_40ms", Ratio, "late for a playout depth of 40 ms", |c| ratio(c.late_40ms, c)),
+    row(Worst, "late.ratio_60ms", Ratio, "late for a playout depth of 60 ms", |c| ratio(c.late_60ms, c)),
+    row(Worst, "late.ratio_100ms", Ratio, "late for a playout depth of 100 ms", |c| ratio(c.late_100ms, c)),
+    row(Worst, "late.ratio_200ms", Ratio, "late for a playout depth of 200 ms", |c| ratio(c.late_200ms, c)),
+    row(Both, "duplicate.count", Count, "probes that came back again", |c| count(c.duplicates)),
+    row(Both, "reordered.count", Count, "probes back below the next expected number (RFC 4737)",
+        |c| count(c.reordered)),
+    row(Both, "corrupted.count", Count, "RTP whose payload was not a whole probe", |c| count(c.corrupted)),
+    row(Worst, "rtt.min", Ms, "smallest round trip of the whole call", |c| if c.rtt_min_ms.is_none() && c.sent > 0 { Value::Lost } else { time(c.rtt_min_ms) }),
     percentile("rtt.p50", "median round trip, to 3 digits", Statistic::P50, |c| c.rtt_p50_ms.into()),
-    percentile("rtt.p95", "95th percentile of the round trip, to 3 digits", Statistic::P95, |c| {
-        c.rtt_p95_ms.into()
-    }),
-    percentile("rtt.p99", "99th percentile of the round trip, to 3 digits", Statistic::P99, |c| {
-        c.rtt_p99_ms.into()
-    }),
-    row("rtt.max", Unit::Ms, "largest round trip, to 3 digits; lost where a packet was", |c| {
-        if c.lost > 0 { Value::Lost } else { time(c.rtt_max_ms) }
-    }),
-    row("jitter", Unit::Ms, "interarrival jitter at the call's end (RFC 3550 A.8)", |c| time(c.jitter_ms)),
-    row("drift", Unit::MsPerMinute, "slope of the per-second median RTT (Theil-Sen)", |c| {
-        c.drift_ms_per_min.map_or(Value::NoData, Value::Number)
-    }),
+    percentile("rtt.p95", "95th percentile of the round trip, to 3 digits", Statistic::P95,
+        |c| c.rtt_p95_ms.into()),
+    percentile("rtt.p99", "99th percentile of the round trip, to 3 digits", Statistic::P99,
+        |c| c.rtt_p99_ms.into()),
+    row(Worst, "rtt.max", Ms, "largest round trip, to 3 digits; lost where a packet was",
+        |c| if c.lost > 0 { Value::Lost } else { time(c.rtt_max_ms) }),
+    row(Neither, "jitter", Ms, "interarrival jitter at the call's end (RFC 3550 A.8)", |c| time(c.jitter_ms)),
+    row(Neither, "drift", MsPerMinute, "slope of the per-second median RTT (Theil-Sen)",
+        |c| c.drift_ms_per_min.map_or(Value::NoData, Value::Number)),
 ];
 
 fn is_judged(call: &CallRecord) -> bool {

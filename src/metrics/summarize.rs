@@ -33,6 +33,7 @@ pub fn summarize(mut run: Run) -> Summary {
         call_seconds: run.call_seconds,
         silences: run.silences,
         seconds: run.seconds,
+        intervals: run.intervals,
     }
 }
 

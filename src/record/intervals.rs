@@ -92,9 +92,14 @@ impl Intervals {
 
     /// The measured latencies of every series over the whole run.
     pub fn totals(&self) -> BTreeMap<Series, Latencies> {
+        self.totals_among(|_| true)
+    }
+
+    /// The measured latencies of every series in the seconds that `among` names.
+    pub fn totals_among(&self, among: impl Fn(u32) -> bool) -> BTreeMap<Series, Latencies> {
         let mut totals: BTreeMap<Series, Latencies> = BTreeMap::new();
-        for ((_, series, scope), packed) in &self.0 {
-            if *scope == Scope::Measured {
+        for ((second, series, scope), packed) in &self.0 {
+            if *scope == Scope::Measured && among(*second) {
                 totals.entry(*series).or_default().extend(packed.counts());
             }
         }

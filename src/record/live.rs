@@ -14,6 +14,8 @@ pub struct Live {
     pub late: u64,
     /// Round trips of those back.
     pub rtt: Latencies,
+    /// Round trips of the control stream in the same seconds.
+    pub control: Latencies,
     /// Attempts answered, all phases, as the counts below.
     pub answered: u64,
     /// Attempts that failed; those that are still under way are neither.

@@ -70,8 +70,22 @@ struct VerdictLine<'a> {
     outcome: OutcomeWord,
     /// Each gate, in the scenario's order.
     gates: Vec<GateLine<'a>>,
-    /// Why the instrument cannot be trusted; empty when it can.
-    distrust: &'a [String],
+    /// Doubt about the instrument, or about the run as a whole.
+    doubt: DoubtLine<'a>,
+}
+
+/// Doubt about the instrument, or about the run as a whole.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct DoubtLine<'a> {
+    /// Why, each in a sentence; empty without doubt.
+    reasons: &'a [String],
+    /// Seconds of the hold phase in which neither the driver was late nor the machine disturbed. Where there
+    /// are enough of them, the best readings of times are over these alone. Null where no second is known to
+    /// be one: without a control stream, and for runs of format 1.
+    quiet_seconds: Option<usize>,
+    /// Seconds of the hold phase, likewise.
+    of_seconds: Option<usize>,
 }
 
 /// One gate, judged.
@@ -85,7 +99,14 @@ struct GateLine<'a> {
     outcome: OutcomeWord,
     /// The actual value, for people.
     actual: &'a str,
-    /// Why it is inconclusive; empty otherwise.
+    /// In doubt: the best value that the metric may have had, in its unit as under `metrics`; null without
+    /// doubt.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::reading"))]
+    best: Option<Reading>,
+    /// In doubt: the worst value, likewise.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::reading"))]
+    worst: Option<Reading>,
+    /// Why it came out so, where the values do not say it.
     reason: &'a str,
 }
 
@@ -106,9 +127,33 @@ fn verdict_of(verdict: &Verdict) -> VerdictLine<'_> {
         expression: &gate.expression,
         outcome: OutcomeWord(gate.outcome),
         actual: &gate.actual,
+        best: gate.interval.map(|interval| Reading(interval.readings.best)),
+        worst: gate.interval.map(|interval| Reading(interval.readings.worst)),
         reason: &gate.reason,
     });
-    VerdictLine { outcome: OutcomeWord(verdict.outcome), gates: gates.collect(), distrust: &verdict.distrust }
+    let doubt = &verdict.doubt;
+    VerdictLine {
+        outcome: OutcomeWord(verdict.outcome),
+        gates: gates.collect(),
+        doubt: DoubtLine {
+            reasons: &doubt.reasons,
+            quiet_seconds: doubt.quiet.as_ref().map(|quiet| quiet.seconds.len()),
+            of_seconds: doubt.quiet.as_ref().map(|quiet| quiet.of),
+        },
+    }
+}
+
+/// One end of an interval.
+struct Reading(Option<Value>);
+
+impl Serialize for Reading {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(Value::Number(n)) => to.serialize_f64(n),
+            Some(Value::Lost) => to.serialize_str("lost"),
+            Some(Value::NoData) | None => to.serialize_str("unbounded"),
+        }
+    }
 }
 
 struct OutcomeWord(Outcome);

@@ -3,23 +3,27 @@
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{ReportError, words};
-use crate::gate::{GateResult, Outcome, Verdict};
+use crate::gate::{Extent, GateResult, Outcome, Verdict};
 use crate::metrics::Summary;
 
-/// Name of the case that says whether the instrument can be believed.
-const INSTRUMENT: &str = "the instrument can be trusted";
+/// Name of the case that stands for the run as a whole.
+const RUN: &str = "the run as a whole can be judged";
 
-/// One suite with a case per gate, and one for the instrument. A broken gate is a failure, an
-/// inconclusive one an error; both have the actual value in their message.
+/// One suite with a case per gate, and one for the run as a whole. A broken gate is a failure, an
+/// inconclusive one an error; both have the actual value in their message, in doubt with its interval. Doubt
+/// stands once, as a property of the suite.
 pub(super) fn suite(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, ReportError> {
     let name = words::one_line(&summary.environment.name);
     let class = format!("loadtest.{name}");
     let mut suite = TestSuite::new(name);
     suite.add_property(("circumstances", words::circumstances(&summary.environment).as_str()));
     suite.add_property(("asterisk", words::one_line(&summary.environment.asterisk).as_str()));
-    let distrust = verdict.distrust.iter().map(|reason| words::one_line(reason)).collect::<Vec<_>>();
+    let doubt: Vec<_> = verdict.doubt.sentences().map(|reason| words::one_line(&reason)).collect();
+    if !doubt.is_empty() {
+        suite.add_property(("doubt", doubt.join("; ").as_str()));
+    }
     let cases = verdict.gates.iter().map(|gate| (words::one_line(&gate.expression), of_gate(gate)));
-    for (name, status) in cases.chain([(INSTRUMENT.to_string(), of_instrument(&distrust))]) {
+    for (name, status) in cases.chain([(RUN.to_string(), of_run(verdict, &doubt))]) {
         let mut case = TestCase::new(name, status);
         case.set_classname(class.clone());
         suite.add_test_case(case);
@@ -32,7 +36,7 @@ pub(super) fn suite(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, Rep
 }
 
 fn of_gate(gate: &GateResult) -> TestCaseStatus {
-    let (expression, actual) = (words::one_line(&gate.expression), words::one_line(&gate.actual));
+    let (expression, actual) = (words::one_line(&gate.expression), words::actual(gate));
     let reason = words::one_line(&gate.reason);
     match gate.outcome {
         Outcome::Pass => TestCaseStatus::success(),
@@ -47,10 +51,14 @@ fn of_gate(gate: &GateResult) -> TestCaseStatus {
     }
 }
 
-fn of_instrument(distrust: &[String]) -> TestCaseStatus {
-    match distrust {
-        [] => TestCaseStatus::success(),
-        reasons => unsuccessful(NonSuccessKind::Error, "inconclusive", reasons.join("; ")),
+/// The run as a whole proves nothing only where no gate says so: it broke, or measured no packet.
+fn of_run(verdict: &Verdict, doubt: &[String]) -> TestCaseStatus {
+    let any_gate = verdict.gates.iter().any(|gate| gate.outcome == Outcome::Inconclusive);
+    match verdict.outcome {
+        Outcome::Inconclusive if !any_gate || verdict.doubt.extent == Extent::Everything => {
+            unsuccessful(NonSuccessKind::Error, "inconclusive", doubt.join("; "))
+        }
+        _ => TestCaseStatus::success(),
     }
 }
 

@@ -37,8 +37,8 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
     let outcome = verdict.outcome.to_string().to_uppercase();
     let _ = writeln!(text, "## {} {outcome}: {}\n", sign(verdict.outcome), escape(&environment.name));
     let _ = writeln!(text, "{}\n", escape(&words::circumstances(environment)));
-    for reason in &verdict.distrust {
-        let _ = writeln!(text, "> **Not to be trusted:** {}\n", escape(reason));
+    for reason in verdict.doubt.sentences() {
+        let _ = writeln!(text, "> **In doubt:** {}\n", escape(&reason));
     }
     gates(&mut text, verdict);
     latencies(&mut text, summary);
@@ -80,7 +80,7 @@ fn gates(text: &mut String, verdict: &Verdict) {
             "| {} | {} | {} | {} |",
             sign(gate.outcome),
             escape(&gate.expression),
-            escape(&gate.actual),
+            escape(&words::actual(gate)),
             escape(&gate.reason)
         );
     }

@@ -13,7 +13,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit as Suffix};
 
-use crate::gate::{Outcome, Verdict};
+use crate::gate::{GateResult, Interval, Outcome, Verdict};
 use crate::metrics::{Metric, Summary};
 use crate::values::{Unit, Value};
 
@@ -72,6 +72,22 @@ fn families(summary: &Summary, verdict: &Verdict) -> Vec<Family> {
         },
         family("verdict", "1 under the run's outcome, 0 under the others", outcomes(&[], verdict.outcome)),
         family("gate", "1 under each gate's outcome, 0 under the others", gates(verdict)),
+        family("in_doubt", "1 where the instrument is in doubt, else 0", one(verdict.doubt.is_any())),
+        family(
+            "quiet_seconds",
+            QUIET,
+            verdict.doubt.quiet.iter().flat_map(|q| count(q.seconds.len())).collect(),
+        ),
+        family(
+            "gate_best",
+            "the best value that a gate's metric may have had, in doubt",
+            ends(verdict, false),
+        ),
+        family(
+            "gate_worst",
+            "the worst value that a gate's metric may have had, in doubt",
+            ends(verdict, true),
+        ),
     ];
     families.extend(summary.metrics.iter().filter_map(of_metric));
     families.push(family("samples", "samples that the percentiles of a group rest on", samples(summary)));
@@ -91,11 +107,37 @@ fn outcomes(labels: &[(&'static str, String)], actual: Outcome) -> Vec<(Labels, 
     Outcome::ALL.map(sample).to_vec()
 }
 
-fn gates(verdict: &Verdict) -> Vec<(Labels, f64)> {
+const QUIET: &str =
+    "seconds of the hold phase in which neither the driver was late nor the machine disturbed";
+
+fn count(n: usize) -> Vec<(Labels, f64)> {
+    vec![(Labels::new(), n as f64)]
+}
+
+fn one(is_so: bool) -> Vec<(Labels, f64)> {
+    count(usize::from(is_so))
+}
+
+/// A gate that the scenario has twice is one series, and came out the same both times.
+fn once(verdict: &Verdict) -> impl Iterator<Item = &GateResult> {
     let mut seen = HashSet::new();
-    // A gate that the scenario has twice is one series, and came out the same both times.
-    let once = verdict.gates.iter().filter(|gate| seen.insert(&gate.expression));
-    once.flat_map(|gate| outcomes(&[("gate", gate.expression.clone())], gate.outcome)).collect()
+    verdict.gates.iter().filter(move |gate| seen.insert(&gate.expression))
+}
+
+fn gates(verdict: &Verdict) -> Vec<(Labels, f64)> {
+    once(verdict).flat_map(|gate| outcomes(&[("gate", gate.expression.clone())], gate.outcome)).collect()
+}
+
+/// The best or the worst end of each gate's interval, in base units.
+fn ends(verdict: &Verdict, worst: bool) -> Vec<(Labels, f64)> {
+    let end = |gate: &GateResult| {
+        let Interval { readings, unit } = gate.interval?;
+        let (least, most) = readings.range(unit);
+        // A higher score is a better one.
+        let end = if worst == (unit == Unit::Score) { least } else { most };
+        Some((vec![("gate", gate.expression.clone())], end * name("", unit).2))
+    };
+    once(verdict).filter_map(end).collect()
 }
 
 fn samples(summary: &Summary) -> Vec<(Labels, f64)> {

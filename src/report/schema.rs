@@ -64,6 +64,11 @@ pub(super) fn metric_names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": {"enum": names}})
 }
 
+/// One end of a gate's interval.
+pub(super) fn reading(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"anyOf": [{"type": ["number", "null"]}, {"enum": ["lost", "unbounded"]}]})
+}
+
 /// A verdict's or a gate's outcome.
 pub(super) fn outcome(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"enum": Outcome::ALL.map(|outcome| outcome.to_string())})

@@ -90,8 +90,9 @@ fn head(text: &mut String, pen: Pen, summary: &Summary, verdict: &Verdict) {
     let _ = writeln!(text, "{outcome}  {}", pen.bold(&name));
     let _ = writeln!(text, "      {}", words::circumstances(&summary.environment));
     let lead = format!("  {} ", pen.outcome(Outcome::Inconclusive, "?"));
-    for remark in &verdict.distrust {
-        paragraph(text, &lead, &format!("not to be trusted: {remark}"), str::to_string);
+    for (n, reason) in verdict.doubt.sentences().enumerate() {
+        let start = if n == 0 { "in doubt: " } else { "" };
+        paragraph(text, &lead, &format!("{start}{reason}"), str::to_string);
     }
 }
 
@@ -106,7 +107,8 @@ fn gates(text: &mut String, pen: Pen, verdict: &Verdict) {
     let (wide, actual_wide) = (width(|g| &g.expression), width(|g| &g.actual));
     for gate in &verdict.gates {
         let mark = pen.outcome(gate.outcome, words::mark(gate.outcome));
-        let line = format!("{:wide$}  {:>actual_wide$}", gate.expression, gate.actual);
+        let interval = gate.interval.map(|interval| format!("  ({interval})")).unwrap_or_default();
+        let line = format!("{:wide$}  {:>actual_wide$}{interval}", gate.expression, gate.actual);
         let reason = words::one_line(&gate.reason);
         let both = format!("{line}  {reason}");
         if both.chars().count() + 4 <= WIDTH {
@@ -275,9 +277,9 @@ mod tests {
         insta::assert_snapshot!("pass", summary(&run, &verdict, "reports/50x5m", false));
         let (run, verdict) = fixture::failing();
         insta::assert_snapshot!("fail", summary(&run, &verdict, "reports/50x5m", false));
-        let (run, verdict) = fixture::distrusted();
+        let (run, verdict) = fixture::in_doubt();
         let text = summary(&run, &verdict, "", false);
-        insta::assert_snapshot!("distrusted", text.lines().take(5).collect::<Vec<_>>().join("\n"));
+        insta::assert_snapshot!("in_doubt", text.lines().take(14).collect::<Vec<_>>().join("\n"));
         let (run, verdict) = fixture::nothing_answered();
         insta::assert_snapshot!("no_data", summary(&run, &verdict, "", false));
     }
@@ -304,7 +306,7 @@ mod tests {
 
     #[test]
     fn eighty_columns_are_enough() {
-        for (run, verdict) in [fixture::failing(), fixture::distrusted(), fixture::faulted()] {
+        for (run, verdict) in [fixture::failing(), fixture::in_doubt(), fixture::faulted()] {
             for colour in [false, true] {
                 let text = summary(&run, &verdict, "reports/50x5m", colour);
                 let wide: Vec<_> = text.lines().filter(|line| visible(line) > WIDTH).collect();

@@ -1,6 +1,6 @@
 //! Words and numbers for people that several reports share.
 
-use crate::gate::Outcome;
+use crate::gate::{GateResult, Outcome};
 use crate::metrics::Metric;
 use crate::record::Environment;
 use crate::values::Ns;
@@ -12,6 +12,15 @@ pub(super) fn mark(outcome: Outcome) -> &'static str {
         Outcome::Pass => "✓",
         Outcome::Fail | Outcome::Regressed => "✗",
         Outcome::Inconclusive => "?",
+    }
+}
+
+/// A gate's value, in doubt with its interval: `14.321 ms (0.310 … 14.902 ms)`.
+pub(super) fn actual(gate: &GateResult) -> String {
+    let actual = one_line(&gate.actual);
+    match gate.interval {
+        Some(interval) => format!("{actual} ({interval})"),
+        None => actual,
     }
 }
 

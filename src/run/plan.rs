@@ -9,9 +9,9 @@ use super::application::Ari;
 use super::environment::beforehand;
 use super::scheduling::{self, Granted};
 use crate::compare::baseline::Baseline;
-use crate::gate::{Gate, Trust, Verdict, hold_against, judge};
+use crate::gate::{Gate, Verdict, hold_against, judge};
 use crate::metrics::Summary;
-use crate::scenario::{AsteriskMode, Limits, Override, Problem, Resolved, Scenario, ServiceMode};
+use crate::scenario::{AsteriskMode, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
 
@@ -81,21 +81,11 @@ pub fn verdict(
     summary: &Summary,
     baseline: Option<&Baseline>,
 ) -> Verdict {
-    let mut verdict = judge(summary, gates, &trust(&resolved.scenario.limits));
+    let mut verdict = judge(summary, gates, &resolved.scenario.limits);
     if let Some(baseline) = baseline {
         hold_against(&mut verdict, summary, gates, baseline);
     }
     verdict
-}
-
-/// The limits beyond which the instrument is in doubt, as the gates take them.
-pub fn trust(limits: &Limits) -> Trust {
-    Trust {
-        send_lateness_p99_ms: limits.send_lateness_p99.0.as_secs_f64() * 1000.0,
-        missed_slots: limits.missed_slots.0,
-        socket_drops: limits.socket_drops,
-        thread_cpu: limits.thread_cpu.0,
-    }
 }
 
 /// Reads a scenario with `--set` overrides.

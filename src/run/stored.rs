@@ -5,10 +5,10 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::RunError;
-use super::plan::{read_scenario, trust};
+use super::plan::read_scenario;
 use crate::compare::baseline::Baseline;
 use crate::compare::digest::RunDigest;
-use crate::gate::judge;
+use crate::gate::doubt;
 use crate::metrics::summarize;
 use crate::record::Run;
 use crate::record::stored::Stored;
@@ -61,7 +61,7 @@ pub fn digest(folder: &Path) -> Result<RunDigest, RunError> {
     let summary = summarize(read(folder)?);
     // A scenario of another version may be invalid in this one; its figures are still read.
     let limits = read_scenario(&folder.join("scenario.toml"), &[]).map(|resolved| resolved.scenario.limits);
-    let in_doubt = !judge(&summary, &[], &trust(&limits.unwrap_or_default())).distrust.is_empty();
+    let in_doubt = doubt(&summary, &limits.unwrap_or_default()).is_any();
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(RunDigest::of(name, &summary, in_doubt))
 }

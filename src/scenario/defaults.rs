@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Asterisk, AsteriskMode, Driver, Gates, Hangup, Impair, ImpairPath, Limits, Load, Measure, Media, Phasing,
+    Asterisk, AsteriskMode, Driver, Gates, Hangup, Impair, ImpairPath, Load, Measure, Media, Phasing,
     Scenario, Service, ServiceMode, Sip,
 };
+use crate::gate::Limits;
 use crate::rtp::Codec;
 use crate::values::{Percent, PortRange, Rate, Span};
 

@@ -17,13 +17,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::{HostPort, Percent, PortRange, Rate, Span};
+use crate::values::{HostPort, PortRange, Rate, Span};
 pub use check::Needs;
 pub use error::{Problem, ScenarioError};
 pub use fault::Fault;
 pub use impair::{Impair, ImpairPath};
 pub use parse::{Override, Resolved};
 
+use crate::gate::Limits;
 use crate::rtp::Codec;
 
 /// A whole scenario. Every key has a default but `name` and `[load]`'s are usually given.
@@ -48,7 +49,7 @@ pub struct Scenario {
     pub impair: Impair,
     /// Measured window, and bounds of late and lost.
     pub measure: Measure,
-    /// Bounds beyond which the instrument is in doubt.
+    /// Figures of the instrument beyond which it is in doubt.
     pub limits: Limits,
     /// Conditions of a pass.
     pub gates: Gates,
@@ -239,20 +240,6 @@ pub struct Measure {
     /// calls, ten at the most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control_streams: Option<u32>,
-}
-
-/// `[limits]`: beyond these the verdict is `inconclusive`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Largest 99th percentile of send lateness.
-    pub send_lateness_p99: Span,
-    /// Largest share of packets sent after their stream's next one was due.
-    pub missed_slots: Percent,
-    /// Most datagrams dropped by full socket buffers.
-    pub socket_drops: u64,
-    /// Largest share of a core that a media thread of the driver may use in any second.
-    pub thread_cpu: Percent,
 }
 
 /// `[gates]`

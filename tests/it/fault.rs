@@ -159,7 +159,11 @@ fn an_asterisk_that_dies_after_its_planned_return_still_breaks_the_run() {
     kill(Pid::from_raw(child_of(&child, "asterisk.conf")), Signal::SIGKILL).expect("Asterisk runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
     let summary = place.summary();
-    assert!(summary["verdict"]["distrust"].to_string().contains("Asterisk ended"), "{}", summary["verdict"]);
+    assert!(
+        summary["verdict"]["doubt"]["reasons"].to_string().contains("Asterisk ended"),
+        "{}",
+        summary["verdict"]
+    );
     assert_eq!(place.metric("leaks.total"), Value::Null, "nobody is there to be asked");
     place.assert_nothing_left();
 }
@@ -171,7 +175,7 @@ fn the_other_process_may_not_die_during_a_fault() {
     let mut child = start_until(&mut place.run("smoke", &["load.duration=10m", &plan]), "fault: stop");
     kill(Pid::from_raw(child_of(&child, "asterisk.conf")), Signal::SIGKILL).expect("Asterisk runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
-    assert!(place.summary()["verdict"]["distrust"].to_string().contains("Asterisk ended"));
+    assert!(place.summary()["verdict"]["doubt"]["reasons"].to_string().contains("Asterisk ended"));
     place.assert_nothing_left();
 }
 

@@ -9,6 +9,7 @@ mod asterisk;
 mod bad_input;
 mod check;
 mod command_line;
+mod doubt;
 mod echo;
 mod exit_codes;
 mod fault;

@@ -147,9 +147,9 @@ fn a_service_that_dies_in_mid_run_is_the_cause_in_the_report() {
     assert_eq!(calls, 5);
     signal(process(&place, "node"), Signal::SIGKILL);
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
-    let distrust = place.summary()["verdict"]["distrust"].to_string();
-    assert!(distrust.contains("ended by itself") && distrust.contains("signal: 9"), "{distrust}");
-    assert!(distrust.contains("application loadtest at"), "its last words: {distrust}");
+    let doubt = place.summary()["verdict"]["doubt"]["reasons"].to_string();
+    assert!(doubt.contains("ended by itself") && doubt.contains("signal: 9"), "{doubt}");
+    assert!(doubt.contains("application loadtest at"), "its last words: {doubt}");
     let page = fs::read_to_string(place.out().join("report.html")).expect("report.html is there");
     assert!(page.contains("ended by itself"), "the report says so too");
     let calls = rows(&place.out().join("calls.csv"));

@@ -166,7 +166,7 @@ fn an_asterisk_that_dies_ends_the_run_with_its_name_and_a_report() {
     let summary = place.summary();
     let verdict = &summary["verdict"];
     assert_eq!(verdict["outcome"], "inconclusive", "a run that broke has not passed");
-    assert!(verdict["distrust"].to_string().contains("Asterisk ended"), "{verdict}");
+    assert!(verdict["doubt"]["reasons"].to_string().contains("Asterisk ended"), "{verdict}");
     place.assert_nothing_left();
 }
 
@@ -200,7 +200,7 @@ fn a_service_that_dies_ends_the_run_and_the_calls() {
     let mut child = start_until(&mut place.run("smoke", &["load.duration=10m"]), "hold");
     kill(Pid::from_raw(child_of(&child, "service")), Signal::SIGKILL).expect("the service runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
-    assert!(place.summary()["verdict"]["distrust"].to_string().contains("the service ended"));
+    assert!(place.summary()["verdict"]["doubt"]["reasons"].to_string().contains("the service ended"));
     let calls = rows(&place.out().join("calls.csv"));
     assert!(calls.iter().all(|c| !c["held_ms"].is_empty()), "every call was hung up: {calls:?}");
     place.assert_nothing_left();

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::{ReportError, words};
-use crate::gate::{Outcome, Verdict};
+use crate::gate::{Extent, Outcome, Verdict};
 use crate::metrics::{Group, Statistic, Summary, catalogue};
 use crate::record::{Environment, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
@@ -136,13 +136,19 @@ fn sentence(verdict: &Verdict) -> String {
     let all = verdict.gates.len();
     match (verdict.outcome, all) {
         (Outcome::Pass, 0) => "No gate was set.".into(),
-        (Outcome::Pass, 1) => "The gate holds, and the instrument can be trusted.".into(),
-        (Outcome::Pass, _) => format!("All {all} gates hold, and the instrument can be trusted."),
+        (Outcome::Pass, _) if verdict.doubt.is_any() => {
+            "Every gate holds, also in the worst reading that the doubt about the instrument allows.".into()
+        }
+        (Outcome::Pass, 1) => "The gate holds, and the instrument kept its limits.".into(),
+        (Outcome::Pass, _) => format!("All {all} gates hold, and the instrument kept its limits."),
         (Outcome::Fail, 1) => "The gate is broken.".into(),
         (Outcome::Fail, _) => format!("{broken} of {all} gates broken."),
         (Outcome::Regressed, _) => "Every gate holds, but it is slower than the baseline.".into(),
-        (Outcome::Inconclusive, _) if !verdict.distrust.is_empty() => {
+        (Outcome::Inconclusive, _) if verdict.doubt.extent == Extent::Everything => {
             "Nothing can be concluded from this run.".into()
+        }
+        (Outcome::Inconclusive, _) if verdict.doubt.is_any() => {
+            "The doubt about the instrument could change the outcome.".into()
         }
         (Outcome::Inconclusive, _) => "Too little was measured to say anything.".into(),
     }
@@ -325,9 +331,9 @@ mod tests {
     #[test]
     fn the_verdict_is_said_in_words() {
         let say = |(_, verdict): (Summary, Verdict)| sentence(&verdict);
-        assert_eq!(say(fixture::typical()), "All 5 gates hold, and the instrument can be trusted.");
+        assert_eq!(say(fixture::typical()), "All 5 gates hold, and the instrument kept its limits.");
         assert_eq!(say(fixture::failing()), "2 of 6 gates broken.");
-        assert_eq!(say(fixture::distrusted()), "Nothing can be concluded from this run.");
+        assert_eq!(say(fixture::in_doubt()), "The doubt about the instrument could change the outcome.");
         assert_eq!(say(fixture::nothing_answered()), "Too little was measured to say anything.");
     }
 }
