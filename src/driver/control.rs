@@ -70,7 +70,7 @@ pub async fn run(
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Recorded, DriverError> {
     let address = SocketAddr::new(config.scenario.sip.local, 0);
-    let socket = SipSocket::bind(address).map_err(|source| DriverError::Sip { address, source })?;
+    let socket = SipSocket::bind(address).map_err(|error| DriverError::Sip(address, error))?;
     let timeline = Timeline::start();
     let epoch = timeline.now();
     let (measure, media) = (&config.scenario.measure, &config.scenario.media);

@@ -39,7 +39,6 @@ pub(super) struct Receiving {
     pub commands: Receiver<ReceiverCommand>,
     pub events: UnboundedSender<LaneEvent>,
     pub timeline: Timeline,
-    pub line: DelayLine,
     /// After which silence a call is told of as dead; zero is never.
     pub dead_after: Duration,
     /// Told of each echo, as far as there is room.
@@ -85,9 +84,8 @@ struct Since {
 }
 
 impl Receiving {
-    /// Runs until told to shut down.
-    pub fn run(mut self, mut poller: Poller) {
-        let mut line = std::mem::replace(&mut self.line, DelayLine::new(0, 0));
+    /// Runs until told to shut down. `line` holds packets back on purpose.
+    pub fn run(self, mut poller: Poller, mut line: DelayLine) {
         let mut calls: HashMap<u64, Call> = HashMap::new();
         let tally = ReceiveTally::new(self.rules);
         let mut books = Books { tally, impaired: Counts::default(), since: Since::default() };
