@@ -24,9 +24,9 @@ use crate::stamp::Stamp;
 /// A caller who has heard nothing for this long after StasisStart is hung up. Above the request
 /// timeout, so that a slow Asterisk shows as slow before it shows as failed.
 pub const SETUP_LIMIT: Duration = Duration::from_secs(10);
-/// How long a bridged call may be without one of its channels: moving one takes a moment.
+/// Time that a bridged call may be without one of its channels: moving one takes a moment.
 pub const UNBRIDGED_LIMIT: Duration = Duration::from_secs(1);
-/// How long after an accepted hang-up the channel's end is waited for; it took below 100 ms on a
+/// Time after an accepted hang-up within which the channel's end is awaited; it took below 100 ms on a
 /// loaded machine.
 pub const GONE_LIMIT: Duration = Duration::from_secs(3);
 /// The bound of a whole teardown; what is left then is reported as left behind.
@@ -100,7 +100,7 @@ impl Call {
             outcome: None,
             finished: false,
             record,
-            jitter: Jitter(seed),
+            jitter: Jitter::new(seed),
         }
     }
 
@@ -109,32 +109,32 @@ impl Call {
         &self.ids
     }
 
-    /// When the caller entered the application.
+    /// Time of the caller's StasisStart.
     pub fn started_at(&self) -> Stamp {
         self.record.started_at
     }
 
-    /// How often `operation` has been asked for so far.
+    /// Attempts at `operation` so far.
     pub fn attempts(&self, operation: Operation) -> u8 {
         self.steps.attempts(operation)
     }
 
-    /// Whether caller and media are in the bridge and the call is not ending.
+    /// True while caller and media are in the bridge and the call is not ending.
     pub fn is_bridged(&self) -> bool {
         self.record.bridged_at.is_some() && self.outcome.is_none()
     }
 
-    /// Whether the media channel is known to exist.
+    /// True while the media channel is known to exist.
     pub fn has_media(&self) -> bool {
         self.media == Presence::Here
     }
 
-    /// Whether the media channel was heard to enter the application, and not to leave it.
+    /// True once the media channel's StasisStart was read, until its StasisEnd.
     pub fn has_media_in_app(&self) -> bool {
         self.media_in_app
     }
 
-    /// Whether the bridge is known to exist.
+    /// True while the bridge is known to exist.
     pub fn has_bridge(&self) -> bool {
         self.bridge == Presence::Here
     }
@@ -144,7 +144,7 @@ impl Call {
         self.outputs.pop_front()
     }
 
-    /// When to come back with [`Input::Timeout`].
+    /// Time of the next [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
         self.timers.next().into_iter().chain(self.steps.next_wait()).min()
     }
@@ -229,7 +229,7 @@ impl Call {
 
     fn on_restart(&mut self, now: Stamp) {
         self.caller = Presence::Gone;
-        // What is being asked for may still come into being in the new one, and is deleted then.
+        // Creations under way may still succeed in the new one, and are deleted then.
         for thing in [&mut self.media, &mut self.bridge] {
             if *thing == Presence::Here {
                 *thing = Presence::Gone;
@@ -269,7 +269,7 @@ impl Call {
         }
     }
 
-    /// Whether this is the adding of both channels, and the events say that they are in: the events
+    /// True for the adding of both channels once the events say that they are in: the events
     /// are to be believed, whatever the answer is.
     fn was_added(&self, operation: Operation) -> bool {
         operation == Operation::AddChannels && self.record.bridged_at.is_some()

@@ -20,11 +20,11 @@ pub enum Event {
     StasisStart {
         /// The channel.
         channel: String,
-        /// What the dialplan passed to `Stasis()` behind the application's name.
+        /// The dialplan's arguments to `Stasis()` behind the application's name.
         args: Vec<String>,
         /// The signalling protocol's own name for the call (SIP: Call-ID); Asterisk 20 and later.
         protocol_id: Option<String>,
-        /// Whether it came by the dialplan's extension `h`, which runs after a hang-up: a pattern
+        /// True if it came by the dialplan's extension `h`, which runs after a hang-up: a pattern
         /// such as `_.` matches that too, and the channel that seems to call has just ended.
         hung_up: bool,
     },
@@ -37,7 +37,7 @@ pub enum Event {
     ChannelDestroyed {
         /// The channel.
         channel: String,
-        /// Why, as a Q.850 cause; 0 when Asterisk does not say.
+        /// The Q.850 cause; 0 when Asterisk does not say.
         cause: u16,
     },
     /// A channel is now in a bridge.
@@ -65,7 +65,7 @@ pub enum Event {
     Other,
 }
 
-/// Why a message is not an event.
+/// A message that is no event.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
     /// Longer than [`MAX_EVENT_LEN`].

@@ -1,4 +1,4 @@
-//! What a call's state machine is told, and what it asks for.
+//! Inputs and outputs of a call's state machine.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use super::outcome::ServiceCall;
 use super::request::{Operation, Request};
 use crate::stamp::Stamp;
 
-/// What a call is told.
+/// An input of a call.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'a> {
     /// An event about one of the call's channels or its bridge.
     Event(&'a Event),
     /// Asterisk answered a request.
     Answer {
-        /// Which.
+        /// The request's operation.
         operation: Operation,
         /// The HTTP status.
         status: u16,
@@ -24,9 +24,9 @@ pub enum Input<'a> {
     },
     /// A request failed without an answer.
     NoAnswer {
-        /// Which.
+        /// The request's operation.
         operation: Operation,
-        /// Whether Asterisk may have received it.
+        /// True if Asterisk may have received it.
         sent: bool,
     },
     /// The call has lasted as long as it should.
@@ -39,7 +39,7 @@ pub enum Input<'a> {
     Timeout,
 }
 
-/// What a call asks for or tells.
+/// An output of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send this; the answer is owed as [`Input::Answer`] or [`Input::NoAnswer`].
@@ -65,7 +65,7 @@ pub enum Output {
 pub enum Note {
     /// An operation is tried again.
     Retry {
-        /// Which.
+        /// The request's operation.
         operation: Operation,
         /// The answer to the last attempt.
         status: Option<u16>,
@@ -74,14 +74,14 @@ pub enum Note {
     },
     /// A deletion failed for good.
     NotDeleted {
-        /// Which.
+        /// The request's operation.
         operation: Operation,
         /// The answer to the last attempt.
         status: Option<u16>,
     },
     /// A hang-up was accepted and the channel's end was not heard of within [`GONE_LIMIT`](super::call::GONE_LIMIT).
     EndNotHeard {
-        /// Which.
+        /// The request's operation.
         operation: Operation,
     },
 }

@@ -1,9 +1,9 @@
-//! How a call ended, and what happened when.
+//! A call's end and its stages.
 
 use super::request::Operation;
 use crate::stamp::Stamp;
 
-/// How a call ended.
+/// The end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServiceOutcome {
     /// Bridged, until the caller hung up, or the service at the planned end.
@@ -58,7 +58,7 @@ impl ServiceOutcome {
     }
 }
 
-/// What happened when, in one call.
+/// The stages of one call, and its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceCall {
     /// StasisStart of the caller.
@@ -69,19 +69,19 @@ pub struct ServiceCall {
     pub media_ready_at: Option<Stamp>,
     /// The later of the two ChannelEnteredBridge.
     pub bridged_at: Option<Stamp>,
-    /// When it was clear that the call is over.
+    /// The call's end, before anything was deleted.
     pub ended_at: Stamp,
-    /// When nothing was held any more.
+    /// The deletion of the last thing that it held.
     pub released_at: Stamp,
-    /// How it ended.
+    /// Its end.
     pub outcome: ServiceOutcome,
     /// Requests that were repeated.
     pub retries: u32,
-    /// What could not be deleted.
+    /// Everything that could not be deleted.
     pub left_behind: LeftBehind,
 }
 
-/// What may still exist in Asterisk after the call.
+/// Things that may still exist in Asterisk after the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LeftBehind {
     /// The caller's channel.
@@ -93,7 +93,7 @@ pub struct LeftBehind {
 }
 
 impl LeftBehind {
-    /// Whether there is anything.
+    /// True if there is anything.
     pub fn any(self) -> bool {
         self.caller || self.media || self.bridge
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{CallIds, MediaTarget};
 
-/// Which operation a request is; at most one of each is under way for one call.
+/// A request's operation; at most one of each is under way for one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// Answer the caller.
@@ -52,12 +52,12 @@ impl Operation {
         }
     }
 
-    /// Whether it takes away what is there.
+    /// True if it takes something away.
     pub const fn deletes(self) -> bool {
         matches!(self, Operation::HangUp | Operation::DeleteMedia | Operation::DeleteBridge)
     }
 
-    /// Whether doing it a second time does no harm when the first answer was lost.
+    /// True if doing it a second time does no harm when the first answer was lost.
     ///
     /// A second external media channel under the same id is refused, and the first one's local
     /// address stays unknown: that one is not repeated.
@@ -91,7 +91,7 @@ pub enum Method {
     Delete,
 }
 
-/// What the caller is told on hanging up; `reason` of `DELETE /channels/{id}`.
+/// Reason of a hang-up, as `reason` of `DELETE /channels/{id}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HangUpReason {
     /// Q.850 cause 16.
@@ -119,7 +119,7 @@ pub enum Request {
         app: String,
         /// The channel's id.
         channel: String,
-        /// Where Asterisk sends the media to: our socket.
+        /// Our socket, which Asterisk sends the media to.
         host: SocketAddr,
         /// Asterisk's name of the codec.
         format: &'static str,
@@ -137,7 +137,7 @@ pub enum Request {
     HangUp {
         /// The caller.
         channel: String,
-        /// Why.
+        /// The reason.
         reason: HangUpReason,
     },
     /// `DELETE /channels/{id}` of our external media channel
@@ -176,7 +176,7 @@ impl Request {
         })
     }
 
-    /// Which operation this is.
+    /// Its operation.
     pub fn operation(&self) -> Operation {
         match self {
             Request::Answer { .. } => Operation::Answer,
@@ -245,12 +245,12 @@ pub fn encoded(text: &str) -> String {
     out
 }
 
-/// What an answer means for the call.
+/// The meaning of an answer for the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     /// It is done.
     Done,
-    /// What it was about is no more. For a deletion that is as good as done; for the caller it means
+    /// Its object is no more. For a deletion that is as good as done; for the caller it means
     /// that it has hung up.
     Gone,
     /// Not now, but perhaps in a moment.
@@ -259,7 +259,7 @@ pub enum Meaning {
     Refused,
 }
 
-/// What `status` means as the answer to `operation`.
+/// The meaning of `status` as the answer to `operation`.
 ///
 /// Read in Asterisk 22's res_ari_channels.c, res_ari_bridges.c and the resources behind them.
 pub fn meaning(operation: Operation, status: u16) -> Meaning {
@@ -284,7 +284,7 @@ pub fn meaning(operation: Operation, status: u16) -> Meaning {
     }
 }
 
-/// Where Asterisk receives our media, from the body of the answer to [`Request::CreateMedia`].
+/// The address on which Asterisk receives our media, from the answer to [`Request::CreateMedia`].
 ///
 /// `None` where it is not told or not an address and port.
 pub fn media_address(body: &[u8]) -> Option<SocketAddr> {

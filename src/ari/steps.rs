@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
+
 use super::request::Operation;
 use crate::stamp::Stamp;
 
@@ -10,7 +12,7 @@ pub const MAX_ATTEMPTS: u8 = 5;
 /// Pause before the second attempt; each further pause is twice as long, so all take 0.75 s at most.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Where one operation stands.
+/// State of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Step {
     #[default]
@@ -24,7 +26,7 @@ pub(super) enum Step {
 
 const OPERATIONS: usize = Operation::ALL.len();
 
-/// Where each operation of a call stands, and how often it was tried.
+/// State of each operation of a call, and the attempts at it.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     steps: [Step; OPERATIONS],
@@ -84,7 +86,7 @@ impl Steps {
     }
 }
 
-/// Whether something exists in Asterisk, as far as we know.
+/// Knowledge of something's existence in Asterisk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
     Never,
@@ -102,7 +104,7 @@ impl Presence {
     }
 }
 
-/// What a call waits for.
+/// A time that a call waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Timer {
     Setup,
@@ -112,7 +114,7 @@ pub(super) enum Timer {
     Teardown,
 }
 
-/// When each timer runs out.
+/// Expiry of each timer.
 #[derive(Debug, Default)]
 pub(super) struct Timers([Option<Stamp>; 5]);
 
@@ -129,7 +131,7 @@ impl Timers {
         self.0[timer as usize].is_some()
     }
 
-    /// Whether the timer has run out; if so it is cleared.
+    /// True if the timer has run out; it is cleared then.
     pub fn due(&mut self, timer: Timer, now: Stamp) -> bool {
         let due = self.0[timer as usize].is_some_and(|at| at <= now);
         if due {
@@ -144,21 +146,18 @@ impl Timers {
 }
 
 /// Keeps calls that fail together from retrying together.
-///
-/// SplitMix64: Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014.
 #[derive(Debug)]
-pub(super) struct Jitter(pub u64);
+pub(super) struct Jitter(Xoshiro256PlusPlus);
 
 impl Jitter {
+    pub fn new(seed: u64) -> Self {
+        Jitter(Xoshiro256PlusPlus::seed_from_u64(seed))
+    }
+
     /// The pause after `attempts` failed attempts: between half of the backoff and all of it.
     pub fn pause(&mut self, attempts: u8) -> Duration {
         let backoff = FIRST_BACKOFF * (1 << attempts.saturating_sub(1).min(10));
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let unit = ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64;
-        backoff / 2 + backoff.mul_f64(unit / 2.0)
+        self.0.random_range(backoff / 2..=backoff)
     }
 }
 
@@ -168,7 +167,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_differ_between_calls() {
-        let (mut a, mut b) = (Jitter(1), Jitter(2));
+        let (mut a, mut b) = (Jitter::new(1), Jitter::new(2));
         assert_ne!(a.pause(1), b.pause(1));
         for attempts in 1..=MAX_ATTEMPTS {
             let most = FIRST_BACKOFF * (1 << (attempts - 1));

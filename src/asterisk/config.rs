@@ -1,6 +1,6 @@
 //! The one set of Asterisk configuration and how its placeholders are filled in.
 //!
-//! A placeholder is `${LOADTEST_NAME}` with a name of [`PLACEHOLDERS`]; every other `${…}` is the
+//! A placeholder is `${LOADTEST_NAME}` with a name of [`values`]; every other `${…}` is the
 //! dialplan's own and stays as it is. `envsubst` with that list of names renders the same files.
 
 use std::collections::HashSet;
@@ -10,6 +10,9 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use super::descriptors;
+use super::process::{Ports, StartConfig};
 
 /// The files, by name, as they are in the folder `asterisk/`.
 pub const TEMPLATES: &[(&str, &str)] = &[
@@ -32,26 +35,6 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("stasis.conf", include_str!("../../asterisk/stasis.conf")),
     ("udptl.conf", include_str!("../../asterisk/udptl.conf")),
     ("websocket_client.conf", include_str!("../../asterisk/websocket_client.conf")),
-];
-
-/// Every placeholder that a template may use, without its `LOADTEST_`.
-pub const PLACEHOLDERS: &[&str] = &[
-    "ARI_APP",
-    "ARI_PASSWORD",
-    "ARI_USER",
-    "DATA_DIR",
-    "DIGEST_PASSWORD",
-    "DIGEST_USER",
-    "DRIVER_ADDRESS",
-    "HTTP_ADDRESS",
-    "HTTP_PORT",
-    "MAX_FILES",
-    "MODULE_DIR",
-    "RTP_FROM",
-    "RTP_TO",
-    "RUN_DIR",
-    "SIP_ADDRESS",
-    "SIP_PORT",
 ];
 
 const PREFIX: &str = "LOADTEST_";
@@ -81,7 +64,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why a configuration was not written.
+/// A configuration that was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A template asks for something that nobody provides.
@@ -95,9 +78,9 @@ pub enum ConfigError {
     /// A value that would change the meaning of the file it is put into.
     #[error("{what} cannot be put into Asterisk's configuration: {reason}")]
     BadValue {
-        /// Which value; the value itself may be a password and is not shown.
+        /// The value's name; the value itself may be a password and is not shown.
         what: &'static str,
-        /// What is wrong with it.
+        /// Its fault.
         reason: &'static str,
     },
     /// A file could not be written.
@@ -110,77 +93,36 @@ pub enum ConfigError {
     },
 }
 
-/// Everything that the placeholders stand for.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The private folder that everything is written to.
-    pub run_dir: PathBuf,
-    /// The folder of Asterisk's modules.
-    pub module_dir: PathBuf,
-    /// The folder above `documentation/`.
-    pub data_dir: PathBuf,
-    /// The limit on open files that Asterisk sets for itself.
-    pub max_files: u64,
-    /// Address that SIP and media are bound to.
-    pub sip_address: IpAddr,
-    /// SIP port, UDP.
-    pub sip_port: u16,
-    /// Address that the HTTP server is bound to.
-    pub http_address: IpAddr,
-    /// HTTP port, TCP.
-    pub http_port: u16,
-    /// First RTP port.
-    pub rtp_from: u16,
-    /// Last RTP port.
-    pub rtp_to: u16,
-    /// The ARI user's name.
-    pub ari_user: String,
-    /// The ARI user's password.
-    pub ari_password: Secret,
-    /// The Stasis application that calls go to.
-    pub ari_app: String,
-    /// Where calls may come from without a password.
-    pub driver_address: IpAddr,
-    /// The user who calls with a password.
-    pub digest_user: String,
-    /// That user's password.
-    pub digest_password: Secret,
-}
+/// The placeholders' names, without their prefix, and their values.
+pub type Values = Vec<(&'static str, String)>;
 
-impl Settings {
-    /// The value of a placeholder; `None` for a name that is not in [`PLACEHOLDERS`].
-    fn value(&self, name: &str) -> Option<Result<String, ConfigError>> {
-        Some(match name {
-            "RUN_DIR" => self.run_dir(),
-            "MODULE_DIR" => path("the module folder", &self.module_dir),
-            "DATA_DIR" => path("the data folder", &self.data_dir),
-            "MAX_FILES" => Ok(self.max_files.to_string()),
-            "SIP_ADDRESS" => Ok(bracketed(self.sip_address)),
-            "SIP_PORT" => Ok(self.sip_port.to_string()),
-            "HTTP_ADDRESS" => Ok(self.http_address.to_string()),
-            "HTTP_PORT" => Ok(self.http_port.to_string()),
-            "RTP_FROM" => Ok(self.rtp_from.to_string()),
-            "RTP_TO" => Ok(self.rtp_to.to_string()),
-            "ARI_USER" => identifier("the ARI user", &self.ari_user),
-            "ARI_PASSWORD" => secret("the ARI password", &self.ari_password),
-            "ARI_APP" => identifier("the ARI application's name", &self.ari_app),
-            "DRIVER_ADDRESS" => Ok(self.driver_address.to_string()),
-            "DIGEST_USER" => digest_user(&self.digest_user),
-            "DIGEST_PASSWORD" => secret("the SIP password", &self.digest_password),
-            _ => return None,
-        })
+/// Every placeholder that a template may use, with its value for an Asterisk in `run_dir` on `ports`.
+///
+/// # Errors
+/// [`ConfigError::BadValue`].
+pub fn values(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Result<Values, ConfigError> {
+    if run_dir.as_os_str().len() + "/run/asterisk.ctl".len() >= SOCKET_PATH_MAX {
+        let reason = "its path is too long for the control socket inside it; use a shorter one";
+        return Err(bad("the run folder", reason));
     }
-
-    fn run_dir(&self) -> Result<String, ConfigError> {
-        let what = "the run folder";
-        if self.run_dir.as_os_str().len() + "/run/asterisk.ctl".len() >= SOCKET_PATH_MAX {
-            return Err(bad(
-                what,
-                "its path is too long for the control socket inside it; use a shorter one",
-            ));
-        }
-        path(what, &self.run_dir)
-    }
+    Ok(vec![
+        ("ARI_APP", identifier("the ARI application's name", &config.app)?),
+        ("ARI_PASSWORD", secret("the ARI password", &config.ari.password)?),
+        ("ARI_USER", identifier("the ARI user", &config.ari.user)?),
+        ("DATA_DIR", path("the data folder", &config.install.data_dir)?),
+        ("DIGEST_PASSWORD", secret("the SIP password", &config.digest.password)?),
+        ("DIGEST_USER", digest_user(&config.digest.user)?),
+        ("DRIVER_ADDRESS", config.driver.to_string()),
+        ("HTTP_ADDRESS", config.address.to_string()),
+        ("HTTP_PORT", ports.http.to_string()),
+        ("MAX_FILES", descriptors::for_asterisk().to_string()),
+        ("MODULE_DIR", path("the module folder", &config.install.module_dir)?),
+        ("RTP_FROM", ports.rtp.start().to_string()),
+        ("RTP_TO", ports.rtp.end().to_string()),
+        ("RUN_DIR", path("the run folder", run_dir)?),
+        ("SIP_ADDRESS", bracketed(config.address)),
+        ("SIP_PORT", ports.sip.to_string()),
+    ])
 }
 
 fn bad(what: &'static str, reason: &'static str) -> ConfigError {
@@ -243,8 +185,8 @@ fn path(what: &'static str, path: &Path) -> Result<String, ConfigError> {
 /// Fills in one template.
 ///
 /// # Errors
-/// A placeholder that nobody provides, or a value that does not fit into a configuration file.
-pub fn render(file: &str, template: &str, settings: &Settings) -> Result<String, ConfigError> {
+/// A placeholder that nobody provides.
+pub fn render(file: &str, template: &str, values: &Values) -> Result<String, ConfigError> {
     let mut out = String::with_capacity(template.len() + 256);
     let mut rest = template;
     while let Some(at) = rest.find("${LOADTEST_") {
@@ -256,8 +198,9 @@ pub fn render(file: &str, template: &str, settings: &Settings) -> Result<String,
             name: name.chars().take(64).collect(),
         };
         // An unclosed brace leaves the whole rest as the name: no such placeholder either.
-        let value = name.strip_prefix(PREFIX).and_then(|name| settings.value(name)).ok_or_else(unknown)??;
-        out.push_str(&value);
+        let name_inside = name.strip_prefix(PREFIX);
+        let value = values.iter().find(|(known, _)| name_inside == Some(known)).ok_or_else(unknown)?;
+        out.push_str(&value.1);
         rest = inner.get(name.len() + 1..).ok_or_else(unknown)?;
     }
     out.push_str(rest);
@@ -295,11 +238,11 @@ pub fn missing_modules(dir: &Path) -> Vec<&'static str> {
 ///
 /// # Errors
 /// As [`render`], and a file that cannot be written.
-pub fn write(dir: &Path, settings: &Settings) -> Result<(), ConfigError> {
+pub fn write(dir: &Path, values: &Values, module_dir: &Path) -> Result<(), ConfigError> {
     for (name, template) in TEMPLATES {
-        let mut text = render(name, template, settings)?;
+        let mut text = render(name, template, values)?;
         if *name == "modules.conf" {
-            text = without_missing(&text, &settings.module_dir);
+            text = without_missing(&text, module_dir);
         }
         let path = dir.join(name);
         let io = |source| ConfigError::Io { path: path.clone(), source };
@@ -311,28 +254,33 @@ pub fn write(dir: &Path, settings: &Settings) -> Result<(), ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::find::Install;
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn settings() -> Settings {
-        Settings {
-            run_dir: "/run/a b".into(),
+    fn config() -> StartConfig {
+        let install = Install {
+            program: "/usr/sbin/asterisk".into(),
+            loader: None,
             module_dir: "/usr/lib/asterisk/modules".into(),
             data_dir: "/usr/share/asterisk".into(),
-            max_files: 4096,
-            sip_address: "127.0.0.1".parse().unwrap(),
-            sip_port: 5060,
-            http_address: "::1".parse().unwrap(),
-            http_port: 8088,
-            rtp_from: 10_000,
-            rtp_to: 20_000,
-            ari_user: "loadtest".into(),
-            ari_password: Secret::new("p=w,'\"#${EXTEN}"),
-            ari_app: "app".into(),
-            driver_address: "127.0.0.1".parse().unwrap(),
-            digest_user: "secure".into(),
-            digest_password: Secret::new("dpw"),
-        }
+            version: String::new(),
+        };
+        let mut config = StartConfig::new(install, "/logs");
+        config.app = "app".into();
+        config.ari.password = Secret::new("p=w,'\"#${EXTEN}");
+        config
+    }
+
+    /// `config()` after `change`, in `/run/a b`.
+    fn values_after(change: impl FnOnce(&mut StartConfig)) -> Result<Values, ConfigError> {
+        let mut config = config();
+        change(&mut config);
+        values(&config, &config.ports, Path::new("/run/a b"))
+    }
+
+    fn good() -> Values {
+        values_after(|_| ()).unwrap()
     }
 
     #[test]
@@ -350,12 +298,11 @@ mod tests {
     #[test]
     fn every_placeholder_is_resolved_and_used() {
         let all: String = TEMPLATES.iter().map(|(_, text)| *text).collect();
-        for name in PLACEHOLDERS {
-            assert!(settings().value(name).is_some(), "{name} has no value");
+        for (name, _) in good() {
             assert!(all.contains(&format!("${{LOADTEST_{name}}}")), "no template uses {name}");
         }
         for (name, template) in TEMPLATES {
-            let text = render(name, template, &settings()).unwrap_or_else(|e| panic!("{e}"));
+            let text = render(name, template, &good()).unwrap_or_else(|e| panic!("{e}"));
             assert!(!text.contains("LOADTEST_"), "{name}: {text}");
             assert!(template.starts_with("; "), "{name} does not say what it is for");
         }
@@ -364,7 +311,7 @@ mod tests {
     #[test]
     fn only_our_placeholders_are_touched() {
         let dialplan = "same => n,Log(NOTICE,${EXTEN} $[1+1] ${LOADTEST_ARI_APP}) ${";
-        let text = render("x.conf", dialplan, &settings()).unwrap();
+        let text = render("x.conf", dialplan, &good()).unwrap();
         assert_eq!(text, "same => n,Log(NOTICE,${EXTEN} $[1+1] app) ${");
     }
 
@@ -377,7 +324,7 @@ mod tests {
             "${LOADTEST_}",
             "${LOADTEST_LOADTEST_ARI_APP}",
         ] {
-            let error = render("x.conf", template, &settings()).unwrap_err();
+            let error = render("x.conf", template, &good()).unwrap_err();
             assert!(matches!(error, ConfigError::UnknownPlaceholder { .. }), "{template}: {error}");
         }
     }
@@ -386,39 +333,34 @@ mod tests {
     fn values_that_would_change_the_file_are_refused() {
         let long = "x".repeat(200);
         for value in ["", "a;b", "a\nb", "a\rb", "a\0", "a b", "é", "a\\", &long] {
-            let cases = [
-                Settings { ari_user: value.into(), ..settings() },
-                Settings { ari_app: value.into(), ..settings() },
-                Settings { digest_user: value.into(), ..settings() },
-                Settings { ari_password: Secret::new(value), ..settings() },
-                Settings { digest_password: Secret::new(value), ..settings() },
+            let cases: [fn(&mut StartConfig, &str); 5] = [
+                |config, value| config.ari.user = value.into(),
+                |config, value| config.app = value.into(),
+                |config, value| config.digest.user = value.into(),
+                |config, value| config.ari.password = Secret::new(value),
+                |config, value| config.digest.password = Secret::new(value),
             ];
             for case in cases {
-                let refused = TEMPLATES.iter().any(|(name, text)| render(name, text, &case).is_err());
-                assert!(refused, "{value:?} was taken");
+                assert!(values_after(|config| case(config, value)).is_err(), "{value:?} was taken");
             }
         }
         for app in ["a)", "a,b", "${X}", "a]"] {
-            assert!(
-                render("x", "${LOADTEST_ARI_APP}", &Settings { ari_app: app.into(), ..settings() }).is_err()
-            );
+            assert!(values_after(|config| config.app = app.into()).is_err());
         }
         let long = format!("/{}", "x".repeat(1100));
         for path in ["relative", "/a;b", "/a\nb", "/a ", &long] {
-            let case = Settings { run_dir: path.into(), module_dir: path.into(), ..settings() };
-            assert!(render("x", "${LOADTEST_RUN_DIR}", &case).is_err(), "{path}");
-            assert!(render("x", "${LOADTEST_MODULE_DIR}", &case).is_err(), "{path}");
+            assert!(values_after(|config| config.install.module_dir = path.into()).is_err(), "{path}");
+            let config = config();
+            assert!(values(&config, &config.ports, Path::new(path)).is_err(), "{path}");
         }
-        assert!(
-            render("x", "${LOADTEST_DIGEST_USER}", &Settings { digest_user: "driver".into(), ..settings() })
-                .is_err()
-        );
+        assert!(values_after(|config| config.digest.user = "driver".into()).is_err());
     }
 
     #[test]
     fn an_error_does_not_show_the_password() {
-        let case = Settings { ari_password: Secret::new("very;secret"), ..settings() };
-        let error = render("ari.conf", "${LOADTEST_ARI_PASSWORD}", &case).unwrap_err();
+        let mut case = config();
+        case.ari.password = Secret::new("very;secret");
+        let error = values(&case, &case.ports, Path::new("/run")).unwrap_err();
         assert!(!format!("{error} {error:?} {case:?}").contains("secret"));
     }
 
@@ -430,7 +372,7 @@ mod tests {
         fs::write(modules.join("res_pjsip_pubsub.so"), "").unwrap();
         let etc = dir.path().join("etc");
         fs::create_dir(&etc).unwrap();
-        write(&etc, &Settings { module_dir: modules.clone(), ..settings() }).unwrap();
+        write(&etc, &good(), &modules).unwrap();
         let mode = fs::metadata(etc.join("ari.conf")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let text = fs::read_to_string(etc.join("modules.conf")).unwrap();

@@ -1,4 +1,4 @@
-//! How many file descriptors this process and Asterisk may have open.
+//! Limits of open file descriptors, of this process and of Asterisk.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

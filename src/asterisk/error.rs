@@ -1,4 +1,4 @@
-//! Why there is no Asterisk to call, each with what to do about it.
+//! Errors of finding, starting and reaching an Asterisk, each with its cure.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::config::ConfigError;
 
-/// Which of Asterisk's sockets.
+/// A socket of Asterisk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Socket {
     /// SIP over UDP.
@@ -26,7 +26,7 @@ impl fmt::Display for Socket {
     }
 }
 
-/// What kept a private Asterisk from being found, started or reached.
+/// A private Asterisk that cannot be found, started or reached.
 #[derive(Debug, thiserror::Error)]
 pub enum AsteriskError {
     /// No Asterisk anywhere; the lines say where was looked and why each place did not do.
@@ -43,7 +43,7 @@ pub enum AsteriskError {
     Unusable {
         /// The program or folder that was named.
         path: PathBuf,
-        /// What is the matter with it, and the cure.
+        /// Its fault, and the cure.
         reason: String,
     },
     /// The configuration could not be rendered or written.
@@ -52,7 +52,7 @@ pub enum AsteriskError {
     /// Somebody else holds a port.
     #[error("{socket} port {} is taken: stop what holds it ({}) or choose another port", .addr.port(), holder_hint(*.socket, *.addr))]
     PortTaken {
-        /// What Asterisk wanted the port for.
+        /// The socket that Asterisk wanted there.
         socket: Socket,
         /// The address that could not be bound.
         addr: SocketAddr,
@@ -60,7 +60,7 @@ pub enum AsteriskError {
     /// An address that this machine does not have, or a port that this user may not bind.
     #[error("Asterisk cannot listen on {addr} for {socket}: {source}")]
     CannotBind {
-        /// What Asterisk wanted the port for.
+        /// The socket that Asterisk wanted there.
         socket: Socket,
         /// The address that could not be bound.
         addr: SocketAddr,
@@ -70,7 +70,7 @@ pub enum AsteriskError {
     /// The process could not be started at all.
     #[error("cannot start {}: {source}", .program.display())]
     Spawn {
-        /// What was executed.
+        /// The program.
         program: PathBuf,
         /// The kernel's reason.
         source: std::io::Error,
@@ -78,7 +78,7 @@ pub enum AsteriskError {
     /// It ended before it was ready.
     #[error("Asterisk ended before it was ready ({status}); its last output:{}", indented(.last))]
     Exited {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
         /// The last lines it logged.
         last: Vec<String>,
@@ -89,7 +89,7 @@ pub enum AsteriskError {
         indented(.last)
     )]
     NotReady {
-        /// How long was waited.
+        /// The time that was allowed.
         within: Duration,
         /// The last answer, or why there was none.
         problem: String,
@@ -99,7 +99,7 @@ pub enum AsteriskError {
     /// A file or folder of ours.
     #[error("{what} {}: {source}", .path.display())]
     Io {
-        /// What was being done.
+        /// The attempt, as in `cannot create`.
         what: &'static str,
         /// To which file or folder.
         path: PathBuf,

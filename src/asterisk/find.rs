@@ -17,7 +17,7 @@ pub const SUITE: &str = "forky";
 /// The variable that names an Asterisk: a program, or a folder that a Debian Asterisk is unpacked in.
 pub const VARIABLE: &str = "LOADTEST_ASTERISK";
 
-/// What `install.sh` leaves in a tree that is complete.
+/// File that `install.sh` leaves in a complete tree.
 const COMPLETE: &str = ".loadtest-complete";
 
 const SYSTEM_CONF: &str = "/etc/asterisk/asterisk.conf";
@@ -75,11 +75,11 @@ pub struct Install {
     pub module_dir: PathBuf,
     /// The folder above its `documentation/`.
     pub data_dir: PathBuf,
-    /// What it says it is, such as `Asterisk 22.10.1`.
+    /// Its own words for its version, such as `Asterisk 22.10.1`.
     pub version: String,
 }
 
-/// How a program runs with another C library than the machine's.
+/// Another C library than the machine's to run a program with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loader {
     /// The dynamic loader.
@@ -241,7 +241,7 @@ fn installed(program: &Path, system_conf: &Path) -> Result<Install, String> {
 fn folders_of(conf: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
     let mut bytes = Vec::new();
     if let Ok(file) = fs::File::open(conf) {
-        // What cannot be read is the same as not there: the folders are then looked for elsewhere.
+        // An unreadable file is the same as none: the folders are then looked for elsewhere.
         let _ = file.take(SYSTEM_CONF_MAX).read_to_end(&mut bytes);
     }
     let text = String::from_utf8_lossy(&bytes);

@@ -112,7 +112,7 @@ pub fn classify(line: &str) -> Kind {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Log {
     pub counts: LogCounts,
-    /// Whether Asterisk has loaded everything.
+    /// True once Asterisk has loaded everything.
     pub is_ready: bool,
     /// A socket that could not be bound.
     pub port_taken: Option<Socket>,

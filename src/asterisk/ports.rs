@@ -1,4 +1,4 @@
-//! Free ports to choose, and the question whether a port is free.
+//! Choice of free ports.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -9,7 +9,7 @@ use super::error::{AsteriskError, Socket};
 /// Bounded: a range that leaves no port at all would be asked for ever.
 const TRIES: usize = 64;
 
-/// Whether `addr` can be bound at this moment.
+/// Tests that `addr` can be bound at this moment.
 pub(super) fn check(socket: Socket, addr: SocketAddr) -> Result<(), AsteriskError> {
     bind(socket, addr).map(|_| ()).map_err(|source| match source.kind() {
         ErrorKind::AddrInUse => AsteriskError::PortTaken { socket, addr },

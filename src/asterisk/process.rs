@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::config::{self, Secret, Settings};
-use super::descriptors;
+use super::config::{self, Secret};
 use super::error::{AsteriskError, Socket};
 use super::find::Install;
 use super::log::{Log, LogCounts};
@@ -55,22 +54,22 @@ impl Account {
     }
 }
 
-/// What a private Asterisk is started with.
+/// Settings of a private Asterisk.
 #[derive(Debug, Clone)]
 pub struct StartConfig {
-    /// Which Asterisk, as [`super::find::find`] found it.
+    /// The Asterisk that [`super::find::find`] found.
     pub install: Install,
     /// Address that SIP, media and HTTP are bound to.
     pub address: IpAddr,
     /// Its ports.
     pub ports: Ports,
-    /// Where no port is picked if there are others: ports that somebody else takes while it is away.
+    /// Ports that are picked last: somebody else may take them while Asterisk restarts.
     pub keep_clear: Vec<RangeInclusive<u16>>,
     /// The ARI user.
     pub ari: Account,
     /// The Stasis application that calls are given to.
     pub app: String,
-    /// Where calls may come from without a password.
+    /// Address that may call without a password.
     pub driver: IpAddr,
     /// The SIP user who is asked for a password.
     pub digest: Account,
@@ -78,7 +77,7 @@ pub struct StartConfig {
     pub logs: PathBuf,
     /// The folder that the private run folder is made in; short, since a socket's path has 107 bytes.
     pub run_base: PathBuf,
-    /// How long the start may take.
+    /// Longest time until it is ready.
     pub ready_within: Duration,
 }
 
@@ -101,7 +100,7 @@ impl StartConfig {
     }
 }
 
-/// Where a private Asterisk is started from.
+/// Starts private Asterisks.
 #[derive(Debug)]
 pub struct Asterisk;
 
@@ -150,7 +149,8 @@ fn choose_ports(config: &StartConfig) -> Result<Ports, AsteriskError> {
 
 async fn start_on(config: &StartConfig, ports: Ports) -> Result<Managed, AsteriskError> {
     let run_dir = RunDir::create(&config.run_base)?;
-    config::write(&run_dir.path().join("etc"), &settings(config, &ports, run_dir.path()))?;
+    let values = config::values(config, &ports, run_dir.path())?;
+    config::write(&run_dir.path().join("etc"), &values, &config.install.module_dir)?;
     let process = Process::launch(config, run_dir.path()).await?;
     let managed = Managed {
         process,
@@ -195,27 +195,6 @@ impl Process {
     }
 }
 
-fn settings(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Settings {
-    Settings {
-        run_dir: run_dir.to_path_buf(),
-        module_dir: config.install.module_dir.clone(),
-        data_dir: config.install.data_dir.clone(),
-        max_files: descriptors::for_asterisk(),
-        sip_address: config.address,
-        sip_port: ports.sip,
-        http_address: config.address,
-        http_port: ports.http,
-        rtp_from: *ports.rtp.start(),
-        rtp_to: *ports.rtp.end(),
-        ari_user: config.ari.user.clone(),
-        ari_password: config.ari.password.clone(),
-        ari_app: config.app.clone(),
-        driver_address: config.driver,
-        digest_user: config.digest.user.clone(),
-        digest_password: config.digest.password.clone(),
-    }
-}
-
 fn asterisk_command(install: &Install, run_dir: &Path) -> Command {
     let mut command = install.command();
     command.arg("-C").arg(run_dir.join("etc/asterisk.conf"));
@@ -237,22 +216,22 @@ pub struct Managed {
 }
 
 impl Managed {
-    /// Where it takes SIP over UDP.
+    /// Its address for SIP over UDP.
     pub fn sip_addr(&self) -> SocketAddr {
         self.sip
     }
 
-    /// Where it takes HTTP.
+    /// Its address for HTTP.
     pub fn http_addr(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where its ARI is, as clients want it: `http://127.0.0.1:8088`, without the path `/ari`.
+    /// Its address for clients of ARI: `http://127.0.0.1:8088`, without the path `/ari`.
     pub fn ari_url(&self) -> String {
         format!("http://{}", self.http)
     }
 
-    /// Who may use its ARI.
+    /// Its ARI user.
     pub fn account(&self) -> &Account {
         &self.config.ari
     }
@@ -267,7 +246,7 @@ impl Managed {
         &self.process.keeper
     }
 
-    /// What it writes, which is its log.
+    /// Its output, which is its log.
     pub fn output(&self) -> &Output {
         &self.process.output
     }
@@ -289,7 +268,7 @@ impl Managed {
         self.ready().await
     }
 
-    /// Which Asterisk it is.
+    /// The Asterisk that was started.
     pub fn install(&self) -> &Install {
         &self.config.install
     }
@@ -323,7 +302,7 @@ impl Managed {
                     Ok(()) if self.process.log().is_ready => return Ok(()),
                     Ok(()) => problem = "ARI answers, but not everything is loaded".into(),
                     // The password was made for this start: what does not know it was there before.
-                    Err(Refused::Stranger) => return Err(self.taken(Socket::Http)),
+                    Err(Refused::UnknownUser) => return Err(self.taken(Socket::Http)),
                     Err(Refused::Silent(why)) => problem = why,
                 }
                 sleep(ASK_EVERY).await;

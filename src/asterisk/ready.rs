@@ -11,11 +11,11 @@ use crate::net::http::{HttpClient, HttpError, Limits};
 /// A ping's answer has 100 bytes; an Asterisk under way to being ready may leave it waiting.
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(2), body: 16 * 1024 };
 
-/// Why a ping was not answered as it should be.
+/// A ping without its answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     /// Something is there that does not know the user: not the Asterisk that was started.
-    Stranger,
+    UnknownUser,
     /// Nothing useful came.
     Silent(String),
 }
@@ -27,7 +27,7 @@ pub(super) async fn ping(addr: SocketAddr, user: &str, password: &Secret) -> Res
         HttpClient::new(&format!("http://{addr}"), Some((user, password.expose()))).map_err(silent)?;
     match client.get("/ari/asterisk/ping", LIMITS).await {
         Ok(IgnoredAny) => Ok(()),
-        Err(HttpError::Status { status: 401, .. }) => Err(Refused::Stranger),
+        Err(HttpError::Status { status: 401, .. }) => Err(Refused::UnknownUser),
         Err(other) => Err(silent(other)),
     }
 }

@@ -9,7 +9,7 @@ use nix::unistd::getuid;
 
 use super::error::AsteriskError;
 
-/// What asterisk.conf names below the run folder.
+/// Folders that asterisk.conf names below the run folder.
 const INSIDE: &[&str] = &["etc", "db", "keys", "spool", "run", "log", "agi", "cache"];
 
 const NAME: &str = "loadtest-asterisk-";

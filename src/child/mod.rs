@@ -72,7 +72,7 @@ impl Keeper {
         self.pid.as_raw().cast_unsigned()
     }
 
-    /// How the child ended; `None` while it runs.
+    /// The child's exit status; `None` while it runs.
     pub fn status(&self) -> Option<ExitStatus> {
         *self.status.borrow()
     }
@@ -120,7 +120,7 @@ impl Keeper {
 pub struct Stopped {
     /// Its status; `None` if the kernel did not tell.
     pub status: Option<ExitStatus>,
-    /// Whether it, or something it had started, had to be killed.
+    /// True if it, or something it had started, had to be killed.
     pub killed: bool,
 }
 
@@ -129,7 +129,7 @@ pub fn describe(status: Option<ExitStatus>) -> String {
     status.map_or("?".into(), |status| status.to_string())
 }
 
-/// Whether `path` is a file that somebody may execute.
+/// True for a file that somebody may execute.
 pub fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }

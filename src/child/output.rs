@@ -37,7 +37,7 @@ impl Output {
     /// become blanks, since a terminal would obey them.
     ///
     /// # Errors
-    /// Those of the file, the pipe and the thread.
+    /// Errors of the file, the pipe and the thread.
     pub fn capture(
         command: &mut Command,
         path: PathBuf,

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Exit, Failure};
 use crate::asterisk::descriptors;
 use crate::net::signals::Signals;
-use crate::service::http::Shared;
+use crate::service::http::SharedCounts;
 use crate::service::metrics::MetricsFile;
 use crate::service::{Service, ServiceConfig};
 
@@ -109,7 +109,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 /// Writes the counts on SIGUSR1, and counts from zero on SIGUSR2: one file for each of several trials.
-async fn on_request(mut write_now: Signal, mut reset: Signal, path: PathBuf, counts: Arc<Shared>) {
+async fn on_request(mut write_now: Signal, mut reset: Signal, path: PathBuf, counts: Arc<SharedCounts>) {
     loop {
         tokio::select! {
             Some(()) = write_now.recv() => {

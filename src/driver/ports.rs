@@ -30,7 +30,7 @@ impl RtpPorts {
     /// Binds the next port that nobody else holds. `None` when there is none.
     ///
     /// # Errors
-    /// Those of the system that are not about the port: no descriptors, no such address.
+    /// System errors that another port would not cure: no descriptors, no such address.
     pub fn bind(&mut self) -> io::Result<Option<(u16, Arc<StampedSocket>)>> {
         let bind = |port| StampedSocket::bind(SocketAddr::new(self.local, port), RECEIVE_BUFFER);
         match self.pool.take(clock::now(), bind) {

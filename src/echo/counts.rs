@@ -1,4 +1,4 @@
-//! What passed through an echo, counted by one thread and readable from others.
+//! Counts of an echo, written by one thread and readable from others.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

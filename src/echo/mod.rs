@@ -45,7 +45,7 @@ impl EchoServer {
     /// Listens on `address` and echoes from a thread of its own. Port 0 takes any free one.
     ///
     /// # Errors
-    /// Those of the system calls; `AddrInUse` when another program holds the port.
+    /// Errors of the system calls; `AddrInUse` when another program holds the port.
     pub fn start(address: SocketAddr) -> io::Result<Self> {
         let socket = StampedSocket::bind(address, RECEIVE_BUFFER)?;
         let local = socket.local_addr()?;
@@ -77,7 +77,7 @@ impl EchoServer {
         (self.receive_buffer, RECEIVE_BUFFER)
     }
 
-    /// What has passed so far. An answer may be there before it is counted.
+    /// Counts so far. An answer may be there before it is counted.
     pub fn counts(&self) -> EchoCounts {
         self.counters.read()
     }
@@ -102,7 +102,7 @@ impl Drop for EchoServer {
     }
 }
 
-/// What the thread owns. It does not lock, allocate or log per packet.
+/// State of the thread, which does not lock, allocate or log per packet.
 struct Echo {
     socket: StampedSocket,
     local: SocketAddr,
@@ -167,7 +167,7 @@ fn send(
     }
 }
 
-/// Whether an answer to `from` can only reach one other program. An address that is one of many
+/// True if an answer to `from` can only reach one other program. An address that is one of many
 /// could multiply it, and the server's own would bring it back.
 fn may_be_answered(from: SocketAddr, local: SocketAddr) -> bool {
     let (ip, own) = (from.ip().to_canonical(), local.ip().to_canonical());

@@ -1,6 +1,6 @@
-//! What an echo answers, and what it remembers of each stream: a bounded table.
+//! The answers of an echo, and its bounded table of streams.
 //!
-//! An answer must never be answered, or two echoes would play with it for ever. So answers are told
+//! An answer must never be answered, or two echoes would send it to and fro for ever. So answers are told
 //! by marks that survive the way:
 //!
 //! - A probe that carries a reflection has been at an echo already.
@@ -34,7 +34,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const MARK: u32 = 0x4543_4800;
 const MARK_BITS: u32 = 0xFFFF_FF00;
 
-/// Why a datagram gets no answer.
+/// A datagram without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Not RTP, or too long.
@@ -139,7 +139,7 @@ impl State {
     }
 }
 
-/// Which stream a packet is of, and the SSRC of its answer.
+/// The stream of a packet, and the SSRC of its answer.
 fn identify(rtp: &RtpReader<'_>) -> Result<(Id, u32), Refusal> {
     let ssrc = rtp.ssrc();
     match Probe::read(rtp.payload()) {
@@ -160,7 +160,7 @@ fn is_rtcp(datagram: &[u8]) -> bool {
     datagram.get(1).is_some_and(|kind| (192..=223).contains(kind))
 }
 
-/// Which of a stream's 16-bit sequence numbers have come, across their wrapping.
+/// A stream's 16-bit sequence numbers that have come, across their wrapping.
 #[derive(Debug, Default)]
 struct Numbers {
     sequence: Sequence,
@@ -238,11 +238,11 @@ mod tests {
     #[test]
     fn an_echo_that_hides_the_mark_ends_the_game_too() {
         let mut streams = Streams::new(10);
-        let mut ball = plain(9, 1);
+        let mut packet = plain(9, 1);
         let mut rounds = 0;
-        while let Ok(answer) = ask(&mut streams, &ball, 1, at(0)) {
-            ball = answer;
-            ball[8..12].copy_from_slice(&[1, 2, 3, 4]);
+        while let Ok(answer) = ask(&mut streams, &packet, 1, at(0)) {
+            packet = answer;
+            packet[8..12].copy_from_slice(&[1, 2, 3, 4]);
             rounds += 1;
         }
         assert_eq!(rounds, 2);

@@ -44,7 +44,7 @@ pub struct HttpAnswer {
     pub body: Bytes,
 }
 
-/// How long a request may take and how much it may bring.
+/// Bounds of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// From asking to the body's end, the wait for a turn included.
@@ -98,7 +98,7 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// Whether the server may have seen the request.
+    /// True if the server may have seen the request.
     pub fn may_have_been_sent(&self) -> bool {
         !matches!(self, HttpError::BadUrl(_) | HttpError::BadRequest(_) | HttpError::Connect { .. })
     }

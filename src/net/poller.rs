@@ -34,7 +34,7 @@ impl Poller {
     /// A poller without sockets.
     ///
     /// # Errors
-    /// Those of epoll_create(2) and eventfd(2), for want of descriptors.
+    /// Errors of epoll_create(2) and eventfd(2), for want of descriptors.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
@@ -51,7 +51,7 @@ impl Poller {
     /// Watches `socket`; [`Poller::wait`] names it by `token`, which may be anything but `u64::MAX`.
     ///
     /// # Errors
-    /// Those of epoll_ctl(2).
+    /// Errors of epoll_ctl(2).
     pub fn add(&self, socket: &impl AsFd, token: u64) -> io::Result<()> {
         Ok(self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
     }
@@ -59,7 +59,7 @@ impl Poller {
     /// Stops watching `socket`.
     ///
     /// # Errors
-    /// Those of epoll_ctl(2).
+    /// Errors of epoll_ctl(2).
     pub fn remove(&self, socket: &impl AsFd) -> io::Result<()> {
         Ok(self.epoll.delete(socket)?)
     }
@@ -67,7 +67,7 @@ impl Poller {
     /// Waits up to `timeout_ms` and hands the token of each readable socket to `each`.
     ///
     /// # Errors
-    /// Those of epoll_wait(2); an interruption counts as a wait without events.
+    /// Errors of epoll_wait(2); an interruption counts as a wait without events.
     pub fn wait(&mut self, timeout_ms: u16, mut each: impl FnMut(u64)) -> io::Result<()> {
         let got = match self.epoll.wait(&mut self.events[..], EpollTimeout::from(timeout_ms)) {
             Err(Errno::EINTR) => 0,

@@ -34,7 +34,7 @@ impl Signals {
         signal
     }
 
-    /// Whether [`Signals::next`] has returned one.
+    /// True once [`Signals::next`] has returned one.
     pub fn came(&self) -> bool {
         self.came
     }

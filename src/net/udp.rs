@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Socket, Type
 use crate::clock;
 use crate::stamp::Stamp;
 
-/// What the kernel counts against the receive buffer for one G.711 packet: its bytes, and its own
+/// Bytes that the kernel counts against the receive buffer for one G.711 packet: its own, and the kernel's
 /// book-keeping (a quarter of a page and `struct sk_buff`).
 const PACKET_IN_BUFFER: usize = 1280;
 
@@ -35,7 +35,7 @@ impl StampedSocket {
     /// network; drops are counted, so the cap shows.
     ///
     /// # Errors
-    /// Those of the system calls; `AddrInUse` when another program holds the port.
+    /// Errors of the system calls; `AddrInUse` when another program holds the port.
     pub fn bind(address: SocketAddr, receive_buffer: usize) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
@@ -52,7 +52,7 @@ impl StampedSocket {
     /// more was received to tell of them (SO_MEMINFO).
     ///
     /// # Errors
-    /// Those of getsockopt(2).
+    /// Errors of getsockopt(2).
     pub fn drops(&self) -> io::Result<u32> {
         // SK_MEMINFO_DROPS is the last of nine numbers (linux/sock_diag.h).
         let mut numbers = [0u32; 9];
@@ -70,7 +70,7 @@ impl StampedSocket {
     /// Bytes of the receive buffer, as the kernel counts them.
     ///
     /// # Errors
-    /// Those of getsockopt(2).
+    /// Errors of getsockopt(2).
     pub fn receive_buffer(&self) -> io::Result<usize> {
         // The kernel reports twice what it was asked for, and counts its own book-keeping in.
         Ok(SockRef::from(&self.socket).recv_buffer_size()? / 2)
@@ -79,7 +79,7 @@ impl StampedSocket {
     /// Fixes the peer: the kernel then drops what anybody else sends.
     ///
     /// # Errors
-    /// Those of connect(2).
+    /// Errors of connect(2).
     pub fn connect(&self, peer: SocketAddr) -> io::Result<()> {
         self.socket.connect(peer)
     }
@@ -88,7 +88,7 @@ impl StampedSocket {
     /// it. Returns how many datagrams of others there were; nothing of theirs comes any more.
     ///
     /// # Errors
-    /// Those of connect(2).
+    /// Errors of connect(2).
     pub fn connect_afresh(&self, peer: SocketAddr) -> io::Result<u64> {
         // More than any buffer holds; only the peer itself can send meanwhile, and is not waited for.
         const ROUNDS: usize = 1024;
@@ -111,7 +111,7 @@ impl StampedSocket {
     /// The address bound to.
     ///
     /// # Errors
-    /// Those of getsockname(2).
+    /// Errors of getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
@@ -119,7 +119,7 @@ impl StampedSocket {
     /// Sends to the connected peer.
     ///
     /// # Errors
-    /// Those of send(2); `ConnectionRefused` reports an earlier packet that met a closed port.
+    /// Errors of send(2); `ConnectionRefused` reports an earlier packet that met a closed port.
     pub fn send(&self, datagram: &[u8]) -> io::Result<usize> {
         self.socket.send(datagram)
     }
@@ -127,7 +127,7 @@ impl StampedSocket {
     /// Sends to `peer`.
     ///
     /// # Errors
-    /// Those of sendto(2).
+    /// Errors of sendto(2).
     pub fn send_to(&self, datagram: &[u8], peer: SocketAddr) -> io::Result<usize> {
         self.socket.send_to(datagram, peer)
     }
@@ -152,7 +152,7 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
     /// True when the datagram was longer than the buffer.
     pub truncated: bool,
-    /// Who sent it.
+    /// Its sender.
     pub from: SocketAddr,
     /// The kernel's receive stamp; the time of reading where the kernel gave none.
     pub received_at: Stamp,
@@ -201,7 +201,7 @@ impl Batch {
     /// Returns how many there were; a full batch means that there may be more.
     ///
     /// # Errors
-    /// Those of recvmmsg(2), `WouldBlock` when there was nothing.
+    /// Errors of recvmmsg(2), `WouldBlock` when there was nothing.
     pub fn receive(&mut self, socket: &impl AsFd, mut each: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
         const MOST: usize = 64;
         let count = self.control.len().min(MOST);

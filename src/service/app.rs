@@ -1,6 +1,6 @@
 //! The loop that owns the calls: events, answers, times and media reports in; requests out.
 
-mod stock;
+mod reconciliation;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
@@ -13,10 +13,10 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinSet;
 
 use super::events::Incoming;
-use super::http::Shared;
+use super::http::SharedCounts;
 use super::reflector::{Reflector, Removed, Sockets, StreamEvent};
 use super::refusals::Refusals;
-use super::tasks::{self, Finished};
+use super::tasks::{self, TaskResult};
 use super::{ServiceConfig, ServiceError};
 use crate::ari::call::Call;
 use crate::ari::event::Event;
@@ -30,7 +30,7 @@ use crate::net::ports::PortPool;
 use crate::record::ServicePorts;
 use crate::rtp::Codec;
 use crate::stamp::Stamp;
-use stock::Stock;
+use reconciliation::Reconciliation;
 
 /// The bound of the whole shutdown.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ struct Entry {
     /// Tells this call from an earlier one of the same caller.
     serial: u64,
     port: Option<u16>,
-    /// Where it stands in the table of timers.
+    /// Its time in the table of timers.
     armed: Option<Stamp>,
 }
 
@@ -57,20 +57,20 @@ pub struct App {
     echo: Option<SocketAddr>,
     client: Arc<HttpClient>,
     reflector: Reflector,
-    shared: Arc<Shared>,
+    shared: Arc<SharedCounts>,
     ports: PortPool,
     refusals: Refusals,
     calls: HashMap<Arc<str>, Entry>,
     timers: BTreeSet<(Stamp, Arc<str>)>,
-    /// When bridged calls are to be hung up from here, by serial.
+    /// Bridged calls to be hung up from here, by time and serial.
     hangups: BTreeSet<(Stamp, u64, Arc<str>)>,
     /// Calls that are over and wait for their media's counts, by port.
     closing: HashMap<u16, ServiceCall>,
-    tasks: JoinSet<Finished>,
+    tasks: JoinSet<TaskResult>,
     serial: u64,
     seed: u64,
     disconnected: Option<String>,
-    stock: Stock,
+    reconciliation: Reconciliation,
     stop_by: Option<Stamp>,
     failure: Option<ServiceError>,
 }
@@ -81,7 +81,7 @@ impl App {
         echo: Option<SocketAddr>,
         client: HttpClient,
         reflector: Reflector,
-        shared: Arc<Shared>,
+        shared: Arc<SharedCounts>,
     ) -> Self {
         App {
             ports: PortPool::new(config.port_range, PORT_RETRY),
@@ -99,7 +99,7 @@ impl App {
             serial: 0,
             seed: rand::random(),
             disconnected: None,
-            stock: Stock::default(),
+            reconciliation: Reconciliation::default(),
             stop_by: None,
             failure: None,
         }
@@ -113,7 +113,7 @@ impl App {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServiceError> {
         tokio::pin!(shutdown);
-        self.take_stock();
+        self.reconcile();
         self.show_state();
         tracing::info!(app = self.config.app, ports = %self.config.port_range, "ready for calls");
         while !self.is_done(clock::now()) {
@@ -148,7 +148,7 @@ impl App {
     fn next_wake(&self) -> Option<Stamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
         let hangup = self.hangups.first().map(|(at, ..)| *at);
-        timer.into_iter().chain(hangup).chain(self.stop_by).chain(self.stock.again_at()).min()
+        timer.into_iter().chain(hangup).chain(self.stop_by).chain(self.reconciliation.again_at()).min()
     }
 
     fn stop(&mut self, now: Stamp) {
@@ -168,8 +168,8 @@ impl App {
                 self.drive(&caller, now, Input::Timeout);
             }
         }
-        if self.stock.again_at().is_some_and(|at| at <= now) {
-            self.take_stock_again();
+        if self.reconciliation.again_at().is_some_and(|at| at <= now) {
+            self.start_round();
         }
         while self.hangups.first().is_some_and(|(at, ..)| *at <= now) {
             let Some((_, serial, caller)) = self.hangups.pop_first() else { return };
@@ -200,7 +200,7 @@ impl App {
             Incoming::Reconnected => {
                 tracing::info!("the event connection is back");
                 self.disconnected = None;
-                self.take_stock();
+                self.reconcile();
             }
         }
     }
@@ -355,7 +355,7 @@ impl App {
 
     fn on_ended(&mut self, caller: &Arc<str>, record: ServiceCall) {
         let Some(entry) = self.calls.remove(caller) else { return };
-        self.stock.call_ended(caller);
+        self.reconciliation.call_ended(caller);
         if let Some(at) = entry.armed {
             self.timers.remove(&(at, caller.clone()));
         }
@@ -395,17 +395,17 @@ impl App {
         self.tasks.spawn(tasks::ask(self.client.clone(), caller, serial, request));
     }
 
-    fn on_finished(&mut self, finished: Finished) {
-        match finished {
-            Finished::Answer { caller, serial, operation, asked_at, answered_at, result } => {
+    fn on_finished(&mut self, result: TaskResult) {
+        match result {
+            TaskResult::Answer { caller, serial, operation, asked_at, answered_at, result } => {
                 let status = result.as_ref().ok().map(|answer| answer.status);
                 self.shared.record().add_answer(operation, status, answered_at.since(asked_at));
                 if self.calls.get(&caller).is_some_and(|entry| entry.serial == serial) {
                     self.drive(&caller, answered_at, tasks::input_of(operation, &result));
                 }
             }
-            Finished::Listing { number, known, result } => self.on_stock(number, &known, result),
-            Finished::StrayAnswer { operation, asked_at, answered_at, status } => {
+            TaskResult::Listing { number, known, result } => self.on_listing_result(number, &known, result),
+            TaskResult::StrayAnswer { operation, asked_at, answered_at, status } => {
                 self.shared.record().add_answer(operation, status, answered_at.since(asked_at));
             }
         }
@@ -423,7 +423,7 @@ impl App {
         let full =
             || (self.ports.free() == 0).then(|| format!("all ports of {} are in use", self.ports.range()));
         let stopping = self.stop_by.map(|_| "shutting down".to_string());
-        let unknown = || self.stock.unknown();
+        let unknown = || self.reconciliation.pending();
         self.shared.set_degraded(stopping.or_else(disconnected).or_else(unknown).or_else(full));
     }
 }

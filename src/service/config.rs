@@ -38,7 +38,7 @@ pub struct ServiceConfig {
     /// Ports that Asterisk sends the media to, one per call.
     #[arg(long, env = "PORT_RANGE", default_value_t = ServiceConfig::default().port_range, value_name = "FIRST-LAST")]
     pub port_range: PortRange,
-    /// Where /health and /metrics are; port 0 takes any free one.
+    /// Address of /health and /metrics; port 0 takes any free one.
     #[arg(long, default_value_t = ServiceConfig::default().http, value_name = "ADDRESS")]
     pub http: SocketAddr,
     /// Send the calls' media through this echo server.

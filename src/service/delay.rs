@@ -25,7 +25,7 @@ impl Delay {
     /// Holds every packet for `by`.
     ///
     /// # Errors
-    /// Those of timerfd_create(2), for want of descriptors.
+    /// Errors of timerfd_create(2), for want of descriptors.
     pub fn new(by: Duration) -> io::Result<Self> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;

@@ -30,16 +30,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Callers are refused until this is over: short, and one small request a second burdens nobody.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What comes from the event connection.
+/// A message of the event connection.
 #[derive(Debug)]
 pub enum Incoming {
     /// An event.
     Event {
-        /// When its message was read.
+        /// Time of its reading.
         at: Stamp,
-        /// When Asterisk made it, by its own clock.
+        /// Time of its making, by Asterisk's clock.
         made_at: Option<Stamp>,
-        /// What has happened.
+        /// The event itself.
         event: Event,
     },
     /// A message that is no event.
@@ -52,14 +52,14 @@ pub enum Incoming {
     Reconnected,
 }
 
-/// Where the events are and who asks for them.
+/// The address of the events, and the account.
 #[derive(Debug, Clone)]
 pub struct EventSource {
     url: String,
     authorization: HeaderValue,
 }
 
-/// Why there is no event connection.
+/// An event connection that could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The address or the credentials cannot be put into a request.

@@ -17,18 +17,18 @@ use super::stats::Counts;
 use crate::clock;
 use crate::record::ServiceCalls;
 
-/// What the endpoints show, shared with the loop that fills it in.
+/// Counts and health, shared between the loop that fills them in and the endpoints that show them.
 #[derive(Debug)]
-pub struct Shared {
+pub struct SharedCounts {
     record: Mutex<Counts>,
     degraded: Mutex<Option<String>>,
     media: Arc<MediaTotals>,
 }
 
-impl Shared {
+impl SharedCounts {
     /// Healthy, and nothing counted yet.
     pub fn new(media: Arc<MediaTotals>) -> Self {
-        Shared { record: Mutex::default(), degraded: Mutex::default(), media }
+        SharedCounts { record: Mutex::default(), degraded: Mutex::default(), media }
     }
 
     /// The counts. Held for moments only, and never while waiting for anything.
@@ -66,11 +66,11 @@ impl Shared {
 }
 
 /// The endpoints.
-pub fn router(shared: Arc<Shared>) -> Router {
+pub fn router(shared: Arc<SharedCounts>) -> Router {
     Router::new().route("/health", get(health)).route("/metrics", get(metrics)).with_state(shared)
 }
 
-async fn health(State(shared): State<Arc<Shared>>) -> (StatusCode, Json<Value>) {
+async fn health(State(shared): State<Arc<SharedCounts>>) -> (StatusCode, Json<Value>) {
     match shared.degraded() {
         None => (StatusCode::OK, Json(json!({"status": "healthy"}))),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "degraded", "reason": why}))),
@@ -78,7 +78,7 @@ async fn health(State(shared): State<Arc<Shared>>) -> (StatusCode, Json<Value>) 
 }
 
 /// JSON, unless OpenMetrics text is what the client likes better.
-async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+async fn metrics(State(shared): State<Arc<SharedCounts>>, headers: HeaderMap) -> Response {
     let now = shared.snapshot();
     // A list may be spread over several headers (RFC 9110 section 5.3).
     let accepted: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -90,8 +90,8 @@ async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respo
     ([(VARY, "Accept")], body).into_response()
 }
 
-/// Whether a client with this Accept header (RFC 9110 section 12.5.1) would rather have OpenMetrics
-/// text than JSON. What asks for neither by name gets JSON.
+/// True if a client with this Accept header (RFC 9110 section 12.5.1) would rather have OpenMetrics
+/// text than JSON. One that asks for neither by name gets JSON.
 fn prefers_openmetrics(accept: &str) -> bool {
     let quality = |kind: &str| {
         let named = accept.split(',').filter(|range| {
@@ -113,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn health_follows_the_state() {
-        let shared = Arc::new(Shared::new(Arc::default()));
+        let shared = Arc::new(SharedCounts::new(Arc::default()));
         let (status, body) = health(State(shared.clone())).await;
         assert_eq!((status, body.0), (StatusCode::OK, json!({"status": "healthy"})));
         shared.set_degraded(Some("no events".into()));

@@ -1,4 +1,4 @@
-//! What exists in Asterisk: asked for after connecting, when events may have been missed.
+//! Channels and bridges of an Asterisk: listed after connecting, when events may have been missed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const LIMITS: Limits = Limits { timeout: Duration::from_secs(15), body: 32 * 102
 /// All channels and bridges of an Asterisk, by id.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// When this Asterisk was started, in its own words; `None` where it does not tell.
+    /// Time of this Asterisk's start, in its own words; `None` where it does not tell.
     pub started: Option<String>,
     /// Channels.
     pub channels: HashMap<String, Place>,
@@ -24,7 +24,7 @@ pub struct Listing {
     pub bridges: HashMap<String, Vec<String>>,
 }
 
-/// Where in the dialplan a channel is.
+/// A channel's place in the dialplan.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Place {
@@ -46,15 +46,15 @@ impl Place {
     }
 }
 
-/// What a call was known to have when a listing was asked for: what came later says nothing by its absence.
-pub struct Known {
+/// Snapshot of a call's resources when the listing was requested; later ones may be missing from it.
+pub struct CallSnapshot {
     pub caller: Arc<str>,
     pub serial: u64,
     pub media: bool,
-    /// Whether the media channel was heard to enter the application.
+    /// True once the media channel's StasisStart was read.
     pub media_in_app: bool,
     pub bridge: bool,
-    /// Whether both channels were in the bridge.
+    /// True if both channels were in the bridge.
     pub bridged: bool,
 }
 
@@ -97,7 +97,7 @@ impl Listing {
     }
 
     /// The events that a call has missed, as far as a listing can tell.
-    pub fn missed(&self, app: &str, ids: &CallIds, known: &Known) -> Vec<Event> {
+    pub fn missed(&self, app: &str, ids: &CallIds, known: &CallSnapshot) -> Vec<Event> {
         let mut events = Vec::new();
         let gone = |channel: &String| Event::ChannelDestroyed { channel: channel.clone(), cause: 0 };
         // First of all: what follows from the caller's end is not to pass for its cause.
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_media_channel_in_the_application_was_missed_only_if_it_was_not_heard() {
         let ids = CallIds::new("app", "1.1");
-        let mut known = Known { media_in_app: false, ..known() };
+        let mut known = CallSnapshot { media_in_app: false, ..known() };
         let mut listing = Listing::default();
         let in_app = Place { app_name: "Stasis".into(), app_data: "app".into(), ..Default::default() };
         listing.channels.insert(ids.caller.clone(), in_app.clone());
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn who_is_not_in_the_bridge_any_more_has_left_it_if_the_call_was_bridged() {
         let ids = CallIds::new("app", "1.1");
-        let mut known = Known { bridged: true, ..known() };
+        let mut known = CallSnapshot { bridged: true, ..known() };
         let mut listing = Listing::default();
         listing.channels.insert(ids.caller.clone(), Place::default());
         listing.channels.insert(ids.media.clone(), Place::default());
@@ -217,8 +217,8 @@ mod tests {
     }
 
     /// A call that has everything and is not bridged yet.
-    fn known() -> Known {
-        Known {
+    fn known() -> CallSnapshot {
+        CallSnapshot {
             caller: "1.1".into(),
             serial: 1,
             media: true,

@@ -29,7 +29,7 @@ pub struct MediaCounts {
     pub drops: u64,
     /// Probe numbers up to the highest that came.
     pub expected: u64,
-    /// How many of them came.
+    /// Probes that came.
     pub distinct: u64,
     /// Kernel stamp of the first datagram from the peer.
     pub first_at: Option<Stamp>,
@@ -46,7 +46,7 @@ pub struct MediaTotals {
     pub drops: AtomicU64,
     /// Probe numbers up to the highest of each call.
     pub expected: AtomicU64,
-    /// How many of them came.
+    /// Probes that came.
     pub distinct: AtomicU64,
     /// Packets to the echo server, up to a second ago; `None` without one.
     pub(super) echo: Option<Mutex<ServiceEcho<Durations>>>,
@@ -63,7 +63,7 @@ pub struct MediaNow {
     pub drops: u64,
     /// Probe numbers up to the highest of each call.
     pub expected: u64,
-    /// How many of them came.
+    /// Probes that came.
     pub distinct: u64,
 }
 

@@ -20,9 +20,9 @@ pub const ECHO_LATE_AFTER: Duration = Duration::from_millis(60);
 /// Everything that there is to show, at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// When it was taken.
+    /// Its time.
     pub at: Stamp,
-    /// Why the service is not healthy; `None` if it is.
+    /// The reason for being degraded; `None` for a healthy service.
     pub degraded: Option<String>,
     /// Counts of the loop, with the echo's.
     pub record: Counts,
@@ -61,7 +61,7 @@ pub struct Metrics {
     /// under way are not decided and not counted. Without: share of the callers' probes, by the gaps
     /// in their numbers, that never came here; `null` when the callers send no probes.
     pub packet_loss_ratio: Option<f64>,
-    /// When this was read: milliseconds since the Unix epoch.
+    /// Time of the reading: milliseconds since the Unix epoch.
     pub timestamp: u64,
 }
 

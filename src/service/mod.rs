@@ -35,17 +35,17 @@ use crate::net::resolve::{Unresolved, resolve};
 use app::App;
 pub use config::ServiceConfig;
 use events::{ConnectError, EventConnection, EventSource};
-use http::Shared;
+use http::SharedCounts;
 use metrics::MetricsFile;
 use reflector::{Reflector, StreamEvent};
 
 /// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
 const EVENT_QUEUE: usize = 4096;
 
-/// How long closing the event connection may take.
-const GOODBYE_LIMIT: Duration = Duration::from_millis(500);
+/// Longest time for closing the event connection.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
-/// Why the service cannot run. The text names the cure.
+/// A service that cannot run. The text names the cure.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// The address is not one.
@@ -78,7 +78,7 @@ pub enum ServiceError {
     Unreachable {
         /// Asterisk's HTTP server.
         url: String,
-        /// What happened instead.
+        /// The failure.
         reason: String,
     },
     /// Another client took the application over.
@@ -103,10 +103,10 @@ pub enum ServiceError {
 
 /// The end of a service.
 #[derive(Debug)]
-pub struct Finished {
+pub struct ServiceEnd {
     /// Everything that it has counted.
     pub counted: MetricsFile,
-    /// Why it ended by itself: [`ServiceError::Replaced`] or [`ServiceError::Media`].
+    /// The reason, if it ended by itself: [`ServiceError::Replaced`] or [`ServiceError::Media`].
     pub failure: Option<ServiceError>,
 }
 
@@ -116,7 +116,7 @@ pub struct Service {
     events: EventConnection,
     stream_events: UnboundedReceiver<StreamEvent>,
     listener: TcpListener,
-    shared: Arc<Shared>,
+    shared: Arc<SharedCounts>,
 }
 
 impl Service {
@@ -141,24 +141,24 @@ impl Service {
         let reflector = Reflector::start(config.port_range, echo.is_some(), delay, sender);
         let reflector = reflector.map_err(ServiceError::Media)?;
         let events = connect(&config).await?;
-        let shared = Arc::new(Shared::new(reflector.totals().clone()));
+        let shared = Arc::new(SharedCounts::new(reflector.totals().clone()));
         let app = App::new(config, echo, client, reflector, shared.clone());
         Ok(Service { app, events, stream_events, listener, shared })
     }
 
-    /// Where GET /health and GET /metrics are.
+    /// Address of GET /health and GET /metrics.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()
     }
 
     /// The counts, to be read or reset while the service runs.
-    pub fn counts(&self) -> Arc<Shared> {
+    pub fn counts(&self) -> Arc<SharedCounts> {
         self.shared.clone()
     }
 
-    /// Takes calls until `shutdown` completes; then hangs up, clears, and tells what it has counted. So it
+    /// Takes calls until `shutdown` completes; then hangs up, clears, and returns its counts. So it
     /// does when it has to end by itself, with the reason.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Finished {
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> ServiceEnd {
         let address = self.http_address();
         let Service { app, events, stream_events, listener, shared } = self;
         let (to_app, incoming) = mpsc::channel(EVENT_QUEUE);
@@ -175,10 +175,10 @@ impl Service {
             tracing::info!("health and metrics on http://{address}");
         }
         let outcome = app.run(incoming, stream_events, shutdown).await;
-        // The event connection says goodbye when it finds that nobody takes its events; it ends with
+        // The event connection closes when it finds that nobody takes its events; it ends with
         // its set at the latest, as do the endpoints.
-        let _ = tokio::time::timeout(GOODBYE_LIMIT, events_task.join_next()).await;
-        Finished { counted: MetricsFile::of(shared.snapshot()), failure: outcome.err() }
+        let _ = tokio::time::timeout(CLOSE_LIMIT, events_task.join_next()).await;
+        ServiceEnd { counted: MetricsFile::of(shared.snapshot()), failure: outcome.err() }
     }
 }
 

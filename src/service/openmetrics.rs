@@ -12,10 +12,10 @@ use prometheus_client::registry::{Registry, Unit};
 use super::metrics::Snapshot;
 use crate::record::{Durations, OutcomeCount};
 
-/// What the text is sent as.
+/// Media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What every metric's name begins with.
+/// First part of every metric's name.
 const PREFIX: &str = "loadtest_service";
 
 /// Upper bounds of the histograms' buckets in microseconds: from a packet's time on loopback to the

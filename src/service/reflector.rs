@@ -47,7 +47,7 @@ impl Sockets {
     /// Binds `address` for Asterisk, and a port that the kernel picks for the echo server, if there is one.
     ///
     /// # Errors
-    /// Those of the system calls; `AddrInUse` when another program holds `address`.
+    /// Errors of the system calls; `AddrInUse` when another program holds `address`.
     pub fn bind(address: SocketAddr, echo: Option<SocketAddr>) -> io::Result<Self> {
         let asterisk = StampedSocket::bind(address, RECEIVE_BUFFER)?;
         // A lack of ports here does not mean that another program holds `address`.
@@ -185,8 +185,8 @@ impl Drop for Reflector {
     }
 }
 
-/// One call on the thread.
-struct Call {
+/// One call's media on the thread.
+struct CallMedia {
     /// Time of its adding: packets from before are those of an earlier call on the same port.
     since: Stamp,
     sockets: Sockets,
@@ -199,7 +199,7 @@ struct ReflectorThread {
     events: UnboundedSender<StreamEvent>,
     first: u16,
     /// By port, from `first` on.
-    calls: Vec<Option<Box<Call>>>,
+    calls: Vec<Option<Box<CallMedia>>>,
     totals: Arc<MediaTotals>,
     workspace: Workspace,
     shown_at: Stamp,
@@ -220,7 +220,7 @@ struct Workspace {
 enum Ready {
     /// The socket towards Asterisk of the call at a place.
     Asterisk(usize),
-    /// That towards the echo server.
+    /// The socket towards the echo server.
     Echo(usize),
     /// The timer of the delay.
     Delay,
@@ -282,7 +282,7 @@ impl ReflectorThread {
         delay.release(clock::now(), |at, in_at, packet| {
             let call = calls.get_mut(at as usize).and_then(Option::as_mut);
             if let Some(call) = call.filter(|call| call.since <= in_at) {
-                call.counted(totals, |Call { stream, sockets, .. }| {
+                call.counted(totals, |CallMedia { stream, sockets, .. }| {
                     let next = stream.reflect(packet, in_at, clock::now, &mut answer[..]);
                     send_answer(next, stream, &sockets.asterisk, &answer[..]);
                 });
@@ -327,7 +327,7 @@ impl ReflectorThread {
         }
     }
 
-    fn slot(&mut self, port: u16) -> Option<&mut Option<Box<Call>>> {
+    fn slot(&mut self, port: u16) -> Option<&mut Option<Box<CallMedia>>> {
         self.calls.get_mut(usize::from(port.checked_sub(self.first)?))
     }
 
@@ -347,7 +347,7 @@ impl ReflectorThread {
             (None, Some(_)) => Way::Held,
             (None, None) => Way::Back,
         };
-        let call = Call { since: clock::now(), sockets, stream: Stream::new(way, ssrc) };
+        let call = CallMedia { since: clock::now(), sockets, stream: Stream::new(way, ssrc) };
         if let Some(slot) = self.slot(port) {
             *slot = Some(Box::new(call));
         }
@@ -376,7 +376,7 @@ impl ReflectorThread {
     }
 }
 
-impl Call {
+impl CallMedia {
     /// Does some work, and adds its counts to the totals.
     fn counted(&mut self, totals: &MediaTotals, work: impl FnOnce(&mut Self)) {
         let counts_before = self.stream.counts;
@@ -410,7 +410,7 @@ impl Call {
 
     fn on_asterisk(&mut self, at: usize, workspace: &mut Workspace) -> io::Result<usize> {
         let Workspace { batch, answer, echo, delay } = workspace;
-        let Call { sockets, stream, .. } = self;
+        let CallMedia { sockets, stream, .. } = self;
         batch.receive(&sockets.asterisk, |datagram| {
             let (bytes, in_at) = (datagram.bytes, datagram.received_at);
             match stream.on_datagram(&datagram, clock::now, &mut answer[..]) {
@@ -431,7 +431,7 @@ impl Call {
 
     fn on_echo(&mut self, workspace: &mut Workspace) -> io::Result<usize> {
         let Workspace { batch, answer, echo, .. } = workspace;
-        let Call { sockets, stream, .. } = self;
+        let CallMedia { sockets, stream, .. } = self;
         let Some(echo_socket) = &sockets.echo else { return Ok(0) };
         batch.receive(echo_socket, |datagram| {
             let next = stream.on_echo(&datagram, clock::now, &mut answer[..], echo);

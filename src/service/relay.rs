@@ -71,7 +71,7 @@ mod tests {
         for number in 0..300 {
             in_flight.add(number, stamp(number), stamp(number), true, &mut counts);
         }
-        // Those of the first 44 are no longer waited for.
+        // The first 44 have been pushed out.
         assert_eq!((counts.relayed, counts.lost), (300, 44));
         let packet = |number: u16| {
             let mut packet = [0x80; 40];

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::Method as HttpMethod;
 
-use super::listing::{Known, Listing};
+use super::listing::{CallSnapshot, Listing};
 use crate::ari::exchange::Input;
 use crate::ari::request::{Method, Operation, Request, media_address};
 use crate::clock;
@@ -17,8 +17,8 @@ use crate::stamp::Stamp;
 /// is not going to.
 const REQUEST_LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
 
-/// What a task brought back.
-pub enum Finished {
+/// The result of a task.
+pub enum TaskResult {
     Answer {
         caller: Arc<str>,
         serial: u64,
@@ -29,7 +29,7 @@ pub enum Finished {
     },
     Listing {
         number: u64,
-        known: Vec<Known>,
+        known: Vec<CallSnapshot>,
         result: Result<Listing, HttpError>,
     },
     StrayAnswer {
@@ -46,13 +46,13 @@ pub fn ask(
     caller: Arc<str>,
     serial: u64,
     request: &Request,
-) -> impl Future<Output = Finished> + use<> {
+) -> impl Future<Output = TaskResult> + use<> {
     let operation = request.operation();
     let (method, path) = (http_method(request.method()), request.path_and_query());
     async move {
         let asked_at = clock::now();
         let result = client.send(method, &path, REQUEST_LIMITS).await;
-        Finished::Answer { caller, serial, operation, asked_at, answered_at: clock::now(), result }
+        TaskResult::Answer { caller, serial, operation, asked_at, answered_at: clock::now(), result }
     }
 }
 
@@ -61,7 +61,7 @@ pub fn delete_stray(
     client: Arc<HttpClient>,
     request: &Request,
     attempt: u8,
-) -> impl Future<Output = Finished> + use<> {
+) -> impl Future<Output = TaskResult> + use<> {
     let operation = request.operation();
     let (method, path) = (http_method(request.method()), request.path_and_query());
     async move {
@@ -69,27 +69,27 @@ pub fn delete_stray(
         let result = client.send(method, &path, REQUEST_LIMITS).await;
         let answered_at = clock::now();
         let status = result.as_ref().ok().map(|answer| answer.status);
-        let trouble = match &result {
+        let failure = match &result {
             Ok(answer) if (200..300).contains(&answer.status) || answer.status == 404 => None,
             Ok(answer) => Some(format!("HTTP status {}", answer.status)),
             Err(error) => Some(error.to_string()),
         };
-        match trouble {
+        match failure {
             // Once for each: the repetitions are counted.
             Some(error) if attempt == 1 => tracing::warn!(error, path, "a stray of ours was not deleted"),
             Some(error) => tracing::debug!(error, path, attempt, "a stray of ours was not deleted"),
             None => {}
         }
-        Finished::StrayAnswer { operation, asked_at, answered_at, status }
+        TaskResult::StrayAnswer { operation, asked_at, answered_at, status }
     }
 }
 
-/// Asks what there is, for the `number`th time.
-pub async fn list(client: Arc<HttpClient>, number: u64, known: Vec<Known>) -> Finished {
-    Finished::Listing { number, known, result: Listing::fetch(&client).await }
+/// Lists channels and bridges, for the `number`th time.
+pub async fn list(client: Arc<HttpClient>, number: u64, known: Vec<CallSnapshot>) -> TaskResult {
+    TaskResult::Listing { number, known, result: Listing::fetch(&client).await }
 }
 
-/// What the outcome of a request tells the call.
+/// The input that the result of a request is to its call.
 pub fn input_of(operation: Operation, result: &Result<HttpAnswer, HttpError>) -> Input<'static> {
     match result {
         Ok(answer) => {

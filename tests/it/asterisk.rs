@@ -287,7 +287,8 @@ async fn a_stuck_asterisk_is_killed() {
     while !stands_still() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let stopped = managed.stop(Duration::from_millis(100)).await;
+    // No time at all: on a busy machine it might end in order within any other.
+    let stopped = managed.stop(Duration::ZERO).await;
     assert!(stopped.killed, "{stopped:?}");
     assert!(!is_alive(number));
 }

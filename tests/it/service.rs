@@ -56,8 +56,7 @@ async fn fifty_calls_are_bridged_echoed_and_cleared() {
     assert_eq!((report.media.received, report.media.sent, report.media.lost), (5000, 5000, 0));
     assert_eq!((report.media.strangers, report.media.drops, report.media.send_errors), (0, 0, 0));
     assert_eq!(report.stages.first_packet.count(), 50);
-    let after = lab.descriptors();
-    assert!(after <= before + 4, "{before} descriptors before, {after} after");
+    lab.assert_descriptors(before + 4).await;
     lab.end().await;
 }
 

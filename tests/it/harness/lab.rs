@@ -10,7 +10,7 @@ use loadtest::asterisk::{Asterisk, Managed, Places, StartConfig, find};
 use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
 use loadtest::record::OutcomeCount;
 use loadtest::service::stats::Counts;
-use loadtest::service::{Finished, Service, ServiceConfig};
+use loadtest::service::{Service, ServiceConfig, ServiceEnd};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ pub struct Running {
     pub stop: oneshot::Sender<()>,
     pub address: SocketAddr,
     pub http: HttpClient,
-    pub task: JoinHandle<Finished>,
+    pub task: JoinHandle<ServiceEnd>,
 }
 
 impl Lab {
@@ -115,6 +115,18 @@ impl Lab {
         std::fs::read_dir(format!("/proc/{}/fd", self.asterisk.process().pid())).unwrap().count()
     }
 
+    /// Waits for Asterisk to have at most so many descriptors, up to 5 s: it closes the connections of a
+    /// service that has gone one after the other.
+    pub async fn assert_descriptors(&self, most: usize) {
+        for _ in 0..100 {
+            if self.descriptors() <= most {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{} descriptors, {most} allowed", self.descriptors());
+    }
+
     pub async fn end(self) {
         self.asterisk.stop(Duration::from_secs(5)).await;
         // Asterisk's own words for a caller who hung up while being added to the bridge, and for a
@@ -182,7 +194,7 @@ impl Running {
         self.finish().await.counted.record
     }
 
-    pub async fn finish(self) -> Finished {
+    pub async fn finish(self) -> ServiceEnd {
         self.stop.send(()).unwrap();
         let mut finished = self.task.await.unwrap();
         finished.counted.record.outcomes.sort();

@@ -1,16 +1,16 @@
-//! Taking stock: what Asterisk has, after events may have been missed, against what the calls know.
+//! Reconciliation: the calls' state against Asterisk's, after events may have been missed.
 //!
-//! After every connect, the first included, Asterisk is asked for its channels and bridges. Calls learn
-//! what they have missed; channels and bridges of ours that belong to no call are deleted; callers who
-//! wait in the application, and whose StasisStart nobody heard, are taken. One whose own leftovers of an
-//! earlier service are still there has to wait for their end, since the new ones get the same names: the
-//! stock is taken again until all of that is through.
+//! After every connect, the first included, Asterisk's channels and bridges are listed. Calls get the
+//! events that they have missed; channels and bridges of ours that belong to no call are deleted; callers
+//! who wait in the application, and whose StasisStart was not read, are taken. A caller behind leftovers of
+//! an earlier service has to wait for their end, since its own would get the same names: rounds of listing
+//! and deleting follow until nothing of that is left.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::listing::{Known, Listing};
+use super::super::listing::{CallSnapshot, Listing};
 use super::App;
 use super::tasks;
 use crate::ari::CallIds;
@@ -22,42 +22,41 @@ use crate::clock;
 use crate::net::http::HttpError;
 use crate::stamp::Stamp;
 
-/// Most between the first two takings while something is being cleared away; a deletion takes some
-/// milliseconds. Each further pause is twice as long, up to [`LONGEST_PAUSE`].
+/// Longest pause between the first two rounds; a deletion takes some milliseconds. Each further pause is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Callers wait in silence behind leftovers.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Takings after which what is left is left, and callers behind leftovers are hung up: 4.5 s at most.
+/// Rounds after which leftovers stay, and callers behind them are hung up: 4.5 s at most.
 const MOST_ROUNDS: u32 = 8;
-/// Between two attempts when Asterisk does not answer.
+/// Pause between two attempts when Asterisk does not answer.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// How far the taking of stock has come.
+/// Progress of a reconciliation.
 #[derive(Debug, Default)]
-pub(super) struct Stock {
-    /// Tells the listing that is waited for from one that was asked for before the last reconnection.
+pub(super) struct Reconciliation {
+    /// Number of the listing that is awaited; one from before the last reconnection has a lower one.
     number: u64,
     round: u32,
     is_open: bool,
     again_at: Option<Stamp>,
-    /// Why the last attempt brought nothing.
+    /// Error of the last attempt.
     failure: Option<String>,
-    /// Callers whose calls have ended since the listing was asked for: it may name them still.
+    /// Callers whose calls have ended since the listing was requested: it may still name them.
     ended: HashSet<Arc<str>>,
-    /// What was deleted in this taking and since, and how often it was asked for.
+    /// Paths of the deletions since the last connect, and the attempts at each.
     deleted: HashMap<String, u8>,
-    /// When Asterisk was started, in its own words.
+    /// Time of Asterisk's start, in its own words.
     started: Option<String>,
 }
 
-impl Stock {
-    /// When the next listing is to be asked for.
+impl Reconciliation {
+    /// Time of the next round.
     pub fn again_at(&self) -> Option<Stamp> {
         self.again_at
     }
 
-    /// Why it is not known what Asterisk has; `None` if it is.
-    pub fn unknown(&self) -> Option<String> {
+    /// The reason for not knowing Asterisk's state; `None` once it is known.
+    pub fn pending(&self) -> Option<String> {
         let failure = || self.failure.as_deref().unwrap_or("asking for it");
         self.is_open.then(|| format!("what Asterisk still has is not known yet: {}", failure()))
     }
@@ -70,20 +69,21 @@ impl Stock {
 }
 
 impl App {
-    /// Begins to ask Asterisk what is there, after a connection before which events may have been missed.
-    pub(super) fn take_stock(&mut self) {
-        self.stock.round = 0;
-        self.stock.is_open = true;
-        self.stock.deleted.clear();
-        self.take_stock_again();
+    /// Starts a reconciliation, after a connection before which events may have been missed.
+    pub(super) fn reconcile(&mut self) {
+        self.reconciliation.round = 0;
+        self.reconciliation.is_open = true;
+        self.reconciliation.deleted.clear();
+        self.start_round();
     }
 
-    pub(super) fn take_stock_again(&mut self) {
-        self.stock.again_at = None;
-        self.stock.number += 1;
-        self.stock.round += 1;
-        self.stock.ended.clear();
-        let known = self.calls.iter().map(|(caller, entry)| Known {
+    /// Requests a listing, and notes each call's resources of this moment.
+    pub(super) fn start_round(&mut self) {
+        self.reconciliation.again_at = None;
+        self.reconciliation.number += 1;
+        self.reconciliation.round += 1;
+        self.reconciliation.ended.clear();
+        let known = self.calls.iter().map(|(caller, entry)| CallSnapshot {
             caller: caller.clone(),
             serial: entry.serial,
             media: entry.call.has_media(),
@@ -92,58 +92,63 @@ impl App {
             bridged: entry.call.is_bridged(),
         });
         let known = known.collect();
-        self.tasks.spawn(tasks::list(self.client.clone(), self.stock.number, known));
+        self.tasks.spawn(tasks::list(self.client.clone(), self.reconciliation.number, known));
     }
 
-    pub(super) fn on_stock(&mut self, number: u64, known: &[Known], result: Result<Listing, HttpError>) {
-        if number != self.stock.number {
+    pub(super) fn on_listing_result(
+        &mut self,
+        number: u64,
+        known: &[CallSnapshot],
+        result: Result<Listing, HttpError>,
+    ) {
+        if number != self.reconciliation.number {
             return;
         }
         match result {
             Ok(listing) => self.on_listing(known, &listing),
             Err(error) => {
-                if self.stock.failure.is_none() {
+                if self.reconciliation.failure.is_none() {
                     tracing::warn!(%error, "cannot list what Asterisk has; asking again");
                 }
-                self.stock.failure = Some(error.to_string());
+                self.reconciliation.failure = Some(error.to_string());
                 // While there is no connection there is no use: the next one begins anew.
                 if self.disconnected.is_none() && self.stop_by.is_none() {
-                    self.stock.again_at = Some(clock::now() + RETRY);
+                    self.reconciliation.again_at = Some(clock::now() + RETRY);
                 }
             }
         }
     }
 
-    fn on_listing(&mut self, known: &[Known], listing: &Listing) {
+    fn on_listing(&mut self, known: &[CallSnapshot], listing: &Listing) {
         let now = clock::now();
-        self.stock.failure = None;
-        self.tell_missed(now, known, listing);
-        // What a call has, or had when the listing was made, is its own.
+        self.reconciliation.failure = None;
+        self.replay_missed(now, known, listing);
+        // Anything that belongs to a call, or did when the listing was requested, is no stray.
         let known: HashSet<&str> = known.iter().map(|known| &*known.caller).collect();
         let strays = self.strays(&known, listing);
-        if !strays.is_empty() && self.stock.round == 1 {
+        if !strays.is_empty() && self.reconciliation.round == 1 {
             let count = strays.len();
             tracing::warn!(count, "deleting channels and bridges that an earlier service left");
         }
         let behind = self.adopt(now, &known, listing);
-        let is_last = self.stock.round >= MOST_ROUNDS || self.stop_by.is_some();
+        let is_last = self.reconciliation.round >= MOST_ROUNDS || self.stop_by.is_some();
         if strays.is_empty() && behind.is_empty() || is_last {
             for caller in behind {
                 self.turn_away(now, &caller);
             }
-            self.stock.is_open = false;
-            self.stock.ended.clear();
+            self.reconciliation.is_open = false;
+            self.reconciliation.ended.clear();
         } else {
-            self.stock.again_at = Some(now + pause(self.stock.round, rand::random()));
+            self.reconciliation.again_at = Some(now + pause(self.reconciliation.round, rand::random()));
         }
         for stray in strays {
             self.delete_stray(&stray);
         }
     }
 
-    /// Tells the calls what they have missed.
-    fn tell_missed(&mut self, now: Stamp, known: &[Known], listing: &Listing) {
-        let before = std::mem::replace(&mut self.stock.started, listing.started.clone());
+    /// Gives the calls the events that they have missed.
+    fn replay_missed(&mut self, now: Stamp, known: &[CallSnapshot], listing: &Listing) {
+        let before = std::mem::replace(&mut self.reconciliation.started, listing.started.clone());
         let is_another = before.is_some() && listing.started.is_some() && before != listing.started;
         if is_another {
             tracing::warn!(calls = known.len(), "Asterisk was started anew; its calls are lost");
@@ -163,10 +168,12 @@ impl App {
     }
 
     fn is_taken_care_of(&self, known: &HashSet<&str>, caller: &str) -> bool {
-        self.calls.contains_key(caller) || self.stock.ended.contains(caller) || known.contains(caller)
+        self.calls.contains_key(caller)
+            || self.reconciliation.ended.contains(caller)
+            || known.contains(caller)
     }
 
-    /// The deletion of each thing of ours that belongs to no call.
+    /// Deletions of the channels and bridges of ours that belong to no call.
     fn strays(&self, known: &HashSet<&str>, listing: &Listing) -> Vec<Request> {
         let app = &self.config.app;
         let unknown = |caller: Option<&str>| caller.is_some_and(|c| !self.is_taken_care_of(known, c));
@@ -178,8 +185,7 @@ impl App {
             .collect()
     }
 
-    /// Takes the callers who wait in the application; returns those who have to wait on because what an
-    /// earlier service made for them is still there.
+    /// Takes the callers who wait in the application; returns those behind leftovers of an earlier service.
     fn adopt(&mut self, now: Stamp, known: &HashSet<&str>, listing: &Listing) -> Vec<String> {
         let app = self.config.app.clone();
         let waiting = listing.channels.iter().filter_map(|(id, place)| Some((id, place.args_in(&app)?)));
@@ -210,8 +216,8 @@ impl App {
     }
 
     pub(super) fn delete_stray(&mut self, request: &Request) {
-        // One that takes its time to go is asked for once more in every round.
-        let attempts = self.stock.deleted.entry(request.path_and_query()).or_default();
+        // One that takes its time to go is deleted once more in every round.
+        let attempts = self.reconciliation.deleted.entry(request.path_and_query()).or_default();
         *attempts = attempts.saturating_add(1);
         let mut record = self.shared.record();
         record.calls.strays += u64::from(*attempts == 1);
@@ -220,8 +226,7 @@ impl App {
     }
 }
 
-/// The pause after the `round`th taking: between half of what it has grown to and all of it, as `unit`
-/// (0 to 1) says.
+/// The pause after round `round`: between half of its grown length and all of it, as `unit` (0 to 1) says.
 fn pause(round: u32, unit: f64) -> Duration {
     let grown = FIRST_PAUSE.saturating_mul(1 << round.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
     grown / 2 + grown.mul_f64(unit / 2.0)
