@@ -8,7 +8,7 @@ use super::{Exit, Failure, say};
 use crate::gate::Verdict;
 use crate::metrics::Summary;
 use crate::report::{Format, render, terminal};
-use crate::run::{Folder, without_last_words};
+use crate::run::{Folder, without_last_output};
 use crate::scenario::Resolved;
 
 /// The reports that are written unless others are asked for.
@@ -54,7 +54,7 @@ impl Delivery<'_> {
             "" if environment.interrupted => Ok(Exit::Interrupted),
             "" => Ok(self.verdict.outcome.into()),
             why if quiet => Err(Failure::broke(why)),
-            why => Err(Failure::broke(without_last_words(why))),
+            why => Err(Failure::broke(without_last_output(why))),
         }
     }
 

@@ -83,7 +83,7 @@ pub enum ApplicationError {
         reason: String,
     },
     /// Asterisk does not list the application.
-    #[error("the application `{app}` did not appear at {url} within {within}: {cure}{last_words}")]
+    #[error("the application `{app}` did not appear at {url} within {within}: {cure}{last_output}")]
     Absent {
         /// The application.
         app: String,
@@ -94,11 +94,11 @@ pub enum ApplicationError {
         /// Things to check.
         cure: &'static str,
         /// The end of its output, where the run has started it.
-        last_words: String,
+        last_output: String,
     },
     /// Its process has ended.
     #[error(
-        "the service under test ended by itself ({status}) before Asterisk listed the application `{app}`{last_words}"
+        "the service under test ended by itself ({status}) before Asterisk listed the application `{app}`{last_output}"
     )]
     Ended {
         /// The application.
@@ -106,7 +106,7 @@ pub enum ApplicationError {
         /// Its status.
         status: String,
         /// The end of its output.
-        last_words: String,
+        last_output: String,
     },
 }
 
@@ -174,11 +174,11 @@ pub enum AppStatus {
 }
 
 /// Separates a message from the end of a process's output.
-const LAST_WORDS: &str = "; its last output:";
+const LAST_OUTPUT: &str = "; its last output:";
 
 /// Strips the last lines of output from a message, where they have already been shown.
-pub fn without_last_words(why: &str) -> &str {
-    why.split(LAST_WORDS).next().unwrap_or(why)
+pub fn without_last_output(why: &str) -> &str {
+    why.split(LAST_OUTPUT).next().unwrap_or(why)
 }
 
 /// The application that answers the calls.
@@ -225,8 +225,11 @@ impl Application {
     pub async fn ended(&self) -> String {
         let Some((keeper, output)) = &self.process else { return std::future::pending().await };
         let status = keeper.ended().await;
-        let last = last_words(output).await.join(" | ");
-        format!("the service ended by itself during the run ({}){LAST_WORDS} {last}", child::describe(status))
+        let last = last_output(output).await.join(" | ");
+        format!(
+            "the service ended by itself during the run ({}){LAST_OUTPUT} {last}",
+            child::describe(status)
+        )
     }
 
     /// Waits until Asterisk lists it.
@@ -254,7 +257,7 @@ impl Application {
             },
             status = ended => {
                 let (app, status) = (app.clone(), child::describe(status));
-                Err(ApplicationError::Ended { app, status, last_words: self.last_words().await })
+                Err(ApplicationError::Ended { app, status, last_output: self.last_output().await })
             }
         }
     }
@@ -283,13 +286,13 @@ impl Application {
             }
             (false, AsteriskMode::External) => "is the service running, and is service.app its application?",
         };
-        ApplicationError::Absent { app, url, within, cure, last_words: self.last_words().await }
+        ApplicationError::Absent { app, url, within, cure, last_output: self.last_output().await }
     }
 
     /// The end of its output, to append to a message; empty for a process that is not ours.
-    async fn last_words(&self) -> String {
+    async fn last_output(&self) -> String {
         match &self.process {
-            Some((_, output)) => format!("{LAST_WORDS}\n  {}", last_words(output).await.join("\n  ")),
+            Some((_, output)) => format!("{LAST_OUTPUT}\n  {}", last_output(output).await.join("\n  ")),
             None => String::new(),
         }
     }
@@ -377,7 +380,7 @@ async fn spawn(
 }
 
 /// The last lines of a process's output, the oldest first; never none.
-async fn last_words(output: &Output) -> Vec<String> {
+async fn last_output(output: &Output) -> Vec<String> {
     output.drained().await;
     let tail = output.tail();
     let cut =
