@@ -90,11 +90,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         for which in order {
             let side = &sides[which];
             let out = folder.path().join(side.folder).join(format!("{n:02}"));
-            let finished = segment(&base.program, side, &out, &mut signals).await?;
-            if finished == Exit::Interrupted {
+            let Some(digest) = segment(&base.program, side, &out, &mut signals).await? else {
                 return Ok(interrupted(&args, &folder, pairs.len()));
-            }
-            let digest = stored::digest(&out)?;
+            };
             if !args.quiet {
                 tell(n, args.pairs, side.letter, &args.question, &digest);
             }
@@ -103,6 +101,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         if let [Some(a), Some(b)] = pair {
             pairs.push((a, b));
         }
+        enough_left(&args, &pairs)?;
     }
     let words = sides.each_ref().map(Side::words);
     let exit = answer(words, pairs, &args.question, Some(&folder))?;
@@ -176,8 +175,25 @@ fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs one segment in a process of its own.
-async fn segment(program: &Path, side: &Side, out: &Path, signals: &mut Signals) -> Result<Exit, Failure> {
+/// Fails once so many pairs broke that the others cannot decide.
+fn enough_left(args: &Args, pairs: &[(RunDigest, RunDigest)]) -> Result<(), Failure> {
+    let broken = pairs.iter().filter(|(a, b)| a.worthless.is_some() || b.worthless.is_some()).count();
+    match needed(args.pairs as usize - broken, args.question.metrics().len()) {
+        Some(_) => Ok(()),
+        None => Err(Failure::broke(format!(
+            "{broken} of {} pairs broke, and the others are too few to tell; nothing is compared",
+            args.pairs
+        ))),
+    }
+}
+
+/// Runs one segment in a process of its own; `None` when the user interrupts it.
+async fn segment(
+    program: &Path,
+    side: &Side,
+    out: &Path,
+    signals: &mut Signals,
+) -> Result<Option<RunDigest>, Failure> {
     let mut command = Command::new(program);
     command.arg("run").arg(&side.path).args(["--quiet", "--report", "csv,json", "--out"]).arg(out);
     for set in &side.set {
@@ -196,9 +212,11 @@ async fn segment(program: &Path, side: &Side, out: &Path, signals: &mut Signals)
         |how: &str| Failure::broke(format!("the run in {} {how}; nothing is compared", out.display()));
     let code = status.and_then(|status| status.code());
     match code {
-        _ if signals.came() => Ok(Exit::Interrupted),
+        _ if signals.came() => Ok(None),
         // A run in doubt counts.
-        Some(0 | 12) => Ok(Exit::Pass),
+        Some(0 | 12) => Ok(Some(stored::digest(out)?)),
+        // A run that broke after it had started is stored, and its pair left out.
+        Some(1) if out.join("environment.json").is_file() => Ok(Some(stored::digest(out)?)),
         Some(code) => Err(broke(&format!("ended with {code}"))),
         None => Err(broke("was killed")),
     }
@@ -210,9 +228,12 @@ fn tell(n: u32, of: u32, letter: char, question: &Question, run: &RunDigest) {
         Some(_) => "lost".into(),
         None => "nothing measured".into(),
     };
-    let figures: Vec<_> =
-        question.metrics().iter().map(|metric| format!("{metric} {}", ms(run.segment(metric)))).collect();
-    say::err(format_args!("pair {n:>2} of {of}  {letter}  {}", figures.join("  ")));
+    let figure = |metric: &&str| format!("{metric} {}", ms(run.segment(metric)));
+    let said = match &run.worthless {
+        Some(why) => format!("left out: {why}"),
+        None => question.metrics().iter().map(figure).collect::<Vec<_>>().join("  "),
+    };
+    say::err(format_args!("pair {n:>2} of {of}  {letter}  {said}"));
 }
 
 fn interrupted(args: &Args, folder: &Folder, pairs: usize) -> Exit {

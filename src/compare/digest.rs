@@ -25,7 +25,7 @@ pub struct RunDigest {
     /// The instrument was beyond its limits.
     pub in_doubt: bool,
     /// Reason of worthless figures: it broke, or its clock was set.
-    pub(super) worthless: Option<String>,
+    pub worthless: Option<String>,
     /// Reason of an early end.
     pub(super) cut_short: Option<&'static str>,
 }
