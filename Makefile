@@ -4,6 +4,8 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SCENARIO ?= scenarios/50x5m.toml
 FUZZ_SECONDS ?= 60
+# Most tests wait while calls are held, so twice as many as processors run at a time; each takes a block of ports.
+TEST_THREADS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 16 ? n : 16)))
 SCRIPTS := asterisk/install.sh tests/install.sh tests/compose.sh benches/peers/run.sh .ci/run docker/entrypoint docker/healthy
 
 .PHONY: help run test check bench fuzz compose-test rust asterisk
@@ -21,7 +23,7 @@ run: rust asterisk
 
 test: rust asterisk
 	tests/install.sh sipp node-echo chromium shellcheck groff curl
-	cargo test --locked --tests
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --tests
 
 check: rust
 	cargo fmt --check

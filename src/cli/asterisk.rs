@@ -10,9 +10,10 @@ use anyhow::Context as _;
 
 use super::{Exit, Failure, say};
 use crate::asterisk::config::Secret;
-use crate::asterisk::{Asterisk, Managed, Places, StartConfig, descriptors, find};
+use crate::asterisk::{Asterisk, Managed, Places, StartConfig, find};
 use crate::child;
 use crate::net::signals::Signals;
+use crate::run::preflight::raise_descriptors;
 use crate::values::PortRange;
 
 #[derive(Debug, clap::Args)]
@@ -55,7 +56,7 @@ pub struct Args {
 /// Runs the subcommand until SIGTERM or Ctrl-C, or until Asterisk ends.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
-    descriptors::raise().context("cannot raise the limit of file descriptors")?;
+    raise_descriptors()?;
     let install = find::find(&Places::from_environment(args.asterisk))?;
     let mut config = StartConfig::new(install, args.logs);
     (config.ports.sip, config.ports.http) = (args.sip_port, args.http_port);

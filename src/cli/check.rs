@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use super::{Exit, Failure, say};
 use crate::asterisk::{Places, find};
 use crate::net::resolve::resolve;
+use crate::run::Plan;
 use crate::run::application::{AppStatus, Ari, describe};
 use crate::run::options_probe::{ProbeResult, probe};
 use crate::run::plan::headline;
 use crate::run::preflight::{Survey, survey};
-use crate::run::{Plan, RunError};
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 
 #[derive(Debug, clap::Args)]
@@ -120,7 +120,7 @@ async fn service(scenario: &Scenario, survey: &mut Survey) {
     say::out(format_args!("  {:22} {}", "service", describe(service)));
     let Some(url) = scenario.asterisk.ari.clone().filter(|_| service.mode.is_application()) else { return };
     let status = match Ari::from_environment(url.clone()) {
-        Ok(ari) => ari.lists(&service.app).await.map_err(RunError::from),
+        Ok(ari) => ari.lists(&service.app).await,
         Err(error) => Err(error),
     };
     match status {

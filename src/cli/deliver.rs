@@ -1,25 +1,53 @@
 //! Delivery of a run's figures: print them, write the files, end with the verdict.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{Exit, Failure, say};
+use crate::compare::baseline::Baseline;
 use crate::gate::Verdict;
 use crate::metrics::Summary;
 use crate::report::{Format, render, terminal};
-use crate::run::{Folder, without_last_words};
+use crate::run::{Folder, RunError, stored, without_last_output};
 use crate::scenario::Resolved;
 
 /// The reports that are written unless others are asked for.
-pub const FORMATS: &str = "html,png,csv,json,markdown,junit,openmetrics";
+const FORMATS: &str = "html,png,csv,json,markdown,junit,openmetrics";
 
 /// Reads a format's word on the command line, and tells the shell's completion which there are.
-pub fn format_parser() -> impl TypedValueParser<Value = Format> {
+fn format_parser() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::ALL.map(Format::name)).map(|word| {
         // Invariant: the parser lets nothing pass but these words.
         Format::ALL.into_iter().find(|f| f.name() == word).expect("a word of Format::ALL")
     })
+}
+
+/// Options of the subcommands that deliver a run's figures.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Reports to write.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(),
+          default_value = FORMATS)]
+    report: Vec<Format>,
+    /// Hold the run against stored ones of the same scenario, machine and version: a run's folder, or a
+    /// folder of them.
+    #[arg(long, value_name = "DIR")]
+    baseline: Option<PathBuf>,
+    /// Say nothing but errors; the exit code is the verdict.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl Options {
+    /// Reads the stored runs to hold the run against.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn baseline(&self) -> Result<Option<Baseline>, RunError> {
+        self.baseline.as_deref().map(stored::baseline).transpose()
+    }
 }
 
 /// A judged run, new or stored, and where it goes.
@@ -34,17 +62,18 @@ pub struct Delivery<'a> {
     pub folder: &'a Folder,
     /// Files of a new run besides the reports, by name.
     pub raw: &'a [(&'static str, Vec<u8>)],
-    /// The reports.
-    pub formats: &'a [Format],
+    /// The reports wanted.
+    pub options: &'a Options,
 }
 
 impl Delivery<'_> {
-    /// Prints the figures unless `quiet`, writes the files, and returns the exit code.
+    /// Prints the figures unless that is unwanted, writes the files, and returns the exit code.
     ///
     /// # Errors
     /// The first file that could not be written; else what broke the run.
-    pub fn deliver(&self, quiet: bool) -> Result<Exit, Failure> {
+    pub fn deliver(&self) -> Result<Exit, Failure> {
         // The figures first: they are printed whatever becomes of the files.
+        let quiet = self.options.quiet;
         if !quiet {
             self.print();
         }
@@ -54,7 +83,7 @@ impl Delivery<'_> {
             "" if environment.interrupted => Ok(Exit::Interrupted),
             "" => Ok(self.verdict.outcome.into()),
             why if quiet => Err(Failure::broke(why)),
-            why => Err(Failure::broke(without_last_words(why))),
+            why => Err(Failure::broke(without_last_output(why))),
         }
     }
 
@@ -80,7 +109,7 @@ impl Delivery<'_> {
         // Pictures and pages take longest, and are of least use to who runs out of room.
         formats.sort_by_key(|format| matches!(format, Format::Html | Format::Png));
         for format in formats {
-            if !self.formats.contains(&format) {
+            if !self.options.report.contains(&format) {
                 continue;
             }
             match render(format, self.summary, self.verdict, &scenario) {
@@ -92,7 +121,7 @@ impl Delivery<'_> {
     }
 
     fn place(&self) -> String {
-        let html = self.formats.contains(&Format::Html);
+        let html = self.options.report.contains(&Format::Html);
         let path = self.folder.path();
         let path = if html { path.join("report.html") } else { path.to_path_buf() };
         path.display().to_string()

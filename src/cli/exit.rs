@@ -88,25 +88,11 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 fn exit_of(error: &RunError) -> Exit {
     match error {
-        RunError::Scenario(_)
-        | RunError::ScenarioFile { .. }
-        | RunError::HalfAccount
-        | RunError::NoAccount
-        | RunError::NoTarget
-        | RunError::OtherTestbed(_)
-        | RunError::Baseline(_)
-        | RunError::Occupied(_)
-        | RunError::Read { .. }
-        | RunError::Stored { .. }
-        | RunError::Runs(_) => Exit::Usage,
+        RunError::Scenario(_) | RunError::Unusable(_) => Exit::Usage,
         RunError::Obstacle(_)
         | RunError::Unresolved(_)
-        | RunError::System { .. }
         | RunError::Asterisk(_)
-        | RunError::Application(_)
         | RunError::Driver(_)
-        | RunError::Intervals(_)
-        | RunError::Environment(_)
-        | RunError::Write { .. } => Exit::Broke,
+        | RunError::Intervals(_) => Exit::Broke,
     }
 }

@@ -3,23 +3,21 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{Exit, Failure, interrupt, say};
-use crate::asterisk::descriptors;
 use crate::driver::{PingConfig, ping};
 use crate::gate::{Limits, doubt};
 use crate::measure::Echo;
 use crate::metrics::{Metric, Summary, summarize};
 use crate::net::resolve::resolve;
 use crate::record::{Environment, FORMAT_VERSION};
+use crate::run::preflight::raise_descriptors;
 use crate::run::scheduling;
 use crate::scenario::Measure;
 use crate::scheduling::Scheduling;
-use crate::values::{HostPort, Span};
-use crate::values::{Unit, Value};
+use crate::values::{HostPort, Span, Unit, Value};
 
 /// Echoes that may wait to be printed; more are measured all the same, and not printed.
 const ECHOES: usize = 4096;
@@ -68,7 +66,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     if !(Duration::from_millis(100)..=Duration::from_secs(7 * 24 * 3600)).contains(&duration) {
         return Err(Failure::usage("--duration takes 100ms to 7 days"));
     }
-    let limit = descriptors::raise().context("cannot raise the limit of file descriptors")?;
+    let limit = raise_descriptors()?;
     let needed = u64::from(args.streams) + 64;
     if limit < needed {
         return Err(Failure::broke(format!(

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::deliver::{Delivery, FORMATS, format_parser};
+use super::deliver::{Delivery, Options};
 use super::{Exit, Failure};
 use crate::metrics::summarize;
-use crate::report::Format;
 use crate::run::plan::{parse_gates, read_scenario, verdict};
 use crate::run::{Folder, stored};
 
@@ -25,16 +24,8 @@ pub struct Args {
     /// Folder to write into [default: the run's].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Reports to write.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(), default_value = FORMATS)]
-    report: Vec<Format>,
-    /// Hold the run against stored ones of the same scenario, machine and version: a run's folder, or a
-    /// folder of them.
-    #[arg(long, value_name = "DIR")]
-    baseline: Option<PathBuf>,
-    /// Say nothing but errors; the exit code is the verdict.
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    options: Options,
 }
 
 /// Runs the subcommand.
@@ -54,7 +45,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let resolved = read_scenario(&args.run.join("scenario.toml"), &args.set)?;
     let gates = parse_gates(&resolved)?;
-    let baseline = args.baseline.as_deref().map(stored::baseline).transpose()?;
+    let baseline = args.options.baseline()?;
     let summary = summarize(stored::read(&args.run)?);
     let verdict = verdict(&resolved, &gates, &summary, baseline.as_ref());
     let folder = Folder::open(args.out.as_deref().unwrap_or(&args.run))?;
@@ -64,7 +55,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         verdict: &verdict,
         folder: &folder,
         raw: &[],
-        formats: &args.report,
+        options: &args.options,
     };
-    delivery.deliver(args.quiet)
+    delivery.deliver()
 }

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::deliver::{Delivery, FORMATS, format_parser};
+use super::deliver::{Delivery, Options};
 use super::progress::Display;
 use super::{Exit, Failure, interrupt, say};
 use crate::clock;
 use crate::driver::Stop;
 use crate::metrics::{catalogue, per_call};
-use crate::report::Format;
 use crate::run::plan::headline;
 use crate::run::preflight::survey;
-use crate::run::{Folder, Observer as _, Plan, Testbed, execute, stored};
+use crate::run::{Folder, Observer as _, Plan, Testbed, execute};
 use crate::scenario::{Scenario, ServiceMode};
 
 #[derive(Debug, clap::Args)]
@@ -32,17 +31,8 @@ pub struct Args {
     /// Folder for the results; it must not hold a run yet [default: reports/<name>-<UTC time>].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Reports to write.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(),
-          default_value = FORMATS)]
-    report: Vec<Format>,
-    /// Hold the run against stored ones of the same scenario, machine and version: a run's folder, or a
-    /// folder of them.
-    #[arg(long, value_name = "DIR")]
-    baseline: Option<PathBuf>,
-    /// Say nothing but errors; the exit code is the verdict.
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    options: Options,
     /// List every metric that a gate can name, and end.
     #[arg(long)]
     list_metrics: bool,
@@ -58,12 +48,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let plan = Plan::read(&path, &args.set)?;
     let mut warnings = survey(plan.scenario())?.clear()?;
     warnings.extend(plan.granted.warning.clone());
-    let plan = plan.hold_against(args.baseline.as_deref().map(stored::baseline).transpose()?)?;
+    let plan = plan.hold_against(args.options.baseline()?)?;
     let folder = Folder::create(args.out.as_deref(), &plan.scenario().name, clock::now())?;
     folder.write("scenario.toml", plan.resolved.to_toml().as_bytes())?;
 
     let mut interrupt = interrupt::listen()?;
-    let display = Display::new(args.quiet);
+    let display = Display::new(args.options.quiet);
     announce(plan.scenario(), &warnings, &display);
     let logs = folder.logs();
     let up = tokio::select! {
@@ -85,9 +75,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         verdict: &finished.verdict,
         folder: &folder,
         raw: &finished.raw,
-        formats: &args.report,
+        options: &args.options,
     };
-    delivery.deliver(args.quiet)
+    delivery.deliver()
 }
 
 fn list_metrics() {

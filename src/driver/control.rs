@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::book::Book;
 use super::lane::{Lane, LaneConfig, LaneEvent};
-use super::media::{CallMedia, medians, silences};
+use super::media::CallMedia;
 use super::monitor::Monitor;
 use super::ports::{RECEIVE_BUFFER, RtpPorts};
 use super::sip_socket::{SipSocket, SocketErrors};
@@ -70,7 +70,7 @@ pub async fn run(
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Recorded, DriverError> {
     let address = SocketAddr::new(config.scenario.sip.local, 0);
-    let socket = SipSocket::bind(address).map_err(|source| DriverError::Sip { address, source })?;
+    let socket = SipSocket::bind(address).map_err(|error| DriverError::Sip(address, error))?;
     let timeline = Timeline::start();
     let epoch = timeline.now();
     let (measure, media) = (&config.scenario.measure, &config.scenario.media);
@@ -354,8 +354,8 @@ impl LoadIo<'_> {
             LaneEvent::Dead { call_id, at } => self.handle(Input::Dead { call: call_id, at }),
             LaneEvent::Finished { call_id, report } => {
                 if let Some(media) = self.media.get_mut(&call_id) {
-                    self.book.run.call_seconds.extend(medians(call_id, &report));
-                    self.book.run.silences.extend(silences(call_id, self.epoch, &report));
+                    self.book.run.call_seconds.extend_from_slice(&report.medians);
+                    self.book.run.silences.extend_from_slice(&report.silences);
                     media.report = Some(report);
                     self.handle(Input::MediaOver(call_id));
                 }

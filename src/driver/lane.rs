@@ -97,15 +97,8 @@ impl Lane {
         let LaneConfig { rules, spread, timeline, .. } = config;
         let (events, inbox) = unbounded_channel();
         let (to_pacer, commands) = channel();
-        let pacer = Pacer {
-            rules,
-            spread,
-            window: window.clone(),
-            commands,
-            events: events.clone(),
-            timeline,
-            line: config.line(Direction::Out),
-        };
+        let pacer =
+            Pacer { rules, spread, window: window.clone(), commands, events: events.clone(), timeline };
         let (to_receiver, commands) = channel();
         let receiving = Receiving {
             rules,
@@ -113,15 +106,15 @@ impl Lane {
             commands,
             events: events.clone(),
             timeline,
-            line: config.line(Direction::Back),
             dead_after: config.dead_after,
             echoes,
         };
+        let (out, back) = (config.line(Direction::Out), config.line(Direction::Back));
         let poller = Poller::new()?;
         let waker = poller.waker();
         let threads = vec![
-            spawn("pacer", events.clone(), config.scheduling.clone(), move || pacer.run())?,
-            spawn("receiver", events, config.scheduling, move || receiving.run(poller))?,
+            spawn("pacer", events.clone(), config.scheduling.clone(), move || pacer.run(out))?,
+            spawn("receiver", events, config.scheduling, move || receiving.run(poller, back))?,
         ];
         let impair = config.impair;
         Ok((Lane { rules, impair, to_pacer, to_receiver, waker, threads }, inbox))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::measure::{StreamReport, StreamSent};
 use crate::net::udp::StampedSocket;
-use crate::record::{CallRecord, CallSecond, Silence};
+use crate::record::CallRecord;
 use crate::stamp::Stamp;
 
 pub(super) struct CallMedia {
@@ -33,20 +33,4 @@ impl CallMedia {
         }
         record.strangers += self.strangers;
     }
-}
-
-/// The rows of a call's medians by second.
-pub(super) fn medians(call: u32, report: &StreamReport) -> impl Iterator<Item = CallSecond> {
-    let row = move |(second, rtt_p50_ms): &(u32, f32)| CallSecond {
-        call,
-        second: *second,
-        rtt_p50_ms: *rtt_p50_ms,
-    };
-    report.medians.iter().map(row)
-}
-
-/// The rows of a call's silences.
-pub(super) fn silences(call: u32, epoch: Stamp, report: &StreamReport) -> impl Iterator<Item = Silence> {
-    let since = move |at: &Stamp| at.since(epoch).as_secs_f64();
-    report.silences.iter().map(move |(from, to)| Silence { call, from_s: since(from), to_s: since(to) })
 }

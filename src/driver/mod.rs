@@ -117,24 +117,14 @@ pub struct Recorded {
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     /// The SIP socket.
-    #[error("cannot open a SIP socket on {address}")]
-    Sip {
-        /// The local address wanted.
-        address: SocketAddr,
-        /// The system's reason.
-        source: io::Error,
-    },
+    #[error("cannot open a SIP socket on {0}")]
+    Sip(SocketAddr, #[source] io::Error),
     /// The control stream.
     #[error("cannot start the control stream")]
     Control(#[source] io::Error),
     /// A stream of a ping.
-    #[error("cannot send to {target}")]
-    Stream {
-        /// The address asked for.
-        target: SocketAddr,
-        /// The system's reason.
-        source: io::Error,
-    },
+    #[error("cannot send to {0}")]
+    Stream(SocketAddr, #[source] io::Error),
     /// The media threads.
     #[error("cannot start the media threads")]
     Media(#[source] io::Error),

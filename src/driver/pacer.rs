@@ -53,7 +53,6 @@ pub(super) struct Pacer {
     pub commands: Receiver<PacerCommand>,
     pub events: UnboundedSender<LaneEvent>,
     pub timeline: Timeline,
-    pub line: DelayLine,
 }
 
 /// Packets held back on purpose, and the sockets that they leave by.
@@ -66,14 +65,13 @@ struct Held {
 }
 
 impl Pacer {
-    /// Runs until told to shut down.
-    pub fn run(mut self) {
+    /// Runs until told to shut down. `line` holds packets back on purpose.
+    pub fn run(self, line: DelayLine) {
         // Without this the kernel may wake the thread 50 µs later than asked.
         let _ = nix::sys::prctl::set_timerslack(1);
         let mut wheel = Wheel::new(self.rules.ptime, SLOT, self.timeline.now(), self.spread);
         let mut tally = SendTally::new(self.rules);
         let mut cpu = clock::thread_cpu();
-        let line = std::mem::replace(&mut self.line, DelayLine::new(0, 0));
         let mut held = Held { line, sockets: HashMap::new(), counts: Counts::default(), stops: Vec::new() };
         while self.obey(&mut wheel, &mut held) {
             let due = wheel.due();

@@ -78,8 +78,8 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
         Lane::start(lane, window.clone(), config.echoes.take()).map_err(DriverError::Media)?;
     let environment = std::mem::take(&mut config.environment);
     let mut book = Book::new(rules, Monitor::start(watch::channel(Watched::default()).1, epoch), environment);
-    let mut streams = start_streams(&config, &lane, epoch)
-        .map_err(|source| DriverError::Stream { target: config.target, source })?;
+    let mut streams =
+        start_streams(&config, &lane, epoch).map_err(|error| DriverError::Stream(config.target, error))?;
     let begin = timeline.now() + NOTICE;
     let mut end = begin + config.duration;
     window.set(begin, end);

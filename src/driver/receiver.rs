@@ -39,7 +39,6 @@ pub(super) struct Receiving {
     pub commands: Receiver<ReceiverCommand>,
     pub events: UnboundedSender<LaneEvent>,
     pub timeline: Timeline,
-    pub line: DelayLine,
     /// After which silence a call is told of as dead; zero is never.
     pub dead_after: Duration,
     /// Told of each echo, as far as there is room.
@@ -68,6 +67,13 @@ impl Call {
     }
 }
 
+/// The thread's books of all calls.
+struct Books {
+    tally: ReceiveTally,
+    impaired: Counts,
+    since: Since,
+}
+
 /// What the thread has counted since it last told.
 #[derive(Default)]
 struct Since {
@@ -78,15 +84,13 @@ struct Since {
 }
 
 impl Receiving {
-    /// Runs until told to shut down.
-    pub fn run(mut self, mut poller: Poller) {
-        let mut line = std::mem::replace(&mut self.line, DelayLine::new(0, 0));
-        let mut impaired = Counts::default();
+    /// Runs until told to shut down. `line` holds packets back on purpose.
+    pub fn run(self, mut poller: Poller, mut line: DelayLine) {
         let mut calls: HashMap<u64, Call> = HashMap::new();
-        let mut tally = ReceiveTally::new(self.rules);
+        let tally = ReceiveTally::new(self.rules);
+        let mut books = Books { tally, impaired: Counts::default(), since: Since::default() };
         let mut batch = Batch::new(BATCH, DATAGRAM);
         let mut ready = Vec::with_capacity(256);
-        let mut since = Since::default();
         let mut next_look = self.rules.epoch;
         while self.obey(&mut calls, &poller) {
             ready.clear();
@@ -96,20 +100,25 @@ impl Receiving {
             }
             for token in &ready {
                 if let Some(call) = calls.get_mut(token) {
-                    since.drops += self.read(call, &mut batch, &mut tally, &mut line);
+                    books.since.drops += self.read(call, &mut batch, &mut books.tally, &mut line);
                 }
             }
-            self.release(&mut line, &mut calls, &mut tally);
+            self.release(&mut line, &mut calls, &mut books.tally);
             let now = self.timeline.now();
-            impaired += self.report_finished(&mut calls, &poller, (&mut since, &mut tally), now);
-            self.report_second(&mut since, &mut tally, now);
+            self.report_finished(&mut calls, &poller, &mut books, now);
+            self.report_second(&mut books, now);
             if now >= next_look {
                 next_look = now + LOOK_EVERY;
                 self.report_dead(&mut calls, now);
             }
         }
+        calls.into_values().for_each(|call| self.finish(call, &mut books));
+        self.tick(&mut books);
+        let Books { tally, impaired, .. } = books;
+        let negative_rtt = tally.finish(|second| drop(self.events.send(LaneEvent::Settled(second))));
         let impaired = Impaired { counts: impaired, overflows: line.overflows() };
-        self.close(calls, tally, since, (batch.unstamped(), impaired));
+        let unstamped = batch.unstamped();
+        let _ = self.events.send(LaneEvent::ReceiverDone { negative_rtt, unstamped, impaired });
     }
 
     /// Reads what one call's socket holds; returns how many datagrams it has newly dropped.
@@ -185,24 +194,26 @@ impl Receiving {
         &self,
         calls: &mut HashMap<u64, Call>,
         poller: &Poller,
-        (since, tally): (&mut Since, &mut ReceiveTally),
+        books: &mut Books,
         now: Stamp,
-    ) -> Counts {
-        let mut impaired = Counts::default();
+    ) {
         let complete =
             |call: &Call| call.finish.is_some_and(|(sent, at)| call.stream.is_complete(sent, at, now));
         let done: Vec<u64> = calls.iter().filter(|(_, call)| complete(call)).map(|(id, _)| *id).collect();
         for token in done {
-            if let Some(mut call) = calls.remove(&token) {
+            if let Some(call) = calls.remove(&token) {
                 let _ = poller.remove(&*call.socket);
-                since.drops += call.last_drops();
-                impaired += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
-                let call_id = call.stream.call_id();
-                let report = Box::new(call.stream.finish(tally));
-                let _ = self.events.send(LaneEvent::Finished { call_id, report });
+                self.finish(call, books);
             }
         }
-        impaired
+    }
+
+    fn finish(&self, mut call: Call, books: &mut Books) {
+        books.since.drops += call.last_drops();
+        books.impaired += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
+        let call_id = call.stream.call_id();
+        let report = Box::new(call.stream.finish(&mut books.tally));
+        let _ = self.events.send(LaneEvent::Finished { call_id, report });
     }
 
     fn report_dead(&self, calls: &mut HashMap<u64, Call>, now: Stamp) {
@@ -215,17 +226,17 @@ impl Receiving {
         }
     }
 
-    fn report_second(&self, since: &mut Since, tally: &mut ReceiveTally, now: Stamp) {
+    fn report_second(&self, books: &mut Books, now: Stamp) {
         let second = self.rules.second(now);
-        if second == since.second {
+        if second == books.since.second {
             return;
         }
-        tally.close_seconds(now, |second| drop(self.events.send(LaneEvent::Settled(second))));
-        self.tick(since, tally);
-        since.second = second;
+        books.tally.close_seconds(now, |second| drop(self.events.send(LaneEvent::Settled(second))));
+        self.tick(books);
+        books.since.second = second;
     }
 
-    fn tick(&self, since: &mut Since, tally: &ReceiveTally) {
+    fn tick(&self, Books { tally, since, .. }: &mut Books) {
         let (cpu, corrupted) = (clock::thread_cpu(), tally.corrupted());
         let mut second = Second::new(since.second);
         second.record.socket_drops = since.drops;
@@ -233,24 +244,5 @@ impl Receiving {
         second.record.cpu_busiest_thread = Some(cpu.saturating_sub(since.cpu).as_secs_f64());
         let _ = self.events.send(LaneEvent::Second(second));
         *since = Since { second: since.second, drops: 0, corrupted, cpu };
-    }
-
-    fn close(
-        &self,
-        calls: HashMap<u64, Call>,
-        mut tally: ReceiveTally,
-        mut since: Since,
-        (unstamped, mut impaired): (u64, Impaired),
-    ) {
-        for mut call in calls.into_values() {
-            since.drops += call.last_drops();
-            impaired.counts += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
-            let call_id = call.stream.call_id();
-            let report = Box::new(call.stream.finish(&mut tally));
-            let _ = self.events.send(LaneEvent::Finished { call_id, report });
-        }
-        self.tick(&mut since, &tally);
-        let negative_rtt = tally.finish(|second| drop(self.events.send(LaneEvent::Settled(second))));
-        let _ = self.events.send(LaneEvent::ReceiverDone { negative_rtt, unstamped, impaired });
     }
 }

@@ -18,7 +18,7 @@ pub use judge::judge;
 pub use limits::Limits;
 pub use quiet::Quiet;
 pub use tripwire::hold_against;
-pub use watch::{Hopeless, Watch};
+pub use watch::Watch;
 
 use crate::metrics::Readings;
 use crate::values::Unit;

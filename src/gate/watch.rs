@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::judge::{breaks_from_above, judge_metric};
 use super::{Gate, Op, Outcome, Subject};
 use crate::metrics::{Course, Definition, Metric, Readings};
-use crate::record::Live;
+use crate::record::{EndedEarly, Live};
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -24,19 +24,6 @@ struct Watched {
     gate: Gate,
     definition: &'static Definition,
     broken_since: Option<Duration>,
-}
-
-/// Why a run is hopeless. Times are those that were told to [`Watch::look`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hopeless {
-    /// The gate as written.
-    pub gate: String,
-    /// What its metric had come to, for people.
-    pub actual: String,
-    /// The first of the looks in a row at which it was broken.
-    pub since: Duration,
-    /// The last.
-    pub at: Duration,
 }
 
 impl Watch {
@@ -58,7 +45,7 @@ impl Watch {
 
     /// Looks at what has been counted so far, `at` so long after the hold phase began; returns the first
     /// gate that makes the run hopeless.
-    pub fn look(&mut self, at: Duration, live: &Live) -> Option<Hopeless> {
+    pub fn look(&mut self, at: Duration, live: &Live) -> Option<EndedEarly> {
         if at < self.next {
             return None;
         }
@@ -69,7 +56,7 @@ impl Watch {
 }
 
 impl Watched {
-    fn look(&mut self, at: Duration, live: &Live, after: Duration) -> Option<Hopeless> {
+    fn look(&mut self, at: Duration, live: &Live, after: Duration) -> Option<EndedEarly> {
         let (metric, _) = self.definition.so_far(live)?;
         let control = self.definition.control_so_far(live);
         // What the machine alone breaks is not decided, let alone hopeless.
@@ -80,7 +67,8 @@ impl Watched {
         }
         let since = *self.broken_since.get_or_insert(at);
         let (gate, actual) = (self.gate.text.clone(), metric.to_string());
-        (at - since >= after).then_some(Hopeless { gate, actual, since, at })
+        let (since_s, at_s) = (since.as_secs_f64(), at.as_secs_f64());
+        (at - since >= after).then_some(EndedEarly { gate, actual, since_s, at_s })
     }
 }
 
@@ -116,7 +104,7 @@ mod tests {
     }
 
     /// Looks every 200 ms from `from` to `to` seconds at the same state.
-    fn look(watch: &mut Watch, from: u64, to: u64, live: &Live) -> Option<Hopeless> {
+    fn look(watch: &mut Watch, from: u64, to: u64, live: &Live) -> Option<EndedEarly> {
         (from * 5..to * 5).find_map(|n| watch.look(Duration::from_millis(n * 200), live))
     }
 
@@ -128,7 +116,7 @@ mod tests {
         assert_eq!(look(&mut w, 14, 15, &live(20_000, 100)), None, "it has healed");
         let found = look(&mut w, 15, 60, &live(20_000, 500)).expect("hopeless");
         assert_eq!((found.gate.as_str(), found.actual.as_str()), ("loss.ratio < 1%", "2.50 %"));
-        assert_eq!((found.since, found.at), (Duration::from_secs(15), Duration::from_secs(25)));
+        assert_eq!((found.since_s, found.at_s), (15.0, 25.0));
     }
 
     #[test]

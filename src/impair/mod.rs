@@ -7,8 +7,8 @@ mod line;
 
 use std::time::Duration;
 
-pub use impairer::{Counts, Fate, Impairer};
-pub use line::{DelayLine, Due};
+pub use impairer::{Counts, Impairer};
+pub use line::DelayLine;
 
 /// Impairment of one direction of a stream. Words and behaviour are those of Linux's
 /// `tc netem`, but for the order of packets: see [`Impairment::jitter`].

@@ -28,7 +28,7 @@ pub struct Losses {
 /// What did not come back and is in any later window was lost on the way down; what is in none of the
 /// windows that reach back to it was lost on the way up. Across a longer gap only numbers are known:
 /// the difference of the two counts says how many of its packets were received.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Attribution {
     /// Number of the next packet that is not followed yet.
     next: u32,
@@ -44,24 +44,6 @@ pub struct Attribution {
     stamps: bool,
     losses: Losses,
     in_run: bool,
-}
-
-impl Default for Attribution {
-    fn default() -> Self {
-        let bits = Bits([0; WORDS]);
-        Attribution {
-            next: 0,
-            back: bits,
-            reached: bits,
-            told: bits,
-            measured: bits,
-            last: None,
-            hole: None,
-            stamps: false,
-            losses: Losses::default(),
-            in_run: false,
-        }
-    }
 }
 
 impl Attribution {
@@ -161,7 +143,7 @@ impl Attribution {
 }
 
 /// A bit for each of the last [`SPAN`] packets.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Bits([u64; WORDS]);
 
 impl Bits {

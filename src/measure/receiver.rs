@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::seconds::OpenSeconds;
 use super::{Attribution, Class, Lateness, Losses, Medians, Place, Rules, Second, Window};
-use crate::record::{Scope, Series};
+use crate::record::{CallSecond, Scope, Series, Silence};
 use crate::rtp::SAMPLE_RATE;
 use crate::rtp::packet::{Incoming, read};
 use crate::rtp::probe::Probe;
@@ -118,8 +118,8 @@ pub struct StreamReport {
     pub first_echo_at: Option<Stamp>,
     /// When the last one did.
     pub last_echo_at: Option<Stamp>,
-    /// From when to when nothing came back, of half a second and longer; the first ones of many.
-    pub silences: Vec<(Stamp, Stamp)>,
+    /// Silences of half a second and longer; the first ones of many.
+    pub silences: Vec<Silence>,
     /// Interarrival jitter at the end.
     pub jitter: Option<Ns>,
     /// RTTs and late counts.
@@ -128,8 +128,8 @@ pub struct StreamReport {
     pub losses: Losses,
     /// Whether the far end stamps, so that the way of a loss is known.
     pub stamps: bool,
-    /// Median RTT by second of the run, in ms, over the whole call.
-    pub medians: Vec<(u32, f32)>,
+    /// Median RTT by second of the run, over the whole call.
+    pub medians: Vec<CallSecond>,
 }
 
 /// One call's receiving side.
@@ -163,7 +163,7 @@ impl StreamReceiver {
             sequence: Sequence::default(),
             jitter: Jitter::default(),
             attribution: Attribution::default(),
-            medians: Medians::default(),
+            medians: Medians::new(call_id),
             previous: None,
             first_echo_seq: 0,
             report,
@@ -267,7 +267,9 @@ impl StreamReceiver {
     fn heard(&mut self, at: Stamp) {
         let last = self.report.last_echo_at.replace(at).unwrap_or(at);
         if at.since(last) >= SILENCE && self.report.silences.len() < MOST_SILENCES {
-            self.report.silences.push((last, at));
+            let since_start = |at: Stamp| at.since(self.rules.epoch).as_secs_f64();
+            let (from_s, to_s) = (since_start(last), since_start(at));
+            self.report.silences.push(Silence { call: self.call_id, from_s, to_s });
         }
     }
 
@@ -416,7 +418,7 @@ mod tests {
         assert_eq!((dead(6559), dead(6560)), (false, true));
         let report = stream.finish(&mut tally);
         let at = |ms| now + Duration::from_millis(ms);
-        assert_eq!(report.silences, [(at(40), at(1040))], "480 ms are none");
+        assert_eq!(report.silences, [Silence { call: 0, from_s: 0.04, to_s: 1.04 }], "480 ms are none");
         assert_eq!(report.last_echo_at, Some(at(1560)));
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,7 +17,6 @@ use crate::child::{self, Keeper, Output};
 use crate::net::http::{HttpClient, HttpError, Limits};
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 use crate::service::ServiceConfig;
-use crate::values::Span;
 
 /// The built-in service's counts, in the folder of logs.
 pub const COUNTS: &str = "service.json";
@@ -33,82 +32,6 @@ const LAST_LINES: usize = 5;
 const LAST_LINE_MAX: usize = 1000;
 /// Interval at which Asterisk is asked whether it lists the application.
 const ASK_EVERY: Duration = Duration::from_millis(20);
-
-/// An application that cannot answer calls.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplicationError {
-    /// Its program cannot be started.
-    #[error("cannot start the service under test, `{program}`: {error}")]
-    Start {
-        /// The first word of its command.
-        program: String,
-        /// The system's reason.
-        error: io::Error,
-    },
-    /// Its output cannot be kept.
-    #[error("cannot keep the service's output in {}: {error}", .log.display())]
-    Output {
-        /// The log that it is copied into.
-        log: PathBuf,
-        /// The system's reason.
-        error: io::Error,
-    },
-    /// Its settings cannot be written.
-    #[error("cannot write the service's settings to {}: {error}", .path.display())]
-    Settings {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        error: io::Error,
-    },
-    /// The address of ARI is none.
-    #[error("asterisk.ari: {0}")]
-    BadUrl(HttpError),
-    /// Asterisk does not know the account.
-    #[error("Asterisk at {url} refuses user `{user}`: check ARI_USER and ARI_PASS against its ari.conf")]
-    Refused {
-        /// The address of ARI.
-        url: String,
-        /// The user.
-        user: String,
-    },
-    /// ARI does not answer.
-    #[error("ARI does not answer at {url} within {within}: {reason}")]
-    NoAri {
-        /// The address of ARI.
-        url: String,
-        /// Time for which it was asked.
-        within: Span,
-        /// The last answer, or the system's reason.
-        reason: String,
-    },
-    /// Asterisk does not list the application.
-    #[error("the application `{app}` did not appear at {url} within {within}: {cure}{last_words}")]
-    Absent {
-        /// The application.
-        app: String,
-        /// The address of ARI.
-        url: String,
-        /// Time for which it was waited for.
-        within: Span,
-        /// Things to check.
-        cure: &'static str,
-        /// The end of its output, where the run has started it.
-        last_words: String,
-    },
-    /// Its process has ended.
-    #[error(
-        "the service under test ended by itself ({status}) before Asterisk listed the application `{app}`{last_words}"
-    )]
-    Ended {
-        /// The application.
-        app: String,
-        /// Its status.
-        status: String,
-        /// The end of its output.
-        last_words: String,
-    },
-}
 
 /// Asterisk's REST interface and its account.
 #[derive(Clone)]
@@ -129,7 +52,11 @@ impl Ari {
     pub fn from_environment(url: String) -> Result<Ari, RunError> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let account = variable("ARI_USER").zip(variable("ARI_PASS"));
-        let (user, password) = account.ok_or(RunError::NoAccount)?;
+        let Some((user, password)) = account else {
+            let why = "the application's account is not known: set ARI_USER and ARI_PASS, as in Asterisk's \
+                       ari.conf, in the environment or in a .env file";
+            return Err(RunError::Unusable(why.into()));
+        };
         Ok(Ari { url, user, password })
     }
 
@@ -146,17 +73,20 @@ impl Ari {
     ///
     /// # Errors
     /// An address or a password that no waiting will cure.
-    pub async fn lists(&self, app: &str) -> Result<AppStatus, ApplicationError> {
+    pub async fn lists(&self, app: &str) -> Result<AppStatus, RunError> {
         const LIMITS: Limits = Limits { timeout: Duration::from_secs(2), body: 1 << 20 };
-        let client = HttpClient::new(&self.url, Some((&self.user, &self.password)));
-        let client = client.map_err(ApplicationError::BadUrl)?;
+        let bad_url = |error| RunError::Obstacle(format!("asterisk.ari: {error}"));
+        let client = HttpClient::new(&self.url, Some((&self.user, &self.password))).map_err(bad_url)?;
         match client.get(&format!("/ari/applications/{}", encoded(app)), LIMITS).await {
             Ok(IgnoredAny) => Ok(AppStatus::Listed),
             Err(HttpError::Status { status: 404, .. }) => Ok(AppStatus::Absent),
             Err(HttpError::Status { status: 401 | 403, .. }) => {
-                Err(ApplicationError::Refused { url: self.url.clone(), user: self.user.clone() })
+                let Ari { url, user, .. } = self;
+                Err(RunError::Obstacle(format!(
+                    "Asterisk at {url} refuses user `{user}`: check ARI_USER and ARI_PASS against its ari.conf"
+                )))
             }
-            Err(e @ (HttpError::BadUrl(_) | HttpError::BadRequest(_))) => Err(ApplicationError::BadUrl(e)),
+            Err(e @ (HttpError::BadUrl(_) | HttpError::BadRequest(_))) => Err(bad_url(e)),
             Err(e) => Ok(AppStatus::Unknown(e.to_string())),
         }
     }
@@ -174,11 +104,11 @@ pub enum AppStatus {
 }
 
 /// Separates a message from the end of a process's output.
-const LAST_WORDS: &str = "; its last output:";
+const LAST_OUTPUT: &str = "; its last output:";
 
 /// Strips the last lines of output from a message, where they have already been shown.
-pub fn without_last_words(why: &str) -> &str {
-    why.split(LAST_WORDS).next().unwrap_or(why)
+pub fn without_last_output(why: &str) -> &str {
+    why.split(LAST_OUTPUT).next().unwrap_or(why)
 }
 
 /// The application that answers the calls.
@@ -192,13 +122,13 @@ impl Application {
     /// `program`'s.
     ///
     /// # Errors
-    /// [`ApplicationError`]. Nothing is left running then.
+    /// When it cannot be started, or does not appear. Nothing is left running then.
     pub async fn start(
         program: &Path,
         scenario: &Scenario,
         ari: &Ari,
         logs: &Path,
-    ) -> Result<Application, ApplicationError> {
+    ) -> Result<Application, RunError> {
         let service = &scenario.service;
         let command = match service.mode {
             ServiceMode::Builtin => Some(builtin(program, scenario, ari, logs)?),
@@ -225,12 +155,15 @@ impl Application {
     pub async fn ended(&self) -> String {
         let Some((keeper, output)) = &self.process else { return std::future::pending().await };
         let status = keeper.ended().await;
-        let last = last_words(output).await.join(" | ");
-        format!("the service ended by itself during the run ({}){LAST_WORDS} {last}", child::describe(status))
+        let last = last_output(output).await.join(" | ");
+        format!(
+            "the service ended by itself during the run ({}){LAST_OUTPUT} {last}",
+            child::describe(status)
+        )
     }
 
     /// Waits until Asterisk lists it.
-    async fn appears(&self, scenario: &Scenario, ari: &Ari) -> Result<(), ApplicationError> {
+    async fn appears(&self, scenario: &Scenario, ari: &Ari) -> Result<(), RunError> {
         let (app, within) = (&scenario.service.app, scenario.service.ready_within);
         let listed = async {
             loop {
@@ -253,8 +186,11 @@ impl Application {
                 Err(_) => Err(self.absence(scenario, ari).await),
             },
             status = ended => {
-                let (app, status) = (app.clone(), child::describe(status));
-                Err(ApplicationError::Ended { app, status, last_words: self.last_words().await })
+                let (status, last_output) = (child::describe(status), self.last_output().await);
+                Err(RunError::Obstacle(format!(
+                    "the service under test ended by itself ({status}) before Asterisk listed the application \
+                     `{app}`{last_output}"
+                )))
             }
         }
     }
@@ -268,11 +204,10 @@ impl Application {
     }
 
     /// The reason for giving up waiting.
-    async fn absence(&self, scenario: &Scenario, ari: &Ari) -> ApplicationError {
-        let (app, within) = (scenario.service.app.clone(), scenario.service.ready_within);
-        let url = ari.url.clone();
-        if let Ok(AppStatus::Unknown(reason)) = ari.lists(&app).await {
-            return ApplicationError::NoAri { url, within, reason };
+    async fn absence(&self, scenario: &Scenario, ari: &Ari) -> RunError {
+        let (app, within, url) = (&scenario.service.app, scenario.service.ready_within, &ari.url);
+        if let Ok(AppStatus::Unknown(reason)) = ari.lists(app).await {
+            return RunError::Obstacle(format!("ARI does not answer at {url} within {within}: {reason}"));
         }
         let cure = match (self.process.is_some(), scenario.asterisk.mode) {
             (true, _) => {
@@ -283,13 +218,16 @@ impl Application {
             }
             (false, AsteriskMode::External) => "is the service running, and is service.app its application?",
         };
-        ApplicationError::Absent { app, url, within, cure, last_words: self.last_words().await }
+        let last_output = self.last_output().await;
+        RunError::Obstacle(format!(
+            "the application `{app}` did not appear at {url} within {within}: {cure}{last_output}"
+        ))
     }
 
     /// The end of its output, to append to a message; empty for a process that is not ours.
-    async fn last_words(&self) -> String {
+    async fn last_output(&self) -> String {
         match &self.process {
-            Some((_, output)) => format!("{LAST_WORDS}\n  {}", last_words(output).await.join("\n  ")),
+            Some((_, output)) => format!("{LAST_OUTPUT}\n  {}", last_output(output).await.join("\n  ")),
             None => String::new(),
         }
     }
@@ -314,7 +252,7 @@ pub fn describe(service: &Service) -> String {
 }
 
 /// The built-in service of `program`, with its settings in a file.
-fn builtin(program: &Path, scenario: &Scenario, ari: &Ari, logs: &Path) -> Result<Command, ApplicationError> {
+fn builtin(program: &Path, scenario: &Scenario, ari: &Ari, logs: &Path) -> Result<Command, RunError> {
     let (service, load) = (&scenario.service, &scenario.load);
     let config = ServiceConfig {
         ari_url: ari.url.clone(),
@@ -334,8 +272,9 @@ fn builtin(program: &Path, scenario: &Scenario, ari: &Ari, logs: &Path) -> Resul
     };
     let path = logs.join(SETTINGS);
     let text = toml::to_string(&config).map_err(io::Error::other);
-    let written = text.and_then(|text| fs::write(&path, text));
-    written.map_err(|error| ApplicationError::Settings { path: path.clone(), error })?;
+    text.and_then(|text| fs::write(&path, text)).map_err(|error| {
+        RunError::Obstacle(format!("cannot write the service's settings to {}: {error}", path.display()))
+    })?;
     let mut command = Command::new(program);
     command.args(["service", "--config"]).arg(path);
     Ok(command)
@@ -355,7 +294,7 @@ async fn spawn(
     scenario: &Scenario,
     ari: &Ari,
     logs: &Path,
-) -> Result<(Keeper, Output), ApplicationError> {
+) -> Result<(Keeper, Output), RunError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let app = &scenario.service.app;
     command
@@ -370,14 +309,17 @@ async fn spawn(
         .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name());
     // A process that is started again appends to what the one before it wrote.
     let log = logs.join("service.log");
-    let output = Output::capture(&mut command, log.clone(), |_| {})
-        .map_err(|error| ApplicationError::Output { log, error })?;
-    let keeper = Keeper::start(command).await.map_err(|error| ApplicationError::Start { program, error })?;
+    let output = Output::capture(&mut command, log.clone(), |_| {}).map_err(|error| {
+        RunError::Obstacle(format!("cannot keep the service's output in {}: {error}", log.display()))
+    })?;
+    let keeper = Keeper::start(command).await.map_err(|error| {
+        RunError::Obstacle(format!("cannot start the service under test, `{program}`: {error}"))
+    })?;
     Ok((keeper, output))
 }
 
 /// The last lines of a process's output, the oldest first; never none.
-async fn last_words(output: &Output) -> Vec<String> {
+async fn last_output(output: &Output) -> Vec<String> {
     output.drained().await;
     let tail = output.tail();
     let cut =

@@ -8,7 +8,7 @@ use super::folder::rfc3339;
 use super::leak_check::{LeakCheck, unknown};
 use super::plan::{Plan, verdict};
 use super::remarks::{remarks, silent_target};
-use super::testbed::{Broken, Testbed, TrialAccount};
+use super::testbed::{Broken, Testbed};
 use super::{Observer, RunError};
 use crate::driver::{self, DriverConfig, Progress, Recorded, Stop};
 use crate::gate::{Verdict, Watch};
@@ -53,8 +53,8 @@ pub async fn execute(
     };
     let (mut recorded, broken) = trial.play(testbed).await?;
     let leaks = trial.leaks(&leak_check, testbed).await;
-    let account = testbed.account(&mark).await;
-    recorded.run.environment = trial.environment(testbed, &mut recorded, broken, leaks, account);
+    let environment = testbed.describe(&mark, std::mem::take(&mut recorded.run.environment)).await;
+    recorded.run.environment = trial.complete(&recorded, broken, leaks, environment);
     conclude(plan, recorded.run)
 }
 
@@ -136,34 +136,29 @@ impl Trial<'_> {
         }
     }
 
-    /// Completes the environment that the driver has recorded.
-    fn environment(
+    /// Completes the environment that driver and testbed have recorded.
+    fn complete(
         self,
-        testbed: &Testbed,
-        recorded: &mut Recorded,
+        recorded: &Recorded,
         broken: Option<String>,
         leaks: Leaks,
-        account: TrialAccount,
+        environment: Environment,
     ) -> Environment {
         let (plan, granted) = (self.plan, &self.plan.granted);
         let early = self.early_end.ended.as_ref().map(|early| format!("gate `{}` {early}", early.gate));
-        let remarks = early.into_iter().chain(account.remarks).chain(remarks(plan.scenario(), recorded));
+        let remarks = early.into_iter().chain(environment.remarks).chain(remarks(plan.scenario(), recorded));
         let over = self.faults.iter().filter(|fault| fault.is_over()).count();
         Environment {
             started_at: rfc3339(recorded.epoch),
-            asterisk: testbed.asterisk(),
-            service: testbed.service(),
             scheduling: granted.scheduling.to_string(),
             interrupted: *self.interrupt.borrow() != Stop::No,
             broken: broken.unwrap_or_default(),
             faults: self.faults.iter().map(|fault| fault.record(recorded.epoch)).collect(),
             faults_undone: (plan.scenario().fault.len() - over) as u64,
             leaks,
-            service_drops: account.service_drops,
-            service_record: account.service_record,
             remarks: remarks.chain(granted.warning.clone()).collect(),
             ended_early: self.early_end.ended,
-            ..std::mem::take(&mut recorded.run.environment)
+            ..environment
         }
     }
 }
@@ -208,10 +203,8 @@ impl EarlyEnd {
     /// The reason to end now, once.
     fn look(&mut self, progress: &Progress<'_>) -> Option<String> {
         let watch = self.watch.as_mut().filter(|_| progress.phase == Phase::Hold)?;
-        let hopeless = watch.look(progress.in_phase, progress.live)?;
+        let early = watch.look(progress.in_phase, progress.live)?;
         self.watch = None;
-        let (since_s, at_s) = (hopeless.since.as_secs_f64(), hopeless.at.as_secs_f64());
-        let early = EndedEarly { gate: hopeless.gate, actual: hopeless.actual, since_s, at_s };
         let why = format!("gate `{}` {early}", early.gate);
         self.ended = Some(early);
         Some(why)
@@ -220,7 +213,8 @@ impl EarlyEnd {
 
 fn conclude(plan: &Plan, run: Run) -> Result<Finished, RunError> {
     let log = hlog::write(&run.intervals, Stamp::from_ns(run.environment.epoch_ns.unwrap_or_default()))?;
-    let environment = serde_json::to_vec_pretty(&run.environment).map_err(RunError::Environment)?;
+    let unwritable = |error| RunError::Obstacle(format!("environment.json cannot be written: {error}"));
+    let environment = serde_json::to_vec_pretty(&run.environment).map_err(unwritable)?;
     let summary = summarize(run);
     let verdict = verdict(&plan.resolved, &plan.gates, &summary, plan.baseline.as_ref());
     Ok(Finished { summary, verdict, raw: [("environment.json", environment), ("rtt.hlog", log)] })

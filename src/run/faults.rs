@@ -32,18 +32,13 @@ impl Done {
     /// Its record, in seconds since `epoch`.
     pub fn record(&self, epoch: Stamp) -> FaultRecord {
         let since = |at: Stamp| at.since(epoch).as_secs_f64();
-        let action = match self.fault.action {
-            Action::Kill => "kill",
-            Action::Restart => "restart",
-            Action::Stop => "stop",
-        };
         let target = match self.fault.target {
             Target::Asterisk => "asterisk",
             Target::Service => "service",
         };
         FaultRecord {
             target: target.into(),
-            action: action.into(),
+            action: verb(self.fault.action).into(),
             planned_s: since(self.planned_at),
             done_s: since(self.done_at),
             down_s: since(self.down_at),

@@ -35,7 +35,9 @@ impl Folder {
             None => free(&Path::new("reports").join(format!("{name}-{}", compact(now)))),
         };
         if path.join(taken).exists() {
-            return Err(RunError::Occupied(path));
+            let shown = path.display();
+            let why = format!("{shown} holds a run already; choose another folder with --out");
+            return Err(RunError::Unusable(why));
         }
         fs::create_dir_all(&path).map_err(|e| RunError::unwritable_folder(&path, e))?;
         Ok(Folder { path })
@@ -68,7 +70,7 @@ impl Folder {
         };
         put().map_err(|error| {
             let _ = fs::remove_file(&partial);
-            RunError::Write { path, error, cure: "" }
+            RunError::unwritable(&path, error, "")
         })
     }
 

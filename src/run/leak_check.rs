@@ -9,7 +9,7 @@ use procfs::process::{FDTarget, Process};
 
 use super::testbed::Testbed;
 use crate::child;
-use crate::clock::{self, Timeline};
+use crate::clock::Timeline;
 use crate::driver::Watched;
 use crate::net::http::{HttpClient, HttpError, Limits};
 use crate::record::{LeakPart, Leaks};
@@ -122,7 +122,7 @@ impl LeakCheck {
 }
 
 async fn pause() {
-    tokio::time::sleep_until(clock::tokio_deadline(clock::now() + COUNT_EVERY)).await;
+    tokio::time::sleep(COUNT_EVERY).await;
 }
 
 /// The result of a check that could not be made.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-use crate::clock::Timeline;
 use crate::scenario::Scenario;
 use crate::sip::options::Options;
 use crate::sip::parse;
@@ -36,11 +35,9 @@ async fn ask(scenario: &Scenario, target: SocketAddr) -> std::io::Result<ProbeRe
     socket.connect(target).await?;
     let users = (scenario.sip.from.as_str(), scenario.sip.to.as_str());
     let options = Options::new(socket.local_addr()?, target, users, rand::random());
-    let timeline = Timeline::start();
     for pause in PAUSES {
         socket.send(&options.to_bytes()).await?;
-        let until = timeline.tokio_deadline(timeline.now() + pause);
-        if let Ok(answer) = tokio::time::timeout_at(until, answer(&socket, &options)).await {
+        if let Ok(answer) = tokio::time::timeout(pause, answer(&socket, &options)).await {
             return answer.map(|(status, reason)| ProbeResult::Answered(status, reason));
         }
     }

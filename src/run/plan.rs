@@ -48,8 +48,9 @@ impl Plan {
             Ari::from_environment(String::new())?;
         }
         let granted = schedule(&resolved)?;
-        let what = "cannot find this program to start the service with";
-        let program = std::env::current_exe().map_err(|error| RunError::System { what, error })?;
+        let program = std::env::current_exe().map_err(|error| {
+            RunError::Obstacle(format!("cannot find this program to start the service with: {error}"))
+        })?;
         Ok(Plan { resolved, gates, baseline: None, credentials, granted, program })
     }
 
@@ -60,7 +61,8 @@ impl Plan {
     pub fn hold_against(mut self, baseline: Option<Baseline>) -> Result<Plan, RunError> {
         let run = beforehand(&self.resolved);
         if let Some(useless) = baseline.as_ref().filter(|baseline| !baseline.is_of_use(&run)) {
-            return Err(RunError::Baseline(useless.left_out(&run).unwrap_or_default()));
+            let why = useless.left_out(&run).unwrap_or_default();
+            return Err(RunError::Unusable(format!("nothing to hold the run against: {why}")));
         }
         self.baseline = baseline;
         Ok(self)
@@ -91,7 +93,10 @@ pub fn verdict(
 /// # Errors
 /// When the file cannot be read, or is no valid scenario.
 pub fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, RunError> {
-    let unreadable = |reason: String| RunError::ScenarioFile { path: path.into(), reason };
+    let unreadable = |reason: String| {
+        let shown = path.display();
+        RunError::Unusable(format!("cannot read the scenario {shown}: {reason}; see scenarios/ for examples"))
+    };
     let mut text = String::new();
     // A path may be anything, a device without end too.
     let file = File::open(path).map_err(|e| unreadable(e.to_string()))?;
@@ -155,7 +160,10 @@ fn sip_credentials() -> Result<Option<Credentials>, RunError> {
     match (variable("SIP_USER"), variable("SIP_PASS")) {
         (Some(username), Some(password)) => Ok(Some(Credentials { username, password })),
         (None, None) => Ok(None),
-        _ => Err(RunError::HalfAccount),
+        _ => {
+            let why = "SIP_USER and SIP_PASS go together; only one of them is set";
+            Err(RunError::Unusable(why.into()))
+        }
     }
 }
 

@@ -87,8 +87,8 @@ pub fn survey(s: &Scenario) -> Result<Survey, RunError> {
 /// # Errors
 /// When the kernel refuses.
 pub fn raise_descriptors() -> Result<u64, RunError> {
-    let what = "cannot raise the limit of file descriptors";
-    descriptors::raise().map_err(|error| RunError::System { what, error: error.into() })
+    let refused = |error| RunError::Obstacle(format!("cannot raise the limit of file descriptors: {error}"));
+    descriptors::raise().map_err(refused)
 }
 
 /// Counts the free ports of the three ranges.

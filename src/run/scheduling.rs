@@ -20,7 +20,7 @@ pub struct Granted {
 pub fn grant<E: From<RunError>>(asked: Scheduling, wrong: impl FnOnce(&Refused) -> E) -> Result<Granted, E> {
     let permitted = asked.permitted();
     let (scheduling, refused) =
-        permitted.map_err(|error| RunError::System { what: "cannot start a thread", error })?;
+        permitted.map_err(|error| RunError::Obstacle(format!("cannot start a thread: {error}")))?;
     if let Some(cpus) = refused.iter().find(|r| matches!(r, Refused::Cpus { .. })) {
         return Err(wrong(cpus));
     }

@@ -35,9 +35,9 @@ pub fn read(folder: &Path) -> Result<Run, RunError> {
                     true => "; a run made without csv in --report cannot be read again",
                     false => "; name the folder of a run, as reports/example",
                 };
-                Err(RunError::Read { path, error, cure })
+                Err(RunError::unreadable(&path, error, cure))
             }
-            Err(error) => Err(RunError::Read { path, error, cure: "" }),
+            Err(error) => Err(RunError::unreadable(&path, error, "")),
             Ok(_) => Ok(bytes),
         }
     };
@@ -50,7 +50,7 @@ pub fn read(folder: &Path) -> Result<Run, RunError> {
         silences: bytes("silences.csv", false)?,
         hlog: bytes("rtt.hlog", true)?,
     };
-    stored.read().map_err(|error| RunError::Stored { folder: folder.into(), error })
+    stored.read().map_err(|error| RunError::Unusable(format!("{}: {error}", folder.display())))
 }
 
 /// Reads the digest of a stored run, judged by its own limits.
@@ -71,18 +71,18 @@ pub fn digest(folder: &Path) -> Result<RunDigest, RunError> {
 /// # Errors
 /// When it cannot be read, holds none, or more than a thousand.
 pub fn runs(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
-    let unread = |error| RunError::Read { path: folder.into(), error, cure: "" };
+    let unread = |error| RunError::unreadable(folder, error, "");
     let entries = fs::read_dir(folder).map_err(unread)?.collect::<Result<Vec<_>, _>>().map_err(unread)?;
     let paths = entries.into_iter().map(|entry| entry.path());
     let mut runs: Vec<_> = paths.filter(|path| path.join("environment.json").is_file()).collect();
     runs.sort();
     let shown = folder.display();
     match runs.len() {
-        0 => Err(RunError::Runs(format!(
+        0 => Err(RunError::Unusable(format!(
             "{shown} holds no runs: each is a folder in there (those of `loadtest ab` are in its base and new)"
         ))),
         1..=MOST_RUNS => Ok(runs),
-        n => Err(RunError::Runs(format!("{shown} holds {n} runs, {MOST_RUNS} at most can be compared"))),
+        n => Err(RunError::Unusable(format!("{shown} holds {n} runs, {MOST_RUNS} at most can be compared"))),
     }
 }
 

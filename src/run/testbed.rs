@@ -13,10 +13,10 @@ use super::plan::Plan;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Asterisk, LogCounts, Managed, Places, StartConfig, find};
 use crate::child::{self, Keeper};
-use crate::clock::{self, Timeline};
+use crate::clock::Timeline;
 use crate::driver::{Stop, Watched};
 use crate::net::resolve::resolve;
-use crate::record::ServiceRecord;
+use crate::record::{Environment, ServiceRecord};
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, ServiceMode};
 use crate::values::PortRange;
@@ -50,16 +50,6 @@ pub struct TrialMark {
     starts: u32,
 }
 
-/// The testbed's account of a trial.
-pub struct TrialAccount {
-    /// Remarks on Asterisk's log, for the report.
-    pub remarks: Vec<String>,
-    /// Media datagrams that the service's full socket buffers dropped.
-    pub service_drops: u64,
-    /// The built-in service's counts; `None` for another, and where the service was started anew.
-    pub service_record: Option<ServiceRecord>,
-}
-
 /// A process of the testbed that has ended by itself.
 pub struct Broken {
     /// The process and its end, in a sentence.
@@ -83,7 +73,7 @@ impl Testbed {
         let target = match (&asterisk, &scenario.asterisk.sip) {
             (Some(managed), _) => managed.sip_addr(),
             (None, Some(sip)) => resolve(sip, "asterisk.sip").await?,
-            (None, None) => return Err(RunError::NoTarget),
+            (None, None) => return Err(RunError::Unusable("an external Asterisk needs asterisk.sip".into())),
         };
         let mut testbed = Testbed {
             program: plan.program.clone(),
@@ -118,19 +108,6 @@ impl Testbed {
     /// The address that SIP is sent to.
     pub fn target(&self) -> SocketAddr {
         self.target
-    }
-
-    /// Asterisk's version, or the address of one that runs already.
-    pub fn asterisk(&self) -> String {
-        match &self.asterisk {
-            Some(managed) => managed.install().version.clone(),
-            None => format!("external at {}", self.target),
-        }
-    }
-
-    /// The service under test, in words.
-    pub fn service(&self) -> String {
-        describe(&self.scenario.service)
     }
 
     fn managed_ari(&self) -> Option<Ari> {
@@ -228,7 +205,9 @@ impl Testbed {
             ("media.codec, load.hangup or load.call_duration", service(ours) != service(wanted)),
         ];
         if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
-            return Err(RunError::OtherTestbed(what));
+            return Err(RunError::Unusable(format!(
+                "the testbed was brought up for another {what}: bring up one for this scenario"
+            )));
         }
         self.trials += 1;
         // The start of Asterisk and of the service is counted with the first.
@@ -241,14 +220,21 @@ impl Testbed {
         Ok(TrialMark { logged: self.log_counts(), starts: self.starts })
     }
 
-    /// Asks Asterisk's log and the service for their account of the trial that began at `mark`.
-    pub async fn account(&self, mark: &TrialMark) -> TrialAccount {
+    /// Adds Asterisk and the service to the environment of the trial that began at `mark`, with what
+    /// Asterisk's log and the service say of it.
+    pub async fn describe(&self, mark: &TrialMark, environment: Environment) -> Environment {
         let counted = if self.has_builtin_service() { self.service_counts().await } else { None };
-        TrialAccount {
-            remarks: log_remarks(self.log_counts() - mark.logged),
+        Environment {
+            asterisk: match &self.asterisk {
+                Some(managed) => managed.install().version.clone(),
+                None => format!("external at {}", self.target),
+            },
+            service: describe(&self.scenario.service),
             service_drops: counted.as_ref().map_or(0, |counted| counted.media.drops),
             // The figures of one life of several would pass for those of the run.
             service_record: counted.filter(|_| self.starts <= mark.starts),
+            remarks: log_remarks(self.log_counts() - mark.logged),
+            ..environment
         }
     }
 
@@ -279,7 +265,7 @@ impl Testbed {
             match fs::read(&file) {
                 Ok(bytes) => return serde_json::from_slice(&bytes).ok(),
                 Err(_) if timeline.now() >= give_up => return None,
-                Err(_) => tokio::time::sleep_until(clock::tokio_deadline(clock::now() + LOOK_EVERY)).await,
+                Err(_) => tokio::time::sleep(LOOK_EVERY).await,
             }
         }
     }
