@@ -373,8 +373,8 @@
     const clips = make("defs", {}, svg);
     frames.forEach((f, n) => {
       const clip = make("clipPath", { id: `${name}-${n}` }, clips);
-      // Faults have their numbers above the panel.
-      make("rect", { x: f.left, y: f.top - 60, width: f.right - f.left, height: f.bottom - f.top + 60 }, clip);
+      // Faults have their numbers above the panel; a strip marks seconds below it.
+      make("rect", { x: f.left, y: f.top - 60, width: f.right - f.left, height: f.bottom - f.top + 70 }, clip);
     });
     svg.setAttribute("role", "group");
     svg.setAttribute("tabindex", "0");

@@ -10,7 +10,7 @@ use crate::compare::baseline::Baseline;
 use crate::gate::Verdict;
 use crate::metrics::Summary;
 use crate::report::{Format, render, terminal};
-use crate::run::{Folder, RunError, stored, without_last_words};
+use crate::run::{Folder, RunError, stored, without_last_output};
 use crate::scenario::Resolved;
 
 /// The reports that are written unless others are asked for.
@@ -83,7 +83,7 @@ impl Delivery<'_> {
             "" if environment.interrupted => Ok(Exit::Interrupted),
             "" => Ok(self.verdict.outcome.into()),
             why if quiet => Err(Failure::broke(why)),
-            why => Err(Failure::broke(without_last_words(why))),
+            why => Err(Failure::broke(without_last_output(why))),
         }
     }
 

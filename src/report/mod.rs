@@ -120,7 +120,7 @@ pub fn render(
         Format::Html => {
             Ok(vec![File { path: "report.html", bytes: html::page(summary, verdict, scenario)? }])
         }
-        Format::Png => charts::files(summary),
+        Format::Png => charts::files(summary, &verdict.doubt),
         Format::Csv => csv::files(summary),
         Format::Json => Ok(vec![File { path: "summary.json", bytes: json::summary(summary, verdict)? }]),
         Format::Markdown => {

@@ -104,11 +104,11 @@ pub enum AppStatus {
 }
 
 /// Separates a message from the end of a process's output.
-const LAST_WORDS: &str = "; its last output:";
+const LAST_OUTPUT: &str = "; its last output:";
 
 /// Strips the last lines of output from a message, where they have already been shown.
-pub fn without_last_words(why: &str) -> &str {
-    why.split(LAST_WORDS).next().unwrap_or(why)
+pub fn without_last_output(why: &str) -> &str {
+    why.split(LAST_OUTPUT).next().unwrap_or(why)
 }
 
 /// The application that answers the calls.
@@ -155,8 +155,11 @@ impl Application {
     pub async fn ended(&self) -> String {
         let Some((keeper, output)) = &self.process else { return std::future::pending().await };
         let status = keeper.ended().await;
-        let last = last_words(output).await.join(" | ");
-        format!("the service ended by itself during the run ({}){LAST_WORDS} {last}", child::describe(status))
+        let last = last_output(output).await.join(" | ");
+        format!(
+            "the service ended by itself during the run ({}){LAST_OUTPUT} {last}",
+            child::describe(status)
+        )
     }
 
     /// Waits until Asterisk lists it.
@@ -183,10 +186,10 @@ impl Application {
                 Err(_) => Err(self.absence(scenario, ari).await),
             },
             status = ended => {
-                let (status, last_words) = (child::describe(status), self.last_words().await);
+                let (status, last_output) = (child::describe(status), self.last_output().await);
                 Err(RunError::Obstacle(format!(
                     "the service under test ended by itself ({status}) before Asterisk listed the application \
-                     `{app}`{last_words}"
+                     `{app}`{last_output}"
                 )))
             }
         }
@@ -215,16 +218,16 @@ impl Application {
             }
             (false, AsteriskMode::External) => "is the service running, and is service.app its application?",
         };
-        let last_words = self.last_words().await;
+        let last_output = self.last_output().await;
         RunError::Obstacle(format!(
-            "the application `{app}` did not appear at {url} within {within}: {cure}{last_words}"
+            "the application `{app}` did not appear at {url} within {within}: {cure}{last_output}"
         ))
     }
 
     /// The end of its output, to append to a message; empty for a process that is not ours.
-    async fn last_words(&self) -> String {
+    async fn last_output(&self) -> String {
         match &self.process {
-            Some((_, output)) => format!("{LAST_WORDS}\n  {}", last_words(output).await.join("\n  ")),
+            Some((_, output)) => format!("{LAST_OUTPUT}\n  {}", last_output(output).await.join("\n  ")),
             None => String::new(),
         }
     }
@@ -316,7 +319,7 @@ async fn spawn(
 }
 
 /// The last lines of a process's output, the oldest first; never none.
-async fn last_words(output: &Output) -> Vec<String> {
+async fn last_output(output: &Output) -> Vec<String> {
     output.drained().await;
     let tail = output.tail();
     let cut =

@@ -108,7 +108,7 @@ impl MetricsFile {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::relay::EchoCounts;
+    use super::super::relay::RelayCounts;
     use super::*;
     use serde_json::{Value, json};
 
@@ -154,7 +154,7 @@ pub(super) mod tests {
     fn with_an_echo_server_latencies_are_its_round_trips() {
         let mut now = nothing();
         now.record.stages.bridged.record(Duration::from_millis(4));
-        let mut echo = EchoCounts { relayed: 5, returned: 3, lost: 1, ..Default::default() };
+        let mut echo = RelayCounts { relayed: 5, returned: 3, lost: 1, ..Default::default() };
         for ms in [1, 2, 100] {
             echo.round_trip.record(Duration::from_millis(ms));
         }

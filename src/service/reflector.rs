@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::delay::Delay;
 use super::media::{MediaCounts, MediaTotals};
-use super::relay::{EchoCounts, InFlight};
+use super::relay::{InFlight, RelayCounts};
 use super::way::{Next, Stream, Way};
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
@@ -139,7 +139,7 @@ impl Reflector {
             workspace: Workspace {
                 batch: Batch::new(BATCH, DATAGRAM),
                 answer: Box::new([0; DATAGRAM]),
-                echo: EchoCounts::default(),
+                echo: RelayCounts::default(),
                 delay,
             },
             shown_at: clock::now(),
@@ -210,7 +210,7 @@ struct Workspace {
     batch: Batch,
     answer: Box<[u8; DATAGRAM]>,
     /// Not shown yet.
-    echo: EchoCounts,
+    echo: RelayCounts,
     /// `None`: packets go back at once.
     delay: Option<Delay>,
 }

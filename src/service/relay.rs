@@ -8,7 +8,7 @@ use crate::stamp::Stamp;
 const WAITED_FOR: usize = 256;
 
 /// Packets to the echo server and back, counted.
-pub type EchoCounts = ServiceEcho<Durations>;
+pub type RelayCounts = ServiceEcho<Durations>;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Waiting {
@@ -31,7 +31,14 @@ impl Default for InFlight {
 impl InFlight {
     /// Adds packet `number`, which came from the call at `in_at` and was sent on just after `sent_at`, or
     /// could not be.
-    pub fn add(&mut self, number: u16, in_at: Stamp, sent_at: Stamp, is_sent: bool, counts: &mut EchoCounts) {
+    pub fn add(
+        &mut self,
+        number: u16,
+        in_at: Stamp,
+        sent_at: Stamp,
+        is_sent: bool,
+        counts: &mut RelayCounts,
+    ) {
         counts.relayed += 1;
         let place = &mut self.0[usize::from(number) % WAITED_FOR];
         counts.lost += u64::from(place.number.is_some()) + u64::from(!is_sent);
@@ -40,7 +47,7 @@ impl InFlight {
 
     /// Takes a datagram from the echo server. Returns the time at which its packet had come from the call;
     /// `None` for one that is not waited for.
-    pub fn take(&mut self, datagram: &Datagram<'_>, counts: &mut EchoCounts) -> Option<Stamp> {
+    pub fn take(&mut self, datagram: &Datagram<'_>, counts: &mut RelayCounts) -> Option<Stamp> {
         let number = datagram.bytes.get(2..4).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))?;
         let place = &mut self.0[usize::from(number) % WAITED_FOR];
         if place.number != Some(number) {
@@ -53,7 +60,7 @@ impl InFlight {
     }
 
     /// Gives up on everything that is not back yet.
-    pub fn give_up(&mut self, counts: &mut EchoCounts) {
+    pub fn give_up(&mut self, counts: &mut RelayCounts) {
         for place in self.0.iter_mut() {
             counts.lost += u64::from(place.number.take().is_some());
         }
@@ -66,7 +73,7 @@ mod tests {
 
     #[test]
     fn every_packet_is_back_or_lost_once() {
-        let (mut in_flight, mut counts) = (InFlight::default(), EchoCounts::default());
+        let (mut in_flight, mut counts) = (InFlight::default(), RelayCounts::default());
         let stamp = |number: u16| Stamp::from_ns(number.into());
         for number in 0..300 {
             in_flight.add(number, stamp(number), stamp(number), true, &mut counts);
@@ -94,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_packet_that_cannot_be_sent_is_lost_and_not_waited_for() {
-        let (mut in_flight, mut counts) = (InFlight::default(), EchoCounts::default());
+        let (mut in_flight, mut counts) = (InFlight::default(), RelayCounts::default());
         (0..10).for_each(|n| in_flight.add(n, Stamp::ZERO, Stamp::ZERO, false, &mut counts));
         in_flight.give_up(&mut counts);
         assert_eq!((counts.relayed, counts.returned, counts.lost), (10, 0, 10));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::media::MediaCounts;
-use super::relay::{EchoCounts, InFlight};
+use super::relay::{InFlight, RelayCounts};
 use crate::net::udp::Datagram;
 use crate::rtp::reflector::{Reflected, StreamReflector};
 use crate::stamp::Stamp;
@@ -94,7 +94,7 @@ impl Stream {
         in_at: Stamp,
         sent_at: Stamp,
         is_sent: bool,
-        echo: &mut EchoCounts,
+        echo: &mut RelayCounts,
     ) {
         if let Way::Relayed(in_flight) = &mut self.way {
             in_flight.add(number, in_at, sent_at, is_sent, echo);
@@ -108,7 +108,7 @@ impl Stream {
         datagram: &Datagram<'_>,
         out_at: impl FnOnce() -> Stamp,
         answer: &mut [u8],
-        echo: &mut EchoCounts,
+        echo: &mut RelayCounts,
     ) -> Next {
         let Way::Relayed(in_flight) = &mut self.way else { return Next::Nowhere };
         let Some(in_at) = in_flight.take(datagram, echo) else { return Next::Nowhere };
@@ -124,7 +124,7 @@ impl Stream {
     }
 
     /// Ends the stream; packets that the echo server has not sent back are lost.
-    pub fn end(mut self, echo: &mut EchoCounts) -> MediaCounts {
+    pub fn end(mut self, echo: &mut RelayCounts) -> MediaCounts {
         if let Way::Relayed(in_flight) = &mut self.way {
             in_flight.give_up(echo);
         }
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_relayed_packet_goes_back_once_when_the_echo_server_has_answered() {
-        let (mut answer, mut echo) = ([0; 300], EchoCounts::default());
+        let (mut answer, mut echo) = ([0; 300], RelayCounts::default());
         let mut relayed = stream(Way::Relayed(InFlight::default()));
         let packet = probe();
         let next = relayed.on_datagram(&datagram(&packet, 3), || at(4), &mut answer);

@@ -12,59 +12,42 @@ use rsip::prelude::UntypedHeader as _;
 use super::grammar::{self, DEFAULT_PORT, NameAddr, param, split};
 use super::parse::{ParseError, excerpt};
 
-/// A request method (RFC 3261 7.1 and the extensions). Methods are case-sensitive.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // The names are their own documentation.
-pub enum Method {
-    Ack,
-    Bye,
-    Cancel,
-    Info,
-    Invite,
-    Message,
-    Notify,
-    Options,
-    Prack,
-    Publish,
-    Refer,
-    Register,
-    Subscribe,
-    Update,
-    /// A method that no RFC known here defines.
-    Other(String),
+/// The methods that an RFC defines, each with its name.
+macro_rules! methods {
+    ($($kind:ident $name:literal,)*) => {
+        /// A request method (RFC 3261 7.1 and the extensions). Methods are case-sensitive.
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        #[allow(missing_docs)] // The names are their own documentation.
+        pub enum Method {
+            $($kind,)*
+            /// A method that no RFC known here defines.
+            Other(String),
+        }
+
+        impl Method {
+            /// The method of this name.
+            pub fn from_name(name: &str) -> Self {
+                match name {
+                    $($name => Method::$kind,)*
+                    other => Method::Other(other.to_string()),
+                }
+            }
+
+            /// The name as it stands in a request line.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Method::$kind => $name,)*
+                    Method::Other(name) => name,
+                }
+            }
+        }
+    };
 }
 
-const METHODS: &[(&str, Method)] = &[
-    ("ACK", Method::Ack),
-    ("BYE", Method::Bye),
-    ("CANCEL", Method::Cancel),
-    ("INFO", Method::Info),
-    ("INVITE", Method::Invite),
-    ("MESSAGE", Method::Message),
-    ("NOTIFY", Method::Notify),
-    ("OPTIONS", Method::Options),
-    ("PRACK", Method::Prack),
-    ("PUBLISH", Method::Publish),
-    ("REFER", Method::Refer),
-    ("REGISTER", Method::Register),
-    ("SUBSCRIBE", Method::Subscribe),
-    ("UPDATE", Method::Update),
-];
-
-impl Method {
-    /// The method of this name.
-    pub fn from_name(name: &str) -> Self {
-        let known = METHODS.iter().find(|(known, _)| *known == name);
-        known.map_or_else(|| Method::Other(name.to_string()), |(_, method)| method.clone())
-    }
-
-    /// The name as it stands in a request line.
-    pub fn as_str(&self) -> &str {
-        if let Method::Other(name) = self {
-            return name;
-        }
-        METHODS.iter().find(|(_, method)| method == self).map_or("", |(name, _)| name)
-    }
+methods! {
+    Ack "ACK", Bye "BYE", Cancel "CANCEL", Info "INFO", Invite "INVITE", Message "MESSAGE", Notify "NOTIFY",
+    Options "OPTIONS", Prack "PRACK", Publish "PUBLISH", Refer "REFER", Register "REGISTER",
+    Subscribe "SUBSCRIBE", Update "UPDATE",
 }
 
 impl fmt::Display for Method {

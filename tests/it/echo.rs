@@ -40,9 +40,9 @@ impl Echo {
     /// Asks it to end; how it did, and its last words.
     fn stop(&mut self, signal: Signal) -> (ExitStatus, String) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
-        let mut last_words = String::new();
-        self.said.read_to_string(&mut last_words).unwrap();
-        (self.child.wait().unwrap(), last_words)
+        let mut last_output = String::new();
+        self.said.read_to_string(&mut last_output).unwrap();
+        (self.child.wait().unwrap(), last_output)
     }
 }
 

@@ -109,7 +109,7 @@ fn the_example_survives_churn_in_a_law_under_another_name() {
 }
 
 #[test]
-fn a_service_that_ends_at_once_is_the_cause_with_its_last_words() {
+fn a_service_that_ends_at_once_is_the_cause_with_its_last_output() {
     let place = Place::new();
     let command = shell("echo the database is away >&2; exit 3");
     let said = stderr(&ends_with(&mut run(&place, &[&command]), 1));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::Caller;
-use crate::harness::lab::{Lab, assert_whole, outcomes};
+use crate::harness::lab::{Lab, assert_back, assert_whole, outcomes};
 use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::echo::EchoServer;
 use loadtest::rtp::Codec;
@@ -196,7 +196,7 @@ async fn with_an_echo_server_its_round_trips_are_measured_and_its_losses_counted
     service.assert_bridged(2).await;
     // The stamps between the caller's own are the service's, and not the echo's inside of them.
     let whole = callers[0].talk(Duration::from_secs(1), Codec::Pcmu).await;
-    assert_whole(&whole, 0);
+    assert_back(&whole, 0);
     for (probe, rtt) in whole.probes.iter().zip(&whole.rtt) {
         let reflection = probe.reflection.unwrap();
         assert!(reflection.out_at.since(reflection.in_at) < *rtt);

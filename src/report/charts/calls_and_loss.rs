@@ -35,8 +35,7 @@ impl Chart for CallsAndLoss {
     }
 
     fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
-        let keys = [UP, ATTEMPTS, LATE, FAILED, timeline::not_measured_key(canvas)];
-        faults::legend(canvas, &keys, summary);
+        timeline::legend(canvas, vec![UP, ATTEMPTS, LATE, FAILED], summary);
         let [up, attempts, packets] = canvas.rows([1.0, 0.8, 1.0]);
         let seconds = &summary.seconds;
         faults::mark(&calls_up(canvas, up, seconds), summary);

@@ -19,6 +19,7 @@ use super::notes::Notes;
 use super::raster::FONT;
 use super::svg::{Drawing, Svg};
 use super::theme::{Ink, text_width};
+use super::timeline::Stretch;
 
 /// A place on the canvas, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -80,17 +81,19 @@ pub(in crate::report) struct Canvas {
     pub(super) top: i32,
     /// Room between the first panel and its title.
     above: i32,
+    /// Seconds to mark in charts over time.
+    pub(super) not_quiet: Vec<Stretch>,
     notes: RefCell<Notes>,
 }
 
 impl Canvas {
-    pub(super) fn new(look: Look) -> Canvas {
+    pub(super) fn new(look: Look, not_quiet: Vec<Stretch>) -> Canvas {
         let (width, height, em) = look.size();
         let svg = Svg::new((width, height), look.medium());
         let area = svg.clone().into_drawing_area();
         let (width, height) = (width as i32, height as i32);
         let notes = RefCell::default();
-        Canvas { svg, area, look, width, height, em, top: 0, above: 0, notes }
+        Canvas { svg, area, look, width, height, em, top: 0, above: 0, not_quiet, notes }
     }
 
     /// Makes the canvas higher.

@@ -44,9 +44,8 @@ impl Chart for Cpu {
     }
 
     fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
-        let mut keys: Vec<_> = PROGRAMS.iter().chain(&MACHINE).map(|series| series.key).collect();
-        keys.push(timeline::not_measured_key(canvas));
-        faults::legend(canvas, &keys, summary);
+        let keys = PROGRAMS.iter().chain(&MACHINE).map(|series| series.key).collect();
+        timeline::legend(canvas, keys, summary);
         let [programs, machine] = canvas.rows([1.4, 1.0]);
         let seconds = &summary.seconds;
         let upper = panel(canvas, programs, seconds, "programs, cores busy", &PROGRAMS, f64::INFINITY);

@@ -13,15 +13,15 @@ use crate::report::words;
 /// More faults than these have no words of their own in the legend.
 const MOST_WORDS: usize = 6;
 
-/// Writes the legend of a chart over time: its own keys, then the faults by number. Leaves room above the
-/// first panel for the numbers.
-pub(super) fn legend(canvas: &mut Canvas, keys: &[LegendKey<'_>], summary: &Summary) {
+/// Writes the legend: other keys, then the faults by number. Leaves room above the first panel for the
+/// numbers.
+pub(super) fn legend(canvas: &mut Canvas, keys: Vec<LegendKey<'_>>, summary: &Summary) {
     let faults = &summary.faults;
     let labels: Vec<String> = faults.iter().take(MOST_WORDS).map(label).collect();
     let more = format!("{} to {}: more faults", MOST_WORDS + 1, faults.len());
     let key = |(n, label)| LegendKey { label, ink: Ink::Vermillion, mark: Mark::Badge(n) };
     let numbered = (1..).zip(labels.iter().map(String::as_str)).map(key);
-    let mut keys: Vec<LegendKey<'_>> = keys.iter().copied().chain(numbered).collect();
+    let mut keys: Vec<LegendKey<'_>> = keys.into_iter().chain(numbered).collect();
     if faults.len() > MOST_WORDS {
         keys.push(LegendKey { label: &more, ink: Ink::Vermillion, mark: Mark::Stroke });
     }

@@ -5,6 +5,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Canvas, FAINT, SHADE, Style};
 use super::notes::KeyNote;
 use super::theme::Ink;
+use super::timeline::STRIP_EMS;
 
 /// An entry of the legend, known by its label.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,8 @@ pub(super) enum Mark {
     Block,
     /// A translucent block, for stretches of time.
     Shade,
+    /// A strip below a panel.
+    Strip,
     /// The end of a bar that few reach.
     Faint,
     Dot,
@@ -88,16 +91,17 @@ impl Canvas {
     fn swatch(&self, key: &LegendKey<'_>, (x, y): (i32, i32), wide: i32) {
         let ink = key.ink;
         let middle = (x + wide / 2, y);
-        let block = |alpha: f64| {
-            let half = self.px(0.35);
+        let block = |ems: f64, alpha: f64| {
+            let half = self.px(ems / 2.0);
             self.block((x, y - half), (x + wide, y + half), ink, alpha);
         };
         match key.mark {
             Mark::Line => self.path(&[(x, y), (x + wide, y)], ink, self.px(0.16)),
             Mark::Stroke => self.stroke(middle, ink),
-            Mark::Block => block(1.0),
-            Mark::Shade => block(SHADE),
-            Mark::Faint => block(FAINT),
+            Mark::Block => block(0.7, 1.0),
+            Mark::Shade => block(0.7, SHADE),
+            Mark::Faint => block(0.7, FAINT),
+            Mark::Strip => block(STRIP_EMS, 1.0),
             Mark::Dot => self.dot(middle, ink),
             Mark::Ring => self.ring(middle, ink),
             Mark::Cross => self.cross(middle, ink),

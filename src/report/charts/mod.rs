@@ -29,6 +29,7 @@ use svg::{Drawing, Medium};
 pub(super) use theme::css;
 
 use super::{File, ReportError, words};
+use crate::gate::Doubt;
 use crate::metrics::Summary;
 
 /// All charts, in the order of the page.
@@ -99,25 +100,31 @@ impl Look {
 
 /// A chart as an SVG element for a page, and values for the page's script. `label` is read by a screen
 /// reader.
-pub(super) fn inline(chart: &dyn Chart, summary: &Summary, look: Look, label: &str) -> (String, Notes) {
-    let (drawing, notes) = drawn(chart, summary, look);
+pub(super) fn inline(
+    chart: &dyn Chart,
+    summary: &Summary,
+    doubt: &Doubt,
+    look: Look,
+    label: &str,
+) -> (String, Notes) {
+    let (drawing, notes) = drawn(chart, summary, doubt, look);
     (drawing.inline(label), notes)
 }
 
 /// All charts as PNG files.
-pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
+pub(super) fn files(summary: &Summary, doubt: &Doubt) -> Result<Vec<File>, ReportError> {
     let picture = |chart: &&dyn Chart| {
         let path = chart.about().path;
-        let (drawing, _) = drawn(*chart, summary, Look::Picture);
+        let (drawing, _) = drawn(*chart, summary, doubt, Look::Picture);
         let bytes = raster::png(&drawing).map_err(|what| ReportError::Chart { path, what })?;
         Ok(File { path, bytes })
     };
     CHARTS.iter().map(picture).collect()
 }
 
-fn drawn(chart: &dyn Chart, summary: &Summary, look: Look) -> (Drawing, Notes) {
+fn drawn(chart: &dyn Chart, summary: &Summary, doubt: &Doubt, look: Look) -> (Drawing, Notes) {
     let about = chart.about();
-    let mut canvas = Canvas::new(look);
+    let mut canvas = Canvas::new(look, timeline::not_quiet(summary, doubt));
     canvas.heading(about.title, &subtitle(summary));
     chart.draw(&mut canvas, summary);
     canvas.finish()
@@ -143,8 +150,8 @@ mod tests {
 
     fn svg(chart: &dyn Chart, summary: &Summary, look: Look) -> String {
         match look {
-            Look::Picture => drawn(chart, summary, look).0.document(),
-            look => inline(chart, summary, look, "label").0,
+            Look::Picture => drawn(chart, summary, &Doubt::default(), look).0.document(),
+            look => inline(chart, summary, &Doubt::default(), look, "label").0,
         }
     }
 
@@ -178,7 +185,7 @@ mod tests {
     #[test]
     fn pictures_have_their_size_and_show_their_series() {
         let (summary, _) = fixture::typical();
-        for file in files(&summary).unwrap() {
+        for file in files(&summary, &Doubt::default()).unwrap() {
             let (width, height, colours) = pixels(&file.bytes);
             assert_eq!((width, height), (2000, 1000), "{}", file.path);
             let inks: &[Ink] = match file.path {
@@ -237,7 +244,7 @@ mod tests {
     fn every_series_of_the_notes_is_a_group_of_the_drawing() {
         let (summary, _) = fixture::faulted();
         for (chart, look) in CHARTS.iter().flat_map(|chart| [(*chart, Look::Wide), (*chart, Look::Narrow)]) {
-            let (svg, notes) = inline(chart, &summary, look, "label");
+            let (svg, notes) = inline(chart, &summary, &Doubt::default(), look, "label");
             let tree = Document::parse(&svg).unwrap();
             let groups = |name: &str| -> HashSet<usize> {
                 tree.descendants().filter_map(|node| node.attribute(name)?.parse().ok()).collect()
@@ -291,6 +298,36 @@ mod tests {
                 let marked = lines_down(&faulted, &colour).len() - lines_down(&whole, &colour).len();
                 assert_eq!(marked, 2, "{what} in {}, {look:?}", chart.about().name());
             }
+        }
+    }
+
+    #[test]
+    fn seconds_that_are_not_quiet_are_marked_in_every_chart_over_time_in_doubt() {
+        let (mut summary, verdict) = fixture::in_doubt();
+        for call in &mut summary.calls {
+            // Spread over the run, so that the set-up times are over time too.
+            call.intended_s = f64::from(call.call) * 5.0;
+        }
+        let strips = |svg: &str| -> HashSet<(i32, i32)> {
+            let tree = Document::parse(svg).unwrap();
+            let blocks = tree.descendants().filter(|node| {
+                let is_of_panel = node.ancestors().any(|group| group.has_attribute("data-panel"));
+                is_of_panel && node.attribute("fill") == Some(&Ink::Muted.css())
+            });
+            let number = |node: &Node<'_, '_>, name| node.attribute(name)?.parse().ok();
+            blocks.filter_map(|node| Some((number(&node, "x")?, number(&node, "width")?))).collect()
+        };
+        for chart in over_time() {
+            let name = chart.about().name();
+            let (marked, notes) = inline(chart, &summary, &verdict.doubt, Look::Wide, "label");
+            let strips = strips(&marked);
+            // Quiet are the seconds 10 to 99 of a window that begins before and ends after them.
+            assert_eq!(strips.len(), 2, "{name}: {strips:?}");
+            let (frame, panel) = (&notes.frames[0], &notes.panels[0]);
+            let second = (frame.right - frame.left) as f64 / (panel.to - panel.from);
+            let last = strips.iter().max().unwrap();
+            assert!((f64::from(last.0 - frame.left) - 100.0 * second).abs() <= 1.0, "{name}: {strips:?}");
+            assert!(!svg(chart, &summary, Look::Wide).contains("not quiet"), "{name}");
         }
     }
 
@@ -352,7 +389,7 @@ mod tests {
     fn the_heat_map_shows_the_slow_call_and_the_silent_one() {
         let (summary, _) = fixture::typical();
         let colours = |summary: &Summary| {
-            let (drawing, _) = drawn(chart("rtt-by-call"), summary, Look::Picture);
+            let (drawing, _) = drawn(chart("rtt-by-call"), summary, &Doubt::default(), Look::Picture);
             pixels(&raster::png(&drawing).unwrap()).2
         };
         let count = |of: &HashMap<_, usize>, rgb| of.get(&rgb).copied().unwrap_or(0);

@@ -33,7 +33,7 @@ impl Chart for RttByCall {
 
     fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
         let bar = canvas.strip(2.6);
-        faults::legend(canvas, &[timeline::not_measured_key(canvas)], summary);
+        timeline::legend(canvas, Vec::new(), summary);
         let [place] = canvas.rows([1.0]);
         let cells = |from: i32, to: i32| ((to - from) / SMALLEST_CELL).max(1) as usize;
         let grid = Grid::of(summary, cells(place.left, place.right), cells(place.top, place.bottom));

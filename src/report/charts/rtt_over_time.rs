@@ -48,8 +48,7 @@ impl Chart for RttOverTime {
         if late.is_some() {
             keys.push(LegendKey { label: &late_label, ink: Ink::Vermillion, mark: Mark::DashedAcross });
         }
-        keys.push(timeline::not_measured_key(canvas));
-        faults::legend(canvas, &keys, summary);
+        timeline::legend(canvas, keys, summary);
 
         let [place] = canvas.rows([1.0]);
         let y = Axis::log_ms(values.clone(), place.log_labels(canvas));

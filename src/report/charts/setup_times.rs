@@ -83,8 +83,7 @@ impl Chart for SetupTimes {
         }
         let is_timed = is_timed(summary);
         if is_timed {
-            keys.push(timeline::not_measured_key(canvas));
-            faults::legend(canvas, &keys, summary);
+            timeline::legend(canvas, keys, summary);
         } else {
             canvas.legend(&keys);
         }

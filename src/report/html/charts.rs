@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::figures;
+use crate::gate::Doubt;
 use crate::metrics::Summary;
 use crate::report::ReportError;
 use crate::report::charts::{self, About, CHARTS, Chart, KeyNote, Look, PanelNote, Rect};
@@ -31,8 +32,8 @@ struct PageNotes {
 pub(super) struct PageCharts(Vec<PageChart>);
 
 impl PageCharts {
-    pub(super) fn of(summary: &Summary) -> PageCharts {
-        PageCharts(CHARTS.iter().map(|chart| page_chart(*chart, summary)).collect())
+    pub(super) fn of(summary: &Summary, doubt: &Doubt) -> PageCharts {
+        PageCharts(CHARTS.iter().map(|chart| page_chart(*chart, summary, doubt)).collect())
     }
 
     /// The charts of a section.
@@ -47,13 +48,13 @@ impl PageCharts {
     }
 }
 
-fn page_chart(chart: &dyn Chart, summary: &Summary) -> PageChart {
+fn page_chart(chart: &dyn Chart, summary: &Summary, doubt: &Doubt) -> PageChart {
     let about = chart.about();
     let figure = |(words, name): &(&str, &str)| format!("{words} {}", figures::figure(summary, name).shown);
     let figures: Vec<_> = about.figures.iter().map(figure).collect();
     let label = format!("Chart. {}: {}", about.title, figures.join(", "));
-    let (wide, notes) = charts::inline(chart, summary, Look::Wide, &label);
-    let (narrow, of_narrow) = charts::inline(chart, summary, Look::Narrow, &label);
+    let (wide, notes) = charts::inline(chart, summary, doubt, Look::Wide, &label);
+    let (narrow, of_narrow) = charts::inline(chart, summary, doubt, Look::Narrow, &label);
     let notes =
         PageNotes { keys: notes.keys, panels: notes.panels, wide: notes.frames, narrow: of_narrow.frames };
     PageChart { about, wide, narrow, notes }

@@ -31,6 +31,7 @@ struct ReportPage<'a> {
     outcome: Outcome,
     mark: &'static str,
     sentence: String,
+    has_intervals: bool,
     headline: Vec<Card>,
     packets: Vec<LatencyRow>,
     signalling: Vec<LatencyRow>,
@@ -90,7 +91,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
     let environment = &summary.environment;
     let (instrument, packets): (Vec<_>, Vec<_>) =
         figures::latencies(summary, &catalogue::LATENCIES).into_iter().partition(|row| row.of_instrument);
-    let charts = PageCharts::of(summary);
+    let charts = PageCharts::of(summary, &verdict.doubt);
     let notes = charts.notes()?;
     let page = ReportPage {
         summary,
@@ -99,6 +100,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         outcome: verdict.outcome,
         mark: words::mark(verdict.outcome),
         sentence: sentence(verdict),
+        has_intervals: verdict.gates.iter().any(|gate| gate.interval.is_some()),
         headline: headline(summary),
         packets,
         signalling: figures::latencies(summary, &catalogue::SIGNALLING),
@@ -326,6 +328,17 @@ mod tests {
     fn the_page_stays_small() {
         assert!(text(&fixture::typical(), "").len() < 1_000_000);
         assert!(text(&fixture::many_calls(), "").len() < 1_500_000);
+    }
+
+    #[test]
+    fn doubt_is_said_once_and_its_interval_stands_at_the_gate() {
+        let (summary, verdict) = fixture::in_doubt();
+        let page = text(&(summary, verdict.clone()), "");
+        let wanted = verdict.doubt.sentences().chain(["0.310 … 24.000 ms".into()]);
+        for sentence in wanted {
+            assert_eq!(page.matches(&sentence).count(), 1, "{sentence}");
+        }
+        assert!(!text(&fixture::typical(), "").contains("class=\"doubt\""));
     }
 
     #[test]
