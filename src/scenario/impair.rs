@@ -20,7 +20,7 @@ pub struct Impair {
 }
 
 /// `[impair.out]`, `[impair.back]`: one direction of every call's media, SIP is left alone. The keys
-/// mean what they mean in [`Impairment`].
+/// mean what they mean in `impair::Impairment`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImpairPath {

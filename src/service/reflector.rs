@@ -1,4 +1,4 @@
-//! The media side: one thread that sends every call's packets back to Asterisk, each on its call's [`Way`].
+//! The media side: one thread that sends every call's packets back to Asterisk, each on its call's way.
 //!
 //! Nothing on the thread locks, allocates or logs per packet. A call's sockets are bound elsewhere and
 //! handed over here; its counts are handed back when the call is over.

@@ -1,6 +1,6 @@
 //! A SIP message as received (RFC 3261 7): rsip's headers, and what this caller asks of them.
 //!
-//! rsip keeps a header's kind and its text. Addresses in it are read by [`super::grammar`]: rsip's own
+//! rsip keeps a header's kind and its text. Addresses in it are read by `sip::grammar`: rsip's own
 //! reader refuses IPv6, and takes a user with a dot for a part of the host.
 
 use std::fmt;

@@ -26,7 +26,7 @@ pub enum ParseError {
     /// Nothing but line ends: a keep-alive (RFC 3261 7.5, RFC 5626 3.5.1).
     #[error("an empty message")]
     Empty,
-    /// More than [`MAX_MESSAGE_BYTES`].
+    /// More than `MAX_MESSAGE_BYTES`.
     #[error("{bytes} bytes, {MAX_MESSAGE_BYTES} allowed")]
     TooLong {
         /// The message's length.

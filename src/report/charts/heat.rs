@@ -194,7 +194,7 @@ impl Grid {
         self.cells.iter().all(|c| *c == HeatCell::Empty)
     }
 
-    /// The cells as indices into [`palette`], the last row first: rows are counted upwards.
+    /// The cells as indices into the palette of `image`, the last row first: rows are counted upwards.
     pub(super) fn indices(&self, scale: &Axis) -> Vec<u8> {
         let index = |cell: &HeatCell| match cell {
             HeatCell::Empty => 0,
