@@ -334,7 +334,8 @@ mod tests {
     fn doubt_is_said_once_and_its_interval_stands_at_the_gate() {
         let (summary, verdict) = fixture::in_doubt();
         let page = text(&(summary, verdict.clone()), "");
-        let wanted = verdict.doubt.sentences().chain(["0.310 … 24.000 ms".into()]);
+        let interval = verdict.gates[0].interval.expect("a gate between its readings").to_string();
+        let wanted = verdict.doubt.sentences().chain([interval]);
         for sentence in wanted {
             assert_eq!(page.matches(&sentence).count(), 1, "{sentence}");
         }
