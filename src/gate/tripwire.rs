@@ -68,3 +68,41 @@ fn basis(tripwire: &Tripwire) -> String {
     let of = if *runs == 1 { "1 run".into() } else { format!("{runs} runs") };
     format!("at most {}, by a baseline of {of} with a median of {}", ms(*bound_ms), ms(*median_ms))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{DISTURBED, QUIET, Second, parsed, seconds, summary, verdict};
+    use super::*;
+    use crate::compare::digest::RunDigest;
+
+    /// A run held against one whose round trip was 5 ms throughout, so that 5.75 ms is the bound.
+    fn held(seconds: &[Second]) -> Verdict {
+        let run = summary(seconds);
+        let stored = summary(&[QUIET; 12]);
+        let baseline: Baseline = [RunDigest::of("usual".into(), &stored, false)].into_iter().collect();
+        let gates = ["rtt.p99 < 60s"];
+        let mut verdict = verdict(&run, &gates);
+        hold_against(&mut verdict, &run, &parsed(&gates), &baseline);
+        verdict
+    }
+
+    #[test]
+    fn in_doubt_a_line_is_judged_by_its_interval() {
+        let [calm, late] = [QUIET, DISTURBED];
+        let slow = |second| Second { rtt_ms: 9.0, ..second };
+        assert_eq!(held(&[calm; 12]).outcome, Outcome::Pass);
+        assert_eq!(held(&[slow(calm); 12]).outcome, Outcome::Regressed);
+        // Slow in its quiet seconds, slow only with the machine, and without a quiet second.
+        assert_eq!(held(&seconds(20, slow(calm), 10, slow(late))).outcome, Outcome::Regressed);
+        let with_machine = held(&seconds(20, calm, 10, slow(late)));
+        assert_eq!(with_machine.outcome, Outcome::Inconclusive);
+        assert!(with_machine.gates[1].interval.is_some(), "{with_machine:?}");
+        assert_eq!(held(&[slow(late); 12]).outcome, Outcome::Inconclusive);
+        // Late by too little to reach the bound.
+        let hardly = Second { lateness_ms: 0.5, missed: 5, ..calm };
+        let passes = held(&seconds(20, calm, 10, hardly));
+        assert!(passes.outcome == Outcome::Pass && passes.doubt.is_any(), "{passes:?}");
+        // The machine alone is beyond the bound.
+        assert_eq!(held(&[Second { control_ms: 7.0, ..slow(calm) }; 12]).outcome, Outcome::Inconclusive);
+    }
+}
