@@ -25,6 +25,11 @@ use crate::stamp::Stamp;
 const MOST_BYTES: u64 = 256 << 10;
 /// Most packets of one interval: far more than can be, and so few that no sum of a file's can overflow.
 const MOST_PACKETS: u64 = 1 << 36;
+/// Most counts that a log may unpack to, by its length. Ours hold less than one a byte; a few bytes of
+/// equal counts would otherwise unpack to a hundred times their length.
+const MOST_COUNTS_A_BYTE: u64 = 16;
+/// Counts that any log may unpack to.
+const COUNTS_OF_ANY_LOG: u64 = 1 << 20;
 /// Bytes before the counts: cookie, length of the counts, offset, digits, bounds, ratio.
 const HEADER: usize = 40;
 
@@ -89,6 +94,8 @@ pub fn write(intervals: &Intervals, epoch: Stamp) -> Result<Vec<u8>, HlogError> 
 /// [`HlogError::Damaged`].
 pub fn read(bytes: &[u8]) -> Result<Intervals, HlogError> {
     let mut intervals = Intervals::default();
+    let mut counts_left =
+        COUNTS_OF_ANY_LOG.saturating_add(MOST_COUNTS_A_BYTE.saturating_mul(bytes.len() as u64));
     // Line by line: given a whole log, the library looks for a point far beyond a line that has none.
     for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let damaged = |why: String| HlogError::Damaged { line: number + 1, why };
@@ -116,11 +123,12 @@ pub fn read(bytes: &[u8]) -> Result<Intervals, HlogError> {
         if is_above {
             latencies.record_n(u64::MAX, histogram.len());
         } else {
-            latencies.extend(
-                histogram
-                    .iter_recorded()
-                    .map(|v| (histogram.lowest_equivalent(v.value_iterated_to()), v.count_at_value())),
-            );
+            let recorded = || histogram.iter_recorded();
+            counts_left = counts_left
+                .checked_sub(recorded().count() as u64)
+                .ok_or_else(|| damaged("the log unpacks to far more than its length".into()))?;
+            let lowest = |value| histogram.lowest_equivalent(value);
+            latencies.extend(recorded().map(|v| (lowest(v.value_iterated_to()), v.count_at_value())));
         }
         intervals.add(second, series, scope, &latencies);
     }
@@ -206,6 +214,26 @@ mod tests {
             line(&bytes);
             line(&header(counts.len() as u32, 1000, 60_000_000_000, &counts));
         }
+    }
+
+    #[test]
+    fn a_log_that_unpacks_to_far_more_than_its_length_is_refused() {
+        let mut all = Latencies::default();
+        let mut ns = LOWEST_NS;
+        while ns < HIGHEST_NS {
+            all.record(ns);
+            ns = all.histogram().next_non_equivalent(ns);
+        }
+        let log = |seconds| {
+            let mut intervals = Intervals::default();
+            (0..seconds).for_each(|second| intervals.add(second, Series::Rtt, Scope::Measured, &all));
+            write(&intervals, EPOCH).unwrap()
+        };
+        assert!(read(&log(10)).is_ok());
+        let bomb = log(200);
+        assert!(bomb.len() < 100_000, "{} bytes", bomb.len());
+        let refused = read(&bomb).unwrap_err().to_string();
+        assert!(refused.contains("unpacks to far more"), "{refused}");
     }
 
     /// Raw histogram with a header of the format.
