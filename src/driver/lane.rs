@@ -176,15 +176,15 @@ fn spawn(
     scheduling: Scheduling,
     run: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    struct Obituary(&'static str, UnboundedSender<LaneEvent>);
-    impl Drop for Obituary {
+    struct ExitReport(&'static str, UnboundedSender<LaneEvent>);
+    impl Drop for ExitReport {
         fn drop(&mut self) {
             let _ = self.1.send(LaneEvent::Died(self.0));
         }
     }
-    let obituary = Obituary(name, events);
+    let report = ExitReport(name, events);
     thread::Builder::new().name(name.into()).spawn(move || {
-        let _told_whatever_happens = obituary;
+        let _told_whatever_happens = report;
         // It was tried before the lane began; what is refused now shows in the send lateness.
         let _ = scheduling.apply();
         run();
