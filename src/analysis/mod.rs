@@ -1,4 +1,4 @@
-//! What a run's records mean beyond counting: recovery from faults, drift, the E-model, the tail explained.
+//! Meaning of a run's records beyond counting: recovery from faults, drift, the E-model, the tail explained.
 
 pub mod drift;
 pub mod explain;

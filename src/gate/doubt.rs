@@ -37,7 +37,7 @@ pub struct Doubt {
 }
 
 impl Doubt {
-    /// Whether there is any.
+    /// True if there is any.
     pub fn is_any(&self) -> bool {
         self.extent != Extent::Nothing
     }
@@ -154,7 +154,7 @@ fn course(environment: &Environment, limits: &Limits) -> Vec<String> {
     reasons
 }
 
-/// Who used the machine in the seconds that were not quiet, where that explains a late driver.
+/// Users of the machine in the seconds that were not quiet, where they explain a late driver.
 fn load(summary: &Summary, doubt: &Doubt) -> Option<String> {
     if !doubt.is_any() {
         return None;

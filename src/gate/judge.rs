@@ -79,7 +79,7 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// What a metric may have been, and the statistic of the control stream that leaves a bound from above
+    /// Readings of a metric, and the statistic of the control stream that leaves a bound from above
     /// without a best reading.
     pub fn readings(&self, metric: &Metric, op: Op, bound: f64) -> (Readings, Option<&Metric>) {
         let readings = match (self.extent, &self.in_doubt) {
@@ -142,7 +142,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// Whether a value breaks a bound from above.
+/// True if a value breaks a bound from above.
 pub(super) fn breaks_from_above(op: Op, bound: f64, value: Value) -> bool {
     let is_broken = match value {
         Value::Number(n) => !op.holds(n, bound),

@@ -24,12 +24,12 @@ const ENOUGH: f64 = 0.2;
 pub struct Quiet {
     /// Seconds since the run's start.
     pub seconds: BTreeSet<u32>,
-    /// How many seconds the hold phase has.
+    /// Seconds of the hold phase.
     pub of: usize,
 }
 
 impl Quiet {
-    /// Whether they are a fifth of the hold phase.
+    /// True if they are a fifth of the hold phase.
     pub fn are_enough(&self) -> bool {
         !self.seconds.is_empty() && self.seconds.len() as f64 >= self.of as f64 * ENOUGH
     }
@@ -53,7 +53,7 @@ impl Shares {
         Some(Shares { own, others: (machine - own).max(0.0), steal })
     }
 
-    /// Whether somebody but the run used the machine.
+    /// True if somebody but the run used the machine.
     pub fn are_disturbed(&self) -> bool {
         self.steal >= MOST_STEAL || self.others >= MOST_OTHERS
     }

@@ -225,12 +225,12 @@ impl<'a> Facts<'a> {
         self.environment.service_record.as_ref().map_or(known(None), |record| number(of(record)))
     }
 
-    /// How many calls are so.
+    /// Count of the calls that are so.
     pub fn count(&self, is: impl Fn(&CallRecord) -> bool) -> u64 {
         self.calls.iter().filter(|call| is(call)).count() as u64
     }
 
-    /// How many attempts got one of these final answers.
+    /// Count of the attempts that got one of these final answers.
     pub fn with_status(&self, codes: &[u16]) -> u64 {
         self.count(|call| call.status.is_some_and(|status| codes.contains(&status)))
     }

@@ -18,7 +18,7 @@ pub struct Definition {
     pub help: &'static str,
     /// The part of a report that it belongs to.
     pub group: Group,
-    /// What its value rests on.
+    /// Basis of its value.
     pub rests_on: RestsOn,
     /// Which statistic of a distribution it is; `None` for any other figure.
     pub statistic: Option<Statistic>,
@@ -100,7 +100,7 @@ pub enum Group {
     Leaks,
 }
 
-/// What a metric's value rests on: whether an instrument that falls behind may have bent it.
+/// Basis of a metric's value, by which an instrument that falls behind may have bent it or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestsOn {
     /// Packets sent in time and stamped in time: a driver that is late, or a socket that overflows, may
@@ -111,7 +111,7 @@ pub enum RestsOn {
     Records,
 }
 
-/// How a metric may change while the run goes on.
+/// Change of a metric that is possible while the run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
     /// It can only grow.
@@ -185,7 +185,7 @@ impl Statistic {
         self.quantile().map(|q| (100.0 / (1.0 - q)).round() as u64)
     }
 
-    /// Whether it is a percentile that rests on too few of so many samples.
+    /// True for a percentile that rests on too few of so many samples.
     pub fn is_too_few(self, samples: u64) -> bool {
         self.samples_needed().is_some_and(|needed| samples < needed)
     }

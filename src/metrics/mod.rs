@@ -25,13 +25,13 @@ pub struct Summary {
     pub environment: Environment,
     /// Every figure by its name, in the order of [`catalogue::all`].
     pub metrics: Vec<Metric>,
-    /// What share of the tail the machine itself explains, in words; `None` without a control stream.
+    /// Share of the tail that the machine itself explains, in words; `None` without a control stream.
     pub explanation: Option<String>,
     /// RTT over all packets sent in the measured window: the rows of `percentiles.csv`.
     pub percentiles: Vec<PercentileRow>,
-    /// What became of each planned fault.
+    /// Outcome of each planned fault.
     pub faults: Vec<fault::Recovery>,
-    /// How the attempts ended, most frequent first.
+    /// Endings of the attempts, most frequent first.
     pub endings: Vec<EndingCount>,
     /// A record per call.
     pub calls: Vec<CallRecord>,
@@ -60,14 +60,14 @@ pub struct PercentileRow {
     pub send_lateness: Value,
 }
 
-/// How many attempts ended in one way.
+/// Count of the attempts that ended in one way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndingCount {
     /// In words: `completed`, `rejected 486 Busy here`, …
     pub what: String,
     /// How many.
     pub count: u64,
-    /// Whether that is how a call should end.
+    /// True if a call should end so.
     pub good: bool,
 }
 

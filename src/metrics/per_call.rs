@@ -55,7 +55,7 @@ pub struct CallValue {
     pub call: u32,
     /// The value.
     pub value: Value,
-    /// What it may have been.
+    /// Readings that the doubt allows.
     pub readings: Readings,
     /// Where it rests on too few samples: how many, and how many are needed.
     pub missing_samples: Option<(u64, u64)>,

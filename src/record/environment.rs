@@ -146,7 +146,7 @@ pub struct Environment {
 const CLOCK_STEP_NS: i64 = 1_000_000;
 
 impl Environment {
-    /// Whether the interval log of the run is one by seconds; that of format 1 has one interval for the
+    /// True if the interval log of the run is one by seconds; that of format 1 has one interval for the
     /// whole measured window.
     pub fn has_seconds(&self) -> bool {
         self.format >= 2

@@ -52,7 +52,7 @@ pub(super) struct Document<'a> {
     /// The percentiles p among the metrics that rest on fewer than 100 / (1 - p) samples, by name.
     #[cfg_attr(test, schemars(schema_with = "super::schema::metric_names"))]
     too_few: Vec<&'static str>,
-    /// How the attempts ended, most frequent first.
+    /// Endings of the attempts, most frequent first.
     endings: Vec<EndingLine<'a>>,
     /// What was broken on purpose and what came of it. `planned_s`, `done_s`, `down_s` and `back_s` count
     /// from the run's start, the other durations from the fault, `served_s` from the process's return.
@@ -110,7 +110,7 @@ struct GateLine<'a> {
     reason: &'a str,
 }
 
-/// How many attempts ended in one way.
+/// Count of the attempts that ended in one way.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct EndingLine<'a> {
@@ -118,7 +118,7 @@ struct EndingLine<'a> {
     what: &'a str,
     /// How many.
     count: u64,
-    /// Whether that is how a call should end.
+    /// True if a call should end so.
     good: bool,
 }
 

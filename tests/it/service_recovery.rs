@@ -70,9 +70,7 @@ async fn a_caller_whose_start_nobody_heard_is_served() {
     let (caller, ()) = tokio::join!(Caller::call(lab.sip(), "service", 1, Codec::Pcmu), breaks);
     let caller = caller.expect("an answer");
     service.assert_bridged(1).await;
-    assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 1);
-    caller.hang_up().await;
-    lab.assert_empty().await;
+    assert_served_to_the_end(&lab, &caller, 1).await;
     let report = service.stop().await;
     assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 1)]));
     assert_eq!(
@@ -98,9 +96,7 @@ async fn a_call_whose_media_channel_came_unheard_is_bridged_all_the_same() {
     wire.passing.send(Passing::Open).unwrap();
     service.assert_health(200).await;
     service.assert_bridged(1).await;
-    assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 1);
-    caller.hang_up().await;
-    lab.assert_empty().await;
+    assert_served_to_the_end(&lab, &caller, 1).await;
     let report = service.stop().await;
     assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 1)]));
     assert_eq!(
@@ -142,9 +138,7 @@ async fn a_caller_who_was_taken_out_of_the_bridge_unheard_is_not_left_in_silence
     let (first_over, second_over) = tokio::join!(first.is_hung_up(limit), second.is_hung_up(limit));
     assert_ne!(first_over, second_over);
     let (other, id) = if first_over { (second, 1) } else { (first, 0) };
-    assert_whole(&other.talk(Duration::from_millis(400), Codec::Pcmu).await, id);
-    other.hang_up().await;
-    lab.assert_empty().await;
+    assert_served_to_the_end(&lab, other, id).await;
     let report = service.stop().await;
     assert_eq!(report.outcomes, outcomes(&[(ServiceOutcome::Completed, 1), (ServiceOutcome::Unbridged, 1)]));
     lab.end().await;
@@ -207,9 +201,7 @@ async fn an_asterisk_that_is_killed_under_calls_and_started_again_is_served_agai
     service.assert_health(200).await;
     let caller = Caller::call(lab.sip(), "service", 7, Codec::Pcmu).await.expect("an answer");
     service.assert_bridged(4).await;
-    assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 7);
-    caller.hang_up().await;
-    lab.assert_empty().await;
+    assert_served_to_the_end(&lab, &caller, 7).await;
     let report = service.stop().await;
     assert_eq!(
         report.outcomes,
@@ -229,9 +221,7 @@ async fn what_asterisk_cannot_do_just_now_is_asked_for_again() {
     wire.answer("POST", "/addChannel", 422, 1);
     let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
     service.assert_bridged(1).await;
-    assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 1);
-    caller.hang_up().await;
-    lab.assert_empty().await;
+    assert_served_to_the_end(&lab, &caller, 1).await;
     let (_, text) = service.get_as("/metrics", "application/openmetrics-text").await;
     let retries = r#"loadtest_service_rest_retries_total{operation="answer"} 2"#;
     assert!(text.lines().any(|line| line == retries), "{text}");
@@ -293,4 +283,11 @@ async fn a_caller_behind_leftovers_that_do_not_go_is_hung_up_and_the_next_one_se
     assert!(deletions.statuses[&500] > 2, "{deletions:?}");
     assert_eq!(deletions.retries, deletions.statuses[&500] - 1);
     lab.end().await;
+}
+
+/// The caller hears all that it says, and hangs up; nothing of its call is left.
+async fn assert_served_to_the_end(lab: &Lab, caller: &Caller, id: u32) {
+    assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, id);
+    caller.hang_up().await;
+    lab.assert_empty().await;
 }
