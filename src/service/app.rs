@@ -131,7 +131,7 @@ impl App {
                 event = stream_events.recv() => match event {
                     Some(StreamEvent::FirstPacket { port, at }) => self.on_first_packet(port, at),
                     Some(StreamEvent::Removed(removed)) => self.on_removed(&removed),
-                    None => return Err(ServiceError::Media(io::Error::other("it has ended"))),
+                    None => return Err(ServiceError::media(io::Error::other("it has ended"))),
                 },
                 () = sleep_until(wake) => self.on_time(clock::now()),
             }
@@ -213,7 +213,10 @@ impl App {
         let caller = match event {
             Event::ApplicationReplaced => {
                 tracing::error!(app, "another client has taken the application's events over");
-                self.failure = Some(ServiceError::Replaced(app.clone()));
+                self.failure = Some(ServiceError(format!(
+                    "another client has connected to Asterisk as application `{app}` and gets its events now: give \
+                     one of the two another --app (in a scenario: service.app)"
+                )));
                 return self.stop(at);
             }
             Event::Other => return,
