@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 
 use super::events::Incoming;
 use super::http::SharedCounts;
-use super::reflector::{Reflector, Removed, Sockets, StreamEvent};
+use super::reflector::{Reflector, Removed, StreamEvent};
 use super::refusals::Refusals;
+use super::sockets::Sockets;
 use super::tasks::{self, TaskResult};
 use super::{ServiceConfig, ServiceError};
 use crate::ari::call::Call;

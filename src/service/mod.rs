@@ -16,6 +16,7 @@ pub mod openmetrics;
 pub mod reflector;
 mod refusals;
 mod relay;
+mod sockets;
 pub mod stats;
 mod tasks;
 mod way;
