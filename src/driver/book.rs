@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Recent;
-use super::lane::{Impaired, LaneEvent};
+use super::lane::Impaired;
 use super::monitor::Monitor;
 use crate::clock;
 use crate::measure::{Rules, Second};
@@ -76,38 +76,16 @@ impl Book {
         due
     }
 
-    /// Enters an event of a media thread. Those about one call only are not for this book.
-    pub fn enter(&mut self, event: LaneEvent) {
-        match event {
-            LaneEvent::Second(second) => self.add(&second),
-            LaneEvent::Settled(second) => {
-                self.add(&second);
-                self.settle(&second);
-            }
-            LaneEvent::PacerDone { skipped, unsent, impaired } => {
-                self.impaired[0] = impaired;
-                self.run.environment.skipped += skipped;
-                self.run.environment.unsent += unsent;
-            }
-            LaneEvent::ReceiverDone { negative_rtt, unstamped, impaired } => {
-                self.impaired[1] = impaired;
-                self.run.environment.negative_rtt += negative_rtt;
-                self.run.environment.unstamped += unstamped;
-            }
-            LaneEvent::Stopped { .. }
-            | LaneEvent::Dead { .. }
-            | LaneEvent::Finished { .. }
-            | LaneEvent::Died(_) => {}
-        }
-    }
-
-    fn add(&mut self, second: &Second) {
+    /// Adds what a media thread has counted of a second.
+    pub fn add(&mut self, second: &Second) {
         let number = second.record.second;
         *self.row(number) += &second.record;
         self.run.intervals.add_second(number, &second.latencies);
     }
 
-    fn settle(&mut self, second: &Second) {
+    /// Adds a second of which nothing can come back any more.
+    pub fn settle(&mut self, second: &Second) {
+        self.add(second);
         let number = second.record.second;
         let sent = self.row(number).measured_sent;
         self.live.sent += sent;

@@ -271,7 +271,7 @@ impl World {
             Script::IgnoresBye | Script::Dies(_) => (TIMER_F, None),
             _ => (10 * MS, Some(200)),
         };
-        self.signal(call, after, |at| CallEvent::HungUp { bye_sent_at: now, at, code });
+        self.signal(call, after, |at| CallEvent::HungUp { at, code });
     }
 }
 
