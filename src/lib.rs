@@ -22,6 +22,7 @@ mod load;
 pub mod measure;
 pub mod metrics;
 pub mod net;
+mod openmetrics;
 pub mod record;
 mod report;
 pub mod rtp;

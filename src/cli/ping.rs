@@ -89,7 +89,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         calls: args.streams,
         ptime_ms: interval.as_millis() as u64,
         late_after_ms: measure.late_after.as_ms(),
-        lost_after_ms: measure.lost_after.0.as_millis() as u64,
+        lost_after_ms: measure.lost_after.as_ms(),
         ..Environment::default()
     };
     let config = PingConfig {

@@ -42,7 +42,7 @@ pub struct Conditions {
     codec: String,
     calls: u32,
     ptime_ms: u64,
-    lost_after_ms: u64,
+    lost_after_ms: f64,
     /// Length of the measured window; `None` before the run.
     measured_s: Option<f64>,
 }

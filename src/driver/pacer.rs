@@ -23,6 +23,9 @@ pub(super) const SLOT: Duration = Duration::from_millis(1);
 /// lateness shows; spinning longer would cost more CPU than sending.
 const SPIN: Duration = Duration::from_micros(5);
 
+/// Marks a packet of the measured window in its tag in the line; the number of its stream lies below.
+const MEASURED: u64 = 1 << 32;
+
 /// One outgoing stream.
 pub(super) struct PacedStream {
     pub call_id: u32,
@@ -124,8 +127,9 @@ impl Pacer {
             }
             Some(impairer) => {
                 let now = self.timeline.now();
+                let measured = if self.window.holds(due, stream.counts_from) { MEASURED } else { 0 };
                 for extra in impairer.pass(now).copies() {
-                    held.line.push(now + *extra, packet, stream.call_id.into());
+                    held.line.push(now + *extra, packet, u64::from(stream.call_id) | measured);
                 }
             }
         }
@@ -137,10 +141,13 @@ impl Pacer {
     fn release(&self, held: &mut Held, due: Stamp, tally: &mut SendTally) {
         while let Some(at) = held.line.next_due().filter(|at| *at < due) {
             self.timeline.sleep_until(at, SPIN);
-            tally.released(self.timeline.now().since(at));
+            let late = self.timeline.now().since(at);
             while let Some(packet) = held.line.pop_due(at) {
                 if let Some(socket) = held.sockets.get(&(packet.tag as u32)) {
                     pass(socket, packet.bytes, tally);
+                }
+                if packet.tag & MEASURED != 0 {
+                    tally.released(late);
                 }
             }
         }
@@ -214,5 +221,78 @@ impl Held {
         if let Some(impairer) = &stream.impairer {
             self.counts += impairer.counts();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::impair::Impairment;
+    use crate::record::{OpenIntervals, Scope, Series};
+    use crate::rtp::Codec;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    /// Packets sent on one stream that is held back for 5 ms, and the send latenesses recorded for them.
+    fn play(window: Window) -> (u64, u64) {
+        let timeline = Timeline::start();
+        let second = Duration::from_secs(1);
+        let rules = Rules {
+            run_id: 1,
+            epoch: timeline.now(),
+            ptime: second / 100,
+            late_after: second,
+            lost_after: 10 * second,
+            shared_clock: true,
+        };
+        let socket = Arc::new(StampedSocket::bind("127.0.0.1:0".parse().unwrap(), 4096).unwrap());
+        socket.connect(socket.local_addr().unwrap()).unwrap();
+        let impairment = Impairment { delay: second / 200, ..Default::default() };
+        let stream = PacedStream {
+            call_id: 3,
+            class: Class::Call,
+            socket,
+            sender: StreamSender::new(1, 3, 3, Codec::Pcmu, 0, rules.ptime),
+            counts_from: rules.epoch,
+            sent: StreamSent::default(),
+            impairer: Some(Impairer::new(&impairment, 1)),
+        };
+        let ((to_pacer, commands), (events, mut inbox)) = (std::sync::mpsc::channel(), unbounded_channel());
+        to_pacer.send(PacerCommand::Start(Box::new(stream))).unwrap();
+        let stop = PacerCommand::Stop { call_id: 3, at: timeline.now() + second / 10 };
+        to_pacer.send(stop).unwrap();
+        let pacer = Pacer { rules, spread: true, window: Arc::new(window), commands, events, timeline };
+        let thread = std::thread::spawn(move || pacer.run(DelayLine::new(1000, 1000)));
+        let (mut sent, mut recorded) = (0, 0);
+        let count = |latencies: &OpenIntervals| {
+            let scopes = [Scope::Measured, Scope::Outside].into_iter();
+            scopes
+                .filter_map(|scope| latencies.get(Series::SendLateness, scope))
+                .map(|l| l.len())
+                .sum::<u64>()
+        };
+        while let Some(event) = inbox.blocking_recv() {
+            match event {
+                LaneEvent::Stopped { sent: stream, .. } => sent = stream.total,
+                LaneEvent::Second(second) => recorded += count(&second.latencies),
+                LaneEvent::PacerDone { .. } => break,
+                other => panic!("{other:?}"),
+            }
+            if sent > 0 {
+                let _ = to_pacer.send(PacerCommand::Shutdown);
+            }
+        }
+        thread.join().unwrap();
+        (sent, recorded)
+    }
+
+    #[test]
+    fn a_packet_held_back_counts_its_lateness_only_in_the_measured_window() {
+        let (sent, recorded) = play(Window::default());
+        assert!(sent > 0);
+        assert_eq!(recorded, 0, "nothing is measured");
+        let window = Window::default();
+        window.set(Stamp::ZERO, Stamp::from_ns(u64::MAX - 1));
+        let (sent, recorded) = play(window);
+        assert!((sent + 1..=2 * sent).contains(&recorded), "{recorded} latenesses of {sent} packets");
     }
 }

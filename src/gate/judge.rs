@@ -296,7 +296,7 @@ mod tests {
     /// With so many channels left behind.
     fn left(seconds: &[Second], channels: u64) -> Summary {
         let mut r = run(seconds);
-        let parts = vec![LeakPart::counted("channels", "channels", 0, channels, 0)];
+        let parts = vec![LeakPart::counted("channels", "channels", 0, channels)];
         r.environment.leaks = Leaks { unknown: String::new(), parts };
         summarize(r)
     }

@@ -1,6 +1,6 @@
 //! What became of each packet that did not come back: on which way it was lost, in how long a run.
 
-use super::window::Place;
+use crate::record::Scope;
 use crate::rtp::probe::Reflection;
 
 /// Packets whose fate is still open: 20 s at the usual packet time, ten times `lost_after`.
@@ -47,9 +47,9 @@ pub struct Attribution {
 }
 
 impl Attribution {
-    /// Notes the first arrival of packet `seq`. `place` says where any packet up to it lies.
-    pub fn arrive(&mut self, seq: u32, reflection: Option<&Reflection>, place: impl Fn(u32) -> Place) {
-        if seq >= self.next && !self.follow(seq, &place) {
+    /// Notes the first arrival of packet `seq`. `scope` says of any packet up to it whether it is measured.
+    pub fn arrive(&mut self, seq: u32, reflection: Option<&Reflection>, scope: impl Fn(u32) -> Scope) {
+        if seq >= self.next && !self.follow(seq, &scope) {
             return;
         }
         if self.next - seq > SPAN {
@@ -68,7 +68,7 @@ impl Attribution {
     }
 
     /// Begins to follow the packets up to `seq`, and lets go of those that fall out behind.
-    fn follow(&mut self, seq: u32, place: &impl Fn(u32) -> Place) -> bool {
+    fn follow(&mut self, seq: u32, scope: &impl Fn(u32) -> Scope) -> bool {
         if seq - self.next > LARGEST_GAP {
             return false;
         }
@@ -77,7 +77,7 @@ impl Attribution {
                 self.settle(old);
             }
             [&mut self.back, &mut self.reached, &mut self.told].into_iter().for_each(|bits| bits.clear(n));
-            if place(n) == Place::Inside {
+            if scope(n) == Scope::Measured {
                 self.measured.set(n)
             } else {
                 self.measured.clear(n)
@@ -206,8 +206,8 @@ mod tests {
     fn losses(fates: &[Fate], inside: std::ops::Range<u32>) -> Losses {
         let mut attribution = Attribution::default();
         for (seq, reflection) in answers(fates) {
-            let place = |n| if inside.contains(&n) { Place::Inside } else { Place::Before };
-            attribution.arrive(seq, Some(&reflection), place);
+            let scope = |n| if inside.contains(&n) { Scope::Measured } else { Scope::Outside };
+            attribution.arrive(seq, Some(&reflection), scope);
         }
         attribution.finish().0
     }
@@ -262,7 +262,7 @@ mod tests {
         let mut attribution = Attribution::default();
         for (base, answers) in [(0, answers(&[Fate::Back(0); 50])), (50, answers(&[Fate::Back(0); 50]))] {
             for (seq, reflection) in answers {
-                attribution.arrive(base + seq, Some(&reflection), |_| Place::Inside);
+                attribution.arrive(base + seq, Some(&reflection), |_| Scope::Measured);
             }
         }
         assert_eq!(attribution.finish(), (Losses::default(), true));
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn a_far_end_that_does_not_stamp_tells_nothing_of_the_way() {
         let mut attribution = Attribution::default();
-        [0, 1, 4, 6].into_iter().for_each(|seq| attribution.arrive(seq, None, |_| Place::Inside));
+        [0, 1, 4, 6].into_iter().for_each(|seq| attribution.arrive(seq, None, |_| Scope::Measured));
         assert_eq!(attribution.finish(), (Losses { up: 0, down: 0, unknown: 3, runs: 2 }, false));
     }
 
@@ -279,7 +279,7 @@ mod tests {
     fn any_number_at_all_is_safe() {
         let mut attribution = Attribution::default();
         for seq in [u32::MAX, 5, u32::MAX - 1, 0, 1 << 20, 1 << 21, 3] {
-            attribution.arrive(seq, None, |_| Place::Inside);
+            attribution.arrive(seq, None, |_| Scope::Measured);
         }
         attribution.finish();
     }

@@ -19,7 +19,7 @@ pub use receiver::{Echo, ReceiveTally, StreamReceiver, StreamReport};
 pub use seconds::Second;
 pub use sender::{SendTally, Sent, StreamSent};
 pub use wheel::Wheel;
-pub use window::{Place, Window};
+pub use window::Window;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::seconds::OpenSeconds;
-use super::{Attribution, Class, Lateness, Losses, Medians, Place, Rules, Second, Window};
+use super::{Attribution, Class, Lateness, Losses, Medians, Rules, Second, Window};
 use crate::record::{CallSecond, Scope, Series, Silence};
 use crate::rtp::SAMPLE_RATE;
 use crate::rtp::packet::{Incoming, read};
@@ -94,7 +94,7 @@ struct Arrived {
     rtt: i64,
     received_at: Stamp,
     read_at: Stamp,
-    place: Place,
+    scope: Scope,
 }
 
 /// Counts and times of what came back on one call. Counts are of the measured window unless they say total.
@@ -184,13 +184,13 @@ impl StreamReceiver {
                 let rtt = received_at.ns_since(probe.sent_at);
                 tally.negative_rtt += u64::from(rtt < 0);
                 if rtt <= self.rules.lost_after.as_nanos() as i64 {
-                    let place = window.place(probe.intended_at, self.counts_from);
-                    let arrival = Arrived { probe, rtp_timestamp, rtt, received_at, read_at, place };
+                    let scope = window.scope(probe.intended_at, self.counts_from);
+                    let arrival = Arrived { probe, rtp_timestamp, rtt, received_at, read_at, scope };
                     match self.class {
                         Class::Call => self.in_time(&arrival, window, tally),
                         Class::Control => self.control(&arrival, tally),
                     }
-                    return Some(Echo { seq: probe.seq, rtt_ns: rtt, measured: place == Place::Inside });
+                    return Some(Echo { seq: probe.seq, rtt_ns: rtt, measured: scope == Scope::Measured });
                 }
             }
             Incoming::Corrupted => {
@@ -203,8 +203,8 @@ impl StreamReceiver {
     }
 
     fn in_time(&mut self, packet: &Arrived, window: &Window, tally: &mut ReceiveTally) {
-        let Arrived { probe, received_at, place, .. } = packet;
-        let measured = *place == Place::Inside;
+        let Arrived { probe, received_at, scope, .. } = packet;
+        let measured = *scope == Scope::Measured;
         let arrival = self.sequence.arrive(probe.seq);
         let again = matches!(arrival, Arrival::Duplicate | Arrival::Stale);
         let second = tally.seconds.nearest(probe.intended_at);
@@ -227,8 +227,8 @@ impl StreamReceiver {
         self.report.reordered += u64::from(measured && arrival == Arrival::Reordered);
         // The stream is isochronous, so the place of each packet before this one is known.
         let at = |seq: u32| probe.intended_at - self.rules.ptime * (probe.seq - seq);
-        let place_of = |seq| window.place(at(seq), self.counts_from);
-        self.attribution.arrive(probe.seq, probe.reflection.as_ref(), place_of);
+        let scope_of = |seq| window.scope(at(seq), self.counts_from);
+        self.attribution.arrive(probe.seq, probe.reflection.as_ref(), scope_of);
         if arrival == Arrival::InOrder {
             self.jitter.arrive(*received_at, packet.rtp_timestamp);
         }
@@ -238,7 +238,7 @@ impl StreamReceiver {
         self.medians.record(self.rules.second(probe.intended_at), rtt);
         let second = tally.seconds.nearest(probe.intended_at);
         second.record.late += u64::from(late);
-        second.latencies.record(Series::Rtt, place.scope(), rtt);
+        second.latencies.record(Series::Rtt, *scope, rtt);
         let before = self.previous.replace((probe.seq, rtt));
         if measured {
             second.measured_late += u64::from(late);
@@ -260,7 +260,7 @@ impl StreamReceiver {
         self.report.total_received += 1;
         let second = tally.seconds.nearest(packet.probe.intended_at);
         second.record.control_received += 1;
-        second.latencies.record(Series::Control, packet.place.scope(), rtt);
+        second.latencies.record(Series::Control, packet.scope, rtt);
     }
 
     /// Notes that a packet is back, and how long none was.

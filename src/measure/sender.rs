@@ -88,7 +88,7 @@ impl SendTally {
         self.unsent += 1;
     }
 
-    /// Notes how late a packet left that had been held back on purpose.
+    /// Notes how late a measured packet left that had been held back on purpose.
     pub fn released(&mut self, late: Duration) {
         self.current.latencies.record(Series::SendLateness, Scope::Measured, Ns::from(late).0);
     }

@@ -31,47 +31,24 @@ impl Window {
         self.to.fetch_min(to.as_ns(), Ordering::Relaxed);
     }
 
-    /// Begin and end, once set.
+    /// Start and end, once set.
     pub fn bounds(&self) -> Option<(Stamp, Stamp)> {
         let from = self.from.load(Ordering::Acquire);
         let to = self.to.load(Ordering::Relaxed);
         (from != u64::MAX).then(|| (Stamp::from_ns(from), Stamp::from_ns(to.max(from))))
     }
 
-    /// Where a packet intended at `at` lies, of a call that counts from `call_from` on. While the
-    /// window is not set, everything lies before it.
-    pub fn place(&self, at: Stamp, call_from: Stamp) -> Place {
-        if at < call_from || at.as_ns() < self.from.load(Ordering::Acquire) {
-            Place::Before
-        } else if at.as_ns() < self.to.load(Ordering::Relaxed) {
-            Place::Inside
-        } else {
-            Place::After
-        }
-    }
-
-    /// Whether such a packet counts.
+    /// True if a packet intended at `at` counts, of a call that counts from `call_from` on. While the window
+    /// is not set, everything lies before it.
     pub fn holds(&self, at: Stamp, call_from: Stamp) -> bool {
-        self.place(at, call_from) == Place::Inside
+        let bounds = self.from.load(Ordering::Acquire)..self.to.load(Ordering::Relaxed);
+        at >= call_from && bounds.contains(&at.as_ns())
     }
-}
 
-impl Place {
-    /// The intervals that count a packet of this place.
-    pub fn scope(self) -> Scope {
-        if self == Place::Inside { Scope::Measured } else { Scope::Outside }
+    /// The intervals that count such a packet.
+    pub fn scope(&self, at: Stamp, call_from: Stamp) -> Scope {
+        if self.holds(at, call_from) { Scope::Measured } else { Scope::Outside }
     }
-}
-
-/// Where a packet lies, seen from the measured window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// Sent before, or while its call was still warming up.
-    Before,
-    /// Counts.
-    Inside,
-    /// Sent after.
-    After,
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ mod tests {
         let fault = FaultRecord { target, action, down_s: -1.0, back_s: Some(0.0), ..Default::default() };
         run.environment.faults = vec![fault];
         let parts = ["channels", "bridges", "ports", "descriptors", "threads"];
-        run.environment.leaks.parts = parts.map(|kind| LeakPart::counted(kind, kind, 0, 0, 0)).into();
+        run.environment.leaks.parts = parts.map(|kind| LeakPart::counted(kind, kind, 0, 0)).into();
         run.environment.elapsed_s = 300.0;
         let ms = Milliseconds {
             count: 1,

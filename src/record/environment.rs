@@ -76,7 +76,7 @@ pub struct Environment {
     /// Playout depth behind which a packet is late, in milliseconds.
     pub late_after_ms: f64,
     /// Time after which a packet is lost, in milliseconds.
-    pub lost_after_ms: u64,
+    pub lost_after_ms: f64,
     /// Host name.
     pub host: String,
     /// CPU model.
@@ -104,24 +104,18 @@ pub struct Environment {
     /// Datagrams that came without the kernel's receive stamp; theirs is the time of reading.
     pub unstamped: u64,
     /// Measured packets that were never sent: the machine was stopped for longer than `lost_after`.
-    #[serde(default)]
     pub skipped: u64,
     /// Packets that the kernel of the driver's machine would not send.
-    #[serde(default)]
     pub unsent: u64,
     /// Datagrams that the echo of the control stream dropped for lack of room.
-    #[serde(default)]
     pub control_drops: u64,
     /// Whether packets were delayed, lost or repeated on purpose.
-    #[serde(default)]
     pub impaired: bool,
     /// SIP datagrams that the driver's full socket buffer dropped.
     pub sip_drops: u64,
     /// Datagrams on the driver's SIP port that were not SIP.
-    #[serde(default)]
     pub sip_garbage: u64,
     /// SIP messages that belonged to no call, or to none any more.
-    #[serde(default)]
     pub sip_strays: u64,
     /// Media datagrams that the built-in service's full socket buffers dropped.
     pub service_drops: u64,
@@ -132,10 +126,8 @@ pub struct Environment {
     /// What was left after the last call.
     pub leaks: Leaks,
     /// Planned faults that were not carried out, or not to their end.
-    #[serde(default)]
     pub faults_undone: u64,
     /// What the built-in service has counted; `None` for another.
-    #[serde(default)]
     pub service_record: Option<ServiceRecord>,
     /// Remarks on the run: what Asterisk's log said, what was not available.
     pub remarks: Vec<String>,

@@ -32,6 +32,10 @@ const MOST_COUNTS_A_BYTE: u64 = 16;
 const COUNTS_OF_ANY_LOG: u64 = 1 << 20;
 /// Bytes before the counts: cookie, length of the counts, offset, digits, bounds, ratio.
 const HEADER: usize = 40;
+/// First bytes of a histogram of version 2 with word size 1, as it is and compressed
+/// (`EncodableHistogram.java`).
+const V2_COOKIE: u64 = 0x1c84_9313;
+const V2_COMPRESSED_COOKIE: u64 = 0x1c84_9314;
 
 const OUTSIDE: &str = "_outside";
 const ABOVE: &str = "_above";
@@ -140,16 +144,20 @@ fn histogram(encoded: &str) -> Result<Histogram<u64>, String> {
     let wrong = |what: &str| format!("its histogram is {what}");
     let raw = STANDARD.decode(encoded).map_err(|e| wrong(&format!("no base64: {e}")))?;
     let compressed = raw.get(8..).ok_or_else(|| wrong("cut off"))?;
+    if field(&raw, 0, 4) != V2_COMPRESSED_COOKIE {
+        return Err(wrong("of another format"));
+    }
     let mut raw = Vec::new();
     let inflated = ZlibDecoder::new(compressed).take(MOST_BYTES).read_to_end(&mut raw);
     inflated.map_err(|e| wrong(&format!("not compressed as it should be: {e}")))?;
-    let field = |at: usize, length: usize| {
-        let bytes = raw.get(at..at + length).unwrap_or_default();
-        bytes.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte))
-    };
-    let (counts, digits, lowest, highest) = (field(4, 4), field(12, 4), field(16, 8), field(24, 8));
+    let [cookie, counts, digits, lowest, highest] =
+        [(0, 4), (4, 4), (12, 4), (16, 8), (24, 8)].map(|(at, length)| field(&raw, at, length));
     if raw.len() < HEADER || counts != (raw.len() - HEADER) as u64 {
         return Err(wrong("cut off, or too large"));
+    }
+    // The library would unpack one that is compressed once more, without a bound.
+    if cookie != V2_COOKIE {
+        return Err(wrong("of another format"));
     }
     if (digits, lowest) != (DIGITS.into(), LOWEST_NS) || highest > HIGHEST_NS.next_power_of_two() {
         return Err(wrong("of another resolution"));
@@ -161,6 +169,12 @@ fn histogram(encoded: &str) -> Result<Histogram<u64>, String> {
     let histogram: Histogram<u64> =
         Deserializer::new().deserialize(&mut raw.as_slice()).map_err(|e| wrong(&format!("damaged: {e}")))?;
     if histogram.len() > MOST_PACKETS { Err(wrong("of too many packets")) } else { Ok(histogram) }
+}
+
+/// A big-endian number; 0 where the bytes end before.
+fn field(bytes: &[u8], at: usize, length: usize) -> u64 {
+    let bytes = bytes.get(at..at + length).unwrap_or_default();
+    bytes.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte))
 }
 
 /// The count in a comment of format 1, `#rtt: 3 above 60 s`.
@@ -298,6 +312,12 @@ mod tests {
         let many = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
         assert!(line(&header(8, 1000, 60_000_000_000, &many)).contains("too many packets"));
         assert!(line(&vec![0; 1 << 20]).contains("too large"));
+        // Compressed once more, or not at all: the cookie of another kind of payload.
+        let mut nested = header(0, 1000, 60_000_000_000, &[]);
+        nested[..4].copy_from_slice(&0x1c84_9314_u32.to_be_bytes());
+        assert!(line(&nested).contains("another format"));
+        let bare = STANDARD.encode(header(1, 1000, 60_000_000_000, &[2]));
+        assert!(said(&format!("Tag=rtt,0.0,1.0,2.0,{bare}\n")).contains("another format"));
         assert!(read(b"").unwrap().is_empty());
         // Another's tag.
         assert!(read(b"Tag=else,0.0,1.0,2.0,AAAA\n").unwrap().is_empty());

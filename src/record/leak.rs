@@ -24,8 +24,6 @@ pub struct LeakPart {
     pub before: u64,
     /// After the last.
     pub after: u64,
-    /// How many more than before are no leak: pools that grow under load.
-    pub tolerated: u64,
     /// How many are left.
     pub leaked: u64,
     /// The first of them by name, where they have names.
@@ -34,10 +32,9 @@ pub struct LeakPart {
 
 impl LeakPart {
     /// Compares two counts.
-    pub fn counted(kind: &str, what: &str, before: u64, after: u64, tolerated: u64) -> Self {
-        let leaked = after.saturating_sub(before + tolerated);
-        let (kind, what) = (kind.into(), what.into());
-        LeakPart { kind, what, before, after, tolerated, leaked, names: Vec::new() }
+    pub fn counted(kind: &str, what: &str, before: u64, after: u64) -> Self {
+        let leaked = after.saturating_sub(before);
+        LeakPart { kind: kind.into(), what: what.into(), before, after, leaked, names: Vec::new() }
     }
 }
 
@@ -56,8 +53,8 @@ mod tests {
 
     #[test]
     fn what_could_not_be_counted_is_not_zero() {
-        let part = |kind: &str, after| LeakPart::counted(kind, "", 3, after, 2);
-        let mut leaks = Leaks { unknown: String::new(), parts: vec![part("threads", 5), part("ports", 9)] };
+        let part = |kind: &str, after| LeakPart::counted(kind, "", 3, after);
+        let mut leaks = Leaks { unknown: String::new(), parts: vec![part("threads", 2), part("ports", 7)] };
         assert_eq!((leaks.total(None), leaks.total(Some("threads"))), (Some(4), Some(0)));
         assert_eq!(leaks.total(Some("bridges")), None);
         leaks.unknown = "no ARI".into();

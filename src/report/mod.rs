@@ -89,9 +89,6 @@ pub enum ReportError {
     /// The gates could not be written as JUnit.
     #[error("cannot write junit.xml")]
     Junit(#[from] quick_junit::SerializeError),
-    /// The gauges could not be written.
-    #[error("cannot write metrics.prom")]
-    OpenMetrics(#[from] std::fmt::Error),
     /// The page could not be filled in.
     #[error("cannot write report.html")]
     Html(#[from] askama::Error),
@@ -128,7 +125,7 @@ pub fn render(
         }
         Format::Junit => Ok(vec![File { path: "junit.xml", bytes: junit::suite(summary, verdict)? }]),
         Format::OpenMetrics => {
-            Ok(vec![File { path: "metrics.prom", bytes: openmetrics::text(summary, verdict)? }])
+            Ok(vec![File { path: "metrics.prom", bytes: openmetrics::text(summary, verdict).into_bytes() }])
         }
     }
 }

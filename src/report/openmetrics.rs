@@ -5,22 +5,15 @@
 //! is valid in both.
 
 use std::collections::HashSet;
-use std::fmt;
-
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit as Suffix};
 
 use crate::gate::{GateResult, Interval, Outcome, Verdict};
 use crate::metrics::{Metric, Summary};
+use crate::openmetrics::{Labels, Page, Samples, Suffix};
+use crate::record::Environment;
 use crate::values::{Unit, Value};
 
-/// What every name begins with.
+/// First part of every name.
 const PREFIX: &str = "loadtest";
-
-type Labels = Vec<(&'static str, String)>;
 
 /// The text, which ends in `# EOF`. Every sample bears the scenario's name as a label.
 ///
@@ -30,30 +23,34 @@ type Labels = Vec<(&'static str, String)>;
 ///   not measured is left out.
 /// * `loadtest_verdict` and `loadtest_gate` are 1 under the label of the outcome that came about,
 ///   and 0 under the others.
-pub(super) fn text(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, fmt::Error> {
-    let scenario = ("scenario".into(), summary.environment.name.clone().into());
-    let mut registry = Registry::with_prefix_and_labels(PREFIX, [scenario].into_iter());
-    registry.register_collector(Box::new(Families(families(summary, verdict))));
-    let mut text = String::new();
-    encode(&mut text, &registry)?;
-    Ok(text.into_bytes())
+pub(super) fn text(summary: &Summary, verdict: &Verdict) -> String {
+    let (environment, doubt) = (&summary.environment, &verdict.doubt);
+    let mut page = Page::default();
+    page.gauge("run_info", None, "1; its labels say what was run, where and when", about(environment));
+    let help = "how long the run took, all phases";
+    page.gauge("elapsed", Some(Suffix::Seconds), help, environment.elapsed_s);
+    let help = "1 under the run's outcome, 0 under the others";
+    page.gauge("verdict", None, help, Samples::from_iter(outcomes(None, verdict.outcome)));
+    page.gauge("gate", None, "1 under each gate's outcome, 0 under the others", gates(verdict));
+    page.gauge("in_doubt", None, "1 where the instrument is in doubt, else 0", truth(doubt.is_any()));
+    if let Some(quiet) = &doubt.quiet {
+        let help = "seconds of the hold phase in which neither the driver was late nor the machine disturbed";
+        page.gauge("quiet_seconds", None, help, quiet.seconds.len() as f64);
+    }
+    let help = "the best value that a gate's metric may have had, in doubt";
+    page.gauge("gate_best", None, help, ends(verdict, false));
+    let help = "the worst value that a gate's metric may have had, in doubt";
+    page.gauge("gate_worst", None, help, ends(verdict, true));
+    summary.metrics.iter().for_each(|metric| of_metric(&mut page, metric));
+    page.gauge("samples", None, "samples that the percentiles of a group rest on", samples(summary));
+    let too_few = summary.metrics.iter().filter(|m| m.too_few);
+    let too_few: Samples = too_few.map(|m| (vec![("metric", m.name().to_string())], 1.0)).collect();
+    let help = "1 for each percentile p that rests on fewer than 100 / (1 - p) samples";
+    page.gauge("too_few_samples", None, help, too_few);
+    page.text(PREFIX, vec![("scenario", environment.name.clone())])
 }
 
-/// The samples of one name.
-#[derive(Debug)]
-struct Family {
-    name: String,
-    help: &'static str,
-    unit: Option<Suffix>,
-    samples: Vec<(Labels, f64)>,
-}
-
-fn family(name: &str, help: &'static str, samples: Vec<(Labels, f64)>) -> Family {
-    Family { name: name.into(), help, unit: None, samples }
-}
-
-fn families(summary: &Summary, verdict: &Verdict) -> Vec<Family> {
-    let environment = &summary.environment;
+fn about(environment: &Environment) -> Samples {
     let about = [
         ("version", &environment.version),
         ("started_at", &environment.started_at),
@@ -62,60 +59,23 @@ fn families(summary: &Summary, verdict: &Verdict) -> Vec<Family> {
         ("codec", &environment.codec),
         ("host", &environment.host),
     ];
-    let about = about.map(|(name, value)| (name, value.clone())).to_vec();
-    let elapsed = vec![(Labels::new(), environment.elapsed_s)];
-    let mut families = vec![
-        family("run_info", "1; its labels say what was run, where and when", vec![(about, 1.0)]),
-        Family {
-            unit: Some(Suffix::Seconds),
-            ..family("elapsed", "how long the run took, all phases", elapsed)
-        },
-        family("verdict", "1 under the run's outcome, 0 under the others", outcomes(&[], verdict.outcome)),
-        family("gate", "1 under each gate's outcome, 0 under the others", gates(verdict)),
-        family("in_doubt", "1 where the instrument is in doubt, else 0", one(verdict.doubt.is_any())),
-        family(
-            "quiet_seconds",
-            QUIET,
-            verdict.doubt.quiet.iter().flat_map(|q| count(q.seconds.len())).collect(),
-        ),
-        family(
-            "gate_best",
-            "the best value that a gate's metric may have had, in doubt",
-            ends(verdict, false),
-        ),
-        family(
-            "gate_worst",
-            "the worst value that a gate's metric may have had, in doubt",
-            ends(verdict, true),
-        ),
-    ];
-    families.extend(summary.metrics.iter().filter_map(of_metric));
-    families.push(family("samples", "samples that the percentiles of a group rest on", samples(summary)));
-    let too_few = summary.metrics.iter().filter(|m| m.too_few);
-    let too_few = too_few.map(|m| (vec![("metric", m.name().to_string())], 1.0)).collect();
-    let help = "1 for each percentile p that rests on fewer than 100 / (1 - p) samples";
-    families.push(family("too_few_samples", help, too_few));
-    families.retain(|family| !family.samples.is_empty());
-    families
+    Samples::from_iter([(about.map(|(name, value)| (name, value.clone())).to_vec(), 1.0)])
 }
 
-fn outcomes(labels: &[(&'static str, String)], actual: Outcome) -> Vec<(Labels, f64)> {
-    let sample = |outcome: Outcome| {
-        let labels = labels.iter().cloned().chain([("outcome", outcome.to_string())]).collect();
-        (labels, f64::from(u8::from(outcome == actual)))
-    };
-    Outcome::ALL.map(sample).to_vec()
+fn outcomes(gate: Option<&GateResult>, actual: Outcome) -> impl Iterator<Item = (Labels, f64)> {
+    Outcome::ALL.into_iter().map(move |outcome| {
+        let gate = gate.map(|gate| ("gate", gate.expression.clone()));
+        let labels = gate.into_iter().chain([("outcome", outcome.to_string())]).collect();
+        (labels, truth(outcome == actual))
+    })
 }
 
-const QUIET: &str =
-    "seconds of the hold phase in which neither the driver was late nor the machine disturbed";
-
-fn count(n: usize) -> Vec<(Labels, f64)> {
-    vec![(Labels::new(), n as f64)]
+fn gates(verdict: &Verdict) -> Samples {
+    once(verdict).flat_map(|gate| outcomes(Some(gate), gate.outcome)).collect()
 }
 
-fn one(is_so: bool) -> Vec<(Labels, f64)> {
-    count(usize::from(is_so))
+fn truth(is_so: bool) -> f64 {
+    f64::from(u8::from(is_so))
 }
 
 /// A gate that the scenario has twice is one series, and came out the same both times.
@@ -124,12 +84,8 @@ fn once(verdict: &Verdict) -> impl Iterator<Item = &GateResult> {
     verdict.gates.iter().filter(move |gate| seen.insert(&gate.expression))
 }
 
-fn gates(verdict: &Verdict) -> Vec<(Labels, f64)> {
-    once(verdict).flat_map(|gate| outcomes(&[("gate", gate.expression.clone())], gate.outcome)).collect()
-}
-
 /// The best or the worst end of each gate's interval, in base units.
-fn ends(verdict: &Verdict, worst: bool) -> Vec<(Labels, f64)> {
+fn ends(verdict: &Verdict, worst: bool) -> Samples {
     let end = |gate: &GateResult| {
         let Interval { readings, unit, better } = gate.interval?;
         let (best_end, worst_end) = readings.ends(better);
@@ -139,7 +95,7 @@ fn ends(verdict: &Verdict, worst: bool) -> Vec<(Labels, f64)> {
     once(verdict).filter_map(end).collect()
 }
 
-fn samples(summary: &Summary) -> Vec<(Labels, f64)> {
+fn samples(summary: &Summary) -> Samples {
     let mut groups: Vec<(&str, u64)> = Vec::new();
     for metric in &summary.metrics {
         let group = metric.definition.family();
@@ -150,14 +106,14 @@ fn samples(summary: &Summary) -> Vec<(Labels, f64)> {
     groups.into_iter().map(|(group, n)| (vec![("group", group.to_string())], n as f64)).collect()
 }
 
-fn of_metric(metric: &Metric) -> Option<Family> {
+fn of_metric(page: &mut Page, metric: &Metric) {
     let (name, unit, factor) = name(metric.name(), metric.definition.unit);
     let value = match metric.value {
         Value::Number(n) => n * factor,
         Value::Lost => f64::INFINITY,
-        Value::NoData => return None,
+        Value::NoData => return,
     };
-    Some(Family { name, help: metric.definition.help, unit, samples: vec![(Labels::new(), value)] })
+    page.gauge(name, unit, metric.definition.help, value);
 }
 
 /// A metric's name without prefix and unit, its unit, and what turns its value into that unit.
@@ -177,38 +133,16 @@ fn name(metric: &str, unit: Unit) -> (String, Option<Suffix>, f64) {
     (words.join("_"), suffix, factor)
 }
 
-#[derive(Debug)]
-struct Families(Vec<Family>);
-
-impl Collector for Families {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        for Family { name, help, unit, samples } in &self.0 {
-            let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
-            for (labels, value) in samples {
-                match labels.is_empty() {
-                    true => family.encode_gauge(value)?,
-                    false => family.encode_family(labels)?.encode_gauge(value)?,
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::metrics::catalogue;
     use crate::report::fixture;
 
-    fn of(summary: &Summary, verdict: &Verdict) -> String {
-        String::from_utf8(text(summary, verdict).unwrap()).unwrap()
-    }
-
     #[test]
     fn the_text_looks_like_this() {
         let (summary, verdict) = fixture::typical();
-        insta::assert_snapshot!("metrics.prom", of(&summary, &verdict));
+        insta::assert_snapshot!("metrics.prom", text(&summary, &verdict));
     }
 
     #[test]
@@ -226,10 +160,10 @@ mod tests {
     #[test]
     fn lost_is_infinite_and_what_was_not_measured_is_absent() {
         let (summary, verdict) = fixture::all_lost();
-        let text = of(&summary, &verdict);
+        let text = super::text(&summary, &verdict);
         assert!(text.contains("loadtest_rtt_p50_seconds{scenario=\"50x5m\"} inf\n"), "{text}");
         let (summary, verdict) = fixture::nothing_answered();
-        let text = of(&summary, &verdict);
+        let text = super::text(&summary, &verdict);
         assert!(!text.contains("loadtest_rtt_p50"), "{text}");
         assert!(text.contains("outcome=\"inconclusive\"} 1.0\n"), "{text}");
     }
@@ -239,7 +173,7 @@ mod tests {
         let (mut summary, mut verdict) = fixture::hostile();
         summary.environment.name = "a\"} 1\nloadtest_verdict{x=\"\\".into();
         verdict.gates.push(verdict.gates[0].clone());
-        let text = of(&summary, &verdict);
+        let text = super::text(&summary, &verdict);
         assert!(text.lines().all(|line| line.starts_with(['#', 'l'])), "{text}");
         let series: Vec<_> = text.lines().filter_map(|l| l.rsplit_once(' ')).map(|(s, _)| s).collect();
         let samples = || series.iter().filter(|s| !s.starts_with('#'));

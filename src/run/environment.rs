@@ -6,22 +6,20 @@ use procfs::{CpuInfo, Current, Meminfo};
 
 use crate::record::{Environment, FORMAT_VERSION};
 use crate::scenario::Resolved;
-use crate::values::Span;
 
 /// The part of the environment that the scenario and the machine give, before a call is placed. It is
 /// enough to tell which stored runs are comparable.
 pub fn beforehand(resolved: &Resolved) -> Environment {
     let scenario = &resolved.scenario;
-    let whole_ms = |span: Span| span.0.as_millis() as u64;
     Environment {
         format: FORMAT_VERSION,
         name: scenario.name.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
         calls: scenario.load.calls,
         codec: scenario.media.codec.to_string(),
-        ptime_ms: whole_ms(scenario.media.ptime),
+        ptime_ms: scenario.media.ptime.0.as_millis() as u64,
         late_after_ms: scenario.measure.late_after.as_ms(),
-        lost_after_ms: whole_ms(scenario.measure.lost_after),
+        lost_after_ms: scenario.measure.lost_after.as_ms(),
         host: first_line("/proc/sys/kernel/hostname"),
         cpu: cpu_model(),
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
@@ -48,8 +46,9 @@ mod tests {
     use crate::scenario::{Override, Resolved};
 
     #[test]
-    fn a_playout_depth_below_a_millisecond_stays_what_it_is() {
-        let resolved = Resolved::read("", "", &[Override::set("measure.late_after=500us")]).unwrap();
-        assert_eq!(beforehand(&resolved).late_after_ms, 0.5);
+    fn bounds_of_late_and_lost_keep_their_parts_of_a_millisecond() {
+        let set = ["measure.late_after=500us", "measure.lost_after=1s 999ms 1us"].map(Override::set);
+        let environment = beforehand(&Resolved::read("", "", &set).unwrap());
+        assert_eq!((environment.late_after_ms, environment.lost_after_ms), (0.5, 1999.001));
     }
 }

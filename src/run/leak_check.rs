@@ -179,7 +179,7 @@ fn compare(before: &Count, after: &Count) -> Leaks {
         named("channels", "channels in Asterisk", &before.channels, &after.channels),
         named("bridges", "bridges in Asterisk", &before.bridges, &after.bridges),
     ];
-    let mut part = |kind, what, before, after| parts.push(LeakPart::counted(kind, what, before, after, 0));
+    let mut part = |kind, what, before, after| parts.push(LeakPart::counted(kind, what, before, after));
     if let Some((before, after)) = before.service.zip(after.service) {
         part("ports", "media ports of the service", before.ports, after.ports);
         part("descriptors", "descriptors of the service", before.descriptors, after.descriptors);
@@ -198,6 +198,6 @@ fn named(kind: &str, what: &str, before: &BTreeSet<String>, after: &BTreeSet<Str
     LeakPart {
         leaked: new.len() as u64,
         names: new.into_iter().take(MOST_NAMES).cloned().collect(),
-        ..LeakPart::counted(kind, what, before.len() as u64, after.len() as u64, 0)
+        ..LeakPart::counted(kind, what, before.len() as u64, after.len() as u64)
     }
 }

@@ -26,7 +26,11 @@ pub fn read(folder: &Path) -> Result<Run, RunError> {
     let bytes = |name: &str, needed: bool| -> Result<Vec<u8>, RunError> {
         let path = folder.join(name);
         let mut bytes = Vec::new();
-        let read = File::open(&path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes));
+        // One byte more than is taken, so that a file that has grown meanwhile is not taken as whole.
+        let read = File::open(&path).and_then(|file| match file.metadata()?.len() {
+            0..=MOST_BYTES => file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map(|read| read as u64),
+            length => Ok(length),
+        });
         match read {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let has_run = folder.join("environment.json").is_file();
@@ -38,7 +42,12 @@ pub fn read(folder: &Path) -> Result<Run, RunError> {
                 Err(RunError::unreadable(&path, error, cure))
             }
             Err(error) => Err(RunError::unreadable(&path, error, "")),
-            Ok(_) => Ok(bytes),
+            Ok(0..=MOST_BYTES) => Ok(bytes),
+            Ok(_) => Err(RunError::Unusable(format!(
+                "{} is larger than {} GiB, the most that is read of a file of a run",
+                path.display(),
+                MOST_BYTES >> 30
+            ))),
         }
     };
     let stored = Stored {
@@ -94,4 +103,18 @@ pub fn baseline(folder: &Path) -> Result<Baseline, RunError> {
     let is_run = folder.join("environment.json").is_file();
     let stored_runs = if is_run { vec![folder.to_path_buf()] } else { runs(folder)? };
     stored_runs.iter().map(|run| digest(run)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_beyond_the_bound_is_refused_and_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("environment.json");
+        File::create(&path).unwrap().set_len(MOST_BYTES + 1).unwrap();
+        let refused = read(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("environment.json is larger than 1 GiB"), "{refused}");
+    }
 }

@@ -1,16 +1,8 @@
 //! The metrics as OpenMetrics text, for Prometheus and its like.
 
-use std::fmt;
-use std::time::Duration;
-
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
-
 use super::metrics::Snapshot;
-use crate::record::{Durations, OutcomeCount};
+use crate::openmetrics::{Labels, Page, Samples};
+use crate::record::OutcomeCount;
 
 /// Media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -18,59 +10,28 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// First part of every metric's name.
 const PREFIX: &str = "loadtest_service";
 
-/// Upper bounds of the histograms' buckets in microseconds: from a packet's time on loopback to the
-/// longest set-up that is waited for.
-const BOUNDS_US: [u64; 16] = [
-    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000, 60_000, 100_000, 200_000, 500_000,
-    1_000_000, 10_000_000,
-];
-
-type Labels = Vec<(&'static str, String)>;
-
 /// The text, which ends in `# EOF`.
 pub fn text(now: &Snapshot) -> String {
-    let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Shown(now.clone())));
-    let mut text = String::new();
-    // Invariant: writing to a String cannot fail, and nothing else here does.
-    encode(&mut text, &registry).expect("metrics fit into a String");
-    text
+    let mut page = Page::default();
+    calls(&mut page, now);
+    asterisk(&mut page, now);
+    media(&mut page, now);
+    page.text(PREFIX, Labels::new())
 }
 
-#[derive(Debug)]
-struct Shown(Snapshot);
-
-impl Collector for Shown {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let mut page = Page { encoder: &mut encoder };
-        let now = &self.0;
-        calls(&mut page, now)?;
-        asterisk(&mut page, now)?;
-        media(&mut page, now)
-    }
-}
-
-fn calls(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
-    let record = &now.record;
-    page.gauge("healthy", "1, or 0 while /health says degraded", u64::from(now.degraded.is_none()))?;
-    page.counter("calls", "Callers that entered the application", record.calls.total)?;
-    page.counter(
-        "calls_adopted",
-        "Callers that were found waiting in the application",
-        record.calls.adopted,
-    )?;
-    page.gauge("calls_active", "Calls that are not over yet", record.calls.active)?;
-    page.counter(
-        "calls_bridged",
-        "Calls whose caller and media were both in the bridge",
-        record.calls.bridged,
-    )?;
-    page.counter("calls_silent", "Bridged calls that ended without a media packet", record.calls.silent)?;
-    let outcomes = record.outcomes.iter().map(|outcome| (outcome_labels(outcome), outcome.calls));
-    page.counters("calls_ended", "Calls that are over, by how they ended", outcomes)?;
-    let left = record.calls.left_behind;
-    page.counter("calls_left_behind", "Calls after which something could not be deleted", left)?;
-    let stages = &record.stages;
+fn calls(page: &mut Page, now: &Snapshot) {
+    let (calls, stages) = (&now.record.calls, &now.record.stages);
+    let healthy = u64::from(now.degraded.is_none());
+    page.gauge("healthy", None, "1, or 0 while /health says degraded", healthy);
+    page.counter("calls", "Callers that entered the application", calls.total);
+    page.counter("calls_adopted", "Callers that were found waiting in the application", calls.adopted);
+    page.gauge("calls_active", None, "Calls that are not over yet", calls.active);
+    page.counter("calls_bridged", "Calls whose caller and media were both in the bridge", calls.bridged);
+    page.counter("calls_silent", "Bridged calls that ended without a media packet", calls.silent);
+    let outcomes = now.record.outcomes.iter().map(|outcome| (outcome_labels(outcome), outcome.calls));
+    page.counter("calls_ended", "Calls that are over, by how they ended", Samples::from_iter(outcomes));
+    let left = calls.left_behind;
+    page.counter("calls_left_behind", "Calls after which something could not be deleted", left);
     let stages = [
         ("answered", &stages.answered),
         ("media_ready", &stages.media_ready),
@@ -78,57 +39,56 @@ fn calls(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
         ("first_packet", &stages.first_packet),
         ("released", &stages.released),
     ];
-    page.histograms(
+    page.durations(
         "stage_duration",
         "From the caller's StasisStart to each stage; released: from the call's end to nothing held",
-        stages.into_iter().map(|(stage, durations)| (vec![("stage", stage.to_string())], durations)),
-    )
+        Samples::from_iter(stages.map(|(stage, durations)| (vec![("stage", stage.to_string())], durations))),
+    );
 }
 
-fn asterisk(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
-    let record = &now.record;
+fn asterisk(page: &mut Page, now: &Snapshot) {
+    let (record, ports) = (&now.record, &now.record.ports);
     let operations = || record.operations.iter().map(|(op, stats)| (("operation", op.clone()), stats));
     let answers = operations().flat_map(|(operation, stats)| {
         let answered = stats.statuses.iter().map(|(status, count)| (status.to_string(), *count));
         let unanswered = (stats.unanswered > 0).then(|| ("none".to_string(), stats.unanswered));
-        let answers: Vec<_> = answered.chain(unanswered).collect();
-        answers.into_iter().map(move |(status, count)| (vec![operation.clone(), ("status", status)], count))
+        let answers = answered.chain(unanswered);
+        answers.map(move |(status, count)| (vec![operation.clone(), ("status", status)], count))
     });
-    page.counters("rest_requests", "REST requests by HTTP status; none: without an answer", answers)?;
+    let help = "REST requests by HTTP status; none: without an answer";
+    page.counter("rest_requests", help, Samples::from_iter(answers));
     let retries = operations().map(|(operation, stats)| (vec![operation], stats.retries));
-    page.counters("rest_retries", "REST requests that repeated an earlier one", retries)?;
+    let help = "REST requests that repeated an earlier one";
+    page.counter("rest_retries", help, Samples::from_iter(retries));
     let latencies = operations().map(|(operation, stats)| (vec![operation], &stats.latency));
-    page.histograms("rest_duration", "From a REST request to its whole answer", latencies)?;
+    let help = "From a REST request to its whole answer";
+    page.durations("rest_duration", help, Samples::from_iter(latencies));
     let events = record.events.by_type.iter().map(|(kind, count)| (vec![("type", kind.to_string())], *count));
-    page.counters("events", "ARI events by type", events)?;
-    page.counter("events_malformed", "WebSocket messages that were no events", record.events.malformed)?;
+    page.counter("events", "ARI events by type", Samples::from_iter(events));
+    page.counter("events_malformed", "WebSocket messages that were no events", record.events.malformed);
     let lag = &record.events.lag;
-    page.histogram("event_lag", "From Asterisk's time of an event until it was dealt with", lag)?;
-    page.counter("disconnects", "Times that the event connection was lost", record.events.disconnects)?;
-    page.counter("strays_deleted", "Channels and bridges of ours that no call knew of", record.calls.strays)?;
-    let ports = record.ports;
-    page.gauge("ports_in_use", "Media ports that calls hold", ports.in_use)?;
-    page.gauge("ports_free", "Media ports that can be taken", ports.free)?;
-    page.gauge("ports_held_by_others", "Media ports that other programs hold", ports.held_by_others)?;
-    page.counter("calls_without_port", "Calls turned away because no port was free", ports.refused)
+    page.durations("event_lag", "From Asterisk's time of an event until it was dealt with", lag);
+    page.counter("disconnects", "Times that the event connection was lost", record.events.disconnects);
+    page.counter("strays_deleted", "Channels and bridges of ours that no call knew of", record.calls.strays);
+    page.gauge("ports_in_use", None, "Media ports that calls hold", ports.in_use);
+    page.gauge("ports_free", None, "Media ports that can be taken", ports.free);
+    page.gauge("ports_held_by_others", None, "Media ports that other programs hold", ports.held_by_others);
+    page.counter("calls_without_port", "Calls turned away because no port was free", ports.refused);
 }
 
-fn media(page: &mut Page<'_, '_>, now: &Snapshot) -> fmt::Result {
+fn media(page: &mut Page, now: &Snapshot) {
     let media = &now.media;
-    page.counter("media_received_packets", "Media packets from Asterisk", media.received)?;
-    page.counter("media_sent_packets", "Media packets sent back to Asterisk", media.sent)?;
-    page.counter(
-        "media_lost_packets",
-        "Probes that never came here, by gaps in their numbers",
-        media.lost(),
-    )?;
-    page.counter("media_dropped_packets", "Media packets that the kernel dropped", media.drops)?;
-    let Some(echo) = &now.record.echo else { return Ok(()) };
-    page.counter("echo_relayed_packets", "Packets sent to the echo server", echo.relayed)?;
-    page.counter("echo_returned_packets", "Packets back from the echo server", echo.returned)?;
-    page.counter("echo_lost_packets", "Packets that the echo server did not send back", echo.lost)?;
+    page.counter("media_received_packets", "Media packets from Asterisk", media.received);
+    page.counter("media_sent_packets", "Media packets sent back to Asterisk", media.sent);
+    let lost = media.lost();
+    page.counter("media_lost_packets", "Probes that never came here, by gaps in their numbers", lost);
+    page.counter("media_dropped_packets", "Media packets that the kernel dropped", media.drops);
+    let Some(echo) = &now.record.echo else { return };
+    page.counter("echo_relayed_packets", "Packets sent to the echo server", echo.relayed);
+    page.counter("echo_returned_packets", "Packets back from the echo server", echo.returned);
+    page.counter("echo_lost_packets", "Packets that the echo server did not send back", echo.lost);
     let trips = &echo.round_trip;
-    page.histogram("echo_round_trip", "To the echo server and back, packet by packet", trips)
+    page.durations("echo_round_trip", "To the echo server and back, packet by packet", trips);
 }
 
 fn outcome_labels(ended: &OutcomeCount) -> Labels {
@@ -140,70 +100,6 @@ fn outcome_labels(ended: &OutcomeCount) -> Labels {
     labels
 }
 
-/// Writes families of metrics.
-struct Page<'a, 'b> {
-    encoder: &'a mut DescriptorEncoder<'b>,
-}
-
-impl Page<'_, '_> {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        encode_counter(self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?, value)
-    }
-
-    fn counters(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (Labels, u64)>,
-    ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, value) in values {
-            encode_counter(family.encode_family(&labels)?, value)?;
-        }
-        Ok(())
-    }
-
-    fn histogram(&mut self, name: &str, help: &str, durations: &Durations) -> fmt::Result {
-        let unit = Some(&Unit::Seconds);
-        encode_histogram(self.encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?, durations)
-    }
-
-    fn histograms<'d>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (Labels, &'d Durations)>,
-    ) -> fmt::Result {
-        let unit = Some(&Unit::Seconds);
-        let mut family = self.encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?;
-        for (labels, durations) in values {
-            encode_histogram(family.encode_family(&labels)?, durations)?;
-        }
-        Ok(())
-    }
-}
-
-fn encode_counter(mut encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
-    encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
-}
-
-fn encode_histogram(mut encoder: MetricEncoder<'_>, durations: &Durations) -> fmt::Result {
-    let mut below = 0;
-    let mut buckets = Vec::with_capacity(BOUNDS_US.len() + 1);
-    for bound in BOUNDS_US {
-        let within = durations.count_within(Duration::from_micros(bound));
-        buckets.push((bound as f64 / 1e6, within - below));
-        below = within;
-    }
-    buckets.push((f64::INFINITY, durations.count() - below));
-    let sum = durations.sum().as_secs_f64();
-    encoder.encode_histogram::<NoLabelSet>(sum, durations.count(), &buckets, None)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::metrics::tests::nothing;
@@ -211,6 +107,7 @@ mod tests {
     use crate::ari::outcome::ServiceOutcome;
     use crate::ari::request::Operation;
     use std::collections::HashSet;
+    use std::time::Duration;
 
     fn full() -> Snapshot {
         let mut now = nothing();

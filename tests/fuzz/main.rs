@@ -2,6 +2,7 @@
 //! and what is printed reads back as what it was. `make fuzz` runs it for longer.
 
 mod engine;
+mod log;
 mod media;
 mod signalling;
 mod text;
@@ -119,6 +120,24 @@ fn streams_of_forged_probes() {
         check: media::stream,
         executions: 300,
     });
+}
+
+#[test]
+fn interval_logs() {
+    const WORDS: &[&str] = &[
+        "#[StartTime: ",
+        "#rtt: 3 above 60 s\n",
+        "Tag=rtt,",
+        "Tag=up_outside,",
+        "Tag=control_above,",
+        ",1.000,",
+        "HISTFAAAA",
+        "\n",
+        "=",
+        "\u{1c}",
+        "\u{0}\u{0}\u{0}\u{3}",
+    ];
+    fuzz(&Target { name: "hlog", words: WORDS, longest: 20_000, check: log::intervals, executions: 2_000 });
 }
 
 #[test]
