@@ -355,7 +355,7 @@ mod tests {
             r.calls.extend(vec![r.calls[0].clone(); 199]);
             r.environment.faults = vec![FaultRecord { back_s: Some(10.0), ..FaultRecord::default() }];
             change(&mut r);
-            let parts = vec![LeakPart::counted("channels", "channels", 0, 1, 0)];
+            let parts = vec![LeakPart::counted("channels", "channels", 0, 1)];
             r.environment.leaks = Leaks { unknown: String::new(), parts };
             verdict(&summarize(r), &gates)
         };
