@@ -17,7 +17,7 @@ use super::sip_socket::{SipSocket, SocketErrors};
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::Timeline;
 use crate::echo::EchoServer;
-use crate::load::{self, Agent, AgentOutput, Count, Input, Output, Plan};
+use crate::load::{self, Agent, AgentOutput, Count, Input, Output};
 use crate::measure::{Class, Rules, Window};
 use crate::net::udp::StampedSocket;
 use crate::record::CallRecord;
@@ -101,7 +101,7 @@ pub async fn run(
     let book = Book::new(rules, Monitor::start(config.watched.clone(), epoch), environment);
     let (ports, scenario) = (config.scenario.media.ports, config.scenario);
     let mut load_io = LoadIo {
-        control: load::Control::new(Plan::of(scenario), epoch),
+        control: load::Control::new(scenario.clone(), epoch),
         agent: Agent::new(format!("{:08x}", config.run_id)),
         socket,
         ports: RtpPorts::new(scenario.sip.local, ports),
