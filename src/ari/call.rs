@@ -74,17 +74,8 @@ impl Call {
     }
 
     fn bare(now: Stamp, ids: CallIds, target: Option<MediaTarget>, seed: u64) -> Self {
-        let record = ServiceCall {
-            started_at: now,
-            answered_at: None,
-            media_ready_at: None,
-            bridged_at: None,
-            ended_at: now,
-            released_at: now,
-            outcome: ServiceOutcome::Shutdown,
-            retries: 0,
-            left_behind: LeftBehind::default(),
-        };
+        let record =
+            ServiceCall { started_at: now, ended_at: now, released_at: now, ..ServiceCall::default() };
         Call {
             ids,
             target,

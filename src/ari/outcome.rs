@@ -4,7 +4,7 @@ use super::request::Operation;
 use crate::stamp::Stamp;
 
 /// The end of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum ServiceOutcome {
     /// Bridged, until the caller hung up, or the service at the planned end.
     Completed,
@@ -35,6 +35,7 @@ pub enum ServiceOutcome {
     /// for it could not be cleared away: hung up.
     NotCleared,
     /// The service was shutting down.
+    #[default]
     Shutdown,
 }
 
@@ -59,7 +60,7 @@ impl ServiceOutcome {
 }
 
 /// The stages of one call, and its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServiceCall {
     /// StasisStart of the caller.
     pub started_at: Stamp,

@@ -102,29 +102,6 @@ impl StartConfig {
     }
 }
 
-/// Starts private Asterisks.
-#[derive(Debug)]
-pub struct Asterisk;
-
-impl Asterisk {
-    /// Starts an Asterisk and returns when it can take calls.
-    ///
-    /// # Errors
-    /// See [`AsteriskError`]. Nothing is left behind then but the log.
-    pub async fn start(config: StartConfig) -> Result<Managed, AsteriskError> {
-        let mut tries = 1;
-        loop {
-            let chosen = choose_ports(&config)?;
-            match start_on(&config, chosen).await {
-                Err(AsteriskError::PortTaken { socket, .. }) if tries < TRIES && picked(&config, socket) => {
-                    tries += 1;
-                }
-                result => return result,
-            }
-        }
-    }
-}
-
 fn picked(config: &StartConfig, socket: Socket) -> bool {
     0 == match socket {
         Socket::Sip => config.ports.sip,
@@ -216,6 +193,23 @@ pub struct Managed {
 }
 
 impl Managed {
+    /// Starts an Asterisk and returns when it can take calls.
+    ///
+    /// # Errors
+    /// See [`AsteriskError`]. Nothing is left behind then but the log.
+    pub async fn start(config: StartConfig) -> Result<Managed, AsteriskError> {
+        let mut tries = 1;
+        loop {
+            let chosen = choose_ports(&config)?;
+            match start_on(&config, chosen).await {
+                Err(AsteriskError::PortTaken { socket, .. }) if tries < TRIES && picked(&config, socket) => {
+                    tries += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Its address for SIP over UDP.
     pub fn sip_addr(&self) -> SocketAddr {
         self.sip

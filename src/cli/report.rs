@@ -6,7 +6,7 @@ use super::deliver::{Delivery, Options};
 use super::{Exit, Failure};
 use crate::metrics::summarize;
 use crate::run::plan::{parse_gates, read_scenario, verdict};
-use crate::run::{Folder, stored};
+use crate::run::{Finished, Folder, stored};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -48,14 +48,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let baseline = args.options.baseline()?;
     let summary = summarize(stored::read(&args.run)?);
     let verdict = verdict(&resolved, &gates, &summary, baseline.as_ref());
+    let finished = Finished { summary, verdict, raw: Vec::new() };
     let folder = Folder::open(args.out.as_deref().unwrap_or(&args.run))?;
-    let delivery = Delivery {
-        resolved: &resolved,
-        summary: &summary,
-        verdict: &verdict,
-        folder: &folder,
-        raw: &[],
-        options: &args.options,
-    };
+    let delivery =
+        Delivery { resolved: &resolved, finished: &finished, folder: &folder, options: &args.options };
     delivery.deliver()
 }

@@ -11,7 +11,7 @@ use crate::driver::Stop;
 use crate::metrics::{catalogue, per_call};
 use crate::run::plan::headline;
 use crate::run::preflight::survey;
-use crate::run::{Finished, Folder, Observer as _, Plan, RunError, Testbed, execute};
+use crate::run::{Finished, Folder, Observer as _, RunError, RunPlan, Testbed, execute};
 use crate::scenario::{Scenario, ServiceMode};
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         return Ok(Exit::Pass);
     }
     let path = args.scenario.clone().unwrap_or_default();
-    let plan = Plan::read(&path, &args.set)?;
+    let plan = RunPlan::read(&path, &args.set)?;
     let mut warnings = survey(plan.scenario())?.clear()?;
     warnings.extend(plan.granted.warning.clone());
     let plan = plan.hold_against(args.options.baseline()?)?;
@@ -57,14 +57,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let Some(finished) = play(&plan, &folder, interrupt, &display).await? else {
         return Ok(Exit::Interrupted);
     };
-    let delivery = Delivery {
-        resolved: &plan.resolved,
-        summary: &finished.summary,
-        verdict: &finished.verdict,
-        folder: &folder,
-        raw: &finished.raw,
-        options: &args.options,
-    };
+    let delivery =
+        Delivery { resolved: &plan.resolved, finished: &finished, folder: &folder, options: &args.options };
     delivery.deliver()
 }
 
@@ -74,7 +68,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 /// # Errors
 /// Whatever keeps the run from being made.
 pub async fn play(
-    plan: &Plan,
+    plan: &RunPlan,
     folder: &Folder,
     mut interrupt: watch::Receiver<Stop>,
     display: &Display,

@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 
 use super::events::Incoming;
 use super::http::SharedCounts;
-use super::reflector::{Reflector, Removed, StreamEvent};
+use super::media::MediaCounts;
+use super::reflector::{Reflector, StreamEvent};
 use super::refusals::Refusals;
 use super::sockets::Sockets;
 use super::tasks::{self, TaskResult};
@@ -131,7 +132,7 @@ impl App {
                 },
                 event = stream_events.recv() => match event {
                     Some(StreamEvent::FirstPacket { port, at }) => self.on_first_packet(port, at),
-                    Some(StreamEvent::Removed(removed)) => self.on_removed(&removed),
+                    Some(StreamEvent::Removed { port, counts }) => self.on_removed(port, &counts),
                     None => return Err(ServiceError::media(io::Error::other("it has ended"))),
                 },
                 () = sleep_until(wake) => self.on_time(clock::now()),
@@ -381,11 +382,11 @@ impl App {
         self.count_active();
     }
 
-    fn on_removed(&mut self, removed: &Removed) {
-        self.ports.give_back(removed.port);
-        self.started.remove(&removed.port);
-        if let Some(record) = self.closing.remove(&removed.port) {
-            self.shared.record().add_call(&record, &removed.counts);
+    fn on_removed(&mut self, port: u16, counts: &MediaCounts) {
+        self.ports.give_back(port);
+        self.started.remove(&port);
+        if let Some(record) = self.closing.remove(&port) {
+            self.shared.record().add_call(&record, counts);
         }
     }
 

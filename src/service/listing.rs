@@ -19,7 +19,7 @@ pub struct Listing {
     /// Time of this Asterisk's start, in its own words; `None` where it does not tell.
     pub started: Option<String>,
     /// Channels.
-    pub channels: HashMap<String, Place>,
+    pub channels: HashMap<String, ChannelPlace>,
     /// Bridges with the channels in each.
     pub bridges: HashMap<String, Vec<String>>,
 }
@@ -27,7 +27,7 @@ pub struct Listing {
 /// A channel's place in the dialplan.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Place {
+pub struct ChannelPlace {
     /// The extension.
     exten: String,
     /// The application that is running.
@@ -36,7 +36,7 @@ pub struct Place {
     app_data: String,
 }
 
-impl Place {
+impl ChannelPlace {
     /// The dialplan's arguments behind the name, if the channel is in Stasis application `app`, and
     /// not by the extension `h`, which runs after a hang-up.
     pub fn args_in(&self, app: &str) -> Option<Vec<String>> {
@@ -62,7 +62,7 @@ pub struct CallSnapshot {
 struct Channel {
     id: String,
     #[serde(default)]
-    dialplan: Place,
+    dialplan: ChannelPlace,
 }
 
 #[derive(Deserialize)]
@@ -142,19 +142,19 @@ mod tests {
 
     #[test]
     fn who_waits_in_the_application_is_told_from_the_others() {
-        let place = |exten: &str, app_name: &str, app_data: &str| Place {
+        let place = |exten: &str, app_name: &str, app_data: &str| ChannelPlace {
             exten: exten.into(),
             app_name: app_name.into(),
             app_data: app_data.into(),
         };
-        let args = |place: Place| place.args_in("app");
+        let args = |place: ChannelPlace| place.args_in("app");
         assert_eq!(args(place("x", "Stasis", "app")), Some(vec![]));
         assert_eq!(args(place("x", "Stasis", "app,alaw,7")), Some(vec!["alaw".into(), "7".into()]));
         for other in [
             place("x", "Stasis", "apple"),
             place("h", "Stasis", "app"),
             place("x", "Echo", "app"),
-            Place::default(),
+            ChannelPlace::default(),
         ] {
             assert_eq!(args(other.clone()), None, "{other:?}");
         }
@@ -165,7 +165,7 @@ mod tests {
         let ids = CallIds::new("app", "1.1");
         let mut known = known();
         let mut listing = Listing::default();
-        listing.channels.insert(ids.caller.clone(), Place::default());
+        listing.channels.insert(ids.caller.clone(), ChannelPlace::default());
         let missed = listing.missed("app", &ids, &known);
         let media_gone = Event::ChannelDestroyed { channel: ids.media.clone() };
         assert_eq!(missed, [media_gone, Event::BridgeDestroyed { bridge: ids.bridge.clone() }]);
@@ -183,10 +183,10 @@ mod tests {
         let ids = CallIds::new("app", "1.1");
         let mut known = CallSnapshot { media_in_app: false, ..known() };
         let mut listing = Listing::default();
-        let in_app = Place { app_name: "Stasis".into(), app_data: "app".into(), ..Default::default() };
+        let in_app = ChannelPlace { app_name: "Stasis".into(), app_data: "app".into(), ..Default::default() };
         listing.channels.insert(ids.caller.clone(), in_app.clone());
         listing.bridges.insert(ids.bridge.clone(), vec![]);
-        listing.channels.insert(ids.media.clone(), Place::default());
+        listing.channels.insert(ids.media.clone(), ChannelPlace::default());
         assert_eq!(listing.missed("app", &ids, &known), [], "it is not in yet");
         listing.channels.insert(ids.media.clone(), in_app);
         let start = Event::StasisStart {
@@ -205,8 +205,8 @@ mod tests {
         let ids = CallIds::new("app", "1.1");
         let mut known = CallSnapshot { bridged: true, ..known() };
         let mut listing = Listing::default();
-        listing.channels.insert(ids.caller.clone(), Place::default());
-        listing.channels.insert(ids.media.clone(), Place::default());
+        listing.channels.insert(ids.caller.clone(), ChannelPlace::default());
+        listing.channels.insert(ids.media.clone(), ChannelPlace::default());
         listing.bridges.insert(ids.bridge.clone(), vec![ids.media.clone()]);
         let bridge = || ids.bridge.clone();
         let entered = Event::ChannelEnteredBridge { bridge: bridge(), channel: ids.media.clone() };

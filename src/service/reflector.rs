@@ -32,15 +32,6 @@ const TURN: usize = 4;
 /// Interval at which counts of the echo server are shown: locking once a packet would cost too much.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
-/// A stream that was removed: its port, which is closed now, and its counts.
-#[derive(Debug)]
-pub struct Removed {
-    /// The port.
-    pub port: u16,
-    /// Datagrams that passed through it.
-    pub counts: MediaCounts,
-}
-
 /// An event of a stream.
 #[derive(Debug)]
 pub enum StreamEvent {
@@ -51,8 +42,13 @@ pub enum StreamEvent {
         /// The kernel's stamp.
         at: Stamp,
     },
-    /// It has ended.
-    Removed(Removed),
+    /// It was removed.
+    Removed {
+        /// The port, which is closed now.
+        port: u16,
+        /// Datagrams that passed through it.
+        counts: MediaCounts,
+    },
 }
 
 enum Command {
@@ -93,7 +89,7 @@ impl Reflector {
         let calls: Vec<_> = (0..range.len()).map(|_| None).collect();
         let delay = delay.map(Delay::new).transpose()?;
         if let Some(delay) = &delay {
-            poller.add(delay.timer(), 2 * calls.len() as u64)?;
+            poller.add(delay.timer(), DELAY)?;
         }
         let thread = ReflectorThread {
             poller,
@@ -126,7 +122,7 @@ impl Reflector {
         self.command(Command::Connect { port, peer });
     }
 
-    /// Ends the stream on `port`; its [`Removed`] follows.
+    /// Ends the stream on `port`; its [`StreamEvent::Removed`] follows.
     pub fn remove(&self, port: u16) {
         self.command(Command::Remove { port });
     }
@@ -185,16 +181,9 @@ struct Workspace {
     delay: Option<Delay>,
 }
 
-/// The source of a readiness.
-#[derive(Clone, Copy)]
-enum Ready {
-    /// The socket towards Asterisk of the call at a place.
-    Asterisk(usize),
-    /// The socket towards the echo server.
-    Echo(usize),
-    /// The timer of the delay.
-    Delay,
-}
+/// Names the timer of the delay. A call's sockets are named by its place, twice that and 1 more for the one towards
+/// the echo server.
+const DELAY: u64 = u64::MAX - 1;
 
 impl ReflectorThread {
     fn run(mut self) {
@@ -218,27 +207,16 @@ impl ReflectorThread {
     }
 
     fn serve(&mut self, token: u64) {
-        let ready = self.source(token);
-        let at = match ready {
-            Ready::Asterisk(at) | Ready::Echo(at) => at,
-            Ready::Delay => return self.release(),
-        };
+        if token == DELAY {
+            return self.release();
+        }
+        let (at, is_echo) = ((token / 2) as usize, token % 2 == 1);
         let Some(call) = self.calls.get_mut(at).and_then(Option::as_mut) else { return };
         let had_first = call.stream.first_at.is_some();
-        call.serve(ready, &mut self.workspace);
+        call.serve(at, is_echo, &mut self.workspace);
         call.count(&mut self.workspace.media);
         if let Some(first_at) = call.stream.first_at.filter(|_| !had_first) {
             let _ = self.events.send(StreamEvent::FirstPacket { port: self.first + at as u16, at: first_at });
-        }
-    }
-
-    /// Tokens are the calls' places, then the same once more for the echo server, then the timer.
-    fn source(&self, token: u64) -> Ready {
-        let (at, all) = (token as usize, self.calls.len());
-        match at / all.max(1) {
-            0 => Ready::Asterisk(at),
-            1 => Ready::Echo(at - all),
-            _ => Ready::Delay,
         }
     }
 
@@ -299,10 +277,9 @@ impl ReflectorThread {
     }
 
     fn add(&mut self, port: u16, sockets: Sockets, ssrc: u32) {
-        let token = u64::from(port.saturating_sub(self.first));
-        let behind = token + self.calls.len() as u64;
+        let token = 2 * u64::from(port.saturating_sub(self.first));
         let watched = self.poller.add(&sockets.asterisk, token).and_then(|()| match &sockets.echo {
-            Some(echo) => self.poller.add(echo, behind),
+            Some(echo) => self.poller.add(echo, token + 1),
             None => Ok(()),
         });
         if let Err(error) = watched {
@@ -346,7 +323,7 @@ impl ReflectorThread {
             self.totals.add(std::mem::take(&mut self.workspace.media));
         }
         // Nobody listens any more when the service is ending.
-        let _ = self.events.send(StreamEvent::Removed(Removed { port, counts }));
+        let _ = self.events.send(StreamEvent::Removed { port, counts });
     }
 }
 
@@ -358,14 +335,10 @@ impl CallMedia {
         *all += new;
     }
 
-    fn serve(&mut self, ready: Ready, workspace: &mut Workspace) {
+    fn serve(&mut self, at: usize, is_echo: bool, workspace: &mut Workspace) {
         for _ in 0..TURN {
             // An error is that of an earlier send, handed over late; reading it has cleared it.
-            let received = match ready {
-                Ready::Asterisk(at) => self.on_asterisk(at, workspace),
-                Ready::Echo(_) => self.on_echo(workspace),
-                Ready::Delay => return,
-            };
+            let received = if is_echo { self.on_echo(workspace) } else { self.on_asterisk(at, workspace) };
             match received {
                 Ok(BATCH) => {}
                 Ok(_) | Err(_) => break,
@@ -468,9 +441,7 @@ mod tests {
             panic!("no first packet")
         };
         assert!(port == address.port() && at <= before);
-        let Some(StreamEvent::Removed(Removed { port, counts })) = events.blocking_recv() else {
-            panic!("no end")
-        };
+        let Some(StreamEvent::Removed { port, counts }) = events.blocking_recv() else { panic!("no end") };
         assert_eq!((port, counts.expected, counts.distinct), (address.port(), 3, 3));
         assert!(counts.sent > 3 && counts.strangers >= 1);
         assert_eq!(reflector.totals().now().loss_ratio(), Some(0.0));

@@ -57,7 +57,7 @@ pub fn input_of(operation: Operation, result: &Result<HttpAnswer, HttpError>) ->
         Err(error) => {
             // Counted, and the call that fails by it says so.
             tracing::debug!(%operation, %error, "no answer from Asterisk");
-            Input::NoAnswer { operation, sent: error.may_have_been_sent() }
+            Input::NoAnswer { operation, sent: !matches!(error, HttpError::NotSent(_)) }
         }
     }
 }

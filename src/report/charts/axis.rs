@@ -130,7 +130,7 @@ impl Axis {
         Axis { from: -0.4, to: labels.len() as f64 - 0.15, scale: Scale::Linear, ticks: ticks.collect() }
     }
 
-    /// Places for `count` numbered things from 0, each of the same room, with at most `labels` of their
+    /// SearchPlaces for `count` numbered things from 0, each of the same room, with at most `labels` of their
     /// numbers in the middle of their room.
     pub(super) fn numbered(count: u32, labels: usize) -> Axis {
         let step = round_step(f64::from(count) / labels.max(1) as f64, &[1.0, 2.0, 5.0]).max(1.0);

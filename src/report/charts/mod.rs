@@ -261,7 +261,7 @@ mod tests {
         }
     }
 
-    /// Places of broken lines down through a panel in an ink, in units from the left.
+    /// SearchPlaces of broken lines down through a panel in an ink, in units from the left.
     fn lines_down(svg: &str, colour: &str) -> HashSet<i32> {
         let tree = Document::parse(svg).unwrap();
         let is_dashed = |node: &Node<'_, '_>| {

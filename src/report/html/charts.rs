@@ -23,7 +23,7 @@ pub(super) struct PageChart {
 struct PageNotes {
     keys: Vec<KeyNote>,
     panels: Vec<PanelNote>,
-    /// Places of the panels in the wide shape, and in the narrow one.
+    /// SearchPlaces of the panels in the wide shape, and in the narrow one.
     wide: Vec<Rect>,
     narrow: Vec<Rect>,
 }

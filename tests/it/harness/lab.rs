@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use loadtest::ari::outcome::ServiceOutcome;
-use loadtest::asterisk::{Asterisk, Managed, Places, StartConfig, find};
+use loadtest::asterisk::{Managed, SearchPlaces, StartConfig, find};
 use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
 use loadtest::record::OutcomeCount;
 use loadtest::service::stats::Counts;
@@ -45,12 +45,12 @@ impl Lab {
     pub async fn new(ports: u16) -> Self {
         let lane = Lane::claim();
         let dir = tempfile::tempdir().unwrap();
-        let install = find::find(&Places::from_environment(None)).unwrap_or_else(|e| panic!("{e}"));
+        let install = find::find(&SearchPlaces::from_environment(None)).unwrap_or_else(|e| panic!("{e}"));
         let mut start = StartConfig::new(install, dir.path().join("logs"));
         start.run_base = dir.path().to_path_buf();
         start.ports.rtp = lane.asterisk();
         let (user, password) = (start.ari.user.clone(), start.ari.password.expose().to_string());
-        let asterisk = Asterisk::start(start.clone()).await.expect("Asterisk starts");
+        let asterisk = Managed::start(start.clone()).await.expect("Asterisk starts");
         // So that another can take its place.
         start.ports.sip = asterisk.sip_addr().port();
         start.ports.http = asterisk.http_addr().port();
