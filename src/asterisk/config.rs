@@ -15,27 +15,16 @@ use super::descriptors;
 use super::error::AsteriskError;
 use super::process::{Ports, StartConfig};
 
+/// Files of the folder `asterisk/`, each with its name.
+macro_rules! templates {
+    ($($name:literal)*) => { &[$(($name, include_str!(concat!("../../asterisk/", $name)))),*] };
+}
+
 /// The files, by name, as they are in the folder `asterisk/`.
-pub const TEMPLATES: &[(&str, &str)] = &[
-    ("acl.conf", include_str!("../../asterisk/acl.conf")),
-    ("ari.conf", include_str!("../../asterisk/ari.conf")),
-    ("asterisk.conf", include_str!("../../asterisk/asterisk.conf")),
-    ("ccss.conf", include_str!("../../asterisk/ccss.conf")),
-    ("cdr.conf", include_str!("../../asterisk/cdr.conf")),
-    ("cel.conf", include_str!("../../asterisk/cel.conf")),
-    ("extensions.conf", include_str!("../../asterisk/extensions.conf")),
-    ("features.conf", include_str!("../../asterisk/features.conf")),
-    ("http.conf", include_str!("../../asterisk/http.conf")),
-    ("indications.conf", include_str!("../../asterisk/indications.conf")),
-    ("logger.conf", include_str!("../../asterisk/logger.conf")),
-    ("manager.conf", include_str!("../../asterisk/manager.conf")),
-    ("modules.conf", include_str!("../../asterisk/modules.conf")),
-    ("pjproject.conf", include_str!("../../asterisk/pjproject.conf")),
-    ("pjsip.conf", include_str!("../../asterisk/pjsip.conf")),
-    ("rtp.conf", include_str!("../../asterisk/rtp.conf")),
-    ("stasis.conf", include_str!("../../asterisk/stasis.conf")),
-    ("udptl.conf", include_str!("../../asterisk/udptl.conf")),
-    ("websocket_client.conf", include_str!("../../asterisk/websocket_client.conf")),
+pub const TEMPLATES: &[(&str, &str)] = templates![
+    "acl.conf" "ari.conf" "asterisk.conf" "ccss.conf" "cdr.conf" "cel.conf" "extensions.conf" "features.conf"
+    "http.conf" "indications.conf" "logger.conf" "manager.conf" "modules.conf" "pjproject.conf" "pjsip.conf"
+    "rtp.conf" "stasis.conf" "udptl.conf" "websocket_client.conf"
 ];
 
 const PREFIX: &str = "LOADTEST_";

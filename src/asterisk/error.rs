@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 /// A socket of Asterisk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Socket {
     /// SIP over UDP.
     Sip,

@@ -1,9 +1,11 @@
 //! Counts what bears on a run in Asterisk's log, line by line.
 
+use std::collections::BTreeMap;
+
 use super::error::Socket;
 
 /// The subject of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A task processor's queue has passed its high-water mark: PJSIP ignores new UDP requests
     /// until it has drained, and callers see set-up times that step by 0.5, 1 and 2 s.
@@ -24,20 +26,9 @@ pub enum Kind {
     Other,
 }
 
-/// Lines of a log that bear on a run, counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LogCounts {
-    /// Lines logged as errors, those below included.
-    pub errors: u64,
-    /// Lines logged as warnings, those below included.
-    pub warnings: u64,
-    /// Times that a task processor was overloaded or requests were ignored because of it.
-    pub overloads: u64,
-    /// Legs that got no RTP port.
-    pub rtp_exhausted: u64,
-    /// Times that no file descriptor was free.
-    pub descriptors_exhausted: u64,
-}
+/// Lines of a log by their subject. Every line that is logged as an error or a warning counts as that as well,
+/// whatever it is about.
+pub type LogCounts = BTreeMap<Kind, u64>;
 
 /// The level in `[time] LEVEL[thread]…` at a line's beginning and nowhere else: the rest may quote a
 /// packet.
@@ -71,6 +62,10 @@ pub fn classify(line: &str) -> Kind {
             return Kind::PortTaken(Socket::Http);
         }
     }
+    of_level(level)
+}
+
+fn of_level(level: &str) -> Kind {
     match level {
         "ERROR" => Kind::Error,
         "WARNING" => Kind::Warning,
@@ -79,7 +74,7 @@ pub fn classify(line: &str) -> Kind {
 }
 
 /// A log as far as it was read.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Log {
     pub counts: LogCounts,
     /// True once Asterisk has loaded everything.
@@ -90,19 +85,15 @@ pub(super) struct Log {
 
 impl Log {
     pub fn take(&mut self, line: &str) {
-        match level(line) {
-            Some("ERROR") => self.counts.errors += 1,
-            Some("WARNING") => self.counts.warnings += 1,
-            _ => {}
-        }
-        match classify(line) {
-            Kind::Overload => self.counts.overloads += 1,
-            Kind::RtpExhausted => self.counts.rtp_exhausted += 1,
-            Kind::DescriptorsExhausted => self.counts.descriptors_exhausted += 1,
+        let kind = classify(line);
+        match kind {
             Kind::PortTaken(socket) => self.port_taken = Some(socket),
             Kind::Ready => self.is_ready = true,
-            Kind::Error | Kind::Warning | Kind::Other => {}
+            _ => {}
         }
+        let level = level(line).map_or(Kind::Other, of_level);
+        let kinds = [Some(kind), Some(level).filter(|level| *level != kind)];
+        kinds.into_iter().flatten().for_each(|kind| *self.counts.entry(kind).or_default() += 1);
     }
 }
 
@@ -165,9 +156,10 @@ mod tests {
     fn lines_are_counted_by_what_they_are_about() {
         let mut log = Log::default();
         SEEN.iter().for_each(|(line, _)| log.take(line));
-        let expected =
-            LogCounts { errors: 5, warnings: 3, overloads: 2, rtp_exhausted: 1, descriptors_exhausted: 1 };
-        assert_eq!(log.counts, expected);
+        let count = |kind| log.counts.get(&kind).copied().unwrap_or_default();
+        let kinds =
+            [Kind::Error, Kind::Warning, Kind::Overload, Kind::RtpExhausted, Kind::DescriptorsExhausted];
+        assert_eq!(kinds.map(count), [5, 3, 2, 1, 1]);
         assert!(log.is_ready);
         assert_eq!(log.port_taken, Some(Socket::Http));
     }

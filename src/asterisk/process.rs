@@ -247,7 +247,7 @@ impl Managed {
     pub async fn start_again(&mut self) -> Result<(), AsteriskError> {
         self.process.keeper.ended().await;
         self.process.output.drained().await;
-        let counts = self.process.log().counts;
+        let counts = self.process.log().counts.clone();
         self.process = Process::launch(&self.config, self.run_dir.path(), counts).await?;
         self.ready().await
     }

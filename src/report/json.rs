@@ -205,7 +205,8 @@ pub(super) fn number(metric: &Metric) -> String {
     }
 }
 
-struct Figure<'a>(&'a Metric);
+/// A metric's value: null where nothing was measured, `lost` where it falls among the lost packets.
+pub struct Figure<'a>(pub &'a Metric);
 
 impl Serialize for Figure<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

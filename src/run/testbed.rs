@@ -11,6 +11,7 @@ use super::RunError;
 use super::application::{self, Application, describe, external_ari};
 use super::plan::RunPlan;
 use crate::asterisk::config::Secret;
+use crate::asterisk::log::Kind;
 use crate::asterisk::{Ari, LogCounts, Managed, SearchPlaces, StartConfig, find};
 use crate::child::{self, Keeper};
 use crate::clock::Timeline;
@@ -219,7 +220,7 @@ impl Testbed {
             service_drops: counted.as_ref().map_or(0, |counted| counted.media.drops),
             // The figures of one life of several would pass for those of the run.
             service_record: counted.filter(|_| self.starts <= starts),
-            remarks: log_remarks(self.take_log_counts()),
+            remarks: log_remarks(&self.take_log_counts()),
             ..environment
         }
     }
@@ -268,15 +269,15 @@ impl Testbed {
 }
 
 /// Remarks on what Asterisk has logged.
-fn log_remarks(counts: LogCounts) -> Vec<String> {
+fn log_remarks(counts: &LogCounts) -> Vec<String> {
     let remarks = [
-        (counts.overloads, "task processor overloads: Asterisk ignored SIP requests meanwhile"),
-        (counts.rtp_exhausted, "times no RTP port was free"),
-        (counts.descriptors_exhausted, "times no file descriptor was free"),
-        (counts.errors, "errors (logs/asterisk.log)"),
-        (counts.warnings, "warnings (logs/asterisk.log)"),
+        (Kind::Overload, "task processor overloads: Asterisk ignored SIP requests meanwhile"),
+        (Kind::RtpExhausted, "times no RTP port was free"),
+        (Kind::DescriptorsExhausted, "times no file descriptor was free"),
+        (Kind::Error, "errors (logs/asterisk.log)"),
+        (Kind::Warning, "warnings (logs/asterisk.log)"),
     ];
-    let counted = remarks.into_iter().filter(|(count, _)| *count > 0);
+    let counted = remarks.into_iter().filter_map(|(kind, what)| Some((counts.get(&kind)?, what)));
     counted.map(|(count, what)| format!("Asterisk's log: {count} {what}")).collect()
 }
 
