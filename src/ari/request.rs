@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::{CallIds, MediaTarget};
 
@@ -183,20 +183,10 @@ pub fn meaning(operation: Operation, status: u16) -> Meaning {
 ///
 /// `None` where it is not told or not an address and port.
 pub fn media_address(body: &[u8]) -> Option<SocketAddr> {
-    #[derive(Deserialize)]
-    struct Body {
-        channelvars: Vars,
-    }
-    #[derive(Deserialize)]
-    struct Vars {
-        #[serde(rename = "UNICASTRTP_LOCAL_ADDRESS")]
-        address: String,
-        #[serde(rename = "UNICASTRTP_LOCAL_PORT")]
-        port: String,
-    }
-    let vars = serde_json::from_slice::<Body>(body).ok()?.channelvars;
-    let address: std::net::IpAddr = vars.address.parse().ok()?;
-    let port: u16 = vars.port.parse().ok()?;
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let variable = |name: &str| body["channelvars"][name].as_str();
+    let address: IpAddr = variable("UNICASTRTP_LOCAL_ADDRESS")?.parse().ok()?;
+    let port: u16 = variable("UNICASTRTP_LOCAL_PORT")?.parse().ok()?;
     (port != 0 && !address.is_unspecified()).then(|| SocketAddr::new(address, port))
 }
 

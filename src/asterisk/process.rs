@@ -100,42 +100,39 @@ impl StartConfig {
             ready_within: Duration::from_secs(30),
         }
     }
-}
 
-fn picked(config: &StartConfig, socket: Socket) -> bool {
-    0 == match socket {
-        Socket::Sip => config.ports.sip,
-        Socket::Http => config.ports.http,
+    /// The address of a socket, whose port 0 is yet to be picked.
+    fn address_of(&self, socket: Socket) -> SocketAddr {
+        let port = match socket {
+            Socket::Sip => self.ports.sip,
+            Socket::Http => self.ports.http,
+        };
+        SocketAddr::new(self.address, port)
     }
 }
 
 fn choose_ports(config: &StartConfig) -> Result<Ports, AsteriskError> {
-    let choose = |socket, port| {
-        if port == 0 {
-            let rtp = std::slice::from_ref(&config.ports.rtp);
-            let clear = [rtp, &config.keep_clear].concat();
-            return ports::pick(socket, config.address, &clear)
-                .or_else(|_| ports::pick(socket, config.address, rtp));
+    let choose = |socket| {
+        let wanted = config.address_of(socket);
+        if wanted.port() != 0 {
+            return ports::check(socket, wanted).map(|()| wanted.port());
         }
-        ports::check(socket, SocketAddr::new(config.address, port)).map(|()| port)
+        let rtp = std::slice::from_ref(&config.ports.rtp);
+        let clear = [rtp, &config.keep_clear].concat();
+        ports::pick(socket, config.address, &clear).or_else(|_| ports::pick(socket, config.address, rtp))
     };
-    Ok(Ports {
-        sip: choose(Socket::Sip, config.ports.sip)?,
-        http: choose(Socket::Http, config.ports.http)?,
-        rtp: config.ports.rtp.clone(),
-    })
+    Ok(Ports { sip: choose(Socket::Sip)?, http: choose(Socket::Http)?, rtp: config.ports.rtp.clone() })
 }
 
-async fn start_on(config: &StartConfig, ports: Ports) -> Result<Managed, AsteriskError> {
+/// Starts one on the ports of `config`, none of which is 0 any more.
+async fn start_on(config: StartConfig) -> Result<Managed, AsteriskError> {
     let run_dir = RunDir::create(&config.run_base)?;
-    let values = config::values(config, &ports, run_dir.path())?;
+    let values = config::values(&config, run_dir.path())?;
     config::write(&run_dir.path().join("etc"), &values, &config.install.module_dir)?;
-    let process = Process::launch(config, run_dir.path(), LogCounts::default()).await?;
-    let http = SocketAddr::new(config.address, ports.http);
-    let ari = Ari::new(format!("http://{http}"), config.ari.clone())
-        .map_err(|error| AsteriskError::Failed(error.to_string()))?;
-    let sip = SocketAddr::new(config.address, ports.sip);
-    let managed = Managed { process, config: config.clone(), ari, sip, http, run_dir };
+    let process = Process::launch(&config, run_dir.path(), LogCounts::default()).await?;
+    let url = format!("http://{}", config.address_of(Socket::Http));
+    let ari = Ari::new(url, config.ari.clone()).map_err(|error| AsteriskError::Failed(error.to_string()))?;
+    let managed = Managed { process, config, ari, run_dir };
     managed.ready().await?;
     Ok(managed)
 }
@@ -187,8 +184,6 @@ pub struct Managed {
     process: Process,
     config: StartConfig,
     ari: Ari,
-    sip: SocketAddr,
-    http: SocketAddr,
     run_dir: RunDir,
 }
 
@@ -200,9 +195,11 @@ impl Managed {
     pub async fn start(config: StartConfig) -> Result<Managed, AsteriskError> {
         let mut tries = 1;
         loop {
-            let chosen = choose_ports(&config)?;
-            match start_on(&config, chosen).await {
-                Err(AsteriskError::PortTaken { socket, .. }) if tries < TRIES && picked(&config, socket) => {
+            let ports = choose_ports(&config)?;
+            match start_on(StartConfig { ports, ..config.clone() }).await {
+                Err(AsteriskError::PortTaken { socket, .. })
+                    if tries < TRIES && config.address_of(socket).port() == 0 =>
+                {
                     tries += 1;
                 }
                 result => return result,
@@ -212,12 +209,12 @@ impl Managed {
 
     /// Its address for SIP over UDP.
     pub fn sip_addr(&self) -> SocketAddr {
-        self.sip
+        self.config.address_of(Socket::Sip)
     }
 
     /// Its address for HTTP.
     pub fn http_addr(&self) -> SocketAddr {
-        self.http
+        self.config.address_of(Socket::Http)
     }
 
     /// Its REST interface.
@@ -306,8 +303,7 @@ impl Managed {
     }
 
     fn taken(&self, socket: Socket) -> AsteriskError {
-        let addr = if socket == Socket::Sip { self.sip } else { self.http };
-        AsteriskError::PortTaken { socket, addr }
+        AsteriskError::PortTaken { socket, addr: self.config.address_of(socket) }
     }
 
     async fn early_end(&self) -> AsteriskError {

@@ -81,7 +81,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     for scenario in [base, new] {
         survey(scenario)?.clear()?;
     }
-    let folder = Folder::create_for(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), "base")?;
+    let folder = Folder::create(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), "base")?;
     let interrupt = interrupt::listen()?;
     let mut pairs = Vec::with_capacity(args.pairs as usize);
     for n in 1..=args.pairs {

@@ -1,6 +1,5 @@
 //! The ARI application under test: start it or find it, wait until Asterisk lists it, stop it.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -10,6 +9,7 @@ use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
 
 use super::RunError;
+use super::folder::write_whole;
 use super::plan::variable;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Ari};
@@ -86,10 +86,9 @@ impl Application {
         ari: &Ari,
         logs: &Path,
     ) -> Result<Application, RunError> {
-        let service = &scenario.service;
-        let command = match service.mode {
+        let command = match scenario.service.mode {
             ServiceMode::Builtin => Some(builtin(program, scenario, ari, logs)?),
-            ServiceMode::Command => own(&service.command),
+            ServiceMode::Command => own(&scenario.service.command),
             ServiceMode::External | ServiceMode::None => None,
         };
         let process = match command {
@@ -97,9 +96,7 @@ impl Application {
             None => None,
         };
         let application = Application { process };
-        if service.mode.is_application() {
-            application.appears(scenario, ari).await?;
-        }
+        application.appears(scenario, ari).await?;
         Ok(application)
     }
 
@@ -228,7 +225,7 @@ fn builtin(program: &Path, scenario: &Scenario, ari: &Ari, logs: &Path) -> Resul
     };
     let path = logs.join(SETTINGS);
     let text = toml::to_string(&config).map_err(io::Error::other);
-    text.and_then(|text| fs::write(&path, text)).map_err(|error| {
+    text.and_then(|text| write_whole(&path, text.as_bytes(), 0o666)).map_err(|error| {
         RunError::Obstacle(format!("cannot write the service's settings to {}: {error}", path.display()))
     })?;
     let mut command = Command::new(program);

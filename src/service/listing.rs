@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::ari::CallIds;
 use crate::ari::event::{Event, MAX_ARGS};
@@ -66,16 +67,6 @@ struct Channel {
 }
 
 #[derive(Deserialize)]
-struct Info {
-    status: Status,
-}
-
-#[derive(Deserialize)]
-struct Status {
-    startup_time: String,
-}
-
-#[derive(Deserialize)]
 struct Bridge {
     id: String,
     #[serde(default)]
@@ -86,11 +77,12 @@ impl Listing {
     /// Asks for all of it.
     pub async fn fetch(client: &HttpClient) -> Result<Self, HttpError> {
         // A user may be denied this one, and an Asterisk may lack it.
-        let info: Result<Info, HttpError> = client.get("/asterisk/info?only=status", LIMITS).await;
+        let info: Result<Value, HttpError> = client.get("/asterisk/info?only=status", LIMITS).await;
+        let started = info.ok().and_then(|info| Some(info["status"]["startup_time"].as_str()?.to_string()));
         let channels: Vec<Channel> = client.get("/channels", LIMITS).await?;
         let bridges: Vec<Bridge> = client.get("/bridges", LIMITS).await?;
         Ok(Listing {
-            started: info.ok().map(|info| info.status.startup_time),
+            started,
             channels: channels.into_iter().map(|channel| (channel.id, channel.dialplan)).collect(),
             bridges: bridges.into_iter().map(|bridge| (bridge.id, bridge.channels)).collect(),
         })
