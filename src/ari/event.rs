@@ -79,7 +79,7 @@ pub enum EventError {
 
 /// First look: the rest of an unknown event may have any shape.
 #[derive(Deserialize)]
-struct Kind<'a> {
+struct EventHead<'a> {
     #[serde(rename = "type", borrow)]
     kind: std::borrow::Cow<'a, str>,
     #[serde(default, borrow)]
@@ -127,7 +127,7 @@ impl Event {
         if text.len() > MAX_EVENT_LEN {
             return Err(EventError::TooLong(text.len()));
         }
-        let kind: Kind<'_> = serde_json::from_str(text)?;
+        let kind: EventHead<'_> = serde_json::from_str(text)?;
         let made_at = kind.timestamp.as_deref().and_then(date);
         Ok((Event::of_kind(&kind.kind, text)?, made_at))
     }

@@ -83,14 +83,14 @@ pub enum HangUpReason {
 
 /// One REST request: a DELETE if its operation deletes, else a POST.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct AriRequest {
     /// Its operation.
     pub operation: Operation,
     /// Path and query below `/ari`, with everything that comes from outside percent-encoded.
     pub path: String,
 }
 
-impl Request {
+impl AriRequest {
     /// The request of a call for `operation`. `None` only for the media channel of a caller that is
     /// turned away, who has no `target`.
     pub fn of(
@@ -122,7 +122,7 @@ impl Request {
             Operation::DeleteMedia => format!("/channels/{media}"),
             Operation::DeleteBridge => format!("/bridges/{bridge}"),
         };
-        Some(Request { operation, path })
+        Some(AriRequest { operation, path })
     }
 }
 
@@ -200,7 +200,7 @@ mod tests {
         let target =
             MediaTarget { app: "a/b".into(), host: "127.0.0.1:21000".parse().unwrap(), format: "ulaw" };
         let path = |operation| {
-            Request::of(operation, &ids, Some(&target), HangUpReason::Congestion).expect("a target").path
+            AriRequest::of(operation, &ids, Some(&target), HangUpReason::Congestion).expect("a target").path
         };
         assert_eq!(path(Operation::AddChannels), "/bridges/..%2Fx/addChannel?channel=1.2,a%26b%20c");
         assert_eq!(
@@ -208,7 +208,7 @@ mod tests {
             "/channels/externalMedia?app=a%2Fb&channelId=a%26b%20c&external_host=127.0.0.1%3A21000&format=ulaw"
         );
         assert_eq!(path(Operation::HangUp), "/channels/1.2?reason=congestion");
-        assert!(Request::of(Operation::CreateMedia, &ids, None, HangUpReason::Normal).is_none());
+        assert!(AriRequest::of(Operation::CreateMedia, &ids, None, HangUpReason::Normal).is_none());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::find::Install;
 use super::log::{Log, LogCounts};
 use super::ports;
 use super::rundir::RunDir;
-use crate::child::{Keeper, Output, Stopped, describe};
+use crate::child::{ChildOutput, Keeper, Stopped, describe};
 use crate::net::http::HttpError;
 
 /// Starts that are tried when a port that was picked here is taken by somebody else meanwhile.
@@ -129,7 +129,7 @@ async fn start_on(config: StartConfig) -> Result<Managed, AsteriskError> {
     let run_dir = RunDir::create(&config.run_base)?;
     let values = config::values(&config, run_dir.path())?;
     config::write(&run_dir.path().join("etc"), &values, &config.install.module_dir)?;
-    let process = Process::launch(&config, run_dir.path(), LogCounts::default()).await?;
+    let process = AsteriskProcess::launch(&config, run_dir.path(), LogCounts::default()).await?;
     let url = format!("http://{}", config.address_of(Socket::Http));
     let ari = Ari::new(url, config.ari.clone()).map_err(|error| AsteriskError::Failed(error.to_string()))?;
     let managed = Managed { process, config, ari, run_dir };
@@ -139,30 +139,30 @@ async fn start_on(config: StartConfig) -> Result<Managed, AsteriskError> {
 
 /// One process of Asterisk, its output and what was read of it.
 #[derive(Debug)]
-struct Process {
+struct AsteriskProcess {
     keeper: Keeper,
-    output: Output,
+    output: ChildOutput,
     log: Arc<Mutex<Log>>,
 }
 
-impl Process {
+impl AsteriskProcess {
     /// Starts it on the configuration in its run folder; its log is counted on from `counts`.
     async fn launch(
         config: &StartConfig,
         run_dir: &Path,
         counts: LogCounts,
-    ) -> Result<Process, AsteriskError> {
+    ) -> Result<AsteriskProcess, AsteriskError> {
         let mut command = asterisk_command(&config.install, run_dir);
         command.arg("-f").current_dir(run_dir);
         let path = config.logs.join(LOG_FILE);
         let log = Arc::new(Mutex::new(Log { counts, ..Log::default() }));
         let reader = Arc::clone(&log);
         let take = move |line: &str| reader.lock().unwrap_or_else(PoisonError::into_inner).take(line);
-        let output = Output::capture(&mut command, path.clone(), take)
+        let output = ChildOutput::capture(&mut command, path.clone(), take)
             .map_err(|error| AsteriskError::file("cannot create", &path, error))?;
         let unstarted = |error| AsteriskError::file("cannot start", &config.install.program, error);
         let keeper = Keeper::start(command).await.map_err(unstarted)?;
-        Ok(Process { keeper, output, log })
+        Ok(AsteriskProcess { keeper, output, log })
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -181,7 +181,7 @@ fn asterisk_command(install: &Install, run_dir: &Path) -> Command {
 #[derive(Debug)]
 pub struct Managed {
     // Before `run_dir`: fields are dropped in this order, and Asterisk writes until it is gone.
-    process: Process,
+    process: AsteriskProcess,
     config: StartConfig,
     ari: Ari,
     run_dir: RunDir,
@@ -228,7 +228,7 @@ impl Managed {
     }
 
     /// Its output, which is its log.
-    pub fn output(&self) -> &Output {
+    pub fn output(&self) -> &ChildOutput {
         &self.process.output
     }
 
@@ -245,7 +245,7 @@ impl Managed {
         self.process.keeper.ended().await;
         self.process.output.drained().await;
         let counts = self.process.log().counts.clone();
-        self.process = Process::launch(&self.config, self.run_dir.path(), counts).await?;
+        self.process = AsteriskProcess::launch(&self.config, self.run_dir.path(), counts).await?;
         self.ready().await
     }
 

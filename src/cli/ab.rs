@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 
 use super::compare::{Question, answer};
-use super::deliver::{Delivery, Options};
+use super::deliver::{Delivery, DeliveryOptions};
 use super::progress::Display;
 use super::run::play;
 use super::{Exit, Failure, interrupt, say};
@@ -184,7 +184,7 @@ async fn segment(
 ) -> Result<Option<RunDigest>, Failure> {
     let folder = plan.folder(Some(out))?;
     let Some(finished) = play(plan, &folder, interrupt, &Display::Nothing).await? else { return Ok(None) };
-    let options = Options { report: vec![Format::Csv, Format::Json], baseline: None, quiet: true };
+    let options = DeliveryOptions { report: vec![Format::Csv, Format::Json], baseline: None, quiet: true };
     let delivery =
         Delivery { resolved: &plan.resolved, finished: &finished, folder: &folder, options: &options };
     delivery.write()?;

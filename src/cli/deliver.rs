@@ -24,7 +24,7 @@ fn format_parser() -> impl TypedValueParser<Value = Format> {
 
 /// Options of the subcommands that deliver a run's figures.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct DeliveryOptions {
     /// Reports to write.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(),
           default_value = FORMATS)]
@@ -38,7 +38,7 @@ pub struct Options {
     pub quiet: bool,
 }
 
-impl Options {
+impl DeliveryOptions {
     /// Reads the stored runs to hold the run against.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ pub struct Delivery<'a> {
     /// The folder for the files.
     pub folder: &'a Folder,
     /// The reports wanted.
-    pub options: &'a Options,
+    pub options: &'a DeliveryOptions,
 }
 
 impl Delivery<'_> {

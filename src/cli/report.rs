@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::deliver::{Delivery, Options};
+use super::deliver::{Delivery, DeliveryOptions};
 use super::{Exit, Failure};
 use crate::metrics::summarize;
 use crate::run::plan::{parse_gates, read_scenario, verdict};
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    options: Options,
+    options: DeliveryOptions,
 }
 
 /// Runs the subcommand.

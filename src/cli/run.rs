@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
-use super::deliver::{Delivery, Options};
+use super::deliver::{Delivery, DeliveryOptions};
 use super::progress::Display;
 use super::{Exit, Failure, interrupt, say};
 use crate::driver::Stop;
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    options: Options,
+    options: DeliveryOptions,
     /// List every metric that a gate can name, and end.
     #[arg(long)]
     list_metrics: bool,

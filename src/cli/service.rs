@@ -14,7 +14,7 @@ use crate::net::signals::Signals;
 use crate::run::folder::write_whole;
 use crate::service::http::SharedCounts;
 use crate::service::metrics::MetricsFile;
-use crate::service::{COUNT_ANEW, Service, ServiceConfig, WRITE_COUNTS};
+use crate::service::{AriService, COUNT_ANEW, ServiceConfig, WRITE_COUNTS};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -62,7 +62,7 @@ pub async fn run(args: Args, matches: &ArgMatches) -> Result<Exit, Failure> {
     // Before Asterisk lists the application: from then on a run may send them.
     let requests = Signals::listen(&[WRITE_COUNTS, COUNT_ANEW])?;
     let metrics_file = config.metrics_file.clone();
-    let service = Service::start(config).await?;
+    let service = AriService::start(config).await?;
     if let Some(path) = metrics_file.clone() {
         tokio::spawn(on_request(requests, path, service.counts()));
     }

@@ -47,7 +47,7 @@ pub struct HttpAnswer {
 
 /// Bounds of a request.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct HttpLimits {
     /// From asking to the body's end, the wait for a turn included.
     pub timeout: Duration,
     /// Most bytes of the body.
@@ -112,7 +112,7 @@ impl HttpClient {
         &self,
         method: Method,
         path_and_query: &str,
-        limits: Limits,
+        limits: HttpLimits,
     ) -> Result<HttpAnswer, HttpError> {
         let mut request = Request::builder().method(method).uri(format!("{}{path_and_query}", self.base));
         if let Some(value) = &self.authorization {
@@ -128,7 +128,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// [`HttpError`], also for any other status.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str, limits: Limits) -> Result<T, HttpError> {
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, limits: HttpLimits) -> Result<T, HttpError> {
         let HttpAnswer { status, body } = self.send(Method::GET, path, limits).await?;
         if status != 200 {
             return Err(HttpError::Status { path: path.to_string(), status });
@@ -187,7 +187,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    const QUICK: Limits = Limits { timeout: Duration::from_secs(5), body: 1000 };
+    const QUICK: HttpLimits = HttpLimits { timeout: Duration::from_secs(5), body: 1000 };
 
     /// The head of one request.
     async fn read_head(stream: &mut TcpStream) -> String {
@@ -250,7 +250,7 @@ mod tests {
     async fn every_failure_has_its_name() {
         let (silent, base) = listener().await;
         let client = HttpClient::new(&base, None).unwrap();
-        let hurry = Limits { timeout: Duration::from_millis(50), ..QUICK };
+        let hurry = HttpLimits { timeout: Duration::from_millis(50), ..QUICK };
         let error = client.send(Method::GET, "/", hurry).await.unwrap_err();
         assert!(matches!(error, HttpError::NoAnswer(_)), "{error}");
         assert_eq!(error.to_string(), "no answer within 50ms");

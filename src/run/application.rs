@@ -13,7 +13,7 @@ use super::folder::write_whole;
 use super::plan::variable;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Ari};
-use crate::child::{self, Keeper, Output};
+use crate::child::{self, ChildOutput, Keeper};
 use crate::net::http::HttpError;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 use crate::service::ServiceConfig;
@@ -71,7 +71,7 @@ pub fn without_last_output(why: &str) -> &str {
 /// The application that answers the calls.
 pub struct Application {
     /// Its process, where the run has started it.
-    process: Option<(Keeper, Output)>,
+    process: Option<(Keeper, ChildOutput)>,
 }
 
 impl Application {
@@ -247,7 +247,7 @@ async fn spawn(
     scenario: &Scenario,
     ari: &Ari,
     logs: &Path,
-) -> Result<(Keeper, Output), RunError> {
+) -> Result<(Keeper, ChildOutput), RunError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let app = &scenario.service.app;
     command
@@ -262,7 +262,7 @@ async fn spawn(
         .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name());
     // A process that is started again appends to what the one before it wrote.
     let log = logs.join("service.log");
-    let output = Output::capture(&mut command, log.clone(), |_| {}).map_err(|error| {
+    let output = ChildOutput::capture(&mut command, log.clone(), |_| {}).map_err(|error| {
         RunError::Obstacle(format!("cannot keep the service's output in {}: {error}", log.display()))
     })?;
     let keeper = Keeper::start(command).await.map_err(|error| {
@@ -272,7 +272,7 @@ async fn spawn(
 }
 
 /// The last lines of a process's output, the oldest first; never none.
-async fn last_output(output: &Output) -> Vec<String> {
+async fn last_output(output: &ChildOutput) -> Vec<String> {
     output.drained().await;
     let tail = output.tail();
     let cut =

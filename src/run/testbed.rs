@@ -11,7 +11,7 @@ use super::RunError;
 use super::application::{self, Application, describe, external_ari};
 use super::plan::RunPlan;
 use crate::asterisk::config::Secret;
-use crate::asterisk::log::Kind;
+use crate::asterisk::log::LogKind;
 use crate::asterisk::{Ari, LogCounts, Managed, SearchPlaces, StartConfig, find};
 use crate::child::{self, Keeper};
 use crate::clock::Timeline;
@@ -271,11 +271,11 @@ impl Testbed {
 /// Remarks on what Asterisk has logged.
 fn log_remarks(counts: &LogCounts) -> Vec<String> {
     let remarks = [
-        (Kind::Overload, "task processor overloads: Asterisk ignored SIP requests meanwhile"),
-        (Kind::RtpExhausted, "times no RTP port was free"),
-        (Kind::DescriptorsExhausted, "times no file descriptor was free"),
-        (Kind::Error, "errors (logs/asterisk.log)"),
-        (Kind::Warning, "warnings (logs/asterisk.log)"),
+        (LogKind::Overload, "task processor overloads: Asterisk ignored SIP requests meanwhile"),
+        (LogKind::RtpExhausted, "times no RTP port was free"),
+        (LogKind::DescriptorsExhausted, "times no file descriptor was free"),
+        (LogKind::Error, "errors (logs/asterisk.log)"),
+        (LogKind::Warning, "warnings (logs/asterisk.log)"),
     ];
     let counted = remarks.into_iter().filter_map(|(kind, what)| Some((counts.get(&kind)?, what)));
     counted.map(|(count, what)| format!("Asterisk's log: {count} {what}")).collect()

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::ari::CallIds;
 use crate::ari::event::{Event, MAX_ARGS};
-use crate::net::http::{HttpClient, HttpError, Limits};
+use crate::net::http::{HttpClient, HttpError, HttpLimits};
 
 /// A listing of some thousand channels, at about 700 bytes each, takes its time.
-const LIMITS: Limits = Limits { timeout: Duration::from_secs(15), body: 32 * 1024 * 1024 };
+const LIMITS: HttpLimits = HttpLimits { timeout: Duration::from_secs(15), body: 32 * 1024 * 1024 };
 
 /// All channels and bridges of an Asterisk, by id.
 #[derive(Debug, Default)]

@@ -51,7 +51,7 @@ pub enum StreamEvent {
     },
 }
 
-enum Command {
+enum ReflectorCommand {
     Add { port: u16, sockets: Sockets, ssrc: u32 },
     Connect { port: u16, peer: SocketAddr },
     Remove { port: u16 },
@@ -60,7 +60,7 @@ enum Command {
 /// The thread's handle. Dropping it ends the thread and closes the sockets.
 pub struct Reflector {
     /// `None` only while the handle is dropped.
-    commands: Option<Sender<Command>>,
+    commands: Option<Sender<ReflectorCommand>>,
     waker: Waker,
     thread: Option<thread::JoinHandle<()>>,
     totals: Arc<MediaTotals>,
@@ -114,17 +114,17 @@ impl Reflector {
     /// Takes over the sockets of a call on `port`. Its peer is not known yet: packets before
     /// [`Reflector::connect`] are dropped.
     pub fn add(&self, port: u16, sockets: Sockets, ssrc: u32) {
-        self.command(Command::Add { port, sockets, ssrc });
+        self.command(ReflectorCommand::Add { port, sockets, ssrc });
     }
 
     /// Fixes the peer of the stream on `port`.
     pub fn connect(&self, port: u16, peer: SocketAddr) {
-        self.command(Command::Connect { port, peer });
+        self.command(ReflectorCommand::Connect { port, peer });
     }
 
     /// Ends the stream on `port`; its [`StreamEvent::Removed`] follows.
     pub fn remove(&self, port: u16) {
-        self.command(Command::Remove { port });
+        self.command(ReflectorCommand::Remove { port });
     }
 
     /// The running totals.
@@ -132,7 +132,7 @@ impl Reflector {
         &self.totals
     }
 
-    fn command(&self, command: Command) {
+    fn command(&self, command: ReflectorCommand) {
         // A thread that has ended is noticed by the closed channel of events.
         let _ = self.commands.as_ref().map(|commands| commands.send(command));
         self.waker.wake();
@@ -149,7 +149,7 @@ impl Drop for Reflector {
 }
 
 /// One call's media on the thread.
-struct CallMedia {
+struct ReflectedCall {
     /// Time of its adding: packets from before are those of an earlier call on the same port.
     since: Stamp,
     sockets: Sockets,
@@ -159,11 +159,11 @@ struct CallMedia {
 
 struct ReflectorThread {
     poller: Poller,
-    commands: Receiver<Command>,
+    commands: Receiver<ReflectorCommand>,
     events: UnboundedSender<StreamEvent>,
     first: u16,
     /// By port, from `first` on.
-    calls: Vec<Option<Box<CallMedia>>>,
+    calls: Vec<Option<Box<ReflectedCall>>>,
     totals: Arc<MediaTotals>,
     workspace: Workspace,
     shown_at: Stamp,
@@ -263,16 +263,16 @@ impl ReflectorThread {
     fn handle_commands(&mut self) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Add { port, sockets, ssrc }) => self.add(port, sockets, ssrc),
-                Ok(Command::Connect { port, peer }) => self.connect(port, peer),
-                Ok(Command::Remove { port }) => self.remove(port),
+                Ok(ReflectorCommand::Add { port, sockets, ssrc }) => self.add(port, sockets, ssrc),
+                Ok(ReflectorCommand::Connect { port, peer }) => self.connect(port, peer),
+                Ok(ReflectorCommand::Remove { port }) => self.remove(port),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
     }
 
-    fn slot(&mut self, port: u16) -> Option<&mut Option<Box<CallMedia>>> {
+    fn slot(&mut self, port: u16) -> Option<&mut Option<Box<ReflectedCall>>> {
         self.calls.get_mut(usize::from(port.checked_sub(self.first)?))
     }
 
@@ -291,7 +291,7 @@ impl ReflectorThread {
             (None, Some(_)) => Way::Held,
             (None, None) => Way::Back,
         };
-        let call = CallMedia {
+        let call = ReflectedCall {
             since: clock::now(),
             sockets,
             stream: Stream::new(way, ssrc),
@@ -327,7 +327,7 @@ impl ReflectorThread {
     }
 }
 
-impl CallMedia {
+impl ReflectedCall {
     /// Adds what was counted since the last time to this call's counts and to those of all.
     fn count(&mut self, all: &mut MediaCounts) {
         let new = self.stream.take_counts();
@@ -348,7 +348,7 @@ impl CallMedia {
 
     fn on_asterisk(&mut self, at: usize, workspace: &mut Workspace) -> io::Result<usize> {
         let Workspace { batch, answer, echo, delay, .. } = workspace;
-        let CallMedia { sockets, stream, .. } = self;
+        let ReflectedCall { sockets, stream, .. } = self;
         batch.receive(&sockets.asterisk, |datagram| {
             let (bytes, in_at) = (datagram.bytes, datagram.received_at);
             match stream.on_datagram(&datagram, clock::now, &mut answer[..]) {
@@ -369,7 +369,7 @@ impl CallMedia {
 
     fn on_echo(&mut self, workspace: &mut Workspace) -> io::Result<usize> {
         let Workspace { batch, answer, echo, .. } = workspace;
-        let CallMedia { sockets, stream, .. } = self;
+        let ReflectedCall { sockets, stream, .. } = self;
         let Some(echo_socket) = &sockets.echo else { return Ok(0) };
         batch.receive(echo_socket, |datagram| {
             let next = stream.on_echo(&datagram, clock::now, &mut answer[..], echo);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use loadtest::asterisk::log::Kind;
+use loadtest::asterisk::log::LogKind;
 use loadtest::asterisk::{AsteriskError, Install, Managed, SearchPlaces, Socket, StartConfig, find};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -130,7 +130,7 @@ async fn starts_answers_ari_and_leaves_nothing_behind() {
     assert_eq!(run_dirs(&dir), [managed.run_dir()]);
 
     let (counts, tail) = (managed.take_log_counts(), managed.output().tail());
-    let silent = [Kind::Error, Kind::Warning].iter().all(|kind| !counts.contains_key(kind));
+    let silent = [LogKind::Error, LogKind::Warning].iter().all(|kind| !counts.contains_key(kind));
     assert!(silent, "{counts:?} at the start: {tail:?}");
     let stopped = managed.stop(GRACE).await;
     assert!(!stopped.killed && stopped.status.is_some_and(|s| s.success()), "{stopped:?}");
@@ -254,7 +254,7 @@ async fn the_named_extensions_answer_as_they_say() {
     }
     // A call that went to the application as well, when it was hung up, would have left a warning.
     let counts = managed.take_log_counts();
-    assert!(!counts.contains_key(&Kind::Warning), "{:?}", managed.output().tail());
+    assert!(!counts.contains_key(&LogKind::Warning), "{:?}", managed.output().tail());
     // Nobody serves the application: Stasis fails, and the dialplan hangs up.
     ask(managed.sip_addr(), &invite("1000", "driver"), "SIP/2.0 500").await;
     // The user with a password is told apart although the address is the driver's.

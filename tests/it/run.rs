@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::harness::{
     Place, UsersAsterisk, assert_replaced, child_of, ends_with, rows, sipp, start_until, stderr,
 };
-use loadtest::net::http::{HttpClient, Limits};
+use loadtest::net::http::{HttpClient, HttpLimits};
 use loadtest::record::Series;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -313,7 +313,7 @@ fn channels(told: &HashMap<String, String>) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let account = Some((told["ARI_USER"].as_str(), told["ARI_PASS"].as_str()));
     let client = HttpClient::new(&told["ARI_URL"], account).expect("an address");
-    let limits = Limits { timeout: Duration::from_secs(10), body: 1 << 20 };
+    let limits = HttpLimits { timeout: Duration::from_secs(10), body: 1 << 20 };
     let answer =
         runtime.block_on(client.send(hyper::Method::GET, "/ari/channels", limits)).expect("an answer");
     String::from_utf8_lossy(&answer.body).into_owned()

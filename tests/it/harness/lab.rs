@@ -7,10 +7,10 @@ use std::time::Duration;
 use hyper::Method;
 use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::asterisk::{Managed, SearchPlaces, StartConfig, find};
-use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
+use loadtest::net::http::{BODY_LIMIT, HttpClient, HttpLimits};
 use loadtest::record::OutcomeCount;
 use loadtest::service::stats::Counts;
-use loadtest::service::{Service, ServiceConfig, ServiceEnd};
+use loadtest::service::{AriService, ServiceConfig, ServiceEnd};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 use super::{Echo, Lane};
 
-pub const QUICK: Limits = Limits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
+pub const QUICK: HttpLimits = HttpLimits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
 
 /// An Asterisk of the test's own.
 pub struct Lab {
@@ -141,7 +141,7 @@ impl Lab {
 }
 
 pub async fn serve(config: ServiceConfig) -> Running {
-    let service = Service::start(config).await.expect("the service starts");
+    let service = AriService::start(config).await.expect("the service starts");
     let address = service.http_address().unwrap();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(service.run(async move { drop(stopped.await) }));
