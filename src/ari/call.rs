@@ -174,13 +174,13 @@ impl Call {
                 self.media_in_app = false;
                 self.end(now, ServiceOutcome::MediaLost);
             }
-            Event::ChannelDestroyed { channel, .. } if *channel == self.ids.media => {
+            Event::ChannelDestroyed { channel } if *channel == self.ids.media => {
                 self.media = Presence::Gone;
                 self.media_in_app = false;
                 self.timers.clear(Timer::MediaGone);
                 self.end(now, ServiceOutcome::MediaLost);
             }
-            Event::StasisEnd { channel } | Event::ChannelDestroyed { channel, .. }
+            Event::StasisEnd { channel } | Event::ChannelDestroyed { channel }
                 if *channel == self.ids.caller =>
             {
                 self.on_caller_gone(now);

@@ -37,8 +37,6 @@ pub enum Event {
     ChannelDestroyed {
         /// The channel.
         channel: String,
-        /// The Q.850 cause; 0 when Asterisk does not say.
-        cause: u16,
     },
     /// A channel is now in a bridge.
     ChannelEnteredBridge {
@@ -71,12 +69,12 @@ pub enum EventError {
     /// Longer than [`MAX_EVENT_LEN`].
     #[error("an event of {0} bytes, more than {MAX_EVENT_LEN}")]
     TooLong(usize),
-    /// Not JSON, or a known event without a field that it must have.
+    /// Not JSON, or a known event with a field of another type.
     #[error("a malformed event: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// An id of no or too many characters.
-    #[error("an event with an id of {0} characters")]
-    BadId(usize),
+    /// A known event whose channel or bridge has no id, or one of too many characters.
+    #[error("an event without an id of 1 to {MAX_ID_LEN} characters")]
+    BadId,
 }
 
 /// First look: the rest of an unknown event may have any shape.
@@ -88,32 +86,20 @@ struct Kind<'a> {
     timestamp: Option<std::borrow::Cow<'a, str>>,
 }
 
+/// The fields of the known events.
 #[derive(Deserialize)]
-struct OfChannel {
-    channel: Channel,
+struct Body {
+    channel: Option<Named>,
+    bridge: Option<Named>,
     #[serde(default)]
     args: Vec<String>,
-    #[serde(default)]
-    cause: Option<u16>,
 }
 
+/// A channel or a bridge.
 #[derive(Deserialize)]
-struct OfBoth {
-    channel: Channel,
-    bridge: Bridge,
-}
-
-#[derive(Deserialize)]
-struct OfBridge {
-    bridge: Bridge,
-}
-
-#[derive(Deserialize)]
-struct Channel {
+struct Named {
     id: String,
-    #[serde(default)]
     protocol_id: Option<String>,
-    #[serde(default)]
     dialplan: Option<Dialplan>,
 }
 
@@ -121,11 +107,6 @@ struct Channel {
 struct Dialplan {
     #[serde(default)]
     exten: String,
-}
-
-#[derive(Deserialize)]
-struct Bridge {
-    id: String,
 }
 
 impl Event {
@@ -152,25 +133,20 @@ impl Event {
     }
 
     fn of_kind(kind: &str, text: &str) -> Result<Event, EventError> {
+        let body = || serde_json::from_str::<Body>(text);
         Ok(match kind {
-            "StasisStart" => stasis_start(serde_json::from_str(text)?)?,
-            "StasisEnd" => Event::StasisEnd { channel: channel(text)?.0 },
-            "ChannelDestroyed" => {
-                let (channel, cause) = channel(text)?;
-                Event::ChannelDestroyed { channel, cause }
-            }
+            "StasisStart" => stasis_start(body()?)?,
+            "StasisEnd" => Event::StasisEnd { channel: id(body()?.channel)? },
+            "ChannelDestroyed" => Event::ChannelDestroyed { channel: id(body()?.channel)? },
             "ChannelEnteredBridge" => {
-                let (bridge, channel) = both(text)?;
-                Event::ChannelEnteredBridge { bridge, channel }
+                let Body { channel, bridge, .. } = body()?;
+                Event::ChannelEnteredBridge { bridge: id(bridge)?, channel: id(channel)? }
             }
             "ChannelLeftBridge" => {
-                let (bridge, channel) = both(text)?;
-                Event::ChannelLeftBridge { bridge, channel }
+                let Body { channel, bridge, .. } = body()?;
+                Event::ChannelLeftBridge { bridge: id(bridge)?, channel: id(channel)? }
             }
-            "BridgeDestroyed" => {
-                let of: OfBridge = serde_json::from_str(text)?;
-                Event::BridgeDestroyed { bridge: checked(of.bridge.id)? }
-            }
+            "BridgeDestroyed" => Event::BridgeDestroyed { bridge: id(body()?.bridge)? },
             "ApplicationReplaced" => Event::ApplicationReplaced,
             _ => Event::Other,
         })
@@ -195,7 +171,7 @@ impl Event {
         match self {
             Event::StasisStart { channel, .. }
             | Event::StasisEnd { channel }
-            | Event::ChannelDestroyed { channel, .. }
+            | Event::ChannelDestroyed { channel }
             | Event::ChannelEnteredBridge { channel, .. }
             | Event::ChannelLeftBridge { channel, .. } => Some(channel),
             Event::BridgeDestroyed { .. } | Event::ApplicationReplaced | Event::Other => None,
@@ -219,29 +195,17 @@ fn date(text: &str) -> Option<Stamp> {
     utc.map(Stamp::from_ns)
 }
 
-fn stasis_start(of: OfChannel) -> Result<Event, EventError> {
-    let mut args = of.args;
+fn stasis_start(body: Body) -> Result<Event, EventError> {
+    let Body { channel: Some(channel), mut args, .. } = body else { return Err(EventError::BadId) };
     args.truncate(MAX_ARGS);
-    let protocol_id = of.channel.protocol_id.filter(|id| !id.is_empty());
-    let hung_up = of.channel.dialplan.is_some_and(|dialplan| dialplan.exten == "h");
-    Ok(Event::StasisStart { channel: checked(of.channel.id)?, args, protocol_id, hung_up })
+    let hung_up = channel.dialplan.as_ref().is_some_and(|dialplan| dialplan.exten == "h");
+    let protocol_id = channel.protocol_id.clone().filter(|id| !id.is_empty());
+    Ok(Event::StasisStart { channel: id(Some(channel))?, args, protocol_id, hung_up })
 }
 
-fn channel(text: &str) -> Result<(String, u16), EventError> {
-    let of: OfChannel = serde_json::from_str(text)?;
-    Ok((checked(of.channel.id)?, of.cause.unwrap_or(0)))
-}
-
-fn both(text: &str) -> Result<(String, String), EventError> {
-    let of: OfBoth = serde_json::from_str(text)?;
-    Ok((checked(of.bridge.id)?, checked(of.channel.id)?))
-}
-
-fn checked(id: String) -> Result<String, EventError> {
-    match id.len() {
-        1..=MAX_ID_LEN => Ok(id),
-        len => Err(EventError::BadId(len)),
-    }
+fn id(named: Option<Named>) -> Result<String, EventError> {
+    let id = named.map(|named| named.id).filter(|id| (1..=MAX_ID_LEN).contains(&id.len()));
+    id.ok_or(EventError::BadId)
 }
 
 #[cfg(test)]
@@ -269,7 +233,7 @@ mod tests {
         let read = |text| Event::parse(text).unwrap();
         assert_eq!(
             read(r#"{"type":"ChannelDestroyed","cause":16,"cause_txt":"x","channel":{"id":"c"}}"#),
-            Event::ChannelDestroyed { channel: "c".into(), cause: 16 }
+            Event::ChannelDestroyed { channel: "c".into() }
         );
         assert_eq!(
             read(
@@ -319,7 +283,7 @@ mod tests {
             assert!(Event::parse(text).is_err(), "{text}");
         }
         let long = format!(r#"{{"type":"StasisEnd","channel":{{"id":"{}"}}}}"#, "x".repeat(200));
-        assert!(matches!(Event::parse(&long), Err(EventError::BadId(200))));
+        assert!(matches!(Event::parse(&long), Err(EventError::BadId)));
         assert!(matches!(Event::parse(&" ".repeat(MAX_EVENT_LEN + 1)), Err(EventError::TooLong(_))));
     }
 

@@ -68,27 +68,8 @@ impl Operation {
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Operation::Answer => "answer",
-            Operation::CreateBridge => "create bridge",
-            Operation::CreateMedia => "create external media",
-            Operation::AddChannels => "add channels to bridge",
-            Operation::HangUp => "hang up caller",
-            Operation::DeleteMedia => "delete external media",
-            Operation::DeleteBridge => "delete bridge",
-        })
+        f.write_str(self.key())
     }
-}
-
-/// HTTP methods that ARI uses here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// GET
-    Get,
-    /// POST
-    Post,
-    /// DELETE
-    Delete,
 }
 
 /// Reason of a hang-up, as `reason` of `DELETE /channels/{id}`.
@@ -100,56 +81,13 @@ pub enum HangUpReason {
     Congestion,
 }
 
-/// One REST request.
+/// One REST request: a DELETE if its operation deletes, else a POST.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
-    /// `POST /channels/{id}/answer`
-    Answer {
-        /// The caller.
-        channel: String,
-    },
-    /// `POST /bridges` with an id of our own
-    CreateBridge {
-        /// The bridge's id.
-        bridge: String,
-    },
-    /// `POST /channels/externalMedia`
-    CreateMedia {
-        /// The application that the channel enters.
-        app: String,
-        /// The channel's id.
-        channel: String,
-        /// Our socket, which Asterisk sends the media to.
-        host: SocketAddr,
-        /// Asterisk's name of the codec.
-        format: &'static str,
-    },
-    /// `POST /bridges/{id}/addChannel` with both channels at once
-    AddChannels {
-        /// The bridge.
-        bridge: String,
-        /// The caller.
-        caller: String,
-        /// Our external media channel.
-        media: String,
-    },
-    /// `DELETE /channels/{id}` of the caller
-    HangUp {
-        /// The caller.
-        channel: String,
-        /// The reason.
-        reason: HangUpReason,
-    },
-    /// `DELETE /channels/{id}` of our external media channel
-    DeleteMedia {
-        /// The channel.
-        channel: String,
-    },
-    /// `DELETE /bridges/{id}`
-    DeleteBridge {
-        /// The bridge.
-        bridge: String,
-    },
+pub struct Request {
+    /// Its operation.
+    pub operation: Operation,
+    /// Path and query below `/ari`, with everything that comes from outside percent-encoded.
+    pub path: String,
 }
 
 impl Request {
@@ -161,73 +99,30 @@ impl Request {
         target: Option<&MediaTarget>,
         reason: HangUpReason,
     ) -> Option<Self> {
-        let CallIds { caller, media, bridge } = ids.clone();
-        Some(match operation {
-            Operation::Answer => Request::Answer { channel: caller },
-            Operation::CreateBridge => Request::CreateBridge { bridge },
+        let [caller, media, bridge] = [&ids.caller, &ids.media, &ids.bridge].map(|id| encoded(id));
+        let path = match operation {
+            Operation::Answer => format!("/channels/{caller}/answer"),
+            Operation::CreateBridge => format!("/bridges?type=mixing&bridgeId={bridge}"),
             Operation::CreateMedia => {
-                let MediaTarget { app, host, format } = target?.clone();
-                Request::CreateMedia { app, channel: media, host, format }
+                let MediaTarget { app, host, format } = target?;
+                let (app, host) = (encoded(app), encoded(&host.to_string()));
+                format!(
+                    "/channels/externalMedia?app={app}&channelId={media}&external_host={host}&format={format}"
+                )
             }
-            Operation::AddChannels => Request::AddChannels { bridge, caller, media },
-            Operation::HangUp => Request::HangUp { channel: caller, reason },
-            Operation::DeleteMedia => Request::DeleteMedia { channel: media },
-            Operation::DeleteBridge => Request::DeleteBridge { bridge },
-        })
-    }
-
-    /// Its operation.
-    pub fn operation(&self) -> Operation {
-        match self {
-            Request::Answer { .. } => Operation::Answer,
-            Request::CreateBridge { .. } => Operation::CreateBridge,
-            Request::CreateMedia { .. } => Operation::CreateMedia,
-            Request::AddChannels { .. } => Operation::AddChannels,
-            Request::HangUp { .. } => Operation::HangUp,
-            Request::DeleteMedia { .. } => Operation::DeleteMedia,
-            Request::DeleteBridge { .. } => Operation::DeleteBridge,
-        }
-    }
-
-    /// The HTTP method.
-    pub fn method(&self) -> Method {
-        match self {
-            Request::HangUp { .. } | Request::DeleteMedia { .. } | Request::DeleteBridge { .. } => {
-                Method::Delete
-            }
-            _ => Method::Post,
-        }
-    }
-
-    /// Path and query below `/ari`, with everything that comes from outside percent-encoded.
-    pub fn path_and_query(&self) -> String {
-        match self {
-            Request::Answer { channel } => format!("/channels/{}/answer", encoded(channel)),
-            Request::CreateBridge { bridge } => {
-                format!("/bridges?type=mixing&bridgeId={}", encoded(bridge))
-            }
-            Request::CreateMedia { app, channel, host, format } => format!(
-                "/channels/externalMedia?app={}&channelId={}&external_host={}&format={format}",
-                encoded(app),
-                encoded(channel),
-                encoded(&host.to_string()),
-            ),
-            Request::AddChannels { bridge, caller, media } => format!(
-                "/bridges/{}/addChannel?channel={},{}",
-                encoded(bridge),
-                encoded(caller),
-                encoded(media)
-            ),
-            Request::HangUp { channel, reason } => {
+            // Both at once.
+            Operation::AddChannels => format!("/bridges/{bridge}/addChannel?channel={caller},{media}"),
+            Operation::HangUp => {
                 let reason = match reason {
                     HangUpReason::Normal => "normal",
                     HangUpReason::Congestion => "congestion",
                 };
-                format!("/channels/{}?reason={reason}", encoded(channel))
+                format!("/channels/{caller}?reason={reason}")
             }
-            Request::DeleteMedia { channel } => format!("/channels/{}", encoded(channel)),
-            Request::DeleteBridge { bridge } => format!("/bridges/{}", encoded(bridge)),
-        }
+            Operation::DeleteMedia => format!("/channels/{media}"),
+            Operation::DeleteBridge => format!("/bridges/{bridge}"),
+        };
+        Some(Request { operation, path })
     }
 }
 
@@ -284,7 +179,7 @@ pub fn meaning(operation: Operation, status: u16) -> Meaning {
     }
 }
 
-/// The address on which Asterisk receives our media, from the answer to [`Request::CreateMedia`].
+/// The address on which Asterisk receives our media, from the answer to [`Operation::CreateMedia`].
 ///
 /// `None` where it is not told or not an address and port.
 pub fn media_address(body: &[u8]) -> Option<SocketAddr> {
@@ -311,22 +206,19 @@ mod tests {
 
     #[test]
     fn requests_spell_what_asterisk_reads() {
-        let add = Request::AddChannels { bridge: "b".into(), caller: "1.2".into(), media: "a&b c".into() };
-        assert_eq!(add.path_and_query(), "/bridges/b/addChannel?channel=1.2,a%26b%20c");
-        assert_eq!(add.method(), Method::Post);
-        let media = Request::CreateMedia {
-            app: "a/b".into(),
-            channel: "m".into(),
-            host: "127.0.0.1:21000".parse().unwrap(),
-            format: "ulaw",
+        let ids = CallIds { caller: "1.2".into(), media: "a&b c".into(), bridge: "../x".into() };
+        let target =
+            MediaTarget { app: "a/b".into(), host: "127.0.0.1:21000".parse().unwrap(), format: "ulaw" };
+        let path = |operation| {
+            Request::of(operation, &ids, Some(&target), HangUpReason::Congestion).expect("a target").path
         };
+        assert_eq!(path(Operation::AddChannels), "/bridges/..%2Fx/addChannel?channel=1.2,a%26b%20c");
         assert_eq!(
-            media.path_and_query(),
-            "/channels/externalMedia?app=a%2Fb&channelId=m&external_host=127.0.0.1%3A21000&format=ulaw"
+            path(Operation::CreateMedia),
+            "/channels/externalMedia?app=a%2Fb&channelId=a%26b%20c&external_host=127.0.0.1%3A21000&format=ulaw"
         );
-        let hang_up = Request::HangUp { channel: "../x".into(), reason: HangUpReason::Congestion };
-        assert_eq!(hang_up.path_and_query(), "/channels/..%2Fx?reason=congestion");
-        assert_eq!(hang_up.method(), Method::Delete);
+        assert_eq!(path(Operation::HangUp), "/channels/1.2?reason=congestion");
+        assert!(Request::of(Operation::CreateMedia, &ids, None, HangUpReason::Normal).is_none());
     }
 
     #[test]

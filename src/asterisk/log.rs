@@ -24,11 +24,9 @@ pub enum Kind {
     Other,
 }
 
-/// Lines of a log, counted since Asterisk's start.
+/// Lines of a log that bear on a run, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogCounts {
-    /// Lines of any kind.
-    pub lines: u64,
     /// Lines logged as errors, those below included.
     pub errors: u64,
     /// Lines logged as warnings, those below included.
@@ -39,34 +37,6 @@ pub struct LogCounts {
     pub rtp_exhausted: u64,
     /// Times that no file descriptor was free.
     pub descriptors_exhausted: u64,
-}
-
-impl std::ops::Add for LogCounts {
-    type Output = LogCounts;
-    fn add(self, other: LogCounts) -> LogCounts {
-        LogCounts {
-            lines: self.lines + other.lines,
-            errors: self.errors + other.errors,
-            warnings: self.warnings + other.warnings,
-            overloads: self.overloads + other.overloads,
-            rtp_exhausted: self.rtp_exhausted + other.rtp_exhausted,
-            descriptors_exhausted: self.descriptors_exhausted + other.descriptors_exhausted,
-        }
-    }
-}
-
-impl std::ops::Sub for LogCounts {
-    type Output = LogCounts;
-    fn sub(self, earlier: LogCounts) -> LogCounts {
-        LogCounts {
-            lines: self.lines - earlier.lines,
-            errors: self.errors - earlier.errors,
-            warnings: self.warnings - earlier.warnings,
-            overloads: self.overloads - earlier.overloads,
-            rtp_exhausted: self.rtp_exhausted - earlier.rtp_exhausted,
-            descriptors_exhausted: self.descriptors_exhausted - earlier.descriptors_exhausted,
-        }
-    }
 }
 
 /// The level in `[time] LEVEL[thread]…` at a line's beginning and nowhere else: the rest may quote a
@@ -120,7 +90,6 @@ pub(super) struct Log {
 
 impl Log {
     pub fn take(&mut self, line: &str) {
-        self.counts.lines += 1;
         match level(line) {
             Some("ERROR") => self.counts.errors += 1,
             Some("WARNING") => self.counts.warnings += 1,
@@ -196,14 +165,8 @@ mod tests {
     fn lines_are_counted_by_what_they_are_about() {
         let mut log = Log::default();
         SEEN.iter().for_each(|(line, _)| log.take(line));
-        let expected = LogCounts {
-            lines: SEEN.len() as u64,
-            errors: 5,
-            warnings: 3,
-            overloads: 2,
-            rtp_exhausted: 1,
-            descriptors_exhausted: 1,
-        };
+        let expected =
+            LogCounts { errors: 5, warnings: 3, overloads: 2, rtp_exhausted: 1, descriptors_exhausted: 1 };
         assert_eq!(log.counts, expected);
         assert!(log.is_ready);
         assert_eq!(log.port_taken, Some(Socket::Http));

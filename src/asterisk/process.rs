@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -151,10 +151,9 @@ async fn start_on(config: &StartConfig, ports: Ports) -> Result<Managed, Asteris
     let run_dir = RunDir::create(&config.run_base)?;
     let values = config::values(config, &ports, run_dir.path())?;
     config::write(&run_dir.path().join("etc"), &values, &config.install.module_dir)?;
-    let process = Process::launch(config, run_dir.path()).await?;
+    let process = Process::launch(config, run_dir.path(), LogCounts::default()).await?;
     let managed = Managed {
         process,
-        logged_before: LogCounts::default(),
         config: config.clone(),
         sip: SocketAddr::new(config.address, ports.sip),
         http: SocketAddr::new(config.address, ports.http),
@@ -174,12 +173,16 @@ struct Process {
 }
 
 impl Process {
-    /// Starts it on the configuration in its run folder.
-    async fn launch(config: &StartConfig, run_dir: &Path) -> Result<Process, AsteriskError> {
+    /// Starts it on the configuration in its run folder; its log is counted on from `counts`.
+    async fn launch(
+        config: &StartConfig,
+        run_dir: &Path,
+        counts: LogCounts,
+    ) -> Result<Process, AsteriskError> {
         let mut command = asterisk_command(&config.install, run_dir);
         command.arg("-f").current_dir(run_dir);
         let path = config.logs.join(LOG_FILE);
-        let log = Arc::new(Mutex::new(Log::default()));
+        let log = Arc::new(Mutex::new(Log { counts, ..Log::default() }));
         let reader = Arc::clone(&log);
         let take = move |line: &str| reader.lock().unwrap_or_else(PoisonError::into_inner).take(line);
         let output = Output::capture(&mut command, path.clone(), take)
@@ -189,9 +192,9 @@ impl Process {
         Ok(Process { keeper, output, log })
     }
 
-    fn log(&self) -> Log {
+    fn log(&self) -> MutexGuard<'_, Log> {
         // A panic cannot leave these counters half changed, so a poisoned lock is as good as any.
-        *self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,8 +209,6 @@ fn asterisk_command(install: &Install, run_dir: &Path) -> Command {
 pub struct Managed {
     // Before `run_dir`: fields are dropped in this order, and Asterisk writes until it is gone.
     process: Process,
-    /// Counts of the processes that this one has replaced.
-    logged_before: LogCounts,
     config: StartConfig,
     sip: SocketAddr,
     http: SocketAddr,
@@ -251,9 +252,9 @@ impl Managed {
         &self.process.output
     }
 
-    /// Counts of its log, that of the processes before it included.
-    pub fn log_counts(&self) -> LogCounts {
-        self.logged_before + self.process.log().counts
+    /// Counts of its log since the last call of this, that of the processes before it included.
+    pub fn take_log_counts(&self) -> LogCounts {
+        std::mem::take(&mut self.process.log().counts)
     }
 
     /// Starts it again where it was, once it has ended: same ports, same passwords, same folder.
@@ -263,8 +264,8 @@ impl Managed {
     pub async fn start_again(&mut self) -> Result<(), AsteriskError> {
         self.process.keeper.ended().await;
         self.process.output.drained().await;
-        self.logged_before = self.log_counts();
-        self.process = Process::launch(&self.config, self.run_dir.path()).await?;
+        let counts = self.process.log().counts;
+        self.process = Process::launch(&self.config, self.run_dir.path(), counts).await?;
         self.ready().await
     }
 

@@ -68,15 +68,16 @@ impl Baseline {
     }
 }
 
-/// Reason for leaving a stored run out. One in doubt would raise the bound for the machine's sake.
+/// Reason for leaving a stored run out. One in doubt counts: a baseline of calm runs alone would call the
+/// machine's noise a regression.
 fn unfit(run: &Conditions, stored: &RunDigest) -> Option<String> {
-    let why = if run.is_same_run(&stored.conditions) {
-        Some("it is the run itself".into())
-    } else {
-        let doubted = stored.in_doubt.then(|| "its instrument was in doubt".into());
-        stored.worthless.clone().or_else(|| stored.cut_short.map(String::from)).or(doubted)
-    };
-    why.or_else(|| run.other_machine(&stored.conditions)).or_else(|| run.other_scenario(&stored.conditions))
+    let is_same = run.is_same_run(&stored.conditions);
+    is_same
+        .then(|| "it is the run itself".into())
+        .or_else(|| stored.worthless.clone())
+        .or_else(|| stored.cut_short.map(String::from))
+        .or_else(|| run.other_machine(&stored.conditions))
+        .or_else(|| run.other_scenario(&stored.conditions))
 }
 
 #[cfg(test)]
@@ -144,7 +145,6 @@ mod tests {
         assert!(why(|_| {}, &other_cpu).ends_with("another CPU: Xeon, not EPYC"));
         let other_scenario = Environment { scenario_hash: "b".into(), ..run.clone() };
         assert!(why(|_| {}, &other_scenario).contains("older loadtest"));
-        assert!(why(|stored| stored.in_doubt = true, &run).contains("doubt"));
         assert!(why(|stored| stored.worthless = Some("it broke".into()), &run).contains("broke"));
         assert!(why(|stored| stored.cut_short = Some("a gate ended it"), &run).contains("gate"));
         let itself = Environment { started_at: "2026".into(), ..run.clone() };
@@ -153,5 +153,11 @@ mod tests {
         let mixed = Baseline(vec![stored(1.0, &other_cpu), stored(2.0, &run)]);
         assert_eq!(mixed.tripwire(&run, "rtt.p99").map(|t| (t.runs, t.median_ms)), Some((1, 2.0)));
         assert!(mixed.left_out(&run).unwrap().starts_with("1 of 2 stored runs"));
+        let doubted = digest("doubted", |stored| {
+            (stored.conditions, stored.in_doubt) = (Conditions::of(&run), true);
+        });
+        let doubted = Baseline(vec![doubted]);
+        assert!(doubted.is_of_use(&run) && doubted.tripwire(&run, "rtt.p99").is_some());
+        assert_eq!(doubted.left_out(&run), None, "one of the same fingerprint counts, in doubt or not");
     }
 }

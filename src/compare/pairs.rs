@@ -98,8 +98,8 @@ pub struct MetricComparison {
 /// Compares two builds by `metric`.
 ///
 /// Undecided where the control stream, which bypasses both builds, explains the difference: it moved the
-/// same way in as many pairs as the sign test asks for, by more than half the margin. Scatter in both
-/// directions is noise, which the sign test bears.
+/// same way in as many pairs as the sign test asks for of one metric, for there is one machine, by more than
+/// half the margin. Scatter in both directions is noise, which the sign test bears.
 pub fn compare(metric: &'static str, pairs: Vec<Pair>, margins: &Margins) -> MetricComparison {
     let absolute_ms = margins.absolute_ms.max(3.0 * scatter(&pairs));
     let threshold = margins.relative.ln_1p();
@@ -204,7 +204,8 @@ impl MetricComparison {
         }
         let (worse, better) = (self.worse >= needed, self.better >= needed);
         let moved = if worse { self.control_slower } else { self.control_faster };
-        if (worse || better) && moved >= needed {
+        let has_machine_moved = self::needed(self.pairs.len(), 1).is_some_and(|needed| moved >= needed);
+        if (worse || better) && has_machine_moved {
             return Finding::Inconclusive(format!(
                 "B was {0} in {1} of {2} pairs, but so was the control stream, which bypasses both, in {moved}: \
                  the machine was not the same for both, or B changes how busy it is",
@@ -285,7 +286,7 @@ mod tests {
 
     #[test]
     fn ten_of_twelve_pairs_decide_and_eleven_with_five_metrics() {
-        assert_eq!((needed(12, 1), needed(12, 5)), (Some(10), Some(11)));
+        assert_eq!([1, 2, 5, 6].map(|metrics| needed(12, metrics)), [10, 11, 11, 11].map(Some));
         assert_eq!((needed(6, 1), needed(5, 1), needed(0, 1)), (Some(6), None, None));
         let mut values = vec![(1.0, 1.3); 10];
         values.extend([(1.0, 1.0); 2]);
@@ -323,6 +324,14 @@ mod tests {
         assert!(matches!(c.finding, Finding::Inconclusive(_)) && c.effect.is_none(), "{c}");
         assert!(matches!(finding(&[(lost, lost); 12]), Finding::Inconclusive(_)));
         assert!(!compared(pairs(&[(1.0, lost); 12])).to_string().contains("inf"));
+    }
+
+    #[test]
+    fn ten_pairs_of_a_moved_control_stream_decide_however_many_metrics_are_compared() {
+        let five = Margins { metrics: 5, ..Margins::default() };
+        let of = |moved| compare("rtt.p99", beside(1.3, 12, moved, 0.054).pairs, &five);
+        assert_eq!((of(9).finding, of(9).needed), (Finding::Regressed, Some(11)));
+        assert!(matches!(of(10).finding, Finding::Inconclusive(_)));
     }
 
     /// `of` pairs in which B takes `b` ms, in `moved` of which the control stream goes from 50 µs to

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Recent;
-use super::lane::{Impaired, LaneEvent};
+use super::lane::Impaired;
 use super::monitor::Monitor;
 use crate::clock;
 use crate::measure::{Rules, Second};
@@ -76,40 +76,21 @@ impl Book {
         due
     }
 
-    /// Enters an event of a media thread. Those about one call only are not for this book.
-    pub fn enter(&mut self, event: LaneEvent) {
-        match event {
-            LaneEvent::Second(second) => self.add(&second),
-            LaneEvent::Settled(second) => {
-                self.add(&second);
-                self.settle(&second);
-            }
-            LaneEvent::PacerDone { skipped, unsent, impaired } => {
-                self.impaired[0] = impaired;
-                self.run.environment.skipped += skipped;
-                self.run.environment.unsent += unsent;
-            }
-            LaneEvent::ReceiverDone { negative_rtt, unstamped, impaired } => {
-                self.impaired[1] = impaired;
-                self.run.environment.negative_rtt += negative_rtt;
-                self.run.environment.unstamped += unstamped;
-            }
-            LaneEvent::Stopped { .. }
-            | LaneEvent::Dead { .. }
-            | LaneEvent::Finished { .. }
-            | LaneEvent::Died(_) => {}
-        }
-    }
-
-    fn add(&mut self, second: &Second) {
+    /// Adds what a media thread has counted of a second.
+    pub fn add(&mut self, second: &Second) {
         let number = second.record.second;
         *self.row(number) += &second.record;
         self.run.intervals.add_second(number, &second.latencies);
     }
 
-    fn settle(&mut self, second: &Second) {
+    /// Adds a second of which nothing can come back any more.
+    pub fn settle(&mut self, second: &Second) {
+        self.add(second);
         let number = second.record.second;
-        let sent = self.row(number).measured_sent;
+        let row = self.row(number);
+        let (sent, phase) = (row.measured_sent, row.phase);
+        let control_lost = row.control_sent.saturating_sub(row.control_received);
+        self.live.control_lost += if phase == Phase::Hold { control_lost } else { 0 };
         self.live.sent += sent;
         self.live.lost += sent.saturating_sub(second.measured_received);
         self.live.late += second.measured_late;
@@ -125,7 +106,7 @@ impl Book {
     /// The figures of the last seconds up to `last`.
     fn up_to(&self, last: u32) -> Recent {
         let (mut rtt, mut control) = (Latencies::default(), Latencies::default());
-        let (mut sent, mut lost, mut late) = (0, 0, 0);
+        let (mut sent, mut lost, mut late, mut control_lost) = (0, 0, 0, 0);
         for row in self.run.seconds[..=last as usize].iter().rev().take(RECENT) {
             rtt.extend(self.run.intervals.second(row.second, Series::Rtt));
             control.extend(self.run.intervals.second(row.second, Series::Control));
@@ -133,12 +114,13 @@ impl Book {
             sent += out;
             lost += out.saturating_sub(row.received);
             late += row.late;
+            control_lost += row.control_sent.saturating_sub(row.control_received);
         }
         let ratio = |n: u64| (sent > 0).then(|| n as f64 / sent as f64);
         Recent {
             rtt_p50: Some(rtt.quantile(0.5, lost)),
             rtt_p99: Some(rtt.quantile(0.99, lost)),
-            control_p99: Some(control.quantile(0.99, 0)),
+            control_p99: Some(control.quantile(0.99, control_lost)),
             loss: ratio(lost),
             late: ratio(late),
         }

@@ -6,28 +6,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
-
-use super::book::Book;
-use super::lane::{Lane, LaneConfig, LaneEvent};
-use super::media::CallMedia;
-use super::monitor::Monitor;
-use super::ports::{RECEIVE_BUFFER, RtpPorts};
-use super::sip_socket::{SipSocket, SocketErrors};
+use super::lane::LaneConfig;
+use super::media::{CallMedia, Media, RECEIVE_BUFFER};
+use super::sip_socket::SipSocket;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
-use crate::clock::Timeline;
+use crate::clock::{self, Timeline};
 use crate::echo::EchoServer;
-use crate::load::{self, Agent, AgentOutput, Count, Input, Output, Plan};
-use crate::measure::{Class, Rules, Window};
+use crate::load::{self, Agent, AgentOutput, Count, Input, Output};
+use crate::measure::{Class, Rules};
+use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp::StampedSocket;
 use crate::record::CallRecord;
-use crate::rtp::packet::StreamSender;
 use crate::scenario::{Phasing, ServiceMode};
 use crate::sip::call::CallConfig;
 use crate::sip::sdp::{Answer, Offer};
 use crate::stamp::Stamp;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Short, since a lane may keep a call's socket for a moment after its port was given back.
+const RETRY_PORT_AFTER: Duration = SECOND;
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// Events of the media threads taken at a time, so that no flood keeps SIP and timers waiting.
 const MEDIA_BATCH: usize = 256;
@@ -38,14 +35,10 @@ struct LoadIo<'a> {
     control: load::Control,
     agent: Agent,
     socket: SipSocket,
-    lane: Lane,
-    ports: RtpPorts,
+    media: Media,
+    ports: PortPool,
     /// RTP sockets by port, until the call has its number.
     bound: HashMap<u16, Arc<StampedSocket>>,
-    /// Media by the number of the attempt, while it lasts.
-    media: HashMap<u32, CallMedia>,
-    book: Book,
-    window: Arc<Window>,
     timeline: Timeline,
     epoch: Stamp,
     suppressed_because: String,
@@ -84,7 +77,6 @@ pub async fn run(
             config.scenario.service.mode == ServiceMode::Builtin || config.target.ip().is_loopback(),
         ),
     };
-    let window = Arc::new(Window::default());
     let spread = media.phase == Phasing::Staggered;
     let lane = LaneConfig {
         rules,
@@ -95,37 +87,33 @@ pub async fn run(
         streams: config.scenario.load.calls,
         dead_after: config.scenario.load.dead_after.0,
     };
-    let (lane, inbox) = Lane::start(lane, window.clone(), None).map_err(DriverError::Media)?;
-    let control_echo = start_control(&config, &lane, epoch).map_err(DriverError::Control)?;
     let environment = std::mem::take(&mut config.environment);
-    let book = Book::new(rules, Monitor::start(config.watched.clone(), epoch), environment);
-    let (ports, scenario) = (config.scenario.media.ports, config.scenario);
+    let media = Media::start(lane, config.watched.clone(), environment, None)?;
+    let control_echo = start_control(&config, &media, epoch).map_err(DriverError::Control)?;
+    let scenario = config.scenario;
     let mut load_io = LoadIo {
-        control: load::Control::new(Plan::of(scenario), epoch),
+        control: load::Control::new(scenario.clone(), epoch),
         agent: Agent::new(format!("{:08x}", config.run_id)),
         socket,
-        ports: RtpPorts::new(scenario.sip.local, ports),
+        ports: PortPool::new(scenario.media.ports, RETRY_PORT_AFTER).even(),
         config,
-        lane,
+        media,
         bound: HashMap::new(),
-        media: HashMap::new(),
-        book,
-        window,
         timeline,
         epoch,
         suppressed_because: String::new(),
         step_ns: 0,
         clock_step_ns: 0,
     };
-    let inbox = load_io.play(inbox, progress).await?;
-    let mut recorded = load_io.close(inbox);
+    load_io.play(progress).await?;
+    let mut recorded = load_io.close();
     recorded.run.environment.control_drops = control_echo.map_or(0, |echo| echo.stop().drops);
     Ok(recorded)
 }
 
 /// Starts the control stream: the same probes on the same schedule to a reflector beside the driver,
 /// past Asterisk. What it feels, the machine did.
-fn start_control(config: &DriverConfig<'_>, lane: &Lane, epoch: Stamp) -> io::Result<Option<EchoServer>> {
+fn start_control(config: &DriverConfig<'_>, media: &Media, epoch: Stamp) -> io::Result<Option<EchoServer>> {
     let scenario = config.scenario;
     let streams = scenario.measure.control_streams.unwrap_or(scenario.load.calls.div_ceil(10).clamp(1, 10));
     if streams == 0 {
@@ -134,23 +122,15 @@ fn start_control(config: &DriverConfig<'_>, lane: &Lane, epoch: Stamp) -> io::Re
     let any = SocketAddr::new(scenario.sip.local, 0);
     let echo = EchoServer::start(any)?;
     for n in 0..streams {
-        let socket = StampedSocket::bind(any, RECEIVE_BUFFER)?;
-        socket.connect(echo.local_addr())?;
-        let (id, codec) = (u32::MAX - n, scenario.media.codec);
-        let (payload_type, ptime) = (codec.payload_type(), scenario.media.ptime.0);
-        let sender = StreamSender::new(config.run_id, id, id, codec, payload_type, ptime);
-        lane.start_stream(sender, Class::Control, Arc::new(socket), epoch);
+        let way = (any, echo.local_addr());
+        media.start_stream(u32::MAX - n, Class::Control, scenario.media.codec, way, epoch)?;
     }
     Ok(Some(echo))
 }
 
 impl LoadIo<'_> {
     /// Runs until every line is retired and every call is over.
-    async fn play(
-        &mut self,
-        mut inbox: UnboundedReceiver<LaneEvent>,
-        progress: &mut dyn FnMut(&Progress<'_>),
-    ) -> Result<UnboundedReceiver<LaneEvent>, DriverError> {
+    async fn play(&mut self, progress: &mut dyn FnMut(&Progress<'_>)) -> Result<(), DriverError> {
         let mut stop = self.config.stop.clone();
         let mut stop_seen = Stop::No;
         let (mut next_second, mut next_progress) = (self.epoch + SECOND, self.epoch);
@@ -164,7 +144,7 @@ impl LoadIo<'_> {
                 self.step_ns = self.timeline.step_ns();
                 self.clock_step_ns = largest(self.clock_step_ns, self.step_ns);
                 let (phase, _) = self.control.phase();
-                next_second = self.book.tick(next_second, now, phase, self.control.calls_up());
+                next_second = self.media.book.tick(next_second, now, phase, self.control.calls_up());
             }
             let is_over = stop_seen == Stop::Now || self.control.is_over();
             if next_progress <= now || is_over {
@@ -172,7 +152,7 @@ impl LoadIo<'_> {
                 next_progress = now + PROGRESS_EVERY;
             }
             if is_over {
-                return Ok(inbox);
+                return Ok(());
             }
             let timers = [self.control.poll_timeout(), self.agent.poll_timeout()];
             let wake = timers.into_iter().flatten().fold(next_second.min(next_progress), Stamp::min);
@@ -183,9 +163,11 @@ impl LoadIo<'_> {
                         self.carry_out();
                     }
                 }
-                1.. = inbox.recv_many(&mut events, MEDIA_BATCH) => {
+                1.. = self.media.inbox.recv_many(&mut events, MEDIA_BATCH) => {
                     for event in events.drain(..) {
-                        self.handle_media(event)?;
+                        if let Some(input) = self.media.handle(event)? {
+                            self.handle(input);
+                        }
                         self.carry_out();
                     }
                 }
@@ -215,7 +197,7 @@ impl LoadIo<'_> {
                 continue;
             }
             match self.agent.poll() {
-                Some(AgentOutput::Send { destination, bytes }) => self.socket.send(&bytes, destination),
+                Some(AgentOutput::Send(datagram)) => self.socket.send(&datagram),
                 Some(AgentOutput::Signal(signal)) => self.handle(Input::Signal(signal)),
                 None => return,
             }
@@ -230,7 +212,7 @@ impl LoadIo<'_> {
             }
             Output::Invite { call, port } => {
                 if let Some(socket) = self.bound.remove(&port) {
-                    self.media.insert(call, CallMedia::new(socket));
+                    self.media.calls.insert(call, CallMedia::new(socket, Stamp::ZERO));
                 }
                 let config = self.call_config(call, port);
                 self.agent.place(self.now(), call, config);
@@ -238,17 +220,17 @@ impl LoadIo<'_> {
             Output::HangUp(call) => self.agent.hang_up(self.now(), call),
             Output::StartMedia { call, at, answer } => self.start_media(call, at, &answer),
             Output::MoveMedia { call, to } => {
-                if let Some(media) = self.media.get(&call) {
+                if let Some(media) = self.media.calls.get(&call) {
                     // A peer that cannot be reached there is heard as loss.
                     let _ = media.socket.connect(to);
                 }
             }
-            Output::StopMedia(call) => self.lane.stop_call(call, self.now()),
+            Output::StopMedia(call) => self.media.lane.stop_call(call, self.now()),
             Output::Window { from, to } => {
-                self.window.set(from, to);
+                self.media.window.set(from, to);
                 self.config.hold_from.send_replace(Some(from));
             }
-            Output::Cut(at) => self.window.cut(at),
+            Output::Cut(at) => self.media.window.cut(at),
             Output::Count { what, at } => self.count(what, at),
             Output::Closed(record) => self.enter(*record),
         }
@@ -256,13 +238,16 @@ impl LoadIo<'_> {
 
     /// Binds the port of a call.
     fn open(&mut self, slot: load::Slot) -> Input {
-        self.suppressed_because = match self.ports.bind() {
-            Ok(Some((port, socket))) => {
-                self.bound.insert(port, socket);
+        let scenario = self.config.scenario;
+        let bind = |port| StampedSocket::bind(SocketAddr::new(scenario.sip.local, port), RECEIVE_BUFFER);
+        self.suppressed_because = match self.ports.take(clock::now(), bind) {
+            Ok((port, socket)) => {
+                self.bound.insert(port, Arc::new(socket));
                 return Input::Opened { slot, port };
             }
-            Ok(None) => format!("no free port in {}", self.config.scenario.media.ports),
-            Err(e) => format!("no RTP socket: {e}"),
+            Err(TakeError::Exhausted { .. }) => format!("no free port in {}", scenario.media.ports),
+            // One that another port would not cure: no descriptors, no such address.
+            Err(TakeError::Bind { error, .. }) => format!("no RTP socket: {error}"),
         };
         Input::Suppressed(slot)
     }
@@ -300,20 +285,17 @@ impl LoadIo<'_> {
     }
 
     fn start_media(&mut self, call: u32, at: Stamp, answer: &Answer) {
-        let Some(media) = self.media.get_mut(&call) else { return };
+        let Some(media) = self.media.calls.get_mut(&call) else { return };
         media.started_at = at;
         // A peer that cannot be reached is heard as silence, and counted so.
         media.strangers = media.socket.connect_afresh(answer.rtp_address()).unwrap_or(0);
-        let (run_id, payload_type) = (self.config.run_id, answer.payload_type);
-        let (codec, ptime) = (self.config.scenario.media.codec, self.config.scenario.media.ptime.0);
-        let ssrc = run_id.rotate_left(16) ^ call.wrapping_mul(0x9E37_79B9);
-        let sender = StreamSender::new(run_id, call, ssrc, codec, payload_type, ptime);
+        let format = (answer.codec, answer.payload_type);
         let counts_from = at + self.config.scenario.measure.warmup.0;
-        self.lane.start_stream(sender, Class::Call, media.socket.clone(), counts_from);
+        self.media.lane.start_stream(call, Class::Call, format, media.socket.clone(), counts_from);
     }
 
     fn count(&mut self, what: Count, at: Stamp) {
-        let live = &mut self.book.live;
+        let live = &mut self.media.book.live;
         match what {
             Count::Attempted | Count::Ended => {}
             Count::Answered => live.answered += 1,
@@ -322,7 +304,7 @@ impl LoadIo<'_> {
             Count::MediaLost => (live.dropped, live.media_lost) = (live.dropped + 1, live.media_lost + 1),
             Count::Suppressed => live.suppressed += 1,
         }
-        let second = self.book.at(at);
+        let second = self.media.book.at(at);
         match what {
             Count::Attempted => second.attempts += 1,
             Count::Answered => second.answered += 1,
@@ -335,34 +317,11 @@ impl LoadIo<'_> {
     /// Enters the record of an attempt that is over, and frees its port.
     fn enter(&mut self, mut record: CallRecord) {
         record.call_id = self.call_id(record.call);
-        if let Some(media) = self.media.remove(&record.call) {
-            media.enter(self.epoch, &mut record);
+        if self.media.close_call(self.epoch, &mut record) {
+            // It rests behind all the others.
             self.ports.give_back(record.rtp_port);
         }
-        self.book.run.calls.push(record);
-    }
-
-    fn handle_media(&mut self, event: LaneEvent) -> Result<(), DriverError> {
-        match event {
-            LaneEvent::Died(thread) => return Err(DriverError::Died(thread)),
-            LaneEvent::Stopped { call_id, sent, at } => {
-                if let Some(media) = self.media.get_mut(&call_id) {
-                    self.lane.finish_call(call_id, sent.total, at);
-                    media.sent = sent;
-                }
-            }
-            LaneEvent::Dead { call_id, at } => self.handle(Input::Dead { call: call_id, at }),
-            LaneEvent::Finished { call_id, report } => {
-                if let Some(media) = self.media.get_mut(&call_id) {
-                    self.book.run.call_seconds.extend_from_slice(&report.medians);
-                    self.book.run.silences.extend_from_slice(&report.silences);
-                    media.report = Some(report);
-                    self.handle(Input::MediaOver(call_id));
-                }
-            }
-            other => self.book.enter(other),
-        }
-        Ok(())
+        self.media.book.run.calls.push(record);
     }
 
     fn progress(&self, now: Stamp) -> Progress<'_> {
@@ -374,21 +333,17 @@ impl LoadIo<'_> {
             done: self.control.done(now),
             calls_up: self.control.calls_up(),
             attempts: self.control.placed(),
-            failed: self.book.live.failed as u32,
+            failed: self.media.book.live.failed as u32,
             calls: self.config.scenario.load.calls,
-            recent: self.book.recent,
-            live: &self.book.live,
+            recent: self.media.book.recent,
+            live: &self.media.book.live,
         }
     }
 
     /// Ends the threads and closes the books.
-    fn close(mut self, mut inbox: UnboundedReceiver<LaneEvent>) -> Recorded {
+    fn close(mut self) -> Recorded {
         let ended_at = self.now();
-        self.lane.shut_down();
-        while let Ok(event) = inbox.try_recv() {
-            // `Died` is no fault now.
-            let _ = self.handle_media(event);
-        }
+        self.media.shut_down();
         self.control.abandon();
         while let Some(output) = self.control.poll() {
             // Nobody is there any more to carry out the others.
@@ -396,21 +351,21 @@ impl LoadIo<'_> {
                 self.enter(*record);
             }
         }
-        let environment = &mut self.book.run.environment;
+        let Media { mut book, window, .. } = self.media;
+        let environment = &mut book.run.environment;
         environment.calls_at_start = self.control.calls_at_start();
-        environment.suppressed_attempts = self.book.live.suppressed;
+        environment.suppressed_attempts = book.live.suppressed;
         environment.clock_step_ns = largest(self.clock_step_ns, self.timeline.step_ns());
-        let socket_errors = SocketErrors { strays: self.agent.strays(), ..self.socket.errors };
-        environment.sip_drops = socket_errors.drops;
-        environment.sip_garbage = socket_errors.garbage;
-        environment.sip_strays = socket_errors.strays;
+        environment.sip_drops = self.socket.drops;
+        environment.sip_garbage = self.socket.garbage;
+        environment.sip_strays = self.agent.strays();
         Recorded {
             epoch: self.epoch,
             suppressed_because: self.suppressed_because,
-            impaired: self.book.impaired,
+            impaired: book.impaired,
             heard: self.agent.has_heard(),
-            socket_errors,
-            run: self.book.finish(ended_at, self.window.bounds()),
+            sip_unsent: self.socket.unsent,
+            run: book.finish(ended_at, window.bounds()),
         }
     }
 }

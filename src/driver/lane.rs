@@ -15,6 +15,7 @@ use crate::impair::{Counts, DelayLine, Direction, Impairer, stream_seed};
 use crate::measure::{Class, Echo, Rules, Second, StreamReceiver, StreamReport, StreamSent, Window};
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::StampedSocket;
+use crate::rtp::Codec;
 use crate::rtp::packet::StreamSender;
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
@@ -120,15 +121,18 @@ impl Lane {
         Ok((Lane { rules, impair, to_pacer, to_receiver, waker, threads }, inbox))
     }
 
-    /// Starts a stream: first the ears, then the mouth.
+    /// Starts a stream in a codec and its payload type: first the ears, then the mouth.
     pub fn start_stream(
         &self,
-        sender: StreamSender,
+        call_id: u32,
         class: Class,
+        (codec, payload_type): (Codec, u8),
         socket: Arc<StampedSocket>,
         counts_from: Stamp,
     ) {
-        let call_id = sender.call_id();
+        let Rules { run_id, ptime, .. } = self.rules;
+        let ssrc = run_id.rotate_left(16) ^ call_id.wrapping_mul(0x9E37_79B9);
+        let sender = StreamSender::new(run_id, call_id, ssrc, codec, payload_type, ptime);
         let stream = Box::new(StreamReceiver::new(self.rules, call_id, class, counts_from));
         let impairer = |direction| {
             // The control stream is there to show what the machine does by itself.

@@ -9,7 +9,6 @@ mod media;
 mod monitor;
 mod pacer;
 mod ping;
-mod ports;
 mod receiver;
 mod sip_socket;
 
@@ -23,7 +22,6 @@ pub use control::run;
 pub use lane::Impaired;
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
-pub use sip_socket::SocketErrors;
 
 pub use crate::load::Stop;
 
@@ -109,8 +107,8 @@ pub struct Recorded {
     pub impaired: [Impaired; 2],
     /// A SIP message of a call has come back.
     pub heard: bool,
-    /// Errors of the SIP socket.
-    pub socket_errors: SocketErrors,
+    /// SIP messages that the kernel refused to send.
+    pub sip_unsent: u64,
 }
 
 /// Reasons for which the driver cannot start or go on.

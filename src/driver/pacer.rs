@@ -230,6 +230,7 @@ mod tests {
     use crate::impair::Impairment;
     use crate::record::{OpenIntervals, Scope, Series};
     use crate::rtp::Codec;
+    use crate::values::Span;
     use tokio::sync::mpsc::unbounded_channel;
 
     /// Packets sent on one stream that is held back for 5 ms, and the send latenesses recorded for them.
@@ -246,7 +247,7 @@ mod tests {
         };
         let socket = Arc::new(StampedSocket::bind("127.0.0.1:0".parse().unwrap(), 4096).unwrap());
         socket.connect(socket.local_addr().unwrap()).unwrap();
-        let impairment = Impairment { delay: second / 200, ..Default::default() };
+        let impairment = Impairment { delay: Span(second / 200), ..Default::default() };
         let stream = PacedStream {
             call_id: 3,
             class: Class::Call,

@@ -1,33 +1,26 @@
 //! The same measurement without SIP: isochronous streams to an echo, through the same media lane.
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::book::Book;
-use super::lane::{Lane, LaneConfig, LaneEvent};
-use super::media::CallMedia;
-use super::monitor::{Monitor, Watched};
-use super::ports::RECEIVE_BUFFER;
+use super::lane::LaneConfig;
+use super::media::{CallMedia, Media};
+use super::monitor::Watched;
 use super::{DriverError, Stop};
 use crate::clock::Timeline;
-use crate::measure::{Class, Echo, Rules, Window};
-use crate::net::udp::StampedSocket;
+use crate::measure::{Class, Echo, Rules};
 use crate::record::{CallRecord, Ending, Environment, Phase, Run};
 use crate::rtp::Codec;
-use crate::rtp::packet::StreamSender;
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
-use crate::stamp::Stamp;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// From the last stream's start until the first packet that counts: every stream is under way by then.
 const NOTICE: Duration = Duration::from_millis(300);
 
-/// What is sent where.
+/// Target, length and spacing of the streams.
 pub struct PingConfig {
     /// The environment as far as it is known beforehand.
     pub environment: Environment,
@@ -35,7 +28,7 @@ pub struct PingConfig {
     pub target: SocketAddr,
     /// Streams side by side, spread over the interval.
     pub streams: u32,
-    /// For how long.
+    /// Time for which they send.
     pub duration: Duration,
     /// Packet interval, which is also the packet time: 10 to 60 ms in steps of 10.
     pub interval: Duration,
@@ -45,11 +38,11 @@ pub struct PingConfig {
     pub lost_after: Duration,
     /// Names the run inside every probe.
     pub run_id: u32,
-    /// How the media threads are scheduled, as found to be permitted.
+    /// Priority and CPUs of the media threads, as found to be permitted.
     pub scheduling: Scheduling,
     /// Ends it early.
     pub stop: watch::Receiver<Stop>,
-    /// Where each echo is told, as far as it has room.
+    /// Told of each echo, as far as it has room.
     pub echoes: Option<mpsc::Sender<Echo>>,
 }
 
@@ -69,99 +62,62 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
         lost_after: config.lost_after,
         shared_clock: config.target.ip().is_loopback(),
     };
-    let window = Arc::new(Window::default());
-    let impair = Impair::default();
-    let scheduling = std::mem::take(&mut config.scheduling);
-    let (streams, dead_after) = (config.streams, Duration::ZERO);
-    let lane = LaneConfig { rules, spread: true, timeline, impair, scheduling, streams, dead_after };
-    let (lane, mut inbox) =
-        Lane::start(lane, window.clone(), config.echoes.take()).map_err(DriverError::Media)?;
-    let environment = std::mem::take(&mut config.environment);
-    let mut book = Book::new(rules, Monitor::start(watch::channel(Watched::default()).1, epoch), environment);
-    let mut streams =
-        start_streams(&config, &lane, epoch).map_err(|error| DriverError::Stream(config.target, error))?;
+    let lane = LaneConfig {
+        rules,
+        spread: true,
+        timeline,
+        impair: Impair::default(),
+        scheduling: config.scheduling,
+        streams: config.streams,
+        dead_after: Duration::ZERO,
+    };
+    let nothing = watch::channel(Watched::default()).1;
+    let mut media = Media::start(lane, nothing, config.environment, config.echoes)?;
+    let way = (SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), config.target);
+    for n in 0..config.streams {
+        let socket = media.start_stream(n, Class::Call, Codec::default(), way, epoch);
+        let socket = socket.map_err(|error| DriverError::Stream(config.target, error))?;
+        media.calls.insert(n, CallMedia::new(socket, epoch));
+    }
     let begin = timeline.now() + NOTICE;
     let mut end = begin + config.duration;
-    window.set(begin, end);
+    media.window.set(begin, end);
 
     let mut next_second = epoch + SECOND;
     let mut stopping = false;
-    while streams.iter().any(|s| s.report.is_none()) {
+    while media.calls.values().any(|stream| stream.report.is_none()) {
         let now = timeline.now();
         if next_second <= now {
             let phase = if stopping { Phase::Drain } else { Phase::Hold };
-            next_second = book.tick(next_second, now, phase, config.streams);
+            next_second = media.book.tick(next_second, now, phase, config.streams);
         }
         if now >= end && !stopping {
             stopping = true;
-            (0..config.streams).for_each(|n| lane.stop_call(n, end));
+            (0..config.streams).for_each(|n| media.lane.stop_call(n, end));
         }
         let wake = if stopping { next_second } else { next_second.min(end) };
         tokio::select! {
-            Some(event) = inbox.recv() => enter(event, &mut streams, &lane, &mut book)?,
+            // Nobody here waits for what load control would have to know.
+            Some(event) = media.inbox.recv() => drop(media.handle(event)?),
             () = tokio::time::sleep_until(timeline.tokio_deadline(wake)) => {}
             Ok(()) = config.stop.changed() => {
                 // A little ahead, so that pacer and receiver agree on which packets lie before it.
                 end = end.min(timeline.now() + NOTICE);
-                window.cut(end);
+                media.window.cut(end);
             }
         }
     }
     let ended_at = timeline.now();
-    drop(lane);
-    while let Ok(event) = inbox.try_recv() {
-        book.enter(event);
+    media.shut_down();
+    for n in 0..config.streams {
+        let mut record = CallRecord { call: n, line: n, ending: Ending::Completed, ..CallRecord::default() };
+        let address = media.calls.get(&n).and_then(|stream| stream.socket.local_addr().ok());
+        record.rtp_port = address.map_or(0, |address| address.port());
+        media.close_call(epoch, &mut record);
+        media.book.run.calls.push(record);
     }
-    book.run.calls = (0..).zip(&streams).map(|(n, stream)| record(n, stream, epoch)).collect();
+    let Media { mut book, window, .. } = media;
     book.run.environment.calls_at_start = config.streams;
     book.run.environment.clock_step_ns = timeline.step_ns();
     Ok(book.finish(ended_at, window.bounds()))
-}
-
-/// The record of stream number `n`.
-fn record(n: u32, stream: &CallMedia, epoch: Stamp) -> CallRecord {
-    let mut record = CallRecord { call: n, line: n, ..CallRecord::default() };
-    record.ending = Ending::Completed;
-    record.rtp_port = stream.socket.local_addr().map_or(0, |address| address.port());
-    stream.enter(epoch, &mut record);
-    record
-}
-
-fn start_streams(config: &PingConfig, lane: &Lane, counts_from: Stamp) -> io::Result<Vec<CallMedia>> {
-    let codec = Codec::default();
-    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    (0..config.streams)
-        .map(|n| {
-            let socket = Arc::new(StampedSocket::bind(any, RECEIVE_BUFFER)?);
-            socket.connect(config.target)?;
-            let payload_type = codec.payload_type();
-            let sender = StreamSender::new(config.run_id, n, n, codec, payload_type, config.interval);
-            lane.start_stream(sender, Class::Call, socket.clone(), counts_from);
-            Ok(CallMedia { started_at: counts_from, ..CallMedia::new(socket) })
-        })
-        .collect()
-}
-
-fn enter(
-    event: LaneEvent,
-    streams: &mut [CallMedia],
-    lane: &Lane,
-    book: &mut Book,
-) -> Result<(), DriverError> {
-    match event {
-        LaneEvent::Died(thread) => return Err(DriverError::Died(thread)),
-        LaneEvent::Stopped { call_id, sent, at } => {
-            if let Some(stream) = streams.get_mut(call_id as usize) {
-                lane.finish_call(call_id, sent.total, at);
-                stream.sent = sent;
-            }
-        }
-        LaneEvent::Finished { call_id, report } => {
-            if let Some(stream) = streams.get_mut(call_id as usize) {
-                stream.report = Some(report);
-            }
-        }
-        other => book.enter(other),
-    }
-    Ok(())
 }

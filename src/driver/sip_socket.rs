@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 
 use crate::clock::Timeline;
 use crate::net::udp::{Batch, StampedSocket};
-use crate::sip::{Message, parse};
+use crate::sip::{Message, SipDatagram, parse};
 use crate::stamp::Stamp;
 
 /// Longest datagram of SIP over UDP.
@@ -19,21 +19,8 @@ const BATCHES: usize = 16;
 /// The socket's buffer: a burst of a thousand answers fits.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// A message, when it was received and from where.
+/// A message, the time of its receipt and its source.
 pub(super) type Received = (Message, Stamp, SocketAddr);
-
-/// Errors of the SIP socket, counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SocketErrors {
-    /// Datagrams that were no SIP.
-    pub garbage: u64,
-    /// SIP messages that belong to no call of this run, or to none any more.
-    pub strays: u64,
-    /// Datagrams that the full socket buffer dropped.
-    pub drops: u64,
-    /// Messages that the kernel refused to send.
-    pub unsent: u64,
-}
 
 pub(super) struct SipSocket {
     /// For waiting and receiving.
@@ -42,8 +29,12 @@ pub(super) struct SipSocket {
     sending: std::net::UdpSocket,
     local: SocketAddr,
     batch: Batch,
-    /// All but the strays, which only the user agent knows.
-    pub errors: SocketErrors,
+    /// Datagrams that were no SIP.
+    pub garbage: u64,
+    /// Datagrams that the full socket buffer dropped.
+    pub drops: u64,
+    /// Messages that the kernel refused to send.
+    pub unsent: u64,
 }
 
 impl SipSocket {
@@ -57,7 +48,9 @@ impl SipSocket {
             sending,
             local,
             batch: Batch::new(BATCH, DATAGRAM),
-            errors: SocketErrors::default(),
+            garbage: 0,
+            drops: 0,
+            unsent: 0,
         })
     }
 
@@ -79,17 +72,17 @@ impl SipSocket {
     pub fn receive(&mut self, step_ns: i64) -> Vec<Received> {
         let mut messages = Vec::new();
         for _ in 0..BATCHES {
-            let SipSocket { socket, batch, errors, .. } = self;
+            let SipSocket { socket, batch, garbage, drops, .. } = self;
             let result = socket.try_io(Interest::READABLE, || {
                 batch.receive(&*socket, |datagram| {
-                    errors.drops = datagram.drops.map_or(errors.drops, u64::from);
+                    *drops = datagram.drops.map_or(*drops, u64::from);
                     let at = Timeline::unstepped(datagram.received_at, step_ns);
                     match parse(datagram.bytes) {
                         Ok(mut message) => {
                             message.received_from(datagram.from);
                             messages.push((message, at, datagram.from));
                         }
-                        Err(_) => errors.garbage += 1,
+                        Err(_) => *garbage += 1,
                     }
                 })
             });
@@ -103,7 +96,7 @@ impl SipSocket {
     }
 
     /// Sends a message. One that the kernel refuses counts as lost on the way: timers repeat it.
-    pub fn send(&mut self, bytes: &[u8], destination: SocketAddr) {
-        self.errors.unsent += u64::from(self.sending.send_to(bytes, destination).is_err());
+    pub fn send(&mut self, SipDatagram { destination, bytes }: &SipDatagram) {
+        self.unsent += u64::from(self.sending.send_to(bytes, destination).is_err());
     }
 }

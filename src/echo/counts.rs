@@ -1,9 +1,8 @@
-//! Counts of an echo, written by one thread and readable from others.
+//! Counts of an echo.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A snapshot of an echo's counts. Every datagram that was received is in one of the kinds.
+/// An echo's counts. Every datagram that was received is in one of the kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EchoCounts {
     /// Datagrams received.
@@ -47,56 +46,5 @@ impl fmt::Display for EchoCounts {
             write!(f, ", {count} {what}")?;
         }
         Ok(())
-    }
-}
-
-/// A count that one thread writes and others read.
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds. With a single writer a load and a store do, and cost less than an atomic addition.
-    pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
-    }
-
-    /// Sets to `n` if that is more.
-    pub fn raise(&self, n: u64) {
-        self.0.store(self.0.load(Relaxed).max(n), Relaxed);
-    }
-}
-
-/// The counts while they grow; the fields are those of [`EchoCounts`].
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub received: Counter,
-    pub probes: Counter,
-    pub plain: Counter,
-    pub not_rtp: Counter,
-    pub echoed: Counter,
-    pub repeated: Counter,
-    pub no_room: Counter,
-    pub unanswerable: Counter,
-    pub send_errors: Counter,
-    pub drops: Counter,
-    pub bytes: Counter,
-}
-
-impl Counters {
-    pub fn read(&self) -> EchoCounts {
-        let of = |counter: &Counter| counter.0.load(Relaxed);
-        EchoCounts {
-            received: of(&self.received),
-            probes: of(&self.probes),
-            plain: of(&self.plain),
-            not_rtp: of(&self.not_rtp),
-            echoed: of(&self.echoed),
-            repeated: of(&self.repeated),
-            no_room: of(&self.no_room),
-            unanswerable: of(&self.unanswerable),
-            send_errors: of(&self.send_errors),
-            drops: of(&self.drops),
-            bytes: of(&self.bytes),
-        }
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 pub use counts::EchoCounts;
 pub use streams::MOST_STREAMS;
@@ -20,7 +20,6 @@ use crate::clock;
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::{Batch, Datagram, StampedSocket, buffer_for};
 use crate::rtp::reflector::Reflected;
-use counts::Counters;
 use streams::{Refusal, Streams};
 
 /// Datagrams read with one system call.
@@ -35,10 +34,9 @@ const RECEIVE_BUFFER: usize = buffer_for(100 * 50);
 pub struct EchoServer {
     local: SocketAddr,
     receive_buffer: usize,
-    counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
     waker: Waker,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: Option<JoinHandle<EchoCounts>>,
 }
 
 impl EchoServer {
@@ -53,17 +51,17 @@ impl EchoServer {
         let poller = Poller::new()?;
         poller.add(&socket, 0)?;
         let waker = poller.waker();
-        let (counters, stop) = (Arc::new(Counters::default()), Arc::new(AtomicBool::new(false)));
+        let stop = Arc::new(AtomicBool::new(false));
         let echo = Echo {
             socket,
             local,
             streams: Streams::new(MOST_STREAMS),
-            counters: counters.clone(),
+            counts: EchoCounts::default(),
             answer: [0; DATAGRAM],
         };
         let stopped = stop.clone();
         let thread = thread::Builder::new().name("echo".into()).spawn(move || echo.run(poller, &stopped))?;
-        Ok(EchoServer { local, receive_buffer, counters, stop, waker, thread: Some(thread) })
+        Ok(EchoServer { local, receive_buffer, stop, waker, thread: Some(thread) })
     }
 
     /// The address that it listens on.
@@ -77,22 +75,16 @@ impl EchoServer {
         (self.receive_buffer, RECEIVE_BUFFER)
     }
 
-    /// Counts so far. An answer may be there before it is counted.
-    pub fn counts(&self) -> EchoCounts {
-        self.counters.read()
-    }
-
     /// Ends the thread and returns what has passed, to the last datagram.
     pub fn stop(mut self) -> EchoCounts {
-        self.end();
-        self.counters.read()
+        self.end().unwrap_or_default()
     }
 
-    fn end(&mut self) {
+    /// The thread's counts, the first time; a panic on it has been reported where it happened.
+    fn end(&mut self) -> Option<EchoCounts> {
         self.stop.store(true, Relaxed);
         self.waker.wake();
-        // A panic on the thread has been reported where it happened.
-        let _ = self.thread.take().map(thread::JoinHandle::join);
+        self.thread.take()?.join().ok()
     }
 }
 
@@ -107,42 +99,41 @@ struct Echo {
     socket: StampedSocket,
     local: SocketAddr,
     streams: Streams,
-    counters: Arc<Counters>,
+    counts: EchoCounts,
     answer: [u8; DATAGRAM],
 }
 
 impl Echo {
-    fn run(mut self, mut poller: Poller, stop: &AtomicBool) {
+    fn run(mut self, mut poller: Poller, stop: &AtomicBool) -> EchoCounts {
         let mut batch = Batch::new(BATCH, DATAGRAM);
         while !stop.load(Relaxed) {
             if let Err(error) = poller.wait(1000, |_| ()) {
                 tracing::error!(%error, "cannot wait for datagrams; the echo ends");
-                return;
+                return self.counts;
             }
             // An unconnected socket reports no ICMP errors, so an error is that nothing is there.
             while matches!(self.serve(&mut batch), Ok(BATCH)) && !stop.load(Relaxed) {}
         }
-        if let Ok(drops) = self.socket.drops() {
-            self.counters.drops.raise(drops.into());
-        }
+        let drops = self.socket.drops().unwrap_or_default().into();
+        EchoCounts { drops: self.counts.drops.max(drops), ..self.counts }
     }
 
     fn serve(&mut self, batch: &mut Batch) -> io::Result<usize> {
-        let Echo { socket, local, streams, counters, answer } = self;
+        let Echo { socket, local, streams, counts, answer } = self;
         batch.receive(&*socket, |datagram| {
-            counters.received.add(1);
-            counters.drops.raise(datagram.drops.unwrap_or(0).into());
+            counts.received += 1;
+            counts.drops = counts.drops.max(datagram.drops.unwrap_or(0).into());
             if !may_be_answered(datagram.from, *local) {
-                counters.unanswerable.add(1);
+                counts.unanswerable += 1;
                 return;
             }
             let whole = if datagram.truncated { &[] } else { datagram.bytes };
             match streams.answer(whole, datagram.from, datagram.received_at, clock::now, answer) {
-                Ok((len, kind)) => send(socket, &answer[..len], kind, &datagram, counters),
-                Err(Refusal::NotRtp) => counters.not_rtp.add(1),
-                Err(Refusal::Echoed) => counters.echoed.add(1),
-                Err(Refusal::Repeated) => counters.repeated.add(1),
-                Err(Refusal::NoRoom) => counters.no_room.add(1),
+                Ok((len, kind)) => send(socket, &answer[..len], kind, &datagram, counts),
+                Err(Refusal::NotRtp) => counts.not_rtp += 1,
+                Err(Refusal::Echoed) => counts.echoed += 1,
+                Err(Refusal::Repeated) => counts.repeated += 1,
+                Err(Refusal::NoRoom) => counts.no_room += 1,
             }
         })
     }
@@ -153,17 +144,17 @@ fn send(
     answer: &[u8],
     kind: Reflected,
     question: &Datagram<'_>,
-    counters: &Counters,
+    counts: &mut EchoCounts,
 ) {
     match socket.send_to(answer, question.from) {
         Ok(sent) => {
-            counters.bytes.add(sent as u64);
+            counts.bytes += sent as u64;
             match kind {
-                Reflected::Probe => counters.probes.add(1),
-                Reflected::Plain => counters.plain.add(1),
+                Reflected::Probe => counts.probes += 1,
+                Reflected::Plain => counts.plain += 1,
             }
         }
-        Err(_) => counters.send_errors.add(1),
+        Err(_) => counts.send_errors += 1,
     }
 }
 
@@ -196,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn ends_on_drop_and_frees_the_port() {
+    fn ends_and_frees_the_port() {
         let echo = EchoServer::start(([127, 0, 0, 1], 0).into()).unwrap();
         let address = echo.local_addr();
         let taken = EchoServer::start(address).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
-        assert_eq!(echo.counts(), EchoCounts::default());
-        drop(echo);
+        assert_eq!(echo.stop(), EchoCounts::default());
+        drop(EchoServer::start(address).unwrap());
         EchoServer::start(address).unwrap();
     }
 }

@@ -61,97 +61,104 @@ impl Doubt {
 /// Doubt about the instrument of a run, by its limits.
 pub fn doubt(summary: &Summary, limits: &Limits) -> Doubt {
     let environment = &summary.environment;
-    let quiet = quiet_seconds(summary, limits);
-    let mut doubt = Doubt { quiet, ..Doubt::default() };
+    let mut doubt = Doubt { quiet: quiet_seconds(summary, limits), ..Doubt::default() };
     doubt.add(Extent::Limits, broken_limits(summary, limits));
-    doubt.add(Extent::Limits, load(summary, &doubt).into_iter().collect());
+    doubt.add(Extent::Limits, unsent(environment));
+    doubt.add(Extent::Limits, load(summary, &doubt));
     doubt.add(Extent::Packets, unstamped(environment));
-    doubt.add(Extent::Everything, environment.clock_set().into_iter().collect());
-    doubt.add(Extent::Everything, course(environment, limits));
+    doubt.add(Extent::Everything, environment.clock_set());
+    doubt.add(Extent::Everything, cut_off(environment));
     doubt
 }
 
 impl Doubt {
-    fn add(&mut self, extent: Extent, reasons: Vec<String>) {
-        if !reasons.is_empty() {
+    fn add(&mut self, extent: Extent, reasons: impl IntoIterator<Item = String>) {
+        for reason in reasons {
             self.extent = self.extent.max(extent);
-            self.reasons.extend(reasons);
+            self.reasons.push(reason);
         }
     }
 }
 
 /// Signs of a machine that is too slow or too busy: the driver is late, and buffers overflow.
 fn broken_limits(summary: &Summary, limits: &Limits) -> Vec<String> {
-    let mut reasons = Vec::new();
-    let mut check = |name: &str, limit: f64, what: &str| {
-        // A percentile of too few samples says nothing, here as in a gate.
-        let Some(metric) = summary.metric(name).filter(|m| !m.too_few) else { return };
-        if metric.value.number().is_some_and(|n| n > limit) {
-            let limit = show(Value::Number(limit), metric.definition.unit);
-            reasons.push(format!("{what}: {name} is {metric}, at most {limit} is allowed"));
-        }
-    };
-    check("send_lateness.p99", limits.send_lateness_p99.as_ms(), "the driver could not send on time");
-    check("slots.missed_ratio", limits.missed_slots.0, "the driver fell a whole packet behind");
-    check("sockets.drops", limits.socket_drops as f64, "the driver's socket buffers overflowed");
-    check("cpu.busiest_thread_max", limits.thread_cpu.0, "a thread of the driver was too busy");
+    // Lateness is no estimate from a sample: those packets were late, however few there were.
+    let figures = [
+        ("send_lateness.p99", limits.send_lateness_p99.as_ms(), "the driver could not send on time"),
+        ("slots.missed_ratio", limits.missed_slots.0, "the driver fell a whole packet behind"),
+        ("sockets.drops", limits.socket_drops as f64, "the driver's socket buffers overflowed"),
+        ("cpu.busiest_thread_max", limits.thread_cpu.0, "a thread of the driver was too busy"),
+    ];
+    let broken = figures.into_iter().filter_map(|(name, limit, what)| {
+        let metric = summary.metric(name).filter(|m| is_above(m.value, limit))?;
+        let limit = show(Value::Number(limit), metric.definition.unit);
+        Some(format!("{what}: {name} is {metric}, at most {limit} is allowed"))
+    });
     let environment = &summary.environment;
     // A service that is held still on purpose cannot read what comes meanwhile.
     let held_still = environment.faults.iter().any(|f| f.target == "service" && f.action == "stop");
-    let service_drops = if held_still { 0 } else { environment.service_drops };
     let dropped = [
         (environment.impair_overflows, "the impairment's own queue"),
-        (service_drops, "the service's sockets"),
+        (if held_still { 0 } else { environment.service_drops }, "the service's sockets"),
         (environment.control_drops, "the control stream's echo"),
+        (environment.sip_drops, "the driver's SIP socket"),
     ];
-    reasons.extend(dropped.into_iter().filter_map(|(count, whose)| overflow(count, whose, limits)));
-    if environment.skipped > 0 {
-        reasons.push(format!(
-            "this machine was stopped for so long that {} packets were never sent: at worst they are lost",
-            environment.skipped
-        ));
-    }
-    if environment.unsent > 0 {
-        reasons.push(format!(
-            "the kernel of this machine refused to send {} packets: they count as lost, at best they are not",
-            environment.unsent
-        ));
-    }
-    reasons
-}
-
-fn overflow(count: u64, whose: &str, limits: &Limits) -> Option<String> {
     let most = limits.socket_drops;
-    (count > most).then(|| format!("{whose} dropped {count} datagrams, at most {most} are allowed"))
+    let dropped = dropped.into_iter().filter(|(count, _)| *count > most);
+    let overflows = dropped
+        .map(|(count, whose)| format!("{whose} dropped {count} datagrams, at most {most} are allowed"));
+    broken.chain(overflows).collect()
 }
 
-fn unstamped(environment: &Environment) -> Vec<String> {
-    let reason = || {
-        format!(
-            "{} packets came without the kernel's receive stamp: their delays include this program's own",
-            environment.unstamped
-        )
-    };
-    (environment.unstamped > 0).then(reason).into_iter().collect()
+/// True beyond 60 s too, where a time is no number any more.
+fn is_above(value: Value, limit: f64) -> bool {
+    value == Value::Lost || value.number().is_some_and(|n| n > limit)
 }
 
-/// Signs that the run did not take its course, calls and all.
-fn course(environment: &Environment, limits: &Limits) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if !environment.broken.is_empty() {
-        reasons.push(format!("the run broke: {}", environment.broken));
-    } else if environment.interrupted {
-        reasons.push("the run was interrupted".into());
-    }
-    reasons.extend(overflow(environment.sip_drops, "the driver's SIP socket", limits));
+/// Packets and faults that were planned and did not take place.
+fn unsent(environment: &Environment) -> impl Iterator<Item = String> {
+    let &Environment { skipped, unsent, faults_undone, .. } = environment;
     // A run that was ended early need not have come to all of its faults.
-    if environment.faults_undone > 0 && environment.ended_early.is_none() {
-        reasons.push(format!(
-            "{} of the planned faults did not take place, or were not over when the run ended",
-            environment.faults_undone
-        ));
+    let faults_undone = if environment.ended_early.is_some() { 0 } else { faults_undone };
+    let counted = [
+        (
+            skipped,
+            format!(
+                "this machine was stopped for so long that {skipped} packets were never sent: at worst they are lost"
+            ),
+        ),
+        (
+            unsent,
+            format!(
+                "the kernel of this machine refused to send {unsent} packets: they count as lost, at best they are not"
+            ),
+        ),
+        (
+            faults_undone,
+            format!(
+                "{faults_undone} of the planned faults did not take place, or were not over when the run ended"
+            ),
+        ),
+    ];
+    counted.into_iter().filter(|(count, _)| *count > 0).map(|(_, reason)| reason)
+}
+
+fn unstamped(environment: &Environment) -> Option<String> {
+    let count = environment.unstamped;
+    (count > 0).then(|| {
+        format!(
+            "{count} packets came without the kernel's receive stamp: their delays include this program's own"
+        )
+    })
+}
+
+/// A run that did not take its course, calls and all.
+fn cut_off(environment: &Environment) -> Option<String> {
+    match environment {
+        Environment { broken, .. } if !broken.is_empty() => Some(format!("the run broke: {broken}")),
+        Environment { interrupted: true, .. } => Some("the run was interrupted".into()),
+        _ => None,
     }
-    reasons
 }
 
 /// Users of the machine in the seconds that were not quiet, where they explain a late driver.
@@ -188,8 +195,11 @@ fn load(summary: &Summary, doubt: &Doubt) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{DISTURBED, QUIET, Second, limits, seconds, summary};
+    use super::super::Outcome;
+    use super::super::sample::{DISTURBED, QUIET, Second, limits, run, seconds, summary, verdict};
     use super::*;
+    use crate::metrics::summarize;
+    use crate::record::{Latencies, Run, Scope, Series};
 
     fn said(seconds: &[Second]) -> Vec<String> {
         doubt(&summary(seconds), &limits()).sentences().collect()
@@ -223,5 +233,72 @@ mod tests {
         let mut interrupted = summary(&[Second { others: 0.6, ..QUIET }; 12]);
         interrupted.environment.interrupted = true;
         assert_eq!(doubt(&interrupted, &limits()).reasons, ["the run was interrupted"]);
+    }
+
+    #[test]
+    fn packets_that_the_driver_lost_are_lost_at_worst_and_received_at_best() {
+        let mut r = run(&[QUIET; 12]);
+        r.environment.skipped = 240;
+        let s = summarize(r.clone());
+        let v = verdict(&s, &["loss.ratio == 0%", "loss.ratio < 5%", "rtt.p99 < 1s", "rtt.p50 < 1s"]);
+        let [none, some, p99, p50] = &v.gates[..] else { panic!() };
+        assert_eq!(none.interval.unwrap().to_string(), "0 … 1.96 %");
+        assert_eq!((none.outcome, some.outcome), (Outcome::Inconclusive, Outcome::Pass));
+        assert_eq!((p99.outcome, p50.outcome), (Outcome::Inconclusive, Outcome::Pass));
+        assert!(p99.interval.unwrap().to_string().ends_with("… lost"));
+        let lossy = Second { lost: 20, drops: 20, ..QUIET };
+        let v = verdict(&summary(&seconds(12, QUIET, 3, lossy)), &["loss.count == 0"]);
+        assert_eq!((v.outcome, v.gates[0].actual.as_str()), (Outcome::Inconclusive, "60"));
+        assert_eq!(v.gates[0].interval.unwrap().to_string(), "0 … 60");
+        let v = verdict(&summary(&seconds(12, QUIET, 3, Second { lost: 30, ..lossy })), &["loss.count == 0"]);
+        assert_eq!(v.outcome, Outcome::Fail, "30 of them were lost elsewhere");
+    }
+
+    #[test]
+    fn more_packets_received_are_better_and_drops_of_the_driver_break_no_bound_from_below() {
+        let lossy = Second { lost: 20, drops: 20, ..QUIET };
+        let s = summary(&seconds(12, QUIET, 3, lossy));
+        let v = verdict(
+            &s,
+            &["packets.received >= 15000", "packets.received > 14939", "packets.received > 15000"],
+        );
+        let outcomes: Vec<_> = v.gates.iter().map(|gate| gate.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Inconclusive, Outcome::Pass, Outcome::Fail]);
+        assert_eq!(v.gates[0].interval.unwrap().to_string(), "15,000 … 14,940");
+        let each = verdict(&s, &["every call: packets.received >= 15000"]);
+        assert_eq!(each.outcome, Outcome::Inconclusive, "{each:?}");
+    }
+
+    /// A run in which 30 packets of a second are 100 ms late, and so many in each of its last, disturbed ones.
+    fn with_late_packets(kind: Second, late: u64) -> Run {
+        let mut r = run(&seconds(30, QUIET, 30, kind));
+        r.environment.late_after_ms = 60.0;
+        let mut all_late = 0;
+        for (n, row) in (0..).zip(&mut r.seconds) {
+            row.late = if n < 30 { 30 } else { late };
+            (row.sent, row.measured_sent) = (1000 + row.late, 1000 + row.late);
+            let mut slow = Latencies::default();
+            slow.record_n(105_000_000, row.late);
+            r.intervals.add(n, Series::Rtt, Scope::Measured, &slow);
+            all_late += row.late;
+        }
+        let call = &mut r.calls[0];
+        (call.sent, call.received) = (call.sent + all_late, call.received + all_late);
+        (call.late, call.late_20ms, call.late_60ms) = (all_late, all_late, all_late);
+        r
+    }
+
+    #[test]
+    fn late_packets_have_the_same_readings_at_every_playout_depth() {
+        let s = summarize(with_late_packets(DISTURBED, 1000));
+        let names = ["late.ratio", "late.ratio_60ms", "late.ratio_20ms", "late.ratio_100ms", "mos.plain"];
+        let v = verdict(&s, &names.map(|name| format!("{name} > 0")).each_ref().map(String::as_str));
+        let shown = |n: usize| v.gates[n].interval.map(|interval| interval.to_string());
+        assert_eq!(shown(0), Some("2.91 … 33.99 %".into()));
+        assert_eq!((shown(1), shown(2), shown(3)), (shown(0), shown(0), None));
+        // The estimate at best is that of a run that is all quiet.
+        let calm = summarize(with_late_packets(QUIET, 30));
+        let best = v.gates[4].interval.and_then(|interval| interval.readings.best);
+        assert_eq!(best, calm.metric("mos.plain").map(|metric| metric.value));
     }
 }

@@ -1,6 +1,7 @@
 //! Gates and the verdict: does the run pass, fail, or can nothing be said?
 
 mod doubt;
+mod every_call;
 mod expression;
 mod judge;
 mod limits;
@@ -20,7 +21,7 @@ pub use quiet::Quiet;
 pub use tripwire::hold_against;
 pub use watch::Watch;
 
-use crate::metrics::Readings;
+use crate::metrics::{Better, Readings};
 use crate::values::Unit;
 
 /// How a gate or the whole run came out.
@@ -59,12 +60,14 @@ pub struct Interval {
     pub readings: Readings,
     /// The metric's unit.
     pub unit: Unit,
+    /// Direction in which the metric improves.
+    pub better: Better,
 }
 
 impl Interval {
-    fn of(readings: Readings, unit: Unit) -> Option<Interval> {
+    fn of(readings: Readings, unit: Unit, better: Better) -> Option<Interval> {
         let is_one = readings.best.is_some() && readings.best == readings.worst;
-        (!is_one).then_some(Interval { readings, unit })
+        (!is_one).then_some(Interval { readings, unit, better })
     }
 }
 

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use super::Limits;
 use crate::metrics::Summary;
-use crate::record::{Latencies, Phase, Quantile, SecondRecord, Series};
+use crate::record::{Latencies, Phase, SecondRecord, Series};
+use crate::values::Ns;
 
 /// Largest share of the machine that the hypervisor may give to other guests.
 const MOST_STEAL: f64 = 0.05;
@@ -67,19 +68,19 @@ pub(super) fn quiet_seconds(summary: &Summary, limits: &Limits) -> Option<Quiet>
     let control_ms = summary.metric("control.p50").and_then(|m| m.value.number());
     let control_ms = control_ms.filter(|_| summary.environment.has_seconds())?;
     let most_control_ms = LEAST_CONTROL_MS.max(MOST_CONTROL * control_ms);
-    let mut lateness = Latencies::default();
+    let mut latencies = Latencies::default();
+    let mut p99_ms = |second: &SecondRecord, series, lost| {
+        latencies.reset();
+        latencies.extend(summary.intervals.second(second.second, series));
+        latencies.quantile(0.99, lost).ns().map_or(f64::INFINITY, Ns::as_ms)
+    };
     let mut is_quiet = |second: &SecondRecord| {
-        lateness.reset();
-        lateness.extend(summary.intervals.second(second.second, Series::SendLateness));
-        let sent_in_time = match lateness.quantile(0.99, 0) {
-            Quantile::At(ns) => ns as f64 / 1e6 <= limits.send_lateness_p99.as_ms(),
-            Quantile::Above | Quantile::Lost | Quantile::NoData => false,
-        };
-        sent_in_time
+        let control_lost = second.control_sent.saturating_sub(second.control_received);
+        p99_ms(second, Series::SendLateness, 0) <= limits.send_lateness_p99.as_ms()
+            && p99_ms(second, Series::Control, control_lost) < most_control_ms
             && second.missed_slots == 0
             && second.socket_drops <= limits.socket_drops
             && second.cpu_busiest_thread.is_some_and(|cores| cores <= limits.thread_cpu.0)
-            && second.control_p99_ms.is_some_and(|p99| p99.as_ms() < most_control_ms)
             && Shares::of(second, summary.environment.cpus).is_some_and(|shares| !shares.are_disturbed())
     };
     let seconds = held().filter(|second| is_quiet(second)).map(|second| second.second).collect();
@@ -128,7 +129,8 @@ mod tests {
         };
         assert_eq!(of(|_| {}), Some(5));
         assert_eq!(of(|s| s.seconds[2].cpu_machine = None), Some(4));
-        assert_eq!(of(|s| s.seconds[2].control_p99_ms = None), Some(4));
+        assert_eq!(of(|s| s.seconds[2].cpu_steal = None), Some(4));
+        assert_eq!(of(|s| s.seconds[2].control_received -= 2), Some(4), "its 99th percentile is lost");
         assert_eq!(of(|s| s.environment.format = 1), None, "one histogram for the whole window");
         // An Asterisk on another machine uses nothing of this one.
         assert_eq!(of(|s| s.seconds.iter_mut().for_each(|s| s.cpu_service = None)), Some(5));

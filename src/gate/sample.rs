@@ -6,6 +6,7 @@ use crate::record::{
     CallRecord, Ending, Environment, FORMAT_VERSION, Latencies, Phase, Quantile, Run, Scope, SecondRecord,
     Series,
 };
+use crate::values::Ns;
 
 /// One second of the hold phase, all its packets alike.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +101,7 @@ pub(super) fn run(seconds: &[Second]) -> Run {
     (call.total_sent, call.total_received) = (call.sent, call.received);
     let slowest = seconds.iter().map(|s| (s.rtt_ms * 1e6) as u64).max();
     call.rtt_p95_ms = slowest.map_or(Quantile::NoData, Quantile::At);
+    (call.rtt_min_ms, call.rtt_max_ms) = (slowest.map(Ns), slowest.map(Ns));
     run.calls = vec![call];
     run
 }

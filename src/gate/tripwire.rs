@@ -1,11 +1,11 @@
 //! A run held against a stored baseline: further lines of its verdict.
 
 use super::expression::{Gate, Subject};
-use super::judge::{Evidence, judge_metric};
-use super::{GateResult, Interval, Op, Outcome, Verdict};
+use super::judge::Evidence;
+use super::{GateResult, Op, Outcome, Verdict};
 use crate::compare::baseline::{Baseline, Tripwire};
 use crate::compare::digest::METRICS;
-use crate::metrics::Summary;
+use crate::metrics::{Metric, Summary};
 use crate::values::{Unit, Value, show};
 
 /// Held against the baseline where no gate names a percentile of the round trip.
@@ -17,13 +17,13 @@ pub fn hold_against(verdict: &mut Verdict, summary: &Summary, gates: &[Gate], ba
     let named = |name: &&str| {
         gates.iter().any(|gate| matches!(gate.subject, Subject::Run(definition) if definition.name == *name))
     };
-    let mut metrics: Vec<&str> = METRICS.into_iter().filter(named).collect();
-    if metrics.is_empty() {
-        metrics.push(USUAL);
+    let mut names: Vec<&str> = METRICS.into_iter().filter(named).collect();
+    if names.is_empty() {
+        names.push(USUAL);
     }
     let evidence = Evidence::of(summary, &verdict.doubt);
-    let lines: Vec<_> =
-        metrics.into_iter().map(|metric| line(summary, &evidence, metric, baseline)).collect();
+    let metrics = names.into_iter().filter_map(|name| summary.metric(name));
+    let lines: Vec<_> = metrics.map(|metric| line(&evidence, metric, baseline)).collect();
     let any = |outcome| lines.iter().any(|line| line.outcome == outcome);
     if verdict.outcome == Outcome::Pass {
         verdict.outcome = match (any(Outcome::Regressed), any(Outcome::Inconclusive)) {
@@ -35,30 +35,22 @@ pub fn hold_against(verdict: &mut Verdict, summary: &Summary, gates: &[Gate], ba
     verdict.gates.extend(lines);
 }
 
-/// In doubt a line is judged by the best and the worst reading, as a gate is.
-fn line(summary: &Summary, evidence: &Evidence<'_>, name: &str, baseline: &Baseline) -> GateResult {
-    let left_out = baseline.left_out(&summary.environment);
-    let mut line = GateResult {
-        // Bounds are measured, and change with every baseline; the name by which CI servers know it does not.
-        expression: format!("{name}, against the baseline"),
-        outcome: Outcome::Inconclusive,
-        actual: show(Value::NoData, Unit::Ms),
-        interval: None,
-        reason: "nothing was measured".into(),
+/// The line of a percentile: a gate at the baseline's bound, in doubt judged by its interval as any other.
+fn line(evidence: &Evidence<'_>, metric: &Metric, baseline: &Baseline) -> GateResult {
+    let environment = &evidence.summary.environment;
+    // Bounds are measured, and change with every baseline; the name by which CI servers know it does not.
+    let text = format!("{}, against the baseline", metric.name());
+    let left_out = baseline.left_out(environment);
+    let Some(tripwire) = baseline.tripwire(environment, metric.name()) else {
+        let reason = left_out.unwrap_or_else(|| "no stored run has measured it".into());
+        return GateResult { actual: metric.to_string(), reason, ..GateResult::without_data(&text) };
     };
-    let Some(metric) = summary.metric(name) else { return line };
-    line.actual = metric.to_string();
-    let Some(tripwire) = baseline.tripwire(&summary.environment, name) else {
-        line.reason = left_out.unwrap_or_else(|| "no stored run has measured it".into());
-        return line;
-    };
-    let (readings, _) = evidence.readings(metric, Op::AtMost, tripwire.bound_ms);
-    let (outcome, reason) = judge_metric(Op::AtMost, tripwire.bound_ms, metric, &readings);
-    line.outcome = if outcome == Outcome::Fail { Outcome::Regressed } else { outcome };
-    line.interval = Interval::of(readings, Unit::Ms);
-    let reason = if reason.is_empty() { basis(&tripwire) } else { reason };
-    line.reason = [Some(reason), left_out].into_iter().flatten().collect::<Vec<_>>().join("; ");
-    line
+    let subject = Subject::Run(metric.definition);
+    let line = evidence.judge(&Gate { text, subject, op: Op::AtMost, bound: tripwire.bound_ms });
+    let outcome = if line.outcome == Outcome::Fail { Outcome::Regressed } else { line.outcome };
+    let why = if line.reason.is_empty() { basis(&tripwire) } else { line.reason };
+    let reason = [Some(why), left_out].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    GateResult { outcome, reason, ..line }
 }
 
 /// The bound and what it comes from.
@@ -102,7 +94,10 @@ mod tests {
         let hardly = Second { lateness_ms: 0.5, missed: 5, ..calm };
         let passes = held(&seconds(20, calm, 10, hardly));
         assert!(passes.outcome == Outcome::Pass && passes.doubt.is_any(), "{passes:?}");
-        // The machine alone is beyond the bound.
-        assert_eq!(held(&[Second { control_ms: 7.0, ..slow(calm) }; 12]).outcome, Outcome::Inconclusive);
+        // The machine alone is beyond the bound, and the line says so.
+        let by_machine = held(&[Second { control_ms: 7.0, ..slow(calm) }; 12]);
+        assert_eq!(by_machine.outcome, Outcome::Inconclusive);
+        let why = "control.p99 is 7.000 ms: this machine alone breaks the bound";
+        assert!(by_machine.gates[1].reason.starts_with(why), "{by_machine:?}");
     }
 }

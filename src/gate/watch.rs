@@ -60,7 +60,7 @@ impl Watched {
         let (metric, _) = self.definition.so_far(live)?;
         let control = self.definition.control_so_far(live);
         // What the machine alone breaks is not decided, let alone hopeless.
-        let by_machine = control.is_some_and(|value| breaks_from_above(self.gate.op, self.gate.bound, value));
+        let by_machine = control.is_some_and(|value| breaks_from_above(&self.gate, value));
         if by_machine || !is_broken(&self.gate, &metric) {
             self.broken_since = None;
             return None;
@@ -74,7 +74,7 @@ impl Watched {
 
 /// No data and too few samples break nothing; at the end they are no pass either.
 fn is_broken(gate: &Gate, metric: &Metric) -> bool {
-    judge_metric(gate.op, gate.bound, metric, &Readings::exactly(metric.value)).0 == Outcome::Fail
+    judge_metric(gate, metric, &Readings::exactly(metric.value)).0 == Outcome::Fail
 }
 
 /// Whether the gate's metric is known before the end and the gate, once broken, may well stay so: what
@@ -135,6 +135,9 @@ mod tests {
         slow.control.record_n(2_000_000, 1000);
         let hopeless = |gate, live: &Live| look(&mut watch(&[gate], 1), 0, 30, live).is_some();
         assert!(!hopeless("rtt.p99 < 1ms", &slow));
+        let losing = Live { control_lost: 20, ..live(20_000, 0) };
+        assert!(!hopeless("rtt.p99 < 3ms", &Live { control_lost: 20, ..slow.clone() }));
+        assert!(!hopeless("rtt.p99 < 3ms", &losing), "all that is known of it is lost");
         assert!(hopeless("rtt.p99 < 3ms", &slow) && hopeless("rtt.p99 < 1ms", &live(20_000, 0)));
         assert!(hopeless("rtt.p99 > 6ms", &slow), "no bound from above");
     }

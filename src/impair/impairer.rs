@@ -92,9 +92,9 @@ impl Impairer {
     /// A network by `impairment`. Shares beyond 0–1 count as 0 or 1; whatever is no number, as none.
     pub fn new(impairment: &Impairment, seed: u64) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let shortest = impairment.delay.saturating_sub(impairment.jitter);
+        let shortest = impairment.delay.0.saturating_sub(impairment.jitter.0);
         let spread = impairment.longest().saturating_sub(shortest);
-        let loss = share(impairment.loss);
+        let loss = share(impairment.loss.0);
         let (lose, lose_again) = gilbert(loss, impairment.burst);
         Impairer {
             // The chain starts as it goes on: with the long-run share of its bad state.
@@ -104,8 +104,8 @@ impl Impairer {
             spread_ns: u64::try_from(spread.as_nanos()).unwrap_or(u64::MAX),
             lose,
             lose_again,
-            duplicate: share(impairment.duplicate),
-            reorder: if impairment.longest().is_zero() { 0.0 } else { share(impairment.reorder) },
+            duplicate: share(impairment.duplicate.0),
+            reorder: if impairment.longest().is_zero() { 0.0 } else { share(impairment.reorder.0) },
             last_due: Stamp::ZERO,
             counts: Counts::default(),
         }
@@ -180,6 +180,7 @@ fn chance(draw: u64, p: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::{Percent, Span};
     use proptest::prelude::*;
 
     const PTIME: Duration = Duration::from_millis(20);
@@ -214,7 +215,7 @@ mod tests {
                 .into_iter()
                 .enumerate()
         {
-            let impairment = Impairment { loss, burst, ..Default::default() };
+            let impairment = Impairment { loss: Percent(loss), burst, ..Default::default() };
             let (fates, counts) = play(&impairment, seed as u64, 400_000);
             let mean = burst.max(1.0 / (1.0 - loss));
             let correlation = 1.0 - 1.0 / mean - loss / (1.0 - loss) / mean;
@@ -230,8 +231,13 @@ mod tests {
 
     #[test]
     fn duplicates_and_reordered_are_shares_of_what_passes() {
-        let impairment =
-            Impairment { delay: ms(50), loss: 0.1, duplicate: 0.05, reorder: 0.25, ..Default::default() };
+        let impairment = Impairment {
+            delay: Span(ms(50)),
+            loss: Percent(0.1),
+            duplicate: Percent(0.05),
+            reorder: Percent(0.25),
+            ..Default::default()
+        };
         let (_, c) = play(&impairment, 7, 200_000);
         assert!(near(c.duplicated, c.passed, 0.05, 0.0), "{c:?}");
         assert!(near(c.reordered, c.passed, 0.25, 0.0), "{c:?}");
@@ -240,7 +246,7 @@ mod tests {
 
     #[test]
     fn delays_spread_evenly_over_delay_plus_minus_jitter() {
-        let impairment = Impairment { delay: ms(30), jitter: ms(5), ..Default::default() };
+        let impairment = Impairment { delay: Span(ms(30)), jitter: Span(ms(5)), ..Default::default() };
         let (fates, _) = play(&impairment, 3, 100_000);
         let mut tenths = [0u64; 10];
         for (_, fate) in &fates {
@@ -252,19 +258,25 @@ mod tests {
 
     #[test]
     fn all_none_and_nonsense() {
-        let all = Impairment { loss: 1.0, burst: f64::NAN, ..Default::default() };
+        let all = Impairment { loss: Percent(1.0), burst: f64::NAN, ..Default::default() };
         assert_eq!(play(&all, 1, 1000).1, Counts { lost: 1000, ..Default::default() });
-        let twice = Impairment { duplicate: 7.0, reorder: 1.0, loss: f64::NAN, ..Default::default() };
+        let twice = Impairment {
+            duplicate: Percent(7.0),
+            reorder: Percent(1.0),
+            loss: Percent(f64::NAN),
+            ..Default::default()
+        };
         let expected = Counts { passed: 1000, duplicated: 1000, ..Default::default() };
         assert_eq!(play(&twice, 1, 1000).1, expected);
-        let longest = Impairment { delay: Duration::MAX, jitter: Duration::MAX, ..Default::default() };
+        let longest =
+            Impairment { delay: Span(Duration::MAX), jitter: Span(Duration::MAX), ..Default::default() };
         assert_eq!(play(&longest, 1, 10).1.delayed, 10);
         assert_eq!(play(&Impairment::default(), 1, 10).1, Counts { passed: 10, ..Default::default() });
     }
 
     #[test]
     fn one_packet_sent_at_once_is_ahead_of_those_held_back() {
-        let impairment = Impairment { delay: ms(30), reorder: 0.3, ..Default::default() };
+        let impairment = Impairment { delay: Span(ms(30)), reorder: Percent(0.3), ..Default::default() };
         let (fates, counts) = play(&impairment, 5, 1000);
         let leaves: Vec<_> = fates.iter().map(|(now, fate)| *now + fate.copies()[0]).collect();
         let at_once = |n: usize| fates[n].1.copies()[0].is_zero();
@@ -275,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_holds_nothing_longer_than_the_longest_delay() {
-        let impairment = Impairment { delay: ms(30), jitter: ms(10), ..Default::default() };
+        let impairment = Impairment { delay: Span(ms(30)), jitter: Span(ms(10)), ..Default::default() };
         let mut impairer = Impairer::new(&impairment, 1);
         impairer.pass(Stamp::from_ns(9_000_000_000_000));
         for n in 0..100 {
@@ -289,7 +301,7 @@ mod tests {
             delay in 0u64..200, jitter in 0u64..200, loss in 0.0..1.0f64, burst in 1.0..20.0f64,
             duplicate in 0.0..1.0f64, reorder in 0.0..1.0f64,
         ) -> Impairment {
-            Impairment { delay: ms(delay), jitter: ms(jitter), loss, burst, duplicate, reorder }
+            Impairment { delay: Span(ms(delay)), jitter: Span(ms(jitter)), loss: Percent(loss), burst, duplicate: Percent(duplicate), reorder: Percent(reorder) }
         }
     }
 
@@ -316,8 +328,8 @@ mod tests {
 
         #[test]
         fn order_is_kept_unless_reordering_is_asked_for(impairment in impairments(), seed in any::<u64>()) {
-            let impairment = Impairment { reorder: 0.0, ..impairment };
-            let shortest = impairment.delay.saturating_sub(impairment.jitter);
+            let impairment = Impairment { reorder: Percent(0.0), ..impairment };
+            let shortest = impairment.delay.0.saturating_sub(impairment.jitter.0);
             let (fates, _) = play(&impairment, seed, 500);
             let leaves: Vec<_> = fates.iter().flat_map(|(now, f)| f.copies().iter().map(|d| *now + *d)).collect();
             prop_assert!(leaves.is_sorted());

@@ -7,43 +7,48 @@ mod line;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::values::{Percent, Span};
 pub use impairer::{Counts, Impairer};
 pub use line::DelayLine;
 
 /// Impairment of one direction of a stream. Words and behaviour are those of Linux's
 /// `tc netem`, but for the order of packets: see [`Impairment::jitter`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Impairment {
     /// Extra one-way delay, in the middle.
-    pub delay: Duration,
+    pub delay: Span,
     /// Spread of the delay: each packet draws evenly from `delay` ± `jitter` (netem's default
     /// distribution); what exceeds `delay` is cut, so that none is negative. Packets keep their order,
     /// as on a path with one queue: one that drew a shorter delay than the packet before waits for it.
     /// (netem lets it overtake, which adds a reordering that nobody asked for.)
-    pub jitter: Duration,
-    /// Share of packets that are lost, 0–1.
-    pub loss: f64,
+    pub jitter: Span,
+    /// Share of packets that are lost.
+    pub loss: Percent,
     /// Average number of packets lost in a row. Loss at random already comes in runs of 1 / (1 − `loss`);
     /// a number up to that means loss at random. A larger one makes it a Gilbert model: a good state
     /// that loses nothing and a bad one that loses everything.
     pub burst: f64,
-    /// Share of the packets passed that arrive twice, 0–1; the copy draws a delay of its own.
-    pub duplicate: f64,
-    /// Share of the packets passed that are sent at once, 0–1, ahead of those still held back. Whom
+    /// Share of the packets passed that arrive twice; the copy draws a delay of its own.
+    pub duplicate: Percent,
+    /// Share of the packets passed that are sent at once, ahead of those still held back. Whom
     /// they overtake depends on the packet interval: without a delay, nobody.
-    pub reorder: f64,
+    pub reorder: Percent,
 }
 
 impl Default for Impairment {
-    /// A path that does nothing to any packet.
+    /// Nothing happens to any packet: each key by itself is one thing to try.
     fn default() -> Self {
         Impairment {
-            delay: Duration::ZERO,
-            jitter: Duration::ZERO,
-            loss: 0.0,
+            delay: Span(Duration::ZERO),
+            jitter: Span(Duration::ZERO),
+            loss: Percent(0.0),
+            // Loss at random, the simplest thing to say about a path.
             burst: 1.0,
-            duplicate: 0.0,
-            reorder: 0.0,
+            duplicate: Percent(0.0),
+            reorder: Percent(0.0),
         }
     }
 }
@@ -51,12 +56,12 @@ impl Default for Impairment {
 impl Impairment {
     /// True if no packet would notice.
     pub fn is_nothing(&self) -> bool {
-        self.delay.is_zero() && self.loss <= 0.0 && self.duplicate <= 0.0
+        self.delay.0.is_zero() && self.loss.0 <= 0.0 && self.duplicate.0 <= 0.0
     }
 
     /// The longest that a packet can be held back.
     pub fn longest(&self) -> Duration {
-        self.delay.saturating_add(self.jitter.min(self.delay))
+        self.delay.0.saturating_add(self.jitter.min(self.delay).0)
     }
 }
 
@@ -102,7 +107,7 @@ mod tests {
     fn nothing_is_nothing_and_jitter_counts_up_to_the_delay() {
         assert!(Impairment::default().is_nothing());
         let ms = Duration::from_millis;
-        let odd = Impairment { delay: ms(5), jitter: ms(9), ..Default::default() };
+        let odd = Impairment { delay: Span(ms(5)), jitter: Span(ms(9)), ..Default::default() };
         assert!(!odd.is_nothing());
         assert_eq!(odd.longest(), ms(10));
     }

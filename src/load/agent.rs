@@ -7,7 +7,7 @@ use super::BATCH;
 use super::table::{Deadlines, Table};
 use crate::sip::call::{Call, CallConfig, CallEvent, CallOutput, Times};
 use crate::sip::message::Message;
-use crate::sip::uas;
+use crate::sip::{SipDatagram, uas};
 use crate::stamp::Stamp;
 
 /// An event of a call, with the times of its signalling and the requests sent again so far.
@@ -23,7 +23,7 @@ pub struct CallSignal {
 #[derive(Debug)]
 pub enum AgentOutput {
     /// A datagram to be sent.
-    Send { destination: SocketAddr, bytes: Vec<u8> },
+    Send(SipDatagram),
     /// An event for [`super::Control`].
     Signal(CallSignal),
 }
@@ -94,7 +94,7 @@ impl Agent {
         self.strays += 1;
         if let Some(bytes) = uas::answer(message, &self.tag) {
             let destination = message.answer_to().unwrap_or(from);
-            self.outputs.push_back(AgentOutput::Send { destination, bytes });
+            self.outputs.push_back(AgentOutput::Send(SipDatagram { destination, bytes }));
         }
     }
 
@@ -124,7 +124,7 @@ impl Agent {
         let Some(call) = self.calls.get_mut(number) else { return };
         while let Some(output) = call.poll() {
             self.outputs.push_back(match output {
-                CallOutput::Send { destination, bytes } => AgentOutput::Send { destination, bytes },
+                CallOutput::Send(datagram) => AgentOutput::Send(datagram),
                 CallOutput::Event(event) => AgentOutput::Signal(CallSignal {
                     call: number,
                     event,
@@ -186,7 +186,7 @@ mod tests {
         let (mut sent, mut told) = (Vec::new(), Vec::new());
         while let Some(output) = agent.poll() {
             match output {
-                AgentOutput::Send { bytes, .. } => sent.push(parse(&bytes).expect("it parses")),
+                AgentOutput::Send(datagram) => sent.push(parse(&datagram.bytes).expect("it parses")),
                 AgentOutput::Signal(signal) => told.push(signal.call),
             }
         }
@@ -244,7 +244,8 @@ mod tests {
         let mut options = parse(text.as_bytes()).expect("it parses");
         options.received_from(from);
         agent.handle_message(at_s(1), &options, from);
-        let Some(AgentOutput::Send { destination, bytes }) = agent.poll() else { panic!("no answer") };
+        let Some(AgentOutput::Send(datagram)) = agent.poll() else { panic!("no answer") };
+        let SipDatagram { destination, bytes } = datagram;
         let answer = parse(&bytes).expect("it parses");
         assert_eq!((destination, answer.status(), answer.to_tag()), (from, Some(200), Some("tag")));
         assert!(!agent.has_heard());

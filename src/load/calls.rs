@@ -121,7 +121,7 @@ impl Control {
 
     /// Length of a call that is answered now; `None` is to the end of the run.
     fn call_length(&self) -> Option<Duration> {
-        let load = &self.plan.load;
+        let load = &self.scenario.load;
         let grace = match (self.phase, load.hangup) {
             (Phase::Drain, _) => return Some(LAST_CALL),
             (_, Hangup::Caller) => Duration::ZERO,
@@ -133,13 +133,13 @@ impl Control {
 
     /// Length of the calls that the far end is to hang up by itself, if any.
     fn far_ends_end(&self) -> Option<Duration> {
-        let load = &self.plan.load;
+        let load = &self.scenario.load;
         load.call_duration.map(|d| d.0).filter(|_| load.hangup != Hangup::Caller)
     }
 
     /// A call has lasted as long as planned.
     pub(super) fn hang_up_due(&mut self, call: u32) {
-        let is_overdue = self.plan.load.hangup == Hangup::Callee && self.phase != Phase::Drain;
+        let is_overdue = self.scenario.load.hangup == Hangup::Callee && self.phase != Phase::Drain;
         if let Some(attempt) = self.attempts.get_mut(call).filter(|a| is_overdue && a.is_up()) {
             attempt.record.ending = Ending::HangupFailed;
             attempt.record.reason = "the far end did not hang up at the planned end".into();
@@ -150,7 +150,7 @@ impl Control {
     /// Gives up a call that has fallen silent: nobody stays on such a line. BYE goes out at once, and
     /// the line goes on to its next call; the packets are waited for as ever.
     pub(super) fn give_up(&mut self, call: u32, at: Stamp) {
-        let reason = format!("nothing heard for {}", self.plan.load.dead_after);
+        let reason = format!("nothing heard for {}", self.scenario.load.dead_after);
         let is_heard = |a: &&Attempt| a.is_up() && !a.is_stopping;
         if self.attempts.get(call).filter(is_heard).is_none() {
             return;
@@ -198,7 +198,7 @@ impl Control {
         self.deadlines.set(Due::HangUp(call), None);
         self.deadlines.set(Due::ByeAnswer(call), None);
         let as_planned = attempt.record.ending == Ending::Completed;
-        let pause = if as_planned { Duration::ZERO } else { self.plan.load.retry_after.0 };
+        let pause = if as_planned { Duration::ZERO } else { self.scenario.load.retry_after.0 };
         if attempt.has_line {
             self.lines.rest(attempt.record.line, now + pause);
         }

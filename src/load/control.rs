@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::attempt::Attempt;
 use super::lines::Lines;
 use super::table::{Deadlines, Table};
-use super::{BATCH, Count, Input, Output, Plan, Stop};
+use super::{BATCH, Count, Input, Output, Stop};
 use crate::record::{Ending, Phase};
+use crate::scenario::Scenario;
 use crate::scenario::schedule::{Spacing, ramp_duration};
 use crate::stamp::Stamp;
 
@@ -32,7 +33,7 @@ pub(super) enum Due {
 /// [`Control::poll_timeout`] again.
 #[derive(Debug)]
 pub struct Control {
-    pub(super) plan: Plan,
+    pub(super) scenario: Scenario,
     pub(super) epoch: Stamp,
     pub(super) phase: Phase,
     phase_from: Stamp,
@@ -48,11 +49,11 @@ pub struct Control {
 }
 
 impl Control {
-    /// A load whose first calls are wanted from `epoch` on.
-    pub fn new(plan: Plan, epoch: Stamp) -> Self {
+    /// The scenario's load, whose first calls are wanted from `epoch` on.
+    pub fn new(scenario: Scenario, epoch: Stamp) -> Self {
         Control {
-            lines: Lines::new(&plan.load, epoch),
-            plan,
+            lines: Lines::new(&scenario.load, epoch),
+            scenario,
             epoch,
             phase: Phase::Ramp,
             phase_from: epoch,
@@ -73,7 +74,7 @@ impl Control {
 
     /// Share of the phase that is over, 0–1.
     pub fn done(&self, now: Stamp) -> f64 {
-        let lines = f64::from(self.plan.load.calls.max(1));
+        let lines = f64::from(self.scenario.load.calls.max(1));
         let done = match (self.phase, self.phase_end()) {
             (Phase::Ramp, _) => 1.0 - self.lines.undecided() as f64 / lines,
             (Phase::Drain, _) => 1.0 - self.attempts.len() as f64 / lines,
@@ -171,8 +172,8 @@ impl Control {
     fn phase_end(&self) -> Option<Stamp> {
         match self.phase {
             Phase::Ramp => {
-                let ramp = ramp_duration(self.plan.load.ramp, self.plan.load.calls);
-                Some(self.epoch + ramp + self.plan.setup_timeout + SLACK)
+                let ramp = ramp_duration(self.scenario.load.ramp, self.scenario.load.calls);
+                Some(self.epoch + ramp + self.scenario.sip.setup_timeout.0 + SLACK)
             }
             Phase::Warmup => self.window.map(|(from, _)| from),
             Phase::Hold => self.window.map(|(_, to)| to),
@@ -204,8 +205,8 @@ impl Control {
             self.drain(now, false);
             return;
         }
-        let from = now + self.plan.warmup.max(NOTICE);
-        let to = from + self.plan.load.duration.0;
+        let from = now + self.scenario.measure.warmup.0.max(NOTICE);
+        let to = from + self.scenario.load.duration.0;
         self.window = Some((from, to));
         self.push(Output::Window { from, to });
         self.enter(Phase::Warmup, now);
@@ -216,7 +217,7 @@ impl Control {
     fn drain(&mut self, now: Stamp, at_once: bool) {
         self.enter(Phase::Drain, now);
         self.lines.close();
-        let mut spacing = Spacing::new(self.plan.load.ramp, now);
+        let mut spacing = Spacing::new(self.scenario.load.ramp, now);
         for call in self.attempts.keys() {
             let is_up = self.attempts.get(call).is_some_and(Attempt::is_up);
             let in_turn = (is_up && !at_once).then(|| spacing.take(now));

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::{CallSignal, Control, Count, Input, Output, Plan, Stop, table};
+use super::{CallSignal, Control, Count, Input, Output, Stop, table};
 use crate::record::{CallRecord, Phase};
-use crate::scenario::Load;
+use crate::scenario::{Load, Scenario};
 use crate::sip::call::{CallEvent, FailReason, Times};
 use crate::sip::sdp::{Answer, MediaDirection};
 use crate::stamp::Stamp;
@@ -76,8 +76,9 @@ impl World {
     pub(super) fn new(load: Load, script: impl Fn(u32) -> Script + 'static) -> Self {
         let calls = load.calls;
         let epoch = Stamp::ZERO + 1000 * S;
-        let plan = Plan { load, warmup: 2 * S, setup_timeout: SETUP };
-        let control = Control::new(plan, epoch);
+        let mut scenario = Scenario { load, ..Default::default() };
+        (scenario.measure.warmup, scenario.sip.setup_timeout) = (Span(2 * S), Span(SETUP));
+        let control = Control::new(scenario, epoch);
         table::touched();
         World {
             control,
@@ -270,7 +271,7 @@ impl World {
             Script::IgnoresBye | Script::Dies(_) => (TIMER_F, None),
             _ => (10 * MS, Some(200)),
         };
-        self.signal(call, after, |at| CallEvent::HungUp { bye_sent_at: now, at, code });
+        self.signal(call, after, |at| CallEvent::HungUp { at, code });
     }
 }
 

@@ -15,41 +15,17 @@ mod lines;
 mod table;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 pub use agent::{Agent, AgentOutput, CallSignal};
 pub use control::Control;
 pub use lines::Slot;
 
 use crate::record::CallRecord;
-use crate::scenario::{Load, Scenario};
 use crate::sip::sdp::Answer;
 use crate::stamp::Stamp;
 
 /// Timers handled at a time, so that no burst keeps the owner from reading its sockets.
 const BATCH: usize = 64;
-
-/// The load as the scenario wants it.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Lines, rates and lengths.
-    pub load: Load,
-    /// Length of the warm-up between ramp and hold.
-    pub warmup: Duration,
-    /// Longest time from INVITE to answer.
-    pub setup_timeout: Duration,
-}
-
-impl Plan {
-    /// The part of a scenario that controls the load.
-    pub fn of(scenario: &Scenario) -> Self {
-        Plan {
-            load: scenario.load.clone(),
-            warmup: scenario.measure.warmup.0,
-            setup_timeout: scenario.sip.setup_timeout.0,
-        }
-    }
-}
 
 /// Urgency with which a run is to end early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -285,9 +285,9 @@ fn stray() -> impl Strategy<Value = Input> {
             0 => CallEvent::Answered { at, answer: answer() },
             1 => CallEvent::MediaChanged { at, answer: answer() },
             2 => CallEvent::RemoteHangup { at, cause: None },
-            3 => CallEvent::HungUp { bye_sent_at: at, at, code: Some(500) },
+            3 => CallEvent::HungUp { at, code: Some(500) },
             4 => CallEvent::Cancelled { at },
-            _ => CallEvent::Provisional { code: 180, at, has_sdp: false },
+            _ => CallEvent::Provisional { code: 180, at },
         }
     });
     (0u32..60, proptest::option::of(event), any::<bool>()).prop_map(|(call, event, is_dead)| match event {

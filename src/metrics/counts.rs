@@ -6,14 +6,15 @@ use Unit::*;
 
 use super::facts::{Facts, known, number, ratio};
 use super::latencies::statistic;
-use super::metric::{Course, Definition, Group, Measured, Of, OfLive, RestsOn, Statistic};
+use super::metric::{Better, Course, Definition, Group, Measured, Of, OfLive, RestsOn, Statistic};
 use crate::analysis::mos::Concealment;
 use crate::record::{CallRecord, Ending, Live, ServiceRecord};
 use crate::values::Unit;
 
 /// A figure that a late driver may have bent.
 const fn packets(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Of) -> Definition {
-    Definition { name, unit, help, group, rests_on: RestsOn::Packets, statistic: None, of, live: None }
+    let (rests_on, better) = (RestsOn::Packets, Better::Smaller);
+    Definition { name, unit, help, group, rests_on, better, statistic: None, of, live: None }
 }
 
 /// A figure that a late driver cannot have bent.
@@ -25,6 +26,10 @@ impl Definition {
     /// The same figure from what has been counted so far.
     const fn live(self, course: Course, of: OfLive) -> Definition {
         Definition { live: Some((course, of)), ..self }
+    }
+
+    const fn larger_is_better(self) -> Definition {
+        Definition { better: Better::Larger, ..self }
     }
 }
 
@@ -44,8 +49,10 @@ pub(super) static CALLS: [Definition; 16] = [
         |f| number(f.attempts())),
     record(Calls, "calls.answered", Ratio, "attempts answered with 200",
         |f| ratio(f.answered(), f.attempts()))
+        .larger_is_better()
         .live(Varies, |live| ratio(live.answered, live.answered + live.failed)),
     record(Calls, "calls.answered_count", Count, "attempts answered with 200", |f| number(f.answered()))
+        .larger_is_better()
         .live(Grows, |live| number(live.answered)),
     record(Calls, "calls.failed_count", Count, "attempts that were not answered",
         |f| number(f.attempts() - f.answered()))
@@ -64,17 +71,21 @@ pub(super) static CALLS: [Definition; 16] = [
         |f| number(f.environment.suppressed_attempts))
         .live(Grows, |live| number(live.suppressed)),
     record(Calls, "calls.held", Ratio, "calls up when the measured window began, of those wanted",
-        |f| ratio(f.environment.calls_at_start.into(), f.environment.calls.into())),
+        |f| ratio(f.environment.calls_at_start.into(), f.environment.calls.into()))
+        .larger_is_better(),
     record(Calls, "calls.ser", Ratio, "session establishment ratio (RFC 6076 4.6)",
-        |f| ratio(f.answered(), f.not_redirected())),
+        |f| ratio(f.answered(), f.not_redirected()))
+        .larger_is_better(),
     record(Calls, "calls.seer", Ratio, "session establishment effectiveness ratio (RFC 6076 4.7)",
-        |f| ratio(f.answered() + f.with_status(&[480, 486, 600, 603]), f.not_redirected())),
+        |f| ratio(f.answered() + f.with_status(&[480, 486, 600, 603]), f.not_redirected()))
+        .larger_is_better(),
     record(Calls, "calls.isa", Ratio, "ineffective session attempts: 408, 500, 503, 504 (RFC 6076 4.8)",
         |f| ratio(f.with_status(&[408, 500, 503, 504]) + f.count(|c| c.ending == Ending::Timeout), f.attempts())),
     record(Calls, "calls.scr", Ratio, "session completion ratio (RFC 6076 4.9)",
-        |f| ratio(f.count(|c| c.ending == Ending::Completed), f.attempts())),
-    packets(Calls, "sip.retransmissions", Count, "SIP requests sent again",
-        |f| f.at_worst(|| number(f.sum(|c| c.retransmissions.into())))),
+        |f| ratio(f.count(|c| c.ending == Ending::Completed), f.attempts()))
+        .larger_is_better(),
+    record(Calls, "sip.retransmissions", Count, "SIP requests sent again",
+        |f| number(f.sum(|c| c.retransmissions.into()))),
     record(Calls, "sip.garbage_count", Count, "datagrams on the driver's SIP port that were not SIP",
         |f| number(f.environment.sip_garbage)),
     record(Calls, "sip.stray_count", Count, "SIP messages that belonged to no call, or to none any more",
@@ -129,7 +140,8 @@ pub(super) static SERVICE_COUNTS: [Definition; 7] = [
 pub(super) static TRAFFIC: [Definition; 28] = [
     record(Traffic, "packets.sent", Count, "probes sent in the measured window", |f| number(f.sent)),
     packets(Traffic, "packets.received", Count, "of these, distinct probes back within lost_after",
-        |f| number(f.received())),
+        |f| number(f.received()))
+        .larger_is_better(),
     packets(Traffic, "packets.clipped", Count, "probes sent before their call's first echo, all phases",
         |f| f.at_worst(|| number(f.sum(|c| c.total_clipped)))),
     packets(Traffic, "loss.ratio", Ratio, "probes sent and not back within lost_after", |f| f.of_sent(f.lost))
@@ -147,21 +159,21 @@ pub(super) static TRAFFIC: [Definition; 28] = [
     packets(Traffic, "loss.burst_mean", Mean, "mean length of the runs in which packets were lost",
         |f| f.recorded(|| known(f.mean_burst()))),
     packets(Late, "late.ratio", Ratio, "probes back, but later than their call's minimum RTT + late_after",
-        |f| f.late_ratio(|c| c.late, Some(|s| s.late)))
+        |f| f.late_ratio(f.environment.late_after_ms, |c| c.late))
         .live(Varies, |live| ratio(live.late, live.sent)),
     packets(Late, "late.count", Count, "probes back, but later than their call's minimum RTT + late_after",
         |f| f.late_count())
         .live(Grows, |live| so_far(live, live.late)),
     packets(Late, "late.ratio_20ms", Ratio, "late for a playout depth of 20 ms",
-        |f| f.late_ratio(|c| c.late_20ms, None)),
+        |f| f.late_ratio(20.0, |c| c.late_20ms)),
     packets(Late, "late.ratio_40ms", Ratio, "late for a playout depth of 40 ms",
-        |f| f.late_ratio(|c| c.late_40ms, None)),
+        |f| f.late_ratio(40.0, |c| c.late_40ms)),
     packets(Late, "late.ratio_60ms", Ratio, "late for a playout depth of 60 ms",
-        |f| f.late_ratio(|c| c.late_60ms, None)),
+        |f| f.late_ratio(60.0, |c| c.late_60ms)),
     packets(Late, "late.ratio_100ms", Ratio, "late for a playout depth of 100 ms",
-        |f| f.late_ratio(|c| c.late_100ms, None)),
+        |f| f.late_ratio(100.0, |c| c.late_100ms)),
     packets(Late, "late.ratio_200ms", Ratio, "late for a playout depth of 200 ms",
-        |f| f.late_ratio(|c| c.late_200ms, None)),
+        |f| f.late_ratio(200.0, |c| c.late_200ms)),
     packets(Traffic, "duplicate.count", Count, "probes that came back again",
         |f| f.when_sent(f.seen(|c| c.duplicates))),
     packets(Traffic, "reordered.count", Count, "probes back below the next expected number (RFC 4737)",
@@ -179,10 +191,12 @@ pub(super) static TRAFFIC: [Definition; 28] = [
         |f| f.largest(|c| c.last_minus_first_ms)),
     packets(Traffic, "mos.concealed", Score,
         "estimated MOS with packet-loss concealment (ITU-T G.107, G.113); half the RTT is taken for one way",
-        |f| f.mos(Concealment::Yes)),
+        |f| f.mos(Concealment::Yes))
+        .larger_is_better(),
     packets(Traffic, "mos.plain", Score,
         "estimated MOS without packet-loss concealment (ITU-T G.107, G.113); half the RTT is taken for one way",
-        |f| f.mos(Concealment::No)),
+        |f| f.mos(Concealment::No))
+        .larger_is_better(),
     packets(Control, "control.tail_share", Ratio,
         "share of rtt.p99 - rtt.p50 that the control stream shows too",
         |f| f.recorded(|| known(f.explained().map(|explained| explained.share)))),

@@ -147,51 +147,64 @@ impl<'a> Facts<'a> {
         (self.sum(|c| c.received) + more).min(self.sent)
     }
 
-    /// Late packets, and the packets sent that they are among. At best those of the quiet seconds, where
-    /// they are counted by second.
-    fn late(
-        &self,
-        of: fn(&CallRecord) -> u64,
-        by_second: Option<fn(&SecondRecord) -> u64>,
-    ) -> Option<(u64, u64)> {
+    /// Packets late for a playout depth, and the packets sent that they are among.
+    fn late(&self, depth_ms: f64, of: fn(&CallRecord) -> u64) -> Option<(u64, u64)> {
         match self.reading {
             Reading::Recorded => Some((self.sum(of), self.sent)),
             Reading::Worst => Some((self.sum(of) + self.own_losses() + self.environment.skipped, self.sent)),
-            Reading::Best(_) => Some((self.in_quiet(by_second?)?, self.in_quiet(|s| s.sent)?)),
+            Reading::Best(_) => self.late_in_quiet(depth_ms),
         }
     }
 
-    /// The share of late packets.
-    pub fn late_ratio(
-        &self,
-        of: fn(&CallRecord) -> u64,
-        by_second: Option<fn(&SecondRecord) -> u64>,
-    ) -> Measured {
-        self.late(of, by_second).map_or(known(None), |(late, sent)| ratio(late, sent))
+    /// The same in the quiet seconds. Only the scenario's own depth is counted by second; at any other those
+    /// packets are certain that would be late for the call whose fastest packet was the slowest.
+    fn late_in_quiet(&self, depth_ms: f64) -> Option<(u64, u64)> {
+        if depth_ms == self.environment.late_after_ms {
+            return Some((self.in_quiet(|s| s.late)?, self.in_quiet(|s| s.sent)?));
+        }
+        let sent = self.in_quiet(|s| s.measured_sent)?;
+        let slowest_ms = self.calls.iter().filter_map(|c| c.rtt_min_ms).max()?.as_ms() + depth_ms;
+        let is_late = |(ns, _): &(u64, u64)| Ns(*ns).as_ms() > slowest_ms;
+        Some((self.histogram(Series::Rtt).counts().filter(is_late).map(|(_, count)| count).sum(), sent))
     }
 
-    /// The number of late packets; without a packet sent, zero would say more than is known.
+    /// The share of packets late for a playout depth.
+    pub fn late_ratio(&self, depth_ms: f64, of: fn(&CallRecord) -> u64) -> Measured {
+        self.late(depth_ms, of).map_or(known(None), |(late, sent)| ratio(late, sent))
+    }
+
+    /// Packets late for the scenario's playout depth.
+    fn late_for_scenario(&self) -> Option<(u64, u64)> {
+        self.late(self.environment.late_after_ms, |c| c.late).filter(|(_, sent)| *sent > 0)
+    }
+
+    /// Their number; without a packet sent, zero would say more than is known.
     pub fn late_count(&self) -> Measured {
-        let counted = self.late(|c| c.late, Some(|s| s.late)).filter(|(_, sent)| *sent > 0);
-        counted.map_or(known(None), |(late, _)| number(late))
+        self.late_for_scenario().map_or(known(None), |(late, _)| number(late))
     }
 
     /// The times of one series over the measured window.
     pub fn series(&self, series: Series) -> Distribution<'_> {
         let back = self.histogram(series);
-        // Lost packets rank last in what a caller feels: not in the instrument's own times, and not where
-        // the far end does not stamp at all.
-        let lost = match series {
-            Series::SendLateness | Series::SendCall | Series::ReceiveLag | Series::Control | Series::Ipdv => {
-                0
-            }
-            Series::Rtt | Series::RttIntended => self.ranked_lost,
-            _ if back.is_empty() => 0,
-            _ => self.ranked_lost,
-        };
+        let lost = self.lost_of(series);
         let is_from_intention = matches!(series, Series::Rtt | Series::RttIntended);
         let later = matches!(self.reading, Reading::Worst).then(|| self.histogram(Series::SendLateness));
         Distribution::Packets { back, lost, later: later.filter(|_| !is_from_intention) }
+    }
+
+    /// Lost packets, which rank as slower than any that came back: not in the instrument's own times, and not
+    /// where the far end does not stamp at all.
+    pub fn lost_of(&self, series: Series) -> u64 {
+        match series {
+            Series::SendLateness | Series::SendCall | Series::ReceiveLag | Series::Ipdv => 0,
+            Series::Control => {
+                let (sent, received) = self.control();
+                sent.saturating_sub(received)
+            }
+            Series::Rtt | Series::RttIntended => self.ranked_lost,
+            _ if self.histogram(series).is_empty() => 0,
+            _ => self.ranked_lost,
+        }
     }
 
     pub fn histogram(&self, series: Series) -> &Latencies {
@@ -288,28 +301,27 @@ impl<'a> Facts<'a> {
     /// The E-model's estimate for the average packet, over all calls alike.
     pub fn mos(&self, concealment: Concealment) -> Measured {
         let median = quantile(self.histogram(Series::Rtt), 0.5, self.ranked_lost).number();
-        let late = self.late(|c| c.late, Some(|s| s.late));
-        let (Some(rtt_ms), Some((late, _)), sent @ 1..) = (median, late, self.sent) else {
+        let (Some(rtt_ms), Some((late, among)), sent @ 1..) = (median, self.late_for_scenario(), self.sent)
+        else {
             return known(None);
         };
         let environment = self.environment;
         let ta = mouth_to_ear_ms(rtt_ms, environment.ptime_ms as f64, environment.late_after_ms);
-        let ppl = 100.0 * (self.lost + late) as f64 / sent as f64;
-        let burst = self.mean_burst().map_or(1.0, |mean| burst_r(self.lost as f64 / sent as f64, mean));
-        known(Some(mos(r_factor(ta, ppl, burst, concealment))))
+        let (lost, late) = (self.lost as f64 / sent as f64, late as f64 / among as f64);
+        let burst = self.mean_burst().map_or(1.0, |mean| burst_r(lost, mean));
+        known(Some(mos(r_factor(ta, 100.0 * (lost + late), burst, concealment))))
     }
 
     /// The part of the calls' tail that the machine explains; `None` on too few samples, and where the
     /// calls' packets were held back on purpose: the control stream's were not.
     pub fn explained(&self) -> Option<Explained> {
-        let tail = |series: Series, lost: u64| {
-            let back = self.histogram(series);
+        let tail = |series: Series| {
+            let (back, lost) = (self.histogram(series), self.lost_of(series));
             let enough = (back.len() + lost) as f64 * (1.0 - 0.99) >= TAIL_SAMPLES;
             let tail = Tail::between(quantile(back, 0.5, lost), quantile(back, 0.99, lost));
             tail.filter(|_| enough && !self.environment.impaired)
         };
-        let (sent, received) = self.control();
-        explain(tail(Series::Rtt, self.lost)?, tail(Series::Control, sent.saturating_sub(received))?)
+        explain(tail(Series::Rtt)?, tail(Series::Control)?)
     }
 
     /// Control packets sent in the seconds of the hold phase, and those of them that came back.
@@ -355,9 +367,15 @@ impl<'a> Facts<'a> {
     }
 
     /// The longest of a duration, in milliseconds; `Lost` where one never ended (`None`). A fault for
-    /// which it means nothing (`Some(None)`) is passed over.
+    /// which it means nothing (`Some(None)`) is passed over. In doubt it is not known at best, nor at worst
+    /// where a planned fault did not take its course.
     pub fn slowest(&self, of: fn(&Recovery) -> Option<Option<f64>>) -> Measured {
-        if matches!(self.reading, Reading::Best(_)) {
+        let is_known = match self.reading {
+            Reading::Recorded => true,
+            Reading::Worst => self.environment.faults_undone == 0,
+            Reading::Best(_) => false,
+        };
+        if !is_known {
             return known(None);
         }
         let durations: Option<Vec<_>> = self.faults.iter().map(of).collect();

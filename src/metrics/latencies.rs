@@ -1,6 +1,6 @@
 //! The table's rows of latencies: eight statistics each.
 
-use super::metric::{Course, Definition, Group, RestsOn, Statistic};
+use super::metric::{Better, Course, Definition, Group, RestsOn, Statistic};
 use super::{distribution::Distribution, facts::Facts};
 use crate::record::{Live, Series};
 use crate::values::{Unit, Value};
@@ -18,6 +18,7 @@ macro_rules! statistic {
                 Group::Control | Group::Instrument => RestsOn::Records,
                 _ => RestsOn::Packets,
             },
+            better: Better::Smaller,
             statistic: Some(Statistic::$statistic),
             of: |$facts: &Facts<'_>| $of.at(Statistic::$statistic),
             live: None,
@@ -66,7 +67,7 @@ const fn live_rtt(mut rows: [Definition; 8]) -> [Definition; 8] {
 
 /// A statistic of the control stream so far.
 pub(super) fn control_so_far(live: &Live, statistic: Statistic) -> Value {
-    Distribution::Packets { back: &live.control, lost: 0, later: None }.at(statistic).value
+    Distribution::Packets { back: &live.control, lost: live.control_lost, later: None }.at(statistic).value
 }
 
 /// Latencies per packet, in the order of [`Series::ALL`].

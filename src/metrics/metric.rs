@@ -20,6 +20,8 @@ pub struct Definition {
     pub group: Group,
     /// Basis of its value.
     pub rests_on: RestsOn,
+    /// Direction in which it improves.
+    pub better: Better,
     /// Which statistic of a distribution it is; `None` for any other figure.
     pub statistic: Option<Statistic>,
     pub(super) of: Of,
@@ -109,6 +111,15 @@ pub enum RestsOn {
     /// Messages, leftovers and the instrument's own figures: who was answered, how calls ended, what stayed
     /// behind, how much CPU was used, how late the driver was. In doubt it keeps its value.
     Records,
+}
+
+/// Direction in which a metric improves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    /// As of a delay, or of what was lost.
+    Smaller,
+    /// As of what came back, or of a score.
+    Larger,
 }
 
 /// Change of a metric that is possible while the run goes on.

@@ -10,7 +10,7 @@ pub mod per_call;
 mod readings;
 mod summarize;
 
-pub use metric::{Course, Definition, Group, Metric, RestsOn, Statistic};
+pub use metric::{Better, Course, Definition, Group, Metric, RestsOn, Statistic};
 pub use readings::{InDoubt, Readings};
 pub use summarize::summarize;
 

@@ -3,7 +3,7 @@
 use Bounds::*;
 use Unit::*;
 
-use super::metric::Statistic;
+use super::metric::{Better, Statistic};
 use super::{Readings, Summary};
 use crate::record::{CallRecord, Quantile};
 use crate::values::{Ns, Unit, Value};
@@ -18,15 +18,18 @@ pub struct PerCall {
     pub unit: Unit,
     /// One line on its meaning, with the source of the definition.
     pub help: &'static str,
+    /// Direction in which it improves.
+    pub better: Better,
     /// Which statistic of the call's packets it is; `None` for any other figure.
     pub statistic: Option<Statistic>,
     of: fn(&CallRecord) -> Value,
-    bounds: Bounds,
+    /// Readings that a doubt leaves to it.
+    pub bounds: Bounds,
 }
 
 /// The readings that a doubt leaves to a metric of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bounds {
+pub enum Bounds {
     /// The value alone: lateness cannot bend it.
     Fixed,
     /// A best and a worst one.
@@ -99,9 +102,9 @@ impl PerCall {
         match self.bounds {
             Bounds::Fixed => Readings::exactly(value),
             Bounds::Both => {
-                Readings::around(value, known(best(call, slack)), known(worst(call, slack)), self.unit)
+                Readings::around(value, known(best(call, slack)), known(worst(call, slack)), self.better)
             }
-            Bounds::Worst => Readings::around(value, None, known(worst(call, slack)), self.unit),
+            Bounds::Worst => Readings::around(value, None, known(worst(call, slack)), self.better),
             Bounds::Neither => Readings::UNBOUNDED,
         }
     }
@@ -168,10 +171,10 @@ const fn row(
     help: &'static str,
     of: fn(&CallRecord) -> Value,
 ) -> PerCall {
-    PerCall { name, unit, help, statistic: None, of, bounds }
+    PerCall { name, unit, help, better: Better::Smaller, statistic: None, of, bounds }
 }
 
-const fn percentile(
+const fn round_trip(
     name: &'static str,
     help: &'static str,
     statistic: Statistic,
@@ -203,10 +206,13 @@ pub static ALL: [PerCall; 28] = [
     row(Worst, "sdd", Ms, "session disconnect delay, BYE to its final answer (RFC 6076 4.4)",
         |c| time(c.sdd_ms)),
     row(Fixed, "held", Ms, "answer to end", |c| time(c.held_ms)),
-    row(Worst, "retransmissions", Count, "SIP requests sent again", |c| count(c.retransmissions.into())),
+    row(Fixed, "retransmissions", Count, "SIP requests sent again", |c| count(c.retransmissions.into())),
     row(Fixed, "packets.sent", Count, "probes sent in the measured window", |c| count(c.sent)),
-    row(Both, "packets.received", Count, "of these, distinct probes back within lost_after",
-        |c| count(c.received)),
+    PerCall {
+        better: Better::Larger,
+        ..row(Both, "packets.received", Count, "of these, distinct probes back within lost_after",
+            |c| count(c.received))
+    },
     row(Worst, "packets.clipped", Count, "probes sent before the first echo", |c| count(c.total_clipped)),
     row(Both, "loss.ratio", Ratio, "probes sent and not back within lost_after", |c| ratio(c.lost, c)),
     row(Both, "loss.count", Count, "probes sent and not back within lost_after", |c| count(c.lost)),
@@ -223,13 +229,14 @@ pub static ALL: [PerCall; 28] = [
     row(Both, "reordered.count", Count, "probes back below the next expected number (RFC 4737)",
         |c| count(c.reordered)),
     row(Both, "corrupted.count", Count, "RTP whose payload was not a whole probe", |c| count(c.corrupted)),
-    row(Worst, "rtt.min", Ms, "smallest round trip of the whole call", |c| if c.rtt_min_ms.is_none() && c.sent > 0 { Value::Lost } else { time(c.rtt_min_ms) }),
-    percentile("rtt.p50", "median round trip, to 3 digits", Statistic::P50, |c| c.rtt_p50_ms.into()),
-    percentile("rtt.p95", "95th percentile of the round trip, to 3 digits", Statistic::P95,
+    round_trip("rtt.min", "smallest round trip of the whole call", Statistic::Min,
+        |c| if c.rtt_min_ms.is_none() && c.sent > 0 { Value::Lost } else { time(c.rtt_min_ms) }),
+    round_trip("rtt.p50", "median round trip, to 3 digits", Statistic::P50, |c| c.rtt_p50_ms.into()),
+    round_trip("rtt.p95", "95th percentile of the round trip, to 3 digits", Statistic::P95,
         |c| c.rtt_p95_ms.into()),
-    percentile("rtt.p99", "99th percentile of the round trip, to 3 digits", Statistic::P99,
+    round_trip("rtt.p99", "99th percentile of the round trip, to 3 digits", Statistic::P99,
         |c| c.rtt_p99_ms.into()),
-    row(Worst, "rtt.max", Ms, "largest round trip, to 3 digits; lost where a packet was",
+    round_trip("rtt.max", "largest round trip, to 3 digits; lost where a packet was", Statistic::Max,
         |c| if c.lost > 0 { Value::Lost } else { time(c.rtt_max_ms) }),
     row(Neither, "jitter", Ms, "interarrival jitter at the call's end (RFC 3550 A.8)", |c| time(c.jitter_ms)),
     row(Neither, "drift", MsPerMinute, "slope of the per-second median RTT (Theil-Sen)",
@@ -254,7 +261,7 @@ mod tests {
     fn a_name_means_the_same_for_a_call_and_for_the_run() {
         for m in &ALL {
             if let Some(d) = catalogue::find(m.name) {
-                assert_eq!(d.unit, m.unit, "{}", d.name);
+                assert_eq!((d.unit, d.better, d.statistic), (m.unit, m.better, m.statistic), "{}", d.name);
             }
         }
         for (n, m) in ALL.iter().enumerate() {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::facts::Facts;
-use super::metric::Measured;
+use super::metric::{Better, Measured};
 use super::per_call::{PerCall, Slack};
 use super::{Metric, RestsOn, Summary};
 use crate::record::CallRecord;
@@ -31,10 +31,15 @@ impl Readings {
     }
 
     /// With the value itself among the readings.
-    pub(super) fn around(value: Value, best: Option<Value>, worst: Option<Value>, unit: Unit) -> Readings {
-        let is_better = |a: Value, b: Value| match unit {
-            Unit::Score => order(a) > order(b),
-            _ => order(a) < order(b),
+    pub(super) fn around(
+        value: Value,
+        best: Option<Value>,
+        worst: Option<Value>,
+        better: Better,
+    ) -> Readings {
+        let is_better = |a: Value, b: Value| match better {
+            Better::Smaller => order(a) < order(b),
+            Better::Larger => order(a) > order(b),
         };
         Readings {
             best: best.map(|best| if is_better(best, value) { best } else { value }),
@@ -42,18 +47,23 @@ impl Readings {
         }
     }
 
-    /// The smallest and the largest value, infinite where nothing bounds it; a lost packet is slower than
-    /// any number.
-    pub fn range(&self, unit: Unit) -> (f64, f64) {
+    /// The best and the worst value as numbers, infinite where nothing bounds it.
+    pub fn ends(&self, better: Better) -> (f64, f64) {
         let number = |value: Option<Value>, unbounded| match value {
-            Some(Value::Number(n)) => n,
-            Some(Value::Lost) => f64::INFINITY,
             Some(Value::NoData) | None => unbounded,
+            Some(value) => order(value),
         };
-        match unit {
-            Unit::Score => (number(self.worst, f64::NEG_INFINITY), number(self.best, f64::INFINITY)),
-            _ => (number(self.best, f64::NEG_INFINITY), number(self.worst, f64::INFINITY)),
-        }
+        let worst = match better {
+            Better::Smaller => f64::INFINITY,
+            Better::Larger => f64::NEG_INFINITY,
+        };
+        (number(self.best, -worst), number(self.worst, worst))
+    }
+
+    /// The smallest and the largest value, infinite where nothing bounds it.
+    pub fn range(&self, better: Better) -> (f64, f64) {
+        let (best, worst) = self.ends(better);
+        (best.min(worst), best.max(worst))
     }
 
     /// For people: `0.310 … 2.400 ms`, `unbounded … lost`.
@@ -96,7 +106,7 @@ impl<'a> InDoubt<'a> {
             return Readings::exactly(metric.value);
         }
         let of = |facts| known((definition.of)(facts));
-        Readings::around(metric.value, of(&self.best), of(&self.worst), definition.unit)
+        Readings::around(metric.value, of(&self.best), of(&self.worst), definition.better)
     }
 
     /// The readings of a metric of one call.

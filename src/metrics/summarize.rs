@@ -84,15 +84,16 @@ fn percentiles(facts: &Facts<'_>) -> Vec<PercentileRow> {
     if sent == 0 {
         at.clear();
     }
-    let of =
-        |series: Series, percentile: f64, lost| quantile(facts.histogram(series), percentile / 100.0, lost);
+    let of = |series: Series, percentile: f64| {
+        quantile(facts.histogram(series), percentile / 100.0, facts.lost_of(series))
+    };
     at.into_iter()
         .map(|percentile| PercentileRow {
             percentile,
-            rtt: of(Series::Rtt, percentile, facts.lost),
-            rtt_intended: of(Series::RttIntended, percentile, facts.lost),
-            control: of(Series::Control, percentile, 0),
-            send_lateness: of(Series::SendLateness, percentile, 0),
+            rtt: of(Series::Rtt, percentile),
+            rtt_intended: of(Series::RttIntended, percentile),
+            control: of(Series::Control, percentile),
+            send_lateness: of(Series::SendLateness, percentile),
         })
         .collect()
 }

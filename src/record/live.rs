@@ -16,6 +16,8 @@ pub struct Live {
     pub rtt: Latencies,
     /// Round trips of the control stream in the same seconds.
     pub control: Latencies,
+    /// Packets of the control stream that did not come back in them.
+    pub control_lost: u64,
     /// Attempts answered, all phases, as the counts below.
     pub answered: u64,
     /// Attempts that failed; those that are still under way are neither.

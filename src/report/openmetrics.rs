@@ -87,10 +87,9 @@ fn once(verdict: &Verdict) -> impl Iterator<Item = &GateResult> {
 /// The best or the worst end of each gate's interval, in base units.
 fn ends(verdict: &Verdict, worst: bool) -> Samples {
     let end = |gate: &GateResult| {
-        let Interval { readings, unit } = gate.interval?;
-        let (least, most) = readings.range(unit);
-        // A higher score is a better one.
-        let end = if worst == (unit == Unit::Score) { least } else { most };
+        let Interval { readings, unit, better } = gate.interval?;
+        let (best_end, worst_end) = readings.ends(better);
+        let end = if worst { worst_end } else { best_end };
         Some((vec![("gate", gate.expression.clone())], end * name("", unit).2))
     };
     once(verdict).filter_map(end).collect()

@@ -41,7 +41,7 @@ pub async fn execute(
     interrupt: watch::Receiver<Stop>,
     observer: &dyn Observer,
 ) -> Result<Finished, RunError> {
-    let mark = testbed.begin_trial(plan)?;
+    let starts = testbed.begin_trial(plan)?;
     let leak_check = LeakCheck::begin(testbed).await;
     let mut trial = Trial {
         plan,
@@ -53,7 +53,7 @@ pub async fn execute(
     };
     let (mut recorded, broken) = trial.play(testbed).await?;
     let leaks = trial.leaks(&leak_check, testbed).await;
-    let environment = testbed.describe(&mark, std::mem::take(&mut recorded.run.environment)).await;
+    let environment = testbed.describe(starts, std::mem::take(&mut recorded.run.environment)).await;
     recorded.run.environment = trial.complete(&recorded, broken, leaks, environment);
     conclude(plan, recorded.run)
 }

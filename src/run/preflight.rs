@@ -1,5 +1,6 @@
 //! The machine before the first call: resources needed and free, obstacles with their cure, warnings.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -10,7 +11,7 @@ use crate::asterisk::descriptors;
 use crate::child::is_executable;
 use crate::gate::{Gate, Subject};
 use crate::metrics::Group;
-use crate::scenario::{AsteriskMode, Needs, Scenario, ServiceMode};
+use crate::scenario::{AsteriskMode, Needs, Pool, Scenario, ServiceMode};
 use crate::values::PortRange;
 
 /// A countable resource: ports or descriptors.
@@ -93,32 +94,20 @@ pub fn raise_descriptors() -> Result<u64, RunError> {
 
 /// Counts the free ports of the three ranges.
 fn ports(s: &Scenario, found: &mut Survey) {
-    let (held, pool) = (held_ports(s.sip.local), u64::from(Needs::of(s).pool));
-    let mut resource = |name, key: &str, range: PortRange, needed: u64, all: u32, step: u16| {
+    let held = held_ports(s.sip.local);
+    for Pool { key, name, range, slots, ports_per_slot, slots_per_call } in Pool::all(s) {
+        let needed = u64::from(Needs::of(s).pool * slots_per_call);
         let taken = held.iter().filter(|port| (range.from..=range.to).contains(port));
         // A pair is gone with either of its ports; a single port is one by itself.
-        let mut slots: Vec<_> = taken.map(|port| port / step).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        let free = u64::from(all).saturating_sub(slots.len() as u64);
+        let taken = taken.map(|port| port / ports_per_slot).collect::<BTreeSet<_>>().len();
+        let free = u64::from(slots).saturating_sub(taken as u64);
         if free < needed {
             found.obstacles.push(format!(
-                "{key} {range} has {free} {name} free, {} are held by other programs and {needed} are needed: \
-                 stop those, or choose a larger range",
-                slots.len()
+                "{key} {range} has {free} {name} free, {taken} are held by other programs and {needed} are \
+                 needed: stop those, or choose a larger range"
             ));
         }
         found.resources.push(Resource { name, needed, free, of: format!("in {key} {range}") });
-    };
-    let media = s.media.ports;
-    resource("driver's ports", "media.ports", media, pool, media.even_ports(), 2);
-    if s.service.mode.is_started() {
-        resource("service's ports", "service.ports", s.service.ports, pool, s.service.ports.len(), 1);
-    }
-    if s.asterisk.mode == AsteriskMode::Managed {
-        let rtp = s.asterisk.rtp_ports;
-        // The caller's leg and, behind an application, the one to the service.
-        resource("Asterisk's port pairs", "asterisk.rtp_ports", rtp, pool * 2, rtp.rtp_pairs(), 2);
     }
 }
 

@@ -41,11 +41,8 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
         }
     }
     let on_sip = [
-        (recorded.socket_errors.garbage, "datagrams on the SIP port were not SIP"),
-        (
-            recorded.socket_errors.unsent,
-            "SIP messages could not be sent: is the target reachable from sip.local?",
-        ),
+        (environment.sip_garbage, "datagrams on the SIP port were not SIP"),
+        (recorded.sip_unsent, "SIP messages could not be sent: is the target reachable from sip.local?"),
     ];
     let counted = on_sip.into_iter().filter(|(count, _)| *count > 0);
     remarks.extend(counted.map(|(count, what)| format!("{count} {what}")));

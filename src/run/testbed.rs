@@ -44,12 +44,6 @@ pub struct Testbed {
     logs: PathBuf,
 }
 
-/// The testbed's counters when a trial begins.
-pub struct TrialMark {
-    logged: LogCounts,
-    starts: u32,
-}
-
 /// A process of the testbed that has ended by itself.
 pub struct Broken {
     /// The process and its end, in a sentence.
@@ -190,11 +184,12 @@ impl Testbed {
         }
     }
 
-    /// Begins a trial: everything counted from here on is that trial's.
+    /// Begins a trial: everything counted from here on is that trial's. Returns the number of times that an
+    /// application was started so far.
     ///
     /// # Errors
     /// When the plan wants what only another start of Asterisk or the service can give.
-    pub fn begin_trial(&mut self, plan: &Plan) -> Result<TrialMark, RunError> {
+    pub fn begin_trial(&mut self, plan: &Plan) -> Result<u32, RunError> {
         let (ours, wanted) = (&self.scenario, plan.scenario());
         let hangs_up = |s: &Scenario| s.load.call_duration.filter(|_| s.load.hangup != Hangup::Caller);
         let service = |s: &Scenario| (s.media.codec, s.load.hangup, hangs_up(s));
@@ -211,18 +206,18 @@ impl Testbed {
         }
         self.trials += 1;
         // The start of Asterisk and of the service is counted with the first.
-        if self.trials == 1 {
-            return Ok(TrialMark { logged: LogCounts::default(), starts: self.starts });
+        if self.trials > 1 {
+            self.take_log_counts();
+            if self.has_builtin_service() {
+                self.signal_service(application::COUNT_ANEW);
+            }
         }
-        if self.has_builtin_service() {
-            self.signal_service(application::COUNT_ANEW);
-        }
-        Ok(TrialMark { logged: self.log_counts(), starts: self.starts })
+        Ok(self.starts)
     }
 
-    /// Adds Asterisk and the service to the environment of the trial that began at `mark`, with what
-    /// Asterisk's log and the service say of it.
-    pub async fn describe(&self, mark: &TrialMark, environment: Environment) -> Environment {
+    /// Adds Asterisk and the service to the environment of the trial that began after so many `starts` of an
+    /// application, with what Asterisk's log and the service say of it.
+    pub async fn describe(&self, starts: u32, environment: Environment) -> Environment {
         let counted = if self.has_builtin_service() { self.service_counts().await } else { None };
         Environment {
             asterisk: match &self.asterisk {
@@ -232,14 +227,14 @@ impl Testbed {
             service: describe(&self.scenario.service),
             service_drops: counted.as_ref().map_or(0, |counted| counted.media.drops),
             // The figures of one life of several would pass for those of the run.
-            service_record: counted.filter(|_| self.starts <= mark.starts),
-            remarks: log_remarks(self.log_counts() - mark.logged),
+            service_record: counted.filter(|_| self.starts <= starts),
+            remarks: log_remarks(self.take_log_counts()),
             ..environment
         }
     }
 
-    fn log_counts(&self) -> LogCounts {
-        self.asterisk.as_ref().map(Managed::log_counts).unwrap_or_default()
+    fn take_log_counts(&self) -> LogCounts {
+        self.asterisk.as_ref().map(Managed::take_log_counts).unwrap_or_default()
     }
 
     fn has_builtin_service(&self) -> bool {

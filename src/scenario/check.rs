@@ -1,68 +1,42 @@
 //! The rules that a scenario must keep as a whole: pools large enough, ranges apart, sane times.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::error::Problem;
-use super::{AsteriskMode, Hangup, ImpairPath, Scenario, Service, ServiceMode, fault};
+use super::defaults::{ms, secs};
+use super::error::Problems;
+use super::{Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault};
 use crate::impair::Impairment;
 use crate::rtp::sequence::WINDOW;
-use crate::values::PortRange;
+use crate::values::{HostPort, Span};
 
 /// More than any one machine carries; a typo rather than a plan.
 const MOST_CALLS: u32 = 20_000;
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Asterisk's two RTP instances per call, the caller's leg and the externalMedia leg. It must never
-/// run out of them: on an externalMedia leg it crashes then (asterisk/asterisk#1757).
-const ASTERISK_PAIRS_PER_CALL: u32 = 2;
-/// Descriptors of Asterisk for one call (RTP, RTCP and alert pipes of two channels, its timer:
-/// measured) and for itself, ARI's connections included.
-const ASTERISK_DESCRIPTORS: (u64, u64) = (9, 100);
-/// Descriptors of the driver and of the service for one call and for themselves.
-const OWN_DESCRIPTORS: (u64, u64) = (2, 100);
-
+const LONGEST: Span = secs(7 * 24 * 3600);
 /// Longer runs of lost packets are an outage: 20 s at the usual packet time.
 const LONGEST_BURST: f64 = 1000.0;
 
 /// More words, or bytes in one, than any command line for a service has.
 const LONGEST_COMMAND: (usize, usize) = (64, 4096);
 
-/// Resources that a scenario takes from the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs {
-    /// Ports of the driver and the service each: with churn a call's port rests while its
-    /// replacement is already up.
-    pub pool: u32,
-    /// File descriptors that the hungriest of the processes needs.
-    pub descriptors: u64,
-}
-
-impl Needs {
-    /// Of `scenario`.
-    pub fn of(scenario: &Scenario) -> Needs {
-        let calls = u64::from(scenario.load.calls);
-        let (per_call, base) = match scenario.asterisk.mode {
-            AsteriskMode::Managed => ASTERISK_DESCRIPTORS,
-            AsteriskMode::External => OWN_DESCRIPTORS,
-        };
-        // A call that a fault has cut off keeps its port while nobody answers its BYE.
-        let churns = scenario.load.call_duration.is_some() || !scenario.fault.is_empty();
-        let churn = if churns { 2 } else { 1 };
-        Needs { pool: scenario.load.calls * churn, descriptors: calls * per_call + base }
-    }
-}
-
 /// Everything wrong with the scenario; empty when it can be run.
-pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
-    let mut found = Vec::new();
+pub(super) fn problems(scenario: &Scenario) -> Problems {
+    let mut found = Problems::default();
+    let calls = scenario.load.calls;
+    let is_sane = (1..=MOST_CALLS).contains(&calls);
+    let cure = format!("hold between 1 and {MOST_CALLS} calls");
+    found.refuse_if(!is_sane, "load.calls", format!("{calls} calls cannot be held"), cure);
     // Pools are judged by the calls, so a wrong number of calls speaks for itself.
-    if calls(scenario, &mut found) {
+    if is_sane {
         pools(scenario, &mut found);
     }
+    for (key, of, least, most, what, usual) in BOUNDS {
+        let is_broken = !(least..=most).contains(&of(scenario));
+        found.refuse_if(is_broken, key, format!("{what} must last between {least} and {most}"), usual);
+    }
     times(scenario, &mut found);
-    abort(scenario, &mut found);
     hangup(scenario, &mut found);
-    delay(&scenario.service, &mut found);
+    delay(scenario, &mut found);
     impairments(scenario, &mut found);
     overlaps(scenario, &mut found);
     target(scenario, &mut found);
@@ -72,356 +46,285 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
     found
 }
 
-fn calls(s: &Scenario, found: &mut Vec<Problem>) -> bool {
-    let sane = (1..=MOST_CALLS).contains(&s.load.calls);
-    if !sane {
-        let cure = format!("hold between 1 and {MOST_CALLS} calls");
-        found.push(Problem::new("load.calls", format!("{} calls cannot be held", s.load.calls), cure));
-    }
-    sane
-}
+/// Key of a span of time, its value, its bounds, its name and its usual value.
+type Bound = (&'static str, fn(&Scenario) -> Span, Span, Span, &'static str, &'static str);
 
-fn times(s: &Scenario, found: &mut Vec<Problem>) {
-    let mut wrong = |key: &str, bad: bool, message: &str, cure: String| {
-        if bad {
-            found.push(Problem::new(key, message, cure));
-        }
-    };
-    let second = Duration::from_secs(1);
-    let duration = s.load.duration.0;
-    wrong(
-        "load.duration",
-        !(second..=LONGEST).contains(&duration),
-        "the hold phase must last between one second and seven days",
-        "write it as in duration = \"5m\"".into(),
-    );
-    let warmup = s.measure.warmup.0;
-    wrong("measure.warmup", warmup > LONGEST, "the warm-up is too long", "2s is usual".into());
+const BOUNDS: [Bound; 6] = [
+    ("load.duration", |s| s.load.duration, secs(1), LONGEST, "the hold phase", "5m is usual"),
+    ("load.retry_after", |s| s.load.retry_after, ms(100), secs(3600), "a line's rest", "1s is usual"),
+    ("measure.warmup", |s| s.measure.warmup, secs(0), LONGEST, "the warm-up", "2s is usual"),
+    ("sip.setup_timeout", |s| s.sip.setup_timeout, secs(1), secs(180), "the set-up", "10s is usual"),
+    ("service.ready_within", |s| s.service.ready_within, secs(1), secs(600), "connecting", "15s is usual"),
+    ("gates.abort_after", |s| s.gates.abort_after, secs(1), LONGEST, "a breach", ABORT_AFTER_CURE),
+];
+
+const ABORT_AFTER_CURE: &str = "10s is usual; abort_on_fail = false ends no run";
+
+fn times(s: &Scenario, found: &mut Problems) {
     if let Some(call) = s.load.call_duration {
-        let least = warmup + second;
-        wrong(
+        let least = Span(s.measure.warmup.0 + Duration::from_secs(1));
+        found.refuse_if(
+            call < least || call > LONGEST,
             "load.call_duration",
-            call.0 < least || call.0 > LONGEST,
             "a call must outlast the warm-up, or none of its packets would count",
-            format!("use at least {}, or a shorter measure.warmup", humantime::format_duration(least)),
+            format!("use at least {least}, or a shorter measure.warmup"),
         );
     }
     let ptime = s.media.ptime.0;
     let ptime_ok = ptime.subsec_nanos().is_multiple_of(10_000_000) && (10..=60).contains(&ptime.as_millis());
-    wrong(
-        "media.ptime",
-        !ptime_ok,
-        "the packet time must be 10, 20, 30, 40, 50 or 60 ms",
-        "20ms is usual".into(),
-    );
-    let (late, lost) = (s.measure.late_after.0, s.measure.lost_after.0);
-    wrong(
+    let message = "the packet time must be 10, 20, 30, 40, 50 or 60 ms";
+    found.refuse_if(!ptime_ok, "media.ptime", message, "20ms is usual");
+    let (late, lost) = (s.measure.late_after, s.measure.lost_after);
+    found.refuse_if(
+        late.0.is_zero() || late >= lost,
         "measure.late_after",
-        late.is_zero() || late >= lost,
         "a packet must be late before it is lost",
-        format!("choose late_after above zero and below lost_after = {}", s.measure.lost_after),
+        format!("choose late_after above zero and below lost_after = {lost}"),
     );
     if ptime_ok {
-        let most = (ptime * WINDOW / 2).min(Duration::from_secs(60));
-        wrong(
+        let most = Span((ptime * WINDOW / 2).min(Duration::from_secs(60)));
+        found.refuse_if(
+            lost > most || lost < ms(100),
             "measure.lost_after",
-            lost > most || lost < Duration::from_millis(100),
             "packets cannot be followed that long, or are given up too soon",
-            format!("choose between 100ms and {}", humantime::format_duration(most)),
+            format!("choose between 100ms and {most}"),
         );
-    }
-    let setup = s.sip.setup_timeout.0;
-    wrong(
-        "sip.setup_timeout",
-        !(second..=Duration::from_secs(180)).contains(&setup),
-        "the set-up time must lie between 1s and 3m",
-        "10s is usual".into(),
-    );
-    let retry = s.load.retry_after.0;
-    wrong(
-        "load.retry_after",
-        !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&retry),
-        "a line must rest between 100ms and 1h after a failure",
-        "1s is usual".into(),
-    );
-}
-
-/// Rules of `gates.abort_after`.
-fn abort(s: &Scenario, found: &mut Vec<Problem>) {
-    if !(Duration::from_secs(1)..=LONGEST).contains(&s.gates.abort_after.0) {
-        let message = "a gate must be broken for between one second and seven days before it ends the run";
-        let cure = "10s is usual; abort_on_fail = false ends no run";
-        found.push(Problem::new("gates.abort_after", message, cure));
     }
 }
 
 /// Rules of hanging up.
-fn hangup(s: &Scenario, found: &mut Vec<Problem>) {
-    if s.load.hangup != Hangup::Caller {
-        let mut needs = |bad: bool, message: &str, cure: &str| {
-            if bad {
-                found.push(Problem::new("load.hangup", message, cure));
-            }
-        };
-        needs(
-            s.service.mode != ServiceMode::Builtin,
-            "only the built-in service hangs up by itself",
-            "set service.mode = \"builtin\", or hangup = \"caller\"",
-        );
-        needs(
-            s.load.call_duration.is_none(),
-            "nobody knows when the far end is to hang up",
-            "set load.call_duration as well, as in call_duration = \"30s\"",
-        );
-    }
-    let dead = s.load.dead_after.0;
-    if !dead.is_zero() && !(Duration::from_secs(1)..=LONGEST).contains(&dead) {
-        let message = "a call cannot be given up that soon, or that late";
-        found.push(Problem::new("load.dead_after", message, "5s is usual; 0s gives up none"));
-    }
+fn hangup(s: &Scenario, found: &mut Problems) {
+    let by_far_end = s.load.hangup != Hangup::Caller;
+    found.refuse_if(
+        by_far_end && s.service.mode != ServiceMode::Builtin,
+        "load.hangup",
+        "only the built-in service hangs up by itself",
+        "set service.mode = \"builtin\", or hangup = \"caller\"",
+    );
+    found.refuse_if(
+        by_far_end && s.load.call_duration.is_none(),
+        "load.hangup",
+        "nobody knows when the far end is to hang up",
+        "set load.call_duration as well, as in call_duration = \"30s\"",
+    );
+    let dead = s.load.dead_after;
+    found.refuse_if(
+        !dead.0.is_zero() && !(secs(1)..=LONGEST).contains(&dead),
+        "load.dead_after",
+        "a call cannot be given up that soon, or that late",
+        "5s is usual; 0s gives up none",
+    );
 }
 
-/// Being slow on purpose.
-fn delay(service: &Service, found: &mut Vec<Problem>) {
-    let Some(delay) = service.delay else { return };
-    let mut wrong = |bad: bool, message: &str, cure: &str| {
-        if bad {
-            found.push(Problem::new("service.delay", message, cure));
-        }
-    };
-    wrong(
-        service.mode != ServiceMode::Builtin,
+/// Rules of being slow on purpose.
+fn delay(s: &Scenario, found: &mut Problems) {
+    let Some(delay) = s.service.delay else { return };
+    let key = "service.delay";
+    found.refuse_if(
+        s.service.mode != ServiceMode::Builtin,
+        key,
         "only the built-in service is slow on purpose",
         "set service.mode = \"builtin\", or leave the key out",
     );
-    wrong(
-        service.echo.is_some(),
+    found.refuse_if(
+        s.service.echo.is_some(),
+        key,
         "what is sent through an echo server is not held as well",
         "leave service.delay or service.echo out",
     );
-    wrong(delay.0 > Duration::from_secs(1), "nobody waits longer than a second", "1ms to 1s");
+    found.refuse_if(delay > secs(1), key, "nobody waits longer than a second", "1ms to 1s");
 }
 
-fn pools(s: &Scenario, found: &mut Vec<Problem>) {
-    let needs = Needs::of(s);
-    let mut small = |key: &str, range: PortRange, has: u32, ports_each: u32, who: &str| {
-        if has < needs.pool {
-            let ports = needs.pool * ports_each;
-            let to = u32::from(range.from) + ports - 1;
-            let cure = if to <= 65_535 {
-                format!("{}-{to} would do", range.from)
-            } else {
-                format!("it takes {ports} ports")
-            };
-            let message = format!("{who} {range} carries {has} calls, {} are needed", needs.pool);
-            found.push(Problem::new(key, message, cure));
-        }
-    };
-    small("media.ports", s.media.ports, s.media.ports.even_ports(), 2, "the driver's port range");
-    if s.service.mode.is_started() {
-        small("service.ports", s.service.ports, s.service.ports.len(), 1, "the service's port pool");
-    }
-    if s.asterisk.mode == AsteriskMode::Managed {
-        let rtp = s.asterisk.rtp_ports;
-        let carries = rtp.rtp_pairs() / ASTERISK_PAIRS_PER_CALL;
-        small("asterisk.rtp_ports", rtp, carries, 4, "Asterisk's RTP range");
+fn pools(s: &Scenario, found: &mut Problems) {
+    let needed = Needs::of(s).pool;
+    for Pool { key, range, slots, ports_per_slot, slots_per_call, .. } in Pool::all(s) {
+        let carries = slots / slots_per_call;
+        let ports = needed * slots_per_call * u32::from(ports_per_slot);
+        let cure = match u32::from(range.from) + ports - 1 {
+            to @ ..=65_535 => format!("{}-{to} would do", range.from),
+            _ => format!("it takes {ports} ports"),
+        };
+        let message = format!("{range} carries {carries} calls, {needed} are needed");
+        found.refuse_if(carries < needed, key, message, cure);
     }
 }
 
-fn overlaps(s: &Scenario, found: &mut Vec<Problem>) {
+fn overlaps(s: &Scenario, found: &mut Problems) {
+    let mut ranges: Vec<_> = Pool::all(s).into_iter().map(|pool| (pool.key, pool.range)).collect();
     // Ranges matter to each other only where they are ports of the same host.
-    let asterisk_here = match &s.asterisk.sip {
-        _ if s.asterisk.mode == AsteriskMode::Managed => true,
-        Some(sip) => sip.is_loopback() && s.service.mode.is_application(),
-        None => false,
-    };
-    let mut ranges = vec![("media.ports", s.media.ports)];
-    if s.service.mode.is_started() {
-        ranges.push(("service.ports", s.service.ports));
-    }
-    if asterisk_here {
+    let is_external = s.asterisk.mode == AsteriskMode::External && s.service.mode.is_application();
+    if is_external && s.asterisk.sip.as_ref().is_some_and(HostPort::is_loopback) {
         ranges.push(("asterisk.rtp_ports", s.asterisk.rtp_ports));
     }
     for (n, (key, range)) in ranges.iter().enumerate() {
         for (other_key, other) in &ranges[n + 1..] {
-            if range.overlaps(*other) {
-                let message = format!("{range} overlaps {other_key} {other}");
-                let cure = "keep the three ranges apart, as in 10000-20000 for Asterisk, 21000-31000 for the \
-                            service and 40000-49998 for the driver";
-                found.push(Problem::new(key, message, cure));
-            }
+            found.refuse_if(
+                range.overlaps(*other),
+                key,
+                format!("{range} overlaps {other_key} {other}"),
+                "keep the three ranges apart, as in 10000-20000 for Asterisk, 21000-31000 for the service and \
+                 40000-49998 for the driver",
+            );
         }
     }
 }
 
-fn target(s: &Scenario, found: &mut Vec<Problem>) {
+fn target(s: &Scenario, found: &mut Problems) {
+    let Asterisk { sip, ari, ari_port, .. } = &s.asterisk;
     let external = s.asterisk.mode == AsteriskMode::External;
-    if external && s.asterisk.sip.is_none() {
-        let cure = "add sip = \"127.0.0.1:5060\" under [asterisk]";
-        found.push(Problem::new("asterisk", "an external Asterisk needs the address of its SIP port", cure));
-    }
-    if external && s.service.mode.is_application() && s.asterisk.ari.is_none() {
-        let cure = "add ari = \"http://127.0.0.1:8088\" under [asterisk], and set ARI_USER and ARI_PASS";
-        found.push(Problem::new("asterisk", "an application needs the address of Asterisk's ARI", cure));
-    }
-    if external && s.asterisk.ari_port.is_some() {
-        let cure = "remove ari_port: the address in ari says it";
-        found.push(Problem::new("asterisk.ari_port", "an external Asterisk has chosen its port", cure));
-    }
-    if let Some(url) = s.asterisk.ari.as_deref().filter(|u| !u.starts_with("http://")) {
+    found.refuse_if(
+        external && sip.is_none(),
+        "asterisk",
+        "an external Asterisk needs the address of its SIP port",
+        "add sip = \"127.0.0.1:5060\" under [asterisk]",
+    );
+    found.refuse_if(
+        external && s.service.mode.is_application() && ari.is_none(),
+        "asterisk",
+        "an application needs the address of Asterisk's ARI",
+        "add ari = \"http://127.0.0.1:8088\" under [asterisk], and set ARI_USER and ARI_PASS",
+    );
+    found.refuse_if(
+        external && ari_port.is_some(),
+        "asterisk.ari_port",
+        "an external Asterisk has chosen its port",
+        "remove ari_port: the address in ari says it",
+    );
+    if let Some(url) = ari {
+        let message = format!("`{url}` is not an http address");
         let cure = "write it as in ari = \"http://127.0.0.1:8088\"";
-        found.push(Problem::new("asterisk.ari", format!("`{url}` is not an http address"), cure));
+        found.refuse_if(!url.starts_with("http://"), "asterisk.ari", message, cure);
     }
-    if !external && (s.asterisk.sip.is_some() || s.asterisk.ari.is_some()) {
-        let cure = "set mode = \"external\", or remove sip and ari: a managed Asterisk chooses its own ports";
-        found.push(Problem::new("asterisk", "a managed Asterisk takes no addresses", cure));
-    }
+    found.refuse_if(
+        !external && (sip.is_some() || ari.is_some()),
+        "asterisk",
+        "a managed Asterisk takes no addresses",
+        "set mode = \"external\", or remove sip and ari: a managed Asterisk chooses its own ports",
+    );
     let local = s.sip.local;
-    let unusable = local.is_unspecified() || local.is_multicast() || matches!(local, IpAddr::V6(_));
-    if unusable {
-        let message = format!("calls cannot be placed from {local}");
-        let cure = "use an IPv4 address of this host, for Asterisk's strictrtp an exact one";
-        found.push(Problem::new("sip.local", message, cure));
-    }
+    found.refuse_if(
+        local.is_unspecified() || local.is_multicast() || local.is_ipv6(),
+        "sip.local",
+        format!("calls cannot be placed from {local}"),
+        "use an IPv4 address of this host, for Asterisk's strictrtp an exact one",
+    );
     // A name may mean anything; it is not looked up here.
-    let address = s.asterisk.sip.as_ref().and_then(|sip| sip.to_string().parse::<SocketAddr>().ok());
-    if let Some(sip) = address.filter(|sip| sip.is_ipv4() != local.is_ipv4()) {
-        let message = format!("{sip} cannot be reached from {local}: one is IPv4, the other IPv6");
-        found.push(Problem::new("asterisk.sip", message, "give an address of the same kind as sip.local"));
-    } else if let Some(sip) = address.filter(|sip| local.is_loopback() && !sip.ip().is_loopback()) {
-        found.push(far_from_loopback(sip));
+    if let Some(sip) = sip.as_ref().and_then(|sip| sip.to_string().parse::<SocketAddr>().ok()) {
+        let is_other_family = sip.is_ipv4() != local.is_ipv4();
+        found.refuse_if(
+            is_other_family,
+            "asterisk.sip",
+            format!("{sip} cannot be reached from {local}: one is IPv4, the other IPv6"),
+            "give an address of the same kind as sip.local",
+        );
+        found.refuse_if(
+            !is_other_family && local.is_loopback() && !sip.ip().is_loopback(),
+            "sip.local",
+            format!("{sip} cannot be reached from the loopback address"),
+            "set sip.local to the address that the target reaches this host under",
+        );
     }
-    if !external && !local.is_loopback() {
-        let cure = "leave sip.local out, or use an external Asterisk";
-        found.push(Problem::new("sip.local", "a managed Asterisk listens on the loopback only", cure));
-    }
+    found.refuse_if(
+        !external && !local.is_loopback(),
+        "sip.local",
+        "a managed Asterisk listens on the loopback only",
+        "leave sip.local out, or use an external Asterisk",
+    );
 }
 
-/// The loopback cannot reach another host.
-fn far_from_loopback(target: SocketAddr) -> Problem {
-    let message = format!("{target} cannot be reached from the loopback address");
-    Problem::new("sip.local", message, "set sip.local to the address that the target reaches this host under")
-}
-
-/// The rules of a service that is not this program's own.
-fn application(s: &Scenario, found: &mut Vec<Problem>) {
-    let mut wrong = |key: &str, bad: bool, message: &str, cure: String| {
-        if bad {
-            found.push(Problem::new(key, message, cure));
-        }
-    };
+/// Rules of a service that is not this program's own.
+fn application(s: &Scenario, found: &mut Problems) {
     let (service, (words, bytes)) = (&s.service, LONGEST_COMMAND);
     let is_command = service.mode == ServiceMode::Command;
-    wrong(
-        "service",
+    found.refuse_if(
         is_command && service.command.first().is_none_or(String::is_empty),
+        "service",
         "mode = \"command\" needs the command that starts the service",
-        "add its words, as in command = [\"node\", \"app.js\"]".into(),
+        "add its words, as in command = [\"node\", \"app.js\"]",
     );
-    wrong(
-        "service.command",
+    found.refuse_if(
         !is_command && !service.command.is_empty(),
-        "there is a command, but nobody starts it",
-        "set mode = \"command\", or remove it".into(),
-    );
-    wrong(
         "service.command",
+        "there is a command, but nobody starts it",
+        "set mode = \"command\", or remove it",
+    );
+    found.refuse_if(
         service.command.len() > words || service.command.iter().any(|w| w.len() > bytes || w.contains('\0')),
+        "service.command",
         "the command is too long, or holds a zero byte",
         format!("use up to {words} words of up to {bytes} bytes, or put it into a script"),
     );
-    let within = service.ready_within.0;
-    wrong(
-        "service.ready_within",
-        !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&within),
-        "an application may take between 1s and 10m to connect",
-        "15s is usual".into(),
-    );
     // It was not started by the run, so nobody can tell it a port and a password.
     let managed = s.asterisk.mode == AsteriskMode::Managed;
-    wrong(
-        "service.mode",
+    found.refuse_if(
         managed && service.mode == ServiceMode::External && s.asterisk.ari_port.is_none(),
+        "service.mode",
         "an external service cannot know the port of a managed Asterisk's ARI",
         "set asterisk.ari_port = 8088, and ARI_USER and ARI_PASS in the environment to what the service \
-         connects with; or let the run start it (mode = \"command\")"
-            .into(),
+         connects with; or let the run start it (mode = \"command\")",
     );
-    wrong(
-        "asterisk.ari_port",
-        s.asterisk.ari_port.is_some_and(|port| port < 1024),
-        "the port is privileged",
-        "8088 is usual".into(),
-    );
+    let is_privileged = s.asterisk.ari_port.is_some_and(|port| port < 1024);
+    found.refuse_if(is_privileged, "asterisk.ari_port", "the port is privileged", "8088 is usual");
 }
 
-fn names(s: &Scenario, found: &mut Vec<Problem>) {
-    let word = |text: &str, more: &str| {
-        let fits = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
-        (1..=64).contains(&text.len()) && text.chars().all(fits)
-    };
+fn names(s: &Scenario, found: &mut Problems) {
     for (key, text, more) in [
         ("name", &s.name, "-_."),
         ("sip.to", &s.sip.to, "-_.+*"),
         ("sip.from", &s.sip.from, "-_.+*"),
         ("service.app", &s.service.app, "-_."),
     ] {
-        if !word(text, more) || text.starts_with('.') {
-            let cure = format!("use 1 to 64 letters, digits and {more}");
-            found.push(Problem::new(key, format!("`{}` cannot be used as {key}", text.escape_debug()), cure));
-        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
+        let is_word = (1..=64).contains(&text.len()) && text.chars().all(fits) && !text.starts_with('.');
+        let message = format!("`{}` cannot be used as {key}", text.escape_debug());
+        found.refuse_if(!is_word, key, message, format!("use 1 to 64 letters, digits and {more}"));
     }
 }
 
-fn impairments(s: &Scenario, found: &mut Vec<Problem>) {
+fn impairments(s: &Scenario, found: &mut Problems) {
     let mut whole = Duration::ZERO;
     for (name, path) in [("impair.out", &s.impair.out), ("impair.back", &s.impair.back)] {
         if let Some(path) = path {
             impaired_path(s, name, path, found);
-            whole = whole.saturating_add(Impairment::from(path).longest());
+            whole = whole.saturating_add(path.longest());
         }
     }
     // The measurement would count as lost what the impairment has only delayed.
-    if whole >= s.measure.lost_after.0 {
-        let message = format!(
-            "packets may be held for {} on their way, and count as lost after {}",
-            humantime::format_duration(whole),
-            s.measure.lost_after
-        );
-        found.push(Problem::new("impair", message, "delay them less, or raise measure.lost_after"));
-    }
+    let (whole, lost_after) = (Span(whole), s.measure.lost_after);
+    found.refuse_if(
+        whole >= lost_after,
+        "impair",
+        format!("packets may be held for {whole} on their way, and count as lost after {lost_after}"),
+        "delay them less, or raise measure.lost_after",
+    );
 }
 
-fn impaired_path(s: &Scenario, name: &str, path: &ImpairPath, found: &mut Vec<Problem>) {
-    let mut wrong = |key: &str, bad: bool, message: &str, cure: String| {
-        if bad {
-            found.push(Problem::new(&format!("{name}.{key}"), message, cure));
-        }
-    };
-    wrong(
-        "jitter",
+fn impaired_path(s: &Scenario, name: &str, path: &Impairment, found: &mut Problems) {
+    let [jitter, burst, reorder] = ["jitter", "burst", "reorder"].map(|key| format!("{name}.{key}"));
+    found.refuse_if(
         path.jitter > path.delay,
+        &jitter,
         "a delay cannot vary by more than itself",
         format!("choose jitter up to delay = {}", path.delay),
     );
     let sane_burst = (1.0..=LONGEST_BURST).contains(&path.burst);
-    wrong(
-        "burst",
+    found.refuse_if(
         !sane_burst,
+        &burst,
         "packets are not lost that many in a row",
         format!("choose between 1 (loss at random) and {LONGEST_BURST}"),
     );
     let bursts = sane_burst && path.burst > 1.0;
-    wrong(
-        "burst",
+    found.refuse_if(
         bursts && path.loss.0 == 0.0,
+        &burst,
         "there are no losses to come in bursts",
-        "set loss as well, as in loss = \"2%\", or leave burst out".into(),
+        "set loss as well, as in loss = \"2%\", or leave burst out",
     );
     let at_random = 1.0 / (1.0 - path.loss.0);
-    wrong(
-        "burst",
+    found.refuse_if(
         bursts && path.burst < at_random,
+        &burst,
         "so much loss comes in longer runs even at random",
         match path.loss.0 < 1.0 {
             true => format!("choose {} or more, or leave burst out", (at_random * 100.0).ceil() / 100.0),
@@ -429,19 +332,14 @@ fn impaired_path(s: &Scenario, name: &str, path: &ImpairPath, found: &mut Vec<Pr
         },
     );
     // A packet sent at once overtakes only what was sent an interval before and is still held.
-    let held_most = Impairment::from(path).longest();
-    wrong(
-        "reorder",
-        path.reorder.0 > 0.0 && held_most <= s.media.ptime.0,
+    found.refuse_if(
+        path.reorder.0 > 0.0 && path.longest() <= s.media.ptime.0,
+        &reorder,
         "no packet is held long enough to be overtaken by the next",
         format!("set a delay above media.ptime = {}", s.media.ptime),
     );
-    wrong(
-        "reorder",
-        path.reorder.0 >= 1.0,
-        "a packet sent at once overtakes none if all are",
-        "a few per cent are usual".into(),
-    );
+    let message = "a packet sent at once overtakes none if all are";
+    found.refuse_if(path.reorder.0 >= 1.0, &reorder, message, "a few per cent are usual");
 }
 
 #[cfg(test)]
@@ -485,7 +383,7 @@ mod tests {
 
     #[test]
     fn times_out_of_reason_are_refused() {
-        refused(&["load.duration=0s"], &["load.duration: ", "--set load.duration=0s", "one second"]);
+        refused(&["load.duration=0s"], &["load.duration: ", "--set load.duration=0s", "between 1s and"]);
         refused(&["load.call_duration=1s"], &["outlast the warm-up", "3s"]);
         refused(&["media.ptime=25ms"], &["10, 20, 30"]);
         refused(&["media.ptime=20500us"], &["10, 20, 30"]);

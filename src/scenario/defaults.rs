@@ -4,18 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Asterisk, AsteriskMode, Driver, Gates, Hangup, Impair, ImpairPath, Load, Measure, Media, Phasing,
-    Scenario, Service, ServiceMode, Sip,
+    Asterisk, AsteriskMode, Driver, Gates, Hangup, Impair, Load, Measure, Media, Phasing, Scenario, Service,
+    ServiceMode, Sip,
 };
 use crate::gate::Limits;
 use crate::rtp::Codec;
 use crate::values::{Percent, PortRange, Rate, Span};
 
-const fn ms(ms: u64) -> Span {
+pub(super) const fn ms(ms: u64) -> Span {
     Span(Duration::from_millis(ms))
 }
 
-const fn secs(s: u64) -> Span {
+pub(super) const fn secs(s: u64) -> Span {
     Span(Duration::from_secs(s))
 }
 
@@ -124,21 +124,6 @@ impl Default for Impair {
             // The path is measured as it is, unless somebody asks for a worse one.
             out: None,
             back: None,
-        }
-    }
-}
-
-impl Default for ImpairPath {
-    /// Nothing happens to any packet: each key by itself is one thing to try.
-    fn default() -> Self {
-        ImpairPath {
-            delay: ms(0),
-            jitter: ms(0),
-            loss: Percent(0.0),
-            // Loss at random, the simplest thing to say about a path.
-            burst: 1.0,
-            duplicate: Percent(0.0),
-            reorder: Percent(0.0),
         }
     }
 }

@@ -22,6 +22,25 @@ impl Problem {
     }
 }
 
+/// Problems found so far.
+#[derive(Debug, Default)]
+pub(super) struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Notes what is wrong with `key`, if `is_broken`.
+    pub fn refuse_if(
+        &mut self,
+        is_broken: bool,
+        key: &str,
+        message: impl Into<String>,
+        cure: impl Into<String>,
+    ) {
+        if is_broken {
+            self.0.push(Problem::new(key, message, cure));
+        }
+    }
+}
+
 /// A scenario that cannot be run, rendered for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{rendered}")]
@@ -38,16 +57,12 @@ pub(super) fn render(
     span: Option<Range<usize>>,
     cure: &str,
 ) -> String {
-    let title = Level::ERROR.primary_title(message);
-    let mut group = match span {
-        Some(span) => {
-            let start = span.start.min(text.len());
-            let span = start..span.end.clamp(start, text.len());
-            Group::with_title(title)
-                .element(Snippet::source(text).path(path).annotation(AnnotationKind::Primary.span(span)))
-        }
-        None => Group::with_title(Level::ERROR.primary_title(message)),
-    };
+    let mut group = Group::with_title(Level::ERROR.primary_title(message));
+    if let Some(span) = span {
+        let start = span.start.min(text.len());
+        let annotation = AnnotationKind::Primary.span(start..span.end.clamp(start, text.len()));
+        group = group.element(Snippet::source(text).path(path).annotation(annotation));
+    }
     if !cure.is_empty() {
         group = group.element(Level::HELP.message(cure));
     }

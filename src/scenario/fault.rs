@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::Problem;
+use super::defaults::{ms, secs};
+use super::error::Problems;
 use super::{AsteriskMode, Scenario};
 use crate::values::Span;
 
 /// More than anybody can tell apart in one report.
 const MOST_FAULTS: usize = 20;
-/// Between these a process is away or held still. Longer ones are a run of their own.
-const FOR: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(600));
+/// Bounds of the time that a process is away or held still. Longer ones are a run of their own.
+const FOR: (Span, Span) = (ms(100), secs(600));
 
 /// One fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,10 +30,10 @@ pub struct Fault {
     pub lasts: Span,
 }
 
-/// A second: a supervisor's usual pause before it starts a program again (systemd's RestartSec is
-/// shorter, a container's back-off longer).
+/// A supervisor's usual pause before it starts a program again (systemd's RestartSec is shorter, a
+/// container's back-off longer).
 fn one_second() -> Span {
-    Span(Duration::from_secs(1))
+    secs(1)
 }
 
 /// Process of a fault.
@@ -67,17 +68,13 @@ impl fmt::Display for Target {
 }
 
 /// Rules of the faults.
-pub(super) fn problems(s: &Scenario, found: &mut Vec<Problem>) {
-    if s.fault.len() > MOST_FAULTS {
-        let message = format!("{} faults are planned", s.fault.len());
-        return found.push(Problem::new("fault", message, format!("plan {MOST_FAULTS} at the most")));
-    }
+pub(super) fn problems(s: &Scenario, found: &mut Problems) {
+    let message = format!("{} faults are planned", s.fault.len());
+    found.refuse_if(s.fault.len() > MOST_FAULTS, "fault", message, format!("plan {MOST_FAULTS} at the most"));
     let mut free_from = Duration::ZERO;
-    for (n, fault) in s.fault.iter().enumerate() {
-        let mut wrong = |key: &str, bad: bool, message: String, cure: String| {
-            if bad {
-                found.push(Problem::new(&format!("fault.{n}.{key}"), message, cure));
-            }
+    for (n, fault) in s.fault.iter().take(MOST_FAULTS).enumerate() {
+        let mut wrong = |key: &str, is_broken, message: String, cure: &str| {
+            found.refuse_if(is_broken, &format!("fault.{n}.{key}"), message, cure);
         };
         let unmanaged = match fault.target {
             Target::Asterisk => s.asterisk.mode != AsteriskMode::Managed,
@@ -88,20 +85,19 @@ pub(super) fn problems(s: &Scenario, found: &mut Vec<Problem>) {
             Target::Asterisk => "set asterisk.mode = \"managed\", or leave the fault out",
             Target::Service => "set service.mode = \"builtin\" or \"command\", or leave the fault out",
         };
-        wrong("target", unmanaged, message, cure.into());
-        let lasts = fault.lasts.0;
+        wrong("target", unmanaged, message, cure);
         wrong(
             "for",
-            !(FOR.0..=FOR.1).contains(&lasts),
+            !(FOR.0..=FOR.1).contains(&fault.lasts),
             format!("a fault cannot last {}", fault.lasts),
-            "choose between 100ms and 10m".into(),
+            "choose between 100ms and 10m",
         );
-        let end = fault.at.0.saturating_add(lasts);
+        let end = fault.at.0.saturating_add(fault.lasts.0);
         wrong(
             "at",
             end >= s.load.duration.0,
             format!("the fault is over {} into the hold phase, which lasts {}", Span(end), s.load.duration),
-            "`at` counts from the start of the hold phase; make it earlier, or load.duration longer".into(),
+            "`at` counts from the start of the hold phase; make it earlier, or load.duration longer",
         );
         wrong(
             "at",
@@ -110,7 +106,7 @@ pub(super) fn problems(s: &Scenario, found: &mut Vec<Problem>) {
                 "the fault begins before the one above it is over, {} into the hold phase",
                 Span(free_from)
             ),
-            "write the faults in the order in which they happen, one after another".into(),
+            "write the faults in the order in which they happen, one after another",
         );
         free_from = end;
     }

@@ -3,7 +3,8 @@
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use super::{ImpairPath, Scenario};
+use super::Scenario;
+use crate::impair::Impairment;
 
 /// Tables and keys that change no packet: the name of a run, and the rules by which its figures are judged
 /// afterwards. Who tightens a gate keeps the baseline.
@@ -28,8 +29,8 @@ impl Scenario {
 fn differing(scenario: &Scenario) -> Vec<(String, Value)> {
     let mut defaults = Scenario::default();
     // An impaired direction in which nothing happens is one that is not impaired.
-    defaults.impair.out = Some(ImpairPath::default());
-    defaults.impair.back = Some(ImpairPath::default());
+    defaults.impair.out = Some(Impairment::default());
+    defaults.impair.back = Some(Impairment::default());
     let mut found = Vec::new();
     collect(&table(scenario), &table(&defaults), "", &mut found);
     found.retain(|(key, _)| !NOT_HASHED.contains(&key.split('.').next().unwrap_or_default()));
@@ -67,8 +68,8 @@ mod tests {
     /// A scenario of defaults in which every optional key is set as well.
     fn full() -> Table {
         let mut scenario = Scenario::default();
-        scenario.impair.out = Some(ImpairPath::default());
-        scenario.impair.back = Some(ImpairPath::default());
+        scenario.impair.out = Some(Impairment::default());
+        scenario.impair.back = Some(Impairment::default());
         let mut full = table(&scenario);
         let optional = r#"
             service = { command = ["node"], echo = "127.0.0.1:4000", delay = "1ms" }

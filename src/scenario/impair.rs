@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::impair::{Direction, Impairment};
-use crate::values::{Percent, Span};
 
 /// `[impair]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,54 +10,22 @@ use crate::values::{Percent, Span};
 pub struct Impair {
     /// Decides every packet's fate: the same seed is the same network.
     pub seed: u32,
-    /// The way from the driver to Asterisk. Absent: as it is.
+    /// The way of every call's media from the driver to Asterisk; SIP is left alone. Absent: as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub out: Option<ImpairPath>,
+    pub out: Option<Impairment>,
     /// The way from Asterisk to the driver, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub back: Option<ImpairPath>,
-}
-
-/// `[impair.out]`, `[impair.back]`: one direction of every call's media, SIP is left alone. The keys
-/// mean what they mean in `impair::Impairment`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ImpairPath {
-    /// Extra delay.
-    pub delay: Span,
-    /// Spread of the delay to both sides, evenly; packets keep their order.
-    pub jitter: Span,
-    /// Share of packets lost.
-    pub loss: Percent,
-    /// Average number of packets lost in a row; 1 is loss at random.
-    pub burst: f64,
-    /// Share of packets that arrive twice.
-    pub duplicate: Percent,
-    /// Share of packets sent at once, ahead of those held back.
-    pub reorder: Percent,
+    pub back: Option<Impairment>,
 }
 
 impl Impair {
     /// Impairment of `direction`; `None` without one.
     pub fn of(&self, direction: Direction) -> Option<Impairment> {
         let path = match direction {
-            Direction::Out => &self.out,
-            Direction::Back => &self.back,
+            Direction::Out => self.out,
+            Direction::Back => self.back,
         };
-        path.as_ref().map(Impairment::from).filter(|impairment| !impairment.is_nothing())
-    }
-}
-
-impl From<&ImpairPath> for Impairment {
-    fn from(path: &ImpairPath) -> Impairment {
-        Impairment {
-            delay: path.delay.0,
-            jitter: path.jitter.0,
-            loss: path.loss.0,
-            burst: path.burst,
-            duplicate: path.duplicate.0,
-            reorder: path.reorder.0,
-        }
+        path.filter(|impairment| !impairment.is_nothing())
     }
 }
 
@@ -69,6 +36,7 @@ mod tests {
     use crate::gate::Gate;
     use crate::impair::{Counts, Impairer, stream_seed};
     use crate::stamp::Stamp;
+    use crate::values::{Percent, Span};
     use std::time::Duration;
 
     fn read(text: &str) -> Resolved {
@@ -85,12 +53,12 @@ mod tests {
         assert_eq!((impair.seed, impair.of(Direction::Out)), (7, None));
         let ms = Duration::from_millis;
         let expected = Impairment {
-            delay: ms(80),
-            jitter: ms(20),
-            loss: 0.015,
+            delay: Span(ms(80)),
+            jitter: Span(ms(20)),
+            loss: Percent(0.015),
             burst: 3.0,
-            duplicate: 0.001,
-            reorder: 0.05,
+            duplicate: Percent(0.001),
+            reorder: Percent(0.05),
         };
         assert_eq!(impair.of(Direction::Back), Some(expected));
         assert_eq!(read(&resolved.to_toml()).scenario, resolved.scenario);

@@ -8,9 +8,9 @@ mod error;
 pub mod fault;
 mod hash;
 mod impair;
+mod needs;
 mod parse;
 pub mod schedule;
-
 mod wording;
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,10 +18,10 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::values::{HostPort, PortRange, Rate, Span};
-pub use check::Needs;
 pub use error::{Problem, ScenarioError};
 pub use fault::Fault;
-pub use impair::{Impair, ImpairPath};
+pub use impair::Impair;
+pub use needs::{Needs, Pool};
 pub use parse::{Override, Resolved};
 
 use crate::gate::Limits;

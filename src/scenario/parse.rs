@@ -64,7 +64,7 @@ impl Resolved {
         let scenario = toml::from_str(&source.text)
             .map_err(|e| ScenarioError { rendered: source.misread(e.message(), e.span()) })?;
         let resolved = Resolved { scenario, source };
-        match check::problems(&resolved.scenario) {
+        match check::problems(&resolved.scenario).0 {
             problems if problems.is_empty() => Ok(resolved),
             problems => Err(resolved.error(&problems)),
         }

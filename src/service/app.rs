@@ -22,7 +22,7 @@ use crate::ari::call::Call;
 use crate::ari::event::Event;
 use crate::ari::exchange::{Input, Note, Output};
 use crate::ari::outcome::{ServiceCall, ServiceOutcome};
-use crate::ari::request::Request;
+use crate::ari::request::Operation;
 use crate::ari::{CallIds, MediaTarget};
 use crate::clock;
 use crate::net::http::HttpClient;
@@ -64,6 +64,8 @@ pub struct App {
     timers: BTreeSet<(Stamp, Arc<str>)>,
     /// Bridged calls to be hung up from here, by time and serial.
     hangups: BTreeSet<(Stamp, u64, Arc<str>)>,
+    /// StasisStart of the call that holds a port, until its stream is removed.
+    started: HashMap<u16, Stamp>,
     /// Calls that are over and wait for their media's counts, by port.
     closing: HashMap<u16, ServiceCall>,
     tasks: JoinSet<TaskResult>,
@@ -94,6 +96,7 @@ impl App {
             calls: HashMap::new(),
             timers: BTreeSet::new(),
             hangups: BTreeSet::new(),
+            started: HashMap::new(),
             closing: HashMap::new(),
             tasks: JoinSet::new(),
             serial: 0,
@@ -173,7 +176,7 @@ impl App {
         }
         while self.hangups.first().is_some_and(|(at, ..)| *at <= now) {
             let Some((_, serial, caller)) = self.hangups.pop_first() else { return };
-            if self.calls.get(&caller).is_some_and(|entry| entry.serial == serial) {
+            if self.is_up(&caller, serial) {
                 self.drive(&caller, now, Input::HangUp);
             }
         }
@@ -227,9 +230,10 @@ impl App {
             return self.drive(&caller, at, Input::Event(event));
         }
         let Event::StasisStart { channel, args, protocol_id, .. } = event else { return };
-        if CallIds::caller_of_media(app, channel).is_some() {
+        if let Some(caller) = CallIds::caller_of_media(app, channel) {
             // Its call is over: it was created while nobody waited for it any more.
-            return self.delete_stray(&Request::DeleteMedia { channel: channel.clone() });
+            let caller = caller.to_string();
+            return self.delete_stray(&caller, Operation::DeleteMedia);
         }
         tracing::debug!(caller, protocol_id, "a call");
         self.on_call(at, channel, args);
@@ -256,6 +260,7 @@ impl App {
 
     fn insert(&mut self, caller: &str, call: Call, port: Option<u16>) {
         let caller: Arc<str> = caller.into();
+        self.started.extend(port.map(|port| (port, call.started_at())));
         self.calls.insert(caller.clone(), Entry { call, serial: self.serial, port, armed: None });
         self.carry_out(&caller);
         self.count_active();
@@ -296,12 +301,14 @@ impl App {
     /// Does what the call asks for, and notes when it wants to be woken.
     fn carry_out(&mut self, caller: &Arc<str>) {
         while let Some(entry) = self.calls.get_mut(caller) {
-            let (port, serial) = (entry.port, entry.serial);
+            let (port, serial, started_at) = (entry.port, entry.serial, entry.call.started_at());
             let Some(output) = entry.call.poll() else { break };
             match output {
                 Output::Request(request) => {
-                    let attempts = entry.call.attempts(request.operation());
-                    self.request(caller.clone(), serial, &request, attempts);
+                    let attempt = entry.call.attempts(request.operation);
+                    self.shared.record().add_attempt(request.operation, attempt);
+                    let call = Some((caller.clone(), serial));
+                    self.tasks.spawn(tasks::ask(self.client.clone(), call, request));
                 }
                 Output::ConnectMedia(peer) => {
                     let _ = port.map(|port| self.reflector.connect(port, peer));
@@ -309,8 +316,10 @@ impl App {
                 Output::ReleasePort => {
                     let _ = port.map(|port| self.reflector.remove(port));
                 }
-                Output::Answered(at) => self.on_answered(caller, at),
-                Output::MediaReady(at) => self.on_media_ready(caller, at),
+                Output::Answered(at) => self.shared.record().stages.answered.record(at.since(started_at)),
+                Output::MediaReady(at) => {
+                    self.shared.record().stages.media_ready.record(at.since(started_at));
+                }
                 Output::Bridged(at) => self.on_bridged(caller, at),
                 Output::Note(note) => log_note(caller, note),
                 Output::Ended(record) => self.on_ended(caller, record),
@@ -326,21 +335,10 @@ impl App {
         }
     }
 
-    fn on_answered(&mut self, caller: &Arc<str>, at: Stamp) {
-        let Some(entry) = self.calls.get(caller) else { return };
-        self.shared.record().stages.answered.record(at.since(entry.call.started_at()));
-    }
-
-    fn on_media_ready(&mut self, caller: &Arc<str>, at: Stamp) {
-        let Some(entry) = self.calls.get(caller) else { return };
-        self.shared.record().stages.media_ready.record(at.since(entry.call.started_at()));
-    }
-
-    /// A port has one call at a time, until its stream is removed.
     fn on_first_packet(&mut self, port: u16, at: Stamp) {
-        let up = self.calls.values().find(|entry| entry.port == Some(port)).map(|e| e.call.started_at());
-        let Some(started_at) = up.or(self.closing.get(&port).map(|record| record.started_at)) else { return };
-        self.shared.record().stages.first_packet.record(at.since(started_at));
+        if let Some(started_at) = self.started.get(&port) {
+            self.shared.record().stages.first_packet.record(at.since(*started_at));
+        }
     }
 
     fn on_bridged(&mut self, caller: &Arc<str>, at: Stamp) {
@@ -381,6 +379,7 @@ impl App {
 
     fn on_removed(&mut self, removed: &Removed) {
         self.ports.give_back(removed.port);
+        self.started.remove(&removed.port);
         if let Some(record) = self.closing.remove(&removed.port) {
             self.shared.record().add_call(&record, &removed.counts);
         }
@@ -390,25 +389,27 @@ impl App {
         self.shared.record().calls.active = self.calls.len() as u64;
     }
 
-    fn request(&mut self, caller: Arc<str>, serial: u64, request: &Request, attempt: u8) {
-        self.shared.record().add_attempt(request.operation(), attempt);
-        self.tasks.spawn(tasks::ask(self.client.clone(), caller, serial, request));
-    }
-
     fn on_finished(&mut self, result: TaskResult) {
         match result {
-            TaskResult::Answer { caller, serial, operation, asked_at, answered_at, result } => {
+            TaskResult::Answer { call, request, asked_at, answered_at, result } => {
+                let operation = request.operation;
                 let status = result.as_ref().ok().map(|answer| answer.status);
                 self.shared.record().add_answer(operation, status, answered_at.since(asked_at));
-                if self.calls.get(&caller).is_some_and(|entry| entry.serial == serial) {
-                    self.drive(&caller, answered_at, tasks::input_of(operation, &result));
+                match call {
+                    Some((caller, serial)) if self.is_up(&caller, serial) => {
+                        self.drive(&caller, answered_at, tasks::input_of(operation, &result));
+                    }
+                    Some(_) => {}
+                    None => self.on_stray_answer(&request, result),
                 }
             }
             TaskResult::Listing { number, known, result } => self.on_listing_result(number, &known, result),
-            TaskResult::StrayAnswer { operation, asked_at, answered_at, status } => {
-                self.shared.record().add_answer(operation, status, answered_at.since(asked_at));
-            }
         }
+    }
+
+    /// True while the call with this serial is not over: a later one of the same caller is another.
+    fn is_up(&self, caller: &str, serial: u64) -> bool {
+        self.calls.get(caller).is_some_and(|entry| entry.serial == serial)
     }
 
     fn show_state(&self) {

@@ -99,7 +99,7 @@ impl Listing {
     /// The events that a call has missed, as far as a listing can tell.
     pub fn missed(&self, app: &str, ids: &CallIds, known: &CallSnapshot) -> Vec<Event> {
         let mut events = Vec::new();
-        let gone = |channel: &String| Event::ChannelDestroyed { channel: channel.clone(), cause: 0 };
+        let gone = |channel: &String| Event::ChannelDestroyed { channel: channel.clone() };
         // First of all: what follows from the caller's end is not to pass for its cause.
         if !self.channels.contains_key(&ids.caller) {
             events.push(gone(&ids.caller));
@@ -167,13 +167,13 @@ mod tests {
         let mut listing = Listing::default();
         listing.channels.insert(ids.caller.clone(), Place::default());
         let missed = listing.missed("app", &ids, &known);
-        let media_gone = Event::ChannelDestroyed { channel: ids.media.clone(), cause: 0 };
+        let media_gone = Event::ChannelDestroyed { channel: ids.media.clone() };
         assert_eq!(missed, [media_gone, Event::BridgeDestroyed { bridge: ids.bridge.clone() }]);
         (known.media, known.bridge) = (false, false);
         assert_eq!(listing.missed("app", &ids, &known), []);
         listing.channels.clear();
         listing.bridges.insert(ids.bridge.clone(), vec![ids.media.clone()]);
-        let caller_gone = Event::ChannelDestroyed { channel: ids.caller.clone(), cause: 0 };
+        let caller_gone = Event::ChannelDestroyed { channel: ids.caller.clone() };
         let entered = Event::ChannelEnteredBridge { bridge: ids.bridge.clone(), channel: ids.media.clone() };
         assert_eq!(listing.missed("app", &ids, &known), [caller_gone, entered]);
     }

@@ -1,14 +1,13 @@
 //! Requests as tasks: each asks Asterisk something and brings the answer back to the loop.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Method as HttpMethod;
+use hyper::Method;
 
 use super::listing::{CallSnapshot, Listing};
 use crate::ari::exchange::Input;
-use crate::ari::request::{Method, Operation, Request, media_address};
+use crate::ari::request::{Operation, Request, media_address};
 use crate::clock;
 use crate::net::http::{BODY_LIMIT, HttpAnswer, HttpClient, HttpError, Limits};
 use crate::stamp::Stamp;
@@ -20,9 +19,9 @@ const REQUEST_LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body: B
 /// The result of a task.
 pub enum TaskResult {
     Answer {
-        caller: Arc<str>,
-        serial: u64,
-        operation: Operation,
+        /// The call's caller and serial; `None` for a deletion of something that belongs to no call.
+        call: Option<(Arc<str>, u64)>,
+        request: Request,
         asked_at: Stamp,
         answered_at: Stamp,
         result: Result<HttpAnswer, HttpError>,
@@ -32,56 +31,14 @@ pub enum TaskResult {
         known: Vec<CallSnapshot>,
         result: Result<Listing, HttpError>,
     },
-    StrayAnswer {
-        operation: Operation,
-        asked_at: Stamp,
-        answered_at: Stamp,
-        status: Option<u16>,
-    },
 }
 
-/// Sends a call's request.
-pub fn ask(
-    client: Arc<HttpClient>,
-    caller: Arc<str>,
-    serial: u64,
-    request: &Request,
-) -> impl Future<Output = TaskResult> + use<> {
-    let operation = request.operation();
-    let (method, path) = (http_method(request.method()), request.path_and_query());
-    async move {
-        let asked_at = clock::now();
-        let result = client.send(method, &path, REQUEST_LIMITS).await;
-        TaskResult::Answer { caller, serial, operation, asked_at, answered_at: clock::now(), result }
-    }
-}
-
-/// Deletes something of ours that belongs to no call, for the `attempt`th time.
-pub fn delete_stray(
-    client: Arc<HttpClient>,
-    request: &Request,
-    attempt: u8,
-) -> impl Future<Output = TaskResult> + use<> {
-    let operation = request.operation();
-    let (method, path) = (http_method(request.method()), request.path_and_query());
-    async move {
-        let asked_at = clock::now();
-        let result = client.send(method, &path, REQUEST_LIMITS).await;
-        let answered_at = clock::now();
-        let status = result.as_ref().ok().map(|answer| answer.status);
-        let failure = match &result {
-            Ok(answer) if (200..300).contains(&answer.status) || answer.status == 404 => None,
-            Ok(answer) => Some(format!("HTTP status {}", answer.status)),
-            Err(error) => Some(error.to_string()),
-        };
-        match failure {
-            // Once for each: the repetitions are counted.
-            Some(error) if attempt == 1 => tracing::warn!(error, path, "a stray of ours was not deleted"),
-            Some(error) => tracing::debug!(error, path, attempt, "a stray of ours was not deleted"),
-            None => {}
-        }
-        TaskResult::StrayAnswer { operation, asked_at, answered_at, status }
-    }
+/// Sends a request.
+pub async fn ask(client: Arc<HttpClient>, call: Option<(Arc<str>, u64)>, request: Request) -> TaskResult {
+    let method = if request.operation.deletes() { Method::DELETE } else { Method::POST };
+    let asked_at = clock::now();
+    let result = client.send(method, &request.path, REQUEST_LIMITS).await;
+    TaskResult::Answer { call, request, asked_at, answered_at: clock::now(), result }
 }
 
 /// Lists channels and bridges, for the `number`th time.
@@ -102,13 +59,5 @@ pub fn input_of(operation: Operation, result: &Result<HttpAnswer, HttpError>) ->
             tracing::debug!(%operation, %error, "no answer from Asterisk");
             Input::NoAnswer { operation, sent: error.may_have_been_sent() }
         }
-    }
-}
-
-fn http_method(method: Method) -> HttpMethod {
-    match method {
-        Method::Get => HttpMethod::GET,
-        Method::Post => HttpMethod::POST,
-        Method::Delete => HttpMethod::DELETE,
     }
 }

@@ -18,6 +18,7 @@ pub mod uas;
 
 pub use call::{Call, CallConfig, CallEvent, CallOutput};
 pub use message::{Message, Method};
+pub use outgoing::SipDatagram;
 pub use parse::{MAX_HEADERS, ParseError, parse};
 
 #[cfg(test)]

@@ -12,6 +12,15 @@ pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
 /// The media type of a session description.
 pub(super) const SDP: &str = "application/sdp";
 
+/// A SIP message and its destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SipDatagram {
+    /// Its destination.
+    pub destination: SocketAddr,
+    /// The message.
+    pub bytes: Vec<u8>,
+}
+
 /// A request before it becomes bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -46,6 +55,10 @@ impl Request {
     /// The CANCEL of this INVITE (RFC 3261 9.1): same branch, same CSeq number, same routes.
     pub(super) fn cancel(&self) -> Request {
         self.bare(Method::Cancel)
+    }
+
+    pub(super) fn datagram(&self) -> SipDatagram {
+        SipDatagram { destination: self.destination, bytes: self.to_bytes() }
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {

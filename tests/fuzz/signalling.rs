@@ -7,7 +7,7 @@ use std::time::Duration;
 use loadtest::rtp::Codec;
 use loadtest::sip::digest::{Challenge, Credentials};
 use loadtest::sip::sdp::{Offer, parse_answer};
-use loadtest::sip::{Call, CallConfig, CallOutput, uas};
+use loadtest::sip::{Call, CallConfig, CallEvent, CallOutput, SipDatagram, uas};
 use loadtest::sip::{MAX_HEADERS, Message, parse};
 use loadtest::stamp::Stamp;
 
@@ -154,7 +154,7 @@ fn drain(call: &mut Call, branches: &mut Vec<String>, trace: &mut Vec<&'static s
         assert!(n < 32, "it never stops sending");
         match call.poll() {
             None => return,
-            Some(CallOutput::Send { bytes, .. }) => {
+            Some(CallOutput::Send(SipDatagram { bytes, .. })) => {
                 let sent = parse(&bytes).unwrap_or_else(|e| panic!("{e}: {bytes:?}"));
                 if sent.is_request() {
                     let branch = sent.branch().expect("a request of ours has a branch").to_string();
@@ -171,7 +171,10 @@ fn drain(call: &mut Call, branches: &mut Vec<String>, trace: &mut Vec<&'static s
                     other => panic!("a caller has no business to send {other}"),
                 });
             }
-            Some(CallOutput::Event(event)) => trace.push(if event.ends_call() { "end" } else { "event" }),
+            Some(CallOutput::Event(
+                CallEvent::Provisional { .. } | CallEvent::Answered { .. } | CallEvent::MediaChanged { .. },
+            )) => trace.push("event"),
+            Some(CallOutput::Event(_)) => trace.push("end"),
         }
     }
 }

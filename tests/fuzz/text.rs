@@ -31,8 +31,8 @@ pub fn event(input: &[u8]) -> u64 {
                              "dialplan": { "exten": exten } } })
         }
         Event::StasisEnd { channel } => json!({ "type": "StasisEnd", "channel": { "id": channel } }),
-        Event::ChannelDestroyed { channel, cause } => {
-            json!({ "type": "ChannelDestroyed", "cause": cause, "channel": { "id": channel } })
+        Event::ChannelDestroyed { channel } => {
+            json!({ "type": "ChannelDestroyed", "channel": { "id": channel } })
         }
         Event::ChannelEnteredBridge { bridge, channel } => {
             json!({ "type": "ChannelEnteredBridge", "bridge": { "id": bridge }, "channel": { "id": channel } })

@@ -17,9 +17,9 @@ use crate::ari::CallIds;
 use crate::ari::call::Call;
 use crate::ari::exchange::Input;
 use crate::ari::outcome::ServiceOutcome;
-use crate::ari::request::Request;
+use crate::ari::request::{HangUpReason, Operation, Request};
 use crate::clock;
-use crate::net::http::HttpError;
+use crate::net::http::{HttpAnswer, HttpError};
 use crate::stamp::Stamp;
 
 /// Longest pause between the first two rounds; a deletion takes some milliseconds. Each further pause is twice as long, up to [`LONGEST_PAUSE`].
@@ -141,8 +141,8 @@ impl App {
         } else {
             self.reconciliation.again_at = Some(now + pause(self.reconciliation.round, rand::random()));
         }
-        for stray in strays {
-            self.delete_stray(&stray);
+        for (caller, operation) in strays {
+            self.delete_stray(&caller, operation);
         }
     }
 
@@ -173,16 +173,17 @@ impl App {
             || known.contains(caller)
     }
 
-    /// Deletions of the channels and bridges of ours that belong to no call.
-    fn strays(&self, known: &HashSet<&str>, listing: &Listing) -> Vec<Request> {
+    /// Deletions of the channels and bridges of ours that belong to no call, each with the caller that it
+    /// was made for.
+    fn strays(&self, known: &HashSet<&str>, listing: &Listing) -> Vec<(String, Operation)> {
         let app = &self.config.app;
-        let unknown = |caller: Option<&str>| caller.is_some_and(|c| !self.is_taken_care_of(known, c));
-        let media = listing.channels.keys().filter(|id| unknown(CallIds::caller_of_media(app, id)));
-        let bridges = listing.bridges.keys().filter(|id| unknown(CallIds::caller_of_bridge(app, id)));
-        media
-            .map(|id| Request::DeleteMedia { channel: id.clone() })
-            .chain(bridges.map(|id| Request::DeleteBridge { bridge: id.clone() }))
-            .collect()
+        let media = listing.channels.keys().filter_map(|id| CallIds::caller_of_media(app, id));
+        let bridges = listing.bridges.keys().filter_map(|id| CallIds::caller_of_bridge(app, id));
+        let all = media
+            .map(|caller| (caller, Operation::DeleteMedia))
+            .chain(bridges.map(|caller| (caller, Operation::DeleteBridge)));
+        let unknown = all.filter(|(caller, _)| !self.is_taken_care_of(known, caller));
+        unknown.map(|(caller, operation)| (caller.to_string(), operation)).collect()
     }
 
     /// Takes the callers who wait in the application; returns those behind leftovers of an earlier service.
@@ -215,14 +216,31 @@ impl App {
         self.insert(caller, Call::turn_away(now, ids, why, self.seed ^ self.serial), None);
     }
 
-    pub(super) fn delete_stray(&mut self, request: &Request) {
+    pub(super) fn delete_stray(&mut self, caller: &str, operation: Operation) {
+        let ids = CallIds::new(&self.config.app, caller);
+        let Some(request) = Request::of(operation, &ids, None, HangUpReason::Normal) else { return };
         // One that takes its time to go is deleted once more in every round.
-        let attempts = self.reconciliation.deleted.entry(request.path_and_query()).or_default();
+        let attempts = self.reconciliation.deleted.entry(request.path.clone()).or_default();
         *attempts = attempts.saturating_add(1);
         let mut record = self.shared.record();
         record.calls.strays += u64::from(*attempts == 1);
-        record.add_attempt(request.operation(), *attempts);
-        self.tasks.spawn(tasks::delete_stray(self.client.clone(), request, *attempts));
+        record.add_attempt(operation, *attempts);
+        self.tasks.spawn(tasks::ask(self.client.clone(), None, request));
+    }
+
+    pub(super) fn on_stray_answer(&self, request: &Request, result: Result<HttpAnswer, HttpError>) {
+        let error = match result {
+            Ok(answer) if (200..300).contains(&answer.status) || answer.status == 404 => return,
+            Ok(answer) => format!("HTTP status {}", answer.status),
+            Err(error) => error.to_string(),
+        };
+        let (path, attempts) = (&request.path, self.reconciliation.deleted.get(&request.path));
+        // Once for each: the repetitions are counted.
+        if attempts.is_none_or(|attempts| *attempts == 1) {
+            tracing::warn!(error, path, "a stray of ours was not deleted");
+        } else {
+            tracing::debug!(error, path, attempts, "a stray of ours was not deleted");
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::sip::digest::{AuthError, Credentials};
+use crate::sip::outgoing::SipDatagram;
 use crate::sip::sdp::{Answer, Offer, SdpError};
-use crate::sip::timers::TIMER_B;
 use crate::stamp::Stamp;
 
 /// Everything that a call is placed with.
@@ -35,19 +35,11 @@ pub struct CallConfig {
     pub setup_timeout: Duration,
 }
 
-/// The default of [`CallConfig::setup_timeout`]: as long as an INVITE without any answer lives.
-pub const DEFAULT_SETUP_TIMEOUT: Duration = TIMER_B;
-
-/// CallOutput of a call, to be handled in order.
+/// Output of a call, to be handled in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallOutput {
     /// A datagram to be sent.
-    Send {
-        /// Its destination.
-        destination: SocketAddr,
-        /// The message.
-        bytes: Vec<u8>,
-    },
+    Send(SipDatagram),
     /// An event for the call's owner.
     Event(CallEvent),
 }
@@ -61,8 +53,6 @@ pub enum CallEvent {
         code: u16,
         /// Time of its receipt.
         at: Stamp,
-        /// It describes early media.
-        has_sdp: bool,
     },
     /// The call is up: the 200 has come and been acknowledged.
     Answered {
@@ -94,8 +84,6 @@ pub enum CallEvent {
     },
     /// We hung up a call that was up. Ends the call.
     HungUp {
-        /// First transmission of the BYE.
-        bye_sent_at: Stamp,
         /// Receipt of its final answer, or the end of the wait for it.
         at: Stamp,
         /// The final answer; `None` if none came in 32 s (timer F).
@@ -106,16 +94,6 @@ pub enum CallEvent {
         /// Receipt of the peer's agreement, or the end of the wait for it.
         at: Stamp,
     },
-}
-
-impl CallEvent {
-    /// True for the last event of a call.
-    pub fn ends_call(&self) -> bool {
-        !matches!(
-            self,
-            CallEvent::Provisional { .. } | CallEvent::Answered { .. } | CallEvent::MediaChanged { .. }
-        )
-    }
 }
 
 /// Reason of a call that did not come up.
@@ -151,8 +129,6 @@ pub enum FailReason {
 pub struct Times {
     /// The first INVITE was sent.
     pub invite_sent_at: Option<Stamp>,
-    /// The INVITE with credentials was sent.
-    pub authenticated_at: Option<Stamp>,
     /// The first 180 to 199 came. SRD ends here or at the 2xx, whichever is first (RFC 6076 4.3).
     pub progress_at: Option<Stamp>,
     /// The 2xx came.

@@ -4,8 +4,8 @@ use super::callee::{SDP, Script, response, response_from};
 use super::pair::{Pair, at_ms, config, ms};
 use super::{Call, CallConfig, CallEvent, CallOutput};
 use crate::sip::message::{Message, Method};
-use crate::sip::parse;
 use crate::sip::sdp::{MediaDirection, Offer};
+use crate::sip::{SipDatagram, parse};
 
 /// A pair whose call has been up for a while.
 fn up() -> Pair {
@@ -30,7 +30,9 @@ fn drain(call: &mut Call) -> (Vec<Message>, Vec<CallEvent>) {
     let (mut sent, mut events) = (Vec::new(), Vec::new());
     while let Some(output) = call.poll() {
         match output {
-            CallOutput::Send { bytes, .. } => sent.push(parse(&bytes).expect("what the call sends parses")),
+            CallOutput::Send(datagram) => {
+                sent.push(parse(&datagram.bytes).expect("what the call sends parses"))
+            }
             CallOutput::Event(event) => events.push(event),
         }
     }
@@ -197,7 +199,7 @@ fn another_branch_that_answers_is_hung_up() {
     let other = success(&pair, "other-tag", "Contact: <sip:192.0.2.77:5066>\r\n");
     pair.call.handle_message(at_ms(2000), &parse(&other).unwrap());
     let mut sent = Vec::new();
-    while let Some(CallOutput::Send { destination, bytes }) = pair.call.poll() {
+    while let Some(CallOutput::Send(SipDatagram { destination, bytes })) = pair.call.poll() {
         assert_eq!(destination, "192.0.2.77:5066".parse().unwrap());
         sent.push(parse(&bytes).unwrap());
     }
@@ -307,7 +309,7 @@ fn a_call_over_ipv6_follows_its_contact_and_routes() {
     let mut sent = Vec::new();
     call.hang_up(at_ms(200));
     while let Some(output) = call.poll() {
-        if let CallOutput::Send { destination, bytes } = output {
+        if let CallOutput::Send(SipDatagram { destination, bytes }) = output {
             destinations.push(destination);
             sent.push(parse(&bytes).unwrap());
         }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::callee::{SDP, Script};
 use super::pair::{config, ms};
 use super::{Call, CallOutput};
-use crate::sip::parse;
+use crate::sip::{SipDatagram, parse};
 use crate::stamp::Stamp;
 
 /// One thing that happens to the call.
@@ -84,7 +84,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn drain(call: &mut Call, last: &mut Vec<u8>, endings: &mut usize) {
     while let Some(output) = call.poll() {
         match output {
-            CallOutput::Send { bytes, .. } => {
+            CallOutput::Send(SipDatagram { bytes, .. }) => {
                 parse(&bytes).expect("what the call sends parses");
                 *last = bytes;
             }

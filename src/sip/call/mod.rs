@@ -9,13 +9,13 @@ mod responses;
 
 use std::collections::VecDeque;
 
-pub use api::{CallConfig, CallEvent, CallOutput, DEFAULT_SETUP_TIMEOUT, FailReason, Times};
+pub use api::{CallConfig, CallEvent, CallOutput, FailReason, Times};
 
 use super::dialog::Dialog;
 use super::message::{Message, Method};
-use super::outgoing::Request;
+use super::outgoing::{Request, SipDatagram};
 use super::timers::{CANCEL_WAIT, earliest, is_due};
-use super::transaction::{Client, Datagram, InviteClient, Server, TimerAction};
+use super::transaction::{Client, InviteClient, Server, TimerAction};
 use crate::stamp::Stamp;
 
 /// Phase of a call.
@@ -51,7 +51,7 @@ enum Cancel {
 struct Leg {
     dialog: Dialog,
     /// The ACK of its 2xx, kept to be sent again (RFC 3261 13.2.2.4).
-    ack: Datagram,
+    ack: SipDatagram,
     bye: Option<Client>,
     bye_was_challenged: bool,
 }
@@ -136,11 +136,6 @@ impl Call {
         self.retransmissions
     }
 
-    /// True from the answer until a side hangs up.
-    pub fn is_up(&self) -> bool {
-        self.state == CallState::Up
-    }
-
     /// True once nothing is left to wait for, so that the call can be forgotten.
     pub fn is_terminated(&self) -> bool {
         self.state == CallState::Over && self.poll_timeout().is_none()
@@ -174,7 +169,7 @@ impl Call {
                 self.state = CallState::HangingUp;
                 self.times.bye_sent_at = Some(now);
                 let leg = self.leg.take();
-                self.leg = leg.map(|leg| self.send_bye(now, leg));
+                self.leg = leg.map(|leg| self.send_bye(now, leg, Vec::new()));
             }
             CallState::HangingUp | CallState::Over => {}
         }
@@ -208,68 +203,55 @@ impl Call {
 
     /// Does what is due at `now`; harmless if nothing is.
     pub fn handle_timeout(&mut self, now: Stamp) {
-        self.time_invites(now);
+        let invites = self.invites.iter_mut().map(|invite| invite.handle_timeout(now)).collect();
+        if self.resend(invites) {
+            self.give_up_invite(now, FailReason::Timeout);
+        }
         self.time_cancel(now);
         if is_due(self.setup_deadline, now) {
             self.setup_deadline = None;
             self.end(CallEvent::Failed { reason: FailReason::Timeout, at: now });
             self.cancel(now);
         }
-        self.time_byes(now);
+        let byes = self.forked.iter_mut().filter_map(|leg| leg.bye.as_mut());
+        let forked = byes.map(|bye| bye.handle_timeout(now)).collect();
+        self.resend(forked);
+        let bye = self.leg.as_mut().and_then(|leg| leg.bye.as_mut());
+        let own = bye.map(|bye| bye.handle_timeout(now)).into_iter().collect();
+        if self.resend(own) {
+            self.bye_is_final(now, None);
+        }
         for server in &mut self.servers {
-            if server.handle_timeout(now) {
-                self.outputs.push_back(server.answer().into());
+            if let TimerAction::Resend(answer) = server.handle_timeout(now) {
+                self.outputs.push_back(CallOutput::Send(answer));
             }
         }
         self.servers.retain(|server| !server.is_over());
     }
 
-    fn time_invites(&mut self, now: Stamp) {
-        let mut timed_out = false;
-        for invite in &mut self.invites {
-            match invite.handle_timeout(now) {
+    /// Sends again what timers ask for; true if one of them has run out.
+    fn resend(&mut self, due: Vec<TimerAction>) -> bool {
+        let mut has_timed_out = false;
+        for action in due {
+            match action {
                 TimerAction::Nothing => {}
-                TimerAction::Resend => {
+                TimerAction::Resend(datagram) => {
                     self.retransmissions += 1;
-                    self.outputs.push_back(invite.datagram().into());
+                    self.outputs.push_back(datagram.into());
                 }
-                TimerAction::TimedOut => timed_out = true,
+                TimerAction::TimedOut => has_timed_out = true,
             }
         }
-        if timed_out {
-            self.give_up_invite(now, FailReason::Timeout);
-        }
+        has_timed_out
     }
 
     fn time_cancel(&mut self, now: Stamp) {
         let Cancel::Sent { transaction, give_up } = &mut self.cancel else { return };
-        if transaction.handle_timeout(now) == TimerAction::Resend {
-            self.retransmissions += 1;
-            self.outputs.push_back(transaction.datagram().into());
-        }
-        if self.state == CallState::Calling && *give_up <= now {
+        let (due, is_over) = (transaction.handle_timeout(now), *give_up <= now);
+        self.resend(vec![due]);
+        if self.state == CallState::Calling && is_over {
             self.invites.iter_mut().filter(|i| i.is_pending()).for_each(InviteClient::abandon);
             self.give_up_invite(now, FailReason::Timeout);
-        }
-    }
-
-    fn time_byes(&mut self, now: Stamp) {
-        let mut timed_out = false;
-        for (is_own, leg) in
-            self.leg.iter_mut().map(|leg| (true, leg)).chain(self.forked.iter_mut().map(|leg| (false, leg)))
-        {
-            let Some(bye) = &mut leg.bye else { continue };
-            match bye.handle_timeout(now) {
-                TimerAction::Nothing => {}
-                TimerAction::Resend => {
-                    self.retransmissions += 1;
-                    self.outputs.push_back(bye.datagram().into());
-                }
-                TimerAction::TimedOut => timed_out |= is_own,
-            }
-        }
-        if timed_out {
-            self.bye_is_final(now, None);
         }
     }
 
@@ -332,9 +314,9 @@ impl Call {
     }
 
     /// Sends BYE in a dialog and returns the leg with its transaction.
-    fn send_bye(&mut self, now: Stamp, mut leg: Leg) -> Leg {
+    fn send_bye(&mut self, now: Stamp, mut leg: Leg, credentials: Vec<(&'static str, String)>) -> Leg {
         self.cseq += 1;
-        let request = self.in_dialog(&leg.dialog, Method::Bye, self.cseq);
+        let request = Request { credentials, ..self.in_dialog(&leg.dialog, Method::Bye, self.cseq) };
         let bye = Client::new(now, &request);
         self.outputs.push_back(bye.datagram().into());
         leg.bye = Some(bye);
@@ -387,10 +369,9 @@ impl Call {
     }
 }
 
-impl From<Datagram> for CallOutput {
-    fn from(datagram: Datagram) -> Self {
-        let Datagram { destination, bytes } = datagram;
-        CallOutput::Send { destination, bytes }
+impl From<SipDatagram> for CallOutput {
+    fn from(datagram: SipDatagram) -> Self {
+        CallOutput::Send(datagram)
     }
 }
 

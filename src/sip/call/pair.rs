@@ -3,12 +3,28 @@
 use std::time::Duration;
 
 use super::callee::{Callee, Script};
-use super::{Call, CallConfig, CallEvent, CallOutput};
+use super::{Call, CallConfig, CallEvent, CallOutput, CallState};
 use crate::rtp::Codec;
 use crate::sip::digest::Credentials;
-use crate::sip::parse;
 use crate::sip::sdp::Offer;
+use crate::sip::timers::TIMER_B;
+use crate::sip::{SipDatagram, parse};
 use crate::stamp::Stamp;
+
+impl Call {
+    /// True from the answer until a side hangs up.
+    pub(super) fn is_up(&self) -> bool {
+        self.state == CallState::Up
+    }
+}
+
+impl CallEvent {
+    /// True for the last event of a call.
+    pub(crate) fn ends_call(&self) -> bool {
+        use CallEvent::{Answered, MediaChanged, Provisional};
+        !matches!(self, Provisional { .. } | Answered { .. } | MediaChanged { .. })
+    }
+}
 
 pub(super) fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -36,7 +52,7 @@ pub(super) fn config() -> CallConfig {
             ptime_ms: 20,
             session_id: 7,
         },
-        setup_timeout: super::DEFAULT_SETUP_TIMEOUT,
+        setup_timeout: TIMER_B,
     }
 }
 
@@ -164,7 +180,7 @@ impl Pair {
         while let Some(output) = self.call.poll() {
             match output {
                 CallOutput::Event(event) => self.events.push(event),
-                CallOutput::Send { bytes, .. } => {
+                CallOutput::Send(SipDatagram { bytes, .. }) => {
                     self.sent.push((self.now, summary(&bytes)));
                     self.launch(End::Callee, bytes);
                 }

@@ -3,9 +3,9 @@
 use super::{Call, CallEvent, CallState, FailReason};
 use crate::sip::grammar::one_line;
 use crate::sip::message::{Message, Method};
-use crate::sip::outgoing::Response;
+use crate::sip::outgoing::{Response, SipDatagram};
 use crate::sip::sdp::{Answer, MediaDirection, SdpError, parse_answer};
-use crate::sip::transaction::{Datagram, Server};
+use crate::sip::transaction::Server;
 use crate::sip::uas;
 use crate::stamp::Stamp;
 
@@ -32,7 +32,7 @@ impl Call {
 
     fn answer(&mut self, now: Stamp, request: &Message, response: &Response<'_>) {
         let destination = request.answer_to().unwrap_or(self.config.remote);
-        let datagram = Datagram { destination, bytes: response.to_bytes() };
+        let datagram = SipDatagram { destination, bytes: response.to_bytes() };
         self.outputs.push_back(datagram.clone().into());
         if self.servers.len() == MAX_SERVERS {
             self.servers.remove(0);

@@ -6,7 +6,6 @@ use crate::sip::digest::{AuthError, Challenge};
 use crate::sip::grammar::one_line;
 use crate::sip::message::{Message, Method};
 use crate::sip::sdp::{SdpError, parse_answer};
-use crate::sip::transaction::{Client, Datagram};
 use crate::stamp::Stamp;
 
 /// The most further branches of a fork that get their ACK and BYE; Asterisk forks none.
@@ -49,7 +48,7 @@ impl Call {
             self.times.progress_at.get_or_insert(now);
         }
         self.remember_early_tag(response);
-        self.event(CallEvent::Provisional { code, at: now, has_sdp: response.has_sdp() });
+        self.event(CallEvent::Provisional { code, at: now });
         self.send_cancel_if_allowed(now);
     }
 
@@ -74,7 +73,7 @@ impl Call {
             self.on_first_success(now, response);
         } else if self.forked.len() < MAX_FORKED {
             let leg = self.acknowledge(response);
-            let leg = self.send_bye(now, leg);
+            let leg = self.send_bye(now, leg, Vec::new());
             self.forked.push(leg);
         }
     }
@@ -107,7 +106,7 @@ impl Call {
         let mut ack = self.in_dialog(&dialog, Method::Ack, response.cseq().number);
         // "The ACK MUST contain the same credentials as the INVITE."
         ack.credentials = self.credentials();
-        let ack = Datagram { destination: ack.destination, bytes: ack.to_bytes() };
+        let ack = ack.datagram();
         self.outputs.push_back(ack.clone().into());
         Leg { dialog, ack, bye: None, bye_was_challenged: false }
     }
@@ -128,10 +127,7 @@ impl Call {
             return;
         }
         match self.authorize(code, response) {
-            Ok(()) => {
-                self.times.authenticated_at = Some(now);
-                self.send_invite(now);
-            }
+            Ok(()) => self.send_invite(now),
             Err(error) => self.give_up_invite(now, FailReason::AuthFailed(error)),
         }
     }
@@ -180,10 +176,12 @@ impl Call {
             bye.is_some_and(|bye| bye.on_response(now, code))
         };
         if let Some(mut leg) = self.leg.take_if(is_answered) {
-            let challenged = self.challenged_bye(now, code, response, &mut leg);
-            self.leg = Some(leg);
-            if !challenged {
-                self.bye_is_final(now, Some(code));
+            match self.bye_credentials(code, response, &mut leg) {
+                Some(credentials) => self.leg = Some(self.send_bye(now, leg, vec![credentials])),
+                None => {
+                    self.leg = Some(leg);
+                    self.bye_is_final(now, Some(code));
+                }
             }
             return;
         }
@@ -192,21 +190,20 @@ impl Call {
         });
     }
 
-    /// Sends a challenged BYE once more, with credentials; false if there is nothing to be done.
-    fn challenged_bye(&mut self, now: Stamp, code: u16, response: &Message, leg: &mut Leg) -> bool {
+    /// The credentials for a challenged BYE, which is sent once more; `None` if there is nothing to be done.
+    fn bye_credentials(
+        &mut self,
+        code: u16,
+        response: &Message,
+        leg: &mut Leg,
+    ) -> Option<(&'static str, String)> {
         if !matches!(code, 401 | 407) || leg.bye_was_challenged || self.state != CallState::HangingUp {
-            return false;
+            return None;
         }
         leg.bye_was_challenged = true;
-        let Ok(challenge) = Challenge::of(response) else { return false };
-        self.cseq += 1;
-        let mut request = self.in_dialog(&leg.dialog, Method::Bye, self.cseq);
-        let Ok(value) = self.answer_challenge(&challenge, &Method::Bye, &request.uri) else { return false };
-        request.credentials.push((answering_header(code), value));
-        let bye = Client::new(now, &request);
-        self.outputs.push_back(bye.datagram().into());
-        leg.bye = Some(bye);
-        true
+        let challenge = Challenge::of(response).ok()?;
+        let (uri, _) = leg.dialog.request_target();
+        Some((answering_header(code), self.answer_challenge(&challenge, &Method::Bye, &uri).ok()?))
     }
 
     /// Our BYE has its final answer, or will get none. Even a 481 means that the dialog is gone.
@@ -217,10 +214,7 @@ impl Call {
         self.state = CallState::Over;
         self.times.bye_answered_at = code.map(|_| now);
         let event = match self.cancel {
-            Cancel::NotWanted => {
-                let bye_sent_at = self.times.bye_sent_at.unwrap_or(now);
-                CallEvent::HungUp { bye_sent_at, at: now, code }
-            }
+            Cancel::NotWanted => CallEvent::HungUp { at: now, code },
             Cancel::Wanted | Cancel::Sent { .. } => CallEvent::Cancelled { at: now },
         };
         self.end(event);

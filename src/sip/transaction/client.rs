@@ -1,47 +1,37 @@
 //! The client transaction of every request but INVITE (RFC 3261 17.1.2).
 
 use crate::sip::message::{Message, Method};
-use crate::sip::outgoing::Request;
+use crate::sip::outgoing::{Request, SipDatagram};
 use crate::sip::timers::{T2, TIMER_F, TIMER_K};
 use crate::stamp::Stamp;
 
+use super::TimerAction;
 use super::retransmit::Retransmit;
-use super::{Datagram, TimerAction};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ClientState {
-    Trying,
-    Proceeding,
-    /// Answered; waits for the answer to come again.
-    Completed,
-    Terminated,
-}
 
 /// One request other than INVITE on its way.
 #[derive(Debug)]
 pub(in crate::sip) struct Client {
     branch: String,
     method: Method,
-    datagram: Datagram,
-    state: ClientState,
+    /// A final answer has come; it may come again.
+    is_answered: bool,
     /// Timer E, with F until answered and K after.
     timer: Retransmit,
 }
 
 impl Client {
-    /// The transaction in Trying; the request itself is in [`Client::datagram`].
+    /// The transaction in Trying (RFC 3261 figure 6); the request itself is in [`Client::datagram`].
     pub(in crate::sip) fn new(now: Stamp, request: &Request) -> Self {
         Client {
-            datagram: Datagram { destination: request.destination, bytes: request.to_bytes() },
             branch: request.branch.clone(),
             method: request.method.clone(),
-            state: ClientState::Trying,
-            timer: Retransmit::start(now, T2, TIMER_F),
+            is_answered: false,
+            timer: Retransmit::start(now, request.datagram(), T2, TIMER_F),
         }
     }
 
-    pub(in crate::sip) fn datagram(&self) -> Datagram {
-        self.datagram.clone()
+    pub(in crate::sip) fn datagram(&self) -> SipDatagram {
+        self.timer.datagram.clone()
     }
 
     /// True if a response is this transaction's (RFC 3261 17.1.3).
@@ -51,29 +41,24 @@ impl Client {
 
     /// Takes a response; true if it is the first final one.
     pub(in crate::sip) fn on_response(&mut self, now: Stamp, code: u16) -> bool {
-        match self.state {
-            ClientState::Trying | ClientState::Proceeding if code < 200 => {
-                self.state = ClientState::Proceeding;
-                self.timer.slow_down();
-                false
-            }
-            ClientState::Trying | ClientState::Proceeding => {
-                self.state = ClientState::Completed;
-                self.timer.end_at(Some(now + TIMER_K));
-                true
-            }
-            ClientState::Completed | ClientState::Terminated => false,
+        let is_over = self.timer.poll_timeout().is_none();
+        if self.is_answered || is_over {
+            return false;
         }
+        if code < 200 {
+            self.timer.slow_down();
+            return false;
+        }
+        self.is_answered = true;
+        self.timer.end_at(Some(now + TIMER_K));
+        true
     }
 
     pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> TimerAction {
-        let due = self.timer.handle_timeout(now);
-        if due != TimerAction::TimedOut {
-            return due;
+        match self.timer.handle_timeout(now) {
+            TimerAction::TimedOut if self.is_answered => TimerAction::Nothing,
+            due => due,
         }
-        let was_answered = self.state == ClientState::Completed;
-        self.state = ClientState::Terminated;
-        if was_answered { TimerAction::Nothing } else { TimerAction::TimedOut }
     }
 
     pub(in crate::sip) fn poll_timeout(&self) -> Option<Stamp> {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::sip::message::Message;
-use crate::sip::outgoing::Request;
+use crate::sip::outgoing::{Request, SipDatagram};
 use crate::sip::timers::{TIMER_B, TIMER_D, TIMER_M};
 use crate::stamp::Stamp;
 
+use super::TimerAction;
 use super::retransmit::Retransmit;
-use super::{Datagram, TimerAction};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InviteState {
@@ -25,7 +25,6 @@ enum InviteState {
 #[derive(Debug)]
 pub(in crate::sip) struct InviteClient {
     request: Request,
-    datagram: Datagram,
     state: InviteState,
     /// Timer A, with B while calling, D when rejected and M when accepted.
     timer: Retransmit,
@@ -35,11 +34,10 @@ impl InviteClient {
     /// The transaction in Calling; the request itself is in [`InviteClient::datagram`].
     pub(in crate::sip) fn new(now: Stamp, request: Request) -> Self {
         InviteClient {
-            datagram: Datagram { destination: request.destination, bytes: request.to_bytes() },
-            request,
             state: InviteState::Calling,
             // Timer A doubles without a bound (RFC 3261 17.1.1.2).
-            timer: Retransmit::start(now, Duration::MAX, TIMER_B),
+            timer: Retransmit::start(now, request.datagram(), Duration::MAX, TIMER_B),
+            request,
         }
     }
 
@@ -47,8 +45,8 @@ impl InviteClient {
         &self.request
     }
 
-    pub(in crate::sip) fn datagram(&self) -> Datagram {
-        self.datagram.clone()
+    pub(in crate::sip) fn datagram(&self) -> SipDatagram {
+        self.timer.datagram.clone()
     }
 
     /// True if a response is this transaction's (RFC 3261 17.1.3).
@@ -89,7 +87,7 @@ impl InviteClient {
         &mut self,
         now: Stamp,
         rejection: &Message,
-    ) -> Option<(Datagram, bool)> {
+    ) -> Option<(SipDatagram, bool)> {
         let is_first = self.is_pending();
         if is_first {
             self.state = InviteState::Completed;
@@ -98,8 +96,7 @@ impl InviteClient {
         if self.state != InviteState::Completed {
             return None;
         }
-        let bytes = self.request.ack_rejection(rejection).to_bytes();
-        Some((Datagram { destination: self.request.destination, bytes }, is_first))
+        Some((self.request.ack_rejection(rejection).datagram(), is_first))
     }
 
     /// Gives up an INVITE that nobody answers finally, not even after CANCEL (RFC 3261 9.1).

@@ -9,14 +9,7 @@ pub(super) use client::Client;
 pub(super) use invite_client::InviteClient;
 pub(super) use server::Server;
 
-use std::net::SocketAddr;
-
-/// A message and its destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Datagram {
-    pub(super) destination: SocketAddr,
-    pub(super) bytes: Vec<u8>,
-}
+use super::outgoing::SipDatagram;
 
 /// Work that a transaction's timers ask for.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,7 +17,7 @@ pub(super) enum TimerAction {
     /// None.
     Nothing,
     /// Send the message again.
-    Resend,
+    Resend(SipDatagram),
     /// No answer in time (RFC 3261 8.1.3.1: to be treated as a 408).
     TimedOut,
 }
@@ -62,7 +55,7 @@ pub(super) mod tests {
         while let Some(now) = poll_timeout() {
             let at_ms = now.as_ns() / 1_000_000;
             match handle_timeout(now) {
-                TimerAction::Resend => sent.push(at_ms),
+                TimerAction::Resend(_) => sent.push(at_ms),
                 due => end = (at_ms, due),
             }
         }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::TimerAction;
+use crate::sip::outgoing::SipDatagram;
 use crate::sip::timers::{T1, T2, earliest, is_due};
 use crate::stamp::Stamp;
 
-/// Timer A, E or G, and the timer that ends the transaction.
+/// Timer A, E or G for a message, and the timer that ends the transaction.
 #[derive(Debug)]
 pub(super) struct Retransmit {
+    pub(super) datagram: SipDatagram,
     next: Option<Stamp>,
     /// The interval that led to `next`, and the bounds of those that follow.
     interval: Duration,
@@ -19,8 +21,9 @@ pub(super) struct Retransmit {
 
 impl Retransmit {
     /// Retransmissions from T1 on, at intervals that double up to `most`, for `lasting`.
-    pub(super) fn start(now: Stamp, most: Duration, lasting: Duration) -> Self {
-        Retransmit { next: Some(now + T1), interval: T1, least: T1, most, end: Some(now + lasting) }
+    pub(super) fn start(now: Stamp, datagram: SipDatagram, most: Duration, lasting: Duration) -> Self {
+        let (next, end) = (Some(now + T1), Some(now + lasting));
+        Retransmit { datagram, next, interval: T1, least: T1, most, end }
     }
 
     /// From the next retransmission on they come every T2 (RFC 3261 17.1.2.2, Proceeding).
@@ -50,7 +53,7 @@ impl Retransmit {
         }
         self.interval = (self.interval * 2).clamp(self.least, self.most);
         self.next = Some(now + self.interval);
-        TimerAction::Resend
+        TimerAction::Resend(self.datagram.clone())
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Stamp> {

@@ -3,11 +3,12 @@
 //! Every request is answered finally when it comes, so there is no Trying and no Proceeding here.
 
 use crate::sip::message::{Message, Method};
+use crate::sip::outgoing::SipDatagram;
 use crate::sip::timers::{T2, TIMER_H, TIMER_J};
 use crate::stamp::Stamp;
 
+use super::TimerAction;
 use super::retransmit::Retransmit;
-use super::{Datagram, TimerAction};
 
 /// Name of a server transaction (RFC 3261 17.2.3). ACK is never a transaction of its own.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,23 +31,22 @@ impl Key {
 pub(in crate::sip) struct Server {
     key: Key,
     cseq: u32,
-    answer: Datagram,
     /// Timer G until the ACK of an INVITE's answer, with H; J for other requests.
     timer: Retransmit,
 }
 
 impl Server {
     /// The transaction of `request`, just answered with `answer`.
-    pub(in crate::sip) fn new(now: Stamp, request: &Message, answer: Datagram) -> Self {
-        let mut timer = Retransmit::start(now, T2, TIMER_H);
+    pub(in crate::sip) fn new(now: Stamp, request: &Message, answer: SipDatagram) -> Self {
+        let mut timer = Retransmit::start(now, answer, T2, TIMER_H);
         if *request.method() != Method::Invite {
             timer.end_at(Some(now + TIMER_J));
         }
-        Server { key: Key::of(request), cseq: request.cseq().number, answer, timer }
+        Server { key: Key::of(request), cseq: request.cseq().number, timer }
     }
 
-    pub(in crate::sip) fn answer(&self) -> Datagram {
-        self.answer.clone()
+    pub(in crate::sip) fn answer(&self) -> SipDatagram {
+        self.timer.datagram.clone()
     }
 
     /// True if a request is the answered one, sent again.
@@ -70,9 +70,8 @@ impl Server {
         self.timer.poll_timeout().is_none()
     }
 
-    /// True if the answer has to be sent again.
-    pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> bool {
-        self.timer.handle_timeout(now) == TimerAction::Resend
+    pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> TimerAction {
+        self.timer.handle_timeout(now)
     }
 
     pub(in crate::sip) fn poll_timeout(&self) -> Option<Stamp> {

@@ -95,7 +95,7 @@ impl World {
             assert!(self.ended.is_none(), "{output:?} after the end");
             match output {
                 Output::Request(request) => {
-                    let again = self.asked.iter().any(|open| open.operation() == request.operation());
+                    let again = self.asked.iter().any(|open| open.operation == request.operation);
                     assert!(!again, "two of {request:?} at once");
                     self.requests.push(request.clone());
                     self.asked.push(request);
@@ -111,13 +111,13 @@ impl World {
 
     /// Answers the oldest request of `operation`.
     pub fn answer(&mut self, operation: Operation, fate: Fate) {
-        let n = self.asked.iter().position(|r| r.operation() == operation);
+        let n = self.asked.iter().position(|r| r.operation == operation);
         self.answer_nth(n.unwrap_or_else(|| panic!("{operation} was not asked for")), fate);
     }
 
     pub fn answer_nth(&mut self, n: usize, fate: Fate) {
         let request = self.asked.remove(n);
-        let operation = request.operation();
+        let operation = request.operation;
         let (status, media) = match fate {
             Fate::NotSent => return self.handle(Input::NoAnswer { operation, sent: false }),
             Fate::Refused(status) => (status, None),
@@ -133,7 +133,7 @@ impl World {
     pub fn carry_out(&mut self, request: &Request, pretend: bool) -> (u16, Option<SocketAddr>) {
         let CallIds { caller, media, bridge } = ids();
         let entered = |channel: String| Event::ChannelEnteredBridge { bridge: bridge.clone(), channel };
-        match request.operation() {
+        match request.operation {
             Operation::Answer if self.caller => (204, None),
             Operation::CreateBridge => {
                 self.bridge = true;
@@ -180,7 +180,7 @@ impl World {
         if std::mem::take(&mut self.media) {
             let channel = ids().media;
             self.events.push_back(Event::StasisEnd { channel: channel.clone() });
-            self.events.push_back(Event::ChannelDestroyed { channel, cause: 16 });
+            self.events.push_back(Event::ChannelDestroyed { channel });
         }
     }
 
@@ -253,7 +253,7 @@ impl World {
     }
 
     pub fn asked_for(&self, operation: Operation) -> usize {
-        self.requests.iter().filter(|request| request.operation() == operation).count()
+        self.requests.iter().filter(|request| request.operation == operation).count()
     }
 
     pub fn assert_nothing_left(&self) {
