@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use strum::VariantArray as _;
+
 use super::event::Event;
 use super::exchange::{AriInput, AriOutput, Note};
 use super::outcome::{LeftBehind, ServiceCall, ServiceOutcome};
@@ -372,7 +374,7 @@ impl AriCall {
     }
 
     fn expire(&mut self, now: Stamp) {
-        for operation in Operation::ALL {
+        for &operation in Operation::VARIANTS {
             if matches!(self.steps.of(operation), OperationStep::Waiting(until) if until <= now) {
                 self.record.retries += 1;
                 self.ask(operation);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
+use strum::VariantArray as _;
 
 use super::request::Operation;
 use crate::stamp::Stamp;
@@ -24,7 +25,7 @@ pub(super) enum OperationStep {
     Failed,
 }
 
-const OPERATIONS: usize = Operation::ALL.len();
+const OPERATIONS: usize = Operation::VARIANTS.len();
 
 /// State of each operation of a call, and the attempts at it.
 #[derive(Debug, Default)]

@@ -11,6 +11,7 @@ use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::ari::request::{AriRequest, HangUpReason, Operation};
 use loadtest::stamp::Stamp;
 use proptest::prelude::*;
+use strum::VariantArray as _;
 
 /// A request for something that exists already.
 fn request(operation: Operation, reason: HangUpReason) -> AriRequest {
@@ -225,7 +226,7 @@ fn answers_to_an_ended_call_are_nothing() {
     let mut world = World::bridged();
     world.hang_up();
     world.settle();
-    for operation in Operation::ALL {
+    for &operation in Operation::VARIANTS {
         world.handle(AriInput::Answer { operation, status: 200, media: Some(asterisk_media()) });
         world.handle(AriInput::NoAnswer { operation, sent: true });
     }
