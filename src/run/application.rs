@@ -61,7 +61,7 @@ impl Ari {
     }
 
     /// The TCP port of ARI.
-    fn port(&self) -> Option<u16> {
+    pub fn port(&self) -> Option<u16> {
         let url: hyper::Uri = self.url.parse().ok()?;
         url.port_u16().or(match url.scheme_str() {
             Some("https") => Some(443),

@@ -71,7 +71,7 @@ impl LeakCheck {
         let ari = ari.and_then(|ari| Ok(HttpClient::new(&ari.url, Some((&ari.user, &ari.password)))?));
         let mut check = LeakCheck { ari, pool: testbed.service_ports(), before: None };
         if let Ok(ari) = &check.ari {
-            check.before = check.steady(ari, testbed.watched()).await;
+            check.before = check.steady(ari, testbed.started()).await;
         }
         check
     }

@@ -223,7 +223,10 @@ fn a_service_that_somebody_else_runs_meets_the_managed_asterisk() {
     ends_with(run(&place, &[&external[..], &["load.duration=2s", COUNTS]].concat()).envs(account), 0);
     drop(service);
     assert_measured(&place, 5 * 2 * 50);
-    assert_eq!(place.metric("cpu.service_mean"), Value::Null, "nobody knows its process");
+    assert!(
+        place.metric("cpu.service_mean").as_f64().is_some_and(|cores| cores > 0.0),
+        "its process is found"
+    );
     place.assert_nothing_left();
 }
 
@@ -276,6 +279,11 @@ fn a_service_that_somebody_else_runs_on_an_asterisk_of_the_users_own() {
     let mut service = Group::start(service);
     ends_with(run(&place, &set).envs(account), 0);
     assert_measured(&place, 5 * 2 * 50);
+    // Both are this machine's, so that their CPU is the run's own.
+    for metric in ["cpu.asterisk_mean", "cpu.service_mean"] {
+        assert!(place.metric(metric).as_f64().is_some_and(|cores| cores > 0.0), "{metric}");
+    }
+    assert_eq!(place.summary()["environment"]["unseen"], "");
     assert!(service.0.try_wait().expect("a child").is_none(), "it is left alone");
     drop(service);
     asterisk.stop();
