@@ -9,9 +9,10 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::descriptors;
+use super::error::AsteriskError;
 use super::process::{Ports, StartConfig};
 
 /// The files, by name, as they are in the folder `asterisk/`.
@@ -64,43 +65,14 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A configuration that was not written.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A template asks for something that nobody provides.
-    #[error("asterisk/{file}: unknown placeholder ${{{name}}}")]
-    UnknownPlaceholder {
-        /// The template.
-        file: String,
-        /// The name between the braces.
-        name: String,
-    },
-    /// A value that would change the meaning of the file it is put into.
-    #[error("{what} cannot be put into Asterisk's configuration: {reason}")]
-    BadValue {
-        /// The value's name; the value itself may be a password and is not shown.
-        what: &'static str,
-        /// Its fault.
-        reason: &'static str,
-    },
-    /// A file could not be written.
-    #[error("cannot write {}: {source}", .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The kernel's reason.
-        source: std::io::Error,
-    },
-}
-
 /// The placeholders' names, without their prefix, and their values.
 pub type Values = Vec<(&'static str, String)>;
 
 /// Every placeholder that a template may use, with its value for an Asterisk in `run_dir` on `ports`.
 ///
 /// # Errors
-/// [`ConfigError::BadValue`].
-pub fn values(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Result<Values, ConfigError> {
+/// A value that would change the meaning of the file that it is put into.
+pub fn values(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Result<Values, AsteriskError> {
     if run_dir.as_os_str().len() + "/run/asterisk.ctl".len() >= SOCKET_PATH_MAX {
         let reason = "its path is too long for the control socket inside it; use a shorter one";
         return Err(bad("the run folder", reason));
@@ -125,8 +97,9 @@ pub fn values(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Result<Val
     ])
 }
 
-fn bad(what: &'static str, reason: &'static str) -> ConfigError {
-    ConfigError::BadValue { what, reason }
+/// Refuses a value, which may be a password and is not shown.
+fn bad(what: &str, reason: &str) -> AsteriskError {
+    AsteriskError::Failed(format!("{what} cannot be put into Asterisk's configuration: {reason}"))
 }
 
 fn bracketed(address: IpAddr) -> String {
@@ -137,7 +110,7 @@ fn bracketed(address: IpAddr) -> String {
 }
 
 /// A word that is safe as a section name and as an argument in the dialplan.
-fn identifier(what: &'static str, text: &str) -> Result<String, ConfigError> {
+fn identifier(what: &str, text: &str) -> Result<String, AsteriskError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
         return Err(bad(what, "use 1 to 64 letters, digits, '-', '_' or '.'"));
@@ -146,14 +119,14 @@ fn identifier(what: &'static str, text: &str) -> Result<String, ConfigError> {
 }
 
 /// pjsip.conf has sections of its own: a user of the same name would be merged with them.
-fn digest_user(text: &str) -> Result<String, ConfigError> {
+fn digest_user(text: &str) -> Result<String, AsteriskError> {
     if ["global", "system", "udp", "media", "driver"].contains(&text) {
         return Err(bad("the SIP user", "the name is one of Asterisk's own sections; use another"));
     }
     identifier("the SIP user", text)
 }
 
-fn secret(what: &'static str, secret: &Secret) -> Result<String, ConfigError> {
+fn secret(what: &str, secret: &Secret) -> Result<String, AsteriskError> {
     let text = secret.expose();
     // ';' begins a comment, '\' escapes it; a line is cut at its ends, so no blanks either.
     let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, ';' | '\\');
@@ -167,7 +140,7 @@ fn secret(what: &'static str, secret: &Secret) -> Result<String, ConfigError> {
     Ok(text.to_string())
 }
 
-fn path(what: &'static str, path: &Path) -> Result<String, ConfigError> {
+fn path(what: &str, path: &Path) -> Result<String, AsteriskError> {
     let text = path.to_str().ok_or(bad(what, "its path is not UTF-8"))?;
     if !path.is_absolute() {
         return Err(bad(what, "its path is not absolute"));
@@ -186,16 +159,16 @@ fn path(what: &'static str, path: &Path) -> Result<String, ConfigError> {
 ///
 /// # Errors
 /// A placeholder that nobody provides.
-pub fn render(file: &str, template: &str, values: &Values) -> Result<String, ConfigError> {
+pub fn render(file: &str, template: &str, values: &Values) -> Result<String, AsteriskError> {
     let mut out = String::with_capacity(template.len() + 256);
     let mut rest = template;
     while let Some(at) = rest.find("${LOADTEST_") {
         out.push_str(&rest[..at]);
         let inner = &rest[at + 2..];
         let name = inner.split('}').next().unwrap_or(inner);
-        let unknown = || ConfigError::UnknownPlaceholder {
-            file: file.to_string(),
-            name: name.chars().take(64).collect(),
+        let unknown = || {
+            let name: String = name.chars().take(64).collect();
+            AsteriskError::Failed(format!("asterisk/{file}: unknown placeholder ${{{name}}}"))
         };
         // An unclosed brace leaves the whole rest as the name: no such placeholder either.
         let name_inside = name.strip_prefix(PREFIX);
@@ -238,14 +211,14 @@ pub fn missing_modules(dir: &Path) -> Vec<&'static str> {
 ///
 /// # Errors
 /// As [`render`], and a file that cannot be written.
-pub fn write(dir: &Path, values: &Values, module_dir: &Path) -> Result<(), ConfigError> {
+pub fn write(dir: &Path, values: &Values, module_dir: &Path) -> Result<(), AsteriskError> {
     for (name, template) in TEMPLATES {
         let mut text = render(name, template, values)?;
         if *name == "modules.conf" {
             text = without_missing(&text, module_dir);
         }
         let path = dir.join(name);
-        let io = |source| ConfigError::Io { path: path.clone(), source };
+        let io = |error| AsteriskError::file("cannot write", &path, error);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
         file.write_all(text.as_bytes()).map_err(io)?;
     }
@@ -273,7 +246,7 @@ mod tests {
     }
 
     /// `config()` after `change`, in `/run/a b`.
-    fn values_after(change: impl FnOnce(&mut StartConfig)) -> Result<Values, ConfigError> {
+    fn values_after(change: impl FnOnce(&mut StartConfig)) -> Result<Values, AsteriskError> {
         let mut config = config();
         change(&mut config);
         values(&config, &config.ports, Path::new("/run/a b"))
@@ -325,7 +298,7 @@ mod tests {
             "${LOADTEST_LOADTEST_ARI_APP}",
         ] {
             let error = render("x.conf", template, &good()).unwrap_err();
-            assert!(matches!(error, ConfigError::UnknownPlaceholder { .. }), "{template}: {error}");
+            assert!(error.to_string().contains("unknown placeholder"), "{template}: {error}");
         }
     }
 

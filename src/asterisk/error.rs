@@ -1,12 +1,8 @@
 //! Errors of finding, starting and reaching an Asterisk, each with its cure.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::ExitStatus;
-use std::time::Duration;
-
-use super::config::ConfigError;
+use std::path::Path;
 
 /// A socket of Asterisk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +13,7 @@ pub enum Socket {
     Http,
 }
 
-impl fmt::Display for Socket {
+impl Display for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Socket::Sip => "SIP (UDP)",
@@ -26,29 +22,9 @@ impl fmt::Display for Socket {
     }
 }
 
-/// A private Asterisk that cannot be found, started or reached.
+/// A private Asterisk that cannot be found, configured, started or reached.
 #[derive(Debug, thiserror::Error)]
 pub enum AsteriskError {
-    /// No Asterisk anywhere; the lines say where was looked and why each place did not do.
-    #[error(
-        "no usable Asterisk found; run asterisk/install.sh, or name one with LOADTEST_ASTERISK{}",
-        indented(.looked)
-    )]
-    NotFound {
-        /// One line for each place.
-        looked: Vec<String>,
-    },
-    /// The Asterisk that was asked for does not do.
-    #[error("{} cannot be used: {reason}", .path.display())]
-    Unusable {
-        /// The program or folder that was named.
-        path: PathBuf,
-        /// Its fault, and the cure.
-        reason: String,
-    },
-    /// The configuration could not be rendered or written.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     /// Somebody else holds a port.
     #[error("{socket} port {} is taken: stop what holds it ({}) or choose another port", .addr.port(), holder_hint(*.socket, *.addr))]
     PortTaken {
@@ -57,59 +33,22 @@ pub enum AsteriskError {
         /// The address that could not be bound.
         addr: SocketAddr,
     },
-    /// An address that this machine does not have, or a port that this user may not bind.
-    #[error("Asterisk cannot listen on {addr} for {socket}: {source}")]
-    CannotBind {
-        /// The socket that Asterisk wanted there.
-        socket: Socket,
-        /// The address that could not be bound.
-        addr: SocketAddr,
-        /// The kernel's reason.
-        source: std::io::Error,
-    },
-    /// The process could not be started at all.
-    #[error("cannot start {}: {source}", .program.display())]
-    Spawn {
-        /// The program.
-        program: PathBuf,
-        /// The kernel's reason.
-        source: std::io::Error,
-    },
-    /// It ended before it was ready.
-    #[error("Asterisk ended before it was ready ({status}); its last output:{}", indented(.last))]
-    Exited {
-        /// Its exit status.
-        status: ExitStatus,
-        /// The last lines it logged.
-        last: Vec<String>,
-    },
-    /// It runs, but ARI does not answer.
-    #[error(
-        "Asterisk did not answer ARI within {within:?} ({problem}); is the machine overloaded? Its last output:{}",
-        indented(.last)
-    )]
-    NotReady {
-        /// The time that was allowed.
-        within: Duration,
-        /// The last answer, or why there was none.
-        problem: String,
-        /// The last lines it logged.
-        last: Vec<String>,
-    },
-    /// A file or folder of ours.
-    #[error("{what} {}: {source}", .path.display())]
-    Io {
-        /// The attempt, as in `cannot create`.
-        what: &'static str,
-        /// To which file or folder.
-        path: PathBuf,
-        /// The kernel's reason.
-        source: std::io::Error,
-    },
+    /// Anything else, in a sentence with its reason and its cure.
+    #[error("{0}")]
+    Failed(String),
 }
 
-fn indented(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("\n  {line}")).collect()
+impl AsteriskError {
+    /// An attempt at a file or folder, as in `cannot create`.
+    pub(super) fn file(attempt: &str, path: &Path, reason: impl Display) -> Self {
+        AsteriskError::Failed(format!("{attempt} {}: {reason}", path.display()))
+    }
+
+    /// A failure that `lines` explain, each shown on a line of its own.
+    pub(super) fn with_lines(what: &str, lines: &[String]) -> Self {
+        let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
+        AsteriskError::Failed(format!("{what}{lines}"))
+    }
 }
 
 fn holder_hint(socket: Socket, addr: SocketAddr) -> String {

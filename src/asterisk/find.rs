@@ -122,11 +122,11 @@ impl Install {
 /// A place that was named must do; an installed one that lacks modules is passed over.
 ///
 /// # Errors
-/// [`AsteriskError::Unusable`] for a named place, otherwise [`AsteriskError::NotFound`].
+/// The fault of a named place, or the places that were looked in, each with its fault.
 pub fn find(places: &Places) -> Result<Install, AsteriskError> {
     if let Some(path) = places.explicit.as_ref().or(places.variable.as_ref()) {
-        return examine(path, places)
-            .map_err(|reason| AsteriskError::Unusable { path: path.clone(), reason });
+        let unusable = |reason| AsteriskError::Failed(format!("{} cannot be used: {reason}", path.display()));
+        return examine(path, places).map_err(unusable);
     }
     let mut looked = Vec::new();
     let installed =
@@ -143,7 +143,8 @@ pub fn find(places: &Places) -> Result<Install, AsteriskError> {
         looked.push(format!("no `asterisk` on PATH, and nothing unpacked ({tree})"));
     }
     looked.dedup();
-    Err(AsteriskError::NotFound { looked })
+    let what = "no usable Asterisk found; run asterisk/install.sh, or name one with LOADTEST_ASTERISK";
+    Err(AsteriskError::with_lines(what, &looked))
 }
 
 fn examine(path: &Path, places: &Places) -> Result<Install, String> {
@@ -308,8 +309,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let mut places = nowhere(dir.path());
-        let AsteriskError::NotFound { looked } = find(&places).unwrap_err() else { panic!() };
-        assert!(looked[0].contains("nothing unpacked"), "{looked:?}");
+        let error = find(&places).unwrap_err().to_string();
+        assert!(error.contains("nothing unpacked"), "{error}");
 
         fake_tree(&at("tree"), "tree");
         assert_eq!(found(&places), "Asterisk tree");
@@ -336,8 +337,9 @@ mod tests {
         fake_tree(&dir.path().join("tree"), "tree");
         assert_eq!(found(&places), "Asterisk tree");
         places.explicit = Some(program.clone());
-        let AsteriskError::Unusable { path, reason } = find(&places).unwrap_err() else { panic!() };
-        assert!(path == program && reason.contains("lacks chan_rtp.so"), "{reason}");
+        let error = find(&places).unwrap_err().to_string();
+        let named = error.starts_with(&format!("{} cannot be used: ", program.display()));
+        assert!(named && error.contains("lacks chan_rtp.so"), "{error}");
         fs::remove_file(dir.path().join("tree").join(COMPLETE)).unwrap();
         places.explicit = None;
         assert!(find(&places).is_err(), "half a tree was taken");

@@ -1,5 +1,6 @@
 //! A private Asterisk: found or pointed at, configured, started, watched and stopped again.
 
+pub mod ari;
 pub mod config;
 pub mod descriptors;
 mod error;
@@ -7,9 +8,9 @@ pub mod find;
 pub mod log;
 mod ports;
 mod process;
-mod ready;
 mod rundir;
 
+pub use ari::Ari;
 pub use error::{AsteriskError, Socket};
 pub use find::{Install, Places};
 pub use log::LogCounts;

@@ -1,5 +1,6 @@
 //! Choice of free ports.
 
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
@@ -13,7 +14,7 @@ const TRIES: usize = 64;
 pub(super) fn check(socket: Socket, addr: SocketAddr) -> Result<(), AsteriskError> {
     bind(socket, addr).map(|_| ()).map_err(|source| match source.kind() {
         ErrorKind::AddrInUse => AsteriskError::PortTaken { socket, addr },
-        _ => AsteriskError::CannotBind { socket, addr, source },
+        _ => refused(socket, addr, source),
     })
 }
 
@@ -21,14 +22,16 @@ pub(super) fn check(socket: Socket, addr: SocketAddr) -> Result<(), AsteriskErro
 pub(super) fn pick(socket: Socket, ip: IpAddr, avoid: &[RangeInclusive<u16>]) -> Result<u16, AsteriskError> {
     let addr = SocketAddr::new(ip, 0);
     for _ in 0..TRIES {
-        let bound =
-            bind(socket, addr).map_err(|source| AsteriskError::CannotBind { socket, addr, source })?;
+        let bound = bind(socket, addr).map_err(|error| refused(socket, addr, error))?;
         if !avoid.iter().any(|range| range.contains(&bound.port())) {
             return Ok(bound.port());
         }
     }
-    let source = std::io::Error::other("every free port lies in the RTP range");
-    Err(AsteriskError::CannotBind { socket, addr, source })
+    Err(refused(socket, addr, "every free port lies in the RTP range"))
+}
+
+fn refused(socket: Socket, addr: SocketAddr, reason: impl Display) -> AsteriskError {
+    AsteriskError::Failed(format!("Asterisk cannot listen on {addr} for {socket}: {reason}"))
 }
 
 /// Binds and lets go again. A listener is bound as Asterisk binds it, with SO_REUSEADDR.

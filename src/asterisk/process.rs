@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::ari::Ari;
 use super::config::{self, Secret};
 use super::error::{AsteriskError, Socket};
 use super::find::Install;
 use super::log::{Log, LogCounts};
 use super::ports;
-use super::ready::{self, Refused};
 use super::rundir::RunDir;
-use crate::child::{Keeper, Output, Stopped};
+use crate::child::{Keeper, Output, Stopped, describe};
+use crate::net::http::HttpError;
 
 /// Starts that are tried when a port that was picked here is taken by somebody else meanwhile.
 const TRIES: usize = 3;
@@ -82,7 +83,8 @@ pub struct StartConfig {
 }
 
 impl StartConfig {
-    /// Everything on loopback, free ports, new passwords, 10 s to get ready.
+    /// Everything on loopback, free ports, new passwords, 30 s to get ready: a start takes about 0.5 s, and on a
+    /// machine that is full many times that; one that ends is noticed at once.
     pub fn new(install: Install, logs: impl Into<PathBuf>) -> Self {
         StartConfig {
             install,
@@ -95,7 +97,7 @@ impl StartConfig {
             digest: Account::random("secure"),
             logs: logs.into(),
             run_base: std::env::temp_dir(),
-            ready_within: Duration::from_secs(10),
+            ready_within: Duration::from_secs(30),
         }
     }
 }
@@ -152,14 +154,11 @@ async fn start_on(config: &StartConfig, ports: Ports) -> Result<Managed, Asteris
     let values = config::values(config, &ports, run_dir.path())?;
     config::write(&run_dir.path().join("etc"), &values, &config.install.module_dir)?;
     let process = Process::launch(config, run_dir.path(), LogCounts::default()).await?;
-    let managed = Managed {
-        process,
-        config: config.clone(),
-        sip: SocketAddr::new(config.address, ports.sip),
-        http: SocketAddr::new(config.address, ports.http),
-        rtp: ports.rtp,
-        run_dir,
-    };
+    let http = SocketAddr::new(config.address, ports.http);
+    let ari = Ari::new(format!("http://{http}"), config.ari.clone())
+        .map_err(|error| AsteriskError::Failed(error.to_string()))?;
+    let sip = SocketAddr::new(config.address, ports.sip);
+    let managed = Managed { process, config: config.clone(), ari, sip, http, run_dir };
     managed.ready().await?;
     Ok(managed)
 }
@@ -186,9 +185,9 @@ impl Process {
         let reader = Arc::clone(&log);
         let take = move |line: &str| reader.lock().unwrap_or_else(PoisonError::into_inner).take(line);
         let output = Output::capture(&mut command, path.clone(), take)
-            .map_err(|source| AsteriskError::Io { what: "cannot create", path, source })?;
-        let spawn_failed = |source| AsteriskError::Spawn { program: config.install.program.clone(), source };
-        let keeper = Keeper::start(command).await.map_err(spawn_failed)?;
+            .map_err(|error| AsteriskError::file("cannot create", &path, error))?;
+        let unstarted = |error| AsteriskError::file("cannot start", &config.install.program, error);
+        let keeper = Keeper::start(command).await.map_err(unstarted)?;
         Ok(Process { keeper, output, log })
     }
 
@@ -210,9 +209,9 @@ pub struct Managed {
     // Before `run_dir`: fields are dropped in this order, and Asterisk writes until it is gone.
     process: Process,
     config: StartConfig,
+    ari: Ari,
     sip: SocketAddr,
     http: SocketAddr,
-    rtp: RangeInclusive<u16>,
     run_dir: RunDir,
 }
 
@@ -227,19 +226,9 @@ impl Managed {
         self.http
     }
 
-    /// Its address for clients of ARI: `http://127.0.0.1:8088`, without the path `/ari`.
-    pub fn ari_url(&self) -> String {
-        format!("http://{}", self.http)
-    }
-
-    /// Its ARI user.
-    pub fn account(&self) -> &Account {
-        &self.config.ari
-    }
-
-    /// Its RTP ports.
-    pub fn rtp_ports(&self) -> RangeInclusive<u16> {
-        self.rtp.clone()
+    /// Its REST interface.
+    pub fn ari(&self) -> &Ari {
+        &self.ari
     }
 
     /// Its process.
@@ -299,12 +288,12 @@ impl Managed {
                 if let Some(socket) = self.process.log().port_taken {
                     return Err(self.taken(socket));
                 }
-                match ready::ping(self.http, &config.ari.user, &config.ari.password).await {
+                match self.ari.ping().await {
                     Ok(()) if self.process.log().is_ready => return Ok(()),
                     Ok(()) => problem = "ARI answers, but not everything is loaded".into(),
                     // The password was made for this start: what does not know it was there before.
-                    Err(Refused::UnknownUser) => return Err(self.taken(Socket::Http)),
-                    Err(Refused::Silent(why)) => problem = why,
+                    Err(HttpError::Status { status: 401, .. }) => return Err(self.taken(Socket::Http)),
+                    Err(error) => problem = error.to_string(),
                 }
                 sleep(ASK_EVERY).await;
             }
@@ -313,7 +302,11 @@ impl Managed {
             biased;
             _ = self.process.keeper.ended() => Err(self.early_end().await),
             outcome = timeout(config.ready_within, answered) => outcome.unwrap_or_else(|_| {
-                Err(AsteriskError::NotReady { within: config.ready_within, problem: problem.clone(), last: self.process.output.tail() })
+                let what = format!(
+                    "Asterisk did not answer ARI within {:?} ({problem}); is the machine overloaded? Its last output:",
+                    config.ready_within
+                );
+                Err(AsteriskError::with_lines(&what, &self.process.output.tail()))
             }),
         }
     }
@@ -325,11 +318,11 @@ impl Managed {
 
     async fn early_end(&self) -> AsteriskError {
         self.process.output.drained().await;
-        match (self.process.log().port_taken, self.process.keeper.status()) {
-            (Some(socket), _) => self.taken(socket),
-            (None, status) => {
-                AsteriskError::Exited { status: status.unwrap_or_default(), last: self.process.output.tail() }
-            }
+        if let Some(socket) = self.process.log().port_taken {
+            return self.taken(socket);
         }
+        let status = describe(self.process.keeper.status());
+        let what = format!("Asterisk ended before it was ready ({status}); its last output:");
+        AsteriskError::with_lines(&what, &self.process.output.tail())
     }
 }

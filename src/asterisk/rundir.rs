@@ -82,8 +82,8 @@ fn sweep(base: &Path) {
     }
 }
 
-fn failed(path: &Path, source: std::io::Error) -> AsteriskError {
-    AsteriskError::Io { what: "cannot create", path: path.to_path_buf(), source }
+fn failed(path: &Path, error: std::io::Error) -> AsteriskError {
+    AsteriskError::file("cannot create", path, error)
 }
 
 #[cfg(test)]

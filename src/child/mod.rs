@@ -115,6 +115,14 @@ impl Keeper {
     }
 }
 
+/// Waits until a child has ended; for ever where there is none.
+pub async fn ended(child: Option<&Keeper>) -> Option<ExitStatus> {
+    match child {
+        Some(child) => child.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The end of a child that was stopped.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopped {

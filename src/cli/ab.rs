@@ -1,20 +1,22 @@
 //! `loadtest ab`: runs two scenarios in turn, and says whether the second is slower than the first.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::Context as _;
+use tokio::sync::watch;
 
 use super::compare::{Question, answer};
-use super::{Exit, Failure, say};
-use crate::child::Keeper;
+use super::deliver::{Delivery, Options};
+use super::progress::Display;
+use super::run::play;
+use super::{Exit, Failure, interrupt, say};
 use crate::clock;
 use crate::compare::digest::RunDigest;
 use crate::compare::pairs::{Segment, needed};
+use crate::driver::Stop;
 use crate::metrics::{Definition, catalogue};
-use crate::net::signals::Signals;
+use crate::report::Format;
 use crate::run::preflight::survey;
-use crate::run::{Folder, Plan, stored};
+use crate::run::{Folder, Plan, RunError, stored};
 use crate::scenario::Scenario;
 use crate::values::Span;
 
@@ -63,25 +65,24 @@ pub struct Args {
 struct Side {
     letter: char,
     folder: &'static str,
-    path: PathBuf,
-    set: Vec<String>,
-    /// Settings of this side alone.
-    own: Vec<String>,
+    plan: Plan,
+    /// The scenario, and the settings of this side alone.
+    words: String,
 }
 
 /// Runs the subcommand.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let sides = sides(&args);
-    let base = Plan::read(&sides[0].path, &sides[0].set)?;
-    let new = Plan::read(&sides[1].path, &sides[1].set)?;
-    same_load(base.scenario(), new.scenario())?;
-    enough(&args, base.scenario())?;
-    for plan in [&base, &new] {
-        survey(plan.scenario())?.clear()?;
+    let new = args.new.as_ref().unwrap_or(&args.base);
+    let sides =
+        [side(&args, 'A', "base", &args.base, &args.set_base)?, side(&args, 'B', "new", new, &args.set_new)?];
+    let [base, new] = sides.each_ref().map(|side| side.plan.scenario());
+    same_load(base, new)?;
+    enough(&args, base)?;
+    for scenario in [base, new] {
+        survey(scenario)?.clear()?;
     }
-    let name = format!("ab-{}", base.scenario().name);
-    let folder = Folder::create_for(args.out.as_deref(), &name, clock::now(), "base")?;
-    let mut signals = Signals::listen()?;
+    let folder = Folder::create_for(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), "base")?;
+    let interrupt = interrupt::listen()?;
     let mut pairs = Vec::with_capacity(args.pairs as usize);
     for n in 1..=args.pairs {
         // ABBA: whatever drifts falls on both alike.
@@ -90,7 +91,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         for which in order {
             let side = &sides[which];
             let out = folder.path().join(side.folder).join(format!("{n:02}"));
-            let Some(digest) = segment(&base.program, side, &out, &mut signals).await? else {
+            let Some(digest) = segment(&side.plan, &out, interrupt.clone()).await? else {
                 return Ok(interrupted(&args, &folder, pairs.len()));
             };
             if !args.quiet {
@@ -103,38 +104,25 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         }
         enough_left(&args, &pairs)?;
     }
-    let words = sides.each_ref().map(Side::words);
-    let exit = answer(words, pairs, &args.question, Some(&folder))?;
+    let exit = answer(sides.map(|side| side.words), pairs, &args.question, Some(&folder))?;
     if !args.quiet {
         say::out(format_args!("runs and comparison: {}", folder.path().display()));
     }
     Ok(exit)
 }
 
-impl Side {
-    /// The scenario, and what is set for this side alone.
-    fn words(&self) -> String {
-        let with = if self.own.is_empty() { String::new() } else { format!(" with {}", self.own.join(", ")) };
-        format!("{}{with}", self.path.display())
-    }
-}
-
-fn sides(args: &Args) -> [Side; 2] {
+fn side(
+    args: &Args,
+    letter: char,
+    folder: &'static str,
+    path: &Path,
+    own: &[String],
+) -> Result<Side, RunError> {
     // Neither gates nor what a gate may end belong into a segment: the comparison judges.
-    let common = [
-        args.set.as_slice(),
-        &[format!("load.duration={}", args.segment).replace(' ', ""), "gates.require=[]".into()],
-    ]
-    .concat();
-    let side = |letter, folder, path: &Path, own: &[String]| Side {
-        letter,
-        folder,
-        path: path.to_path_buf(),
-        set: [&common, own].concat(),
-        own: own.to_vec(),
-    };
-    let new = args.new.as_ref().unwrap_or(&args.base);
-    [side('A', "base", &args.base, &args.set_base), side('B', "new", new, &args.set_new)]
+    let segment = [format!("load.duration={}", args.segment).replace(' ', ""), "gates.require=[]".into()];
+    let plan = Plan::read(path, &[&args.set, segment.as_slice(), own].concat())?;
+    let with = if own.is_empty() { String::new() } else { format!(" with {}", own.join(", ")) };
+    Ok(Side { letter, folder, plan, words: format!("{}{with}", path.display()) })
 }
 
 /// Percentiles of different loads say nothing about the builds.
@@ -187,39 +175,27 @@ fn enough_left(args: &Args, pairs: &[(RunDigest, RunDigest)]) -> Result<(), Fail
     }
 }
 
-/// Runs one segment in a process of its own; `None` when the user interrupts it.
+/// Makes one run and stores it; `None` when the user interrupts it. A run that breaks is stored as well, and its
+/// pair left out.
 async fn segment(
-    program: &Path,
-    side: &Side,
+    plan: &Plan,
     out: &Path,
-    signals: &mut Signals,
+    interrupt: watch::Receiver<Stop>,
 ) -> Result<Option<RunDigest>, Failure> {
-    let mut command = Command::new(program);
-    command.arg("run").arg(&side.path).args(["--quiet", "--report", "csv,json", "--out"]).arg(out);
-    for set in &side.set {
-        command.args(["--set", set]);
-    }
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    let child = Keeper::start(command).await.context("cannot start a run")?;
-    let status = loop {
-        tokio::select! {
-            status = child.ended() => break status,
-            // The run is in a process group of its own, which Ctrl-C does not reach.
-            signal = signals.next() => child.signal(signal),
-        }
+    let folder = plan.folder(Some(out))?;
+    let Some(finished) = play(plan, &folder, interrupt, &Display::Nothing).await? else { return Ok(None) };
+    let options = Options { report: vec![Format::Csv, Format::Json], baseline: None, quiet: true };
+    let delivery = Delivery {
+        resolved: &plan.resolved,
+        summary: &finished.summary,
+        verdict: &finished.verdict,
+        folder: &folder,
+        raw: &finished.raw,
+        options: &options,
     };
-    let broke =
-        |how: &str| Failure::broke(format!("the run in {} {how}; nothing is compared", out.display()));
-    let code = status.and_then(|status| status.code());
-    match code {
-        _ if signals.came() => Ok(None),
-        // A run in doubt counts.
-        Some(0 | 12) => Ok(Some(stored::digest(out)?)),
-        // A run that broke after it had started is stored, and its pair left out.
-        Some(1) if out.join("environment.json").is_file() => Ok(Some(stored::digest(out)?)),
-        Some(code) => Err(broke(&format!("ended with {code}"))),
-        None => Err(broke("was killed")),
-    }
+    delivery.write()?;
+    let interrupted = finished.summary.environment.interrupted;
+    Ok(if interrupted { None } else { Some(stored::digest(out)?) })
 }
 
 fn tell(n: u32, of: u32, letter: char, question: &Question, run: &RunDigest) {

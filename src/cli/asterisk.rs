@@ -1,8 +1,6 @@
 //! `loadtest asterisk`: a private Asterisk in the foreground.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +8,10 @@ use anyhow::Context as _;
 
 use super::{Exit, Failure, say};
 use crate::asterisk::config::Secret;
-use crate::asterisk::{Asterisk, Managed, Places, StartConfig, find};
+use crate::asterisk::{Ari, Asterisk, Places, StartConfig, find};
 use crate::child;
 use crate::net::signals::Signals;
+use crate::run::folder::write_whole;
 use crate::run::preflight::raise_descriptors;
 use crate::values::PortRange;
 
@@ -55,7 +54,7 @@ pub struct Args {
 
 /// Runs the subcommand until SIGTERM or Ctrl-C, or until Asterisk ends.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::to_end()?;
     raise_descriptors()?;
     let install = find::find(&Places::from_environment(args.asterisk))?;
     let mut config = StartConfig::new(install, args.logs);
@@ -69,12 +68,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let (app, digest) = (config.app.clone(), config.digest.clone());
     let managed = Asterisk::start(config).await?;
     if let Some(path) = &args.write_env {
-        write_env(path, &managed).with_context(|| format!("cannot write {}", path.display()))?;
+        write_env(path, managed.ari()).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let account = managed.account();
+    let Ari { url, account, .. } = managed.ari();
     say::out(format_args!("{} takes calls", managed.install().version));
     say::out(format_args!("  SIP       {}", managed.sip_addr()));
-    say::out(format_args!("  ARI_URL   {}", managed.ari_url()));
+    say::out(format_args!("  ARI_URL   {url}"));
     say::out(format_args!("  ARI_USER  {}", account.user));
     // Output ends up in logs: passwords that are in the file are not printed.
     let hidden = "(in the file of --write-env)";
@@ -102,29 +101,13 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     }
 }
 
-/// Leaves what a client of ARI needs to know in a file, which is there whole or not at all.
-fn write_env(path: &Path, managed: &Managed) -> std::io::Result<()> {
-    let account = managed.account();
-    let lines = [
-        ("ARI_URL", managed.ari_url()),
-        ("ARI_USER", account.user.clone()),
-        ("ARI_PASS", account.password.expose().into()),
-    ];
-    let mut name = path.as_os_str().to_os_string();
-    name.push(".new");
-    let early = PathBuf::from(name);
+/// Leaves the account of ARI in a file, which is there whole or not at all.
+fn write_env(path: &Path, Ari { url, account, .. }: &Ari) -> std::io::Result<()> {
+    let lines =
+        [("ARI_URL", url.as_str()), ("ARI_USER", &account.user), ("ARI_PASS", account.password.expose())];
     keeps_nothing_else(path)?;
-    // One that a killed predecessor left may have another mode, and a new file has the one asked for.
-    match fs::remove_file(&early) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&early)?;
-    for (name, value) in lines {
-        writeln!(file, "{name}={}", quoted(&value))?;
-    }
-    file.sync_all()?;
-    fs::rename(&early, path)
+    let text: String = lines.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
+    write_whole(path, text.as_bytes(), 0o640)
 }
 
 /// Refuses a file in which anything else is kept: it is written anew as a whole.

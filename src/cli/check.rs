@@ -7,7 +7,7 @@ use super::{Exit, Failure, say};
 use crate::asterisk::{Places, find};
 use crate::net::resolve::resolve;
 use crate::run::Plan;
-use crate::run::application::{AppStatus, Ari, describe};
+use crate::run::application::{describe, external_ari, refusal};
 use crate::run::options_probe::{ProbeResult, probe};
 use crate::run::plan::headline;
 use crate::run::preflight::{Survey, survey};
@@ -118,26 +118,26 @@ async fn external(scenario: &Scenario, target: SocketAddr, survey: &mut Survey) 
 async fn service(scenario: &Scenario, survey: &mut Survey) {
     let service = &scenario.service;
     say::out(format_args!("  {:22} {}", "service", describe(service)));
-    let Some(url) = scenario.asterisk.ari.clone().filter(|_| service.mode.is_application()) else { return };
-    let status = match Ari::from_environment(url.clone()) {
-        Ok(ari) => ari.lists(&service.app).await,
-        Err(error) => Err(error),
+    let Some(url) = scenario.asterisk.ari.as_ref().filter(|_| service.mode.is_application()) else { return };
+    let ari = match external_ari(url) {
+        Ok(ari) => ari,
+        Err(error) => return survey.obstacles.push(error.to_string()),
     };
-    match status {
-        Ok(AppStatus::Unknown(why)) => {
-            survey.obstacles.push(format!("ARI does not answer at {url}: {why}"));
-        }
-        Ok(AppStatus::Absent) if service.mode == ServiceMode::External => survey.obstacles.push(format!(
+    match ari.lists(&service.app).await {
+        Ok(false) if service.mode == ServiceMode::External => survey.obstacles.push(format!(
             "Asterisk at {url} does not list the application `{}`: is the service running, and is service.app \
              its application?",
             service.app
         )),
         // Asterisk also lists an application that has gone without its channels, and that is no obstacle.
-        Ok(AppStatus::Listed) if service.mode.is_started() => survey.warnings.push(format!(
+        Ok(true) if service.mode.is_started() => survey.warnings.push(format!(
             "Asterisk at {url} lists an application `{}` already: the run's will take its place",
             service.app
         )),
-        Ok(AppStatus::Listed | AppStatus::Absent) => {}
-        Err(error) => survey.obstacles.push(error.to_string()),
+        Ok(_) => {}
+        Err(error) => {
+            let silent = || format!("ARI does not answer at {url}: {error}");
+            survey.obstacles.push(refusal(&ari, &error).map_or_else(silent, |refused| refused.to_string()));
+        }
     }
 }

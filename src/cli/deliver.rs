@@ -30,11 +30,11 @@ pub struct Options {
     /// Reports to write.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(),
           default_value = FORMATS)]
-    report: Vec<Format>,
+    pub report: Vec<Format>,
     /// Hold the run against stored ones of the same scenario, machine and version: a run's folder, or a
     /// folder of them.
     #[arg(long, value_name = "DIR")]
-    baseline: Option<PathBuf>,
+    pub baseline: Option<PathBuf>,
     /// Say nothing but errors; the exit code is the verdict.
     #[arg(long, short)]
     pub quiet: bool,
@@ -95,7 +95,10 @@ impl Delivery<'_> {
 
     /// Writes every file, figures before pictures. One that cannot be written does not keep the others
     /// from being written.
-    fn write(&self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// The first file that could not be written.
+    pub fn write(&self) -> Result<(), Failure> {
         let scenario = self.resolved.to_toml();
         let mut first_failure = None;
         let mut put = |result: Result<(), Failure>| {

@@ -22,7 +22,7 @@ pub struct Args {
 
 /// Runs the subcommand until SIGTERM or Ctrl-C.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::to_end()?;
     let echo = EchoServer::start(args.listen).map_err(|error| refused(args.listen, &error))?;
     let address = echo.local_addr();
     if !address.ip().to_canonical().is_loopback() {

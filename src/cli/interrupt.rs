@@ -11,14 +11,15 @@ use crate::net::signals::Signals;
 /// # Errors
 /// When the kernel refuses.
 pub fn listen() -> Result<watch::Receiver<Stop>, Failure> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::to_end()?;
     let (wish, wishes) = watch::channel(Stop::No);
     tokio::spawn(async move {
-        loop {
-            let again = signals.came();
-            signals.next().await;
-            wish.send_replace(if again { Stop::Now } else { Stop::Soon });
-        }
+        signals.next().await;
+        wish.send_replace(Stop::Soon);
+        signals.next().await;
+        wish.send_replace(Stop::Now);
+        // Kept: without a sender nobody could wait for a wish.
+        std::future::pending::<()>().await
     });
     Ok(wishes)
 }

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
+use tokio::sync::watch;
+
 use super::deliver::{Delivery, Options};
 use super::progress::Display;
 use super::{Exit, Failure, interrupt, say};
-use crate::clock;
 use crate::driver::Stop;
 use crate::metrics::{catalogue, per_call};
 use crate::run::plan::headline;
 use crate::run::preflight::survey;
-use crate::run::{Folder, Observer as _, Plan, Testbed, execute};
+use crate::run::{Finished, Folder, Observer as _, Plan, RunError, Testbed, execute};
 use crate::scenario::{Scenario, ServiceMode};
 
 #[derive(Debug, clap::Args)]
@@ -49,26 +50,13 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut warnings = survey(plan.scenario())?.clear()?;
     warnings.extend(plan.granted.warning.clone());
     let plan = plan.hold_against(args.options.baseline()?)?;
-    let folder = Folder::create(args.out.as_deref(), &plan.scenario().name, clock::now())?;
-    folder.write("scenario.toml", plan.resolved.to_toml().as_bytes())?;
-
-    let mut interrupt = interrupt::listen()?;
+    let folder = plan.folder(args.out.as_deref())?;
+    let interrupt = interrupt::listen()?;
     let display = Display::new(args.options.quiet);
     announce(plan.scenario(), &warnings, &display);
-    let logs = folder.logs();
-    let up = tokio::select! {
-        up = Testbed::up(&plan, &logs) => up,
-        _ = interrupt.wait_for(|stop| *stop != Stop::No) => {
-            folder.discard();
-            return Ok(Exit::Interrupted);
-        }
+    let Some(finished) = play(&plan, &folder, interrupt, &display).await? else {
+        return Ok(Exit::Interrupted);
     };
-    // A folder without a run in it would only look like one.
-    let mut testbed = up.inspect_err(|_| folder.discard())?;
-    let finished = execute(&plan, &mut testbed, interrupt, &display).await;
-    display.finish();
-    testbed.down().await;
-    let finished = finished?;
     let delivery = Delivery {
         resolved: &plan.resolved,
         summary: &finished.summary,
@@ -78,6 +66,32 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         options: &args.options,
     };
     delivery.deliver()
+}
+
+/// Makes the run of `plan`, with its logs in `folder`; `None` when the user interrupts it before its first call.
+/// Without a run the folder is removed, since it would only look like one.
+///
+/// # Errors
+/// Whatever keeps the run from being made.
+pub async fn play(
+    plan: &Plan,
+    folder: &Folder,
+    mut interrupt: watch::Receiver<Stop>,
+    display: &Display,
+) -> Result<Option<Finished>, RunError> {
+    let logs = folder.logs();
+    let up = tokio::select! {
+        up = Testbed::up(plan, &logs) => up,
+        _ = interrupt.wait_for(|stop| *stop != Stop::No) => {
+            folder.discard();
+            return Ok(None);
+        }
+    };
+    let mut testbed = up.inspect_err(|_| folder.discard())?;
+    let finished = execute(plan, &mut testbed, interrupt, display).await;
+    display.finish();
+    testbed.down().await;
+    finished.map(Some).inspect_err(|_| folder.discard())
 }
 
 fn list_metrics() {

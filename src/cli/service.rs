@@ -6,15 +6,15 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure};
 use crate::asterisk::descriptors;
 use crate::net::signals::Signals;
+use crate::run::folder::write_whole;
 use crate::service::http::SharedCounts;
 use crate::service::metrics::MetricsFile;
-use crate::service::{Service, ServiceConfig};
+use crate::service::{COUNT_ANEW, Service, ServiceConfig, WRITE_COUNTS};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -83,16 +83,16 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     config.check().map_err(Failure::usage)?;
     // A socket per call. Without more, as many calls as there are descriptors are served.
     let _ = descriptors::raise();
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::to_end()?;
     let shutdown = async move {
         signals.next().await;
     };
     // Before Asterisk lists the application: from then on a run may send them.
-    let requests = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
+    let requests = Signals::listen(&[WRITE_COUNTS, COUNT_ANEW])?;
     let metrics_file = config.metrics_file.clone();
     let service = Service::start(config).await?;
-    if let (Some(path), [Ok(write), Ok(reset)]) = (metrics_file.clone(), requests) {
-        tokio::spawn(on_request(write, reset, path, service.counts()));
+    if let Some(path) = metrics_file.clone() {
+        tokio::spawn(on_request(requests, path, service.counts()));
     }
     let finished = service.run(shutdown).await;
     let written = metrics_file.map_or(Ok(()), |path| write(&path, &finished.counted));
@@ -108,27 +108,20 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     }
 }
 
-/// Writes the counts on SIGUSR1, and counts from zero on SIGUSR2: one file for each of several trials.
-async fn on_request(mut write_now: Signal, mut reset: Signal, path: PathBuf, counts: Arc<SharedCounts>) {
+/// Writes the counts, or counts from zero, as a run asks for it: one file for each of several trials.
+async fn on_request(mut requests: Signals, path: PathBuf, counts: Arc<SharedCounts>) {
     loop {
-        tokio::select! {
-            Some(()) = write_now.recv() => {
-                // Whoever waits for the file is to find it whole.
-                let partial = path.with_extension("partial");
-                let written = write(&partial, &MetricsFile::of(counts.snapshot()));
-                if let Err(error) = written.and_then(|()| Ok(std::fs::rename(&partial, &path)?)) {
-                    tracing::error!("{error:#}");
-                }
-            }
-            Some(()) = reset.recv() => counts.reset(),
-            else => return,
+        if requests.next().await == COUNT_ANEW {
+            counts.reset();
+        } else if let Err(error) = write(&path, &MetricsFile::of(counts.snapshot())) {
+            tracing::error!("{error:#}");
         }
     }
 }
 
 fn write(path: &Path, counted: &MetricsFile) -> anyhow::Result<()> {
     let bytes = serde_json::to_vec_pretty(counted).context("the metrics")?;
-    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    write_whole(path, &bytes, 0o666).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

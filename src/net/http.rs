@@ -1,5 +1,6 @@
 //! An HTTP/1.1 client for one server: pooled connections, Basic authentication, bounded answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -26,13 +27,13 @@ const MOST_AT_ONCE: usize = 64;
 /// The usual bound of an answer's body.
 pub const BODY_LIMIT: usize = 1024 * 1024;
 
-/// A server and how to speak to it. Cheap to share by reference; requests run side by side.
-#[derive(Debug)]
+/// A server and how to speak to it. Clones share their connections; requests run side by side.
+#[derive(Debug, Clone)]
 pub struct HttpClient {
     client: Client<HttpConnector, Empty<Bytes>>,
     base: String,
     authorization: Option<HeaderValue>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 /// A whole answer.
@@ -125,7 +126,8 @@ impl HttpClient {
             .pool_max_idle_per_host(MOST_AT_ONCE)
             .build(connector);
         let authorization = credentials.map(|(user, password)| basic_auth(user, password)).transpose()?;
-        Ok(HttpClient { client, base: base.to_string(), authorization, turns: Semaphore::new(MOST_AT_ONCE) })
+        let turns = Arc::new(Semaphore::new(MOST_AT_ONCE));
+        Ok(HttpClient { client, base: base.to_string(), authorization, turns })
     }
 
     /// Sends a request without a body and reads the whole answer, whatever its status.

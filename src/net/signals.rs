@@ -1,41 +1,45 @@
-//! Ctrl-C and SIGTERM, each a request to end in order.
+//! Signals as requests: each waits to be taken and does no harm by itself.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{self, SignalKind, signal};
 
-/// Both signals; from its making on neither ends the program by itself.
-pub struct Signals {
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
-    came: bool,
-}
+/// Ctrl-C and SIGTERM, each a request to end in order.
+const TO_END: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
+
+/// Some signals; from its making on none of them ends the program.
+pub struct Signals(Vec<(Signal, unix::Signal)>);
 
 impl Signals {
-    /// Begins to listen.
+    /// Begins to listen for requests to end: Ctrl-C and SIGTERM.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub fn listen() -> io::Result<Self> {
-        let listen =
-            |kind| signal(kind).map_err(|e| io::Error::other(format!("cannot watch for signals: {e}")));
-        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        Ok(Signals { interrupt, terminate, came: false })
+    pub fn to_end() -> io::Result<Self> {
+        Signals::listen(&TO_END)
     }
 
-    /// Waits for the next of the two; cancel-safe.
+    /// Begins to listen for `wanted`.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn listen(wanted: &[Signal]) -> io::Result<Self> {
+        let watched =
+            wanted.iter().map(|wanted| Ok((*wanted, signal(SignalKind::from_raw(*wanted as i32))?)));
+        let watched: io::Result<Vec<_>> = watched.collect();
+        watched.map(Signals).map_err(|error| io::Error::other(format!("cannot watch for signals: {error}")))
+    }
+
+    /// Waits for the next of them; cancel-safe.
     pub async fn next(&mut self) -> Signal {
-        let signal = tokio::select! {
-            _ = self.interrupt.recv() => Signal::SIGINT,
-            _ = self.terminate.recv() => Signal::SIGTERM,
-        };
-        self.came = true;
-        signal
-    }
-
-    /// True once [`Signals::next`] has returned one.
-    pub fn came(&self) -> bool {
-        self.came
+        poll_fn(|context| {
+            let mut each = self.0.iter_mut();
+            let came = each.find_map(|(name, signal)| signal.poll_recv(context).is_ready().then_some(*name));
+            came.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }

@@ -6,15 +6,15 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
-use serde::de::IgnoredAny;
 
 use super::RunError;
-use crate::ari::request::encoded;
+use super::plan::variable;
+use crate::asterisk::config::Secret;
+use crate::asterisk::{Account, Ari};
 use crate::child::{self, Keeper, Output};
-use crate::net::http::{HttpClient, HttpError, Limits};
+use crate::net::http::HttpError;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 use crate::service::ServiceConfig;
 
@@ -22,10 +22,6 @@ use crate::service::ServiceConfig;
 pub const COUNTS: &str = "service.json";
 /// The built-in service's settings, in the same folder.
 const SETTINGS: &str = "service.toml";
-/// Has the built-in service write its counts into that file.
-pub const WRITE_COUNTS: Signal = Signal::SIGUSR1;
-/// Has the built-in service count from zero.
-pub const COUNT_ANEW: Signal = Signal::SIGUSR2;
 
 /// Last lines of its output that are shown, and bytes of each.
 const LAST_LINES: usize = 5;
@@ -33,74 +29,35 @@ const LAST_LINE_MAX: usize = 1000;
 /// Interval at which Asterisk is asked whether it lists the application.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
-/// Asterisk's REST interface and its account.
-#[derive(Clone)]
-pub struct Ari {
-    /// `http://host:port`, without the path `/ari`.
-    pub url: String,
-    /// The ARI user.
-    pub user: String,
-    /// That user's password.
-    pub password: String,
+/// The account of ARI_USER and ARI_PASS.
+///
+/// # Errors
+/// When one of the two is not set.
+pub fn account() -> Result<Account, RunError> {
+    let Some((user, password)) = variable("ARI_USER").zip(variable("ARI_PASS")) else {
+        let why = "the application's account is not known: set ARI_USER and ARI_PASS, as in Asterisk's \
+                   ari.conf, in the environment or in a .env file";
+        return Err(RunError::Unusable(why.into()));
+    };
+    Ok(Account { user, password: Secret::new(password) })
 }
 
-impl Ari {
-    /// The account of ARI_USER and ARI_PASS at `url`.
-    ///
-    /// # Errors
-    /// When one of the two is not set.
-    pub fn from_environment(url: String) -> Result<Ari, RunError> {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let account = variable("ARI_USER").zip(variable("ARI_PASS"));
-        let Some((user, password)) = account else {
-            let why = "the application's account is not known: set ARI_USER and ARI_PASS, as in Asterisk's \
-                       ari.conf, in the environment or in a .env file";
-            return Err(RunError::Unusable(why.into()));
-        };
-        Ok(Ari { url, user, password })
-    }
-
-    /// The TCP port of ARI.
-    pub fn port(&self) -> Option<u16> {
-        let url: hyper::Uri = self.url.parse().ok()?;
-        url.port_u16().or(match url.scheme_str() {
-            Some("https") => Some(443),
-            _ => Some(80),
-        })
-    }
-
-    /// Asks Asterisk about the application `app`.
-    ///
-    /// # Errors
-    /// An address or a password that no waiting will cure.
-    pub async fn lists(&self, app: &str) -> Result<AppStatus, RunError> {
-        const LIMITS: Limits = Limits { timeout: Duration::from_secs(2), body: 1 << 20 };
-        let bad_url = |error| RunError::Obstacle(format!("asterisk.ari: {error}"));
-        let client = HttpClient::new(&self.url, Some((&self.user, &self.password))).map_err(bad_url)?;
-        match client.get(&format!("/ari/applications/{}", encoded(app)), LIMITS).await {
-            Ok(IgnoredAny) => Ok(AppStatus::Listed),
-            Err(HttpError::Status { status: 404, .. }) => Ok(AppStatus::Absent),
-            Err(HttpError::Status { status: 401 | 403, .. }) => {
-                let Ari { url, user, .. } = self;
-                Err(RunError::Obstacle(format!(
-                    "Asterisk at {url} refuses user `{user}`: check ARI_USER and ARI_PASS against its ari.conf"
-                )))
-            }
-            Err(e @ (HttpError::BadUrl(_) | HttpError::BadRequest(_))) => Err(bad_url(e)),
-            Err(e) => Ok(AppStatus::Unknown(e.to_string())),
-        }
-    }
+/// ARI of an Asterisk at `url` that the run has not started.
+///
+/// # Errors
+/// When it has no account, or `url` is no address.
+pub fn external_ari(url: &str) -> Result<Ari, RunError> {
+    let ari = Ari::new(url.to_string(), account()?);
+    ari.map_err(|error| RunError::Obstacle(format!("asterisk.ari: {error}")))
 }
 
-/// An application in Asterisk's list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AppStatus {
-    /// It is there: calls are given to it.
-    Listed,
-    /// It is not there, perhaps not yet connected.
-    Absent,
-    /// Asterisk did not say, with the reason.
-    Unknown(String),
+/// The error of an Asterisk that does not take the account, which no waiting will cure.
+pub fn refusal(ari: &Ari, error: &HttpError) -> Option<RunError> {
+    let HttpError::Status { status: 401 | 403, .. } = error else { return None };
+    let (url, user) = (&ari.url, &ari.account.user);
+    Some(RunError::Obstacle(format!(
+        "Asterisk at {url} refuses user `{user}`: check ARI_USER and ARI_PASS against its ari.conf"
+    )))
 }
 
 /// Separates a message from the end of a process's output.
@@ -165,27 +122,26 @@ impl Application {
     /// Waits until Asterisk lists it.
     async fn appears(&self, scenario: &Scenario, ari: &Ari) -> Result<(), RunError> {
         let (app, within) = (&scenario.service.app, scenario.service.ready_within);
+        let mut silence = None;
         let listed = async {
             loop {
                 match ari.lists(app).await {
-                    Ok(AppStatus::Listed) if self.is_connected(ari) => return Ok(()),
-                    Ok(_) => tokio::time::sleep(ASK_EVERY).await,
-                    Err(failure) => return Err(failure),
+                    Ok(true) if self.is_connected(ari) => return Ok(()),
+                    Ok(_) => silence = None,
+                    Err(error) => match refusal(ari, &error) {
+                        Some(refused) => return Err(refused),
+                        None => silence = Some(error),
+                    },
                 }
-            }
-        };
-        let ended = async {
-            match &self.process {
-                Some((keeper, _)) => keeper.ended().await,
-                None => std::future::pending().await,
+                tokio::time::sleep(ASK_EVERY).await;
             }
         };
         tokio::select! {
             listed = tokio::time::timeout(within.0, listed) => match listed {
                 Ok(listed) => listed,
-                Err(_) => Err(self.absence(scenario, ari).await),
+                Err(_) => Err(self.absence(scenario, ari, silence).await),
             },
-            status = ended => {
+            status = child::ended(self.process()) => {
                 let (status, last_output) = (child::describe(status), self.last_output().await);
                 Err(RunError::Obstacle(format!(
                     "the service under test ended by itself ({status}) before Asterisk listed the application \
@@ -199,14 +155,14 @@ impl Application {
     /// gone, as long as its channels are there. True for one that is not ours.
     fn is_connected(&self, ari: &Ari) -> bool {
         let Some((keeper, _)) = &self.process else { return true };
-        let Some(port) = ari.port() else { return true };
+        let port = ari.port();
         child::group(keeper.pid()).any(|process| is_connected(&process, port).unwrap_or(false))
     }
 
-    /// The reason for giving up waiting.
-    async fn absence(&self, scenario: &Scenario, ari: &Ari) -> RunError {
+    /// The reason for giving up waiting, with what came last instead of a list.
+    async fn absence(&self, scenario: &Scenario, ari: &Ari, silence: Option<HttpError>) -> RunError {
         let (app, within, url) = (&scenario.service.app, scenario.service.ready_within, &ari.url);
-        if let Ok(AppStatus::Unknown(reason)) = ari.lists(app).await {
+        if let Some(reason) = silence {
             return RunError::Obstacle(format!("ARI does not answer at {url} within {within}: {reason}"));
         }
         let cure = match (self.process.is_some(), scenario.asterisk.mode) {
@@ -256,7 +212,7 @@ fn builtin(program: &Path, scenario: &Scenario, ari: &Ari, logs: &Path) -> Resul
     let (service, load) = (&scenario.service, &scenario.load);
     let config = ServiceConfig {
         ari_url: ari.url.clone(),
-        user: ari.user.clone(),
+        user: ari.account.user.clone(),
         app: service.app.clone(),
         media_ip: scenario.sip.local,
         port_range: service.ports,
@@ -300,8 +256,8 @@ async fn spawn(
     command
         .env("ARI_URL", &ari.url)
         .env("ARI_WS_URL", format!("{}/ari/events", ari.url.trim_end_matches('/').replacen("http", "ws", 1)))
-        .env("ARI_USER", &ari.user)
-        .env("ARI_PASS", &ari.password)
+        .env("ARI_USER", &ari.account.user)
+        .env("ARI_PASS", ari.account.password.expose())
         .env("ARI_APP", app)
         .env("APP_NAME", app)
         .env("PORT_RANGE", scenario.service.ports.to_string())

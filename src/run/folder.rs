@@ -1,7 +1,8 @@
 //! The run's folder: made before the run, so that a bad path fails early; never overwritten.
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -58,20 +59,7 @@ impl Folder {
     /// Names the file and the reason; nothing half-written stays behind under its name.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
         let path = self.path.join(name);
-        let partial = self.path.join(format!("{name}.partial"));
-        let put = || {
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            let mut file = fs::File::create(&partial)?;
-            file.write_all(bytes)?;
-            file.sync_data()?;
-            fs::rename(&partial, &path)
-        };
-        put().map_err(|error| {
-            let _ = fs::remove_file(&partial);
-            RunError::unwritable(&path, error, "")
-        })
+        write_whole(&path, bytes, 0o666).map_err(|error| RunError::unwritable(&path, error, ""))
     }
 
     /// Removes the files of a run that never began. Anything else stays.
@@ -90,6 +78,28 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Writes a file whole or not at all, with `mode` as far as the umask lets it, and its folder if need be.
+///
+/// # Errors
+/// The system's reason; nothing half-written stays behind.
+pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut partial = path.as_os_str().to_os_string();
+    partial.push(".partial");
+    let put = || {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        // One that a killed predecessor left may have another mode.
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::options().write(true).create_new(true).mode(mode).open(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        fs::rename(&partial, path)
+    };
+    put().inspect_err(|_| drop(fs::remove_file(&partial)))
 }
 
 /// `path`, or with a number behind it if that is taken: two runs may begin in the same second.

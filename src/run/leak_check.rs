@@ -8,10 +8,10 @@ use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
 
 use super::testbed::Testbed;
+use crate::asterisk::Ari;
 use crate::child;
 use crate::clock::Timeline;
 use crate::driver::Watched;
-use crate::net::http::{HttpClient, HttpError, Limits};
 use crate::record::{LeakPart, Leaks};
 use crate::values::PortRange;
 
@@ -20,28 +20,15 @@ const SETTLE: Duration = Duration::from_secs(5);
 const COUNT_EVERY: Duration = Duration::from_millis(200);
 /// Most counts before the first call.
 const FIRST_COUNTS: u32 = 5;
-/// A listing of some thousand channels, at about 700 bytes each.
-const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body: 32 << 20 };
 /// Most names of leaked channels or bridges in the report.
 const MOST_NAMES: usize = 5;
 
 /// The check of one trial.
 pub struct LeakCheck {
-    ari: Result<HttpClient, Uncounted>,
+    ari: Option<Ari>,
     /// The media ports of a service that the run has started.
     pool: Option<PortRange>,
     before: Option<Count>,
-}
-
-/// A count that could not be made.
-#[derive(Debug, thiserror::Error)]
-enum Uncounted {
-    #[error("there is no ARI to be asked for channels and bridges")]
-    NoAri,
-    #[error(transparent)]
-    Ari(#[from] HttpError),
-    #[error("the processes of {0} could not be looked at")]
-    Process(&'static str),
 }
 
 /// The resources in use at one moment.
@@ -66,18 +53,16 @@ struct ProcessCount {
 impl LeakCheck {
     /// Counts before the first call.
     pub async fn begin(testbed: &Testbed) -> LeakCheck {
-        // One client for all counts, lest each leaves a connection behind that is being closed at the next.
-        let ari = testbed.ari().ok_or(Uncounted::NoAri);
-        let ari = ari.and_then(|ari| Ok(HttpClient::new(&ari.url, Some((&ari.user, &ari.password)))?));
+        let ari = testbed.ari().cloned();
         let mut check = LeakCheck { ari, pool: testbed.service_ports(), before: None };
-        if let Ok(ari) = &check.ari {
+        if let Some(ari) = &check.ari {
             check.before = check.steady(ari, testbed.started()).await;
         }
         check
     }
 
     /// Counts until two counts agree: a connection that is just being closed is soon gone.
-    async fn steady(&self, ari: &HttpClient, watched: Watched) -> Option<Count> {
+    async fn steady(&self, ari: &Ari, watched: Watched) -> Option<Count> {
         let mut last = self.count(ari, watched).await.ok()?;
         for _ in 0..FIRST_COUNTS {
             pause().await;
@@ -93,9 +78,9 @@ impl LeakCheck {
     /// Counts after the last call, until nothing is left or the time for it is up.
     pub async fn conclude(&self, watched: Watched) -> Leaks {
         let (ari, before) = match (&self.ari, &self.before) {
-            (Ok(ari), Some(before)) => (ari, before),
-            (Err(why), _) => return unknown(why),
-            (Ok(_), None) => return unknown("Asterisk did not answer before the first call"),
+            (Some(ari), Some(before)) => (ari, before),
+            (None, _) => return unknown("there is no ARI to be asked for channels and bridges"),
+            (Some(_), None) => return unknown("Asterisk did not answer before the first call"),
         };
         let timeline = Timeline::start();
         let give_up = timeline.now() + SETTLE;
@@ -111,10 +96,10 @@ impl LeakCheck {
         }
     }
 
-    async fn count(&self, ari: &HttpClient, watched: Watched) -> Result<Count, Uncounted> {
+    async fn count(&self, ari: &Ari, watched: Watched) -> Result<Count, String> {
         Ok(Count {
-            channels: ids(ari, "/ari/channels").await?,
-            bridges: ids(ari, "/ari/bridges").await?,
+            channels: ari.ids("channels").await.map_err(|error| error.to_string())?,
+            bridges: ari.ids("bridges").await.map_err(|error| error.to_string())?,
             asterisk: watched.asterisk.map(|pid| counted(pid, None, "Asterisk")).transpose()?,
             service: watched.service.map(|pid| counted(pid, self.pool, "the service")).transpose()?,
         })
@@ -130,24 +115,15 @@ pub fn unknown(why: impl ToString) -> Leaks {
     Leaks { unknown: why.to_string(), parts: Vec::new() }
 }
 
-async fn ids(ari: &HttpClient, path: &str) -> Result<BTreeSet<String>, Uncounted> {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        id: String,
-    }
-    let named: Vec<Named> = ari.get(path, LIMITS).await?;
-    Ok(named.into_iter().map(|n| n.id).collect())
-}
-
 /// Counts a process and all of its group. Only a service has a `pool` of ports.
-fn counted(leader: u32, pool: Option<PortRange>, who: &'static str) -> Result<ProcessCount, Uncounted> {
+fn counted(leader: u32, pool: Option<PortRange>, who: &str) -> Result<ProcessCount, String> {
     let each = child::group(leader).filter_map(|process| of_process(&process, pool));
     each.reduce(|a, b| ProcessCount {
         descriptors: a.descriptors + b.descriptors,
         threads: a.threads + b.threads,
         ports: a.ports + b.ports,
     })
-    .ok_or(Uncounted::Process(who))
+    .ok_or_else(|| format!("the processes of {who} could not be looked at"))
 }
 
 fn of_process(process: &Process, pool: Option<PortRange>) -> Option<ProcessCount> {

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::RunError;
-use super::application::Ari;
+use super::application;
 use super::environment::beforehand;
 use super::scheduling::{self, Granted};
+use super::{Folder, RunError};
+use crate::clock;
 use crate::compare::baseline::Baseline;
 use crate::gate::{Gate, Verdict, hold_against, judge};
 use crate::metrics::Summary;
@@ -45,7 +46,7 @@ impl Plan {
         let gates = parse_gates(&resolved)?;
         let credentials = sip_credentials()?;
         if needs_account(&resolved.scenario) {
-            Ari::from_environment(String::new())?;
+            application::account()?;
         }
         let granted = schedule(&resolved)?;
         let program = std::env::current_exe().map_err(|error| {
@@ -66,6 +67,16 @@ impl Plan {
         }
         self.baseline = baseline;
         Ok(self)
+    }
+
+    /// Makes the run's folder, with the scenario in it.
+    ///
+    /// # Errors
+    /// When it cannot be made or written, or holds a run already.
+    pub fn folder(&self, out: Option<&Path>) -> Result<Folder, RunError> {
+        let folder = Folder::create(out, &self.scenario().name, clock::now())?;
+        folder.write("scenario.toml", self.resolved.to_toml().as_bytes())?;
+        Ok(folder)
     }
 
     /// The scenario.
@@ -168,6 +179,6 @@ fn sip_credentials() -> Result<Option<Credentials>, RunError> {
 }
 
 /// An environment variable that is set to something.
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::RunError;
-use super::application::{self, Application, Ari, describe};
+use super::application::{self, Application, describe, external_ari};
 use super::neighbours::{self, Neighbour};
 use super::plan::Plan;
 use crate::asterisk::config::Secret;
-use crate::asterisk::{Account, Asterisk, LogCounts, Managed, Places, StartConfig, find};
+use crate::asterisk::{Ari, Asterisk, LogCounts, Managed, Places, StartConfig, find};
 use crate::child::{self, Keeper};
 use crate::clock::Timeline;
 use crate::driver::{Stop, Watched};
@@ -20,6 +20,7 @@ use crate::net::resolve::resolve;
 use crate::record::{Environment, ServiceRecord};
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, ServiceMode};
+use crate::service::{COUNT_ANEW, WRITE_COUNTS};
 use crate::values::PortRange;
 
 /// Time for Asterisk and the service to end when asked.
@@ -36,6 +37,7 @@ pub struct Testbed {
     program: PathBuf,
     scenario: Scenario,
     asterisk: Option<Managed>,
+    ari: Option<Ari>,
     application: Option<Application>,
     /// Number of times that an application was started.
     starts: u32,
@@ -72,10 +74,12 @@ impl Testbed {
             (None, Some(sip)) => resolve(sip, "asterisk.sip").await?,
             (None, None) => return Err(RunError::Unusable("an external Asterisk needs asterisk.sip".into())),
         };
+        let ari = asterisk.as_ref().map(|managed| managed.ari().clone());
         let mut testbed = Testbed {
             program: plan.program.clone(),
             scenario: scenario.clone(),
             asterisk,
+            ari,
             application: None,
             starts: 0,
             trials: 0,
@@ -96,11 +100,12 @@ impl Testbed {
         if self.application.take().is_some() {
             let _ = fs::remove_file(self.counts_file());
         }
-        let ari = match self.managed_ari() {
-            Some(ari) => ari,
-            None => external_ari(&self.scenario)?,
+        let ari = match &self.asterisk {
+            Some(managed) => managed.ari().clone(),
+            None => external_ari(self.scenario.asterisk.ari.as_deref().unwrap_or_default())?,
         };
-        self.application = Some(Application::start(&self.program, &self.scenario, &ari, &self.logs).await?);
+        let application = Application::start(&self.program, &self.scenario, &ari, &self.logs).await?;
+        (self.application, self.ari) = (Some(application), Some(ari));
         Ok(())
     }
 
@@ -109,17 +114,9 @@ impl Testbed {
         self.target
     }
 
-    fn managed_ari(&self) -> Option<Ari> {
-        let managed = self.asterisk.as_ref()?;
-        let account = managed.account();
-        let (user, password) = (account.user.clone(), account.password.expose().to_string());
-        Some(Ari { url: managed.ari_url(), user, password })
-    }
-
     /// Asterisk's ARI, as far as the run has an account for it.
-    pub fn ari(&self) -> Option<Ari> {
-        self.managed_ari()
-            .or_else(|| self.application.as_ref().and_then(|_| external_ari(&self.scenario).ok()))
+    pub fn ari(&self) -> Option<&Ari> {
+        self.ari.as_ref()
     }
 
     /// The media ports of a service that the run has started.
@@ -163,8 +160,8 @@ impl Testbed {
             Some(_) => Neighbour::Elsewhere,
             None => neighbours::bound_to(self.target),
         };
-        let ari_port = self.ari().filter(|_| self.scenario.service.mode == ServiceMode::External);
-        let service = ari_port.and_then(|ari| ari.port()).map(neighbours::connected_to);
+        let ari = self.ari().filter(|_| self.scenario.service.mode == ServiceMode::External);
+        let service = ari.map(|ari| neighbours::connected_to(ari.port()));
         [asterisk, service.unwrap_or(Neighbour::Elsewhere)]
     }
 
@@ -203,12 +200,6 @@ impl Testbed {
 
     /// Completes when a process of the testbed has ended by itself.
     pub async fn broken(&self) -> Broken {
-        let asterisk = async {
-            match &self.asterisk {
-                Some(managed) => managed.process().ended().await,
-                None => std::future::pending().await,
-            }
-        };
         let service = async {
             match &self.application {
                 Some(application) => application.ended().await,
@@ -216,7 +207,7 @@ impl Testbed {
             }
         };
         tokio::select! {
-            status = asterisk => {
+            status = child::ended(self.process(Target::Asterisk)) => {
                 let (how, log) = (child::describe(status), self.logs.join("asterisk.log"));
                 let why = format!("Asterisk ended during the run ({how}); see {}", log.display());
                 Broken { why, stop: Stop::Now }
@@ -250,7 +241,7 @@ impl Testbed {
         if self.trials > 1 {
             self.take_log_counts();
             if self.has_builtin_service() {
-                self.signal_service(application::COUNT_ANEW);
+                self.signal_service(COUNT_ANEW);
             }
         }
         Ok(self.starts)
@@ -295,7 +286,7 @@ impl Testbed {
     async fn service_counts(&self) -> Option<ServiceRecord> {
         let file = self.counts_file();
         let _ = fs::remove_file(&file);
-        self.signal_service(application::WRITE_COUNTS);
+        self.signal_service(WRITE_COUNTS);
         let timeline = Timeline::start();
         let give_up = timeline.now() + COUNTS_WITHIN;
         loop {
@@ -331,10 +322,6 @@ fn log_remarks(counts: LogCounts) -> Vec<String> {
     counted.map(|(count, what)| format!("Asterisk's log: {count} {what}")).collect()
 }
 
-fn external_ari(scenario: &Scenario) -> Result<Ari, RunError> {
-    Ari::from_environment(scenario.asterisk.ari.clone().unwrap_or_default())
-}
-
 async fn start_asterisk(plan: &Plan, logs: &Path) -> Result<Managed, RunError> {
     let scenario = plan.scenario();
     let install = find::find(&Places::from_environment(None))?;
@@ -345,8 +332,7 @@ async fn start_asterisk(plan: &Plan, logs: &Path) -> Result<Managed, RunError> {
     config.driver = scenario.sip.local;
     config.ports.http = scenario.asterisk.ari_port.unwrap_or(0);
     if scenario.service.mode == ServiceMode::External {
-        let Ari { user, password, .. } = Ari::from_environment(String::new())?;
-        config.ari = Account { user, password: Secret::new(password) };
+        config.ari = application::account()?;
     }
     if let Some(credentials) = &plan.credentials {
         config.digest.user.clone_from(&credentials.username);

@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 
 use super::events::Incoming;
 use super::http::SharedCounts;
-use super::reflector::{Reflector, Removed, Sockets, StreamEvent};
+use super::reflector::{Reflector, Removed, StreamEvent};
 use super::refusals::Refusals;
+use super::sockets::Sockets;
 use super::tasks::{self, TaskResult};
 use super::{ServiceConfig, ServiceError};
 use crate::ari::call::Call;
@@ -131,7 +132,7 @@ impl App {
                 event = stream_events.recv() => match event {
                     Some(StreamEvent::FirstPacket { port, at }) => self.on_first_packet(port, at),
                     Some(StreamEvent::Removed(removed)) => self.on_removed(&removed),
-                    None => return Err(ServiceError::Media(io::Error::other("it has ended"))),
+                    None => return Err(ServiceError::media(io::Error::other("it has ended"))),
                 },
                 () = sleep_until(wake) => self.on_time(clock::now()),
             }
@@ -213,7 +214,10 @@ impl App {
         let caller = match event {
             Event::ApplicationReplaced => {
                 tracing::error!(app, "another client has taken the application's events over");
-                self.failure = Some(ServiceError::Replaced(app.clone()));
+                self.failure = Some(ServiceError(format!(
+                    "another client has connected to Asterisk as application `{app}` and gets its events now: give \
+                     one of the two another --app (in a scenario: service.app)"
+                )));
                 return self.stop(at);
             }
             Event::Other => return,

@@ -62,13 +62,10 @@ pub struct EventSource {
 /// An event connection that could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The address or the credentials cannot be put into a request.
-    #[error("cannot be asked for: {0}")]
-    BadRequest(String),
     /// The server answered the handshake with this status.
     #[error("HTTP status {0}")]
     Status(u16),
-    /// Nobody answered, or not as a WebSocket server does.
+    /// Nobody answered, or not as a WebSocket server does, or the request cannot be put into words.
     #[error("{0}")]
     Unreachable(String),
 }
@@ -85,9 +82,10 @@ impl EventSource {
     /// The events of application `app` at `ari_url` (`http://host:port`).
     ///
     /// # Errors
-    /// [`ConnectError::BadRequest`] for an address or credentials that HTTP does not allow.
+    /// For an address or credentials that HTTP does not allow.
     pub fn new(ari_url: &str, user: &str, password: &str, app: &str) -> Result<Self, ConnectError> {
-        let bad = |what: &dyn std::fmt::Display| ConnectError::BadRequest(what.to_string());
+        let bad =
+            |why: &dyn std::fmt::Display| ConnectError::Unreachable(format!("cannot be asked for: {why}"));
         let rest = ari_url.strip_prefix("http://").ok_or_else(|| bad(&"not an http:// address"))?;
         let url = format!("ws://{}/ari/events?app={}", rest.trim_end_matches('/'), encoded(app));
         let authorization = basic_auth(user, password).map_err(|error| bad(&error))?;
@@ -104,8 +102,8 @@ impl EventSource {
     }
 
     async fn open(&self, limit: Duration) -> Result<Socket, ConnectError> {
-        let bad = |error: WsError| ConnectError::BadRequest(error.to_string());
-        let mut request = self.url.as_str().into_client_request().map_err(bad)?;
+        let unreachable = |error: WsError| ConnectError::Unreachable(error.to_string());
+        let mut request = self.url.as_str().into_client_request().map_err(unreachable)?;
         request.headers_mut().insert(AUTHORIZATION, self.authorization.clone());
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_EVENT_LEN))
@@ -114,7 +112,7 @@ impl EventSource {
         match tokio::time::timeout(limit, connecting).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(WsError::Http(answer))) => Err(ConnectError::Status(answer.status().as_u16())),
-            Ok(Err(error)) => Err(ConnectError::Unreachable(error.to_string())),
+            Ok(Err(error)) => Err(unreachable(error)),
             Err(_) => Err(ConnectError::Unreachable(format!("no answer within {limit:?}"))),
         }
     }

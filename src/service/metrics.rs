@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::media::MediaNow;
+use super::media::MediaCounts;
 use super::stats::Counts;
 use crate::record::Durations;
 use crate::stamp::Stamp;
@@ -27,7 +27,7 @@ pub struct Snapshot {
     /// Counts of the loop, with the echo's.
     pub record: Counts,
     /// Counts of the media thread, calls under way included.
-    pub media: MediaNow,
+    pub media: MediaCounts,
 }
 
 /// The body of GET /metrics as JSON: these keys and no others. A number that there is no sample for

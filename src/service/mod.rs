@@ -16,22 +16,24 @@ pub mod openmetrics;
 pub mod reflector;
 mod refusals;
 mod relay;
+mod sockets;
 pub mod stats;
 mod tasks;
 mod way;
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 
-use crate::net::http::{HttpClient, HttpError};
-use crate::net::resolve::{Unresolved, resolve};
+use crate::net::http::HttpClient;
+use crate::net::resolve::resolve;
 use app::App;
 pub use config::ServiceConfig;
 use events::{ConnectError, EventConnection, EventSource};
@@ -45,60 +47,21 @@ const EVENT_QUEUE: usize = 4096;
 /// Longest time for closing the event connection.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
-/// A service that cannot run. The text names the cure.
+/// Signal that has `loadtest service` write its counts into its file at once.
+pub const WRITE_COUNTS: Signal = Signal::SIGUSR1;
+/// Signal that has it count from zero.
+pub const COUNT_ANEW: Signal = Signal::SIGUSR2;
+
+/// A service that cannot run, in a sentence with its cure.
 #[derive(Debug, thiserror::Error)]
-pub enum ServiceError {
-    /// The address is not one.
-    #[error("--ari-url: {0}")]
-    BadUrl(#[from] HttpError),
-    /// The echo server has no address.
-    #[error(transparent)]
-    Echo(#[from] Unresolved),
-    /// The media address is one that nobody can send to.
-    #[error(
-        "{0} is not an address that Asterisk can send media to: give this machine's own, as Asterisk sees it, with --media-ip"
-    )]
-    MediaAddress(IpAddr),
-    /// Asterisk does not know the user or the password.
-    #[error(
-        "Asterisk at {url} refuses user `{user}` (HTTP status {status}): check --user and the password against ari.conf"
-    )]
-    Credentials {
-        /// Asterisk's HTTP server.
-        url: String,
-        /// The user.
-        user: String,
-        /// 401 or 403.
-        status: u16,
-    },
-    /// Nobody speaks ARI there.
-    #[error(
-        "no ARI at {url}: {reason}. Is Asterisk running, with http.conf enabled and res_ari loaded, and is --ari-url right?"
-    )]
-    Unreachable {
-        /// Asterisk's HTTP server.
-        url: String,
-        /// The failure.
-        reason: String,
-    },
-    /// Another client took the application over.
-    #[error(
-        "another client has connected to Asterisk as application `{0}` and gets its events now: give one of the two another --app (in a scenario: service.app)"
-    )]
-    Replaced(String),
-    /// The address for /health and /metrics cannot be had.
-    #[error(
-        "cannot listen on {address} for /health and /metrics: {error}; choose another address with --http (in a scenario: service.http)"
-    )]
-    Http {
-        /// The address.
-        address: SocketAddr,
-        /// The system's reason.
-        error: io::Error,
-    },
+#[error("{0}")]
+pub struct ServiceError(String);
+
+impl ServiceError {
     /// The reflector could not be started, or ended.
-    #[error("the media thread: {0}")]
-    Media(io::Error),
+    fn media(error: io::Error) -> Self {
+        ServiceError(format!("the media thread: {error}"))
+    }
 }
 
 /// The end of a service.
@@ -106,7 +69,7 @@ pub enum ServiceError {
 pub struct ServiceEnd {
     /// Everything that it has counted.
     pub counted: MetricsFile,
-    /// The reason, if it ended by itself: [`ServiceError::Replaced`] or [`ServiceError::Media`].
+    /// The reason, if it ended by itself.
     pub failure: Option<ServiceError>,
 }
 
@@ -127,19 +90,24 @@ impl Service {
     pub async fn start(config: ServiceConfig) -> Result<Self, ServiceError> {
         // Asterisk would take it and send nowhere; and what it hears from elsewhere it drops.
         if config.media_ip.is_unspecified() || config.media_ip.is_multicast() {
-            return Err(ServiceError::MediaAddress(config.media_ip));
+            return Err(ServiceError(format!(
+                "{} is not an address that Asterisk can send media to: give this machine's own, as Asterisk sees \
+                 it, with --media-ip",
+                config.media_ip
+            )));
         }
         let base = server(&config.ari_url);
-        let client = HttpClient::new(&format!("{base}/ari"), Some((&config.user, &config.password)))?;
+        let client = HttpClient::new(&format!("{base}/ari"), Some((&config.user, &config.password)))
+            .map_err(|error| ServiceError(format!("--ari-url: {error}")))?;
         let echo = match &config.echo {
-            Some(echo) => Some(resolve(echo, "--echo").await?),
+            Some(echo) => Some(resolve(echo, "--echo").await.map_err(|e| ServiceError(e.to_string()))?),
             None => None,
         };
         let listener = listen(config.http).await?;
         let (sender, stream_events) = mpsc::unbounded_channel();
         let delay = config.delay.map(|delay| delay.0).filter(|delay| !delay.is_zero());
         let reflector = Reflector::start(config.port_range, echo.is_some(), delay, sender);
-        let reflector = reflector.map_err(ServiceError::Media)?;
+        let reflector = reflector.map_err(ServiceError::media)?;
         let events = connect(&config).await?;
         let shared = Arc::new(SharedCounts::new(reflector.totals().clone()));
         let app = App::new(config, echo, client, reflector, shared.clone());
@@ -189,17 +157,29 @@ fn server(ari_url: &str) -> &str {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
-    TcpListener::bind(address).await.map_err(|error| ServiceError::Http { address, error })
+    TcpListener::bind(address).await.map_err(|error| {
+        ServiceError(format!(
+            "cannot listen on {address} for /health and /metrics: {error}; choose another address with --http \
+             (in a scenario: service.http)"
+        ))
+    })
 }
 
 async fn connect(config: &ServiceConfig) -> Result<EventConnection, ServiceError> {
     let url = server(&config.ari_url).to_string();
     let connecting =
         async { EventSource::new(&url, &config.user, &config.password, &config.app)?.connect().await };
-    connecting.await.map_err(|error| match error {
-        ConnectError::Status(status @ (401 | 403)) => {
-            ServiceError::Credentials { url: url.clone(), user: config.user.clone(), status }
-        }
-        other => ServiceError::Unreachable { url: url.clone(), reason: other.to_string() },
+    connecting.await.map_err(|error| {
+        ServiceError(match error {
+            ConnectError::Status(status @ (401 | 403)) => format!(
+                "Asterisk at {url} refuses user `{}` (HTTP status {status}): check --user and the password against \
+                 ari.conf",
+                config.user
+            ),
+            reason => format!(
+                "no ARI at {url}: {reason}. Is Asterisk running, with http.conf enabled and res_ari loaded, and is \
+                 --ari-url right?"
+            ),
+        })
     })
 }

@@ -4,10 +4,9 @@
 //! handed over here; its counts are handed back when the call is over.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::Ordering::Relaxed;
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::delay::Delay;
 use super::media::{MediaCounts, MediaTotals};
 use super::relay::{InFlight, RelayCounts};
+use super::sockets::Sockets;
 use super::way::{Next, Stream, Way};
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
@@ -29,42 +29,8 @@ const BATCH: usize = 32;
 pub const DATAGRAM: usize = 1500;
 /// Batches of one stream before the others have their turn.
 const TURN: usize = 4;
-/// Asked of the kernel for each socket: a second of 20 ms packets with its bookkeeping.
-const RECEIVE_BUFFER: usize = 128 * 1024;
 /// Interval at which counts of the echo server are shown: locking once a packet would cost too much.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
-
-/// The sockets of one call.
-#[derive(Debug)]
-pub struct Sockets {
-    /// Towards Asterisk.
-    asterisk: StampedSocket,
-    /// Towards the echo server, on a port of the call's own, so that the server tells the calls apart.
-    echo: Option<StampedSocket>,
-}
-
-impl Sockets {
-    /// Binds `address` for Asterisk, and a port that the kernel picks for the echo server, if there is one.
-    ///
-    /// # Errors
-    /// Errors of the system calls; `AddrInUse` when another program holds `address`.
-    pub fn bind(address: SocketAddr, echo: Option<SocketAddr>) -> io::Result<Self> {
-        let asterisk = StampedSocket::bind(address, RECEIVE_BUFFER)?;
-        // A lack of ports here does not mean that another program holds `address`.
-        let echo = echo.map(connected).transpose().map_err(io::Error::other)?;
-        Ok(Sockets { asterisk, echo })
-    }
-}
-
-fn connected(peer: SocketAddr) -> io::Result<StampedSocket> {
-    let any: SocketAddr = match peer {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = StampedSocket::bind(any, RECEIVE_BUFFER)?;
-    socket.connect(peer)?;
-    Ok(socket)
-}
 
 /// A stream that was removed: its port, which is closed now, and its counts.
 #[derive(Debug)]
@@ -123,7 +89,7 @@ impl Reflector {
         let poller = Poller::new()?;
         let waker = poller.waker();
         let (sender, commands) = channel();
-        let totals = Arc::new(MediaTotals { echo: has_echo.then(Mutex::default), ..Default::default() });
+        let totals = Arc::new(MediaTotals::new(has_echo));
         let calls: Vec<_> = (0..range.len()).map(|_| None).collect();
         let delay = delay.map(Delay::new).transpose()?;
         if let Some(delay) = &delay {
@@ -139,6 +105,7 @@ impl Reflector {
             workspace: Workspace {
                 batch: Batch::new(BATCH, DATAGRAM),
                 answer: Box::new([0; DATAGRAM]),
+                media: MediaCounts::default(),
                 echo: RelayCounts::default(),
                 delay,
             },
@@ -191,6 +158,7 @@ struct CallMedia {
     since: Stamp,
     sockets: Sockets,
     stream: Stream,
+    counts: MediaCounts,
 }
 
 struct ReflectorThread {
@@ -209,6 +177,8 @@ struct ReflectorThread {
 struct Workspace {
     batch: Batch,
     answer: Box<[u8; DATAGRAM]>,
+    /// Not shown yet.
+    media: MediaCounts,
     /// Not shown yet.
     echo: RelayCounts,
     /// `None`: packets go back at once.
@@ -254,9 +224,10 @@ impl ReflectorThread {
             Ready::Delay => return self.release(),
         };
         let Some(call) = self.calls.get_mut(at).and_then(Option::as_mut) else { return };
-        let had_first = call.stream.counts.first_at.is_some();
-        call.counted(&self.totals, |call| call.serve(ready, &mut self.workspace));
-        if let Some(first_at) = call.stream.counts.first_at.filter(|_| !had_first) {
+        let had_first = call.stream.first_at.is_some();
+        call.serve(ready, &mut self.workspace);
+        call.count(&mut self.workspace.media);
+        if let Some(first_at) = call.stream.first_at.filter(|_| !had_first) {
             let _ = self.events.send(StreamEvent::FirstPacket { port: self.first + at as u16, at: first_at });
         }
     }
@@ -273,25 +244,21 @@ impl ReflectorThread {
 
     /// Sends back the packets that have been held long enough.
     fn release(&mut self) {
-        let ReflectorThread {
-            workspace: Workspace { delay: Some(delay), answer, .. }, calls, totals, ..
-        } = self
-        else {
-            return;
-        };
+        let ReflectorThread { workspace, calls, .. } = self;
+        let Workspace { delay: Some(delay), answer, media, .. } = workspace else { return };
         delay.release(clock::now(), |at, in_at, packet| {
             let call = calls.get_mut(at as usize).and_then(Option::as_mut);
             if let Some(call) = call.filter(|call| call.since <= in_at) {
-                call.counted(totals, |CallMedia { stream, sockets, .. }| {
-                    let next = stream.reflect(packet, in_at, clock::now, &mut answer[..]);
-                    send_answer(next, stream, &sockets.asterisk, &answer[..]);
-                });
+                let next = call.stream.reflect(packet, in_at, clock::now, &mut answer[..]);
+                send_answer(next, &mut call.stream, &call.sockets.asterisk, &answer[..]);
+                call.count(media);
             }
         });
     }
 
-    /// Adds new counts of the echo server to those that others see, once in a while and at the end.
+    /// Adds new counts to those that others see; those of the echo server once in a while and at the end.
     fn show(&mut self, at_the_end: bool) {
+        self.totals.add(std::mem::take(&mut self.workspace.media));
         let Some(shown) = &self.totals.echo else { return };
         let now = clock::now();
         if !at_the_end && now.since(self.shown_at) < SHOW_EVERY {
@@ -347,7 +314,12 @@ impl ReflectorThread {
             (None, Some(_)) => Way::Held,
             (None, None) => Way::Back,
         };
-        let call = CallMedia { since: clock::now(), sockets, stream: Stream::new(way, ssrc) };
+        let call = CallMedia {
+            since: clock::now(),
+            sockets,
+            stream: Stream::new(way, ssrc),
+            counts: MediaCounts::default(),
+        };
         if let Some(slot) = self.slot(port) {
             *slot = Some(Box::new(call));
         }
@@ -364,33 +336,26 @@ impl ReflectorThread {
     }
 
     fn remove(&mut self, port: u16) {
-        let call = self.slot(port).and_then(Option::take);
+        let mut counts = MediaCounts::default();
         // Closing the sockets takes them out of the poller.
-        let counts = call.map(|call| {
-            let drops = call.sockets.asterisk.drops().unwrap_or_default();
-            let counts = call.stream.end(&mut self.workspace.echo);
-            MediaCounts { drops: counts.drops.max(drops.into()), ..counts }
-        });
+        if let Some(mut call) = self.slot(port).and_then(Option::take) {
+            call.stream.dropped(call.sockets.asterisk.drops().unwrap_or_default().into());
+            call.stream.end(&mut self.workspace.echo);
+            call.count(&mut self.workspace.media);
+            counts = call.counts;
+            self.totals.add(std::mem::take(&mut self.workspace.media));
+        }
         // Nobody listens any more when the service is ending.
-        let _ = self.events.send(StreamEvent::Removed(Removed { port, counts: counts.unwrap_or_default() }));
+        let _ = self.events.send(StreamEvent::Removed(Removed { port, counts }));
     }
 }
 
 impl CallMedia {
-    /// Does some work, and adds its counts to the totals.
-    fn counted(&mut self, totals: &MediaTotals, work: impl FnOnce(&mut Self)) {
-        let counts_before = self.stream.counts;
-        let before = self.stream.expected_and_received();
-        work(self);
-        let counts = &self.stream.counts;
-        totals.received.fetch_add(counts.received - counts_before.received, Relaxed);
-        totals.sent.fetch_add(counts.sent() - counts_before.sent(), Relaxed);
-        totals.drops.fetch_add(counts.drops - counts_before.drops, Relaxed);
-        let now = self.stream.expected_and_received();
-        // Another call's probes on the same stream start the count anew.
-        let base = if now.0 >= before.0 && now.1 >= before.1 { before } else { (0, 0) };
-        totals.expected.fetch_add((now.0 - base.0).into(), Relaxed);
-        totals.distinct.fetch_add((now.1 - base.1).into(), Relaxed);
+    /// Adds what was counted since the last time to this call's counts and to those of all.
+    fn count(&mut self, all: &mut MediaCounts) {
+        let new = self.stream.take_counts();
+        self.counts += new;
+        *all += new;
     }
 
     fn serve(&mut self, ready: Ready, workspace: &mut Workspace) {
@@ -409,7 +374,7 @@ impl CallMedia {
     }
 
     fn on_asterisk(&mut self, at: usize, workspace: &mut Workspace) -> io::Result<usize> {
-        let Workspace { batch, answer, echo, delay } = workspace;
+        let Workspace { batch, answer, echo, delay, .. } = workspace;
         let CallMedia { sockets, stream, .. } = self;
         batch.receive(&sockets.asterisk, |datagram| {
             let (bytes, in_at) = (datagram.bytes, datagram.received_at);
@@ -441,8 +406,8 @@ impl CallMedia {
 }
 
 fn send_answer(next: Next, stream: &mut Stream, asterisk: &StampedSocket, answer: &[u8]) {
-    if let Next::Answer(len, kind) = next {
-        stream.counts.add_sent(asterisk.send(&answer[..len]), kind);
+    if let Next::Answer(len) = next {
+        stream.answered(asterisk.send(&answer[..len]).is_ok());
     }
 }
 
@@ -451,7 +416,7 @@ mod tests {
     use super::*;
     use crate::rtp::Codec;
     use crate::rtp::packet::{Incoming, StreamSender, read};
-    use std::net::UdpSocket;
+    use std::net::{Ipv4Addr, UdpSocket};
     use tokio::sync::mpsc::unbounded_channel;
 
     fn bound() -> (Sockets, SocketAddr) {
@@ -506,8 +471,8 @@ mod tests {
         let Some(StreamEvent::Removed(Removed { port, counts })) = events.blocking_recv() else {
             panic!("no end")
         };
-        assert_eq!((port, counts.reflected, counts.expected, counts.distinct), (address.port(), 3, 3, 3));
-        assert!(counts.plain >= 1 && counts.strangers >= 1 && counts.first_at.is_some());
+        assert_eq!((port, counts.expected, counts.distinct), (address.port(), 3, 3));
+        assert!(counts.sent > 3 && counts.strangers >= 1);
         assert_eq!(reflector.totals().now().loss_ratio(), Some(0.0));
         UdpSocket::bind(address).unwrap();
         drop(reflector);

@@ -20,8 +20,8 @@ impl ServiceRecord<Durations> {
         self.stages.released.record(call.released_at.since(call.ended_at));
         self.calls.silent += u64::from(call.bridged_at.is_some() && media.received == 0);
         self.media.received += media.received;
-        self.media.sent += media.sent();
-        self.media.lost += media.expected.saturating_sub(media.distinct);
+        self.media.sent += media.sent;
+        self.media.lost += media.lost();
         self.media.drops += media.drops;
         self.media.not_rtp += media.not_rtp;
         self.media.strangers += media.strangers;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::media::MediaCounts;
 use super::relay::{InFlight, RelayCounts};
 use crate::net::udp::Datagram;
-use crate::rtp::reflector::{Reflected, StreamReflector};
+use crate::rtp::reflector::StreamReflector;
 use crate::stamp::Stamp;
 
 /// The way from Asterisk back to Asterisk.
@@ -23,7 +23,7 @@ pub enum Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// So many bytes of the answer go to Asterisk.
-    Answer(usize, Reflected),
+    Answer(usize),
     /// It is kept for a while; [`Stream::reflect`] then answers it.
     Hold,
     /// It goes to the echo server, under this RTP sequence number; [`Stream::relayed`] is to hear of that.
@@ -38,16 +38,29 @@ pub struct Stream {
     way: Way,
     /// Asterisk's address, once it is known.
     pub peer: Option<SocketAddr>,
-    /// Everything counted of it.
+    /// Kernel stamp of the first datagram from there.
+    pub first_at: Option<Stamp>,
+    /// Everything counted of it since it was last taken, but the probes.
     pub counts: MediaCounts,
+    /// Probes expected and received when the counts were last taken.
+    probes: (u32, u32),
+    /// The kernel's drops so far.
+    drops: u64,
     reflector: StreamReflector,
 }
 
 impl Stream {
     /// A stream whose answers are sent under `ssrc`.
     pub fn new(way: Way, ssrc: u32) -> Self {
-        let counts = MediaCounts::default();
-        Stream { way, peer: None, counts, reflector: StreamReflector::new(ssrc) }
+        Stream {
+            way,
+            peer: None,
+            first_at: None,
+            counts: MediaCounts::default(),
+            probes: (0, 0),
+            drops: 0,
+            reflector: StreamReflector::new(ssrc),
+        }
     }
 
     /// Takes a datagram from Asterisk's side. `out_at` is called as late as can be.
@@ -57,9 +70,14 @@ impl Stream {
         out_at: impl FnOnce() -> Stamp,
         answer: &mut [u8],
     ) -> Next {
-        if !self.counts.accept(self.peer, datagram) {
+        self.dropped(datagram.drops.unwrap_or(0).into());
+        // Datagrams from before the socket was connected may be from anybody.
+        if self.peer != Some(datagram.from) {
+            self.counts.strangers += 1;
             return Next::Nowhere;
         }
+        self.counts.received += 1;
+        self.first_at.get_or_insert(datagram.received_at);
         if datagram.truncated {
             return self.not_rtp();
         }
@@ -82,7 +100,7 @@ impl Stream {
         answer: &mut [u8],
     ) -> Next {
         match self.reflector.reflect(packet, in_at, out_at, answer) {
-            Some((len, kind)) => Next::Answer(len, kind),
+            Some((len, _)) => Next::Answer(len),
             None => self.not_rtp(),
         }
     }
@@ -113,23 +131,41 @@ impl Stream {
         let Way::Relayed(in_flight) = &mut self.way else { return Next::Nowhere };
         let Some(in_at) = in_flight.take(datagram, echo) else { return Next::Nowhere };
         match self.reflector.answer(datagram.bytes, in_at, out_at, answer) {
-            Some((len, kind)) => Next::Answer(len, kind),
+            Some((len, _)) => Next::Answer(len),
             None => Next::Nowhere,
         }
     }
 
-    /// Probe numbers up to the highest that came, and how many of them came.
-    pub fn expected_and_received(&self) -> (u32, u32) {
-        self.reflector.expected_and_received()
+    /// Notes that the kernel has dropped so many datagrams of the socket so far.
+    pub fn dropped(&mut self, so_far: u64) {
+        self.counts.drops += so_far.saturating_sub(self.drops);
+        self.drops = self.drops.max(so_far);
     }
 
-    /// Ends the stream; packets that the echo server has not sent back are lost.
-    pub fn end(mut self, echo: &mut RelayCounts) -> MediaCounts {
+    /// Notes that an answer was sent, or could not be.
+    pub fn answered(&mut self, is_sent: bool) {
+        self.counts.sent += u64::from(is_sent);
+        self.counts.send_errors += u64::from(!is_sent);
+    }
+
+    /// The counts since the last taking.
+    pub fn take_counts(&mut self) -> MediaCounts {
+        let (expected, received) = self.reflector.expected_and_received();
+        // Another call's probes on the same stream start the count anew.
+        let known = if expected >= self.probes.0 && received >= self.probes.1 { self.probes } else { (0, 0) };
+        self.probes = (expected, received);
+        MediaCounts {
+            expected: (expected - known.0).into(),
+            distinct: (received - known.1).into(),
+            ..std::mem::take(&mut self.counts)
+        }
+    }
+
+    /// Ends the stream: packets that the echo server has not sent back are lost.
+    pub fn end(&mut self, echo: &mut RelayCounts) {
         if let Way::Relayed(in_flight) = &mut self.way {
             in_flight.give_up(echo);
         }
-        let (expected, distinct) = self.expected_and_received();
-        MediaCounts { expected: expected.into(), distinct: distinct.into(), ..self.counts }
     }
 
     fn not_rtp(&mut self) -> Next {
@@ -166,7 +202,7 @@ mod tests {
 
     /// The service's two stamps in an answer.
     fn stamps(answer: &[u8], next: Next) -> (Stamp, Stamp) {
-        let Next::Answer(len, Reflected::Probe) = next else { panic!("{next:?}") };
+        let Next::Answer(len) = next else { panic!("{next:?}") };
         let Incoming::Probe { probe, .. } = read(&answer[..len], 1, 2) else { panic!("no probe") };
         let reflection = probe.reflection.unwrap();
         (reflection.in_at, reflection.out_at)
@@ -179,10 +215,12 @@ mod tests {
         assert_eq!(stamps(&answer, next), (at(3), at(4)));
         let mut held = stream(Way::Held);
         assert_eq!(held.on_datagram(&datagram(&probe(), 3), || at(4), &mut answer), Next::Hold);
-        assert_eq!(held.expected_and_received(), (0, 0), "it counts when it goes back");
+        assert_eq!(held.take_counts().expected, 0, "it counts when it goes back");
         let next = held.reflect(&probe(), at(3), || at(9), &mut answer);
         assert_eq!(stamps(&answer, next), (at(3), at(9)));
-        assert_eq!(held.expected_and_received(), (1, 1));
+        let counts = held.take_counts();
+        assert_eq!((counts.received, counts.expected, counts.distinct), (0, 1, 1));
+        assert_eq!(held.take_counts(), MediaCounts::default());
     }
 
     #[test]
@@ -198,7 +236,8 @@ mod tests {
         let again = relayed.on_echo(&datagram(&packet, 8), || at(9), &mut answer, &mut echo);
         assert_eq!((again, echo.returned), (Next::Nowhere, 1));
         relayed.relayed(number + 1, at(10), at(10), true, &mut echo);
-        let counts = relayed.end(&mut echo);
+        relayed.end(&mut echo);
+        let counts = relayed.take_counts();
         assert_eq!((counts.received, counts.expected, counts.distinct), (1, 1, 1));
         assert_eq!((echo.relayed, echo.returned, echo.lost), (2, 1, 1));
     }

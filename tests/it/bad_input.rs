@@ -49,6 +49,15 @@ fn a_scenario_that_is_not_there_or_not_text_is_a_usage_error() {
 }
 
 #[test]
+fn a_driver_that_cannot_start_is_the_reason_and_leaves_no_folder() {
+    let place = Place::new();
+    // Addresses for documentation, which no machine has (RFC 5737).
+    let target = ["asterisk.mode=external", "asterisk.sip=192.0.2.7:5060", "service.mode=none"];
+    refused(&place, &[&target[..], &["sip.local=192.0.2.1"]].concat(), 1, &["192.0.2.1"]);
+    assert!(!place.out().exists(), "a folder without a run would look like one");
+}
+
+#[test]
 fn an_unusable_machine_is_named_before_any_call() {
     let place = Place::new();
     let mut nowhere = place.run("smoke", &[]);

@@ -54,10 +54,10 @@ impl Lab {
         // So that another can take its place.
         start.ports.sip = asterisk.sip_addr().port();
         start.ports.http = asterisk.http_addr().port();
-        let ari = HttpClient::new(&format!("{}/ari", asterisk.ari_url()), Some((&user, &password))).unwrap();
+        let ari = HttpClient::new(&format!("{}/ari", asterisk.ari().url), Some((&user, &password))).unwrap();
         let first = *lane.service().start();
         let config = ServiceConfig {
-            ari_url: asterisk.ari_url(),
+            ari_url: asterisk.ari().url.clone(),
             user,
             password,
             port_range: format!("{first}-{}", first + ports - 1).parse().unwrap(),

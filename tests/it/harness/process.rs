@@ -63,11 +63,16 @@ impl UsersAsterisk {
         let mut command = place.program();
         command.args(["asterisk", "--sip-port", "0", "--http-port", "0"]);
         command.args(["--rtp-ports", &format!("{}-{}", rtp.start(), rtp.end())]).args(arguments);
-        command.arg("--logs").arg(place.path("logs")).stdout(Stdio::piped()).stderr(Stdio::null());
+        let errors = place.path("asterisk.err");
+        let file = fs::File::create(&errors).expect("a file for its errors");
+        command.arg("--logs").arg(place.path("logs")).stdout(Stdio::piped()).stderr(file);
         let mut process = Guarded::spawn(&mut command);
-        let lines = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let mut lines = Vec::new();
+        let mut out = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let ready = out.by_ref().inspect(|line| lines.push(line.clone())).any(|line| line.contains("Ctrl-C"));
+        assert!(ready, "it ended before it was ready: {}", fs::read_to_string(errors).unwrap_or_default());
         let said = lines
-            .take_while(|line| !line.contains("Ctrl-C"))
+            .iter()
             .filter_map(|line| {
                 line.trim().split_once(' ').map(|(k, v)| (k.to_string(), v.trim().to_string()))
             })
