@@ -89,10 +89,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 fn exit_of(error: &RunError) -> Exit {
     match error {
         RunError::Scenario(_) | RunError::Unusable(_) => Exit::Usage,
-        RunError::Obstacle(_)
-        | RunError::Unresolved(_)
-        | RunError::Asterisk(_)
-        | RunError::Driver(_)
-        | RunError::Intervals(_) => Exit::Broke,
+        RunError::Obstacle(_) | RunError::Unresolved(_) | RunError::Asterisk(_) | RunError::Driver(_) => {
+            Exit::Broke
+        }
     }
 }

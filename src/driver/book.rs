@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Recent;
-use super::lane::Impaired;
 use super::monitor::Monitor;
 use crate::clock;
+use crate::impair::Counts;
 use crate::measure::{Rules, Second};
 use crate::record::{Environment, Latencies, Live, Phase, Run, Scope, SecondRecord, Series};
 use crate::stamp::Stamp;
@@ -21,7 +21,7 @@ pub(super) struct Book {
     /// CPU that the thread of signalling, which is this one, had used at the last tick.
     signalling_cpu: Duration,
     /// Effects of the impairment: on the way out, on the way back.
-    pub impaired: [Impaired; 2],
+    pub impaired: [Counts; 2],
     /// Figures that gates are held against before the end.
     pub live: Live,
     pub recent: Recent,
@@ -143,7 +143,7 @@ impl Book {
         environment.elapsed_s = since_start(ended_at);
         environment.window_from_s = window.map(|(from, _)| since_start(from));
         environment.window_to_s = window.map(|(_, to)| since_start(to));
-        environment.impaired = self.impaired.iter().any(|i| i.counts.seen() > 0);
+        environment.impaired = self.impaired.iter().any(|i| i.seen() > 0);
         environment.impair_overflows = self.impaired.iter().map(|i| i.overflows).sum();
         self.run
     }

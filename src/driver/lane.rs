@@ -37,18 +37,9 @@ pub(super) enum LaneEvent {
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.
-    PacerDone { skipped: u64, unsent: u64, impaired: Impaired },
+    PacerDone { skipped: u64, unsent: u64, impaired: Counts },
     /// The receiver has ended.
-    ReceiverDone { negative_rtt: u64, unstamped: u64, impaired: Impaired },
-}
-
-/// What an impairment has done in one direction.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Impaired {
-    /// By packets.
-    pub counts: Counts,
-    /// Packets that found no room among those held back: lost, but not on purpose.
-    pub overflows: u64,
+    ReceiverDone { negative_rtt: u64, unstamped: u64, impaired: Counts },
 }
 
 /// How a lane is set up.

@@ -19,12 +19,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use control::run;
-pub use lane::Impaired;
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
 
 pub use crate::load::Stop;
 
+use crate::impair::Counts;
 use crate::record::{Environment, Live, Phase, Quantile, Run};
 use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
@@ -104,7 +104,7 @@ pub struct Recorded {
     /// Reason of the last attempt that could not be placed.
     pub suppressed_because: String,
     /// Counts of the impairment: on the way out, on the way back.
-    pub impaired: [Impaired; 2],
+    pub impaired: [Counts; 2],
     /// A SIP message of a call has come back.
     pub heard: bool,
     /// SIP messages that the kernel refused to send.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::lane::{Impaired, LaneEvent};
+use super::lane::LaneEvent;
 use crate::clock::{self, Timeline};
 use crate::impair::{Counts, DelayLine, Impairer};
 use crate::measure::{Class, Rules, Second, SendTally, Sent, StreamSent, Wheel, Window};
@@ -106,7 +106,7 @@ impl Pacer {
         }
         let (skipped, unsent) = (tally.skipped, tally.unsent);
         self.hand_over(tally.finish(), &mut cpu);
-        let impaired = Impaired { counts: held.counts, overflows: held.line.overflows() };
+        let impaired = Counts { overflows: held.line.overflows(), ..held.counts };
         let _ = self.events.send(LaneEvent::PacerDone { skipped, unsent, impaired });
     }
 

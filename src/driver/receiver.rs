@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedSender};
 
-use super::lane::{Impaired, LaneEvent};
+use super::lane::LaneEvent;
 use crate::clock::{self, Timeline};
 use crate::impair::{Counts, DelayLine, Impairer};
 use crate::measure::{Echo, ReceiveTally, Rules, Second, StreamReceiver, Window};
@@ -116,7 +116,7 @@ impl Receiving {
         self.tick(&mut books);
         let Books { tally, impaired, .. } = books;
         let negative_rtt = tally.finish(|second| drop(self.events.send(LaneEvent::Settled(second))));
-        let impaired = Impaired { counts: impaired, overflows: line.overflows() };
+        let impaired = Counts { overflows: line.overflows(), ..impaired };
         let unstamped = batch.unstamped();
         let _ = self.events.send(LaneEvent::ReceiverDone { negative_rtt, unstamped, impaired });
     }

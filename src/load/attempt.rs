@@ -19,8 +19,6 @@ pub(super) struct Attempt {
     pub(super) has_media: bool,
     /// Its line waits for its end; else it has gone on to another call.
     pub(super) has_line: bool,
-    /// Given up because nothing was heard any more.
-    pub(super) is_given_up: bool,
     /// The stop of the media is under way.
     pub(super) is_stopping: bool,
     /// Nothing more is to be expected from the signalling.
@@ -36,7 +34,6 @@ impl Attempt {
             answered_at: None,
             has_media: false,
             has_line: true,
-            is_given_up: false,
             is_stopping: false,
             sip_over: false,
         }
@@ -45,6 +42,11 @@ impl Attempt {
     /// Answered, on its line, and not over.
     pub(super) fn is_up(&self) -> bool {
         self.answered_at.is_some() && !self.sip_over && self.has_line
+    }
+
+    /// Given up because nothing was heard any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.record.ending == Ending::MediaLost
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -65,7 +67,6 @@ impl Attempt {
 
     /// Gives up a call of which nothing is heard any more.
     pub(super) fn give_up(&mut self, reason: String, at: Stamp) {
-        self.is_given_up = true;
         self.record.ending = Ending::MediaLost;
         self.record.reason = reason;
         self.record.held_ms = self.answered_at.map(|since| at.since(since).into());
@@ -74,7 +75,7 @@ impl Attempt {
     /// Ends the signalling side.
     pub(super) fn ended(&mut self, ending: Ending, reason: String, at: Stamp) {
         self.sip_over = true;
-        if self.is_given_up {
+        if self.is_given_up() {
             // It ended when it was given up, whatever comes of its BYE.
             return;
         }

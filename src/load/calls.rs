@@ -85,7 +85,7 @@ impl Control {
 
     /// A call that was up has ended. One that was given up has been counted then.
     fn ended(&mut self, call: u32, at: Stamp, count: Count, change: impl FnOnce(&mut Attempt)) {
-        let was_given_up = self.attempts.get(call).is_some_and(|a| a.is_given_up);
+        let was_given_up = self.attempts.get(call).is_some_and(Attempt::is_given_up);
         self.change(call, change);
         if !was_given_up {
             self.count(count, at);

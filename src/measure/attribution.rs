@@ -1,11 +1,9 @@
-//! What became of each packet that did not come back: on which way it was lost, in how long a run.
+//! Fate of each packet that did not come back: the way on which it was lost, the length of the run.
 
 use crate::record::Scope;
 use crate::rtp::probe::Reflection;
+use crate::rtp::sequence::{NumberBits, WINDOW};
 
-/// Packets whose fate is still open: 20 s at the usual packet time, ten times `lost_after`.
-const SPAN: u32 = 1024;
-const WORDS: usize = (SPAN / 64) as usize;
 /// A larger jump of the number is no gap in a stream of ours.
 const LARGEST_GAP: u32 = 1 << 20;
 
@@ -32,11 +30,11 @@ pub struct Losses {
 pub struct Attribution {
     /// Number of the next packet that is not followed yet.
     next: u32,
-    back: Bits,
-    reached: Bits,
+    back: NumberBits,
+    reached: NumberBits,
     /// Within reach of a window, or told by the counts.
-    told: Bits,
-    measured: Bits,
+    told: NumberBits,
+    measured: NumberBits,
     /// Number and count of the packet with the highest number that came back with a reflection.
     last: Option<(u32, u32)>,
     /// The highest number that has not come back so far.
@@ -52,14 +50,14 @@ impl Attribution {
         if seq >= self.next && !self.follow(seq, &scope) {
             return;
         }
-        if self.next - seq > SPAN {
+        if self.next - seq > WINDOW {
             return;
         }
-        self.back.set(seq);
+        self.back.put(seq, true);
         let Some(reflection) = reflection else { return };
         self.stamps = true;
         // Without a hole in reach there is nothing to learn.
-        if self.hole.is_some_and(|hole| seq < hole || seq - hole < SPAN) {
+        if self.hole.is_some_and(|hole| seq < hole || seq - hole < WINDOW) {
             self.learn(seq, reflection);
         }
         if self.last.is_none_or(|(last, _)| seq > last) {
@@ -73,15 +71,13 @@ impl Attribution {
             return false;
         }
         for n in self.next..=seq {
-            if let Some(old) = n.checked_sub(SPAN) {
+            if let Some(old) = n.checked_sub(WINDOW) {
                 self.settle(old);
             }
-            [&mut self.back, &mut self.reached, &mut self.told].into_iter().for_each(|bits| bits.clear(n));
-            if scope(n) == Scope::Measured {
-                self.measured.set(n)
-            } else {
-                self.measured.clear(n)
-            }
+            [&mut self.back, &mut self.reached, &mut self.told]
+                .into_iter()
+                .for_each(|bits| bits.put(n, false));
+            self.measured.put(n, scope(n) == Scope::Measured);
             if n != seq {
                 self.hole = Some(n);
             }
@@ -91,17 +87,17 @@ impl Attribution {
     }
 
     fn learn(&mut self, seq: u32, reflection: &Reflection) {
-        let oldest = self.next.saturating_sub(SPAN);
+        let oldest = self.next.saturating_sub(WINDOW);
         let from = seq.saturating_sub(63).max(oldest);
         for n in from..seq {
-            self.told.set(n);
+            self.told.put(n, true);
             if reflection.window >> (seq - n) & 1 == 1 {
-                self.reached.set(n);
+                self.reached.put(n, true);
             }
         }
         // What lies between the last packet that came back and this one's window: by number.
         let (start, count) = self.last.map_or((0, 0), |(last, count)| (last + 1, count));
-        if start >= from || from - start >= SPAN {
+        if start >= from || from - start >= WINDOW {
             return;
         }
         // A count that falls is that of a reflector which has begun anew.
@@ -109,9 +105,9 @@ impl Attribution {
         let shown = (from..seq).filter(|n| self.reached.get(*n)).count() as u32 + 1;
         let mut unseen = received.saturating_sub(shown);
         for n in start.max(oldest)..from {
-            self.told.set(n);
+            self.told.put(n, true);
             if unseen > 0 {
-                self.reached.set(n);
+                self.reached.put(n, true);
                 unseen -= 1;
             }
         }
@@ -135,35 +131,10 @@ impl Attribution {
     /// The losses up to the last packet that came back, and whether the far end stamps: where it does
     /// not, nothing is known of their way.
     pub fn finish(mut self) -> (Losses, bool) {
-        for n in self.next.saturating_sub(SPAN)..self.next {
+        for n in self.next.saturating_sub(WINDOW)..self.next {
             self.settle(n);
         }
         (self.losses, self.stamps)
-    }
-}
-
-/// A bit for each of the last [`SPAN`] packets.
-#[derive(Debug, Clone, Copy, Default)]
-struct Bits([u64; WORDS]);
-
-impl Bits {
-    fn place(n: u32) -> (usize, u64) {
-        ((n % SPAN / 64) as usize, 1 << (n % 64))
-    }
-
-    fn get(&self, n: u32) -> bool {
-        let (word, bit) = Self::place(n);
-        self.0[word] & bit != 0
-    }
-
-    fn set(&mut self, n: u32) {
-        let (word, bit) = Self::place(n);
-        self.0[word] |= bit;
-    }
-
-    fn clear(&mut self, n: u32) {
-        let (word, bit) = Self::place(n);
-        self.0[word] &= !bit;
     }
 }
 

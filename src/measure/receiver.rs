@@ -310,11 +310,6 @@ impl StreamReceiver {
         settled || now > stopped_at + self.rules.lost_after
     }
 
-    /// What the stream is there for.
-    pub fn class(&self) -> Class {
-        self.class
-    }
-
     /// The stream's number in the run.
     pub fn call_id(&self) -> u32 {
         self.call_id

@@ -118,13 +118,16 @@ fn endings(calls: &[CallRecord]) -> Vec<EndingCount> {
 mod tests {
     use super::*;
     use crate::metrics::Metric;
-    use crate::record::{FaultRecord, LeakPart, Milliseconds, Phase, Scope, SecondRecord, ServiceRecord};
+    use crate::record::{
+        FaultRecord, Intervals, LeakPart, Milliseconds, Phase, Scope, SecondRecord, ServiceRecord,
+    };
     use crate::values::Value;
 
     fn run(calls: Vec<CallRecord>, rtts_ms: &[u64]) -> Run {
         let mut rtt = Latencies::default();
         rtts_ms.iter().for_each(|ms| rtt.record(ms * 1_000_000));
-        let intervals = [(0, Series::Rtt, Scope::Measured, rtt)].into_iter().collect();
+        let mut intervals = Intervals::default();
+        intervals.add(0, Series::Rtt, Scope::Measured, &rtt);
         Run { calls, intervals, ..Run::default() }
     }
 

@@ -1,6 +1,7 @@
 //! The record of one attempted call: a row of `calls.csv`.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::Quantile;
 use crate::values::Ns;
@@ -9,8 +10,11 @@ use crate::values::Ns;
 pub const PLAYOUT_DEPTHS_MS: [u64; 5] = [20, 40, 60, 100, 200];
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Ending {
     /// Answered, held as long as planned, hung up by the driver.
     Completed,
@@ -38,7 +42,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// Whether the call had been answered.
+    /// True if the call had been answered.
     pub fn was_answered(self) -> bool {
         matches!(
             self,
@@ -51,20 +55,8 @@ impl Ending {
     }
 
     /// The word in CSV and reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Ending::Completed => "completed",
-            Ending::RemoteHangup => "remote_hangup",
-            Ending::HangupFailed => "hangup_failed",
-            Ending::MediaLost => "media_lost",
-            Ending::Interrupted => "interrupted",
-            Ending::Rejected => "rejected",
-            Ending::HungUpEarly => "hung_up_early",
-            Ending::Timeout => "timeout",
-            Ending::AuthFailed => "auth_failed",
-            Ending::BadAnswer => "bad_answer",
-            Ending::Cancelled => "cancelled",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::ops::AddAssign;
 
 use super::{Latencies, Series};
 
@@ -53,7 +52,7 @@ impl Intervals {
 
     /// Adds the latencies of an open second.
     pub fn add_second(&mut self, second: u32, open: &OpenIntervals) {
-        for series in Series::ALL {
+        for series in Series::ALL.iter().copied() {
             for scope in [Scope::Measured, Scope::Outside] {
                 if let Some(latencies) = open.get(series, scope) {
                     self.add(second, series, scope, latencies);
@@ -77,17 +76,6 @@ impl Intervals {
     /// True if nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// The measured latencies of one series in the seconds that `among` names.
-    pub fn measured(&self, series: Series, among: impl Fn(u32) -> bool) -> Latencies {
-        let mut sum = Latencies::default();
-        for ((second, of, scope), packed) in &self.0 {
-            if *of == series && *scope == Scope::Measured && among(*second) {
-                sum.extend(packed.counts());
-            }
-        }
-        sum
     }
 
     /// The measured latencies of every series over the whole run.
@@ -124,24 +112,6 @@ impl Intervals {
     /// Number of intervals and bytes that their counts take.
     pub fn size(&self) -> (usize, usize) {
         (self.0.len(), self.0.values().map(|packed| packed.0.len()).sum())
-    }
-}
-
-/// Intervals as [`Intervals::iter`] gives them.
-impl FromIterator<(u32, Series, Scope, Latencies)> for Intervals {
-    fn from_iter<T: IntoIterator<Item = (u32, Series, Scope, Latencies)>>(all: T) -> Self {
-        let mut intervals = Intervals::default();
-        for (second, series, scope, latencies) in all {
-            intervals.add(second, series, scope, &latencies);
-        }
-        intervals
-    }
-}
-
-/// Of the same seconds of the same clock: as from several drivers.
-impl AddAssign for Intervals {
-    fn add_assign(&mut self, other: Intervals) {
-        other.0.into_iter().for_each(|(key, packed)| self.add_packed(key, packed));
     }
 }
 
@@ -204,32 +174,30 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..Default::default() })]
 
-        /// Latencies spread over all magnitudes, over ten seconds and two scopes, added in two logs.
+        /// Latencies spread over all magnitudes, over ten seconds and two scopes.
         #[test]
         fn sums_of_intervals_are_the_histogram_of_all(
-            packets in prop::collection::vec((0u32..10, any::<bool>(), any::<bool>(), 0u32..38, any::<u64>()), 0..100),
+            packets in prop::collection::vec((0u32..10, any::<bool>(), 0u32..38, any::<u64>()), 0..100),
             some in 0u32..10,
         ) {
-            let mut logs = [Intervals::default(), Intervals::default()];
+            let mut log = Intervals::default();
             let [mut all, mut part, mut of_second] = [(); 3].map(|()| Latencies::default());
-            for (second, is_measured, other, magnitude, noise) in packets {
+            for (second, is_measured, magnitude, noise) in packets {
                 let ns = (1u64 << magnitude) + noise % (1 << magnitude);
                 let scope = if is_measured { Scope::Measured } else { Scope::Outside };
                 let mut open = OpenIntervals::default();
                 open.record(Series::Rtt, scope, ns);
                 open.record(Series::Control, scope, 1);
-                logs[usize::from(other)].add_second(second, &open);
+                log.add_second(second, &open);
                 if is_measured { all.record(ns); }
                 if is_measured && second >= some { part.record(ns); }
                 if second == some { of_second.record(ns); }
             }
-            let [mut log, other] = logs;
-            log += other;
             let counts = |l: &Latencies| l.counts().collect::<Vec<_>>();
             let totals = log.totals();
             prop_assert_eq!(totals.get(&Series::Rtt).map(counts).unwrap_or_default(), counts(&all));
-            prop_assert_eq!(counts(&log.measured(Series::Rtt, |_| true)), counts(&all));
-            prop_assert_eq!(counts(&log.measured(Series::Rtt, |s| s >= some)), counts(&part));
+            let among = log.totals_among(|second| second >= some);
+            prop_assert_eq!(among.get(&Series::Rtt).map(counts).unwrap_or_default(), counts(&part));
             let mut second = Latencies::default();
             second.extend(log.second(some, Series::Rtt));
             prop_assert_eq!(counts(&second), counts(&of_second));

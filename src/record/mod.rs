@@ -29,11 +29,11 @@ pub use service::{
     ServiceMedia, ServicePorts, ServiceRecord, ServiceStages,
 };
 
-use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// A latency that is counted; its name is its tag in the interval log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, VariantArray, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Series {
     /// T4 − T1 (RFC 2681).
     Rtt,
@@ -64,37 +64,11 @@ pub enum Series {
 
 impl Series {
     /// All series, in the order of reports.
-    pub const ALL: [Series; 12] = [
-        Series::Rtt,
-        Series::RttIntended,
-        Series::ServiceTime,
-        Series::PathRtt,
-        Series::Up,
-        Series::Down,
-        Series::Ipdv,
-        Series::Pdv,
-        Series::Control,
-        Series::SendLateness,
-        Series::SendCall,
-        Series::ReceiveLag,
-    ];
+    pub const ALL: &[Series] = <Series as VariantArray>::VARIANTS;
 
     /// The tag in the interval log and the first half of metric names.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Series::Rtt => "rtt",
-            Series::RttIntended => "rtt_intended",
-            Series::ServiceTime => "service_time",
-            Series::PathRtt => "path_rtt",
-            Series::Up => "up",
-            Series::Down => "down",
-            Series::Ipdv => "ipdv",
-            Series::Pdv => "pdv",
-            Series::Control => "control",
-            Series::SendLateness => "send_lateness",
-            Series::SendCall => "send_call",
-            Series::ReceiveLag => "receive_lag",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -1,36 +1,27 @@
 //! The record of one second of the run: a row of `seconds.csv`.
 
-use std::fmt;
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
+use strum::Display;
 
 use crate::values::Ns;
 
 /// The part of the run that a second belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Phase {
     /// Calls are being set up.
     #[default]
     Ramp,
     /// All calls are up; the path settles.
+    #[strum(to_string = "warm-up")]
     Warmup,
     /// The measured window.
     Hold,
     /// Calls are being hung up.
     Drain,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Phase::Ramp => "ramp",
-            Phase::Warmup => "warm-up",
-            Phase::Hold => "hold",
-            Phase::Drain => "drain",
-        })
-    }
 }
 
 /// One second. Packets are counted in the second in which the schedule intended them sent, all

@@ -2,8 +2,9 @@
 
 use serde::de::DeserializeOwned;
 
-use super::hlog::{self, HlogError};
-use super::{CallRecord, CallSecond, Environment, FORMAT_VERSION, Quantile, Run, SecondRecord, Silence};
+use super::{
+    CallRecord, CallSecond, Environment, FORMAT_VERSION, Quantile, Run, SecondRecord, Silence, hlog,
+};
 
 /// The bytes of a run's raw files.
 #[derive(Debug, Clone, Default)]
@@ -22,54 +23,33 @@ pub struct Stored {
     pub hlog: Vec<u8>,
 }
 
-/// Why a stored run cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum StoredError {
-    /// It was written by a newer version.
-    #[error(
-        "the run was written in format {0}; this version reads up to {FORMAT_VERSION}: use a newer loadtest"
-    )]
-    Newer(u32),
-    /// `environment.json` is no such file.
-    #[error("environment.json is damaged: {0}")]
-    Environment(#[source] serde_json::Error),
-    /// A table has a row that is none of its records.
-    #[error("{file} is damaged: {source}")]
-    Table {
-        /// Which table.
-        file: &'static str,
-        /// Where and how.
-        source: csv::Error,
-    },
-    /// The interval log.
-    #[error(transparent)]
-    Intervals(#[from] HlogError),
-}
-
 impl Stored {
     /// The run. Columns that an older version did not write are empty; unknown ones are passed over.
     ///
     /// # Errors
-    /// [`StoredError`], with the file and where in it.
-    pub fn read(&self) -> Result<Run, StoredError> {
+    /// The file that is damaged or of a newer version, and where in it.
+    pub fn read(&self) -> Result<Run, String> {
         #[derive(serde::Deserialize)]
         struct Version {
             format: u32,
         }
-        let version: Version = serde_json::from_slice(&self.environment).map_err(StoredError::Environment)?;
-        if version.format > FORMAT_VERSION {
-            return Err(StoredError::Newer(version.format));
+        let damaged = |error: serde_json::Error| format!("environment.json is damaged: {error}");
+        let Version { format } = serde_json::from_slice(&self.environment).map_err(damaged)?;
+        if format > FORMAT_VERSION {
+            return Err(format!(
+                "the run was written in format {format}; this version reads up to {FORMAT_VERSION}: use a newer \
+                 loadtest"
+            ));
         }
-        let environment: Environment =
-            serde_json::from_slice(&self.environment).map_err(StoredError::Environment)?;
+        let environment: Environment = serde_json::from_slice(&self.environment).map_err(damaged)?;
         let mut calls: Vec<CallRecord> = table("calls.csv", &self.calls)?;
-        if version.format == 1 {
+        if format == 1 {
             calls.iter_mut().for_each(fill_in_lost);
         }
         let seconds: Vec<SecondRecord> = table("seconds.csv", &self.seconds)?;
         let call_seconds: Vec<CallSecond> = table("call_seconds.csv", &self.call_seconds)?;
         let silences: Vec<Silence> = table("silences.csv", &self.silences)?;
-        let intervals = hlog::read(&self.hlog)?;
+        let intervals = hlog::read(&self.hlog).map_err(|error| error.to_string())?;
         Ok(Run { environment, calls, seconds, call_seconds, silences, intervals })
     }
 }
@@ -83,11 +63,9 @@ fn fill_in_lost(call: &mut CallRecord) {
     }
 }
 
-fn table<T: DeserializeOwned>(file: &'static str, bytes: &[u8]) -> Result<Vec<T>, StoredError> {
-    csv::Reader::from_reader(bytes)
-        .deserialize()
-        .collect::<Result<_, _>>()
-        .map_err(|source| StoredError::Table { file, source })
+fn table<T: DeserializeOwned>(file: &'static str, bytes: &[u8]) -> Result<Vec<T>, String> {
+    let rows = csv::Reader::from_reader(bytes).into_deserialize().collect::<Result<_, csv::Error>>();
+    rows.map_err(|error| format!("{file} is damaged: {error}"))
 }
 
 #[cfg(test)]
@@ -98,7 +76,7 @@ mod tests {
     #[test]
     fn damage_is_named_by_its_file() {
         let environment = br#"{"format": 1}"#.to_vec();
-        let says = |stored: Stored| stored.read().unwrap_err().to_string();
+        let says = |stored: Stored| stored.read().unwrap_err();
         assert!(says(Stored::default()).contains("environment.json"));
         let newer = Stored { environment: br#"{"format": 999}"#.to_vec(), ..Default::default() };
         assert!(says(newer).contains("newer loadtest"));

@@ -7,15 +7,16 @@ pub mod probe;
 pub mod reflector;
 pub mod sequence;
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr};
 
 /// The G.711 codecs (RFC 3551 section 4.5.14). Both carry one byte a sample at 8 kHz, and Asterisk
 /// passes them through unchanged when both legs use the same one: the probe depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Display, IntoStaticStr)]
 #[serde(rename_all = "UPPERCASE")]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum Codec {
     /// G.711 µ-law, payload type 0.
     #[default]
@@ -37,11 +38,8 @@ impl Codec {
     }
 
     /// The encoding name of RFC 3551, as in `a=rtpmap`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Codec::Pcmu => "PCMU",
-            Codec::Pcma => "PCMA",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The name that Asterisk gives this format.
@@ -58,12 +56,6 @@ impl Codec {
             Codec::Pcmu => 0xFF,
             Codec::Pcma => 0xD5,
         }
-    }
-}
-
-impl fmt::Display for Codec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

@@ -7,7 +7,7 @@ use super::probe::{Probe, Reflection};
 use super::sequence::{Arrival, Sequence};
 use crate::stamp::Stamp;
 
-/// Echoes one stream. What comes in goes out: probes with the reflection added, other RTP as it is.
+/// Echo of one stream. All that comes in goes out: probes with the reflection added, other RTP as it is.
 #[derive(Debug, Default)]
 pub struct StreamReflector {
     ssrc: u32,
@@ -16,7 +16,7 @@ pub struct StreamReflector {
     sequence: Sequence,
 }
 
-/// What was echoed.
+/// Kind of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reflected {
     /// A probe went back with the reflection added.
@@ -49,22 +49,17 @@ impl StreamReflector {
         out_at: impl FnOnce() -> Stamp,
         answer: &mut [u8],
     ) -> Option<(usize, Reflected)> {
-        let rtp = RtpReader::new(datagram).ok()?;
+        let (rtp, probe) = question(datagram)?;
         let answer = answer.get_mut(..HEADER_LEN + rtp.payload().len())?;
-        let probe = Probe::read(rtp.payload()).ok();
-        if let Some(probe) = &probe {
-            self.count(probe);
-        }
+        self.count(probe.as_ref());
         Some(self.write(&rtp, probe.as_ref(), in_at, out_at, answer))
     }
 
     /// Counts `datagram`, which [`StreamReflector::answer`] is to answer later, and returns its RTP
     /// sequence number; `None` for what is not RTP.
     pub fn arrive(&mut self, datagram: &[u8]) -> Option<u16> {
-        let rtp = RtpReader::new(datagram).ok()?;
-        if let Ok(probe) = Probe::read(rtp.payload()) {
-            self.count(&probe);
-        }
+        let (rtp, probe) = question(datagram)?;
+        self.count(probe.as_ref());
         Some(rtp.sequence_number().into())
     }
 
@@ -76,9 +71,8 @@ impl StreamReflector {
         out_at: impl FnOnce() -> Stamp,
         answer: &mut [u8],
     ) -> Option<(usize, Reflected)> {
-        let rtp = RtpReader::new(datagram).ok()?;
+        let (rtp, probe) = question(datagram)?;
         let answer = answer.get_mut(..HEADER_LEN + rtp.payload().len())?;
-        let probe = Probe::read(rtp.payload()).ok();
         Some(self.write(&rtp, probe.as_ref(), in_at, out_at, answer))
     }
 
@@ -107,8 +101,9 @@ impl StreamReflector {
         (answer.len(), Reflected::Probe)
     }
 
-    /// Counts the probe; a probe of another call starts the count anew.
-    fn count(&mut self, probe: &Probe) {
+    /// Counts a probe; a probe of another call starts the count anew.
+    fn count(&mut self, probe: Option<&Probe>) {
+        let Some(probe) = probe else { return };
         let whose = Some((probe.run_id, probe.call_id));
         if self.whose != whose {
             *self = StreamReflector { ssrc: self.ssrc, whose, ..Default::default() };
@@ -117,6 +112,13 @@ impl StreamReflector {
             self.received = self.received.saturating_add(1);
         }
     }
+}
+
+/// Reads a packet, and the probe in it if there is a whole one; `None` for what is not RTP.
+fn question(datagram: &[u8]) -> Option<(RtpReader<'_>, Option<Probe>)> {
+    let rtp = RtpReader::new(datagram).ok()?;
+    let probe = Probe::read(rtp.payload()).ok();
+    Some((rtp, probe))
 }
 
 #[cfg(test)]

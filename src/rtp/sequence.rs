@@ -1,11 +1,12 @@
-//! Sequence bookkeeping of one stream: what is new, what came twice, what came out of order.
+//! Sequence bookkeeping of one stream: new numbers, repeated ones, and those out of order.
 
-/// How many packet numbers back a duplicate is still recognised.
+/// Packet numbers back to which a duplicate is recognised, and the fate of a packet followed: 20 s at the usual
+/// packet time, ten times `lost_after`.
 pub const WINDOW: u32 = 1024;
 
 const WORDS: usize = (WINDOW / 64) as usize;
 
-/// What the arrival of one packet number means.
+/// Meaning of the arrival of one packet number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// First arrival, at or above the next expected number.
@@ -18,17 +19,33 @@ pub enum Arrival {
     Stale,
 }
 
-/// Remembers the last [`WINDOW`] packet numbers of a stream.
-#[derive(Debug, Clone)]
-pub struct Sequence {
-    next: u32,
-    seen: [u64; WORDS],
+/// A bit for each of the last [`WINDOW`] packet numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NumberBits([u64; WORDS]);
+
+impl NumberBits {
+    fn place(n: u32) -> (usize, u64) {
+        ((n % WINDOW / 64) as usize, 1 << (n % 64))
+    }
+
+    /// The bit of number `n`.
+    pub fn get(&self, n: u32) -> bool {
+        let (word, bit) = Self::place(n);
+        self.0[word] & bit != 0
+    }
+
+    /// Sets the bit of number `n`, or clears it.
+    pub fn put(&mut self, n: u32, is_set: bool) {
+        let (word, bit) = Self::place(n);
+        if is_set { self.0[word] |= bit } else { self.0[word] &= !bit }
+    }
 }
 
-impl Default for Sequence {
-    fn default() -> Self {
-        Sequence { next: 0, seen: [0; WORDS] }
-    }
+/// Remembers the last [`WINDOW`] packet numbers of a stream.
+#[derive(Debug, Clone, Default)]
+pub struct Sequence {
+    next: u32,
+    seen: NumberBits,
 }
 
 impl Sequence {
@@ -41,11 +58,10 @@ impl Sequence {
         if self.next - seq > WINDOW {
             return Arrival::Stale;
         }
-        let (word, bit) = Self::place(seq);
-        if self.seen[word] & bit != 0 {
+        if self.seen.get(seq) {
             return Arrival::Duplicate;
         }
-        self.seen[word] |= bit;
+        self.seen.put(seq, true);
         Arrival::Reordered
     }
 
@@ -62,28 +78,19 @@ impl Sequence {
     }
 
     fn has(&self, seq: u32) -> bool {
-        let (word, bit) = Self::place(seq);
-        seq < self.next && self.next - seq <= WINDOW && self.seen[word] & bit != 0
+        seq < self.next && self.next - seq <= WINDOW && self.seen.get(seq)
     }
 
     fn advance(&mut self, seq: u32) {
         let fresh = seq - self.next;
         if fresh >= WINDOW {
-            self.seen = [0; WORDS];
+            self.seen = NumberBits::default();
         } else {
-            for skipped in self.next..seq {
-                let (word, bit) = Self::place(skipped);
-                self.seen[word] &= !bit;
-            }
+            (self.next..seq).for_each(|skipped| self.seen.put(skipped, false));
         }
-        let (word, bit) = Self::place(seq);
-        self.seen[word] |= bit;
+        self.seen.put(seq, true);
         // The last number of all has no successor; a stream of 2^32 packets would take 2.7 years.
         self.next = seq.saturating_add(1);
-    }
-
-    fn place(seq: u32) -> (usize, u64) {
-        ((seq % WINDOW / 64) as usize, 1 << (seq % 64))
     }
 }
 

@@ -6,7 +6,6 @@ use std::path::Path;
 use crate::asterisk::AsteriskError;
 use crate::driver::DriverError;
 use crate::net::resolve::Unresolved;
-use crate::record::hlog::HlogError;
 use crate::scenario::ScenarioError;
 
 /// An error that keeps a run from being made or kept. Calls that fail are outcomes of a run, not errors.
@@ -30,9 +29,6 @@ pub enum RunError {
     /// The driver cannot start, or a thread of it has ended.
     #[error(transparent)]
     Driver(#[from] DriverError),
-    /// The interval log cannot be serialised.
-    #[error(transparent)]
-    Intervals(#[from] HlogError),
 }
 
 impl RunError {

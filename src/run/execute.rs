@@ -212,7 +212,7 @@ impl EarlyEnd {
 }
 
 fn conclude(plan: &Plan, run: Run) -> Result<Finished, RunError> {
-    let log = hlog::write(&run.intervals, Stamp::from_ns(run.environment.epoch_ns.unwrap_or_default()))?;
+    let log = hlog::write(&run.intervals, Stamp::from_ns(run.environment.epoch_ns.unwrap_or_default()));
     let unwritable = |error| RunError::Obstacle(format!("environment.json cannot be written: {error}"));
     let environment = serde_json::to_vec_pretty(&run.environment).map_err(unwritable)?;
     let summary = summarize(run);

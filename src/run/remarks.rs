@@ -31,8 +31,7 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
     if recorded.heard {
         remarks.extend(symptoms(scenario, &recorded.run.calls));
     }
-    for (direction, impaired) in ["out", "back"].into_iter().zip(&recorded.impaired) {
-        let counts = impaired.counts;
+    for (direction, counts) in ["out", "back"].into_iter().zip(&recorded.impaired) {
         if counts.seen() > 0 {
             remarks.push(format!(
                 "impaired on purpose on the way {direction}: of {} packets {} lost, {} doubled, {} sent ahead, {} delayed",

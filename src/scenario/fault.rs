@@ -1,9 +1,9 @@
 //! `[[fault]]`: processes killed, restarted or held still in mid-run, on purpose.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::Display;
 
 use super::defaults::{ms, secs};
 use super::error::Problems;
@@ -37,12 +37,13 @@ fn one_second() -> Span {
 }
 
 /// Process of a fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Display)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
     /// The managed Asterisk.
     Asterisk,
     /// The service that the run has started.
+    #[strum(to_string = "the service")]
     Service,
 }
 
@@ -56,15 +57,6 @@ pub enum Action {
     Restart,
     /// SIGSTOP, and SIGCONT: it hangs.
     Stop,
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Target::Asterisk => "Asterisk",
-            Target::Service => "the service",
-        })
-    }
 }
 
 /// Rules of the faults.

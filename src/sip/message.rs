@@ -3,7 +3,6 @@
 //! rsip keeps a header's kind and its text. Addresses in it are read by `sip::grammar`: rsip's own
 //! reader refuses IPv6, and takes a user with a dot for a part of the host.
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use rsip::Header;
@@ -12,47 +11,39 @@ use rsip::prelude::UntypedHeader as _;
 use super::grammar::{self, DEFAULT_PORT, NameAddr, param, split};
 use super::parse::{ParseError, excerpt};
 
-/// The methods that an RFC defines, each with its name.
-macro_rules! methods {
-    ($($kind:ident $name:literal,)*) => {
-        /// A request method (RFC 3261 7.1 and the extensions). Methods are case-sensitive.
-        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-        #[allow(missing_docs)] // The names are their own documentation.
-        pub enum Method {
-            $($kind,)*
-            /// A method that no RFC known here defines.
-            Other(String),
-        }
-
-        impl Method {
-            /// The method of this name.
-            pub fn from_name(name: &str) -> Self {
-                match name {
-                    $($name => Method::$kind,)*
-                    other => Method::Other(other.to_string()),
-                }
-            }
-
-            /// The name as it stands in a request line.
-            pub fn as_str(&self) -> &str {
-                match self {
-                    $(Method::$kind => $name,)*
-                    Method::Other(name) => name,
-                }
-            }
-        }
-    };
+/// A request method (RFC 3261 7.1 and the extensions). Methods are case-sensitive.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, strum::AsRefStr, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "UPPERCASE")]
+#[allow(missing_docs)] // The names are their own documentation.
+pub enum Method {
+    Ack,
+    Bye,
+    Cancel,
+    Info,
+    Invite,
+    Message,
+    Notify,
+    Options,
+    Prack,
+    Publish,
+    Refer,
+    Register,
+    Subscribe,
+    Update,
+    /// A method that no RFC known here defines.
+    #[strum(default, transparent)]
+    Other(String),
 }
 
-methods! {
-    Ack "ACK", Bye "BYE", Cancel "CANCEL", Info "INFO", Invite "INVITE", Message "MESSAGE", Notify "NOTIFY",
-    Options "OPTIONS", Prack "PRACK", Publish "PUBLISH", Refer "REFER", Register "REGISTER",
-    Subscribe "SUBSCRIBE", Update "UPDATE",
-}
+impl Method {
+    /// The method of this name.
+    pub fn from_name(name: &str) -> Self {
+        name.parse().unwrap_or_else(|_| Method::Other(name.into()))
+    }
 
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+    /// The name as it stands in a request line.
+    pub fn as_str(&self) -> &str {
+        self.as_ref()
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use sdp_types::{Media, Session};
+use strum::{Display, IntoStaticStr, VariantArray};
 use thiserror::Error;
 
 use super::parse::excerpt;
@@ -13,7 +14,8 @@ use crate::rtp::Codec;
 pub const CLOCK_RATE: u32 = 8000;
 
 /// Directions of a stream (RFC 8866 6.7), from the describing side's point of view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Display, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum MediaDirection {
     /// Both ways: what holds if nothing is said.
     #[default]
@@ -26,19 +28,7 @@ pub enum MediaDirection {
     Inactive,
 }
 
-const DIRECTIONS: [(&str, MediaDirection); 4] = [
-    ("sendrecv", MediaDirection::SendRecv),
-    ("sendonly", MediaDirection::SendOnly),
-    ("recvonly", MediaDirection::RecvOnly),
-    ("inactive", MediaDirection::Inactive),
-];
-
 impl MediaDirection {
-    /// The attribute's name.
-    pub fn as_str(self) -> &'static str {
-        DIRECTIONS.iter().find(|(_, d)| *d == self).map_or("sendrecv", |(name, _)| name)
-    }
-
     /// The direction that answers this one (RFC 3264 6.1).
     #[must_use]
     pub fn reversed(self) -> Self {
@@ -82,8 +72,7 @@ impl Offer {
             sdp,
             "v=0\r\no=- {session_id} {version} IN {family} {ip}\r\ns=loadtest\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
              m=audio {rtp_port} RTP/AVP {payload_type}\r\na=rtpmap:{payload_type} {name}/{CLOCK_RATE}\r\n\
-             a=ptime:{ptime_ms}\r\na={}\r\n",
-            direction.as_str()
+             a=ptime:{ptime_ms}\r\na={direction}\r\n"
         );
         sdp
     }
@@ -233,9 +222,11 @@ fn address(session: &Session, media: &Media, offer: &Offer) -> Result<IpAddr, Sd
 }
 
 fn direction(session: &Session, media: &Media) -> MediaDirection {
-    let of_media = DIRECTIONS.iter().find(|(name, _)| media.has_attribute(name));
-    let of_session = || DIRECTIONS.iter().find(|(name, _)| session.has_attribute(name));
-    of_media.or_else(of_session).map_or(MediaDirection::SendRecv, |(_, direction)| *direction)
+    let all = MediaDirection::VARIANTS.iter().copied();
+    let of_media = all.clone().find(|direction| media.has_attribute(direction.into()));
+    of_media
+        .or_else(|| all.clone().find(|direction| session.has_attribute(direction.into())))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

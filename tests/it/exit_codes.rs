@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::harness::{Place, ends_with, sentences, start_until, stderr};
-use loadtest::record::{Latencies, Series, hlog};
+use loadtest::record::{Intervals, Latencies, Series, hlog};
 use loadtest::stamp::Stamp;
 use nix::sys::signal::Signal;
 
@@ -82,13 +82,14 @@ fn run(place: &Place, set: &[&str], code: i32) -> String {
 /// Six runs out of one, whose round trips are changed.
 fn stored(folder: &Path, change: fn(u64) -> u64) {
     let intervals = hlog::read(&fs::read(format!("{SAMPLE}/rtt.hlog")).expect("a log")).expect("whole");
-    let changed = intervals.iter().map(|(second, series, scope, latencies)| {
+    let mut all_changed = Intervals::default();
+    for (second, series, scope, latencies) in intervals.iter() {
         let mut changed = Latencies::default();
         let change = |ns| if series == Series::Rtt { change(ns) } else { ns };
         changed.extend(latencies.counts().map(|(ns, count)| (change(ns), count)));
-        (second, series, scope, changed)
-    });
-    let log = hlog::write(&changed.collect(), Stamp::from_ns(0)).expect("a log");
+        all_changed.add(second, series, scope, &changed);
+    }
+    let log = hlog::write(&all_changed, Stamp::from_ns(0));
     for n in 0..6 {
         let run = folder.join(n.to_string());
         fs::create_dir_all(&run).expect("a folder");

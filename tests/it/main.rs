@@ -26,3 +26,4 @@ mod service_recovery;
 mod testbed;
 mod tidy;
 mod truth;
+mod version_0_1_0;

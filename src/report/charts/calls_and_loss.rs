@@ -5,7 +5,7 @@ use super::canvas::{Canvas, Rect};
 use super::legend::{LegendKey, Mark};
 use super::panel::Panel;
 use super::theme::Ink;
-use super::{About, Chart, faults, timeline};
+use super::{Chart, faults, timeline};
 use crate::metrics::Summary;
 use crate::record::SecondRecord;
 
@@ -15,33 +15,28 @@ const LATE: LegendKey<'static> = LegendKey::new("late packets", Ink::Orange, Mar
 const FAILED: LegendKey<'static> =
     LegendKey::new("failed attempts, lost packets", Ink::Vermillion, Mark::Block);
 
-pub(super) struct CallsAndLoss;
+pub(super) const CHART: Chart = Chart {
+    path: "plots/calls-and-loss.png",
+    section: "loss",
+    title: "Calls, and packets lost or late",
+    caption: "Loss and lateness in one spike are an event worth finding in a log; spread evenly they are \
+              load.",
+    figures: &[
+        ("attempts", "calls.attempts"),
+        ("failed", "calls.failed_count"),
+        ("packets lost", "loss.count"),
+        ("late", "late.count"),
+    ],
+    draw,
+};
 
-impl Chart for CallsAndLoss {
-    fn about(&self) -> About {
-        About {
-            path: "plots/calls-and-loss.png",
-            section: "loss",
-            title: "Calls, and packets lost or late",
-            caption: "Loss and lateness in one spike are an event worth finding in a log; spread evenly they are \
-                      load.",
-            figures: &[
-                ("attempts", "calls.attempts"),
-                ("failed", "calls.failed_count"),
-                ("packets lost", "loss.count"),
-                ("late", "late.count"),
-            ],
-        }
-    }
-
-    fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
-        timeline::legend(canvas, vec![UP, ATTEMPTS, LATE, FAILED], summary);
-        let [up, attempts, packets] = canvas.rows([1.0, 0.8, 1.0]);
-        let seconds = &summary.seconds;
-        faults::mark(&calls_up(canvas, up, seconds), summary);
-        faults::lines(&attempts_per_second(canvas, attempts, seconds), summary);
-        faults::lines(&packets_per_second(canvas, packets, seconds), summary);
-    }
+fn draw(canvas: &mut Canvas, summary: &Summary) {
+    timeline::legend(canvas, vec![UP, ATTEMPTS, LATE, FAILED], summary);
+    let [up, attempts, packets] = canvas.rows([1.0, 0.8, 1.0]);
+    let seconds = &summary.seconds;
+    faults::mark(&calls_up(canvas, up, seconds), summary);
+    faults::lines(&attempts_per_second(canvas, attempts, seconds), summary);
+    faults::lines(&packets_per_second(canvas, packets, seconds), summary);
 }
 
 /// A panel over time whose y axis counts up to `most`.

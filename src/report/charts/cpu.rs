@@ -5,7 +5,7 @@ use super::canvas::{Canvas, Rect};
 use super::legend::LineSeries;
 use super::panel::Panel;
 use super::theme::Ink;
-use super::{About, Chart, faults, timeline};
+use super::{Chart, faults, timeline};
 use crate::metrics::Summary;
 use crate::record::SecondRecord;
 
@@ -25,35 +25,30 @@ fn percent(share: f64) -> f64 {
     share * 100.0
 }
 
-pub(super) struct Cpu;
+pub(super) const CHART: Chart = Chart {
+    path: "plots/cpu.png",
+    section: "resources",
+    title: "Processor time, second by second",
+    caption: "A program that reaches the number of its busy threads in cores is the bottleneck; steal is \
+              time the machine did not have.",
+    figures: &[
+        ("mean cores busy: driver", "cpu.driver_mean"),
+        ("service", "cpu.service_mean"),
+        ("Asterisk", "cpu.asterisk_mean"),
+    ],
+    draw,
+};
 
-impl Chart for Cpu {
-    fn about(&self) -> About {
-        About {
-            path: "plots/cpu.png",
-            section: "resources",
-            title: "Processor time, second by second",
-            caption: "A program that reaches the number of its busy threads in cores is the bottleneck; steal is \
-                      time the machine did not have.",
-            figures: &[
-                ("mean cores busy: driver", "cpu.driver_mean"),
-                ("service", "cpu.service_mean"),
-                ("Asterisk", "cpu.asterisk_mean"),
-            ],
-        }
-    }
-
-    fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
-        let keys = PROGRAMS.iter().chain(&MACHINE).map(|series| series.key).collect();
-        timeline::legend(canvas, keys, summary);
-        let [programs, machine] = canvas.rows([1.4, 1.0]);
-        let seconds = &summary.seconds;
-        let upper = panel(canvas, programs, seconds, "programs, cores busy", &PROGRAMS, f64::INFINITY);
-        faults::mark(&upper, summary);
-        let lower = panel(canvas, machine, seconds, "machine, % of all cores", &MACHINE, 100.0);
-        faults::lines(&lower, summary);
-        lower.x_axis(timeline::TIME);
-    }
+fn draw(canvas: &mut Canvas, summary: &Summary) {
+    let keys = PROGRAMS.iter().chain(&MACHINE).map(|series| series.key).collect();
+    timeline::legend(canvas, keys, summary);
+    let [programs, machine] = canvas.rows([1.4, 1.0]);
+    let seconds = &summary.seconds;
+    let upper = panel(canvas, programs, seconds, "programs, cores busy", &PROGRAMS, f64::INFINITY);
+    faults::mark(&upper, summary);
+    let lower = panel(canvas, machine, seconds, "machine, % of all cores", &MACHINE, 100.0);
+    faults::lines(&lower, summary);
+    lower.x_axis(timeline::TIME);
 }
 
 fn panel<'c>(

@@ -6,55 +6,50 @@ use super::heat::{Grid, RowOf, SILENT, STEPS};
 use super::image::Image;
 use super::panel::Panel;
 use super::theme::Ink;
-use super::{About, Chart, faults, timeline};
+use super::{Chart, faults, timeline};
 use crate::metrics::Summary;
 
 /// A row or column of less than this many units could not be told from its neighbours, even where
 /// the page shows the chart at half its size.
 const SMALLEST_CELL: i32 = 3;
 
-pub(super) struct RttByCall;
+pub(super) const CHART: Chart = Chart {
+    path: "plots/rtt-by-call.png",
+    section: "by-call",
+    title: "Round trip of packets, call by call and second by second",
+    caption: "A bright row is a slow call, a bright column a slow second of all calls, a bright spot a \
+              slow second of one call.",
+    figures: &[
+        ("calls answered", "calls.answered_count"),
+        ("median round trip", "rtt.p50"),
+        ("calls never heard", "calls.silent_count"),
+    ],
+    draw,
+};
 
-impl Chart for RttByCall {
-    fn about(&self) -> About {
-        About {
-            path: "plots/rtt-by-call.png",
-            section: "by-call",
-            title: "Round trip of packets, call by call and second by second",
-            caption: "A bright row is a slow call, a bright column a slow second of all calls, a bright spot a \
-                      slow second of one call.",
-            figures: &[
-                ("calls answered", "calls.answered_count"),
-                ("median round trip", "rtt.p50"),
-                ("calls never heard", "calls.silent_count"),
-            ],
-        }
+fn draw(canvas: &mut Canvas, summary: &Summary) {
+    let bar = canvas.strip(2.6);
+    timeline::legend(canvas, Vec::new(), summary);
+    let [place] = canvas.rows([1.0]);
+    let cells = |from: i32, to: i32| ((to - from) / SMALLEST_CELL).max(1) as usize;
+    let grid = Grid::of(summary, cells(place.left, place.right), cells(place.top, place.bottom));
+    let scale = Axis::log_ms(grid.values(), 8);
+    colour_bar(canvas, bar, &scale);
+    let y = Axis::numbered(grid.slots, place.labels(canvas));
+    let panel = Panel::new(canvas, place, timeline::axis(canvas, &summary.seconds), y);
+    if !grid.is_empty() {
+        let image = Image { place, columns: grid.columns, cells: grid.indices(&scale) };
+        panel.within(|| canvas.image(image));
+        panel.note_cells(grid.notes());
     }
-
-    fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
-        let bar = canvas.strip(2.6);
-        timeline::legend(canvas, Vec::new(), summary);
-        let [place] = canvas.rows([1.0]);
-        let cells = |from: i32, to: i32| ((to - from) / SMALLEST_CELL).max(1) as usize;
-        let grid = Grid::of(summary, cells(place.left, place.right), cells(place.top, place.bottom));
-        let scale = Axis::log_ms(grid.values(), 8);
-        colour_bar(canvas, bar, &scale);
-        let y = Axis::numbered(grid.slots, place.labels(canvas));
-        let panel = Panel::new(canvas, place, timeline::axis(canvas, &summary.seconds), y);
-        if !grid.is_empty() {
-            let image = Image { place, columns: grid.columns, cells: grid.indices(&scale) };
-            panel.within(|| canvas.image(image));
-            panel.note_cells(grid.notes());
-        }
-        panel.filled_frame(&rows_and_columns(&grid, canvas.is_narrow()));
-        panel.x_axis(timeline::TIME);
-        timeline::strip_phases(&panel, &summary.seconds);
-        faults::mark(&panel, summary);
-        match grid.is_empty() {
-            true if summary.calls.iter().all(|c| c.total_sent == 0) => panel.message("no call was answered"),
-            true => panel.message("not recorded"),
-            false => {}
-        }
+    panel.filled_frame(&rows_and_columns(&grid, canvas.is_narrow()));
+    panel.x_axis(timeline::TIME);
+    timeline::strip_phases(&panel, &summary.seconds);
+    faults::mark(&panel, summary);
+    match grid.is_empty() {
+        true if summary.calls.iter().all(|c| c.total_sent == 0) => panel.message("no call was answered"),
+        true => panel.message("not recorded"),
+        false => {}
     }
 }
 

@@ -2,12 +2,12 @@
 
 use plotters::style::text_anchor::{HPos, VPos};
 
+use super::Chart;
 use super::axis::Axis;
 use super::canvas::{Canvas, Style};
 use super::legend::{LegendKey, LineSeries, Mark};
 use super::panel::Panel;
 use super::theme::Ink;
-use super::{About, Chart};
 use crate::metrics::{PercentileRow, Summary};
 
 /// Drawn in this order, the last on top.
@@ -24,60 +24,55 @@ const SERIES: [LineSeries<PercentileRow>; 4] = [
 const WRITTEN: [(&str, f64); 4] =
     [("rtt.p50", 50.0), ("rtt.p90", 90.0), ("rtt.p99", 99.0), ("rtt.p99.9", 99.9)];
 
-pub(super) struct RttDistribution;
+pub(super) const CHART: Chart = Chart {
+    path: "plots/rtt-distribution.png",
+    section: "distribution",
+    title: "Round trip of packets, by percentile",
+    caption: "Each nine to the right leaves a tenth of the packets above it; where the two round trips \
+              part, the load generator sent late and the system under test is not to blame.",
+    figures: &[
+        ("median", "rtt.p50"),
+        ("99th percentile", "rtt.p99"),
+        ("99.9th percentile", "rtt.p99.9"),
+        ("lost", "loss.ratio"),
+    ],
+    draw,
+};
 
-impl Chart for RttDistribution {
-    fn about(&self) -> About {
-        About {
-            path: "plots/rtt-distribution.png",
-            section: "distribution",
-            title: "Round trip of packets, by percentile",
-            caption: "Each nine to the right leaves a tenth of the packets above it; where the two round trips \
-                      part, the load generator sent late and the system under test is not to blame.",
-            figures: &[
-                ("median", "rtt.p50"),
-                ("99th percentile", "rtt.p99"),
-                ("99.9th percentile", "rtt.p99.9"),
-                ("lost", "loss.ratio"),
-            ],
-        }
+fn draw(canvas: &mut Canvas, summary: &Summary) {
+    let rows = &summary.percentiles;
+    let lost = lost_from(summary);
+    let mut keys: Vec<LegendKey<'_>> = SERIES.iter().rev().map(|series| series.key).collect();
+    if lost.is_some() {
+        keys.push(LegendKey::new("lost: never came back", Ink::Vermillion, Mark::Shade));
     }
+    canvas.legend(&keys);
+    canvas.leave_above(1.5);
 
-    fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
-        let rows = &summary.percentiles;
-        let lost = lost_from(summary);
-        let mut keys: Vec<LegendKey<'_>> = SERIES.iter().rev().map(|series| series.key).collect();
-        if lost.is_some() {
-            keys.push(LegendKey::new("lost: never came back", Ink::Vermillion, Mark::Shade));
-        }
-        canvas.legend(&keys);
-        canvas.leave_above(1.5);
-
-        let [place] = canvas.rows([1.0]);
-        let values = SERIES.iter().flat_map(|series| rows.iter().filter_map(series.value));
-        let y = Axis::log_ms(values.clone(), place.log_labels(canvas));
-        let panel = Panel::new(canvas, place, Axis::percentiles(reach(summary)), y);
-        if let Some(from) = lost {
-            panel.shade(from, f64::INFINITY, Ink::Vermillion);
-        }
-        panel.frame("latency, ms (logarithmic)");
-        panel.x_axis("percentile of all packets sent");
-        if values.count() == 0 {
-            return panel.message("nothing was measured");
-        }
-        if let (Some(from), Some(count)) = (lost, summary.metric("loss.count")) {
-            let at = (panel.across(from) + canvas.px(0.5), place.top + canvas.px(0.5));
-            let style = Style::NOTE.ink(Ink::Text).anchored(HPos::Left, VPos::Top);
-            canvas.text(&format!("{count} lost"), at, style);
-        }
-        for series in &SERIES {
-            // A percentile among the lost is a gap.
-            panel.line(rows.iter().map(|row| (place_of(row.percentile), (series.value)(row))), series);
-        }
-        panel.note_names(rows.iter().map(|row| (place_of(row.percentile), name_of(row.percentile))));
-        too_few(&panel, summary);
-        written(&panel, summary);
+    let [place] = canvas.rows([1.0]);
+    let values = SERIES.iter().flat_map(|series| rows.iter().filter_map(series.value));
+    let y = Axis::log_ms(values.clone(), place.log_labels(canvas));
+    let panel = Panel::new(canvas, place, Axis::percentiles(reach(summary)), y);
+    if let Some(from) = lost {
+        panel.shade(from, f64::INFINITY, Ink::Vermillion);
     }
+    panel.frame("latency, ms (logarithmic)");
+    panel.x_axis("percentile of all packets sent");
+    if values.count() == 0 {
+        return panel.message("nothing was measured");
+    }
+    if let (Some(from), Some(count)) = (lost, summary.metric("loss.count")) {
+        let at = (panel.across(from) + canvas.px(0.5), place.top + canvas.px(0.5));
+        let style = Style::NOTE.ink(Ink::Text).anchored(HPos::Left, VPos::Top);
+        canvas.text(&format!("{count} lost"), at, style);
+    }
+    for series in &SERIES {
+        // A percentile among the lost is a gap.
+        panel.line(rows.iter().map(|row| (place_of(row.percentile), (series.value)(row))), series);
+    }
+    panel.note_names(rows.iter().map(|row| (place_of(row.percentile), name_of(row.percentile))));
+    too_few(&panel, summary);
+    written(&panel, summary);
 }
 
 /// `log10(1 / (1 − p))`, a percentile's place on the axis. The 100th lies at its end.

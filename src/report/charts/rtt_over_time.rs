@@ -5,7 +5,7 @@ use super::canvas::Canvas;
 use super::legend::{LegendKey, LineSeries, Mark};
 use super::panel::Panel;
 use super::theme::Ink;
-use super::{About, Chart, faults, timeline};
+use super::{Chart, faults, timeline};
 use crate::metrics::Summary;
 use crate::record::SecondRecord;
 use crate::values::Ns;
@@ -21,52 +21,47 @@ const SERIES: [LineSeries<SecondRecord>; 5] = [
 
 const LOST: LegendKey<'static> = LegendKey::new("second with lost packets", Ink::Vermillion, Mark::Stroke);
 
-pub(super) struct RttOverTime;
+pub(super) const CHART: Chart = Chart {
+    path: "plots/rtt-over-time.png",
+    section: "over-time",
+    title: "Round trip of packets, second by second",
+    caption: "Each line is one percentile of the packets that came back of a second (lost ones are marked \
+              at the top): lines that rise together are a queue, a top line that leaves the others is a \
+              stall of a few packets.",
+    figures: &[("median", "rtt.p50"), ("99th percentile", "rtt.p99"), ("largest", "rtt.max")],
+    draw,
+};
 
-impl Chart for RttOverTime {
-    fn about(&self) -> About {
-        About {
-            path: "plots/rtt-over-time.png",
-            section: "over-time",
-            title: "Round trip of packets, second by second",
-            caption: "Each line is one percentile of the packets that came back of a second (lost ones are marked \
-                      at the top): lines that rise together are a queue, a top line that leaves the others is a \
-                      stall of a few packets.",
-            figures: &[("median", "rtt.p50"), ("99th percentile", "rtt.p99"), ("largest", "rtt.max")],
-        }
+fn draw(canvas: &mut Canvas, summary: &Summary) {
+    let seconds = &summary.seconds;
+    let mut keys: Vec<LegendKey<'_>> = SERIES.iter().map(|series| series.key).collect();
+    if seconds.iter().any(|s| s.lost > 0) {
+        keys.push(LOST);
     }
+    let values = SERIES.iter().flat_map(|series| seconds.iter().filter_map(series.value));
+    let late = late_threshold(summary).filter(|late| Axis::log_ms(values.clone(), 8).contains(*late));
+    let late_label = format!("late: {} ms above the smallest", summary.environment.late_after_ms);
+    if late.is_some() {
+        keys.push(LegendKey { label: &late_label, ink: Ink::Vermillion, mark: Mark::DashedAcross });
+    }
+    timeline::legend(canvas, keys, summary);
 
-    fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
-        let seconds = &summary.seconds;
-        let mut keys: Vec<LegendKey<'_>> = SERIES.iter().map(|series| series.key).collect();
-        if seconds.iter().any(|s| s.lost > 0) {
-            keys.push(LOST);
-        }
-        let values = SERIES.iter().flat_map(|series| seconds.iter().filter_map(series.value));
-        let late = late_threshold(summary).filter(|late| Axis::log_ms(values.clone(), 8).contains(*late));
-        let late_label = format!("late: {} ms above the smallest", summary.environment.late_after_ms);
-        if late.is_some() {
-            keys.push(LegendKey { label: &late_label, ink: Ink::Vermillion, mark: Mark::DashedAcross });
-        }
-        timeline::legend(canvas, keys, summary);
-
-        let [place] = canvas.rows([1.0]);
-        let y = Axis::log_ms(values.clone(), place.log_labels(canvas));
-        let panel = Panel::new(canvas, place, timeline::axis(canvas, seconds), y);
-        timeline::shade_phases(&panel, seconds);
-        panel.frame("round trip, ms (logarithmic)");
-        panel.x_axis(timeline::TIME);
-        for series in &SERIES {
-            panel.line(timeline::series(seconds, series.value), series);
-        }
-        if let Some(late) = late {
-            panel.dashed_across(late, Ink::Vermillion);
-        }
-        faults::mark(&panel, summary);
-        lost_seconds(&panel, seconds);
-        if values.count() == 0 {
-            panel.message("no packet came back");
-        }
+    let [place] = canvas.rows([1.0]);
+    let y = Axis::log_ms(values.clone(), place.log_labels(canvas));
+    let panel = Panel::new(canvas, place, timeline::axis(canvas, seconds), y);
+    timeline::shade_phases(&panel, seconds);
+    panel.frame("round trip, ms (logarithmic)");
+    panel.x_axis(timeline::TIME);
+    for series in &SERIES {
+        panel.line(timeline::series(seconds, series.value), series);
+    }
+    if let Some(late) = late {
+        panel.dashed_across(late, Ink::Vermillion);
+    }
+    faults::mark(&panel, summary);
+    lost_seconds(&panel, seconds);
+    if values.count() == 0 {
+        panel.message("no packet came back");
     }
 }
 

@@ -9,7 +9,7 @@ use super::canvas::{Canvas, Rect, Style};
 use super::legend::{LegendKey, Mark};
 use super::panel::Panel;
 use super::theme::Ink;
-use super::{About, Chart, faults, timeline};
+use super::{Chart, faults, timeline};
 use crate::metrics::{Metric, Summary};
 use crate::record::CallRecord;
 use crate::values::Ns;
@@ -59,60 +59,55 @@ impl SetupDelay {
     }
 }
 
-pub(super) struct SetupTimes;
+pub(super) const CHART: Chart = Chart {
+    path: "plots/setup-times.png",
+    section: "set-up",
+    title: "Set-up times, call by call",
+    caption: "A dot is one call; dots that climb to the right mean that each call made the next one wait.",
+    figures: &[
+        ("median session request delay", "srd.p50"),
+        ("answer delay", "answer_delay.p50"),
+        ("time to first echo", "first_echo.p50"),
+    ],
+    draw,
+};
 
-impl Chart for SetupTimes {
-    fn about(&self) -> About {
-        About {
-            path: "plots/setup-times.png",
-            section: "set-up",
-            title: "Set-up times, call by call",
-            caption: "A dot is one call; dots that climb to the right mean that each call made the next one wait.",
-            figures: &[
-                ("median session request delay", "srd.p50"),
-                ("answer delay", "answer_delay.p50"),
-                ("time to first echo", "first_echo.p50"),
-            ],
-        }
+fn draw(canvas: &mut Canvas, summary: &Summary) {
+    let mut keys: Vec<LegendKey<'_>> = DELAYS.iter().map(|d| d.key).collect();
+    if summary.calls.iter().any(|c| !c.ending.was_answered()) {
+        keys.push(NOT_ANSWERED);
+    }
+    let is_timed = is_timed(summary);
+    if is_timed {
+        timeline::legend(canvas, keys, summary);
+    } else {
+        canvas.legend(&keys);
     }
 
-    fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
-        let mut keys: Vec<LegendKey<'_>> = DELAYS.iter().map(|d| d.key).collect();
-        if summary.calls.iter().any(|c| !c.ending.was_answered()) {
-            keys.push(NOT_ANSWERED);
-        }
-        let is_timed = is_timed(summary);
-        if is_timed {
-            timeline::legend(canvas, keys, summary);
-        } else {
-            canvas.legend(&keys);
-        }
-
-        let [place] = canvas.rows([1.0]);
-        let split = place.right - (place.right - place.left) * 3 / 10;
-        let calls = Rect { right: split, ..place };
-        let spread = Rect { left: split + canvas.px(1.5), ..place };
-        let each = DELAYS.iter().flat_map(|d| summary.calls.iter().filter_map(d.of)).map(Ns::as_ms);
-        let ends = DELAYS.iter().flat_map(|d| ["min", "max"].map(|key| d.value(summary, key)));
-        let y = Axis::log_ms(each.chain(ends.flatten()), place.log_labels(canvas));
-        let panel = Panel::new(canvas, calls, x_axis(canvas, is_timed, summary), y.clone());
-        if is_timed {
-            timeline::shade_phases(&panel, &summary.seconds);
-        }
-        panel.frame("each call, ms (logarithmic)");
-        panel.x_axis(match (is_timed, canvas.is_narrow()) {
-            (true, true) => "start, min:s",
-            (true, false) => "start of the call, min:s",
-            (false, true) => "call",
-            (false, false) => "call, in the order of their starts",
-        });
-        if is_timed {
-            faults::mark(&panel, summary);
-        }
-        let at = |call: &CallRecord| if is_timed { call.intended_s } else { f64::from(call.call) + 0.5 };
-        per_call(&panel, at, summary);
-        percentiles(canvas, spread, &y, summary);
+    let [place] = canvas.rows([1.0]);
+    let split = place.right - (place.right - place.left) * 3 / 10;
+    let calls = Rect { right: split, ..place };
+    let spread = Rect { left: split + canvas.px(1.5), ..place };
+    let each = DELAYS.iter().flat_map(|d| summary.calls.iter().filter_map(d.of)).map(Ns::as_ms);
+    let ends = DELAYS.iter().flat_map(|d| ["min", "max"].map(|key| d.value(summary, key)));
+    let y = Axis::log_ms(each.chain(ends.flatten()), place.log_labels(canvas));
+    let panel = Panel::new(canvas, calls, x_axis(canvas, is_timed, summary), y.clone());
+    if is_timed {
+        timeline::shade_phases(&panel, &summary.seconds);
     }
+    panel.frame("each call, ms (logarithmic)");
+    panel.x_axis(match (is_timed, canvas.is_narrow()) {
+        (true, true) => "start, min:s",
+        (true, false) => "start of the call, min:s",
+        (false, true) => "call",
+        (false, false) => "call, in the order of their starts",
+    });
+    if is_timed {
+        faults::mark(&panel, summary);
+    }
+    let at = |call: &CallRecord| if is_timed { call.intended_s } else { f64::from(call.call) + 0.5 };
+    per_call(&panel, at, summary);
+    percentiles(canvas, spread, &y, summary);
 }
 
 /// True if the attempts are spread over the run. If all are made at its start, they would lie on top of

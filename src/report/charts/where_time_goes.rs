@@ -2,12 +2,12 @@
 
 use plotters::style::text_anchor::{HPos, VPos};
 
+use super::Chart;
 use super::axis::Axis;
 use super::canvas::{Canvas, FAINT, Rect, Style};
 use super::legend::{LegendKey, Mark};
 use super::panel::Panel;
 use super::theme::Ink;
-use super::{About, Chart};
 use crate::metrics::{Metric, Summary};
 use crate::report::words;
 use crate::values::Value;
@@ -75,56 +75,51 @@ impl Part {
     }
 }
 
-pub(super) struct WhereTimeGoes;
+pub(super) const CHART: Chart = Chart {
+    path: "plots/where-time-goes.png",
+    section: "where",
+    title: "Where a packet's time goes",
+    caption: "The part that reaches as far to the right as the round trip is where slow packets lost their \
+              time; the machine alone accounts for as much as the control stream. Percentiles of parts do not \
+              add up.",
+    figures: &[
+        ("99th percentiles: up", "up.p99"),
+        ("in the service", "service_time.p99"),
+        ("down", "down.p99"),
+        ("control stream", "control.p99"),
+    ],
+    draw,
+};
 
-impl Chart for WhereTimeGoes {
-    fn about(&self) -> About {
-        About {
-            path: "plots/where-time-goes.png",
-            section: "where",
-            title: "Where a packet's time goes",
-            caption: "The part that reaches as far to the right as the round trip is where slow packets lost their \
-                      time; the machine alone accounts for as much as the control stream. Percentiles of parts do not \
-                      add up.",
-            figures: &[
-                ("99th percentiles: up", "up.p99"),
-                ("in the service", "service_time.p99"),
-                ("down", "down.p99"),
-                ("control stream", "control.p99"),
-            ],
-        }
+fn draw(canvas: &mut Canvas, summary: &Summary) {
+    let mut keys = vec![
+        LegendKey::new("smallest to largest", Ink::Muted, Mark::Line),
+        LegendKey::new("median to 95th percentile", Ink::Muted, Mark::Block),
+        LegendKey::new("to 99th percentile", Ink::Muted, Mark::Faint),
+    ];
+    if PARTS.iter().any(|part| part.value(summary, "max") == Value::Lost) {
+        keys.push(LegendKey::new("lost: never came back", Ink::Vermillion, Mark::Cross));
     }
-
-    fn draw(&self, canvas: &mut Canvas, summary: &Summary) {
-        let mut keys = vec![
-            LegendKey::new("smallest to largest", Ink::Muted, Mark::Line),
-            LegendKey::new("median to 95th percentile", Ink::Muted, Mark::Block),
-            LegendKey::new("to 99th percentile", Ink::Muted, Mark::Faint),
-        ];
-        if PARTS.iter().any(|part| part.value(summary, "max") == Value::Lost) {
-            keys.push(LegendKey::new("lost: never came back", Ink::Vermillion, Mark::Cross));
-        }
-        canvas.legend(&keys);
-        let [place] = canvas.rows([1.0]);
-        // The parts have their names inside, so the axis starts at the canvas's edge.
-        let place = Rect { left: place.left - canvas.px(1.4), ..place };
-        let values = PARTS.iter().flat_map(|part| SHOWN.map(|key| part.value(summary, key).number()));
-        let x = Axis::log_ms(values.flatten(), if canvas.is_narrow() { 8 } else { 16 });
-        let panel = Panel::new(canvas, place, x, Axis::numbered(PARTS.len() as u32, PARTS.len()));
-        panel.columns(if canvas.is_narrow() { "measured window" } else { "packets of the measured window" });
-        let is_too_few = |part: &Part, key| part.metric(summary, key).is_some_and(|m| m.too_few);
-        let too_few = PARTS.iter().any(|part| COLUMNS.iter().any(|key| is_too_few(part, key)));
-        panel.x_axis(match too_few {
-            true => "ms (logarithmic); * rests on too few packets",
-            false => "ms (logarithmic)",
-        });
-        for (column, key) in COLUMNS.iter().enumerate() {
-            let at = (column_end(canvas, place, column), place.top - canvas.px(0.55));
-            canvas.text(key, at, Style::NOTE.anchored(HPos::Right, VPos::Bottom));
-        }
-        for (n, part) in PARTS.iter().enumerate() {
-            row(&panel, summary, (PARTS.len() - 1 - n) as f64, part);
-        }
+    canvas.legend(&keys);
+    let [place] = canvas.rows([1.0]);
+    // The parts have their names inside, so the axis starts at the canvas's edge.
+    let place = Rect { left: place.left - canvas.px(1.4), ..place };
+    let values = PARTS.iter().flat_map(|part| SHOWN.map(|key| part.value(summary, key).number()));
+    let x = Axis::log_ms(values.flatten(), if canvas.is_narrow() { 8 } else { 16 });
+    let panel = Panel::new(canvas, place, x, Axis::numbered(PARTS.len() as u32, PARTS.len()));
+    panel.columns(if canvas.is_narrow() { "measured window" } else { "packets of the measured window" });
+    let is_too_few = |part: &Part, key| part.metric(summary, key).is_some_and(|m| m.too_few);
+    let too_few = PARTS.iter().any(|part| COLUMNS.iter().any(|key| is_too_few(part, key)));
+    panel.x_axis(match too_few {
+        true => "ms (logarithmic); * rests on too few packets",
+        false => "ms (logarithmic)",
+    });
+    for (column, key) in COLUMNS.iter().enumerate() {
+        let at = (column_end(canvas, place, column), place.top - canvas.px(0.55));
+        canvas.text(key, at, Style::NOTE.anchored(HPos::Right, VPos::Bottom));
+    }
+    for (n, part) in PARTS.iter().enumerate() {
+        row(&panel, summary, (PARTS.len() - 1 - n) as f64, part);
     }
 }
 

@@ -8,11 +8,11 @@ use super::figures;
 use crate::gate::Doubt;
 use crate::metrics::Summary;
 use crate::report::ReportError;
-use crate::report::charts::{self, About, CHARTS, Chart, KeyNote, Look, PanelNote, Rect};
+use crate::report::charts::{CHARTS, Chart, KeyNote, Look, PanelNote, Rect};
 
 /// A chart in both shapes, of which the page shows the one that fits.
 pub(super) struct PageChart {
-    pub about: About,
+    pub chart: &'static Chart,
     pub wide: String,
     pub narrow: String,
     notes: PageNotes,
@@ -33,29 +33,28 @@ pub(super) struct PageCharts(Vec<PageChart>);
 
 impl PageCharts {
     pub(super) fn of(summary: &Summary, doubt: &Doubt) -> PageCharts {
-        PageCharts(CHARTS.iter().map(|chart| page_chart(*chart, summary, doubt)).collect())
+        PageCharts(CHARTS.iter().map(|chart| page_chart(chart, summary, doubt)).collect())
     }
 
     /// The charts of a section.
     pub(super) fn of_section(&self, id: &str) -> impl Iterator<Item = &PageChart> {
-        self.0.iter().filter(move |chart| chart.about.section == id)
+        self.0.iter().filter(move |drawn| drawn.chart.section == id)
     }
 
     /// All notes by the chart's id, as JSON that can stand in a script element, whatever is in it.
     pub(super) fn notes(&self) -> Result<String, ReportError> {
-        let by_id: BTreeMap<_, _> = self.0.iter().map(|chart| (chart.about.name(), &chart.notes)).collect();
+        let by_id: BTreeMap<_, _> = self.0.iter().map(|drawn| (drawn.chart.name(), &drawn.notes)).collect();
         Ok(serde_json::to_string(&by_id)?.replace('<', "\\u003c"))
     }
 }
 
-fn page_chart(chart: &dyn Chart, summary: &Summary, doubt: &Doubt) -> PageChart {
-    let about = chart.about();
+fn page_chart(chart: &'static Chart, summary: &Summary, doubt: &Doubt) -> PageChart {
     let figure = |(words, name): &(&str, &str)| format!("{words} {}", figures::figure(summary, name).shown);
-    let figures: Vec<_> = about.figures.iter().map(figure).collect();
-    let label = format!("Chart. {}: {}", about.title, figures.join(", "));
-    let (wide, notes) = charts::inline(chart, summary, doubt, Look::Wide, &label);
-    let (narrow, of_narrow) = charts::inline(chart, summary, doubt, Look::Narrow, &label);
+    let figures: Vec<_> = chart.figures.iter().map(figure).collect();
+    let label = format!("Chart. {}: {}", chart.title, figures.join(", "));
+    let (wide, notes) = chart.inline(summary, doubt, Look::Wide, &label);
+    let (narrow, of_narrow) = chart.inline(summary, doubt, Look::Narrow, &label);
     let notes =
         PageNotes { keys: notes.keys, panels: notes.panels, wide: notes.frames, narrow: of_narrow.frames };
-    PageChart { about, wide, narrow, notes }
+    PageChart { chart, wide, narrow, notes }
 }

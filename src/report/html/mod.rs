@@ -315,12 +315,11 @@ mod tests {
     #[test]
     fn every_chart_stands_once_in_its_section() {
         let page = text(&fixture::typical(), "");
-        for chart in CHARTS {
-            let about = chart.about();
-            let section = page.split("<section ").find(|s| s.contains(&format!("id=\"{}\"", about.section)));
-            let figure = format!("<figure class=\"plot\" id=\"{}\">", about.name());
-            assert!(section.is_some_and(|s| s.contains(&figure)), "{}", about.name());
-            assert_eq!(page.matches(&figure).count(), 1, "{}", about.name());
+        for chart in &CHARTS {
+            let section = page.split("<section ").find(|s| s.contains(&format!("id=\"{}\"", chart.section)));
+            let figure = format!("<figure class=\"plot\" id=\"{}\">", chart.name());
+            assert!(section.is_some_and(|s| s.contains(&figure)), "{}", chart.name());
+            assert_eq!(page.matches(&figure).count(), 1, "{}", chart.name());
         }
     }
 
