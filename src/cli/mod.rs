@@ -24,7 +24,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
-/// SearchPlaces real SIP/RTP calls against a real Asterisk and measures every packet that comes back.
+/// Places real SIP/RTP calls against a real Asterisk and measures every packet that comes back.
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version, max_term_width = 100, subcommand_required = true)]
 #[command(after_long_help = "Examples:\n  \

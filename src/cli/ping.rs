@@ -13,7 +13,7 @@ use crate::measure::Echo;
 use crate::metrics::{Metric, Summary, summarize};
 use crate::net::resolve::resolve;
 use crate::record::{Environment, FORMAT_VERSION};
-use crate::report::Figure;
+use crate::report::figure;
 use crate::run::preflight::raise_descriptors;
 use crate::run::scheduling;
 use crate::scenario::Measure;
@@ -161,7 +161,7 @@ fn tell(summary: &Summary, args: &Args, target: SocketAddr) {
 
 fn to_json(summary: &Summary, args: &Args, target: SocketAddr, doubt: &[String]) -> serde_json::Value {
     let too_few: Vec<_> = summary.metrics.iter().filter(|m| m.too_few).map(Metric::name).collect();
-    let value = |name: &str| json!(summary.metric(name).map(Figure));
+    let value = |name: &str| json!(summary.metric(name).map(figure));
     let cpu_s = crate::clock::process_cpu().as_secs_f64();
     json!({
         "target": target.to_string(),

@@ -52,7 +52,7 @@ fn largest(a: i64, b: i64) -> i64 {
     if a.abs() >= b.abs() { a } else { b }
 }
 
-/// SearchPlaces the calls, and returns when the last one is over.
+/// Places the calls, and returns when the last one is over.
 ///
 /// `progress` is called a few times a second.
 ///

@@ -31,7 +31,7 @@ const BYE_DEADLINE: Duration = Duration::from_secs(2);
 const BY_FAR_END: &str = "by the far end, as planned";
 
 impl Control {
-    /// SearchPlaces the call of a slot, now that it has a port.
+    /// Places the call of a slot, now that it has a port.
     pub(super) fn place(&mut self, now: Stamp, slot: Slot, port: u16) {
         let call = self.placed;
         self.placed += 1;

@@ -146,7 +146,7 @@ impl Call {
         self.outputs.pop_front()
     }
 
-    /// SearchPlaces the call. Does nothing to a call that has been placed or hung up.
+    /// Places the call. Does nothing to a call that has been placed or hung up.
     pub fn invite(&mut self, now: Stamp) {
         if self.state != CallState::Idle {
             return;
