@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use crate::net::udp::Datagram;
-use crate::record::{Durations, ServiceEcho};
+use crate::record::ServiceEcho;
 use crate::rtp::reflector::Reflected;
 use crate::stamp::Stamp;
 
@@ -49,7 +49,7 @@ pub struct MediaTotals {
     /// Probes that came.
     pub distinct: AtomicU64,
     /// Packets to the echo server, up to a second ago; `None` without one.
-    pub(super) echo: Option<Mutex<ServiceEcho<Durations>>>,
+    pub(super) echo: Option<Mutex<ServiceEcho>>,
 }
 
 /// All calls' media at one moment; see [`MediaTotals`].
@@ -82,7 +82,7 @@ impl MediaTotals {
     }
 
     /// Packets to the echo server and back, up to a second ago; `None` without one.
-    pub fn echo(&self) -> Option<ServiceEcho<Durations>> {
+    pub fn echo(&self) -> Option<ServiceEcho> {
         self.echo.as_ref().map(|echo| echo.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
