@@ -110,10 +110,10 @@ macro_rules! service_time {
 
 #[rustfmt::skip]
 pub(super) static SERVICE_TIMES: [[Definition; 4]; 4] = [
-    service_time!("answered", "StasisStart to the answer's 204", |s| s.stages.answered),
-    service_time!("bridged", "StasisStart to both channels in the bridge", |s| s.stages.bridged),
-    service_time!("first_packet", "StasisStart to the first media packet", |s| s.stages.first_packet),
-    service_time!("event_lag", "Asterisk's time of an event to its handling", |s| s.events.lag),
+    service_time!("answered", "StasisStart to the answer's 204", |s| &s.stages.answered),
+    service_time!("bridged", "StasisStart to both channels in the bridge", |s| &s.stages.bridged),
+    service_time!("first_packet", "StasisStart to the first media packet", |s| &s.stages.first_packet),
+    service_time!("event_lag", "Asterisk's time of an event to its handling", |s| &s.events.lag),
 ];
 
 #[rustfmt::skip]

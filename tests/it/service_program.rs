@@ -209,10 +209,10 @@ fn a_run_sends_its_media_through_the_echo_server_that_its_scenario_names() {
     let echo = summary.echo.expect("an echo server");
     assert_eq!(echo.relayed, echo.returned + echo.lost);
     assert!(echo.returned >= place.count("packets.received"), "{echo:?}");
-    assert_eq!(echo.round_trip.count, echo.returned);
+    assert_eq!(echo.round_trip.count(), echo.returned);
     // Service time includes the way to the echo server.
     let service_time = place.metric("service_time.p50").as_f64().unwrap();
-    assert!(service_time > echo.round_trip.p50_ms.unwrap() / 2.0, "{service_time} {echo:?}");
+    assert!(service_time > echo.round_trip.milliseconds().p50_ms.unwrap() / 2.0, "{service_time} {echo:?}");
     let scenario = fs::read_to_string(place.out().join("scenario.toml")).unwrap();
     assert!(scenario.contains("echo = \"127.0.0.1:"), "{scenario}");
 }
