@@ -14,6 +14,8 @@ pub use metric::{Better, Course, Definition, Group, Metric, RestsOn, Statistic};
 pub use readings::{InDoubt, Readings};
 pub use summarize::summarize;
 
+use serde::Serialize;
+
 use crate::analysis::fault;
 use crate::record::{CallRecord, CallSecond, Environment, Intervals, SecondRecord, Silence};
 use crate::values::Value;
@@ -61,7 +63,8 @@ pub struct PercentileRow {
 }
 
 /// Count of the attempts that ended in one way.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndingCount {
     /// In words: `completed`, `rejected 486 Busy here`, …
     pub what: String,

@@ -42,7 +42,8 @@ pub fn text(comparison: &Comparison) -> String {
 /// # Errors
 /// The JSON cannot be written.
 pub fn files(comparison: &Comparison) -> Result<Vec<File>, ReportError> {
-    let mut json = serde_json::to_vec_pretty(&document(comparison))?;
+    let json = serde_json::to_vec_pretty(&document(comparison));
+    let mut json = json.map_err(|why| ReportError::new("comparison.json", why))?;
     json.push(b'\n');
     Ok(vec![
         File { path: "comparison.md", bytes: page(comparison).into_bytes() },

@@ -20,7 +20,7 @@ pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
 
 /// A table of records. Its header is there without rows too.
 fn table<T: Serialize + Default>(path: &'static str, rows: &[T]) -> Result<File, ReportError> {
-    let fail = |source| ReportError::Csv { path, source };
+    let fail = |source| ReportError::new(path, source);
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     for row in rows {
         writer.serialize(row).map_err(fail)?;
@@ -43,10 +43,10 @@ struct Row {
     /// One packet in so many is slower; `inf` in the last row.
     #[serde(rename = "1/(1-p)")]
     one_in: f64,
-    rtt_ms: Cell,
-    rtt_intended_ms: Cell,
-    control_ms: Cell,
-    send_lateness_ms: Cell,
+    rtt_ms: Value,
+    rtt_intended_ms: Value,
+    control_ms: Value,
+    send_lateness_ms: Value,
 }
 
 impl From<&PercentileRow> for Row {
@@ -55,24 +55,10 @@ impl From<&PercentileRow> for Row {
             // 100 − 0.00075 is not quite a double: without this it would read 99.99925000000000.
             percentile: (row.percentile * 1e9).round() / 1e9,
             one_in: super::one_in(row.percentile),
-            rtt_ms: Cell(row.rtt),
-            rtt_intended_ms: Cell(row.rtt_intended),
-            control_ms: Cell(row.control),
-            send_lateness_ms: Cell(row.send_lateness),
-        }
-    }
-}
-
-/// A number, `lost`, or empty where nothing was measured.
-#[derive(Default)]
-struct Cell(Value);
-
-impl Serialize for Cell {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Number(n) => to.serialize_f64(n),
-            Value::Lost => to.serialize_str("lost"),
-            Value::NoData => to.serialize_none(),
+            rtt_ms: row.rtt,
+            rtt_intended_ms: row.rtt_intended,
+            control_ms: row.control,
+            send_lateness_ms: row.send_lateness,
         }
     }
 }

@@ -1,30 +1,27 @@
 //! `summary.json`: every figure under its name, for programs.
 
-use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
+use serde::{Serialize, Serializer};
+use serde_json::{Value as Json, json};
 
-use super::ReportError;
 use crate::analysis::fault::Recovery;
-use crate::gate::{Outcome, Verdict};
-use crate::metrics::{Metric, Summary};
+use crate::gate::Verdict;
+use crate::metrics::{EndingCount, Metric, Summary};
 use crate::record::Environment;
 use crate::values::{Unit, Value};
 
 /// `summary.json`, indented, in an order that does not change. `docs/summary.schema.json` describes it;
 /// the metric `rtt.p99.9` is `metrics.rtt["p99.9"]`: its name is parted at the first dot.
-pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, ReportError> {
+pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> serde_json::Result<Vec<u8>> {
+    let groups = groups(&summary.metrics);
+    let samples = |(name, members): &Group<'_>| Some((*name, members.iter().find_map(|m| m.samples)?));
     let document = Document {
         format: summary.environment.format,
         name: &summary.environment.name,
         verdict: verdict_of(verdict),
-        metrics: Metrics(groups(&summary.metrics)),
-        samples: Samples(groups(&summary.metrics)),
+        samples: Ordered(groups.iter().filter_map(samples).collect()),
+        metrics: Ordered(groups.into_iter().map(|(name, members)| (name, figures(&members))).collect()),
         too_few: summary.metrics.iter().filter(|m| m.too_few).map(Metric::name).collect(),
-        endings: summary
-            .endings
-            .iter()
-            .map(|e| EndingLine { what: &e.what, count: e.count, good: e.good })
-            .collect(),
+        endings: &summary.endings,
         faults: &summary.faults,
         environment: &summary.environment,
     };
@@ -45,15 +42,15 @@ pub(super) struct Document<'a> {
     verdict: VerdictLine<'a>,
     /// Every figure, by group and key, in full precision; null where nothing was measured.
     #[cfg_attr(test, schemars(schema_with = "super::schema::metrics"))]
-    metrics: Metrics<'a>,
+    metrics: Ordered<Ordered<Json>>,
     /// How many samples the percentiles of a group rest on.
     #[cfg_attr(test, schemars(schema_with = "super::schema::samples"))]
-    samples: Samples<'a>,
+    samples: Ordered<u64>,
     /// The percentiles p among the metrics that rest on fewer than 100 / (1 - p) samples, by name.
     #[cfg_attr(test, schemars(schema_with = "super::schema::metric_names"))]
     too_few: Vec<&'static str>,
     /// Endings of the attempts, most frequent first.
-    endings: Vec<EndingLine<'a>>,
+    endings: &'a [EndingCount],
     /// What was broken on purpose and what came of it. `planned_s`, `done_s`, `down_s` and `back_s` count
     /// from the run's start, the other durations from the fault, `served_s` from the process's return.
     faults: &'a [Recovery],
@@ -67,7 +64,7 @@ pub(super) struct Document<'a> {
 struct VerdictLine<'a> {
     /// The run's outcome, after which the program's exit code goes.
     #[cfg_attr(test, schemars(schema_with = "super::schema::outcome"))]
-    outcome: OutcomeWord,
+    outcome: String,
     /// Each gate, in the scenario's order.
     gates: Vec<GateLine<'a>>,
     /// Doubt about the instrument, or about the run as a whole.
@@ -96,44 +93,32 @@ struct GateLine<'a> {
     expression: &'a str,
     /// How it came out.
     #[cfg_attr(test, schemars(schema_with = "super::schema::outcome"))]
-    outcome: OutcomeWord,
+    outcome: String,
     /// The actual value, for people.
     actual: &'a str,
     /// In doubt: the best value that the metric may have had, in its unit as under `metrics`; null without
     /// doubt.
     #[cfg_attr(test, schemars(schema_with = "super::schema::reading"))]
-    best: Option<Reading>,
+    best: Option<Json>,
     /// In doubt: the worst value, likewise.
     #[cfg_attr(test, schemars(schema_with = "super::schema::reading"))]
-    worst: Option<Reading>,
+    worst: Option<Json>,
     /// Why it came out so, where the values do not say it.
     reason: &'a str,
-}
-
-/// Count of the attempts that ended in one way.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct EndingLine<'a> {
-    /// In words.
-    what: &'a str,
-    /// How many.
-    count: u64,
-    /// True if a call should end so.
-    good: bool,
 }
 
 fn verdict_of(verdict: &Verdict) -> VerdictLine<'_> {
     let gates = verdict.gates.iter().map(|gate| GateLine {
         expression: &gate.expression,
-        outcome: OutcomeWord(gate.outcome),
+        outcome: gate.outcome.to_string(),
         actual: &gate.actual,
-        best: gate.interval.map(|interval| Reading(interval.readings.best)),
-        worst: gate.interval.map(|interval| Reading(interval.readings.worst)),
+        best: gate.interval.map(|interval| reading(interval.readings.best)),
+        worst: gate.interval.map(|interval| reading(interval.readings.worst)),
         reason: &gate.reason,
     });
     let doubt = &verdict.doubt;
     VerdictLine {
-        outcome: OutcomeWord(verdict.outcome),
+        outcome: verdict.outcome.to_string(),
         gates: gates.collect(),
         doubt: DoubtLine {
             reasons: &doubt.reasons,
@@ -144,23 +129,10 @@ fn verdict_of(verdict: &Verdict) -> VerdictLine<'_> {
 }
 
 /// One end of an interval.
-struct Reading(Option<Value>);
-
-impl Serialize for Reading {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Some(Value::Number(n)) => to.serialize_f64(n),
-            Some(Value::Lost) => to.serialize_str("lost"),
-            Some(Value::NoData) | None => to.serialize_str("unbounded"),
-        }
-    }
-}
-
-struct OutcomeWord(Outcome);
-
-impl Serialize for OutcomeWord {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&self.0)
+fn reading(end: Option<Value>) -> Json {
+    match end {
+        Some(Value::NoData) | None => json!("unbounded"),
+        Some(value) => json!(value),
     }
 }
 
@@ -180,60 +152,34 @@ fn groups(metrics: &[Metric]) -> Vec<Group<'_>> {
     groups
 }
 
-struct Metrics<'a>(Vec<Group<'a>>);
+fn figures(members: &[&Metric]) -> Ordered<Json> {
+    Ordered(members.iter().map(|metric| (metric.definition.family_and_key().1, figure(metric))).collect())
+}
 
-impl Serialize for Metrics<'_> {
+/// An object whose keys keep their order.
+struct Ordered<V>(Vec<(&'static str, V)>);
+
+impl<V: Serialize> Serialize for Ordered<V> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.0.iter().map(|(name, members)| (name, Members(members))))
+        to.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
 }
 
-struct Members<'a>(&'a [&'a Metric]);
-
-impl Serialize for Members<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.0.iter().map(|metric| (metric.definition.family_and_key().1, Figure(metric))))
+/// A value as it stands in the document. A count is an integer where a double holds it exactly.
+fn figure(metric: &Metric) -> Json {
+    let is_count = metric.definition.unit == Unit::Count;
+    match metric.value {
+        Value::Number(n) if is_count && n.fract() == 0.0 && (0.0..9e15).contains(&n) => json!(n as u64),
+        value => json!(value),
     }
 }
 
 /// A value as it stands in the document, without quotes; empty where nothing was measured.
 pub(super) fn number(metric: &Metric) -> String {
-    match serde_json::to_value(Figure(metric)) {
-        Ok(serde_json::Value::Number(n)) => n.to_string(),
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
-}
-
-struct Figure<'a>(&'a Metric);
-
-impl Serialize for Figure<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self.0.value {
-            Value::Number(n) if is_whole(n, self.0.definition.unit) => to.serialize_u64(n as u64),
-            Value::Number(n) => to.serialize_f64(n),
-            Value::Lost => to.serialize_str("lost"),
-            Value::NoData => to.serialize_none(),
-        }
-    }
-}
-
-/// Whether a count is written as an integer: it is one, and a double holds it exactly.
-fn is_whole(n: f64, unit: Unit) -> bool {
-    unit == Unit::Count && n.fract() == 0.0 && (0.0..9e15).contains(&n)
-}
-
-struct Samples<'a>(Vec<Group<'a>>);
-
-impl Serialize for Samples<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_map(None)?;
-        for (name, members) in &self.0 {
-            if let Some(samples) = members.iter().find_map(|m| m.samples) {
-                map.serialize_entry(name, &samples)?;
-            }
-        }
-        map.end()
+    match figure(metric) {
+        Json::Null => String::new(),
+        Json::String(word) => word,
+        number => number.to_string(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `junit.xml`: a case per gate, for the test page of a CI server.
 
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use super::{ReportError, words};
+use super::words;
 use crate::gate::{Extent, GateResult, Outcome, Verdict};
 use crate::metrics::Summary;
 
@@ -12,7 +12,7 @@ const RUN: &str = "the run as a whole can be judged";
 /// One suite with a case per gate, and one for the run as a whole. A broken gate is a failure, an
 /// inconclusive one an error; both have the actual value in their message, in doubt with its interval. Doubt
 /// stands once, as a property of the suite.
-pub(super) fn suite(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, ReportError> {
+pub(super) fn suite(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, SerializeError> {
     let name = words::one_line(&summary.environment.name);
     let class = format!("loadtest.{name}");
     let mut suite = TestSuite::new(name);

@@ -72,34 +72,20 @@ pub struct File {
     pub bytes: Vec<u8>,
 }
 
-/// Why a report could not be made.
+/// A file of a report that could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum ReportError {
-    /// A record could not be written as CSV.
-    #[error("cannot write {path}")]
-    Csv {
-        /// The file.
-        path: &'static str,
-        /// What the writer said.
-        source: ::csv::Error,
-    },
-    /// The summary could not be written as JSON.
-    #[error("cannot write summary.json")]
-    Json(#[from] serde_json::Error),
-    /// The gates could not be written as JUnit.
-    #[error("cannot write junit.xml")]
-    Junit(#[from] quick_junit::SerializeError),
-    /// The page could not be filled in.
-    #[error("cannot write report.html")]
-    Html(#[from] askama::Error),
-    /// A chart could not be drawn.
-    #[error("cannot draw {path}: {what}")]
-    Chart {
-        /// The picture.
-        path: &'static str,
-        /// What went wrong.
-        what: String,
-    },
+#[error("cannot write {path}")]
+pub struct ReportError {
+    path: &'static str,
+    source: Failure,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+impl ReportError {
+    fn new(path: &'static str, source: impl Into<Failure>) -> ReportError {
+        ReportError { path, source: source.into() }
+    }
 }
 
 /// The files of one format. `scenario` is the text of the resolved scenario, shown in the HTML
@@ -113,21 +99,16 @@ pub fn render(
     verdict: &Verdict,
     scenario: &str,
 ) -> Result<Vec<File>, ReportError> {
-    match format {
-        Format::Html => {
-            Ok(vec![File { path: "report.html", bytes: html::page(summary, verdict, scenario)? }])
-        }
-        Format::Png => charts::files(summary, &verdict.doubt),
-        Format::Csv => csv::files(summary),
-        Format::Json => Ok(vec![File { path: "summary.json", bytes: json::summary(summary, verdict)? }]),
-        Format::Markdown => {
-            Ok(vec![File { path: "summary.md", bytes: markdown::page(summary, verdict).into_bytes() }])
-        }
-        Format::Junit => Ok(vec![File { path: "junit.xml", bytes: junit::suite(summary, verdict)? }]),
-        Format::OpenMetrics => {
-            Ok(vec![File { path: "metrics.prom", bytes: openmetrics::text(summary, verdict).into_bytes() }])
-        }
-    }
+    let (path, bytes) = match format {
+        Format::Png => return charts::files(summary, &verdict.doubt),
+        Format::Csv => return csv::files(summary),
+        Format::Html => ("report.html", html::page(summary, verdict, scenario)),
+        Format::Json => ("summary.json", json::summary(summary, verdict).map_err(Failure::from)),
+        Format::Markdown => ("summary.md", Ok(markdown::page(summary, verdict).into_bytes())),
+        Format::Junit => ("junit.xml", junit::suite(summary, verdict).map_err(Failure::from)),
+        Format::OpenMetrics => ("metrics.prom", Ok(openmetrics::text(summary, verdict).into_bytes())),
+    };
+    Ok(vec![File { path, bytes: bytes.map_err(|source| ReportError::new(path, source))? }])
 }
 
 /// 1 / (1 − p): of so many packets one is slower; infinite at 100.

@@ -91,9 +91,14 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
-/// A time since the run's start, as the charts' axes have it: `2:05`, `1:02:05`.
-pub(super) fn clock(seconds: f64) -> String {
-    let whole = seconds.max(0.0) as u64;
+/// A time since the run's start: `0:30`, `12:00`, `1:05:00`; `0:00.5` where steps are less than a second.
+pub(super) fn clock(seconds: f64, step: f64) -> String {
+    let seconds = seconds.max(0.0);
+    if step < 1.0 {
+        let tenths = (seconds * 10.0).round() as u64;
+        return format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10);
+    }
+    let whole = seconds as u64;
     match whole / 3600 {
         0 => format!("{}:{:02}", whole / 60, whole % 60),
         h => format!("{h}:{:02}:{:02}", whole / 60 % 60, whole % 60),

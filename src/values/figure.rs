@@ -1,5 +1,7 @@
 //! A figure with its unit, as people read it.
 
+use serde::{Serialize, Serializer};
+
 /// Unit of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -39,6 +41,17 @@ impl Value {
         match self {
             Value::Number(n) => Some(n),
             Value::Lost | Value::NoData => None,
+        }
+    }
+}
+
+/// A number, `lost`, or nothing.
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Number(n) => to.serialize_f64(*n),
+            Value::Lost => to.serialize_str("lost"),
+            Value::NoData => to.serialize_none(),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged};
 use serde::Serialize;
 
+use crate::report::words::clock;
+
 /// Spread of values along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,10 +29,10 @@ pub(super) struct Tick {
 /// One axis. Values outside its range land on its ends.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Axis {
-    from: f64,
-    to: f64,
-    scale: Scale,
-    ticks: Vec<Tick>,
+    pub from: f64,
+    pub to: f64,
+    pub scale: Scale,
+    pub ticks: Vec<Tick>,
 }
 
 /// The smallest latency drawn on a logarithmic axis, 1 µs: the resolution of the histograms.
@@ -141,22 +143,6 @@ impl Axis {
         Axis { from: 0.0, to: f64::from(count.max(1)), scale: Scale::Linear, ticks: ticks.collect() }
     }
 
-    pub(super) fn from(&self) -> f64 {
-        self.from
-    }
-
-    pub(super) fn to(&self) -> f64 {
-        self.to
-    }
-
-    pub(super) fn scale(&self) -> Scale {
-        self.scale
-    }
-
-    pub(super) fn ticks(&self) -> &[Tick] {
-        &self.ticks
-    }
-
     pub(super) fn contains(&self, value: f64) -> bool {
         (self.from..=self.to).contains(&value)
     }
@@ -210,25 +196,12 @@ fn number(value: f64, step: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// `0:30`, `12:00`, `1:05:00`; `0:00.5` where ticks are less than a second apart.
-pub(super) fn clock(seconds: f64, step: f64) -> String {
-    let tenths = (seconds.max(0.0) * 10.0).round() as u64;
-    if step < 1.0 {
-        return format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10);
-    }
-    let s = tenths / 10;
-    match s / 3600 {
-        0 => format!("{}:{:02}", s / 60, s % 60),
-        h => format!("{h}:{:02}:{:02}", s / 60 % 60, s % 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn labels(axis: &Axis) -> Vec<&str> {
-        axis.ticks().iter().map(|t| t.label.as_str()).filter(|l| !l.is_empty()).collect()
+        axis.ticks.iter().map(|t| t.label.as_str()).filter(|l| !l.is_empty()).collect()
     }
 
     #[test]
@@ -262,8 +235,8 @@ mod tests {
             Axis::time(0.0, 1e7, 8),
             Axis::percentiles(f64::INFINITY),
         ] {
-            assert!(axis.from() < axis.to(), "{axis:?}");
-            assert!(!axis.ticks().is_empty() && axis.ticks().len() < 120, "{axis:?}");
+            assert!(axis.from < axis.to, "{axis:?}");
+            assert!(!axis.ticks.is_empty() && axis.ticks.len() < 120, "{axis:?}");
             assert!((0.0..=1.0).contains(&axis.share(f64::NAN)));
         }
     }

@@ -39,24 +39,10 @@ fn draw(canvas: &mut Canvas, summary: &Summary) {
     faults::lines(&packets_per_second(canvas, packets, seconds), summary);
 }
 
-/// A panel over time whose y axis counts up to `most`.
-fn counts<'c>(
-    canvas: &'c Canvas,
-    place: Rect,
-    title: &str,
-    seconds: &[SecondRecord],
-    most: f64,
-) -> Panel<'c> {
-    let y = Axis::whole(most, place.labels(canvas));
-    let panel = Panel::new(canvas, place, timeline::axis(canvas, seconds), y);
-    timeline::shade_phases(&panel, seconds);
-    panel.frame(title);
-    panel
-}
-
 fn calls_up<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Panel<'c> {
     let most = seconds.iter().map(|s| s.calls_up).max().unwrap_or(0);
-    let panel = counts(canvas, place, "calls up", seconds, most.into());
+    let y = Axis::whole(most.into(), place.labels(canvas));
+    let panel = timeline::panel(canvas, place, "calls up", y, seconds);
     // Counted at the end of each second.
     let ends = timeline::series(seconds, |s| Some(f64::from(s.calls_up))).map(|(x, y)| (x + 0.5, y));
     panel.area([(0.0, Some(0.0))].into_iter().chain(ends), &UP);
@@ -65,7 +51,8 @@ fn calls_up<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Pa
 
 fn attempts_per_second<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Panel<'c> {
     let most = seconds.iter().map(|s| s.attempts.max(s.failed)).max().unwrap_or(0);
-    let panel = counts(canvas, place, "attempts and failures per second", seconds, most.into());
+    let y = Axis::whole(most.into(), place.labels(canvas));
+    let panel = timeline::panel(canvas, place, "attempts and failures per second", y, seconds);
     let bars = |of: fn(&SecondRecord) -> u32| {
         seconds.iter().map(move |s| (f64::from(s.second), 0.0, f64::from(of(s))))
     };
@@ -76,7 +63,8 @@ fn attempts_per_second<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRec
 
 fn packets_per_second<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Panel<'c> {
     let most = seconds.iter().map(|s| s.lost + s.late).max().unwrap_or(0);
-    let panel = counts(canvas, place, "packets lost and late per second", seconds, most as f64);
+    let y = Axis::whole(most as f64, place.labels(canvas));
+    let panel = timeline::panel(canvas, place, "packets lost and late per second", y, seconds);
     panel.x_axis(timeline::TIME);
     panel.bars(seconds.iter().map(|s| (f64::from(s.second), 0.0, s.late as f64)), &LATE);
     let on_top = |s: &SecondRecord| (f64::from(s.second), s.late as f64, (s.late + s.lost) as f64);

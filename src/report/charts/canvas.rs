@@ -1,7 +1,6 @@
 //! The canvas of a chart: heading, text, shapes, and room for panels.
 
 use std::cell::RefCell;
-use std::fmt::Display;
 
 use plotters::coord::{CoordTranslate, Shift};
 use plotters::drawing::DrawingArea;
@@ -13,7 +12,6 @@ use serde::Serialize;
 
 use super::Look;
 use super::axis::Tick;
-use super::image::Image;
 use super::legend::LegendKey;
 use super::notes::Notes;
 use super::raster::FONT;
@@ -71,10 +69,11 @@ impl Style {
 
 /// A chart being drawn, from the top down.
 pub(in crate::report) struct Canvas {
-    svg: Svg,
-    area: DrawingArea<Svg, Shift>,
+    pub(super) svg: Svg,
+    pub(super) area: DrawingArea<Svg, Shift>,
     look: Look,
-    width: i32,
+    /// In pixels.
+    pub(super) width: i32,
     height: i32,
     em: f64,
     /// The upper edge of the room that is left.
@@ -83,7 +82,8 @@ pub(in crate::report) struct Canvas {
     above: i32,
     /// Seconds to mark in charts over time.
     pub(super) not_quiet: Vec<Stretch>,
-    notes: RefCell<Notes>,
+    /// Values for the page's script.
+    pub(super) notes: RefCell<Notes>,
 }
 
 impl Canvas {
@@ -108,43 +108,23 @@ impl Canvas {
         (self.svg.finish(), self.notes.into_inner())
     }
 
-    /// Values for the page's script.
-    pub(super) fn notes(&self) -> &RefCell<Notes> {
-        &self.notes
-    }
-
-    /// Puts the marks that `draw` makes into a group with an attribute.
-    pub(super) fn group(&self, attribute: &str, value: impl Display, draw: impl FnOnce()) {
-        self.svg.group(attribute, value, draw);
-    }
-
     /// Groups the marks of a series, by which the page's script hides them.
     pub(super) fn series(&self, key: &LegendKey<'_>, draw: impl FnOnce()) {
         let number = self.notes.borrow().number(key);
         match number {
-            Some(number) => self.group("data-series", number, draw),
+            Some(number) => self.svg.group("data-series", number, draw),
             None => draw(),
         }
     }
 
     /// Groups marks that keep their shape around `x` while the axis is zoomed.
     pub(super) fn rigid(&self, x: i32, draw: impl FnOnce()) {
-        self.group("data-x", x, draw);
+        self.svg.group("data-x", x, draw);
     }
 
     /// Ems in pixels.
     pub(super) fn px(&self, ems: f64) -> i32 {
         (ems * self.em).round() as i32
-    }
-
-    /// A plane of the canvas with coordinates of its own.
-    pub(super) fn plane<C: CoordTranslate>(&self, coordinates: C) -> DrawingArea<Svg, C> {
-        self.area.apply_coord_spec(coordinates)
-    }
-
-    /// The canvas's width in pixels.
-    pub(super) fn width(&self) -> i32 {
-        self.width
     }
 
     pub(super) fn is_narrow(&self) -> bool {
@@ -171,7 +151,7 @@ impl Canvas {
         let big = Style { size: 1.4, ink: Ink::Text, bold: true, across: HPos::Left, down: VPos::Top };
         self.text(title, (left, self.top), big);
         self.top += self.px(1.95);
-        let subtitle = self.fitted(subtitle, self.width() - 2 * left);
+        let subtitle = self.fitted(subtitle, self.width - 2 * left);
         self.text(&subtitle, (left, self.top), Style::NOTE.anchored(HPos::Left, VPos::Top));
         self.top += self.px(1.5);
     }
@@ -196,7 +176,7 @@ impl Canvas {
 
     /// Divides the rest of the canvas into rows of the given weights.
     pub(super) fn rows<const N: usize>(&self, weights: [f64; N]) -> [Rect; N] {
-        let (left, right) = (self.margin() + self.px(3.2), self.width() - self.margin().max(self.px(0.6)));
+        let (left, right) = (self.margin() + self.px(3.2), self.width - self.margin().max(self.px(0.6)));
         // Room below for the ticks and the name of the x axis, and above each row for its title.
         let bottom = self.height - self.px(3.3);
         let title = self.px(2.3);
@@ -214,7 +194,7 @@ impl Canvas {
     pub(super) fn strip(&mut self, ems: f64) -> Rect {
         let top = self.top;
         self.top += self.px(ems);
-        let right = self.width() - self.px(0.6);
+        let right = self.width - self.px(0.6);
         Rect { left: self.margin(), top, right, bottom: self.top, above: 0 }
     }
 
@@ -288,7 +268,7 @@ impl Canvas {
     /// A broken line.
     pub(super) fn dashed(&self, from: (i32, i32), to: (i32, i32), ink: Ink) {
         let dashes = format!("{} {}", self.px(0.5), self.px(0.35));
-        self.group("stroke-dasharray", dashes, || self.path(&[from, to], ink, self.px(0.09)));
+        self.svg.group("stroke-dasharray", dashes, || self.path(&[from, to], ink, self.px(0.09)));
     }
 
     /// Draws ticks below `y` and labels below these. A label that would touch the one before it is left
@@ -307,10 +287,6 @@ impl Canvas {
                 free_from = middle + half + self.px(0.3);
             }
         }
-    }
-
-    pub(super) fn image(&self, image: Image) {
-        self.svg.image(image);
     }
 }
 

@@ -62,9 +62,7 @@ fn panel<'c>(
     let values = || all.iter().flat_map(|series| seconds.iter().filter_map(series.value));
     let most = values().filter(|v| v.is_finite()).fold(0.0, f64::max);
     let y = Axis::linear(most.min(limit), place.labels(canvas));
-    let panel = Panel::new(canvas, place, timeline::axis(canvas, seconds), y);
-    timeline::shade_phases(&panel, seconds);
-    panel.frame(title);
+    let panel = timeline::panel(canvas, place, title, y, seconds);
     for series in all.iter().rev() {
         panel.line(timeline::series(seconds, series.value), series);
     }

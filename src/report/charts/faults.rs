@@ -1,14 +1,13 @@
 //! Faults in charts over time: numbers above the panel, their words in the legend, so that no label covers
 //! the effect of a fault.
 
-use super::axis::clock;
 use super::canvas::Canvas;
 use super::legend::{LegendKey, Mark};
 use super::panel::Panel;
 use super::theme::Ink;
 use crate::analysis::fault::Recovery;
 use crate::metrics::Summary;
-use crate::report::words;
+use crate::report::words::{self, clock};
 
 /// More faults than these have no words of their own in the legend.
 const MOST_WORDS: usize = 6;
@@ -60,7 +59,7 @@ pub(super) fn lines(panel: &Panel<'_>, summary: &Summary) {
 /// As [`lines`], and above the panel each fault's number and a bar as long as the outage.
 pub(super) fn mark(panel: &Panel<'_>, summary: &Summary) {
     lines(panel, summary);
-    let (canvas, place) = (panel.canvas(), panel.place());
+    let (canvas, place) = (panel.canvas, panel.place);
     for fault in summary.faults.iter().map(|f| &f.fault) {
         let (from, to) = (panel.across(fault.done_s), fault.back_s.map_or(place.right, |s| panel.across(s)));
         let (top, bottom) = (place.top - canvas.px(0.35), place.top - canvas.px(0.1));

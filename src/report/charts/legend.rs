@@ -67,19 +67,19 @@ impl Style {
 impl Canvas {
     /// Writes the legend, in as many lines as it takes.
     pub(super) fn legend(&mut self, keys: &[LegendKey<'_>]) {
-        let (left, right) = (self.margin(), self.width() - self.px(0.6));
+        let (left, right) = (self.margin(), self.width - self.px(0.6));
         let (swatch, line) = (self.px(1.5), self.px(1.5));
         let mut x = left;
         let mut y = self.top + line / 2;
         for (n, key) in keys.iter().enumerate() {
             let note = KeyNote { label: key.label.into(), ink: key.ink.css() };
-            self.notes().borrow_mut().keys.push(note);
+            self.notes.borrow_mut().keys.push(note);
             let label = self.fitted(key.label, right - left - swatch - self.px(0.4));
             let wide = swatch + self.px(0.4 + self.text_width(&label) * Style::NOTE.size);
             if x + wide > right && x > left {
                 (x, y) = (left, y + line);
             }
-            self.group("data-key", n, || {
+            self.svg.group("data-key", n, || {
                 self.swatch(key, (x, y), swatch);
                 self.text(&label, (x + swatch + self.px(0.4), y), Style::NOTE.ink(Ink::Text));
             });

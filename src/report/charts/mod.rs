@@ -24,7 +24,7 @@ mod where_time_goes;
 
 use canvas::Canvas;
 pub(super) use canvas::Rect;
-pub(super) use notes::{KeyNote, Notes, PanelNote};
+pub(super) use notes::Notes;
 use svg::{Drawing, Medium};
 pub(super) use theme::css;
 
@@ -90,7 +90,7 @@ pub(super) fn files(summary: &Summary, doubt: &Doubt) -> Result<Vec<File>, Repor
     let picture = |chart: &Chart| {
         let path = chart.path;
         let (drawing, _) = chart.drawn(summary, doubt, Look::Picture);
-        let bytes = raster::png(&drawing).map_err(|what| ReportError::Chart { path, what })?;
+        let bytes = raster::png(&drawing).map_err(|why| ReportError::new(path, why))?;
         Ok(File { path, bytes })
     };
     CHARTS.iter().map(picture).collect()

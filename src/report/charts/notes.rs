@@ -7,13 +7,14 @@ use super::canvas::Rect;
 use super::legend::LegendKey;
 
 /// Notes on one chart in one look.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub(in crate::report) struct Notes {
     /// Entries of the legend.
     pub keys: Vec<KeyNote>,
     /// In the order of drawing; another look of the same chart has the same ones.
     pub panels: Vec<PanelNote>,
     /// Each panel's place in this look.
+    #[serde(rename = "wide")]
     pub frames: Vec<Rect>,
 }
 
@@ -71,9 +72,9 @@ impl PanelNote {
     pub(super) fn new(x: &Axis) -> PanelNote {
         PanelNote {
             title: String::new(),
-            scale: x.scale(),
-            from: x.from(),
-            to: x.to(),
+            scale: x.scale,
+            from: x.from,
+            to: x.to,
             series: Vec::new(),
             names: Vec::new(),
             cells: None,

@@ -15,9 +15,9 @@ use super::theme::Ink;
 
 /// A pair of axes. Its marks are placed by values, not pixels.
 pub(super) struct Panel<'c> {
-    canvas: &'c Canvas,
+    pub(super) canvas: &'c Canvas,
     plane: DrawingArea<Svg, Cartesian2d<Axis, Axis>>,
-    place: Rect,
+    pub(super) place: Rect,
     x: Axis,
     y: Axis,
     /// Its number in the canvas's notes.
@@ -30,8 +30,8 @@ pub(super) type Point = (f64, Option<f64>);
 impl<'c> Panel<'c> {
     pub(super) fn new(canvas: &'c Canvas, place: Rect, x: Axis, y: Axis) -> Self {
         let pixels = (place.left..place.right, place.bottom..place.top);
-        let plane = canvas.plane(Cartesian2d::new(x.clone(), y.clone(), pixels));
-        let mut notes = canvas.notes().borrow_mut();
+        let plane = canvas.area.apply_coord_spec(Cartesian2d::new(x.clone(), y.clone(), pixels));
+        let mut notes = canvas.notes.borrow_mut();
         let number = notes.panels.len();
         notes.panels.push(PanelNote::new(&x));
         notes.frames.push(place);
@@ -40,20 +40,20 @@ impl<'c> Panel<'c> {
     }
 
     fn note(&self, change: impl FnOnce(&mut PanelNote)) {
-        if let Some(panel) = self.canvas.notes().borrow_mut().panels.get_mut(self.number) {
+        if let Some(panel) = self.canvas.notes.borrow_mut().panels.get_mut(self.number) {
             change(panel);
         }
     }
 
     /// Notes the values of a series.
     pub(super) fn note_series(&self, points: impl IntoIterator<Item = (f64, f64)>, key: &LegendKey<'_>) {
-        let Some(key) = self.canvas.notes().borrow().number(key) else { return };
+        let Some(key) = self.canvas.notes.borrow().number(key) else { return };
         self.note(|panel| panel.series.push(SeriesNote::new(key, points)));
     }
 
     /// Notes names of places on the x axis.
     pub(super) fn note_names(&self, names: impl IntoIterator<Item = (f64, String)>) {
-        let (from, to) = (self.x.from(), self.x.to());
+        let (from, to) = (self.x.from, self.x.to);
         let names = names.into_iter().map(|(x, name)| (rounded(x.clamp(from, to)), name));
         self.note(|panel| panel.names.extend(names));
     }
@@ -65,20 +65,12 @@ impl<'c> Panel<'c> {
 
     /// Groups marks that move with the x axis.
     pub(super) fn within(&self, draw: impl FnOnce()) {
-        self.canvas.group("data-panel", self.number, draw);
+        self.canvas.svg.group("data-panel", self.number, draw);
     }
 
     /// Groups marks that move with the x axis and belong to a series.
     pub(super) fn series(&self, key: &LegendKey<'_>, draw: impl FnOnce()) {
         self.within(|| self.canvas.series(key, draw));
-    }
-
-    pub(super) fn canvas(&self) -> &'c Canvas {
-        self.canvas
-    }
-
-    pub(super) fn place(&self) -> Rect {
-        self.place
     }
 
     /// A point in pixels.
@@ -88,7 +80,7 @@ impl<'c> Panel<'c> {
 
     /// Pixels from the left of a place on the x axis.
     pub(super) fn across(&self, x: f64) -> i32 {
-        self.pixel(x, self.y.from()).0
+        self.pixel(x, self.y.from).0
     }
 
     /// Writes title and labels, and draws the grid of the y axis.
@@ -100,8 +92,8 @@ impl<'c> Panel<'c> {
     /// As [`Panel::frame`] without labels, for a panel that shares its y axis with the one to its left.
     pub(super) fn bare_frame(&self, title: &str) {
         self.title(title);
-        for tick in self.y.ticks() {
-            let (_, y) = self.pixel(self.x.from(), tick.at);
+        for tick in &self.y.ticks {
+            let (_, y) = self.pixel(self.x.from, tick.at);
             let thick = if tick.label.is_empty() { 1 } else { self.canvas.px(0.07) };
             self.canvas.path(&[(self.place.left, y), (self.place.right, y)], Ink::Grid, thick);
         }
@@ -118,7 +110,7 @@ impl<'c> Panel<'c> {
     /// Writes the title and draws the grid of the x axis, for horizontal bars.
     pub(super) fn columns(&self, title: &str) {
         self.title(title);
-        for tick in self.x.ticks() {
+        for tick in &self.x.ticks {
             let x = self.across(tick.at);
             let thick = if tick.label.is_empty() { 1 } else { self.canvas.px(0.07) };
             self.canvas.path(&[(x, self.place.top), (x, self.place.bottom)], Ink::Grid, thick);
@@ -133,8 +125,8 @@ impl<'c> Panel<'c> {
     }
 
     fn labels(&self) {
-        for tick in self.y.ticks().iter().filter(|t| !t.label.is_empty()) {
-            let (x, y) = self.pixel(self.x.from(), tick.at);
+        for tick in self.y.ticks.iter().filter(|t| !t.label.is_empty()) {
+            let (x, y) = self.pixel(self.x.from, tick.at);
             let at = (x - self.canvas.px(0.5), y);
             self.canvas.text(&tick.label, at, Style::NOTE.anchored(HPos::Right, VPos::Center));
         }
@@ -148,8 +140,8 @@ impl<'c> Panel<'c> {
     /// Draws ticks, labels and name of the x axis, below the panel.
     pub(super) fn x_axis(&self, name: &str) {
         let (canvas, place) = (self.canvas, self.place);
-        canvas.group("data-axis", self.number, || {
-            canvas.ticks(self.x.ticks(), place.bottom, |x| self.across(x));
+        canvas.svg.group("data-axis", self.number, || {
+            canvas.ticks(&self.x.ticks, place.bottom, |x| self.across(x));
         });
         let middle = ((place.left + place.right) / 2, place.bottom + canvas.px(1.8));
         canvas.text(name, middle, Style::NOTE.anchored(HPos::Center, VPos::Top));
@@ -166,7 +158,7 @@ impl<'c> Panel<'c> {
     /// Draws a line through the values of a series.
     pub(super) fn line<T>(&self, points: impl Iterator<Item = Point>, series: &LineSeries<T>) {
         let runs: Vec<_> = runs(points).into_iter().map(|run| self.thinned(run)).collect();
-        let end = self.x.to();
+        let end = self.x.to;
         self.note_series(runs.iter().flatten().map(|(x, y)| (x.min(end), *y)), &series.key);
         self.series(&series.key, || runs.iter().for_each(|run| self.stroke(run, series.key.ink, series.ems)));
     }
@@ -187,7 +179,7 @@ impl<'c> Panel<'c> {
             for mut corners in runs {
                 self.stroke(&corners, key.ink, 0.12);
                 if let ([(from, _), ..], [.., (to, _)]) = (corners.as_slice(), corners.as_slice()) {
-                    let base = [(*to, self.y.from()), (*from, self.y.from())];
+                    let base = [(*to, self.y.from), (*from, self.y.from)];
                     corners.extend(base);
                     draw(&self.plane, &Polygon::new(corners, key.ink.rgb().mix(0.2).filled()));
                 }
@@ -246,7 +238,7 @@ impl<'c> Panel<'c> {
 
     /// Draws a broken line across at a value.
     pub(super) fn dashed_across(&self, value: f64, ink: Ink) {
-        let (_, y) = self.pixel(self.x.from(), value);
+        let (_, y) = self.pixel(self.x.from, value);
         self.canvas.dashed((self.place.left, y), (self.place.right, y), ink);
     }
 

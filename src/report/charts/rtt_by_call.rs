@@ -39,7 +39,7 @@ fn draw(canvas: &mut Canvas, summary: &Summary) {
     let panel = Panel::new(canvas, place, timeline::axis(canvas, &summary.seconds), y);
     if !grid.is_empty() {
         let image = Image { place, columns: grid.columns, cells: grid.indices(&scale) };
-        panel.within(|| canvas.image(image));
+        panel.within(|| canvas.svg.image(image));
         panel.note_cells(grid.notes());
     }
     panel.filled_frame(&rows_and_columns(&grid, canvas.is_narrow()));
@@ -84,11 +84,15 @@ fn colour_bar(canvas: &Canvas, strip: Rect, scale: &Axis) {
     let at = Rect { left, top, bottom, ..strip };
     let silence = if canvas.is_narrow() { "none back" } else { "sent, nothing came back" };
     let right = (left + canvas.px(24.0)).min(strip.right - wide(silence) - 4 * gap - high);
-    canvas.image(Image { place: Rect { right, ..at }, columns: STEPS, cells: (1..=STEPS as u8).collect() });
+    canvas.svg.image(Image {
+        place: Rect { right, ..at },
+        columns: STEPS,
+        cells: (1..=STEPS as u8).collect(),
+    });
     canvas
-        .ticks(scale.ticks(), bottom, |ms| left + (f64::from(right - left) * scale.share(ms)).round() as i32);
+        .ticks(&scale.ticks, bottom, |ms| left + (f64::from(right - left) * scale.share(ms)).round() as i32);
     let left = right + 2 * gap;
     let swatch = Rect { left, right: left + high, ..at };
-    canvas.image(Image { place: swatch, columns: 1, cells: vec![SILENT] });
+    canvas.svg.image(Image { place: swatch, columns: 1, cells: vec![SILENT] });
     canvas.text(silence, (left + high + gap, middle), Style::NOTE.ink(Ink::Text));
 }

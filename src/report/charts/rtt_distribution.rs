@@ -98,7 +98,7 @@ fn lost_from(summary: &Summary) -> Option<f64> {
 
 /// Marks the part of the curve that rests on fewer than a hundred packets.
 fn too_few(panel: &Panel<'_>, summary: &Summary) {
-    let canvas = panel.canvas();
+    let canvas = panel.canvas;
     let from = reach(summary) - 2.0;
     if from <= 0.0 {
         return;
@@ -109,8 +109,8 @@ fn too_few(panel: &Panel<'_>, summary: &Summary) {
         false => "fewer than 100 packets are slower →",
     };
     let left = panel.across(from) + canvas.px(0.5);
-    let bottom = panel.place().bottom - canvas.px(0.5);
-    let right = panel.place().right - canvas.px(0.3);
+    let bottom = panel.place.bottom - canvas.px(0.5);
+    let right = panel.place.right - canvas.px(0.3);
     if left + canvas.px(canvas.text_width(note) * Style::NOTE.size) < right {
         canvas.text(note, (left, bottom), Style::NOTE.anchored(HPos::Left, VPos::Bottom));
     } else {
@@ -121,7 +121,7 @@ fn too_few(panel: &Panel<'_>, summary: &Summary) {
 /// Writes values of the round trip above the panel, where they cover no curve, each with a line down to
 /// its dot. One that would touch the one before it is left out.
 fn written(panel: &Panel<'_>, summary: &Summary) {
-    let (canvas, place) = (panel.canvas(), panel.place());
+    let (canvas, place) = (panel.canvas, panel.place);
     let mut free_from = i32::MIN;
     for (name, percentile) in WRITTEN {
         let Some(metric) = summary.metric(name) else { continue };

@@ -48,9 +48,7 @@ fn draw(canvas: &mut Canvas, summary: &Summary) {
 
     let [place] = canvas.rows([1.0]);
     let y = Axis::log_ms(values.clone(), place.log_labels(canvas));
-    let panel = Panel::new(canvas, place, timeline::axis(canvas, seconds), y);
-    timeline::shade_phases(&panel, seconds);
-    panel.frame("round trip, ms (logarithmic)");
+    let panel = timeline::panel(canvas, place, "round trip, ms (logarithmic)", y, seconds);
     panel.x_axis(timeline::TIME);
     for series in &SERIES {
         panel.line(timeline::series(seconds, series.value), series);
@@ -67,7 +65,7 @@ fn draw(canvas: &mut Canvas, summary: &Summary) {
 
 /// Packets that never came back have no round trip to draw: their seconds are marked at the top.
 fn lost_seconds(panel: &Panel<'_>, seconds: &[SecondRecord]) {
-    let canvas = panel.canvas();
+    let canvas = panel.canvas;
     let mut places: Vec<(i32, (f64, f64))> = Vec::new();
     for second in seconds.iter().filter(|s| s.lost > 0) {
         let middle = f64::from(second.second) + 0.5;
@@ -77,7 +75,7 @@ fn lost_seconds(panel: &Panel<'_>, seconds: &[SecondRecord]) {
         }
     }
     panel.note_series(places.iter().map(|(_, noted)| *noted), &LOST);
-    let y = panel.place().top + canvas.px(0.55);
+    let y = panel.place.top + canvas.px(0.55);
     panel.series(&LOST, || places.iter().for_each(|(x, _)| canvas.stroke((*x, y), LOST.ink)));
 }
 

@@ -128,7 +128,7 @@ fn x_axis(canvas: &Canvas, is_timed: bool, summary: &Summary) -> Axis {
 
 /// Draws the delays of each call, at its place on the x axis.
 fn per_call(panel: &Panel<'_>, at: impl Fn(&CallRecord) -> f64, summary: &Summary) {
-    let canvas = panel.canvas();
+    let canvas = panel.canvas;
     for delay in &DELAYS {
         // One dot a place is enough, however many calls.
         let (mut taken, mut shown) = (HashSet::new(), Vec::new());
@@ -148,7 +148,7 @@ fn per_call(panel: &Panel<'_>, at: impl Fn(&CallRecord) -> f64, summary: &Summar
             });
         });
     }
-    let y = panel.place().top + canvas.px(0.5);
+    let y = panel.place.top + canvas.px(0.5);
     let failed = summary.calls.iter().filter(|c| !c.ending.was_answered()).map(|c| panel.across(at(c)));
     let mut taken = HashSet::new();
     panel.series(&NOT_ANSWERED, || {

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
 use std::rc::Rc;
 
 use plotters::backend::DrawingBackend;
@@ -49,11 +49,11 @@ impl Svg {
         Svg(Rc::new(RefCell::new(Drawing { size, medium, ..Drawing::default() })))
     }
 
-    /// Puts the marks that `draw` makes into a group with an attribute.
+    /// Puts the marks that `draw` makes into a group with an attribute, whose value is a number or a few.
     pub(super) fn group(&self, attribute: &str, value: impl Display, draw: impl FnOnce()) {
-        self.0.borrow_mut().tag("g").with(attribute, value).open();
+        self.0.borrow_mut().add(format_args!("<g {attribute}=\"{value}\">"));
         draw();
-        self.0.borrow_mut().elements.push_str("</g>");
+        self.0.borrow_mut().add(format_args!("</g>"));
     }
 
     /// Adds an image.
@@ -64,10 +64,11 @@ impl Svg {
             Medium::Page => {
                 let Rect { left, top, right, bottom, .. } = image.place;
                 let Some(data) = image.data_url() else { return };
-                let tag = drawing.tag("image").with("x", left).with("y", top);
-                let tag = tag.with("width", right - left).with("height", bottom - top);
-                let tag = tag.with("preserveAspectRatio", "none").with("image-rendering", "pixelated");
-                tag.with("href", data).close();
+                let (width, height) = (right - left, bottom - top);
+                drawing.add(format_args!(
+                    "<image x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" \
+                     preserveAspectRatio=\"none\" image-rendering=\"pixelated\" href=\"{data}\"/>"
+                ));
             }
         }
     }
@@ -87,92 +88,44 @@ impl Drawing {
     /// A document of its own.
     pub(super) fn document(&self) -> String {
         let (width, height) = self.size;
-        self.root(|tag| {
-            let tag = tag.with("xmlns", "http://www.w3.org/2000/svg");
-            tag.with("width", width).with("height", height).with("font-family", FONT)
-        })
+        self.root(format_args!(
+            "xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" font-family=\"{FONT}\""
+        ))
     }
 
     /// An element for a page, as wide as its place. `label` is read by a screen reader.
     pub(super) fn inline(&self, label: &str) -> String {
-        self.root(|tag| tag.with("role", "img").with("aria-label", label))
+        self.root(format_args!("role=\"img\" aria-label=\"{}\"", escaped(label)))
     }
 
-    fn root(&self, attributes: impl FnOnce(Tag<'_>) -> Tag<'_>) -> String {
-        let (width, height) = self.size;
-        let mut out = String::with_capacity(self.elements.len() + 200);
-        attributes(Tag::new(&mut out, "svg")).with("viewBox", format!("0 0 {width} {height}")).open();
-        out.push_str(&self.elements);
-        out.push_str("</svg>");
-        out
+    fn root(&self, attributes: fmt::Arguments<'_>) -> String {
+        let ((width, height), elements) = (self.size, &self.elements);
+        format!("<svg {attributes} viewBox=\"0 0 {width} {height}\">{elements}</svg>")
     }
 
-    fn tag(&mut self, name: &'static str) -> Tag<'_> {
-        Tag::new(&mut self.elements, name)
+    fn add(&mut self, element: fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = self.elements.write_fmt(element);
     }
 
-    /// Begins an element that is filled, or outlined where `width` says how wide.
-    fn painted(&mut self, name: &'static str, colour: BackendColor, width: Option<u32>) -> Tag<'_> {
+    /// Attributes of an element that is filled, or outlined where `width` says how wide.
+    fn paint(&self, colour: BackendColor, width: Option<u32>) -> String {
         let (r, g, b) = colour.rgb;
         let paint = match (self.medium, Ink::of(colour.rgb)) {
             (Medium::Page, Some(ink)) => ink.css(),
             _ => format!("#{r:02x}{g:02x}{b:02x}"),
         };
-        let tag = self.tag(name);
-        let tag = match width {
-            None => tag.with("fill", paint),
-            Some(width) => tag.with("fill", "none").with("stroke", paint).with("stroke-width", width),
+        let paint = match width {
+            None => format!("fill=\"{paint}\""),
+            Some(width) => format!("fill=\"none\" stroke=\"{paint}\" stroke-width=\"{width}\""),
         };
-        if colour.alpha < 1.0 { tag.with("opacity", Short(colour.alpha)) } else { tag }
+        if colour.alpha < 1.0 { format!("{paint} opacity=\"{}\"", Short(colour.alpha)) } else { paint }
     }
 }
 
-/// A start tag under way.
-struct Tag<'a> {
-    out: &'a mut String,
-    name: &'static str,
-}
-
-impl<'a> Tag<'a> {
-    fn new(out: &'a mut String, name: &'static str) -> Tag<'a> {
-        out.push('<');
-        out.push_str(name);
-        Tag { out, name }
-    }
-
-    fn with(self, attribute: &str, value: impl Display) -> Self {
-        self.out.push(' ');
-        self.out.push_str(attribute);
-        self.out.push_str("=\"");
-        escape(self.out, &value.to_string());
-        self.out.push('"');
-        self
-    }
-
-    /// Ends an element without content.
-    fn close(self) {
-        self.out.push_str("/>");
-    }
-
-    /// Ends an element with text in it.
-    fn text(self, text: &str) {
-        let Tag { out, name } = self;
-        out.push('>');
-        escape(out, text);
-        out.push_str("</");
-        out.push_str(name);
-        out.push('>');
-    }
-
-    /// Ends the tag of an element whose content and end tag follow.
-    fn open(self) {
-        self.out.push('>');
-    }
-}
-
-/// Writes a text as content or as an attribute in double quotes. A character that XML cannot hold becomes
-/// U+FFFD.
-fn escape(out: &mut String, text: &str) {
+/// A text as content, or as an attribute in double quotes. A character that XML cannot hold becomes U+FFFD.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '<' => out.push_str("&lt;"),
@@ -184,6 +137,7 @@ fn escape(out: &mut String, text: &str) {
             c => out.push(c),
         }
     }
+    out
 }
 
 /// A number with two decimals at most.
@@ -234,9 +188,11 @@ impl DrawingBackend for Svg {
         fill: bool,
     ) -> Drawn {
         let mut drawing = self.0.borrow_mut();
-        let tag = drawing.painted("rect", style.color(), (!fill).then(|| style.stroke_width()));
-        let tag = tag.with("x", left.min(right)).with("y", top.min(bottom));
-        tag.with("width", left.abs_diff(right)).with("height", top.abs_diff(bottom)).close();
+        let paint = drawing.paint(style.color(), (!fill).then(|| style.stroke_width()));
+        let (x, y) = (left.min(right), top.min(bottom));
+        let (width, height) = (left.abs_diff(right), top.abs_diff(bottom));
+        drawing
+            .add(format_args!("<rect {paint} x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>"));
         Ok(())
     }
 
@@ -246,8 +202,8 @@ impl DrawingBackend for Svg {
         style: &S,
     ) -> Drawn {
         let mut drawing = self.0.borrow_mut();
-        let tag = drawing.painted("polyline", style.color(), Some(style.stroke_width()));
-        tag.with("points", points(path)).close();
+        let paint = drawing.paint(style.color(), Some(style.stroke_width()));
+        drawing.add(format_args!("<polyline {paint} points=\"{}\"/>", points(path)));
         Ok(())
     }
 
@@ -257,7 +213,8 @@ impl DrawingBackend for Svg {
         style: &S,
     ) -> Drawn {
         let mut drawing = self.0.borrow_mut();
-        drawing.painted("polygon", style.color(), None).with("points", points(corners)).close();
+        let paint = drawing.paint(style.color(), None);
+        drawing.add(format_args!("<polygon {paint} points=\"{}\"/>", points(corners)));
         Ok(())
     }
 
@@ -269,17 +226,17 @@ impl DrawingBackend for Svg {
         fill: bool,
     ) -> Drawn {
         let mut drawing = self.0.borrow_mut();
-        let tag = drawing.painted("circle", style.color(), (!fill).then(|| style.stroke_width()));
-        tag.with("cx", x).with("cy", y).with("r", radius).close();
+        let paint = drawing.paint(style.color(), (!fill).then(|| style.stroke_width()));
+        drawing.add(format_args!("<circle {paint} cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>"));
         Ok(())
     }
 
     fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, (x, y): BackendCoord) -> Drawn {
         let anchor = style.anchor();
         let across = match anchor.h_pos {
-            HPos::Left => "start",
-            HPos::Center => "middle",
-            HPos::Right => "end",
+            HPos::Left => "",
+            HPos::Center => " text-anchor=\"middle\"",
+            HPos::Right => " text-anchor=\"end\"",
         };
         // Distances from the place to the letters' base line, in units of the font that is used.
         let down = match anchor.v_pos {
@@ -287,13 +244,12 @@ impl DrawingBackend for Svg {
             VPos::Center => "0.5ex",
             VPos::Bottom => "-0.5ex",
         };
+        let weight = if matches!(style.style(), FontStyle::Bold) { " font-weight=\"bold\"" } else { "" };
         let mut drawing = self.0.borrow_mut();
-        let tag = drawing.painted("text", style.color(), None).with("x", x).with("y", y).with("dy", down);
-        let tag = if across == "start" { tag } else { tag.with("text-anchor", across) };
-        let tag = tag.with("font-size", Short(style.size()));
-        let is_bold = matches!(style.style(), FontStyle::Bold);
-        let tag = if is_bold { tag.with("font-weight", "bold") } else { tag };
-        tag.text(text);
+        let (paint, size, text) = (drawing.paint(style.color(), None), Short(style.size()), escaped(text));
+        drawing.add(format_args!(
+            "<text {paint} x=\"{x}\" y=\"{y}\" dy=\"{down}\"{across} font-size=\"{size}\"{weight}>{text}</text>"
+        ));
         Ok(())
     }
 }
@@ -344,19 +300,20 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_comes_back_from_an_element_and_an_attribute(text in any::<String>()) {
-            let svg = Svg::new((1, 1), Medium::Picture);
-            svg.group("data-x", &text, || svg.0.borrow_mut().tag("text").text(&text));
-            let document = svg.finish().document();
-            let tree = Document::parse(&document).unwrap();
+            let mut svg = Svg::new((1, 1), Medium::Page);
+            let style = TextStyle::from(("any", 24.3).into_font());
+            svg.draw_text(&text, &style, (0, 0)).unwrap();
+            let element = svg.finish().inline(&text);
+            let tree = Document::parse(&element).unwrap();
             let kept = |c: char| match c {
                 '\t' | '\n' | '\r' => ' ',
                 '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
                 c => c,
             };
             let wanted: String = text.chars().map(kept).collect();
-            let group = tree.root_element().first_element_child().unwrap();
-            prop_assert_eq!(group.attribute("data-x"), Some(wanted.as_str()));
-            prop_assert_eq!(group.first_element_child().unwrap().text().unwrap_or_default(), wanted);
+            let root = tree.root_element();
+            prop_assert_eq!(root.attribute("aria-label"), Some(wanted.as_str()));
+            prop_assert_eq!(root.first_element_child().unwrap().text().unwrap_or_default(), wanted);
         }
     }
 }

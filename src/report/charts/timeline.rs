@@ -1,7 +1,7 @@
 //! Parts that charts over the run's time share: the axis, the phases, series per second.
 
 use super::axis::Axis;
-use super::canvas::{Canvas, SHADE};
+use super::canvas::{Canvas, Rect, SHADE};
 use super::faults;
 use super::legend::{LegendKey, Mark};
 use super::panel::{Panel, Point};
@@ -35,6 +35,20 @@ pub(super) fn axis(canvas: &Canvas, seconds: &[SecondRecord]) -> Axis {
     Axis::time(0.0, to, if canvas.is_narrow() { 6 } else { 12 })
 }
 
+/// A panel over the whole run with its phases shaded.
+pub(super) fn panel<'c>(
+    canvas: &'c Canvas,
+    place: Rect,
+    title: &str,
+    y: Axis,
+    seconds: &[SecondRecord],
+) -> Panel<'c> {
+    let panel = Panel::new(canvas, place, axis(canvas, seconds), y);
+    shade_phases(&panel, seconds);
+    panel.frame(title);
+    panel
+}
+
 /// Shades all but the measured window, and draws a strip below seconds that are not quiet.
 pub(super) fn shade_phases(panel: &Panel<'_>, seconds: &[SecondRecord]) {
     for (first, last) in not_measured(seconds) {
@@ -44,7 +58,7 @@ pub(super) fn shade_phases(panel: &Panel<'_>, seconds: &[SecondRecord]) {
 }
 
 fn strip_not_quiet(panel: &Panel<'_>) {
-    let (canvas, bottom) = (panel.canvas(), panel.place().bottom);
+    let (canvas, bottom) = (panel.canvas, panel.place.bottom);
     for (first, last) in &canvas.not_quiet {
         let from = (panel.across(f64::from(*first)), bottom);
         let to = (panel.across(f64::from(*last) + 1.0), bottom + canvas.px(STRIP_EMS));
@@ -54,7 +68,7 @@ fn strip_not_quiet(panel: &Panel<'_>) {
 
 /// As [`shade_phases`] for a panel filled by an image, which shading would discolour: a strip above it.
 pub(super) fn strip_phases(panel: &Panel<'_>, seconds: &[SecondRecord]) {
-    let (canvas, top) = (panel.canvas(), panel.place().top);
+    let (canvas, top) = (panel.canvas, panel.place.top);
     for (first, last) in not_measured(seconds) {
         let from = (panel.across(f64::from(first)), top - canvas.px(0.45));
         let to = (panel.across(f64::from(last) + 1.0), top);

@@ -16,38 +16,21 @@ use crate::values::Value;
 struct Part {
     group: &'static str,
     label: &'static str,
+    /// The label on a narrow page.
     short: &'static str,
     ink: Ink,
 }
 
 const PARTS: [Part; 6] = [
-    Part { group: "rtt", label: "whole round trip", short: "round trip", ink: Ink::Blue },
-    Part {
-        group: "up",
-        label: "up: driver to Asterisk to service",
-        short: "up, to the service",
-        ink: Ink::Orange,
-    },
-    Part { group: "service_time", label: "in the service", short: "in the service", ink: Ink::Green },
-    Part {
-        group: "down",
-        label: "down: service to Asterisk to driver",
-        short: "down, to the driver",
-        ink: Ink::Purple,
-    },
-    Part {
-        group: "path_rtt",
-        label: "path: the round trip without the service",
-        short: "path, both ways",
-        ink: Ink::Axis,
-    },
-    Part {
-        group: "control",
-        label: "control stream: round trip past Asterisk, what the machine does by itself",
-        short: "control, past Asterisk",
-        ink: Ink::Sky,
-    },
+    Part::new("rtt", "whole round trip", "round trip", Ink::Blue),
+    Part::new("up", "up: driver to Asterisk to service", "up, to the service", Ink::Orange),
+    Part::new("service_time", "in the service", "in the service", Ink::Green),
+    Part::new("down", "down: service to Asterisk to driver", "down, to the driver", Ink::Purple),
+    Part::new("path_rtt", "path: the round trip without the service", "path, both ways", Ink::Axis),
+    Part::new("control", CONTROL, "control, past Asterisk", Ink::Sky),
 ];
+
+const CONTROL: &str = "control stream: round trip past Asterisk, what the machine does by itself";
 
 /// Percentiles that are written out, from the left.
 const COLUMNS: [&str; 3] = ["p50", "p95", "p99"];
@@ -55,6 +38,10 @@ const COLUMNS: [&str; 3] = ["p50", "p95", "p99"];
 const SHOWN: [&str; 5] = ["min", "p50", "p95", "p99", "max"];
 
 impl Part {
+    const fn new(group: &'static str, label: &'static str, short: &'static str, ink: Ink) -> Part {
+        Part { group, label, short, ink }
+    }
+
     fn metric<'s>(&self, summary: &'s Summary, statistic: &str) -> Option<&'s Metric> {
         summary.metric(&format!("{}.{statistic}", self.group))
     }
@@ -131,7 +118,7 @@ fn column_end(canvas: &Canvas, place: Rect, column: usize) -> i32 {
 
 /// Writes a part's name and percentiles, and draws its bar below.
 fn row(panel: &Panel<'_>, summary: &Summary, at: f64, part: &Part) {
-    let (canvas, place) = (panel.canvas(), panel.place());
+    let (canvas, place) = (panel.canvas, panel.place);
     let (_, top) = panel.pixel(0.0, at + 1.0);
     let (_, bottom) = panel.pixel(0.0, at);
     let text = top + (bottom - top) * 3 / 10;
@@ -153,7 +140,7 @@ fn row(panel: &Panel<'_>, summary: &Summary, at: f64, part: &Part) {
 
 /// Draws a part's bar from its smallest to its largest value, with its percentiles as blocks.
 fn bar(panel: &Panel<'_>, summary: &Summary, at: f64, part: &Part) {
-    let (canvas, place) = (panel.canvas(), panel.place());
+    let (canvas, place) = (panel.canvas, panel.place);
     let (_, top) = panel.pixel(0.0, at + 1.0);
     let (_, bottom) = panel.pixel(0.0, at);
     let middle = top + (bottom - top) * 7 / 10;

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::figures;
 use crate::gate::Doubt;
-use crate::metrics::Summary;
-use crate::report::ReportError;
-use crate::report::charts::{CHARTS, Chart, KeyNote, Look, PanelNote, Rect};
+use crate::metrics::{Metric, Summary};
+use crate::report::charts::{CHARTS, Chart, Look, Notes, Rect};
 
 /// A chart in both shapes, of which the page shows the one that fits.
 pub(super) struct PageChart {
@@ -21,10 +19,9 @@ pub(super) struct PageChart {
 /// Notes on a chart for the script.
 #[derive(Serialize)]
 struct PageNotes {
-    keys: Vec<KeyNote>,
-    panels: Vec<PanelNote>,
-    /// Places of the panels in the wide shape, and in the narrow one.
-    wide: Vec<Rect>,
+    #[serde(flatten)]
+    wide: Notes,
+    /// Places of the panels in the narrow shape.
     narrow: Vec<Rect>,
 }
 
@@ -42,19 +39,20 @@ impl PageCharts {
     }
 
     /// All notes by the chart's id, as JSON that can stand in a script element, whatever is in it.
-    pub(super) fn notes(&self) -> Result<String, ReportError> {
+    pub(super) fn notes(&self) -> serde_json::Result<String> {
         let by_id: BTreeMap<_, _> = self.0.iter().map(|drawn| (drawn.chart.name(), &drawn.notes)).collect();
-        Ok(serde_json::to_string(&by_id)?.replace('<', "\\u003c"))
+        serde_json::to_string(&by_id).map(|notes| notes.replace('<', "\\u003c"))
     }
 }
 
 fn page_chart(chart: &'static Chart, summary: &Summary, doubt: &Doubt) -> PageChart {
-    let figure = |(words, name): &(&str, &str)| format!("{words} {}", figures::figure(summary, name).shown);
+    let figure = |(words, name): &(&str, &str)| {
+        format!("{words} {}", summary.metric(name).map_or("–".into(), Metric::to_string))
+    };
     let figures: Vec<_> = chart.figures.iter().map(figure).collect();
     let label = format!("Chart. {}: {}", chart.title, figures.join(", "));
-    let (wide, notes) = chart.inline(summary, doubt, Look::Wide, &label);
+    let (wide, of_wide) = chart.inline(summary, doubt, Look::Wide, &label);
     let (narrow, of_narrow) = chart.inline(summary, doubt, Look::Narrow, &label);
-    let notes =
-        PageNotes { keys: notes.keys, panels: notes.panels, wide: notes.frames, narrow: of_narrow.frames };
+    let notes = PageNotes { wide: of_wide, narrow: of_narrow.frames };
     PageChart { chart, wide, narrow, notes }
 }

@@ -11,13 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::{ReportError, words};
+use super::{Failure, json, words};
 use crate::gate::{Extent, Outcome, Verdict};
-use crate::metrics::{Group, Statistic, Summary, catalogue};
+use crate::metrics::{Group, Metric, Statistic, Summary, catalogue};
 use crate::record::{Environment, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
 use charts::PageCharts;
-use figures::{LatencyRow, MetricText};
+use figures::LatencyRow;
 use service::ServiceTables;
 use stories::CallStory;
 
@@ -32,11 +32,11 @@ struct ReportPage<'a> {
     mark: &'static str,
     sentence: String,
     has_intervals: bool,
-    headline: Vec<Card>,
-    packets: Vec<LatencyRow>,
-    signalling: Vec<LatencyRow>,
-    instrument: Vec<LatencyRow>,
-    sweep: Vec<Depth>,
+    headline: Vec<Card<'a>>,
+    packets: Vec<LatencyRow<'a>>,
+    signalling: Vec<LatencyRow<'a>>,
+    instrument: Vec<LatencyRow<'a>>,
+    sweep: Vec<Depth<'a>>,
     service: Option<ServiceTables<'a>>,
     stories: Vec<CallStory>,
     /// Style rules with the charts' colours.
@@ -52,20 +52,20 @@ struct ReportPage<'a> {
 }
 
 /// A figure at the top of the page.
-struct Card {
+struct Card<'a> {
     label: &'static str,
-    figure: MetricText,
+    figure: &'a Metric,
     /// The same of the control stream.
-    control: Option<MetricText>,
+    control: Option<&'a Metric>,
     /// The total of which the control stream's figure is a count.
-    control_of: Option<MetricText>,
+    control_of: Option<&'a Metric>,
 }
 
 /// Packets late for one playout depth.
-struct Depth {
+struct Depth<'a> {
     depth: String,
     is_scenarios: bool,
-    late: MetricText,
+    late: &'a Metric,
 }
 
 /// Rows of the table of all calls, at most; `calls.csv` has every one.
@@ -87,7 +87,7 @@ const HEADLINE: [(&str, &str, Option<&str>); 8] = [
 const SCRIPT: &str = include_str!("../../../templates/report.js");
 
 /// The page.
-pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Result<Vec<u8>, ReportError> {
+pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Result<Vec<u8>, Failure> {
     let environment = &summary.environment;
     let (instrument, packets): (Vec<_>, Vec<_>) =
         figures::latencies(summary, &catalogue::LATENCIES).into_iter().partition(|row| row.of_instrument);
@@ -119,17 +119,20 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
     Ok(page.render()?.into_bytes())
 }
 
-fn headline(summary: &Summary) -> Vec<Card> {
+fn headline(summary: &Summary) -> Vec<Card<'_>> {
     let heard = summary.metric("control.sent_count").and_then(|m| m.value.number()).unwrap_or(0.0) > 0.0;
-    let card = |(name, label, control): &(&str, &'static str, Option<&str>)| Card {
-        label,
-        figure: figures::figure(summary, name),
-        control: control.filter(|_| heard).map(|name| figures::figure(summary, name)),
+    let card = |(name, label, control): &(&str, &'static str, Option<&str>)| {
+        let control = control.filter(|_| heard);
         // A count says nothing without its total.
-        control_of: (*control == Some("control.lost_count"))
-            .then(|| figures::figure(summary, "control.sent_count")),
+        let total = control.filter(|name| *name == "control.lost_count").map(|_| "control.sent_count");
+        Some(Card {
+            label,
+            figure: summary.metric(name)?,
+            control: control.and_then(|name| summary.metric(name)),
+            control_of: total.and_then(|name| summary.metric(name)),
+        })
     };
-    HEADLINE.iter().map(card).collect()
+    HEADLINE.iter().filter_map(card).collect()
 }
 
 /// The verdict in a sentence.
@@ -156,20 +159,18 @@ fn sentence(verdict: &Verdict) -> String {
     }
 }
 
-fn sweep(summary: &Summary) -> Vec<Depth> {
+fn sweep(summary: &Summary) -> Vec<Depth<'_>> {
     let own = summary.environment.late_after_ms;
-    let depth = |ms: f64, name: &str| Depth {
-        depth: format!("{ms} ms"),
-        is_scenarios: ms == own,
-        late: figures::figure(summary, name),
-    };
     let swept = PLAYOUT_DEPTHS_MS.map(|ms| (ms as f64, format!("late.ratio_{ms}ms")));
-    let mut rows: Vec<(f64, Depth)> = swept.iter().map(|(ms, name)| (*ms, depth(*ms, name))).collect();
-    if !swept.iter().any(|(ms, _)| *ms == own) {
-        rows.push((own, depth(own, "late.ratio")));
+    let mut depths = swept.to_vec();
+    if swept.iter().all(|(ms, _)| *ms != own) {
+        depths.push((own, "late.ratio".into()));
     }
-    rows.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    rows.into_iter().map(|(_, row)| row).collect()
+    depths.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let row = |(ms, name): &(f64, String)| {
+        Some(Depth { depth: format!("{ms} ms"), is_scenarios: *ms == own, late: summary.metric(name)? })
+    };
+    depths.iter().filter_map(row).collect()
 }
 
 fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {

@@ -1,7 +1,7 @@
 //! Tables of the built-in service's own record.
 
-use super::figures::{self, MetricText};
-use crate::metrics::{Group, Statistic, Summary};
+use super::figures;
+use crate::metrics::{Group, Metric, Statistic, Summary};
 use crate::record::{Durations, RestOperation, ServiceRecord};
 use crate::report::words;
 use crate::values::{Unit, Value, show};
@@ -15,7 +15,7 @@ pub(super) struct ServiceTables<'a> {
     /// Numbers of calls and their outcomes.
     pub outcomes: Vec<(u64, String)>,
     /// The service's counts.
-    pub counts: Vec<MetricText>,
+    pub counts: Vec<&'a Metric>,
     pub record: &'a ServiceRecord,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct DurationCell {
     pub too_few: bool,
 }
 
-pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &Summary) -> ServiceTables<'a> {
+pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &'a Summary) -> ServiceTables<'a> {
     let stages = &record.stages;
     let mut rows = vec![
         row("answered", &stages.answered),

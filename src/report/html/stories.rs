@@ -27,7 +27,7 @@ pub(super) struct StoryEvent {
 
 impl StoryEvent {
     fn new(at_s: f64, what: String) -> StoryEvent {
-        StoryEvent { when: words::clock(at_s), what, at_s }
+        StoryEvent { when: words::clock(at_s, 1.0), what, at_s }
     }
 }
 
