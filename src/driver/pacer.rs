@@ -203,7 +203,7 @@ impl Pacer {
 /// end's doing (the word of an earlier packet), anything else this machine's.
 fn pass(socket: &StampedSocket, packet: &[u8], tally: &mut SendTally) {
     match socket.send(packet) {
-        Err(error) if error.kind() != ErrorKind::ConnectionRefused => tally.unsent(),
+        Err(error) if error.kind() != ErrorKind::ConnectionRefused => tally.unsent += 1,
         Ok(_) | Err(_) => {}
     }
 }

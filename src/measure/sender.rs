@@ -83,11 +83,6 @@ impl SendTally {
         latencies.record_n(Series::SendLateness, Scope::Measured, Ns::from(late).0, packets);
     }
 
-    /// Notes a packet that the kernel of this machine would not send.
-    pub fn unsent(&mut self) {
-        self.unsent += 1;
-    }
-
     /// Notes the lateness of a measured packet that had been held back on purpose.
     pub fn released(&mut self, late: Duration) {
         self.current.latencies.record(Series::SendLateness, Scope::Measured, Ns::from(late).0);

@@ -209,17 +209,10 @@ pub struct Milliseconds {
     pub max_ms: Option<f64>,
 }
 
-/// A distribution of durations: counted, 1 µs to 60 s, with their exact sum; or read from a file, which holds
-/// its percentiles alone.
+/// A distribution of durations, in files its percentiles in milliseconds; `None` where there is no sample.
+/// Counted here, 1 µs to 60 s, it has their exact sum as well; read from a file, the percentiles alone.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[cfg_attr(
-    test,
-    derive(schemars::JsonSchema),
-    schemars(
-        rename = "Milliseconds",
-        description = "Percentiles of durations in milliseconds; `None` where there is no sample."
-    )
-)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Milliseconds"))]
 #[serde(from = "Milliseconds", into = "Milliseconds")]
 pub struct Durations {
     latencies: Latencies,
