@@ -15,6 +15,8 @@ mod story;
 pub mod terminal;
 mod words;
 
+pub use json::figure;
+
 use crate::gate::Verdict;
 use crate::metrics::Summary;
 
