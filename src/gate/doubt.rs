@@ -166,10 +166,10 @@ fn load(summary: &Summary, doubt: &Doubt) -> Option<String> {
     if !doubt.is_any() {
         return None;
     }
-    let not_quiet = summary.seconds.iter().filter(|s| s.phase == Phase::Hold);
+    let environment = &summary.environment;
     let is_quiet = |second: u32| doubt.quiet.as_ref().is_some_and(|quiet| quiet.seconds.contains(&second));
-    let not_quiet: Vec<_> = not_quiet.filter(|s| !is_quiet(s.second)).collect();
-    let shares: Vec<_> = not_quiet.iter().filter_map(|s| Shares::of(s, summary.environment.cpus)).collect();
+    let not_quiet = summary.seconds.iter().filter(|s| s.phase == Phase::Hold && !is_quiet(s.second));
+    let shares: Vec<_> = not_quiet.filter_map(|s| Shares::of(s, environment)).collect();
     let mean = |of: fn(&Shares) -> f64| shares.iter().map(of).sum::<f64>() / shares.len().max(1) as f64;
     let mean = Shares { own: mean(|s| s.own), others: mean(|s| s.others), steal: mean(|s| s.steal) };
     let percent = |share| show(Value::Number(share), Unit::Ratio);
@@ -180,14 +180,23 @@ fn load(summary: &Summary, doubt: &Doubt) -> Option<String> {
         metric("cpu.service_mean"),
         metric("cpu.asterisk_mean")
     );
+    // Held to some of the CPUs, a run is full of its own load when it has filled those.
+    let of_allowed = mean.own * f64::from(environment.all_cpus()) / f64::from(environment.cpus.max(1));
     if mean.are_disturbed() {
         let (others, steal) = (percent(mean.others), percent(mean.steal));
+        let (what, and) = match environment.unseen.as_str() {
+            "" => ("this machine was disturbed", String::new()),
+            unseen => ("whether this machine was disturbed is not known", format!(" and {unseen}")),
+        };
         Some(format!(
-            "this machine was disturbed: in the seconds that were not quiet, other programs used {others} of it \
-             and its host took {steal}; {own}"
+            "{what}: in the seconds that were not quiet, other programs{and} used {others} of it and its host took \
+             {steal}; {own}"
         ))
-    } else if mean.own >= FULL {
-        Some(format!("this machine was full of this run's own load, {} of it: {own}", percent(mean.own)))
+    } else if of_allowed >= FULL {
+        let used = percent(of_allowed);
+        Some(format!(
+            "this machine was full of this run's own load, {used} of the CPUs that it may use: {own}"
+        ))
     } else {
         None
     }
@@ -219,10 +228,27 @@ mod tests {
         assert_eq!(disturbed[2], "20 of 30 seconds were quiet");
         let full = said(&[Second { own: 0.95, others: 0.02, lateness_ms: 5.0, ..QUIET }; 12]);
         assert!(
-            full[1].starts_with("this machine was full of this run's own load, 95.00 % of it:"),
+            full[1].starts_with(
+                "this machine was full of this run's own load, 95.00 % of the CPUs that it may use:"
+            ),
             "{full:?}"
         );
         assert_eq!(full[2], "0 of 12 seconds were quiet: too few for a best reading of times");
+        let mut unseen = summary(&seconds(20, QUIET, 10, DISTURBED));
+        unseen.environment.unseen = "Asterisk".into();
+        let unseen = doubt(&unseen, &limits()).reasons;
+        assert!(
+            unseen[1].starts_with(
+                "whether this machine was disturbed is not known: in the seconds that were not quiet, other \
+                 programs and Asterisk used 60.00 % of it"
+            ),
+            "{unseen:?}"
+        );
+        let mut held = summary(&[Second { own: 0.24, lateness_ms: 5.0, ..QUIET }; 12]);
+        (held.environment.cpus, held.environment.machine_cpus) = (1, 4);
+        held.seconds.iter_mut().for_each(|s| s.cpu_driver = Some(0.7));
+        let held = doubt(&held, &limits()).reasons;
+        assert!(held[1].contains("94.00 % of the CPUs that it may use"), "{held:?}");
         let neither = said(&[Second { lateness_ms: 5.0, ..QUIET }; 12]);
         assert_eq!(neither.len(), 2, "{neither:?}");
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Limits;
 use crate::metrics::Summary;
-use crate::record::{Latencies, Phase, SecondRecord, Series};
+use crate::record::{Environment, Latencies, Phase, SecondRecord, Series};
 use crate::values::Ns;
 
 /// Largest share of the machine that the hypervisor may give to other guests.
@@ -36,9 +36,10 @@ impl Quiet {
     }
 }
 
-/// Shares of the machine in one second, 0–1.
+/// Users of the machine in one second, in shares of it, 0–1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Shares {
+    /// The run's own processes.
     pub own: f64,
     pub others: f64,
     pub steal: f64,
@@ -47,9 +48,9 @@ pub(super) struct Shares {
 impl Shares {
     /// `None` where the machine's use in that second is not known. A process that is not known runs
     /// elsewhere.
-    pub fn of(second: &SecondRecord, cpus: u32) -> Option<Shares> {
+    pub fn of(second: &SecondRecord, environment: &Environment) -> Option<Shares> {
         let own = [second.cpu_driver, second.cpu_service, second.cpu_asterisk];
-        let own = own.into_iter().flatten().sum::<f64>() / f64::from(cpus.max(1));
+        let own = own.into_iter().flatten().sum::<f64>() / f64::from(environment.all_cpus());
         let (machine, steal) = (second.cpu_machine?, second.cpu_steal?);
         Some(Shares { own, others: (machine - own).max(0.0), steal })
     }
@@ -81,7 +82,7 @@ pub(super) fn quiet_seconds(summary: &Summary, limits: &Limits) -> Option<Quiet>
             && second.missed_slots == 0
             && second.socket_drops <= limits.socket_drops
             && second.cpu_busiest_thread.is_some_and(|cores| cores <= limits.thread_cpu.0)
-            && Shares::of(second, summary.environment.cpus).is_some_and(|shares| !shares.are_disturbed())
+            && Shares::of(second, &summary.environment).is_some_and(|shares| !shares.are_disturbed())
     };
     let seconds = held().filter(|second| is_quiet(second)).map(|second| second.second).collect();
     Some(Quiet { seconds, of })
@@ -110,6 +111,20 @@ mod tests {
             let found = quiet(&seconds(9, QUIET, 1, odd));
             assert_eq!((found.seconds, found.of), ((0..9).collect(), 10), "{what}");
         }
+    }
+
+    #[test]
+    fn shares_are_of_the_machine_and_not_of_the_cpus_that_the_run_may_use() {
+        // Held to two CPUs of eight, of which it uses both.
+        let mut run = summary(&[QUIET; 10]);
+        (run.environment.cpus, run.environment.machine_cpus) = (2, 8);
+        let mut of = |driver, machine| {
+            let used = |s: &mut SecondRecord| (s.cpu_driver, s.cpu_machine) = (Some(driver), Some(machine));
+            run.seconds.iter_mut().for_each(used);
+            run.seconds.iter_mut().for_each(|s| s.cpu_asterisk = None);
+            quiet_seconds(&run, &limits()).unwrap().seconds.len()
+        };
+        assert_eq!((of(2.0, 0.25), of(2.0, 0.39), of(2.0, 0.41), of(0.0, 0.25)), (10, 10, 0, 0));
     }
 
     #[test]

@@ -83,6 +83,8 @@ pub struct Environment {
     pub cpu: String,
     /// CPUs that this process may use.
     pub cpus: u32,
+    /// CPUs that the machine has; 0 in runs of older versions.
+    pub machine_cpus: u32,
     /// How the driver's media threads were scheduled, in words; empty in runs of older versions.
     pub scheduling: String,
     /// Memory in MiB.
@@ -129,6 +131,9 @@ pub struct Environment {
     pub faults_undone: u64,
     /// What the built-in service has counted; `None` for another.
     pub service_record: Option<ServiceRecord>,
+    /// Asterisk or the service, where it runs on this machine and its CPU cannot be told from that of other
+    /// programs; empty where all are known.
+    pub unseen: String,
     /// Remarks on the run: what Asterisk's log said, what was not available.
     pub remarks: Vec<String>,
 }
@@ -138,6 +143,11 @@ pub struct Environment {
 const CLOCK_STEP_NS: i64 = 1_000_000;
 
 impl Environment {
+    /// CPUs of the machine: shares of it are of so many.
+    pub fn all_cpus(&self) -> u32 {
+        if self.machine_cpus > 0 { self.machine_cpus } else { self.cpus.max(1) }
+    }
+
     /// True if the interval log of the run is one by seconds; that of format 1 has one interval for the
     /// whole measured window.
     pub fn has_seconds(&self) -> bool {

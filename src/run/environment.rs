@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use procfs::{CpuInfo, Current, Meminfo};
+use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
 
 use crate::record::{Environment, FORMAT_VERSION};
 use crate::scenario::Resolved;
@@ -23,6 +23,7 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         host: first_line("/proc/sys/kernel/hostname"),
         cpu: cpu_model(),
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+        machine_cpus: KernelStats::current().map_or(0, |stat| stat.cpu_time.len() as u32),
         memory_mib: Meminfo::current().map_or(0, |m| m.mem_total >> 20),
         kernel: format!("Linux {}", first_line("/proc/sys/kernel/osrelease")),
         scenario_hash: scenario.hash(),

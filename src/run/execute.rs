@@ -131,7 +131,7 @@ impl Trial<'_> {
         }
         let at_once = async { while wish(&mut self.interrupt).await != Stop::Now {} };
         tokio::select! {
-            leaks = check.conclude(testbed.watched()) => leaks,
+            leaks = check.conclude(testbed.started()) => leaks,
             () = at_once => unknown(AT_ONCE),
         }
     }

@@ -56,7 +56,7 @@ impl LeakCheck {
         let ari = testbed.ari().cloned();
         let mut check = LeakCheck { ari, pool: testbed.service_ports(), before: None };
         if let Some(ari) = &check.ari {
-            check.before = check.steady(ari, testbed.watched()).await;
+            check.before = check.steady(ari, testbed.started()).await;
         }
         check
     }

@@ -10,6 +10,7 @@ mod execute;
 mod faults;
 pub mod folder;
 mod leak_check;
+mod neighbours;
 pub mod options_probe;
 pub mod plan;
 pub mod preflight;

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::RunError;
 use super::application::{self, Application, describe, external_ari};
+use super::neighbours::{self, Neighbour};
 use super::plan::Plan;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Ari, Asterisk, LogCounts, Managed, Places, StartConfig, find};
@@ -44,6 +45,8 @@ pub struct Testbed {
     trials: u32,
     target: SocketAddr,
     logs: PathBuf,
+    /// Asterisk and service where the run has not started them.
+    neighbours: [Neighbour; 2],
 }
 
 /// A process of the testbed that has ended by itself.
@@ -82,10 +85,12 @@ impl Testbed {
             trials: 0,
             target,
             logs: logs.into(),
+            neighbours: [Neighbour::Elsewhere; 2],
         };
         if scenario.service.mode.is_application() {
             testbed.start_application().await?;
         }
+        testbed.neighbours = testbed.look_around();
         Ok(testbed)
     }
 
@@ -149,12 +154,48 @@ impl Testbed {
         }
     }
 
-    /// The processes whose CPU and memory are recorded.
-    pub fn watched(&self) -> Watched {
+    /// Looks for Asterisk and the service on this machine, as far as the run has not started them.
+    fn look_around(&self) -> [Neighbour; 2] {
+        let asterisk = match self.asterisk {
+            Some(_) => Neighbour::Elsewhere,
+            None => neighbours::bound_to(self.target),
+        };
+        let ari = self.ari().filter(|_| self.scenario.service.mode == ServiceMode::External);
+        let service = ari.map(|ari| neighbours::connected_to(ari.port()));
+        [asterisk, service.unwrap_or(Neighbour::Elsewhere)]
+    }
+
+    /// The processes that the run has started.
+    pub fn started(&self) -> Watched {
         Watched {
             asterisk: self.process(Target::Asterisk).map(Keeper::pid),
             service: self.process(Target::Service).map(Keeper::pid),
         }
+    }
+
+    /// The processes whose CPU and memory are recorded: those that the run has started, or found on this
+    /// machine.
+    pub fn watched(&self) -> Watched {
+        let [asterisk, service] = self.neighbours.map(Neighbour::pid);
+        let started = self.started();
+        Watched { asterisk: started.asterisk.or(asterisk), service: started.service.or(service) }
+    }
+
+    fn unseen_remark(&self) -> Option<String> {
+        let unseen = self.unseen();
+        (!unseen.is_empty()).then(|| {
+            format!(
+                "the CPU of {unseen} cannot be told from that of other programs: run loadtest as the same user or \
+                 as root, and in the same network namespace"
+            )
+        })
+    }
+
+    /// Asterisk or the service, where it runs on this machine and its process is not known.
+    fn unseen(&self) -> String {
+        let hidden = self.neighbours.iter().zip(["Asterisk", "the service"]);
+        let hidden = hidden.filter(|(neighbour, _)| **neighbour == Neighbour::Hidden).map(|(_, name)| name);
+        hidden.collect::<Vec<_>>().join(" and ")
     }
 
     /// Completes when a process of the testbed has ended by itself.
@@ -219,7 +260,8 @@ impl Testbed {
             service_drops: counted.as_ref().map_or(0, |counted| counted.media.drops),
             // The figures of one life of several would pass for those of the run.
             service_record: counted.filter(|_| self.starts <= starts),
-            remarks: log_remarks(self.take_log_counts()),
+            remarks: self.unseen_remark().into_iter().chain(log_remarks(self.take_log_counts())).collect(),
+            unseen: self.unseen(),
             ..environment
         }
     }

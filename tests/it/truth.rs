@@ -1,14 +1,17 @@
-//! Ground truth: the whole measurement in virtual time through a network that delays, loses,
-//! repeats and reorders on purpose, so that the Summary can be held against what was injected.
+//! Ground truth: the whole measurement in virtual time through a network that delays, loses, repeats and
+//! reorders on purpose, by a driver whose clock jumps, so that Summary and verdict can be held against what
+//! was injected.
 
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashSet};
+use std::ops::Range;
 use std::time::Duration;
 
+use loadtest::gate::{Gate, Limits, Outcome, Verdict, judge};
 use loadtest::measure::{
-    Class, ReceiveTally, Rules, SendTally, Sent, StreamReceiver, StreamSent, Wheel, Window,
+    Class, ReceiveTally, Rules, Second, SendTally, Sent, StreamReceiver, StreamSent, Wheel, Window,
 };
 use loadtest::metrics::{Summary, summarize};
-use loadtest::record::{CallRecord, Ending, Intervals, Run};
+use loadtest::record::{CallRecord, Ending, Environment, FORMAT_VERSION, Phase, Run, SecondRecord};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
 use loadtest::rtp::probe::Probe;
@@ -35,6 +38,36 @@ struct Network {
     extra: Duration,
     /// A queue on the way that holds this much at first and drains by 1 ms a packet.
     drain: u32,
+}
+
+/// A machine on which the driver does not run for a while, again and again: what was due meanwhile is sent
+/// late. `Default` has no such seconds, and no control stream.
+#[derive(Debug, Clone, Default)]
+struct Machine {
+    /// Every 40 ms of these seconds it does not run for so long.
+    stalled_s: Range<u64>,
+    stall: Duration,
+    /// It does not run at all from here on for so long.
+    stopped: Option<(Duration, Duration)>,
+    /// Round trip of the control stream.
+    control: Option<Duration>,
+}
+
+const STALL_EVERY_NS: u64 = 40_000_000;
+
+impl Machine {
+    /// The first time from `due` on at which the driver runs.
+    fn runs_at(&self, due: Stamp) -> Stamp {
+        let epoch = rules().epoch;
+        if let Some((from, lasts)) =
+            self.stopped.filter(|(from, lasts)| (epoch + *from..epoch + *from + *lasts).contains(&due))
+        {
+            return epoch + from + lasts;
+        }
+        let since = due.since(epoch);
+        let begin = due - Duration::from_nanos(since.as_nanos() as u64 % STALL_EVERY_NS);
+        if self.stalled_s.contains(&since.as_secs()) { due.max(begin + self.stall) } else { due }
+    }
 }
 
 fn hits(every: u32, n: u32) -> bool {
@@ -68,7 +101,8 @@ struct Flying {
     bytes: Vec<u8>,
 }
 
-struct Call {
+struct Stream {
+    class: Class,
     sender: StreamSender,
     sent: StreamSent,
     receiver: StreamReceiver,
@@ -93,6 +127,27 @@ fn rules() -> Rules {
 
 /// Plays `calls` calls for `seconds` through the network; the first second is not measured.
 fn play(network: &Network, calls: usize, seconds: u64) -> (Summary, Truth) {
+    let (run, truth) = play_on(&Machine::default(), network, calls, seconds);
+    (summarize(run), truth)
+}
+
+fn stream(class: Class, id: u32) -> Stream {
+    let rules = rules();
+    Stream {
+        class,
+        sender: StreamSender::new(rules.run_id, id, id, Codec::Pcmu, 0, PTIME),
+        sent: StreamSent::default(),
+        receiver: StreamReceiver::new(rules, id, class, rules.epoch),
+        reflector: StreamReflector::new(1000 + id),
+        number: 0,
+        trips: Vec::new(),
+        seen: HashSet::new(),
+        next: 0,
+    }
+}
+
+/// Plays the same on a machine that may be late, by the pacer's own steps.
+fn play_on(machine: &Machine, network: &Network, calls: usize, seconds: u64) -> (Run, Truth) {
     let rules = rules();
     let window = Window::default();
     let from = rules.epoch + Duration::from_secs(1);
@@ -100,50 +155,53 @@ fn play(network: &Network, calls: usize, seconds: u64) -> (Summary, Truth) {
     window.set(from, to);
     let mut truth = Truth::default();
     let mut wheel = Wheel::new(PTIME, MS, rules.epoch, true);
-    let mut all: Vec<Call> = (0..calls as u32)
-        .map(|id| Call {
-            sender: StreamSender::new(rules.run_id, id, id, Codec::Pcmu, 0, PTIME),
-            sent: StreamSent::default(),
-            receiver: StreamReceiver::new(rules, id, Class::Call, rules.epoch),
-            reflector: StreamReflector::new(1000 + id),
-            number: 0,
-            trips: Vec::new(),
-            seen: HashSet::new(),
-            next: 0,
-        })
-        .collect();
-    (0..calls).for_each(|n| wheel.add(n));
+    let mut all: Vec<Stream> = (0..calls as u32).map(|id| stream(Class::Call, id)).collect();
+    all.extend(machine.control.map(|_| stream(Class::Control, calls as u32)));
+    let beside = Network { up: machine.control.unwrap_or_default(), ..Network::default() };
+    (0..all.len()).for_each(|n| wheel.add(n));
     let (mut send, mut receive) = (SendTally::new(rules), ReceiveTally::new(rules));
+    let mut book = Book::default();
     let mut flying = BinaryHeap::new();
     let mut order = 0;
     while wheel.due() < to {
         let due = wheel.due();
+        let now = machine.runs_at(due);
+        if now.since(due) > rules.lost_after {
+            let skipped = wheel.skip_to(now, |n| *n < calls);
+            send.skipped(skipped, now.since(due));
+            continue;
+        }
+        send.turn(due).iter().for_each(|second| book.add(second));
         let streams = wheel.advance().to_vec();
         for n in streams {
             let call = &mut all[n];
-            let packet = call.sender.packet(due, due).to_vec();
-            let sent = Sent { intended_at: due, sent_at: due, call_took: Duration::ZERO };
-            send.sent(&mut call.sent, &sent, Class::Call, &window, rules.epoch);
-            let measured = due >= from;
-            for (at, bytes) in cross(network, call, &packet, due, measured, &mut truth) {
+            let packet = call.sender.packet(due, now).to_vec();
+            let sent = Sent { intended_at: due, sent_at: now, call_took: Duration::ZERO };
+            send.sent(&mut call.sent, &sent, call.class, &window, rules.epoch);
+            let is_call = call.class == Class::Call;
+            let through = if is_call { network } else { &beside };
+            for (at, bytes) in cross(through, call, &packet, now, is_call && due >= from, &mut truth) {
                 order += 1;
                 let order = std::cmp::Reverse(order);
                 flying.push(Flying { at: std::cmp::Reverse(at), order, call: n, number: call.number, bytes });
             }
             call.number += 1;
         }
-        deliver(&mut flying, due, &mut all, (&window, from), &mut receive, &mut truth);
+        deliver(&mut flying, now, &mut all, (&window, from), &mut receive, &mut truth);
     }
     let end = Stamp::from_ns(u64::MAX);
     deliver(&mut flying, end, &mut all, (&window, from), &mut receive, &mut truth);
-    truth.late = all.iter().map(late).sum();
-    (conclude(all, receive), truth)
+    truth.late = all[..calls].iter().map(late).sum();
+    book.run.environment.skipped = send.skipped;
+    book.add(&send.finish());
+    all.truncate(calls);
+    (book.conclude(all, receive, 1..seconds as u32), truth)
 }
 
 /// Sends one packet through the network: when which bytes come back.
 fn cross(
     network: &Network,
-    call: &mut Call,
+    call: &mut Stream,
     packet: &[u8],
     at: Stamp,
     measured: bool,
@@ -179,7 +237,7 @@ fn cross(
 fn deliver(
     flying: &mut BinaryHeap<Flying>,
     until: Stamp,
-    all: &mut [Call],
+    all: &mut [Stream],
     (window, from): (&Window, Stamp),
     tally: &mut ReceiveTally,
     truth: &mut Truth,
@@ -199,24 +257,51 @@ fn deliver(
 
 /// Measured packets back in time that a playout buffer of 60 ms, anchored on the call's smallest round
 /// trip, would have missed.
-fn late(call: &Call) -> u64 {
+fn late(call: &Stream) -> u64 {
     let in_time = || call.trips.iter().filter(|(trip, _)| *trip <= rules().lost_after);
     let smallest = in_time().map(|(trip, _)| *trip).min().unwrap_or_default();
     in_time().filter(|(trip, measured)| *measured && *trip > smallest + 60 * MS).count() as u64
 }
 
-fn conclude(all: Vec<Call>, mut receive: ReceiveTally) -> Summary {
-    let calls = all.into_iter().map(|call| {
-        let report = call.receiver.finish(&mut receive);
-        let mut record = CallRecord { ending: Ending::Completed, ..CallRecord::default() };
-        report.enter(&call.sent, &mut record);
-        record
-    });
-    let calls = calls.collect();
-    let mut intervals = Intervals::default();
-    let negative = receive.finish(|second| intervals.add_second(second.record.second, &second.latencies));
-    assert_eq!(negative, 0);
-    summarize(Run { calls, intervals, ..Run::default() })
+/// The run's books, as the driver keeps them.
+#[derive(Default)]
+struct Book {
+    run: Run,
+    rows: BTreeMap<u32, SecondRecord>,
+}
+
+impl Book {
+    fn add(&mut self, second: &Second) {
+        let number = second.record.second;
+        *self.rows.entry(number).or_default() += &second.record;
+        self.run.intervals.add_second(number, &second.latencies);
+    }
+
+    /// The run on a machine of which nobody else uses anything.
+    fn conclude(mut self, all: Vec<Stream>, mut receive: ReceiveTally, hold: Range<u32>) -> Run {
+        let calls = all.into_iter().map(|call| {
+            let report = call.receiver.finish(&mut receive);
+            let mut record = CallRecord { ending: Ending::Completed, ..CallRecord::default() };
+            report.enter(&call.sent, &mut record);
+            record
+        });
+        self.run.calls = calls.collect();
+        assert_eq!(receive.finish(|second| self.add(&second)), 0);
+        let row = |(second, counted): (u32, SecondRecord)| SecondRecord {
+            second,
+            phase: if hold.contains(&second) { Phase::Hold } else { Phase::Ramp },
+            cpu_driver: Some(0.2),
+            cpu_busiest_thread: Some(0.2),
+            cpu_machine: Some(0.1),
+            cpu_steal: Some(0.0),
+            ..counted
+        };
+        let seconds: Vec<_> = self.rows.into_iter().map(row).collect();
+        let late_after_ms = rules().late_after.as_secs_f64() * 1000.0;
+        let environment =
+            Environment { format: FORMAT_VERSION, cpus: 2, late_after_ms, ..self.run.environment };
+        Run { environment, seconds, ..self.run }
+    }
 }
 
 fn number(summary: &Summary, name: &str) -> f64 {
@@ -306,4 +391,75 @@ proptest! {
         prop_assert!(close(number(&summary, "up.min"), f64::from(up)));
         prop_assert!(close(number(&summary, "service_time.p50"), f64::from(service)));
     }
+}
+
+/// The verdict over twenty calls of thirty seconds on this machine, their round trip `rtt_ms` long.
+fn judged(machine: &Machine, rtt_ms: u32, gates: &[&str]) -> Verdict {
+    let network = Network { up: MS, service: (rtt_ms - 1) * MS, ..Network::default() };
+    let (run, _) = play_on(machine, &network, 20, 31);
+    let gates: Vec<_> = gates.iter().map(|gate| Gate::parse(gate).expect("a gate")).collect();
+    judge(&summarize(run), &gates, &Limits::default())
+}
+
+/// A third of its seconds has stalls of 8 ms, in which a fifth of the packets is due.
+fn late_machine() -> Machine {
+    Machine { stalled_s: 11..21, stall: 8 * MS, control: Some(MS / 10), ..Machine::default() }
+}
+
+fn outcomes(verdict: &Verdict) -> Vec<Outcome> {
+    verdict.gates.iter().map(|gate| gate.outcome).collect()
+}
+
+#[test]
+fn a_late_driver_changes_no_gate_that_holds_or_breaks_all_the_same() {
+    let gates = ["rtt.p99 < 20ms", "rtt.p99 < 8ms", "rtt.p99 < 4ms", "loss.ratio == 0%", "late.count == 0"];
+    let verdict = judged(&late_machine(), 5, &gates);
+    let (pass, open, fail) = (Outcome::Pass, Outcome::Inconclusive, Outcome::Fail);
+    assert_eq!(outcomes(&verdict), [pass, open, fail, pass, pass], "{verdict:#?}");
+    assert!(verdict.doubt.reasons[0].contains("could not send on time"), "{verdict:#?}");
+    let quiet = verdict.doubt.quiet.as_ref().expect("seconds");
+    assert_eq!(
+        (quiet.seconds.iter().copied().collect::<Vec<_>>(), quiet.of),
+        ((1..11).chain(21..31).collect(), 30)
+    );
+    let readings = verdict.gates[0].interval.expect("in doubt").readings;
+    let [best, worst] =
+        [readings.best, readings.worst].map(|end| end.and_then(Value::number).expect("a time"));
+    // What was injected: 5 ms, and on top of it up to 8 ms.
+    assert!(close(best, 5.0) && worst > 11.0 && worst <= 13.02, "{best} … {worst}");
+    assert_eq!(judged(&late_machine(), 5, &gates[..1]).outcome, pass, "with doubt");
+    assert_eq!(judged(&Machine { stall: MS, ..late_machine() }, 5, &gates[1..2]).outcome, pass, "no doubt");
+}
+
+#[test]
+fn a_slow_service_fails_by_its_quiet_seconds_and_only_by_them() {
+    let gates = ["rtt.p50 < 20ms"];
+    assert_eq!(judged(&late_machine(), 50, &gates).outcome, Outcome::Fail);
+    let never_quiet = Machine { stalled_s: 0..31, ..late_machine() };
+    assert_eq!(judged(&never_quiet, 50, &gates).outcome, Outcome::Inconclusive);
+}
+
+#[test]
+fn a_machine_whose_control_stream_breaks_the_bound_fails_nobody() {
+    let gates = ["rtt.p95 < 2ms", "rtt.p95 < 4ms"];
+    for stalled_s in [0..0, 11..21, 0..31] {
+        let is_late = !stalled_s.is_empty();
+        let slow = Machine { stalled_s, control: Some(3 * MS), ..late_machine() };
+        let verdict = judged(&slow, 5, &gates);
+        assert_eq!(verdict.gates[0].outcome, Outcome::Inconclusive, "{verdict:#?}");
+        assert_eq!(verdict.doubt.is_any(), is_late);
+        if !is_late {
+            assert_eq!(verdict.gates[1].outcome, Outcome::Fail, "its control stream holds this one");
+        }
+    }
+}
+
+#[test]
+fn packets_that_a_stopped_driver_never_sent_are_lost_at_worst() {
+    let stopped = Some((Duration::from_secs(12), Duration::from_secs(3)));
+    let machine = Machine { stopped, control: Some(MS / 10), ..Machine::default() };
+    let verdict = judged(&machine, 5, &["loss.count == 0", "loss.ratio < 11%", "rtt.p50 < 20ms"]);
+    assert_eq!(outcomes(&verdict), [Outcome::Inconclusive, Outcome::Pass, Outcome::Pass], "{verdict:#?}");
+    // Twenty calls, fifty packets a second, three seconds.
+    assert_eq!(verdict.gates[0].interval.expect("in doubt").to_string(), "0 … 3,000");
 }
