@@ -3,7 +3,7 @@
 //! It compares different hours, so it is coarse on purpose; `compare` over runs made in turn is the gate
 //! to trust.
 
-use super::digest::{Conditions, METRICS, RunDigest};
+use super::digest::{METRICS, RunDigest, is_same_run, other_machine, other_scenario};
 use super::pairs::{Margins, median_and_mad};
 use crate::record::Environment;
 
@@ -42,8 +42,7 @@ impl Baseline {
     /// below that a difference is one of timers, whatever its percentage.
     pub fn tripwire(&self, run: &Environment, metric: &str) -> Option<Tripwire> {
         let metric = METRICS.into_iter().find(|name| *name == metric)?;
-        let run = Conditions::of(run);
-        let segments = self.0.iter().filter(|s| unfit(&run, s).is_none()).filter_map(|s| s.segment(metric));
+        let segments = self.0.iter().filter(|s| unfit(run, s).is_none()).filter_map(|s| s.segment(metric));
         let logs: Vec<f64> = segments.filter(|s| !s.too_few && s.ms > 0.0).map(|s| s.ms.ln()).collect();
         let runs = logs.len();
         let (middle, mad) = median_and_mad(logs.into_iter())?;
@@ -55,14 +54,12 @@ impl Baseline {
 
     /// True if any stored run is comparable with `run`.
     pub fn is_of_use(&self, run: &Environment) -> bool {
-        let run = Conditions::of(run);
-        self.0.iter().any(|stored| unfit(&run, stored).is_none())
+        self.0.iter().any(|stored| unfit(run, stored).is_none())
     }
 
     /// The number of stored runs that are not comparable with `run`, and the reason of the first.
     pub fn left_out(&self, run: &Environment) -> Option<String> {
-        let run = Conditions::of(run);
-        let reasons: Vec<_> = self.0.iter().filter_map(|stored| unfit(&run, stored)).collect();
+        let reasons: Vec<_> = self.0.iter().filter_map(|stored| unfit(run, stored)).collect();
         let first = reasons.first()?;
         Some(format!("{} of {} stored runs do not count: {first}", reasons.len(), self.0.len()))
     }
@@ -70,14 +67,13 @@ impl Baseline {
 
 /// Reason for leaving a stored run out. One in doubt counts: a baseline of calm runs alone would call the
 /// machine's noise a regression.
-fn unfit(run: &Conditions, stored: &RunDigest) -> Option<String> {
-    let is_same = run.is_same_run(&stored.conditions);
-    is_same
+fn unfit(run: &Environment, stored: &RunDigest) -> Option<String> {
+    is_same_run(run, &stored.environment)
         .then(|| "it is the run itself".into())
         .or_else(|| stored.worthless.clone())
         .or_else(|| stored.cut_short.map(String::from))
-        .or_else(|| run.other_machine(&stored.conditions))
-        .or_else(|| run.other_scenario(&stored.conditions))
+        .or_else(|| other_machine(run, &stored.environment))
+        .or_else(|| other_scenario(run, &stored.environment))
 }
 
 #[cfg(test)]
@@ -88,7 +84,7 @@ mod tests {
     /// A stored run of `ms` at the 99th percentile.
     fn stored(ms: f64, environment: &Environment) -> RunDigest {
         digest("stored", |run| {
-            run.conditions = Conditions::of(environment);
+            run.environment = environment.clone();
             let p99 = run.segments[3].take();
             run.segments = [None; METRICS.len()];
             run.segments[3] = p99.map(|segment| super::super::pairs::Segment { ms, ..segment });
@@ -154,7 +150,7 @@ mod tests {
         assert_eq!(mixed.tripwire(&run, "rtt.p99").map(|t| (t.runs, t.median_ms)), Some((1, 2.0)));
         assert!(mixed.left_out(&run).unwrap().starts_with("1 of 2 stored runs"));
         let doubted = digest("doubted", |stored| {
-            (stored.conditions, stored.in_doubt) = (Conditions::of(&run), true);
+            (stored.environment, stored.in_doubt) = (run.clone(), true);
         });
         let doubted = Baseline(vec![doubted]);
         assert!(doubted.is_of_use(&run) && doubted.tripwire(&run, "rtt.p99").is_some());

@@ -1,6 +1,6 @@
 //! Two builds compared as a whole: every metric, and the calls served.
 
-use super::digest::RunDigest;
+use super::digest::{RunDigest, other_load, other_machine};
 use super::pairs::{Finding, Margins, MetricComparison, Pair, compare, serves_fewer};
 
 /// Average shares of calls served that differ by less are the same.
@@ -128,9 +128,10 @@ fn worthless((a, b): &(RunDigest, RunDigest)) -> Option<String> {
 
 fn obstacle(runs: &[(RunDigest, RunDigest)]) -> Option<String> {
     let whole = || runs.iter().flat_map(|(a, b)| [a, b]).filter(|run| run.worthless.is_none());
-    let first = &whole().next()?.conditions;
+    let first = &whole().next()?.environment;
     whole().find_map(|run| {
-        let other = || first.other_machine(&run.conditions).or_else(|| first.other_load(&run.conditions));
+        let theirs = &run.environment;
+        let other = || other_machine(first, theirs).or_else(|| other_load(first, theirs));
         let why = run.cut_short.map(String::from).or_else(other)?;
         Some(format!("run {}: {why}", run.name))
     })
@@ -183,7 +184,7 @@ mod tests {
     fn runs_of_other_conditions_are_not_compared() {
         let of_another = compared(|run| {
             let environment = crate::record::Environment { cpu: "another one".into(), ..Default::default() };
-            run.conditions = super::super::digest::Conditions::of(&environment);
+            run.environment = environment;
         });
         assert_eq!((of_another.answer(), of_another.metrics.len()), (Conclusion::Inconclusive, 0));
         assert!(of_another.obstacle.unwrap().contains("another one"));

@@ -17,7 +17,7 @@ pub struct RunDigest {
     /// Name of the run's folder.
     pub name: String,
     /// Machine, program and load.
-    pub conditions: Conditions,
+    pub environment: Environment,
     /// By the places of [`METRICS`]; `None` where nothing was measured.
     pub(super) segments: [Option<Segment>; METRICS.len()],
     /// Share of the calls that were answered and kept to their planned end.
@@ -30,23 +30,6 @@ pub struct RunDigest {
     pub(super) cut_short: Option<&'static str>,
 }
 
-/// Machine, program and load of a run.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Conditions {
-    started_at: String,
-    scenario_hash: String,
-    cpu: String,
-    cpus: u32,
-    kernel: String,
-    version: String,
-    codec: String,
-    calls: u32,
-    ptime_ms: u64,
-    lost_after_ms: f64,
-    /// Length of the measured window; `None` before the run.
-    measured_s: Option<f64>,
-}
-
 impl RunDigest {
     /// Of a run whose instrument was judged.
     pub fn of(name: String, summary: &Summary, in_doubt: bool) -> RunDigest {
@@ -56,7 +39,7 @@ impl RunDigest {
             [(run.interrupted, "it was interrupted"), (run.ended_early.is_some(), "a gate ended it")];
         RunDigest {
             name,
-            conditions: Conditions::of(run),
+            environment: run.clone(),
             segments: METRICS.map(|metric| segment(summary, metric)),
             served: served(summary),
             in_doubt,
@@ -71,55 +54,37 @@ impl RunDigest {
     }
 }
 
-impl Conditions {
-    /// Of a run, or of one that is about to start.
-    pub fn of(run: &Environment) -> Conditions {
-        Conditions {
-            started_at: run.started_at.clone(),
-            scenario_hash: run.scenario_hash.clone(),
-            cpu: run.cpu.clone(),
-            cpus: run.cpus,
-            kernel: run.kernel.clone(),
-            version: run.version.clone(),
-            codec: run.codec.clone(),
-            calls: run.calls,
-            ptime_ms: run.ptime_ms,
-            lost_after_ms: run.lost_after_ms,
-            measured_s: run.window_from_s.zip(run.window_to_s).map(|(from, to)| to - from),
-        }
-    }
+/// True if both are of one run.
+pub(super) fn is_same_run(one: &Environment, other: &Environment) -> bool {
+    one.started_at == other.started_at && !one.started_at.is_empty()
+}
 
-    /// True if both are of one run.
-    pub(super) fn is_same_run(&self, other: &Conditions) -> bool {
-        self.started_at == other.started_at && !self.started_at.is_empty()
-    }
+/// Difference of machine or program.
+pub(super) fn other_machine(ours: &Environment, theirs: &Environment) -> Option<String> {
+    another("CPU", &ours.cpu, &theirs.cpu)
+        .or_else(|| another("number of CPUs", &ours.cpus, &theirs.cpus))
+        .or_else(|| another("kernel", &ours.kernel, &theirs.kernel))
+        .or_else(|| another("loadtest", &ours.version, &theirs.version))
+}
 
-    /// Difference of machine or program.
-    pub(super) fn other_machine(&self, other: &Conditions) -> Option<String> {
-        another("CPU", &self.cpu, &other.cpu)
-            .or_else(|| another("number of CPUs", &self.cpus, &other.cpus))
-            .or_else(|| another("kernel", &self.kernel, &other.kernel))
-            .or_else(|| another("loadtest", &self.version, &other.version))
-    }
+/// Difference of load. Before a run its length is not known.
+pub(super) fn other_load(ours: &Environment, theirs: &Environment) -> Option<String> {
+    let measured_s = |run: &Environment| Some(run.window_to_s? - run.window_from_s?);
+    another("codec", &ours.codec, &theirs.codec)
+        .or_else(|| another("number of calls", &ours.calls, &theirs.calls))
+        .or_else(|| another("packet time in ms", &ours.ptime_ms, &theirs.ptime_ms))
+        .or_else(|| another("lost_after in ms", &ours.lost_after_ms, &theirs.lost_after_ms))
+        .or_else(|| {
+            let (ours, theirs) = (measured_s(ours)?, measured_s(theirs)?);
+            let is_same = (ours - theirs).abs() <= SAME_LENGTH * ours.max(theirs);
+            (!is_same).then(|| format!("another length: {theirs:.1} s measured, not {ours:.1} s"))
+        })
+}
 
-    /// Difference of load.
-    pub(super) fn other_load(&self, other: &Conditions) -> Option<String> {
-        another("codec", &self.codec, &other.codec)
-            .or_else(|| another("number of calls", &self.calls, &other.calls))
-            .or_else(|| another("packet time in ms", &self.ptime_ms, &other.ptime_ms))
-            .or_else(|| another("lost_after in ms", &self.lost_after_ms, &other.lost_after_ms))
-            .or_else(|| {
-                let (ours, theirs) = self.measured_s.zip(other.measured_s)?;
-                let is_same = (ours - theirs).abs() <= SAME_LENGTH * ours.max(theirs);
-                (!is_same).then(|| format!("another length: {theirs:.1} s measured, not {ours:.1} s"))
-            })
-    }
-
-    /// Difference of scenario.
-    pub(super) fn other_scenario(&self, other: &Conditions) -> Option<String> {
-        (self.scenario_hash != other.scenario_hash)
-            .then(|| "another scenario or --set, or a hash by an older loadtest".into())
-    }
+/// Difference of scenario.
+pub(super) fn other_scenario(ours: &Environment, theirs: &Environment) -> Option<String> {
+    (ours.scenario_hash != theirs.scenario_hash)
+        .then(|| "another scenario or --set, or a hash by an older loadtest".into())
 }
 
 fn another<T: PartialEq + std::fmt::Display>(what: &str, ours: &T, theirs: &T) -> Option<String> {
@@ -175,9 +140,8 @@ pub(super) mod tests {
     #[test]
     fn another_machine_load_or_program_is_named() {
         let run = Environment { cpu: "EPYC".into(), calls: 50, cpus: 2, ..Environment::default() };
-        let ours = Conditions::of(&run);
-        let machine = |other: Environment| ours.other_machine(&Conditions::of(&other)).unwrap_or_default();
-        let load = |other: Environment| ours.other_load(&Conditions::of(&other)).unwrap_or_default();
+        let machine = |other: Environment| other_machine(&run, &other).unwrap_or_default();
+        let load = |other: Environment| other_load(&run, &other).unwrap_or_default();
         assert_eq!((machine(run.clone()), load(run.clone())), (String::new(), String::new()));
         let other = Environment { cpu: "Xeon".into(), ..run.clone() };
         assert_eq!(machine(other), "another CPU: Xeon, not EPYC");
@@ -185,11 +149,11 @@ pub(super) mod tests {
         assert!(machine(Environment { cpus: 4, ..run.clone() }).contains("CPUs: 4, not 2"));
         assert!(load(Environment { calls: 100, ..run.clone() }).contains("calls: 100, not 50"));
         let lasting = |s| Environment { window_from_s: Some(1.0), window_to_s: Some(1.0 + s), ..run.clone() };
-        let long = Conditions::of(&lasting(20.0));
-        let said = long.other_load(&Conditions::of(&lasting(2.0))).unwrap();
+        let long = lasting(20.0);
+        let said = other_load(&long, &lasting(2.0)).unwrap();
         assert_eq!(said, "another length: 2.0 s measured, not 20.0 s");
-        assert_eq!(long.other_load(&Conditions::of(&lasting(19.0))), None);
-        assert_eq!(ours.other_load(&long), None, "before the run its length is not known");
+        assert_eq!(other_load(&long, &lasting(19.0)), None);
+        assert_eq!(other_load(&run, &long), None, "before the run its length is not known");
     }
 
     #[test]

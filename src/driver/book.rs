@@ -87,10 +87,9 @@ impl Book {
     pub fn settle(&mut self, second: &Second) {
         self.add(second);
         let number = second.record.second;
-        let row = self.row(number);
-        let (sent, phase) = (row.measured_sent, row.phase);
-        let control_lost = row.control_sent.saturating_sub(row.control_received);
-        self.live.control_lost += if phase == Phase::Hold { control_lost } else { 0 };
+        let row = &self.run.seconds[number as usize];
+        let sent = row.measured_sent;
+        self.live.control_lost += if row.phase == Phase::Hold { row.control_lost() } else { 0 };
         self.live.sent += sent;
         self.live.lost += sent.saturating_sub(second.measured_received);
         self.live.late += second.measured_late;
@@ -114,7 +113,7 @@ impl Book {
             sent += out;
             lost += out.saturating_sub(row.received);
             late += row.late;
-            control_lost += row.control_sent.saturating_sub(row.control_received);
+            control_lost += row.control_lost();
         }
         let ratio = |n: u64| (sent > 0).then(|| n as f64 / sent as f64);
         Recent {

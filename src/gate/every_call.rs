@@ -3,25 +3,42 @@
 use super::expression::{Gate, Op};
 use super::judge::{Evidence, judge_range};
 use super::{GateResult, Interval, Outcome};
-use crate::metrics::per_call::{Bounds, CallValue, PerCall};
+use crate::metrics::Readings;
+use crate::metrics::per_call::{self, Bounds, PerCall};
 use crate::values::{Value, show};
+
+/// A call held against the gate.
+struct Judged {
+    call: u32,
+    value: Value,
+    readings: Readings,
+    /// `None` where it has no such figure, or one on too few samples.
+    outcome: Option<Outcome>,
+    /// Samples that it has and those that it needs, where those are fewer.
+    missing_samples: Option<(u64, u64)>,
+}
 
 /// Judges every call that was answered and measured. Shown is the one that is furthest from holding the gate.
 pub(super) fn judge_calls(evidence: &Evidence<'_>, gate: &Gate, metric: &PerCall) -> GateResult {
-    let judged = metric.values(evidence.summary, |call, value| {
+    let judged = per_call::judged(evidence.summary).map(|call| {
+        let value = metric.value(call);
         let is_record = metric.bounds == Bounds::Fixed;
         let readings = evidence.readings(value, is_record, |in_doubt| in_doubt.call_readings(metric, call));
-        evidence.beside_control(readings, metric.statistic, gate).0
+        let (readings, _) = evidence.beside_control(readings, metric.statistic, gate);
+        // A packet that never came back is counted, not estimated; other percentiles need their samples.
+        let missing_samples = metric.missing_samples(call).filter(|_| value != Value::Lost);
+        let has_figure = missing_samples.is_none() && value != Value::NoData;
+        let outcome = has_figure.then(|| judge_range(gate.op, gate.bound, readings.range(metric.better)));
+        Judged { call: call.call, value, readings, outcome, missing_samples }
     });
-    let number = |of: &CallValue| of.value.number().unwrap_or(f64::INFINITY);
-    let furthest =
-        |a: &&CallValue, b: &&CallValue| distance(gate, number(a)).total_cmp(&distance(gate, number(b)));
+    let judged: Vec<_> = judged.collect();
+    let beyond = |of: &&Judged| distance(gate, of.value.number().unwrap_or(f64::INFINITY));
     let known = judged.iter().filter(|of| of.value != Value::NoData);
-    let Some(worst) = known.max_by(furthest) else {
+    let Some(worst) = known.max_by(|a, b| beyond(a).total_cmp(&beyond(b))) else {
         let reason = "no call was answered and measured".into();
         return GateResult { reason, ..GateResult::without_data(&gate.text) };
     };
-    let (outcome, reason) = judge_values(gate, metric, &judged);
+    let (outcome, reason) = sum_up(&judged);
     GateResult {
         expression: gate.text.clone(),
         outcome,
@@ -31,13 +48,9 @@ pub(super) fn judge_calls(evidence: &Evidence<'_>, gate: &Gate, metric: &PerCall
     }
 }
 
-/// The outcome over all calls that were answered and measured, and why.
-fn judge_values(gate: &Gate, metric: &PerCall, judged: &[CallValue]) -> (Outcome, String) {
-    // A packet that never came back is counted, not estimated; other percentiles need their samples.
-    let few = |of: &CallValue| of.missing_samples.filter(|_| of.value != Value::Lost);
-    let outcome = |of: &CallValue| judge_range(gate.op, gate.bound, of.readings.range(metric.better));
-    let has_figure = |of: &&CallValue| few(of).is_none() && of.value != Value::NoData;
-    let count = |is| judged.iter().filter(has_figure).filter(|of| outcome(of) == is).count();
+/// The outcome over all calls, and why.
+fn sum_up(judged: &[Judged]) -> (Outcome, String) {
+    let count = |is| judged.iter().filter(|of| of.outcome == Some(is)).count();
     let calls = judged.len();
     match (count(Outcome::Fail), count(Outcome::Inconclusive)) {
         (0, 0) => {}
@@ -47,7 +60,7 @@ fn judge_values(gate: &Gate, metric: &PerCall, judged: &[CallValue]) -> (Outcome
     if let Some(of) = judged.iter().find(|of| of.value == Value::NoData) {
         return (Outcome::Inconclusive, format!("call {} has no such figure", of.call));
     }
-    if let Some((call, (has, needs))) = judged.iter().find_map(|of| Some((of.call, few(of)?))) {
+    if let Some((call, (has, needs))) = judged.iter().find_map(|of| Some((of.call, of.missing_samples?))) {
         let reason = format!("call {call} sent {has} packets, {needs} are needed; make the calls longer");
         return (Outcome::Inconclusive, reason);
     }

@@ -11,7 +11,6 @@
 //! A metric is any name of the catalogue, or a group that has a `total` by itself, as `leaks`. Times and
 //! ratios need their unit, for `== 100` and `< 20` mean different things to different people; 0 needs none.
 
-use std::cmp::Ordering;
 use std::fmt;
 
 use crate::metrics::per_call::{self, PerCall};
@@ -100,14 +99,13 @@ const OPERATORS: [(&str, Op); 6] = [
 impl Op {
     /// Whether `actual OP bound` holds.
     pub fn holds(self, actual: f64, bound: f64) -> bool {
-        let order = actual.partial_cmp(&bound);
         match self {
-            Op::Less => order == Some(Ordering::Less),
-            Op::AtMost => matches!(order, Some(Ordering::Less | Ordering::Equal)),
-            Op::Equal => order == Some(Ordering::Equal),
-            Op::AtLeast => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
-            Op::More => order == Some(Ordering::Greater),
-            Op::Differs => matches!(order, Some(Ordering::Less | Ordering::Greater)),
+            Op::Less => actual < bound,
+            Op::AtMost => actual <= bound,
+            Op::Equal => actual == bound,
+            Op::AtLeast => actual >= bound,
+            Op::More => actual > bound,
+            Op::Differs => actual != bound,
         }
     }
 }
@@ -173,29 +171,25 @@ fn expected(unit: Unit) -> &'static str {
     }
 }
 
+/// A unit behind a number, and the number in the metric's unit.
+type Suffix = (&'static str, fn(f64) -> f64);
+
 fn number(text: &str, unit: Unit) -> Option<f64> {
-    let split = text.find(|c: char| c.is_alphabetic() || c == '%').unwrap_or(text.len());
-    // An exponent's `e` is followed by a digit or a sign; no unit begins with one.
-    let split = match text[split..].strip_prefix(['e', 'E']) {
-        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+') => {
-            rest.find(|c: char| c.is_alphabetic() || c == '%').map_or(text.len(), |n| split + 1 + n)
+    // 0.1 % must be the same number as 0.001, so hundredths are divided.
+    let suffixes: &[Suffix] = match unit {
+        Unit::Ms => {
+            &[("us", |us| us * 0.001), ("µs", |us| us * 0.001), ("ms", |ms| ms), ("s", |s| s * 1000.0)]
         }
-        _ => split,
+        Unit::Ratio => &[("%", |percent| percent / 100.0)],
+        Unit::Mib => &[("MiB", |mib| mib), ("MB", |mib| mib), ("", |mib| mib)],
+        _ => &[("", |number| number)],
     };
-    let (digits, suffix) = text.split_at(split);
-    let value: f64 = digits.trim().parse().ok().filter(|v: &f64| v.is_finite())?;
-    let factor = match (unit, suffix.trim()) {
-        (Unit::Ms, "us" | "µs") => 0.001,
-        (Unit::Ms, "ms") => 1.0,
-        (Unit::Ms, "s") => 1000.0,
-        (Unit::Ratio, "%") => 0.01,
-        (Unit::Mib, "MiB" | "MB") => 1.0,
-        (Unit::Ms | Unit::Ratio, "") => return (value == 0.0).then_some(0.0),
-        (_, "") => 1.0,
-        _ => return None,
+    let before = |suffix: &str| {
+        let digits = text.strip_suffix(suffix)?.trim();
+        digits.parse().ok().filter(|value: &f64| value.is_finite())
     };
-    // 0.1 % must be the same number as 0.001.
-    Some(if factor == 0.01 { value / 100.0 } else { value * factor })
+    let value = suffixes.iter().find_map(|(suffix, of)| Some(of(before(suffix)?)));
+    value.or_else(|| before("").filter(|zero| *zero == 0.0))
 }
 
 fn suggestion(name: &str, known: impl Iterator<Item = &'static str>) -> String {

@@ -62,7 +62,7 @@ impl<'a> Evidence<'a> {
         let Some(metric) = self.summary.metric(definition.name) else {
             return GateResult::without_data(&gate.text);
         };
-        let statistic = definition.statistic.filter(|_| definition.group == Group::Packets);
+        let statistic = definition.statistic().filter(|_| definition.group == Group::Packets);
         let is_record = definition.rests_on == RestsOn::Records;
         let readings = self.readings(metric.value, is_record, |in_doubt| in_doubt.readings(metric));
         let (readings, slow) = self.beside_control(readings, statistic, gate);

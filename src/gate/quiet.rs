@@ -76,9 +76,8 @@ pub(super) fn quiet_seconds(summary: &Summary, limits: &Limits) -> Option<Quiet>
         latencies.quantile(0.99, lost).ns().map_or(f64::INFINITY, Ns::as_ms)
     };
     let mut is_quiet = |second: &SecondRecord| {
-        let control_lost = second.control_sent.saturating_sub(second.control_received);
         p99_ms(second, Series::SendLateness, 0) <= limits.send_lateness_p99.as_ms()
-            && p99_ms(second, Series::Control, control_lost) < most_control_ms
+            && p99_ms(second, Series::Control, second.control_lost()) < most_control_ms
             && second.missed_slots == 0
             && second.socket_drops <= limits.socket_drops
             && second.cpu_busiest_thread.is_some_and(|cores| cores <= limits.thread_cpu.0)

@@ -32,13 +32,13 @@ mod tests {
     fn names_are_unique_and_say_their_series_and_statistic() {
         let names: HashSet<_> = all().map(|d| d.name).collect();
         assert_eq!(names.len(), all().count());
-        for (series, block) in Series::ALL.iter().zip(&LATENCIES) {
+        for (series, block) in Series::ALL.iter().zip(LATENCIES.iter()) {
             for (definition, statistic) in block.iter().zip(Statistic::ALL) {
                 assert_eq!(definition.name, format!("{}.{}", series.name(), statistic.key()));
             }
         }
         for definition in all() {
-            let Some(statistic) = definition.statistic else { continue };
+            let Some(statistic) = definition.statistic() else { continue };
             assert!(definition.name.ends_with(statistic.key()), "{}", definition.name);
         }
     }

@@ -1,31 +1,36 @@
 //! The table's rows of counts, ratios and single figures.
 
+use std::sync::LazyLock;
+
 use Course::*;
 use Group::*;
 use Unit::*;
 
-use super::facts::{Facts, known, number, ratio};
-use super::latencies::statistic;
-use super::metric::{Better, Course, Definition, Group, Measured, Of, OfLive, RestsOn, Statistic};
+use super::facts::{known, number, ratio};
+use super::latencies;
+use super::metric::{Better, Course, Definition, Figure, Group, LiveFigure, Of, RestsOn, Samples, Statistic};
 use crate::analysis::mos::Concealment;
-use crate::record::{CallRecord, Ending, Live, ServiceRecord};
-use crate::values::Unit;
+use crate::record::{CallRecord, Ending, Live, Milliseconds, SecondRecord, ServiceRecord};
+use crate::values::{Unit, Value};
 
 /// A figure that a late driver may have bent.
-const fn packets(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Of) -> Definition {
+const fn packets(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Figure) -> Definition {
     let (rests_on, better) = (RestsOn::Packets, Better::Smaller);
-    Definition { name, unit, help, group, rests_on, better, statistic: None, of, live: None }
+    Definition { name, unit, help, group, rests_on, better, of: Of::Figure(of, None) }
 }
 
 /// A figure that a late driver cannot have bent.
-const fn record(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Of) -> Definition {
+const fn record(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Figure) -> Definition {
     Definition { rests_on: RestsOn::Records, ..packets(group, name, unit, help, of) }
 }
 
 impl Definition {
     /// The same figure from what has been counted so far.
-    const fn live(self, course: Course, of: OfLive) -> Definition {
-        Definition { live: Some((course, of)), ..self }
+    const fn live(self, course: Course, so_far: LiveFigure) -> Definition {
+        match self.of {
+            Of::Figure(of, _) => Definition { of: Of::Figure(of, Some((course, so_far))), ..self },
+            Of::Statistic(..) => self,
+        }
     }
 
     const fn larger_is_better(self) -> Definition {
@@ -34,8 +39,8 @@ impl Definition {
 }
 
 /// A count of packets so far.
-fn so_far(live: &Live, count: u64) -> Measured {
-    if live.sent == 0 { known(None) } else { number(count) }
+fn so_far(live: &Live, count: u64) -> Value {
+    if live.sent == 0 { Value::NoData } else { number(count) }
 }
 
 /// Calls of the service that ended in one way.
@@ -93,28 +98,20 @@ pub(super) static CALLS: [Definition; 16] = [
 ];
 
 /// The four statistics of a time that the service has summed up, as `ari.name_key`.
-#[rustfmt::skip]
-macro_rules! service_time {
-    ($name:literal, $help:literal, $of:expr) => {
-        [
-            service_time!(P50, concat!("ari.", $name, "_p50"), concat!("service: ", $help, ": median"), $of),
-            service_time!(P95, concat!("ari.", $name, "_p95"), concat!("service: ", $help, ": 95th percentile"), $of),
-            service_time!(P99, concat!("ari.", $name, "_p99"), concat!("service: ", $help, ": 99th percentile"), $of),
-            service_time!(Max, concat!("ari.", $name, "_max"), concat!("service: ", $help, ": largest"), $of),
-        ]
-    };
-    ($statistic:ident, $name:expr, $help:expr, $of:expr) => {
-        statistic!(Service, $name, $help, $statistic, |f| f.service_times($of))
-    };
+fn service_time(name: &str, help: &str, of: fn(&ServiceRecord) -> Milliseconds) -> [Definition; 4] {
+    [Statistic::P50, Statistic::P95, Statistic::P99, Statistic::Max].map(|statistic| {
+        let (name, help) = (format!("ari.{name}_{}", statistic.key()), format!("service: {help}"));
+        latencies::row(Service, name, &help, statistic, Samples::Service(of))
+    })
 }
 
 #[rustfmt::skip]
-pub(super) static SERVICE_TIMES: [[Definition; 4]; 4] = [
-    service_time!("answered", "StasisStart to the answer's 204", |s| s.stages.answered),
-    service_time!("bridged", "StasisStart to both channels in the bridge", |s| s.stages.bridged),
-    service_time!("first_packet", "StasisStart to the first media packet", |s| s.stages.first_packet),
-    service_time!("event_lag", "Asterisk's time of an event to its handling", |s| s.events.lag),
-];
+pub(super) static SERVICE_TIMES: LazyLock<[[Definition; 4]; 4]> = LazyLock::new(|| [
+    service_time("answered", "StasisStart to the answer's 204", |s| s.stages.answered),
+    service_time("bridged", "StasisStart to both channels in the bridge", |s| s.stages.bridged),
+    service_time("first_packet", "StasisStart to the first media packet", |s| s.stages.first_packet),
+    service_time("event_lag", "Asterisk's time of an event to its handling", |s| s.events.lag),
+]);
 
 #[rustfmt::skip]
 pub(super) static SERVICE_COUNTS: [Definition; 7] = [
@@ -157,7 +154,7 @@ pub(super) static TRAFFIC: [Definition; 28] = [
         "of the lost, those whose way nothing that came back can tell",
         |f| f.attributed(|c| Some(c.lost.saturating_sub(c.lost_up? + c.lost_down?)))),
     packets(Traffic, "loss.burst_mean", Mean, "mean length of the runs in which packets were lost",
-        |f| f.recorded(|| known(f.mean_burst()))),
+        |f| f.in_no_doubt(|| known(f.mean_burst()))),
     packets(Late, "late.ratio", Ratio, "probes back, but later than their call's minimum RTT + late_after",
         |f| f.late_ratio(f.environment.late_after_ms, |c| c.late))
         .live(Varies, |live| ratio(live.late, live.sent)),
@@ -199,12 +196,12 @@ pub(super) static TRAFFIC: [Definition; 28] = [
         .larger_is_better(),
     packets(Control, "control.tail_share", Ratio,
         "share of rtt.p99 - rtt.p50 that the control stream shows too",
-        |f| f.recorded(|| known(f.explained().map(|explained| explained.share)))),
+        |f| f.in_no_doubt(|| known(f.explained().map(|explained| explained.share)))),
     record(Control, "control.sent_count", Count,
         "instrument: probes sent on the control stream in the hold phase",
-        |f| f.control_count(|sent, _| sent)),
+        |f| f.control_count(|s| s.control_sent)),
     record(Control, "control.lost_count", Count, "instrument: of these, lost",
-        |f| f.control_count(|sent, received| sent.saturating_sub(received))),
+        |f| f.control_count(SecondRecord::control_lost)),
 ];
 
 #[rustfmt::skip]

@@ -1,6 +1,6 @@
 //! Samples of which a metric takes one statistic.
 
-use super::metric::{Measured, Statistic};
+use super::metric::Statistic;
 use crate::record::{Latencies, Milliseconds, rank};
 use crate::values::Value;
 
@@ -16,22 +16,34 @@ pub(super) enum Distribution<'a> {
     Service(Option<Milliseconds>),
 }
 
-impl Distribution<'_> {
-    /// The statistic, with the samples that it rests on.
-    pub fn at(&self, statistic: Statistic) -> Measured {
-        let (value, samples) = match self {
+impl<'a> Distribution<'a> {
+    /// Packets as they were measured.
+    pub fn packets(back: &'a Latencies, lost: u64) -> Self {
+        Distribution::Packets { back, lost, later: None }
+    }
+
+    /// The samples that a statistic of it rests on; `None` without a service that sums up.
+    pub fn samples(&self) -> Option<u64> {
+        match self {
+            Distribution::Packets { back, lost, .. } => Some(back.len() + lost),
+            Distribution::Calls(delays) => Some(delays.len() as u64),
+            Distribution::Service(times) => times.map(|times| times.count),
+        }
+    }
+
+    /// The statistic.
+    pub fn at(&self, statistic: Statistic) -> Value {
+        match self {
             Distribution::Packets { back, lost, later } => {
                 let later = later.map(|later| of_packets(later, 0, statistic));
-                (sum(of_packets(back, *lost, statistic), later), Some(back.len() + lost))
+                sum(of_packets(back, *lost, statistic), later)
             }
-            Distribution::Calls(delays) => (of_calls(delays, statistic), Some(delays.len() as u64)),
+            Distribution::Calls(delays) => of_calls(delays, statistic),
             Distribution::Service(times) => {
                 let ms = times.and_then(|times| of_service(&times, statistic));
-                (ms.map_or(Value::NoData, Value::Number), times.map(|times| times.count))
+                ms.map_or(Value::NoData, Value::Number)
             }
-        };
-        let too_few = samples.is_some_and(|n| n > 0 && statistic.is_too_few(n));
-        Measured { value, samples, too_few }
+        }
     }
 }
 
@@ -101,7 +113,7 @@ mod tests {
             delays.sort_unstable();
             let (calls, n) = (Distribution::Calls(delays.clone()), delays.len());
             for statistic in Statistic::ALL {
-                let Value::Number(ms) = calls.at(statistic).value else { panic!("{statistic:?}") };
+                let Value::Number(ms) = calls.at(statistic) else { panic!("{statistic:?}") };
                 let expected = match statistic {
                     Statistic::Min => delays[0] as f64 / 1e6,
                     Statistic::Max => delays[n - 1] as f64 / 1e6,
@@ -120,18 +132,18 @@ mod tests {
 
     #[test]
     fn no_call_is_no_data() {
-        let none = Distribution::Calls(vec![]).at(Statistic::P99);
-        assert_eq!((none.value, none.samples, none.too_few), (Value::NoData, Some(0), false));
+        let none = Distribution::Calls(vec![]);
+        assert_eq!((none.at(Statistic::P99), none.samples()), (Value::NoData, Some(0)));
     }
 
     #[test]
     fn percentiles_of_the_service_know_their_samples() {
         let times = Milliseconds { count: 250, p95_ms: Some(7.5), ..Default::default() };
-        let at = |statistic| Distribution::Service(Some(times)).at(statistic);
-        let p95 = at(Statistic::P95);
-        assert_eq!((p95.value, p95.samples, p95.too_few), (Value::Number(7.5), Some(250), true));
-        assert_eq!(at(Statistic::P99).value, Value::NoData);
-        let none = Distribution::Service(None).at(Statistic::P95);
-        assert_eq!((none.value, none.samples, none.too_few), (Value::NoData, None, false));
+        let of = Distribution::Service(Some(times));
+        assert_eq!((of.at(Statistic::P95), of.samples()), (Value::Number(7.5), Some(250)));
+        assert!(Statistic::P95.is_too_few(250));
+        assert_eq!(of.at(Statistic::P99), Value::NoData);
+        let none = Distribution::Service(None);
+        assert_eq!((none.at(Statistic::P95), none.samples()), (Value::NoData, None));
     }
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Summary;
 use super::distribution::{Distribution, quantile};
-use super::metric::Measured;
+use super::metric::Samples;
 use super::per_call::Slack;
 use crate::analysis::explain::{Explained, Tail, explain};
 use crate::analysis::fault::Recovery;
 use crate::analysis::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
 use crate::record::{
-    CallRecord, Environment, Latencies, Milliseconds, Phase, Run, SecondRecord, Series, ServiceRecord,
+    CallRecord, Environment, Latencies, Milliseconds, Phase, SecondRecord, Series, ServiceRecord,
 };
 use crate::values::{Ns, Value};
 
@@ -44,25 +44,14 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub fn of(run: &'a Run, faults: &'a [Recovery]) -> Self {
-        let lost = run.calls.iter().map(|c| c.lost).sum();
-        Facts {
-            environment: &run.environment,
-            calls: &run.calls,
-            seconds: &run.seconds,
-            faults,
-            reading: Reading::Recorded,
-            histograms: run.intervals.totals(),
-            empty: Latencies::default(),
-            sent: run.calls.iter().map(|c| c.sent).sum(),
-            lost,
-            ranked_lost: lost,
-        }
+    /// The facts of a finished run as recorded.
+    pub fn recorded(summary: &'a Summary) -> Self {
+        Facts::read(summary, Reading::Recorded, |_| true)
     }
 
-    /// The facts of a finished run in the worst reading.
+    /// The same in the worst reading.
     pub fn worst(summary: &'a Summary) -> Self {
-        let mut facts = Facts::again(summary, Reading::Worst, |_| true);
+        let mut facts = Facts::read(summary, Reading::Worst, |_| true);
         let skipped = facts.environment.skipped;
         facts.sent += skipped;
         facts.lost += skipped;
@@ -73,9 +62,9 @@ impl<'a> Facts<'a> {
         facts
     }
 
-    /// The facts of a finished run in the best reading.
+    /// The same in the best reading.
     pub fn best(summary: &'a Summary, quiet: &'a BTreeSet<u32>) -> Self {
-        let mut facts = Facts::again(summary, Reading::Best(quiet), |second| quiet.contains(&second));
+        let mut facts = Facts::read(summary, Reading::Best(quiet), |second| quiet.contains(&second));
         facts.lost = facts.lost.saturating_sub(facts.own_losses());
         let sent: u64 = facts.in_quiet(|second| second.measured_sent).unwrap_or_default();
         facts.ranked_lost = sent.saturating_sub(facts.histogram(Series::Rtt).len());
@@ -84,7 +73,7 @@ impl<'a> Facts<'a> {
         facts
     }
 
-    fn again(summary: &'a Summary, reading: Reading<'a>, among: impl Fn(u32) -> bool) -> Self {
+    fn read(summary: &'a Summary, reading: Reading<'a>, among: impl Fn(u32) -> bool) -> Self {
         let Summary { environment, calls, seconds, faults, intervals, .. } = summary;
         let lost = calls.iter().map(|c| c.lost).sum();
         Facts {
@@ -126,33 +115,43 @@ impl<'a> Facts<'a> {
 
     /// A figure that only a record gives, where the doubt leaves it as it is at worst: a late driver can
     /// have made it larger, and nobody knows by how much.
-    pub fn at_worst(&self, of: impl FnOnce() -> Measured) -> Measured {
-        if matches!(self.reading, Reading::Best(_)) { known(None) } else { of() }
+    pub fn at_worst(&self, of: impl FnOnce() -> Value) -> Value {
+        if matches!(self.reading, Reading::Best(_)) { Value::NoData } else { of() }
     }
 
     /// A figure of which the doubt leaves nothing.
-    pub fn recorded(&self, of: impl FnOnce() -> Measured) -> Measured {
-        if matches!(self.reading, Reading::Recorded) { of() } else { known(None) }
+    pub fn in_no_doubt(&self, of: impl FnOnce() -> Value) -> Value {
+        if matches!(self.reading, Reading::Recorded) { of() } else { Value::NoData }
+    }
+
+    /// What the worst reading adds, and no other.
+    fn if_worst(&self, more: u64) -> u64 {
+        if matches!(self.reading, Reading::Worst) { more } else { 0 }
+    }
+
+    /// Losses of the driver itself that came back in the best reading, and in no other.
+    fn own_losses_back(&self) -> u64 {
+        if matches!(self.reading, Reading::Best(_)) { self.own_losses() } else { 0 }
     }
 
     /// A count of what was seen among the packets that came back: more may have been among those dropped.
     pub fn seen(&self, of: fn(&CallRecord) -> u64) -> u64 {
-        let more = if matches!(self.reading, Reading::Worst) { self.dropped() } else { 0 };
-        self.sum(of) + more
+        self.sum(of) + self.if_worst(self.dropped())
     }
 
-    /// Packets that came back, at best with those dropped.
+    /// Packets that came back.
     pub fn received(&self) -> u64 {
-        let more = if matches!(self.reading, Reading::Best(_)) { self.own_losses() } else { 0 };
-        (self.sum(|c| c.received) + more).min(self.sent)
+        (self.sum(|c| c.received) + self.own_losses_back()).min(self.sent)
     }
 
     /// Packets late for a playout depth, and the packets sent that they are among.
     fn late(&self, depth_ms: f64, of: fn(&CallRecord) -> u64) -> Option<(u64, u64)> {
         match self.reading {
-            Reading::Recorded => Some((self.sum(of), self.sent)),
-            Reading::Worst => Some((self.sum(of) + self.own_losses() + self.environment.skipped, self.sent)),
             Reading::Best(_) => self.late_in_quiet(depth_ms),
+            _ => {
+                let more = self.if_worst(self.own_losses() + self.environment.skipped);
+                Some((self.sum(of) + more, self.sent))
+            }
         }
     }
 
@@ -169,8 +168,8 @@ impl<'a> Facts<'a> {
     }
 
     /// The share of packets late for a playout depth.
-    pub fn late_ratio(&self, depth_ms: f64, of: fn(&CallRecord) -> u64) -> Measured {
-        self.late(depth_ms, of).map_or(known(None), |(late, sent)| ratio(late, sent))
+    pub fn late_ratio(&self, depth_ms: f64, of: fn(&CallRecord) -> u64) -> Value {
+        self.late(depth_ms, of).map_or(Value::NoData, |(late, sent)| ratio(late, sent))
     }
 
     /// Packets late for the scenario's playout depth.
@@ -179,12 +178,21 @@ impl<'a> Facts<'a> {
     }
 
     /// Their number; without a packet sent, zero would say more than is known.
-    pub fn late_count(&self) -> Measured {
-        self.late_for_scenario().map_or(known(None), |(late, _)| number(late))
+    pub fn late_count(&self) -> Value {
+        self.late_for_scenario().map_or(Value::NoData, |(late, _)| number(late))
+    }
+
+    /// The samples of a statistic.
+    pub fn distribution(&self, samples: Samples) -> Distribution<'_> {
+        match samples {
+            Samples::Packets(series) => self.series(series),
+            Samples::Calls(of) => self.delays(of),
+            Samples::Service(of) => self.service_times(of),
+        }
     }
 
     /// The times of one series over the measured window.
-    pub fn series(&self, series: Series) -> Distribution<'_> {
+    fn series(&self, series: Series) -> Distribution<'_> {
         let back = self.histogram(series);
         let lost = self.lost_of(series);
         let is_from_intention = matches!(series, Series::Rtt | Series::RttIntended);
@@ -197,10 +205,7 @@ impl<'a> Facts<'a> {
     pub fn lost_of(&self, series: Series) -> u64 {
         match series {
             Series::SendLateness | Series::SendCall | Series::ReceiveLag | Series::Ipdv => 0,
-            Series::Control => {
-                let (sent, received) = self.control();
-                sent.saturating_sub(received)
-            }
+            Series::Control => self.held().map(SecondRecord::control_lost).sum(),
             Series::Rtt | Series::RttIntended => self.ranked_lost,
             _ if self.histogram(series).is_empty() => 0,
             _ => self.ranked_lost,
@@ -213,7 +218,7 @@ impl<'a> Facts<'a> {
 
     /// A delay of each call that has it: at worst from when the schedule wanted its INVITE, at best not
     /// known.
-    pub fn delays(&self, of: fn(&CallRecord) -> Option<Ns>) -> Distribution<'_> {
+    fn delays(&self, of: fn(&CallRecord) -> Option<Ns>) -> Distribution<'_> {
         let delay = |call: &CallRecord| {
             let delay = of(call)?.0;
             match self.reading {
@@ -228,14 +233,14 @@ impl<'a> Facts<'a> {
     }
 
     /// A time that the built-in service has summed up, at best not known.
-    pub fn service_times(&self, of: fn(&ServiceRecord) -> Milliseconds) -> Distribution<'_> {
+    fn service_times(&self, of: fn(&ServiceRecord) -> Milliseconds) -> Distribution<'_> {
         let is_known = !matches!(self.reading, Reading::Best(_));
         Distribution::Service(self.environment.service_record.as_ref().filter(|_| is_known).map(of))
     }
 
     /// A count of the built-in service; no data from another.
-    pub fn service_count(&self, of: fn(&ServiceRecord) -> u64) -> Measured {
-        self.environment.service_record.as_ref().map_or(known(None), |record| number(of(record)))
+    pub fn service_count(&self, of: fn(&ServiceRecord) -> u64) -> Value {
+        self.environment.service_record.as_ref().map_or(Value::NoData, |record| number(of(record)))
     }
 
     /// Count of the calls that are so.
@@ -267,29 +272,25 @@ impl<'a> Facts<'a> {
     }
 
     /// A part of the lost over the calls whose far end stamps; no data where none does.
-    pub fn attributed(&self, of: fn(&CallRecord) -> Option<u64>) -> Measured {
+    pub fn attributed(&self, of: fn(&CallRecord) -> Option<u64>) -> Value {
         let lost = self.calls.iter().filter_map(of).reduce(|a, b| a + b);
-        let read = |lost: u64| match self.reading {
-            Reading::Recorded => number(lost),
-            Reading::Worst => number(lost + self.environment.skipped),
-            Reading::Best(_) => number(lost.saturating_sub(self.own_losses())),
-        };
-        lost.map_or(known(None), read)
+        let skipped = self.if_worst(self.environment.skipped);
+        lost.map_or(Value::NoData, |lost| number((lost + skipped).saturating_sub(self.own_losses_back())))
     }
 
     /// A count of packets; without a packet sent, zero would say more than is known.
-    pub fn when_sent(&self, count: u64) -> Measured {
-        if self.sent == 0 { known(None) } else { number(count) }
+    pub fn when_sent(&self, count: u64) -> Value {
+        if self.sent == 0 { Value::NoData } else { number(count) }
     }
 
     /// A share of the packets sent.
-    pub fn of_sent(&self, part: u64) -> Measured {
+    pub fn of_sent(&self, part: u64) -> Value {
         ratio(part, self.sent)
     }
 
     /// The largest of a figure of the calls, of which nothing is known in doubt.
-    pub fn largest(&self, of: fn(&CallRecord) -> Option<f64>) -> Measured {
-        self.recorded(|| known(self.calls.iter().filter_map(of).reduce(f64::max)))
+    pub fn largest(&self, of: fn(&CallRecord) -> Option<f64>) -> Value {
+        self.in_no_doubt(|| known(self.calls.iter().filter_map(of).reduce(f64::max)))
     }
 
     /// Mean length of the runs of lost packets.
@@ -299,11 +300,11 @@ impl<'a> Facts<'a> {
     }
 
     /// The E-model's estimate for the average packet, over all calls alike.
-    pub fn mos(&self, concealment: Concealment) -> Measured {
+    pub fn mos(&self, concealment: Concealment) -> Value {
         let median = quantile(self.histogram(Series::Rtt), 0.5, self.ranked_lost).number();
         let (Some(rtt_ms), Some((late, among)), sent @ 1..) = (median, self.late_for_scenario(), self.sent)
         else {
-            return known(None);
+            return Value::NoData;
         };
         let environment = self.environment;
         let ta = mouth_to_ear_ms(rtt_ms, environment.ptime_ms as f64, environment.late_after_ms);
@@ -324,17 +325,10 @@ impl<'a> Facts<'a> {
         explain(tail(Series::Rtt)?, tail(Series::Control)?)
     }
 
-    /// Control packets sent in the seconds of the hold phase, and those of them that came back.
-    pub fn control(&self) -> (u64, u64) {
-        self.held().fold((0, 0), |(sent, received), s| (sent + s.control_sent, received + s.control_received))
-    }
-
-    /// A count of control packets; no data without a control stream.
-    pub fn control_count(&self, of: fn(sent: u64, received: u64) -> u64) -> Measured {
-        match self.control() {
-            (0, _) => known(None),
-            (sent, received) => number(of(sent, received)),
-        }
+    /// A count of control packets in the hold phase; no data without a control stream.
+    pub fn control_count(&self, of: fn(&SecondRecord) -> u64) -> Value {
+        let is_there = self.held().any(|s| s.control_sent > 0);
+        if is_there { number(self.held().map(of).sum()) } else { Value::NoData }
     }
 
     /// The seconds of the hold phase.
@@ -343,13 +337,13 @@ impl<'a> Facts<'a> {
     }
 
     /// Average over the seconds of the hold phase.
-    pub fn held_mean(&self, of: fn(&SecondRecord) -> Option<f64>) -> Measured {
+    pub fn held_mean(&self, of: fn(&SecondRecord) -> Option<f64>) -> Value {
         let values: Vec<f64> = self.held().filter_map(of).collect();
         known((!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64))
     }
 
     /// Largest in the seconds of the hold phase.
-    pub fn held_max(&self, of: fn(&SecondRecord) -> Option<f64>) -> Measured {
+    pub fn held_max(&self, of: fn(&SecondRecord) -> Option<f64>) -> Value {
         known(self.held().filter_map(of).reduce(f64::max))
     }
 
@@ -359,9 +353,9 @@ impl<'a> Facts<'a> {
     }
 
     /// A sum over the planned faults; no data without any.
-    pub fn fault_sum(&self, of: fn(&Recovery) -> u64) -> Measured {
+    pub fn fault_sum(&self, of: fn(&Recovery) -> u64) -> Value {
         match self.faults {
-            [] => known(None),
+            [] => Value::NoData,
             faults => number(faults.iter().map(of).sum()),
         }
     }
@@ -369,35 +363,35 @@ impl<'a> Facts<'a> {
     /// The longest of a duration, in milliseconds; `Lost` where one never ended (`None`). A fault for
     /// which it means nothing (`Some(None)`) is passed over. In doubt it is not known at best, nor at worst
     /// where a planned fault did not take its course.
-    pub fn slowest(&self, of: fn(&Recovery) -> Option<Option<f64>>) -> Measured {
+    pub fn slowest(&self, of: fn(&Recovery) -> Option<Option<f64>>) -> Value {
         let is_known = match self.reading {
             Reading::Recorded => true,
             Reading::Worst => self.environment.faults_undone == 0,
             Reading::Best(_) => false,
         };
         if !is_known {
-            return known(None);
+            return Value::NoData;
         }
         let durations: Option<Vec<_>> = self.faults.iter().map(of).collect();
-        let Some(durations) = durations else { return Value::Lost.into() };
+        let Some(durations) = durations else { return Value::Lost };
         known(durations.into_iter().flatten().reduce(f64::max).map(|s| s * 1000.0))
     }
 
     /// Leftovers of one kind, or of all.
-    pub fn leaked(&self, kind: Option<&str>) -> Measured {
-        self.environment.leaks.total(kind).map_or(known(None), number)
+    pub fn leaked(&self, kind: Option<&str>) -> Value {
+        self.environment.leaks.total(kind).map_or(Value::NoData, number)
     }
 }
 
-pub(super) fn number(n: u64) -> Measured {
-    Value::Number(n as f64).into()
+pub(super) fn number(n: u64) -> Value {
+    Value::Number(n as f64)
 }
 
-pub(super) fn ratio(part: u64, whole: u64) -> Measured {
+pub(super) fn ratio(part: u64, whole: u64) -> Value {
     known((whole > 0).then(|| part as f64 / whole as f64))
 }
 
 /// A number, or no data.
-pub(super) fn known(n: Option<f64>) -> Measured {
-    n.map_or(Value::NoData, Value::Number).into()
+pub(super) fn known(n: Option<f64>) -> Value {
+    n.map_or(Value::NoData, Value::Number)
 }

@@ -1,111 +1,72 @@
 //! The table's rows of latencies: eight statistics each.
 
-use super::metric::{Better, Course, Definition, Group, RestsOn, Statistic};
-use super::{distribution::Distribution, facts::Facts};
-use crate::record::{Live, Series};
-use crate::values::{Unit, Value};
+use std::sync::LazyLock;
 
-/// One statistic of a distribution, given as a closure over the run's facts.
-macro_rules! statistic {
-    ($group:ident, $name:expr, $help:expr, $statistic:ident, |$facts:ident| $of:expr) => {
-        Definition {
-            name: $name,
-            unit: Unit::Ms,
-            help: $help,
-            group: Group::$group,
-            rests_on: match Group::$group {
-                // The instrument's own times are what they are.
-                Group::Control | Group::Instrument => RestsOn::Records,
-                _ => RestsOn::Packets,
-            },
-            better: Better::Smaller,
-            statistic: Some(Statistic::$statistic),
-            of: |$facts: &Facts<'_>| $of.at(Statistic::$statistic),
-            live: None,
-        }
-    };
+use Group::*;
+
+use super::metric::{Better, Definition, Group, Of, RestsOn, Samples, Statistic};
+use crate::record::{CallRecord, Series};
+use crate::values::{Ns, Unit};
+
+/// One statistic of samples. The tables of these rows are made once, and so are the texts in them.
+pub(super) fn row(
+    group: Group,
+    name: String,
+    help: &str,
+    statistic: Statistic,
+    samples: Samples,
+) -> Definition {
+    Definition {
+        name: name.leak(),
+        unit: Unit::Ms,
+        help: format!("{help}: {}", statistic.words()).leak(),
+        group,
+        rests_on: match group {
+            // The instrument's own times are what they are.
+            Control | Instrument => RestsOn::Records,
+            _ => RestsOn::Packets,
+        },
+        better: Better::Smaller,
+        of: Of::Statistic(statistic, samples),
+    }
 }
-pub(super) use statistic;
 
 /// The eight statistics of one latency, as `name.key`, in the order of [`Statistic::ALL`].
-macro_rules! latency {
-    ($group:ident, $name:literal, $help:literal, |$f:ident| $of:expr) => {
-        [
-            statistic!($group, concat!($name, ".min"), concat!($help, ": smallest"), Min, |$f| $of),
-            statistic!(
-                $group,
-                concat!($name, ".mean"),
-                concat!($help, ": mean of what came back"),
-                Mean,
-                |$f| $of
-            ),
-            statistic!($group, concat!($name, ".p50"), concat!($help, ": median"), P50, |$f| $of),
-            statistic!($group, concat!($name, ".p90"), concat!($help, ": 90th percentile"), P90, |$f| $of),
-            statistic!($group, concat!($name, ".p95"), concat!($help, ": 95th percentile"), P95, |$f| $of),
-            statistic!($group, concat!($name, ".p99"), concat!($help, ": 99th percentile"), P99, |$f| $of),
-            statistic!($group, concat!($name, ".p99.9"), concat!($help, ": 99.9th percentile"), P999, |$f| {
-                $of
-            }),
-            statistic!($group, concat!($name, ".max"), concat!($help, ": largest"), Max, |$f| $of),
-        ]
-    };
+fn latency(group: Group, name: &str, help: &str, samples: Samples) -> [Definition; 8] {
+    Statistic::ALL
+        .map(|statistic| row(group, format!("{name}.{}", statistic.key()), help, statistic, samples))
 }
 
-/// The round trip of the packets so far; the smallest may yet shrink and is left to the end.
-const fn live_rtt(mut rows: [Definition; 8]) -> [Definition; 8] {
-    macro_rules! live {
-        ($($at:literal $statistic:ident $course:ident),*) => {
-            $(rows[$at].live = Some((Course::$course, |live| {
-                let rtt = Distribution::Packets { back: &live.rtt, lost: live.lost, later: None };
-                rtt.at(Statistic::$statistic)
-            }));)*
-        };
-    }
-    live!(1 Mean Varies, 2 P50 Varies, 3 P90 Varies, 4 P95 Varies, 5 P99 Varies, 6 P999 Varies, 7 Max Grows);
-    rows
+fn packets(group: Group, series: Series, help: &str) -> [Definition; 8] {
+    latency(group, series.name(), help, Samples::Packets(series))
 }
 
-/// A statistic of the control stream so far.
-pub(super) fn control_so_far(live: &Live, statistic: Statistic) -> Value {
-    Distribution::Packets { back: &live.control, lost: live.control_lost, later: None }.at(statistic).value
+fn calls(name: &str, help: &str, of: fn(&CallRecord) -> Option<Ns>) -> [Definition; 8] {
+    latency(SetUp, name, help, Samples::Calls(of))
 }
 
 /// Latencies per packet, in the order of [`Series::ALL`].
 #[rustfmt::skip]
-pub static LATENCIES: [[Definition; 8]; 12] = [
-    live_rtt(latency!(Packets, "rtt", "round trip T4 - T1 (RFC 2681) of all packets sent; lost ones rank last",
-        |f| f.series(Series::Rtt))),
-    latency!(Packets, "rtt_intended", "round trip from the intended send time (no coordinated omission)",
-        |f| f.series(Series::RttIntended)),
-    latency!(Packets, "service_time", "the service's own time with a packet, T3 - T2",
-        |f| f.series(Series::ServiceTime)),
-    latency!(Packets, "path_rtt", "round trip less service time (RFC 5357)",
-        |f| f.series(Series::PathRtt)),
-    latency!(Packets, "up", "one way to the service, T2 - T1 (same host)",
-        |f| f.series(Series::Up)),
-    latency!(Packets, "down", "one way back, T4 - T3 (same host)",
-        |f| f.series(Series::Down)),
-    latency!(Packets, "ipdv", "difference of the round trips of consecutive packets, unsigned (RFC 3393)",
-        |f| f.series(Series::Ipdv)),
-    latency!(Packets, "pdv", "round trip less its call's smallest (RFC 5481), to 3 digits of the round trip",
-        |f| f.series(Series::Pdv)),
-    latency!(Control, "control", "control stream: round trip to a reflector beside the driver, past Asterisk",
-        |f| f.series(Series::Control)),
-    latency!(Instrument, "send_lateness", "instrument: time sent - time intended",
-        |f| f.series(Series::SendLateness)),
-    latency!(Instrument, "send_call", "instrument: duration of the send call",
-        |f| f.series(Series::SendCall)),
-    latency!(Instrument, "receive_lag", "instrument: time read - time the kernel received",
-        |f| f.series(Series::ReceiveLag)),
-];
+pub static LATENCIES: LazyLock<Vec<[Definition; 8]>> = LazyLock::new(|| vec![
+    packets(Packets, Series::Rtt, "round trip T4 - T1 (RFC 2681) of all packets sent; lost ones rank last"),
+    packets(Packets, Series::RttIntended, "round trip from the intended send time (no coordinated omission)"),
+    packets(Packets, Series::ServiceTime, "the service's own time with a packet, T3 - T2"),
+    packets(Packets, Series::PathRtt, "round trip less service time (RFC 5357)"),
+    packets(Packets, Series::Up, "one way to the service, T2 - T1 (same host)"),
+    packets(Packets, Series::Down, "one way back, T4 - T3 (same host)"),
+    packets(Packets, Series::Ipdv, "difference of the round trips of consecutive packets, unsigned (RFC 3393)"),
+    packets(Packets, Series::Pdv, "round trip less its call's smallest (RFC 5481), to 3 digits of the round trip"),
+    packets(Control, Series::Control, "control stream: round trip to a reflector beside the driver, past Asterisk"),
+    packets(Instrument, Series::SendLateness, "instrument: time sent - time intended"),
+    packets(Instrument, Series::SendCall, "instrument: duration of the send call"),
+    packets(Instrument, Series::ReceiveLag, "instrument: time read - time the kernel received"),
+]);
 
 /// Call set-up and tear-down, one value per call.
 #[rustfmt::skip]
-pub static SIGNALLING: [[Definition; 8]; 4] = [
-    latency!(SetUp, "srd", "session request delay, INVITE to first 18x or 2xx (RFC 6076 4.3)",
-        |f| f.delays(|c| c.srd_ms)),
-    latency!(SetUp, "answer_delay", "INVITE to 200", |f| f.delays(|c| c.answer_delay_ms)),
-    latency!(SetUp, "first_echo", "200 received to first own probe back", |f| f.delays(|c| c.first_echo_ms)),
-    latency!(SetUp, "sdd", "session disconnect delay, BYE to its final answer (RFC 6076 4.4)",
-        |f| f.delays(|c| c.sdd_ms)),
-];
+pub static SIGNALLING: LazyLock<Vec<[Definition; 8]>> = LazyLock::new(|| vec![
+    calls("srd", "session request delay, INVITE to first 18x or 2xx (RFC 6076 4.3)", |c| c.srd_ms),
+    calls("answer_delay", "INVITE to 200", |c| c.answer_delay_ms),
+    calls("first_echo", "200 received to first own probe back", |c| c.first_echo_ms),
+    calls("sdd", "session disconnect delay, BYE to its final answer (RFC 6076 4.4)", |c| c.sdd_ms),
+]);

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use super::distribution::Distribution;
 use super::facts::Facts;
-use super::latencies::control_so_far;
-use crate::record::Live;
-use crate::values::{Unit, Value, show};
+use crate::record::{CallRecord, Live, Milliseconds, Series, ServiceRecord};
+use crate::values::{Ns, Unit, Value, show};
 
 /// One row of the table of metrics.
 #[derive(Debug, Clone, Copy)]
@@ -22,16 +22,31 @@ pub struct Definition {
     pub rests_on: RestsOn,
     /// Direction in which it improves.
     pub better: Better,
-    /// Which statistic of a distribution it is; `None` for any other figure.
-    pub statistic: Option<Statistic>,
     pub(super) of: Of,
-    pub(super) live: Option<(Course, OfLive)>,
 }
 
-/// Computation of a metric of a finished run.
-pub(super) type Of = fn(&Facts<'_>) -> Measured;
-/// Computation of a metric from what has been counted so far.
-pub(super) type OfLive = fn(&Live) -> Measured;
+/// Computation of a metric of a finished run and, where it is known, of one under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Of {
+    /// A count, a ratio, or any other single figure.
+    Figure(Figure, Option<(Course, LiveFigure)>),
+    /// A statistic of samples.
+    Statistic(Statistic, Samples),
+}
+
+pub(super) type Figure = fn(&Facts<'_>) -> Value;
+pub(super) type LiveFigure = fn(&Live) -> Value;
+
+/// Samples of which a metric takes one statistic.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Samples {
+    /// A latency of packets.
+    Packets(Series),
+    /// A delay per call.
+    Calls(fn(&CallRecord) -> Option<Ns>),
+    /// A time that the built-in service has summed up.
+    Service(fn(&ServiceRecord) -> Milliseconds),
+}
 
 /// Names are unique, so a name stands for its row.
 impl PartialEq for Definition {
@@ -41,25 +56,45 @@ impl PartialEq for Definition {
 }
 
 impl Definition {
+    /// Which statistic of a distribution it is; `None` for any other figure.
+    pub fn statistic(&self) -> Option<Statistic> {
+        match self.of {
+            Of::Statistic(statistic, ..) => Some(statistic),
+            Of::Figure(..) => None,
+        }
+    }
+
     /// The metric in a finished run.
     pub(super) fn measure(&'static self, facts: &Facts<'_>) -> Metric {
-        Metric::of(self, (self.of)(facts))
+        match self.of {
+            Of::Figure(of, _) => Metric::figure(self, of(facts)),
+            Of::Statistic(statistic, samples) => {
+                Metric::statistic(self, statistic, &facts.distribution(samples))
+            }
+        }
     }
 
     /// The metric so far, and how it may still change; `None` where it is known only at the end.
     pub fn so_far(&'static self, live: &Live) -> Option<(Metric, Course)> {
-        self.live.map(|(course, of)| (Metric::of(self, of(live)), course))
+        match self.of {
+            Of::Figure(_, so_far) => so_far.map(|(course, of)| (Metric::figure(self, of(live)), course)),
+            Of::Statistic(statistic, Samples::Packets(Series::Rtt)) => {
+                let rtt = Distribution::packets(&live.rtt, live.lost);
+                Some((Metric::statistic(self, statistic, &rtt), statistic.course()?))
+            }
+            Of::Statistic(..) => None,
+        }
     }
 
     /// The same statistic of the control stream so far; `None` for what is none of the calls' packets.
     pub fn control_so_far(&self, live: &Live) -> Option<Value> {
-        let statistic = self.statistic.filter(|_| self.group == Group::Packets)?;
-        Some(control_so_far(live, statistic))
+        let statistic = self.statistic().filter(|_| self.group == Group::Packets)?;
+        Some(Distribution::packets(&live.control, live.control_lost).at(statistic))
     }
 
     /// Samples that a percentile needs, so that 100 lie beyond it; `None` for any other metric.
     pub fn samples_needed(&self) -> Option<u64> {
-        self.statistic?.samples_needed()
+        self.statistic()?.samples_needed()
     }
 
     /// Its name, parted at the first dot.
@@ -165,29 +200,41 @@ impl Statistic {
         Statistic::Max,
     ];
 
+    /// Its key, its name in words, and for a percentile its share, 0–1.
+    const fn row(self) -> (&'static str, &'static str, Option<f64>) {
+        match self {
+            Statistic::Min => ("min", "smallest", None),
+            Statistic::Mean => ("mean", "mean of what came back", None),
+            Statistic::P50 => ("p50", "median", Some(0.5)),
+            Statistic::P90 => ("p90", "90th percentile", Some(0.9)),
+            Statistic::P95 => ("p95", "95th percentile", Some(0.95)),
+            Statistic::P99 => ("p99", "99th percentile", Some(0.99)),
+            Statistic::P999 => ("p99.9", "99.9th percentile", Some(0.999)),
+            Statistic::Max => ("max", "largest", None),
+        }
+    }
+
     /// The last part of a metric's name.
     pub const fn key(self) -> &'static str {
-        match self {
-            Statistic::Min => "min",
-            Statistic::Mean => "mean",
-            Statistic::P50 => "p50",
-            Statistic::P90 => "p90",
-            Statistic::P95 => "p95",
-            Statistic::P99 => "p99",
-            Statistic::P999 => "p99.9",
-            Statistic::Max => "max",
-        }
+        self.row().0
+    }
+
+    /// Its name in words.
+    pub(super) const fn words(self) -> &'static str {
+        self.row().1
     }
 
     /// 0–1 for a percentile.
     pub const fn quantile(self) -> Option<f64> {
+        self.row().2
+    }
+
+    /// Its change while samples are added; `None` for the smallest, which is left to the end: it may yet shrink.
+    const fn course(self) -> Option<Course> {
         match self {
-            Statistic::P50 => Some(0.5),
-            Statistic::P90 => Some(0.9),
-            Statistic::P95 => Some(0.95),
-            Statistic::P99 => Some(0.99),
-            Statistic::P999 => Some(0.999),
-            Statistic::Min | Statistic::Mean | Statistic::Max => None,
+            Statistic::Min => None,
+            Statistic::Max => Some(Course::Grows),
+            _ => Some(Course::Varies),
         }
     }
 
@@ -199,20 +246,6 @@ impl Statistic {
     /// True for a percentile that rests on too few of so many samples.
     pub fn is_too_few(self, samples: u64) -> bool {
         self.samples_needed().is_some_and(|needed| samples < needed)
-    }
-}
-
-/// A computed value, and the samples behind it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Measured {
-    pub value: Value,
-    pub samples: Option<u64>,
-    pub too_few: bool,
-}
-
-impl From<Value> for Measured {
-    fn from(value: Value) -> Self {
-        Measured { value, samples: None, too_few: false }
     }
 }
 
@@ -230,8 +263,14 @@ pub struct Metric {
 }
 
 impl Metric {
-    fn of(definition: &'static Definition, Measured { value, samples, too_few }: Measured) -> Metric {
-        Metric { definition, value, samples, too_few }
+    fn figure(definition: &'static Definition, value: Value) -> Metric {
+        Metric { definition, value, samples: None, too_few: false }
+    }
+
+    fn statistic(definition: &'static Definition, statistic: Statistic, of: &Distribution<'_>) -> Metric {
+        let samples = of.samples();
+        let too_few = samples.is_some_and(|n| n > 0 && statistic.is_too_few(n));
+        Metric { definition, value: of.at(statistic), samples, too_few }
     }
 
     /// The metric's name.

@@ -51,19 +51,6 @@ pub(super) struct Slack {
     pub lateness: Option<Ns>,
 }
 
-/// A metric's value for one call.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CallValue {
-    /// The call's number.
-    pub call: u32,
-    /// The value.
-    pub value: Value,
-    /// Readings that the doubt allows.
-    pub readings: Readings,
-    /// Where it rests on too few samples: how many, and how many are needed.
-    pub missing_samples: Option<(u64, u64)>,
-}
-
 /// Names are unique, so a name stands for its row.
 impl PartialEq for PerCall {
     fn eq(&self, other: &Self) -> bool {
@@ -74,24 +61,8 @@ impl PartialEq for PerCall {
 impl PerCall {
     /// Its value for `call`. `Lost` where it is a percentile that falls among the lost, or a largest
     /// round trip of a call that has lost packets.
-    fn value(&self, call: &CallRecord) -> Value {
+    pub fn value(&self, call: &CallRecord) -> Value {
         (self.of)(call)
-    }
-
-    /// Its value for each call that a gate on every call looks at: answered, with media that counts. What
-    /// never came that far is for the gates on `calls`.
-    pub fn values(
-        &self,
-        summary: &Summary,
-        readings: impl Fn(&CallRecord, Value) -> Readings,
-    ) -> Vec<CallValue> {
-        let judged = summary.calls.iter().filter(|call| is_judged(call));
-        let value = |call: &CallRecord| {
-            let value = self.value(call);
-            let missing_samples = self.missing_samples(call);
-            CallValue { call: call.call, value, readings: readings(call, value), missing_samples }
-        };
-        judged.map(value).collect()
     }
 
     /// Its readings for `call` in doubt: its own computation on the best and the worst record that the doubt
@@ -110,7 +81,7 @@ impl PerCall {
     }
 
     /// Samples that it rests on, and those that it needs, where those are fewer.
-    fn missing_samples(&self, call: &CallRecord) -> Option<(u64, u64)> {
+    pub fn missing_samples(&self, call: &CallRecord) -> Option<(u64, u64)> {
         let needed = self.statistic?.samples_needed()?;
         (call.sent < needed).then_some((call.sent, needed))
     }
@@ -243,8 +214,10 @@ pub static ALL: [PerCall; 28] = [
         |c| c.drift_ms_per_min.map_or(Value::NoData, Value::Number)),
 ];
 
-fn is_judged(call: &CallRecord) -> bool {
-    call.ending.was_answered() && call.sent > 0
+/// The calls that a gate on every call looks at: answered, with media that counts. What never came that far is
+/// for the gates on `calls`.
+pub fn judged(summary: &Summary) -> impl Iterator<Item = &CallRecord> {
+    summary.calls.iter().filter(|call| call.ending.was_answered() && call.sent > 0)
 }
 
 #[cfg(test)]
@@ -261,7 +234,7 @@ mod tests {
     fn a_name_means_the_same_for_a_call_and_for_the_run() {
         for m in &ALL {
             if let Some(d) = catalogue::find(m.name) {
-                assert_eq!((d.unit, d.better, d.statistic), (m.unit, m.better, m.statistic), "{}", d.name);
+                assert_eq!((d.unit, d.better, d.statistic()), (m.unit, m.better, m.statistic), "{}", d.name);
             }
         }
         for (n, m) in ALL.iter().enumerate() {
@@ -294,7 +267,6 @@ mod tests {
         let mut call = CallRecord::default();
         (call.ending, call.sent, call.total_sent, call.lost) = (Ending::Completed, 500, 500, 500);
         call.rtt_p99_ms = Quantile::Lost;
-        assert!(is_judged(&call));
         for name in ["rtt.min", "rtt.p99", "rtt.max", "first_echo"] {
             assert_eq!(metric(name).value(&call), Value::Lost, "{name}");
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::facts::Facts;
-use super::metric::{Better, Measured};
+use super::metric::Better;
 use super::per_call::{PerCall, Slack};
 use super::{Metric, RestsOn, Summary};
 use crate::record::CallRecord;
@@ -105,7 +105,7 @@ impl<'a> InDoubt<'a> {
         if definition.rests_on == RestsOn::Records {
             return Readings::exactly(metric.value);
         }
-        let of = |facts| known((definition.of)(facts));
+        let of = |facts| known(&definition.measure(facts));
         Readings::around(metric.value, of(&self.best), of(&self.worst), definition.better)
     }
 
@@ -117,6 +117,7 @@ impl<'a> InDoubt<'a> {
 
 /// A value that can be a reading: measured, and a percentile on enough samples. Losses are counted, not
 /// estimated.
-fn known(Measured { value, too_few, .. }: Measured) -> Option<Value> {
-    Some(value).filter(|value| *value != Value::NoData && (!too_few || *value == Value::Lost))
+fn known(reading: &Metric) -> Option<Value> {
+    let value = reading.value;
+    (value != Value::NoData && (!reading.too_few || value == Value::Lost)).then_some(value)
 }

@@ -16,25 +16,25 @@ pub fn summarize(mut run: Run) -> Summary {
     if run.environment.has_seconds() {
         percentiles_by_second(&mut run);
     }
-    let faults = recoveries(&run);
-    let facts = Facts::of(&run, &faults);
-    let metrics = catalogue::all().map(|definition| definition.measure(&facts)).collect();
-    let percentiles = percentiles(&facts);
-    let explanation = facts.explained().map(|explained| explained.to_string());
-    let endings = endings(&run.calls);
-    Summary {
-        explanation,
+    let mut summary = Summary {
+        explanation: None,
+        metrics: Vec::new(),
+        percentiles: Vec::new(),
+        faults: recoveries(&run),
+        endings: endings(&run.calls),
         environment: run.environment,
-        metrics,
-        percentiles,
-        faults,
-        endings,
         calls: run.calls,
         call_seconds: run.call_seconds,
         silences: run.silences,
         seconds: run.seconds,
         intervals: run.intervals,
-    }
+    };
+    let facts = Facts::recorded(&summary);
+    let metrics = catalogue::all().map(|definition| definition.measure(&facts)).collect();
+    let (percentiles, explained) = (percentiles(&facts), facts.explained());
+    (summary.metrics, summary.percentiles) = (metrics, percentiles);
+    summary.explanation = explained.map(|explained| explained.to_string());
+    summary
 }
 
 /// Fills in each second's percentiles over the packets that came back, from the interval log.

@@ -109,6 +109,13 @@ pub struct SecondRecord {
     pub service_rss_mib: Option<f64>,
 }
 
+impl SecondRecord {
+    /// Packets of the control stream that did not come back.
+    pub fn control_lost(&self) -> u64 {
+        self.control_sent.saturating_sub(self.control_received)
+    }
+}
+
 /// Adds what another source has counted of the same second. Percentiles cannot be added: they are left to
 /// the interval log.
 impl AddAssign<&SecondRecord> for SecondRecord {

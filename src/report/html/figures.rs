@@ -18,7 +18,7 @@ pub(super) fn chosen(summary: &Summary, wanted: impl Fn(&Definition) -> bool) ->
 
 /// The metrics of a group without the statistics of latencies.
 pub(super) fn of_group(summary: &Summary, group: Group) -> Vec<&Metric> {
-    chosen(summary, |d| d.group == group && d.statistic.is_none())
+    chosen(summary, |d| d.group == group && d.statistic().is_none())
 }
 
 pub(super) fn latencies<'s>(summary: &'s Summary, blocks: &[[Definition; 8]]) -> Vec<LatencyRow<'s>> {
