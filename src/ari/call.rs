@@ -6,18 +6,20 @@
 //! call counts as bridged when both have entered: Asterisk says 204 to an adding that failed.
 //!
 //! However a call ends, everything that may exist is deleted: the media channel, then, when that is
-//! gone, the bridge, then the port. [`Call::poll`] says what to do, [`Call::poll_timeout`] when to
-//! come back; both after every [`Call::handle`].
+//! gone, the bridge, then the port. [`AriCall::poll`] says what to do, [`AriCall::poll_timeout`] when to
+//! come back; both after every [`AriCall::handle`].
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use strum::VariantArray as _;
+
 use super::event::Event;
-use super::exchange::{Input, Note, Output};
+use super::exchange::{AriInput, AriOutput, Note};
 use super::outcome::{LeftBehind, ServiceCall, ServiceOutcome};
-use super::request::{HangUpReason, Meaning, Operation, Request, meaning};
-use super::steps::{Jitter, MAX_ATTEMPTS, Presence, Step, Steps, Timer, Timers};
+use super::request::{AriRequest, HangUpReason, Meaning, Operation, meaning};
+use super::steps::{MAX_ATTEMPTS, OperationStep, Presence, RetryJitter, Steps, Timer, Timers};
 use super::{CallIds, MediaTarget};
 use crate::stamp::Stamp;
 
@@ -34,11 +36,11 @@ pub const TEARDOWN_LIMIT: Duration = Duration::from_secs(30);
 
 /// One call.
 #[derive(Debug)]
-pub struct Call {
+pub struct AriCall {
     ids: CallIds,
     /// `None` for a caller that is turned away.
     target: Option<MediaTarget>,
-    outputs: VecDeque<Output>,
+    outputs: VecDeque<AriOutput>,
     steps: Steps,
     timers: Timers,
     caller: Presence,
@@ -50,14 +52,14 @@ pub struct Call {
     outcome: Option<ServiceOutcome>,
     finished: bool,
     record: ServiceCall,
-    jitter: Jitter,
+    jitter: RetryJitter,
 }
 
-impl Call {
+impl AriCall {
     /// A call whose caller has just entered the application, at `now`. The socket at `target.host`
     /// is bound already. `seed` spreads the retries of calls that fail together.
     pub fn new(now: Stamp, ids: CallIds, target: MediaTarget, seed: u64) -> Self {
-        let mut call = Call::bare(now, ids, Some(target), seed);
+        let mut call = AriCall::bare(now, ids, Some(target), seed);
         call.timers.set(Timer::Setup, now + SETUP_LIMIT);
         for operation in [Operation::Answer, Operation::CreateBridge, Operation::CreateMedia] {
             call.ask(operation);
@@ -67,25 +69,16 @@ impl Call {
 
     /// A caller that is turned away with congestion before it is answered.
     pub fn turn_away(now: Stamp, ids: CallIds, why: ServiceOutcome, seed: u64) -> Self {
-        let mut call = Call::bare(now, ids, None, seed);
+        let mut call = AriCall::bare(now, ids, None, seed);
         call.end(now, why);
         call.advance(now);
         call
     }
 
     fn bare(now: Stamp, ids: CallIds, target: Option<MediaTarget>, seed: u64) -> Self {
-        let record = ServiceCall {
-            started_at: now,
-            answered_at: None,
-            media_ready_at: None,
-            bridged_at: None,
-            ended_at: now,
-            released_at: now,
-            outcome: ServiceOutcome::Shutdown,
-            retries: 0,
-            left_behind: LeftBehind::default(),
-        };
-        Call {
+        let record =
+            ServiceCall { started_at: now, ended_at: now, released_at: now, ..ServiceCall::default() };
+        AriCall {
             ids,
             target,
             outputs: VecDeque::new(),
@@ -100,7 +93,7 @@ impl Call {
             outcome: None,
             finished: false,
             record,
-            jitter: Jitter::new(seed),
+            jitter: RetryJitter::new(seed),
         }
     }
 
@@ -140,28 +133,28 @@ impl Call {
     }
 
     /// The next thing to do, until `None`.
-    pub fn poll(&mut self) -> Option<Output> {
+    pub fn poll(&mut self) -> Option<AriOutput> {
         self.outputs.pop_front()
     }
 
-    /// Time of the next [`Input::Timeout`].
+    /// Time of the next [`AriInput::Timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
         self.timers.next().into_iter().chain(self.steps.next_wait()).min()
     }
 
     /// Takes one input in. Stamps may be a little out of order, as those of different sources are.
-    pub fn handle(&mut self, now: Stamp, input: Input<'_>) {
+    pub fn handle(&mut self, now: Stamp, input: AriInput<'_>) {
         if self.finished {
             return;
         }
         match input {
-            Input::Event(event) => self.on_event(now, event),
-            Input::Answer { operation, status, media } => self.on_answer(now, operation, status, media),
-            Input::NoAnswer { operation, sent } => self.on_no_answer(now, operation, sent),
-            Input::HangUp => self.end(now, ServiceOutcome::Completed),
-            Input::Shutdown => self.end(now, ServiceOutcome::Shutdown),
-            Input::AsteriskRestarted => self.on_restart(now),
-            Input::Timeout => {}
+            AriInput::Event(event) => self.on_event(now, event),
+            AriInput::Answer { operation, status, media } => self.on_answer(now, operation, status, media),
+            AriInput::NoAnswer { operation, sent } => self.on_no_answer(now, operation, sent),
+            AriInput::HangUp => self.end(now, ServiceOutcome::Completed),
+            AriInput::Shutdown => self.end(now, ServiceOutcome::Shutdown),
+            AriInput::AsteriskRestarted => self.on_restart(now),
+            AriInput::Timeout => {}
         }
         self.expire(now);
         self.advance(now);
@@ -206,7 +199,7 @@ impl Call {
             self.media_in_app = true;
             if self.record.media_ready_at.is_none() {
                 self.record.media_ready_at = Some(now);
-                self.outputs.push_back(Output::MediaReady(now));
+                self.outputs.push_back(AriOutput::MediaReady(now));
             }
             if matches!(self.media, Presence::Gone | Presence::Left) {
                 // It has come to life after it was given up on: it is to be deleted once more.
@@ -242,11 +235,11 @@ impl Call {
     }
 
     fn on_answer(&mut self, now: Stamp, operation: Operation, status: u16, media: Option<SocketAddr>) {
-        if !self.steps.is(operation, Step::InFlight) {
+        if !self.steps.is(operation, OperationStep::InFlight) {
             return;
         }
         if self.was_added(operation) {
-            return self.steps.set(operation, Step::Done);
+            return self.steps.set(operation, OperationStep::Done);
         }
         match meaning(operation, status) {
             Meaning::Done => self.on_done(now, operation, media),
@@ -257,11 +250,11 @@ impl Call {
     }
 
     fn on_no_answer(&mut self, now: Stamp, operation: Operation, sent: bool) {
-        if !self.steps.is(operation, Step::InFlight) {
+        if !self.steps.is(operation, OperationStep::InFlight) {
             return;
         }
         if self.was_added(operation) {
-            self.steps.set(operation, Step::Done);
+            self.steps.set(operation, OperationStep::Done);
         } else if sent && !operation.is_idempotent() {
             self.give_up(now, operation, None);
         } else {
@@ -276,11 +269,11 @@ impl Call {
     }
 
     fn on_done(&mut self, now: Stamp, operation: Operation, media: Option<SocketAddr>) {
-        self.steps.set(operation, Step::Done);
+        self.steps.set(operation, OperationStep::Done);
         match operation {
             Operation::Answer => {
                 self.record.answered_at = Some(now);
-                self.outputs.push_back(Output::Answered(now));
+                self.outputs.push_back(AriOutput::Answered(now));
             }
             Operation::CreateBridge if self.bridge == Presence::Maybe => self.bridge = Presence::Here,
             Operation::CreateMedia => {
@@ -288,7 +281,7 @@ impl Call {
                     self.media = Presence::Here;
                 }
                 match media {
-                    Some(peer) => self.outputs.push_back(Output::ConnectMedia(peer)),
+                    Some(peer) => self.outputs.push_back(AriOutput::ConnectMedia(peer)),
                     None => self.end(now, ServiceOutcome::NoMediaAddress),
                 }
             }
@@ -304,7 +297,7 @@ impl Call {
     }
 
     fn on_gone(&mut self, now: Stamp, operation: Operation, status: u16) {
-        self.steps.set(operation, Step::Done);
+        self.steps.set(operation, OperationStep::Done);
         match operation {
             Operation::Answer => {
                 // 500 can have other causes than a hang-up: then the caller is still to be hung up.
@@ -342,12 +335,12 @@ impl Call {
             return self.give_up(now, operation, status);
         }
         let after = self.jitter.pause(attempts);
-        self.steps.set(operation, Step::Waiting(now + after));
-        self.outputs.push_back(Output::Note(Note::Retry { operation, status, after }));
+        self.steps.set(operation, OperationStep::Waiting(now + after));
+        self.outputs.push_back(AriOutput::Note(Note::Retry { operation, status, after }));
     }
 
     fn give_up(&mut self, now: Stamp, operation: Operation, status: Option<u16>) {
-        self.steps.set(operation, Step::Failed);
+        self.steps.set(operation, OperationStep::Failed);
         // Only a first attempt that was turned down leaves no doubt that nothing was created.
         let never = self.steps.attempts(operation) == 1 && status.is_some_and(|s| s < 500 && s != 409);
         match operation {
@@ -361,7 +354,7 @@ impl Call {
             _ => {}
         }
         if operation.deletes() {
-            self.outputs.push_back(Output::Note(Note::NotDeleted { operation, status }));
+            self.outputs.push_back(AriOutput::Note(Note::NotDeleted { operation, status }));
         } else {
             self.end(now, ServiceOutcome::Refused { operation, status });
         }
@@ -381,8 +374,8 @@ impl Call {
     }
 
     fn expire(&mut self, now: Stamp) {
-        for operation in Operation::ALL {
-            if matches!(self.steps.of(operation), Step::Waiting(until) if until <= now) {
+        for &operation in Operation::VARIANTS {
+            if matches!(self.steps.of(operation), OperationStep::Waiting(until) if until <= now) {
                 self.record.retries += 1;
                 self.ask(operation);
             }
@@ -395,11 +388,11 @@ impl Call {
         }
         if self.timers.due(Timer::CallerGone, now) && self.caller == Presence::Here {
             self.caller = Presence::Left;
-            self.outputs.push_back(Output::Note(Note::EndNotHeard { operation: Operation::HangUp }));
+            self.outputs.push_back(AriOutput::Note(Note::EndNotHeard { operation: Operation::HangUp }));
         }
         if self.timers.due(Timer::MediaGone, now) && self.media.may_exist() {
             self.media = Presence::Left;
-            self.outputs.push_back(Output::Note(Note::EndNotHeard { operation: Operation::DeleteMedia }));
+            self.outputs.push_back(AriOutput::Note(Note::EndNotHeard { operation: Operation::DeleteMedia }));
         }
         if self.timers.due(Timer::Teardown, now) {
             self.finish(now);
@@ -419,8 +412,9 @@ impl Call {
 
     fn advance_setup(&mut self, now: Stamp) {
         use Operation::*;
-        let ready = [Answer, CreateBridge, CreateMedia].iter().all(|op| self.steps.is(*op, Step::Done));
-        if ready && self.media_in_app && self.steps.is(AddChannels, Step::Idle) {
+        let ready =
+            [Answer, CreateBridge, CreateMedia].iter().all(|op| self.steps.is(*op, OperationStep::Done));
+        if ready && self.media_in_app && self.steps.is(AddChannels, OperationStep::Idle) {
             self.ask(AddChannels);
         }
         let both = self.caller_in_bridge && self.media_in_bridge;
@@ -428,7 +422,7 @@ impl Call {
             if both {
                 self.record.bridged_at = Some(now);
                 self.timers.clear(Timer::Setup);
-                self.outputs.push_back(Output::Bridged(now));
+                self.outputs.push_back(AriOutput::Bridged(now));
             }
         } else if both {
             self.timers.clear(Timer::Unbridged);
@@ -439,17 +433,21 @@ impl Call {
 
     fn advance_teardown(&mut self, now: Stamp) {
         use Operation::*;
-        if self.caller == Presence::Here && self.steps.is(HangUp, Step::Idle) {
+        if self.caller == Presence::Here && self.steps.is(HangUp, OperationStep::Idle) {
             self.ask(HangUp);
         }
         // A creation under way is waited for: deleting what is not there yet would leave it behind.
-        let media_known = !self.steps.is(CreateMedia, Step::InFlight) || self.media == Presence::Here;
-        if self.media.may_exist() && media_known && self.steps.is(DeleteMedia, Step::Idle) {
+        let media_known =
+            !self.steps.is(CreateMedia, OperationStep::InFlight) || self.media == Presence::Here;
+        if self.media.may_exist() && media_known && self.steps.is(DeleteMedia, OperationStep::Idle) {
             self.ask(DeleteMedia);
         }
         let media_settled = media_known && !self.media.may_exist();
-        let bridge_known = !self.steps.is(CreateBridge, Step::InFlight);
-        if media_settled && bridge_known && self.bridge.may_exist() && self.steps.is(DeleteBridge, Step::Idle)
+        let bridge_known = !self.steps.is(CreateBridge, OperationStep::InFlight);
+        if media_settled
+            && bridge_known
+            && self.bridge.may_exist()
+            && self.steps.is(DeleteBridge, OperationStep::Idle)
         {
             self.ask(DeleteBridge);
         }
@@ -469,16 +467,16 @@ impl Call {
         self.timers = Timers::default();
         self.steps = Steps::default();
         if self.target.is_some() {
-            self.outputs.push_back(Output::ReleasePort);
+            self.outputs.push_back(AriOutput::ReleasePort);
         }
-        self.outputs.push_back(Output::Ended(self.record.clone()));
+        self.outputs.push_back(AriOutput::Ended(self.record.clone()));
     }
 
     fn ask(&mut self, operation: Operation) {
         let reason =
             if self.record.answered_at.is_some() { HangUpReason::Normal } else { HangUpReason::Congestion };
-        let Some(request) = Request::of(operation, &self.ids, self.target.as_ref(), reason) else {
-            self.steps.set(operation, Step::Failed);
+        let Some(request) = AriRequest::of(operation, &self.ids, self.target.as_ref(), reason) else {
+            self.steps.set(operation, OperationStep::Failed);
             return;
         };
         match operation {
@@ -487,6 +485,6 @@ impl Call {
             _ => {}
         }
         self.steps.begin(operation);
-        self.outputs.push_back(Output::Request(request));
+        self.outputs.push_back(AriOutput::Request(request));
     }
 }

@@ -1,6 +1,7 @@
 //! The events of ARI's WebSocket that a call depends on, read from their JSON.
 
 use serde::Deserialize;
+use strum::IntoStaticStr;
 
 use crate::stamp::Stamp;
 
@@ -14,7 +15,7 @@ pub const MAX_ID_LEN: usize = 160;
 pub const MAX_ARGS: usize = 8;
 
 /// An event. Fields that no call depends on are not kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 pub enum Event {
     /// A channel has entered the application.
     StasisStart {
@@ -79,7 +80,7 @@ pub enum EventError {
 
 /// First look: the rest of an unknown event may have any shape.
 #[derive(Deserialize)]
-struct Kind<'a> {
+struct EventHead<'a> {
     #[serde(rename = "type", borrow)]
     kind: std::borrow::Cow<'a, str>,
     #[serde(default, borrow)]
@@ -127,7 +128,7 @@ impl Event {
         if text.len() > MAX_EVENT_LEN {
             return Err(EventError::TooLong(text.len()));
         }
-        let kind: Kind<'_> = serde_json::from_str(text)?;
+        let kind: EventHead<'_> = serde_json::from_str(text)?;
         let made_at = kind.timestamp.as_deref().and_then(date);
         Ok((Event::of_kind(&kind.kind, text)?, made_at))
     }
@@ -154,16 +155,7 @@ impl Event {
 
     /// The type's name, as Asterisk spells it; `Other` for those that are not read.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Event::StasisStart { .. } => "StasisStart",
-            Event::StasisEnd { .. } => "StasisEnd",
-            Event::ChannelDestroyed { .. } => "ChannelDestroyed",
-            Event::ChannelEnteredBridge { .. } => "ChannelEnteredBridge",
-            Event::ChannelLeftBridge { .. } => "ChannelLeftBridge",
-            Event::BridgeDestroyed { .. } => "BridgeDestroyed",
-            Event::ApplicationReplaced => "ApplicationReplaced",
-            Event::Other => "Other",
-        }
+        self.into()
     }
 
     /// The channel that the event is about.

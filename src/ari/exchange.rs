@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::event::Event;
 use super::outcome::ServiceCall;
-use super::request::{Operation, Request};
+use super::request::{AriRequest, Operation};
 use crate::stamp::Stamp;
 
 /// An input of a call.
 #[derive(Debug, Clone, Copy)]
-pub enum Input<'a> {
+pub enum AriInput<'a> {
     /// An event about one of the call's channels or its bridge.
     Event(&'a Event),
     /// Asterisk answered a request.
@@ -35,15 +35,15 @@ pub enum Input<'a> {
     Shutdown,
     /// Asterisk was started anew since the call began: nothing that it had is there any more.
     AsteriskRestarted,
-    /// The time that [`Call::poll_timeout`](super::call::Call::poll_timeout) named has come.
+    /// The time that [`AriCall::poll_timeout`](super::call::AriCall::poll_timeout) named has come.
     Timeout,
 }
 
 /// An output of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Send this; the answer is owed as [`Input::Answer`] or [`Input::NoAnswer`].
-    Request(Request),
+pub enum AriOutput {
+    /// Send this; the answer is owed as [`AriInput::Answer`] or [`AriInput::NoAnswer`].
+    Request(AriRequest),
     /// Fix the media socket's peer.
     ConnectMedia(SocketAddr),
     /// Give the port back. Once, unless the call never had one.

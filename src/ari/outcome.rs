@@ -1,10 +1,13 @@
 //! A call's end and its stages.
 
+use strum::IntoStaticStr;
+
 use super::request::Operation;
 use crate::stamp::Stamp;
 
 /// The end of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ServiceOutcome {
     /// Bridged, until the caller hung up, or the service at the planned end.
     Completed,
@@ -35,31 +38,19 @@ pub enum ServiceOutcome {
     /// for it could not be cleared away: hung up.
     NotCleared,
     /// The service was shutting down.
+    #[default]
     Shutdown,
 }
 
 impl ServiceOutcome {
     /// The name in metrics and files.
-    pub const fn key(self) -> &'static str {
-        match self {
-            ServiceOutcome::Completed => "completed",
-            ServiceOutcome::CallerGone => "caller_gone",
-            ServiceOutcome::NotBridged => "not_bridged",
-            ServiceOutcome::Unbridged => "unbridged",
-            ServiceOutcome::MediaLost => "media_lost",
-            ServiceOutcome::BridgeLost => "bridge_lost",
-            ServiceOutcome::AsteriskRestarted => "asterisk_restarted",
-            ServiceOutcome::NoMediaAddress => "no_media_address",
-            ServiceOutcome::Refused { .. } => "refused",
-            ServiceOutcome::NoPort => "no_port",
-            ServiceOutcome::NotCleared => "not_cleared",
-            ServiceOutcome::Shutdown => "shutdown",
-        }
+    pub fn key(self) -> &'static str {
+        self.into()
     }
 }
 
 /// The stages of one call, and its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServiceCall {
     /// StasisStart of the caller.
     pub started_at: Stamp,

@@ -1,15 +1,16 @@
 //! The REST operations of a call as values, and what Asterisk's answers to them mean.
 
-use std::fmt;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use serde::Deserialize;
+use serde_json::Value;
+use strum::{Display, IntoStaticStr, VariantArray};
 
 use super::{CallIds, MediaTarget};
 
 /// A request's operation; at most one of each is under way for one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Display, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Operation {
     /// Answer the caller.
     Answer,
@@ -28,28 +29,9 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// All operations, each at the index that it has as a number.
-    pub const ALL: [Operation; 7] = [
-        Operation::Answer,
-        Operation::CreateBridge,
-        Operation::CreateMedia,
-        Operation::AddChannels,
-        Operation::HangUp,
-        Operation::DeleteMedia,
-        Operation::DeleteBridge,
-    ];
-
     /// The name in metrics and files.
-    pub const fn key(self) -> &'static str {
-        match self {
-            Operation::Answer => "answer",
-            Operation::CreateBridge => "create_bridge",
-            Operation::CreateMedia => "create_media",
-            Operation::AddChannels => "add_channels",
-            Operation::HangUp => "hang_up",
-            Operation::DeleteMedia => "delete_media",
-            Operation::DeleteBridge => "delete_bridge",
-        }
+    pub fn key(self) -> &'static str {
+        self.into()
     }
 
     /// True if it takes something away.
@@ -66,12 +48,6 @@ impl Operation {
     }
 }
 
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.key())
-    }
-}
-
 /// Reason of a hang-up, as `reason` of `DELETE /channels/{id}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HangUpReason {
@@ -83,14 +59,14 @@ pub enum HangUpReason {
 
 /// One REST request: a DELETE if its operation deletes, else a POST.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct AriRequest {
     /// Its operation.
     pub operation: Operation,
     /// Path and query below `/ari`, with everything that comes from outside percent-encoded.
     pub path: String,
 }
 
-impl Request {
+impl AriRequest {
     /// The request of a call for `operation`. `None` only for the media channel of a caller that is
     /// turned away, who has no `target`.
     pub fn of(
@@ -122,7 +98,7 @@ impl Request {
             Operation::DeleteMedia => format!("/channels/{media}"),
             Operation::DeleteBridge => format!("/bridges/{bridge}"),
         };
-        Some(Request { operation, path })
+        Some(AriRequest { operation, path })
     }
 }
 
@@ -183,20 +159,10 @@ pub fn meaning(operation: Operation, status: u16) -> Meaning {
 ///
 /// `None` where it is not told or not an address and port.
 pub fn media_address(body: &[u8]) -> Option<SocketAddr> {
-    #[derive(Deserialize)]
-    struct Body {
-        channelvars: Vars,
-    }
-    #[derive(Deserialize)]
-    struct Vars {
-        #[serde(rename = "UNICASTRTP_LOCAL_ADDRESS")]
-        address: String,
-        #[serde(rename = "UNICASTRTP_LOCAL_PORT")]
-        port: String,
-    }
-    let vars = serde_json::from_slice::<Body>(body).ok()?.channelvars;
-    let address: std::net::IpAddr = vars.address.parse().ok()?;
-    let port: u16 = vars.port.parse().ok()?;
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let variable = |name: &str| body["channelvars"][name].as_str();
+    let address: IpAddr = variable("UNICASTRTP_LOCAL_ADDRESS")?.parse().ok()?;
+    let port: u16 = variable("UNICASTRTP_LOCAL_PORT")?.parse().ok()?;
     (port != 0 && !address.is_unspecified()).then(|| SocketAddr::new(address, port))
 }
 
@@ -210,7 +176,7 @@ mod tests {
         let target =
             MediaTarget { app: "a/b".into(), host: "127.0.0.1:21000".parse().unwrap(), format: "ulaw" };
         let path = |operation| {
-            Request::of(operation, &ids, Some(&target), HangUpReason::Congestion).expect("a target").path
+            AriRequest::of(operation, &ids, Some(&target), HangUpReason::Congestion).expect("a target").path
         };
         assert_eq!(path(Operation::AddChannels), "/bridges/..%2Fx/addChannel?channel=1.2,a%26b%20c");
         assert_eq!(
@@ -218,7 +184,7 @@ mod tests {
             "/channels/externalMedia?app=a%2Fb&channelId=a%26b%20c&external_host=127.0.0.1%3A21000&format=ulaw"
         );
         assert_eq!(path(Operation::HangUp), "/channels/1.2?reason=congestion");
-        assert!(Request::of(Operation::CreateMedia, &ids, None, HangUpReason::Normal).is_none());
+        assert!(AriRequest::of(Operation::CreateMedia, &ids, None, HangUpReason::Normal).is_none());
     }
 
     #[test]
@@ -240,13 +206,6 @@ mod tests {
             (CreateBridge, 401, Meaning::Refused),
         ] {
             assert_eq!(meaning(operation, status), expected, "{operation} {status}");
-        }
-    }
-
-    #[test]
-    fn each_operation_is_at_its_own_index() {
-        for (n, operation) in Operation::ALL.iter().enumerate() {
-            assert_eq!(*operation as usize, n);
         }
     }
 

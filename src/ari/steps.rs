@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
+use strum::VariantArray as _;
 
 use super::request::Operation;
 use crate::stamp::Stamp;
@@ -14,7 +15,7 @@ pub const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 /// State of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Step {
+pub(super) enum OperationStep {
     #[default]
     Idle,
     InFlight,
@@ -24,21 +25,21 @@ pub(super) enum Step {
     Failed,
 }
 
-const OPERATIONS: usize = Operation::ALL.len();
+const OPERATIONS: usize = Operation::VARIANTS.len();
 
 /// State of each operation of a call, and the attempts at it.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
-    steps: [Step; OPERATIONS],
+    steps: [OperationStep; OPERATIONS],
     attempts: [u8; OPERATIONS],
 }
 
 impl Steps {
-    pub fn of(&self, operation: Operation) -> Step {
+    pub fn of(&self, operation: Operation) -> OperationStep {
         self.steps[operation as usize]
     }
 
-    pub fn is(&self, operation: Operation, step: Step) -> bool {
+    pub fn is(&self, operation: Operation, step: OperationStep) -> bool {
         self.of(operation) == step
     }
 
@@ -46,20 +47,20 @@ impl Steps {
         self.attempts[operation as usize]
     }
 
-    pub fn set(&mut self, operation: Operation, step: Step) {
+    pub fn set(&mut self, operation: Operation, step: OperationStep) {
         self.steps[operation as usize] = step;
     }
 
     pub fn begin(&mut self, operation: Operation) {
-        self.set(operation, Step::InFlight);
+        self.set(operation, OperationStep::InFlight);
         let attempts = &mut self.attempts[operation as usize];
         *attempts = attempts.saturating_add(1);
     }
 
     /// Lets an operation that is through be asked for again.
     pub fn rearm(&mut self, operation: Operation) {
-        if matches!(self.of(operation), Step::Done | Step::Failed) {
-            self.set(operation, Step::Idle);
+        if matches!(self.of(operation), OperationStep::Done | OperationStep::Failed) {
+            self.set(operation, OperationStep::Idle);
             self.attempts[operation as usize] = 0;
         }
     }
@@ -67,19 +68,19 @@ impl Steps {
     /// Nothing that waits for its next attempt is tried again.
     pub fn give_up_waiting(&mut self) {
         for step in &mut self.steps {
-            if matches!(step, Step::Waiting(_)) {
-                *step = Step::Failed;
+            if matches!(step, OperationStep::Waiting(_)) {
+                *step = OperationStep::Failed;
             }
         }
     }
 
     pub fn any_under_way(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::InFlight | Step::Waiting(_)))
+        self.steps.iter().any(|step| matches!(step, OperationStep::InFlight | OperationStep::Waiting(_)))
     }
 
     pub fn next_wait(&self) -> Option<Stamp> {
-        let until = |step: &Step| match step {
-            Step::Waiting(until) => Some(*until),
+        let until = |step: &OperationStep| match step {
+            OperationStep::Waiting(until) => Some(*until),
             _ => None,
         };
         self.steps.iter().filter_map(until).min()
@@ -147,11 +148,11 @@ impl Timers {
 
 /// Keeps calls that fail together from retrying together.
 #[derive(Debug)]
-pub(super) struct Jitter(Xoshiro256PlusPlus);
+pub(super) struct RetryJitter(Xoshiro256PlusPlus);
 
-impl Jitter {
+impl RetryJitter {
     pub fn new(seed: u64) -> Self {
-        Jitter(Xoshiro256PlusPlus::seed_from_u64(seed))
+        RetryJitter(Xoshiro256PlusPlus::seed_from_u64(seed))
     }
 
     /// The pause after `attempts` failed attempts: between half of the backoff and all of it.
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_differ_between_calls() {
-        let (mut a, mut b) = (Jitter::new(1), Jitter::new(2));
+        let (mut a, mut b) = (RetryJitter::new(1), RetryJitter::new(2));
         assert_ne!(a.pause(1), b.pause(1));
         for attempts in 1..=MAX_ATTEMPTS {
             let most = FIRST_BACKOFF * (1 << (attempts - 1));

@@ -9,12 +9,12 @@ use serde::de::IgnoredAny;
 
 use super::Account;
 use crate::ari::request::encoded;
-use crate::net::http::{HttpClient, HttpError, Limits};
+use crate::net::http::{HttpClient, HttpError, HttpLimits};
 
 /// An Asterisk under way to being ready may leave a small question waiting.
-const LIMITS: Limits = Limits { timeout: Duration::from_secs(2), body: 1 << 20 };
+const LIMITS: HttpLimits = HttpLimits { timeout: Duration::from_secs(2), body: 1 << 20 };
 /// A listing of some thousand channels, at about 700 bytes each.
-const LISTING: Limits = Limits { timeout: Duration::from_secs(5), body: 32 << 20 };
+const LISTING: HttpLimits = HttpLimits { timeout: Duration::from_secs(5), body: 32 << 20 };
 
 /// Asterisk's REST interface and an account of it. Clones share their connections.
 #[derive(Debug, Clone)]

@@ -13,29 +13,18 @@ use std::path::Path;
 
 use super::descriptors;
 use super::error::AsteriskError;
-use super::process::{Ports, StartConfig};
+use super::process::StartConfig;
+
+/// Files of the folder `asterisk/`, each with its name.
+macro_rules! templates {
+    ($($name:literal)*) => { &[$(($name, include_str!(concat!("../../asterisk/", $name)))),*] };
+}
 
 /// The files, by name, as they are in the folder `asterisk/`.
-pub const TEMPLATES: &[(&str, &str)] = &[
-    ("acl.conf", include_str!("../../asterisk/acl.conf")),
-    ("ari.conf", include_str!("../../asterisk/ari.conf")),
-    ("asterisk.conf", include_str!("../../asterisk/asterisk.conf")),
-    ("ccss.conf", include_str!("../../asterisk/ccss.conf")),
-    ("cdr.conf", include_str!("../../asterisk/cdr.conf")),
-    ("cel.conf", include_str!("../../asterisk/cel.conf")),
-    ("extensions.conf", include_str!("../../asterisk/extensions.conf")),
-    ("features.conf", include_str!("../../asterisk/features.conf")),
-    ("http.conf", include_str!("../../asterisk/http.conf")),
-    ("indications.conf", include_str!("../../asterisk/indications.conf")),
-    ("logger.conf", include_str!("../../asterisk/logger.conf")),
-    ("manager.conf", include_str!("../../asterisk/manager.conf")),
-    ("modules.conf", include_str!("../../asterisk/modules.conf")),
-    ("pjproject.conf", include_str!("../../asterisk/pjproject.conf")),
-    ("pjsip.conf", include_str!("../../asterisk/pjsip.conf")),
-    ("rtp.conf", include_str!("../../asterisk/rtp.conf")),
-    ("stasis.conf", include_str!("../../asterisk/stasis.conf")),
-    ("udptl.conf", include_str!("../../asterisk/udptl.conf")),
-    ("websocket_client.conf", include_str!("../../asterisk/websocket_client.conf")),
+pub const TEMPLATES: &[(&str, &str)] = templates![
+    "acl.conf" "ari.conf" "asterisk.conf" "ccss.conf" "cdr.conf" "cel.conf" "extensions.conf" "features.conf"
+    "http.conf" "indications.conf" "logger.conf" "manager.conf" "modules.conf" "pjproject.conf" "pjsip.conf"
+    "rtp.conf" "stasis.conf" "udptl.conf" "websocket_client.conf"
 ];
 
 const PREFIX: &str = "LOADTEST_";
@@ -68,11 +57,11 @@ impl fmt::Debug for Secret {
 /// The placeholders' names, without their prefix, and their values.
 pub type Values = Vec<(&'static str, String)>;
 
-/// Every placeholder that a template may use, with its value for an Asterisk in `run_dir` on `ports`.
+/// Every placeholder that a template may use, with its value for an Asterisk in `run_dir`.
 ///
 /// # Errors
 /// A value that would change the meaning of the file that it is put into.
-pub fn values(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Result<Values, AsteriskError> {
+pub fn values(config: &StartConfig, run_dir: &Path) -> Result<Values, AsteriskError> {
     if run_dir.as_os_str().len() + "/run/asterisk.ctl".len() >= SOCKET_PATH_MAX {
         let reason = "its path is too long for the control socket inside it; use a shorter one";
         return Err(bad("the run folder", reason));
@@ -86,14 +75,14 @@ pub fn values(config: &StartConfig, ports: &Ports, run_dir: &Path) -> Result<Val
         ("DIGEST_USER", digest_user(&config.digest.user)?),
         ("DRIVER_ADDRESS", config.driver.to_string()),
         ("HTTP_ADDRESS", config.address.to_string()),
-        ("HTTP_PORT", ports.http.to_string()),
+        ("HTTP_PORT", config.ports.http.to_string()),
         ("MAX_FILES", descriptors::for_asterisk().to_string()),
         ("MODULE_DIR", path("the module folder", &config.install.module_dir)?),
-        ("RTP_FROM", ports.rtp.start().to_string()),
-        ("RTP_TO", ports.rtp.end().to_string()),
+        ("RTP_FROM", config.ports.rtp.start().to_string()),
+        ("RTP_TO", config.ports.rtp.end().to_string()),
         ("RUN_DIR", path("the run folder", run_dir)?),
         ("SIP_ADDRESS", bracketed(config.address)),
-        ("SIP_PORT", ports.sip.to_string()),
+        ("SIP_PORT", config.ports.sip.to_string()),
     ])
 }
 
@@ -249,7 +238,7 @@ mod tests {
     fn values_after(change: impl FnOnce(&mut StartConfig)) -> Result<Values, AsteriskError> {
         let mut config = config();
         change(&mut config);
-        values(&config, &config.ports, Path::new("/run/a b"))
+        values(&config, Path::new("/run/a b"))
     }
 
     fn good() -> Values {
@@ -324,7 +313,7 @@ mod tests {
         for path in ["relative", "/a;b", "/a\nb", "/a ", &long] {
             assert!(values_after(|config| config.install.module_dir = path.into()).is_err(), "{path}");
             let config = config();
-            assert!(values(&config, &config.ports, Path::new(path)).is_err(), "{path}");
+            assert!(values(&config, Path::new(path)).is_err(), "{path}");
         }
         assert!(values_after(|config| config.digest.user = "driver".into()).is_err());
     }
@@ -333,7 +322,7 @@ mod tests {
     fn an_error_does_not_show_the_password() {
         let mut case = config();
         case.ari.password = Secret::new("very;secret");
-        let error = values(&case, &case.ports, Path::new("/run")).unwrap_err();
+        let error = values(&case, Path::new("/run")).unwrap_err();
         assert!(!format!("{error} {error:?} {case:?}").contains("secret"));
     }
 

@@ -1,25 +1,18 @@
 //! Errors of finding, starting and reaching an Asterisk, each with its cure.
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
 
 /// A socket of Asterisk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::Display)]
 pub enum Socket {
     /// SIP over UDP.
+    #[strum(to_string = "SIP (UDP)")]
     Sip,
     /// HTTP over TCP, which carries ARI.
+    #[strum(to_string = "HTTP (TCP)")]
     Http,
-}
-
-impl Display for Socket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Socket::Sip => "SIP (UDP)",
-            Socket::Http => "HTTP (TCP)",
-        })
-    }
 }
 
 /// A private Asterisk that cannot be found, configured, started or reached.

@@ -27,11 +27,9 @@ const SYSTEM_CONF_MAX: u64 = 256 * 1024;
 
 /// The places to look in, in this order.
 #[derive(Debug, Clone)]
-pub struct Places {
-    /// Named on the command line or in the scenario.
-    pub explicit: Option<PathBuf>,
-    /// Named by [`VARIABLE`].
-    pub variable: Option<PathBuf>,
+pub struct SearchPlaces {
+    /// Named on the command line, or else by [`VARIABLE`].
+    pub named: Option<PathBuf>,
     /// Folders of programs.
     pub path: Vec<PathBuf>,
     /// An installed Asterisk's own asterisk.conf, which knows its folders.
@@ -40,7 +38,7 @@ pub struct Places {
     pub tree: Option<PathBuf>,
 }
 
-impl Places {
+impl SearchPlaces {
     /// The places of this process's environment.
     pub fn from_environment(explicit: Option<PathBuf>) -> Self {
         let path = env::var_os("PATH").unwrap_or_default();
@@ -49,9 +47,9 @@ impl Places {
             .chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))
             .filter(|dir| dir.is_absolute())
             .collect();
-        Places {
-            explicit,
-            variable: env::var_os(VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from),
+        let variable = || env::var_os(VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
+        SearchPlaces {
+            named: explicit.or_else(variable),
             path,
             system_conf: SYSTEM_CONF.into(),
             tree: cache().map(|cache| cache.join("loadtest").join(format!("asterisk-{SUITE}"))),
@@ -123,8 +121,8 @@ impl Install {
 ///
 /// # Errors
 /// The fault of a named place, or the places that were looked in, each with its fault.
-pub fn find(places: &Places) -> Result<Install, AsteriskError> {
-    if let Some(path) = places.explicit.as_ref().or(places.variable.as_ref()) {
+pub fn find(places: &SearchPlaces) -> Result<Install, AsteriskError> {
+    if let Some(path) = &places.named {
         let unusable = |reason| AsteriskError::Failed(format!("{} cannot be used: {reason}", path.display()));
         return examine(path, places).map_err(unusable);
     }
@@ -147,7 +145,7 @@ pub fn find(places: &Places) -> Result<Install, AsteriskError> {
     Err(AsteriskError::with_lines(what, &looked))
 }
 
-fn examine(path: &Path, places: &Places) -> Result<Install, String> {
+fn examine(path: &Path, places: &SearchPlaces) -> Result<Install, String> {
     // Asterisk changes its working directory, and a tree is found by what its links point to.
     let path = path.canonicalize().map_err(|e| e.to_string())?;
     let mut install = if path.is_dir() { tree(&path)? } else { installed(&path, &places.system_conf)? };
@@ -290,22 +288,21 @@ mod tests {
         fs::write(root.join(COMPLETE), version).unwrap();
     }
 
-    fn nowhere(dir: &Path) -> Places {
-        Places {
-            explicit: None,
-            variable: None,
+    fn nowhere(dir: &Path) -> SearchPlaces {
+        SearchPlaces {
+            named: None,
             path: Vec::new(),
             system_conf: dir.join("none.conf"),
             tree: Some(dir.join("tree")),
         }
     }
 
-    fn found(places: &Places) -> String {
+    fn found(places: &SearchPlaces) -> String {
         find(places).unwrap_or_else(|e| panic!("{e}")).version
     }
 
     #[test]
-    fn named_before_variable_before_path_before_tree() {
+    fn named_before_path_before_tree() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let mut places = nowhere(dir.path());
@@ -317,11 +314,9 @@ mod tests {
         fake(&at("system"), "system");
         places.path = vec![at("empty"), at("system/sbin")];
         assert_eq!(found(&places), "Asterisk system");
-        places.variable = Some(fake(&at("variable"), "variable"));
-        assert_eq!(found(&places), "Asterisk variable");
-        fake_tree(&at("explicit"), "explicit");
-        places.explicit = Some(at("explicit"));
-        assert_eq!(found(&places), "Asterisk explicit");
+        fake_tree(&at("named"), "named");
+        places.named = Some(at("named"));
+        assert_eq!(found(&places), "Asterisk named");
     }
 
     #[test]
@@ -336,12 +331,12 @@ mod tests {
 
         fake_tree(&dir.path().join("tree"), "tree");
         assert_eq!(found(&places), "Asterisk tree");
-        places.explicit = Some(program.clone());
+        places.named = Some(program.clone());
         let error = find(&places).unwrap_err().to_string();
         let named = error.starts_with(&format!("{} cannot be used: ", program.display()));
         assert!(named && error.contains("lacks chan_rtp.so"), "{error}");
         fs::remove_file(dir.path().join("tree").join(COMPLETE)).unwrap();
-        places.explicit = None;
+        places.named = None;
         assert!(find(&places).is_err(), "half a tree was taken");
     }
 
@@ -352,7 +347,7 @@ mod tests {
         script(&program, "#!/bin/sh\necho broken >&2\nexit 3\n");
         let mut places = nowhere(dir.path());
         for (path, word) in [(program, "broken"), (dir.path().join("nothing"), "No such file")] {
-            places.explicit = Some(path);
+            places.named = Some(path);
             let error = find(&places).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }

@@ -12,6 +12,6 @@ mod rundir;
 
 pub use ari::Ari;
 pub use error::{AsteriskError, Socket};
-pub use find::{Install, Places};
+pub use find::{Install, SearchPlaces};
 pub use log::LogCounts;
-pub use process::{Account, Asterisk, Managed, Ports, StartConfig};
+pub use process::{Account, Managed, Ports, StartConfig};

@@ -16,7 +16,7 @@ use super::find::Install;
 use super::log::{Log, LogCounts};
 use super::ports;
 use super::rundir::RunDir;
-use crate::child::{Keeper, Output, Stopped, describe};
+use crate::child::{ChildOutput, Keeper, Stopped, describe};
 use crate::net::http::HttpError;
 
 /// Starts that are tried when a port that was picked here is taken by somebody else meanwhile.
@@ -100,95 +100,69 @@ impl StartConfig {
             ready_within: Duration::from_secs(30),
         }
     }
-}
 
-/// Starts private Asterisks.
-#[derive(Debug)]
-pub struct Asterisk;
-
-impl Asterisk {
-    /// Starts an Asterisk and returns when it can take calls.
-    ///
-    /// # Errors
-    /// See [`AsteriskError`]. Nothing is left behind then but the log.
-    pub async fn start(config: StartConfig) -> Result<Managed, AsteriskError> {
-        let mut tries = 1;
-        loop {
-            let chosen = choose_ports(&config)?;
-            match start_on(&config, chosen).await {
-                Err(AsteriskError::PortTaken { socket, .. }) if tries < TRIES && picked(&config, socket) => {
-                    tries += 1;
-                }
-                result => return result,
-            }
-        }
-    }
-}
-
-fn picked(config: &StartConfig, socket: Socket) -> bool {
-    0 == match socket {
-        Socket::Sip => config.ports.sip,
-        Socket::Http => config.ports.http,
+    /// The address of a socket, whose port 0 is yet to be picked.
+    fn address_of(&self, socket: Socket) -> SocketAddr {
+        let port = match socket {
+            Socket::Sip => self.ports.sip,
+            Socket::Http => self.ports.http,
+        };
+        SocketAddr::new(self.address, port)
     }
 }
 
 fn choose_ports(config: &StartConfig) -> Result<Ports, AsteriskError> {
-    let choose = |socket, port| {
-        if port == 0 {
-            let rtp = std::slice::from_ref(&config.ports.rtp);
-            let clear = [rtp, &config.keep_clear].concat();
-            return ports::pick(socket, config.address, &clear)
-                .or_else(|_| ports::pick(socket, config.address, rtp));
+    let choose = |socket| {
+        let wanted = config.address_of(socket);
+        if wanted.port() != 0 {
+            return ports::check(socket, wanted).map(|()| wanted.port());
         }
-        ports::check(socket, SocketAddr::new(config.address, port)).map(|()| port)
+        let rtp = std::slice::from_ref(&config.ports.rtp);
+        let clear = [rtp, &config.keep_clear].concat();
+        ports::pick(socket, config.address, &clear).or_else(|_| ports::pick(socket, config.address, rtp))
     };
-    Ok(Ports {
-        sip: choose(Socket::Sip, config.ports.sip)?,
-        http: choose(Socket::Http, config.ports.http)?,
-        rtp: config.ports.rtp.clone(),
-    })
+    Ok(Ports { sip: choose(Socket::Sip)?, http: choose(Socket::Http)?, rtp: config.ports.rtp.clone() })
 }
 
-async fn start_on(config: &StartConfig, ports: Ports) -> Result<Managed, AsteriskError> {
+/// Starts one on the ports of `config`, none of which is 0 any more.
+async fn start_on(config: StartConfig) -> Result<Managed, AsteriskError> {
     let run_dir = RunDir::create(&config.run_base)?;
-    let values = config::values(config, &ports, run_dir.path())?;
+    let values = config::values(&config, run_dir.path())?;
     config::write(&run_dir.path().join("etc"), &values, &config.install.module_dir)?;
-    let process = Process::launch(config, run_dir.path(), LogCounts::default()).await?;
-    let http = SocketAddr::new(config.address, ports.http);
-    let ari = Ari::new(format!("http://{http}"), config.ari.clone())
-        .map_err(|error| AsteriskError::Failed(error.to_string()))?;
-    let sip = SocketAddr::new(config.address, ports.sip);
-    let managed = Managed { process, config: config.clone(), ari, sip, http, run_dir };
+    let process = AsteriskProcess::launch(&config, run_dir.path(), LogCounts::default()).await?;
+    let url = format!("http://{}", config.address_of(Socket::Http));
+    let ari = Ari::new(url, config.ari.clone()).map_err(|error| AsteriskError::Failed(error.to_string()))?;
+    let managed = Managed { process, config, ari, run_dir };
     managed.ready().await?;
     Ok(managed)
 }
 
 /// One process of Asterisk, its output and what was read of it.
 #[derive(Debug)]
-struct Process {
+struct AsteriskProcess {
     keeper: Keeper,
-    output: Output,
+    output: ChildOutput,
     log: Arc<Mutex<Log>>,
 }
 
-impl Process {
+impl AsteriskProcess {
     /// Starts it on the configuration in its run folder; its log is counted on from `counts`.
     async fn launch(
         config: &StartConfig,
         run_dir: &Path,
         counts: LogCounts,
-    ) -> Result<Process, AsteriskError> {
+    ) -> Result<AsteriskProcess, AsteriskError> {
         let mut command = asterisk_command(&config.install, run_dir);
         command.arg("-f").current_dir(run_dir);
         let path = config.logs.join(LOG_FILE);
         let log = Arc::new(Mutex::new(Log { counts, ..Log::default() }));
         let reader = Arc::clone(&log);
         let take = move |line: &str| reader.lock().unwrap_or_else(PoisonError::into_inner).take(line);
-        let output = Output::capture(&mut command, path.clone(), take)
+        let output = ChildOutput::capture(&mut command, path.clone(), take)
             .map_err(|error| AsteriskError::file("cannot create", &path, error))?;
         let unstarted = |error| AsteriskError::file("cannot start", &config.install.program, error);
         let keeper = Keeper::start(command).await.map_err(unstarted)?;
-        Ok(Process { keeper, output, log })
+        Ok(AsteriskProcess { keeper, output, log })
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -207,23 +181,40 @@ fn asterisk_command(install: &Install, run_dir: &Path) -> Command {
 #[derive(Debug)]
 pub struct Managed {
     // Before `run_dir`: fields are dropped in this order, and Asterisk writes until it is gone.
-    process: Process,
+    process: AsteriskProcess,
     config: StartConfig,
     ari: Ari,
-    sip: SocketAddr,
-    http: SocketAddr,
     run_dir: RunDir,
 }
 
 impl Managed {
+    /// Starts an Asterisk and returns when it can take calls.
+    ///
+    /// # Errors
+    /// See [`AsteriskError`]. Nothing is left behind then but the log.
+    pub async fn start(config: StartConfig) -> Result<Managed, AsteriskError> {
+        let mut tries = 1;
+        loop {
+            let ports = choose_ports(&config)?;
+            match start_on(StartConfig { ports, ..config.clone() }).await {
+                Err(AsteriskError::PortTaken { socket, .. })
+                    if tries < TRIES && config.address_of(socket).port() == 0 =>
+                {
+                    tries += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Its address for SIP over UDP.
     pub fn sip_addr(&self) -> SocketAddr {
-        self.sip
+        self.config.address_of(Socket::Sip)
     }
 
     /// Its address for HTTP.
     pub fn http_addr(&self) -> SocketAddr {
-        self.http
+        self.config.address_of(Socket::Http)
     }
 
     /// Its REST interface.
@@ -237,7 +228,7 @@ impl Managed {
     }
 
     /// Its output, which is its log.
-    pub fn output(&self) -> &Output {
+    pub fn output(&self) -> &ChildOutput {
         &self.process.output
     }
 
@@ -253,8 +244,8 @@ impl Managed {
     pub async fn start_again(&mut self) -> Result<(), AsteriskError> {
         self.process.keeper.ended().await;
         self.process.output.drained().await;
-        let counts = self.process.log().counts;
-        self.process = Process::launch(&self.config, self.run_dir.path(), counts).await?;
+        let counts = self.process.log().counts.clone();
+        self.process = AsteriskProcess::launch(&self.config, self.run_dir.path(), counts).await?;
         self.ready().await
     }
 
@@ -312,8 +303,7 @@ impl Managed {
     }
 
     fn taken(&self, socket: Socket) -> AsteriskError {
-        let addr = if socket == Socket::Sip { self.sip } else { self.http };
-        AsteriskError::PortTaken { socket, addr }
+        AsteriskError::PortTaken { socket, addr: self.config.address_of(socket) }
     }
 
     async fn early_end(&self) -> AsteriskError {

@@ -20,7 +20,7 @@ use nix::unistd::{Pid, getpid, getppid};
 use procfs::process::Process;
 use tokio::sync::{oneshot, watch};
 
-pub use output::Output;
+pub use output::ChildOutput;
 
 /// Interval at which a group whose leader has ended is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -199,7 +199,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "(trap '' TERM; echo ready; exec sleep 600) & wait"]);
-        let output = Output::capture(&mut command, dir.path().join("log"), |_| {}).unwrap();
+        let output = ChildOutput::capture(&mut command, dir.path().join("log"), |_| {}).unwrap();
         let child = Keeper::start(command).await.unwrap();
         while output.tail().is_empty() {
             tokio::time::sleep(LOOK_EVERY).await;

@@ -24,14 +24,14 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// A child's output, read on a thread of its own until the last process that writes to it is gone.
 /// Clones share it.
 #[derive(Debug, Clone)]
-pub struct Output {
+pub struct ChildOutput {
     path: PathBuf,
     tail: Arc<Mutex<VecDeque<String>>>,
     /// Closed when the reading has ended.
     reading: watch::Receiver<()>,
 }
 
-impl Output {
+impl ChildOutput {
     /// Connects both outputs of `command`, which is yet to be started, and no input. Lines are appended to
     /// the file `path`, which is made with its folder if need be, and handed to `each`; control characters
     /// become blanks, since a terminal would obey them.
@@ -42,13 +42,13 @@ impl Output {
         command: &mut Command,
         path: PathBuf,
         each: impl FnMut(&str) + Send + 'static,
-    ) -> io::Result<Output> {
+    ) -> io::Result<ChildOutput> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         let file = File::options().create(true).append(true).open(&path)?;
         let (reader, writer) = io::pipe()?;
         let errors = writer.try_clone()?;
         command.stdin(Stdio::null()).stdout(writer).stderr(errors);
-        Output::read(reader, file, path, each)
+        ChildOutput::read(reader, file, path, each)
     }
 
     fn read(
@@ -56,9 +56,9 @@ impl Output {
         file: File,
         path: PathBuf,
         each: impl FnMut(&str) + Send + 'static,
-    ) -> io::Result<Output> {
+    ) -> io::Result<ChildOutput> {
         let (open, reading) = watch::channel(());
-        let output = Output { path, tail: Arc::default(), reading };
+        let output = ChildOutput { path, tail: Arc::default(), reading };
         let tail = Arc::clone(&output.tail);
         thread::Builder::new().name("output".into()).spawn(move || {
             read_lines(BufReader::new(from), file, FILE_MAX, &tail, each);
@@ -148,7 +148,7 @@ mod tests {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&lines);
         let each = move |line: &str| kept.lock().unwrap().push(line.to_string());
-        let output = Output::read(from, File::create(&path).unwrap(), path.clone(), each).unwrap();
+        let output = ChildOutput::read(from, File::create(&path).unwrap(), path.clone(), each).unwrap();
         output.drained().await;
         let lines = lines.lock().unwrap().clone();
         (output.tail(), fs::read_to_string(&path).unwrap(), lines)
@@ -188,7 +188,7 @@ mod tests {
         let path = dir.path().join("new/child.log");
         let mut command = Command::new("sh");
         command.args(["-c", "echo out; echo error >&2; cat"]);
-        let output = Output::capture(&mut command, path.clone(), |_| {}).unwrap();
+        let output = ChildOutput::capture(&mut command, path.clone(), |_| {}).unwrap();
         let child = super::super::Keeper::start(command).await.unwrap();
         assert!(child.ended().await.is_some_and(|status| status.success()), "its input is empty");
         output.drained().await;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 
 use super::compare::{Question, answer};
-use super::deliver::{Delivery, Options};
+use super::deliver::{Delivery, DeliveryOptions};
 use super::progress::Display;
 use super::run::play;
 use super::{Exit, Failure, interrupt, say};
@@ -16,7 +16,7 @@ use crate::driver::Stop;
 use crate::metrics::{Definition, catalogue};
 use crate::report::Format;
 use crate::run::preflight::survey;
-use crate::run::{Folder, Plan, RunError, stored};
+use crate::run::{Folder, RunError, RunPlan, stored};
 use crate::scenario::Scenario;
 use crate::values::Span;
 
@@ -47,7 +47,7 @@ pub struct Args {
     /// Pairs of runs; below 6 nothing can be said.
     #[arg(long, value_name = "N", default_value = "12", value_parser = clap::value_parser!(u32).range(6..=1000))]
     pairs: u32,
-    /// How long the calls of each run are held.
+    /// Time for which the calls of each run are held.
     #[arg(long, value_name = "DURATION", default_value = "20s")]
     segment: Span,
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub struct Args {
 struct Side {
     letter: char,
     folder: &'static str,
-    plan: Plan,
+    plan: RunPlan,
     /// The scenario, and the settings of this side alone.
     words: String,
 }
@@ -81,7 +81,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     for scenario in [base, new] {
         survey(scenario)?.clear()?;
     }
-    let folder = Folder::create_for(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), "base")?;
+    let folder = Folder::create(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), "base")?;
     let interrupt = interrupt::listen()?;
     let mut pairs = Vec::with_capacity(args.pairs as usize);
     for n in 1..=args.pairs {
@@ -120,7 +120,7 @@ fn side(
 ) -> Result<Side, RunError> {
     // Neither gates nor what a gate may end belong into a segment: the comparison judges.
     let segment = [format!("load.duration={}", args.segment).replace(' ', ""), "gates.require=[]".into()];
-    let plan = Plan::read(path, &[&args.set, segment.as_slice(), own].concat())?;
+    let plan = RunPlan::read(path, &[&args.set, segment.as_slice(), own].concat())?;
     let with = if own.is_empty() { String::new() } else { format!(" with {}", own.join(", ")) };
     Ok(Side { letter, folder, plan, words: format!("{}{with}", path.display()) })
 }
@@ -178,21 +178,15 @@ fn enough_left(args: &Args, pairs: &[(RunDigest, RunDigest)]) -> Result<(), Fail
 /// Makes one run and stores it; `None` when the user interrupts it. A run that breaks is stored as well, and its
 /// pair left out.
 async fn segment(
-    plan: &Plan,
+    plan: &RunPlan,
     out: &Path,
     interrupt: watch::Receiver<Stop>,
 ) -> Result<Option<RunDigest>, Failure> {
     let folder = plan.folder(Some(out))?;
     let Some(finished) = play(plan, &folder, interrupt, &Display::Nothing).await? else { return Ok(None) };
-    let options = Options { report: vec![Format::Csv, Format::Json], baseline: None, quiet: true };
-    let delivery = Delivery {
-        resolved: &plan.resolved,
-        summary: &finished.summary,
-        verdict: &finished.verdict,
-        folder: &folder,
-        raw: &finished.raw,
-        options: &options,
-    };
+    let options = DeliveryOptions { report: vec![Format::Csv, Format::Json], baseline: None, quiet: true };
+    let delivery =
+        Delivery { resolved: &plan.resolved, finished: &finished, folder: &folder, options: &options };
     delivery.write()?;
     let interrupted = finished.summary.environment.interrupted;
     Ok(if interrupted { None } else { Some(stored::digest(out)?) })

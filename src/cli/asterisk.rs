@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::{Exit, Failure, say};
 use crate::asterisk::config::Secret;
-use crate::asterisk::{Ari, Asterisk, Places, StartConfig, find};
+use crate::asterisk::{Ari, Managed, SearchPlaces, StartConfig, find};
 use crate::child;
 use crate::net::signals::Signals;
 use crate::run::folder::write_whole;
@@ -56,7 +56,7 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut signals = Signals::to_end()?;
     raise_descriptors()?;
-    let install = find::find(&Places::from_environment(args.asterisk))?;
+    let install = find::find(&SearchPlaces::from_environment(args.asterisk))?;
     let mut config = StartConfig::new(install, args.logs);
     (config.ports.sip, config.ports.http) = (args.sip_port, args.http_port);
     config.ports.rtp = args.rtp_ports.from..=args.rtp_ports.to;
@@ -66,7 +66,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         config.ari.password = Secret::new(password);
     }
     let (app, digest) = (config.app.clone(), config.digest.clone());
-    let managed = Asterisk::start(config).await?;
+    let managed = Managed::start(config).await?;
     if let Some(path) = &args.write_env {
         write_env(path, managed.ari()).with_context(|| format!("cannot write {}", path.display()))?;
     }

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{Exit, Failure, say};
-use crate::asterisk::{Places, find};
+use crate::asterisk::{SearchPlaces, find};
 use crate::net::resolve::resolve;
-use crate::run::Plan;
+use crate::run::RunPlan;
 use crate::run::application::{describe, external_ari, refusal};
 use crate::run::options_probe::{ProbeResult, probe};
 use crate::run::plan::headline;
@@ -31,7 +31,7 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let plan = Plan::read(&args.scenario, &args.set)?;
+    let plan = RunPlan::read(&args.scenario, &args.set)?;
     let scenario = plan.scenario();
     say::out(headline(scenario));
     let mut survey = survey(scenario)?;
@@ -87,7 +87,7 @@ async fn asterisk(scenario: &Scenario, survey: &mut Survey) {
             Ok(address) => external(scenario, address, survey).await,
             Err(failure) => return survey.obstacles.push(failure.to_string()),
         },
-        _ => match find::find(&Places::from_environment(None)) {
+        _ => match find::find(&SearchPlaces::from_environment(None)) {
             Ok(install) => format!("{} ({})", install.version, install.program.display()),
             Err(e) => return survey.obstacles.push(e.to_string()),
         },

@@ -7,10 +7,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{Exit, Failure, say};
 use crate::compare::baseline::Baseline;
-use crate::gate::Verdict;
-use crate::metrics::Summary;
 use crate::report::{Format, render, terminal};
-use crate::run::{Folder, RunError, stored, without_last_output};
+use crate::run::{Finished, Folder, RunError, stored, without_last_output};
 use crate::scenario::Resolved;
 
 /// The reports that are written unless others are asked for.
@@ -26,7 +24,7 @@ fn format_parser() -> impl TypedValueParser<Value = Format> {
 
 /// Options of the subcommands that deliver a run's figures.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct DeliveryOptions {
     /// Reports to write.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format_parser(),
           default_value = FORMATS)]
@@ -40,7 +38,7 @@ pub struct Options {
     pub quiet: bool,
 }
 
-impl Options {
+impl DeliveryOptions {
     /// Reads the stored runs to hold the run against.
     ///
     /// # Errors
@@ -54,16 +52,12 @@ impl Options {
 pub struct Delivery<'a> {
     /// The scenario with its gates.
     pub resolved: &'a Resolved,
-    /// The figures.
-    pub summary: &'a Summary,
-    /// Their verdict.
-    pub verdict: &'a Verdict,
+    /// The figures, their verdict, and the raw files of a new run.
+    pub finished: &'a Finished,
     /// The folder for the files.
     pub folder: &'a Folder,
-    /// Files of a new run besides the reports, by name.
-    pub raw: &'a [(&'static str, Vec<u8>)],
     /// The reports wanted.
-    pub options: &'a Options,
+    pub options: &'a DeliveryOptions,
 }
 
 impl Delivery<'_> {
@@ -78,10 +72,10 @@ impl Delivery<'_> {
             self.print();
         }
         self.write()?;
-        let environment = &self.summary.environment;
+        let environment = &self.finished.summary.environment;
         match environment.broken.as_str() {
             "" if environment.interrupted => Ok(Exit::Interrupted),
-            "" => Ok(self.verdict.outcome.into()),
+            "" => Ok(self.finished.verdict.outcome.into()),
             why if quiet => Err(Failure::broke(why)),
             why => Err(Failure::broke(without_last_output(why))),
         }
@@ -90,7 +84,10 @@ impl Delivery<'_> {
     fn print(&self) {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         let colour = wanted && std::io::stdout().is_terminal();
-        say::out(terminal::summary(self.summary, self.verdict, &self.place(), colour).trim_end());
+        say::out(
+            terminal::summary(&self.finished.summary, &self.finished.verdict, &self.place(), colour)
+                .trim_end(),
+        );
     }
 
     /// Writes every file, figures before pictures. One that cannot be written does not keep the others
@@ -107,7 +104,7 @@ impl Delivery<'_> {
             }
         };
         let write = |name, bytes: &[u8]| self.folder.write(name, bytes).map_err(Failure::from);
-        self.raw.iter().for_each(|(name, bytes)| put(write(name, bytes)));
+        self.finished.raw.iter().for_each(|(name, bytes)| put(write(name, bytes)));
         let mut formats = Format::ALL.to_vec();
         // Pictures and pages take longest, and are of least use to who runs out of room.
         formats.sort_by_key(|format| matches!(format, Format::Html | Format::Png));
@@ -115,7 +112,7 @@ impl Delivery<'_> {
             if !self.options.report.contains(&format) {
                 continue;
             }
-            match render(format, self.summary, self.verdict, &scenario) {
+            match render(format, &self.finished.summary, &self.finished.verdict, &scenario) {
                 Ok(files) => files.iter().for_each(|file| put(write(file.path, &file.bytes))),
                 Err(e) => put(Err(e.into())),
             }

@@ -20,7 +20,7 @@ mod service;
 use std::future::Future;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
@@ -73,10 +73,13 @@ pub fn main() -> ExitCode {
     {
         return Failure::usage(format!("the .env file cannot be read: {error}")).print();
     }
-    let result = match Cli::parse().command {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let (_, of_subcommand) = matches.subcommand().unwrap_or(("", &matches));
+    let result = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
-        Command::Service(args) => in_runtime(service::run(args)),
+        Command::Service(args) => in_runtime(service::run(args, of_subcommand)),
         Command::Ping(args) => in_runtime(ping::run(args)),
         Command::Asterisk(args) => in_runtime(asterisk::run(args)),
         Command::Echo(args) => in_runtime(echo::run(args)),

@@ -13,11 +13,12 @@ use crate::measure::Echo;
 use crate::metrics::{Metric, Summary, summarize};
 use crate::net::resolve::resolve;
 use crate::record::{Environment, FORMAT_VERSION};
+use crate::report::figure;
 use crate::run::preflight::raise_descriptors;
 use crate::run::scheduling;
 use crate::scenario::Measure;
 use crate::scheduling::Scheduling;
-use crate::values::{HostPort, Span, Unit, Value};
+use crate::values::{HostPort, Span};
 
 /// Echoes that may wait to be printed; more are measured all the same, and not printed.
 const ECHOES: usize = 4096;
@@ -160,12 +161,7 @@ fn tell(summary: &Summary, args: &Args, target: SocketAddr) {
 
 fn to_json(summary: &Summary, args: &Args, target: SocketAddr, doubt: &[String]) -> serde_json::Value {
     let too_few: Vec<_> = summary.metrics.iter().filter(|m| m.too_few).map(Metric::name).collect();
-    let value = |name: &str| match summary.metric(name).map(|m| (m.value, m.definition.unit)) {
-        Some((Value::Number(n), Unit::Count)) => json!(n as u64),
-        Some((Value::Number(n), _)) => json!(n),
-        Some((Value::Lost, _)) => json!("lost"),
-        _ => serde_json::Value::Null,
-    };
+    let value = |name: &str| json!(summary.metric(name).map(figure));
     let cpu_s = crate::clock::process_cpu().as_secs_f64();
     json!({
         "target": target.to_string(),

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::deliver::{Delivery, Options};
+use super::deliver::{Delivery, DeliveryOptions};
 use super::{Exit, Failure};
 use crate::metrics::summarize;
 use crate::run::plan::{parse_gates, read_scenario, verdict};
-use crate::run::{Folder, stored};
+use crate::run::{Finished, Folder, stored};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    options: Options,
+    options: DeliveryOptions,
 }
 
 /// Runs the subcommand.
@@ -48,14 +48,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let baseline = args.options.baseline()?;
     let summary = summarize(stored::read(&args.run)?);
     let verdict = verdict(&resolved, &gates, &summary, baseline.as_ref());
+    let finished = Finished { summary, verdict, raw: Vec::new() };
     let folder = Folder::open(args.out.as_deref().unwrap_or(&args.run))?;
-    let delivery = Delivery {
-        resolved: &resolved,
-        summary: &summary,
-        verdict: &verdict,
-        folder: &folder,
-        raw: &[],
-        options: &args.options,
-    };
+    let delivery =
+        Delivery { resolved: &resolved, finished: &finished, folder: &folder, options: &args.options };
     delivery.deliver()
 }

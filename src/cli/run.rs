@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
-use super::deliver::{Delivery, Options};
+use super::deliver::{Delivery, DeliveryOptions};
 use super::progress::Display;
 use super::{Exit, Failure, interrupt, say};
 use crate::driver::Stop;
 use crate::metrics::{catalogue, per_call};
 use crate::run::plan::headline;
 use crate::run::preflight::survey;
-use crate::run::{Finished, Folder, Observer as _, Plan, RunError, Testbed, execute};
+use crate::run::{Finished, Folder, Observer as _, RunError, RunPlan, Testbed, execute};
 use crate::scenario::{Scenario, ServiceMode};
 
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    options: Options,
+    options: DeliveryOptions,
     /// List every metric that a gate can name, and end.
     #[arg(long)]
     list_metrics: bool,
@@ -46,7 +46,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         return Ok(Exit::Pass);
     }
     let path = args.scenario.clone().unwrap_or_default();
-    let plan = Plan::read(&path, &args.set)?;
+    let plan = RunPlan::read(&path, &args.set)?;
     let mut warnings = survey(plan.scenario())?.clear()?;
     warnings.extend(plan.granted.warning.clone());
     let plan = plan.hold_against(args.options.baseline()?)?;
@@ -57,14 +57,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let Some(finished) = play(&plan, &folder, interrupt, &display).await? else {
         return Ok(Exit::Interrupted);
     };
-    let delivery = Delivery {
-        resolved: &plan.resolved,
-        summary: &finished.summary,
-        verdict: &finished.verdict,
-        folder: &folder,
-        raw: &finished.raw,
-        options: &args.options,
-    };
+    let delivery =
+        Delivery { resolved: &plan.resolved, finished: &finished, folder: &folder, options: &args.options };
     delivery.deliver()
 }
 
@@ -74,7 +68,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 /// # Errors
 /// Whatever keeps the run from being made.
 pub async fn play(
-    plan: &Plan,
+    plan: &RunPlan,
     folder: &Folder,
     mut interrupt: watch::Receiver<Stop>,
     display: &Display,

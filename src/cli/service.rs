@@ -14,7 +14,7 @@ use crate::net::signals::Signals;
 use crate::run::folder::write_whole;
 use crate::service::http::SharedCounts;
 use crate::service::metrics::MetricsFile;
-use crate::service::{COUNT_ANEW, Service, ServiceConfig, WRITE_COUNTS};
+use crate::service::{AriService, COUNT_ANEW, ServiceConfig, WRITE_COUNTS};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -22,8 +22,6 @@ use crate::service::{COUNT_ANEW, Service, ServiceConfig, WRITE_COUNTS};
     RUST_LOG=debug says more."
 )]
 pub struct Args {
-    #[command(flatten)]
-    given: Given,
     /// Read settings from this file (TOML): the flags below without their dashes, as in `media_ip`.
     ///
     /// Flags and the environment come first. The password is not one of the keys: set ARI_PASS.
@@ -33,53 +31,27 @@ pub struct Args {
     settings: ServiceConfig,
 }
 
-/// Names of the settings that the command line or the environment gives.
-#[derive(Debug)]
-struct Given(Vec<String>);
-
-impl clap::FromArgMatches for Given {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let is_given = |id: &&clap::Id| {
-            matches.value_source(id.as_str()).is_some_and(|s| s != ValueSource::DefaultValue)
-        };
-        Ok(Given(matches.ids().filter(is_given).map(ToString::to_string).collect()))
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-impl clap::Args for Given {
-    fn augment_args(command: clap::Command) -> clap::Command {
-        command
-    }
-
-    fn augment_args_for_update(command: clap::Command) -> clap::Command {
-        command
-    }
-}
-
 impl Args {
-    /// The settings: flags and environment, then the file, then defaults.
-    fn settings(self) -> anyhow::Result<ServiceConfig> {
+    /// The settings: flags and environment, then the file, then defaults. `matches` say which of them the command
+    /// line or the environment has given.
+    fn settings(self, matches: &ArgMatches) -> anyhow::Result<ServiceConfig> {
         let Some(path) = self.config else { return Ok(self.settings) };
         let name = || path.display().to_string();
         let text = std::fs::read_to_string(&path).with_context(name)?;
         let file: ServiceConfig = toml::from_str(&text).with_context(name)?;
         let mut merged = toml::Table::try_from(file)?;
-        let given = toml::Table::try_from(&self.settings)?.into_iter();
-        merged.extend(given.filter(|(key, _)| self.given.0.contains(key)));
+        let is_given = |key: &str| matches.value_source(key).is_some_and(|s| s != ValueSource::DefaultValue);
+        let settings = toml::Table::try_from(&self.settings)?.into_iter();
+        merged.extend(settings.filter(|(key, _)| is_given(key)));
         Ok(ServiceConfig { password: self.settings.password, ..merged.try_into()? })
     }
 }
 
 /// Runs the subcommand until SIGTERM or Ctrl-C.
-pub async fn run(args: Args) -> Result<Exit, Failure> {
+pub async fn run(args: Args, matches: &ArgMatches) -> Result<Exit, Failure> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-    let config = args.settings().map_err(|e| Failure::usage(format!("{e:#}")))?;
+    let config = args.settings(matches).map_err(|e| Failure::usage(format!("{e:#}")))?;
     config.check().map_err(Failure::usage)?;
     // A socket per call. Without more, as many calls as there are descriptors are served.
     let _ = descriptors::raise();
@@ -90,7 +62,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     // Before Asterisk lists the application: from then on a run may send them.
     let requests = Signals::listen(&[WRITE_COUNTS, COUNT_ANEW])?;
     let metrics_file = config.metrics_file.clone();
-    let service = Service::start(config).await?;
+    let service = AriService::start(config).await?;
     if let Some(path) = metrics_file.clone() {
         tokio::spawn(on_request(requests, path, service.counts()));
     }
@@ -126,22 +98,17 @@ fn write(path: &Path, counted: &MetricsFile) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
+    use clap::{Args as _, FromArgMatches as _};
 
     use super::*;
-
-    #[derive(clap::Parser)]
-    struct Program {
-        #[command(flatten)]
-        args: Args,
-    }
 
     fn settings(arguments: &[&str], file: &str) -> anyhow::Result<ServiceConfig> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("service.toml");
         std::fs::write(&path, file).unwrap();
         let arguments = [&["service", "--config", path.to_str().unwrap()], arguments].concat();
-        Program::try_parse_from(arguments).unwrap().args.settings()
+        let matches = Args::augment_args(clap::Command::new("service")).get_matches_from(arguments);
+        Args::from_arg_matches(&matches).unwrap().settings(&matches)
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl EchoServer {
         poller.add(&socket, 0)?;
         let waker = poller.waker();
         let stop = Arc::new(AtomicBool::new(false));
-        let echo = Echo {
+        let echo = EchoThread {
             socket,
             local,
             streams: Streams::new(MOST_STREAMS),
@@ -95,7 +95,7 @@ impl Drop for EchoServer {
 }
 
 /// State of the thread, which does not lock, allocate or log per packet.
-struct Echo {
+struct EchoThread {
     socket: StampedSocket,
     local: SocketAddr,
     streams: Streams,
@@ -103,7 +103,7 @@ struct Echo {
     answer: [u8; DATAGRAM],
 }
 
-impl Echo {
+impl EchoThread {
     fn run(mut self, mut poller: Poller, stop: &AtomicBool) -> EchoCounts {
         let mut batch = Batch::new(BATCH, DATAGRAM);
         while !stop.load(Relaxed) {
@@ -119,7 +119,7 @@ impl Echo {
     }
 
     fn serve(&mut self, batch: &mut Batch) -> io::Result<usize> {
-        let Echo { socket, local, streams, counts, answer } = self;
+        let EchoThread { socket, local, streams, counts, answer } = self;
         batch.receive(&*socket, |datagram| {
             counts.received += 1;
             counts.drops = counts.drops.max(datagram.drops.unwrap_or(0).into());

@@ -60,7 +60,7 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Stream {
+struct EchoStream {
     answered_at: Stamp,
     state: State,
 }
@@ -68,7 +68,7 @@ struct Stream {
 /// The table, by who sent and which of their streams it is.
 #[derive(Debug)]
 pub(super) struct Streams {
-    known: HashMap<(SocketAddr, Id), Stream>,
+    known: HashMap<(SocketAddr, Id), EchoStream>,
     most: usize,
     swept_at: Stamp,
 }
@@ -108,8 +108,8 @@ impl Streams {
         reflected.ok_or(Refusal::NotRtp)
     }
 
-    fn stream(&mut self, key: (SocketAddr, Id), at: Stamp) -> Option<&mut Stream> {
-        let is_idle = |stream: &Stream| at.since(stream.answered_at) > IDLE;
+    fn stream(&mut self, key: (SocketAddr, Id), at: Stamp) -> Option<&mut EchoStream> {
+        let is_idle = |stream: &EchoStream| at.since(stream.answered_at) > IDLE;
         if self.known.len() >= self.most && !self.known.contains_key(&key) {
             if at.since(self.swept_at) < SWEEP_EVERY {
                 return None;
@@ -120,7 +120,7 @@ impl Streams {
                 return None;
             }
         }
-        let new = || Stream { answered_at: at, state: State::new(key.1) };
+        let new = || EchoStream { answered_at: at, state: State::new(key.1) };
         let stream = self.known.entry(key).or_insert_with(new);
         // A sender that starts over under its old SSRC is heard again after a pause.
         if matches!(stream.state, State::Plain(_)) && is_idle(stream) {

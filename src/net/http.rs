@@ -47,7 +47,7 @@ pub struct HttpAnswer {
 
 /// Bounds of a request.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct HttpLimits {
     /// From asking to the body's end, the wait for a turn included.
     pub timeout: Duration,
     /// Most bytes of the body.
@@ -57,29 +57,12 @@ pub struct Limits {
 /// A request without the answer that was wanted.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The base address is not `http://host:port` with an optional path.
-    #[error("`{0}` is not an address of the form http://HOST:PORT")]
-    BadUrl(String),
-    /// The path or the credentials hold what HTTP does not allow.
-    #[error("cannot be said in HTTP: {0}")]
-    BadRequest(#[from] hyper::http::Error),
-    /// No connection: the request was not sent.
-    #[error("cannot connect to {base}: {reason}")]
-    Connect {
-        /// The server.
-        base: String,
-        /// The innermost reason.
-        reason: String,
-    },
-    /// No whole answer in time.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    /// The body is longer than allowed.
-    #[error("an answer of more than {0} bytes")]
-    TooLong(usize),
-    /// The connection broke or did not speak HTTP.
-    #[error("the connection broke: {0}")]
-    Broken(String),
+    /// The server has not seen the request: it cannot be said in HTTP, or there was no connection.
+    #[error("{0}")]
+    NotSent(String),
+    /// No whole answer came in time, or none that was understood.
+    #[error("{0}")]
+    NoAnswer(String),
     /// [`HttpClient::get`] was answered with another status than 200.
     #[error("GET {path} was answered with HTTP status {status}")]
     Status {
@@ -88,20 +71,11 @@ pub enum HttpError {
         /// The status.
         status: u16,
     },
-    /// The answer to [`HttpClient::get`] is not of the expected form.
-    #[error("the answer to GET {path} was not understood: {reason}")]
-    Malformed {
-        /// The path and query.
-        path: String,
-        /// The first thing wrong.
-        reason: serde_json::Error,
-    },
 }
 
-impl HttpError {
-    /// True if the server may have seen the request.
-    pub fn may_have_been_sent(&self) -> bool {
-        !matches!(self, HttpError::BadUrl(_) | HttpError::BadRequest(_) | HttpError::Connect { .. })
+impl From<hyper::http::Error> for HttpError {
+    fn from(error: hyper::http::Error) -> HttpError {
+        HttpError::NotSent(format!("cannot be said in HTTP: {error}"))
     }
 }
 
@@ -110,9 +84,9 @@ impl HttpClient {
     /// request's). Connects when it is first asked.
     ///
     /// # Errors
-    /// [`HttpError::BadUrl`], also for `https`, which is not spoken here.
+    /// For an address of another form, also for `https`, which is not spoken here.
     pub fn new(base: &str, credentials: Option<(&str, &str)>) -> Result<Self, HttpError> {
-        let bad = || HttpError::BadUrl(base.to_string());
+        let bad = || HttpError::NotSent(format!("`{base}` is not an address of the form http://HOST:PORT"));
         let base = base.trim_end_matches('/');
         let uri: Uri = base.parse().map_err(|_| bad())?;
         if uri.scheme_str() != Some("http") || uri.host().is_none() || uri.query().is_some() {
@@ -133,12 +107,12 @@ impl HttpClient {
     /// Sends a request without a body and reads the whole answer, whatever its status.
     ///
     /// # Errors
-    /// [`HttpError`]; [`HttpError::may_have_been_sent`] tells whether repeating it is a repetition.
+    /// [`HttpError`]; after [`HttpError::NotSent`] another attempt is no repetition.
     pub async fn send(
         &self,
         method: Method,
         path_and_query: &str,
-        limits: Limits,
+        limits: HttpLimits,
     ) -> Result<HttpAnswer, HttpError> {
         let mut request = Request::builder().method(method).uri(format!("{}{path_and_query}", self.base));
         if let Some(value) = &self.authorization {
@@ -147,43 +121,46 @@ impl HttpClient {
         let request = request.body(Empty::new())?;
         tokio::time::timeout(limits.timeout, self.exchange(request, limits.body))
             .await
-            .unwrap_or(Err(HttpError::Timeout(limits.timeout)))
+            .unwrap_or_else(|_| Err(HttpError::NoAnswer(format!("no answer within {:?}", limits.timeout))))
     }
 
     /// Asks for `path` and reads the JSON of an answer with status 200.
     ///
     /// # Errors
     /// [`HttpError`], also for any other status.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str, limits: Limits) -> Result<T, HttpError> {
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, limits: HttpLimits) -> Result<T, HttpError> {
         let HttpAnswer { status, body } = self.send(Method::GET, path, limits).await?;
-        let path = || path.to_string();
         if status != 200 {
-            return Err(HttpError::Status { path: path(), status });
+            return Err(HttpError::Status { path: path.to_string(), status });
         }
-        serde_json::from_slice(&body).map_err(|reason| HttpError::Malformed { path: path(), reason })
+        let malformed = |reason| format!("the answer to GET {path} was not understood: {reason}");
+        serde_json::from_slice(&body).map_err(|reason| HttpError::NoAnswer(malformed(reason)))
     }
 
     async fn exchange(&self, request: Request<Empty<Bytes>>, limit: usize) -> Result<HttpAnswer, HttpError> {
         // Invariant: the semaphore is never closed; were it, going without a turn would do no harm.
         let _turn = self.turns.acquire().await.ok();
         let answer = self.client.request(request).await.map_err(|error| {
-            let reason = innermost(&error);
             if error.is_connect() {
-                HttpError::Connect { base: self.base.clone(), reason }
+                HttpError::NotSent(format!("cannot connect to {}: {}", self.base, innermost(&error)))
             } else {
-                HttpError::Broken(reason)
+                broken(&error)
             }
         })?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), limit).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                HttpError::TooLong(limit)
+                HttpError::NoAnswer(format!("an answer of more than {limit} bytes"))
             } else {
-                HttpError::Broken(innermost(&*error))
+                broken(&*error)
             }
         })?;
         Ok(HttpAnswer { status, body: body.to_bytes() })
     }
+}
+
+fn broken(error: &(dyn std::error::Error + 'static)) -> HttpError {
+    HttpError::NoAnswer(format!("the connection broke: {}", innermost(error)))
 }
 
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
@@ -210,7 +187,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    const QUICK: Limits = Limits { timeout: Duration::from_secs(5), body: 1000 };
+    const QUICK: HttpLimits = HttpLimits { timeout: Duration::from_secs(5), body: 1000 };
 
     /// The head of one request.
     async fn read_head(stream: &mut TcpStream) -> String {
@@ -273,21 +250,27 @@ mod tests {
     async fn every_failure_has_its_name() {
         let (silent, base) = listener().await;
         let client = HttpClient::new(&base, None).unwrap();
-        let hurry = Limits { timeout: Duration::from_millis(50), ..QUICK };
+        let hurry = HttpLimits { timeout: Duration::from_millis(50), ..QUICK };
         let error = client.send(Method::GET, "/", hurry).await.unwrap_err();
-        assert!(matches!(error, HttpError::Timeout(_)) && error.may_have_been_sent(), "{error}");
+        assert!(matches!(error, HttpError::NoAnswer(_)), "{error}");
+        assert_eq!(error.to_string(), "no answer within 50ms");
         drop(silent);
         let error = client.send(Method::GET, "/", QUICK).await.unwrap_err();
-        assert!(matches!(error, HttpError::Connect { .. }) && !error.may_have_been_sent(), "{error}");
+        assert!(matches!(error, HttpError::NotSent(_)), "{error}");
+        assert!(error.to_string().starts_with("cannot connect to http://127.0.0.1:"), "{error}");
 
         let (noisy, base) = listener().await;
         let long = "HTTP/1.1 200 OK\r\nContent-Length: 1001\r\nConnection: close\r\n\r\n";
         tokio::spawn(serve(noisy, vec![long, "SSH-2.0-OpenSSH\r\n\r\nConnection: close"]));
         let client = HttpClient::new(&base, None).unwrap();
         let error = client.send(Method::GET, "/", QUICK).await.unwrap_err();
-        assert!(matches!(error, HttpError::TooLong(1000) | HttpError::Broken(_)), "{error}");
+        let said = error.to_string();
+        assert!(
+            said == "an answer of more than 1000 bytes" || said.starts_with("the connection broke"),
+            "{said}"
+        );
         let error = client.send(Method::GET, "/", QUICK).await.unwrap_err();
-        assert!(matches!(error, HttpError::Broken(_)), "{error}");
+        assert!(error.to_string().starts_with("the connection broke: "), "{error}");
     }
 
     #[tokio::test]
@@ -299,7 +282,7 @@ mod tests {
         let client = HttpClient::new(&base, None).unwrap();
         assert_eq!(client.get::<[u8; 1]>("/a", QUICK).await.unwrap(), [1]);
         let error = client.get::<String>("/a", QUICK).await.unwrap_err();
-        assert!(matches!(error, HttpError::Malformed { .. }), "{error}");
+        assert!(error.to_string().contains("GET /a was not understood"), "{error}");
         let error = client.get::<[u8; 1]>("/a?b=c", QUICK).await.unwrap_err();
         assert_eq!(error.to_string(), "GET /a?b=c was answered with HTTP status 404");
     }
@@ -307,7 +290,7 @@ mod tests {
     #[test]
     fn only_plain_http_addresses_are_taken() {
         for bad in ["", "127.0.0.1:8088", "https://localhost:8088", "http://", "http://h/?q=1"] {
-            assert!(matches!(HttpClient::new(bad, None), Err(HttpError::BadUrl(_))), "{bad}");
+            assert!(matches!(HttpClient::new(bad, None), Err(HttpError::NotSent(_))), "{bad}");
         }
         assert!(HttpClient::new("http://[::1]:8088", None).is_ok());
     }

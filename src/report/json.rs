@@ -166,7 +166,7 @@ impl<V: Serialize> Serialize for Ordered<V> {
 }
 
 /// A value as it stands in the document. A count is an integer where a double holds it exactly.
-fn figure(metric: &Metric) -> Json {
+pub fn figure(metric: &Metric) -> Json {
     let is_count = metric.definition.unit == Unit::Count;
     match metric.value {
         Value::Number(n) if is_count && n.fract() == 0.0 && (0.0..9e15).contains(&n) => json!(n as u64),

@@ -17,6 +17,8 @@ mod words;
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
+pub use json::figure;
+
 use crate::gate::Verdict;
 use crate::metrics::Summary;
 

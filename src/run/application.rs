@@ -1,6 +1,5 @@
 //! The ARI application under test: start it or find it, wait until Asterisk lists it, stop it.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -10,10 +9,11 @@ use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
 
 use super::RunError;
+use super::folder::write_whole;
 use super::plan::variable;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Ari};
-use crate::child::{self, Keeper, Output};
+use crate::child::{self, ChildOutput, Keeper};
 use crate::net::http::HttpError;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 use crate::service::ServiceConfig;
@@ -71,7 +71,7 @@ pub fn without_last_output(why: &str) -> &str {
 /// The application that answers the calls.
 pub struct Application {
     /// Its process, where the run has started it.
-    process: Option<(Keeper, Output)>,
+    process: Option<(Keeper, ChildOutput)>,
 }
 
 impl Application {
@@ -86,10 +86,9 @@ impl Application {
         ari: &Ari,
         logs: &Path,
     ) -> Result<Application, RunError> {
-        let service = &scenario.service;
-        let command = match service.mode {
+        let command = match scenario.service.mode {
             ServiceMode::Builtin => Some(builtin(program, scenario, ari, logs)?),
-            ServiceMode::Command => own(&service.command),
+            ServiceMode::Command => own(&scenario.service.command),
             ServiceMode::External | ServiceMode::None => None,
         };
         let process = match command {
@@ -97,9 +96,7 @@ impl Application {
             None => None,
         };
         let application = Application { process };
-        if service.mode.is_application() {
-            application.appears(scenario, ari).await?;
-        }
+        application.appears(scenario, ari).await?;
         Ok(application)
     }
 
@@ -228,7 +225,7 @@ fn builtin(program: &Path, scenario: &Scenario, ari: &Ari, logs: &Path) -> Resul
     };
     let path = logs.join(SETTINGS);
     let text = toml::to_string(&config).map_err(io::Error::other);
-    text.and_then(|text| fs::write(&path, text)).map_err(|error| {
+    text.and_then(|text| write_whole(&path, text.as_bytes(), 0o666)).map_err(|error| {
         RunError::Obstacle(format!("cannot write the service's settings to {}: {error}", path.display()))
     })?;
     let mut command = Command::new(program);
@@ -250,7 +247,7 @@ async fn spawn(
     scenario: &Scenario,
     ari: &Ari,
     logs: &Path,
-) -> Result<(Keeper, Output), RunError> {
+) -> Result<(Keeper, ChildOutput), RunError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let app = &scenario.service.app;
     command
@@ -265,7 +262,7 @@ async fn spawn(
         .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name());
     // A process that is started again appends to what the one before it wrote.
     let log = logs.join("service.log");
-    let output = Output::capture(&mut command, log.clone(), |_| {}).map_err(|error| {
+    let output = ChildOutput::capture(&mut command, log.clone(), |_| {}).map_err(|error| {
         RunError::Obstacle(format!("cannot keep the service's output in {}: {error}", log.display()))
     })?;
     let keeper = Keeper::start(command).await.map_err(|error| {
@@ -275,7 +272,7 @@ async fn spawn(
 }
 
 /// The last lines of a process's output, the oldest first; never none.
-async fn last_output(output: &Output) -> Vec<String> {
+async fn last_output(output: &ChildOutput) -> Vec<String> {
     output.drained().await;
     let tail = output.tail();
     let cut =

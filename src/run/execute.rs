@@ -6,7 +6,7 @@ use super::environment::beforehand;
 use super::faults::{Done, Faults};
 use super::folder::rfc3339;
 use super::leak_check::{LeakCheck, unknown};
-use super::plan::{Plan, verdict};
+use super::plan::{RunPlan, verdict};
 use super::remarks::{remarks, silent_target};
 use super::testbed::{Broken, Testbed};
 use super::{Observer, RunError};
@@ -16,7 +16,7 @@ use crate::metrics::{Summary, summarize};
 use crate::record::{EndedEarly, Environment, Leaks, Phase, Run, hlog};
 use crate::stamp::Stamp;
 
-/// A trial that has been played, to its end or not.
+/// A trial that has been played, to its end or not, or a stored run that is judged again.
 #[derive(Debug)]
 pub struct Finished {
     /// Its figures.
@@ -24,7 +24,7 @@ pub struct Finished {
     /// Its verdict by the plan's gates, limits and baseline.
     pub verdict: Verdict,
     /// The raw files that no report brings, by name: `environment.json` and `rtt.hlog`.
-    pub raw: [(&'static str, Vec<u8>); 2],
+    pub raw: Vec<(&'static str, Vec<u8>)>,
 }
 
 /// Plays one trial: places the calls of `plan` on `testbed`, which can then play the next.
@@ -36,7 +36,7 @@ pub struct Finished {
 /// When the testbed is another plan's, or the driver cannot start. A testbed that breaks ends the trial and is
 /// in its result.
 pub async fn execute(
-    plan: &Plan,
+    plan: &RunPlan,
     testbed: &mut Testbed,
     interrupt: watch::Receiver<Stop>,
     observer: &dyn Observer,
@@ -60,7 +60,7 @@ pub async fn execute(
 
 /// A trial under way.
 struct Trial<'a> {
-    plan: &'a Plan,
+    plan: &'a RunPlan,
     observer: &'a dyn Observer,
     early_end: EarlyEnd,
     /// Tells the driver to end, for whatever reason.
@@ -187,7 +187,7 @@ struct EarlyEnd {
 }
 
 impl EarlyEnd {
-    fn new(plan: &Plan, observer: &dyn Observer) -> EarlyEnd {
+    fn new(plan: &RunPlan, observer: &dyn Observer) -> EarlyEnd {
         let gates = &plan.scenario().gates;
         let after = gates.abort_after;
         let watch = gates.abort_on_fail.then(|| Watch::new(&plan.gates, after.0));
@@ -211,11 +211,11 @@ impl EarlyEnd {
     }
 }
 
-fn conclude(plan: &Plan, run: Run) -> Result<Finished, RunError> {
+fn conclude(plan: &RunPlan, run: Run) -> Result<Finished, RunError> {
     let log = hlog::write(&run.intervals, Stamp::from_ns(run.environment.epoch_ns.unwrap_or_default()));
     let unwritable = |error| RunError::Obstacle(format!("environment.json cannot be written: {error}"));
     let environment = serde_json::to_vec_pretty(&run.environment).map_err(unwritable)?;
     let summary = summarize(run);
     let verdict = verdict(&plan.resolved, &plan.gates, &summary, plan.baseline.as_ref());
-    Ok(Finished { summary, verdict, raw: [("environment.json", environment), ("rtt.hlog", log)] })
+    Ok(Finished { summary, verdict, raw: vec![("environment.json", environment), ("rtt.hlog", log)] })
 }

@@ -38,7 +38,7 @@ impl Done {
         };
         FaultRecord {
             target: target.into(),
-            action: verb(self.fault.action).into(),
+            action: self.fault.action.to_string(),
             planned_s: since(self.planned_at),
             done_s: since(self.done_at),
             down_s: since(self.down_at),
@@ -73,7 +73,7 @@ impl Faults<'_> {
                 at = due(next, &mut self.hold_from) => at,
             };
             let Some(fault) = planned.next() else { continue };
-            self.observer.remark(&format!("fault: {} of {}", verb(fault.action), fault.target));
+            self.observer.remark(&format!("fault: {} of {}", fault.action, fault.target));
             let carried_out = self.carry_out(*fault, planned_at, testbed).await;
             self.watched.send_replace(testbed.watched());
             if let Err(why) = carried_out {
@@ -120,14 +120,6 @@ impl Faults<'_> {
         if let Some(done) = self.done.last_mut() {
             note(done);
         }
-    }
-}
-
-fn verb(action: Action) -> &'static str {
-    match action {
-        Action::Kill => "kill",
-        Action::Restart => "restart",
-        Action::Stop => "stop",
     }
 }
 

@@ -16,21 +16,11 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder: `out`, or `reports/<name>-<UTC time>`.
-    ///
-    /// # Errors
-    /// When it cannot be made or written, or holds a run already.
-    pub fn create(out: Option<&Path>, name: &str, now: Stamp) -> Result<Folder, RunError> {
-        let folder = Folder::create_for(out, name, now, "scenario.toml")?;
-        fs::create_dir_all(folder.logs()).map_err(|e| RunError::unwritable_folder(&folder.path, e))?;
-        Ok(folder)
-    }
-
-    /// Makes a folder for something else than a run; an entry called `taken` marks it as occupied.
+    /// Makes the folder: `out`, or `reports/<name>-<UTC time>`. An entry called `taken` marks one that is occupied.
     ///
     /// # Errors
     /// When it cannot be made, or is occupied.
-    pub fn create_for(out: Option<&Path>, name: &str, now: Stamp, taken: &str) -> Result<Folder, RunError> {
+    pub fn create(out: Option<&Path>, name: &str, now: Stamp, taken: &str) -> Result<Folder, RunError> {
         let path = match out {
             Some(path) => path.to_path_buf(),
             None => free(&Path::new("reports").join(format!("{name}-{}", compact(now)))),
@@ -40,8 +30,7 @@ impl Folder {
             let why = format!("{shown} holds a run already; choose another folder with --out");
             return Err(RunError::Unusable(why));
         }
-        fs::create_dir_all(&path).map_err(|e| RunError::unwritable_folder(&path, e))?;
-        Ok(Folder { path })
+        Folder::open(&path)
     }
 
     /// Opens a folder, making it if need be; files in it are replaced by those of the same name.
@@ -128,10 +117,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now = Stamp::from_ns(1_795_356_608_000_000_000);
         assert_eq!(compact(now), "20261122T141008Z");
-        let folder = Folder::create(Some(dir.path()), "x", now).unwrap();
+        let folder = Folder::create(Some(dir.path()), "x", now, "scenario.toml").unwrap();
         folder.write("plots/a.png", b"1").unwrap();
         folder.write("scenario.toml", b"1").unwrap();
-        assert!(Folder::create(Some(dir.path()), "x", now).is_err());
+        assert!(Folder::create(Some(dir.path()), "x", now, "scenario.toml").is_err());
         let names: Vec<_> = fs::read_dir(dir.path().join("plots")).unwrap().collect();
         assert_eq!(names.len(), 1, "no partial file stays behind");
     }

@@ -28,12 +28,12 @@ pub struct LeakCheck {
     ari: Option<Ari>,
     /// The media ports of a service that the run has started.
     pool: Option<PortRange>,
-    before: Option<Count>,
+    before: Option<ResourceCount>,
 }
 
 /// The resources in use at one moment.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Count {
+struct ResourceCount {
     channels: BTreeSet<String>,
     bridges: BTreeSet<String>,
     asterisk: Option<ProcessCount>,
@@ -62,7 +62,7 @@ impl LeakCheck {
     }
 
     /// Counts until two counts agree: a connection that is just being closed is soon gone.
-    async fn steady(&self, ari: &Ari, watched: Watched) -> Option<Count> {
+    async fn steady(&self, ari: &Ari, watched: Watched) -> Option<ResourceCount> {
         let mut last = self.count(ari, watched).await.ok()?;
         for _ in 0..FIRST_COUNTS {
             pause().await;
@@ -96,8 +96,8 @@ impl LeakCheck {
         }
     }
 
-    async fn count(&self, ari: &Ari, watched: Watched) -> Result<Count, String> {
-        Ok(Count {
+    async fn count(&self, ari: &Ari, watched: Watched) -> Result<ResourceCount, String> {
+        Ok(ResourceCount {
             channels: ari.ids("channels").await.map_err(|error| error.to_string())?,
             bridges: ari.ids("bridges").await.map_err(|error| error.to_string())?,
             asterisk: watched.asterisk.map(|pid| counted(pid, None, "Asterisk")).transpose()?,
@@ -150,7 +150,7 @@ fn is_journal(target: &FDTarget) -> bool {
     matches!(target, FDTarget::Path(path) if path.to_string_lossy().ends_with("-journal"))
 }
 
-fn compare(before: &Count, after: &Count) -> Leaks {
+fn compare(before: &ResourceCount, after: &ResourceCount) -> Leaks {
     let mut parts = vec![
         named("channels", "channels in Asterisk", &before.channels, &after.channels),
         named("bridges", "bridges in Asterisk", &before.bridges, &after.bridges),

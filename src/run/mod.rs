@@ -23,7 +23,7 @@ pub use application::without_last_output;
 pub use error::RunError;
 pub use execute::{Finished, execute};
 pub use folder::Folder;
-pub use plan::Plan;
+pub use plan::RunPlan;
 pub use testbed::Testbed;
 
 use crate::driver::Progress;

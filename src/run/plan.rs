@@ -21,7 +21,7 @@ const MOST_BYTES: u64 = 1 << 20;
 
 /// A run that can be made: nothing in it is looked up again later.
 #[derive(Debug)]
-pub struct Plan {
+pub struct RunPlan {
     /// The scenario.
     pub resolved: Resolved,
     /// Its gates.
@@ -36,12 +36,12 @@ pub struct Plan {
     pub program: PathBuf,
 }
 
-impl Plan {
+impl RunPlan {
     /// Reads a scenario with `--set` overrides.
     ///
     /// # Errors
     /// Mistakes in the scenario, its gates or the accounts in the environment.
-    pub fn read(path: &Path, set: &[String]) -> Result<Plan, RunError> {
+    pub fn read(path: &Path, set: &[String]) -> Result<RunPlan, RunError> {
         let resolved = read_scenario(path, set)?;
         let gates = parse_gates(&resolved)?;
         let credentials = sip_credentials()?;
@@ -52,14 +52,14 @@ impl Plan {
         let program = std::env::current_exe().map_err(|error| {
             RunError::Obstacle(format!("cannot find this program to start the service with: {error}"))
         })?;
-        Ok(Plan { resolved, gates, baseline: None, credentials, granted, program })
+        Ok(RunPlan { resolved, gates, baseline: None, credentials, granted, program })
     }
 
     /// Adds the stored runs that the run is to be held against.
     ///
     /// # Errors
     /// When none of them is comparable: better said now than after the run.
-    pub fn hold_against(mut self, baseline: Option<Baseline>) -> Result<Plan, RunError> {
+    pub fn hold_against(mut self, baseline: Option<Baseline>) -> Result<RunPlan, RunError> {
         let run = beforehand(&self.resolved);
         if let Some(useless) = baseline.as_ref().filter(|baseline| !baseline.is_of_use(&run)) {
             let why = useless.left_out(&run).unwrap_or_default();
@@ -74,7 +74,7 @@ impl Plan {
     /// # Errors
     /// When it cannot be made or written, or holds a run already.
     pub fn folder(&self, out: Option<&Path>) -> Result<Folder, RunError> {
-        let folder = Folder::create(out, &self.scenario().name, clock::now())?;
+        let folder = Folder::create(out, &self.scenario().name, clock::now(), "scenario.toml")?;
         folder.write("scenario.toml", self.resolved.to_toml().as_bytes())?;
         Ok(folder)
     }

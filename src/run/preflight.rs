@@ -169,14 +169,9 @@ fn ephemeral_ports(s: &Scenario) -> Vec<String> {
     let mut bounds = text.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
     let (Some(from), Some(to)) = (bounds.next(), bounds.next()) else { return Vec::new() };
     let (kernel, needed) = (PortRange { from, to }, Needs::of(s).pool);
-    let spare = |ports: u32| ports >= needed.saturating_mul(2);
-    let ranges = [
-        ("asterisk.rtp_ports", s.asterisk.rtp_ports, s.asterisk.mode == AsteriskMode::Managed),
-        ("service.ports", s.service.ports, s.service.mode.is_started() && !spare(s.service.ports.len())),
-        ("media.ports", s.media.ports, !spare(s.media.ports.even_ports())),
-    ];
-    let overlapping = ranges.into_iter().filter(|(_, range, matters)| *matters && range.overlaps(kernel));
-    let warning = |(key, range, _): (&str, PortRange, bool)| {
+    let spare = |pool: &Pool| pool.key != "asterisk.rtp_ports" && pool.slots >= needed.saturating_mul(2);
+    let overlapping = Pool::all(s).into_iter().filter(|pool| pool.range.overlaps(kernel) && !spare(pool));
+    let warning = |Pool { key, range, .. }: Pool| {
         format!(
             "{key} {range} overlaps the kernel's ephemeral ports {kernel}: another program may hold some of \
              them (sysctl net.ipv4.ip_local_port_range)"

@@ -10,9 +10,10 @@ use nix::sys::signal::Signal;
 use super::RunError;
 use super::application::{self, Application, describe, external_ari};
 use super::neighbours::{self, Neighbour};
-use super::plan::Plan;
+use super::plan::RunPlan;
 use crate::asterisk::config::Secret;
-use crate::asterisk::{Ari, Asterisk, LogCounts, Managed, Places, StartConfig, find};
+use crate::asterisk::log::LogKind;
+use crate::asterisk::{Ari, LogCounts, Managed, SearchPlaces, StartConfig, find};
 use crate::child::{self, Keeper};
 use crate::clock::Timeline;
 use crate::driver::{Stop, Watched};
@@ -63,7 +64,7 @@ impl Testbed {
     ///
     /// # Errors
     /// Whatever cannot be had, with the reason and the cure. Nothing is left running then.
-    pub async fn up(plan: &Plan, logs: &Path) -> Result<Testbed, RunError> {
+    pub async fn up(plan: &RunPlan, logs: &Path) -> Result<Testbed, RunError> {
         let scenario = plan.scenario();
         let asterisk = match scenario.asterisk.mode {
             AsteriskMode::Managed => Some(start_asterisk(plan, logs).await?),
@@ -221,7 +222,7 @@ impl Testbed {
     ///
     /// # Errors
     /// When the plan wants what only another start of Asterisk or the service can give.
-    pub fn begin_trial(&mut self, plan: &Plan) -> Result<u32, RunError> {
+    pub fn begin_trial(&mut self, plan: &RunPlan) -> Result<u32, RunError> {
         let (ours, wanted) = (&self.scenario, plan.scenario());
         let hangs_up = |s: &Scenario| s.load.call_duration.filter(|_| s.load.hangup != Hangup::Caller);
         let service = |s: &Scenario| (s.media.codec, s.load.hangup, hangs_up(s));
@@ -260,7 +261,7 @@ impl Testbed {
             service_drops: counted.as_ref().map_or(0, |counted| counted.media.drops),
             // The figures of one life of several would pass for those of the run.
             service_record: counted.filter(|_| self.starts <= starts),
-            remarks: self.unseen_remark().into_iter().chain(log_remarks(self.take_log_counts())).collect(),
+            remarks: self.unseen_remark().into_iter().chain(log_remarks(&self.take_log_counts())).collect(),
             unseen: self.unseen(),
             ..environment
         }
@@ -310,21 +311,21 @@ impl Testbed {
 }
 
 /// Remarks on what Asterisk has logged.
-fn log_remarks(counts: LogCounts) -> Vec<String> {
+fn log_remarks(counts: &LogCounts) -> Vec<String> {
     let remarks = [
-        (counts.overloads, "task processor overloads: Asterisk ignored SIP requests meanwhile"),
-        (counts.rtp_exhausted, "times no RTP port was free"),
-        (counts.descriptors_exhausted, "times no file descriptor was free"),
-        (counts.errors, "errors (logs/asterisk.log)"),
-        (counts.warnings, "warnings (logs/asterisk.log)"),
+        (LogKind::Overload, "task processor overloads: Asterisk ignored SIP requests meanwhile"),
+        (LogKind::RtpExhausted, "times no RTP port was free"),
+        (LogKind::DescriptorsExhausted, "times no file descriptor was free"),
+        (LogKind::Error, "errors (logs/asterisk.log)"),
+        (LogKind::Warning, "warnings (logs/asterisk.log)"),
     ];
-    let counted = remarks.into_iter().filter(|(count, _)| *count > 0);
+    let counted = remarks.into_iter().filter_map(|(kind, what)| Some((counts.get(&kind)?, what)));
     counted.map(|(count, what)| format!("Asterisk's log: {count} {what}")).collect()
 }
 
-async fn start_asterisk(plan: &Plan, logs: &Path) -> Result<Managed, RunError> {
+async fn start_asterisk(plan: &RunPlan, logs: &Path) -> Result<Managed, RunError> {
     let scenario = plan.scenario();
-    let install = find::find(&Places::from_environment(None))?;
+    let install = find::find(&SearchPlaces::from_environment(None))?;
     let mut config = StartConfig::new(install, logs);
     config.ports.rtp = scenario.asterisk.rtp_ports.from..=scenario.asterisk.rtp_ports.to;
     config.keep_clear = [scenario.media.ports, scenario.service.ports].map(|r| r.from..=r.to).into();
@@ -338,5 +339,5 @@ async fn start_asterisk(plan: &Plan, logs: &Path) -> Result<Managed, RunError> {
         config.digest.user.clone_from(&credentials.username);
         config.digest.password = Secret::new(credentials.password.clone());
     }
-    Ok(Asterisk::start(config).await?)
+    Ok(Managed::start(config).await?)
 }

@@ -12,16 +12,17 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinSet;
 
-use super::events::Incoming;
+use super::events::EventMessage;
 use super::http::SharedCounts;
-use super::reflector::{Reflector, Removed, StreamEvent};
+use super::media::MediaCounts;
+use super::reflector::{Reflector, StreamEvent};
 use super::refusals::Refusals;
 use super::sockets::Sockets;
 use super::tasks::{self, TaskResult};
 use super::{ServiceConfig, ServiceError};
-use crate::ari::call::Call;
+use crate::ari::call::AriCall;
 use crate::ari::event::Event;
-use crate::ari::exchange::{Input, Note, Output};
+use crate::ari::exchange::{AriInput, AriOutput, Note};
 use crate::ari::outcome::{ServiceCall, ServiceOutcome};
 use crate::ari::request::Operation;
 use crate::ari::{CallIds, MediaTarget};
@@ -44,7 +45,7 @@ const MOST_CALLS: usize = 100_000;
 
 /// One call with what belongs to it outside its state machine.
 struct Entry {
-    call: Call,
+    call: AriCall,
     /// Tells this call from an earlier one of the same caller.
     serial: u64,
     port: Option<u16>,
@@ -112,7 +113,7 @@ impl App {
     /// Runs until `shutdown` completes and every call is cleared, or something fails for good.
     pub async fn run(
         mut self,
-        mut incoming: Receiver<Incoming>,
+        mut incoming: Receiver<EventMessage>,
         mut stream_events: UnboundedReceiver<StreamEvent>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServiceError> {
@@ -131,7 +132,7 @@ impl App {
                 },
                 event = stream_events.recv() => match event {
                     Some(StreamEvent::FirstPacket { port, at }) => self.on_first_packet(port, at),
-                    Some(StreamEvent::Removed(removed)) => self.on_removed(&removed),
+                    Some(StreamEvent::Removed { port, counts }) => self.on_removed(port, &counts),
                     None => return Err(ServiceError::media(io::Error::other("it has ended"))),
                 },
                 () = sleep_until(wake) => self.on_time(clock::now()),
@@ -160,7 +161,7 @@ impl App {
         self.stop_by.get_or_insert(now + SHUTDOWN_LIMIT);
         let callers: Vec<_> = self.calls.keys().cloned().collect();
         for caller in callers {
-            self.drive(&caller, now, Input::Shutdown);
+            self.drive(&caller, now, AriInput::Shutdown);
         }
     }
 
@@ -169,7 +170,7 @@ impl App {
             let Some((_, caller)) = self.timers.pop_first() else { return };
             if let Some(entry) = self.calls.get_mut(&caller) {
                 entry.armed = None;
-                self.drive(&caller, now, Input::Timeout);
+                self.drive(&caller, now, AriInput::Timeout);
             }
         }
         if self.reconciliation.again_at().is_some_and(|at| at <= now) {
@@ -178,30 +179,30 @@ impl App {
         while self.hangups.first().is_some_and(|(at, ..)| *at <= now) {
             let Some((_, serial, caller)) = self.hangups.pop_first() else { return };
             if self.is_up(&caller, serial) {
-                self.drive(&caller, now, Input::HangUp);
+                self.drive(&caller, now, AriInput::HangUp);
             }
         }
     }
 
-    fn on_incoming(&mut self, message: Incoming) {
+    fn on_incoming(&mut self, message: EventMessage) {
         match message {
-            Incoming::Event { at, made_at, event } => {
+            EventMessage::Event { at, made_at, event } => {
                 self.on_event(at, &event);
                 self.shared.record().add_event(event.kind(), made_at, at, clock::now());
             }
-            Incoming::Malformed(error) => {
+            EventMessage::Malformed(error) => {
                 self.shared.record().events.malformed += 1;
                 tracing::warn!(%error, "from the event connection");
             }
-            Incoming::Disconnected(reason) => {
+            EventMessage::Disconnected(reason) => {
                 self.shared.record().events.disconnects += 1;
                 tracing::warn!(reason, "the event connection is lost; connecting again");
                 self.disconnected = Some(reason);
             }
-            Incoming::StillDisconnected(reason, error) => {
+            EventMessage::StillDisconnected(reason, error) => {
                 self.disconnected = Some(format!("{reason}; connecting again: {error}"));
             }
-            Incoming::Reconnected => {
+            EventMessage::Reconnected => {
                 tracing::info!("the event connection is back");
                 self.disconnected = None;
                 self.reconcile();
@@ -231,7 +232,7 @@ impl App {
         let Some(caller) = caller else { return };
         if let Some((caller, _)) = self.calls.get_key_value(caller) {
             let caller = caller.clone();
-            return self.drive(&caller, at, Input::Event(event));
+            return self.drive(&caller, at, AriInput::Event(event));
         }
         let Event::StasisStart { channel, args, protocol_id, .. } = event else { return };
         if let Some(caller) = CallIds::caller_of_media(app, channel) {
@@ -256,13 +257,13 @@ impl App {
             Ok((port, host)) => {
                 let format = format_of(args, self.config.codec);
                 let target = MediaTarget { app: self.config.app.clone(), host, format };
-                self.insert(channel, Call::new(at, ids, target, seed), Some(port));
+                self.insert(channel, AriCall::new(at, ids, target, seed), Some(port));
             }
-            Err(why) => self.insert(channel, Call::turn_away(at, ids, why, seed), None),
+            Err(why) => self.insert(channel, AriCall::turn_away(at, ids, why, seed), None),
         }
     }
 
-    fn insert(&mut self, caller: &str, call: Call, port: Option<u16>) {
+    fn insert(&mut self, caller: &str, call: AriCall, port: Option<u16>) {
         let caller: Arc<str> = caller.into();
         self.started.extend(port.map(|port| (port, call.started_at())));
         self.calls.insert(caller.clone(), Entry { call, serial: self.serial, port, armed: None });
@@ -295,7 +296,7 @@ impl App {
         }
     }
 
-    fn drive(&mut self, caller: &Arc<str>, now: Stamp, input: Input<'_>) {
+    fn drive(&mut self, caller: &Arc<str>, now: Stamp, input: AriInput<'_>) {
         if let Some(entry) = self.calls.get_mut(caller) {
             entry.call.handle(now, input);
             self.carry_out(caller);
@@ -308,25 +309,25 @@ impl App {
             let (port, serial, started_at) = (entry.port, entry.serial, entry.call.started_at());
             let Some(output) = entry.call.poll() else { break };
             match output {
-                Output::Request(request) => {
+                AriOutput::Request(request) => {
                     let attempt = entry.call.attempts(request.operation);
                     self.shared.record().add_attempt(request.operation, attempt);
                     let call = Some((caller.clone(), serial));
                     self.tasks.spawn(tasks::ask(self.client.clone(), call, request));
                 }
-                Output::ConnectMedia(peer) => {
+                AriOutput::ConnectMedia(peer) => {
                     let _ = port.map(|port| self.reflector.connect(port, peer));
                 }
-                Output::ReleasePort => {
+                AriOutput::ReleasePort => {
                     let _ = port.map(|port| self.reflector.remove(port));
                 }
-                Output::Answered(at) => self.shared.record().stages.answered.record(at.since(started_at)),
-                Output::MediaReady(at) => {
+                AriOutput::Answered(at) => self.shared.record().stages.answered.record(at.since(started_at)),
+                AriOutput::MediaReady(at) => {
                     self.shared.record().stages.media_ready.record(at.since(started_at));
                 }
-                Output::Bridged(at) => self.on_bridged(caller, at),
-                Output::Note(note) => log_note(caller, note),
-                Output::Ended(record) => self.on_ended(caller, record),
+                AriOutput::Bridged(at) => self.on_bridged(caller, at),
+                AriOutput::Note(note) => log_note(caller, note),
+                AriOutput::Ended(record) => self.on_ended(caller, record),
             }
         }
         let Some(entry) = self.calls.get_mut(caller) else { return };
@@ -381,11 +382,11 @@ impl App {
         self.count_active();
     }
 
-    fn on_removed(&mut self, removed: &Removed) {
-        self.ports.give_back(removed.port);
-        self.started.remove(&removed.port);
-        if let Some(record) = self.closing.remove(&removed.port) {
-            self.shared.record().add_call(&record, &removed.counts);
+    fn on_removed(&mut self, port: u16, counts: &MediaCounts) {
+        self.ports.give_back(port);
+        self.started.remove(&port);
+        if let Some(record) = self.closing.remove(&port) {
+            self.shared.record().add_call(&record, counts);
         }
     }
 

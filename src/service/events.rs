@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A message of the event connection.
 #[derive(Debug)]
-pub enum Incoming {
+pub enum EventMessage {
     /// An event.
     Event {
         /// Time of its reading.
@@ -70,12 +70,12 @@ pub enum ConnectError {
     Unreachable(String),
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type EventSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// An open event connection.
 pub struct EventConnection {
     source: EventSource,
-    socket: Socket,
+    socket: EventSocket,
 }
 
 impl EventSource {
@@ -101,7 +101,7 @@ impl EventSource {
         Ok(EventConnection { source: self, socket })
     }
 
-    async fn open(&self, limit: Duration) -> Result<Socket, ConnectError> {
+    async fn open(&self, limit: Duration) -> Result<EventSocket, ConnectError> {
         let unreachable = |error: WsError| ConnectError::Unreachable(error.to_string());
         let mut request = self.url.as_str().into_client_request().map_err(unreachable)?;
         request.headers_mut().insert(AUTHORIZATION, self.authorization.clone());
@@ -122,7 +122,7 @@ impl EventConnection {
     /// Forwards events for as long as anybody takes them, connecting again when the connection is
     /// lost. Ends by itself only when another client has taken the application over: connecting
     /// again would take it back, and the two would never stop.
-    pub async fn forward(self, to: Sender<Incoming>) {
+    pub async fn forward(self, to: Sender<EventMessage>) {
         let EventConnection { source, mut socket } = self;
         loop {
             let lost = tokio::select! {
@@ -136,12 +136,12 @@ impl EventConnection {
             };
             // The old connection is dropped first: Asterisk would otherwise replace it by the new one.
             drop(socket);
-            if to.send(Incoming::Disconnected(reason.clone())).await.is_err() {
+            if to.send(EventMessage::Disconnected(reason.clone())).await.is_err() {
                 return;
             }
             let Some(again) = reconnect(&source, &to, &reason).await else { return };
             socket = again;
-            if to.send(Incoming::Reconnected).await.is_err() {
+            if to.send(EventMessage::Reconnected).await.is_err() {
                 return;
             }
         }
@@ -149,7 +149,7 @@ impl EventConnection {
 }
 
 /// Reads until the connection is lost, and says why; `None` when there is to be no other.
-async fn read(socket: &mut Socket, to: &Sender<Incoming>) -> Option<String> {
+async fn read(socket: &mut EventSocket, to: &Sender<EventMessage>) -> Option<String> {
     let mut pinged = false;
     loop {
         let message = match tokio::time::timeout(QUIET_LIMIT, socket.next()).await {
@@ -170,17 +170,17 @@ async fn read(socket: &mut Socket, to: &Sender<Incoming>) -> Option<String> {
         let Message::Text(text) = message else { continue };
         tracing::trace!(%text, "event");
         let incoming = match Event::parse_dated(&text) {
-            Ok((event, made_at)) => Incoming::Event { at, made_at, event },
-            Err(error) => Incoming::Malformed(error),
+            Ok((event, made_at)) => EventMessage::Event { at, made_at, event },
+            Err(error) => EventMessage::Malformed(error),
         };
-        let replaced = matches!(incoming, Incoming::Event { event: Event::ApplicationReplaced, .. });
+        let replaced = matches!(incoming, EventMessage::Event { event: Event::ApplicationReplaced, .. });
         if to.send(incoming).await.is_err() || replaced {
             return None;
         }
     }
 }
 
-async fn reconnect(source: &EventSource, to: &Sender<Incoming>, lost: &str) -> Option<Socket> {
+async fn reconnect(source: &EventSource, to: &Sender<EventMessage>, lost: &str) -> Option<EventSocket> {
     let mut pause = FIRST_PAUSE;
     let mut said = Vec::new();
     loop {
@@ -201,7 +201,7 @@ async fn reconnect(source: &EventSource, to: &Sender<Incoming>, lost: &str) -> O
             }
             ref error => tracing::debug!(%error, "no event connection yet"),
         }
-        to.send(Incoming::StillDisconnected(lost.to_string(), error)).await.ok()?;
+        to.send(EventMessage::StillDisconnected(lost.to_string(), error)).await.ok()?;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

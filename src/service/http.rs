@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::media::MediaTotals;
-use super::metrics::{Metrics, Snapshot};
+use super::metrics::{ServiceMetrics, Snapshot};
 use super::openmetrics;
 use super::stats::Counts;
 use crate::clock;
@@ -85,7 +85,7 @@ async fn metrics(State(shared): State<Arc<SharedCounts>>, headers: HeaderMap) ->
     let body = if prefers_openmetrics(&accepted.join(",")) {
         ([(CONTENT_TYPE, openmetrics::CONTENT_TYPE)], openmetrics::text(&now)).into_response()
     } else {
-        Json(Metrics::of(&now)).into_response()
+        Json(ServiceMetrics::of(&now)).into_response()
     };
     ([(VARY, "Accept")], body).into_response()
 }

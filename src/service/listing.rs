@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::ari::CallIds;
 use crate::ari::event::{Event, MAX_ARGS};
-use crate::net::http::{HttpClient, HttpError, Limits};
+use crate::net::http::{HttpClient, HttpError, HttpLimits};
 
 /// A listing of some thousand channels, at about 700 bytes each, takes its time.
-const LIMITS: Limits = Limits { timeout: Duration::from_secs(15), body: 32 * 1024 * 1024 };
+const LIMITS: HttpLimits = HttpLimits { timeout: Duration::from_secs(15), body: 32 * 1024 * 1024 };
 
 /// All channels and bridges of an Asterisk, by id.
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ pub struct Listing {
     /// Time of this Asterisk's start, in its own words; `None` where it does not tell.
     pub started: Option<String>,
     /// Channels.
-    pub channels: HashMap<String, Place>,
+    pub channels: HashMap<String, ChannelPlace>,
     /// Bridges with the channels in each.
     pub bridges: HashMap<String, Vec<String>>,
 }
@@ -27,7 +28,7 @@ pub struct Listing {
 /// A channel's place in the dialplan.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Place {
+pub struct ChannelPlace {
     /// The extension.
     exten: String,
     /// The application that is running.
@@ -36,7 +37,7 @@ pub struct Place {
     app_data: String,
 }
 
-impl Place {
+impl ChannelPlace {
     /// The dialplan's arguments behind the name, if the channel is in Stasis application `app`, and
     /// not by the extension `h`, which runs after a hang-up.
     pub fn args_in(&self, app: &str) -> Option<Vec<String>> {
@@ -62,17 +63,7 @@ pub struct CallSnapshot {
 struct Channel {
     id: String,
     #[serde(default)]
-    dialplan: Place,
-}
-
-#[derive(Deserialize)]
-struct Info {
-    status: Status,
-}
-
-#[derive(Deserialize)]
-struct Status {
-    startup_time: String,
+    dialplan: ChannelPlace,
 }
 
 #[derive(Deserialize)]
@@ -86,11 +77,12 @@ impl Listing {
     /// Asks for all of it.
     pub async fn fetch(client: &HttpClient) -> Result<Self, HttpError> {
         // A user may be denied this one, and an Asterisk may lack it.
-        let info: Result<Info, HttpError> = client.get("/asterisk/info?only=status", LIMITS).await;
+        let info: Result<Value, HttpError> = client.get("/asterisk/info?only=status", LIMITS).await;
+        let started = info.ok().and_then(|info| Some(info["status"]["startup_time"].as_str()?.to_string()));
         let channels: Vec<Channel> = client.get("/channels", LIMITS).await?;
         let bridges: Vec<Bridge> = client.get("/bridges", LIMITS).await?;
         Ok(Listing {
-            started: info.ok().map(|info| info.status.startup_time),
+            started,
             channels: channels.into_iter().map(|channel| (channel.id, channel.dialplan)).collect(),
             bridges: bridges.into_iter().map(|bridge| (bridge.id, bridge.channels)).collect(),
         })
@@ -142,19 +134,19 @@ mod tests {
 
     #[test]
     fn who_waits_in_the_application_is_told_from_the_others() {
-        let place = |exten: &str, app_name: &str, app_data: &str| Place {
+        let place = |exten: &str, app_name: &str, app_data: &str| ChannelPlace {
             exten: exten.into(),
             app_name: app_name.into(),
             app_data: app_data.into(),
         };
-        let args = |place: Place| place.args_in("app");
+        let args = |place: ChannelPlace| place.args_in("app");
         assert_eq!(args(place("x", "Stasis", "app")), Some(vec![]));
         assert_eq!(args(place("x", "Stasis", "app,alaw,7")), Some(vec!["alaw".into(), "7".into()]));
         for other in [
             place("x", "Stasis", "apple"),
             place("h", "Stasis", "app"),
             place("x", "Echo", "app"),
-            Place::default(),
+            ChannelPlace::default(),
         ] {
             assert_eq!(args(other.clone()), None, "{other:?}");
         }
@@ -165,7 +157,7 @@ mod tests {
         let ids = CallIds::new("app", "1.1");
         let mut known = known();
         let mut listing = Listing::default();
-        listing.channels.insert(ids.caller.clone(), Place::default());
+        listing.channels.insert(ids.caller.clone(), ChannelPlace::default());
         let missed = listing.missed("app", &ids, &known);
         let media_gone = Event::ChannelDestroyed { channel: ids.media.clone() };
         assert_eq!(missed, [media_gone, Event::BridgeDestroyed { bridge: ids.bridge.clone() }]);
@@ -183,10 +175,10 @@ mod tests {
         let ids = CallIds::new("app", "1.1");
         let mut known = CallSnapshot { media_in_app: false, ..known() };
         let mut listing = Listing::default();
-        let in_app = Place { app_name: "Stasis".into(), app_data: "app".into(), ..Default::default() };
+        let in_app = ChannelPlace { app_name: "Stasis".into(), app_data: "app".into(), ..Default::default() };
         listing.channels.insert(ids.caller.clone(), in_app.clone());
         listing.bridges.insert(ids.bridge.clone(), vec![]);
-        listing.channels.insert(ids.media.clone(), Place::default());
+        listing.channels.insert(ids.media.clone(), ChannelPlace::default());
         assert_eq!(listing.missed("app", &ids, &known), [], "it is not in yet");
         listing.channels.insert(ids.media.clone(), in_app);
         let start = Event::StasisStart {
@@ -205,8 +197,8 @@ mod tests {
         let ids = CallIds::new("app", "1.1");
         let mut known = CallSnapshot { bridged: true, ..known() };
         let mut listing = Listing::default();
-        listing.channels.insert(ids.caller.clone(), Place::default());
-        listing.channels.insert(ids.media.clone(), Place::default());
+        listing.channels.insert(ids.caller.clone(), ChannelPlace::default());
+        listing.channels.insert(ids.media.clone(), ChannelPlace::default());
         listing.bridges.insert(ids.bridge.clone(), vec![ids.media.clone()]);
         let bridge = || ids.bridge.clone();
         let entered = Event::ChannelEnteredBridge { bridge: bridge(), channel: ids.media.clone() };

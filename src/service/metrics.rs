@@ -37,7 +37,7 @@ pub struct Snapshot {
 /// to the kernel's receive stamp. Without one it is one call's set-up: from the caller's StasisStart
 /// until caller and media are both in the bridge, which is when the echo works.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Metrics {
+pub struct ServiceMetrics {
     /// Callers that entered the application so far.
     pub total_channels: u64,
     /// Calls that are not over yet.
@@ -65,7 +65,7 @@ pub struct Metrics {
     pub timestamp: u64,
 }
 
-impl Metrics {
+impl ServiceMetrics {
     /// The metrics at that moment.
     pub fn of(now: &Snapshot) -> Self {
         let (latency, late_after, loss): (&Durations, _, _) = match &now.record.echo {
@@ -73,7 +73,7 @@ impl Metrics {
             None => (&now.record.stages.bridged, SETUP_LATE_AFTER, now.media.loss_ratio()),
         };
         let ms = latency.milliseconds();
-        Metrics {
+        ServiceMetrics {
             total_channels: now.record.calls.total,
             active_channels: now.record.calls.active,
             total_latencies: ms.count,
@@ -93,7 +93,7 @@ impl Metrics {
 #[derive(Debug, Serialize)]
 pub struct MetricsFile {
     /// The answer that GET /metrics would give at the same moment.
-    pub metrics: Metrics,
+    pub metrics: ServiceMetrics,
     /// Everything counted.
     #[serde(flatten)]
     pub record: Counts,
@@ -102,7 +102,7 @@ pub struct MetricsFile {
 impl MetricsFile {
     /// The file's content at that moment.
     pub fn of(now: Snapshot) -> Self {
-        MetricsFile { metrics: Metrics::of(&now), record: now.record }
+        MetricsFile { metrics: ServiceMetrics::of(&now), record: now.record }
     }
 }
 
@@ -134,7 +134,7 @@ pub(super) mod tests {
     #[test]
     fn the_keys_are_these_and_no_others_and_null_without_samples() {
         let mut now = nothing();
-        let value = serde_json::to_value(Metrics::of(&now)).unwrap();
+        let value = serde_json::to_value(ServiceMetrics::of(&now)).unwrap();
         let keys: Vec<_> = value.as_object().unwrap().keys().collect();
         let mut expected = KEYS;
         expected.sort_unstable();
@@ -146,7 +146,7 @@ pub(super) mod tests {
         for ms in [4, 400] {
             now.record.stages.bridged.record(Duration::from_millis(ms));
         }
-        let value = serde_json::to_value(Metrics::of(&now)).unwrap();
+        let value = serde_json::to_value(ServiceMetrics::of(&now)).unwrap();
         assert_eq!((&value["total_latencies"], &value["late_ratio"]), (&json!(2), &json!(0.5)));
     }
 
@@ -159,7 +159,7 @@ pub(super) mod tests {
             echo.round_trip.record(Duration::from_millis(ms));
         }
         now.record.echo = Some(echo);
-        let metrics = Metrics::of(&now);
+        let metrics = ServiceMetrics::of(&now);
         assert_eq!((metrics.total_latencies, metrics.packet_loss_ratio), (3, Some(0.25)));
         assert_eq!(metrics.late_ratio, Some(1.0 / 3.0));
         assert!((metrics.max_latency.unwrap() - 100.0).abs() < 0.1);

@@ -74,7 +74,7 @@ pub struct ServiceEnd {
 }
 
 /// A service that is connected to Asterisk and listens, but takes no calls yet.
-pub struct Service {
+pub struct AriService {
     app: App,
     events: EventConnection,
     stream_events: UnboundedReceiver<StreamEvent>,
@@ -82,7 +82,7 @@ pub struct Service {
     shared: Arc<SharedCounts>,
 }
 
-impl Service {
+impl AriService {
     /// Connects to Asterisk and takes what the service needs.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Service {
         let events = connect(&config).await?;
         let shared = Arc::new(SharedCounts::new(reflector.totals().clone()));
         let app = App::new(config, echo, client, reflector, shared.clone());
-        Ok(Service { app, events, stream_events, listener, shared })
+        Ok(AriService { app, events, stream_events, listener, shared })
     }
 
     /// Address of GET /health and GET /metrics.
@@ -128,7 +128,7 @@ impl Service {
     /// does when it has to end by itself, with the reason.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> ServiceEnd {
         let address = self.http_address();
-        let Service { app, events, stream_events, listener, shared } = self;
+        let AriService { app, events, stream_events, listener, shared } = self;
         let (to_app, incoming) = mpsc::channel(EVENT_QUEUE);
         let mut events_task = JoinSet::new();
         events_task.spawn(events.forward(to_app));

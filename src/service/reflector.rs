@@ -32,15 +32,6 @@ const TURN: usize = 4;
 /// Interval at which counts of the echo server are shown: locking once a packet would cost too much.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
-/// A stream that was removed: its port, which is closed now, and its counts.
-#[derive(Debug)]
-pub struct Removed {
-    /// The port.
-    pub port: u16,
-    /// Datagrams that passed through it.
-    pub counts: MediaCounts,
-}
-
 /// An event of a stream.
 #[derive(Debug)]
 pub enum StreamEvent {
@@ -51,11 +42,16 @@ pub enum StreamEvent {
         /// The kernel's stamp.
         at: Stamp,
     },
-    /// It has ended.
-    Removed(Removed),
+    /// It was removed.
+    Removed {
+        /// The port, which is closed now.
+        port: u16,
+        /// Datagrams that passed through it.
+        counts: MediaCounts,
+    },
 }
 
-enum Command {
+enum ReflectorCommand {
     Add { port: u16, sockets: Sockets, ssrc: u32 },
     Connect { port: u16, peer: SocketAddr },
     Remove { port: u16 },
@@ -64,7 +60,7 @@ enum Command {
 /// The thread's handle. Dropping it ends the thread and closes the sockets.
 pub struct Reflector {
     /// `None` only while the handle is dropped.
-    commands: Option<Sender<Command>>,
+    commands: Option<Sender<ReflectorCommand>>,
     waker: Waker,
     thread: Option<thread::JoinHandle<()>>,
     totals: Arc<MediaTotals>,
@@ -93,7 +89,7 @@ impl Reflector {
         let calls: Vec<_> = (0..range.len()).map(|_| None).collect();
         let delay = delay.map(Delay::new).transpose()?;
         if let Some(delay) = &delay {
-            poller.add(delay.timer(), 2 * calls.len() as u64)?;
+            poller.add(delay.timer(), DELAY)?;
         }
         let thread = ReflectorThread {
             poller,
@@ -118,17 +114,17 @@ impl Reflector {
     /// Takes over the sockets of a call on `port`. Its peer is not known yet: packets before
     /// [`Reflector::connect`] are dropped.
     pub fn add(&self, port: u16, sockets: Sockets, ssrc: u32) {
-        self.command(Command::Add { port, sockets, ssrc });
+        self.command(ReflectorCommand::Add { port, sockets, ssrc });
     }
 
     /// Fixes the peer of the stream on `port`.
     pub fn connect(&self, port: u16, peer: SocketAddr) {
-        self.command(Command::Connect { port, peer });
+        self.command(ReflectorCommand::Connect { port, peer });
     }
 
-    /// Ends the stream on `port`; its [`Removed`] follows.
+    /// Ends the stream on `port`; its [`StreamEvent::Removed`] follows.
     pub fn remove(&self, port: u16) {
-        self.command(Command::Remove { port });
+        self.command(ReflectorCommand::Remove { port });
     }
 
     /// The running totals.
@@ -136,7 +132,7 @@ impl Reflector {
         &self.totals
     }
 
-    fn command(&self, command: Command) {
+    fn command(&self, command: ReflectorCommand) {
         // A thread that has ended is noticed by the closed channel of events.
         let _ = self.commands.as_ref().map(|commands| commands.send(command));
         self.waker.wake();
@@ -153,7 +149,7 @@ impl Drop for Reflector {
 }
 
 /// One call's media on the thread.
-struct CallMedia {
+struct ReflectedCall {
     /// Time of its adding: packets from before are those of an earlier call on the same port.
     since: Stamp,
     sockets: Sockets,
@@ -163,11 +159,11 @@ struct CallMedia {
 
 struct ReflectorThread {
     poller: Poller,
-    commands: Receiver<Command>,
+    commands: Receiver<ReflectorCommand>,
     events: UnboundedSender<StreamEvent>,
     first: u16,
     /// By port, from `first` on.
-    calls: Vec<Option<Box<CallMedia>>>,
+    calls: Vec<Option<Box<ReflectedCall>>>,
     totals: Arc<MediaTotals>,
     workspace: Workspace,
     shown_at: Stamp,
@@ -185,16 +181,9 @@ struct Workspace {
     delay: Option<Delay>,
 }
 
-/// The source of a readiness.
-#[derive(Clone, Copy)]
-enum Ready {
-    /// The socket towards Asterisk of the call at a place.
-    Asterisk(usize),
-    /// The socket towards the echo server.
-    Echo(usize),
-    /// The timer of the delay.
-    Delay,
-}
+/// Names the timer of the delay. A call's sockets are named by its place, twice that and 1 more for the one towards
+/// the echo server.
+const DELAY: u64 = u64::MAX - 1;
 
 impl ReflectorThread {
     fn run(mut self) {
@@ -218,27 +207,16 @@ impl ReflectorThread {
     }
 
     fn serve(&mut self, token: u64) {
-        let ready = self.source(token);
-        let at = match ready {
-            Ready::Asterisk(at) | Ready::Echo(at) => at,
-            Ready::Delay => return self.release(),
-        };
+        if token == DELAY {
+            return self.release();
+        }
+        let (at, is_echo) = ((token / 2) as usize, token % 2 == 1);
         let Some(call) = self.calls.get_mut(at).and_then(Option::as_mut) else { return };
         let had_first = call.stream.first_at.is_some();
-        call.serve(ready, &mut self.workspace);
+        call.serve(at, is_echo, &mut self.workspace);
         call.count(&mut self.workspace.media);
         if let Some(first_at) = call.stream.first_at.filter(|_| !had_first) {
             let _ = self.events.send(StreamEvent::FirstPacket { port: self.first + at as u16, at: first_at });
-        }
-    }
-
-    /// Tokens are the calls' places, then the same once more for the echo server, then the timer.
-    fn source(&self, token: u64) -> Ready {
-        let (at, all) = (token as usize, self.calls.len());
-        match at / all.max(1) {
-            0 => Ready::Asterisk(at),
-            1 => Ready::Echo(at - all),
-            _ => Ready::Delay,
         }
     }
 
@@ -285,24 +263,23 @@ impl ReflectorThread {
     fn handle_commands(&mut self) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Add { port, sockets, ssrc }) => self.add(port, sockets, ssrc),
-                Ok(Command::Connect { port, peer }) => self.connect(port, peer),
-                Ok(Command::Remove { port }) => self.remove(port),
+                Ok(ReflectorCommand::Add { port, sockets, ssrc }) => self.add(port, sockets, ssrc),
+                Ok(ReflectorCommand::Connect { port, peer }) => self.connect(port, peer),
+                Ok(ReflectorCommand::Remove { port }) => self.remove(port),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
     }
 
-    fn slot(&mut self, port: u16) -> Option<&mut Option<Box<CallMedia>>> {
+    fn slot(&mut self, port: u16) -> Option<&mut Option<Box<ReflectedCall>>> {
         self.calls.get_mut(usize::from(port.checked_sub(self.first)?))
     }
 
     fn add(&mut self, port: u16, sockets: Sockets, ssrc: u32) {
-        let token = u64::from(port.saturating_sub(self.first));
-        let behind = token + self.calls.len() as u64;
+        let token = 2 * u64::from(port.saturating_sub(self.first));
         let watched = self.poller.add(&sockets.asterisk, token).and_then(|()| match &sockets.echo {
-            Some(echo) => self.poller.add(echo, behind),
+            Some(echo) => self.poller.add(echo, token + 1),
             None => Ok(()),
         });
         if let Err(error) = watched {
@@ -314,7 +291,7 @@ impl ReflectorThread {
             (None, Some(_)) => Way::Held,
             (None, None) => Way::Back,
         };
-        let call = CallMedia {
+        let call = ReflectedCall {
             since: clock::now(),
             sockets,
             stream: Stream::new(way, ssrc),
@@ -346,11 +323,11 @@ impl ReflectorThread {
             self.totals.add(std::mem::take(&mut self.workspace.media));
         }
         // Nobody listens any more when the service is ending.
-        let _ = self.events.send(StreamEvent::Removed(Removed { port, counts }));
+        let _ = self.events.send(StreamEvent::Removed { port, counts });
     }
 }
 
-impl CallMedia {
+impl ReflectedCall {
     /// Adds what was counted since the last time to this call's counts and to those of all.
     fn count(&mut self, all: &mut MediaCounts) {
         let new = self.stream.take_counts();
@@ -358,14 +335,10 @@ impl CallMedia {
         *all += new;
     }
 
-    fn serve(&mut self, ready: Ready, workspace: &mut Workspace) {
+    fn serve(&mut self, at: usize, is_echo: bool, workspace: &mut Workspace) {
         for _ in 0..TURN {
             // An error is that of an earlier send, handed over late; reading it has cleared it.
-            let received = match ready {
-                Ready::Asterisk(at) => self.on_asterisk(at, workspace),
-                Ready::Echo(_) => self.on_echo(workspace),
-                Ready::Delay => return,
-            };
+            let received = if is_echo { self.on_echo(workspace) } else { self.on_asterisk(at, workspace) };
             match received {
                 Ok(BATCH) => {}
                 Ok(_) | Err(_) => break,
@@ -375,7 +348,7 @@ impl CallMedia {
 
     fn on_asterisk(&mut self, at: usize, workspace: &mut Workspace) -> io::Result<usize> {
         let Workspace { batch, answer, echo, delay, .. } = workspace;
-        let CallMedia { sockets, stream, .. } = self;
+        let ReflectedCall { sockets, stream, .. } = self;
         batch.receive(&sockets.asterisk, |datagram| {
             let (bytes, in_at) = (datagram.bytes, datagram.received_at);
             match stream.on_datagram(&datagram, clock::now, &mut answer[..]) {
@@ -396,7 +369,7 @@ impl CallMedia {
 
     fn on_echo(&mut self, workspace: &mut Workspace) -> io::Result<usize> {
         let Workspace { batch, answer, echo, .. } = workspace;
-        let CallMedia { sockets, stream, .. } = self;
+        let ReflectedCall { sockets, stream, .. } = self;
         let Some(echo_socket) = &sockets.echo else { return Ok(0) };
         batch.receive(echo_socket, |datagram| {
             let next = stream.on_echo(&datagram, clock::now, &mut answer[..], echo);
@@ -468,9 +441,7 @@ mod tests {
             panic!("no first packet")
         };
         assert!(port == address.port() && at <= before);
-        let Some(StreamEvent::Removed(Removed { port, counts })) = events.blocking_recv() else {
-            panic!("no end")
-        };
+        let Some(StreamEvent::Removed { port, counts }) = events.blocking_recv() else { panic!("no end") };
         assert_eq!((port, counts.expected, counts.distinct), (address.port(), 3, 3));
         assert!(counts.sent > 3 && counts.strangers >= 1);
         assert_eq!(reflector.totals().now().loss_ratio(), Some(0.0));

@@ -6,22 +6,22 @@ use std::time::Duration;
 use hyper::Method;
 
 use super::listing::{CallSnapshot, Listing};
-use crate::ari::exchange::Input;
-use crate::ari::request::{Operation, Request, media_address};
+use crate::ari::exchange::AriInput;
+use crate::ari::request::{AriRequest, Operation, media_address};
 use crate::clock;
-use crate::net::http::{BODY_LIMIT, HttpAnswer, HttpClient, HttpError, Limits};
+use crate::net::http::{BODY_LIMIT, HttpAnswer, HttpClient, HttpError, HttpLimits};
 use crate::stamp::Stamp;
 
 /// From asking to the whole answer. Asterisk answers in milliseconds; one that needs longer than this
 /// is not going to.
-const REQUEST_LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
+const REQUEST_LIMITS: HttpLimits = HttpLimits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
 
 /// The result of a task.
 pub enum TaskResult {
     Answer {
         /// The call's caller and serial; `None` for a deletion of something that belongs to no call.
         call: Option<(Arc<str>, u64)>,
-        request: Request,
+        request: AriRequest,
         asked_at: Stamp,
         answered_at: Stamp,
         result: Result<HttpAnswer, HttpError>,
@@ -34,7 +34,7 @@ pub enum TaskResult {
 }
 
 /// Sends a request.
-pub async fn ask(client: Arc<HttpClient>, call: Option<(Arc<str>, u64)>, request: Request) -> TaskResult {
+pub async fn ask(client: Arc<HttpClient>, call: Option<(Arc<str>, u64)>, request: AriRequest) -> TaskResult {
     let method = if request.operation.deletes() { Method::DELETE } else { Method::POST };
     let asked_at = clock::now();
     let result = client.send(method, &request.path, REQUEST_LIMITS).await;
@@ -47,17 +47,17 @@ pub async fn list(client: Arc<HttpClient>, number: u64, known: Vec<CallSnapshot>
 }
 
 /// The input that the result of a request is to its call.
-pub fn input_of(operation: Operation, result: &Result<HttpAnswer, HttpError>) -> Input<'static> {
+pub fn input_of(operation: Operation, result: &Result<HttpAnswer, HttpError>) -> AriInput<'static> {
     match result {
         Ok(answer) => {
             let is_media = operation == Operation::CreateMedia && answer.status < 300;
             let media = if is_media { media_address(&answer.body) } else { None };
-            Input::Answer { operation, status: answer.status, media }
+            AriInput::Answer { operation, status: answer.status, media }
         }
         Err(error) => {
             // Counted, and the call that fails by it says so.
             tracing::debug!(%operation, %error, "no answer from Asterisk");
-            Input::NoAnswer { operation, sent: error.may_have_been_sent() }
+            AriInput::NoAnswer { operation, sent: !matches!(error, HttpError::NotSent(_)) }
         }
     }
 }

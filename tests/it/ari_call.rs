@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use crate::harness::world::{CALLER, Fate, World, asterisk_media, at, ids, start};
 use loadtest::ari::CallIds;
-use loadtest::ari::call::{Call, GONE_LIMIT, SETUP_LIMIT, UNBRIDGED_LIMIT};
+use loadtest::ari::call::{AriCall, GONE_LIMIT, SETUP_LIMIT, UNBRIDGED_LIMIT};
 use loadtest::ari::event::Event;
-use loadtest::ari::exchange::Input;
+use loadtest::ari::exchange::AriInput;
 use loadtest::ari::outcome::ServiceOutcome;
-use loadtest::ari::request::{HangUpReason, Operation, Request};
+use loadtest::ari::request::{AriRequest, HangUpReason, Operation};
 use loadtest::stamp::Stamp;
 use proptest::prelude::*;
+use strum::VariantArray as _;
 
 /// A request for something that exists already.
-fn request(operation: Operation, reason: HangUpReason) -> Request {
-    Request::of(operation, &ids(), None, reason).expect("only creating media needs a target")
+fn request(operation: Operation, reason: HangUpReason) -> AriRequest {
+    AriRequest::of(operation, &ids(), None, reason).expect("only creating media needs a target")
 }
 
 #[test]
@@ -150,7 +151,7 @@ fn what_breaks_under_a_bridged_call_ends_it() {
             },
             ServiceOutcome::Unbridged,
         ),
-        (|world| world.handle(Input::Shutdown), ServiceOutcome::Shutdown),
+        (|world| world.handle(AriInput::Shutdown), ServiceOutcome::Shutdown),
     ];
     for (break_it, outcome) in breaks {
         let mut world = World::bridged();
@@ -188,9 +189,9 @@ fn a_channel_that_leaves_the_bridge_for_a_moment_is_forgiven() {
     let mut world = World::bridged();
     let CallIds { media, bridge, .. } = ids();
     let left = Event::ChannelLeftBridge { bridge: bridge.clone(), channel: media.clone() };
-    world.handle(Input::Event(&left));
+    world.handle(AriInput::Event(&left));
     world.pass(UNBRIDGED_LIMIT / 2);
-    world.handle(Input::Event(&Event::ChannelEnteredBridge { bridge, channel: media }));
+    world.handle(AriInput::Event(&Event::ChannelEnteredBridge { bridge, channel: media }));
     world.pass(UNBRIDGED_LIMIT * 3);
     assert!(world.call.is_bridged() && world.call.poll_timeout().is_none());
 }
@@ -211,7 +212,7 @@ fn an_end_that_is_not_heard_of_does_not_hold_the_port() {
 
 #[test]
 fn a_caller_without_a_port_is_turned_away_unanswered() {
-    let mut world = World::around(Call::turn_away(at(0), ids(), ServiceOutcome::NoPort, 1));
+    let mut world = World::around(AriCall::turn_away(at(0), ids(), ServiceOutcome::NoPort, 1));
     world.collect();
     let hang_up = request(Operation::HangUp, HangUpReason::Congestion);
     assert_eq!(world.requests, [hang_up]);
@@ -225,12 +226,12 @@ fn answers_to_an_ended_call_are_nothing() {
     let mut world = World::bridged();
     world.hang_up();
     world.settle();
-    for operation in Operation::ALL {
-        world.handle(Input::Answer { operation, status: 200, media: Some(asterisk_media()) });
-        world.handle(Input::NoAnswer { operation, sent: true });
+    for &operation in Operation::VARIANTS {
+        world.handle(AriInput::Answer { operation, status: 200, media: Some(asterisk_media()) });
+        world.handle(AriInput::NoAnswer { operation, sent: true });
     }
-    world.handle(Input::Event(&start(&ids().media)));
-    world.handle(Input::Shutdown);
+    world.handle(AriInput::Event(&start(&ids().media)));
+    world.handle(AriInput::Shutdown);
     assert_eq!(world.released, 1);
 }
 
@@ -288,9 +289,9 @@ impl World {
             Step::LoseMedia => self.lose_media(),
             // While its creation is being repeated, an end would not say of which one.
             Step::LoseBridge if self.call.has_bridge() => self.lose_bridge(),
-            Step::Repeat => self.handle(Input::Event(&start(CALLER))),
+            Step::Repeat => self.handle(AriInput::Event(&start(CALLER))),
             Step::Restart => self.restart(),
-            Step::Shutdown => self.handle(Input::Shutdown),
+            Step::Shutdown => self.handle(AriInput::Shutdown),
             _ => {}
         }
     }
@@ -309,7 +310,7 @@ proptest! {
             world.take_step(step);
         }
         if by_shutdown {
-            world.handle(Input::Shutdown);
+            world.handle(AriInput::Shutdown);
         } else {
             // Once more if it was lost: after a lost connection a listing of the channels tells it.
             world.caller = true;

@@ -7,7 +7,7 @@ use crate::harness::lab::{Lab, assert_back, assert_whole, outcomes};
 use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::echo::EchoServer;
 use loadtest::rtp::Codec;
-use loadtest::service::{Service, ServiceConfig};
+use loadtest::service::{AriService, ServiceConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -152,17 +152,17 @@ async fn a_law_survives_when_the_service_is_told() {
 async fn what_is_missing_at_the_start_is_said_with_its_cure() {
     let lab = Lab::new(3).await;
     let wrong = ServiceConfig { password: "wrong".into(), ..lab.config.clone() };
-    let error = Service::start(wrong).await.err().unwrap();
+    let error = AriService::start(wrong).await.err().unwrap();
     assert!(error.to_string().contains("refuses user `loadtest` (HTTP status 401)"), "{error}");
     let nobody = ServiceConfig { ari_url: "http://127.0.0.1:9".into(), ..lab.config.clone() };
-    let error = Service::start(nobody).await.err().unwrap();
+    let error = AriService::start(nobody).await.err().unwrap();
     assert!(error.to_string().starts_with("no ARI at http://127.0.0.1:9: "), "{error}");
     let nowhere = ServiceConfig { media_ip: "0.0.0.0".parse().unwrap(), ..lab.config.clone() };
-    let error = Service::start(nowhere).await.err().unwrap();
+    let error = AriService::start(nowhere).await.err().unwrap();
     assert!(error.to_string().contains("--media-ip"), "{error}");
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let http = taken.local_addr().unwrap();
-    let error = Service::start(ServiceConfig { http, ..lab.config.clone() }).await.err().unwrap();
+    let error = AriService::start(ServiceConfig { http, ..lab.config.clone() }).await.err().unwrap();
     assert!(error.to_string().contains("--http"), "{error}");
     lab.end().await;
 }

@@ -8,7 +8,7 @@ use crate::harness::lab::{Lab, Passing, QUICK, assert_whole, outcomes};
 use hyper::Method;
 use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::ari::request::Operation;
-use loadtest::asterisk::Asterisk;
+use loadtest::asterisk::Managed;
 use loadtest::rtp::Codec;
 use tokio::time::sleep;
 
@@ -197,7 +197,7 @@ async fn an_asterisk_that_is_killed_under_calls_and_started_again_is_served_agai
     // Long enough for the pauses between attempts to have grown to their longest.
     sleep(Duration::from_secs(3)).await;
 
-    lab.asterisk = Asterisk::start(start).await.expect("Asterisk starts again");
+    lab.asterisk = Managed::start(start).await.expect("Asterisk starts again");
     service.assert_health(200).await;
     let caller = Caller::call(lab.sip(), "service", 7, Codec::Pcmu).await.expect("an answer");
     service.assert_bridged(4).await;

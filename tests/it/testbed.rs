@@ -5,7 +5,7 @@ use std::path::Path;
 use loadtest::driver::{Progress, Stop};
 use loadtest::metrics::Summary;
 use loadtest::record::Phase;
-use loadtest::run::{Finished, Observer, Plan, Testbed, execute};
+use loadtest::run::{Finished, Observer, RunPlan, Testbed, execute};
 use loadtest::values::Value;
 use tokio::sync::watch;
 
@@ -24,9 +24,9 @@ impl Observer for Impatient {
     fn remark(&self, _: &str) {}
 }
 
-fn plan(place: &Place, set: &[&str]) -> Plan {
+fn plan(place: &Place, set: &[&str]) -> RunPlan {
     let set: Vec<_> = place.settings().into_iter().chain(set.iter().map(|set| set.to_string())).collect();
-    let mut plan = Plan::read(Path::new("scenarios/smoke.toml"), &set).expect("a valid scenario");
+    let mut plan = RunPlan::read(Path::new("scenarios/smoke.toml"), &set).expect("a valid scenario");
     plan.program = env!("CARGO_BIN_EXE_loadtest").into();
     plan
 }

@@ -14,10 +14,10 @@ use super::super::listing::{CallSnapshot, Listing};
 use super::App;
 use super::tasks;
 use crate::ari::CallIds;
-use crate::ari::call::Call;
-use crate::ari::exchange::Input;
+use crate::ari::call::AriCall;
+use crate::ari::exchange::AriInput;
 use crate::ari::outcome::ServiceOutcome;
-use crate::ari::request::{HangUpReason, Operation, Request};
+use crate::ari::request::{AriRequest, HangUpReason, Operation};
 use crate::clock;
 use crate::net::http::{HttpAnswer, HttpError};
 use crate::stamp::Stamp;
@@ -158,11 +158,11 @@ impl App {
                 continue;
             };
             if is_another && !listing.channels.contains_key(&*known.caller) {
-                self.drive(&known.caller, now, Input::AsteriskRestarted);
+                self.drive(&known.caller, now, AriInput::AsteriskRestarted);
                 continue;
             }
             for event in listing.missed(&self.config.app, entry.call.ids(), known) {
-                self.drive(&known.caller, now, Input::Event(&event));
+                self.drive(&known.caller, now, AriInput::Event(&event));
             }
         }
     }
@@ -213,12 +213,12 @@ impl App {
         self.serial += 1;
         let ids = CallIds::new(&self.config.app, caller);
         let why = if self.stop_by.is_some() { ServiceOutcome::Shutdown } else { ServiceOutcome::NotCleared };
-        self.insert(caller, Call::turn_away(now, ids, why, self.seed ^ self.serial), None);
+        self.insert(caller, AriCall::turn_away(now, ids, why, self.seed ^ self.serial), None);
     }
 
     pub(super) fn delete_stray(&mut self, caller: &str, operation: Operation) {
         let ids = CallIds::new(&self.config.app, caller);
-        let Some(request) = Request::of(operation, &ids, None, HangUpReason::Normal) else { return };
+        let Some(request) = AriRequest::of(operation, &ids, None, HangUpReason::Normal) else { return };
         // One that takes its time to go is deleted once more in every round.
         let attempts = self.reconciliation.deleted.entry(request.path.clone()).or_default();
         *attempts = attempts.saturating_add(1);
@@ -228,7 +228,7 @@ impl App {
         self.tasks.spawn(tasks::ask(self.client.clone(), None, request));
     }
 
-    pub(super) fn on_stray_answer(&self, request: &Request, result: Result<HttpAnswer, HttpError>) {
+    pub(super) fn on_stray_answer(&self, request: &AriRequest, result: Result<HttpAnswer, HttpError>) {
         let error = match result {
             Ok(answer) if (200..300).contains(&answer.status) || answer.status == 404 => return,
             Ok(answer) => format!("HTTP status {}", answer.status),

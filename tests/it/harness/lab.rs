@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use hyper::Method;
 use loadtest::ari::outcome::ServiceOutcome;
-use loadtest::asterisk::{Asterisk, Managed, Places, StartConfig, find};
-use loadtest::net::http::{BODY_LIMIT, HttpClient, Limits};
+use loadtest::asterisk::{Managed, SearchPlaces, StartConfig, find};
+use loadtest::net::http::{BODY_LIMIT, HttpClient, HttpLimits};
 use loadtest::record::OutcomeCount;
 use loadtest::service::stats::Counts;
-use loadtest::service::{Service, ServiceConfig, ServiceEnd};
+use loadtest::service::{AriService, ServiceConfig, ServiceEnd};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 use super::{Echo, Lane};
 
-pub const QUICK: Limits = Limits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
+pub const QUICK: HttpLimits = HttpLimits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
 
 /// An Asterisk of the test's own.
 pub struct Lab {
@@ -45,12 +45,12 @@ impl Lab {
     pub async fn new(ports: u16) -> Self {
         let lane = Lane::claim();
         let dir = tempfile::tempdir().unwrap();
-        let install = find::find(&Places::from_environment(None)).unwrap_or_else(|e| panic!("{e}"));
+        let install = find::find(&SearchPlaces::from_environment(None)).unwrap_or_else(|e| panic!("{e}"));
         let mut start = StartConfig::new(install, dir.path().join("logs"));
         start.run_base = dir.path().to_path_buf();
         start.ports.rtp = lane.asterisk();
         let (user, password) = (start.ari.user.clone(), start.ari.password.expose().to_string());
-        let asterisk = Asterisk::start(start.clone()).await.expect("Asterisk starts");
+        let asterisk = Managed::start(start.clone()).await.expect("Asterisk starts");
         // So that another can take its place.
         start.ports.sip = asterisk.sip_addr().port();
         start.ports.http = asterisk.http_addr().port();
@@ -141,7 +141,7 @@ impl Lab {
 }
 
 pub async fn serve(config: ServiceConfig) -> Running {
-    let service = Service::start(config).await.expect("the service starts");
+    let service = AriService::start(config).await.expect("the service starts");
     let address = service.http_address().unwrap();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(service.run(async move { drop(stopped.await) }));

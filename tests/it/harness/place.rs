@@ -146,3 +146,22 @@ pub fn rows(path: &Path) -> Vec<HashMap<String, String>> {
     let mut reader = csv::Reader::from_path(path).expect("the file is there");
     reader.deserialize().map(|row| row.expect("a row")).collect()
 }
+
+/// Asserts that every line was used again, and that the calls of each came one after the other.
+#[track_caller]
+pub fn assert_replaced(calls: &[HashMap<String, String>]) {
+    let mut lines: HashMap<&str, Vec<(f64, f64)>> = HashMap::new();
+    for call in calls {
+        let seconds = |name: &str, unit: f64| call[name].parse::<f64>().expect("a number") / unit;
+        let placed = seconds("intended_s", 1.0) + seconds("invite_late_ms", 1e3);
+        let over = placed + seconds("answer_delay_ms", 1e3) + seconds("held_ms", 1e3);
+        lines.entry(&call["line"]).or_default().push((placed, over));
+    }
+    for (line, calls) in &mut lines {
+        calls.sort_by(|a, b| a.0.total_cmp(&b.0));
+        assert!(calls.len() > 1, "no call of line {line} was replaced");
+        // Times are written to the nanosecond; their sums are not.
+        let in_order = calls.windows(2).all(|pair| pair[1].0 >= pair[0].1 - 1e-6);
+        assert!(in_order, "line {line} has two calls at once: {calls:?}");
+    }
+}

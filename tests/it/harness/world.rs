@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use loadtest::ari::call::{Call, SETUP_LIMIT, TEARDOWN_LIMIT};
+use loadtest::ari::call::{AriCall, SETUP_LIMIT, TEARDOWN_LIMIT};
 use loadtest::ari::event::Event;
-use loadtest::ari::exchange::{Input, Output};
+use loadtest::ari::exchange::{AriInput, AriOutput};
 use loadtest::ari::outcome::ServiceCall;
-use loadtest::ari::request::{Operation, Request};
+use loadtest::ari::request::{AriRequest, Operation};
 use loadtest::ari::{CallIds, MediaTarget};
 use loadtest::stamp::Stamp;
 
@@ -24,10 +24,10 @@ pub fn asterisk_media() -> SocketAddr {
 
 /// A call, and what exists on the other side of its requests.
 pub struct World {
-    pub call: Call,
+    pub call: AriCall,
     pub now: Stamp,
     /// Requests that wait for their answer.
-    pub asked: Vec<Request>,
+    pub asked: Vec<AriRequest>,
     /// Events that wait for their delivery.
     pub events: VecDeque<Event>,
     pub caller: bool,
@@ -37,7 +37,7 @@ pub struct World {
     pub bridge: bool,
     pub connected: Option<SocketAddr>,
     pub bridged: bool,
-    pub requests: Vec<Request>,
+    pub requests: Vec<AriRequest>,
     pub released: usize,
     pub ended: Option<ServiceCall>,
 }
@@ -61,12 +61,12 @@ impl World {
     pub fn new() -> Self {
         let target =
             MediaTarget { app: "app".into(), host: "127.0.0.1:21000".parse().unwrap(), format: "ulaw" };
-        let mut world = World::around(Call::new(at(0), ids(), target, 7));
+        let mut world = World::around(AriCall::new(at(0), ids(), target, 7));
         world.collect();
         world
     }
 
-    pub fn around(call: Call) -> Self {
+    pub fn around(call: AriCall) -> Self {
         World {
             call,
             now: at(0),
@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    pub fn handle(&mut self, input: Input<'_>) {
+    pub fn handle(&mut self, input: AriInput<'_>) {
         self.call.handle(self.now, input);
         self.collect();
     }
@@ -94,17 +94,17 @@ impl World {
         while let Some(output) = self.call.poll() {
             assert!(self.ended.is_none(), "{output:?} after the end");
             match output {
-                Output::Request(request) => {
+                AriOutput::Request(request) => {
                     let again = self.asked.iter().any(|open| open.operation == request.operation);
                     assert!(!again, "two of {request:?} at once");
                     self.requests.push(request.clone());
                     self.asked.push(request);
                 }
-                Output::ConnectMedia(peer) => self.connected = Some(peer),
-                Output::ReleasePort => self.released += 1,
-                Output::Bridged(_) => self.bridged = true,
-                Output::Ended(record) => self.ended = Some(record),
-                Output::Answered(_) | Output::MediaReady(_) | Output::Note(_) => {}
+                AriOutput::ConnectMedia(peer) => self.connected = Some(peer),
+                AriOutput::ReleasePort => self.released += 1,
+                AriOutput::Bridged(_) => self.bridged = true,
+                AriOutput::Ended(record) => self.ended = Some(record),
+                AriOutput::Answered(_) | AriOutput::MediaReady(_) | AriOutput::Note(_) => {}
             }
         }
     }
@@ -119,18 +119,18 @@ impl World {
         let request = self.asked.remove(n);
         let operation = request.operation;
         let (status, media) = match fate {
-            Fate::NotSent => return self.handle(Input::NoAnswer { operation, sent: false }),
+            Fate::NotSent => return self.handle(AriInput::NoAnswer { operation, sent: false }),
             Fate::Refused(status) => (status, None),
             _ => self.carry_out(&request, fate == Fate::Pretended),
         };
         if fate == Fate::AnswerLost {
-            self.handle(Input::NoAnswer { operation, sent: true });
+            self.handle(AriInput::NoAnswer { operation, sent: true });
         } else {
-            self.handle(Input::Answer { operation, status, media });
+            self.handle(AriInput::Answer { operation, status, media });
         }
     }
 
-    pub fn carry_out(&mut self, request: &Request, pretend: bool) -> (u16, Option<SocketAddr>) {
+    pub fn carry_out(&mut self, request: &AriRequest, pretend: bool) -> (u16, Option<SocketAddr>) {
         let CallIds { caller, media, bridge } = ids();
         let entered = |channel: String| Event::ChannelEnteredBridge { bridge: bridge.clone(), channel };
         match request.operation {
@@ -194,7 +194,7 @@ impl World {
     pub fn restart(&mut self) {
         (self.caller, self.media, self.bridge) = (false, false, false);
         self.events.clear();
-        self.handle(Input::AsteriskRestarted);
+        self.handle(AriInput::AsteriskRestarted);
     }
 
     pub fn deliver_nth(&mut self, n: usize) {
@@ -202,7 +202,7 @@ impl World {
         if event == start(&ids().media) {
             self.media_heard = true;
         }
-        self.handle(Input::Event(&event));
+        self.handle(AriInput::Event(&event));
     }
 
     pub fn deliver(&mut self) {
@@ -214,7 +214,7 @@ impl World {
     pub fn pass(&mut self, time: Duration) {
         self.now += time;
         if self.call.poll_timeout().is_some_and(|due| due <= self.now) {
-            self.handle(Input::Timeout);
+            self.handle(AriInput::Timeout);
         }
     }
 
