@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::{Exit, Failure, interrupt, say};
 use crate::driver::{PingConfig, ping};
 use crate::gate::{Limits, doubt};
-use crate::measure::Echo;
+use crate::measure::ReceivedEcho;
 use crate::metrics::{Metric, Summary, summarize};
 use crate::net::resolve::resolve;
 use crate::record::{Environment, FORMAT_VERSION};
@@ -124,7 +124,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     }
 }
 
-async fn print(mut echoes: mpsc::Receiver<Echo>) {
+async fn print(mut echoes: mpsc::Receiver<ReceivedEcho>) {
     while let Some(echo) = echoes.recv().await {
         let aside = if echo.measured { "" } else { "  (warm-up, not counted)" };
         say::out(format_args!("seq={} rtt={:.3} ms{aside}", echo.seq, echo.rtt_ns as f64 / 1e6));

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::Recent;
 use super::monitor::Monitor;
 use crate::clock;
-use crate::impair::Counts;
-use crate::measure::{Rules, Second};
+use crate::impair::ImpairCounts;
+use crate::measure::{MediaSecond, Rules};
 use crate::record::{Environment, Latencies, Live, Phase, Run, Scope, SecondRecord, Series};
 use crate::stamp::Stamp;
 
@@ -21,7 +21,7 @@ pub(super) struct Book {
     /// CPU that the thread of signalling, which is this one, had used at the last tick.
     signalling_cpu: Duration,
     /// Effects of the impairment: on the way out, on the way back.
-    pub impaired: [Counts; 2],
+    pub impaired: [ImpairCounts; 2],
     /// Figures that gates are held against before the end.
     pub live: Live,
     pub recent: Recent,
@@ -77,14 +77,14 @@ impl Book {
     }
 
     /// Adds what a media thread has counted of a second.
-    pub fn add(&mut self, second: &Second) {
+    pub fn add(&mut self, second: &MediaSecond) {
         let number = second.record.second;
         *self.row(number) += &second.record;
         self.run.intervals.add_second(number, &second.latencies);
     }
 
     /// Adds a second of which nothing can come back any more.
-    pub fn settle(&mut self, second: &Second) {
+    pub fn settle(&mut self, second: &MediaSecond) {
         self.add(second);
         let number = second.record.second;
         let row = &self.run.seconds[number as usize];

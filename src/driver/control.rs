@@ -57,13 +57,14 @@ fn largest(a: i64, b: i64) -> i64 {
 /// `progress` is called a few times a second.
 ///
 /// # Errors
-/// When the SIP socket or the media threads cannot be had. Calls that fail are records, not errors.
+/// A SIP socket or media threads that cannot be had. Calls that fail are records, not errors.
 pub async fn run(
     mut config: DriverConfig<'_>,
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Recorded, DriverError> {
     let address = SocketAddr::new(config.scenario.sip.local, 0);
-    let socket = SipSocket::bind(address).map_err(|error| DriverError::Sip(address, error))?;
+    let socket = SipSocket::bind(address)
+        .map_err(|error| DriverError::Start(format!("open a SIP socket on {address}"), error))?;
     let timeline = Timeline::start();
     let epoch = timeline.now();
     let (measure, media) = (&config.scenario.measure, &config.scenario.media);
@@ -89,7 +90,8 @@ pub async fn run(
     };
     let environment = std::mem::take(&mut config.environment);
     let media = Media::start(lane, config.watched.clone(), environment, None)?;
-    let control_echo = start_control(&config, &media, epoch).map_err(DriverError::Control)?;
+    let control_echo = start_control(&config, &media, epoch)
+        .map_err(|error| DriverError::Start("start the control stream".into(), error))?;
     let scenario = config.scenario;
     let mut load_io = LoadIo {
         control: load::Control::new(scenario.clone(), epoch),
@@ -288,8 +290,8 @@ impl LoadIo<'_> {
         let Some(media) = self.media.calls.get_mut(&call) else { return };
         media.started_at = at;
         // A peer that cannot be reached is heard as silence, and counted so.
-        media.strangers = media.socket.connect_afresh(answer.rtp_address()).unwrap_or(0);
-        let format = (answer.codec, answer.payload_type);
+        media.strangers = media.socket.connect_afresh(answer.rtp_address).unwrap_or(0);
+        let format = (self.config.scenario.media.codec, answer.payload_type);
         let counts_from = at + self.config.scenario.measure.warmup.0;
         self.media.lane.start_stream(call, Class::Call, format, media.socket.clone(), counts_from);
     }

@@ -11,8 +11,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::pacer::{PacedStream, Pacer, PacerCommand};
 use super::receiver::{ReceiverCommand, Receiving};
 use crate::clock::Timeline;
-use crate::impair::{Counts, DelayLine, Direction, Impairer, stream_seed};
-use crate::measure::{Class, Echo, Rules, Second, StreamReceiver, StreamReport, StreamSent, Window};
+use crate::impair::{DelayLine, Direction, ImpairCounts, Impairer, stream_seed};
+use crate::measure::{
+    Class, MediaSecond, ReceivedEcho, Rules, StreamReceiver, StreamReport, StreamSent, Window,
+};
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::StampedSocket;
 use crate::rtp::Codec;
@@ -25,9 +27,9 @@ use crate::stamp::Stamp;
 #[derive(Debug)]
 pub(super) enum LaneEvent {
     /// Counts of a second: of its sending, or of the receiver thread's own work.
-    Second(Box<Second>),
+    Second(Box<MediaSecond>),
     /// A second is settled: each of its packets is back or lost. Its sending came before.
-    Settled(Box<Second>),
+    Settled(Box<MediaSecond>),
     /// A call's stream has been stopped.
     Stopped { call_id: u32, sent: StreamSent, at: Stamp },
     /// A call that was heard has not been heard for long.
@@ -37,22 +39,22 @@ pub(super) enum LaneEvent {
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.
-    PacerDone { skipped: u64, unsent: u64, impaired: Counts },
+    PacerDone { skipped: u64, unsent: u64, impaired: ImpairCounts },
     /// The receiver has ended.
-    ReceiverDone { negative_rtt: u64, unstamped: u64, impaired: Counts },
+    ReceiverDone { negative_rtt: u64, unstamped: u64, impaired: ImpairCounts },
 }
 
-/// How a lane is set up.
+/// Settings of a lane.
 pub(super) struct LaneConfig {
     pub rules: Rules,
     pub spread: bool,
     pub timeline: Timeline,
     pub impair: Impair,
-    /// How both threads are scheduled, as found to be permitted.
+    /// Priority and CPUs of both threads, as found to be permitted.
     pub scheduling: Scheduling,
-    /// Streams at once, by which the room for packets held back is reckoned.
+    /// Streams at once; the room for packets held back is reckoned by them.
     pub streams: u32,
-    /// After which silence a call is told of as dead; zero is never.
+    /// Silence after which a call is told of as dead; zero is never.
     pub dead_after: Duration,
 }
 
@@ -84,7 +86,7 @@ impl Lane {
     pub fn start(
         config: LaneConfig,
         window: Arc<Window>,
-        echoes: Option<tokio::sync::mpsc::Sender<Echo>>,
+        echoes: Option<tokio::sync::mpsc::Sender<ReceivedEcho>>,
     ) -> io::Result<(Lane, UnboundedReceiver<LaneEvent>)> {
         let LaneConfig { rules, spread, timeline, .. } = config;
         let (events, inbox) = unbounded_channel();

@@ -13,7 +13,7 @@ use super::book::Book;
 use super::lane::{Lane, LaneConfig, LaneEvent};
 use super::monitor::{Monitor, Watched};
 use crate::load::Input;
-use crate::measure::{Class, Echo, StreamReport, StreamSent, Window};
+use crate::measure::{Class, ReceivedEcho, StreamReport, StreamSent, Window};
 use crate::net::udp::{StampedSocket, buffer_for};
 use crate::record::{CallRecord, Environment};
 use crate::rtp::Codec;
@@ -58,10 +58,11 @@ impl Media {
         lane: LaneConfig,
         watched: watch::Receiver<Watched>,
         environment: Environment,
-        echoes: Option<Sender<Echo>>,
+        echoes: Option<Sender<ReceivedEcho>>,
     ) -> Result<Media, DriverError> {
         let (rules, window) = (lane.rules, Arc::new(Window::default()));
-        let (lane, inbox) = Lane::start(lane, window.clone(), echoes).map_err(DriverError::Media)?;
+        let (lane, inbox) = Lane::start(lane, window.clone(), echoes)
+            .map_err(|error| DriverError::Start("start the media threads".into(), error))?;
         let book = Book::new(rules, Monitor::start(watched, rules.epoch), environment);
         Ok(Media { lane, inbox, window, book, calls: HashMap::new() })
     }

@@ -24,7 +24,7 @@ pub use ping::{PingConfig, ping};
 
 pub use crate::load::Stop;
 
-use crate::impair::Counts;
+use crate::impair::ImpairCounts;
 use crate::record::{Environment, Live, Phase, Quantile, Run};
 use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
@@ -104,7 +104,7 @@ pub struct Recorded {
     /// Reason of the last attempt that could not be placed.
     pub suppressed_because: String,
     /// Counts of the impairment: on the way out, on the way back.
-    pub impaired: [Counts; 2],
+    pub impaired: [ImpairCounts; 2],
     /// A SIP message of a call has come back.
     pub heard: bool,
     /// SIP messages that the kernel refused to send.
@@ -114,18 +114,9 @@ pub struct Recorded {
 /// Reasons for which the driver cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
-    /// The SIP socket.
-    #[error("cannot open a SIP socket on {0}")]
-    Sip(SocketAddr, #[source] io::Error),
-    /// The control stream.
-    #[error("cannot start the control stream")]
-    Control(#[source] io::Error),
-    /// A stream of a ping.
-    #[error("cannot send to {0}")]
-    Stream(SocketAddr, #[source] io::Error),
-    /// The media threads.
-    #[error("cannot start the media threads")]
-    Media(#[source] io::Error),
+    /// The SIP socket, the media threads or a stream.
+    #[error("cannot {0}")]
+    Start(String, #[source] io::Error),
     /// A media thread has ended in mid-run: a fault of this program.
     #[error("the {0} thread has ended; this is a fault of loadtest itself, please report it")]
     Died(&'static str),

@@ -10,8 +10,8 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::lane::LaneEvent;
 use crate::clock::{self, Timeline};
-use crate::impair::{Counts, DelayLine, Impairer};
-use crate::measure::{Class, Rules, Second, SendTally, Sent, StreamSent, Wheel, Window};
+use crate::impair::{DelayLine, ImpairCounts, Impairer};
+use crate::measure::{Class, MediaSecond, Rules, SendTally, Sent, StreamSent, Wheel, Window};
 use crate::net::udp::StampedSocket;
 use crate::rtp::packet::StreamSender;
 use crate::stamp::Stamp;
@@ -32,10 +32,10 @@ pub(super) struct PacedStream {
     pub class: Class,
     pub socket: Arc<StampedSocket>,
     pub sender: StreamSender,
-    /// From when on its packets count.
+    /// Time from which on its packets count.
     pub counts_from: Stamp,
     pub sent: StreamSent,
-    /// What is done to its packets on purpose.
+    /// Impairment of its packets on purpose.
     pub impairer: Option<Impairer>,
 }
 
@@ -59,10 +59,10 @@ pub(super) struct Pacer {
 }
 
 /// Packets held back on purpose, and the sockets that they leave by.
-struct Held {
+struct DelayedPackets {
     line: DelayLine,
     sockets: HashMap<u32, Arc<StampedSocket>>,
-    counts: Counts,
+    counts: ImpairCounts,
     /// Streams that end, and the time up to which they still send.
     stops: Vec<(Stamp, u32)>,
 }
@@ -75,7 +75,12 @@ impl Pacer {
         let mut wheel = Wheel::new(self.rules.ptime, SLOT, self.timeline.now(), self.spread);
         let mut tally = SendTally::new(self.rules);
         let mut cpu = clock::thread_cpu();
-        let mut held = Held { line, sockets: HashMap::new(), counts: Counts::default(), stops: Vec::new() };
+        let mut held = DelayedPackets {
+            line,
+            sockets: HashMap::new(),
+            counts: ImpairCounts::default(),
+            stops: Vec::new(),
+        };
         while self.obey(&mut wheel, &mut held) {
             let due = wheel.due();
             if self.stop(&mut wheel, &mut held, due) {
@@ -106,19 +111,19 @@ impl Pacer {
         }
         let (skipped, unsent) = (tally.skipped, tally.unsent);
         self.hand_over(tally.finish(), &mut cpu);
-        let impaired = Counts { overflows: held.line.overflows(), ..held.counts };
+        let impaired = ImpairCounts { overflows: held.line.overflows(), ..held.counts };
         let _ = self.events.send(LaneEvent::PacerDone { skipped, unsent, impaired });
     }
 
     /// Tells a second's counts, and the CPU used since `before`.
-    fn hand_over(&self, mut second: Box<Second>, before: &mut Duration) {
+    fn hand_over(&self, mut second: Box<MediaSecond>, before: &mut Duration) {
         let used = clock::thread_cpu();
         second.record.cpu_busiest_thread = Some(used.saturating_sub(*before).as_secs_f64());
         *before = used;
         let _ = self.events.send(LaneEvent::Second(second));
     }
 
-    fn send(&self, stream: &mut PacedStream, due: Stamp, tally: &mut SendTally, held: &mut Held) {
+    fn send(&self, stream: &mut PacedStream, due: Stamp, tally: &mut SendTally, held: &mut DelayedPackets) {
         let sent_at = clock::now();
         let packet = stream.sender.packet(due, sent_at);
         match &mut stream.impairer {
@@ -138,7 +143,7 @@ impl Pacer {
     }
 
     /// Sends what is held back until before `due`, each at its time.
-    fn release(&self, held: &mut Held, due: Stamp, tally: &mut SendTally) {
+    fn release(&self, held: &mut DelayedPackets, due: Stamp, tally: &mut SendTally) {
         while let Some(at) = held.line.next_due().filter(|at| *at < due) {
             self.timeline.sleep_until(at, SPIN);
             let late = self.timeline.now().since(at);
@@ -154,22 +159,20 @@ impl Pacer {
     }
 
     /// Ends the streams whose time is over at `due`; says whether there were any.
-    fn stop(&self, wheel: &mut Wheel<Box<PacedStream>>, held: &mut Held, due: Stamp) -> bool {
-        let mut any = false;
-        while let Some(n) = held.stops.iter().position(|(at, _)| *at <= due) {
-            let (_, call_id) = held.stops.swap_remove(n);
-            let stream = wheel.remove(|s| s.call_id == call_id);
+    fn stop(&self, wheel: &mut Wheel<Box<PacedStream>>, held: &mut DelayedPackets, due: Stamp) -> bool {
+        let over: Vec<_> = held.stops.extract_if(.., |(at, _)| *at <= due).collect();
+        for (_, call_id) in &over {
+            let stream = wheel.remove(|s| s.call_id == *call_id);
             stream.iter().for_each(|s| held.retire(s));
             let sent = stream.map(|s| s.sent).unwrap_or_default();
-            let _ = self.events.send(LaneEvent::Stopped { call_id, sent, at: self.timeline.now() });
-            any = true;
+            let _ = self.events.send(LaneEvent::Stopped { call_id: *call_id, sent, at: self.timeline.now() });
         }
-        any
+        !over.is_empty()
     }
 
     /// Takes the commands that wait, and sleeps until one comes while there is nothing to send.
     /// Returns false when it is time to end.
-    fn obey(&self, wheel: &mut Wheel<Box<PacedStream>>, held: &mut Held) -> bool {
+    fn obey(&self, wheel: &mut Wheel<Box<PacedStream>>, held: &mut DelayedPackets) -> bool {
         loop {
             let idle = wheel.is_empty() && held.line.is_empty() && held.stops.is_empty();
             let command = match self.commands.try_recv() {
@@ -200,12 +203,12 @@ impl Pacer {
 /// end's doing (the word of an earlier packet), anything else this machine's.
 fn pass(socket: &StampedSocket, packet: &[u8], tally: &mut SendTally) {
     match socket.send(packet) {
-        Err(error) if error.kind() != ErrorKind::ConnectionRefused => tally.unsent(),
+        Err(error) if error.kind() != ErrorKind::ConnectionRefused => tally.unsent += 1,
         Ok(_) | Err(_) => {}
     }
 }
 
-impl Held {
+impl DelayedPackets {
     fn admit(&mut self, stream: &PacedStream) {
         if self.line.is_empty() {
             // Nothing is out on a socket whose stream has ended.

@@ -10,7 +10,7 @@ use super::media::{CallMedia, Media};
 use super::monitor::Watched;
 use super::{DriverError, Stop};
 use crate::clock::Timeline;
-use crate::measure::{Class, Echo, Rules};
+use crate::measure::{Class, ReceivedEcho, Rules};
 use crate::record::{CallRecord, Ending, Environment, Phase, Run};
 use crate::rtp::Codec;
 use crate::scenario::Impair;
@@ -43,14 +43,14 @@ pub struct PingConfig {
     /// Ends it early.
     pub stop: watch::Receiver<Stop>,
     /// Told of each echo, as far as it has room.
-    pub echoes: Option<mpsc::Sender<Echo>>,
+    pub echoes: Option<mpsc::Sender<ReceivedEcho>>,
 }
 
 /// Sends for as long as asked, waits for what is still out, and returns the records: one "call" for
 /// each stream.
 ///
 /// # Errors
-/// When sockets or threads cannot be had.
+/// Sockets or threads that cannot be had.
 pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
     let timeline = Timeline::start();
     let epoch = timeline.now();
@@ -76,7 +76,8 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
     let way = (SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), config.target);
     for n in 0..config.streams {
         let socket = media.start_stream(n, Class::Call, Codec::default(), way, epoch);
-        let socket = socket.map_err(|error| DriverError::Stream(config.target, error))?;
+        let socket =
+            socket.map_err(|error| DriverError::Start(format!("send to {}", config.target), error))?;
         media.calls.insert(n, CallMedia::new(socket, epoch));
     }
     let begin = timeline.now() + NOTICE;

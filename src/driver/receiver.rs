@@ -9,8 +9,8 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::lane::LaneEvent;
 use crate::clock::{self, Timeline};
-use crate::impair::{Counts, DelayLine, Impairer};
-use crate::measure::{Echo, ReceiveTally, Rules, Second, StreamReceiver, Window};
+use crate::impair::{DelayLine, ImpairCounts, Impairer};
+use crate::measure::{MediaSecond, ReceiveTally, ReceivedEcho, Rules, StreamReceiver, Window};
 use crate::net::poller::Poller;
 use crate::net::udp::{Batch, StampedSocket};
 use crate::stamp::Stamp;
@@ -19,9 +19,9 @@ use crate::stamp::Stamp;
 const BATCH: usize = 32;
 /// Larger than any packet of this tool; longer ones are cut, and no longer check.
 pub(super) const DATAGRAM: usize = 1024;
-/// How long the thread waits for packets before it looks at the clock again.
+/// Longest wait for packets before the thread looks at the clock again.
 const WAIT_MS: u16 = 20;
-/// How often dead calls are looked for; a phone would not be more exact.
+/// Interval between looks for dead calls; a phone would not be more exact.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) enum ReceiverCommand {
@@ -39,25 +39,25 @@ pub(super) struct Receiving {
     pub commands: Receiver<ReceiverCommand>,
     pub events: UnboundedSender<LaneEvent>,
     pub timeline: Timeline,
-    /// After which silence a call is told of as dead; zero is never.
+    /// Silence after which a call is told of as dead; zero is never.
     pub dead_after: Duration,
     /// Told of each echo, as far as there is room.
-    pub echoes: Option<mpsc::Sender<Echo>>,
+    pub echoes: Option<mpsc::Sender<ReceivedEcho>>,
 }
 
-struct Call {
+struct ReceivedCall {
     stream: Box<StreamReceiver>,
     socket: Arc<StampedSocket>,
     /// The socket's drops so far.
     drops: u32,
     finish: Option<(u64, Stamp)>,
-    /// That it is dead has been told.
+    /// Its death has been told.
     told: bool,
-    /// What is done to its packets on purpose.
+    /// Impairment of its packets on purpose.
     impairer: Option<Impairer>,
 }
 
-impl Call {
+impl ReceivedCall {
     /// Datagrams that the socket has dropped and that no datagram received since has told of.
     fn last_drops(&mut self) -> u64 {
         let drops = self.socket.drops().unwrap_or(self.drops);
@@ -70,11 +70,11 @@ impl Call {
 /// The thread's books of all calls.
 struct Books {
     tally: ReceiveTally,
-    impaired: Counts,
+    impaired: ImpairCounts,
     since: Since,
 }
 
-/// What the thread has counted since it last told.
+/// Counts of the thread since it last told.
 #[derive(Default)]
 struct Since {
     second: u32,
@@ -86,9 +86,9 @@ struct Since {
 impl Receiving {
     /// Runs until told to shut down. `line` holds packets back on purpose.
     pub fn run(self, mut poller: Poller, mut line: DelayLine) {
-        let mut calls: HashMap<u64, Call> = HashMap::new();
+        let mut calls: HashMap<u64, ReceivedCall> = HashMap::new();
         let tally = ReceiveTally::new(self.rules);
-        let mut books = Books { tally, impaired: Counts::default(), since: Since::default() };
+        let mut books = Books { tally, impaired: ImpairCounts::default(), since: Since::default() };
         let mut batch = Batch::new(BATCH, DATAGRAM);
         let mut ready = Vec::with_capacity(256);
         let mut next_look = self.rules.epoch;
@@ -116,7 +116,7 @@ impl Receiving {
         self.tick(&mut books);
         let Books { tally, impaired, .. } = books;
         let negative_rtt = tally.finish(|second| drop(self.events.send(LaneEvent::Settled(second))));
-        let impaired = Counts { overflows: line.overflows(), ..impaired };
+        let impaired = ImpairCounts { overflows: line.overflows(), ..impaired };
         let unstamped = batch.unstamped();
         let _ = self.events.send(LaneEvent::ReceiverDone { negative_rtt, unstamped, impaired });
     }
@@ -124,7 +124,7 @@ impl Receiving {
     /// Reads what one call's socket holds; returns how many datagrams it has newly dropped.
     fn read(
         &self,
-        call: &mut Call,
+        call: &mut ReceivedCall,
         batch: &mut Batch,
         tally: &mut ReceiveTally,
         line: &mut DelayLine,
@@ -155,7 +155,12 @@ impl Receiving {
     }
 
     /// Takes in what the impairment has held back until now, as received when it was let go.
-    fn release(&self, line: &mut DelayLine, calls: &mut HashMap<u64, Call>, tally: &mut ReceiveTally) {
+    fn release(
+        &self,
+        line: &mut DelayLine,
+        calls: &mut HashMap<u64, ReceivedCall>,
+        tally: &mut ReceiveTally,
+    ) {
         let now = clock::now();
         while let Some(packet) = line.pop_due(now) {
             if let Some(call) = calls.get_mut(&packet.tag) {
@@ -164,7 +169,7 @@ impl Receiving {
         }
     }
 
-    fn obey(&self, calls: &mut HashMap<u64, Call>, poller: &Poller) -> bool {
+    fn obey(&self, calls: &mut HashMap<u64, ReceivedCall>, poller: &Poller) -> bool {
         loop {
             match self.commands.try_recv() {
                 Ok(ReceiverCommand::Add { stream, socket, impairer }) => {
@@ -172,11 +177,11 @@ impl Receiving {
                     // Without a place in the poller the call would be deaf; its packets then count
                     // as lost, and the run says that it was silent.
                     let _ = poller.add(&*socket, call_id.into());
-                    // What was dropped before had come before the peer was known, and was not the peer's.
+                    // Earlier drops had come before the peer was known, and were not the peer's.
                     let drops = socket.drops().unwrap_or(0);
                     calls.insert(
                         call_id.into(),
-                        Call { stream, socket, drops, finish: None, told: false, impairer },
+                        ReceivedCall { stream, socket, drops, finish: None, told: false, impairer },
                     );
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
@@ -192,23 +197,21 @@ impl Receiving {
 
     fn report_finished(
         &self,
-        calls: &mut HashMap<u64, Call>,
+        calls: &mut HashMap<u64, ReceivedCall>,
         poller: &Poller,
         books: &mut Books,
         now: Stamp,
     ) {
-        let complete =
-            |call: &Call| call.finish.is_some_and(|(sent, at)| call.stream.is_complete(sent, at, now));
-        let done: Vec<u64> = calls.iter().filter(|(_, call)| complete(call)).map(|(id, _)| *id).collect();
-        for token in done {
-            if let Some(call) = calls.remove(&token) {
-                let _ = poller.remove(&*call.socket);
-                self.finish(call, books);
-            }
+        let complete = |call: &ReceivedCall| {
+            call.finish.is_some_and(|(sent, at)| call.stream.is_complete(sent, at, now))
+        };
+        for (_, call) in calls.extract_if(|_, call| complete(call)) {
+            let _ = poller.remove(&*call.socket);
+            self.finish(call, books);
         }
     }
 
-    fn finish(&self, mut call: Call, books: &mut Books) {
+    fn finish(&self, mut call: ReceivedCall, books: &mut Books) {
         books.since.drops += call.last_drops();
         books.impaired += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
         let call_id = call.stream.call_id();
@@ -216,7 +219,7 @@ impl Receiving {
         let _ = self.events.send(LaneEvent::Finished { call_id, report });
     }
 
-    fn report_dead(&self, calls: &mut HashMap<u64, Call>, now: Stamp) {
+    fn report_dead(&self, calls: &mut HashMap<u64, ReceivedCall>, now: Stamp) {
         if self.dead_after.is_zero() {
             return;
         }
@@ -238,7 +241,7 @@ impl Receiving {
 
     fn tick(&self, Books { tally, since, .. }: &mut Books) {
         let (cpu, corrupted) = (clock::thread_cpu(), tally.corrupted());
-        let mut second = Second::new(since.second);
+        let mut second = MediaSecond::new(since.second);
         second.record.socket_drops = since.drops;
         second.record.corrupted = corrupted - since.corrupted;
         second.record.cpu_busiest_thread = Some(cpu.saturating_sub(since.cpu).as_secs_f64());

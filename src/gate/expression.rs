@@ -97,7 +97,7 @@ const OPERATORS: [(&str, Op); 6] = [
 ];
 
 impl Op {
-    /// Whether `actual OP bound` holds.
+    /// True if `actual OP bound` holds; nothing holds of what is no number.
     pub fn holds(self, actual: f64, bound: f64) -> bool {
         match self {
             Op::Less => actual < bound,
@@ -105,7 +105,7 @@ impl Op {
             Op::Equal => actual == bound,
             Op::AtLeast => actual >= bound,
             Op::More => actual > bound,
-            Op::Differs => actual != bound,
+            Op::Differs => actual != bound && !actual.is_nan(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::stamp::Stamp;
 
 /// Packets by their fate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+pub struct ImpairCounts {
     /// Let through, once or twice.
     pub passed: u64,
     /// Dropped.
@@ -26,15 +26,15 @@ pub struct Counts {
     pub overflows: u64,
 }
 
-impl Counts {
+impl ImpairCounts {
     /// Packets that came by.
     pub fn seen(&self) -> u64 {
         self.passed + self.lost
     }
 }
 
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Counts) {
+impl AddAssign for ImpairCounts {
+    fn add_assign(&mut self, other: ImpairCounts) {
         self.passed += other.passed;
         self.lost += other.lost;
         self.duplicated += other.duplicated;
@@ -83,7 +83,7 @@ pub struct Impairer {
     losing: bool,
     /// Departure of the last copy that was held back.
     last_due: Stamp,
-    counts: Counts,
+    counts: ImpairCounts,
 }
 
 impl Impairer {
@@ -105,7 +105,7 @@ impl Impairer {
             duplicate: share(impairment.duplicate.0),
             reorder: if impairment.longest().is_zero() { 0.0 } else { share(impairment.reorder.0) },
             last_due: Stamp::ZERO,
-            counts: Counts::default(),
+            counts: ImpairCounts::default(),
         }
     }
 
@@ -137,7 +137,7 @@ impl Impairer {
     }
 
     /// Counts so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> ImpairCounts {
         self.counts
     }
 
@@ -188,7 +188,7 @@ mod tests {
     }
 
     /// The fates of `n` packets of one stream, with the time at which each came by.
-    fn play(impairment: &Impairment, seed: u64, n: usize) -> (Vec<(Stamp, Fate)>, Counts) {
+    fn play(impairment: &Impairment, seed: u64, n: usize) -> (Vec<(Stamp, Fate)>, ImpairCounts) {
         let mut impairer = Impairer::new(impairment, seed);
         let mut now = Stamp::from_ns(1_000_000_000);
         let fates = (0..n).map(|_| {
@@ -257,19 +257,19 @@ mod tests {
     #[test]
     fn all_none_and_nonsense() {
         let all = Impairment { loss: Percent(1.0), burst: f64::NAN, ..Default::default() };
-        assert_eq!(play(&all, 1, 1000).1, Counts { lost: 1000, ..Default::default() });
+        assert_eq!(play(&all, 1, 1000).1, ImpairCounts { lost: 1000, ..Default::default() });
         let twice = Impairment {
             duplicate: Percent(7.0),
             reorder: Percent(1.0),
             loss: Percent(f64::NAN),
             ..Default::default()
         };
-        let expected = Counts { passed: 1000, duplicated: 1000, ..Default::default() };
+        let expected = ImpairCounts { passed: 1000, duplicated: 1000, ..Default::default() };
         assert_eq!(play(&twice, 1, 1000).1, expected);
         let longest =
             Impairment { delay: Span(Duration::MAX), jitter: Span(Duration::MAX), ..Default::default() };
         assert_eq!(play(&longest, 1, 10).1.delayed, 10);
-        assert_eq!(play(&Impairment::default(), 1, 10).1, Counts { passed: 10, ..Default::default() });
+        assert_eq!(play(&Impairment::default(), 1, 10).1, ImpairCounts { passed: 10, ..Default::default() });
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::stamp::Stamp;
 
 /// A datagram that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due<'a> {
+pub struct DueDatagram<'a> {
     /// Its departure.
     pub at: Stamp,
     /// The pusher's tag: its stream, its socket.
@@ -18,7 +18,7 @@ pub struct Due<'a> {
 
 /// Place of a held datagram. Ordered by due time, then by the order of pushing, which is unique.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Held {
+struct HeldDatagram {
     due: Stamp,
     order: u64,
     slot: usize,
@@ -32,7 +32,7 @@ struct Held {
 /// each. Pushing and popping allocate nothing and take O(log held) steps.
 #[derive(Debug)]
 pub struct DelayLine {
-    held: BinaryHeap<Reverse<Held>>,
+    held: BinaryHeap<Reverse<HeldDatagram>>,
     slots: Vec<u8>,
     longest: usize,
     /// Slots that were in use and are not now; the one used last comes first, as it is still in cache.
@@ -70,7 +70,7 @@ impl DelayLine {
         };
         let from = slot * self.longest;
         self.slots[from..from + bytes.len()].copy_from_slice(bytes);
-        self.held.push(Reverse(Held { due, order: self.pushed, slot, length: bytes.len(), tag }));
+        self.held.push(Reverse(HeldDatagram { due, order: self.pushed, slot, length: bytes.len(), tag }));
         self.pushed += 1;
         true
     }
@@ -81,15 +81,15 @@ impl DelayLine {
     }
 
     /// Lets go of the next datagram that is due at or before `now`.
-    pub fn pop_due(&mut self, now: Stamp) -> Option<Due<'_>> {
+    pub fn pop_due(&mut self, now: Stamp) -> Option<DueDatagram<'_>> {
         if self.next_due()? > now {
             return None;
         }
         let Reverse(held) = self.held.pop()?;
-        // The slot is free from here on; its bytes stay until the next push, which `Due` keeps away.
+        // The slot is free from here on; its bytes stay until the next push, which `DueDatagram` keeps away.
         self.free.push(held.slot);
         let from = held.slot * self.longest;
-        Some(Due { at: held.due, tag: held.tag, bytes: &self.slots[from..from + held.length] })
+        Some(DueDatagram { at: held.due, tag: held.tag, bytes: &self.slots[from..from + held.length] })
     }
 
     #[cfg(test)]

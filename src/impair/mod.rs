@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{Percent, Span};
-pub use impairer::{Counts, Impairer};
+pub use impairer::{ImpairCounts, Impairer};
 pub use line::DelayLine;
 
 /// Impairment of one direction of a stream. Words and behaviour are those of Linux's

@@ -122,12 +122,7 @@ impl Attempt {
             FailReason::HungUpEarly => Ending::HungUpEarly,
             FailReason::Timeout => Ending::Timeout,
         };
-        let words = match reason {
-            FailReason::Rejected { reason, cause: None, .. } => reason.clone(),
-            FailReason::Rejected { reason, cause: Some(cause), .. } => format!("{reason} ({cause})"),
-            other => other.to_string(),
-        };
-        self.ended(ending, words, at);
+        self.ended(ending, reason.to_string(), at);
     }
 
     /// Enters the measurements of the signalling.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::agent::CallSignal;
 use super::attempt::Attempt;
-use super::control::{Control, Due};
+use super::control::{CallDeadline, Control};
 use super::lines::Slot;
 use super::{Count, Output};
 use crate::record::{CallRecord, Ending, Phase};
@@ -52,7 +52,7 @@ impl Control {
         match &signal.event {
             CallEvent::Provisional { .. } => return,
             CallEvent::MediaChanged { answer, .. } => {
-                self.push(Output::MoveMedia { call, to: answer.rtp_address() });
+                self.push(Output::MoveMedia { call, to: answer.rtp_address });
                 return;
             }
             CallEvent::Answered { .. } if attempt.answered_at.is_some() => return,
@@ -116,7 +116,7 @@ impl Control {
         self.push(Output::StartMedia { call, at, answer: answer.clone() });
         self.count(Count::Answered, at);
         let length = self.call_length();
-        self.deadlines.set(Due::HangUp(call), length.map(|length| at + length));
+        self.deadlines.set(CallDeadline::HangUp(call), length.map(|length| at + length));
     }
 
     /// Length of a call that is answered now; `None` is to the end of the run.
@@ -188,15 +188,15 @@ impl Control {
             self.close(now, call);
         } else {
             self.push(Output::HangUp(call));
-            self.deadlines.set(Due::ByeAnswer(call), Some(now + BYE_DEADLINE));
+            self.deadlines.set(CallDeadline::ByeAnswer(call), Some(now + BYE_DEADLINE));
         }
     }
 
     /// Closes a call's record and frees its port and its line.
     fn close(&mut self, now: Stamp, call: u32) {
         let Some(attempt) = self.attempts.remove(call) else { return };
-        self.deadlines.set(Due::HangUp(call), None);
-        self.deadlines.set(Due::ByeAnswer(call), None);
+        self.deadlines.set(CallDeadline::HangUp(call), None);
+        self.deadlines.set(CallDeadline::ByeAnswer(call), None);
         let as_planned = attempt.record.ending == Ending::Completed;
         let pause = if as_planned { Duration::ZERO } else { self.scenario.load.retry_after.0 };
         if attempt.has_line {

@@ -20,7 +20,7 @@ const SLACK: Duration = Duration::from_secs(1);
 
 /// Deadlines of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Due {
+pub(super) enum CallDeadline {
     /// It has lasted as long as planned.
     HangUp(u32),
     /// Its line no longer waits for the answer to its BYE.
@@ -41,7 +41,7 @@ pub struct Control {
     pub(super) lines: Lines,
     /// Attempts by number, while they last.
     pub(super) attempts: Table<u32, Attempt>,
-    pub(super) deadlines: Deadlines<Due>,
+    pub(super) deadlines: Deadlines<CallDeadline>,
     outputs: VecDeque<Output>,
     pub(super) placed: u32,
     pub(super) calls_up: u32,
@@ -132,8 +132,8 @@ impl Control {
                 self.push(Output::Open(slot));
             }
             match due {
-                Some((_, Due::HangUp(call))) => self.hang_up_due(call),
-                Some((_, Due::ByeAnswer(call))) => self.free_line(now, call),
+                Some((_, CallDeadline::HangUp(call))) => self.hang_up_due(call),
+                Some((_, CallDeadline::ByeAnswer(call))) => self.free_line(now, call),
                 None if slot.is_none() => return,
                 None => {}
             }
@@ -221,7 +221,7 @@ impl Control {
         for call in self.attempts.keys() {
             let is_up = self.attempts.get(call).is_some_and(Attempt::is_up);
             let in_turn = (is_up && !at_once).then(|| spacing.take(now));
-            self.deadlines.set(Due::HangUp(call), in_turn);
+            self.deadlines.set(CallDeadline::HangUp(call), in_turn);
             match (is_up, at_once) {
                 (true, true) => self.stop_media(call),
                 (false, true) => self.push(Output::HangUp(call)),

@@ -36,7 +36,7 @@ pub(super) enum Script {
 }
 
 /// One call at the far end.
-struct Call {
+struct FarCall {
     script: Script,
     times: Times,
     is_cancelled: bool,
@@ -50,7 +50,7 @@ pub(super) struct World {
     /// Inputs on their way.
     coming: BTreeMap<(Stamp, u32), Input>,
     order: u32,
-    calls: HashMap<u32, Call>,
+    calls: HashMap<u32, FarCall>,
     /// Ports that are free; without a port a call is suppressed.
     pub(super) ports: Vec<u16>,
     pub(super) placed_at: Vec<Stamp>,
@@ -235,7 +235,7 @@ impl World {
     fn invited(&mut self, call: u32) {
         let script = (self.script)(call);
         let times = Times { invite_sent_at: Some(self.now), ..Times::default() };
-        self.calls.insert(call, Call { script, times, is_cancelled: false, has_ended: false });
+        self.calls.insert(call, FarCall { script, times, is_cancelled: false, has_ended: false });
         let answered = |at| CallEvent::Answered { at, answer: answer() };
         match script {
             Script::Answers(after) if after <= SETUP => self.signal(call, after, answered),
@@ -276,13 +276,9 @@ impl World {
 }
 
 pub(super) fn answer() -> Answer {
-    let ip = "192.0.2.1".parse().expect("an address");
     Answer {
-        ip,
-        port: 11_000,
-        codec: Default::default(),
+        rtp_address: "192.0.2.1:11000".parse().expect("it is one"),
         payload_type: 0,
-        ptime_ms: None,
         direction: MediaDirection::SendRecv,
     }
 }

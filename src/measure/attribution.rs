@@ -23,7 +23,7 @@ pub struct Losses {
 /// Follows each packet of a stream until it is clear what became of it.
 ///
 /// A reflection shows which of the last 64 packets its reflector has received, and how many in all.
-/// What did not come back and is in any later window was lost on the way down; what is in none of the
+/// A missing packet that is in any later window was lost on the way down; one that is in none of the
 /// windows that reach back to it was lost on the way up. Across a longer gap only numbers are known:
 /// the difference of the two counts says how many of its packets were received.
 #[derive(Debug, Clone, Default)]
@@ -95,7 +95,7 @@ impl Attribution {
                 self.reached.put(n, true);
             }
         }
-        // What lies between the last packet that came back and this one's window: by number.
+        // The packets between the last one that came back and this one's window: by number.
         let (start, count) = self.last.map_or((0, 0), |(last, count)| (last + 1, count));
         if start >= from || from - start >= WINDOW {
             return;
@@ -145,7 +145,7 @@ mod tests {
     use crate::stamp::Stamp;
     use proptest::prelude::*;
 
-    /// What happens to one packet.
+    /// Fate of one packet.
     #[derive(Debug, Clone, Copy, PartialEq)]
     enum Fate {
         Up,

@@ -11,7 +11,7 @@ const DEPTHS: usize = PLAYOUT_DEPTHS_MS.len() + 1;
 ///
 /// The smallest RTT of the whole call is known only at its end. Counts are kept against the
 /// smallest so far; when it drops, they are taken anew from the histogram, so that memory is bounded.
-/// What lies within a histogram's step (0.1 %) above a threshold then counts as not late.
+/// A packet within a histogram's step (0.1 %) above a threshold then counts as not late.
 #[derive(Debug, Clone)]
 pub struct Lateness {
     depths_ns: [u64; DEPTHS],

@@ -3,7 +3,6 @@
 //! Pure: times come in as arguments, so that a whole run plays in virtual time.
 
 mod attribution;
-mod entry;
 mod lateness;
 mod medians;
 mod receiver;
@@ -15,8 +14,8 @@ mod window;
 pub use attribution::{Attribution, Losses};
 pub use lateness::Lateness;
 pub use medians::Medians;
-pub use receiver::{Echo, ReceiveTally, StreamReceiver, StreamReport};
-pub use seconds::Second;
+pub use receiver::{ReceiveTally, ReceivedEcho, StreamReceiver, StreamReport};
+pub use seconds::MediaSecond;
 pub use sender::{SendTally, Sent, StreamSent};
 pub use wheel::Wheel;
 pub use window::Window;
@@ -25,7 +24,7 @@ use std::time::Duration;
 
 use crate::stamp::Stamp;
 
-/// What a stream is there for.
+/// Purpose of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// A call's media.
@@ -35,7 +34,7 @@ pub enum Class {
     Control,
 }
 
-/// What all streams of a run measure by.
+/// Settings that all streams of a run measure by.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     /// Drawn once per run; packets of another run are strangers.
@@ -48,7 +47,7 @@ pub struct Rules {
     pub late_after: Duration,
     /// Time after which a packet is lost.
     pub lost_after: Duration,
-    /// Whether the reflector's stamps are of the same clock: only then is there an up and a down.
+    /// True if the reflector's stamps are of the same clock: only then is there an up and a down.
     pub shared_clock: bool,
 }
 

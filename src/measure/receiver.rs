@@ -1,10 +1,10 @@
-//! The receiver's bookkeeping: what came back on each call, when, and how often.
+//! The receiver's bookkeeping: packets that came back on each call, their times and repetitions.
 
 use std::time::Duration;
 
 use super::seconds::OpenSeconds;
-use super::{Attribution, Class, Lateness, Losses, Medians, Rules, Second, Window};
-use crate::record::{CallSecond, Scope, Series, Silence};
+use super::{Attribution, Class, Lateness, Losses, MediaSecond, Medians, Rules, StreamSent, Window};
+use crate::record::{CallRecord, CallSecond, Scope, Series, Silence};
 use crate::rtp::SAMPLE_RATE;
 use crate::rtp::packet::{Incoming, read};
 use crate::rtp::probe::Probe;
@@ -18,7 +18,7 @@ pub const SILENCE: Duration = Duration::from_millis(500);
 const MOST_SILENCES: usize = 32;
 const NS_PER_TICK: i64 = 1_000_000_000 / SAMPLE_RATE as i64;
 
-/// What came back on all calls of one receiver thread.
+/// Counts of one receiver thread, over all its calls.
 #[derive(Debug)]
 pub struct ReceiveTally {
     seconds: OpenSeconds,
@@ -33,7 +33,7 @@ impl ReceiveTally {
     }
 
     /// Hands over the seconds to which at `now` nothing can come back any more.
-    pub fn close_seconds(&mut self, now: Stamp, each: impl FnMut(Box<Second>)) {
+    pub fn close_seconds(&mut self, now: Stamp, each: impl FnMut(Box<MediaSecond>)) {
         self.seconds.close(now, each);
     }
 
@@ -44,13 +44,13 @@ impl ReceiveTally {
 
     /// Hands over all open seconds; returns the number of packets that came back before they were sent:
     /// the clock was set meanwhile.
-    pub fn finish(mut self, each: impl FnMut(Box<Second>)) -> u64 {
+    pub fn finish(mut self, each: impl FnMut(Box<MediaSecond>)) -> u64 {
         self.seconds.close_all(each);
         self.negative_rtt
     }
 }
 
-impl Second {
+impl MediaSecond {
     /// Records the times of a measured packet besides its RTT. Says whether the stamps of both ends are in
     /// order.
     fn times(&mut self, packet: &Arrived, rtt: u64, shared_clock: bool) -> bool {
@@ -75,14 +75,14 @@ impl Second {
     }
 }
 
-/// An echo, for who wants to see each.
+/// An echo, for an observer of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Echo {
+pub struct ReceivedEcho {
     /// Packet number.
     pub seq: u32,
     /// T4 − T1.
     pub rtt_ns: i64,
-    /// Whether it lies in the measured window.
+    /// True if it lies in the measured window.
     pub measured: bool,
 }
 
@@ -114,9 +114,9 @@ pub struct StreamReport {
     pub corrupted: u64,
     /// Datagrams that belong to no packet of this call, over the whole call.
     pub strangers: u64,
-    /// When the first packet came back.
+    /// Receipt of the first packet back.
     pub first_echo_at: Option<Stamp>,
-    /// When the last one did.
+    /// Receipt of the last packet back.
     pub last_echo_at: Option<Stamp>,
     /// Silences of half a second and longer; the first ones of many.
     pub silences: Vec<Silence>,
@@ -124,12 +124,41 @@ pub struct StreamReport {
     pub jitter: Option<Ns>,
     /// RTTs and late counts.
     pub lateness: Lateness,
-    /// What became of the packets that did not come back.
+    /// Fates of the packets that did not come back.
     pub losses: Losses,
-    /// Whether the far end stamps, so that the way of a loss is known.
+    /// True if the far end stamps, so that the way of a loss is known.
     pub stamps: bool,
     /// Median RTT by second of the run, over the whole call.
     pub medians: Vec<CallSecond>,
+}
+
+impl StreamReport {
+    /// Enters what was `sent` and what came back.
+    pub fn enter(&self, sent: &StreamSent, record: &mut CallRecord) {
+        record.total_sent = sent.total;
+        record.total_received = self.total_received;
+        record.total_clipped = self.total_clipped;
+        record.sent = sent.measured;
+        record.received = self.received;
+        record.lost = sent.measured.saturating_sub(self.received);
+        record.lost_up = self.stamps.then_some(self.losses.up);
+        record.lost_down = self.stamps.then_some(self.losses.down);
+        let told = self.losses.up + self.losses.down + self.losses.unknown;
+        // Losses behind the last packet that came back are one run more.
+        record.lost_runs = self.losses.runs + u64::from(record.lost > told);
+        record.late = self.lateness.late();
+        [record.late_20ms, record.late_40ms, record.late_60ms, record.late_100ms, record.late_200ms] =
+            self.lateness.sweep();
+        record.duplicates = self.duplicates;
+        record.reordered = self.reordered;
+        record.corrupted = self.corrupted;
+        record.strangers = self.strangers;
+        record.jitter_ms = self.jitter;
+        [record.rtt_p50_ms, record.rtt_p95_ms, record.rtt_p99_ms] =
+            [0.5, 0.95, 0.99].map(|q| self.lateness.quantile(q, record.lost));
+        record.rtt_min_ms = self.lateness.smallest_ns().map(Ns);
+        record.rtt_max_ms = self.lateness.largest_ns().map(Ns);
+    }
 }
 
 /// One call's receiving side.
@@ -178,7 +207,7 @@ impl StreamReceiver {
         read_at: Stamp,
         window: &Window,
         tally: &mut ReceiveTally,
-    ) -> Option<Echo> {
+    ) -> Option<ReceivedEcho> {
         match read(datagram, self.rules.run_id, self.call_id) {
             Incoming::Probe { probe, rtp_timestamp } => {
                 let rtt = received_at.ns_since(probe.sent_at);
@@ -190,7 +219,11 @@ impl StreamReceiver {
                         Class::Call => self.in_time(&arrival, window, tally),
                         Class::Control => self.control(&arrival, tally),
                     }
-                    return Some(Echo { seq: probe.seq, rtt_ns: rtt, measured: scope == Scope::Measured });
+                    return Some(ReceivedEcho {
+                        seq: probe.seq,
+                        rtt_ns: rtt,
+                        measured: scope == Scope::Measured,
+                    });
                 }
             }
             Incoming::Corrupted => {
@@ -273,7 +306,7 @@ impl StreamReceiver {
         }
     }
 
-    /// Whether the call was heard, and at `now` has not been for `dead_after`.
+    /// True if the call was heard, and at `now` has not been for `dead_after`.
     pub fn is_dead(&self, now: Stamp, dead_after: Duration) -> bool {
         self.class == Class::Call && self.report.last_echo_at.is_some_and(|at| now.since(at) >= dead_after)
     }
@@ -303,7 +336,7 @@ impl StreamReceiver {
         }
     }
 
-    /// Whether of `sent` packets, the last one before `stopped_at`, none is still out at `now` that
+    /// True if of `sent` packets, the last one before `stopped_at`, none is still out at `now` that
     /// could come back in time.
     pub fn is_complete(&self, sent: u64, stopped_at: Stamp, now: Stamp) -> bool {
         let settled = self.report.total_received + self.report.total_clipped >= sent;

@@ -9,7 +9,7 @@ use crate::stamp::Stamp;
 
 /// One thread's part of a second: its counts, and the latencies of the packets intended in it.
 #[derive(Debug, Clone, Default)]
-pub struct Second {
+pub struct MediaSecond {
     /// Counts; fields of other threads are empty.
     pub record: SecondRecord,
     /// Packets of the measured window among those received.
@@ -20,10 +20,10 @@ pub struct Second {
     pub latencies: OpenIntervals,
 }
 
-impl Second {
+impl MediaSecond {
     /// An empty one.
-    pub fn new(second: u32) -> Box<Second> {
-        Box::new(Second { record: SecondRecord { second, ..Default::default() }, ..Default::default() })
+    pub fn new(second: u32) -> Box<MediaSecond> {
+        Box::new(MediaSecond { record: SecondRecord { second, ..Default::default() }, ..Default::default() })
     }
 }
 
@@ -32,7 +32,7 @@ impl Second {
 pub(super) struct OpenSeconds {
     rules: Rules,
     // Boxed, since each is handed over to another thread as it is.
-    open: VecDeque<Box<Second>>,
+    open: VecDeque<Box<MediaSecond>>,
     /// Number of the first open second.
     first: u32,
 }
@@ -46,28 +46,28 @@ impl OpenSeconds {
     }
 
     /// The second of packets intended at `at`; `None` if it is closed, or too far ahead.
-    pub fn at(&mut self, at: Stamp) -> Option<&mut Second> {
+    pub fn at(&mut self, at: Stamp) -> Option<&mut MediaSecond> {
         let index = self.rules.second(at).checked_sub(self.first)? as usize;
         (index < MOST_OPEN).then(|| self.open(index))
     }
 
     /// The same, or the nearest open one: a packet that was sent long after its time can come back when
     /// its second is closed, and has to be counted all the same.
-    pub fn nearest(&mut self, at: Stamp) -> &mut Second {
+    pub fn nearest(&mut self, at: Stamp) -> &mut MediaSecond {
         let index = self.rules.second(at).saturating_sub(self.first) as usize;
         let newest = self.open.len().saturating_sub(1);
         self.open(if index < MOST_OPEN { index } else { newest })
     }
 
-    fn open(&mut self, index: usize) -> &mut Second {
+    fn open(&mut self, index: usize) -> &mut MediaSecond {
         while self.open.len() <= index {
-            self.open.push_back(Second::new(self.first + self.open.len() as u32));
+            self.open.push_back(MediaSecond::new(self.first + self.open.len() as u32));
         }
         &mut self.open[index]
     }
 
     /// Hands over the seconds to which at `now` nothing can come back any more.
-    pub fn close(&mut self, now: Stamp, mut each: impl FnMut(Box<Second>)) {
+    pub fn close(&mut self, now: Stamp, mut each: impl FnMut(Box<MediaSecond>)) {
         let settled = now - self.rules.lost_after - Duration::from_secs(1);
         let settled = if settled < self.rules.epoch { return } else { self.rules.second(settled) };
         while self.first <= settled {
@@ -82,7 +82,7 @@ impl OpenSeconds {
     }
 
     /// Hands over all seconds.
-    pub fn close_all(&mut self, mut each: impl FnMut(Box<Second>)) {
+    pub fn close_all(&mut self, mut each: impl FnMut(Box<MediaSecond>)) {
         for second in self.open.drain(..) {
             each(second);
             self.first += 1;

@@ -1,13 +1,13 @@
-//! The pacer's bookkeeping: what was sent, how late, and how long sending took.
+//! The pacer's bookkeeping: packets sent, their lateness, the duration of the send call.
 
 use std::time::Duration;
 
-use super::{Class, Rules, Second, Window};
+use super::{Class, MediaSecond, Rules, Window};
 use crate::record::{Scope, Series};
 use crate::stamp::Stamp;
 use crate::values::Ns;
 
-/// What was sent on one stream.
+/// Packets sent on one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StreamSent {
     /// All packets.
@@ -19,19 +19,19 @@ pub struct StreamSent {
 /// One packet's way out.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent {
-    /// When the schedule wanted it sent.
+    /// Time at which the schedule wanted it sent.
     pub intended_at: Stamp,
     /// The clock just before the send call.
     pub sent_at: Stamp,
-    /// How long the send call took.
+    /// Duration of the send call.
     pub call_took: Duration,
 }
 
-/// What one pacer thread has sent, over all its streams.
+/// Counts of one pacer thread, over all its streams.
 #[derive(Debug)]
 pub struct SendTally {
     rules: Rules,
-    current: Box<Second>,
+    current: Box<MediaSecond>,
     /// Measured packets given up, because the machine was stopped when they were due.
     pub skipped: u64,
     /// Packets that the kernel of this machine would not send, all phases.
@@ -41,7 +41,7 @@ pub struct SendTally {
 impl SendTally {
     /// Nothing sent yet.
     pub fn new(rules: Rules) -> Self {
-        SendTally { rules, current: Second::new(0), skipped: 0, unsent: 0 }
+        SendTally { rules, current: MediaSecond::new(0), skipped: 0, unsent: 0 }
     }
 
     /// Notes a packet sent. `counts_from` is when its stream begins to count.
@@ -56,7 +56,7 @@ impl SendTally {
         let lateness = packet.sent_at.since(packet.intended_at);
         stream.total += 1;
         let missed = lateness > self.rules.ptime;
-        let Second { record, latencies, .. } = &mut *self.current;
+        let MediaSecond { record, latencies, .. } = &mut *self.current;
         if class == Class::Control {
             record.control_sent += 1;
             return;
@@ -77,31 +77,26 @@ impl SendTally {
     /// or less.
     pub fn skipped(&mut self, packets: u64, late: Duration) {
         self.skipped += packets;
-        let Second { record, latencies, .. } = &mut *self.current;
+        let MediaSecond { record, latencies, .. } = &mut *self.current;
         record.missed_slots += packets;
         record.measured_missed_slots += packets;
         latencies.record_n(Series::SendLateness, Scope::Measured, Ns::from(late).0, packets);
     }
 
-    /// Notes a packet that the kernel of this machine would not send.
-    pub fn unsent(&mut self) {
-        self.unsent += 1;
-    }
-
-    /// Notes how late a measured packet left that had been held back on purpose.
+    /// Notes the lateness of a measured packet that had been held back on purpose.
     pub fn released(&mut self, late: Duration) {
         self.current.latencies.record(Series::SendLateness, Scope::Measured, Ns::from(late).0);
     }
 
     /// The second that ended before the slot intended at `at`, if one did.
-    pub fn turn(&mut self, at: Stamp) -> Option<Box<Second>> {
+    pub fn turn(&mut self, at: Stamp) -> Option<Box<MediaSecond>> {
         let second = self.rules.second(at);
         (second > self.current.record.second)
-            .then(|| std::mem::replace(&mut self.current, Second::new(second)))
+            .then(|| std::mem::replace(&mut self.current, MediaSecond::new(second)))
     }
 
     /// The last second.
-    pub fn finish(self) -> Box<Second> {
+    pub fn finish(self) -> Box<MediaSecond> {
         self.current
     }
 }

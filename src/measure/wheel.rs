@@ -1,4 +1,4 @@
-//! The slot wheel: which streams send when, one wake-up per slot.
+//! The slot wheel: streams by the time at which they send, one wake-up per slot.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl<T> Wheel<T> {
         self.slots.iter_mut().flat_map(std::mem::take)
     }
 
-    /// When the next slot is due.
+    /// Time of the next slot.
     pub fn due(&self) -> Stamp {
         self.origin + Duration::from_nanos(self.slot.as_nanos() as u64 * self.turn)
     }
@@ -54,9 +54,9 @@ impl<T> Wheel<T> {
         &mut self.slots[index]
     }
 
-    /// Gives up the slots due before `at` and says how many packets the streams that `count` would have
-    /// sent in them. For a
-    /// machine that was asleep: packets that old would all be lost, and sent at once would flood.
+    /// Gives up the slots due before `at`; returns the number of packets that the streams which `counts` would
+    /// have sent in them. For a machine that was asleep: packets that old would all be lost, and sent at once
+    /// would flood.
     pub fn skip_to(&mut self, at: Stamp, counts: impl Fn(&T) -> bool) -> u64 {
         let target = at.since(self.origin).as_nanos() as u64 / self.slot.as_nanos() as u64;
         let behind = target.saturating_sub(self.turn);
@@ -69,7 +69,7 @@ impl<T> Wheel<T> {
         skipped
     }
 
-    /// Whether no stream is there.
+    /// True without any stream.
     pub fn is_empty(&self) -> bool {
         self.slots.iter().all(Vec::is_empty)
     }

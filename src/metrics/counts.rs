@@ -10,7 +10,7 @@ use super::facts::{known, number, ratio};
 use super::latencies;
 use super::metric::{Better, Course, Definition, Figure, Group, LiveFigure, Of, RestsOn, Samples, Statistic};
 use crate::analysis::mos::Concealment;
-use crate::record::{CallRecord, Ending, Live, Milliseconds, SecondRecord, ServiceRecord};
+use crate::record::{CallRecord, Durations, Ending, Live, SecondRecord, ServiceRecord};
 use crate::values::{Unit, Value};
 
 /// A figure that a late driver may have bent.
@@ -98,7 +98,7 @@ pub(super) static CALLS: [Definition; 16] = [
 ];
 
 /// The four statistics of a time that the service has summed up, as `ari.name_key`.
-fn service_time(name: &str, help: &str, of: fn(&ServiceRecord) -> Milliseconds) -> [Definition; 4] {
+fn service_time(name: &str, help: &str, of: fn(&ServiceRecord) -> &Durations) -> [Definition; 4] {
     [Statistic::P50, Statistic::P95, Statistic::P99, Statistic::Max].map(|statistic| {
         let (name, help) = (format!("ari.{name}_{}", statistic.key()), format!("service: {help}"));
         latencies::row(Service, name, &help, statistic, Samples::Service(of))
@@ -107,10 +107,10 @@ fn service_time(name: &str, help: &str, of: fn(&ServiceRecord) -> Milliseconds) 
 
 #[rustfmt::skip]
 pub(super) static SERVICE_TIMES: LazyLock<[[Definition; 4]; 4]> = LazyLock::new(|| [
-    service_time("answered", "StasisStart to the answer's 204", |s| s.stages.answered),
-    service_time("bridged", "StasisStart to both channels in the bridge", |s| s.stages.bridged),
-    service_time("first_packet", "StasisStart to the first media packet", |s| s.stages.first_packet),
-    service_time("event_lag", "Asterisk's time of an event to its handling", |s| s.events.lag),
+    service_time("answered", "StasisStart to the answer's 204", |s| &s.stages.answered),
+    service_time("bridged", "StasisStart to both channels in the bridge", |s| &s.stages.bridged),
+    service_time("first_packet", "StasisStart to the first media packet", |s| &s.stages.first_packet),
+    service_time("event_lag", "Asterisk's time of an event to its handling", |s| &s.events.lag),
 ]);
 
 #[rustfmt::skip]

@@ -10,7 +10,7 @@ use crate::analysis::explain::{Explained, Tail, explain};
 use crate::analysis::fault::Recovery;
 use crate::analysis::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
 use crate::record::{
-    CallRecord, Environment, Latencies, Milliseconds, Phase, SecondRecord, Series, ServiceRecord,
+    CallRecord, Durations, Environment, Latencies, Phase, SecondRecord, Series, ServiceRecord,
 };
 use crate::values::{Ns, Value};
 
@@ -233,9 +233,10 @@ impl<'a> Facts<'a> {
     }
 
     /// A time that the built-in service has summed up, at best not known.
-    fn service_times(&self, of: fn(&ServiceRecord) -> Milliseconds) -> Distribution<'_> {
+    fn service_times(&self, of: fn(&ServiceRecord) -> &Durations) -> Distribution<'_> {
         let is_known = !matches!(self.reading, Reading::Best(_));
-        Distribution::Service(self.environment.service_record.as_ref().filter(|_| is_known).map(of))
+        let record = self.environment.service_record.as_ref().filter(|_| is_known);
+        Distribution::Service(record.map(|record| of(record).milliseconds()))
     }
 
     /// A count of the built-in service; no data from another.

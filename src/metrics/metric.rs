@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::distribution::Distribution;
 use super::facts::Facts;
-use crate::record::{CallRecord, Live, Milliseconds, Series, ServiceRecord};
+use crate::record::{CallRecord, Durations, Live, Series, ServiceRecord};
 use crate::values::{Ns, Unit, Value, show};
 
 /// One row of the table of metrics.
@@ -45,7 +45,7 @@ pub(super) enum Samples {
     /// A delay per call.
     Calls(fn(&CallRecord) -> Option<Ns>),
     /// A time that the built-in service has summed up.
-    Service(fn(&ServiceRecord) -> Milliseconds),
+    Service(fn(&ServiceRecord) -> &Durations),
 }
 
 /// Names are unique, so a name stands for its row.

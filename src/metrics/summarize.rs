@@ -180,8 +180,11 @@ mod tests {
             ..Default::default()
         };
         let mut service = ServiceRecord::default();
-        (service.stages.answered, service.stages.bridged, service.stages.first_packet) = (ms, ms, ms);
-        service.events.lag = ms;
+        let stages = &mut service.stages;
+        for times in [&mut stages.answered, &mut stages.bridged, &mut stages.first_packet] {
+            *times = ms.into();
+        }
+        service.events.lag = ms.into();
         run.environment.service_record = Some(service);
         run.calls[0].answer_delay_ms = Some(Ns(1));
         (run.calls[0].first_echo_ms, run.calls[0].last_echo_s) = (Some(Ns(1)), Some(200.0));

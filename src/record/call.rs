@@ -9,7 +9,7 @@ use crate::values::Ns;
 /// The playout depths, in milliseconds, that every report sweeps over besides the scenario's own.
 pub const PLAYOUT_DEPTHS_MS: [u64; 5] = [20, 40, 60, 100, 200];
 
-/// How an attempt ended.
+/// End of an attempt.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, IntoStaticStr,
 )]
@@ -66,7 +66,7 @@ impl Ending {
 pub struct CallRecord {
     /// Number of the attempt, from 0.
     pub call: u32,
-    /// Which of the concurrently held lines placed it, from 0.
+    /// Number of the concurrently held line that placed it, from 0.
     pub line: u32,
     /// SIP Call-ID.
     pub call_id: String,
@@ -76,7 +76,7 @@ pub struct CallRecord {
     pub intended_s: f64,
     /// Milliseconds by which the INVITE left later than that.
     pub invite_late_ms: Ns,
-    /// How it ended.
+    /// Its end.
     pub ending: Ending,
     /// SIP status code of the final answer to the INVITE, if any.
     pub status: Option<u16>,

@@ -1,4 +1,4 @@
-//! Where, when and with what a run was made: `environment.json`.
+//! Circumstances of a run: `environment.json`.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ use crate::values::{Unit, Value, show};
 /// Version of the run folder's format; files of a newer one are refused.
 pub const FORMAT_VERSION: u32 = 2;
 
-/// Why `gates.abort_on_fail` ended a run. Seconds are of the hold phase.
+/// End of a run by `gates.abort_on_fail`. Seconds are of the hold phase.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndedEarly {
     /// The gate as written.
     pub gate: String,
-    /// What its metric had come to, for people.
+    /// Value of its metric then, for people.
     pub actual: String,
-    /// From when on it was broken at every look.
+    /// Time from which on it was broken at every look.
     pub since_s: f64,
-    /// When the run was ended for it.
+    /// Time at which the run was ended for it.
     pub at_s: f64,
 }
 
@@ -52,12 +52,12 @@ pub struct Environment {
     pub epoch_ns: Option<u64>,
     /// Seconds the run took, all phases.
     pub elapsed_s: f64,
-    /// Whether the user interrupted the run.
+    /// True if the user interrupted the run.
     pub interrupted: bool,
     /// The broken gate that ended the run, where one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_early: Option<EndedEarly>,
-    /// What broke and ended the run; empty when nothing did.
+    /// Breakage that ended the run; empty where nothing broke.
     pub broken: String,
     /// Seconds from the start to the measured window; `None` when no call came up.
     pub window_from_s: Option<f64>,
@@ -85,7 +85,7 @@ pub struct Environment {
     pub cpus: u32,
     /// CPUs that the machine has; 0 in runs of older versions.
     pub machine_cpus: u32,
-    /// How the driver's media threads were scheduled, in words; empty in runs of older versions.
+    /// Scheduling of the driver's media threads, in words; empty in runs of older versions.
     pub scheduling: String,
     /// Memory in MiB.
     pub memory_mib: u64,
@@ -93,7 +93,7 @@ pub struct Environment {
     pub kernel: String,
     /// Asterisk's version, as it says.
     pub asterisk: String,
-    /// What answered the calls, in words.
+    /// Service or target that answered the calls, in words.
     pub service: String,
     /// SHA-256 over the scenario's keys that differ from their defaults.
     pub scenario_hash: String,
@@ -111,7 +111,7 @@ pub struct Environment {
     pub unsent: u64,
     /// Datagrams that the echo of the control stream dropped for lack of room.
     pub control_drops: u64,
-    /// Whether packets were delayed, lost or repeated on purpose.
+    /// True if packets were delayed, lost or repeated on purpose.
     pub impaired: bool,
     /// SIP datagrams that the driver's full socket buffer dropped.
     pub sip_drops: u64,
@@ -123,18 +123,18 @@ pub struct Environment {
     pub service_drops: u64,
     /// Packets that found no room among those that the impairment held back.
     pub impair_overflows: u64,
-    /// What was broken on purpose.
+    /// Faults made on purpose.
     pub faults: Vec<FaultRecord>,
-    /// What was left after the last call.
+    /// Leak check after the last call.
     pub leaks: Leaks,
     /// Planned faults that were not carried out, or not to their end.
     pub faults_undone: u64,
-    /// What the built-in service has counted; `None` for another.
+    /// Counts of the built-in service; `None` for another.
     pub service_record: Option<ServiceRecord>,
     /// Asterisk or the service, where it runs on this machine and its CPU cannot be told from that of other
     /// programs; empty where all are known.
     pub unseen: String,
-    /// Remarks on the run: what Asterisk's log said, what was not available.
+    /// Remarks on the run: warnings of Asterisk's log, measurements that were not available.
     pub remarks: Vec<String>,
 }
 
@@ -154,7 +154,7 @@ impl Environment {
         self.format >= 2
     }
 
-    /// Whether the wall clock was set during the run, so that its stamps are worthless, and by how much.
+    /// Amount by which the wall clock was set during the run, in words; its stamps are worthless then.
     pub fn clock_set(&self) -> Option<String> {
         let (step_ns, negative) = (self.clock_step_ns, self.negative_rtt);
         (step_ns.abs() > CLOCK_STEP_NS || negative > 0).then(|| {

@@ -1,4 +1,4 @@
-//! What was broken on purpose, and when: part of `environment.json`.
+//! Faults made on purpose, with their times: part of `environment.json`.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +10,15 @@ pub struct FaultRecord {
     pub target: String,
     /// `kill`, `restart` or `stop`.
     pub action: String,
-    /// When the scenario wanted it.
+    /// Time at which the scenario wanted it.
     pub planned_s: f64,
-    /// When the signal was sent.
+    /// Time of the signal.
     pub done_s: f64,
-    /// When the process was gone or held still: from then on it serves nobody.
+    /// Time from which on the process was gone or held still, and served nobody.
     pub down_s: f64,
-    /// When it was ready again; `None` if it never was.
+    /// Time at which it was ready again; `None` if it never was.
     pub back_s: Option<f64>,
-    /// What went wrong with it; empty when nothing did.
+    /// Trouble with it; empty without any.
     pub trouble: String,
 }
 

@@ -145,7 +145,7 @@ impl Latencies {
         self.histogram.len() + self.above
     }
 
-    /// Whether none was counted.
+    /// True if none was counted.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

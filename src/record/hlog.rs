@@ -52,7 +52,8 @@ pub struct Damaged {
 /// Writes the intervals of a run that began at `epoch`. Values are nanoseconds; the column of largest
 /// values is in milliseconds.
 pub fn write(intervals: &Intervals, epoch: Stamp) -> Vec<u8> {
-    // Invariant: memory takes what is written, and no count of packets reaches the 2^63 that a line cannot hold.
+    // Invariant: memory takes what is written, and no count of packets comes near the 2^63 that a line can
+    // hold.
     const WRITTEN: &str = "it can be written";
     let mut bytes = Vec::new();
     let mut serializer = V2DeflateSerializer::new();

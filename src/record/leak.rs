@@ -1,14 +1,14 @@
-//! What was still there after the last call: part of `environment.json`.
+//! Leak check after the last call: part of `environment.json`.
 
 use serde::{Deserialize, Serialize};
 
-/// The audit after a run: what the calls should have given back.
+/// Leak check: resources that the calls should have given back.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Leaks {
-    /// Why nothing can be said; empty where every part could be counted.
+    /// Reason for which nothing can be said; empty where every part could be counted.
     pub unknown: String,
-    /// What was counted, before the first call and after the last.
+    /// Counts before the first call and after the last.
     pub parts: Vec<LeakPart>,
 }
 
@@ -24,7 +24,7 @@ pub struct LeakPart {
     pub before: u64,
     /// After the last.
     pub after: u64,
-    /// How many are left.
+    /// Number of those left.
     pub leaked: u64,
     /// The first of them by name, where they have names.
     pub names: Vec<String>,

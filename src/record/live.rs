@@ -1,4 +1,4 @@
-//! What is known of a run while it goes on: what gates are held against before its end.
+//! Figures of a run under way, which gates are held against before its end.
 
 use super::Latencies;
 

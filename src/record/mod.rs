@@ -56,7 +56,7 @@ pub enum Series {
     Control,
     /// Time sent − time intended.
     SendLateness,
-    /// How long the send call took.
+    /// Duration of the send call.
     SendCall,
     /// Time read − time the kernel received.
     ReceiveLag,

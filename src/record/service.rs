@@ -1,25 +1,21 @@
 //! The built-in service's own record of its calls: counted by it, written by it, kept by the run.
 //!
-//! The service counts into `ServiceRecord<Durations>`. Written, its durations become percentiles in
-//! milliseconds, which is what everybody else reads.
+//! The service counts into it. Written, its durations become percentiles in milliseconds, which is what
+//! everybody else reads.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::Latencies;
 use super::histogram::LOWEST_NS;
 
 /// Counts of a service's life, from its `--metrics-file`; absent keys are at their defaults.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(
-    test,
-    derive(schemars::JsonSchema),
-    schemars(rename = "ServiceRecord", bound = "D: schemars::JsonSchema + Default + Serialize")
-)]
-#[serde(default, bound(deserialize = "D: Deserialize<'de> + Default"))]
-pub struct ServiceRecord<D = Milliseconds> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct ServiceRecord {
     /// Callers that entered the application, and what became of them.
     pub calls: ServiceCalls,
     /// Calls that are over, by how they ended.
@@ -27,18 +23,18 @@ pub struct ServiceRecord<D = Milliseconds> {
     /// Requests that repeated an earlier one, of all operations.
     pub retries: u64,
     /// Stages of a call's set-up, each from the caller's StasisStart.
-    pub stages: ServiceStages<D>,
+    pub stages: ServiceStages,
     /// REST operations by name: `answer`, `create_bridge`, `create_media`, `add_channels`, `hang_up`,
     /// `delete_media`, `delete_bridge`.
-    pub operations: BTreeMap<String, RestOperation<D>>,
+    pub operations: BTreeMap<String, RestOperation>,
     /// ARI's events.
-    pub events: ServiceEvents<D>,
+    pub events: ServiceEvents,
     /// The pool of media ports.
     pub ports: ServicePorts,
     /// Datagrams of all calls that are over.
     pub media: ServiceMedia,
     /// Packets to the echo server and back; `null` without one.
-    pub echo: Option<ServiceEcho<D>>,
+    pub echo: Option<ServiceEcho>,
 }
 
 /// Calls by what became of them.
@@ -81,36 +77,28 @@ pub struct OutcomeCount {
 
 /// Stages of calls.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(
-    test,
-    derive(schemars::JsonSchema),
-    schemars(rename = "ServiceStages", bound = "D: schemars::JsonSchema + Default + Serialize")
-)]
-#[serde(default, bound(deserialize = "D: Deserialize<'de> + Default"))]
-pub struct ServiceStages<D = Milliseconds> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct ServiceStages {
     /// To the answer's 204.
-    pub answered: D,
+    pub answered: Durations,
     /// To the media channel's StasisStart.
-    pub media_ready: D,
+    pub media_ready: Durations,
     /// To the later ChannelEnteredBridge.
-    pub bridged: D,
+    pub bridged: Durations,
     /// To the kernel's stamp of the first media packet.
-    pub first_packet: D,
+    pub first_packet: Durations,
     /// From the call's end to nothing held.
-    pub released: D,
+    pub released: Durations,
 }
 
 /// One REST operation over all calls.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(
-    test,
-    derive(schemars::JsonSchema),
-    schemars(rename = "RestOperation", bound = "D: schemars::JsonSchema + Default + Serialize")
-)]
-#[serde(default, bound(deserialize = "D: Deserialize<'de> + Default"))]
-pub struct RestOperation<D = Milliseconds> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct RestOperation {
     /// From asking to the whole answer, of requests that were answered.
-    pub latency: D,
+    pub latency: Durations,
     /// Answers by HTTP status.
     pub statuses: BTreeMap<u16, u64>,
     /// Requests without an answer.
@@ -121,20 +109,16 @@ pub struct RestOperation<D = Milliseconds> {
 
 /// Events of ARI's WebSocket.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(
-    test,
-    derive(schemars::JsonSchema),
-    schemars(rename = "ServiceEvents", bound = "D: schemars::JsonSchema + Default + Serialize")
-)]
-#[serde(default, bound(deserialize = "D: Deserialize<'de> + Default"))]
-pub struct ServiceEvents<D = Milliseconds> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct ServiceEvents {
     /// All that were read.
     pub total: u64,
     /// The same by their type; `Other` are those that no call depends on.
     pub by_type: BTreeMap<String, u64>,
     /// From Asterisk's time of an event, cut to milliseconds, until it was dealt with. It needs a shared
     /// clock, and is up to 1 ms too long.
-    pub lag: D,
+    pub lag: Durations,
     /// Events whose time is later than their reading, left out of `lag`: the clocks differ.
     pub ahead: u64,
     /// Messages that were no events.
@@ -183,13 +167,9 @@ pub struct ServiceMedia {
 
 /// Packets to the echo server.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(
-    test,
-    derive(schemars::JsonSchema),
-    schemars(rename = "ServiceEcho", bound = "D: schemars::JsonSchema + Default + Serialize")
-)]
-#[serde(default, bound(deserialize = "D: Deserialize<'de> + Default"))]
-pub struct ServiceEcho<D = Milliseconds> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct ServiceEcho {
     /// Sent there.
     pub relayed: u64,
     /// Back from there.
@@ -197,10 +177,10 @@ pub struct ServiceEcho<D = Milliseconds> {
     /// Not back when 256 later ones were sent, or when the call ended.
     pub lost: u64,
     /// From just before the send call to the kernel's receive stamp.
-    pub round_trip: D,
+    pub round_trip: Durations,
 }
 
-impl<D> ServiceEcho<D> {
+impl ServiceEcho {
     /// The share of the packets that did not come back, those under way left out; `None` without any.
     pub fn loss_ratio(&self) -> Option<f64> {
         let decided = self.returned + self.lost;
@@ -229,11 +209,33 @@ pub struct Milliseconds {
     pub max_ms: Option<f64>,
 }
 
-/// A distribution of durations while it is counted, 1 µs to 60 s, with their exact sum.
-#[derive(Debug, Clone, Default)]
+/// A distribution of durations, in files its percentiles in milliseconds; `None` where there is no sample.
+/// Counted here, 1 µs to 60 s, it has their exact sum as well; read from a file, the percentiles alone.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Milliseconds"))]
+#[serde(from = "Milliseconds", into = "Milliseconds")]
 pub struct Durations {
     latencies: Latencies,
     sum: Duration,
+    read: Milliseconds,
+}
+
+impl From<Milliseconds> for Durations {
+    fn from(read: Milliseconds) -> Durations {
+        Durations { read, ..Default::default() }
+    }
+}
+
+impl From<Durations> for Milliseconds {
+    fn from(durations: Durations) -> Milliseconds {
+        durations.milliseconds()
+    }
+}
+
+impl PartialEq for Durations {
+    fn eq(&self, other: &Durations) -> bool {
+        self.milliseconds() == other.milliseconds()
+    }
 }
 
 impl Durations {
@@ -254,7 +256,7 @@ impl Durations {
 
     /// Number of durations, those above 60 s included.
     pub fn count(&self) -> u64 {
-        self.latencies.len()
+        self.read.count + self.latencies.len()
     }
 
     /// Number of durations up to `limit`.
@@ -276,6 +278,9 @@ impl Durations {
 
     /// Its percentiles.
     pub fn milliseconds(&self) -> Milliseconds {
+        if self.latencies.is_empty() {
+            return self.read;
+        }
         let ms = |ns: u64| ns as f64 / 1e6;
         let histogram = self.latencies.histogram();
         let quantile = |q| (!histogram.is_empty()).then(|| ms(histogram.value_at_quantile(q)));
@@ -288,12 +293,6 @@ impl Durations {
             p99_ms: quantile(0.99),
             max_ms: self.latencies.max().map(ms),
         }
-    }
-}
-
-impl Serialize for Durations {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.milliseconds().serialize(serializer)
     }
 }
 
@@ -322,14 +321,14 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_the_percentiles_that_are_read() {
-        let mut counted = ServiceRecord::<Durations>::default();
+        let mut counted = ServiceRecord::default();
         counted.stages.bridged.record(Duration::from_millis(4));
         counted.events.by_type.insert("StasisStart".into(), 7);
         counted.operations.entry("answer".into()).or_default().statuses.insert(204, 1);
         counted.echo = Some(ServiceEcho { relayed: 3, ..Default::default() });
         let written = serde_json::to_value(&counted).unwrap();
         let read: ServiceRecord = serde_json::from_value(written.clone()).unwrap();
-        assert_eq!(read.stages.bridged, counted.stages.bridged.milliseconds());
+        assert_eq!(read.stages.bridged.milliseconds(), counted.stages.bridged.milliseconds());
         assert_eq!(serde_json::to_value(&read).unwrap(), written);
         assert!(written["stages"]["answered"]["p50_ms"].is_null());
         assert_eq!(written["operations"]["answer"]["statuses"]["204"], 1);

@@ -72,7 +72,7 @@ impl StreamSender {
     }
 }
 
-/// What arrived on a call's RTP port.
+/// Kind of a datagram that arrived on a call's RTP port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Incoming {
     /// RTP with a whole probe of this run.

@@ -1,4 +1,4 @@
-//! The probe: who a packet is and when it passed, written into the G.711 payload itself.
+//! The probe: identity and times of a packet, written into the G.711 payload itself.
 //!
 //! Asterisk rewrites SSRC and sequence number and floors timestamps, but keeps the payload's bytes
 //! when both legs share a codec. So identity and stamps travel inside the payload:
@@ -20,7 +20,7 @@ pub const PROBE_LEN: usize = 64;
 const MAGIC: [u8; 4] = *b"LTP1";
 const CRC_AT: usize = 60;
 
-/// What the driver writes into a packet.
+/// The driver's part of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
     /// Drawn once per run: packets of another run are strangers.
@@ -29,15 +29,15 @@ pub struct Probe {
     pub call_id: u32,
     /// Packet number within the call, from 0; unlike RTP's it does not wrap in practice.
     pub seq: u32,
-    /// When the schedule wanted the packet sent.
+    /// Time at which the schedule wanted the packet sent.
     pub intended_at: Stamp,
     /// T1, the clock just before the send call.
     pub sent_at: Stamp,
-    /// What the reflector added; `None` where the far end echoes without knowing the probe.
+    /// The reflector's part; `None` where the far end echoes without knowing the probe.
     pub reflection: Option<Reflection>,
 }
 
-/// What the built-in service adds on the way back (the fields of RFC 5357 section 4.2.1, in spirit).
+/// The built-in service's part, added on the way back (the fields of RFC 5357 section 4.2.1, in spirit).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reflection {
     /// T2, the kernel's receive stamp.
@@ -50,7 +50,7 @@ pub struct Reflection {
     pub window: u64,
 }
 
-/// Why a payload is not a whole probe.
+/// Fault of a payload that is not a whole probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
     /// Too short, or without the magic: not one of ours, or transcoded beyond recognition.

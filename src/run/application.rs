@@ -6,10 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use procfs::net::TcpState;
-use procfs::process::{FDTarget, Process};
+use procfs::process::Process;
 
 use super::RunError;
 use super::folder::write_whole;
+use super::neighbours::sockets;
 use super::plan::variable;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Ari};
@@ -188,10 +189,11 @@ impl Application {
 
 /// Looks for a TCP connection of a process to `port`, on any host.
 fn is_connected(process: &Process, port: u16) -> procfs::ProcResult<bool> {
-    let targets: Vec<FDTarget> = process.fd()?.flatten().map(|fd| fd.target).collect();
-    let owns = |inode: u64| targets.iter().any(|t| matches!(t, FDTarget::Socket(own) if *own == inode));
+    let own: Vec<u64> = sockets(process).collect();
     let mut all = process.tcp()?.into_iter().chain(process.tcp6().unwrap_or_default());
-    Ok(all.any(|t| t.state == TcpState::Established && t.remote_address.port() == port && owns(t.inode)))
+    Ok(all.any(|t| {
+        t.state == TcpState::Established && t.remote_address.port() == port && own.contains(&t.inode)
+    }))
 }
 
 /// The service that answers the calls, in words.

@@ -53,7 +53,7 @@ pub async fn execute(
     };
     let (mut recorded, broken) = trial.play(testbed).await?;
     let leaks = trial.leaks(&leak_check, testbed).await;
-    let environment = testbed.describe(starts, std::mem::take(&mut recorded.run.environment)).await;
+    let environment = testbed.describe(starts, recorded.run.environment.clone()).await;
     recorded.run.environment = trial.complete(&recorded, broken, leaks, environment);
     conclude(plan, recorded.run)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
 
+use super::neighbours::sockets;
 use super::testbed::Testbed;
 use crate::asterisk::Ari;
 use crate::child;
@@ -128,11 +129,7 @@ fn counted(leader: u32, pool: Option<PortRange>, who: &str) -> Result<ProcessCou
 
 fn of_process(process: &Process, pool: Option<PortRange>) -> Option<ProcessCount> {
     let targets: Vec<FDTarget> = process.fd().ok()?.flatten().map(|fd| fd.target).collect();
-    let sockets = targets.iter().filter_map(|target| match target {
-        FDTarget::Socket(inode) => Some(*inode),
-        _ => None,
-    });
-    let sockets: BTreeSet<u64> = sockets.collect();
+    let sockets: BTreeSet<u64> = sockets(process).collect();
     let all = targets.iter().filter(|target| !is_journal(target)).count() as u64;
     let tcp = process.tcp().ok()?.into_iter().chain(process.tcp6().unwrap_or_default());
     let idle = tcp.filter(|t| t.state == TcpState::Established && sockets.contains(&t.inode)).count() as u64;

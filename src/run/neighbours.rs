@@ -65,7 +65,7 @@ fn holder(inodes: HashSet<u64>) -> Neighbour {
 }
 
 /// Inodes of a process's sockets; none of one that this one may not look at.
-fn sockets(process: &Process) -> impl Iterator<Item = u64> {
+pub fn sockets(process: &Process) -> impl Iterator<Item = u64> {
     process.fd().into_iter().flatten().flatten().filter_map(|fd| match fd.target {
         FDTarget::Socket(inode) => Some(inode),
         _ => None,

@@ -34,7 +34,7 @@ mod tests {
     use super::super::Resolved;
     use super::*;
     use crate::gate::Gate;
-    use crate::impair::{Counts, Impairer, stream_seed};
+    use crate::impair::{ImpairCounts, Impairer, stream_seed};
     use crate::stamp::Stamp;
     use crate::values::{Percent, Span};
     use std::time::Duration;
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(scenario.impair.of(Direction::Back), None);
         let (warmup, hold) = (100, 1000);
         for start in [warmup, warmup + 50] {
-            let mut window = Counts::default();
+            let mut window = ImpairCounts::default();
             for call in 0..scenario.load.calls {
                 let mut impairer =
                     Impairer::new(&out, stream_seed(scenario.impair.seed, Direction::Out, call));
@@ -94,8 +94,11 @@ mod tests {
                 };
                 let before = pass(0, start).lost;
                 let after = pass(start, start + hold).lost;
-                window +=
-                    Counts { lost: after - before, passed: hold - (after - before), ..Default::default() };
+                window += ImpairCounts {
+                    lost: after - before,
+                    passed: hold - (after - before),
+                    ..Default::default()
+                };
             }
             let ratio = window.lost as f64 / window.seen() as f64;
             assert!((0.017..0.023).contains(&ratio), "{ratio}");

@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml_edit::{Document, DocumentMut, Item, TableLike, Value};
 
 use super::error::{Problem, ScenarioError, render};
-use super::wording::{Wording, reword};
+use super::wording::reword;
 use super::{Scenario, check};
 
 /// A scenario with the text that it was read from, overrides included.
@@ -89,7 +89,7 @@ impl Source {
         let value = span.clone().and_then(|span| self.text.get(span)).unwrap_or_default();
         let before = span.as_ref().and_then(|span| self.text.get(..span.start)).unwrap_or_default();
         let key = before.rsplit(['\n', ',', '{', '[']).next().unwrap_or_default();
-        let Wording { message, cure } =
+        let Problem { message, cure, .. } =
             reword(said.trim_end(), key.trim_end_matches(['=', ' ']).trim(), value);
         match span.as_ref().and_then(|span| self.overridden(span)) {
             Some(culprit) => told(culprit, &message, &cure),

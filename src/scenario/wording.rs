@@ -1,45 +1,41 @@
 //! The deserialiser's words → fault and cure of a scenario.
 
-/// A message for people, and the cure; no cure where the message holds it already.
-pub(super) struct Wording {
-    pub message: String,
-    pub cure: String,
-}
+use super::error::Problem;
 
-fn wording(message: impl Into<String>, cure: impl Into<String>) -> Wording {
-    Wording { message: message.into(), cure: cure.into() }
-}
-
-/// Rewords what the deserialiser says of `value`, a piece of TOML as it is written, that `key` has.
-pub(super) fn reword(said: &str, key: &str, value: &str) -> Wording {
+/// Rewords what the deserialiser says of `value`, a piece of TOML as it is written, that `key` has. There is no
+/// cure where the message holds it already.
+pub(super) fn reword(said: &str, key: &str, value: &str) -> Problem {
     if let Some((name, known)) = said.strip_prefix("unknown field ").and_then(|rest| named(rest)) {
         let nearest = known.iter().min_by_key(|known| strsim::osa_distance(known, name));
         let near = nearest.filter(|near| strsim::osa_distance(near, name) <= name.len() / 2);
-        return wording(said, near.map_or(String::new(), |near| format!("did you mean `{near}`?")));
+        return Problem::new(key, said, near.map_or(String::new(), |near| format!("did you mean `{near}`?")));
     }
     let types = said.strip_prefix("invalid type: ").or_else(|| said.strip_prefix("invalid value: "));
     if let Some((found, wanted)) = types.and_then(|rest| rest.split_once(", expected ")) {
         // A table is too long to be repeated.
         let shown = if value.lines().count() == 1 && value.len() <= 60 { value } else { found };
         let (what, cure) = wants(wanted, key, value);
-        return wording(format!("{key} = {shown}: {what} belongs here"), cure);
+        return Problem::new(key, format!("{key} = {shown}: {what} belongs here"), cure);
     }
     if let Some(name) = said.strip_prefix("missing field ") {
-        return wording(format!("{name} is missing"), format!("add {name}: it has no default"));
+        return Problem::new(key, format!("{name} is missing"), format!("add {name}: it has no default"));
     }
     match said {
-        "wanted string or table" => {
-            wording(format!("{key} = {value}: a word belongs here"), "write it in quotes, as in \"PCMU\"")
-        }
-        "invalid IP address syntax" => wording(
+        "wanted string or table" => Problem::new(
+            key,
+            format!("{key} = {value}: a word belongs here"),
+            "write it in quotes, as in \"PCMU\"",
+        ),
+        "invalid IP address syntax" => Problem::new(
+            key,
             format!("{key} = {value}: an IP address belongs here"),
             "write it in digits, as in \"127.0.0.1\"; names are not looked up here",
         ),
         "invalid socket address syntax" => {
             let cure = "write IP address and port, as in \"127.0.0.1:9090\"; port 0 is any free one";
-            wording(format!("{key} = {value}: an address with its port belongs here"), cure)
+            Problem::new(key, format!("{key} = {value}: an address with its port belongs here"), cure)
         }
-        other => wording(other, ""),
+        other => Problem::new(key, other, ""),
     }
 }
 

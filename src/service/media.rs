@@ -3,7 +3,7 @@
 use std::ops::AddAssign;
 use std::sync::{Mutex, PoisonError};
 
-use crate::record::{Durations, ServiceEcho};
+use crate::record::ServiceEcho;
 
 /// Media of one call or of several, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,7 +57,7 @@ impl MediaCounts {
 pub struct MediaTotals {
     counts: Mutex<MediaCounts>,
     /// Packets to the echo server, up to a second ago; `None` without one.
-    pub(super) echo: Option<Mutex<ServiceEcho<Durations>>>,
+    pub(super) echo: Option<Mutex<ServiceEcho>>,
 }
 
 impl MediaTotals {
@@ -77,7 +77,7 @@ impl MediaTotals {
     }
 
     /// Packets to the echo server and back, up to a second ago; `None` without one.
-    pub fn echo(&self) -> Option<ServiceEcho<Durations>> {
+    pub fn echo(&self) -> Option<ServiceEcho> {
         self.echo.as_ref().map(|echo| echo.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 

@@ -1,14 +1,14 @@
 //! A call's packets on their way to the echo server and back.
 
 use crate::net::udp::Datagram;
-use crate::record::{Durations, ServiceEcho};
+use crate::record::ServiceEcho;
 use crate::stamp::Stamp;
 
 /// Packets of one call that are waited for at once: 5 s of 20 ms packets, more than anybody waits.
 const WAITED_FOR: usize = 256;
 
 /// Packets to the echo server and back, counted.
-pub type RelayCounts = ServiceEcho<Durations>;
+pub type RelayCounts = ServiceEcho;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Waiting {

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::media::MediaCounts;
 use crate::ari::outcome::{ServiceCall, ServiceOutcome};
 use crate::ari::request::Operation;
-use crate::record::{Durations, OutcomeCount, RestOperation, ServiceRecord};
+use crate::record::{OutcomeCount, RestOperation, ServiceRecord};
 use crate::stamp::Stamp;
 
 /// The record while it is counted.
-pub type Counts = ServiceRecord<Durations>;
+pub type Counts = ServiceRecord;
 
-impl ServiceRecord<Durations> {
+impl ServiceRecord {
     /// Counts a call that is over, with its media.
     pub fn add_call(&mut self, call: &ServiceCall, media: &MediaCounts) {
         self.add_outcome(call.outcome);
@@ -73,7 +73,7 @@ impl ServiceRecord<Durations> {
         }
     }
 
-    fn operation(&mut self, operation: Operation) -> &mut RestOperation<Durations> {
+    fn operation(&mut self, operation: Operation) -> &mut RestOperation {
         self.operations.entry(operation.key().to_string()).or_default()
     }
 }

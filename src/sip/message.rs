@@ -89,10 +89,10 @@ fn only<'a>(name: &'static str, values: impl Iterator<Item = &'a str>) -> Result
         found = if found.is_empty() { value } else { found };
     }
     match count {
-        _ if found.is_empty() => Err(ParseError::Missing(name)),
+        _ if found.is_empty() => Err(ParseError::missing(name)),
         1 => Ok(found),
         // An empty one counts as one too, or it would be taken for the one with the value.
-        _ => Err(ParseError::Repeated(name)),
+        _ => Err(ParseError::repeated(name)),
     }
 }
 
@@ -112,13 +112,14 @@ impl Message {
         only("Call-ID", values!(headers, CallId))?;
         let text = only("CSeq", values!(headers, CSeq))?;
         if values!(headers, Via).all(str::is_empty) {
-            return Err(ParseError::Missing("Via"));
+            return Err(ParseError::missing("Via"));
         }
         let is_requested = |cseq: &CSeq| match &start {
             Start::Request { method, .. } => *method == cseq.method,
             Start::Response { .. } => true,
         };
-        let cseq = CSeq::parse(text).filter(is_requested).ok_or_else(|| ParseError::CSeq(excerpt(text)))?;
+        let bad = || ParseError(format!("bad CSeq `{}`", excerpt(text)));
+        let cseq = CSeq::parse(text).filter(is_requested).ok_or_else(bad)?;
         Ok(Message { start, headers, cseq, body })
     }
 

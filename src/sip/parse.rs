@@ -19,48 +19,21 @@ pub const MAX_MESSAGE_BYTES: usize = 65_536;
 /// The most header lines accepted. Asterisk sends about fifteen.
 pub const MAX_HEADERS: usize = 256;
 
-/// Fault of a datagram that is no usable SIP message.
+/// Fault of a datagram that is no usable SIP message, in words; hostile text in it is an excerpt.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ParseError {
-    /// Nothing but line ends: a keep-alive (RFC 3261 7.5, RFC 5626 3.5.1).
-    #[error("an empty message")]
-    Empty,
-    /// More than `MAX_MESSAGE_BYTES`.
-    #[error("{bytes} bytes, {MAX_MESSAGE_BYTES} allowed")]
-    TooLong {
-        /// The message's length.
-        bytes: usize,
-    },
-    /// More than [`MAX_HEADERS`] header lines.
-    #[error("more than {MAX_HEADERS} headers")]
-    TooManyHeaders,
-    /// The first line is neither a request line nor a status line.
-    #[error("the first line is not SIP's: `{0}`")]
-    StartLine(String),
-    /// A line among the headers is not a header.
-    #[error("not a header: `{0}`")]
-    Header(String),
+#[error("{0}")]
+pub struct ParseError(pub(super) String);
+
+impl ParseError {
     /// A header that every message has (RFC 3261 8.1.1) is missing.
-    #[error("no {0} header")]
-    Missing(&'static str),
+    pub(super) fn missing(name: &str) -> Self {
+        ParseError(format!("no {name} header"))
+    }
+
     /// A header that may occur once occurs again (RFC 3261 7.3.1).
-    #[error("more than one {0} header")]
-    Repeated(&'static str),
-    /// CSeq is not a number below 2³¹ and a method, or names another method than the request line.
-    #[error("bad CSeq `{0}`")]
-    CSeq(String),
-    /// Content-Length is not a number.
-    #[error("bad Content-Length `{0}`")]
-    ContentLength(String),
-    /// The body ends before its Content-Length (RFC 3261 18.3).
-    #[error("the body ends after {got} of {expected} bytes")]
-    Truncated {
-        /// Bytes by Content-Length.
-        expected: u64,
-        /// Bytes received.
-        got: usize,
-    },
+    pub(super) fn repeated(name: &str) -> Self {
+        ParseError(format!("more than one {name} header"))
+    }
 }
 
 /// Compact names (RFC 3261 7.3.3) of the headers that a caller reads.
@@ -80,12 +53,13 @@ const COMPACT: &[(&str, &str)] = &[
 /// No SIP message, or one without a header that every message must have (RFC 3261 8.1.1).
 pub fn parse(datagram: &[u8]) -> Result<Message, ParseError> {
     if datagram.len() > MAX_MESSAGE_BYTES {
-        return Err(ParseError::TooLong { bytes: datagram.len() });
+        return Err(ParseError(format!("{} bytes, {MAX_MESSAGE_BYTES} allowed", datagram.len())));
     }
-    // Line ends before the start line are to be ignored (RFC 3261 7.5).
-    let at = datagram.iter().position(|b| !b"\r\n".contains(b)).ok_or(ParseError::Empty)?;
+    // Line ends before the start line are to be ignored; nothing else is a keep-alive (RFC 3261 7.5).
+    let empty = || ParseError("an empty message".into());
+    let at = datagram.iter().position(|b| !b"\r\n".contains(b)).ok_or_else(empty)?;
     let (lines, rest) = unfold(&datagram[at..])?;
-    let (start_line, lines) = lines.split_first().ok_or(ParseError::Empty)?;
+    let (start_line, lines) = lines.split_first().ok_or_else(empty)?;
     let headers = lines.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
     let body = cut(rest, content_length(&headers)?)?;
     Message::new(start(start_line)?, headers, body.to_vec())
@@ -112,7 +86,7 @@ fn unfold(bytes: &[u8]) -> Result<(Vec<Cow<'_, str>>, &[u8]), ParseError> {
             _ => lines.push(tidy(line)),
         }
         if lines.len() > MAX_HEADERS + 1 {
-            return Err(ParseError::TooManyHeaders);
+            return Err(ParseError(format!("more than {MAX_HEADERS} headers")));
         }
     }
     Ok((lines, rest))
@@ -127,7 +101,7 @@ fn tidy(line: &[u8]) -> Cow<'_, str> {
 }
 
 fn header(line: &str) -> Result<Header, ParseError> {
-    let bad = || ParseError::Header(excerpt(line));
+    let bad = || ParseError(format!("not a header: `{}`", excerpt(line)));
     let (written, value) = line.split_once(':').ok_or_else(bad)?;
     let name = long_name(written.trim_end());
     let plain =
@@ -143,7 +117,7 @@ fn long_name(name: &str) -> &str {
 }
 
 fn start(line: &str) -> Result<Start, ParseError> {
-    let bad = || ParseError::StartLine(excerpt(line));
+    let bad = || ParseError(format!("the first line is not SIP's: `{}`", excerpt(line)));
     let mut words = line.splitn(3, ' ').map(str::trim);
     let (first, second, third) =
         (words.next().ok_or_else(bad)?, words.next().ok_or_else(bad)?, words.next().unwrap_or(""));
@@ -170,12 +144,12 @@ fn content_length(headers: &[Header]) -> Result<Option<u64>, ParseError> {
         let Header::ContentLength(header) = header else { continue };
         let value = header.value();
         if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(ParseError::ContentLength(excerpt(value)));
+            return Err(ParseError(format!("bad Content-Length `{}`", excerpt(value))));
         }
         // A length past u64 is a number all the same: one that no datagram can hold.
         let this = value.parse().unwrap_or(u64::MAX);
         if length.is_some_and(|earlier| earlier != this) {
-            return Err(ParseError::Repeated("Content-Length"));
+            return Err(ParseError::repeated("Content-Length"));
         }
         length = Some(this);
     }
@@ -186,7 +160,8 @@ fn content_length(headers: &[Header]) -> Result<Option<u64>, ParseError> {
 fn cut(rest: &[u8], length: Option<u64>) -> Result<&[u8], ParseError> {
     let Some(expected) = length else { return Ok(rest) };
     let end = usize::try_from(expected).unwrap_or(usize::MAX);
-    rest.get(..end).ok_or(ParseError::Truncated { expected, got: rest.len() })
+    rest.get(..end)
+        .ok_or_else(|| ParseError(format!("the body ends after {} of {expected} bytes", rest.len())))
 }
 
 /// The start of a hostile text, short enough for a log line.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::message::{Message, Method};
-use super::parse::{MAX_HEADERS, MAX_MESSAGE_BYTES, ParseError, parse};
+use super::parse::{MAX_HEADERS, MAX_MESSAGE_BYTES, parse};
 
 /// A plain response to change one thing in.
 const PLAIN: &str = "SIP/2.0 200 OK\r\n\
@@ -27,8 +27,8 @@ fn with(from: &str, to: &str) -> String {
     text
 }
 
-fn refused(text: &str) -> ParseError {
-    parse(text.as_bytes()).expect_err(text)
+fn refused(text: &str) -> String {
+    parse(text.as_bytes()).expect_err(text).to_string()
 }
 
 #[test]
@@ -132,12 +132,12 @@ fn the_body_is_what_content_length_says() {
     assert_eq!(read(&with("Content-Length: 5\r\n", "")).body(), b"v=0\r\n");
     assert_eq!(read(&with("Length: 5", "Length: 0")).body(), b"");
     assert_eq!(read(&with("Length: 5", "Length: 5\r\nl: 5")).body(), b"v=0\r\n");
-    let truncated = |expected| ParseError::Truncated { expected, got: 5 };
+    let truncated = |expected: u64| format!("the body ends after 5 of {expected} bytes");
     assert_eq!(refused(&with("Length: 5", "Length: 6")), truncated(6));
     assert_eq!(refused(&with("Length: 5", "Length: 99999999999999999999999")), truncated(u64::MAX));
-    assert_eq!(refused(&with("Length: 5", "Length: 5\r\nl: 4")), ParseError::Repeated("Content-Length"));
+    assert_eq!(refused(&with("Length: 5", "Length: 5\r\nl: 4")), "more than one Content-Length header");
     for bad in ["-1", "+5", "5a", "", "0x5", "5, 5"] {
-        let error = ParseError::ContentLength(bad.into());
+        let error = format!("bad Content-Length `{bad}`");
         assert_eq!(refused(&with("Length: 5", &format!("Length: {bad}"))), error);
     }
 }
@@ -145,48 +145,48 @@ fn the_body_is_what_content_length_says() {
 #[test]
 fn what_is_no_message_says_why() {
     for (from, to, error) in [
-        ("SIP/2.0 200 OK", "HTTP/1.1 200 OK", ParseError::StartLine("HTTP/1.1 200 OK".into())),
-        ("SIP/2.0 200 OK", "SIP/7.0 200 OK", ParseError::StartLine("SIP/7.0 200 OK".into())),
-        ("200 OK", "4294967301 better", ParseError::StartLine("SIP/2.0 4294967301 better".into())),
-        ("200 OK", "099 no", ParseError::StartLine("SIP/2.0 099 no".into())),
-        ("200 OK", "700 no", ParseError::StartLine("SIP/2.0 700 no".into())),
-        ("200 OK", "+20 no", ParseError::StartLine("SIP/2.0 +20 no".into())),
+        ("SIP/2.0 200 OK", "HTTP/1.1 200 OK", "the first line is not SIP's: `HTTP/1.1 200 OK`"),
+        ("SIP/2.0 200 OK", "SIP/7.0 200 OK", "the first line is not SIP's: `SIP/7.0 200 OK`"),
+        ("200 OK", "4294967301 better", "the first line is not SIP's: `SIP/2.0 4294967301 better`"),
+        ("200 OK", "099 no", "the first line is not SIP's: `SIP/2.0 099 no`"),
+        ("200 OK", "700 no", "the first line is not SIP's: `SIP/2.0 700 no`"),
+        ("200 OK", "+20 no", "the first line is not SIP's: `SIP/2.0 +20 no`"),
         (
             "SIP/2.0 200 OK",
             "OPTIONS sip:a b SIP/2.0",
-            ParseError::StartLine("OPTIONS sip:a b SIP/2.0".into()),
+            "the first line is not SIP's: `OPTIONS sip:a b SIP/2.0`",
         ),
-        ("SIP/2.0 200 OK", "OPTIONS", ParseError::StartLine("OPTIONS".into())),
-        ("SIP/2.0 200 OK", "BYE sip:a SIP/2.0", ParseError::CSeq("1 INVITE".into())),
-        ("Call-ID: c@h\r\n", "", ParseError::Missing("Call-ID")),
-        ("Call-ID: c@h", "Call-ID:", ParseError::Missing("Call-ID")),
-        ("Call-ID: c@h", "Call-ID: c@h\r\ni: d@h", ParseError::Repeated("Call-ID")),
-        ("CSeq: 1 INVITE\r\n", "", ParseError::Missing("CSeq")),
-        ("CSeq: 1 INVITE", "CSeq: 1 INVITE\r\nCSeq: 2 BYE", ParseError::Repeated("CSeq")),
-        ("CSeq: 1 INVITE", "CSeq: INVITE", ParseError::CSeq("INVITE".into())),
-        ("CSeq: 1", "CSeq: 2147483648", ParseError::CSeq("2147483648 INVITE".into())),
-        ("CSeq: 1", "CSeq: 36893488147419103232", ParseError::CSeq("36893488147419103232 INVITE".into())),
-        ("CSeq: 1", "CSeq: -1", ParseError::CSeq("-1 INVITE".into())),
-        ("Via", "Vla", ParseError::Missing("Via")),
-        ("To: ", "Two: ", ParseError::Missing("To")),
-        ("From: ", "Form: ", ParseError::Missing("From")),
-        ("Call-ID: c@h", "Call-ID: c@h\r\nno colon here", ParseError::Header("no colon here".into())),
+        ("SIP/2.0 200 OK", "OPTIONS", "the first line is not SIP's: `OPTIONS`"),
+        ("SIP/2.0 200 OK", "BYE sip:a SIP/2.0", "bad CSeq `1 INVITE`"),
+        ("Call-ID: c@h\r\n", "", "no Call-ID header"),
+        ("Call-ID: c@h", "Call-ID:", "no Call-ID header"),
+        ("Call-ID: c@h", "Call-ID: c@h\r\ni: d@h", "more than one Call-ID header"),
+        ("CSeq: 1 INVITE\r\n", "", "no CSeq header"),
+        ("CSeq: 1 INVITE", "CSeq: 1 INVITE\r\nCSeq: 2 BYE", "more than one CSeq header"),
+        ("CSeq: 1 INVITE", "CSeq: INVITE", "bad CSeq `INVITE`"),
+        ("CSeq: 1", "CSeq: 2147483648", "bad CSeq `2147483648 INVITE`"),
+        ("CSeq: 1", "CSeq: 36893488147419103232", "bad CSeq `36893488147419103232 INVITE`"),
+        ("CSeq: 1", "CSeq: -1", "bad CSeq `-1 INVITE`"),
+        ("Via", "Vla", "no Via header"),
+        ("To: ", "Two: ", "no To header"),
+        ("From: ", "Form: ", "no From header"),
+        ("Call-ID: c@h", "Call-ID: c@h\r\nno colon here", "not a header: `no colon here`"),
     ] {
         assert_eq!(refused(&with(from, to)), error, "{from} -> {to}");
     }
     let spaced = refused(&with("Contact:", "Con tact:"));
-    assert!(matches!(spaced, ParseError::Header(_)), "{spaced:?}");
-    assert_eq!(refused(""), ParseError::Empty);
-    assert_eq!(refused("\r\n\r\n\r\n"), ParseError::Empty);
-    assert_eq!(refused("SIP/2.0 200 OK"), ParseError::Missing("From"));
+    assert!(spaced.starts_with("not a header: "), "{spaced:?}");
+    assert_eq!(refused(""), "an empty message");
+    assert_eq!(refused("\r\n\r\n\r\n"), "an empty message");
+    assert_eq!(refused("SIP/2.0 200 OK"), "no From header");
 }
 
 #[test]
 fn sizes_are_bounded() {
     let many = with("Call-ID", &format!("{}Call-ID", "Many: y\r\n".repeat(MAX_HEADERS)));
-    assert_eq!(refused(&many), ParseError::TooManyHeaders);
+    assert_eq!(refused(&many), "more than 256 headers");
     let long = with("Call-ID", &format!("Long: {}\r\nCall-ID", "y".repeat(MAX_MESSAGE_BYTES)));
-    assert_eq!(refused(&long), ParseError::TooLong { bytes: long.len() });
+    assert_eq!(refused(&long), format!("{} bytes, 65536 allowed", long.len()));
     let folded = with("Call-ID: c@h", &format!("Call-ID: c@h\r\nLong: y{}", "\r\n z".repeat(5000)));
     assert_eq!(read(&folded).header("Long").map(|long| long.len()), Some(10_001));
 }

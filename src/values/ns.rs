@@ -17,7 +17,7 @@ impl Ns {
     /// The duration of so many milliseconds, as it stands in a file.
     ///
     /// # Errors
-    /// When it is negative, no number, or longer than thirty years.
+    /// A value that is negative, no number, or longer than thirty years.
     pub fn from_ms(ms: f64) -> Result<Ns, String> {
         let is_duration = (0.0..=1e12).contains(&ms);
         is_duration

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use loadtest::measure::{Class, ReceiveTally, Rules, Second, StreamReceiver, Window};
+use loadtest::measure::{Class, MediaSecond, ReceiveTally, Rules, StreamReceiver, Window};
 use loadtest::record::{Intervals, Series};
 use loadtest::rtp::packet::{HEADER_LEN, Incoming, read};
 use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection};
@@ -67,7 +67,7 @@ pub fn stream(input: &[u8]) -> u64 {
     let mut tally = ReceiveTally::new(rules);
     let (mut packets, mut rows, mut echoes) = (0, 0, 0);
     let mut intervals = Intervals::default();
-    let mut settled = |second: Box<Second>| {
+    let mut settled = |second: Box<MediaSecond>| {
         rows += 1;
         intervals.add_second(second.record.second, &second.latencies);
     };

@@ -1,6 +1,5 @@
 //! SIP messages, a call that is sent them, and session descriptions.
 
-use std::mem::discriminant;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ pub fn message(input: &[u8]) -> u64 {
         Ok(message) => message,
         Err(error) => {
             assert!(error.to_string().len() <= ERROR, "{error}");
-            return place(("no", discriminant(&error)));
+            return place(("no", error.to_string().split('`').next().map(String::from)));
         }
     };
     assert_eq!(parse(input).as_ref(), Ok(&message), "the same bytes are the same message");
@@ -193,15 +192,14 @@ pub fn description(input: &[u8]) -> u64 {
         Ok(answer) => answer,
         Err(error) => {
             assert!(error.to_string().len() <= ERROR, "{error}");
-            return place(("no", discriminant(&error)));
+            return place(("no", error.to_string().split('`').next().map(String::from)));
         }
     };
-    assert!(answer.port != 0 && answer.payload_type < 128);
-    assert!(!answer.ip.is_unspecified() && !answer.ip.is_multicast() && answer.ip.is_ipv4());
-    let ours =
-        Offer { ip: answer.ip, rtp_port: answer.port, ptime_ms: answer.ptime_ms.unwrap_or(20), ..offer() };
+    assert!(answer.rtp_address.port() != 0 && answer.payload_type < 128);
+    let ip = answer.rtp_address.ip();
+    assert!(!ip.is_unspecified() && !ip.is_multicast() && ip.is_ipv4());
+    let ours = Offer { ip, rtp_port: answer.rtp_address.port(), ..offer() };
     let again = parse_answer(ours.describe(7, answer.direction).as_bytes(), &offer()).expect("ours is one");
-    assert_eq!((again.rtp_address(), again.direction), (answer.rtp_address(), answer.direction));
-    assert_eq!((again.codec, again.ptime_ms), (answer.codec, Some(ours.ptime_ms)));
-    place(("yes", answer.direction, answer.ptime_ms.is_some(), answer.payload_type))
+    assert_eq!((again.rtp_address, again.direction), (answer.rtp_address, answer.direction));
+    place(("yes", answer.direction, answer.payload_type))
 }

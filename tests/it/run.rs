@@ -52,6 +52,8 @@ fn smoke_every_packet_is_accounted_for() {
     assert!(stage("ari.answered_p50") <= stage("ari.bridged_max"));
     assert!(stage("ari.event_lag_p50") < stage("ari.first_packet_max"));
     assert_eq!(place.summary()["environment"]["service_record"]["stages"]["bridged"]["count"], 5);
+    let remarks = place.summary()["environment"]["remarks"].to_string();
+    assert!(!remarks.contains("no call came up"), "{remarks}");
     for file in ["report.html", "environment.json", "scenario.toml", "percentiles.csv", "rtt.hlog"] {
         assert!(place.out().join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
     }

@@ -213,10 +213,10 @@ fn a_run_sends_its_media_through_the_echo_server_that_its_scenario_names() {
     let all = |what: &str| calls.iter().map(|call| call[what].parse::<u64>().expect("a count")).sum::<u64>();
     let way = [all("total_sent"), echo.relayed, echo.returned, all("total_received")];
     assert!(way.is_sorted_by(|a, b| a >= b) && way[3] > 0, "{way:?}");
-    assert_eq!(echo.round_trip.count, echo.returned);
+    assert_eq!(echo.round_trip.count(), echo.returned);
     // Service time includes the way to the echo server.
     let service_time = place.metric("service_time.p50").as_f64().unwrap();
-    assert!(service_time > echo.round_trip.p50_ms.unwrap() / 2.0, "{service_time} {echo:?}");
+    assert!(service_time > echo.round_trip.milliseconds().p50_ms.unwrap() / 2.0, "{service_time} {echo:?}");
     let scenario = fs::read_to_string(place.out().join("scenario.toml")).unwrap();
     assert!(scenario.contains("echo = \"127.0.0.1:"), "{scenario}");
 }

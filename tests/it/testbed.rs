@@ -62,7 +62,7 @@ async fn a_testbed_outlives_its_trials_and_each_is_counted_by_itself() {
         // The service's own counts are the trial's too, not those of its life.
         assert_eq!(count(&summary, "ari.calls_count"), calls);
         let record = summary.environment.service_record.as_ref().expect("the service's record");
-        assert_eq!(record.stages.bridged.count, calls);
+        assert_eq!(record.stages.bridged.count(), calls);
         assert!(!summary.environment.leaks.parts.is_empty(), "the leak check was made");
     }
     let (wish, interrupt) = watch::channel(Stop::No);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use loadtest::gate::{Gate, Limits, Outcome, Verdict, judge};
 use loadtest::measure::{
-    Class, ReceiveTally, Rules, Second, SendTally, Sent, StreamReceiver, StreamSent, Wheel, Window,
+    Class, MediaSecond, ReceiveTally, Rules, SendTally, Sent, StreamReceiver, StreamSent, Wheel, Window,
 };
 use loadtest::metrics::{Summary, summarize};
 use loadtest::record::{CallRecord, Ending, Environment, FORMAT_VERSION, Phase, Run, SecondRecord};
@@ -271,7 +271,7 @@ struct Book {
 }
 
 impl Book {
-    fn add(&mut self, second: &Second) {
+    fn add(&mut self, second: &MediaSecond) {
         let number = second.record.second;
         *self.rows.entry(number).or_default() += &second.record;
         self.run.intervals.add_second(number, &second.latencies);

@@ -2,7 +2,7 @@
 
 use super::figures;
 use crate::metrics::{Group, Metric, Statistic, Summary};
-use crate::record::{Milliseconds, RestOperation, ServiceRecord};
+use crate::record::{Durations, RestOperation, ServiceRecord};
 use crate::report::words;
 use crate::values::{Unit, Value, show};
 
@@ -64,7 +64,8 @@ pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &'a Summary) -> Ser
     }
 }
 
-fn row(name: &str, of: &Milliseconds) -> DurationRow {
+fn row(name: &str, durations: &Durations) -> DurationRow {
+    let of = durations.milliseconds();
     let cell = |(ms, statistic): (Option<f64>, Statistic)| DurationCell {
         shown: ms
             .map_or("–".into(), |ms| show(Value::Number(ms), Unit::Ms).trim_end_matches(" ms").to_string()),

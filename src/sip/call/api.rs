@@ -101,7 +101,7 @@ pub enum CallEvent {
 #[non_exhaustive]
 pub enum FailReason {
     /// The peer answered 300 to 699.
-    #[error("{code} {reason}{}", .cause.as_ref().map(|c| format!(" ({c})")).unwrap_or_default())]
+    #[error("{reason}{}", .cause.as_ref().map(|c| format!(" ({c})")).unwrap_or_default())]
     Rejected {
         /// The status code.
         code: u16,

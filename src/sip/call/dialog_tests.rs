@@ -112,7 +112,7 @@ fn a_reinvite_is_answered_until_its_ack() {
     let (sent, events) = say(&mut pair.call, 2000, &reinvite);
     assert_eq!(codes(&sent), [200]);
     let [CallEvent::MediaChanged { answer, .. }] = &events[..] else { panic!("{events:?}") };
-    assert_eq!((answer.port, answer.direction), (12_000, MediaDirection::SendOnly));
+    assert_eq!((answer.rtp_address.port(), answer.direction), (12_000, MediaDirection::SendOnly));
     let sdp = String::from_utf8(sent[0].body().to_vec()).unwrap();
     assert!(sdp.contains("a=recvonly") && sdp.contains("o=- 7 2 "), "{sdp}");
     assert!(sent[0].contact().is_some());

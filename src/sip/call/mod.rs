@@ -8,6 +8,7 @@ mod requests;
 mod responses;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 pub use api::{CallConfig, CallEvent, CallOutput, FailReason, Times};
 
@@ -294,19 +295,12 @@ impl Call {
 
     fn send_invite(&mut self, now: Stamp) {
         self.cseq += 1;
+        let target = (self.config.target.clone(), Vec::new());
+        let to = format!("<{}>", self.config.target);
         let request = Request {
-            method: Method::Invite,
-            uri: self.config.target.clone(),
-            local: self.config.local,
-            branch: self.next_branch(),
-            from: self.from(),
-            to: format!("<{}>", self.config.target),
-            call_id: self.config.call_id.clone(),
-            cseq: self.cseq,
-            routes: Vec::new(),
             credentials: self.credentials(),
             sdp: Some(self.local_sdp.0.clone()),
-            destination: self.config.remote,
+            ..self.request(Method::Invite, self.cseq, to, target, self.config.remote)
         };
         let invite = InviteClient::new(now, request);
         self.outputs.push_back(invite.datagram().into());
@@ -325,35 +319,39 @@ impl Call {
 
     /// A request in a dialog (RFC 3261 12.2.1.1).
     fn in_dialog(&mut self, dialog: &Dialog, method: Method, cseq: u32) -> Request {
-        let (uri, routes) = dialog.request_target();
+        let destination = dialog.next_hop().unwrap_or(self.config.remote);
+        self.request(method, cseq, dialog.to.clone(), dialog.request_target(), destination)
+    }
+
+    /// A request under a branch that no other of the run has (RFC 3261 8.1.1.7).
+    fn request(
+        &mut self,
+        method: Method,
+        cseq: u32,
+        to: String,
+        (uri, routes): (String, Vec<String>),
+        destination: SocketAddr,
+    ) -> Request {
+        self.branches += 1;
+        let CallConfig { local, caller, call_id, from_tag, seed, .. } = &self.config;
         Request {
             method,
             uri,
-            local: self.config.local,
-            branch: self.next_branch(),
-            from: self.from(),
-            to: dialog.to.clone(),
-            call_id: self.config.call_id.clone(),
+            local: *local,
+            branch: format!("z9hG4bK{seed:016x}-{}", self.branches),
+            from: format!("<sip:{caller}@{local}>;tag={from_tag}"),
+            to,
+            call_id: call_id.clone(),
             cseq,
             routes,
             credentials: Vec::new(),
             sdp: None,
-            destination: dialog.next_hop().unwrap_or(self.config.remote),
+            destination,
         }
-    }
-
-    fn from(&self) -> String {
-        format!("<sip:{}@{}>;tag={}", self.config.caller, self.config.local, self.config.from_tag)
     }
 
     fn credentials(&self) -> Vec<(&'static str, String)> {
         self.authorizations.iter().map(|a| (a.header, a.value.clone())).collect()
-    }
-
-    /// A branch that no other request of the run has (RFC 3261 8.1.1.7).
-    fn next_branch(&mut self) -> String {
-        self.branches += 1;
-        format!("z9hG4bK{:016x}-{}", self.config.seed, self.branches)
     }
 
     fn event(&mut self, event: CallEvent) {
