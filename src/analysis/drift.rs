@@ -1,4 +1,4 @@
-//! Whether a call grows slower while it lasts: a queue that never drains shows here long before the
+//! Drift: a call that grows slower while it lasts. A queue that never drains shows here long before the
 //! 99th percentile does.
 
 /// Below so many points a slope says more of the noise than of the call.

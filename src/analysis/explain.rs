@@ -1,4 +1,4 @@
-//! How much of the slow packets the machine itself explains, in words for people.
+//! The share of slow packets that the machine itself explains, in words for people.
 //!
 //! The control stream sends the same probes on the same schedule past the system under test. What it
 //! feels, the machine did; what only the calls feel, Asterisk or the service did.
@@ -15,7 +15,7 @@ const LEAST_TAIL_RATIO: f64 = 0.002;
 /// From this share on the machine hides what Asterisk and the service do.
 const MOSTLY: f64 = 0.5;
 
-/// From where to where the slow packets of a stream reach.
+/// The range of a stream's slow packets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tail {
     /// Median RTT in milliseconds.
@@ -36,7 +36,7 @@ impl Tail {
     }
 }
 
-/// What of the calls' tail the control stream shows too. Displayed, it is the sentence of a report.
+/// The part of the calls' tail that the control stream shows too. Displayed, it is the sentence of a report.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Explained {
     /// The calls' tail in milliseconds.

@@ -1,4 +1,4 @@
-//! What a planned fault did to the calls, and how long it took until all was well again.
+//! Recovery: the effect of a planned fault on the calls, and the times until all was well again.
 //!
 //! A call is *heard* from the first of its packets that comes back to the last, less its silences of
 //! half a second and longer. Everything is counted up to the next fault, or to the run's end.
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::record::{CallRecord, Ending, FaultRecord, Run};
 use crate::values::{Unit, Value, show};
 
-/// How long before a fault the calls are counted that are to be heard again after it: further than
+/// The lead before a fault at which the calls are counted that are to be heard again after it: further than
 /// two packets of a stream lie apart.
 const BEFORE_S: f64 = 0.2;
 
@@ -34,7 +34,7 @@ pub struct Recovery {
     pub served_s: Option<f64>,
     /// Until as many calls were heard as before.
     pub restored_s: Option<f64>,
-    /// Whether any call was placed that could have been answered.
+    /// True if any call was placed that could have been answered.
     pub was_tried: bool,
     /// Calls heard just before.
     pub calls_before: u64,
@@ -49,7 +49,7 @@ pub struct Recovery {
 /// A stretch of time in which a call is heard, in seconds since the run's start.
 type Heard = (f64, f64);
 
-/// What became of every fault that was carried out, in their order.
+/// The recovery from every fault that was carried out, in their order.
 pub fn recoveries(run: &Run) -> Vec<Recovery> {
     let faults = &run.environment.faults;
     let heard = if faults.is_empty() { Vec::new() } else { heard(run) };
@@ -97,7 +97,7 @@ fn is_lost(call: &CallRecord, fault: &FaultRecord, back: f64) -> bool {
     bad && from < fault.done_s && to >= fault.done_s && call.last_echo_s.is_none_or(|at| at < back)
 }
 
-/// When each call was heard.
+/// Stretches of time in which calls were heard.
 fn heard(run: &Run) -> Vec<Heard> {
     let mut stretches = Vec::new();
     let mut silences = run.silences.iter().peekable();
@@ -118,7 +118,7 @@ fn count_at(heard: &[Heard], at: f64) -> u64 {
     heard.iter().filter(|(from, to)| *from <= at && *to > at).count() as u64
 }
 
-/// When, from `from` to `until`, there are first as many calls heard as `wanted`.
+/// The first time from `from` to `until` at which as many calls are heard as `wanted`.
 fn reaches(heard: &[Heard], wanted: u64, from: f64, until: f64) -> Option<f64> {
     let mut count = count_at(heard, from) as i64;
     if count >= wanted as i64 {
@@ -136,7 +136,7 @@ fn reaches(heard: &[Heard], wanted: u64, from: f64, until: f64) -> Option<f64> {
 }
 
 impl Recovery {
-    /// What was done to what, in words.
+    /// Target and action, in words.
     pub fn what(&self) -> String {
         let done = match self.fault.action.as_str() {
             "kill" => "killed",

@@ -1,6 +1,8 @@
-//! Meaning of a run's records beyond counting: recovery from faults, drift, the E-model, the tail explained.
+//! Meaning of a run's records beyond counting: recovery from faults, drift, the E-model, the tail
+//! explained, stories of calls.
 
 pub mod drift;
 pub mod explain;
 pub mod fault;
 pub mod mos;
+pub mod story;

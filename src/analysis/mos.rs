@@ -7,7 +7,7 @@
 const R_DEFAULT: f64 = 93.2;
 /// Delay that nobody notices: mT, at its default (G.107 clause 7.4).
 const UNNOTICED_MS: f64 = 100.0;
-/// What the delay impairment tends to as the delay grows without bound.
+/// Limit of the delay impairment as the delay grows without bound.
 const IDD_MOST: f64 = 50.0;
 /// Equipment impairment of G.711 without loss (G.113 appendix I).
 const IE_G711: f64 = 0.0;
@@ -17,7 +17,7 @@ const IE_MOST: f64 = 95.0;
 /// with 10 ms packets).
 const BPL_G711: (f64, f64) = (25.1, 4.3);
 
-/// Whether the listener's device covers a lost packet up (as G.711 appendix I does) or plays silence.
+/// Concealment: the listener's device covers a lost packet up (as G.711 appendix I does) or plays silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concealment {
     /// It covers losses up.

@@ -16,9 +16,9 @@ const FORMATS: &str = "html,png,csv,json,markdown,junit,openmetrics";
 
 /// Reads a format's word on the command line, and tells the shell's completion which there are.
 fn format_parser() -> impl TypedValueParser<Value = Format> {
-    PossibleValuesParser::new(Format::ALL.map(Format::name)).map(|word| {
+    PossibleValuesParser::new(Format::ALL.iter().map(|format| format.name())).map(|word| {
         // Invariant: the parser lets nothing pass but these words.
-        Format::ALL.into_iter().find(|f| f.name() == word).expect("a word of Format::ALL")
+        word.parse().expect("a word of Format::ALL")
     })
 }
 

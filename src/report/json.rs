@@ -30,7 +30,7 @@ pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> serde_json::Resul
     Ok(bytes)
 }
 
-/// What one run has measured, and what came of it.
+/// Figures, verdict and circumstances of one run.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Document<'a> {
@@ -38,12 +38,12 @@ pub(super) struct Document<'a> {
     format: u32,
     /// The scenario's name.
     name: &'a str,
-    /// What the run is worth.
+    /// Outcome of the run, of each gate, and doubt.
     verdict: VerdictLine<'a>,
     /// Every figure, by group and key, in full precision; null where nothing was measured.
     #[cfg_attr(test, schemars(schema_with = "super::schema::metrics"))]
     metrics: Ordered<Ordered<Json>>,
-    /// How many samples the percentiles of a group rest on.
+    /// Numbers of samples that the percentiles of each group rest on.
     #[cfg_attr(test, schemars(schema_with = "super::schema::samples"))]
     samples: Ordered<u64>,
     /// The percentiles p among the metrics that rest on fewer than 100 / (1 - p) samples, by name.
@@ -51,14 +51,14 @@ pub(super) struct Document<'a> {
     too_few: Vec<&'static str>,
     /// Endings of the attempts, most frequent first.
     endings: &'a [EndingCount],
-    /// What was broken on purpose and what came of it. `planned_s`, `done_s`, `down_s` and `back_s` count
+    /// Planned faults and the recovery from each. `planned_s`, `done_s`, `down_s` and `back_s` count
     /// from the run's start, the other durations from the fault, `served_s` from the process's return.
     faults: &'a [Recovery],
-    /// Where, when and with what the run was made.
+    /// Circumstances of the run: place, time, machine, programs, settings.
     environment: &'a Environment,
 }
 
-/// What the run is worth.
+/// Outcome of the run, of each gate, and doubt.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct VerdictLine<'a> {
@@ -75,7 +75,7 @@ struct VerdictLine<'a> {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct DoubtLine<'a> {
-    /// Why, each in a sentence; empty without doubt.
+    /// Reasons, each in a sentence; empty without doubt.
     reasons: &'a [String],
     /// Seconds of the hold phase in which neither the driver was late nor the machine disturbed. Where there
     /// are enough of them, the best readings of times are over these alone. Null where no second is known to
@@ -91,7 +91,7 @@ struct DoubtLine<'a> {
 struct GateLine<'a> {
     /// As the scenario has it: `rtt.p99 < 20ms`.
     expression: &'a str,
-    /// How it came out.
+    /// Its outcome.
     #[cfg_attr(test, schemars(schema_with = "super::schema::outcome"))]
     outcome: String,
     /// The actual value, for people.
@@ -103,7 +103,7 @@ struct GateLine<'a> {
     /// In doubt: the worst value, likewise.
     #[cfg_attr(test, schemars(schema_with = "super::schema::reading"))]
     worst: Option<Json>,
-    /// Why it came out so, where the values do not say it.
+    /// Reason of the outcome, where the values do not say it.
     reason: &'a str,
 }
 

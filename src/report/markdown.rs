@@ -2,33 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::words;
+use super::{headline, words};
 use crate::gate::{Outcome, Verdict};
 use crate::metrics::Summary;
 use crate::values::Value;
-
-/// Latencies of the headline, one row each, and its columns.
-const ROWS: [(&str, &str); 6] = [
-    ("rtt", "round trip"),
-    ("control", "control stream, past Asterisk"),
-    ("service_time", "service time"),
-    ("answer_delay", "INVITE to 200"),
-    ("first_echo", "200 to first echo"),
-    ("send_lateness", "the driver's own lateness"),
-];
-const COLUMNS: [&str; 4] = ["p50", "p95", "p99", "max"];
-
-/// Counts and ratios of the headline.
-const COUNTS: [(&str, &str); 8] = [
-    ("calls.attempts", "calls"),
-    ("calls.answered", "answered"),
-    ("calls.dropped_count", "dropped"),
-    ("calls.silent_count", "silent"),
-    ("packets.sent", "packets"),
-    ("loss.ratio", "lost"),
-    ("late.ratio", "late"),
-    ("mos.concealed", "MOS, estimated"),
-];
 
 /// GitHub-flavoured Markdown: verdict, gates, headline figures.
 pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
@@ -42,7 +19,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
     }
     gates(&mut text, verdict);
     latencies(&mut text, summary);
-    let known = COUNTS.iter().filter_map(|(name, what)| {
+    let known = headline::COUNTS.iter().filter_map(|(name, what)| {
         let metric = summary.metric(name).filter(|m| m.value != Value::NoData)?;
         Some(format!("{what} **{metric}**"))
     });
@@ -88,10 +65,10 @@ fn gates(text: &mut String, verdict: &Verdict) {
 }
 
 fn latencies(text: &mut String, summary: &Summary) {
-    let _ = writeln!(text, "| ms | {} |", COLUMNS.join(" | "));
-    let _ = writeln!(text, "|---|{}", "---:|".repeat(COLUMNS.len()));
-    for (group, what) in ROWS {
-        let cells = COLUMNS.map(|key| summary.metric(&format!("{group}.{key}")));
+    let _ = writeln!(text, "| ms | {} |", headline::STATISTICS.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---:|".repeat(headline::STATISTICS.len()));
+    for (group, what) in headline::LATENCIES {
+        let cells = headline::STATISTICS.map(|key| summary.metric(&format!("{group}.{key}")));
         if cells.iter().flatten().all(|m| m.value == Value::NoData) {
             continue;
         }

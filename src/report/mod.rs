@@ -6,14 +6,16 @@
 mod charts;
 pub mod comparison;
 mod csv;
+mod headline;
 mod html;
 mod json;
 mod junit;
 mod markdown;
 mod openmetrics;
-mod story;
 pub mod terminal;
 mod words;
+
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 pub use json::figure;
 
@@ -21,7 +23,10 @@ use crate::gate::Verdict;
 use crate::metrics::Summary;
 
 /// A kind of report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, EnumString, VariantArray,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum Format {
     /// `report.html`: everything on one page, nothing fetched.
     Html,
@@ -41,27 +46,11 @@ pub enum Format {
 
 impl Format {
     /// All formats, in the order of documentation.
-    pub const ALL: [Format; 7] = [
-        Format::Html,
-        Format::Png,
-        Format::Csv,
-        Format::Json,
-        Format::Markdown,
-        Format::Junit,
-        Format::OpenMetrics,
-    ];
+    pub const ALL: &[Format] = <Format as VariantArray>::VARIANTS;
 
     /// The word on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Format::Html => "html",
-            Format::Png => "png",
-            Format::Csv => "csv",
-            Format::Json => "json",
-            Format::Markdown => "markdown",
-            Format::Junit => "junit",
-            Format::OpenMetrics => "openmetrics",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -70,7 +59,7 @@ impl Format {
 pub struct File {
     /// Its place in the run's folder, `/` between parts.
     pub path: &'static str,
-    /// What belongs in it.
+    /// Its content.
     pub bytes: Vec<u8>,
 }
 
@@ -94,7 +83,7 @@ impl ReportError {
 /// report; empty where it is not at hand.
 ///
 /// # Errors
-/// When a writer or the renderer fails; odd or missing data is shown as such and is no error.
+/// A writer or the renderer fails; odd or missing data is shown as such and is no error.
 pub fn render(
     format: Format,
     summary: &Summary,
@@ -142,7 +131,7 @@ mod tests {
         ];
         for (n, (summary, verdict)) in odd.iter().enumerate() {
             // Pictures of odd runs are drawn in the tests of `charts`; rasterising them all takes long.
-            for format in Format::ALL.into_iter().filter(|f| *f != Format::Png) {
+            for format in Format::ALL.iter().copied().filter(|f| *f != Format::Png) {
                 for file in render(format, summary, verdict, "name = \"odd\"").unwrap() {
                     let text = String::from_utf8_lossy(&file.bytes);
                     assert!(!text.contains("NaN"), "run {n}: NaN in {}", file.path);

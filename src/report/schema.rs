@@ -74,7 +74,7 @@ pub(super) fn outcome(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"enum": Outcome::ALL.map(|outcome| outcome.to_string())})
 }
 
-/// How a key's name ends, and the unit that it stands for.
+/// Endings of keys, and the unit that each stands for.
 const UNITS: [(&str, &str); 4] =
     [("_ns", "Nanoseconds."), ("_ms", "Milliseconds."), ("_s", "Seconds."), ("_mib", "MiB.")];
 

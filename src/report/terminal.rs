@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::words;
+use super::{headline, words};
 use crate::gate::{GateResult, Outcome, Verdict};
 use crate::metrics::{Definition, Group, Metric, Statistic, Summary, catalogue};
 use crate::values::{Unit, Value};
 
-/// What a run comes to, for a terminal or a pipe: the gates, the figures, and `place`, where the
+/// A finished run as text for a terminal or a pipe: the gates, the figures, and `place`, where the
 /// report lies. Colours only where `colour` says so. Ends in a line break.
 pub fn summary(summary: &Summary, verdict: &Verdict, place: &str, colour: bool) -> String {
     let pen = Pen { colour };
@@ -146,17 +146,16 @@ fn latencies(text: &mut String, pen: Pen, summary: &Summary, title: &str, blocks
     }
 }
 
-/// What the service says of itself: from a caller's StasisStart on.
+/// The service's own account: from a caller's StasisStart on.
 fn service(text: &mut String, pen: Pen, summary: &Summary) {
-    const STAGES: [&str; 4] = ["answered", "bridged", "first_packet", "event_lag"];
-    const KEYS: [&str; 4] = ["p50", "p95", "p99", "max"];
     if summary.environment.service_record.is_none() {
         return;
     }
-    let head: String = KEYS.iter().map(|key| format!(" {key:>9} ")).collect();
+    let head: String = headline::STATISTICS.iter().map(|key| format!(" {key:>9} ")).collect();
     let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{:NAME$}", "Service, ms")), pen.dim(head.trim_end()));
-    for stage in STAGES {
-        let cells = KEYS.map(|key| format!(" {:>10}", cell(summary.metric(&format!("ari.{stage}_{key}")))));
+    for stage in headline::STAGES {
+        let cells = headline::STATISTICS
+            .map(|key| format!(" {:>10}", cell(summary.metric(&format!("ari.{stage}_{key}")))));
         let _ = writeln!(text, "  {stage:wide$}{}", cells.concat().trim_end(), wide = NAME - 2);
     }
 }

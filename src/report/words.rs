@@ -61,7 +61,7 @@ pub(super) fn listed(names: &[String], count: u64) -> String {
     }
 }
 
-/// What the run was, in a line: calls, time measured, codec, start.
+/// The run in a line: calls, time measured, codec, start.
 pub(super) fn circumstances(environment: &Environment) -> String {
     let calls = match environment.calls {
         1 => "1 call".to_string(),

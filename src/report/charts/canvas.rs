@@ -89,7 +89,7 @@ pub(in crate::report) struct Canvas {
 impl Canvas {
     pub(super) fn new(look: Look, not_quiet: Vec<Stretch>) -> Canvas {
         let (width, height, em) = look.size();
-        let svg = Svg::new((width, height), look.medium());
+        let svg = Svg::new((width, height), look);
         let area = svg.clone().into_drawing_area();
         let (width, height) = (width as i32, height as i32);
         let notes = RefCell::default();

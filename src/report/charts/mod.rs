@@ -25,7 +25,7 @@ mod where_time_goes;
 use canvas::Canvas;
 pub(super) use canvas::Rect;
 pub(super) use notes::Notes;
-use svg::{Drawing, Medium};
+use svg::Drawing;
 pub(super) use theme::css;
 
 use super::{File, ReportError, words};
@@ -97,11 +97,12 @@ pub(super) fn files(summary: &Summary, doubt: &Doubt) -> Result<Vec<File>, Repor
 }
 
 /// A shape that charts are drawn in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
-    /// A picture of its own, twice the size at which its text reads well.
+    /// A file of its own, with fixed colours and the bundled font, twice the size at which its text reads well.
+    #[default]
     Picture,
-    /// On a wide page.
+    /// On a wide page, in the page's colours and font.
     Wide,
     /// On a phone's page.
     Narrow,
@@ -115,10 +116,6 @@ impl Look {
             Look::Wide => (2000, 840, 27.0),
             Look::Narrow => (1000, 940, 33.0),
         }
-    }
-
-    fn medium(self) -> Medium {
-        if self == Look::Picture { Medium::Picture } else { Medium::Page }
     }
 }
 

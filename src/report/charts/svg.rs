@@ -14,20 +14,11 @@ use plotters_backend::{
     BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingErrorKind, FontStyle,
 };
 
+use super::Look;
 use super::canvas::Rect;
 use super::image::Image;
 use super::raster::FONT;
 use super::theme::Ink;
-
-/// The use that a drawing is made for.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Medium {
-    /// A file of its own, with fixed colours and the bundled font.
-    #[default]
-    Picture,
-    /// An element of a page, in the page's colours and font.
-    Page,
-}
 
 /// The backend. Clones write into one drawing: plotters owns one of them, the canvas another.
 #[derive(Clone)]
@@ -37,7 +28,7 @@ pub(super) struct Svg(Rc<RefCell<Drawing>>);
 #[derive(Default)]
 pub(super) struct Drawing {
     size: (u32, u32),
-    medium: Medium,
+    look: Look,
     elements: String,
     /// A picture's images, which belong below its elements. A page has them among its elements.
     pub images: Vec<Image>,
@@ -45,8 +36,8 @@ pub(super) struct Drawing {
 
 impl Svg {
     /// An empty drawing without ground: a picture's is painted where it is rasterised, a page has its own.
-    pub(super) fn new(size: (u32, u32), medium: Medium) -> Svg {
-        Svg(Rc::new(RefCell::new(Drawing { size, medium, ..Drawing::default() })))
+    pub(super) fn new(size: (u32, u32), look: Look) -> Svg {
+        Svg(Rc::new(RefCell::new(Drawing { size, look, ..Drawing::default() })))
     }
 
     /// Puts the marks that `draw` makes into a group with an attribute, whose value is a number or a few.
@@ -59,9 +50,9 @@ impl Svg {
     /// Adds an image.
     pub(super) fn image(&self, image: Image) {
         let drawing = &mut *self.0.borrow_mut();
-        match drawing.medium {
-            Medium::Picture => drawing.images.push(image),
-            Medium::Page => {
+        match drawing.look {
+            Look::Picture => drawing.images.push(image),
+            Look::Wide | Look::Narrow => {
                 let Rect { left, top, right, bottom, .. } = image.place;
                 let Some(data) = image.data_url() else { return };
                 let (width, height) = (right - left, bottom - top);
@@ -111,9 +102,9 @@ impl Drawing {
     /// Attributes of an element that is filled, or outlined where `width` says how wide.
     fn paint(&self, colour: BackendColor, width: Option<u32>) -> String {
         let (r, g, b) = colour.rgb;
-        let paint = match (self.medium, Ink::of(colour.rgb)) {
-            (Medium::Page, Some(ink)) => ink.css(),
-            _ => format!("#{r:02x}{g:02x}{b:02x}"),
+        let paint = match Ink::of(colour.rgb).filter(|_| self.look != Look::Picture) {
+            Some(ink) => ink.css(),
+            None => format!("#{r:02x}{g:02x}{b:02x}"),
         };
         let paint = match width {
             None => format!("fill=\"{paint}\""),
@@ -266,7 +257,7 @@ mod tests {
 
     #[test]
     fn elements_are_short_and_lie_in_their_groups() {
-        let svg = Svg::new((40, 30), Medium::Page);
+        let svg = Svg::new((40, 30), Look::Wide);
         let area = svg.clone().into_drawing_area();
         svg.group("data-panel", 0, || {
             svg.group("data-series", 2, || {
@@ -300,7 +291,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_comes_back_from_an_element_and_an_attribute(text in any::<String>()) {
-            let mut svg = Svg::new((1, 1), Medium::Page);
+            let mut svg = Svg::new((1, 1), Look::Wide);
             let style = TextStyle::from(("any", 24.3).into_font());
             svg.draw_text(&text, &style, (0, 0)).unwrap();
             let element = svg.finish().inline(&text);

@@ -155,9 +155,6 @@ fn bar(panel: &Panel<'_>, summary: &Summary, at: f64, part: &Part) {
     if let (Some(from), Some(to)) = (min, max) {
         canvas.path(&[(from, middle), (to, middle)], part.ink, canvas.px(0.12));
     }
-    if part.value(summary, "max") == Value::Lost {
-        canvas.cross((place.right - canvas.px(0.3), middle), Ink::Vermillion);
-    }
     let is_back = part.value(summary, "p50").number().is_some();
     if let (true, Some(p50), Some(p95), Some(p99)) = (is_back, p50, p95, p99) {
         let block = |from: i32, to: i32, ink: Ink, alpha: f64| {
@@ -167,5 +164,32 @@ fn bar(panel: &Panel<'_>, summary: &Summary, at: f64, part: &Part) {
         block(p95, p99, Ink::Surface, 1.0);
         block(p95, p99, part.ink, FAINT);
         block(p50, p95, part.ink, 1.0);
+    }
+    // On top of the bar, which reaches as far where a percentile is lost too.
+    if part.value(summary, "max") == Value::Lost {
+        canvas.cross((place.right - canvas.px(0.3), middle), Ink::Vermillion);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Doubt;
+    use crate::report::charts::Look;
+    use crate::report::fixture;
+
+    #[test]
+    fn the_cross_of_lost_packets_lies_on_the_bar() {
+        let (mut summary, _) = fixture::typical();
+        for metric in
+            summary.metrics.iter_mut().filter(|m| ["rtt.p95", "rtt.p99", "rtt.max"].contains(&m.name()))
+        {
+            metric.value = Value::Lost;
+        }
+        let (svg, _) = CHART.inline(&summary, &Doubt::default(), Look::Wide, "");
+        let (cross, bar) = (Ink::Vermillion.css(), format!("<rect fill=\"{}\"", Ink::Blue.css()));
+        let (_, after) = svg.rsplit_once(&bar).unwrap();
+        let (same_part, _) = after.split_once(&Ink::Orange.css()).unwrap();
+        assert!(same_part.contains(&cross), "{same_part}");
     }
 }

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, json, words};
+use super::{Failure, headline, json, words};
 use crate::gate::{Extent, Outcome, Verdict};
 use crate::metrics::{Group, Metric, Statistic, Summary, catalogue};
 use crate::record::{Environment, PLAYOUT_DEPTHS_MS};
@@ -72,18 +72,6 @@ struct Depth<'a> {
 const MOST_CALLS: usize = 1000;
 const SLOWEST: usize = 10;
 
-/// Metric, its label, and the same of the control stream.
-const HEADLINE: [(&str, &str, Option<&str>); 8] = [
-    ("rtt.p50", "Median round trip", Some("control.p50")),
-    ("rtt.p95", "95 % of packets are back within", Some("control.p95")),
-    ("rtt.p99", "99 % of packets are back within", Some("control.p99")),
-    ("rtt.p99.9", "99.9 % of packets are back within", Some("control.p99.9")),
-    ("loss.ratio", "Packets lost", Some("control.lost_count")),
-    ("late.ratio", "Packets too late to be played", None),
-    ("calls.answered", "Calls answered", None),
-    ("answer_delay.p50", "Median time to answer", None),
-];
-
 const SCRIPT: &str = include_str!("../../../templates/report.js");
 
 /// The page.
@@ -101,7 +89,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         mark: words::mark(verdict.outcome),
         sentence: sentence(verdict),
         has_intervals: verdict.gates.iter().any(|gate| gate.interval.is_some()),
-        headline: headline(summary),
+        headline: cards(summary),
         packets,
         signalling: figures::latencies(summary, &catalogue::SIGNALLING),
         instrument,
@@ -119,7 +107,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
     Ok(page.render()?.into_bytes())
 }
 
-fn headline(summary: &Summary) -> Vec<Card<'_>> {
+fn cards(summary: &Summary) -> Vec<Card<'_>> {
     let heard = summary.metric("control.sent_count").and_then(|m| m.value.number()).unwrap_or(0.0) > 0.0;
     let card = |(name, label, control): &(&str, &'static str, Option<&str>)| {
         let control = control.filter(|_| heard);
@@ -132,7 +120,7 @@ fn headline(summary: &Summary) -> Vec<Card<'_>> {
             control_of: total.and_then(|name| summary.metric(name)),
         })
     };
-    HEADLINE.iter().filter_map(card).collect()
+    headline::CARDS.iter().filter_map(card).collect()
 }
 
 /// The verdict in a sentence.
@@ -257,7 +245,7 @@ mod tests {
                 seen += 1;
             }
             assert!(seen > 200, "{seen} figures");
-            for (name, ..) in HEADLINE {
+            for (name, ..) in headline::CARDS {
                 assert!(page.contains(&format!("data-metric=\"{name}\"")), "{name}");
             }
         }

@@ -1,10 +1,9 @@
 //! Stories of the slowest calls, in words.
 
 use super::calls::{self, CallRow};
-use crate::analysis::fault;
+use crate::analysis::story::{Moment, Records, Stories, Story, Unusual};
 use crate::metrics::Summary;
 use crate::record::{CallRecord, Silence};
-use crate::report::story::{Moment, Stories, Story, Unusual};
 use crate::report::words;
 use crate::values::{Ns, Unit, Value, show};
 
@@ -33,15 +32,17 @@ impl StoryEvent {
 
 /// The stories of the calls to look at first.
 pub(super) fn worst(summary: &Summary, count: usize) -> Vec<CallStory> {
-    let stories = Stories::new(summary);
-    let story = |call| {
-        let story = stories.of(call);
-        CallStory { row: CallRow::from(call), events: events(&story, summary) }
-    };
+    let stories = stories(summary);
+    let story = |call| CallStory { row: CallRow::from(call), events: events(&stories.of(call)) };
     calls::worst(&summary.calls, count).into_iter().map(story).collect()
 }
 
-fn events(story: &Story<'_>, summary: &Summary) -> Vec<StoryEvent> {
+fn stories(summary: &Summary) -> Stories<'_> {
+    let Summary { calls, seconds, call_seconds, silences, faults, .. } = summary;
+    Stories::new(Records { calls, seconds, call_seconds, silences, faults })
+}
+
+fn events(story: &Story<'_>) -> Vec<StoryEvent> {
     let call = story.call;
     let mut events = vec![StoryEvent::new(call.intended_s, set_up(call))];
     if let Some(worst) = &story.worst {
@@ -52,8 +53,7 @@ fn events(story: &Story<'_>, summary: &Summary) -> Vec<StoryEvent> {
         events.push(StoryEvent::new(f64::from(slowest.second), what));
     }
     events.extend(silences(story));
-    let is_of_story = |recovery: &&fault::Recovery| story.faults.contains(&&recovery.fault);
-    for recovery in summary.faults.iter().filter(is_of_story) {
+    for recovery in &story.faults {
         let what = format!("{}, on purpose.", recovery.what());
         events.push(StoryEvent::new(recovery.fault.done_s, words::one_line(&what)));
     }
@@ -189,8 +189,7 @@ mod tests {
     use crate::report::fixture;
 
     fn story(call: usize, of: &Summary) -> String {
-        let story = Stories::new(of).of(&of.calls[call]);
-        events(&story, of).iter().map(|e| format!("{} {}\n", e.when, e.what)).collect()
+        events(&stories(of).of(&of.calls[call])).iter().map(|e| format!("{} {}\n", e.when, e.what)).collect()
     }
 
     #[test]

@@ -1,0 +1,40 @@
+//! Headlines: the figures that a reader sees first, each by its metric's name and with its words.
+
+/// Cards at the top of the page: metric, label, and the same of the control stream.
+pub(super) const CARDS: [(&str, &str, Option<&str>); 8] = [
+    ("rtt.p50", "Median round trip", Some("control.p50")),
+    ("rtt.p95", "95 % of packets are back within", Some("control.p95")),
+    ("rtt.p99", "99 % of packets are back within", Some("control.p99")),
+    ("rtt.p99.9", "99.9 % of packets are back within", Some("control.p99.9")),
+    ("loss.ratio", "Packets lost", Some("control.lost_count")),
+    ("late.ratio", "Packets too late to be played", None),
+    ("calls.answered", "Calls answered", None),
+    ("answer_delay.p50", "Median time to answer", None),
+];
+
+/// Latencies of `summary.md`, one row each.
+pub(super) const LATENCIES: [(&str, &str); 6] = [
+    ("rtt", "round trip"),
+    ("control", "control stream, past Asterisk"),
+    ("service_time", "service time"),
+    ("answer_delay", "INVITE to 200"),
+    ("first_echo", "200 to first echo"),
+    ("send_lateness", "the driver's own lateness"),
+];
+/// Columns of latencies and stages.
+pub(super) const STATISTICS: [&str; 4] = ["p50", "p95", "p99", "max"];
+
+/// Counts and ratios of `summary.md`.
+pub(super) const COUNTS: [(&str, &str); 8] = [
+    ("calls.attempts", "calls"),
+    ("calls.answered", "answered"),
+    ("calls.dropped_count", "dropped"),
+    ("calls.silent_count", "silent"),
+    ("packets.sent", "packets"),
+    ("loss.ratio", "lost"),
+    ("late.ratio", "late"),
+    ("mos.concealed", "MOS, estimated"),
+];
+
+/// Stages of a call in the service, in the text at the end of a run.
+pub(super) const STAGES: [&str; 4] = ["answered", "bridged", "first_packet", "event_lag"];
