@@ -19,8 +19,8 @@ use crate::values::PortRange;
 #[command(after_long_help = "Examples:\n  \
     loadtest asterisk --write-env .env\n  \
     ARI_PASS=secret loadtest asterisk --sip-port 5070 --http-port 0\n\n\
-    With .env in the same folder, `loadtest service` and runs with asterisk.mode=\"external\" find it. It ends\n\
-    with Ctrl-C, and nothing is left of it but its log.")]
+    With .env in the same folder, `loadtest service` finds it, and runs with asterisk.mode=\"external\" have its\n\
+    account. It ends with Ctrl-C, and nothing is left of it but its log and .env.")]
 pub struct Args {
     /// The Asterisk to run: a program or an unpacked tree [default: the one that is found].
     #[arg(long, env = "LOADTEST_ASTERISK", value_name = "PATH")]
