@@ -66,7 +66,7 @@ fn bins(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 }
 
 /// The middle value, or the mean of the two middle ones; leaves `values` in another order.
-fn median(values: &mut [f64]) -> Option<f64> {
+pub fn median(values: &mut [f64]) -> Option<f64> {
     if values.is_empty() {
         return None;
     }

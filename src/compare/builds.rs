@@ -23,8 +23,9 @@ pub struct Comparison {
     pub obstacle: Option<String>,
 }
 
-/// The answer over all metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The answer over all metrics. Displayed, it is the word in reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Conclusion {
     /// B is slower by some metric, or serves fewer of its calls.
     Regressed,
@@ -34,18 +35,6 @@ pub enum Conclusion {
     Unchanged,
     /// B is slower by no metric, and one is undecided.
     Inconclusive,
-}
-
-impl Conclusion {
-    /// The word in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Conclusion::Regressed => "regressed",
-            Conclusion::Improved => "improved",
-            Conclusion::Unchanged => "unchanged",
-            Conclusion::Inconclusive => "inconclusive",
-        }
-    }
 }
 
 impl Comparison {

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::analysis::drift::median;
+
 /// Chance that two identical builds are told apart, over all metrics compared: that of 10 or more heads
 /// in 12 throws.
 const FALSE_ALARM: f64 = 0.0194;
@@ -51,8 +53,9 @@ impl Default for Margins {
     }
 }
 
-/// Result by one metric.
-#[derive(Debug, Clone, PartialEq)]
+/// Result by one metric. Displayed, it is the word in reports.
+#[derive(Debug, Clone, PartialEq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Finding {
     /// B is slower.
     Regressed,
@@ -106,8 +109,11 @@ pub fn compare(metric: &'static str, pairs: Vec<Pair>, margins: &Margins) -> Met
     let beyond = |p: &&Pair, sign: f64| {
         sign * log_ratio(p.a.ms, p.b.ms) > threshold && sign * (p.b.ms - p.a.ms) > absolute_ms
     };
-    let differences = sorted(pairs.iter().map(|p| log_ratio(p.a.ms, p.b.ms)));
-    let control = sorted(pairs.iter().filter_map(|p| Some(log_ratio(p.a.control_ms?, p.b.control_ms?))));
+    let mut differences: Vec<_> = pairs.iter().map(|p| log_ratio(p.a.ms, p.b.ms)).collect();
+    let effect = median(&mut differences).filter(|d| !d.is_nan()).map(f64::exp_m1);
+    differences.sort_unstable_by(f64::total_cmp);
+    let control = pairs.iter().filter_map(|p| Some(log_ratio(p.a.control_ms?, p.b.control_ms?)));
+    let mut control: Vec<f64> = control.collect();
     let needed = needed(pairs.len(), margins.metrics);
     let mut comparison = MetricComparison {
         metric,
@@ -115,10 +121,10 @@ pub fn compare(metric: &'static str, pairs: Vec<Pair>, margins: &Margins) -> Met
         worse: pairs.iter().filter(|p| beyond(p, 1.0)).count(),
         better: pairs.iter().filter(|p| beyond(p, -1.0)).count(),
         needed,
-        effect: median(&differences).filter(|d| !d.is_nan()).map(f64::exp_m1),
+        effect,
         interval: needed.map(|t| (differences[pairs.len() - t].exp_m1(), differences[t - 1].exp_m1())),
         absolute_ms,
-        control_effect: median(&control).map(f64::exp_m1),
+        control_effect: median(&mut control).map(f64::exp_m1),
         control_margin: (threshold / 2.0).exp_m1(),
         control_slower: control.iter().filter(|shift| **shift > threshold / 2.0).count(),
         control_faster: control.iter().filter(|shift| **shift < -threshold / 2.0).count(),
@@ -167,26 +173,11 @@ fn scatter(pairs: &[Pair]) -> f64 {
 /// The median and the median absolute deviation from it; `None` of nothing. Two that are lost do not
 /// differ.
 pub(super) fn median_and_mad(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    let values = sorted(values);
-    let middle = median(&values)?;
-    let deviation = |value: &f64| if *value == middle { 0.0 } else { (value - middle).abs() };
-    Some((middle, median(&sorted(values.iter().map(deviation)))?))
-}
-
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values
-}
-
-fn median(sorted: &[f64]) -> Option<f64> {
-    let half = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(sorted[half]),
-        _ if sorted[half - 1] == sorted[half] => Some(sorted[half]),
-        _ => Some(sorted[half - 1].midpoint(sorted[half])),
-    }
+    let middle = median(&mut values)?;
+    let deviation = |value: &f64| if *value == middle { 0.0 } else { (value - middle).abs() };
+    let mut deviations: Vec<f64> = values.iter().map(deviation).collect();
+    Some((middle, median(&mut deviations)?))
 }
 
 impl MetricComparison {

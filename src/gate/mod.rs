@@ -25,7 +25,8 @@ use crate::metrics::{Better, Readings};
 use crate::values::Unit;
 
 /// How a gate or the whole run came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Outcome {
     /// Every gate holds, in doubt by every reading.
     Pass,
@@ -40,17 +41,6 @@ pub enum Outcome {
 impl Outcome {
     /// All of them.
     pub const ALL: [Outcome; 4] = [Outcome::Pass, Outcome::Fail, Outcome::Regressed, Outcome::Inconclusive];
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Outcome::Pass => "pass",
-            Outcome::Fail => "fail",
-            Outcome::Regressed => "regressed",
-            Outcome::Inconclusive => "inconclusive",
-        })
-    }
 }
 
 /// The values that a metric may have had, from the best to the worst, where that is not one value.

@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::{File, ReportError, markdown};
 use crate::compare::builds::{Comparison, Conclusion};
-use crate::compare::pairs::{Finding, MetricComparison, Segment};
+use crate::compare::pairs::{MetricComparison, Segment};
 
 /// Version of `comparison.json`.
 const FORMAT: u32 = 1;
@@ -18,15 +17,12 @@ pub fn text(comparison: &Comparison) -> String {
     for line in sides(comparison).into_iter().chain(remarks(comparison)) {
         let _ = writeln!(text, "{line}");
     }
+    let heads = ["A", "B", "A ms", "B ms", "B to A", "control A", "B"].map(String::from);
     for metric in &comparison.metrics {
         let _ = writeln!(text, "{}: {}", metric.metric, metric);
-        let _ = writeln!(
-            text,
-            "  {:<16} {:<16} {:>10} {:>10} {:>9}   {:>9} {:>9}",
-            "A", "B", "A ms", "B ms", "B to A", "control A", "B"
-        );
-        for row in rows(comparison, metric) {
-            let [a, b, a_ms, b_ms, change, control_a, control_b] = row;
+        for [a, b, a_ms, b_ms, change, control_a, control_b] in
+            [heads.clone()].into_iter().chain(rows(comparison, metric))
+        {
             let _ = writeln!(
                 text,
                 "  {a:<16} {b:<16} {a_ms:>10} {b_ms:>10} {change:>9}   {control_a:>9} {control_b:>9}"
@@ -58,7 +54,7 @@ fn page(comparison: &Comparison) -> String {
         Conclusion::Improved | Conclusion::Unchanged => "✅",
         Conclusion::Inconclusive => "❔",
     };
-    let mut text = format!("## {sign} {}: B against A\n\n", answer.name().to_uppercase());
+    let mut text = format!("## {sign} {}: B against A\n\n", answer.to_string().to_uppercase());
     for side in sides(comparison) {
         let _ = writeln!(text, "- {}", markdown::escape(&side));
     }
@@ -166,7 +162,7 @@ fn document(comparison: &Comparison) -> Json {
     json!({
         "format": FORMAT,
         "version": env!("CARGO_PKG_VERSION"),
-        "answer": comparison.answer().name(),
+        "answer": comparison.answer().to_string(),
         "base": comparison.sides[0],
         "new": comparison.sides[1],
         "remarks": remarks(comparison),
@@ -179,12 +175,6 @@ fn document(comparison: &Comparison) -> Json {
 
 /// `effect` and `interval` are ratios less one: 0.1 is a tenth slower.
 fn metric(comparison: &Comparison, metric: &MetricComparison) -> Json {
-    let finding = match &metric.finding {
-        Finding::Regressed => "regressed",
-        Finding::Improved => "improved",
-        Finding::Unchanged => "unchanged",
-        Finding::Inconclusive(_) => "inconclusive",
-    };
     let pairs = comparison.runs.iter().zip(&metric.pairs).map(|((a, b), pair)| {
         json!({
             "base": run(&a.name, pair.a),
@@ -193,7 +183,7 @@ fn metric(comparison: &Comparison, metric: &MetricComparison) -> Json {
     });
     json!({
         "metric": metric.metric,
-        "finding": finding,
+        "finding": metric.finding.to_string(),
         "sentence": metric.to_string(),
         "pairs_needed": metric.needed,
         "pairs_worse": metric.worse,
@@ -214,13 +204,7 @@ fn run(name: &str, segment: Segment) -> Json {
 
 /// A percentile among the lost is no number.
 fn number(n: f64) -> Json {
-    #[derive(Serialize)]
-    #[serde(untagged)]
-    enum Figure {
-        Number(f64),
-        Word(&'static str),
-    }
-    json!(if n.is_finite() { Figure::Number(n) } else { Figure::Word("lost") })
+    if n.is_finite() { json!(n) } else { json!("lost") }
 }
 
 #[cfg(test)]

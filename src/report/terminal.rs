@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{headline, words};
+use crate::analysis::fault::Recovery;
 use crate::gate::{GateResult, Outcome, Verdict};
-use crate::metrics::{Definition, Group, Metric, Statistic, Summary, catalogue};
+use crate::metrics::{Definition, EndingCount, Group, Metric, Statistic, Summary, catalogue};
 use crate::values::{Unit, Value};
 
 /// A finished run as text for a terminal or a pipe: the gates, the figures, and `place`, where the
@@ -17,7 +18,8 @@ pub fn summary(summary: &Summary, verdict: &Verdict, place: &str, colour: bool) 
     endings(&mut text, pen, summary);
     faults(&mut text, pen, summary);
     leaks(&mut text, pen, summary);
-    remarks(&mut text, pen, summary);
+    let remark = |remark: &String| ("  ".into(), remark.clone(), false);
+    list(&mut text, pen, "Remarks", summary.environment.remarks.iter().map(remark).collect());
     latencies(&mut text, pen, summary, "Packets, ms", &catalogue::LATENCIES);
     latencies(&mut text, pen, summary, "Calls, ms", &catalogue::SIGNALLING);
     service(&mut text, pen, summary);
@@ -120,7 +122,7 @@ fn gates(text: &mut String, pen: Pen, verdict: &Verdict) {
     }
 }
 
-/// A table with a row per latency and a column per statistic, each as wide as it must be.
+/// A table with a row per latency and a column per statistic.
 fn latencies(text: &mut String, pen: Pen, summary: &Summary, title: &str, blocks: &[[Definition; 8]]) {
     let known = |d: &Definition| summary.metric(d.name).is_some_and(|m| m.value != Value::NoData);
     // A row without any figure says nothing.
@@ -128,21 +130,34 @@ fn latencies(text: &mut String, pen: Pen, summary: &Summary, title: &str, blocks
     if blocks.is_empty() {
         return;
     }
-    let rows: Vec<[String; 8]> = blocks
-        .iter()
-        .map(|block| block.each_ref().map(|definition| cell(summary.metric(definition.name))))
-        .collect();
-    let keys = Statistic::ALL.map(|statistic| format!("{} ", statistic.key()));
-    let widths: [usize; 8] = std::array::from_fn(|n| {
-        rows.iter().map(|row| row[n].chars().count()).chain([keys[n].len()]).max().unwrap_or(0)
+    let heads = Statistic::ALL.map(|statistic| format!("{} ", statistic.key()));
+    let cells = |block: &[Definition; 8]| block.each_ref().map(|d| cell(summary.metric(d.name)));
+    let rows = blocks.into_iter().map(|block| (block[0].family().to_string(), cells(block)));
+    table(text, pen, &format!("{title:NAME$}"), 0, heads, rows.collect());
+}
+
+/// Writes a table whose names have the room of its title, and whose columns are as wide as they must be, but
+/// no narrower than `least`.
+fn table<const N: usize>(
+    text: &mut String,
+    pen: Pen,
+    title: &str,
+    least: usize,
+    heads: [String; N],
+    rows: Vec<(String, [String; N])>,
+) {
+    let widths: [usize; N] = std::array::from_fn(|n| {
+        let cells = rows.iter().map(|(_, cells)| &cells[n]).chain([&heads[n]]);
+        cells.map(|cell| cell.chars().count()).fold(least, usize::max)
     });
-    let line = |cells: &[String; 8]| {
+    let line = |cells: &[String; N]| {
         let aligned = cells.iter().zip(widths).map(|(cell, wide)| format!(" {cell:>wide$}"));
         aligned.collect::<String>().trim_end().to_string()
     };
-    let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{title:NAME$}")), pen.dim(&line(&keys)));
-    for (block, row) in blocks.iter().zip(&rows) {
-        let _ = writeln!(text, "  {:wide$}{}", block[0].family(), line(row), wide = NAME - 2);
+    let _ = writeln!(text, "\n{}{}", pen.bold(title), pen.dim(&line(&heads)));
+    let room = title.chars().count() - 2;
+    for (name, cells) in &rows {
+        let _ = writeln!(text, "  {name:room$.room$}{}", line(cells));
     }
 }
 
@@ -151,13 +166,12 @@ fn service(text: &mut String, pen: Pen, summary: &Summary) {
     if summary.environment.service_record.is_none() {
         return;
     }
-    let head: String = headline::STATISTICS.iter().map(|key| format!(" {key:>9} ")).collect();
-    let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{:NAME$}", "Service, ms")), pen.dim(head.trim_end()));
-    for stage in headline::STAGES {
-        let cells = headline::STATISTICS
-            .map(|key| format!(" {:>10}", cell(summary.metric(&format!("ari.{stage}_{key}")))));
-        let _ = writeln!(text, "  {stage:wide$}{}", cells.concat().trim_end(), wide = NAME - 2);
-    }
+    let heads = headline::STATISTICS.map(|key| format!("{key} "));
+    let rows = headline::STAGES.map(|stage| {
+        let of = |key| cell(summary.metric(&format!("ari.{stage}_{key}")));
+        (stage.to_string(), headline::STATISTICS.map(of))
+    });
+    table(text, pen, &format!("{:NAME$}", "Service, ms"), 10, heads, rows.into());
 }
 
 /// A figure without its unit, `*` where it rests on too few samples.
@@ -168,17 +182,21 @@ fn cell(metric: Option<&Metric>) -> String {
 }
 
 fn endings(text: &mut String, pen: Pen, summary: &Summary) {
-    if summary.endings.is_empty() {
+    let wide = summary.endings.iter().map(|e| e.count.to_string().len()).max().unwrap_or(0);
+    let ending = |e: &EndingCount| (format!("  {:wide$}  ", e.count), e.what.clone(), !e.good);
+    list(text, pen, "Endings", summary.endings.iter().map(ending).collect());
+}
+
+/// Writes a title and a paragraph per line: what stands before it, its words, and whether they tell of
+/// something bad. Without lines writes nothing.
+fn list(text: &mut String, pen: Pen, title: &str, lines: Vec<(String, String, bool)>) {
+    if lines.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\n{}", pen.bold("Endings"));
-    let wide = summary.endings.iter().map(|e| e.count.to_string().len()).max().unwrap_or(0);
-    for ending in &summary.endings {
-        let paint = |line: &str| match ending.good {
-            true => line.to_string(),
-            false => pen.outcome(Outcome::Fail, line),
-        };
-        paragraph(text, &format!("  {:wide$}  ", ending.count), &ending.what, paint);
+    let _ = writeln!(text, "\n{}", pen.bold(title));
+    for (lead, words, is_bad) in lines {
+        let paint = |line: &str| if is_bad { pen.outcome(Outcome::Fail, line) } else { line.into() };
+        paragraph(text, &lead, &words, paint);
     }
 }
 
@@ -189,22 +207,13 @@ fn faults(text: &mut String, pen: Pen, summary: &Summary) {
     const KEYS: [&str; 6] = ["at", "ready", "answered", "heard", "served", "restored"];
     /// `asterisk restart` is the longest.
     const FAULT: usize = 18;
-    let line = |cells: [String; 6]| cells.map(|cell| format!(" {cell:>8}")).concat();
-    let head = line(KEYS.map(String::from));
-    let _ = writeln!(text, "\n{}{}", pen.bold(&format!("{:FAULT$}", "Faults, s")), pen.dim(&head));
-    for fault in &summary.faults {
-        let row = [
-            fault.into_hold_s,
-            fault.outage_s,
-            fault.answered_s,
-            fault.heard_s,
-            fault.served_s,
-            fault.restored_s,
-        ];
-        let row = line(row.map(|s| s.map_or("–".into(), |s| format!("{s:.1}"))));
-        let name = words::one_line(&fault.fault.target) + " " + &words::one_line(&fault.fault.action);
-        let _ = writeln!(text, "  {name:rest$.rest$}{row}", rest = FAULT - 2);
-    }
+    let row = |f: &Recovery| {
+        let row = [f.into_hold_s, f.outage_s, f.answered_s, f.heard_s, f.served_s, f.restored_s];
+        let name = words::one_line(&f.fault.target) + " " + &words::one_line(&f.fault.action);
+        (name, row.map(|s| s.map_or("–".into(), |s| format!("{s:.1}"))))
+    };
+    let rows = summary.faults.iter().map(row).collect();
+    table(text, pen, &format!("{:FAULT$}", "Faults, s"), 8, KEYS.map(String::from), rows);
     let legend =
         "at counts from the start of the hold, served from the process's return, the others from the fault";
     paragraph(text, "  ", legend, |line| pen.dim(line));
@@ -215,25 +224,11 @@ fn faults(text: &mut String, pen: Pen, summary: &Summary) {
 
 /// Only what is left is worth a line; that nothing is stands among the counts.
 fn leaks(text: &mut String, pen: Pen, summary: &Summary) {
-    let left: Vec<_> = summary.environment.leaks.parts.iter().filter(|p| p.leaked > 0).collect();
-    if left.is_empty() {
-        return;
-    }
-    let _ = writeln!(text, "\n{}", pen.bold("Left behind"));
-    for part in left {
-        let line = format!("{}: {} left{}", part.what, part.leaked, words::listed(&part.names, part.leaked));
-        paragraph(text, "  ", &line, |line| pen.outcome(Outcome::Fail, line));
-    }
-}
-
-fn remarks(text: &mut String, pen: Pen, summary: &Summary) {
-    if summary.environment.remarks.is_empty() {
-        return;
-    }
-    let _ = writeln!(text, "\n{}", pen.bold("Remarks"));
-    for remark in &summary.environment.remarks {
-        paragraph(text, "  ", remark, str::to_string);
-    }
+    let left = summary.environment.leaks.parts.iter().filter(|part| part.leaked > 0).map(|part| {
+        let names = words::listed(&part.names, part.leaked);
+        ("  ".into(), format!("{}: {} left{names}", part.what, part.leaked), true)
+    });
+    list(text, pen, "Left behind", left.collect());
 }
 
 /// Every other figure: a paragraph per group, each figure behind the rest of its name.

@@ -1,16 +1,14 @@
 //! Axes: places of values, and ticks at round numbers.
 
-use std::ops::Range;
-
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged};
 use serde::Serialize;
 
 use crate::report::words::clock;
 
 /// Spread of values along an axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::report) enum Scale {
+    #[default]
     Linear,
     Log,
     /// Seconds since the run's start, spread evenly.
@@ -39,19 +37,11 @@ pub(super) struct Axis {
 const SMALLEST_MS: f64 = 0.001;
 
 impl Axis {
-    /// From 0 to a round number that is no less than `max`, with about `count` labels.
-    pub(super) fn linear(max: f64, count: usize) -> Axis {
-        Axis::stepped(max, count, 0.0)
-    }
-
-    /// As [`Axis::linear`] for counts: no ticks between whole numbers.
-    pub(super) fn whole(max: f64, count: usize) -> Axis {
-        Axis::stepped(max, count, 1.0)
-    }
-
-    fn stepped(max: f64, count: usize, least_step: f64) -> Axis {
+    /// From 0 to a round number that is no less than `max`, with about `count` labels, which are at least
+    /// `least_step` apart: 1 for whole numbers.
+    pub(super) fn linear(max: f64, count: usize, least_step: f64) -> Axis {
         let max = if max.is_finite() && max > 0.0 { max } else { 1.0 };
-        let step = round_step(max / count.max(1) as f64, &[1.0, 2.0, 5.0]).max(least_step);
+        let step = round_step(max / count.max(1) as f64).max(least_step);
         let last = (max / step - 1e-9).ceil().max(1.0) as usize;
         let ticks = (0..=last).map(|n| {
             let at = n as f64 * step;
@@ -68,8 +58,8 @@ impl Axis {
             .fold((f64::INFINITY, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
         let (low, high) = if low <= high { (low, high) } else { (0.1, 10.0) };
         // A little air, then out to the next 1, 2 or 5.
-        let (from, to) = (round_down(low / 1.08).max(SMALLEST_MS), round_step(high * 1.08, &[1.0, 2.0, 5.0]));
-        let to = if to / from < 9.9 { round_step(from * 9.9, &[1.0, 2.0, 5.0]) } else { to };
+        let (from, to) = (round_down(low / 1.08).max(SMALLEST_MS), round_step(high * 1.08));
+        let to = if to / from < 9.9 { round_step(from * 9.9) } else { to };
         let decades = (to / from).log10();
         let all = ((decades * 3.0).round() as usize) < count;
         let every = (decades / count.max(1) as f64).ceil().max(1.0) as i32;
@@ -135,7 +125,7 @@ impl Axis {
     /// Places for `count` numbered things from 0, each of the same room, with at most `labels` of their
     /// numbers in the middle of their room.
     pub(super) fn numbered(count: u32, labels: usize) -> Axis {
-        let step = round_step(f64::from(count) / labels.max(1) as f64, &[1.0, 2.0, 5.0]).max(1.0);
+        let step = round_step(f64::from(count) / labels.max(1) as f64).max(1.0);
         let ticks = (0..)
             .map(|n| f64::from(n) * step)
             .take_while(|at| *at < f64::from(count))
@@ -156,29 +146,21 @@ impl Axis {
         };
         if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
     }
-}
 
-impl Ranged for Axis {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, (low, high): (i32, i32)) -> i32 {
-        low + (f64::from(high - low) * self.share(*value)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
-        self.ticks.iter().map(|t| t.at).collect()
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.from..self.to
+    /// A value's pixel on an axis that reaches from one pixel to another.
+    pub(super) fn pixel(&self, value: f64, from: i32, to: i32) -> i32 {
+        from + (f64::from(to - from) * self.share(value)).round() as i32
     }
 }
 
-/// The smallest of `factors` × 10ⁿ that is no less than `least`.
-fn round_step(least: f64, factors: &[f64]) -> f64 {
+/// The smallest of 1, 2, 5 × 10ⁿ that is no less than `least`.
+fn round_step(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
-    factors.iter().map(|f| f * power).find(|s| *s >= least * (1.0 - 1e-9)).unwrap_or(10.0 * power)
+    [1.0, 2.0, 5.0]
+        .into_iter()
+        .map(|f| f * power)
+        .find(|s| *s >= least * (1.0 - 1e-9))
+        .unwrap_or(10.0 * power)
 }
 
 /// The largest of 1, 2, 5 × 10ⁿ that is no more than `most`.
@@ -206,11 +188,11 @@ mod tests {
 
     #[test]
     fn ticks_are_round_numbers() {
-        assert_eq!(labels(&Axis::linear(47.3, 5)), ["0", "10", "20", "30", "40", "50"]);
-        assert_eq!(labels(&Axis::linear(0.62, 4)), ["0.0", "0.2", "0.4", "0.6", "0.8"]);
-        assert_eq!(labels(&Axis::whole(1.0, 5)), ["0", "1"]);
-        assert_eq!(labels(&Axis::whole(0.0, 5)), ["0", "1"]);
-        assert_eq!(labels(&Axis::whole(30_000.0, 3)), ["0", "10k", "20k", "30k"]);
+        assert_eq!(labels(&Axis::linear(47.3, 5, 0.0)), ["0", "10", "20", "30", "40", "50"]);
+        assert_eq!(labels(&Axis::linear(0.62, 4, 0.0)), ["0.0", "0.2", "0.4", "0.6", "0.8"]);
+        assert_eq!(labels(&Axis::linear(1.0, 5, 1.0)), ["0", "1"]);
+        assert_eq!(labels(&Axis::linear(0.0, 5, 1.0)), ["0", "1"]);
+        assert_eq!(labels(&Axis::linear(30_000.0, 3, 1.0)), ["0", "10k", "20k", "30k"]);
         assert_eq!(labels(&Axis::time(0.0, 313.0, 8)), ["0:00", "1:00", "2:00", "3:00", "4:00", "5:00"]);
         assert_eq!(
             labels(&Axis::time(0.0, 1.0, 5)),
@@ -226,8 +208,8 @@ mod tests {
     #[test]
     fn odd_ranges_still_make_an_axis() {
         for axis in [
-            Axis::linear(0.0, 5),
-            Axis::linear(f64::NAN, 5),
+            Axis::linear(0.0, 5, 0.0),
+            Axis::linear(f64::NAN, 5, 0.0),
             Axis::log_ms(std::iter::empty(), 8),
             Axis::log_ms([0.0, f64::INFINITY].into_iter(), 8),
             Axis::log_ms([1e-9, 1e12].into_iter(), 3),

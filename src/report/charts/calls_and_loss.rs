@@ -41,7 +41,7 @@ fn draw(canvas: &mut Canvas, summary: &Summary) {
 
 fn calls_up<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Panel<'c> {
     let most = seconds.iter().map(|s| s.calls_up).max().unwrap_or(0);
-    let y = Axis::whole(most.into(), place.labels(canvas));
+    let y = Axis::linear(most.into(), place.labels(canvas), 1.0);
     let panel = timeline::panel(canvas, place, "calls up", y, seconds);
     // Counted at the end of each second.
     let ends = timeline::series(seconds, |s| Some(f64::from(s.calls_up))).map(|(x, y)| (x + 0.5, y));
@@ -51,7 +51,7 @@ fn calls_up<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Pa
 
 fn attempts_per_second<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Panel<'c> {
     let most = seconds.iter().map(|s| s.attempts.max(s.failed)).max().unwrap_or(0);
-    let y = Axis::whole(most.into(), place.labels(canvas));
+    let y = Axis::linear(most.into(), place.labels(canvas), 1.0);
     let panel = timeline::panel(canvas, place, "attempts and failures per second", y, seconds);
     let bars = |of: fn(&SecondRecord) -> u32| {
         seconds.iter().map(move |s| (f64::from(s.second), 0.0, f64::from(of(s))))
@@ -63,7 +63,7 @@ fn attempts_per_second<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRec
 
 fn packets_per_second<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Panel<'c> {
     let most = seconds.iter().map(|s| s.lost + s.late).max().unwrap_or(0);
-    let y = Axis::whole(most as f64, place.labels(canvas));
+    let y = Axis::linear(most as f64, place.labels(canvas), 1.0);
     let panel = timeline::panel(canvas, place, "packets lost and late per second", y, seconds);
     panel.x_axis(timeline::TIME);
     panel.bars(seconds.iter().map(|s| (f64::from(s.second), 0.0, s.late as f64)), &LATE);

@@ -2,17 +2,16 @@
 
 use std::cell::RefCell;
 
-use plotters::coord::{CoordTranslate, Shift};
+use plotters::coord::Shift;
 use plotters::drawing::DrawingArea;
-use plotters::element::{CoordMapper, Drawable, PointCollection};
-use plotters::prelude::{Circle, IntoDrawingArea, PathElement, Rectangle, Text};
+use plotters::element::{Drawable, PointCollection};
+use plotters::prelude::{Circle, IntoDrawingArea, PathElement, Polygon, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, IntoFont, ShapeStyle, TextStyle};
 use serde::Serialize;
 
 use super::Look;
 use super::axis::Tick;
-use super::legend::LegendKey;
 use super::notes::Notes;
 use super::raster::FONT;
 use super::svg::{Drawing, Svg};
@@ -108,15 +107,6 @@ impl Canvas {
         (self.svg.finish(), self.notes.into_inner())
     }
 
-    /// Groups the marks of a series, by which the page's script hides them.
-    pub(super) fn series(&self, key: &LegendKey<'_>, draw: impl FnOnce()) {
-        let number = self.notes.borrow().number(key);
-        match number {
-            Some(number) => self.svg.group("data-series", number, draw),
-            None => draw(),
-        }
-    }
-
     /// Groups marks that keep their shape around `x` while the axis is zoomed.
     pub(super) fn rigid(&self, x: i32, draw: impl FnOnce()) {
         self.svg.group("data-x", x, draw);
@@ -207,7 +197,7 @@ impl Canvas {
         let font = (FONT, style.size * self.em).into_font();
         let font = if style.bold { font.style(FontStyle::Bold) } else { font };
         let (ink, anchor) = (style.ink.rgb(), Pos::new(style.across, style.down));
-        draw(&self.area, &Text::new(text, at, TextStyle::from(font).color(&ink).pos(anchor)));
+        self.draw(&Text::new(text, at, TextStyle::from(font).color(&ink).pos(anchor)));
     }
 
     /// Text on a patch of the ground, so that lines below do not run through it.
@@ -230,17 +220,30 @@ impl Canvas {
         });
     }
 
+    /// Draws an element of plotters'.
+    fn draw<'e, E: Drawable<Svg>>(&self, element: &'e E)
+    where
+        &'e E: PointCollection<'e, (i32, i32)>,
+    {
+        // The backend's error is infallible, and no element draws another, which alone could find it borrowed.
+        self.area.draw(element).expect("drawing into memory does not fail");
+    }
+
     pub(super) fn path(&self, points: &[(i32, i32)], ink: Ink, width: i32) {
-        draw(&self.area, &PathElement::new(points, outline(ink, width)));
+        self.draw(&PathElement::new(points, outline(ink, width)));
     }
 
     pub(super) fn block(&self, from: (i32, i32), to: (i32, i32), ink: Ink, alpha: f64) {
-        draw(&self.area, &Rectangle::new([from, to], ink.rgb().mix(alpha).filled()));
+        self.draw(&Rectangle::new([from, to], ink.rgb().mix(alpha).filled()));
+    }
+
+    pub(super) fn fill(&self, corners: Vec<(i32, i32)>, ink: Ink, alpha: f64) {
+        self.draw(&Polygon::new(corners, ink.rgb().mix(alpha).filled()));
     }
 
     /// A full circle with a radius in pixels.
     pub(super) fn disc(&self, at: (i32, i32), radius: i32, ink: Ink) {
-        draw(&self.area, &Circle::new(at, radius, ink.rgb().filled()));
+        self.draw(&Circle::new(at, radius, ink.rgb().filled()));
     }
 
     pub(super) fn dot(&self, at: (i32, i32), ink: Ink) {
@@ -248,7 +251,7 @@ impl Canvas {
     }
 
     pub(super) fn ring(&self, at: (i32, i32), ink: Ink) {
-        draw(&self.area, &Circle::new(at, self.px(0.36), outline(ink, self.px(0.11))));
+        self.draw(&Circle::new(at, self.px(0.36), outline(ink, self.px(0.11))));
     }
 
     pub(super) fn cross(&self, (x, y): (i32, i32), ink: Ink) {
@@ -293,18 +296,6 @@ impl Canvas {
 /// A line's style, at least a pixel wide.
 pub(super) fn outline(ink: Ink, width: i32) -> ShapeStyle {
     ShapeStyle { color: ink.rgb().to_rgba(), filled: false, stroke_width: width.max(1) as u32 }
-}
-
-/// Draws an element of plotters'.
-pub(super) fn draw<'e, C, E, B>(area: &DrawingArea<Svg, C>, element: &'e E)
-where
-    C: CoordTranslate,
-    B: CoordMapper,
-    &'e E: PointCollection<'e, C::From, B>,
-    E: Drawable<Svg, B>,
-{
-    // The backend's error is infallible, and no element draws another, which alone could find it borrowed.
-    area.draw(element).expect("drawing into memory does not fail");
 }
 
 /// Strength of shading.

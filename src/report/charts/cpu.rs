@@ -61,7 +61,7 @@ fn panel<'c>(
 ) -> Panel<'c> {
     let values = || all.iter().flat_map(|series| seconds.iter().filter_map(series.value));
     let most = values().filter(|v| v.is_finite()).fold(0.0, f64::max);
-    let y = Axis::linear(most.min(limit), place.labels(canvas));
+    let y = Axis::linear(most.min(limit), place.labels(canvas), 0.0);
     let panel = timeline::panel(canvas, place, title, y, seconds);
     for series in all.iter().rev() {
         panel.line(timeline::series(seconds, series.value), series);

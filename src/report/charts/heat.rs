@@ -18,27 +18,26 @@ const LEAST_SENT_S: f64 = 0.2;
 /// Viridis at every tenth, after its darkest: perceptually uniform, told apart by colour-blind readers
 /// too, and without the colour of loss. Slow cells are bright, and stand out from dark ones on any
 /// ground; the darkest tenth would be lost on a dark one.
-const VIRIDIS: [(u8, u8, u8); 10] = [
-    (0x48, 0x24, 0x75),
-    (0x41, 0x44, 0x87),
-    (0x35, 0x5f, 0x8d),
-    (0x2a, 0x78, 0x8e),
-    (0x21, 0x91, 0x8c),
-    (0x22, 0xa8, 0x84),
-    (0x44, 0xbf, 0x70),
-    (0x7a, 0xd1, 0x51),
-    (0xbd, 0xdf, 0x26),
-    (0xfd, 0xe7, 0x25),
+const VIRIDIS: [[u8; 3]; 10] = [
+    [0x48, 0x24, 0x75],
+    [0x41, 0x44, 0x87],
+    [0x35, 0x5f, 0x8d],
+    [0x2a, 0x78, 0x8e],
+    [0x21, 0x91, 0x8c],
+    [0x22, 0xa8, 0x84],
+    [0x44, 0xbf, 0x70],
+    [0x7a, 0xd1, 0x51],
+    [0xbd, 0xdf, 0x26],
+    [0xfd, 0xe7, 0x25],
 ];
 
 /// The colour of a step of the scale, 0 being the fastest.
-pub(super) fn colour(step: usize) -> (u8, u8, u8) {
+pub(super) fn colour(step: usize) -> [u8; 3] {
     let at = step.min(STEPS - 1) as f64 / (STEPS - 1) as f64 * (VIRIDIS.len() - 1) as f64;
     let below = (at as usize).min(VIRIDIS.len() - 2);
     let share = at - below as f64;
-    let (low, high) = (VIRIDIS[below], VIRIDIS[below + 1]);
     let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * share).round() as u8;
-    (mix(low.0, high.0), mix(low.1, high.1), mix(low.2, high.2))
+    [0, 1, 2].map(|part| mix(VIRIDIS[below][part], VIRIDIS[below + 1][part]))
 }
 
 /// Content of a cell.
@@ -215,7 +214,7 @@ mod tests {
 
     /// A colour in CIE L*a*b*, as seen with all receptors or without those for green (Machado, Oliveira and
     /// Fernandes 2009, deuteranomaly of severity 1).
-    fn seen((r, g, b): (u8, u8, u8), without_green: bool) -> [f64; 3] {
+    fn seen([r, g, b]: [u8; 3], without_green: bool) -> [f64; 3] {
         let linear = |c: u8| match f64::from(c) / 255.0 {
             c if c <= 0.04045 => c / 12.92,
             c => ((c + 0.055) / 1.055).powf(2.4),
@@ -249,7 +248,7 @@ mod tests {
                 let brighter = pair[1][0] - pair[0][0];
                 assert!((1.5..6.0).contains(&brighter), "{brighter}: {pair:?}");
             }
-            let silent = seen((rgb.0, rgb.1, rgb.2), without_green);
+            let silent = seen([rgb.0, rgb.1, rgb.2], without_green);
             for (step, colour) in scale.iter().enumerate() {
                 let apart = apart(*colour, silent);
                 assert!(apart > 20.0, "step {step} is {apart} from silence, without green {without_green}");

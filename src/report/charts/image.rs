@@ -6,14 +6,15 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use plotters::style::RGBColor;
 use resvg::tiny_skia::{FilterQuality, Pixmap, PixmapPaint, Transform};
 
 use super::canvas::Rect;
-use super::heat::{self, SILENT, STEPS};
+use super::heat::{self, STEPS};
 use super::theme::Ink;
 
 /// Cells in a place on the canvas, each an index into the heat map's colours: 0 is nothing, then come the
-/// steps of the scale, then [`SILENT`].
+/// steps of the scale, then [`heat::SILENT`].
 #[derive(Debug)]
 pub(super) struct Image {
     pub place: Rect,
@@ -39,8 +40,9 @@ impl Image {
         encoder.set_depth(png::BitDepth::Eight);
         encoder.set_compression(png::Compression::High);
         encoder.set_filter(png::Filter::NoFilter);
-        let palette = (0..=SILENT).map(colour).flat_map(|(r, g, b)| [r, g, b]);
-        encoder.set_palette(palette.collect::<Vec<u8>>());
+        let nothing_and_steps = [[0; 3]].into_iter().chain((0..STEPS).map(heat::colour));
+        let RGBColor(r, g, b) = Ink::Vermillion.rgb();
+        encoder.set_palette(nothing_and_steps.chain([[r, g, b]]).flatten().collect::<Vec<u8>>());
         encoder.set_trns(vec![0]);
         let mut writer = encoder.write_header()?;
         writer.write_image_data(&self.cells)?;
@@ -60,17 +62,6 @@ impl Image {
     }
 }
 
-fn colour(index: u8) -> (u8, u8, u8) {
-    match index {
-        0 => (0, 0, 0),
-        SILENT => {
-            let rgb = Ink::Vermillion.rgb();
-            (rgb.0, rgb.1, rgb.2)
-        }
-        n => heat::colour((usize::from(n) - 1).min(STEPS - 1)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use resvg::tiny_skia::ColorU8;
@@ -80,12 +71,17 @@ mod tests {
     #[test]
     fn cells_come_out_in_their_colours() {
         let place = Rect { left: 2, top: 1, right: 8, bottom: 5, above: 0 };
-        let image = Image { place, columns: 3, cells: vec![0, 1, 24, SILENT, 0, 12] };
+        let image = Image { place, columns: 3, cells: vec![0, 1, 24, heat::SILENT, 0, 12] };
+        let colour = |index: u8| match index {
+            0 => [0; 3],
+            heat::SILENT => [0xd5, 0x5e, 0x00],
+            step => heat::colour(usize::from(step) - 1),
+        };
         let small = Pixmap::decode_png(&image.png().unwrap()).unwrap();
         let mut large = Pixmap::new(10, 6).unwrap();
         image.paint(&mut large);
         for (n, index) in image.cells.iter().enumerate() {
-            let (r, g, b) = colour(*index);
+            let [r, g, b] = colour(*index);
             let wanted = ColorU8::from_rgba(r, g, b, if *index == 0 { 0 } else { 255 }).premultiply();
             let (x, y) = (n as u32 % 3, n as u32 / 3);
             assert_eq!(small.pixel(x, y), Some(wanted), "cell {n}");

@@ -401,7 +401,7 @@ mod tests {
         let count = |of: &HashMap<_, usize>, rgb| of.get(&rgb).copied().unwrap_or(0);
         let silent = rgb(Ink::Vermillion);
         let bright = |of: &HashMap<_, usize>| -> usize {
-            (heat::STEPS * 2 / 3..heat::STEPS).map(|step| count(of, heat::colour(step))).sum()
+            (heat::STEPS * 2 / 3..heat::STEPS).map(|step| count(of, heat::colour(step).into())).sum()
         };
         let mut even = summary.clone();
         // One slow second is left, so that the scale is the same.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::axis::{Axis, Scale};
+use super::axis::Scale;
 use super::canvas::Rect;
 use super::legend::LegendKey;
 
@@ -27,7 +27,7 @@ pub(in crate::report) struct KeyNote {
 }
 
 /// A pair of axes and the values between them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub(in crate::report) struct PanelNote {
     pub title: String,
     /// Scale and ends of the x axis.
@@ -65,20 +65,6 @@ impl Notes {
     /// Number of a legend's entry; none for a mark that the legend leaves out.
     pub(super) fn number(&self, key: &LegendKey<'_>) -> Option<usize> {
         self.keys.iter().position(|noted| noted.label == key.label)
-    }
-}
-
-impl PanelNote {
-    pub(super) fn new(x: &Axis) -> PanelNote {
-        PanelNote {
-            title: String::new(),
-            scale: x.scale,
-            from: x.from,
-            to: x.to,
-            series: Vec::new(),
-            names: Vec::new(),
-            cells: None,
-        }
     }
 }
 

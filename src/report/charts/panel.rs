@@ -1,22 +1,16 @@
 //! A panel: one pair of axes on a canvas, and the marks between them.
 
-use plotters::coord::cartesian::Cartesian2d;
-use plotters::drawing::DrawingArea;
-use plotters::prelude::{PathElement, Polygon};
-use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::canvas::{Canvas, Rect, SHADE, Style, draw, outline};
+use super::canvas::{Canvas, Rect, SHADE, Style};
 use super::legend::{LegendKey, LineSeries};
 use super::notes::{CellsNote, PanelNote, SeriesNote, rounded};
-use super::svg::Svg;
 use super::theme::Ink;
 
 /// A pair of axes. Its marks are placed by values, not pixels.
 pub(super) struct Panel<'c> {
     pub(super) canvas: &'c Canvas,
-    plane: DrawingArea<Svg, Cartesian2d<Axis, Axis>>,
     pub(super) place: Rect,
     x: Axis,
     y: Axis,
@@ -29,14 +23,11 @@ pub(super) type Point = (f64, Option<f64>);
 
 impl<'c> Panel<'c> {
     pub(super) fn new(canvas: &'c Canvas, place: Rect, x: Axis, y: Axis) -> Self {
-        let pixels = (place.left..place.right, place.bottom..place.top);
-        let plane = canvas.area.apply_coord_spec(Cartesian2d::new(x.clone(), y.clone(), pixels));
         let mut notes = canvas.notes.borrow_mut();
         let number = notes.panels.len();
-        notes.panels.push(PanelNote::new(&x));
+        notes.panels.push(PanelNote { scale: x.scale, from: x.from, to: x.to, ..PanelNote::default() });
         notes.frames.push(place);
-        drop(notes);
-        Panel { canvas, plane, place, x, y, number }
+        Panel { canvas, place, x, y, number }
     }
 
     fn note(&self, change: impl FnOnce(&mut PanelNote)) {
@@ -68,14 +59,19 @@ impl<'c> Panel<'c> {
         self.canvas.svg.group("data-panel", self.number, draw);
     }
 
-    /// Groups marks that move with the x axis and belong to a series.
+    /// Groups marks that move with the x axis and belong to a series, by which the page's script hides them.
     pub(super) fn series(&self, key: &LegendKey<'_>, draw: impl FnOnce()) {
-        self.within(|| self.canvas.series(key, draw));
+        let number = self.canvas.notes.borrow().number(key);
+        self.within(|| match number {
+            Some(number) => self.canvas.svg.group("data-series", number, draw),
+            None => draw(),
+        });
     }
 
     /// A point in pixels.
     pub(super) fn pixel(&self, x: f64, y: f64) -> (i32, i32) {
-        self.plane.map_coordinate(&(x, y))
+        let Rect { left, top, right, bottom, .. } = self.place;
+        (self.x.pixel(x, left, right), self.y.pixel(y, bottom, top))
     }
 
     /// Pixels from the left of a place on the x axis.
@@ -157,34 +153,53 @@ impl<'c> Panel<'c> {
 
     /// Draws a line through the values of a series.
     pub(super) fn line<T>(&self, points: impl Iterator<Item = Point>, series: &LineSeries<T>) {
-        let runs: Vec<_> = runs(points).into_iter().map(|run| self.thinned(run)).collect();
+        let runs = self.runs(points);
         let end = self.x.to;
         self.note_series(runs.iter().flatten().map(|(x, y)| (x.min(end), *y)), &series.key);
-        self.series(&series.key, || runs.iter().for_each(|run| self.stroke(run, series.key.ink, series.ems)));
+        self.series(&series.key, || {
+            for run in runs {
+                self.stroke(&run, series.key.ink, series.ems);
+            }
+        });
     }
 
-    /// A stretch of a line; a single point is a dot.
-    fn stroke(&self, run: &[(f64, f64)], ink: Ink, ems: f64) {
-        match run {
-            [(x, y)] => self.canvas.dot(self.pixel(*x, *y), ink),
-            _ => draw(&self.plane, &PathElement::new(run, outline(ink, self.canvas.px(ems)))),
+    /// Draws a stretch of a line, a single point as a dot. Returns its pixels.
+    fn stroke(&self, run: &[(f64, f64)], ink: Ink, ems: f64) -> Vec<(i32, i32)> {
+        let pixels: Vec<_> = run.iter().map(|(x, y)| self.pixel(*x, *y)).collect();
+        match pixels.as_slice() {
+            [point] => self.canvas.dot(*point, ink),
+            pixels => self.canvas.path(pixels, ink, self.canvas.px(ems)),
         }
+        pixels
     }
 
     /// Draws a line with the area below it filled.
     pub(super) fn area(&self, points: impl Iterator<Item = Point>, key: &LegendKey<'_>) {
-        let runs: Vec<_> = runs(points).into_iter().map(|run| self.thinned(run)).collect();
+        let runs = self.runs(points);
         self.note_series(runs.iter().flatten().copied(), key);
         self.series(key, || {
-            for mut corners in runs {
-                self.stroke(&corners, key.ink, 0.12);
-                if let ([(from, _), ..], [.., (to, _)]) = (corners.as_slice(), corners.as_slice()) {
-                    let base = [(*to, self.y.from), (*from, self.y.from)];
-                    corners.extend(base);
-                    draw(&self.plane, &Polygon::new(corners, key.ink.rgb().mix(0.2).filled()));
+            for run in runs {
+                let mut corners = self.stroke(&run, key.ink, 0.12);
+                if let (Some((from, _)), Some((to, _))) = (corners.first(), corners.last()) {
+                    corners.extend([(*to, self.place.bottom), (*from, self.place.bottom)]);
+                    self.canvas.fill(corners, key.ink, 0.2);
                 }
             }
         });
+    }
+
+    /// Stretches of a series without a missing value, thinned.
+    fn runs(&self, points: impl Iterator<Item = Point>) -> Vec<Vec<(f64, f64)>> {
+        let mut runs = vec![Vec::new()];
+        for (x, y) in points {
+            match (y.filter(|y| y.is_finite()), runs.last_mut()) {
+                (Some(y), Some(run)) => run.push((x, y)),
+                (None, Some(run)) if !run.is_empty() => runs.push(Vec::new()),
+                _ => {}
+            }
+        }
+        runs.retain(|run| !run.is_empty());
+        runs.into_iter().map(|run| self.thinned(run)).collect()
     }
 
     /// Leaves no more points than pixels can show: of each pixel's points the lowest and the highest.
@@ -209,30 +224,24 @@ impl<'c> Panel<'c> {
     pub(super) fn bars(&self, bars: impl Iterator<Item = (f64, f64, f64)>, key: &LegendKey<'_>) {
         let bars: Vec<_> = bars.collect();
         let values = bars.iter().map(|(second, low, high)| (second + 0.5, Some(high - low)));
-        self.note_series(runs(values).into_iter().flat_map(|run| self.thinned(run)), key);
+        self.note_series(self.runs(values).into_iter().flatten(), key);
         self.series(key, || self.blocks(&bars, key.ink));
     }
 
     fn blocks(&self, bars: &[(f64, f64, f64)], ink: Ink) {
-        let mut open: Option<((i32, i32), (i32, i32))> = None;
-        for (second, low, high) in bars.iter().filter(|(_, low, high)| high > low) {
+        let block = |(second, low, high): &(f64, f64, f64)| {
             let (left, bottom) = self.pixel(*second, *low);
             let (right, top) = self.pixel(second + 1.0, *high);
             let gap = i32::from(right - left > 4);
-            let from = (left, top.min(bottom - self.canvas.px(0.25)));
-            let to = ((right - gap).max(left + self.canvas.px(0.12)), bottom);
-            // Bars in the same column of pixels: the highest stands for all.
-            open = match open {
-                Some((was, end)) if was.0 == left => Some(((left, was.1.min(from.1)), end)),
-                Some((was, end)) => {
-                    self.canvas.block(was, end, ink, 1.0);
-                    Some((from, to))
-                }
-                None => Some((from, to)),
-            };
-        }
-        if let Some((from, to)) = open {
-            self.canvas.block(from, to, ink, 1.0);
+            let end = (right - gap).max(left + self.canvas.px(0.12));
+            Rect { left, top: top.min(bottom - self.canvas.px(0.25)), right: end, bottom, above: 0 }
+        };
+        let blocks: Vec<_> = bars.iter().filter(|(_, low, high)| high > low).map(block).collect();
+        // Bars in the same column of pixels: the highest stands for all.
+        for column in blocks.chunk_by(|a, b| a.left == b.left) {
+            let top = column.iter().map(|block| block.top).min().unwrap_or_default();
+            let Rect { left, right, bottom, .. } = column[0];
+            self.canvas.block((left, top), (right, bottom), ink, 1.0);
         }
     }
 
@@ -254,18 +263,4 @@ impl<'c> Panel<'c> {
         let middle = ((left + right) / 2, (top + bottom) / 2);
         self.canvas.patch(sentence, middle, Style::NOTE.anchored(HPos::Center, VPos::Center));
     }
-}
-
-/// Stretches of a series without a missing value.
-fn runs(points: impl Iterator<Item = Point>) -> Vec<Vec<(f64, f64)>> {
-    let mut runs = vec![Vec::new()];
-    for (x, y) in points {
-        match (y.filter(|y| y.is_finite()), runs.last_mut()) {
-            (Some(y), Some(run)) => run.push((x, y)),
-            (None, Some(run)) if !run.is_empty() => runs.push(Vec::new()),
-            _ => {}
-        }
-    }
-    runs.retain(|run| !run.is_empty());
-    runs
 }

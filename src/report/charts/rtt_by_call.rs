@@ -89,8 +89,7 @@ fn colour_bar(canvas: &Canvas, strip: Rect, scale: &Axis) {
         columns: STEPS,
         cells: (1..=STEPS as u8).collect(),
     });
-    canvas
-        .ticks(&scale.ticks, bottom, |ms| left + (f64::from(right - left) * scale.share(ms)).round() as i32);
+    canvas.ticks(&scale.ticks, bottom, |ms| scale.pixel(ms, left, right));
     let left = right + 2 * gap;
     let swatch = Rect { left, right: left + high, ..at };
     canvas.svg.image(Image { place: swatch, columns: 1, cells: vec![SILENT] });

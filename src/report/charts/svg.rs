@@ -64,6 +64,20 @@ impl Svg {
         }
     }
 
+    /// Adds an element without content, filled or outlined.
+    fn element<S: BackendStyle>(
+        &self,
+        name: &str,
+        style: &S,
+        fill: bool,
+        place: fmt::Arguments<'_>,
+    ) -> Drawn {
+        let mut drawing = self.0.borrow_mut();
+        let paint = drawing.paint(style.color(), (!fill).then(|| style.stroke_width()));
+        drawing.add(format_args!("<{name} {paint} {place}/>"));
+        Ok(())
+    }
+
     /// Makes the drawing higher.
     pub(super) fn grow(&self, by: u32) {
         self.0.borrow_mut().size.1 += by;
@@ -178,13 +192,10 @@ impl DrawingBackend for Svg {
         style: &S,
         fill: bool,
     ) -> Drawn {
-        let mut drawing = self.0.borrow_mut();
-        let paint = drawing.paint(style.color(), (!fill).then(|| style.stroke_width()));
         let (x, y) = (left.min(right), top.min(bottom));
         let (width, height) = (left.abs_diff(right), top.abs_diff(bottom));
-        drawing
-            .add(format_args!("<rect {paint} x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>"));
-        Ok(())
+        let place = format_args!("x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"");
+        self.element("rect", style, fill, place)
     }
 
     fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
@@ -192,10 +203,7 @@ impl DrawingBackend for Svg {
         path: I,
         style: &S,
     ) -> Drawn {
-        let mut drawing = self.0.borrow_mut();
-        let paint = drawing.paint(style.color(), Some(style.stroke_width()));
-        drawing.add(format_args!("<polyline {paint} points=\"{}\"/>", points(path)));
-        Ok(())
+        self.element("polyline", style, false, format_args!("points=\"{}\"", points(path)))
     }
 
     fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
@@ -203,10 +211,7 @@ impl DrawingBackend for Svg {
         corners: I,
         style: &S,
     ) -> Drawn {
-        let mut drawing = self.0.borrow_mut();
-        let paint = drawing.paint(style.color(), None);
-        drawing.add(format_args!("<polygon {paint} points=\"{}\"/>", points(corners)));
-        Ok(())
+        self.element("polygon", style, true, format_args!("points=\"{}\"", points(corners)))
     }
 
     fn draw_circle<S: BackendStyle>(
@@ -216,10 +221,7 @@ impl DrawingBackend for Svg {
         style: &S,
         fill: bool,
     ) -> Drawn {
-        let mut drawing = self.0.borrow_mut();
-        let paint = drawing.paint(style.color(), (!fill).then(|| style.stroke_width()));
-        drawing.add(format_args!("<circle {paint} cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>"));
-        Ok(())
+        self.element("circle", style, fill, format_args!("cx=\"{x}\" cy=\"{y}\" r=\"{radius}\""))
     }
 
     fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, (x, y): BackendCoord) -> Drawn {
