@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::record::{CallRecord, Ending, FaultRecord, Run};
-use crate::values::{Unit, Value, show};
+use crate::values::{Unit, Value, counted, show};
 
 /// The lead before a fault at which the calls are counted that are to be heard again after it: further than
 /// two packets of a stream lie apart.
@@ -167,10 +167,6 @@ impl fmt::Display for Recovery {
             Some(s) => write!(f, "ready again after {s:.1} s")?,
             None => write!(f, "never ready again")?,
         }
-        let counted = |n: u64, what: &str| {
-            let shown = show(Value::Number(n as f64), Unit::Count);
-            format!("{shown} {what}{}", if n == 1 { "" } else { "s" })
-        };
         write!(f, ": {} of ", show(Value::Number(self.calls_lost as f64), Unit::Count))?;
         write!(f, "{} and ", counted(self.calls_before, "call"))?;
         write!(f, "{} lost, ", counted(self.packets_lost, "packet"))?;

@@ -1,8 +1,7 @@
 //! Meaning of a run's records beyond counting: recovery from faults, drift, the E-model, the tail
-//! explained, stories of calls.
+//! explained.
 
 pub mod drift;
 pub mod explain;
 pub mod fault;
 pub mod mos;
-pub mod story;

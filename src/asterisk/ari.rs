@@ -1,6 +1,7 @@
 //! Questions to Asterisk's REST interface that belong to no call: is it ready, what does it list.
 
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use hyper::Uri;
@@ -74,5 +75,13 @@ impl Ari {
     pub fn port(&self) -> u16 {
         let url = self.url.parse::<Uri>().ok();
         url.and_then(|url| url.port_u16()).unwrap_or(80)
+    }
+
+    /// The addresses that its URL stands for; none where the host has none.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let Ok(url) = self.url.parse::<Uri>() else { return Vec::new() };
+        let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+        let addresses = (host, self.port()).to_socket_addrs();
+        addresses.map(Iterator::collect).unwrap_or_default()
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -30,6 +30,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct Keeper {
     pid: Pid,
     status: watch::Receiver<Option<ExitStatus>>,
+    _holder: Holder,
+}
+
+/// The thread that holds a child. Dropped, also while the child is being started, it kills what is left of
+/// the child's group and waits until the child is reaped.
+#[derive(Debug)]
+struct Holder {
+    pid: Arc<OnceLock<Pid>>,
     /// Dropped, it lets the thread reap the child. Until then nobody else gets the child's number or
     /// its group's, so that no signal reaches a stranger.
     hold: Option<mpsc::Sender<()>>,
@@ -43,7 +51,9 @@ impl Keeper {
         let (started, start) = oneshot::channel();
         let (ended, status) = watch::channel(None);
         let (hold, released) = mpsc::channel();
+        let known = Arc::new(OnceLock::new());
         die_with_parent(&mut command);
+        let (number, hold) = (known.clone(), Some(hold));
         let thread = thread::Builder::new().name("keeper".into()).spawn(move || {
             let mut child = match command.spawn() {
                 Ok(child) => child,
@@ -52,6 +62,7 @@ impl Keeper {
             // It holds this side's copies of the child's output; a reader shall see the end of it.
             drop(command);
             let pid = Pid::from_raw(child.id().cast_signed());
+            let _ = number.set(pid);
             // Nobody waits any more: the start was given up, and with it the child.
             if started.send(Ok(pid)).is_err() {
                 let _ = child.kill();
@@ -63,8 +74,9 @@ impl Keeper {
             let _ = killpg(pid, Signal::SIGKILL);
             let _ = child.wait();
         })?;
+        let holder = Holder { pid: known, hold, thread: Some(thread) };
         let pid = start.await.map_err(std::io::Error::other)??;
-        Ok(Keeper { pid, status, hold: Some(hold), thread: Some(thread) })
+        Ok(Keeper { pid, status, _holder: holder })
     }
 
     /// The child's process id.
@@ -142,9 +154,11 @@ pub fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-impl Drop for Keeper {
+impl Drop for Holder {
     fn drop(&mut self) {
-        self.signal(Signal::SIGKILL);
+        if let Some(pid) = self.pid.get() {
+            let _ = killpg(*pid, Signal::SIGKILL);
+        }
         self.hold = None;
         if let Some(thread) = self.thread.take() {
             // It ends as soon as the killed child is reaped.
@@ -225,5 +239,26 @@ mod tests {
         let stopped = child.stop(Duration::from_secs(60)).await;
         assert!(!stopped.killed, "{stopped:?}");
         assert_eq!(describe(stopped.status), "signal: 15 (SIGTERM)");
+    }
+    #[tokio::test]
+    async fn a_start_that_is_given_up_leaves_no_child() {
+        let mark = format!("{}-given-up", std::process::id());
+        for n in 0..40 {
+            let mut command = Command::new("sleep");
+            command.arg("600").env("MARK_OF_THIS_TEST", &mark);
+            // From before the thread runs to after the child does.
+            let given_up = tokio::time::sleep(Duration::from_micros(100 * n));
+            tokio::select! {
+                biased;
+                () = given_up => {}
+                started = Keeper::start(command) => drop(started.unwrap()),
+            }
+            let all = procfs::process::all_processes().unwrap().flatten();
+            let is_ours = |process: &Process| {
+                let variables = process.environ().unwrap_or_default();
+                variables.get(std::ffi::OsStr::new("MARK_OF_THIS_TEST")).is_some_and(|v| *v == *mark)
+            };
+            assert_eq!(all.filter(is_ours).count(), 0, "attempt {n}");
+        }
     }
 }

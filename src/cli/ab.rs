@@ -120,7 +120,11 @@ fn side(
 ) -> Result<Side, RunError> {
     // Neither gates nor what a gate may end belong into a segment: the comparison judges.
     let segment = [format!("load.duration={}", args.segment).replace(' ', ""), "gates.require=[]".into()];
-    let plan = RunPlan::read(path, &[&args.set, segment.as_slice(), own].concat())?;
+    let set = [&args.set, segment.as_slice(), own].concat();
+    let mut plan = RunPlan::read(path, &set)?;
+    let settings = set.iter().flat_map(|setting| ["--set".into(), setting.clone()]);
+    plan.command =
+        ["loadtest".into(), "run".into(), path.display().to_string()].into_iter().chain(settings).collect();
     let with = if own.is_empty() { String::new() } else { format!(" with {}", own.join(", ")) };
     Ok(Side { letter, folder, plan, words: format!("{}{with}", path.display()) })
 }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::deliver::{Delivery, DeliveryOptions};
 use super::progress::Display;
 use super::{Exit, Failure, interrupt, say};
-use crate::driver::Stop;
+use crate::driver::{DriverError, Stop};
 use crate::metrics::{catalogue, per_call};
 use crate::run::plan::headline;
 use crate::run::preflight::survey;
@@ -85,7 +85,13 @@ pub async fn play(
     let finished = execute(plan, &mut testbed, interrupt, display).await;
     display.finish();
     testbed.down().await;
-    finished.map(Some).inspect_err(|_| folder.discard())
+    // A thread that dies in mid-run leaves logs that tell why.
+    let died = |error: &RunError| matches!(error, RunError::Driver(DriverError::Died(_)));
+    finished.map(Some).inspect_err(|error| {
+        if !died(error) {
+            folder.discard()
+        }
+    })
 }
 
 fn list_metrics() {

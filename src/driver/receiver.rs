@@ -71,6 +71,8 @@ impl ReceivedCall {
 /// The thread's books of all calls.
 struct Books {
     tally: ReceiveTally,
+    /// Calls that are over for the sender, and may still hear something.
+    finishing: Vec<u64>,
     impaired: ImpairCounts,
     since: Since,
 }
@@ -89,11 +91,16 @@ impl Receiving {
     pub fn run(self, mut poller: Poller, mut line: DelayLine) {
         let mut calls: HashMap<u64, ReceivedCall> = HashMap::new();
         let tally = ReceiveTally::new(self.rules);
-        let mut books = Books { tally, impaired: ImpairCounts::default(), since: Since::default() };
+        let mut books = Books {
+            tally,
+            finishing: Vec::new(),
+            impaired: ImpairCounts::default(),
+            since: Since::default(),
+        };
         let mut batch = Batch::new(BATCH, DATAGRAM);
         let mut ready = Vec::with_capacity(256);
         let mut next_look = self.rules.epoch;
-        while self.obey(&mut calls, &poller) {
+        while self.obey(&mut calls, &mut books.finishing, &poller) {
             ready.clear();
             let wait = if line.is_empty() { WAIT_MS } else { 1 };
             if poller.wait(wait, |token| ready.push(token)).is_err() {
@@ -170,7 +177,12 @@ impl Receiving {
         }
     }
 
-    fn obey(&self, calls: &mut HashMap<u64, ReceivedCall>, poller: &Poller) -> bool {
+    fn obey(
+        &self,
+        calls: &mut HashMap<u64, ReceivedCall>,
+        finishing: &mut Vec<u64>,
+        poller: &Poller,
+    ) -> bool {
         loop {
             match self.commands.try_recv() {
                 Ok(ReceiverCommand::Add { stream, socket, impairer }) => {
@@ -188,6 +200,7 @@ impl Receiving {
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
                     if let Some(call) = calls.get_mut(&call_id.into()) {
                         call.finish = Some((sent, stopped_at));
+                        finishing.push(call_id.into());
                     }
                 }
                 Ok(ReceiverCommand::Shutdown) | Err(TryRecvError::Disconnected) => return false,
@@ -206,7 +219,8 @@ impl Receiving {
         let complete = |call: &ReceivedCall| {
             call.finish.is_some_and(|(sent, at)| call.stream.is_complete(sent, at, now))
         };
-        for (_, call) in calls.extract_if(|_, call| complete(call)) {
+        let done: Vec<_> = books.finishing.extract_if(.., |id| calls.get(id).is_none_or(complete)).collect();
+        for call in done.iter().filter_map(|id| calls.remove(id)) {
             let _ = poller.remove(&*call.socket);
             self.finish(call, books);
         }

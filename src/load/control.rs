@@ -14,7 +14,7 @@ use crate::table::{Deadlines, Table};
 
 /// Time between fixing a bound of the measured window and the bound itself, so that all threads know
 /// it in time and agree on which packets lie inside.
-const NOTICE: Duration = Duration::from_millis(100);
+const NOTICE: Duration = Duration::from_millis(300);
 /// Slack of the ramp's longest duration.
 const SLACK: Duration = Duration::from_secs(1);
 

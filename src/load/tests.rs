@@ -235,7 +235,7 @@ fn a_soon_end_hangs_up_and_cancels_all_at_once() {
         let of = |ending| world.records.iter().filter(|r| r.ending == ending).count();
         assert_eq!((of(Ending::Interrupted), of(Ending::Cancelled)), (up, waiting));
         let cut = world.window.map(|(_, to)| to.since(stopped_at));
-        assert_eq!(cut, (after == 20 * S).then_some(100 * MS));
+        assert_eq!(cut, (after == 20 * S).then_some(300 * MS));
     }
 }
 

@@ -141,7 +141,7 @@ pub(super) static TRAFFIC: [Definition; 28] = [
         .larger_is_better(),
     packets(Traffic, "packets.clipped", Count, "probes sent before their call's first echo, all phases",
         |f| f.at_worst(|| number(f.sum(|c| c.total_clipped)))),
-    packets(Traffic, "loss.ratio", Ratio, "probes sent and not back within lost_after", |f| f.of_sent(f.lost))
+    packets(Traffic, "loss.ratio", Ratio, "probes sent and not back within lost_after", |f| ratio(f.lost, f.sent))
         .live(Varies, |live| ratio(live.lost, live.sent)),
     packets(Traffic, "loss.count", Count, "probes sent and not back within lost_after",
         |f| f.when_sent(f.lost))

@@ -284,11 +284,6 @@ impl<'a> Facts<'a> {
         if self.sent == 0 { Value::NoData } else { number(count) }
     }
 
-    /// A share of the packets sent.
-    pub fn of_sent(&self, part: u64) -> Value {
-        ratio(part, self.sent)
-    }
-
     /// The largest of a figure of the calls, of which nothing is known in doubt.
     pub fn largest(&self, of: fn(&CallRecord) -> Option<f64>) -> Value {
         self.in_no_doubt(|| known(self.calls.iter().filter_map(of).reduce(f64::max)))

@@ -47,18 +47,25 @@ pub struct Summary {
     pub intervals: Intervals,
 }
 
-/// One row of the RTT distribution.
-#[derive(Debug, Clone, PartialEq)]
+/// One row of the RTT distribution, and of `percentiles.csv`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PercentileRow {
     /// 0–100.
     pub percentile: f64,
+    /// One packet in so many is slower; infinite at 100.
+    #[serde(rename = "1/(1-p)")]
+    pub one_in: f64,
     /// RTT in milliseconds, or `Lost` where the rank falls among the lost.
+    #[serde(rename = "rtt_ms")]
     pub rtt: Value,
     /// RTT from the intended send time, likewise.
+    #[serde(rename = "rtt_intended_ms")]
     pub rtt_intended: Value,
     /// RTT of the control stream, likewise: what the machine does by itself.
+    #[serde(rename = "control_ms")]
     pub control: Value,
     /// Send lateness of the driver, likewise: what the generator itself added.
+    #[serde(rename = "send_lateness_ms")]
     pub send_lateness: Value,
 }
 

@@ -3,6 +3,7 @@
 use Bounds::*;
 use Unit::*;
 
+use super::facts::{known, number, ratio};
 use super::metric::{Better, Statistic};
 use super::{Readings, Summary};
 use crate::record::{CallRecord, Quantile};
@@ -154,16 +155,8 @@ const fn round_trip(
     PerCall { statistic: Some(statistic), ..row(Bounds::Worst, name, Unit::Ms, help, of) }
 }
 
-fn count(n: u64) -> Value {
-    Value::Number(n as f64)
-}
-
-fn ratio(n: u64, call: &CallRecord) -> Value {
-    if call.sent == 0 { Value::NoData } else { Value::Number(n as f64 / call.sent as f64) }
-}
-
 fn time(ns: Option<Ns>) -> Value {
-    ns.map_or(Value::NoData, |ns| Value::Number(ns.as_ms()))
+    known(ns.map(Ns::as_ms))
 }
 
 /// Every metric of a call, in the order of documentation.
@@ -177,29 +170,29 @@ pub static ALL: [PerCall; 28] = [
     row(Worst, "sdd", Ms, "session disconnect delay, BYE to its final answer (RFC 6076 4.4)",
         |c| time(c.sdd_ms)),
     row(Fixed, "held", Ms, "answer to end", |c| time(c.held_ms)),
-    row(Fixed, "retransmissions", Count, "SIP requests sent again", |c| count(c.retransmissions.into())),
-    row(Fixed, "packets.sent", Count, "probes sent in the measured window", |c| count(c.sent)),
+    row(Fixed, "retransmissions", Count, "SIP requests sent again", |c| number(c.retransmissions.into())),
+    row(Fixed, "packets.sent", Count, "probes sent in the measured window", |c| number(c.sent)),
     PerCall {
         better: Better::Larger,
         ..row(Both, "packets.received", Count, "of these, distinct probes back within lost_after",
-            |c| count(c.received))
+            |c| number(c.received))
     },
-    row(Worst, "packets.clipped", Count, "probes sent before the first echo", |c| count(c.total_clipped)),
-    row(Both, "loss.ratio", Ratio, "probes sent and not back within lost_after", |c| ratio(c.lost, c)),
-    row(Both, "loss.count", Count, "probes sent and not back within lost_after", |c| count(c.lost)),
+    row(Worst, "packets.clipped", Count, "probes sent before the first echo", |c| number(c.total_clipped)),
+    row(Both, "loss.ratio", Ratio, "probes sent and not back within lost_after", |c| ratio(c.lost, c.sent)),
+    row(Both, "loss.count", Count, "probes sent and not back within lost_after", |c| number(c.lost)),
     row(Worst, "late.ratio", Ratio, "probes back, but later than the call's minimum RTT + late_after",
-        |c| ratio(c.late, c)),
+        |c| ratio(c.late, c.sent)),
     row(Worst, "late.count", Count, "probes back, but later than the call's minimum RTT + late_after",
-        |c| count(c.late)),
-    row(Worst, "late.ratio_20ms", Ratio, "late for a playout depth of 20 ms", |c| ratio(c.late_20ms, c)),
-    row(Worst, "late.ratio_40ms", Ratio, "late for a playout depth of 40 ms", |c| ratio(c.late_40ms, c)),
-    row(Worst, "late.ratio_60ms", Ratio, "late for a playout depth of 60 ms", |c| ratio(c.late_60ms, c)),
-    row(Worst, "late.ratio_100ms", Ratio, "late for a playout depth of 100 ms", |c| ratio(c.late_100ms, c)),
-    row(Worst, "late.ratio_200ms", Ratio, "late for a playout depth of 200 ms", |c| ratio(c.late_200ms, c)),
-    row(Both, "duplicate.count", Count, "probes that came back again", |c| count(c.duplicates)),
+        |c| number(c.late)),
+    row(Worst, "late.ratio_20ms", Ratio, "late for a playout depth of 20 ms", |c| ratio(c.late_20ms, c.sent)),
+    row(Worst, "late.ratio_40ms", Ratio, "late for a playout depth of 40 ms", |c| ratio(c.late_40ms, c.sent)),
+    row(Worst, "late.ratio_60ms", Ratio, "late for a playout depth of 60 ms", |c| ratio(c.late_60ms, c.sent)),
+    row(Worst, "late.ratio_100ms", Ratio, "late for a playout depth of 100 ms", |c| ratio(c.late_100ms, c.sent)),
+    row(Worst, "late.ratio_200ms", Ratio, "late for a playout depth of 200 ms", |c| ratio(c.late_200ms, c.sent)),
+    row(Both, "duplicate.count", Count, "probes that came back again", |c| number(c.duplicates)),
     row(Both, "reordered.count", Count, "probes back below the next expected number (RFC 4737)",
-        |c| count(c.reordered)),
-    row(Both, "corrupted.count", Count, "RTP whose payload was not a whole probe", |c| count(c.corrupted)),
+        |c| number(c.reordered)),
+    row(Both, "corrupted.count", Count, "RTP whose payload was not a whole probe", |c| number(c.corrupted)),
     round_trip("rtt.min", "smallest round trip of the whole call", Statistic::Min,
         |c| if c.rtt_min_ms.is_none() && c.sent > 0 { Value::Lost } else { time(c.rtt_min_ms) }),
     round_trip("rtt.p50", "median round trip, to 3 digits", Statistic::P50, |c| c.rtt_p50_ms.into()),
@@ -211,7 +204,7 @@ pub static ALL: [PerCall; 28] = [
         |c| if c.lost > 0 { Value::Lost } else { time(c.rtt_max_ms) }),
     row(Neither, "jitter", Ms, "interarrival jitter at the call's end (RFC 3550 A.8)", |c| time(c.jitter_ms)),
     row(Neither, "drift", MsPerMinute, "slope of the per-second median RTT (Theil-Sen)",
-        |c| c.drift_ms_per_min.map_or(Value::NoData, Value::Number)),
+        |c| known(c.drift_ms_per_min)),
 ];
 
 /// The calls that a gate on every call looks at: answered, with media that counts. What never came that far is

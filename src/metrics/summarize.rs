@@ -84,18 +84,26 @@ fn percentiles(facts: &Facts<'_>) -> Vec<PercentileRow> {
     if sent == 0 {
         at.clear();
     }
-    let of = |series: Series, percentile: f64| {
-        quantile(facts.histogram(series), percentile / 100.0, facts.lost_of(series))
+    let row = |percentile: f64| {
+        let of = |series| quantile(facts.histogram(series), percentile / 100.0, facts.lost_of(series));
+        PercentileRow {
+            // 100 − 0.00075 is not quite a double: without this it would read 99.99925000000000.
+            percentile: (percentile * 1e9).round() / 1e9,
+            one_in: one_in(percentile),
+            rtt: of(Series::Rtt),
+            rtt_intended: of(Series::RttIntended),
+            control: of(Series::Control),
+            send_lateness: of(Series::SendLateness),
+        }
     };
-    at.into_iter()
-        .map(|percentile| PercentileRow {
-            percentile,
-            rtt: of(Series::Rtt, percentile),
-            rtt_intended: of(Series::RttIntended, percentile),
-            control: of(Series::Control, percentile),
-            send_lateness: of(Series::SendLateness, percentile),
-        })
-        .collect()
+    at.into_iter().map(row).collect()
+}
+
+/// 1 / (1 − p): of so many packets one is slower; infinite at 100.
+fn one_in(percentile: f64) -> f64 {
+    let exact = 100.0 / (100.0 - percentile).max(0.0);
+    // 99.99 is not a double: without this, one in 10000 would read 10000.000000010000.
+    if exact < 1e9 { (exact * 1e6).round() / 1e6 } else { exact }
 }
 
 fn endings(calls: &[CallRecord]) -> Vec<EndingCount> {

@@ -215,7 +215,8 @@ pub struct Milliseconds {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Milliseconds"))]
 #[serde(from = "Milliseconds", into = "Milliseconds")]
 pub struct Durations {
-    latencies: Latencies,
+    /// Made when the first one is counted: a file may hold very many distributions.
+    latencies: Option<Box<Latencies>>,
     sum: Duration,
     read: Milliseconds,
 }
@@ -242,27 +243,28 @@ impl Durations {
     /// Counts one duration; below 1 µs it counts as 1 µs.
     pub fn record(&mut self, duration: Duration) {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.latencies.record(ns.max(LOWEST_NS));
+        self.latencies.get_or_insert_default().record(ns.max(LOWEST_NS));
         self.sum = self.sum.saturating_add(duration);
     }
 
     /// Takes over what another has counted, which is empty then and keeps its memory.
     pub fn take_over(&mut self, other: &mut Durations) {
-        self.latencies.extend(other.latencies.counts());
-        self.sum = self.sum.saturating_add(other.sum);
-        other.latencies.reset();
-        other.sum = Duration::ZERO;
+        if let Some(latencies) = &mut other.latencies {
+            self.latencies.get_or_insert_default().extend(latencies.counts());
+            latencies.reset();
+        }
+        self.sum = self.sum.saturating_add(std::mem::take(&mut other.sum));
     }
 
     /// Number of durations, those above 60 s included.
     pub fn count(&self) -> u64 {
-        self.read.count + self.latencies.len()
+        self.read.count + self.latencies.as_ref().map_or(0, |latencies| latencies.len())
     }
 
     /// Number of durations up to `limit`.
     pub fn count_within(&self, limit: Duration) -> u64 {
         let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        self.latencies.histogram().count_between(0, limit)
+        self.latencies.as_ref().map_or(0, |latencies| latencies.histogram().count_between(0, limit))
     }
 
     /// The share of durations longer than `limit`; `None` without any.
@@ -278,20 +280,20 @@ impl Durations {
 
     /// Its percentiles.
     pub fn milliseconds(&self) -> Milliseconds {
-        if self.latencies.is_empty() {
+        let Some(latencies) = self.latencies.as_ref().filter(|latencies| !latencies.is_empty()) else {
             return self.read;
-        }
+        };
         let ms = |ns: u64| ns as f64 / 1e6;
-        let histogram = self.latencies.histogram();
+        let histogram = latencies.histogram();
         let quantile = |q| (!histogram.is_empty()).then(|| ms(histogram.value_at_quantile(q)));
         Milliseconds {
             count: self.count(),
-            above: self.latencies.above(),
-            mean_ms: self.latencies.mean().map(|ns| ns / 1e6),
+            above: latencies.above(),
+            mean_ms: latencies.mean().map(|ns| ns / 1e6),
             p50_ms: quantile(0.50),
             p95_ms: quantile(0.95),
             p99_ms: quantile(0.99),
-            max_ms: self.latencies.max().map(ms),
+            max_ms: latencies.max().map(ms),
         }
     }
 }

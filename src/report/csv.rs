@@ -3,18 +3,16 @@
 use serde::Serialize;
 
 use super::{File, ReportError};
-use crate::metrics::{PercentileRow, Summary};
-use crate::values::Value;
+use crate::metrics::Summary;
 
 /// The tables.
 pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
-    let percentiles: Vec<_> = summary.percentiles.iter().map(Row::from).collect();
     Ok(vec![
         table("calls.csv", &summary.calls)?,
         table("seconds.csv", &summary.seconds)?,
         table("call_seconds.csv", &summary.call_seconds)?,
         table("silences.csv", &summary.silences)?,
-        table("percentiles.csv", &percentiles)?,
+        table("percentiles.csv", &summary.percentiles)?,
     ])
 }
 
@@ -34,33 +32,6 @@ fn table<T: Serialize + Default>(path: &'static str, rows: &[T]) -> Result<File,
         bytes.truncate(header);
     }
     Ok(File { path, bytes })
-}
-
-/// A row of `percentiles.csv`.
-#[derive(Default, Serialize)]
-struct Row {
-    percentile: f64,
-    /// One packet in so many is slower; `inf` in the last row.
-    #[serde(rename = "1/(1-p)")]
-    one_in: f64,
-    rtt_ms: Value,
-    rtt_intended_ms: Value,
-    control_ms: Value,
-    send_lateness_ms: Value,
-}
-
-impl From<&PercentileRow> for Row {
-    fn from(row: &PercentileRow) -> Row {
-        Row {
-            // 100 − 0.00075 is not quite a double: without this it would read 99.99925000000000.
-            percentile: (row.percentile * 1e9).round() / 1e9,
-            one_in: super::one_in(row.percentile),
-            rtt_ms: row.rtt,
-            rtt_intended_ms: row.rtt_intended,
-            control_ms: row.control,
-            send_lateness_ms: row.send_lateness,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -102,13 +102,6 @@ pub fn render(
     Ok(vec![File { path, bytes: bytes.map_err(|source| ReportError::new(path, source))? }])
 }
 
-/// 1 / (1 − p): of so many packets one is slower; infinite at 100.
-fn one_in(percentile: f64) -> f64 {
-    let exact = 100.0 / (100.0 - percentile).max(0.0);
-    // 99.99 is not a double: without this, one in 10000 would read 10000.000000010000.
-    if exact < 1e9 { (exact * 1e6).round() / 1e6 } else { exact }
-}
-
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]

@@ -27,7 +27,6 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         memory_mib: Meminfo::current().map_or(0, |m| m.mem_total >> 20),
         kernel: format!("Linux {}", first_line("/proc/sys/kernel/osrelease")),
         scenario_hash: scenario.hash(),
-        command: std::env::args().collect(),
         ..Environment::default()
     }
 }

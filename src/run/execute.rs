@@ -78,7 +78,7 @@ impl Trial<'_> {
         let (hold_from, holding) = watch::channel(None);
         let config = DriverConfig {
             scenario: plan.scenario(),
-            environment: beforehand(&plan.resolved),
+            environment: Environment { command: plan.command.clone(), ..beforehand(&plan.resolved) },
             target: testbed.target(),
             credentials: plan.credentials.clone(),
             run_id: rand::random(),

@@ -13,6 +13,8 @@ use crate::stamp::Stamp;
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// True if a folder for logs was there already, with files of somebody else.
+    had_logs: bool,
 }
 
 impl Folder {
@@ -39,7 +41,8 @@ impl Folder {
     /// When it cannot be made.
     pub fn open(path: &Path) -> Result<Folder, RunError> {
         fs::create_dir_all(path).map_err(|e| RunError::unwritable_folder(path, e))?;
-        Ok(Folder { path: path.to_path_buf() })
+        let had_logs = path.join("logs").exists();
+        Ok(Folder { path: path.to_path_buf(), had_logs })
     }
 
     /// Writes a file whole or not at all.
@@ -51,10 +54,13 @@ impl Folder {
         write_whole(&path, bytes, 0o666).map_err(|error| RunError::unwritable(&path, error, ""))
     }
 
-    /// Removes the files of a run that never began. Anything else stays.
+    /// Removes the files of a run that never began. Anything else stays, and so do logs in a folder that was
+    /// there before the run.
     pub fn discard(&self) {
         let _ = fs::remove_file(self.path.join("scenario.toml"));
-        let _ = fs::remove_dir_all(self.logs());
+        if !self.had_logs {
+            let _ = fs::remove_dir_all(self.logs());
+        }
         let _ = fs::remove_dir(&self.path);
     }
 
@@ -123,5 +129,23 @@ mod tests {
         assert!(Folder::create(Some(dir.path()), "x", now, "scenario.toml").is_err());
         let names: Vec<_> = fs::read_dir(dir.path().join("plots")).unwrap().collect();
         assert_eq!(names.len(), 1, "no partial file stays behind");
+    }
+
+    #[test]
+    fn a_discarded_run_takes_nothing_of_anybody_else_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let discarded = |out: &Path| {
+            let folder = Folder::create(Some(out), "x", Stamp::ZERO, "scenario.toml").unwrap();
+            folder.write("scenario.toml", b"1").unwrap();
+            folder.write("logs/asterisk.log", b"1").unwrap();
+            folder.discard();
+        };
+        let (own, foreign) = (dir.path().join("own"), dir.path().join("foreign"));
+        discarded(&own);
+        assert!(!own.exists());
+        fs::create_dir_all(foreign.join("logs")).unwrap();
+        fs::write(foreign.join("logs/mine.log"), b"1").unwrap();
+        discarded(&foreign);
+        assert!(foreign.join("logs/mine.log").is_file() && !foreign.join("scenario.toml").exists());
     }
 }

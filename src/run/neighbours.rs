@@ -8,6 +8,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process, all_processes};
 
+/// Programs that pass a container's published ports on.
+const FORWARDERS: [&str; 2] = ["docker-proxy", "rootlessport"];
+
 /// A process of the run, as far as this machine shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Neighbour {
@@ -41,10 +44,13 @@ pub fn bound_to(address: SocketAddr) -> Neighbour {
     holder(entries.filter(|entry| is_it(entry.local_address)).map(|entry| entry.inode).collect())
 }
 
-/// Looks for a process, other than this one, with a connection to TCP port `port` of any host.
-pub fn connected_to(port: u16) -> Neighbour {
+/// Looks for a process, other than this one, with a TCP connection to one of `addresses`.
+pub fn connected_to(addresses: &[SocketAddr]) -> Neighbour {
     let entries = [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten();
-    let is_it = |state: &TcpState, to: SocketAddr| *state == TcpState::Established && to.port() == port;
+    let is_it = |state: &TcpState, to: SocketAddr| {
+        let to = SocketAddr::new(to.ip().to_canonical(), to.port());
+        *state == TcpState::Established && addresses.contains(&to)
+    };
     let connected = entries.filter(|entry| is_it(&entry.state, entry.remote_address));
     let own: HashSet<u64> = Process::myself().map(|process| sockets(&process).collect()).unwrap_or_default();
     let inodes: HashSet<u64> =
@@ -60,8 +66,14 @@ fn is_own(ip: IpAddr) -> bool {
 fn holder(inodes: HashSet<u64>) -> Neighbour {
     let processes = all_processes().into_iter().flatten().flatten();
     let mut holding = processes.filter(|process| sockets(process).any(|inode| inodes.contains(&inode)));
-    let pid = holding.next().and_then(|process| u32::try_from(process.pid).ok());
-    pid.map_or(Neighbour::Hidden, Neighbour::Process)
+    match holding.next() {
+        // What receives for a container's published port is not the container.
+        Some(process) if process.stat().is_ok_and(|stat| FORWARDERS.contains(&stat.comm.as_str())) => {
+            Neighbour::Hidden
+        }
+        Some(process) => u32::try_from(process.pid).map_or(Neighbour::Hidden, Neighbour::Process),
+        None => Neighbour::Hidden,
+    }
 }
 
 /// Inodes of a process's sockets; none of one that this one may not look at.
@@ -107,9 +119,11 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let own = TcpStream::connect(address).unwrap();
-        assert_eq!(connected_to(address.port()), Neighbour::Elsewhere);
+        assert_eq!(connected_to(&[address]), Neighbour::Elsewhere);
         let child = holding(TcpStream::connect(address).unwrap());
-        assert_eq!(connected_to(address.port()), Neighbour::Process(child.id()));
+        assert_eq!(connected_to(&[address]), Neighbour::Process(child.id()));
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], address.port()));
+        assert_eq!(connected_to(&[elsewhere]), Neighbour::Elsewhere, "the same port of another host");
         end(child);
         drop(own);
     }

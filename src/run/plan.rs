@@ -32,6 +32,8 @@ pub struct RunPlan {
     pub credentials: Option<Credentials>,
     /// Scheduling of the media threads.
     pub granted: Granted,
+    /// The command line that makes this run.
+    pub command: Vec<String>,
     /// The program with the built-in service: this one.
     pub program: PathBuf,
 }
@@ -52,7 +54,8 @@ impl RunPlan {
         let program = std::env::current_exe().map_err(|error| {
             RunError::Obstacle(format!("cannot find this program to start the service with: {error}"))
         })?;
-        Ok(RunPlan { resolved, gates, baseline: None, credentials, granted, program })
+        let command = std::env::args().collect();
+        Ok(RunPlan { resolved, gates, baseline: None, credentials, granted, command, program })
     }
 
     /// Adds the stored runs that the run is to be held against.

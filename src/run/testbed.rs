@@ -162,7 +162,7 @@ impl Testbed {
             None => neighbours::bound_to(self.target),
         };
         let ari = self.ari().filter(|_| self.scenario.service.mode == ServiceMode::External);
-        let service = ari.map(|ari| neighbours::connected_to(ari.port()));
+        let service = ari.map(|ari| neighbours::connected_to(&ari.addresses()));
         [asterisk, service.unwrap_or(Neighbour::Elsewhere)]
     }
 
@@ -187,7 +187,7 @@ impl Testbed {
         (!unseen.is_empty()).then(|| {
             format!(
                 "the CPU of {unseen} cannot be told from that of other programs: run loadtest as the same user or \
-                 as root, and in the same network namespace"
+                 as root, and in the same network and PID namespaces (in containers: host network, `pid: host`)"
             )
         })
     }

@@ -74,6 +74,11 @@ pub fn show(value: Value, unit: Unit) -> String {
     }
 }
 
+/// A count and what it counts: `1 call`, `1,200 calls`.
+pub fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(n as f64), if n == 1 { "" } else { "s" })
+}
+
 /// A count with its thousands set apart: `750,000`.
 fn grouped(count: f64) -> String {
     let digits = format!("{count:.0}");

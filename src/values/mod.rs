@@ -3,7 +3,7 @@
 mod figure;
 mod ns;
 
-pub use figure::{Unit, Value, show};
+pub use figure::{Unit, Value, counted, show};
 pub use ns::Ns;
 
 use std::fmt;

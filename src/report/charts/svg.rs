@@ -124,7 +124,7 @@ impl Drawing {
             None => format!("fill=\"{paint}\""),
             Some(width) => format!("fill=\"none\" stroke=\"{paint}\" stroke-width=\"{width}\""),
         };
-        if colour.alpha < 1.0 { format!("{paint} opacity=\"{}\"", Short(colour.alpha)) } else { paint }
+        if colour.alpha < 1.0 { format!("{paint} opacity=\"{}\"", short(colour.alpha)) } else { paint }
     }
 }
 
@@ -146,13 +146,9 @@ fn escaped(text: &str) -> String {
 }
 
 /// A number with two decimals at most.
-struct Short(f64);
-
-impl Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Adding 0 makes −0 a 0.
-        write!(f, "{}", (self.0 * 100.0).round() / 100.0 + 0.0)
-    }
+fn short(number: f64) -> f64 {
+    // Adding 0 makes −0 a 0.
+    (number * 100.0).round() / 100.0 + 0.0
 }
 
 /// The points of a line or a polygon, `x,y` each.
@@ -239,7 +235,7 @@ impl DrawingBackend for Svg {
         };
         let weight = if matches!(style.style(), FontStyle::Bold) { " font-weight=\"bold\"" } else { "" };
         let mut drawing = self.0.borrow_mut();
-        let (paint, size, text) = (drawing.paint(style.color(), None), Short(style.size()), escaped(text));
+        let (paint, size, text) = (drawing.paint(style.color(), None), short(style.size()), escaped(text));
         drawing.add(format_args!(
             "<text {paint} x=\"{x}\" y=\"{y}\" dy=\"{down}\"{across} font-size=\"{size}\"{weight}>{text}</text>"
         ));
@@ -286,7 +282,7 @@ mod tests {
 
     #[test]
     fn numbers_have_two_decimals_at_most() {
-        let short = [0.14, 1.0 / 3.0, 0.1 + 0.2, -0.001, 7.0].map(|n| Short(n).to_string());
+        let short = [0.14, 1.0 / 3.0, 0.1 + 0.2, -0.001, 7.0].map(|n| short(n).to_string());
         assert_eq!(short, ["0.14", "0.33", "0.3", "0", "7"]);
     }
 

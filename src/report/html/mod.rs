@@ -5,6 +5,7 @@ mod charts;
 mod figures;
 mod service;
 mod stories;
+mod story;
 
 use askama::Template;
 use base64::Engine as _;
@@ -26,10 +27,7 @@ use stories::CallStory;
 #[template(path = "report.html")]
 struct ReportPage<'a> {
     summary: &'a Summary,
-    environment: &'a Environment,
     verdict: &'a Verdict,
-    outcome: Outcome,
-    mark: &'static str,
     sentence: String,
     has_intervals: bool,
     headline: Vec<Card<'a>>,
@@ -46,7 +44,6 @@ struct ReportPage<'a> {
     scenario: &'a str,
     /// The charts' values as JSON.
     notes: String,
-    script: &'static str,
     /// The one script that the page allows.
     script_hash: String,
 }
@@ -83,10 +80,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
     let notes = charts.notes()?;
     let page = ReportPage {
         summary,
-        environment,
         verdict,
-        outcome: verdict.outcome,
-        mark: words::mark(verdict.outcome),
         sentence: sentence(verdict),
         has_intervals: verdict.gates.iter().any(|gate| gate.interval.is_some()),
         headline: cards(summary),
@@ -101,7 +95,6 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         circumstances_table: circumstances_table(environment),
         scenario: scenario.trim_end(),
         notes,
-        script: SCRIPT,
         script_hash: STANDARD.encode(Sha256::digest(SCRIPT)),
     };
     Ok(page.render()?.into_bytes())

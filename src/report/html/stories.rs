@@ -1,11 +1,11 @@
 //! Stories of the slowest calls, in words.
 
 use super::calls::{self, CallRow};
-use crate::analysis::story::{Moment, Records, Stories, Story, Unusual};
+use super::story::{Moment, Stories, Story, Unusual};
 use crate::metrics::Summary;
 use crate::record::{CallRecord, Silence};
 use crate::report::words;
-use crate::values::{Ns, Unit, Value, show};
+use crate::values::{Ns, Unit, Value, counted, show};
 
 /// Most silences of one call that have a sentence each.
 const MOST_SILENCES: usize = 5;
@@ -32,14 +32,9 @@ impl StoryEvent {
 
 /// The stories of the calls to look at first.
 pub(super) fn worst(summary: &Summary, count: usize) -> Vec<CallStory> {
-    let stories = stories(summary);
+    let stories = Stories::new(summary);
     let story = |call| CallStory { row: CallRow::from(call), events: events(&stories.of(call)) };
     calls::worst(&summary.calls, count).into_iter().map(story).collect()
-}
-
-fn stories(summary: &Summary) -> Stories<'_> {
-    let Summary { calls, seconds, call_seconds, silences, faults, .. } = summary;
-    Stories::new(Records { calls, seconds, call_seconds, silences, faults })
 }
 
 fn events(story: &Story<'_>) -> Vec<StoryEvent> {
@@ -170,10 +165,6 @@ fn end(call: &CallRecord) -> String {
     said
 }
 
-fn counted(n: u64, what: &str) -> String {
-    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
-}
-
 fn count(n: u64) -> String {
     show(Value::Number(n as f64), Unit::Count)
 }
@@ -189,7 +180,10 @@ mod tests {
     use crate::report::fixture;
 
     fn story(call: usize, of: &Summary) -> String {
-        events(&stories(of).of(&of.calls[call])).iter().map(|e| format!("{} {}\n", e.when, e.what)).collect()
+        events(&Stories::new(of).of(&of.calls[call]))
+            .iter()
+            .map(|e| format!("{} {}\n", e.when, e.what))
+            .collect()
     }
 
     #[test]

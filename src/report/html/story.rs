@@ -1,7 +1,8 @@
 //! The story of one call: its record, its slowest seconds, and faults and stalls during it.
 
-use super::fault::Recovery;
-use crate::record::{CallRecord, CallSecond, SecondRecord, Silence};
+use crate::analysis::fault::Recovery;
+use crate::metrics::Summary;
+use crate::record::{CallRecord, SecondRecord, Silence};
 use crate::values::Ns;
 
 /// A call's life as far as the records know it.
@@ -63,37 +64,22 @@ const STANDS_OUT: f64 = 2.0;
 /// Stories of a run's calls. The usual values that seconds are compared with are worked out once.
 #[derive(Debug, Clone)]
 pub struct Stories<'a> {
-    records: Records<'a>,
+    summary: &'a Summary,
     control: Option<Ns>,
     lateness: Option<Ns>,
 }
 
-/// Records that stories are told from.
-#[derive(Debug, Clone, Copy)]
-pub struct Records<'a> {
-    /// A record per call.
-    pub calls: &'a [CallRecord],
-    /// A record per second.
-    pub seconds: &'a [SecondRecord],
-    /// Median RTT by call and second.
-    pub call_seconds: &'a [CallSecond],
-    /// Long silences of calls.
-    pub silences: &'a [Silence],
-    /// Outcome of each planned fault.
-    pub faults: &'a [Recovery],
-}
-
 impl<'a> Stories<'a> {
     /// Of a run.
-    pub fn new(records: Records<'a>) -> Stories<'a> {
-        let usual = |of: fn(&SecondRecord) -> Option<Ns>| median(records.seconds.iter().filter_map(of));
-        Stories { records, control: usual(|s| s.control_p99_ms), lateness: usual(|s| s.send_lateness_max_ms) }
+    pub fn new(summary: &'a Summary) -> Stories<'a> {
+        let usual = |of: fn(&SecondRecord) -> Option<Ns>| median(summary.seconds.iter().filter_map(of));
+        Stories { summary, control: usual(|s| s.control_p99_ms), lateness: usual(|s| s.send_lateness_max_ms) }
     }
 
     /// The story of a call.
     pub fn of(&self, call: &'a CallRecord) -> Story<'a> {
         let ended_s = ended(call);
-        let medians = self.records.call_seconds.iter().filter(|s| s.call == call.call);
+        let medians = self.summary.call_seconds.iter().filter(|s| s.call == call.call);
         let worst =
             medians.max_by(|a, b| a.rtt_p50_ms.total_cmp(&b.rtt_p50_ms).then(b.second.cmp(&a.second)));
         let lasted = call.intended_s..=ended_s.unwrap_or(call.intended_s);
@@ -102,15 +88,15 @@ impl<'a> Stories<'a> {
             ended_s,
             worst: worst.map(|s| self.moment(s.second, f64::from(s.rtt_p50_ms))),
             slowest: self.slowest(call),
-            silences: self.records.silences.iter().filter(|s| s.call == call.call).copied().collect(),
-            faults: self.records.faults.iter().filter(|f| lasted.contains(&f.fault.done_s)).collect(),
+            silences: self.summary.silences.iter().filter(|s| s.call == call.call).copied().collect(),
+            faults: self.summary.faults.iter().filter(|f| lasted.contains(&f.fault.done_s)).collect(),
         }
     }
 
     fn slowest(&self, call: &CallRecord) -> Option<Moment<'a>> {
         let largest = call.rtt_max_ms?;
-        let mut seconds = self.records.seconds.iter().filter(|s| s.rtt_max_ms == Some(largest));
-        let mut calls = self.records.calls.iter().filter(|c| c.rtt_max_ms == Some(largest));
+        let mut seconds = self.summary.seconds.iter().filter(|s| s.rtt_max_ms == Some(largest));
+        let mut calls = self.summary.calls.iter().filter(|c| c.rtt_max_ms == Some(largest));
         match (seconds.next(), seconds.next(), calls.next(), calls.next()) {
             (Some(second), None, Some(_), None) => Some(self.moment(second.second, largest.as_ms())),
             _ => None,
@@ -118,7 +104,7 @@ impl<'a> Stories<'a> {
     }
 
     fn moment(&self, second: u32, rtt_ms: f64) -> Moment<'a> {
-        let seconds = self.records.seconds;
+        let seconds = &self.summary.seconds;
         let all = seconds.binary_search_by_key(&second, |s| s.second).ok().and_then(|n| seconds.get(n));
         let unusual = |of: fn(&SecondRecord) -> Option<Ns>, usual: Option<Ns>| {
             let (value, usual) = (all.and_then(of)?, usual?);
@@ -149,13 +135,8 @@ fn median(values: impl Iterator<Item = Ns>) -> Option<Ns> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::fault::recoveries;
-    use crate::record::{Run, fixture};
-
-    fn stories<'a>(run: &'a Run, faults: &'a [Recovery]) -> Stories<'a> {
-        let Run { calls, seconds, call_seconds, silences, .. } = run;
-        Stories::new(Records { calls, seconds, call_seconds, silences, faults })
-    }
+    use crate::record::CallSecond;
+    use crate::report::fixture;
 
     fn ms(ms: f64) -> Option<Ns> {
         Some(Ns((ms * 1e6) as u64))
@@ -163,14 +144,14 @@ mod tests {
 
     #[test]
     fn the_worst_second_is_found_with_what_went_on_in_it() {
-        let mut run = fixture::typical();
+        let (mut run, _) = fixture::typical();
         run.call_seconds = (10..300)
             .map(|second| CallSecond { call: 5, second, rtt_p50_ms: if second == 77 { 9.5 } else { 0.2 } })
             .collect();
         for s in &mut run.seconds {
             s.control_p99_ms = ms(if s.second == 77 { 4.0 } else { 0.1 });
         }
-        let stories = stories(&run, &[]);
+        let stories = Stories::new(&run);
         let worst = stories.of(&run.calls[5]).worst.unwrap();
         assert_eq!((worst.second, worst.rtt_ms, worst.has_control), (77, 9.5, true));
         assert_eq!(worst.all.unwrap().second, 77);
@@ -181,10 +162,10 @@ mod tests {
 
     #[test]
     fn a_packet_belongs_to_a_second_only_where_that_is_certain() {
-        let mut run = fixture::typical();
+        let (mut run, _) = fixture::typical();
         run.calls[4].rtt_max_ms = ms(333.0);
         run.seconds[50].rtt_max_ms = ms(333.0);
-        let second = |run: &Run| stories(run, &[]).of(&run.calls[4]).slowest.map(|moment| moment.second);
+        let second = |run: &Summary| Stories::new(run).of(&run.calls[4]).slowest.map(|moment| moment.second);
         assert_eq!(second(&run), Some(50));
         run.calls[9].rtt_max_ms = ms(333.0);
         assert_eq!(second(&run), None);
@@ -192,12 +173,11 @@ mod tests {
 
     #[test]
     fn faults_count_while_the_call_lasted() {
-        let mut run = fixture::faulted();
-        let faults = recoveries(&run);
-        let done = faults[0].fault.done_s;
+        let (mut run, _) = fixture::faulted();
+        let done = run.faults[0].fault.done_s;
         run.calls[2].held_ms = ms((done - 20.0) * 1000.0);
-        let stories = stories(&run, &faults);
-        assert!(stories.of(&run.calls[1]).faults.contains(&&faults[0]));
+        let stories = Stories::new(&run);
+        assert!(stories.of(&run.calls[1]).faults.contains(&&run.faults[0]));
         assert!(stories.of(&run.calls[2]).faults.is_empty());
         let refused = run.calls.iter().find(|c| !c.ending.was_answered()).unwrap();
         assert_eq!(stories.of(refused).ended_s, None);
