@@ -32,4 +32,5 @@ mod scheduling;
 pub mod service;
 pub mod sip;
 pub mod stamp;
+mod table;
 pub mod values;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use loadtest::clock::{self, Timeline};
-use loadtest::net::udp::{Batch, StampedSocket};
+use loadtest::net::udp::{self, Batch};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender};
 use loadtest::rtp::probe::Probe;
@@ -23,14 +23,14 @@ const LOST_AFTER: Duration = Duration::from_secs(1);
 /// The socket on which answers come in.
 enum Ears {
     Plain(UdpSocket),
-    Stamped(StampedSocket, Box<Batch>),
+    Stamped(UdpSocket, Box<Batch>),
 }
 
 impl Ears {
     fn open(to: SocketAddr, kernel: bool) -> Outcome<Self> {
         let any = SocketAddr::new(if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
         if kernel {
-            let socket = StampedSocket::bind(any, 1 << 18)?;
+            let socket = udp::bind_stamped(any, 1 << 18)?;
             socket.connect(to)?;
             return Ok(Ears::Stamped(socket, Box::new(Batch::new(1, 2048))));
         }

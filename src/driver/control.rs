@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::echo::EchoServer;
 use crate::load::{self, Agent, AgentOutput, Count, Input, Output};
 use crate::measure::{Class, Rules};
 use crate::net::ports::{PortPool, TakeError};
-use crate::net::udp::StampedSocket;
+use crate::net::udp;
 use crate::record::CallRecord;
 use crate::scenario::{Phasing, ServiceMode};
 use crate::sip::call::CallConfig;
@@ -38,7 +38,7 @@ struct LoadIo<'a> {
     media: Media,
     ports: PortPool,
     /// RTP sockets by port, until the call has its number.
-    bound: HashMap<u16, Arc<StampedSocket>>,
+    bound: HashMap<u16, Arc<UdpSocket>>,
     timeline: Timeline,
     epoch: Stamp,
     suppressed_because: String,
@@ -241,7 +241,7 @@ impl LoadIo<'_> {
     /// Binds the port of a call.
     fn open(&mut self, slot: load::Slot) -> Input {
         let scenario = self.config.scenario;
-        let bind = |port| StampedSocket::bind(SocketAddr::new(scenario.sip.local, port), RECEIVE_BUFFER);
+        let bind = |port| udp::bind_stamped(SocketAddr::new(scenario.sip.local, port), RECEIVE_BUFFER);
         self.suppressed_because = match self.ports.take(clock::now(), bind) {
             Ok((port, socket)) => {
                 self.bound.insert(port, Arc::new(socket));
@@ -290,7 +290,7 @@ impl LoadIo<'_> {
         let Some(media) = self.media.calls.get_mut(&call) else { return };
         media.started_at = at;
         // A peer that cannot be reached is heard as silence, and counted so.
-        media.strangers = media.socket.connect_afresh(answer.rtp_address).unwrap_or(0);
+        media.strangers = udp::connect_afresh(&media.socket, answer.rtp_address).unwrap_or(0);
         let format = (self.config.scenario.media.codec, answer.payload_type);
         let counts_from = at + self.config.scenario.measure.warmup.0;
         self.media.lane.start_stream(call, Class::Call, format, media.socket.clone(), counts_from);

@@ -1,6 +1,7 @@
 //! A media lane: one pacer thread, one receiver thread, and the way to both.
 
 use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -16,7 +17,6 @@ use crate::measure::{
     Class, MediaSecond, ReceivedEcho, Rules, StreamReceiver, StreamReport, StreamSent, Window,
 };
 use crate::net::poller::{Poller, Waker};
-use crate::net::udp::StampedSocket;
 use crate::rtp::Codec;
 use crate::rtp::packet::StreamSender;
 use crate::scenario::Impair;
@@ -120,7 +120,7 @@ impl Lane {
         call_id: u32,
         class: Class,
         (codec, payload_type): (Codec, u8),
-        socket: Arc<StampedSocket>,
+        socket: Arc<UdpSocket>,
         counts_from: Stamp,
     ) {
         let Rules { run_id, ptime, .. } = self.rules;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{Sender, UnboundedReceiver};
@@ -14,7 +14,7 @@ use super::lane::{Lane, LaneConfig, LaneEvent};
 use super::monitor::{Monitor, Watched};
 use crate::load::Input;
 use crate::measure::{Class, ReceivedEcho, StreamReport, StreamSent, Window};
-use crate::net::udp::{StampedSocket, buffer_for};
+use crate::net::udp::{self, buffer_for};
 use crate::record::{CallRecord, Environment};
 use crate::rtp::Codec;
 use crate::stamp::Stamp;
@@ -34,7 +34,7 @@ pub(super) struct Media {
 
 /// The media of one call.
 pub(super) struct CallMedia {
-    pub socket: Arc<StampedSocket>,
+    pub socket: Arc<UdpSocket>,
     /// Time of the call's answer.
     pub started_at: Stamp,
     /// Datagrams of others that had come before that.
@@ -46,7 +46,7 @@ pub(super) struct CallMedia {
 
 impl CallMedia {
     /// Media that starts at `started_at`, if that is known.
-    pub fn new(socket: Arc<StampedSocket>, started_at: Stamp) -> Self {
+    pub fn new(socket: Arc<UdpSocket>, started_at: Stamp) -> Self {
         CallMedia { socket, started_at, strangers: 0, sent: StreamSent::default(), report: None }
     }
 }
@@ -75,8 +75,8 @@ impl Media {
         codec: Codec,
         (local, target): (SocketAddr, SocketAddr),
         counts_from: Stamp,
-    ) -> io::Result<Arc<StampedSocket>> {
-        let socket = Arc::new(StampedSocket::bind(local, RECEIVE_BUFFER)?);
+    ) -> io::Result<Arc<UdpSocket>> {
+        let socket = Arc::new(udp::bind_stamped(local, RECEIVE_BUFFER)?);
         socket.connect(target)?;
         let format = (codec, codec.payload_type());
         self.lane.start_stream(number, class, format, socket.clone(), counts_from);

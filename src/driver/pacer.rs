@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -12,7 +13,6 @@ use super::lane::LaneEvent;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
 use crate::measure::{Class, MediaSecond, Rules, SendTally, Sent, StreamSent, Wheel, Window};
-use crate::net::udp::StampedSocket;
 use crate::rtp::packet::StreamSender;
 use crate::stamp::Stamp;
 
@@ -30,7 +30,7 @@ const MEASURED: u64 = 1 << 32;
 pub(super) struct PacedStream {
     pub call_id: u32,
     pub class: Class,
-    pub socket: Arc<StampedSocket>,
+    pub socket: Arc<UdpSocket>,
     pub sender: StreamSender,
     /// Time from which on its packets count.
     pub counts_from: Stamp,
@@ -61,7 +61,7 @@ pub(super) struct Pacer {
 /// Packets held back on purpose, and the sockets that they leave by.
 struct DelayedPackets {
     line: DelayLine,
-    sockets: HashMap<u32, Arc<StampedSocket>>,
+    sockets: HashMap<u32, Arc<UdpSocket>>,
     counts: ImpairCounts,
     /// Streams that end, and the time up to which they still send.
     stops: Vec<(Stamp, u32)>,
@@ -201,7 +201,7 @@ impl Pacer {
 
 /// Hands a packet to the kernel. One that it refuses is lost; that the far port is closed is the far
 /// end's doing (the word of an earlier packet), anything else this machine's.
-fn pass(socket: &StampedSocket, packet: &[u8], tally: &mut SendTally) {
+fn pass(socket: &UdpSocket, packet: &[u8], tally: &mut SendTally) {
     match socket.send(packet) {
         Err(error) if error.kind() != ErrorKind::ConnectionRefused => tally.unsent += 1,
         Ok(_) | Err(_) => {}
@@ -248,7 +248,7 @@ mod tests {
             lost_after: 10 * second,
             shared_clock: true,
         };
-        let socket = Arc::new(StampedSocket::bind("127.0.0.1:0".parse().unwrap(), 4096).unwrap());
+        let socket = Arc::new(crate::net::udp::bind_stamped("127.0.0.1:0".parse().unwrap(), 4096).unwrap());
         socket.connect(socket.local_addr().unwrap()).unwrap();
         let impairment = Impairment { delay: Span(second / 200), ..Default::default() };
         let stream = PacedStream {

@@ -1,6 +1,7 @@
 //! The receiver thread: reads batches with kernel stamps and keeps each call's books.
 
 use std::collections::HashMap;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
 use crate::measure::{MediaSecond, ReceiveTally, ReceivedEcho, Rules, StreamReceiver, Window};
 use crate::net::poller::Poller;
-use crate::net::udp::{Batch, StampedSocket};
+use crate::net::udp::{self, Batch};
 use crate::stamp::Stamp;
 
 /// Datagrams taken from one socket at a time.
@@ -26,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) enum ReceiverCommand {
     /// Watch this socket for the call's packets.
-    Add { stream: Box<StreamReceiver>, socket: Arc<StampedSocket>, impairer: Option<Impairer> },
+    Add { stream: Box<StreamReceiver>, socket: Arc<UdpSocket>, impairer: Option<Impairer> },
     /// Nothing more is sent: report once everything is back, or lost.
     Finish { call_id: u32, sent: u64, stopped_at: Stamp },
     /// Report everything and end.
@@ -47,7 +48,7 @@ pub(super) struct Receiving {
 
 struct ReceivedCall {
     stream: Box<StreamReceiver>,
-    socket: Arc<StampedSocket>,
+    socket: Arc<UdpSocket>,
     /// The socket's drops so far.
     drops: u32,
     finish: Option<(u64, Stamp)>,
@@ -60,7 +61,7 @@ struct ReceivedCall {
 impl ReceivedCall {
     /// Datagrams that the socket has dropped and that no datagram received since has told of.
     fn last_drops(&mut self) -> u64 {
-        let drops = self.socket.drops().unwrap_or(self.drops);
+        let drops = udp::drops(&self.socket).unwrap_or(self.drops);
         let newly = drops.wrapping_sub(self.drops);
         self.drops = drops;
         newly.into()
@@ -190,7 +191,7 @@ impl Receiving {
                     // as lost, and the run says that it was silent.
                     let _ = poller.add(&*socket, call_id.into());
                     // Earlier drops had come before the peer was known, and were not the peer's.
-                    let drops = socket.drops().unwrap_or(0);
+                    let drops = udp::drops(&socket).unwrap_or(0);
                     calls.insert(
                         call_id.into(),
                         ReceivedCall { stream, socket, drops, finish: None, told: false, impairer },

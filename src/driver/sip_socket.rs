@@ -7,7 +7,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::clock::Timeline;
-use crate::net::udp::{Batch, StampedSocket};
+use crate::net::udp::{self, Batch};
 use crate::sip::{Message, SipDatagram, parse};
 use crate::stamp::Stamp;
 
@@ -40,9 +40,8 @@ pub(super) struct SipSocket {
 impl SipSocket {
     /// Binds a free port of `local`.
     pub fn bind(local: SocketAddr) -> io::Result<Self> {
-        let socket = StampedSocket::bind(local, RECEIVE_BUFFER)?;
-        let local = socket.local_addr()?;
-        let sending = socket.into_std();
+        let sending = udp::bind_stamped(local, RECEIVE_BUFFER)?;
+        let local = sending.local_addr()?;
         Ok(SipSocket {
             socket: UdpSocket::from_std(sending.try_clone()?)?,
             sending,

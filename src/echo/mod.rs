@@ -8,7 +8,7 @@ mod counts;
 mod streams;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -18,7 +18,7 @@ pub use streams::MOST_STREAMS;
 
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
-use crate::net::udp::{Batch, Datagram, StampedSocket, buffer_for};
+use crate::net::udp::{self, Batch, Datagram, buffer_for};
 use crate::rtp::reflector::Reflected;
 use streams::{Refusal, Streams};
 
@@ -45,9 +45,9 @@ impl EchoServer {
     /// # Errors
     /// Errors of the system calls; `AddrInUse` when another program holds the port.
     pub fn start(address: SocketAddr) -> io::Result<Self> {
-        let socket = StampedSocket::bind(address, RECEIVE_BUFFER)?;
+        let socket = udp::bind_stamped(address, RECEIVE_BUFFER)?;
         let local = socket.local_addr()?;
-        let receive_buffer = socket.receive_buffer()?;
+        let receive_buffer = udp::receive_buffer(&socket)?;
         let poller = Poller::new()?;
         poller.add(&socket, 0)?;
         let waker = poller.waker();
@@ -96,7 +96,7 @@ impl Drop for EchoServer {
 
 /// State of the thread, which does not lock, allocate or log per packet.
 struct EchoThread {
-    socket: StampedSocket,
+    socket: UdpSocket,
     local: SocketAddr,
     streams: Streams,
     counts: EchoCounts,
@@ -114,7 +114,7 @@ impl EchoThread {
             // An unconnected socket reports no ICMP errors, so an error is that nothing is there.
             while matches!(self.serve(&mut batch), Ok(BATCH)) && !stop.load(Relaxed) {}
         }
-        let drops = self.socket.drops().unwrap_or_default().into();
+        let drops = udp::drops(&self.socket).unwrap_or_default().into();
         EchoCounts { drops: self.counts.drops.max(drops), ..self.counts }
     }
 
@@ -140,7 +140,7 @@ impl EchoThread {
 }
 
 fn send(
-    socket: &StampedSocket,
+    socket: &UdpSocket,
     answer: &[u8],
     kind: Reflected,
     question: &Datagram<'_>,

@@ -4,11 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::BATCH;
-use super::table::{Deadlines, Table};
 use crate::sip::call::{Call, CallConfig, CallEvent, CallOutput, Times};
 use crate::sip::message::Message;
 use crate::sip::{SipDatagram, uas};
 use crate::stamp::Stamp;
+use crate::table::{Deadlines, Table};
 
 /// An event of a call, with the times of its signalling and the requests sent again so far.
 #[derive(Debug, Clone)]
@@ -146,10 +146,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::load::table::touched;
     use crate::sip::message::Method;
     use crate::sip::parse;
     use crate::sip::sdp::Offer;
+    use crate::table::touched;
 
     const CALLS: u32 = 300;
     const PEER: &str = "192.0.2.1:5060";

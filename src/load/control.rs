@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::attempt::Attempt;
 use super::lines::Lines;
-use super::table::{Deadlines, Table};
 use super::{BATCH, Count, Input, Output, Stop};
 use crate::record::{Ending, Phase};
 use crate::scenario::Scenario;
 use crate::scenario::schedule::{Spacing, ramp_duration};
 use crate::stamp::Stamp;
+use crate::table::{Deadlines, Table};
 
 /// Time between fixing a bound of the measured window and the bound itself, so that all threads know
 /// it in time and agree on which packets lie inside.

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::{CallSignal, Control, Count, Input, Output, Stop, table};
+use super::{CallSignal, Control, Count, Input, Output, Stop};
 use crate::record::{CallRecord, Phase};
 use crate::scenario::{Load, Scenario};
 use crate::sip::call::{CallEvent, FailReason, Times};
 use crate::sip::sdp::{Answer, MediaDirection};
 use crate::stamp::Stamp;
+use crate::table;
 use crate::values::Span;
 
 pub(super) const S: Duration = Duration::from_secs(1);

@@ -3,10 +3,10 @@
 //! An open load, at a rate that does not depend on how calls end, is another source of slots with the same
 //! functions: [`Lines::next`] and [`Lines::take`] from its schedule, and nothing to do in [`Lines::rest`].
 
-use super::table::{Deadlines, Table};
 use crate::scenario::Load;
 use crate::scenario::schedule::Spacing;
 use crate::stamp::Stamp;
+use crate::table::{Deadlines, Table};
 
 /// A call that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,6 @@ mod attempt;
 mod calls;
 mod control;
 mod lines;
-mod table;
 
 use std::net::SocketAddr;
 

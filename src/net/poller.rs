@@ -85,14 +85,14 @@ impl Poller {
 
 #[cfg(test)]
 mod tests {
-    use super::super::udp::StampedSocket;
+    use super::super::udp;
     use super::*;
     use std::net::{Ipv4Addr, SocketAddr};
 
     #[test]
     fn names_the_readable_socket_and_wakes() {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (a, b) = (StampedSocket::bind(any, 4096).unwrap(), StampedSocket::bind(any, 4096).unwrap());
+        let (a, b) = (udp::bind_stamped(any, 4096).unwrap(), udp::bind_stamped(any, 4096).unwrap());
         let mut poller = Poller::new().unwrap();
         poller.add(&a, 1).unwrap();
         poller.add(&b, 2).unwrap();

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -22,127 +22,71 @@ pub const fn buffer_for(packets_per_second: usize) -> usize {
     if wanted > least { wanted } else { least }
 }
 
-/// A non-blocking UDP socket with SO_TIMESTAMPNS and SO_RXQ_OVFL.
-#[derive(Debug)]
-pub struct StampedSocket {
-    socket: UdpSocket,
+/// Binds a non-blocking UDP socket with SO_TIMESTAMPNS and SO_RXQ_OVFL to `address`, and asks for a receive
+/// buffer of `receive_buffer` bytes.
+///
+/// The kernel caps the buffer at net.core.rmem_max, but not for a program that may administer the
+/// network; drops are counted, so the cap shows.
+///
+/// # Errors
+/// Errors of the system calls; `AddrInUse` when another program holds the port.
+pub fn bind_stamped(address: SocketAddr, receive_buffer: usize) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if setsockopt(&socket, sockopt::RcvBufForce, &receive_buffer).is_err() {
+        socket.set_recv_buffer_size(receive_buffer)?;
+    }
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
-impl StampedSocket {
-    /// Binds to `address` and asks for a receive buffer of `receive_buffer` bytes.
-    ///
-    /// The kernel caps the buffer at net.core.rmem_max, but not for a program that may administer the
-    /// network; drops are counted, so the cap shows.
-    ///
-    /// # Errors
-    /// Errors of the system calls; `AddrInUse` when another program holds the port.
-    pub fn bind(address: SocketAddr, receive_buffer: usize) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        if setsockopt(&socket, sockopt::RcvBufForce, &receive_buffer).is_err() {
-            socket.set_recv_buffer_size(receive_buffer)?;
-        }
-        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-        socket.bind(&address.into())?;
-        Ok(StampedSocket { socket: socket.into() })
-    }
-
-    /// Datagrams that this socket has dropped so far for lack of room, also those after which nothing
-    /// more was received to tell of them (SO_MEMINFO).
-    ///
-    /// # Errors
-    /// Errors of getsockopt(2).
-    pub fn drops(&self) -> io::Result<u32> {
-        // SK_MEMINFO_DROPS is the last of nine numbers (linux/sock_diag.h).
-        let mut numbers = [0u32; 9];
-        let mut len = size_of_val(&numbers) as libc::socklen_t;
-        let to = (&raw mut numbers).cast();
-        // SAFETY: the pointer and the length are those of a live array.
-        match unsafe {
-            libc::getsockopt(self.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, to, &raw mut len)
-        } {
-            0 => Ok(numbers[8]),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
-
-    /// Bytes of the receive buffer, as the kernel counts them.
-    ///
-    /// # Errors
-    /// Errors of getsockopt(2).
-    pub fn receive_buffer(&self) -> io::Result<usize> {
-        // The kernel reports twice what it was asked for, and counts its own book-keeping in.
-        Ok(SockRef::from(&self.socket).recv_buffer_size()? / 2)
-    }
-
-    /// Fixes the peer: the kernel then drops what anybody else sends.
-    ///
-    /// # Errors
-    /// Errors of connect(2).
-    pub fn connect(&self, peer: SocketAddr) -> io::Result<()> {
-        self.socket.connect(peer)
-    }
-
-    /// Fixes the peer, and throws away what had come before that: whoever knows the port can have sent
-    /// it. Returns how many datagrams of others there were; nothing of theirs comes any more.
-    ///
-    /// # Errors
-    /// Errors of connect(2).
-    pub fn connect_afresh(&self, peer: SocketAddr) -> io::Result<u64> {
-        // More than any buffer holds; only the peer itself can send meanwhile, and is not waited for.
-        const ROUNDS: usize = 1024;
-        self.connect(peer)?;
-        let mut batch = Batch::new(16, 1);
-        let mut others = 0;
-        for _ in 0..ROUNDS {
-            if batch.receive(self, |datagram| others += u64::from(datagram.from != peer)).is_err() {
-                break;
-            }
-        }
-        Ok(others)
-    }
-
-    /// The socket as the standard library's, its options kept.
-    pub fn into_std(self) -> UdpSocket {
-        self.socket
-    }
-
-    /// The address bound to.
-    ///
-    /// # Errors
-    /// Errors of getsockname(2).
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-
-    /// Sends to the connected peer.
-    ///
-    /// # Errors
-    /// Errors of send(2); `ConnectionRefused` reports an earlier packet that met a closed port.
-    pub fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        self.socket.send(datagram)
-    }
-
-    /// Sends to `peer`.
-    ///
-    /// # Errors
-    /// Errors of sendto(2).
-    pub fn send_to(&self, datagram: &[u8], peer: SocketAddr) -> io::Result<usize> {
-        self.socket.send_to(datagram, peer)
+/// Datagrams that a socket has dropped so far for lack of room, also those after which nothing
+/// more was received to tell of them (SO_MEMINFO).
+///
+/// # Errors
+/// Errors of getsockopt(2).
+pub fn drops(socket: &UdpSocket) -> io::Result<u32> {
+    // SK_MEMINFO_DROPS is the last of nine numbers (linux/sock_diag.h).
+    let mut numbers = [0u32; 9];
+    let mut len = size_of_val(&numbers) as libc::socklen_t;
+    let to = (&raw mut numbers).cast();
+    // SAFETY: the pointer and the length are those of a live array.
+    match unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, to, &raw mut len)
+    } {
+        0 => Ok(numbers[8]),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
-impl AsFd for StampedSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
+/// Bytes of a socket's receive buffer, as the kernel counts them.
+///
+/// # Errors
+/// Errors of getsockopt(2).
+pub fn receive_buffer(socket: &UdpSocket) -> io::Result<usize> {
+    // The kernel reports twice what it was asked for, and counts its own book-keeping in.
+    Ok(SockRef::from(socket).recv_buffer_size()? / 2)
 }
 
-impl AsRawFd for StampedSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+/// Fixes the peer, and throws away what had come before that: whoever knows the port can have sent
+/// it. Returns how many datagrams of others there were; nothing of theirs comes any more.
+///
+/// # Errors
+/// Errors of connect(2).
+pub fn connect_afresh(socket: &UdpSocket, peer: SocketAddr) -> io::Result<u64> {
+    // More than any buffer holds; only the peer itself can send meanwhile, and is not waited for.
+    const ROUNDS: usize = 1024;
+    socket.connect(peer)?;
+    let mut batch = Batch::new(16, 1);
+    let mut others = 0;
+    for _ in 0..ROUNDS {
+        if batch.receive(socket, |datagram| others += u64::from(datagram.from != peer)).is_err() {
+            break;
+        }
     }
+    Ok(others)
 }
 
 /// One received datagram.
@@ -287,9 +231,9 @@ fn read_control(header: &libc::msghdr) -> (Option<Stamp>, Option<u32>) {
 mod tests {
     use super::*;
 
-    fn pair() -> (StampedSocket, StampedSocket) {
+    fn pair() -> (UdpSocket, UdpSocket) {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (a, b) = (StampedSocket::bind(any, 1 << 20).unwrap(), StampedSocket::bind(any, 4096).unwrap());
+        let (a, b) = (bind_stamped(any, 1 << 20).unwrap(), bind_stamped(any, 4096).unwrap());
         a.connect(b.local_addr().unwrap()).unwrap();
         (a, b)
     }
@@ -343,7 +287,7 @@ mod tests {
         while let Ok(n) = batch.receive(&b, |_| {}) {
             kept += n;
         }
-        assert_eq!(b.drops().unwrap(), 400 - kept as u32, "told without another datagram");
+        assert_eq!(drops(&b).unwrap(), 400 - kept as u32, "told without another datagram");
         a.send(&[0; 10]).unwrap();
         let mut drops = None;
         batch.receive(&b, |d| drops = d.drops).unwrap();

@@ -2,7 +2,7 @@
 
 mod reconciliation;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -32,6 +32,7 @@ use crate::net::ports::PortPool;
 use crate::record::ServicePorts;
 use crate::rtp::Codec;
 use crate::stamp::Stamp;
+use crate::table::Deadlines;
 use reconciliation::Reconciliation;
 
 /// The bound of the whole shutdown.
@@ -49,8 +50,8 @@ struct Entry {
     /// Tells this call from an earlier one of the same caller.
     serial: u64,
     port: Option<u16>,
-    /// Its time in the table of timers.
-    armed: Option<Stamp>,
+    /// Time of the hang-up from here, once bridged.
+    hang_up_at: Option<Stamp>,
 }
 
 /// The owner of all calls.
@@ -63,9 +64,7 @@ pub struct App {
     ports: PortPool,
     refusals: Refusals,
     calls: HashMap<Arc<str>, Entry>,
-    timers: BTreeSet<(Stamp, Arc<str>)>,
-    /// Bridged calls to be hung up from here, by time and serial.
-    hangups: BTreeSet<(Stamp, u64, Arc<str>)>,
+    timers: Deadlines<Arc<str>>,
     /// StasisStart of the call that holds a port, until its stream is removed.
     started: HashMap<u16, Stamp>,
     /// Calls that are over and wait for their media's counts, by port.
@@ -96,8 +95,7 @@ impl App {
             reflector,
             shared,
             calls: HashMap::new(),
-            timers: BTreeSet::new(),
-            hangups: BTreeSet::new(),
+            timers: Deadlines::new(),
             started: HashMap::new(),
             closing: HashMap::new(),
             tasks: JoinSet::new(),
@@ -151,9 +149,7 @@ impl App {
     }
 
     fn next_wake(&self) -> Option<Stamp> {
-        let timer = self.timers.first().map(|(at, _)| *at);
-        let hangup = self.hangups.first().map(|(at, ..)| *at);
-        timer.into_iter().chain(hangup).chain(self.stop_by).chain(self.reconciliation.again_at()).min()
+        [self.timers.next(), self.stop_by, self.reconciliation.again_at()].into_iter().flatten().min()
     }
 
     fn stop(&mut self, now: Stamp) {
@@ -166,21 +162,13 @@ impl App {
     }
 
     fn on_time(&mut self, now: Stamp) {
-        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, caller)) = self.timers.pop_first() else { return };
-            if let Some(entry) = self.calls.get_mut(&caller) {
-                entry.armed = None;
-                self.drive(&caller, now, AriInput::Timeout);
-            }
+        while let Some((_, caller)) = self.timers.pop(now) {
+            let Some(entry) = self.calls.get_mut(&caller) else { continue };
+            let hangs_up = entry.hang_up_at.take_if(|at| *at <= now).is_some();
+            self.drive(&caller, now, if hangs_up { AriInput::HangUp } else { AriInput::Timeout });
         }
         if self.reconciliation.again_at().is_some_and(|at| at <= now) {
             self.start_round();
-        }
-        while self.hangups.first().is_some_and(|(at, ..)| *at <= now) {
-            let Some((_, serial, caller)) = self.hangups.pop_first() else { return };
-            if self.is_up(&caller, serial) {
-                self.drive(&caller, now, AriInput::HangUp);
-            }
         }
     }
 
@@ -266,7 +254,7 @@ impl App {
     fn insert(&mut self, caller: &str, call: AriCall, port: Option<u16>) {
         let caller: Arc<str> = caller.into();
         self.started.extend(port.map(|port| (port, call.started_at())));
-        self.calls.insert(caller.clone(), Entry { call, serial: self.serial, port, armed: None });
+        self.calls.insert(caller.clone(), Entry { call, serial: self.serial, port, hang_up_at: None });
         self.carry_out(&caller);
         self.count_active();
     }
@@ -330,14 +318,8 @@ impl App {
                 AriOutput::Ended(record) => self.on_ended(caller, record),
             }
         }
-        let Some(entry) = self.calls.get_mut(caller) else { return };
-        let wanted = entry.call.poll_timeout();
-        if entry.armed != wanted {
-            if let Some(at) = std::mem::replace(&mut entry.armed, wanted) {
-                self.timers.remove(&(at, caller.clone()));
-            }
-            self.timers.extend(wanted.map(|at| (at, caller.clone())));
-        }
+        let times = self.calls.get(caller).map(|entry| [entry.call.poll_timeout(), entry.hang_up_at]);
+        self.timers.set(caller.clone(), times.into_iter().flatten().flatten().min());
     }
 
     fn on_first_packet(&mut self, port: u16, at: Stamp) {
@@ -347,21 +329,18 @@ impl App {
     }
 
     fn on_bridged(&mut self, caller: &Arc<str>, at: Stamp) {
-        let Some(entry) = self.calls.get(caller) else { return };
+        let Some(entry) = self.calls.get_mut(caller) else { return };
         let mut record = self.shared.record();
         record.calls.bridged += 1;
         record.stages.bridged.record(at.since(entry.call.started_at()));
         let is_its_turn = entry.serial.is_multiple_of(self.config.hangup_every.into());
         let after = self.config.hangup_after.filter(|_| is_its_turn);
-        self.hangups.extend(after.map(|after| (at + after.0, entry.serial, caller.clone())));
+        entry.hang_up_at = after.map(|after| at + after.0);
     }
 
     fn on_ended(&mut self, caller: &Arc<str>, record: ServiceCall) {
         let Some(entry) = self.calls.remove(caller) else { return };
         self.reconciliation.call_ended(caller);
-        if let Some(at) = entry.armed {
-            self.timers.remove(&(at, caller.clone()));
-        }
         match record.outcome {
             ServiceOutcome::Completed
             | ServiceOutcome::Shutdown

@@ -4,7 +4,7 @@
 //! handed over here; its counts are handed back when the call is over.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::thread;
@@ -19,7 +19,7 @@ use super::sockets::Sockets;
 use super::way::{Next, Stream, Way};
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
-use crate::net::udp::{Batch, StampedSocket};
+use crate::net::udp::{self, Batch};
 use crate::stamp::Stamp;
 use crate::values::PortRange;
 
@@ -316,7 +316,7 @@ impl ReflectorThread {
         let mut counts = MediaCounts::default();
         // Closing the sockets takes them out of the poller.
         if let Some(mut call) = self.slot(port).and_then(Option::take) {
-            call.stream.dropped(call.sockets.asterisk.drops().unwrap_or_default().into());
+            call.stream.dropped(udp::drops(&call.sockets.asterisk).unwrap_or_default().into());
             call.stream.end(&mut self.workspace.echo);
             call.count(&mut self.workspace.media);
             counts = call.counts;
@@ -378,7 +378,7 @@ impl ReflectedCall {
     }
 }
 
-fn send_answer(next: Next, stream: &mut Stream, asterisk: &StampedSocket, answer: &[u8]) {
+fn send_answer(next: Next, stream: &mut Stream, asterisk: &UdpSocket, answer: &[u8]) {
     if let Next::Answer(len) = next {
         stream.answered(asterisk.send(&answer[..len]).is_ok());
     }

@@ -6,92 +6,92 @@ use crate::stamp::Stamp;
 
 /// A map that is searched and not walked, but for [`Table::keys`].
 #[derive(Debug)]
-pub(super) struct Table<K, V>(BTreeMap<K, V>);
+pub(crate) struct Table<K, V>(BTreeMap<K, V>);
 
-impl<K: Ord + Copy, V> Table<K, V> {
-    pub(super) fn new() -> Self {
+impl<K: Ord + Clone, V> Table<K, V> {
+    pub(crate) fn new() -> Self {
         Table(BTreeMap::new())
     }
 
-    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         touch(1);
         self.0.insert(key, value)
     }
 
-    pub(super) fn get(&self, key: K) -> Option<&V> {
+    pub(crate) fn get(&self, key: K) -> Option<&V> {
         touch(1);
         self.0.get(&key)
     }
 
-    pub(super) fn get_mut(&mut self, key: K) -> Option<&mut V> {
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
         touch(1);
         self.0.get_mut(&key)
     }
 
-    pub(super) fn remove(&mut self, key: K) -> Option<V> {
+    pub(crate) fn remove(&mut self, key: K) -> Option<V> {
         touch(1);
         self.0.remove(&key)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// All keys in their order: for a change of phase only.
-    pub(super) fn keys(&self) -> Vec<K> {
+    pub(crate) fn keys(&self) -> Vec<K> {
         touch(self.0.len());
-        self.0.keys().copied().collect()
+        self.0.keys().cloned().collect()
     }
 }
 
 /// At most one deadline a key, the earliest at hand.
 #[derive(Debug)]
-pub(super) struct Deadlines<K> {
+pub(crate) struct Deadlines<K> {
     queue: BTreeSet<(Stamp, K)>,
     of: Table<K, Stamp>,
 }
 
-impl<K: Ord + Copy> Deadlines<K> {
-    pub(super) fn new() -> Self {
+impl<K: Ord + Clone> Deadlines<K> {
+    pub(crate) fn new() -> Self {
         Deadlines { queue: BTreeSet::new(), of: Table::new() }
     }
 
     /// Replaces the key's deadline; `None` removes it.
-    pub(super) fn set(&mut self, key: K, at: Option<Stamp>) {
+    pub(crate) fn set(&mut self, key: K, at: Option<Stamp>) {
         let before = match at {
-            Some(at) => self.of.insert(key, at),
-            None => self.of.remove(key),
+            Some(at) => self.of.insert(key.clone(), at),
+            None => self.of.remove(key.clone()),
         };
         if before == at {
             return;
         }
         touch(1);
         if let Some(before) = before {
-            self.queue.remove(&(before, key));
+            self.queue.remove(&(before, key.clone()));
         }
         if let Some(at) = at {
             self.queue.insert((at, key));
         }
     }
 
-    pub(super) fn next(&self) -> Option<Stamp> {
+    pub(crate) fn next(&self) -> Option<Stamp> {
         self.queue.first().map(|(at, _)| *at)
     }
 
     /// Takes the earliest deadline, if it has come.
-    pub(super) fn pop(&mut self, now: Stamp) -> Option<(Stamp, K)> {
-        let due = *self.queue.first().filter(|(at, _)| *at <= now)?;
+    pub(crate) fn pop(&mut self, now: Stamp) -> Option<(Stamp, K)> {
+        self.queue.first().filter(|(at, _)| *at <= now)?;
         touch(1);
-        self.queue.pop_first();
-        self.of.remove(due.1);
+        let due = self.queue.pop_first()?;
+        self.of.remove(due.1.clone());
         Some(due)
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         touch(self.queue.len());
         *self = Self::new();
     }
@@ -101,7 +101,7 @@ impl<K: Ord + Copy> Deadlines<K> {
 fn touch(_entries: usize) {}
 
 #[cfg(test)]
-pub(super) use counted::{touch, touched};
+pub(crate) use counted::{touch, touched};
 
 #[cfg(test)]
 mod counted {
@@ -109,12 +109,12 @@ mod counted {
 
     thread_local!(static TOUCHED: Cell<u64> = const { Cell::new(0) });
 
-    pub(in crate::load) fn touch(entries: usize) {
+    pub(crate) fn touch(entries: usize) {
         TOUCHED.set(TOUCHED.get() + entries as u64);
     }
 
     /// Entries touched by this thread since the last call.
-    pub(in crate::load) fn touched() -> u64 {
+    pub(crate) fn touched() -> u64 {
         TOUCHED.replace(0)
     }
 }
