@@ -86,7 +86,7 @@ impl Reflector {
         let waker = poller.waker();
         let (sender, commands) = channel();
         let totals = Arc::new(MediaTotals::new(has_echo));
-        let calls: Vec<_> = (0..range.len()).map(|_| None).collect();
+        let calls: Vec<_> = (0..range.count()).map(|_| None).collect();
         let delay = delay.map(Delay::new).transpose()?;
         if let Some(delay) = &delay {
             poller.add(delay.timer(), DELAY)?;
