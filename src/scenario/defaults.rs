@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Asterisk, AsteriskMode, Driver, Gates, Hangup, Impair, Load, Measure, Media, Phasing, Scenario, Service,
-    ServiceMode, Sip,
+    Asterisk, AsteriskMode, Gates, Hangup, Impair, Load, Measure, Media, Phasing, Service, ServiceMode, Sip,
 };
 use crate::gate::Limits;
 use crate::rtp::Codec;
@@ -19,25 +18,8 @@ pub(super) const fn secs(s: u64) -> Span {
     Span(Duration::from_secs(s))
 }
 
-impl Default for Scenario {
-    fn default() -> Self {
-        Scenario {
-            name: "unnamed".into(),
-            asterisk: Asterisk::default(),
-            service: Service::default(),
-            sip: Sip::default(),
-            load: Load::default(),
-            media: Media::default(),
-            // An ordinary program, unless somebody knows better: a real-time thread takes its CPU from
-            // Asterisk, too.
-            driver: Driver::default(),
-            impair: Impair::default(),
-            measure: Measure::default(),
-            limits: Limits::default(),
-            gates: Gates::default(),
-            fault: Vec::new(),
-        }
-    }
+pub(super) fn name() -> String {
+    "unnamed".into()
 }
 
 impl Default for Asterisk {

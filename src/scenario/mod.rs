@@ -28,10 +28,11 @@ use crate::gate::Limits;
 use crate::rtp::Codec;
 
 /// A whole scenario. Every key has a default but `name` and `[load]`'s are usually given.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scenario {
     /// Names the run and its folder.
+    #[serde(default = "defaults::name")]
     pub name: String,
     /// The Asterisk under load.
     pub asterisk: Asterisk,
@@ -43,7 +44,8 @@ pub struct Scenario {
     pub load: Load,
     /// Codec, packet time and ports.
     pub media: Media,
-    /// Scheduling of the driver's media threads.
+    /// Scheduling of the driver's media threads: by default that of an ordinary program, for a real-time thread
+    /// takes its CPU from Asterisk, too.
     pub driver: Driver,
     /// Delay, loss and disorder of packets, on purpose.
     pub impair: Impair,
