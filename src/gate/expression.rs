@@ -22,7 +22,7 @@ use crate::values::Unit;
 pub struct Gate {
     /// As written.
     pub text: String,
-    /// What it judges.
+    /// The metric that it judges.
     pub subject: Subject,
     /// The comparison that must hold.
     pub op: Op,
@@ -30,7 +30,7 @@ pub struct Gate {
     pub bound: f64,
 }
 
-/// What a gate judges.
+/// The subject of a gate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Subject {
     /// One figure of the run.
@@ -78,13 +78,13 @@ pub enum Op {
     Differs,
 }
 
-/// Why an expression is no gate, and what would do.
+/// The reason for which an expression is no gate, and its cure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct GateError {
-    /// What is wrong.
+    /// The mistake.
     pub reason: String,
-    /// What would do.
+    /// An expression that would do.
     pub cure: String,
 }
 
