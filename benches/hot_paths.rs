@@ -111,7 +111,7 @@ fn a_minute_received(bencher: Bencher) {
     });
 }
 
-/// What a call asks of every message.
+/// The questions that a call asks of every message.
 #[divan::bench]
 fn sip_answer_read(bencher: Bencher) {
     let datagram = include_bytes!("../tests/corpus/sip/asterisk-200-INVITE");

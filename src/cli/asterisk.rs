@@ -11,7 +11,7 @@ use crate::asterisk::config::Secret;
 use crate::asterisk::{Ari, Managed, SearchPlaces, StartConfig, find};
 use crate::child;
 use crate::net::signals::Signals;
-use crate::run::folder::write_whole;
+use crate::run::folder::write_named;
 use crate::run::preflight::raise_descriptors;
 use crate::values::PortRange;
 
@@ -19,8 +19,8 @@ use crate::values::PortRange;
 #[command(after_long_help = "Examples:\n  \
     loadtest asterisk --write-env .env\n  \
     ARI_PASS=secret loadtest asterisk --sip-port 5070 --http-port 0\n\n\
-    With .env in the same folder, `loadtest service` and runs with asterisk.mode=\"external\" find it. It ends\n\
-    with Ctrl-C, and nothing is left of it but its log.")]
+    With .env in the same folder, `loadtest service` finds it, and runs with asterisk.mode=\"external\" have its\n\
+    account. It ends with Ctrl-C, and nothing is left of it but its log and .env.")]
 pub struct Args {
     /// The Asterisk to run: a program or an unpacked tree [default: the one that is found].
     #[arg(long, env = "LOADTEST_ASTERISK", value_name = "PATH")]
@@ -107,7 +107,7 @@ fn write_env(path: &Path, Ari { url, account, .. }: &Ari) -> std::io::Result<()>
         [("ARI_URL", url.as_str()), ("ARI_USER", &account.user), ("ARI_PASS", account.password.expose())];
     keeps_nothing_else(path)?;
     let text: String = lines.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
-    write_whole(path, text.as_bytes(), 0o640)
+    write_named(path, text.as_bytes(), 0o640)
 }
 
 /// Refuses a file in which anything else is kept: it is written anew as a whole.

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Exit, Failure};
 use crate::asterisk::descriptors;
 use crate::net::signals::Signals;
-use crate::run::folder::write_whole;
+use crate::run::folder::write_named;
 use crate::service::http::SharedCounts;
 use crate::service::metrics::MetricsFile;
 use crate::service::{AriService, COUNT_ANEW, ServiceConfig, WRITE_COUNTS};
@@ -93,7 +93,7 @@ async fn on_request(mut requests: Signals, path: PathBuf, counts: Arc<SharedCoun
 
 fn write(path: &Path, counted: &MetricsFile) -> anyhow::Result<()> {
     let bytes = serde_json::to_vec_pretty(counted).context("the metrics")?;
-    write_whole(path, &bytes, 0o666).with_context(|| format!("cannot write {}", path.display()))
+    write_named(path, &bytes, 0o666).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -86,6 +86,9 @@ pub struct MetricComparison {
     pub effect: Option<f64>,
     /// Its interval, of the coverage that the number of pairs allows: 96.1 % for twelve.
     pub interval: Option<(f64, f64)>,
+    /// Pairs in which B was slower, and in which it was faster, by more than the margins would be if the control
+    /// stream did not scatter.
+    pub below_scatter: [usize; 2],
     /// The absolute margin in force, in milliseconds.
     pub absolute_ms: f64,
     /// exp(median of ln B − ln A) − 1 of the control stream.
@@ -106,8 +109,10 @@ pub struct MetricComparison {
 pub fn compare(metric: &'static str, pairs: Vec<Pair>, margins: &Margins) -> MetricComparison {
     let absolute_ms = margins.absolute_ms.max(3.0 * scatter(&pairs));
     let threshold = margins.relative.ln_1p();
-    let beyond = |p: &&Pair, sign: f64| {
-        sign * log_ratio(p.a.ms, p.b.ms) > threshold && sign * (p.b.ms - p.a.ms) > absolute_ms
+    let beyond = |sign: f64, margin_ms: f64| {
+        let is_beyond =
+            |p: &&Pair| sign * log_ratio(p.a.ms, p.b.ms) > threshold && sign * (p.b.ms - p.a.ms) > margin_ms;
+        pairs.iter().filter(is_beyond).count()
     };
     let mut differences: Vec<_> = pairs.iter().map(|p| log_ratio(p.a.ms, p.b.ms)).collect();
     let effect = median(&mut differences).filter(|d| !d.is_nan()).map(f64::exp_m1);
@@ -118,8 +123,9 @@ pub fn compare(metric: &'static str, pairs: Vec<Pair>, margins: &Margins) -> Met
     let mut comparison = MetricComparison {
         metric,
         finding: Finding::Unchanged,
-        worse: pairs.iter().filter(|p| beyond(p, 1.0)).count(),
-        better: pairs.iter().filter(|p| beyond(p, -1.0)).count(),
+        worse: beyond(1.0, absolute_ms),
+        better: beyond(-1.0, absolute_ms),
+        below_scatter: [1.0, -1.0].map(|sign| beyond(sign, margins.absolute_ms)),
         needed,
         effect,
         interval: needed.map(|t| (differences[pairs.len() - t].exp_m1(), differences[t - 1].exp_m1())),
@@ -205,13 +211,22 @@ impl MetricComparison {
                 self.pairs.len(),
             ));
         }
+        let hidden = self.below_scatter.iter().zip(["slower", "faster"]).find(|(count, _)| **count >= needed);
         match (worse, better) {
             (true, _) => Finding::Regressed,
             (_, true) => Finding::Improved,
             _ if lost > 0 => Finding::Inconclusive(format!(
                 "in {lost} of {all} runs the percentile falls among the lost packets; take a lower one"
             )),
-            _ => Finding::Unchanged,
+            _ => match hidden {
+                Some((count, how)) => Finding::Inconclusive(format!(
+                    "B was {how} in {count} of {} pairs, but by less than {:.3} ms, three times the scatter of the \
+                     control stream's p99: this machine is too restless to tell",
+                    self.pairs.len(),
+                    self.absolute_ms,
+                )),
+                None => Finding::Unchanged,
+            },
         }
     }
 
@@ -292,6 +307,21 @@ mod tests {
     fn both_margins_must_be_passed() {
         assert_eq!(finding(&[(0.2, 0.29); 12]), Finding::Unchanged, "45 %, but below 100 µs");
         assert_eq!(finding(&[(20.0, 21.5); 12]), Finding::Unchanged, "1.5 ms, but below 10 %");
+    }
+
+    #[test]
+    fn a_difference_below_the_machines_scatter_is_not_called_none() {
+        let restless = |n: usize, b| {
+            let p99 = if n.is_multiple_of(2) { 0.1 } else { 2.1 };
+            let [a, b] = [0.15, b].map(|ms| Segment { control_p99_ms: Some(p99), ..segment(ms) });
+            Pair { a, b }
+        };
+        let of = |b| compared((0..12).map(|n| restless(n, b)).collect());
+        let (c, said) = (of(1.25), of(1.25).to_string());
+        assert!(matches!(c.finding, Finding::Inconclusive(_)) && c.absolute_ms > 2.9, "{c:?}");
+        assert!(said.contains("slower in 12 of 12 pairs") && said.contains("restless"), "{said}");
+        assert_eq!(of(0.2).finding, Finding::Unchanged, "below 100 µs");
+        assert_eq!(of(4.0).finding, Finding::Regressed);
     }
 
     #[test]

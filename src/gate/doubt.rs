@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Limits;
 use super::quiet::{Quiet, Shares, quiet_seconds};
-use crate::metrics::{Metric, Summary};
+use crate::metrics::Summary;
 use crate::record::{Environment, Phase};
 use crate::values::{Unit, Value, show};
 
@@ -28,7 +28,7 @@ pub enum Extent {
 /// Doubt about a run's instrument.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Doubt {
-    /// Why, each in a sentence; empty without doubt.
+    /// The reasons, each a sentence; empty without doubt.
     pub reasons: Vec<String>,
     /// The figures that it touches.
     pub extent: Extent,
@@ -173,18 +173,20 @@ fn load(summary: &Summary, doubt: &Doubt) -> Option<String> {
     let mean = |of: fn(&Shares) -> f64| shares.iter().map(of).sum::<f64>() / shares.len().max(1) as f64;
     let mean = Shares { own: mean(|s| s.own), others: mean(|s| s.others), steal: mean(|s| s.steal) };
     let percent = |share| show(Value::Number(share), Unit::Ratio);
-    let metric = |name: &str| summary.metric(name).map(Metric::to_string).unwrap_or_default();
-    let own = format!(
-        "the driver used {}, the service {}, Asterisk {}",
-        metric("cpu.driver_mean"),
-        metric("cpu.service_mean"),
-        metric("cpu.asterisk_mean")
-    );
-    // Held to some of the CPUs, a run is full of its own load when it has filled those.
+    let users = [("driver", "the driver used"), ("service", "the service"), ("asterisk", "Asterisk")];
+    let user = |(name, who)| {
+        let used = summary.metric(&format!("cpu.{name}_mean")).filter(|m| m.value != Value::NoData)?;
+        Some(format!("{who} {used}"))
+    };
+    let own = users.into_iter().filter_map(user).collect::<Vec<_>>().join(", ");
+    // Held to some of the CPUs, a run is full of its own load when it has filled those. More than all of them
+    // shows that others of the run are not held to them.
     let of_allowed = mean.own * f64::from(environment.all_cpus()) / f64::from(environment.cpus.max(1));
+    let of_allowed = if of_allowed > 1.0 { mean.own } else { of_allowed };
     if mean.are_disturbed() {
         let (others, steal) = (percent(mean.others), percent(mean.steal));
         let (what, and) = match environment.unseen.as_str() {
+            _ if mean.is_stolen() => ("this machine was disturbed", String::new()),
             "" => ("this machine was disturbed", String::new()),
             unseen => ("whether this machine was disturbed is not known", format!(" and {unseen}")),
         };

@@ -67,7 +67,7 @@ fn sum_up(judged: &[Judged]) -> (Outcome, String) {
     (Outcome::Pass, String::new())
 }
 
-/// How far on the wrong side of the gate's bound a value lies; negative on the right side.
+/// Distance of a value from the gate's bound, on the wrong side; negative on the right one.
 fn distance(gate: &Gate, value: f64) -> f64 {
     match gate.op {
         Op::Less | Op::AtMost => value - gate.bound,

@@ -167,7 +167,7 @@ pub(super) fn judge_range(op: Op, bound: f64, (least, most): (f64, f64)) -> Outc
     }
 }
 
-/// Why a percentile is not judged, and how many samples would do.
+/// The reason for not judging a percentile, and the number of samples that would do.
 fn few_samples(metric: &Metric) -> String {
     let (has, needs) =
         (metric.samples.unwrap_or_default(), metric.definition.samples_needed().unwrap_or_default());

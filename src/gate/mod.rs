@@ -24,7 +24,7 @@ pub use watch::Watch;
 use crate::metrics::{Better, Readings};
 use crate::values::Unit;
 
-/// How a gate or the whole run came out.
+/// Outcome of a gate or of the whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 #[strum(serialize_all = "lowercase")]
 pub enum Outcome {
@@ -72,13 +72,13 @@ impl fmt::Display for Interval {
 pub struct GateResult {
     /// The expression as written: `rtt.p99 < 20ms`.
     pub expression: String,
-    /// How it came out.
+    /// Its outcome.
     pub outcome: Outcome,
     /// The actual value for people.
     pub actual: String,
     /// The readings that it was judged by, in doubt.
     pub interval: Option<Interval>,
-    /// Why it came out so, where the value and its interval do not say it.
+    /// The reason for its outcome, where the value and its interval do not say it.
     pub reason: String,
 }
 

@@ -57,7 +57,12 @@ impl Shares {
 
     /// True if somebody but the run used the machine.
     pub fn are_disturbed(&self) -> bool {
-        self.steal >= MOST_STEAL || self.others >= MOST_OTHERS
+        self.is_stolen() || self.others >= MOST_OTHERS
+    }
+
+    /// True if the hypervisor gave the machine to others.
+    pub fn is_stolen(&self) -> bool {
+        self.steal >= MOST_STEAL
     }
 }
 

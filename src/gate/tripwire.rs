@@ -48,8 +48,8 @@ fn line(evidence: &Evidence<'_>, metric: &Metric, baseline: &Baseline) -> GateRe
     let subject = Subject::Run(metric.definition);
     let line = evidence.judge(&Gate { text, subject, op: Op::AtMost, bound: tripwire.bound_ms });
     let outcome = if line.outcome == Outcome::Fail { Outcome::Regressed } else { line.outcome };
-    let why = if line.reason.is_empty() { basis(&tripwire) } else { line.reason };
-    let reason = [Some(why), left_out].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let own = Some(line.reason).filter(|reason| !reason.is_empty());
+    let reason = [own, Some(basis(&tripwire)), left_out].into_iter().flatten().collect::<Vec<_>>().join("; ");
     GateResult { outcome, reason, ..line }
 }
 
@@ -58,7 +58,13 @@ fn basis(tripwire: &Tripwire) -> String {
     let Tripwire { median_ms, bound_ms, runs, .. } = tripwire;
     let ms = |ms: f64| if ms.is_finite() { show(Value::Number(ms), Unit::Ms) } else { "lost".into() };
     let of = if *runs == 1 { "1 run".into() } else { format!("{runs} runs") };
-    format!("at most {}, by a baseline of {of} with a median of {}", ms(*bound_ms), ms(*median_ms))
+    let times = bound_ms / median_ms;
+    // Twice as slow, and nobody would be told.
+    let restless = match times.is_finite() && times > 2.0 {
+        true => format!(", which scatter so much that only a run {times:.1} times as slow would be told"),
+        false => String::new(),
+    };
+    format!("at most {}, by a baseline of {of} with a median of {}{restless}", ms(*bound_ms), ms(*median_ms))
 }
 
 #[cfg(test)]

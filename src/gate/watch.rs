@@ -38,7 +38,7 @@ impl Watch {
         Watch { gates: gates.iter().filter_map(watched).collect(), after, next: Duration::ZERO }
     }
 
-    /// How many gates are watched.
+    /// Number of gates watched.
     pub fn count(&self) -> usize {
         self.gates.len()
     }
@@ -77,7 +77,7 @@ fn is_broken(gate: &Gate, metric: &Metric) -> bool {
     judge_metric(gate, metric, &Readings::exactly(metric.value)).0 == Outcome::Fail
 }
 
-/// Whether the gate's metric is known before the end and the gate, once broken, may well stay so: what
+/// True if the gate's metric is known before the end and the gate, once broken, may well stay so: what
 /// grows is below any bound in the beginning.
 fn can_be_watched(gate: &Gate, definition: &'static Definition) -> bool {
     definition.so_far(&Live::default()).is_some_and(|(_, course)| match course {

@@ -32,6 +32,7 @@ mod tests {
     fn names_are_unique_and_say_their_series_and_statistic() {
         let names: HashSet<_> = all().map(|d| d.name).collect();
         assert_eq!(names.len(), all().count());
+        assert_eq!(Series::ALL.len(), LATENCIES.len());
         for (series, block) in Series::ALL.iter().zip(LATENCIES.iter()) {
             for (definition, statistic) in block.iter().zip(Statistic::ALL) {
                 assert_eq!(definition.name, format!("{}.{}", series.name(), statistic.key()));

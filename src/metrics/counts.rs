@@ -10,7 +10,7 @@ use super::facts::{known, number, ratio};
 use super::latencies;
 use super::metric::{Better, Course, Definition, Figure, Group, LiveFigure, Of, RestsOn, Samples, Statistic};
 use crate::analysis::mos::Concealment;
-use crate::record::{CallRecord, Durations, Ending, Live, SecondRecord, ServiceRecord};
+use crate::record::{CallRecord, Durations, Ending, Live, Series, ServiceRecord};
 use crate::values::{Unit, Value};
 
 /// A figure that a late driver may have bent.
@@ -198,10 +198,10 @@ pub(super) static TRAFFIC: [Definition; 28] = [
         "share of rtt.p99 - rtt.p50 that the control stream shows too",
         |f| f.in_no_doubt(|| known(f.explained().map(|explained| explained.share)))),
     record(Control, "control.sent_count", Count,
-        "instrument: probes sent on the control stream in the hold phase",
-        |f| f.control_count(|s| s.control_sent)),
+        "instrument: probes of the control stream in the measured window",
+        |f| f.control_count(f.histogram(Series::Control).len() + f.lost_of(Series::Control))),
     record(Control, "control.lost_count", Count, "instrument: of these, lost",
-        |f| f.control_count(SecondRecord::control_lost)),
+        |f| f.control_count(f.lost_of(Series::Control))),
 ];
 
 #[rustfmt::skip]

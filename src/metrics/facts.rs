@@ -124,7 +124,7 @@ impl<'a> Facts<'a> {
         if matches!(self.reading, Reading::Recorded) { of() } else { Value::NoData }
     }
 
-    /// What the worst reading adds, and no other.
+    /// The part that the worst reading alone adds.
     fn if_worst(&self, more: u64) -> u64 {
         if matches!(self.reading, Reading::Worst) { more } else { 0 }
     }
@@ -321,10 +321,10 @@ impl<'a> Facts<'a> {
         explain(tail(Series::Rtt)?, tail(Series::Control)?)
     }
 
-    /// A count of control packets in the hold phase; no data without a control stream.
-    pub fn control_count(&self, of: fn(&SecondRecord) -> u64) -> Value {
+    /// A count of control packets; no data without a control stream.
+    pub fn control_count(&self, count: u64) -> Value {
         let is_there = self.held().any(|s| s.control_sent > 0);
-        if is_there { number(self.held().map(of).sum()) } else { Value::NoData }
+        if is_there { number(count) } else { Value::NoData }
     }
 
     /// The seconds of the hold phase.

@@ -23,7 +23,7 @@ use crate::values::Value;
 /// All that reports show and gates judge. Exporters only turn it into bytes.
 #[derive(Debug, Clone)]
 pub struct Summary {
-    /// Where, when and with what.
+    /// The circumstances of the run.
     pub environment: Environment,
     /// Every figure by its name, in the order of [`catalogue::all`].
     pub metrics: Vec<Metric>,
@@ -75,7 +75,7 @@ pub struct PercentileRow {
 pub struct EndingCount {
     /// In words: `completed`, `rejected 486 Busy here`, …
     pub what: String,
-    /// How many.
+    /// Number of calls.
     pub count: u64,
     /// True if a call should end so.
     pub good: bool,

@@ -73,16 +73,6 @@ impl Intervals {
         }
     }
 
-    /// True if nothing was counted.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The measured latencies of every series over the whole run.
-    pub fn totals(&self) -> BTreeMap<Series, Latencies> {
-        self.totals_among(|_| true)
-    }
-
     /// The measured latencies of every series in the seconds that `among` names.
     pub fn totals_among(&self, among: impl Fn(u32) -> bool) -> BTreeMap<Series, Latencies> {
         let mut totals: BTreeMap<Series, Latencies> = BTreeMap::new();
@@ -194,7 +184,7 @@ mod tests {
                 if second == some { of_second.record(ns); }
             }
             let counts = |l: &Latencies| l.counts().collect::<Vec<_>>();
-            let totals = log.totals();
+            let totals = log.totals_among(|_| true);
             prop_assert_eq!(totals.get(&Series::Rtt).map(counts).unwrap_or_default(), counts(&all));
             let among = log.totals_among(|second| second >= some);
             prop_assert_eq!(among.get(&Series::Rtt).map(counts).unwrap_or_default(), counts(&part));

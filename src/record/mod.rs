@@ -75,7 +75,7 @@ impl Series {
 /// Everything that a run recorded.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
-    /// Where, with what and when it ran.
+    /// The circumstances of the run.
     pub environment: Environment,
     /// One record per attempted call, in the order of the attempts.
     pub calls: Vec<CallRecord>,

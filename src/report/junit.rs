@@ -38,16 +38,12 @@ pub(super) fn suite(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, Ser
 fn of_gate(gate: &GateResult) -> TestCaseStatus {
     let (expression, actual) = (words::one_line(&gate.expression), words::actual(gate));
     let reason = words::one_line(&gate.reason);
+    let more = if reason.is_empty() { String::new() } else { format!("; {reason}") };
+    let message = format!("{expression}: actual {actual}{more}");
     match gate.outcome {
         Outcome::Pass => TestCaseStatus::success(),
-        Outcome::Fail | Outcome::Regressed => {
-            let more = if reason.is_empty() { String::new() } else { format!(", {reason}") };
-            unsuccessful(NonSuccessKind::Failure, "gate", format!("{expression}: actual {actual}{more}"))
-        }
-        Outcome::Inconclusive => {
-            let message = format!("{expression}: actual {actual}; {reason}");
-            unsuccessful(NonSuccessKind::Error, "inconclusive", message)
-        }
+        Outcome::Fail | Outcome::Regressed => unsuccessful(NonSuccessKind::Failure, "gate", message),
+        Outcome::Inconclusive => unsuccessful(NonSuccessKind::Error, "inconclusive", message),
     }
 }
 

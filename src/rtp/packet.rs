@@ -39,11 +39,6 @@ impl StreamSender {
         StreamSender { run_id, call_id, ssrc, payload_type, samples: samples as u32, next: 0, buffer }
     }
 
-    /// The stream's number in the run.
-    pub fn call_id(&self) -> u32 {
-        self.call_id
-    }
-
     /// Packets built so far.
     pub fn sent(&self) -> u32 {
         self.next

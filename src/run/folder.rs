@@ -97,6 +97,18 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     put().inspect_err(|_| drop(fs::remove_file(&partial)))
 }
 
+/// Writes a file that the user has named: behind its link where it is one, and a device or a pipe as it is.
+///
+/// # Errors
+/// The system's reason.
+pub fn write_named(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    match path.metadata() {
+        Ok(there) if !there.is_file() => fs::write(path, bytes),
+        Ok(_) => write_whole(&path.canonicalize()?, bytes, mode),
+        Err(_) => write_whole(path, bytes, mode),
+    }
+}
+
 /// `path`, or with a number behind it if that is taken: two runs may begin in the same second.
 fn free(path: &Path) -> PathBuf {
     let numbered = (2..1000).map(|n| PathBuf::from(format!("{}-{n}", path.display())));
@@ -129,6 +141,24 @@ mod tests {
         assert!(Folder::create(Some(dir.path()), "x", now, "scenario.toml").is_err());
         let names: Vec<_> = fs::read_dir(dir.path().join("plots")).unwrap().collect();
         assert_eq!(names.len(), 1, "no partial file stays behind");
+    }
+
+    #[test]
+    fn a_named_file_stays_a_link_or_a_pipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let [target, link, pipe] = ["target", "link", "pipe"].map(|name| dir.path().join(name));
+        fs::write(&target, b"old").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        write_named(&link, b"new", 0o600).unwrap();
+        assert_eq!((fs::read(&target).unwrap(), link.is_symlink()), (b"new".to_vec(), true));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe)
+        });
+        write_named(&pipe, b"through", 0o600).unwrap();
+        assert_eq!(reader.join().unwrap().unwrap(), b"through");
+        assert!(!fs::metadata(&pipe).unwrap().is_file());
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
     let calls = scenario.load.calls;
     let environment = &recorded.run.environment;
     if environment.window_from_s.is_none() {
-        remarks.push("no call came up, so nothing was held or measured".into());
+        let any = recorded.run.calls.iter().any(|call| call.ending.was_answered());
+        let why = if any { "the run ended before all calls were up" } else { "no call came up" };
+        remarks.push(format!("{why}, so nothing was held or measured"));
     } else if environment.calls_at_start < calls {
         remarks.push(format!("the hold phase began with {} of {calls} calls up", environment.calls_at_start));
     }

@@ -68,7 +68,7 @@ impl Pool {
         let (media, service, rtp) = (s.media.ports, s.service.ports, s.asterisk.rtp_ports);
         let mut pools = vec![pool("media.ports", "driver's ports", media, media.even_ports(), 2, 1)];
         if s.service.mode.is_started() {
-            pools.push(pool("service.ports", "service's ports", service, service.len(), 1, 1));
+            pools.push(pool("service.ports", "service's ports", service, service.count(), 1, 1));
         }
         if s.asterisk.mode == AsteriskMode::Managed {
             let (pairs, each) = (rtp.rtp_pairs(), ASTERISK_PAIRS_PER_CALL);

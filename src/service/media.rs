@@ -66,9 +66,16 @@ impl MediaTotals {
         MediaTotals { counts: Mutex::default(), echo: has_echo.then(Mutex::default) }
     }
 
-    /// Adds what was counted meanwhile. Both sides hold the lock for a copy of some numbers.
-    pub fn add(&self, new: MediaCounts) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) += new;
+    /// Adds `new` and empties it. While somebody is reading it stays for the next time, unless this one is to
+    /// wait: a media thread does not.
+    pub fn add(&self, new: &mut MediaCounts, wait: bool) {
+        let counts = match wait {
+            true => Some(self.counts.lock().unwrap_or_else(PoisonError::into_inner)),
+            false => self.counts.try_lock().ok(),
+        };
+        if let Some(mut counts) = counts {
+            *counts += std::mem::take(new);
+        }
     }
 
     /// The totals as they are now.

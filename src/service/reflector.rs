@@ -86,7 +86,7 @@ impl Reflector {
         let waker = poller.waker();
         let (sender, commands) = channel();
         let totals = Arc::new(MediaTotals::new(has_echo));
-        let calls: Vec<_> = (0..range.len()).map(|_| None).collect();
+        let calls: Vec<_> = (0..range.count()).map(|_| None).collect();
         let delay = delay.map(Delay::new).transpose()?;
         if let Some(delay) = &delay {
             poller.add(delay.timer(), DELAY)?;
@@ -236,7 +236,7 @@ impl ReflectorThread {
 
     /// Adds new counts to those that others see; those of the echo server once in a while and at the end.
     fn show(&mut self, at_the_end: bool) {
-        self.totals.add(std::mem::take(&mut self.workspace.media));
+        self.totals.add(&mut self.workspace.media, at_the_end);
         let Some(shown) = &self.totals.echo else { return };
         let now = clock::now();
         if !at_the_end && now.since(self.shown_at) < SHOW_EVERY {
@@ -320,7 +320,7 @@ impl ReflectorThread {
             call.stream.end(&mut self.workspace.echo);
             call.count(&mut self.workspace.media);
             counts = call.counts;
-            self.totals.add(std::mem::take(&mut self.workspace.media));
+            self.totals.add(&mut self.workspace.media, true);
         }
         // Nobody listens any more when the service is ending.
         let _ = self.events.send(StreamEvent::Removed { port, counts });

@@ -180,8 +180,8 @@ pub struct PortRange {
 as_text!(PortRange, "a port range");
 
 impl PortRange {
-    /// Number of ports.
-    pub fn len(self) -> u32 {
+    /// Number of ports; at least one.
+    pub fn count(self) -> u32 {
         u32::from(self.to) - u32::from(self.from) + 1
     }
 
@@ -203,11 +203,6 @@ impl PortRange {
     /// True if the two ranges share a port.
     pub fn overlaps(self, other: PortRange) -> bool {
         self.from <= other.to && other.from <= self.to
-    }
-
-    /// Always false: a range has at least one port.
-    pub fn is_empty(self) -> bool {
-        false
     }
 }
 

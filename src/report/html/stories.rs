@@ -137,7 +137,7 @@ fn around(moment: &Moment<'_>) -> String {
         (None, Some(late)) => {
             said.push_str(&format!(" The driver sent late (at most {}).", unusual(late)));
         }
-        (None, None) if moment.has_control => {
+        (None, None) if moment.is_calm => {
             said.push_str(" The control stream was as usual: the machine did not stall for it.");
         }
         (None, None) => {}

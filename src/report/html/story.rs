@@ -35,8 +35,9 @@ pub struct Moment<'a> {
     pub control: Option<Unusual>,
     /// The driver's largest send lateness, if it was far above the usual.
     pub lateness: Option<Unusual>,
-    /// Packets of the control stream came back in this second, so that its calm means something.
-    pub has_control: bool,
+    /// The control stream came back in this second, and neither its slowest packet nor the driver's latest
+    /// took half as long as `rtt_ms`.
+    pub is_calm: bool,
 }
 
 impl Story<'_> {
@@ -116,7 +117,10 @@ impl<'a> Stories<'a> {
             all,
             control: unusual(|s| s.control_p99_ms, self.control),
             lateness: unusual(|s| s.send_lateness_max_ms, self.lateness),
-            has_control: all.is_some_and(|s| s.control_p99_ms.is_some()),
+            is_calm: all.is_some_and(|s| {
+                let is_small = |ns: Option<Ns>| ns.is_none_or(|ns| ns.as_ms() < rtt_ms / 2.0);
+                s.control_p99_ms.is_some() && is_small(s.control_max_ms) && is_small(s.send_lateness_max_ms)
+            }),
         }
     }
 }
@@ -153,11 +157,14 @@ mod tests {
         }
         let stories = Stories::new(&run);
         let worst = stories.of(&run.calls[5]).worst.unwrap();
-        assert_eq!((worst.second, worst.rtt_ms, worst.has_control), (77, 9.5, true));
+        assert_eq!((worst.second, worst.rtt_ms, worst.is_calm), (77, 9.5, true));
         assert_eq!(worst.all.unwrap().second, 77);
         assert_eq!(worst.control.map(|c| (Some(c.value), Some(c.usual))), Some((ms(4.0), ms(0.1))));
         assert_eq!(worst.lateness, None);
         assert_eq!(stories.of(&run.calls[6]).worst, None);
+        // A single packet of the control stream took as long: nobody may say that the machine was calm.
+        run.seconds[77].control_max_ms = ms(5.0);
+        assert!(!Stories::new(&run).of(&run.calls[5]).worst.unwrap().is_calm);
     }
 
     #[test]
