@@ -56,6 +56,8 @@ impl Subject {
     }
 }
 
+/// Longest gate, in bytes: a report has a line for each.
+const LONGEST: usize = 1000;
 /// Before a gate that every call must hold.
 const EVERY_CALL: &str = "every call:";
 
@@ -125,6 +127,9 @@ impl Gate {
     pub fn parse(text: &str) -> Result<Gate, GateError> {
         let error = |reason: String, cure: &str| GateError { reason, cure: cure.into() };
         let example = "write METRIC OP VALUE as in rtt.p99 < 20ms";
+        if text.len() > LONGEST {
+            return Err(error(format!("a gate of {} bytes is beyond {LONGEST}", text.len()), example));
+        }
         let found = text.find(['<', '>', '=', '!']).and_then(|at| {
             let (name, rest) = text.split_at(at);
             OPERATORS.iter().find_map(|(sign, op)| rest.strip_prefix(sign).map(|value| (name, *op, value)))
@@ -184,12 +189,9 @@ fn number(text: &str, unit: Unit) -> Option<f64> {
         Unit::Mib => &[("MiB", |mib| mib), ("MB", |mib| mib), ("", |mib| mib)],
         _ => &[("", |number| number)],
     };
-    let before = |suffix: &str| {
-        let digits = text.strip_suffix(suffix)?.trim();
-        digits.parse().ok().filter(|value: &f64| value.is_finite())
-    };
+    let before = |suffix: &str| text.strip_suffix(suffix)?.trim().parse::<f64>().ok();
     let value = suffixes.iter().find_map(|(suffix, of)| Some(of(before(suffix)?)));
-    value.or_else(|| before("").filter(|zero| *zero == 0.0))
+    value.filter(|value| value.is_finite()).or_else(|| before("").filter(|zero| *zero == 0.0))
 }
 
 fn suggestion(name: &str, known: impl Iterator<Item = &'static str>) -> String {
@@ -255,8 +257,22 @@ mod tests {
         assert!(fails("loss.ratio < 3ms").contains("0.1%"));
         assert!(fails("rtt.p99 < fast").contains("`fast`"));
         assert!(fails("rtt.p99 < inf").contains("`inf`"));
+        assert!(fails("rtt.p99 <= 1e306s").contains("`1e306s`"), "infinite in milliseconds");
         assert!(fails("rtt.p99 < 20").contains("with its unit"));
         assert!(fails("calls.answered == 100").contains("100%"));
+    }
+
+    #[test]
+    fn a_gate_has_a_greatest_length() {
+        let padded = |n: usize| Gate::parse(&format!("rtt.p99 <{}20ms", " ".repeat(n - 13)));
+        assert!(padded(LONGEST).is_ok());
+        let refused = padded(70_000).unwrap_err();
+        assert!(
+            refused.reason.contains("70000 bytes") && refused.cure.contains("METRIC OP VALUE"),
+            "{refused:?}"
+        );
+        let name = Gate::parse(&"x".repeat(70_000)).unwrap_err();
+        assert!(name.reason.len() < 100, "{name}");
     }
 
     #[test]

@@ -140,7 +140,7 @@ pub struct Environment {
 
 /// Two readings of the offset between two clocks differ by some microseconds; a clock that is set moves by
 /// more.
-const CLOCK_STEP_NS: i64 = 1_000_000;
+const CLOCK_STEP_NS: u64 = 1_000_000;
 
 impl Environment {
     /// CPUs of the machine: shares of it are of so many.
@@ -157,7 +157,7 @@ impl Environment {
     /// Amount by which the wall clock was set during the run, in words; its stamps are worthless then.
     pub fn clock_set(&self) -> Option<String> {
         let (step_ns, negative) = (self.clock_step_ns, self.negative_rtt);
-        (step_ns.abs() > CLOCK_STEP_NS || negative > 0).then(|| {
+        (step_ns.unsigned_abs() > CLOCK_STEP_NS || negative > 0).then(|| {
             let by = show(Value::Number(step_ns as f64 / 1e6), Unit::Ms);
             format!("the clock was set by {by}: {negative} packets came back before they were sent")
         })

@@ -24,7 +24,7 @@ use crate::stamp::Stamp;
 /// 18,432 counts.
 const MOST_BYTES: u64 = 256 << 10;
 /// Most packets of one interval: far more than can be, and so few that no sum of a file's can overflow.
-const MOST_PACKETS: u64 = 1 << 36;
+pub(super) const MOST_PACKETS: u64 = 1 << 36;
 /// Most counts that a log may unpack to, by its length. Ours hold less than one a byte; a few bytes of
 /// equal counts would otherwise unpack to a hundred times their length.
 const MOST_COUNTS_A_BYTE: u64 = 16;

@@ -1,10 +1,18 @@
 //! A run's files, read back into the records that they were written from.
 
+use csv::{Position, StringRecord};
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 
 use super::{
     CallRecord, CallSecond, Environment, FORMAT_VERSION, Quantile, Run, SecondRecord, Silence, hlog,
 };
+
+/// Largest number in a file: so few that no sum of them can overflow.
+const MOST: f64 = hlog::MOST_PACKETS as f64;
+/// Columns that others have written: words may be numbers there.
+const WORDS: [&str; 2] = ["call_id", "reason"];
 
 /// The bytes of a run's raw files.
 #[derive(Debug, Clone, Default)]
@@ -29,17 +37,17 @@ impl Stored {
     /// # Errors
     /// The file that is damaged or of a newer version, and where in it.
     pub fn read(&self) -> Result<Run, String> {
-        #[derive(serde::Deserialize)]
-        struct Version {
-            format: u32,
-        }
         let damaged = |error: serde_json::Error| format!("environment.json is damaged: {error}");
-        let Version { format } = serde_json::from_slice(&self.environment).map_err(damaged)?;
+        let json: Json = serde_json::from_slice(&self.environment).map_err(damaged)?;
+        let format = u32::deserialize(&json["format"]).map_err(damaged)?;
         if format > FORMAT_VERSION {
             return Err(format!(
                 "the run was written in format {format}; this version reads up to {FORMAT_VERSION}: use a newer \
                  loadtest"
             ));
+        }
+        if let Some(wrong) = beyond("", &json) {
+            return Err(format!("environment.json is damaged: {wrong}"));
         }
         let environment: Environment = serde_json::from_slice(&self.environment).map_err(damaged)?;
         let mut calls: Vec<CallRecord> = table("calls.csv", &self.calls)?;
@@ -50,6 +58,15 @@ impl Stored {
         let call_seconds: Vec<CallSecond> = table("call_seconds.csv", &self.call_seconds)?;
         let silences: Vec<Silence> = table("silences.csv", &self.silences)?;
         let intervals = hlog::read(&self.hlog).map_err(|error| error.to_string())?;
+        // It is there once a call is up.
+        let has_window = environment.window_from_s.is_some();
+        for (file, is_empty) in [("calls.csv", calls.is_empty()), ("seconds.csv", seconds.is_empty())] {
+            if has_window && is_empty {
+                return Err(format!(
+                    "{file} is damaged: it is empty, and environment.json has a measured window"
+                ));
+            }
+        }
         Ok(Run { environment, calls, seconds, call_seconds, silences, intervals })
     }
 }
@@ -64,8 +81,37 @@ fn fill_in_lost(call: &mut CallRecord) {
 }
 
 fn table<T: DeserializeOwned>(file: &'static str, bytes: &[u8]) -> Result<Vec<T>, String> {
-    let rows = csv::Reader::from_reader(bytes).into_deserialize().collect::<Result<_, csv::Error>>();
-    rows.map_err(|error| format!("{file} is damaged: {error}"))
+    let damaged = |error: csv::Error| format!("{file} is damaged: {error}");
+    let mut reader = csv::Reader::from_reader(bytes);
+    let heads = reader.headers().map_err(damaged)?.clone();
+    let row = |row: Result<StringRecord, csv::Error>| {
+        let row = row.map_err(damaged)?;
+        let mut cells = heads.iter().zip(&row).filter(|(head, _)| !WORDS.contains(head));
+        if let Some((head, cell)) = cells.find(|(_, cell)| cell.parse().is_ok_and(|n: f64| !is_possible(n))) {
+            let line = row.position().map_or(0, Position::line);
+            return Err(format!(
+                "{file} is damaged in line {line}: {head} is {cell}, which no run can reach"
+            ));
+        }
+        row.deserialize(Some(&heads)).map_err(damaged)
+    };
+    reader.records().map(row).collect()
+}
+
+fn is_possible(number: f64) -> bool {
+    number.abs() <= MOST
+}
+
+/// The first number in a document that no run can reach. Stamps and offsets in nanoseconds may be any.
+fn beyond(key: &str, json: &Json) -> Option<String> {
+    match json {
+        Json::Number(n) if !key.ends_with("_ns") && !n.as_f64().is_some_and(is_possible) => {
+            Some(format!("{key} is {n}, which no run can reach"))
+        }
+        Json::Array(all) => all.iter().find_map(|json| beyond(key, json)),
+        Json::Object(all) => all.iter().find_map(|(key, json)| beyond(key, json)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -105,6 +105,8 @@ pub fn render(
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod schema;
 
 #[cfg(test)]

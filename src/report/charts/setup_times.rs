@@ -114,7 +114,7 @@ fn draw(canvas: &mut Canvas, summary: &Summary) {
 /// each other on the axis that charts over time share.
 fn is_timed(summary: &Summary) -> bool {
     let last = summary.calls.iter().map(|c| c.intended_s).filter(|s| s.is_finite()).fold(0.0, f64::max);
-    summary.seconds.last().is_some_and(|s| last > 0.25 * f64::from(s.second + 1))
+    summary.seconds.last().is_some_and(|s| last > 0.25 * (f64::from(s.second) + 1.0))
 }
 
 /// The run's time, or the numbers of the calls.
