@@ -97,7 +97,7 @@ fn probe_comes_back(socket: &UdpSocket, echo: SocketAddr, sender: &mut StreamSen
 
 #[test]
 fn probes_come_back_with_stamps_and_counts() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let mut echo = Echo::start();
         let (here, mut sender) = (socket(), stream(5));
         for _ in 0..100 {
