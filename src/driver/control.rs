@@ -139,8 +139,9 @@ impl LoadIo<'_> {
         let mut events = Vec::with_capacity(MEDIA_BATCH);
         loop {
             let now = self.now();
-            self.control.handle_timeout(now);
-            self.agent.handle_timeout(now);
+            let read_until = self.read_sip(now);
+            self.control.handle_timeout(read_until);
+            self.agent.handle_timeout(read_until);
             self.carry_out();
             if next_second <= now {
                 self.step_ns = self.timeline.step_ns();
@@ -159,12 +160,8 @@ impl LoadIo<'_> {
             let timers = [self.control.poll_timeout(), self.agent.poll_timeout()];
             let wake = timers.into_iter().flatten().fold(next_second.min(next_progress), Stamp::min);
             tokio::select! {
-                () = self.socket.readable() => {
-                    for (message, at, from) in self.socket.receive(self.step_ns) {
-                        self.agent.handle_message(at, &message, from);
-                        self.carry_out();
-                    }
-                }
+                // It is read before the next timers.
+                () = self.socket.readable() => {}
                 1.. = self.media.inbox.recv_many(&mut events, MEDIA_BATCH) => {
                     for event in events.drain(..) {
                         if let Some(input) = self.media.handle(event)? {
@@ -185,6 +182,17 @@ impl LoadIo<'_> {
 
     fn now(&self) -> Stamp {
         self.timeline.now()
+    }
+
+    /// Takes the SIP messages that are there at `now`; returns the time up to which none is left. No timer runs
+    /// out beyond that: after a stall, an answer that had come in time would find its call given up.
+    fn read_sip(&mut self, now: Stamp) -> Stamp {
+        let (messages, read_until) = self.socket.receive(now, self.step_ns);
+        for (message, at, from) in messages {
+            self.agent.handle_message(at, &message, from);
+            self.carry_out();
+        }
+        read_until
     }
 
     fn handle(&mut self, input: Input) {

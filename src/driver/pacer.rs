@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::UdpSocket;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -83,18 +84,18 @@ impl Pacer {
         };
         while self.obey(&mut wheel, &mut held) {
             let due = wheel.due();
+            let was_asleep = || self.timeline.now().since(due) > self.rules.lost_after;
+            if was_asleep() {
+                self.skip(&mut wheel, &held, self.timeline.now(), &mut tally);
+                continue;
+            }
             if self.stop(&mut wheel, &mut held, due) {
                 continue;
             }
             self.release(&mut held, due, &mut tally);
             self.timeline.sleep_until(due, SPIN);
-            let behind = self.timeline.now().since(due);
-            if behind > self.rules.lost_after {
-                let now = self.timeline.now();
-                let skipped = wheel.skip_to(now, |stream| {
-                    stream.class == Class::Call && self.window.holds(due, stream.counts_from)
-                });
-                tally.skipped(skipped, behind);
+            if was_asleep() {
+                // The commands that have come meanwhile say which streams would have sent.
                 continue;
             }
             if let Some(second) = tally.turn(due) {
@@ -113,6 +114,26 @@ impl Pacer {
         self.hand_over(tally.finish(), &mut cpu);
         let impaired = ImpairCounts { overflows: held.line.overflows(), ..held.counts };
         let _ = self.events.send(LaneEvent::PacerDone { skipped, unsent, impaired });
+    }
+
+    /// Gives up what was due before `now`: measured packets of streams that were not to stop before.
+    fn skip(
+        &self,
+        wheel: &mut Wheel<Box<PacedStream>>,
+        held: &DelayedPackets,
+        now: Stamp,
+        tally: &mut SendTally,
+    ) {
+        let behind = now.since(wheel.due());
+        let stops: HashMap<u32, Stamp> = held.stops.iter().map(|(at, call_id)| (*call_id, *at)).collect();
+        let skipped = wheel.skip_to(now, |stream| match stream.class {
+            Class::Call => {
+                let Range { start, end } = self.window.counted(stream.counts_from);
+                start..stops.get(&stream.call_id).map_or(end, |stop| end.min(*stop))
+            }
+            Class::Control => Stamp::ZERO..Stamp::ZERO,
+        });
+        tally.skipped(skipped, behind);
     }
 
     /// Tells a second's counts, and the CPU used since `before`.
@@ -178,7 +199,8 @@ impl Pacer {
             let command = match self.commands.try_recv() {
                 Err(TryRecvError::Empty) if idle => match self.commands.recv() {
                     Ok(command) => {
-                        wheel.skip_to(self.timeline.now() + SLOT, |_| false);
+                        // It is empty: there is nothing to count.
+                        wheel.skip_to(self.timeline.now() + SLOT, |_| Stamp::ZERO..Stamp::ZERO);
                         command
                     }
                     Err(_) => return false,
@@ -236,33 +258,70 @@ mod tests {
     use crate::values::Span;
     use tokio::sync::mpsc::unbounded_channel;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn rules(epoch: Stamp) -> Rules {
+        Rules {
+            run_id: 1,
+            epoch,
+            ptime: SECOND / 100,
+            late_after: SECOND,
+            lost_after: 10 * SECOND,
+            shared_clock: true,
+        }
+    }
+
+    /// A stream to itself.
+    fn stream(call_id: u32, class: Class, counts_from: Stamp) -> PacedStream {
+        let socket = Arc::new(crate::net::udp::bind_stamped("127.0.0.1:0".parse().unwrap(), 4096).unwrap());
+        socket.connect(socket.local_addr().unwrap()).unwrap();
+        let sender = StreamSender::new(1, call_id, call_id, Codec::Pcmu, 0, SECOND / 100);
+        let sent = StreamSent::default();
+        PacedStream { call_id, class, socket, sender, counts_from, sent, impairer: None }
+    }
+
+    #[test]
+    fn a_sleep_skips_the_measured_packets_of_each_stream_while_it_was_to_send() {
+        let begin = Stamp::ZERO + 1000 * SECOND;
+        // Asleep from the warm-up until long after the window's end.
+        let window = Window::default();
+        window.set(begin + 5 * SECOND, begin + 25 * SECOND);
+        let ((_, commands), (events, _)) = (std::sync::mpsc::channel(), unbounded_channel());
+        let (rules, timeline) = (rules(begin), Timeline::start());
+        let pacer = Pacer { rules, spread: true, window: Arc::new(window), commands, events, timeline };
+        let mut wheel = Wheel::new(rules.ptime, SLOT, begin, true);
+        for (call_id, class, counts_from) in [
+            (0, Class::Call, begin),
+            (1, Class::Call, begin + 15 * SECOND),
+            (2, Class::Call, begin),
+            (3, Class::Control, begin),
+        ] {
+            wheel.add(Box::new(stream(call_id, class, counts_from)));
+        }
+        let mut held = DelayedPackets {
+            line: DelayLine::new(0, 0),
+            sockets: HashMap::new(),
+            counts: ImpairCounts::default(),
+            stops: vec![(begin + 7 * SECOND, 2)],
+        };
+        let mut tally = SendTally::new(rules);
+        pacer.skip(&mut wheel, &held, begin + 3600 * SECOND, &mut tally);
+        assert_eq!(tally.skipped, 2000 + 1000 + 200);
+        held.stops.clear();
+        pacer.skip(&mut wheel, &held, begin + 7200 * SECOND, &mut tally);
+        assert_eq!(tally.skipped, 3200, "the window is over");
+    }
+
     /// Packets sent on one stream that is held back for 5 ms, and the send latenesses recorded for them.
     fn play(window: Window) -> (u64, u64) {
         let timeline = Timeline::start();
-        let second = Duration::from_secs(1);
-        let rules = Rules {
-            run_id: 1,
-            epoch: timeline.now(),
-            ptime: second / 100,
-            late_after: second,
-            lost_after: 10 * second,
-            shared_clock: true,
-        };
-        let socket = Arc::new(crate::net::udp::bind_stamped("127.0.0.1:0".parse().unwrap(), 4096).unwrap());
-        socket.connect(socket.local_addr().unwrap()).unwrap();
-        let impairment = Impairment { delay: Span(second / 200), ..Default::default() };
-        let stream = PacedStream {
-            call_id: 3,
-            class: Class::Call,
-            socket,
-            sender: StreamSender::new(1, 3, 3, Codec::Pcmu, 0, rules.ptime),
-            counts_from: rules.epoch,
-            sent: StreamSent::default(),
-            impairer: Some(Impairer::new(&impairment, 1)),
-        };
+        let rules = rules(timeline.now());
+        let impairment = Impairment { delay: Span(SECOND / 200), ..Default::default() };
+        let impairer = Some(Impairer::new(&impairment, 1));
+        let stream = PacedStream { impairer, ..stream(3, Class::Call, rules.epoch) };
         let ((to_pacer, commands), (events, mut inbox)) = (std::sync::mpsc::channel(), unbounded_channel());
         to_pacer.send(PacerCommand::Start(Box::new(stream))).unwrap();
-        let stop = PacerCommand::Stop { call_id: 3, at: timeline.now() + second / 10 };
+        let stop = PacerCommand::Stop { call_id: 3, at: timeline.now() + SECOND / 10 };
         to_pacer.send(stop).unwrap();
         let pacer = Pacer { rules, spread: true, window: Arc::new(window), commands, events, timeline };
         let thread = std::thread::spawn(move || pacer.run(DelayLine::new(1000, 1000)));

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::lane::LaneEvent;
+use super::media::RECEIVE_BUFFER;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
-use crate::measure::{MediaSecond, ReceiveTally, ReceivedEcho, Rules, StreamReceiver, Window};
+use crate::measure::{MediaSecond, ReceiveTally, ReceivedEcho, Rules, StallWatch, StreamReceiver, Window};
 use crate::net::poller::Poller;
 use crate::net::udp::{self, Batch};
 use crate::stamp::Stamp;
@@ -22,6 +23,10 @@ const BATCH: usize = 32;
 pub(super) const DATAGRAM: usize = 1024;
 /// Longest wait for packets before the thread looks at the clock again.
 const WAIT_MS: u16 = 20;
+/// A thread that has not looked for so long was stopped, or kept from its work: it has read nothing meanwhile.
+const STALL: Duration = Duration::from_millis(200);
+/// Batches read from one socket after a stall: more than its buffer holds, and no flood keeps the thread.
+const BATCHES: usize = RECEIVE_BUFFER / BATCH / 64;
 /// Interval between looks for dead calls; a phone would not be more exact.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -77,6 +82,13 @@ struct Books {
     since: Since,
 }
 
+impl Books {
+    fn new(rules: Rules) -> Self {
+        let (tally, impaired) = (ReceiveTally::new(rules), ImpairCounts::default());
+        Books { tally, finishing: Vec::new(), impaired, since: Since::default() }
+    }
+}
+
 /// Counts of the thread since it last told.
 #[derive(Default)]
 struct Since {
@@ -90,16 +102,11 @@ impl Receiving {
     /// Runs until told to shut down. `line` holds packets back on purpose.
     pub fn run(self, mut poller: Poller, mut line: DelayLine) {
         let mut calls: HashMap<u64, ReceivedCall> = HashMap::new();
-        let tally = ReceiveTally::new(self.rules);
-        let mut books = Books {
-            tally,
-            finishing: Vec::new(),
-            impaired: ImpairCounts::default(),
-            since: Since::default(),
-        };
+        let mut books = Books::new(self.rules);
         let mut batch = Batch::new(BATCH, DATAGRAM);
         let mut ready = Vec::with_capacity(256);
         let mut next_look = self.rules.epoch;
+        let mut watch = StallWatch::new(self.timeline.now(), STALL);
         while self.obey(&mut calls, &mut books.finishing, &poller) {
             ready.clear();
             let wait = if line.is_empty() { WAIT_MS } else { 1 };
@@ -108,16 +115,19 @@ impl Receiving {
             }
             for token in &ready {
                 if let Some(call) = calls.get_mut(token) {
-                    books.since.drops += self.read(call, &mut batch, &mut books.tally, &mut line);
+                    self.read(call, &mut batch, &mut books, &mut line);
                 }
             }
-            self.release(&mut line, &mut calls, &mut books.tally);
             let now = self.timeline.now();
+            if watch.look(now) {
+                self.catch_up(&mut calls, &mut batch, &mut books, &mut line);
+            }
+            self.release(&mut line, &mut calls, &mut books.tally);
             self.report_finished(&mut calls, &poller, &mut books, now);
             self.report_second(&mut books, now);
             if now >= next_look {
                 next_look = now + LOOK_EVERY;
-                self.report_dead(&mut calls, now);
+                self.report_dead(&mut calls, now, watch.awake_since());
             }
         }
         calls.into_values().for_each(|call| self.finish(call, &mut books));
@@ -129,17 +139,32 @@ impl Receiving {
         let _ = self.events.send(LaneEvent::ReceiverDone { negative_rtt, unstamped, impaired });
     }
 
-    /// Reads what one call's socket holds; returns how many datagrams it has newly dropped.
+    /// Reads all that came while the thread was stalled: no call or second is judged before that.
+    fn catch_up(
+        &self,
+        calls: &mut HashMap<u64, ReceivedCall>,
+        batch: &mut Batch,
+        books: &mut Books,
+        line: &mut DelayLine,
+    ) {
+        for call in calls.values_mut() {
+            let mut reads = 0..BATCHES;
+            while reads.next().is_some() && self.read(call, batch, books, line) {}
+        }
+    }
+
+    /// Reads a batch from one call's socket; says whether it was full, so that there may be more.
     fn read(
         &self,
         call: &mut ReceivedCall,
         batch: &mut Batch,
-        tally: &mut ReceiveTally,
+        books: &mut Books,
         line: &mut DelayLine,
-    ) -> u64 {
+    ) -> bool {
+        let tally = &mut books.tally;
         let mut drops = call.drops;
         // An error is one that ICMP brought for an earlier send; the packet it is about is lost anyway.
-        let _ = batch.receive(&*call.socket, |datagram| {
+        let read = batch.receive(&*call.socket, |datagram| {
             let read_at = clock::now();
             drops = datagram.drops.unwrap_or(drops);
             let at = datagram.received_at;
@@ -159,7 +184,8 @@ impl Receiving {
         });
         let newly = drops.wrapping_sub(call.drops);
         call.drops = drops;
-        newly.into()
+        books.since.drops += u64::from(newly);
+        matches!(read, Ok(BATCH))
     }
 
     /// Takes in what the impairment has held back until now, as received when it was let go.
@@ -234,11 +260,12 @@ impl Receiving {
         let _ = self.events.send(LaneEvent::Finished { call_id, report });
     }
 
-    fn report_dead(&self, calls: &mut HashMap<u64, ReceivedCall>, now: Stamp) {
+    fn report_dead(&self, calls: &mut HashMap<u64, ReceivedCall>, now: Stamp, awake_since: Stamp) {
         if self.dead_after.is_zero() {
             return;
         }
-        for call in calls.values_mut().filter(|c| !c.told && c.stream.is_dead(now, self.dead_after)) {
+        let is_dead = |call: &ReceivedCall| call.stream.is_dead(now, self.dead_after, awake_since);
+        for call in calls.values_mut().filter(|call| !call.told && is_dead(call)) {
             call.told = true;
             let _ = self.events.send(LaneEvent::Dead { call_id: call.stream.call_id(), at: now });
         }
@@ -262,5 +289,52 @@ impl Receiving {
         second.record.cpu_busiest_thread = Some(cpu.saturating_sub(since.cpu).as_secs_f64());
         let _ = self.events.send(LaneEvent::Second(second));
         *since = Since { second: since.second, drops: 0, corrupted, cpu };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Class;
+    use crate::rtp::Codec;
+    use crate::rtp::packet::StreamSender;
+
+    #[test]
+    fn echoes_that_came_in_a_stall_are_read_before_their_call_is_closed() {
+        let (second, timeline) = (Duration::from_secs(1), Timeline::start());
+        let rules = Rules {
+            run_id: 1,
+            epoch: timeline.now(),
+            ptime: second / 50,
+            late_after: second,
+            lost_after: 2 * second,
+            shared_clock: true,
+        };
+        let ((_, commands), (events, mut inbox)) = (std::sync::mpsc::channel(), mpsc::unbounded_channel());
+        let window = Arc::new(Window::default());
+        let receiving =
+            Receiving { rules, window, commands, events, timeline, dead_after: second, echoes: None };
+        let socket = Arc::new(udp::bind_stamped("127.0.0.1:0".parse().unwrap(), RECEIVE_BUFFER).unwrap());
+        socket.connect(socket.local_addr().unwrap()).unwrap();
+        let mut sender = StreamSender::new(1, 0, 9, Codec::Pcmu, 0, rules.ptime);
+        for _ in 0..100 {
+            let now = clock::now();
+            socket.send(sender.packet(now, now)).unwrap();
+        }
+        let poller = Poller::new().unwrap();
+        poller.add(&*socket, 0).unwrap();
+        let stream = Box::new(StreamReceiver::new(rules, 0, Class::Call, rules.epoch));
+        let finish = Some((150, rules.epoch));
+        let call = ReceivedCall { stream, socket, drops: 0, finish, told: false, impairer: None };
+        let mut calls = HashMap::from([(0, call)]);
+        let mut books = Books::new(rules);
+        books.finishing.push(0);
+        // The other fifty have been lost, and the call is over for long.
+        let now = timeline.now() + 60 * second;
+        let (mut batch, mut line) = (Batch::new(BATCH, DATAGRAM), DelayLine::new(0, 0));
+        receiving.catch_up(&mut calls, &mut batch, &mut books, &mut line);
+        receiving.report_finished(&mut calls, &poller, &mut books, now);
+        let Ok(LaneEvent::Finished { report, .. }) = inbox.try_recv() else { panic!("it is closed") };
+        assert_eq!(report.total_received, 100);
     }
 }

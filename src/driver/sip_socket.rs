@@ -68,34 +68,66 @@ impl SipSocket {
 
     /// Reads messages; if there are many, some are left for the next call of this. The wall clock has been
     /// set by `step_ns` since the start: stamps are shifted back by it, so that timers and delays do not jump.
-    pub fn receive(&mut self, step_ns: i64) -> Vec<Received> {
-        let mut messages = Vec::new();
+    ///
+    /// Returns with them the time up to which everything is read: `now`, or if some may be left, the receipt of
+    /// the last one read.
+    pub fn receive(&mut self, now: Stamp, step_ns: i64) -> (Vec<Received>, Stamp) {
+        let (mut messages, mut last) = (Vec::new(), now);
+        let SipSocket { socket, sending, batch, garbage, drops, .. } = self;
         for _ in 0..BATCHES {
-            let SipSocket { socket, batch, garbage, drops, .. } = self;
-            let result = socket.try_io(Interest::READABLE, || {
-                batch.receive(&*socket, |datagram| {
+            let mut receive = || {
+                batch.receive(&*sending, |datagram| {
                     *drops = datagram.drops.map_or(*drops, u64::from);
-                    let at = Timeline::unstepped(datagram.received_at, step_ns);
+                    last = Timeline::unstepped(datagram.received_at, step_ns);
                     match parse(datagram.bytes) {
                         Ok(mut message) => {
                             message.received_from(datagram.from);
-                            messages.push((message, at, datagram.from));
+                            messages.push((message, last, datagram.from));
                         }
                         Err(_) => *garbage += 1,
                     }
                 })
-            });
+            };
+            // Tokio does not try a socket of which its reactor has not heard yet; after a stall it has not.
+            let result = socket.try_io(Interest::READABLE, &mut receive).or_else(|_| receive());
             // Fewer than asked for: empty. An error comes from ICMP and belongs to a send, which its
             // timer repeats.
             if !matches!(result, Ok(n) if n == BATCH) {
-                break;
+                return (messages, now);
             }
         }
-        messages
+        (messages, last.min(now))
     }
 
     /// Sends a message. One that the kernel refuses counts as lost on the way: timers repeat it.
     pub fn send(&mut self, SipDatagram { destination, bytes }: &SipDatagram) {
         self.unsent += u64::from(self.sending.send_to(bytes, destination).is_err());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_that_lies_in_the_socket_is_read_before_the_reactor_has_run() {
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let mut socket = SipSocket::bind(any).expect("a socket");
+        let far = std::net::UdpSocket::bind(any).expect("a socket");
+        let text = "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=a\r\n\
+            To: <sip:x@h>;tag=b\r\nCall-ID: c\r\nCSeq: 7 OPTIONS\r\n\r\n";
+        let most = BATCH * BATCHES;
+        for n in 0..most + 3 {
+            // No flood of garbage hides that there is more.
+            let bytes = if n == most - 1 { "\r\n\r\n" } else { text };
+            far.send_to(bytes.as_bytes(), socket.local()).expect("sent");
+        }
+        let now = crate::clock::now();
+        let (messages, read_until) = socket.receive(now, 0);
+        let last = messages.last().expect("some").1;
+        assert_eq!((messages.len(), socket.garbage), (most - 1, 1));
+        assert!(last <= read_until && read_until < now, "more are left");
+        let (messages, read_until) = socket.receive(now, 0);
+        assert_eq!((messages.len(), read_until), (3, now));
     }
 }

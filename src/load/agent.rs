@@ -252,6 +252,22 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_judged_by_its_receipt_however_late_it_is_read() {
+        let mut agent = Agent::new("tag".into());
+        (0..2).for_each(|number| agent.place(at_s(1), number, config(number)));
+        let (invites, _) = drained(&mut agent);
+        // Nobody has looked for a minute; the setup timeout is 32 s.
+        let reasons = [(0, 32), (1, 34)].map(|(number, answered_s)| {
+            agent.handle_message(at_s(answered_s), &busy(&invites[number]), PEER.parse().unwrap());
+            let outputs = std::iter::from_fn(|| agent.poll());
+            let signals: Vec<_> = outputs.filter(|o| matches!(o, AgentOutput::Signal(_))).collect();
+            format!("{signals:?}")
+        });
+        assert!(reasons[0].contains("486") && !reasons[0].contains("Timeout"), "{reasons:?}");
+        assert!(reasons[1].contains("Timeout") && !reasons[1].contains("486"), "{reasons:?}");
+    }
+
+    #[test]
     fn timers_of_many_calls_run_out_in_batches() {
         let mut agent = Agent::new("tag".into());
         (0..CALLS).for_each(|number| agent.place(at_s(1), number, config(number)));

@@ -8,6 +8,7 @@ mod medians;
 mod receiver;
 mod seconds;
 mod sender;
+mod stall;
 mod wheel;
 mod window;
 
@@ -17,6 +18,7 @@ pub use medians::Medians;
 pub use receiver::{ReceiveTally, ReceivedEcho, StreamReceiver, StreamReport};
 pub use seconds::MediaSecond;
 pub use sender::{SendTally, Sent, StreamSent};
+pub use stall::StallWatch;
 pub use wheel::Wheel;
 pub use window::Window;
 

@@ -306,9 +306,11 @@ impl StreamReceiver {
         }
     }
 
-    /// True if the call was heard, and at `now` has not been for `dead_after`.
-    pub fn is_dead(&self, now: Stamp, dead_after: Duration) -> bool {
-        self.class == Class::Call && self.report.last_echo_at.is_some_and(|at| now.since(at) >= dead_after)
+    /// True if the call was heard, and at `now` has not been for `dead_after`, in all of which this program was
+    /// awake: it has been since `awake_since`.
+    pub fn is_dead(&self, now: Stamp, dead_after: Duration, awake_since: Stamp) -> bool {
+        let silent_for = |last: Stamp| now.since(last.max(awake_since));
+        self.class == Class::Call && self.report.last_echo_at.is_some_and(|at| silent_for(at) >= dead_after)
     }
 
     /// Everything sent before the first packet that comes back was cut from the call's beginning.
@@ -394,6 +396,7 @@ impl Jitter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::StallWatch;
     use crate::rtp::Codec;
     use crate::rtp::packet::StreamSender;
 
@@ -435,17 +438,22 @@ mod tests {
     #[test]
     fn silences_are_noted_and_only_what_was_heard_can_die() {
         let (mut stream, mut tally, now) = play(0, &[]);
-        assert!(!stream.is_dead(now + Duration::from_secs(60), Duration::from_secs(5)), "never heard");
+        assert!(!stream.is_dead(now + Duration::from_secs(60), Duration::from_secs(5), now), "never heard");
         let mut sender = StreamSender::new(1, 0, 9, Codec::Pcmu, 0, PTIME);
         for ms in [0, 20, 40, 1040, 1060, 1540, 1560] {
             let at = now + Duration::from_millis(ms);
             let packet = sender.packet(at, at).to_vec();
             stream.receive(&packet, at, at, &Window::default(), &mut tally);
         }
-        let dead = |ms| stream.is_dead(now + Duration::from_millis(ms), Duration::from_secs(5));
-        assert_eq!((dead(6559), dead(6560)), (false, true));
-        let report = stream.finish(&mut tally);
         let at = |ms| now + Duration::from_millis(ms);
+        let dead = |ms, awake_since| stream.is_dead(at(ms), Duration::from_secs(5), awake_since);
+        assert_eq!((dead(6559, now), dead(6560, now)), (false, true));
+        let mut watch = StallWatch::new(now, Duration::from_millis(200));
+        assert!((0..2000).step_by(20).all(|ms| !watch.look(at(ms))));
+        assert!(watch.look(at(60_000)), "it slept");
+        assert!(!watch.look(at(60_200)));
+        assert_eq!((dead(64_999, watch.awake_since()), dead(65_000, watch.awake_since())), (false, true));
+        let report = stream.finish(&mut tally);
         assert_eq!(report.silences, [Silence { call: 0, from_s: 0.04, to_s: 1.04 }], "480 ms are none");
         assert_eq!(report.last_echo_at, Some(at(1560)));
     }

@@ -1,5 +1,6 @@
 //! The slot wheel: streams by the time at which they send, one wake-up per slot.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::stamp::Stamp;
@@ -54,19 +55,29 @@ impl<T> Wheel<T> {
         &mut self.slots[index]
     }
 
-    /// Gives up the slots due before `at`; returns the number of packets that the streams which `counts` would
-    /// have sent in them. For a machine that was asleep: packets that old would all be lost, and sent at once
-    /// would flood.
-    pub fn skip_to(&mut self, at: Stamp, counts: impl Fn(&T) -> bool) -> u64 {
-        let target = at.since(self.origin).as_nanos() as u64 / self.slot.as_nanos() as u64;
-        let behind = target.saturating_sub(self.turn);
+    /// Gives up the slots due before `at`; returns the number of packets that its streams would have sent in
+    /// them, each at its own time, within the times in which `counted` counts a stream's packets. For a machine
+    /// that was asleep: packets that old would all be lost, and sent at once would flood. However long it slept,
+    /// this is a sum over the streams.
+    pub fn skip_to(&mut self, at: Stamp, counted: impl Fn(&T) -> Range<Stamp>) -> u64 {
+        let slot_ns = self.slot.as_nanos() as u64;
+        let target = (at.since(self.origin).as_nanos() as u64 / slot_ns).max(self.turn);
+        let skipped = self.turn..target;
+        let first_at = |at: Stamp| (at.since(self.origin).as_nanos() as u64).div_ceil(slot_ns);
         let turns = self.slots.len() as u64;
-        let of = |slot: &Vec<T>| slot.iter().filter(|stream| counts(stream)).count() as u64;
-        let all: u64 = self.slots.iter().map(of).sum();
-        let part = (0..behind % turns).map(|k| of(&self.slots[((self.turn + k) % turns) as usize]));
-        let skipped = behind / turns * all + part.sum::<u64>();
-        self.turn += behind;
-        skipped
+        let packets = |(index, stream): (u64, &T)| {
+            let counted = counted(stream);
+            // Turns of this slot before `turn`.
+            let before = |turn: u64| turn.saturating_sub(index).div_ceil(turns);
+            let [from, to] =
+                [counted.start, counted.end].map(|at| first_at(at).clamp(skipped.start, skipped.end));
+            before(to).saturating_sub(before(from))
+        };
+        let streams =
+            (0..).zip(&self.slots).flat_map(|(index, slot)| slot.iter().map(move |stream| (index, stream)));
+        let all = streams.map(packets).sum();
+        self.turn = target;
+        all
     }
 
     /// True without any stream.
@@ -78,8 +89,13 @@ impl<T> Wheel<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    fn at_ms(ms: u64) -> Stamp {
+        Stamp::ZERO + Duration::from_millis(ms)
+    }
 
     fn play(wheel: &mut Wheel<char>, slots: usize) -> Vec<(u64, String)> {
         let mut sent = Vec::new();
@@ -124,10 +140,47 @@ mod tests {
         "abc".chars().for_each(|c| wheel.add(c));
         play(&mut wheel, 1);
         // Slots 1 to 9 hold b c - a b c - a b: seven packets.
-        assert_eq!(wheel.skip_to(Stamp::ZERO + 10 * MS, |_| true), 7);
-        assert_eq!(wheel.due(), Stamp::ZERO + 10 * MS);
-        assert_eq!(wheel.skip_to(Stamp::ZERO, |_| true), 0);
+        let ever = |_: &char| at_ms(0)..at_ms(u64::MAX / 1_000_000);
+        assert_eq!(wheel.skip_to(at_ms(10), ever), 7);
+        assert_eq!(wheel.due(), at_ms(10));
+        assert_eq!(wheel.skip_to(at_ms(0), ever), 0);
+        assert_eq!(wheel.due(), at_ms(10));
         // Slots 10 to 13: b and c once each, and not a.
-        assert_eq!(wheel.skip_to(Stamp::ZERO + 14 * MS, |c| *c != 'a'), 2);
+        let but_a = |c: &char| if *c == 'a' { at_ms(0)..at_ms(0) } else { ever(c) };
+        assert_eq!(wheel.skip_to(at_ms(14), but_a), 2);
+        // A week, of which 8 ms count.
+        assert_eq!(wheel.skip_to(at_ms(604_800_000), |_| at_ms(1000)..at_ms(1008)), 6);
+    }
+
+    proptest! {
+        /// However a sleep lies to the times that count, it skips what would have been sent in them.
+        #[test]
+        fn each_packet_is_judged_by_its_own_time(
+            begun in 0usize..30,
+            woken_ms in 0u64..200,
+            counted in proptest::collection::vec((0u64..150, 0u64..150), 1..9),
+            origin_us in 0u64..5000,
+        ) {
+            let origin = Stamp::ZERO + Duration::from_micros(origin_us);
+            let wheels: Vec<Wheel<usize>> = (0..2)
+                .map(|_| {
+                    let mut wheel = Wheel::new(4 * MS, MS, origin, true);
+                    (0..counted.len()).for_each(|n| wheel.add(n));
+                    for _ in 0..begun {
+                        wheel.advance();
+                    }
+                    wheel
+                })
+                .collect();
+            let [mut asleep, mut awake] = <[_; 2]>::try_from(wheels).expect("two");
+            let range = |n: &usize| at_ms(counted[*n].0)..at_ms(counted[*n].1);
+            let skipped = asleep.skip_to(at_ms(woken_ms), range);
+            let mut sent = 0;
+            while awake.due() < asleep.due() {
+                let due = awake.due();
+                sent += awake.advance().iter().filter(|n| range(n).contains(&due)).count() as u64;
+            }
+            prop_assert_eq!((skipped, awake.due()), (sent, asleep.due()));
+        }
     }
 }

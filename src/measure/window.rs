@@ -1,5 +1,6 @@
 //! The measured window: which packets count towards the headline.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::record::Scope;
@@ -38,11 +39,16 @@ impl Window {
         (from != u64::MAX).then(|| (Stamp::from_ns(from), Stamp::from_ns(to.max(from))))
     }
 
-    /// True if a packet intended at `at` counts, of a call that counts from `call_from` on. While the window
-    /// is not set, everything lies before it.
+    /// Times for which packets are intended that count, of a call that counts from `call_from` on. While the
+    /// window is not set, everything lies before it.
+    pub fn counted(&self, call_from: Stamp) -> Range<Stamp> {
+        let from = Stamp::from_ns(self.from.load(Ordering::Acquire));
+        from.max(call_from)..Stamp::from_ns(self.to.load(Ordering::Relaxed))
+    }
+
+    /// True if a packet intended at `at` counts, of such a call.
     pub fn holds(&self, at: Stamp, call_from: Stamp) -> bool {
-        let bounds = self.from.load(Ordering::Acquire)..self.to.load(Ordering::Relaxed);
-        at >= call_from && bounds.contains(&at.as_ns())
+        self.counted(call_from).contains(&at)
     }
 
     /// The intervals that count such a packet.

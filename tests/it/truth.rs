@@ -167,7 +167,8 @@ fn play_on(machine: &Machine, network: &Network, calls: usize, seconds: u64) -> 
         let due = wheel.due();
         let now = machine.runs_at(due);
         if now.since(due) > rules.lost_after {
-            let skipped = wheel.skip_to(now, |n| *n < calls);
+            let counted = |n: &usize| if *n < calls { window.counted(rules.epoch) } else { to..to };
+            let skipped = wheel.skip_to(now, counted);
             send.skipped(skipped, now.since(due));
             continue;
         }
@@ -462,4 +463,16 @@ fn packets_that_a_stopped_driver_never_sent_are_lost_at_worst() {
     assert_eq!(outcomes(&verdict), [Outcome::Inconclusive, Outcome::Pass, Outcome::Pass], "{verdict:#?}");
     // Twenty calls, fifty packets a second, three seconds.
     assert_eq!(verdict.gates[0].interval.expect("in doubt").to_string(), "0 … 3,000");
+}
+
+#[test]
+fn a_stopped_driver_has_skipped_the_packets_of_the_window_alone_wherever_it_stopped() {
+    // Five calls, fifty packets a second; the window is from the first second to the sixth.
+    for (from_ms, lasts_ms, skipped) in [(500, 3000, 625), (4500, 3_600_000, 375), (500, 3_600_000, 1250)] {
+        let stopped = Some((MS * from_ms, MS * lasts_ms));
+        let machine = Machine { stopped, ..Machine::default() };
+        let (run, truth) = play_on(&machine, &Network { up: 3 * MS, ..Network::default() }, 5, 6);
+        assert_eq!(run.environment.skipped, skipped, "stopped after {from_ms} ms for {lasts_ms} ms");
+        assert_eq!(truth.sent + skipped, 1250);
+    }
 }

@@ -181,6 +181,8 @@ impl Call {
         if message.call_id() != self.config.call_id || self.state == CallState::Idle {
             return;
         }
+        // It may be read long after its receipt, before any timer has run out.
+        self.time_setup(now);
         match message.status() {
             Some(code) => self.on_response(now, code, message),
             None => self.on_request(now, message),
@@ -209,11 +211,7 @@ impl Call {
             self.give_up_invite(now, FailReason::Timeout);
         }
         self.time_cancel(now);
-        if is_due(self.setup_deadline, now) {
-            self.setup_deadline = None;
-            self.end(CallEvent::Failed { reason: FailReason::Timeout, at: now });
-            self.cancel(now);
-        }
+        self.time_setup(now);
         let byes = self.forked.iter_mut().filter_map(|leg| leg.bye.as_mut());
         let forked = byes.map(|bye| bye.handle_timeout(now)).collect();
         self.resend(forked);
@@ -228,6 +226,15 @@ impl Call {
             }
         }
         self.servers.retain(|server| !server.is_over());
+    }
+
+    /// Gives the call up where its time to be answered is over.
+    fn time_setup(&mut self, now: Stamp) {
+        if is_due(self.setup_deadline, now) {
+            self.setup_deadline = None;
+            self.end(CallEvent::Failed { reason: FailReason::Timeout, at: now });
+            self.cancel(now);
+        }
     }
 
     /// Sends again what timers ask for; true if one of them has run out.
