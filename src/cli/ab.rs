@@ -92,7 +92,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             let side = &sides[which];
             let out = folder.path().join(side.folder).join(format!("{n:02}"));
             let Some(digest) = segment(&side.plan, &out, interrupt.clone()).await? else {
-                return Ok(interrupted(&args, &folder, pairs.len()));
+                let (pairs, path) = (pairs.len(), folder.path().display());
+                say::err(format_args!(
+                    "interrupted after {pairs} of {} pairs; their runs stay in {path}",
+                    args.pairs
+                ));
+                return Ok(Exit::Interrupted);
             };
             if !args.quiet {
                 tell(n, args.pairs, side.letter, &args.question, &digest);
@@ -143,7 +148,7 @@ fn same_load(base: &Scenario, new: &Scenario) -> Result<(), Failure> {
 
 /// Refuses a comparison that must end inconclusive.
 fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
-    let metrics = args.question.metrics();
+    let metrics = &args.question.metric;
     if needed(args.pairs as usize, metrics.len()).is_none() {
         return Err(Failure::usage(format!(
             "{} pairs are too few for {} metrics at once: give more --pairs, or fewer metrics",
@@ -167,10 +172,12 @@ fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails once so many pairs broke that the others cannot decide.
+/// Fails once so many pairs broke that the others cannot decide. One that B broke alone is evidence.
 fn enough_left(args: &Args, pairs: &[(RunDigest, RunDigest)]) -> Result<(), Failure> {
-    let broken = pairs.iter().filter(|(a, b)| a.worthless.is_some() || b.worthless.is_some()).count();
-    match needed(args.pairs as usize - broken, args.question.metrics().len()) {
+    let is_lost = |run: &RunDigest| run.worthless.is_some();
+    let broken =
+        pairs.iter().filter(|(a, b)| is_lost(a) || is_lost(b) && b.environment.broken.is_empty()).count();
+    match needed(args.pairs as usize - broken, args.question.metric.len()) {
         Some(_) => Ok(()),
         None => Err(Failure::broke(format!(
             "{broken} of {} pairs broke, and the others are too few to tell; nothing is compared",
@@ -205,13 +212,7 @@ fn tell(n: u32, of: u32, letter: char, question: &Question, run: &RunDigest) {
     let figure = |metric: &&str| format!("{metric} {}", ms(run.segment(metric)));
     let said = match &run.worthless {
         Some(why) => format!("left out: {why}"),
-        None => question.metrics().iter().map(figure).collect::<Vec<_>>().join("  "),
+        None => question.metric.iter().map(figure).collect::<Vec<_>>().join("  "),
     };
     say::err(format_args!("pair {n:>2} of {of}  {letter}  {said}"));
-}
-
-fn interrupted(args: &Args, folder: &Folder, pairs: usize) -> Exit {
-    let path = folder.path().display();
-    say::err(format_args!("interrupted after {pairs} of {} pairs; their runs stay in {path}", args.pairs));
-    Exit::Interrupted
 }

@@ -76,15 +76,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     say::out(format_args!("  ARI_URL   {url}"));
     say::out(format_args!("  ARI_USER  {}", account.user));
     // Output ends up in logs: passwords that are in the file are not printed.
-    let hidden = "(in the file of --write-env)";
-    let shown = |password: &Secret| match args.write_env {
-        Some(_) => hidden.to_string(),
-        None => password.expose().to_string(),
-    };
-    say::out(format_args!("  ARI_PASS  {}", shown(&account.password)));
+    let is_kept = args.write_env.is_some();
+    let password = if is_kept { "(in the file of --write-env)" } else { account.password.expose() };
+    say::out(format_args!("  ARI_PASS  {password}"));
     say::out(format_args!("  app       {}", app));
     say::out(format_args!("  SIP_USER  {}  (From user that is asked for a password)", digest.user));
-    if args.write_env.is_none() {
+    if !is_kept {
         say::out(format_args!("  SIP_PASS  {}", digest.password.expose()));
     }
     say::out(format_args!("  log       {}", managed.output().path().display()));

@@ -38,12 +38,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     resources(&survey, scenario);
     asterisk(scenario, &mut survey).await;
     service(scenario, &mut survey).await;
-    let gates = &scenario.gates.require;
-    say::out(format_args!(
-        "  {:22} {}",
-        "gates",
-        if gates.is_empty() { "none".into() } else { gates.join(", ") }
-    ));
+    let gates = scenario.gates.require.join(", ");
+    say::out(format_args!("  {:22} {}", "gates", if gates.is_empty() { "none" } else { &gates }));
     survey.warnings.iter().for_each(|warning| say::err(format_args!("warning: {warning}")));
     survey.obstacles.iter().for_each(|obstacle| say::err(format_args!("error: {obstacle}")));
     if survey.obstacles.is_empty() {

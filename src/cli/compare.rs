@@ -39,17 +39,10 @@ pub struct Question {
     /// Percentile of the round trip to compare. Several share the chance of a false alarm.
     #[arg(long, value_name = "METRIC", value_delimiter = ',', value_parser = known,
           default_value = "rtt.p99")]
-    metric: Vec<&'static str>,
+    pub metric: Vec<&'static str>,
     /// Smallest difference of a pair that counts, in per cent.
     #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = margin)]
     margin: f64,
-}
-
-impl Question {
-    /// The metrics in the order given.
-    pub fn metrics(&self) -> &[&'static str] {
-        &self.metric
-    }
 }
 
 fn known(name: &str) -> Result<&'static str, String> {

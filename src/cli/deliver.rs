@@ -84,10 +84,8 @@ impl Delivery<'_> {
     fn print(&self) {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         let colour = wanted && std::io::stdout().is_terminal();
-        say::out(
-            terminal::summary(&self.finished.summary, &self.finished.verdict, &self.place(), colour)
-                .trim_end(),
-        );
+        let Finished { summary, verdict, .. } = self.finished;
+        say::out(terminal::summary(summary, verdict, &self.place(), colour).trim_end());
     }
 
     /// Writes every file, figures before pictures. One that cannot be written does not keep the others
@@ -97,27 +95,19 @@ impl Delivery<'_> {
     /// The first file that could not be written.
     pub fn write(&self) -> Result<(), Failure> {
         let scenario = self.resolved.to_toml();
-        let mut first_failure = None;
-        let mut put = |result: Result<(), Failure>| {
-            if let Err(failure) = result {
-                first_failure.get_or_insert(failure);
-            }
-        };
         let write = |name, bytes: &[u8]| self.folder.write(name, bytes).map_err(Failure::from);
-        self.finished.raw.iter().for_each(|(name, bytes)| put(write(name, bytes)));
+        let mut written: Vec<_> = self.finished.raw.iter().map(|(name, bytes)| write(name, bytes)).collect();
         let mut formats = Format::ALL.to_vec();
+        formats.retain(|format| self.options.report.contains(format));
         // Pictures and pages take longest, and are of least use to who runs out of room.
         formats.sort_by_key(|format| matches!(format, Format::Html | Format::Png));
         for format in formats {
-            if !self.options.report.contains(&format) {
-                continue;
-            }
             match render(format, &self.finished.summary, &self.finished.verdict, &scenario) {
-                Ok(files) => files.iter().for_each(|file| put(write(file.path, &file.bytes))),
-                Err(e) => put(Err(e.into())),
+                Ok(files) => written.extend(files.iter().map(|file| write(file.path, &file.bytes))),
+                Err(e) => written.push(Err(e.into())),
             }
         }
-        first_failure.map_or(Ok(()), Err)
+        written.into_iter().collect()
     }
 
     fn place(&self) -> String {

@@ -22,7 +22,7 @@ pub enum Exit {
     Regressed = 11,
     /// Nothing can be said.
     Inconclusive = 12,
-    /// Ended by Ctrl-C or SIGTERM.
+    /// Ended by Ctrl-C, SIGTERM or SIGHUP.
     Interrupted = 130,
 }
 
@@ -81,16 +81,7 @@ impl fmt::Display for Failure {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
-        let exit = error.downcast_ref().map_or(Exit::Broke, exit_of);
-        Failure { exit, error }
-    }
-}
-
-fn exit_of(error: &RunError) -> Exit {
-    match error {
-        RunError::Scenario(_) | RunError::Unusable(_) => Exit::Usage,
-        RunError::Obstacle(_) | RunError::Unresolved(_) | RunError::Asterisk(_) | RunError::Driver(_) => {
-            Exit::Broke
-        }
+        let is_mistake = matches!(error.downcast_ref(), Some(RunError::Scenario(_) | RunError::Unusable(_)));
+        Failure { exit: if is_mistake { Exit::Usage } else { Exit::Broke }, error }
     }
 }

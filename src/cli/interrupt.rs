@@ -1,5 +1,6 @@
-//! Ctrl-C and SIGTERM as a run's wish to end.
+//! Ctrl-C, SIGTERM and SIGHUP as a run's wish to end.
 
+use nix::sys::signal::Signal;
 use tokio::sync::watch;
 
 use super::Failure;
@@ -16,7 +17,8 @@ pub fn listen() -> Result<watch::Receiver<Stop>, Failure> {
     tokio::spawn(async move {
         signals.next().await;
         wish.send_replace(Stop::Soon);
-        signals.next().await;
+        // The shell and the kernel both tell of a terminal that goes.
+        while signals.next().await == Signal::SIGHUP {}
         wish.send_replace(Stop::Now);
         // Kept: without a sender nobody could wait for a wish.
         std::future::pending::<()>().await

@@ -42,7 +42,8 @@ impl Baseline {
     /// below that a difference is one of timers, whatever its percentage.
     pub fn tripwire(&self, run: &Environment, metric: &str) -> Option<Tripwire> {
         let metric = METRICS.into_iter().find(|name| *name == metric)?;
-        let segments = self.0.iter().filter(|s| unfit(run, s).is_none()).filter_map(|s| s.segment(metric));
+        let fit = self.0.iter().filter(|stored| unfit(run, stored, metric).is_none());
+        let segments = fit.filter_map(|stored| stored.segment(metric));
         let logs: Vec<f64> = segments.filter(|s| !s.too_few && s.ms > 0.0).map(|s| s.ms.ln()).collect();
         let runs = logs.len();
         let (middle, mad) = median_and_mad(logs.into_iter())?;
@@ -54,26 +55,28 @@ impl Baseline {
 
     /// True if any stored run is comparable with `run`.
     pub fn is_of_use(&self, run: &Environment) -> bool {
-        self.0.iter().any(|stored| unfit(run, stored).is_none())
+        self.0.iter().any(|stored| unfit(run, stored, "").is_none())
     }
 
-    /// The number of stored runs that are not comparable with `run`, and the reason of the first.
-    pub fn left_out(&self, run: &Environment) -> Option<String> {
-        let reasons: Vec<_> = self.0.iter().filter_map(|stored| unfit(run, stored)).collect();
+    /// The number of stored runs that do not count for `run` and a metric, and the reason of the first.
+    pub fn left_out(&self, run: &Environment, metric: &str) -> Option<String> {
+        let reasons: Vec<_> = self.0.iter().filter_map(|stored| unfit(run, stored, metric)).collect();
         let first = reasons.first()?;
         Some(format!("{} of {} stored runs do not count: {first}", reasons.len(), self.0.len()))
     }
 }
 
 /// Reason for leaving a stored run out. One in doubt counts: a baseline of calm runs alone would call the
-/// machine's noise a regression.
-fn unfit(run: &Environment, stored: &RunDigest) -> Option<String> {
+/// machine's noise a regression. One that is lost does not: half of them would leave no bound.
+fn unfit(run: &Environment, stored: &RunDigest, metric: &str) -> Option<String> {
+    let is_lost = stored.segment(metric).is_some_and(|segment| segment.ms.is_infinite());
     is_same_run(run, &stored.environment)
         .then(|| "it is the run itself".into())
         .or_else(|| stored.worthless.clone())
         .or_else(|| stored.cut_short.map(String::from))
         .or_else(|| other_machine(run, &stored.environment))
         .or_else(|| other_scenario(run, &stored.environment))
+        .or_else(|| is_lost.then(|| format!("its {metric} falls among the lost packets")))
 }
 
 #[cfg(test)]
@@ -119,9 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_percentile_has_no_bound_and_a_missing_one_no_line() {
-        let lost = tripwire(&baseline(&[f64::INFINITY; 3]), "rtt.p99").unwrap();
-        assert_eq!((lost.bound_ms, lost.runs), (f64::INFINITY, 3));
+    fn a_lost_percentile_does_not_count_and_is_named() {
+        let why = |baseline: &Baseline| baseline.left_out(&Environment::default(), "rtt.p99").unwrap();
+        let half = baseline(&[1.0, f64::INFINITY]);
+        assert_eq!(tripwire(&half, "rtt.p99").map(|t| (t.median_ms, t.runs)), Some((1.0, 1)));
+        assert!(why(&half).starts_with("1 of 2 stored runs do not count: its rtt.p99 falls among the lost"));
+        let lost = baseline(&[f64::INFINITY; 3]);
+        assert_eq!(tripwire(&lost, "rtt.p99"), None);
+        assert!(why(&lost).starts_with("3 of 3"));
         assert_eq!(tripwire(&baseline(&[1.0]), "rtt.p50"), None);
         assert_eq!(tripwire(&baseline(&[]), "rtt.p99"), None);
         assert_eq!(tripwire(&baseline(&[1.0]), "loss.ratio"), None);
@@ -135,7 +143,7 @@ mod tests {
             change(&mut other);
             let alone = Baseline(vec![other]);
             assert!(!alone.is_of_use(&run) && alone.tripwire(&run, "rtt.p99").is_none());
-            alone.left_out(&run).unwrap()
+            alone.left_out(&run, "rtt.p99").unwrap()
         };
         let other_cpu = Environment { cpu: "Xeon".into(), ..run.clone() };
         assert!(why(|_| {}, &other_cpu).ends_with("another CPU: Xeon, not EPYC"));
@@ -145,15 +153,19 @@ mod tests {
         assert!(why(|stored| stored.cut_short = Some("a gate ended it"), &run).contains("gate"));
         let itself = Environment { started_at: "2026".into(), ..run.clone() };
         let alone = Baseline(vec![stored(1.0, &itself)]);
-        assert!(alone.left_out(&itself).unwrap().contains("itself"));
+        assert!(alone.left_out(&itself, "rtt.p99").unwrap().contains("itself"));
         let mixed = Baseline(vec![stored(1.0, &other_cpu), stored(2.0, &run)]);
         assert_eq!(mixed.tripwire(&run, "rtt.p99").map(|t| (t.runs, t.median_ms)), Some((1, 2.0)));
-        assert!(mixed.left_out(&run).unwrap().starts_with("1 of 2 stored runs"));
+        assert!(mixed.left_out(&run, "rtt.p99").unwrap().starts_with("1 of 2 stored runs"));
         let doubted = digest("doubted", |stored| {
             (stored.environment, stored.in_doubt) = (run.clone(), true);
         });
         let doubted = Baseline(vec![doubted]);
         assert!(doubted.is_of_use(&run) && doubted.tripwire(&run, "rtt.p99").is_some());
-        assert_eq!(doubted.left_out(&run), None, "one of the same fingerprint counts, in doubt or not");
+        assert_eq!(
+            doubted.left_out(&run, "rtt.p99"),
+            None,
+            "one of the same fingerprint counts, in doubt or not"
+        );
     }
 }

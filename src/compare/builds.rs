@@ -13,6 +13,9 @@ pub struct Comparison {
     pub sides: [String; 2],
     /// The pairs of runs that count.
     pub runs: Vec<(RunDigest, RunDigest)>,
+    /// The shares of calls served, in every pair: calls are calls whatever the clock did, and a run that broke
+    /// has served none.
+    shares: Vec<(f64, f64)>,
     /// Reasons of pairs that do not count, one sentence each.
     pub left_out: Vec<String>,
     /// By metric.
@@ -50,6 +53,7 @@ impl Comparison {
     ) -> Comparison {
         let obstacle = obstacle(&runs);
         let left_out = runs.iter().filter_map(worthless).collect();
+        let shares = runs.iter().map(|(a, b)| (a.served, b.served)).collect();
         let runs: Vec<_> = runs.into_iter().filter(|pair| worthless(pair).is_none()).collect();
         let (mut compared, mut missing) = (Vec::new(), Vec::new());
         for &metric in metrics.iter().filter(|_| obstacle.is_none()) {
@@ -60,29 +64,25 @@ impl Comparison {
                 None => missing.push(metric),
             }
         }
-        Comparison { sides, runs, left_out, metrics: compared, missing, obstacle }
+        Comparison { sides, runs, shares, left_out, metrics: compared, missing, obstacle }
     }
 
     /// True if B serves fewer of its calls than A, in enough pairs.
     pub fn serves_fewer(&self) -> bool {
-        self.obstacle.is_none() && serves_fewer(&self.shares())
+        self.obstacle.is_none() && serves_fewer(&self.shares)
     }
 
-    /// True if B serves fewer of its calls than A on average, but not in enough pairs.
+    /// True if B serves fewer of its calls than A on average, or none in a pair, but not in enough pairs.
     pub fn may_serve_fewer(&self) -> bool {
         let (a, b) = self.served();
-        self.obstacle.is_none() && !self.serves_fewer() && b < a - SAME_SERVED
-    }
-
-    /// The shares of calls served, pair by pair.
-    fn shares(&self) -> Vec<(f64, f64)> {
-        self.runs.iter().map(|(a, b)| (a.served, b.served)).collect()
+        let fewer = b < a - SAME_SERVED || self.shares.iter().any(|(a, b)| *a > 0.0 && *b == 0.0);
+        self.obstacle.is_none() && !self.serves_fewer() && fewer
     }
 
     /// Average shares of calls that were answered and kept.
     pub fn served(&self) -> (f64, f64) {
-        let n = self.runs.len().max(1) as f64;
-        let (a, b) = self.shares().into_iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+        let n = self.shares.len().max(1) as f64;
+        let (a, b) = self.shares.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
         (a / n, b / n)
     }
 
@@ -178,6 +178,25 @@ mod tests {
         assert_eq!((of_another.answer(), of_another.metrics.len()), (Conclusion::Inconclusive, 0));
         assert!(of_another.obstacle.unwrap().contains("another one"));
         assert_eq!(compared(|run| run.cut_short = Some("cut")).answer(), Conclusion::Inconclusive);
+    }
+
+    #[test]
+    fn a_build_that_breaks_has_kept_none_of_its_calls() {
+        let breaks = |run: &mut RunDigest| {
+            (run.worthless, run.served) = (Some("it broke".into()), 0.0);
+        };
+        let (whole, broken) = (digest("whole", |_| {}), digest("broken", breaks));
+        let answer = |by_b: usize, by_a: usize| {
+            let mut pairs = vec![(whole.clone(), whole.clone()); 200];
+            pairs[..by_b].fill((whole.clone(), broken.clone()));
+            pairs[by_b..by_b + by_a].fill((broken.clone(), whole.clone()));
+            Comparison::of(Default::default(), pairs, &["rtt.p50"], &Margins::default()).answer()
+        };
+        assert_eq!(answer(0, 3), Conclusion::Unchanged, "A alone breaks");
+        assert_eq!(answer(1, 0), Conclusion::Inconclusive);
+        assert_eq!(answer(1, 3), Conclusion::Inconclusive);
+        assert_eq!(answer(180, 0), Conclusion::Regressed);
+        assert_eq!(answer(200, 0), Conclusion::Regressed);
     }
 
     #[test]

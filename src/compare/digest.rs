@@ -20,7 +20,7 @@ pub struct RunDigest {
     pub environment: Environment,
     /// By the places of [`METRICS`]; `None` where nothing was measured.
     pub(super) segments: [Option<Segment>; METRICS.len()],
-    /// Share of the calls that were answered and kept to their planned end.
+    /// Share of the calls that were answered and kept to their planned end; none in a run that broke.
     pub(super) served: f64,
     /// The instrument was beyond its limits.
     pub in_doubt: bool,
@@ -41,7 +41,7 @@ impl RunDigest {
             name,
             environment: run.clone(),
             segments: METRICS.map(|metric| segment(summary, metric)),
-            served: served(summary),
+            served: if broke.is_some() { 0.0 } else { served(summary) },
             in_doubt,
             worthless: broke.or_else(|| run.clock_set()),
             cut_short: cut_short.into_iter().find_map(|(is_so, why)| is_so.then_some(why)),
@@ -162,6 +162,11 @@ pub(super) mod tests {
         assert_eq!((run.worthless, run.cut_short), (None, None));
         let broke = of(Environment { broken: "x died".into(), ..Environment::default() }, Vec::new());
         assert!(broke.worthless.unwrap().contains("x died"));
+        let kept = CallRecord { ending: Ending::Completed, ..CallRecord::default() };
+        let of_one = |broken: &str| {
+            of(Environment { broken: broken.into(), ..Environment::default() }, vec![kept.clone()]).served
+        };
+        assert_eq!((of_one(""), of_one("x died")), (1.0, 0.0));
         let set = of(Environment { clock_step_ns: 5_000_000, ..Environment::default() }, Vec::new());
         assert!(set.worthless.unwrap().contains("clock"));
         let early = Some(EndedEarly::default());

@@ -176,13 +176,11 @@ fn scatter(pairs: &[Pair]) -> f64 {
     median_and_mad(all.filter(|ms| ms.is_finite())).map_or(0.0, |(_, mad)| mad)
 }
 
-/// The median and the median absolute deviation from it; `None` of nothing. Two that are lost do not
-/// differ.
+/// The median of finite values and the median absolute deviation from it; `None` of nothing.
 pub(super) fn median_and_mad(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let mut values: Vec<f64> = values.collect();
     let middle = median(&mut values)?;
-    let deviation = |value: &f64| if *value == middle { 0.0 } else { (value - middle).abs() };
-    let mut deviations: Vec<f64> = values.iter().map(deviation).collect();
+    let mut deviations: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
     Some((middle, median(&mut deviations)?))
 }
 

@@ -24,13 +24,10 @@ pub fn hold_against(verdict: &mut Verdict, summary: &Summary, gates: &[Gate], ba
     let evidence = Evidence::of(summary, &verdict.doubt);
     let metrics = names.into_iter().filter_map(|name| summary.metric(name));
     let lines: Vec<_> = metrics.map(|metric| line(&evidence, metric, baseline)).collect();
-    let any = |outcome| lines.iter().any(|line| line.outcome == outcome);
     if verdict.outcome == Outcome::Pass {
-        verdict.outcome = match (any(Outcome::Regressed), any(Outcome::Inconclusive)) {
-            (true, _) => Outcome::Regressed,
-            (false, true) => Outcome::Inconclusive,
-            (false, false) => Outcome::Pass,
-        };
+        let mut by_rank = [Outcome::Regressed, Outcome::Inconclusive].into_iter();
+        let worst = by_rank.find(|outcome| lines.iter().any(|line| line.outcome == *outcome));
+        verdict.outcome = worst.unwrap_or(Outcome::Pass);
     }
     verdict.gates.extend(lines);
 }
@@ -40,7 +37,7 @@ fn line(evidence: &Evidence<'_>, metric: &Metric, baseline: &Baseline) -> GateRe
     let environment = &evidence.summary.environment;
     // Bounds are measured, and change with every baseline; the name by which CI servers know it does not.
     let text = format!("{}, against the baseline", metric.name());
-    let left_out = baseline.left_out(environment);
+    let left_out = baseline.left_out(environment, metric.name());
     let Some(tripwire) = baseline.tripwire(environment, metric.name()) else {
         let reason = left_out.unwrap_or_else(|| "no stored run has measured it".into());
         return GateResult { actual: metric.to_string(), reason, ..GateResult::without_data(&text) };
@@ -56,7 +53,7 @@ fn line(evidence: &Evidence<'_>, metric: &Metric, baseline: &Baseline) -> GateRe
 /// The bound and what it comes from.
 fn basis(tripwire: &Tripwire) -> String {
     let Tripwire { median_ms, bound_ms, runs, .. } = tripwire;
-    let ms = |ms: f64| if ms.is_finite() { show(Value::Number(ms), Unit::Ms) } else { "lost".into() };
+    let ms = |ms: &f64| show(Value::Number(*ms), Unit::Ms);
     let of = if *runs == 1 { "1 run".into() } else { format!("{runs} runs") };
     let times = bound_ms / median_ms;
     // Twice as slow, and nobody would be told.
@@ -64,7 +61,7 @@ fn basis(tripwire: &Tripwire) -> String {
         true => format!(", which scatter so much that only a run {times:.1} times as slow would be told"),
         false => String::new(),
     };
-    format!("at most {}, by a baseline of {of} with a median of {}{restless}", ms(*bound_ms), ms(*median_ms))
+    format!("at most {}, by a baseline of {of} with a median of {}{restless}", ms(bound_ms), ms(median_ms))
 }
 
 #[cfg(test)]

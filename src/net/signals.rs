@@ -5,21 +5,24 @@ use std::io;
 use std::task::Poll;
 
 use nix::sys::signal::Signal;
+use procfs::process::Process;
 use tokio::signal::unix::{self, SignalKind, signal};
 
-/// Ctrl-C and SIGTERM, each a request to end in order.
-const TO_END: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
+/// Ctrl-C, SIGTERM and a terminal that goes, each a request to end in order.
+const TO_END: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 /// Some signals; from its making on none of them ends the program.
 pub struct Signals(Vec<(Signal, unix::Signal)>);
 
 impl Signals {
-    /// Begins to listen for requests to end: Ctrl-C and SIGTERM.
+    /// Begins to listen for requests to end: Ctrl-C, SIGTERM, and SIGHUP unless it is ignored, as under `nohup`.
     ///
     /// # Errors
     /// The kernel's refusal.
     pub fn to_end() -> io::Result<Self> {
-        Signals::listen(&TO_END)
+        let ignored = Process::myself().and_then(|this| this.status()).map_or(0, |status| status.sigign);
+        let is_ignored = |signal: Signal| ignored >> (signal as u32 - 1) & 1 == 1;
+        Signals::listen(if is_ignored(Signal::SIGHUP) { &TO_END[..2] } else { &TO_END })
     }
 
     /// Begins to listen for `wanted`.

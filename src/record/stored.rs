@@ -58,13 +58,9 @@ impl Stored {
         let call_seconds: Vec<CallSecond> = table("call_seconds.csv", &self.call_seconds)?;
         let silences: Vec<Silence> = table("silences.csv", &self.silences)?;
         let intervals = hlog::read(&self.hlog).map_err(|error| error.to_string())?;
-        // It is there once a call is up.
-        let has_window = environment.window_from_s.is_some();
         for (file, is_empty) in [("calls.csv", calls.is_empty()), ("seconds.csv", seconds.is_empty())] {
-            if has_window && is_empty {
-                return Err(format!(
-                    "{file} is damaged: it is empty, and environment.json has a measured window"
-                ));
+            if is_empty && environment.window_from_s.is_some() {
+                return Err(format!("{file} is damaged: it is empty, though a window was measured"));
             }
         }
         Ok(Run { environment, calls, seconds, call_seconds, silences, intervals })
@@ -87,26 +83,24 @@ fn table<T: DeserializeOwned>(file: &'static str, bytes: &[u8]) -> Result<Vec<T>
     let row = |row: Result<StringRecord, csv::Error>| {
         let row = row.map_err(damaged)?;
         let mut cells = heads.iter().zip(&row).filter(|(head, _)| !WORDS.contains(head));
-        if let Some((head, cell)) = cells.find(|(_, cell)| cell.parse().is_ok_and(|n: f64| !is_possible(n))) {
+        if let Some((head, cell)) = cells.find(|(_, cell)| cell.parse().is_ok_and(is_beyond)) {
             let line = row.position().map_or(0, Position::line);
-            return Err(format!(
-                "{file} is damaged in line {line}: {head} is {cell}, which no run can reach"
-            ));
+            return Err(format!("{file} is damaged in line {line}: {head} is {cell}, beyond any run"));
         }
         row.deserialize(Some(&heads)).map_err(damaged)
     };
     reader.records().map(row).collect()
 }
 
-fn is_possible(number: f64) -> bool {
-    number.abs() <= MOST
+fn is_beyond(number: f64) -> bool {
+    number.is_nan() || number.abs() > MOST
 }
 
 /// The first number in a document that no run can reach. Stamps and offsets in nanoseconds may be any.
 fn beyond(key: &str, json: &Json) -> Option<String> {
     match json {
-        Json::Number(n) if !key.ends_with("_ns") && !n.as_f64().is_some_and(is_possible) => {
-            Some(format!("{key} is {n}, which no run can reach"))
+        Json::Number(n) if !key.ends_with("_ns") && n.as_f64().is_none_or(is_beyond) => {
+            Some(format!("{key} is {n}, beyond any run"))
         }
         Json::Array(all) => all.iter().find_map(|json| beyond(key, json)),
         Json::Object(all) => all.iter().find_map(|(key, json)| beyond(key, json)),

@@ -65,7 +65,7 @@ impl RunPlan {
     pub fn hold_against(mut self, baseline: Option<Baseline>) -> Result<RunPlan, RunError> {
         let run = beforehand(&self.resolved);
         if let Some(useless) = baseline.as_ref().filter(|baseline| !baseline.is_of_use(&run)) {
-            let why = useless.left_out(&run).unwrap_or_default();
+            let why = useless.left_out(&run, "").unwrap_or_default();
             return Err(RunError::Unusable(format!("nothing to hold the run against: {why}")));
         }
         self.baseline = baseline;

@@ -107,6 +107,8 @@ impl EventSource {
         request.headers_mut().insert(AUTHORIZATION, self.authorization.clone());
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_EVENT_LEN))
+            // Pongs to a server that does not read would pile up.
+            .max_write_buffer_size(MAX_EVENT_LEN)
             .max_frame_size(Some(MAX_EVENT_LEN));
         let connecting = connect_async_with_config(request, Some(config), true);
         match tokio::time::timeout(limit, connecting).await {
@@ -215,5 +217,16 @@ mod tests {
         let source = EventSource::new("http://127.0.0.1:8088/", "u", "p", "a&b").unwrap();
         assert_eq!(source.url, "ws://127.0.0.1:8088/ari/events?app=a%26b");
         assert!(EventSource::new("https://x", "u", "p", "a").is_err());
+    }
+
+    #[tokio::test]
+    async fn pongs_that_nobody_reads_do_not_pile_up() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", server.local_addr().unwrap());
+        let accept =
+            async { tokio_tungstenite::accept_async(server.accept().await.unwrap().0).await.unwrap() };
+        let source = EventSource::new(&url, "u", "p", "a").unwrap();
+        let (_server, socket) = tokio::join!(accept, source.open(CONNECT_LIMIT));
+        assert_eq!(socket.unwrap().get_config().max_write_buffer_size, MAX_EVENT_LEN);
     }
 }

@@ -75,7 +75,7 @@ fn an_interrupted_comparison_ends_the_run_under_way_and_keeps_the_others() {
     assert!(!place.out().join("comparison.json").exists());
 }
 
-/// A service that dies in every run of B: its pairs are left out, until too few remain.
+/// A service that dies in every run of A: its pairs are left out, until too few remain.
 #[test]
 fn pairs_that_break_are_left_out_until_too_few_remain() {
     let place = Place::new();
@@ -83,11 +83,11 @@ fn pairs_that_break_are_left_out_until_too_few_remain() {
         format!("(sleep 2; kill $$) & exec {} service --http 127.0.0.1:0", env!("CARGO_BIN_EXE_loadtest"));
     let command = format!("service.command={}", serde_json::json!(["sh", "-c", script]));
     let mut ab = place.ab("smoke", &SHORT);
-    ab.args(["--set-new", "service.mode=command", "--set-new", &command, "--metric", "rtt.p50"]);
+    ab.args(["--set-base", "service.mode=command", "--set-base", &command, "--metric", "rtt.p50"]);
     let said = stderr(&ends_with(ab.args(["--pairs", "6", "--segment", "2s"]), 1));
-    assert!(said.contains("B  left out: it broke") && said.contains("1 of 6 pairs broke"), "{said}");
+    assert!(said.contains("A  left out: it broke") && said.contains("1 of 6 pairs broke"), "{said}");
     place.assert_nothing_left();
-    assert!(place.out().join("new/01/environment.json").is_file());
+    assert!(place.out().join("base/01/environment.json").is_file());
 }
 
 #[test]

@@ -29,7 +29,11 @@ struct Echo {
 
 impl Echo {
     fn start() -> Self {
-        let mut child = program(&["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+        Echo::of(program(&["--listen", "127.0.0.1:0"]))
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
@@ -97,7 +101,7 @@ fn probe_comes_back(socket: &UdpSocket, echo: SocketAddr, sender: &mut StreamSen
 
 #[test]
 fn probes_come_back_with_stamps_and_counts() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let mut echo = Echo::start();
         let (here, mut sender) = (socket(), stream(5));
         for _ in 0..100 {
@@ -107,6 +111,20 @@ fn probes_come_back_with_stamps_and_counts() {
         assert_eq!(status.code(), Some(0), "{signal}");
         assert_eq!(said, "received 100, sent back 100 probes and 0 other RTP packets\n");
     }
+}
+
+/// As under `nohup`, which has SIGHUP ignored before the program begins.
+#[test]
+fn a_signal_that_is_ignored_from_the_start_stays_so() {
+    let mut command = Command::new("sh");
+    let script = "trap '' HUP; exec \"$0\" echo --listen 127.0.0.1:0";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_loadtest")]);
+    let mut echo = Echo::of(command);
+    kill(Pid::from_raw(echo.child.id() as i32), Signal::SIGHUP).unwrap();
+    probe_comes_back(&socket(), echo.address, &mut stream(5), 5);
+    let (status, said) = echo.stop(Signal::SIGTERM);
+    assert_eq!(status.code(), Some(0));
+    assert!(said.starts_with("received 1,"), "{said}");
 }
 
 #[test]

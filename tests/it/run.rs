@@ -115,9 +115,19 @@ fn a_call_that_the_far_end_drops_is_named_and_replaced() {
 
 #[test]
 fn ctrl_c_hangs_up_writes_the_report_and_leaves_nothing() {
+    ends_in_order(&[Signal::SIGINT]);
+}
+
+/// Told twice, as by a shell and the kernel.
+#[test]
+fn a_terminal_that_goes_is_a_ctrl_c() {
+    ends_in_order(&[Signal::SIGHUP, Signal::SIGHUP]);
+}
+
+fn ends_in_order(signals: &[Signal]) {
     let place = Place::new();
     let mut child = start_until(&mut place.run("smoke", &["load.duration=10m", COUNTS]), "hold");
-    child.signal(Signal::SIGINT);
+    signals.iter().for_each(|signal| child.signal(*signal));
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     let calls = rows(&place.out().join("calls.csv"));
     assert_eq!(calls.len(), 5);
