@@ -9,7 +9,7 @@
 //! gone, the bridge, then the port. [`AriCall::poll`] says what to do, [`AriCall::poll_timeout`] when to
 //! come back; both after every [`AriCall::handle`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::event::Event;
 use super::exchange::{AriInput, AriOutput, Note};
 use super::outcome::{LeftBehind, ServiceCall, ServiceOutcome};
 use super::request::{AriRequest, HangUpReason, Meaning, Operation, meaning};
-use super::steps::{MAX_ATTEMPTS, OperationStep, Presence, RetryJitter, Steps, Timer, Timers};
+use super::steps::{MAX_ATTEMPTS, OperationStep, Presence, RetryJitter, Steps, Timer};
 use super::{CallIds, MediaTarget};
 use crate::stamp::Stamp;
 
@@ -42,7 +42,8 @@ pub struct AriCall {
     target: Option<MediaTarget>,
     outputs: VecDeque<AriOutput>,
     steps: Steps,
-    timers: Timers,
+    /// Expiry of each timer.
+    timers: BTreeMap<Timer, Stamp>,
     caller: Presence,
     media: Presence,
     bridge: Presence,
@@ -60,7 +61,7 @@ impl AriCall {
     /// is bound already. `seed` spreads the retries of calls that fail together.
     pub fn new(now: Stamp, ids: CallIds, target: MediaTarget, seed: u64) -> Self {
         let mut call = AriCall::bare(now, ids, Some(target), seed);
-        call.timers.set(Timer::Setup, now + SETUP_LIMIT);
+        call.timers.insert(Timer::Setup, now + SETUP_LIMIT);
         for operation in [Operation::Answer, Operation::CreateBridge, Operation::CreateMedia] {
             call.ask(operation);
         }
@@ -83,7 +84,7 @@ impl AriCall {
             target,
             outputs: VecDeque::new(),
             steps: Steps::default(),
-            timers: Timers::default(),
+            timers: BTreeMap::new(),
             caller: Presence::Here,
             media: Presence::Never,
             bridge: Presence::Never,
@@ -139,7 +140,7 @@ impl AriCall {
 
     /// Time of the next [`AriInput::Timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
-        self.timers.next().into_iter().chain(self.steps.next_wait()).min()
+        self.timers.values().copied().chain(self.steps.next_wait()).min()
     }
 
     /// Takes one input in. Stamps may be a little out of order, as those of different sources are.
@@ -170,7 +171,7 @@ impl AriCall {
             Event::ChannelDestroyed { channel } if *channel == self.ids.media => {
                 self.media = Presence::Gone;
                 self.media_in_app = false;
-                self.timers.clear(Timer::MediaGone);
+                self.timers.remove(&Timer::MediaGone);
                 self.end(now, ServiceOutcome::MediaLost);
             }
             Event::StasisEnd { channel } | Event::ChannelDestroyed { channel }
@@ -215,7 +216,7 @@ impl AriCall {
 
     fn on_caller_gone(&mut self, now: Stamp) {
         self.caller = Presence::Gone;
-        self.timers.clear(Timer::CallerGone);
+        self.timers.remove(&Timer::CallerGone);
         let bridged = self.record.bridged_at.is_some();
         self.end(now, if bridged { ServiceOutcome::Completed } else { ServiceOutcome::CallerGone });
     }
@@ -229,8 +230,8 @@ impl AriCall {
             }
         }
         self.media_in_app = false;
-        self.timers.clear(Timer::CallerGone);
-        self.timers.clear(Timer::MediaGone);
+        self.timers.remove(&Timer::CallerGone);
+        self.timers.remove(&Timer::MediaGone);
         self.end(now, ServiceOutcome::AsteriskRestarted);
     }
 
@@ -286,10 +287,10 @@ impl AriCall {
                 }
             }
             Operation::HangUp if self.caller == Presence::Here => {
-                self.timers.set(Timer::CallerGone, now + GONE_LIMIT)
+                self.timers.insert(Timer::CallerGone, now + GONE_LIMIT);
             }
             Operation::DeleteMedia if self.media.may_exist() => {
-                self.timers.set(Timer::MediaGone, now + GONE_LIMIT)
+                self.timers.insert(Timer::MediaGone, now + GONE_LIMIT);
             }
             Operation::DeleteBridge => self.bridge = Presence::Gone,
             _ => {}
@@ -367,10 +368,19 @@ impl AriCall {
         }
         self.outcome = Some(outcome);
         self.record.ended_at = now;
-        self.timers.clear(Timer::Setup);
-        self.timers.clear(Timer::Unbridged);
-        self.timers.set(Timer::Teardown, now + TEARDOWN_LIMIT);
+        self.timers.remove(&Timer::Setup);
+        self.timers.remove(&Timer::Unbridged);
+        self.timers.insert(Timer::Teardown, now + TEARDOWN_LIMIT);
         self.steps.give_up_waiting();
+    }
+
+    /// True if the timer has run out; it is cleared then.
+    fn is_due(&mut self, timer: Timer, now: Stamp) -> bool {
+        let is_due = self.timers.get(&timer).is_some_and(|at| *at <= now);
+        if is_due {
+            self.timers.remove(&timer);
+        }
+        is_due
     }
 
     fn expire(&mut self, now: Stamp) {
@@ -380,21 +390,21 @@ impl AriCall {
                 self.ask(operation);
             }
         }
-        if self.timers.due(Timer::Setup, now) {
+        if self.is_due(Timer::Setup, now) {
             self.end(now, ServiceOutcome::NotBridged);
         }
-        if self.timers.due(Timer::Unbridged, now) {
+        if self.is_due(Timer::Unbridged, now) {
             self.end(now, ServiceOutcome::Unbridged);
         }
-        if self.timers.due(Timer::CallerGone, now) && self.caller == Presence::Here {
+        if self.is_due(Timer::CallerGone, now) && self.caller == Presence::Here {
             self.caller = Presence::Left;
             self.outputs.push_back(AriOutput::Note(Note::EndNotHeard { operation: Operation::HangUp }));
         }
-        if self.timers.due(Timer::MediaGone, now) && self.media.may_exist() {
+        if self.is_due(Timer::MediaGone, now) && self.media.may_exist() {
             self.media = Presence::Left;
             self.outputs.push_back(AriOutput::Note(Note::EndNotHeard { operation: Operation::DeleteMedia }));
         }
-        if self.timers.due(Timer::Teardown, now) {
+        if self.is_due(Timer::Teardown, now) {
             self.finish(now);
         }
     }
@@ -421,13 +431,13 @@ impl AriCall {
         if self.record.bridged_at.is_none() {
             if both {
                 self.record.bridged_at = Some(now);
-                self.timers.clear(Timer::Setup);
+                self.timers.remove(&Timer::Setup);
                 self.outputs.push_back(AriOutput::Bridged(now));
             }
         } else if both {
-            self.timers.clear(Timer::Unbridged);
-        } else if !self.timers.is_set(Timer::Unbridged) {
-            self.timers.set(Timer::Unbridged, now + UNBRIDGED_LIMIT);
+            self.timers.remove(&Timer::Unbridged);
+        } else {
+            self.timers.entry(Timer::Unbridged).or_insert(now + UNBRIDGED_LIMIT);
         }
     }
 
@@ -464,7 +474,7 @@ impl AriCall {
         self.record.released_at = now;
         self.record.outcome = self.outcome.unwrap_or(self.record.outcome);
         self.finished = true;
-        self.timers = Timers::default();
+        self.timers.clear();
         self.steps = Steps::default();
         if self.target.is_some() {
             self.outputs.push_back(AriOutput::ReleasePort);

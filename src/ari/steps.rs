@@ -106,44 +106,13 @@ impl Presence {
 }
 
 /// A time that a call waits for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     Setup,
     Unbridged,
     CallerGone,
     MediaGone,
     Teardown,
-}
-
-/// Expiry of each timer.
-#[derive(Debug, Default)]
-pub(super) struct Timers([Option<Stamp>; 5]);
-
-impl Timers {
-    pub fn set(&mut self, timer: Timer, at: Stamp) {
-        self.0[timer as usize] = Some(at);
-    }
-
-    pub fn clear(&mut self, timer: Timer) {
-        self.0[timer as usize] = None;
-    }
-
-    pub fn is_set(&self, timer: Timer) -> bool {
-        self.0[timer as usize].is_some()
-    }
-
-    /// True if the timer has run out; it is cleared then.
-    pub fn due(&mut self, timer: Timer, now: Stamp) -> bool {
-        let due = self.0[timer as usize].is_some_and(|at| at <= now);
-        if due {
-            self.clear(timer);
-        }
-        due
-    }
-
-    pub fn next(&self) -> Option<Stamp> {
-        self.0.iter().flatten().copied().min()
-    }
 }
 
 /// Keeps calls that fail together from retrying together.

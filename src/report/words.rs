@@ -3,8 +3,7 @@
 use crate::gate::{GateResult, Outcome};
 use crate::metrics::Metric;
 use crate::record::Environment;
-use crate::values::Ns;
-use crate::values::{Unit, Value, show};
+use crate::values::{Ns, Unit, Value, counted, show};
 
 /// A mark that reads without colour.
 pub(super) fn mark(outcome: Outcome) -> &'static str {
@@ -63,10 +62,7 @@ pub(super) fn listed(names: &[String], count: u64) -> String {
 
 /// The run in a line: calls, time measured, codec, start.
 pub(super) fn circumstances(environment: &Environment) -> String {
-    let calls = match environment.calls {
-        1 => "1 call".to_string(),
-        n => format!("{n} calls"),
-    };
+    let calls = counted(environment.calls.into(), "call");
     let measured = match (environment.window_from_s, environment.window_to_s) {
         (Some(from), Some(to)) => format!("{} measured", span(to - from)),
         _ => "nothing measured".to_string(),
