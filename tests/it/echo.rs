@@ -15,6 +15,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rtp_rs::{RtpPacketBuilder, RtpReader};
 
+use crate::harness::program;
+
 const RUN: u32 = 0x5EED;
 const PTIME: Duration = Duration::from_millis(20);
 /// Long enough for an answer that is not there to have come.
@@ -29,7 +31,7 @@ struct Echo {
 
 impl Echo {
     fn start() -> Self {
-        Echo::of(program(&["--listen", "127.0.0.1:0"]))
+        Echo::of(echo_command(&["--listen", "127.0.0.1:0"]))
     }
 
     fn of(mut command: Command) -> Self {
@@ -58,8 +60,8 @@ impl Drop for Echo {
     }
 }
 
-fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+fn echo_command(args: &[&str]) -> Command {
+    let mut command = program();
     command.arg("echo").args(args);
     command
 }
@@ -232,17 +234,17 @@ fn a_hundred_thousand_streams_find_a_bounded_table() {
 fn a_taken_port_and_a_foreign_address_name_the_option() {
     let echo = Echo::start();
     for listen in [echo.address.to_string(), "192.0.2.1:4000".into()] {
-        let output = program(&["--listen", &listen]).output().unwrap();
+        let output = echo_command(&["--listen", &listen]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(&listen) && said.contains("--listen"), "{said}");
     }
-    assert_eq!(program(&["--listen", "here"]).output().unwrap().status.code(), Some(2));
+    assert_eq!(echo_command(&["--listen", "here"]).output().unwrap().status.code(), Some(2));
 }
 
 #[test]
 fn quiet_says_nothing_but_a_warning_of_an_open_address() {
-    let mut child = program(&["--quiet", "--listen", "0.0.0.0:0"])
+    let mut child = echo_command(&["--quiet", "--listen", "0.0.0.0:0"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

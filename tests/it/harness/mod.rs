@@ -11,6 +11,6 @@ pub mod world;
 
 pub use browser::Browser;
 pub use caller::{Caller, Echo};
-pub use place::{Place, assert_replaced, rows};
+pub use place::{Place, assert_replaced, program, rows};
 pub use ports::Lane;
 pub use process::{Guarded, UsersAsterisk, child_of, ends_with, sentences, sipp, start_until, stderr};

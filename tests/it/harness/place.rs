@@ -2,14 +2,29 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::Lane;
+
+/// The program, which hears SIGHUP also where the suite runs under `nohup`, which has it ignored.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    let hear = || {
+        // SAFETY: the default takes no handler.
+        unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }?;
+        Ok(())
+    };
+    // SAFETY: signal(2), which is all that is called between fork and exec, is async-signal-safe.
+    unsafe { command.pre_exec(hear) };
+    command
+}
 
 /// A place for one run: nothing in it is shared with another test.
 pub struct Place {
@@ -39,7 +54,7 @@ impl Place {
 
     /// The program with its scratch files, and those of what it starts, in this place.
     pub fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        let mut command = program();
         let scratch = self.dir.path().join("tmp");
         fs::create_dir_all(&scratch).expect("a scratch folder");
         command.current_dir(env!("CARGO_MANIFEST_DIR")).env("TMPDIR", scratch);
