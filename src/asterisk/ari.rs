@@ -73,15 +73,18 @@ impl Ari {
 
     /// Its TCP port.
     pub fn port(&self) -> u16 {
-        let url = self.url.parse::<Uri>().ok();
-        url.and_then(|url| url.port_u16()).unwrap_or(80)
+        self.host_and_port().1
     }
 
     /// The addresses that its URL stands for; none where the host has none.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let Ok(url) = self.url.parse::<Uri>() else { return Vec::new() };
-        let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-        let addresses = (host, self.port()).to_socket_addrs();
+        let (host, port) = self.host_and_port();
+        let addresses = (host.trim_matches(['[', ']']), port).to_socket_addrs();
         addresses.map(Iterator::collect).unwrap_or_default()
+    }
+
+    fn host_and_port(&self) -> (String, u16) {
+        let url = self.url.parse::<Uri>().unwrap_or_default();
+        (url.host().unwrap_or_default().into(), url.port_u16().unwrap_or(80))
     }
 }

@@ -42,7 +42,7 @@ impl DeliveryOptions {
     /// Reads the stored runs to hold the run against.
     ///
     /// # Errors
-    /// When one of them cannot be read.
+    /// One of them cannot be read.
     pub fn baseline(&self) -> Result<Option<Baseline>, RunError> {
         self.baseline.as_deref().map(stored::baseline).transpose()
     }

@@ -56,7 +56,6 @@ struct ReceivedCall {
     socket: Arc<UdpSocket>,
     /// The socket's drops so far.
     drops: u32,
-    finish: Option<(u64, Stamp)>,
     /// Its death has been told.
     told: bool,
     /// Impairment of its packets on purpose.
@@ -73,11 +72,18 @@ impl ReceivedCall {
     }
 }
 
+/// A call for which nothing more is sent.
+struct Finishing {
+    token: u64,
+    sent: u64,
+    stopped_at: Stamp,
+}
+
 /// The thread's books of all calls.
 struct Books {
     tally: ReceiveTally,
     /// Calls that are over for the sender, and may still hear something.
-    finishing: Vec<u64>,
+    finishing: Vec<Finishing>,
     impaired: ImpairCounts,
     since: Since,
 }
@@ -206,7 +212,7 @@ impl Receiving {
     fn obey(
         &self,
         calls: &mut HashMap<u64, ReceivedCall>,
-        finishing: &mut Vec<u64>,
+        finishing: &mut Vec<Finishing>,
         poller: &Poller,
     ) -> bool {
         loop {
@@ -220,14 +226,11 @@ impl Receiving {
                     let drops = udp::drops(&socket).unwrap_or(0);
                     calls.insert(
                         call_id.into(),
-                        ReceivedCall { stream, socket, drops, finish: None, told: false, impairer },
+                        ReceivedCall { stream, socket, drops, told: false, impairer },
                     );
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
-                    if let Some(call) = calls.get_mut(&call_id.into()) {
-                        call.finish = Some((sent, stopped_at));
-                        finishing.push(call_id.into());
-                    }
+                    finishing.push(Finishing { token: call_id.into(), sent, stopped_at });
                 }
                 Ok(ReceiverCommand::Shutdown) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
@@ -242,11 +245,12 @@ impl Receiving {
         books: &mut Books,
         now: Stamp,
     ) {
-        let complete = |call: &ReceivedCall| {
-            call.finish.is_some_and(|(sent, at)| call.stream.is_complete(sent, at, now))
+        let is_complete = |ending: &mut Finishing| match calls.get(&ending.token) {
+            Some(call) => call.stream.is_complete(ending.sent, ending.stopped_at, now),
+            None => true,
         };
-        let done: Vec<_> = books.finishing.extract_if(.., |id| calls.get(id).is_none_or(complete)).collect();
-        for call in done.iter().filter_map(|id| calls.remove(id)) {
+        let done: Vec<_> = books.finishing.extract_if(.., is_complete).collect();
+        for call in done.iter().filter_map(|ending| calls.remove(&ending.token)) {
             let _ = poller.remove(&*call.socket);
             self.finish(call, books);
         }
@@ -324,11 +328,10 @@ mod tests {
         let poller = Poller::new().unwrap();
         poller.add(&*socket, 0).unwrap();
         let stream = Box::new(StreamReceiver::new(rules, 0, Class::Call, rules.epoch));
-        let finish = Some((150, rules.epoch));
-        let call = ReceivedCall { stream, socket, drops: 0, finish, told: false, impairer: None };
+        let call = ReceivedCall { stream, socket, drops: 0, told: false, impairer: None };
         let mut calls = HashMap::from([(0, call)]);
         let mut books = Books::new(rules);
-        books.finishing.push(0);
+        books.finishing.push(Finishing { token: 0, sent: 150, stopped_at: rules.epoch });
         // The other fifty have been lost, and the call is over for long.
         let now = timeline.now() + 60 * second;
         let (mut batch, mut line) = (Batch::new(BATCH, DATAGRAM), DelayLine::new(0, 0));

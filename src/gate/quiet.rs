@@ -135,7 +135,7 @@ mod tests {
     fn slow_calls_and_a_busy_run_of_its_own_are_quiet() {
         let own = Second { rtt_ms: 900.0, own: 0.9, others: 0.1, lost: 500, ..QUIET };
         assert_eq!(quiet(&seconds(9, QUIET, 1, own)).seconds.len(), 10);
-        // Where the control stream is slow all the time, that is how this machine is.
+        // A control stream that is slow all the time is this machine's own pace.
         assert_eq!(quiet(&[Second { control_ms: 3.0, ..QUIET }; 10]).seconds.len(), 10);
     }
 

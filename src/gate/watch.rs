@@ -59,7 +59,7 @@ impl Watched {
     fn look(&mut self, at: Duration, live: &Live, after: Duration) -> Option<EndedEarly> {
         let (metric, _) = self.definition.so_far(live)?;
         let control = self.definition.control_so_far(live);
-        // What the machine alone breaks is not decided, let alone hopeless.
+        // A bound that the machine alone breaks is not decided, let alone hopeless.
         let by_machine = control.is_some_and(|value| breaks_from_above(&self.gate, value));
         if by_machine || !is_broken(&self.gate, &metric) {
             self.broken_since = None;

@@ -33,7 +33,7 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 /// The account of ARI_USER and ARI_PASS.
 ///
 /// # Errors
-/// When one of the two is not set.
+/// One of the two is not set.
 pub fn account() -> Result<Account, RunError> {
     let Some((user, password)) = variable("ARI_USER").zip(variable("ARI_PASS")) else {
         let why = "the application's account is not known: set ARI_USER and ARI_PASS, as in Asterisk's \
@@ -46,7 +46,7 @@ pub fn account() -> Result<Account, RunError> {
 /// ARI of an Asterisk at `url` that the run has not started.
 ///
 /// # Errors
-/// When it has no account, or `url` is no address.
+/// It has no account, or `url` is no address.
 pub fn external_ari(url: &str) -> Result<Ari, RunError> {
     let ari = Ari::new(url.to_string(), account()?);
     ari.map_err(|error| RunError::Obstacle(format!("asterisk.ari: {error}")))
@@ -80,7 +80,7 @@ impl Application {
     /// `program`'s.
     ///
     /// # Errors
-    /// When it cannot be started, or does not appear. Nothing is left running then.
+    /// It cannot be started, or does not appear. Nothing is left running then.
     pub async fn start(
         program: &Path,
         scenario: &Scenario,

@@ -67,7 +67,7 @@ fn holder(inodes: HashSet<u64>) -> Neighbour {
     let processes = all_processes().into_iter().flatten().flatten();
     let mut holding = processes.filter(|process| sockets(process).any(|inode| inodes.contains(&inode)));
     match holding.next() {
-        // What receives for a container's published port is not the container.
+        // A forwarder receives for a container's published port; it is not the container.
         Some(process) if process.stat().is_ok_and(|stat| FORWARDERS.contains(&stat.comm.as_str())) => {
             Neighbour::Hidden
         }

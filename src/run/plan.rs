@@ -75,7 +75,7 @@ impl RunPlan {
     /// Makes the run's folder, with the scenario in it.
     ///
     /// # Errors
-    /// When it cannot be made or written, or holds a run already.
+    /// It cannot be made or written, or holds a run already.
     pub fn folder(&self, out: Option<&Path>) -> Result<Folder, RunError> {
         let folder = Folder::create(out, &self.scenario().name, clock::now(), "scenario.toml")?;
         folder.write("scenario.toml", self.resolved.to_toml().as_bytes())?;

@@ -426,7 +426,7 @@ fn a_late_driver_changes_no_gate_that_holds_or_breaks_all_the_same() {
     let readings = verdict.gates[0].interval.expect("in doubt").readings;
     let [best, worst] =
         [readings.best, readings.worst].map(|end| end.and_then(Value::number).expect("a time"));
-    // What was injected: 5 ms, and on top of it up to 8 ms.
+    // Injected were 5 ms, and on top of them up to 8 ms.
     assert!(close(best, 5.0) && worst > 11.0 && worst <= 13.02, "{best} … {worst}");
     assert_eq!(judged(&late_machine(), 5, &gates[..1]).outcome, pass, "with doubt");
     assert_eq!(judged(&Machine { stall: MS, ..late_machine() }, 5, &gates[1..2]).outcome, pass, "no doubt");
