@@ -195,7 +195,12 @@ async fn segment(
 ) -> Result<Option<RunDigest>, Failure> {
     let folder = plan.folder(Some(out))?;
     let Some(finished) = play(plan, &folder, interrupt, &Display::Nothing).await? else { return Ok(None) };
-    let options = DeliveryOptions { report: vec![Format::Csv, Format::Json], baseline: None, quiet: true };
+    let options = DeliveryOptions {
+        report: vec![Format::Csv, Format::Json],
+        baseline: None,
+        tables: false,
+        quiet: true,
+    };
     let delivery =
         Delivery { resolved: &plan.resolved, finished: &finished, folder: &folder, options: &options };
     delivery.write()?;

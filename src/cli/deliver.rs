@@ -33,6 +33,9 @@ pub struct DeliveryOptions {
     /// folder of them.
     #[arg(long, value_name = "DIR")]
     pub baseline: Option<PathBuf>,
+    /// Print every latency and every count too, before the verdict; the page has them all.
+    #[arg(long)]
+    pub tables: bool,
     /// Say nothing but errors; the exit code is the verdict.
     #[arg(long, short)]
     pub quiet: bool,
@@ -85,7 +88,9 @@ impl Delivery<'_> {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         let colour = wanted && std::io::stdout().is_terminal();
         let Finished { summary, verdict, .. } = self.finished;
-        say::out(terminal::summary(summary, verdict, &self.place(), colour).trim_end());
+        let place = self.place();
+        let look = terminal::Look { place: &place, colour, tables: self.options.tables };
+        say::out(terminal::summary(summary, verdict, look).trim_end());
     }
 
     /// Writes every file, figures before pictures. One that cannot be written does not keep the others
@@ -114,6 +119,7 @@ impl Delivery<'_> {
         let html = self.options.report.contains(&Format::Html);
         let path = self.folder.path();
         let path = if html { path.join("report.html") } else { path.to_path_buf() };
-        path.display().to_string()
+        // Absolute, so that a click or a paste opens it from anywhere.
+        std::path::absolute(&path).unwrap_or(path).display().to_string()
     }
 }

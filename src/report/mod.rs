@@ -132,7 +132,11 @@ mod tests {
                     assert!(!text.contains("NaN"), "run {n}: NaN in {}", file.path);
                 }
             }
-            let text = terminal::summary(summary, verdict, "here", true);
+            let text = terminal::summary(
+                summary,
+                verdict,
+                terminal::Look { colour: true, tables: true, place: "here" },
+            );
             assert!(!text.contains("NaN"), "{text}");
         }
     }

@@ -1,5 +1,7 @@
 //! One trial on a testbed: leak check, the calls with their faults, leak check, verdict.
 
+use std::net::SocketAddr;
+
 use tokio::sync::watch;
 
 use super::environment::beforehand;
@@ -13,7 +15,8 @@ use super::{Observer, RunError};
 use crate::driver::{self, DriverConfig, Progress, Recorded, Stop};
 use crate::gate::{Verdict, Watch};
 use crate::metrics::{Summary, summarize};
-use crate::record::{EndedEarly, Environment, Leaks, Phase, Run, hlog};
+use crate::record::{EndedEarly, Environment, Leaks, Observed, Phase, Run, Setup, hlog};
+use crate::scenario::AsteriskMode;
 use crate::stamp::Stamp;
 
 /// A trial that has been played, to its end or not, or a stored run that is judged again.
@@ -78,7 +81,7 @@ impl Trial<'_> {
         let (hold_from, holding) = watch::channel(None);
         let config = DriverConfig {
             scenario: plan.scenario(),
-            environment: Environment { command: plan.command.clone(), ..beforehand(&plan.resolved) },
+            environment: before(plan, testbed.target()),
             target: testbed.target(),
             credentials: plan.credentials.clone(),
             run_id: rand::random(),
@@ -161,6 +164,23 @@ impl Trial<'_> {
             ..environment
         }
     }
+}
+
+/// The environment as far as it is known before the first call.
+fn before(plan: &RunPlan, target: SocketAddr) -> Environment {
+    let scenario = plan.scenario();
+    let setup = Setup {
+        managed: scenario.asterisk.mode == AsteriskMode::Managed,
+        service: scenario.service.mode.name().into(),
+        target: target.to_string(),
+        to: scenario.sip.to.clone(),
+        from: scenario.sip.from.clone(),
+        user: plan.credentials.as_ref().map(|account| account.username.clone()).unwrap_or_default(),
+        app: scenario.service.app.clone(),
+        setup_timeout: scenario.sip.setup_timeout.to_string(),
+    };
+    let observed = Observed { setup, ..Observed::default() };
+    Environment { command: plan.command.clone(), observed, ..beforehand(&plan.resolved) }
 }
 
 fn raise(stop: &watch::Sender<Stop>, wanted: Stop) {

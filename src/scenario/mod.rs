@@ -118,8 +118,9 @@ pub struct Service {
 }
 
 /// Kind of the service behind Asterisk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum ServiceMode {
     /// This program's own ARI service, started as a child process.
     Builtin,
@@ -132,6 +133,11 @@ pub enum ServiceMode {
 }
 
 impl ServiceMode {
+    /// The word in a scenario.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
     /// True if an ARI application answers the calls.
     pub fn is_application(self) -> bool {
         self != ServiceMode::None
