@@ -90,7 +90,7 @@ impl Delivery<'_> {
         let Finished { summary, verdict, .. } = self.finished;
         let place = self.place();
         let look = terminal::Look { place: &place, colour, tables: self.options.tables };
-        say::out(terminal::summary(summary, verdict, look).trim_end());
+        say::coloured(terminal::summary(summary, verdict, look).trim_end());
     }
 
     /// Writes every file, figures before pictures. One that cannot be written does not keep the others

@@ -2,6 +2,7 @@
 
 use super::{Finding, Seen, of, quoted};
 use crate::record::{CallRecord, Ending};
+use crate::values::counted;
 
 /// Words of Asterisk's log for formats between which it cannot translate.
 const NO_PATH: [&str; 2] = ["No path to translate", "Unable to find a codec translation path"];
@@ -27,88 +28,97 @@ pub(super) fn silent(seen: &Seen<'_>) -> Vec<Finding> {
     if silent.is_empty() {
         return changed(seen);
     }
-    let count = silent.len();
     let sum = |of: fn(&CallRecord) -> u64| silent.iter().map(|call| of(call)).sum::<u64>();
     let (corrupted, strangers) = (sum(|c| c.corrupted), sum(|c| c.strangers));
-    let shown = of(count as u64, answered as u64);
-    let finding =
-        |name, what: String| Finding { what, weight: seen.share(count), ..seen.over(name, count, "") };
+    let shown = of(silent.len() as u64, answered as u64);
     let said = format!("{shown} answered and silent: no packet came back");
-    let no_path = seen.asterisk_said(&NO_PATH);
-    if no_path.is_some() || corrupted > 0 {
+    let finding = Finding { what: said.clone(), ..seen.over("silent", silent.len(), "") };
+    if seen.asterisk_said(&NO_PATH).is_some() || corrupted > 0 {
         let what = match corrupted {
             0 => said,
             n => format!("{shown} answered, and none of the {n} packets that came back was as it was sent"),
         };
-        return vec![translated(seen, finding("media_changed", what))];
+        return vec![translated(seen, Finding { name: "media_changed", what, ..finding })];
     }
-    let ari = seen.observed.ari.as_ref();
-    if let Some(ari) = ari.filter(|ari| ari.callers > 0 && ari.media == 0 && seen.has_application()) {
-        return vec![Finding {
-            seen: format!("ARI, {:.0} s into the run{}", ari.at_s, seen.service_said()),
-            cause: "the service answers, and makes no external channel that would bring it the audio".into(),
-            cure: "POST /channels/externalMedia for each caller, and bridge the two once it has entered the application"
+    vec![unbridged(seen, &finding).unwrap_or_else(|| unheard(seen, finding, strangers))]
+}
+
+/// What ARI knows about calls that hear nothing.
+fn unbridged(seen: &Seen<'_>, silent: &Finding) -> Option<Finding> {
+    const BOTH: &str = "POST /bridges/{id}/addChannel";
+    let ari = seen.observed.ari.as_ref().filter(|ari| ari.callers > 0 && seen.has_application())?;
+    let (name, more, cause, cure) = if ari.media == 0 {
+        (
+            "no_media_channel",
+            "no external channel was there".into(),
+            "the service answers, and makes no external channel that would bring it the audio",
+            "POST /channels/externalMedia for each caller, and bridge the two once it has entered the application"
                 .into(),
-            ..finding("no_media_channel", format!("{said}; no external channel was there"))
-        }];
-    }
-    if let Some(ari) = ari.filter(|ari| ari.unbridged > 0 && seen.has_application()) {
-        let what = format!("{said}; {} of {} callers were in no bridge", ari.unbridged, ari.callers);
-        return vec![Finding {
-            seen: format!("ARI, {:.0} s into the run{}", ari.at_s, seen.service_said()),
-            cause: "the service adds the caller to its bridge before the external channel has entered the \
-                    application, and Asterisk refuses (\"Channel not in Stasis application\")"
-                .into(),
-            cure: "bridge both only after the StasisStart of the external channel (POST /channels/externalMedia \
-                   answers before it), and look at the status of POST /bridges/{id}/addChannel"
-                .into(),
-            ..finding("not_bridged", what)
-        }];
-    }
-    if let Some(ari) = ari.filter(|ari| ari.lone_bridges > 0 || ari.media_unbridged > 0) {
-        let what = format!("{said}; {} bridges held one channel", ari.lone_bridges.max(ari.media_unbridged));
-        return vec![Finding {
-            seen: format!("ARI, {:.0} s into the run{}", ari.at_s, seen.service_said()),
-            cause: "the caller is in a bridge, but the external channel is not".into(),
-            cure: "add both channels to the bridge, and look at the status of POST /bridges/{id}/addChannel"
-                .into(),
-            ..finding("lone_in_bridge", what)
-        }];
-    }
+        )
+    } else if ari.unbridged > 0 {
+        (
+            "not_bridged",
+            format!("{} of {} callers were in no bridge", ari.unbridged, ari.callers),
+            "the service adds the caller to its bridge before the external channel has entered the application, and \
+             Asterisk refuses (\"Channel not in Stasis application\")",
+            format!(
+                "bridge both only after the StasisStart of the external channel (POST /channels/externalMedia answers \
+                 before it), and look at the status of {BOTH}"
+            ),
+        )
+    } else if ari.lone_bridges > 0 || ari.media_unbridged > 0 {
+        (
+            "lone_in_bridge",
+            format!(
+                "{} with one channel in it",
+                counted(ari.lone_bridges.max(ari.media_unbridged), "bridge")
+            ),
+            "the caller is in a bridge, but the external channel is not",
+            format!("add both channels to the bridge, and look at the status of {BOTH}"),
+        )
+    } else {
+        return None;
+    };
+    Some(Finding {
+        name,
+        what: format!("{}; {more}", silent.what),
+        seen: format!("ARI, {:.0} s into the run{}", ari.at_s, seen.service_said()),
+        cause: cause.into(),
+        cure,
+        ..silent.clone()
+    })
+}
+
+/// Silence of which ARI says nothing.
+fn unheard(seen: &Seen<'_>, silent: Finding, strangers: u64) -> Finding {
     let (cause, cure) = if strangers > 0 {
         (
-            format!(
-                "packets come, but not those of these calls ({strangers} of others), or from another address than the SDP names"
-            ),
-            "have the far end send from the address and port of its SDP (symmetric RTP; direct_media=no)"
-                .to_string(),
+            "packets come, but not those of these calls, or not from the address that the SDP names",
+            "have the far end send from the address and port of its SDP (symmetric RTP; direct_media=no)",
         )
-    } else if ari.is_some() && seen.has_application() {
+    } else if seen.observed.ari.is_some() && seen.has_application() {
         (
-            "the calls are bridged, but the service sends nothing back".into(),
-            "see its log; it has to send each payload back to the address that it came from, at the pace of the caller"
-                .into(),
+            "the calls are bridged, but the service sends nothing back",
+            "see its log; it has to send each payload back to the address that it came from, at the caller's pace",
         )
     } else if seen.has_application() {
         (
-            "the service does not send the audio back, or the caller and its media are in no common bridge"
-                .into(),
-            "see its log, and `bridge show all` while a call is up; `loadtest check --call` follows one"
-                .into(),
+            "the service does not send the audio back, or the caller and its media are in no common bridge",
+            "see its log, and `bridge show all` while a call is up; `loadtest check --call` follows one",
         )
     } else {
         (
-            "the target does not send the audio back, or its media does not get through".into(),
-            "have sip.to lead to Echo() or a like service; see that no firewall keeps RTP from this machine"
-                .into(),
+            "the target does not send the audio back, or its media does not get through",
+            "have sip.to lead to Echo() or a like service; see that no firewall keeps RTP from this machine",
         )
     };
-    vec![Finding {
-        seen: format!("calls.csv, total_received 0{}", seen.service_said()),
-        cause,
-        cure,
-        ..finding("silent", said)
-    }]
+    let foreign = if strangers > 0 { format!(", strangers {strangers}") } else { String::new() };
+    Finding {
+        seen: format!("calls.csv, total_received 0{foreign}{}", seen.service_said()),
+        cause: cause.into(),
+        cure: cure.into(),
+        ..silent
+    }
 }
 
 /// Payloads that were changed on the way, in calls that were heard.

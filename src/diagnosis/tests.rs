@@ -166,7 +166,7 @@ const CASES: &[Case] = &[
             r.environment.observed.ari = ari(0, 10);
         },
         "lone_in_bridge",
-        "10 bridges held one channel",
+        "10 bridges with one channel in it",
         "addChannel",
     ),
     (
@@ -175,7 +175,7 @@ const CASES: &[Case] = &[
             r.environment.observed.ari = ari(0, 0);
         },
         "silent",
-        "all 10 calls answered and silent",
+        "all 10 calls answered and silent: no packet came back",
         "send each payload back",
     ),
     (

@@ -4,7 +4,7 @@ use crate::diagnosis::Finding;
 use crate::gate::{GateResult, Outcome, Verdict};
 use crate::metrics::{EndingCount, Metric, Summary};
 use crate::record::Environment;
-use crate::values::{Ns, Unit, Value, counted, show};
+use crate::values::{Ns, Unit, Value, counted, show, visible};
 
 /// A mark that reads without colour.
 pub(super) fn mark(outcome: Outcome) -> &'static str {
@@ -137,9 +137,9 @@ pub(super) fn clock(seconds: f64, step: f64) -> String {
     }
 }
 
-/// Text of others without line breaks and control characters, which would let it pose as more.
+/// Text of others on one line and with marks for what is hidden in it: it would pose as more otherwise.
 pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    visible(&text.replace(['\n', '\r', '\t'], " ")).into_owned()
 }
 
 /// Text in lines of `width` columns where its words allow it.
@@ -189,6 +189,6 @@ mod tests {
 
     #[test]
     fn foreign_text_stays_on_its_line() {
-        assert_eq!(one_line("a\nb\u{1b}[31mc"), "a b [31mc");
+        assert_eq!(one_line("a\nb\u{1b}[31mc\u{202e}"), "a b␛[31mc⟨U+202E⟩");
     }
 }

@@ -2,9 +2,11 @@
 
 mod figure;
 mod ns;
+mod visible;
 
 pub use figure::{Unit, Value, counted, show};
 pub use ns::Ns;
+pub use visible::{visible, visible_json};
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

@@ -45,6 +45,14 @@ pub fn summary(summary: &Summary, verdict: &Verdict, look: Look<'_>) -> String {
     text.trim_start_matches('\n').into()
 }
 
+/// Escape codes of the text, besides the one that ends each.
+pub const COLOURS: [&str; 5] = [BOLD, DIM, GREEN, RED, YELLOW];
+const BOLD: &str = "1";
+const DIM: &str = "2";
+const GREEN: &str = "1;32";
+const RED: &str = "1;31";
+const YELLOW: &str = "1;33";
+
 /// Escape codes, or none.
 #[derive(Clone, Copy)]
 struct Pen {
@@ -57,18 +65,18 @@ impl Pen {
     }
 
     fn bold(self, text: &str) -> String {
-        self.paint("1", text)
+        self.paint(BOLD, text)
     }
 
     fn dim(self, text: &str) -> String {
-        self.paint("2", text)
+        self.paint(DIM, text)
     }
 
     fn outcome(self, outcome: Outcome, text: &str) -> String {
         let code = match outcome {
-            Outcome::Pass => "1;32",
-            Outcome::Fail | Outcome::Regressed => "1;31",
-            Outcome::Inconclusive => "1;33",
+            Outcome::Pass => GREEN,
+            Outcome::Fail | Outcome::Regressed => RED,
+            Outcome::Inconclusive => YELLOW,
         };
         self.paint(code, text)
     }
