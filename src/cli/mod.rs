@@ -3,6 +3,7 @@
 mod ab;
 mod asterisk;
 mod check;
+mod check_call;
 mod compare;
 mod completions;
 mod deliver;

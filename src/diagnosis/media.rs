@@ -91,6 +91,10 @@ fn unbridged(seen: &Seen<'_>, silent: &Finding) -> Option<Finding> {
 
 /// Silence of which ARI says nothing.
 fn unheard(seen: &Seen<'_>, silent: Finding, strangers: u64) -> Finding {
+    // So many that they are no chance: at least a half of what these calls have sent.
+    let sent: u64 = seen.calls.iter().filter(|call| call.is_silent()).map(|call| call.total_sent).sum();
+    let strangers =
+        strangers.max(Some(seen.observed.unmatched).filter(|n| *n * 2 >= sent).unwrap_or_default());
     let (cause, cure) = if strangers > 0 {
         (
             "packets come, but not those of these calls, or not from the address that the SDP names",

@@ -6,8 +6,11 @@
 mod machine;
 mod media;
 mod signalling;
+mod steps;
 #[cfg(test)]
 mod tests;
+
+pub use steps::{Step, steps};
 
 use serde::Serialize;
 

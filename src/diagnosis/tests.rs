@@ -199,6 +199,15 @@ const CASES: &[Case] = &[
     (
         |r| {
             silence(r, 10);
+            r.environment.observed.unmatched = 4_990;
+        },
+        "silent",
+        "strangers 4990",
+        "symmetric RTP",
+    ),
+    (
+        |r| {
+            silence(r, 10);
             r.calls.iter_mut().for_each(|call| call.corrupted = 500);
             r.environment.observed.asterisk_log = logged("No path to translate from PJSIP/x to UnicastRTP/y");
         },

@@ -20,6 +20,9 @@ pub struct Observed {
     /// ARI's channels and bridges while calls were up, at the first silence where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ari: Option<AriState>,
+    /// UDP datagrams that came to this machine in the trial, and for which no socket was there: of calls of which
+    /// nothing is heard, their media from another address than the SDP names.
+    pub unmatched: u64,
     /// First distinct warnings and errors of Asterisk's log, without those of its own start and end.
     pub asterisk_log: Vec<LogLine>,
     /// First distinct lines of the service's output that look like errors, and its last line.

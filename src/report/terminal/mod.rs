@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::{headline, words};
 use crate::analysis::fault::Recovery;
-use crate::diagnosis::{Finding, findings};
+use crate::diagnosis::{self, Finding};
 use crate::gate::{GateResult, Outcome, Verdict};
 use crate::metrics::{EndingCount, Summary};
 use crate::values::Value;
@@ -38,7 +38,7 @@ pub fn summary(summary: &Summary, verdict: &Verdict, look: Look<'_>) -> String {
     gates(&mut text, pen, verdict);
     head(&mut text, pen, summary, verdict);
     figures(&mut text, pen, summary);
-    found(&mut text, pen, &findings(summary, verdict));
+    found(&mut text, pen, &diagnosis::findings(summary, verdict));
     if !look.place.is_empty() {
         let _ = writeln!(text, "\n{} {}", pen.bold("Report"), look.place);
     }
@@ -163,6 +163,13 @@ fn figures(text: &mut String, pen: Pen, summary: &Summary) {
     {
         let _ = writeln!(text, "      {}", pen.dim("* rests on fewer than 100 / (1 - p) samples"));
     }
+}
+
+/// Findings alone, without colours; nothing where there are none.
+pub fn findings(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    found(&mut text, Pen { colour: false }, findings);
+    text
 }
 
 /// Findings, each with its cause and its cure.
