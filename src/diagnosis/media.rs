@@ -2,7 +2,7 @@
 
 use super::{Finding, Seen, of, quoted};
 use crate::record::{CallRecord, Ending};
-use crate::values::counted;
+use crate::values::{Unit, Value, counted, show};
 
 /// Words of Asterisk's log for formats between which it cannot translate.
 const NO_PATH: [&str; 2] = ["No path to translate", "Unable to find a codec translation path"];
@@ -24,7 +24,8 @@ pub(super) fn bad_answer(seen: &Seen<'_>) -> Vec<Finding> {
 /// Calls of which not one packet came back.
 pub(super) fn silent(seen: &Seen<'_>) -> Vec<Finding> {
     let answered = seen.calls.iter().filter(|c| c.ending.was_answered() && c.total_sent > 0).count();
-    let silent: Vec<&CallRecord> = seen.calls.iter().filter(|call| call.is_silent()).collect();
+    let silent: Vec<&CallRecord> =
+        seen.calls.iter().filter(|call| call.is_silent() && call.late_echoes == 0).collect();
     if silent.is_empty() {
         return changed(seen);
     }
@@ -151,6 +152,47 @@ fn translated(seen: &Seen<'_>, finding: Finding) -> Finding {
         ),
         ..finding
     }
+}
+
+/// Packets that came back too late to count, or that this run had not sent.
+pub(super) fn distrusted(seen: &Seen<'_>) -> Vec<Finding> {
+    let count = |of: fn(&CallRecord) -> u64| {
+        let calls = seen.calls.iter().filter(|call| of(call) > 0).count();
+        (seen.calls.iter().map(of).sum::<u64>(), calls)
+    };
+    let mut found = Vec::new();
+    let (late, calls) = count(|call| call.late_echoes);
+    if late > 0 {
+        let after = show(Value::Number(seen.environment.lost_after_ms), Unit::Ms);
+        let what =
+            format!("{late} packets of {} came back after {after}, and count as lost", seen.of_calls(calls));
+        found.push(Finding {
+            what,
+            seen: "calls.csv, column late_echoes".into(),
+            cause: "a buffer on the way, or in the service, holds the audio for longer than the run waits".into(),
+            cure: "look for a jitter buffer or a queue that never drains; a larger measure.lost_after measures how \
+                   late they are"
+                .into(),
+            ..seen.over("late_echoes", calls, "")
+        });
+    }
+    let (forged, calls) = count(|call| call.forged + call.unbelieved);
+    if forged > 0 {
+        let what = format!(
+            "{forged} packets of {} were not as this run had signed them, or told what cannot be true",
+            seen.of_calls(calls)
+        );
+        found.push(Finding {
+            what,
+            seen: "calls.csv, columns forged and unbelieved".into(),
+            cause: "the far end makes or changes packets: another codec's path, another run's echo, or somebody who \
+                    means harm"
+                .into(),
+            cure: "have the service send each payload back as it came; see where they come from (`tcpdump udp`)".into(),
+            ..seen.over("forged", calls, "")
+        });
+    }
+    found
 }
 
 /// Calls that ended before their time.

@@ -47,7 +47,7 @@ pub struct Finding {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     machine::died,
     signalling::unanswered,
     signalling::authentication,
@@ -55,6 +55,7 @@ const RULES: [Rule; 9] = [
     signalling::rang,
     media::bad_answer,
     media::silent,
+    media::distrusted,
     media::cut,
     machine::load,
 ];

@@ -224,6 +224,17 @@ const CASES: &[Case] = &[
         "No path to translate",
         "MEDIA_FORMAT",
     ),
+    (
+        |r| {
+            silence(r, 10);
+            r.environment.lost_after_ms = 2000.0;
+            r.calls.iter_mut().for_each(|call| call.late_echoes = 400);
+        },
+        "late_echoes",
+        "4000 packets of all 10 calls came back after 2000.000 ms",
+        "measure.lost_after",
+    ),
+    (|r| r.calls[4].forged = 7, "forged", "7 packets of 1 of 10 calls", "as it came"),
     (|r| r.calls[4].corrupted = 7, "media_changed", "7 packets of 1 of 10 calls", "payloads back unchanged"),
     (
         |r| end(r, 4, Ending::MediaLost, Some(200), "nothing heard for 5s"),
