@@ -38,13 +38,16 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let plan = RunPlan::read(&args.scenario, &args.set)?;
+    let plan = RunPlan::without_account(&args.scenario, &args.set)?;
     let scenario = plan.scenario();
     say::out(headline(scenario));
     let mut survey = survey(scenario)?;
     resources(&survey, scenario);
     asterisk(&plan, &mut survey).await;
-    service(scenario, &mut survey).await;
+    match plan.account() {
+        Ok(()) => service(scenario, &mut survey).await,
+        Err(error) => survey.obstacles.push(error.to_string()),
+    }
     let gates = scenario.gates.require.join(", ");
     say::out(format_args!("  {:22} {}", "gates", if gates.is_empty() { "none" } else { &gates }));
     survey.warnings.iter().for_each(|warning| say::err(format_args!("warning: {warning}")));

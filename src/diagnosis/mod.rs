@@ -10,7 +10,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use steps::{Step, steps};
+pub use steps::steps;
 
 use serde::Serialize;
 

@@ -1,7 +1,10 @@
+//! Cases: a run with one trouble, and the finding that has to come first.
+
+use super::steps::Step;
 use super::*;
 use crate::gate::{Limits, judge};
 use crate::metrics::summarize;
-use crate::record::{AriState, Run, Setup};
+use crate::record::{AriState, FirstCall, Run, Setup, SipAnswer};
 use crate::values::Ns;
 
 /// Ten calls at an Asterisk with a service, all as they should be.
@@ -335,4 +338,55 @@ fn quoted_words_are_bounded() {
     end(&mut run, 10, Ending::Rejected, Some(486), "x");
     run.environment.observed.asterisk_log = logged(&"ü".repeat(100_000));
     assert!(found(run)[0].seen.chars().count() < 300);
+}
+
+/// The steps of a run's first call, as `name mark`.
+fn stepped(run: Run) -> Vec<String> {
+    let mark = |step: &Step| match step.good {
+        Some(true) => "ok",
+        Some(false) => "failed",
+        None => "unknown",
+    };
+    steps(&summarize(run)).iter().map(|step| format!("{} {}", step.name, mark(step))).collect()
+}
+
+#[test]
+fn a_call_is_told_step_by_step_up_to_the_first_that_failed() {
+    let mut run = healthy();
+    run.calls[0].rtt_min_ms = Some(Ns(200_000));
+    let answer =
+        |status: u16, reason: &str| SipAnswer { status, reason: reason.into(), ..Default::default() };
+    run.environment.observed.first_call = FirstCall {
+        answers: vec![answer(401, "Unauthorized"), answer(200, "OK")],
+        realm: "asterisk".into(),
+        media: "192.0.2.7:10002".into(),
+        payload_type: Some(0),
+    };
+    run.environment.observed.setup.user = "7001".into();
+    run.environment.observed.ari = ari(0, 0);
+    let all =
+        ["SIP ok", "login ok", "answer ok", "SDP ok", "application ok", "bridge ok", "echo ok", "hang-up ok"];
+    assert_eq!(stepped(run.clone()), all);
+    let told = steps(&summarize(run.clone()));
+    assert_eq!(told[1].said, "challenged, and let in as `7001` (realm `asterisk`)");
+    assert_eq!(told[6].said, "500 of 500 packets came back, from 192.0.2.7:10002, the fastest in 0.200 ms");
+
+    let mut changed = run.clone();
+    end(&mut changed, 1, Ending::AuthFailed, None, REFUSED);
+    assert_eq!(stepped(changed), ["SIP ok", "login failed"]);
+    let mut changed = run.clone();
+    end(&mut changed, 1, Ending::Rejected, Some(404), "Not Found");
+    assert_eq!(stepped(changed), ["SIP ok", "login ok", "answer failed"]);
+    let mut changed = run.clone();
+    silence(&mut changed, 1);
+    changed.environment.observed.ari = ari(1, 0);
+    assert_eq!(stepped(changed)[4..], ["application ok", "bridge failed", "echo failed", "hang-up ok"]);
+    let mut changed = run.clone();
+    mute(&mut changed, 1);
+    changed.environment.observed.first_call = FirstCall::default();
+    assert_eq!(stepped(changed), ["SIP failed"]);
+    let mut changed = run;
+    (changed.environment.observed.ari, changed.environment.observed.setup.service) = (None, "none".into());
+    assert_eq!(stepped(changed)[3..], ["SDP ok", "echo ok", "hang-up ok"]);
+    assert_eq!(stepped(Run::default()), ["INVITE failed"]);
 }

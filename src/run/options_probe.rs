@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-use crate::scenario::Scenario;
+use super::{RunError, RunPlan};
+use crate::net::resolve::resolve;
+use crate::scenario::{AsteriskMode, Scenario};
 use crate::sip::digest::{Challenge, Credentials};
 use crate::sip::message::Message;
 use crate::sip::options::Options;
@@ -138,4 +140,26 @@ async fn answer(socket: &UdpSocket, options: &Options) -> std::io::Result<Messag
             return Ok(message);
         }
     }
+}
+
+/// Asks an Asterisk that the run has not started before its first call. Returns a warning where it stays silent, for
+/// the calls may still get through.
+///
+/// # Errors
+/// It refuses the credentials, so that it will refuse every call.
+pub async fn ask_before(plan: &RunPlan) -> Result<Option<String>, RunError> {
+    let scenario = plan.scenario();
+    let is_asked = scenario.asterisk.mode == AsteriskMode::External && scenario.service.mode.is_application();
+    let Some(sip) = scenario.asterisk.sip.as_ref().filter(|_| is_asked) else { return Ok(None) };
+    let target = resolve(sip, "asterisk.sip").await?;
+    let user = plan.credentials.as_ref().map(|account| account.username.as_str());
+    Ok(match probe(scenario, target, plan.credentials.as_ref()).await {
+        ProbeResult::Answered { login: login @ Login::Refused(_), .. } => {
+            return Err(RunError::Unusable(login.obstacle(scenario, user).unwrap_or_default()));
+        }
+        ProbeResult::Answered { login, .. } => login.obstacle(scenario, user),
+        ProbeResult::Silent(why) | ProbeResult::Unreachable(why) => {
+            Some(format!("asterisk.sip: {target} does not answer OPTIONS ({why})"))
+        }
+    })
 }
