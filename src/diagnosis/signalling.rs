@@ -11,10 +11,17 @@ const UNREGISTERED: [&str; 2] = ["not registered", "doesn't exist"];
 const EXHAUSTED: [&str; 4] =
     ["couldn't allocate a port for RTP", "Too many open files", "task processor queue", "queue reached"];
 
-/// INVITEs to which not even a provisional answer came.
+/// True for an INVITE to which not even 100 Trying came: it was sent again and again.
+fn is_mute(seen: &Seen<'_>, call: &CallRecord) -> bool {
+    let has_heard = !seen.observed.first_call.answers.is_empty();
+    let resent = call.retransmissions;
+    let is_resent = if has_heard { resent > 1 } else { resent > 0 };
+    call.srd_ms.is_none() && (is_resent || seen.environment.broken.starts_with("nothing answers SIP"))
+}
+
+/// INVITEs to which no answer came at all.
 pub(super) fn unanswered(seen: &Seen<'_>) -> Vec<Finding> {
-    let mute = |call: &&&CallRecord| call.srd_ms.is_none() && call.status.is_none();
-    let count = seen.ended(Ending::Timeout).iter().filter(mute).count();
+    let count = seen.ended(Ending::Timeout).iter().filter(|call| is_mute(seen, call)).count();
     let target = seen.target();
     if count == 0 {
         return Vec::new();
@@ -175,10 +182,9 @@ fn meaning(seen: &Seen<'_>, status: u16) -> (&'static str, String, String) {
     }
 }
 
-/// Calls that rang and were never answered.
+/// Calls that the far end took, and never answered.
 pub(super) fn rang(seen: &Seen<'_>) -> Vec<Finding> {
-    let timeouts = seen.ended(Ending::Timeout);
-    let count = timeouts.iter().filter(|call| call.srd_ms.is_some()).count();
+    let count = seen.ended(Ending::Timeout).iter().filter(|call| !is_mute(seen, call)).count();
     if count == 0 {
         return Vec::new();
     }
@@ -192,11 +198,11 @@ pub(super) fn rang(seen: &Seen<'_>) -> Vec<Finding> {
         "what the dialplan calls does not pick up"
     };
     vec![Finding {
-        seen: format!("calls.csv, ending timeout after a provisional answer{}", seen.service_said()),
+        seen: format!("calls.csv, ending timeout after 100 Trying or 180 Ringing{}", seen.service_said()),
         cause: cause.into(),
         cure: "on StasisStart the service has to POST /channels/{id}/answer; see its log, and raise \
                sip.setup_timeout if it needs longer"
             .into(),
-        ..seen.over("never_answered", count, &format!("rang and were not answered{within}"))
+        ..seen.over("never_answered", count, &format!("were taken by the far end and not answered{within}"))
     }]
 }

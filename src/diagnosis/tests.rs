@@ -54,7 +54,7 @@ fn end(run: &mut Run, count: usize, ending: Ending, status: Option<u16>, reason:
 
 fn mute(run: &mut Run, count: usize) {
     end(run, count, Ending::Timeout, None, "no answer in time");
-    run.calls.iter_mut().take(count).for_each(|call| call.srd_ms = None);
+    run.calls.iter_mut().take(count).for_each(|call| (call.srd_ms, call.retransmissions) = (None, 6));
 }
 
 fn silence(run: &mut Run, count: usize) {

@@ -208,7 +208,7 @@ fn one_call_is_placed_and_told_step_by_step() {
     for (to, step, finding) in [
         ("busy", "✗ answer       486", "were rejected with 486"),
         ("congestion", "✗ answer       503", "were rejected with 503"),
-        ("noanswer", "✗ answer       timeout", "rang and were not answered within 1s"),
+        ("noanswer", "✗ answer       timeout", "taken by the far end and not answered within 1s"),
     ] {
         let set = [&format!("sip.to={to}"), "service.mode=none", "sip.setup_timeout=1s"];
         let said = call(&set, 1);

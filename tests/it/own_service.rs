@@ -194,7 +194,7 @@ fn calls_that_nobody_answers_point_at_the_application() {
     let set = ["load.calls=2", "load.duration=1s", "sip.setup_timeout=1s", COUNTS];
     let output = ends_with(&mut run(&place, &[&[app.as_str()], &set[..]].concat()), 10);
     let said = sentences(&output);
-    assert!(said.contains("all 2 calls rang and were not answered within 1s"), "{said}");
+    assert!(said.contains("all 2 calls were taken by the far end and not answered within 1s"), "{said}");
     assert_eq!(place.summary()["findings"][0]["name"], "never_answered");
     place.assert_nothing_left();
 }
