@@ -9,6 +9,7 @@ mod error;
 mod execute;
 mod faults;
 pub mod folder;
+mod foreseen;
 mod leak_check;
 mod neighbours;
 pub mod options_probe;
@@ -35,4 +36,7 @@ pub trait Observer {
 
     /// An event that a user wants to know of, in a line.
     fn remark(&self, text: &str);
+
+    /// What goes on once the calls are over, and may take seconds.
+    fn stage(&self, _text: &str) {}
 }
