@@ -15,6 +15,7 @@ mod exit_codes;
 mod fault;
 mod garbage;
 mod instrument;
+mod messages;
 mod outputs;
 mod own_service;
 mod page;
