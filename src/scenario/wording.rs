@@ -1,5 +1,7 @@
 //! The deserialiser's words → fault and cure of a scenario.
 
+use std::borrow::Cow;
+
 use super::error::Problem;
 use super::{keys, tried};
 
@@ -51,7 +53,7 @@ fn unknown_key(name: &str, path: &str, known: &[&str]) -> Problem {
         (table, false) => (format!("{table}.{name}"), format!("[{table}]")),
     };
     let known_words: Vec<_> = known.iter().map(|known| format!("`{known}`")).collect();
-    let message = format!("unknown key `{whole}`; {of} has {}", known_words.join(", "));
+    let message = format!("unknown key `{}`; {of} has {}", short(&whole), known_words.join(", "));
     let elsewhere = || {
         let same = |key: &&keys::Key| key.path.rsplit('.').next() == Some(name);
         keys::all().find(same).map(|key| format!("did you mean `{}`?", key.path))
@@ -66,6 +68,14 @@ fn unknown_key(name: &str, path: &str, known: &[&str]) -> Problem {
     Problem::new(&whole, message, cure)
 }
 
+/// The beginning of a word that may be of any length.
+fn short(word: &str) -> Cow<'_, str> {
+    match word.char_indices().nth(LONGEST_NAME) {
+        Some((at, _)) => format!("{}…", &word[..at]).into(),
+        None => word.into(),
+    }
+}
+
 /// A path without the places in a list of tables, and true if there were some.
 fn without_numbers(path: &str) -> (String, bool) {
     let parts: Vec<_> = path.split('.').filter(|part| part.parse::<usize>().is_err()).collect();
@@ -75,7 +85,7 @@ fn without_numbers(path: &str) -> (String, bool) {
 /// A word that the key at `path` does not take.
 fn unknown_word(word: &str, path: &str, known: &[&str]) -> Problem {
     let known_words: Vec<_> = known.iter().map(|known| format!("\"{known}\"")).collect();
-    let message = format!("{path} = \"{word}\": one of {} belongs here", known_words.join(", "));
+    let message = format!("{path} = \"{}\": one of {} belongs here", short(word), known_words.join(", "));
     let same = known.iter().find(|known| known.eq_ignore_ascii_case(word));
     let cure = same
         .map(|same| format!("did you mean \"{same}\"?"))

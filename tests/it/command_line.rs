@@ -136,7 +136,7 @@ fn completions_complete() {
         said(&ends_with(Command::new("bash").args(["-c", &line]), 0)).trim().to_string()
     };
     assert_eq!(complete(&["loadtest", "comple"]), "completions");
-    assert_eq!(complete(&["loadtest", "run", "--list"]), "--list-metrics");
+    assert_eq!(complete(&["loadtest", "run", "--list"]), "--list-metrics --list-keys");
     assert_eq!(complete(&["loadtest", "report", "--report", "open"]), "openmetrics");
     let refused = ends_with(place.program().args(["completions", "tcsh"]), 2);
     assert!(stderr(&refused).contains("zsh"), "{}", stderr(&refused));
