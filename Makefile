@@ -1,29 +1,31 @@
 # Commands for people and for CI: make run, make test, make check.
-# Each installs what it needs, or says in one line what to type.
+# Each says what it is going to install and how long that takes, and then does it; LOADTEST_INSTALL=no leaves the
+# installing to you.
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SCENARIO ?= scenarios/50x5m.toml
 FUZZ_SECONDS ?= 60
 # Most tests wait while calls are held, so twice as many as processors run at a time; each takes a block of ports.
 TEST_THREADS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 16 ? n : 16)))
-SCRIPTS := asterisk/install.sh tests/install.sh tests/compose.sh benches/peers/run.sh .ci/run docker/entrypoint docker/healthy
+TEST_PROGRAMS := sipp node-echo chromium shellcheck groff curl
+SCRIPTS := asterisk/install.sh asterisk/packages.sh tests/all.sh tests/install.sh tests/plan.sh tests/compose.sh benches/peers/run.sh .ci/run docker/entrypoint docker/healthy
 
-.PHONY: help run test check bench fuzz compose-test rust asterisk
+.PHONY: help run test check bench fuzz compose-test rust asterisk plan-run plan-test
 
 help:
 	@echo "make run     place the calls of $(SCENARIO) (SCENARIO=FILE: of another) and report"
-	@echo "make test    run every test, against a real Asterisk"
+	@echo "make test    run every test, against a real Asterisk, and end with those that failed"
 	@echo "make check   formatting, lints, documentation, scripts"
 	@echo "make fuzz    hostile input for FUZZ_SECONDS (60) a target"
 	@echo "make compose-test   docker-compose.yml, built and run"
 	@echo "make bench   loadtest beside irtt and SIPp on this machine, into BENCHMARKS.md"
 
-run: rust asterisk
+run: plan-run rust asterisk
 	cargo run --release --locked -- run $(SCENARIO)
 
-test: rust asterisk
-	tests/install.sh sipp node-echo chromium shellcheck groff curl
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --tests
+test: plan-test rust asterisk
+	tests/install.sh $(TEST_PROGRAMS)
+	RUST_TEST_THREADS=$(TEST_THREADS) tests/all.sh
 
 check: rust
 	cargo fmt --check
@@ -43,6 +45,12 @@ fuzz: rust
 # Docker and Compose have to be there; COMPOSE="docker compose" for the newer one.
 compose-test:
 	tests/compose.sh
+
+plan-run:
+	@tests/plan.sh run $(SCENARIO)
+
+plan-test:
+	@tests/plan.sh test $(TEST_PROGRAMS)
 
 rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing; install it with rustup, see https://rustup.rs" >&2; exit 1; }

@@ -5,6 +5,8 @@ export LC_ALL=C
 
 suite=forky
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=asterisk/packages.sh
+. "$here/packages.sh"
 if [[ -z ${XDG_CACHE_HOME:-}${HOME:-} ]]; then
     echo "asterisk/install.sh: neither HOME nor XDG_CACHE_HOME says where to; set one of them" >&2
     exit 1
@@ -15,15 +17,19 @@ work=                   # the half-done tree; removed however this script ends
 
 usage() {
     cat <<EOF
-Usage: asterisk/install.sh [--force]
+Usage: asterisk/install.sh [--force | --dry-run]
 
 Unpacks Debian $suite's Asterisk into $tree.
 Nothing is installed system-wide, and running it takes no root. An Asterisk that
 LOADTEST_ASTERISK names, or one on PATH with the modules that modules.conf asks
 for, is used instead.
 
-  --force   unpack it even if there is one that would do
-  --help    this text
+It is 250 MB on disk and takes about half a minute, most of it the download.
+LOADTEST_INSTALL=no leaves it to you: what is missing is named, and the end is 1.
+
+  --force     unpack it even if there is one that would do
+  --dry-run   say what would be done, and do nothing
+  --help      this text
 EOF
 }
 
@@ -82,25 +88,13 @@ installed_one_does() {
     say "$("$program" -V) is installed: $program"
 }
 
-# apt_install COMMAND-OR-FILE PACKAGE...: installs packages as root, else says what to type.
-apt_install() {
-    local lacking=$1
-    shift
-    command -v apt-get >/dev/null || die "$lacking is missing; install it with this system's package manager ($*)"
-    [[ $EUID -eq 0 ]] || die "$lacking is missing; type: sudo apt-get install $*"
-    say "$lacking is missing; installing $*"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get -qq update
-    apt-get -qq install -y --no-install-recommends "$@" >/dev/null
-}
-
 need_tools() {
     local keyring=/usr/share/keyrings/debian-archive-keyring
-    command -v mmdebstrap >/dev/null || apt_install mmdebstrap mmdebstrap
+    command -v mmdebstrap >/dev/null || install_packages "mmdebstrap is" mmdebstrap
     # Another distribution does not have Debian's keys, and without them nothing can be checked.
-    [[ -e $keyring.gpg || -e $keyring.pgp ]] || apt_install "Debian's keyring" debian-archive-keyring
+    [[ -e $keyring.gpg || -e $keyring.pgp ]] || install_packages "Debian's keyring is" debian-archive-keyring
     if [[ $EUID -ne 0 ]] && ! command -v fakechroot >/dev/null && ! unshare --map-auto true 2>/dev/null; then
-        apt_install "fakechroot (user namespaces are not to be had)" fakechroot
+        install_packages "fakechroot (user namespaces are not to be had) is" fakechroot
     fi
 }
 
@@ -169,7 +163,7 @@ install_tree() {
     rm -rf -- "$cache"/.unpacking-*
     work=$(mktemp -d "$cache/.unpacking-XXXXXX")
     mkdir -- "$work/tree"
-    say "Unpacking Debian $suite's Asterisk into $tree (about 250 MB) ..."
+    say "Unpacking Debian $suite's Asterisk into $tree (250 MB, about half a minute) ..."
     fetch "$work/tree" "$work/log"
     missing=$(missing_modules "$(module_dir "$work/tree/usr")")
     [[ -z $missing ]] || die "Debian $suite's Asterisk lacks $missing"
@@ -180,9 +174,11 @@ install_tree() {
 }
 
 force=no
+dry_run=no
 case ${1-} in
 '') ;;
 --force) force=yes ;;
+--dry-run) dry_run=yes ;;
 -h | --help)
     usage
     exit
@@ -209,5 +205,10 @@ if [[ $force = no ]]; then
         exit
     fi
 fi
+if [[ $dry_run = yes ]]; then
+    say "Debian $suite's Asterisk would be unpacked into $tree (250 MB, about half a minute)"
+    exit
+fi
+may_install || said_no "an Asterisk is" "LOADTEST_INSTALL=yes asterisk/install.sh, or name yours in LOADTEST_ASTERISK"
 install_tree
 say "$(cat "$tree/$mark") is there: $tree"

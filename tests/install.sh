@@ -3,19 +3,35 @@
 # sipp, a second opinion on SIP and RTP; chromium, which reads the report; irtt, a peer of the benches; the
 # linter of the scripts; groff, which sets the manual pages; and curl, which an example uses.
 # node-echo is what the example of that name needs: Node.js, and its packages in the user's cache.
+#
+#     tests/install.sh [--dry-run] PROGRAM...
+#
+# --dry-run says what is missing, and installs nothing; so does LOADTEST_INSTALL=no, which then ends with 1.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=asterisk/packages.sh
+. "$here/../asterisk/packages.sh"
+
+example=$here/../examples/node-echo
+cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/loadtest
+
+dry_run=no
+if [[ ${1-} = --dry-run ]]; then
+    dry_run=yes
+    shift
+fi
+
+has_node_echo() { cmp -s "$example/package-lock.json" "$cache/node-echo/complete"; }
 
 # Unpacks the packages that the example's lock file names, unless they are there already.
 node_echo() {
-    local example=$here/../examples/node-echo cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/loadtest
     local packages=$cache/node-echo
     mkdir -p -- "$cache"
     # One at a time: who comes second finds the first one's packages.
     exec 9>"$cache/node-echo.lock"
     flock 9
-    if cmp -s "$example/package-lock.json" "$packages/complete"; then return; fi
-    echo "The packages of examples/node-echo are missing; installing them into $packages"
+    if has_node_echo; then return; fi
+    echo "examples/node-echo lacks its packages; npm unpacks them into $packages (about 10 s; LOADTEST_INSTALL=no leaves it to you)"
     rm -rf -- "$packages"
     mkdir -- "$packages"
     cp -- "$example/package.json" "$example/package-lock.json" "$packages"
@@ -23,30 +39,53 @@ node_echo() {
     cp -- "$packages/package-lock.json" "$packages/complete"
 }
 
+missing=()
+packages=()
+# want PROGRAM PACKAGE
+want() {
+    command -v "$1" >/dev/null && return
+    missing+=("$1")
+    packages+=("$2")
+}
+
+unpack=no
 for program in "$@"; do
     case $program in
-        sipp) package=sip-tester ;;
+        sipp) want sipp sip-tester ;;
+        groff) want groff groff-base ;;
         node-echo)
+            if has_node_echo && command -v node >/dev/null; then continue; fi
+            unpack=yes
+            want node nodejs
             # Not every package of Node.js has npm in it.
-            command -v npm >/dev/null || "$0" node npm
-            node_echo
-            continue
+            want npm npm
             ;;
-        node) package=nodejs ;;
-        groff) package=groff-base ;;
-        *) package=$program ;;
+        *) want "$program" "$program" ;;
     esac
-    if command -v "$program" >/dev/null; then
-        continue
-    elif ! command -v apt-get >/dev/null; then
-        echo "tests/install.sh: $program is missing; install it with this system's package manager" >&2
-        exit 1
-    elif [[ $EUID -ne 0 ]]; then
-        echo "tests/install.sh: $program is missing; type: sudo apt-get install $package" >&2
-        exit 1
-    fi
-    echo "$program is missing; installing $package"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get -qq update
-    apt-get -qq install -y --no-install-recommends "$package" >/dev/null
 done
+
+# listed WORD...: the words with commas between them.
+listed() {
+    local text
+    text=$(printf ', %s' "$@")
+    printf '%s' "${text:2}"
+}
+
+if [[ $dry_run = yes ]]; then
+    if [[ ${#packages[@]} -gt 0 ]]; then
+        echo "$(listed "${missing[@]}"): Debian's ${packages[*]} (as root, up to 2 minutes)"
+    fi
+    if [[ $unpack = yes ]]; then
+        echo "the packages of examples/node-echo: by npm, into $cache (about 10 s)"
+    fi
+    exit
+fi
+if [[ ${#packages[@]} -gt 0 ]]; then
+    verb=is
+    if [[ ${#missing[@]} -gt 1 ]]; then verb=are; fi
+    install_packages "$(listed "${missing[@]}") $verb" "${packages[@]}"
+fi
+if [[ $unpack = yes ]]; then
+    may_install || said_no "the packages of examples/node-echo are" "LOADTEST_INSTALL=yes $0 node-echo"
+    node_echo
+fi

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FaultRecord, Leaks, ServiceRecord};
+use super::{FaultRecord, Leaks, Observed, ServiceRecord};
 use crate::values::{Unit, Value, show};
 
 /// Version of the run folder's format; files of a newer one are refused.
@@ -134,6 +134,8 @@ pub struct Environment {
     /// Asterisk or the service, where it runs on this machine and its CPU cannot be told from that of other
     /// programs; empty where all are known.
     pub unseen: String,
+    /// State of Asterisk and the service beside the calls, for the diagnosis; empty in runs of older versions.
+    pub observed: Observed,
     /// Remarks on the run: warnings of Asterisk's log, measurements that were not available.
     pub remarks: Vec<String>,
 }

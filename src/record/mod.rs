@@ -12,6 +12,7 @@ pub mod hlog;
 mod intervals;
 mod leak;
 mod live;
+mod observed;
 mod second;
 mod service;
 pub mod stored;
@@ -23,6 +24,7 @@ pub use histogram::{DIGITS, HIGHEST_NS, LOWEST_NS, Latencies, Quantile, rank};
 pub use intervals::{Intervals, OpenIntervals, Scope};
 pub use leak::{LeakPart, Leaks};
 pub use live::Live;
+pub use observed::{AriState, LogLine, MOST_LINE_CHARS, MOST_LINES, Observed, Setup};
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{
     Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,

@@ -24,6 +24,7 @@ mod run;
 mod service;
 mod service_program;
 mod service_recovery;
+mod setup;
 mod testbed;
 mod tidy;
 mod truth;

@@ -1,0 +1,80 @@
+//! Observations beside the calls: set-up, ARI's state, lines of logs. Part of `environment.json`; the diagnosis
+//! rests on them.
+
+use serde::{Deserialize, Serialize};
+
+/// Most distinct lines of a log that are kept.
+pub const MOST_LINES: usize = 8;
+/// Most characters of a kept line.
+pub const MOST_LINE_CHARS: usize = 300;
+
+/// State of Asterisk and the service during a trial, as far as somebody asked or read.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Observed {
+    /// Whom the run called, and as whom.
+    pub setup: Setup,
+    /// ARI's channels and bridges while calls were up, at the first silence where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ari: Option<AriState>,
+    /// First distinct warnings and errors of Asterisk's log, without those of its own start and end.
+    pub asterisk_log: Vec<LogLine>,
+    /// First distinct lines of the service's output that look like errors, and its last line.
+    pub service_log: Vec<LogLine>,
+}
+
+/// Addresses and names that the run used.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Setup {
+    /// True if the run started Asterisk itself.
+    pub managed: bool,
+    /// `builtin`, `command`, `external` or `none`.
+    pub service: String,
+    /// Address that SIP was sent to.
+    pub target: String,
+    /// User of the request's URI and To.
+    pub to: String,
+    /// User of From.
+    pub from: String,
+    /// User of the digest; empty without credentials.
+    pub user: String,
+    /// Name of the ARI application.
+    pub app: String,
+    /// Time allowed for an answer, in words.
+    pub setup_timeout: String,
+}
+
+/// Channels and bridges at one moment.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct AriState {
+    /// Seconds from the run's start.
+    pub at_s: f64,
+    /// Channels of callers of this run.
+    pub callers: u64,
+    /// Of them, those in no bridge.
+    pub unbridged: u64,
+    /// Of them, those that are not in the application under test.
+    pub outside: u64,
+    /// Channels of external media of the application.
+    pub media: u64,
+    /// Of these, those in no bridge.
+    pub media_unbridged: u64,
+    /// Bridges that hold a single channel.
+    pub lone_bridges: u64,
+}
+
+/// A distinct line of a log; numbers that differ do not make it another.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct LogLine {
+    /// The line without its time, cut.
+    pub text: String,
+    /// Number of times that it was seen.
+    pub count: u64,
+}
