@@ -25,6 +25,7 @@ mod service;
 mod service_program;
 mod service_recovery;
 mod setup;
+mod terminal;
 mod testbed;
 mod tidy;
 mod truth;
