@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::clock;
+use crate::clock::{self, Timeline};
 use crate::stamp::Stamp;
 
 /// Bytes of a line that are kept. Asterisk's longest are below 8 KiB.
@@ -223,7 +223,8 @@ impl Reading<'_> {
     fn skip(&mut self, from: &mut impl BufRead) -> u64 {
         let mut skipped = 0;
         while self.budget.room(clock::now()) < ENOUGH {
-            thread::sleep(SKIP_EVERY);
+            let timeline = Timeline::start();
+            timeline.sleep_until(timeline.now() + SKIP_EVERY);
             match from.fill_buf() {
                 Ok([]) => return skipped,
                 Ok(chunk) => {
