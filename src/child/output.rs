@@ -224,7 +224,7 @@ impl Reading<'_> {
         let mut skipped = 0;
         while self.budget.room(clock::now()) < ENOUGH {
             let timeline = Timeline::start();
-            timeline.sleep_until(timeline.now() + SKIP_EVERY);
+            timeline.sleep_until(timeline.now() + SKIP_EVERY, Duration::ZERO);
             match from.fill_buf() {
                 Ok([]) => return skipped,
                 Ok(chunk) => {
