@@ -98,8 +98,9 @@ pub async fn play(
     let mut testbed = up.inspect_err(|_| folder.discard())?;
     let finished = execute(plan, &mut testbed, interrupt, display).await;
     display.stage("stopping what the run has started");
-    testbed.down().await;
+    let broken = testbed.down().await;
     display.finish();
+    let finished = finished.and_then(|finished| finished.broken_since(plan, broken));
     // A thread that dies in mid-run leaves logs that tell why.
     let died = |error: &RunError| matches!(error, RunError::Driver(DriverError::Died(_)));
     finished.map(Some).inspect_err(|error| {

@@ -4,6 +4,7 @@
 //! [`RunError`]s.
 
 pub mod application;
+mod ari_look;
 mod environment;
 mod error;
 mod execute;
@@ -11,6 +12,7 @@ mod faults;
 pub mod folder;
 mod foreseen;
 mod leak_check;
+mod logs;
 mod neighbours;
 pub mod options_probe;
 pub mod plan;

@@ -60,7 +60,8 @@ fn ctrl_c_before_the_first_call_says_that_there_is_no_report() {
     // It never connects to ARI.
     let set = ["service.mode=command", "service.command=[\"sleep\", \"600\"]", "service.ready_within=5m"];
     let mut command = place.run("smoke", &set);
-    let mut child = Guarded::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut child =
+        Guarded::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains("held for")), "it has begun");
     child.signal(Signal::SIGINT);
