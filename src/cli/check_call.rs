@@ -24,7 +24,7 @@ pub async fn place(mut plan: RunPlan) -> Result<Exit, Failure> {
     let logs = Scratch::create()?;
     let interrupt = interrupt::listen()?;
     let mut testbed = Testbed::up(&plan, &logs.path).await?;
-    let finished = execute(&plan, &mut testbed, interrupt, &Display::new(true)).await;
+    let finished = execute(&plan, &mut testbed, interrupt, &Display::nothing()).await;
     testbed.down().await;
     let finished = finished?;
     let (summary, verdict) = (&finished.summary, &finished.verdict);

@@ -220,7 +220,11 @@ fn one_call_is_placed_and_told_step_by_step() {
             "{finding} in\n{said}"
         );
     }
-    assert_eq!(place.processes(), Vec::<String>::new(), "the logs of calls that failed are kept, and nothing else");
+    assert_eq!(
+        place.processes(),
+        Vec::<String>::new(),
+        "the logs of calls that failed are kept, and nothing else"
+    );
 }
 
 #[test]
