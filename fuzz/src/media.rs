@@ -5,18 +5,29 @@ use std::time::Duration;
 use loadtest::measure::{Class, MediaSecond, ReceiveTally, Rules, StreamReceiver, Window};
 use loadtest::record::{Intervals, Series};
 use loadtest::rtp::packet::{HEADER_LEN, Incoming, read};
-use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection};
+use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection, RunKey};
 use loadtest::rtp::reflector::{Reflected, StreamReflector};
 use loadtest::stamp::Stamp;
 
+const KEY: RunKey = RunKey::new(1, [1; 16]);
 const EPOCH: Stamp = Stamp::from_ns(1_795_370_298_000_000_000);
 
-/// One datagram, as the driver reads it and as the service sends it back.
+/// One datagram, as the driver reads it and as the service sends it back; and the same with a signed probe in it,
+/// whose checksums no mutation would ever get.
 pub fn datagram(input: &[u8]) {
-    let incoming = read(input, 1, 1);
+    there_and_back(input);
+    if input.len() >= FIELDS && input.len() >= HEADER_LEN + PROBE_LEN {
+        let mut probed = input.to_vec();
+        probe(input).write(&mut probed[HEADER_LEN..], &KEY);
+        there_and_back(&probed);
+    }
+}
+
+fn there_and_back(input: &[u8]) {
+    let incoming = read(input, &KEY, 1);
     if let Incoming::Probe { probe, .. } = incoming {
         let mut payload = [0; PROBE_LEN];
-        probe.write(&mut payload);
+        probe.write(&mut payload, &KEY);
         assert_eq!(Probe::read(&payload), Ok(probe), "what is written reads back");
     }
     let mut answer = [0; 1500];
@@ -25,7 +36,7 @@ pub fn datagram(input: &[u8]) {
     let reflected = reflector.reflect(input, in_at, || EPOCH, &mut answer);
     if let Some((len, kind)) = reflected {
         assert!(HEADER_LEN <= len && len <= input.len(), "never longer than the question");
-        let back = read(&answer[..len], 1, 1);
+        let back = read(&answer[..len], &KEY, 1);
         match (incoming, back) {
             (Incoming::Probe { probe, .. }, Incoming::Probe { probe: back, .. }) => {
                 let reflection = back.reflection.expect("it was added");
@@ -45,7 +56,7 @@ const FIELDS: usize = 4 + 4 * 8 + 4 + 8;
 pub fn stream(input: &[u8]) {
     let second = Duration::from_secs(1);
     let rules = Rules {
-        run_id: 1,
+        key: KEY,
         epoch: EPOCH,
         ptime: second / 50,
         late_after: second / 16,
@@ -90,29 +101,40 @@ pub fn stream(input: &[u8]) {
     assert!(report.medians.len() as u64 <= packets);
 }
 
-/// A packet with a sealed probe, and when it is received. The first byte of a time says whether it is
-/// to be near the run's or anywhere.
+/// A packet with a signed probe, and when it is received.
 fn packet(fields: &[u8]) -> (Vec<u8>, Stamp) {
-    let number = |at: usize| u64::from_be_bytes(fields[at..at + 8].try_into().expect("eight bytes"));
-    let time = |at: usize| match number(at) {
-        anywhere if fields[at] & 1 == 1 => Stamp::from_ns(anywhere),
-        near => EPOCH + Duration::from_nanos(near % 8_000_000_000),
+    let probe = probe(fields);
+    let mut bytes = vec![0x80, 0, fields[2], fields[3], 0, 0, fields[1], fields[2], 0, 0, 0, 1];
+    bytes.resize(HEADER_LEN + 160, 0xff);
+    probe.write(&mut bytes[HEADER_LEN..], &KEY);
+    let received_at = match fields[41] % 4 {
+        0 => time(fields, 12),
+        _ => probe.sent_at + Duration::from_nanos(number(fields, 40) % 3_000_000_000),
     };
+    (bytes, received_at)
+}
+
+fn probe(fields: &[u8]) -> Probe {
     let half = |at: usize| u32::from_be_bytes(fields[at..at + 4].try_into().expect("four bytes"));
     let seq = if fields[0] & 1 == 1 { half(0) } else { half(0) % 400 };
     let reflection = (fields[20] & 2 == 0).then(|| Reflection {
-        in_at: time(20),
-        out_at: time(28),
+        in_at: time(fields, 20),
+        out_at: time(fields, 28),
         received: half(36),
-        window: number(40),
+        window: number(fields, 40),
     });
-    let probe = Probe { run_id: 1, call_id: 1, seq, intended_at: time(4), sent_at: time(12), reflection };
-    let mut bytes = vec![0x80, 0, fields[2], fields[3], 0, 0, fields[1], fields[2], 0, 0, 0, 1];
-    bytes.resize(HEADER_LEN + 160, 0xff);
-    probe.write(&mut bytes[HEADER_LEN..]);
-    let received_at = match fields[41] % 4 {
-        0 => time(12),
-        _ => probe.sent_at + Duration::from_nanos(number(40) % 3_000_000_000),
-    };
-    (bytes, received_at)
+    let (intended_at, sent_at) = (time(fields, 4), time(fields, 12));
+    Probe { run_id: 1, call_id: 1, seq, intended_at, sent_at, reflection }
+}
+
+fn number(fields: &[u8], at: usize) -> u64 {
+    u64::from_be_bytes(fields[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// A time whose first byte says whether it is near the run's or anywhere.
+fn time(fields: &[u8], at: usize) -> Stamp {
+    match number(fields, at) {
+        anywhere if fields[at] & 1 == 1 => Stamp::from_ns(anywhere),
+        near => EPOCH + Duration::from_nanos(near % 8_000_000_000),
+    }
 }
