@@ -9,12 +9,13 @@ use loadtest::measure::{Class, ReceiveTally, Rules, StreamReceiver, Window};
 use loadtest::record::Latencies;
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender, read};
-use loadtest::rtp::probe::Probe;
+use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::rtp::reflector::StreamReflector;
 use loadtest::sip;
 use loadtest::stamp::Stamp;
 
 const PTIME: Duration = Duration::from_millis(20);
+const KEY: RunKey = RunKey::new(1, [1; 16]);
 const EPOCH: Stamp = Stamp::from_ns(1_800_000_000_000_000_000);
 /// Packets of one stream in one sample: a minute's. A packet that came before takes a short cut, so
 /// each is new.
@@ -26,12 +27,12 @@ fn main() {
 
 fn rules() -> Rules {
     let (late_after, lost_after) = (Duration::from_millis(60), Duration::from_secs(2));
-    Rules { run_id: 1, epoch: EPOCH, ptime: PTIME, late_after, lost_after, shared_clock: true }
+    Rules { key: KEY, epoch: EPOCH, ptime: PTIME, late_after, lost_after, shared_clock: true }
 }
 
 /// A stream's packets, and when each was sent.
 fn stream() -> Vec<(Stamp, Vec<u8>)> {
-    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, 0, PTIME);
+    let mut sender = StreamSender::new(KEY, 1, 7, Codec::Pcmu, 0, PTIME);
     let packet = |n: u32| {
         let at = EPOCH + PTIME * n;
         (at, sender.packet(at, at).to_vec())
@@ -53,7 +54,7 @@ fn reflected() -> Vec<(Stamp, Vec<u8>)> {
 
 #[divan::bench]
 fn packet_with_probe_encoded(bencher: Bencher) {
-    let mut sender = StreamSender::new(1, 1, 7, Codec::Pcmu, 0, PTIME);
+    let mut sender = StreamSender::new(KEY, 1, 7, Codec::Pcmu, 0, PTIME);
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         black_box(sender.packet(black_box(EPOCH), black_box(EPOCH)));
     });
@@ -64,19 +65,29 @@ fn probe_encoded(bencher: Bencher) {
     let (_, packet) = &reflected()[0];
     let probe = Probe::read(&packet[HEADER_LEN..]).expect("a probe");
     let mut payload = [0xFF; 160];
-    bencher.counter(ItemsCount::new(1u32)).bench_local(|| black_box(&probe).write(black_box(&mut payload)));
+    bencher
+        .counter(ItemsCount::new(1u32))
+        .bench_local(|| black_box(&probe).write(black_box(&mut payload), &KEY));
 }
 
 #[divan::bench]
 fn packet_with_probe_decoded(bencher: Bencher) {
     let (_, packet) = &reflected()[0];
-    bencher.counter(ItemsCount::new(1u32)).bench_local(|| read(black_box(packet), 1, 1));
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| read(black_box(packet), &KEY, 1));
 }
 
 #[divan::bench]
 fn probe_decoded(bencher: Bencher) {
     let (_, packet) = &reflected()[0];
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| Probe::read(black_box(&packet[HEADER_LEN..])));
+}
+
+/// What the mark of a probe costs: once when it is sent, once when it is back.
+#[divan::bench]
+fn probe_checked(bencher: Bencher) {
+    let (_, packet) = &reflected()[0];
+    let check = || KEY.has_signed(black_box(&packet[HEADER_LEN..]));
+    bencher.counter(ItemsCount::new(1u32)).bench_local(check);
 }
 
 #[divan::bench]

@@ -17,6 +17,7 @@ use crate::measure::{Class, Rules};
 use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp;
 use crate::record::CallRecord;
+use crate::rtp::probe::RunKey;
 use crate::scenario::{Phasing, ServiceMode};
 use crate::sip::call::CallConfig;
 use crate::sip::sdp::{Answer, Offer};
@@ -69,7 +70,7 @@ pub async fn run(
     let epoch = timeline.now();
     let (measure, media) = (&config.scenario.measure, &config.scenario.media);
     let rules = Rules {
-        run_id: config.run_id,
+        key: RunKey::new(config.run_id, rand::random()),
         epoch,
         ptime: media.ptime.0,
         late_after: measure.late_after.0,

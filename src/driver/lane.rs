@@ -123,9 +123,9 @@ impl Lane {
         socket: Arc<UdpSocket>,
         counts_from: Stamp,
     ) {
-        let Rules { run_id, ptime, .. } = self.rules;
-        let ssrc = run_id.rotate_left(16) ^ call_id.wrapping_mul(0x9E37_79B9);
-        let sender = StreamSender::new(run_id, call_id, ssrc, codec, payload_type, ptime);
+        let Rules { key, ptime, .. } = self.rules;
+        let ssrc = key.run_id.rotate_left(16) ^ call_id.wrapping_mul(0x9E37_79B9);
+        let sender = StreamSender::new(key, call_id, ssrc, codec, payload_type, ptime);
         let stream = Box::new(StreamReceiver::new(self.rules, call_id, class, counts_from));
         let impairer = |direction| {
             // The control stream is there to show what the machine does by itself.

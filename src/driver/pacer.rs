@@ -255,14 +255,16 @@ mod tests {
     use crate::impair::Impairment;
     use crate::record::{OpenIntervals, Scope, Series};
     use crate::rtp::Codec;
+    use crate::rtp::probe::RunKey;
     use crate::values::Span;
     use tokio::sync::mpsc::unbounded_channel;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const KEY: RunKey = RunKey::new(1, [1; 16]);
 
     fn rules(epoch: Stamp) -> Rules {
         Rules {
-            run_id: 1,
+            key: KEY,
             epoch,
             ptime: SECOND / 100,
             late_after: SECOND,
@@ -275,7 +277,7 @@ mod tests {
     fn stream(call_id: u32, class: Class, counts_from: Stamp) -> PacedStream {
         let socket = Arc::new(crate::net::udp::bind_stamped("127.0.0.1:0".parse().unwrap(), 4096).unwrap());
         socket.connect(socket.local_addr().unwrap()).unwrap();
-        let sender = StreamSender::new(1, call_id, call_id, Codec::Pcmu, 0, SECOND / 100);
+        let sender = StreamSender::new(KEY, call_id, call_id, Codec::Pcmu, 0, SECOND / 100);
         let sent = StreamSent::default();
         PacedStream { call_id, class, socket, sender, counts_from, sent, impairer: None }
     }

@@ -13,6 +13,7 @@ use crate::clock::Timeline;
 use crate::measure::{Class, ReceivedEcho, Rules};
 use crate::record::{CallRecord, Ending, Environment, Phase, Run};
 use crate::rtp::Codec;
+use crate::rtp::probe::RunKey;
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
 
@@ -55,7 +56,7 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
     let timeline = Timeline::start();
     let epoch = timeline.now();
     let rules = Rules {
-        run_id: config.run_id,
+        key: RunKey::new(config.run_id, rand::random()),
         epoch,
         ptime: config.interval,
         late_after: config.late_after,

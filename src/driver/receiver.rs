@@ -302,12 +302,14 @@ mod tests {
     use crate::measure::Class;
     use crate::rtp::Codec;
     use crate::rtp::packet::StreamSender;
+    use crate::rtp::probe::RunKey;
 
     #[test]
     fn echoes_that_came_in_a_stall_are_read_before_their_call_is_closed() {
+        let key = RunKey::new(1, [1; 16]);
         let (second, timeline) = (Duration::from_secs(1), Timeline::start());
         let rules = Rules {
-            run_id: 1,
+            key,
             epoch: timeline.now(),
             ptime: second / 50,
             late_after: second,
@@ -320,7 +322,7 @@ mod tests {
             Receiving { rules, window, commands, events, timeline, dead_after: second, echoes: None };
         let socket = Arc::new(udp::bind_stamped("127.0.0.1:0".parse().unwrap(), RECEIVE_BUFFER).unwrap());
         socket.connect(socket.local_addr().unwrap()).unwrap();
-        let mut sender = StreamSender::new(1, 0, 9, Codec::Pcmu, 0, rules.ptime);
+        let mut sender = StreamSender::new(key, 0, 9, Codec::Pcmu, 0, rules.ptime);
         for _ in 0..100 {
             let now = clock::now();
             socket.send(sender.packet(now, now)).unwrap();

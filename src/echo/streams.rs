@@ -184,9 +184,11 @@ mod tests {
     use super::*;
     use crate::rtp::Codec;
     use crate::rtp::packet::{Incoming, StreamSender, read};
+    use crate::rtp::probe::RunKey;
     use proptest::prelude::*;
     use rtp_rs::RtpPacketBuilder;
 
+    const KEY: RunKey = RunKey::new(1, [1; 16]);
     const SECOND: Duration = Duration::from_secs(1);
 
     fn peer(port: u16) -> SocketAddr {
@@ -198,7 +200,7 @@ mod tests {
     }
 
     fn probe(call_id: u32) -> Vec<u8> {
-        let mut sender = StreamSender::new(1, call_id, 3, Codec::Pcmu, 0, Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, call_id, 3, Codec::Pcmu, 0, Duration::from_millis(20));
         sender.packet(at(0), at(0)).to_vec()
     }
 
@@ -218,7 +220,7 @@ mod tests {
         let mut streams = Streams::new(10);
         for (port, call_id, received) in [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 1, 1)] {
             let answer = ask(&mut streams, &probe(call_id), port, at(0)).unwrap();
-            let Incoming::Probe { probe, .. } = read(&answer, 1, call_id) else { panic!("a probe") };
+            let Incoming::Probe { probe, .. } = read(&answer, &KEY, call_id) else { panic!("a probe") };
             assert_eq!(probe.reflection.unwrap().received, received);
         }
         assert_eq!(streams.known.len(), 3);

@@ -3,6 +3,8 @@
 //! Pure: times come in as arguments, so that a whole run plays in virtual time.
 
 mod attribution;
+#[cfg(test)]
+mod hostile_tests;
 mod lateness;
 mod medians;
 mod receiver;
@@ -24,6 +26,7 @@ pub use window::Window;
 
 use std::time::Duration;
 
+use crate::rtp::probe::RunKey;
 use crate::stamp::Stamp;
 
 /// Purpose of a stream.
@@ -39,8 +42,8 @@ pub enum Class {
 /// Settings that all streams of a run measure by.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// Drawn once per run; packets of another run are strangers.
-    pub run_id: u32,
+    /// Name and secret of the run's probes.
+    pub key: RunKey,
     /// Start of the run: second 0 begins here.
     pub epoch: Stamp,
     /// Packet interval.

@@ -51,27 +51,20 @@ impl ReceiveTally {
 }
 
 impl MediaSecond {
-    /// Records the times of a measured packet besides its RTT. Says whether the stamps of both ends are in
-    /// order.
-    fn times(&mut self, packet: &Arrived, rtt: u64, shared_clock: bool) -> bool {
+    /// Records the times of a measured packet besides its RTT; its reflection is one that can be true.
+    fn times(&mut self, packet: &Arrived, rtt: u64, shared_clock: bool) {
         let Arrived { probe, received_at, read_at, .. } = packet;
         let mut record = |series, ns| self.latencies.record(series, Scope::Measured, ns);
         record(Series::RttIntended, received_at.since(probe.intended_at).as_nanos() as u64);
         record(Series::ReceiveLag, read_at.since(*received_at).as_nanos() as u64);
-        let Some(reflection) = probe.reflection else { return true };
-        let service = reflection.out_at.ns_since(reflection.in_at);
-        let up = reflection.in_at.ns_since(probe.sent_at);
-        let down = received_at.ns_since(reflection.out_at);
-        if service >= 0 && service as u64 <= rtt {
-            record(Series::ServiceTime, service as u64);
-            record(Series::PathRtt, rtt - service as u64);
+        let Some(reflection) = probe.reflection else { return };
+        let service = reflection.out_at.since(reflection.in_at).as_nanos() as u64;
+        record(Series::ServiceTime, service);
+        record(Series::PathRtt, rtt.saturating_sub(service));
+        if shared_clock {
+            record(Series::Up, reflection.in_at.since(probe.sent_at).as_nanos() as u64);
+            record(Series::Down, received_at.since(reflection.out_at).as_nanos() as u64);
         }
-        let in_order = up >= 0 && down >= 0;
-        if shared_clock && in_order {
-            record(Series::Up, up as u64);
-            record(Series::Down, down as u64);
-        }
-        in_order || !shared_clock
     }
 }
 
@@ -112,11 +105,17 @@ pub struct StreamReport {
     pub reordered: u64,
     /// RTP without a whole probe, over the whole call.
     pub corrupted: u64,
+    /// Probes that this run has not signed, over the whole call.
+    pub forged: u64,
+    /// Reflections that cannot be true, over the whole call: their packets count, what they say does not.
+    pub unbelieved: u64,
+    /// Distinct packets that came back after `lost_after`, over the whole call.
+    pub late_echoes: u64,
     /// Datagrams that belong to no packet of this call, over the whole call.
     pub strangers: u64,
-    /// Receipt of the first packet back.
+    /// Receipt of the first packet back in time.
     pub first_echo_at: Option<Stamp>,
-    /// Receipt of the last packet back.
+    /// Receipt of the last packet back in time.
     pub last_echo_at: Option<Stamp>,
     /// Silences of half a second and longer; the first ones of many.
     pub silences: Vec<Silence>,
@@ -153,6 +152,9 @@ impl StreamReport {
         record.reordered = self.reordered;
         record.corrupted = self.corrupted;
         record.strangers = self.strangers;
+        record.forged = self.forged;
+        record.unbelieved = self.unbelieved;
+        record.late_echoes = self.late_echoes;
         record.jitter_ms = self.jitter;
         [record.rtt_p50_ms, record.rtt_p95_ms, record.rtt_p99_ms] =
             [0.5, 0.95, 0.99].map(|q| self.lateness.quantile(q, record.lost));
@@ -176,6 +178,8 @@ pub struct StreamReceiver {
     previous: Option<(u32, u64)>,
     /// Number of the first packet that came back.
     first_echo_seq: u32,
+    /// Receipt of the last packet back, however late.
+    heard_at: Option<Stamp>,
     report: StreamReport,
 }
 
@@ -195,6 +199,7 @@ impl StreamReceiver {
             medians: Medians::new(call_id),
             previous: None,
             first_echo_seq: 0,
+            heard_at: None,
             report,
         }
     }
@@ -208,47 +213,72 @@ impl StreamReceiver {
         window: &Window,
         tally: &mut ReceiveTally,
     ) -> Option<ReceivedEcho> {
-        match read(datagram, self.rules.run_id, self.call_id) {
+        match read(datagram, &self.rules.key, self.call_id) {
             Incoming::Probe { probe, rtp_timestamp } => {
+                let scope = window.scope(probe.intended_at, self.counts_from);
                 let rtt = received_at.ns_since(probe.sent_at);
+                // The driver's own stamps, signed: only they say anything of its clock.
                 tally.negative_rtt += u64::from(rtt < 0);
-                if rtt <= self.rules.lost_after.as_nanos() as i64 {
-                    let scope = window.scope(probe.intended_at, self.counts_from);
-                    let arrival = Arrived { probe, rtp_timestamp, rtt, received_at, read_at, scope };
-                    match self.class {
-                        Class::Call => self.in_time(&arrival, window, tally),
-                        Class::Control => self.control(&arrival, tally),
-                    }
-                    return Some(ReceivedEcho {
-                        seq: probe.seq,
-                        rtt_ns: rtt,
-                        measured: scope == Scope::Measured,
-                    });
+                let mut arrival = Arrived { probe, rtp_timestamp, rtt, received_at, read_at, scope };
+                if rtt > self.rules.lost_after.as_nanos() as i64 {
+                    self.too_late(&arrival, tally);
+                    return None;
                 }
+                self.doubt_reflection(&mut arrival);
+                match self.class {
+                    Class::Call => self.in_time(&arrival, window, tally),
+                    Class::Control => self.control(&arrival, tally),
+                }
+                let measured = scope == Scope::Measured;
+                return Some(ReceivedEcho { seq: probe.seq, rtt_ns: rtt, measured });
             }
             Incoming::Corrupted => {
                 self.report.corrupted += 1;
                 tally.corrupted += 1;
             }
+            Incoming::Forged => self.report.forged += 1,
             Incoming::Stranger => self.report.strangers += 1,
         }
         None
+    }
+
+    /// Drops a reflection that cannot be true.
+    fn doubt_reflection(&mut self, packet: &mut Arrived) {
+        let Rules { ptime, shared_clock, .. } = self.rules;
+        let Arrived { probe, received_at, .. } = packet;
+        let said = probe.reflection;
+        probe.reflection = said.filter(|r| r.is_possible(probe, *received_at, ptime, shared_clock));
+        self.report.unbelieved += u64::from(said.is_some() && probe.reflection.is_none());
+    }
+
+    /// A packet that is back after `lost_after`: lost all the same, and not in silence.
+    fn too_late(&mut self, packet: &Arrived, tally: &mut ReceiveTally) {
+        let again = matches!(self.sequence.arrive(packet.probe.seq), Arrival::Duplicate | Arrival::Stale);
+        self.heard_at = self.heard_at.max(Some(packet.received_at));
+        if !again {
+            self.report.late_echoes += 1;
+        } else if self.class == Class::Call {
+            self.duplicate(packet, tally);
+        }
+    }
+
+    fn duplicate(&mut self, packet: &Arrived, tally: &mut ReceiveTally) {
+        tally.seconds.nearest(packet.probe.intended_at).record.duplicates += 1;
+        self.report.duplicates += u64::from(packet.scope == Scope::Measured);
     }
 
     fn in_time(&mut self, packet: &Arrived, window: &Window, tally: &mut ReceiveTally) {
         let Arrived { probe, received_at, scope, .. } = packet;
         let measured = *scope == Scope::Measured;
         let arrival = self.sequence.arrive(probe.seq);
-        let again = matches!(arrival, Arrival::Duplicate | Arrival::Stale);
-        let second = tally.seconds.nearest(probe.intended_at);
-        second.record.duplicates += u64::from(again);
-        second.record.reordered += u64::from(arrival == Arrival::Reordered);
-        second.record.received += u64::from(!again);
-        second.measured_received += u64::from(!again && measured);
-        if again {
-            self.report.duplicates += u64::from(measured);
+        if matches!(arrival, Arrival::Duplicate | Arrival::Stale) {
+            self.duplicate(packet, tally);
             return;
         }
+        let second = tally.seconds.nearest(probe.intended_at);
+        second.record.reordered += u64::from(arrival == Arrival::Reordered);
+        second.record.received += 1;
+        second.measured_received += u64::from(measured);
         self.heard(*received_at);
         if self.report.first_echo_at.is_none() {
             self.first_echo(probe, *received_at, tally);
@@ -278,8 +308,7 @@ impl StreamReceiver {
             if let Some((_, before)) = before.filter(|(seq, _)| seq.checked_add(1) == Some(probe.seq)) {
                 second.latencies.record(Series::Ipdv, Scope::Measured, rtt.abs_diff(before));
             }
-            let in_order = second.times(packet, rtt, self.rules.shared_clock);
-            tally.negative_rtt += u64::from(!in_order);
+            second.times(packet, rtt, self.rules.shared_clock);
         }
     }
 
@@ -298,6 +327,7 @@ impl StreamReceiver {
 
     /// Notes that a packet is back, and how long none was.
     fn heard(&mut self, at: Stamp) {
+        self.heard_at = self.heard_at.max(Some(at));
         let last = self.report.last_echo_at.replace(at).unwrap_or(at);
         if at.since(last) >= SILENCE && self.report.silences.len() < MOST_SILENCES {
             let since_start = |at: Stamp| at.since(self.rules.epoch).as_secs_f64();
@@ -310,7 +340,7 @@ impl StreamReceiver {
     /// awake: it has been since `awake_since`.
     pub fn is_dead(&self, now: Stamp, dead_after: Duration, awake_since: Stamp) -> bool {
         let silent_for = |last: Stamp| now.since(last.max(awake_since));
-        self.class == Class::Call && self.report.last_echo_at.is_some_and(|at| silent_for(at) >= dead_after)
+        self.class == Class::Call && self.heard_at.is_some_and(|at| silent_for(at) >= dead_after)
     }
 
     /// Everything sent before the first packet that comes back was cut from the call's beginning.
@@ -399,20 +429,22 @@ mod tests {
     use crate::measure::StallWatch;
     use crate::rtp::Codec;
     use crate::rtp::packet::StreamSender;
+    use crate::rtp::probe::RunKey;
 
     const PTIME: Duration = Duration::from_millis(20);
+    const KEY: RunKey = RunKey::new(1, [5; 16]);
 
     /// Sends `sent` packets and returns those of `arrivals` in their order, 1 ms after each was due.
     fn play(sent: u32, arrivals: &[usize]) -> (StreamReceiver, ReceiveTally, Stamp) {
         let rules = Rules {
-            run_id: 1,
+            key: KEY,
             epoch: Stamp::from_ns(1_000_000_000),
             ptime: PTIME,
             late_after: 3 * PTIME,
             shared_clock: true,
             lost_after: Duration::from_secs(2),
         };
-        let mut sender = StreamSender::new(1, 0, 9, Codec::Pcmu, 0, PTIME);
+        let mut sender = StreamSender::new(KEY, 0, 9, Codec::Pcmu, 0, PTIME);
         let packets: Vec<_> = (0..sent)
             .map(|n| sender.packet(rules.epoch + PTIME * n, rules.epoch + PTIME * n).to_vec())
             .collect();
@@ -439,7 +471,7 @@ mod tests {
     fn silences_are_noted_and_only_what_was_heard_can_die() {
         let (mut stream, mut tally, now) = play(0, &[]);
         assert!(!stream.is_dead(now + Duration::from_secs(60), Duration::from_secs(5), now), "never heard");
-        let mut sender = StreamSender::new(1, 0, 9, Codec::Pcmu, 0, PTIME);
+        let mut sender = StreamSender::new(KEY, 0, 9, Codec::Pcmu, 0, PTIME);
         for ms in [0, 20, 40, 1040, 1060, 1540, 1560] {
             let at = now + Duration::from_millis(ms);
             let packet = sender.packet(at, at).to_vec();

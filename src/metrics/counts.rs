@@ -134,7 +134,7 @@ pub(super) static SERVICE_COUNTS: [Definition; 7] = [
 ];
 
 #[rustfmt::skip]
-pub(super) static TRAFFIC: [Definition; 28] = [
+pub(super) static TRAFFIC: [Definition; 31] = [
     record(Traffic, "packets.sent", Count, "probes sent in the measured window", |f| number(f.sent)),
     packets(Traffic, "packets.received", Count, "of these, distinct probes back within lost_after",
         |f| number(f.received()))
@@ -177,6 +177,15 @@ pub(super) static TRAFFIC: [Definition; 28] = [
         |f| f.when_sent(f.seen(|c| c.reordered))),
     packets(Traffic, "corrupted.count", Count, "RTP whose payload was not a whole probe, all phases",
         |f| number(f.seen(|c| c.corrupted))),
+    packets(Traffic, "forged.count", Count,
+        "probes that the run has not signed, made or changed on the way, all phases",
+        |f| number(f.seen(|c| c.forged))),
+    packets(Traffic, "unbelieved.count", Count,
+        "packets whose stamps or counts of the far end cannot be true, all phases",
+        |f| number(f.seen(|c| c.unbelieved))),
+    packets(Traffic, "late_echoes.count", Count,
+        "distinct probes that came back after lost_after, and are lost, all phases",
+        |f| number(f.seen(|c| c.late_echoes))),
     packets(Traffic, "strangers.count", Count, "datagrams that belong to no packet of their call, all phases",
         |f| number(f.seen(|c| c.strangers))),
     packets(Traffic, "jitter.max", Ms, "largest interarrival jitter of any call at its end (RFC 3550 A.8)",

@@ -133,6 +133,15 @@ pub struct CallRecord {
     pub reordered: u64,
     /// RTP whose payload is not a whole probe, over the whole call.
     pub corrupted: u64,
+    /// Probes under the run's name that it has not signed, over the whole call: made or changed by the far end.
+    #[serde(default)]
+    pub forged: u64,
+    /// Packets whose stamps or counts of the far end cannot be true, over the whole call: these are left out.
+    #[serde(default)]
+    pub unbelieved: u64,
+    /// Distinct probes that came back after `lost_after`, over the whole call; they are lost.
+    #[serde(default)]
+    pub late_echoes: u64,
     /// Datagrams that belong to no packet of this call, over the whole call.
     pub strangers: u64,
     /// Smallest RTT of the whole call; lateness is anchored on it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rtp_rs::{RtpPacketBuilder, RtpReader};
 
-use super::probe::{Probe, ProbeError};
+use super::probe::{Probe, ProbeError, RunKey};
 use super::{Codec, samples_per_packet};
 use crate::stamp::Stamp;
 
@@ -14,7 +14,7 @@ pub const HEADER_LEN: usize = 12;
 /// Builds the packets of one outgoing stream into one buffer, without allocating per packet.
 #[derive(Debug)]
 pub struct StreamSender {
-    run_id: u32,
+    key: RunKey,
     call_id: u32,
     ssrc: u32,
     payload_type: u8,
@@ -27,7 +27,7 @@ impl StreamSender {
     /// A stream whose packets hold `ptime` of `codec`, under the payload type that the peer asked for;
     /// numbering starts at 0.
     pub fn new(
-        run_id: u32,
+        key: RunKey,
         call_id: u32,
         ssrc: u32,
         codec: Codec,
@@ -36,7 +36,7 @@ impl StreamSender {
     ) -> Self {
         let samples = samples_per_packet(ptime);
         let buffer = vec![codec.silence(); HEADER_LEN + samples].into_boxed_slice();
-        StreamSender { run_id, call_id, ssrc, payload_type, samples: samples as u32, next: 0, buffer }
+        StreamSender { key, call_id, ssrc, payload_type, samples: samples as u32, next: 0, buffer }
     }
 
     /// Packets built so far.
@@ -54,14 +54,14 @@ impl StreamSender {
             .ssrc(self.ssrc);
         header.build_into_unchecked(&mut self.buffer[..HEADER_LEN]);
         let probe = Probe {
-            run_id: self.run_id,
+            run_id: self.key.run_id,
             call_id: self.call_id,
             seq: self.next,
             intended_at,
             sent_at,
             reflection: None,
         };
-        probe.write(&mut self.buffer[HEADER_LEN..]);
+        probe.write(&mut self.buffer[HEADER_LEN..], &self.key);
         self.next = self.next.wrapping_add(1);
         &self.buffer
     }
@@ -79,19 +79,21 @@ pub enum Incoming {
     },
     /// RTP whose payload holds no probe, or a damaged one.
     Corrupted,
+    /// RTP with a whole probe under the run's name that the run has not signed: made or changed by the far end.
+    Forged,
     /// RTP with a whole probe of another run or call, or no RTP at all.
     Stranger,
 }
 
-/// Reads a datagram that arrived for `call_id` of `run_id`.
-pub fn read(datagram: &[u8], run_id: u32, call_id: u32) -> Incoming {
+/// Reads a datagram that arrived for `call_id` of the run of `key`.
+pub fn read(datagram: &[u8], key: &RunKey, call_id: u32) -> Incoming {
     let Ok(rtp) = RtpReader::new(datagram) else {
         return Incoming::Stranger;
     };
     match Probe::read(rtp.payload()) {
-        Ok(probe) if probe.run_id == run_id && probe.call_id == call_id => {
-            Incoming::Probe { probe, rtp_timestamp: rtp.timestamp() }
-        }
+        Ok(probe) if probe.run_id != key.run_id => Incoming::Stranger,
+        Ok(_) if !key.has_signed(rtp.payload()) => Incoming::Forged,
+        Ok(probe) if probe.call_id == call_id => Incoming::Probe { probe, rtp_timestamp: rtp.timestamp() },
         Ok(_) => Incoming::Stranger,
         Err(ProbeError::NotAProbe | ProbeError::Damaged) => Incoming::Corrupted,
     }
@@ -100,27 +102,31 @@ pub fn read(datagram: &[u8], run_id: u32, call_id: u32) -> Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtp::probe::PROBE_LEN;
     use proptest::prelude::*;
+
+    const KEY: RunKey = RunKey::new(7, [1; 16]);
 
     #[test]
     fn a_packet_is_plain_g711_rtp_with_a_probe_inside() {
-        let mut sender = StreamSender::new(7, 3, 0xABCD, Codec::Pcma, 8, Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, 3, 0xABCD, Codec::Pcma, 8, Duration::from_millis(20));
         sender.packet(Stamp::from_ns(10), Stamp::from_ns(11));
         let bytes = sender.packet(Stamp::from_ns(20), Stamp::from_ns(21)).to_vec();
         let rtp = RtpReader::new(&bytes).unwrap();
         assert_eq!((rtp.payload_type(), rtp.payload().len(), rtp.mark()), (8, 160, false));
         assert_eq!((u16::from(rtp.sequence_number()), rtp.timestamp(), rtp.ssrc()), (1, 160, 0xABCD));
-        assert!(rtp.payload()[64..].iter().all(|b| *b == 0xD5));
-        let Incoming::Probe { probe, rtp_timestamp: 160 } = read(&bytes, 7, 3) else { panic!("a probe") };
+        assert!(rtp.payload()[PROBE_LEN..].iter().all(|b| *b == 0xD5));
+        let Incoming::Probe { probe, rtp_timestamp: 160 } = read(&bytes, &KEY, 3) else { panic!("a probe") };
         assert_eq!((probe.seq, probe.intended_at.as_ns(), probe.sent_at.as_ns()), (1, 20, 21));
-        assert_eq!(read(&bytes, 8, 3), Incoming::Stranger);
-        assert_eq!(read(&bytes, 7, 4), Incoming::Stranger);
+        assert_eq!(read(&bytes, &RunKey::new(8, [1; 16]), 3), Incoming::Stranger);
+        assert_eq!(read(&bytes, &KEY, 4), Incoming::Stranger);
+        assert_eq!(read(&bytes, &RunKey::new(7, [2; 16]), 3), Incoming::Forged);
     }
 
     proptest! {
         #[test]
         fn no_datagram_is_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let probed = matches!(read(&bytes, 1, 1), Incoming::Probe { .. });
+            let probed = matches!(read(&bytes, &KEY, 1), Incoming::Probe { .. });
             prop_assert!(!probed);
         }
     }

@@ -4,26 +4,75 @@
 //! when both legs share a codec. So identity and stamps travel inside the payload:
 //!
 //! ```text
-//!  0  magic "LTP1"     4 | 16 intended_at ns  8 | 40 reflected_out_at (T3) ns  8
-//!  4  run id           4 | 24 sent_at (T1) ns 8 | 48 reflector's distinct count 4
-//!  8  call id          4 | 32 reflected_in_at   | 52 reflector's last 64        8
-//! 12  sequence         4 |    (T2) ns         8 | 60 CRC-32 of all other bytes  4
+//!  0  magic "LTP2"     4 | 16 intended_at ns   8 | 48 reflected_out_at (T3) ns  8
+//!  4  run id           4 | 24 sent_at (T1) ns  8 | 56 reflector's distinct count 4
+//!  8  call id          4 | 32 driver's mark    8 | 60 reflector's last 64       8
+//! 12  sequence         4 | 40 reflected_in_at    | 68 CRC-32 of all other bytes 4
+//!                        |    (T2) ns          8 |
 //! ```
 //! Big-endian. The checksum covers the filler behind the probe too, so that a transcoded or damaged
-//! payload is told apart from a whole one.
+//! payload is told apart from a whole one. It is no secret, and everything in a packet that comes back is the
+//! far end's word: the mark is a keyed hash (SipHash-2-4) of the driver's own part, bytes 4 to 32, under a
+//! secret of the run. A far end can return a probe, keep it or repeat it, but not make one or change when it
+//! was sent. What it says of itself, behind the mark, is believed as far as it can be true
+//! ([`Reflection::is_possible`]).
+
+use std::fmt;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use siphasher::sip::SipHasher24;
 
 use crate::stamp::Stamp;
 
 /// Bytes of a probe; the smallest payload, 10 ms of G.711, has 80.
-pub const PROBE_LEN: usize = 64;
+pub const PROBE_LEN: usize = 72;
 
-const MAGIC: [u8; 4] = *b"LTP1";
-const CRC_AT: usize = 60;
+const MAGIC: [u8; 4] = *b"LTP2";
+/// The driver's part.
+const SIGNED: std::ops::Range<usize> = 4..32;
+const MARK_AT: usize = 32;
+const REFLECTION_AT: usize = 40;
+const CRC_AT: usize = 68;
+
+/// Name and secret of a run: what its probes are known and signed by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RunKey {
+    /// Random: packets of another run are strangers.
+    pub run_id: u32,
+    /// Unknown to everybody else.
+    secret: [u8; 16],
+}
+
+impl RunKey {
+    /// The key of run `run_id`; `secret` comes from the operating system's random numbers.
+    pub const fn new(run_id: u32, secret: [u8; 16]) -> Self {
+        RunKey { run_id, secret }
+    }
+
+    /// Says whether the driver's part of a whole probe was written under this key.
+    pub fn has_signed(&self, payload: &[u8]) -> bool {
+        payload.len() >= PROBE_LEN && u64_at(payload, MARK_AT) == self.mark(payload)
+    }
+
+    fn mark(&self, payload: &[u8]) -> u64 {
+        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        hasher.write(&payload[SIGNED]);
+        hasher.finish()
+    }
+}
+
+impl fmt::Debug for RunKey {
+    /// Leaves out the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunKey").field("run_id", &self.run_id).finish_non_exhaustive()
+    }
+}
 
 /// The driver's part of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
-    /// Drawn once per run: packets of another run are strangers.
+    /// The run's ([`RunKey::run_id`]).
     pub run_id: u32,
     /// The call within the run.
     pub call_id: u32,
@@ -62,25 +111,27 @@ pub enum ProbeError {
 }
 
 impl Probe {
-    /// Writes the probe over the start of `payload` and seals it with the checksum.
+    /// Writes the probe over the start of `payload`, signs it under `key` and seals it with the checksum.
     ///
     /// # Panics
     /// If `payload` is shorter than [`PROBE_LEN`]: the scenario bounds the packet time from below.
-    pub fn write(&self, payload: &mut [u8]) {
+    pub fn write(&self, payload: &mut [u8], key: &RunKey) {
         payload[0..4].copy_from_slice(&MAGIC);
         payload[4..8].copy_from_slice(&self.run_id.to_be_bytes());
         payload[8..12].copy_from_slice(&self.call_id.to_be_bytes());
         payload[12..16].copy_from_slice(&self.seq.to_be_bytes());
         put_stamp(payload, 16, self.intended_at);
         put_stamp(payload, 24, self.sent_at);
+        let mark = key.mark(payload).to_be_bytes();
+        payload[MARK_AT..REFLECTION_AT].copy_from_slice(&mark);
         match self.reflection {
             Some(reflection) => reflection.write(payload),
-            None => payload[32..CRC_AT].fill(0),
+            None => payload[REFLECTION_AT..CRC_AT].fill(0),
         }
         seal(payload);
     }
 
-    /// Reads a probe and checks it.
+    /// Reads a probe and checks that it is whole; [`RunKey::has_signed`] says whether it is the driver's.
     ///
     /// # Errors
     /// [`ProbeError`] says whether there was none or a damaged one.
@@ -91,12 +142,12 @@ impl Probe {
         if u32_at(payload, CRC_AT) != checksum(payload) {
             return Err(ProbeError::Damaged);
         }
-        let in_at = stamp_at(payload, 32);
+        let in_at = stamp_at(payload, REFLECTION_AT);
         let reflection = (in_at != Stamp::ZERO).then(|| Reflection {
             in_at,
-            out_at: stamp_at(payload, 40),
-            received: u32_at(payload, 48),
-            window: u64_at(payload, 52),
+            out_at: stamp_at(payload, 48),
+            received: u32_at(payload, 56),
+            window: u64_at(payload, 60),
         });
         Ok(Probe {
             run_id: u32_at(payload, 4),
@@ -116,11 +167,38 @@ impl Reflection {
         seal(payload);
     }
 
+    /// Says whether this can be true of `probe`, which is back at `received_at`: the packet was received and
+    /// returned while it was away (where both ends share a clock), for no longer than that, and no more
+    /// packets were received than had been sent.
+    pub fn is_possible(
+        &self,
+        probe: &Probe,
+        received_at: Stamp,
+        ptime: Duration,
+        shared_clock: bool,
+    ) -> bool {
+        let service = self.out_at.ns_since(self.in_at);
+        let rtt = received_at.ns_since(probe.sent_at);
+        let within = self.in_at >= probe.sent_at && self.out_at <= received_at;
+        let in_time = (0..=rtt.max(0)).contains(&service) && (within || !shared_clock);
+        // Bits below number 0.
+        let unsent = if probe.seq < 63 { self.window >> (probe.seq + 1) } else { 0 };
+        let seen = self.window.count_ones();
+        // The stream is isochronous: one packet for each packet time since this one, at the most.
+        let since = received_at.since(probe.intended_at).as_nanos() / ptime.as_nanos().max(1);
+        let sent = u128::from(probe.seq) + 1 + since;
+        in_time
+            && self.window & 1 == 1
+            && unsent == 0
+            && (seen..).contains(&self.received)
+            && u128::from(self.received) <= sent
+    }
+
     fn write(&self, payload: &mut [u8]) {
-        put_stamp(payload, 32, self.in_at);
-        put_stamp(payload, 40, self.out_at);
-        payload[48..52].copy_from_slice(&self.received.to_be_bytes());
-        payload[52..60].copy_from_slice(&self.window.to_be_bytes());
+        put_stamp(payload, REFLECTION_AT, self.in_at);
+        put_stamp(payload, 48, self.out_at);
+        payload[56..60].copy_from_slice(&self.received.to_be_bytes());
+        payload[60..CRC_AT].copy_from_slice(&self.window.to_be_bytes());
     }
 }
 
@@ -157,35 +235,106 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const KEY: RunKey = RunKey::new(7, [3; 16]);
+
+    fn reflection() -> impl Strategy<Value = Reflection> {
+        (1u64.., any::<u64>(), any::<u32>(), any::<u64>()).prop_map(|(i, o, received, window)| Reflection {
+            in_at: Stamp::from_ns(i),
+            out_at: Stamp::from_ns(o),
+            received,
+            window,
+        })
+    }
+
     fn probe() -> impl Strategy<Value = Probe> {
-        let reflection =
-            (1u64.., any::<u64>(), any::<u32>(), any::<u64>()).prop_map(|(i, o, received, window)| {
-                Reflection { in_at: Stamp::from_ns(i), out_at: Stamp::from_ns(o), received, window }
-            });
-        (any::<(u32, u32, u32, u64, u64)>(), proptest::option::of(reflection)).prop_map(|(p, reflection)| {
-            Probe {
+        (any::<(u32, u32, u32, u64, u64)>(), proptest::option::of(reflection())).prop_map(
+            |(p, reflection)| Probe {
                 run_id: p.0,
                 call_id: p.1,
                 seq: p.2,
                 intended_at: Stamp::from_ns(p.3),
                 sent_at: Stamp::from_ns(p.4),
                 reflection,
-            }
-        })
+            },
+        )
+    }
+
+    #[test]
+    fn the_mark_is_siphash_of_the_drivers_part() {
+        // The reference vector of SipHash-2-4 for the key 00..0f and 15 bytes, by way of the same hasher.
+        let secret = std::array::from_fn(|n| n as u8);
+        let mut hasher = SipHasher24::new_with_key(&secret);
+        hasher.write(&std::array::from_fn::<u8, 15, _>(|n| n as u8));
+        assert_eq!(hasher.finish(), 0xa129_ca61_49be_45e5);
+        assert!(!format!("{:?}", RunKey::new(1, secret)).contains("15"));
+    }
+
+    #[test]
+    fn a_reflection_is_believed_as_far_as_it_can_be_true() {
+        let ms = |ms: u64| Stamp::from_ns(1_000_000 * (1000 + ms));
+        let probe =
+            |seq| Probe { run_id: 1, call_id: 1, seq, intended_at: ms(0), sent_at: ms(1), reflection: None };
+        let honest = Reflection { in_at: ms(10), out_at: ms(15), received: 4, window: 0b1111 };
+        let check = |seq, reflection: Reflection, shared| {
+            reflection.is_possible(&probe(seq), ms(25), Duration::from_millis(20), shared)
+        };
+        assert!(check(3, honest, true) && check(3, honest, false));
+        assert!(check(3, Reflection { received: 5, ..honest }, true), "the next had been sent meanwhile");
+        for forged in [
+            Reflection { received: 6, ..honest },
+            Reflection { received: u32::MAX, ..honest },
+            Reflection { received: 3, ..honest },
+            Reflection { window: 0b1_1111, ..honest },
+            Reflection { window: 0b1110, ..honest },
+            Reflection { window: u64::MAX, received: 100, ..honest },
+            Reflection { out_at: ms(9), ..honest },
+            Reflection { out_at: ms(100), ..honest },
+        ] {
+            assert!(!check(3, forged, true) && !check(3, forged, false), "{forged:?}");
+        }
+        // Stamps of another clock say how long the service took, and nothing of when.
+        for elsewhere in
+            [Reflection { in_at: ms(0), ..honest }, Reflection { in_at: ms(500), out_at: ms(505), ..honest }]
+        {
+            assert!(!check(3, elsewhere, true) && check(3, elsewhere, false), "{elsewhere:?}");
+        }
+        let all = Reflection { window: u64::MAX, received: 100, ..honest };
+        assert!(check(99, all, true) && !check(62, all, true));
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read(probe in probe(), len in PROBE_LEN..400usize) {
             let mut payload = vec![0xFF; len];
-            probe.write(&mut payload);
+            probe.write(&mut payload, &KEY);
             prop_assert_eq!(Probe::read(&payload), Ok(probe));
+            prop_assert!(KEY.has_signed(&payload));
+        }
+
+        /// Only the reflector's part can be changed by somebody who does not know the secret.
+        #[test]
+        fn no_byte_of_the_drivers_part_can_be_changed(probe in probe(), at in 4usize..MARK_AT + 8, flip in 1u8..) {
+            let mut payload = vec![0xFF; 160];
+            probe.write(&mut payload, &KEY);
+            payload[at] ^= flip;
+            seal(&mut payload);
+            prop_assert!(Probe::read(&payload).is_ok() && !KEY.has_signed(&payload));
+        }
+
+        #[test]
+        fn a_reflection_added_leaves_the_mark_whole(probe in probe(), reflection in reflection()) {
+            let mut payload = vec![0xFF; 80];
+            probe.write(&mut payload, &KEY);
+            reflection.add_to(&mut payload);
+            let back = Probe { reflection: Some(reflection), ..probe };
+            prop_assert_eq!(Probe::read(&payload), Ok(back));
+            prop_assert!(KEY.has_signed(&payload));
         }
 
         #[test]
         fn a_changed_byte_is_noticed(probe in probe(), at in 4usize..160, flip in 1u8..) {
             let mut payload = vec![0xFF; 160];
-            probe.write(&mut payload);
+            probe.write(&mut payload, &KEY);
             payload[at] ^= flip;
             prop_assert_eq!(Probe::read(&payload), Err(ProbeError::Damaged));
         }

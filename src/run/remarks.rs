@@ -54,9 +54,30 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
 fn symptoms(scenario: &Scenario, calls: &[CallRecord]) -> Vec<String> {
     let who = if scenario.service.mode.is_application() { "application" } else { "target" };
     let answered: Vec<_> = calls.iter().filter(|c| c.ending.was_answered() && c.total_sent > 0).collect();
-    let silent: Vec<_> = answered.iter().filter(|c| c.is_silent()).collect();
+    let (late, silent): (Vec<&CallRecord>, Vec<&CallRecord>) =
+        answered.iter().copied().filter(|c| c.is_silent()).partition(|c| c.late_echoes > 0);
     let corrupted: u64 = silent.iter().map(|c| c.corrupted).sum();
     let mut symptoms = Vec::new();
+    if !late.is_empty() {
+        symptoms.push(format!(
+            "{} of {} calls answered were echoed only after measure.lost_after ({}): all of their packets are lost",
+            late.len(),
+            answered.len(),
+            scenario.measure.lost_after
+        ));
+    }
+    let all = |of: fn(&CallRecord) -> u64| answered.iter().map(|c| of(c)).sum::<u64>();
+    let disbelieved = [
+        (
+            all(|c| c.forged),
+            "probes came back that this run had not signed: made or changed on the way, and not measured",
+        ),
+        (
+            all(|c| c.unbelieved),
+            "packets came back with stamps or counts of the far end that cannot be true, which were left out",
+        ),
+    ];
+    symptoms.extend(disbelieved.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
     if !silent.is_empty() {
         let heard = match corrupted {
             0 => format!("no packet came back: does the {who} echo the media?"),

@@ -5,20 +5,21 @@ use std::time::Duration;
 use loadtest::measure::{Class, MediaSecond, ReceiveTally, Rules, StreamReceiver, Window};
 use loadtest::record::{Intervals, Series};
 use loadtest::rtp::packet::{HEADER_LEN, Incoming, read};
-use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection};
+use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection, RunKey};
 use loadtest::rtp::reflector::{Reflected, StreamReflector};
 use loadtest::stamp::Stamp;
 
 use crate::engine::place;
 
+const KEY: RunKey = RunKey::new(1, [1; 16]);
 const EPOCH: Stamp = Stamp::from_ns(1_795_370_298_000_000_000);
 
 /// One datagram, as the driver reads it and as the service sends it back.
 pub fn datagram(input: &[u8]) -> u64 {
-    let incoming = read(input, 1, 1);
+    let incoming = read(input, &KEY, 1);
     if let Incoming::Probe { probe, .. } = incoming {
         let mut payload = [0; PROBE_LEN];
-        probe.write(&mut payload);
+        probe.write(&mut payload, &KEY);
         assert_eq!(Probe::read(&payload), Ok(probe), "what is written reads back");
     }
     let mut answer = [0; 1500];
@@ -27,7 +28,7 @@ pub fn datagram(input: &[u8]) -> u64 {
     let reflected = reflector.reflect(input, in_at, || EPOCH, &mut answer);
     if let Some((len, kind)) = reflected {
         assert!(HEADER_LEN <= len && len <= input.len(), "never longer than the question");
-        let back = read(&answer[..len], 1, 1);
+        let back = read(&answer[..len], &KEY, 1);
         match (incoming, back) {
             (Incoming::Probe { probe, .. }, Incoming::Probe { probe: back, .. }) => {
                 let reflection = back.reflection.expect("it was added");
@@ -42,6 +43,7 @@ pub fn datagram(input: &[u8]) -> u64 {
         Incoming::Probe { probe, .. } => (0, probe.reflection.is_some()),
         Incoming::Corrupted => (1, false),
         Incoming::Stranger => (2, false),
+        Incoming::Forged => (3, false),
     };
     let header = input.first().map(|b| b >> 4);
     place((kind, header, reflected.map(|(len, _)| len.min(200))))
@@ -54,7 +56,7 @@ const FIELDS: usize = 4 + 4 * 8 + 4 + 8;
 pub fn stream(input: &[u8]) -> u64 {
     let second = Duration::from_secs(1);
     let rules = Rules {
-        run_id: 1,
+        key: KEY,
         epoch: EPOCH,
         ptime: second / 50,
         late_after: second / 16,
@@ -128,7 +130,7 @@ fn packet(fields: &[u8]) -> (Vec<u8>, Stamp) {
     let probe = Probe { run_id: 1, call_id: 1, seq, intended_at: time(4), sent_at: time(12), reflection };
     let mut bytes = vec![0x80, 0, fields[2], fields[3], 0, 0, fields[1], fields[2], 0, 0, 0, 1];
     bytes.resize(HEADER_LEN + 160, 0xff);
-    probe.write(&mut bytes[HEADER_LEN..]);
+    probe.write(&mut bytes[HEADER_LEN..], &KEY);
     let received_at = match fields[41] % 4 {
         0 => time(12),
         _ => probe.sent_at + Duration::from_nanos(number(40) % 3_000_000_000),

@@ -9,6 +9,7 @@ use loadtest::clock;
 use loadtest::echo::{EchoServer, MOST_STREAMS};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::{Incoming, StreamSender, read};
+use loadtest::rtp::probe::RunKey;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::rngs::SmallRng;
@@ -17,7 +18,7 @@ use rtp_rs::{RtpPacketBuilder, RtpReader};
 
 use crate::harness::{PATIENCE, program};
 
-const RUN: u32 = 0x5EED;
+const RUN: RunKey = RunKey::new(0x5EED, [1; 16]);
 const PTIME: Duration = Duration::from_millis(20);
 /// Long enough for an answer that is not there to have come.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -93,7 +94,7 @@ fn probe_comes_back(socket: &UdpSocket, echo: SocketAddr, sender: &mut StreamSen
     socket.send_to(sender.packet(sent_at, sent_at), echo).unwrap();
     let answer = receive(socket).expect("an answer");
     let back_at = clock::now();
-    let Incoming::Probe { probe, .. } = read(&answer, RUN, call_id) else { panic!("not a probe of ours") };
+    let Incoming::Probe { probe, .. } = read(&answer, &RUN, call_id) else { panic!("not a probe of ours") };
     let reflection = probe.reflection.expect("a reflection");
     assert!(sent_at <= reflection.in_at && reflection.in_at <= reflection.out_at);
     assert!(reflection.out_at <= back_at);

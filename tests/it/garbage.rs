@@ -14,6 +14,7 @@ use crate::harness::{Place, ends_with, start_until};
 use loadtest::clock::{self, Timeline};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
+use loadtest::rtp::probe::RunKey;
 use loadtest::sip::{Message, parse};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -27,7 +28,7 @@ const PAYLOAD: usize = 12;
 /// A packet with a probe of the call `call` of the run `run`.
 fn probe(run: u32, call: u32) -> Vec<u8> {
     let now = clock::now();
-    StreamSender::new(run, call, 1, Codec::Pcmu, 0, PTIME).packet(now, now).to_vec()
+    StreamSender::new(RunKey::new(run, [0; 16]), call, 1, Codec::Pcmu, 0, PTIME).packet(now, now).to_vec()
 }
 
 fn pause(time: Duration) {

@@ -14,7 +14,7 @@ use loadtest::metrics::{Summary, summarize};
 use loadtest::record::{CallRecord, Ending, Environment, FORMAT_VERSION, Phase, Run, SecondRecord};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
-use loadtest::rtp::probe::Probe;
+use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::rtp::reflector::StreamReflector;
 use loadtest::stamp::Stamp;
 use loadtest::values::Value;
@@ -116,7 +116,7 @@ struct Stream {
 
 fn rules() -> Rules {
     Rules {
-        run_id: 77,
+        key: RunKey::new(77, [7; 16]),
         epoch: Stamp::from_ns(1_000_000_000_000),
         ptime: PTIME,
         late_after: 60 * MS,
@@ -135,7 +135,7 @@ fn stream(class: Class, id: u32) -> Stream {
     let rules = rules();
     Stream {
         class,
-        sender: StreamSender::new(rules.run_id, id, id, Codec::Pcmu, 0, PTIME),
+        sender: StreamSender::new(rules.key, id, id, Codec::Pcmu, 0, PTIME),
         sent: StreamSent::default(),
         receiver: StreamReceiver::new(rules, id, class, rules.epoch),
         reflector: StreamReflector::new(1000 + id),

@@ -183,7 +183,7 @@ fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {
         ("loadtest", e.version.clone()),
         ("Scenario, SHA-256", e.scenario_hash.clone()),
     ];
-    if e.clock_step_ns != 0 || e.negative_rtt != 0 {
+    if e.clock_set().is_some() {
         let said = format!(
             "set by {} ns during the run; {} packets back before they left",
             e.clock_step_ns, e.negative_rtt

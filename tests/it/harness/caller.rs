@@ -6,7 +6,7 @@ use std::time::Duration;
 use loadtest::clock;
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::{Incoming, StreamSender, read};
-use loadtest::rtp::probe::Probe;
+use loadtest::rtp::probe::{Probe, RunKey};
 use tokio::net::UdpSocket;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -19,7 +19,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(500);
 
 /// The run id of all probes here.
-const RUN: u32 = 0x5EED;
+const RUN: RunKey = RunKey::new(0x5EED, [1; 16]);
 
 /// A call that was answered.
 pub struct Caller {
@@ -109,12 +109,12 @@ impl Caller {
             tokio::select! {
                 // Reads first, so that no wait of the test's own passes for silence.
                 biased;
-                Ok((len, _)) = self.rtp.recv_from(&mut buffer) => match read(&buffer[..len], RUN, self.id) {
+                Ok((len, _)) = self.rtp.recv_from(&mut buffer) => match read(&buffer[..len], &RUN, self.id) {
                     Incoming::Probe { probe, .. } => {
                         echo.rtt.push(clock::now().since(probe.sent_at));
                         echo.probes.push(probe);
                     }
-                    Incoming::Corrupted | Incoming::Stranger => echo.other += 1,
+                    Incoming::Corrupted | Incoming::Forged | Incoming::Stranger => echo.other += 1,
                 },
                 _ = ticks.tick(), if echo.sent < total => {
                     let now = clock::now();
