@@ -8,6 +8,7 @@ mod ari_call;
 mod asterisk;
 mod bad_input;
 mod check;
+mod ci;
 mod command_line;
 mod doubt;
 mod echo;
