@@ -18,7 +18,7 @@ pub mod driver;
 pub mod echo;
 pub mod gate;
 mod impair;
-mod load;
+pub mod load;
 pub mod measure;
 pub mod metrics;
 pub mod net;

@@ -221,6 +221,7 @@ fn shipped_scenarios_are_valid_and_name_their_schema() {
         }
     }
     assert!(seen >= 8, "{seen}");
+    assert!(valid(&validator, include_str!("../../examples/ci/latency.toml")));
     // Every default written out, as a run's folder keeps it.
     let resolved = Resolved::read("[impair.out]\n[impair.back]\n", "x.toml", &[]).unwrap();
     assert!(valid(&validator, &resolved.to_toml()), "{}", resolved.to_toml());
