@@ -106,6 +106,9 @@ fn one_in(percentile: f64) -> f64 {
     if exact < 1e9 { (exact * 1e6).round() / 1e6 } else { exact }
 }
 
+/// Reasons that are told apart: a far end may have one of its own for each call.
+const MOST_ENDINGS: usize = 32;
+
 fn endings(calls: &[CallRecord]) -> Vec<EndingCount> {
     let mut counts: BTreeMap<(bool, String), u64> = BTreeMap::new();
     for call in calls {
@@ -118,6 +121,18 @@ fn endings(calls: &[CallRecord]) -> Vec<EndingCount> {
     }
     let mut endings: Vec<_> =
         counts.into_iter().map(|((good, what), count)| EndingCount { what, count, good }).collect();
+    endings.sort_by_key(|e| std::cmp::Reverse(e.count));
+    let (good, mut bad): (Vec<_>, Vec<_>) = endings.into_iter().partition(|e| e.good);
+    let more = bad.split_off(bad.len().min(MOST_ENDINGS));
+    if !more.is_empty() {
+        let (kinds, count) = (more.len(), more.iter().map(|e| e.count).sum());
+        bad.push(EndingCount {
+            what: format!("{kinds} more reasons, each of fewer calls"),
+            count,
+            good: false,
+        });
+    }
+    let mut endings: Vec<_> = good.into_iter().chain(bad).collect();
     endings.sort_by_key(|e| std::cmp::Reverse(e.count));
     endings
 }

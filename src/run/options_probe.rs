@@ -33,7 +33,7 @@ async fn ask(scenario: &Scenario, target: SocketAddr) -> std::io::Result<ProbeRe
     let socket = UdpSocket::bind(SocketAddr::new(scenario.sip.local, 0)).await?;
     // Datagrams from elsewhere are dropped, and a closed port is reported.
     socket.connect(target).await?;
-    let users = (scenario.sip.from.as_str(), scenario.sip.to.as_str());
+    let users = (scenario.sip.caller(None), scenario.sip.to.as_str());
     let options = Options::new(socket.local_addr()?, target, users, rand::random());
     for pause in PAUSES {
         socket.send(&options.to_bytes()).await?;

@@ -149,12 +149,24 @@ impl ServiceMode {
 pub struct Sip {
     /// User part of the request URI: the extension to dial.
     pub to: String,
-    /// User part of From. Credentials, if asked for, come from SIP_USER and SIP_PASS.
+    /// User part of From; empty is SIP_USER, and without that `loadtest`. Credentials, if asked for, come from
+    /// SIP_USER and SIP_PASS.
     pub from: String,
     /// Local address for SIP and RTP: the one that the target reaches this host under.
     pub local: IpAddr,
     /// Longest wait of an attempt for its answer.
     pub setup_timeout: Span,
+}
+
+impl Sip {
+    /// The user that calls come from; `account` is the name in the credentials, if there are any. Asterisk and
+    /// others find by From's user who is calling, and whose password to ask for.
+    pub fn caller<'a>(&'a self, account: Option<&'a str>) -> &'a str {
+        match self.from.as_str() {
+            "" => account.unwrap_or("loadtest"),
+            from => from,
+        }
+    }
 }
 
 /// `[load]`

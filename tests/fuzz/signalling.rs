@@ -91,7 +91,7 @@ pub fn call(input: &[u8]) -> u64 {
         let end = rest.windows(NEXT.len()).position(|w| w == NEXT).unwrap_or(rest.len());
         now += Duration::from_millis(20 + 500 * (n % 3));
         if let Ok(message) = parse(&filled(&rest[..end], &branches)) {
-            call.handle_message(now, &message);
+            call.handle_message(now, &message, &loadtest::sip::anywhere);
             drain(&mut call, &mut branches, &mut trace);
         }
         while call.poll_timeout().is_some_and(|at| at <= now) {
