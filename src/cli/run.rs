@@ -84,7 +84,8 @@ pub async fn play(
     let mut testbed = up.inspect_err(|_| folder.discard())?;
     let finished = execute(plan, &mut testbed, interrupt, display).await;
     display.finish();
-    testbed.down().await;
+    let broken = testbed.down().await;
+    let finished = finished.and_then(|finished| finished.broken_since(plan, broken));
     // A thread that dies in mid-run leaves logs that tell why.
     let died = |error: &RunError| matches!(error, RunError::Driver(DriverError::Died(_)));
     finished.map(Some).inspect_err(|error| {

@@ -4,12 +4,14 @@
 //! [`RunError`]s.
 
 pub mod application;
+mod ari_look;
 mod environment;
 mod error;
 mod execute;
 mod faults;
 pub mod folder;
 mod leak_check;
+mod logs;
 mod neighbours;
 pub mod options_probe;
 pub mod plan;

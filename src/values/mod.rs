@@ -2,9 +2,11 @@
 
 mod figure;
 mod ns;
+mod text;
 
 pub use figure::{Unit, Value, counted, show};
 pub use ns::Ns;
+pub use text::cut;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
