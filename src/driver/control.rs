@@ -40,6 +40,8 @@ struct LoadIo<'a> {
     socket: SipSocket,
     /// Addresses that far ends may name.
     reach: Reach,
+    /// Longest time that a message lay unread.
+    sip_read_lag: Duration,
     media: Media,
     ports: PortPool,
     /// RTP sockets by port, until the call has its number.
@@ -111,6 +113,7 @@ pub async fn run(
         agent: Agent::new(format!("{:08x}", config.run_id)),
         socket,
         reach,
+        sip_read_lag: Duration::ZERO,
         ports: PortPool::new(scenario.media.ports, RETRY_PORT_AFTER).even(),
         config,
         media,
@@ -210,6 +213,7 @@ impl LoadIo<'_> {
     fn read_sip(&mut self, now: Stamp) -> Stamp {
         let (messages, read_until) = self.socket.receive(now, self.step_ns);
         for (message, at, from) in messages {
+            self.sip_read_lag = self.sip_read_lag.max(now.since(at));
             self.agent.handle_message(at, &message, from, &|to| self.reach.check(to));
             self.carry_out();
         }
@@ -390,6 +394,7 @@ impl LoadIo<'_> {
         environment.calls_at_start = self.control.calls_at_start();
         environment.suppressed_attempts = book.live.suppressed;
         environment.clock_step_ns = largest(self.clock_step_ns, self.timeline.step_ns());
+        environment.sip_read_lag_max_ms = self.sip_read_lag.as_secs_f64() * 1000.0;
         environment.sip_drops = self.socket.drops;
         environment.sip_garbage = self.socket.garbage;
         environment.sip_strays = self.agent.strays();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::harness::{Place, ends_with, start_until};
+use crate::harness::{Place, ends_with, rows, start_until};
 use loadtest::clock::{self, Timeline};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
