@@ -1,11 +1,11 @@
 //! Delivery of a run's figures: print them, write the files, end with the verdict.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::{Exit, Failure, say};
+use super::progress::Display;
+use super::{Exit, Failure, look, say};
 use crate::compare::baseline::Baseline;
 use crate::report::{Format, render, terminal};
 use crate::run::{Finished, Folder, RunError, stored, without_last_output};
@@ -58,6 +58,8 @@ pub struct Delivery<'a> {
     pub folder: &'a Folder,
     /// The reports wanted.
     pub options: &'a DeliveryOptions,
+    /// Hears of what takes long.
+    pub display: &'a Display,
 }
 
 impl Delivery<'_> {
@@ -71,7 +73,9 @@ impl Delivery<'_> {
         if !quiet {
             self.print();
         }
-        self.write()?;
+        let written = self.write();
+        self.display.finish();
+        written?;
         let environment = &self.finished.summary.environment;
         match environment.broken.as_str() {
             "" if environment.interrupted => Ok(Exit::Interrupted),
@@ -82,10 +86,8 @@ impl Delivery<'_> {
     }
 
     fn print(&self) {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        let colour = wanted && std::io::stdout().is_terminal();
         let Finished { summary, verdict, .. } = self.finished;
-        say::out(terminal::summary(summary, verdict, &self.place(), colour).trim_end());
+        say::out(terminal::summary(summary, verdict, &self.place(), look::has_colours()).trim_end());
     }
 
     /// Writes every file, figures before pictures. One that cannot be written does not keep the others
@@ -102,6 +104,11 @@ impl Delivery<'_> {
         // Pictures and pages take longest, and are of least use to who runs out of room.
         formats.sort_by_key(|format| matches!(format, Format::Html | Format::Png));
         for format in formats {
+            match format {
+                Format::Html => self.display.stage("drawing the charts of report.html"),
+                Format::Png => self.display.stage("drawing the charts of plots/"),
+                _ => {}
+            }
             match render(format, &self.finished.summary, &self.finished.verdict, &scenario) {
                 Ok(files) => written.extend(files.iter().map(|file| write(file.path, &file.bytes))),
                 Err(e) => written.push(Err(e.into())),

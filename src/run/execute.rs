@@ -151,6 +151,7 @@ impl Trial<'_> {
         if *self.stop.borrow() == Stop::Now {
             return unknown(AT_ONCE);
         }
+        self.observer.stage("counting what the calls have left");
         let at_once = async { while wish(&mut self.interrupt).await != Stop::Now {} };
         tokio::select! {
             leaks = check.conclude(testbed.started()) => leaks,
