@@ -128,7 +128,7 @@ fn endings(calls: &[CallRecord]) -> Vec<EndingCount> {
         let (kinds, count) = (more.len(), more.iter().map(|e| e.count).sum());
         bad.push(EndingCount { what: format!("{kinds} more reasons"), count, good: false });
     }
-    let mut endings: Vec<_> = good.into_iter().chain(bad).collect();
+    let mut endings: Vec<_> = bad.into_iter().chain(good).collect();
     endings.sort_by_key(|e| std::cmp::Reverse(e.count));
     endings
 }
