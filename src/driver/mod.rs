@@ -12,6 +12,7 @@ mod ping;
 mod reach;
 mod receiver;
 mod sip_socket;
+mod trace;
 
 use std::io;
 use std::net::SocketAddr;

@@ -125,9 +125,9 @@ impl Challenge {
         Ok(Challenge { header })
     }
 
-    /// The realm, or as much of it as fits a message.
-    pub fn realm(&self) -> String {
-        excerpt(&self.header.realm)
+    /// The realm, as the far end names it.
+    pub fn realm(&self) -> &str {
+        &self.header.realm
     }
 
     /// True if only the nonce was too old (RFC 7616 3.3): the same credentials may be tried again.

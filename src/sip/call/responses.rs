@@ -150,11 +150,11 @@ impl Call {
         let challenge = Challenge::of(response)?;
         let earlier = self.authorizations.iter().position(|a| a.code == code);
         if earlier.is_some_and(|at| !challenge.is_stale() || self.authorizations[at].renewed) {
-            return Err(AuthError::Refused(self.identity(&challenge.realm())));
+            return Err(AuthError::Refused(self.identity(challenge.realm())));
         }
         let uri = self.config.target.clone();
         let value = self.answer_challenge(&challenge, &Method::Invite, &uri)?;
-        let (realm, header) = (challenge.realm(), answering_header(code));
+        let (realm, header) = (challenge.realm().to_string(), answering_header(code));
         let fresh = Authorization { code, realm, header, value, renewed: earlier.is_some() };
         match earlier {
             Some(at) => self.authorizations[at] = fresh,
