@@ -16,6 +16,7 @@ pub mod clock;
 mod compare;
 pub mod driver;
 pub mod echo;
+mod files;
 pub mod gate;
 mod impair;
 mod load;

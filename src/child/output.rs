@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -33,7 +35,7 @@ pub struct ChildOutput {
 
 impl ChildOutput {
     /// Connects both outputs of `command`, which is yet to be started, and no input. Lines are appended to
-    /// the file `path`, which is made with its folder if need be, and handed to `each`; control characters
+    /// the file `path`, which is made with its folder if need be and must be no link, and handed to `each`; control characters
     /// become blanks, since a terminal would obey them.
     ///
     /// # Errors
@@ -44,7 +46,8 @@ impl ChildOutput {
         each: impl FnMut(&str) + Send + 'static,
     ) -> io::Result<ChildOutput> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        let file = File::options().create(true).append(true).open(&path)?;
+        let file =
+            File::options().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path)?;
         let (reader, writer) = io::pipe()?;
         let errors = writer.try_clone()?;
         command.stdin(Stdio::null()).stdout(writer).stderr(errors);

@@ -57,8 +57,13 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let Some(finished) = play(&plan, &folder, interrupt, &display).await? else {
         return Ok(Exit::Interrupted);
     };
-    let delivery =
-        Delivery { resolved: &plan.resolved, finished: &finished, folder: &folder, options: &args.options };
+    let delivery = Delivery {
+        resolved: &plan.resolved,
+        finished: &finished,
+        folder: &folder,
+        options: &args.options,
+        source: None,
+    };
     delivery.deliver()
 }
 

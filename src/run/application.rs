@@ -9,12 +9,12 @@ use procfs::net::TcpState;
 use procfs::process::Process;
 
 use super::RunError;
-use super::folder::write_whole;
 use super::neighbours::sockets;
 use super::plan::variable;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Ari};
 use crate::child::{self, ChildOutput, Keeper};
+use crate::files;
 use crate::net::http::HttpError;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 use crate::service::ServiceConfig;
@@ -22,7 +22,9 @@ use crate::service::ServiceConfig;
 /// The built-in service's counts, in the folder of logs.
 pub const COUNTS: &str = "service.json";
 /// The built-in service's settings, in the same folder.
-const SETTINGS: &str = "service.toml";
+pub const SETTINGS: &str = "service.toml";
+/// The output of the service under test, in the same folder.
+pub const SERVICE_LOG: &str = "service.log";
 
 /// Last lines of its output that are shown, and bytes of each.
 const LAST_LINES: usize = 5;
@@ -227,7 +229,7 @@ fn builtin(program: &Path, scenario: &Scenario, ari: &Ari, logs: &Path) -> Resul
     };
     let path = logs.join(SETTINGS);
     let text = toml::to_string(&config).map_err(io::Error::other);
-    text.and_then(|text| write_whole(&path, text.as_bytes(), 0o666)).map_err(|error| {
+    text.and_then(|text| files::write_whole(&path, text.as_bytes(), 0o666)).map_err(|error| {
         RunError::Obstacle(format!("cannot write the service's settings to {}: {error}", path.display()))
     })?;
     let mut command = Command::new(program);
@@ -263,7 +265,7 @@ async fn spawn(
         .env("MEDIA_IP", scenario.sip.local.to_string())
         .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name());
     // A process that is started again appends to what the one before it wrote.
-    let log = logs.join("service.log");
+    let log = logs.join(SERVICE_LOG);
     let output = ChildOutput::capture(&mut command, log.clone(), |_| {}).map_err(|error| {
         RunError::Obstacle(format!("cannot keep the service's output in {}: {error}", log.display()))
     })?;

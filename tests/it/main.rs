@@ -13,6 +13,7 @@ mod doubt;
 mod echo;
 mod exit_codes;
 mod fault;
+mod files;
 mod garbage;
 mod instrument;
 mod outputs;
