@@ -11,6 +11,7 @@ RUN mkdir -p src benches/peers \
     && cargo build --release --locked --bin loadtest
 COPY assets assets
 COPY asterisk asterisk
+COPY scenarios/scenario.schema.json scenarios/
 COPY src src
 COPY templates templates
 # Newer than what was built from the empty sources.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::Socket;
+use crate::child::{Level, LogReader};
 
 /// The subject of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,12 +31,16 @@ pub enum LogKind {
 /// whatever it is about.
 pub type LogCounts = BTreeMap<LogKind, u64>;
 
-/// The level in `[time] LEVEL[thread]…` at a line's beginning and nowhere else: the rest may quote a
-/// packet.
-fn level(line: &str) -> Option<&str> {
+/// The level in `[time] LEVEL[thread]: …` at a line's beginning and nowhere else, for the rest may quote a
+/// packet; and that rest.
+fn level_and_text(line: &str) -> Option<(&str, &str)> {
     let (_, rest) = line.strip_prefix('[')?.split_once("] ")?;
-    let (level, _) = rest.split_once('[')?;
-    Some(level)
+    let (level, text) = rest.split_once('[')?;
+    Some((level, text.split_once(": ").map_or("", |(_, text)| text)))
+}
+
+fn level(line: &str) -> Option<&str> {
+    level_and_text(line).map(|(level, _)| level)
 }
 
 /// Classifies a line of Asterisk's log.
@@ -77,6 +82,8 @@ fn of_level(level: &str) -> LogKind {
 #[derive(Debug, Default)]
 pub(super) struct Log {
     pub counts: LogCounts,
+    /// Its distinct warnings and errors.
+    pub distinct: LogReader,
     /// True once Asterisk has loaded everything.
     pub is_ready: bool,
     /// A socket that could not be bound.
@@ -91,7 +98,13 @@ impl Log {
             LogKind::Ready => self.is_ready = true,
             _ => {}
         }
-        let level = level(line).map_or(LogKind::Other, of_level);
+        let (level, text) =
+            level_and_text(line).map_or((LogKind::Other, ""), |(l, text)| (of_level(l), text));
+        match level {
+            LogKind::Error => self.distinct.add(Level::Error, text),
+            LogKind::Warning => self.distinct.add(Level::Warning, text),
+            _ => {}
+        }
         let kinds = [Some(kind), Some(level).filter(|level| *level != kind)];
         kinds.into_iter().flatten().for_each(|kind| *self.counts.entry(kind).or_default() += 1);
     }
@@ -165,6 +178,9 @@ mod tests {
             LogKind::DescriptorsExhausted,
         ];
         assert_eq!(kinds.map(count), [5, 3, 2, 1, 1]);
+        let distinct = log.distinct.take();
+        assert_eq!((distinct.errors, distinct.warnings, distinct.lines.len()), (5, 3, 8), "{distinct:?}");
+        assert!(distinct.lines[7].text.starts_with("indications.c:1105 load_indications: Missing"));
         assert!(log.is_ready);
         assert_eq!(log.port_taken, Some(Socket::Http));
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::find::Install;
 use super::log::{Log, LogCounts};
 use super::ports;
 use super::rundir::RunDir;
-use crate::child::{ChildOutput, Keeper, Stopped, describe};
+use crate::child::{ChildOutput, Keeper, LogDigest, LogReader, Stopped, describe};
 use crate::net::http::HttpError;
 
 /// Starts that are tried when a port that was picked here is taken by somebody else meanwhile.
@@ -80,6 +81,8 @@ pub struct StartConfig {
     pub run_base: PathBuf,
     /// Longest time until it is ready.
     pub ready_within: Duration,
+    /// Set while the run ends: what its log says meanwhile is counted apart.
+    pub is_ending: Arc<AtomicBool>,
 }
 
 impl StartConfig {
@@ -98,6 +101,7 @@ impl StartConfig {
             logs: logs.into(),
             run_base: std::env::temp_dir(),
             ready_within: Duration::from_secs(30),
+            is_ending: Arc::default(),
         }
     }
 
@@ -129,7 +133,8 @@ async fn start_on(config: StartConfig) -> Result<Managed, AsteriskError> {
     let run_dir = RunDir::create(&config.run_base)?;
     let values = config::values(&config, run_dir.path())?;
     config::write(&run_dir.path().join("etc"), &values, &config.install.module_dir)?;
-    let process = AsteriskProcess::launch(&config, run_dir.path(), LogCounts::default()).await?;
+    let log = Log { distinct: LogReader::new(Arc::clone(&config.is_ending)), ..Log::default() };
+    let process = AsteriskProcess::launch(&config, run_dir.path(), log).await?;
     let url = format!("http://{}", config.address_of(Socket::Http));
     let ari = Ari::new(url, config.ari.clone()).map_err(|error| AsteriskError::Failed(error.to_string()))?;
     let managed = Managed { process, config, ari, run_dir };
@@ -146,16 +151,16 @@ struct AsteriskProcess {
 }
 
 impl AsteriskProcess {
-    /// Starts it on the configuration in its run folder; its log is counted on from `counts`.
+    /// Starts it on the configuration in its run folder; its log goes on from `log`.
     async fn launch(
         config: &StartConfig,
         run_dir: &Path,
-        counts: LogCounts,
+        log: Log,
     ) -> Result<AsteriskProcess, AsteriskError> {
         let mut command = asterisk_command(&config.install, run_dir);
         command.arg("-f").current_dir(run_dir);
         let path = config.logs.join(LOG_FILE);
-        let log = Arc::new(Mutex::new(Log { counts, ..Log::default() }));
+        let log = Arc::new(Mutex::new(log));
         let reader = Arc::clone(&log);
         let take = move |line: &str| reader.lock().unwrap_or_else(PoisonError::into_inner).take(line);
         let output = ChildOutput::capture(&mut command, path.clone(), take)
@@ -237,6 +242,12 @@ impl Managed {
         std::mem::take(&mut self.process.log().counts)
     }
 
+    /// Warnings and errors of its log since the last call of this, as [`Managed::take_log_counts`].
+    pub fn take_log_digest(&self) -> LogDigest {
+        let output = &self.process.output;
+        LogDigest { last: output.tail(), cut_bytes: output.cut_bytes(), ..self.process.log().distinct.take() }
+    }
+
     /// Starts it again where it was, once it has ended: same ports, same passwords, same folder.
     ///
     /// # Errors
@@ -244,8 +255,9 @@ impl Managed {
     pub async fn start_again(&mut self) -> Result<(), AsteriskError> {
         self.process.keeper.ended().await;
         self.process.output.drained().await;
-        let counts = self.process.log().counts.clone();
-        self.process = AsteriskProcess::launch(&self.config, self.run_dir.path(), counts).await?;
+        let before = std::mem::take(&mut *self.process.log());
+        let log = Log { counts: before.counts, distinct: before.distinct, ..Log::default() };
+        self.process = AsteriskProcess::launch(&self.config, self.run_dir.path(), log).await?;
         self.ready().await
     }
 

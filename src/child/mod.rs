@@ -3,6 +3,7 @@
 //! The kernel sends a parent-death signal when the *thread* that forked ends, not the process. A
 //! thread of an async runtime may end at any time, so the child gets one that ends only after it.
 
+mod digest;
 mod output;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,6 +21,7 @@ use nix::unistd::{Pid, getpid, getppid};
 use procfs::process::Process;
 use tokio::sync::{oneshot, watch};
 
+pub use digest::{DistinctLine, Level, LogDigest, LogReader};
 pub use output::ChildOutput;
 
 /// Interval at which a group whose leader has ended is looked at.

@@ -213,7 +213,8 @@ async fn segment(
     interrupt: watch::Receiver<Stop>,
 ) -> Result<Option<RunDigest>, Failure> {
     let folder = plan.folder(Some(out))?;
-    let Some(finished) = play(plan, &folder, interrupt, &Display::Nothing).await? else { return Ok(None) };
+    let display = &Display::nothing();
+    let Some(finished) = play(plan, &folder, interrupt, display).await? else { return Ok(None) };
     let options = DeliveryOptions { report: vec![Format::Csv, Format::Json], baseline: None, quiet: true };
     let delivery = Delivery {
         resolved: &plan.resolved,
@@ -221,6 +222,7 @@ async fn segment(
         folder: &folder,
         options: &options,
         source: None,
+        display,
     };
     delivery.write()?;
     let interrupted = finished.summary.environment.interrupted;

@@ -1,11 +1,11 @@
 //! Delivery of a run's figures: print them, write the files, end with the verdict.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::{Exit, Failure, say};
+use super::progress::Display;
+use super::{Exit, Failure, look, say};
 use crate::compare::baseline::Baseline;
 use crate::record::manifest::{self, Manifest};
 use crate::report::{Format, render, terminal};
@@ -61,6 +61,8 @@ pub struct Delivery<'a> {
     pub options: &'a DeliveryOptions,
     /// The folder that a stored run was read from; `None` for a new one.
     pub source: Option<&'a Path>,
+    /// Hears of what takes long.
+    pub display: &'a Display,
 }
 
 impl Delivery<'_> {
@@ -71,6 +73,7 @@ impl Delivery<'_> {
     pub fn deliver(&self) -> Result<Exit, Failure> {
         // The figures are printed whatever becomes of the files, and name no file that is not there.
         let (quiet, written) = (self.options.quiet, self.write());
+        self.display.finish();
         if !quiet {
             self.print(written.is_ok());
         }
@@ -85,11 +88,9 @@ impl Delivery<'_> {
     }
 
     fn print(&self, has_files: bool) {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        let colour = wanted && std::io::stdout().is_terminal();
         let Finished { summary, verdict, .. } = self.finished;
         let place = if has_files { self.place() } else { String::new() };
-        say::out(terminal::summary(summary, verdict, &place, colour).trim_end());
+        say::out(terminal::summary(summary, verdict, &place, look::has_colours()).trim_end());
     }
 
     /// Writes every file, figures before pictures. One that cannot be written does not keep the others
@@ -123,6 +124,11 @@ impl Delivery<'_> {
         let mut failed = Vec::new();
         raw.iter().for_each(|(name, bytes)| write(name, bytes));
         for format in formats {
+            match format {
+                Format::Html => self.display.stage("drawing the charts of report.html"),
+                Format::Png => self.display.stage("drawing the charts of plots/"),
+                _ => {}
+            }
             match render(format, summary, verdict, &scenario) {
                 Ok(files) => files.iter().for_each(|file| write(file.path, &file.bytes)),
                 Err(e) => failed.push(Err(e.into())),

@@ -9,6 +9,7 @@ mod deliver;
 mod echo;
 mod exit;
 mod interrupt;
+mod look;
 mod man;
 mod ping;
 mod progress;

@@ -53,6 +53,12 @@ fn largest(a: i64, b: i64) -> i64 {
     if a.abs() >= b.abs() { a } else { b }
 }
 
+/// True for the Call-ID of a call that the run `run_id` has placed.
+pub fn owns_call_id(run_id: u32, call_id: &str) -> bool {
+    let seed = call_id.split_once('@').map(|(seed, _)| seed).filter(|seed| seed.len() == 16);
+    seed.is_some_and(|seed| seed.starts_with(&format!("{run_id:08x}")))
+}
+
 /// Places the calls, and returns when the last one is over.
 ///
 /// `progress` is called a few times a second.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use control::run;
+pub use control::{owns_call_id, run};
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
 

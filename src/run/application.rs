@@ -3,21 +3,24 @@
 use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use procfs::net::TcpState;
 use procfs::process::Process;
 
 use super::RunError;
+use super::logs;
 use super::neighbours::sockets;
 use super::plan::variable;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Ari};
-use crate::child::{self, ChildOutput, Keeper};
+use crate::child::{self, ChildOutput, Keeper, LogReader};
 use crate::files;
 use crate::net::http::HttpError;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 use crate::service::ServiceConfig;
+use crate::values::cut;
 
 /// The built-in service's counts, in the folder of logs.
 pub const COUNTS: &str = "service.json";
@@ -57,7 +60,7 @@ pub fn external_ari(url: &str) -> Result<Ari, RunError> {
 /// The error of an Asterisk that does not take the account, which no waiting will cure.
 pub fn refusal(ari: &Ari, error: &HttpError) -> Option<RunError> {
     let HttpError::Status { status: 401 | 403, .. } = error else { return None };
-    let (url, user) = (&ari.url, &ari.account.user);
+    let (url, user) = (ari.shown(), &ari.account.user);
     Some(RunError::Obstacle(format!(
         "Asterisk at {url} refuses user `{user}`: check ARI_USER and ARI_PASS against its ari.conf"
     )))
@@ -77,6 +80,9 @@ pub struct Application {
     process: Option<(Keeper, ChildOutput)>,
 }
 
+/// The distinct troubles of a service's output; its processes, one after another, share it.
+pub type ServiceLog = Arc<Mutex<LogReader>>;
+
 impl Application {
     /// Starts it where the scenario wants that, and returns when Asterisk lists it. The built-in one is
     /// `program`'s.
@@ -88,6 +94,7 @@ impl Application {
         scenario: &Scenario,
         ari: &Ari,
         logs: &Path,
+        log: &ServiceLog,
     ) -> Result<Application, RunError> {
         let command = match scenario.service.mode {
             ServiceMode::Builtin => Some(builtin(program, scenario, ari, logs)?),
@@ -95,7 +102,7 @@ impl Application {
             ServiceMode::External | ServiceMode::None => None,
         };
         let process = match command {
-            Some(command) => Some(spawn(command, scenario, ari, logs).await?),
+            Some(command) => Some(spawn(command, scenario, ari, logs, log).await?),
             None => None,
         };
         let application = Application { process };
@@ -108,15 +115,9 @@ impl Application {
         self.process.as_ref().map(|(keeper, _)| keeper)
     }
 
-    /// Completes when it has ended by itself; says how, in one line.
-    pub async fn ended(&self) -> String {
-        let Some((keeper, output)) = &self.process else { return std::future::pending().await };
-        let status = keeper.ended().await;
-        let last = last_output(output).await.join(" | ");
-        format!(
-            "the service ended by itself during the run ({}){LAST_OUTPUT} {last}",
-            child::describe(status)
-        )
+    /// Its output, where the run has started it.
+    pub fn output(&self) -> Option<&ChildOutput> {
+        self.process.as_ref().map(|(_, output)| output)
     }
 
     /// Waits until Asterisk lists it.
@@ -161,7 +162,7 @@ impl Application {
 
     /// The reason for giving up waiting, with what came last instead of a list.
     async fn absence(&self, scenario: &Scenario, ari: &Ari, silence: Option<HttpError>) -> RunError {
-        let (app, within, url) = (&scenario.service.app, scenario.service.ready_within, &ari.url);
+        let (app, within, url) = (&scenario.service.app, scenario.service.ready_within, ari.shown());
         if let Some(reason) = silence {
             return RunError::Obstacle(format!("ARI does not answer at {url} within {within}: {reason}"));
         }
@@ -189,6 +190,13 @@ impl Application {
     }
 }
 
+/// Says in one line how a process of the testbed has ended by itself.
+pub async fn ended_by_itself(who: &str, keeper: &Keeper, output: &ChildOutput) -> String {
+    let status = keeper.ended().await;
+    let last = last_output(output).await.join(" | ");
+    format!("{who} ended by itself during the run ({}){LAST_OUTPUT} {last}", child::describe(status))
+}
+
 /// Looks for a TCP connection of a process to `port`, on any host.
 fn is_connected(process: &Process, port: u16) -> procfs::ProcResult<bool> {
     let own: Vec<u64> = sockets(process).collect();
@@ -196,6 +204,16 @@ fn is_connected(process: &Process, port: u16) -> procfs::ProcResult<bool> {
     Ok(all.any(|t| {
         t.state == TcpState::Established && t.remote_address.port() == port && own.contains(&t.inode)
     }))
+}
+
+/// A mode's word, as in a scenario.
+pub fn word(mode: ServiceMode) -> &'static str {
+    match mode {
+        ServiceMode::Builtin => "builtin",
+        ServiceMode::Command => "command",
+        ServiceMode::External => "external",
+        ServiceMode::None => "none",
+    }
 }
 
 /// The service that answers the calls, in words.
@@ -251,6 +269,7 @@ async fn spawn(
     scenario: &Scenario,
     ari: &Ari,
     logs: &Path,
+    log: &ServiceLog,
 ) -> Result<(Keeper, ChildOutput), RunError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let app = &scenario.service.app;
@@ -265,9 +284,12 @@ async fn spawn(
         .env("MEDIA_IP", scenario.sip.local.to_string())
         .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name());
     // A process that is started again appends to what the one before it wrote.
-    let log = logs.join(SERVICE_LOG);
-    let output = ChildOutput::capture(&mut command, log.clone(), |_| {}).map_err(|error| {
-        RunError::Obstacle(format!("cannot keep the service's output in {}: {error}", log.display()))
+    let path = logs.join(SERVICE_LOG);
+    let log = Arc::clone(log);
+    let each =
+        move |line: &str| logs::read_service(&mut log.lock().unwrap_or_else(PoisonError::into_inner), line);
+    let output = ChildOutput::capture(&mut command, path.clone(), each).map_err(|error| {
+        RunError::Obstacle(format!("cannot keep the service's output in {}: {error}", path.display()))
     })?;
     let keeper = Keeper::start(command).await.map_err(|error| {
         RunError::Obstacle(format!("cannot start the service under test, `{program}`: {error}"))
@@ -279,8 +301,7 @@ async fn spawn(
 async fn last_output(output: &ChildOutput) -> Vec<String> {
     output.drained().await;
     let tail = output.tail();
-    let cut =
-        |line: &String| String::from_utf8_lossy(&line.as_bytes()[..line.len().min(LAST_LINE_MAX)]).into();
+    let cut = |line: &String| cut(line, LAST_LINE_MAX);
     match tail.len() {
         0 => vec!["none: it wrote nothing".into()],
         n => tail[n.saturating_sub(LAST_LINES)..].iter().map(cut).collect(),

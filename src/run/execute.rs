@@ -1,7 +1,12 @@
 //! One trial on a testbed: leak check, the calls with their faults, leak check, verdict.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use tokio::sync::watch;
 
+use super::ari_look::{Looks, Marks};
 use super::environment::beforehand;
 use super::faults::{Done, Faults};
 use super::folder::rfc3339;
@@ -13,7 +18,8 @@ use super::{Observer, RunError};
 use crate::driver::{self, DriverConfig, Progress, Recorded, Stop};
 use crate::gate::{Verdict, Watch};
 use crate::metrics::{Summary, summarize};
-use crate::record::{EndedEarly, Environment, Leaks, Phase, Run, hlog};
+use crate::record::{EndedEarly, Environment, Leaks, Observed, Phase, Run, hlog};
+use crate::scenario::AsteriskMode;
 use crate::stamp::Stamp;
 
 /// A trial that has been played, to its end or not, or a stored run that is judged again.
@@ -42,10 +48,16 @@ pub async fn execute(
     observer: &dyn Observer,
 ) -> Result<Finished, RunError> {
     let starts = testbed.begin_trial(plan)?;
-    let leak_check = LeakCheck::begin(testbed).await;
+    let service = &plan.scenario().service;
+    let is_managed = plan.scenario().asterisk.mode == AsteriskMode::Managed;
+    let marks = Marks { run_id: rand::random(), app: service.app.clone(), is_managed };
+    let leak_check = LeakCheck::begin(testbed, marks.clone()).await;
     let mut trial = Trial {
         plan,
         observer,
+        run_id: marks.run_id,
+        looks: Looks::new(marks, testbed.ari().cloned(), plan.scenario().load.duration.0),
+        is_ending: testbed.ending(),
         early_end: EarlyEnd::new(plan, observer),
         stop: watch::Sender::new(Stop::No),
         interrupt,
@@ -53,8 +65,12 @@ pub async fn execute(
     };
     let (mut recorded, broken) = trial.play(testbed).await?;
     let leaks = trial.leaks(&leak_check, testbed).await;
-    let environment = testbed.describe(starts, recorded.run.environment.clone()).await;
-    recorded.run.environment = trial.complete(&recorded, broken, leaks, environment);
+    let environment = testbed.describe(plan, starts, recorded.run.environment.clone()).await;
+    let broken = match broken {
+        Some(why) => Some(why),
+        None => testbed.has_broken().await,
+    };
+    recorded.run.environment = trial.complete(&recorded, broken, leaks, environment).await;
     conclude(plan, recorded.run)
 }
 
@@ -62,6 +78,10 @@ pub async fn execute(
 struct Trial<'a> {
     plan: &'a RunPlan,
     observer: &'a dyn Observer,
+    run_id: u32,
+    looks: Looks,
+    /// Set when the calls begin to end.
+    is_ending: Arc<AtomicBool>,
     early_end: EarlyEnd,
     /// Tells the driver to end, for whatever reason.
     stop: watch::Sender<Stop>,
@@ -73,7 +93,7 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// Runs the driver and the faults; a testbed that breaks ends the driver.
     async fn play(&mut self, testbed: &mut Testbed) -> Result<(Recorded, Option<String>), RunError> {
-        let Trial { plan, observer, early_end, stop, interrupt, faults } = self;
+        let Trial { plan, observer, run_id, looks, is_ending, early_end, stop, interrupt, faults } = self;
         let (watched, watching) = watch::channel(testbed.watched());
         let (hold_from, holding) = watch::channel(None);
         let config = DriverConfig {
@@ -81,7 +101,7 @@ impl Trial<'_> {
             environment: Environment { command: plan.command.clone(), ..beforehand(&plan.resolved) },
             target: testbed.target(),
             credentials: plan.credentials.clone(),
-            run_id: rand::random(),
+            run_id: *run_id,
             watched: watching,
             hold_from,
             scheduling: plan.granted.scheduling.clone(),
@@ -99,6 +119,8 @@ impl Trial<'_> {
         let attend = faults.attend(testbed);
         let mut show = |progress: &Progress<'_>| {
             observer.progress(progress);
+            looks.progress(progress);
+            is_ending.store(progress.phase == Phase::Drain, Relaxed);
             if let Some(why) = early_end.look(progress) {
                 observer.remark(&why);
                 raise(stop, Stop::Early);
@@ -129,15 +151,17 @@ impl Trial<'_> {
         if *self.stop.borrow() == Stop::Now {
             return unknown(AT_ONCE);
         }
+        self.observer.stage("counting what the calls have left");
         let at_once = async { while wish(&mut self.interrupt).await != Stop::Now {} };
         tokio::select! {
             leaks = check.conclude(testbed.started()) => leaks,
+            broken = testbed.broken() => unknown(broken.why),
             () = at_once => unknown(AT_ONCE),
         }
     }
 
     /// Completes the environment that driver and testbed have recorded.
-    fn complete(
+    async fn complete(
         self,
         recorded: &Recorded,
         broken: Option<String>,
@@ -147,6 +171,11 @@ impl Trial<'_> {
         let (plan, granted) = (self.plan, &self.plan.granted);
         let early = self.early_end.ended.as_ref().map(|early| format!("gate `{}` {early}", early.gate));
         let remarks = early.into_iter().chain(environment.remarks).chain(remarks(plan.scenario(), recorded));
+        let (ari, foreign) = self.looks.finish().await;
+        let foreign = (foreign > 0).then(|| {
+            format!("{foreign} channels and bridges in Asterisk are other callers': they are left out of the leak check")
+        });
+        let observed = Observed { ari, ..environment.observed };
         let over = self.faults.iter().filter(|fault| fault.is_over()).count();
         Environment {
             started_at: rfc3339(recorded.epoch),
@@ -156,7 +185,8 @@ impl Trial<'_> {
             faults: self.faults.iter().map(|fault| fault.record(recorded.epoch)).collect(),
             faults_undone: (plan.scenario().fault.len() - over) as u64,
             leaks,
-            remarks: remarks.chain(granted.warning.clone()).collect(),
+            remarks: remarks.chain(foreign).chain(granted.warning.clone()).collect(),
+            observed,
             ended_early: self.early_end.ended,
             ..environment
         }
@@ -211,11 +241,36 @@ impl EarlyEnd {
     }
 }
 
+impl Finished {
+    /// Notes what has broken since: Asterisk or the service ended by itself before the run stopped it.
+    ///
+    /// # Errors
+    /// Those of [`execute`].
+    pub fn broken_since(mut self, plan: &RunPlan, why: Option<String>) -> Result<Finished, RunError> {
+        let broken = &mut self.summary.environment.broken;
+        let Some(why) = why.filter(|_| broken.is_empty()) else { return Ok(self) };
+        *broken = why;
+        let written = environment_file(&self.summary.environment)?;
+        self.raw
+            .iter_mut()
+            .filter(|(name, _)| *name == ENVIRONMENT)
+            .for_each(|(_, raw)| raw.clone_from(&written));
+        self.verdict = verdict(&plan.resolved, &plan.gates, &self.summary, plan.baseline.as_ref());
+        Ok(self)
+    }
+}
+
+const ENVIRONMENT: &str = "environment.json";
+
+fn environment_file(environment: &Environment) -> Result<Vec<u8>, RunError> {
+    let unwritable = |error| RunError::Obstacle(format!("{ENVIRONMENT} cannot be written: {error}"));
+    serde_json::to_vec_pretty(environment).map_err(unwritable)
+}
+
 fn conclude(plan: &RunPlan, run: Run) -> Result<Finished, RunError> {
     let log = hlog::write(&run.intervals, Stamp::from_ns(run.environment.epoch_ns.unwrap_or_default()));
-    let unwritable = |error| RunError::Obstacle(format!("environment.json cannot be written: {error}"));
-    let environment = serde_json::to_vec_pretty(&run.environment).map_err(unwritable)?;
+    let environment = environment_file(&run.environment)?;
     let summary = summarize(run);
     let verdict = verdict(&plan.resolved, &plan.gates, &summary, plan.baseline.as_ref());
-    Ok(Finished { summary, verdict, raw: vec![("environment.json", environment), ("rtt.hlog", log)] })
+    Ok(Finished { summary, verdict, raw: vec![(ENVIRONMENT, environment), ("rtt.hlog", log)] })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
 
+use super::ari_look::Marks;
 use super::neighbours::sockets;
 use super::testbed::Testbed;
 use crate::asterisk::Ari;
@@ -27,6 +28,7 @@ const MOST_NAMES: usize = 5;
 /// The check of one trial.
 pub struct LeakCheck {
     ari: Option<Ari>,
+    marks: Marks,
     /// The media ports of a service that the run has started.
     pool: Option<PortRange>,
     before: Option<ResourceCount>,
@@ -53,9 +55,9 @@ struct ProcessCount {
 
 impl LeakCheck {
     /// Counts before the first call.
-    pub async fn begin(testbed: &Testbed) -> LeakCheck {
+    pub async fn begin(testbed: &Testbed, marks: Marks) -> LeakCheck {
         let ari = testbed.ari().cloned();
-        let mut check = LeakCheck { ari, pool: testbed.service_ports(), before: None };
+        let mut check = LeakCheck { ari, marks, pool: testbed.service_ports(), before: None };
         if let Some(ari) = &check.ari {
             check.before = check.steady(ari, testbed.started()).await;
         }
@@ -98,9 +100,10 @@ impl LeakCheck {
     }
 
     async fn count(&self, ari: &Ari, watched: Watched) -> Result<ResourceCount, String> {
+        let inventory = self.marks.inventory(ari).await.map_err(|error| error.to_string())?;
         Ok(ResourceCount {
-            channels: ari.ids("channels").await.map_err(|error| error.to_string())?,
-            bridges: ari.ids("bridges").await.map_err(|error| error.to_string())?,
+            channels: inventory.channels.into_iter().map(|channel| channel.id).collect(),
+            bridges: inventory.bridges.into_iter().map(|bridge| bridge.id).collect(),
             asterisk: watched.asterisk.map(|pid| counted(pid, None, "Asterisk")).transpose()?,
             service: watched.service.map(|pid| counted(pid, self.pool, "the service")).transpose()?,
         })

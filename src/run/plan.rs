@@ -10,14 +10,16 @@ use super::{Folder, RunError};
 use crate::clock;
 use crate::compare::baseline::Baseline;
 use crate::files::read_text;
-use crate::gate::{Gate, Verdict, hold_against, judge};
+use crate::gate::{Gate, GateError, Verdict, hold_against, judge};
 use crate::metrics::Summary;
-use crate::scenario::{AsteriskMode, Override, Problem, Resolved, Scenario, ServiceMode};
+use crate::scenario::{AsteriskMode, MOST_SHOWN, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
 
 /// Largest scenario file that is read.
 const MOST_BYTES: u64 = 1 << 20;
+/// Most gates of a scenario: every report has a line for each.
+const MOST_GATES: usize = 1000;
 
 /// A run that can be made: nothing in it is looked up again later.
 #[derive(Debug)]
@@ -138,15 +140,25 @@ pub fn resolve(text: &str, path: &Path, set: &[String]) -> Result<Resolved, RunE
 /// # Errors
 /// Every gate that is none, at its place in the scenario.
 pub fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, RunError> {
-    let mut problems = Vec::new();
-    let mut gates = Vec::new();
-    for (n, text) in resolved.scenario.gates.require.iter().enumerate() {
-        match Gate::parse(text) {
+    let texts = &resolved.scenario.gates.require;
+    let (mut gates, mut wrong) = (Vec::new(), Vec::new());
+    for (n, text) in texts.iter().enumerate() {
+        match Gate::read(text) {
             Ok(gate) => gates.push(gate),
-            Err(e) => problems.push(Problem::new(&format!("gates.require.{n}"), e.reason, e.cure)),
+            Err(mistake) => wrong.push((n, mistake)),
         }
     }
-    if problems.is_empty() { Ok(gates) } else { Err(resolved.error(&problems).into()) }
+    let told = wrong.iter().take(MOST_SHOWN).map(|(n, mistake)| {
+        let GateError { reason, cure } = mistake.told();
+        Problem::new(&format!("gates.require.{n}"), reason, cure)
+    });
+    let mut problems: Vec<_> = told.collect();
+    if problems.is_empty() && texts.len() > MOST_GATES {
+        let message = format!("{} gates are more than anybody reads", texts.len());
+        problems.push(Problem::new("gates.require", message, format!("name {MOST_GATES} at the most")));
+    }
+    let more = wrong.len().saturating_sub(problems.len());
+    if problems.is_empty() { Ok(gates) } else { Err(resolved.error(&problems, more).into()) }
 }
 
 /// Describes the load in a line.
@@ -171,7 +183,7 @@ fn schedule(resolved: &Resolved) -> Result<Granted, RunError> {
     let asked = Scheduling { realtime: driver.realtime, cpus: driver.cpus.clone() };
     scheduling::grant(asked, |refused| {
         let cure = "name CPUs that this process may use, or leave the key out";
-        resolved.error(&[Problem::new("driver.cpus", refused.to_string(), cure)]).into()
+        resolved.error(&[Problem::new("driver.cpus", refused.to_string(), cure)], 0).into()
     })
 }
 

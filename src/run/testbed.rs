@@ -3,33 +3,38 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::RunError;
-use super::application::{self, Application, describe, external_ari};
+use super::application::{self, Application, ServiceLog, describe, external_ari};
+use super::logs;
 use super::neighbours::{self, Neighbour};
 use super::plan::RunPlan;
 use crate::asterisk::config::Secret;
-use crate::asterisk::log::LogKind;
 use crate::asterisk::{Ari, LogCounts, Managed, SearchPlaces, StartConfig, find};
-use crate::child::{self, Keeper};
+use crate::child::{ChildOutput, DistinctLine, Keeper, LogDigest, LogReader};
 use crate::clock::Timeline;
 use crate::driver::{Stop, Watched};
 use crate::files;
 use crate::net::resolve::resolve;
-use crate::record::{Environment, ServiceRecord};
+use crate::record::{Environment, LogLine, Observed, ServiceRecord, Setup};
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, ServiceMode};
 use crate::service::{COUNT_ANEW, WRITE_COUNTS};
-use crate::values::PortRange;
+use crate::values::{PortRange, cut};
 
 /// Time for Asterisk and the service to end when asked.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Time for the service to write its counts.
 const COUNTS_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes of a service's last line that are kept.
+const LINE_MAX: usize = 280;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Largest file of counts that is read.
 const COUNTS_MOST: u64 = 16 << 20;
@@ -51,6 +56,11 @@ pub struct Testbed {
     logs: PathBuf,
     /// Asterisk and service where the run has not started them.
     neighbours: [Neighbour; 2],
+    /// Processes that a planned fault has ended and not started again.
+    ended_by_plan: Vec<Target>,
+    /// Set while a trial ends: what the logs say meanwhile is counted apart.
+    is_ending: Arc<AtomicBool>,
+    service_log: ServiceLog,
 }
 
 /// A process of the testbed that has ended by itself.
@@ -69,8 +79,9 @@ impl Testbed {
     /// Whatever cannot be had, with the reason and the cure. Nothing is left running then.
     pub async fn up(plan: &RunPlan, logs: &Path) -> Result<Testbed, RunError> {
         let scenario = plan.scenario();
+        let is_ending = Arc::default();
         let asterisk = match scenario.asterisk.mode {
-            AsteriskMode::Managed => Some(start_asterisk(plan, logs).await?),
+            AsteriskMode::Managed => Some(start_asterisk(plan, logs, &is_ending).await?),
             AsteriskMode::External => None,
         };
         let target = match (&asterisk, &scenario.asterisk.sip) {
@@ -90,6 +101,9 @@ impl Testbed {
             target,
             logs: logs.into(),
             neighbours: [Neighbour::Elsewhere; 2],
+            ended_by_plan: Vec::new(),
+            service_log: Arc::new(Mutex::new(LogReader::new(Arc::clone(&is_ending)))),
+            is_ending,
         };
         if scenario.service.mode.is_application() {
             testbed.start_application().await?;
@@ -108,7 +122,8 @@ impl Testbed {
             Some(managed) => managed.ari().clone(),
             None => external_ari(self.scenario.asterisk.ari.as_deref().unwrap_or_default())?,
         };
-        let application = Application::start(&self.program, &self.scenario, &ari, &self.logs).await?;
+        let application =
+            Application::start(&self.program, &self.scenario, &ari, &self.logs, &self.service_log).await?;
         (self.application, self.ari) = (Some(application), Some(ari));
         Ok(())
     }
@@ -138,7 +153,8 @@ impl Testbed {
 
     /// Ends the process that a fault is aimed at, with SIGTERM first unless `kills`, and returns when it
     /// is gone.
-    pub async fn end(&self, target: Target, kills: bool) {
+    pub async fn end(&mut self, target: Target, kills: bool) {
+        self.ended_by_plan.push(target);
         match self.process(target) {
             Some(process) if kills => drop(process.kill().await),
             Some(process) => drop(process.stop(GRACE).await),
@@ -152,10 +168,12 @@ impl Testbed {
     /// Those of the first start.
     pub async fn start_again(&mut self, target: Target) -> Result<(), RunError> {
         match (target, &mut self.asterisk) {
-            (Target::Asterisk, Some(managed)) => Ok(managed.start_again().await?),
-            (Target::Asterisk, None) => Ok(()),
-            (Target::Service, _) => self.start_application().await,
+            (Target::Asterisk, Some(managed)) => managed.start_again().await?,
+            (Target::Asterisk, None) => {}
+            (Target::Service, _) => self.start_application().await?,
         }
+        self.ended_by_plan.retain(|ended| *ended != target);
+        Ok(())
     }
 
     /// Looks for Asterisk and the service on this machine, as far as the run has not started them.
@@ -204,20 +222,43 @@ impl Testbed {
 
     /// Completes when a process of the testbed has ended by itself.
     pub async fn broken(&self) -> Broken {
-        let service = async {
-            match &self.application {
-                Some(application) => application.ended().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            status = child::ended(self.process(Target::Asterisk)) => {
-                let (how, log) = (child::describe(status), self.logs.join("asterisk.log"));
-                let why = format!("Asterisk ended during the run ({how}); see {}", log.display());
-                Broken { why, stop: Stop::Now }
-            }
-            why = service => Broken { why, stop: Stop::Soon },
+            biased;
+            why = self.ended(Target::Asterisk) => Broken { why, stop: Stop::Now },
+            why = self.ended(Target::Service) => Broken { why, stop: Stop::Soon },
         }
+    }
+
+    /// Says how a process has ended by itself, if it has.
+    async fn has_ended(&self, target: Target) -> Option<String> {
+        self.process(target)?.status()?;
+        let is_planned = self.ended_by_plan.contains(&target);
+        if is_planned { None } else { Some(self.ended(target).await) }
+    }
+
+    /// The first process that has ended by itself, and how.
+    pub async fn has_broken(&self) -> Option<String> {
+        match self.has_ended(Target::Asterisk).await {
+            Some(why) => Some(why),
+            None => self.has_ended(Target::Service).await,
+        }
+    }
+
+    /// Completes when a process has ended by itself; says how, in one line.
+    async fn ended(&self, target: Target) -> String {
+        let output = match target {
+            Target::Asterisk => self.asterisk.as_ref().map(Managed::output),
+            Target::Service => self.application.as_ref().and_then(Application::output),
+        };
+        let process = self.process(target).filter(|_| !self.ended_by_plan.contains(&target));
+        let (Some(process), Some(output)) = (process, output) else { return std::future::pending().await };
+        let who = if target == Target::Asterisk { "Asterisk" } else { "the service" };
+        application::ended_by_itself(who, process, output).await
+    }
+
+    /// The flag to set when the calls begin to end: what the logs say from there on is counted apart.
+    pub fn ending(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_ending)
     }
 
     /// Begins a trial: everything counted from here on is that trial's. Returns the number of times that an
@@ -241,9 +282,11 @@ impl Testbed {
             )));
         }
         self.trials += 1;
+        self.is_ending.store(false, Relaxed);
         // The start of Asterisk and of the service is counted with the first.
         if self.trials > 1 {
             self.take_log_counts();
+            self.take_logs();
             if self.has_builtin_service() {
                 self.signal_service(COUNT_ANEW);
             }
@@ -253,21 +296,69 @@ impl Testbed {
 
     /// Adds Asterisk and the service to the environment of the trial that began after so many `starts` of an
     /// application, with what Asterisk's log and the service say of it.
-    pub async fn describe(&self, starts: u32, environment: Environment) -> Environment {
+    pub async fn describe(&self, plan: &RunPlan, starts: u32, environment: Environment) -> Environment {
         let counted = if self.has_builtin_service() { self.service_counts().await } else { None };
+        let logs = self.take_logs();
+        let remarks = self.unseen_remark().into_iter().chain(logs::remarks(&self.take_log_counts(), &logs));
         Environment {
-            asterisk: match &self.asterisk {
-                Some(managed) => managed.install().version.clone(),
-                None => format!("external at {}", self.target),
-            },
+            asterisk: self.asterisk_version().await,
             service: describe(&self.scenario.service),
             service_drops: counted.as_ref().map_or(0, |counted| counted.media.drops),
             // The figures of one life of several would pass for those of the run.
             service_record: counted.filter(|_| self.starts <= starts),
-            remarks: self.unseen_remark().into_iter().chain(log_remarks(&self.take_log_counts())).collect(),
+            remarks: remarks.collect(),
+            observed: self.observed(plan, &logs),
             unseen: self.unseen(),
             ..environment
         }
+    }
+
+    /// Asterisk's version: what was started, or what an external one says over ARI.
+    async fn asterisk_version(&self) -> String {
+        let external = format!("external at {}", self.target);
+        match (&self.asterisk, &self.ari) {
+            (Some(managed), _) => managed.install().version.clone(),
+            (None, Some(ari)) => match ari.version().await {
+                Ok(version) => format!("Asterisk {version}, {external}"),
+                Err(_) => external,
+            },
+            (None, None) => external,
+        }
+    }
+
+    /// Whom `plan` calls and as whom, and what the logs say.
+    fn observed(&self, plan: &RunPlan, [asterisk, service]: &[LogDigest; 2]) -> Observed {
+        let s = plan.scenario();
+        let line =
+            |DistinctLine { text, count }: &DistinctLine| LogLine { text: text.clone(), count: *count };
+        let last = service.last.last().map(|text| LogLine { text: cut(text, LINE_MAX), count: 1 });
+        Observed {
+            setup: Setup {
+                managed: self.asterisk.is_some(),
+                service: application::word(s.service.mode).into(),
+                target: self.target.to_string(),
+                to: s.sip.to.clone(),
+                from: s.sip.from.clone(),
+                user: plan.credentials.as_ref().map(|c| c.username.clone()).unwrap_or_default(),
+                app: s.service.app.clone(),
+                setup_timeout: s.sip.setup_timeout.to_string(),
+            },
+            ari: None,
+            asterisk_log: asterisk.lines.iter().map(line).collect(),
+            service_log: service.lines.iter().map(line).chain(last).collect(),
+        }
+    }
+
+    /// The troubles in the logs of Asterisk and of the service since the last call of this.
+    fn take_logs(&self) -> [LogDigest; 2] {
+        let service = self.service_log.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let output = self.application.as_ref().and_then(Application::output);
+        let service = LogDigest {
+            last: output.map(ChildOutput::tail).unwrap_or_default(),
+            cut_bytes: output.map_or(0, ChildOutput::cut_bytes),
+            ..service
+        };
+        [self.asterisk.as_ref().map(Managed::take_log_digest).unwrap_or_default(), service]
     }
 
     fn take_log_counts(&self) -> LogCounts {
@@ -302,34 +393,30 @@ impl Testbed {
         }
     }
 
-    /// Stops what was started, the service first, so that it can take its channels away.
-    pub async fn down(mut self) {
+    /// Stops what was started, the service first, so that it can take its channels away. Says what has ended by
+    /// itself before it was to be stopped.
+    pub async fn down(mut self) -> Option<String> {
+        let mut broken = self.has_ended(Target::Service).await;
         if let Some(service) = self.process(Target::Service) {
             service.stop(GRACE).await;
         }
+        broken = broken.or(self.has_ended(Target::Asterisk).await);
         if let Some(asterisk) = self.asterisk.take() {
             asterisk.stop(GRACE).await;
         }
+        broken
     }
 }
 
-/// Remarks on what Asterisk has logged.
-fn log_remarks(counts: &LogCounts) -> Vec<String> {
-    let remarks = [
-        (LogKind::Overload, "task processor overloads: Asterisk ignored SIP requests meanwhile"),
-        (LogKind::RtpExhausted, "times no RTP port was free"),
-        (LogKind::DescriptorsExhausted, "times no file descriptor was free"),
-        (LogKind::Error, "errors (logs/asterisk.log)"),
-        (LogKind::Warning, "warnings (logs/asterisk.log)"),
-    ];
-    let counted = remarks.into_iter().filter_map(|(kind, what)| Some((counts.get(&kind)?, what)));
-    counted.map(|(count, what)| format!("Asterisk's log: {count} {what}")).collect()
-}
-
-async fn start_asterisk(plan: &RunPlan, logs: &Path) -> Result<Managed, RunError> {
+async fn start_asterisk(
+    plan: &RunPlan,
+    logs: &Path,
+    is_ending: &Arc<AtomicBool>,
+) -> Result<Managed, RunError> {
     let scenario = plan.scenario();
     let install = find::find(&SearchPlaces::from_environment(None))?;
     let mut config = StartConfig::new(install, logs);
+    config.is_ending = Arc::clone(is_ending);
     config.ports.rtp = scenario.asterisk.rtp_ports.from..=scenario.asterisk.rtp_ports.to;
     config.keep_clear = [scenario.media.ports, scenario.service.ports].map(|r| r.from..=r.to).into();
     config.app.clone_from(&scenario.service.app);

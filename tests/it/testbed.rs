@@ -80,3 +80,49 @@ async fn a_testbed_outlives_its_trials_and_each_is_counted_by_itself() {
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid} is left");
     }
 }
+
+#[tokio::test]
+async fn whoever_ends_between_the_last_call_and_the_tear_down_breaks_the_run() {
+    let is_asterisk = |who: &str| who == "Asterisk";
+    for who in ["Asterisk", "the service"] {
+        let place = Place::new();
+        let plan = plan(&place, &["load.duration=1s", "load.calls=2"]);
+        let mut testbed = Testbed::up(&plan, &place.path("logs")).await.expect("Asterisk and the service");
+        let (_wish, interrupt) = watch::channel(Stop::No);
+        let finished = execute(&plan, &mut testbed, interrupt, &Impatient(None)).await.expect("a trial");
+        assert_eq!(finished.summary.environment.broken, "");
+        let started = testbed.started();
+        let pid = if is_asterisk(who) { started.asterisk } else { started.service }.expect("its process");
+        let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it runs");
+        // The other one is not torn down meanwhile, so nothing but this can be said.
+        testbed.broken().await;
+        let broken = testbed.down().await.expect("it has ended by itself");
+        assert!(broken.starts_with(&format!("{who} ended by itself during the run (signal: 9")), "{broken}");
+        let finished = finished.broken_since(&plan, Some(broken.clone())).expect("it can be written");
+        assert_eq!(finished.summary.environment.broken, broken);
+        let (_, written) =
+            finished.raw.iter().find(|(name, _)| *name == "environment.json").expect("written");
+        assert!(String::from_utf8_lossy(written).contains("ended by itself during the run"));
+    }
+}
+
+#[tokio::test]
+async fn a_run_keeps_what_ari_and_the_logs_say() {
+    let place = Place::new();
+    let plan = plan(&place, &["load.duration=3s", "load.calls=3"]);
+    let mut testbed = Testbed::up(&plan, &place.path("logs")).await.expect("Asterisk and the service");
+    let (_wish, interrupt) = watch::channel(Stop::No);
+    let finished = execute(&plan, &mut testbed, interrupt, &Impatient(None)).await.expect("a trial");
+    let observed = finished.summary.environment.observed;
+    let ari = observed.ari.expect("ARI was asked");
+    assert_eq!(
+        (ari.callers, ari.unbridged, ari.outside, ari.media, ari.lone_bridges),
+        (3, 0, 0, 3, 0),
+        "{ari:?}"
+    );
+    assert_eq!(observed.asterisk_log, [], "a silent run");
+    assert!(observed.service_log.last().is_some_and(|line| !line.text.is_empty()));
+    assert_eq!(observed.setup.service, "builtin");
+    assert_eq!(testbed.down().await, None, "nobody has ended by himself");
+}

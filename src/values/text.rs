@@ -1,0 +1,28 @@
+//! Text that others have written, made fit for a line of a log or a report.
+
+use std::fmt::Write as _;
+
+/// The first `most` bytes of `text` and, where that is not all, its length. Control characters become blanks.
+pub fn cut(text: &str, most: usize) -> String {
+    // The start of the text is always a boundary.
+    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let mut shown = text[..end].replace(char::is_control, " ");
+    if end < text.len() {
+        // Writing to a string does not fail.
+        let _ = write!(shown, "… ({} bytes)", text.len());
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn long_text_is_cut_between_characters_and_says_so() {
+        assert_eq!(cut("short\u{1b}[1m", 20), "short [1m");
+        assert_eq!(cut("ééé", 3), "é… (6 bytes)");
+        assert_eq!(cut("", 3), "");
+        assert_eq!(cut(&"x".repeat(1 << 20), 4), "xxxx… (1048576 bytes)");
+    }
+}
