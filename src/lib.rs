@@ -19,7 +19,7 @@ pub mod echo;
 mod files;
 pub mod gate;
 mod impair;
-mod load;
+pub mod load;
 pub mod measure;
 pub mod metrics;
 pub mod net;

@@ -11,9 +11,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::harness::Lane;
+use crate::harness::{Lane, PATIENCE};
 
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = PATIENCE;
 
 fn install() -> Install {
     find::find(&SearchPlaces::from_environment(None)).unwrap_or_else(|e| panic!("{e}"))
@@ -80,9 +80,8 @@ async fn ask(addr: SocketAddr, request: &str, last: &str) -> Vec<String> {
     socket.send_to(request.replace("PORT", &port.to_string()).as_bytes(), addr).await.expect("sent");
     let mut lines = Vec::new();
     let mut buffer = vec![0; 8192];
-    let wait = Duration::from_secs(5);
     while !lines.iter().any(|line: &String| line.contains(last)) {
-        let length = tokio::time::timeout(wait, socket.recv(&mut buffer))
+        let length = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer))
             .await
             .unwrap_or_else(|_| panic!("{last} did not come, but {lines:?}"))
             .expect("an answer");
