@@ -14,6 +14,7 @@ mod child;
 pub mod cli;
 pub mod clock;
 mod compare;
+mod diagnosis;
 pub mod driver;
 pub mod echo;
 mod files;
