@@ -246,7 +246,7 @@ pub(crate) mod lint {
                     .iter()
                     .any(|prefix| part.strip_prefix(prefix).is_some_and(|unit| BASE.contains(&unit)))
             };
-            say(parts.iter().any(|part| OTHERS.contains(part) || scaled(&part)), "not a base unit");
+            say(parts.iter().any(|part| OTHERS.contains(part) || scaled(part)), "not a base unit");
         }
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap_or_default();

@@ -196,7 +196,12 @@ async fn segment(
     let folder = plan.folder(Some(out))?;
     let display = &Display::nothing();
     let Some(finished) = play(plan, &folder, interrupt, display).await? else { return Ok(None) };
-    let options = DeliveryOptions { report: vec![Format::Csv, Format::Json], baseline: None, quiet: true };
+    let options = DeliveryOptions {
+        report: vec![Format::Csv, Format::Json],
+        baseline: None,
+        tables: false,
+        quiet: true,
+    };
     let delivery = Delivery {
         resolved: &plan.resolved,
         finished: &finished,

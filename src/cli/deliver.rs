@@ -33,6 +33,9 @@ pub struct DeliveryOptions {
     /// folder of them.
     #[arg(long, value_name = "DIR")]
     pub baseline: Option<PathBuf>,
+    /// Print every latency and every count too, before the verdict; the page has them all.
+    #[arg(long)]
+    pub tables: bool,
     /// Say nothing but errors; the exit code is the verdict.
     #[arg(long, short)]
     pub quiet: bool,
@@ -87,7 +90,10 @@ impl Delivery<'_> {
 
     fn print(&self) {
         let Finished { summary, verdict, .. } = self.finished;
-        say::out(terminal::summary(summary, verdict, &self.place(), look::has_colours()).trim_end());
+        let place = self.place();
+        let shape =
+            terminal::Look { place: &place, colour: look::has_colours(), tables: self.options.tables };
+        say::coloured(terminal::summary(summary, verdict, shape).trim_end());
     }
 
     /// Writes every file, figures before pictures. One that cannot be written does not keep the others
@@ -121,6 +127,7 @@ impl Delivery<'_> {
         let html = self.options.report.contains(&Format::Html);
         let path = self.folder.path();
         let path = if html { path.join("report.html") } else { path.to_path_buf() };
-        path.display().to_string()
+        // Absolute, so that a click or a paste opens it from anywhere.
+        std::path::absolute(&path).unwrap_or(path).display().to_string()
     }
 }

@@ -9,6 +9,7 @@ use super::progress::Display;
 use super::{Exit, Failure, interrupt, say};
 use crate::driver::{DriverError, Stop};
 use crate::metrics::{catalogue, per_call};
+use crate::run::options_probe::ask_before;
 use crate::run::plan::headline;
 use crate::run::preflight::survey;
 use crate::run::{Finished, Folder, Observer as _, RunError, RunPlan, Testbed, execute};
@@ -61,6 +62,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let path = args.scenario.clone().unwrap_or_default();
     let plan = RunPlan::read(&path, &args.set)?;
     let mut warnings = survey(plan.scenario())?.clear()?;
+    warnings.extend(ask_before(&plan).await?);
     warnings.extend(plan.granted.warning.clone());
     let plan = plan.hold_against(args.options.baseline()?)?;
     let interrupt = interrupt::listen()?;

@@ -46,18 +46,33 @@ impl RunPlan {
     /// # Errors
     /// Mistakes in the scenario, its gates or the accounts in the environment.
     pub fn read(path: &Path, set: &[String]) -> Result<RunPlan, RunError> {
+        let plan = RunPlan::without_account(path, set)?;
+        plan.account()?;
+        Ok(plan)
+    }
+
+    /// As [`RunPlan::read`], but for ARI's account, which a run would need.
+    ///
+    /// # Errors
+    /// Those of [`RunPlan::read`], without those of [`RunPlan::account`].
+    pub fn without_account(path: &Path, set: &[String]) -> Result<RunPlan, RunError> {
         let resolved = read_scenario(path, set)?;
         let gates = parse_gates(&resolved)?;
         let credentials = sip_credentials()?;
-        if needs_account(&resolved.scenario) {
-            application::account()?;
-        }
         let granted = schedule(&resolved)?;
         let program = std::env::current_exe().map_err(|error| {
             RunError::Obstacle(format!("cannot find this program to start the service with: {error}"))
         })?;
         let command = std::env::args().collect();
         Ok(RunPlan { resolved, gates, baseline: None, credentials, granted, command, program })
+    }
+
+    /// Looks for ARI's account where the run needs it.
+    ///
+    /// # Errors
+    /// It is not in the environment.
+    pub fn account(&self) -> Result<(), RunError> {
+        if needs_account(self.scenario()) { application::account().map(drop) } else { Ok(()) }
     }
 
     /// Adds the stored runs that the run is to be held against.

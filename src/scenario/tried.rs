@@ -296,6 +296,8 @@ mod tests {
             ("media.codec=pcma", "did you mean \"PCMA\"?"),
             ("media.codec=opus", "not supported"),
             ("media.codec=PCMX", "did you mean"),
+            ("media.codec=8", "did you mean \"PCMA\"?"),
+            ("media.codec=G722", "not supported"),
             ("sip.transport=tcp", "not supported: SIP goes over UDP"),
             ("transport=tls", "not supported: SIP goes over UDP"),
             ("media.srtp=true", "plain RTP"),

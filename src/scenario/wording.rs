@@ -31,7 +31,10 @@ pub(super) fn reword(said: &str, path: &str, value: &str) -> Problem {
     let belongs =
         |what: &str, cure: &str| Problem::new(path, format!("{path} = {value}: {what} belongs here"), cure);
     match said {
-        "wanted string or table" => belongs("a word", "write it in quotes, as in \"PCMU\""),
+        "wanted string or table" => {
+            let known = tried::word(&without_numbers(path).0, value.trim_matches(['[', ']', '"', '\'', ' ']));
+            belongs("a word", known.unwrap_or("write it in quotes, as in \"PCMU\""))
+        }
         "invalid IP address syntax" => {
             belongs("an IP address", "write it in digits, as in \"127.0.0.1\"; names are not looked up here")
         }

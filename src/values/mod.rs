@@ -3,10 +3,12 @@
 mod figure;
 mod ns;
 mod text;
+mod visible;
 
 pub use figure::{Unit, Value, counted, show};
 pub use ns::Ns;
 pub use text::cut;
+pub use visible::{visible, visible_json};
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

@@ -1,4 +1,4 @@
-//! Every integration test but the fuzzer's, as one program: it links the crate once.
+//! Every integration test, as one program: it links the crate once.
 
 mod harness;
 
@@ -10,6 +10,7 @@ mod bad_input;
 mod check;
 mod ci;
 mod command_line;
+mod corpus;
 mod doubt;
 mod echo;
 mod exit_codes;

@@ -1,41 +1,57 @@
 //! The text at the end of a run.
 
+mod tables;
+
 use std::fmt::Write as _;
 
 use super::{headline, words};
 use crate::analysis::fault::Recovery;
+use crate::diagnosis::{self, Finding};
 use crate::gate::{GateResult, Outcome, Verdict};
-use crate::metrics::{Definition, EndingCount, Group, Metric, Statistic, Summary, catalogue};
-use crate::values::{Unit, Value};
+use crate::metrics::{EndingCount, Summary};
+use crate::values::Value;
 
-/// A finished run as text for a terminal or a pipe: the gates, the figures, and `place`, where the
-/// report lies. Colours only where `colour` says so. Ends in a line break.
-pub fn summary(summary: &Summary, verdict: &Verdict, place: &str, colour: bool) -> String {
-    let pen = Pen { colour };
+/// The form of the text.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Look<'a> {
+    /// Place of the report; empty without one.
+    pub place: &'a str,
+    /// Colours are wanted.
+    pub colour: bool,
+    /// The long tables are wanted: every latency, every count.
+    pub tables: bool,
+}
+
+/// A finished run as text for a terminal or a pipe. What a reader needs first comes last, where a terminal
+/// leaves it in sight: verdict, headline, findings, place. Ends in a line break.
+pub fn summary(summary: &Summary, verdict: &Verdict, look: Look<'_>) -> String {
+    let pen = Pen { colour: look.colour };
     let mut text = String::new();
-    head(&mut text, pen, summary, verdict);
-    gates(&mut text, pen, verdict);
+    if look.tables {
+        tables::all(&mut text, pen, summary);
+    }
     endings(&mut text, pen, summary);
     faults(&mut text, pen, summary);
     leaks(&mut text, pen, summary);
     let remark = |remark: &String| ("  ".into(), remark.clone(), false);
     list(&mut text, pen, "Remarks", summary.environment.remarks.iter().map(remark).collect());
-    latencies(&mut text, pen, summary, "Packets, ms", &catalogue::LATENCIES);
-    latencies(&mut text, pen, summary, "Calls, ms", &catalogue::SIGNALLING);
-    service(&mut text, pen, summary);
-    if summary.metrics.iter().any(|m| m.too_few) {
-        text.push_str("  * rests on fewer than 100 / (1 - p) samples\n");
+    gates(&mut text, pen, verdict);
+    head(&mut text, pen, summary, verdict);
+    figures(&mut text, pen, summary);
+    found(&mut text, pen, &diagnosis::findings(summary, verdict));
+    if !look.place.is_empty() {
+        let _ = writeln!(text, "\n{} {}", pen.bold("Report"), look.place);
     }
-    if let Some(explanation) = &summary.explanation {
-        text.push('\n');
-        paragraph(&mut text, "  ", explanation, str::to_string);
-    }
-    counts(&mut text, pen, summary);
-    if !place.is_empty() {
-        let _ = writeln!(text, "\n{} {place}", pen.bold("Report"));
-    }
-    text
+    text.trim_start_matches('\n').into()
 }
+
+/// Escape codes of the text, besides the one that ends each.
+pub const COLOURS: [&str; 5] = [BOLD, DIM, GREEN, RED, YELLOW];
+const BOLD: &str = "1";
+const DIM: &str = "2";
+const GREEN: &str = "1;32";
+const RED: &str = "1;31";
+const YELLOW: &str = "1;33";
 
 /// Escape codes, or none.
 #[derive(Clone, Copy)]
@@ -49,18 +65,18 @@ impl Pen {
     }
 
     fn bold(self, text: &str) -> String {
-        self.paint("1", text)
+        self.paint(BOLD, text)
     }
 
     fn dim(self, text: &str) -> String {
-        self.paint("2", text)
+        self.paint(DIM, text)
     }
 
     fn outcome(self, outcome: Outcome, text: &str) -> String {
         let code = match outcome {
-            Outcome::Pass => "1;32",
-            Outcome::Fail | Outcome::Regressed => "1;31",
-            Outcome::Inconclusive => "1;33",
+            Outcome::Pass => GREEN,
+            Outcome::Fail | Outcome::Regressed => RED,
+            Outcome::Inconclusive => YELLOW,
         };
         self.paint(code, text)
     }
@@ -69,6 +85,8 @@ impl Pen {
 /// Columns that the text keeps to where it can, and those of them that names take.
 const WIDTH: usize = 80;
 const NAME: usize = 15;
+/// Most ways of ending that have a line.
+const MOST_ENDINGS: usize = 8;
 
 /// Text behind `lead`, whose width its further lines keep free; each line painted.
 fn paragraph(text: &mut String, lead: &str, words: &str, paint: impl Fn(&str) -> String) {
@@ -89,7 +107,7 @@ fn visible(text: &str) -> usize {
 fn head(text: &mut String, pen: Pen, summary: &Summary, verdict: &Verdict) {
     let outcome = pen.outcome(verdict.outcome, &verdict.outcome.to_string().to_uppercase());
     let name = words::one_line(&summary.environment.name);
-    let _ = writeln!(text, "{outcome}  {}", pen.bold(&name));
+    let _ = writeln!(text, "\n{outcome}  {}", pen.bold(&name));
     let _ = writeln!(text, "      {}", words::circumstances(&summary.environment));
     let lead = format!("  {} ", pen.outcome(Outcome::Inconclusive, "?"));
     for (n, reason) in verdict.doubt.sentences().enumerate() {
@@ -109,7 +127,7 @@ fn gates(text: &mut String, pen: Pen, verdict: &Verdict) {
     let (wide, actual_wide) = (width(|g| &g.expression), width(|g| &g.actual));
     for gate in &verdict.gates {
         let mark = pen.outcome(gate.outcome, words::mark(gate.outcome));
-        let interval = gate.interval.map(|interval| format!("  ({interval})")).unwrap_or_default();
+        let interval = words::interval(gate).map(|interval| format!("  ({interval})")).unwrap_or_default();
         let line = format!("{:wide$}  {:>actual_wide$}{interval}", gate.expression, gate.actual);
         let reason = words::one_line(&gate.reason);
         let both = format!("{line}  {reason}");
@@ -120,20 +138,54 @@ fn gates(text: &mut String, pen: Pen, verdict: &Verdict) {
             paragraph(text, "      ", &reason, str::to_string);
         }
     }
+    if words::has_intervals(verdict) {
+        paragraph(text, "  ", words::INTERVALS, |line| pen.dim(line));
+    }
 }
 
-/// A table with a row per latency and a column per statistic.
-fn latencies(text: &mut String, pen: Pen, summary: &Summary, title: &str, blocks: &[[Definition; 8]]) {
-    let known = |d: &Definition| summary.metric(d.name).is_some_and(|m| m.value != Value::NoData);
-    // A row without any figure says nothing.
-    let blocks: Vec<_> = blocks.iter().filter(|block| block.iter().any(known)).collect();
-    if blocks.is_empty() {
+/// The figures that a reader asks for first, a line each.
+fn figures(text: &mut String, pen: Pen, summary: &Summary) {
+    let shown = |(name, label): &(&str, &str)| {
+        let metric = summary.metric(name).filter(|m| m.value != Value::NoData)?;
+        let few = if metric.too_few { "*" } else { "" };
+        Some(format!("{} {metric}{few}", pen.dim(label)))
+    };
+    for (title, of) in headline::LINES {
+        let known: Vec<_> = of.iter().filter_map(shown).collect();
+        if !known.is_empty() {
+            let _ = writeln!(text, "      {title:11} {}", known.join("  "));
+        }
+    }
+    if headline::LINES
+        .iter()
+        .flat_map(|(_, of)| *of)
+        .any(|(name, _)| summary.metric(name).is_some_and(|m| m.too_few))
+    {
+        let _ = writeln!(text, "      {}", pen.dim("* rests on fewer than 100 / (1 - p) samples"));
+    }
+}
+
+/// Findings alone, without colours; nothing where there are none.
+pub fn findings(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    found(&mut text, Pen { colour: false }, findings);
+    text
+}
+
+/// Findings, each with its cause and its cure.
+fn found(text: &mut String, pen: Pen, findings: &[Finding]) {
+    if findings.is_empty() {
         return;
     }
-    let heads = Statistic::ALL.map(|statistic| format!("{} ", statistic.key()));
-    let cells = |block: &[Definition; 8]| block.each_ref().map(|d| cell(summary.metric(d.name)));
-    let rows = blocks.into_iter().map(|block| (block[0].family().to_string(), cells(block)));
-    table(text, pen, &format!("{title:NAME$}"), 0, heads, rows.collect());
+    let _ = writeln!(text, "\n{}", pen.bold("Findings"));
+    for (n, finding) in (1..).zip(findings) {
+        paragraph(text, &format!("  {n}. "), &finding.what, |line| pen.bold(line));
+        for (word, words) in
+            [("likely ", &finding.cause), ("try    ", &finding.cure), ("seen in", &finding.seen)]
+        {
+            paragraph(text, &format!("     {} ", pen.dim(word)), words, str::to_string);
+        }
+    }
 }
 
 /// Writes a table whose names have the room of its title, and whose columns are as wide as they must be, but
@@ -161,30 +213,15 @@ fn table<const N: usize>(
     }
 }
 
-/// The service's own account: from a caller's StasisStart on.
-fn service(text: &mut String, pen: Pen, summary: &Summary) {
-    if summary.environment.service_record.is_none() {
-        return;
-    }
-    let heads = headline::STATISTICS.map(|key| format!("{key} "));
-    let rows = headline::STAGES.map(|stage| {
-        let of = |key| cell(summary.metric(&format!("ari.{stage}_{key}")));
-        (stage.to_string(), headline::STATISTICS.map(of))
-    });
-    table(text, pen, &format!("{:NAME$}", "Service, ms"), 10, heads, rows.into());
-}
-
-/// A figure without its unit, `*` where it rests on too few samples.
-fn cell(metric: Option<&Metric>) -> String {
-    let shown = metric.map_or("–".into(), words::bare);
-    let mark = if metric.is_some_and(|m| m.too_few) { '*' } else { ' ' };
-    format!("{shown}{mark}")
-}
-
 fn endings(text: &mut String, pen: Pen, summary: &Summary) {
     let wide = summary.endings.iter().map(|e| e.count.to_string().len()).max().unwrap_or(0);
     let ending = |e: &EndingCount| (format!("  {:wide$}  ", e.count), e.what.clone(), !e.good);
-    list(text, pen, "Endings", summary.endings.iter().map(ending).collect());
+    let mut lines: Vec<_> = summary.endings.iter().take(MOST_ENDINGS).map(ending).collect();
+    let more: u64 = summary.endings.iter().skip(MOST_ENDINGS).map(|e| e.count).sum();
+    if more > 0 {
+        lines.push((format!("  {more:wide$}  "), "in other ways (calls.csv)".into(), true));
+    }
+    list(text, pen, "Endings", lines);
 }
 
 /// Writes a title and a paragraph per line: what stands before it, its words, and whether they tell of
@@ -231,57 +268,30 @@ fn leaks(text: &mut String, pen: Pen, summary: &Summary) {
     list(text, pen, "Left behind", left.collect());
 }
 
-/// Every other figure: a paragraph per group, each figure behind the rest of its name.
-fn counts(text: &mut String, pen: Pen, summary: &Summary) {
-    let _ = writeln!(text, "\n{}", pen.bold("Counts and ratios"));
-    let mut group = "";
-    let mut room = 0;
-    for metric in catalogue::counts().filter_map(|d| summary.metric(d.name)) {
-        // The service's times have a table of their own.
-        let elsewhere = metric.definition.group == Group::Service && metric.definition.unit == Unit::Ms;
-        if metric.value == Value::NoData || elsewhere {
-            continue;
-        }
-        let (this, key) = metric.definition.family_and_key();
-        let value = metric.to_string();
-        let wide = key.len() + value.chars().count() + 3;
-        if this == group && wide <= room {
-            text.push_str("  ");
-        } else {
-            let name = if this == group { "" } else { this };
-            let end = if group.is_empty() { "" } else { "\n" };
-            let _ = write!(text, "{end}  {name:rest$} ", rest = NAME - 2);
-            room = WIDTH - NAME;
-        }
-        group = this;
-        room = room.saturating_sub(wide);
-        let _ = write!(text, "{} {value}", pen.dim(key));
-    }
-    text.push('\n');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::fixture;
 
+    const WHOLE: Look<'_> = Look { place: "/tmp/reports/50x5m/report.html", colour: false, tables: true };
+
     #[test]
     fn it_looks_like_this() {
         let (run, verdict) = fixture::typical();
-        insta::assert_snapshot!("pass", summary(&run, &verdict, "reports/50x5m", false));
+        insta::assert_snapshot!("pass", summary(&run, &verdict, WHOLE));
         let (run, verdict) = fixture::failing();
-        insta::assert_snapshot!("fail", summary(&run, &verdict, "reports/50x5m", false));
+        insta::assert_snapshot!("fail", summary(&run, &verdict, WHOLE));
         let (run, verdict) = fixture::in_doubt();
-        let text = summary(&run, &verdict, "", false);
-        insta::assert_snapshot!("in_doubt", text.lines().take(14).collect::<Vec<_>>().join("\n"));
+        let text = summary(&run, &verdict, Look::default());
+        insta::assert_snapshot!("in_doubt", text);
         let (run, verdict) = fixture::nothing_answered();
-        insta::assert_snapshot!("no_data", summary(&run, &verdict, "", false));
+        insta::assert_snapshot!("no_data", summary(&run, &verdict, Look::default()));
     }
 
     #[test]
     fn faults_and_what_was_left_are_named() {
         let (run, verdict) = fixture::faulted();
-        let text = summary(&run, &verdict, "", false);
+        let text = summary(&run, &verdict, Look::default());
         let part: Vec<_> = text.lines().skip_while(|l| !l.starts_with("Faults")).take(14).collect();
         insta::assert_snapshot!("faulted", part.join("\n"));
     }
@@ -289,12 +299,12 @@ mod tests {
     #[test]
     fn colours_are_all_that_colour_changes() {
         let (run, verdict) = fixture::failing();
-        let coloured = summary(&run, &verdict, "reports/50x5m", true);
+        let coloured = summary(&run, &verdict, Look { colour: true, ..WHOLE });
         let mut plain = String::new();
         for (n, part) in coloured.split('\x1b').enumerate() {
             plain.push_str(if n == 0 { part } else { part.split_once('m').unwrap().1 });
         }
-        assert_eq!(plain, summary(&run, &verdict, "reports/50x5m", false));
+        assert_eq!(plain, summary(&run, &verdict, WHOLE));
         assert!(coloured.matches('\x1b').count() > 20);
     }
 
@@ -302,7 +312,7 @@ mod tests {
     fn eighty_columns_are_enough() {
         for (run, verdict) in [fixture::failing(), fixture::in_doubt(), fixture::faulted()] {
             for colour in [false, true] {
-                let text = summary(&run, &verdict, "reports/50x5m", colour);
+                let text = summary(&run, &verdict, Look { colour, ..WHOLE });
                 let wide: Vec<_> = text.lines().filter(|line| visible(line) > WIDTH).collect();
                 assert!(wide.is_empty(), "{}", wide.join("\n"));
             }
@@ -315,7 +325,7 @@ mod tests {
         run.environment.name = "a\x1b[2Jb\nPASS".into();
         verdict.gates[0].reason = "\x1b[31mred".into();
         run.endings[1].what = "\r\x07bell".into();
-        let text = summary(&run, &verdict, "", false);
+        let text = summary(&run, &verdict, Look::default());
         assert!(!text.contains(['\x1b', '\r', '\x07']), "{text}");
         assert!(!text.lines().any(|line| line == "PASS"));
     }
