@@ -79,9 +79,12 @@ fn unfold(bytes: &[u8]) -> Result<(Vec<Cow<'_, str>>, &[u8]), ParseError> {
         let is_continuation = line.starts_with(b" ") || line.starts_with(b"\t");
         match lines.last_mut() {
             Some(last) if is_continuation => {
-                let last = last.to_mut();
-                last.push(' ');
-                last.push_str(&tidy(line));
+                let more = tidy(line);
+                if !more.is_empty() {
+                    let last = last.to_mut();
+                    last.push(' ');
+                    last.push_str(&more);
+                }
             }
             _ => lines.push(tidy(line)),
         }
@@ -162,6 +165,19 @@ fn cut(rest: &[u8], length: Option<u64>) -> Result<&[u8], ParseError> {
     let end = usize::try_from(expected).unwrap_or(usize::MAX);
     rest.get(..end)
         .ok_or_else(|| ParseError(format!("the body ends after {} of {expected} bytes", rest.len())))
+}
+
+/// Bytes of a peer's words that are kept: a phrase of 60 KB from each of ten thousand calls would fill memory
+/// and reports.
+const MOST_WORDS: usize = 128;
+
+/// A peer's phrase as it may be kept: on one line, and cut where it is long.
+pub(super) fn phrase(text: &str) -> String {
+    if text.len() <= MOST_WORDS {
+        return grammar::one_line(text);
+    }
+    let end = (0..=MOST_WORDS).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    grammar::one_line(&text[..end]) + "…"
 }
 
 /// The start of a hostile text, short enough for a log line.
