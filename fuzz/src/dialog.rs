@@ -1,12 +1,12 @@
-//! One SIP call under any sequence of messages and times.
+//! One SIP call under any sequence of messages and times: of well-spelt ones, and of any bytes.
 
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
-use loadtest::sip::{Call, CallEvent, CallOutput, Message};
+use loadtest::sip::{Call, CallEvent, CallOutput, Message, parse};
 use loadtest::stamp::Stamp;
 
-use super::far::{Ask, Reply, sent, steps};
+use super::far::{Ask, Reply, Sent, steps};
 use super::signalling::config;
 
 /// The most outputs of one input: every transaction that a call remembers says something.
@@ -49,6 +49,7 @@ impl Step {
 struct Told {
     call: Call,
     now: Stamp,
+    sent: Sent,
     requests: Vec<Message>,
     is_answered: bool,
     has_ended: bool,
@@ -57,15 +58,7 @@ struct Told {
 /// A call ends, once, whatever comes; it tells its owner things in an order that makes sense; and each
 /// input leads to a bounded number of outputs.
 pub fn dialog(input: &[u8]) {
-    let mut told = Told {
-        call: Call::new(config()),
-        now: Stamp::from_ns(1 << 60),
-        requests: Vec::new(),
-        is_answered: false,
-        has_ended: false,
-    };
-    told.call.invite(told.now);
-    told.drain();
+    let mut told = Told::placed();
     let mut last = None;
     let mut heard_at = told.now;
     for step in steps(Unstructured::new(input), 256, Step::any) {
@@ -111,18 +104,76 @@ pub fn dialog(input: &[u8]) {
             told.drain();
         }
     }
-    // It always comes to an end, and in the time that RFC 3261's timers add up to.
-    told.call.hang_up(told.now);
-    told.drain();
-    let begin = told.now;
-    while let Some(at) = told.call.poll_timeout() {
-        told.pass(at);
-        assert!(told.now.since(begin) <= Duration::from_secs(150), "it never ends");
+    told.ends();
+}
+
+/// Between two messages of a conversation.
+const NEXT: &[u8] = b"\n%%\n";
+
+/// A call to which a conversation happens. `@1`, `@2` and so on stand for the branch of what the call has
+/// sent first, second and so on; `@tag` for its tag.
+pub fn call(input: &[u8]) {
+    let mut told = Told::placed();
+    let mut rest = input;
+    for n in 0..32 {
+        let end = rest.windows(NEXT.len()).position(|w| w == NEXT).unwrap_or(rest.len());
+        told.now += Duration::from_millis(20 + 500 * (n % 3));
+        if let Ok(message) = parse(&filled(&rest[..end], &told.requests)) {
+            told.call.handle_message(told.now, &message);
+            told.drain();
+        }
+        told.pass(told.now);
+        rest = rest.get(end + NEXT.len()..).unwrap_or_default();
+        if rest.is_empty() {
+            break;
+        }
     }
-    assert!(told.call.is_terminated() && told.has_ended, "no timer is set and it is not over");
+    told.ends();
+}
+
+fn filled(message: &[u8], requests: &[Message]) -> Vec<u8> {
+    let mut text = String::from_utf8_lossy(message).replace("@tag", "ours");
+    // ACK and CANCEL have the branch of their INVITE.
+    let mut branches: Vec<&str> = Vec::new();
+    for branch in requests.iter().filter_map(Message::branch) {
+        if !branches.contains(&branch) {
+            branches.push(branch);
+        }
+    }
+    for (n, branch) in branches.iter().enumerate().take(9) {
+        text = text.replace(&format!("@{}", n + 1), branch);
+    }
+    text.into_bytes()
 }
 
 impl Told {
+    /// A call that has just been placed.
+    fn placed() -> Self {
+        let mut told = Told {
+            call: Call::new(config()),
+            now: Stamp::from_ns(1 << 60),
+            sent: Sent::default(),
+            requests: Vec::new(),
+            is_answered: false,
+            has_ended: false,
+        };
+        told.call.invite(told.now);
+        told.drain();
+        told
+    }
+
+    /// Hangs up: a call always comes to an end, and in the time that RFC 3261's timers add up to.
+    fn ends(mut self) {
+        self.call.hang_up(self.now);
+        self.drain();
+        let begin = self.now;
+        while let Some(at) = self.call.poll_timeout() {
+            self.pass(at);
+            assert!(self.now.since(begin) <= Duration::from_secs(150), "it never ends");
+        }
+        assert!(self.call.is_terminated() && self.has_ended, "no timer is set and it is not over");
+    }
+
     /// Time passes until `until`, and each timer that is due is run. Afterwards none is in the past.
     fn pass(&mut self, until: Stamp) {
         let mut runs = 0;
@@ -145,8 +196,9 @@ impl Told {
             let event = match self.call.poll() {
                 None => break,
                 Some(CallOutput::Send(datagram)) => {
-                    let message = sent(&datagram.bytes);
-                    if message.is_request() && self.requests.len() < REMEMBERED {
+                    if let Some(message) = self.sent.read(&datagram.bytes).filter(Message::is_request)
+                        && self.requests.len() < REMEMBERED
+                    {
                         self.requests.push(message);
                     }
                     continue;

@@ -1,5 +1,7 @@
 //! A SIP far end that spells well and means no good: its messages, made of what the call has sent.
 
+use std::collections::HashSet;
+
 use arbitrary::{Result, Unstructured};
 use loadtest::sip::{Message, Method, parse};
 use strum::VariantArray;
@@ -254,14 +256,23 @@ impl Body {
     }
 }
 
-/// Reads what a call sends: it is always SIP, and a caller's business.
-pub fn sent(bytes: &[u8]) -> Message {
-    let message = parse(bytes).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(bytes)));
-    if message.is_request() {
-        assert!(message.branch().is_some(), "a request of ours has a branch");
-        let is_callers =
-            matches!(message.method(), Method::Invite | Method::Ack | Method::Bye | Method::Cancel);
-        assert!(is_callers, "a caller has no business to send {}", message.method().as_str());
+/// Everything that calls have sent.
+#[derive(Debug, Default)]
+pub struct Sent(HashSet<Vec<u8>>);
+
+impl Sent {
+    /// Reads a datagram: it is always SIP, and a caller's business. `None` for one that is sent again.
+    pub fn read(&mut self, bytes: &[u8]) -> Option<Message> {
+        if !self.0.insert(bytes.to_vec()) {
+            return None;
+        }
+        let message = parse(bytes).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(bytes)));
+        if message.is_request() {
+            assert!(message.branch().is_some(), "a request of ours has a branch");
+            let is_callers =
+                matches!(message.method(), Method::Invite | Method::Ack | Method::Bye | Method::Cancel);
+            assert!(is_callers, "a caller has no business to send {}", message.method().as_str());
+        }
+        Some(message)
     }
-    message
 }

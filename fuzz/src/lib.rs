@@ -6,6 +6,7 @@
 
 pub mod ari_call;
 pub mod dialog;
+pub mod echo;
 mod far;
 pub mod load;
 pub mod log;
@@ -19,12 +20,13 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All checks.
 pub const TARGETS: &[Target] = &[
     ("sip", signalling::message),
-    ("call", signalling::call),
+    ("call", dialog::call),
     ("dialog", dialog::dialog),
     ("load", load::load),
     ("sdp", signalling::description),
     ("rtp", media::datagram),
     ("stream", media::stream),
+    ("echo", echo::echo),
     ("hlog", log::intervals),
     ("event", text::event),
     ("ari_call", ari_call::ari_call),

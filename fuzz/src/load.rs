@@ -13,7 +13,7 @@ use loadtest::sip::{CallConfig, Message, Method};
 use loadtest::stamp::Stamp;
 use loadtest::values::{Rate, Span};
 
-use super::far::{Ask, Reply, sent, steps};
+use super::far::{Ask, Reply, Sent, steps};
 use super::signalling::config;
 
 /// Requests that the far end remembers.
@@ -90,6 +90,7 @@ struct World {
     now: Stamp,
     calls: u32,
     ports: BTreeSet<u16>,
+    sent: Sent,
     requests: VecDeque<Message>,
     /// The INVITE of each call that has not been closed.
     open: BTreeMap<u32, (u16, Option<Message>)>,
@@ -151,6 +152,7 @@ impl World {
             now: epoch,
             calls,
             ports: (0..u16::from(plan.ports % 16)).map(|n| 40_000 + 2 * n).collect(),
+            sent: Sent::default(),
             requests: VecDeque::new(),
             open: BTreeMap::new(),
             placed: 0,
@@ -255,7 +257,7 @@ impl World {
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        let message = sent(bytes);
+        let Some(message) = self.sent.read(bytes) else { return };
         if *message.method() == Method::Invite && message.is_request() {
             let number = message.call_id().parse().expect("ours is a number");
             if let Some((_, invite)) = self.open.get_mut(&number) {

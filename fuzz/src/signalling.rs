@@ -1,4 +1,4 @@
-//! SIP messages, a call that is sent them, and session descriptions.
+//! SIP messages and session descriptions.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,9 +6,8 @@ use std::time::Duration;
 use loadtest::rtp::Codec;
 use loadtest::sip::digest::{Challenge, Credentials};
 use loadtest::sip::sdp::{Offer, parse_answer};
-use loadtest::sip::{Call, CallConfig, CallEvent, CallOutput, SipDatagram, uas};
+use loadtest::sip::{CallConfig, uas};
 use loadtest::sip::{MAX_HEADERS, Message, parse};
-use loadtest::stamp::Stamp;
 
 /// Longest text of an error: it goes into logs and reports.
 const ERROR: usize = 512;
@@ -71,50 +70,6 @@ fn challenge(message: &Message) {
     }
 }
 
-/// Between two messages of a conversation.
-const NEXT: &[u8] = b"\n%%\n";
-
-/// A call to which a conversation happens. `@1`, `@2` and so on stand for the branch of what the call has
-/// sent first, second and so on; `@tag` for its tag.
-pub fn call(input: &[u8]) {
-    let mut call = Call::new(config());
-    let mut now = Stamp::from_ns(1 << 60);
-    let (mut branches, mut trace) = (Vec::new(), Vec::new());
-    call.invite(now);
-    drain(&mut call, &mut branches, &mut trace);
-    let mut rest = input;
-    for n in 0..32 {
-        let end = rest.windows(NEXT.len()).position(|w| w == NEXT).unwrap_or(rest.len());
-        now += Duration::from_millis(20 + 500 * (n % 3));
-        if let Ok(message) = parse(&filled(&rest[..end], &branches)) {
-            call.handle_message(now, &message);
-            drain(&mut call, &mut branches, &mut trace);
-        }
-        while call.poll_timeout().is_some_and(|at| at <= now) {
-            call.handle_timeout(now);
-            drain(&mut call, &mut branches, &mut trace);
-        }
-        rest = rest.get(end + NEXT.len()..).unwrap_or_default();
-        if rest.is_empty() {
-            break;
-        }
-    }
-    // It always comes to an end, and in the time that RFC 3261's timers add up to.
-    call.hang_up(now);
-    drain(&mut call, &mut branches, &mut trace);
-    let begin = now;
-    for _ in 0..1000 {
-        let Some(at) = call.poll_timeout().filter(|_| !call.is_terminated()) else { break };
-        now = now.max(at);
-        call.handle_timeout(now);
-        drain(&mut call, &mut branches, &mut trace);
-    }
-    assert!(call.is_terminated(), "no timer is set and it is not over");
-    assert!(now.since(begin) <= Duration::from_secs(150), "it took {:?}", now.since(begin));
-    let ends = trace.iter().filter(|what| **what == "end").count();
-    assert_eq!(ends, 1, "each call ends once: {trace:?}");
-}
-
 /// A call that has credentials, between two addresses of documentation.
 pub fn config() -> CallConfig {
     let (local, remote): (SocketAddr, SocketAddr) =
@@ -141,45 +96,6 @@ fn offer() -> Offer {
         ptime_ms: 20,
         session_id: 1,
     }
-}
-
-/// The call's outputs in words; each message that it sends must be SIP.
-fn drain(call: &mut Call, branches: &mut Vec<String>, trace: &mut Vec<&'static str>) {
-    for n in 0.. {
-        assert!(n < 32, "it never stops sending");
-        match call.poll() {
-            None => return,
-            Some(CallOutput::Send(SipDatagram { bytes, .. })) => {
-                let sent = parse(&bytes).unwrap_or_else(|e| panic!("{e}: {bytes:?}"));
-                if sent.is_request() {
-                    let branch = sent.branch().expect("a request of ours has a branch").to_string();
-                    if !branches.contains(&branch) {
-                        branches.push(branch);
-                    }
-                }
-                trace.push(match sent.method().as_str() {
-                    _ if !sent.is_request() => "response",
-                    "INVITE" => "INVITE",
-                    "ACK" => "ACK",
-                    "BYE" => "BYE",
-                    "CANCEL" => "CANCEL",
-                    other => panic!("a caller has no business to send {other}"),
-                });
-            }
-            Some(CallOutput::Event(
-                CallEvent::Provisional { .. } | CallEvent::Answered { .. } | CallEvent::MediaChanged { .. },
-            )) => trace.push("event"),
-            Some(CallOutput::Event(_)) => trace.push("end"),
-        }
-    }
-}
-
-fn filled(message: &[u8], branches: &[String]) -> Vec<u8> {
-    let mut text = String::from_utf8_lossy(message).replace("@tag", "ours");
-    for (n, branch) in branches.iter().enumerate().take(9) {
-        text = text.replace(&format!("@{}", n + 1), branch);
-    }
-    text.into_bytes()
 }
 
 /// A session description; what is understood of it reads back the same when it is written by us.
