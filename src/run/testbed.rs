@@ -343,7 +343,7 @@ impl Testbed {
                 service: application::word(s.service.mode).into(),
                 target: self.target.to_string(),
                 to: s.sip.to.clone(),
-                from: s.sip.from.clone(),
+                from: s.sip.caller(plan.credentials.as_ref().map(|c| c.username.as_str())).into(),
                 user: plan.credentials.as_ref().map(|c| c.username.clone()).unwrap_or_default(),
                 app: s.service.app.clone(),
                 setup_timeout: s.sip.setup_timeout.to_string(),
