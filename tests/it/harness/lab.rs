@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::{Echo, Lane};
+use super::{Echo, Lane, Target};
 
 pub const QUICK: HttpLimits = HttpLimits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
 
@@ -82,8 +82,9 @@ impl Lab {
         Wire::to(self.asterisk.http_addr()).await
     }
 
-    pub fn sip(&self) -> SocketAddr {
-        self.asterisk.sip_addr()
+    /// Where to call, and as whom.
+    pub fn sip(&self) -> Target {
+        Target::of(&self.asterisk)
     }
 
     pub async fn count(&self, what: &str) -> usize {
