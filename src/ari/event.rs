@@ -221,7 +221,10 @@ mod tests {
     fn a_malformed_event_is_not_quoted_at_length() {
         let long = format!(r#"{{"type":"StasisEnd","channel":"{}"}}"#, "x".repeat(200_000));
         let said = Event::parse(&long).unwrap_err().to_string();
-        assert!(said.starts_with("a malformed event: invalid type: string \"xxx") && said.len() < 300, "{said}");
+        assert!(
+            said.starts_with("a malformed event: invalid type: string \"xxx") && said.len() < 300,
+            "{said}"
+        );
     }
 
     #[test]

@@ -103,14 +103,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 fn write_env(path: &Path, managed: &Managed) -> std::io::Result<()> {
     let (Ari { url, account, .. }, sip) = (managed.ari(), managed.sip_account());
     let address = managed.sip_addr().to_string();
-    let values = [
-        address.as_str(),
-        &sip.user,
-        sip.password.expose(),
-        url,
-        &account.user,
-        account.password.expose(),
-    ];
+    let values =
+        [address.as_str(), &sip.user, sip.password.expose(), url, &account.user, account.password.expose()];
     keeps_nothing_else(path)?;
     let lines = KEYS.iter().zip(values);
     let text: String = lines.map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();

@@ -297,7 +297,9 @@ impl App {
             Err(error) => {
                 match self.repeats.add(NO_PORT, now) {
                     Some(0) => tracing::error!("{error}"),
-                    Some(refused) => tracing::error!("{error}; {refused} other calls refused since last said"),
+                    Some(refused) => {
+                        tracing::error!("{error}; {refused} other calls refused since last said")
+                    }
                     None => {}
                 }
                 Err(ServiceOutcome::NoPort)
@@ -369,11 +371,15 @@ impl App {
             | ServiceOutcome::NoPort => {
                 tracing::debug!(%caller, outcome = ?record.outcome, "a call is over");
             }
-            failed => self.warn("failed", || format!("a call failed caller={} outcome={failed:?}", shown(caller))),
+            failed => {
+                self.warn("failed", || format!("a call failed caller={} outcome={failed:?}", shown(caller)))
+            }
         }
         if record.left_behind.any() {
             let left = &record.left_behind;
-            self.warn("left behind", || format!("left behind in Asterisk caller={} left={left:?}", shown(caller)));
+            self.warn("left behind", || {
+                format!("left behind in Asterisk caller={} left={left:?}", shown(caller))
+            });
         }
         match entry.port {
             // Its counts come with the media's.
@@ -403,14 +409,19 @@ impl App {
     fn log_note(&mut self, caller: &str, note: Note) {
         match note {
             Note::Retry { operation, status, after } => self.warn("retry", || {
-                format!("trying again caller={} operation={operation} status={status:?} after={after:?}", shown(caller))
+                format!(
+                    "trying again caller={} operation={operation} status={status:?} after={after:?}",
+                    shown(caller)
+                )
             }),
             Note::NotDeleted { operation, status } => self.warn("not deleted", || {
                 format!("given up caller={} operation={operation} status={status:?}", shown(caller))
             }),
             Note::EndNotHeard { operation } => self.warn("end not heard", || {
                 let caller = shown(caller);
-                format!("accepted, but the channel's end was not heard of caller={caller} operation={operation}")
+                format!(
+                    "accepted, but the channel's end was not heard of caller={caller} operation={operation}"
+                )
             }),
         }
     }

@@ -1,6 +1,6 @@
 //! Starts real Asterisks and looks at what they answer, what they leave behind and how they fail.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -119,7 +119,8 @@ fn ack(answer: &str) -> String {
     let same = ["Via:", "From:", "To:", "Call-ID:"];
     let kept = answer.lines().filter(|line| same.iter().any(|name| line.starts_with(name)));
     let kept: String = kept.map(|line| format!("{line}\r\n")).collect();
-    let number = answer.lines().find_map(|line| line.strip_prefix("CSeq: ")?.split(' ').next()).unwrap_or("1");
+    let number =
+        answer.lines().find_map(|line| line.strip_prefix("CSeq: ")?.split(' ').next()).unwrap_or("1");
     format!(
         "ACK sip:asterisk@127.0.0.1 SIP/2.0\r\n{kept}CSeq: {number} ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
     )

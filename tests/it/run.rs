@@ -245,10 +245,13 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     let asterisk = UsersAsterisk::start(&place, &["--write-env", env.to_str().expect("text")]);
     let mut told = asterisk.said.clone();
     let written = fs::read_to_string(&env).expect("the file is written before the first word is said");
-    let pair = |line: &str| line.split_once('=').map(|(k, v)| (k.to_string(), v.trim_matches('\'').to_string()));
+    let pair =
+        |line: &str| line.split_once('=').map(|(k, v)| (k.to_string(), v.trim_matches('\'').to_string()));
     let account: HashMap<_, _> = written.lines().filter_map(pair).collect();
     assert_eq!(account.len(), 6, "{written}");
-    for (name, shown) in [("SIP_ADDRESS", "SIP"), ("SIP_USER", "SIP_USER"), ("ARI_URL", "ARI_URL"), ("ARI_USER", "ARI_USER")] {
+    for (name, shown) in
+        [("SIP_ADDRESS", "SIP"), ("SIP_USER", "SIP_USER"), ("ARI_URL", "ARI_URL"), ("ARI_USER", "ARI_USER")]
+    {
         assert_eq!(account[name], told[shown], "{name}");
     }
     // Output ends up in logs, so only the file has the passwords.

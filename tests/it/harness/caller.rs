@@ -45,7 +45,8 @@ pub fn authorization(target: Target, challenge: &str, method: &str, uri: &str) -
     let challenge = header(challenge, "WWW-Authenticate").expect("a challenge");
     let challenge = Challenge::parse(&challenge).expect("a digest");
     let credentials = Credentials { username: target.user.into(), password: target.password.into() };
-    let answer = challenge.answer(&credentials, &Method::from_name(method), uri, "c0ffee").expect("an answer");
+    let answer =
+        challenge.answer(&credentials, &Method::from_name(method), uri, "c0ffee").expect("an answer");
     format!("Authorization: {answer}\r\n")
 }
 
@@ -75,12 +76,7 @@ impl Caller {
     }
 
     /// As [`Caller::call`], with the whole final answer when its status is not 200.
-    pub async fn try_call(
-        target: Target,
-        extension: &str,
-        id: u32,
-        codec: Codec,
-    ) -> Result<Self, String> {
+    pub async fn try_call(target: Target, extension: &str, id: u32, codec: Codec) -> Result<Self, String> {
         let asterisk = target.address;
         let sip = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
