@@ -314,7 +314,7 @@ mod tests {
             let config = config();
             assert!(values(&config, Path::new(path)).is_err(), "{path}");
         }
-        assert!(values_after(|config| config.digest.user = "driver".into()).is_err());
+        assert!(values_after(|config| config.digest.user = "media".into()).is_err());
     }
 
     #[test]
