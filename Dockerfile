@@ -1,5 +1,10 @@
-# The images of docker-compose.yml: `loadtest`, and `asterisk`, which is Debian's with `loadtest` to
-# configure and start it.
+# Two images from one build: `loadtest`, the program alone; and `loadtest-asterisk`, with an Asterisk beside it,
+# which is Debian's, and which docker-compose.yml makes its containers of.
+#
+#     docker build --target loadtest --tag loadtest .
+#     docker build --target loadtest-asterisk --tag loadtest-asterisk .
+#
+# docs/containers.md says which does what.
 
 FROM rust:1-slim-trixie AS build
 WORKDIR /src
@@ -8,39 +13,46 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/peers \
     && echo 'fn main() {}' | tee src/main.rs benches/hot_paths.rs >benches/peers/main.rs \
     && touch src/lib.rs \
-    && cargo build --release --locked --bin loadtest
+    && cargo build --profile dist --locked --bin loadtest
 COPY assets assets
 COPY asterisk asterisk
+COPY scenarios/scenario.schema.json scenarios/
 COPY src src
 COPY templates templates
 # Newer than what was built from the empty sources.
 RUN touch src/lib.rs src/main.rs \
-    && cargo build --release --locked --bin loadtest \
-    && objcopy --strip-debug target/release/loadtest /loadtest
+    && cargo build --profile dist --locked --bin loadtest
+COPY .ci/licences .ci/
+COPY LICENSE-APACHE LICENSE-MIT ./
+# All of the image: the program, the libraries that it names, where names are looked up, and a folder for scratch files.
+RUN mkdir -p /image/etc /image/tmp /image/work /image/usr/local/bin /image/usr/share/doc/loadtest \
+    && chmod 1777 /image/tmp /image/work \
+    && echo 'hosts: files dns' >/image/etc/nsswitch.conf \
+    && cp target/dist/loadtest /image/usr/local/bin/ \
+    && ldd target/dist/loadtest | grep -o '/[^ ]*' | xargs cp --dereference --parents --target-directory=/image \
+    && .ci/licences >/image/usr/share/doc/loadtest/LICENCES.txt
 
-FROM debian:forky-slim AS asterisk
+FROM debian:forky-slim AS loadtest-asterisk
 RUN apt-get update \
     && apt-get install -y --no-install-recommends asterisk \
     && rm -rf /var/lib/apt/lists/*
-# The account of ARI goes to the other containers through /run/loadtest, by this group.
+# In docker-compose.yml the account of ARI goes from Asterisk's container to the others through /run/loadtest.
 RUN groupadd --gid 10001 loadtest \
-    && usermod --append --groups loadtest asterisk \
-    && install -d -o asterisk -g loadtest -m 2750 /run/loadtest \
-    && install -d -o asterisk -g asterisk /var/lib/loadtest
+    && useradd --uid 10001 --gid loadtest --no-create-home --home-dir /work --shell /usr/sbin/nologin loadtest \
+    && install -d -o loadtest -g loadtest -m 1777 /work \
+    && install -d -o loadtest -g loadtest -m 2750 /run/loadtest
 COPY docker/healthy docker/entrypoint /usr/local/bin/
-COPY --from=build /loadtest /usr/local/bin/
-USER asterisk
-WORKDIR /var/lib/loadtest
-ENTRYPOINT ["entrypoint", "loadtest", "asterisk", "--write-env", "/run/loadtest/ari.env"]
-
-FROM debian:trixie-slim AS loadtest
-RUN groupadd --gid 10001 loadtest \
-    && useradd --uid 10001 --gid loadtest --no-create-home --home-dir /srv/loadtest --shell /usr/sbin/nologin loadtest \
-    && install -d -o loadtest -g loadtest -m 755 /srv/loadtest \
-    && install -d -o root -g loadtest -m 2750 /run/loadtest
-COPY docker/healthy docker/entrypoint /usr/local/bin/
-COPY --from=build /loadtest /usr/local/bin/
+COPY --from=build /image/usr/local/bin/loadtest /usr/local/bin/
+COPY --from=build /image/usr/share/doc/loadtest /usr/share/doc/loadtest
 USER loadtest
-WORKDIR /srv/loadtest
-ENTRYPOINT ["entrypoint"]
-CMD ["loadtest", "--help"]
+WORKDIR /work
+ENTRYPOINT ["loadtest"]
+CMD ["--help"]
+
+# Last, so that it is what `docker build .` makes.
+FROM scratch AS loadtest
+COPY --from=build /image /
+USER 10001:10001
+WORKDIR /work
+ENTRYPOINT ["loadtest"]
+CMD ["--help"]

@@ -8,16 +8,17 @@ FUZZ_SECONDS ?= 60
 # Most tests wait while calls are held, so twice as many as processors run at a time; each takes a block of ports.
 TEST_THREADS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 16 ? n : 16)))
 TEST_PROGRAMS := sipp node-echo chromium shellcheck groff curl
-SCRIPTS := asterisk/install.sh asterisk/packages.sh tests/all.sh tests/install.sh tests/plan.sh tests/compose.sh benches/peers/run.sh .ci/run docker/entrypoint docker/healthy
+SCRIPTS := asterisk/install.sh asterisk/packages.sh tests/all.sh tests/install.sh tests/plan.sh tests/compose.sh benches/peers/run.sh fuzz/run .ci/run .ci/dist .ci/licences docker/entrypoint docker/healthy
 
-.PHONY: help run test check bench fuzz compose-test rust asterisk plan-run plan-test
+.PHONY: help run test check bench fuzz dist compose-test rust asterisk plan-run plan-test
 
 help:
 	@echo "make run     place the calls of $(SCENARIO) (SCENARIO=FILE: of another) and report"
 	@echo "make test    run every test, against a real Asterisk, and end with those that failed"
 	@echo "make check   formatting, lints, documentation, scripts"
-	@echo "make fuzz    hostile input for FUZZ_SECONDS (60) a target"
-	@echo "make compose-test   docker-compose.yml, built and run"
+	@echo "make fuzz    hostile input from libFuzzer, for FUZZ_SECONDS (60) a target"
+	@echo "make dist    the program, its manual and all licences as an archive, in target/dist"
+	@echo "make compose-test   the images and docker-compose.yml, built and run"
 	@echo "make bench   loadtest beside irtt and SIPp on this machine, into BENCHMARKS.md"
 
 run: plan-run rust asterisk
@@ -40,9 +41,12 @@ bench: rust
 	benches/peers/run.sh
 
 fuzz: rust
-	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --release --locked --test fuzz -- --nocapture
+	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run
 
-# Docker and Compose have to be there; COMPOSE="docker compose" for the newer one.
+dist: rust
+	.ci/dist
+
+# Docker and Compose, of either spelling, have to be there.
 compose-test:
 	tests/compose.sh
 

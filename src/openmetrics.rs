@@ -1,5 +1,6 @@
 //! OpenMetrics text: families of samples under a common prefix.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -72,6 +73,23 @@ impl Page {
         encode(&mut text, &registry).expect("metrics fit into a String");
         text
     }
+}
+
+/// OpenMetrics text as the older text format of Prometheus, in which a counter is called as its samples are.
+pub fn plain(text: &str) -> String {
+    let counters: HashSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut plain = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(kind), Some(name), Some(rest)) if counters.contains(name) => {
+                plain.extend(["# ", kind, " ", name, "_total ", rest, "\n"]);
+            }
+            _ => plain.extend([line, "\n"]),
+        }
+    }
+    plain
 }
 
 impl Collector for Page {
@@ -154,5 +172,119 @@ impl Sample {
                 encoder.encode_histogram::<NoLabelSet>(*sum, count, buckets, None)
             }
         }
+    }
+}
+
+/// The rules of `promtool check metrics` (client_golang's promlint) for text of either format.
+#[cfg(test)]
+pub(crate) mod lint {
+    use std::collections::HashMap;
+
+    const BASE: [&str; 9] =
+        ["amperes", "bytes", "celsius", "grams", "joules", "kelvin", "meters", "seconds", "volts"];
+    const OTHERS: [&str; 18] = [
+        "minutes",
+        "hours",
+        "days",
+        "weeks",
+        "kelvins",
+        "fahrenheit",
+        "rankine",
+        "inches",
+        "yards",
+        "miles",
+        "bits",
+        "calories",
+        "pounds",
+        "ounces",
+        "amps",
+        "metres",
+        "feet",
+        "percent",
+    ];
+    const PREFIXES: [&str; 20] = [
+        "pico", "nano", "micro", "milli", "centi", "deci", "deca", "hecto", "kilo", "kibi", "mega", "mibi",
+        "mebi", "giga", "gibi", "tera", "tebi", "peta", "pebi", "exa",
+    ];
+    const ABBREVIATIONS: [&str; 14] =
+        ["s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"];
+
+    /// Everything that is found fault with.
+    pub(crate) fn problems(text: &str) -> Vec<String> {
+        let (mut kinds, mut helped) = (HashMap::new(), HashMap::new());
+        for line in text.lines() {
+            let words: Vec<_> = line.splitn(4, ' ').collect();
+            match words[..] {
+                ["#", "TYPE", name, kind] => _ = kinds.insert(name, kind),
+                ["#", "HELP", name, help] => _ = helped.insert(name, help),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        for (name, kind) in &kinds {
+            let mut say = |is_broken: bool, what: &str| {
+                if is_broken {
+                    found.push(format!("{name} ({kind}): {what}"));
+                }
+            };
+            let parts: Vec<_> = name.split('_').collect();
+            let is_histogram = *kind == "histogram";
+            say(helped.get(name).is_none_or(|help| help.is_empty()), "no help text");
+            say((*kind == "counter") != name.ends_with("_total"), "counters end in _total, and they alone");
+            say(
+                !is_histogram && ["_bucket", "_count", "_sum"].iter().any(|end| name.ends_with(end)),
+                "a reserved ending",
+            );
+            say(parts.contains(kind), "its type in its name");
+            say(
+                name.contains(':') || name.chars().any(|c| c.is_ascii_uppercase()),
+                "a reserved or a large letter",
+            );
+            say(parts.iter().any(|part| ABBREVIATIONS.contains(part)), "an abbreviated unit");
+            let scaled = |part: &&str| {
+                PREFIXES
+                    .iter()
+                    .any(|prefix| part.strip_prefix(prefix).is_some_and(|unit| BASE.contains(&unit)))
+            };
+            say(parts.iter().any(|part| OTHERS.contains(part) || scaled(part)), "not a base unit");
+        }
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap_or_default();
+            let ends = ["", "_bucket", "_sum", "_count", "_created"];
+            if !ends.iter().any(|end| name.strip_suffix(end).is_some_and(|name| kinds.contains_key(name))) {
+                found.push(format!("{name}: no help text, for its family has another name"));
+            }
+            let has_label =
+                |label: &str| line.contains(&format!("{{{label}=")) || line.contains(&format!(",{label}="));
+            if has_label("quantile") || has_label("le") && !name.ends_with("_bucket") {
+                found.push(format!("{name}: a reserved label"));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn what_promtool_finds_fault_with_is_found() {
+        let of = |name: &str, kind: &str| {
+            problems(&format!("# HELP {name} Help.\n# TYPE {name} {kind}\n{name} 1\n")).len()
+        };
+        assert_eq!(of("loadtest_rtt_p99_seconds", "gauge"), 0);
+        assert_eq!(of("loadtest_calls_total", "counter"), 0);
+        for (name, kind) in [
+            ("loadtest_leaks_total", "gauge"),
+            ("loadtest_calls", "counter"),
+            ("loadtest_calls_count", "gauge"),
+            ("loadtest_rtt_ms", "gauge"),
+            ("loadtest_rtt_milliseconds", "gauge"),
+            ("loadtest_memory_mebibytes", "gauge"),
+            ("loadtest_run_minutes", "gauge"),
+            ("loadtest_Calls", "gauge"),
+            ("loadtest_a_gauge", "gauge"),
+        ] {
+            assert_ne!(of(name, kind), 0, "{name}");
+        }
+        assert_eq!(problems("# TYPE x gauge\nx 1\n").len(), 1);
+        assert_eq!(problems("# HELP x X.\n# TYPE x counter\nx_total 1\n").len(), 2, "as OpenMetrics has it");
+        assert_eq!(problems(&super::plain("# HELP x X.\n# TYPE x counter\nx_total 1\n# EOF\n")), [""; 0]);
     }
 }

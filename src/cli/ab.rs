@@ -194,10 +194,21 @@ async fn segment(
     interrupt: watch::Receiver<Stop>,
 ) -> Result<Option<RunDigest>, Failure> {
     let folder = plan.folder(Some(out))?;
-    let Some(finished) = play(plan, &folder, interrupt, &Display::Nothing).await? else { return Ok(None) };
-    let options = DeliveryOptions { report: vec![Format::Csv, Format::Json], baseline: None, quiet: true };
-    let delivery =
-        Delivery { resolved: &plan.resolved, finished: &finished, folder: &folder, options: &options };
+    let display = &Display::nothing();
+    let Some(finished) = play(plan, &folder, interrupt, display).await? else { return Ok(None) };
+    let options = DeliveryOptions {
+        report: vec![Format::Csv, Format::Json],
+        baseline: None,
+        tables: false,
+        quiet: true,
+    };
+    let delivery = Delivery {
+        resolved: &plan.resolved,
+        finished: &finished,
+        folder: &folder,
+        options: &options,
+        display,
+    };
     delivery.write()?;
     let interrupted = finished.summary.environment.interrupted;
     Ok(if interrupted { None } else { Some(stored::digest(out)?) })

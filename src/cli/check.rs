@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Exit, Failure, say};
+use super::{Exit, Failure, check_call, say};
 use crate::asterisk::{SearchPlaces, find};
 use crate::net::resolve::resolve;
 use crate::run::RunPlan;
 use crate::run::application::{describe, external_ari, refusal};
-use crate::run::options_probe::{ProbeResult, probe};
+use crate::run::options_probe::{Login, ProbeResult, probe};
 use crate::run::plan::headline;
 use crate::run::preflight::{Survey, survey};
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
@@ -16,8 +16,10 @@ use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     loadtest check scenarios/50x5m.toml\n  \
-    loadtest check scenarios/50x5m.toml --set load.calls=2000\n\n\
-    Ends with 0 when nothing is in the way of `loadtest run`, with 2 otherwise.")]
+    loadtest check scenarios/50x5m.toml --set load.calls=2000\n  \
+    loadtest check scenarios/smoke.toml --call\n\n\
+    Ends with 0 when nothing is in the way of `loadtest run`, with 2 otherwise; with --call with 1 when the call did\n\
+    not go through.")]
 pub struct Args {
     /// The scenario file (TOML).
     scenario: PathBuf,
@@ -27,21 +29,32 @@ pub struct Args {
     /// that `5m` needs no quotes.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Place one call of a few seconds, and say what happened at each of its steps.
+    ///
+    /// Asterisk and the service are started as `run` would start them, or found.
+    #[arg(long)]
+    call: bool,
 }
 
 /// Runs the subcommand.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
-    let plan = RunPlan::read(&args.scenario, &args.set)?;
+    let plan = RunPlan::without_account(&args.scenario, &args.set)?;
     let scenario = plan.scenario();
     say::out(headline(scenario));
     let mut survey = survey(scenario)?;
     resources(&survey, scenario);
-    asterisk(scenario, &mut survey).await;
-    service(scenario, &mut survey).await;
+    asterisk(&plan, &mut survey).await;
+    match plan.account() {
+        Ok(()) => service(scenario, &mut survey).await,
+        Err(error) => survey.obstacles.push(error.to_string()),
+    }
     let gates = scenario.gates.require.join(", ");
     say::out(format_args!("  {:22} {}", "gates", if gates.is_empty() { "none" } else { &gates }));
     survey.warnings.iter().for_each(|warning| say::err(format_args!("warning: {warning}")));
     survey.obstacles.iter().for_each(|obstacle| say::err(format_args!("error: {obstacle}")));
+    if survey.obstacles.is_empty() && args.call {
+        return check_call::place(plan).await;
+    }
     if survey.obstacles.is_empty() {
         say::out(format_args!("Nothing is in the way. {}", not_tried(scenario)));
         return Ok(Exit::Pass);
@@ -77,10 +90,11 @@ fn resources(survey: &Survey, scenario: &Scenario) {
 }
 
 /// Prints the Asterisk that a run would use, and notes what is in its way.
-async fn asterisk(scenario: &Scenario, survey: &mut Survey) {
+async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
+    let scenario = plan.scenario();
     let is = match (scenario.asterisk.mode, &scenario.asterisk.sip) {
         (AsteriskMode::External, Some(sip)) => match resolve(sip, "asterisk.sip").await {
-            Ok(address) => external(scenario, address, survey).await,
+            Ok(address) => external(plan, address, survey).await,
             Err(failure) => return survey.obstacles.push(failure.to_string()),
         },
         _ => match find::find(&SearchPlaces::from_environment(None)) {
@@ -92,10 +106,21 @@ async fn asterisk(scenario: &Scenario, survey: &mut Survey) {
 }
 
 /// Probes a target with OPTIONS.
-async fn external(scenario: &Scenario, target: SocketAddr, survey: &mut Survey) -> String {
-    let (why, is_closed) = match probe(scenario, target).await {
-        ProbeResult::Answered(status, reason) => {
-            return format!("external, {target} answers OPTIONS with {status} {reason}");
+async fn external(plan: &RunPlan, target: SocketAddr, survey: &mut Survey) -> String {
+    let scenario = plan.scenario();
+    let user = plan.credentials.as_ref().map(|account| account.username.as_str());
+    let (why, is_closed) = match probe(scenario, target, plan.credentials.as_ref()).await {
+        ProbeResult::Answered { status, reason, login } => {
+            survey.obstacles.extend(login.obstacle(scenario, user));
+            let login = match &login {
+                Login::NotAsked => String::new(),
+                Login::Taken(realm) => {
+                    format!(", and takes user `{}` (realm `{realm}`)", user.unwrap_or_default())
+                }
+                Login::Missing(realm) | Login::Refused(realm) => format!(" (realm `{realm}`)"),
+                Login::Odd(_) => String::new(),
+            };
+            return format!("external, {target} answers OPTIONS with {status} {reason}{login}");
         }
         ProbeResult::Silent(why) => (why, false),
         ProbeResult::Unreachable(why) => (why, true),

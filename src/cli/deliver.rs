@@ -1,11 +1,11 @@
 //! Delivery of a run's figures: print them, write the files, end with the verdict.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::{Exit, Failure, say};
+use super::progress::Display;
+use super::{Exit, Failure, look, say};
 use crate::compare::baseline::Baseline;
 use crate::report::{Format, render, terminal};
 use crate::run::{Finished, Folder, RunError, stored, without_last_output};
@@ -33,6 +33,9 @@ pub struct DeliveryOptions {
     /// folder of them.
     #[arg(long, value_name = "DIR")]
     pub baseline: Option<PathBuf>,
+    /// Print every latency and every count too, before the verdict; the page has them all.
+    #[arg(long)]
+    pub tables: bool,
     /// Say nothing but errors; the exit code is the verdict.
     #[arg(long, short)]
     pub quiet: bool,
@@ -58,6 +61,8 @@ pub struct Delivery<'a> {
     pub folder: &'a Folder,
     /// The reports wanted.
     pub options: &'a DeliveryOptions,
+    /// Hears of what takes long.
+    pub display: &'a Display,
 }
 
 impl Delivery<'_> {
@@ -71,7 +76,9 @@ impl Delivery<'_> {
         if !quiet {
             self.print();
         }
-        self.write()?;
+        let written = self.write();
+        self.display.finish();
+        written?;
         let environment = &self.finished.summary.environment;
         match environment.broken.as_str() {
             "" if environment.interrupted => Ok(Exit::Interrupted),
@@ -82,10 +89,11 @@ impl Delivery<'_> {
     }
 
     fn print(&self) {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        let colour = wanted && std::io::stdout().is_terminal();
         let Finished { summary, verdict, .. } = self.finished;
-        say::out(terminal::summary(summary, verdict, &self.place(), colour).trim_end());
+        let place = self.place();
+        let shape =
+            terminal::Look { place: &place, colour: look::has_colours(), tables: self.options.tables };
+        say::coloured(terminal::summary(summary, verdict, shape).trim_end());
     }
 
     /// Writes every file, figures before pictures. One that cannot be written does not keep the others
@@ -102,6 +110,11 @@ impl Delivery<'_> {
         // Pictures and pages take longest, and are of least use to who runs out of room.
         formats.sort_by_key(|format| matches!(format, Format::Html | Format::Png));
         for format in formats {
+            match format {
+                Format::Html => self.display.stage("drawing the charts of report.html"),
+                Format::Png => self.display.stage("drawing the charts of plots/"),
+                _ => {}
+            }
             match render(format, &self.finished.summary, &self.finished.verdict, &scenario) {
                 Ok(files) => written.extend(files.iter().map(|file| write(file.path, &file.bytes))),
                 Err(e) => written.push(Err(e.into())),
@@ -114,6 +127,7 @@ impl Delivery<'_> {
         let html = self.options.report.contains(&Format::Html);
         let path = self.folder.path();
         let path = if html { path.join("report.html") } else { path.to_path_buf() };
-        path.display().to_string()
+        // Absolute, so that a click or a paste opens it from anywhere.
+        std::path::absolute(&path).unwrap_or(path).display().to_string()
     }
 }

@@ -3,12 +3,14 @@
 mod ab;
 mod asterisk;
 mod check;
+mod check_call;
 mod compare;
 mod completions;
 mod deliver;
 mod echo;
 mod exit;
 mod interrupt;
+mod look;
 mod man;
 mod ping;
 mod progress;
@@ -73,8 +75,12 @@ pub fn main() -> ExitCode {
     {
         return Failure::usage(format!("the .env file cannot be read: {error}")).print();
     }
-    let matches = Cli::command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let parsed = Cli::command().try_get_matches();
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return complain(&error),
+    };
     let (_, of_subcommand) = matches.subcommand().unwrap_or(("", &matches));
     let result = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),
@@ -93,6 +99,17 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => failure.print(),
     }
+}
+
+/// Prints help, the version, or what is wrong with the command line, whose words may be anybody's.
+fn complain(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        say::err(text.trim_end())
+    } else {
+        say::out(text.trim_end())
+    }
+    if error.use_stderr() { Exit::Usage.into() } else { Exit::Pass.into() }
 }
 
 /// Signalling needs one thread; the media threads are the driver's own.

@@ -1,52 +1,83 @@
-//! Progress: bars on a terminal, a line every few seconds on a pipe.
+//! Progress: one bar for the whole run on a terminal, a line every few seconds elsewhere.
 
 use std::cell::Cell;
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::say;
+use super::{look, say};
 use crate::driver::{Progress, Recent};
 use crate::record::{Phase, Quantile};
 use crate::run::Observer;
+use crate::scenario::Scenario;
+use crate::scenario::schedule::ramp_duration;
 use crate::values::{Unit, Value, show};
 
-/// Time between two lines on a pipe.
+/// Time between two lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Before the figures, on the second line.
-const INDENT: &str = "    ";
+const INDENT: &str = "  ";
+/// Usual time of what comes after the hold phase: hanging up, and then leak check, tear-down and reports.
+const DRAIN: Duration = Duration::from_secs(1);
+const AFTERWARDS: Duration = Duration::from_secs(4);
 
 /// The progress of a run on standard error.
-pub enum Display {
+pub struct Display {
+    /// Expected lengths of the phases.
+    plan: Plan,
+    /// Share of the run that is over; it never falls.
+    share: Cell<f64>,
+    kind: Kind,
+}
+
+enum Kind {
     /// `--quiet`.
     Nothing,
-    /// A bar per phase, and a line of live figures.
+    /// A bar for the run, and a line of live figures.
     Bar(Box<ProgressBar>),
     /// Lines; the next is due then, or when the phase is no longer that one.
     Lines(Cell<(Duration, Option<Phase>)>),
 }
 
 impl Display {
-    /// The display that fits where standard error goes.
-    pub fn new(quiet: bool) -> Self {
-        if quiet {
-            Display::Nothing
-        } else if std::io::stderr().is_terminal() {
+    /// Shows nothing.
+    pub fn nothing() -> Self {
+        Display { plan: Plan::default(), share: Cell::new(0.0), kind: Kind::Nothing }
+    }
+
+    /// The display of a run of `scenario` that fits where standard error goes.
+    pub fn new(quiet: bool, scenario: &Scenario) -> Self {
+        let kind = if quiet {
+            Kind::Nothing
+        } else if look::has_bars() {
             let bar = ProgressBar::new(1000);
             // Invariant: a constant template. The message brings the second line.
-            let style = ProgressStyle::with_template("{prefix:>8} [{bar:20}] {percent:>3} %  {msg}")
+            let style = ProgressStyle::with_template("{prefix} [{bar:20}] {percent:>3} %  {msg}")
                 .expect("valid template");
             bar.set_style(style.progress_chars("=> "));
-            Display::Bar(Box::new(bar))
+            Kind::Bar(Box::new(bar))
         } else {
-            Display::Lines(Cell::new((Duration::ZERO, None)))
+            Kind::Lines(Cell::new((Duration::ZERO, None)))
+        };
+        Display { plan: Plan::of(scenario), share: Cell::new(0.0), kind }
+    }
+
+    /// Shows what goes on after the calls: it may take seconds.
+    pub fn stage(&self, text: &str) {
+        match &self.kind {
+            Kind::Nothing => {}
+            Kind::Bar(bar) => {
+                bar.set_prefix("reports");
+                bar.set_message(text.to_string());
+                bar.tick();
+            }
+            Kind::Lines(_) => say::err(format_args!("         {text}")),
         }
     }
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        if let Display::Bar(bar) = self {
+        if let Kind::Bar(bar) = &self.kind {
             bar.finish_and_clear();
         }
     }
@@ -54,33 +85,95 @@ impl Display {
 
 impl Observer for Display {
     fn progress(&self, progress: &Progress<'_>) {
+        let share = self.plan.share(progress).max(self.share.get());
+        self.share.set(share);
         let at = progress.elapsed.as_secs();
-        match self {
-            Display::Nothing => {}
-            Display::Bar(bar) => {
-                bar.set_prefix(progress.phase.to_string());
-                bar.set_position((progress.done * 1000.0) as u64);
-                let (clock, calls) = (format!("{}:{:02}", at / 60, at % 60), calls(progress));
-                bar.set_message(format!("{clock}  {calls}\n{INDENT}{}", figures(&progress.recent)));
+        let words = self.plan.words(progress);
+        match &self.kind {
+            Kind::Nothing => {}
+            Kind::Bar(bar) => {
+                bar.set_prefix(words);
+                bar.set_position((share * 1000.0) as u64);
+                bar.set_message(format!("{}\n{INDENT}{}", calls(progress), figures(&progress.recent)));
             }
-            Display::Lines(due) => {
+            Kind::Lines(due) => {
                 let (next, phase) = due.get();
                 if progress.elapsed >= next || phase != Some(progress.phase) {
                     due.set((progress.elapsed + LINE_EVERY, Some(progress.phase)));
-                    let (name, done) = (progress.phase.to_string(), progress.done * 100.0);
-                    let (calls, figures) = (calls(progress), figures(&progress.recent));
-                    say::err(format_args!("{at:>5} s  {name:>8} {done:>3.0} %  {calls} · {figures}"));
+                    let (calls, figures, share) = (calls(progress), figures(&progress.recent), share * 100.0);
+                    say::err(format_args!("{at:>5} s  {words:<18} {share:>3.0} %  {calls} · {figures}"));
                 }
             }
         }
     }
 
     fn remark(&self, text: &str) {
-        match self {
-            Display::Nothing => {}
-            Display::Bar(bar) => bar.suspend(|| say::err(text)),
-            Display::Lines(_) => say::err(text),
+        match &self.kind {
+            Kind::Nothing => {}
+            Kind::Bar(bar) => bar.suspend(|| say::err(text)),
+            Kind::Lines(_) => say::err(text),
         }
+    }
+
+    fn stage(&self, text: &str) {
+        Display::stage(self, text);
+    }
+}
+
+/// Expected lengths of the phases.
+#[derive(Debug, Default)]
+struct Plan {
+    ramp: Duration,
+    warmup: Duration,
+    hold: Duration,
+}
+
+impl Plan {
+    fn of(scenario: &Scenario) -> Plan {
+        let load = &scenario.load;
+        Plan {
+            ramp: ramp_duration(load.ramp, load.calls),
+            warmup: scenario.measure.warmup.0,
+            hold: load.duration.0,
+        }
+    }
+
+    /// The length of a phase, and that of all before it.
+    fn phase(&self, phase: Phase) -> (Duration, Duration) {
+        let Plan { ramp, warmup, hold } = *self;
+        match phase {
+            Phase::Ramp => (ramp, Duration::ZERO),
+            Phase::Warmup => (warmup, ramp),
+            Phase::Hold => (hold, ramp + warmup),
+            Phase::Drain => (DRAIN, ramp + warmup + hold),
+        }
+    }
+
+    /// Share of the whole run that is over, 0–1.
+    fn share(&self, progress: &Progress<'_>) -> f64 {
+        let (length, before) = self.phase(progress.phase);
+        let whole = self.ramp + self.warmup + self.hold + DRAIN + AFTERWARDS;
+        let over = before.as_secs_f64() + length.as_secs_f64() * progress.done.clamp(0.0, 1.0);
+        over / whole.as_secs_f64()
+    }
+
+    /// The phase in words, with how far it is where that is known.
+    fn words(&self, progress: &Progress<'_>) -> String {
+        match progress.phase {
+            Phase::Ramp => "ramp".into(),
+            Phase::Drain => "hanging up".into(),
+            phase => format!("{phase} {}", of(progress.in_phase, self.phase(phase).0)),
+        }
+    }
+}
+
+/// A time out of a length: `12 of 30 s`, `1:12 of 5:00`.
+fn of(time: Duration, length: Duration) -> String {
+    let (time, length) = (time.min(length).as_secs(), length.as_secs());
+    let clock = |seconds: u64| format!("{}:{:02}", seconds / 60, seconds % 60);
+    match length {
+        ..120 => format!("{time} of {length} s"),
+        _ => format!("{} of {}", clock(time), clock(length)),
     }
 }
 
@@ -96,9 +189,9 @@ fn figures(recent: &Recent) -> String {
         return "nothing measured yet".into();
     };
     let ratio = |share: Option<f64>| show(share.map_or(Value::NoData, Value::Number), Unit::Ratio);
-    let control = control_p99.map_or(String::new(), |p99| format!(" · control p99 {}", ms(p99)));
+    let control = control_p99.map_or(String::new(), |p99| format!(" · control {}", ms(p99)));
     format!(
-        "rtt p50 {}, p99 {} ms{control} · loss {} · late {}",
+        "rtt p50 {}, p99 {}{control} · loss {} · late {}",
         ms(p50),
         ms(p99),
         ratio(recent.loss),
@@ -106,12 +199,12 @@ fn figures(recent: &Recent) -> String {
     )
 }
 
-/// Milliseconds to the digits that a glance takes in.
+/// A round trip to the digits that a glance takes in, or in words.
 fn ms(quantile: Quantile) -> String {
     match quantile {
-        Quantile::At(ns) if ns >= 100_000_000 => format!("{:.0}", ns as f64 / 1e6),
-        Quantile::At(ns) => format!("{:.2}", ns as f64 / 1e6),
-        Quantile::Above | Quantile::Lost => "lost".into(),
+        Quantile::At(ns) if ns >= 100_000_000 => format!("{:.0} ms", ns as f64 / 1e6),
+        Quantile::At(ns) => format!("{:.2} ms", ns as f64 / 1e6),
+        Quantile::Above | Quantile::Lost => "is lost".into(),
         Quantile::NoData => "–".into(),
     }
 }
@@ -145,8 +238,40 @@ mod tests {
         let progress = progress(recent, &live);
         assert_eq!(calls(&progress), "49 of 50 up, 52 placed, 2 failed");
         let said = figures(&progress.recent);
-        assert_eq!(said, "rtt p50 1234, p99 lost ms · control p99 5.00 · loss 12.34 % · late 0.0030 %");
+        assert_eq!(said, "rtt p50 1234 ms, p99 is lost · control 5.00 ms · loss 12.34 % · late 0.0030 %");
         assert!(said.chars().count() + INDENT.len() < 80, "{}", said.chars().count());
         assert_eq!(figures(&Recent::default()), "nothing measured yet");
+    }
+
+    #[test]
+    fn one_share_for_the_whole_run_never_falls_and_leaves_room_for_the_reports() {
+        let plan = Plan {
+            ramp: Duration::from_secs(5),
+            warmup: Duration::from_secs(2),
+            hold: Duration::from_secs(30),
+        };
+        let live = Live::default();
+        let (mut last, mut words) = (0.0, Vec::new());
+        for (phase, in_phase) in [(Phase::Ramp, 5), (Phase::Warmup, 2), (Phase::Hold, 30), (Phase::Drain, 3)]
+        {
+            for step in 0..=in_phase {
+                let progress = Progress {
+                    phase,
+                    in_phase: Duration::from_secs(step),
+                    done: step as f64 / in_phase as f64,
+                    ..progress(Recent::default(), &live)
+                };
+                let share = plan.share(&progress);
+                assert!(share >= last && share < 0.95, "{phase} {step}: {share} after {last}");
+                last = share;
+                words.push(plan.words(&progress));
+            }
+        }
+        for word in ["ramp", "warm-up 1 of 2 s", "hold 12 of 30 s", "hanging up"] {
+            assert!(words.iter().any(|said| said == word), "{word} in {words:?}");
+        }
+        let long = Plan { hold: Duration::from_secs(300), ..plan };
+        let at = Progress { in_phase: Duration::from_secs(72), ..progress(Recent::default(), &live) };
+        assert_eq!(long.words(&at), "hold 1:12 of 5:00");
     }
 }

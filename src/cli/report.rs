@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::deliver::{Delivery, DeliveryOptions};
+use super::progress::Display;
 use super::{Exit, Failure};
 use crate::metrics::summarize;
 use crate::run::plan::{parse_gates, read_scenario, verdict};
@@ -50,7 +51,6 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let verdict = verdict(&resolved, &gates, &summary, baseline.as_ref());
     let finished = Finished { summary, verdict, raw: Vec::new() };
     let folder = Folder::open(args.out.as_deref().unwrap_or(&args.run))?;
-    let delivery =
-        Delivery { resolved: &resolved, finished: &finished, folder: &folder, options: &args.options };
-    delivery.deliver()
+    let (options, display) = (&args.options, &Display::new(args.options.quiet, &resolved.scenario));
+    Delivery { resolved: &resolved, finished: &finished, folder: &folder, options, display }.deliver()
 }

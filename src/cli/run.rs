@@ -9,19 +9,22 @@ use super::progress::Display;
 use super::{Exit, Failure, interrupt, say};
 use crate::driver::{DriverError, Stop};
 use crate::metrics::{catalogue, per_call};
+use crate::run::options_probe::ask_before;
 use crate::run::plan::headline;
 use crate::run::preflight::survey;
 use crate::run::{Finished, Folder, Observer as _, RunError, RunPlan, Testbed, execute};
-use crate::scenario::{Scenario, ServiceMode};
+use crate::scenario::{Scenario, ServiceMode, keys};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     loadtest run scenarios/smoke.toml\n  \
     loadtest run scenarios/50x5m.toml --set load.calls=100 --out /tmp/hundred\n  \
-    loadtest run scenarios/smoke.toml --set 'gates.require=[\"rtt.p95 < 15ms\"]'")]
+    loadtest run scenarios/smoke.toml --set 'gates.require=[\"rtt.p95 < 15ms\"]'\n  \
+    loadtest run --list-keys\n  \
+    loadtest run --list-keys --format json > scenario.schema.json")]
 pub struct Args {
     /// The scenario file (TOML).
-    #[arg(required_unless_present = "list_metrics")]
+    #[arg(required_unless_present_any = ["list_metrics", "list_keys"])]
     scenario: Option<PathBuf>,
     /// Override a scenario key; may be given more than once.
     ///
@@ -37,6 +40,12 @@ pub struct Args {
     /// List every metric that a gate can name, and end.
     #[arg(long)]
     list_metrics: bool,
+    /// List every key of a scenario with type, default, range and meaning, and end.
+    #[arg(long, conflicts_with = "list_metrics")]
+    list_keys: bool,
+    /// Form of --list-keys: text, or the JSON schema of a scenario, by which editors complete and check the keys.
+    #[arg(long, value_name = "FORM", value_parser = ["text", "json"], default_value = "text", requires = "list_keys")]
+    format: String,
 }
 
 /// Runs the subcommand.
@@ -45,21 +54,28 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         list_metrics();
         return Ok(Exit::Pass);
     }
+    if args.list_keys {
+        let listing = if args.format == "json" { keys::SCHEMA.into() } else { keys::listing() };
+        say::out(listing.trim_end());
+        return Ok(Exit::Pass);
+    }
     let path = args.scenario.clone().unwrap_or_default();
     let plan = RunPlan::read(&path, &args.set)?;
     let mut warnings = survey(plan.scenario())?.clear()?;
+    warnings.extend(ask_before(&plan).await?);
     warnings.extend(plan.granted.warning.clone());
     let plan = plan.hold_against(args.options.baseline()?)?;
-    let folder = plan.folder(args.out.as_deref())?;
     let interrupt = interrupt::listen()?;
-    let display = Display::new(args.options.quiet);
+    let folder = plan.folder(args.out.as_deref())?;
+    let display = Display::new(args.options.quiet, plan.scenario());
     announce(plan.scenario(), &warnings, &display);
     let Some(finished) = play(&plan, &folder, interrupt, &display).await? else {
+        display.finish();
+        say::err("interrupted before the first call; no report");
         return Ok(Exit::Interrupted);
     };
-    let delivery =
-        Delivery { resolved: &plan.resolved, finished: &finished, folder: &folder, options: &args.options };
-    delivery.deliver()
+    let (resolved, options) = (&plan.resolved, &args.options);
+    Delivery { resolved, finished: &finished, folder: &folder, options, display: &display }.deliver()
 }
 
 /// Makes the run of `plan`, with its logs in `folder`; `None` when the user interrupts it before its first call.
@@ -83,8 +99,9 @@ pub async fn play(
     };
     let mut testbed = up.inspect_err(|_| folder.discard())?;
     let finished = execute(plan, &mut testbed, interrupt, display).await;
-    display.finish();
+    display.stage("stopping what the run has started");
     let broken = testbed.down().await;
+    display.finish();
     let finished = finished.and_then(|finished| finished.broken_since(plan, broken));
     // A thread that dies in mid-run leaves logs that tell why.
     let died = |error: &RunError| matches!(error, RunError::Driver(DriverError::Died(_)));

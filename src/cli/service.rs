@@ -6,7 +6,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::{Exit, Failure};
 use crate::asterisk::descriptors;
@@ -47,10 +49,17 @@ impl Args {
     }
 }
 
+/// The levels that RUST_LOG asks for, `info` without it.
+fn log_filter() -> Result<Targets, Failure> {
+    let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty()).unwrap_or("info".into());
+    let refused = |e| format!("RUST_LOG is `{asked}`: {e}; give it a level, as debug, or loadtest=debug");
+    asked.parse().map_err(|e: tracing_subscriber::filter::ParseError| Failure::usage(refused(e)))
+}
+
 /// Runs the subcommand until SIGTERM or Ctrl-C.
 pub async fn run(args: Args, matches: &ArgMatches) -> Result<Exit, Failure> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(lines).with(log_filter()?).init();
     let config = args.settings(matches).map_err(|e| Failure::usage(format!("{e:#}")))?;
     config.check().map_err(Failure::usage)?;
     // A socket per call. Without more, as many calls as there are descriptors are served.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::lane::LaneConfig;
 use super::media::{CallMedia, Media, RECEIVE_BUFFER};
 use super::sip_socket::SipSocket;
+use super::trace::Trace;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
 use crate::echo::EchoServer;
@@ -43,10 +44,21 @@ struct LoadIo<'a> {
     timeline: Timeline,
     epoch: Stamp,
     suppressed_because: String,
+    /// The first call, for the diagnosis.
+    trace: Trace,
     /// Nanoseconds by which the wall clock has been set since the start.
     step_ns: i64,
     /// The furthest that it has been set away from where it was.
     clock_step_ns: i64,
+}
+
+/// Names a call's dialog, and seeds its tags and branches.
+fn seed(run_id: u32, call: u32) -> u64 {
+    u64::from(run_id) << 32 | u64::from(call)
+}
+
+fn call_id(run_id: u32, call: u32, socket: &SipSocket) -> String {
+    format!("{:016x}@{}", seed(run_id, call), socket.local().ip())
 }
 
 fn largest(a: i64, b: i64) -> i64 {
@@ -100,7 +112,9 @@ pub async fn run(
     let control_echo = start_control(&config, &media, epoch)
         .map_err(|error| DriverError::Start("start the control stream".into(), error))?;
     let scenario = config.scenario;
+    let first_call = call_id(config.run_id, 0, &socket);
     let mut load_io = LoadIo {
+        trace: Trace::new(first_call, epoch),
         control: load::Control::new(scenario.clone(), epoch),
         agent: Agent::new(format!("{:08x}", config.run_id)),
         socket,
@@ -196,6 +210,7 @@ impl LoadIo<'_> {
     fn read_sip(&mut self, now: Stamp) -> Stamp {
         let (messages, read_until) = self.socket.receive(now, self.step_ns);
         for (message, at, from) in messages {
+            self.trace.hear(at, &message);
             self.agent.handle_message(at, &message, from);
             self.carry_out();
         }
@@ -269,18 +284,13 @@ impl LoadIo<'_> {
         Input::Suppressed(slot)
     }
 
-    /// Names a call's dialog, and seeds its tags and branches.
-    fn seed(&self, call: u32) -> u64 {
-        u64::from(self.config.run_id) << 32 | u64::from(call)
-    }
-
     fn call_id(&self, call: u32) -> String {
-        format!("{:016x}@{}", self.seed(call), self.socket.local().ip())
+        call_id(self.config.run_id, call, &self.socket)
     }
 
     fn call_config(&self, call: u32, port: u16) -> CallConfig {
         let (scenario, target, local) = (self.config.scenario, self.config.target, self.socket.local());
-        let seed = self.seed(call);
+        let seed = seed(self.config.run_id, call);
         CallConfig {
             target: format!("sip:{}@{target}", scenario.sip.to),
             remote: target,
@@ -303,6 +313,7 @@ impl LoadIo<'_> {
 
     fn start_media(&mut self, call: u32, at: Stamp, answer: &Answer) {
         let Some(media) = self.media.calls.get_mut(&call) else { return };
+        self.trace.answered(call, answer);
         media.started_at = at;
         // A peer that cannot be reached is heard as silence, and counted so.
         media.strangers = udp::connect_afresh(&media.socket, answer.rtp_address).unwrap_or(0);
@@ -373,6 +384,7 @@ impl LoadIo<'_> {
         environment.calls_at_start = self.control.calls_at_start();
         environment.suppressed_attempts = book.live.suppressed;
         environment.clock_step_ns = largest(self.clock_step_ns, self.timeline.step_ns());
+        environment.observed.first_call = self.trace.first_call;
         environment.sip_drops = self.socket.drops;
         environment.sip_garbage = self.socket.garbage;
         environment.sip_strays = self.agent.strays();

@@ -11,6 +11,7 @@ mod pacer;
 mod ping;
 mod receiver;
 mod sip_socket;
+mod trace;
 
 use std::io;
 use std::net::SocketAddr;

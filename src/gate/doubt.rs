@@ -270,14 +270,14 @@ mod tests {
         let s = summarize(r.clone());
         let v = verdict(&s, &["loss.ratio == 0%", "loss.ratio < 5%", "rtt.p99 < 1s", "rtt.p50 < 1s"]);
         let [none, some, p99, p50] = &v.gates[..] else { panic!() };
-        assert_eq!(none.interval.unwrap().to_string(), "0 … 1.96 %");
+        assert_eq!(none.interval.unwrap().to_string(), "best 0 … worst 1.96 %");
         assert_eq!((none.outcome, some.outcome), (Outcome::Inconclusive, Outcome::Pass));
         assert_eq!((p99.outcome, p50.outcome), (Outcome::Inconclusive, Outcome::Pass));
-        assert!(p99.interval.unwrap().to_string().ends_with("… lost"));
+        assert!(p99.interval.unwrap().to_string().ends_with("… worst lost"));
         let lossy = Second { lost: 20, drops: 20, ..QUIET };
         let v = verdict(&summary(&seconds(12, QUIET, 3, lossy)), &["loss.count == 0"]);
         assert_eq!((v.outcome, v.gates[0].actual.as_str()), (Outcome::Inconclusive, "60"));
-        assert_eq!(v.gates[0].interval.unwrap().to_string(), "0 … 60");
+        assert_eq!(v.gates[0].interval.unwrap().to_string(), "best 0 … worst 60");
         let v = verdict(&summary(&seconds(12, QUIET, 3, Second { lost: 30, ..lossy })), &["loss.count == 0"]);
         assert_eq!(v.outcome, Outcome::Fail, "30 of them were lost elsewhere");
     }
@@ -292,7 +292,7 @@ mod tests {
         );
         let outcomes: Vec<_> = v.gates.iter().map(|gate| gate.outcome).collect();
         assert_eq!(outcomes, [Outcome::Inconclusive, Outcome::Pass, Outcome::Fail]);
-        assert_eq!(v.gates[0].interval.unwrap().to_string(), "15,000 … 14,940");
+        assert_eq!(v.gates[0].interval.unwrap().to_string(), "best 15,000 … worst 14,940");
         let each = verdict(&s, &["every call: packets.received >= 15000"]);
         assert_eq!(each.outcome, Outcome::Inconclusive, "{each:?}");
     }
@@ -322,7 +322,7 @@ mod tests {
         let names = ["late.ratio", "late.ratio_60ms", "late.ratio_20ms", "late.ratio_100ms", "mos.plain"];
         let v = verdict(&s, &names.map(|name| format!("{name} > 0")).each_ref().map(String::as_str));
         let shown = |n: usize| v.gates[n].interval.map(|interval| interval.to_string());
-        assert_eq!(shown(0), Some("2.91 … 33.99 %".into()));
+        assert_eq!(shown(0), Some("best 2.91 … worst 33.99 %".into()));
         assert_eq!((shown(1), shown(2), shown(3)), (shown(0), shown(0), None));
         // The estimate at best is that of a run that is all quiet.
         let calm = summarize(with_late_packets(QUIET, 30));

@@ -140,11 +140,11 @@ mod tests {
         let outcomes: Vec<_> = v.gates.iter().map(|gate| gate.outcome).collect();
         assert_eq!(outcomes, [Outcome::Pass, Outcome::Inconclusive, Outcome::Inconclusive]);
         assert_eq!(v.gates[1].reason, "open for 1 of 1 calls");
-        assert_eq!(v.gates[1].interval.unwrap().to_string(), "unbounded … 10.001 ms");
+        assert_eq!(v.gates[1].interval.unwrap().to_string(), "best unknown … worst 10.001 ms");
         let mut r = run(&[Second { lost: 40, ..QUIET }; 12]);
         r.environment.unsent = 100;
         let v = verdict(&summarize(r), &["every call: loss.count < 400", "every call: loss.count < 350"]);
         assert_eq!((v.gates[0].outcome, v.gates[1].outcome), (Outcome::Inconclusive, Outcome::Fail));
-        assert_eq!(v.gates[0].interval.unwrap().to_string(), "380 … 480");
+        assert_eq!(v.gates[0].interval.unwrap().to_string(), "best 380 … worst 480");
     }
 }

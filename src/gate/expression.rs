@@ -48,7 +48,8 @@ impl Subject {
         }
     }
 
-    fn unit(&self) -> Unit {
+    /// The metric's unit.
+    pub fn unit(&self) -> Unit {
         match self {
             Subject::Run(definition) => definition.unit,
             Subject::EveryCall(per_call) => per_call.unit,
@@ -125,42 +126,91 @@ impl Gate {
     /// No operator, an unknown metric (with the nearest known one), a value that is no number or of
     /// the wrong unit.
     pub fn parse(text: &str) -> Result<Gate, GateError> {
-        let error = |reason: String, cure: &str| GateError { reason, cure: cure.into() };
-        let example = "write METRIC OP VALUE as in rtt.p99 < 20ms";
+        Gate::read(text).map_err(|mistake| mistake.told())
+    }
+
+    /// Reads an expression, in little time where it is none: the search for its cure is the mistake's.
+    ///
+    /// # Errors
+    /// As those of [`Gate::parse`].
+    pub fn read(text: &str) -> Result<Gate, Mistake<'_>> {
         if text.len() > LONGEST {
-            return Err(error(format!("a gate of {} bytes is beyond {LONGEST}", text.len()), example));
+            return Err(Mistake::TooLong(text.len()));
         }
         let found = text.find(['<', '>', '=', '!']).and_then(|at| {
             let (name, rest) = text.split_at(at);
             OPERATORS.iter().find_map(|(sign, op)| rest.strip_prefix(sign).map(|value| (name, *op, value)))
         });
-        let (name, op, value) = found
-            .ok_or_else(|| error(format!("`{text}` has no comparison (<, <=, ==, >=, >, !=)"), example))?;
+        let (name, op, value) = found.ok_or(Mistake::NoComparison(text))?;
         let subject = subject(name.trim())?;
-        let (name, unit) = (subject.name(), subject.unit());
-        let bound = number(value.trim(), unit)
-            .ok_or_else(|| error(format!("`{}` is no value for {name}", value.trim()), expected(unit)))?;
+        let bound =
+            number(value.trim(), subject.unit()).ok_or(Mistake::NoValue { value: value.trim(), subject })?;
         Ok(Gate { text: text.trim().into(), subject, op, bound })
     }
 }
 
-fn subject(text: &str) -> Result<Subject, GateError> {
-    let unknown = |name: &str, of: &str, cure: String| GateError {
-        reason: format!("there is no metric `{name}`{of}"),
-        cure,
-    };
+/// A mistake in an expression.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mistake<'a> {
+    /// More bytes than a gate may have.
+    TooLong(usize),
+    /// No operator.
+    NoComparison(&'a str),
+    /// Neither a metric nor one of every call.
+    NoMetric(&'a str),
+    /// A metric of the run that there is not.
+    UnknownMetric(&'a str),
+    /// A metric of a call that there is not.
+    UnknownOfCall(&'a str),
+    /// No number, or one of another unit.
+    NoValue {
+        /// In its place.
+        value: &'a str,
+        /// The metric that it is for.
+        subject: Subject,
+    },
+}
+
+impl Mistake<'_> {
+    /// Reason and cure.
+    pub fn told(&self) -> GateError {
+        let example = || "write METRIC OP VALUE as in rtt.p99 < 20ms".to_string();
+        let (reason, cure) = match self {
+            Mistake::TooLong(bytes) => (format!("a gate of {bytes} bytes is beyond {LONGEST}"), example()),
+            Mistake::NoComparison(text) => {
+                (format!("`{text}` has no comparison (<, <=, ==, >=, >, !=)"), example())
+            }
+            Mistake::NoMetric(text) => (
+                format!("`{text}` is no metric"),
+                format!("write METRIC OP VALUE, or {EVERY_CALL} METRIC OP VALUE"),
+            ),
+            Mistake::UnknownMetric(name) => (
+                format!("there is no metric `{name}`"),
+                suggestion(name, catalogue::all().map(|definition| definition.name)),
+            ),
+            Mistake::UnknownOfCall(name) => (
+                format!("there is no metric `{name}` of a call"),
+                suggestion(name, per_call::ALL.iter().map(|metric| metric.name)),
+            ),
+            Mistake::NoValue { value, subject } => (
+                format!("`{value}` is no value for {}", subject.name()),
+                expected(subject.unit()).to_string(),
+            ),
+        };
+        GateError { reason, cure }
+    }
+}
+
+fn subject(text: &str) -> Result<Subject, Mistake<'_>> {
     if let Some(name) = text.strip_prefix(EVERY_CALL).map(str::trim) {
         let found = per_call::ALL.iter().find(|m| m.name == name).map(Subject::EveryCall);
-        let names = || per_call::ALL.iter().map(|m| m.name);
-        return found.ok_or_else(|| unknown(name, " of a call", suggestion(name, names())));
+        return found.ok_or(Mistake::UnknownOfCall(name));
     }
     if text.contains(':') || text.starts_with(EVERY_CALL.trim_end_matches(':')) {
-        let cure = format!("write METRIC OP VALUE, or {EVERY_CALL} METRIC OP VALUE");
-        return Err(GateError { reason: format!("`{text}` is no metric"), cure });
+        return Err(Mistake::NoMetric(text));
     }
     let is_it = |d: &&Definition| d.name == text || d.name.strip_suffix(".total") == Some(text);
-    let found = catalogue::all().find(is_it).map(Subject::Run);
-    found.ok_or_else(|| unknown(text, "", suggestion(text, catalogue::all().map(|d| d.name))))
+    catalogue::all().find(is_it).map(Subject::Run).ok_or(Mistake::UnknownMetric(text))
 }
 
 fn expected(unit: Unit) -> &'static str {

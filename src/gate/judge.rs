@@ -236,9 +236,9 @@ mod tests {
         );
         assert_eq!(v.doubt.quiet.as_ref().map(|quiet| (quiet.seconds.len(), quiet.of)), Some((50, 60)));
         assert!(v.gates.iter().all(|gate| gate.reason.is_empty()));
-        assert_eq!(v.gates[0].interval.unwrap().to_string(), "5.001 … 10.002 ms");
+        assert_eq!(v.gates[0].interval.unwrap().to_string(), "best 5.001 … worst 10.002 ms");
         // A one-way time has no intention; the lateness of the same rank stands in for it.
-        assert_eq!(v.gates[1].interval.unwrap().to_string(), "2.501 … 7.502 ms");
+        assert_eq!(v.gates[1].interval.unwrap().to_string(), "best 2.501 … worst 7.502 ms");
         assert_eq!(v.gates[2].interval, None, "both readings agree");
         assert_eq!(verdict(&s, &[]).outcome, Outcome::Pass, "doubt is no verdict");
     }
@@ -266,7 +266,7 @@ mod tests {
         let s = summary(&seconds(11, slow(QUIET), 49, slow(DISTURBED)));
         let v = verdict(&s, &["rtt.p50 < 20ms"]);
         assert_eq!(v.outcome, Outcome::Inconclusive);
-        assert_eq!(v.gates[0].interval.unwrap().to_string(), "unbounded … 60.031 ms");
+        assert_eq!(v.gates[0].interval.unwrap().to_string(), "best unknown … worst 60.031 ms");
         // Enough seconds, but too few packets for the percentile.
         let sparse = |second| Second { sent: 100, ..slow(second) };
         let s = summary(&seconds(60, sparse(QUIET), 60, sparse(DISTURBED)));

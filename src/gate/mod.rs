@@ -14,7 +14,7 @@ mod watch;
 use std::fmt;
 
 pub use doubt::{Doubt, Extent, doubt};
-pub use expression::{Gate, GateError, Op, Subject};
+pub use expression::{Gate, GateError, Mistake, Op, Subject};
 pub use judge::judge;
 pub use limits::Limits;
 pub use quiet::Quiet;

@@ -16,25 +16,26 @@ pub use line::DelayLine;
 /// Impairment of one direction of a stream. Words and behaviour are those of Linux's
 /// `tc netem`, but for the order of packets: see [`Impairment::jitter`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Impairment {
-    /// Extra one-way delay, in the middle.
+    /// Extra one-way delay of every packet.
     pub delay: Span,
-    /// Spread of the delay: each packet draws evenly from `delay` ± `jitter` (netem's default
-    /// distribution); what exceeds `delay` is cut, so that none is negative. Packets keep their order,
-    /// as on a path with one queue: one that drew a shorter delay than the packet before waits for it.
-    /// (netem lets it overtake, which adds a reordering that nobody asked for.)
+    /// Spread of the delay to both sides, evenly, up to `delay` itself. Packets keep their order, as on a path
+    /// with one queue.
+    // One that drew a shorter delay than the packet before waits for it. (netem, whose default distribution
+    // this is, lets it overtake, which adds a reordering that nobody asked for.)
     pub jitter: Span,
     /// Share of packets that are lost.
     pub loss: Percent,
-    /// Average number of packets lost in a row. Loss at random already comes in runs of 1 / (1 − `loss`);
-    /// a number up to that means loss at random. A larger one makes it a Gilbert model: a good state
-    /// that loses nothing and a bad one that loses everything.
+    /// Average number of packets lost in a row; 1 is loss at random.
+    // Loss at random already comes in runs of 1 / (1 − `loss`); a number up to that means loss at random. A larger
+    // one makes it a Gilbert model: a good state that loses nothing and a bad one that loses everything.
     pub burst: f64,
     /// Share of the packets passed that arrive twice; the copy draws a delay of its own.
     pub duplicate: Percent,
-    /// Share of the packets passed that are sent at once, ahead of those still held back. Whom
-    /// they overtake depends on the packet interval: without a delay, nobody.
+    /// Share of the packets passed that are sent at once, ahead of those still held back. They overtake somebody
+    /// only where `delay` exceeds `media.ptime`.
     pub reorder: Percent,
 }
 

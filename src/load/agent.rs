@@ -13,9 +13,13 @@ use crate::table::{Deadlines, Table};
 /// An event of a call, with the times of its signalling and the requests sent again so far.
 #[derive(Debug, Clone)]
 pub struct CallSignal {
+    /// Number of the call.
     pub call: u32,
+    /// Its event.
     pub event: CallEvent,
+    /// Times of its signalling so far.
     pub times: Times,
+    /// Requests sent again so far.
     pub retransmissions: u32,
 }
 

@@ -44,13 +44,23 @@ pub enum Stop {
 #[derive(Debug)]
 pub enum Input {
     /// Answers [`Output::Open`]: the port is bound.
-    Opened { slot: Slot, port: u16 },
+    Opened {
+        /// Of the [`Output::Open`].
+        slot: Slot,
+        /// Bound RTP port.
+        port: u16,
+    },
     /// Answers [`Output::Open`]: there is no port for the call.
     Suppressed(Slot),
     /// An event of a call's signalling.
     Signal(CallSignal),
     /// A call that was heard has not been heard for `dead_after`.
-    Dead { call: u32, at: Stamp },
+    Dead {
+        /// Number of the call.
+        call: u32,
+        /// Time at which it was given up.
+        at: Stamp,
+    },
     /// Answers [`Output::StopMedia`].
     MediaOver(u32),
     /// The run is to end early.
@@ -63,21 +73,48 @@ pub enum Output {
     /// Bind an RTP port; answered at once by [`Input::Opened`] or [`Input::Suppressed`].
     Open(Slot),
     /// Place the call ([`Agent::place`]). Numbers come without gaps, from 0.
-    Invite { call: u32, port: u16 },
+    Invite {
+        /// Number of the call.
+        call: u32,
+        /// Its RTP port.
+        port: u16,
+    },
     /// Hang up, or cancel ([`Agent::hang_up`]).
     HangUp(u32),
     /// Send and receive media: the call was answered at `at`.
-    StartMedia { call: u32, at: Stamp, answer: Answer },
+    StartMedia {
+        /// Number of the call.
+        call: u32,
+        /// Receipt of the 200.
+        at: Stamp,
+        /// The far end's media.
+        answer: Answer,
+    },
     /// Send the media elsewhere from now on.
-    MoveMedia { call: u32, to: SocketAddr },
+    MoveMedia {
+        /// Number of the call.
+        call: u32,
+        /// The far end's new address.
+        to: SocketAddr,
+    },
     /// Stop sending, and wait until all packets are back or lost; answered by [`Input::MediaOver`].
     StopMedia(u32),
     /// The measured window: its first moment, and the first after it. Known ahead of its start.
-    Window { from: Stamp, to: Stamp },
+    Window {
+        /// Its first moment.
+        from: Stamp,
+        /// The first moment after it.
+        to: Stamp,
+    },
     /// The measured window ends at this time at the latest.
     Cut(Stamp),
     /// An event to be counted.
-    Count { what: Count, at: Stamp },
+    Count {
+        /// The event.
+        what: Count,
+        /// Its time, which decides the second.
+        at: Stamp,
+    },
     /// An attempt is over, and its port is free: its record but for the media's figures. Comes once for
     /// each [`Output::Invite`].
     Closed(Box<CallRecord>),

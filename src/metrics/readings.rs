@@ -66,16 +66,21 @@ impl Readings {
         (best.min(worst), best.max(worst))
     }
 
-    /// For people: `0.310 … 2.400 ms`, `unbounded … lost`.
+    /// True if nothing bounds it on either side.
+    pub fn are_unknown(&self) -> bool {
+        self.best.is_none() && self.worst.is_none()
+    }
+
+    /// For people: `best 0.310 … worst 2.400 ms`, `best unknown … worst lost`.
     pub fn shown(&self, unit: Unit) -> String {
         let [best, worst] =
-            [self.best, self.worst].map(|end| end.map_or("unbounded".into(), |end| show(end, unit)));
+            [self.best, self.worst].map(|end| end.map_or("unknown".into(), |end| show(end, unit)));
         // The unit stands once.
         let best = match (best.rsplit_once(' '), worst.rsplit_once(' ')) {
             (Some((number, of_best)), Some((_, of_worst))) if of_best == of_worst => number.into(),
             _ => best,
         };
-        if self.best == self.worst && self.best.is_none() { best } else { format!("{best} … {worst}") }
+        format!("best {best} … worst {worst}")
     }
 }
 

@@ -24,7 +24,7 @@ pub use histogram::{DIGITS, HIGHEST_NS, LOWEST_NS, Latencies, Quantile, rank};
 pub use intervals::{Intervals, OpenIntervals, Scope};
 pub use leak::{LeakPart, Leaks};
 pub use live::Live;
-pub use observed::{AriState, LogLine, MOST_LINE_CHARS, MOST_LINES, Observed, Setup};
+pub use observed::{AriState, FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, Observed, Setup, SipAnswer};
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{
     Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,

@@ -15,9 +15,14 @@ pub const MOST_LINE_CHARS: usize = 300;
 pub struct Observed {
     /// Whom the run called, and as whom.
     pub setup: Setup,
+    /// The first call, step by step.
+    pub first_call: FirstCall,
     /// ARI's channels and bridges while calls were up, at the first silence where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ari: Option<AriState>,
+    /// UDP datagrams that came to this machine in the trial, and for which no socket was there: of calls of which
+    /// nothing is heard, their media from another address than the SDP names.
+    pub unmatched: u64,
     /// First distinct warnings and errors of Asterisk's log, without those of its own start and end.
     pub asterisk_log: Vec<LogLine>,
     /// First distinct lines of the service's output that look like errors, and its last line.
@@ -45,6 +50,36 @@ pub struct Setup {
     pub app: String,
     /// Time allowed for an answer, in words.
     pub setup_timeout: String,
+}
+
+/// What the far end said in the first call of a run.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct FirstCall {
+    /// SIP answers in the order in which they came, the first ones.
+    pub answers: Vec<SipAnswer>,
+    /// Realm of the challenge; empty without one.
+    pub realm: String,
+    /// Address that the answer's SDP wants media sent to.
+    pub media: String,
+    /// RTP payload type of the answer's SDP.
+    pub payload_type: Option<u8>,
+}
+
+/// One SIP answer.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct SipAnswer {
+    /// Milliseconds from the run's start.
+    pub at_ms: f64,
+    /// Method that it answers.
+    pub method: String,
+    /// Status code.
+    pub status: u16,
+    /// Reason phrase, cut.
+    pub reason: String,
 }
 
 /// Channels and bridges at one moment.

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::{File, ReportError, markdown};
 use crate::compare::builds::{Comparison, Conclusion};
 use crate::compare::pairs::{MetricComparison, Segment};
+use crate::values::{visible, visible_json};
 
 /// Version of `comparison.json`.
 const FORMAT: u32 = 1;
@@ -41,9 +42,10 @@ pub fn files(comparison: &Comparison) -> Result<Vec<File>, ReportError> {
     let json = serde_json::to_vec_pretty(&document(comparison));
     let mut json = json.map_err(|why| ReportError::new("comparison.json", why))?;
     json.push(b'\n');
+    let json = visible_json(&String::from_utf8_lossy(&json)).into_owned();
     Ok(vec![
-        File { path: "comparison.md", bytes: page(comparison).into_bytes() },
-        File { path: "comparison.json", bytes: json },
+        File { path: "comparison.md", bytes: visible(&page(comparison)).into_owned().into_bytes() },
+        File { path: "comparison.json", bytes: json.into_bytes() },
     ])
 }
 

@@ -1,15 +1,29 @@
 //! Headlines: the figures that a reader sees first, each by its metric's name and with its words.
 
 /// Cards at the top of the page: metric, label, and the same of the control stream.
-pub(super) const CARDS: [(&str, &str, Option<&str>); 8] = [
+pub(super) const CARDS: [(&str, &str, Option<&str>); 9] = [
     ("rtt.p50", "Median round trip", Some("control.p50")),
     ("rtt.p95", "95 % of packets are back within", Some("control.p95")),
     ("rtt.p99", "99 % of packets are back within", Some("control.p99")),
     ("rtt.p99.9", "99.9 % of packets are back within", Some("control.p99.9")),
     ("loss.ratio", "Packets lost", Some("control.lost_count")),
     ("late.ratio", "Packets too late to be played", None),
+    ("mos.concealed", "Speech quality (MOS), estimated, 1 to 4.5", None),
     ("calls.answered", "Calls answered", None),
     ("answer_delay.p50", "Median time to answer", None),
+];
+
+/// A line of the text at the end of a run: its title, and metrics with their words.
+type Line = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// Lines of the text at the end of a run.
+pub(super) const LINES: [Line; 3] = [
+    (
+        "Round trip",
+        &[("rtt.p50", "p50"), ("rtt.p95", "p95"), ("rtt.p99", "p99"), ("control.p99", "control p99")],
+    ),
+    ("Packets", &[("loss.ratio", "lost"), ("late.ratio", "late"), ("mos.concealed", "MOS")]),
+    ("Calls", &[("calls.attempts", "placed"), ("calls.answered", "answered"), ("answer_delay.p50", "in")]),
 ];
 
 /// Latencies of `summary.md`, one row each.

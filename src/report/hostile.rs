@@ -109,7 +109,7 @@ fn shown(run: Run) {
     for format in [Format::Html, Format::Csv, Format::Json, Format::Markdown, Format::OpenMetrics] {
         render(format, &summary, &verdict, "").unwrap();
     }
-    terminal::summary(&summary, &verdict, "here", true);
+    terminal::summary(&summary, &verdict, terminal::Look { colour: true, tables: true, place: "here" });
     RunDigest::of(String::new(), &summary, false);
 }
 

@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value as Json, json};
 
 use crate::analysis::fault::Recovery;
+use crate::diagnosis::{Finding, findings};
 use crate::gate::Verdict;
 use crate::metrics::{EndingCount, Metric, Summary};
 use crate::record::Environment;
@@ -22,6 +23,7 @@ pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> serde_json::Resul
         metrics: Ordered(groups.into_iter().map(|(name, members)| (name, figures(&members))).collect()),
         too_few: summary.metrics.iter().filter(|m| m.too_few).map(Metric::name).collect(),
         endings: &summary.endings,
+        findings: findings(summary, verdict),
         faults: &summary.faults,
         environment: &summary.environment,
     };
@@ -51,6 +53,8 @@ pub(super) struct Document<'a> {
     too_few: Vec<&'static str>,
     /// Endings of the attempts, most frequent first.
     endings: &'a [EndingCount],
+    /// What went wrong, likeliest first, each with its cause and its cure; empty where nothing did.
+    findings: Vec<Finding>,
     /// Planned faults and the recovery from each. `planned_s`, `done_s`, `down_s` and `back_s` count
     /// from the run's start, the other durations from the fault, `served_s` from the process's return.
     faults: &'a [Recovery],

@@ -3,11 +3,15 @@
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::words;
+use crate::diagnosis::{Finding, findings};
 use crate::gate::{Extent, GateResult, Outcome, Verdict};
 use crate::metrics::Summary;
 
 /// Name of the case that stands for the run as a whole.
 const RUN: &str = "the run as a whole can be judged";
+
+/// Most endings in a line.
+const MOST_ENDINGS: usize = 6;
 
 /// One suite with a case per gate, and one for the run as a whole. A broken gate is a failure, an
 /// inconclusive one an error; both have the actual value in their message, in doubt with its interval. Doubt
@@ -22,12 +26,18 @@ pub(super) fn suite(summary: &Summary, verdict: &Verdict) -> Result<Vec<u8>, Ser
     if !doubt.is_empty() {
         suite.add_property(("doubt", doubt.join("; ").as_str()));
     }
+    let findings = findings(summary, verdict);
+    let found = told(summary, &findings);
     let cases = verdict.gates.iter().map(|gate| (words::one_line(&gate.expression), of_gate(gate)));
-    for (name, status) in cases.chain([(RUN.to_string(), of_run(verdict, &doubt))]) {
+    for (name, status) in cases.chain([(RUN.to_string(), of_run(verdict, &doubt, &findings))]) {
         let mut case = TestCase::new(name, status);
         case.set_classname(class.clone());
+        if !matches!(case.status, TestCaseStatus::Success { .. }) {
+            case.set_system_out(found.as_str());
+        }
         suite.add_test_case(case);
     }
+    suite.set_system_out(found);
     let mut report = Report::new("loadtest");
     report.add_test_suite(suite);
     let mut bytes = Vec::new();
@@ -47,12 +57,22 @@ fn of_gate(gate: &GateResult) -> TestCaseStatus {
     }
 }
 
+/// Endings and findings as text, a line each.
+fn told(summary: &Summary, findings: &[Finding]) -> String {
+    let endings = words::endings(summary, MOST_ENDINGS).join("; ");
+    let found = (1..).zip(findings).map(|(n, finding)| format!("{n}. {}", words::finding(finding)));
+    let lines = std::iter::once(format!("calls: {endings}")).chain(found);
+    lines.map(|line| words::one_line(&line)).collect::<Vec<_>>().join("\n")
+}
+
 /// The run as a whole proves nothing only where no gate says so: it broke, or measured no packet.
-fn of_run(verdict: &Verdict, doubt: &[String]) -> TestCaseStatus {
+fn of_run(verdict: &Verdict, doubt: &[String], findings: &[Finding]) -> TestCaseStatus {
     let any_gate = verdict.gates.iter().any(|gate| gate.outcome == Outcome::Inconclusive);
     match verdict.outcome {
         Outcome::Inconclusive if !any_gate || verdict.doubt.extent == Extent::Everything => {
-            unsuccessful(NonSuccessKind::Error, "inconclusive", doubt.join("; "))
+            let first = findings.first().map(|finding| words::one_line(&finding.what));
+            let reasons: Vec<_> = doubt.iter().cloned().chain(first).collect();
+            unsuccessful(NonSuccessKind::Error, "inconclusive", reasons.join("; "))
         }
         _ => TestCaseStatus::success(),
     }

@@ -3,9 +3,13 @@
 use std::fmt::Write as _;
 
 use super::{headline, words};
+use crate::diagnosis::{Finding, findings};
 use crate::gate::{Outcome, Verdict};
 use crate::metrics::Summary;
 use crate::values::Value;
+
+/// Most endings in a line.
+const MOST_ENDINGS: usize = 6;
 
 /// GitHub-flavoured Markdown: verdict, gates, headline figures.
 pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
@@ -18,6 +22,8 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
         let _ = writeln!(text, "> **In doubt:** {}\n", escape(&reason));
     }
     gates(&mut text, verdict);
+    endings(&mut text, summary);
+    found(&mut text, &findings(summary, verdict));
     latencies(&mut text, summary);
     let known = headline::COUNTS.iter().filter_map(|(name, what)| {
         let metric = summary.metric(name).filter(|m| m.value != Value::NoData)?;
@@ -61,17 +67,46 @@ fn gates(text: &mut String, verdict: &Verdict) {
             escape(&gate.reason)
         );
     }
+    if words::has_intervals(verdict) {
+        let _ = write!(text, "\n{}\n", escape(words::INTERVALS));
+    }
     text.push('\n');
 }
 
+/// Endings other than as planned: with all calls completed the table of gates says enough.
+fn endings(text: &mut String, summary: &Summary) {
+    if summary.endings.iter().all(|ending| ending.good) {
+        return;
+    }
+    let all: Vec<_> = words::endings(summary, MOST_ENDINGS).iter().map(|line| escape(line)).collect();
+    let _ = writeln!(text, "**Calls:** {}\n", all.join(" · "));
+}
+
+fn found(text: &mut String, findings: &[Finding]) {
+    for (n, finding) in (1..).zip(findings) {
+        let [what, cause, cure, seen] =
+            [&finding.what, &finding.cause, &finding.cure, &finding.seen].map(|words| escape(words));
+        let _ =
+            writeln!(text, "{n}. **{what}**  \n   Likely: {cause}.  \n   Try: {cure}.  \n   Seen in {seen}.");
+    }
+    if !findings.is_empty() {
+        text.push('\n');
+    }
+}
+
 fn latencies(text: &mut String, summary: &Summary) {
+    let known = |(group, _): &(&str, &str)| {
+        let cells = headline::STATISTICS.map(|key| summary.metric(&format!("{group}.{key}")));
+        cells.iter().flatten().any(|m| m.value != Value::NoData)
+    };
+    // A head above nothing says nothing.
+    if !headline::LATENCIES.iter().any(known) {
+        return;
+    }
     let _ = writeln!(text, "| ms | {} |", headline::STATISTICS.join(" | "));
     let _ = writeln!(text, "|---|{}", "---:|".repeat(headline::STATISTICS.len()));
-    for (group, what) in headline::LATENCIES {
+    for (group, what) in headline::LATENCIES.iter().filter(|row| known(row)) {
         let cells = headline::STATISTICS.map(|key| summary.metric(&format!("{group}.{key}")));
-        if cells.iter().flatten().all(|m| m.value == Value::NoData) {
-            continue;
-        }
         let shown = cells.map(|m| m.map_or("–".into(), words::bare) + star(m.is_some_and(|m| m.too_few)));
         let _ = writeln!(text, "| {what} | {} |", shown.join(" | "));
     }

@@ -119,6 +119,8 @@ fn of_metric(page: &mut Page, metric: &Metric) {
 /// A metric's name without prefix and unit, its unit, and what turns its value into that unit.
 fn name(metric: &str, unit: Unit) -> (String, Option<Suffix>, f64) {
     let named = |unit: &str| Some(Suffix::Other(unit.into()));
+    // A total is a counter's in that format, and here all are gauges.
+    let metric = metric.strip_suffix(".total").unwrap_or(metric);
     // The unit's word ends the name, wherever the catalogue has it.
     let (word, suffix, factor) = match unit {
         Unit::Ms => ("", Some(Suffix::Seconds), 1e-3),
@@ -144,6 +146,13 @@ mod tests {
     fn the_text_looks_like_this() {
         let (summary, verdict) = fixture::typical();
         insta::assert_snapshot!("metrics.prom", text(&summary, &verdict));
+    }
+
+    #[test]
+    fn promtool_has_nothing_to_say() {
+        for (summary, verdict) in [fixture::typical(), fixture::all_lost(), fixture::faulted()] {
+            assert_eq!(crate::openmetrics::lint::problems(&text(&summary, &verdict)), [""; 0]);
+        }
     }
 
     #[test]

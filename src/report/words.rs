@@ -1,9 +1,10 @@
 //! Words and numbers for people that several reports share.
 
-use crate::gate::{GateResult, Outcome};
-use crate::metrics::Metric;
+use crate::diagnosis::Finding;
+use crate::gate::{GateResult, Outcome, Verdict};
+use crate::metrics::{EndingCount, Metric, Summary};
 use crate::record::Environment;
-use crate::values::{Ns, Unit, Value, counted, show};
+use crate::values::{Ns, Unit, Value, counted, show, visible};
 
 /// A mark that reads without colour.
 pub(super) fn mark(outcome: Outcome) -> &'static str {
@@ -14,13 +15,48 @@ pub(super) fn mark(outcome: Outcome) -> &'static str {
     }
 }
 
-/// A gate's value, in doubt with its interval: `14.321 ms (0.310 … 14.902 ms)`.
+/// Explanation of intervals, for reports that show one.
+pub(super) const INTERVALS: &str = "best … worst: the readings that the doubt allows; a gate passes if both hold and \
+                                    fails if neither does";
+
+/// A gate's interval, in doubt: `best 0.310 … worst 14.902 ms`. One that nothing bounds on either side, as that of
+/// a run that broke, says no more than the doubt itself.
+pub(super) fn interval(gate: &GateResult) -> Option<String> {
+    gate.interval.filter(|interval| !interval.readings.are_unknown()).map(|interval| interval.to_string())
+}
+
+/// True if a gate shows an interval.
+pub(super) fn has_intervals(verdict: &Verdict) -> bool {
+    verdict.gates.iter().any(|gate| interval(gate).is_some())
+}
+
+/// A gate's value, in doubt with its interval: `14.321 ms (best 0.310 … worst 14.902 ms)`.
 pub(super) fn actual(gate: &GateResult) -> String {
     let actual = one_line(&gate.actual);
-    match gate.interval {
+    match interval(gate) {
         Some(interval) => format!("{actual} ({interval})"),
         None => actual,
     }
+}
+
+/// The endings of the calls, the most frequent first: `50 completed`, `1 rejected: 486 Busy here`.
+pub(super) fn endings(summary: &Summary, most: usize) -> Vec<String> {
+    let said = |ending: &EndingCount| format!("{} {}", ending.count, one_line(&ending.what));
+    let mut lines: Vec<_> = summary.endings.iter().take(most).map(said).collect();
+    let more: u64 = summary.endings.iter().skip(most).map(|ending| ending.count).sum();
+    if more > 0 {
+        lines.push(format!("{more} in other ways (calls.csv)"));
+    }
+    if lines.is_empty() {
+        lines.push("none was placed".into());
+    }
+    lines
+}
+
+/// A finding in a line.
+pub(super) fn finding(finding: &Finding) -> String {
+    let Finding { what, cause, cure, seen, .. } = finding;
+    one_line(&format!("{what}. Likely: {cause}. Try: {cure}. Seen in {seen}."))
 }
 
 /// A duration in milliseconds, without the unit.
@@ -101,9 +137,9 @@ pub(super) fn clock(seconds: f64, step: f64) -> String {
     }
 }
 
-/// Text of others without line breaks and control characters, which would let it pose as more.
+/// Text of others on one line and with marks for what is hidden in it: it would pose as more otherwise.
 pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    visible(&text.replace(['\n', '\r', '\t'], " ")).into_owned()
 }
 
 /// Text in lines of `width` columns where its words allow it.
@@ -153,6 +189,6 @@ mod tests {
 
     #[test]
     fn foreign_text_stays_on_its_line() {
-        assert_eq!(one_line("a\nb\u{1b}[31mc"), "a b [31mc");
+        assert_eq!(one_line("a\nb\u{1b}[31mc\u{202e}"), "a b␛[31mc⟨U+202E⟩");
     }
 }

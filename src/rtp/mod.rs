@@ -15,6 +15,7 @@ use strum::{Display, IntoStaticStr};
 /// The G.711 codecs (RFC 3551 section 4.5.14). Both carry one byte a sample at 8 kHz, and Asterisk
 /// passes them through unchanged when both legs use the same one: the probe depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Display, IntoStaticStr)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 #[strum(serialize_all = "UPPERCASE")]
 pub enum Codec {

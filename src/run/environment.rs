@@ -31,6 +31,11 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
     }
 }
 
+/// UDP datagrams that have come to this machine and for which no socket was there; 0 where the kernel does not say.
+pub fn unmatched() -> u64 {
+    procfs::net::Snmp::current().map_or(0, |counts| counts.udp_no_ports)
+}
+
 fn first_line(path: &str) -> String {
     fs::read_to_string(path).ok().and_then(|t| t.lines().next().map(str::to_string)).unwrap_or_default()
 }

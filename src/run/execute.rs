@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::watch;
 
 use super::ari_look::{Looks, Marks};
-use super::environment::beforehand;
+use super::environment::{beforehand, unmatched};
 use super::faults::{Done, Faults};
 use super::folder::rfc3339;
 use super::leak_check::{LeakCheck, unknown};
@@ -63,7 +63,9 @@ pub async fn execute(
         interrupt,
         faults: Vec::new(),
     };
+    let unmatched_before = unmatched();
     let (mut recorded, broken) = trial.play(testbed).await?;
+    recorded.run.environment.observed.unmatched = unmatched().saturating_sub(unmatched_before);
     let leaks = trial.leaks(&leak_check, testbed).await;
     let environment = testbed.describe(plan, starts, recorded.run.environment.clone()).await;
     let broken = match broken {
@@ -151,6 +153,7 @@ impl Trial<'_> {
         if *self.stop.borrow() == Stop::Now {
             return unknown(AT_ONCE);
         }
+        self.observer.stage("counting what the calls have left");
         let at_once = async { while wish(&mut self.interrupt).await != Stop::Now {} };
         tokio::select! {
             leaks = check.conclude(testbed.started()) => leaks,

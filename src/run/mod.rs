@@ -10,6 +10,7 @@ mod error;
 mod execute;
 mod faults;
 pub mod folder;
+mod foreseen;
 mod leak_check;
 mod logs;
 mod neighbours;
@@ -37,4 +38,7 @@ pub trait Observer {
 
     /// An event that a user wants to know of, in a line.
     fn remark(&self, text: &str);
+
+    /// What goes on once the calls are over, and may take seconds.
+    fn stage(&self, _text: &str) {}
 }

@@ -1,11 +1,15 @@
-//! The OPTIONS probe: asks a SIP target whether it is alive, repeated as RFC 3261 says.
+//! The OPTIONS probe: asks a SIP target whether it is alive and takes our credentials, repeated as RFC 3261 says.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-use crate::scenario::Scenario;
+use super::{RunError, RunPlan};
+use crate::net::resolve::resolve;
+use crate::scenario::{AsteriskMode, Scenario};
+use crate::sip::digest::{Challenge, Credentials};
+use crate::sip::message::Message;
 use crate::sip::options::Options;
 use crate::sip::parse;
 
@@ -16,44 +20,146 @@ const DATAGRAM: usize = 65_535;
 
 /// The result of a probe.
 pub enum ProbeResult {
-    /// Status and reason of the answer.
-    Answered(u16, String),
+    /// The last answer, and what came of the credentials.
+    Answered {
+        /// Status code.
+        status: u16,
+        /// Reason phrase.
+        reason: String,
+        /// What came of the credentials.
+        login: Login,
+    },
     /// No answer came back, with the time waited.
     Silent(String),
     /// The system reports that nobody can have received it, with its reason.
     Unreachable(String),
 }
 
-/// Probes `target` from the address that calls would come from.
-pub async fn probe(scenario: &Scenario, target: SocketAddr) -> ProbeResult {
-    ask(scenario, target).await.unwrap_or_else(|e| ProbeResult::Unreachable(e.to_string()))
+/// Credentials in a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// Not asked for: an INVITE may still be.
+    NotAsked,
+    /// Taken, in this realm.
+    Taken(String),
+    /// Asked for, in this realm, and none are set.
+    Missing(String),
+    /// Refused, in this realm.
+    Refused(String),
+    /// Asked for in a way that cannot be answered, with the reason.
+    Odd(String),
 }
 
-async fn ask(scenario: &Scenario, target: SocketAddr) -> std::io::Result<ProbeResult> {
+impl Login {
+    /// The reason for which calls will be refused, with the cure.
+    pub fn obstacle(&self, scenario: &Scenario, user: Option<&str>) -> Option<String> {
+        let from = &scenario.sip.from;
+        match self {
+            Login::NotAsked | Login::Taken(_) => None,
+            Login::Missing(realm) => Some(format!(
+                "asterisk.sip: it asks for credentials (realm `{realm}`), and none are set: set SIP_USER and SIP_PASS, \
+                 in the environment or in .env"
+            )),
+            Login::Refused(realm) => Some(format!(
+                "asterisk.sip: it refuses user `{}` with this password (realm `{realm}`, From `{from}`): compare \
+                 SIP_USER and SIP_PASS with the endpoint's `auth` section, and sip.from with the endpoint's name, by \
+                 which PJSIP knows it",
+                user.unwrap_or_default()
+            )),
+            Login::Odd(why) => Some(format!(
+                "asterisk.sip: its challenge cannot be answered: {why}; ask for Digest with qop=auth"
+            )),
+        }
+    }
+}
+
+/// Probes `target` from the address that calls would come from, with credentials where it asks for them.
+pub async fn probe(
+    scenario: &Scenario,
+    target: SocketAddr,
+    credentials: Option<&Credentials>,
+) -> ProbeResult {
+    ask(scenario, target, credentials).await.unwrap_or_else(|e| ProbeResult::Unreachable(e.to_string()))
+}
+
+async fn ask(
+    scenario: &Scenario,
+    target: SocketAddr,
+    credentials: Option<&Credentials>,
+) -> std::io::Result<ProbeResult> {
     let socket = UdpSocket::bind(SocketAddr::new(scenario.sip.local, 0)).await?;
     // Datagrams from elsewhere are dropped, and a closed port is reported.
     socket.connect(target).await?;
     let users = (scenario.sip.from.as_str(), scenario.sip.to.as_str());
     let options = Options::new(socket.local_addr()?, target, users, rand::random());
-    for pause in PAUSES {
-        socket.send(&options.to_bytes()).await?;
-        if let Ok(answer) = tokio::time::timeout(pause, answer(&socket, &options)).await {
-            return answer.map(|(status, reason)| ProbeResult::Answered(status, reason));
-        }
+    let Some(first) = exchange(&socket, &options).await? else {
+        let waited = PAUSES.iter().sum::<Duration>().as_secs();
+        return Ok(ProbeResult::Silent(format!("nothing came back within {waited} s")));
+    };
+    if !matches!(first.status(), Some(401 | 407)) {
+        return Ok(answered(&first, Login::NotAsked));
     }
-    Ok(ProbeResult::Silent(format!(
-        "nothing came back within {} s",
-        PAUSES.iter().sum::<Duration>().as_secs()
-    )))
+    let realm = match Challenge::of(&first) {
+        Ok(challenge) => challenge.realm().to_string(),
+        Err(why) => return Ok(answered(&first, Login::Odd(why.to_string()))),
+    };
+    let Some(credentials) = credentials else { return Ok(answered(&first, Login::Missing(realm))) };
+    let options = match options.logged_in(&first, credentials, rand::random()) {
+        Ok(options) => options,
+        Err(why) => return Ok(answered(&first, Login::Odd(why.to_string()))),
+    };
+    let Some(second) = exchange(&socket, &options).await? else {
+        return Ok(answered(&first, Login::Odd("it did not answer the credentials".into())));
+    };
+    let is_refused = matches!(second.status(), Some(401 | 403 | 407));
+    Ok(answered(&second, if is_refused { Login::Refused(realm) } else { Login::Taken(realm) }))
 }
 
-async fn answer(socket: &UdpSocket, options: &Options) -> std::io::Result<(u16, String)> {
+fn answered(message: &Message, login: Login) -> ProbeResult {
+    let (status, reason) = (message.status().unwrap_or_default(), message.reason_phrase().to_string());
+    ProbeResult::Answered { status, reason, login }
+}
+
+/// Sends a request until its final answer is there; `None` if none comes.
+async fn exchange(socket: &UdpSocket, options: &Options) -> std::io::Result<Option<Message>> {
+    for pause in PAUSES {
+        socket.send(&options.to_bytes()).await?;
+        if let Ok(answer) = tokio::time::timeout(pause, answer(socket, options)).await {
+            return answer.map(Some);
+        }
+    }
+    Ok(None)
+}
+
+async fn answer(socket: &UdpSocket, options: &Options) -> std::io::Result<Message> {
     let mut datagram = vec![0; DATAGRAM];
     loop {
         let size = socket.recv(&mut datagram).await?;
         let message = parse(&datagram[..size]).ok();
-        if let Some(said) = message.and_then(|message| options.answer(&message)) {
-            return Ok(said);
+        if let Some(message) = message.filter(|message| options.answer(message).is_some()) {
+            return Ok(message);
         }
     }
+}
+
+/// Asks an Asterisk that the run has not started before its first call. Returns a warning where it stays silent, for
+/// the calls may still get through.
+///
+/// # Errors
+/// It refuses the credentials, so that it will refuse every call.
+pub async fn ask_before(plan: &RunPlan) -> Result<Option<String>, RunError> {
+    let scenario = plan.scenario();
+    let is_asked = scenario.asterisk.mode == AsteriskMode::External && scenario.service.mode.is_application();
+    let Some(sip) = scenario.asterisk.sip.as_ref().filter(|_| is_asked) else { return Ok(None) };
+    let target = resolve(sip, "asterisk.sip").await?;
+    let user = plan.credentials.as_ref().map(|account| account.username.as_str());
+    Ok(match probe(scenario, target, plan.credentials.as_ref()).await {
+        ProbeResult::Answered { login: login @ Login::Refused(_), .. } => {
+            return Err(RunError::Unusable(login.obstacle(scenario, user).unwrap_or_default()));
+        }
+        ProbeResult::Answered { login, .. } => login.obstacle(scenario, user),
+        ProbeResult::Silent(why) | ProbeResult::Unreachable(why) => {
+            Some(format!("asterisk.sip: {target} does not answer OPTIONS ({why})"))
+        }
+    })
 }

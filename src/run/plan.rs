@@ -10,14 +10,16 @@ use super::scheduling::{self, Granted};
 use super::{Folder, RunError};
 use crate::clock;
 use crate::compare::baseline::Baseline;
-use crate::gate::{Gate, Verdict, hold_against, judge};
+use crate::gate::{Gate, GateError, Verdict, hold_against, judge};
 use crate::metrics::Summary;
-use crate::scenario::{AsteriskMode, Override, Problem, Resolved, Scenario, ServiceMode};
+use crate::scenario::{AsteriskMode, MOST_SHOWN, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
 
 /// Largest scenario file that is read.
 const MOST_BYTES: u64 = 1 << 20;
+/// Most gates of a scenario: every report has a line for each.
+const MOST_GATES: usize = 1000;
 
 /// A run that can be made: nothing in it is looked up again later.
 #[derive(Debug)]
@@ -44,18 +46,33 @@ impl RunPlan {
     /// # Errors
     /// Mistakes in the scenario, its gates or the accounts in the environment.
     pub fn read(path: &Path, set: &[String]) -> Result<RunPlan, RunError> {
+        let plan = RunPlan::without_account(path, set)?;
+        plan.account()?;
+        Ok(plan)
+    }
+
+    /// As [`RunPlan::read`], but for ARI's account, which a run would need.
+    ///
+    /// # Errors
+    /// Those of [`RunPlan::read`], without those of [`RunPlan::account`].
+    pub fn without_account(path: &Path, set: &[String]) -> Result<RunPlan, RunError> {
         let resolved = read_scenario(path, set)?;
         let gates = parse_gates(&resolved)?;
         let credentials = sip_credentials()?;
-        if needs_account(&resolved.scenario) {
-            application::account()?;
-        }
         let granted = schedule(&resolved)?;
         let program = std::env::current_exe().map_err(|error| {
             RunError::Obstacle(format!("cannot find this program to start the service with: {error}"))
         })?;
         let command = std::env::args().collect();
         Ok(RunPlan { resolved, gates, baseline: None, credentials, granted, command, program })
+    }
+
+    /// Looks for ARI's account where the run needs it.
+    ///
+    /// # Errors
+    /// It is not in the environment.
+    pub fn account(&self) -> Result<(), RunError> {
+        if needs_account(self.scenario()) { application::account().map(drop) } else { Ok(()) }
     }
 
     /// Adds the stored runs that the run is to be held against.
@@ -140,15 +157,25 @@ pub fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, RunError> 
 /// # Errors
 /// Every gate that is none, at its place in the scenario.
 pub fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, RunError> {
-    let mut problems = Vec::new();
-    let mut gates = Vec::new();
-    for (n, text) in resolved.scenario.gates.require.iter().enumerate() {
-        match Gate::parse(text) {
+    let texts = &resolved.scenario.gates.require;
+    let (mut gates, mut wrong) = (Vec::new(), Vec::new());
+    for (n, text) in texts.iter().enumerate() {
+        match Gate::read(text) {
             Ok(gate) => gates.push(gate),
-            Err(e) => problems.push(Problem::new(&format!("gates.require.{n}"), e.reason, e.cure)),
+            Err(mistake) => wrong.push((n, mistake)),
         }
     }
-    if problems.is_empty() { Ok(gates) } else { Err(resolved.error(&problems).into()) }
+    let told = wrong.iter().take(MOST_SHOWN).map(|(n, mistake)| {
+        let GateError { reason, cure } = mistake.told();
+        Problem::new(&format!("gates.require.{n}"), reason, cure)
+    });
+    let mut problems: Vec<_> = told.collect();
+    if problems.is_empty() && texts.len() > MOST_GATES {
+        let message = format!("{} gates are more than anybody reads", texts.len());
+        problems.push(Problem::new("gates.require", message, format!("name {MOST_GATES} at the most")));
+    }
+    let more = wrong.len().saturating_sub(problems.len());
+    if problems.is_empty() { Ok(gates) } else { Err(resolved.error(&problems, more).into()) }
 }
 
 /// Describes the load in a line.
@@ -173,7 +200,7 @@ fn schedule(resolved: &Resolved) -> Result<Granted, RunError> {
     let asked = Scheduling { realtime: driver.realtime, cpus: driver.cpus.clone() };
     scheduling::grant(asked, |refused| {
         let cure = "name CPUs that this process may use, or leave the key out";
-        resolved.error(&[Problem::new("driver.cpus", refused.to_string(), cure)]).into()
+        resolved.error(&[Problem::new("driver.cpus", refused.to_string(), cure)], 0).into()
     })
 }
 

@@ -6,11 +6,9 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 
-use super::RunError;
+use super::{RunError, foreseen};
 use crate::asterisk::descriptors;
 use crate::child::is_executable;
-use crate::gate::{Gate, Subject};
-use crate::metrics::Group;
 use crate::scenario::{AsteriskMode, Needs, Pool, Scenario, ServiceMode};
 use crate::values::PortRange;
 
@@ -79,7 +77,7 @@ pub fn survey(s: &Scenario) -> Result<Survey, RunError> {
         ));
     }
     found.warnings.extend(ephemeral_ports(s));
-    found.warnings.extend(too_few_packets(s));
+    found.warnings.extend(foreseen::warnings(s));
     Ok(found)
 }
 
@@ -147,18 +145,6 @@ fn is_there(program: &str) -> bool {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| is_executable(&dir.join(program)))
-}
-
-/// Warns of gates that stay inconclusive because the scenario sends too few packets.
-fn too_few_packets(s: &Scenario) -> Vec<String> {
-    let sent = s.load.duration.0.as_secs_f64() / s.media.ptime.0.as_secs_f64() * f64::from(s.load.calls);
-    let warning = |text: &String| {
-        let Subject::Run(definition) = Gate::parse(text).ok()?.subject else { return None };
-        let needed = definition.samples_needed().filter(|needed| *needed as f64 > sent)?;
-        (definition.group == Group::Packets)
-            .then(|| format!("`{text}` cannot be judged: it needs {needed} packets, and {sent:.0} are sent"))
-    };
-    s.gates.require.iter().filter_map(warning).collect()
 }
 
 /// Warns of ranges from which the kernel also hands out ports. Asterisk takes its RTP ports blindly; the

@@ -314,7 +314,7 @@ impl Testbed {
             // The figures of one life of several would pass for those of the run.
             service_record: counted.filter(|_| self.starts <= starts),
             remarks: remarks.collect(),
-            observed: self.observed(plan, &logs),
+            observed: self.observed(plan, &logs, environment.observed),
             unseen: self.unseen(),
             ..environment
         }
@@ -334,7 +334,12 @@ impl Testbed {
     }
 
     /// Whom `plan` calls and as whom, and what the logs say.
-    fn observed(&self, plan: &RunPlan, [asterisk, service]: &[LogDigest; 2]) -> Observed {
+    fn observed(
+        &self,
+        plan: &RunPlan,
+        [asterisk, service]: &[LogDigest; 2],
+        by_driver: Observed,
+    ) -> Observed {
         let s = plan.scenario();
         let line =
             |DistinctLine { text, count }: &DistinctLine| LogLine { text: text.clone(), count: *count };
@@ -350,9 +355,9 @@ impl Testbed {
                 app: s.service.app.clone(),
                 setup_timeout: s.sip.setup_timeout.to_string(),
             },
-            ari: None,
             asterisk_log: asterisk.lines.iter().map(line).collect(),
             service_log: service.lines.iter().map(line).chain(last).collect(),
+            ..by_driver
         }
     }
 

@@ -3,18 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::defaults::{ms, secs};
+use super::defaults::ms;
 use super::error::Problems;
-use super::{Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault};
+use super::ranges::{LONGEST, LONGEST_BURST, LONGEST_DELAY, MOST_CALLS, SOONEST_DEAD};
+use super::{Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges};
 use crate::impair::Impairment;
 use crate::rtp::sequence::WINDOW;
 use crate::values::{HostPort, Span};
-
-/// More than any one machine carries; a typo rather than a plan.
-const MOST_CALLS: u32 = 20_000;
-const LONGEST: Span = secs(7 * 24 * 3600);
-/// Longer runs of lost packets are an outage: 20 s at the usual packet time.
-const LONGEST_BURST: f64 = 1000.0;
 
 /// More words, or bytes in one, than any command line for a service has.
 const LONGEST_COMMAND: (usize, usize) = (64, 4096);
@@ -30,10 +25,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     if is_sane {
         pools(scenario, &mut found);
     }
-    for (key, of, least, most, what, usual) in BOUNDS {
-        let is_broken = !(least..=most).contains(&of(scenario));
-        found.refuse_if(is_broken, key, format!("{what} must last between {least} and {most}"), usual);
-    }
+    ranges::problems(scenario, &mut found);
     times(scenario, &mut found);
     hangup(scenario, &mut found);
     delay(scenario, &mut found);
@@ -45,20 +37,6 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     fault::problems(scenario, &mut found);
     found
 }
-
-/// Key of a span of time, its value, its bounds, its name and its usual value.
-type Bound = (&'static str, fn(&Scenario) -> Span, Span, Span, &'static str, &'static str);
-
-const BOUNDS: [Bound; 6] = [
-    ("load.duration", |s| s.load.duration, secs(1), LONGEST, "the hold phase", "5m is usual"),
-    ("load.retry_after", |s| s.load.retry_after, ms(100), secs(3600), "a line's rest", "1s is usual"),
-    ("measure.warmup", |s| s.measure.warmup, secs(0), LONGEST, "the warm-up", "2s is usual"),
-    ("sip.setup_timeout", |s| s.sip.setup_timeout, secs(1), secs(180), "the set-up", "10s is usual"),
-    ("service.ready_within", |s| s.service.ready_within, secs(1), secs(600), "connecting", "15s is usual"),
-    ("gates.abort_after", |s| s.gates.abort_after, secs(1), LONGEST, "a breach", ABORT_AFTER_CURE),
-];
-
-const ABORT_AFTER_CURE: &str = "10s is usual; abort_on_fail = false ends no run";
 
 fn times(s: &Scenario, found: &mut Problems) {
     if let Some(call) = s.load.call_duration {
@@ -109,7 +87,7 @@ fn hangup(s: &Scenario, found: &mut Problems) {
     );
     let dead = s.load.dead_after;
     found.refuse_if(
-        !dead.0.is_zero() && !(secs(1)..=LONGEST).contains(&dead),
+        !dead.0.is_zero() && !(SOONEST_DEAD..=LONGEST).contains(&dead),
         "load.dead_after",
         "a call cannot be given up that soon, or that late",
         "5s is usual; 0s gives up none",
@@ -132,7 +110,7 @@ fn delay(s: &Scenario, found: &mut Problems) {
         "what is sent through an echo server is not held as well",
         "leave service.delay or service.echo out",
     );
-    found.refuse_if(delay > secs(1), key, "nobody waits longer than a second", "1ms to 1s");
+    found.refuse_if(delay > LONGEST_DELAY, key, "nobody waits longer than a second", "1ms to 1s");
 }
 
 fn pools(s: &Scenario, found: &mut Problems) {
@@ -192,7 +170,7 @@ fn target(s: &Scenario, found: &mut Problems) {
     );
     if let Some(url) = ari {
         let message = format!("`{url}` is not an http address");
-        let cure = "write it as in ari = \"http://127.0.0.1:8088\"";
+        let cure = "write it as in ari = \"http://127.0.0.1:8088\"; TLS is not supported";
         found.refuse_if(!url.starts_with("http://"), "asterisk.ari", message, cure);
     }
     found.refuse_if(
@@ -206,7 +184,7 @@ fn target(s: &Scenario, found: &mut Problems) {
         local.is_unspecified() || local.is_multicast() || local.is_ipv6(),
         "sip.local",
         format!("calls cannot be placed from {local}"),
-        "use an IPv4 address of this host, for Asterisk's strictrtp an exact one",
+        "use an IPv4 address of this host, for Asterisk's strictrtp an exact one; IPv6 is not supported",
     );
     // A name may mean anything; it is not looked up here.
     if let Some(sip) = sip.as_ref().and_then(|sip| sip.to_string().parse::<SocketAddr>().ok()) {
@@ -215,7 +193,7 @@ fn target(s: &Scenario, found: &mut Problems) {
             is_other_family,
             "asterisk.sip",
             format!("{sip} cannot be reached from {local}: one is IPv4, the other IPv6"),
-            "give an address of the same kind as sip.local",
+            "give an IPv4 address; IPv6 is not supported (README.md, Limitations)",
         );
         found.refuse_if(
             !is_other_family && local.is_loopback() && !sip.ip().is_loopback(),

@@ -1,8 +1,15 @@
 //! Errors of a scenario, shown with the line, the reason and the cure.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+/// Problems of which all is told; others are counted.
+pub const MOST_SHOWN: usize = 5;
+/// Longest message or cure in characters, and longest piece of a line of the file on each side of the place.
+const LONGEST: usize = 1000;
+const LONGEST_BESIDE: usize = 100;
 
 /// Something wrong, or doubtful, with one key of the scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +56,7 @@ pub struct ScenarioError {
     pub rendered: String,
 }
 
-/// Renders one problem under the line that it is about.
+/// Renders one problem under the line that it is about, or with the file's name alone.
 pub(super) fn render(
     text: &str,
     path: &str,
@@ -57,14 +64,51 @@ pub(super) fn render(
     span: Option<Range<usize>>,
     cure: &str,
 ) -> String {
-    let mut group = Group::with_title(Level::ERROR.primary_title(message));
-    if let Some(span) = span {
-        let start = span.start.min(text.len());
-        let annotation = AnnotationKind::Primary.span(start..span.end.clamp(start, text.len()));
-        group = group.element(Snippet::source(text).path(path).annotation(annotation));
-    }
+    let (message, cure) = (cut(message), cut(cure));
+    let mut group = Group::with_title(Level::ERROR.primary_title(&*message));
+    let line = span.map(|span| line(text, span));
+    group = match &line {
+        Some(Line { number, text, span }) => {
+            let annotation = AnnotationKind::Primary.span(span.clone());
+            group
+                .element(Snippet::source(text.as_str()).path(path).line_start(*number).annotation(annotation))
+        }
+        None => group.element(Origin::path(path)),
+    };
     if !cure.is_empty() {
-        group = group.element(Level::HELP.message(cure));
+        group = group.element(Level::HELP.message(&*cure));
     }
     Renderer::plain().render(&[group]).to_string()
+}
+
+/// The first line of a place in a text, cut around the place where it is long.
+struct Line {
+    number: usize,
+    text: String,
+    span: Range<usize>,
+}
+
+fn line(text: &str, span: Range<usize>) -> Line {
+    let at =
+        |index: usize| (0..=index.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    let start = at(span.start);
+    let begin = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+    let (from, to) =
+        (at(begin.max(start.saturating_sub(LONGEST_BESIDE))), at(end.min(start + 2 * LONGEST_BESIDE)));
+    let (before, after) = (if from > begin { "…" } else { "" }, if to < end { "…" } else { "" });
+    let first = start - from + before.len();
+    Line {
+        number: text[..begin].matches('\n').count() + 1,
+        text: format!("{before}{}{after}", &text[from..to]),
+        span: first..first + at(span.end).clamp(start, to) - start,
+    }
+}
+
+/// `text` without what is beyond the longest that is worth reading.
+pub(super) fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &text[..at]).into(),
+        None => text.into(),
+    }
 }

@@ -13,17 +13,18 @@ use crate::values::Span;
 /// More than anybody can tell apart in one report.
 const MOST_FAULTS: usize = 20;
 /// Bounds of the time that a process is away or held still. Longer ones are a run of their own.
-const FOR: (Span, Span) = (ms(100), secs(600));
+pub(super) const FOR: (Span, Span) = (ms(100), secs(600));
 
 /// One fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Time from the start of the hold phase.
     pub at: Span,
-    /// The process.
+    /// Process that the fault befalls; the run must have started it.
     pub target: Target,
-    /// The signal, and the start after it.
+    /// Signal to the process, and its start after that.
     pub action: Action,
     /// Time for which it is held still or, once it has ended, not started again.
     #[serde(rename = "for", default = "one_second")]
@@ -38,6 +39,7 @@ fn one_second() -> Span {
 
 /// Process of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Display)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
     /// The managed Asterisk.
@@ -49,6 +51,7 @@ pub enum Target {
 
 /// Kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Display)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Action {
@@ -149,7 +152,7 @@ mod tests {
         );
         refused(&(one.clone() + &fault("5s 500ms", KILL)), &[], &["fault.1.at", "6s into", "in the order"]);
         let external = ["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "service.mode=none"];
-        refused(&one, &external, &["t.toml:6", "fault.0.target", "Asterisk", "managed"]);
+        refused(&one, &external, &["--set asterisk.mode=external", "fault.0.target", "Asterisk", "managed"]);
         let service = fault("5s", "target = \"service\"\naction = \"restart\"");
         refused(&service, &["service.mode=none"], &["fault.0.target", "the service", "builtin"]);
         refused(&fault("5s", &format!("{KILL}\nfor = \"0s\"")), &[], &["t.toml:8", "fault.0.for", "100ms"]);

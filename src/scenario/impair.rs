@@ -6,14 +6,15 @@ use crate::impair::{Direction, Impairment};
 
 /// `[impair]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Impair {
-    /// Decides every packet's fate: the same seed is the same network.
+    /// Seed that decides every packet's fate: two runs with one seed meet the same network.
     pub seed: u32,
-    /// The way of every call's media from the driver to Asterisk; SIP is left alone. Absent: as it is.
+    /// Every call's media on the way from the driver to Asterisk. SIP and the control stream are left alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out: Option<Impairment>,
-    /// The way from Asterisk to the driver, likewise.
+    /// Every call's media on the way from Asterisk to the driver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub back: Option<Impairment>,
 }

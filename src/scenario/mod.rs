@@ -1,6 +1,10 @@
 //! The scenario of a run, read from TOML and checked as a whole before anything happens.
 //!
 //! Pure: text in, a valid [`Scenario`] or errors with line, reason and cure out.
+//!
+//! The types here are the source of every list of keys: their comments, types and defaults, together with the
+//! rows of `ranges`, become `scenarios/scenario.schema.json`, and that becomes `docs/scenario.md` and
+//! `loadtest run --list-keys`. So a field's comment is a user's sentence.
 
 mod check;
 mod defaults;
@@ -8,9 +12,14 @@ mod error;
 pub mod fault;
 mod hash;
 mod impair;
+pub mod keys;
 mod needs;
 mod parse;
+mod ranges;
 pub mod schedule;
+#[cfg(test)]
+mod schema;
+mod tried;
 mod wording;
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +27,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::values::{HostPort, PortRange, Rate, Span};
-pub use error::{Problem, ScenarioError};
+pub use error::{MOST_SHOWN, Problem, ScenarioError};
 pub use fault::Fault;
 pub use impair::Impair;
 pub use needs::{Needs, Pool};
@@ -27,61 +36,66 @@ pub use parse::{Override, Resolved};
 use crate::gate::Limits;
 use crate::rtp::Codec;
 
-/// A whole scenario. Every key has a default but `name` and `[load]`'s are usually given.
+/// A scenario of `loadtest run`: which calls to place, against what, and what the run must hold to pass.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Scenario {
-    /// Names the run and its folder.
+    /// Name of the run and of its folder.
     #[serde(default = "defaults::name")]
     pub name: String,
     /// The Asterisk under load.
     pub asterisk: Asterisk,
-    /// The service behind it.
+    /// The service that answers the calls behind Asterisk.
     pub service: Service,
-    /// Caller, callee and local address.
+    /// Caller, callee and local address of the SIP calls.
     pub sip: Sip,
     /// Number, rate and length of the calls.
     pub load: Load,
     /// Codec, packet time and ports.
     pub media: Media,
-    /// Scheduling of the driver's media threads: by default that of an ordinary program, for a real-time thread
-    /// takes its CPU from Asterisk, too.
+    /// Scheduling of the driver's media threads. It helps where other programs compete for the CPU, and the
+    /// report says what is in force. On a small machine Asterisk is one of them: try it before you rely on it.
     pub driver: Driver,
-    /// Delay, loss and disorder of packets, on purpose.
+    /// A network made worse on purpose, inside the driver and for the calls' media alone.
     pub impair: Impair,
-    /// Measured window, and bounds of late and lost.
+    /// The measured window, and bounds of late and lost.
     pub measure: Measure,
-    /// Figures of the instrument beyond which it is in doubt.
+    /// Limits of the instrument's own figures, beyond which the run's figures are in doubt.
     pub limits: Limits,
     /// Conditions of a pass.
     pub gates: Gates,
-    /// Faults in mid-run, on purpose, in the order of time.
+    /// A fault in mid-run, on purpose; faults stand in the order of time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fault: Vec<Fault>,
 }
 
 /// `[asterisk]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Asterisk {
     /// Owner of the Asterisk.
     pub mode: AsteriskMode,
-    /// Asterisk's RTP ports, two even ones per call (its `rtp.conf`).
+    /// Asterisk's RTP ports (its `rtp.conf`): two even ports a call, so four of the range.
     pub rtp_ports: PortRange,
-    /// External: where it takes SIP over UDP, `host:port`.
+    /// Address where an external Asterisk takes SIP over UDP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sip: Option<HostPort>,
-    /// External: its ARI, `http://host:port`. User and password come from ARI_USER and ARI_PASS.
+    /// ARI of an external Asterisk; user and password come from ARI_USER and ARI_PASS.
+    #[cfg_attr(test, schemars(extend("pattern" = "^http://", "examples" = ["http://127.0.0.1:8088"])))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ari: Option<String>,
-    /// Managed: the port of its ARI on the loopback, for a service that is not started by the run and
+    /// Port of a managed Asterisk's ARI on the loopback, for a service that the run has not started and that
     /// has to know it. Absent: any free one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(extend("examples" = [8088])))]
     pub ari_port: Option<u16>,
 }
 
 /// Owner of the Asterisk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum AsteriskMode {
     /// The run starts one with this project's configuration and stops it at the end.
@@ -92,23 +106,28 @@ pub enum AsteriskMode {
 
 /// `[service]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Service {
     /// Kind of the service.
     pub mode: ServiceMode,
-    /// Command: the program and its arguments, without a shell, started in the caller's folder.
+    /// Program and arguments that start the service of mode `command`, one word an element, without a shell, in
+    /// the folder that `loadtest` is started in.
+    #[cfg_attr(test, schemars(extend("examples" = [["node", "app.js"]])))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// Longest wait until Asterisk lists the application.
     pub ready_within: Span,
-    /// Port pool of a service that the run starts, one per call.
+    /// UDP ports of a service that the run starts, one a call. PORT_RANGE in the environment says the same.
     pub ports: PortRange,
     /// Address of the built-in service's /health and /metrics; port 0 takes any free one.
+    #[cfg_attr(test, schemars(extend("title" = "an address with its port",
+        "pattern" = r"^([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}$")))]
     pub http: SocketAddr,
     /// Name of the ARI application.
     pub app: String,
-    /// The echo server that the built-in service sends the calls' media through, `host:port`. Absent:
-    /// it sends them back by itself.
+    /// Echo server that the built-in service sends the calls' media through. Absent: it sends them back by
+    /// itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub echo: Option<HostPort>,
     /// Delay of every packet in the built-in service: slow on purpose, to try gates and comparisons on.
@@ -119,6 +138,7 @@ pub struct Service {
 
 /// Kind of the service behind Asterisk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceMode {
     /// This program's own ARI service, started as a child process.
@@ -145,13 +165,15 @@ impl ServiceMode {
 
 /// `[sip]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Sip {
-    /// User part of the request URI: the extension to dial.
+    /// Extension to dial: the user part of the request URI.
     pub to: String,
-    /// User part of From. Credentials, if asked for, come from SIP_USER and SIP_PASS.
+    /// User part of From. Credentials, if Asterisk asks for them, come from SIP_USER and SIP_PASS.
     pub from: String,
-    /// Local address for SIP and RTP: the one that the target reaches this host under.
+    /// Local address for SIP and RTP: the one that the target reaches this machine under.
+    #[cfg_attr(test, schemars(extend("title" = "an IP address", "pattern" = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$")))]
     pub local: IpAddr,
     /// Longest wait of an attempt for its answer.
     pub setup_timeout: Span,
@@ -159,27 +181,31 @@ pub struct Sip {
 
 /// `[load]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Load {
-    /// Calls held concurrently.
+    /// Calls held concurrently. Each is one line, which dials again when its call ends.
     pub calls: u32,
     /// Length of the hold phase, which is the measured window.
     pub duration: Span,
-    /// Rate of new calls while ramping, and the most at any time.
+    /// Rate of new calls while ramping up, and the highest rate at any time.
     pub ramp: Rate,
-    /// Length of one call; a call that ends before the run does is replaced. Absent: calls last.
+    /// Length of one call; a call that ends before the run does is replaced. It must outlast `measure.warmup` by
+    /// a second. Absent: calls last as long as the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_duration: Option<Span>,
     /// Side that hangs up a call after `call_duration`.
     pub hangup: Hangup,
-    /// Pause of a line after a failed attempt or a lost call.
+    /// Rest of a line after a failed attempt or a lost call, before it dials again.
     pub retry_after: Span,
-    /// A call that was heard, and then not for this long, is given up and replaced; 0s is never.
+    /// Silence after which a call that was heard before is given up (BYE, ending `media_lost`) and replaced at
+    /// once; `0s` gives up none.
     pub dead_after: Span,
 }
 
 /// Side that hangs up at the planned end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Hangup {
     /// The driver.
@@ -192,30 +218,34 @@ pub enum Hangup {
 
 /// `[media]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Media {
-    /// `PCMU` or `PCMA`.
+    /// Codec of the calls (G.711).
     pub codec: Codec,
-    /// Packet interval: 10 to 60 ms in steps of 10.
+    /// Packet interval, in steps of 10 ms.
     pub ptime: Span,
     /// Spread of the streams over the packet interval.
     pub phase: Phasing,
-    /// The driver's RTP ports, one even port per call.
+    /// The driver's RTP ports, one even port a call.
     pub ports: PortRange,
 }
 
 /// `[driver]`
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Driver {
-    /// Real-time priority for the media threads; without permission the run goes on without, and says so.
+    /// Real-time priority for the media threads; without permission the run goes on without it, and says so.
     pub realtime: bool,
-    /// CPUs that the media threads keep to, by number; none is any.
+    /// CPUs that the media threads keep to, by number; an empty list is any.
+    #[cfg_attr(test, schemars(extend("examples" = [[1]])))]
     pub cpus: Vec<usize>,
 }
 
 /// Spread of the streams over the packet interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Phasing {
     /// Spread evenly, as callers who know nothing of each other are.
@@ -226,32 +256,37 @@ pub enum Phasing {
 
 /// `[measure]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Measure {
-    /// Time after a call's answer, and after all calls are up, that does not count.
+    /// Time after all calls are up, and after any later call's answer, that is not measured.
     pub warmup: Span,
-    /// A packet this much slower than its call's fastest is late.
+    /// A packet slower than its call's fastest by more than this is late.
     pub late_after: Span,
-    /// A packet not back after this time is lost.
+    /// A packet not back within this time is lost.
     pub lost_after: Span,
-    /// A service that stamps has this machine's clock: only then is there an up and a down.
-    /// Absent: yes for the built-in one and for a target on the loopback interface.
+    /// True if the service's stamps are of this machine's clock: only then are there `up` and `down`. Absent: yes
+    /// for the built-in service and for a target on the loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(extend("examples" = [true])))]
     pub shared_clock: Option<bool>,
-    /// Streams past Asterisk that show what the machine itself does; 0 is none. Absent: one for ten
-    /// calls, ten at the most.
+    /// Streams past Asterisk that show what the machine itself adds; `0` is none. Absent: one for ten calls, ten
+    /// at the most.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(extend("examples" = [3])))]
     pub control_streams: Option<u32>,
 }
 
 /// `[gates]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Gates {
-    /// Expressions `METRIC OP VALUE`, all of which must hold.
+    /// Expressions `METRIC OP VALUE`, or `every call: METRIC OP VALUE`, all of which must hold.
+    #[cfg_attr(test, schemars(extend("examples" = [["rtt.p99 < 20ms", "every call: loss.ratio < 1%"]])))]
     pub require: Vec<String>,
-    /// A gate that is broken, and stays so, ends the run before its time.
+    /// True if a gate that is broken, and stays so, ends the run before its time.
     pub abort_on_fail: bool,
-    /// Time for which it must have been broken without a pause.
+    /// Time for which a gate must be broken without a pause before it ends the run.
     pub abort_after: Span,
 }

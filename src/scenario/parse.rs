@@ -4,9 +4,12 @@ use std::ops::Range;
 
 use toml_edit::{Document, DocumentMut, Item, TableLike, Value};
 
-use super::error::{Problem, ScenarioError, render};
+use super::error::{MOST_SHOWN, Problem, ScenarioError, cut, render};
 use super::wording::reword;
-use super::{Scenario, check};
+use super::{Scenario, check, keys};
+
+/// Most tables within each other that a key of an override may name: a scenario has two.
+const DEEPEST: usize = 8;
 
 /// A scenario with the text that it was read from, overrides included.
 #[derive(Debug, Clone)]
@@ -66,7 +69,7 @@ impl Resolved {
         let resolved = Resolved { scenario, source };
         match check::problems(&resolved.scenario).0 {
             problems if problems.is_empty() => Ok(resolved),
-            problems => Err(resolved.error(&problems)),
+            problems => Err(resolved.error(&problems, 0)),
         }
     }
 
@@ -78,9 +81,15 @@ impl Resolved {
         value("asterisk.mode").and_then(Item::as_str) == Some("external") && value(key).is_none()
     }
 
-    /// An error about this scenario, pointing at each problem's key.
-    pub fn error(&self, problems: &[Problem]) -> ScenarioError {
-        let rendered: Vec<_> = problems.iter().map(|p| self.source.problem(p)).collect();
+    /// An error about this scenario that points at the key of each of the first problems, and counts the others:
+    /// the rest of `problems`, and `more` of which nothing is told.
+    pub fn error(&self, problems: &[Problem], more: usize) -> ScenarioError {
+        let shown = problems.len().min(MOST_SHOWN);
+        let mut rendered: Vec<_> = problems[..shown].iter().map(|p| self.source.problem(p)).collect();
+        match problems.len() - shown + more {
+            0 => {}
+            more => rendered.push(format!("and {more} more")),
+        }
         ScenarioError { rendered: rendered.join("\n\n") }
     }
 
@@ -92,28 +101,48 @@ impl Resolved {
 }
 
 impl Source {
-    /// The deserialiser's error about the bytes in `span`.
+    /// The deserialiser's error about the bytes in `span` of the text with the overrides in it.
     fn misread(&self, said: &str, span: Option<Range<usize>>) -> String {
         let value = span.clone().and_then(|span| self.text.get(span)).unwrap_or_default();
-        let before = span.as_ref().and_then(|span| self.text.get(..span.start)).unwrap_or_default();
-        let key = before.rsplit(['\n', ',', '{', '[']).next().unwrap_or_default();
-        let Problem { message, cure, .. } =
-            reword(said.trim_end(), key.trim_end_matches(['=', ' ']).trim(), value);
+        let key = span.as_ref().map(|span| path_to(&self.text, span)).unwrap_or_default();
+        let Problem { message, cure, .. } = reword(said.trim_end(), &key, value);
         match span.as_ref().and_then(|span| self.overridden(span)) {
             Some(culprit) => told(culprit, &message, &cure),
-            None => render(&self.text, &self.path, &message, span, &cure),
+            None if self.text == self.file => render(&self.file, &self.path, &message, span, &cure),
+            None => render(&self.file, &self.path, &message, locate(&self.file, &key), &cure),
         }
     }
 
-    fn problem(&self, Problem { key, message, cure }: &Problem) -> String {
+    fn problem(&self, problem: &Problem) -> String {
+        let Problem { key, message, cure } = problem;
         let message = format!("{key}: {message}");
         let is_in = |o: &&Override| {
             key.strip_prefix(o.key()).is_some_and(|rest| matches!(rest.get(..1), None | Some(".")))
         };
-        match self.overrides.iter().rfind(is_in) {
+        match self.overrides.iter().rfind(is_in).or_else(|| self.culprit(problem)) {
             Some(culprit) => told(culprit, &message, cure),
-            None => render(&self.text, &self.path, &message, locate(&self.text, key), cure),
+            None => render(&self.file, &self.path, &message, locate(&self.file, key), cure),
         }
+    }
+
+    /// The override that has brought a problem about, though it has set another key: without it, and those after
+    /// it, the problem is not there.
+    fn culprit(&self, problem: &Problem) -> Option<&Override> {
+        let is_there = |first: usize| {
+            let amended = apply(&self.file, &self.path, &self.overrides[..first]).ok()?;
+            let scenario: Scenario = toml::from_str(&amended).ok()?;
+            Some(check::problems(&scenario).0.iter().any(|other| other.key == problem.key))
+        };
+        let (mut without, mut with) = (0, self.overrides.len());
+        if with == 0 || is_there(without) != Some(false) || is_there(with) != Some(true) {
+            return None;
+        }
+        while with - without > 1 {
+            let half = without + (with - without) / 2;
+            // A text that cannot be read says nothing: what made it so was mended by a later override.
+            *(if is_there(half) == Some(true) { &mut with } else { &mut without }) = half;
+        }
+        self.overrides.get(without)
     }
 
     /// The override that has written the bytes in `span`.
@@ -122,6 +151,43 @@ impl Source {
         let has = |range: &Range<usize>| range.start <= span.start && span.end <= range.end;
         self.overrides.iter().rfind(|o| written(text.as_item(), file.as_item(), o.key()).iter().any(has))
     }
+}
+
+/// The whole name of the key that the bytes in `span` of `text` belong to: the key's own or its value's.
+fn path_to(text: &str, span: &Range<usize>) -> String {
+    let Ok(document) = Document::parse(text) else { return String::new() };
+    let mut path = Vec::new();
+    descend(document.as_item(), span, &mut path);
+    path.join(".")
+}
+
+/// Extends `path` to the innermost key inside of `item` that has the bytes in `span`; true if there is one.
+fn descend(item: &Item, span: &Range<usize>, path: &mut Vec<String>) -> bool {
+    let has = |range: Option<Range<usize>>| range.is_some_and(|r| r.start <= span.start && span.end <= r.end);
+    if let Some(tables) = item.as_array_of_tables() {
+        return tables.iter().enumerate().any(|(n, table)| {
+            path.push(n.to_string());
+            let found = inside(table, span, path) || has(table.span());
+            if !found {
+                path.pop();
+            }
+            found
+        });
+    }
+    item.as_table_like().is_some_and(|table| inside(table, span, path))
+}
+
+fn inside(table: &dyn TableLike, span: &Range<usize>, path: &mut Vec<String>) -> bool {
+    let has = |range: Option<Range<usize>>| range.is_some_and(|r| r.start <= span.start && span.end <= r.end);
+    table.iter().any(|(name, item)| {
+        path.push(name.into());
+        let key = table.get_key_value(name).and_then(|(key, _)| key.span());
+        let found = descend(item, span, path) || has(key) || has(item.span());
+        if !found {
+            path.pop();
+        }
+        found
+    })
 }
 
 /// The bytes of `text` that an override of `key` has written: key and value, and the names of tables that
@@ -146,14 +212,11 @@ fn written(text: &Item, file: &Item, key: &str) -> Vec<Range<usize>> {
 
 /// An error of what an override has given.
 fn told(culprit: &Override, message: &str, cure: &str) -> String {
-    let help = if cure.is_empty() { String::new() } else { format!("\n  = help: {cure}") };
-    format!("error: {message}\n --> {}{help}", culprit.given)
+    let help = if cure.is_empty() { String::new() } else { format!("\n  = help: {}", cut(cure)) };
+    format!("error: {}\n --> {}{help}", cut(message), cut(&culprit.given))
 }
 
 fn apply(text: &str, path: &str, overrides: &[Override]) -> Result<String, ScenarioError> {
-    if overrides.is_empty() {
-        return Ok(text.into());
-    }
     let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| ScenarioError {
         rendered: render(text, path, e.message(), e.span(), ""),
     })?;
@@ -162,7 +225,42 @@ fn apply(text: &str, path: &str, overrides: &[Override]) -> Result<String, Scena
             rendered: told(culprit, &why, "write it as in --set load.calls=10"),
         })?;
     }
-    Ok(document.to_string())
+    let mut is_changed = !overrides.is_empty();
+    for key in keys::all().filter(|key| key.is_text) {
+        is_changed |= quote(document.as_item_mut(), &key.path);
+    }
+    Ok(if is_changed { document.to_string() } else { text.into() })
+}
+
+/// Puts what the key `path` has into quotes, as it is written, where it is a number, a boolean or a date: any of
+/// them may be meant as text, as in `to = 4711`. True if there was such.
+fn quote(item: &mut Item, path: &str) -> bool {
+    let mut item = item;
+    for part in path.split('.') {
+        match item.as_table_like_mut().and_then(|table| table.get_mut(part)) {
+            Some(inner) => item = inner,
+            None => return false,
+        }
+    }
+    match item.as_value_mut() {
+        Some(Value::Array(list)) => list.iter_mut().map(quote_value).fold(false, |any, one| any | one),
+        Some(value) => quote_value(value),
+        None => false,
+    }
+}
+
+fn quote_value(value: &mut Value) -> bool {
+    let bare = match value {
+        Value::Integer(n) => n.display_repr().into_owned(),
+        Value::Float(n) => n.display_repr().into_owned(),
+        Value::Boolean(b) => b.display_repr().into_owned(),
+        Value::Datetime(at) => at.display_repr().into_owned(),
+        _ => return false,
+    };
+    let decor = std::mem::take(value.decor_mut());
+    *value = Value::from(bare);
+    *value.decor_mut() = decor;
+    true
 }
 
 fn set(document: &mut DocumentMut, setting: &str) -> Result<(), String> {
@@ -171,6 +269,9 @@ fn set(document: &mut DocumentMut, setting: &str) -> Result<(), String> {
     let value: Value = value.trim().parse().unwrap_or_else(|_| Value::from(value.trim()));
     let mut parts: Vec<_> = key.split('.').map(str::trim).collect();
     let last = parts.pop().filter(|p| !p.is_empty()).ok_or("there is no key")?;
+    if parts.len() > DEEPEST {
+        return Err(format!("a key in {} tables is none of a scenario", parts.len()));
+    }
     let mut table: &mut dyn TableLike = document.as_table_mut();
     for part in parts {
         let item = table.entry(part).or_insert_with(toml_edit::table);
@@ -267,7 +368,7 @@ mod tests {
             ("service.http=9090", "\"127.0.0.1:9090\""),
             ("service.http=here", "127.0.0.1:9090"),
             ("sip.local=here", "127.0.0.1"),
-            ("sip.to=5", "put it in quotes: \"5\""),
+            ("sip.to=a b", "sip.to"),
             ("asterisk.ari_port=70000", "from 0 to 65535"),
             ("asterisk.rtp_ports=10000", "\"21000-31000\""),
             ("asterisk.sip=5060", "\"127.0.0.1:5060\""),

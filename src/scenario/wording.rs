@@ -1,42 +1,108 @@
 //! The deserialiser's words → fault and cure of a scenario.
 
-use super::error::Problem;
+use std::borrow::Cow;
 
-/// Rewords what the deserialiser says of `value`, a piece of TOML as it is written, that `key` has. There is no
-/// cure where the message holds it already.
-pub(super) fn reword(said: &str, key: &str, value: &str) -> Problem {
+use super::error::Problem;
+use super::{keys, tried};
+
+/// Longest name that is compared with others: a longer text is no name with a slip in it.
+const LONGEST_NAME: usize = 64;
+
+/// Rewords what the deserialiser says of `value`, a piece of TOML as it is written, that the key at `path` has. There
+/// is no cure where the message holds it already.
+pub(super) fn reword(said: &str, path: &str, value: &str) -> Problem {
     if let Some((name, known)) = said.strip_prefix("unknown field ").and_then(|rest| named(rest)) {
-        let nearest = known.iter().min_by_key(|known| strsim::osa_distance(known, name));
-        let near = nearest.filter(|near| strsim::osa_distance(near, name) <= name.len() / 2);
-        return Problem::new(key, said, near.map_or(String::new(), |near| format!("did you mean `{near}`?")));
+        return unknown_key(name, path, &known);
     }
+    if let Some((word, known)) = said.strip_prefix("unknown variant ").and_then(|rest| named(rest)) {
+        return unknown_word(word, path, &known);
+    }
+    let key = path.rsplit('.').next().unwrap_or_default();
     let types = said.strip_prefix("invalid type: ").or_else(|| said.strip_prefix("invalid value: "));
     if let Some((found, wanted)) = types.and_then(|rest| rest.split_once(", expected ")) {
         // A table is too long to be repeated.
         let shown = if value.lines().count() == 1 && value.len() <= 60 { value } else { found };
         let (what, cure) = wants(wanted, key, value);
-        return Problem::new(key, format!("{key} = {shown}: {what} belongs here"), cure);
+        return Problem::new(path, format!("{path} = {shown}: {what} belongs here"), cure);
     }
     if let Some(name) = said.strip_prefix("missing field ") {
-        return Problem::new(key, format!("{name} is missing"), format!("add {name}: it has no default"));
+        return Problem::new(path, format!("{name} is missing"), format!("add {name}: it has no default"));
     }
+    let belongs =
+        |what: &str, cure: &str| Problem::new(path, format!("{path} = {value}: {what} belongs here"), cure);
     match said {
-        "wanted string or table" => Problem::new(
-            key,
-            format!("{key} = {value}: a word belongs here"),
-            "write it in quotes, as in \"PCMU\"",
-        ),
-        "invalid IP address syntax" => Problem::new(
-            key,
-            format!("{key} = {value}: an IP address belongs here"),
-            "write it in digits, as in \"127.0.0.1\"; names are not looked up here",
-        ),
-        "invalid socket address syntax" => {
-            let cure = "write IP address and port, as in \"127.0.0.1:9090\"; port 0 is any free one";
-            Problem::new(key, format!("{key} = {value}: an address with its port belongs here"), cure)
+        "wanted string or table" => {
+            let known = tried::word(&without_numbers(path).0, value.trim_matches(['[', ']', '"', '\'', ' ']));
+            belongs("a word", known.unwrap_or("write it in quotes, as in \"PCMU\""))
         }
-        other => Problem::new(key, other, ""),
+        "invalid IP address syntax" => {
+            belongs("an IP address", "write it in digits, as in \"127.0.0.1\"; names are not looked up here")
+        }
+        "invalid socket address syntax" => belongs(
+            "an address with its port",
+            "write IP address and port, as in \"127.0.0.1:9090\"; port 0 is any free one",
+        ),
+        other => Problem::new(path, other, ""),
     }
+}
+
+/// The key `name` at `path`, in a table that has the keys `known`.
+fn unknown_key(name: &str, path: &str, known: &[&str]) -> Problem {
+    let (path, is_listed) = without_numbers(path);
+    let table = path.rsplit_once('.').map_or("", |(table, _)| table);
+    let (whole, of) = match (table, is_listed) {
+        ("", _) => (name.to_string(), "a scenario".to_string()),
+        (table, true) => (format!("{table}.{name}"), format!("[[{table}]]")),
+        (table, false) => (format!("{table}.{name}"), format!("[{table}]")),
+    };
+    let known_words: Vec<_> = known.iter().map(|known| format!("`{known}`")).collect();
+    let message = format!("unknown key `{}`; {of} has {}", short(&whole), known_words.join(", "));
+    let elsewhere = || {
+        let same = |key: &&keys::Key| key.path.rsplit('.').next() == Some(name);
+        keys::all().find(same).map(|key| format!("did you mean `{}`?", key.path))
+    };
+    let cure = nearest(name, known)
+        .filter(|(distance, _)| *distance <= 1)
+        .map(|(_, near)| format!("did you mean `{near}`?"))
+        .or_else(|| tried::key(name).map(String::from))
+        .or_else(elsewhere)
+        .or_else(|| nearest(name, known).map(|(_, near)| format!("did you mean `{near}`?")))
+        .unwrap_or_else(|| "`loadtest run --list-keys` names them all".into());
+    Problem::new(&whole, message, cure)
+}
+
+/// The beginning of a word that may be of any length.
+fn short(word: &str) -> Cow<'_, str> {
+    match word.char_indices().nth(LONGEST_NAME) {
+        Some((at, _)) => format!("{}…", &word[..at]).into(),
+        None => word.into(),
+    }
+}
+
+/// A path without the places in a list of tables, and true if there were some.
+fn without_numbers(path: &str) -> (String, bool) {
+    let parts: Vec<_> = path.split('.').filter(|part| part.parse::<usize>().is_err()).collect();
+    (parts.join("."), parts.len() < path.split('.').count())
+}
+
+/// A word that the key at `path` does not take.
+fn unknown_word(word: &str, path: &str, known: &[&str]) -> Problem {
+    let known_words: Vec<_> = known.iter().map(|known| format!("\"{known}\"")).collect();
+    let message = format!("{path} = \"{}\": one of {} belongs here", short(word), known_words.join(", "));
+    let same = known.iter().find(|known| known.eq_ignore_ascii_case(word));
+    let cure = same
+        .map(|same| format!("did you mean \"{same}\"?"))
+        .or_else(|| tried::word(&without_numbers(path).0, word).map(String::from))
+        .or_else(|| nearest(word, known).map(|(_, near)| format!("did you mean \"{near}\"?")))
+        .unwrap_or_default();
+    Problem::new(path, message, cure)
+}
+
+/// The known name that is nearest to `name`, with its distance, if it is near.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<(usize, &'a str)> {
+    let name: String = name.chars().take(LONGEST_NAME).collect();
+    let near = known.iter().map(|known| (strsim::osa_distance(known, &name), *known));
+    near.min_by_key(|(distance, _)| *distance).filter(|(distance, _)| *distance <= name.len() / 2)
 }
 
 /// The unknown name and the known ones.

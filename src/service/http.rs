@@ -77,22 +77,34 @@ async fn health(State(shared): State<Arc<SharedCounts>>) -> (StatusCode, Json<Va
     }
 }
 
-/// JSON, unless OpenMetrics text is what the client likes better.
+/// JSON, unless OpenMetrics text, or Prometheus' older one, is what the client likes better.
 async fn metrics(State(shared): State<Arc<SharedCounts>>, headers: HeaderMap) -> Response {
     let now = shared.snapshot();
     // A list may be spread over several headers (RFC 9110 section 5.3).
     let accepted: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let body = if prefers_openmetrics(&accepted.join(",")) {
-        ([(CONTENT_TYPE, openmetrics::CONTENT_TYPE)], openmetrics::text(&now)).into_response()
-    } else {
-        Json(ServiceMetrics::of(&now)).into_response()
+    let body = match preferred(&accepted.join(",")) {
+        Form::OpenMetrics => {
+            ([(CONTENT_TYPE, openmetrics::CONTENT_TYPE)], openmetrics::text(&now)).into_response()
+        }
+        Form::Plain => {
+            ([(CONTENT_TYPE, openmetrics::PLAIN_CONTENT_TYPE)], openmetrics::plain_text(&now)).into_response()
+        }
+        Form::Json => Json(ServiceMetrics::of(&now)).into_response(),
     };
     ([(VARY, "Accept")], body).into_response()
 }
 
-/// True if a client with this Accept header (RFC 9110 section 12.5.1) would rather have OpenMetrics
-/// text than JSON. One that asks for neither by name gets JSON.
-fn prefers_openmetrics(accept: &str) -> bool {
+/// Form of the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    OpenMetrics,
+    Plain,
+}
+
+/// The form that a client with this Accept header (RFC 9110 section 12.5.1) likes best. One that asks for none by
+/// name gets JSON.
+fn preferred(accept: &str) -> Form {
     let quality = |kind: &str| {
         let named = accept.split(',').filter(|range| {
             range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(kind))
@@ -103,8 +115,13 @@ fn prefers_openmetrics(accept: &str) -> bool {
         });
         weights.fold(0.0, f64::max)
     };
-    let text = quality("application/openmetrics-text");
-    text > 0.0 && text >= quality("application/json")
+    let (open, plain) = (quality("application/openmetrics-text"), quality("text/plain"));
+    let best = open.max(plain);
+    match (best > 0.0 && best >= quality("application/json"), open >= plain) {
+        (false, _) => Form::Json,
+        (true, true) => Form::OpenMetrics,
+        (true, false) => Form::Plain,
+    }
 }
 
 #[cfg(test)]
@@ -128,18 +145,21 @@ mod tests {
         for (accept, text) in [
             (
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-                true,
+                Form::OpenMetrics,
             ),
-            ("application/openmetrics-text; version=1.0.0; charset=utf-8", true),
-            ("application/openmetrics-text;q=0.9,application/json;q=0.1", true),
-            ("application/json,application/openmetrics-text;q=0.9", false),
-            ("application/openmetrics-text;q=0", false),
-            ("application/openmetrics-text;q=high", false),
-            ("text/html,application/xhtml+xml,*/*;q=0.8", false),
-            ("*/*", false),
-            ("", false),
+            ("application/openmetrics-text; version=1.0.0; charset=utf-8", Form::OpenMetrics),
+            ("application/openmetrics-text;q=0.9,application/json;q=0.1", Form::OpenMetrics),
+            ("application/json,application/openmetrics-text;q=0.9", Form::Json),
+            ("application/openmetrics-text;q=0", Form::Json),
+            ("application/openmetrics-text;q=high", Form::Json),
+            ("text/plain", Form::Plain),
+            ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Form::Plain),
+            ("application/json,text/plain;q=0.9,*/*;q=0.8", Form::Json),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", Form::Json),
+            ("*/*", Form::Json),
+            ("", Form::Json),
         ] {
-            assert_eq!(prefers_openmetrics(accept), text, "{accept}");
+            assert_eq!(preferred(accept), text, "{accept}");
         }
     }
 }

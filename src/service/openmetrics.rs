@@ -1,11 +1,14 @@
 //! The metrics as OpenMetrics text, for Prometheus and its like.
 
 use super::metrics::Snapshot;
-use crate::openmetrics::{Labels, Page, Samples};
+use crate::openmetrics::{Labels, Page, Samples, plain};
 use crate::record::OutcomeCount;
 
 /// Media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Media type of the text in the older format.
+pub const PLAIN_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// First part of every metric's name.
 const PREFIX: &str = "loadtest_service";
@@ -17,6 +20,11 @@ pub fn text(now: &Snapshot) -> String {
     asterisk(&mut page, now);
     media(&mut page, now);
     page.text(PREFIX, Labels::new())
+}
+
+/// The text in the older format of Prometheus, which `promtool check metrics` reads.
+pub fn plain_text(now: &Snapshot) -> String {
+    plain(&text(now))
 }
 
 fn calls(page: &mut Page, now: &Snapshot) {
@@ -146,6 +154,11 @@ mod tests {
         let help: Vec<_> = text.lines().filter(|line| line.starts_with("# HELP ")).collect();
         let names: HashSet<_> = help.iter().filter_map(|line| line.split(' ').nth(2)).collect();
         assert_eq!(names.len(), help.len(), "a name appears twice");
+    }
+
+    #[test]
+    fn promtool_has_nothing_to_say() {
+        assert_eq!(crate::openmetrics::lint::problems(&plain_text(&full())), [""; 0]);
     }
 
     /// Every metric that the dashboard asks for is there, under the labels that it asks by.

@@ -116,6 +116,11 @@ impl Challenge {
         Ok(Challenge { header })
     }
 
+    /// The realm, as the far end names it.
+    pub fn realm(&self) -> &str {
+        &self.header.realm
+    }
+
     /// True if only the nonce was too old (RFC 7616 3.3): the same credentials may be tried again.
     pub fn is_stale(&self) -> bool {
         self.header.stale

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::digest::{AuthError, Challenge, Credentials};
 use super::message::{Message, Method};
 use super::outgoing::Request;
 
@@ -29,6 +30,28 @@ impl Options {
             destination: remote,
         };
         Options { request }
+    }
+
+    /// The same probe with the credentials that `challenge`, the answer to it, asks for. `seed` is another one.
+    ///
+    /// # Errors
+    /// A challenge that cannot be answered.
+    pub fn logged_in(
+        &self,
+        challenge: &Message,
+        credentials: &Credentials,
+        seed: u64,
+    ) -> Result<Options, AuthError> {
+        let header = if challenge.status() == Some(407) { "Proxy-Authorization" } else { "Authorization" };
+        let (uri, cnonce) = (&self.request.uri, format!("{seed:016x}"));
+        let value = Challenge::of(challenge)?.answer(credentials, &Method::Options, uri, &cnonce)?;
+        let request = Request {
+            branch: format!("z9hG4bK{seed:016x}"),
+            cseq: self.request.cseq + 1,
+            credentials: vec![(header, value)],
+            ..self.request.clone()
+        };
+        Ok(Options { request })
     }
 
     /// The request; repeated as it is (RFC 3261 17.1.2).

@@ -79,9 +79,12 @@ fn unfold(bytes: &[u8]) -> Result<(Vec<Cow<'_, str>>, &[u8]), ParseError> {
         let is_continuation = line.starts_with(b" ") || line.starts_with(b"\t");
         match lines.last_mut() {
             Some(last) if is_continuation => {
-                let last = last.to_mut();
-                last.push(' ');
-                last.push_str(&tidy(line));
+                let more = tidy(line);
+                if !more.is_empty() {
+                    let last = last.to_mut();
+                    last.push(' ');
+                    last.push_str(&more);
+                }
             }
             _ => lines.push(tidy(line)),
         }

@@ -182,6 +182,12 @@ fn what_is_no_message_says_why() {
 }
 
 #[test]
+fn a_continuation_of_nothing_but_space_adds_nothing() {
+    let blank = read(&with(";tag=f", ";tag=f\r\n \r\n\t\r\n  ;x=y\r\n "));
+    assert_eq!(blank.from(), "<sip:alice@192.0.2.9>;tag=f ;x=y");
+}
+
+#[test]
 fn sizes_are_bounded() {
     let many = with("Call-ID", &format!("{}Call-ID", "Many: y\r\n".repeat(MAX_HEADERS)));
     assert_eq!(refused(&many), "more than 256 headers");

@@ -3,10 +3,12 @@
 mod figure;
 mod ns;
 mod text;
+mod visible;
 
 pub use figure::{Unit, Value, counted, show};
 pub use ns::Ns;
 pub use text::cut;
+pub use visible::{visible, visible_json};
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,9 +19,9 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Reads and writes a type by its `FromStr` and `Display`. `super::wording` knows the cure for what is no
-/// text by the word that stands for the type here.
+/// text by the word that stands for the type here. The scenario's schema takes the pattern and the examples.
 macro_rules! as_text {
-    ($type:ty, $what:literal) => {
+    ($type:ty, $what:literal, $pattern:literal, $examples:expr) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 struct Text;
@@ -40,6 +42,17 @@ macro_rules! as_text {
                 to.collect_str(self)
             }
         }
+        #[cfg(test)]
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "title": $what, "type": "string", "pattern": $pattern, "examples": $examples,
+                })
+            }
+        }
     };
 }
 
@@ -47,7 +60,12 @@ macro_rules! as_text {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
-as_text!(Span, "a duration");
+as_text!(
+    Span,
+    "a duration",
+    r"^(0|(\s*[0-9]+(\.[0-9]+)?\s*(ns|nsec|nanos|us|µs|usec|ms|msec|millis|s|sec|secs|second|seconds|m|min|mins|minute|minutes|h|hr|hrs|hour|hours|d|day|days|w|wk|wks|week|weeks|M|month|months|y|yr|yrs|year|years)\s*)+)$",
+    ["300ms", "20s", "5m", "1h 30m"]
+);
 
 impl Span {
     /// The value in milliseconds, with its fraction.
@@ -75,7 +93,7 @@ impl fmt::Display for Span {
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Rate(pub f64);
 
-as_text!(Rate, "a rate");
+as_text!(Rate, "a rate", r"^\s*\+?[0-9.]+([eE][+-]?[0-9]+)?\s*/\s*(s|m|min)\s*$", ["10/s", "90/m"]);
 
 impl FromStr for Rate {
     type Err = String;
@@ -103,7 +121,7 @@ impl fmt::Display for Rate {
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Percent(pub f64);
 
-as_text!(Percent, "a share");
+as_text!(Percent, "a share", r"^\s*[-+]?[0-9.]+([eE][+-]?[0-9]+)?\s*%\s*$", ["0.1%", "90%"]);
 
 impl FromStr for Percent {
     type Err = String;
@@ -131,7 +149,12 @@ pub struct HostPort {
     port: u16,
 }
 
-as_text!(HostPort, "host and port");
+as_text!(
+    HostPort,
+    "host and port",
+    r"^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]):\+?[0-9]{1,5}$",
+    ["127.0.0.1:5060", "pbx.example:5060"]
+);
 
 impl HostPort {
     /// True if it is surely this machine; a name other than `localhost` is not looked up.
@@ -179,7 +202,7 @@ pub struct PortRange {
     pub to: u16,
 }
 
-as_text!(PortRange, "a port range");
+as_text!(PortRange, "a port range", r"^\s*\+?[0-9]{1,5}\s*-\s*\+?[0-9]{1,5}\s*$", ["21000-31000"]);
 
 impl PortRange {
     /// Number of ports; at least one.

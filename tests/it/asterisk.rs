@@ -11,9 +11,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::harness::{Lane, Target, authorization};
+use crate::harness::{Lane, PATIENCE, Target, authorization};
 
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = PATIENCE;
 
 fn install() -> Install {
     find::find(&SearchPlaces::from_environment(None)).unwrap_or_else(|e| panic!("{e}"))
@@ -86,13 +86,12 @@ async fn ask(target: Target, request: &str, last: &str) -> Vec<String> {
     socket.send_to(request.as_bytes(), addr).await.expect("sent");
     let mut lines = Vec::new();
     let mut buffer = vec![0; 8192];
-    let wait = Duration::from_secs(5);
     let is_over = |lines: &[String]| match last {
         REFUSED_AGAIN => lines.iter().filter(|line| line.contains(" 401 ")).count() > 1,
         last => lines.iter().any(|line| line.contains(last)),
     };
     while !is_over(&lines) {
-        let length = tokio::time::timeout(wait, socket.recv(&mut buffer))
+        let length = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer))
             .await
             .unwrap_or_else(|_| panic!("{last} did not come, but {lines:?}"))
             .expect("an answer");

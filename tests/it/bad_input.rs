@@ -79,3 +79,108 @@ fn an_unusable_machine_is_named_before_any_call() {
     let output = ends_with(place.program().args(["run", "scenarios/smoke.toml", "--out"]).arg(&full), 2);
     assert!(stderr(&output).contains("holds a run already"), "{}", stderr(&output));
 }
+
+/// What many a mistake costs: every one is counted, a few are shown, and a long line is cut.
+#[test]
+fn a_scenario_of_many_mistakes_is_refused_in_little_time_and_few_words() {
+    let place = Place::new();
+    let many = |n: usize, text: &str| {
+        let lines: Vec<_> = (0..n).map(|i| text.replace('#', &i.to_string())).collect();
+        lines
+    };
+    let gates = |lines: Vec<String>, between: &str| format!("[gates]\nrequire = [{}]\n", lines.join(between));
+    let fault = "[[fault]]\nat = \"#s\"\ntarget = \"asterisk\"\naction = \"kill\"\n";
+    for (name, text, words) in [
+        ("gates", gates(many(20_000, "\"rtt.p9#x < 20ms\""), ",\n"), &["rtt.p90x", "and 19995 more"][..]),
+        ("line", gates(many(20_000, "\"los.ratio < #%\""), ", "), &["los.ratio", "and 19995 more"]),
+        ("long", gates(many(900, &format!("\"{}\"", "x".repeat(900))), ", "), &["and 895 more"]),
+        ("right", gates(many(20_000, "\"rtt.p99 < #ms\""), ", "), &["20000 gates", "1000 at the most"]),
+        ("faults", many(10_000, fault).concat(), &["10000 faults"]),
+        ("keys", format!("[load]\n{}", many(40_000, "k# = 1\n").concat()), &["unknown key `load.k0`"]),
+        ("key", format!("[load]\n{} = 1\n", "k".repeat(900_000)), &["unknown key `load.kkk"]),
+        ("word", format!("media.codec = \"{}\"\n", "k".repeat(900_000)), &["media.codec", "PCMU"]),
+        ("deep", format!("{} = 1\n", vec!["load"; 100_000].join(".")), &[]),
+        ("nested", format!("x = {}{}\n", "[".repeat(100_000), "]".repeat(100_000)), &[]),
+        ("tables", many(40_000, "[t#]\n").concat(), &["unknown key `t0`"]),
+        ("words", format!("service.command = [{}]\n", "\"x\", ".repeat(100_000)), &["command is too long"]),
+        ("cpus", format!("driver.cpus = [{}]\n", "1, ".repeat(100_000)), &[]),
+    ] {
+        let path = place.path(&format!("{name}.toml"));
+        std::fs::write(&path, text).expect("a file");
+        let output = place.program().args(["check"]).arg(&path).output().expect("it ends");
+        let said = stderr(&output);
+        assert!(
+            name == "cpus" || output.status.code() == Some(2),
+            "{name}: {:?}\n{said:.2000}",
+            output.status
+        );
+        assert!(words.iter().all(|word| said.contains(word)), "{name}:\n{said:.4000}");
+        assert!(said.len() < 10_000, "{name}: {} bytes", said.len());
+    }
+}
+
+/// Points at `--set` whatever key it has set, and never at a line that the file has not.
+#[test]
+fn what_an_override_brings_about_is_not_blamed_on_the_file() {
+    let place = Place::new();
+    let path = place.path("small.toml");
+    std::fs::write(&path, "name = \"small\"\n[load]\ncalls = 2\n[media]\nports = \"40000-40003\"\n")
+        .expect("a file");
+    for (set, given, words) in [
+        (&["service.mode=command"][..], "--set service.mode=command", &["command = ["][..]),
+        (&["asterisk.mode=external"], "--set asterisk.mode=external", &["SIP port"]),
+        (&["load.duration=20s", "load.calls=50"], "--set load.calls=50", &["media.ports", "50 are needed"]),
+        (
+            &["load.calls=2", "load.hangup=both", "load.duration=5s"],
+            "--set load.hangup=both",
+            &["call_duration"],
+        ),
+        (&["sip.local=192.0.2.1"], "--set sip.local=192.0.2.1", &["loopback"]),
+        (&["service.mode=external"], "--set service.mode=external", &["ari_port"]),
+        (&["impair.out.jitter=5ms"], "--set impair.out.jitter=5ms", &["vary"]),
+        (&["measure.lost_after=50ms"], "--set measure.lost_after=50ms", &[]),
+    ] {
+        let mut check = place.program();
+        check.arg("check").arg(&path);
+        set.iter().for_each(|set| _ = check.args(["--set", set]));
+        let said = stderr(&ends_with(&mut check, 2));
+        assert!(said.contains(&format!("--> {given}\n")), "{set:?}:\n{said}");
+        assert!(
+            words.iter().all(|word| said.contains(word)) && !said.contains("small.toml"),
+            "{set:?}:\n{said}"
+        );
+    }
+    // The file's own mistake is at its own line, whatever an override has put above it.
+    std::fs::write(&path, "[load]\ncalls = 2\n[media]\nports = \"40000-40001\"\n").expect("a file");
+    for set in ["load.ramp=5/s", "load.call_duration=30s"] {
+        let said = stderr(&ends_with(place.program().arg("check").arg(&path).args(["--set", set]), 2));
+        assert!(said.contains("small.toml:4") && !said.contains("--set"), "{said}");
+    }
+}
+
+#[test]
+fn numbers_dates_and_truths_are_text_where_text_belongs() {
+    let place = Place::new();
+    for set in [
+        "sip.to=4711",
+        "sip.to=+49301234",
+        "sip.to=0049301234",
+        "sip.to=1.50",
+        "sip.to=true",
+        "name=2026-11-26",
+        "name=12",
+        "sip.from=100",
+        "sip.from=1e3",
+        "service.app=7",
+        "name=inf",
+        "gates.require=[]",
+    ] {
+        let output =
+            place.program().args(["check", "scenarios/smoke.toml", "--set", set]).output().expect("it ends");
+        assert!(!stderr(&output).contains(set), "{set}:\n{}", stderr(&output));
+    }
+    let path = place.path("bare.toml");
+    std::fs::write(&path, "name = 2026-11-26\n[sip]\nto = +4930\nfrom = 0x1F\n").expect("a file");
+    let resolved = loadtest::run::plan::read_scenario(&path, &[]).expect("a scenario").scenario;
+    assert_eq!((&*resolved.name, &*resolved.sip.to, &*resolved.sip.from), ("2026-11-26", "+4930", "0x1F"));
+}

@@ -191,3 +191,111 @@ fn a_target_that_stays_silent_is_named_with_the_cure() {
     let said = stderr(&ends_with(check.env("ARI_USER", "u").env("ARI_PASS", "p"), 2));
     assert!(said.contains("error: asterisk.sip") && said.contains("firewall"), "{said}");
 }
+
+#[test]
+fn one_call_is_placed_and_told_step_by_step() {
+    let place = Place::new();
+    let call = |set: &[&str], code| {
+        let mut check = place.check("smoke", set);
+        stdout(&ends_with(check.arg("--call"), code))
+    };
+    let said = call(&[], 0);
+    for step in ["✓ SIP", "✓ login", "✓ answer", "✓ SDP", "✓ application", "✓ bridge", "✓ echo", "✓ hang-up"]
+    {
+        assert!(said.contains(step), "{step} in\n{said}");
+    }
+    assert!(said.contains("The call went through and was heard."), "{said}");
+    for (to, step, finding) in [
+        ("busy", "✗ answer       486", "were rejected with 486"),
+        ("congestion", "✗ answer       503", "were rejected with 503"),
+        ("noanswer", "✗ answer       timeout", "taken by the far end and not answered within 1s"),
+    ] {
+        let set = [&format!("sip.to={to}"), "service.mode=none", "sip.setup_timeout=1s"];
+        let said = call(&set, 1);
+        assert!(said.contains(step) && !said.contains("echo  "), "{step} in\n{said}");
+        // One call, or the next in its place.
+        let finding = finding.trim_start_matches("were ");
+        assert!(
+            said.split_whitespace().collect::<Vec<_>>().join(" ").contains(finding),
+            "{finding} in\n{said}"
+        );
+    }
+    assert_eq!(
+        place.processes(),
+        Vec::<String>::new(),
+        "the logs of calls that failed are kept, and nothing else"
+    );
+}
+
+#[test]
+fn the_password_is_tried_where_options_are_challenged() {
+    let place = Place::new();
+    let far_end = Challenger::start();
+    let sip = format!("asterisk.sip={}", far_end.address);
+    let set = ["asterisk.mode=external", &sip, "service.mode=none"];
+    let ask = |account: Option<(&str, &str)>, code| {
+        let mut check = place.check("smoke", &set);
+        if let Some((user, password)) = account {
+            check.env("SIP_USER", user).env("SIP_PASS", password);
+        }
+        let output = ends_with(&mut check, code);
+        (stdout(&output), stderr(&output))
+    };
+    assert!(ask(Some(("7001", "right")), 0).0.contains("takes user `7001` (realm `pbx`)"));
+    let (_, said) = ask(Some(("7001", "wrong")), 2);
+    assert!(said.contains("refuses user `7001` with this password (realm `pbx`, From"), "{said}");
+    let (_, said) = ask(None, 2);
+    assert!(said.contains("asks for credentials (realm `pbx`)") && said.contains("SIP_USER"), "{said}");
+}
+
+/// A far end that challenges OPTIONS and knows one password: whoever has it sends the right response.
+struct Challenger {
+    address: std::net::SocketAddr,
+}
+
+impl Challenger {
+    fn start() -> Challenger {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = socket.local_addr().expect("an address");
+        std::thread::spawn(move || {
+            let mut datagram = [0; 4096];
+            while let Ok((size, from)) = socket.recv_from(&mut datagram) {
+                let request = String::from_utf8_lossy(&datagram[..size]).into_owned();
+                let _ = socket.send_to(answer_to(&request).as_bytes(), from);
+            }
+        });
+        Challenger { address }
+    }
+}
+
+fn answer_to(request: &str) -> String {
+    let header = |name: &str| {
+        let prefix = format!("{name}: ");
+        request.lines().find_map(|line| line.strip_prefix(prefix.as_str())).unwrap_or_default().to_string()
+    };
+    let authorization = header("Authorization");
+    let param = |name: &str| {
+        let (_, rest) = authorization.split_once(&format!("{name}="))?;
+        Some(rest.trim_start_matches('"').split(['"', ',']).next()?.to_string())
+    };
+    // RFC 2617 3.2.2 without qop, with the password `right`.
+    let is_right = param("response").is_some_and(|response| {
+        let answer = digest_auth::AuthContext::new_with_method(
+            param("username").unwrap_or_default(),
+            "right",
+            param("uri").unwrap_or_default(),
+            Option::<&[u8]>::None,
+            digest_auth::HttpMethod("OPTIONS".into()),
+        );
+        let challenge = r#"Digest realm="pbx", nonce="n""#;
+        let mut challenge = digest_auth::WwwAuthenticateHeader::parse(challenge).expect("a challenge");
+        challenge.respond(&answer).expect("an answer").response == response
+    });
+    let (line, more) = match is_right {
+        true => ("200 OK", ""),
+        false => ("401 Unauthorized", "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n\"\r\n"),
+    };
+    let same: String =
+        ["Via", "From", "To", "Call-ID", "CSeq"].map(|name| format!("{name}: {}\r\n", header(name))).concat();
+    format!("SIP/2.0 {line}\r\n{same}{more}Content-Length: 0\r\n\r\n")
+}

@@ -136,7 +136,7 @@ fn completions_complete() {
         said(&ends_with(Command::new("bash").args(["-c", &line]), 0)).trim().to_string()
     };
     assert_eq!(complete(&["loadtest", "comple"]), "completions");
-    assert_eq!(complete(&["loadtest", "run", "--list"]), "--list-metrics");
+    assert_eq!(complete(&["loadtest", "run", "--list"]), "--list-metrics --list-keys");
     assert_eq!(complete(&["loadtest", "report", "--report", "open"]), "openmetrics");
     let refused = ends_with(place.program().args(["completions", "tcsh"]), 2);
     assert!(stderr(&refused).contains("zsh"), "{}", stderr(&refused));
@@ -227,22 +227,19 @@ fn scenario(text: &str, path: &str) -> Scenario {
 
 #[test]
 fn every_key_of_a_scenario_is_documented_with_its_default() {
-    // `key` and `default` of each row, below the tables that the heading or the table's head names.
+    // `key` and `default` of each row, below the table that the heading names.
     let mut documented: Vec<(String, String)> = Vec::new();
-    for page in ["docs/scenarios.md", "docs/impairment.md", "docs/faults.md"] {
-        let mut tables = vec![String::new()];
-        for line in read(page).lines() {
-            let code: Vec<_> = line.split('`').skip(1).step_by(2).collect();
-            if line.starts_with("### ") || line.starts_with("| key of") {
-                tables = code.iter().map(|name| format!("{}.", name.trim_matches(['[', ']']))).collect();
-            } else if let ([key, default, ..], true) = (&code[..], line.starts_with("| `")) {
-                let default = if line.contains("| – |") { "–" } else { default };
-                documented.extend(tables.iter().map(|table| (format!("{table}{key}"), default.to_string())));
-            } else if let ([key], true) = (&code[..], line.starts_with("| `") && line.contains("| – |")) {
-                documented.extend(tables.iter().map(|table| (format!("{table}{key}"), "–".to_string())));
-            }
+    let mut table = String::new();
+    for line in read("docs/scenario.md").lines() {
+        let cells: Vec<_> = line.split(" | ").map(|cell| cell.trim_matches(['|', ' ', '`'])).collect();
+        if let Some(heading) = line.strip_prefix("## `[") {
+            table = format!("{}.", heading.trim_matches(['[', ']', '`']));
+        } else if let (true, [key, _, default, ..]) = (line.starts_with("| `"), &cells[..]) {
+            documented.push((format!("{table}{key}"), default.to_string()));
         }
     }
+    // Those of a fault are in no scenario that has none.
+    documented.retain(|(key, _)| !key.starts_with("fault."));
     let resolved = Resolved::read("[impair.out]\n[impair.back]", "", &[]).expect("a scenario").to_toml();
     let mut left: Vec<_> = leaves("", &resolved.parse().expect("TOML"));
     for (key, default) in &documented {
@@ -259,6 +256,31 @@ fn every_key_of_a_scenario_is_documented_with_its_default() {
         }
     }
     assert!(left.is_empty(), "not documented: {left:?}");
+}
+
+#[test]
+fn the_keys_are_listed_for_people_and_for_editors() {
+    let place = Place::new();
+    let text = ask(&place, &["run", "--list-keys"]);
+    let line = |key: &str| {
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(key));
+        line.unwrap_or_else(|| panic!("{key} is not in\n{text}")).to_string()
+    };
+    for (key, words) in [
+        ("load.calls", &["whole number", " 1 ", "1 to 20000", "concurrently"][..]),
+        ("load.duration", &["duration", "10s", "1s to 7days"]),
+        ("media.codec", &["PCMU | PCMA"]),
+        ("sip.from", &["text", "loadtest"]),
+        ("fault.at", &["(required)"]),
+        ("impair.out.loss", &["share", "0%"]),
+    ] {
+        let line = line(key);
+        assert!(words.iter().all(|word| line.contains(word)), "{line}");
+    }
+    let schema = ask(&place, &["run", "--list-keys", "--format", "json"]);
+    assert_eq!(schema, read("scenarios/scenario.schema.json"));
+    let refused = ends_with(place.program().args(["run", "--list-keys", "--format", "yaml"]), 2);
+    assert!(stderr(&refused).contains("json"), "{}", stderr(&refused));
 }
 
 /// The keys of a table and of those inside it, with their values as people write them.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use crate::harness::{
-    Place, assert_replaced, child_of, ends_with, rows, sentences, sipp, start_until, stderr,
+    PATIENCE, Place, assert_replaced, child_of, ends_with, rows, sentences, sipp, start_until, stderr,
 };
 use hyper::Method;
 use loadtest::net::http::{HttpClient, HttpLimits};
@@ -257,7 +257,7 @@ fn ari_of(place: &Place) -> HttpClient {
 
 fn post(ari: &HttpClient, path: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let limits = HttpLimits { timeout: std::time::Duration::from_secs(10), body: 1 << 20 };
+    let limits = HttpLimits { timeout: PATIENCE, body: 1 << 20 };
     let answer = runtime.block_on(ari.send(Method::POST, path, limits)).expect("an answer");
     assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
 }

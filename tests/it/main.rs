@@ -1,4 +1,4 @@
-//! Every integration test but the fuzzer's, as one program: it links the crate once.
+//! Every integration test, as one program: it links the crate once.
 
 mod harness;
 
@@ -8,13 +8,16 @@ mod ari_call;
 mod asterisk;
 mod bad_input;
 mod check;
+mod ci;
 mod command_line;
+mod corpus;
 mod doubt;
 mod echo;
 mod exit_codes;
 mod fault;
 mod garbage;
 mod instrument;
+mod messages;
 mod outputs;
 mod own_service;
 mod page;
@@ -24,6 +27,7 @@ mod service;
 mod service_program;
 mod service_recovery;
 mod setup;
+mod terminal;
 mod testbed;
 mod tidy;
 mod truth;

@@ -1,20 +1,14 @@
-//! Files for machines: one Summary in every file, the published schema, and the CI examples,
-//! through real runs.
+//! Files for machines: one Summary in every file, and the published schema, through real runs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
 
-use crate::harness::{Place, ends_with, rows, stderr};
+use crate::harness::{Place, ends_with, rows};
 use loadtest::metrics::{Definition, catalogue};
 use loadtest::values::{Unit, Value as Figure, show};
 use quick_junit::{NonSuccessKind, Report, TestCaseStatus};
 use serde_json::Value;
-use yaml_rust2::{Yaml, YamlLoader};
 
 /// Gates of every outcome: two that hold, one that is broken, one that rests on too few samples.
 const GATES: &str = r#"gates.require=["calls.answered == 100%", "every call: packets.sent > 0", "rtt.p50 > 60s", "rtt.p99.9 < 60s"]"#;
@@ -334,152 +328,4 @@ fn labels_of(mut text: &str) -> BTreeMap<String, String> {
         assert!(labels.insert(name.to_string(), value).is_none(), "{name} comes twice");
     }
     labels
-}
-
-fn yaml(path: &str) -> Yaml {
-    YamlLoader::load_from_str(&text(Path::new(path))).expect("YAML").remove(0)
-}
-
-fn lines(list: &Yaml) -> String {
-    let lines = list.as_vec().into_iter().flatten().map(|line| line.as_str().expect("a line"));
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// The step of that name in the workflow.
-fn step<'a>(workflow: &'a Yaml, name: &str) -> &'a Yaml {
-    let steps = workflow["jobs"]["latency"]["steps"].as_vec().expect("steps");
-    steps.iter().find(|s| s["name"].as_str() == Some(name)).unwrap_or_else(|| panic!("there is no `{name}`"))
-}
-
-#[test]
-fn the_ci_examples_are_sound_shell_and_keep_the_report_of_a_broken_gate() {
-    let (github, gitlab) = (yaml("examples/ci/github.yml"), yaml("examples/ci/gitlab.yml"));
-    let steps = github["jobs"]["latency"]["steps"].as_vec().expect("steps");
-    let scripts = steps.iter().filter_map(|s| s["run"].as_str().map(String::from));
-    let job = &gitlab["latency"];
-    let whole = ["before_script", "script", "after_script"].map(|part| lines(&job[part])).join("\n");
-    for script in scripts.chain([whole]) {
-        let mut linter = Command::new("shellcheck");
-        linter.args(["-s", "bash", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // tests/install.sh installs it.
-        let mut linter = linter.spawn().expect("shellcheck starts");
-        linter.stdin.take().expect("piped").write_all(script.as_bytes()).expect("it reads");
-        let output = linter.wait_with_output().expect("it ends");
-        assert!(output.status.success(), "{}\n{script}", String::from_utf8_lossy(&output.stdout));
-    }
-    for name in ["Show the figures", "Publish the gates as tests", "Keep the report"] {
-        assert_eq!(step(&github, name)["if"].as_str(), Some("always()"), "{name}");
-    }
-    assert_eq!(job["artifacts"]["when"].as_str(), Some("always"));
-    assert_eq!(job["artifacts"]["reports"]["junit"].as_str(), Some("$REPORT/junit.xml"));
-}
-
-/// A folder as a CI job has it: the example's scenario, and a `loadtest` on PATH that runs the one under
-/// test with this place's ports, for a shorter time.
-struct Job {
-    place: Place,
-    folder: PathBuf,
-}
-
-impl Job {
-    fn new(gate: &str) -> Self {
-        let place = Place::new();
-        let folder = place.path("project");
-        fs::create_dir_all(folder.join("bin")).expect("a folder");
-        fs::copy("examples/ci/latency.toml", folder.join("latency.toml")).expect("the scenario");
-        let gates = format!("gates.require=[\"{gate}\"]");
-        let mut sets = place.settings();
-        sets.extend(["load.duration=2s".into(), gates]);
-        let sets: String = sets.iter().map(|set| format!(" --set '{set}'")).collect();
-        let script = format!("#!/bin/sh\nexec '{}' \"$@\"{sets}\n", env!("CARGO_BIN_EXE_loadtest"));
-        let program = folder.join("bin/loadtest");
-        fs::write(&program, script).expect("written");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
-        Job { place, folder }
-    }
-
-    fn run(&self, script: &str, environment: &[(&str, &str)]) -> Output {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let mut shell = Command::new("bash");
-        shell.args(["-eo", "pipefail", "-c", script]).current_dir(&self.folder).stdin(Stdio::null());
-        shell.env("PATH", format!("{}:{path}", self.folder.join("bin").display()));
-        shell.env("TMPDIR", self.place.path("")).env_remove("PORT_RANGE");
-        shell.envs(environment.iter().copied()).output().expect("bash starts")
-    }
-}
-
-#[test]
-fn the_github_example_gates_and_shows_the_figures_either_way() {
-    let github = yaml("examples/ci/github.yml");
-    for (gate, code, word) in [("calls.answered == 100%", 0, "PASS"), ("rtt.p50 > 60s", 10, "FAIL")] {
-        let job = Job::new(gate);
-        let shown = job.folder.join("step-summary.md");
-        let shown_text = shown.display().to_string();
-        let environment =
-            ["SCENARIO", "REPORT"].map(|name| (name, github["env"][name].as_str().expect("set")));
-        let environment = [&environment[..], &[("GITHUB_STEP_SUMMARY", shown_text.as_str())]].concat();
-        let run = |name: &str| job.run(step(&github, name)["run"].as_str().expect("a script"), &environment);
-        let check = run("What is in the way?");
-        assert!(check.status.success(), "{}", stderr(&check));
-        let calls = run("Place the calls");
-        assert_eq!(calls.status.code(), Some(code), "{}", stderr(&calls));
-        assert!(run("Show the figures").status.success());
-        assert!(text(&shown).contains(word), "{}", text(&shown));
-        let kept = step(&github, "Keep the report")["with"]["path"]
-            .as_str()
-            .map(|_| job.folder.join("loadtest-report"));
-        assert!(
-            kept.is_some_and(
-                |folder| folder.join("junit.xml").exists() && folder.join("report.html").exists()
-            )
-        );
-    }
-}
-
-#[test]
-fn the_gitlab_example_gates_and_writes_its_note() {
-    let gitlab = yaml("examples/ci/gitlab.yml");
-    let latency = &gitlab["latency"];
-    let job = Job::new("rtt.p50 > 60s");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let api = format!("http://{}", listener.local_addr().expect("bound"));
-    let mut environment =
-        ["SCENARIO", "REPORT"].map(|n| (n, latency["variables"][n].as_str().expect("set"))).to_vec();
-    let failed = job.run(&lines(&latency["script"]), &environment);
-    assert_eq!(failed.status.code(), Some(10), "{}", stderr(&failed));
-    // Without a token there is no note, and no error.
-    let after = lines(&latency["after_script"]);
-    assert!(job.run(&after, &environment).status.success());
-    let server = std::thread::spawn(move || {
-        let (mut client, _) = listener.accept().expect("the note comes");
-        let (mut request, mut buffer) = (String::new(), [0; 4096]);
-        while !request.contains("\r\n\r\n") || !is_whole(&request) {
-            let n = client.read(&mut buffer).expect("read");
-            request.push_str(&String::from_utf8_lossy(&buffer[..n]));
-            assert!(n > 0, "{request}");
-        }
-        client.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}").expect("answered");
-        request
-    });
-    environment.extend([
-        ("CI_API_V4_URL", api.as_str()),
-        ("CI_PROJECT_ID", "7"),
-        ("CI_MERGE_REQUEST_IID", "12"),
-        ("GITLAB_TOKEN", "a-token"),
-    ]);
-    let noted = job.run(&after, &environment);
-    assert!(noted.status.success(), "{}", stderr(&noted));
-    let request = server.join().expect("the server ends");
-    assert!(request.starts_with("POST /projects/7/merge_requests/12/notes "), "{request}");
-    assert!(
-        request.contains("PRIVATE-TOKEN: a-token") && request.contains("body=") && request.contains("FAIL")
-    );
-}
-
-/// The body is as long as the head says.
-fn is_whole(request: &str) -> bool {
-    let (head, body) = request.split_once("\r\n\r\n").expect("a head");
-    let length =
-        head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    length.is_some_and(|length: usize| body.len() >= length)
 }

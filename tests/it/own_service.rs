@@ -177,10 +177,12 @@ fn calls_that_hear_nothing_point_at_the_application() {
     let app = node(&place, "ari.on('StasisStart', (event, channel) => channel.answer());");
     let output = ends_with(&mut run(&place, &[&app, "load.calls=2", "load.duration=1s", COUNTS]), 10);
     let said = sentences(&output);
-    let remark = "2 of 2 calls answered, no packet came back: does the application echo the media?";
-    assert!(said.contains(remark), "{said}");
-    let page = fs::read_to_string(place.out().join("report.html")).expect("report.html is there");
-    assert!(page.contains("does the application echo the media?"), "the report says so too");
+    let finding = "all 2 calls answered and silent: no packet came back";
+    assert!(said.contains(finding), "{said}");
+    for file in ["report.html", "summary.md", "junit.xml", "summary.json"] {
+        let text = fs::read_to_string(place.out().join(file)).expect("the report is there");
+        assert!(text.contains(finding), "{file} says so too");
+    }
     assert_eq!(place.count("calls.silent_count"), 2);
     place.assert_nothing_left();
 }
@@ -192,7 +194,8 @@ fn calls_that_nobody_answers_point_at_the_application() {
     let set = ["load.calls=2", "load.duration=1s", "sip.setup_timeout=1s", COUNTS];
     let output = ends_with(&mut run(&place, &[&[app.as_str()], &set[..]].concat()), 10);
     let said = sentences(&output);
-    assert!(said.contains("does the application answer them?"), "{said}");
+    assert!(said.contains("all 2 calls were taken by the far end and not answered within 1s"), "{said}");
+    assert_eq!(place.summary()["findings"][0]["name"], "never_answered");
     place.assert_nothing_left();
 }
 

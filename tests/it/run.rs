@@ -5,10 +5,10 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
-use std::time::Duration;
 
 use crate::harness::{
-    Place, UsersAsterisk, assert_replaced, child_of, ends_with, rows, sipp, start_until, stderr,
+    PATIENCE, Place, UsersAsterisk, assert_replaced, child_of, comes_to_be, ends_with, rows, sipp,
+    start_until, stderr,
 };
 use loadtest::net::http::{HttpClient, HttpLimits};
 use loadtest::record::Series;
@@ -158,11 +158,7 @@ fn a_killed_driver_takes_everything_with_it() {
     child.kill().expect("it runs");
     child.wait().expect("it ends");
     // The kernel kills the children on its own time.
-    let gone = (0..500).any(|_| {
-        let line = loadtest::clock::Timeline::start();
-        line.sleep_until(line.now() + Duration::from_millis(20), Duration::ZERO);
-        place.processes().is_empty()
-    });
+    let gone = comes_to_be(|| place.processes().is_empty());
     assert!(gone, "left: {:?}", place.processes());
 }
 
@@ -293,11 +289,7 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     child.signal(Signal::SIGINT);
     child.signal(Signal::SIGTERM);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    let line = loadtest::clock::Timeline::start();
-    let gone = (0..500).any(|_| {
-        line.sleep_until(line.now() + Duration::from_millis(10), Duration::ZERO);
-        channels(&told) == "[]"
-    });
+    let gone = comes_to_be(|| channels(&told) == "[]");
     assert!(gone, "a BYE went out for every call, although nobody waited for its answer");
     asterisk.stop();
 }
@@ -320,11 +312,7 @@ fn a_test_that_panics_leaves_no_asterisk_behind() {
     });
     let why = panicked.expect_err("it panics");
     assert_eq!(why.downcast_ref(), Some(&"as a test does whose assertion fails"));
-    let line = loadtest::clock::Timeline::start();
-    let gone = (0..500).any(|_| {
-        line.sleep_until(line.now() + Duration::from_millis(10), Duration::ZERO);
-        place.processes().is_empty()
-    });
+    let gone = comes_to_be(|| place.processes().is_empty());
     assert!(gone, "{:?}", place.processes());
 }
 
@@ -333,7 +321,7 @@ fn channels(told: &HashMap<String, String>) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let account = Some((told["ARI_USER"].as_str(), told["ARI_PASS"].as_str()));
     let client = HttpClient::new(&told["ARI_URL"], account).expect("an address");
-    let limits = HttpLimits { timeout: Duration::from_secs(10), body: 1 << 20 };
+    let limits = HttpLimits { timeout: PATIENCE, body: 1 << 20 };
     let answer =
         runtime.block_on(client.send(hyper::Method::GET, "/ari/channels", limits)).expect("an answer");
     String::from_utf8_lossy(&answer.body).into_owned()

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::harness::lab::{Lab, Passing, QUICK};
-use crate::harness::{Caller, Place, ends_with, rows, stderr};
+use crate::harness::{Caller, PATIENCE, Place, comes_true, ends_with, rows, stderr};
 use hyper::Method;
 use loadtest::ari::CallIds;
 use loadtest::net::http::HttpClient;
@@ -59,11 +59,7 @@ async fn start(
         };
         lines.inspect(tell).collect::<Vec<_>>()
     });
-    let address = timeout(Duration::from_secs(10), is_ready.recv())
-        .await
-        .ok()
-        .flatten()
-        .expect("a service that is ready");
+    let address = timeout(PATIENCE, is_ready.recv()).await.ok().flatten().expect("a service that is ready");
     (child, address, reader)
 }
 
@@ -76,7 +72,7 @@ async fn a_service_that_another_takes_over_from_says_so_and_writes_its_counts() 
     let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
     sleep(Duration::from_millis(300)).await;
     let second = lab.serve().await;
-    assert!(caller.is_hung_up(Duration::from_secs(5)).await);
+    assert!(caller.is_hung_up().await);
     assert_ne!(child.wait().unwrap().code(), Some(0));
     let said = reader.join().unwrap();
     assert!(said.iter().any(|line| line.contains("give one of the two another --app")), "{said:#?}");
@@ -96,14 +92,11 @@ async fn a_refused_reconnection_is_said_once_and_is_the_reason_on_health() {
     let (mut child, address, reader) = start(&place, &lab, &format!("http://{}", wire.address), &file).await;
     let http = HttpClient::new(&format!("http://{address}"), None).unwrap();
     let told = async |words: &str| {
-        for _ in 0..100 {
+        let says_so = comes_true(async || {
             let answer = http.send(Method::GET, "/health", QUICK).await.unwrap();
-            if String::from_utf8_lossy(&answer.body).contains(words) {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("/health does not say `{words}`");
+            String::from_utf8_lossy(&answer.body).contains(words)
+        });
+        assert!(says_so.await, "/health does not say `{words}`");
     };
     wire.answer("GET", "/ari/events", 401, 3);
     wire.answer("GET", "/ari/events", 403, u32::MAX);

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::harness::Caller;
 use crate::harness::lab::{Lab, Passing, QUICK, assert_whole, outcomes};
+use crate::harness::{Caller, comes_true};
 use hyper::Method;
 use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::ari::request::Operation;
@@ -23,22 +23,13 @@ async fn a_lost_connection_is_made_again_and_what_was_missed_is_made_up() {
     }
     service.assert_bridged(3).await;
     wire.passing.send(Passing::Cut).unwrap();
-    sleep(Duration::from_millis(100)).await;
-    assert_eq!(service.get("/health").await.0, 503);
+    service.assert_health(503).await;
     // One hangs up unheard.
     callers.pop().unwrap().hang_up().await;
     lab.assert_left(5, 3).await;
     wire.passing.send(Passing::Open).unwrap();
-    let mut healthy = false;
-    for _ in 0..100 {
-        sleep(Duration::from_millis(50)).await;
-        healthy = service.get("/health").await.0 == 200;
-        if healthy && lab.left().await == (4, 2) {
-            break;
-        }
-    }
-    assert!(healthy);
-    assert_eq!(lab.left().await, (4, 2));
+    service.assert_health(200).await;
+    lab.assert_left(4, 2).await;
     // The others are as they were, and new calls are taken.
     assert_whole(&callers[0].talk(Duration::from_millis(400), Codec::Pcmu).await, 0);
     callers.push(Caller::call(lab.sip(), "service", 9, Codec::Pcmu).await.expect("an answer"));
@@ -135,7 +126,8 @@ async fn a_caller_who_was_taken_out_of_the_bridge_unheard_is_not_left_in_silence
     lab.assert_left(2, 1).await;
     let (first, second) = (&callers[0], &callers[1]);
     let limit = Duration::from_millis(500);
-    let (first_over, second_over) = tokio::join!(first.is_hung_up(limit), second.is_hung_up(limit));
+    let (first_over, second_over) =
+        tokio::join!(first.is_hung_up_within(limit), second.is_hung_up_within(limit));
     assert_ne!(first_over, second_over);
     let (other, id) = if first_over { (second, 1) } else { (first, 0) };
     assert_served_to_the_end(&lab, other, id).await;
@@ -161,13 +153,8 @@ async fn after_a_crash_its_leftovers_are_cleared_and_its_callers_served() {
 
     let second = lab.serve().await;
     second.assert_health(200).await;
-    for _ in 0..100 {
-        sleep(Duration::from_millis(50)).await;
-        if second.get("/metrics").await.1["total_latencies"] == 2 {
-            break;
-        }
-    }
-    assert_eq!(lab.left().await, (4, 2));
+    comes_true(async || second.get("/metrics").await.1["total_latencies"] == 2).await;
+    lab.assert_left(4, 2).await;
     for (id, caller) in (0..).zip(&callers) {
         assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, id);
         caller.hang_up().await;
@@ -243,11 +230,11 @@ async fn a_call_that_is_bridged_only_in_words_or_not_at_all_is_ended_and_named()
     service.assert_health(200).await;
     wire.answer("POST", "/addChannel", 404, 1);
     let refused = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
-    assert!(refused.is_hung_up(Duration::from_secs(10)).await);
+    assert!(refused.is_hung_up().await);
     lab.assert_empty().await;
     wire.answer("POST", "/addChannel", 204, 1);
     let silent = Caller::call(lab.sip(), "service", 2, Codec::Pcmu).await.expect("an answer");
-    assert!(silent.is_hung_up(Duration::from_secs(20)).await);
+    assert!(silent.is_hung_up().await);
     lab.assert_empty().await;
     let report = service.stop().await;
     let no = ServiceOutcome::Refused { operation: Operation::AddChannels, status: Some(404) };
@@ -267,7 +254,7 @@ async fn a_caller_behind_leftovers_that_do_not_go_is_hung_up_and_the_next_one_se
     wire.answer("DELETE", "/bridges/", 500, u32::MAX);
     let second = lab.serve_over(&wire).await;
     assert_eq!(second.get("/health").await.0, 503);
-    assert!(caller.is_hung_up(Duration::from_secs(10)).await);
+    assert!(caller.is_hung_up().await);
     second.assert_health(200).await;
     lab.assert_left(0, 1).await;
     wire.forget();

@@ -1,9 +1,9 @@
 //! The scripts behind `make run` and `make test`: they say what they are going to do, leave the installing to
-//! whoever wants that, and end with every failure.
+//! whoever wants that, and end with every failure. And the archive of `make dist`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::{Place, ends_with, stderr};
@@ -126,4 +126,82 @@ test result: FAILED. 4 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
     assert!(output.ends_with(end), "{output}");
     let asked = fs::read_to_string(machine.log()).expect("it was called");
     assert!(asked.contains("--no-fail-fast"), "{asked}");
+}
+
+/// The archive of `make dist`, with a script in the program's place: that of the tests is 200 MB.
+fn pack(machine: &Machine, folder: &str) -> PathBuf {
+    let folder = machine.place.path(folder);
+    let mut script = Command::new(".ci/dist");
+    script.arg(&folder).env("PROGRAM", machine.bin.join("loadtest")).env("TMPDIR", machine.place.path(""));
+    ends_with(&mut script, 0);
+    let files = fs::read_dir(&folder).expect("the folder is there").flatten().map(|entry| entry.path());
+    files.into_iter().find(|path| path.extension().is_some_and(|e| e == "gz")).expect("an archive")
+}
+
+#[test]
+fn the_archive_is_whole_and_the_same_each_time() {
+    let program = format!("exec '{}' \"$@\"", env!("CARGO_BIN_EXE_loadtest"));
+    let machine = Machine::new().with("loadtest", &program);
+    let (first, second) = (pack(&machine, "first"), pack(&machine, "second"));
+    assert!(fs::read(&first).expect("read") == fs::read(second).expect("read"), "two archives differ");
+    let folder = first.parent().expect("a folder");
+    let unpack = "sha256sum --check --quiet *.sha256 && tar xzf *.tar.gz --strip-components=1";
+    ends_with(Command::new("bash").args(["-c", unpack]).current_dir(folder), 0);
+    let said = stdout(&ends_with(Command::new(folder.join("loadtest")).arg("--version"), 0));
+    assert_eq!(said.trim(), format!("loadtest {}", env!("CARGO_PKG_VERSION")));
+    ends_with(Command::new("bash").arg("-n").arg(folder.join("completions/loadtest.bash")), 0);
+    for file in
+        ["completions/_loadtest", "completions/loadtest.fish", "man/loadtest-run.1", "asterisk/install.sh"]
+    {
+        assert!(folder.join(file).exists(), "{file} is missing");
+    }
+    assert_linked(folder);
+    let tree =
+        ["tree", "--offline", "--locked", "-e", "normal,no-proc-macro", "--prefix", "none", "-f", "{p}"];
+    let tree = stdout(&ends_with(Command::new("cargo").args(tree), 0));
+    let licences = fs::read_to_string(folder.join("LICENCES.txt")).expect("licences");
+    let licences = licences.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in tree.lines().filter(|line| !line.starts_with("loadtest ")) {
+        let mut words = line.split(' ');
+        let (name, version) = (words.next().expect("a name"), words.next().expect("a version"));
+        let entry = format!("{name} {}", version.trim_start_matches('v'));
+        // In the list, and above a text.
+        assert!(licences.matches(&entry).count() >= 2, "{entry} has no licence");
+    }
+}
+
+/// Every file that a page of the archive links to is in it.
+fn assert_linked(folder: &Path) {
+    let mut pages = vec![folder.join("README.md")];
+    pages.extend(fs::read_dir(folder.join("docs")).expect("docs").flatten().map(|entry| entry.path()));
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|e| e == "md")) {
+        let text = fs::read_to_string(page).expect("a page");
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if !target.is_empty() && !target.contains("://") {
+                let file = page.parent().expect("a folder").join(target);
+                assert!(file.exists(), "{}: {target} is not in the archive", page.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_package_has_what_a_build_takes_and_no_tests() {
+    let list = ["package", "--list", "--allow-dirty", "--offline", "--locked"];
+    let list = stdout(&ends_with(Command::new("cargo").args(list), 0));
+    for file in [
+        "templates/report.html",
+        "assets/fonts/OFL.txt",
+        "asterisk/modules.conf",
+        "docs/run.md",
+        "Cargo.lock",
+    ] {
+        assert!(list.lines().any(|line| line == file), "{file} is missing");
+    }
+    for folder in ["tests", "reports", "examples", "target", ".ci", "fuzz"] {
+        assert!(
+            !list.lines().any(|line| line.starts_with(&format!("{folder}/"))),
+            "{folder}/ is in the package"
+        );
+    }
 }

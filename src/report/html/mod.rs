@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::{Failure, headline, json, words};
+use crate::diagnosis::{Finding, findings};
 use crate::gate::{Extent, Outcome, Verdict};
 use crate::metrics::{Group, Metric, Statistic, Summary, catalogue};
 use crate::record::{Environment, PLAYOUT_DEPTHS_MS};
@@ -30,6 +31,9 @@ struct ReportPage<'a> {
     verdict: &'a Verdict,
     sentence: String,
     has_intervals: bool,
+    findings: Vec<Finding>,
+    /// Endings of the calls, where any is not as planned.
+    endings: Option<String>,
     headline: Vec<Card<'a>>,
     packets: Vec<LatencyRow<'a>>,
     signalling: Vec<LatencyRow<'a>>,
@@ -68,6 +72,8 @@ struct Depth<'a> {
 /// Rows of the table of all calls, at most; `calls.csv` has every one.
 const MOST_CALLS: usize = 1000;
 const SLOWEST: usize = 10;
+/// Most endings on the first screen.
+const MOST_ENDINGS: usize = 6;
 
 const SCRIPT: &str = include_str!("../../../templates/report.js");
 
@@ -82,7 +88,9 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         summary,
         verdict,
         sentence: sentence(verdict),
-        has_intervals: verdict.gates.iter().any(|gate| gate.interval.is_some()),
+        has_intervals: words::has_intervals(verdict),
+        findings: findings(summary, verdict),
+        endings: endings(summary),
         headline: cards(summary),
         packets,
         signalling: figures::latencies(summary, &catalogue::SIGNALLING),
@@ -98,6 +106,12 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         script_hash: STANDARD.encode(Sha256::digest(SCRIPT)),
     };
     Ok(page.render()?.into_bytes())
+}
+
+/// Endings other than as planned, for the first screen.
+fn endings(summary: &Summary) -> Option<String> {
+    let odd = summary.calls.is_empty() || summary.endings.iter().any(|ending| !ending.good);
+    odd.then(|| words::endings(summary, MOST_ENDINGS).join(" · "))
 }
 
 fn cards(summary: &Summary) -> Vec<Card<'_>> {

@@ -3,7 +3,6 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -13,10 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::Guarded;
-
-/// After so long a browser that does not answer never will.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::{Guarded, PATIENCE};
 
 /// The browser, its page, and what both have said.
 pub struct Browser {

@@ -13,6 +13,14 @@ use loadtest::sip::digest::{Challenge, Credentials};
 use tokio::net::UdpSocket;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::PATIENCE;
+
+/// After so long what is missing does not come any more, on a busy machine either.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Long enough for what comes twice.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// The run id of all probes here.
 const RUN: RunKey = RunKey::new(0x5EED, [1; 16]);
 
@@ -69,6 +77,13 @@ pub struct Echo {
     pub other: u32,
 }
 
+impl Echo {
+    /// As many came back as were sent.
+    fn is_back(&self) -> bool {
+        self.probes.len() as u32 + self.other >= self.sent
+    }
+}
+
 impl Caller {
     /// Calls `extension` with `codec`; the final status when it is not 200.
     pub async fn call(asterisk: Target, extension: &str, id: u32, codec: Codec) -> Result<Self, u16> {
@@ -121,8 +136,8 @@ impl Caller {
         Ok(caller)
     }
 
-    /// Sends a probe every 20 ms for `hold` and reads what comes back, until nothing has come for half a
-    /// second.
+    /// Sends a probe every 20 ms for `hold` and reads what comes back: until nothing has come for half a second
+    /// after all are back, or for [`SILENCE`] where some are not.
     pub async fn talk(&self, hold: Duration, codec: Codec) -> Echo {
         let ptime = Duration::from_millis(20);
         let mut sender = StreamSender::new(RUN, self.id, self.id, codec, codec.payload_type(), ptime);
@@ -149,7 +164,7 @@ impl Caller {
                     let _ = self.rtp.send_to(sender.packet(now, now), self.media).await;
                     echo.sent += 1;
                 }
-                () = sleep(Duration::from_millis(500)), if echo.sent == total => break,
+                () = sleep(if echo.is_back() { GRACE } else { SILENCE }), if echo.sent == total => break,
             }
         }
         echo
@@ -163,7 +178,12 @@ impl Caller {
     }
 
     /// Waits for the far end's BYE and answers it.
-    pub async fn is_hung_up(&self, within: Duration) -> bool {
+    pub async fn is_hung_up(&self) -> bool {
+        self.is_hung_up_within(PATIENCE).await
+    }
+
+    /// The same for a call that need not be.
+    pub async fn is_hung_up_within(&self, within: Duration) -> bool {
         let waiting = async {
             loop {
                 let message = self.receive().await;
@@ -204,11 +224,12 @@ impl Caller {
         String::from_utf8_lossy(&buffer[..len]).into_owned()
     }
 
-    /// The final answer to `request`, which is repeated while nothing comes; empty after 10 s.
+    /// The final answer to `request`, which is repeated while nothing comes; empty after [`PATIENCE`].
     async fn final_answer(&self, request: &str) -> String {
         let cseq = header(request, "CSeq");
-        for _ in 0..20 {
-            match timeout(Duration::from_millis(500), self.receive()).await {
+        let repeat_after = Duration::from_millis(500);
+        for _ in 0..PATIENCE.as_millis() / repeat_after.as_millis() {
+            match timeout(repeat_after, self.receive()).await {
                 Ok(answer) if status(&answer) >= 200 && header(&answer, "CSeq") == cseq => return answer,
                 Ok(_) => {}
                 Err(_) => self.send(request).await,

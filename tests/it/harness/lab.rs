@@ -16,11 +16,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
 
-use super::{Echo, Lane, Target};
+use super::{Echo, Lane, PATIENCE, Target, comes_true};
 
-pub const QUICK: HttpLimits = HttpLimits { timeout: Duration::from_secs(5), body: BODY_LIMIT };
+pub const QUICK: HttpLimits = HttpLimits { timeout: PATIENCE, body: BODY_LIMIT };
 
 /// An Asterisk of the test's own.
 pub struct Lab {
@@ -96,36 +95,26 @@ impl Lab {
         (self.count("/channels").await, self.count("/bridges").await)
     }
 
-    /// Waits for Asterisk to hold nothing, up to 5 s.
+    /// Waits for Asterisk to hold nothing.
     pub async fn assert_empty(&self) {
         self.assert_left(0, 0).await;
     }
 
-    /// Waits for Asterisk to hold so many, up to 5 s.
+    /// Waits for Asterisk to hold so many.
     pub async fn assert_left(&self, channels: usize, bridges: usize) {
-        for _ in 0..100 {
-            if self.left().await == (channels, bridges) {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("(channels, bridges) left: {:?}", self.left().await);
+        let so_many = comes_true(async || self.left().await == (channels, bridges)).await;
+        assert!(so_many, "(channels, bridges) left: {:?}", self.left().await);
     }
 
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.asterisk.process().pid())).unwrap().count()
     }
 
-    /// Waits for Asterisk to have at most so many descriptors, up to 5 s: it closes the connections of a
-    /// service that has gone one after the other.
+    /// Waits for Asterisk to have at most so many descriptors: it closes the connections of a service that has
+    /// gone one after the other.
     pub async fn assert_descriptors(&self, most: usize) {
-        for _ in 0..100 {
-            if self.descriptors() <= most {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{} descriptors, {most} allowed", self.descriptors());
+        let so_few = comes_true(async || self.descriptors() <= most).await;
+        assert!(so_few, "{} descriptors, {most} allowed", self.descriptors());
     }
 
     pub async fn end(self) {
@@ -164,26 +153,28 @@ impl Running {
 
     /// Waits until /health says `status`.
     pub async fn assert_health(&self, status: u16) {
-        for _ in 0..100 {
-            if self.get("/health").await.0 == status {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("/health: {:?}", self.get("/health").await);
+        let says_so = comes_true(async || self.get("/health").await.0 == status).await;
+        assert!(says_so, "/health: {:?}", self.get("/health").await);
     }
 
     /// Waits until so many calls were bridged, both channels of each: from then on nothing they send is lost.
     pub async fn assert_bridged(&self, calls: u64) {
-        let line = format!(r#"loadtest_service_stage_duration_seconds_count{{stage="bridged"}} {calls}"#);
-        for _ in 0..200 {
-            let (_, text) = self.get_as("/metrics", "application/openmetrics-text").await;
-            if text.lines().any(|found| found == line) {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{calls} calls were not bridged: {:?}", self.get("/metrics").await);
+        let name = r#"loadtest_service_stage_duration_seconds_count{stage="bridged"}"#;
+        let are_bridged = comes_true(async || self.sample(name).await == Some(calls)).await;
+        assert!(are_bridged, "{calls} calls were not bridged: {:?}", self.get("/metrics").await);
+    }
+
+    /// Waits until so many ports are free.
+    pub async fn assert_free(&self, ports: u64) {
+        let name = "loadtest_service_ports_free";
+        let are_free = comes_true(async || self.sample(name).await >= Some(ports)).await;
+        assert!(are_free, "{ports} ports were not free: {:?}", self.get("/metrics").await);
+    }
+
+    /// The value of a sample of /metrics, if it is a whole number.
+    async fn sample(&self, name: &str) -> Option<u64> {
+        let (_, text) = self.get_as("/metrics", "application/openmetrics-text").await;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 
     pub async fn get(&self, path: &str) -> (u16, serde_json::Value) {

@@ -7,6 +7,7 @@ pub mod lab;
 mod place;
 mod ports;
 mod process;
+mod wait;
 pub mod world;
 
 pub use browser::Browser;
@@ -14,3 +15,4 @@ pub use caller::{Caller, Echo, Target, authorization};
 pub use place::{Place, assert_replaced, program, rows};
 pub use ports::Lane;
 pub use process::{Guarded, UsersAsterisk, child_of, ends_with, sentences, sipp, start_until, stderr};
+pub use wait::{PATIENCE, comes_to_be, comes_true};

@@ -1,0 +1,36 @@
+//! The checks of everything that reads what others have written, one home for both who run them: libFuzzer
+//! (`fuzz_targets/`), and the replay of `tests/corpus` in the ordinary tests (`tests/it/corpus.rs`).
+//!
+//! A check panics where an invariant is broken: no panic of ours, no hang, nothing unbounded, and what is
+//! printed reads back as what it was.
+
+pub mod ari_call;
+pub mod dialog;
+pub mod echo;
+mod far;
+pub mod load;
+pub mod log;
+pub mod media;
+pub mod signalling;
+pub mod text;
+
+/// A check, and the name of its folder in `tests/corpus`, its program in `fuzz_targets` and its words in `dict`.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All checks.
+pub const TARGETS: &[Target] = &[
+    ("sip", signalling::message),
+    ("call", dialog::call),
+    ("dialog", dialog::dialog),
+    ("load", load::load),
+    ("sdp", signalling::description),
+    ("rtp", media::datagram),
+    ("stream", media::stream),
+    ("echo", echo::echo),
+    ("hlog", log::intervals),
+    ("event", text::event),
+    ("ari_call", ari_call::ari_call),
+    ("body", text::body),
+    ("gate", text::gate),
+    ("scenario", text::scenario),
+];

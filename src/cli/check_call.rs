@@ -1,0 +1,98 @@
+//! `loadtest check --call`: one call of a few seconds, told step by step.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::progress::Display;
+use super::{Exit, Failure, interrupt, say};
+use crate::diagnosis::{findings, steps};
+use crate::report::terminal;
+use crate::run::{RunError, RunPlan, Testbed, execute};
+use crate::scenario::Gates;
+use crate::values::Span;
+
+/// Time that the call is held, and time for its media to settle.
+const HELD: Duration = Duration::from_secs(3);
+const SETTLES: Duration = Duration::from_millis(500);
+
+/// Brings the testbed up as a run would, places one call, and says what happened at each step.
+///
+/// # Errors
+/// Whatever keeps the testbed from coming up.
+pub async fn place(mut plan: RunPlan) -> Result<Exit, Failure> {
+    reduce(&mut plan);
+    let logs = Scratch::create()?;
+    let interrupt = interrupt::listen()?;
+    let mut testbed = Testbed::up(&plan, &logs.path).await?;
+    let finished = execute(&plan, &mut testbed, interrupt, &Display::nothing()).await;
+    testbed.down().await;
+    let finished = finished?;
+    let (summary, verdict) = (&finished.summary, &finished.verdict);
+    if summary.environment.interrupted {
+        return Ok(Exit::Interrupted);
+    }
+    say::out("One call");
+    let steps = steps(summary);
+    for step in &steps {
+        let mark = match step.good {
+            Some(true) => "✓",
+            Some(false) => "✗",
+            None => "?",
+        };
+        say::out(format_args!("  {mark} {:12} {}", step.name, step.said));
+    }
+    let found = findings(summary, verdict);
+    say::out(terminal::findings(&found).trim_end());
+    let broken = summary.environment.broken.as_str();
+    if broken.is_empty() && steps.iter().all(|step| step.good != Some(false)) {
+        say::out("The call went through and was heard.");
+        return Ok(Exit::Pass);
+    }
+    if plan.scenario().asterisk.mode == crate::scenario::AsteriskMode::Managed {
+        say::out(format_args!("The logs of Asterisk and the service are in {}", logs.keep().display()));
+    }
+    let why = if broken.is_empty() { "the call did not go through" } else { broken };
+    Err(Failure::broke(crate::run::without_last_output(why)))
+}
+
+/// Makes one short call of a scenario's load; nothing is judged.
+fn reduce(plan: &mut RunPlan) {
+    let scenario = &mut plan.resolved.scenario;
+    let load = &mut scenario.load;
+    (load.calls, load.duration, load.call_duration) = (1, Span(HELD), None);
+    load.hangup = crate::scenario::Hangup::Caller;
+    scenario.measure.warmup = Span(SETTLES);
+    scenario.fault.clear();
+    scenario.impair = Default::default();
+    scenario.gates = Gates::default();
+    plan.gates.clear();
+}
+
+/// A folder for the logs, removed unless it is kept.
+struct Scratch {
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Scratch {
+    fn create() -> Result<Scratch, RunError> {
+        let name = format!("loadtest-check-{:08x}", rand::random::<u32>());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path)
+            .map_err(|error| RunError::unwritable(&path, error, "; set TMPDIR to another"))?;
+        Ok(Scratch { path, is_kept: false })
+    }
+
+    fn keep(mut self) -> PathBuf {
+        self.is_kept = true;
+        std::mem::take(&mut self.path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !self.is_kept && self.path != Path::new("") {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}

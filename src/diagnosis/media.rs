@@ -1,0 +1,246 @@
+//! Calls that were answered, and not heard as they should have been.
+
+use super::{Finding, Seen, of, quoted};
+use crate::record::{CallRecord, Ending};
+use crate::values::{Unit, Value, counted, show};
+
+/// Words of Asterisk's log for formats between which it cannot translate.
+const NO_PATH: [&str; 2] = ["No path to translate", "Unable to find a codec translation path"];
+
+/// Answers with a session description that no media can be sent to.
+pub(super) fn bad_answer(seen: &Seen<'_>) -> Vec<Finding> {
+    let bad = seen.ended(Ending::BadAnswer);
+    let Some(first) = bad.first() else { return Vec::new() };
+    vec![Finding {
+        seen: format!("the SDP of the answer: {}", first.reason),
+        cause: "the far end names an address or a codec that the driver cannot or must not send to: wrong NAT \
+                settings, another codec, or media that leads back to the caller"
+            .into(),
+        cure: "see the endpoint's `allow`, `media_address` and `external_media_address`, and set direct_media=no".into(),
+        ..seen.over("bad_answer", bad.len(), "were answered with an SDP that cannot be used")
+    }]
+}
+
+/// Calls of which not one packet came back.
+pub(super) fn silent(seen: &Seen<'_>) -> Vec<Finding> {
+    let answered = seen.calls.iter().filter(|c| c.ending.was_answered() && c.total_sent > 0).count();
+    let silent: Vec<&CallRecord> =
+        seen.calls.iter().filter(|call| call.is_silent() && call.late_echoes == 0).collect();
+    if silent.is_empty() {
+        return changed(seen);
+    }
+    let sum = |of: fn(&CallRecord) -> u64| silent.iter().map(|call| of(call)).sum::<u64>();
+    let (corrupted, strangers) = (sum(|c| c.corrupted), sum(|c| c.strangers));
+    let shown = of(silent.len() as u64, answered as u64);
+    let said = format!("{shown} answered and silent: no packet came back");
+    let finding = Finding { what: said.clone(), ..seen.over("silent", silent.len(), "") };
+    if seen.asterisk_said(&NO_PATH).is_some() || corrupted > 0 {
+        let what = match corrupted {
+            0 => said,
+            n => format!("{shown} answered, and none of the {n} packets that came back was as it was sent"),
+        };
+        return vec![translated(seen, Finding { name: "media_changed", what, ..finding })];
+    }
+    vec![unbridged(seen, &finding).unwrap_or_else(|| unheard(seen, finding, strangers))]
+}
+
+/// What ARI knows about calls that hear nothing.
+fn unbridged(seen: &Seen<'_>, silent: &Finding) -> Option<Finding> {
+    const BOTH: &str = "POST /bridges/{id}/addChannel";
+    let ari = seen.observed.ari.as_ref().filter(|ari| ari.callers > 0 && seen.has_application())?;
+    let (name, more, cause, cure) = if ari.media == 0 {
+        (
+            "no_media_channel",
+            "no external channel was there".into(),
+            "the service answers, and makes no external channel that would bring it the audio",
+            "POST /channels/externalMedia for each caller, and bridge the two once it has entered the application"
+                .into(),
+        )
+    } else if ari.unbridged > 0 {
+        (
+            "not_bridged",
+            format!("{} of {} callers were in no bridge", ari.unbridged, ari.callers),
+            "the service adds the caller to its bridge before the external channel has entered the application, and \
+             Asterisk refuses (\"Channel not in Stasis application\")",
+            format!(
+                "bridge both only after the StasisStart of the external channel (POST /channels/externalMedia answers \
+                 before it), and look at the status of {BOTH}"
+            ),
+        )
+    } else if ari.lone_bridges > 0 || ari.media_unbridged > 0 {
+        (
+            "lone_in_bridge",
+            format!(
+                "{} with one channel in it",
+                counted(ari.lone_bridges.max(ari.media_unbridged), "bridge")
+            ),
+            "the caller is in a bridge, but the external channel is not",
+            format!("add both channels to the bridge, and look at the status of {BOTH}"),
+        )
+    } else {
+        return None;
+    };
+    Some(Finding {
+        name,
+        what: format!("{}; {more}", silent.what),
+        seen: format!("ARI, {:.0} s into the run{}", ari.at_s, seen.service_said()),
+        cause: cause.into(),
+        cure,
+        ..silent.clone()
+    })
+}
+
+/// Silence of which ARI says nothing.
+fn unheard(seen: &Seen<'_>, silent: Finding, strangers: u64) -> Finding {
+    // So many that they are no chance: at least a half of what these calls have sent.
+    let sent: u64 = seen.calls.iter().filter(|call| call.is_silent()).map(|call| call.total_sent).sum();
+    let strangers =
+        strangers.max(Some(seen.observed.unmatched).filter(|n| *n * 2 >= sent).unwrap_or_default());
+    let (cause, cure) = if strangers > 0 {
+        (
+            "packets come, but not those of these calls, or not from the address that the SDP names",
+            "have the far end send from the address and port of its SDP (symmetric RTP; direct_media=no)",
+        )
+    } else if seen.observed.ari.is_some() && seen.has_application() {
+        (
+            "the calls are bridged, but the service sends nothing back",
+            "see its log; it has to send each payload back to the address that it came from, at the caller's pace",
+        )
+    } else if seen.has_application() {
+        (
+            "the service does not send the audio back, or the caller and its media are in no common bridge",
+            "see its log, and `bridge show all` while a call is up; `loadtest check --call` follows one",
+        )
+    } else {
+        (
+            "the target does not send the audio back, or its media does not get through",
+            "have sip.to lead to Echo() or a like service; see that no firewall keeps RTP from this machine",
+        )
+    };
+    let foreign = if strangers > 0 { format!(", strangers {strangers}") } else { String::new() };
+    Finding {
+        seen: format!("calls.csv, total_received 0{foreign}{}", seen.service_said()),
+        cause: cause.into(),
+        cure: cure.into(),
+        ..silent
+    }
+}
+
+/// Payloads that were changed on the way, in calls that were heard.
+fn changed(seen: &Seen<'_>) -> Vec<Finding> {
+    let all = seen.calls.iter().map(|call| call.corrupted).sum::<u64>();
+    let calls = seen.calls.iter().filter(|call| call.corrupted > 0).count();
+    if all == 0 {
+        return Vec::new();
+    }
+    let what = format!("{all} packets of {} came back changed", seen.of_calls(calls));
+    vec![translated(seen, Finding { what, ..seen.over("media_changed", calls, "") })]
+}
+
+/// The cure of a payload that is not what it was.
+fn translated(seen: &Seen<'_>, finding: Finding) -> Finding {
+    let codec = &seen.environment.codec;
+    Finding {
+        seen: format!(
+            "calls.csv, column corrupted{}",
+            quoted("Asterisk's log", seen.asterisk_said(&NO_PATH))
+        ),
+        cause: format!("the service echoes another codec than {codec}, so that Asterisk has to translate"),
+        cure: format!(
+            "create the external channel with the format of MEDIA_FORMAT ({codec}), not slin16, and send payloads back \
+             unchanged; no jitter buffer, no announcement on the way"
+        ),
+        ..finding
+    }
+}
+
+/// Packets that came back too late to count, or that this run had not sent.
+pub(super) fn distrusted(seen: &Seen<'_>) -> Vec<Finding> {
+    let count = |of: fn(&CallRecord) -> u64| {
+        let calls = seen.calls.iter().filter(|call| of(call) > 0).count();
+        (seen.calls.iter().map(of).sum::<u64>(), calls)
+    };
+    let mut found = Vec::new();
+    let (late, calls) = count(|call| call.late_echoes);
+    if late > 0 {
+        let after = show(Value::Number(seen.environment.lost_after_ms), Unit::Ms);
+        let what =
+            format!("{late} packets of {} came back after {after}, and count as lost", seen.of_calls(calls));
+        found.push(Finding {
+            what,
+            seen: "calls.csv, column late_echoes".into(),
+            cause: "a buffer on the way, or in the service, holds the audio for longer than the run waits".into(),
+            cure: "look for a jitter buffer or a queue that never drains; a larger measure.lost_after measures how \
+                   late they are"
+                .into(),
+            ..seen.over("late_echoes", calls, "")
+        });
+    }
+    let (forged, calls) = count(|call| call.forged + call.unbelieved);
+    if forged > 0 {
+        let what = format!(
+            "{forged} packets of {} were not as this run had signed them, or told what cannot be true",
+            seen.of_calls(calls)
+        );
+        found.push(Finding {
+            what,
+            seen: "calls.csv, columns forged and unbelieved".into(),
+            cause: "the far end makes or changes packets: another codec's path, another run's echo, or somebody who \
+                    means harm"
+                .into(),
+            cure: "have the service send each payload back as it came; see where they come from (`tcpdump udp`)".into(),
+            ..seen.over("forged", calls, "")
+        });
+    }
+    found
+}
+
+/// Calls that ended before their time.
+pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
+    let lost = seen.ended(Ending::MediaLost);
+    let hung_up = seen.ended(Ending::RemoteHangup);
+    let early = seen.ended(Ending::HungUpEarly);
+    let refused = seen.ended(Ending::HangupFailed);
+    let answerer = seen.answerer();
+    let because = |calls: &[&CallRecord]| match calls.first().map(|call| call.reason.as_str()) {
+        None | Some("") => String::new(),
+        Some(reason) => format!(": {reason}"),
+    };
+    // A fault on purpose is no finding.
+    let is_planned = !seen.environment.faults.is_empty();
+    let mut found = Vec::new();
+    if !lost.is_empty() && !is_planned {
+        found.push(Finding {
+            seen: format!("calls.csv, ending media_lost{}", seen.service_said()),
+            cause: format!("{answerer} stopped sending the audio back in mid-call"),
+            cure: "see its log for that time; the page's \"Slowest calls\" names the second".into(),
+            ..seen.over("media_lost", lost.len(), &format!("fell silent and were given up{}", because(&lost)))
+        });
+    }
+    if !hung_up.is_empty() && !is_planned {
+        found.push(Finding {
+            seen: format!("BYE from the far end{}{}", because(&hung_up), seen.service_said()),
+            cause: format!("{answerer} or the dialplan ends calls by itself: an error in the service, a timeout, or the end of a sound"),
+            cure: "see its log for why; if calls are to be short, say so with load.call_duration and load.hangup".into(),
+            ..seen.over("hung_up_early", hung_up.len(), "were hung up by the far end before their time")
+        });
+    }
+    if !early.is_empty() {
+        found.push(Finding {
+            seen: "BYE before the answer".into(),
+            cause: format!("{answerer} ends the call while it is being set up"),
+            cure: "see its log for why".into(),
+            ..seen.over("hung_up_unanswered", early.len(), "were hung up before they were answered")
+        });
+    }
+    if !refused.is_empty() && !is_planned {
+        found.push(Finding {
+            seen: format!("the answer to BYE{}", because(&refused)),
+            cause: "the far end had forgotten the call, or the BYE went to an address that is not there"
+                .into(),
+            cure: "see the Contact and Record-Route of its answers: they have to lead back to it".into(),
+            ..seen.over("bye_failed", refused.len(), "could not be hung up")
+        });
+    }
+    found
+}

@@ -1,0 +1,163 @@
+//! Diagnosis: what was seen in a run → at most three findings, each with its likeliest cause and its cure.
+//!
+//! Every report shows the same ones; a stored run has those of its first report, for they are worked out anew
+//! from its records.
+
+mod machine;
+mod media;
+mod signalling;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+pub use steps::steps;
+
+use serde::Serialize;
+
+use crate::gate::Verdict;
+use crate::metrics::Summary;
+use crate::record::{CallRecord, Ending, Environment, LogLine, Observed};
+
+/// Most findings of a run: what comes after is mostly a consequence.
+const MOST: usize = 3;
+/// Most characters of a quoted line.
+const MOST_QUOTED: usize = 160;
+
+/// Something that went wrong, for a person who has to mend it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Finding {
+    /// Name that does not change, for programs: `auth_refused`.
+    pub name: &'static str,
+    /// The event, with its counts.
+    pub what: String,
+    /// Place where it was seen.
+    pub seen: String,
+    /// Likeliest cause.
+    pub cause: String,
+    /// Cure.
+    pub cure: String,
+    /// Share of the run that it explains; the order of findings.
+    #[serde(skip)]
+    #[cfg_attr(test, schemars(skip))]
+    weight: f64,
+}
+
+/// A rule looks at a run for one kind of trouble.
+type Rule = fn(&Seen<'_>) -> Vec<Finding>;
+
+/// Rules in the order in which one explains the next: of findings of one weight the first goes first.
+const RULES: [Rule; 10] = [
+    machine::died,
+    signalling::unanswered,
+    signalling::authentication,
+    signalling::rejected,
+    signalling::rang,
+    media::bad_answer,
+    media::silent,
+    media::distrusted,
+    media::cut,
+    machine::load,
+];
+
+/// The findings of a judged run, the likeliest first.
+pub fn findings(summary: &Summary, verdict: &Verdict) -> Vec<Finding> {
+    let seen = Seen::of(summary, verdict);
+    let mut all: Vec<Finding> = RULES.iter().flat_map(|rule| rule(&seen)).collect();
+    all.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    all.truncate(MOST);
+    all
+}
+
+/// A run as the rules see it.
+struct Seen<'a> {
+    environment: &'a Environment,
+    observed: &'a Observed,
+    calls: &'a [CallRecord],
+    verdict: &'a Verdict,
+}
+
+impl<'a> Seen<'a> {
+    fn of(summary: &'a Summary, verdict: &'a Verdict) -> Seen<'a> {
+        let environment = &summary.environment;
+        Seen { environment, observed: &environment.observed, calls: &summary.calls, verdict }
+    }
+
+    /// Calls that ended in this way.
+    fn ended(&self, ending: Ending) -> Vec<&'a CallRecord> {
+        self.calls.iter().filter(|call| call.ending == ending).collect()
+    }
+
+    fn share(&self, count: usize) -> f64 {
+        count as f64 / self.calls.len().max(1) as f64
+    }
+
+    /// `3 of 10 calls`, `the only call`.
+    fn of_calls(&self, count: usize) -> String {
+        of(count as u64, self.calls.len() as u64)
+    }
+
+    /// A finding over `count` of the calls, still without its cure.
+    fn over(&self, name: &'static str, count: usize, what: &str) -> Finding {
+        let what = if count == 1 { what.replacen("were ", "was ", 1) } else { what.into() };
+        Finding {
+            name,
+            what: format!("{} {what}", self.of_calls(count)),
+            seen: "calls.csv, column ending".into(),
+            cause: String::new(),
+            cure: String::new(),
+            weight: self.share(count),
+        }
+    }
+
+    /// The address that SIP was sent to, in words.
+    fn target(&self) -> &str {
+        match self.observed.setup.target.as_str() {
+            "" => "the target",
+            target => target,
+        }
+    }
+
+    /// Whoever answers the calls.
+    fn answerer(&self) -> &'static str {
+        if self.has_application() { "the service" } else { "the target" }
+    }
+
+    /// True unless the target answers by itself; runs of older versions do not say.
+    fn has_application(&self) -> bool {
+        !matches!(self.observed.setup.service.as_str(), "none" | "")
+    }
+
+    /// First line of Asterisk's log that holds one of these words.
+    fn asterisk_said(&self, words: &[&str]) -> Option<&'a LogLine> {
+        said(&self.observed.asterisk_log, words)
+    }
+
+    /// What the service's output said first, to be quoted behind a sentence.
+    fn service_said(&self) -> String {
+        quoted("the service's log", self.observed.service_log.first())
+    }
+}
+
+fn said<'a>(lines: &'a [LogLine], words: &[&str]) -> Option<&'a LogLine> {
+    lines.iter().find(|line| words.iter().any(|word| line.text.contains(word)))
+}
+
+/// `; Asterisk's log: "…" (12 times)`, or nothing.
+fn quoted(whose: &str, line: Option<&LogLine>) -> String {
+    let Some(line) = line else { return String::new() };
+    let mut text: String = line.text.chars().take(MOST_QUOTED).collect();
+    if text.len() < line.text.len() {
+        text.push('…');
+    }
+    let times = if line.count > 1 { format!(" ({} times)", line.count) } else { String::new() };
+    format!("; {whose}: \"{text}\"{times}")
+}
+
+fn of(count: u64, all: u64) -> String {
+    match (count, all) {
+        (1, 1) => "the only call".into(),
+        (count, all) if count == all => format!("all {all} calls"),
+        (count, all) => format!("{count} of {all} calls"),
+    }
+}

@@ -1,0 +1,208 @@
+//! Calls that did not come up: what SIP said, and what it mostly means.
+
+use std::collections::BTreeMap;
+
+use super::{Finding, Seen, quoted};
+use crate::record::{CallRecord, Ending};
+
+/// Words of Asterisk's log for an application that nobody has registered.
+const UNREGISTERED: [&str; 2] = ["not registered", "doesn't exist"];
+/// Words for a machine or a limit that is exhausted.
+const EXHAUSTED: [&str; 4] =
+    ["couldn't allocate a port for RTP", "Too many open files", "task processor queue", "queue reached"];
+
+/// True for an INVITE to which not even 100 Trying came: it was sent again and again.
+fn is_mute(seen: &Seen<'_>, call: &CallRecord) -> bool {
+    let has_heard = !seen.observed.first_call.answers.is_empty();
+    let resent = call.retransmissions;
+    let is_resent = if has_heard { resent > 1 } else { resent > 0 };
+    call.srd_ms.is_none() && (is_resent || seen.environment.broken.starts_with("nothing answers SIP"))
+}
+
+/// INVITEs to which no answer came at all.
+pub(super) fn unanswered(seen: &Seen<'_>) -> Vec<Finding> {
+    let count = seen.ended(Ending::Timeout).iter().filter(|call| is_mute(seen, call)).count();
+    let target = seen.target();
+    if count == 0 {
+        return Vec::new();
+    }
+    let all = count == seen.calls.len();
+    let finding = seen.over("sip_silent", count, &format!("got no SIP answer from {target}"));
+    let (cause, cure) = if all {
+        (
+            "nothing takes SIP over UDP at that address, or its answers do not find back",
+            "see that it runs and listens there (`pjsip show transports`), that no firewall is between, and that \
+             sip.local is the address under which it reaches this machine; `loadtest check` tries it with OPTIONS",
+        )
+    } else {
+        (
+            "Asterisk takes no new requests while it is overloaded, or the network drops datagrams",
+            "lower load.ramp or load.calls; look for \"queue reached\" in Asterisk's log and for drops on the way",
+        )
+    };
+    let seen_in = format!(
+        "calls.csv, ending timeout without any answer{}",
+        quoted("Asterisk's log", seen.asterisk_said(&EXHAUSTED))
+    );
+    vec![Finding { seen: seen_in, cause: cause.into(), cure: cure.into(), ..finding }]
+}
+
+/// Challenges that could not be met.
+pub(super) fn authentication(seen: &Seen<'_>) -> Vec<Finding> {
+    let failed = seen.ended(Ending::AuthFailed);
+    let Some(first) = failed.first() else { return Vec::new() };
+    let setup = &seen.observed.setup;
+    let seen_in = format!("SIP's answers: {}", first.reason);
+    if first.reason.contains("none are configured") {
+        return vec![Finding {
+            seen: seen_in,
+            cause: "the far end asks for a user and a password".into(),
+            cure: "set SIP_USER and SIP_PASS, in the environment or in .env, to the account of its endpoint"
+                .into(),
+            ..seen.over("auth_missing", failed.len(), "were challenged, and no credentials are set")
+        }];
+    }
+    let user = match setup.user.as_str() {
+        "" => String::new(),
+        user => format!(" as `{user}`"),
+    };
+    let finding =
+        seen.over("auth_refused", failed.len(), &format!("were refused after authenticating{user}"));
+    let (cause, cure) = if !setup.user.is_empty() && setup.user != setup.from {
+        (
+            format!(
+                "the far end does not know the user of From, `{}` (PJSIP identifies an endpoint by it and then \
+                 challenges in vain), or the password is wrong",
+                setup.from
+            ),
+            format!(
+                "set sip.from to the name of the endpoint, mostly `{}`; if it stays, compare SIP_USER and SIP_PASS \
+                 with its `auth` section",
+                setup.user
+            ),
+        )
+    } else {
+        (
+            "the password is wrong, or the account is another's than that of the endpoint".into(),
+            "compare SIP_USER and SIP_PASS with username and password of the endpoint's `auth` section, and sip.from \
+             with the endpoint's name"
+                .into(),
+        )
+    };
+    vec![Finding { seen: seen_in, cause, cure, ..finding }]
+}
+
+/// Final answers of 300 to 699, a finding for each status.
+pub(super) fn rejected(seen: &Seen<'_>) -> Vec<Finding> {
+    let mut by_status: BTreeMap<u16, Vec<&CallRecord>> = BTreeMap::new();
+    for call in seen.ended(Ending::Rejected) {
+        by_status.entry(call.status.unwrap_or_default()).or_default().push(call);
+    }
+    by_status.into_iter().map(|(status, calls)| of_status(seen, status, &calls)).collect()
+}
+
+fn of_status(seen: &Seen<'_>, status: u16, calls: &[&CallRecord]) -> Finding {
+    let (name, cause, cure) = meaning(seen, status);
+    let phrase = calls.first().map(|call| call.reason.as_str()).unwrap_or_default();
+    let said = format!("were rejected with {status} {phrase}");
+    let line = seen
+        .asterisk_said(&UNREGISTERED)
+        .or_else(|| seen.asterisk_said(&EXHAUSTED))
+        .or(seen.observed.asterisk_log.first());
+    let seen_in = format!("SIP's final answers{}", quoted("Asterisk's log", line));
+    Finding { seen: seen_in, cause, cure, ..seen.over(name, calls.len(), said.trim_end()) }
+}
+
+/// Name, likeliest cause and cure of a status.
+fn meaning(seen: &Seen<'_>, status: u16) -> (&'static str, String, String) {
+    let setup = &seen.observed.setup;
+    let (to, app) = (&setup.to, &setup.app);
+    let owned = |name, cause: &str, cure: &str| (name, cause.to_string(), cure.to_string());
+    if seen.asterisk_said(&UNREGISTERED).is_some() && status >= 480 {
+        return (
+            "app_unregistered",
+            format!("no service had the ARI application `{app}` registered when the calls came"),
+            "see that the service runs, connects its WebSocket to this Asterisk and keeps it, and that service.app \
+             is the application's name in the dialplan"
+                .into(),
+        );
+    }
+    match status {
+        300..=399 => owned(
+            "redirected",
+            "the far end sends callers elsewhere, and redirections are not followed",
+            "set asterisk.sip and sip.to to where it sends them",
+        ),
+        401 | 403 | 407 => (
+            "forbidden",
+            format!("the far end knows the caller but does not let it call `{to}`, or does not know it (From, address)"),
+            "see its log for why; compare sip.from with the endpoint's name, and its context and ACL with the call"
+                .into(),
+        ),
+        404 | 484 | 604 => (
+            "no_extension",
+            format!("the endpoint's context has no extension `{to}`"),
+            format!("set sip.to to one that it has, or add `{to}` to the dialplan (`dialplan show`)"),
+        ),
+        408 | 480 => owned(
+            "unavailable",
+            "whoever the dialplan calls is not registered, or did not pick up in time",
+            "have sip.to lead to the application under test itself, and see that it answers",
+        ),
+        415 | 488 | 606 => (
+            "codec_refused",
+            format!("the endpoint does not allow {}", seen.environment.codec),
+            format!("add it to the endpoint's `allow`, or choose another media.codec than {}", seen.environment.codec),
+        ),
+        486 | 600 => owned(
+            "busy",
+            "a limit on the endpoint's calls is reached, or the dialplan or the service says busy",
+            "raise the limit (`device_state_busy_at`, GROUP_COUNT in the dialplan), or lower load.calls",
+        ),
+        503 => owned(
+            "overloaded",
+            "Asterisk or what stands before it has no room: RTP ports, descriptors, or task processors that are behind",
+            "see Asterisk's log; widen rtp.conf's range, raise LimitNOFILE, lower load.ramp or load.calls",
+        ),
+        500..=599 => (
+            "server_error",
+            format!("the dialplan failed, as it does where nobody has registered the application `{app}`"),
+            "see Asterisk's log for the call; see that the service is connected (`ari show apps`)".into(),
+        ),
+        603 => owned(
+            "declined",
+            "the service, or the dialplan, hung up without answering",
+            "see the service's log for what it could not do; answer before anything else",
+        ),
+        _ => owned(
+            "rejected",
+            "the far end does not take the call as it is",
+            "see the far end's log for the call; RFC 3261 section 21 says what the status stands for",
+        ),
+    }
+}
+
+/// Calls that the far end took, and never answered.
+pub(super) fn rang(seen: &Seen<'_>) -> Vec<Finding> {
+    let count = seen.ended(Ending::Timeout).iter().filter(|call| !is_mute(seen, call)).count();
+    if count == 0 {
+        return Vec::new();
+    }
+    let within = match seen.observed.setup.setup_timeout.as_str() {
+        "" => String::new(),
+        within => format!(" within {within}"),
+    };
+    let cause = if seen.has_application() {
+        "the calls reach the application, and it does not answer them"
+    } else {
+        "what the dialplan calls does not pick up"
+    };
+    vec![Finding {
+        seen: format!("calls.csv, ending timeout after 100 Trying or 180 Ringing{}", seen.service_said()),
+        cause: cause.into(),
+        cure: "on StasisStart the service has to POST /channels/{id}/answer; see its log, and raise \
+               sip.setup_timeout if it needs longer"
+            .into(),
+        ..seen.over("never_answered", count, &format!("were taken by the far end and not answered{within}"))
+    }]
+}

@@ -1,0 +1,184 @@
+//! One call, step by step: what happened at each, up to the first that failed.
+
+use crate::metrics::Summary;
+use crate::record::{CallRecord, Ending, Environment, FirstCall, Observed, SipAnswer};
+use crate::values::{Ns, Unit, Value, counted, show};
+
+/// A step of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its name.
+    pub name: &'static str,
+    /// True if it went as it should; `None` where nobody can tell.
+    pub good: Option<bool>,
+    /// What happened.
+    pub said: String,
+}
+
+/// The steps of a run's first call. Behind one that failed there are none.
+pub fn steps(summary: &Summary) -> Vec<Step> {
+    let Some(call) = summary.calls.first() else {
+        let said = "none could be placed".to_string();
+        return vec![Step { name: "INVITE", good: Some(false), said }];
+    };
+    let environment = &summary.environment;
+    let call = OneCall { call, environment, observed: &environment.observed };
+    let all = [
+        call.reached(),
+        call.login(),
+        call.answer(),
+        call.description(),
+        call.application(),
+        call.bridge(),
+        call.echo(),
+        call.hang_up(),
+    ];
+    let mut steps = Vec::new();
+    for step in all.into_iter().flatten() {
+        let failed = step.good == Some(false);
+        // Without an echo the rest of the call is still of interest.
+        let ends = failed && !matches!(step.name, "echo" | "bridge" | "application");
+        steps.push(step);
+        if ends {
+            break;
+        }
+    }
+    steps
+}
+
+struct OneCall<'a> {
+    call: &'a CallRecord,
+    environment: &'a Environment,
+    observed: &'a Observed,
+}
+
+fn step(name: &'static str, good: impl Into<Option<bool>>, said: String) -> Option<Step> {
+    Some(Step { name, good: good.into(), said })
+}
+
+fn ms(time: Option<Ns>) -> String {
+    time.map_or("?".into(), |time| show(Value::Number(time.as_ms()), Unit::Ms))
+}
+
+impl OneCall<'_> {
+    fn first(&self) -> &FirstCall {
+        &self.observed.first_call
+    }
+
+    fn has_application(&self) -> bool {
+        self.observed.setup.service != "none"
+    }
+
+    fn reached(&self) -> Option<Step> {
+        let target = &self.observed.setup.target;
+        match self.first().answers.first() {
+            Some(SipAnswer { status, reason, .. }) => {
+                step("SIP", true, format!("{target} answers the INVITE with {status} {reason}"))
+            }
+            None => step("SIP", false, format!("{target} does not answer the INVITE")),
+        }
+    }
+
+    fn login(&self) -> Option<Step> {
+        let (realm, user) = (&self.first().realm, &self.observed.setup.user);
+        if self.call.ending == Ending::AuthFailed {
+            return step("login", false, format!("{} (realm `{realm}`)", self.call.reason));
+        }
+        if realm.is_empty() {
+            return step("login", true, "not asked for".into());
+        }
+        step("login", true, format!("challenged, and let in as `{user}` (realm `{realm}`)"))
+    }
+
+    fn answer(&self) -> Option<Step> {
+        let call = self.call;
+        if call.ending.was_answered() {
+            return step("answer", true, format!("200 after {}", ms(call.answer_delay_ms)));
+        }
+        let said = match (call.ending, call.status) {
+            (Ending::BadAnswer, _) => return None,
+            (_, Some(status)) => format!("{status} {}", call.reason),
+            (ending, None) => format!("{}: {}", ending.name().replace('_', " "), call.reason),
+        };
+        step("answer", false, said)
+    }
+
+    fn description(&self) -> Option<Step> {
+        let first = self.first();
+        if self.call.ending == Ending::BadAnswer {
+            return step("SDP", false, self.call.reason.clone());
+        }
+        let format = first.payload_type.map_or(String::new(), |n| format!(", payload type {n}"));
+        step("SDP", true, format!("{}{format}, media to {}", self.environment.codec, first.media))
+    }
+
+    fn application(&self) -> Option<Step> {
+        if !self.has_application() {
+            return None;
+        }
+        let app = &self.observed.setup.app;
+        let entered = match (&self.observed.ari, &self.environment.service_record) {
+            (Some(ari), _) if ari.callers > 0 => Some(ari.outside < ari.callers),
+            (_, Some(record)) => Some(record.calls.total > 0),
+            _ => None,
+        };
+        match entered {
+            Some(true) => step("application", true, format!("the caller is in Stasis, in `{app}`")),
+            Some(false) => step("application", false, format!("the caller did not enter `{app}`")),
+            None => step("application", None, format!("not known: ARI was not asked about `{app}`")),
+        }
+    }
+
+    fn bridge(&self) -> Option<Step> {
+        if !self.has_application() {
+            return None;
+        }
+        match (&self.observed.ari, &self.environment.service_record) {
+            (Some(ari), _) if ari.callers > 0 => {
+                let good = ari.unbridged == 0 && ari.media_unbridged == 0 && ari.lone_bridges == 0;
+                let said = match (ari.unbridged, ari.media) {
+                    (0, _) if good => "caller and media are in one bridge (ARI)",
+                    (0, _) => "the caller is in a bridge without its media (ARI)",
+                    (_, 0) => "the caller is in no bridge, and there is no external channel (ARI)",
+                    _ => "the caller is in no bridge (ARI)",
+                };
+                step("bridge", good, said.into())
+            }
+            (_, Some(record)) if record.calls.bridged > 0 => {
+                step("bridge", true, "caller and media are in one bridge (the service says so)".into())
+            }
+            (_, Some(_)) => step("bridge", false, "the service did not bridge the caller".into()),
+            _ => step("bridge", None, "not known: ARI was not asked".into()),
+        }
+    }
+
+    fn echo(&self) -> Option<Step> {
+        let call = self.call;
+        let (sent, back) = (call.total_sent, call.total_received);
+        let packets = counted(sent, "packet");
+        if back > 0 {
+            let rtt = ms(call.rtt_min_ms);
+            let said =
+                format!("{back} of {packets} came back, from {}, the fastest in {rtt}", self.first().media);
+            return step("echo", true, said);
+        }
+        let said = match (call.corrupted, self.observed.unmatched) {
+            (0, 0) => format!("none of {packets} came back"),
+            (0, n) => format!(
+                "none of {packets} came back; {n} datagrams came that no socket takes, from elsewhere"
+            ),
+            (n, _) => format!("of {packets} {n} came back, none of them as it was sent"),
+        };
+        step("echo", false, said)
+    }
+
+    fn hang_up(&self) -> Option<Step> {
+        let call = self.call;
+        match call.ending {
+            Ending::Completed => {
+                step("hang-up", true, format!("BYE was agreed to after {}", ms(call.sdd_ms)))
+            }
+            ending => step("hang-up", false, format!("{}: {}", ending.name().replace('_', " "), call.reason)),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Trace of a run's first call: what the far end said, step by step, for the diagnosis.
+
+use crate::record::{FirstCall, SipAnswer};
+use crate::sip::digest::Challenge;
+use crate::sip::message::Message;
+use crate::sip::sdp::Answer;
+use crate::stamp::Stamp;
+
+/// Most answers that are kept; a ringing phone may repeat its 180 for minutes.
+const MOST_ANSWERS: usize = 16;
+/// Most characters of a foreign word.
+const MOST_CHARS: usize = 128;
+
+pub(super) struct Trace {
+    call_id: String,
+    epoch: Stamp,
+    pub first_call: FirstCall,
+}
+
+impl Trace {
+    /// A trace of the call of this Call-ID.
+    pub fn new(call_id: String, epoch: Stamp) -> Trace {
+        Trace { call_id, epoch, first_call: FirstCall::default() }
+    }
+
+    /// Takes a message that came at `at`; those of other calls are passed over.
+    pub fn hear(&mut self, at: Stamp, message: &Message) {
+        let Some(status) = message.status().filter(|_| message.call_id() == self.call_id) else { return };
+        let first = &mut self.first_call;
+        if let (401 | 407, Ok(challenge)) = (status, Challenge::of(message)) {
+            first.realm = cut(challenge.realm());
+        }
+        let answer = SipAnswer {
+            at_ms: at.since(self.epoch).as_secs_f64() * 1e3,
+            method: cut(message.method().as_str()),
+            status,
+            reason: cut(message.reason_phrase()),
+        };
+        let is_repeated =
+            first.answers.last().is_some_and(|last| (&last.method, last.status) == (&answer.method, status));
+        if first.answers.len() < MOST_ANSWERS && !is_repeated {
+            first.answers.push(answer);
+        }
+    }
+
+    /// Notes where the answer to call `number` wants its media sent.
+    pub fn answered(&mut self, number: u32, answer: &Answer) {
+        if number == 0 {
+            self.first_call.media = answer.rtp_address.to_string();
+            self.first_call.payload_type = Some(answer.payload_type);
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MOST_CHARS).collect()
+}

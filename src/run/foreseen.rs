@@ -1,0 +1,225 @@
+//! Gates that a scenario keeps from being met, or from saying anything: known before the first call.
+
+use crate::gate::{Gate, Op, Subject};
+use crate::metrics::{Definition, Group};
+use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
+use crate::values::Unit;
+
+/// A warning of each such gate.
+pub(super) fn warnings(s: &Scenario) -> Vec<String> {
+    let gates = s.gates.require.iter().filter_map(|text| Gate::parse(text).ok());
+    gates.filter_map(|gate| warning(s, &gate)).collect()
+}
+
+fn warning(s: &Scenario, gate: &Gate) -> Option<String> {
+    let text = &gate.text;
+    let why = by_bound(gate)
+        .or_else(|| no_data(s, gate).map(|why| format!("cannot be judged: {why}")))
+        .or_else(|| too_few(s, gate))?;
+    Some(format!("the gate `{text}` {why}"))
+}
+
+/// Least and most that a metric can be; `None` where it is not bounded there.
+fn domain(gate: &Gate) -> (Option<f64>, Option<f64>) {
+    let family = gate.subject.name().split('.').next().unwrap_or_default();
+    match gate.subject.unit() {
+        // Clocks that differ turn a one-way time negative, and a rise may be a fall.
+        _ if ["drift", "up", "down"].contains(&family) => (None, None),
+        Unit::Ratio => (Some(0.0), Some(1.0)),
+        Unit::Score => (Some(1.0), Some(4.5)),
+        Unit::Ms | Unit::Count | Unit::Cores | Unit::Mib | Unit::Mean => (Some(0.0), None),
+        Unit::MsPerMinute | Unit::MibPerMinute => (None, None),
+    }
+}
+
+/// A comparison that every value fails, or that every value holds.
+fn by_bound(gate: &Gate) -> Option<String> {
+    let (least, most) = domain(gate);
+    let (below, above) =
+        (least.is_some_and(|least| gate.bound < least), most.is_some_and(|most| gate.bound > most));
+    let (at_least, at_most) = (least == Some(gate.bound), most == Some(gate.bound));
+    let is_part = gate.subject.unit() == Unit::Count && gate.bound.fract() != 0.0;
+    let (never, always) = match gate.op {
+        Op::Less => (below || at_least, above),
+        Op::AtMost => (below, above || at_most),
+        Op::More => (above || at_most, below),
+        Op::AtLeast => (above, below || at_least),
+        Op::Equal => (below || above || is_part, false),
+        Op::Differs => (false, below || above || is_part),
+    };
+    let name = gate.subject.name();
+    match (never, always) {
+        (true, _) => Some(format!("cannot be met: no value of {name} is so; it fails every run")),
+        (_, true) => Some(format!("says nothing: every value of {name} is so; choose another bound")),
+        _ => None,
+    }
+}
+
+/// The reason for which the scenario leaves the metric without data.
+fn no_data(s: &Scenario, gate: &Gate) -> Option<&'static str> {
+    let Subject::Run(metric) = gate.subject else { return None };
+    let is_builtin = s.service.mode == ServiceMode::Builtin;
+    let stamped = ["up", "down", "service_time", "path_rtt"].contains(&metric.family());
+    if !is_builtin && (stamped || metric.group == Group::Service) {
+        return Some("only the built-in service measures that (service.mode = \"builtin\")");
+    }
+    if metric.group == Group::Faults && s.fault.is_empty() && metric.name != "fault.count" {
+        return Some("no fault is planned ([[fault]])");
+    }
+    if metric.family() == "control" && s.measure.control_streams == Some(0) {
+        return Some("there is no control stream (measure.control_streams = 0)");
+    }
+    let has_ari = s.asterisk.mode == AsteriskMode::Managed || s.asterisk.ari.is_some();
+    if metric.group == Group::Leaks && !has_ari {
+        return Some("what calls leave behind is asked over ARI (asterisk.ari)");
+    }
+    None
+}
+
+/// A percentile that rests on fewer samples than it needs.
+fn too_few(s: &Scenario, gate: &Gate) -> Option<String> {
+    let (needed, got, of) = match gate.subject {
+        Subject::Run(metric) => {
+            let (got, of) = samples(s, metric)?;
+            (metric.samples_needed()?, got, of)
+        }
+        Subject::EveryCall(metric) => {
+            (metric.statistic?.samples_needed()?, packets_of_a_call(s), "packets of each call")
+        }
+    };
+    ((needed as f64) > got).then(|| {
+        format!(
+            "cannot be judged: it needs {needed} {of}, and {got:.0} are to be expected; make the run longer, or name \
+             a lower percentile"
+        )
+    })
+}
+
+/// Samples of a metric that are to be expected, and their name; `None` where nobody can tell.
+fn samples(s: &Scenario, metric: &Definition) -> Option<(f64, &'static str)> {
+    let packets = s.load.duration.0.as_secs_f64() / s.media.ptime.0.as_secs_f64();
+    let calls = f64::from(s.load.calls);
+    match metric.group {
+        Group::Packets | Group::Instrument => Some((packets * calls, "packets")),
+        Group::Control => {
+            let streams = s.measure.control_streams.map_or((calls / 10.0).ceil().min(10.0), f64::from);
+            Some((packets * streams, "packets of the control stream"))
+        }
+        Group::SetUp => Some((calls * calls_in_turn(s), "calls")),
+        _ => None,
+    }
+}
+
+/// Packets of one call within the measured window.
+fn packets_of_a_call(s: &Scenario) -> f64 {
+    let hold = s.load.duration.0;
+    let measured =
+        s.load.call_duration.map_or(hold, |call| call.0.saturating_sub(s.measure.warmup.0).min(hold));
+    (measured.as_secs_f64() / s.media.ptime.0.as_secs_f64()).floor()
+}
+
+/// Calls that a line places one after another, at the most.
+fn calls_in_turn(s: &Scenario) -> f64 {
+    let whole = s.measure.warmup.0.as_secs_f64() + s.load.duration.0.as_secs_f64();
+    s.load.call_duration.map_or(1.0, |call| (whole / call.0.as_secs_f64()).ceil() + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Override, Resolved};
+
+    fn warned(gate: &str, set: &[&str]) -> String {
+        let quoted = format!("gates.require=[{gate:?}]");
+        let base = ["load.calls=50", "load.duration=5m", &quoted];
+        let set: Vec<_> = base.iter().chain(set).map(|set| Override::set(set)).collect();
+        let scenario = Resolved::read("", "x.toml", &set).unwrap_or_else(|e| panic!("{e}")).scenario;
+        let warnings = warnings(&scenario);
+        assert!(warnings.len() <= 1, "{warnings:?}");
+        warnings.into_iter().next().unwrap_or_default()
+    }
+
+    #[test]
+    fn gates_that_no_run_can_meet_are_named() {
+        for gate in [
+            "rtt.p99 < 0ms",
+            "loss.ratio > 100%",
+            "loss.ratio >= 101%",
+            "loss.count < 0",
+            "leaks == 0.5",
+            "leaks == -1",
+            "mos.concealed > 4.5",
+            "mos.concealed < 1",
+            "calls.answered == 101%",
+            "memory.driver_max < 0",
+            "every call: loss.ratio < 0%",
+            "every call: srd <= -1ms",
+        ] {
+            let said = warned(gate, &[]);
+            assert!(said.contains("cannot be met") && said.contains(gate), "{gate}: {said}");
+        }
+    }
+
+    #[test]
+    fn gates_that_every_run_meets_are_named() {
+        for gate in [
+            "loss.ratio <= 100%",
+            "loss.ratio < 101%",
+            "rtt.p99 >= 0ms",
+            "rtt.p99 > -1ms",
+            "calls.failed_count >= 0",
+            "calls.answered != 101%",
+            "mos.plain >= 1",
+            "every call: loss.ratio <= 100%",
+        ] {
+            let said = warned(gate, &[]);
+            assert!(said.contains("says nothing") && said.contains(gate), "{gate}: {said}");
+        }
+    }
+
+    #[test]
+    fn gates_without_data_or_samples_are_named() {
+        let external = ["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "service.mode=none"];
+        let command = ["service.mode=command", "service.command=[\"x\"]"];
+        for (gate, set, words) in [
+            ("rtt.p99.9 < 20ms", &["load.duration=10s"][..], "100000 packets, and 25000"),
+            ("srd.p95 < 2s", &[], "2000 calls, and 50"),
+            ("every call: rtt.p95 < 40ms", &["load.duration=30s"], "2000 packets of each call, and 1500"),
+            ("every call: rtt.p95 < 40ms", &["load.call_duration=20s"], "and 900"),
+            ("up.p50 < 20ms", &command, "built-in"),
+            ("ari.retries_count == 0", &command, "built-in"),
+            ("fault.served_max < 5s", &[], "[[fault]]"),
+            ("control.p50 < 1ms", &["measure.control_streams=0"], "control_streams"),
+            ("leaks == 0", &external, "ARI"),
+        ] {
+            let said = warned(gate, set);
+            assert!(said.contains("cannot be judged") && said.contains(words), "{gate}: {said}");
+        }
+    }
+
+    #[test]
+    fn sensible_gates_are_left_alone() {
+        for gate in [
+            "rtt.p99 < 20ms",
+            "loss.ratio < 0.1%",
+            "loss.ratio == 0",
+            "loss.count == 0",
+            "calls.answered == 100%",
+            "calls.answered >= 100%",
+            "mos.concealed >= 4.2",
+            "leaks == 0",
+            "fault.count == 0",
+            "drift.max < 0.5",
+            "drift.last_minus_first_max < -1ms",
+            "up.p99 < 20ms",
+            "srd.max < 2s",
+            "every call: rtt.p95 < 40ms",
+            "every call: loss.ratio < 1%",
+            "control.p99 < 1ms",
+        ] {
+            assert_eq!(warned(gate, &[]), "", "{gate}");
+        }
+        assert_eq!(warned("rtt.p95 < 20ms", &["load.calls=5", "load.duration=10s"]), "");
+        assert_eq!(warned("srd.p95 < 2s", &["load.call_duration=5s"]), "");
+    }
+}

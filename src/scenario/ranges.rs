@@ -1,0 +1,108 @@
+//! Least and most of every key that has them by itself, whatever the others are.
+
+use super::Scenario;
+use super::defaults::{ms, secs};
+use super::error::Problems;
+use crate::values::Span;
+
+/// Longest of anything that a run waits for: more is a typo rather than a plan.
+pub(super) const LONGEST: Span = secs(7 * 24 * 3600);
+/// More than any one machine carries; a typo rather than a plan.
+pub(super) const MOST_CALLS: u32 = 20_000;
+/// Longer runs of lost packets are an outage: 20 s at the usual packet time.
+pub(super) const LONGEST_BURST: f64 = 1000.0;
+/// Nobody waits longer for an answer.
+pub(super) const LONGEST_DELAY: Span = secs(1);
+/// Soonest that a silent call is given up, other than never.
+pub(super) const SOONEST_DEAD: Span = secs(1);
+
+/// Bounds of a span of time.
+struct Bound {
+    key: &'static str,
+    of: fn(&Scenario) -> Span,
+    least: Span,
+    most: Span,
+    /// The time in words.
+    what: &'static str,
+    cure: &'static str,
+}
+
+const BOUNDS: [Bound; 6] = [
+    Bound {
+        key: "load.duration",
+        of: |s| s.load.duration,
+        least: secs(1),
+        most: LONGEST,
+        what: "the hold phase",
+        cure: "5m is usual",
+    },
+    Bound {
+        key: "load.retry_after",
+        of: |s| s.load.retry_after,
+        least: ms(100),
+        most: secs(3600),
+        what: "a line's rest",
+        cure: "1s is usual",
+    },
+    Bound {
+        key: "measure.warmup",
+        of: |s| s.measure.warmup,
+        least: secs(0),
+        most: LONGEST,
+        what: "the warm-up",
+        cure: "2s is usual",
+    },
+    Bound {
+        key: "sip.setup_timeout",
+        of: |s| s.sip.setup_timeout,
+        least: secs(1),
+        most: secs(180),
+        what: "the set-up",
+        cure: "10s is usual",
+    },
+    Bound {
+        key: "service.ready_within",
+        of: |s| s.service.ready_within,
+        least: secs(1),
+        most: secs(600),
+        what: "connecting",
+        cure: "15s is usual",
+    },
+    Bound {
+        key: "gates.abort_after",
+        of: |s| s.gates.abort_after,
+        least: secs(1),
+        most: LONGEST,
+        what: "a breach",
+        cure: "10s is usual; abort_on_fail = false ends no run",
+    },
+];
+
+/// Refuses what lasts too short or too long.
+pub(super) fn problems(scenario: &Scenario, found: &mut Problems) {
+    for Bound { key, of, least, most, what, cure } in &BOUNDS {
+        let is_broken = !(*least..=*most).contains(&of(scenario));
+        found.refuse_if(is_broken, key, format!("{what} must last between {least} and {most}"), *cure);
+    }
+}
+
+/// Key, least and most of every range, as they are written in a scenario. Some are held by rules of `check` and
+/// `fault` that say more than a range can.
+#[cfg(test)]
+pub(super) fn all() -> Vec<(&'static str, String, String)> {
+    let span = |key, least: Span, most: Span| (key, least.to_string(), most.to_string());
+    let mut found: Vec<_> = BOUNDS.iter().map(|b| span(b.key, b.least, b.most)).collect();
+    found.extend([
+        ("load.calls", "1".into(), MOST_CALLS.to_string()),
+        span("load.dead_after", SOONEST_DEAD, LONGEST),
+        span("load.call_duration", secs(1), LONGEST),
+        span("media.ptime", ms(10), ms(60)),
+        span("measure.lost_after", ms(100), secs(60)),
+        span("service.delay", secs(0), LONGEST_DELAY),
+        span("fault.for", super::fault::FOR.0, super::fault::FOR.1),
+        ("impair.out.burst", "1".into(), LONGEST_BURST.to_string()),
+        ("impair.back.burst", "1".into(), LONGEST_BURST.to_string()),
+        ("asterisk.ari_port", "1024".into(), u16::MAX.to_string()),
+    ]);
+    found
+}

@@ -1,0 +1,324 @@
+//! Words that people try who come from other tools, and the answer to each.
+
+/// Names of unknown keys, and their cure. A key of the same name in another table needs no row.
+const KEYS: &[(&[&str], &str)] = &[
+    (
+        &[
+            "transport",
+            "tcp",
+            "udp",
+            "tls",
+            "ws",
+            "wss",
+            "websocket",
+            "proto",
+            "protocol",
+            "cert",
+            "certificate",
+        ],
+        "not supported: SIP goes over UDP alone (README.md, Limitations); leave the key out",
+    ),
+    (
+        &["srtp", "sdes", "dtls", "encryption", "crypto", "secure", "avp", "savp"],
+        "not supported: media is plain RTP (README.md, Limitations); leave the key out",
+    ),
+    (
+        &["ipv6", "ip6", "inet6", "ip_version", "family"],
+        "not supported: SIP and RTP go over IPv4 (README.md, Limitations); leave the key out",
+    ),
+    (
+        &["rtcp", "rtcp_mux", "rtcp_interval", "ice", "stun", "turn", "webrtc"],
+        "not supported: RTP without RTCP and ICE (README.md, Limitations); leave the key out",
+    ),
+    (
+        &["wav", "audio", "pcap", "play", "play_file", "file", "media_file", "rtp_stream", "video", "dtmf"],
+        "not supported: every packet carries a probe in the place of audio (README.md, Limitations); leave the key out",
+    ),
+    (
+        &["register", "registration", "registrar", "expires", "options"],
+        "not supported: calls are placed without a registration; what Asterisk asks for by digest comes from SIP_USER \
+         and SIP_PASS in the environment",
+    ),
+    (
+        &["user", "username", "login", "auth", "auth_user", "account", "au"],
+        "not a key: SIP_USER (for ARI: ARI_USER) in the environment, or in `.env` in this folder",
+    ),
+    (
+        &["pass", "password", "secret", "auth_pass", "auth_password", "ap", "token"],
+        "not a key: SIP_PASS (for ARI: ARI_PASS) in the environment, or in `.env` in this folder",
+    ),
+    (
+        &[
+            "vus",
+            "users",
+            "max_vus",
+            "limit",
+            "l",
+            "concurrency",
+            "concurrent",
+            "concurrent_calls",
+            "max_calls",
+            "calls_max",
+            "channels",
+            "sessions",
+            "lines",
+            "preallocated_vus",
+        ],
+        "did you mean `load.calls`?",
+    ),
+    (
+        &[
+            "rate",
+            "cps",
+            "caps",
+            "call_rate",
+            "calls_per_second",
+            "r",
+            "ramp_up",
+            "rampup",
+            "ramp_rate",
+            "spawn_rate",
+            "start_rate",
+            "rps",
+            "arrival_rate",
+        ],
+        "did you mean `load.ramp`? It is the rate of new calls, as in \"10/s\"",
+    ),
+    (
+        &["hold", "hold_time", "time", "run_time", "runtime", "test_duration", "length", "soak"],
+        "did you mean `load.duration`? The length of one call is `load.call_duration`",
+    ),
+    (
+        &["call_length", "call_time", "talk_time", "d", "acd", "call_hold", "duration_of_call"],
+        "did you mean `load.call_duration`?",
+    ),
+    (
+        &["iterations", "total", "total_calls", "m", "count", "repeat", "loops", "number_of_calls"],
+        "not supported: a run lasts `load.duration`; with `load.call_duration` calls are replaced until then",
+    ),
+    (
+        &["stages", "stage", "steps", "executor", "scenarios", "scenario", "profile"],
+        "not supported: a scenario is one load; raise `load.calls` from run to run",
+    ),
+    (
+        &[
+            "thresholds",
+            "threshold",
+            "assert",
+            "asserts",
+            "assertions",
+            "checks",
+            "expect",
+            "criteria",
+            "sla",
+            "slo",
+        ],
+        "did you mean `gates.require`? It is a list, as in [\"rtt.p99 < 20ms\"]",
+    ),
+    (&["abort", "fail_fast", "abortonfail", "stop_on_failure"], "did you mean `gates.abort_on_fail`?"),
+    (
+        &[
+            "host",
+            "server",
+            "target",
+            "address",
+            "proxy",
+            "remote",
+            "remote_host",
+            "outbound_proxy",
+            "uri",
+            "url",
+            "rsa",
+        ],
+        "did you mean `asterisk.sip`? It needs asterisk.mode = \"external\"; ARI's address is `asterisk.ari`",
+    ),
+    (
+        &[
+            "callee",
+            "extension",
+            "exten",
+            "number",
+            "dial",
+            "called",
+            "service_name",
+            "s",
+            "destination",
+            "dst",
+        ],
+        "did you mean `sip.to`?",
+    ),
+    (&["caller", "callerid", "caller_id", "from_user", "cli", "source", "src"], "did you mean `sip.from`?"),
+    (
+        &[
+            "bind",
+            "bind_address",
+            "local_ip",
+            "localip",
+            "local_address",
+            "interface",
+            "ip",
+            "i",
+            "mi",
+            "media_ip",
+        ],
+        "did you mean `sip.local`?",
+    ),
+    (
+        &["timeout", "invite_timeout", "answer_timeout", "ring_timeout", "connect_timeout"],
+        "did you mean `sip.setup_timeout`?",
+    ),
+    (&["codecs", "format", "payload", "payload_type", "encoding"], "did you mean `media.codec`?"),
+    (
+        &["packet_time", "packetization", "packet_interval", "frame", "frame_size", "interval"],
+        "did you mean `media.ptime`?",
+    ),
+    (
+        &[
+            "port_range",
+            "rtp_port",
+            "min_rtp_port",
+            "max_rtp_port",
+            "rtp_port_min",
+            "rtp_port_max",
+            "mp",
+            "rtp_start",
+        ],
+        "did you mean `media.ports`, the driver's, or `asterisk.rtp_ports`?",
+    ),
+    (&["warm_up", "warmup_time", "settle", "grace"], "did you mean `measure.warmup`?"),
+    (
+        &["jitter_buffer", "jitterbuffer", "playout", "playout_buffer", "buffer"],
+        "did you mean `measure.late_after`?",
+    ),
+    (&["packet_loss", "drop", "loss_rate"], "did you mean `impair.out.loss`?"),
+    (&["latency", "lag"], "did you mean `impair.out.delay`?"),
+    (&["faults", "chaos", "kill", "failure", "failures"], "did you mean `[[fault]]`?"),
+    (&["exec", "program", "binary", "cmd", "script"], "did you mean `service.command`?"),
+    (&["application", "app_name", "stasis", "stasis_app"], "did you mean `service.app`?"),
+    (&["rt", "priority", "nice", "sched", "fifo"], "did you mean `driver.realtime`?"),
+    (&["affinity", "cpu", "cores", "cpuset", "pin"], "did you mean `driver.cpus`?"),
+];
+
+/// Key, words that it does not take, and the cure.
+const WORDS: &[(&str, &[&str], &str)] = &[
+    ("media.codec", &["alaw", "a-law", "g711a", "g.711a", "g711-alaw", "8"], "did you mean \"PCMA\"?"),
+    (
+        "media.codec",
+        &["ulaw", "u-law", "mulaw", "mu-law", "µlaw", "g711u", "g.711u", "g711", "g.711", "g711-ulaw", "0"],
+        "did you mean \"PCMU\"?",
+    ),
+    (
+        "media.codec",
+        &[
+            "opus", "g722", "g.722", "g729", "g.729", "g729a", "g726", "g723", "g723.1", "gsm", "ilbc",
+            "speex", "silk", "amr", "amr-wb", "evs", "lpc10", "siren7", "siren14", "codec2", "slin", "slin8",
+            "slin12", "slin16", "slin24", "slin48", "l16", "adpcm", "vp8", "vp9", "h264", "h265",
+        ],
+        "not supported: calls carry G.711, as \"PCMU\" or \"PCMA\" (README.md, Limitations)",
+    ),
+    (
+        "asterisk.mode",
+        &["local", "own", "private", "auto", "start", "internal", "builtin"],
+        "did you mean \"managed\"?",
+    ),
+    (
+        "asterisk.mode",
+        &["remote", "existing", "running", "docker", "unmanaged", "host"],
+        "did you mean \"external\"?",
+    ),
+    (
+        "service.mode",
+        &["internal", "built-in", "default", "managed", "own", "local", "echo"],
+        "did you mean \"builtin\"?",
+    ),
+    (
+        "service.mode",
+        &["exec", "process", "cmd", "program", "script", "custom", "node"],
+        "did you mean \"command\"?",
+    ),
+    ("service.mode", &["remote", "existing", "running", "docker"], "did you mean \"external\"?"),
+    ("service.mode", &["off", "no", "false", "null", "nothing"], "did you mean \"none\"?"),
+    ("load.hangup", &["driver", "client", "uac", "us", "loadtest"], "did you mean \"caller\"?"),
+    ("load.hangup", &["service", "server", "uas", "asterisk", "far"], "did you mean \"callee\"?"),
+    ("load.hangup", &["alternate", "random", "either", "any"], "did you mean \"both\"?"),
+    ("media.phase", &["spread", "even", "uniform", "stagger", "random"], "did you mean \"staggered\"?"),
+    ("media.phase", &["align", "burst", "together", "sync", "synchronous"], "did you mean \"aligned\"?"),
+    ("fault.target", &["pbx", "managed"], "did you mean \"asterisk\"?"),
+    ("fault.target", &["app", "application", "builtin", "ari"], "did you mean \"service\"?"),
+    ("fault.action", &["crash", "sigkill", "terminate", "die"], "did you mean \"kill\"?"),
+    ("fault.action", &["sigterm", "reboot", "reload", "stop-start"], "did you mean \"restart\"?"),
+    ("fault.action", &["sigstop", "hang", "freeze", "pause", "suspend"], "did you mean \"stop\"?"),
+];
+
+/// Cure for an unknown key called `name`.
+pub(super) fn key(name: &str) -> Option<&'static str> {
+    let name = name.trim_matches('-').to_lowercase().replace('-', "_");
+    KEYS.iter().find(|(names, _)| names.contains(&name.as_str())).map(|(_, cure)| *cure)
+}
+
+/// Cure for a word that `key` does not take.
+pub(super) fn word(key: &str, word: &str) -> Option<&'static str> {
+    let word = word.to_lowercase();
+    WORDS.iter().find(|(of, words, _)| *of == key && words.contains(&word.as_str())).map(|(.., cure)| *cure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Override, Resolved, keys};
+    use super::*;
+
+    #[test]
+    fn every_answer_names_what_there_is() {
+        let known = |name: &str| name == "[[fault]]" || keys::all().any(|key| key.path == name);
+        for (_, cure) in KEYS {
+            let named: Vec<_> = cure.split('`').skip(1).step_by(2).filter(|name| *name != ".env").collect();
+            assert!(named.iter().all(|name| known(name)), "{cure}");
+            assert!(cure.starts_with("not ") || cure.starts_with("did you mean `"), "{cure}");
+        }
+        for (path, words, cure) in WORDS {
+            let key = keys::all().find(|key| key.path == *path).expect(path);
+            let is_word = |word: &str| key.words.iter().any(|(known, _)| known == word);
+            assert!(words.iter().all(|word| !is_word(word)), "{path} {words:?}");
+            assert!(cure.split('"').skip(1).step_by(2).all(is_word), "{cure}");
+        }
+        let limitations =
+            include_str!("../../README.md").split("## Limitations").nth(1).expect("limitations");
+        for word in ["UDP", "SRTP", "IPv4", "RTCP", "PCMU", "probe"] {
+            assert!(limitations.contains(word), "{word} is not in README's limitations");
+        }
+    }
+
+    #[test]
+    fn what_people_try_is_answered() {
+        for (setting, said) in [
+            ("media.codec=alaw", "did you mean \"PCMA\"?"),
+            ("media.codec=ULAW", "did you mean \"PCMU\"?"),
+            ("media.codec=pcma", "did you mean \"PCMA\"?"),
+            ("media.codec=opus", "not supported"),
+            ("media.codec=PCMX", "did you mean"),
+            ("media.codec=8", "did you mean \"PCMA\"?"),
+            ("media.codec=G722", "not supported"),
+            ("sip.transport=tcp", "not supported: SIP goes over UDP"),
+            ("transport=tls", "not supported: SIP goes over UDP"),
+            ("media.srtp=true", "plain RTP"),
+            ("sip.ipv6=true", "IPv4"),
+            ("sip.local=::1", "IPv6 is not supported"),
+            ("load.vus=10", "`load.calls`"),
+            ("load.rate=10", "`load.ramp`"),
+            ("load.max-calls=10", "`load.calls`"),
+            ("thresholds.rtt=1", "`gates.require`"),
+            ("sip.password=x", "SIP_PASS"),
+            ("codec=PCMA", "did you mean `media.codec`?"),
+            ("load.ptime=20ms", "did you mean `media.ptime`?"),
+            ("laod.ptime=20ms", "did you mean `load`?"),
+            ("service.mode=Builtin", "did you mean \"builtin\"?"),
+            ("service.mode=exec", "did you mean \"command\"?"),
+        ] {
+            let error = Resolved::read("", "x.toml", &[Override::set(setting)]).expect_err(setting).rendered;
+            assert!(
+                error.contains(said) && error.contains(&format!("--> --set {setting}")),
+                "{setting}:\n{error}"
+            );
+        }
+    }
+}
