@@ -17,6 +17,7 @@ mod compare;
 mod diagnosis;
 pub mod driver;
 pub mod echo;
+mod files;
 pub mod gate;
 mod impair;
 pub mod load;

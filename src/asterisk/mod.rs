@@ -14,4 +14,4 @@ pub use ari::Ari;
 pub use error::{AsteriskError, Socket};
 pub use find::{Install, SearchPlaces};
 pub use log::LogCounts;
-pub use process::{Account, Managed, Ports, StartConfig};
+pub use process::{Account, LOG_FILE, Managed, Ports, StartConfig};

@@ -27,7 +27,7 @@ const TRIES: usize = 3;
 const ASK_EVERY: Duration = Duration::from_millis(10);
 
 /// The log's name in the folder of logs.
-const LOG_FILE: &str = "asterisk.log";
+pub const LOG_FILE: &str = "asterisk.log";
 
 /// The ports of a private Asterisk.
 #[derive(Debug, Clone)]

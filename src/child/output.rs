@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicU64;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -61,9 +62,9 @@ struct Shared {
 
 impl ChildOutput {
     /// Connects both outputs of `command`, which is yet to be started, and no input. Lines are appended to
-    /// the file `path`, which is made with its folder if need be, and handed to `each`; control characters
-    /// become blanks, since a terminal would obey them. A child that writes faster than it can sensibly be read
-    /// loses what it writes meanwhile, and the file says so.
+    /// the file `path`, which is made with its folder if need be and must be no link, and handed to `each`; control
+    /// characters become blanks, since a terminal would obey them. A child that writes faster than it can sensibly
+    /// be read loses what it writes meanwhile, and the file says so.
     ///
     /// # Errors
     /// Errors of the file, the pipe and the thread.
@@ -73,7 +74,8 @@ impl ChildOutput {
         each: impl FnMut(&str) + Send + 'static,
     ) -> io::Result<ChildOutput> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        let file = File::options().create(true).append(true).open(&path)?;
+        let file =
+            File::options().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path)?;
         let (reader, writer) = io::pipe()?;
         // A smaller pipe does as well, at a lower rate.
         let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE));

@@ -15,6 +15,7 @@ use crate::compare::pairs::{Segment, needed};
 use crate::driver::Stop;
 use crate::metrics::{Definition, catalogue};
 use crate::report::Format;
+use crate::run::folder::Claim;
 use crate::run::preflight::survey;
 use crate::run::{Folder, RunError, RunPlan, stored};
 use crate::scenario::Scenario;
@@ -81,7 +82,25 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     for scenario in [base, new] {
         survey(scenario)?.clear()?;
     }
-    let folder = Folder::create(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), "base")?;
+    let claim = Claim::Comparison(&["base", "new"]);
+    let folder = Folder::claim(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), claim)?;
+    let pairs = play_all(&args, &sides, &folder).await;
+    // Without a run in it, it would only keep the name from being used.
+    folder.discard();
+    let Some(pairs) = pairs? else { return Ok(Exit::Interrupted) };
+    let exit = answer(sides.map(|side| side.words), pairs, &args.question, Some(&folder))?;
+    if !args.quiet {
+        say::out(format_args!("runs and comparison: {}", folder.path().display()));
+    }
+    Ok(exit)
+}
+
+/// Makes the runs of all pairs; `None` when the user interrupts them.
+async fn play_all(
+    args: &Args,
+    sides: &[Side; 2],
+    folder: &Folder,
+) -> Result<Option<Vec<(RunDigest, RunDigest)>>, Failure> {
     let interrupt = interrupt::listen()?;
     let mut pairs = Vec::with_capacity(args.pairs as usize);
     for n in 1..=args.pairs {
@@ -92,12 +111,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             let side = &sides[which];
             let out = folder.path().join(side.folder).join(format!("{n:02}"));
             let Some(digest) = segment(&side.plan, &out, interrupt.clone()).await? else {
-                let (pairs, path) = (pairs.len(), folder.path().display());
-                say::err(format_args!(
-                    "interrupted after {pairs} of {} pairs; their runs stay in {path}",
-                    args.pairs
-                ));
-                return Ok(Exit::Interrupted);
+                say::err(interrupted(pairs.len(), args.pairs, folder.path()));
+                return Ok(None);
             };
             if !args.quiet {
                 tell(n, args.pairs, side.letter, &args.question, &digest);
@@ -107,13 +122,17 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         if let [Some(a), Some(b)] = pair {
             pairs.push((a, b));
         }
-        enough_left(&args, &pairs)?;
+        enough_left(args, &pairs)?;
     }
-    let exit = answer(sides.map(|side| side.words), pairs, &args.question, Some(&folder))?;
-    if !args.quiet {
-        say::out(format_args!("runs and comparison: {}", folder.path().display()));
+    Ok(Some(pairs))
+}
+
+fn interrupted(pairs: usize, of: u32, folder: &Path) -> String {
+    // The first run's folder is gone if it was ended before its first call.
+    match folder.join("base/01").exists() {
+        true => format!("interrupted after {pairs} of {of} pairs; their runs stay in {}", folder.display()),
+        false => "interrupted before the first call; nothing is kept".into(),
     }
-    Ok(exit)
 }
 
 fn side(
@@ -207,6 +226,7 @@ async fn segment(
         finished: &finished,
         folder: &folder,
         options: &options,
+        source: None,
         display,
     };
     delivery.write()?;

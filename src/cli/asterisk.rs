@@ -1,6 +1,5 @@
 //! `loadtest asterisk`: a private Asterisk in the foreground.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,10 +9,13 @@ use super::{Exit, Failure, say};
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Ari, Managed, SearchPlaces, StartConfig, find};
 use crate::child;
+use crate::files::{read_text, write_named};
 use crate::net::signals::Signals;
-use crate::run::folder::write_named;
 use crate::run::preflight::raise_descriptors;
 use crate::values::PortRange;
+
+/// Largest file that is looked into before it is written anew.
+const MOST_BYTES: u64 = 64 << 10;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -116,7 +118,7 @@ const KEYS: [&str; 6] = ["SIP_ADDRESS", "SIP_USER", "SIP_PASS", "ARI_URL", "ARI_
 
 /// Refuses a file in which anything else is kept: it is written anew as a whole.
 fn keeps_nothing_else(path: &Path) -> std::io::Result<()> {
-    let text = match fs::read_to_string(path) {
+    let text = match read_text(path, MOST_BYTES) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };

@@ -6,7 +6,7 @@ use super::{Exit, Failure, say};
 use crate::compare::builds::{Comparison, Conclusion};
 use crate::compare::digest::{METRICS, RunDigest};
 use crate::compare::pairs::Margins;
-use crate::report::comparison as report;
+use crate::report::{comparison as report, side_by_side};
 use crate::run::{Folder, stored};
 
 #[derive(Debug, clap::Args)]
@@ -16,14 +16,14 @@ use crate::run::{Folder, stored};
     done\n  \
     loadtest compare ab/old ab/new --metric rtt.p99\n\n\
     Each folder holds runs in folders of their own; the first of BASE is held against the first of NEW, and\n\
-    so on, in the order of their names. Twelve pairs, of which ten must agree, tell most; alternate which of\n\
+    so on, in the order of their names. Two single runs are shown side by side, without a verdict (12). Twelve pairs, of which ten must agree, tell most; alternate which of\n\
     the two goes first, as `loadtest ab` does. Ends with 0 when NEW is not slower, 11 when it is, 12 when\n\
     nothing can be said.")]
 pub struct Args {
-    /// Folder of the runs to compare with.
+    /// Folder of the runs to compare with, or a run's.
     #[arg(value_name = "BASE")]
     base: PathBuf,
-    /// Folder of the runs to be judged.
+    /// Folder of the runs to be judged, or a run's.
     #[arg(value_name = "NEW")]
     new: PathBuf,
     #[command(flatten)]
@@ -57,6 +57,16 @@ fn margin(text: &str) -> Result<f64, String> {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
+    match [&args.base, &args.new].map(|folder| stored::is_run(folder)) {
+        [true, true] => return side_by_side(args),
+        [false, false] => {}
+        [true, false] | [false, true] => {
+            return Err(Failure::usage(
+                "one of the two is the folder of a run, the other is not: name two runs to see them side by side, or two \
+                 folders of runs to compare builds",
+            ));
+        }
+    }
     let (base, new) = (stored::runs(&args.base)?, stored::runs(&args.new)?);
     if base.len() != new.len() {
         return Err(Failure::usage(format!(
@@ -74,6 +84,20 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let out = args.out.as_deref().map(Folder::open).transpose()?;
     let sides = [&args.base, &args.new].map(|folder| folder.display().to_string());
     answer(sides, pairs, &args.question, out.as_ref())
+}
+
+/// Shows two runs beside each other. That is no answer, and no program may take it for one.
+fn side_by_side(args: &Args) -> Result<Exit, Failure> {
+    if args.out.is_some() {
+        return Err(Failure::usage(
+            "--out: two single runs are not compared, and give no files; name two folders of runs",
+        ));
+    }
+    let names = [&args.base, &args.new].map(|folder| folder.display().to_string());
+    let [base, new] = [&args.base, &args.new].map(|folder| stored::summary(folder));
+    let (base, new) = (base?, new?);
+    say::out(side_by_side::text([(&names[0], &base), (&names[1], &new)]).trim_end());
+    Ok(Exit::Inconclusive)
 }
 
 /// Compares, prints the answer, and writes it to `out`.

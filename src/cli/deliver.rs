@@ -1,12 +1,13 @@
 //! Delivery of a run's figures: print them, write the files, end with the verdict.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::progress::Display;
 use super::{Exit, Failure, look, say};
 use crate::compare::baseline::Baseline;
+use crate::record::manifest::{self, Manifest};
 use crate::report::{Format, render, terminal};
 use crate::run::{Finished, Folder, RunError, stored, without_last_output};
 use crate::scenario::Resolved;
@@ -61,6 +62,8 @@ pub struct Delivery<'a> {
     pub folder: &'a Folder,
     /// The reports wanted.
     pub options: &'a DeliveryOptions,
+    /// The folder that a stored run was read from; `None` for a new one.
+    pub source: Option<&'a Path>,
     /// Hears of what takes long.
     pub display: &'a Display,
 }
@@ -71,13 +74,12 @@ impl Delivery<'_> {
     /// # Errors
     /// The first file that could not be written; else what broke the run.
     pub fn deliver(&self) -> Result<Exit, Failure> {
-        // The figures first: they are printed whatever becomes of the files.
-        let quiet = self.options.quiet;
-        if !quiet {
-            self.print();
-        }
-        let written = self.write();
+        // The figures are printed whatever becomes of the files, and name no file that is not there.
+        let (quiet, written) = (self.options.quiet, self.write());
         self.display.finish();
+        if !quiet {
+            self.print(written.is_ok());
+        }
         written?;
         let environment = &self.finished.summary.environment;
         match environment.broken.as_str() {
@@ -88,39 +90,59 @@ impl Delivery<'_> {
         }
     }
 
-    fn print(&self) {
+    fn print(&self, has_files: bool) {
         let Finished { summary, verdict, .. } = self.finished;
-        let place = self.place();
+        let place = if has_files { self.place() } else { String::new() };
         let shape =
             terminal::Look { place: &place, colour: look::has_colours(), tables: self.options.tables };
         say::coloured(terminal::summary(summary, verdict, shape).trim_end());
     }
 
     /// Writes every file, figures before pictures. One that cannot be written does not keep the others
-    /// from being written.
+    /// from being written. Those that a stored run was read from stay as they are.
     ///
     /// # Errors
     /// The first file that could not be written.
     pub fn write(&self) -> Result<(), Failure> {
+        let Finished { summary, verdict, raw } = self.finished;
         let scenario = self.resolved.to_toml();
-        let write = |name, bytes: &[u8]| self.folder.write(name, bytes).map_err(Failure::from);
-        let mut written: Vec<_> = self.finished.raw.iter().map(|(name, bytes)| write(name, bytes)).collect();
+        let is_source = self.source.is_some_and(|run| self.folder.is_at(run));
+        let mut manifest = Manifest::of([("scenario.toml", scenario.as_bytes())]);
+        let mut written: Vec<Result<(), Failure>> = Vec::new();
+        let mut write = |name: &str, bytes: &[u8]| {
+            let is_data = manifest::DATA.contains(&name);
+            if is_data {
+                manifest.add(name, bytes);
+            }
+            if !(is_data && is_source) {
+                written.push(self.folder.write(name, bytes).map_err(Failure::from));
+            }
+        };
         let mut formats = Format::ALL.to_vec();
         formats.retain(|format| self.options.report.contains(format));
-        // Pictures and pages take longest, and are of least use to who runs out of room.
-        formats.sort_by_key(|format| matches!(format, Format::Html | Format::Png));
+        // Data first. Pictures and pages take longest, and are of least use to who runs out of room.
+        formats.sort_by_key(|format| match format {
+            Format::Csv => 0,
+            Format::Html | Format::Png => 2,
+            _ => 1,
+        });
+        let mut failed = Vec::new();
+        raw.iter().for_each(|(name, bytes)| write(name, bytes));
         for format in formats {
             match format {
                 Format::Html => self.display.stage("drawing the charts of report.html"),
                 Format::Png => self.display.stage("drawing the charts of plots/"),
                 _ => {}
             }
-            match render(format, &self.finished.summary, &self.finished.verdict, &scenario) {
-                Ok(files) => written.extend(files.iter().map(|file| write(file.path, &file.bytes))),
-                Err(e) => written.push(Err(e.into())),
+            match render(format, summary, verdict, &scenario) {
+                Ok(files) => files.iter().for_each(|file| write(file.path, &file.bytes)),
+                Err(e) => failed.push(Err(e.into())),
             }
         }
-        written.into_iter().collect()
+        if self.source.is_none() {
+            written.push(self.folder.write(manifest::NAME, &manifest.to_bytes()).map_err(Failure::from));
+        }
+        written.into_iter().chain(failed).collect()
     }
 
     fn place(&self) -> String {
@@ -129,5 +151,22 @@ impl Delivery<'_> {
         let path = if html { path.join("report.html") } else { path.to_path_buf() };
         // Absolute, so that a click or a paste opens it from anywhere.
         std::path::absolute(&path).unwrap_or(path).display().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::folder::OUTPUTS;
+
+    #[test]
+    fn whatever_a_run_writes_keeps_a_folder_from_being_claimed() {
+        let (summary, verdict) = crate::report::fixture::typical();
+        let formats = Format::ALL.iter().filter(|format| **format != Format::Png);
+        let files = formats.flat_map(|format| render(*format, &summary, &verdict, "").unwrap());
+        let names = files.map(|file| file.path).chain(manifest::DATA).chain([manifest::NAME, "plots"]);
+        for name in names {
+            assert!(OUTPUTS.contains(&name), "{name}");
+        }
     }
 }

@@ -20,11 +20,14 @@ mod say;
 mod service;
 
 use std::future::Future;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
+
+use crate::files::{dotenv, survive_size_limit};
 
 /// Places real SIP/RTP calls against a real Asterisk and measures every packet that comes back.
 #[derive(Debug, Parser)]
@@ -67,14 +70,28 @@ enum Command {
     Man(man::Args),
 }
 
+impl Command {
+    /// True if settings of the environment, and so of `.env`, are of use to it.
+    fn has_settings(&self) -> bool {
+        matches!(
+            self,
+            Command::Run(_) | Command::Check(_) | Command::Service(_) | Command::Asterisk(_) | Command::Ab(_)
+        )
+    }
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
-    // A .env file that is there but cannot be read is an error; none at all is the usual case.
-    if let Err(error) = dotenvy::dotenv()
-        && !error.not_found()
-    {
-        return Failure::usage(format!("the .env file cannot be read: {error}")).print();
-    }
+    survive_size_limit();
+    let note = match dotenv::settings(Path::new(".env")) {
+        Err(why) => return Failure::usage(why).print(),
+        Ok(settings) => {
+            let note = settings.note();
+            // SAFETY: no thread has been started yet.
+            unsafe { settings.export() };
+            note
+        }
+    };
     let parsed = Cli::command().try_get_matches();
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
@@ -82,6 +99,8 @@ pub fn main() -> ExitCode {
         Err(error) => return complain(&error),
     };
     let (_, of_subcommand) = matches.subcommand().unwrap_or(("", &matches));
+    let quiet = matches!(of_subcommand.try_get_one("quiet"), Ok(Some(true)));
+    note.filter(|_| cli.command.has_settings() && !quiet).iter().for_each(say::err);
     let result = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),

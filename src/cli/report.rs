@@ -6,7 +6,7 @@ use super::deliver::{Delivery, DeliveryOptions};
 use super::progress::Display;
 use super::{Exit, Failure};
 use crate::metrics::summarize;
-use crate::run::plan::{parse_gates, read_scenario, verdict};
+use crate::run::plan::{parse_gates, verdict};
 use crate::run::{Finished, Folder, stored};
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    if !args.run.join("environment.json").is_file() {
+    if !stored::is_run(&args.run) {
         let run = args.run.display();
         return Err(Failure::usage(format!(
             "{run} is not the folder of a run: there is no environment.json in it; reports/example is one"
@@ -44,13 +44,15 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             "--set {other}: the run has been made; only [gates] and [limits] can be set to judge it anew"
         )));
     }
-    let resolved = read_scenario(&args.run.join("scenario.toml"), &args.set)?;
+    let files = stored::files(&args.run)?;
+    let resolved = stored::scenario(&args.run, &files, &args.set)?;
     let gates = parse_gates(&resolved)?;
     let baseline = args.options.baseline()?;
-    let summary = summarize(stored::read(&args.run)?);
+    let summary = summarize(stored::read(&args.run, &files)?);
     let verdict = verdict(&resolved, &gates, &summary, baseline.as_ref());
     let finished = Finished { summary, verdict, raw: Vec::new() };
     let folder = Folder::open(args.out.as_deref().unwrap_or(&args.run))?;
     let (options, display) = (&args.options, &Display::new(args.options.quiet, &resolved.scenario));
-    Delivery { resolved: &resolved, finished: &finished, folder: &folder, options, display }.deliver()
+    let source = Some(args.run.as_path());
+    Delivery { resolved: &resolved, finished: &finished, folder: &folder, options, display, source }.deliver()
 }

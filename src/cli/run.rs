@@ -74,8 +74,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         say::err("interrupted before the first call; no report");
         return Ok(Exit::Interrupted);
     };
-    let (resolved, options) = (&plan.resolved, &args.options);
-    Delivery { resolved, finished: &finished, folder: &folder, options, display: &display }.deliver()
+    let (resolved, options, display) = (&plan.resolved, &args.options, &display);
+    Delivery { resolved, finished: &finished, folder: &folder, options, display, source: None }.deliver()
 }
 
 /// Makes the run of `plan`, with its logs in `folder`; `None` when the user interrupts it before its first call.

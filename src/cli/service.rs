@@ -12,11 +12,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::{Exit, Failure};
 use crate::asterisk::descriptors;
+use crate::files::{read_text, write_named};
 use crate::net::signals::Signals;
-use crate::run::folder::write_named;
 use crate::service::http::SharedCounts;
 use crate::service::metrics::MetricsFile;
 use crate::service::{AriService, COUNT_ANEW, ServiceConfig, WRITE_COUNTS};
+
+/// Largest file of settings that is read.
+const MOST_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -39,7 +42,7 @@ impl Args {
     fn settings(self, matches: &ArgMatches) -> anyhow::Result<ServiceConfig> {
         let Some(path) = self.config else { return Ok(self.settings) };
         let name = || path.display().to_string();
-        let text = std::fs::read_to_string(&path).with_context(name)?;
+        let text = read_text(&path, MOST_BYTES).with_context(name)?;
         let file: ServiceConfig = toml::from_str(&text).with_context(name)?;
         let mut merged = toml::Table::try_from(file)?;
         let is_given = |key: &str| matches.value_source(key).is_some_and(|s| s != ValueSource::DefaultValue);

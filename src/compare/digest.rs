@@ -87,6 +87,14 @@ pub(super) fn other_scenario(ours: &Environment, theirs: &Environment) -> Option
         .then(|| "another scenario or --set, or a hash by an older loadtest".into())
 }
 
+/// All differences of machine, program, load and scenario, one of each kind.
+pub fn differences(ours: &Environment, theirs: &Environment) -> Vec<String> {
+    [other_machine, other_load, other_scenario]
+        .into_iter()
+        .filter_map(|differs| differs(ours, theirs))
+        .collect()
+}
+
 fn another<T: PartialEq + std::fmt::Display>(what: &str, ours: &T, theirs: &T) -> Option<String> {
     (ours != theirs).then(|| format!("another {what}: {theirs}, not {ours}"))
 }

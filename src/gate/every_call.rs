@@ -36,13 +36,14 @@ pub(super) fn judge_calls(evidence: &Evidence<'_>, gate: &Gate, metric: &PerCall
     let known = judged.iter().filter(|of| of.value != Value::NoData);
     let Some(worst) = known.max_by(|a, b| beyond(a).total_cmp(&beyond(b))) else {
         let reason = "no call was answered and measured".into();
-        return GateResult { reason, ..GateResult::without_data(&gate.text) };
+        return GateResult { reason, ..GateResult::without_data(gate) };
     };
     let (outcome, reason) = sum_up(&judged);
     GateResult {
         expression: gate.text.clone(),
         outcome,
         actual: format!("{} (call {})", show(worst.value, metric.unit), worst.call),
+        figure: gate.figure(worst.value),
         interval: Interval::of(worst.readings, metric.unit, metric.better),
         reason,
     }

@@ -100,6 +100,12 @@ const OPERATORS: [(&str, Op); 6] = [
 ];
 
 impl Op {
+    /// The comparison as it is written.
+    pub fn symbol(self) -> &'static str {
+        // Invariant: the table has every operator.
+        OPERATORS.iter().find(|(_, op)| *op == self).map_or("", |(symbol, _)| symbol)
+    }
+
     /// True if `actual OP bound` holds; nothing holds of what is no number.
     pub fn holds(self, actual: f64, bound: f64) -> bool {
         match self {

@@ -6,7 +6,7 @@
 use super::doubt::{Doubt, Extent, doubt};
 use super::every_call::judge_calls;
 use super::expression::{Gate, Op, Subject};
-use super::{GateResult, Interval, Limits, Outcome, Verdict};
+use super::{Figure, GateResult, Interval, Limits, Outcome, Verdict};
 use crate::metrics::{Definition, Group, InDoubt, Metric, Readings, RestsOn, Statistic, Summary};
 use crate::record::EndedEarly;
 use crate::values::Value;
@@ -60,7 +60,7 @@ impl<'a> Evidence<'a> {
 
     fn judge_run(&self, gate: &Gate, definition: &Definition) -> GateResult {
         let Some(metric) = self.summary.metric(definition.name) else {
-            return GateResult::without_data(&gate.text);
+            return GateResult::without_data(gate);
         };
         let statistic = definition.statistic().filter(|_| definition.group == Group::Packets);
         let is_record = definition.rests_on == RestsOn::Records;
@@ -77,6 +77,7 @@ impl<'a> Evidence<'a> {
             expression: gate.text.clone(),
             outcome,
             actual: metric.to_string(),
+            figure: gate.figure(metric.value),
             interval: Interval::of(readings, definition.unit, definition.better),
             reason,
         }
@@ -123,12 +124,20 @@ pub(super) fn breaks_from_above(gate: &Gate, value: Value) -> bool {
     is_broken && matches!(gate.op, Op::Less | Op::AtMost)
 }
 
+impl Gate {
+    /// Its numbers, with a metric's value.
+    pub(super) fn figure(&self, value: Value) -> Figure {
+        Figure { value, unit: self.subject.unit(), bound: Some((self.op, self.bound)) }
+    }
+}
+
 impl GateResult {
-    pub(super) fn without_data(expression: &str) -> GateResult {
+    pub(super) fn without_data(gate: &Gate) -> GateResult {
         GateResult {
-            expression: expression.into(),
+            expression: gate.text.clone(),
             outcome: Outcome::Inconclusive,
             actual: "no data".into(),
+            figure: gate.figure(Value::NoData),
             interval: None,
             reason: "nothing was measured".into(),
         }

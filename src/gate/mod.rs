@@ -22,7 +22,7 @@ pub use tripwire::hold_against;
 pub use watch::Watch;
 
 use crate::metrics::{Better, Readings};
-use crate::values::Unit;
+use crate::values::{Unit, Value};
 
 /// Outcome of a gate or of the whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -67,6 +67,17 @@ impl fmt::Display for Interval {
     }
 }
 
+/// A gate's numbers. Of a gate over every call, those of the call that is furthest from holding it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    /// The metric's value.
+    pub value: Value,
+    /// Unit of value and bound.
+    pub unit: Unit,
+    /// The comparison and its bound; `None` for a baseline that has none.
+    pub bound: Option<(Op, f64)>,
+}
+
 /// One gate, judged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GateResult {
@@ -76,6 +87,8 @@ pub struct GateResult {
     pub outcome: Outcome,
     /// The actual value for people.
     pub actual: String,
+    /// The same as a number, with the bound that it was held against.
+    pub figure: Figure,
     /// The readings that it was judged by, in doubt.
     pub interval: Option<Interval>,
     /// The reason for its outcome, where the value and its interval do not say it.

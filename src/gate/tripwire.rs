@@ -2,7 +2,7 @@
 
 use super::expression::{Gate, Subject};
 use super::judge::Evidence;
-use super::{GateResult, Op, Outcome, Verdict};
+use super::{Figure, GateResult, Op, Outcome, Verdict};
 use crate::compare::baseline::{Baseline, Tripwire};
 use crate::compare::digest::METRICS;
 use crate::metrics::{Metric, Summary};
@@ -40,7 +40,15 @@ fn line(evidence: &Evidence<'_>, metric: &Metric, baseline: &Baseline) -> GateRe
     let left_out = baseline.left_out(environment, metric.name());
     let Some(tripwire) = baseline.tripwire(environment, metric.name()) else {
         let reason = left_out.unwrap_or_else(|| "no stored run has measured it".into());
-        return GateResult { actual: metric.to_string(), reason, ..GateResult::without_data(&text) };
+        let figure = Figure { value: metric.value, unit: metric.definition.unit, bound: None };
+        return GateResult {
+            expression: text,
+            outcome: Outcome::Inconclusive,
+            actual: metric.to_string(),
+            figure,
+            interval: None,
+            reason,
+        };
     };
     let subject = Subject::Run(metric.definition);
     let line = evidence.judge(&Gate { text, subject, op: Op::AtMost, bound: tripwire.bound_ms });

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-use super::Quantile;
+use super::{Quantile, cell};
 use crate::values::Ns;
 
 /// The playout depths, in milliseconds, that every report sweeps over besides the scenario's own.
@@ -69,6 +69,7 @@ pub struct CallRecord {
     /// Number of the concurrently held line that placed it, from 0.
     pub line: u32,
     /// SIP Call-ID.
+    #[serde(serialize_with = "cell::serialize")]
     pub call_id: String,
     /// The driver's RTP port.
     pub rtp_port: u16,
@@ -81,6 +82,7 @@ pub struct CallRecord {
     /// SIP status code of the final answer to the INVITE, if any.
     pub status: Option<u16>,
     /// Reason phrase or cause in words, for what did not go as planned.
+    #[serde(serialize_with = "cell::serialize")]
     pub reason: String,
     /// Session request delay: INVITE → first 18x or 2xx (RFC 6076 section 4.3).
     pub srd_ms: Option<Ns>,
@@ -167,6 +169,11 @@ impl CallRecord {
     pub fn answered_s(&self) -> Option<f64> {
         let delay = self.answer_delay_ms.filter(|_| self.ending.was_answered())?;
         Some(self.intended_s + (self.invite_late_ms.as_ms() + delay.as_ms()) / 1000.0)
+    }
+
+    /// The cells that others have written.
+    pub(super) fn words(&mut self) -> [&mut String; 2] {
+        [&mut self.call_id, &mut self.reason]
     }
 
     /// Answered, but not one of its packets ever came back.

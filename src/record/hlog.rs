@@ -30,6 +30,15 @@ pub(super) const MOST_PACKETS: u64 = 1 << 36;
 const MOST_COUNTS_A_BYTE: u64 = 16;
 /// Counts that any log may unpack to.
 const COUNTS_OF_ANY_LOG: u64 = 1 << 20;
+/// Counts that a log may unpack to at the most: those of a day of hundreds of calls.
+const MOST_COUNTS: u64 = 1 << 28;
+/// Places of counts that the histograms of a log may have together; each takes time to be passed, in use or not.
+/// Two days of runs at the usual ranges have fewer.
+const MOST_PLACES: u64 = 1 << 35;
+/// Places that take as long as the rest of an interval's reading.
+const PLACES_OF_A_LINE: u64 = 4096;
+/// Latest second of a run: some hundred days.
+const LAST_SECOND: u64 = 10_000_000;
 /// Bytes before the counts: cookie, length of the counts, offset, digits, bounds, ratio.
 const HEADER: usize = 40;
 /// First bytes of a histogram of version 2 with word size 1, as it is and compressed
@@ -90,8 +99,10 @@ pub fn write(intervals: &Intervals, epoch: Stamp) -> Vec<u8> {
 /// The first line that is [`Damaged`].
 pub fn read(bytes: &[u8]) -> Result<Intervals, Damaged> {
     let mut intervals = Intervals::default();
-    let mut counts_left =
-        COUNTS_OF_ANY_LOG.saturating_add(MOST_COUNTS_A_BYTE.saturating_mul(bytes.len() as u64));
+    let mut counts_left = COUNTS_OF_ANY_LOG
+        .saturating_add(MOST_COUNTS_A_BYTE.saturating_mul(bytes.len() as u64))
+        .min(MOST_COUNTS);
+    let mut places_left = MOST_PLACES;
     // Line by line: given a whole log, the library looks for a point far beyond a line that has none.
     for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let damaged = |why: String| Damaged { line: number + 1, why };
@@ -112,9 +123,12 @@ pub fn read(bytes: &[u8]) -> Result<Intervals, Damaged> {
         let (name, scope) =
             name.strip_suffix(OUTSIDE).map_or((name, Scope::Measured), |name| (name, Scope::Outside));
         let Ok(series) = name.parse::<Series>() else { continue };
-        let second = u32::try_from(interval.start_timestamp().as_secs())
-            .map_err(|_| damaged("it begins after more than a hundred years".into()))?;
-        let histogram = histogram(interval.encoded_histogram()).map_err(damaged)?;
+        let second = interval.start_timestamp().as_secs();
+        let second = u32::try_from(second)
+            .ok()
+            .filter(|_| second <= LAST_SECOND)
+            .ok_or_else(|| damaged("it begins after more than a hundred days".into()))?;
+        let histogram = histogram(interval.encoded_histogram(), &mut places_left).map_err(damaged)?;
         let mut latencies = Latencies::default();
         if is_above {
             latencies.record_n(u64::MAX, histogram.len());
@@ -132,7 +146,7 @@ pub fn read(bytes: &[u8]) -> Result<Intervals, Damaged> {
 }
 
 /// Decodes a histogram of this tool's resolution. Its sizes are looked at before any is believed.
-fn histogram(encoded: &str) -> Result<Histogram<u64>, String> {
+fn histogram(encoded: &str, places_left: &mut u64) -> Result<Histogram<u64>, String> {
     let wrong = |what: &str| format!("its histogram is {what}");
     let raw = STANDARD.decode(encoded).map_err(|e| wrong(&format!("no base64: {e}")))?;
     let compressed = raw.get(8..).ok_or_else(|| wrong("cut off"))?;
@@ -154,6 +168,8 @@ fn histogram(encoded: &str) -> Result<Histogram<u64>, String> {
     if (digits, lowest) != (DIGITS.into(), LOWEST_NS) || highest > HIGHEST_NS.next_power_of_two() {
         return Err(wrong("of another resolution"));
     }
+    let places = PLACES_OF_A_LINE + places(highest);
+    *places_left = places_left.checked_sub(places).ok_or("the log takes more time to read than any run's")?;
     // As a number this is i64::MIN, which the library negates.
     if raw[HEADER..].windows(9).any(|bytes| bytes == [0xff; 9]) {
         return Err(wrong("damaged"));
@@ -161,6 +177,11 @@ fn histogram(encoded: &str) -> Result<Histogram<u64>, String> {
     let histogram: Histogram<u64> =
         Deserializer::new().deserialize(&mut raw.as_slice()).map_err(|e| wrong(&format!("damaged: {e}")))?;
     if histogram.len() > MOST_PACKETS { Err(wrong("of too many packets")) } else { Ok(histogram) }
+}
+
+/// Places of counts in a histogram up to `highest`: 1024 for each doubling beyond the first 2048 of 512 ns.
+fn places(highest: u64) -> u64 {
+    1024 * (2 + u64::from((u64::BITS - highest.leading_zeros()).saturating_sub(20)))
 }
 
 /// A big-endian number; 0 where the bytes end before.
@@ -241,6 +262,23 @@ mod tests {
         assert!(refused.contains("unpacks to far more"), "{refused}");
     }
 
+    #[test]
+    fn what_a_log_takes_to_read_is_bounded_whatever_its_length() {
+        let mut left = 3 * (PLACES_OF_A_LINE + places(HIGHEST_NS));
+        let line = payload(&header(1, 1000, HIGHEST_NS, &[2]));
+        let read: Vec<_> = (0..4).map(|_| histogram(&line, &mut left).is_ok()).collect();
+        assert_eq!(read, [true, true, true, false]);
+        for highest in [1, 2_000_000, 4_000_000, HIGHEST_NS] {
+            let histogram = Histogram::<u64>::new_with_bounds(LOWEST_NS, highest.max(2000), DIGITS).unwrap();
+            let exact = histogram.distinct_values() as u64;
+            assert!(
+                (exact..=exact + 1024).contains(&places(highest)),
+                "{highest}: {} of {exact}",
+                places(highest)
+            );
+        }
+    }
+
     /// Raw histogram with a header of the format.
     fn header(length: u32, lowest: u64, highest: u64, counts: &[u8]) -> Vec<u8> {
         let mut raw = 0x1c84_9313_u32.to_be_bytes().to_vec();
@@ -294,7 +332,8 @@ mod tests {
         let said = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
         assert!(said("#[StartTime: 1.0]\nTag=rtt,0.0,1.0,2.0,AAAA\n").contains("line 2"));
         assert!(said("nonsense\n").contains("line 1"));
-        assert!(said("Tag=rtt,99999999999.0,1.0,2.0,AAAA\n").contains("hundred years"));
+        assert!(said("Tag=rtt,99999999999.0,1.0,2.0,AAAA\n").contains("hundred days"));
+        assert!(said("Tag=rtt,10000001.0,1.0,2.0,AAAA\n").contains("hundred days"));
         let line = |raw: &[u8]| said(&format!("Tag=rtt,0.0,1.0,2.0,{}\n", payload(raw)));
         assert!(line(&header(u32::MAX, 1000, 60_000_000_000, &[2])).contains("cut off"));
         assert!(line(&header(1, 1, 60_000_000_000, &[2])).contains("resolution"));

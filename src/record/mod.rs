@@ -3,6 +3,7 @@
 //! These are the run folder's raw files; everything after the run works from them alone.
 
 mod call;
+mod cell;
 mod environment;
 mod fault;
 #[cfg(test)]
@@ -12,6 +13,7 @@ pub mod hlog;
 mod intervals;
 mod leak;
 mod live;
+pub mod manifest;
 mod observed;
 mod second;
 mod service;

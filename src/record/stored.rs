@@ -1,13 +1,52 @@
 //! A run's files, read back into the records that they were written from.
 
 use csv::{Position, StringRecord};
-use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value as Json;
 
+use super::manifest::{self, Manifest};
 use super::{
-    CallRecord, CallSecond, Environment, FORMAT_VERSION, Quantile, Run, SecondRecord, Silence, hlog,
+    CallRecord, CallSecond, Environment, FORMAT_VERSION, Latencies, Quantile, Run, SecondRecord, Series,
+    Silence, cell, hlog,
 };
+
+/// First format with a manifest.
+const WITH_MANIFEST: u32 = 2;
+/// Keys of the environment that format 1 always has.
+const FORMAT_1: [&str; 31] = [
+    "format",
+    "name",
+    "version",
+    "started_at",
+    "elapsed_s",
+    "interrupted",
+    "broken",
+    "window_from_s",
+    "window_to_s",
+    "calls",
+    "calls_at_start",
+    "suppressed_attempts",
+    "codec",
+    "ptime_ms",
+    "late_after_ms",
+    "lost_after_ms",
+    "host",
+    "cpu",
+    "cpus",
+    "memory_mib",
+    "kernel",
+    "asterisk",
+    "service",
+    "scenario_hash",
+    "command",
+    "clock_step_ns",
+    "negative_rtt",
+    "sip_drops",
+    "service_drops",
+    "impair_overflows",
+    "remarks",
+];
 
 /// Largest number in a file: so few that no sum of them can overflow.
 const MOST: f64 = hlog::MOST_PACKETS as f64;
@@ -29,6 +68,10 @@ pub struct Stored {
     pub silences: Vec<u8>,
     /// `rtt.hlog`
     pub hlog: Vec<u8>,
+    /// `scenario.toml`
+    pub scenario: Vec<u8>,
+    /// `manifest.json`
+    pub manifest: Vec<u8>,
 }
 
 impl Stored {
@@ -46,24 +89,89 @@ impl Stored {
                  loadtest"
             ));
         }
+        complete(format, &json)?;
         if let Some(wrong) = beyond("", &json) {
             return Err(format!("environment.json is damaged: {wrong}"));
         }
         let environment: Environment = serde_json::from_slice(&self.environment).map_err(damaged)?;
-        let mut calls: Vec<CallRecord> = table("calls.csv", &self.calls)?;
-        if format == 1 {
-            calls.iter_mut().for_each(fill_in_lost);
+        if format >= WITH_MANIFEST {
+            self.manifest()?.check(self.files())?;
         }
-        let seconds: Vec<SecondRecord> = table("seconds.csv", &self.seconds)?;
-        let call_seconds: Vec<CallSecond> = table("call_seconds.csv", &self.call_seconds)?;
-        let silences: Vec<Silence> = table("silences.csv", &self.silences)?;
+        let mut calls: Vec<CallRecord> = table(format, "calls.csv", &self.calls)?;
+        match format {
+            1 => calls.iter_mut().for_each(fill_in_lost),
+            _ => calls.iter_mut().flat_map(CallRecord::words).for_each(cell::restore),
+        }
+        let seconds: Vec<SecondRecord> = table(format, "seconds.csv", &self.seconds)?;
+        let call_seconds: Vec<CallSecond> = table(format, "call_seconds.csv", &self.call_seconds)?;
+        let silences: Vec<Silence> = table(format, "silences.csv", &self.silences)?;
         let intervals = hlog::read(&self.hlog).map_err(|error| error.to_string())?;
         for (file, is_empty) in [("calls.csv", calls.is_empty()), ("seconds.csv", seconds.is_empty())] {
             if is_empty && environment.window_from_s.is_some() {
                 return Err(format!("{file} is damaged: it is empty, though a window was measured"));
             }
         }
-        Ok(Run { environment, calls, seconds, call_seconds, silences, intervals })
+        let run = Run { environment, calls, seconds, call_seconds, silences, intervals };
+        consistent(&run)?;
+        Ok(run)
+    }
+
+    fn manifest(&self) -> Result<Manifest, String> {
+        serde_json::from_slice(&self.manifest).map_err(|error| {
+            let is_there = !self.manifest.is_empty();
+            let why = if is_there { format!("is damaged: {error}") } else { "is not there".into() };
+            format!("{} {why}; copy the run's folder again, as a whole", manifest::NAME)
+        })
+    }
+
+    /// The files that the manifest lists, by name.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> + '_ {
+        let Stored { environment, calls, seconds, call_seconds, silences, hlog, scenario, .. } = self;
+        let bytes = [environment, calls, seconds, call_seconds, silences, hlog, scenario];
+        manifest::DATA.into_iter().zip(bytes.map(Vec::as_slice))
+    }
+}
+
+/// Refuses an environment without a key that its format always writes.
+fn complete(format: u32, json: &Json) -> Result<(), String> {
+    let always = match format {
+        // Keys that may be missing are not among those of the default.
+        2.. => serde_json::to_value(Environment::default()).unwrap_or_default(),
+        _ => FORMAT_1.into_iter().map(|key| (key.to_string(), Json::Null)).collect(),
+    };
+    let missing =
+        always.as_object().into_iter().flat_map(|keys| keys.keys()).find(|key| json.get(key).is_none());
+    match missing {
+        Some(key) => {
+            Err(format!("environment.json is damaged: `{key}` is missing, which format {format} always has"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Holds the files against each other: each packet that came back is a row's and the log's.
+fn consistent(run: &Run) -> Result<(), String> {
+    let environment = &run.environment;
+    let logged = run.intervals.totals_among(|_| true).get(&Series::Rtt).map_or(0, Latencies::len);
+    let received: u64 = run.calls.iter().map(|call| call.received).sum();
+    // One that seemed to come back before it was sent has no latency.
+    let timed = received.saturating_sub(environment.negative_rtt);
+    let is_whole = !environment.interrupted && environment.broken.is_empty();
+    let (sent, in_seconds) = (
+        run.calls.iter().map(|call| call.sent).sum::<u64>(),
+        run.seconds.iter().map(|second| second.measured_sent).sum::<u64>(),
+    );
+    let differ = |one: &str, has: u64, other: &str, had: u64| {
+        Err(format!(
+            "{one} has {has} measured packets and {other} {had}: one of them is cut; copy the run again"
+        ))
+    };
+    match () {
+        () if logged == 0 && timed > 0 || is_whole && !(timed..=received).contains(&logged) => {
+            differ("rtt.hlog", logged, "calls.csv", received)
+        }
+        () if is_whole && sent != in_seconds => differ("calls.csv", sent, "seconds.csv", in_seconds),
+        () => Ok(()),
     }
 }
 
@@ -76,10 +184,20 @@ fn fill_in_lost(call: &mut CallRecord) {
     }
 }
 
-fn table<T: DeserializeOwned>(file: &'static str, bytes: &[u8]) -> Result<Vec<T>, String> {
+fn table<T>(format: u32, file: &'static str, bytes: &[u8]) -> Result<Vec<T>, String>
+where
+    T: DeserializeOwned + Serialize + Default,
+{
     let damaged = |error: csv::Error| format!("{file} is damaged: {error}");
     let mut reader = csv::Reader::from_reader(bytes);
     let heads = reader.headers().map_err(damaged)?.clone();
+    // Of format 1 some have fewer columns, and a file that is not there is empty.
+    let columns = if format == 1 { StringRecord::new() } else { columns::<T>().map_err(damaged)? };
+    if let Some(missing) = columns.iter().find(|column| !heads.iter().any(|head| head == *column)) {
+        return Err(format!(
+            "{file} is damaged: it has no column `{missing}`, which format {format} always has"
+        ));
+    }
     let row = |row: Result<StringRecord, csv::Error>| {
         let row = row.map_err(damaged)?;
         let mut cells = heads.iter().zip(&row).filter(|(head, _)| !WORDS.contains(head));
@@ -90,6 +208,14 @@ fn table<T: DeserializeOwned>(file: &'static str, bytes: &[u8]) -> Result<Vec<T>
         row.deserialize(Some(&heads)).map_err(damaged)
     };
     reader.records().map(row).collect()
+}
+
+/// The columns of a record.
+fn columns<T: Serialize + Default>() -> Result<StringRecord, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.serialize(T::default())?;
+    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+    csv::Reader::from_reader(bytes.as_slice()).headers().cloned()
 }
 
 fn is_beyond(number: f64) -> bool {
@@ -109,13 +235,76 @@ fn beyond(key: &str, json: &Json) -> Option<String> {
 }
 
 #[cfg(test)]
+impl Stored {
+    /// A run's files as this version stores them.
+    pub(crate) fn of(run: &Run) -> Stored {
+        fn rows<T: Serialize + Default>(rows: &[T]) -> Vec<u8> {
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            rows.iter().for_each(|row| writer.serialize(row).unwrap());
+            let head = columns::<T>().unwrap().iter().collect::<Vec<_>>().join(",") + "\n";
+            if rows.is_empty() { head.into_bytes() } else { writer.into_inner().unwrap() }
+        }
+        let stored = Stored {
+            environment: serde_json::to_vec_pretty(&run.environment).unwrap(),
+            calls: rows(&run.calls),
+            seconds: rows(&run.seconds),
+            call_seconds: rows(&run.call_seconds),
+            silences: rows(&run.silences),
+            hlog: hlog::write(&run.intervals, crate::stamp::Stamp::ZERO),
+            scenario: b"name = \"x\"\n".to_vec(),
+            manifest: Vec::new(),
+        };
+        stored.sealed()
+    }
+
+    /// The files with a manifest of what is in them: what a forger would do.
+    pub(crate) fn sealed(self) -> Stored {
+        let manifest = Manifest::of(self.files()).to_bytes();
+        Stored { manifest, ..self }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Intervals, Scope};
     use proptest::prelude::*;
+
+    /// The environment of a run of format 1 without calls.
+    fn format_1() -> Vec<u8> {
+        let environment = Environment { format: 1, ..Environment::default() };
+        serde_json::to_vec(&environment).unwrap()
+    }
+
+    /// A run of nine calls and five seconds, whose files agree.
+    fn small() -> Run {
+        let call =
+            |n| CallRecord { call: n, line: n, sent: 100, received: 99, lost: 1, ..CallRecord::default() };
+        let second = |second| SecondRecord { second, measured_sent: 180, ..SecondRecord::default() };
+        let mut intervals = Intervals::default();
+        for second in 0..3 {
+            let mut latencies = Latencies::default();
+            latencies.record_n(1_000_000, 297);
+            intervals.add(second, Series::Rtt, Scope::Measured, &latencies);
+        }
+        Run {
+            environment: Environment {
+                format: FORMAT_VERSION,
+                window_from_s: Some(0.0),
+                window_to_s: Some(5.0),
+                ..Environment::default()
+            },
+            calls: (0..9).map(call).collect(),
+            seconds: (0..5).map(second).collect(),
+            call_seconds: vec![CallSecond { call: 0, second: 1, rtt_p50_ms: 1.0 }; 2],
+            silences: vec![Silence::default()],
+            intervals,
+        }
+    }
 
     #[test]
     fn damage_is_named_by_its_file() {
-        let environment = br#"{"format": 1}"#.to_vec();
+        let environment = format_1();
         let says = |stored: Stored| stored.read().unwrap_err();
         assert!(says(Stored::default()).contains("environment.json"));
         let newer = Stored { environment: br#"{"format": 999}"#.to_vec(), ..Default::default() };
@@ -132,6 +321,76 @@ mod tests {
     }
 
     #[test]
+    fn what_a_format_always_writes_may_not_be_missing() {
+        for environment in ["{\"format\": 1}", "{\"format\": 2}", "{\"format\": 0}"] {
+            let bare = Stored { environment: environment.into(), ..Default::default() };
+            let why = bare.sealed().read().unwrap_err();
+            assert!(why.contains("is missing, which format"), "{why}");
+        }
+        let whole = Stored::of(&small());
+        whole.read().unwrap();
+        let json: Json = serde_json::from_slice(&whole.environment).unwrap();
+        let always = serde_json::to_value(Environment::default()).unwrap();
+        for key in always.as_object().unwrap().keys() {
+            let mut without = json.clone();
+            without.as_object_mut().unwrap().remove(key).unwrap();
+            let environment = serde_json::to_vec(&without).unwrap();
+            assert!(Stored { environment, ..whole.clone() }.sealed().read().is_err(), "{key}");
+        }
+        let text = String::from_utf8(whole.calls.clone()).unwrap();
+        for column in columns::<CallRecord>().unwrap().iter() {
+            let calls = text.replacen(&format!("{column},"), &format!("no_{column},"), 1).into_bytes();
+            if calls != whole.calls {
+                let why = Stored { calls, ..whole.clone() }.sealed().read().unwrap_err();
+                assert!(why.contains("calls.csv"), "{column}: {why}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_stored_one_is_refused_and_so_are_files_that_do_not_agree() {
+        let whole = Stored::of(&small());
+        let cut = |bytes: &[u8]| {
+            let end = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
+            bytes[..=end].to_vec()
+        };
+        let damaged = [
+            Stored { calls: cut(&whole.calls), ..whole.clone() },
+            Stored { seconds: cut(&whole.seconds), ..whole.clone() },
+            Stored { call_seconds: cut(&whole.call_seconds), ..whole.clone() },
+            Stored { silences: Vec::new(), ..whole.clone() },
+            Stored { hlog: cut(&whole.hlog), ..whole.clone() },
+            Stored { scenario: b"name = \"y\"\n".to_vec(), ..whole.clone() },
+            Stored { environment: [&b" "[..], &whole.environment].concat(), ..whole.clone() },
+            Stored { manifest: Vec::new(), ..whole.clone() },
+        ];
+        for stored in &damaged {
+            let why = stored.read().unwrap_err();
+            assert!(why.contains("manifest.json") && why.contains("as a whole"), "{why}");
+        }
+        // Forged with their manifest, they still do not agree.
+        let forged = |stored: Stored| stored.sealed().read().unwrap_err();
+        assert!(
+            forged(Stored { hlog: Vec::new(), ..whole.clone() }).contains("rtt.hlog has 0 measured packets")
+        );
+        assert!(forged(Stored { calls: cut(&whole.calls), ..whole.clone() }).contains("calls.csv"));
+        assert!(forged(Stored { seconds: cut(&whole.seconds), ..whole.clone() }).contains("seconds.csv"));
+        assert!(forged(Stored { silences: Vec::new(), ..whole.clone() }).contains("silences.csv"));
+    }
+
+    #[test]
+    fn a_cell_that_a_spreadsheet_would_run_comes_back_as_it_was() {
+        let mut run = small();
+        for (call, reason) in
+            run.calls.iter_mut().zip(["=1+1", "'=1", "'it''s", "@x", "-", "\t=", "plain", ""])
+        {
+            call.reason = reason.into();
+        }
+        let read = Stored::of(&run).read().unwrap();
+        assert_eq!(read.calls, run.calls);
+    }
+
+    #[test]
     fn an_empty_percentile_of_format_1_is_lost_where_packets_were_sent() {
         let mut calls = csv::Writer::from_writer(Vec::new());
         for sent in [0, 100] {
@@ -139,8 +398,10 @@ mod tests {
         }
         let calls = calls.into_inner().unwrap();
         let read = |format: u32| {
-            let environment = format!(r#"{{"format": {format}}}"#).into_bytes();
-            let run = Stored { environment, calls: calls.clone(), ..Default::default() }.read().unwrap();
+            let mut run = Stored::of(&Run::default());
+            let environment = Environment { format, interrupted: true, ..Environment::default() };
+            (run.environment, run.calls) = (serde_json::to_vec(&environment).unwrap(), calls.clone());
+            let run = run.sealed().read().unwrap();
             run.calls.into_iter().map(|c| (c.rtt_p95_ms, c.rtt_p99_ms)).collect::<Vec<_>>()
         };
         let (at, none) = (Quantile::At(1), Quantile::NoData);
@@ -152,12 +413,13 @@ mod tests {
         #[test]
         fn no_file_is_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let stored = Stored {
-                environment: br#"{"format": 1}"#.to_vec(),
+                environment: format_1(),
                 calls: bytes.clone(),
                 seconds: bytes.clone(),
                 call_seconds: bytes.clone(),
                 silences: bytes.clone(),
                 hlog: bytes,
+                ..Default::default()
             };
             let _ = stored.read();
         }

@@ -6,39 +6,44 @@ use crate::compare::digest::RunDigest;
 use crate::gate::{Gate, Limits, judge};
 use crate::metrics::summarize;
 use crate::record::stored::Stored;
-use crate::record::{Run, fixture};
+use crate::record::{Run, Scope, Series, fixture};
 
 /// The files of a run, as they are stored.
-fn files(run: &Run) -> [(&'static str, Vec<u8>); 4] {
-    fn csv<T: serde::Serialize>(rows: &[T]) -> Vec<u8> {
-        let mut table = csv::Writer::from_writer(Vec::new());
-        rows.iter().for_each(|row| table.serialize(row).unwrap());
-        table.into_inner().unwrap()
-    }
-    [
-        ("environment.json", serde_json::to_vec_pretty(&run.environment).unwrap()),
-        ("calls.csv", csv(&run.calls)),
-        ("seconds.csv", csv(&run.seconds)),
-        ("call_seconds.csv", csv(&run.call_seconds)),
-    ]
+fn files(Stored { environment, calls, seconds, call_seconds, .. }: &Stored) -> [(&'static str, Vec<u8>); 4] {
+    let files = [
+        ("environment.json", environment),
+        ("calls.csv", calls),
+        ("seconds.csv", seconds),
+        ("call_seconds.csv", call_seconds),
+    ];
+    files.map(|(name, bytes)| (name, bytes.clone()))
 }
 
-fn stored([environment, calls, seconds, call_seconds]: [Vec<u8>; 4]) -> Stored {
-    Stored { environment, calls, seconds, call_seconds, ..Default::default() }
+/// A run with other files, whatever the manifest would find: a forger makes a new one.
+fn stored(run: &Stored, [environment, calls, seconds, call_seconds]: [Vec<u8>; 4]) -> Stored {
+    Stored { environment, calls, seconds, call_seconds, ..run.clone() }.sealed()
 }
 
-fn short() -> Run {
+fn short() -> Stored {
     let mut run = fixture::faulted();
+    // Of one that was cut short the files need not agree to the packet.
+    run.environment.interrupted = true;
     run.calls.truncate(3);
     run.seconds.truncate(3);
     run.call_seconds.truncate(3);
-    run
+    let whole = std::mem::take(&mut run.intervals);
+    let mut measured =
+        whole.iter().filter(|(_, series, scope, _)| (*series, *scope) == (Series::Rtt, Scope::Measured));
+    let (second, series, scope, latencies) = measured.next().unwrap();
+    run.intervals.add(second, series, scope, &latencies);
+    Stored::of(&run)
 }
 
 /// Numbers that nobody counts, in each column of each table.
 #[test]
 fn a_number_that_no_run_can_reach_is_refused_or_does_no_harm() {
-    let files = files(&short());
+    let run = short();
+    let files = files(&run);
     let texts = files.each_ref().map(|(_, bytes)| String::from_utf8(bytes.clone()).unwrap());
     let huge = ["9223372036854775808", "18446744073709551615", "-9223372036854775808", "4294967295"];
     let odd = ["68719476736", "NaN", "inf", "-inf", "1e308", "-1"];
@@ -53,7 +58,7 @@ fn a_number_that_no_run_can_reach_is_refused_or_does_no_harm() {
                 lines[2] = cells.join(",");
                 let mut bytes = files.each_ref().map(|(_, bytes)| bytes.clone());
                 bytes[n] = lines.join("\n").into_bytes();
-                match stored(bytes).read() {
+                match stored(&run, bytes).read() {
                     Err(said) => {
                         assert!(said.contains(name) && said.contains("line"), "{head} = {number}: {said}");
                         refused += 1;
@@ -73,7 +78,8 @@ fn a_number_that_no_run_can_reach_is_refused_or_does_no_harm() {
 /// The same in `environment.json`.
 #[test]
 fn a_circumstance_that_no_run_can_have_is_refused_or_does_no_harm() {
-    let files = files(&short());
+    let run = short();
+    let files = files(&run);
     let text = String::from_utf8(files[0].1.clone()).unwrap();
     let is_number = |line: &&str| line.split(": ").nth(1).is_some_and(|n| n.starts_with(char::is_numeric));
     let mut accepted = Vec::new();
@@ -83,7 +89,7 @@ fn a_circumstance_that_no_run_can_have_is_refused_or_does_no_harm() {
             let mut bytes = files.each_ref().map(|(_, bytes)| bytes.clone());
             let comma = if line.ends_with(',') { "," } else { "" };
             bytes[0] = text.replacen(line, &format!("{key}: {number}{comma}"), 1).into_bytes();
-            match stored(bytes).read() {
+            match stored(&run, bytes).read() {
                 Err(said) => {
                     assert!(
                         said.contains("environment.json is damaged") || said.contains("format"),
@@ -115,13 +121,14 @@ fn shown(run: Run) {
 
 #[test]
 fn a_measured_window_without_its_tables_is_damage() {
-    let run = Run { intervals: Default::default(), ..fixture::typical() };
+    let run = Stored::of(&fixture::typical());
     let whole = files(&run).map(|(_, bytes)| bytes);
-    assert!(stored(whole.clone()).read().is_ok());
+    assert!(stored(&run, whole.clone()).read().is_ok());
     for (n, name) in [(1, "calls.csv"), (2, "seconds.csv")] {
         let mut bytes = whole.clone();
-        bytes[n].clear();
-        let said = stored(bytes).read().unwrap_err();
+        let head = bytes[n].iter().position(|byte| *byte == b'\n').unwrap();
+        bytes[n].truncate(head + 1);
+        let said = stored(&run, bytes).read().unwrap_err();
         assert!(said.starts_with(name) && said.contains("is empty"), "{said}");
     }
 }

@@ -100,6 +100,20 @@ struct GateLine<'a> {
     outcome: String,
     /// The actual value, for people.
     actual: &'a str,
+    /// The actual value as a number in `unit`; null where it is none. Of a gate over every call, that of the call
+    /// which is furthest from holding it.
+    value: Option<f64>,
+    /// Kind of the value: a number, among the lost packets and so slower than any bound, or no data.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::value_kind"))]
+    value_is: &'static str,
+    /// Unit of `value`, `bound`, `best` and `worst`. A ratio of 1 is all.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::unit"))]
+    unit: &'static str,
+    /// Comparison of the value with the bound; null for a baseline that has no bound.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::op"))]
+    op: Option<&'static str>,
+    /// The bound as a number in `unit`; null for a baseline that has none.
+    bound: Option<f64>,
     /// In doubt: the best value that the metric may have had, in its unit as under `metrics`; null without
     /// doubt.
     #[cfg_attr(test, schemars(schema_with = "super::schema::reading"))]
@@ -116,6 +130,11 @@ fn verdict_of(verdict: &Verdict) -> VerdictLine<'_> {
         expression: &gate.expression,
         outcome: gate.outcome.to_string(),
         actual: &gate.actual,
+        value: gate.figure.value.number(),
+        value_is: kind(gate.figure.value),
+        unit: unit(gate.figure.unit),
+        op: gate.figure.bound.map(|(op, _)| op.symbol()),
+        bound: gate.figure.bound.map(|(_, bound)| bound),
         best: gate.interval.map(|interval| reading(interval.readings.best)),
         worst: gate.interval.map(|interval| reading(interval.readings.worst)),
         reason: &gate.reason,
@@ -129,6 +148,33 @@ fn verdict_of(verdict: &Verdict) -> VerdictLine<'_> {
             quiet_seconds: doubt.quiet.as_ref().map(|quiet| quiet.seconds.len()),
             of_seconds: doubt.quiet.as_ref().map(|quiet| quiet.of),
         },
+    }
+}
+
+/// Words for kinds of values, in the document.
+pub(super) const KINDS: [&str; 3] = ["number", "lost", "no data"];
+
+fn kind(value: Value) -> &'static str {
+    let [number, lost, no_data] = KINDS;
+    match value {
+        Value::Number(_) => number,
+        Value::Lost => lost,
+        Value::NoData => no_data,
+    }
+}
+
+/// A unit's word in the document.
+pub(super) fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Ms => "ms",
+        Unit::Ratio => "ratio",
+        Unit::Count => "count",
+        Unit::Cores => "cores",
+        Unit::Mib => "MiB",
+        Unit::MibPerMinute => "MiB/min",
+        Unit::MsPerMinute => "ms/min",
+        Unit::Score => "score",
+        Unit::Mean => "mean",
     }
 }
 
@@ -221,6 +267,31 @@ mod tests {
             }
         }
         assert_eq!(document["samples"]["rtt"], serde_json::json!(fixture::SENT));
+    }
+
+    #[test]
+    fn a_gate_has_its_numbers_beside_its_words() {
+        let (summary, verdict) = fixture::typical();
+        let document = parsed(&summary, &verdict);
+        for (gate, line) in verdict.gates.iter().zip(document["verdict"]["gates"].as_array().unwrap()) {
+            let (op, bound) = gate.figure.bound.unwrap();
+            assert!(gate.expression.contains(line["op"].as_str().unwrap()), "{line}");
+            assert_eq!(line["bound"].as_f64(), Some(bound), "{line}");
+            let value = line["value"].as_f64().unwrap();
+            assert_eq!(
+                (line["value_is"].as_str(), gate.figure.value),
+                (Some("number"), Value::Number(value))
+            );
+            assert_eq!(op.holds(value, bound), gate.outcome == crate::gate::Outcome::Pass, "{line}");
+        }
+        let (summary, verdict) = fixture::all_lost();
+        let kinds = |document: serde_json::Value| {
+            let gates = document["verdict"]["gates"].as_array().unwrap().clone();
+            gates.iter().map(|gate| (gate["value_is"].clone(), gate["value"].is_null())).collect::<Vec<_>>()
+        };
+        assert!(kinds(parsed(&summary, &verdict)).contains(&("lost".into(), true)));
+        let (summary, verdict) = fixture::nothing_answered();
+        assert!(kinds(parsed(&summary, &verdict)).contains(&("no data".into(), true)));
     }
 
     #[test]

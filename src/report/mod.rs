@@ -12,6 +12,7 @@ mod json;
 mod junit;
 mod markdown;
 mod openmetrics;
+pub mod side_by_side;
 pub mod terminal;
 mod words;
 

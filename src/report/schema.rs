@@ -70,6 +70,24 @@ pub(super) fn reading(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"anyOf": [{"type": ["number", "null"]}, {"enum": ["lost", "unbounded"]}]})
 }
 
+/// The kind of a gate's value.
+pub(super) fn value_kind(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"enum": exporter::KINDS})
+}
+
+/// A unit of the catalogue.
+pub(super) fn unit(_: &mut SchemaGenerator) -> Schema {
+    let mut units: Vec<_> = catalogue::all().map(|definition| exporter::unit(definition.unit)).collect();
+    units.sort_unstable();
+    units.dedup();
+    json_schema!({"enum": units})
+}
+
+/// A comparison, or null.
+pub(super) fn op(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"enum": ["<", "<=", "==", "!=", ">=", ">", null]})
+}
+
 /// A verdict's or a gate's outcome.
 pub(super) fn outcome(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"enum": Outcome::ALL.map(|outcome| outcome.to_string())})

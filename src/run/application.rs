@@ -10,13 +10,13 @@ use procfs::net::TcpState;
 use procfs::process::Process;
 
 use super::RunError;
-use super::folder::write_whole;
 use super::logs;
 use super::neighbours::sockets;
 use super::plan::variable;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Ari};
 use crate::child::{self, ChildOutput, Keeper, LogReader};
+use crate::files;
 use crate::net::http::HttpError;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 use crate::service::ServiceConfig;
@@ -25,7 +25,9 @@ use crate::values::cut;
 /// The built-in service's counts, in the folder of logs.
 pub const COUNTS: &str = "service.json";
 /// The built-in service's settings, in the same folder.
-const SETTINGS: &str = "service.toml";
+pub const SETTINGS: &str = "service.toml";
+/// The output of the service under test, in the same folder.
+pub const SERVICE_LOG: &str = "service.log";
 
 /// Last lines of its output that are shown, and bytes of each.
 const LAST_LINES: usize = 5;
@@ -245,7 +247,7 @@ fn builtin(program: &Path, scenario: &Scenario, ari: &Ari, logs: &Path) -> Resul
     };
     let path = logs.join(SETTINGS);
     let text = toml::to_string(&config).map_err(io::Error::other);
-    text.and_then(|text| write_whole(&path, text.as_bytes(), 0o666)).map_err(|error| {
+    text.and_then(|text| files::write_whole(&path, text.as_bytes(), 0o666)).map_err(|error| {
         RunError::Obstacle(format!("cannot write the service's settings to {}: {error}", path.display()))
     })?;
     let mut command = Command::new(program);
@@ -282,7 +284,7 @@ async fn spawn(
         .env("MEDIA_IP", scenario.sip.local.to_string())
         .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name());
     // A process that is started again appends to what the one before it wrote.
-    let path = logs.join("service.log");
+    let path = logs.join(SERVICE_LOG);
     let log = Arc::clone(log);
     let each =
         move |line: &str| logs::read_service(&mut log.lock().unwrap_or_else(PoisonError::into_inner), line);

@@ -1,38 +1,105 @@
-//! The run's folder: made before the run, so that a bad path fails early; never overwritten.
+//! The run's folder: claimed before the run, so that a bad path fails early and no two runs share one; what stands
+//! in it is never overwritten.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::RunError;
+use super::application::{COUNTS, SERVICE_LOG, SETTINGS};
+use crate::asterisk::LOG_FILE;
+use crate::files::{Dir, make_folders};
 use crate::stamp::Stamp;
+
+const LOGS: &str = "logs";
+/// Entries that a run or a comparison writes: where one stands already, it is somebody's.
+pub const OUTPUTS: [&str; 17] = [
+    "scenario.toml",
+    "environment.json",
+    "rtt.hlog",
+    "calls.csv",
+    "seconds.csv",
+    "call_seconds.csv",
+    "silences.csv",
+    "percentiles.csv",
+    "manifest.json",
+    "summary.json",
+    "summary.md",
+    "junit.xml",
+    "metrics.prom",
+    "report.html",
+    "plots",
+    "comparison.json",
+    "comparison.md",
+];
+/// Files of a run's logs.
+const LOG_FILES: [&str; 4] = [LOG_FILE, SERVICE_LOG, SETTINGS, COUNTS];
+/// Tries to find a name that is free: runs may begin in the same second.
+const TRIES: u32 = 1000;
+
+/// The entries by which a folder is claimed. Of several that claim the same one, one gets it.
+#[derive(Debug, Clone, Copy)]
+pub enum Claim<'a> {
+    /// A run, by its scenario: the file's name and content.
+    Run(&'a str, &'a [u8]),
+    /// A comparison, by the folders of its runs.
+    Comparison(&'a [&'a str]),
+}
 
 /// The folder that a run writes into.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    dir: Dir,
+    /// Folders made for it, the uppermost first.
+    made: Vec<PathBuf>,
+    /// The file that claims it.
+    claimed_file: Option<String>,
+    /// Folders in it that claim it.
+    claimed_folders: Vec<String>,
     /// True if a folder for logs was there already, with files of somebody else.
     had_logs: bool,
 }
 
 impl Folder {
-    /// Makes the folder: `out`, or `reports/<name>-<UTC time>`. An entry called `taken` marks one that is occupied.
+    /// Claims the folder `out`, or `reports/<name>-<UTC time>`.
     ///
     /// # Errors
     /// When it cannot be made, or is occupied.
-    pub fn create(out: Option<&Path>, name: &str, now: Stamp, taken: &str) -> Result<Folder, RunError> {
-        let path = match out {
-            Some(path) => path.to_path_buf(),
-            None => free(&Path::new("reports").join(format!("{name}-{}", compact(now)))),
+    pub fn claim(out: Option<&Path>, name: &str, now: Stamp, claim: Claim<'_>) -> Result<Folder, RunError> {
+        let Some(path) = out else {
+            let usual = Path::new("reports").join(format!("{name}-{}", compact(now)));
+            return Folder::claim_new(&usual, claim);
         };
-        if path.join(taken).exists() {
-            let shown = path.display();
-            let why = format!("{shown} holds a run already; choose another folder with --out");
-            return Err(RunError::Unusable(why));
+        let mut folder = Folder::open(path)?;
+        match folder.vacant().and_then(|()| folder.take(claim)) {
+            Ok(()) => Ok(folder),
+            Err(refused) => {
+                folder.discard();
+                Err(refused)
+            }
         }
-        Folder::open(&path)
+    }
+
+    /// Claims a folder of this name, or of one with a number behind it, that is not there yet.
+    fn claim_new(usual: &Path, claim: Claim<'_>) -> Result<Folder, RunError> {
+        let parent = usual.parent().unwrap_or(Path::new("."));
+        make_folders(parent).map_err(|e| RunError::unwritable_folder(parent, e))?;
+        let numbered = (2..TRIES).map(|n| PathBuf::from(format!("{}-{n}", usual.display())));
+        for path in std::iter::once(usual.to_path_buf()).chain(numbered) {
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(RunError::unwritable_folder(&path, error)),
+                Ok(()) => {
+                    let mut folder = Folder::open(&path)?;
+                    folder.made.push(path);
+                    folder.take(claim).inspect_err(|_| folder.discard())?;
+                    return Ok(folder);
+                }
+            }
+        }
+        Err(RunError::unwritable_folder(usual, "all names like it are taken"))
     }
 
     /// Opens a folder, making it if need be; files in it are replaced by those of the same name.
@@ -40,9 +107,54 @@ impl Folder {
     /// # Errors
     /// When it cannot be made.
     pub fn open(path: &Path) -> Result<Folder, RunError> {
-        fs::create_dir_all(path).map_err(|e| RunError::unwritable_folder(path, e))?;
-        let had_logs = path.join("logs").exists();
-        Ok(Folder { path: path.to_path_buf(), had_logs })
+        let made = make_folders(path).map_err(|e| RunError::unwritable_folder(path, e))?;
+        let dir = Dir::open(path).map_err(|e| RunError::unwritable_folder(path, e))?;
+        let had_logs = dir.has(LOGS);
+        Ok(Folder {
+            path: path.to_path_buf(),
+            dir,
+            made,
+            claimed_file: None,
+            claimed_folders: Vec::new(),
+            had_logs,
+        })
+    }
+
+    /// Refuses a folder in which a run would write over something.
+    fn vacant(&self) -> Result<(), RunError> {
+        let logs = LOG_FILES.iter().map(|name| format!("{LOGS}/{name}"));
+        match OUTPUTS.iter().map(ToString::to_string).chain(logs).find(|name| self.dir.has(name)) {
+            Some(taken) => Err(self.occupied(&taken)),
+            None if self.path.join(LOGS).is_symlink() => Err(self.occupied("logs, which is a link")),
+            None => Ok(()),
+        }
+    }
+
+    fn occupied(&self, by: &str) -> RunError {
+        let shown = self.path.display();
+        RunError::Unusable(format!(
+            "{shown} holds a run already, or what one would write over: {by}; choose another folder with --out"
+        ))
+    }
+
+    fn take(&mut self, claim: Claim<'_>) -> Result<(), RunError> {
+        let failed = |folder: &Folder, name: &str, error: io::Error| match error.kind() {
+            ErrorKind::AlreadyExists => folder.occupied(name),
+            _ => RunError::unwritable(&folder.path.join(name), error, ""),
+        };
+        match claim {
+            Claim::Run(name, bytes) => {
+                self.dir.write_new(name, bytes).map_err(|error| failed(self, name, error))?;
+                self.claimed_file = Some(name.into());
+            }
+            Claim::Comparison(names) => {
+                for name in names {
+                    self.dir.make_new(name).map_err(|error| failed(self, name, error))?;
+                    self.claimed_folders.push((*name).into());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes a file whole or not at all.
@@ -50,69 +162,38 @@ impl Folder {
     /// # Errors
     /// Names the file and the reason; nothing half-written stays behind under its name.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
-        let path = self.path.join(name);
-        write_whole(&path, bytes, 0o666).map_err(|error| RunError::unwritable(&path, error, ""))
+        let wrong = |error: io::Error| RunError::unwritable(&self.path.join(name), error, "");
+        self.dir.write(name, bytes, 0o666).map_err(wrong)
     }
 
-    /// Removes the files of a run that never began. Anything else stays, and so do logs in a folder that was
-    /// there before the run.
+    /// Removes what was made for a run that never began, and nothing that was there before it or that others have
+    /// put in: a claim, the logs, the folders if they are empty then.
     pub fn discard(&self) {
-        let _ = fs::remove_file(self.path.join("scenario.toml"));
-        if !self.had_logs {
-            let _ = fs::remove_dir_all(self.logs());
+        if let Some(claim) = &self.claimed_file {
+            LOG_FILES.iter().for_each(|name| self.dir.remove(&format!("{LOGS}/{name}")));
+            if !self.had_logs {
+                self.dir.remove_folder(LOGS);
+            }
+            self.dir.remove(claim);
         }
-        let _ = fs::remove_dir(&self.path);
+        self.claimed_folders.iter().for_each(|name| self.dir.remove_folder(name));
+        self.made.iter().rev().for_each(|folder| drop(fs::remove_dir(folder)));
     }
 
     /// The folder for logs.
     pub fn logs(&self) -> PathBuf {
-        self.path.join("logs")
+        self.path.join(LOGS)
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
 
-/// Writes a file whole or not at all, with `mode` as far as the umask lets it, and its folder if need be.
-///
-/// # Errors
-/// The system's reason; nothing half-written stays behind.
-pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut partial = path.as_os_str().to_os_string();
-    partial.push(".partial");
-    let put = || {
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        // One that a killed predecessor left may have another mode.
-        match fs::remove_file(&partial) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = File::options().write(true).create_new(true).mode(mode).open(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        fs::rename(&partial, path)
-    };
-    put().inspect_err(|_| drop(fs::remove_file(&partial)))
-}
-
-/// Writes a file that the user has named: behind its link where it is one, and a device or a pipe as it is.
-///
-/// # Errors
-/// The system's reason.
-pub fn write_named(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    match path.metadata() {
-        Ok(there) if !there.is_file() => fs::write(path, bytes),
-        Ok(_) => write_whole(&path.canonicalize()?, bytes, mode),
-        Err(_) => write_whole(path, bytes, mode),
+    /// True if `path` leads to this folder.
+    pub fn is_at(&self, path: &Path) -> bool {
+        Dir::open(path).is_ok_and(|dir| dir.is_same(&self.dir))
     }
-}
-
-/// `path`, or with a number behind it if that is taken: two runs may begin in the same second.
-fn free(path: &Path) -> PathBuf {
-    let numbered = (2..1000).map(|n| PathBuf::from(format!("{}-{n}", path.display())));
-    std::iter::once(path.to_path_buf()).chain(numbered).find(|p| !p.exists()).unwrap_or_else(|| path.into())
 }
 
 /// UTC in RFC 3339, to the second.
@@ -130,52 +211,96 @@ fn compact(at: Stamp) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_folder_with_a_run_in_it_is_not_touched() {
-        let dir = tempfile::tempdir().unwrap();
-        let now = Stamp::from_ns(1_795_356_608_000_000_000);
-        assert_eq!(compact(now), "20261122T141008Z");
-        let folder = Folder::create(Some(dir.path()), "x", now, "scenario.toml").unwrap();
-        folder.write("plots/a.png", b"1").unwrap();
-        folder.write("scenario.toml", b"1").unwrap();
-        assert!(Folder::create(Some(dir.path()), "x", now, "scenario.toml").is_err());
-        let names: Vec<_> = fs::read_dir(dir.path().join("plots")).unwrap().collect();
-        assert_eq!(names.len(), 1, "no partial file stays behind");
+    const RUN: Claim<'_> = Claim::Run("scenario.toml", b"1");
+
+    fn claim(out: &Path) -> Result<Folder, RunError> {
+        Folder::claim(Some(out), "x", Stamp::ZERO, RUN)
+    }
+
+    fn entries(path: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 
     #[test]
-    fn a_named_file_stays_a_link_or_a_pipe() {
+    fn a_folder_with_a_run_or_anything_like_it_is_not_touched() {
+        assert_eq!(compact(Stamp::from_ns(1_795_356_608_000_000_000)), "20261122T141008Z");
         let dir = tempfile::tempdir().unwrap();
-        let [target, link, pipe] = ["target", "link", "pipe"].map(|name| dir.path().join(name));
-        fs::write(&target, b"old").unwrap();
-        std::os::unix::fs::symlink(&target, &link).unwrap();
-        write_named(&link, b"new", 0o600).unwrap();
-        assert_eq!((fs::read(&target).unwrap(), link.is_symlink()), (b"new".to_vec(), true));
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let reader = std::thread::spawn({
-            let pipe = pipe.clone();
-            move || fs::read(pipe)
-        });
-        write_named(&pipe, b"through", 0o600).unwrap();
-        assert_eq!(reader.join().unwrap().unwrap(), b"through");
-        assert!(!fs::metadata(&pipe).unwrap().is_file());
+        for name in OUTPUTS.into_iter().chain(["logs/asterisk.log", "logs/service.log"]) {
+            let out = dir.path().join(name.replace('/', "-"));
+            fs::create_dir_all(out.join(name).parent().unwrap()).unwrap();
+            fs::write(out.join(name), "mine").unwrap();
+            let why = claim(&out).unwrap_err().to_string();
+            assert!(
+                why.contains("holds a run already") && why.contains(name) && why.contains("--out"),
+                "{why}"
+            );
+            assert_eq!(fs::read(out.join(name)).unwrap(), b"mine", "{name}");
+            let comparison = Claim::Comparison(&["base", "new"]);
+            assert!(Folder::claim(Some(&out), "x", Stamp::ZERO, comparison).is_err());
+            assert!(!out.join("base").exists());
+        }
+        let out = dir.path().join("linked");
+        fs::create_dir(&out).unwrap();
+        std::os::unix::fs::symlink(dir.path(), out.join("logs")).unwrap();
+        assert!(claim(&out).unwrap_err().to_string().contains("a link"));
+        assert_eq!(entries(&out), ["logs"]);
     }
 
     #[test]
-    fn a_discarded_run_takes_nothing_of_anybody_else_with_it() {
+    fn of_several_runs_at_once_one_gets_the_folder_and_it_holds_its_scenario() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let out = dir.path().join(format!("{round}/deep"));
+            let won = std::thread::scope(|scope| {
+                let tries: Vec<_> = (0..6u8)
+                    .map(|n| {
+                        let out = &out;
+                        scope.spawn(move || {
+                            let bytes = [n];
+                            let claim = Claim::Run("scenario.toml", &bytes);
+                            Folder::claim(Some(out), "x", Stamp::ZERO, claim).ok().map(|_| n)
+                        })
+                    })
+                    .collect();
+                tries.into_iter().filter_map(|tried| tried.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert_eq!(won.len(), 1, "{won:?}");
+            assert_eq!(fs::read(out.join("scenario.toml")).unwrap(), won);
+        }
+    }
+
+    #[test]
+    fn a_discarded_run_takes_what_it_made_with_it_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let discarded = |out: &Path| {
-            let folder = Folder::create(Some(out), "x", Stamp::ZERO, "scenario.toml").unwrap();
-            folder.write("scenario.toml", b"1").unwrap();
-            folder.write("logs/asterisk.log", b"1").unwrap();
+            let folder = claim(out).unwrap();
+            LOG_FILES.iter().for_each(|name| folder.write(&format!("logs/{name}"), b"1").unwrap());
             folder.discard();
         };
-        let (own, foreign) = (dir.path().join("own"), dir.path().join("foreign"));
-        discarded(&own);
-        assert!(!own.exists());
+        discarded(&dir.path().join("own/deep"));
+        assert!(entries(dir.path()).is_empty(), "folders made on the way are gone as well");
+        let foreign = dir.path().join("foreign");
         fs::create_dir_all(foreign.join("logs")).unwrap();
-        fs::write(foreign.join("logs/mine.log"), b"1").unwrap();
+        for name in ["logs/mine.log", "logs/service.log.1", "notes"] {
+            fs::write(foreign.join(name), b"1").unwrap();
+        }
         discarded(&foreign);
-        assert!(foreign.join("logs/mine.log").is_file() && !foreign.join("scenario.toml").exists());
+        assert_eq!(
+            (entries(&foreign), entries(&foreign.join("logs")).len()),
+            (vec!["logs".into(), "notes".into()], 2)
+        );
+        // Empty before, and there still.
+        let empty = dir.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        discarded(&empty);
+        assert!(entries(&empty).is_empty());
+        let folder =
+            Folder::claim(Some(&empty), "x", Stamp::ZERO, Claim::Comparison(&["base", "new"])).unwrap();
+        fs::write(empty.join("base/kept"), b"1").unwrap();
+        folder.discard();
+        assert_eq!(entries(&empty), ["base"]);
     }
 }

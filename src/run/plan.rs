@@ -1,15 +1,15 @@
 //! The plan of a run: a valid scenario, its gates and baseline, the accounts and the scheduling.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::application;
 use super::environment::beforehand;
+use super::folder::Claim;
 use super::scheduling::{self, Granted};
 use super::{Folder, RunError};
 use crate::clock;
 use crate::compare::baseline::Baseline;
+use crate::files::read_text;
 use crate::gate::{Gate, GateError, Verdict, hold_against, judge};
 use crate::metrics::Summary;
 use crate::scenario::{AsteriskMode, MOST_SHOWN, Override, Problem, Resolved, Scenario, ServiceMode};
@@ -89,14 +89,18 @@ impl RunPlan {
         Ok(self)
     }
 
-    /// Makes the run's folder, with the scenario in it.
+    /// Claims the run's folder by the scenario in it.
     ///
     /// # Errors
     /// It cannot be made or written, or holds a run already.
     pub fn folder(&self, out: Option<&Path>) -> Result<Folder, RunError> {
-        let folder = Folder::create(out, &self.scenario().name, clock::now(), "scenario.toml")?;
-        folder.write("scenario.toml", self.resolved.to_toml().as_bytes())?;
-        Ok(folder)
+        let scenario = self.resolved.to_toml();
+        Folder::claim(
+            out,
+            &self.scenario().name,
+            clock::now(),
+            Claim::Run("scenario.toml", scenario.as_bytes()),
+        )
     }
 
     /// The scenario.
@@ -128,13 +132,15 @@ pub fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, RunError> 
         let shown = path.display();
         RunError::Unusable(format!("cannot read the scenario {shown}: {reason}; see scenarios/ for examples"))
     };
-    let mut text = String::new();
-    // A path may be anything, a device without end too.
-    let file = File::open(path).map_err(|e| unreadable(e.to_string()))?;
-    let read = file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(|e| unreadable(e.to_string()))?;
-    if read as u64 > MOST_BYTES {
-        return Err(unreadable("it is longer than 1 MiB".into()));
-    }
+    let text = read_text(path, MOST_BYTES).map_err(|e| unreadable(e.to_string()))?;
+    resolve(&text, path, set)
+}
+
+/// Reads a scenario's text, from the file `path`, with `--set` overrides.
+///
+/// # Errors
+/// When it is no valid scenario.
+pub fn resolve(text: &str, path: &Path, set: &[String]) -> Result<Resolved, RunError> {
     // Command line before environment before file: later overrides win.
     let mut overrides = Vec::new();
     if let Some(range) = variable("PORT_RANGE") {
@@ -144,12 +150,12 @@ pub fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, RunError> 
     // An external Asterisk's addresses, where nobody else gives them.
     for (name, key) in [("SIP_ADDRESS", "asterisk.sip"), ("ARI_URL", "asterisk.ari")] {
         if let Some(address) = variable(name)
-            && Resolved::is_external_without(&text, &overrides, key)
+            && Resolved::is_external_without(text, &overrides, key)
         {
             overrides.insert(0, Override::variable(name, key, &address));
         }
     }
-    Ok(Resolved::read(&text, &path.display().to_string(), &overrides)?)
+    Ok(Resolved::read(text, &path.display().to_string(), &overrides)?)
 }
 
 /// Parses the scenario's gates.

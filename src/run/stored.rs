@@ -1,65 +1,91 @@
 //! Stored runs: one read back from its folder, a folder of them, and the baseline that they make.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::RunError;
-use super::plan::read_scenario;
+use super::plan::resolve;
 use crate::compare::baseline::Baseline;
 use crate::compare::digest::RunDigest;
+use crate::files::Dir;
 use crate::gate::doubt;
-use crate::metrics::summarize;
-use crate::record::Run;
+use crate::metrics::{Summary, summarize};
 use crate::record::stored::Stored;
+use crate::record::{Run, manifest};
+use crate::scenario::Resolved;
 
-/// Largest file of a run that is read: some million calls.
+const ENVIRONMENT: &str = "environment.json";
+const SCENARIO: &str = "scenario.toml";
+
+/// Largest table or log of a run that is read: some million calls.
 const MOST_BYTES: u64 = 1 << 30;
+/// Largest file of a run that is one document.
+const MOST_DOCUMENT: u64 = 16 << 20;
 /// Runs in a folder, at the most.
 const MOST_RUNS: usize = 1000;
 
-/// Reads the run stored in a folder.
+/// Reads the files of the run stored in a folder; no link in it is followed.
 ///
 /// # Errors
-/// When it is not there, damaged, or of a newer version.
-pub fn read(folder: &Path) -> Result<Run, RunError> {
-    let bytes = |name: &str, needed: bool| -> Result<Vec<u8>, RunError> {
-        let path = folder.join(name);
-        let mut bytes = Vec::new();
-        // One byte more than is taken, so that a file that has grown meanwhile is not taken as whole.
-        let read = File::open(&path).and_then(|file| match file.metadata()?.len() {
-            0..=MOST_BYTES => file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map(|read| read as u64),
-            length => Ok(length),
-        });
-        match read {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let has_run = folder.join("environment.json").is_file();
-                let cure = match has_run {
-                    _ if !needed => return Ok(bytes),
-                    true => "; a run made without csv in --report cannot be read again",
-                    false => "; name the folder of a run, as reports/example",
-                };
-                Err(RunError::unreadable(&path, error, cure))
-            }
-            Err(error) => Err(RunError::unreadable(&path, error, "")),
-            Ok(0..=MOST_BYTES) => Ok(bytes),
-            Ok(_) => Err(RunError::Unusable(format!(
-                "{} is larger than {} GiB, the most that is read of a file of a run",
-                path.display(),
-                MOST_BYTES >> 30
-            ))),
+/// When one is not there, no regular file, or too large.
+pub fn files(folder: &Path) -> Result<Stored, RunError> {
+    let dir = Dir::open(folder).map_err(|error| RunError::unreadable(folder, error, ""))?;
+    let bytes = |name: &str, most: u64, needed: bool| match dir.read(name, most) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let cure = match dir.has(ENVIRONMENT) {
+                _ if !needed => return Ok(Vec::new()),
+                true => "; a run made without csv in --report cannot be read again",
+                false => "; name the folder of a run, as reports/example",
+            };
+            Err(RunError::unreadable(&folder.join(name), error, cure))
         }
+        read => read.map_err(|error| RunError::unreadable(&folder.join(name), error, "")),
     };
-    let stored = Stored {
-        environment: bytes("environment.json", true)?,
-        calls: bytes("calls.csv", true)?,
-        seconds: bytes("seconds.csv", true)?,
+    Ok(Stored {
+        environment: bytes(ENVIRONMENT, MOST_DOCUMENT, true)?,
+        calls: bytes("calls.csv", MOST_BYTES, true)?,
+        seconds: bytes("seconds.csv", MOST_BYTES, true)?,
         // Later versions brought these.
-        call_seconds: bytes("call_seconds.csv", false)?,
-        silences: bytes("silences.csv", false)?,
-        hlog: bytes("rtt.hlog", true)?,
-    };
-    stored.read().map_err(|error| RunError::Unusable(format!("{}: {error}", folder.display())))
+        call_seconds: bytes("call_seconds.csv", MOST_BYTES, false)?,
+        silences: bytes("silences.csv", MOST_BYTES, false)?,
+        hlog: bytes("rtt.hlog", MOST_BYTES, true)?,
+        scenario: bytes(SCENARIO, MOST_DOCUMENT, false)?,
+        manifest: bytes(manifest::NAME, MOST_DOCUMENT, false)?,
+    })
+}
+
+/// Reads a stored run from its files.
+///
+/// # Errors
+/// When they are damaged, or of a newer version.
+pub fn read(folder: &Path, files: &Stored) -> Result<Run, RunError> {
+    files.read().map_err(|error| RunError::Unusable(format!("{}: {error}", folder.display())))
+}
+
+/// The scenario of a stored run, with `--set` overrides.
+///
+/// # Errors
+/// When there is none, or it is invalid in this version.
+pub fn scenario(folder: &Path, files: &Stored, set: &[String]) -> Result<Resolved, RunError> {
+    let path = folder.join(SCENARIO);
+    let text = str::from_utf8(&files.scenario).map_err(|error| RunError::unreadable(&path, error, ""))?;
+    if text.is_empty() {
+        return Err(RunError::unreadable(
+            &path,
+            "it is not there, or empty",
+            "; copy the run's folder as a whole",
+        ));
+    }
+    resolve(text, &path, set)
+}
+
+/// Reads the figures of a stored run.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn summary(folder: &Path) -> Result<Summary, RunError> {
+    Ok(summarize(read(folder, &files(folder)?)?))
 }
 
 /// Reads the digest of a stored run, judged by its own limits.
@@ -67,12 +93,18 @@ pub fn read(folder: &Path) -> Result<Run, RunError> {
 /// # Errors
 /// When it cannot be read.
 pub fn digest(folder: &Path) -> Result<RunDigest, RunError> {
-    let summary = summarize(read(folder)?);
+    let files = files(folder)?;
+    let summary = summarize(read(folder, &files)?);
     // A scenario of another version may be invalid in this one; its figures are still read.
-    let limits = read_scenario(&folder.join("scenario.toml"), &[]).map(|resolved| resolved.scenario.limits);
+    let limits = scenario(folder, &files, &[]).map(|resolved| resolved.scenario.limits);
     let in_doubt = doubt(&summary, &limits.unwrap_or_default()).is_any();
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(RunDigest::of(name, &summary, in_doubt))
+}
+
+/// True if the folder is that of a run, and not of several.
+pub fn is_run(folder: &Path) -> bool {
+    Dir::open(folder).is_ok_and(|dir| dir.has(ENVIRONMENT))
 }
 
 /// Lists the runs in a folder, in the order of their names.
@@ -83,7 +115,7 @@ pub fn runs(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
     let unread = |error| RunError::unreadable(folder, error, "");
     let entries = fs::read_dir(folder).map_err(unread)?.collect::<Result<Vec<_>, _>>().map_err(unread)?;
     let paths = entries.into_iter().map(|entry| entry.path());
-    let mut runs: Vec<_> = paths.filter(|path| path.join("environment.json").is_file()).collect();
+    let mut runs: Vec<_> = paths.filter(|path| is_run(path)).collect();
     runs.sort();
     let shown = folder.display();
     match runs.len() {
@@ -100,21 +132,22 @@ pub fn runs(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
 /// # Errors
 /// When there is none, or one cannot be read.
 pub fn baseline(folder: &Path) -> Result<Baseline, RunError> {
-    let is_run = folder.join("environment.json").is_file();
-    let stored_runs = if is_run { vec![folder.to_path_buf()] } else { runs(folder)? };
+    let stored_runs = if is_run(folder) { vec![folder.to_path_buf()] } else { runs(folder)? };
     stored_runs.iter().map(|run| digest(run)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]
     fn a_file_beyond_the_bound_is_refused_and_not_cut() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("environment.json");
-        File::create(&path).unwrap().set_len(MOST_BYTES + 1).unwrap();
-        let refused = read(folder.path()).unwrap_err().to_string();
-        assert!(refused.contains("environment.json is larger than 1 GiB"), "{refused}");
+        let path = folder.path().join(ENVIRONMENT);
+        File::create(&path).unwrap().set_len(MOST_DOCUMENT + 1).unwrap();
+        let refused = files(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("environment.json: it is larger than 16 MiB"), "{refused}");
     }
 }

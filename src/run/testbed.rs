@@ -20,6 +20,7 @@ use crate::asterisk::{Account, Ari, LogCounts, Managed, SearchPlaces, StartConfi
 use crate::child::{ChildOutput, DistinctLine, Keeper, LogDigest, LogReader};
 use crate::clock::Timeline;
 use crate::driver::{Stop, Watched};
+use crate::files;
 use crate::net::resolve::resolve;
 use crate::record::{Environment, LogLine, Observed, ServiceRecord, Setup};
 use crate::scenario::fault::Target;
@@ -36,6 +37,8 @@ const COUNTS_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of a service's last line that are kept.
 const LINE_MAX: usize = 280;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Largest file of counts that is read.
+const COUNTS_MOST: u64 = 16 << 20;
 
 /// Asterisk and the service under test, ready for calls.
 ///
@@ -397,7 +400,7 @@ impl Testbed {
         let timeline = Timeline::start();
         let give_up = timeline.now() + COUNTS_WITHIN;
         loop {
-            match fs::read(&file) {
+            match files::read(&file, COUNTS_MOST) {
                 Ok(bytes) => return serde_json::from_slice(&bytes).ok(),
                 Err(_) if timeline.now() >= give_up => return None,
                 Err(_) => tokio::time::sleep(LOOK_EVERY).await,

@@ -15,6 +15,7 @@ mod doubt;
 mod echo;
 mod exit_codes;
 mod fault;
+mod files;
 mod garbage;
 mod instrument;
 mod messages;

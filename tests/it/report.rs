@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::harness::{Place, ends_with, stderr};
+use loadtest::record::manifest::{DATA, Manifest, NAME};
 use serde_json::Value;
 
 const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "every call: packets.sent > 0"]"#;
@@ -14,11 +15,20 @@ fn json(path: &Path) -> Value {
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
-    for name in
-        ["environment.json", "scenario.toml", "calls.csv", "seconds.csv", "call_seconds.csv", "rtt.hlog"]
-    {
-        fs::copy(from.join(name), to.join(name)).expect("a file of the run");
+    for name in DATA.into_iter().chain([NAME]) {
+        // Runs of older versions have not all of them.
+        if from.join(name).exists() {
+            fs::copy(from.join(name), to.join(name)).expect("a file of the run");
+        }
     }
+}
+
+/// Makes the manifest anew, as somebody would who forges a run.
+fn seal(run: &Path) {
+    let files: Vec<_> =
+        DATA.into_iter().filter_map(|name| Some((name, fs::read(run.join(name)).ok()?))).collect();
+    let manifest = Manifest::of(files.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    fs::write(run.join(NAME), manifest.to_bytes()).expect("written");
 }
 
 #[test]
@@ -135,6 +145,7 @@ fn a_run_is_held_against_stored_ones_of_its_kind() {
     assert!(report(&slower, 12).contains("another scenario"));
     let alike = environment.replace(theirs.as_str().expect("text"), ours.as_str().expect("text"));
     fs::write(slower.join("environment.json"), alike).expect("written");
+    seal(&slower);
     let said = report(&slower, 11);
     assert!(said.contains("REGRESSED") && said.contains("against the baseline"), "{said}");
     assert!(fs::read_to_string(slower.join("junit.xml")).expect("written").contains("baseline of 1 run"));

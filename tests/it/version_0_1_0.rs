@@ -19,13 +19,18 @@ const EXACT_TODAY: [&str; 4] =
 const OF_THREE_DIGITS: f64 = 1e-3;
 
 /// Places in `summary.json` that differ besides, each with its reason. `*` is any one key or index.
-const OTHERS: [(&str, &str); 7] = [
+const OTHERS: [(&str, &str); 12] = [
     ("findings", "nothing was diagnosed"),
     ("environment.leaks.parts.*.tolerated", "nothing is tolerated"),
     ("verdict.distrust", "doubt was called so"),
     ("verdict.doubt", "doubt about the instrument is a part of its own"),
     ("verdict.gates.*.best", "no gate had an interval"),
     ("verdict.gates.*.worst", "likewise"),
+    ("verdict.gates.*.value", "a gate had no numbers"),
+    ("verdict.gates.*.value_is", "likewise"),
+    ("verdict.gates.*.unit", "likewise"),
+    ("verdict.gates.*.op", "likewise"),
+    ("verdict.gates.*.bound", "likewise"),
     ("verdict.gates.7.actual", "the gate on srd.p99, exact today"),
 ];
 
