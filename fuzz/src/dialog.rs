@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
-use loadtest::sip::{Call, CallEvent, CallOutput, Message, parse};
+use loadtest::sip::{Call, CallEvent, CallOutput, Message, anywhere, parse};
 use loadtest::stamp::Stamp;
 
 use super::far::{Ask, Reply, Sent, steps};
@@ -68,7 +68,7 @@ pub fn dialog(input: &[u8]) {
             Step::Again => {
                 if let Some(message) = &last {
                     let before = (told.is_answered, told.has_ended);
-                    told.call.handle_message(told.now, message);
+                    told.call.handle_message(told.now, message, &anywhere);
                     let moved = told.drain();
                     // What is repeated after half a minute may find its transaction forgotten.
                     if told.now.since(heard_at) < TRANSACTION {
@@ -100,7 +100,7 @@ pub fn dialog(input: &[u8]) {
         }
         heard_at = told.now;
         if let Some(message) = &last {
-            told.call.handle_message(told.now, message);
+            told.call.handle_message(told.now, message, &anywhere);
             told.drain();
         }
     }
@@ -119,7 +119,7 @@ pub fn call(input: &[u8]) {
         let end = rest.windows(NEXT.len()).position(|w| w == NEXT).unwrap_or(rest.len());
         told.now += Duration::from_millis(20 + 500 * (n % 3));
         if let Ok(message) = parse(&filled(&rest[..end], &told.requests)) {
-            told.call.handle_message(told.now, &message);
+            told.call.handle_message(told.now, &message, &anywhere);
             told.drain();
         }
         told.pass(told.now);
@@ -208,7 +208,10 @@ impl Told {
             assert!(!self.has_ended, "{event:?} after the end");
             self.has_ended = !matches!(
                 event,
-                CallEvent::Provisional { .. } | CallEvent::Answered { .. } | CallEvent::MediaChanged { .. }
+                CallEvent::Provisional { .. }
+                    | CallEvent::Answered { .. }
+                    | CallEvent::MediaChanged { .. }
+                    | CallEvent::Held { .. }
             );
             match event {
                 CallEvent::Answered { .. } => {

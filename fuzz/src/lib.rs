@@ -8,6 +8,7 @@ pub mod ari_call;
 pub mod dialog;
 pub mod echo;
 mod far;
+pub mod folder;
 pub mod load;
 pub mod log;
 pub mod media;
@@ -28,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     ("stream", media::stream),
     ("echo", echo::echo),
     ("hlog", log::intervals),
+    ("folder", folder::folder),
     ("event", text::event),
     ("ari_call", ari_call::ari_call),
     ("body", text::body),

@@ -9,7 +9,7 @@ use loadtest::load::{Agent, AgentOutput, Control, Count, Input, Output, Stop};
 use loadtest::record::{Ending, Phase};
 use loadtest::scenario::{Hangup, Load, Scenario};
 use loadtest::sip::sdp::Offer;
-use loadtest::sip::{CallConfig, Message, Method};
+use loadtest::sip::{CallConfig, Message, Method, anywhere};
 use loadtest::stamp::Stamp;
 use loadtest::values::{Rate, Span};
 
@@ -201,7 +201,12 @@ impl World {
 
     fn hear(&mut self, message: Option<Message>) {
         if let Some(message) = message {
-            self.agent.handle_message(self.now, &message, "192.0.2.1:5060".parse().expect("it is one"));
+            self.agent.handle_message(
+                self.now,
+                &message,
+                "192.0.2.1:5060".parse().expect("it is one"),
+                &anywhere,
+            );
             self.settle();
         }
     }

@@ -117,11 +117,19 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         tell(&summary, &args, target);
         doubt.iter().for_each(|reason| say::out(format_args!("in doubt: {reason}")));
     }
-    if nobody {
-        Err(Failure::broke(format!("nothing came back from {target}; is an echo there?")))
-    } else {
-        Ok(Exit::Pass)
-    }
+    if nobody { Err(nothing_back(&summary, target)) } else { Ok(Exit::Pass) }
+}
+
+/// Failure of a ping of which nothing came back in time.
+fn nothing_back(summary: &Summary, target: SocketAddr) -> Failure {
+    let late: u64 = summary.calls.iter().map(|c| c.late_echoes).sum();
+    Failure::broke(match late {
+        0 => format!("nothing came back from {target}; is an echo there?"),
+        _ => {
+            let within_ms = summary.environment.lost_after_ms;
+            format!("{late} packets came back from {target}, none within {within_ms} ms: all are lost")
+        }
+    })
 }
 
 async fn print(mut echoes: mpsc::Receiver<ReceivedEcho>) {
@@ -145,6 +153,17 @@ fn tell(summary: &Summary, args: &Args, target: SocketAddr) {
         shown("duplicate.count"),
         shown("reordered.count"),
     ));
+    let odd = [
+        ("late_echoes.count", "came back too late to count"),
+        ("forged.count", "came back forged: made or changed on the way, and not measured"),
+        ("unbelieved.count", "came back with stamps or counts that cannot be true"),
+    ];
+    for (name, what) in odd {
+        let count = summary.metric(name).and_then(|m| m.value.number()).unwrap_or(0.0);
+        if count > 0.0 {
+            say::out(format_args!("{count} {what}"));
+        }
+    }
     for group in ["rtt", "path_rtt", "ipdv", "send_lateness"] {
         let row = ["min", "p50", "p95", "p99", "max"].map(|key| shown(&format!("{group}.{key}")));
         say::out(format_args!(
@@ -173,6 +192,9 @@ fn to_json(summary: &Summary, args: &Args, target: SocketAddr, doubt: &[String])
         "lost_up": value("loss.up_count"),
         "lost_down": value("loss.down_count"),
         "late": value("late.count"),
+        "late_echoes": value("late_echoes.count"),
+        "forged": value("forged.count"),
+        "unbelieved": value("unbelieved.count"),
         "min_ms": value("rtt.min"),
         "p50_ms": value("rtt.p50"),
         "p95_ms": value("rtt.p95"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::lane::LaneConfig;
 use super::media::{CallMedia, Media, RECEIVE_BUFFER};
+use super::reach::Reach;
 use super::sip_socket::SipSocket;
 use super::trace::Trace;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
@@ -22,6 +23,7 @@ use crate::rtp::probe::RunKey;
 use crate::scenario::{Phasing, ServiceMode};
 use crate::sip::call::CallConfig;
 use crate::sip::sdp::{Answer, Offer};
+use crate::sip::user_part;
 use crate::stamp::Stamp;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,6 +39,10 @@ struct LoadIo<'a> {
     control: load::Control,
     agent: Agent,
     socket: SipSocket,
+    /// Addresses that far ends may name.
+    reach: Reach,
+    /// Longest time that a message lay unread.
+    sip_read_lag: Duration,
     media: Media,
     ports: PortPool,
     /// RTP sockets by port, until the call has its number.
@@ -109,7 +115,9 @@ pub async fn run(
     };
     let environment = std::mem::take(&mut config.environment);
     let media = Media::start(lane, config.watched.clone(), environment, None)?;
-    let control_echo = start_control(&config, &media, epoch)
+    let mut reach = Reach::new(config.scenario.sip.local);
+    reach.add(socket.local());
+    let control_echo = start_control(&config, &media, epoch, &mut reach)
         .map_err(|error| DriverError::Start("start the control stream".into(), error))?;
     let scenario = config.scenario;
     let first_call = call_id(config.run_id, 0, &socket);
@@ -118,6 +126,8 @@ pub async fn run(
         control: load::Control::new(scenario.clone(), epoch),
         agent: Agent::new(format!("{:08x}", config.run_id)),
         socket,
+        reach,
+        sip_read_lag: Duration::ZERO,
         ports: PortPool::new(scenario.media.ports, RETRY_PORT_AFTER).even(),
         config,
         media,
@@ -136,7 +146,12 @@ pub async fn run(
 
 /// Starts the control stream: the same probes on the same schedule to a reflector beside the driver,
 /// past Asterisk. What it feels, the machine did.
-fn start_control(config: &DriverConfig<'_>, media: &Media, epoch: Stamp) -> io::Result<Option<EchoServer>> {
+fn start_control(
+    config: &DriverConfig<'_>,
+    media: &Media,
+    epoch: Stamp,
+    reach: &mut Reach,
+) -> io::Result<Option<EchoServer>> {
     let scenario = config.scenario;
     let streams = scenario.measure.control_streams.unwrap_or(scenario.load.calls.div_ceil(10).clamp(1, 10));
     if streams == 0 {
@@ -144,9 +159,11 @@ fn start_control(config: &DriverConfig<'_>, media: &Media, epoch: Stamp) -> io::
     }
     let any = SocketAddr::new(scenario.sip.local, 0);
     let echo = EchoServer::start(any)?;
+    reach.add(echo.local_addr());
     for n in 0..streams {
         let way = (any, echo.local_addr());
-        media.start_stream(u32::MAX - n, Class::Control, scenario.media.codec, way, epoch)?;
+        let socket = media.start_stream(u32::MAX - n, Class::Control, scenario.media.codec, way, epoch)?;
+        reach.add(socket.local_addr()?);
     }
     Ok(Some(echo))
 }
@@ -210,8 +227,9 @@ impl LoadIo<'_> {
     fn read_sip(&mut self, now: Stamp) -> Stamp {
         let (messages, read_until) = self.socket.receive(now, self.step_ns);
         for (message, at, from) in messages {
+            self.sip_read_lag = self.sip_read_lag.max(now.since(at));
             self.trace.hear(at, &message);
-            self.agent.handle_message(at, &message, from);
+            self.agent.handle_message(at, &message, from, &|to| self.reach.check(to));
             self.carry_out();
         }
         read_until
@@ -275,6 +293,7 @@ impl LoadIo<'_> {
         self.suppressed_because = match self.ports.take(clock::now(), bind) {
             Ok((port, socket)) => {
                 self.bound.insert(port, Arc::new(socket));
+                self.reach.port(port, true);
                 return Input::Opened { slot, port };
             }
             Err(TakeError::Exhausted { .. }) => format!("no free port in {}", scenario.media.ports),
@@ -290,12 +309,13 @@ impl LoadIo<'_> {
 
     fn call_config(&self, call: u32, port: u16) -> CallConfig {
         let (scenario, target, local) = (self.config.scenario, self.config.target, self.socket.local());
+        let account = self.config.credentials.as_ref().map(|credentials| credentials.username.as_str());
         let seed = seed(self.config.run_id, call);
         CallConfig {
             target: format!("sip:{}@{target}", scenario.sip.to),
             remote: target,
             local,
-            caller: scenario.sip.from.clone(),
+            caller: user_part(scenario.sip.caller(account)),
             call_id: self.call_id(call),
             from_tag: format!("{seed:016x}"),
             seed,
@@ -348,6 +368,7 @@ impl LoadIo<'_> {
         if self.media.close_call(self.epoch, &mut record) {
             // It rests behind all the others.
             self.ports.give_back(record.rtp_port);
+            self.reach.port(record.rtp_port, false);
         }
         self.media.book.run.calls.push(record);
     }
@@ -384,6 +405,7 @@ impl LoadIo<'_> {
         environment.calls_at_start = self.control.calls_at_start();
         environment.suppressed_attempts = book.live.suppressed;
         environment.clock_step_ns = largest(self.clock_step_ns, self.timeline.step_ns());
+        environment.sip_read_lag_max_ms = self.sip_read_lag.as_secs_f64() * 1000.0;
         environment.observed.first_call = self.trace.first_call;
         environment.sip_drops = self.socket.drops;
         environment.sip_garbage = self.socket.garbage;

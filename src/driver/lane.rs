@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::pacer::{PacedStream, Pacer, PacerCommand};
-use super::receiver::{ReceiverCommand, Receiving};
+use super::receiver::{ReceiverCommand, Receiving, STALL};
 use crate::clock::Timeline;
 use crate::impair::{DelayLine, Direction, ImpairCounts, Impairer, stream_seed};
 use crate::measure::{
-    Class, MediaSecond, ReceivedEcho, Rules, StreamReceiver, StreamReport, StreamSent, Window,
+    Class, Heartbeat, MediaSecond, ReceivedEcho, Rules, StreamReceiver, StreamReport, StreamSent, Window,
 };
 use crate::net::poller::{Poller, Waker};
 use crate::rtp::Codec;
@@ -91,8 +91,16 @@ impl Lane {
         let LaneConfig { rules, spread, timeline, .. } = config;
         let (events, inbox) = unbounded_channel();
         let (to_pacer, commands) = channel();
-        let pacer =
-            Pacer { rules, spread, window: window.clone(), commands, events: events.clone(), timeline };
+        let heartbeat = Arc::new(Heartbeat::new(STALL));
+        let pacer = Pacer {
+            rules,
+            spread,
+            window: window.clone(),
+            commands,
+            events: events.clone(),
+            timeline,
+            heartbeat: heartbeat.clone(),
+        };
         let (to_receiver, commands) = channel();
         let receiving = Receiving {
             rules,
@@ -100,6 +108,7 @@ impl Lane {
             commands,
             events: events.clone(),
             timeline,
+            pacer: heartbeat,
             dead_after: config.dead_after,
             echoes,
         };

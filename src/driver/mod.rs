@@ -9,6 +9,7 @@ mod media;
 mod monitor;
 mod pacer;
 mod ping;
+mod reach;
 mod receiver;
 mod sip_socket;
 mod trace;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::lane::LaneEvent;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
-use crate::measure::{Class, MediaSecond, Rules, SendTally, Sent, StreamSent, Wheel, Window};
+use crate::measure::{Class, Heartbeat, MediaSecond, Rules, SendTally, Sent, StreamSent, Wheel, Window};
 use crate::rtp::packet::StreamSender;
 use crate::stamp::Stamp;
 
@@ -57,6 +57,8 @@ pub(super) struct Pacer {
     pub commands: Receiver<PacerCommand>,
     pub events: UnboundedSender<LaneEvent>,
     pub timeline: Timeline,
+    /// Tells the receiver that this thread is at work.
+    pub heartbeat: Arc<Heartbeat>,
 }
 
 /// Packets held back on purpose, and the sockets that they leave by.
@@ -84,6 +86,7 @@ impl Pacer {
         };
         while self.obey(&mut wheel, &mut held) {
             let due = wheel.due();
+            self.heartbeat.beat(self.timeline.now());
             let was_asleep = || self.timeline.now().since(due) > self.rules.lost_after;
             if was_asleep() {
                 self.skip(&mut wheel, &held, self.timeline.now(), &mut tally);
@@ -183,7 +186,7 @@ impl Pacer {
     fn stop(&self, wheel: &mut Wheel<Box<PacedStream>>, held: &mut DelayedPackets, due: Stamp) -> bool {
         let over: Vec<_> = held.stops.extract_if(.., |(at, _)| *at <= due).collect();
         for (_, call_id) in &over {
-            let stream = wheel.remove(|s| s.call_id == *call_id);
+            let stream = wheel.remove(*call_id);
             stream.iter().for_each(|s| held.retire(s));
             let sent = stream.map(|s| s.sent).unwrap_or_default();
             let _ = self.events.send(LaneEvent::Stopped { call_id: *call_id, sent, at: self.timeline.now() });
@@ -212,7 +215,7 @@ impl Pacer {
             match command {
                 PacerCommand::Start(stream) => {
                     held.admit(&stream);
-                    wheel.add(stream);
+                    wheel.add(stream.call_id, stream);
                 }
                 PacerCommand::Stop { call_id, at } => held.stops.push((at, call_id)),
                 PacerCommand::Shutdown => return false,
@@ -290,7 +293,8 @@ mod tests {
         window.set(begin + 5 * SECOND, begin + 25 * SECOND);
         let ((_, commands), (events, _)) = (std::sync::mpsc::channel(), unbounded_channel());
         let (rules, timeline) = (rules(begin), Timeline::start());
-        let pacer = Pacer { rules, spread: true, window: Arc::new(window), commands, events, timeline };
+        let (window, heartbeat) = (Arc::new(window), Arc::new(Heartbeat::new(SECOND)));
+        let pacer = Pacer { rules, spread: true, window, commands, events, timeline, heartbeat };
         let mut wheel = Wheel::new(rules.ptime, SLOT, begin, true);
         for (call_id, class, counts_from) in [
             (0, Class::Call, begin),
@@ -298,7 +302,7 @@ mod tests {
             (2, Class::Call, begin),
             (3, Class::Control, begin),
         ] {
-            wheel.add(Box::new(stream(call_id, class, counts_from)));
+            wheel.add(call_id, Box::new(stream(call_id, class, counts_from)));
         }
         let mut held = DelayedPackets {
             line: DelayLine::new(0, 0),
@@ -325,7 +329,8 @@ mod tests {
         to_pacer.send(PacerCommand::Start(Box::new(stream))).unwrap();
         let stop = PacerCommand::Stop { call_id: 3, at: timeline.now() + SECOND / 10 };
         to_pacer.send(stop).unwrap();
-        let pacer = Pacer { rules, spread: true, window: Arc::new(window), commands, events, timeline };
+        let (window, heartbeat) = (Arc::new(window), Arc::new(Heartbeat::new(SECOND)));
+        let pacer = Pacer { rules, spread: true, window, commands, events, timeline, heartbeat };
         let thread = std::thread::spawn(move || pacer.run(DelayLine::new(1000, 1000)));
         let (mut sent, mut recorded) = (0, 0);
         let count = |latencies: &OpenIntervals| {

@@ -12,7 +12,9 @@ use super::lane::LaneEvent;
 use super::media::RECEIVE_BUFFER;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
-use crate::measure::{MediaSecond, ReceiveTally, ReceivedEcho, Rules, StallWatch, StreamReceiver, Window};
+use crate::measure::{
+    Heartbeat, MediaSecond, ReceiveTally, ReceivedEcho, Rules, StallWatch, StreamReceiver, Window,
+};
 use crate::net::poller::Poller;
 use crate::net::udp::{self, Batch};
 use crate::stamp::Stamp;
@@ -24,7 +26,7 @@ pub(super) const DATAGRAM: usize = 1024;
 /// Longest wait for packets before the thread looks at the clock again.
 const WAIT_MS: u16 = 20;
 /// A thread that has not looked for so long was stopped, or kept from its work: it has read nothing meanwhile.
-const STALL: Duration = Duration::from_millis(200);
+pub(super) const STALL: Duration = Duration::from_millis(200);
 /// Batches read from one socket after a stall: more than its buffer holds, and no flood keeps the thread.
 const BATCHES: usize = RECEIVE_BUFFER / BATCH / 64;
 /// Interval between looks for dead calls; a phone would not be more exact.
@@ -45,6 +47,8 @@ pub(super) struct Receiving {
     pub commands: Receiver<ReceiverCommand>,
     pub events: UnboundedSender<LaneEvent>,
     pub timeline: Timeline,
+    /// Work of the pacer: a call to which nothing was sent is not dead.
+    pub pacer: Arc<Heartbeat>,
     /// Silence after which a call is told of as dead; zero is never.
     pub dead_after: Duration,
     /// Told of each echo, as far as there is room.
@@ -133,7 +137,8 @@ impl Receiving {
             self.report_second(&mut books, now);
             if now >= next_look {
                 next_look = now + LOOK_EVERY;
-                self.report_dead(&mut calls, now, watch.awake_since());
+                let awake_since = watch.awake_since().max(self.pacer.awake_since(now));
+                self.report_dead(&mut calls, now, awake_since);
             }
         }
         calls.into_values().for_each(|call| self.finish(call, &mut books));
@@ -317,9 +322,9 @@ mod tests {
             shared_clock: true,
         };
         let ((_, commands), (events, mut inbox)) = (std::sync::mpsc::channel(), mpsc::unbounded_channel());
-        let window = Arc::new(Window::default());
+        let (window, pacer) = (Arc::new(Window::default()), Arc::new(Heartbeat::new(STALL)));
         let receiving =
-            Receiving { rules, window, commands, events, timeline, dead_after: second, echoes: None };
+            Receiving { rules, window, commands, events, timeline, pacer, dead_after: second, echoes: None };
         let socket = Arc::new(udp::bind_stamped("127.0.0.1:0".parse().unwrap(), RECEIVE_BUFFER).unwrap());
         socket.connect(socket.local_addr().unwrap()).unwrap();
         let mut sender = StreamSender::new(key, 0, 9, Codec::Pcmu, 0, rules.ptime);

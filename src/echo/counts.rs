@@ -17,8 +17,10 @@ pub struct EchoCounts {
     pub echoed: u64,
     /// RTP without a probe whose number came before, or is too old to say: not answered.
     pub repeated: u64,
-    /// Datagrams of new streams while the table was full: not answered.
+    /// Datagrams of new streams while the table was full, or their sender's share of it: not answered.
     pub no_room: u64,
+    /// Packets of senders that asked faster than streams do: not answered.
+    pub too_fast: u64,
     /// Datagrams from port 0, a multicast or broadcast address, or the server's own: not answered.
     pub unanswerable: u64,
     /// Answers that could not be sent.
@@ -38,6 +40,7 @@ impl fmt::Display for EchoCounts {
             (self.echoed, "echoed before"),
             (self.repeated, "repeated"),
             (self.no_room, "without room for their stream"),
+            (self.too_fast, "faster than streams are"),
             (self.unanswerable, "from addresses that cannot be answered"),
             (self.send_errors, "send errors"),
             (self.drops, "dropped by the kernel"),

@@ -2,9 +2,10 @@
 //!
 //! Safe to leave running. It answers RTP only, with at most one datagram per datagram, never with
 //! more bytes than came, and never what an echo has answered already (`streams`), so that two of
-//! them pointed at each other fall silent.
+//! them pointed at each other fall silent. Nobody has all of its table or its time (`peers`).
 
 mod counts;
+mod peers;
 mod streams;
 
 use std::io;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 pub use counts::EchoCounts;
-pub use streams::MOST_STREAMS;
+pub use streams::{MOST_STREAMS, MOST_STREAMS_OF_SOCKET};
 
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
@@ -134,6 +135,7 @@ impl EchoThread {
                 Err(Refusal::Echoed) => counts.echoed += 1,
                 Err(Refusal::Repeated) => counts.repeated += 1,
                 Err(Refusal::NoRoom) => counts.no_room += 1,
+                Err(Refusal::TooFast) => counts.too_fast += 1,
             }
         })
     }

@@ -9,6 +9,7 @@
 //! - An echo of another make may put its own SSRC over the mark. But it keeps the sequence number, or
 //!   it would be no echo, and no number of a stream is answered twice. So a packet goes round twice
 //!   at most.
+//! - One that numbers anew as well is told by its pace (`peers`).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use rtp_rs::RtpReader;
 
+use super::peers::{MOST_OF_SOCKET, Peers};
 use crate::rtp::probe::Probe;
 use crate::rtp::reflector::{Reflected, StreamReflector};
 use crate::rtp::sequence::{Arrival, Sequence};
@@ -24,6 +26,9 @@ use crate::stamp::Stamp;
 /// Streams that are remembered at once, some 4 MB. Beyond, new ones get no answer until old ones have
 /// been idle for a while: those that are being measured are not pushed out by a flood.
 pub const MOST_STREAMS: usize = 16_384;
+
+/// Streams of one socket.
+pub const MOST_STREAMS_OF_SOCKET: u32 = MOST_OF_SOCKET;
 
 /// A stream this long without an answered packet makes room for another.
 const IDLE: Duration = Duration::from_secs(10);
@@ -43,8 +48,10 @@ pub(super) enum Refusal {
     Echoed,
     /// RTP without a probe that was answered before, or is too old to say.
     Repeated,
-    /// A new stream, and the table is full.
+    /// A new stream, and the table is full, or its sender's share.
     NoRoom,
+    /// Its sender asks faster than streams do.
+    TooFast,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,14 +76,16 @@ struct EchoStream {
 #[derive(Debug)]
 pub(super) struct Streams {
     known: HashMap<(SocketAddr, Id), EchoStream>,
+    peers: Peers,
     most: usize,
     swept_at: Stamp,
 }
 
 impl Streams {
-    /// A table of at most `most` streams, whose memory is set aside now.
+    /// A table of at most `most` streams, whose memory is set aside now. A quarter is never one address's.
     pub fn new(most: usize) -> Self {
-        Streams { known: HashMap::with_capacity(most), most, swept_at: Stamp::ZERO }
+        let peers = Peers::new((most - most / 4) as u32);
+        Streams { known: HashMap::with_capacity(most), peers, most, swept_at: Stamp::ZERO }
     }
 
     /// Writes the answer to a datagram that arrived `at`, and returns its length and kind. It is never
@@ -94,7 +103,13 @@ impl Streams {
             return Err(Refusal::NotRtp);
         }
         let (id, ssrc) = identify(&rtp)?;
-        let stream = self.stream((from, id), at).ok_or(Refusal::NoRoom)?;
+        if !self.admit((from, id), at) {
+            return Err(Refusal::NoRoom);
+        }
+        if !self.peers.may_ask(from, matches!(id, Id::Probes { .. }), at) {
+            return Err(Refusal::TooFast);
+        }
+        let stream = self.stream((from, id), at);
         let reflected = match &mut stream.state {
             State::Probes(reflector) => reflector.reflect(datagram, at, out_at, answer),
             State::Plain(numbers) => {
@@ -108,25 +123,51 @@ impl Streams {
         reflected.ok_or(Refusal::NotRtp)
     }
 
-    fn stream(&mut self, key: (SocketAddr, Id), at: Stamp) -> Option<&mut EchoStream> {
-        let is_idle = |stream: &EchoStream| at.since(stream.answered_at) > IDLE;
-        if self.known.len() >= self.most && !self.known.contains_key(&key) {
-            if at.since(self.swept_at) < SWEEP_EVERY {
-                return None;
-            }
-            self.swept_at = at;
-            self.known.retain(|_, stream| !is_idle(stream));
-            if self.known.len() >= self.most {
-                return None;
+    /// Says whether the stream is in the table; one that is new is taken in if there is room.
+    fn admit(&mut self, key: (SocketAddr, Id), at: Stamp) -> bool {
+        if self.known.contains_key(&key) {
+            return true;
+        }
+        if !self.has_room(key.0) {
+            self.sweep(at);
+            if !self.has_room(key.0) {
+                return false;
             }
         }
+        self.peers.add(key.0, at);
+        self.known.insert(key, EchoStream { answered_at: at, state: State::new(key.1) });
+        true
+    }
+
+    fn has_room(&self, from: SocketAddr) -> bool {
+        self.known.len() < self.most && self.peers.have_room(from)
+    }
+
+    /// Forgets the streams that are idle, every now and then.
+    fn sweep(&mut self, at: Stamp) {
+        if at.since(self.swept_at) < SWEEP_EVERY {
+            return;
+        }
+        self.swept_at = at;
+        let Streams { known, peers, .. } = self;
+        known.retain(|(from, _), stream| {
+            let is_used = at.since(stream.answered_at) <= IDLE;
+            if !is_used {
+                peers.remove(*from);
+            }
+            is_used
+        });
+    }
+
+    /// A stream that has been admitted.
+    fn stream(&mut self, key: (SocketAddr, Id), at: Stamp) -> &mut EchoStream {
         let new = || EchoStream { answered_at: at, state: State::new(key.1) };
         let stream = self.known.entry(key).or_insert_with(new);
         // A sender that starts over under its old SSRC is heard again after a pause.
-        if matches!(stream.state, State::Plain(_)) && is_idle(stream) {
+        if matches!(stream.state, State::Plain(_)) && at.since(stream.answered_at) > IDLE {
             *stream = new();
         }
-        Some(stream)
+        stream
     }
 }
 
@@ -274,6 +315,67 @@ mod tests {
         ask(&mut streams, &probe(3), 1, at(12)).unwrap();
         assert_eq!(streams.known.len(), 2);
         ask(&mut streams, &probe(1), 1, at(12)).unwrap();
+    }
+
+    /// What an echo that numbers anew under a new SSRC would send back.
+    fn renumbered(answer: &[u8], ssrc: u32, number: u16) -> Vec<u8> {
+        let mut packet = answer.to_vec();
+        packet[2..4].copy_from_slice(&number.to_be_bytes());
+        packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn a_loop_with_an_echo_that_renumbers_dies() {
+        let micros = Duration::from_micros(200);
+        for changing in [false, true] {
+            let mut streams = Streams::new(1000);
+            let mut packet = plain(9, 1);
+            let (mut now, mut rounds) = (at(0), 0u32);
+            while let Ok(answer) = ask(&mut streams, &packet, 1, now) {
+                rounds += 1;
+                let ssrc = if changing { 10 + rounds } else { 10 };
+                packet = renumbered(&answer, ssrc, rounds as u16);
+                now += micros;
+                assert!(rounds < 1000, "it goes on");
+            }
+            // An ordinary stream of the same sender goes on when it is not drowned.
+            assert_eq!(ask(&mut streams, &plain(9, 2), 1, now + SECOND).map(|_| ()), Ok(()));
+        }
+    }
+
+    #[test]
+    fn streams_at_their_pace_are_all_answered_after_a_stall_too() {
+        let mut streams = Streams::new(1000);
+        let ptime = Duration::from_millis(10);
+        for n in 0..3000u16 {
+            let now = at(0) + ptime * u32::from(n);
+            for ssrc in 0..4 {
+                assert!(ask(&mut streams, &plain(ssrc, n), 1, now).is_ok(), "packet {n} of {ssrc}");
+            }
+        }
+        let later = at(0) + ptime * 3100;
+        for n in 3000..3100u16 {
+            assert!(ask(&mut streams, &plain(0, n), 1, later).is_ok(), "packet {n} after a stall");
+        }
+    }
+
+    #[test]
+    fn one_socket_or_address_does_not_fill_the_table_for_others() {
+        let mut streams = Streams::new(1000);
+        let mut answered = |port: u16, ids: std::ops::Range<u32>| {
+            ids.filter(|id| ask(&mut streams, &probe(*id), port, at(0)).is_ok()).count() as u32
+        };
+        assert_eq!(answered(1, 0..2000), MOST_OF_SOCKET);
+        assert_eq!(answered(2, 0..1), 1);
+        assert_eq!((3..100).map(|port| answered(port, 0..40)).sum::<u32>(), 750 - MOST_OF_SOCKET - 1);
+        let mut answer = [0; 1500];
+        let other = ([127, 0, 0, 2], 1).into();
+        assert!(streams.answer(&probe(0), other, at(0), || at(0), &mut answer).is_ok());
+        assert_eq!((streams.known.len(), streams.peers.count().1), (751, 751));
+        // What is idle is forgotten by all counts.
+        assert!(streams.answer(&probe(5000), peer(1), at(20), || at(20), &mut answer).is_ok());
+        assert_eq!((streams.known.len(), streams.peers.count()), (1, (1, 1)));
     }
 
     #[test]

@@ -6,10 +6,13 @@ use super::Limits;
 use super::quiet::{Quiet, Shares, quiet_seconds};
 use crate::metrics::Summary;
 use crate::record::{Environment, Phase};
-use crate::values::{Unit, Value, show};
+use crate::values::{Ns, Unit, Value, show};
 
 /// Share of the machine from which a run's own load fills it.
 const FULL: f64 = 0.8;
+
+/// Standing still that long shows in the delays of calls, which are some tens of milliseconds where all is well.
+const MOST_LATE_IN_SETUP_MS: f64 = 200.0;
 
 /// Figures that a doubt touches, from the fewest to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -64,6 +67,7 @@ pub fn doubt(summary: &Summary, limits: &Limits) -> Doubt {
     let mut doubt = Doubt { quiet: quiet_seconds(summary, limits), ..Doubt::default() };
     doubt.add(Extent::Limits, broken_limits(summary, limits));
     doubt.add(Extent::Limits, unsent(environment));
+    doubt.add(Extent::Limits, late_in_setup(summary));
     doubt.add(Extent::Limits, load(summary, &doubt));
     doubt.add(Extent::Packets, unstamped(environment));
     doubt.add(Extent::Everything, environment.clock_set());
@@ -141,6 +145,17 @@ fn unsent(environment: &Environment) -> impl Iterator<Item = String> {
         ),
     ];
     counted.into_iter().filter(|(count, _)| *count > 0).map(|(_, reason)| reason)
+}
+
+/// A driver that stood still outside of the hold phase, or left answers unread: delays of calls include that.
+fn late_in_setup(summary: &Summary) -> Option<String> {
+    let others = summary.seconds.iter().filter(|s| matches!(s.phase, Phase::Ramp | Phase::Warmup));
+    let sent_late_ms = others.filter_map(|s| s.send_lateness_max_ms).map(Ns::as_ms).fold(0.0, f64::max);
+    let late_ms = sent_late_ms.max(summary.environment.sip_read_lag_max_ms);
+    (late_ms > MOST_LATE_IN_SETUP_MS).then(|| {
+        let late = show(Value::Number(late_ms), Unit::Ms);
+        format!("the driver stood still for {late} while calls were set up: their delays and first echoes include that")
+    })
 }
 
 fn unstamped(environment: &Environment) -> Option<String> {
@@ -253,6 +268,22 @@ mod tests {
         assert!(held[1].contains("94.00 % of the CPUs that it may use"), "{held:?}");
         let neither = said(&[Second { lateness_ms: 5.0, ..QUIET }; 12]);
         assert_eq!(neither.len(), 2, "{neither:?}");
+    }
+
+    #[test]
+    fn a_driver_that_stood_still_while_calls_were_set_up_is_said() {
+        let mut stalled = summary(&[QUIET; 12]);
+        stalled.seconds[0].phase = Phase::Ramp;
+        stalled.seconds[0].send_lateness_max_ms = Some(Ns(800_000_000));
+        let reasons = doubt(&stalled, &limits()).reasons;
+        assert!(reasons[0].starts_with("the driver stood still for 800.000 ms while"), "{reasons:?}");
+        stalled.seconds[0].phase = Phase::Drain;
+        assert!(!doubt(&stalled, &limits()).is_any(), "no call is set up then");
+        stalled.environment.sip_read_lag_max_ms = 199.0;
+        assert!(!doubt(&stalled, &limits()).is_any());
+        stalled.environment.sip_read_lag_max_ms = 300.0;
+        let stalled = doubt(&stalled, &limits());
+        assert_eq!(stalled.extent, Extent::Limits, "{stalled:?}");
     }
 
     #[test]

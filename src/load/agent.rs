@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::BATCH;
 use crate::sip::call::{Call, CallConfig, CallEvent, CallOutput, Times};
 use crate::sip::message::Message;
-use crate::sip::{SipDatagram, uas};
+use crate::sip::{SipDatagram, Vet, uas};
 use crate::stamp::Stamp;
 use crate::table::{Deadlines, Table};
 
@@ -86,12 +86,12 @@ impl Agent {
         }
     }
 
-    /// Takes a message that was received at `at` from `from`.
-    pub fn handle_message(&mut self, at: Stamp, message: &Message, from: SocketAddr) {
+    /// Takes a message that was received at `at` from `from`. `vet` is asked of each address that it names.
+    pub fn handle_message(&mut self, at: Stamp, message: &Message, from: SocketAddr, vet: Vet<'_>) {
         let number = self.by_call_id.get(message.call_id()).copied();
         if let Some((number, call)) = number.and_then(|n| Some((n, self.calls.get_mut(n)?))) {
             self.has_heard = true;
-            call.handle_message(at, message);
+            call.handle_message(at, message, vet);
             self.drain(number);
             return;
         }
@@ -151,8 +151,8 @@ mod tests {
 
     use super::*;
     use crate::sip::message::Method;
-    use crate::sip::parse;
     use crate::sip::sdp::Offer;
+    use crate::sip::{anywhere, parse};
     use crate::table::touched;
 
     const CALLS: u32 = 300;
@@ -220,7 +220,7 @@ mod tests {
         for (number, invite) in placed {
             // The answer is lost on the way, and comes again.
             for is_first in [true, false] {
-                agent.handle_message(at_s(2), &busy(invite), PEER.parse().unwrap());
+                agent.handle_message(at_s(2), &busy(invite), PEER.parse().unwrap(), &anywhere);
                 let (sent, told) = drained(&mut agent);
                 assert_eq!(sent.iter().map(Message::method).collect::<Vec<_>>(), [&Method::Ack]);
                 assert_eq!(told, if is_first { vec![number] } else { vec![] });
@@ -235,7 +235,7 @@ mod tests {
             agent.handle_timeout(at);
         }
         assert!(agent.calls.is_empty() && agent.by_call_id.is_empty());
-        agent.handle_message(at_s(35), &busy(&invites[0]), PEER.parse().unwrap());
+        agent.handle_message(at_s(35), &busy(&invites[0]), PEER.parse().unwrap(), &anywhere);
         assert_eq!((agent.strays(), drained(&mut agent).0.len()), (1, 0), "responses are not answered");
     }
 
@@ -247,7 +247,7 @@ mod tests {
         let from: SocketAddr = "192.0.2.7:4060".parse().unwrap();
         let mut options = parse(text.as_bytes()).expect("it parses");
         options.received_from(from);
-        agent.handle_message(at_s(1), &options, from);
+        agent.handle_message(at_s(1), &options, from, &anywhere);
         let Some(AgentOutput::Send(datagram)) = agent.poll() else { panic!("no answer") };
         let SipDatagram { destination, bytes } = datagram;
         let answer = parse(&bytes).expect("it parses");
@@ -262,7 +262,7 @@ mod tests {
         let (invites, _) = drained(&mut agent);
         // Nobody has looked for a minute; the setup timeout is 32 s.
         let reasons = [(0, 32), (1, 34)].map(|(number, answered_s)| {
-            agent.handle_message(at_s(answered_s), &busy(&invites[number]), PEER.parse().unwrap());
+            agent.handle_message(at_s(answered_s), &busy(&invites[number]), PEER.parse().unwrap(), &anywhere);
             let outputs = std::iter::from_fn(|| agent.poll());
             let signals: Vec<_> = outputs.filter(|o| matches!(o, AgentOutput::Signal(_))).collect();
             format!("{signals:?}")

@@ -55,6 +55,12 @@ impl Control {
                 self.push(Output::MoveMedia { call, to: answer.rtp_address });
                 return;
             }
+            CallEvent::Held { at, direction } => {
+                let reason =
+                    format!("the far end put the call on hold (a={direction}); nothing is sent there");
+                self.give_up(call, *at, reason);
+                return;
+            }
             CallEvent::Answered { .. } if attempt.answered_at.is_some() => return,
             CallEvent::Answered { at, answer } => self.answered(call, *at, answer),
             CallEvent::Failed { reason, at } => {
@@ -147,10 +153,9 @@ impl Control {
         self.stop_media(call);
     }
 
-    /// Gives up a call that has fallen silent: nobody stays on such a line. BYE goes out at once, and
+    /// Gives up a call whose far end has fallen silent, or wants no media: nobody stays on such a line. BYE goes out at once, and
     /// the line goes on to its next call; the packets are waited for as ever.
-    pub(super) fn give_up(&mut self, call: u32, at: Stamp) {
-        let reason = format!("nothing heard for {}", self.scenario.load.dead_after);
+    pub(super) fn give_up(&mut self, call: u32, at: Stamp, reason: String) {
         let is_heard = |a: &&Attempt| a.is_up() && !a.is_stopping;
         if self.attempts.get(call).filter(is_heard).is_none() {
             return;

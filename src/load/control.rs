@@ -116,7 +116,10 @@ impl Control {
                 self.lines.rest(slot.line, now);
             }
             Input::Signal(signal) => self.signalled(now, &signal),
-            Input::Dead { call, at } => self.give_up(call, at),
+            Input::Dead { call, at } => {
+                let reason = format!("nothing heard for {}", self.scenario.load.dead_after);
+                self.give_up(call, at, reason);
+            }
             Input::MediaOver(call) => self.media_over(now, call),
             Input::Stop(stop) => self.interrupt(now, stop),
         }

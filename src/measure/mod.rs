@@ -20,7 +20,7 @@ pub use medians::Medians;
 pub use receiver::{ReceiveTally, ReceivedEcho, StreamReceiver, StreamReport};
 pub use seconds::MediaSecond;
 pub use sender::{SendTally, Sent, StreamSent};
-pub use stall::StallWatch;
+pub use stall::{Heartbeat, StallWatch};
 pub use wheel::Wheel;
 pub use window::Window;
 

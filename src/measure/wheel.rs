@@ -1,14 +1,19 @@
 //! The slot wheel: streams by the time at which they send, one wake-up per slot.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use crate::stamp::Stamp;
 
-/// Streams of one packet interval, spread over its slots.
+/// Streams of one packet interval, spread over its slots. Each goes by a key of its own.
 #[derive(Debug)]
 pub struct Wheel<T> {
     slots: Vec<Vec<T>>,
+    /// Keys of the streams, as these stand in the slots.
+    keys: Vec<Vec<u32>>,
+    /// Slot and place of each key: a call that ends is not searched for among all others.
+    places: HashMap<u32, (usize, usize)>,
     slot: Duration,
     origin: Stamp,
     /// Slots begun since the origin.
@@ -21,25 +26,44 @@ impl<T> Wheel<T> {
     /// stream goes where the fewest are; otherwise all streams send in the first slot.
     pub fn new(ptime: Duration, slot: Duration, origin: Stamp, spread: bool) -> Self {
         let count = (ptime.as_nanos() / slot.as_nanos().max(1)).max(1) as usize;
-        Wheel { slots: (0..count).map(|_| Vec::new()).collect(), slot, origin, turn: 0, spread }
+        Wheel {
+            slots: (0..count).map(|_| Vec::new()).collect(),
+            keys: vec![Vec::new(); count],
+            places: HashMap::new(),
+            slot,
+            origin,
+            turn: 0,
+            spread,
+        }
     }
 
-    /// Gives the stream its slot.
-    pub fn add(&mut self, stream: T) {
+    /// Gives the stream its slot. One that had the same key is taken out.
+    pub fn add(&mut self, key: u32, stream: T) {
+        self.remove(key);
         let emptiest = match self.spread {
             true => (0..self.slots.len()).min_by_key(|n| self.slots[*n].len()).unwrap_or(0),
             false => 0,
         };
+        self.places.insert(key, (emptiest, self.slots[emptiest].len()));
         self.slots[emptiest].push(stream);
+        self.keys[emptiest].push(key);
     }
 
-    /// Takes out the first stream that `is_it`.
-    pub fn remove(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
-        self.slots.iter_mut().find_map(|slot| slot.iter().position(&is_it).map(|n| slot.swap_remove(n)))
+    /// Takes out the stream of this key.
+    pub fn remove(&mut self, key: u32) -> Option<T> {
+        let (slot, place) = self.places.remove(&key)?;
+        self.keys[slot].swap_remove(place);
+        // The slot's last stream has moved into the gap.
+        if let Some(moved) = self.keys[slot].get(place) {
+            self.places.insert(*moved, (slot, place));
+        }
+        Some(self.slots[slot].swap_remove(place))
     }
 
     /// Takes out all streams.
     pub fn drain(&mut self) -> impl Iterator<Item = T> {
+        self.places.clear();
+        self.keys.iter_mut().for_each(Vec::clear);
         self.slots.iter_mut().flat_map(std::mem::take)
     }
 
@@ -112,16 +136,16 @@ mod tests {
     #[test]
     fn every_stream_sends_once_per_interval_on_its_own_grid() {
         let mut wheel = Wheel::new(4 * MS, MS, Stamp::ZERO, true);
-        "abcde".chars().for_each(|c| wheel.add(c));
+        "abcde".chars().for_each(|c| wheel.add(c.into(), c));
         let sent = play(&mut wheel, 8);
         let names = ["ae", "b", "c", "d", "ae", "b", "c", "d"];
         assert_eq!(
             sent,
             names.iter().enumerate().map(|(t, n)| (t as u64, n.to_string())).collect::<Vec<_>>()
         );
-        assert_eq!(wheel.remove(|c| *c == 'a'), Some('a'));
-        assert_eq!(wheel.remove(|c| *c == 'a'), None);
-        wheel.add('f');
+        assert_eq!(wheel.remove('a'.into()), Some('a'));
+        assert_eq!(wheel.remove('a'.into()), None);
+        wheel.add('f'.into(), 'f');
         assert_eq!(play(&mut wheel, 4).len(), 4);
         assert_eq!(wheel.drain().collect::<String>().len(), 5);
         assert!(wheel.is_empty());
@@ -130,14 +154,14 @@ mod tests {
     #[test]
     fn aligned_streams_share_a_slot() {
         let mut wheel = Wheel::new(20 * MS, MS, Stamp::ZERO, false);
-        "abc".chars().for_each(|c| wheel.add(c));
+        "abc".chars().for_each(|c| wheel.add(c.into(), c));
         assert_eq!(play(&mut wheel, 40), [(0, "abc".into()), (20, "abc".into())]);
     }
 
     #[test]
     fn skipping_counts_every_packet_that_is_not_sent() {
         let mut wheel = Wheel::new(4 * MS, MS, Stamp::ZERO, true);
-        "abc".chars().for_each(|c| wheel.add(c));
+        "abc".chars().for_each(|c| wheel.add(c.into(), c));
         play(&mut wheel, 1);
         // Slots 1 to 9 hold b c - a b c - a b: seven packets.
         let ever = |_: &char| at_ms(0)..at_ms(u64::MAX / 1_000_000);
@@ -153,6 +177,29 @@ mod tests {
     }
 
     proptest! {
+        /// Each stream is found by its key, whatever was taken out before.
+        #[test]
+        fn streams_come_and_go_by_their_keys(
+            steps in proptest::collection::vec((any::<bool>(), 0u32..12), 0..200),
+            spread in any::<bool>(),
+        ) {
+            let mut wheel = Wheel::new(4 * MS, MS, Stamp::ZERO, spread);
+            let mut there = std::collections::BTreeSet::new();
+            for (add, key) in steps {
+                if add {
+                    wheel.add(key, key);
+                    there.insert(key);
+                } else {
+                    prop_assert_eq!(wheel.remove(key), there.take(&key));
+                }
+            }
+            prop_assert_eq!(wheel.is_empty(), there.is_empty());
+            let mut left: Vec<_> = wheel.drain().collect();
+            left.sort_unstable();
+            prop_assert!(left.into_iter().eq(there));
+            prop_assert_eq!(wheel.remove(0), None);
+        }
+
         /// However a sleep lies to the times that count, it skips what would have been sent in them.
         #[test]
         fn each_packet_is_judged_by_its_own_time(
@@ -165,7 +212,7 @@ mod tests {
             let wheels: Vec<Wheel<usize>> = (0..2)
                 .map(|_| {
                     let mut wheel = Wheel::new(4 * MS, MS, origin, true);
-                    (0..counted.len()).for_each(|n| wheel.add(n));
+                    (0..counted.len()).for_each(|n| wheel.add(n as u32, n));
                     for _ in 0..begun {
                         wheel.advance();
                     }

@@ -106,6 +106,9 @@ fn one_in(percentile: f64) -> f64 {
     if exact < 1e9 { (exact * 1e6).round() / 1e6 } else { exact }
 }
 
+/// Reasons that are told apart: a far end may have one of its own for each call.
+const MOST_ENDINGS: usize = 32;
+
 fn endings(calls: &[CallRecord]) -> Vec<EndingCount> {
     let mut counts: BTreeMap<(bool, String), u64> = BTreeMap::new();
     for call in calls {
@@ -118,6 +121,14 @@ fn endings(calls: &[CallRecord]) -> Vec<EndingCount> {
     }
     let mut endings: Vec<_> =
         counts.into_iter().map(|((good, what), count)| EndingCount { what, count, good }).collect();
+    endings.sort_by_key(|e| std::cmp::Reverse(e.count));
+    let (good, mut bad): (Vec<_>, Vec<_>) = endings.into_iter().partition(|e| e.good);
+    let more = bad.split_off(bad.len().min(MOST_ENDINGS));
+    if !more.is_empty() {
+        let (kinds, count) = (more.len(), more.iter().map(|e| e.count).sum());
+        bad.push(EndingCount { what: format!("{kinds} more reasons"), count, good: false });
+    }
+    let mut endings: Vec<_> = bad.into_iter().chain(good).collect();
     endings.sort_by_key(|e| std::cmp::Reverse(e.count));
     endings
 }
@@ -277,5 +288,20 @@ mod tests {
         assert_eq!((value("calls.ser"), value("calls.seer")), (0.5, 0.75));
         assert_eq!((value("calls.isa"), value("calls.scr")), (0.2, 0.2));
         assert_eq!(summary.endings[0].count, 1);
+    }
+
+    #[test]
+    fn only_so_many_reasons_are_told_apart_and_none_is_left_out_of_the_count() {
+        let rejected = |n: u64| {
+            let reason = format!("number {}", n / 2);
+            CallRecord { reason, ..call(Ending::Rejected, Some(486)) }
+        };
+        let mut calls: Vec<_> = (0..2000).map(rejected).collect();
+        calls.push(call(Ending::Completed, Some(200)));
+        let endings = summarize(run(calls, &[])).endings;
+        assert_eq!(endings.iter().map(|e| e.count).sum::<u64>(), 2001);
+        assert_eq!(endings.len(), MOST_ENDINGS + 2);
+        assert!(endings.iter().any(|e| e.good && e.count == 1), "the good one is told");
+        assert_eq!(endings[0].what, "968 more reasons");
     }
 }

@@ -113,6 +113,8 @@ pub struct Environment {
     pub control_drops: u64,
     /// True if packets were delayed, lost or repeated on purpose.
     pub impaired: bool,
+    /// Longest time that a SIP message lay unread in the driver's socket, in milliseconds.
+    pub sip_read_lag_max_ms: f64,
     /// SIP datagrams that the driver's full socket buffer dropped.
     pub sip_drops: u64,
     /// Datagrams on the driver's SIP port that were not SIP.

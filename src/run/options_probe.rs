@@ -11,7 +11,7 @@ use crate::scenario::{AsteriskMode, Scenario};
 use crate::sip::digest::{Challenge, Credentials};
 use crate::sip::message::Message;
 use crate::sip::options::Options;
-use crate::sip::parse;
+use crate::sip::{parse, user_part};
 
 /// Pauses before the request is sent again, and before it is given up (RFC 3261 17.1.2.2: T1 doubles).
 const PAUSES: [Duration; 3] =
@@ -53,7 +53,7 @@ pub enum Login {
 impl Login {
     /// The reason for which calls will be refused, with the cure.
     pub fn obstacle(&self, scenario: &Scenario, user: Option<&str>) -> Option<String> {
-        let from = &scenario.sip.from;
+        let from = scenario.sip.caller(user);
         match self {
             Login::NotAsked | Login::Taken(_) => None,
             Login::Missing(realm) => Some(format!(
@@ -90,7 +90,9 @@ async fn ask(
     let socket = UdpSocket::bind(SocketAddr::new(scenario.sip.local, 0)).await?;
     // Datagrams from elsewhere are dropped, and a closed port is reported.
     socket.connect(target).await?;
-    let users = (scenario.sip.from.as_str(), scenario.sip.to.as_str());
+    let account = credentials.map(|credentials| credentials.username.as_str());
+    let from = user_part(scenario.sip.caller(account));
+    let users = (from.as_str(), scenario.sip.to.as_str());
     let options = Options::new(socket.local_addr()?, target, users, rand::random());
     let Some(first) = exchange(&socket, &options).await? else {
         let waited = PAUSES.iter().sum::<Duration>().as_secs();

@@ -347,14 +347,15 @@ impl Testbed {
         let line =
             |DistinctLine { text, count }: &DistinctLine| LogLine { text: text.clone(), count: *count };
         let last = service.last.last().map(|text| LogLine { text: cut(text, LINE_MAX), count: 1 });
+        let user = self.credentials(plan).map(|credentials| credentials.username);
         Observed {
             setup: Setup {
                 managed: self.asterisk.is_some(),
                 service: application::word(s.service.mode).into(),
                 target: self.target.to_string(),
                 to: s.sip.to.clone(),
-                from: s.sip.from.clone(),
-                user: self.credentials(plan).map(|c| c.username).unwrap_or_default(),
+                from: s.sip.caller(user.as_deref()).into(),
+                user: user.unwrap_or_default(),
                 app: s.service.app.clone(),
                 setup_timeout: s.sip.setup_timeout.to_string(),
             },

@@ -58,7 +58,8 @@ impl Default for Sip {
     fn default() -> Self {
         Sip {
             to: "loadtest".into(),
-            from: "loadtest".into(),
+            // Empty: the account's name, by which most registrars find their endpoint.
+            from: String::new(),
             local: IpAddr::V4(Ipv4Addr::LOCALHOST),
             // A caller who hears nothing for ten seconds has hung up; timer B would wait 32 s.
             setup_timeout: secs(10),

@@ -170,13 +170,25 @@ impl ServiceMode {
 pub struct Sip {
     /// Extension to dial: the user part of the request URI.
     pub to: String,
-    /// User part of From. Credentials, if Asterisk asks for them, come from SIP_USER and SIP_PASS.
+    /// User part of From, by which Asterisk finds whose call it is; empty is SIP_USER, and without that `loadtest`.
+    /// Credentials, if Asterisk asks for them, come from SIP_USER and SIP_PASS.
     pub from: String,
     /// Local address for SIP and RTP: the one that the target reaches this machine under.
     #[cfg_attr(test, schemars(extend("title" = "an IP address", "pattern" = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$")))]
     pub local: IpAddr,
     /// Longest wait of an attempt for its answer.
     pub setup_timeout: Span,
+}
+
+impl Sip {
+    /// The user that calls come from; `account` is the name in the credentials, if there are any. Asterisk and
+    /// others find by From's user who is calling, and whose password to ask for.
+    pub fn caller<'a>(&'a self, account: Option<&'a str>) -> &'a str {
+        match self.from.as_str() {
+            "" => account.unwrap_or("loadtest"),
+            from => from,
+        }
+    }
 }
 
 /// `[load]`

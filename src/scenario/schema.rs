@@ -147,6 +147,7 @@ fn reference() -> String {
 fn row(Key { path, kind, default, required, range, words, doc, .. }: &Key) -> String {
     let name = path.rsplit('.').next().unwrap_or_default();
     let default = match default {
+        Some(default) if default.is_empty() => "empty".into(),
         Some(default) => format!("`{default}`"),
         None if *required => "required".into(),
         None => "–".into(),

@@ -2,11 +2,15 @@
 
 use std::net::SocketAddr;
 
-use super::grammar::{NameAddr, is_uri, one_line, param, uri_address};
+use super::Vet;
+use super::grammar::{NameAddr, is_one_host, is_uri, one_line, param, uri_address};
 use super::message::Message;
+use super::outgoing::bounded_to;
 
 /// The most routes taken from a peer. RFC 3261 names no bound; real chains have two or three.
 const MAX_ROUTES: usize = 32;
+/// Longest URI taken from a peer: each is kept as long as its dialog.
+const MAX_URI: usize = 512;
 
 /// The part of a dialog that the peer's 2xx fixes.
 #[derive(Debug, Clone)]
@@ -19,27 +23,34 @@ pub(super) struct Dialog {
     target: String,
     /// The Record-Route values, the nearest first (RFC 3261 12.1.2: the response's, reversed).
     routes: Vec<String>,
+    /// The first route's address, else the target's, where they name one to which something may be sent.
+    hop: Option<SocketAddr>,
 }
 
 impl Dialog {
     /// The dialog that a 2xx to our INVITE establishes. Without a Contact, `request_uri` has to do.
-    pub(super) fn from_answer(answer: &Message, request_uri: &str) -> Self {
+    pub(super) fn from_answer(answer: &Message, request_uri: &str, vet: Vet<'_>) -> Self {
         // A route that is no URI would make every request unreadable.
-        let routes = answer.record_routes().filter(|route| is_uri(NameAddr::parse(route).uri));
+        let routes = answer
+            .record_routes()
+            .filter(|route| route.len() <= MAX_URI && is_uri(NameAddr::parse(route).uri));
         let mut routes: Vec<String> = routes.take(MAX_ROUTES).map(one_line).collect();
         routes.reverse();
+        let target = contact(answer).unwrap_or(request_uri).to_string();
         Dialog {
             remote_tag: answer.to_tag().unwrap_or_default().to_string(),
-            to: one_line(answer.to()),
-            target: answer.contact().unwrap_or(request_uri).to_string(),
+            to: bounded_to(answer, &format!("<{request_uri}>")),
+            hop: hop(&routes, &target, vet),
+            target,
             routes,
         }
     }
 
     /// Follows the peer to another Contact (target refresh, RFC 3261 12.2.2).
-    pub(super) fn refresh_target(&mut self, request: &Message) {
-        if let Some(contact) = request.contact() {
+    pub(super) fn refresh_target(&mut self, request: &Message, vet: Vet<'_>) {
+        if let Some(contact) = contact(request) {
             self.target = contact.to_string();
+            self.hop = hop(&self.routes, &self.target, vet);
         }
     }
 
@@ -57,9 +68,18 @@ impl Dialog {
         (uri.to_string(), others.iter().cloned().chain([last]).collect())
     }
 
-    /// Destination of a request: the first route, else the target, if they name an IP address.
+    /// Destination of a request, if the peer has named one that will do.
     pub(super) fn next_hop(&self) -> Option<SocketAddr> {
-        let hop = self.routes.first().map_or(self.target.as_str(), |route| NameAddr::parse(route).uri);
-        uri_address(hop)
+        self.hop
     }
+}
+
+fn contact(message: &Message) -> Option<&str> {
+    message.contact().filter(|contact| contact.len() <= MAX_URI)
+}
+
+fn hop(routes: &[String], target: &str, vet: Vet<'_>) -> Option<SocketAddr> {
+    let hop = routes.first().map_or(target, |route| NameAddr::parse(route).uri);
+    let may_be_asked = |to: &SocketAddr| is_one_host(to.ip()) && to.port() > 0 && vet(*to).is_ok();
+    uri_address(hop).filter(may_be_asked)
 }

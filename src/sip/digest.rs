@@ -33,11 +33,14 @@ impl fmt::Debug for Credentials {
 #[non_exhaustive]
 pub enum AuthError {
     /// The server wants credentials, and none are configured.
-    #[error("credentials are wanted, and none are configured")]
+    #[error("credentials are wanted, and none are configured: set SIP_USER and SIP_PASS")]
     NoCredentials,
     /// The credentials were answered with another challenge.
-    #[error("the credentials were refused")]
-    Refused,
+    #[error("the credentials were refused ({0}): is SIP_PASS right, and is From of an account there?")]
+    Refused(String),
+    /// A challenge that is too long to be kept.
+    #[error("the challenge has {0} bytes")]
+    TooLong(usize),
     /// The response carries no Digest challenge.
     #[error("no digest challenge")]
     NoChallenge,
@@ -51,6 +54,9 @@ pub enum AuthError {
     #[error("qop `{0}` is not supported")]
     Qop(String),
 }
+
+/// Longest challenge that is answered: the answer repeats most of it, and is kept with its call.
+const MAX_CHALLENGE: usize = 2048;
 
 /// A Digest challenge out of WWW-Authenticate or Proxy-Authenticate.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +79,9 @@ impl Challenge {
 
     /// Reads one header value.
     pub fn parse(value: &str) -> Result<Self, AuthError> {
+        if value.len() > MAX_CHALLENGE {
+            return Err(AuthError::TooLong(value.len()));
+        }
         let (scheme, rest) = value.trim().split_once([' ', '\t']).ok_or(AuthError::NoChallenge)?;
         if !scheme.eq_ignore_ascii_case("Digest") {
             return Err(AuthError::NoChallenge);

@@ -1,6 +1,6 @@
 //! Reading SIP's text: lists, parameters and addresses, with regard to quotes and angle brackets.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The port of a SIP URI or Via that names none (RFC 3261 19.1.2).
 pub(super) const DEFAULT_PORT: u16 = 5060;
@@ -100,6 +100,25 @@ pub(super) fn uri_address(uri: &str) -> Option<SocketAddr> {
     let (_, rest) = uri.split_once(':')?;
     let after_user = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     host_port_address(after_user.split([';', '?']).next()?)
+}
+
+/// True for an address that can be one host's: one of many would multiply what is sent there.
+pub(super) fn is_one_host(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    !ip.is_multicast() && !ip.is_unspecified() && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+/// The user part of a SIP URI for `name` (RFC 3261 25.1 `user`): what may not stand there is escaped.
+pub fn user_part(name: &str) -> String {
+    name.bytes().fold(String::new(), |mut part, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'+' | b'*' => {
+                part.push(byte.into())
+            }
+            _ => part += &format!("%{byte:02X}"),
+        }
+        part
+    })
 }
 
 /// Text that is safe as a header value: nothing in it can end the line.

@@ -313,8 +313,11 @@ fn sent_by(via: &str) -> String {
     after_protocol.split_whitespace().skip(1).collect()
 }
 
+/// Longest tag that is read; Asterisk's has 36 characters. It is kept for as long as its dialog.
+const MAX_TAG: usize = 256;
+
 fn tag(address: &str) -> Option<&str> {
-    param(NameAddr::parse(address).params, "tag").filter(|tag| !tag.is_empty())
+    param(NameAddr::parse(address).params, "tag").filter(|tag| (1..=MAX_TAG).contains(&tag.len()))
 }
 
 #[cfg(test)]

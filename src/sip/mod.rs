@@ -16,7 +16,17 @@ pub mod timers;
 mod transaction;
 pub mod uas;
 
+/// Says whether something may be sent to an address that a peer has named, and if not, why. Whoever owns the
+/// sockets knows: not to one of its own, and not where the kernel does not let it.
+pub type Vet<'a> = &'a dyn Fn(std::net::SocketAddr) -> Result<(), String>;
+
+/// Lets everything pass.
+pub fn anywhere(_: std::net::SocketAddr) -> Result<(), String> {
+    Ok(())
+}
+
 pub use call::{Call, CallConfig, CallEvent, CallOutput};
+pub use grammar::user_part;
 pub use message::{Message, Method};
 pub use outgoing::SipDatagram;
 pub use parse::{MAX_HEADERS, ParseError, parse};

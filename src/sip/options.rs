@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::digest::{AuthError, Challenge, Credentials};
 use super::message::{Message, Method};
 use super::outgoing::Request;
+use super::parse::phrase;
 
 /// An OPTIONS probe.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Options {
         let ours =
             message.branch() == Some(&self.request.branch) && message.call_id() == self.request.call_id;
         let status = message.status().filter(|status| *status >= 200 && ours)?;
-        Some((status, message.reason_phrase().to_string()))
+        Some((status, phrase(message.reason_phrase())))
     }
 }
 

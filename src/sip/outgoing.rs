@@ -49,7 +49,7 @@ impl Request {
 
     /// The ACK of a rejection (RFC 3261 17.1.1.3): the INVITE's branch, the rejection's To.
     pub(super) fn ack_rejection(&self, rejection: &Message) -> Request {
-        Request { to: one_line(rejection.to()), ..self.bare(Method::Ack) }
+        Request { to: bounded_to(rejection, &self.to), ..self.bare(Method::Ack) }
     }
 
     /// The CANCEL of this INVITE (RFC 3261 9.1): same branch, same CSeq number, same routes.
@@ -83,6 +83,17 @@ impl Request {
             lines.push("Allow", ALLOW);
         }
         lines.finish(self.sdp.as_deref())
+    }
+}
+
+/// Longest To of a peer's that is repeated as it is.
+const MAX_TO: usize = 1024;
+
+/// The To of an answer, for requests that go with it. One that is too long to be kept is ours, under its tag.
+pub(super) fn bounded_to(answer: &Message, ours: &str) -> String {
+    match answer.to() {
+        to if to.len() <= MAX_TO => one_line(to),
+        _ => answer.to_tag().map_or(ours.to_string(), |tag| format!("{ours};tag={tag}")),
     }
 }
 

@@ -167,6 +167,19 @@ fn cut(rest: &[u8], length: Option<u64>) -> Result<&[u8], ParseError> {
         .ok_or_else(|| ParseError(format!("the body ends after {} of {expected} bytes", rest.len())))
 }
 
+/// Bytes of a peer's words that are kept: a phrase of 60 KB from each of ten thousand calls would fill memory
+/// and reports.
+const MOST_WORDS: usize = 128;
+
+/// A peer's phrase as it may be kept: on one line, and cut where it is long.
+pub(super) fn phrase(text: &str) -> String {
+    if text.len() <= MOST_WORDS {
+        return grammar::one_line(text);
+    }
+    let end = (0..=MOST_WORDS).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    grammar::one_line(&text[..end]) + "…"
+}
+
 /// The start of a hostile text, short enough for a log line.
 pub(super) fn excerpt(text: &str) -> String {
     grammar::one_line(text).chars().take(80).collect()

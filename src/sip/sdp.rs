@@ -7,6 +7,7 @@ use sdp_types::{Media, Session};
 use strum::{Display, IntoStaticStr, VariantArray};
 use thiserror::Error;
 
+use super::grammar::is_one_host;
 use super::parse::excerpt;
 use crate::rtp::{Codec, SAMPLE_RATE};
 
@@ -117,6 +118,9 @@ pub fn parse_answer(sdp: &[u8], offer: &Offer) -> Result<Answer, SdpError> {
     Ok(Answer { rtp_address, payload_type, direction: direction(&session, media) })
 }
 
+/// Ports below are those of system services (RFC 6335 6): whoever names one for media wants something else of it.
+const LOWEST_PORT: u16 = 1024;
+
 /// The one stream, which must be a live audio stream over RTP.
 fn audio(session: &Session) -> Result<&Media, SdpError> {
     let is_audio = |media: &&Media| media.media.eq_ignore_ascii_case("audio");
@@ -126,6 +130,9 @@ fn audio(session: &Session) -> Result<&Media, SdpError> {
     }
     if media.port == 0 {
         return unusable("the audio stream is refused (port 0)");
+    }
+    if media.port < LOWEST_PORT {
+        return unusable(format!("port {} is a system service's, and no media's", media.port));
     }
     if !media.proto.eq_ignore_ascii_case("RTP/AVP") {
         return unusable(format!("transport `{}` instead of RTP/AVP", excerpt(&media.proto)));
@@ -169,11 +176,11 @@ fn address(session: &Session, media: &Media, offer: &Offer) -> Result<IpAddr, Sd
     };
     let text = &connection.connection_address;
     match text.parse::<IpAddr>() {
-        Ok(ip) if ip.is_unspecified() => Err(SdpError::Unspecified(ip)),
-        Ok(ip) if ip.is_multicast() => {
+        Ok(ip) if ip.to_canonical().is_unspecified() => Err(SdpError::Unspecified(ip)),
+        Ok(ip) if !is_one_host(ip) => {
             unusable(format!("connection address `{ip}` is not a unicast IP address"))
         }
-        Ok(ip) if ip.is_ipv4() != offer.ip.is_ipv4() => {
+        Ok(ip) if ip.to_canonical().is_ipv4() != offer.ip.is_ipv4() || ip.to_canonical() != ip => {
             unusable(format!("the connection address {ip} is of another family than ours"))
         }
         Ok(ip) => Ok(ip),
@@ -254,6 +261,21 @@ mod tests {
         for (from, to, error) in [
             ("m=audio", "m=video", "no audio stream".into()),
             ("m=audio 11000", "m=audio 0", "the audio stream is refused (port 0)".into()),
+            ("m=audio 11000", "m=audio 53", "port 53 is a system service's, and no media's".into()),
+            ("c=IN IP4 192.0.2.1", "c=IN IP4 255.255.255.255", not_unicast("255.255.255.255")),
+            ("c=IN IP4 192.0.2.1", "c=IN IP4 224.0.0.1", not_unicast("224.0.0.1")),
+            ("c=IN IP4 192.0.2.1", "c=IN IP6 ff02::1", not_unicast("ff02::1")),
+            ("c=IN IP4 192.0.2.1", "c=IN IP6 ::ffff:224.0.0.1", not_unicast("::ffff:224.0.0.1")),
+            (
+                "c=IN IP4 192.0.2.1",
+                "c=IN IP6 ::ffff:192.0.2.1",
+                "the connection address ::ffff:192.0.2.1 is of another family than ours".into(),
+            ),
+            (
+                "c=IN IP4 192.0.2.1",
+                "c=IN IP6 ::ffff:0.0.0.0",
+                "the connection address is unspecified (::ffff:0.0.0.0)".into(),
+            ),
             ("RTP/AVP 8", "RTP/SAVP 8", "transport `RTP/SAVP` instead of RTP/AVP".into()),
             ("AVP 8 101\r\na=rtpmap:8 PCMA", "AVP 0 101\r\na=rtpmap:0 PCMU", no_codec("0 101")),
             ("rtpmap:8 PCMA/8000", "rtpmap:8 G729/8000", no_codec("8 101")),

@@ -1,6 +1,6 @@
 //! Garbage at every open port of a run, and from the far end itself, changes no figure but its own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::harness::{Place, ends_with, start_until};
+use crate::harness::{Place, ends_with, rows, start_until};
 use loadtest::clock::{self, Timeline};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
-use loadtest::rtp::probe::RunKey;
+use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::sip::{Message, parse};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -130,8 +130,9 @@ fn at_every_open_port_of_a_run_it_is_counted_and_changes_nothing() {
     assert!(listening.is_empty(), "the driver takes no connections: {listening:?}");
     let (service_ports, http) = open_ports(service_of(&driver));
     assert_eq!(http.len(), 1, "the service's HTTP: {http:?}");
-    // SIP, five calls, and the control stream's two ends; five calls behind Asterisk.
-    assert_eq!((ports.len(), service_ports.len()), (8, 5), "{ports:?} {service_ports:?}");
+    // SIP, five calls, the control stream's two ends, and one to try others' addresses with; five calls behind
+    // Asterisk.
+    assert_eq!((ports.len(), service_ports.len()), (9, 5), "{ports:?} {service_ports:?}");
 
     let thrower = UdpSocket::bind(LOCAL).expect("a port");
     let mut dice = SmallRng::seed_from_u64(7);
@@ -179,10 +180,19 @@ struct FarEnd {
     threads: Vec<JoinHandle<u64>>,
 }
 
+/// The final answer to a call: its number, the far end's own media address, the INVITE; the status, the reason
+/// phrase and the session description.
+type Answers = fn(u32, SocketAddr, &Message) -> (u16, String, String);
+
 impl FarEnd {
     /// `mix` makes of a packet that came what is sent back before it; while the call rings, `stray`
     /// times somebody else sends to the caller's media port.
     fn start(stray: usize, mix: fn(u64, &[u8]) -> Vec<Vec<u8>>) -> Self {
+        FarEnd::answering(stray, mix, |_, media, _| (200, "OK".into(), description(media)))
+    }
+
+    /// The same, with an answer of its own to each call.
+    fn answering(stray: usize, mix: fn(u64, &[u8]) -> Vec<Vec<u8>>, answers: Answers) -> Self {
         let (sip, rtp) = (UdpSocket::bind(LOCAL).expect("a port"), UdpSocket::bind(LOCAL).expect("a port"));
         let address = sip.local_addr().expect("an address");
         let media = rtp.local_addr().expect("an address");
@@ -193,6 +203,7 @@ impl FarEnd {
         let (ended, over) = (stop.clone(), stop.clone());
         let signalling = thread::spawn(move || {
             let mut buffer = [0; 4096];
+            let mut calls = 0;
             while !ended.load(Relaxed) {
                 let Ok((len, from)) = sip.recv_from(&mut buffer) else { continue };
                 let request = parse(&buffer[..len]).expect("the driver speaks SIP");
@@ -201,10 +212,13 @@ impl FarEnd {
                     sip.send_to(&answer(&request, address, 180, "Ringing", ""), from).expect("it is there");
                     disturb(caller_media(&request), stray);
                 }
-                if request.method().as_str() != "ACK" {
-                    let sdp = if is_invite { description(media) } else { String::new() };
-                    sip.send_to(&answer(&request, address, 200, "OK", &sdp), from).expect("it is there");
-                }
+                let (code, reason, sdp) = match request.method().as_str() {
+                    "ACK" => continue,
+                    "INVITE" => answers(calls, media, &request),
+                    _ => (200, "OK".into(), String::new()),
+                };
+                calls += u32::from(is_invite);
+                sip.send_to(&answer(&request, address, code, &reason, &sdp), from).expect("it is there");
             }
             0
         });
@@ -325,4 +339,105 @@ fn what_came_before_the_answer_is_a_strangers_and_takes_no_room() {
     assert_eq!((place.count("corrupted.count"), place.count("sockets.drops")), (0, 0));
     assert_eq!((place.count("packets.sent"), place.count("packets.received")), (100, 100));
     assert_eq!(place.summary()["verdict"]["outcome"], "pass");
+}
+
+/// The probe of a packet, changed and sealed again by somebody who does not know the run's secret.
+fn forged(packet: &[u8], change: impl FnOnce(&mut Probe)) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    let mut probe = Probe::read(&packet[PAYLOAD..]).expect("a probe");
+    change(&mut probe);
+    probe.write(&mut packet[PAYLOAD..], &RunKey::new(probe.run_id, [0; 16]));
+    packet
+}
+
+#[test]
+fn what_the_far_end_makes_of_a_probe_is_counted_and_not_measured() {
+    let place = Place::new();
+    let echoed = run_against(
+        &place,
+        FarEnd::start(0, |_, packet| {
+            vec![
+                forged(packet, |probe| probe.sent_at = clock::now()),
+                forged(packet, |probe| probe.seq += 1),
+                forged(packet, |probe| probe.seq = u32::MAX),
+            ]
+        }),
+    );
+    assert_eq!(place.count("forged.count"), 3 * echoed);
+    assert_eq!((place.count("packets.sent"), place.count("packets.received")), (100, 100));
+    for count in ["loss.count", "duplicate.count", "reordered.count", "strangers.count", "corrupted.count"] {
+        assert_eq!(place.count(count), 0, "{count}");
+    }
+    let remarks = place.summary()["environment"]["remarks"].to_string();
+    assert!(remarks.contains("not signed"), "{remarks}");
+}
+
+/// Runs a call a line against the far end, all of them at once; the rows of `calls.csv`.
+fn calls_against(place: &Place, far: FarEnd, calls: u32) -> Vec<HashMap<String, String>> {
+    let (target, load) = (format!("asterisk.sip={}", far.sip), format!("load.calls={calls}"));
+    let gates = r#"gates.require=["packets.sent > 0"]"#;
+    let set = [
+        "asterisk.mode=external",
+        &target,
+        "service.mode=none",
+        &load,
+        "load.duration=1s",
+        "load.ramp=100/s",
+        "load.retry_after=60s",
+        gates,
+    ];
+    ends_with(&mut place.run("smoke", &set), 0);
+    far.stop();
+    rows(&place.out().join("calls.csv"))
+}
+
+#[test]
+fn an_answer_that_would_send_media_to_ourselves_or_to_many_is_a_bad_one_of_its_call() {
+    let place = Place::new();
+    let answers: Answers = |call, media, invite| {
+        let own = caller_media(invite);
+        let honest = description(media);
+        let at = |ip: &str| honest.replace("c=IN IP4 127.0.0.1", &format!("c=IN IP4 {ip}"));
+        let sdp = match call {
+            0 => honest,
+            1 => description(own),
+            2 => description(SocketAddr::new(own.ip(), own.port() - 4)),
+            3 => at("127.255.255.255"),
+            4 => at("224.0.0.1"),
+            5 => at("0.0.0.0"),
+            6 => at("255.255.255.255"),
+            7 => honest + "a=inactive\r\n",
+            _ => description(SocketAddr::new(own.ip(), 53)),
+        };
+        (200, "OK".into(), sdp)
+    };
+    let calls = calls_against(&place, FarEnd::answering(0, |_, _| Vec::new(), answers), 9);
+    let endings: Vec<_> = calls.iter().map(|call| call["ending"].as_str()).collect();
+    assert_eq!(endings, [&["completed"][..], &["bad_answer"; 8]].concat(), "{calls:?}");
+    for (call, why) in [(1, "this driver"), (2, "this driver"), (3, "nothing can be sent"), (7, "a=inactive")]
+    {
+        assert!(calls[call]["reason"].contains(why), "{}", calls[call]["reason"]);
+    }
+    let summary = place.summary();
+    assert_eq!((place.count("calls.answered_count"), &summary["verdict"]["outcome"]), (1, &"pass".into()));
+    assert_eq!((place.count("packets.sent"), place.count("packets.received")), (50, 50));
+}
+
+#[test]
+fn reasons_of_sixty_kilobytes_are_cut_and_only_so_many_told_apart() {
+    let place = Place::new();
+    let answers: Answers = |call, media, _| match call {
+        0 => (200, "OK".into(), description(media)),
+        call => (486, format!("{call} {}", "é".repeat(30_000)), String::new()),
+    };
+    let calls = calls_against(&place, FarEnd::answering(0, |_, _| Vec::new(), answers), 60);
+    assert_eq!(
+        calls.iter().filter(|call| call["ending"] == "rejected" && call["status"] == "486").count(),
+        59
+    );
+    assert!(calls.iter().all(|call| call["reason"].len() < 140));
+    let endings = place.summary()["endings"].as_array().expect("a list").clone();
+    assert!(endings.len() < 40, "{} kinds of endings", endings.len());
+    let told: u64 = endings.iter().filter_map(|ending| ending["count"].as_u64()).sum();
+    assert_eq!(told, 60);
 }

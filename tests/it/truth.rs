@@ -158,7 +158,7 @@ fn play_on(machine: &Machine, network: &Network, calls: usize, seconds: u64) -> 
     let mut all: Vec<Stream> = (0..calls as u32).map(|id| stream(Class::Call, id)).collect();
     all.extend(machine.control.map(|_| stream(Class::Control, calls as u32)));
     let beside = Network { up: machine.control.unwrap_or_default(), ..Network::default() };
-    (0..all.len()).for_each(|n| wheel.add(n));
+    (0..all.len()).for_each(|n| wheel.add(n as u32, n));
     let (mut send, mut receive) = (SendTally::new(rules), ReceiveTally::new(rules));
     let mut book = Book::default();
     let mut flying = BinaryHeap::new();

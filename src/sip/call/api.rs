@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::sip::digest::{AuthError, Credentials};
 use crate::sip::outgoing::SipDatagram;
-use crate::sip::sdp::{Answer, Offer, SdpError};
+use crate::sip::sdp::{Answer, MediaDirection, Offer, SdpError};
 use crate::stamp::Stamp;
 
 /// Everything that a call is placed with.
@@ -67,6 +67,13 @@ pub enum CallEvent {
         at: Stamp,
         /// The peer's media from now on.
         answer: Answer,
+    },
+    /// The peer put the call on hold with a re-INVITE or UPDATE, and we agreed: it takes no media, or gives none.
+    Held {
+        /// Receipt of the request.
+        at: Stamp,
+        /// The peer's direction, `inactive` also for the connection address 0.0.0.0.
+        direction: MediaDirection,
     },
     /// The call did not come up. Ends the call.
     Failed {

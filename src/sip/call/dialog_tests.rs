@@ -5,7 +5,7 @@ use super::pair::{Pair, at_ms, config, ms};
 use super::{Call, CallConfig, CallEvent, CallOutput};
 use crate::sip::message::{Message, Method};
 use crate::sip::sdp::{MediaDirection, Offer};
-use crate::sip::{SipDatagram, parse};
+use crate::sip::{SipDatagram, anywhere, parse};
 
 /// A pair whose call has been up for a while.
 fn up() -> Pair {
@@ -17,7 +17,7 @@ fn up() -> Pair {
 
 /// Everything that the call says to a message of the peer's.
 fn say(call: &mut Call, now_ms: u64, bytes: &[u8]) -> (Vec<Message>, Vec<CallEvent>) {
-    call.handle_message(at_ms(now_ms), &parse(bytes).expect("the test's message parses"));
+    call.handle_message(at_ms(now_ms), &parse(bytes).expect("the test's message parses"), &anywhere);
     drain(call)
 }
 
@@ -111,8 +111,10 @@ fn a_reinvite_is_answered_until_its_ack() {
     let reinvite = pair.callee.request("INVITE", 10, "z9hG4bKx", "", &moved);
     let (sent, events) = say(&mut pair.call, 2000, &reinvite);
     assert_eq!(codes(&sent), [200]);
-    let [CallEvent::MediaChanged { answer, .. }] = &events[..] else { panic!("{events:?}") };
-    assert_eq!((answer.rtp_address.port(), answer.direction), (12_000, MediaDirection::SendOnly));
+    assert!(
+        matches!(events[..], [CallEvent::Held { direction: MediaDirection::SendOnly, .. }]),
+        "{events:?}"
+    );
     let sdp = String::from_utf8(sent[0].body().to_vec()).unwrap();
     assert!(sdp.contains("a=recvonly") && sdp.contains("o=- 7 2 "), "{sdp}");
     assert!(sent[0].contact().is_some());
@@ -143,7 +145,17 @@ fn media_that_we_cannot_do_is_refused_and_the_call_stays() {
     assert_eq!(codes(&say(&mut pair.call, 2000, &reinvite).0), [488]);
     let held = SDP.replace("c=IN IP4 192.0.2.1", "c=IN IP4 0.0.0.0");
     let reinvite = pair.callee.request("INVITE", 11, "z9hG4bKy", "", &held);
-    assert_eq!(codes(&say(&mut pair.call, 2001, &reinvite).0), [200]);
+    let (sent, events) = say(&mut pair.call, 2001, &reinvite);
+    assert_eq!(codes(&sent), [200]);
+    assert!(
+        matches!(events[..], [CallEvent::Held { direction: MediaDirection::Inactive, .. }]),
+        "{events:?}"
+    );
+    let moved = SDP.replace("audio 11000", "audio 12000");
+    let reinvite = pair.callee.request("INVITE", 12, "z9hG4bKz", "", &moved);
+    let (_, events) = say(&mut pair.call, 2002, &reinvite);
+    let [CallEvent::MediaChanged { answer, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(answer.rtp_address.port(), 12_000);
     assert!(pair.call.is_up());
 }
 
@@ -197,7 +209,7 @@ fn an_answer_that_comes_again_is_acknowledged_again() {
 fn another_branch_that_answers_is_hung_up() {
     let mut pair = up();
     let other = success(&pair, "other-tag", "Contact: <sip:192.0.2.77:5066>\r\n");
-    pair.call.handle_message(at_ms(2000), &parse(&other).unwrap());
+    pair.call.handle_message(at_ms(2000), &parse(&other).unwrap(), &anywhere);
     let mut sent = Vec::new();
     while let Some(CallOutput::Send(SipDatagram { destination, bytes })) = pair.call.poll() {
         assert_eq!(destination, "192.0.2.77:5066".parse().unwrap());
@@ -304,7 +316,7 @@ fn a_call_over_ipv6_follows_its_contact_and_routes() {
     assert_eq!(invite.contact(), Some("sip:loadtest@[2001:db8::9]:5070"));
     let sdp = SDP.replace("IP4 192.0.2.1", "IP6 2001:db8::1");
     let headers = "Contact: <sip:a.b@[2001:db8::5]:5080>\r\nRecord-Route: <sip:[2001:db8::50]:5070;lr>\r\n";
-    call.handle_message(at_ms(100), &parse(&response(invite, 200, headers, &sdp)).unwrap());
+    call.handle_message(at_ms(100), &parse(&response(invite, 200, headers, &sdp)).unwrap(), &anywhere);
     let mut destinations = Vec::new();
     let mut sent = Vec::new();
     call.hang_up(at_ms(200));

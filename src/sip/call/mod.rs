@@ -12,9 +12,11 @@ use std::net::SocketAddr;
 
 pub use api::{CallConfig, CallEvent, CallOutput, FailReason, Times};
 
+use super::Vet;
 use super::dialog::Dialog;
 use super::message::{Message, Method};
 use super::outgoing::{Request, SipDatagram};
+use super::parse::phrase;
 use super::timers::{CANCEL_WAIT, earliest, is_due};
 use super::transaction::{Client, InviteClient, Server, TimerAction};
 use crate::stamp::Stamp;
@@ -61,6 +63,7 @@ struct Leg {
 #[derive(Debug)]
 struct Authorization {
     code: u16,
+    realm: String,
     header: &'static str,
     value: String,
     /// A stale nonce has been replaced already.
@@ -176,16 +179,17 @@ impl Call {
         }
     }
 
-    /// Takes a message with this call's Call-ID; `now` is when it was received.
-    pub fn handle_message(&mut self, now: Stamp, message: &Message) {
+    /// Takes a message with this call's Call-ID; `now` is when it was received. `vet` is asked of each address
+    /// in it before anything is sent there.
+    pub fn handle_message(&mut self, now: Stamp, message: &Message, vet: Vet<'_>) {
         if message.call_id() != self.config.call_id || self.state == CallState::Idle {
             return;
         }
         // It may be read long after its receipt, before any timer has run out.
         self.time_setup(now);
         match message.status() {
-            Some(code) => self.on_response(now, code, message),
-            None => self.on_request(now, message),
+            Some(code) => self.on_response(now, code, message, vet),
+            None => self.on_request(now, message, vet),
         }
     }
 
@@ -355,6 +359,13 @@ impl Call {
             sdp: None,
             destination,
         }
+    }
+
+    /// The identity under which the call was placed, for the reason of a refusal.
+    fn identity(&self, realm: &str) -> String {
+        let CallConfig { caller, local, credentials, .. } = &self.config;
+        let user = credentials.as_ref().map_or("", |credentials| credentials.username.as_str());
+        phrase(&format!("it was told user `{user}` for realm `{realm}`, From sip:{caller}@{local}"))
     }
 
     fn credentials(&self) -> Vec<(&'static str, String)> {

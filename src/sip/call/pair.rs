@@ -1,5 +1,6 @@
 //! A call and a scripted callee on a seeded network that loses, doubles and reorders, in virtual time.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::callee::{Callee, Script};
@@ -21,8 +22,18 @@ impl Call {
 impl CallEvent {
     /// True for the last event of a call.
     pub(crate) fn ends_call(&self) -> bool {
-        use CallEvent::{Answered, MediaChanged, Provisional};
-        !matches!(self, Provisional { .. } | Answered { .. } | MediaChanged { .. })
+        use CallEvent::{Answered, Held, MediaChanged, Provisional};
+        !matches!(self, Provisional { .. } | Answered { .. } | MediaChanged { .. } | Held { .. })
+    }
+}
+
+/// Refuses the call's own sockets and what a kernel would refuse, as its owner does.
+pub(super) fn vet(to: SocketAddr) -> Result<(), String> {
+    let config = config();
+    let own = [SocketAddr::new(config.offer.ip, config.offer.rtp_port), config.local];
+    match own.contains(&to) || to.ip().to_string().ends_with(".255") {
+        true => Err(format!("{to} is refused")),
+        false => Ok(()),
     }
 }
 
@@ -103,6 +114,8 @@ pub(super) struct Pair {
     pub(super) events: Vec<CallEvent>,
     /// Messages of the call: time, and the first word or two.
     pub(super) sent: Vec<(Stamp, String)>,
+    /// Where they went.
+    pub(super) destinations: Vec<SocketAddr>,
     commands: Vec<(Stamp, Command)>,
     in_flight: Vec<(Stamp, End, Vec<u8>)>,
     network: Network,
@@ -122,6 +135,7 @@ impl Pair {
             now: Stamp::ZERO,
             events: Vec::new(),
             sent: Vec::new(),
+            destinations: Vec::new(),
             commands: vec![(Stamp::ZERO, Command::Invite)],
             in_flight: Vec::new(),
             network,
@@ -167,7 +181,7 @@ impl Pair {
             let message =
                 parse(&bytes).unwrap_or_else(|e| panic!("{e}\n{}", String::from_utf8_lossy(&bytes)));
             match to {
-                End::Call => self.call.handle_message(now, &message),
+                End::Call => self.call.handle_message(now, &message, &vet),
                 End::Callee => self.callee.handle_message(now, message),
             }
         }
@@ -180,7 +194,8 @@ impl Pair {
         while let Some(output) = self.call.poll() {
             match output {
                 CallOutput::Event(event) => self.events.push(event),
-                CallOutput::Send(SipDatagram { bytes, .. }) => {
+                CallOutput::Send(SipDatagram { bytes, destination }) => {
+                    self.destinations.push(destination);
                     self.sent.push((self.now, summary(&bytes)));
                     self.launch(End::Callee, bytes);
                 }

@@ -1,9 +1,10 @@
 //! A call's handling of requests within its dialog (RFC 3261 8.2, 12.2.2, 14.2, 15.1.2).
 
 use super::{Call, CallEvent, CallState, FailReason};
-use crate::sip::grammar::one_line;
+use crate::sip::Vet;
 use crate::sip::message::{Message, Method};
 use crate::sip::outgoing::{Response, SipDatagram};
+use crate::sip::parse::phrase;
 use crate::sip::sdp::{Answer, MediaDirection, SdpError, parse_answer};
 use crate::sip::transaction::Server;
 use crate::sip::uas;
@@ -11,9 +12,11 @@ use crate::stamp::Stamp;
 
 /// The most answered requests remembered; the oldest is forgotten first.
 const MAX_SERVERS: usize = 16;
+/// Longest answer remembered: it repeats Via, From and To of its request. One to a longer request is made anew.
+const MAX_REMEMBERED: usize = 4096;
 
 impl Call {
-    pub(super) fn on_request(&mut self, now: Stamp, request: &Message) {
+    pub(super) fn on_request(&mut self, now: Stamp, request: &Message, vet: Vet<'_>) {
         if *request.method() == Method::Ack {
             self.servers.iter_mut().for_each(|server| server.on_ack(request));
             return;
@@ -25,7 +28,7 @@ impl Call {
         let from_tag = self.config.from_tag.clone();
         let response = match self.refusal(request) {
             Some(code) => uas::refuse(request, code, &from_tag),
-            None => self.accept(now, request, &from_tag),
+            None => self.accept(now, request, &from_tag, vet),
         };
         self.answer(now, request, &response);
     }
@@ -34,6 +37,9 @@ impl Call {
         let destination = request.answer_to().unwrap_or(self.config.remote);
         let datagram = SipDatagram { destination, bytes: response.to_bytes() };
         self.outputs.push_back(datagram.clone().into());
+        if datagram.bytes.len() > MAX_REMEMBERED {
+            return;
+        }
         if self.servers.len() == MAX_SERVERS {
             self.servers.remove(0);
         }
@@ -68,10 +74,16 @@ impl Call {
         is_known && request.to_tag() == Some(self.config.from_tag.as_str())
     }
 
-    fn accept<'a>(&mut self, now: Stamp, request: &'a Message, from_tag: &'a str) -> Response<'a> {
+    fn accept<'a>(
+        &mut self,
+        now: Stamp,
+        request: &'a Message,
+        from_tag: &'a str,
+        vet: Vet<'_>,
+    ) -> Response<'a> {
         match request.method() {
             Method::Bye => self.on_bye(now, request),
-            Method::Invite | Method::Update => return self.on_new_session(now, request, from_tag),
+            Method::Invite | Method::Update => return self.on_new_session(now, request, from_tag, vet),
             _ => {}
         }
         Response::new(request, 200, from_tag)
@@ -81,7 +93,7 @@ impl Call {
         match self.state {
             CallState::Up => {
                 self.state = CallState::Over;
-                self.end(CallEvent::RemoteHangup { at: now, cause: request.cause().map(one_line) });
+                self.end(CallEvent::RemoteHangup { at: now, cause: request.cause().map(phrase) });
             }
             // The INVITE still needs its final answer, which CANCEL brings about.
             CallState::Calling => {
@@ -94,7 +106,13 @@ impl Call {
     }
 
     /// A re-INVITE or UPDATE: agrees to it, so that session timers and moved media keep the call.
-    fn on_new_session<'a>(&mut self, now: Stamp, request: &'a Message, from_tag: &'a str) -> Response<'a> {
+    fn on_new_session<'a>(
+        &mut self,
+        now: Stamp,
+        request: &'a Message,
+        from_tag: &'a str,
+        vet: Vet<'_>,
+    ) -> Response<'a> {
         if self.state == CallState::Over {
             return Response::new(request, 481, from_tag);
         }
@@ -106,14 +124,17 @@ impl Call {
         let mut direction = MediaDirection::SendRecv;
         if has_offer {
             direction = match parse_answer(request.body(), &self.config.offer) {
-                Ok(media) => self.on_media(now, media),
+                Ok(media) if vet(media.rtp_address).is_ok() => self.on_media(now, media),
                 // The old way to hold a call: nothing can be sent there, and nothing has to be.
-                Err(SdpError::Unspecified(_)) => MediaDirection::RecvOnly,
-                Err(_) => return Response::new(request, 488, from_tag),
+                Err(SdpError::Unspecified(_)) => {
+                    self.event(CallEvent::Held { at: now, direction: MediaDirection::Inactive });
+                    MediaDirection::RecvOnly
+                }
+                Ok(_) | Err(_) => return Response::new(request, 488, from_tag),
             };
         }
         if let Some(leg) = &mut self.leg {
-            leg.dialog.refresh_target(request);
+            leg.dialog.refresh_target(request, vet);
         }
         let mut response = Response::new(request, 200, from_tag);
         response.contact = Some(self.config.local);
@@ -124,9 +145,12 @@ impl Call {
     }
 
     fn on_media(&mut self, now: Stamp, media: Answer) -> MediaDirection {
-        let direction = media.direction.reversed();
-        self.event(CallEvent::MediaChanged { at: now, answer: media });
-        direction
+        let direction = media.direction;
+        self.event(match direction {
+            MediaDirection::SendRecv => CallEvent::MediaChanged { at: now, answer: media },
+            direction => CallEvent::Held { at: now, direction },
+        });
+        direction.reversed()
     }
 
     /// Our description; its version counts up whenever it differs from the last (RFC 3264 8).

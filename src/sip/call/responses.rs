@@ -1,11 +1,12 @@
 //! A call's handling of responses: to INVITE (RFC 3261 13.2.2), CANCEL (9.1) and BYE (15.1.1).
 
 use super::{Authorization, Call, CallEvent, CallState, Cancel, FailReason, Leg};
+use crate::sip::Vet;
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::{AuthError, Challenge};
-use crate::sip::grammar::one_line;
 use crate::sip::message::{Message, Method};
-use crate::sip::sdp::{SdpError, parse_answer};
+use crate::sip::parse::phrase;
+use crate::sip::sdp::{Answer, MediaDirection, SdpError, parse_answer};
 use crate::stamp::Stamp;
 
 /// The most further branches of a fork that get their ACK and BYE; Asterisk forks none.
@@ -14,7 +15,7 @@ const MAX_FORKED: usize = 8;
 const MAX_EARLY_TAGS: usize = 8;
 
 impl Call {
-    pub(super) fn on_response(&mut self, now: Stamp, code: u16, response: &Message) {
+    pub(super) fn on_response(&mut self, now: Stamp, code: u16, response: &Message, vet: Vet<'_>) {
         // A response with a second Via is not for us (RFC 3261 8.1.3.3).
         let is_ours =
             response.vias().nth(1).is_none() && response.from_tag() == Some(self.config.from_tag.as_str());
@@ -22,19 +23,19 @@ impl Call {
             return;
         }
         match response.method() {
-            Method::Invite => self.on_invite_response(now, code, response),
+            Method::Invite => self.on_invite_response(now, code, response, vet),
             Method::Cancel => self.on_cancel_response(now, code, response),
             Method::Bye => self.on_bye_response(now, code, response),
             _ => {}
         }
     }
 
-    fn on_invite_response(&mut self, now: Stamp, code: u16, response: &Message) {
+    fn on_invite_response(&mut self, now: Stamp, code: u16, response: &Message, vet: Vet<'_>) {
         let Some(at) = self.invites.iter().position(|invite| invite.matches(response)) else { return };
         let is_current = at + 1 == self.invites.len();
         match code {
             100..=199 if is_current => self.on_provisional(now, code, response),
-            200..=299 if is_current => self.on_success(now, response),
+            200..=299 if is_current => self.on_success(now, response, vet),
             300..=699 => self.on_rejection(now, at, code, response),
             _ => {}
         }
@@ -60,7 +61,7 @@ impl Call {
     }
 
     /// A 2xx: the first wins, the same again gets its ACK again, others get ACK and BYE.
-    fn on_success(&mut self, now: Stamp, response: &Message) {
+    fn on_success(&mut self, now: Stamp, response: &Message, vet: Vet<'_>) {
         if !self.invites.last_mut().is_some_and(|invite| invite.on_success(now)) {
             return;
         }
@@ -70,18 +71,18 @@ impl Call {
             self.retransmissions += 1;
             self.outputs.push_back(ack.into());
         } else if self.leg.is_none() {
-            self.on_first_success(now, response);
+            self.on_first_success(now, response, vet);
         } else if self.forked.len() < MAX_FORKED {
-            let leg = self.acknowledge(response);
+            let leg = self.acknowledge(response, vet);
             let leg = self.send_bye(now, leg, Vec::new());
             self.forked.push(leg);
         }
     }
 
-    fn on_first_success(&mut self, now: Stamp, response: &Message) {
+    fn on_first_success(&mut self, now: Stamp, response: &Message, vet: Vet<'_>) {
         self.times.answered_at = Some(now);
         self.setup_deadline = None;
-        self.leg = Some(self.acknowledge(response));
+        self.leg = Some(self.acknowledge(response, vet));
         self.state = CallState::Up;
         if !matches!(self.cancel, Cancel::NotWanted) {
             // The 200 crossed our CANCEL, or came before it could be sent.
@@ -89,10 +90,21 @@ impl Call {
             return;
         }
         let answer = if response.has_sdp() { response.body() } else { &[] };
-        match parse_answer(answer, &self.config.offer) {
+        match self.usable(answer, vet) {
             Ok(answer) => self.event(CallEvent::Answered { at: now, answer }),
             Err(error) => self.on_bad_answer(now, error),
         }
+    }
+
+    /// The answer to our offer, if media can be sent there and is sent back.
+    fn usable(&self, sdp: &[u8], vet: Vet<'_>) -> Result<Answer, SdpError> {
+        let answer = parse_answer(sdp, &self.config.offer)?;
+        if answer.direction != MediaDirection::SendRecv {
+            let why = format!("a={}: the far end does not both take and give media", answer.direction);
+            return Err(SdpError::Unusable(why));
+        }
+        vet(answer.rtp_address).map_err(SdpError::Unusable)?;
+        Ok(answer)
     }
 
     fn on_bad_answer(&mut self, now: Stamp, error: SdpError) {
@@ -101,8 +113,8 @@ impl Call {
     }
 
     /// Sends the ACK of a 2xx (RFC 3261 13.2.2.4) and returns the dialog that it makes.
-    fn acknowledge(&mut self, response: &Message) -> Leg {
-        let dialog = Dialog::from_answer(response, &self.config.target);
+    fn acknowledge(&mut self, response: &Message, vet: Vet<'_>) -> Leg {
+        let dialog = Dialog::from_answer(response, &self.config.target, vet);
         let mut ack = self.in_dialog(&dialog, Method::Ack, response.cseq().number);
         // "The ACK MUST contain the same credentials as the INVITE."
         ack.credentials = self.credentials();
@@ -123,7 +135,8 @@ impl Call {
         }
         let wants_credentials = matches!(code, 401 | 407) && matches!(self.cancel, Cancel::NotWanted);
         if !wants_credentials {
-            self.give_up_invite(now, rejected(code, response));
+            let reason = self.rejected(code, response);
+            self.give_up_invite(now, reason);
             return;
         }
         match self.authorize(code, response) {
@@ -137,16 +150,26 @@ impl Call {
         let challenge = Challenge::of(response)?;
         let earlier = self.authorizations.iter().position(|a| a.code == code);
         if earlier.is_some_and(|at| !challenge.is_stale() || self.authorizations[at].renewed) {
-            return Err(AuthError::Refused);
+            return Err(AuthError::Refused(self.identity(challenge.realm())));
         }
         let uri = self.config.target.clone();
         let value = self.answer_challenge(&challenge, &Method::Invite, &uri)?;
-        let fresh = Authorization { code, header: answering_header(code), value, renewed: earlier.is_some() };
+        let (realm, header) = (challenge.realm().to_string(), answering_header(code));
+        let fresh = Authorization { code, realm, header, value, renewed: earlier.is_some() };
         match earlier {
             Some(at) => self.authorizations[at] = fresh,
             None => self.authorizations.push(fresh),
         }
         Ok(())
+    }
+
+    /// The reason of a rejection; where credentials have been sent, a 403 is the answer to them.
+    fn rejected(&self, code: u16, response: &Message) -> FailReason {
+        let mut reason = phrase(response.reason_phrase());
+        if let Some(authorization) = self.authorizations.last().filter(|_| code == 403) {
+            reason = format!("{reason}; {}", self.identity(&authorization.realm));
+        }
+        FailReason::Rejected { code, reason, cause: response.cause().map(phrase) }
     }
 
     fn answer_challenge(
@@ -223,9 +246,4 @@ impl Call {
 
 fn answering_header(code: u16) -> &'static str {
     if code == 407 { "Proxy-Authorization" } else { "Authorization" }
-}
-
-fn rejected(code: u16, response: &Message) -> FailReason {
-    let cause = response.cause().map(one_line);
-    FailReason::Rejected { code, reason: response.reason_phrase().to_string(), cause }
 }

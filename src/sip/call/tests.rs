@@ -174,10 +174,18 @@ fn a_challenge_is_answered_once() {
 
 #[test]
 fn credentials_that_are_refused_fail_the_call() {
-    let refused = CallEvent::Failed { reason: FailReason::AuthFailed(AuthError::Refused), at: at_ms(4) };
+    let told = "it was told user `alice` for realm `asterisk`, From sip:alice@192.0.2.9:5070";
+    let reason = FailReason::AuthFailed(AuthError::Refused(told.into()));
     let mut pair = Pair::new(Script { challenges: 2, ..Script::default() });
     pair.run();
-    assert_eq!(*pair.ending(), refused);
+    assert!(reason.to_string().contains(told), "{reason}");
+    assert_eq!(*pair.ending(), CallEvent::Failed { reason, at: at_ms(4) });
+
+    let forbidden = Script { challenges: 1, answer: Some((ms(50), 403)), ..Script::default() };
+    let mut pair = Pair::new(forbidden);
+    pair.run();
+    let CallEvent::Failed { reason, .. } = pair.ending() else { panic!("{:?}", pair.events) };
+    assert_eq!(reason.to_string(), format!("Because; {told}"));
 
     let mut stale = Pair::new(Script { challenges: 2, stale: true, ..Script::default() }).hang_up_at(ms(900));
     stale.run();
@@ -187,7 +195,7 @@ fn credentials_that_are_refused_fail_the_call() {
     always_stale.run();
     assert!(matches!(
         always_stale.ending(),
-        CallEvent::Failed { reason: FailReason::AuthFailed(AuthError::Refused), .. }
+        CallEvent::Failed { reason: FailReason::AuthFailed(AuthError::Refused(_)), .. }
     ));
     assert_eq!(always_stale.sent_ms("INVITE").len(), 3);
 

@@ -1,0 +1,80 @@
+//! Addresses that a far end may name: neither the driver's own sockets nor what the kernel does not send to.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+/// The driver's own sockets, and one to try others' addresses with.
+#[derive(Debug)]
+pub(super) struct Reach {
+    local: IpAddr,
+    own: HashSet<SocketAddr>,
+    /// It is connected, and never sent from; without one, the kernel's word comes with the first packet.
+    trial: Option<UdpSocket>,
+}
+
+impl Reach {
+    /// For sockets on `local`, of which there are none yet.
+    pub fn new(local: IpAddr) -> Self {
+        let trial = UdpSocket::bind(SocketAddr::new(local, 0)).ok();
+        let own = trial.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        Reach { local, own, trial }
+    }
+
+    /// Notes a socket of the driver's.
+    pub fn add(&mut self, socket: SocketAddr) {
+        self.own.insert(socket);
+    }
+
+    /// Notes the media port of a call, or that it is closed.
+    pub fn port(&mut self, port: u16, is_open: bool) {
+        let socket = SocketAddr::new(self.local, port);
+        if is_open {
+            self.own.insert(socket)
+        } else {
+            self.own.remove(&socket)
+        };
+    }
+
+    /// Says why nothing may be sent to `to`, if so.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    pub fn check(&self, to: SocketAddr) -> Result<(), String> {
+        let plain = SocketAddr::new(to.ip().to_canonical(), to.port());
+        if self.own.contains(&plain) {
+            return Err(format!("{to} is a socket of this driver, which would hear itself"));
+        }
+        let tried = self.trial.as_ref().map_or(Ok(()), |trial| trial.connect(to));
+        tried.map_err(|error| format!("nothing can be sent to {to}: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_sockets_and_what_the_kernel_refuses_are_refused() {
+        let mut reach = Reach::new([127, 0, 0, 1].into());
+        reach.add("127.0.0.1:5070".parse().unwrap());
+        reach.port(40_000, true);
+        let check = |reach: &Reach, to: &str| reach.check(to.parse().unwrap());
+        for to in [
+            "127.0.0.1:5070",
+            "127.0.0.1:40000",
+            "[::ffff:127.0.0.1]:40000",
+            "127.255.255.255:4000",
+            "255.255.255.255:4000",
+            "[2001:db8::1]:4000",
+        ] {
+            assert!(check(&reach, to).is_err_and(|why| why.contains(to)), "{to}");
+        }
+        let own = reach.trial.as_ref().unwrap().local_addr().unwrap();
+        assert!(reach.check(own).is_err());
+        for to in ["127.0.0.1:40002", "127.0.0.2:40000", "127.0.0.1:5060"] {
+            assert_eq!(check(&reach, to), Ok(()), "{to}");
+        }
+        reach.port(40_000, false);
+        assert_eq!(check(&reach, "127.0.0.1:40000"), Ok(()));
+    }
+}
