@@ -190,10 +190,14 @@ fn output_that_nobody_reads_does_not_cost_the_run() {
 #[test]
 fn a_full_disk_is_an_error_after_the_figures_were_said() {
     let place = Place::new();
-    // A folder in the place of one file stands for a disk that takes no more.
+    // A folder in the place of one file, once the run has claimed its own, stands for a disk that takes no more.
     let out = place.out();
-    fs::create_dir_all(out.join("report.html").join("occupied")).expect("a folder");
+    let occupied = out.join("report.html").join("occupied");
+    let claimed = out.join("scenario.toml");
+    let occupier =
+        std::thread::spawn(move || comes_to_be(|| claimed.exists()) && fs::create_dir_all(occupied).is_ok());
     let output = ends_with(&mut place.run("smoke", &["load.duration=2s", COUNTS]), 1);
+    assert!(occupier.join().expect("it does not panic"), "the folder was put there");
     assert!(String::from_utf8_lossy(&output.stdout).contains("PASS"), "the figures come first");
     assert!(stderr(&output).contains("report.html"), "{}", stderr(&output));
     assert_eq!(place.count("packets.sent"), 500, "the other files are there");
