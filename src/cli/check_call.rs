@@ -1,5 +1,6 @@
 //! `loadtest check --call`: one call of a few seconds, told step by step.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,10 +26,11 @@ pub async fn place(mut plan: RunPlan) -> Result<Exit, Failure> {
     let interrupt = interrupt::listen()?;
     let mut testbed = Testbed::up(&plan, &logs.path).await?;
     let finished = execute(&plan, &mut testbed, interrupt, &Display::nothing()).await;
-    testbed.down().await;
-    let finished = finished?;
+    let broken = testbed.down().await;
+    let finished = finished?.broken_since(&plan, broken)?;
     let (summary, verdict) = (&finished.summary, &finished.verdict);
     if summary.environment.interrupted {
+        say::err("interrupted before the call was over");
         return Ok(Exit::Interrupted);
     }
     say::out("One call");
@@ -50,8 +52,8 @@ pub async fn place(mut plan: RunPlan) -> Result<Exit, Failure> {
         say::out("The call went through and was heard.");
         return Ok(Exit::Pass);
     }
-    if plan.scenario().asterisk.mode == crate::scenario::AsteriskMode::Managed {
-        say::out(format_args!("The logs of Asterisk and the service are in {}", logs.keep().display()));
+    if logs.has_any() {
+        say::out(format_args!("Logs of what was started are in {}", logs.keep().display()));
     }
     let why = if broken.is_empty() { "the call did not go through" } else { broken };
     Err(Failure::broke(crate::run::without_last_output(why)))
@@ -80,9 +82,16 @@ impl Scratch {
     fn create() -> Result<Scratch, RunError> {
         let name = format!("loadtest-check-{:08x}", rand::random::<u32>());
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path)
+        // Logs may hold what is nobody else's business.
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
             .map_err(|error| RunError::unwritable(&path, error, "; set TMPDIR to another"))?;
         Ok(Scratch { path, is_kept: false })
+    }
+
+    fn has_any(&self) -> bool {
+        std::fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_some())
     }
 
     fn keep(mut self) -> PathBuf {

@@ -83,15 +83,13 @@ impl Command {
 /// Runs the program.
 pub fn main() -> ExitCode {
     survive_size_limit();
-    let note = match dotenv::settings(Path::new(".env")) {
-        Err(why) => return Failure::usage(why).print(),
-        Ok(settings) => {
-            let note = settings.note();
-            // SAFETY: no thread has been started yet.
-            unsafe { settings.export() };
-            note
-        }
-    };
+    // clap reads the environment, so the settings are there before the command is known.
+    let note = dotenv::settings(Path::new(".env")).map(|settings| {
+        let note = settings.note();
+        // SAFETY: no thread has been started yet.
+        unsafe { settings.export() };
+        note
+    });
     let parsed = Cli::command().try_get_matches();
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
@@ -100,7 +98,11 @@ pub fn main() -> ExitCode {
     };
     let (_, of_subcommand) = matches.subcommand().unwrap_or(("", &matches));
     let quiet = matches!(of_subcommand.try_get_one("quiet"), Ok(Some(true)));
-    note.filter(|_| cli.command.has_settings() && !quiet).iter().for_each(say::err);
+    match note {
+        Err(why) if cli.command.has_settings() => return Failure::usage(why).print(),
+        Ok(Some(note)) if cli.command.has_settings() && !quiet => say::err(note),
+        _ => {}
+    }
     let result = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),

@@ -47,7 +47,8 @@ pub(super) fn silent(seen: &Seen<'_>) -> Vec<Finding> {
 /// What ARI knows about calls that hear nothing.
 fn unbridged(seen: &Seen<'_>, silent: &Finding) -> Option<Finding> {
     const BOTH: &str = "POST /bridges/{id}/addChannel";
-    let ari = seen.observed.ari.as_ref().filter(|ari| ari.callers > 0 && seen.has_application())?;
+    let ari =
+        seen.observed.ari.as_ref().filter(|ari| ari.callers > 0 && seen.observed.setup.has_application())?;
     let (name, more, cause, cure) = if ari.media == 0 {
         (
             "no_media_channel",
@@ -101,12 +102,12 @@ fn unheard(seen: &Seen<'_>, silent: Finding, strangers: u64) -> Finding {
             "packets come, but not those of these calls, or not from the address that the SDP names",
             "have the far end send from the address and port of its SDP (symmetric RTP; direct_media=no)",
         )
-    } else if seen.observed.ari.is_some() && seen.has_application() {
+    } else if seen.observed.ari.is_some() && seen.observed.setup.has_application() {
         (
             "the calls are bridged, but the service sends nothing back",
             "see its log; it has to send each payload back to the address that it came from, at the caller's pace",
         )
-    } else if seen.has_application() {
+    } else if seen.observed.setup.has_application() {
         (
             "the service does not send the audio back, or the caller and its media are in no common bridge",
             "see its log, and `bridge show all` while a call is up; `loadtest check --call` follows one",

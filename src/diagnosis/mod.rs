@@ -120,12 +120,7 @@ impl<'a> Seen<'a> {
 
     /// Whoever answers the calls.
     fn answerer(&self) -> &'static str {
-        if self.has_application() { "the service" } else { "the target" }
-    }
-
-    /// True unless the target answers by itself; runs of older versions do not say.
-    fn has_application(&self) -> bool {
-        !matches!(self.observed.setup.service.as_str(), "none" | "")
+        if self.observed.setup.has_application() { "the service" } else { "the target" }
     }
 
     /// First line of Asterisk's log that holds one of these words.

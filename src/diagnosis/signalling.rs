@@ -192,7 +192,7 @@ pub(super) fn rang(seen: &Seen<'_>) -> Vec<Finding> {
         "" => String::new(),
         within => format!(" within {within}"),
     };
-    let cause = if seen.has_application() {
+    let cause = if seen.observed.setup.has_application() {
         "the calls reach the application, and it does not answer them"
     } else {
         "what the dialplan calls does not pick up"

@@ -65,10 +65,6 @@ impl OneCall<'_> {
         &self.observed.first_call
     }
 
-    fn has_application(&self) -> bool {
-        self.observed.setup.service != "none"
-    }
-
     fn reached(&self) -> Option<Step> {
         let target = &self.observed.setup.target;
         match self.first().answers.first() {
@@ -113,7 +109,7 @@ impl OneCall<'_> {
     }
 
     fn application(&self) -> Option<Step> {
-        if !self.has_application() {
+        if !self.observed.setup.has_application() {
             return None;
         }
         let app = &self.observed.setup.app;
@@ -130,7 +126,7 @@ impl OneCall<'_> {
     }
 
     fn bridge(&self) -> Option<Step> {
-        if !self.has_application() {
+        if !self.observed.setup.has_application() {
             return None;
         }
         match (&self.observed.ari, &self.environment.service_record) {

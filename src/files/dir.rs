@@ -50,9 +50,12 @@ impl Dir {
     /// # Errors
     /// It is not there, a link, no regular file, no text, or longer than `most` bytes.
     pub fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
+        if let Some((folder, name)) = name.split_once('/') {
+            return self.open_folder(folder)?.read(name, most);
+        }
         // Opening some devices does something already.
         regular(self.mode(name)?)?;
-        text(openat(&self.0, name, READING | OFlag::O_NOFOLLOW, Mode::empty())?, most)
+        text(File::from(openat(&self.0, name, READING | OFlag::O_NOFOLLOW, Mode::empty())?), most)
     }
 
     /// Writes a file whole or not at all, with `mode` as far as the umask lets it. A link or a file in its place is
@@ -109,6 +112,10 @@ impl Dir {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(error) => return Err(error.into()),
         }
+        self.open_folder(name)
+    }
+
+    fn open_folder(&self, name: &str) -> io::Result<Dir> {
         match openat(&self.0, name, FOLDER | OFlag::O_NOFOLLOW, Mode::empty()) {
             Ok(fd) => Ok(Dir(fd)),
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
@@ -121,6 +128,9 @@ impl Dir {
 
     /// True if an entry of that name is there, be it a link to nothing.
     pub fn has(&self, name: &str) -> bool {
+        if let Some((folder, name)) = name.split_once('/') {
+            return self.open_folder(folder).is_ok_and(|folder| folder.has(name));
+        }
         self.mode(name).is_ok()
     }
 
@@ -132,6 +142,11 @@ impl Dir {
 
     /// Removes a file, or the link that is in its place.
     pub fn remove(&self, name: &str) {
+        if let Some((folder, name)) = name.split_once('/') {
+            // A link in the folder's place leads to what is not ours.
+            let _ = self.open_folder(folder).map(|folder| folder.remove(name));
+            return;
+        }
         let _ = unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir);
     }
 
@@ -173,6 +188,10 @@ mod tests {
         let refused = dir.write("plots/loss.png", b"new", 0o666).unwrap_err().to_string();
         assert!(refused.contains("`plots` is a link"), "{refused}");
         assert_eq!(fs::read_dir(path("elsewhere")).unwrap().count(), 0);
+        fs::write(path("elsewhere/theirs"), b"precious").unwrap();
+        dir.remove("plots/theirs");
+        assert!(!dir.has("plots/theirs") && dir.read("plots/theirs", 100).is_err());
+        assert!(path("elsewhere/theirs").exists());
         assert!(dir.has("plots") && !dir.has("none"));
         // A link to the folder itself is the user's own.
         symlink("run", path("shortcut")).unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::unistd::{getegid, geteuid};
 
-use super::read;
+use super::read::{opened, text};
 
 /// Settings that are taken. Each is a word, never the name of a program: LOADTEST_ASTERISK is taken from the
 /// environment alone.
@@ -52,9 +52,11 @@ pub fn settings(path: &Path) -> Result<Settings, String> {
         // Who may lay a link chooses the file.
         Ok(entry) => ours(&entry).map_err(|why| unusable(&why))?,
     }
-    let file = fs::metadata(path).map_err(|error| unusable(&error.to_string()))?;
-    ours(&file).map_err(|why| unusable(&why))?;
-    let bytes = read(path, MOST_BYTES).map_err(|error| unusable(&error.to_string()))?;
+    // Owner and mode are those of the open file, not of one that stood there a moment ago.
+    let file = opened(path).map_err(|error| unusable(&error.to_string()))?;
+    let metadata = file.metadata().map_err(|error| unusable(&error.to_string()))?;
+    ours(&metadata).map_err(|why| unusable(&why))?;
+    let bytes = text(file, MOST_BYTES).map_err(|error| unusable(&error.to_string()))?;
     parse(&bytes).map_err(|why| unusable(&why))
 }
 
@@ -78,14 +80,20 @@ fn ours(metadata: &fs::Metadata) -> Result<(), String> {
 fn parse(bytes: &[u8]) -> Result<Settings, String> {
     let mut settings = Settings::default();
     for pair in dotenvy::from_read_iter(bytes) {
-        let (name, value) = pair.map_err(|error| match error {
-            // Its display shows the line, which may hold a password.
-            dotenvy::Error::LineParse(_, at) => {
-                format!("a line of it is no NAME=VALUE, at byte {at} of that line")
+        let (name, value) = match pair {
+            Ok(pair) => pair,
+            // The line may hold a password and is not shown.
+            Err(dotenvy::Error::LineParse(line, at)) => match name_of(&line) {
+                name if KEYS.contains(&name) => {
+                    return Err(format!("{name} of it is no NAME=VALUE, at byte {at} of that line"));
+                }
+                name => (name.into(), String::new()),
+            },
+            Err(dotenvy::Error::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err("it is no text".into());
             }
-            dotenvy::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => "it is no text".into(),
-            _ => "it is damaged".into(),
-        })?;
+            Err(_) => return Err("it is damaged".into()),
+        };
         if KEYS.contains(&name.as_str()) {
             settings.taken.push((name, value));
         } else if !OF_COMPOSE.contains(&name.as_str()) {
@@ -94,6 +102,14 @@ fn parse(bytes: &[u8]) -> Result<Settings, String> {
         }
     }
     Ok(settings)
+}
+
+/// The name at the beginning of a line that is no pair.
+fn name_of(line: &str) -> &str {
+    let line = line.trim_start();
+    let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+    let end = line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(line.len());
+    if end == 0 { "a line without a name" } else { &line[..end] }
 }
 
 impl Settings {
@@ -141,7 +157,10 @@ mod tests {
         assert_eq!(parse(b"# nothing\n\nSCENARIO=x\n").unwrap().note(), None);
         let many: String = (0..9).map(|n| format!("N{n}=1\n")).collect();
         assert!(parse(many.as_bytes()).unwrap().note().unwrap().contains("N4 and 4 more ignored"));
-        for damaged in [&b"ARI_PASS=secret word\n"[..], b"=\n", b"\xff\xfe=1\n"] {
+        let others = parse(b"THEIRS=secret word\n= secret\nARI_USER=me\n").unwrap();
+        assert_eq!((others.taken.len(), others.ignored.len()), (1, 2));
+        assert!(!others.note().unwrap().contains("secret"), "{others:?}");
+        for damaged in [&b"ARI_PASS=secret word\n"[..], b"export ARI_USER=a b\n", b"\xff\xfe=1\n"] {
             let why = parse(damaged).unwrap_err();
             assert!(!why.contains("secret"), "{why}");
         }

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -20,9 +19,14 @@ const CHUNK: u64 = 1 << 20;
 /// # Errors
 /// It is not there, no regular file, holds a zero byte, or is longer than `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    text(opened(path)?, most)
+}
+
+/// Opens such a file.
+pub(super) fn opened(path: &Path) -> io::Result<File> {
     // Opening some devices does something already.
     regular(fs::metadata(path)?.mode())?;
-    text(open(path, READING, Mode::empty())?, most)
+    Ok(File::from(open(path, READING, Mode::empty())?))
 }
 
 /// Reads such a file as UTF-8.
@@ -51,8 +55,7 @@ pub(super) fn regular(mode: u32) -> io::Result<()> {
 
 /// All bytes of an open file of text. The first zero byte ends the reading: a file of nothing but holes would
 /// else fill the memory.
-pub(super) fn text(fd: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
-    let file = File::from(fd);
+pub(super) fn text(file: File, most: u64) -> io::Result<Vec<u8>> {
     let metadata = file.metadata()?;
     regular(metadata.mode())?;
     let mut bytes = Vec::new();

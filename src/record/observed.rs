@@ -52,6 +52,13 @@ pub struct Setup {
     pub setup_timeout: String,
 }
 
+impl Setup {
+    /// True unless the target answers by itself; runs of older versions do not say.
+    pub fn has_application(&self) -> bool {
+        !matches!(self.service.as_str(), "none" | "")
+    }
+}
+
 /// What the far end said in the first call of a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
