@@ -225,6 +225,18 @@ exec loadtest "$@""#,
 }
 
 #[test]
+fn the_action_hands_an_image_every_setting_that_a_file_may_have() {
+    let (code, action) = (text(Path::new("src/files/dotenv.rs")), text(Path::new("action.yml")));
+    let list = code.split("pub const KEYS").nth(1).and_then(|rest| rest.split("];").next()).expect("a list");
+    let keys: Vec<_> = list.split('"').skip(1).step_by(2).collect();
+    assert!(keys.len() > 5, "the list was not understood: {keys:?}");
+    let words: Vec<_> = action.split_whitespace().collect();
+    for key in keys {
+        assert!(words.windows(2).any(|pair| pair == ["--env", key]), "{key} does not reach an image");
+    }
+}
+
+#[test]
 fn the_action_unpacks_the_archive_that_it_was_promised() {
     let job = Job::new("calls.answered == 100%");
     fs::create_dir(job.folder.join("loadtest-1")).expect("a folder");
