@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::deliver::{Delivery, DeliveryOptions};
 use super::progress::Display;
-use super::{Exit, Failure};
+use super::{Exit, Failure, say};
 use crate::metrics::summarize;
 use crate::run::plan::{parse_gates, verdict};
 use crate::run::{Finished, Folder, stored};
@@ -45,6 +45,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         )));
     }
     let files = stored::files(&args.run)?;
+    if let Some(note) = files.note().filter(|_| !args.options.quiet) {
+        say::err(format_args!("{}: {note}", args.run.display()));
+    }
     let resolved = stored::scenario(&args.run, &files, &args.set)?;
     let gates = parse_gates(&resolved)?;
     let baseline = args.options.baseline()?;

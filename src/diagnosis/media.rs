@@ -49,7 +49,19 @@ fn unbridged(seen: &Seen<'_>, silent: &Finding) -> Option<Finding> {
     const BOTH: &str = "POST /bridges/{id}/addChannel";
     let ari =
         seen.observed.ari.as_ref().filter(|ari| ari.callers > 0 && seen.observed.setup.has_application())?;
-    let (name, more, cause, cure) = if ari.media == 0 {
+    let app = &seen.observed.setup.app;
+    let (name, more, cause, cure) = if ari.outside >= ari.callers {
+        (
+            "not_in_application",
+            format!("none of {} had entered `{app}`", counted(ari.callers, "caller")),
+            "the dialplan answers these calls itself and gives them to no application of that name",
+            format!(
+                "have the extension of sip.to (`{}`) run Stasis({app}), or set service.app or sip.to to what the dialplan \
+                 says",
+                seen.observed.setup.to
+            ),
+        )
+    } else if ari.media == 0 {
         (
             "no_media_channel",
             "no external channel was there".into(),
@@ -95,8 +107,7 @@ fn unbridged(seen: &Seen<'_>, silent: &Finding) -> Option<Finding> {
 fn unheard(seen: &Seen<'_>, silent: Finding, strangers: u64) -> Finding {
     // So many that they are no chance: at least a half of what these calls have sent.
     let sent: u64 = seen.calls.iter().filter(|call| call.is_silent()).map(|call| call.total_sent).sum();
-    let strangers =
-        strangers.max(Some(seen.observed.unmatched).filter(|n| *n * 2 >= sent).unwrap_or_default());
+    let unmatched = Some(seen.observed.unmatched).filter(|n| *n * 2 >= sent).unwrap_or_default();
     let (cause, cure) = if strangers > 0 {
         (
             "packets come, but not those of these calls, or not from the address that the SDP names",
@@ -118,7 +129,14 @@ fn unheard(seen: &Seen<'_>, silent: Finding, strangers: u64) -> Finding {
             "have sip.to lead to Echo() or a like service; see that no firewall keeps RTP from this machine",
         )
     };
-    let foreign = if strangers > 0 { format!(", strangers {strangers}") } else { String::new() };
+    // A count of the whole machine, other programs' included: a hint, no finding.
+    let foreign = match (strangers, unmatched) {
+        (0, 0) => String::new(),
+        (0, n) => format!(
+            "; {n} datagrams came to ports of this machine that nobody has open, from these calls or from other programs"
+        ),
+        (n, _) => format!(", strangers {n}"),
+    };
     Finding {
         seen: format!("calls.csv, total_received 0{foreign}{}", seen.service_said()),
         cause: cause.into(),

@@ -169,10 +169,14 @@ fn meaning(seen: &Seen<'_>, status: u16) -> (&'static str, String, String) {
             format!("the dialplan failed, as it does where nobody has registered the application `{app}`"),
             "see Asterisk's log for the call; see that the service is connected (`ari show apps`)".into(),
         ),
-        603 => owned(
+        603 => (
             "declined",
-            "the service, or the dialplan, hung up without answering",
-            "see the service's log for what it could not do; answer before anything else",
+            format!("{} hung up without answering, or nobody has registered the application that the dialplan names", seen.answerer()),
+            format!(
+                "see Asterisk's log for \"Stasis app … doesn't exist\" (`ari show apps` lists those that are there{}), and \
+                 answer before anything else",
+                if seen.observed.setup.has_application() { format!("; the service is `{app}`") } else { String::new() }
+            ),
         ),
         _ => owned(
             "rejected",

@@ -161,7 +161,7 @@ impl OneCall<'_> {
         let said = match (call.corrupted, self.observed.unmatched) {
             (0, 0) => format!("none of {packets} came back"),
             (0, n) => format!(
-                "none of {packets} came back; {n} datagrams came that no socket takes, from elsewhere"
+                "none of {packets} came back; {n} datagrams came to ports of this machine that nobody has open"
             ),
             (n, _) => format!("of {packets} {n} came back, none of them as it was sent"),
         };
@@ -172,7 +172,8 @@ impl OneCall<'_> {
         let call = self.call;
         match call.ending {
             Ending::Completed => {
-                step("hang-up", true, format!("BYE was agreed to after {}", ms(call.sdd_ms)))
+                let after = call.sdd_ms.map(|sdd| format!(" after {}", ms(Some(sdd)))).unwrap_or_default();
+                step("hang-up", true, format!("BYE was agreed to{after}"))
             }
             ending => step("hang-up", false, format!("{}: {}", ending.name().replace('_', " "), call.reason)),
         }

@@ -134,7 +134,7 @@ const CASES: &[Case] = &[
         "WebSocket",
     ),
     (|r| end(r, 10, Ending::Rejected, Some(500), "Server error"), "server_error", "500", "ari show apps"),
-    (|r| end(r, 10, Ending::Rejected, Some(603), "Decline"), "declined", "603", "answer"),
+    (|r| end(r, 10, Ending::Rejected, Some(603), "Decline"), "declined", "603", "ari show apps"),
     (|r| end(r, 10, Ending::Rejected, Some(302), "Moved"), "redirected", "302", "asterisk.sip"),
     (|r| end(r, 10, Ending::Rejected, Some(699), "?"), "rejected", "699", "log"),
     (|r| end(r, 10, Ending::Timeout, None, "no answer in time"), "never_answered", "within 32s", "/answer"),
@@ -205,8 +205,17 @@ const CASES: &[Case] = &[
             r.environment.observed.unmatched = 4_990;
         },
         "silent",
-        "strangers 4990",
-        "symmetric RTP",
+        "4990 datagrams came to ports of this machine that nobody has open",
+        "bridge show all",
+    ),
+    (
+        |r| {
+            silence(r, 10);
+            r.environment.observed.ari = ari(10, 0).map(|ari| AriState { outside: 10, media: 0, ..ari });
+        },
+        "not_in_application",
+        "none of 10 callers had entered `echo`",
+        "run Stasis(echo)",
     ),
     (
         |r| {

@@ -75,6 +75,12 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// The note on files of which no checksums were kept, so that nobody can say if they are as they were written.
+    pub fn note(&self) -> Option<&'static str> {
+        let why = "no manifest.json: an older version stored this run, and whether its files are whole is not known";
+        self.manifest.is_empty().then_some(why)
+    }
+
     /// The run. Columns that an older version did not write are empty; unknown ones are passed over.
     ///
     /// # Errors
@@ -94,7 +100,8 @@ impl Stored {
             return Err(format!("environment.json is damaged: {wrong}"));
         }
         let environment: Environment = serde_json::from_slice(&self.environment).map_err(damaged)?;
-        if format >= WITH_MANIFEST {
+        // Also where the format is said to be an older one: that line is a file's as any other.
+        if format >= WITH_MANIFEST || !self.manifest.is_empty() {
             self.manifest()?.check(self.files())?;
         }
         let mut calls: Vec<CallRecord> = table(format, "calls.csv", &self.calls)?;

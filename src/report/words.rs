@@ -17,7 +17,7 @@ pub(super) fn mark(outcome: Outcome) -> &'static str {
 
 /// Explanation of intervals, for reports that show one.
 pub(super) const INTERVALS: &str = "best … worst: the readings that the doubt allows; a gate passes if both hold and \
-                                    fails if neither does";
+                                    fails if neither does; nothing bounds an unknown one, and for a pass the worst is enough";
 
 /// A gate's interval, in doubt: `best 0.310 … worst 14.902 ms`. One that nothing bounds on either side, as that of
 /// a run that broke, says no more than the doubt itself.
