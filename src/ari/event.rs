@@ -4,12 +4,16 @@ use serde::Deserialize;
 use strum::IntoStaticStr;
 
 use crate::stamp::Stamp;
+use crate::values::cut;
 
 /// Longest event that is read; Asterisk's own are about 1 KB.
 pub const MAX_EVENT_LEN: usize = 256 * 1024;
 
 /// Longest channel or bridge id that is accepted; Asterisk's own limit is 149 characters.
 pub const MAX_ID_LEN: usize = 160;
+
+/// Bytes of the reason for which an event is malformed: it may quote the event.
+const REASON_MAX: usize = 200;
 
 /// Most dialplan arguments that are kept of a StasisStart.
 pub const MAX_ARGS: usize = 8;
@@ -71,7 +75,7 @@ pub enum EventError {
     #[error("an event of {0} bytes, more than {MAX_EVENT_LEN}")]
     TooLong(usize),
     /// Not JSON, or a known event with a field of another type.
-    #[error("a malformed event: {0}")]
+    #[error("a malformed event: {}", cut(&.0.to_string(), REASON_MAX))]
     Malformed(#[from] serde_json::Error),
     /// A known event whose channel or bridge has no id, or one of too many characters.
     #[error("an event without an id of 1 to {MAX_ID_LEN} characters")]
@@ -212,6 +216,16 @@ mod tests {
         "dialplan":{"context":"loadtest","exten":"service","priority":1,"app_name":"Stasis","app_data":"loadtest,ulaw"},
         "creationtime":"2026-11-22T14:40:07.516+0000","language":"en"},
         "asterisk_id":"02:fc:00:00:00:01","application":"loadtest"}"#;
+
+    #[test]
+    fn a_malformed_event_is_not_quoted_at_length() {
+        let long = format!(r#"{{"type":"StasisEnd","channel":"{}"}}"#, "x".repeat(200_000));
+        let said = Event::parse(&long).unwrap_err().to_string();
+        assert!(
+            said.starts_with("a malformed event: invalid type: string \"xxx") && said.len() < 300,
+            "{said}"
+        );
+    }
 
     #[test]
     fn reads_what_a_call_depends_on() {

@@ -73,7 +73,6 @@ pub fn values(config: &StartConfig, run_dir: &Path) -> Result<Values, AsteriskEr
         ("DATA_DIR", path("the data folder", &config.install.data_dir)?),
         ("DIGEST_PASSWORD", secret("the SIP password", &config.digest.password)?),
         ("DIGEST_USER", digest_user(&config.digest.user)?),
-        ("DRIVER_ADDRESS", config.driver.to_string()),
         ("HTTP_ADDRESS", config.address.to_string()),
         ("HTTP_PORT", config.ports.http.to_string()),
         ("MAX_FILES", descriptors::for_asterisk().to_string()),
@@ -109,7 +108,7 @@ fn identifier(what: &str, text: &str) -> Result<String, AsteriskError> {
 
 /// pjsip.conf has sections of its own: a user of the same name would be merged with them.
 fn digest_user(text: &str) -> Result<String, AsteriskError> {
-    if ["global", "system", "udp", "media", "driver"].contains(&text) {
+    if ["global", "system", "udp", "media"].contains(&text) {
         return Err(bad("the SIP user", "the name is one of Asterisk's own sections; use another"));
     }
     identifier("the SIP user", text)
@@ -315,7 +314,7 @@ mod tests {
             let config = config();
             assert!(values(&config, Path::new(path)).is_err(), "{path}");
         }
-        assert!(values_after(|config| config.digest.user = "driver".into()).is_err());
+        assert!(values_after(|config| config.digest.user = "media".into()).is_err());
     }
 
     #[test]

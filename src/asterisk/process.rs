@@ -71,9 +71,7 @@ pub struct StartConfig {
     pub ari: Account,
     /// The Stasis application that calls are given to.
     pub app: String,
-    /// Address that may call without a password.
-    pub driver: IpAddr,
-    /// The SIP user who is asked for a password.
+    /// The only SIP user who may call, with a password.
     pub digest: Account,
     /// The folder that `asterisk.log` is written into; it is created if need be.
     pub logs: PathBuf,
@@ -96,8 +94,7 @@ impl StartConfig {
             keep_clear: Vec::new(),
             ari: Account::random("loadtest"),
             app: "loadtest".into(),
-            driver: Ipv4Addr::LOCALHOST.into(),
-            digest: Account::random("secure"),
+            digest: Account::random(format!("driver-{:08x}", rand::random::<u32>())),
             logs: logs.into(),
             run_base: std::env::temp_dir(),
             ready_within: Duration::from_secs(30),
@@ -215,6 +212,11 @@ impl Managed {
     /// Its address for SIP over UDP.
     pub fn sip_addr(&self) -> SocketAddr {
         self.config.address_of(Socket::Sip)
+    }
+
+    /// The account that its callers need.
+    pub fn sip_account(&self) -> &Account {
+        &self.config.digest
     }
 
     /// Its address for HTTP.

@@ -5,6 +5,7 @@
 
 mod digest;
 mod output;
+mod strays;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -24,6 +25,8 @@ use tokio::sync::{oneshot, watch};
 pub use digest::{DistinctLine, Level, LogDigest, LogReader};
 pub use output::ChildOutput;
 
+use strays::Mark;
+
 /// Interval at which a group whose leader has ended is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -32,14 +35,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct Keeper {
     pid: Pid,
     status: watch::Receiver<Option<ExitStatus>>,
+    mark: Mark,
     _holder: Holder,
 }
 
 /// The thread that holds a child. Dropped, also while the child is being started, it kills what is left of
-/// the child's group and waits until the child is reaped.
+/// the child's group and of what has left it, and waits until the child is reaped.
 #[derive(Debug)]
 struct Holder {
     pid: Arc<OnceLock<Pid>>,
+    mark: Mark,
     /// Dropped, it lets the thread reap the child. Until then nobody else gets the child's number or
     /// its group's, so that no signal reaches a stranger.
     hold: Option<mpsc::Sender<()>>,
@@ -55,6 +60,7 @@ impl Keeper {
         let (hold, released) = mpsc::channel();
         let known = Arc::new(OnceLock::new());
         die_with_parent(&mut command);
+        let mark = Mark::put_on(&mut command);
         let (number, hold) = (known.clone(), Some(hold));
         let thread = thread::Builder::new().name("keeper".into()).spawn(move || {
             let mut child = match command.spawn() {
@@ -76,9 +82,9 @@ impl Keeper {
             let _ = killpg(pid, Signal::SIGKILL);
             let _ = child.wait();
         })?;
-        let holder = Holder { pid: known, hold, thread: Some(thread) };
+        let holder = Holder { pid: known, mark: mark.clone(), hold, thread: Some(thread) };
         let pid = start.await.map_err(std::io::Error::other)??;
-        Ok(Keeper { pid, status, _holder: holder })
+        Ok(Keeper { pid, status, mark, _holder: holder })
     }
 
     /// The child's process id.
@@ -104,20 +110,24 @@ impl Keeper {
         let _ = killpg(self.pid, signal);
     }
 
-    /// Kills the group and waits for the child's end.
+    /// Kills the group, and what has left it, and waits for the child's end.
     pub async fn kill(&self) -> Option<ExitStatus> {
+        // While the child lives, what it has started is found by it.
+        self.mark.signal(self.pid, Signal::SIGKILL);
         self.signal(Signal::SIGKILL);
         self.ended().await
     }
 
-    /// Asks the group to end, and kills what is left of it after `grace`.
+    /// Asks the group, and what has left it, to end, and kills what is left after `grace`.
     pub async fn stop(&self, grace: Duration) -> Stopped {
-        self.signal(Signal::SIGTERM);
         // A stopped process receives SIGTERM only once it continues.
-        self.signal(Signal::SIGCONT);
+        for signal in [Signal::SIGTERM, Signal::SIGCONT] {
+            self.mark.signal(self.pid, signal);
+            self.signal(signal);
+        }
         let all_gone = async {
             let status = self.ended().await;
-            while group(self.pid()).next().is_some() {
+            while group(self.pid()).next().is_some() || self.mark.count(self.pid) > 0 {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             status
@@ -159,6 +169,7 @@ pub fn is_executable(path: &Path) -> bool {
 impl Drop for Holder {
     fn drop(&mut self) {
         if let Some(pid) = self.pid.get() {
+            self.mark.signal(*pid, Signal::SIGKILL);
             let _ = killpg(*pid, Signal::SIGKILL);
         }
         self.hold = None;
@@ -230,6 +241,35 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(60), gone).await.expect("all of the group are killed");
+    }
+
+    #[tokio::test]
+    async fn what_has_left_the_group_is_stopped_with_the_child_and_strangers_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut stranger = Command::new("setsid").args(["sleep", "600"]).spawn().unwrap();
+        for is_stopped in [true, false] {
+            let mut command = Command::new("sh");
+            // In a session of its own; a daemon whose parent has gone; one without the mark whose parent is there.
+            let script = "setsid sleep 600 & setsid sh -c 'sleep 600 & exit' & env -i setsid sleep 600 &                           sleep 0.3; echo ready; wait; sleep 600";
+            command.args(["-c", script]);
+            let output = ChildOutput::capture(&mut command, dir.path().join("log"), |_| {}).unwrap();
+            let child = Keeper::start(command).await.unwrap();
+            while output.tail().is_empty() || child.mark.count(child.pid) < 3 {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            let (mark, pid) = (child.mark.clone(), child.pid);
+            if is_stopped {
+                child.stop(Duration::from_secs(60)).await;
+            } else {
+                drop(child);
+            }
+            while mark.count(pid) > 0 {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        assert!(stranger.try_wait().unwrap().is_none(), "nobody else's process gets a signal");
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
     }
 
     #[tokio::test]

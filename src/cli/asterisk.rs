@@ -22,7 +22,7 @@ const MOST_BYTES: u64 = 64 << 10;
     loadtest asterisk --write-env .env\n  \
     ARI_PASS=secret loadtest asterisk --sip-port 5070 --http-port 0\n\n\
     With .env in the same folder, `loadtest service` finds it, and runs with asterisk.mode=\"external\" have its\n\
-    account. It ends with Ctrl-C, and nothing is left of it but its log and .env.")]
+    addresses and accounts. It ends with Ctrl-C, and nothing is left of it but its log and .env.")]
 pub struct Args {
     /// The Asterisk to run: a program or an unpacked tree [default: the one that is found].
     #[arg(long, env = "LOADTEST_ASTERISK", value_name = "PATH")]
@@ -47,7 +47,8 @@ pub struct Args {
     /// Better given in the environment, where `ps` does not show it.
     #[arg(long, env = "ARI_PASS", hide_env_values = true, value_name = "PASSWORD")]
     password: Option<String>,
-    /// Once calls are taken, write ARI_URL, ARI_USER and ARI_PASS into this file, as `.env` has them.
+    /// Once calls are taken, write its addresses and accounts into this file, as `.env` has them: SIP_ADDRESS,
+    /// SIP_USER, SIP_PASS, ARI_URL, ARI_USER and ARI_PASS.
     ///
     /// Its owner and its group may read it.
     #[arg(long, value_name = "FILE")]
@@ -70,7 +71,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let (app, digest) = (config.app.clone(), config.digest.clone());
     let managed = Managed::start(config).await?;
     if let Some(path) = &args.write_env {
-        write_env(path, managed.ari()).with_context(|| format!("cannot write {}", path.display()))?;
+        write_env(path, &managed).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let Ari { url, account, .. } = managed.ari();
     say::out(format_args!("{} takes calls", managed.install().version));
@@ -82,7 +83,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let password = if is_kept { "(in the file of --write-env)" } else { account.password.expose() };
     say::out(format_args!("  ARI_PASS  {password}"));
     say::out(format_args!("  app       {}", app));
-    say::out(format_args!("  SIP_USER  {}  (From user that is asked for a password)", digest.user));
+    say::out(format_args!("  SIP_USER  {}", digest.user));
     if !is_kept {
         say::out(format_args!("  SIP_PASS  {}", digest.password.expose()));
     }
@@ -100,14 +101,20 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     }
 }
 
-/// Leaves the account of ARI in a file, which is there whole or not at all.
-fn write_env(path: &Path, Ari { url, account, .. }: &Ari) -> std::io::Result<()> {
-    let lines =
-        [("ARI_URL", url.as_str()), ("ARI_USER", &account.user), ("ARI_PASS", account.password.expose())];
+/// Leaves addresses and accounts in a file, which is there whole or not at all.
+fn write_env(path: &Path, managed: &Managed) -> std::io::Result<()> {
+    let (Ari { url, account, .. }, sip) = (managed.ari(), managed.sip_account());
+    let address = managed.sip_addr().to_string();
+    let values =
+        [address.as_str(), &sip.user, sip.password.expose(), url, &account.user, account.password.expose()];
     keeps_nothing_else(path)?;
-    let text: String = lines.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
+    let lines = KEYS.iter().zip(values);
+    let text: String = lines.map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
     write_named(path, text.as_bytes(), 0o640)
 }
+
+/// Names in the file of `--write-env`.
+const KEYS: [&str; 6] = ["SIP_ADDRESS", "SIP_USER", "SIP_PASS", "ARI_URL", "ARI_USER", "ARI_PASS"];
 
 /// Refuses a file in which anything else is kept: it is written anew as a whole.
 fn keeps_nothing_else(path: &Path) -> std::io::Result<()> {
@@ -115,10 +122,11 @@ fn keeps_nothing_else(path: &Path) -> std::io::Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
-    let ours = |line: &str| ["ARI_URL=", "ARI_USER=", "ARI_PASS="].iter().any(|key| line.starts_with(key));
+    let is_key = |(key, _): (&str, &str)| KEYS.contains(&key);
+    let ours = |line: &str| line.split_once('=').is_some_and(is_key);
     match text.lines().find(|line| !line.trim().is_empty() && !ours(line)) {
         Some(_) => Err(std::io::Error::other(
-            "it holds more than ARI's account, which would be lost; name another file",
+            "it holds more than the addresses and accounts of an Asterisk, which would be lost; name another file",
         )),
         None => Ok(()),
     }

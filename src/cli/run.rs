@@ -101,8 +101,11 @@ pub async fn play(
     let finished = execute(plan, &mut testbed, interrupt, display).await;
     display.stage("stopping what the run has started");
     let broken = testbed.down().await;
-    display.finish();
     let finished = finished.and_then(|finished| finished.broken_since(plan, broken));
+    // A bar stays until the reports are there.
+    if finished.is_err() {
+        display.finish();
+    }
     // A thread that dies in mid-run leaves logs that tell why.
     let died = |error: &RunError| matches!(error, RunError::Driver(DriverError::Died(_)));
     finished.map(Some).inspect_err(|error| {

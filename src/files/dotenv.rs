@@ -11,8 +11,17 @@ use super::read;
 
 /// Settings that are taken. Each is a word, never the name of a program: LOADTEST_ASTERISK is taken from the
 /// environment alone.
-pub const KEYS: [&str; 8] =
-    ["ARI_URL", "ARI_USER", "ARI_PASS", "APP_NAME", "PORT_RANGE", "SIP_USER", "SIP_PASS", "RUST_LOG"];
+pub const KEYS: [&str; 9] = [
+    "ARI_URL",
+    "ARI_USER",
+    "ARI_PASS",
+    "APP_NAME",
+    "PORT_RANGE",
+    "SIP_ADDRESS",
+    "SIP_USER",
+    "SIP_PASS",
+    "RUST_LOG",
+];
 /// Settings of `docker-compose.yml`, which reads the same file.
 const OF_COMPOSE: [&str; 6] =
     ["ASTERISK_RTP_PORTS", "MEDIA_PORTS", "SIP_PORT", "ARI_PORT", "SERVICE_PORT", "SCENARIO"];

@@ -6,7 +6,7 @@
 //! <gate>      ::= <metric> <op> <value> | "every call:" <call-metric> <op> <value>
 //! <op>        ::= "<" | "<=" | "==" | "!=" | ">=" | ">"
 //! <value>     ::= <number> | <number> <unit>
-//! <unit>      ::= "us" | "µs" | "ms" | "s" | "%" | "MiB" | "MB"
+//! <unit>      ::= "us" | "µs" | "ms" | "s" | "%" | "MiB" | "MB" | "MiB/min"
 //! ```
 //! A metric is any name of the catalogue, or a group that has a `total` by itself, as `leaks`. Times and
 //! ratios need their unit, for `== 100` and `< 20` mean different things to different people; 0 needs none.
@@ -226,6 +226,7 @@ fn expected(unit: Unit) -> &'static str {
         Unit::Count => "give a whole number as in 0",
         Unit::Cores => "give a number of cores as in 0.5",
         Unit::Mib => "give a number of MiB as in 150",
+        Unit::MibPerMinute => "give MiB per minute as in 0.5",
         Unit::MsPerMinute => "give milliseconds per minute as in 0.5",
         Unit::Score => "give a score as in 4.0",
         Unit::Mean => "give a number as in 1.5",
@@ -242,6 +243,7 @@ fn number(text: &str, unit: Unit) -> Option<f64> {
             &[("us", |us| us * 0.001), ("µs", |us| us * 0.001), ("ms", |ms| ms), ("s", |s| s * 1000.0)]
         }
         Unit::Ratio => &[("%", |percent| percent / 100.0)],
+        Unit::MibPerMinute => &[("MiB/min", |mib| mib), ("", |mib| mib)],
         Unit::Mib => &[("MiB", |mib| mib), ("MB", |mib| mib), ("", |mib| mib)],
         _ => &[("", |number| number)],
     };

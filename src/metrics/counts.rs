@@ -214,7 +214,7 @@ pub(super) static TRAFFIC: [Definition; 31] = [
 ];
 
 #[rustfmt::skip]
-pub(super) static MACHINE: [Definition; 9] = [
+pub(super) static MACHINE: [Definition; 14] = [
     record(Instrument, "slots.missed_ratio", Ratio,
         "instrument: packets sent later than their stream's next one was due",
         |f| ratio(
@@ -237,6 +237,19 @@ pub(super) static MACHINE: [Definition; 9] = [
         |f| f.held_max(|s| s.cpu_steal)),
     record(Resources, "memory.driver_max", Mib, "largest resident memory of the driver",
         |f| known(f.seconds.iter().filter_map(|s| s.driver_rss_mib).reduce(f64::max))),
+    record(Resources, "memory.service_max", Mib, "largest resident memory of the service under test",
+        |f| known(f.seconds.iter().filter_map(|s| s.service_rss_mib).reduce(f64::max))),
+    record(Resources, "memory.asterisk_max", Mib, "largest resident memory of Asterisk",
+        |f| known(f.seconds.iter().filter_map(|s| s.asterisk_rss_mib).reduce(f64::max))),
+    record(Resources, "memory.driver_growth", MibPerMinute,
+        "growth of the driver's resident memory in the measured window (Theil-Sen)",
+        |f| f.held_growth(|s| s.driver_rss_mib)),
+    record(Resources, "memory.service_growth", MibPerMinute,
+        "growth of the service's resident memory in the measured window (Theil-Sen)",
+        |f| f.held_growth(|s| s.service_rss_mib)),
+    record(Resources, "memory.asterisk_growth", MibPerMinute,
+        "growth of Asterisk's resident memory in the measured window (Theil-Sen)",
+        |f| f.held_growth(|s| s.asterisk_rss_mib)),
 ];
 
 #[rustfmt::skip]

@@ -6,6 +6,7 @@ use super::Summary;
 use super::distribution::{Distribution, quantile};
 use super::metric::Samples;
 use super::per_call::Slack;
+use crate::analysis::drift::theil_sen;
 use crate::analysis::explain::{Explained, Tail, explain};
 use crate::analysis::fault::Recovery;
 use crate::analysis::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
@@ -341,6 +342,13 @@ impl<'a> Facts<'a> {
     /// Largest in the seconds of the hold phase.
     pub fn held_max(&self, of: fn(&SecondRecord) -> Option<f64>) -> Value {
         known(self.held().filter_map(of).reduce(f64::max))
+    }
+
+    /// Growth over the hold phase, per minute: the median of the slopes between any two seconds (Theil-Sen).
+    pub fn held_growth(&self, of: fn(&SecondRecord) -> Option<f64>) -> Value {
+        let points: Vec<_> =
+            self.held().filter_map(|second| Some((f64::from(second.second), of(second)?))).collect();
+        known(theil_sen(&points))
     }
 
     /// Sum over all seconds.

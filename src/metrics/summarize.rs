@@ -181,9 +181,12 @@ mod tests {
             cpu_machine: Some(0.1),
             cpu_steal: Some(0.0),
             driver_rss_mib: Some(9.0),
+            service_rss_mib: Some(9.0),
+            asterisk_rss_mib: Some(9.0),
             ..Default::default()
         };
-        run.seconds = vec![busy];
+        // A slope needs ten points.
+        run.seconds = (0..10).map(|second| SecondRecord { second, ..busy.clone() }).collect();
         let (target, action) = ("asterisk".to_string(), "kill".to_string());
         let fault = FaultRecord { target, action, down_s: -1.0, back_s: Some(0.0), ..Default::default() };
         run.environment.faults = vec![fault];

@@ -15,6 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
+use crate::values::cut;
+
 /// Idle connections are closed before the server does it: Asterisk's session_keep_alive is 15 s, and
 /// a request on a connection that the server is just closing is lost.
 const IDLE_BELOW: Duration = Duration::from_secs(10);
@@ -23,6 +25,9 @@ const IDLE_BELOW: Duration = Duration::from_secs(10);
 /// sessionlimit is 100 unless configured, WebSockets included, and it closes what goes beyond
 /// without an answer.
 const MOST_AT_ONCE: usize = 64;
+
+/// Bytes of the reason for which an answer was not understood.
+const REASON_MAX: usize = 200;
 
 /// The usual bound of an answer's body.
 pub const BODY_LIMIT: usize = 1024 * 1024;
@@ -133,8 +138,11 @@ impl HttpClient {
         if status != 200 {
             return Err(HttpError::Status { path: path.to_string(), status });
         }
-        let malformed = |reason| format!("the answer to GET {path} was not understood: {reason}");
-        serde_json::from_slice(&body).map_err(|reason| HttpError::NoAnswer(malformed(reason)))
+        serde_json::from_slice(&body).map_err(|reason| {
+            // It may quote the whole answer.
+            let reason = cut(&reason.to_string(), REASON_MAX);
+            HttpError::NoAnswer(format!("the answer to GET {path} was not understood: {reason}"))
+        })
     }
 
     async fn exchange(&self, request: Request<Empty<Bytes>>, limit: usize) -> Result<HttpAnswer, HttpError> {

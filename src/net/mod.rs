@@ -1,6 +1,7 @@
 //! Sockets with kernel stamps, readiness of many at once, a pool of ports, host names, HTTP, signals.
 
 pub mod http;
+pub mod http_server;
 pub mod poller;
 pub mod ports;
 pub mod resolve;

@@ -171,6 +171,7 @@ pub(super) fn unit(unit: Unit) -> &'static str {
         Unit::Count => "count",
         Unit::Cores => "cores",
         Unit::Mib => "MiB",
+        Unit::MibPerMinute => "MiB/min",
         Unit::MsPerMinute => "ms/min",
         Unit::Score => "score",
         Unit::Mean => "mean",

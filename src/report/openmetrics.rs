@@ -128,6 +128,7 @@ fn name(metric: &str, unit: Unit) -> (String, Option<Suffix>, f64) {
         Unit::Count => ("count", None, 1.0),
         Unit::Cores => ("", named("cores"), 1.0),
         Unit::Mib => ("", Some(Suffix::Bytes), 1024.0 * 1024.0),
+        Unit::MibPerMinute => ("", named("bytes_per_minute"), 1024.0 * 1024.0),
         Unit::MsPerMinute => ("", named("seconds_per_minute"), 1e-3),
         Unit::Score | Unit::Mean => ("", None, 1.0),
     };

@@ -34,6 +34,7 @@ fn figure(definition: &Definition) -> Value {
         Unit::Count => "A count.",
         Unit::Cores => "Cores: 1 is one core, busy all the time.",
         Unit::Mib => "MiB.",
+        Unit::MibPerMinute => "MiB per minute.",
         Unit::MsPerMinute => "Milliseconds per minute.",
         Unit::Score => "A score from 1 to 4.5.",
         Unit::Mean => "A mean of counts.",

@@ -102,7 +102,7 @@ impl Trial<'_> {
             scenario: plan.scenario(),
             environment: Environment { command: plan.command.clone(), ..beforehand(&plan.resolved) },
             target: testbed.target(),
-            credentials: plan.credentials.clone(),
+            credentials: testbed.credentials(plan),
             run_id: *run_id,
             watched: watching,
             hold_from,

@@ -28,7 +28,7 @@ fn domain(gate: &Gate) -> (Option<f64>, Option<f64>) {
         Unit::Ratio => (Some(0.0), Some(1.0)),
         Unit::Score => (Some(1.0), Some(4.5)),
         Unit::Ms | Unit::Count | Unit::Cores | Unit::Mib | Unit::Mean => (Some(0.0), None),
-        Unit::MsPerMinute => (None, None),
+        Unit::MsPerMinute | Unit::MibPerMinute => (None, None),
     }
 }
 

@@ -147,6 +147,14 @@ pub fn resolve(text: &str, path: &Path, set: &[String]) -> Result<Resolved, RunE
         overrides.push(Override::variable("PORT_RANGE", "service.ports", &range));
     }
     overrides.extend(set.iter().map(|setting| Override::set(setting)));
+    // An external Asterisk's addresses, where nobody else gives them.
+    for (name, key) in [("SIP_ADDRESS", "asterisk.sip"), ("ARI_URL", "asterisk.ari")] {
+        if let Some(address) = variable(name)
+            && Resolved::is_external_without(text, &overrides, key)
+        {
+            overrides.insert(0, Override::variable(name, key, &address));
+        }
+    }
     Ok(Resolved::read(text, &path.display().to_string(), &overrides)?)
 }
 

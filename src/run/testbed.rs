@@ -16,7 +16,7 @@ use super::logs;
 use super::neighbours::{self, Neighbour};
 use super::plan::RunPlan;
 use crate::asterisk::config::Secret;
-use crate::asterisk::{Ari, LogCounts, Managed, SearchPlaces, StartConfig, find};
+use crate::asterisk::{Account, Ari, LogCounts, Managed, SearchPlaces, StartConfig, find};
 use crate::child::{ChildOutput, DistinctLine, Keeper, LogDigest, LogReader};
 use crate::clock::Timeline;
 use crate::driver::{Stop, Watched};
@@ -26,6 +26,7 @@ use crate::record::{Environment, LogLine, Observed, ServiceRecord, Setup};
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, ServiceMode};
 use crate::service::{COUNT_ANEW, WRITE_COUNTS};
+use crate::sip::digest::Credentials;
 use crate::values::{PortRange, cut};
 
 /// Time for Asterisk and the service to end when asked.
@@ -131,6 +132,15 @@ impl Testbed {
     /// The address that SIP is sent to.
     pub fn target(&self) -> SocketAddr {
         self.target
+    }
+
+    /// The account that calls need: that of the Asterisk which the run has started, or SIP_USER and SIP_PASS.
+    pub fn credentials(&self, plan: &RunPlan) -> Option<Credentials> {
+        let managed = self.asterisk.as_ref().map(|managed| {
+            let Account { user, password } = managed.sip_account();
+            Credentials { username: user.clone(), password: password.expose().into() }
+        });
+        managed.or_else(|| plan.credentials.clone())
     }
 
     /// Asterisk's ARI, as far as the run has an account for it.
@@ -337,14 +347,15 @@ impl Testbed {
         let line =
             |DistinctLine { text, count }: &DistinctLine| LogLine { text: text.clone(), count: *count };
         let last = service.last.last().map(|text| LogLine { text: cut(text, LINE_MAX), count: 1 });
+        let user = self.credentials(plan).map(|credentials| credentials.username);
         Observed {
             setup: Setup {
                 managed: self.asterisk.is_some(),
                 service: application::word(s.service.mode).into(),
                 target: self.target.to_string(),
                 to: s.sip.to.clone(),
-                from: s.sip.caller(plan.credentials.as_ref().map(|c| c.username.as_str())).into(),
-                user: plan.credentials.as_ref().map(|c| c.username.clone()).unwrap_or_default(),
+                from: s.sip.caller(user.as_deref()).into(),
+                user: user.unwrap_or_default(),
                 app: s.service.app.clone(),
                 setup_timeout: s.sip.setup_timeout.to_string(),
             },
@@ -425,7 +436,6 @@ async fn start_asterisk(
     config.ports.rtp = scenario.asterisk.rtp_ports.from..=scenario.asterisk.rtp_ports.to;
     config.keep_clear = [scenario.media.ports, scenario.service.ports].map(|r| r.from..=r.to).into();
     config.app.clone_from(&scenario.service.app);
-    config.driver = scenario.sip.local;
     config.ports.http = scenario.asterisk.ari_port.unwrap_or(0);
     if scenario.service.mode == ServiceMode::External {
         config.ari = application::account()?;

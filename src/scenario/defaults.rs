@@ -44,7 +44,8 @@ impl Default for Service {
             ready_within: secs(15),
             // Apart from Asterisk's range and from the driver's.
             ports: PortRange { from: 21_000, to: 31_000 },
-            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            // Prometheus itself sits on 9090, and so does a run beside this one.
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             app: "loadtest".into(),
             // Measured then are Asterisk and the service, and no other path.
             echo: None,

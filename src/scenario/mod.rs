@@ -172,6 +172,7 @@ pub struct Sip {
     pub to: String,
     /// User part of From, by which Asterisk finds whose call it is; empty is SIP_USER, and without that `loadtest`.
     /// Credentials, if Asterisk asks for them, come from SIP_USER and SIP_PASS.
+    #[cfg_attr(test, schemars(extend("examples" = ["7001"])))]
     pub from: String,
     /// Local address for SIP and RTP: the one that the target reaches this machine under.
     #[cfg_attr(test, schemars(extend("title" = "an IP address", "pattern" = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$")))]

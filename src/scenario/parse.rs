@@ -73,6 +73,14 @@ impl Resolved {
         }
     }
 
+    /// True for a scenario with an external Asterisk in which nothing gives `key` a value.
+    pub fn is_external_without(text: &str, overrides: &[Override], key: &str) -> bool {
+        let Ok(amended) = apply(text, "", overrides) else { return false };
+        let Ok(document) = amended.parse::<DocumentMut>() else { return false };
+        let value = |key: &str| key.split('.').try_fold(document.as_item(), |item, part| item.get(part));
+        value("asterisk.mode").and_then(Item::as_str) == Some("external") && value(key).is_none()
+    }
+
     /// An error about this scenario that points at the key of each of the first problems, and counts the others:
     /// the rest of `problems`, and `more` of which nothing is told.
     pub fn error(&self, problems: &[Problem], more: usize) -> ScenarioError {

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinSet;
 
@@ -16,7 +17,7 @@ use super::events::EventMessage;
 use super::http::SharedCounts;
 use super::media::MediaCounts;
 use super::reflector::{Reflector, StreamEvent};
-use super::refusals::Refusals;
+use super::repeats::Repeats;
 use super::sockets::Sockets;
 use super::tasks::{self, TaskResult};
 use super::{ServiceConfig, ServiceError};
@@ -33,6 +34,7 @@ use crate::record::ServicePorts;
 use crate::rtp::Codec;
 use crate::stamp::Stamp;
 use crate::table::Deadlines;
+use crate::values::cut;
 use reconciliation::Reconciliation;
 
 /// The bound of the whole shutdown.
@@ -41,8 +43,18 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// Pause before a port that another program held is tried again.
 const PORT_RETRY: Duration = Duration::from_secs(60);
 
-/// Callers known at once, those included that are being turned away.
-const MOST_CALLS: usize = 100_000;
+/// Callers known at once, those included that are being turned away: far more than an Asterisk carries.
+const MOST_CALLS: usize = 20_000;
+
+/// Descriptors for what is no call: 64 requests to Asterisk at once, 128 connections to /health and /metrics, and
+/// what a process has anyway.
+const RESERVED: u64 = 256;
+
+/// Kind of the lines about calls that are refused for want of a port.
+const NO_PORT: &str = "no port";
+
+/// Bytes of a channel's id that are logged.
+const ID_SHOWN: usize = 80;
 
 /// One call with what belongs to it outside its state machine.
 struct Entry {
@@ -62,7 +74,9 @@ pub struct App {
     reflector: Reflector,
     shared: Arc<SharedCounts>,
     ports: PortPool,
-    refusals: Refusals,
+    /// Calls that may hold sockets at once: the descriptors that are left over serve requests and connections.
+    most_sockets: u64,
+    repeats: Repeats,
     calls: HashMap<Arc<str>, Entry>,
     timers: Deadlines<Arc<str>>,
     /// StasisStart of the call that holds a port, until its stream is removed.
@@ -88,7 +102,8 @@ impl App {
     ) -> Self {
         App {
             ports: PortPool::new(config.port_range, PORT_RETRY),
-            refusals: Refusals::default(),
+            most_sockets: most_sockets(echo.is_some()),
+            repeats: Repeats::default(),
             config,
             echo,
             client: Arc::new(client),
@@ -180,18 +195,20 @@ impl App {
             }
             EventMessage::Malformed(error) => {
                 self.shared.record().events.malformed += 1;
-                tracing::warn!(%error, "from the event connection");
+                self.warn("malformed", || format!("from the event connection: {error}"));
             }
             EventMessage::Disconnected(reason) => {
                 self.shared.record().events.disconnects += 1;
-                tracing::warn!(reason, "the event connection is lost; connecting again");
+                self.warn("lost", || format!("the event connection is lost; connecting again: {reason}"));
                 self.disconnected = Some(reason);
             }
             EventMessage::StillDisconnected(reason, error) => {
                 self.disconnected = Some(format!("{reason}; connecting again: {error}"));
             }
             EventMessage::Reconnected => {
-                tracing::info!("the event connection is back");
+                if self.repeats.add("back", clock::now()).is_some() {
+                    tracing::info!("the event connection is back");
+                }
                 self.disconnected = None;
                 self.reconcile();
             }
@@ -265,8 +282,12 @@ impl App {
         if self.stop_by.is_some() {
             return Err(ServiceOutcome::Shutdown);
         }
-        let (ip, echo) = (self.config.media_ip, self.echo);
-        match self.ports.take(now, |port| Sockets::bind((ip, port).into(), echo)) {
+        let (ip, echo, is_full) = (self.config.media_ip, self.echo, self.ports.in_use() >= self.most_sockets);
+        let bind = |port| match is_full {
+            true => Err(io::Error::other("the limit of file descriptors leaves room for no further call")),
+            false => Sockets::bind((ip, port).into(), echo),
+        };
+        match self.ports.take(now, bind) {
             Ok((port, sockets)) => {
                 // The SSRC only has to differ between streams (RFC 3550 section 8.1).
                 let ssrc = (self.seed ^ self.serial.wrapping_mul(0x9E37_79B9)) as u32;
@@ -274,9 +295,11 @@ impl App {
                 Ok((port, SocketAddr::new(ip, port)))
             }
             Err(error) => {
-                match self.refusals.add(now) {
-                    Some(1) => tracing::error!("{error}"),
-                    Some(refused) => tracing::error!("{error}; {refused} calls refused since last said"),
+                match self.repeats.add(NO_PORT, now) {
+                    Some(0) => tracing::error!("{error}"),
+                    Some(refused) => {
+                        tracing::error!("{error}; {refused} other calls refused since last said")
+                    }
                     None => {}
                 }
                 Err(ServiceOutcome::NoPort)
@@ -314,7 +337,7 @@ impl App {
                     self.shared.record().stages.media_ready.record(at.since(started_at));
                 }
                 AriOutput::Bridged(at) => self.on_bridged(caller, at),
-                AriOutput::Note(note) => log_note(caller, note),
+                AriOutput::Note(note) => self.log_note(caller, note),
                 AriOutput::Ended(record) => self.on_ended(caller, record),
             }
         }
@@ -348,10 +371,15 @@ impl App {
             | ServiceOutcome::NoPort => {
                 tracing::debug!(%caller, outcome = ?record.outcome, "a call is over");
             }
-            failed => tracing::warn!(%caller, outcome = ?failed, "a call failed"),
+            failed => {
+                self.warn("failed", || format!("a call failed caller={} outcome={failed:?}", shown(caller)))
+            }
         }
         if record.left_behind.any() {
-            tracing::warn!(%caller, left = ?record.left_behind, "left behind in Asterisk");
+            let left = &record.left_behind;
+            self.warn("left behind", || {
+                format!("left behind in Asterisk caller={} left={left:?}", shown(caller))
+            });
         }
         match entry.port {
             // Its counts come with the media's.
@@ -366,6 +394,35 @@ impl App {
         self.started.remove(&port);
         if let Some(record) = self.closing.remove(&port) {
             self.shared.record().add_call(&record, counts);
+        }
+    }
+
+    /// Logs a warning of a kind: the first few as they come, then one in a while with their number.
+    fn warn(&mut self, kind: &'static str, text: impl FnOnce() -> String) {
+        match self.repeats.add(kind, clock::now()) {
+            Some(0) => tracing::warn!("{}", text()),
+            Some(more) => tracing::warn!("{}; {more} more like it since the last", text()),
+            None => {}
+        }
+    }
+
+    fn log_note(&mut self, caller: &str, note: Note) {
+        match note {
+            Note::Retry { operation, status, after } => self.warn("retry", || {
+                format!(
+                    "trying again caller={} operation={operation} status={status:?} after={after:?}",
+                    shown(caller)
+                )
+            }),
+            Note::NotDeleted { operation, status } => self.warn("not deleted", || {
+                format!("given up caller={} operation={operation} status={status:?}", shown(caller))
+            }),
+            Note::EndNotHeard { operation } => self.warn("end not heard", || {
+                let caller = shown(caller);
+                format!(
+                    "accepted, but the channel's end was not heard of caller={caller} operation={operation}"
+                )
+            }),
         }
     }
 
@@ -401,7 +458,7 @@ impl App {
             in_use: self.ports.in_use(),
             free: self.ports.free(),
             held_by_others: self.ports.held_by_others(),
-            refused: self.refusals.total(),
+            refused: self.repeats.total(NO_PORT),
         };
         let disconnected =
             || Some(format!("no event connection to Asterisk: {}", self.disconnected.as_ref()?));
@@ -419,18 +476,16 @@ fn format_of(args: &[String], configured: Codec) -> &'static str {
     [Codec::Pcmu, Codec::Pcma].into_iter().find(said).unwrap_or(configured).asterisk_name()
 }
 
-fn log_note(caller: &str, note: Note) {
-    match note {
-        Note::Retry { operation, status, after } => {
-            tracing::info!(caller, %operation, status, ?after, "trying again");
-        }
-        Note::NotDeleted { operation, status } => {
-            tracing::warn!(caller, %operation, status, "given up");
-        }
-        Note::EndNotHeard { operation } => {
-            tracing::warn!(caller, %operation, "accepted, but the channel's end was not heard of");
-        }
-    }
+/// Calls that the limit of descriptors leaves room for, with one socket each or two.
+fn most_sockets(has_echo: bool) -> u64 {
+    // Invariant of the kernel: reading a resource limit that exists does not fail; 1024 is the usual one.
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    (limit - RESERVED.min(limit / 4)) / if has_echo { 2 } else { 1 }
+}
+
+/// A channel's id, which comes from outside, as it may stand in a line of the log.
+fn shown(id: &str) -> String {
+    cut(id, ID_SHOWN)
 }
 
 async fn sleep_until(at: Option<Stamp>) {

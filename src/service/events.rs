@@ -25,10 +25,39 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const QUIET_LIMIT: Duration = Duration::from_secs(5);
 /// The same for connecting again: an Asterisk that is just starting may take a connection and forget it.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// Pause before the first attempt to connect again; it doubles up to [`LONGEST_PAUSE`].
+/// Longest pause before the first attempt to connect again; it doubles with every attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Callers are refused until this is over: short, and one small request a second burdens nobody.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest while nobody is there: callers are refused until it is over, and one small request a second burdens
+/// nobody.
+const LONGEST_ABSENT: Duration = Duration::from_secs(1);
+/// The longest where somebody is there who refuses the connection, or takes it and breaks it.
+const LONGEST_REFUSED: Duration = Duration::from_secs(10);
+/// A connection that has lasted so long was a good one.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Pauses between attempts to connect: each is up to twice as long as the one before.
+#[derive(Debug)]
+struct Backoff {
+    pause: Duration,
+}
+
+impl Backoff {
+    fn new() -> Backoff {
+        Backoff { pause: FIRST_PAUSE }
+    }
+
+    /// The next pause, between half of its grown length and all of it, as `unit` (0 to 1) says.
+    fn next(&mut self, longest: Duration, unit: f64) -> Duration {
+        let pause = self.pause.min(longest);
+        self.pause = (pause * 2).min(longest);
+        jittered(pause, unit)
+    }
+}
+
+/// Between half of a pause and all of it, as `unit` (0 to 1) says, so that many do not come back at once.
+pub(super) fn jittered(pause: Duration, unit: f64) -> Duration {
+    pause / 2 + pause.mul_f64(unit / 2.0)
+}
 
 /// A message of the event connection.
 #[derive(Debug)]
@@ -126,7 +155,9 @@ impl EventConnection {
     /// again would take it back, and the two would never stop.
     pub async fn forward(self, to: Sender<EventMessage>) {
         let EventConnection { source, mut socket } = self;
+        let mut backoff = Backoff::new();
         loop {
+            let opened_at = clock::now();
             let lost = tokio::select! {
                 lost = read(&mut socket, &to) => lost,
                 () = to.closed() => None,
@@ -141,7 +172,10 @@ impl EventConnection {
             if to.send(EventMessage::Disconnected(reason.clone())).await.is_err() {
                 return;
             }
-            let Some(again) = reconnect(&source, &to, &reason).await else { return };
+            if clock::now().since(opened_at) >= SETTLED {
+                backoff = Backoff::new();
+            }
+            let Some(again) = reconnect(&source, &to, &reason, &mut backoff).await else { return };
             socket = again;
             if to.send(EventMessage::Reconnected).await.is_err() {
                 return;
@@ -182,17 +216,27 @@ async fn read(socket: &mut EventSocket, to: &Sender<EventMessage>) -> Option<Str
     }
 }
 
-async fn reconnect(source: &EventSource, to: &Sender<EventMessage>, lost: &str) -> Option<EventSocket> {
-    let mut pause = FIRST_PAUSE;
+async fn reconnect(
+    source: &EventSource,
+    to: &Sender<EventMessage>,
+    lost: &str,
+    backoff: &mut Backoff,
+) -> Option<EventSocket> {
     let mut said = Vec::new();
+    // Whoever has broken the connection may be there.
+    let mut longest = LONGEST_REFUSED;
     loop {
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(backoff.next(longest, rand::random())).await;
         if to.is_closed() {
             return None;
         }
         let error = match source.open(RECONNECT_LIMIT).await {
             Ok(socket) => return Some(socket),
             Err(error) => error,
+        };
+        longest = match error {
+            ConnectError::Status(_) => LONGEST_REFUSED,
+            ConnectError::Unreachable(_) => LONGEST_ABSENT,
         };
         match error {
             // No pause mends these: somebody has to look at the configuration.
@@ -204,13 +248,50 @@ async fn reconnect(source: &EventSource, to: &Sender<EventMessage>, lost: &str) 
             ref error => tracing::debug!(%error, "no event connection yet"),
         }
         to.send(EventMessage::StillDisconnected(lost.to_string(), error)).await.ok()?;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_bound_of_their_reason() {
+        let mut backoff = Backoff::new();
+        let refused: Vec<_> = (0..9).map(|_| backoff.next(LONGEST_REFUSED, 1.0).as_millis()).collect();
+        assert_eq!(refused, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!(backoff.next(LONGEST_ABSENT, 1.0), LONGEST_ABSENT);
+        assert_eq!(backoff.next(LONGEST_ABSENT, 0.0), LONGEST_ABSENT / 2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_after_its_handshake_is_tried_ever_more_seldom() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", server.local_addr().unwrap());
+        let connected = EventSource::new(&url, "u", "p", "a").unwrap().connect();
+        let breaks = async {
+            let mut tried = 0;
+            loop {
+                // Dropped as soon as it is open.
+                tokio_tungstenite::accept_async(server.accept().await.unwrap().0).await.unwrap();
+                tried += 1;
+                if tried == 5 {
+                    return clock::now();
+                }
+            }
+        };
+        let begun = clock::now();
+        let (to, mut from) = tokio::sync::mpsc::channel(64);
+        let forwards = async { connected.await.unwrap().forward(to).await };
+        let drains = async { while from.recv().await.is_some() {} };
+        let ended = tokio::select! {
+            ended = breaks => ended,
+            () = forwards => panic!("it goes on trying"),
+            () = drains => panic!("it goes on telling"),
+        };
+        // Four pauses of at least half of 100, 200, 400 and 800 ms.
+        assert!(ended.since(begun) >= Duration::from_millis(750), "{:?}", ended.since(begun));
+    }
 
     #[test]
     fn the_url_is_asterisks() {

@@ -1,6 +1,6 @@
 //! The body of GET /metrics as JSON, and the moment that every form of the metrics is made from.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -61,8 +61,8 @@ pub struct ServiceMetrics {
     /// under way are not decided and not counted. Without: share of the callers' probes, by the gaps
     /// in their numbers, that never came here; `null` when the callers send no probes.
     pub packet_loss_ratio: Option<f64>,
-    /// Time of the reading: milliseconds since the Unix epoch.
-    pub timestamp: u64,
+    /// Time of the reading, as in `2026-11-26T06:51:54.966002+00:00` (RFC 3339, microseconds, UTC with its offset).
+    pub timestamp: String,
 }
 
 impl ServiceMetrics {
@@ -84,9 +84,15 @@ impl ServiceMetrics {
             avg_latency: ms.mean_ms,
             late_ratio: latency.share_above(late_after),
             packet_loss_ratio: loss,
-            timestamp: now.at.as_ns() / 1_000_000,
+            timestamp: rfc3339(now.at),
         }
     }
+}
+
+/// RFC 3339 to the microsecond, with the offset in figures.
+fn rfc3339(at: Stamp) -> String {
+    let time = UNIX_EPOCH + Duration::from_nanos(at.as_ns());
+    humantime::format_rfc3339_micros(time).to_string().replace('Z', "+00:00")
 }
 
 /// The file of `--metrics-file`.
@@ -143,6 +149,7 @@ pub(super) mod tests {
             assert_eq!(value[key], Value::Null, "{key}");
         }
         assert_eq!(value["total_latencies"], 0);
+        assert_eq!(value["timestamp"], "1970-01-01T00:00:00.000000+00:00");
         for ms in [4, 400] {
             now.record.stages.bridged.record(Duration::from_millis(ms));
         }

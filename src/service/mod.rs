@@ -14,8 +14,8 @@ pub mod media;
 pub mod metrics;
 pub mod openmetrics;
 pub mod reflector;
-mod refusals;
 mod relay;
+mod repeats;
 mod sockets;
 pub mod stats;
 mod tasks;
@@ -33,6 +33,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 
 use crate::net::http::HttpClient;
+use crate::net::http_server;
 use crate::net::resolve::resolve;
 use app::App;
 pub use config::ServiceConfig;
@@ -134,11 +135,7 @@ impl AriService {
         events_task.spawn(events.forward(to_app));
         let mut http_task = JoinSet::new();
         let router = http::router(shared.clone());
-        http_task.spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "/health and /metrics have ended");
-            }
-        });
+        http_task.spawn(http_server::serve(listener, router));
         if let Some(address) = address {
             tracing::info!("health and metrics on http://{address}");
         }

@@ -17,6 +17,8 @@ pub enum Unit {
     Mib,
     /// Milliseconds per minute.
     MsPerMinute,
+    /// Mebibytes per minute.
+    MibPerMinute,
     /// A score from 1 to 4.5.
     Score,
     /// A mean of counts.
@@ -69,6 +71,7 @@ pub fn show(value: Value, unit: Unit) -> String {
         (Value::Number(n), Unit::Count) => grouped(n),
         (Value::Number(n), Unit::Cores) => format!("{n:.2} cores"),
         (Value::Number(n), Unit::Mib) => format!("{n:.1} MiB"),
+        (Value::Number(n), Unit::MibPerMinute) => format!("{n:.2} MiB/min"),
         (Value::Number(n), Unit::MsPerMinute) => format!("{n:.4} ms/min"),
         (Value::Number(n), Unit::Score | Unit::Mean) => format!("{n:.2}"),
     }

@@ -1,6 +1,6 @@
 //! Starts real Asterisks and looks at what they answer, what they leave behind and how they fail.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::harness::{Lane, PATIENCE};
+use crate::harness::{Lane, PATIENCE, Target, authorization};
 
 const GRACE: Duration = PATIENCE;
 
@@ -73,22 +73,41 @@ fn run_dirs(dir: &Folder) -> Vec<PathBuf> {
     paths.filter(|p| p.to_string_lossy().contains("loadtest-asterisk-")).collect()
 }
 
-/// Sends a request to `addr` and returns the first line of every answer, until `last` has come.
-async fn ask(addr: SocketAddr, request: &str, last: &str) -> Vec<String> {
+/// The end of a conversation in which the answer to a challenge is answered with a challenge.
+const REFUSED_AGAIN: &str = "401 twice";
+
+/// Sends a request and returns the first line of every answer, until `last` has come. A challenge is answered once.
+async fn ask(target: Target, request: &str, last: &str) -> Vec<String> {
+    let addr = target.address;
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     let port = socket.local_addr().expect("an address").port();
-    socket.send_to(request.replace("PORT", &port.to_string()).as_bytes(), addr).await.expect("sent");
+    let request = request.replace("PORT", &port.to_string());
+    let mut is_answered = false;
+    socket.send_to(request.as_bytes(), addr).await.expect("sent");
     let mut lines = Vec::new();
     let mut buffer = vec![0; 8192];
-    while !lines.iter().any(|line: &String| line.contains(last)) {
+    let is_over = |lines: &[String]| match last {
+        REFUSED_AGAIN => lines.iter().filter(|line| line.contains(" 401 ")).count() > 1,
+        last => lines.iter().any(|line| line.contains(last)),
+    };
+    while !is_over(&lines) {
         let length = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer))
             .await
             .unwrap_or_else(|_| panic!("{last} did not come, but {lines:?}"))
             .expect("an answer");
         let text = String::from_utf8_lossy(&buffer[..length]);
-        if text.starts_with("SIP/2.0 200") {
-            // Asterisk keeps its BYE back until the answer is acknowledged.
+        // Asterisk keeps its BYE back until the answer is acknowledged, and repeats a refusal until it is.
+        if text.starts_with("SIP/2.0 200") || text.starts_with("SIP/2.0 401") {
             socket.send_to(ack(&text).as_bytes(), addr).await.expect("sent");
+        }
+        if text.starts_with("SIP/2.0 401") && !std::mem::replace(&mut is_answered, true) {
+            let uri = request.split(' ').nth(1).expect("a request line");
+            let authorization = authorization(target, &text, "INVITE", uri);
+            let again = request
+                .replace("CSeq: 1 ", "CSeq: 2 ")
+                .replace("branch=z9hG4bK", "branch=z9hG4bK-2")
+                .replace("Max-Forwards", &format!("{authorization}Max-Forwards"));
+            socket.send_to(again.as_bytes(), addr).await.expect("sent");
         }
         lines.push(text.lines().next().unwrap_or_default().to_string());
     }
@@ -99,8 +118,10 @@ fn ack(answer: &str) -> String {
     let same = ["Via:", "From:", "To:", "Call-ID:"];
     let kept = answer.lines().filter(|line| same.iter().any(|name| line.starts_with(name)));
     let kept: String = kept.map(|line| format!("{line}\r\n")).collect();
+    let number =
+        answer.lines().find_map(|line| line.strip_prefix("CSeq: ")?.split(' ').next()).unwrap_or("1");
     format!(
-        "ACK sip:asterisk@127.0.0.1 SIP/2.0\r\n{kept}CSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        "ACK sip:asterisk@127.0.0.1 SIP/2.0\r\n{kept}CSeq: {number} ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
     )
 }
 
@@ -249,19 +270,37 @@ async fn the_named_extensions_answer_as_they_say() {
         ("echo", "200 OK"),
         ("hangup", "BYE sip:"),
     ] {
-        ask(managed.sip_addr(), &invite(extension, "driver"), answer).await;
+        ask(Target::of(&managed), &invite(extension, "driver"), answer).await;
     }
     // A call that went to the application as well, when it was hung up, would have left a warning.
     let counts = managed.take_log_counts();
     assert!(!counts.contains_key(&LogKind::Warning), "{:?}", managed.output().tail());
     // Nobody serves the application: Stasis fails, and the dialplan hangs up.
-    ask(managed.sip_addr(), &invite("1000", "driver"), "SIP/2.0 500").await;
-    // The user with a password is told apart although the address is the driver's.
-    let lines = ask(managed.sip_addr(), &invite("echo", "secure"), "401").await;
-    assert!(!lines.iter().any(|l| l.contains("200")), "{lines:?}");
+    ask(Target::of(&managed), &invite("1000", "driver"), "SIP/2.0 500").await;
     // There still are a call that rings and one that talks.
     let stopped = managed.stop(GRACE).await;
     assert!(!stopped.killed, "{stopped:?}");
+}
+
+#[tokio::test]
+async fn nobody_calls_without_the_runs_own_password() {
+    let dir = folder();
+    let (managed, config) = start(&dir).await;
+    let stranger = Target::of(&managed);
+    let user = config.digest.user.as_str();
+    for (from, target) in [
+        ("somebody", stranger.with("somebody", "guess")),
+        (user, stranger.with(user, "guess")),
+        ("anonymous", stranger.with("", "")),
+    ] {
+        // From the driver's own address, and by the name of its user.
+        let lines = ask(target, &invite("echo", from), REFUSED_AGAIN).await;
+        assert!(lines.iter().all(|line| line.contains(" 401 ")), "{from}: {lines:?}");
+    }
+    ask(stranger, &invite("echo", "whoever"), "200 OK").await;
+    let counts = managed.take_log_counts();
+    assert!(!counts.contains_key(&LogKind::Warning), "{:?}", managed.output().tail());
+    managed.stop(GRACE).await;
 }
 
 #[tokio::test]

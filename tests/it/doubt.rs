@@ -142,7 +142,7 @@ const ANSWERED: &str = r#"gates.require=["calls.answered == 100%"]"#;
 fn an_asterisk_that_somebody_else_runs_here_is_the_runs_own_load() {
     let place = Place::new();
     let asterisk = UsersAsterisk::start(&place, &[]);
-    let account = ["ARI_USER", "ARI_PASS"].map(|name| (name, asterisk.said[name].as_str()));
+    let account = asterisk.account();
     let settings = asterisk.settings();
     let set = [&settings.each_ref().map(String::as_str)[..], &["load.duration=2s", ANSWERED]].concat();
     ends_with(place.run("smoke", &set).envs(account), 0);

@@ -368,8 +368,8 @@ fn what_the_far_end_makes_of_a_probe_is_counted_and_not_measured() {
     for count in ["loss.count", "duplicate.count", "reordered.count", "strangers.count", "corrupted.count"] {
         assert_eq!(place.count(count), 0, "{count}");
     }
-    let remarks = place.summary()["environment"]["remarks"].to_string();
-    assert!(remarks.contains("not signed"), "{remarks}");
+    let findings = place.summary()["findings"].to_string();
+    assert!(findings.contains("as this run had signed them"), "{findings}");
 }
 
 /// Runs a call a line against the far end, all of them at once; the rows of `calls.csv`.

@@ -117,6 +117,7 @@ fn gauge(definition: &Definition) -> (String, f64) {
         Unit::Count => (name.replace("_count", ""), 1.0),
         Unit::Cores => (name + "_cores", 1.0),
         Unit::Mib => (name + "_bytes", 1_048_576.0),
+        Unit::MibPerMinute => (name + "_bytes_per_minute", 1_048_576.0),
         Unit::MsPerMinute => (name + "_seconds_per_minute", 0.001),
         Unit::Score | Unit::Mean => (name, 1.0),
     }

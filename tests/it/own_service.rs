@@ -254,7 +254,7 @@ impl Drop for Group {
 fn a_service_that_somebody_else_runs_on_an_asterisk_of_the_users_own() {
     let place = Place::new();
     let asterisk = UsersAsterisk::start(&place, &[]);
-    let account = ["ARI_USER", "ARI_PASS"].map(|name| (name, asterisk.said[name].as_str()));
+    let account = asterisk.account();
     let settings = asterisk.settings();
     let external = ["service.mode=external", "service.command=[]", "load.duration=2s", COUNTS];
     let set = [&settings.each_ref().map(String::as_str)[..], &external].concat();

@@ -215,7 +215,7 @@ fn a_service_that_dies_ends_the_run_and_the_calls() {
 #[test]
 fn credentials_are_used_when_asterisk_asks_for_them() {
     let place = Place::new();
-    let set = ["sip.from=secure", "load.calls=2", "load.duration=2s", COUNTS];
+    let set = ["sip.from=somebody", "load.calls=2", "load.duration=2s", COUNTS];
     ends_with(place.run("smoke", &set).env("SIP_USER", "secure").env("SIP_PASS", "a-good-one"), 0);
     assert_eq!(place.count("calls.attempts"), 2);
 }
@@ -241,13 +241,20 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     let asterisk = UsersAsterisk::start(&place, &["--write-env", env.to_str().expect("text")]);
     let mut told = asterisk.said.clone();
     let written = fs::read_to_string(&env).expect("the file is written before the first word is said");
-    // Output ends up in logs, so only the file has the password.
-    let (rest, password) = written.split_once("ARI_PASS='").expect("a password");
-    let password = password.trim_end().trim_end_matches('\'').to_string();
-    let expected = ["ARI_URL", "ARI_USER"].map(|name| format!("{name}='{}'\n", told[name]));
-    assert_eq!(rest, expected.concat());
-    assert!(password.len() > 20 && told.values().all(|said| !said.contains(&password)), "{told:?}");
-    told.insert("ARI_PASS".into(), password);
+    let pair =
+        |line: &str| line.split_once('=').map(|(k, v)| (k.to_string(), v.trim_matches('\'').to_string()));
+    let account: HashMap<_, _> = written.lines().filter_map(pair).collect();
+    assert_eq!(account.len(), 6, "{written}");
+    for (name, shown) in
+        [("SIP_ADDRESS", "SIP"), ("SIP_USER", "SIP_USER"), ("ARI_URL", "ARI_URL"), ("ARI_USER", "ARI_USER")]
+    {
+        assert_eq!(account[name], told[shown], "{name}");
+    }
+    // Output ends up in logs, so only the file has the passwords.
+    for password in ["ARI_PASS", "SIP_PASS"].map(|name| &account[name]) {
+        assert!(password.len() > 20 && told.values().all(|said| !said.contains(password)), "{told:?}");
+    }
+    told.insert("ARI_PASS".into(), account["ARI_PASS"].clone());
     assert_eq!(fs::metadata(&env).expect("it is there").permissions().mode() & 0o777, 0o640);
     let settings = asterisk.settings();
     let set = [&settings.each_ref().map(String::as_str)[..], &["load.calls=2", "load.duration=2s", COUNTS]]
@@ -260,14 +267,15 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     assert!(stderr(&output).contains("ARI_PASS"), "{}", stderr(&output));
     assert!(!place.out().exists(), "a run that never began leaves no folder that looks like one");
 
-    let mut right = place.run("smoke", &set);
-    ends_with(right.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", &told["ARI_PASS"]), 0);
+    // The file gives everything that a scenario with an external Asterisk needs.
+    let bare = ["asterisk.mode=external", "load.calls=2", "load.duration=2s", COUNTS];
+    ends_with(place.run("smoke", &bare).envs(&account), 0);
     assert_eq!(place.count("packets.sent"), 200);
     assert_eq!(channels(&told), "[]", "after a run");
 
     fs::remove_dir_all(place.out()).expect("the second run's folder");
     let mut long = place.run("smoke", &[&set[..], &["load.duration=10m"]].concat());
-    long.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", &told["ARI_PASS"]);
+    long.envs(&account);
     let mut child = start_until(&mut long, "hold");
     assert_ne!(channels(&told), "[]", "while calls are up");
     child.signal(Signal::SIGINT);
@@ -276,7 +284,7 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
 
     fs::remove_dir_all(place.out()).expect("the third run's folder");
     let mut impatient = place.run("smoke", &[&set[..], &["load.duration=10m", "sip.to=echo"]].concat());
-    impatient.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", &told["ARI_PASS"]);
+    impatient.envs(&account);
     let mut child = start_until(&mut impatient, "hold");
     child.signal(Signal::SIGINT);
     child.signal(Signal::SIGTERM);

@@ -29,7 +29,7 @@ fn a_terminal_gets_colours_and_one_bar_whose_share_never_falls() {
     let shares = said.split("] ").filter_map(|rest| rest.split_once(" %")?.0.trim().parse::<u32>().ok());
     let shares: Vec<_> = shares.collect();
     assert!(shares.len() > 5 && shares.is_sorted(), "{shares:?}");
-    for word in ["ramp [", "hold 1 of 2 s [", "hanging up [", "reports ["] {
+    for word in ["ramp [", "hold 1 of 2 s [", "hanging up [", "reports [", "drawing the charts"] {
         assert!(said.contains(word), "`{word}` is not in:\n{}", said.escape_debug());
     }
 }

@@ -10,9 +10,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::events::jittered;
 use super::super::listing::{CallSnapshot, Listing};
 use super::App;
-use super::tasks;
+use super::{shown, tasks};
 use crate::ari::CallIds;
 use crate::ari::call::AriCall;
 use crate::ari::exchange::AriInput;
@@ -28,8 +29,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Rounds after which leftovers stay, and callers behind them are hung up: 4.5 s at most.
 const MOST_ROUNDS: u32 = 8;
-/// Pause between two attempts when Asterisk does not answer.
+/// Longest pause after the first listing that Asterisk does not answer; it doubles up to [`LONGEST_RETRY`].
 const RETRY: Duration = Duration::from_millis(500);
+const LONGEST_RETRY: Duration = Duration::from_secs(8);
 
 /// Progress of a reconciliation.
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ pub(super) struct Reconciliation {
     again_at: Option<Stamp>,
     /// Error of the last attempt.
     failure: Option<String>,
+    /// Attempts that have failed one after another.
+    failures: u32,
     /// Callers whose calls have ended since the listing was requested: it may still name them.
     ended: HashSet<Arc<str>>,
     /// Paths of the deletions since the last connect, and the attempts at each.
@@ -108,12 +112,14 @@ impl App {
             Ok(listing) => self.on_listing(known, &listing),
             Err(error) => {
                 if self.reconciliation.failure.is_none() {
-                    tracing::warn!(%error, "cannot list what Asterisk has; asking again");
+                    self.warn("listing", || format!("cannot list what Asterisk has; asking again: {error}"));
                 }
                 self.reconciliation.failure = Some(error.to_string());
                 // While there is no connection there is no use: the next one begins anew.
                 if self.disconnected.is_none() && self.stop_by.is_none() {
-                    self.reconciliation.again_at = Some(clock::now() + RETRY);
+                    self.reconciliation.failures += 1;
+                    let pause = retry(self.reconciliation.failures, rand::random());
+                    self.reconciliation.again_at = Some(clock::now() + pause);
                 }
             }
         }
@@ -122,13 +128,16 @@ impl App {
     fn on_listing(&mut self, known: &[CallSnapshot], listing: &Listing) {
         let now = clock::now();
         self.reconciliation.failure = None;
+        self.reconciliation.failures = 0;
         self.replay_missed(now, known, listing);
         // Anything that belongs to a call, or did when the listing was requested, is no stray.
         let known: HashSet<&str> = known.iter().map(|known| &*known.caller).collect();
         let strays = self.strays(&known, listing);
         if !strays.is_empty() && self.reconciliation.round == 1 {
             let count = strays.len();
-            tracing::warn!(count, "deleting channels and bridges that an earlier service left");
+            self.warn("strays", || {
+                format!("deleting channels and bridges that an earlier service left count={count}")
+            });
         }
         let behind = self.adopt(now, &known, listing);
         let is_last = self.reconciliation.round >= MOST_ROUNDS || self.stop_by.is_some();
@@ -151,7 +160,8 @@ impl App {
         let before = std::mem::replace(&mut self.reconciliation.started, listing.started.clone());
         let is_another = before.is_some() && listing.started.is_some() && before != listing.started;
         if is_another {
-            tracing::warn!(calls = known.len(), "Asterisk was started anew; its calls are lost");
+            let calls = known.len();
+            self.warn("anew", || format!("Asterisk was started anew; its calls are lost calls={calls}"));
         }
         for known in known {
             let Some(entry) = self.calls.get(&known.caller).filter(|e| e.serial == known.serial) else {
@@ -201,7 +211,9 @@ impl App {
                 behind.push(caller.clone());
                 continue;
             }
-            tracing::info!(caller, "found waiting in the application");
+            if self.repeats.add("waiting", now).is_some() {
+                tracing::info!(caller = shown(caller), "found waiting in the application");
+            }
             self.shared.record().calls.adopted += 1;
             self.on_call(now, caller, &args);
         }
@@ -228,16 +240,16 @@ impl App {
         self.tasks.spawn(tasks::ask(self.client.clone(), None, request));
     }
 
-    pub(super) fn on_stray_answer(&self, request: &AriRequest, result: Result<HttpAnswer, HttpError>) {
+    pub(super) fn on_stray_answer(&mut self, request: &AriRequest, result: Result<HttpAnswer, HttpError>) {
         let error = match result {
             Ok(answer) if (200..300).contains(&answer.status) || answer.status == 404 => return,
             Ok(answer) => format!("HTTP status {}", answer.status),
             Err(error) => error.to_string(),
         };
-        let (path, attempts) = (&request.path, self.reconciliation.deleted.get(&request.path));
+        let (path, attempts) = (shown(&request.path), self.reconciliation.deleted.get(&request.path));
         // Once for each: the repetitions are counted.
         if attempts.is_none_or(|attempts| *attempts == 1) {
-            tracing::warn!(error, path, "a stray of ours was not deleted");
+            self.warn("stray", || format!("a stray of ours was not deleted path={path}: {error}"));
         } else {
             tracing::debug!(error, path, attempts, "a stray of ours was not deleted");
         }
@@ -246,8 +258,12 @@ impl App {
 
 /// The pause after round `round`: between half of its grown length and all of it, as `unit` (0 to 1) says.
 fn pause(round: u32, unit: f64) -> Duration {
-    let grown = FIRST_PAUSE.saturating_mul(1 << round.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
-    grown / 2 + grown.mul_f64(unit / 2.0)
+    jittered(FIRST_PAUSE.saturating_mul(1 << round.saturating_sub(1).min(16)).min(LONGEST_PAUSE), unit)
+}
+
+/// The pause after so many failures one after another, likewise.
+fn retry(failures: u32, unit: f64) -> Duration {
+    jittered(RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_RETRY), unit)
 }
 
 #[cfg(test)]
@@ -261,6 +277,7 @@ mod tests {
         assert_eq!(most(2), 2 * FIRST_PAUSE);
         assert_eq!((most(5), most(u32::MAX)), (LONGEST_PAUSE, LONGEST_PAUSE));
         assert_eq!(pause(3, 0.0), most(3) / 2);
+        assert_eq!((retry(1, 1.0), retry(2, 1.0), retry(u32::MAX, 1.0)), (RETRY, 2 * RETRY, LONGEST_RETRY));
         let all: Duration = (1..MOST_ROUNDS).map(most).sum();
         assert!(all <= Duration::from_millis(4500), "{all:?}");
     }

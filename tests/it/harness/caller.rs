@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use loadtest::asterisk::Managed;
 use loadtest::clock;
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::{Incoming, StreamSender, read};
 use loadtest::rtp::probe::{Probe, RunKey};
+use loadtest::sip::Method;
+use loadtest::sip::digest::{Challenge, Credentials};
 use tokio::net::UdpSocket;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -20,6 +23,40 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// The run id of all probes here.
 const RUN: RunKey = RunKey::new(0x5EED, [1; 16]);
+
+/// Where to call, and as whom.
+#[derive(Clone, Copy)]
+pub struct Target {
+    pub address: SocketAddr,
+    user: &'static str,
+    password: &'static str,
+}
+
+impl Target {
+    /// An Asterisk that the test has started. The few words of its account stay until the tests end.
+    pub fn of(asterisk: &Managed) -> Target {
+        let account = asterisk.sip_account();
+        let (user, password) = (account.user.clone().leak(), account.password.expose().to_string().leak());
+        Target { address: asterisk.sip_addr(), user, password }
+    }
+}
+
+impl Target {
+    /// The same Asterisk, called by somebody else.
+    pub fn with(self, user: &str, password: &str) -> Target {
+        Target { user: user.to_string().leak(), password: password.to_string().leak(), ..self }
+    }
+}
+
+/// The Authorization header that answers a 401, with its end of line.
+pub fn authorization(target: Target, challenge: &str, method: &str, uri: &str) -> String {
+    let challenge = header(challenge, "WWW-Authenticate").expect("a challenge");
+    let challenge = Challenge::parse(&challenge).expect("a digest");
+    let credentials = Credentials { username: target.user.into(), password: target.password.into() };
+    let answer =
+        challenge.answer(&credentials, &Method::from_name(method), uri, "c0ffee").expect("an answer");
+    format!("Authorization: {answer}\r\n")
+}
 
 /// A call that was answered.
 pub struct Caller {
@@ -49,17 +86,13 @@ impl Echo {
 
 impl Caller {
     /// Calls `extension` with `codec`; the final status when it is not 200.
-    pub async fn call(asterisk: SocketAddr, extension: &str, id: u32, codec: Codec) -> Result<Self, u16> {
+    pub async fn call(asterisk: Target, extension: &str, id: u32, codec: Codec) -> Result<Self, u16> {
         Caller::try_call(asterisk, extension, id, codec).await.map_err(|answer| status(&answer))
     }
 
     /// As [`Caller::call`], with the whole final answer when its status is not 200.
-    pub async fn try_call(
-        asterisk: SocketAddr,
-        extension: &str,
-        id: u32,
-        codec: Codec,
-    ) -> Result<Self, String> {
+    pub async fn try_call(target: Target, extension: &str, id: u32, codec: Codec) -> Result<Self, String> {
+        let asterisk = target.address;
         let sip = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         sip.connect(asterisk).await.unwrap();
@@ -76,7 +109,16 @@ impl Caller {
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP {pt}\r\na=ptime:20\r\n",
             caller.media.port()
         );
-        let invite = caller.request("INVITE", 1, &sdp);
+        let invite = caller.request("INVITE", 1, "", &sdp);
+        caller.send(&invite).await;
+        let challenge = caller.final_answer(&invite).await;
+        assert_eq!(status(&challenge), 401, "nobody calls without a password: {challenge}");
+        let to = header(&challenge, "To").unwrap_or_default();
+        // The ACK of a refusal belongs to the INVITE's own transaction (RFC 3261 17.1.1.3).
+        let ack = caller.request("ACK", 1, "", "").replace("z9hG4bKACK", "z9hG4bKINVITE");
+        caller.send(&ack.replace(&format!("To: {}", caller.to), &format!("To: {to}"))).await;
+        let authorization = authorization(target, &challenge, "INVITE", &caller.contact);
+        let invite = caller.request("INVITE", 2, &authorization, &sdp);
         caller.send(&invite).await;
         let answer = caller.final_answer(&invite).await;
         let status = status(&answer);
@@ -84,7 +126,7 @@ impl Caller {
         if let Some(contact) = header(&answer, "Contact") {
             caller.contact = contact.trim_matches(['<', '>']).to_string();
         }
-        caller.send(&caller.request("ACK", 1, "")).await;
+        caller.send(&caller.request("ACK", 2, "", "")).await;
         if status != 200 {
             return Err(answer);
         }
@@ -130,7 +172,7 @@ impl Caller {
 
     /// Hangs up; the status of the answer to BYE, or 0 when there is none.
     pub async fn hang_up(&self) -> u16 {
-        let bye = self.request("BYE", 2, "");
+        let bye = self.request("BYE", 3, "", "");
         self.send(&bye).await;
         status(&self.final_answer(&bye).await)
     }
@@ -158,14 +200,14 @@ impl Caller {
         timeout(within, waiting).await.is_ok()
     }
 
-    fn request(&self, method: &str, cseq: u32, body: &str) -> String {
+    fn request(&self, method: &str, cseq: u32, more: &str, body: &str) -> String {
         let local = self.sip.local_addr().unwrap();
         let (id, to, contact) = (self.id, &self.to, &self.contact);
         let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
-            "{method} {contact} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK{method}{id}p{}\r\n\
+            "{method} {contact} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK{method}{cseq}i{id}p{}\r\n\
              From: <sip:caller@{local}>;tag=f{id}\r\nTo: {to}\r\nCall-ID: call-{id}-{}\r\nCSeq: {cseq} {method}\r\n\
-             Contact: <sip:caller@{local}>\r\nMax-Forwards: 70\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+             Contact: <sip:caller@{local}>\r\nMax-Forwards: 70\r\n{more}{kind}Content-Length: {}\r\n\r\n{body}",
             local.port(),
             local.port(),
             body.len(),

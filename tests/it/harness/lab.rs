@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::{Echo, Lane, PATIENCE, comes_true};
+use super::{Echo, Lane, PATIENCE, Target, comes_true};
 
 pub const QUICK: HttpLimits = HttpLimits { timeout: PATIENCE, body: BODY_LIMIT };
 
@@ -81,8 +81,9 @@ impl Lab {
         Wire::to(self.asterisk.http_addr()).await
     }
 
-    pub fn sip(&self) -> SocketAddr {
-        self.asterisk.sip_addr()
+    /// Where to call, and as whom.
+    pub fn sip(&self) -> Target {
+        Target::of(&self.asterisk)
     }
 
     pub async fn count(&self, what: &str) -> usize {

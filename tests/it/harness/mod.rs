@@ -11,7 +11,7 @@ mod wait;
 pub mod world;
 
 pub use browser::Browser;
-pub use caller::{Caller, Echo};
+pub use caller::{Caller, Echo, Target, authorization};
 pub use place::{Place, assert_replaced, program, rows};
 pub use ports::Lane;
 pub use process::{Guarded, UsersAsterisk, child_of, ends_with, sentences, sipp, start_until, stderr};

@@ -52,7 +52,7 @@ impl Drop for Guarded {
 /// `loadtest asterisk` on ports of its own, as a user starts one.
 pub struct UsersAsterisk {
     process: Guarded,
-    /// The names and values that it prints: SIP, ARI_URL, ARI_USER, and ARI_PASS unless it is in a file.
+    /// The names and values that it prints: SIP, ARI_URL, the users, and the passwords unless they are in a file.
     pub said: HashMap<String, String>,
 }
 
@@ -84,6 +84,11 @@ impl UsersAsterisk {
     pub fn settings(&self) -> [String; 3] {
         let (sip, ari) = (&self.said["SIP"], &self.said["ARI_URL"]);
         ["asterisk.mode=external".into(), format!("asterisk.sip={sip}"), format!("asterisk.ari={ari}")]
+    }
+
+    /// Its accounts, as the environment has them. They are said unless they are in a file.
+    pub fn account(&self) -> [(&'static str, &str); 4] {
+        ["ARI_USER", "ARI_PASS", "SIP_USER", "SIP_PASS"].map(|name| (name, self.said[name].as_str()))
     }
 
     /// Ends it in order.
