@@ -42,7 +42,9 @@ pub async fn place(mut plan: RunPlan) -> Result<Exit, Failure> {
         say::out(format_args!("  {mark} {:12} {}", step.name, step.said));
     }
     let found = findings(summary, verdict);
-    say::out(terminal::findings(&found).trim_end());
+    if !found.is_empty() {
+        say::out(terminal::findings(&found).trim_end());
+    }
     let broken = summary.environment.broken.as_str();
     if broken.is_empty() && steps.iter().all(|step| step.good != Some(false)) {
         say::out("The call went through and was heard.");

@@ -6,7 +6,7 @@ use super::Limits;
 use super::quiet::{Quiet, Shares, quiet_seconds};
 use crate::metrics::Summary;
 use crate::record::{Environment, Phase};
-use crate::values::{Ns, Unit, Value, show};
+use crate::values::{Ns, Unit, Value, counted, show};
 
 /// Share of the machine from which a run's own load fills it.
 const FULL: f64 = 0.8;
@@ -49,7 +49,14 @@ impl Doubt {
     pub fn sentences(&self) -> impl Iterator<Item = String> + '_ {
         let of_quiet = self.quiet.as_ref().filter(|_| self.extent == Extent::Limits).map(|quiet| {
             let few = if quiet.are_enough() { "" } else { ": too few for a best reading of times" };
-            format!("{} of {} seconds were quiet{few}", quiet.seconds.len(), quiet.of)
+            match quiet.seconds.len() {
+                0 => format!(
+                    "not one of {} was quiet: times have no best reading",
+                    counted(quiet.of as u64, "second")
+                ),
+                1 => format!("1 of {} was quiet{few}", counted(quiet.of as u64, "second")),
+                n => format!("{n} of {} seconds were quiet{few}", quiet.of),
+            }
         });
         self.reasons.iter().cloned().chain(of_quiet)
     }
@@ -250,7 +257,7 @@ mod tests {
             ),
             "{full:?}"
         );
-        assert_eq!(full[2], "0 of 12 seconds were quiet: too few for a best reading of times");
+        assert_eq!(full[2], "not one of 12 seconds was quiet: times have no best reading");
         let mut unseen = summary(&seconds(20, QUIET, 10, DISTURBED));
         unseen.environment.unseen = "Asterisk".into();
         let unseen = doubt(&unseen, &limits()).reasons;

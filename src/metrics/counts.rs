@@ -214,7 +214,7 @@ pub(super) static TRAFFIC: [Definition; 31] = [
 ];
 
 #[rustfmt::skip]
-pub(super) static MACHINE: [Definition; 14] = [
+pub(super) static MACHINE: [Definition; 15] = [
     record(Instrument, "slots.missed_ratio", Ratio,
         "instrument: packets sent later than their stream's next one was due",
         |f| ratio(
@@ -231,6 +231,11 @@ pub(super) static MACHINE: [Definition; 14] = [
         |f| f.held_mean(|s| s.cpu_service)),
     record(Resources, "cpu.asterisk_mean", Cores, "CPU of Asterisk in the measured window",
         |f| f.held_mean(|s| s.cpu_asterisk)),
+    record(Resources, "cpu.others_mean", Cores, "CPU of programs that are not the run's, in the measured window",
+        |f| f.held_mean(|s| {
+            let own = [s.cpu_driver, s.cpu_service, s.cpu_asterisk].into_iter().flatten().sum::<f64>();
+            Some((s.cpu_machine? * f64::from(f.environment.all_cpus()) - own).max(0.0))
+        })),
     record(Resources, "cpu.machine_mean", Ratio, "CPU of the whole machine in the measured window",
         |f| f.held_mean(|s| s.cpu_machine)),
     record(Resources, "cpu.steal_max", Ratio, "busiest second of CPU time given to other guests",

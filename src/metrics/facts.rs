@@ -334,7 +334,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Average over the seconds of the hold phase.
-    pub fn held_mean(&self, of: fn(&SecondRecord) -> Option<f64>) -> Value {
+    pub fn held_mean(&self, of: impl Fn(&SecondRecord) -> Option<f64>) -> Value {
         let values: Vec<f64> = self.held().filter_map(of).collect();
         known((!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64))
     }

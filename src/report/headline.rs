@@ -17,13 +17,22 @@ pub(super) const CARDS: [(&str, &str, Option<&str>); 9] = [
 type Line = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// Lines of the text at the end of a run.
-pub(super) const LINES: [Line; 3] = [
+pub(super) const LINES: [Line; 4] = [
     (
         "Round trip",
         &[("rtt.p50", "p50"), ("rtt.p95", "p95"), ("rtt.p99", "p99"), ("control.p99", "control p99")],
     ),
     ("Packets", &[("loss.ratio", "lost"), ("late.ratio", "late"), ("mos.concealed", "MOS")]),
     ("Calls", &[("calls.attempts", "placed"), ("calls.answered", "answered"), ("answer_delay.p50", "in")]),
+    (
+        "CPU, cores",
+        &[
+            ("cpu.driver_mean", "driver"),
+            ("cpu.service_mean", "service"),
+            ("cpu.asterisk_mean", "Asterisk"),
+            ("cpu.others_mean", "others"),
+        ],
+    ),
 ];
 
 /// Latencies of `summary.md`, one row each.

@@ -6,7 +6,7 @@ use crate::compare::digest::RunDigest;
 use crate::gate::{Gate, Limits, judge};
 use crate::metrics::summarize;
 use crate::record::stored::Stored;
-use crate::record::{Run, Scope, Series, fixture};
+use crate::record::{Ending, LogLine, Run, Scope, Series, fixture};
 
 /// The files of a run, as they are stored.
 fn files(Stored { environment, calls, seconds, call_seconds, .. }: &Stored) -> [(&'static str, Vec<u8>); 4] {
@@ -130,5 +130,47 @@ fn a_measured_window_without_its_tables_is_damage() {
         bytes[n].truncate(head + 1);
         let said = stored(&run, bytes).read().unwrap_err();
         assert!(said.starts_with(name) && said.contains("is empty"), "{said}");
+    }
+}
+
+/// What moves a cursor, turns the direction of reading, or hides.
+const HIDDEN: &str =
+    "\x1b[2J\x07\r\x7f\u{9b}31m\u{202e}\u{2066}\u{200f}\u{61c}\u{200b}\u{feff}\u{2028}\u{e0041}";
+
+/// Every word of a run is anybody's.
+#[test]
+fn no_hidden_character_gets_into_a_report() {
+    let mut run = fixture::hostile();
+    let environment = &mut run.environment;
+    let observed = &mut environment.observed;
+    let words = [&mut observed.setup.target, &mut observed.setup.to, &mut observed.setup.user];
+    let words = words.into_iter().chain([&mut observed.first_call.realm, &mut observed.setup.app]);
+    words.for_each(|word| *word = HIDDEN.into());
+    let line = LogLine { text: format!("Stasis app not registered {HIDDEN}"), count: 3 };
+    (observed.asterisk_log, observed.service_log) = (vec![line.clone()], vec![line]);
+    let words = [&mut environment.name, &mut environment.host, &mut environment.cpu, &mut environment.kernel];
+    let words = words.into_iter().chain([&mut environment.asterisk, &mut environment.service]);
+    let words = words.chain([&mut environment.version, &mut environment.codec, &mut environment.started_at]);
+    words.for_each(|word| *word = HIDDEN.into());
+    environment.scheduling = HIDDEN.into();
+    (environment.remarks, environment.command) = (vec![HIDDEN.into()], vec![HIDDEN.into()]);
+    environment.leaks.parts.iter_mut().for_each(|part| part.what = HIDDEN.into());
+    for call in &mut run.calls {
+        (call.call_id, call.reason, call.ending) = (HIDDEN.into(), HIDDEN.into(), Ending::Rejected);
+    }
+    for broken in ["", HIDDEN] {
+        run.environment.broken = broken.into();
+        let summary = summarize(run.clone());
+        let verdict = judge(&summary, &[Gate::parse("rtt.p99 < 20ms").unwrap()], &Limits::default());
+        let texts = Format::ALL.iter().filter(|format| **format != Format::Png).flat_map(|format| {
+            let files = render(*format, &summary, &verdict, HIDDEN).unwrap();
+            files.into_iter().map(|file| (file.path, String::from_utf8(file.bytes).unwrap()))
+        });
+        let look = terminal::Look { colour: false, tables: true, place: "here" };
+        for (path, text) in texts.chain([("the terminal", terminal::summary(&summary, &verdict, look))]) {
+            let hidden = HIDDEN.chars().filter(|c| !c.is_ascii_graphic());
+            let left: Vec<_> = hidden.filter(|c| text.contains(*c)).collect();
+            assert!(left.is_empty(), "{path}: {left:?}");
+        }
     }
 }

@@ -171,8 +171,8 @@ impl Trial<'_> {
         environment: Environment,
     ) -> Environment {
         let (plan, granted) = (self.plan, &self.plan.granted);
-        let early = self.early_end.ended.as_ref().map(|early| format!("gate `{}` {early}", early.gate));
-        let remarks = early.into_iter().chain(environment.remarks).chain(remarks(plan.scenario(), recorded));
+        // A run that was ended early says so at its gate.
+        let remarks = environment.remarks.into_iter().chain(remarks(plan.scenario(), recorded));
         let (ari, foreign) = self.looks.finish().await;
         let foreign = (foreign > 0).then(|| {
             format!("{foreign} channels and bridges in Asterisk are other callers': they are left out of the leak check")

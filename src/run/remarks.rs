@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::driver::Recorded;
 use crate::record::{CallRecord, Ending};
 use crate::scenario::Scenario;
+use crate::values::counted;
 
 /// Detects a target that never answered any SIP: that is a broken set-up, no outcome of calls.
 pub fn silent_target(recorded: &Recorded, target: SocketAddr) -> Option<String> {
@@ -28,7 +29,7 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
     }
     if environment.suppressed_attempts > 0 {
         let (count, why) = (environment.suppressed_attempts, &recorded.suppressed_because);
-        remarks.push(format!("{count} calls could not be placed: {why}"));
+        remarks.push(format!("{} could not be placed: {why}", counted(count, "call")));
     }
     for (direction, counts) in ["out", "back"].into_iter().zip(&recorded.impaired) {
         if counts.seen() > 0 {

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use crate::values::visible;
+
 /// Problems of which all is told; others are counted.
 pub const MOST_SHOWN: usize = 5;
 /// Longest message or cure in characters, and longest piece of a line of the file on each side of the place.
@@ -97,11 +99,15 @@ fn line(text: &str, span: Range<usize>) -> Line {
     let (from, to) =
         (at(begin.max(start.saturating_sub(LONGEST_BESIDE))), at(end.min(start + 2 * LONGEST_BESIDE)));
     let (before, after) = (if from > begin { "…" } else { "" }, if to < end { "…" } else { "" });
-    let first = start - from + before.len();
+    let stop = at(span.end).clamp(start, to);
+    // The renderer would put one mark for all that is hidden.
+    let (left, place) = (visible(&text[from..start]), visible(&text[start..stop]));
+    let right = visible(text[stop..to].trim_end_matches('\r'));
+    let first = before.len() + left.len();
     Line {
         number: text[..begin].matches('\n').count() + 1,
-        text: format!("{before}{}{after}", &text[from..to]),
-        span: first..first + at(span.end).clamp(start, to) - start,
+        text: format!("{before}{left}{place}{right}{after}"),
+        span: first..first + place.len(),
     }
 }
 

@@ -397,7 +397,7 @@ impl App {
         }
     }
 
-    /// Logs a warning of a kind: the first few as they come, then one in a while with their number.
+    /// Logs a warning of a kind: the first as it comes, then one in a while with their number.
     fn warn(&mut self, kind: &'static str, text: impl FnOnce() -> String) {
         match self.repeats.add(kind, clock::now()) {
             Some(0) => tracing::warn!("{}", text()),

@@ -1,12 +1,10 @@
-//! Lines of the log that would come again and again: the first are said, then one in a while with their number.
+//! Lines of the log that would come again and again: the first is said, then one in a while with their number.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::stamp::Stamp;
 
-/// Lines of a kind that are said as they come.
-const FIRST: u64 = 3;
 /// Interval between two later lines of one kind.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
@@ -27,7 +25,7 @@ impl Repeats {
     pub fn add(&mut self, kind: &'static str, now: Stamp) -> Option<u64> {
         let repeat = self.0.entry(kind).or_default();
         repeat.total += 1;
-        if repeat.total > FIRST && now.since(repeat.said_at) < REPORT_EVERY {
+        if repeat.total > 1 && now.since(repeat.said_at) < REPORT_EVERY {
             repeat.unsaid += 1;
             return None;
         }
@@ -50,7 +48,7 @@ mod tests {
         let mut repeats = Repeats::default();
         let at = |second| Stamp::ZERO + Duration::from_secs(second);
         let said: Vec<_> = (0..=23).filter_map(|second| repeats.add("a", at(second))).collect();
-        assert_eq!((said, repeats.total("a")), (vec![0, 0, 0, 9, 9], 24));
+        assert_eq!((said, repeats.total("a")), (vec![0, 9, 9], 24));
         assert_eq!(repeats.add("b", at(3)), Some(0), "another kind");
     }
 }

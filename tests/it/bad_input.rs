@@ -184,3 +184,47 @@ fn numbers_dates_and_truths_are_text_where_text_belongs() {
     let resolved = loadtest::run::plan::read_scenario(&path, &[]).expect("a scenario").scenario;
     assert_eq!((&*resolved.name, &*resolved.sip.to, &*resolved.sip.from), ("2026-11-26", "+4930", "0x1F"));
 }
+
+/// Words of the command line, of a scenario and of a stored run reach a terminal as text and as nothing else.
+#[test]
+fn hidden_characters_are_printed_as_marks() {
+    const HIDDEN: &str = "\x1b[2J\u{9b}\u{202e}\u{200b}x";
+    let place = Place::new();
+    let (run, scenario) = (place.path("stored"), place.path("hidden.toml"));
+    std::fs::create_dir(&run).expect("a folder");
+    for file in std::fs::read_dir("tests/samples/format1").expect("the sample").flatten() {
+        if file.path().is_file() {
+            std::fs::copy(file.path(), run.join(file.file_name())).expect("a copy");
+        }
+    }
+    let path = run.join("environment.json");
+    let mut environment: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).expect("it is there")).expect("JSON");
+    for key in ["name", "broken", "asterisk", "service", "host"] {
+        environment[key] = HIDDEN.into();
+    }
+    std::fs::write(&path, environment.to_string()).expect("it is written");
+    std::fs::write(&scenario, format!("name = \"{HIDDEN}\"\nload.{HIDDEN} = 1\n")).expect("it is written");
+    let (run, scenario) = (run.to_string_lossy().into_owned(), scenario.to_string_lossy().into_owned());
+    let out = place.path("again").to_string_lossy().into_owned();
+    let set = format!("load.calls={HIDDEN}");
+    for arguments in [
+        &[HIDDEN][..],
+        &["run", HIDDEN],
+        &["run", "scenarios/smoke.toml", "--report", HIDDEN],
+        &["run", "scenarios/smoke.toml", "--set", &set],
+        &["check", &scenario],
+        &["report", HIDDEN],
+        &["report", &run, "--out", &out, "--report", "markdown", "--tables"],
+        &["compare", HIDDEN, HIDDEN],
+        &["ping", HIDDEN],
+        &["service", "--config", HIDDEN],
+    ] {
+        let output = place.program().args(arguments).output().expect("it ends");
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+        assert_ne!(output.status.code(), Some(0), "{said}");
+        let hidden = ['\x1b', '\u{9b}', '\u{202e}', '\u{200b}'];
+        assert!(!said.contains(hidden), "{arguments:?}: {said:?}");
+        assert!(said.contains("⟨U+202E⟩"), "{arguments:?} is quoted: {said}");
+    }
+}

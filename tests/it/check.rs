@@ -149,6 +149,7 @@ fn an_asterisk_of_the_users_own_is_asked() {
     let ask = |set: &[&str], password: &str, code| {
         let mut check = place.check("smoke", set);
         check.env("ARI_USER", &account["ARI_USER"]).env("ARI_PASS", password);
+        check.envs(["SIP_USER", "SIP_PASS"].map(|name| (name, &account[name])));
         let output = ends_with(&mut check, code);
         (stderr(&output), stdout(&output))
     };

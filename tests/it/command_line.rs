@@ -213,7 +213,7 @@ fn every_gate_in_the_documentation_is_one() {
         assert!(Gate::parse(&format!("rtt.p99{op}20ms")).is_ok(), "{op}");
     }
     for unit in words("<unit>") {
-        let metrics = ["rtt.p99", "loss.ratio", "memory.driver_max"];
+        let metrics = ["rtt.p99", "loss.ratio", "memory.driver_max", "memory.driver_growth"];
         assert!(metrics.iter().any(|m| Gate::parse(&format!("{m} < 20{unit}")).is_ok()), "{unit}");
     }
 }

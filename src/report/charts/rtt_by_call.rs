@@ -18,7 +18,8 @@ pub(super) const CHART: Chart = Chart {
     section: "by-call",
     title: "Round trip of packets, call by call and second by second",
     caption: "A bright row is a slow call, a bright column a slow second of all calls, a bright spot a \
-              slow second of one call.",
+              slow second of one call. Neighbouring rows send in neighbouring milliseconds of the packet interval: \
+              a band of rows is a part of the interval in which Asterisk or the machine is always busier.",
     figures: &[
         ("calls answered", "calls.answered_count"),
         ("median round trip", "rtt.p50"),

@@ -63,7 +63,9 @@ pub(super) const CHART: Chart = Chart {
     path: "plots/setup-times.png",
     section: "set-up",
     title: "Set-up times, call by call",
-    caption: "A dot is one call; dots that climb to the right mean that each call made the next one wait.",
+    caption: "A dot is one call; dots that climb to the right mean that each call made the next one wait. The first \
+              echo includes up to one packet interval of waiting for the call's turn to send: turns are spread over \
+              the interval, so that these dots climb within it, and begin anew, on an idle machine too.",
     figures: &[
         ("median session request delay", "srd.p50"),
         ("answer delay", "answer_delay.p50"),

@@ -9,7 +9,7 @@ use crate::analysis::fault::Recovery;
 use crate::diagnosis::{self, Finding};
 use crate::gate::{GateResult, Outcome, Verdict};
 use crate::metrics::{EndingCount, Summary};
-use crate::values::Value;
+use crate::values::{Unit, Value};
 
 /// The form of the text.
 #[derive(Debug, Clone, Copy, Default)]
@@ -148,7 +148,12 @@ fn figures(text: &mut String, pen: Pen, summary: &Summary) {
     let shown = |(name, label): &(&str, &str)| {
         let metric = summary.metric(name).filter(|m| m.value != Value::NoData)?;
         let few = if metric.too_few { "*" } else { "" };
-        Some(format!("{} {metric}{few}", pen.dim(label)))
+        let value = match metric.definition.unit {
+            // The title has the unit.
+            Unit::Cores => words::bare(metric),
+            _ => metric.to_string(),
+        };
+        Some(format!("{} {value}{few}", pen.dim(label)))
     };
     for (title, of) in headline::LINES {
         let known: Vec<_> = of.iter().filter_map(shown).collect();
