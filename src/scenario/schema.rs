@@ -2,7 +2,6 @@
 //! there: `UPDATE_DOCS=1 cargo test --lib scenario::schema` writes them anew.
 
 use std::fmt::Write as _;
-use std::fs;
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -165,12 +164,13 @@ fn row(Key { path, kind, default, required, range, words, doc, .. }: &Key) -> St
 }
 
 /// Compares a file with what the code makes, and writes it first where UPDATE_DOCS is set.
+#[cfg(test)]
 #[track_caller]
 fn hold(path: &str, text: &str) {
     if ["UPDATE_DOCS", "UPDATE_SCHEMA"].iter().any(|name| std::env::var_os(name).is_some()) {
-        fs::write(path, text).unwrap();
+        std::fs::write(path, text).unwrap();
     }
-    let is = fs::read_to_string(path).unwrap_or_default();
+    let is = std::fs::read_to_string(path).unwrap_or_default();
     assert!(is == text, "{path} is behind: UPDATE_DOCS=1 cargo test --lib scenario::schema");
 }
 
@@ -212,10 +212,10 @@ fn validator() -> jsonschema::Validator {
 fn shipped_scenarios_are_valid_and_name_their_schema() {
     let validator = validator();
     let mut seen = 0;
-    for entry in fs::read_dir("scenarios").unwrap() {
+    for entry in std::fs::read_dir("scenarios").unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|e| e == "toml") {
-            let text = fs::read_to_string(&path).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.starts_with("#:schema ./scenario.schema.json\n"), "{}", path.display());
             assert!(valid(&validator, &text), "{}", path.display());
             seen += 1;

@@ -109,7 +109,8 @@ fn gauges(place: &Place, summary: &Value, figures: &[(&Definition, Value)]) {
 
 /// A metric's name in OpenMetrics, and the factor between its units.
 fn gauge(definition: &Definition) -> (String, f64) {
-    let name = format!("loadtest_{}", definition.name.replace('.', "_"));
+    // A total would be a counter's name.
+    let name = format!("loadtest_{}", definition.name.trim_end_matches(".total").replace('.', "_"));
     let ratio = || name.replace("_ratio", "") + "_ratio";
     match definition.unit {
         Unit::Ms => (name + "_seconds", 0.001),

@@ -183,11 +183,9 @@ fn is_more_exact(difference: &Difference) -> bool {
     is_near && EXACT_TODAY.iter().any(|group| difference.at.starts_with(group))
 }
 
-/// True for a circumstance or a count that version 0.1.0 did not record.
+/// True for a circumstance or a figure that version 0.1.0 did not have.
 fn is_recorded_since(difference: &Difference) -> bool {
-    let group = difference.at.strip_prefix("metrics.").and_then(|at| at.split('.').next());
-    let is_new =
-        difference.at.starts_with("environment.") || group.is_some_and(|g| COUNTED_TODAY.contains(&g));
+    let is_new = ["environment.", "metrics."].iter().any(|part| difference.at.starts_with(part));
     is_new && difference.then == ABSENT
 }
 
