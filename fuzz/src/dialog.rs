@@ -67,6 +67,8 @@ pub fn dialog(input: &[u8]) {
             Step::Ask(ask) => last = ask.of(&told.requests[0]),
             Step::Again => {
                 if let Some(message) = &last {
+                    // What a timer owes is no repetition's doing.
+                    told.pass(told.now);
                     let before = (told.is_answered, told.has_ended);
                     told.call.handle_message(told.now, message, &anywhere);
                     let moved = told.drain();

@@ -121,9 +121,11 @@ pub fn user_part(name: &str) -> String {
     })
 }
 
-/// Text that is safe as a header value: nothing in it can end the line.
+/// Text that is safe as a header value: nothing in it can end the line. White space of SIP is cut off at its ends;
+/// Unicode's is somebody's text.
 pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_string()
+    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    spaced.trim_matches(' ').to_string()
 }
 
 #[cfg(test)]

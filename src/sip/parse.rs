@@ -98,7 +98,7 @@ fn unfold(bytes: &[u8]) -> Result<(Vec<Cow<'_, str>>, &[u8]), ParseError> {
 /// A line without white space at its ends and without characters that could pass for a line end.
 fn tidy(line: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(line) {
-        Ok(text) if !text.contains(char::is_control) => Cow::Borrowed(text.trim()),
+        Ok(text) if !text.contains(char::is_control) => Cow::Borrowed(text.trim_matches(' ')),
         _ => Cow::Owned(grammar::one_line(&String::from_utf8_lossy(line))),
     }
 }
@@ -107,8 +107,11 @@ fn header(line: &str) -> Result<Header, ParseError> {
     let bad = || ParseError(format!("not a header: `{}`", excerpt(line)));
     let (written, value) = line.split_once(':').ok_or_else(bad)?;
     let name = long_name(written.trim_end());
-    let plain =
-        if name == written { Cow::Borrowed(line) } else { Cow::Owned(format!("{name}: {}", value.trim())) };
+    let plain = if name == written {
+        Cow::Borrowed(line)
+    } else {
+        Cow::Owned(format!("{name}: {}", value.trim_matches(' ')))
+    };
     let (_, tokens) = Tokenizer::tokenize(plain.as_bytes()).map_err(|_| bad())?;
     tokens.try_into().map_err(|_| bad())
 }

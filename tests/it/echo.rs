@@ -229,9 +229,12 @@ fn a_hundred_thousand_streams_find_a_bounded_table() {
     // Somebody who comes only now finds room.
     probe_comes_back(&socket(), echo.local_addr(), &mut stream(5), 5);
     let counts = echo.stop();
-    let (flooded, heard) = (u64::from(MOST_STREAMS_OF_SOCKET), u64::from(sender.sent()) + 1);
-    assert_eq!((counts.drops, counts.probes), (0, flooded + heard));
-    assert_eq!((counts.no_room, counts.received), (100_000 - flooded, 100_000 + heard));
+    let (room, heard) = (u64::from(MOST_STREAMS_OF_SOCKET), u64::from(sender.sent()) + 1);
+    assert_eq!((counts.drops, counts.received), (0, 100_000 + heard));
+    assert_eq!(counts.probes + counts.no_room, counts.received);
+    // On a machine so slow that streams of the flood are forgotten meanwhile, others take their room.
+    let flooded = counts.probes - heard;
+    assert!(flooded >= room && flooded.is_multiple_of(room) && flooded < 100_000 / 10, "{flooded}");
 }
 
 #[test]

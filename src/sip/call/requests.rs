@@ -127,7 +127,7 @@ impl Call {
                 Ok(media) if vet(media.rtp_address).is_ok() => self.on_media(now, media),
                 // The old way to hold a call: nothing can be sent there, and nothing has to be.
                 Err(SdpError::Unspecified(_)) => {
-                    self.event(CallEvent::Held { at: now, direction: MediaDirection::Inactive });
+                    self.media_event(CallEvent::Held { at: now, direction: MediaDirection::Inactive });
                     MediaDirection::RecvOnly
                 }
                 Ok(_) | Err(_) => return Response::new(request, 488, from_tag),
@@ -146,11 +146,19 @@ impl Call {
 
     fn on_media(&mut self, now: Stamp, media: Answer) -> MediaDirection {
         let direction = media.direction;
-        self.event(match direction {
+        self.media_event(match direction {
             MediaDirection::SendRecv => CallEvent::MediaChanged { at: now, answer: media },
             direction => CallEvent::Held { at: now, direction },
         });
         direction.reversed()
+    }
+
+    /// Tells of the media of a call that is up: one that was cancelled as its 200 came has none, and one that is
+    /// being hung up needs none.
+    fn media_event(&mut self, event: CallEvent) {
+        if self.state == CallState::Up {
+            self.event(event);
+        }
     }
 
     /// Our description; its version counts up whenever it differs from the last (RFC 3264 8).
