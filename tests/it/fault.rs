@@ -87,7 +87,7 @@ fn an_asterisk_that_is_killed_by_plan_comes_back_and_serves_again() {
 fn a_service_that_is_restarted_by_plan_hangs_up_and_serves_again() {
     let place = Place::new();
     let plan = fault("2s", "service", "restart", "500ms");
-    let set = ["load.duration=8s", "load.retry_after=500ms", &plan, GATES];
+    let set = ["load.duration=25s", "load.retry_after=500ms", &plan, GATES];
     ends_with(&mut place.run("smoke", &set), 0);
     let (fault, times) = only_fault(&place);
     assert_eq!(fault["calls_lost"], 5, "{fault}");
