@@ -80,20 +80,14 @@ fn ours(metadata: &fs::Metadata) -> Result<(), String> {
 fn parse(bytes: &[u8]) -> Result<Settings, String> {
     let mut settings = Settings::default();
     for pair in dotenvy::from_read_iter(bytes) {
-        let (name, value) = match pair {
-            Ok(pair) => pair,
-            // The line may hold a password and is not shown.
-            Err(dotenvy::Error::LineParse(line, at)) => match name_of(&line) {
-                name if KEYS.contains(&name) => {
-                    return Err(format!("{name} of it is no NAME=VALUE, at byte {at} of that line"));
-                }
-                name => (name.into(), String::new()),
-            },
-            Err(dotenvy::Error::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err("it is no text".into());
+        let (name, value) = pair.map_err(|error| match error {
+            // Its display shows the line, which may hold a password.
+            dotenvy::Error::LineParse(_, at) => {
+                format!("a line of it is no NAME=VALUE, at byte {at} of that line")
             }
-            Err(_) => return Err("it is damaged".into()),
-        };
+            dotenvy::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => "it is no text".into(),
+            _ => "it is damaged".into(),
+        })?;
         if KEYS.contains(&name.as_str()) {
             settings.taken.push((name, value));
         } else if !OF_COMPOSE.contains(&name.as_str()) {
@@ -102,14 +96,6 @@ fn parse(bytes: &[u8]) -> Result<Settings, String> {
         }
     }
     Ok(settings)
-}
-
-/// The name at the beginning of a line that is no pair.
-fn name_of(line: &str) -> &str {
-    let line = line.trim_start();
-    let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-    let end = line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(line.len());
-    if end == 0 { "a line without a name" } else { &line[..end] }
 }
 
 impl Settings {
@@ -157,10 +143,7 @@ mod tests {
         assert_eq!(parse(b"# nothing\n\nSCENARIO=x\n").unwrap().note(), None);
         let many: String = (0..9).map(|n| format!("N{n}=1\n")).collect();
         assert!(parse(many.as_bytes()).unwrap().note().unwrap().contains("N4 and 4 more ignored"));
-        let others = parse(b"THEIRS=a secret word\n= word\nARI_USER=me\n").unwrap();
-        assert_eq!((others.taken.len(), others.ignored.len()), (1, 2), "{others:?}");
-        assert!(!others.note().unwrap().contains("word"), "{others:?}");
-        for damaged in [&b"ARI_PASS=secret word\n"[..], b"export ARI_USER=a b\n", b"\xff\xfe=1\n"] {
+        for damaged in [&b"ARI_PASS=secret word\n"[..], b"=\n", b"\xff\xfe=1\n"] {
             let why = parse(damaged).unwrap_err();
             assert!(!why.contains("secret"), "{why}");
         }
