@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Processor seconds of a first build, as measured (rustc 1.95, AMD EPYC): optimised, and that of the tests.
+# Processor seconds of a first build, estimated (rustc 1.95, AMD EPYC): optimised, and that of the tests.
 RELEASE_SECONDS=260
 TEST_SECONDS=300
 
