@@ -75,7 +75,6 @@ fn reduce(plan: &mut RunPlan) {
 /// A folder for the logs, removed unless it is kept.
 struct Scratch {
     path: PathBuf,
-    is_kept: bool,
 }
 
 impl Scratch {
@@ -87,7 +86,7 @@ impl Scratch {
             .mode(0o700)
             .create(&path)
             .map_err(|error| RunError::unwritable(&path, error, "; set TMPDIR to another"))?;
-        Ok(Scratch { path, is_kept: false })
+        Ok(Scratch { path })
     }
 
     fn has_any(&self) -> bool {
@@ -95,14 +94,14 @@ impl Scratch {
     }
 
     fn keep(mut self) -> PathBuf {
-        self.is_kept = true;
         std::mem::take(&mut self.path)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if !self.is_kept && self.path != Path::new("") {
+        // Empty once it is kept.
+        if self.path != Path::new("") {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
