@@ -82,7 +82,7 @@ fn probe_decoded(bencher: Bencher) {
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| Probe::read(black_box(&packet[HEADER_LEN..])));
 }
 
-/// What the mark of a probe costs: once when it is sent, once when it is back.
+/// Cost of a probe's mark: once when it is sent, once when it is back.
 #[divan::bench]
 fn probe_checked(bencher: Bencher) {
     let (_, packet) = &reflected()[0];

@@ -67,12 +67,12 @@ pub fn dialog(input: &[u8]) {
             Step::Ask(ask) => last = ask.of(&told.requests[0]),
             Step::Again => {
                 if let Some(message) = &last {
-                    // What a timer owes is no repetition's doing.
+                    // A timer that is due already is no repetition's doing.
                     told.pass(told.now);
                     let before = (told.is_answered, told.has_ended);
                     told.call.handle_message(told.now, message, &anywhere);
                     let moved = told.drain();
-                    // What is repeated after half a minute may find its transaction forgotten.
+                    // A repetition after half a minute may find its transaction forgotten.
                     if told.now.since(heard_at) < TRANSACTION {
                         assert_eq!(before, (told.is_answered, told.has_ended), "news again: {message:?}");
                         assert!(!moved, "the media moves again: {message:?}");

@@ -1,4 +1,5 @@
-//! What a child has started and let go of, in a session of its own (`setsid`, daemons): found and ended with it.
+//! Processes that a child has started and let go of, in a session of their own (`setsid`, daemons): found and ended
+//! with it.
 //!
 //! Every child gets a mark of its own in its environment, which whatever it starts inherits; what takes the mark off is
 //! found as a descendant for as long as its parents live. A signal goes through a descriptor of the very process that

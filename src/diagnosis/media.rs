@@ -44,7 +44,7 @@ pub(super) fn silent(seen: &Seen<'_>) -> Vec<Finding> {
     vec![unbridged(seen, &finding).unwrap_or_else(|| unheard(seen, finding, strangers))]
 }
 
-/// What ARI knows about calls that hear nothing.
+/// ARI's word on calls that hear nothing.
 fn unbridged(seen: &Seen<'_>, silent: &Finding) -> Option<Finding> {
     const BOTH: &str = "POST /bridges/{id}/addChannel";
     let ari =

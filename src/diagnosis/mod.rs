@@ -128,7 +128,7 @@ impl<'a> Seen<'a> {
         said(&self.observed.asterisk_log, words)
     }
 
-    /// What the service's output said first, to be quoted behind a sentence.
+    /// First line of trouble in the service's output, to be quoted behind a sentence.
     fn service_said(&self) -> String {
         quoted("the service's log", self.observed.service_log.first())
     }

@@ -317,7 +317,7 @@ mod tests {
         ask(&mut streams, &probe(1), 1, at(12)).unwrap();
     }
 
-    /// What an echo that numbers anew under a new SSRC would send back.
+    /// The packet that an echo which numbers anew under a new SSRC would send back.
     fn renumbered(answer: &[u8], ssrc: u32, number: u16) -> Vec<u8> {
         let mut packet = answer.to_vec();
         packet[2..4].copy_from_slice(&number.to_be_bytes());
@@ -373,7 +373,7 @@ mod tests {
         let other = ([127, 0, 0, 2], 1).into();
         assert!(streams.answer(&probe(0), other, at(0), || at(0), &mut answer).is_ok());
         assert_eq!((streams.known.len(), streams.peers.count().1), (751, 751));
-        // What is idle is forgotten by all counts.
+        // Idle streams are forgotten by all counts.
         assert!(streams.answer(&probe(5000), peer(1), at(20), || at(20), &mut answer).is_ok());
         assert_eq!((streams.known.len(), streams.peers.count()), (1, (1, 1)));
     }

@@ -49,7 +49,7 @@ pub fn settings(path: &Path) -> Result<Settings, String> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Settings::default()),
         Err(error) => return Err(unusable(&error.to_string())),
-        // Who may lay a link chooses the file.
+        // Whoever may lay a link chooses the file.
         Ok(entry) => ours(&entry).map_err(|why| unusable(&why))?,
     }
     // Owner and mode are those of the open file, not of one that stood there a moment ago.

@@ -59,7 +59,7 @@ impl Setup {
     }
 }
 
-/// What the far end said in the first call of a run.
+/// Answers of the far end in the first call of a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]

@@ -133,7 +133,7 @@ fn a_measured_window_without_its_tables_is_damage() {
     }
 }
 
-/// What moves a cursor, turns the direction of reading, or hides.
+/// Characters that move a cursor, turn the direction of reading, or hide.
 const HIDDEN: &str =
     "\x1b[2J\x07\r\x7f\u{9b}31m\u{202e}\u{2066}\u{200f}\u{61c}\u{200b}\u{feff}\u{2028}\u{e0041}";
 

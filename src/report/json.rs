@@ -53,7 +53,7 @@ pub(super) struct Document<'a> {
     too_few: Vec<&'static str>,
     /// Endings of the attempts, most frequent first.
     endings: &'a [EndingCount],
-    /// What went wrong, likeliest first, each with its cause and its cure; empty where nothing did.
+    /// Findings, likeliest first, each with its cause and its cure; empty where nothing went wrong.
     findings: Vec<Finding>,
     /// Planned faults and the recovery from each. `planned_s`, `done_s`, `down_s` and `back_s` count
     /// from the run's start, the other durations from the fault, `served_s` from the process's return.

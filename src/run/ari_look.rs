@@ -73,7 +73,7 @@ impl Marks {
         };
         let (own, mut foreign) = (of(&|c| self.is_own(c)), of(&|c| self.is_foreign(c)));
         let callers = foreign.clone();
-        // Who is with a foreign caller, and with none of ours, is that one's.
+        // A channel that is with a foreign caller, and with none of ours, is that one's.
         let is_with =
             |bridge: &Bridge, set: &HashSet<String>| bridge.channels.iter().any(|c| set.contains(c));
         let is_named = |caller: Option<&str>| caller.is_some_and(|caller| callers.contains(caller));

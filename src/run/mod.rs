@@ -39,6 +39,6 @@ pub trait Observer {
     /// An event that a user wants to know of, in a line.
     fn remark(&self, text: &str);
 
-    /// What goes on once the calls are over, and may take seconds.
+    /// Work once the calls are over, which may take seconds.
     fn stage(&self, _text: &str) {}
 }

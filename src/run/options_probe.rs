@@ -26,7 +26,7 @@ pub enum ProbeResult {
         status: u16,
         /// Reason phrase.
         reason: String,
-        /// What came of the credentials.
+        /// Outcome of the credentials.
         login: Login,
     },
     /// No answer came back, with the time waited.

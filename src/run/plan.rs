@@ -139,7 +139,7 @@ pub fn read_scenario(path: &Path, set: &[String]) -> Result<Resolved, RunError> 
 /// Reads a scenario's text, from the file `path`, with `--set` overrides.
 ///
 /// # Errors
-/// When it is no valid scenario.
+/// It is no valid scenario.
 pub fn resolve(text: &str, path: &Path, set: &[String]) -> Result<Resolved, RunError> {
     // Command line before environment before file: later overrides win.
     let mut overrides = Vec::new();

@@ -28,7 +28,7 @@ const MOST_RUNS: usize = 1000;
 /// Reads the files of the run stored in a folder; no link in it is followed.
 ///
 /// # Errors
-/// When one is not there, no regular file, or too large.
+/// One is not there, no regular file, or too large.
 pub fn files(folder: &Path) -> Result<Stored, RunError> {
     let dir = Dir::open(folder).map_err(|error| RunError::unreadable(folder, error, ""))?;
     let bytes = |name: &str, most: u64, needed: bool| match dir.read(name, most) {
@@ -58,7 +58,7 @@ pub fn files(folder: &Path) -> Result<Stored, RunError> {
 /// Reads a stored run from its files.
 ///
 /// # Errors
-/// When they are damaged, or of a newer version.
+/// They are damaged, or of a newer version.
 pub fn read(folder: &Path, files: &Stored) -> Result<Run, RunError> {
     files.read().map_err(|error| RunError::Unusable(format!("{}: {error}", folder.display())))
 }
@@ -66,7 +66,7 @@ pub fn read(folder: &Path, files: &Stored) -> Result<Run, RunError> {
 /// The scenario of a stored run, with `--set` overrides.
 ///
 /// # Errors
-/// When there is none, or it is invalid in this version.
+/// There is none, or it is invalid in this version.
 pub fn scenario(folder: &Path, files: &Stored, set: &[String]) -> Result<Resolved, RunError> {
     let path = folder.join(SCENARIO);
     let text = str::from_utf8(&files.scenario).map_err(|error| RunError::unreadable(&path, error, ""))?;
@@ -83,7 +83,7 @@ pub fn scenario(folder: &Path, files: &Stored, set: &[String]) -> Result<Resolve
 /// Reads the figures of a stored run.
 ///
 /// # Errors
-/// When it cannot be read.
+/// It cannot be read.
 pub fn summary(folder: &Path) -> Result<Summary, RunError> {
     Ok(summarize(read(folder, &files(folder)?)?))
 }
@@ -91,7 +91,7 @@ pub fn summary(folder: &Path) -> Result<Summary, RunError> {
 /// Reads the digest of a stored run, judged by its own limits.
 ///
 /// # Errors
-/// When it cannot be read.
+/// It cannot be read.
 pub fn digest(folder: &Path) -> Result<RunDigest, RunError> {
     let files = files(folder)?;
     let summary = summarize(read(folder, &files)?);

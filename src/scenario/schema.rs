@@ -303,7 +303,7 @@ fn schema_and_program_take_the_same_values() {
             let set = [Override::set("load.duration=10m")];
             let set = if key.path.starts_with("fault.") { &set[..] } else { &[] };
             let read = Resolved::read(&text, "x.toml", set);
-            // What only the rules refuse may depend on other keys.
+            // Values that only the rules refuse may depend on other keys.
             let of_types =
                 read.as_ref().is_err_and(|e| !e.rendered.contains(&format!("error: {}: ", key.path)));
             match (read.is_ok(), valid(&validator, &text)) {

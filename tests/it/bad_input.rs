@@ -80,7 +80,7 @@ fn an_unusable_machine_is_named_before_any_call() {
     assert!(stderr(&output).contains("holds a run already"), "{}", stderr(&output));
 }
 
-/// What many a mistake costs: every one is counted, a few are shown, and a long line is cut.
+/// Cost of many mistakes: every one is counted, a few are shown, and a long line is cut.
 #[test]
 fn a_scenario_of_many_mistakes_is_refused_in_little_time_and_few_words() {
     let place = Place::new();

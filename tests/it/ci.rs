@@ -148,7 +148,7 @@ impl Job {
     }
 }
 
-/// What the action's last step came to.
+/// Outcome of the action's last step.
 struct Acted {
     last: Output,
     outputs: HashMap<String, String>,

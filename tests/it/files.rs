@@ -55,7 +55,7 @@ fn a_run_that_never_began_removes_nothing_of_anybody_else() {
     let before = entries(&out);
     ends_with(&mut that_fails(&place), 1);
     assert_eq!(entries(&out), before);
-    // What it would write over keeps it from beginning.
+    // A file that it would write over keeps it from beginning.
     for name in ["calls.csv", "logs/asterisk.log", "plots/mine.png"] {
         let place = Place::new();
         let taken = place.out().join(name);

@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::harness::{Place, ends_with, stderr};
 use nix::unistd::geteuid;
 
-/// What the scripts use of a system; nothing else is on their PATH.
+/// Programs of a system that the scripts use; nothing else is on their PATH.
 const TOOLS: [&str; 15] = [
     "awk", "bash", "cat", "cmp", "dirname", "env", "grep", "head", "mkdir", "mktemp", "nproc", "readlink",
     "rm", "sed", "tee",

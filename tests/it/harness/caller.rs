@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_millis(500);
 /// The run id of all probes here.
 const RUN: RunKey = RunKey::new(0x5EED, [1; 16]);
 
-/// Where to call, and as whom.
+/// Address to call, and the account.
 #[derive(Clone, Copy)]
 pub struct Target {
     pub address: SocketAddr,

@@ -81,7 +81,7 @@ impl Lab {
         Wire::to(self.asterisk.http_addr()).await
     }
 
-    /// Where to call, and as whom.
+    /// Address to call, and the account.
     pub fn sip(&self) -> Target {
         Target::of(&self.asterisk)
     }
