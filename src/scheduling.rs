@@ -1,7 +1,9 @@
-//! Scheduling of the media threads: their priority, and the CPUs that they keep to.
+//! Scheduling of threads and of child processes: their priority, and the CPUs that they keep to.
 
 use std::fmt;
 use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::thread;
 
 use nix::errno::Errno;
@@ -12,7 +14,7 @@ use nix::unistd::Pid;
 /// Above every ordinary thread, below the kernel's own (its interrupt threads have 50).
 const REALTIME_PRIORITY: i32 = 10;
 
-/// Wishes to the kernel for a thread.
+/// Wishes to the kernel for a thread, or for a process that is yet to start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scheduling {
     /// SCHED_FIFO instead of the ordinary policy (sched(7)).
@@ -55,18 +57,37 @@ impl Scheduling {
         pinned
     }
 
+    /// Makes the process that `command` starts keep to the CPUs. The priority is no matter of a whole process: most
+    /// of its threads do nothing urgent.
+    pub fn pin_process(&self, command: &mut Command) {
+        // CPUs that cannot be named have been refused when they were tried.
+        let Ok(set) = self.set() else { return };
+        if self.cpus.is_empty() {
+            return;
+        }
+        // SAFETY: between fork and exec one system call is made, on a set that is there already.
+        unsafe {
+            command.pre_exec(move || Ok(sched_setaffinity(Pid::from_raw(0), &set)?));
+        }
+    }
+
+    /// A CPU beyond what a set can name is refused like one that does not exist.
+    fn set(&self) -> Result<CpuSet, Errno> {
+        let mut set = CpuSet::new();
+        self.cpus.iter().try_for_each(|cpu| set.set(*cpu))?;
+        Ok(set)
+    }
+
     fn pin(&self) -> Result<(), Refused> {
         if self.cpus.is_empty() {
             return Ok(());
         }
-        let mut set = CpuSet::new();
         let this = Pid::from_raw(0);
-        // A CPU beyond what a set can name is refused like one that does not exist.
-        let named = self.cpus.iter().try_for_each(|cpu| set.set(*cpu));
         let before = allowed();
         // The kernel leaves out the CPUs that are not there, and says nothing as long as one is.
         let there = |()| self.cpus.iter().all(|cpu| before.contains(cpu)).then_some(()).ok_or(Errno::EINVAL);
-        named.and_then(there).and_then(|()| sched_setaffinity(this, &set)).map_err(|error| Refused::Cpus {
+        let pinned = self.set().and_then(|set| there(()).and_then(|()| sched_setaffinity(this, &set)));
+        pinned.map_err(|error| Refused::Cpus {
             cpus: list(&self.cpus),
             allowed: list(&before),
             source: error.into(),

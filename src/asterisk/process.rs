@@ -19,6 +19,7 @@ use super::ports;
 use super::rundir::RunDir;
 use crate::child::{ChildOutput, Keeper, LogDigest, LogReader, Stopped, describe};
 use crate::net::http::HttpError;
+use crate::scheduling::Scheduling;
 
 /// Starts that are tried when a port that was picked here is taken by somebody else meanwhile.
 const TRIES: usize = 3;
@@ -77,6 +78,8 @@ pub struct StartConfig {
     pub logs: PathBuf,
     /// The folder that the private run folder is made in; short, since a socket's path has 107 bytes.
     pub run_base: PathBuf,
+    /// CPUs that it keeps to.
+    pub scheduling: Scheduling,
     /// Longest time until it is ready.
     pub ready_within: Duration,
     /// Set while the run ends: what its log says meanwhile is counted apart.
@@ -97,6 +100,7 @@ impl StartConfig {
             digest: Account::random(format!("driver-{:08x}", rand::random::<u32>())),
             logs: logs.into(),
             run_base: std::env::temp_dir(),
+            scheduling: Scheduling::default(),
             ready_within: Duration::from_secs(30),
             is_ending: Arc::default(),
         }
@@ -156,6 +160,7 @@ impl AsteriskProcess {
     ) -> Result<AsteriskProcess, AsteriskError> {
         let mut command = asterisk_command(&config.install, run_dir);
         command.arg("-f").current_dir(run_dir);
+        config.scheduling.pin_process(&mut command);
         let path = config.logs.join(LOG_FILE);
         let log = Arc::new(Mutex::new(log));
         let reader = Arc::clone(&log);

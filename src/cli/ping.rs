@@ -17,8 +17,7 @@ use crate::report::figure;
 use crate::run::preflight::raise_descriptors;
 use crate::run::scheduling;
 use crate::scenario::Measure;
-use crate::scheduling::Scheduling;
-use crate::values::{HostPort, Span};
+use crate::values::{HostPort, Realtime, Span};
 
 /// Echoes that may wait to be printed; more are measured all the same, and not printed.
 const ECHOES: usize = 4096;
@@ -75,8 +74,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             args.streams
         )));
     }
-    let asked = Scheduling { realtime: args.realtime, cpus: args.cpus.clone() };
-    let granted = scheduling::grant(asked, |refused| Failure::usage(format!("--cpus: {refused}")))?;
+    let realtime = if args.realtime { Realtime::On } else { Realtime::Off };
+    let granted =
+        scheduling::grant(realtime, &args.cpus, |refused| Failure::usage(format!("--cpus: {refused}")))?;
     if let Some(warning) = &granted.warning {
         say::err(format_args!("warning: {warning}"));
     }

@@ -63,7 +63,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let plan = RunPlan::read(&path, &args.set)?;
     let mut warnings = survey(plan.scenario())?.clear()?;
     warnings.extend(ask_before(&plan).await?);
-    warnings.extend(plan.granted.warning.clone());
+    warnings.extend(plan.granted.warnings());
     let plan = plan.hold_against(args.options.baseline()?)?;
     let interrupt = interrupt::listen()?;
     let folder = plan.folder(args.out.as_deref())?;

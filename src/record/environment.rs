@@ -87,6 +87,10 @@ pub struct Environment {
     pub machine_cpus: u32,
     /// Scheduling of the driver's media threads, in words; empty in runs of older versions.
     pub scheduling: String,
+    /// The same of the service that the run has started; empty for another one, and in runs of older versions.
+    pub service_scheduling: String,
+    /// The same of the Asterisk that the run has started; empty for another one, and in runs of older versions.
+    pub asterisk_scheduling: String,
     /// Memory in MiB.
     pub memory_mib: u64,
     /// Kernel name and release.

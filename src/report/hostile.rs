@@ -152,7 +152,12 @@ fn no_hidden_character_gets_into_a_report() {
     let words = words.into_iter().chain([&mut environment.asterisk, &mut environment.service]);
     let words = words.chain([&mut environment.version, &mut environment.codec, &mut environment.started_at]);
     words.for_each(|word| *word = HIDDEN.into());
-    environment.scheduling = HIDDEN.into();
+    let scheduling = [
+        &mut environment.scheduling,
+        &mut environment.service_scheduling,
+        &mut environment.asterisk_scheduling,
+    ];
+    scheduling.into_iter().for_each(|words| *words = HIDDEN.into());
     (environment.remarks, environment.command) = (vec![HIDDEN.into()], vec![HIDDEN.into()]);
     environment.leaks.parts.iter_mut().for_each(|part| part.what = HIDDEN.into());
     for call in &mut run.calls {

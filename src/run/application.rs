@@ -19,6 +19,7 @@ use crate::child::{self, ChildOutput, Keeper, LogReader};
 use crate::files;
 use crate::net::http::HttpError;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
+use crate::scheduling::Scheduling;
 use crate::service::ServiceConfig;
 use crate::values::cut;
 
@@ -92,17 +93,21 @@ impl Application {
     pub async fn start(
         program: &Path,
         scenario: &Scenario,
+        scheduling: &Scheduling,
         ari: &Ari,
         logs: &Path,
         log: &ServiceLog,
     ) -> Result<Application, RunError> {
         let command = match scenario.service.mode {
-            ServiceMode::Builtin => Some(builtin(program, scenario, ari, logs)?),
+            ServiceMode::Builtin => Some(builtin(program, scenario, scheduling.realtime, ari, logs)?),
             ServiceMode::Command => own(&scenario.service.command),
             ServiceMode::External | ServiceMode::None => None,
         };
         let process = match command {
-            Some(command) => Some(spawn(command, scenario, ari, logs, log).await?),
+            Some(mut command) => {
+                scheduling.pin_process(&mut command);
+                Some(spawn(command, scenario, ari, logs, log).await?)
+            }
             None => None,
         };
         let application = Application { process };
@@ -227,7 +232,13 @@ pub fn describe(service: &Service) -> String {
 }
 
 /// The built-in service of `program`, with its settings in a file.
-fn builtin(program: &Path, scenario: &Scenario, ari: &Ari, logs: &Path) -> Result<Command, RunError> {
+fn builtin(
+    program: &Path,
+    scenario: &Scenario,
+    realtime: bool,
+    ari: &Ari,
+    logs: &Path,
+) -> Result<Command, RunError> {
     let (service, load) = (&scenario.service, &scenario.load);
     let config = ServiceConfig {
         ari_url: ari.url.clone(),
@@ -238,6 +249,7 @@ fn builtin(program: &Path, scenario: &Scenario, ari: &Ari, logs: &Path) -> Resul
         http: service.http,
         echo: service.echo.clone(),
         delay: service.delay,
+        realtime,
         metrics_file: Some(logs.join(COUNTS)),
         codec: scenario.media.codec,
         hangup_after: load.call_duration.filter(|_| load.hangup != Hangup::Caller),

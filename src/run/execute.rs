@@ -106,7 +106,7 @@ impl Trial<'_> {
             run_id: *run_id,
             watched: watching,
             hold_from,
-            scheduling: plan.granted.scheduling.clone(),
+            scheduling: plan.granted.driver.scheduling.clone(),
             stop: stop.subscribe(),
         };
         let target = testbed.target();
@@ -181,13 +181,13 @@ impl Trial<'_> {
         let over = self.faults.iter().filter(|fault| fault.is_over()).count();
         Environment {
             started_at: rfc3339(recorded.epoch),
-            scheduling: granted.scheduling.to_string(),
+            scheduling: granted.driver.scheduling.to_string(),
             interrupted: *self.interrupt.borrow() != Stop::No,
             broken: broken.unwrap_or_default(),
             faults: self.faults.iter().map(|fault| fault.record(recorded.epoch)).collect(),
             faults_undone: (plan.scenario().fault.len() - over) as u64,
             leaks,
-            remarks: remarks.chain(foreign).chain(granted.warning.clone()).collect(),
+            remarks: remarks.chain(foreign).chain(granted.warnings()).collect(),
             observed,
             ended_early: self.early_end.ended,
             ..environment

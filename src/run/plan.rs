@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::application;
 use super::environment::beforehand;
 use super::folder::Claim;
-use super::scheduling::{self, Granted};
+use super::scheduling::{self, Shares};
 use super::{Folder, RunError};
 use crate::clock;
 use crate::compare::baseline::Baseline;
@@ -13,8 +13,8 @@ use crate::files::read_text;
 use crate::gate::{Gate, GateError, Verdict, hold_against, judge};
 use crate::metrics::Summary;
 use crate::scenario::{AsteriskMode, MOST_SHOWN, Override, Problem, Resolved, Scenario, ServiceMode};
-use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
+use crate::values::Realtime;
 
 /// Largest scenario file that is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -32,8 +32,8 @@ pub struct RunPlan {
     pub baseline: Option<Baseline>,
     /// SIP_USER and SIP_PASS, for a target that asks.
     pub credentials: Option<Credentials>,
-    /// Scheduling of the media threads.
-    pub granted: Granted,
+    /// Scheduling of what is the run's own.
+    pub granted: Shares,
     /// The command line that makes this run.
     pub command: Vec<String>,
     /// The program with the built-in service: this one.
@@ -200,13 +200,20 @@ fn needs_account(s: &Scenario) -> bool {
     s.service.mode == ServiceMode::External || external && s.service.mode.is_application()
 }
 
-/// Asks the kernel for the scheduling of `[driver]`.
-fn schedule(resolved: &Resolved) -> Result<Granted, RunError> {
-    let driver = &resolved.scenario.driver;
-    let asked = Scheduling { realtime: driver.realtime, cpus: driver.cpus.clone() };
-    scheduling::grant(asked, |refused| {
-        let cure = "name CPUs that this process may use, or leave the key out";
-        resolved.error(&[Problem::new("driver.cpus", refused.to_string(), cure)], 0).into()
+/// Asks the kernel for the scheduling of driver, service and Asterisk.
+fn schedule(resolved: &Resolved) -> Result<Shares, RunError> {
+    let Scenario { driver, service, asterisk, .. } = &resolved.scenario;
+    let ask = |key, realtime, cpus: &[usize]| {
+        scheduling::grant(realtime, cpus, |refused| -> RunError {
+            let cure = "name CPUs that this process may use, or leave the key out";
+            resolved.error(&[Problem::new(key, refused.to_string(), cure)], 0).into()
+        })
+    };
+    let builtin = service.mode == ServiceMode::Builtin;
+    Ok(Shares {
+        driver: ask("driver.cpus", driver.realtime, &driver.cpus)?,
+        service: ask("service.cpus", if builtin { service.realtime } else { Realtime::Off }, &service.cpus)?,
+        asterisk: ask("asterisk.cpus", Realtime::Off, &asterisk.cpus)?,
     })
 }
 

@@ -25,6 +25,7 @@ use crate::net::resolve::resolve;
 use crate::record::{Environment, LogLine, Observed, ServiceRecord, Setup};
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, ServiceMode};
+use crate::scheduling::Scheduling;
 use crate::service::{COUNT_ANEW, WRITE_COUNTS};
 use crate::sip::digest::Credentials;
 use crate::values::{PortRange, cut};
@@ -46,6 +47,7 @@ const COUNTS_MOST: u64 = 16 << 20;
 pub struct Testbed {
     program: PathBuf,
     scenario: Scenario,
+    service_scheduling: Scheduling,
     asterisk: Option<Managed>,
     ari: Option<Ari>,
     application: Option<Application>,
@@ -94,6 +96,7 @@ impl Testbed {
         let mut testbed = Testbed {
             program: plan.program.clone(),
             scenario: scenario.clone(),
+            service_scheduling: plan.granted.service.scheduling.clone(),
             asterisk,
             ari,
             application: None,
@@ -123,8 +126,15 @@ impl Testbed {
             Some(managed) => managed.ari().clone(),
             None => external_ari(self.scenario.asterisk.ari.as_deref().unwrap_or_default())?,
         };
-        let application =
-            Application::start(&self.program, &self.scenario, &ari, &self.logs, &self.service_log).await?;
+        let application = Application::start(
+            &self.program,
+            &self.scenario,
+            &self.service_scheduling,
+            &ari,
+            &self.logs,
+            &self.service_log,
+        )
+        .await?;
         (self.application, self.ari) = (Some(application), Some(ari));
         Ok(())
     }
@@ -313,6 +323,11 @@ impl Testbed {
         Environment {
             asterisk: self.asterisk_version().await,
             service: describe(&self.scenario.service),
+            service_scheduling: words(
+                self.application.as_ref().and_then(Application::process),
+                &self.service_scheduling,
+            ),
+            asterisk_scheduling: words(self.asterisk.as_ref(), &plan.granted.asterisk.scheduling),
             service_drops: counted.as_ref().map_or(0, |counted| counted.media.drops),
             // The figures of one life of several would pass for those of the run.
             service_record: counted.filter(|_| self.starts <= starts),
@@ -424,6 +439,11 @@ impl Testbed {
     }
 }
 
+/// Scheduling of a part that the run has started, in words; empty for another.
+fn words<T>(part: Option<&T>, scheduling: &Scheduling) -> String {
+    part.map_or(String::new(), |_| scheduling.to_string())
+}
+
 async fn start_asterisk(
     plan: &RunPlan,
     logs: &Path,
@@ -432,6 +452,7 @@ async fn start_asterisk(
     let scenario = plan.scenario();
     let install = find::find(&SearchPlaces::from_environment(None))?;
     let mut config = StartConfig::new(install, logs);
+    config.scheduling = plan.granted.asterisk.scheduling.clone();
     config.is_ending = Arc::clone(is_ending);
     config.ports.rtp = scenario.asterisk.rtp_ports.from..=scenario.asterisk.rtp_ports.to;
     config.keep_clear = [scenario.media.ports, scenario.service.ports].map(|r| r.from..=r.to).into();

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::gate::Limits;
 use crate::rtp::Codec;
-use crate::values::{Percent, PortRange, Rate, Span};
+use crate::values::{Percent, PortRange, Rate, Realtime, Span};
 
 pub(super) const fn ms(ms: u64) -> Span {
     Span(Duration::from_millis(ms))
@@ -31,6 +31,7 @@ impl Default for Asterisk {
             sip: None,
             ari: None,
             ari_port: None,
+            cpus: Vec::new(),
         }
     }
 }
@@ -50,6 +51,8 @@ impl Default for Service {
             // Measured then are Asterisk and the service, and no other path.
             echo: None,
             delay: None,
+            realtime: Realtime::Auto,
+            cpus: Vec::new(),
         }
     }
 }

@@ -26,7 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::{HostPort, PortRange, Rate, Span};
+use crate::values::{HostPort, PortRange, Rate, Realtime, Span};
 pub use error::{MOST_SHOWN, Problem, ScenarioError};
 pub use fault::Fault;
 pub use impair::Impair;
@@ -54,8 +54,8 @@ pub struct Scenario {
     pub load: Load,
     /// Codec, packet time and ports.
     pub media: Media,
-    /// Scheduling of the driver's media threads. It helps where other programs compete for the CPU, and the
-    /// report says what is in force. On a small machine Asterisk is one of them: try it before you rely on it.
+    /// Scheduling of the driver's media threads. It helps where other programs compete for the CPU, Asterisk on
+    /// the same machine among them; the report says what is in force.
     pub driver: Driver,
     /// A network made worse on purpose, inside the driver and for the calls' media alone.
     pub impair: Impair,
@@ -91,6 +91,10 @@ pub struct Asterisk {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(extend("examples" = [8088])))]
     pub ari_port: Option<u16>,
+    /// CPUs that the run's own Asterisk keeps to, by number; an empty list is any.
+    #[cfg_attr(test, schemars(extend("examples" = [[0]])))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cpus: Vec<usize>,
 }
 
 /// Owner of the Asterisk.
@@ -134,6 +138,13 @@ pub struct Service {
     /// Absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<Span>,
+    /// Real-time priority for the thread of the built-in service that sends the calls' media back: as
+    /// `driver.realtime`.
+    pub realtime: Realtime,
+    /// CPUs that a service which the run starts keeps to, by number; an empty list is any.
+    #[cfg_attr(test, schemars(extend("examples" = [[1]])))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cpus: Vec<usize>,
 }
 
 /// Kind of the service behind Asterisk.
@@ -249,8 +260,9 @@ pub struct Media {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Driver {
-    /// Real-time priority for the media threads; without permission the run goes on without it, and says so.
-    pub realtime: bool,
+    /// Real-time priority for the media threads: `"auto"` where the kernel permits it; with `true` a refusal is a
+    /// warning, and the run goes on without.
+    pub realtime: Realtime,
     /// CPUs that the media threads keep to, by number; an empty list is any.
     #[cfg_attr(test, schemars(extend("examples" = [[1]])))]
     pub cpus: Vec<usize>,

@@ -375,7 +375,7 @@ mod tests {
             ("gates.require=rtt.p99 < 20ms", "write [\"rtt.p99 < 20ms\"]"),
             ("limits.missed_slots=0.1", "\"0.1%\""),
             ("driver.cpus=1", "write [1]"),
-            ("driver.realtime=yes", "true or false"),
+            ("driver.realtime=yes", "true, false or \"auto\" belongs here"),
             ("media.codec=5", "in quotes"),
         ] {
             let text = fails(GOOD, &["load.calls=7", setting]);

@@ -123,6 +123,9 @@ fn wants(wanted: &str, key: &str, value: &str) -> (String, String) {
         "socket address" => ("an address with its port", "write both, as in \"127.0.0.1:9090\"".into()),
         "IP address" => ("an IP address", "write it in quotes, as in \"127.0.0.1\"".into()),
         "a boolean" => ("true or false", "write it without quotes".into()),
+        "true, false or \"auto\"" => {
+            ("true, false or \"auto\"", "write it without quotes, but for \"auto\"".into())
+        }
         "a string" => ("text", format!("put it in quotes: \"{bare}\"")),
         "a sequence" if key == "fault" => {
             return ("tables".into(), "write [[fault]] and its keys below".into());

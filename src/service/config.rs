@@ -50,6 +50,10 @@ pub struct ServiceConfig {
     /// purpose, to try gates and comparisons on. Not with an echo server.
     #[arg(long, value_name = "DURATION")]
     pub delay: Option<Span>,
+    /// Give the thread that sends the media back a real-time priority (SCHED_FIFO): a busy machine then delays the
+    /// packets less.
+    #[arg(long)]
+    pub realtime: bool,
     /// Write all that was counted into this file at the end, as JSON.
     ///
     /// SIGUSR1 writes it at once, and SIGUSR2 counts from zero.
@@ -81,6 +85,7 @@ impl Default for ServiceConfig {
             http: (Ipv4Addr::LOCALHOST, 9090).into(),
             echo: None,
             delay: None,
+            realtime: false,
             metrics_file: None,
             codec: Codec::Pcmu,
             hangup_after: None,

@@ -20,6 +20,7 @@ use super::way::{Next, Stream, Way};
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::{self, Batch};
+use crate::scheduling::Scheduling;
 use crate::stamp::Stamp;
 use crate::values::PortRange;
 
@@ -69,7 +70,8 @@ pub struct Reflector {
 impl Reflector {
     /// Starts the thread for streams on ports of `range`. Each stream's first packet and its end go to
     /// `events`, which closes when the thread ends. With `delay` every packet is held for so long before
-    /// it goes back; `has_echo` says whether streams come with a socket towards an echo server.
+    /// it goes back; `has_echo` says whether streams come with a socket towards an echo server. The thread is
+    /// `realtime` where the kernel permits it.
     ///
     /// The queues in both directions are bounded by the ports: each has at most one stream, with
     /// three commands and two events in its life.
@@ -80,6 +82,7 @@ impl Reflector {
         range: PortRange,
         has_echo: bool,
         delay: Option<Duration>,
+        realtime: bool,
         events: UnboundedSender<StreamEvent>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
@@ -107,7 +110,13 @@ impl Reflector {
             },
             shown_at: clock::now(),
         };
-        let thread = thread::Builder::new().name("reflector".into()).spawn(move || thread.run())?;
+        let thread = thread::Builder::new().name("reflector".into()).spawn(move || {
+            let wanted = Scheduling { realtime, cpus: Vec::new() };
+            if let Err(error) = wanted.apply() {
+                tracing::warn!("{error}");
+            }
+            thread.run();
+        })?;
         Ok(Reflector { commands: Some(sender), waker, thread: Some(thread), totals })
     }
 
@@ -410,7 +419,8 @@ mod tests {
     #[test]
     fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
         let (sender, mut events) = unbounded_channel();
-        let reflector = Reflector::start(PortRange { from: 1024, to: 65535 }, false, None, sender).unwrap();
+        let reflector =
+            Reflector::start(PortRange { from: 1024, to: 65535 }, false, None, false, sender).unwrap();
         let (sockets, address) = bound();
         let (asterisk, stranger) = (peer(), peer());
         stranger.send_to(&[0x80; 40], address).unwrap();

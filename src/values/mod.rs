@@ -2,11 +2,13 @@
 
 mod figure;
 mod ns;
+mod realtime;
 mod text;
 mod visible;
 
 pub use figure::{Unit, Value, counted, show};
 pub use ns::Ns;
+pub use realtime::Realtime;
 pub use text::cut;
 pub use visible::{visible, visible_json};
 

@@ -173,7 +173,9 @@ fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {
         (Some(from), Some(to)) => format!("second {from:.1} to {to:.1}"),
         _ => "none: no call came up".into(),
     };
-    let mut rows = vec![
+    // Empty: not of the run's own, or a run of an older version.
+    let said = |(_, text): &(&str, String)| !text.is_empty();
+    let rows = [
         ("Command line", words::command_line(&e.command)),
         ("Started", e.started_at.clone()),
         ("Took", words::span(e.elapsed_s)),
@@ -192,11 +194,14 @@ fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {
         ("Host", e.host.clone()),
         ("CPU", format!("{}, {} to use", e.cpu, e.cpus)),
         ("Media threads", e.scheduling.clone()),
+        ("Service's media thread", e.service_scheduling.clone()),
+        ("Asterisk's processes", e.asterisk_scheduling.clone()),
         ("Memory", format!("{} MiB", e.memory_mib)),
         ("Kernel", e.kernel.clone()),
         ("loadtest", e.version.clone()),
         ("Scenario, SHA-256", e.scenario_hash.clone()),
     ];
+    let mut rows: Vec<_> = rows.into_iter().filter(said).collect();
     if e.clock_set().is_some() {
         let said = format!(
             "set by {} ns during the run; {} packets back before they left",
