@@ -43,6 +43,11 @@ pub struct DeliveryOptions {
 }
 
 impl DeliveryOptions {
+    /// Files alone, and nothing printed.
+    pub fn files(formats: &[Format]) -> DeliveryOptions {
+        DeliveryOptions { report: formats.to_vec(), baseline: None, tables: false, quiet: true }
+    }
+
     /// Reads the stored runs to hold the run against.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod progress;
 mod report;
 mod run;
 mod say;
+mod search;
 mod service;
 
 use std::future::Future;
@@ -48,6 +49,8 @@ struct Cli {
 enum Command {
     /// Place the calls of a scenario, measure, report, judge.
     Run(run::Args),
+    /// Find out how many calls, or attempts a second, are carried.
+    Search(search::Args),
     /// Say what a run would need and what is in its way, without placing a call.
     Check(check::Args),
     /// Run the ARI service under test by itself, with /health and /metrics.
@@ -75,7 +78,7 @@ impl Command {
     fn has_settings(&self) -> bool {
         matches!(
             self,
-            Command::Run(_) | Command::Check(_) | Command::Service(_) | Command::Asterisk(_) | Command::Ab(_)
+            Command::Run(_) | Command::Search(_) | Command::Check(_) | Command::Service(_) | Command::Asterisk(_) | Command::Ab(_)
         )
     }
 }
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
     }
     let result = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),
+        Command::Search(args) => in_runtime(search::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
         Command::Service(args) => in_runtime(service::run(args, of_subcommand)),
         Command::Ping(args) => in_runtime(ping::run(args)),

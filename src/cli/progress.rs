@@ -47,6 +47,11 @@ impl Display {
 
     /// The display of a run of `scenario` that fits where standard error goes.
     pub fn new(quiet: bool, scenario: &Scenario) -> Self {
+        Display::titled(quiet, scenario, "")
+    }
+
+    /// The same, under a line that says which of several runs it is.
+    pub fn titled(quiet: bool, scenario: &Scenario, title: &str) -> Self {
         let kind = if quiet {
             Kind::Nothing
         } else if look::has_bars() {
@@ -55,8 +60,14 @@ impl Display {
             let style = ProgressStyle::with_template("{prefix} [{bar:20}] {percent:>3} %  {msg}")
                 .expect("valid template");
             bar.set_style(style.progress_chars("=> "));
+            if !title.is_empty() {
+                bar.suspend(|| say::err(title));
+            }
             Kind::Bar(Box::new(bar))
         } else {
+            if !title.is_empty() {
+                say::err(title);
+            }
             Kind::Lines(Cell::new((Duration::ZERO, None)))
         };
         Display { plan: Plan::of(scenario), share: Cell::new(0.0), kind }

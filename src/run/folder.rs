@@ -13,8 +13,14 @@ use crate::files::{Dir, make_folders};
 use crate::stamp::Stamp;
 
 const LOGS: &str = "logs";
+/// The scenario of a search, by which its folder is claimed.
+pub const SEARCH: &str = "search.toml";
+/// The trials of a search.
+pub const TRIALS: &str = "trials.jsonl";
 /// Entries that a run or a comparison writes: where one stands already, it is somebody's.
-pub const OUTPUTS: [&str; 17] = [
+pub const OUTPUTS: [&str; 21] = [
+    SEARCH,
+    TRIALS,
     "scenario.toml",
     "environment.json",
     "rtt.hlog",
@@ -32,6 +38,8 @@ pub const OUTPUTS: [&str; 17] = [
     "plots",
     "comparison.json",
     "comparison.md",
+    "capacity.json",
+    "capacity.csv",
 ];
 /// Files of a run's logs.
 const LOG_FILES: [&str; 4] = [LOG_FILE, SERVICE_LOG, SETTINGS, COUNTS];

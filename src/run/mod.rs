@@ -4,6 +4,7 @@
 //! [`RunError`]s.
 
 pub mod application;
+pub mod capacity;
 mod ari_look;
 mod environment;
 mod error;

@@ -22,7 +22,7 @@ const MOST_BYTES: u64 = 1 << 20;
 const MOST_GATES: usize = 1000;
 
 /// A run that can be made: nothing in it is looked up again later.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RunPlan {
     /// The scenario.
     pub resolved: Resolved,

@@ -5,7 +5,7 @@ use crate::scheduling::{Refused, Scheduling};
 use crate::values::Realtime;
 
 /// Scheduling as far as the kernel permits it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Granted {
     /// In force.
     pub scheduling: Scheduling,
@@ -14,7 +14,7 @@ pub struct Granted {
 }
 
 /// Scheduling of all parts of a run that are its own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Shares {
     /// The driver's media threads.
     pub driver: Granted,

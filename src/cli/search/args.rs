@@ -1,0 +1,126 @@
+//! The search's command line, and what it sets in the scenario.
+
+use std::path::PathBuf;
+
+use super::place;
+use crate::cli::Failure;
+use crate::run::RunPlan;
+use crate::search::{Answer, Goal, Require};
+use crate::values::{Percent, Span};
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    loadtest search scenarios/capacity.toml\n  \
+    loadtest search scenarios/capacity.toml --max 400 --time-limit 20m\n  \
+    loadtest search mine.toml --strict --require 'capacity.calls >= 150'\n  \
+    loadtest search --resume reports/capacity-20261126T101500Z\n\n\
+    Each trial is a run of the scenario at one load on the same Asterisk and service, and its folder stays. The\n\
+    answer is a lower bound, which was carried, and an upper one, which was not, by the classification of RFC 9971;\n\
+    docs/capacity.md says what that means. The options set keys of [search] in the scenario, whose defaults\n\
+    docs/scenario.md lists. Ends with 0 when there is an answer and every --require holds, 10 when one does not, 11\n\
+    when less is carried than before (--baseline), 12 when nothing certain can be said.")]
+pub struct Args {
+    /// The scenario (TOML).
+    #[arg(value_name = "SCENARIO", required_unless_present = "resume")]
+    pub scenario: Option<PathBuf>,
+    /// Search for calls held at once; the scenario's own wish otherwise, which is the same unless it says so.
+    #[arg(long, conflicts_with = "rate")]
+    calls: bool,
+    /// Search for attempts a second.
+    #[arg(long)]
+    rate: bool,
+    /// Smallest load, and the first.
+    #[arg(long, value_name = "N")]
+    min: Option<f64>,
+    /// Largest load.
+    #[arg(long, value_name = "N")]
+    max: Option<f64>,
+    /// Distance of the bounds at which the search ends, as in 5%.
+    #[arg(long, value_name = "SHARE")]
+    width: Option<Percent>,
+    /// Length of a first trial at a load, which can only reject it; 0s makes none.
+    #[arg(long, value_name = "DURATION")]
+    initial_trial: Option<Span>,
+    /// Length of the trials that can confirm a load.
+    #[arg(long, value_name = "DURATION")]
+    final_trial: Option<Span>,
+    /// Time of trials at one load that decides whatever they say.
+    #[arg(long, value_name = "DURATION")]
+    duration_sum: Option<Span>,
+    /// Longest time of the whole search.
+    #[arg(long, value_name = "DURATION")]
+    time_limit: Option<Span>,
+    /// One final trial decides, and no gate may break in it (RFC 2544).
+    #[arg(long)]
+    strict: bool,
+    /// Condition on the answer, as in 'capacity.calls >= 150' or 'good: capacity.rate >= 12'; may be given more than
+    /// once.
+    #[arg(long, value_name = "CONDITION")]
+    require: Vec<String>,
+    /// Hold the answer against that of a stored search.
+    #[arg(long, value_name = "DIR")]
+    baseline: Option<PathBuf>,
+    /// Go on with a search that was interrupted or ran out of time: its folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["scenario", "set", "out", "calls", "rate", "min", "max",
+          "width", "initial_trial", "final_trial", "duration_sum", "strict"])]
+    pub resume: Option<PathBuf>,
+    /// Override a scenario key; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Folder for the trials and the answer; it must not hold a run yet
+    /// [default: reports/<name>-capacity-<UTC time>].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Say nothing but errors; the exit code is the answer to --require.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl Args {
+    /// The settings of the command line as overrides of the scenario; `--set` comes last.
+    pub fn overrides(&self) -> Vec<String> {
+        let number = |key, value: Option<f64>| value.map(|value| format!("search.{key}={value}"));
+        let span = |key, value: Option<Span>| value.map(|value| format!("search.{key}=\"{value}\""));
+        let kind = match (self.calls, self.rate) {
+            (true, _) => Some("search.kind=\"calls\"".to_string()),
+            (_, true) => Some("search.kind=\"rate\"".to_string()),
+            _ => None,
+        };
+        let settings = [
+            kind,
+            number("min", self.min),
+            number("max", self.max),
+            self.width.map(|width| format!("search.width=\"{width}\"")),
+            span("initial_trial", self.initial_trial),
+            span("final_trial", self.final_trial),
+            span("duration_sum", self.duration_sum),
+            span("time_limit", self.time_limit),
+            self.strict.then(|| "search.strict=true".into()),
+        ];
+        settings.into_iter().flatten().chain(self.set.iter().cloned()).collect()
+    }
+
+    /// What may be said anew when a search goes on: its time limit.
+    pub fn anew(&self) -> Vec<String> {
+        self.time_limit.map(|limit| format!("search.time_limit=\"{limit}\"")).into_iter().collect()
+    }
+
+    /// The answer of the stored search that this one is held against.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn baseline(&self) -> Result<Option<Answer>, Failure> {
+        self.baseline.as_deref().map(place::answer).transpose()
+    }
+
+    /// The conditions on the answer.
+    ///
+    /// # Errors
+    /// One of them is none.
+    pub fn requirements(&self, plan: &RunPlan, goals: &[Goal]) -> Result<Vec<Require>, Failure> {
+        let names: Vec<_> = goals.iter().map(|goal| goal.name.as_str()).collect();
+        let read = |text: &String| Require::parse(text, plan.scenario().search.kind, &names);
+        let read: Result<_, _> = self.require.iter().map(read).collect();
+        read.map_err(|error| Failure::usage(format!("--require: {error}")))
+    }
+}

@@ -1,0 +1,278 @@
+//! The trials of a search, one after another on one testbed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::Args;
+use super::place::Place;
+use crate::cli::deliver::{Delivery, DeliveryOptions};
+use crate::cli::progress::Display;
+use crate::cli::{Failure, say};
+use crate::clock;
+use crate::driver::Stop;
+use crate::gate::{Verdict, judge};
+use crate::record::Environment;
+use crate::report::Format;
+use crate::run::capacity::{self, Cap, DriverLimit, REST, common_gates, driver_limit};
+use crate::run::folder::{Claim, TRIALS};
+use crate::run::preflight::{raise_descriptors, survey};
+use crate::run::{Finished, Folder, RunError, RunPlan, Testbed, execute};
+use crate::scenario::Scenario;
+use crate::search::{self, Answer, Cut, Ended, Goal, Length, Load, Outcome, Planned, Search, Step, Trial};
+use crate::values::Span;
+
+/// Reports of a trial: its page and its data. Charts of their own would take as long as a short trial.
+const TRIAL_REPORTS: [Format; 4] = [Format::Html, Format::Csv, Format::Json, Format::Markdown];
+
+/// A search under way.
+pub struct Hunt {
+    plan: RunPlan,
+    goals: Vec<Goal>,
+    folder: Folder,
+    testbed: Testbed,
+    search: Search,
+    trials: Vec<Trial>,
+    limits: Limits,
+    environment: Option<Environment>,
+    /// Time that trials have taken, those of before a resumption included.
+    spent: Duration,
+    interrupt: watch::Receiver<Stop>,
+    quiet: bool,
+}
+
+/// Limits of the load that are known before the first trial.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Ports and descriptors.
+    pub cap: Cap,
+    /// The driver's own.
+    pub driver: DriverLimit,
+}
+
+/// A search that has ended.
+pub struct Found {
+    /// Its plan.
+    pub plan: RunPlan,
+    /// Its folder.
+    pub folder: Folder,
+    /// All trials.
+    pub trials: Vec<Trial>,
+    /// The answer.
+    pub answer: Answer,
+    /// The limits of its load.
+    pub limits: Limits,
+    /// Machine and versions, as the last trial found them.
+    pub environment: Option<Environment>,
+    /// True if the user ended it.
+    pub interrupted: bool,
+    /// What broke it.
+    pub broken: Option<String>,
+}
+
+impl Hunt {
+    /// Finds the limits, and brings the testbed up; `None` when the user interrupts that.
+    ///
+    /// # Errors
+    /// Whatever keeps calls from being placed.
+    pub async fn begin(
+        args: &Args,
+        place: Place,
+        mut interrupt: watch::Receiver<Stop>,
+    ) -> Result<Option<Hunt>, Failure> {
+        let Place { plan, goals, folder, trials } = place;
+        let said = |line: &str| {
+            if !args.quiet {
+                say::err(line);
+            }
+        };
+        let limits = match limits(&plan, interrupt.clone(), &said).await {
+            Ok(Some(limits)) => limits,
+            Ok(None) => {
+                folder.discard();
+                return Ok(None);
+            }
+            Err(error) => {
+                folder.discard();
+                return Err(error);
+            }
+        };
+        let logs = folder.logs();
+        let up = tokio::select! {
+            up = Testbed::up(&plan, &logs) => up,
+            _ = interrupt.wait_for(|stop| *stop != Stop::No) => {
+                folder.discard();
+                return Ok(None);
+            }
+        };
+        let testbed = up?;
+        let conditions = capacity::conditions(plan.scenario(), &limits.driver, &limits.cap);
+        let mut search = Search::new(&plan.scenario().search, goals.clone(), conditions);
+        trials.iter().for_each(|trial| search.add(trial));
+        let spent = trials.iter().map(|trial| trial.took_s).sum::<f64>();
+        let spent = Duration::try_from_secs_f64(spent).unwrap_or_default();
+        let quiet = args.quiet;
+        let environment = None;
+        Ok(Some(Hunt { plan, goals, folder, testbed, search, trials, limits, environment, spent, interrupt, quiet }))
+    }
+
+    /// Makes trial after trial until there is an answer, the user ends it, or the testbed breaks.
+    ///
+    /// # Errors
+    /// A trial that cannot be made or stored. What was found so far is stored.
+    pub async fn play(&mut self) -> Result<Answer, Failure> {
+        loop {
+            let step = self.search.next(self.spent);
+            let (load, hold, length, enough) = match step {
+                Step::Done(answer) => return Ok(*answer),
+                Step::Trial { load, hold, length, enough, .. } => (load, hold, length, enough),
+            };
+            let began = clock::now();
+            let Some(trial) = self.trial(load, hold, length, enough).await? else {
+                return Ok(self.search.answer(Cut::Interrupted));
+            };
+            let has_ended = trial.ended;
+            self.tell(&trial);
+            self.keep(trial)?;
+            if has_ended == Ended::Broke || self.is_interrupted() {
+                return Ok(self.search.answer(Cut::Interrupted));
+            }
+            self.rest().await;
+            self.spent += clock::now().since(began);
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        *self.interrupt.borrow() != Stop::No
+    }
+
+    /// One trial, judged and stored; `None` when the user had ended it before its first call.
+    async fn trial(
+        &mut self,
+        load: Load,
+        hold: Span,
+        length: Length,
+        enough: Span,
+    ) -> Result<Option<Trial>, Failure> {
+        if self.is_interrupted() {
+            return Ok(None);
+        }
+        let number = self.trials.len() as u64 + 1;
+        let name = format!("trial-{number:02}");
+        let plan = self.plan.of_trial(load, hold, enough, common_gates(&self.goals));
+        let scenario = plan.resolved.to_toml();
+        let out = self.folder.path().join(&name);
+        let claim = Claim::Run("scenario.toml", scenario.as_bytes());
+        let folder = Folder::claim(Some(&out), &name, clock::now(), claim)?;
+        let display = Display::titled(self.quiet, plan.scenario(), &self.title(number, load, hold));
+        let finished = execute(&plan, &mut self.testbed, self.interrupt.clone(), &display).await;
+        let finished = finished.inspect_err(|_| display.finish())?;
+        let verdicts = self.verdicts(&finished);
+        let planned = Planned { number, load, hold, length, folder: name };
+        let named = verdicts.iter().map(|(name, verdict)| (name.as_str(), verdict));
+        let trial = Trial::judged(planned, &finished.summary, named);
+        self.environment = Some(finished.summary.environment.clone());
+        let options = DeliveryOptions::files(&TRIAL_REPORTS);
+        let resolved = &plan.resolved;
+        let delivery =
+            Delivery { resolved, finished: &finished, folder: &folder, options: &options, display: &display, source: None };
+        let written = delivery.write();
+        display.finish();
+        written?;
+        Ok(Some(trial))
+    }
+
+    /// The verdict of a trial by the gates of each goal.
+    fn verdicts(&self, finished: &Finished) -> Vec<(String, Verdict)> {
+        let limits = &self.plan.scenario().limits;
+        let verdict = |goal: &Goal| (goal.name.clone(), judge(&finished.summary, &goal.gates, limits));
+        self.goals.iter().map(verdict).collect()
+    }
+
+    /// Adds a trial to the search, and to the file of trials.
+    fn keep(&mut self, trial: Trial) -> Result<(), RunError> {
+        self.search.add(&trial);
+        self.trials.push(trial);
+        let lines: String = self.trials.iter().map(search::write).collect();
+        self.folder.write(TRIALS, lines.as_bytes())
+    }
+
+    /// Lets what is under way arrive, and the target come to rest.
+    async fn rest(&mut self) {
+        let mut interrupt = self.interrupt.clone();
+        tokio::select! {
+            () = tokio::time::sleep(REST) => {}
+            _ = interrupt.wait_for(|stop| *stop != Stop::No) => {}
+        }
+    }
+
+    /// `trial 7: 196 calls for 1m · so far 187 to 234 calls · at most 12 min more`
+    fn title(&self, number: u64, load: Load, hold: Span) -> String {
+        let so_far: Vec<_> = self.goals.iter().map(|goal| self.so_far(goal)).collect();
+        let minutes = self.search.longest(self.spent).as_secs().div_ceil(60);
+        format!("trial {number}: {load} for {hold} · {} · at most {minutes} min more", so_far.join(", "))
+    }
+
+    fn so_far(&self, goal: &Goal) -> String {
+        let name = if self.goals.len() > 1 { format!("{} ", goal.name) } else { String::new() };
+        let (lower, upper) = self.search.bounds(&goal.name);
+        format!("{name}{}", search::range(lower, upper))
+    }
+
+    fn tell(&self, trial: &Trial) {
+        if !self.quiet {
+            trial.outcomes.iter().for_each(|(goal, outcome)| say::err(self.line(trial, goal, outcome)));
+        }
+    }
+
+    fn line(&self, trial: &Trial, goal: &str, outcome: &Outcome) -> String {
+        let Trial { number, load, effective_s, .. } = trial;
+        let name = if self.goals.len() > 1 { format!("{goal}: ") } else { String::new() };
+        let said = match outcome {
+            Outcome::Good => "good".to_string(),
+            Outcome::Bad { gate, actual } => format!("bad, `{gate}`: {actual}"),
+            Outcome::Void { reason } => format!("void, {reason}"),
+        };
+        format!("trial {number}: {load}, {effective_s:.0} s: {name}{said}")
+    }
+
+    /// Stops what was started.
+    ///
+    /// # Errors
+    /// Those of [`Hunt::play`].
+    pub async fn end(self, played: Result<Answer, Failure>) -> Result<Found, Failure> {
+        let interrupted = self.is_interrupted();
+        let broken = self.testbed.has_broken().await;
+        let _ = self.testbed.down().await;
+        let Hunt { plan, folder, trials, limits, environment, .. } = self;
+        let answer = played?;
+        Ok(Found { plan, folder, trials, answer, limits, environment, interrupted, broken })
+    }
+}
+
+/// Finds what limits the load before the first trial, and says so.
+async fn limits(
+    plan: &RunPlan,
+    interrupt: watch::Receiver<Stop>,
+    said: &dyn Fn(&str),
+) -> Result<Option<Limits>, Failure> {
+    let cap = capacity::cap(plan.scenario(), raise_descriptors()?);
+    said(&capacity::told(&cap));
+    let most = capacity::most_calls(plan.scenario(), &cap);
+    let held = Scenario { load: crate::scenario::Load { calls: most, ..plan.scenario().load.clone() }, ..plan.scenario().clone() };
+    survey(&held)?.clear()?.iter().for_each(|warning| said(&format!("warning: {warning}")));
+    plan.granted.warnings().for_each(|warning| said(&format!("warning: {warning}")));
+    let driver = driver_limit(plan, most, interrupt, &mut |line| said(line)).await?;
+    if let Some(driver) = &driver {
+        said(&driver.told());
+    }
+    Ok(driver.map(|driver| Limits { cap, driver }))
+}
+
+impl Found {
+    /// The folder as people can open it from anywhere.
+    pub fn place(&self) -> PathBuf {
+        std::path::absolute(self.folder.path()).unwrap_or_else(|_| self.folder.path().to_path_buf())
+    }
+}

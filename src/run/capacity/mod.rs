@@ -1,0 +1,112 @@
+//! A search's dealings with the machine: plans of its trials, what caps the load, the driver's own limit.
+
+mod driver_limit;
+
+use std::time::Duration;
+
+pub use driver_limit::{DriverLimit, driver_limit};
+
+use super::RunPlan;
+use crate::gate::Gate;
+use crate::scenario::{Needs, Pool, Scenario};
+use crate::search::{Conditions, Costs, Goal, Kind, Load};
+use crate::values::{Span, counted};
+
+/// Pause after a trial's last call: 2 s for what is still under way, 5 s for the target to come to rest
+/// (RFC 2544 section 23).
+pub const REST: Duration = Duration::from_secs(7);
+/// Time of a trial that depends on nothing: SIP's last answers, leak check, reports.
+const BESIDES: Duration = Duration::from_secs(3);
+
+/// The largest number of calls that ports and descriptors carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cap {
+    /// Calls.
+    pub calls: u32,
+    /// The resource that ends first, in words.
+    pub by: String,
+}
+
+/// The cap of a scenario on this machine, whose processes may have so many descriptors.
+pub fn cap(scenario: &Scenario, descriptors: u64) -> Cap {
+    // Calls that are replaced need a second port while the first one rests.
+    let one = Scenario { load: crate::scenario::Load { calls: 1, ..scenario.load.clone() }, ..scenario.clone() };
+    let two = Scenario { load: crate::scenario::Load { calls: 2, ..scenario.load.clone() }, ..scenario.clone() };
+    let (one, two) = (Needs::of(&one), Needs::of(&two));
+    let pools = Pool::all(scenario).into_iter().map(|pool| Cap {
+        calls: pool.slots / (pool.slots_per_call * one.pool),
+        by: format!("{} {}", pool.key, pool.range),
+    });
+    let each = (two.descriptors - one.descriptors).max(1);
+    let calls = descriptors.saturating_sub(one.descriptors) / each + 1;
+    let by_descriptors = Cap {
+        calls: u32::try_from(calls).unwrap_or(u32::MAX),
+        by: format!("{descriptors} file descriptors (`ulimit -Hn`)"),
+    };
+    // Invariant: the driver's ports and the descriptors are always there.
+    pools.chain([by_descriptors]).min_by_key(|cap| cap.calls).expect("a scenario has a pool of ports")
+}
+
+impl RunPlan {
+    /// The plan of one trial of a search: its load, held for so long, with the gates that may end it early.
+    pub fn of_trial(&self, load: Load, hold: Span, enough: Span, gates: Vec<Gate>) -> RunPlan {
+        let mut plan = self.clone();
+        offer(&mut plan.resolved.scenario, load);
+        let scenario = &mut plan.resolved.scenario;
+        scenario.load.duration = hold;
+        scenario.gates.require = gates.iter().map(|gate| gate.text.clone()).collect();
+        scenario.gates.abort_on_fail = !gates.is_empty();
+        scenario.gates.abort_after = enough;
+        plan.gates = gates;
+        plan.baseline = None;
+        plan
+    }
+}
+
+fn offer(scenario: &mut Scenario, load: Load) {
+    match load.kind() {
+        // On the grid of calls every number is whole.
+        Kind::Calls => scenario.load.calls = load.number() as u32,
+        Kind::Rate => unimplemented!(),
+    }
+}
+
+/// Gates without which no goal can hold: only they may end a trial before its time.
+pub fn common_gates(goals: &[Goal]) -> Vec<Gate> {
+    let Some((first, others)) = goals.split_first() else { return Vec::new() };
+    let in_all = |gate: &&Gate| others.iter().all(|goal| goal.gates.iter().any(|g| g.text == gate.text));
+    first.gates.iter().filter(in_all).cloned().collect()
+}
+
+/// The circumstances of a search with a scenario's traffic.
+pub fn conditions(scenario: &Scenario, driver: &DriverLimit, cap: &Cap) -> Conditions {
+    let Scenario { load, measure, .. } = scenario;
+    let fixed = measure.warmup.0 + measure.lost_after.0 + REST + BESIDES;
+    // Up and down again.
+    let ramp_of_one = Duration::from_secs_f64(2.0 / load.ramp.0);
+    Conditions {
+        traffic: scenario.traffic(),
+        costs: Costs { fixed, ramp_of_one },
+        driver_most: driver.broke.as_ref().and(Load::calls(driver.streams.min(cap.calls))),
+    }
+}
+
+/// The circumstances of a stored search, whose bounds rest on its trials alone.
+pub fn unlimited(scenario: &Scenario) -> Conditions {
+    Conditions { traffic: scenario.traffic(), costs: Costs::default(), driver_most: None }
+}
+
+/// Calls that the largest load of a search may hold.
+pub fn most_calls(scenario: &Scenario, cap: &Cap) -> u32 {
+    let wanted = match (scenario.search.largest(), scenario.search.kind) {
+        (Some(most), Kind::Calls) => most.number() as u32,
+        (_, Kind::Rate) => scenario.load.calls,
+        (None, Kind::Calls) => cap.calls,
+    };
+    wanted.min(cap.calls)
+}
+
+/// A line that says what caps a search, before its first trial.
+pub fn told(cap: &Cap) -> String {
+    format!("at most {} fit: {} ends first", counted(cap.calls.into(), "call"), cap.by)
+}
