@@ -25,8 +25,8 @@ RUN touch src/lib.rs src/main.rs \
 COPY .ci/licences .ci/
 COPY LICENSE-APACHE LICENSE-MIT ./
 # All of the image: the program, the libraries that it names, where names are looked up, and a folder for scratch files.
-RUN mkdir -p /image/etc /image/tmp /image/work /image/usr/local/bin /image/usr/share/doc/loadtest \
-    && chmod 1777 /image/tmp /image/work \
+RUN mkdir -p /image/etc /image/tmp /image/srv/loadtest /image/usr/local/bin /image/usr/share/doc/loadtest \
+    && chmod 1777 /image/tmp /image/srv/loadtest \
     && echo 'hosts: files dns' >/image/etc/nsswitch.conf \
     && cp target/dist/loadtest /image/usr/local/bin/ \
     && ldd target/dist/loadtest | grep -o '/[^ ]*' | xargs cp --dereference --parents --target-directory=/image \
@@ -38,14 +38,14 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 # In docker-compose.yml the account of ARI goes from Asterisk's container to the others through /run/loadtest.
 RUN groupadd --gid 10001 loadtest \
-    && useradd --uid 10001 --gid loadtest --no-create-home --home-dir /work --shell /usr/sbin/nologin loadtest \
-    && install -d -o loadtest -g loadtest -m 1777 /work \
+    && useradd --uid 10001 --gid loadtest --no-create-home --home-dir /srv/loadtest --shell /usr/sbin/nologin loadtest \
+    && install -d -o loadtest -g loadtest -m 1777 /srv/loadtest \
     && install -d -o loadtest -g loadtest -m 2750 /run/loadtest
 COPY docker/healthy docker/entrypoint /usr/local/bin/
 COPY --from=build /image/usr/local/bin/loadtest /usr/local/bin/
 COPY --from=build /image/usr/share/doc/loadtest /usr/share/doc/loadtest
 USER loadtest
-WORKDIR /work
+WORKDIR /srv/loadtest
 ENTRYPOINT ["loadtest"]
 CMD ["--help"]
 
@@ -53,6 +53,6 @@ CMD ["--help"]
 FROM scratch AS loadtest
 COPY --from=build /image /
 USER 10001:10001
-WORKDIR /work
+WORKDIR /srv/loadtest
 ENTRYPOINT ["loadtest"]
 CMD ["--help"]

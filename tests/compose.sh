@@ -75,7 +75,8 @@ done
 mkdir -- "$work/mine"
 cp -- scenarios/*.toml "$work/mine"
 chown -R 12345:12345 "$work/mine"
-alone=(docker run --rm --network none --user 12345:12345 --cap-drop ALL --read-only --tmpfs /tmp --volume "$work/mine:/work")
+alone=(docker run --rm --network none --user 12345:12345 --cap-drop ALL --read-only --tmpfs /tmp
+    --volume "$work/mine:/srv/loadtest")
 ends 0 "${alone[@]}" loadtest --version
 ends 2 "${alone[@]}" loadtest run none.toml
 ends 2 "${alone[@]}" loadtest run smoke.toml --set load.calls=0
@@ -85,7 +86,7 @@ grep --quiet "no usable Asterisk" "$log" || die "it does not say that there is n
 # With its Asterisk: whole runs in one container, without a network.
 for run in "0 calls.answered_count == 5" "10 rtt.p50 > 60s"; do
     folder=$work/mine/report-${run%% *}
-    ends "${run%% *}" "${alone[@]}" loadtest-asterisk run smoke.toml --out "/work/${folder##*/}" \
+    ends "${run%% *}" "${alone[@]}" loadtest-asterisk run smoke.toml --out "/srv/loadtest/${folder##*/}" \
         --set load.duration=3s --set limits.send_lateness_p99=1h --set limits.missed_slots=100% \
         --set limits.thread_cpu=100% --set "gates.require=[\"${run#* }\"]"
     [[ -s $folder/report.html && -s $folder/summary.md ]] || die "the report is not whole"

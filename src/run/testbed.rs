@@ -17,7 +17,7 @@ use super::neighbours::{self, Neighbour};
 use super::plan::RunPlan;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Ari, LogCounts, Managed, SearchPlaces, StartConfig, find};
-use crate::child::{ChildOutput, DistinctLine, Keeper, LogDigest, LogReader};
+use crate::child::{ChildOutput, Keeper, LogDigest, LogReader};
 use crate::clock::Timeline;
 use crate::driver::{Stop, Watched};
 use crate::files;
@@ -343,8 +343,6 @@ impl Testbed {
         by_driver: Observed,
     ) -> Observed {
         let s = plan.scenario();
-        let line =
-            |DistinctLine { text, count }: &DistinctLine| LogLine { text: text.clone(), count: *count };
         let last = service.last.last().map(|text| LogLine { text: cut(text, LINE_MAX), count: 1 });
         let user = self.credentials(plan).map(|credentials| credentials.username);
         Observed {
@@ -358,8 +356,8 @@ impl Testbed {
                 app: s.service.app.clone(),
                 setup_timeout: s.sip.setup_timeout.to_string(),
             },
-            asterisk_log: asterisk.lines.iter().map(line).collect(),
-            service_log: service.lines.iter().map(line).chain(last).collect(),
+            asterisk_log: asterisk.lines.iter().map(LogLine::from).collect(),
+            service_log: service.lines.iter().map(LogLine::from).chain(last).collect(),
             ..by_driver
         }
     }

@@ -2,11 +2,17 @@
 
 use std::fmt::Write as _;
 
+/// Text with a blank in place of each control character, which could end the line or move a terminal's cursor. Reports
+/// show a mark instead ([`super::visible`]): there it matters that something was hidden.
+pub fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// The first `most` bytes of `text` and, where that is not all, its length. Control characters become blanks.
 pub fn cut(text: &str, most: usize) -> String {
     // The start of the text is always a boundary.
     let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let mut shown = text[..end].replace(char::is_control, " ");
+    let mut shown = one_line(&text[..end]);
     if end < text.len() {
         // Writing to a string does not fail.
         let _ = write!(shown, "… ({} bytes)", text.len());
