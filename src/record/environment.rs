@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Breakage, FaultRecord, Leaks, Observed, ServiceRecord};
-use crate::values::{Unit, Value, show};
+use crate::values::{Unit, Value, counted, show};
 
 /// Version of the run folder's format; files of a newer one are refused.
 pub const FORMAT_VERSION: u32 = 2;
@@ -176,8 +176,33 @@ impl Environment {
     pub fn clock_set(&self) -> Option<String> {
         let (step_ns, negative) = (self.clock_step_ns, self.negative_rtt);
         (step_ns.unsigned_abs() > CLOCK_STEP_NS || negative > 0).then(|| {
-            let by = show(Value::Number(step_ns as f64 / 1e6), Unit::Ms);
-            format!("the clock was set by {by}: {negative} packets came back before they were sent")
+            // A step of less is not told from the noise of reading two clocks.
+            let moved = match step_ns.unsigned_abs() > CLOCK_STEP_NS {
+                true => format!("was set by {}", show(Value::Number(step_ns as f64 / 1e6), Unit::Ms)),
+                false => "was moved".into(),
+            };
+            match negative {
+                0 => format!("the clock {moved}"),
+                1 => format!("the clock {moved}: 1 packet came back before it was sent"),
+                n => format!("the clock {moved}: {} came back before they were sent", counted(n, "packet")),
+            }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_moved_by_less_than_is_shown_is_said_without_the_amount() {
+        let said = |clock_step_ns, negative_rtt| {
+            Environment { clock_step_ns, negative_rtt, ..Environment::default() }.clock_set()
+        };
+        assert_eq!(said(300, 0), None);
+        assert_eq!(said(-2_500_000, 0).unwrap(), "the clock was set by -2.500 ms");
+        assert_eq!(said(300, 7).unwrap(), "the clock was moved: 7 packets came back before they were sent");
+        let both = said(5_000_000, 1).unwrap();
+        assert_eq!(both, "the clock was set by 5.000 ms: 1 packet came back before it was sent");
     }
 }
