@@ -62,6 +62,11 @@ impl Failure {
         Failure { exit: Exit::Broke, error: anyhow::Error::msg(message.into()) }
     }
 
+    /// True if it is a mistake in what the user has given, which the message names in full.
+    pub fn is_mistake(&self) -> bool {
+        self.exit == Exit::Usage
+    }
+
     /// Adds the folder of the logs that may say more.
     pub fn with_logs(self, logs: Option<PathBuf>) -> Self {
         let Some(logs) = logs else { return self };

@@ -97,7 +97,14 @@ pub async fn play(
             return Ok(None);
         }
     };
-    let mut testbed = up.map_err(|error| Failure::from(error).with_logs(folder.discard_failed()))?;
+    let mut testbed = up.map_err(|error| {
+        let failure = Failure::from(error);
+        if failure.is_mistake() {
+            folder.discard();
+            return failure;
+        }
+        failure.with_logs(folder.discard_failed())
+    })?;
     let finished = execute(plan, &mut testbed, interrupt, display).await;
     display.stage("stopping what the run has started");
     let broken = testbed.down().await;

@@ -64,7 +64,7 @@ pub fn external_ari(url: &str) -> Result<Ari, RunError> {
 pub fn refusal(ari: &Ari, error: &HttpError) -> Option<RunError> {
     let HttpError::Status { status: 401 | 403, .. } = error else { return None };
     let (url, user) = (ari.shown(), &ari.account.user);
-    Some(RunError::Obstacle(format!(
+    Some(RunError::Unusable(format!(
         "Asterisk at {url} refuses user `{user}`: check ARI_USER and ARI_PASS against its ari.conf"
     )))
 }

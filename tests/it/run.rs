@@ -265,7 +265,7 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
         .concat();
 
     let mut wrong = place.run("smoke", &set);
-    let output = ends_with(wrong.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", "guess"), 1);
+    let output = ends_with(wrong.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", "guess"), 2);
     assert!(stderr(&output).contains("refuses user"), "{}", stderr(&output));
     let output = ends_with(&mut place.run("smoke", &set), 2);
     assert!(stderr(&output).contains("ARI_PASS"), "{}", stderr(&output));
