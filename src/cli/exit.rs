@@ -1,6 +1,7 @@
 //! Exit codes, and the errors that lead to them.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::say;
@@ -59,6 +60,13 @@ impl Failure {
     /// The run could not be made or finished.
     pub fn broke(message: impl Into<String>) -> Self {
         Failure { exit: Exit::Broke, error: anyhow::Error::msg(message.into()) }
+    }
+
+    /// Adds the folder of the logs that may say more.
+    pub fn with_logs(self, logs: Option<PathBuf>) -> Self {
+        let Some(logs) = logs else { return self };
+        let error = anyhow::Error::msg(format!("{self}\nLogs of what was started are in {}", logs.display()));
+        Failure { error, ..self }
     }
 
     /// Prints it, and returns the exit code.

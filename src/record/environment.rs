@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FaultRecord, Leaks, Observed, ServiceRecord};
+use super::{Breakage, FaultRecord, Leaks, Observed, ServiceRecord};
 use crate::values::{Unit, Value, show};
 
 /// Version of the run folder's format; files of a newer one are refused.
@@ -57,8 +57,11 @@ pub struct Environment {
     /// The broken gate that ended the run, where one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_early: Option<EndedEarly>,
-    /// Breakage that ended the run; empty where nothing broke.
+    /// Breakage that ended the run, in words; empty where nothing broke.
     pub broken: String,
+    /// The same for programs; absent in runs of older versions too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken_by: Option<Breakage>,
     /// Seconds from the start to the measured window; `None` when no call came up.
     pub window_from_s: Option<f64>,
     /// Seconds from the start to the end of the measured window.
@@ -156,6 +159,17 @@ impl Environment {
     /// whole measured window.
     pub fn has_seconds(&self) -> bool {
         self.format >= 2
+    }
+
+    /// Notes the event that broke the run.
+    pub fn break_by(&mut self, breakage: Breakage) {
+        self.broken = breakage.to_string();
+        self.broken_by = Some(breakage);
+    }
+
+    /// Breakage without the output of the process that ended, where that is shown elsewhere.
+    pub fn broken_sentence(&self) -> String {
+        self.broken_by.as_ref().map_or_else(|| self.broken.clone(), Breakage::sentence)
     }
 
     /// Amount by which the wall clock was set during the run, in words; its stamps are worthless then.

@@ -117,7 +117,11 @@ fn a_service_that_ends_at_once_is_the_cause_with_its_last_output() {
     let said = stderr(&ends_with(&mut run(&place, &[&command]), 1));
     assert!(said.contains("ended by itself (exit status: 3)"), "{said}");
     assert!(said.contains("application `loadtest`") && said.contains("the database is away"), "{said}");
-    assert!(!place.out().exists(), "a run that never began leaves no folder that looks like one");
+    let logs = place.out().join("logs");
+    assert!(said.contains(&format!("Logs of what was started are in {}", logs.display())), "{said}");
+    assert!(fs::read_to_string(logs.join("service.log")).expect("its log").contains("the database is away"));
+    let left = fs::read_dir(place.out()).expect("a folder").count();
+    assert_eq!(left, 1, "nothing but the logs is left, which look like no run");
     place.assert_nothing_left();
 }
 
