@@ -28,6 +28,17 @@ pub enum Extent {
     Everything,
 }
 
+/// Users of the machine in the seconds that were not quiet, where they explain a doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineLoad {
+    /// The run's own processes.
+    Full,
+    /// Other programs, or other guests of the host.
+    Disturbed,
+    /// Other programs, or a process of the run that cannot be told from them.
+    Unknown,
+}
+
 /// Doubt about a run's instrument.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Doubt {
@@ -35,6 +46,8 @@ pub struct Doubt {
     pub reasons: Vec<String>,
     /// The figures that it touches.
     pub extent: Extent,
+    /// The machine's load, where it is one of the reasons.
+    pub load: Option<MachineLoad>,
     /// The seconds that the best readings are over; `None` where no second is known to be quiet or not.
     pub quiet: Option<Quiet>,
 }
@@ -75,7 +88,10 @@ pub fn doubt(summary: &Summary, limits: &Limits) -> Doubt {
     doubt.add(Extent::Limits, broken_limits(summary, limits));
     doubt.add(Extent::Limits, unsent(environment));
     doubt.add(Extent::Limits, late_in_setup(summary));
-    doubt.add(Extent::Limits, load(summary, &doubt));
+    if let Some((load, reason)) = load(summary, &doubt) {
+        doubt.load = Some(load);
+        doubt.add(Extent::Limits, [reason]);
+    }
     doubt.add(Extent::Packets, unstamped(environment));
     doubt.add(Extent::Everything, environment.clock_set());
     doubt.add(Extent::Everything, cut_off(environment));
@@ -183,8 +199,8 @@ fn cut_off(environment: &Environment) -> Option<String> {
     }
 }
 
-/// Users of the machine in the seconds that were not quiet, where they explain a late driver.
-fn load(summary: &Summary, doubt: &Doubt) -> Option<String> {
+/// Users of the machine in the seconds that were not quiet, where they explain a late driver, and the reason in words.
+fn load(summary: &Summary, doubt: &Doubt) -> Option<(MachineLoad, String)> {
     if !doubt.is_any() {
         return None;
     }
@@ -207,20 +223,25 @@ fn load(summary: &Summary, doubt: &Doubt) -> Option<String> {
     let of_allowed = if of_allowed > 1.0 { mean.own } else { of_allowed };
     if mean.are_disturbed() {
         let (others, steal) = (percent(mean.others), percent(mean.steal));
-        let (what, and) = match environment.unseen.as_str() {
-            _ if mean.is_stolen() => ("this machine was disturbed", String::new()),
-            "" => ("this machine was disturbed", String::new()),
-            unseen => ("whether this machine was disturbed is not known", format!(" and {unseen}")),
+        let (load, what, and) = match environment.unseen.as_str() {
+            unseen if !unseen.is_empty() && !mean.is_stolen() => (
+                MachineLoad::Unknown,
+                "whether this machine was disturbed is not known",
+                format!(" and {unseen}"),
+            ),
+            _ => (MachineLoad::Disturbed, "this machine was disturbed", String::new()),
         };
-        Some(format!(
+        let reason = format!(
             "{what}: in the seconds that were not quiet, other programs{and} used {others} of it and its host took \
              {steal}; {own}"
-        ))
+        );
+        Some((load, reason))
     } else if of_allowed >= FULL {
         let used = percent(of_allowed);
-        Some(format!(
+        let reason = format!(
             "this machine was full of this run's own load, {used} of the CPUs that it may use: {own}"
-        ))
+        );
+        Some((MachineLoad::Full, reason))
     } else {
         None
     }

@@ -13,7 +13,7 @@ mod watch;
 
 use std::fmt;
 
-pub use doubt::{Doubt, Extent, doubt};
+pub use doubt::{Doubt, Extent, MachineLoad, doubt};
 pub use expression::{Gate, GateError, Mistake, Op, Subject};
 pub use judge::judge;
 pub use limits::Limits;

@@ -22,7 +22,7 @@ use crate::clock::Timeline;
 use crate::driver::{Stop, Watched};
 use crate::files;
 use crate::net::resolve::resolve;
-use crate::record::{Environment, LogLine, Observed, ServiceRecord, Setup};
+use crate::record::{Breakage, Environment, LogLine, Observed, ServiceRecord, Setup, TestedProcess};
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
@@ -68,8 +68,8 @@ pub struct Testbed {
 
 /// A process of the testbed that has ended by itself.
 pub struct Broken {
-    /// The process and its end, in a sentence.
-    pub why: String,
+    /// The process and its end.
+    pub by: Breakage,
     /// The way to end the run: without Asterisk there is nobody left to hang up to.
     pub stop: Stop,
 }
@@ -244,36 +244,35 @@ impl Testbed {
     pub async fn broken(&self) -> Broken {
         tokio::select! {
             biased;
-            why = self.ended(Target::Asterisk) => Broken { why, stop: Stop::Now },
-            why = self.ended(Target::Service) => Broken { why, stop: Stop::Soon },
+            by = self.ended(Target::Asterisk) => Broken { by, stop: Stop::Now },
+            by = self.ended(Target::Service) => Broken { by, stop: Stop::Soon },
         }
     }
 
     /// Says how a process has ended by itself, if it has.
-    async fn has_ended(&self, target: Target) -> Option<String> {
+    async fn has_ended(&self, target: Target) -> Option<Breakage> {
         self.process(target)?.status()?;
         let is_planned = self.ended_by_plan.contains(&target);
         if is_planned { None } else { Some(self.ended(target).await) }
     }
 
     /// The first process that has ended by itself, and how.
-    pub async fn has_broken(&self) -> Option<String> {
+    pub async fn has_broken(&self) -> Option<Breakage> {
         match self.has_ended(Target::Asterisk).await {
             Some(why) => Some(why),
             None => self.has_ended(Target::Service).await,
         }
     }
 
-    /// Completes when a process has ended by itself; says how, in one line.
-    async fn ended(&self, target: Target) -> String {
+    /// Completes when a process has ended by itself.
+    async fn ended(&self, target: Target) -> Breakage {
         let output = match target {
             Target::Asterisk => self.asterisk.as_ref().map(Managed::output),
             Target::Service => self.application.as_ref().and_then(Application::output),
         };
         let process = self.process(target).filter(|_| !self.ended_by_plan.contains(&target));
         let (Some(process), Some(output)) = (process, output) else { return std::future::pending().await };
-        let who = if target == Target::Asterisk { "Asterisk" } else { "the service" };
-        application::ended_by_itself(who, process, output).await
+        application::ended_by_itself(tested(target), process, output).await
     }
 
     /// The flag to set when the calls begin to end: what the logs say from there on is counted apart.
@@ -424,7 +423,7 @@ impl Testbed {
 
     /// Stops what was started, the service first, so that it can take its channels away. Says what has ended by
     /// itself before it was to be stopped.
-    pub async fn down(mut self) -> Option<String> {
+    pub async fn down(mut self) -> Option<Breakage> {
         let mut broken = self.has_ended(Target::Service).await;
         if let Some(service) = self.process(Target::Service) {
             service.stop(GRACE).await;
@@ -440,6 +439,14 @@ impl Testbed {
 /// Scheduling of a part that the run has started, in words; empty for another.
 fn words<T>(part: Option<&T>, scheduling: &Scheduling) -> String {
     part.map_or(String::new(), |_| scheduling.to_string())
+}
+
+/// The process that a fault's target is.
+pub fn tested(target: Target) -> TestedProcess {
+    match target {
+        Target::Asterisk => TestedProcess::Asterisk,
+        Target::Service => TestedProcess::Service,
+    }
 }
 
 async fn start_asterisk(

@@ -20,9 +20,27 @@ pub fn cut(text: &str, most: usize) -> String {
     shown
 }
 
+/// Columns that printed text keeps to where it can.
+pub const WIDTH: usize = 80;
+
+/// Text in lines of `width` columns where its words allow it.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::{cut, wrapped};
 
     #[test]
     fn long_text_is_cut_between_characters_and_says_so() {
@@ -30,5 +48,12 @@ mod tests {
         assert_eq!(cut("ééé", 3), "é… (6 bytes)");
         assert_eq!(cut("", 3), "");
         assert_eq!(cut(&"x".repeat(1 << 20), 4), "xxxx… (1048576 bytes)");
+    }
+
+    #[test]
+    fn words_are_kept_whole_and_lines_short() {
+        assert_eq!(wrapped("  one two\nthree  ✓✓✓✓✓✓✓✓ x", 8), ["one two", "three", "✓✓✓✓✓✓✓✓", "x"]);
+        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
+        assert!(wrapped(" ", 4).is_empty());
     }
 }

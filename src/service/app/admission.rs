@@ -96,3 +96,108 @@ pub(super) fn most_sockets(has_echo: bool) -> u64 {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
     (limit - RESERVED.min(limit / 4)) / if has_echo { 2 } else { 1 }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+    use crate::ari::event::Event;
+    use crate::clock;
+    use crate::net::http::HttpClient;
+    use crate::service::events::EventMessage;
+    use crate::service::http::SharedCounts;
+    use crate::service::reflector::Reflector;
+    use crate::service::{EVENT_QUEUE, ServiceConfig};
+    use crate::values::PortRange;
+
+    const FLOOD: usize = 50_000;
+    const LIMIT: Duration = Duration::from_secs(120);
+
+    fn start(channel: String) -> Event {
+        Event::StasisStart { channel, args: Vec::new(), protocol_id: None, hung_up: false }
+    }
+
+    /// An Asterisk that knows of no channel; each channel that is to be answered goes to `answered`.
+    async fn knows_nobody(listener: TcpListener, answered: mpsc::UnboundedSender<String>) {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(refuse(stream, answered.clone()));
+        }
+    }
+
+    async fn refuse(mut stream: TcpStream, answered: mpsc::UnboundedSender<String>) {
+        let mut request = [0; 2048];
+        // A request without a body is one segment.
+        while let Ok(len @ 1..) = stream.read(&mut request).await {
+            let text = String::from_utf8_lossy(&request[..len]);
+            let path = text.split(' ').nth(1).unwrap_or_default();
+            if let Some(channel) = path.strip_suffix("/answer").and_then(|path| path.rsplit('/').next()) {
+                let _ = answered.send(channel.into());
+            }
+            let answer: &[u8] = match text.starts_with("GET ") {
+                true => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+                false => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+            };
+            if stream.write_all(answer).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_callers_is_bounded_refused_and_counted_and_the_next_one_is_served() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let client = HttpClient::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        // Ports beside one that was free a moment ago; those that somebody holds are passed over.
+        let from =
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port().min(65_000);
+        let range = PortRange { from, to: from + 9 };
+        let (sender, stream_events) = mpsc::unbounded_channel();
+        let reflector = Reflector::start(range, false, None, sender).unwrap();
+        let shared = Arc::new(SharedCounts::new(reflector.totals().clone()));
+        let config = ServiceConfig { port_range: range, ..Default::default() };
+        let mut app = App::new(config, None, client, reflector, shared.clone());
+
+        // Nobody answers meanwhile: nothing else runs on this thread.
+        for n in 0..FLOOD {
+            app.on_event(clock::now(), &start(format!("flood-{n}")));
+        }
+        let served = app.ports.in_use() as usize;
+        assert!((1..=10).contains(&served), "{served} ports");
+        let calls = shared.snapshot().record.calls;
+        assert_eq!((calls.total, calls.active), (FLOOD as u64, MOST_CALLS as u64));
+        assert_eq!((calls.unheeded, app.calls.len()), ((FLOOD - MOST_CALLS) as u64, MOST_CALLS));
+        // Three requests set a call up, one hangs a caller up; no other work waits, and no other memory is held.
+        assert_eq!(app.tasks.len(), MOST_CALLS - served + 3 * served);
+        assert_eq!((app.started.len(), app.closing.len()), (served, 0));
+
+        let (answered, mut answers) = mpsc::unbounded_channel();
+        tokio::spawn(knows_nobody(listener, answered));
+        let (events, incoming) = mpsc::channel(EVENT_QUEUE);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(app.run(incoming, stream_events, async move { drop(stopped.await) }));
+        let cleared = async {
+            while shared.snapshot().record.calls.active > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, cleared).await.expect("every caller of the flood is cleared");
+        let record = shared.snapshot().record;
+        let no_port =
+            record.outcomes.iter().find(|count| count.outcome == "no_port").map(|count| count.calls);
+        assert_eq!(no_port, Some((MOST_CALLS - served) as u64), "{:?}", record.outcomes);
+
+        let now = clock::now();
+        let event = start("later".into());
+        events.send(EventMessage::Event { at: now, made_at: None, event }).await.expect("it still runs");
+        let is_served = async { while answers.recv().await.expect("it still runs") != "later" {} };
+        tokio::time::timeout(LIMIT, is_served).await.expect("the next caller is answered");
+        stop.send(()).expect("it still runs");
+        running.await.expect("no panic").expect("a clean end");
+    }
+}
