@@ -28,6 +28,18 @@ pub enum Extent {
     Everything,
 }
 
+/// Use of the machine in the seconds that were not quiet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Machine {
+    /// Neither of the others, or not known.
+    #[default]
+    Free,
+    /// Other programs or the hypervisor took it.
+    Disturbed,
+    /// The run's own load filled it.
+    Full,
+}
+
 /// Doubt about a run's instrument.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Doubt {
@@ -37,6 +49,8 @@ pub struct Doubt {
     pub extent: Extent,
     /// The seconds that the best readings are over; `None` where no second is known to be quiet or not.
     pub quiet: Option<Quiet>,
+    /// The machine's use, with or without doubt.
+    pub machine: Machine,
 }
 
 impl Doubt {
@@ -75,7 +89,13 @@ pub fn doubt(summary: &Summary, limits: &Limits) -> Doubt {
     doubt.add(Extent::Limits, broken_limits(summary, limits));
     doubt.add(Extent::Limits, unsent(environment));
     doubt.add(Extent::Limits, late_in_setup(summary));
-    doubt.add(Extent::Limits, load(summary, &doubt));
+    let (machine, users) = load(summary, &doubt);
+    doubt.machine = machine;
+    // It explains a doubt, and is none by itself.
+    let is_all_quiet = doubt.quiet.as_ref().is_some_and(|quiet| quiet.seconds.len() == quiet.of);
+    if doubt.is_any() && !is_all_quiet {
+        doubt.add(Extent::Limits, users);
+    }
     doubt.add(Extent::Packets, unstamped(environment));
     doubt.add(Extent::Everything, environment.clock_set());
     doubt.add(Extent::Everything, cut_off(environment));
@@ -183,15 +203,18 @@ fn cut_off(environment: &Environment) -> Option<String> {
     }
 }
 
-/// Users of the machine in the seconds that were not quiet, where they explain a late driver.
-fn load(summary: &Summary, doubt: &Doubt) -> Option<String> {
-    if !doubt.is_any() {
-        return None;
-    }
+/// Use of the machine in the seconds that were not quiet, in all of the hold phase where each was quiet, and a
+/// sentence where that explains a late driver.
+fn load(summary: &Summary, doubt: &Doubt) -> (Machine, Option<String>) {
     let environment = &summary.environment;
     let is_quiet = |second: u32| doubt.quiet.as_ref().is_some_and(|quiet| quiet.seconds.contains(&second));
-    let not_quiet = summary.seconds.iter().filter(|s| s.phase == Phase::Hold && !is_quiet(s.second));
-    let shares: Vec<_> = not_quiet.filter_map(|s| Shares::of(s, environment)).collect();
+    let shares = |all: bool| -> Vec<_> {
+        let held = summary.seconds.iter().filter(|s| s.phase == Phase::Hold && (all || !is_quiet(s.second)));
+        held.filter_map(|s| Shares::of(s, environment)).collect()
+    };
+    // A control stream that is slow in every second leaves all of them quiet.
+    let not_quiet = shares(false);
+    let shares = if not_quiet.is_empty() { shares(true) } else { not_quiet };
     let mean = |of: fn(&Shares) -> f64| shares.iter().map(of).sum::<f64>() / shares.len().max(1) as f64;
     let mean = Shares { own: mean(|s| s.own), others: mean(|s| s.others), steal: mean(|s| s.steal) };
     let percent = |share| show(Value::Number(share), Unit::Ratio);
@@ -212,17 +235,19 @@ fn load(summary: &Summary, doubt: &Doubt) -> Option<String> {
             "" => ("this machine was disturbed", String::new()),
             unseen => ("whether this machine was disturbed is not known", format!(" and {unseen}")),
         };
-        Some(format!(
+        let sentence = format!(
             "{what}: in the seconds that were not quiet, other programs{and} used {others} of it and its host took \
              {steal}; {own}"
-        ))
+        );
+        (Machine::Disturbed, Some(sentence))
     } else if of_allowed >= FULL {
         let used = percent(of_allowed);
-        Some(format!(
+        let sentence = format!(
             "this machine was full of this run's own load, {used} of the CPUs that it may use: {own}"
-        ))
+        );
+        (Machine::Full, Some(sentence))
     } else {
-        None
+        (Machine::Free, None)
     }
 }
 
