@@ -1,4 +1,4 @@
-//! Work done once a packet or a SIP message, timed: `cargo bench --bench hot_paths`.
+//! Work done once a packet or a SIP message, and the replay of a search, timed: `cargo bench --bench hot_paths`.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -11,6 +11,10 @@ use loadtest::rtp::Codec;
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender, read};
 use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::rtp::reflector::StreamReflector;
+use loadtest::search::{
+    Conditions, Costs, Ended, FORMAT, Figures, Goal, Length, Load, Outcome, Search, Settings, Step, Traffic,
+    Trial,
+};
 use loadtest::sip;
 use loadtest::stamp::Stamp;
 
@@ -140,5 +144,57 @@ fn latency_recorded(bencher: Bencher) {
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         ns = (ns * 7 + 13_001) % 3_000_000;
         latencies.record(black_box(ns));
+    });
+}
+
+/// Trials of a stored search.
+const TRIALS: u64 = 1_000_000;
+
+/// One trial for each load up to a thousand calls; those above 600 are bad.
+fn trials() -> Vec<Trial> {
+    let trial = |calls: u32| Trial {
+        format: FORMAT,
+        number: calls.into(),
+        load: Load::calls(calls).expect("a load"),
+        planned_s: 60.0,
+        effective_s: 60.0,
+        took_s: 75.0,
+        length: Length::Full,
+        ended: Ended::Planned,
+        outcomes: ["good", "tolerable"].map(|goal| (goal.into(), outcome(calls))).into(),
+        full_of_own_load: false,
+        leaks: Some(0),
+        figures: Figures::default(),
+        folder: "trial".into(),
+    };
+    (1..=1000).map(trial).collect()
+}
+
+fn outcome(calls: u32) -> Outcome {
+    match calls {
+        ..=600 => Outcome::Good,
+        _ => Outcome::Bad { gate: "rtt.p99 < 20ms".into(), actual: "24.100 ms".into() },
+    }
+}
+
+/// A search that goes on from a million trials: each is added to its load's sums, then the next step is chosen.
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn a_million_trials_classified(bencher: Bencher) {
+    let trials = trials();
+    let search = || {
+        let goals = ["good", "tolerable"].map(|name| Goal { name: name.into(), gates: Vec::new() });
+        let conditions = Conditions {
+            traffic: Traffic { ptime: PTIME, call_duration: None },
+            costs: Costs::default(),
+            driver_most: None,
+            ports_most: None,
+        };
+        Search::new(&Settings::default(), goals.into(), conditions)
+    };
+    bencher.counter(ItemsCount::new(TRIALS)).with_inputs(search).bench_local_refs(|search| {
+        trials.iter().cycle().take(TRIALS as usize).for_each(|trial| search.add(trial));
+        let step = search.next(Duration::ZERO);
+        assert!(matches!(step, Step::Done(_)), "{step:?}");
+        step
     });
 }

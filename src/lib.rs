@@ -31,6 +31,7 @@ pub mod rtp;
 pub mod run;
 pub mod scenario;
 mod scheduling;
+pub mod search;
 pub mod service;
 pub mod sip;
 pub mod stamp;

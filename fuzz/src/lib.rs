@@ -14,6 +14,7 @@ pub mod log;
 pub mod media;
 pub mod signalling;
 pub mod text;
+pub mod trials;
 
 /// A check, and the name of its folder in `tests/corpus`, its program in `fuzz_targets` and its words in `dict`.
 pub type Target = (&'static str, fn(&[u8]));
@@ -35,4 +36,5 @@ pub const TARGETS: &[Target] = &[
     ("body", text::body),
     ("gate", text::gate),
     ("scenario", text::scenario),
+    ("trials", trials::trials),
 ];

@@ -28,12 +28,12 @@ pub enum Extent {
     Everything,
 }
 
-/// Users of the machine in the seconds that were not quiet, where they explain a doubt.
+/// Users of the machine in the seconds that were not quiet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MachineLoad {
-    /// The run's own processes.
+    /// The run's own processes filled it.
     Full,
-    /// Other programs, or other guests of the host.
+    /// Other programs, or other guests of the host, took it.
     Disturbed,
     /// Other programs, or a process of the run that cannot be told from them.
     Unknown,
@@ -46,7 +46,7 @@ pub struct Doubt {
     pub reasons: Vec<String>,
     /// The figures that it touches.
     pub extent: Extent,
-    /// The machine's load, where it is one of the reasons.
+    /// The machine's load, with or without doubt.
     pub load: Option<MachineLoad>,
     /// The seconds that the best readings are over; `None` where no second is known to be quiet or not.
     pub quiet: Option<Quiet>,
@@ -90,7 +90,11 @@ pub fn doubt(summary: &Summary, limits: &Limits) -> Doubt {
     doubt.add(Extent::Limits, late_in_setup(summary));
     if let Some((load, reason)) = load(summary, &doubt) {
         doubt.load = Some(load);
-        doubt.add(Extent::Limits, [reason]);
+        // It explains a doubt, and is none by itself.
+        let is_all_quiet = doubt.quiet.as_ref().is_some_and(|quiet| quiet.seconds.len() == quiet.of);
+        if doubt.is_any() && !is_all_quiet {
+            doubt.add(Extent::Limits, [reason]);
+        }
     }
     doubt.add(Extent::Packets, unstamped(environment));
     doubt.add(Extent::Everything, environment.clock_set());
@@ -199,15 +203,18 @@ fn cut_off(environment: &Environment) -> Option<String> {
     }
 }
 
-/// Users of the machine in the seconds that were not quiet, where they explain a late driver, and the reason in words.
+/// Users of the machine in the seconds that were not quiet, in all of the hold phase where each was quiet, and the
+/// sentence that explains a late driver by them.
 fn load(summary: &Summary, doubt: &Doubt) -> Option<(MachineLoad, String)> {
-    if !doubt.is_any() {
-        return None;
-    }
     let environment = &summary.environment;
     let is_quiet = |second: u32| doubt.quiet.as_ref().is_some_and(|quiet| quiet.seconds.contains(&second));
-    let not_quiet = summary.seconds.iter().filter(|s| s.phase == Phase::Hold && !is_quiet(s.second));
-    let shares: Vec<_> = not_quiet.filter_map(|s| Shares::of(s, environment)).collect();
+    let shares = |all: bool| -> Vec<_> {
+        let held = summary.seconds.iter().filter(|s| s.phase == Phase::Hold && (all || !is_quiet(s.second)));
+        held.filter_map(|s| Shares::of(s, environment)).collect()
+    };
+    // A control stream that is slow in every second leaves all of them quiet.
+    let not_quiet = shares(false);
+    let shares = if not_quiet.is_empty() { shares(true) } else { not_quiet };
     let mean = |of: fn(&Shares) -> f64| shares.iter().map(of).sum::<f64>() / shares.len().max(1) as f64;
     let mean = Shares { own: mean(|s| s.own), others: mean(|s| s.others), steal: mean(|s| s.steal) };
     let percent = |share| show(Value::Number(share), Unit::Ratio);

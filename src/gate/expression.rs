@@ -143,16 +143,18 @@ impl Gate {
         if text.len() > LONGEST {
             return Err(Mistake::TooLong(text.len()));
         }
-        let found = text.find(['<', '>', '=', '!']).and_then(|at| {
-            let (name, rest) = text.split_at(at);
-            OPERATORS.iter().find_map(|(sign, op)| rest.strip_prefix(sign).map(|value| (name, *op, value)))
-        });
-        let (name, op, value) = found.ok_or(Mistake::NoComparison(text))?;
-        let subject = subject(name.trim())?;
-        let bound =
-            number(value.trim(), subject.unit()).ok_or(Mistake::NoValue { value: value.trim(), subject })?;
+        let (name, op, value) = parted(text).ok_or(Mistake::NoComparison(text))?;
+        let subject = subject(name)?;
+        let bound = number(value, subject.unit()).ok_or(Mistake::NoValue { value, subject })?;
         Ok(Gate { text: text.trim().into(), subject, op, bound })
     }
+}
+
+/// Name, comparison and value of an expression, none of them checked.
+pub fn parted(text: &str) -> Option<(&str, Op, &str)> {
+    let (name, rest) = text.split_at(text.find(['<', '>', '=', '!'])?);
+    let (sign, op) = OPERATORS.iter().find(|(sign, _)| rest.starts_with(sign))?;
+    Some((name.trim(), *op, rest[sign.len()..].trim()))
 }
 
 /// A mistake in an expression.

@@ -165,7 +165,7 @@ pub(super) fn judge_metric(gate: &Gate, metric: &Metric, readings: &Readings) ->
 }
 
 /// Pass if every value from `least` to `most` holds, fail if none does.
-pub(super) fn judge_range(op: Op, bound: f64, (least, most): (f64, f64)) -> Outcome {
+pub fn judge_range(op: Op, bound: f64, (least, most): (f64, f64)) -> Outcome {
     let (least_holds, most_holds) = (op.holds(least, bound), op.holds(most, bound));
     // Between two that hold, or two that do not, lies none that differs, but for (in)equality.
     let is_between = matches!(op, Op::Equal | Op::Differs) && least < bound && bound < most;

@@ -7,15 +7,15 @@ mod judge;
 mod limits;
 mod quiet;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod tripwire;
 mod watch;
 
 use std::fmt;
 
 pub use doubt::{Doubt, Extent, MachineLoad, doubt};
-pub use expression::{Gate, GateError, Mistake, Op, Subject};
-pub use judge::judge;
+pub use expression::{Gate, GateError, Mistake, Op, Subject, parted};
+pub use judge::{judge, judge_range};
 pub use limits::Limits;
 pub use quiet::Quiet;
 pub use tripwire::hold_against;

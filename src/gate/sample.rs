@@ -10,7 +10,7 @@ use crate::values::Ns;
 
 /// One second of the hold phase, all its packets alike.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Second {
+pub(crate) struct Second {
     pub rtt_ms: f64,
     pub lateness_ms: f64,
     pub control_ms: f64,
@@ -26,7 +26,7 @@ pub(super) struct Second {
 }
 
 /// A second in which nothing is wrong.
-pub(super) const QUIET: Second = Second {
+pub(crate) const QUIET: Second = Second {
     rtt_ms: 5.0,
     lateness_ms: 0.01,
     control_ms: 0.1,
@@ -41,12 +41,12 @@ pub(super) const QUIET: Second = Second {
 };
 
 /// A second in which another program takes the CPU, and the driver sends 5 ms late.
-pub(super) const DISTURBED: Second = Second { lateness_ms: 5.0, others: 0.6, ..QUIET };
+pub(crate) const DISTURBED: Second = Second { lateness_ms: 5.0, others: 0.6, ..QUIET };
 
 const CPUS: u32 = 2;
 
 /// A run of these seconds, before it is summed up.
-pub(super) fn run(seconds: &[Second]) -> Run {
+pub(crate) fn run(seconds: &[Second]) -> Run {
     let mut run = Run {
         environment: Environment {
             format: FORMAT_VERSION,
@@ -107,7 +107,7 @@ pub(super) fn run(seconds: &[Second]) -> Run {
 }
 
 /// So many seconds of the one kind, and then of the other.
-pub(super) fn seconds(quiet: usize, kind: Second, others: usize, other: Second) -> Vec<Second> {
+pub(crate) fn seconds(quiet: usize, kind: Second, others: usize, other: Second) -> Vec<Second> {
     [vec![kind; quiet], vec![other; others]].concat()
 }
 

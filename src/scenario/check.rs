@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::Problems;
 use super::ranges::{LONGEST, LONGEST_BURST, LONGEST_DELAY, MOST_CALLS, SOONEST_DEAD};
-use super::{Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges};
+use super::{Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges, search};
 use crate::impair::Impairment;
 use crate::values::{HostPort, Span};
 
@@ -33,6 +33,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     application(scenario, &mut found);
     names(scenario, &mut found);
     fault::problems(scenario, &mut found);
+    search::problems(scenario, &mut found);
     found
 }
 

@@ -1,5 +1,6 @@
 //! Every default of a scenario, each with its reason.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use super::{
 };
 use crate::gate::Limits;
 use crate::rtp::Codec;
+use crate::search::{Kind, Settings};
 use crate::values::{Percent, PortRange, Rate, Realtime, Span};
 
 pub(super) const fn ms(ms: u64) -> Span {
@@ -151,6 +153,29 @@ impl Default for Limits {
             socket_drops: 0,
             // A thread this busy queues packets of its own.
             thread_cpu: Percent(0.9),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            kind: Kind::Calls,
+            min: None,
+            max: None,
+            // Two searches of one machine differ by about that much.
+            width: Percent(0.05),
+            // A fresh load that is far too high shows within seconds.
+            initial_trial: secs(15),
+            // RFC 2544 section 24.
+            final_trial: secs(60),
+            // Two good final trials, or one good beside as much that was bad.
+            duration_sum: secs(120),
+            // Noise that comes in one trial of two is no verdict (RFC 9971 section 4.6, after TST009).
+            exceed: Percent(0.5),
+            strict: false,
+            time_limit: None,
+            goals: BTreeMap::new(),
         }
     }
 }

@@ -7,8 +7,8 @@ use super::Scenario;
 use crate::impair::Impairment;
 
 /// Tables and keys that change no packet: the name of a run, and the rules by which its figures are judged
-/// afterwards. Who tightens a gate keeps the baseline.
-const NOT_HASHED: [&str; 3] = ["name", "gates", "limits"];
+/// afterwards, and those by which a search chooses its runs. Who tightens a gate keeps the baseline.
+const NOT_HASHED: [&str; 4] = ["name", "gates", "limits", "search"];
 
 impl Scenario {
     /// SHA-256, in hexadecimal, over the keys that differ from their defaults, in the order of their names.
@@ -76,6 +76,7 @@ mod tests {
             asterisk = { sip = "pbx:5060", ari = "http://pbx:8088", ari_port = 8088 }
             load = { call_duration = "10s" }
             measure = { shared_clock = true, control_streams = 3 }
+            search = { min = 5, max = 50, time_limit = "1h" }
         "#;
         for (name, keys) in optional.parse::<Table>().unwrap() {
             full[&name].as_table_mut().unwrap().extend(keys.as_table().unwrap().clone());
@@ -132,6 +133,7 @@ mod tests {
             "'callee'",
             "'PCMA'",
             "'aligned'",
+            "'rate'",
         ];
         let mut keys = Vec::new();
         leaves(&full(), "", &mut keys);

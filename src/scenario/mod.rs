@@ -19,6 +19,7 @@ mod ranges;
 pub mod schedule;
 #[cfg(test)]
 mod schema;
+mod search;
 mod tried;
 mod wording;
 
@@ -35,6 +36,7 @@ pub use parse::{Override, Resolved};
 
 use crate::gate::Limits;
 use crate::rtp::Codec;
+use crate::search::Settings;
 
 /// A scenario of `loadtest run`: which calls to place, against what, and what the run must hold to pass.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -65,6 +67,8 @@ pub struct Scenario {
     pub limits: Limits,
     /// Conditions of a pass.
     pub gates: Gates,
+    /// Search for the highest load that passes (`loadtest search`).
+    pub search: Settings,
     /// A fault in mid-run, on purpose; faults stand in the order of time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fault: Vec<Fault>,

@@ -1,5 +1,6 @@
 //! Ports and descriptors that a scenario takes from the machine.
 
+use super::ranges::MOST_CALLS;
 use super::{AsteriskMode, Scenario};
 use crate::values::PortRange;
 
@@ -30,10 +31,21 @@ impl Needs {
             AsteriskMode::Managed => ASTERISK_DESCRIPTORS,
             AsteriskMode::External => OWN_DESCRIPTORS,
         };
+        Needs { pool: scenario.load.calls * Needs::churn(scenario), descriptors: calls * per_call + base }
+    }
+
+    /// The most calls that the pools of a scenario carry, whatever its own number.
+    pub fn most_calls(scenario: &Scenario) -> u32 {
+        let each = Needs::churn(scenario);
+        let pools = Pool::all(scenario).into_iter().map(|pool| pool.slots / pool.slots_per_call / each);
+        pools.fold(MOST_CALLS, u32::min)
+    }
+
+    /// Slots of a pool that each call held takes.
+    pub(super) fn churn(scenario: &Scenario) -> u32 {
         // A call that a fault has cut off keeps its port while nobody answers its BYE.
         let churns = scenario.load.call_duration.is_some() || !scenario.fault.is_empty();
-        let churn = if churns { 2 } else { 1 };
-        Needs { pool: scenario.load.calls * churn, descriptors: calls * per_call + base }
+        if churns { 2 } else { 1 }
     }
 }
 

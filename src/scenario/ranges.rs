@@ -14,6 +14,8 @@ pub(super) const MOST_CALLS: u32 = 20_000;
 pub(super) const LONGEST_BURST: f64 = 1000.0;
 /// Nobody waits longer for an answer.
 pub(super) const LONGEST_DELAY: Span = secs(1);
+/// Longest trial of a search, which makes dozens of them.
+const LONGEST_TRIAL: Span = secs(24 * 3600);
 /// Soonest that a silent call is given up, other than never.
 pub(super) const SOONEST_DEAD: Span = secs(1);
 
@@ -33,7 +35,7 @@ struct Bound {
     cure: &'static str,
 }
 
-const BOUNDS: [Bound; 6] = [
+const BOUNDS: [Bound; 9] = [
     Bound {
         key: "load.duration",
         of: |s| s.load.duration,
@@ -82,6 +84,30 @@ const BOUNDS: [Bound; 6] = [
         what: "a breach",
         cure: "10s is usual; abort_on_fail = false ends no run",
     },
+    Bound {
+        key: "search.initial_trial",
+        of: |s| s.search.initial_trial,
+        least: secs(0),
+        most: LONGEST_TRIAL,
+        what: "a first trial",
+        cure: "15s is usual; 0s makes none",
+    },
+    Bound {
+        key: "search.final_trial",
+        of: |s| s.search.final_trial,
+        least: secs(1),
+        most: LONGEST_TRIAL,
+        what: "a final trial",
+        cure: "1m is usual",
+    },
+    Bound {
+        key: "search.duration_sum",
+        of: |s| s.search.duration_sum,
+        least: secs(1),
+        most: LONGEST,
+        what: "the trials of a load",
+        cure: "2m is usual",
+    },
 ];
 
 /// Refuses what lasts too short or too long.
@@ -110,6 +136,8 @@ pub(super) fn all() -> Vec<(&'static str, String, String)> {
         ("impair.out.burst", "1".into(), LONGEST_BURST.to_string()),
         ("impair.back.burst", "1".into(), LONGEST_BURST.to_string()),
         ("asterisk.ari_port", "1024".into(), u16::MAX.to_string()),
+        ("search.width", "0.1%".into(), "50%".into()),
+        ("search.exceed", "0%".into(), "99%".into()),
     ]);
     found
 }

@@ -196,6 +196,19 @@ const KEYS: &[(&[&str], &str)] = &[
     (&["exec", "program", "binary", "cmd", "script"], "did you mean `service.command`?"),
     (&["application", "app_name", "stasis", "stasis_app"], "did you mean `service.app`?"),
     (&["rt", "priority", "nice", "sched", "fifo"], "did you mean `driver.realtime`?"),
+    (
+        &["capacity", "breakpoint", "find_max", "binary_search", "highest", "ceiling", "upper"],
+        "did you mean `search.max`? loadtest search finds the highest load that passes",
+    ),
+    (&["lowest", "smallest", "lower", "first", "start"], "did you mean `search.min`?"),
+    (&["precision", "resolution", "accuracy", "goal_width", "granularity"], "did you mean `search.width`?"),
+    (
+        &["trial", "trials", "trial_duration", "trial_length", "trial_time", "final_trial_duration"],
+        "did you mean `search.final_trial`?",
+    ),
+    (&["exceed_ratio", "loss_ratio", "goal_exceed_ratio"], "did you mean `search.exceed`?"),
+    (&["budget", "deadline", "max_duration", "max_time"], "did you mean `search.time_limit`?"),
+    (&["goal", "goal_sets", "gate_sets", "search_goals"], "did you mean `search.goals`?"),
     (&["affinity", "cpu", "cores", "cpuset", "pin"], "did you mean `driver.cpus`?"),
 ];
 
@@ -243,6 +256,8 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("load.hangup", &["alternate", "random", "either", "any"], "did you mean \"both\"?"),
     ("media.phase", &["spread", "even", "uniform", "stagger", "random"], "did you mean \"staggered\"?"),
     ("media.phase", &["align", "burst", "together", "sync", "synchronous"], "did you mean \"aligned\"?"),
+    ("search.kind", &["call", "concurrent", "concurrency", "sessions", "closed"], "did you mean \"calls\"?"),
+    ("search.kind", &["cps", "caps", "attempts", "arrivals", "open"], "did you mean \"rate\"?"),
     ("fault.target", &["pbx", "managed"], "did you mean \"asterisk\"?"),
     ("fault.target", &["app", "application", "builtin", "ari"], "did you mean \"service\"?"),
     ("fault.action", &["crash", "sigkill", "terminate", "die"], "did you mean \"kill\"?"),

@@ -1,6 +1,6 @@
 //! A figure with its unit, as people read it.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Unit of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,23 @@ impl Serialize for Value {
     }
 }
 
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(f64),
+            Word(String),
+        }
+        match Option::deserialize(from)? {
+            None => Ok(Value::NoData),
+            Some(Written::Number(n)) if n.is_finite() => Ok(Value::Number(n)),
+            Some(Written::Word(word)) if word == "lost" => Ok(Value::Lost),
+            Some(_) => Err(serde::de::Error::custom("a value is a number, \"lost\" or null")),
+        }
+    }
+}
+
 /// A value for people: three decimals of a millisecond, small ratios to a millionth.
 pub fn show(value: Value, unit: Unit) -> String {
     match (value, unit) {
@@ -110,5 +127,16 @@ mod tests {
         assert_eq!(ratios, ["0 %", "0.0041 %", "30.90 %", "100 %"]);
         assert_eq!(text(0.2134, Unit::Ms), "0.213 ms");
         assert_eq!(show(Value::Lost, Unit::Ms), "lost");
+    }
+
+    #[test]
+    fn a_value_reads_back_from_a_file_as_it_was() {
+        for value in [Value::Number(20.125), Value::Number(0.0), Value::Lost, Value::NoData] {
+            let text = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value, "{text}");
+        }
+        for text in ["\"found\"", "[]", "true", "{}"] {
+            assert!(serde_json::from_str::<Value>(text).is_err(), "{text}");
+        }
     }
 }

@@ -1,0 +1,124 @@
+//! What the trials have come to: sums by load and goal, and each goal's relevant bounds.
+
+use std::collections::BTreeMap;
+
+use super::classify::{Class, Rule, Sums, classify};
+use super::load::Load;
+use super::trial::{Length, Outcome, Trial};
+use crate::values::Value;
+
+/// Trials at one load, summed up: what a search keeps of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AtLoad {
+    /// By the goal's place in the search.
+    pub tallies: Vec<Tally>,
+    /// A full trial lost no call.
+    pub held_all: bool,
+    /// A trial lost one.
+    pub lost_some: bool,
+}
+
+/// Trials at one load for one goal.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    /// Their time.
+    pub sums: Sums,
+    /// Number of those that count.
+    pub counted: u64,
+    /// Number of those that are void.
+    pub voids: u64,
+    /// Reason of the last void one.
+    pub void_reason: String,
+    /// Asterisk and machine in the last good one.
+    pub good: Cores,
+    /// The last bad one.
+    pub bad: Option<Bad>,
+}
+
+/// Asterisk's cores of the machine's in a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Cores {
+    pub asterisk: Value,
+    pub machine: u32,
+}
+
+/// The gate that broke first in a bad trial.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Bad {
+    pub gate: String,
+    pub actual: String,
+    pub cores: Cores,
+    pub full: bool,
+}
+
+/// The relevant bounds of a goal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Bounds {
+    /// The largest lower bound below the upper one.
+    pub lower: Option<Load>,
+    /// The smallest load that is an upper bound.
+    pub upper: Option<Load>,
+}
+
+impl Tally {
+    fn add(&mut self, trial: &Trial, outcome: &Outcome) {
+        let ms = trial.effective_ms();
+        let cores = Cores { asterisk: trial.figures.asterisk_cores, machine: trial.figures.machine_cores };
+        let sum = match (outcome, trial.length) {
+            (Outcome::Good, Length::Short) => &mut self.sums.short_good,
+            (Outcome::Good, Length::Full) => &mut self.sums.full_good,
+            (Outcome::Bad { .. }, Length::Short) => &mut self.sums.short_bad,
+            (Outcome::Bad { .. }, Length::Full) => &mut self.sums.full_bad,
+            (Outcome::Void { reason }, _) => {
+                self.voids += 1;
+                self.void_reason.clone_from(reason);
+                return;
+            }
+        };
+        *sum = sum.saturating_add(ms);
+        self.counted += 1;
+        match outcome {
+            Outcome::Bad { gate, actual } => {
+                let full = trial.full_of_own_load;
+                self.bad = Some(Bad { gate: gate.clone(), actual: actual.clone(), cores, full });
+            }
+            _ => self.good = cores,
+        }
+    }
+}
+
+impl AtLoad {
+    pub fn add(&mut self, trial: &Trial, goals: &[String]) {
+        self.tallies.resize_with(goals.len(), Tally::default);
+        for (tally, goal) in self.tallies.iter_mut().zip(goals) {
+            if let Some(outcome) = trial.outcomes.get(goal) {
+                tally.add(trial, outcome);
+            }
+        }
+        if !trial.is_void() {
+            let is_clean = trial.figures.calls_lost == 0 && trial.figures.suppressed == 0;
+            self.held_all |= is_clean && trial.length == Length::Full;
+            self.lost_some |= !is_clean;
+        }
+    }
+}
+
+/// The relevant bounds of the goal at place `goal`.
+pub(super) fn bounds(loads: &BTreeMap<Load, AtLoad>, goal: usize, rule: Rule) -> Bounds {
+    let mut bounds = Bounds::default();
+    for (load, at) in loads {
+        let sums = at.tallies.get(goal).map_or(Sums::default(), |tally| tally.sums);
+        match classify(&sums, rule) {
+            Class::Lower => bounds.lower = Some(*load),
+            Class::Upper => return Bounds { upper: Some(*load), ..bounds },
+            Class::Undecided => {}
+        }
+    }
+    bounds
+}
+
+/// The largest load that a full trial has held without a lost call, below the smallest at which some were lost.
+pub(super) fn none_lost(loads: &BTreeMap<Load, AtLoad>) -> Option<Load> {
+    let below = loads.iter().take_while(|(_, at)| !at.lost_some);
+    below.filter(|(_, at)| at.held_all).map(|(load, _)| *load).last()
+}

@@ -1,0 +1,291 @@
+//! The next trial of a search, or its answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::answer::{Answer, Ending, GoalAnswer};
+use super::bounds::{AtLoad, Bounds, Tally, bounds, none_lost};
+use super::classify::{Class, Rule, Sums, classify};
+use super::load::{Kind, Load};
+use super::samples::{Goal, Traffic};
+use super::settings::Settings;
+use super::trial::{Length, Trial};
+use crate::gate::Gate;
+use crate::values::Span;
+
+/// Times that a void trial is repeated at one load.
+const VOIDS_REPEATED: u64 = 2;
+/// Trials at one load, beyond those that decide it if each takes its time, after which it stays undecided: those that
+/// a gate ends early add little.
+const TRIALS_TO_SPARE: u64 = 20;
+
+/// Time of a trial beside its hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Costs {
+    /// Warm-up, drain, residuals and leak check.
+    pub fixed: Duration,
+    /// Ramp of each call, or of each attempt a second.
+    pub ramp_of_one: Duration,
+}
+
+/// Circumstances of a search.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Conditions {
+    /// Traffic of its trials.
+    pub traffic: Traffic,
+    /// Time of a trial beside its hold.
+    pub costs: Costs,
+    /// The largest load that the driver manages against its own echo; `None` where that was not measured.
+    pub driver_most: Option<Load>,
+    /// The largest load that the ports carry, for a search that names no largest one; `None` where that is not known.
+    pub ports_most: Option<Load>,
+}
+
+/// A search: its settings, and its trials summed up by load.
+#[derive(Debug, Clone)]
+pub struct Search {
+    kind: Kind,
+    rule: Rule,
+    min: Load,
+    max: Load,
+    is_max_the_drivers: bool,
+    /// In millionths.
+    width: u64,
+    initial: Option<Duration>,
+    full: Duration,
+    /// Full trials that decide a load, if each takes its time.
+    full_trials: u64,
+    time_limit: Option<Duration>,
+    conditions: Conditions,
+    goals: Vec<String>,
+    gates: Vec<Gate>,
+    loads: BTreeMap<Load, AtLoad>,
+    trials: u64,
+    leaking: u64,
+}
+
+/// The next step of a search.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// A trial.
+    Trial {
+        /// The load to offer.
+        load: Load,
+        /// The length of the hold.
+        hold: Span,
+        /// The length as it counts.
+        length: Length,
+        /// The goal that wants it; it serves all.
+        goal: String,
+    },
+    /// The answer.
+    Done(Box<Answer>),
+}
+
+/// The reason for which a search ends before it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The time limit.
+    OutOfTime,
+    /// The user.
+    Interrupted,
+}
+
+/// A trial that a goal wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wish {
+    load: Load,
+    length: Length,
+    goal: usize,
+}
+
+impl Search {
+    /// A search without trials, of a valid scenario's settings.
+    pub fn new(settings: &Settings, goals: Vec<Goal>, conditions: Conditions) -> Search {
+        let min = settings.smallest().unwrap_or_else(|| settings.kind.usual_min());
+        let named = settings.largest().or(conditions.ports_most);
+        let most = named.unwrap_or_else(|| settings.kind.load(u32::MAX));
+        let driver_most = conditions.driver_most.filter(|driver| *driver < most);
+        let (goals, gates): (_, Vec<_>) = goals.into_iter().map(|goal| (goal.name, goal.gates)).unzip();
+        Search {
+            kind: settings.kind,
+            rule: settings.rule(),
+            min,
+            max: driver_most.unwrap_or(most),
+            is_max_the_drivers: driver_most.is_some(),
+            width: settings.width_millionths(),
+            initial: settings.initial_ms().map(Duration::from_millis),
+            full: Duration::from_millis(settings.final_ms()),
+            full_trials: settings.full_trials(),
+            time_limit: settings.time_limit.map(|limit| limit.0),
+            conditions,
+            goals,
+            gates: gates.into_iter().flatten().collect(),
+            loads: BTreeMap::new(),
+            trials: 0,
+            leaking: 0,
+        }
+    }
+
+    /// Adds a trial, new or stored. What it says of a goal that the search does not have is left out, and so is a
+    /// trial of another kind of load.
+    pub fn add(&mut self, trial: &Trial) {
+        if trial.load.kind() != self.kind {
+            return;
+        }
+        self.loads.entry(trial.load).or_default().add(trial, &self.goals);
+        self.trials += 1;
+        self.leaking += u64::from(trial.leaks.is_some_and(|left| left > 0));
+    }
+
+    /// The next trial, or the answer, after so much time.
+    pub fn next(&self, spent: Duration) -> Step {
+        let wishes = (0..self.goals.len()).filter_map(|goal| self.wish(goal).ok());
+        let fits = |wish: &Wish| self.time_limit.is_none_or(|limit| spent + self.cost(wish) <= limit);
+        // Smaller loads first; of one load the longer trial, which says as much as the shorter.
+        let order = |wish: &Wish| (wish.load, wish.length == Length::Short, wish.goal);
+        match wishes.filter(fits).min_by_key(order) {
+            Some(wish) => Step::Trial {
+                load: wish.load,
+                hold: Span(self.hold(wish.length)),
+                length: wish.length,
+                goal: self.goals[wish.goal].clone(),
+            },
+            None => Step::Done(Box::new(self.answer(Cut::OutOfTime))),
+        }
+    }
+
+    /// The answer by the trials so far. Goals that want more trials end for the reason of the cut.
+    pub fn answer(&self, cut: Cut) -> Answer {
+        let goals = (0..self.goals.len()).map(|goal| {
+            let ending = match (self.wish(goal), cut) {
+                (Err(ending), _) => ending,
+                (Ok(_), Cut::OutOfTime) => Ending::OutOfTime,
+                (Ok(_), Cut::Interrupted) => Ending::Interrupted,
+            };
+            let bounds = self.relevant(goal);
+            let tally = |load: Option<Load>| load.and_then(|load| self.tally(load, goal));
+            GoalAnswer::of(&self.goals[goal], bounds, ending, tally(bounds.lower), tally(bounds.upper))
+        });
+        Answer::of(self.kind, goals.collect(), none_lost(&self.loads), self.trials, self.leaking)
+    }
+
+    /// The relevant bounds of a goal so far, the lower and the upper one.
+    pub fn bounds(&self, goal: &str) -> (Option<Load>, Option<Load>) {
+        let place = self.goals.iter().position(|name| name == goal);
+        let bounds = place.map_or(Bounds::default(), |goal| self.relevant(goal));
+        (bounds.lower, bounds.upper)
+    }
+
+    /// Every load that was tried, in order, with its class for each goal, in theirs.
+    pub fn classes(&self) -> impl Iterator<Item = (Load, Vec<Class>)> + '_ {
+        self.loads.iter().map(|(load, at)| {
+            let class = |tally: &Tally| classify(&tally.sums, self.rule);
+            (*load, at.tallies.iter().map(class).collect())
+        })
+    }
+
+    /// The longest that the search can still take, without void trials and trials that end early.
+    pub fn longest(&self, spent: Duration) -> Duration {
+        let open = (0..self.goals.len()).filter(|goal| self.wish(*goal).is_ok());
+        let longest = open.map(|goal| self.longest_for(self.relevant(goal))).sum();
+        self.time_limit.map_or(longest, |limit| longest.min(limit.saturating_sub(spent)))
+    }
+
+    fn longest_for(&self, Bounds { lower, upper }: Bounds) -> Duration {
+        let first = lower.map_or_else(|| self.longest_at(self.min), |_| Duration::ZERO);
+        let lower = lower.unwrap_or(self.min);
+        first + upper.map_or_else(|| self.longest_above(lower), |upper| self.longest_between(lower, upper))
+    }
+
+    /// The longest that trials at one load take until it is decided.
+    fn longest_at(&self, load: Load) -> Duration {
+        let trial = |hold| self.cost_of(load, hold);
+        let full_trials = u32::try_from(self.full_trials).unwrap_or(u32::MAX);
+        self.initial
+            .map_or(Duration::ZERO, trial)
+            .saturating_add(trial(self.full).saturating_mul(full_trials))
+    }
+
+    fn longest_above(&self, lower: Load) -> Duration {
+        if lower >= self.max {
+            return Duration::ZERO;
+        }
+        let next = lower.doubled(self.max);
+        let rest = self.longest_between(lower, next).max(self.longest_above(next));
+        self.longest_at(next).saturating_add(rest)
+    }
+
+    fn longest_between(&self, lower: Load, upper: Load) -> Duration {
+        if lower.is_close_to(upper, self.width) {
+            return Duration::ZERO;
+        }
+        let middle = lower.between(upper);
+        let rest = self.longest_between(lower, middle).max(self.longest_between(middle, upper));
+        self.longest_at(middle).saturating_add(rest)
+    }
+
+    /// The trial that a goal wants, or the ending that it has come to.
+    fn wish(&self, goal: usize) -> Result<Wish, Ending> {
+        let load = self.next_load(goal)?;
+        let none = Tally::default();
+        let tally = self.tally(load, goal).unwrap_or(&none);
+        if tally.voids > VOIDS_REPEATED {
+            return Err(Ending::VoidTooOften { load, reason: tally.void_reason.clone() });
+        }
+        if tally.counted >= self.full_trials + TRIALS_TO_SPARE {
+            return Err(Ending::Undecided { load });
+        }
+        let length = if self.begins_short(load, &tally.sums) { Length::Short } else { Length::Full };
+        Ok(Wish { load, length, goal })
+    }
+
+    /// The load to try next for a goal: the first, twice the last that was carried, or one in the middle.
+    fn next_load(&self, goal: usize) -> Result<Load, Ending> {
+        if self.min > self.max {
+            return Err(Ending::DriverLimit);
+        }
+        match self.relevant(goal) {
+            Bounds { upper: Some(upper), .. } if upper <= self.min => Err(Ending::MinimumFails),
+            Bounds { lower: None, .. } => Ok(self.min),
+            Bounds { lower: Some(lower), upper: None } if lower < self.max => Ok(lower.doubled(self.max)),
+            Bounds { upper: None, .. } if self.is_max_the_drivers => Err(Ending::DriverLimit),
+            Bounds { upper: None, .. } => Err(Ending::Floor),
+            Bounds { lower: Some(lower), upper: Some(upper) } if lower.is_close_to(upper, self.width) => {
+                Err(Ending::Regular)
+            }
+            Bounds { lower: Some(lower), upper: Some(upper) } => Ok(lower.between(upper)),
+        }
+    }
+
+    /// True if a load that was not tried begins with a short trial: where there is one, and it gives every gate its
+    /// samples.
+    fn begins_short(&self, load: Load, sums: &Sums) -> bool {
+        let judges = |hold| self.conditions.traffic.unjudged(&self.gates, load, hold).is_none();
+        sums.are_empty() && self.initial.is_some_and(judges)
+    }
+
+    fn relevant(&self, goal: usize) -> Bounds {
+        bounds(&self.loads, goal, self.rule)
+    }
+
+    fn tally(&self, load: Load, goal: usize) -> Option<&Tally> {
+        self.loads.get(&load)?.tallies.get(goal)
+    }
+
+    fn hold(&self, length: Length) -> Duration {
+        match length {
+            Length::Short => self.initial.unwrap_or(self.full),
+            Length::Full => self.full,
+        }
+    }
+
+    fn cost(&self, wish: &Wish) -> Duration {
+        self.cost_of(wish.load, self.hold(wish.length))
+    }
+
+    fn cost_of(&self, load: Load, hold: Duration) -> Duration {
+        let Costs { fixed, ramp_of_one } = self.conditions.costs;
+        fixed + ramp_of_one.mul_f64(load.number()) + hold
+    }
+}
