@@ -78,7 +78,12 @@ impl Command {
     fn has_settings(&self) -> bool {
         matches!(
             self,
-            Command::Run(_) | Command::Search(_) | Command::Check(_) | Command::Service(_) | Command::Asterisk(_) | Command::Ab(_)
+            Command::Run(_)
+                | Command::Search(_)
+                | Command::Check(_)
+                | Command::Service(_)
+                | Command::Asterisk(_)
+                | Command::Ab(_)
         )
     }
 }

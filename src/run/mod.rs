@@ -4,8 +4,8 @@
 //! [`RunError`]s.
 
 pub mod application;
-pub mod capacity;
 mod ari_look;
+pub mod capacity;
 mod environment;
 mod error;
 mod execute;

@@ -174,6 +174,8 @@ impl Default for Settings {
             // Noise that comes in one trial of two is no verdict (RFC 9971 section 4.6, after TST009).
             exceed: Percent(0.5),
             strict: false,
+            // RFC 2544 section 23: 2 s for what is under way, 5 s to come to rest.
+            rest: secs(7),
             time_limit: None,
             goals: BTreeMap::new(),
         }

@@ -35,7 +35,7 @@ struct Bound {
     cure: &'static str,
 }
 
-const BOUNDS: [Bound; 9] = [
+const BOUNDS: [Bound; 10] = [
     Bound {
         key: "load.duration",
         of: |s| s.load.duration,
@@ -107,6 +107,14 @@ const BOUNDS: [Bound; 9] = [
         most: LONGEST,
         what: "the trials of a load",
         cure: "2m is usual",
+    },
+    Bound {
+        key: "search.rest",
+        of: |s| s.search.rest,
+        least: secs(0),
+        most: LONGEST_TRIAL,
+        what: "the rest after a trial",
+        cure: "7s is usual",
     },
 ];
 

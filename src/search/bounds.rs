@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::classify::{Class, Rule, Sums, classify};
+use super::classify::{Class, Rule, Sums, classify, leans_bad};
 use super::load::Load;
 use super::trial::{Length, Outcome, Trial};
 use crate::values::Value;
@@ -115,6 +115,36 @@ pub(super) fn bounds(loads: &BTreeMap<Load, AtLoad>, goal: usize, rule: Rule) ->
         }
     }
     bounds
+}
+
+/// Where a goal's search stands: its lower bound, and the load that it looks below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Course {
+    /// The largest lower bound below `upper`.
+    pub lower: Option<Load>,
+    /// A load above that which has been good so far, and is not decided.
+    pub hopeful: Option<Load>,
+    /// The smallest load that is an upper bound, or has been bad so far.
+    pub upper: Option<Load>,
+    /// True if that one is an upper bound.
+    pub is_rejected: bool,
+}
+
+/// The course of the goal at place `goal`. A load that has been bad so far is not tried again until the search has come
+/// close to it: most of those are far too high, and to reject each of them for good would take the most time of all.
+pub(super) fn course(loads: &BTreeMap<Load, AtLoad>, goal: usize, rule: Rule) -> Course {
+    let mut course = Course::default();
+    for (load, at) in loads {
+        let sums = at.tallies.get(goal).map_or(Sums::default(), |tally| tally.sums);
+        match classify(&sums, rule) {
+            Class::Lower => (course.lower, course.hopeful) = (Some(*load), None),
+            Class::Upper => return Course { upper: Some(*load), is_rejected: true, ..course },
+            Class::Undecided if leans_bad(&sums, rule) => return Course { upper: Some(*load), ..course },
+            Class::Undecided if sums.are_empty() => {}
+            Class::Undecided => course.hopeful = course.hopeful.or(Some(*load)),
+        }
+    }
+    course
 }
 
 /// The largest load that a full trial has held without a lost call, below the smallest at which some were lost.

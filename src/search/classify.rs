@@ -72,6 +72,23 @@ pub fn classify(sums: &Sums, rule: Rule) -> Class {
     }
 }
 
+/// True for a load that has been bad for more of its time than the exceed ratio allows, however short its trials were.
+pub(super) fn leans_bad(sums: &Sums, rule: Rule) -> bool {
+    let (exceed, rest) = (u128::from(rule.exceed), u128::from(WHOLE - rule.exceed));
+    let total = |short: u64, full: u64| u128::from(short) + u128::from(full);
+    total(sums.short_bad, sums.full_bad) * rest > total(sums.short_good, sums.full_good) * exceed
+}
+
+/// Milliseconds of one more bad trial after which a load is an upper bound.
+pub(super) fn bad_to_reject(sums: &Sums, rule: Rule) -> u64 {
+    let (exceed, rest) = (u128::from(rule.exceed), u128::from(WHOLE - rule.exceed));
+    let per_rest = |ms: u64| (u128::from(ms) * exceed).div_ceil(rest);
+    let of_sum = u128::from(rule.duration_sum_ms) * exceed / u128::from(WHOLE);
+    let wanted = of_sum.max(per_rest(sums.full_good)) + 1 + per_rest(sums.short_good);
+    let had = u128::from(sums.full_bad) + u128::from(sums.short_bad);
+    u64::try_from(wanted.saturating_sub(had)).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,7 +198,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_load_leans_as_its_time_does() {
+        let rule = Rule::new(Percent(0.5), 120_000);
+        let sums = |short_good, short_bad| Sums { short_good, short_bad, ..Sums::default() };
+        assert!(leans_bad(&sums(0, 10_000), rule) && leans_bad(&sums(10_000, 15_000), rule));
+        assert!(!leans_bad(&sums(15_000, 15_000), rule) && !leans_bad(&Sums::default(), rule));
+        assert_eq!(bad_to_reject(&sums(0, 15_000), rule), 45_001);
+    }
+
     proptest! {
+        #[test]
+        fn so_much_bad_time_rejects_and_less_does_not(
+            sums in proptest::array::uniform4(0u64..400_000),
+            exceed in 0.0..0.99f64,
+            sum_ms in 1u64..500_000,
+        ) {
+            let rule = Rule::new(Percent(exceed), sum_ms);
+            let [short_good, short_bad, full_good, full_bad] = sums;
+            let sums = Sums { short_good, short_bad, full_good, full_bad };
+            let more = bad_to_reject(&sums, rule);
+            let after = |ms: u64| classify(&Sums { short_bad: short_bad + ms, ..sums }, rule);
+            prop_assert_ne!(after(more.max(1) + 1), Class::Lower);
+            prop_assert_eq!(after(more + 1), Class::Upper);
+            prop_assert!(more < 3 || after(more - 2) != Class::Upper);
+        }
+
         #[test]
         fn classes_are_those_of_the_prose(
             ratio in prop::sample::select(vec![(0, 1), (1, 2), (1, 5), (1, 4), (3, 4), (1, 100), (99, 100)]),

@@ -34,3 +34,4 @@ pub use settings::Settings;
 pub(crate) use stored::{LONGEST_NAME, MOST_GOALS, is_goal_name};
 pub use stored::{MOST_BYTES, StoredError, read, write};
 pub use trial::{Ended, FORMAT, Figures, Length, Outcome, Trial};
+pub use wording::range;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::answer::{Answer, Ending, GoalAnswer};
-use super::bounds::{AtLoad, Bounds, Tally, bounds, none_lost};
-use super::classify::{Class, Rule, Sums, classify};
+use super::bounds::{AtLoad, Bounds, Course, Tally, bounds, course, none_lost};
+use super::classify::{Class, Rule, Sums, bad_to_reject, classify};
 use super::load::{Kind, Load};
 use super::samples::{Goal, Traffic};
 use super::settings::Settings;
@@ -75,6 +75,8 @@ pub enum Step {
         hold: Span,
         /// The length as it counts.
         length: Length,
+        /// The time after which a trial that is bad beyond hope says no more.
+        enough: Span,
         /// The goal that wants it; it serves all.
         goal: String,
     },
@@ -149,6 +151,7 @@ impl Search {
                 load: wish.load,
                 hold: Span(self.hold(wish.length)),
                 length: wish.length,
+                enough: Span(self.enough(&wish)),
                 goal: self.goals[wish.goal].clone(),
             },
             None => Step::Done(Box::new(self.answer(Cut::OutOfTime))),
@@ -188,14 +191,17 @@ impl Search {
     /// The longest that the search can still take, without void trials and trials that end early.
     pub fn longest(&self, spent: Duration) -> Duration {
         let open = (0..self.goals.len()).filter(|goal| self.wish(*goal).is_ok());
-        let longest = open.map(|goal| self.longest_for(self.relevant(goal))).sum();
+        let longest = open.map(|goal| self.longest_for(self.course(goal))).sum();
         self.time_limit.map_or(longest, |limit| longest.min(limit.saturating_sub(spent)))
     }
 
-    fn longest_for(&self, Bounds { lower, upper }: Bounds) -> Duration {
+    fn longest_for(&self, Course { lower, upper, is_rejected, .. }: Course) -> Duration {
         let first = lower.map_or_else(|| self.longest_at(self.min), |_| Duration::ZERO);
+        let last = upper.filter(|_| !is_rejected).map_or(Duration::ZERO, |upper| self.longest_at(upper));
         let lower = lower.unwrap_or(self.min);
-        first + upper.map_or_else(|| self.longest_above(lower), |upper| self.longest_between(lower, upper))
+        let rest =
+            upper.map_or_else(|| self.longest_above(lower), |upper| self.longest_between(lower, upper));
+        first + rest + last
     }
 
     /// The longest that trials at one load take until it is decided.
@@ -240,21 +246,29 @@ impl Search {
         Ok(Wish { load, length, goal })
     }
 
-    /// The load to try next for a goal: the first, twice the last that was carried, or one in the middle.
+    /// The load to try next for a goal: the first, twice the last that was carried, one in the middle; in the end the
+    /// one that has been bad so far, which is rejected for good or was an accident.
     fn next_load(&self, goal: usize) -> Result<Load, Ending> {
         if self.min > self.max {
             return Err(Ending::DriverLimit);
         }
-        match self.relevant(goal) {
-            Bounds { upper: Some(upper), .. } if upper <= self.min => Err(Ending::MinimumFails),
-            Bounds { lower: None, .. } => Ok(self.min),
-            Bounds { lower: Some(lower), upper: None } if lower < self.max => Ok(lower.doubled(self.max)),
-            Bounds { upper: None, .. } if self.is_max_the_drivers => Err(Ending::DriverLimit),
-            Bounds { upper: None, .. } => Err(Ending::Floor),
-            Bounds { lower: Some(lower), upper: Some(upper) } if lower.is_close_to(upper, self.width) => {
-                Err(Ending::Regular)
+        let Course { lower, hopeful, upper, is_rejected } = self.course(goal);
+        match (lower, upper) {
+            (_, Some(upper)) if upper <= self.min => {
+                if is_rejected {
+                    Err(Ending::MinimumFails)
+                } else {
+                    Ok(upper)
+                }
             }
-            Bounds { lower: Some(lower), upper: Some(upper) } => Ok(lower.between(upper)),
+            (None, _) => Ok(self.min),
+            (Some(_), _) if hopeful.is_some() => Ok(hopeful.unwrap_or(self.min)),
+            (Some(lower), None) if lower < self.max => Ok(lower.doubled(self.max)),
+            (Some(_), None) if self.is_max_the_drivers => Err(Ending::DriverLimit),
+            (Some(_), None) => Err(Ending::Floor),
+            (Some(lower), Some(upper)) if !lower.is_close_to(upper, self.width) => Ok(lower.between(upper)),
+            (Some(_), Some(_)) if is_rejected => Err(Ending::Regular),
+            (Some(_), Some(upper)) => Ok(upper),
         }
     }
 
@@ -265,12 +279,27 @@ impl Search {
         sums.are_empty() && self.initial.is_some_and(judges)
     }
 
+    fn course(&self, goal: usize) -> Course {
+        course(&self.loads, goal, self.rule)
+    }
+
     fn relevant(&self, goal: usize) -> Bounds {
         bounds(&self.loads, goal, self.rule)
     }
 
     fn tally(&self, load: Load, goal: usize) -> Option<&Tally> {
         self.loads.get(&load)?.tallies.get(goal)
+    }
+
+    /// A short trial has said what it can once it is bad; a full one is to reject its load.
+    fn enough(&self, wish: &Wish) -> Duration {
+        match wish.length {
+            Length::Short => Duration::ZERO,
+            Length::Full => {
+                let sums = self.tally(wish.load, wish.goal).map_or(Sums::default(), |tally| tally.sums);
+                Duration::from_millis(bad_to_reject(&sums, self.rule))
+            }
+        }
     }
 
     fn hold(&self, length: Length) -> Duration {

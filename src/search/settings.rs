@@ -37,6 +37,8 @@ pub struct Settings {
     /// True if a load is carried only when no trial of it was bad, as in RFC 2544: `exceed` is 0, and one final trial
     /// decides.
     pub strict: bool,
+    /// Pause after a trial, in which what is under way arrives and the target comes to rest.
+    pub rest: Span,
     /// Longest time of the whole search. Absent: as long as it takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<Span>,

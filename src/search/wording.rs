@@ -21,8 +21,8 @@ pub(super) fn sentence(
     }
 }
 
-/// The bounds: `187 to 196 calls`, `at least 400 calls`, `fewer than 10 calls`.
-pub(super) fn range(lower: Option<Load>, upper: Option<Load>) -> String {
+/// Bounds in words: `187 to 196 calls`, `at least 400 calls`, `fewer than 10 calls`.
+pub fn range(lower: Option<Load>, upper: Option<Load>) -> String {
     match (lower, upper) {
         (Some(lower), Some(upper)) => format!("{} to {upper}", figure(lower)),
         (Some(lower), None) => format!("at least {lower}"),

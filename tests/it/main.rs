@@ -24,6 +24,7 @@ mod own_service;
 mod page;
 mod report;
 mod run;
+mod search;
 mod service;
 mod service_program;
 mod service_recovery;

@@ -15,7 +15,7 @@ use crate::driver::Stop;
 use crate::gate::{Verdict, judge};
 use crate::record::Environment;
 use crate::report::Format;
-use crate::run::capacity::{self, Cap, DriverLimit, REST, common_gates, driver_limit};
+use crate::run::capacity::{self, Cap, DriverLimit, common_gates, driver_limit};
 use crate::run::folder::{Claim, TRIALS};
 use crate::run::preflight::{raise_descriptors, survey};
 use crate::run::{Finished, Folder, RunError, RunPlan, Testbed, execute};
@@ -114,7 +114,19 @@ impl Hunt {
         let spent = Duration::try_from_secs_f64(spent).unwrap_or_default();
         let quiet = args.quiet;
         let environment = None;
-        Ok(Some(Hunt { plan, goals, folder, testbed, search, trials, limits, environment, spent, interrupt, quiet }))
+        Ok(Some(Hunt {
+            plan,
+            goals,
+            folder,
+            testbed,
+            search,
+            trials,
+            limits,
+            environment,
+            spent,
+            interrupt,
+            quiet,
+        }))
     }
 
     /// Makes trial after trial until there is an answer, the user ends it, or the testbed breaks.
@@ -175,8 +187,14 @@ impl Hunt {
         self.environment = Some(finished.summary.environment.clone());
         let options = DeliveryOptions::files(&TRIAL_REPORTS);
         let resolved = &plan.resolved;
-        let delivery =
-            Delivery { resolved, finished: &finished, folder: &folder, options: &options, display: &display, source: None };
+        let delivery = Delivery {
+            resolved,
+            finished: &finished,
+            folder: &folder,
+            options: &options,
+            display: &display,
+            source: None,
+        };
         let written = delivery.write();
         display.finish();
         written?;
@@ -202,7 +220,7 @@ impl Hunt {
     async fn rest(&mut self) {
         let mut interrupt = self.interrupt.clone();
         tokio::select! {
-            () = tokio::time::sleep(REST) => {}
+            () = tokio::time::sleep(self.plan.scenario().search.rest.0) => {}
             _ = interrupt.wait_for(|stop| *stop != Stop::No) => {}
         }
     }
@@ -243,7 +261,7 @@ impl Hunt {
     /// Those of [`Hunt::play`].
     pub async fn end(self, played: Result<Answer, Failure>) -> Result<Found, Failure> {
         let interrupted = self.is_interrupted();
-        let broken = self.testbed.has_broken().await;
+        let broken = self.testbed.has_broken().await.map(|breakage| breakage.to_string());
         let _ = self.testbed.down().await;
         let Hunt { plan, folder, trials, limits, environment, .. } = self;
         let answer = played?;
@@ -260,7 +278,10 @@ async fn limits(
     let cap = capacity::cap(plan.scenario(), raise_descriptors()?);
     said(&capacity::told(&cap));
     let most = capacity::most_calls(plan.scenario(), &cap);
-    let held = Scenario { load: crate::scenario::Load { calls: most, ..plan.scenario().load.clone() }, ..plan.scenario().clone() };
+    let held = Scenario {
+        load: crate::scenario::Load { calls: most, ..plan.scenario().load.clone() },
+        ..plan.scenario().clone()
+    };
     survey(&held)?.clear()?.iter().for_each(|warning| said(&format!("warning: {warning}")));
     plan.granted.warnings().for_each(|warning| said(&format!("warning: {warning}")));
     let driver = driver_limit(plan, most, interrupt, &mut |line| said(line)).await?;

@@ -12,9 +12,6 @@ use crate::scenario::{Needs, Pool, Scenario};
 use crate::search::{Conditions, Costs, Goal, Kind, Load};
 use crate::values::{Span, counted};
 
-/// Pause after a trial's last call: 2 s for what is still under way, 5 s for the target to come to rest
-/// (RFC 2544 section 23).
-pub const REST: Duration = Duration::from_secs(7);
 /// Time of a trial that depends on nothing: SIP's last answers, leak check, reports.
 const BESIDES: Duration = Duration::from_secs(3);
 
@@ -30,8 +27,10 @@ pub struct Cap {
 /// The cap of a scenario on this machine, whose processes may have so many descriptors.
 pub fn cap(scenario: &Scenario, descriptors: u64) -> Cap {
     // Calls that are replaced need a second port while the first one rests.
-    let one = Scenario { load: crate::scenario::Load { calls: 1, ..scenario.load.clone() }, ..scenario.clone() };
-    let two = Scenario { load: crate::scenario::Load { calls: 2, ..scenario.load.clone() }, ..scenario.clone() };
+    let one =
+        Scenario { load: crate::scenario::Load { calls: 1, ..scenario.load.clone() }, ..scenario.clone() };
+    let two =
+        Scenario { load: crate::scenario::Load { calls: 2, ..scenario.load.clone() }, ..scenario.clone() };
     let (one, two) = (Needs::of(&one), Needs::of(&two));
     let pools = Pool::all(scenario).into_iter().map(|pool| Cap {
         calls: pool.slots / (pool.slots_per_call * one.pool),
@@ -48,7 +47,8 @@ pub fn cap(scenario: &Scenario, descriptors: u64) -> Cap {
 }
 
 impl RunPlan {
-    /// The plan of one trial of a search: its load, held for so long, with the gates that may end it early.
+    /// The plan of one trial of a search: its load, held for so long, with the gates that may end it early once they
+    /// have been broken for `enough`, and for as long as the scenario wants in any case.
     pub fn of_trial(&self, load: Load, hold: Span, enough: Span, gates: Vec<Gate>) -> RunPlan {
         let mut plan = self.clone();
         offer(&mut plan.resolved.scenario, load);
@@ -56,7 +56,7 @@ impl RunPlan {
         scenario.load.duration = hold;
         scenario.gates.require = gates.iter().map(|gate| gate.text.clone()).collect();
         scenario.gates.abort_on_fail = !gates.is_empty();
-        scenario.gates.abort_after = enough;
+        scenario.gates.abort_after = scenario.gates.abort_after.max(enough);
         plan.gates = gates;
         plan.baseline = None;
         plan
@@ -81,19 +81,22 @@ pub fn common_gates(goals: &[Goal]) -> Vec<Gate> {
 /// The circumstances of a search with a scenario's traffic.
 pub fn conditions(scenario: &Scenario, driver: &DriverLimit, cap: &Cap) -> Conditions {
     let Scenario { load, measure, .. } = scenario;
-    let fixed = measure.warmup.0 + measure.lost_after.0 + REST + BESIDES;
+    let fixed = measure.warmup.0 + measure.lost_after.0 + scenario.search.rest.0 + BESIDES;
     // Up and down again.
     let ramp_of_one = Duration::from_secs_f64(2.0 / load.ramp.0);
+    // Attempts that find no call free are counted as suppressed.
+    let of_calls = |_: &Load| scenario.search.kind == Kind::Calls;
     Conditions {
         traffic: scenario.traffic(),
         costs: Costs { fixed, ramp_of_one },
-        driver_most: driver.broke.as_ref().and(Load::calls(driver.streams.min(cap.calls))),
+        driver_most: driver.broke.as_ref().and(Load::calls(driver.streams)).filter(of_calls),
+        ports_most: Load::calls(cap.calls).filter(of_calls),
     }
 }
 
 /// The circumstances of a stored search, whose bounds rest on its trials alone.
 pub fn unlimited(scenario: &Scenario) -> Conditions {
-    Conditions { traffic: scenario.traffic(), costs: Costs::default(), driver_most: None }
+    Conditions { traffic: scenario.traffic(), costs: Costs::default(), driver_most: None, ports_most: None }
 }
 
 /// Calls that the largest load of a search may hold.

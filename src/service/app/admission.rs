@@ -158,7 +158,7 @@ mod tests {
             UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port().min(65_000);
         let range = PortRange { from, to: from + 9 };
         let (sender, stream_events) = mpsc::unbounded_channel();
-        let reflector = Reflector::start(range, false, None, sender).unwrap();
+        let reflector = Reflector::start(range, false, None, false, sender).unwrap();
         let shared = Arc::new(SharedCounts::new(reflector.totals().clone()));
         let config = ServiceConfig { port_range: range, ..Default::default() };
         let mut app = App::new(config, None, client, reflector, shared.clone());
