@@ -189,7 +189,7 @@ fn a_million_trials_classified(bencher: Bencher) {
             driver_most: None,
             ports_most: None,
         };
-        Search::new(&Settings::default(), goals.into(), conditions)
+        Search::new(&Settings { min: Some(1.0), ..Settings::default() }, goals.into(), conditions)
     };
     bencher.counter(ItemsCount::new(TRIALS)).with_inputs(search).bench_local_refs(|search| {
         trials.iter().cycle().take(TRIALS as usize).for_each(|trial| search.add(trial));

@@ -55,7 +55,7 @@ pub(super) fn load(seen: &Seen<'_>) -> Vec<Finding> {
     if seen.verdict.outcome == Outcome::Pass || seen.evidence == Evidence::Steps {
         return Vec::new();
     }
-    let (name, cause, cure) = match seen.verdict.doubt.load.filter(|_| seen.verdict.doubt.is_any()) {
+    let (name, cause, cure) = match seen.verdict.doubt.load {
         Some(MachineLoad::Full) => (
             "machine_full",
             "the load is more than this machine carries with driver, service and Asterisk on it",

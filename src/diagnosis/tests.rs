@@ -2,7 +2,7 @@
 
 use super::steps::Step;
 use super::*;
-use crate::gate::{Extent, Limits, MachineLoad, Outcome, judge};
+use crate::gate::{Limits, MachineLoad, Outcome, judge};
 use crate::metrics::summarize;
 use crate::record::{AriState, Breakage, Death, FirstCall, Phase, Run, Setup, SipAnswer, TestedProcess};
 use crate::values::Ns;
@@ -336,7 +336,6 @@ fn a_full_and_a_disturbed_machine_are_told_where_the_verdict_suffers() {
         [3, 4, 5, 9].map(|second| SecondRecord { second, phase: Phase::Hold, ..Default::default() }).into();
     let summary = summarize(run);
     let mut verdict = judge(&summary, &[], &Limits::default());
-    verdict.doubt.extent = Extent::Limits;
     let mut said = |load, outcome| {
         (verdict.doubt.load, verdict.outcome) = (Some(load), outcome);
         findings(&summary, &verdict).first().map(|finding| (finding.name, finding.what.clone()))

@@ -31,9 +31,9 @@ pub enum Extent {
 /// Users of the machine in the seconds that were not quiet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MachineLoad {
-    /// The run's own processes filled it.
+    /// The run's own processes.
     Full,
-    /// Other programs, or other guests of the host, took it.
+    /// Other programs, or other guests of the host.
     Disturbed,
     /// Other programs, or a process of the run that cannot be told from them.
     Unknown,
@@ -46,7 +46,7 @@ pub struct Doubt {
     pub reasons: Vec<String>,
     /// The figures that it touches.
     pub extent: Extent,
-    /// The machine's load, with or without doubt.
+    /// The machine's load, where it is one of the reasons.
     pub load: Option<MachineLoad>,
     /// The seconds that the best readings are over; `None` where no second is known to be quiet or not.
     pub quiet: Option<Quiet>,
@@ -88,13 +88,12 @@ pub fn doubt(summary: &Summary, limits: &Limits) -> Doubt {
     doubt.add(Extent::Limits, broken_limits(summary, limits));
     doubt.add(Extent::Limits, unsent(environment));
     doubt.add(Extent::Limits, late_in_setup(summary));
-    if let Some((load, reason)) = load(summary, &doubt) {
+    // It explains a doubt, and is none by itself.
+    let is_all_quiet = doubt.quiet.as_ref().is_some_and(|quiet| quiet.seconds.len() == quiet.of);
+    let load = load(summary, &doubt).filter(|_| doubt.is_any() && !is_all_quiet);
+    if let Some((load, reason)) = load {
         doubt.load = Some(load);
-        // It explains a doubt, and is none by itself.
-        let is_all_quiet = doubt.quiet.as_ref().is_some_and(|quiet| quiet.seconds.len() == quiet.of);
-        if doubt.is_any() && !is_all_quiet {
-            doubt.add(Extent::Limits, [reason]);
-        }
+        doubt.add(Extent::Limits, [reason]);
     }
     doubt.add(Extent::Packets, unstamped(environment));
     doubt.add(Extent::Everything, environment.clock_set());
@@ -203,8 +202,13 @@ fn cut_off(environment: &Environment) -> Option<String> {
     }
 }
 
-/// Users of the machine in the seconds that were not quiet, in all of the hold phase where each was quiet, and the
-/// sentence that explains a late driver by them.
+/// Users of the machine in the seconds that were not quiet, with or without doubt; in all of the hold phase where each
+/// second was quiet, as a control stream that is slow throughout leaves them.
+pub fn machine_load(summary: &Summary, doubt: &Doubt) -> Option<MachineLoad> {
+    load(summary, doubt).map(|(load, _)| load)
+}
+
+/// Users of the machine, where they explain a late driver, and the reason in words.
 fn load(summary: &Summary, doubt: &Doubt) -> Option<(MachineLoad, String)> {
     let environment = &summary.environment;
     let is_quiet = |second: u32| doubt.quiet.as_ref().is_some_and(|quiet| quiet.seconds.contains(&second));
@@ -212,7 +216,6 @@ fn load(summary: &Summary, doubt: &Doubt) -> Option<(MachineLoad, String)> {
         let held = summary.seconds.iter().filter(|s| s.phase == Phase::Hold && (all || !is_quiet(s.second)));
         held.filter_map(|s| Shares::of(s, environment)).collect()
     };
-    // A control stream that is slow in every second leaves all of them quiet.
     let not_quiet = shares(false);
     let shares = if not_quiet.is_empty() { shares(true) } else { not_quiet };
     let mean = |of: fn(&Shares) -> f64| shares.iter().map(of).sum::<f64>() / shares.len().max(1) as f64;

@@ -130,9 +130,9 @@ impl Search {
     }
 
     /// Adds a trial, new or stored. What it says of a goal that the search does not have is left out, and so is a
-    /// trial of another kind of load.
+    /// trial of another kind of load, or of one below the smallest or above the largest of this search.
     pub fn add(&mut self, trial: &Trial) {
-        if trial.load.kind() != self.kind {
+        if trial.load.kind() != self.kind || !(self.min..=self.max).contains(&trial.load) {
             return;
         }
         self.loads.entry(trial.load).or_default().add(trial, &self.goals);

@@ -374,6 +374,18 @@ fn a_stored_search_goes_on_where_it_was_and_answers_the_same() {
 }
 
 #[test]
+fn stored_trials_outside_of_the_search_are_left_out() {
+    let mut search = Search::new(&settings("min = 20\nmax = 100"), goals(&["good"]), conditions(None));
+    for (number, load) in [(1, 5), (2, 101), (3, 20)] {
+        search.add(&trial(number, calls(load), 60.0, Length::Full, &[("good", Outcome::Good)]));
+    }
+    search.add(&trial(4, Load::rate(50.0).unwrap(), 60.0, Length::Full, &[("good", Outcome::Good)]));
+    search.add(&trial(5, calls(40), 60.0, Length::Full, &[("better", Outcome::Good)]));
+    assert_eq!(search.bounds("good"), (Some(calls(20)), None));
+    assert_eq!(search.bounds("better"), (None, None), "no goal of this search");
+}
+
+#[test]
 fn an_interrupted_search_says_what_is_known_so_far() {
     let mut search = default_search();
     assert_eq!(

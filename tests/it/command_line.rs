@@ -290,7 +290,7 @@ fn the_keys_are_listed_for_people_and_for_editors() {
 /// The keys of a table and of those inside it, with their values as people write them.
 fn leaves(prefix: &str, table: &toml::Table) -> Vec<(String, String)> {
     let of = |(key, value): (&String, &toml::Value)| match value {
-        toml::Value::Table(inner) => leaves(&format!("{prefix}{key}."), inner),
+        toml::Value::Table(inner) if !inner.is_empty() => leaves(&format!("{prefix}{key}."), inner),
         toml::Value::String(text) => vec![(format!("{prefix}{key}"), text.clone())],
         other => vec![(format!("{prefix}{key}"), other.to_string())],
     };
