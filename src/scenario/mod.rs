@@ -33,6 +33,7 @@ pub use fault::Fault;
 pub use impair::Impair;
 pub use needs::{Needs, Pool};
 pub use parse::{Override, Resolved};
+pub use search::too_few;
 
 use crate::gate::Limits;
 use crate::rtp::Codec;

@@ -130,16 +130,27 @@ pub(super) struct Course {
     pub is_rejected: bool,
 }
 
+/// Loads that were bad at first and carried in the end, after which a bad trial is no sign any more: each is rejected, or
+/// not, before the search goes on. So chance cannot lead it astray for long.
+const MOST_ACCIDENTS: usize = 3;
+
 /// The course of the goal at place `goal`. A load that has been bad so far is not tried again until the search has come
 /// close to it: most of those are far too high, and to reject each of them for good would take the most time of all.
 pub(super) fn course(loads: &BTreeMap<Load, AtLoad>, goal: usize, rule: Rule) -> Course {
     let mut course = Course::default();
+    let sums = |at: &AtLoad| at.tallies.get(goal).map_or(Sums::default(), |tally| tally.sums);
+    let was_accident = |at: &&AtLoad| {
+        sums(at).short_bad + sums(at).full_bad > 0 && classify(&sums(at), rule) == Class::Lower
+    };
+    let trusts = loads.values().filter(was_accident).take(MOST_ACCIDENTS).count() < MOST_ACCIDENTS;
     for (load, at) in loads {
-        let sums = at.tallies.get(goal).map_or(Sums::default(), |tally| tally.sums);
+        let sums = sums(at);
         match classify(&sums, rule) {
             Class::Lower => (course.lower, course.hopeful) = (Some(*load), None),
             Class::Upper => return Course { upper: Some(*load), is_rejected: true, ..course },
-            Class::Undecided if leans_bad(&sums, rule) => return Course { upper: Some(*load), ..course },
+            Class::Undecided if trusts && leans_bad(&sums, rule) => {
+                return Course { upper: Some(*load), ..course };
+            }
             Class::Undecided if sums.are_empty() => {}
             Class::Undecided => course.hopeful = course.hopeful.or(Some(*load)),
         }

@@ -188,7 +188,8 @@ impl Search {
         })
     }
 
-    /// The longest that the search can still take, without void trials and trials that end early.
+    /// The longest that the search can still take, without void trials, and if no load that was bad is carried in the
+    /// end.
     pub fn longest(&self, spent: Duration) -> Duration {
         let open = (0..self.goals.len()).filter(|goal| self.wish(*goal).is_ok());
         let longest = open.map(|goal| self.longest_for(self.course(goal))).sum();

@@ -167,7 +167,8 @@ fn a_first_trial_is_short_where_it_gives_every_gate_its_samples() {
     };
     assert_eq!(of(10), [(Length::Full, 60.0)], "7,500 packets are too few for a 99th percentile");
     assert_eq!(of(20), [(Length::Short, 15.0), (Length::Full, 60.0)]);
-    assert_eq!(of(320), [(Length::Short, 15.0), (Length::Full, 60.0)], "75 of 120 seconds are bad");
+    assert_eq!(of(320), [(Length::Short, 15.0)], "bad, and so far away that nobody needs to be certain");
+    assert_eq!(of(198), [(Length::Short, 15.0), (Length::Full, 60.0)], "75 of 120 seconds are bad");
 }
 
 #[test]
@@ -457,14 +458,16 @@ proptest! {
         });
     }
 
-    /// The estimate holds at every step of a search without void trials.
+    /// The estimate holds at every step of a search without void trials, whose loads stay good or bad.
     #[test]
     fn a_search_takes_no_longer_than_it_said(seed: u64, good in 1u32..20, width in 0.005..0.5f64, max in 10u32..5000) {
         let settings = Settings { max: Some(f64::from(max)), width: Percent(width), ..Settings::default() };
         let search = Search::new(&settings, goals(&["good"]), conditions(None));
-        let mut random = StdRng::seed_from_u64(seed);
         let (mut said, mut replayed) = (Vec::new(), search.clone());
-        let played = play(search, 200, |trial| with(trial, any_outcome(&mut random, [good, 5, 0])));
+        let played = play(search, 200, |trial| {
+            let mut random = StdRng::seed_from_u64(seed ^ u64::from(trial.load.units()));
+            with(trial, any_outcome(&mut random, [good, 5, 0]))
+        });
         let mut spent = Duration::ZERO;
         let costs = conditions(None).costs;
         for trial in &played.trials {

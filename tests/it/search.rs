@@ -36,7 +36,9 @@ fn search(place: &Place, set: &[&str]) -> Command {
     command.args(["search", "scenarios/smoke.toml", "--out"]).arg(place.out());
     let settings = place.settings();
     let set = settings.iter().map(String::as_str).chain(SHORT).chain(set.iter().copied());
-    set.for_each(|set| drop(command.args(["--set", set])));
+    set.for_each(|set| {
+        command.args(["--set", set]);
+    });
     command
 }
 

@@ -9,6 +9,7 @@ use crate::files::Dir;
 use crate::run::capacity;
 use crate::run::folder::{Claim, SEARCH, TRIALS};
 use crate::run::{Folder, RunError, RunPlan};
+use crate::scenario::too_few;
 use crate::search::{self, Answer, Cut, Goal, Search, Trial};
 
 /// The plan of a search and its folder, with the trials that it has already.
@@ -96,6 +97,14 @@ fn goals(plan: &RunPlan) -> Result<Vec<Goal>, Failure> {
             "the scenario has no gates, and a load that nothing is asked of is carried always: name some in \
              [gates] require, or sets of them in [search.goals]",
         ));
+    }
+    let (scenario, hold) = (plan.scenario(), plan.scenario().search.final_trial);
+    let unjudged = |smallest| {
+        let mut gates = goals.iter().map(|goal| scenario.traffic().unjudged(&goal.gates, smallest, hold.0));
+        gates.find_map(|found| found.map(|found| too_few(&found, smallest, hold)))
+    };
+    if let Some((message, cure)) = scenario.search.smallest().and_then(unjudged) {
+        return Err(Failure::usage(format!("{message}: {cure}")));
     }
     Ok(goals)
 }
