@@ -100,6 +100,8 @@ impl Canvas {
         let by = self.px(ems);
         self.height += by;
         self.svg.grow(by.unsigned_abs());
+        // The area keeps the size that it was made with, and moves what lies below onto its edge.
+        self.area = self.svg.clone().into_drawing_area();
     }
 
     /// Ends the drawing.

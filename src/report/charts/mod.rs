@@ -384,6 +384,19 @@ mod tests {
         }
     }
 
+    /// Faults and goals make a chart higher; its last axis has its name below its labels all the same.
+    #[test]
+    fn a_chart_that_grew_draws_into_its_new_room() {
+        let mut canvas = Canvas::new(Look::Wide, Vec::new());
+        let [before] = canvas.rows([1.0]);
+        canvas.grow(9.0);
+        let [after] = canvas.rows([1.0]);
+        assert_eq!(after.bottom - before.bottom, canvas.px(9.0));
+        canvas.dot((7, after.bottom), Ink::Blue);
+        let svg = canvas.finish().0.inline("label");
+        assert!(svg.contains(&format!("cy=\"{}\"", after.bottom)), "{svg}");
+    }
+
     #[test]
     fn charts_over_time_share_their_axis() {
         let (summary, _) = fixture::faulted();
