@@ -4,7 +4,8 @@
 //! Exporters only turn figures into bytes: every figure is looked up in the [`Summary`] by its name
 //! and none is computed here.
 
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no command makes a search yet"))]
+#[expect(unused_imports, reason = "no command makes a search yet")]
+#[cfg_attr(not(test), expect(dead_code, reason = "no command makes a search yet"))]
 pub mod capacity;
 mod charts;
 pub mod comparison;

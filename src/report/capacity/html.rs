@@ -5,7 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::{BrokeFirst, CapacityReport, GoalReport, OutcomeWord, TrialReport, medians, words};
+use super::{CapacityReport, GoalReport, OutcomeWord, TrialReport, medians, words};
+use crate::gate::Outcome;
 use crate::report::html::SCRIPT;
 use crate::report::html::charts::PageCharts;
 use crate::report::{Failure, words as common};
@@ -57,7 +58,7 @@ struct TrialRow<'a> {
     load: String,
     seconds: String,
     outcomes: Vec<OutcomeCell>,
-    beside: Vec<String>,
+    beside: String,
     cells: [String; 7],
     /// A gate was broken for every goal.
     is_bad: bool,
@@ -65,9 +66,16 @@ struct TrialRow<'a> {
 
 struct OutcomeCell {
     mark: &'static str,
-    word: String,
     class: String,
-    why: String,
+    said: String,
+}
+
+impl GoalReport {
+    /// Clauses of the sentence behind its bounds, each with true if it is code: what stands between backticks.
+    fn clauses(&self) -> Vec<(bool, &str)> {
+        let parts = self.parted().1.split('`').enumerate().map(|(n, part)| (n % 2 == 1, part));
+        parts.filter(|(_, part)| !part.is_empty()).collect()
+    }
 }
 
 /// Heads of the figures in the table of trials.
@@ -98,34 +106,33 @@ pub(super) fn page(report: &CapacityReport) -> Result<Vec<u8>, Failure> {
     Ok(page.render()?.into_bytes())
 }
 
-/// Capacity, calls per core and Asterisk's CPU of each goal, and what broke first.
+/// Each goal's capacity; of the goal that carries least, calls per core and what broke first.
 fn cards(report: &CapacityReport) -> Vec<Card> {
     let several = report.goals.len() > 1;
-    let mut cards: Vec<Card> = Vec::new();
     let loads = words::loads(report.kind);
-    for goal in &report.goals {
+    let of_goal = |goal: &GoalReport| {
+        let label = if several { format!("{}, {loads}", goal.goal) } else { capitalised(loads) };
+        Card { label, figure: bounds(report.kind, goal), more: ending(goal) }
+    };
+    let mut cards: Vec<_> = report.goals.iter().map(of_goal).collect();
+    let least = |a: &&GoalReport, b: &&GoalReport| {
+        let load = |goal: &GoalReport| goal.upper.or(goal.lower).unwrap_or(f64::INFINITY);
+        load(a).total_cmp(&load(b))
+    };
+    let Some(goal) = report.goals.iter().min_by(least) else { return cards };
+    let at = |load: f64| {
         let of = if several { format!("{}: ", goal.goal) } else { String::new() };
-        let label = format!("{of}{}", if of.is_empty() { capitalised(loads) } else { loads.into() });
-        cards.push(Card { label, figure: bounds(report.kind, goal), more: ending(goal) });
-    }
-    let first = report.goals.iter().filter(|goal| goal.per_core.is_some()).max_by_key(|goal| {
-        // One card for all: of the goal that carries most.
-        goal.lower.unwrap_or(0.0) as u64
-    });
-    if let Some(goal) = first {
-        let at = goal.lower.map_or(String::new(), |lower| format!("at {}", words::load(report.kind, lower)));
+        format!("{of}at {}", words::load(report.kind, load))
+    };
+    if let (Some(_), Some(lower)) = (goal.per_core, goal.lower) {
         let label = format!("{} for each core of Asterisk", capitalised(loads));
-        cards.push(Card { label, figure: words::per_core(goal), more: at });
+        cards.push(Card { label, figure: words::per_core(goal), more: at(lower) });
     }
-    for (goal, broke) in report.goals.iter().filter_map(|goal| Some((goal, goal.broke.as_ref()?))) {
-        let of = if several { format!("{}: broke first", goal.goal) } else { "Broke first".into() };
-        cards.push(Card { label: of, figure: broke.actual.clone(), more: broke.gate.clone() });
-    }
-    if let Some((upper, broke)) =
-        report.goals.iter().rev().find_map(|goal| goal.upper.zip(goal.broke.as_ref()))
-    {
-        let at = format!("at {}", words::load(report.kind, upper));
-        cards.push(Card { label: "CPU of Asterisk when it broke".into(), figure: cores(broke), more: at });
+    if let (Some(broke), Some(upper)) = (&goal.broke, goal.upper) {
+        let label = format!("Broke first: {}", broke.gate);
+        cards.push(Card { label, figure: broke.actual.clone(), more: at(upper) });
+        let figure = words::cores(broke.asterisk_cores, broke.machine_cores);
+        cards.push(Card { label: "CPU of Asterisk then".into(), figure, more: at(upper) });
     }
     cards
 }
@@ -153,25 +160,17 @@ fn ending(goal: &GoalReport) -> String {
     }
 }
 
-fn cores(broke: &BrokeFirst) -> String {
-    words::cores(broke.asterisk_cores, broke.machine_cores)
-}
-
 fn row<'a>(report: &CapacityReport, trial: &'a TrialReport) -> TrialRow<'a> {
-    let outcomes = trial.outcomes.iter().map(|outcome| {
-        let word = match report.goals.len() {
-            1 => outcome.outcome.to_string(),
-            _ => format!("{}: {}", outcome.goal, outcome.outcome),
-        };
-        let class = crate::gate::Outcome::from(outcome.outcome);
-        OutcomeCell { mark: common::mark(class), word, class: class.to_string(), why: words::why(outcome) }
+    let outcomes = words::outcomes(report, trial).into_iter().map(|(word, said)| {
+        let class = Outcome::from(word);
+        OutcomeCell { mark: common::mark(class), class: class.to_string(), said }
     });
     TrialRow {
         trial,
         load: words::number(report.kind, trial.load),
         seconds: words::seconds(trial),
         outcomes: outcomes.collect(),
-        beside: words::beside(trial),
+        beside: words::beside(trial).join("; "),
         cells: cells(&trial.figures),
         is_bad: trial.outcomes.iter().all(|outcome| outcome.outcome == OutcomeWord::Bad),
     }

@@ -83,14 +83,9 @@ fn trials(text: &mut String, report: &CapacityReport) {
 }
 
 fn outcomes(report: &CapacityReport, trial: &TrialReport) -> String {
-    let several = report.goals.len() > 1;
-    let of_goals = trial.outcomes.iter().map(|outcome| {
-        let goal = if several { format!("{} ", escape(&outcome.goal)) } else { String::new() };
-        let why = words::why(outcome);
-        let why = if why.is_empty() { String::new() } else { format!(": {}", escape(&why)) };
-        format!("{} {goal}{}{why}", sign(outcome.outcome.into()), outcome.outcome)
-    });
-    of_goals.chain(words::beside(trial)).collect::<Vec<_>>().join("; ")
+    let outcomes = words::outcomes(report, trial).into_iter();
+    let marked = outcomes.map(|(word, said)| format!("{} {}", sign(word.into()), escape(&said)));
+    marked.chain(words::beside(trial)).collect::<Vec<_>>().join("; ")
 }
 
 fn after(text: &mut String, report: &CapacityReport) {

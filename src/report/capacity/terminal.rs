@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{CapacityReport, GoalReport, TrialReport, words};
+use super::{CapacityReport, GoalReport, OutcomeWord, TrialReport, words};
 use crate::gate::Outcome;
 use crate::report::terminal::{Look, NAME, Pen, list, paragraph, table};
 use crate::report::words as common;
@@ -44,19 +44,17 @@ fn trials(text: &mut String, pen: Pen, report: &CapacityReport) {
     }
 }
 
-/// Mark and words of each outcome, the first with what else there is to say of the trial.
+/// Mark and words of outcomes, the last with what else there is to say of the trial.
 fn outcomes(pen: Pen, report: &CapacityReport, trial: &TrialReport) -> Vec<(String, String)> {
-    let several = report.goals.len() > 1;
-    let mut beside = words::beside(trial);
-    let of_goals = trial.outcomes.iter().map(|outcome| {
-        let goal = if several { format!("{} ", outcome.goal) } else { String::new() };
-        let mut said = vec![words::why(outcome)];
-        said.append(&mut beside);
-        said.retain(|words| !words.is_empty());
-        let mark = pen.outcome(outcome.outcome.into(), common::mark(outcome.outcome.into()));
-        (mark, format!("{goal}{}  {}", outcome.outcome, said.join("; ")))
-    });
-    of_goals.collect()
+    let mut outcomes = words::outcomes(report, trial);
+    if let Some((_, last)) = outcomes.last_mut() {
+        words::beside(trial).iter().for_each(|more| last.extend(["; ", more]));
+    }
+    let marked = |(word, said): (OutcomeWord, String)| {
+        let outcome = Outcome::from(word);
+        (pen.outcome(outcome, common::mark(outcome)), said)
+    };
+    outcomes.into_iter().map(marked).collect()
 }
 
 /// The table N(goal); of a single goal the answer says as much.
@@ -124,8 +122,9 @@ fn answer(text: &mut String, pen: Pen, report: &CapacityReport) {
     let _ = writeln!(text, "      {}", words::circumstances(report));
     // Of several goals the table says it.
     if let [GoalReport { per_core: Some(_), lower: Some(lower), .. }] = report.goals.as_slice() {
-        let (each, lower) = (words::per_core(&report.goals[0]), words::load(report.kind, *lower));
-        let _ = writeln!(text, "      {each} for each core that Asterisk used at {lower}");
+        let (each, lower) = (words::per_core(&report.goals[0]), words::number(report.kind, *lower));
+        let unit = words::loads(report.kind);
+        let _ = writeln!(text, "      {each} {unit} for each core that Asterisk used at {lower}");
     }
     let wide = report.goals.iter().map(|goal| goal.goal.chars().count()).max().unwrap_or(0);
     for goal in &report.goals {

@@ -1,6 +1,6 @@
 //! Words and numbers for people that the reports of a search share.
 
-use super::{BrokeFirst, CapacityReport, GoalReport, OutcomeReport, OutcomeWord, TrialReport};
+use super::{CapacityReport, GoalReport, OutcomeReport, OutcomeWord, TrialReport};
 use crate::report::words::{one_line, span};
 use crate::search::{Ended, Kind, Load};
 use crate::values::{Unit, Value, counted, show};
@@ -60,7 +60,7 @@ pub(in crate::report) fn seconds(trial: &TrialReport) -> String {
 }
 
 /// The gate of a bad trial with its value, the reason of a void one; nothing of a good one.
-pub(super) fn why(outcome: &OutcomeReport) -> String {
+fn why(outcome: &OutcomeReport) -> String {
     let text = |text: &Option<String>| text.as_deref().map_or(String::new(), one_line);
     match outcome.outcome {
         OutcomeWord::Good => String::new(),
@@ -69,22 +69,36 @@ pub(super) fn why(outcome: &OutcomeReport) -> String {
     }
 }
 
+/// Outcomes of a trial in words, with what decided the outcome: goals that say the same are named together, a single
+/// one is not named.
+pub(super) fn outcomes(report: &CapacityReport, trial: &TrialReport) -> Vec<(OutcomeWord, String)> {
+    let mut alike: Vec<(OutcomeWord, String, Vec<String>)> = Vec::new();
+    for outcome in &trial.outcomes {
+        let (word, why, goal) = (outcome.outcome, why(outcome), one_line(&outcome.goal));
+        match alike.iter_mut().find(|(other, its, _)| (*other, &*its) == (word, &why)) {
+            Some((.., goals)) => goals.push(goal),
+            None => alike.push((word, why, vec![goal])),
+        }
+    }
+    let several = report.goals.len() > 1;
+    let said = |(word, why, goals): (OutcomeWord, String, Vec<String>)| {
+        let lead = if several { goals.join(", ") } else { word.to_string() };
+        (word, if why.is_empty() { lead } else { format!("{lead}: {why}") })
+    };
+    alike.into_iter().map(said).collect()
+}
+
 /// Remarks on a trial beside its outcome.
 pub(super) fn beside(trial: &TrialReport) -> Vec<String> {
-    let full = trial.full_of_own_load.then(|| "the machine was full of the run's own load".into());
+    let full = trial.full_of_own_load.then(|| "machine full of the run's own load".into());
     let ended = match trial.ended {
         Ended::Planned | Ended::ByGate => None,
         Ended::Broke => Some("the run broke".into()),
         Ended::Interrupted => Some("interrupted".into()),
     };
     let left = trial.leaks.filter(|left| *left > 0);
-    let leaks = left.map(|left| format!("{} left behind", counted(left, "resource")));
+    let leaks = left.map(|left| format!("{left} left behind"));
     [full, ended, leaks].into_iter().flatten().collect()
-}
-
-/// The gate that broke first: `rtt.p99 < 20ms (24.100 ms)`.
-pub(super) fn broke(broke: &BrokeFirst) -> String {
-    one_line(&format!("{} ({})", broke.gate, broke.actual))
 }
 
 /// Asterisk's share of the machine: `1.71 of 2 cores`.

@@ -6,7 +6,7 @@ use super::super::canvas::Canvas;
 use super::super::legend::{LegendKey, Mark};
 use super::super::theme::Ink;
 use super::panels::{self, TrialSeries};
-use crate::report::capacity::{CapacityReport, TrialReport, words};
+use crate::report::capacity::{CapacityReport, OutcomeWord, TrialReport, words};
 use crate::search::Kind;
 use crate::values::counted;
 
@@ -26,7 +26,7 @@ pub(super) const CHART: Chart<CapacityReport> = Chart {
     section: "cores",
     title: "Processor time against the load",
     caption: "Lines that are straight cost the same for each call, whatever the load. The lower panel divides the load \
-              by Asterisk's cores: a line that falls means that each further call costs more than the one before.",
+              by Asterisk's cores where a goal was met: a line that falls means that each further call costs more than the one before.",
     figures: &[
         ("capacity", "capacity"),
         ("cores busy at the lower bound: Asterisk", "asterisk_cores"),
@@ -69,7 +69,9 @@ fn draw(canvas: &mut Canvas, report: &CapacityReport) {
     }
 }
 
+/// Of a trial that was good for some goal: one that was not served costs Asterisk less.
 fn per_core(trial: &TrialReport) -> Option<f64> {
+    let is_good = trial.outcomes.iter().any(|outcome| outcome.outcome == OutcomeWord::Good);
     let cores = trial.figures.asterisk_cores.number().filter(|cores| *cores >= LEAST_CORES)?;
-    Some(trial.load / cores)
+    is_good.then_some(trial.load / cores)
 }

@@ -1,5 +1,7 @@
 //! Parts that charts over the load share: the axis, the bounds, marks of single trials.
 
+use std::collections::HashSet;
+
 use super::super::axis::Axis;
 use super::super::canvas::{Canvas, Rect};
 use super::super::legend::{LegendKey, LineSeries, Mark};
@@ -83,7 +85,8 @@ pub(super) fn panel<'c>(
         }
     }
     panel.frame(title);
-    panel.note_names(report.trials.iter().map(|trial| (trial.load, words::load(report.kind, trial.load))));
+    let loads = medians(report, |trial| Some(trial.load)).into_iter();
+    panel.note_names(loads.map(|(load, _)| (load, words::load(report.kind, load))));
     if report.trials.is_empty() {
         panel.message("there was no trial");
     }
@@ -96,10 +99,16 @@ pub(super) fn draw(panel: &Panel<'_>, report: &CapacityReport, series: &TrialSer
     panel.line(medians(report, series.value).into_iter(), series);
     let of_kind = |is_void: bool| {
         let trials = report.trials.iter().filter(move |trial| trial.is_void() == is_void);
-        trials.filter_map(|trial| Some(panel.pixel(trial.load, (series.value)(trial)?)))
+        apart(trials.filter_map(|trial| Some(panel.pixel(trial.load, (series.value)(trial)?))))
     };
     panel.series(&series.key, || of_kind(false).for_each(|at| canvas.dot(at, series.key.ink)));
     panel.series(&VOID, || of_kind(true).for_each(|at| canvas.ring(at, Ink::Muted)));
+}
+
+/// Places that can be told apart: one mark a place is enough, however many trials.
+pub(super) fn apart(places: impl Iterator<Item = (i32, i32)>) -> impl Iterator<Item = (i32, i32)> {
+    let mut taken = HashSet::new();
+    places.filter(move |(x, y)| taken.insert((x / 4, y / 4)))
 }
 
 /// Values of series over all trials.

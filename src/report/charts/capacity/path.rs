@@ -6,7 +6,7 @@ use super::super::canvas::{Canvas, Rect, SHADE};
 use super::super::legend::{LegendKey, Mark};
 use super::super::panel::Panel;
 use super::super::theme::Ink;
-use super::panels::VOID;
+use super::panels::{VOID, apart};
 use crate::report::capacity::{CapacityReport, GoalReport, OutcomeReport, OutcomeWord, TrialReport, words};
 use crate::report::words::one_line;
 use crate::search::Kind;
@@ -78,7 +78,8 @@ fn steps<'c>(canvas: &'c Canvas, place: Rect, goal: &GoalReport, report: &Capaci
         let of_word = || outcomes.iter().filter(|(.., outcome)| outcome.outcome == word);
         panel.note_series(of_word().map(|(at, trial, _)| (*at, trial.load)), &key);
         panel.series(&key, || {
-            of_word().for_each(|(at, trial, _)| mark(canvas, panel.pixel(*at, trial.load), word));
+            let places = of_word().map(|(at, trial, _)| panel.pixel(*at, trial.load));
+            apart(places).for_each(|at| mark(canvas, at, word));
         });
     }
     if outcomes.is_empty() {

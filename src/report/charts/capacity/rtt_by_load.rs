@@ -76,7 +76,8 @@ fn bound(panel: &Panel<'_>, gate: &Gate) {
 fn mark_lost(panel: &Panel<'_>, lost: &[&TrialReport]) {
     let y = panel.place.top + panel.canvas.px(0.5);
     panel.series(&LOST, || {
-        lost.iter().for_each(|trial| panel.canvas.cross((panel.across(trial.load), y), LOST.ink));
+        let places = lost.iter().map(|trial| (panel.across(trial.load), y));
+        panels::apart(places).for_each(|at| panel.canvas.cross(at, LOST.ink));
     });
 }
 
