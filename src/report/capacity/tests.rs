@@ -120,7 +120,7 @@ fn no_hidden_character_gets_into_a_report() {
     let document = file(Format::Json, &fixture::hostile());
     let script = serde_json::to_string(crate::record::fixture::SCRIPT).unwrap();
     let forged = document
-        .replace(&script[1..script.len() - 1], &serde_json::to_string(hidden).unwrap().trim_matches('"'));
+        .replace(&script[1..script.len() - 1], serde_json::to_string(hidden).unwrap().trim_matches('"'));
     let report = read(&forged).unwrap();
     assert_eq!(report.name, hidden);
     let is_hidden = |c: char| hidden.contains(c) && !c.is_ascii_alphanumeric() && !"[]".contains(c);

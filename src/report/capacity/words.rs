@@ -75,7 +75,7 @@ pub(super) fn outcomes(report: &CapacityReport, trial: &TrialReport) -> Vec<(Out
     let mut alike: Vec<(OutcomeWord, String, Vec<String>)> = Vec::new();
     for outcome in &trial.outcomes {
         let (word, why, goal) = (outcome.outcome, why(outcome), one_line(&outcome.goal));
-        match alike.iter_mut().find(|(other, its, _)| (*other, &*its) == (word, &why)) {
+        match alike.iter_mut().find(|(other, its, _)| *other == word && *its == why) {
             Some((.., goals)) => goals.push(goal),
             None => alike.push((word, why, vec![goal])),
         }

@@ -41,3 +41,56 @@ impl Plotted for CapacityReport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use resvg::usvg::roxmltree::Document;
+
+    use super::super::Look;
+    use super::*;
+    use crate::report::capacity::fixture;
+
+    #[test]
+    fn charts_are_drawn_of_any_search_and_their_notes_are_groups_of_the_drawing() {
+        for report in fixture::all() {
+            for (chart, look) in
+                CAPACITY_CHARTS.iter().flat_map(|chart| [(chart, Look::Wide), (chart, Look::Narrow)])
+            {
+                let (svg, notes) = chart.inline(&report, look, &chart.label(&report));
+                let tree = Document::parse(&svg).unwrap();
+                let values = tree
+                    .descendants()
+                    .flat_map(|node| node.attributes())
+                    .filter(|a| a.name() != "aria-label");
+                for attribute in values {
+                    let value = attribute.value();
+                    assert!(!value.contains("NaN") && !value.contains("inf"), "{attribute:?}");
+                }
+                let groups = |name: &str| -> HashSet<usize> {
+                    tree.descendants().filter_map(|node| node.attribute(name)?.parse().ok()).collect()
+                };
+                let name = chart.name();
+                assert_eq!(groups("data-key"), (0..notes.keys.len()).collect(), "{name}");
+                for series in notes.panels.iter().flat_map(|panel| &panel.series) {
+                    assert!(groups("data-series").contains(&series.key), "{series:?} of {name}");
+                }
+                assert_eq!(notes.panels.len(), notes.frames.len(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_show_the_bounds_and_a_screen_reader_says_them() {
+        let report = fixture::typical();
+        let capacity = report.goals[0].parted().0;
+        for chart in &CAPACITY_CHARTS {
+            assert!(chart.label(&report).contains(capacity), "{}", chart.name());
+        }
+        let (svg, _) = CAPACITY_CHARTS[0].inline(&report, Look::Wide, "label");
+        assert!(svg.contains(&format!("capacity: {capacity}")) && svg.contains("rtt.p99 &lt; 20ms"));
+        let files = super::super::capacity_files(&report).unwrap();
+        assert_eq!(files.len(), CAPACITY_CHARTS.len());
+    }
+}
