@@ -17,33 +17,33 @@ const GATES: [&str; 5] = [
     "every call: rtt.p95 < 1s",
 ];
 
-macro_rules! example {
-    ($name:literal) => {
-        include_bytes!(concat!("../../reports/example/", $name)).to_vec()
+macro_rules! stored {
+    ($folder:literal) => {
+        Stored {
+            environment: include_bytes!(concat!("../../", $folder, "/environment.json")).to_vec(),
+            calls: include_bytes!(concat!("../../", $folder, "/calls.csv")).to_vec(),
+            seconds: include_bytes!(concat!("../../", $folder, "/seconds.csv")).to_vec(),
+            call_seconds: include_bytes!(concat!("../../", $folder, "/call_seconds.csv")).to_vec(),
+            silences: include_bytes!(concat!("../../", $folder, "/silences.csv")).to_vec(),
+            hlog: include_bytes!(concat!("../../", $folder, "/rtt.hlog")).to_vec(),
+            scenario: include_bytes!(concat!("../../", $folder, "/scenario.toml")).to_vec(),
+            manifest: Vec::new(),
+        }
     };
 }
 
-/// A run as it was written.
-fn whole() -> Stored {
-    Stored {
-        environment: example!("environment.json"),
-        calls: example!("calls.csv"),
-        seconds: example!("seconds.csv"),
-        call_seconds: example!("call_seconds.csv"),
-        silences: example!("silences.csv"),
-        hlog: example!("rtt.hlog"),
-        scenario: example!("scenario.toml"),
-        manifest: Vec::new(),
-    }
-}
+/// Bit of an input's first byte that says that the run was stored in format 2, which is held against its manifest.
+const FORMAT_2: u8 = 0x80;
 
-/// The first byte says which file, the others are its content; the manifest is made right again, as a forger
-/// would. A run that is read has figures that are numbers, and can be judged; one that is not is refused in a
-/// few words.
-pub fn folder(input: &[u8]) {
-    let Some((which, content)) = input.split_first() else { return };
-    let mut stored = whole();
-    let content = content.to_vec();
+/// The run of an input: its first byte says which run and which file of it, the others are the file's content. The
+/// manifest is made right again, as a forger would.
+pub fn stored(input: &[u8]) -> Option<Stored> {
+    let (first, content) = input.split_first()?;
+    let mut stored = match first & FORMAT_2 {
+        0 => stored!("reports/example"),
+        _ => stored!("tests/samples/format2"),
+    };
+    let (which, content) = (first & !FORMAT_2, content.to_vec());
     // A branch of its own for each file: the fuzzer drops an input that leads nowhere new.
     match which % 7 {
         0 => stored.environment = content,
@@ -57,6 +57,12 @@ pub fn folder(input: &[u8]) {
     if which % 7 != 6 {
         stored.manifest = Manifest::of(stored.files()).to_bytes();
     }
+    Some(stored)
+}
+
+/// A run that is read has figures that are numbers, and can be judged; one that is not is refused in a few words.
+pub fn folder(input: &[u8]) {
+    let Some(stored) = stored(input) else { return };
     let run = match stored.read() {
         Ok(run) => run,
         Err(said) => {

@@ -198,6 +198,7 @@ impl Reading<'_> {
     fn run(mut self, mut from: impl BufRead, mut each: impl FnMut(&str)) {
         let mut line = Vec::with_capacity(512);
         while let Ok(Some(bytes)) = read_line(&mut from, &mut line) {
+            // Not `values::one_line`: a stack trace is indented by tabs, and a log file may keep them.
             let text = String::from_utf8_lossy(&line).replace(|c: char| c.is_control() && c != '\t', " ");
             let left_out = self.log.append(&text);
             self.cut(left_out);

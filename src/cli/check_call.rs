@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::progress::Display;
 use super::{Exit, Failure, interrupt, say};
-use crate::diagnosis::{findings, steps};
+use crate::diagnosis::{findings_of_call, steps};
 use crate::report::terminal;
 use crate::run::{RunError, RunPlan, Testbed, execute};
 use crate::scenario::Gates;
@@ -24,7 +24,10 @@ pub async fn place(mut plan: RunPlan) -> Result<Exit, Failure> {
     reduce(&mut plan);
     let logs = Scratch::create()?;
     let interrupt = interrupt::listen()?;
-    let mut testbed = Testbed::up(&plan, &logs.path).await?;
+    let mut testbed = match Testbed::up(&plan, &logs.path).await {
+        Ok(testbed) => testbed,
+        Err(error) => return Err(Failure::from(error).with_logs(logs.keep())),
+    };
     let finished = execute(&plan, &mut testbed, interrupt, &Display::nothing()).await;
     let broken = testbed.down().await;
     let finished = finished?.broken_since(&plan, broken)?;
@@ -43,20 +46,23 @@ pub async fn place(mut plan: RunPlan) -> Result<Exit, Failure> {
         };
         say::out(format_args!("  {mark} {:12} {}", step.name, step.said));
     }
-    let found = findings(summary, verdict);
+    let found = findings_of_call(summary, verdict);
     if !found.is_empty() {
         say::out(terminal::findings(&found).trim_end());
     }
-    let broken = summary.environment.broken.as_str();
+    let broken = summary.environment.broken_sentence();
     if broken.is_empty() && steps.iter().all(|step| step.good != Some(false)) {
         say::out("The call went through and was heard.");
         return Ok(Exit::Pass);
     }
-    if logs.has_any() {
-        say::out(format_args!("Logs of what was started are in {}", logs.keep().display()));
+    if let Some(logs) = logs.keep() {
+        say::out(format_args!("Logs of what was started are in {}", logs.display()));
     }
-    let why = if broken.is_empty() { "the call did not go through" } else { broken };
-    Err(Failure::broke(crate::run::without_last_output(why)))
+    Err(if broken.is_empty() {
+        Failure::broke("the call did not go through")
+    } else {
+        Failure::broke(broken)
+    })
 }
 
 /// Makes one short call of a scenario's load; nothing is judged.
@@ -89,12 +95,12 @@ impl Scratch {
         Ok(Scratch { path })
     }
 
-    fn has_any(&self) -> bool {
-        std::fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_some())
-    }
-
-    fn keep(mut self) -> PathBuf {
-        std::mem::take(&mut self.path)
+    /// Keeps the folder, if there is something in it.
+    fn keep(mut self) -> Option<PathBuf> {
+        let mut entries = std::fs::read_dir(&self.path).ok()?;
+        let says_something =
+            entries.any(|entry| entry.and_then(|e| e.metadata()).is_ok_and(|log| log.len() > 0));
+        says_something.then(|| std::mem::take(&mut self.path))
     }
 }
 

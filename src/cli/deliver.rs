@@ -9,7 +9,7 @@ use super::{Exit, Failure, look, say};
 use crate::compare::baseline::Baseline;
 use crate::record::manifest::{self, Manifest};
 use crate::report::{Format, render, terminal};
-use crate::run::{Finished, Folder, RunError, stored, without_last_output};
+use crate::run::{Finished, Folder, RunError, stored};
 use crate::scenario::Resolved;
 
 /// The reports that are written unless others are asked for.
@@ -86,7 +86,7 @@ impl Delivery<'_> {
             "" if environment.interrupted => Ok(Exit::Interrupted),
             "" => Ok(self.finished.verdict.outcome.into()),
             why if quiet => Err(Failure::broke(why)),
-            why => Err(Failure::broke(without_last_output(why))),
+            _ => Err(Failure::broke(environment.broken_sentence())),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Exit codes, and the errors that lead to them.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::say;
@@ -59,6 +60,18 @@ impl Failure {
     /// The run could not be made or finished.
     pub fn broke(message: impl Into<String>) -> Self {
         Failure { exit: Exit::Broke, error: anyhow::Error::msg(message.into()) }
+    }
+
+    /// True if it is a mistake in what the user has given, which the message names in full.
+    pub fn is_mistake(&self) -> bool {
+        self.exit == Exit::Usage
+    }
+
+    /// Adds the folder of the logs that may say more.
+    pub fn with_logs(self, logs: Option<PathBuf>) -> Self {
+        let Some(logs) = logs else { return self };
+        let error = anyhow::Error::msg(format!("{self}\nLogs of what was started are in {}", logs.display()));
+        Failure { error, ..self }
     }
 
     /// Prints it, and returns the exit code.

@@ -84,11 +84,11 @@ impl Command {
 pub fn main() -> ExitCode {
     survive_size_limit();
     // clap reads the environment, so the settings are there before the command is known.
-    let note = dotenv::settings(Path::new(".env")).map(|settings| {
-        let note = settings.note();
+    let notes = dotenv::settings(Path::new(".env")).map(|settings| {
+        let notes: Vec<_> = settings.notes().collect();
         // SAFETY: no thread has been started yet.
         unsafe { settings.export() };
-        note
+        notes
     });
     let parsed = Cli::command().try_get_matches();
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
@@ -98,9 +98,9 @@ pub fn main() -> ExitCode {
     };
     let (_, of_subcommand) = matches.subcommand().unwrap_or(("", &matches));
     let quiet = matches!(of_subcommand.try_get_one("quiet"), Ok(Some(true)));
-    match note {
+    match notes {
         Err(why) if cli.command.has_settings() => return Failure::usage(why).print(),
-        Ok(Some(note)) if cli.command.has_settings() && !quiet => say::err(note),
+        Ok(notes) if cli.command.has_settings() && !quiet => notes.iter().for_each(say::err),
         _ => {}
     }
     let result = match cli.command {

@@ -79,7 +79,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 /// Makes the run of `plan`, with its logs in `folder`; `None` when the user interrupts it before its first call.
-/// Without a run the folder is removed, since it would only look like one.
+/// Without a run the folder is removed, since it would only look like one; logs that may say why are kept.
 ///
 /// # Errors
 /// Whatever keeps the run from being made.
@@ -88,7 +88,7 @@ pub async fn play(
     folder: &Folder,
     mut interrupt: watch::Receiver<Stop>,
     display: &Display,
-) -> Result<Option<Finished>, RunError> {
+) -> Result<Option<Finished>, Failure> {
     let logs = folder.logs();
     let up = tokio::select! {
         up = Testbed::up(plan, &logs) => up,
@@ -97,7 +97,14 @@ pub async fn play(
             return Ok(None);
         }
     };
-    let mut testbed = up.inspect_err(|_| folder.discard())?;
+    let mut testbed = up.map_err(|error| {
+        let failure = Failure::from(error);
+        if failure.is_mistake() {
+            folder.discard();
+            return failure;
+        }
+        failure.with_logs(folder.discard_failed())
+    })?;
     let finished = execute(plan, &mut testbed, interrupt, display).await;
     display.stage("stopping what the run has started");
     let broken = testbed.down().await;
@@ -108,11 +115,12 @@ pub async fn play(
     }
     // A thread that dies in mid-run leaves logs that tell why.
     let died = |error: &RunError| matches!(error, RunError::Driver(DriverError::Died(_)));
-    finished.map(Some).inspect_err(|error| {
+    let finished = finished.inspect_err(|error| {
         if !died(error) {
             folder.discard()
         }
-    })
+    });
+    Ok(Some(finished?))
 }
 
 fn list_metrics() {

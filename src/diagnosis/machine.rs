@@ -1,79 +1,104 @@
 //! Processes that died, and a machine that was not up to it.
 
-use super::{Finding, Seen, quoted};
-use crate::gate::Outcome;
+use super::{Evidence, Finding, Seen, quoted};
+use crate::gate::{MachineLoad, Outcome};
+use crate::record::{Breakage, Death, Phase, TestedProcess};
 
 /// Weight of what ends a run: it outranks all that follows from it.
 const ENDS_ALL: f64 = 2.0;
 /// Weight of a machine that was full or disturbed: below anything that most calls suffered from.
 const MACHINE: f64 = 0.3;
 
+/// Most stretches of seconds that are told.
+const MOST_STRETCHES: usize = 4;
+
 /// Asterisk or the service ended by itself.
 pub(super) fn died(seen: &Seen<'_>) -> Vec<Finding> {
-    let broken = seen.environment.broken.as_str();
-    let what = broken.split(';').next().unwrap_or_default().to_string();
-    let ended = |who: &str| what.contains(who) && what.contains(" ended");
-    let by_signal = |names: &[&str]| names.iter().any(|name| broken.contains(name));
-    let why = if by_signal(&["SIGKILL"]) {
-        "it was killed: by the kernel for want of memory (`dmesg | grep -i oom`), or by somebody"
-    } else if by_signal(&["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL"]) {
-        "it crashed"
-    } else {
-        "it met an error that it could not go on from, or somebody stopped it"
+    let Some(breakage @ Breakage::Ended { process, death, .. }) = &seen.environment.broken_by else {
+        return Vec::new();
     };
-    let finding = |name, log: &str, lines, cure: &str| Finding {
+    let cause = match death {
+        Death::Killed => {
+            "it was killed: by the kernel for want of memory (`dmesg | grep -i oom`), or by somebody"
+        }
+        Death::Crashed => "it crashed",
+        Death::Exited => "it met an error that it could not go on from, or somebody stopped it",
+    };
+    let (name, log, last, cure) = match process {
+        TestedProcess::Service => (
+            "service_died",
+            "service.log",
+            seen.observed.service_log.last(),
+            "see the end of its log; it has to outlive errors of single calls",
+        ),
+        TestedProcess::Asterisk => (
+            "asterisk_died",
+            "asterisk.log",
+            seen.observed.asterisk_log.last(),
+            "see the end of its log, and `coredumpctl`; a lower load.calls tells whether the load does it",
+        ),
+    };
+    vec![Finding {
         name,
-        what: what.clone(),
-        seen: format!("{log}{}", quoted("its log", lines)),
-        cause: why.into(),
+        what: breakage.sentence(),
+        seen: format!("{}{}", seen.log(log), quoted("its log", last)),
+        cause: cause.into(),
         cure: cure.into(),
         weight: ENDS_ALL,
-    };
-    if ended("service") {
-        let last = seen.observed.service_log.last();
-        let cure = "see the end of its log; it has to outlive errors of single calls";
-        return vec![finding("service_died", "logs/service.log", last, cure)];
-    }
-    if ended("Asterisk") {
-        let last = seen.observed.asterisk_log.last();
-        let cure =
-            "see the end of its log, and `coredumpctl`; a lower load.calls tells whether the load does it";
-        return vec![finding("asterisk_died", "logs/asterisk.log", last, cure)];
-    }
-    Vec::new()
+    }]
 }
 
-/// A machine that was full or disturbed, where the verdict suffers from it.
+/// A machine that was full or disturbed, where the verdict suffers from it. The verdict's reasons say by whom and
+/// how much; this adds when, and the cure.
 pub(super) fn load(seen: &Seen<'_>) -> Vec<Finding> {
-    if seen.verdict.outcome == Outcome::Pass {
+    // One call is not judged.
+    if seen.verdict.outcome == Outcome::Pass || seen.evidence == Evidence::Steps {
         return Vec::new();
     }
-    let reason = |start: &str| seen.verdict.doubt.reasons.iter().find(|reason| reason.starts_with(start));
-    let finding = |name, what: &String, cause: &str, cure: &str| Finding {
+    let (name, cause, cure) = match seen.verdict.doubt.load {
+        Some(MachineLoad::Full) => (
+            "machine_full",
+            "the load is more than this machine carries with driver, service and Asterisk on it",
+            "lower load.calls until the gates hold; or give Asterisk and the service a machine of their own, and set \
+             driver.realtime = true",
+        ),
+        Some(MachineLoad::Disturbed) => (
+            "machine_disturbed",
+            "a job that ran then (a build, a backup, an update), or another guest of the host",
+            "stop it, or choose another time or machine; driver.realtime = true keeps the driver on time; a longer \
+             load.duration gives more quiet seconds",
+        ),
+        Some(MachineLoad::Unknown) | None => return Vec::new(),
+    };
+    vec![Finding {
         name,
-        what: what.clone(),
+        what: format!("the machine was not quiet in {}", stretches(&not_quiet(seen))),
         seen: "seconds.csv, columns cpu_*; the chart of CPU".into(),
         cause: cause.into(),
         cure: cure.into(),
         weight: MACHINE,
-    };
-    if let Some(full) = reason("this machine was full") {
-        return vec![finding(
-            "machine_full",
-            full,
-            "driver, service and Asterisk need more of this machine than it has: this is about its capacity",
-            "lower load.calls until the gates hold; or give Asterisk and the service a machine of their own, and set \
-             driver.realtime = true",
-        )];
+    }]
+}
+
+/// Seconds of the hold phase that were not quiet, in their order.
+fn not_quiet(seen: &Seen<'_>) -> Vec<u32> {
+    let quiet = seen.verdict.doubt.quiet.as_ref();
+    let is_quiet = |second: u32| quiet.is_some_and(|quiet| quiet.seconds.contains(&second));
+    let held = seen.seconds.iter().filter(|row| row.phase == Phase::Hold);
+    held.map(|row| row.second).filter(|second| !is_quiet(*second)).collect()
+}
+
+/// `seconds 3 to 7, 9 and 2 more stretches`.
+fn stretches(seconds: &[u32]) -> String {
+    let all: Vec<_> = seconds.chunk_by(|one, next| one.checked_add(1) == Some(*next)).collect();
+    let told = all.iter().take(MOST_STRETCHES).map(|stretch| match stretch {
+        [first, .., last] => format!("{first} to {last}"),
+        alone => alone.iter().map(u32::to_string).collect(),
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    let word = if seconds.len() == 1 { "second" } else { "seconds" };
+    match all.len().saturating_sub(MOST_STRETCHES) {
+        0 => format!("{word} {told}"),
+        more => format!("{word} {told} and {more} more times"),
     }
-    if let Some(disturbed) = reason("this machine was disturbed") {
-        return vec![finding(
-            "machine_disturbed",
-            disturbed,
-            "other programs, or other guests of its host, took the CPU",
-            "stop them, or choose another time or machine; driver.realtime = true keeps the driver on time; \
-             a longer load.duration gives more quiet seconds",
-        )];
-    }
-    Vec::new()
 }

@@ -105,28 +105,32 @@ fn unbridged(seen: &Seen<'_>, silent: &Finding) -> Option<Finding> {
 
 /// Silence of which ARI says nothing.
 fn unheard(seen: &Seen<'_>, silent: Finding, strangers: u64) -> Finding {
+    let follow = seen.in_files("; `loadtest check --call` follows one");
     // So many that they are no chance: at least a half of what these calls have sent.
     let sent: u64 = seen.calls.iter().filter(|call| call.is_silent()).map(|call| call.total_sent).sum();
     let unmatched = Some(seen.observed.unmatched).filter(|n| *n * 2 >= sent).unwrap_or_default();
     let (cause, cure) = if strangers > 0 {
         (
             "packets come, but not those of these calls, or not from the address that the SDP names",
-            "have the far end send from the address and port of its SDP (symmetric RTP; direct_media=no)",
+            "have the far end send from the address and port of its SDP (symmetric RTP; direct_media=no)"
+                .into(),
         )
     } else if seen.observed.ari.is_some() && seen.observed.setup.has_application() {
         (
             "the calls are bridged, but the service sends nothing back",
-            "see its log; it has to send each payload back to the address that it came from, at the caller's pace",
+            "see its log; it has to send each payload back to the address that it came from, at the caller's pace"
+                .into(),
         )
     } else if seen.observed.setup.has_application() {
         (
             "the service does not send the audio back, or the caller and its media are in no common bridge",
-            "see its log, and `bridge show all` while a call is up; `loadtest check --call` follows one",
+            format!("see its log, and `bridge show all` while a call is up{follow}"),
         )
     } else {
         (
             "the target does not send the audio back, or its media does not get through",
-            "have sip.to lead to Echo() or a like service; see that no firewall keeps RTP from this machine",
+            "have sip.to lead to Echo() or a like service; see that no firewall keeps RTP from this machine"
+                .into(),
         )
     };
     // A count of the whole machine, other programs' included: a hint, no finding.
@@ -138,9 +142,9 @@ fn unheard(seen: &Seen<'_>, silent: Finding, strangers: u64) -> Finding {
         (n, _) => format!(", strangers {n}"),
     };
     Finding {
-        seen: format!("calls.csv, total_received 0{foreign}{}", seen.service_said()),
+        seen: format!("{}{foreign}{}", seen.shown("total_received 0", "echo"), seen.service_said()),
         cause: cause.into(),
-        cure: cure.into(),
+        cure,
         ..silent
     }
 }
@@ -161,7 +165,8 @@ fn translated(seen: &Seen<'_>, finding: Finding) -> Finding {
     let codec = &seen.environment.codec;
     Finding {
         seen: format!(
-            "calls.csv, column corrupted{}",
+            "{}{}",
+            seen.shown("column corrupted", "echo"),
             quoted("Asterisk's log", seen.asterisk_said(&NO_PATH))
         ),
         cause: format!("the service echoes another codec than {codec}, so that Asterisk has to translate"),
@@ -187,7 +192,7 @@ pub(super) fn distrusted(seen: &Seen<'_>) -> Vec<Finding> {
             format!("{late} packets of {} came back after {after}, and count as lost", seen.of_calls(calls));
         found.push(Finding {
             what,
-            seen: "calls.csv, column late_echoes".into(),
+            seen: seen.shown("column late_echoes", "echo"),
             cause: "a buffer on the way, or in the service, holds the audio for longer than the run waits".into(),
             cure: "look for a jitter buffer or a queue that never drains; a larger measure.lost_after measures how \
                    late they are"
@@ -203,7 +208,7 @@ pub(super) fn distrusted(seen: &Seen<'_>) -> Vec<Finding> {
         );
         found.push(Finding {
             what,
-            seen: "calls.csv, columns forged and unbelieved".into(),
+            seen: seen.shown("columns forged and unbelieved", "echo"),
             cause: "the far end makes or changes packets: another codec's path, another run's echo, or somebody who \
                     means harm"
                 .into(),
@@ -230,9 +235,12 @@ pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     if !lost.is_empty() && !is_planned {
         found.push(Finding {
-            seen: format!("calls.csv, ending media_lost{}", seen.service_said()),
+            seen: format!("{}{}", seen.shown("ending media_lost", "hang-up"), seen.service_said()),
             cause: format!("{answerer} stopped sending the audio back in mid-call"),
-            cure: "see its log for that time; the page's \"Slowest calls\" names the second".into(),
+            cure: format!(
+                "see its log for that time{}",
+                seen.in_files("; the page's \"Slowest calls\" names the second")
+            ),
             ..seen.over("media_lost", lost.len(), &format!("fell silent and were given up{}", because(&lost)))
         });
     }

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::gate::Verdict;
 use crate::metrics::Summary;
-use crate::record::{CallRecord, Ending, Environment, LogLine, Observed};
+use crate::record::{CallRecord, Ending, Environment, LogLine, Observed, SecondRecord};
 
 /// Most findings of a run: what comes after is mostly a consequence.
 const MOST: usize = 3;
@@ -43,6 +43,15 @@ pub struct Finding {
     weight: f64,
 }
 
+/// Evidence that a reader has before him.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Evidence {
+    /// The files of a stored run, and its page.
+    Files,
+    /// The steps of one call of which nothing else is kept but the logs.
+    Steps,
+}
+
 /// A rule looks at a run for one kind of trouble.
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
@@ -62,8 +71,16 @@ const RULES: [Rule; 10] = [
 
 /// The findings of a judged run, the likeliest first.
 pub fn findings(summary: &Summary, verdict: &Verdict) -> Vec<Finding> {
-    let seen = Seen::of(summary, verdict);
-    let mut all: Vec<Finding> = RULES.iter().flat_map(|rule| rule(&seen)).collect();
+    found(&Seen::of(summary, verdict, Evidence::Files))
+}
+
+/// The findings of a run of one call that is told by its [`steps`], and not stored.
+pub fn findings_of_call(summary: &Summary, verdict: &Verdict) -> Vec<Finding> {
+    found(&Seen::of(summary, verdict, Evidence::Steps))
+}
+
+fn found(seen: &Seen<'_>) -> Vec<Finding> {
+    let mut all: Vec<Finding> = RULES.iter().flat_map(|rule| rule(seen)).collect();
     all.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     all.truncate(MOST);
     all
@@ -74,13 +91,37 @@ struct Seen<'a> {
     environment: &'a Environment,
     observed: &'a Observed,
     calls: &'a [CallRecord],
+    seconds: &'a [SecondRecord],
     verdict: &'a Verdict,
+    evidence: Evidence,
 }
 
 impl<'a> Seen<'a> {
-    fn of(summary: &'a Summary, verdict: &'a Verdict) -> Seen<'a> {
+    fn of(summary: &'a Summary, verdict: &'a Verdict, evidence: Evidence) -> Seen<'a> {
         let environment = &summary.environment;
-        Seen { environment, observed: &environment.observed, calls: &summary.calls, verdict }
+        let Summary { calls, seconds, .. } = summary;
+        Seen { environment, observed: &environment.observed, calls, seconds, verdict, evidence }
+    }
+
+    /// The place of evidence: in `calls.csv`, or a step of the one call that was told.
+    fn shown(&self, in_calls: &str, step: &str) -> String {
+        match self.evidence {
+            Evidence::Files => format!("calls.csv, {in_calls}"),
+            Evidence::Steps => format!("step \"{step}\" above"),
+        }
+    }
+
+    /// Words for readers of a stored run's files alone.
+    fn in_files(&self, words: &'static str) -> &'static str {
+        if self.evidence == Evidence::Files { words } else { "" }
+    }
+
+    /// A log of the run.
+    fn log(&self, name: &str) -> String {
+        match self.evidence {
+            Evidence::Files => format!("logs/{name}"),
+            Evidence::Steps => format!("{name}, in the folder of logs named below"),
+        }
     }
 
     /// Calls that ended in this way.
@@ -103,7 +144,7 @@ impl<'a> Seen<'a> {
         Finding {
             name,
             what: format!("{} {what}", self.of_calls(count)),
-            seen: "calls.csv, column ending".into(),
+            seen: self.shown("column ending", "answer"),
             cause: String::new(),
             cure: String::new(),
             weight: self.share(count),

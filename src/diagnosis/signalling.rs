@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, Seen, quoted};
-use crate::record::{CallRecord, Ending};
+use crate::record::{Breakage, CallRecord, Ending};
 
 /// Words of Asterisk's log for an application that nobody has registered.
 const UNREGISTERED: [&str; 2] = ["not registered", "doesn't exist"];
@@ -14,9 +14,10 @@ const EXHAUSTED: [&str; 4] =
 /// True for an INVITE to which not even 100 Trying came: it was sent again and again.
 fn is_mute(seen: &Seen<'_>, call: &CallRecord) -> bool {
     let has_heard = !seen.observed.first_call.answers.is_empty();
+    let is_silent = matches!(seen.environment.broken_by, Some(Breakage::Silent { .. }));
     let resent = call.retransmissions;
     let is_resent = if has_heard { resent > 1 } else { resent > 0 };
-    call.srd_ms.is_none() && (is_resent || seen.environment.broken.starts_with("nothing answers SIP"))
+    call.srd_ms.is_none() && (is_resent || is_silent)
 }
 
 /// INVITEs to which no answer came at all.
@@ -41,7 +42,8 @@ pub(super) fn unanswered(seen: &Seen<'_>) -> Vec<Finding> {
         )
     };
     let seen_in = format!(
-        "calls.csv, ending timeout without any answer{}",
+        "{}{}",
+        seen.shown("ending timeout without any answer", "SIP"),
         quoted("Asterisk's log", seen.asterisk_said(&EXHAUSTED))
     );
     vec![Finding { seen: seen_in, cause: cause.into(), cure: cure.into(), ..finding }]
@@ -53,7 +55,9 @@ pub(super) fn authentication(seen: &Seen<'_>) -> Vec<Finding> {
     let Some(first) = failed.first() else { return Vec::new() };
     let setup = &seen.observed.setup;
     let seen_in = format!("SIP's answers: {}", first.reason);
-    if first.reason.contains("none are configured") {
+    // Runs of older versions do not say as whom they called.
+    let is_known = !setup.target.is_empty();
+    if is_known && setup.user.is_empty() {
         return vec![Finding {
             seen: seen_in,
             cause: "the far end asks for a user and a password".into(),
@@ -62,13 +66,10 @@ pub(super) fn authentication(seen: &Seen<'_>) -> Vec<Finding> {
             ..seen.over("auth_missing", failed.len(), "were challenged, and no credentials are set")
         }];
     }
-    let user = match setup.user.as_str() {
-        "" => String::new(),
-        user => format!(" as `{user}`"),
-    };
-    let finding =
-        seen.over("auth_refused", failed.len(), &format!("were refused after authenticating{user}"));
-    let (cause, cure) = if !setup.user.is_empty() && setup.user != setup.from {
+    let account = if is_known { format!(" as `{}`", setup.user) } else { String::new() };
+    let what = format!("were refused after authenticating{account}");
+    let finding = seen.over("auth_refused", failed.len(), &what);
+    let (cause, cure) = if is_known && setup.user != setup.from {
         (
             format!(
                 "the far end does not know the user of From, `{}` (PJSIP identifies an endpoint by it and then \
@@ -202,7 +203,11 @@ pub(super) fn rang(seen: &Seen<'_>) -> Vec<Finding> {
         "what the dialplan calls does not pick up"
     };
     vec![Finding {
-        seen: format!("calls.csv, ending timeout after 100 Trying or 180 Ringing{}", seen.service_said()),
+        seen: format!(
+            "{}{}",
+            seen.shown("ending timeout after 100 Trying or 180 Ringing", "answer"),
+            seen.service_said()
+        ),
         cause: cause.into(),
         cure: "on StasisStart the service has to POST /channels/{id}/answer; see its log, and raise \
                sip.setup_timeout if it needs longer"

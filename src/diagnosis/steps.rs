@@ -154,9 +154,13 @@ impl OneCall<'_> {
         let packets = counted(sent, "packet");
         if back > 0 {
             let rtt = ms(call.rtt_min_ms);
-            let said =
-                format!("{back} of {packets} came back, from {}, the fastest in {rtt}", self.first().media);
-            return step("echo", true, said);
+            let FirstCall { media, heard_from, .. } = self.first();
+            let from = match heard_from.as_str() {
+                "" => String::new(),
+                from if from == media => format!(", from {from}"),
+                from => format!(", from {from}, not {media} as the SDP of the answer says"),
+            };
+            return step("echo", true, format!("{back} of {packets} came back{from}, the fastest in {rtt}"));
         }
         let said = match (call.corrupted, self.observed.unmatched) {
             (0, 0) => format!("none of {packets} came back"),

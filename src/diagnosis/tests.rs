@@ -2,9 +2,9 @@
 
 use super::steps::Step;
 use super::*;
-use crate::gate::{Limits, judge};
+use crate::gate::{Limits, MachineLoad, Outcome, judge};
 use crate::metrics::summarize;
-use crate::record::{AriState, FirstCall, Run, Setup, SipAnswer};
+use crate::record::{AriState, Breakage, Death, FirstCall, Phase, Run, Setup, SipAnswer, TestedProcess};
 use crate::values::Ns;
 
 /// Ten calls at an Asterisk with a service, all as they should be.
@@ -59,6 +59,10 @@ fn mute(run: &mut Run, count: usize) {
 
 fn silence(run: &mut Run, count: usize) {
     run.calls.iter_mut().take(count).for_each(|call| (call.total_received, call.received) = (0, 0));
+}
+
+fn ended(process: TestedProcess, death: Death, status: &str) -> Breakage {
+    Breakage::Ended { process, death, status: status.into(), last_output: "x".into() }
 }
 
 fn logged(text: &str) -> Vec<LogLine> {
@@ -269,8 +273,7 @@ const CASES: &[Case] = &[
     ),
     (
         |r| {
-            r.environment.broken =
-                "the service ended by itself during the run (signal: 9 (SIGKILL)); its last output: x".into();
+            r.environment.break_by(ended(TestedProcess::Service, Death::Killed, "signal: 9 (SIGKILL)"));
             r.environment.observed.service_log = logged("Traceback (most recent call last)");
             end(r, 9, Ending::MediaLost, Some(200), "nothing heard for 5s");
         },
@@ -279,7 +282,7 @@ const CASES: &[Case] = &[
         "single calls",
     ),
     (
-        |r| r.environment.broken = "Asterisk ended during the run (signal: 11 (SIGSEGV)); see a/log".into(),
+        |r| r.environment.break_by(ended(TestedProcess::Asterisk, Death::Crashed, "signal: 11 (SIGSEGV)")),
         "asterisk_died",
         "SIGSEGV",
         "coredumpctl",
@@ -328,16 +331,38 @@ fn what_a_planned_fault_did_is_no_finding() {
 
 #[test]
 fn a_full_and_a_disturbed_machine_are_told_where_the_verdict_suffers() {
-    let summary = summarize(healthy());
+    let mut run = healthy();
+    run.seconds =
+        [3, 4, 5, 9].map(|second| SecondRecord { second, phase: Phase::Hold, ..Default::default() }).into();
+    let summary = summarize(run);
     let mut verdict = judge(&summary, &[], &Limits::default());
-    let mut said = |reason: &str, outcome| {
-        (verdict.doubt.reasons, verdict.outcome) = (vec![reason.into()], outcome);
-        findings(&summary, &verdict).first().map(|finding| finding.name)
+    let mut said = |load, outcome| {
+        (verdict.doubt.load, verdict.outcome) = (Some(load), outcome);
+        findings(&summary, &verdict).first().map(|finding| (finding.name, finding.what.clone()))
     };
-    let full = "this machine was full of this run's own load, 95.00 % of the CPUs";
-    assert_eq!(said(full, crate::gate::Outcome::Inconclusive), Some("machine_full"));
-    assert_eq!(said("this machine was disturbed: x", crate::gate::Outcome::Fail), Some("machine_disturbed"));
-    assert_eq!(said(full, crate::gate::Outcome::Pass), None);
+    let told = |name| Some((name, "the machine was not quiet in seconds 3 to 5, 9".into()));
+    assert_eq!(said(MachineLoad::Full, Outcome::Inconclusive), told("machine_full"));
+    assert_eq!(said(MachineLoad::Disturbed, Outcome::Fail), told("machine_disturbed"));
+    assert_eq!(said(MachineLoad::Unknown, Outcome::Fail), None);
+    assert_eq!(said(MachineLoad::Full, Outcome::Pass), None);
+}
+
+/// Nothing is stored of the one call of `check --call`.
+#[test]
+fn findings_of_one_call_cite_its_steps_and_no_file_that_is_not_there() {
+    for (change, name, ..) in CASES {
+        let mut run = healthy();
+        change(&mut run);
+        let summary = summarize(run);
+        let verdict = judge(&summary, &[], &Limits::default());
+        let found = findings_of_call(&summary, &verdict);
+        assert_eq!(found.first().map(|first| first.name), Some(*name));
+        for Finding { seen, cure, .. } in found {
+            let absent = ["calls.csv", "seconds.csv", "logs/", "the page", "chart", "check --call"];
+            let cited = absent.into_iter().find(|word| seen.contains(word) || cure.contains(word));
+            assert_eq!(cited, None, "{name}: {seen}; {cure}");
+        }
+    }
 }
 
 /// Words of others are cut, and stand for nothing but themselves.
@@ -369,6 +394,7 @@ fn a_call_is_told_step_by_step_up_to_the_first_that_failed() {
         answers: vec![answer(401, "Unauthorized"), answer(200, "OK")],
         realm: "asterisk".into(),
         media: "192.0.2.7:10002".into(),
+        heard_from: "192.0.2.7:10002".into(),
         payload_type: Some(0),
     };
     run.environment.observed.setup.user = "7001".into();
@@ -380,6 +406,14 @@ fn a_call_is_told_step_by_step_up_to_the_first_that_failed() {
     assert_eq!(told[1].said, "challenged, and let in as `7001` (realm `asterisk`)");
     assert_eq!(told[6].said, "500 of 500 packets came back, from 192.0.2.7:10002, the fastest in 0.200 ms");
 
+    let mut changed = run.clone();
+    changed.environment.observed.first_call.heard_from = "192.0.2.8:10002".into();
+    let told = steps(&summarize(changed));
+    assert!(
+        told[6].said.contains("from 192.0.2.8:10002, not 192.0.2.7:10002 as the SDP"),
+        "{}",
+        told[6].said
+    );
     let mut changed = run.clone();
     end(&mut changed, 1, Ending::AuthFailed, None, REFUSED);
     assert_eq!(stepped(changed), ["SIP ok", "login failed"]);

@@ -18,7 +18,7 @@ use crate::load::{self, Agent, AgentOutput, Count, Input, Output};
 use crate::measure::{Class, Rules};
 use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp;
-use crate::record::CallRecord;
+use crate::record::{CallRecord, FirstCall};
 use crate::rtp::probe::RunKey;
 use crate::scenario::{Phasing, ServiceMode};
 use crate::sip::call::CallConfig;
@@ -406,7 +406,8 @@ impl LoadIo<'_> {
         environment.suppressed_attempts = book.live.suppressed;
         environment.clock_step_ns = largest(self.clock_step_ns, self.timeline.step_ns());
         environment.sip_read_lag_max_ms = self.sip_read_lag.as_secs_f64() * 1000.0;
-        environment.observed.first_call = self.trace.first_call;
+        let heard_from = std::mem::take(&mut environment.observed.first_call.heard_from);
+        environment.observed.first_call = FirstCall { heard_from, ..self.trace.first_call };
         environment.sip_drops = self.socket.drops;
         environment.sip_garbage = self.socket.garbage;
         environment.sip_strays = self.agent.strays();

@@ -1,7 +1,7 @@
 //! A media lane: one pacer thread, one receiver thread, and the way to both.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -35,7 +35,7 @@ pub(super) enum LaneEvent {
     /// A call that was heard has not been heard for long.
     Dead { call_id: u32, at: Stamp },
     /// A call's packets are all back, or lost.
-    Finished { call_id: u32, report: Box<StreamReport> },
+    Finished { call_id: u32, report: Box<StreamReport>, heard_from: Option<SocketAddr> },
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.

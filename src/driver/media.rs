@@ -97,7 +97,10 @@ impl Media {
                 }
             }
             LaneEvent::Dead { call_id, at } => return Ok(Some(Input::Dead { call: call_id, at })),
-            LaneEvent::Finished { call_id, report } => {
+            LaneEvent::Finished { call_id, report, heard_from } => {
+                if let (0, Some(from)) = (call_id, heard_from) {
+                    environment.observed.first_call.heard_from = from.to_string();
+                }
                 let Some(call) = self.calls.get_mut(&call_id) else { return Ok(None) };
                 self.book.run.call_seconds.extend_from_slice(&report.medians);
                 self.book.run.silences.extend_from_slice(&report.silences);

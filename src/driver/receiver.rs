@@ -1,7 +1,7 @@
 //! The receiver thread: reads batches with kernel stamps and keeps each call's books.
 
 use std::collections::HashMap;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -64,6 +64,8 @@ struct ReceivedCall {
     told: bool,
     /// Impairment of its packets on purpose.
     impairer: Option<Impairer>,
+    /// Sender of its last echo; not known of impaired ones.
+    heard_from: Option<SocketAddr>,
 }
 
 impl ReceivedCall {
@@ -182,6 +184,7 @@ impl Receiving {
             match &mut call.impairer {
                 None => {
                     let echo = call.stream.receive(datagram.bytes, at, read_at, &self.window, tally);
+                    call.heard_from = echo.map_or(call.heard_from, |_| Some(datagram.from));
                     if let Some((echoes, echo)) = self.echoes.as_ref().zip(echo) {
                         let _ = echoes.try_send(echo);
                     }
@@ -231,7 +234,7 @@ impl Receiving {
                     let drops = udp::drops(&socket).unwrap_or(0);
                     calls.insert(
                         call_id.into(),
-                        ReceivedCall { stream, socket, drops, told: false, impairer },
+                        ReceivedCall { stream, socket, drops, told: false, impairer, heard_from: None },
                     );
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
@@ -265,8 +268,9 @@ impl Receiving {
         books.since.drops += call.last_drops();
         books.impaired += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
         let call_id = call.stream.call_id();
+        let heard_from = call.heard_from;
         let report = Box::new(call.stream.finish(&mut books.tally));
-        let _ = self.events.send(LaneEvent::Finished { call_id, report });
+        let _ = self.events.send(LaneEvent::Finished { call_id, report, heard_from });
     }
 
     fn report_dead(&self, calls: &mut HashMap<u64, ReceivedCall>, now: Stamp, awake_since: Stamp) {
@@ -335,7 +339,8 @@ mod tests {
         let poller = Poller::new().unwrap();
         poller.add(&*socket, 0).unwrap();
         let stream = Box::new(StreamReceiver::new(rules, 0, Class::Call, rules.epoch));
-        let call = ReceivedCall { stream, socket, drops: 0, told: false, impairer: None };
+        let from = socket.local_addr().unwrap();
+        let call = ReceivedCall { stream, socket, drops: 0, told: false, impairer: None, heard_from: None };
         let mut calls = HashMap::from([(0, call)]);
         let mut books = Books::new(rules);
         books.finishing.push(Finishing { token: 0, sent: 150, stopped_at: rules.epoch });
@@ -344,7 +349,9 @@ mod tests {
         let (mut batch, mut line) = (Batch::new(BATCH, DATAGRAM), DelayLine::new(0, 0));
         receiving.catch_up(&mut calls, &mut batch, &mut books, &mut line);
         receiving.report_finished(&mut calls, &poller, &mut books, now);
-        let Ok(LaneEvent::Finished { report, .. }) = inbox.try_recv() else { panic!("it is closed") };
-        assert_eq!(report.total_received, 100);
+        let Ok(LaneEvent::Finished { report, heard_from, .. }) = inbox.try_recv() else {
+            panic!("it is closed")
+        };
+        assert_eq!((report.total_received, heard_from), (100, Some(from)));
     }
 }

@@ -28,16 +28,15 @@ pub enum Extent {
     Everything,
 }
 
-/// Use of the machine in the seconds that were not quiet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Machine {
-    /// Neither of the others, or not known.
-    #[default]
-    Free,
-    /// Other programs or the hypervisor took it.
-    Disturbed,
-    /// The run's own load filled it.
+/// Users of the machine in the seconds that were not quiet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineLoad {
+    /// The run's own processes.
     Full,
+    /// Other programs, or other guests of the host.
+    Disturbed,
+    /// Other programs, or a process of the run that cannot be told from them.
+    Unknown,
 }
 
 /// Doubt about a run's instrument.
@@ -47,10 +46,10 @@ pub struct Doubt {
     pub reasons: Vec<String>,
     /// The figures that it touches.
     pub extent: Extent,
+    /// The machine's load, where it is one of the reasons.
+    pub load: Option<MachineLoad>,
     /// The seconds that the best readings are over; `None` where no second is known to be quiet or not.
     pub quiet: Option<Quiet>,
-    /// The machine's use, with or without doubt.
-    pub machine: Machine,
 }
 
 impl Doubt {
@@ -89,12 +88,12 @@ pub fn doubt(summary: &Summary, limits: &Limits) -> Doubt {
     doubt.add(Extent::Limits, broken_limits(summary, limits));
     doubt.add(Extent::Limits, unsent(environment));
     doubt.add(Extent::Limits, late_in_setup(summary));
-    let (machine, users) = load(summary, &doubt);
-    doubt.machine = machine;
     // It explains a doubt, and is none by itself.
     let is_all_quiet = doubt.quiet.as_ref().is_some_and(|quiet| quiet.seconds.len() == quiet.of);
-    if doubt.is_any() && !is_all_quiet {
-        doubt.add(Extent::Limits, users);
+    let load = load(summary, &doubt).filter(|_| doubt.is_any() && !is_all_quiet);
+    if let Some((load, reason)) = load {
+        doubt.load = Some(load);
+        doubt.add(Extent::Limits, [reason]);
     }
     doubt.add(Extent::Packets, unstamped(environment));
     doubt.add(Extent::Everything, environment.clock_set());
@@ -203,16 +202,20 @@ fn cut_off(environment: &Environment) -> Option<String> {
     }
 }
 
-/// Use of the machine in the seconds that were not quiet, in all of the hold phase where each was quiet, and a
-/// sentence where that explains a late driver.
-fn load(summary: &Summary, doubt: &Doubt) -> (Machine, Option<String>) {
+/// Users of the machine in the seconds that were not quiet, with or without doubt; in all of the hold phase where each
+/// second was quiet, as a control stream that is slow throughout leaves them.
+pub fn machine_load(summary: &Summary, doubt: &Doubt) -> Option<MachineLoad> {
+    load(summary, doubt).map(|(load, _)| load)
+}
+
+/// Users of the machine, where they explain a late driver, and the reason in words.
+fn load(summary: &Summary, doubt: &Doubt) -> Option<(MachineLoad, String)> {
     let environment = &summary.environment;
     let is_quiet = |second: u32| doubt.quiet.as_ref().is_some_and(|quiet| quiet.seconds.contains(&second));
     let shares = |all: bool| -> Vec<_> {
         let held = summary.seconds.iter().filter(|s| s.phase == Phase::Hold && (all || !is_quiet(s.second)));
         held.filter_map(|s| Shares::of(s, environment)).collect()
     };
-    // A control stream that is slow in every second leaves all of them quiet.
     let not_quiet = shares(false);
     let shares = if not_quiet.is_empty() { shares(true) } else { not_quiet };
     let mean = |of: fn(&Shares) -> f64| shares.iter().map(of).sum::<f64>() / shares.len().max(1) as f64;
@@ -230,24 +233,27 @@ fn load(summary: &Summary, doubt: &Doubt) -> (Machine, Option<String>) {
     let of_allowed = if of_allowed > 1.0 { mean.own } else { of_allowed };
     if mean.are_disturbed() {
         let (others, steal) = (percent(mean.others), percent(mean.steal));
-        let (what, and) = match environment.unseen.as_str() {
-            _ if mean.is_stolen() => ("this machine was disturbed", String::new()),
-            "" => ("this machine was disturbed", String::new()),
-            unseen => ("whether this machine was disturbed is not known", format!(" and {unseen}")),
+        let (load, what, and) = match environment.unseen.as_str() {
+            unseen if !unseen.is_empty() && !mean.is_stolen() => (
+                MachineLoad::Unknown,
+                "whether this machine was disturbed is not known",
+                format!(" and {unseen}"),
+            ),
+            _ => (MachineLoad::Disturbed, "this machine was disturbed", String::new()),
         };
-        let sentence = format!(
+        let reason = format!(
             "{what}: in the seconds that were not quiet, other programs{and} used {others} of it and its host took \
              {steal}; {own}"
         );
-        (Machine::Disturbed, Some(sentence))
+        Some((load, reason))
     } else if of_allowed >= FULL {
         let used = percent(of_allowed);
-        let sentence = format!(
+        let reason = format!(
             "this machine was full of this run's own load, {used} of the CPUs that it may use: {own}"
         );
-        (Machine::Full, Some(sentence))
+        Some((MachineLoad::Full, reason))
     } else {
-        (Machine::Free, None)
+        None
     }
 }
 

@@ -13,7 +13,7 @@ mod watch;
 
 use std::fmt;
 
-pub use doubt::{Doubt, Extent, Machine, doubt};
+pub use doubt::{Doubt, Extent, MachineLoad, doubt, machine_load};
 pub use expression::{Gate, GateError, Mistake, Op, Subject, parted};
 pub use judge::{judge, judge_range};
 pub use limits::Limits;

@@ -5,6 +5,7 @@
 mod attribution;
 #[cfg(test)]
 mod hostile_tests;
+mod jitter;
 mod lateness;
 mod medians;
 mod receiver;

@@ -1,11 +1,13 @@
 //! The receiver's bookkeeping: packets that came back on each call, their times and repetitions.
 
+mod uncounted;
+
 use std::time::Duration;
 
+use super::jitter::Jitter;
 use super::seconds::OpenSeconds;
 use super::{Attribution, Class, Lateness, Losses, MediaSecond, Medians, Rules, StreamSent, Window};
 use crate::record::{CallRecord, CallSecond, Scope, Series, Silence};
-use crate::rtp::SAMPLE_RATE;
 use crate::rtp::packet::{Incoming, read};
 use crate::rtp::probe::Probe;
 use crate::rtp::sequence::{Arrival, Sequence};
@@ -16,7 +18,6 @@ use crate::values::Ns;
 pub const SILENCE: Duration = Duration::from_millis(500);
 /// Memory does not grow with a path that comes and goes.
 const MOST_SILENCES: usize = 32;
-const NS_PER_TICK: i64 = 1_000_000_000 / SAMPLE_RATE as i64;
 
 /// Counts of one receiver thread, over all its calls.
 #[derive(Debug)]
@@ -251,22 +252,6 @@ impl StreamReceiver {
         self.report.unbelieved += u64::from(said.is_some() && probe.reflection.is_none());
     }
 
-    /// A packet that is back after `lost_after`: lost all the same, and not in silence.
-    fn too_late(&mut self, packet: &Arrived, tally: &mut ReceiveTally) {
-        let again = matches!(self.sequence.arrive(packet.probe.seq), Arrival::Duplicate | Arrival::Stale);
-        self.heard_at = self.heard_at.max(Some(packet.received_at));
-        if !again {
-            self.report.late_echoes += 1;
-        } else if self.class == Class::Call {
-            self.duplicate(packet, tally);
-        }
-    }
-
-    fn duplicate(&mut self, packet: &Arrived, tally: &mut ReceiveTally) {
-        tally.seconds.nearest(packet.probe.intended_at).record.duplicates += 1;
-        self.report.duplicates += u64::from(packet.scope == Scope::Measured);
-    }
-
     fn in_time(&mut self, packet: &Arrived, window: &Window, tally: &mut ReceiveTally) {
         let Arrived { probe, received_at, scope, .. } = packet;
         let measured = *scope == Scope::Measured;
@@ -310,19 +295,6 @@ impl StreamReceiver {
             }
             second.times(packet, rtt, self.rules.shared_clock);
         }
-    }
-
-    /// A packet of the control stream: its RTT is all that matters.
-    fn control(&mut self, packet: &Arrived, tally: &mut ReceiveTally) {
-        let arrival = self.sequence.arrive(packet.probe.seq);
-        let Ok(rtt) = u64::try_from(packet.rtt) else { return };
-        if matches!(arrival, Arrival::Duplicate | Arrival::Stale) {
-            return;
-        }
-        self.report.total_received += 1;
-        let second = tally.seconds.nearest(packet.probe.intended_at);
-        second.record.control_received += 1;
-        second.latencies.record(Series::Control, packet.scope, rtt);
     }
 
     /// Notes that a packet is back, and how long none was.
@@ -397,29 +369,6 @@ impl StreamReceiver {
             medians: self.medians.finish(),
             ..self.report
         }
-    }
-}
-
-/// Interarrival jitter (RFC 3550 section 6.4.1 and appendix A.8), in nanoseconds.
-#[derive(Debug, Default)]
-struct Jitter {
-    previous: Option<(Stamp, u32)>,
-    ns: f64,
-    any: bool,
-}
-
-impl Jitter {
-    fn arrive(&mut self, at: Stamp, rtp_timestamp: u32) {
-        if let Some((before, timestamp)) = self.previous.replace((at, rtp_timestamp)) {
-            let spacing = i64::from(rtp_timestamp.wrapping_sub(timestamp) as i32) * NS_PER_TICK;
-            let difference = at.ns_since(before).saturating_sub(spacing).unsigned_abs();
-            self.ns += (difference as f64 - self.ns) / 16.0;
-            self.any = true;
-        }
-    }
-
-    fn value(&self) -> Option<Ns> {
-        self.any.then(|| Ns::from(Duration::from_nanos(self.ns as u64)))
     }
 }
 

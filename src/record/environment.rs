@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FaultRecord, Leaks, Observed, ServiceRecord};
-use crate::values::{Unit, Value, show};
+use super::{Breakage, FaultRecord, Leaks, Observed, ServiceRecord};
+use crate::values::{Unit, Value, counted, show};
 
 /// Version of the run folder's format; files of a newer one are refused.
 pub const FORMAT_VERSION: u32 = 2;
@@ -57,8 +57,11 @@ pub struct Environment {
     /// The broken gate that ended the run, where one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_early: Option<EndedEarly>,
-    /// Breakage that ended the run; empty where nothing broke.
+    /// Breakage that ended the run, in words; empty where nothing broke.
     pub broken: String,
+    /// The same for programs; absent in runs of older versions too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken_by: Option<Breakage>,
     /// Seconds from the start to the measured window; `None` when no call came up.
     pub window_from_s: Option<f64>,
     /// Seconds from the start to the end of the measured window.
@@ -158,12 +161,48 @@ impl Environment {
         self.format >= 2
     }
 
+    /// Notes the event that broke the run.
+    pub fn break_by(&mut self, breakage: Breakage) {
+        self.broken = breakage.to_string();
+        self.broken_by = Some(breakage);
+    }
+
+    /// Breakage without the output of the process that ended, where that is shown elsewhere.
+    pub fn broken_sentence(&self) -> String {
+        self.broken_by.as_ref().map_or_else(|| self.broken.clone(), Breakage::sentence)
+    }
+
     /// Amount by which the wall clock was set during the run, in words; its stamps are worthless then.
     pub fn clock_set(&self) -> Option<String> {
         let (step_ns, negative) = (self.clock_step_ns, self.negative_rtt);
         (step_ns.unsigned_abs() > CLOCK_STEP_NS || negative > 0).then(|| {
-            let by = show(Value::Number(step_ns as f64 / 1e6), Unit::Ms);
-            format!("the clock was set by {by}: {negative} packets came back before they were sent")
+            // A step of less is not told from the noise of reading two clocks.
+            let moved = match step_ns.unsigned_abs() > CLOCK_STEP_NS {
+                true => format!("was set by {}", show(Value::Number(step_ns as f64 / 1e6), Unit::Ms)),
+                false => "was moved".into(),
+            };
+            match negative {
+                0 => format!("the clock {moved}"),
+                1 => format!("the clock {moved}: 1 packet came back before it was sent"),
+                n => format!("the clock {moved}: {} came back before they were sent", counted(n, "packet")),
+            }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_moved_by_less_than_is_shown_is_said_without_the_amount() {
+        let said = |clock_step_ns, negative_rtt| {
+            Environment { clock_step_ns, negative_rtt, ..Environment::default() }.clock_set()
+        };
+        assert_eq!(said(300, 0), None);
+        assert_eq!(said(-2_500_000, 0).unwrap(), "the clock was set by -2.500 ms");
+        assert_eq!(said(300, 7).unwrap(), "the clock was moved: 7 packets came back before they were sent");
+        let both = said(5_000_000, 1).unwrap();
+        assert_eq!(both, "the clock was set by 5.000 ms: 1 packet came back before it was sent");
     }
 }

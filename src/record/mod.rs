@@ -2,6 +2,7 @@
 //!
 //! These are the run folder's raw files; everything after the run works from them alone.
 
+mod breakage;
 mod call;
 mod cell;
 mod environment;
@@ -19,6 +20,7 @@ mod second;
 mod service;
 pub mod stored;
 
+pub use breakage::{Breakage, Death, TestedProcess};
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
 pub use environment::{EndedEarly, Environment, FORMAT_VERSION};
 pub use fault::{FaultRecord, Silence};

@@ -70,6 +70,8 @@ pub struct FirstCall {
     pub realm: String,
     /// Address that the answer's SDP wants media sent to.
     pub media: String,
+    /// Address that its last echo came from; empty where none came, or packets were impaired on purpose.
+    pub heard_from: String,
     /// RTP payload type of the answer's SDP.
     pub payload_type: Option<u8>,
 }

@@ -83,15 +83,17 @@ fn endings(text: &mut String, summary: &Summary) {
 }
 
 fn found(text: &mut String, findings: &[Finding]) {
+    if findings.is_empty() {
+        return;
+    }
+    text.push_str("### Findings\n\n");
     for (n, finding) in (1..).zip(findings) {
         let [what, cause, cure, seen] =
             [&finding.what, &finding.cause, &finding.cure, &finding.seen].map(|words| escape(words));
         let _ =
             writeln!(text, "{n}. **{what}**  \n   Likely: {cause}.  \n   Try: {cure}.  \n   Seen in {seen}.");
     }
-    if !findings.is_empty() {
-        text.push('\n');
-    }
+    text.push('\n');
 }
 
 fn latencies(text: &mut String, summary: &Summary) {

@@ -142,21 +142,6 @@ pub(super) fn one_line(text: &str) -> String {
     visible(&text.replace(['\n', '\r', '\t'], " ")).into_owned()
 }
 
-/// Text in lines of `width` columns where its words allow it.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.into()),
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,13 +163,6 @@ mod tests {
         let names = ["a", "b"].map(String::from);
         assert_eq!([2, 7].map(|n| listed(&names, n)), [" (a, b)", " (a, b and 5 more)"]);
         assert_eq!(listed(&[], 3), "");
-    }
-
-    #[test]
-    fn words_are_kept_whole_and_lines_short() {
-        assert_eq!(wrapped("  one two\nthree  ✓✓✓✓✓✓✓✓ x", 8), ["one two", "three", "✓✓✓✓✓✓✓✓", "x"]);
-        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
-        assert!(wrapped(" ", 4).is_empty());
     }
 
     #[test]

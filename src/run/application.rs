@@ -1,11 +1,13 @@
 //! The ARI application under test: start it or find it, wait until Asterisk lists it, stop it.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use procfs::net::TcpState;
 use procfs::process::Process;
 
@@ -18,6 +20,7 @@ use crate::asterisk::{Account, Ari};
 use crate::child::{self, ChildOutput, Keeper, LogReader};
 use crate::files;
 use crate::net::http::HttpError;
+use crate::record::{Breakage, Death, TestedProcess};
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 use crate::service::ServiceConfig;
 use crate::values::cut;
@@ -61,17 +64,9 @@ pub fn external_ari(url: &str) -> Result<Ari, RunError> {
 pub fn refusal(ari: &Ari, error: &HttpError) -> Option<RunError> {
     let HttpError::Status { status: 401 | 403, .. } = error else { return None };
     let (url, user) = (ari.shown(), &ari.account.user);
-    Some(RunError::Obstacle(format!(
+    Some(RunError::Unusable(format!(
         "Asterisk at {url} refuses user `{user}`: check ARI_USER and ARI_PASS against its ari.conf"
     )))
-}
-
-/// Separates a message from the end of a process's output.
-const LAST_OUTPUT: &str = "; its last output:";
-
-/// Strips the last lines of output from a message, where they have already been shown.
-pub fn without_last_output(why: &str) -> &str {
-    why.split(LAST_OUTPUT).next().unwrap_or(why)
 }
 
 /// The application that answers the calls.
@@ -184,17 +179,28 @@ impl Application {
     /// The end of its output, to append to a message; empty for a process that is not ours.
     async fn last_output(&self) -> String {
         match &self.process {
-            Some((_, output)) => format!("{LAST_OUTPUT}\n  {}", last_output(output).await.join("\n  ")),
+            Some((_, output)) => format!("; its last output:\n  {}", last_output(output).await.join("\n  ")),
             None => String::new(),
         }
     }
 }
 
-/// Says in one line how a process of the testbed has ended by itself.
-pub async fn ended_by_itself(who: &str, keeper: &Keeper, output: &ChildOutput) -> String {
+/// The end of a process of the testbed by itself, once it has come.
+pub async fn ended_by_itself(process: TestedProcess, keeper: &Keeper, output: &ChildOutput) -> Breakage {
     let status = keeper.ended().await;
-    let last = last_output(output).await.join(" | ");
-    format!("{who} ended by itself during the run ({}){LAST_OUTPUT} {last}", child::describe(status))
+    let last_output = last_output(output).await.join(" | ");
+    Breakage::Ended { process, death: death(status), status: child::describe(status), last_output }
+}
+
+fn death(status: Option<ExitStatus>) -> Death {
+    let signal = status.and_then(|status| status.signal()).and_then(|n| Signal::try_from(n).ok());
+    match signal {
+        Some(Signal::SIGKILL) => Death::Killed,
+        Some(Signal::SIGSEGV | Signal::SIGABRT | Signal::SIGBUS | Signal::SIGILL | Signal::SIGFPE) => {
+            Death::Crashed
+        }
+        _ => Death::Exited,
+    }
 }
 
 /// Looks for a TCP connection of a process to `port`, on any host.

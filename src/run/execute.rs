@@ -18,7 +18,7 @@ use super::{Observer, RunError};
 use crate::driver::{self, DriverConfig, Progress, Recorded, Stop};
 use crate::gate::{Verdict, Watch};
 use crate::metrics::{Summary, summarize};
-use crate::record::{EndedEarly, Environment, Leaks, Observed, Phase, Run, hlog};
+use crate::record::{Breakage, EndedEarly, Environment, Leaks, Observed, Phase, Run, hlog};
 use crate::scenario::AsteriskMode;
 use crate::stamp::Stamp;
 
@@ -69,7 +69,7 @@ pub async fn execute(
     let leaks = trial.leaks(&leak_check, testbed).await;
     let environment = testbed.describe(plan, starts, recorded.run.environment.clone()).await;
     let broken = match broken {
-        Some(why) => Some(why),
+        Some(by) => Some(by),
         None => testbed.has_broken().await,
     };
     recorded.run.environment = trial.complete(&recorded, broken, leaks, environment).await;
@@ -94,7 +94,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// Runs the driver and the faults; a testbed that breaks ends the driver.
-    async fn play(&mut self, testbed: &mut Testbed) -> Result<(Recorded, Option<String>), RunError> {
+    async fn play(&mut self, testbed: &mut Testbed) -> Result<(Recorded, Option<Breakage>), RunError> {
         let Trial { plan, observer, run_id, looks, is_ending, early_end, stop, interrupt, faults } = self;
         let (watched, watching) = watch::channel(testbed.watched());
         let (hold_from, holding) = watch::channel(None);
@@ -138,8 +138,8 @@ impl Trial<'_> {
                     let broken = broken.or_else(|| silent_target(&recorded, target));
                     return Ok((recorded, broken));
                 }
-                Broken { why, stop: how } = &mut attend, if broken.is_none() => {
-                    broken = Some(why);
+                Broken { by, stop: how } = &mut attend, if broken.is_none() => {
+                    broken = Some(by);
                     raise(stop, how);
                 }
                 wish = wish(interrupt) => raise(stop, wish),
@@ -157,7 +157,7 @@ impl Trial<'_> {
         let at_once = async { while wish(&mut self.interrupt).await != Stop::Now {} };
         tokio::select! {
             leaks = check.conclude(testbed.started()) => leaks,
-            broken = testbed.broken() => unknown(broken.why),
+            broken = testbed.broken() => unknown(broken.by),
             () = at_once => unknown(AT_ONCE),
         }
     }
@@ -166,7 +166,7 @@ impl Trial<'_> {
     async fn complete(
         self,
         recorded: &Recorded,
-        broken: Option<String>,
+        broken: Option<Breakage>,
         leaks: Leaks,
         environment: Environment,
     ) -> Environment {
@@ -179,11 +179,10 @@ impl Trial<'_> {
         });
         let observed = Observed { ari, ..environment.observed };
         let over = self.faults.iter().filter(|fault| fault.is_over()).count();
-        Environment {
+        let mut environment = Environment {
             started_at: rfc3339(recorded.epoch),
             scheduling: granted.scheduling.to_string(),
             interrupted: *self.interrupt.borrow() != Stop::No,
-            broken: broken.unwrap_or_default(),
             faults: self.faults.iter().map(|fault| fault.record(recorded.epoch)).collect(),
             faults_undone: (plan.scenario().fault.len() - over) as u64,
             leaks,
@@ -191,7 +190,9 @@ impl Trial<'_> {
             observed,
             ended_early: self.early_end.ended,
             ..environment
-        }
+        };
+        broken.into_iter().for_each(|breakage| environment.break_by(breakage));
+        environment
     }
 }
 
@@ -248,11 +249,11 @@ impl Finished {
     ///
     /// # Errors
     /// Those of [`execute`].
-    pub fn broken_since(mut self, plan: &RunPlan, why: Option<String>) -> Result<Finished, RunError> {
-        let broken = &mut self.summary.environment.broken;
-        let Some(why) = why.filter(|_| broken.is_empty()) else { return Ok(self) };
-        *broken = why;
-        let written = environment_file(&self.summary.environment)?;
+    pub fn broken_since(mut self, plan: &RunPlan, by: Option<Breakage>) -> Result<Finished, RunError> {
+        let environment = &mut self.summary.environment;
+        let Some(by) = by.filter(|_| environment.broken.is_empty()) else { return Ok(self) };
+        environment.break_by(by);
+        let written = environment_file(environment)?;
         self.raw
             .iter_mut()
             .filter(|(name, _)| *name == ENVIRONMENT)

@@ -4,11 +4,11 @@
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
 
-use super::testbed::{Broken, Testbed};
+use super::testbed::{Broken, Testbed, tested};
 use super::{Observer, RunError};
 use crate::clock::{self, Timeline};
 use crate::driver::{Stop, Watched};
-use crate::record::FaultRecord;
+use crate::record::{Breakage, FaultRecord};
 use crate::scenario::fault::{Action, Target};
 use crate::scenario::{Fault, Scenario};
 use crate::stamp::Stamp;
@@ -77,12 +77,12 @@ impl Faults<'_> {
             let carried_out = self.carry_out(*fault, planned_at, testbed).await;
             self.watched.send_replace(testbed.watched());
             if let Err(why) = carried_out {
-                let why = format!("{} did not come back after the planned fault: {why}", fault.target);
+                let by = Breakage::NotBack { process: tested(fault.target), reason: why.to_string() };
                 let stop = if fault.target == Target::Asterisk { Stop::Now } else { Stop::Soon };
                 if let Some(done) = self.done.last_mut() {
-                    done.trouble = why.lines().next().unwrap_or_default().into();
+                    done.trouble = by.to_string().lines().next().unwrap_or_default().into();
                 }
-                return Broken { why, stop };
+                return Broken { by, stop };
             }
             self.observer.remark(&format!("fault: {} is back", fault.target));
         }

@@ -35,6 +35,8 @@ pub const OUTPUTS: [&str; 17] = [
 ];
 /// Files of a run's logs.
 const LOG_FILES: [&str; 4] = [LOG_FILE, SERVICE_LOG, SETTINGS, COUNTS];
+/// Of them, the output of processes.
+const OUTPUT_LOGS: [&str; 2] = [LOG_FILE, SERVICE_LOG];
 /// Tries to find a name that is free: runs may begin in the same second.
 const TRIES: u32 = 1000;
 
@@ -169,8 +171,24 @@ impl Folder {
     /// Removes what was made for a run that never began, and nothing that was there before it or that others have
     /// put in: a claim, the logs, the folders if they are empty then.
     pub fn discard(&self) {
+        self.remove(&LOG_FILES);
+    }
+
+    /// Discards a run whose start failed, but for the logs that may say why. Returns their folder, where there is
+    /// something in them.
+    pub fn discard_failed(&self) -> Option<PathBuf> {
+        let says_something =
+            |name: &&str| fs::metadata(self.logs().join(name)).is_ok_and(|log| log.len() > 0);
+        let (kept, others): (Vec<&str>, Vec<&str>) =
+            LOG_FILES.iter().partition(|name| OUTPUT_LOGS.contains(name) && says_something(name));
+        self.remove(&others);
+        (!kept.is_empty()).then(|| self.logs())
+    }
+
+    /// Removes the claim, these files of the logs, and the folders that were made if they are empty then.
+    fn remove(&self, logs: &[&str]) {
         if let Some(claim) = &self.claimed_file {
-            LOG_FILES.iter().for_each(|name| self.dir.remove(&format!("{LOGS}/{name}")));
+            logs.iter().for_each(|name| self.dir.remove(&format!("{LOGS}/{name}")));
             if !self.had_logs {
                 self.dir.remove_folder(LOGS);
             }
@@ -291,6 +309,20 @@ mod tests {
         assert_eq!(
             (entries(&foreign), entries(&foreign.join("logs")).len()),
             (vec!["logs".into(), "notes".into()], 2)
+        );
+        let failed = |out: &Path, log: &[u8]| {
+            let folder = claim(out).unwrap();
+            LOG_FILES.iter().for_each(|name| folder.write(&format!("logs/{name}"), b"").unwrap());
+            folder.write("logs/asterisk.log", log).unwrap();
+            folder.discard_failed()
+        };
+        let out = dir.path().join("failed");
+        assert_eq!(failed(&out, b""), None);
+        assert!(!out.exists());
+        assert_eq!(failed(&out, b"why"), Some(out.join("logs")));
+        assert_eq!(
+            (entries(&out), entries(&out.join("logs"))),
+            (vec!["logs".into()], vec!["asterisk.log".into()])
         );
         // Empty before, and there still.
         let empty = dir.path().join("empty");

@@ -3,6 +3,7 @@
 use crate::asterisk::LogCounts;
 use crate::asterisk::log::LogKind;
 use crate::child::{DistinctLine, Level, LogDigest, LogReader};
+use crate::record::LogLine;
 use crate::values::counted;
 
 /// Distinct lines of a log that a remark quotes.
@@ -35,6 +36,12 @@ fn without_time(line: &str) -> &str {
     let is_time = |c: char| c.is_ascii_digit() || "-:.,TZ+[]/ ".contains(c);
     let rest = line.trim_start_matches(is_time);
     if rest.is_empty() { line } else { rest }
+}
+
+impl From<&DistinctLine> for LogLine {
+    fn from(DistinctLine { text, count }: &DistinctLine) -> LogLine {
+        LogLine { text: text.clone(), count: *count }
+    }
 }
 
 /// Remarks on what the logs say.

@@ -22,7 +22,6 @@ pub mod scheduling;
 pub mod stored;
 mod testbed;
 
-pub use application::without_last_output;
 pub use error::RunError;
 pub use execute::{Finished, execute};
 pub use folder::Folder;

@@ -3,16 +3,15 @@
 use std::net::SocketAddr;
 
 use crate::driver::Recorded;
-use crate::record::{CallRecord, Ending};
+use crate::record::{Breakage, CallRecord, Ending};
 use crate::scenario::Scenario;
 use crate::values::counted;
 
 /// Detects a target that never answered any SIP: that is a broken set-up, no outcome of calls.
-pub fn silent_target(recorded: &Recorded, target: SocketAddr) -> Option<String> {
+pub fn silent_target(recorded: &Recorded, target: SocketAddr) -> Option<Breakage> {
     let silent = |call: &CallRecord| call.ending == Ending::Timeout && call.srd_ms.is_none();
     let all = !recorded.run.calls.is_empty() && recorded.run.calls.iter().all(silent);
-    (all && !recorded.heard)
-        .then(|| format!("nothing answers SIP at {target}: is it running, and is the address right?"))
+    (all && !recorded.heard).then(|| Breakage::Silent { target: target.to_string() })
 }
 
 /// Remarks on how the calls were held, impaired and signalled.

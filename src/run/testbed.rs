@@ -17,12 +17,12 @@ use super::neighbours::{self, Neighbour};
 use super::plan::RunPlan;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Ari, LogCounts, Managed, SearchPlaces, StartConfig, find};
-use crate::child::{ChildOutput, DistinctLine, Keeper, LogDigest, LogReader};
+use crate::child::{ChildOutput, Keeper, LogDigest, LogReader};
 use crate::clock::Timeline;
 use crate::driver::{Stop, Watched};
 use crate::files;
 use crate::net::resolve::resolve;
-use crate::record::{Environment, LogLine, Observed, ServiceRecord, Setup};
+use crate::record::{Breakage, Environment, LogLine, Observed, ServiceRecord, Setup, TestedProcess};
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Hangup, Scenario, ServiceMode};
 use crate::service::{COUNT_ANEW, WRITE_COUNTS};
@@ -66,8 +66,8 @@ pub struct Testbed {
 
 /// A process of the testbed that has ended by itself.
 pub struct Broken {
-    /// The process and its end, in a sentence.
-    pub why: String,
+    /// The process and its end.
+    pub by: Breakage,
     /// The way to end the run: without Asterisk there is nobody left to hang up to.
     pub stop: Stop,
 }
@@ -234,36 +234,35 @@ impl Testbed {
     pub async fn broken(&self) -> Broken {
         tokio::select! {
             biased;
-            why = self.ended(Target::Asterisk) => Broken { why, stop: Stop::Now },
-            why = self.ended(Target::Service) => Broken { why, stop: Stop::Soon },
+            by = self.ended(Target::Asterisk) => Broken { by, stop: Stop::Now },
+            by = self.ended(Target::Service) => Broken { by, stop: Stop::Soon },
         }
     }
 
     /// Says how a process has ended by itself, if it has.
-    async fn has_ended(&self, target: Target) -> Option<String> {
+    async fn has_ended(&self, target: Target) -> Option<Breakage> {
         self.process(target)?.status()?;
         let is_planned = self.ended_by_plan.contains(&target);
         if is_planned { None } else { Some(self.ended(target).await) }
     }
 
     /// The first process that has ended by itself, and how.
-    pub async fn has_broken(&self) -> Option<String> {
+    pub async fn has_broken(&self) -> Option<Breakage> {
         match self.has_ended(Target::Asterisk).await {
             Some(why) => Some(why),
             None => self.has_ended(Target::Service).await,
         }
     }
 
-    /// Completes when a process has ended by itself; says how, in one line.
-    async fn ended(&self, target: Target) -> String {
+    /// Completes when a process has ended by itself.
+    async fn ended(&self, target: Target) -> Breakage {
         let output = match target {
             Target::Asterisk => self.asterisk.as_ref().map(Managed::output),
             Target::Service => self.application.as_ref().and_then(Application::output),
         };
         let process = self.process(target).filter(|_| !self.ended_by_plan.contains(&target));
         let (Some(process), Some(output)) = (process, output) else { return std::future::pending().await };
-        let who = if target == Target::Asterisk { "Asterisk" } else { "the service" };
-        application::ended_by_itself(who, process, output).await
+        application::ended_by_itself(tested(target), process, output).await
     }
 
     /// The flag to set when the calls begin to end: what the logs say from there on is counted apart.
@@ -344,8 +343,6 @@ impl Testbed {
         by_driver: Observed,
     ) -> Observed {
         let s = plan.scenario();
-        let line =
-            |DistinctLine { text, count }: &DistinctLine| LogLine { text: text.clone(), count: *count };
         let last = service.last.last().map(|text| LogLine { text: cut(text, LINE_MAX), count: 1 });
         let user = self.credentials(plan).map(|credentials| credentials.username);
         Observed {
@@ -359,8 +356,8 @@ impl Testbed {
                 app: s.service.app.clone(),
                 setup_timeout: s.sip.setup_timeout.to_string(),
             },
-            asterisk_log: asterisk.lines.iter().map(line).collect(),
-            service_log: service.lines.iter().map(line).chain(last).collect(),
+            asterisk_log: asterisk.lines.iter().map(LogLine::from).collect(),
+            service_log: service.lines.iter().map(LogLine::from).chain(last).collect(),
             ..by_driver
         }
     }
@@ -411,7 +408,7 @@ impl Testbed {
 
     /// Stops what was started, the service first, so that it can take its channels away. Says what has ended by
     /// itself before it was to be stopped.
-    pub async fn down(mut self) -> Option<String> {
+    pub async fn down(mut self) -> Option<Breakage> {
         let mut broken = self.has_ended(Target::Service).await;
         if let Some(service) = self.process(Target::Service) {
             service.stop(GRACE).await;
@@ -421,6 +418,14 @@ impl Testbed {
             asterisk.stop(GRACE).await;
         }
         broken
+    }
+}
+
+/// The process that a fault's target is.
+pub fn tested(target: Target) -> TestedProcess {
+    match target {
+        Target::Asterisk => TestedProcess::Asterisk,
+        Target::Service => TestedProcess::Service,
     }
 }
 

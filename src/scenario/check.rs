@@ -3,12 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::defaults::ms;
 use super::error::Problems;
 use super::ranges::{LONGEST, LONGEST_BURST, LONGEST_DELAY, MOST_CALLS, SOONEST_DEAD};
 use super::{Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges, search};
 use crate::impair::Impairment;
-use crate::rtp::sequence::WINDOW;
 use crate::values::{HostPort, Span};
 
 /// More words, or bytes in one, than any command line for a service has.
@@ -61,12 +59,12 @@ fn times(s: &Scenario, found: &mut Problems) {
         format!("choose late_after above zero and below lost_after = {lost}"),
     );
     if ptime_ok {
-        let most = Span((ptime * WINDOW / 2).min(Duration::from_secs(60)));
+        let (least, most) = ranges::lost_after(s.media.ptime);
         found.refuse_if(
-            lost > most || lost < ms(100),
+            !(least..=most).contains(&lost),
             "measure.lost_after",
             "packets cannot be followed that long, or are given up too soon",
-            format!("choose between 100ms and {most}"),
+            format!("choose between {least} and {most}, or a larger media.ptime"),
         );
     }
 }

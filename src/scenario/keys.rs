@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
+use crate::values::{WIDTH, wrapped};
+
 /// The JSON schema of a scenario. It is made of the types of this module (`schema.rs`), and a test holds it there.
 pub const SCHEMA: &str = include_str!("../../scenarios/scenario.schema.json");
 
@@ -27,7 +29,7 @@ pub struct Key {
     pub example: String,
     /// Meaning.
     pub doc: String,
-    /// True if it takes any text, or a list of texts.
+    /// True if it takes any text, a list of texts, or such lists by name.
     pub is_text: bool,
 }
 
@@ -65,14 +67,27 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
     tables().iter().flat_map(|table| &table.keys)
 }
 
-/// The whole table as lines of text: path, type or words, default, range, meaning.
+/// Columns of a key's name in the listing.
+const NAME: usize = 26;
+
+/// Every key as text: name, type or words, default and range, and below it the meaning.
 pub fn listing() -> String {
-    let mut text = format!("{:26} {:28} {:16} {:20} {}\n", "KEY", "TYPE", "DEFAULT", "RANGE", "MEANING");
+    let mut text = String::new();
     for Key { path, kind, default, required, range, doc, .. } in all() {
-        let default = default.as_deref().unwrap_or(if *required { "(required)" } else { "-" });
-        let range = range.as_ref().map_or("-".into(), |(least, most)| format!("{least} to {most}"));
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{path:26} {kind:28} {default:16} {range:20} {doc}");
+        let default = match default {
+            Some(default) => format!("default {default}"),
+            None if *required => "required".into(),
+            None => "no default".into(),
+        };
+        let range = range.as_ref().map(|(least, most)| format!("{least} to {most}"));
+        let facts: Vec<_> = [kind.clone(), default].into_iter().chain(range).collect();
+        let room = WIDTH - NAME - 1;
+        let lines = wrapped(&facts.join("; "), room).into_iter().chain(wrapped(doc, room));
+        for (n, line) in lines.enumerate() {
+            let name = if n == 0 { path } else { "" };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{name:NAME$} {line}");
+        }
     }
     text
 }
@@ -138,7 +153,9 @@ fn key(path: String, property: &Value, required: bool) -> Key {
         example: example.or_else(|| words.first().map(|(word, _)| word.clone())).unwrap_or_default(),
         words,
         doc: text(property, "description"),
-        is_text: is_text(property) || is_text(&property["items"]),
+        is_text: [property, &property["items"], &property["additionalProperties"]["items"]]
+            .into_iter()
+            .any(is_text),
     }
 }
 

@@ -280,7 +280,7 @@ pub struct Measure {
     pub warmup: Span,
     /// A packet slower than its call's fastest by more than this is late.
     pub late_after: Span,
-    /// A packet not back within this time is lost.
+    /// A packet not back within this time is lost. The most is 512 times `media.ptime`; the range is for 20ms.
     pub lost_after: Span,
     /// True if the service's stamps are of this machine's clock: only then are there `up` and `down`. Absent: yes
     /// for the built-in service and for a target on the loopback.

@@ -242,6 +242,14 @@ fn quote(item: &mut Item, path: &str) -> bool {
             None => return false,
         }
     }
+    // A table of lists by name.
+    match item.as_table_like_mut() {
+        Some(table) => table.iter_mut().map(|(_, item)| quote_item(item)).fold(false, |any, one| any | one),
+        None => quote_item(item),
+    }
+}
+
+fn quote_item(item: &mut Item) -> bool {
     match item.as_value_mut() {
         Some(Value::Array(list)) => list.iter_mut().map(quote_value).fold(false, |any, one| any | one),
         Some(value) => quote_value(value),

@@ -3,6 +3,7 @@
 use super::Scenario;
 use super::defaults::{ms, secs};
 use super::error::Problems;
+use crate::rtp::sequence::WINDOW;
 use crate::values::Span;
 
 /// Longest of anything that a run waits for: more is a typo rather than a plan.
@@ -17,6 +18,11 @@ pub(super) const LONGEST_DELAY: Span = secs(1);
 const LONGEST_TRIAL: Span = secs(24 * 3600);
 /// Soonest that a silent call is given up, other than never.
 pub(super) const SOONEST_DEAD: Span = secs(1);
+
+/// Least and most of `measure.lost_after` at a packet time: half of the packets that are followed may be out.
+pub(super) fn lost_after(ptime: Span) -> (Span, Span) {
+    (ms(100), Span(ptime.0 * WINDOW / 2))
+}
 
 /// Bounds of a span of time.
 struct Bound {
@@ -116,6 +122,7 @@ pub(super) fn problems(scenario: &Scenario, found: &mut Problems) {
 /// `fault` that say more than a range can.
 #[cfg(test)]
 pub(super) fn all() -> Vec<(&'static str, String, String)> {
+    let at_usual = lost_after(Scenario::default().media.ptime);
     let span = |key, least: Span, most: Span| (key, least.to_string(), most.to_string());
     let mut found: Vec<_> = BOUNDS.iter().map(|b| span(b.key, b.least, b.most)).collect();
     found.extend([
@@ -123,7 +130,7 @@ pub(super) fn all() -> Vec<(&'static str, String, String)> {
         span("load.dead_after", SOONEST_DEAD, LONGEST),
         span("load.call_duration", secs(1), LONGEST),
         span("media.ptime", ms(10), ms(60)),
-        span("measure.lost_after", ms(100), secs(60)),
+        span("measure.lost_after", at_usual.0, at_usual.1),
         span("service.delay", secs(0), LONGEST_DELAY),
         span("fault.for", super::fault::FOR.0, super::fault::FOR.1),
         ("impair.out.burst", "1".into(), LONGEST_BURST.to_string()),

@@ -248,6 +248,8 @@ mod tests {
                 "x.toml:2",
                 "set search.final_trial = \"3m 20s\"",
             ),
+            ("[search.goals]\ngood = [3]", "x.toml:2", "METRIC OP VALUE"),
+            ("search.goals = { good = [true] }", "x.toml:1", "METRIC OP VALUE"),
             ("[search.goals]\ngood = ['srd.p95 < 1s']", "x.toml:2", "no length of a trial gives more"),
         ] {
             let error = refused(text);

@@ -4,7 +4,7 @@ use super::load::{Kind, Load};
 use super::settings::ms;
 use super::stored::LONGEST_TEXT;
 use super::trial::{Ended, FORMAT, Figures, Length, Outcome, Trial};
-use crate::gate::{self, Extent, Gate, GateResult, Machine, Verdict};
+use crate::gate::{self, Extent, Gate, GateResult, MachineLoad, Verdict, machine_load};
 use crate::metrics::Summary;
 use crate::record::Environment;
 use crate::values::{Span, Value, counted, cut, visible};
@@ -60,7 +60,7 @@ impl Trial {
                 .iter()
                 .map(|(goal, v)| (goal.to_string(), outcome(load, summary, v)))
                 .collect(),
-            full_of_own_load: verdicts.iter().any(|(_, v)| v.doubt.machine == Machine::Full),
+            full_of_own_load: verdicts.iter().any(|(_, v)| is_full(summary, v)),
             leaks: environment.leaks.total(None),
             figures: Figures::of(summary),
             folder,
@@ -142,7 +142,7 @@ fn open(summary: &Summary, verdict: &Verdict) -> Outcome {
     // A longer trial, and no emptier machine, would have told what rests on too few samples.
     let is_bent = |gate: &&GateResult| gate.interval.is_some() && !rests_on_too_few(summary, gate);
     let bent = verdict.gates.iter().filter(is_open).find(is_bent);
-    if let Some(gate) = bent.filter(|_| verdict.doubt.machine == Machine::Full) {
+    if let Some(gate) = bent.filter(|_| is_full(summary, verdict)) {
         return bad(&gate.expression, &gate.actual);
     }
     let gate = bent.or_else(|| verdict.gates.iter().find(is_open));
@@ -155,6 +155,11 @@ fn open(summary: &Summary, verdict: &Verdict) -> Outcome {
     let nothing = || format!("nothing was measured: {}", counted(summary.calls.len() as u64, "call"));
     let said: Vec<_> = of_gate.into_iter().chain(of_doubt).collect();
     void(&if said.is_empty() { nothing() } else { said.join("; ") })
+}
+
+/// True if the machine was full of the run's own load.
+fn is_full(summary: &Summary, verdict: &Verdict) -> bool {
+    machine_load(summary, &verdict.doubt) == Some(MachineLoad::Full)
 }
 
 fn rests_on_too_few(summary: &Summary, gate: &GateResult) -> bool {

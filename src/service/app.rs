@@ -1,5 +1,6 @@
 //! The loop that owns the calls: events, answers, times and media reports in; requests out.
 
+mod admission;
 mod reconciliation;
 
 use std::collections::HashMap;
@@ -9,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinSet;
 
@@ -18,23 +18,22 @@ use super::http::SharedCounts;
 use super::media::MediaCounts;
 use super::reflector::{Reflector, StreamEvent};
 use super::repeats::Repeats;
-use super::sockets::Sockets;
 use super::tasks::{self, TaskResult};
 use super::{ServiceConfig, ServiceError};
+use crate::ari::CallIds;
 use crate::ari::call::AriCall;
 use crate::ari::event::Event;
 use crate::ari::exchange::{AriInput, AriOutput, Note};
 use crate::ari::outcome::{ServiceCall, ServiceOutcome};
 use crate::ari::request::Operation;
-use crate::ari::{CallIds, MediaTarget};
 use crate::clock;
 use crate::net::http::HttpClient;
 use crate::net::ports::PortPool;
 use crate::record::ServicePorts;
-use crate::rtp::Codec;
 use crate::stamp::Stamp;
 use crate::table::Deadlines;
 use crate::values::cut;
+use admission::{NO_PORT, most_sockets};
 use reconciliation::Reconciliation;
 
 /// The bound of the whole shutdown.
@@ -42,16 +41,6 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Pause before a port that another program held is tried again.
 const PORT_RETRY: Duration = Duration::from_secs(60);
-
-/// Callers known at once, those included that are being turned away: far more than an Asterisk carries.
-const MOST_CALLS: usize = 20_000;
-
-/// Descriptors for what is no call: 64 requests to Asterisk at once, 128 connections to /health and /metrics, and
-/// what a process has anyway.
-const RESERVED: u64 = 256;
-
-/// Kind of the lines about calls that are refused for want of a port.
-const NO_PORT: &str = "no port";
 
 /// Bytes of a channel's id that are logged.
 const ID_SHOWN: usize = 80;
@@ -249,64 +238,6 @@ impl App {
         self.on_call(at, channel, args);
     }
 
-    fn on_call(&mut self, at: Stamp, channel: &str, args: &[String]) {
-        self.shared.record().calls.total += 1;
-        if self.calls.len() >= MOST_CALLS {
-            self.shared.record().calls.unheeded += 1;
-            return;
-        }
-        self.serial += 1;
-        let ids = CallIds::new(&self.config.app, channel);
-        let seed = self.seed ^ self.serial;
-        match self.port_for_call(at) {
-            Ok((port, host)) => {
-                let format = format_of(args, self.config.codec);
-                let target = MediaTarget { app: self.config.app.clone(), host, format };
-                self.insert(channel, AriCall::new(at, ids, target, seed), Some(port));
-            }
-            Err(why) => self.insert(channel, AriCall::turn_away(at, ids, why, seed), None),
-        }
-    }
-
-    fn insert(&mut self, caller: &str, call: AriCall, port: Option<u16>) {
-        let caller: Arc<str> = caller.into();
-        self.started.extend(port.map(|port| (port, call.started_at())));
-        self.calls.insert(caller.clone(), Entry { call, serial: self.serial, port, hang_up_at: None });
-        self.carry_out(&caller);
-        self.count_active();
-    }
-
-    /// Takes a port, binds it and hands its socket to the reflector; else the reason to turn the
-    /// caller away.
-    fn port_for_call(&mut self, now: Stamp) -> Result<(u16, SocketAddr), ServiceOutcome> {
-        if self.stop_by.is_some() {
-            return Err(ServiceOutcome::Shutdown);
-        }
-        let (ip, echo, is_full) = (self.config.media_ip, self.echo, self.ports.in_use() >= self.most_sockets);
-        let bind = |port| match is_full {
-            true => Err(io::Error::other("the limit of file descriptors leaves room for no further call")),
-            false => Sockets::bind((ip, port).into(), echo),
-        };
-        match self.ports.take(now, bind) {
-            Ok((port, sockets)) => {
-                // The SSRC only has to differ between streams (RFC 3550 section 8.1).
-                let ssrc = (self.seed ^ self.serial.wrapping_mul(0x9E37_79B9)) as u32;
-                self.reflector.add(port, sockets, ssrc);
-                Ok((port, SocketAddr::new(ip, port)))
-            }
-            Err(error) => {
-                match self.repeats.add(NO_PORT, now) {
-                    Some(0) => tracing::error!("{error}"),
-                    Some(refused) => {
-                        tracing::error!("{error}; {refused} other calls refused since last said")
-                    }
-                    None => {}
-                }
-                Err(ServiceOutcome::NoPort)
-            }
-        }
-    }
-
     fn drive(&mut self, caller: &Arc<str>, now: Stamp, input: AriInput<'_>) {
         if let Some(entry) = self.calls.get_mut(caller) {
             entry.call.handle(now, input);
@@ -468,19 +399,6 @@ impl App {
         let unknown = || self.reconciliation.pending();
         self.shared.set_degraded(stopping.or_else(disconnected).or_else(unknown).or_else(full));
     }
-}
-
-/// The media channel's format: the dialplan's word if it says one, else the configured one.
-fn format_of(args: &[String], configured: Codec) -> &'static str {
-    let said = |codec: &Codec| args.first().is_some_and(|arg| arg == codec.asterisk_name());
-    [Codec::Pcmu, Codec::Pcma].into_iter().find(said).unwrap_or(configured).asterisk_name()
-}
-
-/// Calls that the limit of descriptors leaves room for, with one socket each or two.
-fn most_sockets(has_echo: bool) -> u64 {
-    // Invariant of the kernel: reading a resource limit that exists does not fail; 1024 is the usual one.
-    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-    (limit - RESERVED.min(limit / 4)) / if has_echo { 2 } else { 1 }
 }
 
 /// A channel's id, which comes from outside, as it may stand in a line of the log.

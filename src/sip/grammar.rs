@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::values;
+
 /// The port of a SIP URI or Via that names none (RFC 3261 19.1.2).
 pub(super) const DEFAULT_PORT: u16 = 5060;
 
@@ -124,8 +126,7 @@ pub fn user_part(name: &str) -> String {
 /// Text that is safe as a header value: nothing in it can end the line. White space of SIP is cut off at its ends;
 /// Unicode's is somebody's text.
 pub(super) fn one_line(text: &str) -> String {
-    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    spaced.trim_matches(' ').to_string()
+    values::one_line(text).trim_matches(' ').to_string()
 }
 
 #[cfg(test)]

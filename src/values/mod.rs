@@ -7,7 +7,7 @@ mod visible;
 
 pub use figure::{Unit, Value, counted, show};
 pub use ns::Ns;
-pub use text::cut;
+pub use text::{WIDTH, cut, one_line, wrapped};
 pub use visible::{visible, visible_json};
 
 use std::fmt;

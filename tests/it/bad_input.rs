@@ -1,5 +1,10 @@
 //! Wrong input is refused before any call, with the line or name, the reason and the cure.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
+use loadtest::asterisk::config::required_modules;
+
 use crate::harness::{Place, ends_with, stderr};
 
 /// The run must end with `code`, and say all of `words`.
@@ -55,6 +60,36 @@ fn a_driver_that_cannot_start_is_the_reason_and_leaves_no_folder() {
     let target = ["asterisk.mode=external", "asterisk.sip=192.0.2.7:5060", "service.mode=none"];
     refused(&place, &[&target[..], &["sip.local=192.0.2.1"]].concat(), 1, &["192.0.2.1"]);
     assert!(!place.out().exists(), "a folder without a run would look like one");
+}
+
+#[test]
+fn an_asterisk_that_ends_at_its_start_leaves_its_log_where_the_message_says() {
+    let place = Place::new();
+    let (prefix, program) = (place.path("prefix"), place.path("prefix/sbin/asterisk"));
+    let modules = prefix.join("lib/asterisk/modules");
+    for folder in [modules.clone(), prefix.join("share/asterisk/documentation"), prefix.join("sbin")] {
+        std::fs::create_dir_all(folder).expect("a folder");
+    }
+    required_modules().for_each(|name| std::fs::write(modules.join(name), "").expect("a file"));
+    let run = |script: &str| {
+        std::fs::write(
+            &program,
+            format!("#!/bin/sh\n[ \"$1\" = -V ] && exec echo Asterisk 22.10.1\n{script}\n"),
+        )
+        .and_then(|()| std::fs::set_permissions(&program, Permissions::from_mode(0o755)))
+        .expect("a script");
+        stderr(&ends_with(place.run("smoke", &[]).env("LOADTEST_ASTERISK", &program), 1))
+    };
+    let said = run("exit 1");
+    assert!(said.contains("Asterisk ended before it was ready") && !said.contains("Logs of"), "{said}");
+    assert!(!place.out().exists(), "a log without a word is none");
+    let said = run("echo pjsip.conf: no such section; exit 1");
+    let logs = place.out().join("logs");
+    assert!(said.ends_with(&format!("\nLogs of what was started are in {}\n", logs.display())), "{said}");
+    let log = std::fs::read_to_string(logs.join("asterisk.log")).expect("its log");
+    assert!(log.contains("no such section"), "{log}");
+    assert!(!place.out().join("scenario.toml").exists(), "a folder with one would look like a run");
+    place.assert_nothing_left();
 }
 
 #[test]

@@ -65,6 +65,26 @@ fn every_check_has_a_program_and_a_corpus_and_nothing_else_has() {
 }
 
 #[test]
+fn the_fuzzer_starts_from_stored_runs_that_are_read_of_both_formats() {
+    let mut formats = BTreeSet::new();
+    for path in entries("tests/corpus/folder") {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        if name.starts_with("found-") {
+            continue;
+        }
+        let stored =
+            checks::folder::stored(&fs::read(&path).expect("it can be read")).expect("a file of a run");
+        let environment: serde_json::Value = serde_json::from_slice(&stored.environment).expect("JSON");
+        formats.insert(environment["format"].as_u64());
+        // Past the manifest, and past everything else: from here the engine's changes reach the figures.
+        if let Err(why) = stored.read() {
+            panic!("{name}: {why}");
+        }
+    }
+    assert_eq!(formats, BTreeSet::from([Some(1), Some(2)]));
+}
+
+#[test]
 fn the_corpus_is_small() {
     let files = TARGETS.iter().flat_map(|(name, _)| entries(format!("tests/corpus/{name}")));
     let bytes: u64 = files.map(|path| fs::metadata(path).expect("it is there").len()).sum();

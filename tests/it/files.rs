@@ -125,6 +125,11 @@ fn settings_of_a_file_are_ours_alone() {
     let said = check(None);
     assert!(said.contains("LD_PRELOAD, LOADTEST_ASTERISK ignored"), "{said}");
     assert!(!said.contains("nonexistent"), "neither this program nor what it starts has them: {said}");
+    fs::write(here.join(".env"), "THEIRS=it's one\nPORT_RANGE=5\n").expect("written");
+    let said = check(Some(2));
+    assert!(said.contains("line 1 is no NAME=VALUE") && said.contains("PORT_RANGE"), "{said}");
+    fs::write(here.join(".env"), "THEIRS=1\nPORT_RANGE=5 6\n").expect("written");
+    assert!(check(Some(2)).contains("line 2, PORT_RANGE, is no NAME=VALUE"));
     fs::set_permissions(here.join(".env"), fs::Permissions::from_mode(0o666)).expect("mine");
     assert!(check(Some(2)).contains("chmod go-w"));
     fs::remove_file(here.join(".env")).expect("mine");

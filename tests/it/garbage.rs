@@ -372,6 +372,45 @@ fn what_the_far_end_makes_of_a_probe_is_counted_and_not_measured() {
     assert!(findings.contains("as this run had signed them"), "{findings}");
 }
 
+/// A 401 with its challenge.
+fn challenge() -> (u16, String, String) {
+    // A phrase that ends its line: the challenge follows as a header.
+    let phrase = "Unauthorized\r\nWWW-Authenticate: Digest realm=\"far\", nonce=\"1\"";
+    (401, phrase.into(), String::new())
+}
+
+/// Runs a call for a second against the far end with an account; the run ends with `code`.
+fn run_as(place: &Place, far: FarEnd, [user, password]: [&str; 2], code: i32) {
+    let target = format!("asterisk.sip={}", far.sip);
+    let set = ["asterisk.mode=external", &target, "service.mode=none", "load.calls=1", "load.duration=1s"];
+    let mut run = place.run("smoke", &[&set[..], &["load.retry_after=60s", COUNTS]].concat());
+    ends_with(run.env("SIP_USER", user).env("SIP_PASS", password), code);
+    far.stop();
+}
+
+#[test]
+fn a_caller_that_authenticates_is_in_from_the_user_that_it_authenticates_as() {
+    let place = Place::new();
+    let answers: Answers = |call, media, invite| match call {
+        0 => challenge(),
+        _ if invite.from().contains("<sip:somebody@") => (200, "OK".into(), description(media)),
+        _ => (403, invite.from().into(), String::new()),
+    };
+    let far = FarEnd::answering(0, |_, _| Vec::new(), answers);
+    run_as(&place, far, ["somebody", "a-good-one"], 0);
+    assert_eq!((place.count("packets.sent"), place.count("packets.received")), (50, 50));
+}
+
+#[test]
+fn a_password_that_is_refused_is_a_finding_with_its_user() {
+    let place = Place::new();
+    let far = FarEnd::answering(0, |_, _| Vec::new(), |_, _, _| challenge());
+    run_as(&place, far, ["somebody", "guess"], 10);
+    let finding = place.summary()["findings"][0].clone();
+    assert_eq!(finding["name"], "auth_refused", "{finding}");
+    assert!(finding["what"].as_str().is_some_and(|what| what.contains("as `somebody`")), "{finding}");
+}
+
 /// Runs a call a line against the far end, all of them at once; the rows of `calls.csv`.
 fn calls_against(place: &Place, far: FarEnd, calls: u32) -> Vec<HashMap<String, String>> {
     let (target, load) = (format!("asterisk.sip={}", far.sip), format!("load.calls={calls}"));

@@ -10,6 +10,7 @@ use crate::harness::{
     PATIENCE, Place, UsersAsterisk, assert_replaced, child_of, comes_to_be, ends_with, rows, sipp,
     start_until, stderr,
 };
+use loadtest::asterisk::{SearchPlaces, find};
 use loadtest::net::http::{HttpClient, HttpLimits};
 use loadtest::record::Series;
 use nix::sys::signal::{Signal, kill};
@@ -173,6 +174,9 @@ fn an_asterisk_that_dies_ends_the_run_with_its_name_and_a_report() {
     let verdict = &summary["verdict"];
     assert_eq!(verdict["outcome"], "inconclusive", "a run that broke has not passed");
     assert!(verdict["doubt"]["reasons"].to_string().contains("Asterisk ended"), "{verdict}");
+    let finding = &summary["findings"][0];
+    assert_eq!(finding["name"], "asterisk_died", "{finding}");
+    assert!(finding["cause"].as_str().is_some_and(|cause| cause.contains("it was killed")), "{finding}");
     place.assert_nothing_left();
 }
 
@@ -211,8 +215,22 @@ fn a_service_that_dies_ends_the_run_and_the_calls() {
     kill(Pid::from_raw(child_of(&child, "service")), Signal::SIGKILL).expect("the service runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(1));
     assert!(place.summary()["verdict"]["doubt"]["reasons"].to_string().contains("the service ended"));
+    assert_eq!(place.summary()["findings"][0]["name"], "service_died");
     let calls = rows(&place.out().join("calls.csv"));
     assert!(calls.iter().all(|c| !c["held_ms"].is_empty()), "every call was hung up: {calls:?}");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn an_extension_that_is_not_there_is_a_finding_that_names_it() {
+    let place = Place::new();
+    // The managed dialplan takes every word that begins with a letter or a digit; Asterisk passes over dashes.
+    let set = ["sip.to=_nobody", "load.calls=2", "load.duration=1s", "load.retry_after=60s", COUNTS];
+    ends_with(&mut place.run("smoke", &set), 10);
+    let finding = place.summary()["findings"][0].clone();
+    assert_eq!(finding["name"], "no_extension", "{finding}");
+    assert!(finding["what"].as_str().is_some_and(|what| what.contains("404")), "{finding}");
+    assert!(finding["cause"].as_str().is_some_and(|cause| cause.contains("`_nobody`")), "{finding}");
     place.assert_nothing_left();
 }
 
@@ -222,6 +240,21 @@ fn credentials_are_used_when_asterisk_asks_for_them() {
     let set = ["sip.from=somebody", "load.calls=2", "load.duration=2s", COUNTS];
     ends_with(place.run("smoke", &set).env("SIP_USER", "secure").env("SIP_PASS", "a-good-one"), 0);
     assert_eq!(place.count("calls.attempts"), 2);
+}
+
+#[test]
+fn two_runs_at_once_on_default_ports_do_not_meet() {
+    let places = [Place::new(), Place::new()];
+    let set = ["load.calls=2", "load.duration=2s", COUNTS];
+    // The second begins while the first has its calls up, and neither has to wait for the other.
+    let mut first = start_until(&mut places[0].run_on_default_ports("smoke", &set), "ramp");
+    ends_with(&mut places[1].run_on_default_ports("smoke", &set), 0);
+    assert_eq!(first.wait().expect("it ends").code(), Some(0));
+    for place in &places {
+        assert_eq!((place.count("calls.answered_count"), place.count("packets.sent")), (2, 200));
+        assert_eq!((place.count("strangers.count"), place.count("forged.count")), (0, 0));
+        place.assert_nothing_left();
+    }
 }
 
 #[test]
@@ -265,7 +298,7 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
         .concat();
 
     let mut wrong = place.run("smoke", &set);
-    let output = ends_with(wrong.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", "guess"), 1);
+    let output = ends_with(wrong.env("ARI_USER", &told["ARI_USER"]).env("ARI_PASS", "guess"), 2);
     assert!(stderr(&output).contains("refuses user"), "{}", stderr(&output));
     let output = ends_with(&mut place.run("smoke", &set), 2);
     assert!(stderr(&output).contains("ARI_PASS"), "{}", stderr(&output));
@@ -275,6 +308,9 @@ fn an_asterisk_of_the_users_own_and_a_wrong_password() {
     let bare = ["asterisk.mode=external", "load.calls=2", "load.duration=2s", COUNTS];
     ends_with(place.run("smoke", &bare).envs(&account), 0);
     assert_eq!(place.count("packets.sent"), 200);
+    let install = find::find(&SearchPlaces::from_environment(None)).unwrap_or_else(|e| panic!("{e}"));
+    let asked = place.summary()["environment"]["asterisk"].clone();
+    assert_eq!(asked, format!("{}, external at {}", install.version, told["SIP"]), "it was asked over ARI");
     assert_eq!(channels(&told), "[]", "after a run");
 
     fs::remove_dir_all(place.out()).expect("the second run's folder");

@@ -280,3 +280,41 @@ async fn metrics_come_in_the_form_that_is_asked_for() {
     assert_eq!((events.lag.count(), events.by_type.values().sum::<u64>()), (events.total, events.total));
     lab.end().await;
 }
+
+#[tokio::test]
+async fn callers_by_the_thousand_that_are_none_are_refused_and_the_next_call_is_served() {
+    const FLOOD: u64 = 5000;
+    let lab = Lab::new(10).await;
+    let wire = lab.wire().await;
+    let service = lab.serve_over(&wire).await;
+    service.assert_health(200).await;
+    let start = |n| {
+        let channel = format!(r#"{{"id":"flood-{n}","name":"PJSIP/driver-{n}","state":"Ring"}}"#);
+        let time = "2026-11-26T09:00:00.000+0000";
+        format!(
+            r#"{{"type":"StasisStart","application":"loadtest","timestamp":"{time}","args":[],"channel":{channel}}}"#
+        )
+    };
+    wire.forge((0..FLOOD).map(start));
+    let ended = async || {
+        let (_, metrics) = service.get("/metrics").await;
+        metrics["total_channels"] == FLOOD && metrics["active_channels"] == 0
+    };
+    assert!(comes_true(ended).await, "{:?}", service.get("/metrics").await);
+    service.assert_free(10).await;
+    lab.assert_empty().await;
+    let caller = Caller::call(lab.sip(), "service", 1, Codec::Pcmu).await.expect("an answer");
+    service.assert_bridged(1).await;
+    assert_whole(&caller.talk(Duration::from_millis(400), Codec::Pcmu).await, 1);
+    caller.hang_up().await;
+    lab.assert_empty().await;
+    let report = service.stop().await;
+    let told: u64 = report.outcomes.iter().map(|count| count.calls).sum();
+    assert_eq!((report.calls.total, told + report.calls.unheeded), (FLOOD + 1, FLOOD + 1));
+    let count = |outcome: &str| {
+        report.outcomes.iter().filter(|count| count.outcome == outcome).map(|count| count.calls).sum::<u64>()
+    };
+    assert!(count("no_port") > 0 && count("completed") == 1, "{:?}", report.outcomes);
+    assert_eq!((report.calls.left_behind, report.events.malformed), (0, 0));
+    lab.end().await;
+}

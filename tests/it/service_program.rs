@@ -3,18 +3,20 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::harness::lab::{Lab, Passing, QUICK};
-use crate::harness::{Caller, PATIENCE, Place, comes_true, ends_with, rows, stderr};
+use crate::harness::{Caller, Guarded, PATIENCE, Place, comes_true, ends_with, rows, stderr};
 use hyper::Method;
 use loadtest::ari::CallIds;
 use loadtest::net::http::HttpClient;
 use loadtest::record::ServiceRecord;
 use loadtest::rtp::Codec;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::mpsc;
@@ -34,17 +36,25 @@ async fn start(
     lab: &Lab,
     ari_url: &str,
     file: &Path,
-) -> (Child, SocketAddr, JoinHandle<Vec<String>>) {
-    let mut child = place
-        .program()
+) -> (Guarded, SocketAddr, JoinHandle<Vec<String>>) {
+    start_as(place.program(), lab, ari_url, file).await
+}
+
+/// The same of a program that was given its limits.
+async fn start_as(
+    mut program: Command,
+    lab: &Lab,
+    ari_url: &str,
+    file: &Path,
+) -> (Guarded, SocketAddr, JoinHandle<Vec<String>>) {
+    program
         .args(["service", "--http", "127.0.0.1:0", "--metrics-file"])
         .arg(file)
         .env("ARI_URL", ari_url)
         .env("ARI_PASS", &lab.config.password)
         .env("PORT_RANGE", lab.config.port_range.to_string())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::piped());
+    let mut child = Guarded::spawn(&mut program);
     let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let (ready, mut is_ready) = mpsc::unbounded_channel();
     let reader = std::thread::spawn(move || {
@@ -228,4 +238,54 @@ fn an_echo_server_that_cannot_be_found_is_said_before_anything_starts() {
         assert!(said.contains(words), "{said}");
     }
     ends_with(&mut place.run("smoke", &["service.echo=nowhere"]), 2);
+}
+
+#[tokio::test]
+async fn a_lack_of_descriptors_is_named_and_leaves_the_service_and_its_calls_alone() {
+    /// A quarter of it is kept back.
+    const DESCRIPTORS: u64 = 96;
+    const ROOM: u32 = 72;
+    let lab = Lab::new(80).await;
+    let place = Place::new();
+    let file = place.path("service.json");
+    let mut program = place.program();
+    let limit = || Ok(setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)?);
+    // SAFETY: setrlimit(2) is async-signal-safe, and nothing else is called between fork and exec.
+    unsafe { program.pre_exec(limit) };
+    let (mut child, address, reader) = start_as(program, &lab, &lab.config.ari_url, &file).await;
+    let http = HttpClient::new(&format!("http://{address}"), None).unwrap();
+
+    let mut held = Vec::new();
+    for id in 0..ROOM {
+        held.push(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.expect("an answer"));
+    }
+    for id in ROOM..ROOM + 3 {
+        assert_eq!(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.err(), Some(503));
+    }
+    assert_eq!(
+        http.send(Method::GET, "/health", QUICK).await.unwrap().status,
+        200,
+        "it is served all the same"
+    );
+    held.pop().unwrap().hang_up().await;
+    lab.assert_left(2 * held.len(), held.len()).await;
+    let is_free = comes_true(async || {
+        let answer = http.send(Method::GET, "/metrics", QUICK).await.unwrap();
+        serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap()["active_channels"] == held.len()
+    });
+    assert!(is_free.await, "the call that was hung up is over");
+    held.push(Caller::call(lab.sip(), "service", 99, Codec::Pcmu).await.expect("an answer"));
+    for caller in &held {
+        caller.hang_up().await;
+    }
+    lab.assert_empty().await;
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let said = reader.join().unwrap();
+    let named =
+        |line: &&String| line.contains("the limit of file descriptors leaves room for no further call");
+    assert_eq!(said.iter().filter(named).count(), 1, "{said:#?}");
+    let summary = summary(&file);
+    assert_eq!((summary.calls.total, summary.ports.refused), (u64::from(ROOM) + 4, 3));
+    lab.end().await;
 }

@@ -98,9 +98,10 @@ async fn whoever_ends_between_the_last_call_and_the_tear_down_breaks_the_run() {
         // The other one is not torn down meanwhile, so nothing but this can be said.
         testbed.broken().await;
         let broken = testbed.down().await.expect("it has ended by itself");
-        assert!(broken.starts_with(&format!("{who} ended by itself during the run (signal: 9")), "{broken}");
-        let finished = finished.broken_since(&plan, Some(broken.clone())).expect("it can be written");
-        assert_eq!(finished.summary.environment.broken, broken);
+        let said = broken.to_string();
+        assert!(said.starts_with(&format!("{who} ended by itself during the run (signal: 9")), "{said}");
+        let finished = finished.broken_since(&plan, Some(broken)).expect("it can be written");
+        assert_eq!(finished.summary.environment.broken, said);
         let (_, written) =
             finished.raw.iter().find(|(name, _)| *name == "environment.json").expect("written");
         assert!(String::from_utf8_lossy(written).contains("ended by itself during the run"));

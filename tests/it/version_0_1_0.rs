@@ -115,7 +115,9 @@ fn without_findings(text: &str) -> String {
     }
     let (mut kept, mut is_inside) = (Vec::new(), false);
     for line in text.lines() {
-        let begins = line.starts_with("**Calls:**") || line.contains(". **") && line.ends_with("**  ");
+        let begins = line.starts_with("**Calls:**")
+            || line == "### Findings"
+            || line.contains(". **") && line.ends_with("**  ");
         is_inside = begins || is_inside && (line.starts_with("   ") || line.is_empty());
         if !is_inside {
             kept.push(line);

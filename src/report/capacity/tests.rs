@@ -4,7 +4,7 @@ use resvg::usvg::roxmltree::Document;
 
 use super::*;
 use crate::report::terminal::Look;
-use crate::report::words::wrapped;
+use crate::values::wrapped;
 
 fn file(format: Format, report: &CapacityReport) -> String {
     String::from_utf8(render(format, report).unwrap().remove(0).bytes).unwrap()

@@ -9,7 +9,7 @@ use crate::analysis::fault::Recovery;
 use crate::diagnosis::{self, Finding};
 use crate::gate::{GateResult, Outcome, Verdict};
 use crate::metrics::{EndingCount, Summary};
-use crate::values::{Unit, Value};
+use crate::values::{Unit, Value, WIDTH, wrapped};
 
 /// The form of the text.
 #[derive(Debug, Clone, Copy, Default)]
@@ -82,8 +82,7 @@ impl Pen {
     }
 }
 
-/// Columns that the text keeps to where it can, and those of them that names take.
-const WIDTH: usize = 80;
+/// Columns that names take.
 pub(super) const NAME: usize = 15;
 /// Most ways of ending that have a line.
 const MOST_ENDINGS: usize = 8;
@@ -91,7 +90,7 @@ const MOST_ENDINGS: usize = 8;
 /// Text behind `lead`, whose width its further lines keep free; each line painted.
 pub(super) fn paragraph(text: &mut String, lead: &str, words: &str, paint: impl Fn(&str) -> String) {
     let indent = visible(lead);
-    for (n, line) in words::wrapped(&words::one_line(words), WIDTH - indent).iter().enumerate() {
+    for (n, line) in wrapped(&words::one_line(words), WIDTH - indent).iter().enumerate() {
         let lead = if n == 0 { lead.to_string() } else { " ".repeat(indent) };
         let _ = writeln!(text, "{lead}{}", paint(line));
     }

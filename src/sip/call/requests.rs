@@ -15,6 +15,23 @@ const MAX_SERVERS: usize = 16;
 /// Longest answer remembered: it repeats Via, From and To of its request. One to a longer request is made anew.
 const MAX_REMEMBERED: usize = 4096;
 
+/// A request of the dialog that is not refused.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    /// Time of its receipt.
+    at: Stamp,
+    request: &'a Message,
+    /// Our own tag of the dialog, for the answer.
+    from_tag: &'a str,
+    vet: Vet<'a>,
+}
+
+impl<'a> Asked<'a> {
+    fn response(self, code: u16) -> Response<'a> {
+        Response::new(self.request, code, self.from_tag)
+    }
+}
+
 impl Call {
     pub(super) fn on_request(&mut self, now: Stamp, request: &Message, vet: Vet<'_>) {
         if *request.method() == Method::Ack {
@@ -28,7 +45,7 @@ impl Call {
         let from_tag = self.config.from_tag.clone();
         let response = match self.refusal(request) {
             Some(code) => uas::refuse(request, code, &from_tag),
-            None => self.accept(now, request, &from_tag, vet),
+            None => self.accept(Asked { at: now, request, from_tag: &from_tag, vet }),
         };
         self.answer(now, request, &response);
     }
@@ -74,19 +91,13 @@ impl Call {
         is_known && request.to_tag() == Some(self.config.from_tag.as_str())
     }
 
-    fn accept<'a>(
-        &mut self,
-        now: Stamp,
-        request: &'a Message,
-        from_tag: &'a str,
-        vet: Vet<'_>,
-    ) -> Response<'a> {
-        match request.method() {
-            Method::Bye => self.on_bye(now, request),
-            Method::Invite | Method::Update => return self.on_new_session(now, request, from_tag, vet),
+    fn accept<'a>(&mut self, asked: Asked<'a>) -> Response<'a> {
+        match asked.request.method() {
+            Method::Bye => self.on_bye(asked.at, asked.request),
+            Method::Invite | Method::Update => return self.on_new_session(asked),
             _ => {}
         }
-        Response::new(request, 200, from_tag)
+        asked.response(200)
     }
 
     fn on_bye(&mut self, now: Stamp, request: &Message) {
@@ -106,37 +117,32 @@ impl Call {
     }
 
     /// A re-INVITE or UPDATE: agrees to it, so that session timers and moved media keep the call.
-    fn on_new_session<'a>(
-        &mut self,
-        now: Stamp,
-        request: &'a Message,
-        from_tag: &'a str,
-        vet: Vet<'_>,
-    ) -> Response<'a> {
+    fn on_new_session<'a>(&mut self, asked: Asked<'a>) -> Response<'a> {
+        let Asked { at, request, vet, .. } = asked;
         if self.state == CallState::Over {
-            return Response::new(request, 481, from_tag);
+            return asked.response(481);
         }
         // Our own offer is open until the INVITE is answered (RFC 3261 14.2, RFC 3311 5.2).
         let has_offer = request.has_sdp();
         if self.state == CallState::Calling && (has_offer || *request.method() == Method::Invite) {
-            return Response::new(request, 491, from_tag);
+            return asked.response(491);
         }
         let mut direction = MediaDirection::SendRecv;
         if has_offer {
             direction = match parse_answer(request.body(), &self.config.offer) {
-                Ok(media) if vet(media.rtp_address).is_ok() => self.on_media(now, media),
+                Ok(media) if vet(media.rtp_address).is_ok() => self.on_media(at, media),
                 // The old way to hold a call: nothing can be sent there, and nothing has to be.
                 Err(SdpError::Unspecified(_)) => {
-                    self.media_event(CallEvent::Held { at: now, direction: MediaDirection::Inactive });
+                    self.media_event(CallEvent::Held { at, direction: MediaDirection::Inactive });
                     MediaDirection::RecvOnly
                 }
-                Ok(_) | Err(_) => return Response::new(request, 488, from_tag),
+                Ok(_) | Err(_) => return asked.response(488),
             };
         }
         if let Some(leg) = &mut self.leg {
             leg.dialog.refresh_target(request, vet);
         }
-        let mut response = Response::new(request, 200, from_tag);
+        let mut response = asked.response(200);
         response.contact = Some(self.config.local);
         if has_offer || *request.method() == Method::Invite {
             response.sdp = Some(self.describe(direction));

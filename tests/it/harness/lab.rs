@@ -14,7 +14,7 @@ use loadtest::service::{AriService, ServiceConfig, ServiceEnd};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::{Echo, Lane, PATIENCE, Target, comes_true};
@@ -257,6 +257,7 @@ pub struct Wire {
     pub passing: watch::Sender<Passing>,
     lies: Lies,
     deafening: Deafening,
+    forged: broadcast::Sender<Vec<u8>>,
 }
 
 /// A part of the path of the request with which a [`Wire`] becomes [`Passing::Deaf`].
@@ -270,10 +271,13 @@ impl Wire {
         let lies = Lies::default();
         let deafening = Deafening::default();
         let (told, switch, last) = (lies.clone(), passing.clone(), deafening.clone());
+        let (forged, _) = broadcast::channel(1);
+        let forging = forged.clone();
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 let (mut now, told) = (now.clone(), told.clone());
                 let (switch, last) = (switch.clone(), last.clone());
+                let mut forged = forging.subscribe();
                 tokio::spawn(async move {
                     if *now.borrow() == Passing::Cut {
                         return;
@@ -282,13 +286,24 @@ impl Wire {
                     tokio::select! {
                         biased;
                         _ = now.wait_for(|now| !matches!(now, Passing::Open | Passing::Deaf)) => {}
-                        _ = pass(&mut near, &mut far, &told, &last, &switch) => {}
+                        _ = pass(&mut near, &mut far, &told, &last, &switch, &mut forged) => {}
                     }
                     let _ = now.wait_for(|now| *now != Passing::Frozen).await;
                 });
             }
         });
-        Wire { address, passing, lies, deafening }
+        Wire { address, passing, lies, deafening, forged }
+    }
+
+    /// Sends events of its own over the event connection, while Asterisk itself sends none.
+    pub fn forge(&self, events: impl IntoIterator<Item = String>) {
+        let frames = events.into_iter().flat_map(|event| {
+            // A whole text of 126 to 65,535 bytes, unmasked as a server's are (RFC 6455 section 5.2).
+            let len = u16::try_from(event.len()).expect("a short event");
+            assert!(len > 125, "a length of two bytes is for longer ones");
+            [&[0x81, 126][..], &len.to_be_bytes(), event.as_bytes()].concat()
+        });
+        self.forged.send(frames.collect()).expect("somebody is connected");
     }
 
     /// Passes no event on from the next request on that has `path_part` in its path.
@@ -333,6 +348,7 @@ async fn pass(
     lies: &Lies,
     deafening: &Deafening,
     switch: &watch::Sender<Passing>,
+    forged: &mut broadcast::Receiver<Vec<u8>>,
 ) -> std::io::Result<()> {
     let (mut out, mut back) = (vec![0; 1 << 14], vec![0; 1 << 14]);
     let mut has_events = false;
@@ -353,6 +369,10 @@ async fn pass(
                         None => far.write_all(&out[..len]).await?,
                     }
                 }
+            },
+            frames = forged.recv() => match frames {
+                Ok(frames) if has_events => near.write_all(&frames).await?,
+                _ => {}
             },
             got = far.read(&mut back) => match got? {
                 0 => return Ok(()),

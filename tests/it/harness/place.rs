@@ -84,6 +84,16 @@ impl Place {
         command
     }
 
+    /// `loadtest run scenarios/SCENARIO.toml` into the run's folder on the ports that a scenario has by default.
+    pub fn run_on_default_ports(&self, scenario: &str, set: &[&str]) -> Command {
+        let mut command = self.program();
+        command.arg("run").arg(format!("scenarios/{scenario}.toml")).arg("--out").arg(self.out());
+        for setting in LENIENT.iter().chain(set) {
+            command.args(["--set", setting]);
+        }
+        command
+    }
+
     /// `loadtest ab scenarios/SCENARIO.toml` into the run's folder, with this place's settings and `set`.
     pub fn ab(&self, scenario: &str, set: &[&str]) -> Command {
         let mut command = self.on("ab", scenario, set);
