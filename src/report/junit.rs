@@ -78,7 +78,7 @@ fn of_run(verdict: &Verdict, doubt: &[String], findings: &[Finding]) -> TestCase
     }
 }
 
-fn unsuccessful(kind: NonSuccessKind, ty: &str, message: String) -> TestCaseStatus {
+pub(super) fn unsuccessful(kind: NonSuccessKind, ty: &str, message: String) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
     status.set_type(ty).set_message(message);
     status

@@ -44,7 +44,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
     text
 }
 
-fn sign(outcome: Outcome) -> &'static str {
+pub(super) fn sign(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Pass => "✅",
         Outcome::Fail | Outcome::Regressed => "❌",

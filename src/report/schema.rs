@@ -115,64 +115,74 @@ fn strict(schema: &mut Schema) {
     schema.insert("additionalProperties".into(), false.into());
 }
 
-/// The document's schema.
-fn generated() -> Value {
+/// The schema of a document of that type, whose `format` is from 1 to the newest.
+pub(super) fn document_of<D: schemars::JsonSchema>(title: &str, urn: &str, format: u32) -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
-    let mut schema = settings.into_generator().into_root_schema_for::<exporter::Document>();
+    let mut schema = settings.into_generator().into_root_schema_for::<D>();
     RecursiveTransform(strict).transform(&mut schema);
-    schema.insert("$id".into(), format!("urn:loadtest:summary:{FORMAT_VERSION}").into());
-    schema.insert("title".into(), "loadtest summary.json".into());
+    schema.insert("$id".into(), format!("{urn}:{format}").into());
+    schema.insert("title".into(), title.into());
     let mut schema = schema.to_value();
     schema["properties"]["format"]["minimum"] = 1.into();
-    schema["properties"]["format"]["maximum"] = FORMAT_VERSION.into();
+    schema["properties"]["format"]["maximum"] = format.into();
     schema
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
+fn generated() -> Value {
+    document_of::<exporter::Document>("loadtest summary.json", "urn:loadtest:summary", FORMAT_VERSION)
+}
 
+#[cfg(test)]
+pub(super) mod tests {
     use super::*;
     use crate::gate::Verdict;
     use crate::metrics::Summary;
     use crate::report::{Format, fixture, render};
-
-    const PUBLISHED: &str = "docs/summary.schema.json";
 
     fn document(summary: &Summary, verdict: &Verdict) -> Value {
         let files = render(Format::Json, summary, verdict, "").unwrap();
         serde_json::from_slice(&files[0].bytes).unwrap()
     }
 
-    /// `UPDATE_SCHEMA=1` writes the file anew.
-    #[test]
-    fn the_published_schema_is_that_of_the_code() {
-        let mut text = serde_json::to_string_pretty(&generated()).unwrap();
+    /// Holds a published schema against that of the code; `UPDATE_SCHEMA=1` writes it anew.
+    pub(in crate::report) fn held_against(path: &str, generated: &Value) {
+        let mut text = serde_json::to_string_pretty(generated).unwrap();
         text.push('\n');
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
-            fs::write(PUBLISHED, &text).unwrap();
+            std::fs::write(path, &text).unwrap();
         }
-        let published = fs::read_to_string(PUBLISHED).unwrap_or_default();
-        assert!(published == text, "{PUBLISHED} is behind: UPDATE_SCHEMA=1 cargo test --lib schema");
+        let published = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(published == text, "{path} is behind: UPDATE_SCHEMA=1 cargo test --lib schema");
+    }
+
+    /// Keys of a schema without a description, by their places.
+    pub(in crate::report) fn undescribed(schema: &Value) -> Vec<String> {
+        fn add(at: &str, schema: &Value, found: &mut Vec<String>) {
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                let (at, refers) = (format!("{at}.{name}"), property.get("$ref").is_some());
+                if !property["description"].is_string() && !refers && property["properties"].is_null() {
+                    found.push(at.clone());
+                }
+                add(&at, property, found);
+            }
+            for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
+                add(name, definition, found);
+            }
+        }
+        let mut found = Vec::new();
+        add("", schema, &mut found);
+        found
+    }
+
+    #[test]
+    fn the_published_schema_is_that_of_the_code() {
+        held_against("docs/summary.schema.json", &generated());
     }
 
     #[test]
     fn every_key_is_described() {
-        fn undescribed(at: &str, schema: &Value, found: &mut Vec<String>) {
-            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-                let (at, refers) = (format!("{at}.{name}"), property.get("$ref").is_some());
-                // The samples' keys are the groups of metrics.
-                if !property["description"].is_string() && !refers && property["properties"].is_null() {
-                    found.push(at.clone());
-                }
-                undescribed(&at, property, found);
-            }
-            for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
-                undescribed(name, definition, found);
-            }
-        }
-        let mut found = Vec::new();
-        undescribed("", &generated(), &mut found);
+        let mut found = undescribed(&generated());
+        // The samples' keys are the groups of metrics.
         found.retain(|at| !at.starts_with(".samples."));
         assert!(found.is_empty(), "{found:?}");
     }

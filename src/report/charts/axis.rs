@@ -50,6 +50,16 @@ impl Axis {
         Axis { from: 0.0, to: last as f64 * step, scale: Scale::Linear, ticks: ticks.collect() }
     }
 
+    /// As [`Axis::linear`], but it ends at `to`, which need be no round number.
+    pub(super) fn linear_to(to: f64, count: usize, least_step: f64) -> Axis {
+        let mut axis = Axis::linear(to, count, least_step);
+        if to.is_finite() && to > 0.0 {
+            axis.to = to;
+            axis.ticks.retain(|tick| tick.at <= to);
+        }
+        axis
+    }
+
     /// Milliseconds on a logarithmic axis around all `values`, with at most `count` labels.
     pub(super) fn log_ms(values: impl Iterator<Item = f64>, count: usize) -> Axis {
         let (low, high) = values
@@ -131,6 +141,16 @@ impl Axis {
             .take_while(|at| *at < f64::from(count))
             .map(|at| Tick { at: at + 0.5, label: number(at, step) });
         Axis { from: 0.0, to: f64::from(count.max(1)), scale: Scale::Linear, ticks: ticks.collect() }
+    }
+
+    /// Places 1, 2, 3, … up to `count`, with at most `labels` of their numbers, and half a place at either end.
+    pub(super) fn counted(count: usize, labels: usize) -> Axis {
+        let step = round_step(count as f64 / labels.max(1) as f64).max(1.0);
+        let numbers = (0..).map(|n| f64::from(n) * step).skip(usize::from(step == 1.0));
+        let ticks = numbers.map(|n| n.max(1.0)).take_while(|at| *at <= count as f64);
+        let ticks = ticks.map(|at| Tick { at, label: number(at, step) });
+        let to = count.max(1) as f64 + 0.5;
+        Axis { from: 0.5, to, scale: Scale::Linear, ticks: ticks.collect() }
     }
 
     pub(super) fn contains(&self, value: f64) -> bool {

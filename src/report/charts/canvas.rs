@@ -100,6 +100,8 @@ impl Canvas {
         let by = self.px(ems);
         self.height += by;
         self.svg.grow(by.unsigned_abs());
+        // The area keeps the size that it was made with, and moves what lies below onto its edge.
+        self.area = self.svg.clone().into_drawing_area();
     }
 
     /// Ends the drawing.
@@ -166,18 +168,30 @@ impl Canvas {
 
     /// Divides the rest of the canvas into rows of the given weights.
     pub(super) fn rows<const N: usize>(&self, weights: [f64; N]) -> [Rect; N] {
+        let mut rows = self.divided(&weights).into_iter();
+        // Invariant: there is a row for each weight.
+        weights.map(|_| rows.next().expect("a row for each weight"))
+    }
+
+    /// Divides the rest of the canvas into rows of the same height.
+    pub(super) fn alike(&self, rows: usize) -> Vec<Rect> {
+        self.divided(&vec![1.0; rows])
+    }
+
+    fn divided(&self, weights: &[f64]) -> Vec<Rect> {
         let (left, right) = (self.margin() + self.px(3.2), self.width - self.margin().max(self.px(0.6)));
         // Room below for the ticks and the name of the x axis, and above each row for its title.
         let bottom = self.height - self.px(3.3);
         let title = self.px(2.3);
-        let free = f64::from(bottom - self.top - self.above - title * N as i32).max(1.0);
+        let free = f64::from(bottom - self.top - self.above - title * weights.len() as i32).max(1.0);
         let all: f64 = weights.iter().sum();
         let (mut top, mut above) = (self.top, self.above);
-        weights.map(|weight| {
+        let row = |weight: &f64| {
             let start = top + title + above;
             top = start + (free * weight / all) as i32;
             Rect { left, top: start, right, bottom: top, above: std::mem::take(&mut above) }
-        })
+        };
+        weights.iter().map(row).collect()
     }
 
     /// Takes a strip across the canvas, `ems` high.

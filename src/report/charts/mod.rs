@@ -5,6 +5,7 @@
 mod axis;
 mod calls_and_loss;
 mod canvas;
+mod capacity;
 mod cpu;
 mod faults;
 mod heat;
@@ -24,13 +25,16 @@ mod where_time_goes;
 
 use canvas::Canvas;
 pub(super) use canvas::Rect;
+pub(super) use capacity::CAPACITY_CHARTS;
 pub(super) use notes::Notes;
 use svg::Drawing;
 pub(super) use theme::css;
+use timeline::Stretch;
 
+use super::capacity::CapacityReport;
 use super::{File, ReportError, words};
 use crate::gate::Doubt;
-use crate::metrics::Summary;
+use crate::metrics::{Metric, Summary};
 
 /// All charts, in the order of the page.
 pub(super) static CHARTS: [Chart; 7] = [
@@ -43,8 +47,27 @@ pub(super) static CHARTS: [Chart; 7] = [
     cpu::CHART,
 ];
 
-/// A chart of a run.
-pub(super) struct Chart {
+/// The subject of charts: a run, or a search.
+pub(super) trait Plotted {
+    /// A line below a picture's title.
+    fn subtitle(&self) -> String;
+
+    /// The figure of that name, for people.
+    fn figure(&self, name: &str) -> String;
+}
+
+impl Plotted for Summary {
+    fn subtitle(&self) -> String {
+        format!("{}: {}", words::one_line(&self.environment.name), words::circumstances(&self.environment))
+    }
+
+    fn figure(&self, name: &str) -> String {
+        self.metric(name).map_or("–".into(), Metric::to_string)
+    }
+}
+
+/// A chart of a run, or of another subject.
+pub(super) struct Chart<S: 'static = Summary> {
     /// The picture's place in the run's folder.
     pub path: &'static str,
     /// The page's section that it stands in, by its id.
@@ -52,18 +75,40 @@ pub(super) struct Chart {
     pub title: &'static str,
     /// A sentence on how to read it.
     pub caption: &'static str,
-    /// Figures that a screen reader says in its stead: words, and the metric's name.
+    /// Figures that a screen reader says in its stead: words, and the figure's name.
     pub figures: &'static [(&'static str, &'static str)],
     /// Draws legend and panels below the heading.
-    draw: fn(&mut Canvas, &Summary),
+    draw: fn(&mut Canvas, &S),
 }
 
-impl Chart {
+impl<S: Plotted> Chart<S> {
     /// Its name: of the picture's file, and its id on the page.
     pub(super) fn name(&self) -> &'static str {
         self.path.trim_start_matches("plots/").trim_end_matches(".png")
     }
 
+    /// Words for a screen reader.
+    pub(super) fn label(&self, subject: &S) -> String {
+        let figure = |(words, name): &(&str, &str)| format!("{words} {}", subject.figure(name));
+        let figures: Vec<_> = self.figures.iter().map(figure).collect();
+        format!("Chart. {}: {}", self.title, figures.join(", "))
+    }
+
+    fn sketch(&self, subject: &S, not_quiet: Vec<Stretch>, look: Look) -> (Drawing, Notes) {
+        let mut canvas = Canvas::new(look, not_quiet);
+        canvas.heading(self.title, &subject.subtitle());
+        (self.draw)(&mut canvas, subject);
+        canvas.finish()
+    }
+
+    fn picture(&self, drawing: &Drawing) -> Result<File, ReportError> {
+        let path = self.path;
+        let bytes = raster::png(drawing).map_err(|why| ReportError::new(path, why))?;
+        Ok(File { path, bytes })
+    }
+}
+
+impl Chart {
     /// The chart as an SVG element for a page, and values for the page's script. `label` is read by a screen
     /// reader.
     pub(super) fn inline(
@@ -78,22 +123,28 @@ impl Chart {
     }
 
     fn drawn(&self, summary: &Summary, doubt: &Doubt, look: Look) -> (Drawing, Notes) {
-        let mut canvas = Canvas::new(look, timeline::not_quiet(summary, doubt));
-        canvas.heading(self.title, &subtitle(summary));
-        (self.draw)(&mut canvas, summary);
-        canvas.finish()
+        self.sketch(summary, timeline::not_quiet(summary, doubt), look)
+    }
+}
+
+impl Chart<CapacityReport> {
+    /// As [`Chart::inline`] of a run.
+    pub(super) fn inline(&self, report: &CapacityReport, look: Look, label: &str) -> (String, Notes) {
+        let (drawing, notes) = self.sketch(report, Vec::new(), look);
+        (drawing.inline(label), notes)
     }
 }
 
 /// All charts as PNG files.
 pub(super) fn files(summary: &Summary, doubt: &Doubt) -> Result<Vec<File>, ReportError> {
-    let picture = |chart: &Chart| {
-        let path = chart.path;
-        let (drawing, _) = chart.drawn(summary, doubt, Look::Picture);
-        let bytes = raster::png(&drawing).map_err(|why| ReportError::new(path, why))?;
-        Ok(File { path, bytes })
-    };
-    CHARTS.iter().map(picture).collect()
+    CHARTS.iter().map(|chart| chart.picture(&chart.drawn(summary, doubt, Look::Picture).0)).collect()
+}
+
+/// All charts of a search as PNG files.
+pub(super) fn capacity_files(report: &CapacityReport) -> Result<Vec<File>, ReportError> {
+    let picture =
+        |chart: &Chart<CapacityReport>| chart.picture(&chart.sketch(report, Vec::new(), Look::Picture).0);
+    CAPACITY_CHARTS.iter().map(picture).collect()
 }
 
 /// A shape that charts are drawn in.
@@ -117,10 +168,6 @@ impl Look {
             Look::Narrow => (1000, 940, 33.0),
         }
     }
-}
-
-fn subtitle(summary: &Summary) -> String {
-    format!("{}: {}", words::one_line(&summary.environment.name), words::circumstances(&summary.environment))
 }
 
 #[cfg(test)]
@@ -335,6 +382,19 @@ mod tests {
             }
             assert!(!svg(chart, &summary, Look::Wide).contains("not quiet"), "{name}");
         }
+    }
+
+    /// Faults and goals make a chart higher; its last axis has its name below its labels all the same.
+    #[test]
+    fn a_chart_that_grew_draws_into_its_new_room() {
+        let mut canvas = Canvas::new(Look::Wide, Vec::new());
+        let [before] = canvas.rows([1.0]);
+        canvas.grow(9.0);
+        let [after] = canvas.rows([1.0]);
+        assert_eq!(after.bottom - before.bottom, canvas.px(9.0));
+        canvas.dot((7, after.bottom), Ink::Blue);
+        let svg = canvas.finish().0.inline("label");
+        assert!(svg.contains(&format!("cy=\"{}\"", after.bottom)), "{svg}");
     }
 
     #[test]

@@ -5,12 +5,17 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::gate::Doubt;
-use crate::metrics::{Metric, Summary};
-use crate::report::charts::{CHARTS, Chart, Look, Notes, Rect};
+use crate::metrics::Summary;
+use crate::report::capacity::CapacityReport;
+use crate::report::charts::{CAPACITY_CHARTS, CHARTS, Chart, Look, Notes, Plotted, Rect};
 
 /// A chart in both shapes, of which the page shows the one that fits.
-pub(super) struct PageChart {
-    pub chart: &'static Chart,
+pub(in crate::report) struct PageChart {
+    pub name: &'static str,
+    /// The page's section that it stands in, by its id.
+    pub section: &'static str,
+    pub title: &'static str,
+    pub caption: &'static str,
     pub wide: String,
     pub narrow: String,
     notes: PageNotes,
@@ -26,33 +31,53 @@ struct PageNotes {
 }
 
 /// All charts of the page.
-pub(super) struct PageCharts(Vec<PageChart>);
+pub(in crate::report) struct PageCharts(Vec<PageChart>);
 
 impl PageCharts {
     pub(super) fn of(summary: &Summary, doubt: &Doubt) -> PageCharts {
-        PageCharts(CHARTS.iter().map(|chart| page_chart(chart, summary, doubt)).collect())
+        let drawn = |chart: &'static Chart| {
+            PageChart::of(chart, summary, |look, label| chart.inline(summary, doubt, look, label))
+        };
+        PageCharts(CHARTS.iter().map(drawn).collect())
+    }
+
+    /// Those of a search.
+    pub(in crate::report) fn of_search(report: &CapacityReport) -> PageCharts {
+        let drawn = |chart: &'static Chart<CapacityReport>| {
+            PageChart::of(chart, report, |look, label| chart.inline(report, look, label))
+        };
+        PageCharts(CAPACITY_CHARTS.iter().map(drawn).collect())
     }
 
     /// The charts of a section.
-    pub(super) fn of_section(&self, id: &str) -> impl Iterator<Item = &PageChart> {
-        self.0.iter().filter(move |drawn| drawn.chart.section == id)
+    pub(in crate::report) fn of_section(&self, id: &str) -> impl Iterator<Item = &PageChart> {
+        self.0.iter().filter(move |drawn| drawn.section == id)
     }
 
     /// All notes by the chart's id, as JSON that can stand in a script element, whatever is in it.
-    pub(super) fn notes(&self) -> serde_json::Result<String> {
-        let by_id: BTreeMap<_, _> = self.0.iter().map(|drawn| (drawn.chart.name(), &drawn.notes)).collect();
+    pub(in crate::report) fn notes(&self) -> serde_json::Result<String> {
+        let by_id: BTreeMap<_, _> = self.0.iter().map(|drawn| (drawn.name, &drawn.notes)).collect();
         serde_json::to_string(&by_id).map(|notes| notes.replace('<', "\\u003c"))
     }
 }
 
-fn page_chart(chart: &'static Chart, summary: &Summary, doubt: &Doubt) -> PageChart {
-    let figure = |(words, name): &(&str, &str)| {
-        format!("{words} {}", summary.metric(name).map_or("–".into(), Metric::to_string))
-    };
-    let figures: Vec<_> = chart.figures.iter().map(figure).collect();
-    let label = format!("Chart. {}: {}", chart.title, figures.join(", "));
-    let (wide, of_wide) = chart.inline(summary, doubt, Look::Wide, &label);
-    let (narrow, of_narrow) = chart.inline(summary, doubt, Look::Narrow, &label);
-    let notes = PageNotes { wide: of_wide, narrow: of_narrow.frames };
-    PageChart { chart, wide, narrow, notes }
+impl PageChart {
+    fn of<S: Plotted>(
+        chart: &'static Chart<S>,
+        subject: &S,
+        inline: impl Fn(Look, &str) -> (String, Notes),
+    ) -> PageChart {
+        let label = chart.label(subject);
+        let (wide, of_wide) = inline(Look::Wide, &label);
+        let (narrow, of_narrow) = inline(Look::Narrow, &label);
+        PageChart {
+            name: chart.name(),
+            section: chart.section,
+            title: chart.title,
+            caption: chart.caption,
+            wide,
+            narrow,
+            notes: PageNotes { wide: of_wide, narrow: of_narrow.frames },
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! `report.html`: the whole run on one page that fetches nothing.
 
 mod calls;
-mod charts;
+pub(super) mod charts;
 mod figures;
 mod service;
 mod stories;
@@ -75,7 +75,7 @@ const SLOWEST: usize = 10;
 /// Most endings on the first screen.
 const MOST_ENDINGS: usize = 6;
 
-const SCRIPT: &str = include_str!("../../../templates/report.js");
+pub(super) const SCRIPT: &str = include_str!("../../../templates/report.js");
 
 /// The page.
 pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Result<Vec<u8>, Failure> {

@@ -55,8 +55,8 @@ const YELLOW: &str = "1;33";
 
 /// Escape codes, or none.
 #[derive(Clone, Copy)]
-struct Pen {
-    colour: bool,
+pub(super) struct Pen {
+    pub(super) colour: bool,
 }
 
 impl Pen {
@@ -64,15 +64,15 @@ impl Pen {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
 
-    fn bold(self, text: &str) -> String {
+    pub(super) fn bold(self, text: &str) -> String {
         self.paint(BOLD, text)
     }
 
-    fn dim(self, text: &str) -> String {
+    pub(super) fn dim(self, text: &str) -> String {
         self.paint(DIM, text)
     }
 
-    fn outcome(self, outcome: Outcome, text: &str) -> String {
+    pub(super) fn outcome(self, outcome: Outcome, text: &str) -> String {
         let code = match outcome {
             Outcome::Pass => GREEN,
             Outcome::Fail | Outcome::Regressed => RED,
@@ -83,12 +83,12 @@ impl Pen {
 }
 
 /// Columns that names take.
-const NAME: usize = 15;
+pub(super) const NAME: usize = 15;
 /// Most ways of ending that have a line.
 const MOST_ENDINGS: usize = 8;
 
 /// Text behind `lead`, whose width its further lines keep free; each line painted.
-fn paragraph(text: &mut String, lead: &str, words: &str, paint: impl Fn(&str) -> String) {
+pub(super) fn paragraph(text: &mut String, lead: &str, words: &str, paint: impl Fn(&str) -> String) {
     let indent = visible(lead);
     for (n, line) in wrapped(&words::one_line(words), WIDTH - indent).iter().enumerate() {
         let lead = if n == 0 { lead.to_string() } else { " ".repeat(indent) };
@@ -194,7 +194,7 @@ fn found(text: &mut String, pen: Pen, findings: &[Finding]) {
 
 /// Writes a table whose names have the room of its title, and whose columns are as wide as they must be, but
 /// no narrower than `least`.
-fn table<const N: usize>(
+pub(super) fn table<const N: usize>(
     text: &mut String,
     pen: Pen,
     title: &str,
@@ -230,7 +230,7 @@ fn endings(text: &mut String, pen: Pen, summary: &Summary) {
 
 /// Writes a title and a paragraph per line: what stands before it, its words, and whether they tell of
 /// something bad. Without lines writes nothing.
-fn list(text: &mut String, pen: Pen, title: &str, lines: Vec<(String, String, bool)>) {
+pub(super) fn list(text: &mut String, pen: Pen, title: &str, lines: Vec<(String, String, bool)>) {
     if lines.is_empty() {
         return;
     }

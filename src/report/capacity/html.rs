@@ -1,0 +1,288 @@
+//! `report.html` of a search: one page that fetches nothing.
+
+use askama::Template;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
+use super::{CapacityReport, GoalReport, OutcomeWord, TrialReport, medians, words};
+use crate::gate::Outcome;
+use crate::report::html::SCRIPT;
+use crate::report::html::charts::PageCharts;
+use crate::report::{Failure, words as common};
+use crate::search::{Figures, Kind};
+use crate::values::{Unit, Value, counted, show};
+
+/// Data of the page: words and figures, ready to stand between tags.
+#[derive(Template)]
+#[template(path = "capacity.html")]
+struct CapacityPage<'a> {
+    report: &'a CapacityReport,
+    /// The banner's class: an outcome, or `answer` without requirements.
+    class: String,
+    circumstances: String,
+    /// The word for loads.
+    loads: &'static str,
+    cards: Vec<Card>,
+    goals: Vec<GoalRow<'a>>,
+    trials: Vec<TrialRow<'a>>,
+    charts: PageCharts,
+    /// Style rules with the charts' colours.
+    colours: String,
+    method: Vec<String>,
+    circumstances_table: Vec<(&'static str, String)>,
+    /// The charts' values as JSON.
+    notes: String,
+    /// The one script that the page allows.
+    script_hash: String,
+}
+
+/// A figure at the top of the page.
+struct Card {
+    label: String,
+    figure: String,
+    /// More on it, in small letters.
+    more: String,
+}
+
+/// A goal's capacity as text.
+struct GoalRow<'a> {
+    name: &'a str,
+    cells: [String; 4],
+    gates: &'a [String],
+}
+
+/// A trial as text.
+struct TrialRow<'a> {
+    trial: &'a TrialReport,
+    load: String,
+    seconds: String,
+    outcomes: Vec<OutcomeCell>,
+    beside: String,
+    cells: [String; 7],
+    /// A gate was broken for every goal.
+    is_bad: bool,
+}
+
+struct OutcomeCell {
+    mark: &'static str,
+    class: String,
+    said: String,
+}
+
+impl GoalReport {
+    /// Clauses of the sentence behind its bounds, each with true if it is code: what stands between backticks.
+    fn clauses(&self) -> Vec<(bool, &str)> {
+        let parts = self.parted().1.split('`').enumerate().map(|(n, part)| (n % 2 == 1, part));
+        parts.filter(|(_, part)| !part.is_empty()).collect()
+    }
+}
+
+/// Heads of the figures in the table of trials.
+const HEADS: [&str; 7] = ["p50, ms", "p99, ms", "lost", "SRD p95, ms", "Asterisk", "service", "driver"];
+/// Rows of the table of trials, at most; `capacity.csv` has every one.
+const MOST_ROWS: usize = 1000;
+
+/// The page.
+pub(super) fn page(report: &CapacityReport) -> Result<Vec<u8>, Failure> {
+    let charts = PageCharts::of_search(report);
+    let notes = charts.notes()?;
+    let class = report.outcome.map_or("answer".into(), |outcome| outcome.to_string());
+    let page = CapacityPage {
+        report,
+        class,
+        circumstances: words::circumstances(report),
+        loads: words::loads(report.kind),
+        cards: cards(report),
+        goals: goals(report),
+        trials: report.trials.iter().take(MOST_ROWS).map(|trial| row(report, trial)).collect(),
+        charts,
+        colours: crate::report::charts::css(),
+        method: method(report),
+        circumstances_table: circumstances_table(report),
+        notes,
+        script_hash: STANDARD.encode(Sha256::digest(SCRIPT)),
+    };
+    Ok(page.render()?.into_bytes())
+}
+
+/// Each goal's capacity; of the goal that carries least, calls per core and what broke first.
+fn cards(report: &CapacityReport) -> Vec<Card> {
+    let several = report.goals.len() > 1;
+    let loads = words::loads(report.kind);
+    let of_goal = |goal: &GoalReport| {
+        let label = if several { format!("{}, {loads}", goal.goal) } else { capitalised(loads) };
+        Card { label, figure: bounds(report.kind, goal), more: ending(goal) }
+    };
+    let mut cards: Vec<_> = report.goals.iter().map(of_goal).collect();
+    let least = |a: &&GoalReport, b: &&GoalReport| {
+        let load = |goal: &GoalReport| goal.upper.or(goal.lower).unwrap_or(f64::INFINITY);
+        load(a).total_cmp(&load(b))
+    };
+    let Some(goal) = report.goals.iter().min_by(least) else { return cards };
+    let at = |load: f64| {
+        let of = if several { format!("{}: ", goal.goal) } else { String::new() };
+        format!("{of}at {}", words::load(report.kind, load))
+    };
+    if let (Some(_), Some(lower)) = (goal.per_core, goal.lower) {
+        let label = format!("{} for each core of Asterisk", capitalised(loads));
+        cards.push(Card { label, figure: words::per_core(goal), more: at(lower) });
+    }
+    if let (Some(broke), Some(upper)) = (&goal.broke, goal.upper) {
+        let label = format!("Broke first: {}", broke.gate);
+        cards.push(Card { label, figure: broke.actual.clone(), more: at(upper) });
+        let figure = words::cores(broke.asterisk_cores, broke.machine_cores);
+        cards.push(Card { label: "CPU of Asterisk then".into(), figure, more: at(upper) });
+    }
+    cards
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// The bounds in short: `187–196`, `≥ 400`, `< 10`.
+fn bounds(kind: Kind, goal: &GoalReport) -> String {
+    let number = |load| words::number(kind, load);
+    match (goal.lower, goal.upper) {
+        (Some(lower), Some(upper)) => format!("{} – {}", number(lower), number(upper)),
+        (Some(lower), None) => format!("≥ {}", number(lower)),
+        (None, Some(upper)) => format!("< {}", number(upper)),
+        (None, None) => "not known".into(),
+    }
+}
+
+fn ending(goal: &GoalReport) -> String {
+    match goal.regular {
+        true => "carried – not carried".into(),
+        false => goal.ending.replace('_', " "),
+    }
+}
+
+fn row<'a>(report: &CapacityReport, trial: &'a TrialReport) -> TrialRow<'a> {
+    let outcomes = words::outcomes(report, trial).into_iter().map(|(word, said)| {
+        let class = Outcome::from(word);
+        OutcomeCell { mark: common::mark(class), class: class.to_string(), said }
+    });
+    TrialRow {
+        trial,
+        load: words::number(report.kind, trial.load),
+        seconds: words::seconds(trial),
+        outcomes: outcomes.collect(),
+        beside: words::beside(trial).join("; "),
+        cells: cells(&trial.figures),
+        is_bad: trial.outcomes.iter().all(|outcome| outcome.outcome == OutcomeWord::Bad),
+    }
+}
+
+fn cells(f: &Figures) -> [String; 7] {
+    let bare = |value: Value, unit: Unit| match value {
+        Value::NoData => "–".to_string(),
+        Value::Number(_) if unit != Unit::Ratio => {
+            show(value, unit).split(' ').next().unwrap_or_default().to_string()
+        }
+        value => show(value, unit),
+    };
+    let ms = |value| bare(value, Unit::Ms);
+    let cores = |value| bare(value, Unit::Cores);
+    [
+        ms(f.rtt_p50_ms),
+        ms(f.rtt_p99_ms),
+        bare(f.loss_ratio, Unit::Ratio),
+        ms(f.srd_p95_ms),
+        cores(f.asterisk_cores),
+        cores(f.service_cores),
+        cores(f.driver_cores),
+    ]
+}
+
+/// The method in short, and what it does not say.
+fn method(report: &CapacityReport) -> Vec<String> {
+    let settings = &report.settings;
+    let percent = |ratio: f64| show(Value::Number(ratio), Unit::Ratio);
+    let (one, fulls) = (common::span(settings.final_trial_s), common::span(settings.duration_sum_s));
+    let first = match settings.initial_trial_s {
+        0.0 => String::new(),
+        s => format!(
+            " A load begins with a trial of {}, which can reject it and not confirm it.",
+            common::span(s)
+        ),
+    };
+    let exceed = match settings.exceed_ratio {
+        0.0 => "no trial of it was bad".to_string(),
+        ratio => format!("gates are broken in no more than {} of the time", percent(ratio)),
+    };
+    let machine = match report.environment.asterisk.is_empty() {
+        true => String::new(),
+        false => format!(" and {}", common::one_line(&report.environment.asterisk)),
+    };
+    vec![
+        format!(
+            "Loads are classified by RFC 9971 (MLRsearch), Appendix A. A load is carried if {exceed}, over {fulls} of \
+             trials of {one} each.{first} Loads double from {} until one is not carried; then the geometric middle is \
+             tried, smaller loads first, until the bounds are within {} of each other.",
+            words::load(report.kind, settings.min),
+            percent(settings.width_ratio)
+        ),
+        "A trial is bad when a gate is broken, whichever it is: an extension of section 4.7.1, where loss alone makes \
+         it so. A trial that a broken gate ended early counts as a short one, with the seconds it took."
+            .into(),
+        "A trial is void when its gates cannot be judged because others took the machine, or because it broke. It is \
+         not classified, and is repeated. That deviates from RFC 9971, section 4.9.1, which counts it as loss: that \
+         would blame the service for its tester. A machine that is full of the run's own load voids nothing: then the \
+         answer is the capacity of this machine with driver, service and Asterisk on it."
+            .into(),
+        format!(
+            "It is the capacity of this machine{machine}, for this scenario's media, set-up rate and length of calls. \
+             Nothing is restarted between trials, so what leaks or drifts shows in later ones. It says nothing of \
+             another codec, of hours of load, or of a machine twice the size."
+        ),
+        format!("{}.", words::limit(report)),
+    ]
+}
+
+fn circumstances_table(report: &CapacityReport) -> Vec<(&'static str, String)> {
+    let e = &report.environment;
+    let rows = vec![
+        ("Command line", common::command_line(&e.command)),
+        ("Started", e.started_at.clone()),
+        ("Took", common::span(e.elapsed_s)),
+        ("Trials", counted(report.trials.len() as u64, "trial")),
+        ("Media", format!("{}, a packet every {} ms", e.codec, e.ptime_ms)),
+        ("Asterisk", e.asterisk.clone()),
+        ("Service", e.service.clone()),
+        ("Host", e.host.clone()),
+        ("CPU", format!("{}, {} of {} to use", e.cpu, e.cpus, e.machine_cpus)),
+        ("Memory", format!("{} MiB", e.memory_mib)),
+        ("Kernel", e.kernel.clone()),
+        ("Media threads", e.scheduling.driver.clone()),
+        ("Service's scheduling", e.scheduling.service.clone()),
+        ("Asterisk's scheduling", e.scheduling.asterisk.clone()),
+        ("loadtest", e.version.clone()),
+        ("Scenario, SHA-256", e.scenario_hash.clone()),
+    ];
+    rows.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// The table N(goal), with what stands beside it.
+fn goals(report: &CapacityReport) -> Vec<GoalRow<'_>> {
+    let p99 = medians(report, |trial| trial.figures.rtt_p99_ms.number());
+    let at_lower = |goal: &GoalReport| {
+        let at = p99.iter().find(|(load, _)| Some(*load) == goal.lower);
+        at.and_then(|(_, p99)| *p99).map_or("–".into(), |p99| show(Value::Number(p99), Unit::Ms))
+    };
+    let rows = report.goals.iter().map(|goal| {
+        let [lower, upper] = [goal.lower, goal.upper].map(|load| words::bound(report.kind, load));
+        let cells = [lower, upper, words::per_core(goal), at_lower(goal)];
+        GoalRow { name: &goal.goal, cells, gates: &goal.gates }
+    });
+    let alone = |name, figure: String| {
+        let none = String::new;
+        GoalRow { name, cells: [figure, none(), none(), none()], gates: &[] }
+    };
+    let none_lost = report.none_lost.map(|load| alone("no call lost", words::number(report.kind, load)));
+    let mean = report.geometric_mean.filter(|_| report.goals.len() > 1);
+    let mean = mean.map(|mean| alone("geometric mean", format!("{mean:.1}")));
+    rows.chain(none_lost).chain(mean).collect()
+}

@@ -1,0 +1,96 @@
+//! Charts of a search for capacity.
+//!
+//! A new chart is a file with a [`Chart`], and a line in [`CAPACITY_CHARTS`].
+
+mod cores_by_load;
+mod loss_by_load;
+mod panels;
+mod path;
+mod rtt_by_load;
+
+use super::{Chart, Plotted};
+use crate::report::capacity::{CapacityReport, FIGURES, medians, words};
+use crate::report::words::one_line;
+use crate::values::{Value, show};
+
+/// All charts of a search, in the order of the page.
+pub(in crate::report) static CAPACITY_CHARTS: [Chart<CapacityReport>; 4] =
+    [rtt_by_load::CHART, loss_by_load::CHART, cores_by_load::CHART, path::CHART];
+
+impl Plotted for CapacityReport {
+    fn subtitle(&self) -> String {
+        format!("{}: {}", one_line(&self.name), words::circumstances(self))
+    }
+
+    /// `capacity`, `trials`, or a key figure at the first goal's lower bound.
+    fn figure(&self, name: &str) -> String {
+        let goal = self.goals.first();
+        match name {
+            "capacity" => goal.map_or("–".into(), |goal| goal.parted().0.into()),
+            "trials" => self.trials.len().to_string(),
+            name => {
+                let lower = goal.and_then(|goal| goal.lower);
+                let figure = FIGURES.iter().find(|figure| figure.name == name);
+                let at_lower = figure.zip(lower).and_then(|(figure, lower)| {
+                    let all = medians(self, |trial| (figure.of)(&trial.figures).number());
+                    let (_, value) = all.into_iter().find(|(load, _)| *load == lower)?;
+                    Some(show(Value::Number(value?), figure.unit))
+                });
+                at_lower.unwrap_or("–".into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use resvg::usvg::roxmltree::Document;
+
+    use super::super::Look;
+    use super::*;
+    use crate::report::capacity::fixture;
+
+    #[test]
+    fn charts_are_drawn_of_any_search_and_their_notes_are_groups_of_the_drawing() {
+        for report in fixture::all() {
+            for (chart, look) in
+                CAPACITY_CHARTS.iter().flat_map(|chart| [(chart, Look::Wide), (chart, Look::Narrow)])
+            {
+                let (svg, notes) = chart.inline(&report, look, &chart.label(&report));
+                let tree = Document::parse(&svg).unwrap();
+                let values = tree
+                    .descendants()
+                    .flat_map(|node| node.attributes())
+                    .filter(|a| a.name() != "aria-label");
+                for attribute in values {
+                    let value = attribute.value();
+                    assert!(!value.contains("NaN") && !value.contains("inf"), "{attribute:?}");
+                }
+                let groups = |name: &str| -> HashSet<usize> {
+                    tree.descendants().filter_map(|node| node.attribute(name)?.parse().ok()).collect()
+                };
+                let name = chart.name();
+                assert_eq!(groups("data-key"), (0..notes.keys.len()).collect(), "{name}");
+                for series in notes.panels.iter().flat_map(|panel| &panel.series) {
+                    assert!(groups("data-series").contains(&series.key), "{series:?} of {name}");
+                }
+                assert_eq!(notes.panels.len(), notes.frames.len(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_show_the_bounds_and_a_screen_reader_says_them() {
+        let report = fixture::typical();
+        let capacity = report.goals[0].parted().0;
+        for chart in &CAPACITY_CHARTS {
+            assert!(chart.label(&report).contains(capacity), "{}", chart.name());
+        }
+        let (svg, _) = CAPACITY_CHARTS[0].inline(&report, Look::Wide, "label");
+        assert!(svg.contains(&format!("capacity: {capacity}")) && svg.contains("rtt.p99 &lt; 20ms"));
+        let files = super::super::capacity_files(&report).unwrap();
+        assert_eq!(files.len(), CAPACITY_CHARTS.len());
+    }
+}
