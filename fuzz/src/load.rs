@@ -7,11 +7,11 @@ use std::time::Duration;
 use arbitrary::{Result, Unstructured};
 use loadtest::load::{Agent, AgentOutput, Control, Count, Input, Output, Stop};
 use loadtest::record::{Ending, Phase};
-use loadtest::scenario::{Hangup, Load, Scenario};
+use loadtest::scenario::{Arrivals, Hangup, Load, Scenario};
 use loadtest::sip::sdp::Offer;
 use loadtest::sip::{CallConfig, Message, Method, anywhere};
 use loadtest::stamp::Stamp;
-use loadtest::values::{Rate, Span};
+use loadtest::values::{Ramp, Rate, Span};
 
 use super::far::{Ask, Reply, Sent, steps};
 use super::signalling::config;
@@ -135,14 +135,19 @@ impl World {
             load: Load {
                 calls,
                 duration: seconds(plan.duration_s % 32 + 1),
-                ramp: Rate(f64::from(plan.rate % 64) + 0.5),
-                call_duration: plan.call_duration_s.map(|s| seconds(s % 16 + 1)),
+                ramp: Ramp::At(Rate(f64::from(plan.rate % 64) + 0.5)),
+                call_duration: plan.call_duration_s.map(|s| seconds(s % 16 + 1).into()),
                 hangup: [Hangup::Caller, Hangup::Callee, Hangup::Both][usize::from(plan.hangup % 3)],
                 retry_after: seconds(plan.retry_s % 4),
                 ..Load::default()
             },
             ..Scenario::default()
         };
+        if plan.rate >= 192 && scenario.load.call_duration.is_some() {
+            let odd = plan.rate % 2 == 1;
+            scenario.load.rate = Some(Rate(f64::from(plan.rate % 32) + 0.5));
+            scenario.load.arrivals = if odd { Arrivals::Poisson } else { Arrivals::Even };
+        }
         scenario.measure.warmup = seconds(plan.retry_s / 4 % 4);
         scenario.sip.setup_timeout = seconds(10);
         let epoch = Stamp::from_ns(1 << 60);

@@ -130,10 +130,10 @@ struct Plan {
 
 impl Plan {
     fn of(scenario: &Scenario) -> Plan {
-        let load = &scenario.load;
+        let (load, warmup) = (&scenario.load, scenario.measure.warmup.0);
         Plan {
-            ramp: ramp_duration(load.ramp, load.calls),
-            warmup: scenario.measure.warmup.0,
+            ramp: if load.rate.is_some() { load.ramp_length() } else { ramp_duration(load.ramp, load.calls) },
+            warmup: if load.rate.is_some() { warmup.max(load.settles_after()) } else { warmup },
             hold: load.duration.0,
         }
     }

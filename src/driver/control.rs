@@ -350,7 +350,7 @@ impl LoadIo<'_> {
             Count::Failed => live.failed += 1,
             Count::Dropped => live.dropped += 1,
             Count::MediaLost => (live.dropped, live.media_lost) = (live.dropped + 1, live.media_lost + 1),
-            Count::Suppressed => live.suppressed += 1,
+            Count::Suppressed(why) => live.suppressed.count(why),
         }
         let second = self.media.book.at(at);
         match what {
@@ -358,7 +358,7 @@ impl LoadIo<'_> {
             Count::Answered => second.answered += 1,
             Count::Failed => second.failed += 1,
             Count::Ended | Count::Dropped | Count::MediaLost => second.ended += 1,
-            Count::Suppressed => {}
+            Count::Suppressed(_) => {}
         }
     }
 
@@ -403,7 +403,8 @@ impl LoadIo<'_> {
         let Media { mut book, window, .. } = self.media;
         let environment = &mut book.run.environment;
         environment.calls_at_start = self.control.calls_at_start();
-        environment.suppressed_attempts = book.live.suppressed;
+        environment.suppressed_attempts = book.live.suppressed.total();
+        environment.suppressed = book.live.suppressed;
         environment.clock_step_ns = largest(self.clock_step_ns, self.timeline.step_ns());
         environment.sip_read_lag_max_ms = self.sip_read_lag.as_secs_f64() * 1000.0;
         environment.observed.first_call = self.trace.first_call;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::agent::CallSignal;
+use super::lines::Slot;
 use crate::record::{CallRecord, Ending};
 use crate::sip::call::FailReason;
 use crate::stamp::Stamp;
@@ -14,6 +15,8 @@ pub(super) struct Attempt {
     pub(super) record: CallRecord,
     /// Time at which the schedule wanted it placed.
     intended_at: Stamp,
+    /// Planned length; `None` is to the end of the run.
+    pub(super) length: Option<Duration>,
     pub(super) answered_at: Option<Stamp>,
     /// Media runs, or its last packets are still awaited.
     pub(super) has_media: bool,
@@ -27,10 +30,11 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// An attempt that is about to be placed.
-    pub(super) fn new(record: CallRecord, intended_at: Stamp) -> Self {
+    pub(super) fn new(record: CallRecord, slot: Slot) -> Self {
         Attempt {
             record,
-            intended_at,
+            intended_at: slot.intended_at,
+            length: slot.length,
             answered_at: None,
             has_media: false,
             has_line: true,

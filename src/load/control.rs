@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::attempt::Attempt;
-use super::lines::Lines;
-use super::{BATCH, Count, Input, Output, Stop};
+use super::lines::{Due, Wanted};
+use super::{BATCH, Count, Input, Output, Stop, Suppression};
 use crate::record::{Ending, Phase};
 use crate::scenario::Scenario;
 use crate::scenario::schedule::{Spacing, ramp_duration};
@@ -38,12 +38,14 @@ pub struct Control {
     pub(super) phase: Phase,
     phase_from: Stamp,
     window: Option<(Stamp, Stamp)>,
-    pub(super) lines: Lines,
+    pub(super) lines: Wanted,
     /// Attempts by number, while they last.
     pub(super) attempts: Table<u32, Attempt>,
     pub(super) deadlines: Deadlines<CallDeadline>,
     outputs: VecDeque<Output>,
     pub(super) placed: u32,
+    pub(super) answered: u32,
+    pub(super) failed: u32,
     pub(super) calls_up: u32,
     calls_at_start: u32,
 }
@@ -52,7 +54,7 @@ impl Control {
     /// The scenario's load, whose first calls are wanted from `epoch` on.
     pub fn new(scenario: Scenario, epoch: Stamp) -> Self {
         Control {
-            lines: Lines::new(&scenario.load, epoch),
+            lines: Wanted::new(&scenario.load, epoch),
             scenario,
             epoch,
             phase: Phase::Ramp,
@@ -62,6 +64,8 @@ impl Control {
             deadlines: Deadlines::new(),
             outputs: VecDeque::new(),
             placed: 0,
+            answered: 0,
+            failed: 0,
             calls_up: 0,
             calls_at_start: 0,
         }
@@ -76,9 +80,9 @@ impl Control {
     pub fn done(&self, now: Stamp) -> f64 {
         let lines = f64::from(self.scenario.load.calls.max(1));
         let done = match (self.phase, self.phase_end()) {
-            (Phase::Ramp, _) => 1.0 - self.lines.undecided() as f64 / lines,
+            (Phase::Ramp, _) if !self.lines.is_open() => 1.0 - self.lines.undecided() as f64 / lines,
             (Phase::Drain, _) => 1.0 - self.attempts.len() as f64 / lines,
-            (Phase::Warmup | Phase::Hold, end) => {
+            (Phase::Ramp | Phase::Warmup | Phase::Hold, end) => {
                 let whole = end.map_or(0.0, |end| end.since(self.phase_from).as_secs_f64());
                 now.since(self.phase_from).as_secs_f64() / whole.max(1e-9)
             }
@@ -111,7 +115,7 @@ impl Control {
         match input {
             Input::Opened { slot, port } => self.place(now, slot, port),
             Input::Suppressed(slot) => {
-                self.count(Count::Suppressed, now);
+                self.count(Count::Suppressed(Suppression::Port), now);
                 self.lines.decide(slot.line);
                 self.lines.rest(slot.line, now);
             }
@@ -130,17 +134,31 @@ impl Control {
     pub fn handle_timeout(&mut self, now: Stamp) {
         self.end_phase_if_due(now);
         for _ in 0..BATCH {
-            let (slot, due) = (self.lines.take(now), self.deadlines.pop(now));
-            if let Some(slot) = slot {
-                self.push(Output::Open(slot));
+            let (wanted, due) = (self.take(now), self.deadlines.pop(now));
+            let is_idle = wanted.is_none() && due.is_none();
+            match wanted {
+                Some(Due::Call(slot)) => self.push(Output::Open(slot)),
+                Some(Due::Suppressed(why)) => self.count(Count::Suppressed(why), now),
+                None => {}
             }
             match due {
                 Some((_, CallDeadline::HangUp(call))) => self.hang_up_due(call),
                 Some((_, CallDeadline::ByeAnswer(call))) => self.free_line(now, call),
-                None if slot.is_none() => return,
                 None => {}
             }
+            if is_idle {
+                return;
+            }
         }
+    }
+
+    /// The earliest attempt that is due. Those of an open load that are due only after the hold are not the hold's,
+    /// however late it is.
+    fn take(&mut self, now: Stamp) -> Option<Due> {
+        let end = self.phase_end().filter(|_| self.phase == Phase::Hold && self.lines.is_open());
+        let is_in_time = |next| end.is_none_or(|end| next < end);
+        self.lines.next().filter(|next| is_in_time(*next))?;
+        self.lines.take(now)
     }
 
     /// The next output, until there is none.
@@ -174,6 +192,7 @@ impl Control {
     /// End of the phase, as far as it depends on time alone.
     fn phase_end(&self) -> Option<Stamp> {
         match self.phase {
+            Phase::Ramp if self.lines.is_open() => Some(self.epoch + self.scenario.load.ramp_length()),
             Phase::Ramp => {
                 let ramp = ramp_duration(self.scenario.load.ramp, self.scenario.load.calls);
                 Some(self.epoch + ramp + self.scenario.sip.setup_timeout.0 + SLACK)
@@ -185,9 +204,16 @@ impl Control {
     }
 
     fn end_phase_if_due(&mut self, now: Stamp) {
-        let is_due = self.phase_end().is_some_and(|end| end <= now);
+        // Attempts of an open load that were due before the end are placed or suppressed before it.
+        let is_settled = |end| !self.lines.is_open() || self.lines.next().is_none_or(|next| next >= end);
+        let is_due = self.phase_end().is_some_and(|end| end <= now && is_settled(end));
+        let is_decided = !self.lines.is_open() && self.lines.undecided() == 0;
         match self.phase {
-            Phase::Ramp if is_due || self.lines.undecided() == 0 => self.end_ramp(now),
+            Phase::Ramp if is_due || is_decided => self.end_ramp(now),
+            Phase::Warmup if is_due && self.is_hopeless() => {
+                self.push(Output::Cut(now));
+                self.drain(now, false);
+            }
             Phase::Warmup if is_due => {
                 self.calls_at_start = self.calls_up;
                 self.enter(Phase::Hold, now);
@@ -201,29 +227,45 @@ impl Control {
         (self.phase, self.phase_from) = (phase, now);
     }
 
-    /// All lines have been decided, or have had their time: the hold phase can be fixed.
+    /// True if nobody answers: holding nothing for minutes would tell no more.
+    fn is_hopeless(&self) -> bool {
+        match self.lines.is_open() {
+            true => self.answered == 0 && self.failed > 0,
+            false => self.phase == Phase::Ramp && self.calls_up == 0,
+        }
+    }
+
+    /// All lines have been decided, or have had their time, or the rate has risen: the hold phase can be fixed.
     fn end_ramp(&mut self, now: Stamp) {
-        if self.calls_up == 0 {
-            // Nobody answers; holding nothing for minutes would tell no more.
+        if self.is_hopeless() {
             self.drain(now, false);
             return;
         }
-        let from = now + self.scenario.measure.warmup.0.max(NOTICE);
+        let warmup = self.scenario.measure.warmup.0;
+        let from = match self.phase_end().filter(|_| self.lines.is_open()) {
+            Some(risen) => (risen + warmup.max(self.scenario.load.settles_after())).max(now + NOTICE),
+            None => now + warmup.max(NOTICE),
+        };
         let to = from + self.scenario.load.duration.0;
         self.window = Some((from, to));
         self.push(Output::Window { from, to });
         self.enter(Phase::Warmup, now);
     }
 
-    /// No more calls. Those that are up end, spaced as they came; an attempt that is under way still
-    /// gets its answer, for the schedule wanted it. At once, all end now.
+    /// No more calls. Those that are up end, spaced as they came, or of an open load when they would have ended
+    /// anyway if that is sooner; an attempt that is under way still gets its answer, for the schedule wanted it. At
+    /// once, all end now.
     fn drain(&mut self, now: Stamp, at_once: bool) {
         self.enter(Phase::Drain, now);
         self.lines.close();
-        let mut spacing = Spacing::new(self.scenario.load.ramp, now);
+        let load = &self.scenario.load;
+        let count = if self.lines.is_open() { self.calls_up } else { load.calls };
+        let (mut spacing, is_open) = (Spacing::new(load.ramp, count, now), self.lines.is_open());
         for call in self.attempts.keys() {
             let is_up = self.attempts.get(call).is_some_and(Attempt::is_up);
+            let planned = self.deadlines.get(CallDeadline::HangUp(call)).filter(|_| is_open);
             let in_turn = (is_up && !at_once).then(|| spacing.take(now));
+            let in_turn = in_turn.map(|turn| planned.map_or(turn, |planned| planned.min(turn)));
             self.deadlines.set(CallDeadline::HangUp(call), in_turn);
             match (is_up, at_once) {
                 (true, true) => self.stop_media(call),

@@ -70,7 +70,7 @@ pub(super) struct World {
 }
 
 pub(super) fn load(calls: u32, ramp: &str, duration: Duration) -> Load {
-    Load { calls, ramp: ramp.parse().expect("a rate"), duration: Span(duration), ..Load::default() }
+    Load { calls, ramp: ramp.parse().expect("a ramp"), duration: Span(duration), ..Load::default() }
 }
 
 impl World {

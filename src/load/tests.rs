@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::far_end::{MS, S, SETUP, Script, World, answer, load};
 use super::{CallSignal, Count, Input, Stop};
-use crate::record::{Ending, Phase};
+use crate::record::{Ending, Phase, Suppression};
 use crate::scenario::Hangup;
 use crate::sip::call::{CallEvent, Times};
 use crate::values::Span;
@@ -74,7 +74,7 @@ fn ten_thousand_lines_of_all_kinds_replace_their_calls() {
         n => Script::Answers(MS * n),
     };
     let mut wanted = load(MANY, "1000/s", 20 * S);
-    wanted.call_duration = Some(Span(5 * S));
+    wanted.call_duration = Some(Span(5 * S).into());
     let mut world = World::new(wanted, script);
     world.run();
     assert_each_ended_once(&world);
@@ -111,7 +111,7 @@ fn where_nobody_answers_nothing_is_held() {
 #[test]
 fn a_line_whose_bye_has_no_answer_goes_on_after_two_seconds() {
     let mut wanted = load(1, "10/s", 10 * S);
-    wanted.call_duration = Some(Span(4 * S));
+    wanted.call_duration = Some(Span(4 * S).into());
     let mut world = World::new(wanted, |call| match call {
         0 => Script::IgnoresBye,
         _ => Script::Answers(100 * MS),
@@ -161,13 +161,14 @@ fn a_failed_attempt_is_followed_by_a_rest() {
 #[test]
 fn attempts_without_a_port_are_suppressed_and_tried_again() {
     let mut wanted = load(2, "1/s", 5 * S);
-    wanted.call_duration = Some(Span(3 * S));
+    wanted.call_duration = Some(Span(3 * S).into());
     let mut world = World::new(wanted, |_| Script::Answers(100 * MS));
     world.ports.truncate(1);
     world.run();
     assert_each_ended_once(&world);
     assert_eq!(world.most_up, 1);
-    assert!(world.counted(Count::Suppressed) >= 2, "{} suppressed", world.counted(Count::Suppressed));
+    let suppressed = world.counted(Count::Suppressed(Suppression::Port));
+    assert!(suppressed >= 2, "{suppressed} suppressed");
     // The port is used again, by a line that had none.
     let lines: Vec<_> = world.records.iter().map(|r| r.line).collect();
     assert!(lines.contains(&0) && lines.contains(&1), "{lines:?}");
@@ -186,7 +187,7 @@ fn the_far_end_hangs_up_as_planned_too_early_or_not_at_all() {
         (Hangup::Caller, Script::Answers(MS), Ending::Completed, 6.015),
     ] {
         let mut wanted = load(1, "10/s", 60 * S);
-        (wanted.call_duration, wanted.hangup) = (Some(Span(6 * S)), hangup);
+        (wanted.call_duration, wanted.hangup) = (Some(Span(6 * S).into()), hangup);
         let mut world = World::new(wanted, move |_| script);
         world.run();
         assert_each_ended_once(&world);
@@ -311,7 +312,7 @@ proptest! {
         stops in proptest::collection::vec((0u64..20_000, prop_oneof![Just(Stop::Early), Just(Stop::Soon)]), 0..3),
     ) {
         let mut wanted = load(calls, &format!("{ramp}/s"), 10 * S);
-        wanted.call_duration = call_duration.map(|ms| Span(Duration::from_millis(ms)));
+        wanted.call_duration = call_duration.map(|ms| Span(Duration::from_millis(ms)).into());
         wanted.hangup = hangup;
         let mut world = World::new(wanted, move |call| scripts[call as usize % scripts.len()]);
         world.ports.truncate(ports);

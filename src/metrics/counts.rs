@@ -49,7 +49,7 @@ fn ended(service: &ServiceRecord, outcome: &str) -> u64 {
 }
 
 #[rustfmt::skip]
-pub(super) static CALLS: [Definition; 16] = [
+pub(super) static CALLS: [Definition; 22] = [
     record(Calls, "calls.attempts", Count, "INVITEs of new calls, one per authenticated dialog",
         |f| number(f.attempts())),
     record(Calls, "calls.answered", Ratio, "attempts answered with 200",
@@ -74,9 +74,33 @@ pub(super) static CALLS: [Definition; 16] = [
     record(Calls, "calls.suppressed_count", Count,
         "attempts that the schedule wanted and that could not be placed",
         |f| number(f.environment.suppressed_attempts))
-        .live(Grows, |live| number(live.suppressed)),
-    record(Calls, "calls.held", Ratio, "calls up when the measured window began, of those wanted",
-        |f| ratio(f.environment.calls_at_start.into(), f.environment.calls.into()))
+        .live(Grows, |live| number(live.suppressed.total())),
+    record(Calls, "calls.suppressed_cap_count", Count,
+        "of these, for as many calls as load.calls allows were there",
+        |f| f.offered(|_| number(f.environment.suppressed.cap)))
+        .live(Grows, |live| number(live.suppressed.cap)),
+    record(Calls, "calls.suppressed_port_count", Count, "of these, for want of a port",
+        |f| f.offered(|_| number(f.environment.suppressed.port)))
+        .live(Grows, |live| number(live.suppressed.port)),
+    record(Calls, "calls.suppressed_late_count", Count,
+        "of these, for the driver was more than 100 ms behind their time",
+        |f| f.offered(|_| number(f.environment.suppressed.late)))
+        .live(Grows, |live| number(live.suppressed.late)),
+    record(Calls, "calls.suppressed_ratio", Ratio, "suppressed attempts, of all that an open load wanted",
+        |f| {
+            let suppressed = f.environment.suppressed_attempts;
+            f.offered(|_| ratio(suppressed, suppressed + f.attempts()))
+        }),
+    record(Calls, "calls.offered_erlang", Mean,
+        "offered traffic of an open load: attempts a second times their mean length",
+        |f| f.offered(|offered| known(Some(offered.erlang()))))
+        .larger_is_better(),
+    record(Calls, "calls.carried_erlang", Mean, "carried traffic: mean of the calls up in the measured window",
+        |f| f.held_mean(|s| Some(s.calls_up.into())))
+        .larger_is_better(),
+    record(Calls, "calls.held", Ratio,
+        "calls up when the measured window began, of those wanted by a closed load",
+        |f| f.held_of_wanted())
         .larger_is_better(),
     record(Calls, "calls.ser", Ratio, "session establishment ratio (RFC 6076 4.6)",
         |f| ratio(f.answered(), f.not_redirected()))

@@ -11,7 +11,7 @@ use crate::analysis::explain::{Explained, Tail, explain};
 use crate::analysis::fault::Recovery;
 use crate::analysis::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
 use crate::record::{
-    CallRecord, Durations, Environment, Latencies, Phase, SecondRecord, Series, ServiceRecord,
+    CallRecord, Durations, Environment, Latencies, Offered, Phase, SecondRecord, Series, ServiceRecord,
 };
 use crate::values::{Ns, Value};
 
@@ -243,6 +243,19 @@ impl<'a> Facts<'a> {
     /// A count of the built-in service; no data from another.
     pub fn service_count(&self, of: fn(&ServiceRecord) -> u64) -> Value {
         self.environment.service_record.as_ref().map_or(Value::NoData, |record| number(of(record)))
+    }
+
+    /// A figure of an open load; no data of a closed one.
+    pub fn offered(&self, of: impl FnOnce(&Offered) -> Value) -> Value {
+        self.environment.offered.as_ref().map_or(Value::NoData, of)
+    }
+
+    /// Share of the calls wanted that was up at the start; an open load wants no number of calls.
+    pub fn held_of_wanted(&self) -> Value {
+        match self.environment.offered {
+            Some(_) => Value::NoData,
+            None => ratio(self.environment.calls_at_start.into(), self.environment.calls.into()),
+        }
     }
 
     /// Count of the calls that are so.

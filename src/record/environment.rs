@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FaultRecord, Leaks, Observed, ServiceRecord};
+use super::{FaultRecord, Leaks, Observed, Offered, ServiceRecord, Suppressed};
 use crate::values::{Unit, Value, show};
 
 /// Version of the run folder's format; files of a newer one are refused.
@@ -63,12 +63,18 @@ pub struct Environment {
     pub window_from_s: Option<f64>,
     /// Seconds from the start to the end of the measured window.
     pub window_to_s: Option<f64>,
-    /// Calls that the scenario holds at once.
+    /// Calls that the scenario holds at once; of an open load, the most that may be up.
     pub calls: u32,
     /// Calls that were up when the measured window began.
     pub calls_at_start: u32,
     /// Attempts that the schedule wanted and that could not be placed.
     pub suppressed_attempts: u64,
+    /// The same by cause; absent where there is none, and in runs of older versions.
+    #[serde(skip_serializing_if = "Suppressed::is_none")]
+    pub suppressed: Suppressed,
+    /// Traffic that an open load offered; absent for a closed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Offered>,
     /// Codec on the wire.
     pub codec: String,
     /// Packet interval in milliseconds.

@@ -4,8 +4,8 @@ use std::fs;
 
 use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
 
-use crate::record::{Environment, FORMAT_VERSION};
-use crate::scenario::Resolved;
+use crate::record::{Environment, FORMAT_VERSION, Offered};
+use crate::scenario::{Load, Resolved};
 
 /// The part of the environment that the scenario and the machine give, before a call is placed. It is
 /// enough to tell which stored runs are comparable.
@@ -16,6 +16,7 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         name: scenario.name.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
         calls: scenario.load.calls,
+        offered: offered(&scenario.load),
         codec: scenario.media.codec.to_string(),
         ptime_ms: scenario.media.ptime.0.as_millis() as u64,
         late_after_ms: scenario.measure.late_after.as_ms(),
@@ -29,6 +30,12 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         scenario_hash: scenario.hash(),
         ..Environment::default()
     }
+}
+
+/// Traffic of an open load.
+fn offered(load: &Load) -> Option<Offered> {
+    let mean_call_s = load.mean_call()?.as_secs_f64();
+    load.rate.map(|rate| Offered { rate_per_s: rate.0, mean_call_s })
 }
 
 /// UDP datagrams that have come to this machine and for which no socket was there; 0 where the kernel does not say.

@@ -66,6 +66,14 @@ fn no_data(s: &Scenario, gate: &Gate) -> Option<&'static str> {
     if metric.group == Group::Faults && s.fault.is_empty() && metric.name != "fault.count" {
         return Some("no fault is planned ([[fault]])");
     }
+    if metric.name == "calls.offered_erlang" && s.load.rate.is_none() {
+        return Some("only an open load offers traffic (load.rate)");
+    }
+    if metric.name == "calls.held" && s.load.rate.is_some() {
+        return Some(
+            "an open load wants no number of calls (load.rate); `calls.carried_erlang` says how many were up",
+        );
+    }
     if metric.family() == "control" && s.measure.control_streams == Some(0) {
         return Some("there is no control stream (measure.control_streams = 0)");
     }
@@ -98,14 +106,14 @@ fn too_few(s: &Scenario, gate: &Gate) -> Option<String> {
 /// Samples of a metric that are to be expected, and their name; `None` where nobody can tell.
 fn samples(s: &Scenario, metric: &Definition) -> Option<(f64, &'static str)> {
     let packets = s.load.duration.0.as_secs_f64() / s.media.ptime.0.as_secs_f64();
-    let calls = f64::from(s.load.calls);
+    let calls = calls_up(s);
     match metric.group {
         Group::Packets | Group::Instrument => Some((packets * calls, "packets")),
         Group::Control => {
             let streams = s.measure.control_streams.map_or((calls / 10.0).ceil().min(10.0), f64::from);
             Some((packets * streams, "packets of the control stream"))
         }
-        Group::SetUp => Some((calls * calls_in_turn(s), "calls")),
+        Group::SetUp => Some((calls_placed(s), "calls")),
         _ => None,
     }
 }
@@ -113,15 +121,24 @@ fn samples(s: &Scenario, metric: &Definition) -> Option<(f64, &'static str)> {
 /// Packets of one call within the measured window.
 fn packets_of_a_call(s: &Scenario) -> f64 {
     let hold = s.load.duration.0;
-    let measured =
-        s.load.call_duration.map_or(hold, |call| call.0.saturating_sub(s.measure.warmup.0).min(hold));
+    let measured = s.load.mean_call().map_or(hold, |call| call.saturating_sub(s.measure.warmup.0).min(hold));
     (measured.as_secs_f64() / s.media.ptime.0.as_secs_f64()).floor()
 }
 
-/// Calls that a line places one after another, at the most.
-fn calls_in_turn(s: &Scenario) -> f64 {
+/// Calls that are to be up at once.
+fn calls_up(s: &Scenario) -> f64 {
+    let most = f64::from(s.load.calls);
+    s.load.rate.map_or(most, |rate| s.load.erlang(rate.0).min(most))
+}
+
+/// Calls that are to be placed, at the most.
+fn calls_placed(s: &Scenario) -> f64 {
     let whole = s.measure.warmup.0.as_secs_f64() + s.load.duration.0.as_secs_f64();
-    s.load.call_duration.map_or(1.0, |call| (whole / call.0.as_secs_f64()).ceil() + 1.0)
+    if let Some(rate) = s.load.rate {
+        return rate.0 * whole;
+    }
+    let in_turn = s.load.mean_call().map_or(1.0, |call| (whole / call.as_secs_f64()).ceil() + 1.0);
+    f64::from(s.load.calls) * in_turn
 }
 
 #[cfg(test)]

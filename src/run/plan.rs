@@ -15,6 +15,7 @@ use crate::metrics::Summary;
 use crate::scenario::{AsteriskMode, MOST_SHOWN, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
+use crate::values::counted;
 
 /// Largest scenario file that is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -186,10 +187,20 @@ pub fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, RunError> {
 
 /// Describes the load in a line.
 pub fn headline(s: &Scenario) -> String {
-    let churn = s.load.call_duration.map_or(String::new(), |d| format!(" of {d} each"));
+    let load = &s.load;
+    let churn = load.call_duration.as_ref().map_or(String::new(), |d| format!(" of {d} each"));
+    let calls = match load.rate {
+        Some(rate) => format!(
+            "{rate} ({}) attempts{churn}, {:.1} erlang for up to {} at once,",
+            load.arrivals,
+            load.erlang(rate.0),
+            counted(load.calls.into(), "call")
+        ),
+        None => format!("{} calls{churn}", load.calls),
+    };
     format!(
-        "{}: {} calls{churn} held for {}, {} every {}, ramp {}",
-        s.name, s.load.calls, s.load.duration, s.media.codec, s.media.ptime, s.load.ramp
+        "{}: {calls} held for {}, {} every {}, ramp {}",
+        s.name, load.duration, s.media.codec, s.media.ptime, load.ramp
     )
 }
 

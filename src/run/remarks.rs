@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::driver::Recorded;
-use crate::record::{CallRecord, Ending};
+use crate::record::{CallRecord, Ending, Suppression};
 use crate::scenario::Scenario;
 use crate::values::counted;
 
@@ -24,12 +24,18 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
         let any = recorded.run.calls.iter().any(|call| call.ending.was_answered());
         let why = if any { "the run ended before all calls were up" } else { "no call came up" };
         remarks.push(format!("{why}, so nothing was held or measured"));
-    } else if environment.calls_at_start < calls {
+    } else if environment.calls_at_start < calls && environment.offered.is_none() {
         remarks.push(format!("the hold phase began with {} of {calls} calls up", environment.calls_at_start));
     }
-    if environment.suppressed_attempts > 0 {
-        let (count, why) = (environment.suppressed_attempts, &recorded.suppressed_because);
+    let suppressed = environment.suppressed;
+    if suppressed.port > 0 {
+        let (count, why) = (suppressed.port, &recorded.suppressed_because);
         remarks.push(format!("{} could not be placed: {why}", counted(count, "call")));
+    }
+    for (count, why) in [(suppressed.cap, Suppression::Cap), (suppressed.late, Suppression::Late)] {
+        if count > 0 {
+            remarks.push(format!("{} suppressed: {why}", counted(count, "attempt")));
+        }
     }
     for (direction, counts) in ["out", "back"].into_iter().zip(&recorded.impaired) {
         if counts.seen() > 0 {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::defaults::ms;
 use super::error::Problems;
+use super::load::lines_for;
 use super::ranges::{LONGEST, LONGEST_BURST, LONGEST_DELAY, MOST_CALLS, SOONEST_DEAD};
 use super::{Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges};
 use crate::impair::Impairment;
 use crate::rtp::sequence::WINDOW;
-use crate::values::{HostPort, Span};
+use crate::values::{HostPort, Ramp, Span};
 
 /// More words, or bytes in one, than any command line for a service has.
 const LONGEST_COMMAND: (usize, usize) = (64, 4096);
@@ -27,6 +28,9 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     }
     ranges::problems(scenario, &mut found);
     times(scenario, &mut found);
+    if is_sane {
+        open_load(scenario, &mut found);
+    }
     hangup(scenario, &mut found);
     delay(scenario, &mut found);
     impairments(scenario, &mut found);
@@ -39,10 +43,10 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
 }
 
 fn times(s: &Scenario, found: &mut Problems) {
-    if let Some(call) = s.load.call_duration {
-        let least = Span(s.measure.warmup.0 + Duration::from_secs(1));
+    if let Some(call) = s.load.call_duration.as_ref() {
+        let least = Span(s.measure.warmup.0.saturating_add(Duration::from_secs(1)));
         found.refuse_if(
-            call < least || call > LONGEST,
+            call.typical() < least || call.longest() > LONGEST.0,
             "load.call_duration",
             "a call must outlast the warm-up, or none of its packets would count",
             format!("use at least {least}, or a shorter measure.warmup"),
@@ -70,6 +74,43 @@ fn times(s: &Scenario, found: &mut Problems) {
     }
 }
 
+/// Rules of attempts at a rate.
+fn open_load(s: &Scenario, found: &mut Problems) {
+    let load = &s.load;
+    found.refuse_if(
+        matches!(load.ramp, Ramp::Within(span) if span > LONGEST),
+        "load.ramp",
+        "nobody waits so long for the calls to come up",
+        format!("use at most {LONGEST}; 30s is usual"),
+    );
+    let Some(rate) = load.rate else { return };
+    let Some(mean) = load.mean_call() else {
+        let message = format!("calls placed at {rate} that never end would pile up");
+        found.refuse_if(
+            true,
+            "load.rate",
+            message,
+            "set load.call_duration as well, as in call_duration = \"30s\"",
+        );
+        return;
+    };
+    let (erlang, calls) = (load.erlang(rate.0), load.calls);
+    let least = lines_for(erlang, MOST_CALLS);
+    let sustained = f64::from(calls) / mean.as_secs_f64().max(1e-9);
+    found.refuse_if(
+        erlang > f64::from(calls),
+        "load.rate",
+        format!(
+            "{rate} of calls that last {} on average are {erlang:.1} erlang, and load.calls = {calls} caps them",
+            Span(mean)
+        ),
+        match least {
+            Some(least) => format!("set load.calls = {least} or more, or a rate of up to {sustained:.3}/s"),
+            None => format!("use a rate of up to {sustained:.3}/s, or shorter calls"),
+        },
+    );
+}
+
 /// Rules of hanging up.
 fn hangup(s: &Scenario, found: &mut Problems) {
     let by_far_end = s.load.hangup != Hangup::Caller;
@@ -80,10 +121,10 @@ fn hangup(s: &Scenario, found: &mut Problems) {
         "set service.mode = \"builtin\", or hangup = \"caller\"",
     );
     found.refuse_if(
-        by_far_end && s.load.call_duration.is_none(),
+        by_far_end && s.load.far_end_hangs_up_after().is_none(),
         "load.hangup",
         "nobody knows when the far end is to hang up",
-        "set load.call_duration as well, as in call_duration = \"30s\"",
+        "set load.call_duration to one length for all, as in call_duration = \"30s\"",
     );
     let dead = s.load.dead_after;
     found.refuse_if(
@@ -354,6 +395,25 @@ mod tests {
             &["asterisk.rtp_ports", "25 calls", "10000-10199"],
         );
         refused(&["load.calls=30", "load.call_duration=5s", "service.ports=21000-21049"], &["60 are needed"]);
+    }
+
+    #[test]
+    fn a_rate_says_its_erlang_the_cap_and_the_number_that_would_do() {
+        let (rate, call) = ("load.rate=12/s", "load.call_duration=30s");
+        refused(&[rate], &["load.rate", "pile up", "load.call_duration"]);
+        let words = ["load.rate: ", "360.0 erlang", "load.calls = 50", "load.calls = 408", "1.667/s"];
+        refused(&[rate, call, "load.calls=50"], &words);
+        assert_eq!(check(&[rate, call, "load.calls=408"]), Ok(()));
+        refused(&["load.rate=9000/s", call, "load.calls=50"], &["erlang", "shorter calls"]);
+        refused(&["load.rate=0/s", call], &["0.001/s is the lowest", "10/s is usual"]);
+        refused(&["load.rate=1/s", "load.calls=50", "load.ramp=9days"], &["load.ramp", "30s is usual"]);
+        // A pool is as large as the cap asks for.
+        let small = "media.ports=40000-40100";
+        refused(&["load.rate=1/s", "load.call_duration=5s", "load.calls=50", small], &["51 calls, 100"]);
+        refused(
+            &["load.call_duration={ exponential = \"30s\" }", "load.hangup=callee"],
+            &["one length for all"],
+        );
     }
 
     #[test]

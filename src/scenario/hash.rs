@@ -132,6 +132,7 @@ mod tests {
             "'callee'",
             "'PCMA'",
             "'aligned'",
+            "'poisson'",
         ];
         let mut keys = Vec::new();
         leaves(&full(), "", &mut keys);

@@ -26,6 +26,7 @@ checks the keys. \"–\" is a key without a value unless you give it one.
 |---|---|
 | duration | `\"300ms\"`, `\"20s\"`, `\"5m\"`, `\"1h 30m\"` |
 | rate | `\"10/s\"`, `\"90/m\"` |
+| duration, distribution or list | `\"30s\"` for all calls, `{ exponential = \"30s\" }` for each by that mean, `[\"10s\", \"3m\"]` for each one of these |
 | share | `\"0.1%\"`, from 0% to 100% |
 | port range | `\"21000-31000\"`, first and last port |
 | host and port | `\"127.0.0.1:5060\"`, `\"pbx.example:5060\"`, `\"[::1]:5060\"` |
@@ -277,6 +278,10 @@ const VALUES: &[&str] = &[
     "'pcma'",
     "'opus'",
     "'aligned'",
+    "'poisson'",
+    "['3s', '40s']",
+    "{ exponential = '30s' }",
+    "{ exponential = 3 }",
     "'kill'",
 ];
 

@@ -116,6 +116,17 @@ fn wants(wanted: &str, key: &str, value: &str) -> (String, String) {
     let bare = value.trim_matches(['"', '\'']);
     let (what, cure) = match wanted {
         "a duration" => ("a duration", format!("give it a unit, as in \"{bare}s\" or \"{bare}ms\"")),
+        "a duration of calls" => (
+            "a duration of calls",
+            format!(
+                "write one for all as in \"{bare}s\", the mean of a distribution as in {{ exponential = \"{bare}s\" }}, or \
+                 a list"
+            ),
+        ),
+        "a rate or a duration" => (
+            "a rate or a duration",
+            format!("say per what as in \"{bare}/s\", or the time for all calls as in \"{bare}s\""),
+        ),
         "a rate" => ("a rate", format!("say per what, as in \"{bare}/s\" or \"{bare}/m\"")),
         "a share" => ("a share in per cent", share(bare)),
         "host and port" => ("a host with its port", "write both, as in \"127.0.0.1:5060\"".into()),
