@@ -7,7 +7,7 @@ use std::time::Duration;
 use arbitrary::{Result, Unstructured};
 use loadtest::load::{Agent, AgentOutput, Control, Count, Input, Output, Stop};
 use loadtest::record::{Ending, Phase};
-use loadtest::scenario::{Arrivals, Hangup, Load, Scenario};
+use loadtest::scenario::{Arrivals, Hangup, Load, Scenario, Stage};
 use loadtest::sip::sdp::Offer;
 use loadtest::sip::{CallConfig, Message, Method, anywhere};
 use loadtest::stamp::Stamp;
@@ -150,6 +150,13 @@ impl World {
         }
         scenario.measure.warmup = seconds(plan.retry_s / 4 % 4);
         scenario.sip.setup_timeout = seconds(10);
+        // Up, down and up again, by the same bytes.
+        if plan.duration_s >= 192 && !scenario.is_open() {
+            let counts = [calls, calls.div_ceil(3), calls.div_ceil(2)];
+            let stage =
+                |calls| Stage { calls: Some(calls), rate: None, ramp: None, hold: scenario.load.duration };
+            scenario.stage = counts.map(stage).to_vec();
+        }
         let epoch = Stamp::from_ns(1 << 60);
         World {
             control: Control::new(scenario, epoch),
@@ -304,7 +311,8 @@ impl World {
                 self.stopping.push((self.now + self.media_takes, call));
             }
             Output::Window { from, to } => {
-                assert!(self.window.is_none() && self.now < from && from < to, "fixed once, and ahead");
+                let is_next = self.window.is_none_or(|(_, before)| before <= from);
+                assert!(is_next && self.now < from && from < to, "each fixed once, and ahead");
                 self.window = Some((from, to));
             }
             Output::Count { what, .. } => *self.counts.entry(what).or_default() += 1,

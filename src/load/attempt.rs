@@ -22,6 +22,8 @@ pub(super) struct Attempt {
     pub(super) has_media: bool,
     /// Its line waits for its end; else it has gone on to another call.
     pub(super) has_line: bool,
+    /// Its line is wanted no more: it ends in its turn, before its planned end.
+    pub(super) is_retired: bool,
     /// The stop of the media is under way.
     pub(super) is_stopping: bool,
     /// Nothing more is to be expected from the signalling.
@@ -38,6 +40,7 @@ impl Attempt {
             answered_at: None,
             has_media: false,
             has_line: true,
+            is_retired: false,
             is_stopping: false,
             sip_over: false,
         }

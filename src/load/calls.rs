@@ -101,7 +101,7 @@ impl Control {
     }
 
     /// Changes an attempt, and with it the number of calls up.
-    fn change(&mut self, call: u32, change: impl FnOnce(&mut Attempt)) {
+    pub(super) fn change(&mut self, call: u32, change: impl FnOnce(&mut Attempt)) {
         let Some(attempt) = self.attempts.get_mut(call) else { return };
         let was_up = attempt.is_up();
         change(attempt);
@@ -142,7 +142,8 @@ impl Control {
     /// A call has lasted as long as planned.
     pub(super) fn hang_up_due(&mut self, call: u32) {
         let is_overdue = self.scenario.load.hangup == Hangup::Callee && self.phase != Phase::Drain;
-        if let Some(attempt) = self.attempts.get_mut(call).filter(|a| is_overdue && a.is_up()) {
+        let of_far_end = |a: &&mut Attempt| is_overdue && a.is_up() && !a.is_retired;
+        if let Some(attempt) = self.attempts.get_mut(call).filter(of_far_end) {
             attempt.record.ending = Ending::HangupFailed;
             attempt.record.reason = "the far end did not hang up at the planned end".into();
         }

@@ -1,4 +1,4 @@
-//! The load's phases: ramp, warm-up, hold, drain; and the early end.
+//! The load's phases: of each stage ramp, warm-up and hold, then drain; and the early end.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::attempt::Attempt;
 use super::lines::{Due, Wanted};
 use super::{BATCH, Count, Input, Output, Stop, Suppression};
-use crate::record::{Ending, Phase};
-use crate::scenario::Scenario;
+use crate::record::{Ending, Offered, Phase, StageRecord};
 use crate::scenario::schedule::{Spacing, ramp_duration};
+use crate::scenario::{Load, Planned, Scenario, Target};
 use crate::stamp::Stamp;
 use crate::table::{Deadlines, Table};
 
@@ -37,6 +37,17 @@ pub struct Control {
     pub(super) epoch: Stamp,
     pub(super) phase: Phase,
     phase_from: Stamp,
+    /// The stages that are still to be played.
+    coming: VecDeque<Planned>,
+    /// The stage that is played.
+    planned: Planned,
+    /// Start of its ramp, as planned.
+    stage_from: Stamp,
+    /// Calls that its ramp brings up or takes away.
+    ramped: u32,
+    /// The stages so far: the last is the one that is played.
+    stages: Vec<StageRecord>,
+    /// The measured window of the stage, once it is fixed.
     window: Option<(Stamp, Stamp)>,
     pub(super) lines: Wanted,
     /// Attempts by number, while they last.
@@ -47,18 +58,25 @@ pub struct Control {
     pub(super) answered: u32,
     pub(super) failed: u32,
     pub(super) calls_up: u32,
-    calls_at_start: u32,
 }
 
 impl Control {
     /// The scenario's load, whose first calls are wanted from `epoch` on.
     pub fn new(scenario: Scenario, epoch: Stamp) -> Self {
-        Control {
-            lines: Wanted::new(&scenario.load, epoch),
+        let mut coming = VecDeque::from(scenario.stages());
+        // Invariant: a load without stages is one.
+        let planned = coming.pop_front().expect("a load has a stage");
+        let mut control = Control {
+            lines: Wanted::new(&scenario, epoch),
             scenario,
             epoch,
             phase: Phase::Ramp,
             phase_from: epoch,
+            coming,
+            planned,
+            stage_from: epoch,
+            ramped: 0,
+            stages: Vec::new(),
             window: None,
             attempts: Table::new(),
             deadlines: Deadlines::new(),
@@ -67,8 +85,9 @@ impl Control {
             answered: 0,
             failed: 0,
             calls_up: 0,
-            calls_at_start: 0,
-        }
+        };
+        control.begin_stage(planned, epoch, epoch);
+        control
     }
 
     /// The phase, and since when.
@@ -78,10 +97,12 @@ impl Control {
 
     /// Share of the phase that is over, 0–1.
     pub fn done(&self, now: Stamp) -> f64 {
-        let lines = f64::from(self.scenario.load.calls.max(1));
+        let lines = |count: u32| f64::from(count.max(1));
         let done = match (self.phase, self.phase_end()) {
-            (Phase::Ramp, _) if !self.lines.is_open() => 1.0 - self.lines.undecided() as f64 / lines,
-            (Phase::Drain, _) => 1.0 - self.attempts.len() as f64 / lines,
+            (Phase::Ramp, _) if !self.lines.is_open() => {
+                1.0 - self.lines.undecided() as f64 / lines(self.ramped)
+            }
+            (Phase::Drain, _) => 1.0 - self.attempts.len() as f64 / lines(self.scenario.calls()),
             (Phase::Ramp | Phase::Warmup | Phase::Hold, end) => {
                 let whole = end.map_or(0.0, |end| end.since(self.phase_from).as_secs_f64());
                 now.since(self.phase_from).as_secs_f64() / whole.max(1e-9)
@@ -95,9 +116,9 @@ impl Control {
         self.calls_up
     }
 
-    /// Calls up at the start of the hold phase.
-    pub fn calls_at_start(&self) -> u32 {
-        self.calls_at_start
+    /// The stages that have begun.
+    pub fn stages(&self) -> &[StageRecord] {
+        &self.stages
     }
 
     /// Calls placed so far.
@@ -186,16 +207,21 @@ impl Control {
     }
 
     pub(super) fn count(&mut self, what: Count, at: Stamp) {
+        if let (Count::Suppressed(why), Some(stage)) = (what, self.stages.last_mut()) {
+            stage.suppressed.count(why);
+        }
         self.push(Output::Count { what, at });
     }
 
     /// End of the phase, as far as it depends on time alone.
     fn phase_end(&self) -> Option<Stamp> {
         match self.phase {
-            Phase::Ramp if self.lines.is_open() => Some(self.epoch + self.scenario.load.ramp_length()),
+            Phase::Ramp if self.lines.is_open() => {
+                Some(self.stage_from + Load::ramp_over(self.planned.ramp, self.ramped.into()))
+            }
             Phase::Ramp => {
-                let ramp = ramp_duration(self.scenario.load.ramp, self.scenario.load.calls);
-                Some(self.epoch + ramp + self.scenario.sip.setup_timeout.0 + SLACK)
+                let ramp = ramp_duration(self.planned.ramp, self.ramped);
+                Some(self.stage_from + ramp + self.scenario.sip.setup_timeout.0 + SLACK)
             }
             Phase::Warmup => self.window.map(|(from, _)| from),
             Phase::Hold => self.window.map(|(_, to)| to),
@@ -215,16 +241,76 @@ impl Control {
                 self.drain(now, false);
             }
             Phase::Warmup if is_due => {
-                self.calls_at_start = self.calls_up;
+                let calls_up = self.calls_up;
+                self.stages.last_mut().into_iter().for_each(|stage| stage.calls_at_start = calls_up);
                 self.enter(Phase::Hold, now);
             }
-            Phase::Hold if is_due => self.drain(now, false),
+            Phase::Hold if is_due => match self.coming.pop_front() {
+                // Of an open load it begins where the last has ended, however late it is.
+                Some(planned) => {
+                    let from = self.phase_end().filter(|_| self.lines.is_open()).unwrap_or(now);
+                    self.begin_stage(planned, from, now);
+                }
+                None => self.drain(now, false),
+            },
             _ => {}
         }
     }
 
     fn enter(&mut self, phase: Phase, now: Stamp) {
         (self.phase, self.phase_from) = (phase, now);
+    }
+
+    /// Goes up or down to the calls of a stage, from `from` on.
+    fn begin_stage(&mut self, planned: Planned, from: Stamp, now: Stamp) {
+        let load = &self.scenario.load;
+        let before = self.stages.last().map_or(0.0, |_| load.calls_of(self.planned.target));
+        // A part of a call takes a part of the ramp's time for one.
+        let ramped = (load.calls_of(planned.target) - before).abs();
+        (self.planned, self.stage_from, self.window) = (planned, from, None);
+        self.ramped = ramped.ceil() as u32;
+        let begin_s = from.since(self.epoch).as_secs_f64();
+        let mut record = StageRecord { begin_s, ..StageRecord::default() };
+        let retired = match (&mut self.lines, planned.target) {
+            (Wanted::Closed(lines), Target::Calls(calls)) => {
+                record.calls = Some(calls);
+                lines.change(calls, planned.ramp, now)
+            }
+            (Wanted::Open(arrivals), Target::Rate(rate)) => {
+                let mean_call_s = load.mean_call().unwrap_or_default().as_secs_f64();
+                record.offered = Some(Offered { rate_per_s: rate, mean_call_s });
+                arrivals.change(rate, Load::ramp_over(planned.ramp, self.ramped.into()), from);
+                Vec::new()
+            }
+            // A scenario's stages are of one kind.
+            _ => Vec::new(),
+        };
+        self.stages.push(record);
+        self.enter(Phase::Ramp, now);
+        self.retire(&retired, now);
+    }
+
+    /// Hangs up the calls of retired lines, spaced by the ramp; those that are not up yet are cancelled.
+    fn retire(&mut self, lines: &[u32], now: Stamp) {
+        if lines.is_empty() {
+            return;
+        }
+        let mut spacing = Spacing::new(self.planned.ramp, self.ramped, now);
+        for call in self.attempts.keys() {
+            let of_line =
+                |attempt: &&Attempt| attempt.has_line && lines.binary_search(&attempt.record.line).is_ok();
+            let Some(attempt) = self.attempts.get(call).filter(of_line) else { continue };
+            self.lines.retire(attempt.record.line);
+            if !attempt.is_up() {
+                self.push(Output::HangUp(call));
+            } else if !attempt.is_stopping {
+                let planned = self.deadlines.get(CallDeadline::HangUp(call));
+                let turn = spacing.take(now);
+                let at = planned.map_or(turn, |planned| planned.min(turn));
+                self.deadlines.set(CallDeadline::HangUp(call), Some(at));
+                self.change(call, |attempt| attempt.is_retired = true);
+            }
+        }
     }
 
     /// True if nobody answers: holding nothing for minutes would tell no more.
@@ -246,10 +332,22 @@ impl Control {
             Some(risen) => (risen + warmup.max(self.scenario.load.settles_after())).max(now + NOTICE),
             None => now + warmup.max(NOTICE),
         };
-        let to = from + self.scenario.load.duration.0;
+        let from = if self.scenario.stage.is_empty() { from } else { self.next_second(from) };
+        let to = from + self.planned.hold;
         self.window = Some((from, to));
+        let since_start = |at: Stamp| Some(at.since(self.epoch).as_secs_f64());
+        if let Some(stage) = self.stages.last_mut() {
+            (stage.from_s, stage.to_s) = (since_start(from), since_start(to));
+        }
         self.push(Output::Window { from, to });
         self.enter(Phase::Warmup, now);
+    }
+
+    /// The first whole second of the run from `at` on: no second of the interval log has packets of two stages.
+    fn next_second(&self, at: Stamp) -> Stamp {
+        let since = at.since(self.epoch);
+        let seconds = since.as_secs() + u64::from(since.subsec_nanos() > 0);
+        self.epoch + Duration::from_secs(seconds)
     }
 
     /// No more calls. Those that are up end, spaced as they came, or of an open load when they would have ended
@@ -258,9 +356,8 @@ impl Control {
     fn drain(&mut self, now: Stamp, at_once: bool) {
         self.enter(Phase::Drain, now);
         self.lines.close();
-        let load = &self.scenario.load;
-        let count = if self.lines.is_open() { self.calls_up } else { load.calls };
-        let (mut spacing, is_open) = (Spacing::new(load.ramp, count, now), self.lines.is_open());
+        let (ramp, is_open) = (self.planned.ramp, self.lines.is_open());
+        let mut spacing = Spacing::new(ramp, self.calls_up, now);
         for call in self.attempts.keys() {
             let is_up = self.attempts.get(call).is_some_and(Attempt::is_up);
             let planned = self.deadlines.get(CallDeadline::HangUp(call)).filter(|_| is_open);
@@ -282,6 +379,11 @@ impl Control {
             return;
         }
         self.push(Output::Cut(now + NOTICE));
+        self.coming.clear();
+        let end_s = (now + NOTICE).since(self.epoch).as_secs_f64();
+        if let Some(stage) = self.stages.last_mut() {
+            stage.to_s = stage.to_s.map(|to| to.min(end_s).max(stage.from_s.unwrap_or(to)));
+        }
         let calls = self.attempts.keys();
         for call in &calls {
             if let Some(attempt) = self.attempts.get_mut(*call).filter(|a| a.is_up() && !a.is_stopping) {

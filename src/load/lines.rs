@@ -1,12 +1,15 @@
 //! Calls that are wanted, of either kind of load: the lines of a closed one, the arrivals of an open one.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use super::Suppression;
 use super::arrivals::{Arrivals, Lengths};
 use crate::scenario::schedule::Spacing;
-use crate::scenario::{Load, Target};
+use crate::scenario::{Load, Scenario};
 use crate::stamp::Stamp;
 use crate::table::{Deadlines, Table};
-use std::time::Duration;
+use crate::values::Ramp;
 
 /// A call that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +41,11 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    /// The calls of a load, from `epoch` on.
-    pub(super) fn new(load: &Load, epoch: Stamp) -> Self {
-        match load.target() {
-            Target::Calls(_) => Wanted::Closed(Lines::new(load, epoch)),
-            Target::Rate(rate) => {
-                let mut arrivals = Arrivals::new(load, epoch);
-                arrivals.change(rate, load.ramp_length(), epoch);
-                Wanted::Open(arrivals)
-            }
+    /// No calls yet, of the kind of load that a scenario has.
+    pub(super) fn new(scenario: &Scenario, epoch: Stamp) -> Self {
+        match scenario.is_open() {
+            true => Wanted::Open(Arrivals::new(&scenario.load, epoch)),
+            false => Wanted::Closed(Lines::new(&scenario.load, epoch)),
         }
     }
 
@@ -86,6 +85,13 @@ impl Wanted {
         }
     }
 
+    /// The line is retired, and has a call that is to end.
+    pub(super) fn retire(&mut self, line: u32) {
+        if let Wanted::Closed(lines) = self {
+            lines.undecided.insert(line, ());
+        }
+    }
+
     /// Number of lines of a closed load whose first attempt is still open.
     pub(super) fn undecided(&self) -> usize {
         match self {
@@ -108,27 +114,45 @@ impl Wanted {
 pub(super) struct Lines {
     spacing: Spacing,
     waiting: Deadlines<u32>,
-    /// Lines whose first attempt has been neither answered nor ended.
+    /// Lines that hold calls, in the order in which they came. One that is retired does not come back: its last
+    /// call may still be ending when another is wanted.
+    active: VecDeque<u32>,
+    /// The next line's number.
+    fresh: u32,
+    /// Lines whose first attempt has been neither answered nor ended, and retired ones with a call.
     undecided: Table<u32, ()>,
     lengths: Lengths,
-    is_closed: bool,
 }
 
 impl Lines {
-    /// Lines whose first calls are wanted from `epoch` on, spaced by the ramp.
     fn new(load: &Load, epoch: Stamp) -> Self {
-        let mut lines = Lines {
+        Lines {
             spacing: Spacing::new(load.ramp, load.calls, epoch),
             waiting: Deadlines::new(),
+            active: VecDeque::new(),
+            fresh: 0,
             undecided: Table::new(),
             lengths: Lengths::new(load),
-            is_closed: false,
-        };
-        for line in 0..load.calls {
-            lines.undecided.insert(line, ());
-            lines.rest(line, epoch);
         }
-        lines
+    }
+
+    /// Wants so many lines: new ones are placed from `now` on, spaced by the ramp; the newest are retired, and
+    /// returned.
+    pub(super) fn change(&mut self, calls: u32, ramp: Ramp, now: Stamp) -> Vec<u32> {
+        let before = self.active.len() as u32;
+        self.spacing = Spacing::new(ramp, calls.abs_diff(before), now);
+        for _ in before..calls {
+            let line = self.fresh;
+            self.fresh += 1;
+            self.active.push_back(line);
+            self.undecided.insert(line, ());
+            self.rest(line, now);
+        }
+        let retired: Vec<_> = self.active.drain((calls as usize).min(self.active.len())..).collect();
+        for line in &retired {
+            self.waiting.set(*line, None);
+        }
+        retired
     }
 
     fn take(&mut self, now: Stamp) -> Option<Slot> {
@@ -137,14 +161,17 @@ impl Lines {
     }
 
     fn rest(&mut self, line: u32, wanted: Stamp) {
-        if !self.is_closed {
-            let at = self.spacing.take(wanted);
-            self.waiting.set(line, Some(at));
+        // Numbers only grow, so the active lines stand in their order.
+        if self.active.binary_search(&line).is_err() {
+            self.undecided.remove(line);
+            return;
         }
+        let at = self.spacing.take(wanted);
+        self.waiting.set(line, Some(at));
     }
 
     fn close(&mut self) {
-        self.is_closed = true;
+        self.active.clear();
         self.waiting.clear();
     }
 }

@@ -145,4 +145,6 @@ mod far_end;
 #[cfg(test)]
 mod open_tests;
 #[cfg(test)]
+mod stage_tests;
+#[cfg(test)]
 mod tests;

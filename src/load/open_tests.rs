@@ -36,12 +36,12 @@ fn attempts(world: &World) -> u32 {
 
 /// Seconds from the start to the end of the hold phase, after which nothing is offered.
 fn offered_for(world: &World) -> f64 {
-    world.elapsed(world.window.expect("a window").1)
+    world.elapsed(world.window().expect("a window").1)
 }
 
 /// Mean number of calls up in the measured window, by the calls' records.
 fn carried(world: &World) -> f64 {
-    let (from, to) = world.window.expect("a window");
+    let (from, to) = world.window().expect("a window");
     let (from, to) = (world.elapsed(from), world.elapsed(to));
     let up = world.records.iter().filter_map(|record| {
         let (since, held) = (world.elapsed(world.placed_at[record.call as usize]) + 0.1, record.held_ms?);
@@ -108,8 +108,8 @@ fn a_load_below_its_cap_is_offered_in_full_and_holds_its_erlang_from_the_start_o
     // The rate rises for 10 s; the last call of the ramp is over one call's length later.
     let phases = [Phase::Ramp, Phase::Warmup, Phase::Hold, Phase::Drain];
     assert_eq!(times, phases.into_iter().zip([0.0, 10.0, 14.0, 44.0]).collect::<Vec<_>>());
-    let error = f64::from(world.control.calls_at_start()) - 10.0 * (4.0 + 0.015);
-    assert!(error.abs() <= 1.0, "{} up at the start", world.control.calls_at_start());
+    let error = f64::from(world.calls_at_start()) - 10.0 * (4.0 + 0.015);
+    assert!(error.abs() <= 1.0, "{} up at the start", world.calls_at_start());
     assert!((carried(&world) - 10.0 * (4.0 + 0.015)).abs() < 0.2, "{}", carried(&world));
     let last = world.placed_at.windows(2).filter(|pair| world.elapsed(pair[0]) >= 10.0);
     assert!(
@@ -181,7 +181,7 @@ fn where_nobody_answers_an_open_load_ends_before_its_hold() {
         World::new(open(5.0, Arrivals::Even, exponential(20), 400, 300 * S), |_| Script::Rejects(MS));
     world.run();
     assert!(world.elapsed(world.now) < 61.0, "{}", world.elapsed(world.now));
-    assert!(world.window.is_none_or(|(from, to)| to <= from));
+    assert!(world.window().is_none_or(|(from, to)| to <= from));
     assert!(world.records.iter().all(|record| record.ending == Ending::Rejected));
 }
 
@@ -235,7 +235,7 @@ proptest! {
         closed.sort_unstable();
         prop_assert!(closed.into_iter().eq(0..attempts(&world)));
         prop_assert!(world.control.poll_timeout().is_none(), "deadlines of calls that are over");
-        let is_whole = stop.is_none() && world.window.is_some_and(|(from, to)| to > from);
+        let is_whole = stop.is_none() && world.window().is_some_and(|(from, to)| to > from);
         if is_whole && is_even {
             let hold_end = offered_for(&world);
             let due = f64::from(rate) * (hold_end - ramp as f64 / 2.0);

@@ -51,13 +51,13 @@ fn ten_thousand_lines_ramp_hold_and_hang_up_in_turn() {
     assert_eq!(names, [Phase::Ramp, Phase::Warmup, Phase::Hold, Phase::Drain]);
     let times: Vec<_> = world.phases.iter().map(|(_, at)| world.elapsed(*at)).collect();
     assert_eq!(times, [0.0, 10.099, 12.099, 42.099]);
-    assert_eq!((world.most_up, world.control.calls_at_start()), (MANY, MANY));
+    assert_eq!((world.most_up, world.calls_at_start()), (MANY, MANY));
     assert!(world.records.iter().all(|r| r.ending == Ending::Completed));
     // A thousand a second, up and down.
     assert!(world.placed_at.windows(2).all(|pair| pair[1].since(pair[0]) == MS));
     assert!(world.hung_up.iter().map(|(_, call)| *call).eq(0..MANY));
     assert!(world.hung_up.windows(2).all(|pair| pair[1].0.since(pair[0].0) == MS));
-    let (from, to) = world.window.expect("a window");
+    let (from, to) = world.window().expect("a window");
     assert_eq!((world.elapsed(from), to.since(from)), (12.099, 30 * S));
 }
 
@@ -104,7 +104,7 @@ fn where_nobody_answers_nothing_is_held() {
     let mut world = World::new(load(3, "10/s", 300 * S), |_| Script::Silent);
     world.run();
     assert_each_ended_once(&world);
-    assert_eq!(world.window, None);
+    assert_eq!(world.window(), None);
     assert_eq!(elapsed(&world, Phase::Drain), 0.2 + SETUP.as_secs_f64());
 }
 
@@ -235,7 +235,7 @@ fn a_soon_end_hangs_up_and_cancels_all_at_once() {
         let (up, waiting) = if after == 2 * S { (20, 21) } else { (100, 0) };
         let of = |ending| world.records.iter().filter(|r| r.ending == ending).count();
         assert_eq!((of(Ending::Interrupted), of(Ending::Cancelled)), (up, waiting));
-        let cut = world.window.map(|(_, to)| to.since(stopped_at));
+        let cut = world.window().map(|(_, to)| to.since(stopped_at));
         assert_eq!(cut, (after == 20 * S).then_some(300 * MS));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FaultRecord, Leaks, Observed, Offered, ServiceRecord, Suppressed};
+use super::{FaultRecord, Leaks, Observed, Offered, ServiceRecord, StageRecord, Suppressed};
 use crate::values::{Unit, Value, show};
 
 /// Version of the run folder's format; files of a newer one are refused.
@@ -65,7 +65,7 @@ pub struct Environment {
     pub window_to_s: Option<f64>,
     /// Calls that the scenario holds at once; of an open load, the most that may be up.
     pub calls: u32,
-    /// Calls that were up when the measured window began.
+    /// Calls that were up when the measured window, of stages the first, began.
     pub calls_at_start: u32,
     /// Attempts that the schedule wanted and that could not be placed.
     pub suppressed_attempts: u64,
@@ -75,6 +75,9 @@ pub struct Environment {
     /// Traffic that an open load offered; absent for a closed one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offered: Option<Offered>,
+    /// The stages that began, where the scenario has any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageRecord>,
     /// Codec on the wire.
     pub codec: String,
     /// Packet interval in milliseconds.

@@ -61,6 +61,29 @@ impl AddAssign for Suppressed {
     }
 }
 
+/// A stage of a run: its load, its times in seconds from the run's start, and what was not placed in it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct StageRecord {
+    /// Calls held, of a closed load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u32>,
+    /// Traffic offered, by an open load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Offered>,
+    /// Start of its ramp.
+    pub begin_s: f64,
+    /// Start of its measured window; absent where the run ended before.
+    pub from_s: Option<f64>,
+    /// End of its measured window.
+    pub to_s: Option<f64>,
+    /// Calls that were up when its measured window began.
+    pub calls_at_start: u32,
+    /// Attempts that were not placed, from the start of its ramp on.
+    pub suppressed: Suppressed,
+}
+
 /// Traffic that an open load offers.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -13,6 +13,7 @@ mod junit;
 mod markdown;
 mod openmetrics;
 pub mod side_by_side;
+mod stages;
 pub mod terminal;
 mod words;
 
@@ -36,7 +37,7 @@ pub enum Format {
     Html,
     /// `plots/*.png`.
     Png,
-    /// `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`.
+    /// `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`; of stages `stages.csv`.
     Csv,
     /// `summary.json`.
     Json,

@@ -18,13 +18,13 @@ pub fn silent_target(recorded: &Recorded, target: SocketAddr) -> Option<String> 
 /// Remarks on how the calls were held, impaired and signalled.
 pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
     let mut remarks = Vec::new();
-    let calls = scenario.load.calls;
+    let calls = scenario.stages().first().map_or(0, |stage| scenario.load.calls_of(stage.target) as u32);
     let environment = &recorded.run.environment;
     if environment.window_from_s.is_none() {
         let any = recorded.run.calls.iter().any(|call| call.ending.was_answered());
         let why = if any { "the run ended before all calls were up" } else { "no call came up" };
         remarks.push(format!("{why}, so nothing was held or measured"));
-    } else if environment.calls_at_start < calls && environment.offered.is_none() {
+    } else if environment.calls_at_start < calls && !scenario.is_open() {
         remarks.push(format!("the hold phase began with {} of {calls} calls up", environment.calls_at_start));
     }
     let suppressed = environment.suppressed;

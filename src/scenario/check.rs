@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use super::defaults::ms;
 use super::error::Problems;
-use super::load::lines_for;
 use super::ranges::{LONGEST, LONGEST_BURST, LONGEST_DELAY, MOST_CALLS, SOONEST_DEAD};
-use super::{Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges};
+use super::{Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges, stage};
 use crate::impair::Impairment;
 use crate::rtp::sequence::WINDOW;
 use crate::values::{HostPort, Ramp, Span};
@@ -19,11 +18,12 @@ const LONGEST_COMMAND: (usize, usize) = (64, 4096);
 pub(super) fn problems(scenario: &Scenario) -> Problems {
     let mut found = Problems::default();
     let calls = scenario.load.calls;
+    let of_stages = scenario.stage.iter().filter_map(|stage| stage.calls);
     let is_sane = (1..=MOST_CALLS).contains(&calls);
     let cure = format!("hold between 1 and {MOST_CALLS} calls");
     found.refuse_if(!is_sane, "load.calls", format!("{calls} calls cannot be held"), cure);
     // Pools are judged by the calls, so a wrong number of calls speaks for itself.
-    if is_sane {
+    if is_sane && of_stages.max().is_none_or(|most| most <= MOST_CALLS) {
         pools(scenario, &mut found);
     }
     ranges::problems(scenario, &mut found);
@@ -38,6 +38,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     target(scenario, &mut found);
     application(scenario, &mut found);
     names(scenario, &mut found);
+    stage::problems(scenario, &mut found);
     fault::problems(scenario, &mut found);
     found
 }
@@ -83,32 +84,9 @@ fn open_load(s: &Scenario, found: &mut Problems) {
         "nobody waits so long for the calls to come up",
         format!("use at most {LONGEST}; 30s is usual"),
     );
-    let Some(rate) = load.rate else { return };
-    let Some(mean) = load.mean_call() else {
-        let message = format!("calls placed at {rate} that never end would pile up");
-        found.refuse_if(
-            true,
-            "load.rate",
-            message,
-            "set load.call_duration as well, as in call_duration = \"30s\"",
-        );
-        return;
-    };
-    let (erlang, calls) = (load.erlang(rate.0), load.calls);
-    let least = lines_for(erlang, MOST_CALLS);
-    let sustained = f64::from(calls) / mean.as_secs_f64().max(1e-9);
-    found.refuse_if(
-        erlang > f64::from(calls),
-        "load.rate",
-        format!(
-            "{rate} of calls that last {} on average are {erlang:.1} erlang, and load.calls = {calls} caps them",
-            Span(mean)
-        ),
-        match least {
-            Some(least) => format!("set load.calls = {least} or more, or a rate of up to {sustained:.3}/s"),
-            None => format!("use a rate of up to {sustained:.3}/s, or shorter calls"),
-        },
-    );
+    if let Some(rate) = load.rate {
+        stage::offered(s, "load.rate", rate, found);
+    }
 }
 
 /// Rules of hanging up.

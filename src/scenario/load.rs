@@ -105,25 +105,20 @@ impl Load {
         self.mean_call().map_or(0.0, |mean| rate * mean.as_secs_f64())
     }
 
-    /// Calls that come up in the ramp to a target.
-    fn calls_of(&self, target: Target) -> f64 {
+    /// Calls that are up at a target.
+    pub fn calls_of(&self, target: Target) -> f64 {
         match target {
             Target::Calls(calls) => f64::from(calls),
             Target::Rate(rate) => self.erlang(rate),
         }
     }
 
-    /// Length of a ramp over `calls` calls.
+    /// Length of an open load's ramp over `calls` calls.
     pub fn ramp_over(ramp: Ramp, calls: f64) -> Duration {
         match ramp {
             Ramp::Within(span) => span.0,
             Ramp::At(rate) => Duration::try_from_secs_f64(calls / rate.0).unwrap_or(Duration::MAX),
         }
-    }
-
-    /// Length of the ramp to the target.
-    pub fn ramp_length(&self) -> Duration {
-        Self::ramp_over(self.ramp, self.calls_of(self.target()))
     }
 }
 

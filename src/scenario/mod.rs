@@ -21,6 +21,7 @@ mod ranges;
 pub mod schedule;
 #[cfg(test)]
 mod schema;
+mod stage;
 mod tried;
 mod wording;
 
@@ -36,6 +37,7 @@ pub use impair::Impair;
 pub use load::{Arrivals, Hangup, Load, Target, erlang_b};
 pub use needs::{Needs, Pool};
 pub use parse::{Override, Resolved};
+pub use stage::{MOST_STAGES, Planned, Stage};
 
 use crate::gate::Limits;
 use crate::rtp::Codec;
@@ -56,6 +58,9 @@ pub struct Scenario {
     pub sip: Sip,
     /// Number, rate and length of the calls.
     pub load: Load,
+    /// Loads in turn, each with a measured window of its own; absent, there is one, of `[load]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stage: Vec<Stage>,
     /// Codec, packet time and ports.
     pub media: Media,
     /// Scheduling of the driver's media threads. It helps where other programs compete for the CPU, and the

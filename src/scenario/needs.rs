@@ -25,15 +25,17 @@ pub struct Needs {
 impl Needs {
     /// Of `scenario`.
     pub fn of(scenario: &Scenario) -> Needs {
-        let calls = u64::from(scenario.load.calls);
+        let calls = u64::from(scenario.calls());
         let (per_call, base) = match scenario.asterisk.mode {
             AsteriskMode::Managed => ASTERISK_DESCRIPTORS,
             AsteriskMode::External => OWN_DESCRIPTORS,
         };
         // A call that a fault has cut off keeps its port while nobody answers its BYE.
-        let churns = scenario.load.call_duration.is_some() || !scenario.fault.is_empty();
+        // Between stages one call may still be hung up while another comes.
+        let churns =
+            scenario.load.call_duration.is_some() || !scenario.fault.is_empty() || scenario.stage.len() > 2;
         let churn = if churns { 2 } else { 1 };
-        Needs { pool: scenario.load.calls * churn, descriptors: calls * per_call + base }
+        Needs { pool: scenario.calls().saturating_mul(churn), descriptors: calls * per_call + base }
     }
 }
 

@@ -106,7 +106,7 @@ fn complete(path: &str, schema: &mut Value) {
 fn known_keys(path: &str) -> Vec<String> {
     let text = match path {
         "" => "zzz = 1".to_string(),
-        "fault" => "[[fault]]\nzzz = 1".to_string(),
+        "fault" | "stage" => format!("[[{path}]]\nzzz = 1"),
         _ => format!("{path}.zzz = 1"),
     };
     let error = toml::from_str::<Scenario>(&text).unwrap_err();
@@ -287,12 +287,15 @@ const VALUES: &[&str] = &[
 
 /// A scenario with `value` for a key.
 fn with(key: &Key, value: &str) -> String {
-    match key.path.strip_prefix("fault.") {
+    let lists =
+        [("fault", "at = '1s'\ntarget = 'service'\naction = 'kill'"), ("stage", "calls = 1\nhold = '9s'")];
+    let (table, name) = key.path.split_once('.').unwrap_or(("", &key.path));
+    match lists.iter().find(|(list, _)| *list == table) {
         None => format!("{} = {value}", key.path),
-        Some(name) => {
-            let mut fault: toml::Table = "at = '1s'\ntarget = 'service'\naction = 'kill'".parse().unwrap();
-            fault.remove(name);
-            format!("[[fault]]\n{fault}{name} = {value}\n")
+        Some((list, others)) => {
+            let mut others: toml::Table = others.parse().unwrap();
+            others.remove(name);
+            format!("[[{list}]]\n{others}{name} = {value}\n")
         }
     }
 }

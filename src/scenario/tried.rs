@@ -96,8 +96,8 @@ const KEYS: &[(&[&str], &str)] = &[
         "not supported: a run lasts `load.duration`; with `load.call_duration` calls are replaced until then",
     ),
     (
-        &["stages", "stage", "steps", "executor", "scenarios", "scenario", "profile"],
-        "not supported: a scenario is one load; raise `load.calls` from run to run",
+        &["stages", "steps", "step", "executor", "scenarios", "scenario", "profile"],
+        "did you mean `[[stage]]`? Each is a load (`calls` or `rate`) with its `ramp` and its `hold`",
     ),
     (
         &[
@@ -274,7 +274,10 @@ mod tests {
 
     #[test]
     fn every_answer_names_what_there_is() {
-        let known = |name: &str| name == "[[fault]]" || keys::all().any(|key| key.path == name);
+        let known = |name: &str| {
+            ["[[fault]]", "[[stage]]", "calls", "rate", "ramp", "hold"].contains(&name)
+                || keys::all().any(|key| key.path == name)
+        };
         for (_, cure) in KEYS {
             let named: Vec<_> = cure.split('`').skip(1).step_by(2).filter(|name| *name != ".env").collect();
             assert!(named.iter().all(|name| known(name)), "{cure}");

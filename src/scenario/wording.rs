@@ -135,8 +135,8 @@ fn wants(wanted: &str, key: &str, value: &str) -> (String, String) {
         "IP address" => ("an IP address", "write it in quotes, as in \"127.0.0.1\"".into()),
         "a boolean" => ("true or false", "write it without quotes".into()),
         "a string" => ("text", format!("put it in quotes: \"{bare}\"")),
-        "a sequence" if key == "fault" => {
-            return ("tables".into(), "write [[fault]] and its keys below".into());
+        "a sequence" if ["fault", "stage"].contains(&key) => {
+            return ("tables".into(), format!("write [[{key}]] and its keys below"));
         }
         "a sequence" => ("a list", format!("write {}", list(key, value))),
         "u16" => ("a whole number from 0 to 65535", "write digits alone, as in 8088".into()),
