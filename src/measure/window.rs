@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn packets_of_every_window_count_and_those_between_do_not() {
         let w = Window::default();
-        (w.set(at(10), at(20)), w.set(at(30), at(40)));
+        w.set(at(10), at(20));
+        w.set(at(30), at(40));
         let held = |call_from| (0..50).filter(|n| w.holds(at(*n), at(call_from))).collect::<Vec<_>>();
         assert_eq!(held(0), (10..20).chain(30..40).collect::<Vec<_>>());
         assert_eq!(held(15), (15..20).chain(30..40).collect::<Vec<_>>());

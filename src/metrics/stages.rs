@@ -45,7 +45,13 @@ fn part(run: &Run, record: &StageRecord, from_s: f64, to_s: f64) -> Run {
     };
     let mut part = Run { environment, ..Run::default() };
     part.calls = run.calls.iter().filter(|call| is_in(call.intended_s)).cloned().collect();
-    part.seconds = run.seconds.iter().filter(|second| is_in(second.second.into())).cloned().collect();
+    for second in run.seconds.iter().filter(|second| is_in(second.second.into())) {
+        let mut second = second.clone();
+        if !is_measured(second.second) {
+            (second.measured_sent, second.measured_missed_slots) = (0, 0);
+        }
+        part.seconds.push(second);
+    }
     for (second, series, scope, latencies) in run.intervals.iter() {
         if scope == Scope::Measured && is_measured(second) {
             part.intervals.add(second, series, scope, &latencies);

@@ -162,7 +162,8 @@ fn stream(class: Class, id: u32) -> Stream {
 
 /// Plays the same on a machine that may be late, by the pacer's own steps.
 fn play_on(machine: &Machine, network: &Network, calls: usize, seconds: u64) -> (Run, Truth) {
-    let (run, mut truths) = play_stages(machine, network, calls, &[1..seconds]);
+    let whole = 1..seconds;
+    let (run, mut truths) = play_stages(machine, network, calls, std::slice::from_ref(&whole));
     (run, truths.remove(0))
 }
 
