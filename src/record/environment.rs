@@ -167,6 +167,14 @@ impl Environment {
         self.format >= 2
     }
 
+    /// Seconds measured: of stages those of their windows together; `None` when no call came up.
+    pub fn measured_s(&self) -> Option<f64> {
+        if self.stages.is_empty() {
+            return Some(self.window_to_s? - self.window_from_s?);
+        }
+        self.stages.iter().filter_map(|stage| Some(stage.to_s? - stage.from_s?)).reduce(|a, b| a + b)
+    }
+
     /// Amount by which the wall clock was set during the run, in words; its stamps are worthless then.
     pub fn clock_set(&self) -> Option<String> {
         let (step_ns, negative) = (self.clock_step_ns, self.negative_rtt);

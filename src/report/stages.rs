@@ -2,7 +2,7 @@
 
 use super::words;
 use crate::metrics::{Metric, Stage, Summary, catalogue};
-use crate::record::StageRecord;
+use crate::record::{Offered, StageRecord};
 use crate::values::{Unit, Value, counted, show};
 
 /// Metrics of a stage, each with its words.
@@ -82,12 +82,15 @@ pub(super) fn table(summary: &Summary) -> Option<Table<'_>> {
 pub(super) fn load(record: &StageRecord) -> String {
     match (record.calls, record.offered) {
         (Some(calls), _) => counted(calls.into(), "call"),
-        (None, Some(offered)) => {
-            let erlang = show(Value::Number(offered.erlang()), Unit::Mean);
-            format!("{}/s, {erlang} erlang", offered.rate_per_s)
-        }
+        (None, Some(offered)) => self::offered(&offered),
         (None, None) => "–".into(),
     }
+}
+
+/// Offered traffic, for people: `12/s, 360.00 erlang`.
+pub(super) fn offered(offered: &Offered) -> String {
+    let [rate, erlang] = [offered.rate_per_s, offered.erlang()].map(|n| show(Value::Number(n), Unit::Mean));
+    format!("{}/s, {erlang} erlang", rate.trim_end_matches(".00"))
 }
 
 fn window(record: &StageRecord) -> String {

@@ -180,7 +180,14 @@ fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {
         ("Started", e.started_at.clone()),
         ("Took", words::span(e.elapsed_s)),
         ("Measured window", window),
-        ("Calls up when it began", format!("{} of {}", e.calls_at_start, e.calls)),
+        (
+            "Calls up when it began",
+            match e.offered {
+                Some(_) => format!("{} (at most {} at once)", e.calls_at_start, e.calls),
+                None if !e.stages.is_empty() => e.calls_at_start.to_string(),
+                None => format!("{} of {}", e.calls_at_start, e.calls),
+            },
+        ),
         ("Media", format!("{}, a packet every {} ms", e.codec, e.ptime_ms)),
         (
             "Late, lost",
