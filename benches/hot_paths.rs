@@ -1,22 +1,28 @@
-//! Work done once a packet or a SIP message, and the replay of a search, timed: `cargo bench --bench hot_paths`.
+//! Work done once a packet, a SIP message or a call, and the replay of a search, timed: `cargo bench --bench hot_paths`.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use loadtest::load::{Agent, AgentOutput, Control, Input, Output};
 use loadtest::measure::{Class, ReceiveTally, Rules, StreamReceiver, Window};
 use loadtest::record::Latencies;
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender, read};
 use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::rtp::reflector::StreamReflector;
+use loadtest::scenario::{self, CallDuration, Scenario};
 use loadtest::search::{
     Conditions, Costs, Ended, FORMAT, Figures, Goal, Length, Load, Outcome, Search, Settings, Step, Traffic,
     Trial,
 };
-use loadtest::sip;
+use loadtest::sip::sdp::Offer;
+use loadtest::sip::{self, CallConfig};
 use loadtest::stamp::Stamp;
+use loadtest::values::{Ramp, Rate, Span};
 
 const PTIME: Duration = Duration::from_millis(20);
 const KEY: RunKey = RunKey::new(1, [1; 16]);
@@ -197,4 +203,136 @@ fn a_million_trials_classified(bencher: Bencher) {
         assert!(matches!(step, Step::Done(_)), "{step:?}");
         step
     });
+}
+
+/// Signalling of an open load against a far end that answers at once, in virtual time: load control, user agent, and
+/// the reading of every answer. No sockets, no media.
+struct Churn {
+    control: Control,
+    agent: Agent,
+    now: Stamp,
+    scenario: Scenario,
+    /// Answers on their way.
+    answers: VecDeque<Vec<u8>>,
+}
+
+impl Churn {
+    /// 100 attempts a second of 10 s each, until 1,000 calls are up.
+    fn at_1000_calls() -> Churn {
+        let call_duration = Some(CallDuration::Constant(Span(Duration::from_secs(10))));
+        let (rate, ramp) = (Some(Rate(100.0)), Ramp::Within(Span(Duration::ZERO)));
+        let load = scenario::Load {
+            calls: 2000,
+            rate,
+            ramp,
+            call_duration,
+            duration: Span(HOUR),
+            ..scenario::Load::default()
+        };
+        let scenario = Scenario { load, ..Scenario::default() };
+        let (control, agent) = (Control::new(scenario.clone(), EPOCH), Agent::new("tag".into()));
+        let mut churn = Churn { control, agent, now: EPOCH, scenario, answers: VecDeque::new() };
+        // Timers of ended calls run for 32 s more: from then on there are as many as there will be.
+        churn.play(Duration::from_secs(60));
+        assert_eq!(churn.control.calls_up(), 1000);
+        churn
+    }
+
+    fn play(&mut self, length: Duration) {
+        let end = self.now + length;
+        loop {
+            let due = [self.control.poll_timeout(), self.agent.poll_timeout()];
+            let next = due.into_iter().flatten().fold(end, Stamp::min).max(self.now);
+            if next >= end {
+                self.now = end;
+                return;
+            }
+            self.now = next;
+            self.control.handle_timeout(next);
+            self.agent.handle_timeout(next);
+            self.carry_out();
+        }
+    }
+
+    fn carry_out(&mut self) {
+        loop {
+            if let Some(output) = self.control.poll() {
+                match output {
+                    Output::Open(slot) => self.control.handle(self.now, Input::Opened { slot, port: 40_000 }),
+                    Output::Invite { call, port } => {
+                        self.agent.place(self.now, call, config(call, port, &self.scenario))
+                    }
+                    Output::HangUp(call) => self.agent.hang_up(self.now, call),
+                    Output::StopMedia(call) => self.control.handle(self.now, Input::MediaOver(call)),
+                    _ => {}
+                }
+                continue;
+            }
+            match self.agent.poll() {
+                Some(AgentOutput::Send(datagram)) => self.answers.extend(answer(&datagram.bytes)),
+                Some(AgentOutput::Signal(signal)) => self.control.handle(self.now, Input::Signal(signal)),
+                None => match self.answers.pop_front() {
+                    Some(bytes) => {
+                        let message = sip::parse(&bytes).expect("it is SIP");
+                        self.agent.handle_message(self.now, &message, far(), &sip::anywhere);
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn far() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 5060))
+}
+
+fn config(call: u32, rtp_port: u16, scenario: &Scenario) -> CallConfig {
+    let local = SocketAddr::from(([192, 0, 2, 9], 5070));
+    let (codec, session_id) = (scenario.media.codec, call.into());
+    CallConfig {
+        target: format!("sip:echo@{}", far()),
+        remote: far(),
+        local,
+        caller: "alice".into(),
+        call_id: format!("{call:016x}@{}", local.ip()),
+        from_tag: format!("{call:016x}"),
+        seed: call.into(),
+        credentials: None,
+        offer: Offer { ip: local.ip(), rtp_port, codec, ptime_ms: 20, session_id },
+        setup_timeout: scenario.sip.setup_timeout.0,
+    }
+}
+
+/// The far end: 180 and 200 to an INVITE, 200 to a BYE.
+fn answer(request: &[u8]) -> Vec<Vec<u8>> {
+    let text = std::str::from_utf8(request).expect("our own requests are text");
+    let header = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+        m=audio 11000 RTP/AVP 0\r\n";
+    let reply =
+        |status: &str, body: &str| {
+            let tag = if header("To:").contains(";tag=") { "" } else { ";tag=far" };
+            let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+            format!(
+            "SIP/2.0 {status}\r\n{}\r\n{}\r\n{}{tag}\r\n{}\r\n{}\r\nContact: <sip:echo@192.0.2.1:5060>\r\n\
+             {kind}Content-Length: {}\r\n\r\n{body}",
+            header("Via:"), header("From:"), header("To:"), header("Call-ID:"), header("CSeq:"), body.len()
+        )
+        .into_bytes()
+        };
+    match text.split(' ').next() {
+        Some("INVITE") => vec![reply("180 Ringing", ""), reply("200 OK", sdp)],
+        Some("BYE") => vec![reply("200 OK", "")],
+        _ => Vec::new(),
+    }
+}
+
+/// A second of 1,000 calls at 100 attempts a second: the time is the share of a core that signalling takes.
+#[divan::bench]
+fn second_of_signalling_at_1000_calls_and_100_attempts(bencher: Bencher) {
+    let mut churn = Churn::at_1000_calls();
+    bencher.counter(ItemsCount::new(100u32)).bench_local(|| churn.play(Duration::from_secs(1)));
 }

@@ -78,6 +78,11 @@ impl<K: Ord + Clone> Deadlines<K> {
         }
     }
 
+    /// The key's deadline.
+    pub(crate) fn get(&self, key: K) -> Option<Stamp> {
+        self.of.get(key).copied()
+    }
+
     pub(crate) fn next(&self) -> Option<Stamp> {
         self.queue.first().map(|(at, _)| *at)
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use arbitrary::{Result, Unstructured};
 use loadtest::load::{Agent, AgentOutput, Control, Count, Input, Output, Stop};
 use loadtest::record::{Ending, Phase};
-use loadtest::scenario::{Hangup, Load, Scenario};
+use loadtest::scenario::{Arrivals, Hangup, Load, Scenario, Stage};
 use loadtest::sip::sdp::Offer;
 use loadtest::sip::{CallConfig, Message, Method, anywhere};
 use loadtest::stamp::Stamp;
-use loadtest::values::{Rate, Span};
+use loadtest::values::{Ramp, Rate, Span};
 
 use super::far::{Ask, Reply, Sent, steps};
 use super::signalling::config;
@@ -135,16 +135,28 @@ impl World {
             load: Load {
                 calls,
                 duration: seconds(plan.duration_s % 32 + 1),
-                ramp: Rate(f64::from(plan.rate % 64) + 0.5),
-                call_duration: plan.call_duration_s.map(|s| seconds(s % 16 + 1)),
+                ramp: Ramp::At(Rate(f64::from(plan.rate % 64) + 0.5)),
+                call_duration: plan.call_duration_s.map(|s| seconds(s % 16 + 1).into()),
                 hangup: [Hangup::Caller, Hangup::Callee, Hangup::Both][usize::from(plan.hangup % 3)],
                 retry_after: seconds(plan.retry_s % 4),
                 ..Load::default()
             },
             ..Scenario::default()
         };
+        if plan.rate >= 192 && scenario.load.call_duration.is_some() {
+            let odd = plan.rate % 2 == 1;
+            scenario.load.rate = Some(Rate(f64::from(plan.rate % 32) + 0.5));
+            scenario.load.arrivals = if odd { Arrivals::Poisson } else { Arrivals::Even };
+        }
         scenario.measure.warmup = seconds(plan.retry_s / 4 % 4);
         scenario.sip.setup_timeout = seconds(10);
+        // Up, down and up again, by the same bytes.
+        if plan.duration_s >= 192 && !scenario.is_open() {
+            let counts = [calls, calls.div_ceil(3), calls.div_ceil(2)];
+            let stage =
+                |calls| Stage { calls: Some(calls), rate: None, ramp: None, hold: scenario.load.duration };
+            scenario.stage = counts.map(stage).to_vec();
+        }
         let epoch = Stamp::from_ns(1 << 60);
         World {
             control: Control::new(scenario, epoch),
@@ -299,7 +311,8 @@ impl World {
                 self.stopping.push((self.now + self.media_takes, call));
             }
             Output::Window { from, to } => {
-                assert!(self.window.is_none() && self.now < from && from < to, "fixed once, and ahead");
+                let is_next = self.window.is_none_or(|(_, before)| before <= from);
+                assert!(is_next && self.now < from && from < to, "each fixed once, and ahead");
                 self.window = Some((from, to));
             }
             Output::Count { what, .. } => *self.counts.entry(what).or_default() += 1,

@@ -176,7 +176,7 @@ fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
         )));
     }
     let packets = args.segment.0.as_secs_f64() / scenario.media.ptime.0.as_secs_f64();
-    let each = packets * f64::from(scenario.load.calls);
+    let each = packets * f64::from(scenario.calls());
     for metric in metrics {
         let wanted = catalogue::find(metric).and_then(Definition::samples_needed).unwrap_or(0) as f64;
         if each < wanted {

@@ -85,7 +85,7 @@ fn resources(survey: &Survey, scenario: &Scenario) {
         let (name, of) = (resource.name, &resource.of);
         say::out(format_args!("  {name:22} {:>9} {:>9}  {of}", resource.needed, resource.free));
     }
-    let per_second = f64::from(scenario.load.calls) / scenario.media.ptime.0.as_secs_f64();
+    let per_second = f64::from(scenario.calls()) / scenario.media.ptime.0.as_secs_f64();
     say::out(format_args!("  {:22} {per_second:>9.0} a second, each way", "packets"));
 }
 

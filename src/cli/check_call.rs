@@ -70,6 +70,8 @@ fn reduce(plan: &mut RunPlan) {
     let scenario = &mut plan.resolved.scenario;
     let load = &mut scenario.load;
     (load.calls, load.duration, load.call_duration) = (1, Span(HELD), None);
+    load.rate = None;
+    scenario.stage.clear();
     load.hangup = crate::scenario::Hangup::Caller;
     scenario.measure.warmup = Span(SETTLES);
     scenario.fault.clear();

@@ -9,8 +9,8 @@ use super::{look, say};
 use crate::driver::{Progress, Recent};
 use crate::record::{Phase, Quantile};
 use crate::run::Observer;
-use crate::scenario::Scenario;
 use crate::scenario::schedule::ramp_duration;
+use crate::scenario::{Load, Planned, Scenario};
 use crate::values::{Unit, Value, show};
 
 /// Time between two lines.
@@ -131,49 +131,79 @@ impl Observer for Display {
     }
 }
 
-/// Expected lengths of the phases.
+/// Expected lengths of the phases, stage by stage.
 #[derive(Debug, Default)]
-struct Plan {
+struct Plan(Vec<Lengths>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Lengths {
     ramp: Duration,
     warmup: Duration,
     hold: Duration,
 }
 
+impl Lengths {
+    fn whole(&self) -> Duration {
+        self.ramp + self.warmup + self.hold
+    }
+}
+
 impl Plan {
     fn of(scenario: &Scenario) -> Plan {
-        let load = &scenario.load;
-        Plan {
-            ramp: ramp_duration(load.ramp, load.calls),
-            warmup: scenario.measure.warmup.0,
-            hold: load.duration.0,
+        let (load, warmup) = (&scenario.load, scenario.measure.warmup.0);
+        let mut before = 0.0;
+        let lengths = |stage: &Planned| {
+            let calls = load.calls_of(stage.target);
+            let ramped = (calls - before).abs().ceil();
+            before = calls;
+            match scenario.is_open() {
+                true => {
+                    let (ramp, warmup) =
+                        (Load::ramp_over(stage.ramp, ramped), warmup.max(load.settles_after()));
+                    Lengths { ramp, warmup, hold: stage.hold }
+                }
+                false => Lengths { ramp: ramp_duration(stage.ramp, ramped as u32), warmup, hold: stage.hold },
+            }
+        };
+        Plan(scenario.stages().iter().map(lengths).collect())
+    }
+
+    /// The length of a phase of a stage, and that of all before it.
+    fn phase(&self, stage: usize, phase: Phase) -> (Duration, Duration) {
+        let stage = stage.saturating_sub(1);
+        let before: Duration = self.0.iter().take(stage).map(Lengths::whole).sum();
+        let Lengths { ramp, warmup, hold } = self.0.get(stage).copied().unwrap_or_default();
+        match phase {
+            Phase::Ramp => (ramp, before),
+            Phase::Warmup => (warmup, before + ramp),
+            Phase::Hold => (hold, before + ramp + warmup),
+            Phase::Drain => (DRAIN, self.stages()),
         }
     }
 
-    /// The length of a phase, and that of all before it.
-    fn phase(&self, phase: Phase) -> (Duration, Duration) {
-        let Plan { ramp, warmup, hold } = *self;
-        match phase {
-            Phase::Ramp => (ramp, Duration::ZERO),
-            Phase::Warmup => (warmup, ramp),
-            Phase::Hold => (hold, ramp + warmup),
-            Phase::Drain => (DRAIN, ramp + warmup + hold),
-        }
+    /// Length of all stages.
+    fn stages(&self) -> Duration {
+        self.0.iter().map(Lengths::whole).sum()
     }
 
     /// Share of the whole run that is over, 0–1.
     fn share(&self, progress: &Progress<'_>) -> f64 {
-        let (length, before) = self.phase(progress.phase);
-        let whole = self.ramp + self.warmup + self.hold + DRAIN + AFTERWARDS;
+        let (length, before) = self.phase(progress.stage, progress.phase);
+        let whole = self.stages() + DRAIN + AFTERWARDS;
         let over = before.as_secs_f64() + length.as_secs_f64() * progress.done.clamp(0.0, 1.0);
         over / whole.as_secs_f64()
     }
 
     /// The phase in words, with how far it is where that is known.
     fn words(&self, progress: &Progress<'_>) -> String {
+        let stage = match self.0.len() {
+            ..=1 => String::new(),
+            of => format!("stage {} of {of}: ", progress.stage),
+        };
         match progress.phase {
-            Phase::Ramp => "ramp".into(),
+            Phase::Ramp => format!("{stage}ramp"),
             Phase::Drain => "hanging up".into(),
-            phase => format!("{phase} {}", of(progress.in_phase, self.phase(phase).0)),
+            phase => format!("{stage}{phase} {}", of(progress.in_phase, self.phase(progress.stage, phase).0)),
         }
     }
 }
@@ -235,6 +265,7 @@ mod tests {
             attempts: 52,
             failed: 2,
             calls: 50,
+            stage: 1,
             recent,
             live,
         }
@@ -256,11 +287,8 @@ mod tests {
 
     #[test]
     fn one_share_for_the_whole_run_never_falls_and_leaves_room_for_the_reports() {
-        let plan = Plan {
-            ramp: Duration::from_secs(5),
-            warmup: Duration::from_secs(2),
-            hold: Duration::from_secs(30),
-        };
+        let [ramp, warmup, hold] = [5, 2, 30].map(Duration::from_secs);
+        let plan = Plan(vec![Lengths { ramp, warmup, hold }]);
         let live = Live::default();
         let (mut last, mut words) = (0.0, Vec::new());
         for (phase, in_phase) in [(Phase::Ramp, 5), (Phase::Warmup, 2), (Phase::Hold, 30), (Phase::Drain, 3)]
@@ -281,8 +309,9 @@ mod tests {
         for word in ["ramp", "warm-up 1 of 2 s", "hold 12 of 30 s", "hanging up"] {
             assert!(words.iter().any(|said| said == word), "{word} in {words:?}");
         }
-        let long = Plan { hold: Duration::from_secs(300), ..plan };
+        let hold = Duration::from_secs(300);
+        let long = Plan(vec![Lengths { ramp, warmup, hold }; 2]);
         let at = Progress { in_phase: Duration::from_secs(72), ..progress(Recent::default(), &live) };
-        assert_eq!(long.words(&at), "hold 1:12 of 5:00");
+        assert_eq!(long.words(&at), "stage 1 of 2: hold 1:12 of 5:00");
     }
 }

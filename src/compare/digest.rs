@@ -69,13 +69,12 @@ pub(super) fn other_machine(ours: &Environment, theirs: &Environment) -> Option<
 
 /// Difference of load. Before a run its length is not known.
 pub(super) fn other_load(ours: &Environment, theirs: &Environment) -> Option<String> {
-    let measured_s = |run: &Environment| Some(run.window_to_s? - run.window_from_s?);
     another("codec", &ours.codec, &theirs.codec)
         .or_else(|| another("number of calls", &ours.calls, &theirs.calls))
         .or_else(|| another("packet time in ms", &ours.ptime_ms, &theirs.ptime_ms))
         .or_else(|| another("lost_after in ms", &ours.lost_after_ms, &theirs.lost_after_ms))
         .or_else(|| {
-            let (ours, theirs) = (measured_s(ours)?, measured_s(theirs)?);
+            let (ours, theirs) = (ours.measured_s()?, theirs.measured_s()?);
             let is_same = (ours - theirs).abs() <= SAME_LENGTH * ours.max(theirs);
             (!is_same).then(|| format!("another length: {theirs:.1} s measured, not {ours:.1} s"))
         })

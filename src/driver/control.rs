@@ -15,17 +15,19 @@ use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
 use crate::echo::EchoServer;
 use crate::load::{self, Agent, AgentOutput, Count, Input, Output};
-use crate::measure::{Class, Rules};
+use crate::measure::{Class, MOST_WINDOWS, Rules};
 use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
 use crate::rtp::probe::RunKey;
-use crate::scenario::{Phasing, ServiceMode};
+use crate::scenario::{MOST_STAGES, Phasing, ServiceMode};
 use crate::sip::call::CallConfig;
 use crate::sip::sdp::{Answer, Offer};
 use crate::sip::user_part;
 use crate::stamp::Stamp;
 
+// Each stage has a window.
+const _: () = assert!(MOST_STAGES <= MOST_WINDOWS);
 const SECOND: Duration = Duration::from_secs(1);
 /// Short, since a lane may keep a call's socket for a moment after its port was given back.
 const RETRY_PORT_AFTER: Duration = SECOND;
@@ -110,7 +112,7 @@ pub async fn run(
         timeline,
         impair: config.scenario.impair.clone(),
         scheduling: config.scheduling.clone(),
-        streams: config.scenario.load.calls,
+        streams: config.scenario.calls(),
         dead_after: config.scenario.load.dead_after.0,
     };
     let environment = std::mem::take(&mut config.environment);
@@ -153,7 +155,7 @@ fn start_control(
     reach: &mut Reach,
 ) -> io::Result<Option<EchoServer>> {
     let scenario = config.scenario;
-    let streams = scenario.measure.control_streams.unwrap_or(scenario.load.calls.div_ceil(10).clamp(1, 10));
+    let streams = scenario.measure.control_streams.unwrap_or(scenario.calls().div_ceil(10).clamp(1, 10));
     if streams == 0 {
         return Ok(None);
     }
@@ -278,7 +280,8 @@ impl LoadIo<'_> {
             Output::StopMedia(call) => self.media.lane.stop_call(call, self.now()),
             Output::Window { from, to } => {
                 self.media.window.set(from, to);
-                self.config.hold_from.send_replace(Some(from));
+                // Faults and gates count from the first.
+                self.config.hold_from.send_if_modified(|at| at.is_none() && at.replace(from).is_none());
             }
             Output::Cut(at) => self.media.window.cut(at),
             Output::Count { what, at } => self.count(what, at),
@@ -350,7 +353,7 @@ impl LoadIo<'_> {
             Count::Failed => live.failed += 1,
             Count::Dropped => live.dropped += 1,
             Count::MediaLost => (live.dropped, live.media_lost) = (live.dropped + 1, live.media_lost + 1),
-            Count::Suppressed => live.suppressed += 1,
+            Count::Suppressed(why) => live.suppressed.count(why),
         }
         let second = self.media.book.at(at);
         match what {
@@ -358,7 +361,7 @@ impl LoadIo<'_> {
             Count::Answered => second.answered += 1,
             Count::Failed => second.failed += 1,
             Count::Ended | Count::Dropped | Count::MediaLost => second.ended += 1,
-            Count::Suppressed => {}
+            Count::Suppressed(_) => {}
         }
     }
 
@@ -383,7 +386,8 @@ impl LoadIo<'_> {
             calls_up: self.control.calls_up(),
             attempts: self.control.placed(),
             failed: self.media.book.live.failed as u32,
-            calls: self.config.scenario.load.calls,
+            calls: self.config.scenario.calls(),
+            stage: self.control.stages().len(),
             recent: self.media.book.recent,
             live: &self.media.book.live,
         }
@@ -402,8 +406,13 @@ impl LoadIo<'_> {
         }
         let Media { mut book, window, .. } = self.media;
         let environment = &mut book.run.environment;
-        environment.calls_at_start = self.control.calls_at_start();
-        environment.suppressed_attempts = book.live.suppressed;
+        let stages = self.control.stages();
+        environment.calls_at_start = stages.first().map_or(0, |stage| stage.calls_at_start);
+        if !self.config.scenario.stage.is_empty() {
+            environment.stages = stages.to_vec();
+        }
+        environment.suppressed_attempts = book.live.suppressed.total();
+        environment.suppressed = book.live.suppressed;
         environment.clock_step_ns = largest(self.clock_step_ns, self.timeline.step_ns());
         environment.sip_read_lag_max_ms = self.sip_read_lag.as_secs_f64() * 1000.0;
         let heard_from = std::mem::take(&mut environment.observed.first_call.heard_from);

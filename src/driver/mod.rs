@@ -60,6 +60,8 @@ pub struct DriverConfig<'a> {
 pub struct Progress<'a> {
     /// The phase.
     pub phase: Phase,
+    /// Number of the stage, from 1.
+    pub stage: usize,
     /// Since the run began.
     pub elapsed: Duration,
     /// Since the phase began.

@@ -1,14 +1,15 @@
-//! Gate expressions: `METRIC OP VALUE`, over the whole run or for every call by itself.
+//! Gate expressions: `METRIC OP VALUE`, over the whole run, one stage of it, or for every call by itself.
 //!
 //! `docs/gates.md` has the same grammar, for people:
 //!
 //! ```text
-//! <gate>      ::= <metric> <op> <value> | "every call:" <call-metric> <op> <value>
+//! <gate>      ::= <metric> <op> <value> | "stage." <n> ":" <metric> <op> <value>
+//!               | "every call:" <call-metric> <op> <value>
 //! <op>        ::= "<" | "<=" | "==" | "!=" | ">=" | ">"
 //! <value>     ::= <number> | <number> <unit>
 //! <unit>      ::= "us" | "µs" | "ms" | "s" | "%" | "MiB" | "MB" | "MiB/min"
 //! ```
-//! A metric is any name of the catalogue, or a group that has a `total` by itself, as `leaks`. Times and
+//! Stages count from 1. A metric is any name of the catalogue, or a group that has a `total` by itself, as `leaks`. Times and
 //! ratios need their unit, for `== 100` and `< 20` mean different things to different people; 0 needs none.
 
 use std::fmt;
@@ -35,6 +36,8 @@ pub struct Gate {
 pub enum Subject {
     /// One figure of the run.
     Run(&'static Definition),
+    /// One figure of a stage, by its number from 1.
+    Stage(usize, &'static Definition),
     /// A figure of each call.
     EveryCall(&'static PerCall),
 }
@@ -43,7 +46,7 @@ impl Subject {
     /// The metric's name.
     pub fn name(&self) -> &'static str {
         match self {
-            Subject::Run(definition) => definition.name,
+            Subject::Run(definition) | Subject::Stage(_, definition) => definition.name,
             Subject::EveryCall(per_call) => per_call.name,
         }
     }
@@ -51,7 +54,7 @@ impl Subject {
     /// The metric's unit.
     pub fn unit(&self) -> Unit {
         match self {
-            Subject::Run(definition) => definition.unit,
+            Subject::Run(definition) | Subject::Stage(_, definition) => definition.unit,
             Subject::EveryCall(per_call) => per_call.unit,
         }
     }
@@ -61,6 +64,8 @@ impl Subject {
 const LONGEST: usize = 1000;
 /// Before a gate that every call must hold.
 const EVERY_CALL: &str = "every call:";
+/// Before the number of the stage that a gate is over, which a colon follows.
+const STAGE: &str = "stage.";
 
 /// A comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +173,10 @@ pub enum Mistake<'a> {
     NoMetric(&'a str),
     /// A metric of the run that there is not.
     UnknownMetric(&'a str),
+    /// No number of a stage.
+    NoStage(&'a str),
+    /// A metric that no stage has by itself.
+    NotOfStage(&'static str),
     /// A metric of a call that there is not.
     UnknownOfCall(&'a str),
     /// No number, or one of another unit.
@@ -190,11 +199,19 @@ impl Mistake<'_> {
             }
             Mistake::NoMetric(text) => (
                 format!("`{text}` is no metric"),
-                format!("write METRIC OP VALUE, or {EVERY_CALL} METRIC OP VALUE"),
+                format!("write METRIC OP VALUE, {EVERY_CALL} METRIC OP VALUE, or {STAGE}1: METRIC OP VALUE"),
             ),
             Mistake::UnknownMetric(name) => (
                 format!("there is no metric `{name}`"),
                 suggestion(name, catalogue::all().map(|definition| definition.name)),
+            ),
+            Mistake::NoStage(number) => (
+                format!("`{number}` is no stage"),
+                "write its number from 1, as in stage.2: rtt.p99 < 20ms".into(),
+            ),
+            Mistake::NotOfStage(name) => (
+                format!("`{name}` is a figure of the whole run, not of a stage"),
+                format!("leave the stage out, as in {name}"),
             ),
             Mistake::UnknownOfCall(name) => (
                 format!("there is no metric `{name}` of a call"),
@@ -213,6 +230,14 @@ fn subject(text: &str) -> Result<Subject, Mistake<'_>> {
     if let Some(name) = text.strip_prefix(EVERY_CALL).map(str::trim) {
         let found = per_call::ALL.iter().find(|m| m.name == name).map(Subject::EveryCall);
         return found.ok_or(Mistake::UnknownOfCall(name));
+    }
+    if let Some((number, name)) = text.strip_prefix(STAGE).and_then(|rest| rest.split_once(':')) {
+        let stage = number.trim().parse().ok().filter(|stage| *stage > 0).ok_or(Mistake::NoStage(number))?;
+        return match subject(name.trim())? {
+            Subject::Run(definition) if definition.by_stage => Ok(Subject::Stage(stage, definition)),
+            Subject::Run(definition) => Err(Mistake::NotOfStage(definition.name)),
+            Subject::Stage(..) | Subject::EveryCall(_) => Err(Mistake::NoMetric(text)),
+        };
     }
     if text.contains(':') || text.starts_with(EVERY_CALL.trim_end_matches(':')) {
         return Err(Mistake::NoMetric(text));
@@ -296,6 +321,28 @@ mod tests {
         assert_eq!(parse("calls.answered == 100%"), ("calls.answered", Op::Equal, 1.0));
         assert_eq!(parse("leaks == 0"), ("leaks.total", Op::Equal, 0.0));
         assert_eq!(parse("calls.silent_count == 0"), ("calls.silent_count", Op::Equal, 0.0));
+    }
+
+    #[test]
+    fn a_stage_is_named_by_its_number_from_1() {
+        let gate = Gate::parse("stage.2: rtt.p99 < 20ms").unwrap();
+        assert!(matches!(gate.subject, Subject::Stage(2, definition) if definition.name == "rtt.p99"));
+        assert_eq!((gate.text.as_str(), gate.bound), ("stage.2: rtt.p99 < 20ms", 20.0));
+        let fails = |text: &str| Gate::parse(text).map_err(|e| format!("{e} / {}", e.cure)).unwrap_err();
+        for text in [
+            "stage.0: rtt.p99 < 1ms",
+            "stage.x: rtt.p99 < 1ms",
+            "stage.-1: rtt.p99 < 1ms",
+            "stage.: rtt.p99 < 1ms",
+        ] {
+            assert!(fails(text).contains("is no stage / write its number from 1"), "{text}");
+        }
+        assert!(fails("stage.1: rtt.p98 < 1ms").contains("did you mean `rtt.p9"));
+        assert!(fails("stage.1: leaks == 0").contains("`leaks.total` is a figure of the whole run"));
+        assert!(fails("stage.1: stage.2: rtt.p99 < 1ms").contains("is no metric"));
+        assert!(fails("stage.1: every call: loss.ratio < 1%").contains("is no metric"));
+        assert!(fails("stage.1 rtt.p99 < 1ms").contains("stage.1 rtt.p99"));
+        assert!(Gate::parse("stage.99999999999999999999: rtt.p99 < 1ms").is_err());
     }
 
     #[test]

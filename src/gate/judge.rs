@@ -14,8 +14,22 @@ use crate::values::Value;
 /// Judges a run.
 pub fn judge(summary: &Summary, gates: &[Gate], limits: &Limits) -> Verdict {
     let mut doubt = doubt(summary, limits);
+    let doubts: Vec<_> = summary.stages.iter().map(|stage| super::doubt(&stage.summary, limits)).collect();
+    let of_stages: Vec<_> = summary
+        .stages
+        .iter()
+        .zip(&doubts)
+        .map(|(stage, doubt)| Evidence::of(&stage.summary, doubt))
+        .collect();
     let evidence = Evidence::of(summary, &doubt);
-    let gates: Vec<_> = gates.iter().map(|gate| evidence.judge(gate)).collect();
+    let judged = |gate: &Gate| match gate.subject {
+        // Stages that the run did not come to have no figures.
+        Subject::Stage(number, _) => of_stages
+            .get(number.wrapping_sub(1))
+            .map_or_else(|| GateResult::without_data(gate), |of| of.judge(gate)),
+        _ => evidence.judge(gate),
+    };
+    let gates: Vec<_> = gates.iter().map(judged).collect();
     let any = |outcome| gates.iter().any(|g| g.outcome == outcome);
     let outcome = if any(Outcome::Fail) {
         Outcome::Fail
@@ -49,7 +63,7 @@ impl<'a> Evidence<'a> {
 
     pub fn judge(&self, gate: &Gate) -> GateResult {
         let result = match gate.subject {
-            Subject::Run(definition) => self.judge_run(gate, definition),
+            Subject::Run(definition) | Subject::Stage(_, definition) => self.judge_run(gate, definition),
             Subject::EveryCall(metric) => judge_calls(self, gate, metric),
         };
         match &self.summary.environment.ended_early {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::agent::CallSignal;
+use super::lines::Slot;
 use crate::record::{CallRecord, Ending};
 use crate::sip::call::FailReason;
 use crate::stamp::Stamp;
@@ -14,11 +15,15 @@ pub(super) struct Attempt {
     pub(super) record: CallRecord,
     /// Time at which the schedule wanted it placed.
     intended_at: Stamp,
+    /// Planned length; `None` is to the end of the run.
+    pub(super) length: Option<Duration>,
     pub(super) answered_at: Option<Stamp>,
     /// Media runs, or its last packets are still awaited.
     pub(super) has_media: bool,
     /// Its line waits for its end; else it has gone on to another call.
     pub(super) has_line: bool,
+    /// Its line is wanted no more: it ends in its turn, before its planned end.
+    pub(super) is_retired: bool,
     /// The stop of the media is under way.
     pub(super) is_stopping: bool,
     /// Nothing more is to be expected from the signalling.
@@ -27,13 +32,15 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// An attempt that is about to be placed.
-    pub(super) fn new(record: CallRecord, intended_at: Stamp) -> Self {
+    pub(super) fn new(record: CallRecord, slot: Slot) -> Self {
         Attempt {
             record,
-            intended_at,
+            intended_at: slot.intended_at,
+            length: slot.length,
             answered_at: None,
             has_media: false,
             has_line: true,
+            is_retired: false,
             is_stopping: false,
             sip_over: false,
         }

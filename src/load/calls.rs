@@ -38,17 +38,18 @@ impl Control {
         let intended_s = slot.intended_at.since(self.epoch).as_secs_f64();
         let record =
             CallRecord { call, line: slot.line, rtp_port: port, intended_s, ..CallRecord::default() };
-        self.attempts.insert(call, Attempt::new(record, slot.intended_at));
+        self.attempts.insert(call, Attempt::new(record, slot));
         self.count(Count::Attempted, now);
         self.push(Output::Invite { call, port });
     }
 
     pub(super) fn signalled(&mut self, now: Stamp, signal: &CallSignal) {
         let call = signal.call;
-        let planned_end = self.far_ends_end();
+        let far_end_hangs_up = self.scenario.load.hangup != Hangup::Caller;
         let Some(attempt) = self.attempts.get_mut(call).filter(|a| !a.sip_over) else { return };
         attempt.times(signal);
         let line = attempt.record.line;
+        let planned_end = attempt.length.filter(|_| far_end_hangs_up);
         match &signal.event {
             CallEvent::Provisional { .. } => return,
             CallEvent::MediaChanged { answer, .. } => {
@@ -65,6 +66,7 @@ impl Control {
             CallEvent::Answered { at, answer } => self.answered(call, *at, answer),
             CallEvent::Failed { reason, at } => {
                 self.change(call, |attempt| attempt.failed(reason, *at));
+                self.failed += 1;
                 self.count(Count::Failed, *at);
             }
             CallEvent::RemoteHangup { at, cause } => {
@@ -99,7 +101,7 @@ impl Control {
     }
 
     /// Changes an attempt, and with it the number of calls up.
-    fn change(&mut self, call: u32, change: impl FnOnce(&mut Attempt)) {
+    pub(super) fn change(&mut self, call: u32, change: impl FnOnce(&mut Attempt)) {
         let Some(attempt) = self.attempts.get_mut(call) else { return };
         let was_up = attempt.is_up();
         change(attempt);
@@ -119,34 +121,29 @@ impl Control {
     /// The 200 is there: start the media.
     fn answered(&mut self, call: u32, at: Stamp, answer: &Answer) {
         self.change(call, |attempt| attempt.answered(at));
+        self.answered += 1;
         self.push(Output::StartMedia { call, at, answer: answer.clone() });
         self.count(Count::Answered, at);
-        let length = self.call_length();
+        let length = self.call_length(call);
         self.deadlines.set(CallDeadline::HangUp(call), length.map(|length| at + length));
     }
 
     /// Length of a call that is answered now; `None` is to the end of the run.
-    fn call_length(&self) -> Option<Duration> {
-        let load = &self.scenario.load;
-        let grace = match (self.phase, load.hangup) {
+    fn call_length(&self, call: u32) -> Option<Duration> {
+        let grace = match (self.phase, self.scenario.load.hangup) {
             (Phase::Drain, _) => return Some(LAST_CALL),
             (_, Hangup::Caller) => Duration::ZERO,
             (_, Hangup::Both) => FAR_END_FIRST,
             (_, Hangup::Callee) => FAR_END_LATE,
         };
-        load.call_duration.map(|d| d.0 + grace)
-    }
-
-    /// Length of the calls that the far end is to hang up by itself, if any.
-    fn far_ends_end(&self) -> Option<Duration> {
-        let load = &self.scenario.load;
-        load.call_duration.map(|d| d.0).filter(|_| load.hangup != Hangup::Caller)
+        self.attempts.get(call)?.length.map(|length| length + grace)
     }
 
     /// A call has lasted as long as planned.
     pub(super) fn hang_up_due(&mut self, call: u32) {
         let is_overdue = self.scenario.load.hangup == Hangup::Callee && self.phase != Phase::Drain;
-        if let Some(attempt) = self.attempts.get_mut(call).filter(|a| is_overdue && a.is_up()) {
+        let of_far_end = |a: &&mut Attempt| is_overdue && a.is_up() && !a.is_retired;
+        if let Some(attempt) = self.attempts.get_mut(call).filter(of_far_end) {
             attempt.record.ending = Ending::HangupFailed;
             attempt.record.reason = "the far end did not hang up at the planned end".into();
         }

@@ -1,14 +1,14 @@
-//! The load's phases: ramp, warm-up, hold, drain; and the early end.
+//! The load's phases: of each stage ramp, warm-up and hold, then drain; and the early end.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::attempt::Attempt;
-use super::lines::Lines;
-use super::{BATCH, Count, Input, Output, Stop};
-use crate::record::{Ending, Phase};
-use crate::scenario::Scenario;
+use super::lines::{Due, Wanted};
+use super::{BATCH, Count, Input, Output, Stop, Suppression};
+use crate::record::{Ending, Offered, Phase, StageRecord};
 use crate::scenario::schedule::{Spacing, ramp_duration};
+use crate::scenario::{Load, Planned, Scenario, Target};
 use crate::stamp::Stamp;
 use crate::table::{Deadlines, Table};
 
@@ -37,34 +37,57 @@ pub struct Control {
     pub(super) epoch: Stamp,
     pub(super) phase: Phase,
     phase_from: Stamp,
+    /// The stages that are still to be played.
+    coming: VecDeque<Planned>,
+    /// The stage that is played.
+    planned: Planned,
+    /// Start of its ramp, as planned.
+    stage_from: Stamp,
+    /// Calls that its ramp brings up or takes away.
+    ramped: u32,
+    /// The stages so far: the last is the one that is played.
+    stages: Vec<StageRecord>,
+    /// The measured window of the stage, once it is fixed.
     window: Option<(Stamp, Stamp)>,
-    pub(super) lines: Lines,
+    pub(super) lines: Wanted,
     /// Attempts by number, while they last.
     pub(super) attempts: Table<u32, Attempt>,
     pub(super) deadlines: Deadlines<CallDeadline>,
     outputs: VecDeque<Output>,
     pub(super) placed: u32,
+    pub(super) answered: u32,
+    pub(super) failed: u32,
     pub(super) calls_up: u32,
-    calls_at_start: u32,
 }
 
 impl Control {
     /// The scenario's load, whose first calls are wanted from `epoch` on.
     pub fn new(scenario: Scenario, epoch: Stamp) -> Self {
-        Control {
-            lines: Lines::new(&scenario.load, epoch),
+        let mut coming = VecDeque::from(scenario.stages());
+        // Invariant: a load without stages is one.
+        let planned = coming.pop_front().expect("a load has a stage");
+        let mut control = Control {
+            lines: Wanted::new(&scenario, epoch),
             scenario,
             epoch,
             phase: Phase::Ramp,
             phase_from: epoch,
+            coming,
+            planned,
+            stage_from: epoch,
+            ramped: 0,
+            stages: Vec::new(),
             window: None,
             attempts: Table::new(),
             deadlines: Deadlines::new(),
             outputs: VecDeque::new(),
             placed: 0,
+            answered: 0,
+            failed: 0,
             calls_up: 0,
-            calls_at_start: 0,
-        }
+        };
+        control.begin_stage(planned, epoch, epoch);
+        control
     }
 
     /// The phase, and since when.
@@ -74,11 +97,13 @@ impl Control {
 
     /// Share of the phase that is over, 0–1.
     pub fn done(&self, now: Stamp) -> f64 {
-        let lines = f64::from(self.scenario.load.calls.max(1));
+        let lines = |count: u32| f64::from(count.max(1));
         let done = match (self.phase, self.phase_end()) {
-            (Phase::Ramp, _) => 1.0 - self.lines.undecided() as f64 / lines,
-            (Phase::Drain, _) => 1.0 - self.attempts.len() as f64 / lines,
-            (Phase::Warmup | Phase::Hold, end) => {
+            (Phase::Ramp, _) if !self.lines.is_open() => {
+                1.0 - self.lines.undecided() as f64 / lines(self.ramped)
+            }
+            (Phase::Drain, _) => 1.0 - self.attempts.len() as f64 / lines(self.scenario.calls()),
+            (Phase::Ramp | Phase::Warmup | Phase::Hold, end) => {
                 let whole = end.map_or(0.0, |end| end.since(self.phase_from).as_secs_f64());
                 now.since(self.phase_from).as_secs_f64() / whole.max(1e-9)
             }
@@ -91,9 +116,9 @@ impl Control {
         self.calls_up
     }
 
-    /// Calls up at the start of the hold phase.
-    pub fn calls_at_start(&self) -> u32 {
-        self.calls_at_start
+    /// The stages that have begun.
+    pub fn stages(&self) -> &[StageRecord] {
+        &self.stages
     }
 
     /// Calls placed so far.
@@ -111,7 +136,7 @@ impl Control {
         match input {
             Input::Opened { slot, port } => self.place(now, slot, port),
             Input::Suppressed(slot) => {
-                self.count(Count::Suppressed, now);
+                self.count(Count::Suppressed(Suppression::Port), now);
                 self.lines.decide(slot.line);
                 self.lines.rest(slot.line, now);
             }
@@ -130,17 +155,31 @@ impl Control {
     pub fn handle_timeout(&mut self, now: Stamp) {
         self.end_phase_if_due(now);
         for _ in 0..BATCH {
-            let (slot, due) = (self.lines.take(now), self.deadlines.pop(now));
-            if let Some(slot) = slot {
-                self.push(Output::Open(slot));
+            let (wanted, due) = (self.take(now), self.deadlines.pop(now));
+            let is_idle = wanted.is_none() && due.is_none();
+            match wanted {
+                Some(Due::Call(slot)) => self.push(Output::Open(slot)),
+                Some(Due::Suppressed(why)) => self.count(Count::Suppressed(why), now),
+                None => {}
             }
             match due {
                 Some((_, CallDeadline::HangUp(call))) => self.hang_up_due(call),
                 Some((_, CallDeadline::ByeAnswer(call))) => self.free_line(now, call),
-                None if slot.is_none() => return,
                 None => {}
             }
+            if is_idle {
+                return;
+            }
         }
+    }
+
+    /// The earliest attempt that is due. Those of an open load that are due only after the hold are not the hold's,
+    /// however late it is.
+    fn take(&mut self, now: Stamp) -> Option<Due> {
+        let end = self.phase_end().filter(|_| self.phase == Phase::Hold && self.lines.is_open());
+        let is_in_time = |next| end.is_none_or(|end| next < end);
+        self.lines.next().filter(|next| is_in_time(*next))?;
+        self.lines.take(now)
     }
 
     /// The next output, until there is none.
@@ -168,15 +207,21 @@ impl Control {
     }
 
     pub(super) fn count(&mut self, what: Count, at: Stamp) {
+        if let (Count::Suppressed(why), Some(stage)) = (what, self.stages.last_mut()) {
+            stage.suppressed.count(why);
+        }
         self.push(Output::Count { what, at });
     }
 
     /// End of the phase, as far as it depends on time alone.
     fn phase_end(&self) -> Option<Stamp> {
         match self.phase {
+            Phase::Ramp if self.lines.is_open() => {
+                Some(self.stage_from + Load::ramp_over(self.planned.ramp, self.ramped.into()))
+            }
             Phase::Ramp => {
-                let ramp = ramp_duration(self.scenario.load.ramp, self.scenario.load.calls);
-                Some(self.epoch + ramp + self.scenario.sip.setup_timeout.0 + SLACK)
+                let ramp = ramp_duration(self.planned.ramp, self.ramped);
+                Some(self.stage_from + ramp + self.scenario.sip.setup_timeout.0 + SLACK)
             }
             Phase::Warmup => self.window.map(|(from, _)| from),
             Phase::Hold => self.window.map(|(_, to)| to),
@@ -185,14 +230,29 @@ impl Control {
     }
 
     fn end_phase_if_due(&mut self, now: Stamp) {
-        let is_due = self.phase_end().is_some_and(|end| end <= now);
+        // Attempts of an open load that were due before the end are placed or suppressed before it.
+        let is_settled = |end| !self.lines.is_open() || self.lines.next().is_none_or(|next| next >= end);
+        let is_due = self.phase_end().is_some_and(|end| end <= now && is_settled(end));
+        let is_decided = !self.lines.is_open() && self.lines.undecided() == 0;
         match self.phase {
-            Phase::Ramp if is_due || self.lines.undecided() == 0 => self.end_ramp(now),
+            Phase::Ramp if is_due || is_decided => self.end_ramp(now),
+            Phase::Warmup if is_due && self.is_hopeless() => {
+                self.push(Output::Cut(now));
+                self.drain(now, false);
+            }
             Phase::Warmup if is_due => {
-                self.calls_at_start = self.calls_up;
+                let calls_up = self.calls_up;
+                self.stages.last_mut().into_iter().for_each(|stage| stage.calls_at_start = calls_up);
                 self.enter(Phase::Hold, now);
             }
-            Phase::Hold if is_due => self.drain(now, false),
+            Phase::Hold if is_due => match self.coming.pop_front() {
+                // Of an open load it begins where the last has ended, however late it is.
+                Some(planned) => {
+                    let from = self.phase_end().filter(|_| self.lines.is_open()).unwrap_or(now);
+                    self.begin_stage(planned, from, now);
+                }
+                None => self.drain(now, false),
+            },
             _ => {}
         }
     }
@@ -201,29 +261,108 @@ impl Control {
         (self.phase, self.phase_from) = (phase, now);
     }
 
-    /// All lines have been decided, or have had their time: the hold phase can be fixed.
+    /// Goes up or down to the calls of a stage, from `from` on.
+    fn begin_stage(&mut self, planned: Planned, from: Stamp, now: Stamp) {
+        let load = &self.scenario.load;
+        let before = self.stages.last().map_or(0.0, |_| load.calls_of(self.planned.target));
+        // A part of a call takes a part of the ramp's time for one.
+        let ramped = (load.calls_of(planned.target) - before).abs();
+        (self.planned, self.stage_from, self.window) = (planned, from, None);
+        self.ramped = ramped.ceil() as u32;
+        let begin_s = from.since(self.epoch).as_secs_f64();
+        let mut record = StageRecord { begin_s, ..StageRecord::default() };
+        let retired = match (&mut self.lines, planned.target) {
+            (Wanted::Closed(lines), Target::Calls(calls)) => {
+                record.calls = Some(calls);
+                lines.change(calls, planned.ramp, now)
+            }
+            (Wanted::Open(arrivals), Target::Rate(rate)) => {
+                let mean_call_s = load.mean_call().unwrap_or_default().as_secs_f64();
+                record.offered = Some(Offered { rate_per_s: rate, mean_call_s });
+                arrivals.change(rate, Load::ramp_over(planned.ramp, self.ramped.into()), from);
+                Vec::new()
+            }
+            // A scenario's stages are of one kind.
+            _ => Vec::new(),
+        };
+        self.stages.push(record);
+        self.enter(Phase::Ramp, now);
+        self.retire(&retired, now);
+    }
+
+    /// Hangs up the calls of retired lines, spaced by the ramp; those that are not up yet are cancelled.
+    fn retire(&mut self, lines: &[u32], now: Stamp) {
+        if lines.is_empty() {
+            return;
+        }
+        let mut spacing = Spacing::new(self.planned.ramp, self.ramped, now);
+        for call in self.attempts.keys() {
+            let of_line =
+                |attempt: &&Attempt| attempt.has_line && lines.binary_search(&attempt.record.line).is_ok();
+            let Some(attempt) = self.attempts.get(call).filter(of_line) else { continue };
+            self.lines.retire(attempt.record.line);
+            if !attempt.is_up() {
+                self.push(Output::HangUp(call));
+            } else if !attempt.is_stopping {
+                let planned = self.deadlines.get(CallDeadline::HangUp(call));
+                let turn = spacing.take(now);
+                let at = planned.map_or(turn, |planned| planned.min(turn));
+                self.deadlines.set(CallDeadline::HangUp(call), Some(at));
+                self.change(call, |attempt| attempt.is_retired = true);
+            }
+        }
+    }
+
+    /// True if nobody answers: holding nothing for minutes would tell no more.
+    fn is_hopeless(&self) -> bool {
+        match self.lines.is_open() {
+            true => self.answered == 0 && self.failed > 0,
+            false => self.phase == Phase::Ramp && self.calls_up == 0,
+        }
+    }
+
+    /// All lines have been decided, or have had their time, or the rate has risen: the hold phase can be fixed.
     fn end_ramp(&mut self, now: Stamp) {
-        if self.calls_up == 0 {
-            // Nobody answers; holding nothing for minutes would tell no more.
+        if self.is_hopeless() {
             self.drain(now, false);
             return;
         }
-        let from = now + self.scenario.measure.warmup.0.max(NOTICE);
-        let to = from + self.scenario.load.duration.0;
+        let warmup = self.scenario.measure.warmup.0;
+        let from = match self.phase_end().filter(|_| self.lines.is_open()) {
+            Some(risen) => (risen + warmup.max(self.scenario.load.settles_after())).max(now + NOTICE),
+            None => now + warmup.max(NOTICE),
+        };
+        let from = if self.scenario.stage.is_empty() { from } else { self.next_second(from) };
+        let to = from + self.planned.hold;
         self.window = Some((from, to));
+        let since_start = |at: Stamp| Some(at.since(self.epoch).as_secs_f64());
+        if let Some(stage) = self.stages.last_mut() {
+            (stage.from_s, stage.to_s) = (since_start(from), since_start(to));
+        }
         self.push(Output::Window { from, to });
         self.enter(Phase::Warmup, now);
     }
 
-    /// No more calls. Those that are up end, spaced as they came; an attempt that is under way still
-    /// gets its answer, for the schedule wanted it. At once, all end now.
+    /// The first whole second of the run from `at` on: no second of the interval log has packets of two stages.
+    fn next_second(&self, at: Stamp) -> Stamp {
+        let since = at.since(self.epoch);
+        let seconds = since.as_secs() + u64::from(since.subsec_nanos() > 0);
+        self.epoch + Duration::from_secs(seconds)
+    }
+
+    /// No more calls. Those that are up end, spaced as they came, or of an open load when they would have ended
+    /// anyway if that is sooner; an attempt that is under way still gets its answer, for the schedule wanted it. At
+    /// once, all end now.
     fn drain(&mut self, now: Stamp, at_once: bool) {
         self.enter(Phase::Drain, now);
         self.lines.close();
-        let mut spacing = Spacing::new(self.scenario.load.ramp, now);
+        let (ramp, is_open) = (self.planned.ramp, self.lines.is_open());
+        let mut spacing = Spacing::new(ramp, self.calls_up, now);
         for call in self.attempts.keys() {
             let is_up = self.attempts.get(call).is_some_and(Attempt::is_up);
+            let planned = self.deadlines.get(CallDeadline::HangUp(call)).filter(|_| is_open);
             let in_turn = (is_up && !at_once).then(|| spacing.take(now));
+            let in_turn = in_turn.map(|turn| planned.map_or(turn, |planned| planned.min(turn)));
             self.deadlines.set(CallDeadline::HangUp(call), in_turn);
             match (is_up, at_once) {
                 (true, true) => self.stop_media(call),
@@ -240,6 +379,11 @@ impl Control {
             return;
         }
         self.push(Output::Cut(now + NOTICE));
+        self.coming.clear();
+        let end_s = (now + NOTICE).since(self.epoch).as_secs_f64();
+        if let Some(stage) = self.stages.last_mut() {
+            stage.to_s = stage.to_s.map(|to| to.min(end_s).max(stage.from_s.unwrap_or(to)));
+        }
         let calls = self.attempts.keys();
         for call in &calls {
             if let Some(attempt) = self.attempts.get_mut(*call).filter(|a| a.is_up() && !a.is_stopping) {

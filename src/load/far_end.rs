@@ -58,7 +58,8 @@ pub(super) struct World {
     pub(super) records: Vec<CallRecord>,
     /// Phases and when each began.
     pub(super) phases: Vec<(Phase, Stamp)>,
-    pub(super) window: Option<(Stamp, Stamp)>,
+    /// Measured windows, one a stage.
+    pub(super) windows: Vec<(Stamp, Stamp)>,
     pub(super) counts: HashMap<Count, u32>,
     /// Calls that load control has wanted hung up or cancelled.
     pub(super) hung_up: Vec<(Stamp, u32)>,
@@ -70,14 +71,17 @@ pub(super) struct World {
 }
 
 pub(super) fn load(calls: u32, ramp: &str, duration: Duration) -> Load {
-    Load { calls, ramp: ramp.parse().expect("a rate"), duration: Span(duration), ..Load::default() }
+    Load { calls, ramp: ramp.parse().expect("a ramp"), duration: Span(duration), ..Load::default() }
 }
 
 impl World {
     pub(super) fn new(load: Load, script: impl Fn(u32) -> Script + 'static) -> Self {
-        let calls = load.calls;
+        World::of(Scenario { load, ..Default::default() }, script)
+    }
+
+    pub(super) fn of(mut scenario: Scenario, script: impl Fn(u32) -> Script + 'static) -> Self {
+        let calls = scenario.calls();
         let epoch = Stamp::ZERO + 1000 * S;
-        let mut scenario = Scenario { load, ..Default::default() };
         (scenario.measure.warmup, scenario.sip.setup_timeout) = (Span(2 * S), Span(SETUP));
         let control = Control::new(scenario, epoch);
         table::touched();
@@ -92,7 +96,7 @@ impl World {
             placed_at: Vec::new(),
             records: Vec::new(),
             phases: Vec::new(),
-            window: None,
+            windows: Vec::new(),
             counts: HashMap::new(),
             hung_up: Vec::new(),
             most_up: 0,
@@ -100,6 +104,16 @@ impl World {
             touched: 0,
             most_touched: 0,
         }
+    }
+
+    /// The measured window of a load without stages.
+    pub(super) fn window(&self) -> Option<(Stamp, Stamp)> {
+        self.windows.first().copied()
+    }
+
+    /// Calls up when the first measured window began.
+    pub(super) fn calls_at_start(&self) -> u32 {
+        self.control.stages()[0].calls_at_start
     }
 
     /// Seconds since the start.
@@ -201,10 +215,11 @@ impl World {
             Output::HangUp(call) => self.bye(call),
             Output::StopMedia(call) => self.come(5 * MS, Input::MediaOver(call)),
             Output::Window { from, to } => {
-                assert!(self.window.is_none() && from > self.now, "the window is fixed once, and ahead");
-                self.window = Some((from, to));
+                let is_next = self.windows.last().is_none_or(|(_, before)| *before <= from);
+                assert!(is_next && from > self.now, "a window is fixed once, and ahead");
+                self.windows.push((from, to));
             }
-            Output::Cut(at) => self.window = self.window.map(|(from, to)| (from, to.min(at))),
+            Output::Cut(at) => self.windows.iter_mut().for_each(|(_, to)| *to = (*to).min(at)),
             Output::Count { what, .. } => *self.counts.entry(what).or_default() += 1,
             Output::Closed(record) => {
                 self.ports.push(record.rtp_port);

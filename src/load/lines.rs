@@ -1,12 +1,15 @@
-//! Intended times of a closed load: lines that each hold one call after another.
-//!
-//! An open load, at a rate that does not depend on how calls end, is another source of slots with the same
-//! functions: [`Lines::next`] and [`Lines::take`] from its schedule, and nothing to do in [`Lines::rest`].
+//! Calls that are wanted, of either kind of load: the lines of a closed one, the arrivals of an open one.
 
-use crate::scenario::Load;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::Suppression;
+use super::arrivals::{Arrivals, Lengths};
 use crate::scenario::schedule::Spacing;
+use crate::scenario::{Load, Scenario};
 use crate::stamp::Stamp;
 use crate::table::{Deadlines, Table};
+use crate::values::Ramp;
 
 /// A call that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,65 +18,160 @@ pub struct Slot {
     pub line: u32,
     /// The time at which the schedule wants its INVITE sent.
     pub intended_at: Stamp,
+    /// Length of the call; `None` is to the end of the run.
+    pub length: Option<Duration>,
 }
 
-/// All lines. Each waits for its next call, has one, or is retired.
+/// An attempt that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// To be placed.
+    Call(Slot),
+    /// Not to be placed, nor later.
+    Suppressed(Suppression),
+}
+
+/// Intended times, and the lines that calls are on.
 #[derive(Debug)]
-pub(super) struct Lines {
-    spacing: Spacing,
-    waiting: Deadlines<u32>,
-    /// Lines whose first attempt has been neither answered nor ended.
-    undecided: Table<u32, ()>,
-    is_closed: bool,
+pub(super) enum Wanted {
+    /// Each line holds one call after another.
+    Closed(Lines),
+    /// Calls come at a rate.
+    Open(Arrivals),
 }
 
-impl Lines {
-    /// Lines whose first calls are wanted from `epoch` on, spaced by the ramp's rate.
-    pub(super) fn new(load: &Load, epoch: Stamp) -> Self {
-        let mut lines = Lines {
-            spacing: Spacing::new(load.ramp, epoch),
-            waiting: Deadlines::new(),
-            undecided: Table::new(),
-            is_closed: false,
-        };
-        for line in 0..load.calls {
-            lines.undecided.insert(line, ());
-            lines.rest(line, epoch);
+impl Wanted {
+    /// No calls yet, of the kind of load that a scenario has.
+    pub(super) fn new(scenario: &Scenario, epoch: Stamp) -> Self {
+        match scenario.is_open() {
+            true => Wanted::Open(Arrivals::new(&scenario.load, epoch)),
+            false => Wanted::Closed(Lines::new(&scenario.load, epoch)),
         }
-        lines
+    }
+
+    /// True for an open load.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Wanted::Open(_))
     }
 
     /// The earliest intended time.
     pub(super) fn next(&self) -> Option<Stamp> {
-        self.waiting.next()
+        match self {
+            Wanted::Closed(lines) => lines.waiting.next(),
+            Wanted::Open(arrivals) => arrivals.next(),
+        }
     }
 
-    /// Takes the earliest call that is due.
-    pub(super) fn take(&mut self, now: Stamp) -> Option<Slot> {
-        self.waiting.pop(now).map(|(intended_at, line)| Slot { line, intended_at })
+    /// Takes the earliest attempt that is due.
+    pub(super) fn take(&mut self, now: Stamp) -> Option<Due> {
+        match self {
+            Wanted::Closed(lines) => lines.take(now).map(Due::Call),
+            Wanted::Open(arrivals) => arrivals.take(now),
+        }
     }
 
-    /// The line is free: its next call is wanted at `wanted`, or as soon as the rate permits.
+    /// The line is free: the next call of a closed load is wanted at `wanted`, or as soon as the rate permits.
     pub(super) fn rest(&mut self, line: u32, wanted: Stamp) {
-        if !self.is_closed {
-            let at = self.spacing.take(wanted);
-            self.waiting.set(line, Some(at));
+        match self {
+            Wanted::Closed(lines) => lines.rest(line, wanted),
+            Wanted::Open(arrivals) => arrivals.rest(line),
         }
     }
 
     /// The line's first attempt was answered or has ended.
     pub(super) fn decide(&mut self, line: u32) {
-        self.undecided.remove(line);
+        if let Wanted::Closed(lines) = self {
+            lines.undecided.remove(line);
+        }
     }
 
-    /// Number of lines whose first attempt is still open.
+    /// The line is retired, and has a call that is to end.
+    pub(super) fn retire(&mut self, line: u32) {
+        if let Wanted::Closed(lines) = self {
+            lines.undecided.insert(line, ());
+        }
+    }
+
+    /// Number of lines of a closed load whose first attempt is still open.
     pub(super) fn undecided(&self) -> usize {
-        self.undecided.len()
+        match self {
+            Wanted::Closed(lines) => lines.undecided.len(),
+            Wanted::Open(_) => 0,
+        }
     }
 
-    /// Retires all lines: no more calls.
+    /// No more calls.
     pub(super) fn close(&mut self) {
-        self.is_closed = true;
+        match self {
+            Wanted::Closed(lines) => lines.close(),
+            Wanted::Open(arrivals) => arrivals.close(),
+        }
+    }
+}
+
+/// All lines of a closed load. Each waits for its next call, has one, or is retired.
+#[derive(Debug)]
+pub(super) struct Lines {
+    spacing: Spacing,
+    waiting: Deadlines<u32>,
+    /// Lines that hold calls, in the order in which they came. One that is retired does not come back: its last
+    /// call may still be ending when another is wanted.
+    active: VecDeque<u32>,
+    /// The next line's number.
+    fresh: u32,
+    /// Lines whose first attempt has been neither answered nor ended, and retired ones with a call.
+    undecided: Table<u32, ()>,
+    lengths: Lengths,
+}
+
+impl Lines {
+    fn new(load: &Load, epoch: Stamp) -> Self {
+        Lines {
+            spacing: Spacing::new(load.ramp, load.calls, epoch),
+            waiting: Deadlines::new(),
+            active: VecDeque::new(),
+            fresh: 0,
+            undecided: Table::new(),
+            lengths: Lengths::new(load),
+        }
+    }
+
+    /// Wants so many lines: new ones are placed from `now` on, spaced by the ramp; the newest are retired, and
+    /// returned.
+    pub(super) fn change(&mut self, calls: u32, ramp: Ramp, now: Stamp) -> Vec<u32> {
+        let before = self.active.len() as u32;
+        self.spacing = Spacing::new(ramp, calls.abs_diff(before), now);
+        for _ in before..calls {
+            let line = self.fresh;
+            self.fresh += 1;
+            self.active.push_back(line);
+            self.undecided.insert(line, ());
+            self.rest(line, now);
+        }
+        let retired: Vec<_> = self.active.drain((calls as usize).min(self.active.len())..).collect();
+        for line in &retired {
+            self.waiting.set(*line, None);
+        }
+        retired
+    }
+
+    fn take(&mut self, now: Stamp) -> Option<Slot> {
+        let (intended_at, line) = self.waiting.pop(now)?;
+        Some(Slot { line, intended_at, length: self.lengths.draw() })
+    }
+
+    fn rest(&mut self, line: u32, wanted: Stamp) {
+        // Numbers only grow, so the active lines stand in their order.
+        if self.active.binary_search(&line).is_err() {
+            self.undecided.remove(line);
+            return;
+        }
+        let at = self.spacing.take(wanted);
+        self.waiting.set(line, Some(at));
+    }
+
+    fn close(&mut self) {
+        self.active.clear();
         self.waiting.clear();
     }
 }

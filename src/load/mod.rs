@@ -5,9 +5,10 @@
 //! one that concern SIP are commands to the other, and call events go back.
 //!
 //! Work per input grows with the logarithm of the calls: everything that waits for a time stands in
-//! `table::Deadlines`. Only a change of phase, of which a run has four, walks over all calls.
+//! `table::Deadlines`. Only a change of phase walks over all calls.
 
 mod agent;
+mod arrivals;
 mod attempt;
 mod calls;
 mod control;
@@ -19,7 +20,7 @@ pub use agent::{Agent, AgentOutput, CallSignal};
 pub use control::Control;
 pub use lines::Slot;
 
-use crate::record::CallRecord;
+use crate::record::{CallRecord, Suppression};
 use crate::sip::sdp::Answer;
 use crate::stamp::Stamp;
 
@@ -135,11 +136,15 @@ pub enum Count {
     Dropped,
     /// Likewise, given up because nothing was heard any more.
     MediaLost,
-    /// An attempt was due for which there is no port.
-    Suppressed,
+    /// An attempt was due that is not placed.
+    Suppressed(Suppression),
 }
 
 #[cfg(test)]
 mod far_end;
+#[cfg(test)]
+mod open_tests;
+#[cfg(test)]
+mod stage_tests;
 #[cfg(test)]
 mod tests;

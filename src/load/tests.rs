@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::far_end::{MS, S, SETUP, Script, World, answer, load};
 use super::{CallSignal, Count, Input, Stop};
-use crate::record::{Ending, Phase};
+use crate::record::{Ending, Phase, Suppression};
 use crate::scenario::Hangup;
 use crate::sip::call::{CallEvent, Times};
 use crate::values::Span;
@@ -51,13 +51,13 @@ fn ten_thousand_lines_ramp_hold_and_hang_up_in_turn() {
     assert_eq!(names, [Phase::Ramp, Phase::Warmup, Phase::Hold, Phase::Drain]);
     let times: Vec<_> = world.phases.iter().map(|(_, at)| world.elapsed(*at)).collect();
     assert_eq!(times, [0.0, 10.099, 12.099, 42.099]);
-    assert_eq!((world.most_up, world.control.calls_at_start()), (MANY, MANY));
+    assert_eq!((world.most_up, world.calls_at_start()), (MANY, MANY));
     assert!(world.records.iter().all(|r| r.ending == Ending::Completed));
     // A thousand a second, up and down.
     assert!(world.placed_at.windows(2).all(|pair| pair[1].since(pair[0]) == MS));
     assert!(world.hung_up.iter().map(|(_, call)| *call).eq(0..MANY));
     assert!(world.hung_up.windows(2).all(|pair| pair[1].0.since(pair[0].0) == MS));
-    let (from, to) = world.window.expect("a window");
+    let (from, to) = world.window().expect("a window");
     assert_eq!((world.elapsed(from), to.since(from)), (12.099, 30 * S));
 }
 
@@ -74,7 +74,7 @@ fn ten_thousand_lines_of_all_kinds_replace_their_calls() {
         n => Script::Answers(MS * n),
     };
     let mut wanted = load(MANY, "1000/s", 20 * S);
-    wanted.call_duration = Some(Span(5 * S));
+    wanted.call_duration = Some(Span(5 * S).into());
     let mut world = World::new(wanted, script);
     world.run();
     assert_each_ended_once(&world);
@@ -104,14 +104,14 @@ fn where_nobody_answers_nothing_is_held() {
     let mut world = World::new(load(3, "10/s", 300 * S), |_| Script::Silent);
     world.run();
     assert_each_ended_once(&world);
-    assert_eq!(world.window, None);
+    assert_eq!(world.window(), None);
     assert_eq!(elapsed(&world, Phase::Drain), 0.2 + SETUP.as_secs_f64());
 }
 
 #[test]
 fn a_line_whose_bye_has_no_answer_goes_on_after_two_seconds() {
     let mut wanted = load(1, "10/s", 10 * S);
-    wanted.call_duration = Some(Span(4 * S));
+    wanted.call_duration = Some(Span(4 * S).into());
     let mut world = World::new(wanted, |call| match call {
         0 => Script::IgnoresBye,
         _ => Script::Answers(100 * MS),
@@ -161,13 +161,14 @@ fn a_failed_attempt_is_followed_by_a_rest() {
 #[test]
 fn attempts_without_a_port_are_suppressed_and_tried_again() {
     let mut wanted = load(2, "1/s", 5 * S);
-    wanted.call_duration = Some(Span(3 * S));
+    wanted.call_duration = Some(Span(3 * S).into());
     let mut world = World::new(wanted, |_| Script::Answers(100 * MS));
     world.ports.truncate(1);
     world.run();
     assert_each_ended_once(&world);
     assert_eq!(world.most_up, 1);
-    assert!(world.counted(Count::Suppressed) >= 2, "{} suppressed", world.counted(Count::Suppressed));
+    let suppressed = world.counted(Count::Suppressed(Suppression::Port));
+    assert!(suppressed >= 2, "{suppressed} suppressed");
     // The port is used again, by a line that had none.
     let lines: Vec<_> = world.records.iter().map(|r| r.line).collect();
     assert!(lines.contains(&0) && lines.contains(&1), "{lines:?}");
@@ -186,7 +187,7 @@ fn the_far_end_hangs_up_as_planned_too_early_or_not_at_all() {
         (Hangup::Caller, Script::Answers(MS), Ending::Completed, 6.015),
     ] {
         let mut wanted = load(1, "10/s", 60 * S);
-        (wanted.call_duration, wanted.hangup) = (Some(Span(6 * S)), hangup);
+        (wanted.call_duration, wanted.hangup) = (Some(Span(6 * S).into()), hangup);
         let mut world = World::new(wanted, move |_| script);
         world.run();
         assert_each_ended_once(&world);
@@ -234,7 +235,7 @@ fn a_soon_end_hangs_up_and_cancels_all_at_once() {
         let (up, waiting) = if after == 2 * S { (20, 21) } else { (100, 0) };
         let of = |ending| world.records.iter().filter(|r| r.ending == ending).count();
         assert_eq!((of(Ending::Interrupted), of(Ending::Cancelled)), (up, waiting));
-        let cut = world.window.map(|(_, to)| to.since(stopped_at));
+        let cut = world.window().map(|(_, to)| to.since(stopped_at));
         assert_eq!(cut, (after == 20 * S).then_some(300 * MS));
     }
 }
@@ -311,7 +312,7 @@ proptest! {
         stops in proptest::collection::vec((0u64..20_000, prop_oneof![Just(Stop::Early), Just(Stop::Soon)]), 0..3),
     ) {
         let mut wanted = load(calls, &format!("{ramp}/s"), 10 * S);
-        wanted.call_duration = call_duration.map(|ms| Span(Duration::from_millis(ms)));
+        wanted.call_duration = call_duration.map(|ms| Span(Duration::from_millis(ms)).into());
         wanted.hangup = hangup;
         let mut world = World::new(wanted, move |call| scripts[call as usize % scripts.len()]);
         world.ports.truncate(ports);

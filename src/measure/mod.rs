@@ -23,7 +23,7 @@ pub use seconds::MediaSecond;
 pub use sender::{SendTally, Sent, StreamSent};
 pub use stall::{Heartbeat, StallWatch};
 pub use wheel::Wheel;
-pub use window::Window;
+pub use window::{MOST_WINDOWS, Window};
 
 use std::time::Duration;
 

@@ -16,7 +16,9 @@ use crate::values::{Unit, Value};
 /// A figure that a late driver may have bent.
 const fn packets(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Figure) -> Definition {
     let (rests_on, better) = (RestsOn::Packets, Better::Smaller);
-    Definition { name, unit, help, group, rests_on, better, of: Of::Figure(of, None) }
+    // What a second or the stage's own calls tell. Most figures of packets are sums over whole calls.
+    let by_stage = matches!(group, Calls | Control | Instrument | Resources);
+    Definition { name, unit, help, group, rests_on, better, by_stage, of: Of::Figure(of, None) }
 }
 
 /// A figure that a late driver cannot have bent.
@@ -31,6 +33,11 @@ impl Definition {
             Of::Figure(of, _) => Definition { of: Of::Figure(of, Some((course, so_far))), ..self },
             Of::Statistic(..) => self,
         }
+    }
+
+    /// One stage has it by itself, or has not, against its group's rule.
+    const fn by_stage(self, by_stage: bool) -> Definition {
+        Definition { by_stage, ..self }
     }
 
     const fn larger_is_better(self) -> Definition {
@@ -49,7 +56,7 @@ fn ended(service: &ServiceRecord, outcome: &str) -> u64 {
 }
 
 #[rustfmt::skip]
-pub(super) static CALLS: [Definition; 16] = [
+pub(super) static CALLS: [Definition; 22] = [
     record(Calls, "calls.attempts", Count, "INVITEs of new calls, one per authenticated dialog",
         |f| number(f.attempts())),
     record(Calls, "calls.answered", Ratio, "attempts answered with 200",
@@ -74,9 +81,33 @@ pub(super) static CALLS: [Definition; 16] = [
     record(Calls, "calls.suppressed_count", Count,
         "attempts that the schedule wanted and that could not be placed",
         |f| number(f.environment.suppressed_attempts))
-        .live(Grows, |live| number(live.suppressed)),
-    record(Calls, "calls.held", Ratio, "calls up when the measured window began, of those wanted",
-        |f| ratio(f.environment.calls_at_start.into(), f.environment.calls.into()))
+        .live(Grows, |live| number(live.suppressed.total())),
+    record(Calls, "calls.suppressed_cap_count", Count,
+        "of these, for as many calls as load.calls allows were there",
+        |f| f.offered(|_| number(f.environment.suppressed.cap)))
+        .live(Grows, |live| number(live.suppressed.cap)),
+    record(Calls, "calls.suppressed_port_count", Count, "of these, for want of a port",
+        |f| f.offered(|_| number(f.environment.suppressed.port)))
+        .live(Grows, |live| number(live.suppressed.port)),
+    record(Calls, "calls.suppressed_late_count", Count,
+        "of these, for the driver was more than 100 ms behind their time",
+        |f| f.offered(|_| number(f.environment.suppressed.late)))
+        .live(Grows, |live| number(live.suppressed.late)),
+    record(Calls, "calls.suppressed_ratio", Ratio, "suppressed attempts, of all that an open load wanted",
+        |f| {
+            let suppressed = f.environment.suppressed_attempts;
+            f.offered(|_| ratio(suppressed, suppressed + f.attempts()))
+        }),
+    record(Calls, "calls.offered_erlang", Mean,
+        "offered traffic of an open load: attempts a second times their mean length",
+        |f| f.offered(|offered| known(Some(offered.erlang()))))
+        .larger_is_better(),
+    record(Calls, "calls.carried_erlang", Mean, "carried traffic: mean of the calls up in the measured window",
+        |f| f.held_mean(|s| Some(s.calls_up.into())))
+        .larger_is_better(),
+    record(Calls, "calls.held", Ratio,
+        "calls up when the measured window began, of those wanted by a closed load",
+        |f| f.held_of_wanted())
         .larger_is_better(),
     record(Calls, "calls.ser", Ratio, "session establishment ratio (RFC 6076 4.6)",
         |f| ratio(f.answered(), f.not_redirected()))
@@ -92,9 +123,9 @@ pub(super) static CALLS: [Definition; 16] = [
     record(Calls, "sip.retransmissions", Count, "SIP requests sent again",
         |f| number(f.sum(|c| c.retransmissions.into()))),
     record(Calls, "sip.garbage_count", Count, "datagrams on the driver's SIP port that were not SIP",
-        |f| number(f.environment.sip_garbage)),
+        |f| number(f.environment.sip_garbage)).by_stage(false),
     record(Calls, "sip.stray_count", Count, "SIP messages that belonged to no call, or to none any more",
-        |f| number(f.environment.sip_strays)),
+        |f| number(f.environment.sip_strays)).by_stage(false),
 ];
 
 /// The four statistics of a time that the service has summed up, as `ari.name_key`.
@@ -135,17 +166,21 @@ pub(super) static SERVICE_COUNTS: [Definition; 7] = [
 
 #[rustfmt::skip]
 pub(super) static TRAFFIC: [Definition; 31] = [
-    record(Traffic, "packets.sent", Count, "probes sent in the measured window", |f| number(f.sent)),
+    record(Traffic, "packets.sent", Count, "probes sent in the measured window", |f| number(f.sent))
+        .by_stage(true),
     packets(Traffic, "packets.received", Count, "of these, distinct probes back within lost_after",
         |f| number(f.received()))
-        .larger_is_better(),
+        .larger_is_better()
+        .by_stage(true),
     packets(Traffic, "packets.clipped", Count, "probes sent before their call's first echo, all phases",
         |f| f.at_worst(|| number(f.sum(|c| c.total_clipped)))),
     packets(Traffic, "loss.ratio", Ratio, "probes sent and not back within lost_after", |f| ratio(f.lost, f.sent))
-        .live(Varies, |live| ratio(live.lost, live.sent)),
+        .live(Varies, |live| ratio(live.lost, live.sent))
+        .by_stage(true),
     packets(Traffic, "loss.count", Count, "probes sent and not back within lost_after",
         |f| f.when_sent(f.lost))
-        .live(Grows, |live| so_far(live, live.lost)),
+        .live(Grows, |live| so_far(live, live.lost))
+        .by_stage(true),
     packets(Traffic, "loss.up_count", Count, "of the lost, those lost on the way to the service",
         |f| f.attributed(|c| c.lost_up)),
     packets(Traffic, "loss.down_count", Count, "of the lost, those lost on the way back",
@@ -157,10 +192,12 @@ pub(super) static TRAFFIC: [Definition; 31] = [
         |f| f.in_no_doubt(|| known(f.mean_burst()))),
     packets(Late, "late.ratio", Ratio, "probes back, but later than their call's minimum RTT + late_after",
         |f| f.late_ratio(f.environment.late_after_ms, |c| c.late))
-        .live(Varies, |live| ratio(live.late, live.sent)),
+        .live(Varies, |live| ratio(live.late, live.sent))
+        .by_stage(true),
     packets(Late, "late.count", Count, "probes back, but later than their call's minimum RTT + late_after",
         |f| f.late_count())
-        .live(Grows, |live| so_far(live, live.late)),
+        .live(Grows, |live| so_far(live, live.late))
+        .by_stage(true),
     packets(Late, "late.ratio_20ms", Ratio, "late for a playout depth of 20 ms",
         |f| f.late_ratio(20.0, |c| c.late_20ms)),
     packets(Late, "late.ratio_40ms", Ratio, "late for a playout depth of 40 ms",

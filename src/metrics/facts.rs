@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Summary;
 use super::distribution::{Distribution, quantile};
 use super::metric::Samples;
 use super::per_call::Slack;
+use super::{Part, Summary};
 use crate::analysis::drift::theil_sen;
 use crate::analysis::explain::{Explained, Tail, explain};
 use crate::analysis::fault::Recovery;
 use crate::analysis::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
 use crate::record::{
-    CallRecord, Durations, Environment, Latencies, Phase, SecondRecord, Series, ServiceRecord,
+    CallRecord, Durations, Environment, Latencies, Offered, Phase, SecondRecord, Series, ServiceRecord,
 };
 use crate::values::{Ns, Value};
 
@@ -36,6 +36,7 @@ pub(super) struct Facts<'a> {
     pub seconds: &'a [SecondRecord],
     pub faults: &'a [Recovery],
     reading: Reading<'a>,
+    pub part: Part,
     histograms: BTreeMap<Series, Latencies>,
     empty: Latencies,
     pub sent: u64,
@@ -76,16 +77,25 @@ impl<'a> Facts<'a> {
 
     fn read(summary: &'a Summary, reading: Reading<'a>, among: impl Fn(u32) -> bool) -> Self {
         let Summary { environment, calls, seconds, faults, intervals, .. } = summary;
-        let lost = calls.iter().map(|c| c.lost).sum();
+        let histograms = intervals.totals_among(among);
+        let (sent, lost) = match summary.part {
+            Part::Whole => (calls.iter().map(|c| c.sent).sum(), calls.iter().map(|c| c.lost).sum()),
+            Part::Stage => {
+                let sent = seconds.iter().map(|s| s.measured_sent).sum::<u64>();
+                let back = intervals.totals_among(|_| true).get(&Series::Rtt).map_or(0, Latencies::len);
+                (sent, sent.saturating_sub(back))
+            }
+        };
         Facts {
             environment,
             calls,
             seconds,
             faults,
             reading,
-            histograms: intervals.totals_among(among),
+            part: summary.part,
+            histograms,
             empty: Latencies::default(),
-            sent: calls.iter().map(|c| c.sent).sum(),
+            sent,
             lost,
             ranked_lost: lost,
         }
@@ -142,7 +152,12 @@ impl<'a> Facts<'a> {
 
     /// Packets that came back.
     pub fn received(&self) -> u64 {
-        (self.sum(|c| c.received) + self.own_losses_back()).min(self.sent)
+        let received = match self.part {
+            Part::Whole => self.sum(|c| c.received),
+            // In the best reading the losses of the driver's own are taken off already.
+            Part::Stage => return self.sent.saturating_sub(self.lost),
+        };
+        (received + self.own_losses_back()).min(self.sent)
     }
 
     /// Packets late for a playout depth, and the packets sent that they are among.
@@ -151,7 +166,16 @@ impl<'a> Facts<'a> {
             Reading::Best(_) => self.late_in_quiet(depth_ms),
             _ => {
                 let more = self.if_worst(self.own_losses() + self.environment.skipped);
-                Some((self.sum(of) + more, self.sent))
+                match self.part {
+                    Part::Whole => Some((self.sum(of) + more, self.sent)),
+                    Part::Stage => {
+                        let held = |of: fn(&SecondRecord) -> u64| self.held().map(of).sum::<u64>();
+                        Some((
+                            held(|s| s.late) + more,
+                            held(|s| s.sent) + self.if_worst(self.environment.skipped),
+                        ))
+                    }
+                }
             }
         }
     }
@@ -243,6 +267,19 @@ impl<'a> Facts<'a> {
     /// A count of the built-in service; no data from another.
     pub fn service_count(&self, of: fn(&ServiceRecord) -> u64) -> Value {
         self.environment.service_record.as_ref().map_or(Value::NoData, |record| number(of(record)))
+    }
+
+    /// A figure of an open load; no data of a closed one.
+    pub fn offered(&self, of: impl FnOnce(&Offered) -> Value) -> Value {
+        self.environment.offered.as_ref().map_or(Value::NoData, of)
+    }
+
+    /// Share of the calls wanted that was up at the start; an open load wants no number of calls.
+    pub fn held_of_wanted(&self) -> Value {
+        match self.environment.offered {
+            Some(_) => Value::NoData,
+            None => ratio(self.environment.calls_at_start.into(), self.environment.calls.into()),
+        }
     }
 
     /// Count of the calls that are so.

@@ -27,6 +27,12 @@ pub(super) fn row(
             _ => RestsOn::Packets,
         },
         better: Better::Smaller,
+        // A call's smallest round trip is known when it ends, and the service sums up a whole run.
+        by_stage: match samples {
+            Samples::Packets(series) => series != Series::Pdv,
+            Samples::Calls(_) => true,
+            Samples::Service(_) => false,
+        },
         of: Of::Statistic(statistic, samples),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Part;
 use super::distribution::Distribution;
 use super::facts::Facts;
 use crate::record::{CallRecord, Durations, Live, Series, ServiceRecord};
@@ -22,6 +23,8 @@ pub struct Definition {
     pub rests_on: RestsOn,
     /// Direction in which it improves.
     pub better: Better,
+    /// True if one stage of a run has it by itself.
+    pub by_stage: bool,
     pub(super) of: Of,
 }
 
@@ -66,6 +69,9 @@ impl Definition {
 
     /// The metric in a finished run.
     pub(super) fn measure(&'static self, facts: &Facts<'_>) -> Metric {
+        if facts.part == Part::Stage && !self.by_stage {
+            return Metric::figure(self, Value::NoData);
+        }
         match self.of {
             Of::Figure(of, _) => Metric::figure(self, of(facts)),
             Of::Statistic(statistic, samples) => {

@@ -8,10 +8,12 @@ mod latencies;
 mod metric;
 pub mod per_call;
 mod readings;
+mod stages;
 mod summarize;
 
 pub use metric::{Better, Course, Definition, Group, Metric, RestsOn, Statistic};
 pub use readings::{InDoubt, Readings};
+pub use stages::Stage;
 pub use summarize::summarize;
 
 use serde::Serialize;
@@ -45,6 +47,20 @@ pub struct Summary {
     pub seconds: Vec<SecondRecord>,
     /// Latencies by second and series.
     pub intervals: Intervals,
+    /// The stages, each with its own figures; empty of a load without stages.
+    pub stages: Vec<Stage>,
+    /// Part of the run that the records are of.
+    pub(crate) part: Part,
+}
+
+/// Part of a run that figures are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Part {
+    /// All of it: packets are counted call by call.
+    #[default]
+    Whole,
+    /// One stage, which calls may outlast: packets are counted second by second.
+    Stage,
 }
 
 /// One row of the RTT distribution, and of `percentiles.csv`.
@@ -82,6 +98,11 @@ pub struct EndingCount {
 }
 
 impl Summary {
+    /// The stages with their numbers, from 1.
+    pub fn numbered_stages(&self) -> impl Iterator<Item = (usize, &Stage)> {
+        (1..).zip(&self.stages)
+    }
+
     /// The metric of that name.
     pub fn metric(&self, name: &str) -> Option<&Metric> {
         self.metrics.iter().find(|m| m.name() == name)

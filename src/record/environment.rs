@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Breakage, FaultRecord, Leaks, Observed, ServiceRecord};
+use super::{Breakage, FaultRecord, Leaks, Observed, Offered, ServiceRecord, StageRecord, Suppressed};
 use crate::values::{Unit, Value, counted, show};
 
 /// Version of the run folder's format; files of a newer one are refused.
@@ -66,12 +66,21 @@ pub struct Environment {
     pub window_from_s: Option<f64>,
     /// Seconds from the start to the end of the measured window.
     pub window_to_s: Option<f64>,
-    /// Calls that the scenario holds at once.
+    /// Calls that the scenario holds at once; of an open load, the most that may be up.
     pub calls: u32,
-    /// Calls that were up when the measured window began.
+    /// Calls that were up when the measured window, of stages the first, began.
     pub calls_at_start: u32,
     /// Attempts that the schedule wanted and that could not be placed.
     pub suppressed_attempts: u64,
+    /// The same by cause; absent where there is none, and in runs of older versions.
+    #[serde(skip_serializing_if = "Suppressed::is_none")]
+    pub suppressed: Suppressed,
+    /// Traffic that an open load offered; absent for a closed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Offered>,
+    /// The stages that began, where the scenario has any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageRecord>,
     /// Codec on the wire.
     pub codec: String,
     /// Packet interval in milliseconds.
@@ -174,6 +183,14 @@ impl Environment {
     /// Breakage without the output of the process that ended, where that is shown elsewhere.
     pub fn broken_sentence(&self) -> String {
         self.broken_by.as_ref().map_or_else(|| self.broken.clone(), Breakage::sentence)
+    }
+
+    /// Seconds measured: of stages those of their windows together; `None` when no call came up.
+    pub fn measured_s(&self) -> Option<f64> {
+        if self.stages.is_empty() {
+            return Some(self.window_to_s? - self.window_from_s?);
+        }
+        self.stages.iter().filter_map(|stage| Some(stage.to_s? - stage.from_s?)).reduce(|a, b| a + b)
     }
 
     /// Amount by which the wall clock was set during the run, in words; its stamps are worthless then.

@@ -1,6 +1,6 @@
 //! Figures of a run under way, which gates are held against before its end.
 
-use super::Latencies;
+use super::{Latencies, Suppressed};
 
 /// Counts so far. Packets are those of the measured window of which nothing can come back any more, so
 /// that the same packets are in every figure.
@@ -27,5 +27,5 @@ pub struct Live {
     /// Among them: given up because nothing was heard any more.
     pub media_lost: u64,
     /// Attempts that the schedule wanted and that could not be placed.
-    pub suppressed: u64,
+    pub suppressed: Suppressed,
 }

@@ -16,6 +16,7 @@ mod leak;
 mod live;
 pub mod manifest;
 mod observed;
+mod offered;
 mod second;
 mod service;
 pub mod stored;
@@ -29,6 +30,7 @@ pub use intervals::{Intervals, OpenIntervals, Scope};
 pub use leak::{LeakPart, Leaks};
 pub use live::Live;
 pub use observed::{AriState, FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, Observed, Setup, SipAnswer};
+pub use offered::{Offered, StageRecord, Suppressed, Suppression};
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{
     Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,

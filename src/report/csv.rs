@@ -1,19 +1,26 @@
-//! `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`: the rows behind the figures.
+//! `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`: the rows behind the figures;
+//! `stages.csv`: a row a stage.
 
 use serde::Serialize;
 
-use super::{File, ReportError};
+use super::{File, ReportError, stages};
 use crate::metrics::Summary;
 
 /// The tables.
 pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
-    Ok(vec![
+    let mut files = vec![
         table("calls.csv", &summary.calls)?,
         table("seconds.csv", &summary.seconds)?,
         table("call_seconds.csv", &summary.call_seconds)?,
         table("silences.csv", &summary.silences)?,
         table("percentiles.csv", &summary.percentiles)?,
-    ])
+    ];
+    if !summary.stages.is_empty() {
+        let path = "stages.csv";
+        let bytes = stages::csv(summary).map_err(|source| ReportError::new(path, source))?;
+        files.push(File { path, bytes });
+    }
+    Ok(files)
 }
 
 /// A table of records. Its header is there without rows too.

@@ -53,6 +53,11 @@ pub(crate) fn faulted() -> (Summary, Verdict) {
     judged(fixture::faulted(), &GATES)
 }
 
+/// Two stages, with gates of each.
+pub(crate) fn staged() -> (Summary, Verdict) {
+    judged(fixture::staged(), &["stage.1: rtt.p99 < 20ms", "stage.2: loss.ratio < 0.2%"])
+}
+
 /// Not a packet was sent.
 pub(crate) fn nothing_answered() -> (Summary, Verdict) {
     judged(fixture::nothing_answered(), &["rtt.p99 < 20ms"])

@@ -6,8 +6,8 @@ use serde_json::{Value as Json, json};
 use crate::analysis::fault::Recovery;
 use crate::diagnosis::{Finding, findings};
 use crate::gate::Verdict;
-use crate::metrics::{EndingCount, Metric, Summary};
-use crate::record::Environment;
+use crate::metrics::{EndingCount, Metric, Stage, Summary};
+use crate::record::{Environment, StageRecord};
 use crate::values::{Unit, Value};
 
 /// `summary.json`, indented, in an order that does not change. `docs/summary.schema.json` describes it;
@@ -24,6 +24,7 @@ pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> serde_json::Resul
         too_few: summary.metrics.iter().filter(|m| m.too_few).map(Metric::name).collect(),
         endings: &summary.endings,
         findings: findings(summary, verdict),
+        stages: summary.numbered_stages().map(stage_of).collect(),
         faults: &summary.faults,
         environment: &summary.environment,
     };
@@ -55,11 +56,43 @@ pub(super) struct Document<'a> {
     endings: &'a [EndingCount],
     /// Findings, likeliest first, each with its cause and its cure; empty where nothing went wrong.
     findings: Vec<Finding>,
+    /// The stages in turn, each with its own figures; absent of a load without stages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stages: Vec<StageLine<'a>>,
     /// Planned faults and the recovery from each. `planned_s`, `done_s`, `down_s` and `back_s` count
     /// from the run's start, the other durations from the fault, `served_s` from the process's return.
     faults: &'a [Recovery],
     /// Circumstances of the run: place, time, machine, programs, settings.
     environment: &'a Environment,
+}
+
+/// A stage with its figures.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct StageLine<'a> {
+    /// Its number, from 1.
+    stage: usize,
+    /// Its load and its times.
+    #[serde(flatten)]
+    record: &'a StageRecord,
+    /// Every figure that a stage has by itself, as under `metrics` of the run.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::stage_metrics"))]
+    metrics: Ordered<Ordered<Json>>,
+    /// The percentiles among them that rest on too few samples, by name.
+    #[cfg_attr(test, schemars(schema_with = "super::schema::metric_names"))]
+    too_few: Vec<&'static str>,
+}
+
+fn stage_of((stage, of): (usize, &Stage)) -> StageLine<'_> {
+    let metrics: Vec<_> = of.summary.metrics.iter().filter(|m| m.definition.by_stage).copied().collect();
+    StageLine {
+        stage,
+        record: &of.record,
+        metrics: Ordered(
+            groups(&metrics).into_iter().map(|(name, members)| (name, figures(&members))).collect(),
+        ),
+        too_few: metrics.iter().filter(|m| m.too_few).map(Metric::name).collect(),
+    }
 }
 
 /// Outcome of the run, of each gate, and doubt.

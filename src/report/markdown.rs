@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{headline, words};
+use super::{headline, stages, words};
 use crate::diagnosis::{Finding, findings};
 use crate::gate::{Outcome, Verdict};
 use crate::metrics::Summary;
@@ -33,6 +33,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
     if !known.is_empty() {
         let _ = writeln!(text, "{}\n", known.join(" · "));
     }
+    stages(&mut text, summary);
     if let Some(explanation) = &summary.explanation {
         let _ = writeln!(text, "{}\n", escape(explanation));
     }
@@ -92,6 +93,18 @@ fn found(text: &mut String, findings: &[Finding]) {
             [&finding.what, &finding.cause, &finding.cure, &finding.seen].map(|words| escape(words));
         let _ =
             writeln!(text, "{n}. **{what}**  \n   Likely: {cause}.  \n   Try: {cure}.  \n   Seen in {seen}.");
+    }
+    text.push('\n');
+}
+
+fn stages(text: &mut String, summary: &Summary) {
+    let Some(table) = stages::table(summary) else { return };
+    let _ = writeln!(text, "| stage | load | held | {} |", table.heads.join(" | "));
+    let _ = writeln!(text, "|---|---|---|{}", "---:|".repeat(table.heads.len()));
+    for row in &table.rows {
+        let cells: Vec<_> = row.shown().iter().map(|cell| escape(cell)).collect();
+        let cells = cells.join(" | ");
+        let _ = writeln!(text, "| {} | {} | {} | {cells} |", row.number, row.load, row.window);
     }
     text.push('\n');
 }

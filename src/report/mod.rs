@@ -4,8 +4,6 @@
 //! Exporters only turn figures into bytes: every figure is looked up in the [`Summary`] by its name
 //! and none is computed here.
 
-#[expect(unused_imports, reason = "no command makes a search yet")]
-#[cfg_attr(not(test), expect(dead_code, reason = "no command makes a search yet"))]
 pub mod capacity;
 mod charts;
 pub mod comparison;
@@ -17,6 +15,7 @@ mod junit;
 mod markdown;
 mod openmetrics;
 pub mod side_by_side;
+mod stages;
 pub mod terminal;
 mod words;
 
@@ -40,7 +39,7 @@ pub enum Format {
     Html,
     /// `plots/*.png`.
     Png,
-    /// `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`.
+    /// `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`; of stages `stages.csv`.
     Csv,
     /// `summary.json`.
     Json,

@@ -14,8 +14,17 @@ use crate::values::Unit;
 
 /// Every metric of the catalogue: an object for a group, in it a property for a key.
 pub(super) fn metrics(_: &mut SchemaGenerator) -> Schema {
+    of_metrics(catalogue::all())
+}
+
+/// Every metric that a stage has by itself, likewise.
+pub(super) fn stage_metrics(_: &mut SchemaGenerator) -> Schema {
+    of_metrics(catalogue::all().filter(|definition| definition.by_stage))
+}
+
+fn of_metrics(all: impl Iterator<Item = &'static Definition>) -> Schema {
     let mut groups = Map::new();
-    for definition in catalogue::all() {
+    for definition in all {
         let (group, key) = definition.family_and_key();
         let group = groups.entry(group).or_insert_with(|| json!({"type": "object", "properties": {}}));
         group["properties"][key] = figure(definition);
@@ -200,6 +209,7 @@ pub(super) mod tests {
             fixture::many_calls(),
             fixture::hostile(),
             fixture::faulted(),
+            fixture::staged(),
         ];
         for (n, (summary, verdict)) in runs.iter().enumerate() {
             let document = document(summary, verdict);

@@ -1,5 +1,6 @@
 //! Words and numbers for people that several reports share.
 
+use super::stages;
 use crate::diagnosis::Finding;
 use crate::gate::{GateResult, Outcome, Verdict};
 use crate::metrics::{EndingCount, Metric, Summary};
@@ -98,10 +99,13 @@ pub(super) fn listed(names: &[String], count: u64) -> String {
 
 /// The run in a line: calls, time measured, codec, start.
 pub(super) fn circumstances(environment: &Environment) -> String {
-    let calls = counted(environment.calls.into(), "call");
-    let measured = match (environment.window_from_s, environment.window_to_s) {
-        (Some(from), Some(to)) => format!("{} measured", span(to - from)),
-        _ => "nothing measured".to_string(),
+    let calls = match environment.offered {
+        Some(offered) => stages::offered(&offered),
+        None => counted(environment.calls.into(), "call"),
+    };
+    let measured = match environment.measured_s() {
+        Some(seconds) => format!("{} measured", span(seconds)),
+        None => "nothing measured".to_string(),
     };
     let started = environment.started_at.trim_end_matches('Z').replacen('T', " ", 1);
     let interrupted = if environment.interrupted { ", interrupted" } else { "" };

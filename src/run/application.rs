@@ -258,7 +258,7 @@ fn builtin(
         realtime,
         metrics_file: Some(logs.join(COUNTS)),
         codec: scenario.media.codec,
-        hangup_after: load.call_duration.filter(|_| load.hangup != Hangup::Caller),
+        hangup_after: load.far_end_hangs_up_after(),
         hangup_every: if load.hangup == Hangup::Both { 2 } else { 1 },
         // It goes through the environment.
         password: String::new(),

@@ -4,8 +4,8 @@ use std::fs;
 
 use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
 
-use crate::record::{Environment, FORMAT_VERSION};
-use crate::scenario::Resolved;
+use crate::record::{Environment, FORMAT_VERSION, Offered};
+use crate::scenario::{Planned, Resolved, Scenario, Target};
 
 /// The part of the environment that the scenario and the machine give, before a call is placed. It is
 /// enough to tell which stored runs are comparable.
@@ -15,7 +15,8 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         format: FORMAT_VERSION,
         name: scenario.name.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
-        calls: scenario.load.calls,
+        calls: scenario.calls(),
+        offered: offered(scenario),
         codec: scenario.media.codec.to_string(),
         ptime_ms: scenario.media.ptime.0.as_millis() as u64,
         late_after_ms: scenario.measure.late_after.as_ms(),
@@ -29,6 +30,19 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         scenario_hash: scenario.hash(),
         ..Environment::default()
     }
+}
+
+/// Traffic of an open load.
+fn offered(scenario: &Scenario) -> Option<Offered> {
+    let mean_call_s = scenario.load.mean_call()?.as_secs_f64();
+    // Of stages: the mean over all hold phases.
+    let of = |stage: &Planned| match stage.target {
+        Target::Rate(rate) => rate * stage.hold.as_secs_f64(),
+        Target::Calls(_) => 0.0,
+    };
+    let attempts: f64 = scenario.stages().iter().map(of).sum();
+    let rate_per_s = attempts / scenario.hold().as_secs_f64();
+    scenario.is_open().then_some(Offered { rate_per_s, mean_call_s })
 }
 
 /// UDP datagrams that have come to this machine and for which no socket was there; 0 where the kernel does not say.

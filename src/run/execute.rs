@@ -56,7 +56,7 @@ pub async fn execute(
         plan,
         observer,
         run_id: marks.run_id,
-        looks: Looks::new(marks, testbed.ari().cloned(), plan.scenario().load.duration.0),
+        looks: Looks::new(marks, testbed.ari().cloned(), plan.scenario().hold()),
         is_ending: testbed.ending(),
         early_end: EarlyEnd::new(plan, observer),
         stop: watch::Sender::new(Stop::No),

@@ -2,7 +2,7 @@
 
 use crate::gate::{Gate, Op, Subject};
 use crate::metrics::{Definition, Group};
-use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
+use crate::scenario::{AsteriskMode, Planned, Scenario, ServiceMode};
 use crate::values::Unit;
 
 /// A warning of each such gate.
@@ -57,7 +57,7 @@ fn by_bound(gate: &Gate) -> Option<String> {
 
 /// The reason for which the scenario leaves the metric without data.
 fn no_data(s: &Scenario, gate: &Gate) -> Option<&'static str> {
-    let Subject::Run(metric) = gate.subject else { return None };
+    let (Subject::Run(metric) | Subject::Stage(_, metric)) = gate.subject else { return None };
     let is_builtin = s.service.mode == ServiceMode::Builtin;
     let stamped = ["up", "down", "service_time", "path_rtt"].contains(&metric.family());
     if !is_builtin && (stamped || metric.group == Group::Service) {
@@ -65,6 +65,14 @@ fn no_data(s: &Scenario, gate: &Gate) -> Option<&'static str> {
     }
     if metric.group == Group::Faults && s.fault.is_empty() && metric.name != "fault.count" {
         return Some("no fault is planned ([[fault]])");
+    }
+    if metric.name == "calls.offered_erlang" && !s.is_open() {
+        return Some("only an open load offers traffic (load.rate)");
+    }
+    if metric.name == "calls.held" && s.is_open() {
+        return Some(
+            "an open load wants no number of calls (load.rate); `calls.carried_erlang` says how many were up",
+        );
     }
     if metric.family() == "control" && s.measure.control_streams == Some(0) {
         return Some("there is no control stream (measure.control_streams = 0)");
@@ -79,6 +87,10 @@ fn no_data(s: &Scenario, gate: &Gate) -> Option<&'static str> {
 /// A percentile that rests on fewer samples than it needs.
 fn too_few(s: &Scenario, gate: &Gate) -> Option<String> {
     let (needed, got, of) = match gate.subject {
+        Subject::Stage(number, metric) => {
+            let (got, of) = samples(&of_stage(s, number)?, metric)?;
+            (metric.samples_needed()?, got, of)
+        }
         Subject::Run(metric) => {
             let (got, of) = samples(s, metric)?;
             (metric.samples_needed()?, got, of)
@@ -95,33 +107,49 @@ fn too_few(s: &Scenario, gate: &Gate) -> Option<String> {
     })
 }
 
+/// A scenario of one stage alone.
+fn of_stage(s: &Scenario, number: usize) -> Option<Scenario> {
+    let stage = *s.stage.get(number.checked_sub(1)?)?;
+    Some(Scenario { stage: vec![stage], ..s.clone() })
+}
+
 /// Samples of a metric that are to be expected, and their name; `None` where nobody can tell.
 fn samples(s: &Scenario, metric: &Definition) -> Option<(f64, &'static str)> {
-    let packets = s.load.duration.0.as_secs_f64() / s.media.ptime.0.as_secs_f64();
-    let calls = f64::from(s.load.calls);
+    let packets = s.hold().as_secs_f64() / s.media.ptime.0.as_secs_f64();
+    let calls = calls_up(s);
     match metric.group {
         Group::Packets | Group::Instrument => Some((packets * calls, "packets")),
         Group::Control => {
             let streams = s.measure.control_streams.map_or((calls / 10.0).ceil().min(10.0), f64::from);
             Some((packets * streams, "packets of the control stream"))
         }
-        Group::SetUp => Some((calls * calls_in_turn(s), "calls")),
+        Group::SetUp => Some((calls_placed(s), "calls")),
         _ => None,
     }
 }
 
 /// Packets of one call within the measured window.
 fn packets_of_a_call(s: &Scenario) -> f64 {
-    let hold = s.load.duration.0;
-    let measured =
-        s.load.call_duration.map_or(hold, |call| call.0.saturating_sub(s.measure.warmup.0).min(hold));
+    let hold = s.hold();
+    let measured = s.load.mean_call().map_or(hold, |call| call.saturating_sub(s.measure.warmup.0).min(hold));
     (measured.as_secs_f64() / s.media.ptime.0.as_secs_f64()).floor()
 }
 
-/// Calls that a line places one after another, at the most.
-fn calls_in_turn(s: &Scenario) -> f64 {
-    let whole = s.measure.warmup.0.as_secs_f64() + s.load.duration.0.as_secs_f64();
-    s.load.call_duration.map_or(1.0, |call| (whole / call.0.as_secs_f64()).ceil() + 1.0)
+/// Calls that are to be up at once, on average over the hold phases.
+fn calls_up(s: &Scenario) -> f64 {
+    let most = f64::from(s.calls());
+    let held = |stage: &Planned| s.load.calls_of(stage.target).min(most) * stage.hold.as_secs_f64();
+    s.stages().iter().map(held).sum::<f64>() / s.hold().as_secs_f64()
+}
+
+/// Calls that are to be placed, at the most.
+fn calls_placed(s: &Scenario) -> f64 {
+    let whole = s.measure.warmup.0.as_secs_f64() + s.hold().as_secs_f64();
+    match s.load.mean_call() {
+        Some(call) if s.is_open() => calls_up(s) / call.as_secs_f64() * whole,
+        Some(call) => calls_up(s) * ((whole / call.as_secs_f64()).ceil() + 1.0),
+        None => f64::from(s.calls()),
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 pub mod application;
 mod ari_look;
 pub mod capacity;
-mod environment;
+pub mod environment;
 mod error;
 mod execute;
 mod faults;

@@ -10,11 +10,11 @@ use super::{Folder, RunError};
 use crate::clock;
 use crate::compare::baseline::Baseline;
 use crate::files::read_text;
-use crate::gate::{Gate, GateError, Verdict, hold_against, judge};
+use crate::gate::{Gate, GateError, Subject, Verdict, hold_against, judge};
 use crate::metrics::Summary;
 use crate::scenario::{AsteriskMode, MOST_SHOWN, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::sip::digest::Credentials;
-use crate::values::Realtime;
+use crate::values::{Realtime, Span, counted};
 
 /// Largest scenario file that is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -180,16 +180,55 @@ pub fn parse_gates(resolved: &Resolved) -> Result<Vec<Gate>, RunError> {
         let message = format!("{} gates are more than anybody reads", texts.len());
         problems.push(Problem::new("gates.require", message, format!("name {MOST_GATES} at the most")));
     }
+    if problems.is_empty() {
+        problems = without_stage(&resolved.scenario, &gates);
+    }
     let more = wrong.len().saturating_sub(problems.len());
     if problems.is_empty() { Ok(gates) } else { Err(resolved.error(&problems, more).into()) }
 }
 
+/// Gates of stages that the scenario does not have; the gates are all that it names.
+fn without_stage(scenario: &Scenario, gates: &[Gate]) -> Vec<Problem> {
+    let stages = scenario.stage.len();
+    let problem = |(n, gate): (usize, &Gate)| match gate.subject {
+        Subject::Stage(number, _) if number > stages => {
+            let message =
+                format!("there is no stage {number}: the scenario has {}", counted(stages as u64, "stage"));
+            let cure = match stages {
+                0 => "add [[stage]] with its load and its hold, or leave `stage.N:` out".to_string(),
+                _ => format!("name a stage from 1 to {stages}"),
+            };
+            Some(Problem::new(&format!("gates.require.{n}"), message, cure))
+        }
+        _ => None,
+    };
+    gates.iter().enumerate().filter_map(problem).take(MOST_SHOWN).collect()
+}
+
 /// Describes the load in a line.
 pub fn headline(s: &Scenario) -> String {
-    let churn = s.load.call_duration.map_or(String::new(), |d| format!(" of {d} each"));
+    let load = &s.load;
+    let churn = load.call_duration.as_ref().map_or(String::new(), |d| format!(" of {d} each"));
+    if !s.stage.is_empty() {
+        let (stages, hold) = (counted(s.stage.len() as u64, "stage"), Span(s.hold()));
+        let most = s.calls();
+        return format!(
+            "{}: {stages} of up to {most} calls{churn}, held for {hold} in all, {} every {}",
+            s.name, s.media.codec, s.media.ptime
+        );
+    }
+    let calls = match load.rate {
+        Some(rate) => format!(
+            "{rate} ({}) attempts{churn}, {:.1} erlang for up to {} at once,",
+            load.arrivals,
+            load.erlang(rate.0),
+            counted(load.calls.into(), "call")
+        ),
+        None => format!("{} calls{churn}", load.calls),
+    };
     format!(
-        "{}: {} calls{churn} held for {}, {} every {}, ramp {}",
-        s.name, s.load.calls, s.load.duration, s.media.codec, s.media.ptime, s.load.ramp
+        "{}: {calls} held for {}, {} every {}, ramp {}",
+        s.name, load.duration, s.media.codec, s.media.ptime, load.ramp
     )
 }
 

@@ -58,13 +58,13 @@ pub fn survey(s: &Scenario) -> Result<Survey, RunError> {
     ports(s, &mut found);
     let limit = raise_descriptors()?;
     let needed = Needs::of(s).descriptors;
-    let of = format!("of a process that carries {} calls", s.load.calls);
+    let of = format!("of a process that carries {} calls", s.calls());
     found.resources.push(Resource { name: "descriptors", needed, free: limit, of });
     if limit < needed {
         found.obstacles.push(format!(
             "{} calls need {needed} file descriptors, {limit} are allowed: raise the hard limit \
              (`ulimit -Hn {needed}`, or LimitNOFILE in the service's unit), or hold fewer calls",
-            s.load.calls
+            s.calls()
         ));
     }
     listeners(s, &mut found.obstacles);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::driver::Recorded;
-use crate::record::{Breakage, CallRecord, Ending};
+use crate::record::{Breakage, CallRecord, Ending, Suppression};
 use crate::scenario::Scenario;
 use crate::values::counted;
 
@@ -17,18 +17,24 @@ pub fn silent_target(recorded: &Recorded, target: SocketAddr) -> Option<Breakage
 /// Remarks on how the calls were held, impaired and signalled.
 pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
     let mut remarks = Vec::new();
-    let calls = scenario.load.calls;
+    let calls = scenario.stages().first().map_or(0, |stage| scenario.load.calls_of(stage.target) as u32);
     let environment = &recorded.run.environment;
     if environment.window_from_s.is_none() {
         let any = recorded.run.calls.iter().any(|call| call.ending.was_answered());
         let why = if any { "the run ended before all calls were up" } else { "no call came up" };
         remarks.push(format!("{why}, so nothing was held or measured"));
-    } else if environment.calls_at_start < calls {
+    } else if environment.calls_at_start < calls && !scenario.is_open() {
         remarks.push(format!("the hold phase began with {} of {calls} calls up", environment.calls_at_start));
     }
-    if environment.suppressed_attempts > 0 {
-        let (count, why) = (environment.suppressed_attempts, &recorded.suppressed_because);
+    let suppressed = environment.suppressed;
+    if suppressed.port > 0 {
+        let (count, why) = (suppressed.port, &recorded.suppressed_because);
         remarks.push(format!("{} could not be placed: {why}", counted(count, "call")));
+    }
+    for (count, why) in [(suppressed.cap, Suppression::Cap), (suppressed.late, Suppression::Late)] {
+        if count > 0 {
+            remarks.push(format!("{} suppressed: {why}", counted(count, "attempt")));
+        }
     }
     for (direction, counts) in ["out", "back"].into_iter().zip(&recorded.impaired) {
         if counts.seen() > 0 {

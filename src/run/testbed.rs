@@ -24,7 +24,7 @@ use crate::files;
 use crate::net::resolve::resolve;
 use crate::record::{Breakage, Environment, LogLine, Observed, ServiceRecord, Setup, TestedProcess};
 use crate::scenario::fault::Target;
-use crate::scenario::{AsteriskMode, Hangup, Scenario, ServiceMode};
+use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 use crate::scheduling::Scheduling;
 use crate::service::{COUNT_ANEW, WRITE_COUNTS};
 use crate::sip::digest::Credentials;
@@ -287,7 +287,7 @@ impl Testbed {
     /// When the plan wants what only another start of Asterisk or the service can give.
     pub fn begin_trial(&mut self, plan: &RunPlan) -> Result<u32, RunError> {
         let (ours, wanted) = (&self.scenario, plan.scenario());
-        let hangs_up = |s: &Scenario| s.load.call_duration.filter(|_| s.load.hangup != Hangup::Caller);
+        let hangs_up = |s: &Scenario| s.load.far_end_hangs_up_after();
         let service = |s: &Scenario| (s.media.codec, s.load.hangup, hangs_up(s));
         let differs = [
             ("[asterisk]", ours.asterisk != wanted.asterisk),

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::error::Problems;
 use super::ranges::{LONGEST, LONGEST_BURST, LONGEST_DELAY, MOST_CALLS, SOONEST_DEAD};
-use super::{Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges, search};
+use super::{
+    Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges, search, stage,
+};
 use crate::impair::Impairment;
-use crate::values::{HostPort, Span};
+use crate::values::{HostPort, Ramp, Span};
 
 /// More words, or bytes in one, than any command line for a service has.
 const LONGEST_COMMAND: (usize, usize) = (64, 4096);
@@ -16,15 +18,19 @@ const LONGEST_COMMAND: (usize, usize) = (64, 4096);
 pub(super) fn problems(scenario: &Scenario) -> Problems {
     let mut found = Problems::default();
     let calls = scenario.load.calls;
+    let of_stages = scenario.stage.iter().filter_map(|stage| stage.calls);
     let is_sane = (1..=MOST_CALLS).contains(&calls);
     let cure = format!("hold between 1 and {MOST_CALLS} calls");
     found.refuse_if(!is_sane, "load.calls", format!("{calls} calls cannot be held"), cure);
     // Pools are judged by the calls, so a wrong number of calls speaks for itself.
-    if is_sane {
+    if is_sane && of_stages.max().is_none_or(|most| most <= MOST_CALLS) {
         pools(scenario, &mut found);
     }
     ranges::problems(scenario, &mut found);
     times(scenario, &mut found);
+    if is_sane {
+        open_load(scenario, &mut found);
+    }
     hangup(scenario, &mut found);
     delay(scenario, &mut found);
     impairments(scenario, &mut found);
@@ -32,16 +38,17 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     target(scenario, &mut found);
     application(scenario, &mut found);
     names(scenario, &mut found);
+    stage::problems(scenario, &mut found);
     fault::problems(scenario, &mut found);
     search::problems(scenario, &mut found);
     found
 }
 
 fn times(s: &Scenario, found: &mut Problems) {
-    if let Some(call) = s.load.call_duration {
-        let least = Span(s.measure.warmup.0 + Duration::from_secs(1));
+    if let Some(call) = s.load.call_duration.as_ref() {
+        let least = Span(s.measure.warmup.0.saturating_add(Duration::from_secs(1)));
         found.refuse_if(
-            call < least || call > LONGEST,
+            call.typical() < least || call.longest() > LONGEST.0,
             "load.call_duration",
             "a call must outlast the warm-up, or none of its packets would count",
             format!("use at least {least}, or a shorter measure.warmup"),
@@ -69,6 +76,20 @@ fn times(s: &Scenario, found: &mut Problems) {
     }
 }
 
+/// Rules of attempts at a rate.
+fn open_load(s: &Scenario, found: &mut Problems) {
+    let load = &s.load;
+    found.refuse_if(
+        matches!(load.ramp, Ramp::Within(span) if span > LONGEST),
+        "load.ramp",
+        "nobody waits so long for the calls to come up",
+        format!("use at most {LONGEST}; 30s is usual"),
+    );
+    if let Some(rate) = load.rate {
+        stage::offered(s, "load.rate", rate, found);
+    }
+}
+
 /// Rules of hanging up.
 fn hangup(s: &Scenario, found: &mut Problems) {
     let by_far_end = s.load.hangup != Hangup::Caller;
@@ -79,10 +100,10 @@ fn hangup(s: &Scenario, found: &mut Problems) {
         "set service.mode = \"builtin\", or hangup = \"caller\"",
     );
     found.refuse_if(
-        by_far_end && s.load.call_duration.is_none(),
+        by_far_end && s.load.far_end_hangs_up_after().is_none(),
         "load.hangup",
         "nobody knows when the far end is to hang up",
-        "set load.call_duration as well, as in call_duration = \"30s\"",
+        "set load.call_duration to one length for all, as in call_duration = \"30s\"",
     );
     let dead = s.load.dead_after;
     found.refuse_if(
@@ -353,6 +374,25 @@ mod tests {
             &["asterisk.rtp_ports", "25 calls", "10000-10199"],
         );
         refused(&["load.calls=30", "load.call_duration=5s", "service.ports=21000-21049"], &["60 are needed"]);
+    }
+
+    #[test]
+    fn a_rate_says_its_erlang_the_cap_and_the_number_that_would_do() {
+        let (rate, call) = ("load.rate=12/s", "load.call_duration=30s");
+        refused(&[rate], &["load.rate", "pile up", "load.call_duration"]);
+        let words = ["load.rate: ", "360.0 erlang", "load.calls = 50", "load.calls = 408", "1.667/s"];
+        refused(&[rate, call, "load.calls=50"], &words);
+        assert_eq!(check(&[rate, call, "load.calls=408"]), Ok(()));
+        refused(&["load.rate=9000/s", call, "load.calls=50"], &["erlang", "shorter calls"]);
+        refused(&["load.rate=0/s", call], &["0.001/s is the lowest", "10/s is usual"]);
+        refused(&["load.rate=1/s", "load.calls=50", "load.ramp=9days"], &["load.ramp", "30s is usual"]);
+        // A pool is as large as the cap asks for.
+        let small = "media.ports=40000-40100";
+        refused(&["load.rate=1/s", "load.call_duration=5s", "load.calls=50", small], &["51 calls, 100"]);
+        refused(
+            &["load.call_duration={ exponential = \"30s\" }", "load.hangup=callee"],
+            &["one length for all"],
+        );
     }
 
     #[test]

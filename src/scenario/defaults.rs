@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Asterisk, AsteriskMode, Gates, Hangup, Impair, Load, Measure, Media, Phasing, Service, ServiceMode, Sip,
+    Arrivals, Asterisk, AsteriskMode, Gates, Hangup, Impair, Load, Measure, Media, Phasing, Service,
+    ServiceMode, Sip,
 };
 use crate::gate::Limits;
 use crate::rtp::Codec;
 use crate::search::{Kind, Settings};
-use crate::values::{Percent, PortRange, Rate, Realtime, Span};
+use crate::values::{Percent, PortRange, Ramp, Rate, Realtime, Span};
 
 pub(super) const fn ms(ms: u64) -> Span {
     Span(Duration::from_millis(ms))
@@ -78,7 +79,12 @@ impl Default for Load {
             calls: 1,
             duration: secs(10),
             // Five seconds to fifty calls, far below what makes Asterisk queue tasks.
-            ramp: Rate(10.0),
+            ramp: Ramp::At(Rate(10.0)),
+            rate: None,
+            // The gentlest, and what most load tools do; whoever wants callers asks for Poisson.
+            arrivals: Arrivals::Even,
+            // Fixed, so that two runs place the same calls unless others are asked for.
+            seed: 1,
             call_duration: None,
             // As people do: who called to say something has said it.
             hangup: Hangup::Caller,

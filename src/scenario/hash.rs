@@ -134,6 +134,7 @@ mod tests {
             "'PCMA'",
             "'aligned'",
             "'rate'",
+            "'poisson'",
         ];
         let mut keys = Vec::new();
         leaves(&full(), "", &mut keys);

@@ -6,6 +6,7 @@
 //! rows of `ranges`, become `scenarios/scenario.schema.json`, and that becomes `docs/scenario.md` and
 //! `loadtest run --list-keys`. So a field's comment is a user's sentence.
 
+mod call_duration;
 mod check;
 mod defaults;
 mod error;
@@ -13,6 +14,7 @@ pub mod fault;
 mod hash;
 mod impair;
 pub mod keys;
+mod load;
 mod needs;
 mod parse;
 mod ranges;
@@ -20,6 +22,7 @@ pub mod schedule;
 #[cfg(test)]
 mod schema;
 mod search;
+mod stage;
 mod tried;
 mod wording;
 
@@ -27,13 +30,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::{HostPort, PortRange, Rate, Realtime, Span};
+use crate::values::{HostPort, PortRange, Realtime, Span};
+pub use call_duration::{CallDuration, LONGEST_IN_MEANS};
 pub use error::{MOST_SHOWN, Problem, ScenarioError};
 pub use fault::Fault;
 pub use impair::Impair;
+pub use load::{Arrivals, Hangup, Load, Target, erlang_b};
 pub use needs::{Needs, Pool};
 pub use parse::{Override, Resolved};
 pub use search::too_few;
+pub use stage::{MOST_STAGES, Planned, Stage};
 
 use crate::gate::Limits;
 use crate::rtp::Codec;
@@ -55,6 +61,9 @@ pub struct Scenario {
     pub sip: Sip,
     /// Number, rate and length of the calls.
     pub load: Load,
+    /// Loads in turn, each with a measured window of its own; absent, there is one, of `[load]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stage: Vec<Stage>,
     /// Codec, packet time and ports.
     pub media: Media,
     /// Scheduling of the driver's media threads. It helps where other programs compete for the CPU, Asterisk on
@@ -206,43 +215,6 @@ impl Sip {
             from => from,
         }
     }
-}
-
-/// `[load]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
-pub struct Load {
-    /// Calls held concurrently. Each is one line, which dials again when its call ends.
-    pub calls: u32,
-    /// Length of the hold phase, which is the measured window.
-    pub duration: Span,
-    /// Rate of new calls while ramping up, and the highest rate at any time.
-    pub ramp: Rate,
-    /// Length of one call; a call that ends before the run does is replaced. It must outlast `measure.warmup` by
-    /// a second. Absent: calls last as long as the run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub call_duration: Option<Span>,
-    /// Side that hangs up a call after `call_duration`.
-    pub hangup: Hangup,
-    /// Rest of a line after a failed attempt or a lost call, before it dials again.
-    pub retry_after: Span,
-    /// Silence after which a call that was heard before is given up (BYE, ending `media_lost`) and replaced at
-    /// once; `0s` gives up none.
-    pub dead_after: Span,
-}
-
-/// Side that hangs up at the planned end of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Hangup {
-    /// The driver.
-    Caller,
-    /// The built-in service.
-    Callee,
-    /// The built-in service every other call, the driver the rest.
-    Both,
 }
 
 /// `[media]`

@@ -26,7 +26,7 @@ pub struct Needs {
 impl Needs {
     /// Of `scenario`.
     pub fn of(scenario: &Scenario) -> Needs {
-        let calls = u64::from(scenario.load.calls);
+        let calls = u64::from(scenario.calls());
         let (per_call, base) = match scenario.asterisk.mode {
             AsteriskMode::Managed => ASTERISK_DESCRIPTORS,
             AsteriskMode::External => OWN_DESCRIPTORS,
@@ -44,7 +44,9 @@ impl Needs {
     /// Slots of a pool that each call held takes.
     pub(super) fn churn(scenario: &Scenario) -> u32 {
         // A call that a fault has cut off keeps its port while nobody answers its BYE.
-        let churns = scenario.load.call_duration.is_some() || !scenario.fault.is_empty();
+        // Between stages one call may still be hung up while another comes.
+        let churns =
+            scenario.load.call_duration.is_some() || !scenario.fault.is_empty() || scenario.stage.len() > 2;
         if churns { 2 } else { 1 }
     }
 }

@@ -135,6 +135,8 @@ pub(super) fn all() -> Vec<(&'static str, String, String)> {
     let mut found: Vec<_> = BOUNDS.iter().map(|b| span(b.key, b.least, b.most)).collect();
     found.extend([
         ("load.calls", "1".into(), MOST_CALLS.to_string()),
+        ("stage.calls", "1".into(), MOST_CALLS.to_string()),
+        span("stage.hold", super::stage::SHORTEST_HOLD, LONGEST),
         span("load.dead_after", SOONEST_DEAD, LONGEST),
         span("load.call_duration", secs(1), LONGEST),
         span("media.ptime", ms(10), ms(60)),

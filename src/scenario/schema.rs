@@ -26,6 +26,7 @@ checks the keys. \"–\" is a key without a value unless you give it one.
 |---|---|
 | duration | `\"300ms\"`, `\"20s\"`, `\"5m\"`, `\"1h 30m\"` |
 | rate | `\"10/s\"`, `\"90/m\"` |
+| duration, distribution or list | `\"30s\"` for all calls, `{ exponential = \"30s\" }` for each by that mean, `[\"10s\", \"3m\"]` for each one of these |
 | share | `\"0.1%\"`, from 0% to 100% |
 | port range | `\"21000-31000\"`, first and last port |
 | host and port | `\"127.0.0.1:5060\"`, `\"pbx.example:5060\"`, `\"[::1]:5060\"` |
@@ -105,7 +106,7 @@ fn complete(path: &str, schema: &mut Value) {
 fn known_keys(path: &str) -> Vec<String> {
     let text = match path {
         "" => "zzz = 1".to_string(),
-        "fault" => "[[fault]]\nzzz = 1".to_string(),
+        "fault" | "stage" => format!("[[{path}]]\nzzz = 1"),
         _ => format!("{path}.zzz = 1"),
     };
     let error = toml::from_str::<Scenario>(&text).unwrap_err();
@@ -277,17 +278,24 @@ const VALUES: &[&str] = &[
     "'pcma'",
     "'opus'",
     "'aligned'",
+    "'poisson'",
+    "['3s', '40s']",
+    "{ exponential = '30s' }",
+    "{ exponential = 3 }",
     "'kill'",
 ];
 
 /// A scenario with `value` for a key.
 fn with(key: &Key, value: &str) -> String {
-    match key.path.strip_prefix("fault.") {
+    let lists =
+        [("fault", "at = '1s'\ntarget = 'service'\naction = 'kill'"), ("stage", "calls = 1\nhold = '9s'")];
+    let (table, name) = key.path.split_once('.').unwrap_or(("", &key.path));
+    match lists.iter().find(|(list, _)| *list == table) {
         None => format!("{} = {value}", key.path),
-        Some(name) => {
-            let mut fault: toml::Table = "at = '1s'\ntarget = 'service'\naction = 'kill'".parse().unwrap();
-            fault.remove(name);
-            format!("[[fault]]\n{fault}{name} = {value}\n")
+        Some((list, others)) => {
+            let mut others: toml::Table = others.parse().unwrap();
+            others.remove(name);
+            format!("[[{list}]]\n{others}{name} = {value}\n")
         }
     }
 }

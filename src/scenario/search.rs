@@ -23,10 +23,7 @@ impl Scenario {
 
     /// Traffic of a trial, as far as it says how many samples its gates get.
     pub fn traffic(&self) -> Traffic {
-        Traffic {
-            ptime: self.media.ptime.0,
-            call_duration: self.load.call_duration.map(|duration| duration.0),
-        }
+        Traffic { ptime: self.media.ptime.0, call_duration: self.load.mean_call() }
     }
 
     /// The goals of a search: those of `[search.goals]`, or one of the scenario's own gates, which is called as they
@@ -120,7 +117,7 @@ fn lengths(s: &Scenario, found: &mut Problems) {
     );
     let Some((limit, smallest)) = time_limit.zip(s.search.smallest()) else { return };
     let ramp = match s.search.kind {
-        Kind::Calls => Duration::from_secs_f64(smallest.number() / s.load.ramp.0),
+        Kind::Calls => super::Load::ramp_over(s.load.ramp, smallest.number()),
         Kind::Rate => Duration::ZERO,
     };
     let least = ramp + s.measure.warmup.0 + final_trial.0;

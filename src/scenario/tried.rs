@@ -67,22 +67,21 @@ const KEYS: &[(&[&str], &str)] = &[
         "did you mean `load.calls`?",
     ),
     (
-        &[
-            "rate",
-            "cps",
-            "caps",
-            "call_rate",
-            "calls_per_second",
-            "r",
-            "ramp_up",
-            "rampup",
-            "ramp_rate",
-            "spawn_rate",
-            "start_rate",
-            "rps",
-            "arrival_rate",
-        ],
-        "did you mean `load.ramp`? It is the rate of new calls, as in \"10/s\"",
+        &["cps", "caps", "call_rate", "calls_per_second", "r", "rps", "arrival_rate", "bhca"],
+        "did you mean `load.rate`? It is the rate of attempts, as in \"10/s\"; calls that are held come up at `load.ramp`",
+    ),
+    (
+        &["ramp_up", "rampup", "ramp_rate", "spawn_rate", "start_rate", "ramp_time", "rise"],
+        "did you mean `load.ramp`? It is the rate of new calls, as in \"10/s\", or the time for all, as in \"30s\"",
+    ),
+    (
+        &["erlang", "erlangs", "traffic"],
+        "not a key: offered erlang are `load.rate` times `load.call_duration`",
+    ),
+    (&["distribution", "pacing", "arrival", "poisson"], "did you mean `load.arrivals`?"),
+    (
+        &["random_seed", "rng", "randomseed"],
+        "did you mean `load.seed`, of arrivals and call durations, or `impair.seed`?",
     ),
     (
         &["hold", "hold_time", "time", "run_time", "runtime", "test_duration", "length", "soak"],
@@ -97,8 +96,8 @@ const KEYS: &[(&[&str], &str)] = &[
         "not supported: a run lasts `load.duration`; with `load.call_duration` calls are replaced until then",
     ),
     (
-        &["stages", "stage", "steps", "executor", "scenarios", "scenario", "profile"],
-        "not supported: a scenario is one load; raise `load.calls` from run to run",
+        &["stages", "steps", "step", "executor", "scenarios", "scenario", "profile"],
+        "did you mean `[[stage]]`? Each is a load (`calls` or `rate`) with its `ramp` and its `hold`",
     ),
     (
         &[
@@ -254,6 +253,12 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("load.hangup", &["driver", "client", "uac", "us", "loadtest"], "did you mean \"caller\"?"),
     ("load.hangup", &["service", "server", "uas", "asterisk", "far"], "did you mean \"callee\"?"),
     ("load.hangup", &["alternate", "random", "either", "any"], "did you mean \"both\"?"),
+    (
+        "load.arrivals",
+        &["constant", "uniform", "regular", "fixed", "deterministic", "constant_arrival_rate"],
+        "did you mean \"even\"?",
+    ),
+    ("load.arrivals", &["random", "exponential", "markov"], "did you mean \"poisson\"?"),
     ("media.phase", &["spread", "even", "uniform", "stagger", "random"], "did you mean \"staggered\"?"),
     ("media.phase", &["align", "burst", "together", "sync", "synchronous"], "did you mean \"aligned\"?"),
     ("search.kind", &["call", "concurrent", "concurrency", "sessions", "closed"], "did you mean \"calls\"?"),
@@ -284,7 +289,10 @@ mod tests {
 
     #[test]
     fn every_answer_names_what_there_is() {
-        let known = |name: &str| name == "[[fault]]" || keys::all().any(|key| key.path == name);
+        let known = |name: &str| {
+            ["[[fault]]", "[[stage]]", "calls", "rate", "ramp", "hold"].contains(&name)
+                || keys::all().any(|key| key.path == name)
+        };
         for (_, cure) in KEYS {
             let named: Vec<_> = cure.split('`').skip(1).step_by(2).filter(|name| *name != ".env").collect();
             assert!(named.iter().all(|name| known(name)), "{cure}");
@@ -319,7 +327,10 @@ mod tests {
             ("sip.ipv6=true", "IPv4"),
             ("sip.local=::1", "IPv6 is not supported"),
             ("load.vus=10", "`load.calls`"),
-            ("load.rate=10", "`load.ramp`"),
+            ("load.rate=10", "\"10/s\""),
+            ("load.cps=10", "`load.rate`"),
+            ("load.ramp_up=10", "`load.ramp`"),
+            ("load.arrivals=random", "did you mean \"poisson\"?"),
             ("load.max-calls=10", "`load.calls`"),
             ("thresholds.rtt=1", "`gates.require`"),
             ("sip.password=x", "SIP_PASS"),

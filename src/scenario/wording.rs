@@ -116,6 +116,17 @@ fn wants(wanted: &str, key: &str, value: &str) -> (String, String) {
     let bare = value.trim_matches(['"', '\'']);
     let (what, cure) = match wanted {
         "a duration" => ("a duration", format!("give it a unit, as in \"{bare}s\" or \"{bare}ms\"")),
+        "a duration of calls" => (
+            "a duration of calls",
+            format!(
+                "write one for all as in \"{bare}s\", the mean of a distribution as in {{ exponential = \"{bare}s\" }}, or \
+                 a list"
+            ),
+        ),
+        "a rate or a duration" => (
+            "a rate or a duration",
+            format!("say per what as in \"{bare}/s\", or the time for all calls as in \"{bare}s\""),
+        ),
         "a rate" => ("a rate", format!("say per what, as in \"{bare}/s\" or \"{bare}/m\"")),
         "a share" => ("a share in per cent", share(bare)),
         "host and port" => ("a host with its port", "write both, as in \"127.0.0.1:5060\"".into()),
@@ -127,8 +138,8 @@ fn wants(wanted: &str, key: &str, value: &str) -> (String, String) {
             ("true, false or \"auto\"", "write it without quotes, but for \"auto\"".into())
         }
         "a string" => ("text", format!("put it in quotes: \"{bare}\"")),
-        "a sequence" if key == "fault" => {
-            return ("tables".into(), "write [[fault]] and its keys below".into());
+        "a sequence" if ["fault", "stage"].contains(&key) => {
+            return ("tables".into(), format!("write [[{key}]] and its keys below"));
         }
         "a sequence" => ("a list", format!("write {}", list(key, value))),
         "u16" => ("a whole number from 0 to 65535", "write digits alone, as in 8088".into()),

@@ -6,7 +6,7 @@ use super::stored::LONGEST_TEXT;
 use super::trial::{Ended, FORMAT, Figures, Length, Outcome, Trial};
 use crate::gate::{self, Extent, Gate, GateResult, MachineLoad, Verdict, machine_load};
 use crate::metrics::Summary;
-use crate::record::Environment;
+use crate::record::{Environment, Suppressed};
 use crate::values::{Span, Value, counted, cut, visible};
 
 /// Share of the wanted calls that must be up when the window begins, or the load was not the one that was wanted
@@ -121,10 +121,14 @@ fn first_broken<'a>(summary: &Summary, verdict: &'a Verdict) -> Option<&'a GateR
 /// The load was not the one that was wanted: the driver had no ports, or the target took fewer calls.
 fn not_offered(load: Load, summary: &Summary) -> Option<Outcome> {
     let environment = &summary.environment;
-    let suppressed = environment.suppressed_attempts;
-    if suppressed > 0 {
-        let attempts = counted(suppressed, "attempt");
-        return Some(void(&format!("the driver had no port for {attempts}; widen media.ports")));
+    let Suppressed { cap, port, late } = environment.suppressed;
+    let causes = [
+        (port, "the driver had no port for", "widen media.ports"),
+        (cap, "as many calls as ports and descriptors carry were up at", "widen the ports"),
+        (late, "the driver was too late for", "a machine of its own keeps it on time"),
+    ];
+    if let Some((attempts, what, cure)) = causes.into_iter().find(|(attempts, _, _)| *attempts > 0) {
+        return Some(void(&format!("{what} {}; {cure}", counted(attempts, "attempt"))));
     }
     let number = |name| summary.metric(name).and_then(|metric| metric.value.number());
     let attempts = number("calls.attempts").unwrap_or_default();
@@ -316,7 +320,8 @@ mod tests {
             change(&mut run);
             outcome_of(run)
         };
-        let starved = changed(|run| run.environment.suppressed_attempts = 3);
+        let starved =
+            changed(|run| (run.environment.suppressed_attempts, run.environment.suppressed.port) = (3, 3));
         assert!(
             matches!(&starved, Outcome::Void { reason } if reason.contains("no port for 3 attempts")),
             "{starved:?}"

@@ -60,6 +60,8 @@ impl Traffic {
             // A call that ends before the trial does has fewer.
             Subject::EveryCall(_) => return Some((0.0, packets_per_call)),
             Subject::Run(definition) => definition.group,
+            // A search has no stages.
+            Subject::Stage(..) => return None,
         };
         match (group, load.kind(), calls_a_second) {
             (Group::Packets | Group::Instrument, Kind::Calls, _) => {
@@ -80,7 +82,7 @@ impl Traffic {
 
 fn samples_needed(gate: &Gate) -> Option<u64> {
     match gate.subject {
-        Subject::Run(definition) => definition.samples_needed(),
+        Subject::Run(definition) | Subject::Stage(_, definition) => definition.samples_needed(),
         Subject::EveryCall(metric) => metric.statistic?.samples_needed(),
     }
 }

@@ -109,13 +109,58 @@ impl FromStr for Rate {
         };
         let number: f64 = number.trim().parse().map_err(|_| wrong())?;
         let rate = number / per_second;
-        if rate.is_finite() && (0.001..=10_000.0).contains(&rate) { Ok(Rate(rate)) } else { Err(wrong()) }
+        if (0.001..=10_000.0).contains(&rate) {
+            Ok(Rate(rate))
+        } else if rate.is_finite() {
+            Err(format!(
+                "`{text}` is no rate of calls: 0.001/s is the lowest, 10000/s the highest; 10/s is usual"
+            ))
+        } else {
+            Err(wrong())
+        }
     }
 }
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 < 1.0 { write!(f, "{}/m", self.0 * 60.0) } else { write!(f, "{}/s", self.0) }
+    }
+}
+
+/// A way up to a load: by a rate of new calls, or within a time. `10/s`, `30s`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub enum Ramp {
+    /// So many new calls a second.
+    At(Rate),
+    /// All of them within this time.
+    Within(Span),
+}
+
+as_text!(
+    Ramp,
+    "a rate or a duration",
+    r"^(\s*\+?[0-9.]+([eE][+-]?[0-9]+)?\s*/\s*(s|m|min)\s*|0|(\s*[0-9]+(\.[0-9]+)?\s*(ns|nsec|nanos|us|µs|usec|ms|msec|millis|s|sec|secs|second|seconds|m|min|mins|minute|minutes|h|hr|hrs|hour|hours|d|day|days|w|wk|wks|week|weeks|M|month|months|y|yr|yrs|year|years)\s*)+)$",
+    ["10/s", "30s"]
+);
+
+impl FromStr for Ramp {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('/') {
+            return text.parse().map(Ramp::At);
+        }
+        text.parse().map(Ramp::Within).map_err(|_| {
+            format!("`{text}` is no ramp; write calls per second as in 10/s, or the time for all of them as in 30s")
+        })
+    }
+}
+
+impl fmt::Display for Ramp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ramp::At(rate) => rate.fmt(f),
+            Ramp::Within(span) => span.fmt(f),
+        }
     }
 }
 
@@ -271,6 +316,10 @@ mod tests {
         assert_eq!(round_trip::<Span>("1500ms"), "1s 500ms");
         assert_eq!(round_trip::<Rate>("10/s"), "10/s");
         assert_eq!(round_trip::<Rate>("90/m"), "1.5/s");
+        assert_eq!(
+            (round_trip::<Ramp>("90/m"), round_trip::<Ramp>("90s")),
+            ("1.5/s".into(), "1m 30s".into())
+        );
         assert_eq!(round_trip::<Percent>("0.1%"), "0.1%");
         assert_eq!(round_trip::<HostPort>("pbx.example:5060"), "pbx.example:5060");
         assert_eq!(round_trip::<HostPort>("[2001:DB8::0:1]:5060"), "[2001:db8::1]:5060");
@@ -285,6 +334,10 @@ mod tests {
         }
         for text in ["10", "x/s", "0/s", "10/h", "inf/s", "NaN/s"] {
             assert!(text.parse::<Rate>().unwrap_err().contains("10/s"), "{text}");
+        }
+        assert!("0/s".parse::<Rate>().unwrap_err().contains("0.001/s is the lowest"));
+        for text in ["10", "x/s", "10/h", "soon"] {
+            assert!(text.parse::<Ramp>().unwrap_err().contains("10/s"), "{text}");
         }
         for text in ["0.1", "101%", "-1%", "NaN%"] {
             assert!(text.parse::<Percent>().is_err(), "{text}");

@@ -32,6 +32,10 @@ fn wrong_scenarios_are_usage_errors() {
         (&["asterisk.rtp_ports=40000-40009"], &["asterisk.rtp_ports", "40000-40019 would do"]),
         (&[r#"gates.require=["rtt.p98 < 20ms"]"#], &["rtt.p98", "did you mean"]),
         (&[r#"gates.require=["loss.ratio < 20ms"]"#], &["20ms", "0.1%"]),
+        (&[r#"gates.require=["stage.2: rtt.p99 < 20ms"]"#], &["there is no stage 2", "[[stage]]"]),
+        (&[r#"gates.require=["stage.2: leaks == 0"]"#], &["`leaks.total` is a figure of the whole run"]),
+        (&["load.rate=0/s"], &["0/s", "0.001/s is the lowest"]),
+        (&["load.rate=9/s", "load.call_duration=30s"], &["270.0 erlang", "load.calls = 5", "0.167/s"]),
         (&["driver.cpus=[4095]"], &["driver.cpus", "4095", "may use"]),
         (&["media.codec=opus"], &["opus", "PCMU"]),
     ] {

@@ -89,6 +89,47 @@ fn churn_replaces_every_call_that_ends() {
     place.assert_nothing_left();
 }
 
+/// Exponential calls at a rate, in two stages: attempts come whatever became of others, and both stages have figures.
+#[test]
+fn an_open_load_in_two_stages_places_its_attempts_and_has_figures_of_each() {
+    let place = Place::new();
+    let set = [
+        "load.calls=20",
+        "load.call_duration={ exponential = \"2s\" }",
+        "load.arrivals=poisson",
+        "measure.warmup=1s",
+        r#"stage=[{ rate = "2/s", ramp = "1s", hold = "3s" }, { rate = "5/s", ramp = "1s", hold = "6s" }]"#,
+        r#"gates.require=["calls.answered == 100%", "leaks == 0", "stage.2: loss.ratio < 100%"]"#,
+    ];
+    ends_with(&mut place.run("smoke", &set), 0);
+    let summary: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(place.out().join("summary.json")).unwrap()).unwrap();
+    let stages = summary["stages"].as_array().expect("stages");
+    assert_eq!(stages.len(), 2);
+    // Each window begins three means after its ramp, on a whole second.
+    let at = |n: usize, key: &str| stages[n][key].as_f64().unwrap();
+    assert_eq!((at(0, "from_s"), at(0, "to_s"), at(1, "begin_s")), (7.0, 10.0, 10.0));
+    assert_eq!((at(1, "from_s"), at(1, "to_s")), (17.0, 23.0));
+    let metric = |n: usize, of: &str, key: &str| stages[n]["metrics"][of][key].as_f64().unwrap();
+    assert_eq!(metric(1, "calls", "offered_erlang"), 10.0);
+    assert!(metric(1, "packets", "sent") > metric(0, "packets", "sent"));
+    // What is not placed is counted, so that all that the seed wants is there: its draws are the same everywhere.
+    let calls = rows(&place.out().join("calls.csv"));
+    let suppressed = summary["metrics"]["calls"]["suppressed_count"].as_u64().unwrap();
+    let (placed, answered) = (calls.len() as u64, place.count("calls.answered_count"));
+    assert!(placed + suppressed > 60, "{placed} and {suppressed}");
+    assert_eq!(answered, placed);
+    let by_stage: f64 = (0..2).map(|n| metric(n, "calls", "attempts")).sum();
+    assert!(by_stage <= placed as f64 && by_stage > 0.9 * placed as f64, "{by_stage} of {placed}");
+    let csv = rows(&place.out().join("stages.csv"));
+    assert_eq!((csv.len(), csv[1]["rate_per_s"].as_str()), (2, "5"));
+    for file in ["report.html", "summary.md"] {
+        let text = std::fs::read_to_string(place.out().join(file)).unwrap();
+        assert!(text.contains("10.00 erlang") && text.contains("17–23 s"), "{file}");
+    }
+    place.assert_nothing_left();
+}
+
 #[test]
 fn a_refused_call_is_a_counted_outcome_and_breaks_its_gate() {
     let place = Place::new();

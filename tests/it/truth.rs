@@ -11,7 +11,9 @@ use loadtest::measure::{
     Class, MediaSecond, ReceiveTally, Rules, SendTally, Sent, StreamReceiver, StreamSent, Wheel, Window,
 };
 use loadtest::metrics::{Summary, summarize};
-use loadtest::record::{CallRecord, Ending, Environment, FORMAT_VERSION, Phase, Run, SecondRecord};
+use loadtest::record::{
+    CallRecord, Ending, Environment, FORMAT_VERSION, Phase, Run, SecondRecord, StageRecord,
+};
 use loadtest::rtp::Codec;
 use loadtest::rtp::packet::StreamSender;
 use loadtest::rtp::probe::{Probe, RunKey};
@@ -38,6 +40,18 @@ struct Network {
     extra: Duration,
     /// A queue on the way that holds this much at first and drains by 1 ms a packet.
     drain: u32,
+    /// Another network from this second of the run on.
+    later: Option<(u64, Box<Network>)>,
+}
+
+impl Network {
+    /// The network at a time.
+    fn at(&self, at: Stamp) -> &Network {
+        match &self.later {
+            Some((from_s, later)) if at.since(rules().epoch).as_secs() >= *from_s => later.at(at),
+            _ => self,
+        }
+    }
 }
 
 /// A machine on which the driver does not run for a while, again and again: what was due meanwhile is sent
@@ -148,12 +162,25 @@ fn stream(class: Class, id: u32) -> Stream {
 
 /// Plays the same on a machine that may be late, by the pacer's own steps.
 fn play_on(machine: &Machine, network: &Network, calls: usize, seconds: u64) -> (Run, Truth) {
+    let whole = 1..seconds;
+    let (run, mut truths) = play_stages(machine, network, calls, std::slice::from_ref(&whole));
+    (run, truths.remove(0))
+}
+
+/// Plays the same with several measured windows, given in seconds of the run; what is true of each.
+fn play_stages(
+    machine: &Machine,
+    network: &Network,
+    calls: usize,
+    windows: &[Range<u64>],
+) -> (Run, Vec<Truth>) {
     let rules = rules();
     let window = Window::default();
-    let from = rules.epoch + Duration::from_secs(1);
-    let to = rules.epoch + Duration::from_secs(seconds);
-    window.set(from, to);
-    let mut truth = Truth::default();
+    let at_s = |s: u64| rules.epoch + Duration::from_secs(s);
+    windows.iter().for_each(|seconds| window.set(at_s(seconds.start), at_s(seconds.end)));
+    let (from, to) = window.bounds().expect("a window");
+    let mut truths: Vec<Truth> = windows.iter().map(|_| Truth::default()).collect();
+    let mut outside = Truth::default();
     let mut wheel = Wheel::new(PTIME, MS, rules.epoch, true);
     let mut all: Vec<Stream> = (0..calls as u32).map(|id| stream(Class::Call, id)).collect();
     all.extend(machine.control.map(|_| stream(Class::Control, calls as u32)));
@@ -181,22 +208,26 @@ fn play_on(machine: &Machine, network: &Network, calls: usize, seconds: u64) -> 
             send.sent(&mut call.sent, &sent, call.class, &window, rules.epoch);
             let is_call = call.class == Class::Call;
             let through = if is_call { network } else { &beside };
-            for (at, bytes) in cross(through, call, &packet, now, is_call && due >= from, &mut truth) {
+            let stage =
+                windows.iter().position(|seconds| (at_s(seconds.start)..at_s(seconds.end)).contains(&due));
+            let stage = stage.filter(|_| is_call);
+            let truth = stage.map_or(&mut outside, |stage| &mut truths[stage]);
+            for (at, bytes) in cross(through.at(due), call, &packet, now, stage.is_some(), truth) {
                 order += 1;
                 let order = std::cmp::Reverse(order);
                 flying.push(Flying { at: std::cmp::Reverse(at), order, call: n, number: call.number, bytes });
             }
             call.number += 1;
         }
-        deliver(&mut flying, now, &mut all, (&window, from), &mut receive, &mut truth);
+        deliver(&mut flying, now, &mut all, (&window, from), &mut receive, &mut truths[0]);
     }
     let end = Stamp::from_ns(u64::MAX);
-    deliver(&mut flying, end, &mut all, (&window, from), &mut receive, &mut truth);
-    truth.late = all[..calls].iter().map(late).sum();
+    deliver(&mut flying, end, &mut all, (&window, from), &mut receive, &mut truths[0]);
+    truths[0].late = all[..calls].iter().map(late).sum();
     book.run.environment.skipped = send.skipped;
     book.add(&send.finish());
     all.truncate(calls);
-    (book.conclude(all, receive, 1..seconds as u32), truth)
+    (book.conclude(all, receive, windows), truths)
 }
 
 /// Sends one packet through the network: when which bytes come back.
@@ -279,7 +310,8 @@ impl Book {
     }
 
     /// The run on a machine of which nobody else uses anything.
-    fn conclude(mut self, all: Vec<Stream>, mut receive: ReceiveTally, hold: Range<u32>) -> Run {
+    fn conclude(mut self, all: Vec<Stream>, mut receive: ReceiveTally, windows: &[Range<u64>]) -> Run {
+        let is_held = |second: u32| windows.iter().any(|seconds| seconds.contains(&second.into()));
         let calls = all.into_iter().map(|call| {
             let report = call.receiver.finish(&mut receive);
             let mut record = CallRecord { ending: Ending::Completed, ..CallRecord::default() };
@@ -290,7 +322,7 @@ impl Book {
         assert_eq!(receive.finish(|second| self.add(&second)), 0);
         let row = |(second, counted): (u32, SecondRecord)| SecondRecord {
             second,
-            phase: if hold.contains(&second) { Phase::Hold } else { Phase::Ramp },
+            phase: if is_held(second) { Phase::Hold } else { Phase::Ramp },
             cpu_driver: Some(0.2),
             cpu_busiest_thread: Some(0.2),
             cpu_machine: Some(0.1),
@@ -372,7 +404,7 @@ proptest! {
         let rtt = up + down + service;
         let network = Network {
             up: up * MS, down: down * MS, service: service * MS,
-            lose_up_every, lose_down_every, repeat_every, delay_every, extra: extra * MS, drain,
+            lose_up_every, lose_down_every, repeat_every, delay_every, extra: extra * MS, drain, later: None,
         };
         let (summary, truth) = play(&network, calls, 5);
         prop_assert_eq!(number(&summary, "packets.sent"), truth.sent as f64);
@@ -475,4 +507,79 @@ fn a_stopped_driver_has_skipped_the_packets_of_the_window_alone_wherever_it_stop
         assert_eq!(run.environment.skipped, skipped, "stopped after {from_ms} ms for {lasts_ms} ms");
         assert_eq!(truth.sent + skipped, 1250);
     }
+}
+
+/// A run of three stages: the second is slow and loses packets, the third is slower yet; between them, in what is not
+/// measured, the network is worse than in any.
+fn staged() -> (Run, Vec<Truth>, Vec<Range<u64>>) {
+    let windows = vec![2..14, 17..29, 32..44];
+    let network = |up: u32, lose_down_every| Network {
+        up: up * MS,
+        down: 2 * MS,
+        lose_down_every,
+        ..Default::default()
+    };
+    let chain = [(14, network(400, 3)), (17, network(18, 25)), (29, network(300, 2)), (32, network(38, 0))];
+    let later = chain
+        .into_iter()
+        .rev()
+        .fold(None, |later, (from_s, network)| Some((from_s, Box::new(Network { later, ..network }))));
+    let first = Network { later, ..network(3, 0) };
+    let machine = Machine { control: Some(MS / 10), ..Machine::default() };
+    let (mut run, truths) = play_stages(&machine, &first, 20, &windows);
+    let record = |seconds: &Range<u64>| StageRecord {
+        calls: Some(20),
+        begin_s: seconds.start as f64 - 2.0,
+        from_s: Some(seconds.start as f64),
+        to_s: Some(seconds.end as f64),
+        calls_at_start: 20,
+        ..StageRecord::default()
+    };
+    run.environment.stages = windows.iter().map(record).collect();
+    (run, truths, windows)
+}
+
+#[test]
+fn what_is_injected_in_a_stage_comes_back_in_its_figures_and_in_no_others() {
+    let (run, truths, _) = staged();
+    let summary = summarize(run);
+    assert_eq!(summary.stages.len(), 3);
+    for ((stage, truth), rtt_ms) in summary.stages.iter().zip(&truths).zip([5.0, 20.0, 40.0]) {
+        let of = &stage.summary;
+        assert_eq!(number(of, "packets.sent"), truth.sent as f64);
+        assert_eq!(number(of, "loss.count"), truth.lost() as f64);
+        assert_eq!(number(of, "packets.received"), (truth.sent - truth.lost()) as f64);
+        for metric in ["rtt.min", "rtt.p50", "rtt.p95"] {
+            assert!(close(number(of, metric), rtt_ms), "{metric} {} {rtt_ms}", number(of, metric));
+        }
+        assert!(close(number(of, "control.p50"), 0.1));
+    }
+    assert_eq!(number(&summary.stages[1].summary, "loss.ratio"), 0.04);
+    assert_eq!(summary.stages[1].summary.metric("rtt.p99").map(|m| m.value), Some(Value::Lost));
+    // The whole is the sum of the windows, and has nothing of what lies between.
+    let sum = |of: fn(&Truth) -> u64| truths.iter().map(of).sum::<u64>() as f64;
+    assert_eq!(number(&summary, "packets.sent"), sum(|truth| truth.sent));
+    assert_eq!(number(&summary, "loss.count"), sum(Truth::lost));
+    assert!(close(number(&summary, "rtt.min"), 5.0) && close(number(&summary, "rtt.p50"), 20.0));
+    // Nothing of the control stream's, of calls' ends and of leaks is a stage's own by mistake.
+    assert_eq!(summary.stages[0].summary.metric("jitter.max").map(|m| m.value), Some(Value::NoData));
+}
+
+#[test]
+fn a_gate_of_a_stage_is_judged_by_that_stage_alone() {
+    let (run, ..) = staged();
+    let gates = [
+        "stage.1: rtt.p95 < 6ms",
+        "stage.2: rtt.p95 < 6ms",
+        "stage.2: loss.ratio < 5%",
+        "stage.3: loss.count == 0",
+        "stage.3: rtt.p95 < 41ms",
+        "stage.4: rtt.p95 < 41ms",
+        "loss.count == 0",
+    ];
+    let parsed: Vec<_> = gates.iter().map(|gate| Gate::parse(gate).expect("a gate")).collect();
+    let verdict = judge(&summarize(run), &parsed, &Limits::default());
+    let (pass, open, fail) = (Outcome::Pass, Outcome::Inconclusive, Outcome::Fail);
+    assert_eq!(outcomes(&verdict), [pass, fail, pass, pass, pass, open, fail], "{verdict:#?}");
+    assert_eq!(verdict.gates[5].reason, "nothing was measured");
 }

@@ -1,12 +1,21 @@
-//! The answer of a search: printed, written, and as an exit code.
+//! The answer of a search: written, printed, and as an exit code.
+
+use std::path::Path;
 
 use super::Args;
 use super::hunt::Found;
-use crate::cli::{Exit, Failure, say};
+use crate::cli::{Exit, Failure, look, say};
 use crate::gate::Outcome;
-use crate::search::{Answer, Change, Ending, Require, compare};
+use crate::report::capacity::{CapacityReport, render, text};
+use crate::report::{Format, terminal};
+use crate::run::Folder;
+use crate::search::{Answer, Change, Comparison, Ending, Require, compare};
 
-/// Prints and writes the answer, and returns the exit code.
+/// Formats that a search writes.
+const FORMATS: [Format; 6] =
+    [Format::Csv, Format::Json, Format::Markdown, Format::Junit, Format::Html, Format::Png];
+
+/// Writes and prints the answer, and returns the exit code.
 ///
 /// # Errors
 /// A file that cannot be written; else what broke the search.
@@ -16,31 +25,59 @@ pub fn deliver(
     requirements: &[Require],
     baseline: Option<&Answer>,
 ) -> Result<Exit, Failure> {
-    let answer = &found.answer;
-    if !args.quiet {
-        for goal in &answer.goals {
-            say::out(format_args!("{}: {}", goal.goal, goal.sentence));
-        }
-        say::out(found.place().display());
+    let compared = baseline.map_or(Vec::new(), |base| compare(base, &found.answer));
+    if baseline.is_some() && compared.is_empty() {
+        say::err("warning: the search of --baseline has no goal and kind of load in common with this one");
     }
+    let mut report = found.report(requirements);
+    report.remarks.extend(compared.iter().map(|comparison| comparison.sentence.clone()));
+    let written = write(&report, &found.folder);
+    if !args.quiet {
+        print(&report, written.is_ok().then(|| found.folder.path()));
+    }
+    written?;
     if let Some(why) = &found.broken {
         return Err(Failure::broke(why.clone()));
     }
     if found.interrupted {
         return Ok(Exit::Interrupted);
     }
-    Ok(exit(answer, requirements, baseline))
+    Ok(exit(&found.answer, requirements, &compared))
+}
+
+/// Prints a report, with the page in the folder if there is one.
+pub fn print(report: &CapacityReport, folder: Option<&Path>) {
+    let page = folder.map(|folder| folder.join("report.html"));
+    // Absolute, so that a click or a paste opens it from anywhere.
+    let place =
+        page.map_or(String::new(), |page| std::path::absolute(&page).unwrap_or(page).display().to_string());
+    let shape = terminal::Look { place: &place, colour: look::has_colours(), tables: false };
+    say::coloured(text(report, shape).trim_end());
+}
+
+/// Writes every file. One that cannot be written does not keep the others from being written.
+///
+/// # Errors
+/// The first file that could not be written.
+pub fn write(report: &CapacityReport, folder: &Folder) -> Result<(), Failure> {
+    let mut written: Vec<Result<(), Failure>> = Vec::new();
+    for format in FORMATS {
+        match render(format, report) {
+            Ok(files) => written
+                .extend(files.iter().map(|file| folder.write(file.path, &file.bytes).map_err(Failure::from))),
+            Err(error) => written.push(Err(error.into())),
+        }
+    }
+    written.into_iter().collect()
 }
 
 /// A condition that fails comes before a capacity that has fallen, and that before doubt.
-fn exit(answer: &Answer, requirements: &[Require], baseline: Option<&Answer>) -> Exit {
+fn exit(answer: &Answer, requirements: &[Require], compared: &[Comparison]) -> Exit {
     let judged: Vec<_> = requirements.iter().map(|require| require.judge(answer)).collect();
-    let has_fallen =
-        baseline.is_some_and(|base| compare(base, answer).iter().any(|found| found.change == Change::Less));
     let is_open = answer.goals.iter().any(|goal| !is_answered(&goal.ending));
     if judged.contains(&Outcome::Fail) {
         Exit::GateFailed
-    } else if has_fallen {
+    } else if compared.iter().any(|found| found.change == Change::Less) {
         Exit::Regressed
     } else if judged.contains(&Outcome::Inconclusive) || requirements.is_empty() && is_open {
         Exit::Inconclusive

@@ -1,6 +1,5 @@
 //! The trials of a search, one after another on one testbed.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -15,12 +14,17 @@ use crate::driver::Stop;
 use crate::gate::{Verdict, judge};
 use crate::record::Environment;
 use crate::report::Format;
+use crate::report::capacity::{CapacityReport, LoadLimit, Sources};
 use crate::run::capacity::{self, Cap, DriverLimit, common_gates, driver_limit};
-use crate::run::folder::{Claim, TRIALS};
+use crate::run::environment::beforehand;
+use crate::run::folder::{Claim, TRIALS, rfc3339};
 use crate::run::preflight::{raise_descriptors, survey};
 use crate::run::{Finished, Folder, RunError, RunPlan, Testbed, execute};
 use crate::scenario::Scenario;
-use crate::search::{self, Answer, Cut, Ended, Goal, Length, Load, Outcome, Planned, Search, Step, Trial};
+use crate::search::{
+    self, Answer, Cut, Ended, Goal, Kind, Length, Load, Outcome, Planned, Require, Search, Step, Trial,
+};
+use crate::stamp::Stamp;
 use crate::values::Span;
 
 /// Reports of a trial: its page and its data. Charts of their own would take as long as a short trial.
@@ -36,6 +40,7 @@ pub struct Hunt {
     trials: Vec<Trial>,
     limits: Limits,
     environment: Option<Environment>,
+    began: Stamp,
     /// Time that trials have taken, those of before a resumption included.
     spent: Duration,
     interrupt: watch::Receiver<Stop>,
@@ -53,18 +58,18 @@ pub struct Limits {
 
 /// A search that has ended.
 pub struct Found {
-    /// Its plan.
-    pub plan: RunPlan,
+    plan: RunPlan,
+    goals: Vec<Goal>,
     /// Its folder.
     pub folder: Folder,
-    /// All trials.
-    pub trials: Vec<Trial>,
+    trials: Vec<Trial>,
     /// The answer.
     pub answer: Answer,
-    /// The limits of its load.
-    pub limits: Limits,
+    limits: Limits,
     /// Machine and versions, as the last trial found them.
-    pub environment: Option<Environment>,
+    environment: Option<Environment>,
+    began: Stamp,
+    spent: Duration,
     /// True if the user ended it.
     pub interrupted: bool,
     /// What broke it.
@@ -113,7 +118,7 @@ impl Hunt {
         let spent = trials.iter().map(|trial| trial.took_s).sum::<f64>();
         let spent = Duration::try_from_secs_f64(spent).unwrap_or_default();
         let quiet = args.quiet;
-        let environment = None;
+        let (environment, began) = (None, clock::now());
         Ok(Some(Hunt {
             plan,
             goals,
@@ -123,6 +128,7 @@ impl Hunt {
             trials,
             limits,
             environment,
+            began,
             spent,
             interrupt,
             quiet,
@@ -263,9 +269,21 @@ impl Hunt {
         let interrupted = self.is_interrupted();
         let broken = self.testbed.has_broken().await.map(|breakage| breakage.to_string());
         let _ = self.testbed.down().await;
-        let Hunt { plan, folder, trials, limits, environment, .. } = self;
+        let Hunt { plan, goals, folder, trials, limits, environment, began, spent, .. } = self;
         let answer = played?;
-        Ok(Found { plan, folder, trials, answer, limits, environment, interrupted, broken })
+        Ok(Found {
+            plan,
+            goals,
+            folder,
+            trials,
+            answer,
+            limits,
+            environment,
+            began,
+            spent,
+            interrupted,
+            broken,
+        })
     }
 }
 
@@ -292,8 +310,42 @@ async fn limits(
 }
 
 impl Found {
-    /// The folder as people can open it from anywhere.
-    pub fn place(&self) -> PathBuf {
-        std::path::absolute(self.folder.path()).unwrap_or_else(|_| self.folder.path().to_path_buf())
+    /// The report of the search.
+    pub fn report(&self, requirements: &[Require]) -> CapacityReport {
+        let environment = self.environment.clone().unwrap_or_else(|| beforehand(&self.plan.resolved));
+        let scenario = self.plan.scenario();
+        let mut report = CapacityReport::of(&Sources {
+            answer: &self.answer,
+            trials: &self.trials,
+            settings: &scenario.search,
+            goals: &self.goals,
+            requirements,
+            limit: &self.limits.of(scenario),
+            environment: &environment,
+            started_at: &rfc3339(self.began),
+            elapsed: self.spent,
+        });
+        let scheduling = &mut report.environment.scheduling;
+        scheduling.service = environment.service_scheduling;
+        scheduling.asterisk = environment.asterisk_scheduling;
+        report
+    }
+}
+
+impl Limits {
+    fn of(&self, scenario: &Scenario) -> LoadLimit {
+        let Limits { cap, driver } = self;
+        let calls = f64::from(capacity::most_calls(scenario, cap));
+        let (load, reason) = match (scenario.search.kind, scenario.search.largest()) {
+            (_, Some(most)) => (most.number(), "search.max".to_string()),
+            (Kind::Calls, None) => (calls, cap.by.clone()),
+            (Kind::Rate, None) => (calls / scenario.load.erlang(1.0).max(f64::MIN_POSITIVE), cap.by.clone()),
+        };
+        LoadLimit {
+            load,
+            reason,
+            driver_load: Some(f64::from(driver.streams)),
+            driver_reached_it: driver.broke.is_none(),
+        }
     }
 }

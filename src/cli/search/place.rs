@@ -98,6 +98,9 @@ fn goals(plan: &RunPlan) -> Result<Vec<Goal>, Failure> {
              [gates] require, or sets of them in [search.goals]",
         ));
     }
+    if !plan.scenario().stage.is_empty() {
+        return Err(Failure::usage("a search chooses its loads itself: leave [[stage]] out of the scenario"));
+    }
     let (scenario, hold) = (plan.scenario(), plan.scenario().search.final_trial);
     let unjudged = |smallest| {
         let mut gates = goals.iter().map(|goal| scenario.traffic().unjudged(&goal.gates, smallest, hold.0));

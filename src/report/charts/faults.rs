@@ -1,4 +1,4 @@
-//! Faults in charts over time: numbers above the panel, their words in the legend, so that no label covers
+//! Faults and stages in charts over time: numbers above the panel, their words in the legend, so that no label covers
 //! the effect of a fault.
 
 use super::canvas::Canvas;
@@ -7,30 +7,34 @@ use super::panel::Panel;
 use super::theme::Ink;
 use crate::analysis::fault::Recovery;
 use crate::metrics::Summary;
+use crate::report::stages;
 use crate::report::words::{self, clock};
 
 /// More faults than these have no words of their own in the legend.
 const MOST_WORDS: usize = 6;
 
-/// Writes the legend: other keys, then the faults by number. Leaves room above the first panel for the
+/// Writes the legend: other keys, then the faults or the stages by number. Leaves room above the first panel for the
 /// numbers.
 pub(super) fn legend(canvas: &mut Canvas, keys: Vec<LegendKey<'_>>, summary: &Summary) {
     let faults = &summary.faults;
-    let labels: Vec<String> = faults.iter().take(MOST_WORDS).map(label).collect();
-    let more = format!("{} to {}: more faults", MOST_WORDS + 1, faults.len());
+    // A run has faults or stages, not both.
+    let stages = summary.stages.iter().map(|stage| format!("from here on {}", stages::load(&stage.record)));
+    let labels: Vec<String> = faults.iter().map(label).chain(stages).collect();
+    let (count, what) = (labels.len(), if faults.is_empty() { "stages" } else { "faults" });
+    let more = format!("{} to {count}: more {what}", MOST_WORDS + 1);
     let key = |(n, label)| LegendKey { label, ink: Ink::Vermillion, mark: Mark::Badge(n) };
-    let numbered = (1..).zip(labels.iter().map(String::as_str)).map(key);
+    let numbered = (1..).zip(labels.iter().map(String::as_str)).take(MOST_WORDS).map(key);
     let mut keys: Vec<LegendKey<'_>> = keys.into_iter().chain(numbered).collect();
-    if faults.len() > MOST_WORDS {
+    if count > MOST_WORDS {
         keys.push(LegendKey { label: &more, ink: Ink::Vermillion, mark: Mark::Stroke });
     }
     if canvas.is_narrow() {
-        // Each fault takes a line, which the panels would have to give up for it.
-        canvas.grow(1.5 * faults.len().min(MOST_WORDS + 1) as f64);
+        // Each takes a line, which the panels would have to give up for it.
+        canvas.grow(1.5 * count.min(MOST_WORDS + 1) as f64);
     } else if faults.iter().any(|f| f.fault.back_s.is_some()) {
         keys.push(LegendKey::new("back again", Ink::Text, Mark::DashedDown));
     }
-    if !faults.is_empty() {
+    if count > 0 {
         canvas.leave_above(1.7);
     }
     canvas.legend(&keys);
@@ -56,7 +60,8 @@ pub(super) fn lines(panel: &Panel<'_>, summary: &Summary) {
     }
 }
 
-/// As [`lines`], and above the panel each fault's number and a bar as long as the outage.
+/// As [`lines`], and above the panel each fault's number and a bar as long as the outage; the number of each stage
+/// where its measured window begins.
 pub(super) fn mark(panel: &Panel<'_>, summary: &Summary) {
     lines(panel, summary);
     let (canvas, place) = (panel.canvas, panel.place);
@@ -66,7 +71,15 @@ pub(super) fn mark(panel: &Panel<'_>, summary: &Summary) {
         let to = (to.max(from + canvas.px(0.15)), bottom);
         panel.within(|| canvas.block((from, top), to, Ink::Vermillion, 1.0));
     }
-    let at: Vec<i32> = summary.faults.iter().map(|f| panel.across(f.fault.done_s)).collect();
+    numbers(panel, summary.faults.iter().map(|f| f.fault.done_s));
+    // A run has faults or stages, not both.
+    numbers(panel, summary.stages.iter().filter_map(|stage| stage.record.from_s));
+}
+
+/// Numbers from 1 above the panel, at times in their order.
+fn numbers(panel: &Panel<'_>, at: impl Iterator<Item = f64>) {
+    let (canvas, place) = (panel.canvas, panel.place);
+    let at: Vec<i32> = at.map(|at| panel.across(at)).collect();
     for badge in badges(&at, |label| canvas.badge_width(label)) {
         let half = canvas.badge_width(&badge.label()) / 2;
         let middle = badge.at.clamp(place.left + half, (place.right - half).max(place.left + half));

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, headline, json, words};
+use super::{Failure, headline, json, stages, words};
 use crate::diagnosis::{Finding, findings};
 use crate::gate::{Extent, Outcome, Verdict};
 use crate::metrics::{Group, Metric, Statistic, Summary, catalogue};
@@ -35,6 +35,7 @@ struct ReportPage<'a> {
     /// Endings of the calls, where any is not as planned.
     endings: Option<String>,
     headline: Vec<Card<'a>>,
+    stages: Option<stages::Table<'a>>,
     packets: Vec<LatencyRow<'a>>,
     signalling: Vec<LatencyRow<'a>>,
     instrument: Vec<LatencyRow<'a>>,
@@ -92,6 +93,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         findings: findings(summary, verdict),
         endings: endings(summary),
         headline: cards(summary),
+        stages: stages::table(summary),
         packets,
         signalling: figures::latencies(summary, &catalogue::SIGNALLING),
         instrument,
@@ -180,7 +182,14 @@ fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {
         ("Started", e.started_at.clone()),
         ("Took", words::span(e.elapsed_s)),
         ("Measured window", window),
-        ("Calls up when it began", format!("{} of {}", e.calls_at_start, e.calls)),
+        (
+            "Calls up when it began",
+            match e.offered {
+                Some(_) => format!("{} (at most {} at once)", e.calls_at_start, e.calls),
+                None if !e.stages.is_empty() => e.calls_at_start.to_string(),
+                None => format!("{} of {}", e.calls_at_start, e.calls),
+            },
+        ),
         ("Media", format!("{}, a packet every {} ms", e.codec, e.ptime_ms)),
         (
             "Late, lost",

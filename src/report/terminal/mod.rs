@@ -4,7 +4,7 @@ mod tables;
 
 use std::fmt::Write as _;
 
-use super::{headline, words};
+use super::{headline, stages, words};
 use crate::analysis::fault::Recovery;
 use crate::diagnosis::{self, Finding};
 use crate::gate::{GateResult, Outcome, Verdict};
@@ -35,6 +35,7 @@ pub fn summary(summary: &Summary, verdict: &Verdict, look: Look<'_>) -> String {
     leaks(&mut text, pen, summary);
     let remark = |remark: &String| ("  ".into(), remark.clone(), false);
     list(&mut text, pen, "Remarks", summary.environment.remarks.iter().map(remark).collect());
+    stages(&mut text, pen, summary);
     gates(&mut text, pen, verdict);
     head(&mut text, pen, summary, verdict);
     figures(&mut text, pen, summary);
@@ -112,6 +113,18 @@ fn head(text: &mut String, pen: Pen, summary: &Summary, verdict: &Verdict) {
     for (n, reason) in verdict.doubt.sentences().enumerate() {
         let start = if n == 0 { "in doubt: " } else { "" };
         paragraph(text, &lead, &format!("{start}{reason}"), str::to_string);
+    }
+}
+
+/// A paragraph a stage.
+fn stages(text: &mut String, pen: Pen, summary: &Summary) {
+    let Some(table) = stages::table(summary) else { return };
+    let _ = writeln!(text, "\n{}", pen.bold("Stages"));
+    for row in &table.rows {
+        let _ = writeln!(text, "  {}  {}, held {}", row.number, pen.bold(&row.load), row.window);
+        let figures: Vec<_> =
+            table.heads.iter().zip(row.shown()).map(|(head, shown)| format!("{head} {shown}")).collect();
+        paragraph(text, "     ", &figures.join(" · "), str::to_string);
     }
 }
 

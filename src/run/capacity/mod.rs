@@ -8,9 +8,9 @@ pub use driver_limit::{DriverLimit, driver_limit};
 
 use super::RunPlan;
 use crate::gate::Gate;
-use crate::scenario::{Needs, Pool, Scenario};
+use crate::scenario::{self, Needs, Pool, Scenario};
 use crate::search::{Conditions, Costs, Goal, Kind, Load};
-use crate::values::{Span, counted};
+use crate::values::{Ramp, Rate, Span, counted};
 
 /// Time of a trial that depends on nothing: SIP's last answers, leak check, reports.
 const BESIDES: Duration = Duration::from_secs(3);
@@ -27,10 +27,8 @@ pub struct Cap {
 /// The cap of a scenario on this machine, whose processes may have so many descriptors.
 pub fn cap(scenario: &Scenario, descriptors: u64) -> Cap {
     // Calls that are replaced need a second port while the first one rests.
-    let one =
-        Scenario { load: crate::scenario::Load { calls: 1, ..scenario.load.clone() }, ..scenario.clone() };
-    let two =
-        Scenario { load: crate::scenario::Load { calls: 2, ..scenario.load.clone() }, ..scenario.clone() };
+    let one = Scenario { load: scenario::Load { calls: 1, ..scenario.load.clone() }, ..scenario.clone() };
+    let two = Scenario { load: scenario::Load { calls: 2, ..scenario.load.clone() }, ..scenario.clone() };
     let (one, two) = (Needs::of(&one), Needs::of(&two));
     let pools = Pool::all(scenario).into_iter().map(|pool| Cap {
         calls: pool.slots / (pool.slots_per_call * one.pool),
@@ -67,7 +65,7 @@ fn offer(scenario: &mut Scenario, load: Load) {
     match load.kind() {
         // On the grid of calls every number is whole.
         Kind::Calls => scenario.load.calls = load.number() as u32,
-        Kind::Rate => unimplemented!(),
+        Kind::Rate => scenario.load.rate = Some(Rate(load.number())),
     }
 }
 
@@ -81,11 +79,18 @@ pub fn common_gates(goals: &[Goal]) -> Vec<Gate> {
 /// The circumstances of a search with a scenario's traffic.
 pub fn conditions(scenario: &Scenario, driver: &DriverLimit, cap: &Cap) -> Conditions {
     let Scenario { load, measure, .. } = scenario;
-    let fixed = measure.warmup.0 + measure.lost_after.0 + scenario.search.rest.0 + BESIDES;
+    let kind = scenario.search.kind;
+    let calls_of_one = if kind == Kind::Rate { load.erlang(1.0) } else { 1.0 };
     // Up and down again.
-    let ramp_of_one = Duration::from_secs_f64(2.0 / load.ramp.0);
+    let (ramp, ramp_of_one) = match load.ramp {
+        Ramp::Within(span) => (span.0 * 2, Duration::ZERO),
+        Ramp::At(_) => (Duration::ZERO, scenario::Load::ramp_over(load.ramp, calls_of_one) * 2),
+    };
+    let settling = if kind == Kind::Rate { load.settles_after() } else { Duration::ZERO };
+    let fixed =
+        ramp + settling.max(measure.warmup.0) + measure.lost_after.0 + scenario.search.rest.0 + BESIDES;
     // Attempts that find no call free are counted as suppressed.
-    let of_calls = |_: &Load| scenario.search.kind == Kind::Calls;
+    let of_calls = |_: &Load| kind == Kind::Calls;
     Conditions {
         traffic: scenario.traffic(),
         costs: Costs { fixed, ramp_of_one },
