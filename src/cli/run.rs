@@ -69,6 +69,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let folder = plan.folder(args.out.as_deref())?;
     let display = Display::new(args.options.quiet, plan.scenario());
     announce(plan.scenario(), &warnings, &display);
+    plan.early_end().iter().for_each(|remark| display.remark(remark));
     let Some(finished) = play(&plan, &folder, interrupt, &display).await? else {
         display.finish();
         say::err("interrupted before the first call; no report");

@@ -58,7 +58,7 @@ pub async fn execute(
         run_id: marks.run_id,
         looks: Looks::new(marks, testbed.ari().cloned(), plan.scenario().hold()),
         is_ending: testbed.ending(),
-        early_end: EarlyEnd::new(plan, observer),
+        early_end: EarlyEnd::new(plan),
         stop: watch::Sender::new(Stop::No),
         interrupt,
         faults: Vec::new(),
@@ -220,16 +220,9 @@ struct EarlyEnd {
 }
 
 impl EarlyEnd {
-    fn new(plan: &RunPlan, observer: &dyn Observer) -> EarlyEnd {
+    fn new(plan: &RunPlan) -> EarlyEnd {
         let gates = &plan.scenario().gates;
-        let after = gates.abort_after;
-        let watch = gates.abort_on_fail.then(|| Watch::new(&plan.gates, after.0));
-        if let Some(watch) = &watch {
-            let (count, all) = (watch.count(), plan.gates.len());
-            observer.remark(&format!(
-                "abort_on_fail: a gate broken for {after} ends the run; {count} of {all} can be judged before its end"
-            ));
-        }
+        let watch = gates.abort_on_fail.then(|| Watch::new(&plan.gates, gates.abort_after.0));
         EarlyEnd { watch, ended: None }
     }
 

@@ -10,9 +10,9 @@ use super::{Folder, RunError};
 use crate::clock;
 use crate::compare::baseline::Baseline;
 use crate::files::read_text;
-use crate::gate::{Gate, GateError, Subject, Verdict, hold_against, judge};
+use crate::gate::{Gate, GateError, Subject, Verdict, Watch, hold_against, judge};
 use crate::metrics::Summary;
-use crate::scenario::{AsteriskMode, MOST_SHOWN, Override, Problem, Resolved, Scenario, ServiceMode};
+use crate::scenario::{AsteriskMode, Gates, MOST_SHOWN, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::sip::digest::Credentials;
 use crate::values::{Realtime, Span, counted};
 
@@ -101,6 +101,18 @@ impl RunPlan {
             clock::now(),
             Claim::Run("scenario.toml", scenario.as_bytes()),
         )
+    }
+
+    /// A remark on the gates that end the run once they are broken, where they do.
+    pub fn early_end(&self) -> Option<String> {
+        let Gates { abort_on_fail, abort_after, .. } = &self.scenario().gates;
+        let (count, all) = (Watch::new(&self.gates, abort_after.0).count(), self.gates.len());
+        abort_on_fail.then(|| {
+            format!(
+                "abort_on_fail: a gate broken for {abort_after} ends the run; {count} of {all} can be judged before \
+                 its end"
+            )
+        })
     }
 
     /// The scenario.
