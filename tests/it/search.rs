@@ -94,6 +94,7 @@ fn what_cannot_be_searched_is_told_before_the_first_trial() {
     for (set, said) in [
         ("search.max=3", "raise search.max, or lower search.min"),
         ("gates.require=[]", "no gates"),
+        ("search.kind=rate", "calls that end"),
         ("search.max=2000", "widen"),
     ] {
         let told = sentences(&ends_with(&mut search(&place, &[set]), 2));

@@ -10,7 +10,7 @@ use crate::run::capacity;
 use crate::run::folder::{Claim, SEARCH, TRIALS};
 use crate::run::{Folder, RunError, RunPlan};
 use crate::scenario::too_few;
-use crate::search::{self, Answer, Cut, Goal, Search, Trial};
+use crate::search::{self, Answer, Cut, Goal, Kind, Search, Trial};
 
 /// The plan of a search and its folder, with the trials that it has already.
 pub struct Place {
@@ -100,6 +100,12 @@ fn goals(plan: &RunPlan) -> Result<Vec<Goal>, Failure> {
     }
     if !plan.scenario().stage.is_empty() {
         return Err(Failure::usage("a search chooses its loads itself: leave [[stage]] out of the scenario"));
+    }
+    if plan.scenario().search.kind == Kind::Rate && plan.scenario().load.call_duration.is_none() {
+        return Err(Failure::usage(
+            "a search for attempts a second needs calls that end: set load.call_duration, as in 5s, and load.calls \
+             above the largest rate times that",
+        ));
     }
     let (scenario, hold) = (plan.scenario(), plan.scenario().search.final_trial);
     let unjudged = |smallest| {
