@@ -5,7 +5,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Place, ends_with, sentences, start_until};
+use crate::harness::{Place, ends_with, sentences, start_until, stderr};
 
 /// Trials of two seconds: what is asked of them needs no percentile.
 const SHORT: [&str; 11] = [
@@ -96,10 +96,11 @@ fn what_cannot_be_searched_is_told_before_the_first_trial() {
         ("gates.require=[]", "no gates"),
         ("search.max=2000", "widen"),
     ] {
-        let told = sentences(&ends_with(&mut search(&place, &[set]), 2));
+        let told = stderr(&ends_with(&mut search(&place, &[set]), 2));
         assert!(told.contains(said), "{told}");
         assert!(!place.out().exists(), "nothing is left of it");
     }
-    let told = sentences(&ends_with(search(&place, &[]).args(["--require", "capacity.rate >= 3"]), 2));
+    let told = stderr(&ends_with(search(&place, &[]).args(["--require", "capacity.rate >= 3"]), 2));
     assert!(told.contains("capacity.calls >= 150"), "{told}");
+    assert!(!place.out().exists(), "nothing is left of it");
 }

@@ -8,8 +8,9 @@ use crate::clock;
 use crate::files::Dir;
 use crate::run::capacity;
 use crate::run::folder::{Claim, SEARCH, TRIALS};
+use crate::run::plan::read_scenario;
 use crate::run::{Folder, RunError, RunPlan};
-use crate::scenario::too_few;
+use crate::scenario::{Scenario, too_few};
 use crate::search::{self, Answer, Cut, Goal, Search, Trial};
 
 /// The plan of a search and its folder, with the trials that it has already.
@@ -37,7 +38,7 @@ impl Place {
 
 fn begun(args: &Args, scenario: &Path) -> Result<Place, Failure> {
     let plan = RunPlan::read(scenario, &args.overrides())?;
-    let goals = goals(&plan)?;
+    let goals = goals(plan.scenario())?;
     let text = plan.resolved.to_toml();
     let name = format!("{}-capacity", plan.scenario().name);
     let folder =
@@ -55,7 +56,7 @@ fn resumed(args: &Args, path: &Path) -> Result<Place, Failure> {
         )));
     }
     let plan = RunPlan::read(&scenario, &args.anew())?;
-    let goals = goals(&plan)?;
+    let goals = goals(plan.scenario())?;
     let folder = Folder::open(path)?;
     Ok(Place { plan, goals, folder, trials: trials(path)? })
 }
@@ -80,28 +81,27 @@ pub fn trials(path: &Path) -> Result<Vec<Trial>, RunError> {
 /// # Errors
 /// It cannot be read.
 pub fn answer(path: &Path) -> Result<Answer, Failure> {
-    let scenario = path.join(SEARCH);
-    let plan = RunPlan::read(&scenario, &[])?;
-    let goals = goals(&plan)?;
+    let scenario = read_scenario(&path.join(SEARCH), &[])?.scenario;
+    let goals = goals(&scenario)?;
     // Bounds need no limits of the driver.
-    let mut search = Search::new(&plan.scenario().search, goals, capacity::unlimited(plan.scenario()));
+    let mut search = Search::new(&scenario.search, goals, capacity::unlimited(&scenario));
     trials(path)?.iter().for_each(|trial| search.add(trial));
     Ok(search.answer(Cut::OutOfTime))
 }
 
 /// The goals, each of which has to have gates.
-fn goals(plan: &RunPlan) -> Result<Vec<Goal>, Failure> {
-    let goals = plan.scenario().goals();
+fn goals(scenario: &Scenario) -> Result<Vec<Goal>, Failure> {
+    let goals = scenario.goals();
     if goals.iter().any(|goal| goal.gates.is_empty()) {
         return Err(Failure::usage(
             "the scenario has no gates, and a load that nothing is asked of is carried always: name some in \
              [gates] require, or sets of them in [search.goals]",
         ));
     }
-    if !plan.scenario().stage.is_empty() {
+    if !scenario.stage.is_empty() {
         return Err(Failure::usage("a search chooses its loads itself: leave [[stage]] out of the scenario"));
     }
-    let (scenario, hold) = (plan.scenario(), plan.scenario().search.final_trial);
+    let hold = scenario.search.final_trial;
     let unjudged = |smallest| {
         let mut gates = goals.iter().map(|goal| scenario.traffic().unjudged(&goal.gates, smallest, hold.0));
         gates.find_map(|found| found.map(|found| too_few(&found, smallest, hold)))
