@@ -23,6 +23,9 @@ const MOST_REFUSALS: usize = 8;
 /// Longest name of such a way: it holds what the far end says.
 const LONGEST_REFUSAL: usize = 200;
 
+/// Name of the trials after an overload; each has its number.
+const RECOVERY: &str = "recovery";
+
 const OF_SOAK: [&str; 7] = [
     "rtt.p50",
     "rtt.p99",
@@ -67,6 +70,16 @@ struct Made {
     summary: Summary,
     trial: Trial,
     began: Stamp,
+}
+
+impl Made {
+    /// Begin and end of its window, in seconds of the clock; of the whole run where no call came up.
+    fn window(&self) -> (f64, f64) {
+        let environment = &self.summary.environment;
+        let began = self.began.as_ns() as f64 / 1e9;
+        let from = environment.window_from_s.unwrap_or_default();
+        (began + from, began + environment.window_to_s.unwrap_or(environment.elapsed_s))
+    }
 }
 
 impl Hunt {
@@ -134,36 +147,41 @@ impl Hunt {
         let hold = self.plan.scenario().search.final_trial;
         let mut made = self.make(bounds, OVERLOAD, load, hold, &OF_OVERLOAD).await?;
         made.told.lines.extend(refusals(&made.summary));
-        let Made { told, summary, trial, began } = made;
+        let (goes_on, (_, ended)) = (made.trial.ended == Ended::Planned, made.window());
         let at = after.runs.len();
-        after.runs.push(told);
-        if trial.ended != Ended::Planned {
-            return Ok(());
+        after.runs.push(made.told);
+        if goes_on && let Some(line) = self.recover(bounds, ended, after).await? {
+            after.runs[at].lines.push(line);
         }
-        let ended = began.as_ns() as f64 / 1e9 + summary.environment.window_to_s.unwrap_or_default();
-        drop(summary);
+        Ok(())
+    }
+
+    /// Tries the lower bound until it is carried, and says how long after an overload that was; `None` where the
+    /// trials were cut short.
+    async fn recover(
+        &mut self,
+        bounds: &Bounds,
+        ended: f64,
+        after: &mut After,
+    ) -> Result<Option<String>, Failure> {
         let hold = self.recovery_hold(bounds);
         for number in 1..=MOST_RECOVERIES {
             if self.is_interrupted() {
-                return Ok(());
+                return Ok(None);
             }
-            let made = self.make(bounds, "recovery", bounds.lower, hold, &OF_RECOVERY).await?;
+            let made = self.make(bounds, RECOVERY, bounds.lower, hold, &OF_RECOVERY).await?;
             let (outcome, goes_on) = (made.told.outcome, made.trial.ended == Ended::Planned);
-            let from =
-                made.began.as_ns() as f64 / 1e9 + made.summary.environment.window_from_s.unwrap_or_default();
+            let (from, _) = made.window();
             after.runs.push(made.told);
-            if goes_on && outcome == OutcomeWord::Good {
-                let lines = &mut after.runs[at].lines;
-                lines.push(well(bounds.lower, from - ended, number));
-                return Ok(());
-            }
             if !goes_on {
-                return Ok(());
+                return Ok(None);
+            }
+            if outcome == OutcomeWord::Good {
+                return Ok(Some(well(bounds.lower, from - ended, number)));
             }
         }
         let trials = counted(MOST_RECOVERIES.into(), "trial");
-        after.runs[at].lines.push(format!("not well again: none of {trials} at {} was good", bounds.lower));
-        Ok(())
+        Ok(Some(format!("not well again: none of {trials} at {} was good", bounds.lower)))
     }
 
     /// The length of an initial trial, where that gives every gate its samples.
@@ -205,7 +223,7 @@ impl Hunt {
     /// always.
     fn free(&self, name: &str) -> String {
         let numbered = (1..MOST_OF_A_NAME).map(|n| match n {
-            1 if [SOAK, OVERLOAD].contains(&name) => name.to_string(),
+            1 if name != RECOVERY => name.to_string(),
             n => format!("{name}-{n}"),
         });
         let mut free = numbered.filter(|name| !self.folder.path().join(name).exists());

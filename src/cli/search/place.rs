@@ -10,7 +10,7 @@ use crate::run::capacity;
 use crate::run::folder::{Claim, SEARCH, TRIALS};
 use crate::run::plan::read_scenario;
 use crate::run::{Folder, RunError, RunPlan};
-use crate::scenario::{Scenario, too_few};
+use crate::scenario::too_few;
 use crate::search::{self, Answer, Cut, Goal, Search, Trial};
 
 /// The plan of a search and its folder, with the trials that it has already.
@@ -38,7 +38,7 @@ impl Place {
 
 fn begun(args: &Args, scenario: &Path) -> Result<Place, Failure> {
     let plan = RunPlan::read(scenario, &args.overrides())?;
-    let goals = goals(plan.scenario())?;
+    let goals = goals(&plan)?;
     let text = plan.resolved.to_toml();
     let name = format!("{}-capacity", plan.scenario().name);
     let folder =
@@ -49,16 +49,20 @@ fn begun(args: &Args, scenario: &Path) -> Result<Place, Failure> {
 fn resumed(args: &Args, path: &Path) -> Result<Place, Failure> {
     let scenario = path.join(SEARCH);
     if !scenario.is_file() {
-        let shown = path.display();
-        return Err(Failure::usage(format!(
-            "{shown} is not the folder of a search: there is no {SEARCH} in it; name the folder that a search has \
-             said it writes into"
-        )));
+        return Err(no_search(path));
     }
     let plan = RunPlan::read(&scenario, &args.anew())?;
-    let goals = goals(plan.scenario())?;
+    let goals = goals(&plan)?;
     let folder = Folder::open(path)?;
     Ok(Place { plan, goals, folder, trials: trials(path)? })
+}
+
+fn no_search(path: &Path) -> Failure {
+    let shown = path.display();
+    Failure::usage(format!(
+        "{shown} is not the folder of a search: there is no {SEARCH} in it; name the folder that a search has said it \
+         writes into"
+    ))
 }
 
 /// The trials of a stored search; none where the first has not ended.
@@ -81,27 +85,31 @@ pub fn trials(path: &Path) -> Result<Vec<Trial>, RunError> {
 /// # Errors
 /// It cannot be read.
 pub fn answer(path: &Path) -> Result<Answer, Failure> {
-    let scenario = read_scenario(&path.join(SEARCH), &[])?.scenario;
-    let goals = goals(&scenario)?;
+    let scenario = path.join(SEARCH);
+    if !scenario.is_file() {
+        return Err(no_search(path));
+    }
+    // No account and no scheduling is needed to read it.
+    let scenario = read_scenario(&scenario, &[])?.scenario;
     // Bounds need no limits of the driver.
-    let mut search = Search::new(&scenario.search, goals, capacity::unlimited(&scenario));
+    let mut search = Search::new(&scenario.search, scenario.goals(), capacity::unlimited(&scenario));
     trials(path)?.iter().for_each(|trial| search.add(trial));
     Ok(search.answer(Cut::OutOfTime))
 }
 
 /// The goals, each of which has to have gates.
-fn goals(scenario: &Scenario) -> Result<Vec<Goal>, Failure> {
-    let goals = scenario.goals();
+fn goals(plan: &RunPlan) -> Result<Vec<Goal>, Failure> {
+    let goals = plan.scenario().goals();
     if goals.iter().any(|goal| goal.gates.is_empty()) {
         return Err(Failure::usage(
             "the scenario has no gates, and a load that nothing is asked of is carried always: name some in \
              [gates] require, or sets of them in [search.goals]",
         ));
     }
-    if !scenario.stage.is_empty() {
+    if !plan.scenario().stage.is_empty() {
         return Err(Failure::usage("a search chooses its loads itself: leave [[stage]] out of the scenario"));
     }
-    let hold = scenario.search.final_trial;
+    let (scenario, hold) = (plan.scenario(), plan.scenario().search.final_trial);
     let unjudged = |smallest| {
         let mut gates = goals.iter().map(|goal| scenario.traffic().unjudged(&goal.gates, smallest, hold.0));
         gates.find_map(|found| found.map(|found| too_few(&found, smallest, hold)))

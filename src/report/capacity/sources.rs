@@ -11,7 +11,7 @@ use crate::search::{
     Answer, Conditions, Costs, Ending, Goal, GoalAnswer, Load, Outcome, Require, Search, Settings, Traffic,
     Trial,
 };
-use crate::values::{Ns, Span};
+use crate::values::{Ns, Span, Value};
 use std::time::Duration;
 
 /// Version of the document.
@@ -239,12 +239,14 @@ impl AfterSearch {
             Some(Outcome::Void { reason }) => (OutcomeWord::Void, Some(reason.clone())),
             None => (OutcomeWord::Void, None),
         };
+        let measured = figures.iter().filter_map(|name| summary.metric(name));
+        let measured = measured.filter(|metric| metric.value != Value::NoData);
         AfterSearch {
             title: title.into(),
             load: trial.load.number(),
             effective_s: trial.effective_s,
             outcome,
-            figures: figures.iter().filter_map(|name| summary.metric(name)).map(NamedFigure::of).collect(),
+            figures: measured.map(NamedFigure::of).collect(),
             lines: line.into_iter().collect(),
             folder: trial.folder.clone(),
         }
