@@ -4,16 +4,18 @@
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SCENARIO ?= scenarios/50x5m.toml
+SEARCH ?= scenarios/capacity.toml
 FUZZ_SECONDS ?= 60
 # Most tests wait while calls are held, so twice as many as processors run at a time; each takes a block of ports.
 TEST_THREADS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 16 ? n : 16)))
 TEST_PROGRAMS := sipp node-echo chromium shellcheck groff curl
 SCRIPTS := asterisk/install.sh asterisk/packages.sh tests/all.sh tests/install.sh tests/plan.sh tests/compose.sh benches/peers/run.sh fuzz/run .ci/run .ci/dist .ci/licences docker/entrypoint docker/healthy
 
-.PHONY: help run test check bench fuzz dist compose-test rust asterisk plan-run plan-test
+.PHONY: help run capacity test check bench fuzz dist compose-test rust asterisk plan-run plan-capacity plan-test
 
 help:
 	@echo "make run     place the calls of $(SCENARIO) (SCENARIO=FILE: of another) and report"
+	@echo "make capacity   find out how many calls are carried, by $(SEARCH) (SEARCH=FILE: by another)"
 	@echo "make test    run every test, against a real Asterisk, and end with those that failed"
 	@echo "make check   formatting, lints, documentation, scripts"
 	@echo "make fuzz    hostile input from libFuzzer, for FUZZ_SECONDS (60) a target"
@@ -23,6 +25,9 @@ help:
 
 run: plan-run rust asterisk
 	cargo run --release --locked -- run $(SCENARIO)
+
+capacity: plan-capacity rust asterisk
+	cargo run --release --locked -- search $(SEARCH)
 
 test: plan-test rust asterisk
 	tests/install.sh $(TEST_PROGRAMS)
@@ -53,6 +58,9 @@ compose-test:
 
 plan-run:
 	@tests/plan.sh run $(SCENARIO)
+
+plan-capacity:
+	@tests/plan.sh capacity $(SEARCH)
 
 plan-test:
 	@tests/plan.sh test $(TEST_PROGRAMS)

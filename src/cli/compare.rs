@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, Failure, say};
+use super::{Exit, Failure, say, search};
 use crate::compare::builds::{Comparison, Conclusion};
 use crate::compare::digest::{METRICS, RunDigest};
 use crate::compare::pairs::Margins;
@@ -16,7 +16,8 @@ use crate::run::{Folder, stored};
     done\n  \
     loadtest compare ab/old ab/new --metric rtt.p99\n\n\
     Each folder holds runs in folders of their own; the first of BASE is held against the first of NEW, and\n\
-    so on, in the order of their names. Two single runs are shown side by side, without a verdict (12). Twelve pairs, of which ten must agree, tell most; alternate which of\n\
+    so on, in the order of their names. Two single runs are shown side by side, without a verdict (12). Of two searches the\n\
+    capacities are compared: less (11), more (0), or no certain difference (12). Twelve pairs, of which ten must agree, tell most; alternate which of\n\
     the two goes first, as `loadtest ab` does. Ends with 0 when NEW is not slower, 11 when it is, 12 when\n\
     nothing can be said.")]
 pub struct Args {
@@ -57,6 +58,21 @@ fn margin(text: &str) -> Result<f64, String> {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
+    match [&args.base, &args.new].map(|folder| search::is_search(folder)) {
+        [true, true] if args.out.is_some() => {
+            return Err(Failure::usage(
+                "--out: two searches are compared in a sentence for each goal, and give no files; leave it out",
+            ));
+        }
+        [true, true] => return search::compared(&args.base, &args.new),
+        [false, false] => {}
+        [true, false] | [false, true] => {
+            return Err(Failure::usage(
+                "one of the two is the folder of a search, the other is not: name two searches to compare what they \
+                 found",
+            ));
+        }
+    }
     match [&args.base, &args.new].map(|folder| stored::is_run(folder)) {
         [true, true] => return side_by_side(args),
         [false, false] => {}

@@ -35,6 +35,7 @@ use crate::files::{dotenv, survive_size_limit};
 #[command(name = "loadtest", version, max_term_width = 100, subcommand_required = true)]
 #[command(after_long_help = "Examples:\n  \
     loadtest run scenarios/smoke.toml         place five calls, measure, report, judge\n  \
+    loadtest search scenarios/capacity.toml   how many calls does it carry?\n  \
     loadtest check scenarios/50x5m.toml       what is in the way of a run?\n  \
     loadtest report reports/example           render and judge a stored run again\n\n\
     Exit codes:\n  \

@@ -1,10 +1,10 @@
-//! `loadtest report`: judges a stored run and renders it again.
+//! `loadtest report`: judges a stored run and renders it again, or renders a stored search.
 
 use std::path::PathBuf;
 
 use super::deliver::{Delivery, DeliveryOptions};
 use super::progress::Display;
-use super::{Exit, Failure, say};
+use super::{Exit, Failure, say, search};
 use crate::metrics::summarize;
 use crate::run::plan::{parse_gates, verdict};
 use crate::run::{Finished, Folder, stored};
@@ -14,9 +14,10 @@ use crate::run::{Finished, Folder, stored};
     loadtest report reports/50x5m-20261122T163258Z\n  \
     loadtest report reports/example --report markdown --out /tmp/again\n  \
     loadtest report reports/example --set 'gates.require=[\"rtt.p95 < 1ms\"]' --out /tmp/strict\n\n\
-    The exit code is the verdict, as for a run.")]
+    The folder of a search is rendered again from its capacity.json. The exit code is the verdict, as for a run or \
+    a search.")]
 pub struct Args {
-    /// The run's folder.
+    /// The folder of a run or of a search.
     #[arg(value_name = "RUN_DIR")]
     run: PathBuf,
     /// Judge by other gates or limits than the run's own; may be given more than once.
@@ -31,6 +32,14 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
+    if !stored::is_run(&args.run) && search::is_search(&args.run) {
+        if let Some(set) = args.set.first() {
+            return Err(Failure::usage(format!(
+                "--set {set}: a search has judged its trials as it went, and chosen their loads by that; search anew"
+            )));
+        }
+        return search::report(&args.run, args.out.as_deref(), &args.options);
+    }
     if !stored::is_run(&args.run) {
         let run = args.run.display();
         return Err(Failure::usage(format!(

@@ -59,14 +59,15 @@ pub(super) fn load(seen: &Seen<'_>) -> Vec<Finding> {
         Some(MachineLoad::Full) => (
             "machine_full",
             "the load is more than this machine carries with driver, service and Asterisk on it",
-            "lower load.calls until the gates hold; or give Asterisk and the service a machine of their own, and set \
-             driver.realtime = true",
+            "lower load.calls until the gates hold (`loadtest search` finds how many do); or give Asterisk and the service \
+             a machine of their own, and permit a real-time priority where there is none (`sudo setcap \
+             cap_sys_nice+ep` on the program)",
         ),
         Some(MachineLoad::Disturbed) => (
             "machine_disturbed",
             "a job that ran then (a build, a backup, an update), or another guest of the host",
-            "stop it, or choose another time or machine; driver.realtime = true keeps the driver on time; a longer \
-             load.duration gives more quiet seconds",
+            "stop it, or choose another time or machine; a real-time priority, where there is none yet (`sudo setcap \
+             cap_sys_nice+ep` on the program), keeps the driver on time; a longer load.duration gives more quiet seconds",
         ),
         Some(MachineLoad::Unknown) | None => return Vec::new(),
     };

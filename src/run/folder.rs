@@ -15,10 +15,16 @@ use crate::stamp::Stamp;
 const LOGS: &str = "logs";
 /// The scenario of a search, by which its folder is claimed.
 pub const SEARCH: &str = "search.toml";
+/// The report of a search, of which its other files are made.
+pub const CAPACITY: &str = "capacity.json";
+/// Runs after a search: a soak, and an overload.
+pub const SOAK: &str = "soak";
+/// See [`SOAK`].
+pub const OVERLOAD: &str = "overload";
 /// The trials of a search.
 pub const TRIALS: &str = "trials.jsonl";
 /// Entries that a run or a comparison writes: where one stands already, it is somebody's.
-pub const OUTPUTS: [&str; 21] = [
+pub const OUTPUTS: [&str; 23] = [
     SEARCH,
     TRIALS,
     "scenario.toml",
@@ -38,8 +44,10 @@ pub const OUTPUTS: [&str; 21] = [
     "plots",
     "comparison.json",
     "comparison.md",
-    "capacity.json",
+    CAPACITY,
     "capacity.csv",
+    SOAK,
+    OVERLOAD,
 ];
 /// Files of a run's logs.
 const LOG_FILES: [&str; 4] = [LOG_FILE, SERVICE_LOG, SETTINGS, COUNTS];

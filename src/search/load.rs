@@ -103,6 +103,12 @@ impl Load {
         self.number().to_string()
     }
 
+    /// So many times the load, rounded to the grid, and more than it by a step at the least.
+    pub fn raised(self, times: f64) -> Load {
+        let units = (f64::from(self.units) * times).round() as u32;
+        self.kind.load(units.max(self.units.saturating_add(1)))
+    }
+
     /// Twice the load, and no more than `most`.
     pub(super) fn doubled(self, most: Load) -> Load {
         self.kind.load(self.units.saturating_mul(2)).min(most)

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use crate::harness::{Place, ends_with, stderr};
 use loadtest::gate::Gate;
 use loadtest::scenario::{Override, Resolved, Scenario};
+use loadtest::search::{Kind, Require};
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -195,6 +196,10 @@ fn every_gate_in_the_documentation_is_one() {
     let indented = gates.lines().filter_map(|line| line.strip_prefix("    every call:"));
     found.extend(indented.map(|rest| format!("every call:{rest}")));
     assert!(found.len() >= 40, "{found:?}");
+    let (of_searches, found): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|text| text.contains("capacity."));
+    assert!(of_searches.len() >= 3, "{of_searches:?}");
+    of_searches.iter().for_each(|text| assert_requirement(text));
     for text in found {
         match (Gate::parse(&text), none.contains(&text.as_str())) {
             (Ok(_), false) | (Err(_), true) => {}
@@ -218,11 +223,21 @@ fn every_gate_in_the_documentation_is_one() {
     }
 }
 
+/// A condition on a capacity, alone or behind `--require`, of which the goal that it names is one.
+#[track_caller]
+fn assert_requirement(text: &str) {
+    let condition = text.split_once("--require").map_or(text, |(_, rest)| rest).trim().trim_matches('\'');
+    let kind = if condition.contains("capacity.rate") { Kind::Rate } else { Kind::Calls };
+    let goal = condition.split_once(':').map_or("gates", |(goal, _)| goal);
+    Require::parse(condition, kind, &[goal]).unwrap_or_else(|e| panic!("{text}: {e}"));
+}
+
 /// The scenario of a text in the documentation, which may be a part of one.
 fn scenario(text: &str, path: &str) -> Scenario {
-    // Longer than any fault in the examples is away from its start.
+    // Longer than any fault in the examples is away from its start; stages have a length each.
     let long = Override::set("load.duration=10m");
-    Resolved::read(text, path, &[long]).unwrap_or_else(|e| panic!("{path}: {e}\n{text}")).scenario
+    let set = if text.contains("[[stage]]") { &[][..] } else { &[long][..] };
+    Resolved::read(text, path, set).unwrap_or_else(|e| panic!("{path}: {e}\n{text}")).scenario
 }
 
 #[test]
@@ -239,8 +254,8 @@ fn every_key_of_a_scenario_is_documented_with_its_default() {
             documented.push((format!("{table}{key}"), default.to_string()));
         }
     }
-    // Those of a fault are in no scenario that has none.
-    documented.retain(|(key, _)| !key.starts_with("fault."));
+    // Those of a fault or a stage are in no scenario that has none.
+    documented.retain(|(key, _)| !key.starts_with("fault.") && !key.starts_with("stage."));
     let resolved = Resolved::read("[impair.out]\n[impair.back]", "", &[]).expect("a scenario").to_toml();
     let mut left: Vec<_> = leaves("", &resolved.parse().expect("TOML"));
     for (key, default) in &documented {

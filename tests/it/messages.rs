@@ -15,7 +15,7 @@ const MAKERS: [&str; 8] = [
     "#[error(",
 ];
 /// Code whose messages come to the user as they are.
-const PLACES: [&str; 7] = [
+const PLACES: [&str; 8] = [
     "src/cli",
     "src/run",
     "src/asterisk",
@@ -23,6 +23,7 @@ const PLACES: [&str; 7] = [
     "src/scheduling.rs",
     "src/net/ports.rs",
     "src/record/hlog.rs",
+    "src/report/capacity/stored.rs",
 ];
 /// Shorter pieces of text say nothing by themselves.
 const SHORTEST: usize = 8;

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
+use loadtest::rtp::Codec;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Place, ends_with, sentences, start_until};
+use crate::harness::{Caller, Place, Target, UsersAsterisk, ends_with, sentences, start_until, stderr};
 
 /// Trials of two seconds: what is asked of them needs no percentile.
 const SHORT: [&str; 11] = [
@@ -94,12 +95,105 @@ fn what_cannot_be_searched_is_told_before_the_first_trial() {
     for (set, said) in [
         ("search.max=3", "raise search.max, or lower search.min"),
         ("gates.require=[]", "no gates"),
+        ("search.kind=rate", "calls that end"),
         ("search.max=2000", "widen"),
     ] {
-        let told = sentences(&ends_with(&mut search(&place, &[set]), 2));
+        let told = stderr(&ends_with(&mut search(&place, &[set]), 2));
         assert!(told.contains(said), "{told}");
         assert!(!place.out().exists(), "nothing is left of it");
     }
-    let told = sentences(&ends_with(search(&place, &[]).args(["--require", "capacity.rate >= 3"]), 2));
+    let told = stderr(&ends_with(search(&place, &[]).args(["--require", "capacity.rate >= 3"]), 2));
     assert!(told.contains("capacity.calls >= 150"), "{told}");
+    assert!(!place.out().exists(), "nothing is left of it");
+}
+
+fn capacity(place: &Place) -> Value {
+    let text = std::fs::read_to_string(place.out().join("capacity.json")).expect("its report");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn stored(place: &Place, subcommand: &str) -> Command {
+    let mut command = place.program();
+    command.arg(subcommand).arg(place.out());
+    command
+}
+
+#[test]
+fn after_a_search_a_soak_and_an_overload_are_made_and_all_of_it_renders_again() {
+    let place = Place::new();
+    let ports = with_ports(&place, 5);
+    let set = ["service.mode=command", &ports, "search.max=6"];
+    let wanted = ["--soak", "2s", "--overload", "150%"];
+    let said = sentences(&ends_with(search(&place, &set).args(wanted), 0));
+    assert!(said.contains("5 to 6 calls") && said.contains("503 Service Unavailable"), "{said}");
+    let report = capacity(&place);
+    let after = report["after"].as_array().expect("runs after the search");
+    for (after, (name, load)) in after.iter().zip([("soak", 5.0), ("overload", 9.0), ("recovery-1", 5.0)]) {
+        assert_eq!((&after["folder"], after["load"].as_f64()), (&json!(name), Some(load)), "{after}");
+        assert!(place.out().join(name).join("report.html").is_file(), "{name}");
+    }
+    // A machine that stalls makes one void, and none of them wrong.
+    assert!(after[0]["outcome"] != "bad" && after[1]["outcome"] != "good", "{after:?}");
+    let lines = |n: usize| after[n]["lines"].as_array().expect("lines").iter().filter_map(Value::as_str);
+    assert!(lines(0).any(|line| line == "nothing was left behind"), "{after:?}");
+    assert!(lines(1).any(|line| line.starts_with("5 of ") && line.contains("503")), "{after:?}");
+    assert!(lines(1).any(|line| line.starts_with("well again within ")), "{after:?}");
+
+    let files = ["capacity.json", "capacity.csv", "report.html", "summary.md"];
+    let bytes = || files.map(|name| std::fs::read(place.out().join(name)).expect(name));
+    let before = bytes();
+    ends_with(&mut stored(&place, "report"), 0);
+    assert!(before == bytes(), "a stored search renders as a new one");
+    let told = stderr(&ends_with(stored(&place, "report").args(["--set", "limits.thread_cpu=1%"]), 2));
+    assert!(told.contains("search anew"), "{told}");
+    let both = sentences(&ends_with(stored(&place, "compare").arg(place.out()), 12));
+    assert_eq!(both, "5 to 6 calls, 5 to 6 before: no difference is certain");
+    let told = stderr(&ends_with(stored(&place, "compare").arg("reports/example"), 2));
+    assert!(told.contains("one of the two is the folder of a search"), "{told}");
+    std::fs::write(place.out().join("capacity.json"), &before[0][1..]).expect("it is written");
+    let told = stderr(&ends_with(&mut stored(&place, "report"), 2));
+    assert!(told.contains("capacity.json is damaged"), "{told}");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn an_answer_outlives_an_interrupted_soak() {
+    let place = Place::new();
+    let mut soaked = search(&place, &["search.max=4"]);
+    let mut soaked = start_until(soaked.args(["--soak", "1h", "--overload", "150%"]), "hold 0 of 3600 s");
+    soaked.signal(Signal::SIGINT);
+    assert_eq!(soaked.wait().expect("it ends").code(), Some(130));
+    let report = capacity(&place);
+    assert_eq!((&report["goals"][0]["lower"], &report["goals"][0]["ending"]), (&json!(4.0), &json!("floor")));
+    let after = report["after"].as_array().expect("runs after the search");
+    let lines = after[0]["lines"].to_string();
+    assert!(after.len() == 1 && lines.contains("interrupted"), "{after:?}");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn a_machine_that_cannot_drive_the_smallest_load_is_told_before_the_first_trial() {
+    let place = Place::new();
+    let told = stderr(&ends_with(
+        &mut search(&place, &["search.min=1", "search.max=1", "limits.send_lateness_p99=1ns"]),
+        1,
+    ));
+    assert!(told.contains("cannot drive the smallest load of the search, 1 call"), "{told}");
+    assert!(!place.out().exists(), "nothing is left of it");
+    place.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn calls_of_others_at_an_asterisk_of_the_users_own_are_told_before_the_first_trial() {
+    let place = Place::new();
+    let asterisk = UsersAsterisk::start(&place, &[]);
+    let [_, _, (_, user), (_, password)] = asterisk.account();
+    let target = Target::at(&asterisk.said["SIP"], user, password);
+    let other = Caller::call(target, "echo", 1, Codec::Pcmu).await.expect("it is answered");
+    let settings = asterisk.settings();
+    let set = [&settings.each_ref().map(String::as_str)[..], &["search.max=4"]].concat();
+    let told = stderr(&ends_with(search(&place, &set).envs(asterisk.account()), 0));
+    assert!(told.contains("warning: Asterisk has 1 channel before the first trial"), "{told}");
+    other.hang_up().await;
+    asterisk.stop();
 }

@@ -100,12 +100,15 @@ fn nothing_is_installed_where_that_is_left_to_the_user() {
 fn what_make_is_going_to_do_is_said_with_the_time_it_takes() {
     let machine = Machine::new().with("apt-get", APT);
     let run = stdout(&ends_with(&mut machine.script(&["tests/plan.sh", "run", "scenarios/smoke.toml"]), 0));
+    let search = ["tests/plan.sh", "capacity", "scenarios/capacity.toml"];
+    let search = stdout(&ends_with(&mut machine.script(&search), 0));
     let test = stdout(&ends_with(&mut machine.script(&["tests/plan.sh", "test", "sipp", "node-echo"]), 0));
-    for said in [&run, &test] {
+    for said in [&run, &search, &test] {
         assert!(said.contains("Asterisk would be unpacked") && said.contains("250 MB"), "{said}");
         assert!(said.contains("minutes") && said.contains("LOADTEST_INSTALL=no"), "{said}");
     }
     assert!(run.contains("scenarios/smoke.toml"), "{run}");
+    assert!(search.contains("scenarios/capacity.toml") && search.contains("an hour"), "{search}");
     assert!(test.contains("sipp, node, npm: Debian's sip-tester nodejs npm"), "{test}");
     assert!(!machine.log().exists() && !machine.place.path("home").exists());
 }

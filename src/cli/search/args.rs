@@ -1,6 +1,7 @@
 //! The search's command line, and what it sets in the scenario.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::place;
 use crate::cli::Failure;
@@ -8,11 +9,15 @@ use crate::run::RunPlan;
 use crate::search::{Answer, Goal, Require};
 use crate::values::{Percent, Span};
 
+/// Longest soak.
+const LONGEST_SOAK: Duration = Duration::from_secs(7 * 24 * 3600);
+
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     loadtest search scenarios/capacity.toml\n  \
     loadtest search scenarios/capacity.toml --max 400 --time-limit 20m\n  \
     loadtest search mine.toml --strict --require 'capacity.calls >= 150'\n  \
+    loadtest search mine.toml --soak 10m --overload 150%\n  \
     loadtest search --resume reports/capacity-20261126T101500Z\n\n\
     Each trial is a run of the scenario at one load on the same Asterisk and service, and its folder stays. The\n\
     answer is a lower bound, which was carried, and an upper one, which was not, by the classification of RFC 9971;\n\
@@ -53,6 +58,13 @@ pub struct Args {
     /// One final trial decides, and no gate may break in it (RFC 2544).
     #[arg(long)]
     strict: bool,
+    /// After the search, hold the lower bound for so long: what drifts, and what is left behind?
+    #[arg(long, value_name = "DURATION", value_parser = soak)]
+    pub soak: Option<Span>,
+    /// After the search, offer so much of the upper bound, as in 150%: what do admitted calls get, how are the others
+    /// refused, and how soon is it well again?
+    #[arg(long, value_name = "SHARE", value_parser = overload)]
+    pub overload: Option<f64>,
     /// Condition on the answer, as in 'capacity.calls >= 150' or 'good: capacity.rate >= 12'; may be given more than
     /// once.
     #[arg(long, value_name = "CONDITION")]
@@ -74,6 +86,20 @@ pub struct Args {
     /// Say nothing but errors; the exit code is the answer to --require.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+fn soak(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse()?;
+    let fits = (Duration::from_secs(1)..=LONGEST_SOAK).contains(&span.0);
+    if fits { Ok(span) } else { Err("1s to 7days".into()) }
+}
+
+fn overload(text: &str) -> Result<f64, String> {
+    let percent = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match percent {
+        Some(percent) if percent > 100.0 && percent <= 1000.0 => Ok(percent / 100.0),
+        _ => Err("more than 100%, up to 1000%; 150% is usual".into()),
+    }
 }
 
 impl Args {

@@ -5,11 +5,10 @@ use std::path::Path;
 use super::Args;
 use super::hunt::Found;
 use crate::cli::{Exit, Failure, look, say};
-use crate::gate::Outcome;
-use crate::report::capacity::{CapacityReport, render, text};
+use crate::report::capacity::{CapacityReport, RequiredOutcome, render, text};
 use crate::report::{Format, terminal};
 use crate::run::Folder;
-use crate::search::{Answer, Change, Comparison, Ending, Require, compare};
+use crate::search::{Answer, Change, Comparison, Require, compare};
 
 /// Formats that a search writes.
 const FORMATS: [Format; 6] =
@@ -31,7 +30,7 @@ pub fn deliver(
     }
     let mut report = found.report(requirements);
     report.remarks.extend(compared.iter().map(|comparison| comparison.sentence.clone()));
-    let written = write(&report, &found.folder);
+    let written = write(&report, &found.folder, &FORMATS);
     if !args.quiet {
         print(&report, written.is_ok().then(|| found.folder.path()));
     }
@@ -42,7 +41,7 @@ pub fn deliver(
     if found.interrupted {
         return Ok(Exit::Interrupted);
     }
-    Ok(exit(&found.answer, requirements, &compared))
+    Ok(exit(&report, &compared))
 }
 
 /// Prints a report, with the page in the folder if there is one.
@@ -55,14 +54,14 @@ pub fn print(report: &CapacityReport, folder: Option<&Path>) {
     say::coloured(text(report, shape).trim_end());
 }
 
-/// Writes every file. One that cannot be written does not keep the others from being written.
+/// Writes the files of these formats. One that cannot be written does not keep the others from being written.
 ///
 /// # Errors
 /// The first file that could not be written.
-pub fn write(report: &CapacityReport, folder: &Folder) -> Result<(), Failure> {
+pub fn write(report: &CapacityReport, folder: &Folder, formats: &[Format]) -> Result<(), Failure> {
     let mut written: Vec<Result<(), Failure>> = Vec::new();
-    for format in FORMATS {
-        match render(format, report) {
+    for format in formats {
+        match render(*format, report) {
             Ok(files) => written
                 .extend(files.iter().map(|file| folder.write(file.path, &file.bytes).map_err(Failure::from))),
             Err(error) => written.push(Err(error.into())),
@@ -72,21 +71,12 @@ pub fn write(report: &CapacityReport, folder: &Folder) -> Result<(), Failure> {
 }
 
 /// A condition that fails comes before a capacity that has fallen, and that before doubt.
-fn exit(answer: &Answer, requirements: &[Require], compared: &[Comparison]) -> Exit {
-    let judged: Vec<_> = requirements.iter().map(|require| require.judge(answer)).collect();
-    let is_open = answer.goals.iter().any(|goal| !is_answered(&goal.ending));
-    if judged.contains(&Outcome::Fail) {
-        Exit::GateFailed
-    } else if compared.iter().any(|found| found.change == Change::Less) {
-        Exit::Regressed
-    } else if judged.contains(&Outcome::Inconclusive) || requirements.is_empty() && is_open {
-        Exit::Inconclusive
-    } else {
-        Exit::Pass
+pub fn exit(report: &CapacityReport, compared: &[Comparison]) -> Exit {
+    match report.outcome {
+        Some(RequiredOutcome::Fail) => Exit::GateFailed,
+        _ if compared.iter().any(|found| found.change == Change::Less) => Exit::Regressed,
+        Some(RequiredOutcome::Inconclusive) => Exit::Inconclusive,
+        None if !report.is_answered() => Exit::Inconclusive,
+        Some(RequiredOutcome::Pass) | None => Exit::Pass,
     }
-}
-
-/// True for a capacity that is known as far as it was asked for.
-fn is_answered(ending: &Ending) -> bool {
-    matches!(ending, Ending::Regular | Ending::Floor | Ending::MinimumFails)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Args;
+use super::after::After;
 use super::place::Place;
 use crate::cli::deliver::{Delivery, DeliveryOptions};
 use crate::cli::progress::Display;
@@ -14,31 +15,31 @@ use crate::driver::Stop;
 use crate::gate::{Verdict, judge};
 use crate::record::Environment;
 use crate::report::Format;
-use crate::report::capacity::{CapacityReport, LoadLimit, Sources};
+use crate::report::capacity::{AfterSearch, CapacityReport, LoadLimit, Sources};
 use crate::run::capacity::{self, Cap, DriverLimit, common_gates, driver_limit};
 use crate::run::environment::beforehand;
 use crate::run::folder::{Claim, TRIALS, rfc3339};
 use crate::run::preflight::{raise_descriptors, survey};
 use crate::run::{Finished, Folder, RunError, RunPlan, Testbed, execute};
-use crate::scenario::Scenario;
+use crate::scenario::{AsteriskMode, Scenario};
 use crate::search::{
     self, Answer, Cut, Ended, Goal, Kind, Length, Load, Outcome, Planned, Require, Search, Step, Trial,
 };
 use crate::stamp::Stamp;
-use crate::values::Span;
+use crate::values::{Span, counted};
 
 /// Reports of a trial: its page and its data. Charts of their own would take as long as a short trial.
 const TRIAL_REPORTS: [Format; 4] = [Format::Html, Format::Csv, Format::Json, Format::Markdown];
 
 /// A search under way.
 pub struct Hunt {
-    plan: RunPlan,
-    goals: Vec<Goal>,
-    folder: Folder,
+    pub(super) plan: RunPlan,
+    pub(super) goals: Vec<Goal>,
+    pub(super) folder: Folder,
     testbed: Testbed,
     search: Search,
-    trials: Vec<Trial>,
-    limits: Limits,
+    pub(super) trials: Vec<Trial>,
+    pub(super) limits: Limits,
     environment: Option<Environment>,
     began: Stamp,
     /// Time that trials have taken, those of before a resumption included.
@@ -70,6 +71,8 @@ pub struct Found {
     environment: Option<Environment>,
     began: Stamp,
     spent: Duration,
+    after: Vec<AfterSearch>,
+    remarks: Vec<String>,
     /// True if the user ended it.
     pub interrupted: bool,
     /// What broke it.
@@ -112,6 +115,7 @@ impl Hunt {
             }
         };
         let testbed = up?;
+        said_of_others(&plan, &testbed, &said).await;
         let conditions = capacity::conditions(plan.scenario(), &limits.driver, &limits.cap);
         let mut search = Search::new(&plan.scenario().search, goals.clone(), conditions);
         trials.iter().for_each(|trial| search.add(trial));
@@ -161,7 +165,11 @@ impl Hunt {
         }
     }
 
-    fn is_interrupted(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    pub(super) fn is_interrupted(&self) -> bool {
         *self.interrupt.borrow() != Stop::No
     }
 
@@ -179,17 +187,25 @@ impl Hunt {
         let number = self.trials.len() as u64 + 1;
         let name = format!("trial-{number:02}");
         let plan = self.plan.of_trial(load, hold, enough, common_gates(&self.goals));
-        let scenario = plan.resolved.to_toml();
-        let out = self.folder.path().join(&name);
-        let claim = Claim::Run("scenario.toml", scenario.as_bytes());
-        let folder = Folder::claim(Some(&out), &name, clock::now(), claim)?;
-        let display = Display::titled(self.quiet, plan.scenario(), &self.title(number, load, hold));
-        let finished = execute(&plan, &mut self.testbed, self.interrupt.clone(), &display).await;
-        let finished = finished.inspect_err(|_| display.finish())?;
+        let finished = self.run(&plan, &name, &self.title(number, load, hold)).await?;
         let verdicts = self.verdicts(&finished);
         let planned = Planned { number, load, hold, length, folder: name };
         let named = verdicts.iter().map(|(name, verdict)| (name.as_str(), verdict));
-        let trial = Trial::judged(planned, &finished.summary, named);
+        Ok(Some(Trial::judged(planned, &finished.summary, named)))
+    }
+
+    /// Makes a run on the testbed, and stores it in a folder of that name.
+    ///
+    /// # Errors
+    /// It cannot be made or stored.
+    pub(super) async fn run(&mut self, plan: &RunPlan, name: &str, title: &str) -> Result<Finished, Failure> {
+        let scenario = plan.resolved.to_toml();
+        let out = self.folder.path().join(name);
+        let claim = Claim::Run("scenario.toml", scenario.as_bytes());
+        let folder = Folder::claim(Some(&out), name, clock::now(), claim)?;
+        let display = Display::titled(self.quiet, plan.scenario(), title);
+        let finished = execute(plan, &mut self.testbed, self.interrupt.clone(), &display).await;
+        let finished = finished.inspect_err(|_| display.finish())?;
         self.environment = Some(finished.summary.environment.clone());
         let options = DeliveryOptions::files(&TRIAL_REPORTS);
         let resolved = &plan.resolved;
@@ -204,7 +220,7 @@ impl Hunt {
         let written = delivery.write();
         display.finish();
         written?;
-        Ok(Some(trial))
+        Ok(finished)
     }
 
     /// The verdict of a trial by the gates of each goal.
@@ -223,7 +239,7 @@ impl Hunt {
     }
 
     /// Lets what is under way arrive, and the target come to rest.
-    async fn rest(&mut self) {
+    pub(super) async fn rest(&mut self) {
         let mut interrupt = self.interrupt.clone();
         tokio::select! {
             () = tokio::time::sleep(self.plan.scenario().search.rest.0) => {}
@@ -265,7 +281,7 @@ impl Hunt {
     ///
     /// # Errors
     /// Those of [`Hunt::play`].
-    pub async fn end(self, played: Result<Answer, Failure>) -> Result<Found, Failure> {
+    pub async fn end(self, played: Result<Answer, Failure>, after: After) -> Result<Found, Failure> {
         let interrupted = self.is_interrupted();
         let broken = self.testbed.has_broken().await.map(|breakage| breakage.to_string());
         let _ = self.testbed.down().await;
@@ -281,8 +297,10 @@ impl Hunt {
             environment,
             began,
             spent,
+            after: after.runs,
+            remarks: after.remarks,
             interrupted,
-            broken,
+            broken: broken.or(after.failed),
         })
     }
 }
@@ -305,8 +323,44 @@ async fn limits(
     let driver = driver_limit(plan, most, interrupt, &mut |line| said(line)).await?;
     if let Some(driver) = &driver {
         said(&driver.told());
+        drives_smallest(plan.scenario(), driver)?;
     }
     Ok(driver.map(|driver| Limits { cap, driver }))
+}
+
+/// Refuses a search whose smallest load is more than the driver manages.
+fn drives_smallest(scenario: &Scenario, driver: &DriverLimit) -> Result<(), Failure> {
+    let (Some(why), Some(smallest)) = (&driver.broke, scenario.search.smallest()) else { return Ok(()) };
+    let calls = match smallest.kind() {
+        Kind::Calls => smallest.number(),
+        Kind::Rate => scenario.load.erlang(smallest.number()),
+    };
+    if f64::from(driver.streams) >= calls {
+        return Ok(());
+    }
+    let managed = counted(driver.streams.into(), "stream");
+    Err(Failure::broke(format!(
+        "this machine cannot drive the smallest load of the search, {smallest}: against its own echo the driver managed \
+         {managed}, and with more {why}; end what else runs on it, give the driver another machine, or lower search.min"
+    )))
+}
+
+/// Warns of calls of others at an Asterisk that the search has not started.
+async fn said_of_others(plan: &RunPlan, testbed: &Testbed, said: &dyn Fn(&str)) {
+    let Some(ari) = testbed.ari().filter(|_| plan.scenario().asterisk.mode == AsteriskMode::External) else {
+        return;
+    };
+    match ari.channels().await {
+        Ok(channels) if channels.is_empty() => {}
+        Ok(channels) => said(&format!(
+            "warning: Asterisk has {} before the first trial, which are not the search's: it finds what is left beside \
+             them, and as they come and go its trials are not alike; search while nobody else calls",
+            counted(channels.len() as u64, "channel")
+        )),
+        Err(error) => said(&format!(
+            "warning: Asterisk does not say whether others call it ({error}): the search finds what is left beside them"
+        )),
+    }
 }
 
 impl Found {
@@ -325,6 +379,8 @@ impl Found {
             started_at: &rfc3339(self.began),
             elapsed: self.spent,
         });
+        report.after.clone_from(&self.after);
+        report.remarks.extend(self.remarks.iter().cloned());
         let scheduling = &mut report.environment.scheduling;
         scheduling.service = environment.service_scheduling;
         scheduling.asterisk = environment.asterisk_scheduling;

@@ -8,9 +8,10 @@ use crate::clock;
 use crate::files::Dir;
 use crate::run::capacity;
 use crate::run::folder::{Claim, SEARCH, TRIALS};
+use crate::run::plan::read_scenario;
 use crate::run::{Folder, RunError, RunPlan};
 use crate::scenario::too_few;
-use crate::search::{self, Answer, Cut, Goal, Search, Trial};
+use crate::search::{self, Answer, Cut, Goal, Kind, Search, Trial};
 
 /// The plan of a search and its folder, with the trials that it has already.
 pub struct Place {
@@ -48,16 +49,20 @@ fn begun(args: &Args, scenario: &Path) -> Result<Place, Failure> {
 fn resumed(args: &Args, path: &Path) -> Result<Place, Failure> {
     let scenario = path.join(SEARCH);
     if !scenario.is_file() {
-        let shown = path.display();
-        return Err(Failure::usage(format!(
-            "{shown} is not the folder of a search: there is no {SEARCH} in it; name the folder that a search has \
-             said it writes into"
-        )));
+        return Err(no_search(path));
     }
     let plan = RunPlan::read(&scenario, &args.anew())?;
     let goals = goals(&plan)?;
     let folder = Folder::open(path)?;
     Ok(Place { plan, goals, folder, trials: trials(path)? })
+}
+
+fn no_search(path: &Path) -> Failure {
+    let shown = path.display();
+    Failure::usage(format!(
+        "{shown} is not the folder of a search: there is no {SEARCH} in it; name the folder that a search has said it \
+         writes into"
+    ))
 }
 
 /// The trials of a stored search; none where the first has not ended.
@@ -81,10 +86,13 @@ pub fn trials(path: &Path) -> Result<Vec<Trial>, RunError> {
 /// It cannot be read.
 pub fn answer(path: &Path) -> Result<Answer, Failure> {
     let scenario = path.join(SEARCH);
-    let plan = RunPlan::read(&scenario, &[])?;
-    let goals = goals(&plan)?;
+    if !scenario.is_file() {
+        return Err(no_search(path));
+    }
+    // No account and no scheduling is needed to read it.
+    let scenario = read_scenario(&scenario, &[])?.scenario;
     // Bounds need no limits of the driver.
-    let mut search = Search::new(&plan.scenario().search, goals, capacity::unlimited(plan.scenario()));
+    let mut search = Search::new(&scenario.search, scenario.goals(), capacity::unlimited(&scenario));
     trials(path)?.iter().for_each(|trial| search.add(trial));
     Ok(search.answer(Cut::OutOfTime))
 }
@@ -100,6 +108,12 @@ fn goals(plan: &RunPlan) -> Result<Vec<Goal>, Failure> {
     }
     if !plan.scenario().stage.is_empty() {
         return Err(Failure::usage("a search chooses its loads itself: leave [[stage]] out of the scenario"));
+    }
+    if plan.scenario().search.kind == Kind::Rate && plan.scenario().load.call_duration.is_none() {
+        return Err(Failure::usage(
+            "a search for attempts a second needs calls that end: set load.call_duration, as in 5s, and load.calls \
+             above the largest rate times that",
+        ));
     }
     let (scenario, hold) = (plan.scenario(), plan.scenario().search.final_trial);
     let unjudged = |smallest| {

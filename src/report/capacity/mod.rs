@@ -22,7 +22,7 @@ pub use model::{
     Required, RequiredOutcome, Schedulings, SearchPlace, SearchSettings, TrialReport,
 };
 pub use sources::Sources;
-pub use stored::{CapacityError, MOST_BYTES, read};
+pub use stored::{MOST_BYTES, read};
 pub use terminal::text;
 
 use super::{Failure, File, Format, ReportError, charts};

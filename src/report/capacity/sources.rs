@@ -1,17 +1,17 @@
 //! Answer, trials and circumstances of a search → its report.
 
 use super::{
-    BrokeFirst, CapacityReport, GoalReport, LoadLimit, NamedFigure, OutcomeReport, OutcomeWord, Required,
-    RequiredOutcome, Schedulings, SearchPlace, SearchSettings, TrialReport,
+    AfterSearch, BrokeFirst, CapacityReport, GoalReport, LoadLimit, NamedFigure, OutcomeReport, OutcomeWord,
+    Required, RequiredOutcome, Schedulings, SearchPlace, SearchSettings, TrialReport,
 };
-use crate::metrics::Metric;
+use crate::metrics::{Metric, Summary};
 use crate::record::Environment;
 use crate::report::json;
 use crate::search::{
     Answer, Conditions, Costs, Ending, Goal, GoalAnswer, Load, Outcome, Require, Search, Settings, Traffic,
     Trial,
 };
-use crate::values::{Ns, Span};
+use crate::values::{Ns, Span, Value};
 use std::time::Duration;
 
 /// Version of the document.
@@ -66,6 +66,20 @@ impl CapacityReport {
                 ..SearchPlace::of(environment)
             },
         }
+    }
+}
+
+impl CapacityReport {
+    /// True if every capacity is known as far as it was asked for.
+    pub fn is_answered(&self) -> bool {
+        let [regular, floor, _, _, _, _, minimum_fails, _] = ENDINGS;
+        self.goals.iter().all(|goal| [regular, floor, minimum_fails].contains(&goal.ending.as_str()))
+    }
+
+    /// True if the user ended the search before its answer.
+    pub fn was_interrupted(&self) -> bool {
+        let [.., interrupted] = ENDINGS;
+        self.goals.iter().any(|goal| goal.ending == interrupted)
     }
 }
 
@@ -211,6 +225,30 @@ impl SearchPlace {
             service: e.service,
             scheduling: Schedulings { driver: e.scheduling, ..Schedulings::default() },
             scenario_hash: e.scenario_hash,
+        }
+    }
+}
+
+impl AfterSearch {
+    /// A run after the search by its record, with these of its figures.
+    pub fn of(title: &str, trial: &Trial, summary: &Summary, figures: &[&str]) -> AfterSearch {
+        let outcome = trial.outcomes.values().next();
+        let (outcome, line) = match outcome {
+            Some(Outcome::Good) => (OutcomeWord::Good, None),
+            Some(Outcome::Bad { gate, actual }) => (OutcomeWord::Bad, Some(format!("{gate}: {actual}"))),
+            Some(Outcome::Void { reason }) => (OutcomeWord::Void, Some(reason.clone())),
+            None => (OutcomeWord::Void, None),
+        };
+        let measured = figures.iter().filter_map(|name| summary.metric(name));
+        let measured = measured.filter(|metric| metric.value != Value::NoData);
+        AfterSearch {
+            title: title.into(),
+            load: trial.load.number(),
+            effective_s: trial.effective_s,
+            outcome,
+            figures: measured.map(NamedFigure::of).collect(),
+            lines: line.into_iter().collect(),
+            folder: trial.folder.clone(),
         }
     }
 }

@@ -48,13 +48,21 @@ impl RunPlan {
     /// The plan of one trial of a search: its load, held for so long, with the gates that may end it early once they
     /// have been broken for `enough`, and for as long as the scenario wants in any case.
     pub fn of_trial(&self, load: Load, hold: Span, enough: Span, gates: Vec<Gate>) -> RunPlan {
+        let mut plan = self.at_load(load, hold, gates);
+        let gates = &mut plan.resolved.scenario.gates;
+        gates.abort_on_fail = !plan.gates.is_empty();
+        gates.abort_after = gates.abort_after.max(enough);
+        plan
+    }
+
+    /// The plan of a run at a load, held for so long whatever becomes of its gates.
+    pub fn at_load(&self, load: Load, hold: Span, gates: Vec<Gate>) -> RunPlan {
         let mut plan = self.clone();
         offer(&mut plan.resolved.scenario, load);
         let scenario = &mut plan.resolved.scenario;
         scenario.load.duration = hold;
         scenario.gates.require = gates.iter().map(|gate| gate.text.clone()).collect();
-        scenario.gates.abort_on_fail = !gates.is_empty();
-        scenario.gates.abort_after = scenario.gates.abort_after.max(enough);
+        scenario.gates.abort_on_fail = false;
         plan.gates = gates;
         plan.baseline = None;
         plan

@@ -42,6 +42,12 @@ impl Target {
 }
 
 impl Target {
+    /// An Asterisk that the user has started, by its address and account.
+    pub fn at(address: &str, user: &str, password: &str) -> Target {
+        let address = address.parse().expect("an address");
+        Target { address, user: user.to_string().leak(), password: password.to_string().leak() }
+    }
+
     /// The same Asterisk, called by somebody else.
     pub fn with(self, user: &str, password: &str) -> Target {
         Target { user: user.to_string().leak(), password: password.to_string().leak(), ..self }

@@ -1,0 +1,76 @@
+//! A stored search: its files rendered again, and its capacity beside that of another.
+
+use std::path::Path;
+
+use super::deliver::{exit, print, write};
+use super::place;
+use crate::cli::deliver::DeliveryOptions;
+use crate::cli::{Exit, Failure, say};
+use crate::files::Dir;
+use crate::report::capacity::{CapacityReport, MOST_BYTES, read};
+use crate::run::folder::{CAPACITY, SEARCH};
+use crate::run::{Folder, RunError};
+use crate::search::{Change, compare};
+
+/// True if the folder is that of a search.
+pub fn is_search(folder: &Path) -> bool {
+    Dir::open(folder).is_ok_and(|dir| dir.has(CAPACITY) || dir.has(SEARCH))
+}
+
+/// Renders the files of a stored search again, into its own folder unless there is another one.
+///
+/// # Errors
+/// It cannot be read, or a file cannot be written.
+pub fn report(folder: &Path, out: Option<&Path>, options: &DeliveryOptions) -> Result<Exit, Failure> {
+    if options.baseline.is_some() {
+        return Err(Failure::usage(
+            "--baseline: a stored search has been held against what there was; name two of them to `loadtest compare`",
+        ));
+    }
+    let report = stored(folder)?;
+    let folder = Folder::open(out.unwrap_or(folder))?;
+    let written = write(&report, &folder, &options.report);
+    if !options.quiet {
+        print(&report, written.is_ok().then(|| folder.path()));
+    }
+    written?;
+    Ok(if report.was_interrupted() { Exit::Interrupted } else { exit(&report, &[]) })
+}
+
+fn stored(folder: &Path) -> Result<CapacityReport, Failure> {
+    let shown = folder.display();
+    let dir = Dir::open(folder).map_err(|error| RunError::unreadable(folder, error, ""))?;
+    if !dir.has(CAPACITY) {
+        return Err(Failure::usage(format!(
+            "the search in {shown} has not come to its end: there is no {CAPACITY} in it; go on with `loadtest search \
+             --resume {shown}`"
+        )));
+    }
+    let bytes = dir.read(CAPACITY, MOST_BYTES);
+    let bytes = bytes.map_err(|error| RunError::unreadable(&folder.join(CAPACITY), error, ""))?;
+    let text = str::from_utf8(&bytes);
+    let text = text.map_err(|error| RunError::unreadable(&folder.join(CAPACITY), error, ""))?;
+    read(text).map_err(|error| Failure::usage(format!("{shown}: {error}")))
+}
+
+/// Holds the capacity that one search has found against that of another.
+///
+/// # Errors
+/// One of them cannot be read.
+pub fn compared(base: &Path, new: &Path) -> Result<Exit, Failure> {
+    let found = compare(&place::answer(base)?, &place::answer(new)?);
+    if found.is_empty() {
+        say::out("the two searches have no goal and kind of load in common: nothing can be said");
+    }
+    for comparison in &found {
+        let name = if found.len() > 1 { format!("{}: ", comparison.goal) } else { String::new() };
+        say::out(format!("{name}{}", comparison.sentence));
+    }
+    Ok(if found.iter().any(|found| found.change == Change::Less) {
+        Exit::Regressed
+    } else if found.iter().all(|found| found.change == Change::None) {
+        Exit::Inconclusive
+    } else {
+        Exit::Pass
+    })
+}
