@@ -391,16 +391,19 @@ impl Found {
 impl Limits {
     fn of(&self, scenario: &Scenario) -> LoadLimit {
         let Limits { cap, driver } = self;
-        let calls = f64::from(capacity::most_calls(scenario, cap));
-        let (load, reason) = match (scenario.search.kind, scenario.search.largest()) {
-            (_, Some(most)) => (most.number(), "search.max".to_string()),
-            (Kind::Calls, None) => (calls, cap.by.clone()),
-            (Kind::Rate, None) => (calls / scenario.load.erlang(1.0).max(f64::MIN_POSITIVE), cap.by.clone()),
+        let calls_of_one = match scenario.search.kind {
+            Kind::Calls => 1.0,
+            // Calls that do not end have no rate.
+            Kind::Rate => scenario.load.erlang(1.0).max(f64::MIN_POSITIVE),
+        };
+        let (load, reason) = match scenario.search.largest() {
+            Some(most) => (most.number(), "search.max".to_string()),
+            None => (f64::from(capacity::most_calls(scenario, cap)) / calls_of_one, cap.by.clone()),
         };
         LoadLimit {
             load,
             reason,
-            driver_load: Some(f64::from(driver.streams)),
+            driver_load: Some(f64::from(driver.streams) / calls_of_one),
             driver_reached_it: driver.broke.is_none(),
         }
     }
