@@ -12,7 +12,7 @@ use crate::harness::{Caller, Place, Target, UsersAsterisk, ends_with, sentences,
 const SHORT: [&str; 11] = [
     "load.ramp=100/s",
     "measure.warmup=300ms",
-    "measure.lost_after=500ms",
+    "measure.lost_after=1500ms",
     "sip.setup_timeout=3s",
     "search.initial_trial=0s",
     "search.final_trial=2s",
@@ -160,7 +160,7 @@ fn after_a_search_a_soak_and_an_overload_are_made_and_all_of_it_renders_again() 
 fn an_answer_outlives_an_interrupted_soak() {
     let place = Place::new();
     let mut soaked = search(&place, &["search.max=4"]);
-    let mut soaked = start_until(soaked.args(["--soak", "1h", "--overload", "150%"]), "hold 0 of 3600 s");
+    let mut soaked = start_until(soaked.args(["--soak", "10m", "--overload", "150%"]), "hold 0:00 of 10:00");
     soaked.signal(Signal::SIGINT);
     assert_eq!(soaked.wait().expect("it ends").code(), Some(130));
     let report = capacity(&place);

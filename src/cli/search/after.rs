@@ -210,7 +210,8 @@ impl Hunt {
         let planned = Planned { number: 1, load, hold, length: Length::Full, folder };
         let trial = Trial::judged(planned, &summary, [(bounds.goal.name.as_str(), &verdict)]);
         let mut told = AfterSearch::of(&trial.folder.replace('-', " "), &trial, &summary, figures);
-        if trial.ended == Ended::Interrupted {
+        // A void one says it itself.
+        if trial.ended == Ended::Interrupted && told.outcome != OutcomeWord::Void {
             told.lines.push("interrupted before its time".into());
         }
         if !self.is_quiet() {
