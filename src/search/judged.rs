@@ -124,7 +124,7 @@ fn not_offered(load: Load, summary: &Summary) -> Option<Outcome> {
     let Suppressed { cap, port, late } = environment.suppressed;
     let causes = [
         (port, "the driver had no port for", "widen media.ports"),
-        (cap, "as many calls as ports and descriptors carry were up at", "widen the ports"),
+        (cap, "as many calls as load.calls allows were up at", "raise load.calls"),
         (late, "the driver was too late for", "a machine of its own keeps it on time"),
     ];
     if let Some((attempts, what, cure)) = causes.into_iter().find(|(attempts, _, _)| *attempts > 0) {

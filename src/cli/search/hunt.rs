@@ -154,14 +154,16 @@ impl Hunt {
             let Some(trial) = self.trial(load, hold, length, enough).await? else {
                 return Ok(self.search.answer(Cut::Interrupted));
             };
+            self.spent += clock::now().since(began);
             let has_ended = trial.ended;
             self.tell(&trial);
             self.keep(trial)?;
             if has_ended == Ended::Broke || self.is_interrupted() {
                 return Ok(self.search.answer(Cut::Interrupted));
             }
+            let begins = clock::now();
             self.rest().await;
-            self.spent += clock::now().since(began);
+            self.spent += clock::now().since(begins);
         }
     }
 
