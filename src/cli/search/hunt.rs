@@ -187,7 +187,7 @@ impl Hunt {
             return Ok(None);
         }
         let number = self.trials.len() as u64 + 1;
-        let name = format!("trial-{number:02}");
+        let name = self.new_folder(number);
         let plan = self.plan.of_trial(load, hold, enough, common_gates(&self.goals));
         let finished = self.run(&plan, &name, &self.title(number, load, hold)).await?;
         let verdicts = self.verdicts(&finished);
@@ -223,6 +223,15 @@ impl Hunt {
         display.finish();
         written?;
         Ok(finished)
+    }
+
+    /// The name of a trial's folder. One of that number may be there, of a trial that was killed.
+    fn new_folder(&self, number: u64) -> String {
+        let usual = format!("trial-{number:02}");
+        let others = (2..).map(|again| format!("{usual}-{again}"));
+        let mut names = std::iter::once(usual.clone()).chain(others);
+        // Invariant: a folder has fewer entries than there are numbers.
+        names.find(|name| !self.folder.path().join(name).exists()).unwrap_or(usual)
     }
 
     /// The verdict of a trial by the gates of each goal.
