@@ -31,7 +31,10 @@ impl Needs {
             AsteriskMode::Managed => ASTERISK_DESCRIPTORS,
             AsteriskMode::External => OWN_DESCRIPTORS,
         };
-        Needs { pool: scenario.calls().saturating_mul(Needs::churn(scenario)), descriptors: calls * per_call + base }
+        Needs {
+            pool: scenario.calls().saturating_mul(Needs::churn(scenario)),
+            descriptors: calls * per_call + base,
+        }
     }
 
     /// The most calls that the pools of a scenario carry, whatever its own number.
