@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, renameat, renameat2};
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -153,6 +153,14 @@ impl Dir {
     /// Removes a folder in it, if that is empty.
     pub fn remove_folder(&self, name: &str) {
         let _ = unlinkat(&self.0, name, UnlinkatFlags::RemoveDir);
+    }
+
+    /// Gives an entry a name that no other has.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where one has it; it is not there.
+    pub fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(renameat2(&self.0, from, &self.0, to, RenameFlags::RENAME_NOREPLACE)?)
     }
 
     fn mode(&self, name: &str) -> io::Result<u32> {

@@ -23,6 +23,8 @@ pub const SOAK: &str = "soak";
 pub const OVERLOAD: &str = "overload";
 /// The trials of a search.
 pub const TRIALS: &str = "trials.jsonl";
+/// What remains of them when a start has failed.
+const FAILED: &str = "failed-start";
 /// Entries that a run or a comparison writes: where one stands already, it is somebody's.
 pub const OUTPUTS: [&str; 23] = [
     SEARCH,
@@ -191,14 +193,20 @@ impl Folder {
     }
 
     /// Discards a run whose start failed, but for the logs that may say why. Returns their folder, where there is
-    /// something in them.
+    /// something in them: one that keeps no other run out of this one's.
     pub fn discard_failed(&self) -> Option<PathBuf> {
         let says_something =
             |name: &&str| fs::metadata(self.logs().join(name)).is_ok_and(|log| log.len() > 0);
         let (kept, others): (Vec<&str>, Vec<&str>) =
             LOG_FILES.iter().partition(|name| OUTPUT_LOGS.contains(name) && says_something(name));
         self.remove(&others);
-        (!kept.is_empty()).then(|| self.logs())
+        if kept.is_empty() {
+            return None;
+        }
+        let numbered = (2..TRIES).map(|n| format!("{FAILED}-{n}"));
+        let mut names = std::iter::once(FAILED.to_string()).chain(numbered).filter(|_| !self.had_logs);
+        let name = names.find(|name| self.dir.rename_new(LOGS, name).is_ok());
+        Some(name.map_or_else(|| self.logs(), |name| self.path.join(name)))
     }
 
     /// Removes the claim, these files of the logs, and the folders that were made if they are empty then.
@@ -335,11 +343,15 @@ mod tests {
         let out = dir.path().join("failed");
         assert_eq!(failed(&out, b""), None);
         assert!(!out.exists());
-        assert_eq!(failed(&out, b"why"), Some(out.join("logs")));
-        assert_eq!(
-            (entries(&out), entries(&out.join("logs"))),
-            (vec!["logs".into()], vec!["asterisk.log".into()])
-        );
+        for name in ["failed-start", "failed-start-2"] {
+            assert_eq!(failed(&out, b"why"), Some(out.join(name)), "another try takes the same folder");
+            assert_eq!(entries(&out.join(name)), ["asterisk.log"]);
+        }
+        assert_eq!(entries(&out), ["failed-start", "failed-start-2"]);
+        let foreign = dir.path().join("with-logs");
+        fs::create_dir_all(foreign.join("logs")).unwrap();
+        fs::write(foreign.join("logs/mine.log"), b"1").unwrap();
+        assert_eq!(failed(&foreign, b"why"), Some(foreign.join("logs")), "somebody else's folder stays");
         // Empty before, and there still.
         let empty = dir.path().join("empty");
         fs::create_dir(&empty).unwrap();

@@ -88,7 +88,7 @@ fn an_asterisk_that_ends_at_its_start_leaves_its_log_where_the_message_says() {
     assert!(said.contains("Asterisk ended before it was ready") && !said.contains("Logs of"), "{said}");
     assert!(!place.out().exists(), "a log without a word is none");
     let said = run("echo pjsip.conf: no such section; exit 1");
-    let logs = place.out().join("logs");
+    let logs = place.out().join("failed-start");
     assert!(said.ends_with(&format!("\nLogs of what was started are in {}\n", logs.display())), "{said}");
     let log = std::fs::read_to_string(logs.join("asterisk.log")).expect("its log");
     assert!(log.contains("no such section"), "{log}");

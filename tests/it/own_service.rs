@@ -117,7 +117,7 @@ fn a_service_that_ends_at_once_is_the_cause_with_its_last_output() {
     let said = stderr(&ends_with(&mut run(&place, &[&command]), 1));
     assert!(said.contains("ended by itself (exit status: 3)"), "{said}");
     assert!(said.contains("application `loadtest`") && said.contains("the database is away"), "{said}");
-    let logs = place.out().join("logs");
+    let logs = place.out().join("failed-start");
     assert!(said.contains(&format!("Logs of what was started are in {}", logs.display())), "{said}");
     assert!(fs::read_to_string(logs.join("service.log")).expect("its log").contains("the database is away"));
     let left = fs::read_dir(place.out()).expect("a folder").count();
@@ -296,7 +296,7 @@ fn a_service_that_somebody_else_runs_on_an_asterisk_of_the_users_own() {
         run(&place, &[&set[..], &["service.ready_within=1s", "asterisk.ari=http://127.0.0.1:1"]].concat());
     let said = stderr(&ends_with(nowhere.envs(account), 1));
     assert!(said.contains("ARI does not answer at http://127.0.0.1:1"), "{said}");
-    let said = stderr(&ends_with(run(&place, &set).envs(account).env("ARI_PASS", "guess"), 1));
+    let said = stderr(&ends_with(run(&place, &set).envs(account).env("ARI_PASS", "guess"), 2));
     assert!(said.contains("refuses user"), "{said}");
 
     let mut service = Command::new("node");
