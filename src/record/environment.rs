@@ -100,8 +100,10 @@ pub struct Environment {
     /// Scheduling of the driver's media threads, in words; empty in runs of older versions.
     pub scheduling: String,
     /// The same of the service that the run has started; empty for another one, and in runs of older versions.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub service_scheduling: String,
     /// The same of the Asterisk that the run has started; empty for another one, and in runs of older versions.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub asterisk_scheduling: String,
     /// Memory in MiB.
     pub memory_mib: u64,
