@@ -16,7 +16,7 @@ use crate::values::{Unit, Value};
 /// A figure that a late driver may have bent.
 const fn packets(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Figure) -> Definition {
     let (rests_on, better) = (RestsOn::Packets, Better::Smaller);
-    // What a second or the stage's own calls tell. Most figures of packets are sums over whole calls.
+    // Figures that a second or the stage's own calls tell. Most figures of packets are sums over whole calls.
     let by_stage = matches!(group, Calls | Control | Instrument | Resources);
     Definition { name, unit, help, group, rests_on, better, by_stage, of: Of::Figure(of, None) }
 }

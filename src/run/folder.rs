@@ -23,7 +23,7 @@ pub const SOAK: &str = "soak";
 pub const OVERLOAD: &str = "overload";
 /// The trials of a search.
 pub const TRIALS: &str = "trials.jsonl";
-/// What remains of them when a start has failed.
+/// Logs of a start that has failed.
 const FAILED: &str = "failed-start";
 /// Entries that a run or a comparison writes: where one stands already, it is somebody's.
 pub const OUTPUTS: [&str; 23] = [

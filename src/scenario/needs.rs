@@ -39,13 +39,11 @@ impl Needs {
 
     /// The most calls that the pools of a scenario carry, whatever its own number.
     pub fn most_calls(scenario: &Scenario) -> u32 {
-        let each = Needs::churn(scenario);
-        let pools = Pool::all(scenario).into_iter().map(|pool| pool.slots / pool.slots_per_call / each);
-        pools.fold(MOST_CALLS, u32::min)
+        Pool::all(scenario).iter().map(|pool| pool.carries(scenario)).fold(MOST_CALLS, u32::min)
     }
 
     /// Slots of a pool that each call held takes.
-    pub(super) fn churn(scenario: &Scenario) -> u32 {
+    fn churn(scenario: &Scenario) -> u32 {
         // A call that a fault has cut off keeps its port while nobody answers its BYE.
         // Between stages one call may still be hung up while another comes.
         let churns =
@@ -72,6 +70,11 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// Calls that it carries at once.
+    pub fn carries(&self, scenario: &Scenario) -> u32 {
+        self.slots / self.slots_per_call / Needs::churn(scenario)
+    }
+
     /// Those of `scenario`.
     pub fn all(s: &Scenario) -> Vec<Pool> {
         let pool = |key, name, range, slots, ports_per_slot, slots_per_call| Pool {

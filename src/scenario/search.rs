@@ -75,8 +75,8 @@ fn loads(s: &Scenario, found: &mut Problems) {
             None => format!("raise search.max, or set search.min below {largest}"),
         },
     );
-    for Pool { key, range, slots, slots_per_call, .. } in Pool::all(s) {
-        let carries = slots / slots_per_call / Needs::churn(s);
+    for pool in Pool::all(s) {
+        let (carries, Pool { key, range, .. }) = (pool.carries(s), pool);
         found.refuse_if(
             kind == Kind::Calls && largest.number() > f64::from(carries) && largest.number() <= most,
             "search.max",

@@ -1,4 +1,4 @@
-//! What the trials have come to: sums by load and goal, and each goal's relevant bounds.
+//! Results of the trials: sums by load and goal, and each goal's relevant bounds.
 
 use std::collections::BTreeMap;
 
@@ -117,7 +117,7 @@ pub(super) fn bounds(loads: &BTreeMap<Load, AtLoad>, goal: usize, rule: Rule) ->
     bounds
 }
 
-/// Where a goal's search stands: its lower bound, and the load that it looks below.
+/// Course of a goal's search: its lower bound, and the load that it looks below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Course {
     /// The largest lower bound below `upper`.

@@ -53,7 +53,7 @@ pub struct After {
     pub runs: Vec<AfterSearch>,
     /// Remarks on those that were not.
     pub remarks: Vec<String>,
-    /// What kept one from being made or stored.
+    /// Reason for which one could not be made or stored.
     pub failed: Option<String>,
 }
 

@@ -126,7 +126,7 @@ impl Args {
         settings.into_iter().flatten().chain(self.set.iter().cloned()).collect()
     }
 
-    /// What may be said anew when a search goes on: its time limit.
+    /// Settings that may be given anew when a search goes on: its time limit.
     pub fn anew(&self) -> Vec<String> {
         self.time_limit.map(|limit| format!("search.time_limit=\"{limit}\"")).into_iter().collect()
     }

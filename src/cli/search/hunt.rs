@@ -75,7 +75,7 @@ pub struct Found {
     remarks: Vec<String>,
     /// True if the user ended it.
     pub interrupted: bool,
-    /// What broke it.
+    /// Breakage that ended it.
     pub broken: Option<String>,
 }
 

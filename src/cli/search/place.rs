@@ -17,7 +17,7 @@ use crate::search::{self, Answer, Cut, Goal, Kind, Search, Trial};
 pub struct Place {
     /// The scenario, with the settings of the command line.
     pub plan: RunPlan,
-    /// What the load is judged by.
+    /// Goals that the load is judged by.
     pub goals: Vec<Goal>,
     /// The folder.
     pub folder: Folder,

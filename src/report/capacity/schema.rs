@@ -111,7 +111,7 @@ mod tests {
             assert!(!validator.is_valid(damaged), "damage {n} was not seen");
             assert!(read(&damaged.to_string()).is_err(), "damage {n} was read");
         }
-        // What a schema does not say.
+        // Rules beyond the schema.
         let odd = [
             set("/trials/0/folder", "../../etc".into()),
             set("/trials/0/folder", "javascript:alert(1)".into()),

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Version of the document.
 pub(super) const FORMAT: u32 = 1;
 
-/// What a report is made of.
+/// Parts that a report is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Sources<'a> {
     /// The answer of the search.

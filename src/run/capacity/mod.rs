@@ -26,14 +26,12 @@ pub struct Cap {
 
 /// The cap of a scenario on this machine, whose processes may have so many descriptors.
 pub fn cap(scenario: &Scenario, descriptors: u64) -> Cap {
-    // Calls that are replaced need a second port while the first one rests.
     let one = Scenario { load: scenario::Load { calls: 1, ..scenario.load.clone() }, ..scenario.clone() };
     let two = Scenario { load: scenario::Load { calls: 2, ..scenario.load.clone() }, ..scenario.clone() };
     let (one, two) = (Needs::of(&one), Needs::of(&two));
-    let pools = Pool::all(scenario).into_iter().map(|pool| Cap {
-        calls: pool.slots / (pool.slots_per_call * one.pool),
-        by: format!("{} {}", pool.key, pool.range),
-    });
+    let pools = Pool::all(scenario)
+        .into_iter()
+        .map(|pool| Cap { calls: pool.carries(scenario), by: format!("{} {}", pool.key, pool.range) });
     let each = (two.descriptors - one.descriptors).max(1);
     let calls = descriptors.saturating_sub(one.descriptors) / each + 1;
     let by_descriptors = Cap {
