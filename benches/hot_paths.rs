@@ -190,10 +190,10 @@ fn a_million_trials_classified(bencher: Bencher) {
     let search = || {
         let goals = ["good", "tolerable"].map(|name| Goal { name: name.into(), gates: Vec::new() });
         let conditions = Conditions {
-            traffic: Traffic { ptime: PTIME, call_duration: None },
+            traffic: Traffic { ptime: PTIME, call_duration: None, warmup: Duration::ZERO },
             costs: Costs::default(),
             driver_most: None,
-            ports_most: None,
+            cap: None,
         };
         Search::new(&Settings { min: Some(1.0), ..Settings::default() }, goals.into(), conditions)
     };

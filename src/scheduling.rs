@@ -10,15 +10,31 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 /// Above every ordinary thread, below the kernel's own (its interrupt threads have 50).
 const REALTIME_PRIORITY: i32 = 10;
+/// Of a raised priority: near the most, which is -20.
+const RAISED_NICE: i32 = -15;
+
+/// Priority of a thread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// As everybody's.
+    #[default]
+    Ordinary,
+    /// A larger share of the CPU than others, and sooner (nice -15).
+    Raised,
+    /// Before every ordinary thread, whatever becomes of them (SCHED_FIFO, sched(7)).
+    Realtime,
+}
 
 /// Wishes to the kernel for a thread, or for a process that is yet to start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scheduling {
-    /// SCHED_FIFO instead of the ordinary policy (sched(7)).
-    pub realtime: bool,
+    /// Priority.
+    pub priority: Priority,
     /// CPUs to keep to, by number; none is any.
     pub cpus: Vec<usize>,
 }
@@ -26,6 +42,13 @@ pub struct Scheduling {
 /// A refusal by the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
+    /// No permission for a raised priority.
+    #[error(
+        "the kernel refuses a raised priority ({0}); permit it with `sudo setcap cap_sys_nice+ep` on this program, \
+         `ulimit -e {most}`, or --cap-add SYS_NICE in a container",
+        most = 20 - RAISED_NICE
+    )]
+    Raised(io::Error),
     /// No permission for a real-time policy.
     #[error(
         "the kernel refuses a real-time priority ({0}); permit it with `sudo setcap cap_sys_nice+ep` on this \
@@ -51,8 +74,10 @@ impl Scheduling {
     /// The first refusal; what else was asked for is in force all the same.
     pub fn apply(&self) -> Result<(), Refused> {
         let pinned = self.pin();
-        if self.realtime {
-            realtime().map_err(Refused::Realtime)?;
+        match self.priority {
+            Priority::Ordinary => {}
+            Priority::Raised => raised().map_err(Refused::Raised)?,
+            Priority::Realtime => realtime().map_err(Refused::Realtime)?,
         }
         pinned
     }
@@ -102,15 +127,15 @@ impl Scheduling {
         let asked = self.clone();
         let probe = thread::Builder::new().name("scheduling".into()).spawn(move || {
             let parts = [
-                Scheduling { realtime: false, cpus: asked.cpus },
-                Scheduling { realtime: asked.realtime, cpus: Vec::new() },
+                Scheduling { cpus: asked.cpus, ..Scheduling::default() },
+                Scheduling { priority: asked.priority, cpus: Vec::new() },
             ];
             let (mut granted, mut refused) = (Scheduling::default(), Vec::new());
             for part in parts {
                 match part.apply() {
                     Ok(()) => {
-                        granted.realtime |= part.realtime;
                         granted.cpus.extend(part.cpus);
+                        granted.priority = part.priority;
                     }
                     Err(error) => refused.push(error),
                 }
@@ -124,15 +149,25 @@ impl Scheduling {
 impl fmt::Display for Scheduling {
     /// `real-time priority (SCHED_FIFO 10), CPU 1`; `ordinary priority, any CPU`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.realtime {
-            true => write!(f, "real-time priority (SCHED_FIFO {REALTIME_PRIORITY})")?,
-            false => f.write_str("ordinary priority")?,
+        match self.priority {
+            Priority::Ordinary => f.write_str("ordinary priority")?,
+            Priority::Raised => write!(f, "raised priority (nice {RAISED_NICE})")?,
+            Priority::Realtime => write!(f, "real-time priority (SCHED_FIFO {REALTIME_PRIORITY})")?,
         }
         match self.cpus.as_slice() {
             [] => f.write_str(", any CPU"),
             [cpu] => write!(f, ", CPU {cpu}"),
             cpus => write!(f, ", CPUs {}", list(cpus)),
         }
+    }
+}
+
+/// Of the calling thread alone: on Linux each has a nice value of its own (setpriority(2)).
+fn raised() -> io::Result<()> {
+    // SAFETY: no pointers; 0 is the calling thread.
+    match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, RAISED_NICE) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -166,7 +201,7 @@ mod tests {
     #[test]
     fn a_cpu_that_may_be_used_is_granted_and_the_thread_keeps_to_it() {
         let cpu = *allowed().last().unwrap();
-        let asked = Scheduling { realtime: false, cpus: vec![cpu] };
+        let asked = Scheduling { cpus: vec![cpu], ..Scheduling::default() };
         let (granted, refused) = asked.permitted().unwrap();
         assert_eq!(granted, asked);
         assert!(refused.is_empty());
@@ -183,7 +218,7 @@ mod tests {
     #[test]
     fn a_cpu_that_does_not_exist_is_refused_with_those_that_do() {
         for cpus in [vec![1023], vec![1_000_000], vec![allowed()[0], 1023]] {
-            let (granted, refused) = Scheduling { realtime: false, cpus }.permitted().unwrap();
+            let (granted, refused) = Scheduling { cpus, ..Scheduling::default() }.permitted().unwrap();
             assert_eq!(granted, Scheduling::default());
             assert!(refused[0].to_string().contains(&format!("may use {}", list(&allowed()))), "{refused:?}");
         }
@@ -191,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_real_time_priority_is_in_force_or_refused() {
-        let asked = Scheduling { realtime: true, cpus: Vec::new() };
+        let asked = Scheduling { priority: Priority::Realtime, cpus: Vec::new() };
         let policy = thread::spawn(move || {
             let applied = asked.apply().is_ok();
             // SAFETY: no pointers; 0 is the calling thread.
@@ -202,10 +237,21 @@ mod tests {
     }
 
     #[test]
+    fn a_raised_priority_is_that_of_its_thread_alone_or_refused() {
+        // SAFETY: no pointers; 0 is the calling thread.
+        let nice = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        let before = nice();
+        let asked = Scheduling { priority: Priority::Raised, cpus: Vec::new() };
+        let (applied, inside) = thread::spawn(move || (asked.apply().is_ok(), nice())).join().unwrap();
+        assert_eq!(inside, if applied { RAISED_NICE } else { before });
+        assert_eq!(nice(), before);
+    }
+
+    #[test]
     fn it_is_shown_in_words() {
-        let said = |realtime, cpus| Scheduling { realtime, cpus }.to_string();
-        assert_eq!(said(false, vec![]), "ordinary priority, any CPU");
-        assert_eq!(said(true, vec![1]), "real-time priority (SCHED_FIFO 10), CPU 1");
-        assert_eq!(said(false, vec![2, 3]), "ordinary priority, CPUs 2, 3");
+        let said = |priority, cpus| Scheduling { priority, cpus }.to_string();
+        assert_eq!(said(Priority::Ordinary, vec![]), "ordinary priority, any CPU");
+        assert_eq!(said(Priority::Realtime, vec![1]), "real-time priority (SCHED_FIFO 10), CPU 1");
+        assert_eq!(said(Priority::Raised, vec![2, 3]), "raised priority (nice -15), CPUs 2, 3");
     }
 }

@@ -25,10 +25,10 @@ pub fn trials(input: &[u8]) {
     let kind = trials.first().map_or(Settings::default().kind, |first| first.load.kind());
     let settings = Settings { kind, min: Some(1.0), max: Some(5000.0), ..Settings::default() };
     let conditions = Conditions {
-        traffic: Traffic { ptime: Duration::from_millis(20), call_duration: None },
+        traffic: Traffic { ptime: Duration::from_millis(20), call_duration: None, warmup: Duration::ZERO },
         costs: Costs { fixed: Duration::from_secs(10), ramp_of_one: Duration::from_millis(100) },
         driver_most: None,
-        ports_most: None,
+        cap: None,
     };
     let mut search = Search::new(&settings, goals, conditions);
     trials.iter().for_each(|trial| search.add(trial));

@@ -37,6 +37,25 @@ enum Kind {
     Bar(Box<ProgressBar>),
     /// Lines; the next is due then, or when the phase is no longer that one.
     Lines(Cell<(Duration, Option<Phase>)>),
+    /// Remarks alone.
+    Remarks,
+}
+
+impl Kind {
+    fn fitting(quiet: bool, without_bars: impl FnOnce() -> Kind) -> Kind {
+        if quiet {
+            return Kind::Nothing;
+        }
+        if !look::has_bars() {
+            return without_bars();
+        }
+        let bar = ProgressBar::new(1000);
+        // Invariant: a constant template. The message brings the second line.
+        let style = ProgressStyle::with_template("{prefix} [{bar:20}] {percent:>3} %  {msg}")
+            .expect("valid template");
+        bar.set_style(style.progress_chars("=> "));
+        Kind::Bar(Box::new(bar))
+    }
 }
 
 impl Display {
@@ -47,36 +66,25 @@ impl Display {
 
     /// The display of a run of `scenario` that fits where standard error goes.
     pub fn new(quiet: bool, scenario: &Scenario) -> Self {
-        Display::titled(quiet, scenario, "")
+        let lines = || Kind::Lines(Cell::new((Duration::ZERO, None)));
+        Display { plan: Plan::of(scenario), share: Cell::new(0.0), kind: Kind::fitting(quiet, lines) }
     }
 
-    /// The same, under a line that says which of several runs it is.
-    pub fn titled(quiet: bool, scenario: &Scenario, title: &str) -> Self {
-        let kind = if quiet {
-            Kind::Nothing
-        } else if look::has_bars() {
-            let bar = ProgressBar::new(1000);
-            // Invariant: a constant template. The message brings the second line.
-            let style = ProgressStyle::with_template("{prefix} [{bar:20}] {percent:>3} %  {msg}")
-                .expect("valid template");
-            bar.set_style(style.progress_chars("=> "));
-            if !title.is_empty() {
-                bar.suspend(|| say::err(title));
-            }
-            Kind::Bar(Box::new(bar))
-        } else {
-            if !title.is_empty() {
-                say::err(title);
-            }
-            Kind::Lines(Cell::new((Duration::ZERO, None)))
+    /// That of one of many runs, under a line that says which. Where there are no bars that line is all.
+    pub fn of_many(quiet: bool, scenario: &Scenario, title: &str) -> Self {
+        let display = Display {
+            plan: Plan::of(scenario),
+            share: Cell::new(0.0),
+            kind: Kind::fitting(quiet, || Kind::Remarks),
         };
-        Display { plan: Plan::of(scenario), share: Cell::new(0.0), kind }
+        display.remark(title);
+        display
     }
 
     /// Shows what goes on after the calls: it may take seconds.
     pub fn stage(&self, text: &str) {
         match &self.kind {
-            Kind::Nothing => {}
+            Kind::Nothing | Kind::Remarks => {}
             Kind::Bar(bar) => {
                 bar.set_prefix("reports");
                 bar.set_message(text.to_string());
@@ -101,7 +109,7 @@ impl Observer for Display {
         let at = progress.elapsed.as_secs();
         let words = self.plan.words(progress);
         match &self.kind {
-            Kind::Nothing => {}
+            Kind::Nothing | Kind::Remarks => {}
             Kind::Bar(bar) => {
                 bar.set_prefix(words);
                 bar.set_position((share * 1000.0) as u64);
@@ -122,7 +130,7 @@ impl Observer for Display {
         match &self.kind {
             Kind::Nothing => {}
             Kind::Bar(bar) => bar.suspend(|| say::err(text)),
-            Kind::Lines(_) => say::err(text),
+            Kind::Lines(_) | Kind::Remarks => say::err(text),
         }
     }
 

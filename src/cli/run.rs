@@ -90,22 +90,7 @@ pub async fn play(
     mut interrupt: watch::Receiver<Stop>,
     display: &Display,
 ) -> Result<Option<Finished>, Failure> {
-    let logs = folder.logs();
-    let up = tokio::select! {
-        up = Testbed::up(plan, &logs) => up,
-        _ = interrupt.wait_for(|stop| *stop != Stop::No) => {
-            folder.discard();
-            return Ok(None);
-        }
-    };
-    let mut testbed = up.map_err(|error| {
-        let failure = Failure::from(error);
-        if failure.is_mistake() {
-            folder.discard();
-            return failure;
-        }
-        failure.with_logs(folder.discard_failed())
-    })?;
+    let Some(mut testbed) = bring_up(plan, folder, &mut interrupt).await? else { return Ok(None) };
     let finished = execute(plan, &mut testbed, interrupt, display).await;
     display.stage("stopping what the run has started");
     let broken = testbed.down().await;
@@ -122,6 +107,35 @@ pub async fn play(
         }
     });
     Ok(Some(finished?))
+}
+
+/// Starts what the calls of `plan` need; `None` when the user interrupts that. Without it the folder is removed, but for
+/// logs that may say why.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn bring_up(
+    plan: &RunPlan,
+    folder: &Folder,
+    interrupt: &mut watch::Receiver<Stop>,
+) -> Result<Option<Testbed>, Failure> {
+    let logs = folder.logs();
+    let up = tokio::select! {
+        up = Testbed::up(plan, &logs) => up,
+        _ = interrupt.wait_for(|stop| *stop != Stop::No) => {
+            folder.discard();
+            return Ok(None);
+        }
+    };
+    let failed = |error| {
+        let failure = Failure::from(error);
+        if failure.is_mistake() {
+            folder.discard();
+            return failure;
+        }
+        failure.with_logs(folder.discard_failed())
+    };
+    up.map(Some).map_err(failed)
 }
 
 fn list_metrics() {

@@ -7,23 +7,23 @@ use crate::stamp::Stamp;
 
 /// A datagram that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DueDatagram<'a> {
+pub struct DueDatagram<'a, T = u64> {
     /// Its departure.
     pub at: Stamp,
     /// The pusher's tag: its stream, its socket.
-    pub tag: u64,
+    pub tag: T,
     /// The datagram.
     pub bytes: &'a [u8],
 }
 
 /// Place of a held datagram. Ordered by due time, then by the order of pushing, which is unique.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct HeldDatagram {
+struct HeldDatagram<T> {
     due: Stamp,
     order: u64,
     slot: usize,
     length: usize,
-    tag: u64,
+    tag: T,
 }
 
 /// Datagrams of any number of streams, each held until its time.
@@ -31,8 +31,8 @@ struct HeldDatagram {
 /// All memory is taken at the beginning: `most` slots of `longest` bytes and some 60 bytes more for
 /// each. Pushing and popping allocate nothing and take O(log held) steps.
 #[derive(Debug)]
-pub struct DelayLine {
-    held: BinaryHeap<Reverse<HeldDatagram>>,
+pub struct DelayLine<T = u64> {
+    held: BinaryHeap<Reverse<HeldDatagram<T>>>,
     slots: Vec<u8>,
     longest: usize,
     /// Slots that were in use and are not now; the one used last comes first, as it is still in cache.
@@ -44,7 +44,7 @@ pub struct DelayLine {
     overflows: u64,
 }
 
-impl DelayLine {
+impl<T: Copy + Ord> DelayLine<T> {
     /// A line that holds up to `most` datagrams of up to `longest` bytes.
     pub fn new(most: usize, longest: usize) -> Self {
         DelayLine {
@@ -62,7 +62,7 @@ impl DelayLine {
 
     /// Copies a datagram and holds it until `due`; says whether it could. Those with equal times leave
     /// in the order in which they were pushed.
-    pub fn push(&mut self, due: Stamp, bytes: &[u8], tag: u64) -> bool {
+    pub fn push(&mut self, due: Stamp, bytes: &[u8], tag: T) -> bool {
         let slot = if bytes.len() <= self.longest { self.take_slot() } else { None };
         let Some(slot) = slot else {
             self.overflows += 1;
@@ -81,7 +81,7 @@ impl DelayLine {
     }
 
     /// Lets go of the next datagram that is due at or before `now`.
-    pub fn pop_due(&mut self, now: Stamp) -> Option<DueDatagram<'_>> {
+    pub fn pop_due(&mut self, now: Stamp) -> Option<DueDatagram<'_, T>> {
         if self.next_due()? > now {
             return None;
         }
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(drain(&mut line, at(1)), [(1, 1, b"abcd".to_vec())]);
         assert!(line.push(at(3), b"yz", 5));
         assert_eq!(drain(&mut line, at(9)), [(2, 2, vec![]), (3, 5, b"yz".to_vec())]);
-        assert!(!DelayLine::new(0, 4).push(at(1), b"", 1));
+        assert!(!DelayLine::<u64>::new(0, 4).push(at(1), b"", 1));
     }
 
     #[test]

@@ -130,7 +130,14 @@ fn one_in(percentile: f64) -> f64 {
 /// Reasons that are told apart: a far end may have one of its own for each call.
 const MOST_ENDINGS: usize = 32;
 
-fn endings(calls: &[CallRecord]) -> Vec<EndingCount> {
+impl Summary {
+    /// Endings of the attempts that were not answered, most frequent first.
+    pub fn unanswered(&self) -> Vec<EndingCount> {
+        endings(self.calls.iter().filter(|call| !call.ending.was_answered()))
+    }
+}
+
+fn endings<'a>(calls: impl IntoIterator<Item = &'a CallRecord>) -> Vec<EndingCount> {
     let mut counts: BTreeMap<(bool, String), u64> = BTreeMap::new();
     for call in calls {
         let what = match (call.ending, call.status) {

@@ -1,5 +1,7 @@
 //! Text of others in a cell of a table, which a spreadsheet must not take for a formula.
 
+use std::borrow::Cow;
+
 use serde::Serializer;
 
 /// A cell that begins so is a formula to a spreadsheet, or becomes one (OWASP, "CSV Injection").
@@ -12,12 +14,14 @@ fn is_formula(text: &str) -> bool {
     text.trim_start_matches(TEXT).starts_with(FORMULA)
 }
 
-/// Writes a cell, with an apostrophe before what would be a formula.
+/// A cell's text, with an apostrophe before what would be a formula.
+pub(crate) fn guarded(text: &str) -> Cow<'_, str> {
+    if is_formula(text) { Cow::Owned(format!("{TEXT}{text}")) } else { Cow::Borrowed(text) }
+}
+
+/// Writes a cell, guarded.
 pub(super) fn serialize<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
-    match is_formula(text) {
-        true => to.serialize_str(&format!("{TEXT}{text}")),
-        false => to.serialize_str(text),
-    }
+    to.serialize_str(&guarded(text))
 }
 
 /// Takes that apostrophe away.

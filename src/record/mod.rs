@@ -23,6 +23,7 @@ pub mod stored;
 
 pub use breakage::{Breakage, Death, TestedProcess};
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
+pub(crate) use cell::guarded;
 pub use environment::{EndedEarly, Environment, FORMAT_VERSION};
 pub use fault::{FaultRecord, Silence};
 pub use histogram::{DIGITS, HIGHEST_NS, LOWEST_NS, Latencies, Quantile, rank};

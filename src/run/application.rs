@@ -22,7 +22,7 @@ use crate::files;
 use crate::net::http::HttpError;
 use crate::record::{Breakage, Death, TestedProcess};
 use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
-use crate::scheduling::Scheduling;
+use crate::scheduling::{Priority, Scheduling};
 use crate::service::ServiceConfig;
 use crate::values::cut;
 
@@ -94,7 +94,7 @@ impl Application {
         log: &ServiceLog,
     ) -> Result<Application, RunError> {
         let command = match scenario.service.mode {
-            ServiceMode::Builtin => Some(builtin(program, scenario, scheduling.realtime, ari, logs)?),
+            ServiceMode::Builtin => Some(builtin(program, scenario, scheduling.priority, ari, logs)?),
             ServiceMode::Command => own(&scenario.service.command),
             ServiceMode::External | ServiceMode::None => None,
         };
@@ -241,7 +241,7 @@ pub fn describe(service: &Service) -> String {
 fn builtin(
     program: &Path,
     scenario: &Scenario,
-    realtime: bool,
+    priority: Priority,
     ari: &Ari,
     logs: &Path,
 ) -> Result<Command, RunError> {
@@ -255,7 +255,8 @@ fn builtin(
         http: service.http,
         echo: service.echo.clone(),
         delay: service.delay,
-        realtime,
+        delay_per_call: service.delay_per_call,
+        priority,
         metrics_file: Some(logs.join(COUNTS)),
         codec: scenario.media.codec,
         hangup_after: load.far_end_hangs_up_after(),

@@ -6,6 +6,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
 use super::RunError;
 use super::application::{COUNTS, SERVICE_LOG, SETTINGS};
 use crate::asterisk::LOG_FILE;
@@ -80,6 +83,8 @@ pub struct Folder {
     claimed_folders: Vec<String>,
     /// True if a folder for logs was there already, with files of somebody else.
     had_logs: bool,
+    /// Held as long as the folder is: see [`Folder::lock`].
+    lock: Option<Flock<fs::File>>,
 }
 
 impl Folder {
@@ -137,7 +142,28 @@ impl Folder {
             claimed_file: None,
             claimed_folders: Vec::new(),
             had_logs,
+            lock: None,
         })
+    }
+
+    /// Keeps other searches out of the folder for as long as this one lasts: each writes all of its trials.
+    ///
+    /// # Errors
+    /// Another is in it.
+    pub fn lock(&mut self) -> Result<(), RunError> {
+        let shown = self.path.display();
+        let file = fs::File::open(&self.path).map_err(|e| RunError::unwritable_folder(&self.path, e))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => self.lock = Some(lock),
+            Err((_, Errno::EWOULDBLOCK)) => {
+                return Err(RunError::Unusable(format!(
+                    "another search is writing into {shown}: wait for its end, or stop it first"
+                )));
+            }
+            // A file system without locks has other searches kept out by their user.
+            Err((_, error)) => tracing::warn!(%error, folder = %shown, "cannot lock the folder"),
+        }
+        Ok(())
     }
 
     /// Refuses a folder in which a run would write over something.

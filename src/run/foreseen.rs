@@ -2,21 +2,50 @@
 
 use crate::gate::{Gate, Op, Subject};
 use crate::metrics::{Definition, Group};
-use crate::scenario::{AsteriskMode, Planned, Scenario, ServiceMode};
+use crate::scenario::{Arrivals, AsteriskMode, Planned, Scenario, ServiceMode, Target, erlang_b, lines_for};
 use crate::values::Unit;
 
 /// A warning of each such gate.
 pub(super) fn warnings(s: &Scenario) -> Vec<String> {
     let gates = s.gates.require.iter().filter_map(|text| Gate::parse(text).ok());
-    gates.filter_map(|gate| warning(s, &gate)).collect()
+    gates.filter_map(|gate| warning(s, &gate)).chain(blocked(s)).collect()
+}
+
+/// More lines than anybody is advised to have.
+const MOST_LINES: u32 = 20_000;
+
+/// Attempts of a Poisson process that will find all calls of the cap up, where that is more than one in a hundred.
+fn blocked(s: &Scenario) -> Option<String> {
+    let (load, cap) = (&s.load, s.load.calls);
+    if load.arrivals != Arrivals::Poisson {
+        return None;
+    }
+    let offered = s.stages().into_iter().filter_map(|stage| match stage.target {
+        Target::Rate(rate) => Some(load.erlang(rate)),
+        Target::Calls(_) => None,
+    });
+    let most = offered.fold(0.0, f64::max);
+    let share = erlang_b(most, cap);
+    let cure =
+        lines_for(most, MOST_LINES).map_or(String::new(), |lines| format!("; load.calls = {lines} would do"));
+    (share > 0.01).then(|| {
+        format!(
+            "{:.0} % of the attempts will find load.calls = {cap} calls up and be suppressed: {most:.1} erlang on so \
+             many lines (Erlang B){cure}",
+            share * 100.0
+        )
+    })
 }
 
 fn warning(s: &Scenario, gate: &Gate) -> Option<String> {
-    let text = &gate.text;
-    let why = by_bound(gate)
-        .or_else(|| no_data(s, gate).map(|why| format!("cannot be judged: {why}")))
-        .or_else(|| too_few(s, gate))?;
-    Some(format!("the gate `{text}` {why}"))
+    let of_bound = by_bound(gate).map(|why| format!("the gate `{}` {why}", gate.text));
+    of_bound.or_else(|| unjudged(s, gate))
+}
+
+/// The reason for which a gate cannot be judged in a run of the scenario.
+pub fn unjudged(s: &Scenario, gate: &Gate) -> Option<String> {
+    let why = no_data(s, gate).map(|why| format!("cannot be judged: {why}")).or_else(|| too_few(s, gate))?;
+    Some(format!("the gate `{}` {why}", gate.text))
 }
 
 /// Least and most that a metric can be; `None` where it is not bounded there.

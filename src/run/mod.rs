@@ -11,7 +11,7 @@ mod error;
 mod execute;
 mod faults;
 pub mod folder;
-mod foreseen;
+pub mod foreseen;
 mod leak_check;
 mod logs;
 mod neighbours;

@@ -93,12 +93,11 @@ pub fn raise_descriptors() -> Result<u64, RunError> {
 /// Counts the free ports of the three ranges.
 fn ports(s: &Scenario, found: &mut Survey) {
     let held = held_ports(s.sip.local);
-    for Pool { key, name, range, slots, ports_per_slot, slots_per_call } in Pool::all(s) {
+    for pool in Pool::all(s) {
+        let Pool { key, name, range, slots_per_call, .. } = pool;
         let needed = u64::from(Needs::of(s).pool * slots_per_call);
-        let taken = held.iter().filter(|port| (range.from..=range.to).contains(port));
-        // A pair is gone with either of its ports; a single port is one by itself.
-        let taken = taken.map(|port| port / ports_per_slot).collect::<BTreeSet<_>>().len();
-        let free = u64::from(slots).saturating_sub(taken as u64);
+        let taken = taken(&pool, &held);
+        let free = u64::from(pool.slots).saturating_sub(taken.into());
         if free < needed {
             found.obstacles.push(format!(
                 "{key} {range} has {free} {name} free, {taken} are held by other programs and {needed} are \
@@ -107,6 +106,21 @@ fn ports(s: &Scenario, found: &mut Survey) {
         }
         found.resources.push(Resource { name, needed, free, of: format!("in {key} {range}") });
     }
+}
+
+/// Slots of a pool that other programs hold.
+fn taken(pool: &Pool, held: &[u16]) -> u32 {
+    let Pool { range, ports_per_slot, .. } = *pool;
+    let taken = held.iter().filter(|port| (range.from..=range.to).contains(port));
+    // A pair is gone with either of its ports; a single port is one by itself.
+    taken.map(|port| port / ports_per_slot).collect::<BTreeSet<_>>().len() as u32
+}
+
+/// The pools of ports of a scenario, each without the slots that other programs hold.
+pub fn free_pools(s: &Scenario) -> Vec<Pool> {
+    let held = held_ports(s.sip.local);
+    let without = |pool: Pool| Pool { slots: pool.slots.saturating_sub(taken(&pool, &held)), ..pool };
+    Pool::all(s).into_iter().map(without).collect()
 }
 
 /// UDP ports that are bound on `local` or on every address; none where /proc does not say.

@@ -1,7 +1,7 @@
 //! Asks the kernel for the scheduling that a run or a ping wants, before anything begins.
 
 use super::RunError;
-use crate::scheduling::{Refused, Scheduling};
+use crate::scheduling::{Priority, Refused, Scheduling};
 use crate::values::Realtime;
 
 /// Scheduling as far as the kernel permits it.
@@ -41,7 +41,13 @@ pub fn grant<E: From<RunError>>(
     cpus: &[usize],
     wrong: impl FnOnce(&Refused) -> E,
 ) -> Result<Granted, E> {
-    let asked = Scheduling { realtime: realtime.is_tried(), cpus: cpus.to_vec() };
+    let priority = match realtime {
+        Realtime::Off => Priority::Ordinary,
+        // On a full machine a real-time priority here makes Asterisk wait longer than it saves us.
+        Realtime::Auto => Priority::Raised,
+        Realtime::On => Priority::Realtime,
+    };
+    let asked = Scheduling { priority, cpus: cpus.to_vec() };
     let permitted = asked.permitted();
     let (scheduling, refused) =
         permitted.map_err(|error| RunError::Obstacle(format!("cannot start a thread: {error}")))?;

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::error::Problems;
-use super::ranges::{LONGEST, LONGEST_BURST, LONGEST_DELAY, MOST_CALLS, SOONEST_DEAD};
+use super::ranges::{
+    LONGEST, LONGEST_BURST, LONGEST_DELAY, LONGEST_DELAY_PER_CALL, MOST_CALLS, SOONEST_DEAD,
+};
 use super::{
     Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges, search, stage,
 };
@@ -116,8 +118,19 @@ fn hangup(s: &Scenario, found: &mut Problems) {
 
 /// Rules of being slow on purpose.
 fn delay(s: &Scenario, found: &mut Problems) {
-    let Some(delay) = s.service.delay else { return };
-    let key = "service.delay";
+    let keys = [
+        ("service.delay", s.service.delay, LONGEST_DELAY, "1ms to 1s"),
+        ("service.delay_per_call", s.service.delay_per_call, LONGEST_DELAY_PER_CALL, "10us to 100ms"),
+    ];
+    for (key, delay, longest, usual) in keys {
+        if let Some(delay) = delay {
+            slow_on_purpose(s, key, found);
+            found.refuse_if(delay > longest, key, format!("nobody waits longer than {longest}"), usual);
+        }
+    }
+}
+
+fn slow_on_purpose(s: &Scenario, key: &'static str, found: &mut Problems) {
     found.refuse_if(
         s.service.mode != ServiceMode::Builtin,
         key,
@@ -128,9 +141,8 @@ fn delay(s: &Scenario, found: &mut Problems) {
         s.service.echo.is_some(),
         key,
         "what is sent through an echo server is not held as well",
-        "leave service.delay or service.echo out",
+        format!("leave {key} or service.echo out"),
     );
-    found.refuse_if(delay > LONGEST_DELAY, key, "nobody waits longer than a second", "1ms to 1s");
 }
 
 fn pools(s: &Scenario, found: &mut Problems) {
@@ -417,6 +429,8 @@ mod tests {
         refused(&["service.delay=2s"], &["service.delay", "1s"]);
         refused(&["service.delay=1ms", "service.mode=none"], &["service.delay", "builtin"]);
         refused(&["service.delay=1ms", "service.echo=127.0.0.1:4000"], &["service.echo"]);
+        refused(&["service.delay_per_call=1s"], &["service.delay_per_call", "100ms"]);
+        refused(&["service.delay_per_call=10us", "service.mode=none"], &["service.delay_per_call"]);
         let both = "load.hangup=both";
         assert_eq!(check(&[both, "load.call_duration=3s"]), Ok(()));
         refused(&[both], &["load.hangup", "call_duration"]);

@@ -54,6 +54,7 @@ impl Default for Service {
             // Measured then are Asterisk and the service, and no other path.
             echo: None,
             delay: None,
+            delay_per_call: None,
             realtime: Realtime::Auto,
             cpus: Vec::new(),
         }

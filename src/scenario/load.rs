@@ -122,6 +122,29 @@ impl Load {
     }
 }
 
+/// Share of the lines that calls of one length, which come at even times, may fill: they take a while to be set up and to
+/// be hung up.
+const EVENLY_FILLED: f64 = 0.95;
+
+impl Load {
+    /// Traffic in erlang that so many lines carry, with rarely an attempt that finds all of them taken.
+    pub fn erlang_on(&self, lines: u32) -> f64 {
+        let is_even = self.arrivals == Arrivals::Even
+            && self.call_duration.as_ref().is_some_and(|d| d.constant().is_some());
+        if is_even {
+            return f64::from(lines) * EVENLY_FILLED;
+        }
+        // Blocking grows with the traffic.
+        let (mut carried, mut blocked) = (0.0, f64::from(lines));
+        for _ in 0..40 {
+            let middle = (carried + blocked) / 2.0;
+            let bound = if erlang_b(middle, lines) <= RARELY { &mut carried } else { &mut blocked };
+            *bound = middle;
+        }
+        carried
+    }
+}
+
 /// Share of the attempts that find all lines taken: `erlang` offered to `lines` by a Poisson process (Erlang B, by its
 /// usual recursion; ITU-T E.501).
 pub fn erlang_b(erlang: f64, lines: u32) -> f64 {
@@ -141,7 +164,7 @@ fn blocked_on(erlang: f64) -> impl Iterator<Item = f64> {
 const RARELY: f64 = 0.001;
 
 /// Lines, of `most`, on which a Poisson process of so much traffic rarely finds all taken.
-pub(super) fn lines_for(erlang: f64, most: u32) -> Option<u32> {
+pub fn lines_for(erlang: f64, most: u32) -> Option<u32> {
     let lines = blocked_on(erlang).take(most as usize + 1).position(|blocked| blocked <= RARELY)?;
     u32::try_from(lines).ok()
 }
@@ -160,6 +183,10 @@ mod tests {
             assert!((found - blocked).abs() < blocked * 0.01, "{erlang} on {lines}: {found}");
         }
         assert_eq!((erlang_b(3.0, 0), erlang_b(0.0, 3)), (1.0, 0.0));
+        // Tables: 21 lines carry 10.1 erlang at 0.1 %.
+        let poisson = Load { arrivals: Arrivals::Poisson, ..crate::scenario::Scenario::default().load };
+        assert!((poisson.erlang_on(21) - 10.1).abs() < 0.2, "{}", poisson.erlang_on(21));
+        assert!(erlang_b(poisson.erlang_on(300), 300) <= RARELY && poisson.erlang_on(0) < 1e-6);
         assert_eq!((lines_for(10.0, 100), lines_for(10.0, 20)), (Some(21), None));
     }
 }

@@ -35,7 +35,7 @@ pub use call_duration::{CallDuration, LONGEST_IN_MEANS};
 pub use error::{MOST_SHOWN, Problem, ScenarioError};
 pub use fault::Fault;
 pub use impair::Impair;
-pub use load::{Arrivals, Hangup, Load, Target, erlang_b};
+pub use load::{Arrivals, Hangup, Load, Target, erlang_b, lines_for};
 pub use needs::{Needs, Pool};
 pub use parse::{Override, Resolved};
 pub use search::too_few;
@@ -152,8 +152,11 @@ pub struct Service {
     /// Absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<Span>,
-    /// Real-time priority for the thread of the built-in service that sends the calls' media back: as
-    /// `driver.realtime`.
+    /// Delay of every packet in the built-in service for each call that is up, beside `delay`: a service whose capacity
+    /// is known, to try searches on. Absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_per_call: Option<Span>,
+    /// Priority of the thread of the built-in service that sends the calls' media back: as `driver.realtime`.
     pub realtime: Realtime,
     /// CPUs that a service which the run starts keeps to, by number; an empty list is any.
     #[cfg_attr(test, schemars(extend("examples" = [[1]])))]
@@ -237,8 +240,8 @@ pub struct Media {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Driver {
-    /// Real-time priority for the media threads: `"auto"` where the kernel permits it; with `true` a refusal is a
-    /// warning, and the run goes on without.
+    /// Priority of the media threads. `"auto"`: a raised one (nice -15) where the kernel permits it; `true`: real time
+    /// (SCHED_FIFO), and a warning where it is refused; `false`: as everybody's.
     pub realtime: Realtime,
     /// CPUs that the media threads keep to, by number; an empty list is any.
     #[cfg_attr(test, schemars(extend("examples" = [[1]])))]

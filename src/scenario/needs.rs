@@ -1,6 +1,5 @@
 //! Ports and descriptors that a scenario takes from the machine.
 
-use super::ranges::MOST_CALLS;
 use super::{AsteriskMode, Scenario};
 use crate::values::PortRange;
 
@@ -35,11 +34,6 @@ impl Needs {
             pool: scenario.calls().saturating_mul(Needs::churn(scenario)),
             descriptors: calls * per_call + base,
         }
-    }
-
-    /// The most calls that the pools of a scenario carry, whatever its own number.
-    pub fn most_calls(scenario: &Scenario) -> u32 {
-        Pool::all(scenario).iter().map(|pool| pool.carries(scenario)).fold(MOST_CALLS, u32::min)
     }
 
     /// Slots of a pool that each call held takes.

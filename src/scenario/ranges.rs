@@ -14,6 +14,8 @@ pub(super) const MOST_CALLS: u32 = 20_000;
 pub(super) const LONGEST_BURST: f64 = 1000.0;
 /// Nobody waits longer for an answer.
 pub(super) const LONGEST_DELAY: Span = secs(1);
+/// With a hundred calls ten seconds: nobody is served any more.
+pub(super) const LONGEST_DELAY_PER_CALL: Span = ms(100);
 /// Longest trial of a search, which makes dozens of them.
 const LONGEST_TRIAL: Span = secs(24 * 3600);
 /// Soonest that a silent call is given up, other than never.
@@ -142,6 +144,7 @@ pub(super) fn all() -> Vec<(&'static str, String, String)> {
         span("media.ptime", ms(10), ms(60)),
         span("measure.lost_after", at_usual.0, at_usual.1),
         span("service.delay", secs(0), LONGEST_DELAY),
+        span("service.delay_per_call", secs(0), LONGEST_DELAY_PER_CALL),
         span("fault.for", super::fault::FOR.0, super::fault::FOR.1),
         ("impair.out.burst", "1".into(), LONGEST_BURST.to_string()),
         ("impair.back.burst", "1".into(), LONGEST_BURST.to_string()),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::Scenario;
 use super::error::{MOST_SHOWN, Problem, Problems};
 use super::needs::Pool;
 use super::ranges::MOST_CALLS;
-use super::{Needs, Scenario};
 use crate::gate::{Gate, GateError};
 use crate::search::{Goal, Kind, LONGEST_NAME, Load, MOST_GOALS, Settings, Traffic, Unjudged, is_goal_name};
 use crate::values::{Percent, Span};
@@ -16,14 +16,13 @@ const MOST_GATES: usize = 100;
 const MOST_RATE: f64 = 10_000.0;
 
 impl Scenario {
-    /// The largest load of a search that the ports carry; `None` for attempts a second, of which they say nothing.
-    pub fn ports_most(&self) -> Option<Load> {
-        Load::calls(Needs::most_calls(self)).filter(|_| self.search.kind == Kind::Calls)
-    }
-
     /// Traffic of a trial, as far as it says how many samples its gates get.
     pub fn traffic(&self) -> Traffic {
-        Traffic { ptime: self.media.ptime.0, call_duration: self.load.mean_call() }
+        Traffic {
+            ptime: self.media.ptime.0,
+            call_duration: self.load.mean_call(),
+            warmup: self.measure.warmup.0,
+        }
     }
 
     /// The goals of a search: those of `[search.goals]`, or one of the scenario's own gates, which is called as they
@@ -271,11 +270,9 @@ mod tests {
         assert_eq!(scenario.search.smallest().map(|load| load.to_string()).as_deref(), Some("0.5/s"));
         let names: Vec<_> = scenario.goals().into_iter().map(|goal| (goal.name, goal.gates.len())).collect();
         assert_eq!(names, [("good".to_string(), 1), ("tolerable".to_string(), 1)]);
-        assert_eq!(scenario.ports_most(), None);
         let plain = Resolved::read("gates.require = ['loss.ratio < 1%']", "x.toml", &[]).unwrap().scenario;
         let names: Vec<_> = plain.goals().into_iter().map(|goal| (goal.name, goal.gates.len())).collect();
         assert_eq!(names, [("gates".to_string(), 1)]);
-        assert_eq!(plain.ports_most().map(|load| load.to_string()).as_deref(), Some("2,500 calls"));
         let set = [Override::set("search.goals.good=[\"rtt.p98 < 1ms\"]")];
         let error = Resolved::read("", "x.toml", &set).unwrap_err().rendered;
         assert!(error.contains("--set search.goals.good") && error.contains("did you mean"), "{error}");

@@ -53,7 +53,10 @@ pub enum Ending {
     /// The bounds are no further apart than the width.
     Regular,
     /// No load up to the largest of the search failed: the lower bound is a floor.
-    Floor,
+    Floor {
+        /// What ends the search there, in words.
+        by: String,
+    },
     /// No load failed up to the largest that the driver manages.
     DriverLimit,
     /// The time limit came first.
@@ -72,6 +75,13 @@ pub enum Ending {
     },
     /// The smallest load of the search failed.
     MinimumFails,
+    /// Asterisk, the service or the driver broke in a trial: that may be the answer.
+    Broke {
+        /// The load.
+        load: Load,
+        /// The breakage.
+        reason: String,
+    },
     /// The user interrupted it.
     Interrupted,
 }
@@ -123,10 +133,13 @@ impl GoalAnswer {
         ending: Ending,
         at_lower: Option<&Tally>,
         at_upper: Option<&Tally>,
+        suspect: Option<(Load, &Tally)>,
     ) -> GoalAnswer {
         let broke = at_upper.and_then(|tally| tally.bad.as_ref()).map(Broke::of);
         let per_core = lower.zip(at_lower).and_then(|(load, tally)| per_core(load, tally.good));
-        let sentence = wording::sentence(lower, upper, &ending, broke.as_ref());
+        let suspect = suspect.and_then(|(load, tally)| Some((load, Broke::of(tally.bad.as_ref()?))));
+        let suspect = suspect.as_ref().map(|(load, broke)| (*load, broke));
+        let sentence = wording::sentence(lower, upper, &ending, broke.as_ref(), suspect);
         GoalAnswer { goal: goal.into(), lower, upper, ending, broke, per_core, sentence }
     }
 
@@ -216,7 +229,7 @@ mod tests {
         let load = |calls: Option<u32>| calls.and_then(Load::calls);
         let goals = goals.iter().map(|(name, lower, upper)| {
             let bounds = Bounds { lower: load(*lower), upper: load(*upper) };
-            GoalAnswer::of(name, bounds, Ending::Regular, None, None)
+            GoalAnswer::of(name, bounds, Ending::Regular, None, None, None)
         });
         Answer::of(Kind::Calls, goals.collect(), None, 9, 0)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::classify::{Class, Rule, Sums, classify, leans_bad};
 use super::load::Load;
-use super::trial::{Length, Outcome, Trial};
+use super::trial::{Ended, Length, Outcome, Trial};
 use crate::values::Value;
 
 /// Trials at one load, summed up: what a search keeps of them.
@@ -69,6 +69,8 @@ impl Tally {
             (Outcome::Good, Length::Full) => &mut self.sums.full_good,
             (Outcome::Bad { .. }, Length::Short) => &mut self.sums.short_bad,
             (Outcome::Bad { .. }, Length::Full) => &mut self.sums.full_bad,
+            // They say nothing of the load, and nothing of the machine.
+            (Outcome::Void { .. }, _) if matches!(trial.ended, Ended::Broke | Ended::Interrupted) => return,
             (Outcome::Void { reason }, _) => {
                 self.voids += 1;
                 self.void_reason.clone_from(reason);

@@ -89,10 +89,14 @@ pub fn outcome(load: Load, summary: &Summary, verdict: &Verdict) -> Outcome {
     if doubt.extent == Extent::Everything {
         return void(doubt.reasons.last().map_or("nothing is known of it", String::as_str));
     }
+    // Whatever the gates say, it was another load.
+    if let Some(void) = kept_back(summary) {
+        return void;
+    }
     if let Some(broken) = first_broken(summary, verdict) {
         return bad(&broken.expression, &broken.actual);
     }
-    if let Some(fault) = not_offered(load, summary) {
+    if let Some(fault) = not_offered(load, summary, verdict) {
         return fault;
     }
     // Judged by gates other than those that ended it, and none of them was broken or in doubt.
@@ -118,17 +122,29 @@ fn first_broken<'a>(summary: &Summary, verdict: &'a Verdict) -> Option<&'a GateR
     broken.find(|gate| Some(gate.expression.as_str()) == ender).or(first)
 }
 
-/// The load was not the one that was wanted: the driver had no ports, or the target took fewer calls.
-fn not_offered(load: Load, summary: &Summary) -> Option<Outcome> {
-    let environment = &summary.environment;
-    let Suppressed { cap, port, late } = environment.suppressed;
+/// Attempts that the scenario's own cap, or a want of ports, kept back: no load of the target's.
+fn kept_back(summary: &Summary) -> Option<Outcome> {
+    let Suppressed { cap, port, .. } = summary.environment.suppressed;
     let causes = [
-        (port, "the driver had no port for", "widen media.ports"),
+        (port, "the driver had no port for", "widen media.ports, or raise the limit of descriptors"),
         (cap, "as many calls as load.calls allows were up at", "raise load.calls"),
-        (late, "the driver was too late for", "a machine of its own keeps it on time"),
     ];
-    if let Some((attempts, what, cure)) = causes.into_iter().find(|(attempts, _, _)| *attempts > 0) {
-        return Some(void(&format!("{what} {}; {cure}", counted(attempts, "attempt"))));
+    let (attempts, what, cure) = causes.into_iter().find(|(attempts, _, _)| *attempts > 0)?;
+    Some(void(&format!("{what} {}; {cure}", counted(attempts, "attempt"))))
+}
+
+/// The load was not the one that was wanted: the driver was late for it, or the target took fewer calls.
+fn not_offered(load: Load, summary: &Summary, verdict: &Verdict) -> Option<Outcome> {
+    let late = summary.environment.suppressed.late;
+    let offered = summary.environment.suppressed_attempts + summary.calls.len() as u64;
+    if late as f64 > (1.0 - LEAST_HELD) * offered as f64 {
+        let said = counted(late, "attempt");
+        return Some(match is_full(summary, verdict) {
+            true => bad("calls.suppressed_late_count == 0", &late.to_string()),
+            false => {
+                void(&format!("the driver was too late for {said}; a machine of its own keeps it on time"))
+            }
+        });
     }
     let number = |name| summary.metric(name).and_then(|metric| metric.value.number());
     let attempts = number("calls.attempts").unwrap_or_default();

@@ -11,6 +11,8 @@
 mod answer;
 mod bounds;
 mod classify;
+#[cfg(test)]
+mod going_on;
 mod judged;
 mod load;
 mod planner;
@@ -27,11 +29,11 @@ pub use answer::{Answer, Broke, Change, Comparison, Ending, GoalAnswer, compare}
 pub use classify::{Class, Rule, Sums, classify};
 pub use judged::{Planned, outcome};
 pub use load::{Kind, Load};
-pub use planner::{Conditions, Costs, Cut, Search, Step};
+pub use planner::{Conditions, Costs, Cut, Most, Search, Step};
 pub use require::{Require, RequireError};
 pub use samples::{Goal, Traffic, Unjudged};
 pub use settings::Settings;
-pub(crate) use stored::{LONGEST_NAME, MOST_GOALS, is_goal_name};
+pub(crate) use stored::{LONGEST_NAME, MOST_GOALS, is_folder, is_goal_name};
 pub use stored::{MOST_BYTES, StoredError, read, write};
 pub use trial::{Ended, FORMAT, Figures, Length, Outcome, Trial};
 pub use wording::range;

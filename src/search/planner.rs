@@ -28,8 +28,17 @@ pub struct Costs {
     pub ramp_of_one: Duration,
 }
 
+/// The largest load that something carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Most {
+    /// The load.
+    pub load: Load,
+    /// What carries no more, in words: `media.ports 10000-20000`.
+    pub by: String,
+}
+
 /// Circumstances of a search.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Conditions {
     /// Traffic of its trials.
     pub traffic: Traffic,
@@ -37,8 +46,8 @@ pub struct Conditions {
     pub costs: Costs,
     /// The largest load that the driver manages against its own echo; `None` where that was not measured.
     pub driver_most: Option<Load>,
-    /// The largest load that the ports carry, for a search that names no largest one; `None` where that is not known.
-    pub ports_most: Option<Load>,
+    /// The largest load that ports, descriptors and the scenario's own cap carry; `None` where that is not known.
+    pub cap: Option<Most>,
 }
 
 /// A search: its settings, and its trials summed up by load.
@@ -47,7 +56,10 @@ pub struct Search {
     kind: Kind,
     rule: Rule,
     min: Load,
-    max: Load,
+    /// The largest load that it was told to try.
+    named: Option<Load>,
+    /// The largest load to try.
+    max: Most,
     is_max_the_drivers: bool,
     /// In millionths.
     width: u64,
@@ -85,12 +97,14 @@ pub enum Step {
 }
 
 /// The reason for which a search ends before it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cut {
     /// The time limit.
     OutOfTime,
     /// The user.
     Interrupted,
+    /// Asterisk, the service or the driver, which broke in a trial at that load, for a reason in words.
+    Broke(Load, String),
 }
 
 /// A trial that a goal wants.
@@ -105,15 +119,20 @@ impl Search {
     /// A search without trials, of a valid scenario's settings.
     pub fn new(settings: &Settings, goals: Vec<Goal>, conditions: Conditions) -> Search {
         let min = settings.smallest().unwrap_or_else(|| settings.kind.usual_min());
-        let named = settings.largest().or(conditions.ports_most);
-        let most = named.unwrap_or_else(|| settings.kind.load(u32::MAX));
-        let driver_most = conditions.driver_most.filter(|driver| *driver < most);
+        let named = settings.largest();
+        let of_settings = named.map(|load| Most { load, by: "search.max".into() });
+        let most = of_settings.into_iter().chain(conditions.cap.clone()).min_by_key(|most| most.load);
+        let largest = settings.kind.load(u32::MAX);
+        let most =
+            most.unwrap_or_else(|| Most { load: largest, by: "the largest load that there is".into() });
+        let driver_most = conditions.driver_most.filter(|driver| *driver < most.load);
         let (goals, gates): (_, Vec<_>) = goals.into_iter().map(|goal| (goal.name, goal.gates)).unzip();
         Search {
             kind: settings.kind,
             rule: settings.rule(),
             min,
-            max: driver_most.unwrap_or(most),
+            named,
+            max: driver_most.map(|load| Most { load, by: "the driver".into() }).unwrap_or(most),
             is_max_the_drivers: driver_most.is_some(),
             width: settings.width_millionths(),
             initial: settings.initial_ms().map(Duration::from_millis),
@@ -130,9 +149,11 @@ impl Search {
     }
 
     /// Adds a trial, new or stored. What it says of a goal that the search does not have is left out, and so is a
-    /// trial of another kind of load, or of one below the smallest or above the largest of this search.
+    /// trial of another kind of load, or of one below the smallest or above the largest that its settings name. What
+    /// the driver manages today bounds new trials alone.
     pub fn add(&mut self, trial: &Trial) {
-        if trial.load.kind() != self.kind || !(self.min..=self.max).contains(&trial.load) {
+        let is_above = self.named.is_some_and(|most| trial.load > most);
+        if trial.load.kind() != self.kind || trial.load < self.min || is_above {
             return;
         }
         self.loads.entry(trial.load).or_default().add(trial, &self.goals);
@@ -161,14 +182,19 @@ impl Search {
     /// The answer by the trials so far. Goals that want more trials end for the reason of the cut.
     pub fn answer(&self, cut: Cut) -> Answer {
         let goals = (0..self.goals.len()).map(|goal| {
-            let ending = match (self.wish(goal), cut) {
+            let ending = match (self.wish(goal), &cut) {
                 (Err(ending), _) => ending,
                 (Ok(_), Cut::OutOfTime) => Ending::OutOfTime,
                 (Ok(_), Cut::Interrupted) => Ending::Interrupted,
+                (Ok(_), Cut::Broke(load, reason)) => Ending::Broke { load: *load, reason: reason.clone() },
             };
-            let bounds = self.relevant(goal);
+            let (bounds, course) = (self.relevant(goal), self.course(goal));
             let tally = |load: Option<Load>| load.and_then(|load| self.tally(load, goal));
-            GoalAnswer::of(&self.goals[goal], bounds, ending, tally(bounds.lower), tally(bounds.upper))
+            // A load that was bad so far, and which more trials would have decided.
+            let suspect = course.upper.filter(|_| !course.is_rejected);
+            let suspect = suspect.zip(tally(suspect));
+            let (at_lower, at_upper) = (tally(bounds.lower), tally(bounds.upper));
+            GoalAnswer::of(&self.goals[goal], bounds, ending, at_lower, at_upper, suspect)
         });
         Answer::of(self.kind, goals.collect(), none_lost(&self.loads), self.trials, self.leaking)
     }
@@ -215,10 +241,10 @@ impl Search {
     }
 
     fn longest_above(&self, lower: Load) -> Duration {
-        if lower >= self.max {
+        if lower >= self.max.load {
             return Duration::ZERO;
         }
-        let next = lower.doubled(self.max);
+        let next = lower.doubled(self.max.load);
         let rest = self.longest_between(lower, next).max(self.longest_above(next));
         self.longest_at(next).saturating_add(rest)
     }
@@ -243,14 +269,14 @@ impl Search {
         if tally.counted >= self.full_trials + TRIALS_TO_SPARE {
             return Err(Ending::Undecided { load });
         }
-        let length = if self.begins_short(load, &tally.sums) { Length::Short } else { Length::Full };
+        let length = if self.begins_short(load, tally) { Length::Short } else { Length::Full };
         Ok(Wish { load, length, goal })
     }
 
     /// The load to try next for a goal: the first, twice the last that was carried, one in the middle; in the end the
     /// one that has been bad so far, which is rejected for good or was an accident.
     fn next_load(&self, goal: usize) -> Result<Load, Ending> {
-        if self.min > self.max {
+        if self.min > self.max.load {
             return Err(Ending::DriverLimit);
         }
         let Course { lower, hopeful, upper, is_rejected } = self.course(goal);
@@ -263,21 +289,32 @@ impl Search {
                 }
             }
             (None, _) => Ok(self.min),
-            (Some(_), _) if hopeful.is_some() => Ok(hopeful.unwrap_or(self.min)),
-            (Some(lower), None) if lower < self.max => Ok(lower.doubled(self.max)),
+            (Some(lower), _) if hopeful.is_some() => self.within_reach(hopeful.unwrap_or(self.min), lower),
+            (Some(lower), None) if lower < self.max.load => Ok(lower.doubled(self.max.load)),
             (Some(_), None) if self.is_max_the_drivers => Err(Ending::DriverLimit),
-            (Some(_), None) => Err(Ending::Floor),
-            (Some(lower), Some(upper)) if !lower.is_close_to(upper, self.width) => Ok(lower.between(upper)),
+            (Some(_), None) => Err(Ending::Floor { by: self.max.by.clone() }),
+            (Some(lower), Some(upper)) if !lower.is_close_to(upper, self.width) => {
+                self.within_reach(lower.between(upper), lower)
+            }
             (Some(_), Some(_)) if is_rejected => Err(Ending::Regular),
-            (Some(_), Some(upper)) => Ok(upper),
+            (Some(lower), Some(upper)) => self.within_reach(upper, lower),
+        }
+    }
+
+    /// A load to try next, or the largest that the driver manages today where it managed more before.
+    fn within_reach(&self, load: Load, lower: Load) -> Result<Load, Ending> {
+        match load <= self.max.load {
+            true => Ok(load),
+            false if lower < self.max.load => Ok(self.max.load),
+            false => Err(Ending::DriverLimit),
         }
     }
 
     /// True if a load that was not tried begins with a short trial: where there is one, and it gives every gate its
-    /// samples.
-    fn begins_short(&self, load: Load, sums: &Sums) -> bool {
+    /// samples. One that has said nothing is followed by a full one, which may say more.
+    fn begins_short(&self, load: Load, tally: &Tally) -> bool {
         let judges = |hold| self.conditions.traffic.unjudged(&self.gates, load, hold).is_none();
-        sums.are_empty() && self.initial.is_some_and(judges)
+        tally.sums.are_empty() && tally.voids == 0 && self.initial.is_some_and(judges)
     }
 
     fn course(&self, goal: usize) -> Course {

@@ -23,6 +23,8 @@ pub struct Traffic {
     pub ptime: Duration,
     /// Mean length of a call; `None` where calls last as long as the trial.
     pub call_duration: Option<Duration>,
+    /// Of a call, in which its packets do not count.
+    pub warmup: Duration,
 }
 
 /// A gate that cannot be judged in a trial of a given length at a given load.
@@ -43,7 +45,7 @@ impl Traffic {
     pub fn unjudged(&self, gates: &[Gate], load: Load, hold: Duration) -> Option<Unjudged> {
         gates.iter().find_map(|gate| {
             let needs = samples_needed(gate)?;
-            let (at_once, per_second) = self.samples(gate, load)?;
+            let (at_once, per_second) = self.samples(gate, load, needs)?;
             let has = (at_once + per_second * hold.as_secs_f64()) as u64;
             let seconds = ((needs as f64 - at_once) / per_second).ceil();
             let would_do = Duration::try_from_secs_f64(seconds).ok().map(Span);
@@ -53,12 +55,17 @@ impl Traffic {
 
     /// Samples of a gate's metric in a trial: those that any trial has, and those of each second. `None` where they
     /// are not foreseen.
-    fn samples(&self, gate: &Gate, load: Load) -> Option<(f64, f64)> {
+    fn samples(&self, gate: &Gate, load: Load, needs: u64) -> Option<(f64, f64)> {
         let packets_per_call = 1.0 / self.ptime.as_secs_f64();
         let calls_a_second = self.call_duration.map(|duration| 1.0 / duration.as_secs_f64());
         let group = match gate.subject {
-            // A call that ends before the trial does has fewer.
-            Subject::EveryCall(_) => return Some((0.0, packets_per_call)),
+            Subject::EveryCall(_) => {
+                let of_a_call =
+                    |call: Duration| call.saturating_sub(self.warmup).as_secs_f64() * packets_per_call;
+                // A call that is too short has too few however long the trial is.
+                let has = self.call_duration.map(of_a_call).filter(|has| *has < needs as f64);
+                return Some(has.map_or((0.0, packets_per_call), |has| (has, 0.0)));
+            }
             Subject::Run(definition) => definition.group,
             // A search has no stages.
             Subject::Stage(..) => return None,
@@ -96,7 +103,11 @@ mod tests {
     }
 
     fn traffic(call_s: Option<u64>) -> Traffic {
-        Traffic { ptime: Duration::from_millis(20), call_duration: call_s.map(Duration::from_secs) }
+        Traffic {
+            ptime: Duration::from_millis(20),
+            call_duration: call_s.map(Duration::from_secs),
+            warmup: Duration::from_secs(2),
+        }
     }
 
     fn would_do(traffic: Traffic, gate: &str, load: Load, seconds: u64) -> Option<Option<String>> {
@@ -116,6 +127,12 @@ mod tests {
             would_do(traffic(None), "every call: rtt.p95 < 20ms", calls(900), 15),
             Some(Some("40s".into()))
         );
+        assert_eq!(
+            would_do(traffic(Some(30)), "every call: rtt.p95 < 20ms", calls(900), 60),
+            Some(None),
+            "a call has 1,400 packets, and 2,000 are needed"
+        );
+        assert_eq!(would_do(traffic(Some(90)), "every call: rtt.p95 < 20ms", calls(900), 60), None);
         let found = traffic(None).unjudged(&gates(&["rtt.p99 < 20ms"]), calls(10), Duration::from_secs(15));
         let found = found.unwrap();
         assert_eq!((found.has, found.needs, found.gate.as_str()), (7_500, 10_000, "rtt.p99 < 20ms"));

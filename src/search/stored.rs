@@ -101,8 +101,8 @@ fn is_readable(outcome: &Outcome) -> bool {
     }
 }
 
-/// True for the name of a folder within the search's own.
-fn is_folder(name: &str) -> bool {
+/// True for the name of a folder within the search's own: a page links to it.
+pub(crate) fn is_folder(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     (1..=255).contains(&name.len()) && name.chars().all(fits) && !name.starts_with('.')
 }

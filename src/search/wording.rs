@@ -10,11 +10,14 @@ pub(super) fn sentence(
     upper: Option<Load>,
     ending: &Ending,
     broke: Option<&Broke>,
+    suspect: Option<(Load, &Broke)>,
 ) -> String {
     let of_gate = upper.zip(broke).map(|(upper, broke)| broken(upper, broke));
+    let of_suspect = suspect.map(|(load, broke)| so_far(load, broke));
     let full = "the machine was full, so this is the capacity of this machine with driver, service and Asterisk on it";
     let of_machine = broke.filter(|broke| broke.full_of_own_load).map(|_| full.to_string());
-    let clauses: Vec<_> = [of_gate, irregular(ending), of_machine].into_iter().flatten().collect();
+    let clauses: Vec<_> =
+        [of_gate, irregular(ending), of_suspect, of_machine].into_iter().flatten().collect();
     match clauses.is_empty() {
         true => range(lower, upper),
         false => format!("{}: {}", range(lower, upper), clauses.join("; ")),
@@ -48,24 +51,34 @@ fn broken(upper: Load, Broke { gate, actual, asterisk_cores, machine_cores, .. }
     format!("at {} `{gate}` broke first ({actual}){cores}", figure(upper))
 }
 
+/// A load that was bad, in too little time to decide it.
+fn so_far(load: Load, Broke { gate, actual, .. }: &Broke) -> String {
+    format!("at {} `{gate}` was broken ({actual}), for too short a time to decide that load", figure(load))
+}
+
 /// The reason for which an answer is not regular, and the cure where there is one.
 fn irregular(ending: &Ending) -> Option<String> {
     Some(match ending {
         Ending::Regular => return None,
-        Ending::Floor => {
-            "it never failed up to the maximum; raise search.max, or widen the ports, to find more".into()
+        Ending::Floor { by } => {
+            format!("it never failed, and {by} ends the search there; raise that to find more")
         }
         Ending::DriverLimit => {
             "limited by the driver, which manages no more against its own echo on this machine".into()
         }
         Ending::OutOfTime => "out of time before the bounds came close; raise search.time_limit".into(),
         Ending::VoidTooOften { load, reason } => {
-            format!("limited by the driver: every trial at {load} was void, the last because {reason}")
+            format!(
+                "limited by the driver: trials at {load} were void again and again, the last because {reason}"
+            )
         }
         Ending::Undecided { load } => {
             format!("trials at {load} ended too early to decide it; raise gates.abort_after")
         }
         Ending::MinimumFails => "the smallest load of the search fails already; lower search.min".into(),
+        Ending::Broke { load, reason } => {
+            format!("the trial at {load} broke: {reason}; --resume tries it again")
+        }
         Ending::Interrupted => "interrupted before the bounds came close".into(),
     })
 }
@@ -117,25 +130,25 @@ mod tests {
             full_of_own_load: false,
         };
         assert_eq!(
-            sentence(calls(187), calls(196), &Ending::Regular, Some(&broke)),
+            sentence(calls(187), calls(196), &Ending::Regular, Some(&broke), None),
             "187 to 196 calls: at 196 `rtt.p99 < 20ms` broke first (24.100 ms), Asterisk had 1.71 of 2 cores"
         );
         let full = Broke { full_of_own_load: true, asterisk_cores: None, ..broke.clone() };
         assert_eq!(
-            sentence(Load::rate(12.1), Load::rate(12.5), &Ending::Regular, Some(&full)),
+            sentence(Load::rate(12.1), Load::rate(12.5), &Ending::Regular, Some(&full), None),
             "12.1 to 12.5/s: at 12.5 `rtt.p99 < 20ms` broke first (24.100 ms); the machine was full, so this is the \
              capacity of this machine with driver, service and Asterisk on it"
         );
         assert_eq!(
-            sentence(calls(1400), None, &Ending::Floor, None),
-            "at least 1,400 calls: it never failed up to the maximum; raise search.max, or widen the ports, to find more"
+            sentence(calls(1400), None, &Ending::Floor { by: "search.max".into() }, None, None),
+            "at least 1,400 calls: it never failed, and search.max ends the search there; raise that to find more"
         );
         assert_eq!(
-            sentence(calls(400), None, &Ending::DriverLimit, None),
+            sentence(calls(400), None, &Ending::DriverLimit, None, None),
             "at least 400 calls: limited by the driver, which manages no more against its own echo on this machine"
         );
         assert_eq!(
-            sentence(None, calls(10), &Ending::MinimumFails, Some(&broke)),
+            sentence(None, calls(10), &Ending::MinimumFails, Some(&broke), None),
             "fewer than 10 calls: at 10 `rtt.p99 < 20ms` broke first (24.100 ms), Asterisk had 1.71 of 2 cores; the \
              smallest load of the search fails already; lower search.min"
         );
@@ -144,16 +157,27 @@ mod tests {
             reason: "this machine was disturbed".into(),
         };
         assert_eq!(
-            sentence(calls(100), None, &void, None),
-            "at least 100 calls: limited by the driver: every trial at 140 calls was void, the last because this \
-             machine was disturbed"
+            sentence(calls(100), None, &void, None, None),
+            "at least 100 calls: limited by the driver: trials at 140 calls were void again and again, the last \
+             because this machine was disturbed"
         );
         assert_eq!(
-            sentence(None, None, &Ending::Interrupted, None),
+            sentence(None, None, &Ending::Interrupted, None, None),
             "the capacity is not known: interrupted before the bounds came close"
         );
+        assert_eq!(
+            sentence(calls(268), None, &Ending::Interrupted, None, Some((Load::calls(320).unwrap(), &broke))),
+            "at least 268 calls: interrupted before the bounds came close; at 320 `rtt.p99 < 20ms` was broken (24.100 \
+             ms), for too short a time to decide that load"
+        );
+        let crash =
+            Ending::Broke { load: Load::calls(320).unwrap(), reason: "Asterisk ended (signal: 11)".into() };
+        assert_eq!(
+            sentence(calls(226), None, &crash, None, None),
+            "at least 226 calls: the trial at 320 calls broke: Asterisk ended (signal: 11); --resume tries it again"
+        );
         for ending in [Ending::OutOfTime, Ending::Undecided { load: Load::calls(140).unwrap() }] {
-            assert!(sentence(calls(1), calls(9), &ending, None).starts_with("1 to 9 calls: "));
+            assert!(sentence(calls(1), calls(9), &ending, None, None).starts_with("1 to 9 calls: "));
         }
         assert_eq!(leaks(0, 9), None);
         assert!(leaks(2, 9).is_some_and(|text| text.contains("2 of 9 trials")));

@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::delay::Hold;
 use crate::rtp::Codec;
+use crate::scheduling::Priority;
 use crate::values::{HostPort, PortRange, Span};
 
 /// Longer than a second, and callers would be waiting for the far end to speak.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// With a hundred calls ten seconds: nobody is served any more.
+const LONGEST_DELAY_PER_CALL: Duration = Duration::from_millis(100);
 
 /// Settings of the service.
 // The doc comments of the fields are the help of the flags; a file has the fields' names as keys.
@@ -50,10 +55,14 @@ pub struct ServiceConfig {
     /// purpose, to try gates and comparisons on. Not with an echo server.
     #[arg(long, value_name = "DURATION")]
     pub delay: Option<Span>,
-    /// Give the thread that sends the media back a real-time priority (SCHED_FIFO): a busy machine then delays the
-    /// packets less.
-    #[arg(long)]
-    pub realtime: bool,
+    /// Hold every packet longer by this for each call that is up, as in 100us, at most 100ms: a service whose capacity
+    /// is known, to try searches on. Not with an echo server.
+    #[arg(long, value_name = "DURATION")]
+    pub delay_per_call: Option<Span>,
+    /// Priority of the thread that sends the media back: a busy machine delays packets less with a raised one (nice
+    /// -15), and least with real time (SCHED_FIFO), for which an Asterisk beside it pays.
+    #[arg(long, value_name = "PRIORITY", default_value = "ordinary")]
+    pub priority: Priority,
     /// Write all that was counted into this file at the end, as JSON.
     ///
     /// SIGUSR1 writes it at once, and SIGUSR2 counts from zero.
@@ -85,7 +94,8 @@ impl Default for ServiceConfig {
             http: (Ipv4Addr::LOCALHOST, 9090).into(),
             echo: None,
             delay: None,
-            realtime: false,
+            delay_per_call: None,
+            priority: Priority::Ordinary,
             metrics_file: None,
             codec: Codec::Pcmu,
             hangup_after: None,
@@ -109,8 +119,12 @@ impl ServiceConfig {
             ),
             (self.delay.is_some_and(|delay| delay.0 > LONGEST_DELAY), "--delay is at most 1s"),
             (
-                self.delay.is_some() && self.echo.is_some(),
-                "--delay and --echo exclude each other: leave one of them out",
+                self.delay_per_call.is_some_and(|delay| delay.0 > LONGEST_DELAY_PER_CALL),
+                "--delay-per-call is at most 100ms",
+            ),
+            (
+                self.delay.or(self.delay_per_call).is_some() && self.echo.is_some(),
+                "--delay, --delay-per-call and --echo exclude each other: leave --echo out, or the delays",
             ),
             (self.hangup_every == 0, "--hangup-every counts calls: give 1 or more"),
             (
@@ -119,6 +133,14 @@ impl ServiceConfig {
             ),
         ];
         problems.into_iter().find(|(is_wrong, _)| *is_wrong).map_or(Ok(()), |(_, why)| Err(why.into()))
+    }
+}
+
+impl ServiceConfig {
+    /// How long packets are held before they go back.
+    pub(super) fn hold(&self) -> Hold {
+        let time = |span: Option<Span>| span.map_or(Duration::ZERO, |span| span.0);
+        Hold { each: time(self.delay), per_call: time(self.delay_per_call) }
     }
 }
 
@@ -141,6 +163,7 @@ mod tests {
         for (config, word) in [
             (ServiceConfig { password: String::new(), ..good.clone() }, "ARI_PASS"),
             (ServiceConfig { delay: delay("2s"), ..good.clone() }, "at most 1s"),
+            (ServiceConfig { delay_per_call: delay("1s"), ..good.clone() }, "at most 100ms"),
             (
                 ServiceConfig { delay: delay("1s"), echo: "h:1".parse().ok(), ..good.clone() },
                 "exclude each other",

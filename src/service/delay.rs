@@ -14,22 +14,40 @@ use crate::stamp::Stamp;
 /// is touched only as far as it is used.
 const MOST: usize = 1 << 16;
 
+/// How long packets are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hold {
+    /// Every packet.
+    pub each: Duration,
+    /// Longer for every call that is up: a service with a known capacity.
+    pub per_call: Duration,
+}
+
+impl Hold {
+    /// True if no packet is held.
+    pub fn is_none(&self) -> bool {
+        self.each.is_zero() && self.per_call.is_zero()
+    }
+}
+
 /// The packets that are held, and the timer that wakes for the next.
 pub struct Delay {
-    by: Duration,
-    line: DelayLine,
+    hold: Hold,
+    calls: u32,
+    /// By stream and time of arrival.
+    line: DelayLine<(u64, Stamp)>,
     timer: TimerFd,
 }
 
 impl Delay {
-    /// Holds every packet for `by`.
+    /// Holds packets as long as `hold` says.
     ///
     /// # Errors
     /// Errors of timerfd_create(2), for want of descriptors.
-    pub fn new(by: Duration) -> io::Result<Self> {
+    pub fn new(hold: Hold) -> io::Result<Self> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-        Ok(Delay { by, line: DelayLine::new(MOST, DATAGRAM), timer })
+        Ok(Delay { hold, calls: 0, line: DelayLine::new(MOST, DATAGRAM), timer })
     }
 
     /// Readable when [`Delay::release`] has something to do.
@@ -37,10 +55,21 @@ impl Delay {
         &self.timer
     }
 
+    /// Counts a call that has come up.
+    pub fn joined(&mut self) {
+        self.calls += 1;
+    }
+
+    /// Counts a call that has ended.
+    pub fn left(&mut self) {
+        self.calls = self.calls.saturating_sub(1);
+    }
+
     /// Takes a packet of `stream` in; false when there is no room, and it is lost.
     pub fn hold(&mut self, stream: u64, in_at: Stamp, packet: &[u8], now: Stamp) -> bool {
         let is_first = self.line.is_empty();
-        let is_held = self.line.push(in_at + self.by, packet, stream);
+        let by = self.hold.each + self.hold.per_call * self.calls;
+        let is_held = self.line.push(in_at + by, packet, (stream, in_at));
         if is_first {
             self.set(now);
         }
@@ -50,7 +79,8 @@ impl Delay {
     /// Hands over what is due: its stream, when it came, its bytes.
     pub fn release(&mut self, now: Stamp, mut each: impl FnMut(u64, Stamp, &[u8])) {
         while let Some(due) = self.line.pop_due(now) {
-            each(due.tag, due.at - self.by, due.bytes);
+            let (stream, in_at) = due.tag;
+            each(stream, in_at, due.bytes);
         }
         self.set(now);
     }
@@ -79,7 +109,7 @@ mod tests {
     #[test]
     fn packets_leave_in_their_order_when_their_time_has_come_and_the_timer_says_so() {
         let ms = Duration::from_millis;
-        let mut delay = Delay::new(ms(2)).unwrap();
+        let mut delay = Delay::new(Hold { each: ms(2), ..Hold::default() }).unwrap();
         let mut poller = Poller::new().unwrap();
         poller.add(delay.timer(), 7).unwrap();
         let start = crate::clock::now();
@@ -95,5 +125,28 @@ mod tests {
         }
         assert_eq!(seen, [(1, start, b"a".to_vec()), (2, start + ms(1), b"b".to_vec())]);
         poller.wait(0, |_| panic!("nothing is held, and the timer rests")).unwrap();
+    }
+
+    #[test]
+    fn each_call_that_is_up_holds_every_packet_a_little_longer() {
+        let ms = Duration::from_millis;
+        let mut delay = Delay::new(Hold { each: ms(1), per_call: ms(2) }).unwrap();
+        let start = crate::clock::now();
+        let after = |delay: &mut Delay| {
+            assert!(delay.hold(1, start, b"a", start));
+            let is_due = |delay: &mut Delay, n| {
+                let mut seen = 0;
+                delay.release(start + ms(n), |_, at, _| seen += u64::from(at == start));
+                seen == 1
+            };
+            (0..).find(|n| is_due(delay, *n)).unwrap()
+        };
+        delay.joined();
+        assert_eq!(after(&mut delay), 3);
+        delay.joined();
+        delay.joined();
+        assert_eq!(after(&mut delay), 7);
+        delay.left();
+        assert_eq!(after(&mut delay), 5);
     }
 }

@@ -106,8 +106,8 @@ impl AriService {
         };
         let listener = listen(config.http).await?;
         let (sender, stream_events) = mpsc::unbounded_channel();
-        let delay = config.delay.map(|delay| delay.0).filter(|delay| !delay.is_zero());
-        let reflector = Reflector::start(config.port_range, echo.is_some(), delay, config.realtime, sender);
+        let reflector =
+            Reflector::start(config.port_range, echo.is_some(), config.hold(), config.priority, sender);
         let reflector = reflector.map_err(ServiceError::media)?;
         let events = connect(&config).await?;
         let shared = Arc::new(SharedCounts::new(reflector.totals().clone()));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::delay::Delay;
+use super::delay::{Delay, Hold};
 use super::media::{MediaCounts, MediaTotals};
 use super::relay::{InFlight, RelayCounts};
 use super::sockets::Sockets;
@@ -20,7 +20,7 @@ use super::way::{Next, Stream, Way};
 use crate::clock;
 use crate::net::poller::{Poller, Waker};
 use crate::net::udp::{self, Batch};
-use crate::scheduling::Scheduling;
+use crate::scheduling::{Priority, Scheduling};
 use crate::stamp::Stamp;
 use crate::values::PortRange;
 
@@ -69,9 +69,9 @@ pub struct Reflector {
 
 impl Reflector {
     /// Starts the thread for streams on ports of `range`. Each stream's first packet and its end go to
-    /// `events`, which closes when the thread ends. With `delay` every packet is held for so long before
-    /// it goes back; `has_echo` says whether streams come with a socket towards an echo server. The thread is
-    /// `realtime` where the kernel permits it.
+    /// `events`, which closes when the thread ends. Every packet is held as `hold` says before
+    /// it goes back; `has_echo` says whether streams come with a socket towards an echo server. The thread
+    /// has `priority` where the kernel permits it.
     ///
     /// The queues in both directions are bounded by the ports: each has at most one stream, with
     /// three commands and two events in its life.
@@ -81,8 +81,8 @@ impl Reflector {
     pub fn start(
         range: PortRange,
         has_echo: bool,
-        delay: Option<Duration>,
-        realtime: bool,
+        hold: Hold,
+        priority: Priority,
         events: UnboundedSender<StreamEvent>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
@@ -90,7 +90,7 @@ impl Reflector {
         let (sender, commands) = channel();
         let totals = Arc::new(MediaTotals::new(has_echo));
         let calls: Vec<_> = (0..range.count()).map(|_| None).collect();
-        let delay = delay.map(Delay::new).transpose()?;
+        let delay = (!hold.is_none()).then(|| Delay::new(hold)).transpose()?;
         if let Some(delay) = &delay {
             poller.add(delay.timer(), DELAY)?;
         }
@@ -111,7 +111,7 @@ impl Reflector {
             shown_at: clock::now(),
         };
         let thread = thread::Builder::new().name("reflector".into()).spawn(move || {
-            let wanted = Scheduling { realtime, cpus: Vec::new() };
+            let wanted = Scheduling { priority, cpus: Vec::new() };
             if let Err(error) = wanted.apply() {
                 tracing::warn!("{error}");
             }
@@ -306,8 +306,10 @@ impl ReflectorThread {
             stream: Stream::new(way, ssrc),
             counts: MediaCounts::default(),
         };
-        if let Some(slot) = self.slot(port) {
-            *slot = Some(Box::new(call));
+        let Some(slot) = self.slot(port) else { return };
+        *slot = Some(Box::new(call));
+        if let Some(delay) = &mut self.workspace.delay {
+            delay.joined();
         }
     }
 
@@ -330,6 +332,9 @@ impl ReflectorThread {
             call.count(&mut self.workspace.media);
             counts = call.counts;
             self.totals.add(&mut self.workspace.media, true);
+            if let Some(delay) = &mut self.workspace.delay {
+                delay.left();
+            }
         }
         // Nobody listens any more when the service is ending.
         let _ = self.events.send(StreamEvent::Removed { port, counts });
@@ -419,8 +424,14 @@ mod tests {
     #[test]
     fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
         let (sender, mut events) = unbounded_channel();
-        let reflector =
-            Reflector::start(PortRange { from: 1024, to: 65535 }, false, None, false, sender).unwrap();
+        let reflector = Reflector::start(
+            PortRange { from: 1024, to: 65535 },
+            false,
+            Hold::default(),
+            Priority::default(),
+            sender,
+        )
+        .unwrap();
         let (sockets, address) = bound();
         let (asterisk, stranger) = (peer(), peer());
         stranger.send_to(&[0x80; 40], address).unwrap();

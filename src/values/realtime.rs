@@ -8,20 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Real-time priority for threads whose lateness would be measured as the service's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Realtime {
-    /// Where the kernel permits it; elsewhere without a word.
+    /// A raised priority instead, where the kernel permits it; elsewhere without a word.
     #[default]
     Auto,
     /// Wanted: a refusal is a warning.
     On,
     /// Never.
     Off,
-}
-
-impl Realtime {
-    /// True if the kernel is to be asked.
-    pub fn is_tried(self) -> bool {
-        self != Realtime::Off
-    }
 }
 
 impl<'de> Deserialize<'de> for Realtime {

@@ -3,10 +3,13 @@
 use std::process::Command;
 
 use loadtest::rtp::Codec;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::harness::{Caller, Place, Target, UsersAsterisk, ends_with, sentences, start_until, stderr};
+use crate::harness::{
+    Caller, Place, Target, UsersAsterisk, child_of, ends_with, sentences, start_until, stderr,
+};
 
 /// Trials of two seconds: what is asked of them needs no percentile.
 const SHORT: [&str; 11] = [
@@ -160,7 +163,8 @@ fn after_a_search_a_soak_and_an_overload_are_made_and_all_of_it_renders_again() 
 fn an_answer_outlives_an_interrupted_soak() {
     let place = Place::new();
     let mut soaked = search(&place, &["search.max=4"]);
-    let mut soaked = start_until(soaked.args(["--soak", "10m", "--overload", "150%"]), "hold 0:00 of 10:00");
+    let mut soaked =
+        start_until(soaked.args(["--soak", "10m", "--overload", "150%"]), "soak: 4 calls for 10m");
     soaked.signal(Signal::SIGINT);
     assert_eq!(soaked.wait().expect("it ends").code(), Some(130));
     let report = capacity(&place);
@@ -196,4 +200,51 @@ async fn calls_of_others_at_an_asterisk_of_the_users_own_are_told_before_the_fir
     assert!(told.contains("warning: Asterisk has 1 channel before the first trial"), "{told}");
     other.hang_up().await;
     asterisk.stop();
+}
+
+/// The bounds that a search found.
+fn bounds(place: &Place) -> (Option<f64>, Option<f64>) {
+    let report = capacity(place);
+    let goal = &report["goals"][0];
+    (goal["lower"].as_f64(), goal["upper"].as_f64())
+}
+
+#[test]
+fn a_service_that_is_slower_by_each_call_carries_as_many_as_its_gate_allows() {
+    let place = Place::new();
+    // Ten calls are held 40 ms; nine leave the machine 4 ms for all else.
+    let gates = r#"gates.require=["calls.answered == 100%", "rtt.p50 < 40ms"]"#;
+    ends_with(&mut search(&place, &["service.delay_per_call=4ms", gates]), 0);
+    let found = bounds(&place);
+    // A machine that is slow itself takes one of the calls, and nothing gives one more.
+    let is_near = |load: Option<f64>, least| load.is_some_and(|load| (least..=least + 1.0).contains(&load));
+    assert!(is_near(found.0, 8.0) && is_near(found.1, 9.0), "{found:?}: {:?}", trials(&place));
+    place.assert_nothing_left();
+}
+
+#[test]
+fn an_asterisk_that_dies_in_a_trial_ends_the_search_with_what_it_carried_and_is_tried_again() {
+    let place = Place::new();
+    let set = ["search.max=8", "search.final_trial=5s", "search.duration_sum=10s"];
+    let mut begun = start_until(&mut search(&place, &set), "trial 2: 8 calls");
+    kill(Pid::from_raw(child_of(&begun, "asterisk.conf")), Signal::SIGKILL).expect("Asterisk runs");
+    assert_eq!(begun.wait().expect("it ends").code(), Some(1));
+    let report = capacity(&place);
+    let goal = &report["goals"][0];
+    let said = goal["sentence"].as_str().expect("a sentence");
+    assert_eq!((goal["ending"].as_str(), goal["lower"].as_f64()), (Some("broke"), Some(4.0)), "{said}");
+    assert!(said.contains("the trial at 8 calls broke: ") && said.contains("Asterisk"), "{said}");
+    let said = sentences(&ends_with(place.program().args(["search", "--resume"]).arg(place.out()), 0));
+    assert!(said.contains("at least 8 calls: it never failed, and search.max ends"), "{said}");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn a_testbed_that_does_not_start_leaves_what_says_why() {
+    let place = Place::new();
+    let set = ["service.mode=command", r#"service.command=["false"]"#, "search.max=4"];
+    let told = stderr(&ends_with(&mut search(&place, &set), 1));
+    assert!(told.contains("Logs of what was started are in"), "{told}");
+    assert!(!place.out().join("search.toml").exists(), "it would only look like a search: {told}");
+    place.assert_nothing_left();
 }

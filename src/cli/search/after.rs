@@ -9,8 +9,9 @@ use crate::clock;
 use crate::gate::judge;
 use crate::metrics::Summary;
 use crate::report::capacity::{AfterSearch, OutcomeWord};
+use crate::run::capacity;
 use crate::run::folder::{OVERLOAD, SOAK};
-use crate::search::{Answer, Ended, Goal, Kind, Length, Load, Planned, Trial};
+use crate::search::{Answer, Conditions, Ended, Goal, Length, Load, Most, Planned, Trial};
 use crate::stamp::Stamp;
 use crate::values::{Span, counted, cut};
 
@@ -132,14 +133,24 @@ impl Hunt {
         }
     }
 
-    /// The load of an overload: more than is carried, and no more than the ports.
+    /// The load of an overload: more than is carried, and no more than the ports and the driver manage.
     fn overload(&self, bounds: &Bounds, share: f64) -> Result<Load, String> {
         let wanted = bounds.upper.unwrap_or(bounds.lower).raised(share);
-        let cap = &self.limits.cap;
-        let most = Load::calls(cap.calls).filter(|_| wanted.kind() == Kind::Calls);
-        let load = most.map_or(wanted, |most| wanted.min(most));
-        let none = || format!("no overload was made: {} carry no more than the {}", cap.by, bounds.lower);
+        let load = self.largest().map_or(wanted, |most| wanted.min(most.load));
+        let none = || {
+            let by = self.largest().map_or(String::new(), |most| most.by);
+            format!("no overload was made: {by} carries no more than the {}", bounds.lower)
+        };
         if load > bounds.lower { Ok(load) } else { Err(none()) }
+    }
+
+    /// The largest load that fits and that the driver manages.
+    fn largest(&self) -> Option<Most> {
+        let scenario = self.plan.scenario();
+        let Conditions { driver_most, cap, .. } =
+            capacity::conditions(scenario, &self.limits.driver, &self.limits.cap);
+        let driver = driver_most.map(|load| Most { load, by: "the driver".into() });
+        driver.into_iter().chain(cap).min_by_key(|most| most.load)
     }
 
     /// Offers too much, and tries the lower bound until it is carried again.
@@ -165,6 +176,7 @@ impl Hunt {
         after: &mut After,
     ) -> Result<Option<String>, Failure> {
         let hold = self.recovery_hold(bounds);
+        let mut was_bad = false;
         for number in 1..=MOST_RECOVERIES {
             if self.is_interrupted() {
                 return Ok(None);
@@ -176,12 +188,16 @@ impl Hunt {
             if !goes_on {
                 return Ok(None);
             }
+            was_bad |= outcome == OutcomeWord::Bad;
             if outcome == OutcomeWord::Good {
                 return Ok(Some(well(bounds.lower, from - ended, number)));
             }
         }
         let trials = counted(MOST_RECOVERIES.into(), "trial");
-        Ok(Some(format!("not well again: none of {trials} at {} was good", bounds.lower)))
+        Ok(Some(match was_bad {
+            true => format!("not well again: none of {trials} at {} was good", bounds.lower),
+            false => format!("nobody knows whether it was well again: all of {trials} were void"),
+        }))
     }
 
     /// The length of an initial trial, where that gives every gate its samples.
@@ -204,7 +220,8 @@ impl Hunt {
         let folder = self.free(name);
         let plan = self.plan.at_load(load, hold, bounds.goal.gates.clone());
         let began = clock::now();
-        let finished = self.run(&plan, &folder, &format!("{folder}: {load} for {hold}")).await?;
+        let (finished, written) = self.run(&plan, &folder, &format!("{folder}: {load} for {hold}")).await?;
+        written?;
         let summary = finished.summary;
         let verdict = judge(&summary, &bounds.goal.gates, &plan.scenario().limits);
         let planned = Planned { number: 1, load, hold, length: Length::Full, folder };
@@ -246,16 +263,19 @@ fn refusals(summary: &Summary) -> Vec<String> {
     let number = |name| summary.metric(name).and_then(|metric| metric.value.number()).unwrap_or_default();
     let attempts = counted(number("calls.attempts") as u64, "attempt");
     let admitted = format!("{} of {attempts} admitted", number("calls.answered_count"));
-    let refused: Vec<_> = summary.endings.iter().filter(|ending| !ending.good).collect();
+    let refused = summary.unanswered();
+    let dropped = number("calls.dropped_count") as u64;
+    let dropped =
+        (dropped > 0).then(|| format!("{dropped} of those that were admitted ended before their time"));
     if refused.is_empty() {
-        return vec![format!("{admitted}, none refused")];
+        return std::iter::once(format!("{admitted}, none refused")).chain(dropped).collect();
     }
     let said =
         refused.iter().map(|ending| format!("{} {}", ending.count, cut(&ending.what, LONGEST_REFUSAL)));
     let more: u64 = refused.iter().skip(MOST_REFUSALS).map(|ending| ending.count).sum();
     let more = (more > 0).then(|| format!("{more} others"));
     let said: Vec<_> = said.take(MOST_REFUSALS).chain(more).collect();
-    vec![format!("{admitted}; the others: {}", said.join(", "))]
+    std::iter::once(format!("{admitted}; the others: {}", said.join(", "))).chain(dropped).collect()
 }
 
 fn well(lower: Load, after_s: f64, trial: u32) -> String {

@@ -1,10 +1,11 @@
 //! The search's command line, and what it sets in the scenario.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::place;
+use super::{place, stored};
 use crate::cli::Failure;
+use crate::report::capacity::CapacityReport;
 use crate::run::RunPlan;
 use crate::search::{Answer, Goal, Require};
 use crate::values::{Percent, Span};
@@ -131,12 +132,13 @@ impl Args {
         self.time_limit.map(|limit| format!("search.time_limit=\"{limit}\"")).into_iter().collect()
     }
 
-    /// The answer of the stored search that this one is held against.
+    /// The stored search that this one is held against: its answer, and its report if it has one.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn baseline(&self) -> Result<Option<Answer>, Failure> {
-        self.baseline.as_deref().map(place::answer).transpose()
+    pub fn baseline(&self) -> Result<Option<(Answer, Option<CapacityReport>)>, Failure> {
+        let read = |path: &Path| Ok((place::answer(path)?, stored::stored(path).ok()));
+        self.baseline.as_deref().map(read).transpose()
     }
 
     /// The conditions on the answer.

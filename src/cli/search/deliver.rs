@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Args;
 use super::hunt::Found;
+use super::stored::{difference, sentences};
 use crate::cli::{Exit, Failure, look, say};
 use crate::report::capacity::{CapacityReport, RequiredOutcome, render, text};
 use crate::report::{Format, terminal};
@@ -22,14 +23,16 @@ pub fn deliver(
     args: &Args,
     found: &Found,
     requirements: &[Require],
-    baseline: Option<&Answer>,
+    baseline: Option<&(Answer, Option<CapacityReport>)>,
 ) -> Result<Exit, Failure> {
-    let compared = baseline.map_or(Vec::new(), |base| compare(base, &found.answer));
+    let compared = baseline.map_or(Vec::new(), |(base, _)| compare(base, &found.answer));
     if baseline.is_some() && compared.is_empty() {
         say::err("warning: the search of --baseline has no goal and kind of load in common with this one");
     }
     let mut report = found.report(requirements);
-    report.remarks.extend(compared.iter().map(|comparison| comparison.sentence.clone()));
+    report.remarks.extend(sentences(&compared));
+    let former = baseline.and_then(|(_, report)| report.as_ref());
+    report.remarks.extend(former.and_then(|former| difference(&report, former)));
     let written = write(&report, &found.folder, &FORMATS);
     if !args.quiet {
         print(&report, written.is_ok().then(|| found.folder.path()));

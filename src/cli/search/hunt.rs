@@ -6,27 +6,27 @@ use tokio::sync::watch;
 
 use super::Args;
 use super::after::After;
+use super::limits::{Limits, fits, limits, said_of_others, taken};
 use super::place::Place;
 use crate::cli::deliver::{Delivery, DeliveryOptions};
 use crate::cli::progress::Display;
+use crate::cli::run::bring_up;
 use crate::cli::{Failure, say};
 use crate::clock;
 use crate::driver::Stop;
 use crate::gate::{Verdict, judge};
 use crate::record::Environment;
 use crate::report::Format;
-use crate::report::capacity::{AfterSearch, CapacityReport, LoadLimit, Sources};
-use crate::run::capacity::{self, Cap, DriverLimit, common_gates, driver_limit};
+use crate::report::capacity::{AfterSearch, CapacityReport, SearchPlace, Sources};
+use crate::run::capacity::{self, common_gates};
 use crate::run::environment::beforehand;
 use crate::run::folder::{Claim, TRIALS, rfc3339};
-use crate::run::preflight::{raise_descriptors, survey};
 use crate::run::{Finished, Folder, RunError, RunPlan, Testbed, execute};
-use crate::scenario::{AsteriskMode, Scenario};
 use crate::search::{
-    self, Answer, Cut, Ended, Goal, Kind, Length, Load, Outcome, Planned, Require, Search, Step, Trial,
+    self, Answer, Cut, Figures, Goal, Length, Load, Outcome, Planned, Require, Search, Step, Trial,
 };
 use crate::stamp::Stamp;
-use crate::values::{Span, counted};
+use crate::values::{Span, Unit, show};
 
 /// Reports of a trial: its page and its data. Charts of their own would take as long as a short trial.
 const TRIAL_REPORTS: [Format; 4] = [Format::Html, Format::Csv, Format::Json, Format::Markdown];
@@ -39,22 +39,17 @@ pub struct Hunt {
     testbed: Testbed,
     search: Search,
     pub(super) trials: Vec<Trial>,
+    /// The report of before a resumption.
+    former: Option<CapacityReport>,
     pub(super) limits: Limits,
     environment: Option<Environment>,
     began: Stamp,
-    /// Time that trials have taken, those of before a resumption included.
+    /// Time that it has taken, that of trials before a resumption included.
     spent: Duration,
+    /// Breakage that ended its last trial.
+    breakage: Option<String>,
     interrupt: watch::Receiver<Stop>,
     quiet: bool,
-}
-
-/// Limits of the load that are known before the first trial.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Ports and descriptors.
-    pub cap: Cap,
-    /// The driver's own.
-    pub driver: DriverLimit,
 }
 
 /// A search that has ended.
@@ -69,7 +64,8 @@ pub struct Found {
     limits: Limits,
     /// Machine and versions, as the last trial found them.
     environment: Option<Environment>,
-    began: Stamp,
+    /// UTC, RFC 3339.
+    started_at: String,
     spent: Duration,
     after: Vec<AfterSearch>,
     remarks: Vec<String>,
@@ -89,40 +85,32 @@ impl Hunt {
         place: Place,
         mut interrupt: watch::Receiver<Stop>,
     ) -> Result<Option<Hunt>, Failure> {
-        let Place { plan, goals, folder, trials } = place;
+        let Place { plan, goals, folder, trials, former } = place;
+        let began = clock::now();
         let said = |line: &str| {
             if !args.quiet {
                 say::err(line);
             }
         };
-        let limits = match limits(&plan, interrupt.clone(), &said).await {
-            Ok(Some(limits)) => limits,
-            Ok(None) => {
-                folder.discard();
-                return Ok(None);
-            }
-            Err(error) => {
-                folder.discard();
-                return Err(error);
-            }
+        let here = SearchPlace::of(&beforehand(&plan.resolved));
+        let differing = former.as_ref().map(|former| former.differs_from(&here, &goals)).unwrap_or_default();
+        if !differing.is_empty() {
+            let differing = differing.join(", ");
+            said(&format!("warning: the trials of before were made with another {differing}: search anew"));
+        }
+        let cap = fits(&plan, &goals, &trials).inspect_err(|_| folder.discard())?;
+        let limits = limits(&plan, cap, interrupt.clone(), &said).await;
+        let Some(limits) = limits.inspect_err(|_| folder.discard())? else {
+            folder.discard();
+            return Ok(None);
         };
-        let logs = folder.logs();
-        let up = tokio::select! {
-            up = Testbed::up(&plan, &logs) => up,
-            _ = interrupt.wait_for(|stop| *stop != Stop::No) => {
-                folder.discard();
-                return Ok(None);
-            }
-        };
-        let testbed = up?;
+        let Some(testbed) = bring_up(&plan, &folder, &mut interrupt).await? else { return Ok(None) };
         said_of_others(&plan, &testbed, &said).await;
         let conditions = capacity::conditions(plan.scenario(), &limits.driver, &limits.cap);
         let mut search = Search::new(&plan.scenario().search, goals.clone(), conditions);
         trials.iter().for_each(|trial| search.add(trial));
-        let spent = trials.iter().map(|trial| trial.took_s).sum::<f64>();
-        let spent = Duration::try_from_secs_f64(spent).unwrap_or_default();
-        let quiet = args.quiet;
-        let (environment, began) = (None, clock::now());
+        let spent = taken(&trials) + clock::now().since(began);
+        let (quiet, environment, breakage) = (args.quiet, None, None);
         Ok(Some(Hunt {
             plan,
             goals,
@@ -130,10 +118,12 @@ impl Hunt {
             testbed,
             search,
             trials,
+            former,
             limits,
             environment,
             began,
             spent,
+            breakage,
             interrupt,
             quiet,
         }))
@@ -150,15 +140,17 @@ impl Hunt {
                 Step::Done(answer) => return Ok(*answer),
                 Step::Trial { load, hold, length, enough, .. } => (load, hold, length, enough),
             };
-            let began = clock::now();
-            let Some(trial) = self.trial(load, hold, length, enough).await? else {
+            if self.is_interrupted() {
                 return Ok(self.search.answer(Cut::Interrupted));
-            };
+            }
+            let began = clock::now();
+            let written = self.trial(load, hold, length, enough).await?;
             self.spent += clock::now().since(began);
-            let has_ended = trial.ended;
-            self.tell(&trial);
-            self.keep(trial)?;
-            if has_ended == Ended::Broke || self.is_interrupted() {
+            written?;
+            if let Some(breakage) = &self.breakage {
+                return Ok(self.search.answer(Cut::Broke(load, breakage.clone())));
+            }
+            if self.is_interrupted() {
                 return Ok(self.search.answer(Cut::Interrupted));
             }
             let begins = clock::now();
@@ -175,37 +167,44 @@ impl Hunt {
         *self.interrupt.borrow() != Stop::No
     }
 
-    /// One trial, judged and stored; `None` when the user had ended it before its first call.
+    /// One trial, judged and stored. Within, the outcome of writing its report: its record is kept whatever became of
+    /// that.
     async fn trial(
         &mut self,
         load: Load,
         hold: Span,
         length: Length,
         enough: Span,
-    ) -> Result<Option<Trial>, Failure> {
-        if self.is_interrupted() {
-            return Ok(None);
-        }
+    ) -> Result<Result<(), Failure>, Failure> {
         let number = self.trials.len() as u64 + 1;
         let name = self.new_folder(number);
         let plan = self.plan.of_trial(load, hold, enough, common_gates(&self.goals));
-        let finished = self.run(&plan, &name, &self.title(number, load, hold)).await?;
+        let (finished, written) = self.run(&plan, &name, &self.title(number, load, hold)).await?;
         let verdicts = self.verdicts(&finished);
         let planned = Planned { number, load, hold, length, folder: name };
         let named = verdicts.iter().map(|(name, verdict)| (name.as_str(), verdict));
-        Ok(Some(Trial::judged(planned, &finished.summary, named)))
+        let trial = Trial::judged(planned, &finished.summary, named);
+        self.breakage = Some(finished.summary.environment.broken).filter(|broken| !broken.is_empty());
+        self.tell(&trial);
+        self.keep(trial)?;
+        Ok(written)
     }
 
-    /// Makes a run on the testbed, and stores it in a folder of that name.
+    /// Makes a run on the testbed, and stores it in a folder of that name. The second is the outcome of that.
     ///
     /// # Errors
-    /// It cannot be made or stored.
-    pub(super) async fn run(&mut self, plan: &RunPlan, name: &str, title: &str) -> Result<Finished, Failure> {
+    /// It cannot be made.
+    pub(super) async fn run(
+        &mut self,
+        plan: &RunPlan,
+        name: &str,
+        title: &str,
+    ) -> Result<(Finished, Result<(), Failure>), Failure> {
         let scenario = plan.resolved.to_toml();
         let out = self.folder.path().join(name);
         let claim = Claim::Run("scenario.toml", scenario.as_bytes());
         let folder = Folder::claim(Some(&out), name, clock::now(), claim)?;
-        let display = Display::titled(self.quiet, plan.scenario(), title);
+        let display = Display::of_many(self.quiet, plan.scenario(), title);
         let finished = execute(plan, &mut self.testbed, self.interrupt.clone(), &display).await;
         let finished = finished.inspect_err(|_| display.finish())?;
         self.environment = Some(finished.summary.environment.clone());
@@ -221,8 +220,7 @@ impl Hunt {
         };
         let written = delivery.write();
         display.finish();
-        written?;
-        Ok(finished)
+        Ok((finished, written))
     }
 
     /// The name of a trial's folder. One of that number may be there, of a trial that was killed.
@@ -258,11 +256,14 @@ impl Hunt {
         }
     }
 
-    /// `trial 7: 196 calls for 1m · so far 187 to 234 calls · at most 12 min more`
+    /// `trial 7: 196 calls for 1m · so far 187 to 234 calls · up to 12 min more, and more if trials are void`
     fn title(&self, number: u64, load: Load, hold: Span) -> String {
         let so_far: Vec<_> = self.goals.iter().map(|goal| self.so_far(goal)).collect();
         let minutes = self.search.longest(self.spent).as_secs().div_ceil(60);
-        format!("trial {number}: {load} for {hold} · {} · at most {minutes} min more", so_far.join(", "))
+        let so_far = so_far.join(", ");
+        format!(
+            "trial {number}: {load} for {hold} · {so_far} · up to {minutes} min more, if no trial is void"
+        )
     }
 
     fn so_far(&self, goal: &Goal) -> String {
@@ -285,19 +286,33 @@ impl Hunt {
             Outcome::Bad { gate, actual } => format!("bad, `{gate}`: {actual}"),
             Outcome::Void { reason } => format!("void, {reason}"),
         };
-        format!("trial {number}: {load}, {effective_s:.0} s: {name}{said}")
+        format!("trial {number}: {load}, {effective_s:.0} s: {name}{said} ({})", figures(trial))
     }
 
     /// Stops what was started.
     ///
     /// # Errors
     /// Those of [`Hunt::play`].
-    pub async fn end(self, played: Result<Answer, Failure>, after: After) -> Result<Found, Failure> {
+    pub async fn end(mut self, played: Result<Answer, Failure>, after: After) -> Result<Found, Failure> {
         let interrupted = self.is_interrupted();
         let broken = self.testbed.has_broken().await.map(|breakage| breakage.to_string());
+        // What answers the calls may be nobody's child.
+        let broken = broken.or(self.breakage.take());
+        let so_far: Vec<_> = self.goals.iter().map(|goal| self.so_far(goal)).collect();
+        let so_far = (!self.quiet).then(|| so_far.join(", "));
         let _ = self.testbed.down().await;
-        let Hunt { plan, goals, folder, trials, limits, environment, began, spent, .. } = self;
-        let answer = played?;
+        let Hunt { plan, goals, folder, trials, former, limits, environment, began, spent, .. } = self;
+        let answer = played.inspect_err(|_| {
+            // Whatever broke, the trials are there.
+            if let Some(so_far) = so_far.filter(|_| !trials.is_empty()) {
+                let folder = folder.path().display();
+                say::err(format!("so far: {so_far}; `loadtest search --resume {folder}` goes on from there"));
+            }
+        })?;
+        let started_at =
+            former.as_ref().map_or_else(|| rfc3339(began), |former| former.environment.started_at.clone());
+        let mut runs = former.map_or(Vec::new(), |former| former.after);
+        runs.extend(after.runs);
         Ok(Found {
             plan,
             goals,
@@ -306,9 +321,9 @@ impl Hunt {
             answer,
             limits,
             environment,
-            began,
+            started_at,
             spent,
-            after: after.runs,
+            after: runs,
             remarks: after.remarks,
             interrupted,
             broken: broken.or(after.failed),
@@ -316,62 +331,13 @@ impl Hunt {
     }
 }
 
-/// Finds what limits the load before the first trial, and says so.
-async fn limits(
-    plan: &RunPlan,
-    interrupt: watch::Receiver<Stop>,
-    said: &dyn Fn(&str),
-) -> Result<Option<Limits>, Failure> {
-    let cap = capacity::cap(plan.scenario(), raise_descriptors()?);
-    said(&capacity::told(&cap));
-    let most = capacity::most_calls(plan.scenario(), &cap);
-    let held = Scenario {
-        load: crate::scenario::Load { calls: most, ..plan.scenario().load.clone() },
-        ..plan.scenario().clone()
-    };
-    survey(&held)?.clear()?.iter().for_each(|warning| said(&format!("warning: {warning}")));
-    plan.granted.warnings().for_each(|warning| said(&format!("warning: {warning}")));
-    let driver = driver_limit(plan, most, interrupt, &mut |line| said(line)).await?;
-    if let Some(driver) = &driver {
-        said(&driver.told());
-        drives_smallest(plan.scenario(), driver)?;
-    }
-    Ok(driver.map(|driver| Limits { cap, driver }))
-}
-
-/// Refuses a search whose smallest load is more than the driver manages.
-fn drives_smallest(scenario: &Scenario, driver: &DriverLimit) -> Result<(), Failure> {
-    let (Some(why), Some(smallest)) = (&driver.broke, scenario.search.smallest()) else { return Ok(()) };
-    let calls = match smallest.kind() {
-        Kind::Calls => smallest.number(),
-        Kind::Rate => scenario.load.erlang(smallest.number()),
-    };
-    if f64::from(driver.streams) >= calls {
-        return Ok(());
-    }
-    let managed = counted(driver.streams.into(), "stream");
-    Err(Failure::broke(format!(
-        "this machine cannot drive the smallest load of the search, {smallest}: against its own echo the driver managed \
-         {managed}, and with more {why}; end what else runs on it, give the driver another machine, or lower search.min"
-    )))
-}
-
-/// Warns of calls of others at an Asterisk that the search has not started.
-async fn said_of_others(plan: &RunPlan, testbed: &Testbed, said: &dyn Fn(&str)) {
-    let Some(ari) = testbed.ari().filter(|_| plan.scenario().asterisk.mode == AsteriskMode::External) else {
-        return;
-    };
-    match ari.channels().await {
-        Ok(channels) if channels.is_empty() => {}
-        Ok(channels) => said(&format!(
-            "warning: Asterisk has {} before the first trial, which are not the search's: it finds what is left beside \
-             them, and as they come and go its trials are not alike; search while nobody else calls",
-            counted(channels.len() as u64, "channel")
-        )),
-        Err(error) => said(&format!(
-            "warning: Asterisk does not say whether others call it ({error}): the search finds what is left beside them"
-        )),
-    }
+/// `rtt p99 8.2 ms, loss 0 %, Asterisk 1.31 of 2 cores`: what a glance at a trial wants.
+fn figures(trial: &Trial) -> String {
+    let Figures { rtt_p99_ms, loss_ratio, asterisk_cores, machine_cores, .. } = trial.figures;
+    let rtt = format!("rtt p99 {}", show(rtt_p99_ms, Unit::Ms));
+    let loss = format!("loss {}", show(loss_ratio, Unit::Ratio));
+    let cores = asterisk_cores.number().map(|cores| format!("Asterisk {cores:.2} of {machine_cores} cores"));
+    [rtt, loss].into_iter().chain(cores).collect::<Vec<_>>().join(", ")
 }
 
 impl Found {
@@ -387,7 +353,7 @@ impl Found {
             requirements,
             limit: &self.limits.of(scenario),
             environment: &environment,
-            started_at: &rfc3339(self.began),
+            started_at: &self.started_at,
             elapsed: self.spent,
         });
         report.after.clone_from(&self.after);
@@ -395,27 +361,8 @@ impl Found {
         let scheduling = &mut report.environment.scheduling;
         scheduling.service = environment.service_scheduling;
         scheduling.asterisk = environment.asterisk_scheduling;
+        // Its own: that of a trial is another for every load.
+        report.environment.scenario_hash = scenario.hash();
         report
-    }
-}
-
-impl Limits {
-    fn of(&self, scenario: &Scenario) -> LoadLimit {
-        let Limits { cap, driver } = self;
-        let calls_of_one = match scenario.search.kind {
-            Kind::Calls => 1.0,
-            // Calls that do not end have no rate.
-            Kind::Rate => scenario.load.erlang(1.0).max(f64::MIN_POSITIVE),
-        };
-        let (load, reason) = match scenario.search.largest() {
-            Some(most) => (most.number(), "search.max".to_string()),
-            None => (f64::from(capacity::most_calls(scenario, cap)) / calls_of_one, cap.by.clone()),
-        };
-        LoadLimit {
-            load,
-            reason,
-            driver_load: Some(f64::from(driver.streams) / calls_of_one),
-            driver_reached_it: driver.broke.is_none(),
-        }
     }
 }

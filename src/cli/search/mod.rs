@@ -4,6 +4,7 @@ mod after;
 mod args;
 mod deliver;
 mod hunt;
+mod limits;
 mod place;
 mod stored;
 
@@ -22,8 +23,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let requirements = args.requirements(&place.plan, &place.goals);
     let requirements = requirements.inspect_err(|_| place.folder.discard())?;
     let interrupt = interrupt::listen()?;
+    let had_trials = !place.trials.is_empty();
     let Some(mut hunt) = Hunt::begin(&args, place, interrupt).await? else {
-        say::err("interrupted before the first trial; nothing is kept");
+        say::err(match had_trials {
+            true => "interrupted before the next trial; those that were made stay as they are",
+            false => "interrupted before the first trial; nothing is kept",
+        });
         return Ok(Exit::Interrupted);
     };
     let played = hunt.play().await;

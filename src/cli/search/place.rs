@@ -2,15 +2,18 @@
 
 use std::path::Path;
 
-use super::Args;
+use super::{Args, stored};
 use crate::cli::Failure;
 use crate::clock;
 use crate::files::Dir;
+use crate::gate::{Gate, Subject};
+use crate::report::capacity::CapacityReport;
 use crate::run::capacity;
-use crate::run::folder::{Claim, SEARCH, TRIALS};
+use crate::run::folder::{CAPACITY, Claim, SEARCH, TRIALS};
+use crate::run::foreseen::unjudged as unjudged_in;
 use crate::run::plan::read_scenario;
 use crate::run::{Folder, RunError, RunPlan};
-use crate::scenario::too_few;
+use crate::scenario::{Scenario, too_few};
 use crate::search::{self, Answer, Cut, Goal, Kind, Search, Trial};
 
 /// The plan of a search and its folder, with the trials that it has already.
@@ -23,6 +26,8 @@ pub struct Place {
     pub folder: Folder,
     /// Trials made before.
     pub trials: Vec<Trial>,
+    /// The answer so far of a search that goes on, with what came after it.
+    pub former: Option<CapacityReport>,
 }
 
 impl Place {
@@ -41,9 +46,10 @@ fn begun(args: &Args, scenario: &Path) -> Result<Place, Failure> {
     let goals = goals(&plan)?;
     let text = plan.resolved.to_toml();
     let name = format!("{}-capacity", plan.scenario().name);
-    let folder =
+    let mut folder =
         Folder::claim(args.out.as_deref(), &name, clock::now(), Claim::Run(SEARCH, text.as_bytes()))?;
-    Ok(Place { plan, goals, folder, trials: Vec::new() })
+    folder.lock()?;
+    Ok(Place { plan, goals, folder, trials: Vec::new(), former: None })
 }
 
 fn resumed(args: &Args, path: &Path) -> Result<Place, Failure> {
@@ -53,8 +59,12 @@ fn resumed(args: &Args, path: &Path) -> Result<Place, Failure> {
     }
     let plan = RunPlan::read(&scenario, &args.anew())?;
     let goals = goals(&plan)?;
-    let folder = Folder::open(path)?;
-    Ok(Place { plan, goals, folder, trials: trials(path)? })
+    let mut folder = Folder::open(path)?;
+    folder.lock()?;
+    // Of a search that was killed there is no answer yet, and so nothing that came after one.
+    let has_answer = Dir::open(path).is_ok_and(|dir| dir.has(CAPACITY));
+    let former = has_answer.then(|| stored::stored(path)).transpose()?;
+    Ok(Place { plan, goals, folder, trials: trials(path)?, former })
 }
 
 fn no_search(path: &Path) -> Failure {
@@ -76,7 +86,9 @@ pub fn trials(path: &Path) -> Result<Vec<Trial>, RunError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         read => read.map_err(|error| unreadable(&error))?,
     };
-    let text = str::from_utf8(&bytes).map_err(|error| unreadable(&error))?;
+    // What was cut off may have been cut within a character.
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let text = str::from_utf8(&bytes[..whole]).map_err(|error| unreadable(&error))?;
     search::read(text).map_err(|error| RunError::Unusable(format!("{}: {error}", path.display())))
 }
 
@@ -97,31 +109,57 @@ pub fn answer(path: &Path) -> Result<Answer, Failure> {
     Ok(search.answer(Cut::OutOfTime))
 }
 
-/// The goals, each of which has to have gates.
+/// The goals, of a scenario whose load can be searched and whose gates can be judged.
 fn goals(plan: &RunPlan) -> Result<Vec<Goal>, Failure> {
-    let goals = plan.scenario().goals();
-    if goals.iter().any(|goal| goal.gates.is_empty()) {
-        return Err(Failure::usage(
-            "the scenario has no gates, and a load that nothing is asked of is carried always: name some in \
-             [gates] require, or sets of them in [search.goals]",
-        ));
+    let scenario = plan.scenario();
+    let goals = scenario.goals();
+    if let Some(mistake) = of_load(scenario).or_else(|| of_goals(&goals)) {
+        return Err(Failure::usage(mistake));
     }
-    if !plan.scenario().stage.is_empty() {
-        return Err(Failure::usage("a search chooses its loads itself: leave [[stage]] out of the scenario"));
-    }
-    if plan.scenario().search.kind == Kind::Rate && plan.scenario().load.call_duration.is_none() {
-        return Err(Failure::usage(
-            "a search for attempts a second needs calls that end: set load.call_duration, as in 5s, and load.calls \
-             above the largest rate times that",
-        ));
-    }
-    let (scenario, hold) = (plan.scenario(), plan.scenario().search.final_trial);
-    let unjudged = |smallest| {
-        let mut gates = goals.iter().map(|goal| scenario.traffic().unjudged(&goal.gates, smallest, hold.0));
-        gates.find_map(|found| found.map(|found| too_few(&found, smallest, hold)))
-    };
-    if let Some((message, cure)) = scenario.search.smallest().and_then(unjudged) {
+    let hold = scenario.search.final_trial;
+    let Some(smallest) = scenario.search.smallest() else { return Ok(goals) };
+    let unjudged = |goal: &Goal| scenario.traffic().unjudged(&goal.gates, smallest, hold.0);
+    if let Some(found) = goals.iter().find_map(unjudged) {
+        let (message, cure) = too_few(&found, smallest, hold);
         return Err(Failure::usage(format!("{message}: {cure}")));
     }
+    let trial = plan.at_load(smallest, hold, Vec::new());
+    let unjudged = |gate: &Gate| unjudged_in(trial.scenario(), gate);
+    if let Some(found) = goals.iter().flat_map(|goal| &goal.gates).find_map(unjudged) {
+        return Err(Failure::usage(format!(
+            "{found}, so no trial of {hold} at {smallest} can be: leave it out"
+        )));
+    }
     Ok(goals)
+}
+
+/// A load that cannot be searched.
+fn of_load(scenario: &Scenario) -> Option<&'static str> {
+    let kind = scenario.search.kind;
+    if !scenario.stage.is_empty() {
+        return Some("a search chooses its loads itself: leave [[stage]] out of the scenario");
+    }
+    if kind == Kind::Calls && scenario.is_open() {
+        return Some(
+            "the scenario offers attempts at a rate (load.rate), and the search is for calls held at once: search with \
+             --rate, or leave load.rate out",
+        );
+    }
+    (kind == Kind::Rate && scenario.load.call_duration.is_none()).then_some(
+        "a search for attempts a second needs calls that end: set load.call_duration, as in 5s, and load.calls above \
+         the largest rate times that",
+    )
+}
+
+/// Goals that say nothing of a load.
+fn of_goals(goals: &[Goal]) -> Option<&'static str> {
+    if goals.iter().any(|goal| goal.gates.is_empty()) {
+        return Some(
+            "the scenario has no gates, and a load that nothing is asked of is carried always: name some in [gates] \
+             require, or sets of them in [search.goals]",
+        );
+    }
+    let of_stage = |gate: &Gate| matches!(gate.subject, Subject::Stage(..));
+    let is_any = goals.iter().flat_map(|goal| &goal.gates).any(of_stage);
+    is_any.then_some("a trial has no stages, and a gate names one: leave `stage.N:` out of it")
 }

@@ -10,7 +10,7 @@ use crate::files::Dir;
 use crate::report::capacity::{CapacityReport, MOST_BYTES, read};
 use crate::run::folder::{CAPACITY, SEARCH};
 use crate::run::{Folder, RunError};
-use crate::search::{Change, compare};
+use crate::search::{Change, Comparison, compare};
 
 /// True if the folder is that of a search.
 pub fn is_search(folder: &Path) -> bool {
@@ -37,7 +37,11 @@ pub fn report(folder: &Path, out: Option<&Path>, options: &DeliveryOptions) -> R
     Ok(if report.was_interrupted() { Exit::Interrupted } else { exit(&report, &[]) })
 }
 
-fn stored(folder: &Path) -> Result<CapacityReport, Failure> {
+/// The report of a stored search.
+///
+/// # Errors
+/// It has none yet, or one that cannot be read.
+pub fn stored(folder: &Path) -> Result<CapacityReport, Failure> {
     let shown = folder.display();
     let dir = Dir::open(folder).map_err(|error| RunError::unreadable(folder, error, ""))?;
     if !dir.has(CAPACITY) {
@@ -53,19 +57,37 @@ fn stored(folder: &Path) -> Result<CapacityReport, Failure> {
     read(text).map_err(|error| Failure::usage(format!("{shown}: {error}")))
 }
 
+/// A sentence for each goal, with its name where there are several.
+pub fn sentences(compared: &[Comparison]) -> impl Iterator<Item = String> {
+    let several = compared.len() > 1;
+    compared.iter().map(move |Comparison { goal, sentence, .. }| match several {
+        true => format!("{goal}: {sentence}"),
+        false => sentence.clone(),
+    })
+}
+
+/// A line that says how the circumstances of two searches differ, where they do.
+pub fn difference(new: &CapacityReport, base: &CapacityReport) -> Option<String> {
+    let found = new.differences(base);
+    let said =
+        || format!("the two searches differ in {}: so may their capacities for that alone", found.join(", "));
+    (!found.is_empty()).then(said)
+}
+
 /// Holds the capacity that one search has found against that of another.
 ///
 /// # Errors
 /// One of them cannot be read.
 pub fn compared(base: &Path, new: &Path) -> Result<Exit, Failure> {
     let found = compare(&place::answer(base)?, &place::answer(new)?);
+    let reports = || Some((stored(base).ok()?, stored(new).ok()?));
+    if let Some((base, new)) = reports() {
+        difference(&new, &base).iter().for_each(say::out);
+    }
     if found.is_empty() {
         say::out("the two searches have no goal and kind of load in common: nothing can be said");
     }
-    for comparison in &found {
-        let name = if found.len() > 1 { format!("{}: ", comparison.goal) } else { String::new() };
-        say::out(format!("{name}{}", comparison.sentence));
-    }
+    sentences(&found).for_each(say::out);
     Ok(if found.iter().any(|found| found.change == Change::Less) {
         Exit::Regressed
     } else if found.iter().all(|found| found.change == Change::None) {

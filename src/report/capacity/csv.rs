@@ -1,6 +1,7 @@
 //! `capacity.csv`: a row for each trial, under the words of `capacity.json`.
 
 use super::{CapacityReport, FIGURES, TrialReport};
+use crate::record::guarded;
 use crate::values::{Unit, Value};
 
 /// Columns before the outcomes.
@@ -13,8 +14,10 @@ const STATE: [&str; 2] = ["full_of_own_load", "leaks"];
 /// The table; what was not measured is an empty cell.
 pub(super) fn table(report: &CapacityReport) -> Result<Vec<u8>, ::csv::Error> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
-    let of_goals =
-        report.goals.iter().flat_map(|goal| OUTCOME.map(|column| format!("{}.{column}", goal.goal)));
+    let of_goals = report
+        .goals
+        .iter()
+        .flat_map(|goal| OUTCOME.map(|column| guarded(&format!("{}.{column}", goal.goal)).into_owned()));
     let figures = FIGURES.iter().map(|figure| figure.name.to_string());
     let heads = TRIAL.map(String::from).into_iter().chain(of_goals).chain(STATE.map(String::from));
     writer.write_record(heads.chain(figures).chain(["folder".into()]))?;
@@ -34,15 +37,17 @@ fn row(report: &CapacityReport, trial: &TrialReport) -> Vec<String> {
         trial.took_s.to_string(),
         word(trial.ended),
     ];
+    let text =
+        |text: &Option<String>| text.as_deref().map_or(String::new(), |text| guarded(text).into_owned());
     let number = |n: Option<f64>| n.map_or(String::new(), |n| n.to_string());
     for goal in &report.goals {
         row.extend(match trial.outcome(&goal.goal) {
             None => OUTCOME.map(|_| String::new()),
             Some(outcome) => [
                 outcome.outcome.to_string(),
-                outcome.gate.clone().unwrap_or_default(),
-                outcome.actual.clone().unwrap_or_default(),
-                outcome.reason.clone().unwrap_or_default(),
+                text(&outcome.gate),
+                text(&outcome.actual),
+                text(&outcome.reason),
                 number(outcome.lower),
                 number(outcome.upper),
             ],

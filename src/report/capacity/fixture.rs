@@ -116,9 +116,9 @@ fn usual() -> Vec<Goal> {
 
 /// Plays a search to its end, or as long as it may last.
 fn played(service: &Service, settings: Settings, goals: &[Goal], require: &[&str]) -> CapacityReport {
-    let traffic = Traffic { ptime: Duration::from_millis(20), call_duration: None };
+    let traffic = Traffic { ptime: Duration::from_millis(20), call_duration: None, warmup: Duration::ZERO };
     let costs = Costs { fixed: Duration::from_secs(9), ramp_of_one: Duration::from_millis(100) };
-    let conditions = Conditions { traffic, costs, driver_most: None, ports_most: None };
+    let conditions = Conditions { traffic, costs, driver_most: None, cap: None };
     let mut search = Search::new(&settings, goals.to_vec(), conditions);
     let (mut trials, mut spent) = (Vec::new(), 0.0);
     let answer = loop {

@@ -211,7 +211,10 @@ fn method(report: &CapacityReport) -> Vec<String> {
     };
     let exceed = match settings.exceed_ratio {
         0.0 => "no trial of it was bad".to_string(),
-        ratio => format!("gates are broken in no more than {} of the time", percent(ratio)),
+        ratio => format!(
+            "gates were broken in no more than {} of the time, had they been broken in all that is missing",
+            percent(ratio)
+        ),
     };
     let machine = match report.environment.asterisk.is_empty() {
         true => String::new(),
@@ -219,7 +222,7 @@ fn method(report: &CapacityReport) -> Vec<String> {
     };
     vec![
         format!(
-            "Loads are classified by RFC 9971 (MLRsearch), Appendix A. A load is carried if {exceed}, over {fulls} of \
+            "Loads are classified by RFC 9971 (MLRsearch), Appendix A. A load is carried if {exceed}, of {fulls} of \
              trials of {one} each.{first} Loads double from {} until one is not carried; then the geometric middle is \
              tried, smaller loads first, until the bounds are within {} of each other.",
             words::load(report.kind, settings.min),
@@ -228,8 +231,8 @@ fn method(report: &CapacityReport) -> Vec<String> {
         "A trial is bad when a gate is broken, whichever it is: an extension of section 4.7.1, where loss alone makes \
          it so. A trial that a broken gate ended early counts as a short one, with the seconds it took."
             .into(),
-        "A trial is void when its gates cannot be judged because others took the machine, or because it broke. It is \
-         not classified, and is repeated. That deviates from RFC 9971, section 4.9.1, which counts it as loss: that \
+        "A trial is void when its gates cannot be judged because others took the machine, or when it broke, was \
+         interrupted, or offered less than was wanted for a want of ports or calls. It is not classified, and is repeated. That deviates from RFC 9971, section 4.9.1, which counts it as loss: that \
          would blame the service for its tester. A machine that is full of the run's own load voids nothing: then the \
          answer is the capacity of this machine with driver, service and Asterisk on it."
             .into(),

@@ -7,6 +7,7 @@ mod csv;
 mod figures;
 mod html;
 mod junit;
+mod likeness;
 mod markdown;
 mod model;
 mod sources;

@@ -72,7 +72,7 @@ impl CapacityReport {
 impl CapacityReport {
     /// True if every capacity is known as far as it was asked for.
     pub fn is_answered(&self) -> bool {
-        let [regular, floor, _, _, _, _, minimum_fails, _] = ENDINGS;
+        let [regular, floor, _, _, _, _, minimum_fails, ..] = ENDINGS;
         self.goals.iter().all(|goal| [regular, floor, minimum_fails].contains(&goal.ending.as_str()))
     }
 
@@ -113,7 +113,7 @@ fn goal_report(answer: &GoalAnswer, goals: &[Goal]) -> GoalReport {
 }
 
 /// Words for endings, in the document.
-pub(super) const ENDINGS: [&str; 8] = [
+pub(super) const ENDINGS: [&str; 9] = [
     "regular",
     "floor",
     "driver_limit",
@@ -121,19 +121,22 @@ pub(super) const ENDINGS: [&str; 8] = [
     "void_too_often",
     "undecided",
     "minimum_fails",
+    "broke",
     "interrupted",
 ];
 
 fn ending(ending: &Ending) -> &'static str {
-    let [regular, floor, driver_limit, out_of_time, void, undecided, minimum_fails, interrupted] = ENDINGS;
+    let [regular, floor, driver_limit, out_of_time, void, undecided, minimum_fails, broke, interrupted] =
+        ENDINGS;
     match ending {
         Ending::Regular => regular,
-        Ending::Floor => floor,
+        Ending::Floor { .. } => floor,
         Ending::DriverLimit => driver_limit,
         Ending::OutOfTime => out_of_time,
         Ending::VoidTooOften { .. } => void,
         Ending::Undecided { .. } => undecided,
         Ending::MinimumFails => minimum_fails,
+        Ending::Broke { .. } => broke,
         Ending::Interrupted => interrupted,
     }
 }
@@ -141,8 +144,8 @@ fn ending(ending: &Ending) -> &'static str {
 /// The trials, each with every goal's bounds after it: the search is replayed.
 fn trials(sources: &Sources<'_>) -> Vec<TrialReport> {
     // Bounds follow from the trials alone, whatever their traffic, costs and driver.
-    let traffic = Traffic { ptime: Duration::from_millis(20), call_duration: None };
-    let conditions = Conditions { traffic, costs: Costs::default(), driver_most: None, ports_most: None };
+    let traffic = Traffic { ptime: Duration::from_millis(20), call_duration: None, warmup: Duration::ZERO };
+    let conditions = Conditions { traffic, costs: Costs::default(), driver_most: None, cap: None };
     let mut replayed = Search::new(sources.settings, sources.goals.to_vec(), conditions);
     let report = |trial: &Trial| {
         replayed.add(trial);
@@ -206,7 +209,7 @@ impl SearchSettings {
 
 impl SearchPlace {
     /// Machine and programs of a run.
-    fn of(environment: &Environment) -> SearchPlace {
+    pub fn of(environment: &Environment) -> SearchPlace {
         let e = environment.clone();
         SearchPlace {
             machine_cpus: environment.all_cpus(),

@@ -3,6 +3,8 @@
 //! Whoever reads it has not written it: lists, texts and numbers are bounded, and a folder's name is no path.
 
 use super::sources::{ENDINGS, FORMAT};
+use crate::search::{is_folder, is_goal_name};
+
 use super::{AfterSearch, CapacityReport, FIGURES, GoalReport, TrialReport};
 
 /// Longest document that is read: some ten thousand trials.
@@ -81,6 +83,7 @@ fn is_goal(goal: &GoalReport) -> bool {
     let cores = goal.broke.as_ref().and_then(|broke| broke.asterisk_cores);
     are([goal.lower, goal.upper, goal.per_core, cores])
         && ENDINGS.contains(&goal.ending.as_str())
+        && is_goal_name(&goal.goal)
         && goal.gates.len() <= MOST_ENTRIES
 }
 
@@ -98,10 +101,4 @@ fn is_after(after: &AfterSearch) -> bool {
         && figures
         && lists.iter().all(|len| *len <= MOST_ENTRIES)
         && is_folder(&after.folder)
-}
-
-/// True for the name of a folder within the search's own: a page links to it.
-fn is_folder(name: &str) -> bool {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    (1..=255).contains(&name.len()) && name.chars().all(fits) && !name.starts_with('.')
 }

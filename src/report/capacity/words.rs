@@ -15,8 +15,11 @@ pub(in crate::report) fn number(kind: Kind, load: f64) -> String {
 
 /// A load: `196 calls`, `12.5/s`.
 pub(in crate::report) fn load(kind: Kind, load: f64) -> String {
-    // A mean of loads is on no grid.
-    Load::of(kind, load).map_or_else(|| format!("{load:.1}"), |load| load.to_string())
+    let off_the_grid = || match kind {
+        Kind::Calls => format!("{load:.1} calls"),
+        Kind::Rate => format!("{load:.1}/s"),
+    };
+    Load::of(kind, load).map_or_else(off_the_grid, |load| load.to_string())
 }
 
 /// The word for loads, as the head of a column.

@@ -7,9 +7,10 @@ use std::time::Duration;
 pub use driver_limit::{DriverLimit, driver_limit};
 
 use super::RunPlan;
+use super::preflight::free_pools;
 use crate::gate::Gate;
-use crate::scenario::{self, Needs, Pool, Scenario};
-use crate::search::{Conditions, Costs, Goal, Kind, Load};
+use crate::scenario::{self, Needs, Scenario};
+use crate::search::{Conditions, Costs, Goal, Kind, Load, Most};
 use crate::values::{Ramp, Rate, Span, counted};
 
 /// Time of a trial that depends on nothing: SIP's last answers, leak check, reports.
@@ -24,12 +25,13 @@ pub struct Cap {
     pub by: String,
 }
 
-/// The cap of a scenario on this machine, whose processes may have so many descriptors.
+/// The cap of a scenario on this machine, whose processes may have so many descriptors, and on which other programs hold
+/// some of the ports.
 pub fn cap(scenario: &Scenario, descriptors: u64) -> Cap {
     let one = Scenario { load: scenario::Load { calls: 1, ..scenario.load.clone() }, ..scenario.clone() };
     let two = Scenario { load: scenario::Load { calls: 2, ..scenario.load.clone() }, ..scenario.clone() };
     let (one, two) = (Needs::of(&one), Needs::of(&two));
-    let pools = Pool::all(scenario)
+    let pools = free_pools(scenario)
         .into_iter()
         .map(|pool| Cap { calls: pool.carries(scenario), by: format!("{} {}", pool.key, pool.range) });
     let each = (two.descriptors - one.descriptors).max(1);
@@ -82,6 +84,19 @@ pub fn common_gates(goals: &[Goal]) -> Vec<Gate> {
     first.gates.iter().filter(in_all).cloned().collect()
 }
 
+/// The largest load that ports, descriptors and the scenario's own cap carry; `None` where that is none at all.
+pub fn most(scenario: &Scenario, cap: &Cap) -> Option<Most> {
+    let load = &scenario.load;
+    let (lines, by) = match scenario.search.kind {
+        Kind::Calls => return Some(Most { load: Load::calls(cap.calls)?, by: cap.by.clone() }),
+        Kind::Rate if load.calls <= cap.calls => (load.calls, format!("load.calls = {}", load.calls)),
+        Kind::Rate => (cap.calls, cap.by.clone()),
+    };
+    // On the grid of hundredths, and below it rather than above.
+    let hundredths = (load.erlang_on(lines) / load.erlang(1.0) * 100.0).floor();
+    Some(Most { load: Load::rate(hundredths / 100.0)?, by })
+}
+
 /// The circumstances of a search with a scenario's traffic.
 pub fn conditions(scenario: &Scenario, driver: &DriverLimit, cap: &Cap) -> Conditions {
     let Scenario { load, measure, .. } = scenario;
@@ -101,13 +116,13 @@ pub fn conditions(scenario: &Scenario, driver: &DriverLimit, cap: &Cap) -> Condi
         traffic: scenario.traffic(),
         costs: Costs { fixed, ramp_of_one },
         driver_most: driver.broke.as_ref().and(Load::calls(driver.streams)).filter(of_calls),
-        ports_most: Load::calls(cap.calls).filter(of_calls),
+        cap: most(scenario, cap),
     }
 }
 
 /// The circumstances of a stored search, whose bounds rest on its trials alone.
 pub fn unlimited(scenario: &Scenario) -> Conditions {
-    Conditions { traffic: scenario.traffic(), costs: Costs::default(), driver_most: None, ports_most: None }
+    Conditions { traffic: scenario.traffic(), costs: Costs::default(), driver_most: None, cap: None }
 }
 
 /// Calls that the largest load of a search may hold.
@@ -121,6 +136,10 @@ pub fn most_calls(scenario: &Scenario, cap: &Cap) -> u32 {
 }
 
 /// A line that says what caps a search, before its first trial.
-pub fn told(cap: &Cap) -> String {
-    format!("at most {} fit: {} ends first", counted(cap.calls.into(), "call"), cap.by)
+pub fn told(scenario: &Scenario, cap: &Cap) -> String {
+    let calls = format!("at most {} fit: {} ends first", counted(cap.calls.into(), "call"), cap.by);
+    match most(scenario, cap).filter(|_| scenario.search.kind == Kind::Rate) {
+        Some(Most { load, by }) => format!("{calls}; at most {load} of these calls: {by} ends first"),
+        None => calls,
+    }
 }

@@ -110,6 +110,8 @@ mod tests {
     use crate::ari::event::Event;
     use crate::clock;
     use crate::net::http::HttpClient;
+    use crate::scheduling::Priority;
+    use crate::service::delay::Hold;
     use crate::service::events::EventMessage;
     use crate::service::http::SharedCounts;
     use crate::service::reflector::Reflector;
@@ -158,7 +160,7 @@ mod tests {
             UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port().min(65_000);
         let range = PortRange { from, to: from + 9 };
         let (sender, stream_events) = mpsc::unbounded_channel();
-        let reflector = Reflector::start(range, false, None, false, sender).unwrap();
+        let reflector = Reflector::start(range, false, Hold::default(), Priority::default(), sender).unwrap();
         let shared = Arc::new(SharedCounts::new(reflector.totals().clone()));
         let config = ServiceConfig { port_range: range, ..Default::default() };
         let mut app = App::new(config, None, client, reflector, shared.clone());

@@ -1,0 +1,144 @@
+//! Limits of a search that are known before its first trial: ports, descriptors, time, the driver's own.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::cli::Failure;
+use crate::driver::Stop;
+use crate::report::capacity::LoadLimit;
+use crate::run::capacity::{self, Cap, DriverLimit, driver_limit};
+use crate::run::preflight::{raise_descriptors, survey};
+use crate::run::{RunPlan, Testbed};
+use crate::scenario::{AsteriskMode, Load, Scenario};
+use crate::search::{Ending, Goal, Kind, Most, Search, Step, Trial};
+use crate::values::{Span, counted};
+
+/// Limits of the load that are known before the first trial.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Ports and descriptors.
+    pub cap: Cap,
+    /// The driver's own.
+    pub driver: DriverLimit,
+}
+
+/// Time that the trials of before a resumption took.
+pub fn taken(trials: &[Trial]) -> Duration {
+    Duration::try_from_secs_f64(trials.iter().map(|trial| trial.took_s).sum()).unwrap_or_default()
+}
+
+/// Ports and descriptors, which have room for the smallest load, as the time limit has for one trial more.
+///
+/// # Errors
+/// They have none.
+pub fn fits(plan: &RunPlan, goals: &[Goal], trials: &[Trial]) -> Result<Cap, Failure> {
+    let scenario = plan.scenario();
+    let cap = capacity::cap(scenario, raise_descriptors()?);
+    let most = capacity::most(scenario, &cap);
+    if let Some(smallest) =
+        scenario.search.smallest().filter(|load| most.as_ref().is_none_or(|m| *load > m.load))
+    {
+        let (by, load) =
+            most.map_or((cap.by.clone(), "nothing".into()), |most| (most.by, most.load.to_string()));
+        return Err(Failure::usage(format!(
+            "the smallest load of the search, {smallest}, does not fit: {by} carries {load}; raise that, or lower \
+             search.min"
+        )));
+    }
+    let unknown = DriverLimit { streams: 0, broke: None };
+    let mut search =
+        Search::new(&scenario.search, goals.to_vec(), capacity::conditions(scenario, &unknown, &cap));
+    trials.iter().for_each(|trial| search.add(trial));
+    let is_out_of_time = |step: Step| match step {
+        Step::Done(answer) => answer.goals.iter().any(|goal| goal.ending == Ending::OutOfTime),
+        Step::Trial { .. } => false,
+    };
+    match scenario.search.time_limit.filter(|_| is_out_of_time(search.next(taken(trials)))) {
+        None => Ok(cap),
+        Some(limit) => Err(Failure::usage(format!(
+            "no further trial ends within search.time_limit = {limit}, of which {} are spent: give it more with \
+             --time-limit",
+            Span(Duration::from_secs(taken(trials).as_secs()))
+        ))),
+    }
+}
+
+/// Finds what limits the load before the first trial, and says so; `None` when the user ends it.
+///
+/// # Errors
+/// The machine cannot drive even the smallest load, or something is taken that the calls need.
+pub async fn limits(
+    plan: &RunPlan,
+    cap: Cap,
+    interrupt: watch::Receiver<Stop>,
+    said: &dyn Fn(&str),
+) -> Result<Option<Limits>, Failure> {
+    said(&capacity::told(plan.scenario(), &cap));
+    let most = capacity::most_calls(plan.scenario(), &cap);
+    let held =
+        Scenario { load: Load { calls: most, ..plan.scenario().load.clone() }, ..plan.scenario().clone() };
+    survey(&held)?.clear()?.iter().for_each(|warning| said(&format!("warning: {warning}")));
+    plan.granted.warnings().for_each(|warning| said(&format!("warning: {warning}")));
+    let driver = driver_limit(plan, most, interrupt, &mut |line| said(line)).await?;
+    if let Some(driver) = &driver {
+        said(&driver.told());
+        drives_smallest(plan.scenario(), driver)?;
+    }
+    Ok(driver.map(|driver| Limits { cap, driver }))
+}
+
+/// Refuses a search whose smallest load is more than the driver manages.
+fn drives_smallest(scenario: &Scenario, driver: &DriverLimit) -> Result<(), Failure> {
+    let (Some(why), Some(smallest)) = (&driver.broke, scenario.search.smallest()) else { return Ok(()) };
+    let calls = match smallest.kind() {
+        Kind::Calls => smallest.number(),
+        Kind::Rate => scenario.load.erlang(smallest.number()),
+    };
+    if f64::from(driver.streams) >= calls {
+        return Ok(());
+    }
+    let managed = counted(driver.streams.into(), "stream");
+    Err(Failure::broke(format!(
+        "this machine cannot drive the smallest load of the search, {smallest}: against its own echo the driver managed \
+         {managed}, and with more {why}; end what else runs on it, give the driver another machine, or lower search.min"
+    )))
+}
+
+/// Warns of calls of others at an Asterisk that the search has not started.
+pub async fn said_of_others(plan: &RunPlan, testbed: &Testbed, said: &dyn Fn(&str)) {
+    let Some(ari) = testbed.ari().filter(|_| plan.scenario().asterisk.mode == AsteriskMode::External) else {
+        return;
+    };
+    match ari.channels().await {
+        Ok(channels) if channels.is_empty() => {}
+        Ok(channels) => said(&format!(
+            "warning: Asterisk has {} before the first trial, which are not the search's: it finds what is left beside \
+             them, and as they come and go its trials are not alike; search while nobody else calls",
+            counted(channels.len() as u64, "channel")
+        )),
+        Err(error) => said(&format!(
+            "warning: Asterisk does not say whether others call it ({error}): the search finds what is left beside them"
+        )),
+    }
+}
+
+impl Limits {
+    /// The same, for the report.
+    pub fn of(&self, scenario: &Scenario) -> LoadLimit {
+        let Limits { cap, driver } = self;
+        let calls_of_one = match scenario.search.kind {
+            Kind::Calls => 1.0,
+            // Calls that do not end have no rate.
+            Kind::Rate => scenario.load.erlang(1.0).max(f64::MIN_POSITIVE),
+        };
+        let named = scenario.search.largest().map(|load| Most { load, by: "search.max".into() });
+        let most = named.into_iter().chain(capacity::most(scenario, cap)).min_by_key(|most| most.load);
+        LoadLimit {
+            load: most.as_ref().map_or(0.0, |most| most.load.number()),
+            reason: most.map_or(cap.by.clone(), |most| most.by),
+            driver_load: Some(f64::from(driver.streams) / calls_of_one),
+            driver_reached_it: driver.broke.is_none(),
+        }
+    }
+}
