@@ -222,7 +222,7 @@ struct EarlyEnd {
 impl EarlyEnd {
     fn new(plan: &RunPlan) -> EarlyEnd {
         let gates = &plan.scenario().gates;
-        let watch = gates.abort_on_fail.then(|| Watch::new(&plan.gates, gates.abort_after.0));
+        let watch = gates.abort_on_fail.then(|| Watch::new(&plan.enders, gates.abort_after.0));
         EarlyEnd { watch, ended: None }
     }
 

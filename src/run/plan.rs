@@ -28,6 +28,8 @@ pub struct RunPlan {
     pub resolved: Resolved,
     /// Its gates.
     pub gates: Vec<Gate>,
+    /// Those of them that may end it early.
+    pub enders: Vec<Gate>,
     /// Stored runs that the run is held against.
     pub baseline: Option<Baseline>,
     /// SIP_USER and SIP_PASS, for a target that asks.
@@ -64,7 +66,8 @@ impl RunPlan {
             RunError::Obstacle(format!("cannot find this program to start the service with: {error}"))
         })?;
         let command = std::env::args().collect();
-        Ok(RunPlan { resolved, gates, baseline: None, credentials, granted, command, program })
+        let enders = gates.clone();
+        Ok(RunPlan { resolved, gates, enders, baseline: None, credentials, granted, command, program })
     }
 
     /// Looks for ARI's account where the run needs it.
@@ -106,7 +109,7 @@ impl RunPlan {
     /// A remark on the gates that end the run once they are broken, where they do.
     pub fn early_end(&self) -> Option<String> {
         let Gates { abort_on_fail, abort_after, .. } = &self.scenario().gates;
-        let (count, all) = (Watch::new(&self.gates, abort_after.0).count(), self.gates.len());
+        let (count, all) = (Watch::new(&self.enders, abort_after.0).count(), self.gates.len());
         abort_on_fail.then(|| {
             format!(
                 "abort_on_fail: a gate broken for {abort_after} ends the run; {count} of {all} can be judged before \

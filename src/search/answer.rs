@@ -103,6 +103,15 @@ pub struct Broke {
     pub full_of_own_load: bool,
 }
 
+/// Loads that an answer which came too early leaves undecided.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SoFar<'a> {
+    /// The largest that was good so far.
+    pub hopeful: Option<Load>,
+    /// The smallest that was bad so far.
+    pub suspect: Option<(Load, &'a Tally)>,
+}
+
 impl Answer {
     pub(super) fn of(
         kind: Kind,
@@ -133,13 +142,13 @@ impl GoalAnswer {
         ending: Ending,
         at_lower: Option<&Tally>,
         at_upper: Option<&Tally>,
-        suspect: Option<(Load, &Tally)>,
+        SoFar { hopeful, suspect }: SoFar<'_>,
     ) -> GoalAnswer {
         let broke = at_upper.and_then(|tally| tally.bad.as_ref()).map(Broke::of);
         let per_core = lower.zip(at_lower).and_then(|(load, tally)| per_core(load, tally.good));
         let suspect = suspect.and_then(|(load, tally)| Some((load, Broke::of(tally.bad.as_ref()?))));
-        let suspect = suspect.as_ref().map(|(load, broke)| (*load, broke));
-        let sentence = wording::sentence(lower, upper, &ending, broke.as_ref(), suspect);
+        let undecided = wording::Undecided { good: hopeful, bad: suspect.as_ref() };
+        let sentence = wording::sentence(lower, upper, &ending, broke.as_ref(), undecided);
         GoalAnswer { goal: goal.into(), lower, upper, ending, broke, per_core, sentence }
     }
 
@@ -229,7 +238,7 @@ mod tests {
         let load = |calls: Option<u32>| calls.and_then(Load::calls);
         let goals = goals.iter().map(|(name, lower, upper)| {
             let bounds = Bounds { lower: load(*lower), upper: load(*upper) };
-            GoalAnswer::of(name, bounds, Ending::Regular, None, None, None)
+            GoalAnswer::of(name, bounds, Ending::Regular, None, None, SoFar::default())
         });
         Answer::of(Kind::Calls, goals.collect(), None, 9, 0)
     }

@@ -124,12 +124,14 @@ pub(super) fn bounds(loads: &BTreeMap<Load, AtLoad>, goal: usize, rule: Rule) ->
 pub(super) struct Course {
     /// The largest lower bound below `upper`.
     pub lower: Option<Load>,
-    /// A load above that which has been good so far, and is not decided.
+    /// The largest load between the two that has been good so far, and is not decided.
     pub hopeful: Option<Load>,
     /// The smallest load that is an upper bound, or has been bad so far.
     pub upper: Option<Load>,
     /// True if that one is an upper bound.
     pub is_rejected: bool,
+    /// True if one trial is taken for a sign, good or bad.
+    pub is_trusting: bool,
 }
 
 /// Loads that were bad at first and carried in the end, after which a bad trial is no sign any more: each is rejected, or
@@ -139,12 +141,12 @@ const MOST_ACCIDENTS: usize = 3;
 /// The course of the goal at place `goal`. A load that has been bad so far is not tried again until the search has come
 /// close to it: most of those are far too high, and to reject each of them for good would take the most time of all.
 pub(super) fn course(loads: &BTreeMap<Load, AtLoad>, goal: usize, rule: Rule) -> Course {
-    let mut course = Course::default();
     let sums = |at: &AtLoad| at.tallies.get(goal).map_or(Sums::default(), |tally| tally.sums);
     let was_accident = |at: &&AtLoad| {
         sums(at).short_bad + sums(at).full_bad > 0 && classify(&sums(at), rule) == Class::Lower
     };
     let trusts = loads.values().filter(was_accident).take(MOST_ACCIDENTS).count() < MOST_ACCIDENTS;
+    let mut course = Course { is_trusting: trusts, ..Course::default() };
     for (load, at) in loads {
         let sums = sums(at);
         match classify(&sums, rule) {
@@ -154,7 +156,9 @@ pub(super) fn course(loads: &BTreeMap<Load, AtLoad>, goal: usize, rule: Rule) ->
                 return Course { upper: Some(*load), ..course };
             }
             Class::Undecided if sums.are_empty() => {}
-            Class::Undecided => course.hopeful = course.hopeful.or(Some(*load)),
+            // Without trust each is decided in its turn.
+            Class::Undecided if !trusts => course.hopeful = course.hopeful.or(Some(*load)),
+            Class::Undecided => course.hopeful = Some(*load),
         }
     }
     course

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::answer::{Answer, Ending, GoalAnswer};
+use super::answer::{Answer, Ending, GoalAnswer, SoFar};
 use super::bounds::{AtLoad, Bounds, Course, Tally, bounds, course, none_lost};
 use super::classify::{Class, Rule, Sums, bad_to_reject, classify};
 use super::load::{Kind, Load};
@@ -163,7 +163,7 @@ impl Search {
 
     /// The next trial, or the answer, after so much time.
     pub fn next(&self, spent: Duration) -> Step {
-        let wishes = (0..self.goals.len()).filter_map(|goal| self.wish(goal).ok());
+        let wishes = (0..self.goals.len()).filter_map(|goal| self.wish(goal, spent).ok());
         let fits = |wish: &Wish| self.time_limit.is_none_or(|limit| spent + self.cost(wish) <= limit);
         // Smaller loads first; of one load the longer trial, which says as much as the shorter.
         let order = |wish: &Wish| (wish.load, wish.length == Length::Short, wish.goal);
@@ -182,7 +182,7 @@ impl Search {
     /// The answer by the trials so far. Goals that want more trials end for the reason of the cut.
     pub fn answer(&self, cut: Cut) -> Answer {
         let goals = (0..self.goals.len()).map(|goal| {
-            let ending = match (self.wish(goal), &cut) {
+            let ending = match (self.wish(goal, Duration::ZERO), &cut) {
                 (Err(ending), _) => ending,
                 (Ok(_), Cut::OutOfTime) => Ending::OutOfTime,
                 (Ok(_), Cut::Interrupted) => Ending::Interrupted,
@@ -192,9 +192,9 @@ impl Search {
             let tally = |load: Option<Load>| load.and_then(|load| self.tally(load, goal));
             // A load that was bad so far, and which more trials would have decided.
             let suspect = course.upper.filter(|_| !course.is_rejected);
-            let suspect = suspect.zip(tally(suspect));
+            let so_far = SoFar { hopeful: course.hopeful, suspect: suspect.zip(tally(suspect)) };
             let (at_lower, at_upper) = (tally(bounds.lower), tally(bounds.upper));
-            GoalAnswer::of(&self.goals[goal], bounds, ending, at_lower, at_upper, suspect)
+            GoalAnswer::of(&self.goals[goal], bounds, ending, at_lower, at_upper, so_far)
         });
         Answer::of(self.kind, goals.collect(), none_lost(&self.loads), self.trials, self.leaking)
     }
@@ -217,7 +217,7 @@ impl Search {
     /// The longest that the search can still take, without void trials, and if no load that was bad is carried in the
     /// end.
     pub fn longest(&self, spent: Duration) -> Duration {
-        let open = (0..self.goals.len()).filter(|goal| self.wish(*goal).is_ok());
+        let open = (0..self.goals.len()).filter(|goal| self.wish(*goal, spent).is_ok());
         let longest = open.map(|goal| self.longest_for(self.course(goal))).sum();
         self.time_limit.map_or(longest, |limit| longest.min(limit.saturating_sub(spent)))
     }
@@ -259,8 +259,8 @@ impl Search {
     }
 
     /// The trial that a goal wants, or the ending that it has come to.
-    fn wish(&self, goal: usize) -> Result<Wish, Ending> {
-        let load = self.next_load(goal)?;
+    fn wish(&self, goal: usize, spent: Duration) -> Result<Wish, Ending> {
+        let load = self.next_load(goal, spent)?;
         let none = Tally::default();
         let tally = self.tally(load, goal).unwrap_or(&none);
         if tally.voids > VOIDS_REPEATED {
@@ -273,13 +273,14 @@ impl Search {
         Ok(Wish { load, length, goal })
     }
 
-    /// The load to try next for a goal: the first, twice the last that was carried, one in the middle; in the end the
-    /// one that has been bad so far, which is rejected for good or was an accident.
-    fn next_load(&self, goal: usize) -> Result<Load, Ending> {
+    /// The load to try next for a goal: the first, twice the last that was good, the last that was good to confirm it, one
+    /// in the middle; in the end the one that has been bad so far, which is rejected for good or was an accident.
+    fn next_load(&self, goal: usize, spent: Duration) -> Result<Load, Ending> {
         if self.min > self.max.load {
             return Err(Ending::DriverLimit);
         }
-        let Course { lower, hopeful, upper, is_rejected } = self.course(goal);
+        let course = self.course(goal);
+        let Course { lower, hopeful, upper, is_rejected, .. } = course;
         match (lower, upper) {
             (_, Some(upper)) if upper <= self.min => {
                 if is_rejected {
@@ -289,6 +290,9 @@ impl Search {
                 }
             }
             (None, _) => Ok(self.min),
+            (Some(_), None) if self.climbs(goal, &course, spent) => {
+                Ok(hopeful.unwrap_or(self.min).doubled(self.max.load))
+            }
             (Some(lower), _) if hopeful.is_some() => self.within_reach(hopeful.unwrap_or(self.min), lower),
             (Some(lower), None) if lower < self.max.load => Ok(lower.doubled(self.max.load)),
             (Some(_), None) if self.is_max_the_drivers => Err(Ending::DriverLimit),
@@ -299,6 +303,19 @@ impl Search {
             (Some(_), Some(_)) if is_rejected => Err(Ending::Regular),
             (Some(lower), Some(upper)) => self.within_reach(upper, lower),
         }
+    }
+
+    /// True if a load that was good in a short trial is enough to go up by: it is confirmed in the end. Not where twice
+    /// as much was void too often, and not where no time is left to confirm that.
+    fn climbs(&self, goal: usize, course: &Course, spent: Duration) -> bool {
+        let Some(hopeful) = course.hopeful.filter(|load| course.is_trusting && *load < self.max.load) else {
+            return false;
+        };
+        let next = hopeful.doubled(self.max.load);
+        let is_void = self.tally(next, goal).is_some_and(|tally| tally.voids > VOIDS_REPEATED);
+        let first = self.initial.map_or(Duration::ZERO, |initial| self.cost_of(next, initial));
+        let both = first + self.cost_of(next, self.full);
+        !is_void && self.time_limit.is_none_or(|limit| spent + both <= limit)
     }
 
     /// A load to try next, or the largest that the driver manages today where it managed more before.

@@ -99,7 +99,7 @@ impl fmt::Display for Require {
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::{Ending, GoalAnswer};
+    use super::super::answer::{Ending, GoalAnswer, SoFar};
     use super::super::bounds::Bounds;
     use super::super::load::Load;
     use super::*;
@@ -110,7 +110,7 @@ mod tests {
     fn answer(lower: Option<u32>, upper: Option<u32>) -> Answer {
         let load = |calls: Option<u32>| calls.and_then(Load::calls);
         let bounds = Bounds { lower: load(lower), upper: load(upper) };
-        let goal = GoalAnswer::of("good", bounds, Ending::Regular, None, None, None);
+        let goal = GoalAnswer::of("good", bounds, Ending::Regular, None, None, SoFar::default());
         Answer::of(Kind::Calls, vec![goal], None, 1, 0)
     }
 

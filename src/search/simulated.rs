@@ -172,7 +172,8 @@ fn a_first_trial_is_short_where_it_gives_every_gate_its_samples() {
         at.map(|trial| (trial.length, trial.planned_s)).collect()
     };
     assert_eq!(of(10), [(Length::Full, 60.0)], "7,500 packets are too few for a 99th percentile");
-    assert_eq!(of(20), [(Length::Short, 15.0), (Length::Full, 60.0)]);
+    assert_eq!(of(20), [(Length::Short, 15.0)], "good enough to go up by");
+    assert_eq!(of(160), [(Length::Short, 15.0), (Length::Full, 60.0)], "the last one on the way up");
     assert_eq!(of(320), [(Length::Short, 15.0)], "bad, and so far away that nobody needs to be certain");
     assert_eq!(of(198), [(Length::Short, 15.0), (Length::Full, 60.0)], "75 of 120 seconds are bad");
 }
@@ -313,7 +314,11 @@ fn void_trials_are_repeated_twice_and_then_end_the_search() {
         with(trial, if is_high { void() } else { Outcome::Good })
     });
     let at_80 = played.trials.iter().filter(|trial| trial.load == calls(80)).count();
-    assert_eq!((at_80, played.bounds()), (3, (Some(40), None)));
+    assert_eq!(
+        (at_80, played.bounds()),
+        (3, (Some(40), None)),
+        "what was good below it is confirmed before the end"
+    );
     assert!(matches!(&played.goal().ending, Ending::VoidTooOften { load, .. } if *load == calls(80)));
 }
 

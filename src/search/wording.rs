@@ -10,14 +10,13 @@ pub(super) fn sentence(
     upper: Option<Load>,
     ending: &Ending,
     broke: Option<&Broke>,
-    suspect: Option<(Load, &Broke)>,
+    undecided: Undecided<'_>,
 ) -> String {
     let of_gate = upper.zip(broke).map(|(upper, broke)| broken(upper, broke));
-    let of_suspect = suspect.map(|(load, broke)| so_far(load, broke));
+    let of_rest = so_far(undecided);
     let full = "the machine was full, so this is the capacity of this machine with driver, service and Asterisk on it";
     let of_machine = broke.filter(|broke| broke.full_of_own_load).map(|_| full.to_string());
-    let clauses: Vec<_> =
-        [of_gate, irregular(ending), of_suspect, of_machine].into_iter().flatten().collect();
+    let clauses: Vec<_> = [of_gate, irregular(ending), of_rest, of_machine].into_iter().flatten().collect();
     match clauses.is_empty() {
         true => range(lower, upper),
         false => format!("{}: {}", range(lower, upper), clauses.join("; ")),
@@ -51,9 +50,20 @@ fn broken(upper: Load, Broke { gate, actual, asterisk_cores, machine_cores, .. }
     format!("at {} `{gate}` broke first ({actual}){cores}", figure(upper))
 }
 
-/// A load that was bad, in too little time to decide it.
-fn so_far(load: Load, Broke { gate, actual, .. }: &Broke) -> String {
-    format!("at {} `{gate}` was broken ({actual}), for too short a time to decide that load", figure(load))
+/// Loads that were good, or bad, in too little time to decide them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Undecided<'a> {
+    pub good: Option<Load>,
+    pub bad: Option<&'a (Load, Broke)>,
+}
+
+fn so_far(Undecided { good, bad }: Undecided<'_>) -> Option<String> {
+    let good = good.map(|load| format!("at {} all was well", figure(load)));
+    let bad = bad.map(|(load, Broke { gate, actual, .. })| {
+        format!("at {} `{gate}` was broken ({actual})", figure(*load))
+    });
+    let said: Vec<_> = good.into_iter().chain(bad).collect();
+    (!said.is_empty()).then(|| format!("so far {}, for too short a time to decide it", said.join(", and ")))
 }
 
 /// The reason for which an answer is not regular, and the cure where there is one.
@@ -130,25 +140,31 @@ mod tests {
             full_of_own_load: false,
         };
         assert_eq!(
-            sentence(calls(187), calls(196), &Ending::Regular, Some(&broke), None),
+            sentence(calls(187), calls(196), &Ending::Regular, Some(&broke), Undecided::default()),
             "187 to 196 calls: at 196 `rtt.p99 < 20ms` broke first (24.100 ms), Asterisk had 1.71 of 2 cores"
         );
         let full = Broke { full_of_own_load: true, asterisk_cores: None, ..broke.clone() };
         assert_eq!(
-            sentence(Load::rate(12.1), Load::rate(12.5), &Ending::Regular, Some(&full), None),
+            sentence(Load::rate(12.1), Load::rate(12.5), &Ending::Regular, Some(&full), Undecided::default()),
             "12.1 to 12.5/s: at 12.5 `rtt.p99 < 20ms` broke first (24.100 ms); the machine was full, so this is the \
              capacity of this machine with driver, service and Asterisk on it"
         );
         assert_eq!(
-            sentence(calls(1400), None, &Ending::Floor { by: "search.max".into() }, None, None),
+            sentence(
+                calls(1400),
+                None,
+                &Ending::Floor { by: "search.max".into() },
+                None,
+                Undecided::default()
+            ),
             "at least 1,400 calls: it never failed, and search.max ends the search there; raise that to find more"
         );
         assert_eq!(
-            sentence(calls(400), None, &Ending::DriverLimit, None, None),
+            sentence(calls(400), None, &Ending::DriverLimit, None, Undecided::default()),
             "at least 400 calls: limited by the driver, which manages no more against its own echo on this machine"
         );
         assert_eq!(
-            sentence(None, calls(10), &Ending::MinimumFails, Some(&broke), None),
+            sentence(None, calls(10), &Ending::MinimumFails, Some(&broke), Undecided::default()),
             "fewer than 10 calls: at 10 `rtt.p99 < 20ms` broke first (24.100 ms), Asterisk had 1.71 of 2 cores; the \
              smallest load of the search fails already; lower search.min"
         );
@@ -157,27 +173,32 @@ mod tests {
             reason: "this machine was disturbed".into(),
         };
         assert_eq!(
-            sentence(calls(100), None, &void, None, None),
+            sentence(calls(100), None, &void, None, Undecided::default()),
             "at least 100 calls: limited by the driver: trials at 140 calls were void again and again, the last \
              because this machine was disturbed"
         );
         assert_eq!(
-            sentence(None, None, &Ending::Interrupted, None, None),
+            sentence(None, None, &Ending::Interrupted, None, Undecided::default()),
             "the capacity is not known: interrupted before the bounds came close"
         );
+        let bad = (Load::calls(320).unwrap(), broke.clone());
+        let undecided = Undecided { good: calls(270), bad: Some(&bad) };
         assert_eq!(
-            sentence(calls(268), None, &Ending::Interrupted, None, Some((Load::calls(320).unwrap(), &broke))),
-            "at least 268 calls: interrupted before the bounds came close; at 320 `rtt.p99 < 20ms` was broken (24.100 \
-             ms), for too short a time to decide that load"
+            sentence(calls(268), None, &Ending::Interrupted, None, undecided),
+            "at least 268 calls: interrupted before the bounds came close; so far at 270 all was well, and at 320 \
+             `rtt.p99 < 20ms` was broken (24.100 ms), for too short a time to decide it"
         );
         let crash =
             Ending::Broke { load: Load::calls(320).unwrap(), reason: "Asterisk ended (signal: 11)".into() };
         assert_eq!(
-            sentence(calls(226), None, &crash, None, None),
+            sentence(calls(226), None, &crash, None, Undecided::default()),
             "at least 226 calls: the trial at 320 calls broke: Asterisk ended (signal: 11); --resume tries it again"
         );
         for ending in [Ending::OutOfTime, Ending::Undecided { load: Load::calls(140).unwrap() }] {
-            assert!(sentence(calls(1), calls(9), &ending, None, None).starts_with("1 to 9 calls: "));
+            assert!(
+                sentence(calls(1), calls(9), &ending, None, Undecided::default())
+                    .starts_with("1 to 9 calls: ")
+            );
         }
         assert_eq!(leaks(0, 9), None);
         assert!(leaks(2, 9).is_some_and(|text| text.contains("2 of 9 trials")));

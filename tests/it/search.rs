@@ -84,8 +84,10 @@ fn a_search_that_is_interrupted_goes_on_from_what_it_knows() {
     assert!(!before.is_empty() && before[0]["load"]["calls"] == 4, "{before:?}");
     let mut resumed = place.program();
     resumed.args(["search", "--resume"]).arg(place.out());
-    let said = sentences(&ends_with(&mut resumed, 0));
+    let resumed = ends_with(&mut resumed, 0);
+    let said = sentences(&resumed);
     assert!(said.contains("5 to 6 calls"), "{said}");
+    assert!(!stderr(&resumed).contains("were made with another"), "the same machine, scenario and gates");
     let after = trials(&place);
     assert_eq!(after[..before.len()], before[..], "what was known stays");
     assert!(after.iter().filter(|trial| trial["load"]["calls"] == 4).count() <= 3, "{after:?}");
@@ -100,11 +102,23 @@ fn what_cannot_be_searched_is_told_before_the_first_trial() {
         ("gates.require=[]", "no gates"),
         ("search.kind=rate", "calls that end"),
         ("search.max=2000", "widen"),
+        (r#"search.goals={ a = ["stage.1: loss.ratio < 1%"] }"#, "a trial has no stages"),
+        (r#"search.goals={ a = ["fault.count == 1", "up.p50 < 1s", "control.p99 < 1s"] }"#, "control"),
+        ("search.time_limit=7s", "no further trial ends within search.time_limit = 7s"),
     ] {
         let told = stderr(&ends_with(&mut search(&place, &[set]), 2));
         assert!(told.contains(said), "{told}");
         assert!(!place.out().exists(), "nothing is left of it");
     }
+    let open = ["load.rate=2/s", "load.call_duration=2s", "load.calls=20"];
+    let told = stderr(&ends_with(&mut search(&place, &open), 2));
+    assert!(told.contains("search with --rate, or leave load.rate out"), "{told}");
+    let few = ["load.call_duration=2s", "load.calls=1"];
+    let told = stderr(&ends_with(search(&place, &few).arg("--rate"), 2));
+    assert!(
+        told.contains("the smallest load of the search, 4/s, does not fit: load.calls = 1 carries"),
+        "{told}"
+    );
     let told = stderr(&ends_with(search(&place, &[]).args(["--require", "capacity.rate >= 3"]), 2));
     assert!(told.contains("capacity.calls >= 150"), "{told}");
     assert!(!place.out().exists(), "nothing is left of it");
@@ -246,5 +260,54 @@ fn a_testbed_that_does_not_start_leaves_what_says_why() {
     let told = stderr(&ends_with(&mut search(&place, &set), 1));
     assert!(told.contains("Logs of what was started are in"), "{told}");
     assert!(!place.out().join("search.toml").exists(), "it would only look like a search: {told}");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn several_goals_are_answered_from_the_same_trials() {
+    let place = Place::new();
+    let goals = r#"search.goals={ near = ["rtt.p50 < 24ms"], far = ["rtt.p50 < 40ms"] }"#;
+    ends_with(&mut search(&place, &["service.delay_per_call=4ms", goals]), 0);
+    let report = capacity(&place);
+    for (goal, (name, most)) in
+        report["goals"].as_array().expect("goals").iter().zip([("far", 9.0), ("near", 5.0)])
+    {
+        let bound = |key: &str| goal[key].as_f64().expect(key);
+        assert_eq!(goal["goal"], name);
+        // A machine that is slow itself takes one of the calls, and nothing gives one more.
+        assert!(
+            bound("lower") >= most - 1.0 && bound("lower") <= most && bound("upper") <= most + 1.0,
+            "{goal}"
+        );
+    }
+    // A trial's own report has the gates of both.
+    let summary = std::fs::read_to_string(place.out().join("trial-01/summary.json")).expect("its summary");
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
+    assert_eq!(summary["verdict"]["gates"].as_array().map(Vec::len), Some(2), "{}", summary["verdict"]);
+    place.assert_nothing_left();
+}
+
+#[test]
+fn attempts_a_second_are_searched_up_to_what_was_named() {
+    let place = Place::new();
+    let set = ["load.call_duration=1500ms", "load.calls=20", "search.min=1", "search.max=2"];
+    let said = sentences(&ends_with(search(&place, &set).arg("--rate"), 0));
+    assert!(said.contains("at least 2/s: it never failed, and search.max ends the search there"), "{said}");
+    let offered: Vec<_> = trials(&place).iter().map(|trial| trial["load"]["rate"].as_f64()).collect();
+    assert!(offered.contains(&Some(1.0)) && offered.contains(&Some(2.0)), "{offered:?}");
+    place.assert_nothing_left();
+}
+
+#[test]
+fn a_search_that_carries_less_than_its_baseline_says_so_and_what_else_has_changed() {
+    let place = Place::new();
+    let before = Place::new();
+    let ports = with_ports(&before, 8);
+    ends_with(&mut search(&before, &["service.mode=command", &ports, "search.min=8", "search.max=8"]), 0);
+    let ports = with_ports(&place, 5);
+    let mut worse = search(&place, &["service.mode=command", &ports, "search.max=8"]);
+    let said = sentences(&ends_with(worse.arg("--baseline").arg(before.out()), 11));
+    assert!(said.contains("5 to 6 calls, at least 8 before: "), "{said}");
+    assert!(said.contains("the two searches differ in the scenario"), "{said}");
     place.assert_nothing_left();
 }

@@ -18,7 +18,7 @@ use crate::gate::{Verdict, judge};
 use crate::record::Environment;
 use crate::report::Format;
 use crate::report::capacity::{AfterSearch, CapacityReport, SearchPlace, Sources};
-use crate::run::capacity::{self, common_gates};
+use crate::run::capacity;
 use crate::run::environment::beforehand;
 use crate::run::folder::{Claim, TRIALS, rfc3339};
 use crate::run::{Finished, Folder, RunError, RunPlan, Testbed, execute};
@@ -178,7 +178,7 @@ impl Hunt {
     ) -> Result<Result<(), Failure>, Failure> {
         let number = self.trials.len() as u64 + 1;
         let name = self.new_folder(number);
-        let plan = self.plan.of_trial(load, hold, enough, common_gates(&self.goals));
+        let plan = self.plan.of_trial(load, hold, enough, &self.goals);
         let (finished, written) = self.run(&plan, &name, &self.title(number, load, hold)).await?;
         let verdicts = self.verdicts(&finished);
         let planned = Planned { number, load, hold, length, folder: name };

@@ -45,12 +45,13 @@ pub fn cap(scenario: &Scenario, descriptors: u64) -> Cap {
 }
 
 impl RunPlan {
-    /// The plan of one trial of a search: its load, held for so long, with the gates that may end it early once they
-    /// have been broken for `enough`, and for as long as the scenario wants in any case.
-    pub fn of_trial(&self, load: Load, hold: Span, enough: Span, gates: Vec<Gate>) -> RunPlan {
-        let mut plan = self.at_load(load, hold, gates);
+    /// The plan of one trial of a search: its load, held for so long. The gates without which no goal can hold may end
+    /// it early once they have been broken for `enough`, and for as long as the scenario wants in any case.
+    pub fn of_trial(&self, load: Load, hold: Span, enough: Span, goals: &[Goal]) -> RunPlan {
+        let mut plan = self.at_load(load, hold, all_gates(goals));
+        plan.enders = common_gates(goals);
         let gates = &mut plan.resolved.scenario.gates;
-        gates.abort_on_fail = !plan.gates.is_empty();
+        gates.abort_on_fail = !plan.enders.is_empty();
         gates.abort_after = gates.abort_after.max(enough);
         plan
     }
@@ -63,6 +64,7 @@ impl RunPlan {
         scenario.load.duration = hold;
         scenario.gates.require = gates.iter().map(|gate| gate.text.clone()).collect();
         scenario.gates.abort_on_fail = false;
+        plan.enders.clone_from(&gates);
         plan.gates = gates;
         plan.baseline = None;
         plan
@@ -77,8 +79,19 @@ fn offer(scenario: &mut Scenario, load: Load) {
     }
 }
 
+/// The gates of all goals, each once.
+fn all_gates(goals: &[Goal]) -> Vec<Gate> {
+    let mut all: Vec<Gate> = Vec::new();
+    for gate in goals.iter().flat_map(|goal| &goal.gates) {
+        if all.iter().all(|known| known.text != gate.text) {
+            all.push(gate.clone());
+        }
+    }
+    all
+}
+
 /// Gates without which no goal can hold: only they may end a trial before its time.
-pub fn common_gates(goals: &[Goal]) -> Vec<Gate> {
+fn common_gates(goals: &[Goal]) -> Vec<Gate> {
     let Some((first, others)) = goals.split_first() else { return Vec::new() };
     let in_all = |gate: &&Gate| others.iter().all(|goal| goal.gates.iter().any(|g| g.text == gate.text));
     first.gates.iter().filter(in_all).cloned().collect()
