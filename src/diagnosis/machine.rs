@@ -69,7 +69,7 @@ pub(super) fn load(seen: &Seen<'_>) -> Vec<Finding> {
             "stop it, or choose another time or machine; a real-time priority, where there is none yet (`sudo setcap \
              cap_sys_nice+ep` on the program), keeps the driver on time; a longer load.duration gives more quiet seconds",
         ),
-        Some(MachineLoad::Unknown) | None => return Vec::new(),
+        Some(MachineLoad::Busy | MachineLoad::Unknown) | None => return Vec::new(),
     };
     vec![Finding {
         name,

@@ -344,6 +344,7 @@ fn a_full_and_a_disturbed_machine_are_told_where_the_verdict_suffers() {
     assert_eq!(said(MachineLoad::Full, Outcome::Inconclusive), told("machine_full"));
     assert_eq!(said(MachineLoad::Disturbed, Outcome::Fail), told("machine_disturbed"));
     assert_eq!(said(MachineLoad::Unknown, Outcome::Fail), None);
+    assert_eq!(said(MachineLoad::Busy, Outcome::Fail), None);
     assert_eq!(said(MachineLoad::Full, Outcome::Pass), None);
 }
 

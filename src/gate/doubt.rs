@@ -10,6 +10,8 @@ use crate::values::{Ns, Unit, Value, counted, show};
 
 /// Share of the machine from which a run's own load fills it.
 const FULL: f64 = 0.8;
+/// Share from which it is busy with it: threads wait for each other long before the mean is near the whole.
+const BUSY: f64 = 0.5;
 
 /// Standing still that long shows in the delays of calls, which are some tens of milliseconds where all is well.
 const MOST_LATE_IN_SETUP_MS: f64 = 200.0;
@@ -33,6 +35,8 @@ pub enum Extent {
 pub enum MachineLoad {
     /// The run's own processes.
     Full,
+    /// The run's own processes as well, and nobody else; the machine is not full on average.
+    Busy,
     /// Other programs, or other guests of the host.
     Disturbed,
     /// Other programs, or a process of the run that cannot be told from them.
@@ -252,6 +256,12 @@ fn load(summary: &Summary, doubt: &Doubt) -> Option<(MachineLoad, String)> {
             "this machine was full of this run's own load, {used} of the CPUs that it may use: {own}"
         );
         Some((MachineLoad::Full, reason))
+    } else if of_allowed >= BUSY {
+        let used = percent(of_allowed);
+        let reason = format!(
+            "nobody else used this machine, and this run's own load {used} of the CPUs that it may use: {own}"
+        );
+        Some((MachineLoad::Busy, reason))
     } else {
         None
     }
@@ -287,6 +297,13 @@ mod tests {
                 "this machine was full of this run's own load, 95.00 % of the CPUs that it may use:"
             ),
             "{full:?}"
+        );
+        let busy = said(&[Second { own: 0.6, others: 0.02, lateness_ms: 5.0, ..QUIET }; 12]);
+        assert!(
+            busy[1].starts_with(
+                "nobody else used this machine, and this run's own load 60.00 % of the CPUs that it may use:"
+            ),
+            "{busy:?}"
         );
         assert_eq!(full[2], "not one of 12 seconds was quiet: times have no best reading");
         let mut unseen = summary(&seconds(20, QUIET, 10, DISTURBED));

@@ -32,7 +32,7 @@ pub struct Trial {
     pub ended: Ended,
     /// Outcome by the name of the goal.
     pub outcomes: BTreeMap<String, Outcome>,
-    /// True if the machine was full of the run's own load: driver, service and an Asterisk on it.
+    /// True if the machine was full of the run's own load, or busy with it and the driver late: driver, service and an Asterisk on it.
     pub full_of_own_load: bool,
     /// Resources left behind by its calls; `None` where they could not be counted.
     pub leaks: Option<u64>,

@@ -14,7 +14,7 @@ pub(super) fn sentence(
 ) -> String {
     let of_gate = upper.zip(broke).map(|(upper, broke)| broken(upper, broke));
     let of_rest = so_far(undecided);
-    let full = "the machine was full, so this is the capacity of this machine with driver, service and Asterisk on it";
+    let full = "nobody else used the machine, so this is the capacity of this machine with driver, service and Asterisk on it";
     let of_machine = broke.filter(|broke| broke.full_of_own_load).map(|_| full.to_string());
     let clauses: Vec<_> = [of_gate, irregular(ending), of_rest, of_machine].into_iter().flatten().collect();
     match clauses.is_empty() {
@@ -146,8 +146,8 @@ mod tests {
         let full = Broke { full_of_own_load: true, asterisk_cores: None, ..broke.clone() };
         assert_eq!(
             sentence(Load::rate(12.1), Load::rate(12.5), &Ending::Regular, Some(&full), Undecided::default()),
-            "12.1 to 12.5/s: at 12.5 `rtt.p99 < 20ms` broke first (24.100 ms); the machine was full, so this is the \
-             capacity of this machine with driver, service and Asterisk on it"
+            "12.1 to 12.5/s: at 12.5 `rtt.p99 < 20ms` broke first (24.100 ms); nobody else used the machine, so \
+             this is the capacity of this machine with driver, service and Asterisk on it"
         );
         assert_eq!(
             sentence(

@@ -233,7 +233,7 @@ fn method(report: &CapacityReport) -> Vec<String> {
             .into(),
         "A trial is void when its gates cannot be judged because others took the machine, or when it broke, was \
          interrupted, or offered less than was wanted for a want of ports or calls. It is not classified, and is repeated. That deviates from RFC 9971, section 4.9.1, which counts it as loss: that \
-         would blame the service for its tester. A machine that is full of the run's own load voids nothing: then the \
+         would blame the service for its tester. A machine that the run's own load fills, or makes the driver late on, voids nothing: then the \
          answer is the capacity of this machine with driver, service and Asterisk on it."
             .into(),
         format!(

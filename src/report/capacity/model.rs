@@ -83,7 +83,7 @@ pub struct BrokeFirst {
     pub asterisk_cores: Option<f64>,
     /// Cores of the machine.
     pub machine_cores: u32,
-    /// True if the machine was full of the run's own load: driver, service and an Asterisk on it.
+    /// True if the machine was full of the run's own load, or busy with it and the driver late: driver, service and an Asterisk on it.
     pub full_of_own_load: bool,
 }
 
@@ -137,7 +137,7 @@ pub struct TrialReport {
     pub ended: Ended,
     /// Outcome for each goal, and its bounds so far.
     pub outcomes: Vec<OutcomeReport>,
-    /// True if the machine was full of the run's own load.
+    /// True if the machine was full of the run's own load, or busy with it and the driver late.
     pub full_of_own_load: bool,
     /// Resources that its calls left behind; null where they could not be counted.
     pub leaks: Option<u64>,

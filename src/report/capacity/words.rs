@@ -93,7 +93,7 @@ pub(super) fn outcomes(report: &CapacityReport, trial: &TrialReport) -> Vec<(Out
 
 /// Remarks on a trial beside its outcome.
 pub(super) fn beside(trial: &TrialReport) -> Vec<String> {
-    let full = trial.full_of_own_load.then(|| "machine full of the run's own load".into());
+    let full = trial.full_of_own_load.then(|| "machine full of the run's own load, or busy with it".into());
     let ended = match trial.ended {
         Ended::Planned | Ended::ByGate => None,
         Ended::Broke => Some("the run broke".into()),
