@@ -26,11 +26,13 @@ struct Usage {
     rss_mib: f64,
 }
 
+/// Ticks of all CPUs together. What they did is taken from what they did not: the kernel counts user and system time
+/// by the tick, with which packets that are sent by the clock fall in step, and idle and stolen time by the clock.
 #[derive(Debug, Clone, Copy, Default)]
 struct Machine {
-    busy: u64,
+    idle: u64,
     steal: u64,
-    all: u64,
+    cpus: u64,
 }
 
 /// Takes the difference from second to second.
@@ -79,9 +81,11 @@ impl Monitor {
         into.asterisk_rss_mib = next.asterisk.map(|u| u.rss_mib);
         into.service_rss_mib = next.service.map(|u| u.rss_mib);
         if let (Some(before), Some(after)) = (self.machine, next.machine) {
-            let all = after.all.saturating_sub(before.all).max(1) as f64;
-            into.cpu_machine = Some(after.busy.saturating_sub(before.busy) as f64 / all);
-            into.cpu_steal = Some(after.steal.saturating_sub(before.steal) as f64 / all);
+            let all = (per_second * after.cpus as f64).max(1.0);
+            let share = |before: u64, after: u64| (after.saturating_sub(before) as f64 / all).clamp(0.0, 1.0);
+            let (idle, steal) = (share(before.idle, after.idle), share(before.steal, after.steal));
+            into.cpu_machine = Some((1.0 - idle - steal).max(0.0));
+            into.cpu_steal = Some(steal);
         }
         *self = next;
     }
@@ -117,10 +121,10 @@ fn tree_usage(pid: u32) -> Option<Usage> {
 }
 
 fn machine() -> Option<Machine> {
-    let t = KernelStats::current().ok()?.total;
-    let (steal, iowait) = (t.steal.unwrap_or(0), t.iowait.unwrap_or(0));
-    let busy = t.user + t.nice + t.system + t.irq.unwrap_or(0) + t.softirq.unwrap_or(0);
-    Some(Machine { busy, steal, all: busy + t.idle + iowait + steal })
+    let stats = KernelStats::current().ok()?;
+    let t = stats.total;
+    let idle = t.idle + t.iowait.unwrap_or(0);
+    Some(Machine { idle, steal: t.steal.unwrap_or(0), cpus: stats.cpu_time.len() as u64 })
 }
 
 #[cfg(test)]
@@ -138,6 +142,23 @@ mod tests {
         assert!(row.cpu_driver.is_some() && row.driver_rss_mib.is_some_and(|m| m > 0.5));
         assert!(row.cpu_machine.is_some_and(|c| (0.0..=1.0).contains(&c)));
         assert!(row.cpu_asterisk.is_none() && row.cpu_service.is_none());
+    }
+
+    #[test]
+    fn the_machine_is_as_busy_as_the_work_that_is_done_on_it_at_the_least() {
+        let watching = watch::channel(Watched::default()).1;
+        let clock = crate::clock::now;
+        let mut monitor = Monitor::start(watching, clock());
+        let begin = clock();
+        while clock().since(begin) < Duration::from_millis(500) {
+            std::hint::black_box(0);
+        }
+        let mut row = SecondRecord::default();
+        monitor.sample(clock(), &mut row);
+        let cpus = KernelStats::current().unwrap().cpu_time.len() as f64;
+        let (driver, machine) = (row.cpu_driver.unwrap(), row.cpu_machine.unwrap() + row.cpu_steal.unwrap());
+        // A tick or two are on either side of a reading.
+        assert!(machine * cpus > driver - 0.1, "{machine} of {cpus} CPUs, {driver} cores in this process");
     }
 
     #[test]

@@ -169,3 +169,20 @@ pub(super) fn none_lost(loads: &BTreeMap<Load, AtLoad>) -> Option<Load> {
     let below = loads.iter().take_while(|(_, at)| !at.lost_some);
     below.filter(|(_, at)| at.held_all).map(|(load, _)| *load).last()
 }
+
+/// The smallest and the largest load below the upper bound of the goal at place `goal` at which a trial was bad, where
+/// that load, or a larger one, was carried all the same.
+pub(super) fn unsteady(
+    loads: &BTreeMap<Load, AtLoad>,
+    goal: usize,
+    Bounds { lower, .. }: Bounds,
+) -> Option<(Load, Load)> {
+    let lower = lower?;
+    let was_bad = |at: &AtLoad| {
+        let sums = at.tallies.get(goal).map_or(Sums::default(), |tally| tally.sums);
+        sums.short_bad + sums.full_bad > 0
+    };
+    let mut bad = loads.range(..=lower).filter(|(_, at)| was_bad(at)).map(|(load, _)| *load);
+    let least = bad.next()?;
+    Some((least, bad.next_back().unwrap_or(least)))
+}

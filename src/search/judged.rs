@@ -14,6 +14,9 @@ use crate::values::{Span, Value, counted, cut, visible};
 /// width of a goal.
 const LEAST_HELD: f64 = 0.95;
 
+/// Share of the attempts that may find the scenario's own cap reached.
+const MOST_CAPPED: f64 = 0.01;
+
 /// The plan of a trial that was carried out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
@@ -125,6 +128,9 @@ fn first_broken<'a>(summary: &Summary, verdict: &'a Verdict) -> Option<&'a GateR
 /// Attempts that the scenario's own cap, or a want of ports, kept back: no load of the target's.
 fn kept_back(summary: &Summary) -> Option<Outcome> {
     let Suppressed { cap, port, .. } = summary.environment.suppressed;
+    let offered = summary.environment.suppressed_attempts + summary.calls.len() as u64;
+    // Of a Poisson process one or two find all lines taken by chance.
+    let cap = if cap as f64 > MOST_CAPPED * offered as f64 { cap } else { 0 };
     let causes = [
         (port, "the driver had no port for", "widen media.ports, or raise the limit of descriptors"),
         (cap, "as many calls as load.calls allows were up at", "raise load.calls"),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::answer::{Answer, Ending, GoalAnswer, SoFar};
-use super::bounds::{AtLoad, Bounds, Course, Tally, bounds, course, none_lost};
+use super::bounds::{AtLoad, Bounds, Course, Tally, bounds, course, none_lost, unsteady};
 use super::classify::{Class, Rule, Sums, bad_to_reject, classify};
 use super::load::{Kind, Load};
 use super::samples::{Goal, Traffic};
 use super::settings::Settings;
 use super::trial::{Length, Trial};
+use super::wording;
 use crate::gate::Gate;
 use crate::values::Span;
 
@@ -196,7 +197,15 @@ impl Search {
             let (at_lower, at_upper) = (tally(bounds.lower), tally(bounds.upper));
             GoalAnswer::of(&self.goals[goal], bounds, ending, at_lower, at_upper, so_far)
         });
-        Answer::of(self.kind, goals.collect(), none_lost(&self.loads), self.trials, self.leaking)
+        let mut answer =
+            Answer::of(self.kind, goals.collect(), none_lost(&self.loads), self.trials, self.leaking);
+        let several = self.goals.len() > 1;
+        let unsteady = (0..self.goals.len()).filter_map(|goal| {
+            let (least, most) = unsteady(&self.loads, goal, self.relevant(goal))?;
+            Some(wording::unsteady(several.then(|| self.goals[goal].as_str()), least, most))
+        });
+        answer.remarks.extend(unsteady);
+        answer
     }
 
     /// The relevant bounds of a goal so far, the lower and the upper one.

@@ -14,7 +14,7 @@ pub(super) fn sentence(
 ) -> String {
     let of_gate = upper.zip(broke).map(|(upper, broke)| broken(upper, broke));
     let of_rest = so_far(undecided);
-    let full = "nobody else used the machine, so this is the capacity of this machine with driver, service and Asterisk on it";
+    let full = "nobody but the run used the machine: it is the capacity of this machine with driver, service and Asterisk on it";
     let of_machine = broke.filter(|broke| broke.full_of_own_load).map(|_| full.to_string());
     let clauses: Vec<_> = [of_gate, irregular(ending), of_rest, of_machine].into_iter().flatten().collect();
     match clauses.is_empty() {
@@ -78,9 +78,7 @@ fn irregular(ending: &Ending) -> Option<String> {
         }
         Ending::OutOfTime => "out of time before the bounds came close; raise search.time_limit".into(),
         Ending::VoidTooOften { load, reason } => {
-            format!(
-                "limited by the driver: trials at {load} were void again and again, the last because {reason}"
-            )
+            format!("not decided, for trials at {load} were void again and again, the last because {reason}")
         }
         Ending::Undecided { load } => {
             format!("trials at {load} ended too early to decide it; raise gates.abort_after")
@@ -102,6 +100,19 @@ pub(super) fn leaks(leaking: u64, trials: u64) -> Option<String> {
              fresh start may carry more"
         )
     })
+}
+
+/// A remark on loads that were carried, and at which a trial was bad nonetheless.
+pub(super) fn unsteady(goal: Option<&str>, least: Load, most: Load) -> String {
+    let of = goal.map_or(String::new(), |goal| format!("{goal}: "));
+    let loads = match least == most {
+        true => format!("at {least}"),
+        false => format!("from {} to {most}", figure(least)),
+    };
+    format!(
+        "{of}{loads} trials were not alike, good and bad ones: the machine is not equally fast at all times, or the \
+         service is not; below {least} none was bad"
+    )
 }
 
 /// Two capacities beside each other.
@@ -146,8 +157,8 @@ mod tests {
         let full = Broke { full_of_own_load: true, asterisk_cores: None, ..broke.clone() };
         assert_eq!(
             sentence(Load::rate(12.1), Load::rate(12.5), &Ending::Regular, Some(&full), Undecided::default()),
-            "12.1 to 12.5/s: at 12.5 `rtt.p99 < 20ms` broke first (24.100 ms); nobody else used the machine, so \
-             this is the capacity of this machine with driver, service and Asterisk on it"
+            "12.1 to 12.5/s: at 12.5 `rtt.p99 < 20ms` broke first (24.100 ms); nobody but the run used the \
+             machine: it is the capacity of this machine with driver, service and Asterisk on it"
         );
         assert_eq!(
             sentence(
@@ -174,7 +185,7 @@ mod tests {
         };
         assert_eq!(
             sentence(calls(100), None, &void, None, Undecided::default()),
-            "at least 100 calls: limited by the driver: trials at 140 calls were void again and again, the last \
+            "at least 100 calls: not decided, for trials at 140 calls were void again and again, the last \
              because this machine was disturbed"
         );
         assert_eq!(
@@ -200,6 +211,14 @@ mod tests {
                     .starts_with("1 to 9 calls: ")
             );
         }
+        assert_eq!(
+            unsteady(Some("good"), Load::calls(226).unwrap(), Load::calls(246).unwrap()),
+            "good: from 226 to 246 calls trials were not alike, good and bad ones: the machine is not equally fast at \
+             all times, or the service is not; below 226 calls none was bad"
+        );
+        assert!(
+            unsteady(None, Load::calls(9).unwrap(), Load::calls(9).unwrap()).starts_with("at 9 calls trials")
+        );
         assert_eq!(leaks(0, 9), None);
         assert!(leaks(2, 9).is_some_and(|text| text.contains("2 of 9 trials")));
     }

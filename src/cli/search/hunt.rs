@@ -148,7 +148,9 @@ impl Hunt {
             self.spent += clock::now().since(began);
             written?;
             if let Some(breakage) = &self.breakage {
-                return Ok(self.search.answer(Cut::Broke(load, breakage.clone())));
+                // Its last output is in the error, and in the trial's logs.
+                let what = breakage.split("; its last output").next().unwrap_or(breakage);
+                return Ok(self.search.answer(Cut::Broke(load, what.into())));
             }
             if self.is_interrupted() {
                 return Ok(self.search.answer(Cut::Interrupted));
@@ -256,13 +258,14 @@ impl Hunt {
         }
     }
 
-    /// `trial 7: 196 calls for 1m · so far 187 to 234 calls · up to 12 min more, and more if trials are void`
+    /// `trial 7: 196 calls for 1m · so far 187 to 234 calls · some 12 min more at the most, …`
     fn title(&self, number: u64, load: Load, hold: Span) -> String {
         let so_far: Vec<_> = self.goals.iter().map(|goal| self.so_far(goal)).collect();
         let minutes = self.search.longest(self.spent).as_secs().div_ceil(60);
         let so_far = so_far.join(", ");
         format!(
-            "trial {number}: {load} for {hold} · {so_far} · up to {minutes} min more, if no trial is void"
+            "trial {number}: {load} for {hold} · {so_far} · some {minutes} min more at the most, unless trials contradict \
+             each other or are void"
         )
     }
 

@@ -133,7 +133,10 @@ impl Limits {
             Kind::Rate => scenario.load.erlang(1.0).max(f64::MIN_POSITIVE),
         };
         let named = scenario.search.largest().map(|load| Most { load, by: "search.max".into() });
-        let most = named.into_iter().chain(capacity::most(scenario, cap)).min_by_key(|most| most.load);
+        let of_driver = capacity::conditions(scenario, driver, cap).driver_most;
+        let of_driver = of_driver.map(|load| Most { load, by: "the driver against its own echo".into() });
+        let most = named.into_iter().chain(capacity::most(scenario, cap)).chain(of_driver);
+        let most = most.min_by_key(|most| most.load);
         LoadLimit {
             load: most.as_ref().map_or(0.0, |most| most.load.number()),
             reason: most.map_or(cap.by.clone(), |most| most.by),

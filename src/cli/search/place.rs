@@ -45,7 +45,10 @@ fn begun(args: &Args, scenario: &Path) -> Result<Place, Failure> {
     let plan = RunPlan::read(scenario, &args.overrides())?;
     let goals = goals(&plan)?;
     let text = plan.resolved.to_toml();
-    let name = format!("{}-capacity", plan.scenario().name);
+    let name = match &plan.scenario().name {
+        name if name.contains("capacity") => name.clone(),
+        name => format!("{name}-capacity"),
+    };
     let mut folder =
         Folder::claim(args.out.as_deref(), &name, clock::now(), Claim::Run(SEARCH, text.as_bytes()))?;
     folder.lock()?;

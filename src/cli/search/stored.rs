@@ -34,7 +34,11 @@ pub fn report(folder: &Path, out: Option<&Path>, options: &DeliveryOptions) -> R
         print(&report, written.is_ok().then(|| folder.path()));
     }
     written?;
-    Ok(if report.was_interrupted() { Exit::Interrupted } else { exit(&report, &[]) })
+    Ok(match (report.was_interrupted(), report.has_broken()) {
+        (true, _) => Exit::Interrupted,
+        (_, true) => Exit::Broke,
+        _ => exit(&report, &[]),
+    })
 }
 
 /// The report of a stored search.

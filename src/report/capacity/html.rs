@@ -210,9 +210,10 @@ fn method(report: &CapacityReport) -> Vec<String> {
         ),
     };
     let exceed = match settings.exceed_ratio {
-        0.0 => "no trial of it was bad".to_string(),
+        0.0 => format!("One good trial of {one} carries a load, and one bad trial rejects it."),
         ratio => format!(
-            "gates were broken in no more than {} of the time, had they been broken in all that is missing",
+            "A load is carried once gates can no longer be broken in more than {} of {fulls} of trials of {one}, and \
+             rejected once they have been.",
             percent(ratio)
         ),
     };
@@ -222,9 +223,9 @@ fn method(report: &CapacityReport) -> Vec<String> {
     };
     vec![
         format!(
-            "Loads are classified by RFC 9971 (MLRsearch), Appendix A. A load is carried if {exceed}, of {fulls} of \
-             trials of {one} each.{first} Loads double from {} until one is not carried; then the geometric middle is \
-             tried, smaller loads first, until the bounds are within {} of each other.",
+            "Loads are classified by RFC 9971 (MLRsearch), Appendix A. {exceed}{first} Loads double from {} until one is \
+             bad, and the last that was good is confirmed; then the geometric middle is tried, smaller loads first, \
+             until the bounds are within {} of each other.",
             words::load(report.kind, settings.min),
             percent(settings.width_ratio)
         ),

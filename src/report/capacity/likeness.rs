@@ -1,7 +1,12 @@
 //! Likeness of two searches: a capacity is that of its scenario, its gates and its machine.
 
 use super::{CapacityReport, SearchPlace};
+use crate::report::words::one_line;
 use crate::search::Goal;
+use crate::values::cut;
+
+/// Longest name of a machine, or of a version.
+const LONGEST: usize = 200;
 
 impl CapacityReport {
     /// Ways in which this search differs from an earlier one beside its answer, in words.
@@ -40,8 +45,11 @@ impl CapacityReport {
 
 /// Differences of machine and programs.
 fn places(old: &SearchPlace, new: &SearchPlace) -> Vec<String> {
-    let differs =
-        |what: &str, old: &str, new: &str| (old != new).then(|| format!("{what} ({old} before, now {new})"));
+    // Somebody else may have written the old one.
+    let shown = |text: &str| cut(&one_line(text), LONGEST);
+    let differs = |what: &str, old: &str, new: &str| {
+        (old != new).then(|| format!("{what} ({} before, now {})", shown(old), shown(new)))
+    };
     let cpus = |place: &SearchPlace| format!("{} x {}", place.machine_cpus, place.cpu);
     let found = [
         differs("the CPUs", &cpus(old), &cpus(new)),

@@ -53,7 +53,7 @@ impl CapacityReport {
             outcome: overall(&requirements),
             goals: answer.goals.iter().map(|goal| goal_report(goal, sources.goals)).collect(),
             none_lost: answer.none_lost.map(Load::number),
-            geometric_mean: answer.geometric_mean,
+            geometric_mean: answer.geometric_mean.map(|mean| (mean * 100.0).round() / 100.0),
             requirements,
             trials: trials(sources),
             limit: sources.limit.clone(),
@@ -74,6 +74,12 @@ impl CapacityReport {
     pub fn is_answered(&self) -> bool {
         let [regular, floor, _, _, _, _, minimum_fails, ..] = ENDINGS;
         self.goals.iter().all(|goal| [regular, floor, minimum_fails].contains(&goal.ending.as_str()))
+    }
+
+    /// True if a breakage ended the search before its answer.
+    pub fn has_broken(&self) -> bool {
+        let [.., broke, _] = ENDINGS;
+        self.goals.iter().any(|goal| goal.ending == broke)
     }
 
     /// True if the user ended the search before its answer.

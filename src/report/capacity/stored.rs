@@ -5,10 +5,17 @@
 use super::sources::{ENDINGS, FORMAT};
 use crate::search::{is_folder, is_goal_name};
 
-use super::{AfterSearch, CapacityReport, FIGURES, GoalReport, TrialReport};
+use super::{
+    AfterSearch, CapacityReport, FIGURES, GoalReport, OutcomeReport, Schedulings, SearchPlace, TrialReport,
+};
+use crate::values::cut;
 
 /// Longest document that is read: some ten thousand trials.
 pub const MOST_BYTES: u64 = 64 << 20;
+/// Longest text: a sentence with the reason that somebody else gave.
+const LONGEST_TEXT: usize = 4096;
+/// Longest part of what the reader of JSON says.
+const LONGEST_SAID: usize = 500;
 /// Most trials of a search.
 const MOST_TRIALS: usize = 10_000;
 /// Most entries of any other list.
@@ -40,7 +47,8 @@ pub fn read(text: &str) -> Result<CapacityReport, CapacityError> {
     if text.len() as u64 > MOST_BYTES {
         return Err(fault(format!("it has {} bytes, {MOST_BYTES} are allowed", text.len())));
     }
-    let report: CapacityReport = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
+    let report: CapacityReport =
+        serde_json::from_str(text).map_err(|error| fault(cut(&error.to_string(), LONGEST_SAID)))?;
     check(&report).map_or(Ok(report), |reason| Err(fault(reason.into())))
 }
 
@@ -62,6 +70,7 @@ fn check(report: &CapacityReport) -> Option<&'static str> {
     let are_numbers = are(loads) && are(lengths.map(Some)) && are([settings.time_limit_s]);
     let faults = [
         (report.format != FORMAT, "it was written by another version of loadtest"),
+        (!texts(report).all(|text| text.len() <= LONGEST_TEXT), "a text in it is too long"),
         (trials.len() > MOST_TRIALS, "it has too many trials"),
         (
             goals.is_empty() || lists.iter().any(|len| *len > MOST_ENTRIES),
@@ -73,6 +82,38 @@ fn check(report: &CapacityReport) -> Option<&'static str> {
         (!after.iter().all(is_after), "a trial after the search cannot be true"),
     ];
     faults.into_iter().find(|(is_broken, _)| *is_broken).map(|(_, fault)| fault)
+}
+
+/// Every text of a report that is not checked otherwise.
+fn texts(report: &CapacityReport) -> impl Iterator<Item = &String> {
+    let CapacityReport { goals, trials, after, requirements, remarks, limit, environment, .. } = report;
+    let SearchPlace { version, started_at, command, codec, host, cpu, kernel, asterisk, service, .. } =
+        environment;
+    let Schedulings { driver, service: of_service, asterisk: of_asterisk } = &environment.scheduling;
+    let of_place =
+        [version, started_at, codec, host, cpu, kernel, asterisk, service, &environment.scenario_hash];
+    let goals = goals.iter().flat_map(|goal| {
+        let broke = goal.broke.iter().flat_map(|broke| [&broke.gate, &broke.actual]);
+        goal.gates.iter().chain([&goal.sentence]).chain(broke)
+    });
+    let trials = trials.iter().flat_map(|trial| &trial.outcomes).flat_map(|outcome| {
+        let OutcomeReport { goal, gate, actual, reason, .. } = outcome;
+        [gate, actual, reason].into_iter().flatten().chain([goal])
+    });
+    let after = after.iter().flat_map(|after| {
+        let figures = after.figures.iter().flat_map(|figure| [&figure.name, &figure.unit, &figure.shown]);
+        after.lines.iter().chain([&after.title]).chain(figures)
+    });
+    let requirements = requirements.iter().flat_map(|required| [&required.expression, &required.goal]);
+    let rest = [&report.name, &limit.reason, driver, of_service, of_asterisk];
+    goals
+        .chain(trials)
+        .chain(after)
+        .chain(requirements)
+        .chain(remarks)
+        .chain(command)
+        .chain(of_place)
+        .chain(rest)
 }
 
 fn are<const N: usize>(numbers: [Option<f64>; N]) -> bool {

@@ -96,12 +96,16 @@ fn after(text: &mut String, pen: Pen, report: &CapacityReport) {
     }
 }
 
+/// Columns of the longest condition beside which answers are lined up.
+const WIDEST: usize = 40;
+
 fn requirements(text: &mut String, pen: Pen, report: &CapacityReport) {
     if report.requirements.is_empty() {
         return;
     }
     let _ = writeln!(text, "\n{}", pen.bold("Required"));
-    let wide = report.requirements.iter().map(|r| r.expression.chars().count()).max().unwrap_or(0);
+    let wide =
+        report.requirements.iter().map(|r| r.expression.chars().count()).max().unwrap_or(0).min(WIDEST);
     for required in &report.requirements {
         let outcome = Outcome::from(required.outcome);
         let mark = pen.outcome(outcome, common::mark(outcome));

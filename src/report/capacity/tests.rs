@@ -4,7 +4,7 @@ use resvg::usvg::roxmltree::Document;
 
 use super::*;
 use crate::report::terminal::Look;
-use crate::values::wrapped;
+use crate::values::{Value, wrapped};
 
 fn file(format: Format, report: &CapacityReport) -> String {
     String::from_utf8(render(format, report).unwrap().remove(0).bytes).unwrap()
@@ -163,4 +163,24 @@ fn a_search_without_requirements_has_no_junit() {
     let suite = file(Format::Junit, &fixture::required());
     assert_eq!(suite.matches("<testcase").count(), 3);
     assert_eq!((suite.matches("<failure").count(), suite.matches("<error").count()), (1, 1), "{suite}");
+}
+
+#[test]
+fn numbers_that_are_next_to_nothing_and_conditions_without_end_are_rendered() {
+    let mut report = fixture::required();
+    for trial in &mut report.trials {
+        (trial.figures.asterisk_cores, trial.figures.machine_cores) = (Value::Number(5e-324), 0);
+        (trial.figures.service_cores, trial.figures.driver_cores) = (Value::NoData, Value::NoData);
+        trial.figures.loss_ratio = Value::Number(1e-323);
+    }
+    report.requirements[0].expression = "x".repeat(4000);
+    for format in Format::ALL {
+        assert!(render(*format, &report).is_ok(), "{format:?}");
+    }
+    let look = Look { place: "", colour: false, tables: false };
+    assert!(text(&report, look).len() < 100_000);
+    let json = |report: &CapacityReport| serde_json::to_string(report).unwrap();
+    assert_eq!(read(&json(&report)).unwrap().requirements, report.requirements);
+    report.goals[0].sentence = "a ".repeat(3000);
+    assert!(read(&json(&report)).unwrap_err().to_string().contains("a text in it is too long"));
 }

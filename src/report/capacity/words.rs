@@ -35,9 +35,12 @@ pub(super) fn bound(kind: Kind, load: Option<f64>) -> String {
     load.map_or("–".into(), |load| number(kind, load))
 }
 
-/// Calls for each core: `109.4`.
+/// Calls for each core: `109`, `8.8`.
 pub(super) fn per_core(goal: &GoalReport) -> String {
-    goal.per_core.map_or("–".into(), |each| format!("{each:.1}"))
+    goal.per_core.map_or("–".into(), |each| match each >= 100.0 {
+        true => format!("{each:.0}"),
+        false => format!("{each:.1}"),
+    })
 }
 
 /// The search in a line: trials, time, media, start.
@@ -93,7 +96,8 @@ pub(super) fn outcomes(report: &CapacityReport, trial: &TrialReport) -> Vec<(Out
 
 /// Remarks on a trial beside its outcome.
 pub(super) fn beside(trial: &TrialReport) -> Vec<String> {
-    let full = trial.full_of_own_load.then(|| "machine full of the run's own load, or busy with it".into());
+    let is_good = trial.outcomes.iter().all(|outcome| outcome.outcome == OutcomeWord::Good);
+    let full = (trial.full_of_own_load && !is_good).then(|| "nobody but the run used the machine".into());
     let ended = match trial.ended {
         Ended::Planned | Ended::ByGate => None,
         Ended::Broke => Some("the run broke".into()),

@@ -36,13 +36,17 @@ pub(super) struct Axis {
 /// The smallest latency drawn on a logarithmic axis, 1 µs: the resolution of the histograms.
 const SMALLEST_MS: f64 = 0.001;
 
+/// Most labels of an axis; a tenth of them is usual.
+const MOST_TICKS: f64 = 100.0;
+
 impl Axis {
     /// From 0 to a round number that is no less than `max`, with about `count` labels, which are at least
     /// `least_step` apart: 1 for whole numbers.
     pub(super) fn linear(max: f64, count: usize, least_step: f64) -> Axis {
-        let max = if max.is_finite() && max > 0.0 { max } else { 1.0 };
+        // What is smaller than that is nothing to anybody, and no step fits it.
+        let max = if max.is_finite() && max > 1e-9 { max } else { 1.0 };
         let step = round_step(max / count.max(1) as f64).max(least_step);
-        let last = (max / step - 1e-9).ceil().max(1.0) as usize;
+        let last = (max / step - 1e-9).ceil().clamp(1.0, MOST_TICKS) as usize;
         let ticks = (0..=last).map(|n| {
             let at = n as f64 * step;
             Tick { at, label: number(at, step) }

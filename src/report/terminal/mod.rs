@@ -85,13 +85,17 @@ impl Pen {
 
 /// Columns that names take.
 pub(super) const NAME: usize = 15;
+/// Columns of the text behind the longest lead.
+const NARROWEST: usize = 20;
 /// Most ways of ending that have a line.
 const MOST_ENDINGS: usize = 8;
 
 /// Text behind `lead`, whose width its further lines keep free; each line painted.
 pub(super) fn paragraph(text: &mut String, lead: &str, words: &str, paint: impl Fn(&str) -> String) {
     let indent = visible(lead);
-    for (n, line) in wrapped(&words::one_line(words), WIDTH - indent).iter().enumerate() {
+    for (n, line) in
+        wrapped(&words::one_line(words), WIDTH.saturating_sub(indent).max(NARROWEST)).iter().enumerate()
+    {
         let lead = if n == 0 { lead.to_string() } else { " ".repeat(indent) };
         let _ = writeln!(text, "{lead}{}", paint(line));
     }

@@ -13,6 +13,8 @@ use crate::scenario::{self, Needs, Scenario};
 use crate::search::{Conditions, Costs, Goal, Kind, Load, Most};
 use crate::values::{Ramp, Rate, Span, counted};
 
+/// 10,000 attempts a second, in hundredths: the largest rate of a search.
+const MOST_HUNDREDTHS: f64 = 1e6;
 /// Time of a trial that depends on nothing: SIP's last answers, leak check, reports.
 const BESIDES: Duration = Duration::from_secs(3);
 
@@ -106,7 +108,7 @@ pub fn most(scenario: &Scenario, cap: &Cap) -> Option<Most> {
         Kind::Rate => (cap.calls, cap.by.clone()),
     };
     // On the grid of hundredths, and below it rather than above.
-    let hundredths = (load.erlang_on(lines) / load.erlang(1.0) * 100.0).floor();
+    let hundredths = (load.erlang_on(lines) / load.erlang(1.0) * 100.0).floor().min(MOST_HUNDREDTHS);
     Some(Most { load: Load::rate(hundredths / 100.0)?, by })
 }
 
