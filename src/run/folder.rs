@@ -258,6 +258,11 @@ impl Folder {
         &self.path
     }
 
+    /// True if something of that name is in it: a link that leads nowhere too.
+    pub fn has(&self, name: &str) -> bool {
+        self.dir.has(name)
+    }
+
     /// True if `path` leads to this folder.
     pub fn is_at(&self, path: &Path) -> bool {
         Dir::open(path).is_ok_and(|dir| dir.is_same(&self.dir))

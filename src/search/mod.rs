@@ -33,7 +33,7 @@ pub use planner::{Conditions, Costs, Cut, Most, Search, Step};
 pub use require::{Require, RequireError};
 pub use samples::{Goal, Traffic, Unjudged};
 pub use settings::Settings;
-pub(crate) use stored::{LONGEST_NAME, MOST_GOALS, is_folder, is_goal_name};
+pub(crate) use stored::{LONGEST_NAME, MOST_GOALS, MOST_TRIALS, is_folder, is_goal_name};
 pub use stored::{MOST_BYTES, StoredError, read, write};
 pub use trial::{Ended, FORMAT, Figures, Length, Outcome, Trial};
 pub use wording::range;

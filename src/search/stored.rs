@@ -5,8 +5,10 @@
 use super::trial::{FORMAT, Figures, Outcome, Trial};
 use crate::values::{Value, cut};
 
-/// Longest file that is read: some hundred thousand trials.
-pub const MOST_BYTES: u64 = 256 << 20;
+/// Longest file that is read.
+pub const MOST_BYTES: u64 = 64 << 20;
+/// Most trials of a search, of which each takes seconds at the least.
+pub(crate) const MOST_TRIALS: usize = 10_000;
 /// Longest line of a trial.
 const LONGEST_LINE: usize = 64 << 10;
 /// Longest text in a record, in bytes.
@@ -48,6 +50,9 @@ pub fn read(text: &str) -> Result<Vec<Trial>, StoredError> {
         }
         if trials.first().is_some_and(|first| first.load.kind() != trial.load.kind()) {
             return Err(fault("calls and attempts a second are two searches".into()));
+        }
+        if trials.len() == MOST_TRIALS {
+            return Err(fault(format!("more than {MOST_TRIALS} trials are no search")));
         }
         trials.push(trial);
     }

@@ -192,6 +192,24 @@ mod tests {
             sentence(None, None, &Ending::Interrupted, None, Undecided::default()),
             "the capacity is not known: interrupted before the bounds came close"
         );
+        for ending in [Ending::OutOfTime, Ending::Undecided { load: Load::calls(140).unwrap() }] {
+            assert!(
+                sentence(calls(1), calls(9), &ending, None, Undecided::default())
+                    .starts_with("1 to 9 calls: ")
+            );
+        }
+    }
+
+    #[test]
+    fn what_came_too_early_names_what_it_leaves_open() {
+        let calls = |n| Load::calls(n);
+        let broke = Broke {
+            gate: "rtt.p99 < 20ms".into(),
+            actual: "24.100 ms".into(),
+            asterisk_cores: None,
+            machine_cores: 2,
+            full_of_own_load: false,
+        };
         let bad = (Load::calls(320).unwrap(), broke.clone());
         let undecided = Undecided { good: calls(270), bad: Some(&bad) };
         assert_eq!(
@@ -205,12 +223,6 @@ mod tests {
             sentence(calls(226), None, &crash, None, Undecided::default()),
             "at least 226 calls: the trial at 320 calls broke: Asterisk ended (signal: 11); --resume tries it again"
         );
-        for ending in [Ending::OutOfTime, Ending::Undecided { load: Load::calls(140).unwrap() }] {
-            assert!(
-                sentence(calls(1), calls(9), &ending, None, Undecided::default())
-                    .starts_with("1 to 9 calls: ")
-            );
-        }
         assert_eq!(
             unsteady(Some("good"), Load::calls(226).unwrap(), Load::calls(246).unwrap()),
             "good: from 226 to 246 calls trials were not alike, good and bad ones: the machine is not equally fast at \

@@ -244,7 +244,7 @@ impl Hunt {
             1 if name != RECOVERY => name.to_string(),
             n => format!("{name}-{n}"),
         });
-        let mut free = numbered.filter(|name| !self.folder.path().join(name).exists());
+        let mut free = numbered.filter(|name| !self.folder.has(name));
         // A claim refuses one that is taken.
         free.next().unwrap_or_else(|| name.to_string())
     }

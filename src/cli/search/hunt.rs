@@ -66,6 +66,8 @@ pub struct Found {
     environment: Option<Environment>,
     /// UTC, RFC 3339.
     started_at: String,
+    /// Machine and programs before a resumption, for one that made no trial.
+    place: Option<SearchPlace>,
     spent: Duration,
     after: Vec<AfterSearch>,
     remarks: Vec<String>,
@@ -231,7 +233,7 @@ impl Hunt {
         let others = (2..).map(|again| format!("{usual}-{again}"));
         let mut names = std::iter::once(usual.clone()).chain(others);
         // Invariant: a folder has fewer entries than there are numbers.
-        names.find(|name| !self.folder.path().join(name).exists()).unwrap_or(usual)
+        names.find(|name| !self.folder.has(name)).unwrap_or(usual)
     }
 
     /// The verdict of a trial by the gates of each goal.
@@ -312,8 +314,8 @@ impl Hunt {
                 say::err(format!("so far: {so_far}; `loadtest search --resume {folder}` goes on from there"));
             }
         })?;
-        let started_at =
-            former.as_ref().map_or_else(|| rfc3339(began), |former| former.environment.started_at.clone());
+        let place = former.as_ref().map(|former| former.environment.clone());
+        let started_at = place.as_ref().map_or_else(|| rfc3339(began), |place| place.started_at.clone());
         let mut runs = former.map_or(Vec::new(), |former| former.after);
         runs.extend(after.runs);
         Ok(Found {
@@ -325,6 +327,7 @@ impl Hunt {
             limits,
             environment,
             started_at,
+            place,
             spent,
             after: runs,
             remarks: after.remarks,
@@ -361,9 +364,14 @@ impl Found {
         });
         report.after.clone_from(&self.after);
         report.remarks.extend(self.remarks.iter().cloned());
-        let scheduling = &mut report.environment.scheduling;
-        scheduling.service = environment.service_scheduling;
-        scheduling.asterisk = environment.asterisk_scheduling;
+        match (&self.environment, &self.place) {
+            (None, Some(place)) => report.environment = place.clone(),
+            _ => {
+                let scheduling = &mut report.environment.scheduling;
+                scheduling.service = environment.service_scheduling;
+                scheduling.asterisk = environment.asterisk_scheduling;
+            }
+        }
         // Its own: that of a trial is another for every load.
         report.environment.scenario_hash = scenario.hash();
         report

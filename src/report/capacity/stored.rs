@@ -3,7 +3,7 @@
 //! Whoever reads it has not written it: lists, texts and numbers are bounded, and a folder's name is no path.
 
 use super::sources::{ENDINGS, FORMAT};
-use crate::search::{is_folder, is_goal_name};
+use crate::search::{MOST_TRIALS, is_folder, is_goal_name};
 
 use super::{
     AfterSearch, CapacityReport, FIGURES, GoalReport, OutcomeReport, Schedulings, SearchPlace, TrialReport,
@@ -16,8 +16,6 @@ pub const MOST_BYTES: u64 = 64 << 20;
 const LONGEST_TEXT: usize = 4096;
 /// Longest part of what the reader of JSON says.
 const LONGEST_SAID: usize = 500;
-/// Most trials of a search.
-const MOST_TRIALS: usize = 10_000;
 /// Most entries of any other list.
 const MOST_ENTRIES: usize = 256;
 /// Largest number of any figure.
