@@ -70,7 +70,7 @@ impl Display {
         Display { plan: Plan::of(scenario), share: Cell::new(0.0), kind: Kind::fitting(quiet, lines) }
     }
 
-    /// That of one of many runs, under a line that says which. Where there are no bars that line is all.
+    /// The display of one of many runs, under a line that names it. Where there are no bars that line is all.
     pub fn of_many(quiet: bool, scenario: &Scenario, title: &str) -> Self {
         let display = Display {
             plan: Plan::of(scenario),

@@ -54,7 +54,7 @@ pub enum Ending {
     Regular,
     /// No load up to the largest of the search failed: the lower bound is a floor.
     Floor {
-        /// What ends the search there, in words.
+        /// The limit that ends the search there, in words.
         by: String,
     },
     /// No load failed up to the largest that the driver manages.

@@ -34,7 +34,7 @@ pub struct Costs {
 pub struct Most {
     /// The load.
     pub load: Load,
-    /// What carries no more, in words: `media.ports 10000-20000`.
+    /// The resource that carries no more, in words: `media.ports 10000-20000`.
     pub by: String,
 }
 

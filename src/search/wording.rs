@@ -140,16 +140,20 @@ pub(super) fn change(base: &GoalAnswer, new: &GoalAnswer, change: Change) -> Str
 mod tests {
     use super::*;
 
-    #[test]
-    fn answers_read_well() {
-        let calls = |n| Load::calls(n);
-        let broke = Broke {
+    fn broke() -> Broke {
+        Broke {
             gate: "rtt.p99 < 20ms".into(),
             actual: "24.100 ms".into(),
             asterisk_cores: Some(1.709),
             machine_cores: 2,
             full_of_own_load: false,
-        };
+        }
+    }
+
+    #[test]
+    fn answers_read_well() {
+        let calls = |n| Load::calls(n);
+        let broke = broke();
         assert_eq!(
             sentence(calls(187), calls(196), &Ending::Regular, Some(&broke), Undecided::default()),
             "187 to 196 calls: at 196 `rtt.p99 < 20ms` broke first (24.100 ms), Asterisk had 1.71 of 2 cores"
@@ -203,13 +207,7 @@ mod tests {
     #[test]
     fn what_came_too_early_names_what_it_leaves_open() {
         let calls = |n| Load::calls(n);
-        let broke = Broke {
-            gate: "rtt.p99 < 20ms".into(),
-            actual: "24.100 ms".into(),
-            asterisk_cores: None,
-            machine_cores: 2,
-            full_of_own_load: false,
-        };
+        let broke = broke();
         let bad = (Load::calls(320).unwrap(), broke.clone());
         let undecided = Undecided { good: calls(270), bad: Some(&bad) };
         assert_eq!(

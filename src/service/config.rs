@@ -137,7 +137,7 @@ impl ServiceConfig {
 }
 
 impl ServiceConfig {
-    /// How long packets are held before they go back.
+    /// Time for which packets are held before they go back.
     pub(super) fn hold(&self) -> Hold {
         let time = |span: Option<Span>| span.map_or(Duration::ZERO, |span| span.0);
         Hold { each: time(self.delay), per_call: time(self.delay_per_call) }

@@ -14,7 +14,7 @@ use crate::stamp::Stamp;
 /// is touched only as far as it is used.
 const MOST: usize = 1 << 16;
 
-/// How long packets are held.
+/// Time for which packets are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hold {
     /// Every packet.

@@ -9,9 +9,8 @@ use crate::clock;
 use crate::gate::judge;
 use crate::metrics::Summary;
 use crate::report::capacity::{AfterSearch, OutcomeWord};
-use crate::run::capacity;
 use crate::run::folder::{OVERLOAD, SOAK};
-use crate::search::{Answer, Conditions, Ended, Goal, Length, Load, Most, Planned, Trial};
+use crate::search::{Answer, Ended, Goal, Length, Load, Most, Planned, Trial};
 use crate::stamp::Stamp;
 use crate::values::{Span, counted, cut};
 
@@ -136,21 +135,11 @@ impl Hunt {
     /// The load of an overload: more than is carried, and no more than the ports and the driver manage.
     fn overload(&self, bounds: &Bounds, share: f64) -> Result<Load, String> {
         let wanted = bounds.upper.unwrap_or(bounds.lower).raised(share);
-        let load = self.largest().map_or(wanted, |most| wanted.min(most.load));
-        let none = || {
-            let by = self.largest().map_or(String::new(), |most| most.by);
-            format!("no overload was made: {by} carries no more than the {}", bounds.lower)
-        };
-        if load > bounds.lower { Ok(load) } else { Err(none()) }
-    }
-
-    /// The largest load that fits and that the driver manages.
-    fn largest(&self) -> Option<Most> {
-        let scenario = self.plan.scenario();
-        let Conditions { driver_most, cap, .. } =
-            capacity::conditions(scenario, &self.limits.driver, &self.limits.cap);
-        let driver = driver_most.map(|load| Most { load, by: "the driver".into() });
-        driver.into_iter().chain(cap).min_by_key(|most| most.load)
+        let Some(Most { load: most, by }) = self.limits.most(self.plan.scenario()) else { return Ok(wanted) };
+        match wanted.min(most) {
+            load if load > bounds.lower => Ok(load),
+            _ => Err(format!("no overload was made: {by} carries no more than the {}", bounds.lower)),
+        }
     }
 
     /// Offers too much, and tries the lower bound until it is carried again.

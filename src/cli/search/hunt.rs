@@ -262,13 +262,17 @@ impl Hunt {
 
     /// `trial 7: 196 calls for 1m · so far 187 to 234 calls · some 12 min more at the most, …`
     fn title(&self, number: u64, load: Load, hold: Span) -> String {
-        let so_far: Vec<_> = self.goals.iter().map(|goal| self.so_far(goal)).collect();
         let minutes = self.search.longest(self.spent).as_secs().div_ceil(60);
-        let so_far = so_far.join(", ");
+        let so_far = self.bounds_so_far();
         format!(
             "trial {number}: {load} for {hold} · {so_far} · some {minutes} min more at the most, unless trials contradict \
              each other or are void"
         )
+    }
+
+    /// Every goal's bounds so far: `187 to 234 calls`.
+    fn bounds_so_far(&self) -> String {
+        self.goals.iter().map(|goal| self.so_far(goal)).collect::<Vec<_>>().join(", ")
     }
 
     fn so_far(&self, goal: &Goal) -> String {
@@ -301,10 +305,9 @@ impl Hunt {
     pub async fn end(mut self, played: Result<Answer, Failure>, after: After) -> Result<Found, Failure> {
         let interrupted = self.is_interrupted();
         let broken = self.testbed.has_broken().await.map(|breakage| breakage.to_string());
-        // What answers the calls may be nobody's child.
+        // The target that answers the calls may be nobody's child.
         let broken = broken.or(self.breakage.take());
-        let so_far: Vec<_> = self.goals.iter().map(|goal| self.so_far(goal)).collect();
-        let so_far = (!self.quiet).then(|| so_far.join(", "));
+        let so_far = (!self.quiet).then(|| self.bounds_so_far());
         let _ = self.testbed.down().await;
         let Hunt { plan, goals, folder, trials, former, limits, environment, began, spent, .. } = self;
         let answer = played.inspect_err(|_| {

@@ -11,7 +11,7 @@ use crate::run::capacity::{self, Cap, DriverLimit, driver_limit};
 use crate::run::preflight::{raise_descriptors, survey};
 use crate::run::{RunPlan, Testbed};
 use crate::scenario::{AsteriskMode, Load, Scenario};
-use crate::search::{Ending, Goal, Kind, Most, Search, Step, Trial};
+use crate::search::{Conditions, Ending, Goal, Kind, Most, Search, Step, Trial};
 use crate::values::{Span, counted};
 
 /// Limits of the load that are known before the first trial.
@@ -124,6 +124,13 @@ pub async fn said_of_others(plan: &RunPlan, testbed: &Testbed, said: &dyn Fn(&st
 }
 
 impl Limits {
+    /// The largest load that fits and that the driver manages.
+    pub fn most(&self, scenario: &Scenario) -> Option<Most> {
+        let Conditions { driver_most, cap, .. } = capacity::conditions(scenario, &self.driver, &self.cap);
+        let driver = driver_most.map(|load| Most { load, by: "the driver against its own echo".into() });
+        driver.into_iter().chain(cap).min_by_key(|most| most.load)
+    }
+
     /// The same, for the report.
     pub fn of(&self, scenario: &Scenario) -> LoadLimit {
         let Limits { cap, driver } = self;
@@ -133,10 +140,7 @@ impl Limits {
             Kind::Rate => scenario.load.erlang(1.0).max(f64::MIN_POSITIVE),
         };
         let named = scenario.search.largest().map(|load| Most { load, by: "search.max".into() });
-        let of_driver = capacity::conditions(scenario, driver, cap).driver_most;
-        let of_driver = of_driver.map(|load| Most { load, by: "the driver against its own echo".into() });
-        let most = named.into_iter().chain(capacity::most(scenario, cap)).chain(of_driver);
-        let most = most.min_by_key(|most| most.load);
+        let most = named.into_iter().chain(self.most(scenario)).min_by_key(|most| most.load);
         LoadLimit {
             load: most.as_ref().map_or(0.0, |most| most.load.number()),
             reason: most.map_or(cap.by.clone(), |most| most.by),

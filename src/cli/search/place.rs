@@ -89,7 +89,7 @@ pub fn trials(path: &Path) -> Result<Vec<Trial>, RunError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         read => read.map_err(|error| unreadable(&error))?,
     };
-    // What was cut off may have been cut within a character.
+    // A line that was cut off may end within a character.
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let text = str::from_utf8(&bytes[..whole]).map_err(|error| unreadable(&error))?;
     search::read(text).map_err(|error| RunError::Unusable(format!("{}: {error}", path.display())))

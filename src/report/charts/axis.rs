@@ -43,7 +43,7 @@ impl Axis {
     /// From 0 to a round number that is no less than `max`, with about `count` labels, which are at least
     /// `least_step` apart: 1 for whole numbers.
     pub(super) fn linear(max: f64, count: usize, least_step: f64) -> Axis {
-        // What is smaller than that is nothing to anybody, and no step fits it.
+        // Anything smaller is nothing to anybody, and no step fits it.
         let max = if max.is_finite() && max > 1e-9 { max } else { 1.0 };
         let step = round_step(max / count.max(1) as f64).max(least_step);
         let last = (max / step - 1e-9).ceil().clamp(1.0, MOST_TICKS) as usize;
