@@ -22,7 +22,7 @@ use crate::record::{CallRecord, FirstCall};
 use crate::rtp::probe::RunKey;
 use crate::scenario::{MOST_STAGES, Phasing, ServiceMode};
 use crate::sip::call::CallConfig;
-use crate::sip::sdp::{Answer, Offer};
+use crate::sip::sdp::{Answer, LocalMedia};
 use crate::sip::user_part;
 use crate::stamp::Stamp;
 
@@ -323,7 +323,7 @@ impl LoadIo<'_> {
             from_tag: format!("{seed:016x}"),
             seed,
             credentials: self.config.credentials.clone(),
-            offer: Offer {
+            media: LocalMedia {
                 ip: local.ip(),
                 rtp_port: port,
                 codec: scenario.media.codec,
