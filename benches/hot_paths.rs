@@ -19,7 +19,7 @@ use loadtest::search::{
     Conditions, Costs, Ended, FORMAT, Figures, Goal, Length, Load, Outcome, Search, Settings, Step, Traffic,
     Trial,
 };
-use loadtest::sip::sdp::Offer;
+use loadtest::sip::sdp::LocalMedia;
 use loadtest::sip::{self, CallConfig};
 use loadtest::stamp::Stamp;
 use loadtest::values::{Ramp, Rate, Span};
@@ -301,7 +301,7 @@ fn config(call: u32, rtp_port: u16, scenario: &Scenario) -> CallConfig {
         from_tag: format!("{call:016x}"),
         seed: call.into(),
         credentials: None,
-        offer: Offer { ip: local.ip(), rtp_port, codec, ptime_ms: 20, session_id },
+        media: LocalMedia { ip: local.ip(), rtp_port, codec, ptime_ms: 20, session_id },
         setup_timeout: scenario.sip.setup_timeout.0,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
-use loadtest::sip::{Call, CallEvent, CallOutput, Message, anywhere, parse};
+use loadtest::sip::{Call, CallEvent, CallOutput, Heard, Message, anywhere, hear};
 use loadtest::stamp::Stamp;
 
 use super::far::{Ask, Reply, Sent, steps};
@@ -120,10 +120,11 @@ pub fn call(input: &[u8]) {
     for n in 0..32 {
         let end = rest.windows(NEXT.len()).position(|w| w == NEXT).unwrap_or(rest.len());
         told.now += Duration::from_millis(20 + 500 * (n % 3));
-        if let Ok(message) = parse(&filled(&rest[..end], &told.requests)) {
-            told.call.handle_message(told.now, &message, &anywhere);
-            told.drain();
+        match hear(&filled(&rest[..end], &told.requests)) {
+            Heard::Message(message) => told.call.handle_message(told.now, &message, &anywhere),
+            Heard::Unreadable(unreadable) => told.call.handle_unreadable(told.now, &unreadable),
         }
+        told.drain();
         told.pass(told.now);
         rest = rest.get(end + NEXT.len()..).unwrap_or_default();
         if rest.is_empty() {
@@ -214,6 +215,7 @@ impl Told {
                     | CallEvent::Answered { .. }
                     | CallEvent::MediaChanged { .. }
                     | CallEvent::Held { .. }
+                    | CallEvent::Remark(_)
             );
             match event {
                 CallEvent::Answered { .. } => {

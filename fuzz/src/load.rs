@@ -8,7 +8,7 @@ use arbitrary::{Result, Unstructured};
 use loadtest::load::{Agent, AgentOutput, Control, Count, Input, Output, Stop};
 use loadtest::record::{Ending, Phase};
 use loadtest::scenario::{Arrivals, Hangup, Load, Scenario, Stage};
-use loadtest::sip::sdp::Offer;
+use loadtest::sip::sdp::LocalMedia;
 use loadtest::sip::{CallConfig, Message, Method, anywhere};
 use loadtest::stamp::Stamp;
 use loadtest::values::{Ramp, Rate, Span};
@@ -348,6 +348,6 @@ impl World {
 
 fn call_config(call: u32, port: u16) -> CallConfig {
     let local: SocketAddr = "192.0.2.9:5070".parse().expect("it is one");
-    let offer = Offer { rtp_port: port, session_id: call.into(), ip: local.ip(), ..config().offer };
-    CallConfig { call_id: call.to_string(), seed: call.into(), local, offer, ..config() }
+    let media = LocalMedia { rtp_port: port, session_id: call.into(), ip: local.ip(), ..config().media };
+    CallConfig { call_id: call.to_string(), seed: call.into(), local, media, ..config() }
 }

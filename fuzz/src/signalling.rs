@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use loadtest::rtp::Codec;
 use loadtest::sip::digest::{Challenge, Credentials};
-use loadtest::sip::sdp::{Offer, parse_answer};
+use loadtest::sip::sdp::{self, LocalMedia, MOST_STREAMS, answer_to_ours, choose};
 use loadtest::sip::{CallConfig, uas};
-use loadtest::sip::{MAX_HEADERS, Message, parse};
+use loadtest::sip::{Heard, MAX_HEADERS, Message, hear, parse};
 
 /// Longest text of an error: it goes into logs and reports.
 const ERROR: usize = 512;
+/// Longest Call-ID that is made out of a message which cannot be read: one that is not UTF-8 grows.
+const MOST_CALL_ID: usize = 256;
 
 fn source() -> SocketAddr {
     "192.0.2.200:5072".parse().expect("an address")
@@ -18,10 +20,11 @@ fn source() -> SocketAddr {
 
 /// One datagram: read, looked at from all sides, and answered.
 pub fn message(input: &[u8]) {
-    let mut message = match parse(input) {
-        Ok(message) => message,
-        Err(error) => {
-            assert!(error.to_string().len() <= ERROR, "{error}");
+    let mut message = match hear(input) {
+        Heard::Message(message) => message,
+        Heard::Unreadable(unreadable) => {
+            assert!(unreadable.to_string().len() <= 2 * ERROR, "{unreadable}");
+            assert!(unreadable.call_id.is_none_or(|id| (1..=MOST_CALL_ID).contains(&id.len())));
             return;
         }
     };
@@ -35,8 +38,11 @@ pub fn message(input: &[u8]) {
     );
     assert!(message.via_lines().count() <= MAX_HEADERS && message.record_routes().count() <= input.len());
     challenge(&message);
-    let _ =
-        (message.contact(), message.to_tag(), message.has_sdp(), message.method(), message.vias().count());
+    let _ = (message.contact(), message.to_tag(), message.method(), message.vias().count());
+    if let Ok(Some(sdp)) = message.session_description() {
+        assert!(!sdp.is_empty() && sdp.len() <= message.body().len());
+        description(sdp);
+    }
     message.received_from(source());
     if message.is_request() && message.branch().is_some() {
         let _ = message.answer_to();
@@ -83,13 +89,13 @@ pub fn config() -> CallConfig {
         from_tag: "ours".into(),
         seed: 1,
         credentials: Some(Credentials { username: "u".into(), password: "p".into() }),
-        offer: offer(),
+        media: media(),
         setup_timeout: Duration::from_secs(10),
     }
 }
 
-fn offer() -> Offer {
-    Offer {
+fn media() -> LocalMedia {
+    LocalMedia {
         ip: "192.0.2.9".parse().expect("it is one"),
         rtp_port: 4000,
         codec: Codec::Pcmu,
@@ -98,19 +104,36 @@ fn offer() -> Offer {
     }
 }
 
-/// A session description; what is understood of it reads back the same when it is written by us.
+/// A session description; what is understood of it reads back the same when it is written by us, and an answer to it
+/// has as many streams.
 pub fn description(input: &[u8]) {
-    let answer = match parse_answer(input, &offer()) {
+    let ours = media();
+    let Ok(read) = sdp::parse(input) else { return assert!(input.is_empty(), "{input:?}") };
+    assert!(read.streams.len() <= MOST_STREAMS);
+    for stream in &read.streams {
+        assert!(stream.fault.as_ref().is_none_or(|fault| fault.len() <= ERROR) && stream.crypto.len() <= MOST_STREAMS);
+    }
+    let answer = match answer_to_ours(&read, &ours) {
         Ok(answer) => answer,
         Err(error) => {
             assert!(error.to_string().len() <= ERROR, "{error}");
+            assert!(choose(&read, &ours).is_err());
             return;
         }
     };
     assert!(answer.rtp_address.port() != 0 && answer.payload_type < 128);
     let ip = answer.rtp_address.ip();
-    assert!(!ip.is_unspecified() && !ip.is_multicast() && ip.is_ipv4());
-    let ours = Offer { ip, rtp_port: answer.rtp_address.port(), ..offer() };
-    let again = parse_answer(ours.describe(7, answer.direction).as_bytes(), &offer()).expect("ours is one");
+    assert!(!ip.is_multicast() && (answer.has_no_address() || ip.is_ipv4()));
+    assert!(answer.on_hold().is_some() || !answer.has_no_address());
+    let theirs = LocalMedia { ip, rtp_port: answer.rtp_address.port(), ..media() };
+    let again = sdp::parse(theirs.describe(7, answer.direction, None).as_bytes()).expect("ours is one");
+    let again = answer_to_ours(&again, &ours).expect("ours is usable");
     assert_eq!((again.rtp_address, again.direction), (answer.rtp_address, answer.direction));
+    let Ok(choice) = choose(&read, &ours) else { return assert!(read.is_cut, "{read:?}") };
+    assert_eq!(choice.media, answer);
+    let written = ours.describe(8, answer.answering(), Some(&choice));
+    let own = sdp::parse(written.as_bytes()).expect("ours is one");
+    assert_eq!(own.streams.len(), read.streams.len(), "{written}");
+    assert_eq!(own.streams.iter().filter(|stream| stream.port != 0).count(), 1, "{written}");
+    assert!(answer_to_ours(&own, &ours).is_ok(), "{written}");
 }

@@ -122,6 +122,13 @@ async fn external(plan: &RunPlan, target: SocketAddr, survey: &mut Survey) -> St
             };
             return format!("external, {target} answers OPTIONS with {status} {reason}{login}");
         }
+        ProbeResult::Unreadable(why) => {
+            survey.obstacles.push(format!(
+                "asterisk.sip: {target} answers OPTIONS, but cannot be read: {why}; mend there what the reason names, or \
+                 take what rewrites SIP on the way (ALG) out of it"
+            ));
+            return format!("external, {target} answers OPTIONS in SIP that cannot be read");
+        }
         ProbeResult::Silent(why) => (why, false),
         ProbeResult::Unreachable(why) => (why, true),
     };

@@ -20,11 +20,34 @@ fn is_mute(seen: &Seen<'_>, call: &CallRecord) -> bool {
     call.srd_ms.is_none() && (is_resent || is_silent)
 }
 
+/// Calls whose answers could not be read, and where answers name no call, those that got none which could.
+pub(super) fn unreadable(seen: &Seen<'_>) -> Vec<Finding> {
+    let of_calls = seen.ended(Ending::Unreadable).len();
+    let of_none = if of_calls == 0 { mute(seen) } else { 0 };
+    let Some(line) = seen.observed.unreadable.first().filter(|_| of_calls + of_none > 0) else { return Vec::new() };
+    let what = format!("were answered by {} with SIP that cannot be read", seen.target());
+    vec![Finding {
+        seen: format!("{}{}", seen.shown("ending unreadable", "answer"), quoted("SIP's answers", Some(line))),
+        cause: "the far end, or a gateway or firewall on the way that rewrites SIP (ALG), sends what breaks RFC 3261 where a \
+                caller cannot do without it"
+            .into(),
+        cure: "mend there what the reason names; a capture on the SIP port (`tcpdump -w sip.pcap udp port …`) shows the \
+               message as it came, and a second one at the far end who has changed it"
+            .into(),
+        ..seen.over("sip_unreadable", of_calls + of_none, &what)
+    }]
+}
+
+/// Number of calls that got no answer at all.
+fn mute(seen: &Seen<'_>) -> usize {
+    seen.ended(Ending::Timeout).iter().filter(|call| is_mute(seen, call)).count()
+}
+
 /// INVITEs to which no answer came at all.
 pub(super) fn unanswered(seen: &Seen<'_>) -> Vec<Finding> {
-    let count = seen.ended(Ending::Timeout).iter().filter(|call| is_mute(seen, call)).count();
-    let target = seen.target();
-    if count == 0 {
+    let (count, target) = (mute(seen), seen.target());
+    // Answers that name no call may be those of any.
+    if count == 0 || (!seen.observed.unreadable.is_empty() && seen.ended(Ending::Unreadable).is_empty()) {
         return Vec::new();
     }
     let all = count == seen.calls.len();

@@ -71,7 +71,10 @@ impl OneCall<'_> {
             Some(SipAnswer { status, reason, .. }) => {
                 step("SIP", true, format!("{target} answers the INVITE with {status} {reason}"))
             }
-            None => step("SIP", false, format!("{target} does not answer the INVITE")),
+            None => match self.observed.unreadable.first() {
+                Some(line) => step("SIP", false, format!("{target} answers, but cannot be read: {}", line.text)),
+                None => step("SIP", false, format!("{target} does not answer the INVITE")),
+            },
         }
     }
 

@@ -83,6 +83,35 @@ const CASES: &[Case] = &[
     (|r| mute(r, 3), "sip_silent", "3 of 10 calls", "load.ramp"),
     (
         |r| {
+            end(r, 10, Ending::Unreadable, None, "the far end answers, but cannot be read: x");
+            r.environment.observed.unreadable = logged("SIP/2.0 200 OK: the body ends after 5 of 7 bytes");
+        },
+        "sip_unreadable",
+        "all 10 calls were answered by 192.0.2.7:5060 with SIP that cannot be read calls.csv, ending unreadable; SIP's \
+         answers: \"SIP/2.0 200 OK: the body ends after 5 of 7 bytes\" (12 times)",
+        "tcpdump",
+    ),
+    (
+        |r| {
+            mute(r, 10);
+            r.environment.observed.unreadable = logged("SIP/2.0 200 OK: no Call-ID header");
+        },
+        "sip_unreadable",
+        "no Call-ID header",
+        "mend there",
+    ),
+    (
+        |r| {
+            mute(r, 4);
+            end(r, 1, Ending::Unreadable, None, "the far end answers, but cannot be read: x");
+            r.environment.observed.unreadable = logged("SIP/2.0 200 OK: bad CSeq `x`");
+        },
+        "sip_silent",
+        "3 of 10 calls",
+        "load.ramp",
+    ),
+    (
+        |r| {
             end(
                 r,
                 10,
@@ -428,7 +457,11 @@ fn a_call_is_told_step_by_step_up_to_the_first_that_failed() {
     let mut changed = run.clone();
     mute(&mut changed, 1);
     changed.environment.observed.first_call = FirstCall::default();
-    assert_eq!(stepped(changed), ["SIP failed"]);
+    assert_eq!(stepped(changed.clone()), ["SIP failed"]);
+    changed.environment.observed.unreadable = logged("SIP/2.0 200 OK: no Call-ID header");
+    let told = steps(&summarize(changed));
+    let said = "192.0.2.7:5060 answers, but cannot be read: SIP/2.0 200 OK: no Call-ID header";
+    assert_eq!((told.len(), told[0].said.as_str()), (1, said));
     let mut changed = run;
     (changed.environment.observed.ari, changed.environment.observed.setup.service) = (None, "none".into());
     assert_eq!(stepped(changed)[3..], ["SDP ok", "echo ok", "hang-up ok"]);

@@ -22,8 +22,8 @@ use crate::record::{CallRecord, FirstCall};
 use crate::rtp::probe::RunKey;
 use crate::scenario::{MOST_STAGES, Phasing, ServiceMode};
 use crate::sip::call::CallConfig;
-use crate::sip::sdp::{Answer, Offer};
-use crate::sip::user_part;
+use crate::sip::sdp::{Answer, LocalMedia};
+use crate::sip::{Heard, Unreadable, user_part};
 use crate::stamp::Stamp;
 
 // Each stage has a window.
@@ -228,13 +228,27 @@ impl LoadIo<'_> {
     /// out beyond that: after a stall, an answer that had come in time would find its call given up.
     fn read_sip(&mut self, now: Stamp) -> Stamp {
         let (messages, read_until) = self.socket.receive(now, self.step_ns);
-        for (message, at, from) in messages {
+        for (heard, at, from) in messages {
             self.sip_read_lag = self.sip_read_lag.max(now.since(at));
-            self.trace.hear(at, &message);
-            self.agent.handle_message(at, &message, from, &|to| self.reach.check(to));
+            match heard {
+                Heard::Message(message) => {
+                    self.trace.hear(at, &message);
+                    self.agent.handle_message(at, &message, from, &|to| self.reach.check(to));
+                }
+                Heard::Unreadable(unreadable) => self.read_badly(at, from, &unreadable),
+            }
             self.carry_out();
         }
         read_until
+    }
+
+    /// Takes what cannot be read: of a call, or where it does not say of which, from the target itself.
+    fn read_badly(&mut self, at: Stamp, from: SocketAddr, unreadable: &Unreadable) {
+        let is_of_call = self.agent.handle_unreadable(at, unreadable);
+        if is_of_call || (unreadable.call_id.is_none() && from == self.config.target) {
+            self.trace.read_badly(unreadable);
+        }
+        self.socket.garbage += u64::from(!is_of_call);
     }
 
     fn handle(&mut self, input: Input) {
@@ -323,7 +337,7 @@ impl LoadIo<'_> {
             from_tag: format!("{seed:016x}"),
             seed,
             credentials: self.config.credentials.clone(),
-            offer: Offer {
+            media: LocalMedia {
                 ip: local.ip(),
                 rtp_port: port,
                 codec: scenario.media.codec,
@@ -417,6 +431,7 @@ impl LoadIo<'_> {
         environment.sip_read_lag_max_ms = self.sip_read_lag.as_secs_f64() * 1000.0;
         let heard_from = std::mem::take(&mut environment.observed.first_call.heard_from);
         environment.observed.first_call = FirstCall { heard_from, ..self.trace.first_call };
+        environment.observed.unreadable = self.trace.unreadable;
         environment.sip_drops = self.socket.drops;
         environment.sip_garbage = self.socket.garbage;
         environment.sip_strays = self.agent.strays();
@@ -424,7 +439,8 @@ impl LoadIo<'_> {
             epoch: self.epoch,
             suppressed_because: self.suppressed_because,
             impaired: book.impaired,
-            heard: self.agent.has_heard(),
+            heard: self.agent.has_heard() || !environment.observed.unreadable.is_empty(),
+            sip_passed_over: self.socket.passed_over,
             sip_unsent: self.socket.unsent,
             run: book.finish(ended_at, window.bounds()),
         }

@@ -109,8 +109,10 @@ pub struct Recorded {
     pub suppressed_because: String,
     /// Counts of the impairment: on the way out, on the way back.
     pub impaired: [ImpairCounts; 2],
-    /// A SIP message of a call has come back.
+    /// A SIP message of a call has come back, or the far end has answered what cannot be read.
     pub heard: bool,
+    /// Header lines of SIP messages that were passed over.
+    pub sip_passed_over: u64,
     /// SIP messages that the kernel refused to send.
     pub sip_unsent: u64,
 }

@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 
 use crate::clock::Timeline;
 use crate::net::udp::{self, Batch};
-use crate::sip::{Message, SipDatagram, parse};
+use crate::sip::{Heard, SipDatagram, hear};
 use crate::stamp::Stamp;
 
 /// Longest datagram of SIP over UDP.
@@ -19,8 +19,8 @@ const BATCHES: usize = 16;
 /// The socket's buffer: a burst of a thousand answers fits.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// A message, the time of its receipt and its source.
-pub(super) type Received = (Message, Stamp, SocketAddr);
+/// A message, or what may have been meant as one, the time of its receipt and its source.
+pub(super) type Received = (Heard, Stamp, SocketAddr);
 
 pub(super) struct SipSocket {
     /// For waiting and receiving.
@@ -31,6 +31,8 @@ pub(super) struct SipSocket {
     batch: Batch,
     /// Datagrams that were no SIP.
     pub garbage: u64,
+    /// Header lines that were passed over.
+    pub passed_over: u64,
     /// Datagrams that the full socket buffer dropped.
     pub drops: u64,
     /// Messages that the kernel refused to send.
@@ -48,6 +50,7 @@ impl SipSocket {
             local,
             batch: Batch::new(BATCH, DATAGRAM),
             garbage: 0,
+            passed_over: 0,
             drops: 0,
             unsent: 0,
         })
@@ -73,19 +76,25 @@ impl SipSocket {
     /// the last one read.
     pub fn receive(&mut self, now: Stamp, step_ns: i64) -> (Vec<Received>, Stamp) {
         let (mut messages, mut last) = (Vec::new(), now);
-        let SipSocket { socket, sending, batch, garbage, drops, .. } = self;
+        let SipSocket { socket, sending, batch, garbage, passed_over, drops, .. } = self;
         for _ in 0..BATCHES {
             let mut receive = || {
                 batch.receive(&*sending, |datagram| {
                     *drops = datagram.drops.map_or(*drops, u64::from);
                     last = Timeline::unstepped(datagram.received_at, step_ns);
-                    match parse(datagram.bytes) {
-                        Ok(mut message) => {
+                    let mut heard = hear(datagram.bytes);
+                    match &mut heard {
+                        Heard::Message(message) => {
                             message.received_from(datagram.from);
-                            messages.push((message, last, datagram.from));
+                            *passed_over += u64::from(message.passed_over());
                         }
-                        Err(_) => *garbage += 1,
+                        Heard::Unreadable(unreadable) if !unreadable.is_meant_as_sip() => {
+                            *garbage += 1;
+                            return;
+                        }
+                        Heard::Unreadable(_) => {}
                     }
+                    messages.push((heard, last, datagram.from));
                 })
             };
             // Tokio does not try a socket of which its reactor has not heard yet; after a stall it has not.

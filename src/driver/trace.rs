@@ -1,6 +1,8 @@
-//! Trace of a run's first call: what the far end said, step by step, for the diagnosis.
+//! Trace for the diagnosis: what the far end said in a run's first call, step by step, and what of it in any call
+//! could not be read.
 
-use crate::record::{FirstCall, SipAnswer};
+use crate::record::{FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, SipAnswer};
+use crate::sip::Unreadable;
 use crate::sip::digest::Challenge;
 use crate::sip::message::Message;
 use crate::sip::sdp::Answer;
@@ -15,12 +17,14 @@ pub(super) struct Trace {
     call_id: String,
     epoch: Stamp,
     pub first_call: FirstCall,
+    /// Distinct messages that could not be read.
+    pub unreadable: Vec<LogLine>,
 }
 
 impl Trace {
     /// A trace of the call of this Call-ID.
     pub fn new(call_id: String, epoch: Stamp) -> Trace {
-        Trace { call_id, epoch, first_call: FirstCall::default() }
+        Trace { call_id, epoch, first_call: FirstCall::default(), unreadable: Vec::new() }
     }
 
     /// Takes a message that came at `at`; those of other calls are passed over.
@@ -40,6 +44,16 @@ impl Trace {
             first.answers.last().is_some_and(|last| (&last.method, last.status) == (&answer.method, status));
         if first.answers.len() < MOST_ANSWERS && !is_repeated {
             first.answers.push(answer);
+        }
+    }
+
+    /// Takes a message that cannot be read.
+    pub fn read_badly(&mut self, unreadable: &Unreadable) {
+        let text: String = unreadable.to_string().chars().take(MOST_LINE_CHARS).collect();
+        match self.unreadable.iter_mut().find(|line| line.text == text) {
+            Some(line) => line.count += 1,
+            None if self.unreadable.len() < MOST_LINES => self.unreadable.push(LogLine { text, count: 1 }),
+            None => {}
         }
     }
 

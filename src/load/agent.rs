@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::BATCH;
 use crate::sip::call::{Call, CallConfig, CallEvent, CallOutput, Times};
 use crate::sip::message::Message;
-use crate::sip::{SipDatagram, Vet, uas};
+use crate::sip::{SipDatagram, Unreadable, Vet, uas};
 use crate::stamp::Stamp;
 use crate::table::{Deadlines, Table};
 
@@ -102,6 +102,16 @@ impl Agent {
         }
     }
 
+    /// Takes a message that was received at `at` and cannot be read; false if it belongs to no call.
+    pub fn handle_unreadable(&mut self, at: Stamp, unreadable: &Unreadable) -> bool {
+        let number = unreadable.call_id.as_ref().and_then(|id| self.by_call_id.get(id)).copied();
+        let Some((number, call)) = number.and_then(|n| Some((n, self.calls.get_mut(n)?))) else { return false };
+        self.has_heard = true;
+        call.handle_unreadable(at, unreadable);
+        self.drain(number);
+        true
+    }
+
     /// The next output, until there is none.
     pub fn poll(&mut self) -> Option<AgentOutput> {
         self.outputs.pop_front()
@@ -151,7 +161,7 @@ mod tests {
 
     use super::*;
     use crate::sip::message::Method;
-    use crate::sip::sdp::Offer;
+    use crate::sip::sdp::LocalMedia;
     use crate::sip::{anywhere, parse};
     use crate::table::touched;
 
@@ -160,7 +170,7 @@ mod tests {
 
     fn config(number: u32) -> CallConfig {
         let local: SocketAddr = "192.0.2.9:5070".parse().unwrap();
-        let offer = Offer {
+        let media = LocalMedia {
             ip: local.ip(),
             rtp_port: 40_000,
             codec: Default::default(),
@@ -176,7 +186,7 @@ mod tests {
             from_tag: "us".into(),
             seed: number.into(),
             credentials: None,
-            offer,
+            media,
             setup_timeout: Duration::from_secs(32),
         }
     }

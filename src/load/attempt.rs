@@ -28,6 +28,8 @@ pub(super) struct Attempt {
     pub(super) is_stopping: bool,
     /// Nothing more is to be expected from the signalling.
     pub(super) sip_over: bool,
+    /// First message of the far end's that could not be read, and its fault.
+    pub(super) unreadable: Option<String>,
 }
 
 impl Attempt {
@@ -43,6 +45,7 @@ impl Attempt {
             is_retired: false,
             is_stopping: false,
             sip_over: false,
+            unreadable: None,
         }
     }
 
@@ -101,7 +104,10 @@ impl Attempt {
         match code {
             Some(200..300) => self.ended(Ending::Completed, String::new(), at),
             Some(code) => self.ended(Ending::HangupFailed, format!("BYE was answered with {code}"), at),
-            None => self.ended(Ending::HangupFailed, "BYE was never answered".into(), at),
+            None => {
+                let reason = self.with_unreadable("BYE was never answered");
+                self.ended(Ending::HangupFailed, reason, at);
+            }
         }
         if !matches!(code, Some(200..300)) {
             // RFC 6076 section 4.4: a disconnect that fails has no delay.
@@ -128,8 +134,21 @@ impl Attempt {
             FailReason::BadAnswer(_) => Ending::BadAnswer,
             FailReason::HungUpEarly => Ending::HungUpEarly,
             FailReason::Timeout => Ending::Timeout,
+            FailReason::Unreadable(_) => Ending::Unreadable,
         };
-        self.ended(ending, reason.to_string(), at);
+        let reason = match ending {
+            Ending::HungUpEarly => self.with_unreadable(&reason.to_string()),
+            _ => reason.to_string(),
+        };
+        self.ended(ending, reason, at);
+    }
+
+    /// A reason of which the cause may be a message that could not be read.
+    fn with_unreadable(&self, reason: &str) -> String {
+        match &self.unreadable {
+            Some(why) => format!("{reason}; the far end answers, but cannot be read: {why}"),
+            None => reason.into(),
+        }
     }
 
     /// Enters the measurements of the signalling.
@@ -142,5 +161,39 @@ impl Attempt {
         record.retransmissions = signal.retransmissions;
         record.invite_late_ms =
             times.invite_sent_at.map(|at| at.since(self.intended_at).into()).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_in_the_reason_of_what_came_of_it() {
+        let slot = Slot { line: 0, intended_at: Stamp::ZERO, length: None };
+        let attempt = |unreadable: Option<&str>| {
+            let mut attempt = Attempt::new(CallRecord::default(), slot);
+            attempt.unreadable = unreadable.map(String::from);
+            attempt
+        };
+        for unreadable in [None, Some("SIP/2.0 200 OK: no Via header")] {
+            let told = match unreadable {
+                Some(why) => format!("; the far end answers, but cannot be read: {why}"),
+                None => String::new(),
+            };
+            let mut hung_up = attempt(unreadable);
+            hung_up.hung_up(None, Stamp::ZERO);
+            assert_eq!(hung_up.record.reason, format!("BYE was never answered{told}"));
+            let mut early = attempt(unreadable);
+            early.failed(&FailReason::HungUpEarly, Stamp::ZERO);
+            assert_eq!((early.record.ending, early.record.reason), (
+                Ending::HungUpEarly,
+                format!("hung up before it was answered{told}"),
+            ));
+        }
+        let mut never = attempt(Some("x"));
+        never.failed(&FailReason::Unreadable("SIP/2.0 200 OK: no Via header".into()), Stamp::ZERO);
+        assert_eq!(never.record.ending, Ending::Unreadable);
+        assert_eq!(never.record.reason, "the far end answers, but cannot be read: SIP/2.0 200 OK: no Via header");
     }
 }

@@ -9,7 +9,7 @@ use super::lines::Slot;
 use super::{Count, Output};
 use crate::record::{CallRecord, Ending, Phase};
 use crate::scenario::Hangup;
-use crate::sip::call::CallEvent;
+use crate::sip::call::{CallEvent, CallRemark};
 use crate::sip::sdp::Answer;
 use crate::stamp::Stamp;
 
@@ -52,6 +52,10 @@ impl Control {
         let planned_end = attempt.length.filter(|_| far_end_hangs_up);
         match &signal.event {
             CallEvent::Provisional { .. } => return,
+            CallEvent::Remark(CallRemark::Unreadable { why }) => {
+                attempt.unreadable = Some(why.clone());
+                return;
+            }
             CallEvent::MediaChanged { answer, .. } => {
                 self.push(Output::MoveMedia { call, to: answer.rtp_address });
                 return;

@@ -296,5 +296,8 @@ pub(super) fn answer() -> Answer {
         rtp_address: "192.0.2.1:11000".parse().expect("it is one"),
         payload_type: 0,
         direction: MediaDirection::SendRecv,
+        ptime_ms: Some(20),
+        event_type: None,
+        comfort_type: None,
     }
 }

@@ -8,7 +8,7 @@ use super::far_end::{MS, S, SETUP, Script, World, answer, load};
 use super::{CallSignal, Count, Input, Stop};
 use crate::record::{Ending, Phase, Suppression};
 use crate::scenario::Hangup;
-use crate::sip::call::{CallEvent, Times};
+use crate::sip::call::{CallEvent, CallRemark, Times};
 use crate::values::Span;
 
 const MANY: u32 = 10_000;
@@ -280,7 +280,7 @@ fn script() -> impl Strategy<Value = Script> {
 
 /// Inputs that nothing has asked for.
 fn stray() -> impl Strategy<Value = Input> {
-    let event = (0..6).prop_map(|n| {
+    let event = (0..7).prop_map(|n| {
         let at = crate::stamp::Stamp::ZERO + 1001 * S;
         match n {
             0 => CallEvent::Answered { at, answer: answer() },
@@ -288,6 +288,7 @@ fn stray() -> impl Strategy<Value = Input> {
             2 => CallEvent::RemoteHangup { at, cause: None },
             3 => CallEvent::HungUp { at, code: Some(500) },
             4 => CallEvent::Cancelled { at },
+            5 => CallEvent::Remark(CallRemark::Unreadable { why: "x".into() }),
             _ => CallEvent::Provisional { code: 180, at },
         }
     });

@@ -116,7 +116,10 @@ pub(super) static CALLS: [Definition; 22] = [
         |f| ratio(f.answered() + f.with_status(&[480, 486, 600, 603]), f.not_redirected()))
         .larger_is_better(),
     record(Calls, "calls.isa", Ratio, "ineffective session attempts: 408, 500, 503, 504 (RFC 6076 4.8)",
-        |f| ratio(f.with_status(&[408, 500, 503, 504]) + f.count(|c| c.ending == Ending::Timeout), f.attempts())),
+        |f| {
+            let unanswered = f.count(|c| matches!(c.ending, Ending::Timeout | Ending::Unreadable));
+            ratio(f.with_status(&[408, 500, 503, 504]) + unanswered, f.attempts())
+        }),
     record(Calls, "calls.scr", Ratio, "session completion ratio (RFC 6076 4.9)",
         |f| ratio(f.count(|c| c.ending == Ending::Completed), f.attempts()))
         .larger_is_better(),

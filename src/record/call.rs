@@ -32,6 +32,8 @@ pub enum Ending {
     HungUpEarly,
     /// No final answer within the set-up time.
     Timeout,
+    /// No final answer within the set-up time that could be read: the far end answered, and not in SIP as it is defined.
+    Unreadable,
     /// The credentials were not accepted.
     AuthFailed,
     /// Answered with a session description that no media can be sent to.

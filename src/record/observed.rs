@@ -23,6 +23,9 @@ pub struct Observed {
     /// UDP datagrams that came to this machine in the trial, and for which no socket was there: of calls of which
     /// nothing is heard, their media from another address than the SDP names.
     pub unmatched: u64,
+    /// First distinct SIP messages of the far end that could not be read, each with its fault.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<LogLine>,
     /// First distinct warnings and errors of Asterisk's log, without those of its own start and end.
     pub asterisk_log: Vec<LogLine>,
     /// First distinct lines of the service's output that look like errors, and its last line.

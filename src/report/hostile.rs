@@ -147,7 +147,8 @@ fn no_hidden_character_gets_into_a_report() {
     let words = words.into_iter().chain([&mut observed.first_call.realm, &mut observed.setup.app]);
     words.for_each(|word| *word = HIDDEN.into());
     let line = LogLine { text: format!("Stasis app not registered {HIDDEN}"), count: 3 };
-    (observed.asterisk_log, observed.service_log) = (vec![line.clone()], vec![line]);
+    (observed.asterisk_log, observed.service_log) = (vec![line.clone()], vec![line.clone()]);
+    observed.unreadable = vec![line];
     let words = [&mut environment.name, &mut environment.host, &mut environment.cpu, &mut environment.kernel];
     let words = words.into_iter().chain([&mut environment.asterisk, &mut environment.service]);
     let words = words.chain([&mut environment.version, &mut environment.codec, &mut environment.started_at]);

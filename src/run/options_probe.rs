@@ -11,12 +11,15 @@ use crate::scenario::{AsteriskMode, Scenario};
 use crate::sip::digest::{Challenge, Credentials};
 use crate::sip::message::Message;
 use crate::sip::options::Options;
-use crate::sip::{parse, user_part};
+use crate::sip::{Heard, Unreadable, hear, user_part};
+use crate::values::cut;
 
 /// Pauses before the request is sent again, and before it is given up (RFC 3261 17.1.2.2: T1 doubles).
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_millis(1000), Duration::from_millis(1500)];
 const DATAGRAM: usize = 65_535;
+/// Most bytes that are told of an answer which cannot be read.
+const MOST_WORDS: usize = 256;
 
 /// The result of a probe.
 pub enum ProbeResult {
@@ -31,6 +34,8 @@ pub enum ProbeResult {
     },
     /// No answer came back, with the time waited.
     Silent(String),
+    /// Answers came back, and could not be read; the first one, and its fault.
+    Unreadable(String),
     /// The system reports that nobody can have received it, with its reason.
     Unreachable(String),
 }
@@ -94,9 +99,13 @@ async fn ask(
     let from = user_part(scenario.sip.caller(account));
     let users = (from.as_str(), scenario.sip.to.as_str());
     let options = Options::new(socket.local_addr()?, target, users, rand::random());
-    let Some(first) = exchange(&socket, &options).await? else {
-        let waited = PAUSES.iter().sum::<Duration>().as_secs();
-        return Ok(ProbeResult::Silent(format!("nothing came back within {waited} s")));
+    let first = match exchange(&socket, &options).await? {
+        Ok(first) => first,
+        Err(Some(unreadable)) => return Ok(ProbeResult::Unreadable(cut(&unreadable.to_string(), MOST_WORDS))),
+        Err(None) => {
+            let waited = PAUSES.iter().sum::<Duration>().as_secs();
+            return Ok(ProbeResult::Silent(format!("nothing came back within {waited} s")));
+        }
     };
     if !matches!(first.status(), Some(401 | 407)) {
         return Ok(answered(&first, Login::NotAsked));
@@ -110,8 +119,13 @@ async fn ask(
         Ok(options) => options,
         Err(why) => return Ok(answered(&first, Login::Odd(why.to_string()))),
     };
-    let Some(second) = exchange(&socket, &options).await? else {
-        return Ok(answered(&first, Login::Odd("it did not answer the credentials".into())));
+    let second = match exchange(&socket, &options).await? {
+        Ok(second) => second,
+        Err(Some(unreadable)) => {
+            let why = format!("its answer to the credentials cannot be read: {}", cut(&unreadable.to_string(), MOST_WORDS));
+            return Ok(answered(&first, Login::Odd(why)));
+        }
+        Err(None) => return Ok(answered(&first, Login::Odd("it did not answer the credentials".into()))),
     };
     let is_refused = matches!(second.status(), Some(401 | 403 | 407));
     Ok(answered(&second, if is_refused { Login::Refused(realm) } else { Login::Taken(realm) }))
@@ -122,24 +136,33 @@ fn answered(message: &Message, login: Login) -> ProbeResult {
     ProbeResult::Answered { status, reason, login }
 }
 
-/// Sends a request until its final answer is there; `None` if none comes.
-async fn exchange(socket: &UdpSocket, options: &Options) -> std::io::Result<Option<Message>> {
+/// The final answer to a request; else the first datagram that may have been one and could not be read.
+type Exchanged = Result<Message, Option<Unreadable>>;
+
+/// Sends a request until its final answer is there, or none has come.
+async fn exchange(socket: &UdpSocket, options: &Options) -> std::io::Result<Exchanged> {
+    let mut unreadable = None;
     for pause in PAUSES {
         socket.send(&options.to_bytes()).await?;
-        if let Ok(answer) = tokio::time::timeout(pause, answer(socket, options)).await {
-            return answer.map(Some);
+        if let Ok(answer) = tokio::time::timeout(pause, answer(socket, options, &mut unreadable)).await {
+            return answer.map(Ok);
         }
     }
-    Ok(None)
+    Ok(Err(unreadable))
 }
 
-async fn answer(socket: &UdpSocket, options: &Options) -> std::io::Result<Message> {
+async fn answer(
+    socket: &UdpSocket,
+    options: &Options,
+    unreadable: &mut Option<Unreadable>,
+) -> std::io::Result<Message> {
     let mut datagram = vec![0; DATAGRAM];
     loop {
         let size = socket.recv(&mut datagram).await?;
-        let message = parse(&datagram[..size]).ok();
-        if let Some(message) = message.filter(|message| options.answer(message).is_some()) {
-            return Ok(message);
+        match hear(&datagram[..size]) {
+            Heard::Message(message) if options.answer(&message).is_some() => return Ok(message),
+            Heard::Unreadable(heard) if heard.is_response() && unreadable.is_none() => *unreadable = Some(heard),
+            Heard::Message(_) | Heard::Unreadable(_) => {}
         }
     }
 }
@@ -160,6 +183,9 @@ pub async fn ask_before(plan: &RunPlan) -> Result<Option<String>, RunError> {
             return Err(RunError::Unusable(login.obstacle(scenario, user).unwrap_or_default()));
         }
         ProbeResult::Answered { login, .. } => login.obstacle(scenario, user),
+        ProbeResult::Unreadable(why) => {
+            Some(format!("asterisk.sip: {target} answers OPTIONS, but cannot be read: {why}"))
+        }
         ProbeResult::Silent(why) | ProbeResult::Unreachable(why) => {
             Some(format!("asterisk.sip: {target} does not answer OPTIONS ({why})"))
         }

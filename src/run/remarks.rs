@@ -44,7 +44,14 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
             ));
         }
     }
+    let unreadable = &environment.observed.unreadable;
+    if let Some(first) = unreadable.first() {
+        let count = unreadable.iter().map(|line| line.count).sum();
+        let messages = counted(count, "SIP message");
+        remarks.push(format!("{messages} of the far end could not be read, first `{}`", first.text));
+    }
     let on_sip = [
+        (recorded.sip_passed_over, "header lines of SIP messages have no name, and were passed over"),
         (environment.sip_garbage, "datagrams on the SIP port were not SIP"),
         (recorded.sip_unsent, "SIP messages could not be sent: is the target reachable from sip.local?"),
     ];

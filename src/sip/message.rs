@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use rsip::Header;
 use rsip::prelude::UntypedHeader as _;
 
+use super::body::{self, Entity};
 use super::grammar::{self, DEFAULT_PORT, NameAddr, param, split};
-use super::parse::{ParseError, excerpt};
+use super::parse::{HeaderLines, ParseError, excerpt};
+use super::sdp::SdpError;
 
 /// A request method (RFC 3261 7.1 and the extensions). Methods are case-sensitive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, strum::AsRefStr, strum::Display, strum::EnumString)]
@@ -69,6 +71,8 @@ pub struct Message {
     headers: Vec<Header>,
     cseq: CSeq,
     body: Vec<u8>,
+    /// Header lines that were passed over.
+    passed_over: u32,
 }
 
 /// The values of all headers of one of rsip's kinds, in order.
@@ -106,7 +110,8 @@ impl CSeq {
 
 impl Message {
     /// Holds the message to RFC 3261 8.1.1.
-    pub(super) fn new(start: Start, headers: Vec<Header>, body: Vec<u8>) -> Result<Message, ParseError> {
+    pub(super) fn new(start: Start, lines: HeaderLines, body: Vec<u8>) -> Result<Message, ParseError> {
+        let HeaderLines { headers, passed_over } = lines;
         only("From", values!(headers, From))?;
         only("To", values!(headers, To))?;
         only("Call-ID", values!(headers, CallId))?;
@@ -120,7 +125,7 @@ impl Message {
         };
         let bad = || ParseError(format!("bad CSeq `{}`", excerpt(text)));
         let cseq = CSeq::parse(text).filter(is_requested).ok_or_else(bad)?;
-        Ok(Message { start, headers, cseq, body })
+        Ok(Message { start, headers, cseq, body, passed_over })
     }
 
     /// True for a request, false for a response.
@@ -246,15 +251,28 @@ impl Message {
         })
     }
 
+    /// Header lines that were passed over: they have no name, or are beyond [`super::MAX_HEADERS`], and nobody needs
+    /// them.
+    pub fn passed_over(&self) -> u32 {
+        self.passed_over
+    }
+
     /// The body, cut at Content-Length.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// True if the body is a session description.
-    pub fn has_sdp(&self) -> bool {
-        let media_type = values!(self.headers, ContentType).next().and_then(|value| split(value, ';').next());
-        !self.body.is_empty() && media_type.is_some_and(|t| t.eq_ignore_ascii_case("application/sdp"))
+    /// The session description in the body, which may be a part of it; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`SdpError::Encoded`]: the body, or that part of it, is encoded.
+    pub fn session_description(&self) -> Result<Option<&[u8]>, SdpError> {
+        let entity = Entity {
+            media_type: values!(self.headers, ContentType).next(),
+            encoding: values!(self.headers, ContentEncoding).next(),
+            disposition: values!(self.headers, ContentDisposition).next(),
+        };
+        body::session_description(&entity, &self.body)
     }
 
     /// Adds a request's source to its topmost Via, as a server must before it answers

@@ -3,6 +3,7 @@
 //! Nothing here knows a socket or a clock. A [`call::Call`] is driven with messages, commands and
 //! times, and drained with [`call::Call::poll`]; requests outside of any call go to [`uas::answer`].
 
+mod body;
 pub mod call;
 mod dialog;
 pub mod digest;
@@ -11,6 +12,7 @@ pub mod message;
 pub mod options;
 mod outgoing;
 mod parse;
+mod salvage;
 pub mod sdp;
 pub mod timers;
 mod transaction;
@@ -30,6 +32,7 @@ pub use grammar::user_part;
 pub use message::{Message, Method};
 pub use outgoing::SipDatagram;
 pub use parse::{MAX_HEADERS, ParseError, parse};
+pub use salvage::{Heard, Unreadable, hear};
 
 #[cfg(test)]
 mod torture;

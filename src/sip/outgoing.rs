@@ -154,6 +154,7 @@ fn reason(code: u16) -> &'static str {
     match code {
         200 => "OK",
         405 => "Method Not Allowed",
+        415 => "Unsupported Media Type",
         420 => "Bad Extension",
         481 => "Call/Transaction Does Not Exist",
         488 => "Not Acceptable Here",

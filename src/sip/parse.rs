@@ -1,8 +1,9 @@
 //! Datagram → [`Message`] (RFC 3261 7, 18.3): start line, headers and body, each read once.
 //!
 //! rsip reads the header lines. It knows no compact names, no folding and no space before the colon, so
-//! these are brought into its form line by line; the usual line is handed over as it is. The start line is
-//! read here: rsip refuses extension methods and IPv6 Request-URIs, and forgets reason phrases.
+//! these are brought into its form line by line; the usual line is handed over as it is. A line that it refuses
+//! ends nothing unless it is of a header that every call needs. The start line is read here: rsip refuses
+//! extension methods and IPv6 Request-URIs, and forgets reason phrases.
 
 use std::borrow::Cow;
 
@@ -16,7 +17,7 @@ use super::message::{Message, Method, Start};
 
 /// The longest message accepted: what a UDP datagram can carry.
 pub const MAX_MESSAGE_BYTES: usize = 65_536;
-/// The most header lines accepted. Asterisk sends about fifteen.
+/// The most header lines kept. Asterisk sends about fifteen; more than these are passed over, unless they are needed.
 pub const MAX_HEADERS: usize = 256;
 
 /// Fault of a datagram that is no usable SIP message, in words; hostile text in it is an excerpt.
@@ -36,16 +37,41 @@ impl ParseError {
     }
 }
 
-/// Compact names (RFC 3261 7.3.3) of the headers that a caller reads.
+/// Compact names (RFC 3261 7.3.3 and the IANA registry of header fields).
 const COMPACT: &[(&str, &str)] = &[
+    ("a", "Accept-Contact"),
+    ("b", "Referred-By"),
     ("c", "Content-Type"),
+    ("d", "Request-Disposition"),
+    ("e", "Content-Encoding"),
     ("f", "From"),
     ("i", "Call-ID"),
+    ("j", "Reject-Contact"),
+    ("k", "Supported"),
     ("l", "Content-Length"),
     ("m", "Contact"),
+    ("n", "Identity-Info"),
+    ("o", "Event"),
+    ("r", "Refer-To"),
+    ("s", "Subject"),
     ("t", "To"),
+    ("u", "Allow-Events"),
     ("v", "Via"),
+    ("x", "Session-Expires"),
+    ("y", "Identity"),
 ];
+
+/// Headers without which no call can be led (RFC 3261 8.1.1, 12, 18.3): a line of theirs is never passed over.
+const NEEDED: [&str; 9] =
+    ["Via", "From", "To", "Call-ID", "CSeq", "Content-Length", "Contact", "Record-Route", "Route"];
+
+/// The header lines of a message, as far as they can be read.
+#[derive(Debug, Default)]
+pub(super) struct HeaderLines {
+    pub(super) headers: Vec<Header>,
+    /// Lines that were passed over.
+    pub(super) passed_over: u32,
+}
 
 /// Reads one datagram (RFC 3261 7, 18.3).
 ///
@@ -58,15 +84,16 @@ pub fn parse(datagram: &[u8]) -> Result<Message, ParseError> {
     // Line ends before the start line are to be ignored; nothing else is a keep-alive (RFC 3261 7.5).
     let empty = || ParseError("an empty message".into());
     let at = datagram.iter().position(|b| !b"\r\n".contains(b)).ok_or_else(empty)?;
-    let (lines, rest) = unfold(&datagram[at..])?;
+    let (lines, rest) = unfold(&datagram[at..]);
     let (start_line, lines) = lines.split_first().ok_or_else(empty)?;
-    let headers = lines.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
-    let body = cut(rest, content_length(&headers)?)?;
-    Message::new(start(start_line)?, headers, body.to_vec())
+    let start = start(start_line)?;
+    let lines = header_lines(lines)?;
+    let body = cut(rest, content_length(&lines.headers)?)?;
+    Message::new(start, lines, body.to_vec())
 }
 
 /// The lines up to the empty one, continuation lines joined to theirs (RFC 3261 7.3.1), and the rest.
-fn unfold(bytes: &[u8]) -> Result<(Vec<Cow<'_, str>>, &[u8]), ParseError> {
+pub(super) fn unfold(bytes: &[u8]) -> (Vec<Cow<'_, str>>, &[u8]) {
     let mut lines: Vec<Cow<'_, str>> = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -88,32 +115,60 @@ fn unfold(bytes: &[u8]) -> Result<(Vec<Cow<'_, str>>, &[u8]), ParseError> {
             }
             _ => lines.push(tidy(line)),
         }
-        if lines.len() > MAX_HEADERS + 1 {
-            return Err(ParseError(format!("more than {MAX_HEADERS} headers")));
-        }
     }
-    Ok((lines, rest))
+    (lines, rest)
 }
 
 /// A line without white space at its ends and without characters that could pass for a line end.
-fn tidy(line: &[u8]) -> Cow<'_, str> {
+pub(super) fn tidy(line: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(line) {
         Ok(text) if !text.contains(char::is_control) => Cow::Borrowed(text.trim_matches(' ')),
         _ => Cow::Owned(grammar::one_line(&String::from_utf8_lossy(line))),
     }
 }
 
-fn header(line: &str) -> Result<Header, ParseError> {
-    let bad = || ParseError(format!("not a header: `{}`", excerpt(line)));
-    let (written, value) = line.split_once(':').ok_or_else(bad)?;
-    let name = long_name(written.trim_end());
+fn header_lines(lines: &[Cow<'_, str>]) -> Result<HeaderLines, ParseError> {
+    let mut read = HeaderLines::default();
+    let mut needed = 0;
+    for line in lines {
+        let is_needed = is_needed(name_of(line));
+        needed += usize::from(is_needed);
+        if needed > MAX_HEADERS {
+            return Err(ParseError(format!("more than {MAX_HEADERS} headers")));
+        }
+        match header(line)? {
+            Some(header) if is_needed || read.headers.len() < MAX_HEADERS => read.headers.push(header),
+            _ => read.passed_over += 1,
+        }
+    }
+    Ok(read)
+}
+
+/// Reads a header line; `None` for one without a name. One that rsip refuses is a header that nobody knows.
+fn header(line: &str) -> Result<Option<Header>, ParseError> {
+    let Some((written, value)) = line.split_once(':') else { return Ok(None) };
+    let name = name_of(line);
     let plain = if name == written {
         Cow::Borrowed(line)
     } else {
         Cow::Owned(format!("{name}: {}", value.trim_matches(' ')))
     };
-    let (_, tokens) = Tokenizer::tokenize(plain.as_bytes()).map_err(|_| bad())?;
-    tokens.try_into().map_err(|_| bad())
+    let read = Tokenizer::tokenize(plain.as_bytes()).ok().and_then(|(_, tokens)| tokens.try_into().ok());
+    match read {
+        Some(header) => Ok(Some(header)),
+        None if is_needed(name) => Err(ParseError(format!("not a header: `{}`", excerpt(line)))),
+        None if name.is_empty() => Ok(None),
+        None => Ok(Some(Header::Other(name.into(), value.trim_matches(' ').into()))),
+    }
+}
+
+/// The long name of a line's header; empty without one.
+fn name_of(line: &str) -> &str {
+    line.split_once(':').map_or("", |(written, _)| long_name(written.trim_end()))
+}
+
+fn is_needed(name: &str) -> bool {
+    NEEDED.iter().any(|needed| needed.eq_ignore_ascii_case(name))
 }
 
 fn long_name(name: &str) -> &str {
@@ -124,9 +179,9 @@ fn long_name(name: &str) -> &str {
 
 fn start(line: &str) -> Result<Start, ParseError> {
     let bad = || ParseError(format!("the first line is not SIP's: `{}`", excerpt(line)));
-    let mut words = line.splitn(3, ' ').map(str::trim);
-    let (first, second, third) =
-        (words.next().ok_or_else(bad)?, words.next().ok_or_else(bad)?, words.next().unwrap_or(""));
+    let (first, rest) = line.split_once(' ').ok_or_else(bad)?;
+    let (second, third) = rest.trim_start().split_once(' ').unwrap_or((rest.trim_start(), ""));
+    let third = third.trim();
     if first.eq_ignore_ascii_case("SIP/2.0") {
         let digits = second.len() == 3 && second.bytes().all(|b| b.is_ascii_digit());
         let code = second.parse().ok().filter(|code| digits && (100..700).contains(code)).ok_or_else(bad)?;

@@ -54,6 +54,8 @@ pub(super) fn refuse<'a>(request: &'a Message, code: u16, tag: &'a str) -> Respo
             let unsupported: Vec<&str> = request.require().collect();
             response.header("Unsupported", unsupported.join(", "))
         }
+        // The body may come again as it is (RFC 3261 8.2.3).
+        415 => response.header("Accept", super::outgoing::SDP).header("Accept-Encoding", "identity"),
         // Says that only this request is wrong, not the dialog.
         500 => response.header("Retry-After", "1"),
         200 if *request.method() == Method::Options => response.header("Accept", super::outgoing::SDP),

@@ -14,6 +14,7 @@ mod corpus;
 mod doubt;
 mod echo;
 mod exit_codes;
+mod far_ends;
 mod fault;
 mod files;
 mod garbage;

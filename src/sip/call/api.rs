@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::sip::digest::{AuthError, Credentials};
 use crate::sip::outgoing::SipDatagram;
-use crate::sip::sdp::{Answer, MediaDirection, Offer, SdpError};
+use crate::sip::sdp::{Answer, LocalMedia, MediaDirection, SdpError};
 use crate::stamp::Stamp;
 
 /// Everything that a call is placed with.
@@ -30,7 +30,7 @@ pub struct CallConfig {
     /// Answers challenges, if configured.
     pub credentials: Option<Credentials>,
     /// Our side of the media.
-    pub offer: Offer,
+    pub media: LocalMedia,
     /// Longest wait for an answer; after it the call is cancelled.
     pub setup_timeout: Duration,
 }
@@ -75,6 +75,8 @@ pub enum CallEvent {
         /// The peer's direction, `inactive` also for the connection address 0.0.0.0.
         direction: MediaDirection,
     },
+    /// Something about the peer that its owner should know, and that changes nothing by itself.
+    Remark(CallRemark),
     /// The call did not come up. Ends the call.
     Failed {
         /// The reason.
@@ -103,6 +105,16 @@ pub enum CallEvent {
     },
 }
 
+/// A peculiarity of the peer's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallRemark {
+    /// It sent a message that cannot be read; said once a call.
+    Unreadable {
+        /// Its first line and its fault.
+        why: String,
+    },
+}
+
 /// Reason of a call that did not come up.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -120,6 +132,9 @@ pub enum FailReason {
     /// No final answer in time: to be read as a 408 (RFC 3261 8.1.3.1).
     #[error("no answer in time")]
     Timeout,
+    /// No final answer in time that could be read; the first that could not, and its fault.
+    #[error("the far end answers, but cannot be read: {0}")]
+    Unreadable(String),
     /// The peer asked for credentials, and that came to nothing.
     #[error("authentication failed: {0}")]
     AuthFailed(AuthError),

@@ -4,7 +4,7 @@ use super::callee::{SDP, Script, response, response_from};
 use super::pair::{Pair, at_ms, config, ms};
 use super::{Call, CallConfig, CallEvent, CallOutput};
 use crate::sip::message::{Message, Method};
-use crate::sip::sdp::{MediaDirection, Offer};
+use crate::sip::sdp::{LocalMedia, MediaDirection};
 use crate::sip::{SipDatagram, anywhere, parse};
 
 /// A pair whose call has been up for a while.
@@ -133,7 +133,7 @@ fn a_session_refresh_changes_nothing() {
         let refresh = pair.callee.request(method, 10, "z9hG4bKx", "", body);
         let (sent, _) = say(&mut pair.call, 2000, &refresh);
         assert_eq!(codes(&sent), [200]);
-        assert_eq!(sent[0].body(), config().offer.to_sdp().as_bytes());
+        assert_eq!(sent[0].body(), config().media.to_sdp().as_bytes());
     }
 }
 
@@ -307,9 +307,9 @@ fn only_so_many_requests_are_remembered() {
 #[test]
 fn a_call_over_ipv6_follows_its_contact_and_routes() {
     let (remote, local) = ("[2001:db8::1]:5060".parse().unwrap(), "[2001:db8::9]:5070".parse().unwrap());
-    let offer = Offer { ip: "2001:db8::9".parse().unwrap(), ..config().offer };
+    let media = LocalMedia { ip: "2001:db8::9".parse().unwrap(), ..config().media };
     let target = format!("sip:echo@{remote}");
-    let mut call = Call::new(CallConfig { target, remote, local, offer, ..config() });
+    let mut call = Call::new(CallConfig { target, remote, local, media, ..config() });
     call.invite(at_ms(0));
     let invite = &drain(&mut call).0[0];
     assert_eq!((invite.uri(), invite.sent_by()), (Some("sip:echo@[2001:db8::1]:5060"), local.to_string()));

@@ -10,13 +10,15 @@ mod responses;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-pub use api::{CallConfig, CallEvent, CallOutput, FailReason, Times};
+pub use api::{CallConfig, CallEvent, CallOutput, CallRemark, FailReason, Times};
 
 use super::Vet;
 use super::dialog::Dialog;
 use super::message::{Message, Method};
 use super::outgoing::{Request, SipDatagram};
 use super::parse::phrase;
+use super::salvage::Unreadable;
+use super::sdp::Choice;
 use super::timers::{CANCEL_WAIT, earliest, is_due};
 use super::transaction::{Client, InviteClient, Server, TimerAction};
 use crate::stamp::Stamp;
@@ -98,13 +100,17 @@ pub struct Call {
     servers: Vec<Server>,
     /// The description that we sent last, and its version in `o=`.
     local_sdp: (String, u64),
+    /// The streams that the peer offered last, and the one that was taken.
+    choice: Option<Choice>,
+    /// The first message of the peer's that could not be read.
+    unreadable: Option<String>,
 }
 
 impl Call {
     /// A call that is not placed yet.
     pub fn new(config: CallConfig) -> Self {
         Call {
-            local_sdp: (config.offer.to_sdp(), 1),
+            local_sdp: (config.media.to_sdp(), 1),
             config,
             state: CallState::Idle,
             outputs: VecDeque::new(),
@@ -122,6 +128,8 @@ impl Call {
             early_tags: Vec::new(),
             remote_cseq: None,
             servers: Vec::new(),
+            choice: None,
+            unreadable: None,
         }
     }
 
@@ -193,6 +201,20 @@ impl Call {
         }
     }
 
+    /// Takes a message of this call that cannot be read. It is discarded (RFC 3261 18.3), but what comes of the call
+    /// may have its cause here.
+    pub fn handle_unreadable(&mut self, now: Stamp, unreadable: &Unreadable) {
+        if self.state == CallState::Idle {
+            return;
+        }
+        self.time_setup(now);
+        if self.unreadable.is_none() {
+            let why = phrase(&unreadable.to_string());
+            self.event(CallEvent::Remark(CallRemark::Unreadable { why: why.clone() }));
+            self.unreadable = Some(why);
+        }
+    }
+
     /// The next deadline for [`Call::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
         let cancel = match &self.cancel {
@@ -212,7 +234,7 @@ impl Call {
     pub fn handle_timeout(&mut self, now: Stamp) {
         let invites = self.invites.iter_mut().map(|invite| invite.handle_timeout(now)).collect();
         if self.resend(invites) {
-            self.give_up_invite(now, FailReason::Timeout);
+            self.give_up_invite(now, self.timed_out());
         }
         self.time_cancel(now);
         self.time_setup(now);
@@ -236,7 +258,8 @@ impl Call {
     fn time_setup(&mut self, now: Stamp) {
         if is_due(self.setup_deadline, now) {
             self.setup_deadline = None;
-            self.end(CallEvent::Failed { reason: FailReason::Timeout, at: now });
+            let reason = self.timed_out();
+            self.end(CallEvent::Failed { reason, at: now });
             self.cancel(now);
         }
     }
@@ -263,8 +286,13 @@ impl Call {
         self.resend(vec![due]);
         if self.state == CallState::Calling && is_over {
             self.invites.iter_mut().filter(|i| i.is_pending()).for_each(InviteClient::abandon);
-            self.give_up_invite(now, FailReason::Timeout);
+            self.give_up_invite(now, self.timed_out());
         }
+    }
+
+    /// The reason of an INVITE without a final answer: that none came, or that none could be read.
+    fn timed_out(&self) -> FailReason {
+        self.unreadable.clone().map_or(FailReason::Timeout, FailReason::Unreadable)
     }
 
     /// The own dialog and the forked.
@@ -397,6 +425,8 @@ mod callee;
 mod dialog_tests;
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod odd_tests;
 #[cfg(test)]
 mod pair;
 #[cfg(test)]

@@ -7,9 +7,9 @@ use super::callee::{Callee, Script};
 use super::{Call, CallConfig, CallEvent, CallOutput, CallState};
 use crate::rtp::Codec;
 use crate::sip::digest::Credentials;
-use crate::sip::sdp::Offer;
+use crate::sip::sdp::LocalMedia;
 use crate::sip::timers::TIMER_B;
-use crate::sip::{SipDatagram, parse};
+use crate::sip::{Heard, SipDatagram, hear, parse};
 use crate::stamp::Stamp;
 
 impl Call {
@@ -22,15 +22,15 @@ impl Call {
 impl CallEvent {
     /// True for the last event of a call.
     pub(crate) fn ends_call(&self) -> bool {
-        use CallEvent::{Answered, Held, MediaChanged, Provisional};
-        !matches!(self, Provisional { .. } | Answered { .. } | MediaChanged { .. } | Held { .. })
+        use CallEvent::{Answered, Held, MediaChanged, Provisional, Remark};
+        !matches!(self, Provisional { .. } | Answered { .. } | MediaChanged { .. } | Held { .. } | Remark(_))
     }
 }
 
 /// Refuses the call's own sockets and what a kernel would refuse, as its owner does.
 pub(super) fn vet(to: SocketAddr) -> Result<(), String> {
     let config = config();
-    let own = [SocketAddr::new(config.offer.ip, config.offer.rtp_port), config.local];
+    let own = [SocketAddr::new(config.media.ip, config.media.rtp_port), config.local];
     match own.contains(&to) || to.ip().to_string().ends_with(".255") {
         true => Err(format!("{to} is refused")),
         false => Ok(()),
@@ -56,7 +56,7 @@ pub(super) fn config() -> CallConfig {
         from_tag: "caller-tag".into(),
         seed: 0xfeed,
         credentials: Some(Credentials { username: "alice".into(), password: "secret".into() }),
-        offer: Offer {
+        media: LocalMedia {
             ip: "192.0.2.9".parse().unwrap(),
             rtp_port: 40000,
             codec: Codec::Pcmu,
@@ -178,11 +178,11 @@ impl Pair {
         }
         while let Some(i) = self.in_flight.iter().position(|(at, ..)| *at <= now) {
             let (_, to, bytes) = self.in_flight.swap_remove(i);
-            let message =
-                parse(&bytes).unwrap_or_else(|e| panic!("{e}\n{}", String::from_utf8_lossy(&bytes)));
-            match to {
-                End::Call => self.call.handle_message(now, &message, &vet),
-                End::Callee => self.callee.handle_message(now, message),
+            match (to, hear(&bytes)) {
+                (End::Call, Heard::Message(message)) => self.call.handle_message(now, &message, &vet),
+                (End::Call, Heard::Unreadable(unreadable)) => self.call.handle_unreadable(now, &unreadable),
+                (End::Callee, Heard::Message(message)) => self.callee.handle_message(now, message),
+                (End::Callee, Heard::Unreadable(unreadable)) => panic!("{unreadable}"),
             }
         }
         self.call.handle_timeout(now);

@@ -5,7 +5,7 @@ use crate::sip::Vet;
 use crate::sip::message::{Message, Method};
 use crate::sip::outgoing::{Response, SipDatagram};
 use crate::sip::parse::phrase;
-use crate::sip::sdp::{Answer, MediaDirection, SdpError, parse_answer};
+use crate::sip::sdp::{self, Answer, Choice, MediaDirection, SdpError};
 use crate::sip::transaction::Server;
 use crate::sip::uas;
 use crate::stamp::Stamp;
@@ -122,41 +122,46 @@ impl Call {
         if self.state == CallState::Over {
             return asked.response(481);
         }
+        let offer = match request.session_description() {
+            Ok(offer) => offer,
+            Err(_) => return uas::refuse(request, 415, asked.from_tag),
+        };
         // Our own offer is open until the INVITE is answered (RFC 3261 14.2, RFC 3311 5.2).
-        let has_offer = request.has_sdp();
-        if self.state == CallState::Calling && (has_offer || *request.method() == Method::Invite) {
+        if self.state == CallState::Calling && (offer.is_some() || *request.method() == Method::Invite) {
             return asked.response(491);
         }
         let mut direction = MediaDirection::SendRecv;
-        if has_offer {
-            direction = match parse_answer(request.body(), &self.config.offer) {
-                Ok(media) if vet(media.rtp_address).is_ok() => self.on_media(at, media),
-                // The old way to hold a call: nothing can be sent there, and nothing has to be.
-                Err(SdpError::Unspecified(_)) => {
-                    self.media_event(CallEvent::Held { at, direction: MediaDirection::Inactive });
-                    MediaDirection::RecvOnly
-                }
-                Ok(_) | Err(_) => return asked.response(488),
-            };
+        if let Some(offer) = offer {
+            let Ok(choice) = self.chosen(offer, vet) else { return asked.response(488) };
+            direction = choice.media.answering();
+            self.on_media(at, choice.media.clone());
+            self.choice = Some(choice);
         }
         if let Some(leg) = &mut self.leg {
             leg.dialog.refresh_target(request, vet);
         }
         let mut response = asked.response(200);
         response.contact = Some(self.config.local);
-        if has_offer || *request.method() == Method::Invite {
+        if offer.is_some() || *request.method() == Method::Invite {
             response.sdp = Some(self.describe(direction));
         }
         response
     }
 
-    fn on_media(&mut self, now: Stamp, media: Answer) -> MediaDirection {
-        let direction = media.direction;
-        self.media_event(match direction {
-            MediaDirection::SendRecv => CallEvent::MediaChanged { at: now, answer: media },
-            direction => CallEvent::Held { at: now, direction },
+    /// The stream of an offer that can be used: media can be sent there, or on hold does not have to be.
+    fn chosen(&self, offer: &[u8], vet: Vet<'_>) -> Result<Choice, SdpError> {
+        let choice = sdp::choose(&sdp::parse(offer)?, &self.config.media)?;
+        if !choice.media.has_no_address() {
+            vet(choice.media.rtp_address).map_err(SdpError::Unusable)?;
+        }
+        Ok(choice)
+    }
+
+    fn on_media(&mut self, now: Stamp, media: Answer) {
+        self.media_event(match media.on_hold() {
+            None => CallEvent::MediaChanged { at: now, answer: media },
+            Some(direction) => CallEvent::Held { at: now, direction },
         });
-        direction.reversed()
     }
 
     /// Tells of the media of a call that is up: one that was cancelled as its 200 came has none, and one that is
@@ -167,13 +172,14 @@ impl Call {
         }
     }
 
-    /// Our description; its version counts up whenever it differs from the last (RFC 3264 8).
+    /// Our description, of as many streams as the peer's last offer has. Its version counts up whenever it differs from
+    /// the last (RFC 3264 8).
     fn describe(&mut self, direction: MediaDirection) -> String {
         let (last, version) = &self.local_sdp;
-        let mut sdp = self.config.offer.describe(*version, direction);
+        let mut sdp = self.config.media.describe(*version, direction, self.choice.as_ref());
         if sdp != *last {
             let version = version + 1;
-            sdp = self.config.offer.describe(version, direction);
+            sdp = self.config.media.describe(version, direction, self.choice.as_ref());
             self.local_sdp = (sdp.clone(), version);
         }
         sdp

@@ -6,7 +6,7 @@ use crate::sip::dialog::Dialog;
 use crate::sip::digest::{AuthError, Challenge};
 use crate::sip::message::{Message, Method};
 use crate::sip::parse::phrase;
-use crate::sip::sdp::{Answer, MediaDirection, SdpError, parse_answer};
+use crate::sip::sdp::{self, Answer, SdpError};
 use crate::stamp::Stamp;
 
 /// The most further branches of a fork that get their ACK and BYE; Asterisk forks none.
@@ -89,19 +89,22 @@ impl Call {
             self.hang_up(now);
             return;
         }
-        let answer = if response.has_sdp() { response.body() } else { &[] };
-        match self.usable(answer, vet) {
+        match self.usable(response, vet) {
             Ok(answer) => self.event(CallEvent::Answered { at: now, answer }),
             Err(error) => self.on_bad_answer(now, error),
         }
     }
 
     /// The answer to our offer, if media can be sent there and is sent back.
-    fn usable(&self, sdp: &[u8], vet: Vet<'_>) -> Result<Answer, SdpError> {
-        let answer = parse_answer(sdp, &self.config.offer)?;
-        if answer.direction != MediaDirection::SendRecv {
-            let why = format!("a={}: the far end does not both take and give media", answer.direction);
-            return Err(SdpError::Unusable(why));
+    fn usable(&self, response: &Message, vet: Vet<'_>) -> Result<Answer, SdpError> {
+        let description = sdp::parse(response.session_description()?.unwrap_or_default())?;
+        let answer = sdp::answer_to_ours(&description, &self.config.media)?;
+        let unusable = |why| Err(SdpError::Unusable(why));
+        if answer.has_no_address() {
+            return unusable(format!("the connection address is unspecified ({})", answer.rtp_address.ip()));
+        }
+        if let Some(direction) = answer.on_hold() {
+            return unusable(format!("a={direction}: the far end does not both take and give media"));
         }
         vet(answer.rtp_address).map_err(SdpError::Unusable)?;
         Ok(answer)

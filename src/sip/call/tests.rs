@@ -209,12 +209,12 @@ fn credentials_that_are_refused_fail_the_call() {
 #[test]
 fn a_bad_answer_is_acknowledged_and_hung_up() {
     for (sdp, error) in [
-        (String::new(), "no session description"),
-        (super::callee::SDP.replace("audio 11000", "audio 0"), "the audio stream is refused (port 0)"),
+        (String::new(), SdpError::Missing),
+        (super::callee::SDP.replace("audio 11000", "audio 0"), SdpError::Refused),
     ] {
         let mut pair = Pair::new(Script { sdp, ..Script::default() });
         pair.run();
-        let reason = FailReason::BadAnswer(SdpError::Unusable(error.into()));
+        let reason = FailReason::BadAnswer(error);
         assert_eq!(*pair.ending(), CallEvent::Failed { reason, at: at_ms(102) });
         assert_eq!((pair.sent_ms("ACK"), pair.sent_ms("BYE")), (vec![102], vec![102]));
         assert!(pair.call.is_terminated() && !pair.callee.is_up);

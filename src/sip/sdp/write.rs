@@ -1,0 +1,79 @@
+//! Session descriptions of our own: offers of one stream, and answers with as many as were offered.
+
+use std::fmt::Write as _;
+
+use super::{Choice, LocalMedia, MediaDirection, Proto, Stream};
+use crate::rtp::SAMPLE_RATE;
+
+/// Longest word of a refused stream that is repeated; `application` and `UDP/TLS/RTP/SAVPF` are the longest known.
+const MOST_WORD: usize = 32;
+/// Most bytes of its formats: the first ones do, for nothing is sent.
+const MOST_FORMATS: usize = 64;
+
+/// An `m=` line of a peer's offer, as far as the answer repeats it (RFC 3264 6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OfferedLine {
+    kind: String,
+    proto: Proto,
+    formats: String,
+}
+
+impl OfferedLine {
+    pub(super) fn of(stream: &Stream) -> Self {
+        let mut formats = String::new();
+        for format in &stream.formats {
+            if formats.len() + format.len() >= MOST_FORMATS {
+                break;
+            }
+            formats = if formats.is_empty() { format.clone() } else { formats + " " + format };
+        }
+        let formats = if formats.is_empty() { "0".into() } else { formats };
+        OfferedLine { kind: bounded(&stream.kind), proto: stream.proto.clone(), formats }
+    }
+}
+
+fn bounded(word: &str) -> String {
+    word.chars().take(MOST_WORD).collect()
+}
+
+impl LocalMedia {
+    /// The description as first offered.
+    pub fn to_sdp(&self) -> String {
+        self.describe(1, MediaDirection::SendRecv, None)
+    }
+
+    /// The description in another version (RFC 3264 8) or direction: of our stream alone, or where a peer has offered
+    /// some, of as many as it has offered, all but ours refused.
+    pub fn describe(&self, version: u64, direction: MediaDirection, choice: Option<&Choice>) -> String {
+        let LocalMedia { ip, session_id, .. } = self;
+        let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
+        let mut sdp = String::with_capacity(256);
+        // Invariant: writing to a String cannot fail.
+        let _ = write!(
+            sdp,
+            "v=0\r\no=- {session_id} {version} IN {family} {ip}\r\ns=loadtest\r\nc=IN {family} {ip}\r\nt=0 0\r\n"
+        );
+        let Some(Choice { at, media, offered }) = choice else {
+            sdp += &self.stream(&Proto::Avp, self.codec.payload_type(), direction);
+            return sdp;
+        };
+        for (n, line) in offered.iter().enumerate() {
+            let OfferedLine { kind, proto, formats } = line;
+            sdp += &match n == *at {
+                true => self.stream(proto, media.payload_type, direction),
+                false => format!("m={kind} 0 {} {formats}\r\n", bounded(proto.name())),
+            };
+        }
+        sdp
+    }
+
+    fn stream(&self, proto: &Proto, payload_type: u8, direction: MediaDirection) -> String {
+        let LocalMedia { rtp_port, codec, ptime_ms, .. } = self;
+        format!(
+            "m=audio {rtp_port} {} {payload_type}\r\na=rtpmap:{payload_type} {}/{SAMPLE_RATE}\r\na=ptime:{ptime_ms}\r\n\
+             a={direction}\r\n",
+            proto.name(),
+            codec.name()
+        )
+    }
+}

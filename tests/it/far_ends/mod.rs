@@ -1,0 +1,373 @@
+//! Odd far ends, and the real command line against them: each kind is one that people have met.
+//!
+//! [`FarEnd`] is a plain one that answers, echoes and takes BYE; a test makes it odd by an [`Odd`] of its own.
+
+mod answers;
+mod streams;
+mod unreadable;
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use loadtest::clock::Timeline;
+use loadtest::sip::{Message, Method, parse};
+use loadtest::stamp::Stamp;
+
+use crate::harness::{Place, ends_with, rows};
+
+const LOCAL: &str = "127.0.0.1:0";
+/// Pause of the one loop in which a far end does everything.
+const TICK: Duration = Duration::from_millis(1);
+/// First interval at which a 200 is sent again (RFC 3261 13.3.1.4).
+const T1: Duration = Duration::from_millis(500);
+/// Largest one.
+const T2: Duration = Duration::from_secs(4);
+
+/// The way in which a far end is odd; without any it is a plain one.
+pub trait Odd: Send + 'static {
+    /// Answers a new call.
+    fn on_invite(&mut self, io: &mut Io, call: &mut FarCall) {
+        io.reply(call, 180);
+        let ok = call.ok(call.description().as_bytes());
+        io.accept(call, ok);
+    }
+
+    /// The call is up.
+    fn on_ack(&mut self, _io: &mut Io, _call: &mut FarCall) {}
+
+    /// A time that was asked for by [`Io::later`].
+    fn on_time(&mut self, _io: &mut Io, _call: &mut FarCall) {}
+
+    /// An answer to a request of its own.
+    fn on_response(&mut self, _io: &mut Io, _call: &mut FarCall, _response: &Message) {}
+
+    /// Changes the answer to an OPTIONS outside of calls.
+    fn options(&mut self, answer: Vec<u8>) -> Vec<u8> {
+        answer
+    }
+}
+
+/// A far end that is not odd.
+pub struct Plain;
+
+impl Odd for Plain {}
+
+/// A call as the far end knows it.
+pub struct FarCall {
+    /// Its number, from 0.
+    pub number: usize,
+    pub invite: Message,
+    contact: SocketAddr,
+    source: SocketAddr,
+    rtp: UdpSocket,
+    cseq: u32,
+    /// The 200 until its ACK, and when it is sent again.
+    unacknowledged: Option<(Vec<u8>, Stamp, Duration)>,
+    wanted_at: Option<Stamp>,
+    /// True from the ACK to the BYE.
+    pub is_up: bool,
+}
+
+impl FarCall {
+    /// Port of its media.
+    pub fn port(&self) -> u16 {
+        self.rtp.local_addr().expect("an address").port()
+    }
+
+    /// A plain answer.
+    pub fn description(&self) -> String {
+        format!(
+            "v=0\r\no=- 4711 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n\
+             a=rtpmap:0 PCMU/8000\r\na=ptime:20\r\na=sendrecv\r\n",
+            self.port()
+        )
+    }
+
+    /// A plain 200 to the INVITE with this session description.
+    pub fn ok(&self, sdp: &[u8]) -> Vec<u8> {
+        self.response(&self.invite, 200, "", Some("application/sdp"), sdp)
+    }
+
+    /// A response with further headers, each with its line end.
+    pub fn response(
+        &self,
+        request: &Message,
+        code: u16,
+        headers: &str,
+        media_type: Option<&str>,
+        body: &[u8],
+    ) -> Vec<u8> {
+        response(request, self.contact, code, headers, media_type, body)
+    }
+}
+
+fn response(
+    request: &Message,
+    contact: SocketAddr,
+    code: u16,
+    headers: &str,
+    media_type: Option<&str>,
+    body: &[u8],
+) -> Vec<u8> {
+    let tag = if request.to_tag().is_some() { "" } else { ";tag=far" };
+    let about = media_type.map_or(String::new(), |about| format!("Content-Type: {about}\r\n"));
+    let head = format!(
+        "SIP/2.0 {code} Because\r\nVia: {}\r\nFrom: {}\r\nTo: {}{tag}\r\nCall-ID: {}\r\nCSeq: {} {}\r\n\
+         Contact: <sip:far@{contact}>\r\n{headers}{about}Content-Length: {}\r\n\r\n",
+        request.via(),
+        request.from(),
+        request.to(),
+        request.call_id(),
+        request.cseq().number,
+        request.method(),
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// The sockets of a far end, and its notes.
+pub struct Io {
+    sip: UdpSocket,
+    line: Timeline,
+    notes: Vec<(usize, String)>,
+}
+
+impl Io {
+    /// Sends a datagram to the caller.
+    pub fn send(&self, call: &FarCall, bytes: &[u8]) {
+        // Nobody may be there any more.
+        let _ = self.sip.send_to(bytes, call.source);
+    }
+
+    /// Answers the INVITE with a status.
+    pub fn reply(&self, call: &FarCall, code: u16) {
+        self.send(call, &call.response(&call.invite, code, "", None, b""));
+    }
+
+    /// Sends a 200, again and again until its ACK comes.
+    pub fn accept(&self, call: &mut FarCall, ok: Vec<u8>) {
+        self.send(call, &ok);
+        call.unacknowledged = Some((ok, self.line.now() + T1, T1));
+    }
+
+    /// Wants [`Odd::on_time`] after this long.
+    pub fn later(&self, call: &mut FarCall, after: Duration) {
+        call.wanted_at = Some(self.line.now() + after);
+    }
+
+    /// Sends a request within the dialog.
+    pub fn request(&self, call: &mut FarCall, method: &str, sdp: &str) {
+        call.cseq += 1;
+        let bytes = self.in_dialog(call, method, call.cseq, sdp);
+        self.send(call, &bytes);
+    }
+
+    /// Sends the ACK of a final answer to a request of the far end's.
+    pub fn acknowledge(&self, call: &FarCall, response: &Message) {
+        self.send(call, &self.in_dialog(call, "ACK", response.cseq().number, ""));
+    }
+
+    fn in_dialog(&self, call: &FarCall, method: &str, cseq: u32, sdp: &str) -> Vec<u8> {
+        let (here, number) = (call.contact, call.number);
+        let about = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        // The ACK of a rejection has the branch of its INVITE (RFC 3261 17.1.1.3), and here that of a 200 as well.
+        format!(
+            "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bKfar{number}-{cseq};rport\r\nMax-Forwards: 70\r\n\
+             From: {};tag=far\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContact: <sip:far@{here}>\r\n\
+             {about}Content-Length: {}\r\n\r\n{sdp}",
+            call.invite.contact().expect("a Contact"),
+            call.invite.to(),
+            call.invite.from(),
+            call.invite.call_id(),
+            sdp.len(),
+        )
+        .into_bytes()
+    }
+
+    /// Keeps something for the test, under the call's number.
+    pub fn note(&mut self, call: &FarCall, text: impl Into<String>) {
+        self.notes.push((call.number, text.into()));
+    }
+}
+
+/// A running far end.
+pub struct FarEnd {
+    pub sip: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Vec<(usize, String)>>>,
+}
+
+impl FarEnd {
+    /// Starts one on loopback.
+    pub fn start(odd: impl Odd) -> Self {
+        let sip = UdpSocket::bind(LOCAL).expect("a port");
+        sip.set_read_timeout(Some(TICK)).expect("a timeout");
+        let address = sip.local_addr().expect("an address");
+        let stop = Arc::new(AtomicBool::new(false));
+        let ended = stop.clone();
+        let thread = thread::spawn(move || {
+            let io = Io { sip, line: Timeline::start(), notes: Vec::new() };
+            let mut far = Machine { odd, io, address, calls: Vec::new() };
+            while !ended.load(Relaxed) {
+                far.turn();
+            }
+            far.io.notes
+        });
+        FarEnd { sip: address, stop, thread: Some(thread) }
+    }
+
+    /// Ends it; what it has noted, with the numbers of the calls.
+    pub fn stop(mut self) -> Vec<(usize, String)> {
+        self.stop.store(true, Relaxed);
+        self.thread.take().map(|thread| thread.join().expect("no panic")).unwrap_or_default()
+    }
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+    }
+}
+
+struct Machine<T> {
+    odd: T,
+    io: Io,
+    address: SocketAddr,
+    calls: Vec<FarCall>,
+}
+
+impl<T: Odd> Machine<T> {
+    /// Waits for a tick at most, and does what has come and what is due.
+    fn turn(&mut self) {
+        let mut buffer = [0; 65_535];
+        match self.io.sip.recv_from(&mut buffer) {
+            Ok((len, source)) => self.hear(&buffer[..len], source),
+            Err(error) => assert!(
+                matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionRefused),
+                "{error}"
+            ),
+        }
+        let now = self.io.line.now();
+        for call in &mut self.calls {
+            while let Ok((len, from)) = call.rtp.recv_from(&mut buffer) {
+                let _ = call.rtp.send_to(&buffer[..len], from);
+            }
+            if let Some((ok, at, pause)) = &mut call.unacknowledged
+                && *at <= now
+            {
+                let _ = self.io.sip.send_to(ok, call.source);
+                *pause = (*pause * 2).min(T2);
+                *at = now + *pause;
+            }
+            if call.wanted_at.take_if(|at| *at <= now).is_some() {
+                self.odd.on_time(&mut self.io, call);
+            }
+        }
+    }
+
+    fn hear(&mut self, bytes: &[u8], source: SocketAddr) {
+        let message = parse(bytes).expect("the driver speaks SIP");
+        let known = self.calls.iter().position(|call| call.invite.call_id() == message.call_id());
+        let Some(at) = known else {
+            return match message.method() {
+                Method::Invite if message.is_request() => self.invited(message, source),
+                Method::Options if message.is_request() => {
+                    let answer = response(&message, self.address, 200, "", None, b"");
+                    let _ = self.io.sip.send_to(&self.odd.options(answer), source);
+                }
+                _ => {}
+            };
+        };
+        let Machine { odd, io, calls, .. } = self;
+        let call = &mut calls[at];
+        match message.method() {
+            _ if !message.is_request() => odd.on_response(io, call, &message),
+            Method::Invite => {}
+            Method::Ack => {
+                if call.unacknowledged.take().is_some() {
+                    call.is_up = true;
+                    odd.on_ack(io, call);
+                }
+            }
+            Method::Bye => {
+                (call.is_up, call.unacknowledged) = (false, None);
+                io.send(call, &call.response(&message, 200, "", None, b""));
+            }
+            Method::Cancel => {
+                call.unacknowledged = None;
+                io.send(call, &call.response(&message, 200, "", None, b""));
+                io.reply(call, 487);
+            }
+            _ => io.send(call, &call.response(&message, 200, "", None, b"")),
+        }
+    }
+
+    fn invited(&mut self, invite: Message, source: SocketAddr) {
+        let rtp = UdpSocket::bind(LOCAL).expect("a port");
+        rtp.set_nonblocking(true).expect("a socket");
+        let mut call = FarCall {
+            number: self.calls.len(),
+            invite,
+            contact: self.address,
+            source,
+            rtp,
+            cseq: 0,
+            unacknowledged: None,
+            wanted_at: None,
+            is_up: false,
+        };
+        self.odd.on_invite(&mut self.io, &mut call);
+        self.calls.push(call);
+    }
+}
+
+/// Gates that a plain far end meets.
+const GATES: &str = r#"gates.require=["calls.answered == 100%","calls.dropped_count == 0","calls.silent_count == 0","loss.count == 0"]"#;
+
+/// Runs `calls` calls at once, and none after them, against a far end; the run ends with `code`. Returns what the far end
+/// has noted, and the rows of `calls.csv`.
+pub fn run_against(
+    place: &Place,
+    far: FarEnd,
+    calls: usize,
+    set: &[&str],
+    code: i32,
+) -> (Vec<(usize, String)>, Vec<HashMap<String, String>>) {
+    let (target, load) = (format!("asterisk.sip={}", far.sip), format!("load.calls={calls}"));
+    let plain = [
+        "asterisk.mode=external",
+        &target,
+        "service.mode=none",
+        &load,
+        "load.duration=2s",
+        "load.ramp=100/s",
+        "load.retry_after=60s",
+        GATES,
+    ];
+    ends_with(&mut place.run("smoke", &[&plain[..], set].concat()), code);
+    (far.stop(), rows(&place.out().join("calls.csv")))
+}
+
+/// Asserts that each call was held as planned, and that all its packets came back.
+#[track_caller]
+pub fn assert_all_went_well(place: &Place, calls: &[HashMap<String, String>], names: &[&str]) {
+    assert_eq!(calls.len(), names.len());
+    for (call, name) in calls.iter().zip(names) {
+        assert_eq!((&*call["ending"], &*call["reason"]), ("completed", ""), "{name}: {call:?}");
+        assert_eq!(call["total_received"], call["total_sent"], "{name}: {call:?}");
+        assert_ne!(call["total_sent"], "0", "{name}: {call:?}");
+    }
+    assert_eq!(place.count("loss.count"), 0);
+}
+
+#[test]
+fn a_plain_far_end_is_called() {
+    let place = Place::new();
+    let (_, calls) = run_against(&place, FarEnd::start(Plain), 1, &[], 0);
+    assert_all_went_well(&place, &calls, &["plain"]);
+}
