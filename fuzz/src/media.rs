@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use loadtest::measure::{Class, MediaSecond, ReceiveTally, Rules, StreamReceiver, Window};
 use loadtest::record::{Intervals, Series};
+use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{HEADER_LEN, Incoming, read};
 use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection, RunKey};
 use loadtest::rtp::reflector::{Reflected, StreamReflector};
@@ -65,7 +66,7 @@ pub fn stream(input: &[u8]) {
     };
     let window = Window::default();
     window.set(EPOCH + second, EPOCH + 5 * second);
-    let mut stream = StreamReceiver::new(rules, 1, Class::Call, EPOCH);
+    let mut stream = StreamReceiver::new(rules, 1, Class::Call, Format::of(Codec::Pcmu, rules.ptime), EPOCH);
     let mut tally = ReceiveTally::new(rules);
     let (mut packets, mut rows, mut echoes) = (0, 0, 0);
     let mut intervals = Intervals::default();

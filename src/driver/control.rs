@@ -19,6 +19,7 @@ use crate::measure::{Class, MOST_WINDOWS, Rules};
 use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
+use crate::rtp::Format;
 use crate::rtp::probe::RunKey;
 use crate::scenario::{MOST_STAGES, Phasing, ServiceMode};
 use crate::sip::call::CallConfig;
@@ -162,9 +163,10 @@ fn start_control(
     let any = SocketAddr::new(scenario.sip.local, 0);
     let echo = EchoServer::start(any)?;
     reach.add(echo.local_addr());
+    let format = Format::of(scenario.media.codec, scenario.media.ptime.0);
     for n in 0..streams {
         let way = (any, echo.local_addr());
-        let socket = media.start_stream(u32::MAX - n, Class::Control, scenario.media.codec, way, epoch)?;
+        let socket = media.start_stream(u32::MAX - n, Class::Control, format, way, epoch)?;
         reach.add(socket.local_addr()?);
     }
     Ok(Some(echo))
@@ -340,8 +342,10 @@ impl LoadIo<'_> {
         media.started_at = at;
         // A peer that cannot be reached is heard as silence, and counted so.
         media.strangers = udp::connect_afresh(&media.socket, answer.rtp_address).unwrap_or(0);
-        let format = (self.config.scenario.media.codec, answer.payload_type);
-        let counts_from = at + self.config.scenario.measure.warmup.0;
+        let scenario = self.config.scenario;
+        let offered = Format::of(scenario.media.codec, scenario.media.ptime.0);
+        let format = Format { payload_type: answer.payload_type, ..offered };
+        let counts_from = at + scenario.measure.warmup.0;
         self.media.lane.start_stream(call, Class::Call, format, media.socket.clone(), counts_from);
     }
 

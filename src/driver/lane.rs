@@ -17,7 +17,7 @@ use crate::measure::{
     Class, Heartbeat, MediaSecond, ReceivedEcho, Rules, StreamReceiver, StreamReport, StreamSent, Window,
 };
 use crate::net::poller::{Poller, Waker};
-use crate::rtp::Codec;
+use crate::rtp::Format;
 use crate::rtp::packet::StreamSender;
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
@@ -123,19 +123,19 @@ impl Lane {
         Ok((Lane { rules, impair, to_pacer, to_receiver, waker, threads }, inbox))
     }
 
-    /// Starts a stream in a codec and its payload type: first the ears, then the mouth.
+    /// Starts a stream: first the ears, then the mouth.
     pub fn start_stream(
         &self,
         call_id: u32,
         class: Class,
-        (codec, payload_type): (Codec, u8),
+        format: Format,
         socket: Arc<UdpSocket>,
         counts_from: Stamp,
     ) {
-        let Rules { key, ptime, .. } = self.rules;
+        let key = self.rules.key;
         let ssrc = key.run_id.rotate_left(16) ^ call_id.wrapping_mul(0x9E37_79B9);
-        let sender = StreamSender::new(key, call_id, ssrc, codec, payload_type, ptime);
-        let stream = Box::new(StreamReceiver::new(self.rules, call_id, class, counts_from));
+        let sender = StreamSender::new(key, call_id, ssrc, format);
+        let stream = Box::new(StreamReceiver::new(self.rules, call_id, class, format, counts_from));
         let impairer = |direction| {
             // The control stream is there to show what the machine does by itself.
             let impairment = self.impair.of(direction).filter(|_| class == Class::Call)?;

@@ -16,7 +16,7 @@ use crate::load::Input;
 use crate::measure::{Class, ReceivedEcho, StreamReport, StreamSent, Window};
 use crate::net::udp::{self, buffer_for};
 use crate::record::{CallRecord, Environment};
-use crate::rtp::Codec;
+use crate::rtp::Format;
 use crate::stamp::Stamp;
 
 /// Every stream has a socket of its own: two seconds of the shortest packet time.
@@ -72,13 +72,12 @@ impl Media {
         &self,
         number: u32,
         class: Class,
-        codec: Codec,
+        format: Format,
         (local, target): (SocketAddr, SocketAddr),
         counts_from: Stamp,
     ) -> io::Result<Arc<UdpSocket>> {
         let socket = Arc::new(udp::bind_stamped(local, RECEIVE_BUFFER)?);
         socket.connect(target)?;
-        let format = (codec, codec.payload_type());
         self.lane.start_stream(number, class, format, socket.clone(), counts_from);
         Ok(socket)
     }

@@ -257,7 +257,7 @@ mod tests {
     use super::*;
     use crate::impair::Impairment;
     use crate::record::{OpenIntervals, Scope, Series};
-    use crate::rtp::Codec;
+    use crate::rtp::{Codec, Format};
     use crate::rtp::probe::RunKey;
     use crate::values::Span;
     use tokio::sync::mpsc::unbounded_channel;
@@ -280,7 +280,7 @@ mod tests {
     fn stream(call_id: u32, class: Class, counts_from: Stamp) -> PacedStream {
         let socket = Arc::new(crate::net::udp::bind_stamped("127.0.0.1:0".parse().unwrap(), 4096).unwrap());
         socket.connect(socket.local_addr().unwrap()).unwrap();
-        let sender = StreamSender::new(KEY, call_id, call_id, Codec::Pcmu, 0, SECOND / 100);
+        let sender = StreamSender::new(KEY, call_id, call_id, Format::of(Codec::Pcmu, SECOND / 100));
         let sent = StreamSent::default();
         PacedStream { call_id, class, socket, sender, counts_from, sent, impairer: None }
     }

@@ -309,7 +309,7 @@ impl Receiving {
 mod tests {
     use super::*;
     use crate::measure::Class;
-    use crate::rtp::Codec;
+    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::StreamSender;
     use crate::rtp::probe::RunKey;
 
@@ -331,14 +331,14 @@ mod tests {
             Receiving { rules, window, commands, events, timeline, pacer, dead_after: second, echoes: None };
         let socket = Arc::new(udp::bind_stamped("127.0.0.1:0".parse().unwrap(), RECEIVE_BUFFER).unwrap());
         socket.connect(socket.local_addr().unwrap()).unwrap();
-        let mut sender = StreamSender::new(key, 0, 9, Codec::Pcmu, 0, rules.ptime);
+        let mut sender = StreamSender::new(key, 0, 9, Format::of(Codec::Pcmu, rules.ptime));
         for _ in 0..100 {
             let now = clock::now();
             socket.send(sender.packet(now, now)).unwrap();
         }
         let poller = Poller::new().unwrap();
         poller.add(&*socket, 0).unwrap();
-        let stream = Box::new(StreamReceiver::new(rules, 0, Class::Call, rules.epoch));
+        let stream = Box::new(StreamReceiver::new(rules, 0, Class::Call, Format::of(Codec::Pcmu, rules.ptime), rules.epoch));
         let from = socket.local_addr().unwrap();
         let call = ReceivedCall { stream, socket, drops: 0, told: false, impairer: None, heard_from: None };
         let mut calls = HashMap::from([(0, call)]);

@@ -223,7 +223,7 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::Codec;
+    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::{Incoming, StreamSender, read};
     use crate::rtp::probe::RunKey;
     use proptest::prelude::*;
@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn probe(call_id: u32) -> Vec<u8> {
-        let mut sender = StreamSender::new(KEY, call_id, 3, Codec::Pcmu, 0, Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, call_id, 3, Format::of(Codec::Pcmu, Duration::from_millis(20)));
         sender.packet(at(0), at(0)).to_vec()
     }
 

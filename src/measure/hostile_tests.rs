@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Class, ReceiveTally, Rules, StreamReceiver, StreamReport, StreamSent, Window};
 use crate::record::CallRecord;
-use crate::rtp::Codec;
+use crate::rtp::{Codec, Format};
 use crate::rtp::packet::{HEADER_LEN, StreamSender};
 use crate::rtp::probe::{Probe, Reflection, RunKey};
 use crate::rtp::reflector::StreamReflector;
@@ -38,7 +38,7 @@ fn play(mut far: impl FnMut(u32, Stamp, Back) -> Vec<Back>) -> (StreamReport, Ca
     let rules = rules();
     let window = Window::default();
     window.set(rules.epoch, rules.epoch + PTIME * SENT);
-    let mut sender = StreamSender::new(KEY, 0, 9, Codec::Pcmu, 0, PTIME);
+    let mut sender = StreamSender::new(KEY, 0, 9, Format::of(Codec::Pcmu, PTIME));
     let mut reflector = StreamReflector::new(4);
     let mut back = Vec::new();
     for n in 0..SENT {
@@ -51,7 +51,7 @@ fn play(mut far: impl FnMut(u32, Stamp, Back) -> Vec<Back>) -> (StreamReport, Ca
     }
     back.sort_by_key(|(at, _)| *at);
     let (mut stream, mut tally) =
-        (StreamReceiver::new(rules, 0, Class::Call, rules.epoch), ReceiveTally::new(rules));
+        (StreamReceiver::new(rules, 0, Class::Call, Format::of(Codec::Pcmu, PTIME), rules.epoch), ReceiveTally::new(rules));
     for (at, bytes) in back {
         stream.receive(&bytes, at, at, &window, &mut tally);
     }
@@ -155,8 +155,8 @@ fn what_comes_after_its_time_is_lost_and_not_silence() {
 fn a_far_end_that_is_heard_late_is_not_dead() {
     let rules = rules();
     let (mut stream, mut tally) =
-        (StreamReceiver::new(rules, 0, Class::Call, rules.epoch), ReceiveTally::new(rules));
-    let mut sender = StreamSender::new(KEY, 0, 9, Codec::Pcmu, 0, PTIME);
+        (StreamReceiver::new(rules, 0, Class::Call, Format::of(Codec::Pcmu, PTIME), rules.epoch), ReceiveTally::new(rules));
+    let mut sender = StreamSender::new(KEY, 0, 9, Format::of(Codec::Pcmu, PTIME));
     let first = sender.packet(rules.epoch, rules.epoch).to_vec();
     let second = sender.packet(rules.epoch + PTIME, rules.epoch + PTIME).to_vec();
     for (packet, after) in [(first, 40), (second, 4000)] {

@@ -2,26 +2,29 @@
 
 use std::time::Duration;
 
-use crate::rtp::SAMPLE_RATE;
+use crate::rtp::Codec;
 use crate::stamp::Stamp;
 use crate::values::Ns;
 
-const NS_PER_TICK: i64 = 1_000_000_000 / SAMPLE_RATE as i64;
-
 /// Interarrival jitter (RFC 3550 section 6.4.1 and appendix A.8), in nanoseconds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Jitter {
+    ns_per_tick: f64,
     previous: Option<(Stamp, u32)>,
     ns: f64,
     any: bool,
 }
 
 impl Jitter {
+    pub(super) fn new(codec: Codec) -> Self {
+        Jitter { ns_per_tick: codec.ns_per_tick(), previous: None, ns: 0.0, any: false }
+    }
+
     pub(super) fn arrive(&mut self, at: Stamp, rtp_timestamp: u32) {
         if let Some((before, timestamp)) = self.previous.replace((at, rtp_timestamp)) {
-            let spacing = i64::from(rtp_timestamp.wrapping_sub(timestamp) as i32) * NS_PER_TICK;
-            let difference = at.ns_since(before).saturating_sub(spacing).unsigned_abs();
-            self.ns += (difference as f64 - self.ns) / 16.0;
+            let ticks = f64::from(rtp_timestamp.wrapping_sub(timestamp) as i32);
+            let difference = (at.ns_since(before) as f64 - ticks * self.ns_per_tick).abs();
+            self.ns += (difference - self.ns) / 16.0;
             self.any = true;
         }
     }

@@ -8,6 +8,7 @@ use super::jitter::Jitter;
 use super::seconds::OpenSeconds;
 use super::{Attribution, Class, Lateness, Losses, MediaSecond, Medians, Rules, StreamSent, Window};
 use crate::record::{CallRecord, CallSecond, Scope, Series, Silence};
+use crate::rtp::Format;
 use crate::rtp::packet::{Incoming, read};
 use crate::rtp::probe::Probe;
 use crate::rtp::sequence::{Arrival, Sequence};
@@ -185,8 +186,8 @@ pub struct StreamReceiver {
 }
 
 impl StreamReceiver {
-    /// A stream whose packets count from `counts_from` on, if they lie in the window.
-    pub fn new(rules: Rules, call_id: u32, class: Class, counts_from: Stamp) -> Self {
+    /// A stream in `format`, whose packets count from `counts_from` on, if they lie in the window.
+    pub fn new(rules: Rules, call_id: u32, class: Class, format: Format, counts_from: Stamp) -> Self {
         let lateness = Lateness::new(Ns::from(rules.late_after).0);
         let report = StreamReport { lateness, ..Default::default() };
         StreamReceiver {
@@ -195,7 +196,7 @@ impl StreamReceiver {
             class,
             counts_from,
             sequence: Sequence::default(),
-            jitter: Jitter::default(),
+            jitter: Jitter::new(format.codec),
             attribution: Attribution::default(),
             medians: Medians::new(call_id),
             previous: None,
@@ -393,12 +394,12 @@ mod tests {
             shared_clock: true,
             lost_after: Duration::from_secs(2),
         };
-        let mut sender = StreamSender::new(KEY, 0, 9, Codec::Pcmu, 0, PTIME);
+        let mut sender = StreamSender::new(KEY, 0, 9, Format::of(Codec::Pcmu, PTIME));
         let packets: Vec<_> = (0..sent)
             .map(|n| sender.packet(rules.epoch + PTIME * n, rules.epoch + PTIME * n).to_vec())
             .collect();
         let (mut stream, mut tally) =
-            (StreamReceiver::new(rules, 0, Class::Call, rules.epoch), ReceiveTally::new(rules));
+            (StreamReceiver::new(rules, 0, Class::Call, Format::of(Codec::Pcmu, PTIME), rules.epoch), ReceiveTally::new(rules));
         let now = rules.epoch + PTIME * sent;
         for n in arrivals {
             stream.receive(&packets[*n], now, now, &Window::default(), &mut tally);
@@ -420,7 +421,7 @@ mod tests {
     fn silences_are_noted_and_only_what_was_heard_can_die() {
         let (mut stream, mut tally, now) = play(0, &[]);
         assert!(!stream.is_dead(now + Duration::from_secs(60), Duration::from_secs(5), now), "never heard");
-        let mut sender = StreamSender::new(KEY, 0, 9, Codec::Pcmu, 0, PTIME);
+        let mut sender = StreamSender::new(KEY, 0, 9, Format::of(Codec::Pcmu, PTIME));
         for ms in [0, 20, 40, 1040, 1060, 1540, 1560] {
             let at = now + Duration::from_millis(ms);
             let packet = sender.packet(at, at).to_vec();

@@ -1,11 +1,9 @@
 //! RTP packets (RFC 3550 section 5.1): building one stream's packets in place, reading arrivals.
 
-use std::time::Duration;
-
 use rtp_rs::{RtpPacketBuilder, RtpReader};
 
+use super::Format;
 use super::probe::{Probe, ProbeError, RunKey};
-use super::{Codec, samples_per_packet};
 use crate::stamp::Stamp;
 
 /// Bytes of an RTP header without CSRCs and extension.
@@ -18,25 +16,17 @@ pub struct StreamSender {
     call_id: u32,
     ssrc: u32,
     payload_type: u8,
-    samples: u32,
+    ticks: u32,
     next: u32,
     buffer: Box<[u8]>,
 }
 
 impl StreamSender {
-    /// A stream whose packets hold `ptime` of `codec`, under the payload type that the peer asked for;
-    /// numbering starts at 0.
-    pub fn new(
-        key: RunKey,
-        call_id: u32,
-        ssrc: u32,
-        codec: Codec,
-        payload_type: u8,
-        ptime: Duration,
-    ) -> Self {
-        let samples = samples_per_packet(ptime);
-        let buffer = vec![codec.silence(); HEADER_LEN + samples].into_boxed_slice();
-        StreamSender { key, call_id, ssrc, payload_type, samples: samples as u32, next: 0, buffer }
+    /// A stream in a format; numbering starts at 0.
+    pub fn new(key: RunKey, call_id: u32, ssrc: u32, format: Format) -> Self {
+        let buffer = vec![format.codec.silence(); HEADER_LEN + format.payload_len()].into_boxed_slice();
+        let (payload_type, ticks) = (format.payload_type, format.ticks());
+        StreamSender { key, call_id, ssrc, payload_type, ticks, next: 0, buffer }
     }
 
     /// Packets built so far.
@@ -50,7 +40,7 @@ impl StreamSender {
             .payload_type(self.payload_type)
             .marked(self.next == 0)
             .sequence((self.next as u16).into())
-            .timestamp(self.next.wrapping_mul(self.samples))
+            .timestamp(self.next.wrapping_mul(self.ticks))
             .ssrc(self.ssrc);
         header.build_into_unchecked(&mut self.buffer[..HEADER_LEN]);
         let probe = Probe {
@@ -102,14 +92,16 @@ pub fn read(datagram: &[u8], key: &RunKey, call_id: u32) -> Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtp::Codec;
     use crate::rtp::probe::PROBE_LEN;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     const KEY: RunKey = RunKey::new(7, [1; 16]);
 
     #[test]
     fn a_packet_is_plain_g711_rtp_with_a_probe_inside() {
-        let mut sender = StreamSender::new(KEY, 3, 0xABCD, Codec::Pcma, 8, Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, 3, 0xABCD, Format::of(Codec::Pcma, Duration::from_millis(20)));
         sender.packet(Stamp::from_ns(10), Stamp::from_ns(11));
         let bytes = sender.packet(Stamp::from_ns(20), Stamp::from_ns(21)).to_vec();
         let rtp = RtpReader::new(&bytes).unwrap();

@@ -123,7 +123,7 @@ fn question(datagram: &[u8]) -> Option<(RtpReader<'_>, Option<Probe>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Codec;
+    use super::super::{Codec, Format};
     use super::super::packet::{Incoming, StreamSender, read};
     use super::super::probe::RunKey;
     use super::*;
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_probe_comes_back_with_stamps_counts_and_gaps() {
-        let mut sender = StreamSender::new(KEY, 2, 3, Codec::Pcmu, 0, std::time::Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, 2, 3, Format::of(Codec::Pcmu, std::time::Duration::from_millis(20)));
         let packets: Vec<_> = (0..4).map(|n| sender.packet(at(n), at(n)).to_vec()).collect();
         let mut reflector = StreamReflector::new(99);
         let mut answer = [0; 200];
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_answered_later_is_counted_when_it_arrives() {
-        let mut sender = StreamSender::new(KEY, 2, 3, Codec::Pcmu, 0, std::time::Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, 2, 3, Format::of(Codec::Pcmu, std::time::Duration::from_millis(20)));
         let packets: Vec<_> = (0..2).map(|n| sender.packet(at(n), at(n)).to_vec()).collect();
         let (mut reflector, mut elsewhere) = (StreamReflector::new(9), StreamReflector::new(7));
         assert_ne!(reflector.arrive(&packets[0]), reflector.arrive(&packets[1]));

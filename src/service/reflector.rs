@@ -401,7 +401,7 @@ fn send_answer(next: Next, stream: &mut Stream, asterisk: &UdpSocket, answer: &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::Codec;
+    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::{Incoming, StreamSender, read};
     use crate::rtp::probe::RunKey;
     use std::net::{Ipv4Addr, UdpSocket};
@@ -438,7 +438,7 @@ mod tests {
         reflector.add(address.port(), sockets, 7);
         reflector.connect(address.port(), asterisk.local_addr().unwrap());
         // A connected socket refuses strangers in the kernel; wait until it is one.
-        let mut sender = StreamSender::new(KEY, 2, 3, Codec::Pcmu, 0, Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, 2, 3, Format::of(Codec::Pcmu, Duration::from_millis(20)));
         let mut buffer = [0; 300];
         asterisk.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let warm = (0..100).find_map(|_| {

@@ -177,7 +177,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::Codec;
+    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::{Incoming, StreamSender, read};
     use crate::rtp::probe::RunKey;
     use std::time::Duration;
@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn probe() -> Vec<u8> {
-        let mut sender = StreamSender::new(KEY, 2, 3, Codec::Pcmu, 0, Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, 2, 3, Format::of(Codec::Pcmu, Duration::from_millis(20)));
         sender.packet(at(0), at(0)).to_vec()
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use loadtest::clock;
 use loadtest::echo::{EchoServer, MOST_STREAMS_OF_SOCKET};
-use loadtest::rtp::Codec;
+use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{Incoming, StreamSender, read};
 use loadtest::rtp::probe::RunKey;
 use nix::sys::signal::{Signal, kill};
@@ -74,7 +74,7 @@ fn socket() -> UdpSocket {
 }
 
 fn stream(call_id: u32) -> StreamSender {
-    StreamSender::new(RUN, call_id, 77, Codec::Pcmu, 0, PTIME)
+    StreamSender::new(RUN, call_id, 77, Format::of(Codec::Pcmu, PTIME))
 }
 
 fn plain(ssrc: u32, number: u16) -> Vec<u8> {

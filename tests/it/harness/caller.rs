@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use loadtest::asterisk::Managed;
 use loadtest::clock;
-use loadtest::rtp::Codec;
+use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{Incoming, StreamSender, read};
 use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::sip::Method;
@@ -146,7 +146,7 @@ impl Caller {
     /// after all are back, or for [`SILENCE`] where some are not.
     pub async fn talk(&self, hold: Duration, codec: Codec) -> Echo {
         let ptime = Duration::from_millis(20);
-        let mut sender = StreamSender::new(RUN, self.id, self.id, codec, codec.payload_type(), ptime);
+        let mut sender = StreamSender::new(RUN, self.id, self.id, Format::of(codec, ptime));
         let mut echo = Echo::default();
         let mut ticks = interval(ptime);
         // A test that was kept waiting does not send at once what it is behind with.
