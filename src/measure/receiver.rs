@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::jitter::Jitter;
 use super::seconds::OpenSeconds;
-use super::{Attribution, Class, Lateness, Losses, MediaSecond, Medians, Rules, StreamSent, Window};
+use super::{Attribution, Class, Extras, Lateness, Losses, MediaSecond, Medians, Rules, StreamSent, Window};
 use crate::record::{CallRecord, CallSecond, Scope, Series, Silence};
 use crate::rtp::Format;
 use crate::rtp::packet::{Incoming, read};
@@ -85,6 +85,7 @@ pub struct ReceivedEcho {
 struct Arrived {
     probe: Probe,
     rtp_timestamp: u32,
+    ssrc: u32,
     /// T4 − T1; negative when the clock was set meanwhile.
     rtt: i64,
     received_at: Stamp,
@@ -115,6 +116,8 @@ pub struct StreamReport {
     pub late_echoes: u64,
     /// Datagrams that belong to no packet of this call, over the whole call.
     pub strangers: u64,
+    /// Datagrams of the far end's that are no audio, over the whole call.
+    pub extras: Extras,
     /// Receipt of the first packet back in time.
     pub first_echo_at: Option<Stamp>,
     /// Receipt of the last packet back in time.
@@ -123,6 +126,8 @@ pub struct StreamReport {
     pub silences: Vec<Silence>,
     /// Interarrival jitter at the end.
     pub jitter: Option<Ns>,
+    /// The largest that it has been.
+    pub jitter_max: Option<Ns>,
     /// RTTs and late counts.
     pub lateness: Lateness,
     /// Fates of the packets that did not come back.
@@ -158,6 +163,8 @@ impl StreamReport {
         record.unbelieved = self.unbelieved;
         record.late_echoes = self.late_echoes;
         record.jitter_ms = self.jitter;
+        record.jitter_max_ms = self.jitter_max;
+        self.extras.enter(record);
         [record.rtt_p50_ms, record.rtt_p95_ms, record.rtt_p99_ms] =
             [0.5, 0.95, 0.99].map(|q| self.lateness.quantile(q, record.lost));
         record.rtt_min_ms = self.lateness.smallest_ns().map(Ns);
@@ -171,6 +178,7 @@ pub struct StreamReceiver {
     rules: Rules,
     call_id: u32,
     class: Class,
+    format: Format,
     counts_from: Stamp,
     sequence: Sequence,
     jitter: Jitter,
@@ -194,6 +202,7 @@ impl StreamReceiver {
             rules,
             call_id,
             class,
+            format,
             counts_from,
             sequence: Sequence::default(),
             jitter: Jitter::new(format.codec),
@@ -215,13 +224,13 @@ impl StreamReceiver {
         window: &Window,
         tally: &mut ReceiveTally,
     ) -> Option<ReceivedEcho> {
-        match read(datagram, &self.rules.key, self.call_id) {
-            Incoming::Probe { probe, rtp_timestamp } => {
+        match self.incoming(datagram) {
+            Incoming::Probe { probe, rtp_timestamp, ssrc } => {
                 let scope = window.scope(probe.intended_at, self.counts_from);
                 let rtt = received_at.ns_since(probe.sent_at);
                 // The driver's own stamps, signed: only they say anything of its clock.
                 tally.negative_rtt += u64::from(rtt < 0);
-                let mut arrival = Arrived { probe, rtp_timestamp, rtt, received_at, read_at, scope };
+                let mut arrival = Arrived { probe, rtp_timestamp, ssrc, rtt, received_at, read_at, scope };
                 if rtt > self.rules.lost_after.as_nanos() as i64 {
                     self.too_late(&arrival, tally);
                     return None;
@@ -239,9 +248,24 @@ impl StreamReceiver {
                 tally.corrupted += 1;
             }
             Incoming::Forged => self.report.forged += 1,
-            Incoming::Stranger => self.report.strangers += 1,
+            Incoming::Extra(extra) => self.report.extras.count(extra),
+            Incoming::Stranger => self.stranger(),
         }
         None
+    }
+
+    /// True for a datagram with a probe of this call, signed.
+    pub fn is_own(&self, datagram: &[u8]) -> bool {
+        matches!(self.incoming(datagram), Incoming::Probe { .. })
+    }
+
+    /// Counts a datagram of somebody else's.
+    pub fn stranger(&mut self) {
+        self.report.strangers += 1;
+    }
+
+    fn incoming(&self, datagram: &[u8]) -> Incoming {
+        read(datagram, &self.format, &self.rules.key, self.call_id)
     }
 
     /// Drops a reflection that cannot be true.
@@ -279,7 +303,7 @@ impl StreamReceiver {
         let scope_of = |seq| window.scope(at(seq), self.counts_from);
         self.attribution.arrive(probe.seq, probe.reflection.as_ref(), scope_of);
         if arrival == Arrival::InOrder {
-            self.jitter.arrive(*received_at, packet.rtp_timestamp);
+            self.jitter.arrive(*received_at, packet.rtp_timestamp, packet.ssrc);
         }
         // A negative RTT has no place in a histogram; it is counted, and the verdict knows of it.
         let Ok(rtt) = u64::try_from(packet.rtt) else { return };
@@ -365,6 +389,7 @@ impl StreamReceiver {
         let (losses, stamps) = self.attribution.finish();
         StreamReport {
             jitter: self.jitter.value(),
+            jitter_max: self.jitter.largest(),
             losses,
             stamps,
             medians: self.medians.finish(),

@@ -110,13 +110,16 @@ pub struct Format {
     /// Time in a packet.
     pub ptime: Duration,
     /// Payload type of telephone events (RFC 4733), where they are agreed.
-    pub events: Option<u8>,
+    pub event_type: Option<u8>,
+    /// Payload type of comfort noise, where another than that of RFC 3389 is agreed.
+    pub comfort_type: Option<u8>,
 }
 
 impl Format {
     /// The format as it is offered.
     pub const fn of(codec: Codec, ptime: Duration) -> Self {
-        Format { codec, payload_type: codec.payload_type(), ptime, events: None }
+        let payload_type = codec.payload_type();
+        Format { codec, payload_type, ptime, event_type: None, comfort_type: None }
     }
 
     /// Ticks of the RTP clock in a packet.
