@@ -273,12 +273,8 @@ impl LoadIo<'_> {
             }
             Output::HangUp(call) => self.agent.hang_up(self.now(), call),
             Output::StartMedia { call, at, answer } => self.start_media(call, at, &answer),
-            Output::MoveMedia { call, to } => {
-                if let Some(media) = self.media.calls.get(&call) {
-                    // A peer that cannot be reached there is heard as loss.
-                    let _ = media.socket.connect(to);
-                }
-            }
+            // A peer that cannot be reached there is heard as loss.
+            Output::MoveMedia { call, to } => self.media.lane.move_call(call, to, self.now()),
             Output::StopMedia(call) => self.media.lane.stop_call(call, self.now()),
             Output::Window { from, to } => {
                 self.media.window.set(from, to);
@@ -337,16 +333,12 @@ impl LoadIo<'_> {
     }
 
     fn start_media(&mut self, call: u32, at: Stamp, answer: &Answer) {
-        let Some(media) = self.media.calls.get_mut(&call) else { return };
         self.trace.answered(call, answer);
-        media.started_at = at;
-        // A peer that cannot be reached is heard as silence, and counted so.
-        media.strangers = udp::connect_afresh(&media.socket, answer.rtp_address).unwrap_or(0);
         let scenario = self.config.scenario;
         let offered = Format::of(scenario.media.codec, scenario.media.ptime.0);
         let format = Format { payload_type: answer.payload_type, ..offered };
-        let counts_from = at + scenario.measure.warmup.0;
-        self.media.lane.start_stream(call, Class::Call, format, media.socket.clone(), counts_from);
+        let way = (scenario.media.source, answer.rtp_address);
+        self.media.start_call(call, format, way, (at, at + scenario.measure.warmup.0));
     }
 
     fn count(&mut self, what: Count, at: Stamp) {
