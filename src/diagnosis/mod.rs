@@ -56,13 +56,14 @@ enum Evidence {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     machine::died,
     signalling::unanswered,
     signalling::authentication,
     signalling::rejected,
     signalling::rang,
     media::bad_answer,
+    media::elsewhere,
     media::silent,
     media::distrusted,
     media::cut,
