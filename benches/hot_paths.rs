@@ -10,7 +10,7 @@ use divan::counter::ItemsCount;
 use loadtest::load::{Agent, AgentOutput, Control, Input, Output};
 use loadtest::measure::{Class, ReceiveTally, Rules, StreamReceiver, Window};
 use loadtest::record::Latencies;
-use loadtest::rtp::Codec;
+use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender, read};
 use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::rtp::reflector::StreamReflector;
@@ -26,6 +26,7 @@ use loadtest::values::{Ramp, Rate, Span};
 
 const PTIME: Duration = Duration::from_millis(20);
 const KEY: RunKey = RunKey::new(1, [1; 16]);
+const PCMU: Format = Format::of(Codec::Pcmu, PTIME);
 const EPOCH: Stamp = Stamp::from_ns(1_800_000_000_000_000_000);
 /// Packets of one stream in one sample: a minute's. A packet that came before takes a short cut, so
 /// each is new.
@@ -42,7 +43,7 @@ fn rules() -> Rules {
 
 /// A stream's packets, and when each was sent.
 fn stream() -> Vec<(Stamp, Vec<u8>)> {
-    let mut sender = StreamSender::new(KEY, 1, 7, Codec::Pcmu, 0, PTIME);
+    let mut sender = StreamSender::new(KEY, 1, 7, PCMU);
     let packet = |n: u32| {
         let at = EPOCH + PTIME * n;
         (at, sender.packet(at, at).to_vec())
@@ -64,7 +65,7 @@ fn reflected() -> Vec<(Stamp, Vec<u8>)> {
 
 #[divan::bench]
 fn packet_with_probe_encoded(bencher: Bencher) {
-    let mut sender = StreamSender::new(KEY, 1, 7, Codec::Pcmu, 0, PTIME);
+    let mut sender = StreamSender::new(KEY, 1, 7, PCMU);
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         black_box(sender.packet(black_box(EPOCH), black_box(EPOCH)));
     });
@@ -83,7 +84,7 @@ fn probe_encoded(bencher: Bencher) {
 #[divan::bench]
 fn packet_with_probe_decoded(bencher: Bencher) {
     let (_, packet) = &reflected()[0];
-    bencher.counter(ItemsCount::new(1u32)).bench_local(|| read(black_box(packet), &KEY, 1));
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| read(black_box(packet), &PCMU, &KEY, 1));
 }
 
 #[divan::bench]
@@ -118,7 +119,7 @@ fn a_minute_received(bencher: Bencher) {
     let packets = reflected();
     let window = Window::default();
     window.set(EPOCH, EPOCH + PTIME * STREAM);
-    let fresh = || (StreamReceiver::new(rules(), 1, Class::Call, EPOCH), ReceiveTally::new(rules()));
+    let fresh = || (StreamReceiver::new(rules(), 1, Class::Call, PCMU, EPOCH), ReceiveTally::new(rules()));
     bencher.counter(ItemsCount::new(STREAM)).with_inputs(fresh).bench_local_refs(|(receiver, tally)| {
         for (n, (at, packet)) in packets.iter().enumerate() {
             let back = *at + Duration::from_micros(200 + n as u64 % 100);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use loadtest::clock::{self, Timeline};
 use loadtest::net::udp::{self, Batch};
-use loadtest::rtp::Codec;
+use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender};
 use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::stamp::Stamp;
@@ -89,7 +89,7 @@ impl Ears {
 /// Sends `count` probes to the echo `to`, one each `interval`, waiting for each one's answer.
 pub fn measure(to: SocketAddr, count: u64, interval: Duration, kernel: bool) -> Outcome<Value> {
     let mut ears = Ears::open(to, kernel)?;
-    let mut sender = StreamSender::new(RunKey::new(0xBE, [1; 16]), 1, 1, Codec::Pcmu, 0, interval);
+    let mut sender = StreamSender::new(RunKey::new(0xBE, [1; 16]), 1, 1, Format::of(Codec::Pcmu, interval));
     let timeline = Timeline::start();
     let mut due = timeline.now();
     let mut rtts = Vec::with_capacity(count as usize);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arbitrary::{Result, Unstructured};
 use loadtest::measure::{Class, MediaSecond, ReceiveTally, Rules, StreamReceiver, StreamReport, Window};
 use loadtest::record::{Intervals, Series};
-use loadtest::rtp::Codec;
+use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender};
 use loadtest::rtp::probe::{Reflection, RunKey};
 use loadtest::stamp::Stamp;
@@ -122,11 +122,11 @@ impl World {
         window.set(EPOCH, EPOCH + 3600 * second);
         World {
             now: EPOCH,
-            sender: StreamSender::new(KEY, CALL, 9, Codec::Pcmu, 0, PTIME),
+            sender: StreamSender::new(KEY, CALL, 9, Format::of(Codec::Pcmu, PTIME)),
             sent: Vec::new(),
             rules,
             window,
-            stream: StreamReceiver::new(rules, CALL, Class::Call, EPOCH),
+            stream: StreamReceiver::new(rules, CALL, Class::Call, Format::of(Codec::Pcmu, PTIME), EPOCH),
             tally: ReceiveTally::new(rules),
             intervals: Intervals::default(),
             truth: Truth::default(),
@@ -168,7 +168,7 @@ impl World {
                 self.receive(&bytes);
             }
             Step::Invent { seq, back_ms } => {
-                let mut sender = StreamSender::new(OTHER, CALL, 9, Codec::Pcmu, 0, PTIME);
+                let mut sender = StreamSender::new(OTHER, CALL, 9, Format::of(Codec::Pcmu, PTIME));
                 let sent_at = Stamp::from_ns(self.now.as_ns() - 1_000_000 * u64::from(back_ms));
                 let mut bytes = sender.packet(sent_at, sent_at).to_vec();
                 bytes[HEADER_LEN + 12..HEADER_LEN + 16].copy_from_slice(&seq.to_be_bytes());

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use loadtest::measure::{Class, MediaSecond, ReceiveTally, Rules, StreamReceiver, Window};
 use loadtest::record::{Intervals, Series};
+use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{HEADER_LEN, Incoming, read};
 use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection, RunKey};
 use loadtest::rtp::reflector::{Reflected, StreamReflector};
 use loadtest::stamp::Stamp;
 
 const KEY: RunKey = RunKey::new(1, [1; 16]);
+const FORMAT: Format = Format::of(Codec::Pcmu, Duration::from_millis(20));
 const EPOCH: Stamp = Stamp::from_ns(1_795_370_298_000_000_000);
 
 /// One datagram, as the driver reads it and as the service sends it back; and the same with a signed probe in it,
@@ -24,7 +26,7 @@ pub fn datagram(input: &[u8]) {
 }
 
 fn there_and_back(input: &[u8]) {
-    let incoming = read(input, &KEY, 1);
+    let incoming = read(input, &FORMAT, &KEY, 1);
     if let Incoming::Probe { probe, .. } = incoming {
         let mut payload = [0; PROBE_LEN];
         probe.write(&mut payload, &KEY);
@@ -36,7 +38,7 @@ fn there_and_back(input: &[u8]) {
     let reflected = reflector.reflect(input, in_at, || EPOCH, &mut answer);
     if let Some((len, kind)) = reflected {
         assert!(HEADER_LEN <= len && len <= input.len(), "never longer than the question");
-        let back = read(&answer[..len], &KEY, 1);
+        let back = read(&answer[..len], &FORMAT, &KEY, 1);
         match (incoming, back) {
             (Incoming::Probe { probe, .. }, Incoming::Probe { probe: back, .. }) => {
                 let reflection = back.reflection.expect("it was added");
@@ -65,7 +67,7 @@ pub fn stream(input: &[u8]) {
     };
     let window = Window::default();
     window.set(EPOCH + second, EPOCH + 5 * second);
-    let mut stream = StreamReceiver::new(rules, 1, Class::Call, EPOCH);
+    let mut stream = StreamReceiver::new(rules, 1, Class::Call, FORMAT, EPOCH);
     let mut tally = ReceiveTally::new(rules);
     let (mut packets, mut rows, mut echoes) = (0, 0, 0);
     let mut intervals = Intervals::default();
@@ -89,6 +91,7 @@ pub fn stream(input: &[u8]) {
     assert!(report.total_received + report.duplicates <= packets && report.received <= report.total_received);
     assert!(report.reordered <= report.received && negative <= packets && echoes <= packets);
     assert!(report.lateness.late() <= report.received);
+    assert!(report.jitter <= report.jitter_max);
     assert_eq!(report.strangers + report.corrupted, 0, "every one is a whole probe of this call");
     assert!(totals.values().all(|h| h.len() <= packets), "one value a packet");
     let rtts = totals.get(&Series::Rtt).map_or(0, |rtt| rtt.len());
@@ -104,7 +107,7 @@ pub fn stream(input: &[u8]) {
 /// A packet with a signed probe, and when it is received.
 fn packet(fields: &[u8]) -> (Vec<u8>, Stamp) {
     let probe = probe(fields);
-    let mut bytes = vec![0x80, 0, fields[2], fields[3], 0, 0, fields[1], fields[2], 0, 0, 0, 1];
+    let mut bytes = vec![0x80, 0, fields[2], fields[3], 0, 0, fields[1], fields[2], 0, 0, 0, fields[3] % 4];
     bytes.resize(HEADER_LEN + 160, 0xff);
     probe.write(&mut bytes[HEADER_LEN..], &KEY);
     let received_at = match fields[41] % 4 {

@@ -24,13 +24,13 @@ pub(super) fn bad_answer(seen: &Seen<'_>) -> Vec<Finding> {
 /// Calls of which not one packet came back.
 pub(super) fn silent(seen: &Seen<'_>) -> Vec<Finding> {
     let answered = seen.calls.iter().filter(|c| c.ending.was_answered() && c.total_sent > 0).count();
-    let silent: Vec<&CallRecord> =
-        seen.calls.iter().filter(|call| call.is_silent() && call.late_echoes == 0).collect();
+    let is_unheard = |call: &&CallRecord| call.is_silent() && call.late_echoes + call.refused == 0;
+    let silent: Vec<&CallRecord> = seen.calls.iter().filter(is_unheard).collect();
     if silent.is_empty() {
         return changed(seen);
     }
     let sum = |of: fn(&CallRecord) -> u64| silent.iter().map(|call| of(call)).sum::<u64>();
-    let (corrupted, strangers) = (sum(|c| c.corrupted), sum(|c| c.strangers));
+    let (corrupted, other_payload) = (sum(|c| c.corrupted), sum(|c| c.other_payload));
     let shown = of(silent.len() as u64, answered as u64);
     let said = format!("{shown} answered and silent: no packet came back");
     let finding = Finding { what: said.clone(), ..seen.over("silent", silent.len(), "") };
@@ -41,7 +41,71 @@ pub(super) fn silent(seen: &Seen<'_>) -> Vec<Finding> {
         };
         return vec![translated(seen, Finding { name: "media_changed", what, ..finding })];
     }
-    vec![unbridged(seen, &finding).unwrap_or_else(|| unheard(seen, finding, strangers))]
+    if let Some(payload_type) = silent.iter().find_map(|call| call.other_payload_type) {
+        let what = format!(
+            "{shown} answered, and the {other_payload} packets that came back have payload type {payload_type}, which \
+             was not agreed"
+        );
+        return vec![other_codec(seen, Finding { what, ..finding })];
+    }
+    vec![unbridged(seen, &finding).unwrap_or_else(|| unheard(seen, finding, &silent))]
+}
+
+/// A far end that sends another codec than it agreed to.
+fn other_codec(seen: &Seen<'_>, finding: Finding) -> Finding {
+    let codec = &seen.environment.codec;
+    Finding {
+        name: "other_codec",
+        seen: seen.shown("columns other_payload and other_payload_type", "echo"),
+        cause: format!("the far end agrees to {codec}, and sends another codec"),
+        cure: format!("leave {codec} as the only codec that it allows, or set media.codec to the one that it sends"),
+        ..finding
+    }
+}
+
+/// Calls whose packets come from another address than their SDP names.
+pub(super) fn elsewhere(seen: &Seen<'_>) -> Vec<Finding> {
+    let from_elsewhere = |of: fn(&CallRecord) -> u64| -> Vec<&CallRecord> {
+        seen.calls.iter().filter(|call| of(call) > 0).collect()
+    };
+    let (refused, taken) = (from_elsewhere(|call| call.refused), from_elsewhere(|call| call.elsewhere));
+    let told = |calls: &[&CallRecord], column: &str, what: &str| {
+        let first = calls.first()?;
+        let (from, named) = first.heard_from.zip(first.media_address)?;
+        let (calls, column) = (calls.len(), format!("columns heard_from, media_address and {column}"));
+        Some(Finding {
+            seen: seen.shown(&column, "echo"),
+            cause: "NAT or a proxy in between, or a far end that sends from another socket than it listens on".into(),
+            ..seen.over("media_elsewhere", calls, &format!("{what}: RTP comes from {from}, the SDP says {named}"))
+        })
+    };
+    let refused = told(&refused, "refused", "were heard from elsewhere, and refused").map(|finding| Finding {
+        cure: "media.source = \"any\" measures it; or have the far end send from the address in its SDP \
+               (symmetric RTP, external_media_address)"
+            .into(),
+        ..finding
+    });
+    // It costs nothing: what has cost something goes first.
+    let taken = told(&taken, "elsewhere", "were heard from elsewhere, and measured").map(|finding| Finding {
+        cure: "none is needed to measure it; media.source = \"sdp\" refuses it, as a strict phone would".into(),
+        weight: 0.0,
+        ..finding
+    });
+    refused.into_iter().chain(taken).collect()
+}
+
+/// What came of calls that are silent, by kind.
+fn beside(silent: &[&CallRecord]) -> String {
+    let kinds: [(&str, fn(&CallRecord) -> u64); 6] = [
+        ("strangers", |call| call.strangers),
+        ("rtcp", |call| call.rtcp),
+        ("comfort_noise", |call| call.comfort_noise),
+        ("telephone_events", |call| call.telephone_events),
+        ("stun", |call| call.stun),
+        ("empty_rtp", |call| call.empty_rtp),
+    ];
+    let counts = kinds.map(|(name, of)| (name, silent.iter().map(|call| of(call)).sum::<u64>()));
+    counts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!(", {name} {n}")).collect()
 }
 
 /// ARI's word on calls that hear nothing.
@@ -104,15 +168,17 @@ fn unbridged(seen: &Seen<'_>, silent: &Finding) -> Option<Finding> {
 }
 
 /// Silence of which ARI says nothing.
-fn unheard(seen: &Seen<'_>, silent: Finding, strangers: u64) -> Finding {
+fn unheard(seen: &Seen<'_>, finding: Finding, silent: &[&CallRecord]) -> Finding {
+    let strangers: u64 = silent.iter().map(|call| call.strangers).sum();
     let follow = seen.in_files("; `loadtest check --call` follows one");
     // So many that they are no chance: at least a half of what these calls have sent.
-    let sent: u64 = seen.calls.iter().filter(|call| call.is_silent()).map(|call| call.total_sent).sum();
+    let sent: u64 = silent.iter().map(|call| call.total_sent).sum();
     let unmatched = Some(seen.observed.unmatched).filter(|n| *n * 2 >= sent).unwrap_or_default();
     let (cause, cure) = if strangers > 0 {
         (
-            "packets come, but not those of these calls, or not from the address that the SDP names",
-            "have the far end send from the address and port of its SDP (symmetric RTP; direct_media=no)"
+            "datagrams come, but none with a packet of these calls: the far end sends something else, or they are \
+             somebody else's",
+            "see what they are and where they come from (`tcpdump -X udp`); an echo returns each payload as it came"
                 .into(),
         )
     } else if seen.observed.ari.is_some() && seen.observed.setup.has_application() {
@@ -134,18 +200,18 @@ fn unheard(seen: &Seen<'_>, silent: Finding, strangers: u64) -> Finding {
         )
     };
     // A count of the whole machine, other programs' included: a hint, no finding.
-    let foreign = match (strangers, unmatched) {
-        (0, 0) => String::new(),
-        (0, n) => format!(
+    let foreign = match unmatched {
+        n if n > 0 && strangers == 0 => format!(
             "; {n} datagrams came to ports of this machine that nobody has open, from these calls or from other programs"
         ),
-        (n, _) => format!(", strangers {n}"),
+        _ => String::new(),
     };
+    let came = beside(silent);
     Finding {
-        seen: format!("{}{foreign}{}", seen.shown("total_received 0", "echo"), seen.service_said()),
+        seen: format!("{}{came}{foreign}{}", seen.shown("total_received 0", "echo"), seen.service_said()),
         cause: cause.into(),
         cure,
-        ..silent
+        ..finding
     }
 }
 

@@ -56,7 +56,7 @@ enum Evidence {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     machine::died,
     signalling::unreadable,
     signalling::unanswered,
@@ -64,6 +64,7 @@ const RULES: [Rule; 11] = [
     signalling::rejected,
     signalling::rang,
     media::bad_answer,
+    media::elsewhere,
     media::silent,
     media::distrusted,
     media::cut,

@@ -166,6 +166,13 @@ impl OneCall<'_> {
             return step("echo", true, format!("{back} of {packets} came back{from}, the fastest in {rtt}"));
         }
         let said = match (call.corrupted, self.observed.unmatched) {
+            _ if call.refused > 0 => {
+                let FirstCall { media, heard_from, .. } = self.first();
+                format!(
+                    "none of {packets} counts: they came from {heard_from}, not {media} as the SDP of the answer says, \
+                     which media.source = \"sdp\" refuses"
+                )
+            }
             (0, 0) => format!("none of {packets} came back"),
             (0, n) => format!(
                 "none of {packets} came back; {n} datagrams came to ports of this machine that nobody has open"

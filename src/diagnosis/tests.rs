@@ -61,6 +61,13 @@ fn silence(run: &mut Run, count: usize) {
     run.calls.iter_mut().take(count).for_each(|call| (call.total_received, call.received) = (0, 0));
 }
 
+/// Has a call's packets come from another port than its SDP names.
+fn hear_elsewhere(call: &mut CallRecord, taken: u64, refused: u64) {
+    let at = |port: u16| Some(([10, 0, 0, 7], port).into());
+    (call.heard_from, call.media_address) = (at(34379), at(10014));
+    (call.elsewhere, call.refused) = (taken, refused);
+}
+
 fn ended(process: TestedProcess, death: Death, status: &str) -> Breakage {
     Breakage::Ended { process, death, status: status.into(), last_output: "x".into() }
 }
@@ -226,11 +233,35 @@ const CASES: &[Case] = &[
     (
         |r| {
             silence(r, 1);
-            r.calls[0].strangers = 480;
+            (r.calls[0].strangers, r.calls[0].comfort_noise) = (480, 7);
         },
         "silent",
-        "1 of 10 calls",
-        "symmetric RTP",
+        "strangers 480, comfort_noise 7",
+        "tcpdump",
+    ),
+    (
+        |r| {
+            silence(r, 2);
+            r.calls.iter_mut().take(2).for_each(|call| hear_elsewhere(call, 0, 450));
+        },
+        "media_elsewhere",
+        "2 of 10 calls were heard from elsewhere, and refused: RTP comes from 10.0.0.7:34379, the SDP says 10.0.0.7:10014",
+        "media.source = \"any\" measures it",
+    ),
+    (
+        |r| r.calls.iter_mut().for_each(|call| hear_elsewhere(call, 500, 0)),
+        "media_elsewhere",
+        "all 10 calls were heard from elsewhere, and measured: RTP comes from 10.0.0.7:34379",
+        "media.source = \"sdp\" refuses it",
+    ),
+    (
+        |r| {
+            silence(r, 10);
+            r.calls.iter_mut().for_each(|call| (call.other_payload, call.other_payload_type) = (500, Some(8)));
+        },
+        "other_codec",
+        "the 5000 packets that came back have payload type 8",
+        "leave PCMU as the only codec",
     ),
     (
         |r| {

@@ -19,6 +19,7 @@ use crate::measure::{Class, MOST_WINDOWS, Rules};
 use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
+use crate::rtp::Format;
 use crate::rtp::probe::RunKey;
 use crate::scenario::{MOST_STAGES, Phasing, ServiceMode};
 use crate::sip::call::CallConfig;
@@ -162,9 +163,10 @@ fn start_control(
     let any = SocketAddr::new(scenario.sip.local, 0);
     let echo = EchoServer::start(any)?;
     reach.add(echo.local_addr());
+    let format = Format::of(scenario.media.codec, scenario.media.ptime.0);
     for n in 0..streams {
         let way = (any, echo.local_addr());
-        let socket = media.start_stream(u32::MAX - n, Class::Control, scenario.media.codec, way, epoch)?;
+        let socket = media.start_stream(u32::MAX - n, Class::Control, format, way, epoch)?;
         reach.add(socket.local_addr()?);
     }
     Ok(Some(echo))
@@ -285,12 +287,8 @@ impl LoadIo<'_> {
             }
             Output::HangUp(call) => self.agent.hang_up(self.now(), call),
             Output::StartMedia { call, at, answer } => self.start_media(call, at, &answer),
-            Output::MoveMedia { call, to } => {
-                if let Some(media) = self.media.calls.get(&call) {
-                    // A peer that cannot be reached there is heard as loss.
-                    let _ = media.socket.connect(to);
-                }
-            }
+            // A peer that cannot be reached there is heard as loss.
+            Output::MoveMedia { call, to } => self.media.lane.move_call(call, to, self.now()),
             Output::StopMedia(call) => self.media.lane.stop_call(call, self.now()),
             Output::Window { from, to } => {
                 self.media.window.set(from, to);
@@ -349,14 +347,13 @@ impl LoadIo<'_> {
     }
 
     fn start_media(&mut self, call: u32, at: Stamp, answer: &Answer) {
-        let Some(media) = self.media.calls.get_mut(&call) else { return };
         self.trace.answered(call, answer);
-        media.started_at = at;
-        // A peer that cannot be reached is heard as silence, and counted so.
-        media.strangers = udp::connect_afresh(&media.socket, answer.rtp_address).unwrap_or(0);
-        let format = (self.config.scenario.media.codec, answer.payload_type);
-        let counts_from = at + self.config.scenario.measure.warmup.0;
-        self.media.lane.start_stream(call, Class::Call, format, media.socket.clone(), counts_from);
+        let scenario = self.config.scenario;
+        let offered = Format::of(scenario.media.codec, scenario.media.ptime.0);
+        let Answer { payload_type, event_type, comfort_type, .. } = *answer;
+        let format = Format { payload_type, event_type, comfort_type, ..offered };
+        let way = (scenario.media.source, answer.rtp_address);
+        self.media.start_call(call, format, way, (at, at + scenario.measure.warmup.0));
     }
 
     fn count(&mut self, what: Count, at: Stamp) {

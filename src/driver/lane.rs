@@ -14,10 +14,11 @@ use super::receiver::{ReceiverCommand, Receiving, STALL};
 use crate::clock::Timeline;
 use crate::impair::{DelayLine, Direction, ImpairCounts, Impairer, stream_seed};
 use crate::measure::{
-    Class, Heartbeat, MediaSecond, ReceivedEcho, Rules, StreamReceiver, StreamReport, StreamSent, Window,
+    Class, Sources, Heartbeat, MediaSecond, ReceivedEcho, Rules, SourceLatch, StreamReceiver, StreamReport,
+    StreamSent, Window,
 };
 use crate::net::poller::{Poller, Waker};
-use crate::rtp::Codec;
+use crate::rtp::Format;
 use crate::rtp::packet::StreamSender;
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
@@ -35,7 +36,7 @@ pub(super) enum LaneEvent {
     /// A call that was heard has not been heard for long.
     Dead { call_id: u32, at: Stamp },
     /// A call's packets are all back, or lost.
-    Finished { call_id: u32, report: Box<StreamReport>, heard_from: Option<SocketAddr> },
+    Finished { call_id: u32, report: Box<StreamReport>, heard: Sources },
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.
@@ -56,6 +57,13 @@ pub(super) struct LaneConfig {
     pub streams: u32,
     /// Silence after which a call is told of as dead; zero is never.
     pub dead_after: Duration,
+}
+
+/// A stream's socket, where its packets go, and whose count.
+pub(super) struct MediaPath {
+    pub socket: Arc<UdpSocket>,
+    pub to: SocketAddr,
+    pub latch: SourceLatch,
 }
 
 /// Longest packet that is held back: as long as any that is read.
@@ -109,6 +117,7 @@ impl Lane {
             events: events.clone(),
             timeline,
             pacer: heartbeat,
+            to_pacer: to_pacer.clone(),
             dead_after: config.dead_after,
             echoes,
         };
@@ -123,29 +132,35 @@ impl Lane {
         Ok((Lane { rules, impair, to_pacer, to_receiver, waker, threads }, inbox))
     }
 
-    /// Starts a stream in a codec and its payload type: first the ears, then the mouth.
+    /// Starts a stream: first the ears, then the mouth.
     pub fn start_stream(
         &self,
         call_id: u32,
         class: Class,
-        (codec, payload_type): (Codec, u8),
-        socket: Arc<UdpSocket>,
+        format: Format,
+        path: MediaPath,
         counts_from: Stamp,
     ) {
-        let Rules { key, ptime, .. } = self.rules;
+        let key = self.rules.key;
         let ssrc = key.run_id.rotate_left(16) ^ call_id.wrapping_mul(0x9E37_79B9);
-        let sender = StreamSender::new(key, call_id, ssrc, codec, payload_type, ptime);
-        let stream = Box::new(StreamReceiver::new(self.rules, call_id, class, counts_from));
+        let sender = StreamSender::new(key, call_id, ssrc, format);
+        let stream = Box::new(StreamReceiver::new(self.rules, call_id, class, format, counts_from));
         let impairer = |direction| {
             // The control stream is there to show what the machine does by itself.
             let impairment = self.impair.of(direction).filter(|_| class == Class::Call)?;
             Some(Impairer::new(&impairment, stream_seed(self.impair.seed, direction, call_id)))
         };
-        let back = impairer(Direction::Back);
-        self.tell_receiver(ReceiverCommand::Add { stream, socket: socket.clone(), impairer: back });
-        let (sent, impairer) = (StreamSent::default(), impairer(Direction::Out));
-        let paced = PacedStream { call_id, class, socket, sender, counts_from, sent, impairer };
+        let (back, out) = (impairer(Direction::Back), impairer(Direction::Out));
+        let MediaPath { socket, to, latch } = path;
+        self.tell_receiver(ReceiverCommand::Add { stream, socket: socket.clone(), latch, impairer: back });
+        let sent = StreamSent::default();
+        let paced = PacedStream { call_id, class, socket, to, sender, counts_from, sent, impairer: out };
         let _ = self.to_pacer.send(PacerCommand::Start(Box::new(paced)));
+    }
+
+    /// Sends a call's packets to another address, which its far end has named at `at`.
+    pub fn move_call(&self, call_id: u32, to: SocketAddr, at: Stamp) {
+        self.tell_receiver(ReceiverCommand::Move { call_id, to, at });
     }
 
     /// Stops a call's sending, once all that is due before `at` has been sent; answered by

@@ -10,13 +10,13 @@ use tokio::sync::watch;
 
 use super::DriverError;
 use super::book::Book;
-use super::lane::{Lane, LaneConfig, LaneEvent};
+use super::lane::{Lane, LaneConfig, LaneEvent, MediaPath};
 use super::monitor::{Monitor, Watched};
 use crate::load::Input;
-use crate::measure::{Class, ReceivedEcho, StreamReport, StreamSent, Window};
+use crate::measure::{Class, Sources, ReceivedEcho, SourceLatch, StreamReport, StreamSent, Window};
 use crate::net::udp::{self, buffer_for};
 use crate::record::{CallRecord, Environment};
-use crate::rtp::Codec;
+use crate::rtp::{Format, MediaSource};
 use crate::stamp::Stamp;
 
 /// Every stream has a socket of its own: two seconds of the shortest packet time.
@@ -40,6 +40,8 @@ pub(super) struct CallMedia {
     /// Datagrams of others that had come before that.
     pub strangers: u64,
     sent: StreamSent,
+    /// Sources of its packets, once everything is back or lost.
+    heard: Sources,
     /// Counts and times of what came back, once everything is back or lost.
     pub report: Option<Box<StreamReport>>,
 }
@@ -47,7 +49,8 @@ pub(super) struct CallMedia {
 impl CallMedia {
     /// Media that starts at `started_at`, if that is known.
     pub fn new(socket: Arc<UdpSocket>, started_at: Stamp) -> Self {
-        CallMedia { socket, started_at, strangers: 0, sent: StreamSent::default(), report: None }
+        let (sent, heard) = (StreamSent::default(), Sources::default());
+        CallMedia { socket, started_at, strangers: 0, sent, heard, report: None }
     }
 }
 
@@ -72,15 +75,34 @@ impl Media {
         &self,
         number: u32,
         class: Class,
-        codec: Codec,
+        format: Format,
         (local, target): (SocketAddr, SocketAddr),
         counts_from: Stamp,
     ) -> io::Result<Arc<UdpSocket>> {
         let socket = Arc::new(udp::bind_stamped(local, RECEIVE_BUFFER)?);
         socket.connect(target)?;
-        let format = (codec, codec.payload_type());
-        self.lane.start_stream(number, class, format, socket.clone(), counts_from);
+        let latch = SourceLatch::closed(socket.local_addr()?, target);
+        let path = MediaPath { socket: socket.clone(), to: target, latch };
+        self.lane.start_stream(number, class, format, path, counts_from);
         Ok(socket)
+    }
+
+    /// Starts a call's stream to `to`, which its far end names. The socket is open until the far end is heard; what
+    /// had come before `at` is thrown away.
+    pub fn start_call(
+        &mut self,
+        call: u32,
+        format: Format,
+        (rule, to): (MediaSource, SocketAddr),
+        (at, counts_from): (Stamp, Stamp),
+    ) {
+        let Some(media) = self.calls.get_mut(&call) else { return };
+        media.started_at = at;
+        media.strangers = udp::flush(&media.socket, to);
+        // It is bound. Without an address it would be silent, and counted so.
+        let Ok(own) = media.socket.local_addr() else { return };
+        let path = MediaPath { socket: media.socket.clone(), to, latch: SourceLatch::new(rule, own, to) };
+        self.lane.start_stream(call, Class::Call, format, path, counts_from);
     }
 
     /// Takes an event of the media threads; returns what load control has to know of it.
@@ -97,14 +119,14 @@ impl Media {
                 }
             }
             LaneEvent::Dead { call_id, at } => return Ok(Some(Input::Dead { call: call_id, at })),
-            LaneEvent::Finished { call_id, report, heard_from } => {
-                if let (0, Some(from)) = (call_id, heard_from) {
+            LaneEvent::Finished { call_id, report, heard } => {
+                if let (0, Some(from)) = (call_id, heard.from) {
                     environment.observed.first_call.heard_from = from.to_string();
                 }
                 let Some(call) = self.calls.get_mut(&call_id) else { return Ok(None) };
                 self.book.run.call_seconds.extend_from_slice(&report.medians);
                 self.book.run.silences.extend_from_slice(&report.silences);
-                call.report = Some(report);
+                (call.report, call.heard) = (Some(report), heard);
                 return Ok(Some(Input::MediaOver(call_id)));
             }
             LaneEvent::PacerDone { skipped, unsent, impaired } => {
@@ -126,6 +148,7 @@ impl Media {
         let Some(call) = self.calls.remove(&record.call) else { return false };
         if let Some(report) = &call.report {
             report.enter(&call.sent, record);
+            call.heard.enter(record);
             record.last_echo_s = report.last_echo_at.map(|at| at.since(epoch).as_secs_f64());
             record.first_echo_ms = report.first_echo_at.map(|at| at.since(call.started_at).into());
         }

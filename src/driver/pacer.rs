@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -32,6 +32,8 @@ pub(super) struct PacedStream {
     pub call_id: u32,
     pub class: Class,
     pub socket: Arc<UdpSocket>,
+    /// Address that its packets go to; answers may come from another.
+    pub to: SocketAddr,
     pub sender: StreamSender,
     /// Time from which on its packets count.
     pub counts_from: Stamp,
@@ -42,6 +44,11 @@ pub(super) struct PacedStream {
 
 pub(super) enum PacerCommand {
     Start(Box<PacedStream>),
+    /// Sends to another address from now on.
+    Move {
+        call_id: u32,
+        to: SocketAddr,
+    },
     /// Once all that is due before `at` has been sent.
     Stop {
         call_id: u32,
@@ -61,10 +68,10 @@ pub(super) struct Pacer {
     pub heartbeat: Arc<Heartbeat>,
 }
 
-/// Packets held back on purpose, and the sockets that they leave by.
+/// Packets held back on purpose, the sockets that they leave by, and where they go.
 struct DelayedPackets {
     line: DelayLine,
-    sockets: HashMap<u32, Arc<UdpSocket>>,
+    sockets: HashMap<u32, (Arc<UdpSocket>, SocketAddr)>,
     counts: ImpairCounts,
     /// Streams that end, and the time up to which they still send.
     stops: Vec<(Stamp, u32)>,
@@ -152,7 +159,7 @@ impl Pacer {
         let packet = stream.sender.packet(due, sent_at);
         match &mut stream.impairer {
             None => {
-                pass(&stream.socket, packet, tally);
+                pass(&stream.socket, stream.to, packet, tally);
             }
             Some(impairer) => {
                 let now = self.timeline.now();
@@ -172,8 +179,8 @@ impl Pacer {
             self.timeline.sleep_until(at, SPIN);
             let late = self.timeline.now().since(at);
             while let Some(packet) = held.line.pop_due(at) {
-                if let Some(socket) = held.sockets.get(&(packet.tag as u32)) {
-                    pass(socket, packet.bytes, tally);
+                if let Some((socket, to)) = held.sockets.get(&(packet.tag as u32)) {
+                    pass(socket, *to, packet.bytes, tally);
                 }
                 if packet.tag & MEASURED != 0 {
                     tally.released(late);
@@ -217,6 +224,12 @@ impl Pacer {
                     held.admit(&stream);
                     wheel.add(stream.call_id, stream);
                 }
+                PacerCommand::Move { call_id, to } => {
+                    if let Some(stream) = wheel.get_mut(call_id) {
+                        stream.to = to;
+                        held.admit(stream);
+                    }
+                }
                 PacerCommand::Stop { call_id, at } => held.stops.push((at, call_id)),
                 PacerCommand::Shutdown => return false,
             }
@@ -226,8 +239,15 @@ impl Pacer {
 
 /// Hands a packet to the kernel. One that it refuses is lost; that the far port is closed is the far
 /// end's doing (the word of an earlier packet), anything else this machine's.
-fn pass(socket: &UdpSocket, packet: &[u8], tally: &mut SendTally) {
-    match socket.send(packet) {
+fn pass(socket: &UdpSocket, to: SocketAddr, packet: &[u8], tally: &mut SendTally) {
+    // A connected socket sends elsewhere too: it is connected to where the far end is heard from.
+    let send = || socket.send_to(packet, to);
+    // In the place of sending, the kernel tells of an earlier packet that found a closed port, perhaps before a move.
+    let sent = send().or_else(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => send(),
+        _ => Err(error),
+    });
+    match sent {
         Err(error) if error.kind() != ErrorKind::ConnectionRefused => tally.unsent += 1,
         Ok(_) | Err(_) => {}
     }
@@ -237,10 +257,10 @@ impl DelayedPackets {
     fn admit(&mut self, stream: &PacedStream) {
         if self.line.is_empty() {
             // Nothing is out on a socket whose stream has ended.
-            self.sockets.retain(|_, socket| Arc::strong_count(socket) > 1);
+            self.sockets.retain(|_, (socket, _)| Arc::strong_count(socket) > 1);
         }
         if stream.impairer.is_some() {
-            self.sockets.insert(stream.call_id, stream.socket.clone());
+            self.sockets.insert(stream.call_id, (stream.socket.clone(), stream.to));
         }
     }
 
@@ -257,7 +277,7 @@ mod tests {
     use super::*;
     use crate::impair::Impairment;
     use crate::record::{OpenIntervals, Scope, Series};
-    use crate::rtp::Codec;
+    use crate::rtp::{Codec, Format};
     use crate::rtp::probe::RunKey;
     use crate::values::Span;
     use tokio::sync::mpsc::unbounded_channel;
@@ -279,10 +299,10 @@ mod tests {
     /// A stream to itself.
     fn stream(call_id: u32, class: Class, counts_from: Stamp) -> PacedStream {
         let socket = Arc::new(crate::net::udp::bind_stamped("127.0.0.1:0".parse().unwrap(), 4096).unwrap());
-        socket.connect(socket.local_addr().unwrap()).unwrap();
-        let sender = StreamSender::new(KEY, call_id, call_id, Codec::Pcmu, 0, SECOND / 100);
+        let to = socket.local_addr().unwrap();
+        let sender = StreamSender::new(KEY, call_id, call_id, Format::of(Codec::Pcmu, SECOND / 100));
         let sent = StreamSent::default();
-        PacedStream { call_id, class, socket, sender, counts_from, sent, impairer: None }
+        PacedStream { call_id, class, socket, to, sender, counts_from, sent, impairer: None }
     }
 
     #[test]
@@ -353,6 +373,22 @@ mod tests {
         }
         thread.join().unwrap();
         (sent, recorded)
+    }
+
+    #[test]
+    fn a_port_that_was_closed_keeps_no_packet_from_where_the_media_moved() {
+        let bind = || crate::net::udp::bind_stamped("127.0.0.1:0".parse().unwrap(), 4096).unwrap();
+        let (socket, far, gone) = (bind(), bind(), bind().local_addr().unwrap());
+        socket.connect(gone).unwrap();
+        let mut tally = SendTally::new(rules(Stamp::ZERO));
+        pass(&socket, gone, b"1", &mut tally);
+        for packet in [b"2", b"3"] {
+            pass(&socket, far.local_addr().unwrap(), packet, &mut tally);
+        }
+        let mut heard = [0; 4];
+        let mut next = || far.recv(&mut heard).map(|len| heard[..len].to_vec()).ok();
+        assert_eq!((next(), next(), next()), (Some(b"2".to_vec()), Some(b"3".to_vec()), None));
+        assert_eq!(tally.unsent, 0);
     }
 
     #[test]

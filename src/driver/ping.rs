@@ -12,7 +12,7 @@ use super::{DriverError, Stop};
 use crate::clock::Timeline;
 use crate::measure::{Class, ReceivedEcho, Rules};
 use crate::record::{CallRecord, Ending, Environment, Phase, Run};
-use crate::rtp::Codec;
+use crate::rtp::{Codec, Format};
 use crate::rtp::probe::RunKey;
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
@@ -75,8 +75,9 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
     let nothing = watch::channel(Watched::default()).1;
     let mut media = Media::start(lane, nothing, config.environment, config.echoes)?;
     let way = (SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), config.target);
+    let format = Format::of(Codec::default(), config.interval);
     for n in 0..config.streams {
-        let socket = media.start_stream(n, Class::Call, Codec::default(), way, epoch);
+        let socket = media.start_stream(n, Class::Call, format, way, epoch);
         let socket =
             socket.map_err(|error| DriverError::Start(format!("send to {}", config.target), error))?;
         media.calls.insert(n, CallMedia::new(socket, epoch));

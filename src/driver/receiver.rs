@@ -3,20 +3,22 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::lane::LaneEvent;
 use super::media::RECEIVE_BUFFER;
+use super::pacer::PacerCommand;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
 use crate::measure::{
-    Heartbeat, MediaSecond, ReceiveTally, ReceivedEcho, Rules, StallWatch, StreamReceiver, Window,
+    Heartbeat, MediaSecond, ReceiveTally, ReceivedEcho, Rules, SourceLatch, StallWatch, StreamReceiver,
+    Verdict, Window,
 };
 use crate::net::poller::Poller;
-use crate::net::udp::{self, Batch};
+use crate::net::udp::{self, Batch, Datagram};
 use crate::stamp::Stamp;
 
 /// Datagrams taken from one socket at a time.
@@ -34,7 +36,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) enum ReceiverCommand {
     /// Watch this socket for the call's packets.
-    Add { stream: Box<StreamReceiver>, socket: Arc<UdpSocket>, impairer: Option<Impairer> },
+    Add {
+        stream: Box<StreamReceiver>,
+        socket: Arc<UdpSocket>,
+        latch: SourceLatch,
+        impairer: Option<Impairer>,
+    },
+    /// The far end has named another address at that time: open the socket for it, then have the pacer send there.
+    Move { call_id: u32, to: SocketAddr, at: Stamp },
     /// Nothing more is sent: report once everything is back, or lost.
     Finish { call_id: u32, sent: u64, stopped_at: Stamp },
     /// Report everything and end.
@@ -49,6 +58,7 @@ pub(super) struct Receiving {
     pub timeline: Timeline,
     /// Work of the pacer: a call to which nothing was sent is not dead.
     pub pacer: Arc<Heartbeat>,
+    pub to_pacer: Sender<PacerCommand>,
     /// Silence after which a call is told of as dead; zero is never.
     pub dead_after: Duration,
     /// Told of each echo, as far as there is room.
@@ -58,23 +68,47 @@ pub(super) struct Receiving {
 struct ReceivedCall {
     stream: Box<StreamReceiver>,
     socket: Arc<UdpSocket>,
+    /// Sources of its packets.
+    latch: SourceLatch,
     /// The socket's drops so far.
     drops: u32,
     /// Its death has been told.
     told: bool,
     /// Impairment of its packets on purpose.
     impairer: Option<Impairer>,
-    /// Sender of its last echo; not known of impaired ones.
-    heard_from: Option<SocketAddr>,
 }
 
 impl ReceivedCall {
+    /// Datagrams dropped since the last ones that were told of, by the socket's word now. Before the far end is
+    /// heard anybody can fill the buffer: these are not the driver's.
+    fn newly_dropped(&mut self, drops: u32) -> u64 {
+        // A datagram tells of the drops when it came, and may have waited in the buffer since.
+        let newly = u32::try_from(drops.wrapping_sub(self.drops) as i32).unwrap_or_default();
+        self.drops = self.drops.wrapping_add(newly);
+        if self.latch.has_proof() { newly.into() } else { 0 }
+    }
+
     /// Datagrams that the socket has dropped and that no datagram received since has told of.
     fn last_drops(&mut self) -> u64 {
-        let drops = udp::drops(&self.socket).unwrap_or(self.drops);
-        let newly = drops.wrapping_sub(self.drops);
-        self.drops = drops;
-        newly.into()
+        udp::drops(&self.socket).map_or(0, |drops| self.newly_dropped(drops))
+    }
+
+    /// True for a datagram that counts as the far end's. Its source is fixed once it has proved itself.
+    fn admits(&mut self, datagram: &Datagram<'_>) -> bool {
+        let had_proof = self.latch.has_proof();
+        let is_own = || self.stream.is_own(datagram.bytes);
+        let verdict = self.latch.judge(datagram.from, datagram.received_at, is_own);
+        if verdict == Verdict::TakeAndConnect {
+            // Where the kernel does not do it, the latch refuses others by itself.
+            let _ = self.socket.connect(datagram.from);
+        }
+        if !had_proof && self.latch.has_proof() {
+            self.drops = udp::drops(&self.socket).unwrap_or(self.drops);
+        }
+        if verdict == Verdict::Stranger {
+            self.stream.stranger();
+        }
+        matches!(verdict, Verdict::Take | Verdict::TakeAndConnect)
     }
 }
 
@@ -174,32 +208,39 @@ impl Receiving {
         books: &mut Books,
         line: &mut DelayLine,
     ) -> bool {
-        let tally = &mut books.tally;
-        let mut drops = call.drops;
+        let socket = call.socket.clone();
         // An error is one that ICMP brought for an earlier send; the packet it is about is lost anyway.
-        let read = batch.receive(&*call.socket, |datagram| {
-            let read_at = clock::now();
-            drops = datagram.drops.unwrap_or(drops);
-            let at = datagram.received_at;
-            match &mut call.impairer {
-                None => {
-                    let echo = call.stream.receive(datagram.bytes, at, read_at, &self.window, tally);
-                    call.heard_from = echo.map_or(call.heard_from, |_| Some(datagram.from));
-                    if let Some((echoes, echo)) = self.echoes.as_ref().zip(echo) {
-                        let _ = echoes.try_send(echo);
-                    }
-                }
-                Some(impairer) => {
-                    for extra in impairer.pass(at).copies() {
-                        line.push(at + *extra, datagram.bytes, call.stream.call_id().into());
-                    }
+        let read = batch.receive(&*socket, |datagram| self.take(call, &datagram, books, line));
+        matches!(read, Ok(BATCH))
+    }
+
+    /// Takes a datagram that has come to a call's socket.
+    fn take(
+        &self,
+        call: &mut ReceivedCall,
+        datagram: &Datagram<'_>,
+        books: &mut Books,
+        line: &mut DelayLine,
+    ) {
+        let (at, read_at) = (datagram.received_at, clock::now());
+        books.since.drops += datagram.drops.map_or(0, |drops| call.newly_dropped(drops));
+        if !call.admits(datagram) {
+            return;
+        }
+        match &mut call.impairer {
+            None => {
+                let echo =
+                    call.stream.receive(datagram.bytes, at, read_at, &self.window, &mut books.tally);
+                if let Some((echoes, echo)) = self.echoes.as_ref().zip(echo) {
+                    let _ = echoes.try_send(echo);
                 }
             }
-        });
-        let newly = drops.wrapping_sub(call.drops);
-        call.drops = drops;
-        books.since.drops += u64::from(newly);
-        matches!(read, Ok(BATCH))
+            Some(impairer) => {
+                for extra in impairer.pass(at).copies() {
+                    line.push(at + *extra, datagram.bytes, call.stream.call_id().into());
+                }
+            }
+        }
     }
 
     /// Takes in what the impairment has held back until now, as received when it was let go.
@@ -225,17 +266,24 @@ impl Receiving {
     ) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(ReceiverCommand::Add { stream, socket, impairer }) => {
+                Ok(ReceiverCommand::Add { stream, socket, latch, impairer }) => {
                     let call_id = stream.call_id();
                     // Without a place in the poller the call would be deaf; its packets then count
                     // as lost, and the run says that it was silent.
                     let _ = poller.add(&*socket, call_id.into());
-                    // Earlier drops had come before the peer was known, and were not the peer's.
                     let drops = udp::drops(&socket).unwrap_or(0);
                     calls.insert(
                         call_id.into(),
-                        ReceivedCall { stream, socket, drops, told: false, impairer, heard_from: None },
+                        ReceivedCall { stream, socket, latch, drops, told: false, impairer },
                     );
+                }
+                Ok(ReceiverCommand::Move { call_id, to, at }) => {
+                    if let Some(call) = calls.get_mut(&call_id.into()) {
+                        // Answers from a source that it is closed to would be lost.
+                        let _ = udp::disconnect(&call.socket);
+                        call.latch.moved(to, at + self.rules.lost_after);
+                        let _ = self.to_pacer.send(PacerCommand::Move { call_id, to });
+                    }
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
                     finishing.push(Finishing { token: call_id.into(), sent, stopped_at });
@@ -268,9 +316,9 @@ impl Receiving {
         books.since.drops += call.last_drops();
         books.impaired += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
         let call_id = call.stream.call_id();
-        let heard_from = call.heard_from;
+        let heard = call.latch.heard();
         let report = Box::new(call.stream.finish(&mut books.tally));
-        let _ = self.events.send(LaneEvent::Finished { call_id, report, heard_from });
+        let _ = self.events.send(LaneEvent::Finished { call_id, report, heard });
     }
 
     fn report_dead(&self, calls: &mut HashMap<u64, ReceivedCall>, now: Stamp, awake_since: Stamp) {
@@ -309,7 +357,7 @@ impl Receiving {
 mod tests {
     use super::*;
     use crate::measure::Class;
-    use crate::rtp::Codec;
+    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::StreamSender;
     use crate::rtp::probe::RunKey;
 
@@ -327,20 +375,23 @@ mod tests {
         };
         let ((_, commands), (events, mut inbox)) = (std::sync::mpsc::channel(), mpsc::unbounded_channel());
         let (window, pacer) = (Arc::new(Window::default()), Arc::new(Heartbeat::new(STALL)));
+        let (to_pacer, _) = std::sync::mpsc::channel();
+        let (dead_after, echoes) = (second, None);
         let receiving =
-            Receiving { rules, window, commands, events, timeline, pacer, dead_after: second, echoes: None };
+            Receiving { rules, window, commands, events, timeline, pacer, to_pacer, dead_after, echoes };
         let socket = Arc::new(udp::bind_stamped("127.0.0.1:0".parse().unwrap(), RECEIVE_BUFFER).unwrap());
         socket.connect(socket.local_addr().unwrap()).unwrap();
-        let mut sender = StreamSender::new(key, 0, 9, Codec::Pcmu, 0, rules.ptime);
+        let mut sender = StreamSender::new(key, 0, 9, Format::of(Codec::Pcmu, rules.ptime));
         for _ in 0..100 {
             let now = clock::now();
             socket.send(sender.packet(now, now)).unwrap();
         }
         let poller = Poller::new().unwrap();
         poller.add(&*socket, 0).unwrap();
-        let stream = Box::new(StreamReceiver::new(rules, 0, Class::Call, rules.epoch));
+        let stream = Box::new(StreamReceiver::new(rules, 0, Class::Call, Format::of(Codec::Pcmu, rules.ptime), rules.epoch));
         let from = socket.local_addr().unwrap();
-        let call = ReceivedCall { stream, socket, drops: 0, told: false, impairer: None, heard_from: None };
+        let latch = SourceLatch::closed(from, from);
+        let call = ReceivedCall { stream, socket, latch, drops: 0, told: false, impairer: None };
         let mut calls = HashMap::from([(0, call)]);
         let mut books = Books::new(rules);
         books.finishing.push(Finishing { token: 0, sent: 150, stopped_at: rules.epoch });
@@ -349,9 +400,9 @@ mod tests {
         let (mut batch, mut line) = (Batch::new(BATCH, DATAGRAM), DelayLine::new(0, 0));
         receiving.catch_up(&mut calls, &mut batch, &mut books, &mut line);
         receiving.report_finished(&mut calls, &poller, &mut books, now);
-        let Ok(LaneEvent::Finished { report, heard_from, .. }) = inbox.try_recv() else {
+        let Ok(LaneEvent::Finished { report, heard, .. }) = inbox.try_recv() else {
             panic!("it is closed")
         };
-        assert_eq!((report.total_received, heard_from), (100, Some(from)));
+        assert_eq!((report.total_received, heard.from), (100, Some(from)));
     }
 }

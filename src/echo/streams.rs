@@ -18,6 +18,7 @@ use std::time::Duration;
 use rtp_rs::RtpReader;
 
 use super::peers::{MOST_OF_SOCKET, Peers};
+use crate::rtp::kind::is_rtcp;
 use crate::rtp::probe::Probe;
 use crate::rtp::reflector::{Reflected, StreamReflector};
 use crate::rtp::sequence::{Arrival, Sequence};
@@ -196,11 +197,6 @@ fn answer_ssrc(ssrc: u32) -> u32 {
     MARK | ssrc.to_be_bytes().into_iter().fold(0, |all, byte| u32::from(byte) ^ all)
 }
 
-/// RTCP on an RTP port (RFC 5761 section 4): packet types 192 to 223 where RTP has its payload type.
-fn is_rtcp(datagram: &[u8]) -> bool {
-    datagram.get(1).is_some_and(|kind| (192..=223).contains(kind))
-}
-
 /// A stream's 16-bit sequence numbers that have come, across their wrapping.
 #[derive(Debug, Default)]
 struct Numbers {
@@ -223,13 +219,14 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::Codec;
+    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::{Incoming, StreamSender, read};
     use crate::rtp::probe::RunKey;
     use proptest::prelude::*;
     use rtp_rs::RtpPacketBuilder;
 
     const KEY: RunKey = RunKey::new(1, [1; 16]);
+    const FORMAT: Format = Format::of(Codec::Pcmu, Duration::from_millis(20));
     const SECOND: Duration = Duration::from_secs(1);
 
     fn peer(port: u16) -> SocketAddr {
@@ -241,7 +238,7 @@ mod tests {
     }
 
     fn probe(call_id: u32) -> Vec<u8> {
-        let mut sender = StreamSender::new(KEY, call_id, 3, Codec::Pcmu, 0, Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, call_id, 3, FORMAT);
         sender.packet(at(0), at(0)).to_vec()
     }
 
@@ -261,7 +258,7 @@ mod tests {
         let mut streams = Streams::new(10);
         for (port, call_id, received) in [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 1, 1)] {
             let answer = ask(&mut streams, &probe(call_id), port, at(0)).unwrap();
-            let Incoming::Probe { probe, .. } = read(&answer, &KEY, call_id) else { panic!("a probe") };
+            let Incoming::Probe { probe, .. } = read(&answer, &FORMAT, &KEY, call_id) else { panic!("a probe") };
             assert_eq!(probe.reflection.unwrap().received, received);
         }
         assert_eq!(streams.known.len(), 3);

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-use super::{Class, ReceiveTally, Rules, StreamReceiver, StreamReport, StreamSent, Window};
+use super::{
+    Class, ReceiveTally, Rules, SourceLatch, StreamReceiver, StreamReport, StreamSent, Verdict, Window,
+};
 use crate::record::CallRecord;
-use crate::rtp::Codec;
+use crate::rtp::{Codec, Format, MediaSource};
 use crate::rtp::packet::{HEADER_LEN, StreamSender};
 use crate::rtp::probe::{Probe, Reflection, RunKey};
 use crate::rtp::reflector::StreamReflector;
@@ -14,6 +16,7 @@ use crate::stamp::Stamp;
 const MS: Duration = Duration::from_millis(1);
 const PTIME: Duration = Duration::from_millis(20);
 const KEY: RunKey = RunKey::new(9, [9; 16]);
+const FORMAT: Format = Format::of(Codec::Pcmu, PTIME);
 const SENT: u32 = 200;
 /// Round trip of an honest packet: 30 ms up, 10 ms down.
 const RTT: Duration = Duration::from_millis(40);
@@ -38,7 +41,7 @@ fn play(mut far: impl FnMut(u32, Stamp, Back) -> Vec<Back>) -> (StreamReport, Ca
     let rules = rules();
     let window = Window::default();
     window.set(rules.epoch, rules.epoch + PTIME * SENT);
-    let mut sender = StreamSender::new(KEY, 0, 9, Codec::Pcmu, 0, PTIME);
+    let mut sender = StreamSender::new(KEY, 0, 9, FORMAT);
     let mut reflector = StreamReflector::new(4);
     let mut back = Vec::new();
     for n in 0..SENT {
@@ -51,7 +54,7 @@ fn play(mut far: impl FnMut(u32, Stamp, Back) -> Vec<Back>) -> (StreamReport, Ca
     }
     back.sort_by_key(|(at, _)| *at);
     let (mut stream, mut tally) =
-        (StreamReceiver::new(rules, 0, Class::Call, rules.epoch), ReceiveTally::new(rules));
+        (StreamReceiver::new(rules, 0, Class::Call, FORMAT, rules.epoch), ReceiveTally::new(rules));
     for (at, bytes) in back {
         stream.receive(&bytes, at, at, &window, &mut tally);
     }
@@ -155,8 +158,8 @@ fn what_comes_after_its_time_is_lost_and_not_silence() {
 fn a_far_end_that_is_heard_late_is_not_dead() {
     let rules = rules();
     let (mut stream, mut tally) =
-        (StreamReceiver::new(rules, 0, Class::Call, rules.epoch), ReceiveTally::new(rules));
-    let mut sender = StreamSender::new(KEY, 0, 9, Codec::Pcmu, 0, PTIME);
+        (StreamReceiver::new(rules, 0, Class::Call, FORMAT, rules.epoch), ReceiveTally::new(rules));
+    let mut sender = StreamSender::new(KEY, 0, 9, FORMAT);
     let first = sender.packet(rules.epoch, rules.epoch).to_vec();
     let second = sender.packet(rules.epoch + PTIME, rules.epoch + PTIME).to_vec();
     for (packet, after) in [(first, 40), (second, 4000)] {
@@ -188,4 +191,88 @@ fn what_the_far_end_says_of_itself_bends_nothing_but_its_own_figures() {
     let (_, record, _) =
         play(|_, _, (at, bytes)| vec![(at, with_reflection(&bytes, |r| r.window = u64::MAX))]);
     assert_eq!(record.unbelieved, 63);
+}
+
+/// A packet under another source, whose clock is ahead by so many ticks.
+fn under(bytes: &[u8], ssrc: u32, ticks: u32) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let stamp = u32::from_be_bytes(bytes[4..8].try_into().expect("four bytes"));
+    bytes[4..8].copy_from_slice(&stamp.wrapping_add(ticks).to_be_bytes());
+    bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn another_source_has_a_jitter_of_its_own() {
+    // From the middle on, and late packets of the old source among the new one's first.
+    let (_, record, _) = play(|n, _, (at, bytes)| match n {
+        ..98 => vec![(at, under(&bytes, 1, 0))],
+        98 | 99 => vec![(at + 110 * MS, under(&bytes, 1, 0))],
+        _ => vec![(at, under(&bytes, 2, 807_813_896))],
+    });
+    assert_eq!((record.jitter_ms.map(|ns| ns.0), record.jitter_max_ms.map(|ns| ns.0)), (Some(0), Some(0)));
+    assert_eq!(counts(&record), [u64::from(SENT), 0, 0, 0, 0, 0]);
+    // Six milliseconds of the first one are not forgotten.
+    let (_, record, _) = play(|n, _, (at, bytes)| match n {
+        ..100 => vec![(at + MS * (n % 2 * 6), under(&bytes, 1, 0))],
+        _ => vec![(at, under(&bytes, 2, 5))],
+    });
+    assert_eq!(record.jitter_ms.map(|ns| ns.0), Some(0));
+    assert!(record.jitter_max_ms.is_some_and(|ns| (5.9..6.0).contains(&ns.as_ms())), "{record:?}");
+}
+
+#[test]
+fn what_is_no_audio_is_counted_by_kind_and_measured_nowhere() {
+    let rtp = |kind: u8, payload: &[u8]| [&[0x80, kind, 0, 1, 0, 0, 0, 160, 0, 0, 0, 9][..], payload].concat();
+    let extra = |n: u32| match n % 8 {
+        0 => vec![0x80, 201, 0, 1, 0, 0, 0, 9],
+        1 => rtp(13, &[0x40]),
+        2 => rtp(101, &[5, 10, 0, 160]),
+        3 => [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat(),
+        4 => rtp(0, &[]),
+        5 => rtp(18, &[0; 20]),
+        6 => vec![22; 60],
+        _ => rtp(0, &[0xFF; 160]),
+    };
+    let (_, record, negative) = play(|n, _, (at, bytes)| vec![(at, extra(n)), (at, bytes), (at, extra(n))]);
+    let each = u64::from(SENT / 4);
+    let CallRecord { rtcp, comfort_noise, telephone_events, stun, empty_rtp, .. } = record;
+    assert_eq!([rtcp, comfort_noise, telephone_events, stun, empty_rtp], [each; 5]);
+    assert_eq!((record.other_payload, record.other_payload_type), (each, Some(18)));
+    assert_eq!((record.strangers, record.corrupted), (each, each));
+    assert_eq!((counts(&record), negative), ([u64::from(SENT), 0, 0, 0, 0, 0], 0));
+    assert_rtt_is_true(&record);
+}
+
+#[test]
+fn only_a_signed_packet_of_the_call_opens_the_way_for_its_source() {
+    let rules = rules();
+    let stream = StreamReceiver::new(rules, 0, Class::Call, FORMAT, rules.epoch);
+    let at = |port: u16| ([192, 0, 2, 7], port).into();
+    let packet = |key, call| StreamSender::new(key, call, 9, FORMAT).packet(rules.epoch, rules.epoch).to_vec();
+    let own = packet(KEY, 0);
+    let mut damaged = own.clone();
+    damaged[HEADER_LEN + 100] ^= 1;
+    let mut renumbered = own.clone();
+    renumbered[HEADER_LEN + 15] ^= 1;
+    let others = [
+        forged(&own, |probe| probe.seq += 1),
+        packet(RunKey::new(KEY.run_id + 1, [9; 16]), 0),
+        packet(KEY, 1),
+        damaged,
+        renumbered,
+        own[..HEADER_LEN + 71].to_vec(),
+        Vec::new(),
+    ];
+    let mut latch = SourceLatch::new(MediaSource::Any, at(9), at(1));
+    for other in &others {
+        assert_eq!(latch.judge(at(3), rules.epoch, || stream.is_own(other)), Verdict::Stranger, "{other:?}");
+        assert_eq!(latch.judge(at(1), rules.epoch, || stream.is_own(other)), Verdict::Take, "{other:?}");
+    }
+    assert!(!latch.has_proof());
+    assert_eq!(latch.judge(at(3), rules.epoch, || stream.is_own(&own)), Verdict::TakeAndConnect);
+    let mut record = CallRecord::default();
+    latch.heard().enter(&mut record);
+    assert_eq!((record.heard_from, record.media_address), (Some(at(3)), Some(at(1))));
+    assert_eq!((record.elsewhere, record.refused), (1, 0));
 }

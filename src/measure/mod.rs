@@ -1,8 +1,9 @@
-//! One packet's life, measured: slot wheel, send and receive bookkeeping, the measured window.
+//! One packet's life, measured: slot wheel, send and receive bookkeeping, its source, the measured window.
 //!
 //! Pure: times come in as arguments, so that a whole run plays in virtual time.
 
 mod attribution;
+mod extras;
 #[cfg(test)]
 mod hostile_tests;
 mod jitter;
@@ -11,16 +12,19 @@ mod medians;
 mod receiver;
 mod seconds;
 mod sender;
+mod source;
 mod stall;
 mod wheel;
 mod window;
 
 pub use attribution::{Attribution, Losses};
+pub use extras::Extras;
 pub use lateness::Lateness;
 pub use medians::Medians;
 pub use receiver::{ReceiveTally, ReceivedEcho, StreamReceiver, StreamReport};
 pub use seconds::MediaSecond;
 pub use sender::{SendTally, Sent, StreamSent};
+pub use source::{SourceLatch, Sources, Verdict};
 pub use stall::{Heartbeat, StallWatch};
 pub use wheel::Wheel;
 pub use window::{MOST_WINDOWS, Window};

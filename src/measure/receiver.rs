@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::jitter::Jitter;
 use super::seconds::OpenSeconds;
-use super::{Attribution, Class, Lateness, Losses, MediaSecond, Medians, Rules, StreamSent, Window};
+use super::{Attribution, Class, Extras, Lateness, Losses, MediaSecond, Medians, Rules, StreamSent, Window};
 use crate::record::{CallRecord, CallSecond, Scope, Series, Silence};
+use crate::rtp::Format;
 use crate::rtp::packet::{Incoming, read};
 use crate::rtp::probe::Probe;
 use crate::rtp::sequence::{Arrival, Sequence};
@@ -84,6 +85,7 @@ pub struct ReceivedEcho {
 struct Arrived {
     probe: Probe,
     rtp_timestamp: u32,
+    ssrc: u32,
     /// T4 − T1; negative when the clock was set meanwhile.
     rtt: i64,
     received_at: Stamp,
@@ -114,6 +116,8 @@ pub struct StreamReport {
     pub late_echoes: u64,
     /// Datagrams that belong to no packet of this call, over the whole call.
     pub strangers: u64,
+    /// Datagrams of the far end's that are no audio, over the whole call.
+    pub extras: Extras,
     /// Receipt of the first packet back in time.
     pub first_echo_at: Option<Stamp>,
     /// Receipt of the last packet back in time.
@@ -122,6 +126,8 @@ pub struct StreamReport {
     pub silences: Vec<Silence>,
     /// Interarrival jitter at the end.
     pub jitter: Option<Ns>,
+    /// The largest that it has been.
+    pub jitter_max: Option<Ns>,
     /// RTTs and late counts.
     pub lateness: Lateness,
     /// Fates of the packets that did not come back.
@@ -157,6 +163,8 @@ impl StreamReport {
         record.unbelieved = self.unbelieved;
         record.late_echoes = self.late_echoes;
         record.jitter_ms = self.jitter;
+        record.jitter_max_ms = self.jitter_max;
+        self.extras.enter(record);
         [record.rtt_p50_ms, record.rtt_p95_ms, record.rtt_p99_ms] =
             [0.5, 0.95, 0.99].map(|q| self.lateness.quantile(q, record.lost));
         record.rtt_min_ms = self.lateness.smallest_ns().map(Ns);
@@ -170,6 +178,7 @@ pub struct StreamReceiver {
     rules: Rules,
     call_id: u32,
     class: Class,
+    format: Format,
     counts_from: Stamp,
     sequence: Sequence,
     jitter: Jitter,
@@ -185,17 +194,18 @@ pub struct StreamReceiver {
 }
 
 impl StreamReceiver {
-    /// A stream whose packets count from `counts_from` on, if they lie in the window.
-    pub fn new(rules: Rules, call_id: u32, class: Class, counts_from: Stamp) -> Self {
+    /// A stream in `format`, whose packets count from `counts_from` on, if they lie in the window.
+    pub fn new(rules: Rules, call_id: u32, class: Class, format: Format, counts_from: Stamp) -> Self {
         let lateness = Lateness::new(Ns::from(rules.late_after).0);
         let report = StreamReport { lateness, ..Default::default() };
         StreamReceiver {
             rules,
             call_id,
             class,
+            format,
             counts_from,
             sequence: Sequence::default(),
-            jitter: Jitter::default(),
+            jitter: Jitter::new(format.codec),
             attribution: Attribution::default(),
             medians: Medians::new(call_id),
             previous: None,
@@ -214,13 +224,13 @@ impl StreamReceiver {
         window: &Window,
         tally: &mut ReceiveTally,
     ) -> Option<ReceivedEcho> {
-        match read(datagram, &self.rules.key, self.call_id) {
-            Incoming::Probe { probe, rtp_timestamp } => {
+        match self.incoming(datagram) {
+            Incoming::Probe { probe, rtp_timestamp, ssrc } => {
                 let scope = window.scope(probe.intended_at, self.counts_from);
                 let rtt = received_at.ns_since(probe.sent_at);
                 // The driver's own stamps, signed: only they say anything of its clock.
                 tally.negative_rtt += u64::from(rtt < 0);
-                let mut arrival = Arrived { probe, rtp_timestamp, rtt, received_at, read_at, scope };
+                let mut arrival = Arrived { probe, rtp_timestamp, ssrc, rtt, received_at, read_at, scope };
                 if rtt > self.rules.lost_after.as_nanos() as i64 {
                     self.too_late(&arrival, tally);
                     return None;
@@ -238,9 +248,24 @@ impl StreamReceiver {
                 tally.corrupted += 1;
             }
             Incoming::Forged => self.report.forged += 1,
-            Incoming::Stranger => self.report.strangers += 1,
+            Incoming::Extra(extra) => self.report.extras.count(extra),
+            Incoming::Stranger => self.stranger(),
         }
         None
+    }
+
+    /// True for a datagram with a probe of this call, signed.
+    pub fn is_own(&self, datagram: &[u8]) -> bool {
+        matches!(self.incoming(datagram), Incoming::Probe { .. })
+    }
+
+    /// Counts a datagram of somebody else's.
+    pub fn stranger(&mut self) {
+        self.report.strangers += 1;
+    }
+
+    fn incoming(&self, datagram: &[u8]) -> Incoming {
+        read(datagram, &self.format, &self.rules.key, self.call_id)
     }
 
     /// Drops a reflection that cannot be true.
@@ -278,7 +303,7 @@ impl StreamReceiver {
         let scope_of = |seq| window.scope(at(seq), self.counts_from);
         self.attribution.arrive(probe.seq, probe.reflection.as_ref(), scope_of);
         if arrival == Arrival::InOrder {
-            self.jitter.arrive(*received_at, packet.rtp_timestamp);
+            self.jitter.arrive(*received_at, packet.rtp_timestamp, packet.ssrc);
         }
         // A negative RTT has no place in a histogram; it is counted, and the verdict knows of it.
         let Ok(rtt) = u64::try_from(packet.rtt) else { return };
@@ -364,6 +389,7 @@ impl StreamReceiver {
         let (losses, stamps) = self.attribution.finish();
         StreamReport {
             jitter: self.jitter.value(),
+            jitter_max: self.jitter.largest(),
             losses,
             stamps,
             medians: self.medians.finish(),
@@ -393,12 +419,12 @@ mod tests {
             shared_clock: true,
             lost_after: Duration::from_secs(2),
         };
-        let mut sender = StreamSender::new(KEY, 0, 9, Codec::Pcmu, 0, PTIME);
+        let mut sender = StreamSender::new(KEY, 0, 9, Format::of(Codec::Pcmu, PTIME));
         let packets: Vec<_> = (0..sent)
             .map(|n| sender.packet(rules.epoch + PTIME * n, rules.epoch + PTIME * n).to_vec())
             .collect();
         let (mut stream, mut tally) =
-            (StreamReceiver::new(rules, 0, Class::Call, rules.epoch), ReceiveTally::new(rules));
+            (StreamReceiver::new(rules, 0, Class::Call, Format::of(Codec::Pcmu, PTIME), rules.epoch), ReceiveTally::new(rules));
         let now = rules.epoch + PTIME * sent;
         for n in arrivals {
             stream.receive(&packets[*n], now, now, &Window::default(), &mut tally);
@@ -420,7 +446,7 @@ mod tests {
     fn silences_are_noted_and_only_what_was_heard_can_die() {
         let (mut stream, mut tally, now) = play(0, &[]);
         assert!(!stream.is_dead(now + Duration::from_secs(60), Duration::from_secs(5), now), "never heard");
-        let mut sender = StreamSender::new(KEY, 0, 9, Codec::Pcmu, 0, PTIME);
+        let mut sender = StreamSender::new(KEY, 0, 9, Format::of(Codec::Pcmu, PTIME));
         for ms in [0, 20, 40, 1040, 1060, 1540, 1560] {
             let at = now + Duration::from_millis(ms);
             let packet = sender.packet(at, at).to_vec();

@@ -49,6 +49,12 @@ impl<T> Wheel<T> {
         self.keys[emptiest].push(key);
     }
 
+    /// The stream of this key.
+    pub fn get_mut(&mut self, key: u32) -> Option<&mut T> {
+        let (slot, place) = *self.places.get(&key)?;
+        self.slots[slot].get_mut(place)
+    }
+
     /// Takes out the stream of this key.
     pub fn remove(&mut self, key: u32) -> Option<T> {
         let (slot, place) = self.places.remove(&key)?;

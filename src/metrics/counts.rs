@@ -168,7 +168,7 @@ pub(super) static SERVICE_COUNTS: [Definition; 7] = [
 ];
 
 #[rustfmt::skip]
-pub(super) static TRAFFIC: [Definition; 31] = [
+pub(super) static TRAFFIC: [Definition; 39] = [
     record(Traffic, "packets.sent", Count, "probes sent in the measured window", |f| number(f.sent))
         .by_stage(true),
     packets(Traffic, "packets.received", Count, "of these, distinct probes back within lost_after",
@@ -228,6 +228,22 @@ pub(super) static TRAFFIC: [Definition; 31] = [
         |f| number(f.seen(|c| c.late_echoes))),
     packets(Traffic, "strangers.count", Count, "datagrams that belong to no packet of their call, all phases",
         |f| number(f.seen(|c| c.strangers))),
+    packets(Traffic, "elsewhere.count", Count,
+        "datagrams of far ends from another address than their SDP names, measured, all phases",
+        |f| number(f.seen(|c| c.elsewhere))),
+    packets(Traffic, "elsewhere.refused_count", Count,
+        "packets of calls from there, refused by media.source = \"sdp\", all phases",
+        |f| number(f.seen(|c| c.refused))),
+    packets(Traffic, "rtcp.count", Count, "RTCP on the port of RTP, all phases", |f| number(f.seen(|c| c.rtcp))),
+    packets(Traffic, "comfort_noise.count", Count, "comfort noise from far ends (RFC 3389), all phases",
+        |f| number(f.seen(|c| c.comfort_noise))),
+    packets(Traffic, "telephone_events.count", Count, "telephone events from far ends (RFC 4733), all phases",
+        |f| number(f.seen(|c| c.telephone_events))),
+    packets(Traffic, "stun.count", Count, "STUN on the port of RTP, all phases", |f| number(f.seen(|c| c.stun))),
+    packets(Traffic, "empty_rtp.count", Count, "RTP without payload, all phases",
+        |f| number(f.seen(|c| c.empty_rtp))),
+    packets(Traffic, "other_payload.count", Count, "RTP of a payload type that was not agreed, all phases",
+        |f| number(f.seen(|c| c.other_payload))),
     packets(Traffic, "jitter.max", Ms, "largest interarrival jitter of any call at its end (RFC 3550 A.8)",
         |f| f.largest(|c| Some(c.jitter_ms?.as_ms()))),
     packets(Drift, "drift.max", MsPerMinute, "steepest rise of any call's per-second median RTT (Theil-Sen)",

@@ -70,15 +70,11 @@ pub fn receive_buffer(socket: &UdpSocket) -> io::Result<usize> {
     Ok(SockRef::from(socket).recv_buffer_size()? / 2)
 }
 
-/// Fixes the peer, and throws away what had come before that: whoever knows the port can have sent
-/// it. Returns how many datagrams of others there were; nothing of theirs comes any more.
-///
-/// # Errors
-/// Errors of connect(2).
-pub fn connect_afresh(socket: &UdpSocket, peer: SocketAddr) -> io::Result<u64> {
-    // More than any buffer holds; only the peer itself can send meanwhile, and is not waited for.
-    const ROUNDS: usize = 1024;
-    socket.connect(peer)?;
+/// Throws away what has come, and returns how many datagrams of it were not the peer's: whoever knows the port can
+/// have sent them.
+pub fn flush(socket: &UdpSocket, peer: SocketAddr) -> u64 {
+    // As many as a buffer of the largest size in use holds, if nothing is in them; a flood is not waited for.
+    const ROUNDS: usize = 64;
     let mut batch = Batch::new(16, 1);
     let mut others = 0;
     for _ in 0..ROUNDS {
@@ -86,7 +82,24 @@ pub fn connect_afresh(socket: &UdpSocket, peer: SocketAddr) -> io::Result<u64> {
             break;
         }
     }
-    Ok(others)
+    others
+}
+
+/// Undoes connect(2): datagrams of everybody are received again. A socket that was bound to port 0 gets another port
+/// by that; one that was bound by number keeps its own, and everything that lies in it.
+///
+/// # Errors
+/// Errors of connect(2).
+pub fn disconnect(socket: &UdpSocket) -> io::Result<()> {
+    // SAFETY: all-zero is a valid value of this C struct.
+    let mut nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
+    nobody.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+    let len = size_of_val(&nobody) as libc::socklen_t;
+    // SAFETY: the pointer and the length are those of a live struct.
+    match unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, len) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// One received datagram.
@@ -262,6 +275,43 @@ mod tests {
         }
         assert_eq!(batch.receive(&b, |_| {}).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(batch.unstamped(), 0);
+    }
+
+    #[test]
+    fn a_connected_socket_hears_its_peer_alone_sends_to_anybody_and_is_opened_again() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let bind = |address| bind_stamped(address, 1 << 16).unwrap();
+        let (peer, other) = (bind(any), bind(any));
+        // By number, as the calls' are.
+        let free = UdpSocket::bind(any).unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let socket = bind(address);
+        let heard = || {
+            let (mut batch, mut from) = (Batch::new(8, 16), Vec::new());
+            let _ = batch.receive(&socket, |datagram| from.push(datagram.from.port()));
+            from
+        };
+        let all_send = || {
+            peer.send_to(b"x", address).unwrap();
+            let _ = other.send_to(b"x", address);
+        };
+        let [at_peer, at_other] = [&peer, &other].map(|socket| socket.local_addr().unwrap());
+        all_send();
+        all_send();
+        assert_eq!((flush(&socket, at_peer), heard()), (2, vec![]));
+        socket.connect(at_peer).unwrap();
+        all_send();
+        assert_eq!(heard(), [at_peer.port()]);
+        socket.send_to(b"y", at_other).unwrap();
+        let mut batch = Batch::new(8, 16);
+        assert_eq!(batch.receive(&other, |datagram| assert_eq!(datagram.from, address)).unwrap(), 1);
+        all_send();
+        disconnect(&socket).unwrap();
+        all_send();
+        assert_eq!(socket.local_addr().unwrap(), address);
+        assert_eq!(heard(), [at_peer.port(), at_peer.port(), at_other.port()]);
+        socket.send_to(b"z", at_peer).unwrap();
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The record of one attempted call: a row of `calls.csv`.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
@@ -148,6 +150,39 @@ pub struct CallRecord {
     pub late_echoes: u64,
     /// Datagrams that belong to no packet of this call, over the whole call.
     pub strangers: u64,
+    /// RTCP on the port of RTP, over the whole call.
+    #[serde(default)]
+    pub rtcp: u64,
+    /// Comfort noise (RFC 3389), over the whole call.
+    #[serde(default)]
+    pub comfort_noise: u64,
+    /// Telephone events (RFC 4733), over the whole call.
+    #[serde(default)]
+    pub telephone_events: u64,
+    /// STUN on the media port, over the whole call.
+    #[serde(default)]
+    pub stun: u64,
+    /// RTP without payload, over the whole call.
+    #[serde(default)]
+    pub empty_rtp: u64,
+    /// RTP of a payload type that was not agreed, over the whole call.
+    #[serde(default)]
+    pub other_payload: u64,
+    /// Payload type of the first of these.
+    #[serde(default)]
+    pub other_payload_type: Option<u8>,
+    /// Address that the far end's SDP names for media.
+    #[serde(default)]
+    pub media_address: Option<SocketAddr>,
+    /// Address that the call's packets came from: the first elsewhere than the SDP said then, where there was one.
+    #[serde(default)]
+    pub heard_from: Option<SocketAddr>,
+    /// Datagrams of the far end's from elsewhere than its SDP says, over the whole call; they are measured.
+    #[serde(default)]
+    pub elsewhere: u64,
+    /// Packets of this call from elsewhere than the SDP says, refused by `media.source = "sdp"`.
+    #[serde(default)]
+    pub refused: u64,
     /// Smallest RTT of the whole call; lateness is anchored on it.
     pub rtt_min_ms: Option<Ns>,
     /// Median RTT, to 3 digits; `lost` where it falls among the lost, empty where nothing was sent.
@@ -160,6 +195,9 @@ pub struct CallRecord {
     pub rtt_max_ms: Option<Ns>,
     /// Interarrival jitter at the call's end (RFC 3550 A.8).
     pub jitter_ms: Option<Ns>,
+    /// The largest that it was during the call.
+    #[serde(default)]
+    pub jitter_max_ms: Option<Ns>,
     /// Slope of the per-second median RTT over the call (Theil–Sen), in ms per minute.
     pub drift_ms_per_min: Option<f64>,
     /// Median RTT of the last minute less that of the first, in ms.

@@ -73,7 +73,7 @@ pub struct FirstCall {
     pub realm: String,
     /// Address that the answer's SDP wants media sent to.
     pub media: String,
-    /// Address that its last echo came from; empty where none came, or packets were impaired on purpose.
+    /// Address that its packets came from, the first other than the SDP's where there was one; empty where none came.
     pub heard_from: String,
     /// RTP payload type of the answer's SDP.
     pub payload_type: Option<u8>,

@@ -1,11 +1,10 @@
 //! RTP packets (RFC 3550 section 5.1): building one stream's packets in place, reading arrivals.
 
-use std::time::Duration;
-
 use rtp_rs::{RtpPacketBuilder, RtpReader};
 
+use super::Format;
+use super::kind::{Extra, Kind};
 use super::probe::{Probe, ProbeError, RunKey};
-use super::{Codec, samples_per_packet};
 use crate::stamp::Stamp;
 
 /// Bytes of an RTP header without CSRCs and extension.
@@ -18,25 +17,17 @@ pub struct StreamSender {
     call_id: u32,
     ssrc: u32,
     payload_type: u8,
-    samples: u32,
+    ticks: u32,
     next: u32,
     buffer: Box<[u8]>,
 }
 
 impl StreamSender {
-    /// A stream whose packets hold `ptime` of `codec`, under the payload type that the peer asked for;
-    /// numbering starts at 0.
-    pub fn new(
-        key: RunKey,
-        call_id: u32,
-        ssrc: u32,
-        codec: Codec,
-        payload_type: u8,
-        ptime: Duration,
-    ) -> Self {
-        let samples = samples_per_packet(ptime);
-        let buffer = vec![codec.silence(); HEADER_LEN + samples].into_boxed_slice();
-        StreamSender { key, call_id, ssrc, payload_type, samples: samples as u32, next: 0, buffer }
+    /// A stream in a format; numbering starts at 0.
+    pub fn new(key: RunKey, call_id: u32, ssrc: u32, format: Format) -> Self {
+        let buffer = vec![format.codec.silence(); HEADER_LEN + format.payload_len()].into_boxed_slice();
+        let (payload_type, ticks) = (format.payload_type, format.ticks());
+        StreamSender { key, call_id, ssrc, payload_type, ticks, next: 0, buffer }
     }
 
     /// Packets built so far.
@@ -50,7 +41,7 @@ impl StreamSender {
             .payload_type(self.payload_type)
             .marked(self.next == 0)
             .sequence((self.next as u16).into())
-            .timestamp(self.next.wrapping_mul(self.samples))
+            .timestamp(self.next.wrapping_mul(self.ticks))
             .ssrc(self.ssrc);
         header.build_into_unchecked(&mut self.buffer[..HEADER_LEN]);
         let probe = Probe {
@@ -70,63 +61,109 @@ impl StreamSender {
 /// Kind of a datagram that arrived on a call's RTP port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Incoming {
-    /// RTP with a whole probe of this run.
+    /// RTP with a whole probe of this run, under whatever payload type.
     Probe {
         /// The probe.
         probe: Probe,
         /// The packet's own RTP timestamp, for interarrival jitter.
         rtp_timestamp: u32,
+        /// Source that numbers and stamps the packets.
+        ssrc: u32,
     },
-    /// RTP whose payload holds no probe, or a damaged one.
+    /// RTP of the agreed payload type that holds no probe, or RTP with a damaged one.
     Corrupted,
     /// RTP with a whole probe under the run's name that the run has not signed: made or changed by the far end.
     Forged,
-    /// RTP with a whole probe of another run or call, or no RTP at all.
+    /// No audio, and nothing wrong.
+    Extra(Extra),
+    /// RTP with a whole probe of another run or call, or nothing that belongs on a media port.
     Stranger,
 }
 
-/// Reads a datagram that arrived for `call_id` of the run of `key`.
-pub fn read(datagram: &[u8], key: &RunKey, call_id: u32) -> Incoming {
-    let Ok(rtp) = RtpReader::new(datagram) else {
-        return Incoming::Stranger;
-    };
-    match Probe::read(rtp.payload()) {
-        Ok(probe) if probe.run_id != key.run_id => Incoming::Stranger,
-        Ok(_) if !key.has_signed(rtp.payload()) => Incoming::Forged,
-        Ok(probe) if probe.call_id == call_id => Incoming::Probe { probe, rtp_timestamp: rtp.timestamp() },
-        Ok(_) => Incoming::Stranger,
-        Err(ProbeError::NotAProbe | ProbeError::Damaged) => Incoming::Corrupted,
+/// Reads a datagram that arrived for `call_id` of the run of `key`, a call whose media are in `format`.
+pub fn read(datagram: &[u8], format: &Format, key: &RunKey, call_id: u32) -> Incoming {
+    let rtp = RtpReader::new(datagram);
+    let probe = rtp.as_ref().map_or(Err(ProbeError::NotAProbe), |rtp| Probe::read(rtp.payload()));
+    match (rtp, probe) {
+        (Ok(_), Ok(probe)) if probe.run_id != key.run_id => Incoming::Stranger,
+        (Ok(rtp), Ok(_)) if !key.has_signed(rtp.payload()) => Incoming::Forged,
+        (Ok(rtp), Ok(probe)) if probe.call_id == call_id => {
+            Incoming::Probe { probe, rtp_timestamp: rtp.timestamp(), ssrc: rtp.ssrc() }
+        }
+        (_, Ok(_)) => Incoming::Stranger,
+        (_, Err(ProbeError::Damaged)) => Incoming::Corrupted,
+        (_, Err(ProbeError::NotAProbe)) => match Kind::of(datagram, format) {
+            Kind::Media => Incoming::Corrupted,
+            Kind::Extra(extra) => Incoming::Extra(extra),
+            Kind::Other => Incoming::Stranger,
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtp::Codec;
     use crate::rtp::probe::PROBE_LEN;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     const KEY: RunKey = RunKey::new(7, [1; 16]);
+    const FORMAT: Format = Format::of(Codec::Pcma, Duration::from_millis(20));
 
     #[test]
     fn a_packet_is_plain_g711_rtp_with_a_probe_inside() {
-        let mut sender = StreamSender::new(KEY, 3, 0xABCD, Codec::Pcma, 8, Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, 3, 0xABCD, FORMAT);
         sender.packet(Stamp::from_ns(10), Stamp::from_ns(11));
         let bytes = sender.packet(Stamp::from_ns(20), Stamp::from_ns(21)).to_vec();
         let rtp = RtpReader::new(&bytes).unwrap();
         assert_eq!((rtp.payload_type(), rtp.payload().len(), rtp.mark()), (8, 160, false));
         assert_eq!((u16::from(rtp.sequence_number()), rtp.timestamp(), rtp.ssrc()), (1, 160, 0xABCD));
         assert!(rtp.payload()[PROBE_LEN..].iter().all(|b| *b == 0xD5));
-        let Incoming::Probe { probe, rtp_timestamp: 160 } = read(&bytes, &KEY, 3) else { panic!("a probe") };
+        let Incoming::Probe { probe, rtp_timestamp: 160, ssrc: 0xABCD } = read(&bytes, &FORMAT, &KEY, 3) else {
+            panic!("a probe")
+        };
         assert_eq!((probe.seq, probe.intended_at.as_ns(), probe.sent_at.as_ns()), (1, 20, 21));
-        assert_eq!(read(&bytes, &RunKey::new(8, [1; 16]), 3), Incoming::Stranger);
-        assert_eq!(read(&bytes, &KEY, 4), Incoming::Stranger);
-        assert_eq!(read(&bytes, &RunKey::new(7, [2; 16]), 3), Incoming::Forged);
+        assert_eq!(read(&bytes, &FORMAT, &RunKey::new(8, [1; 16]), 3), Incoming::Stranger);
+        assert_eq!(read(&bytes, &FORMAT, &KEY, 4), Incoming::Stranger);
+        assert_eq!(read(&bytes, &FORMAT, &RunKey::new(7, [2; 16]), 3), Incoming::Forged);
+    }
+
+    #[test]
+    fn a_probe_is_one_under_any_payload_type_and_behind_any_header() {
+        let mut sender = StreamSender::new(KEY, 3, 9, FORMAT);
+        let plain = sender.packet(Stamp::from_ns(10), Stamp::from_ns(11)).to_vec();
+        let payload = &plain[HEADER_LEN..];
+        let with = |first: u8, kind: u8, between: &[u8], behind: &[u8]| {
+            let mut bytes = [&plain[..HEADER_LEN], between, payload, behind].concat();
+            (bytes[0], bytes[1]) = (first, kind);
+            read(&bytes, &FORMAT, &KEY, 3)
+        };
+        for (first, kind, between, behind) in [
+            (0x80, 0x80, &[][..], &[][..]),
+            (0x80, 13, &[], &[]),
+            (0x80, 101, &[], &[]),
+            // Two contributing sources; an extension; padding.
+            (0x82, 8, &[1; 8], &[]),
+            (0x90, 8, &[0xBE, 0xDE, 0, 1, 0x10, 1, 0, 0], &[]),
+            (0xA0, 8, &[], &[0, 0, 0, 4]),
+        ] {
+            let incoming = with(first, kind, between, behind);
+            assert!(matches!(incoming, Incoming::Probe { .. }), "{first:x} {kind}: {incoming:?}");
+        }
+        let mut damaged = plain.clone();
+        (damaged[1], damaged[HEADER_LEN + 20]) = (101, damaged[HEADER_LEN + 20] ^ 1);
+        assert_eq!(read(&damaged, &FORMAT, &KEY, 3), Incoming::Corrupted);
+        damaged[HEADER_LEN] ^= 1;
+        assert_eq!(read(&damaged, &FORMAT, &KEY, 3), Incoming::Extra(Extra::OtherPayload(101)));
+        damaged[1] = 8;
+        assert_eq!(read(&damaged, &FORMAT, &KEY, 3), Incoming::Corrupted);
     }
 
     proptest! {
         #[test]
         fn no_datagram_is_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let probed = matches!(read(&bytes, &KEY, 1), Incoming::Probe { .. });
+            let probed = matches!(read(&bytes, &FORMAT, &KEY, 1), Incoming::Probe { .. });
             prop_assert!(!probed);
         }
     }

@@ -123,12 +123,13 @@ fn question(datagram: &[u8]) -> Option<(RtpReader<'_>, Option<Probe>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Codec;
+    use super::super::{Codec, Format};
     use super::super::packet::{Incoming, StreamSender, read};
     use super::super::probe::RunKey;
     use super::*;
 
     const KEY: RunKey = RunKey::new(1, [1; 16]);
+    const FORMAT: Format = Format::of(Codec::Pcmu, std::time::Duration::from_millis(20));
 
     fn at(ns: u64) -> Stamp {
         Stamp::from_ns(ns)
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_probe_comes_back_with_stamps_counts_and_gaps() {
-        let mut sender = StreamSender::new(KEY, 2, 3, Codec::Pcmu, 0, std::time::Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, 2, 3, FORMAT);
         let packets: Vec<_> = (0..4).map(|n| sender.packet(at(n), at(n)).to_vec()).collect();
         let mut reflector = StreamReflector::new(99);
         let mut answer = [0; 200];
@@ -144,7 +145,7 @@ mod tests {
         for n in [0usize, 1, 3, 3] {
             let (len, kind) = reflector.reflect(&packets[n], at(50), || at(60), &mut answer).unwrap();
             assert_eq!((len, kind), (packets[n].len(), Reflected::Probe));
-            last = Some(read(&answer[..len], &KEY, 2));
+            last = Some(read(&answer[..len], &FORMAT, &KEY, 2));
         }
         let Some(Incoming::Probe { probe, .. }) = last else { panic!("a probe") };
         let reflection = probe.reflection.unwrap();
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_is_answered_later_is_counted_when_it_arrives() {
-        let mut sender = StreamSender::new(KEY, 2, 3, Codec::Pcmu, 0, std::time::Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, 2, 3, FORMAT);
         let packets: Vec<_> = (0..2).map(|n| sender.packet(at(n), at(n)).to_vec()).collect();
         let (mut reflector, mut elsewhere) = (StreamReflector::new(9), StreamReflector::new(7));
         assert_ne!(reflector.arrive(&packets[0]), reflector.arrive(&packets[1]));
@@ -165,7 +166,7 @@ mod tests {
         let (len, _) = elsewhere.reflect(&packets[0], at(70), || at(80), &mut there).unwrap();
         let (len, kind) = reflector.answer(&there[..len], at(50), || at(90), &mut answer).unwrap();
         assert_eq!(kind, Reflected::Probe);
-        let Incoming::Probe { probe, .. } = read(&answer[..len], &KEY, 2) else { panic!("a probe") };
+        let Incoming::Probe { probe, .. } = read(&answer[..len], &FORMAT, &KEY, 2) else { panic!("a probe") };
         let reflection = probe.reflection.unwrap();
         assert_eq!((reflection.in_at, reflection.out_at, reflection.received), (at(50), at(90), 2));
         assert_eq!(reflector.expected_and_received(), (2, 2));

@@ -9,7 +9,7 @@ use super::{
     ServiceMode, Sip,
 };
 use crate::gate::Limits;
-use crate::rtp::Codec;
+use crate::rtp::{Codec, MediaSource};
 use crate::search::{Kind, Settings};
 use crate::values::{Percent, PortRange, Ramp, Rate, Realtime, Span};
 
@@ -108,6 +108,8 @@ impl Default for Media {
             // 5,000 even ports above the service's; they lie in the kernel's usual ephemeral range,
             // so ports that others hold are passed over.
             ports: PortRange { from: 40_000, to: 49_998 },
+            // As phones and gateways do: nobody but the far end can have the call's own packets.
+            source: MediaSource::Any,
         }
     }
 }

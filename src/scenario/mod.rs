@@ -42,7 +42,7 @@ pub use search::too_few;
 pub use stage::{MOST_STAGES, Planned, Stage};
 
 use crate::gate::Limits;
-use crate::rtp::Codec;
+use crate::rtp::{Codec, MediaSource};
 use crate::search::Settings;
 
 /// A scenario of `loadtest run`: which calls to place, against what, and what the run must hold to pass.
@@ -233,6 +233,10 @@ pub struct Media {
     pub phase: Phasing,
     /// The driver's RTP ports, one even port a call.
     pub ports: PortRange,
+    /// Sources whose packets count. `"any"`: the address that the far end's SDP names, or another one (a NAT, a proxy) from
+    /// which the call's own packets come back, which the report names; `"sdp"`: the SDP's alone, and packets from
+    /// elsewhere are refused and counted.
+    pub source: MediaSource,
 }
 
 /// `[driver]`

@@ -401,13 +401,14 @@ fn send_answer(next: Next, stream: &mut Stream, asterisk: &UdpSocket, answer: &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::Codec;
+    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::{Incoming, StreamSender, read};
     use crate::rtp::probe::RunKey;
     use std::net::{Ipv4Addr, UdpSocket};
     use tokio::sync::mpsc::unbounded_channel;
 
     const KEY: RunKey = RunKey::new(1, [1; 16]);
+    const FORMAT: Format = Format::of(Codec::Pcmu, Duration::from_millis(20));
 
     fn bound() -> (Sockets, SocketAddr) {
         let sockets = Sockets::bind((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
@@ -438,7 +439,7 @@ mod tests {
         reflector.add(address.port(), sockets, 7);
         reflector.connect(address.port(), asterisk.local_addr().unwrap());
         // A connected socket refuses strangers in the kernel; wait until it is one.
-        let mut sender = StreamSender::new(KEY, 2, 3, Codec::Pcmu, 0, Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, 2, 3, FORMAT);
         let mut buffer = [0; 300];
         asterisk.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let warm = (0..100).find_map(|_| {
@@ -454,7 +455,7 @@ mod tests {
         let mut seen = 0;
         while seen < 3 {
             let len = asterisk.recv(&mut buffer).unwrap();
-            if let Incoming::Probe { probe, .. } = read(&buffer[..len], &KEY, 2) {
+            if let Incoming::Probe { probe, .. } = read(&buffer[..len], &FORMAT, &KEY, 2) {
                 let reflection = probe.reflection.unwrap();
                 assert!(before <= reflection.in_at && reflection.in_at <= reflection.out_at);
                 seen += 1;

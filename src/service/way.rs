@@ -177,12 +177,13 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::Codec;
+    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::{Incoming, StreamSender, read};
     use crate::rtp::probe::RunKey;
     use std::time::Duration;
 
     const KEY: RunKey = RunKey::new(1, [1; 16]);
+    const FORMAT: Format = Format::of(Codec::Pcmu, Duration::from_millis(20));
     const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5000);
 
     fn at(ms: u64) -> Stamp {
@@ -198,14 +199,14 @@ mod tests {
     }
 
     fn probe() -> Vec<u8> {
-        let mut sender = StreamSender::new(KEY, 2, 3, Codec::Pcmu, 0, Duration::from_millis(20));
+        let mut sender = StreamSender::new(KEY, 2, 3, FORMAT);
         sender.packet(at(0), at(0)).to_vec()
     }
 
     /// The service's two stamps in an answer.
     fn stamps(answer: &[u8], next: Next) -> (Stamp, Stamp) {
         let Next::Answer(len) = next else { panic!("{next:?}") };
-        let Incoming::Probe { probe, .. } = read(&answer[..len], &KEY, 2) else { panic!("no probe") };
+        let Incoming::Probe { probe, .. } = read(&answer[..len], &FORMAT, &KEY, 2) else { panic!("no probe") };
         let reflection = probe.reflection.unwrap();
         (reflection.in_at, reflection.out_at)
     }

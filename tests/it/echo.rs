@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use loadtest::clock;
 use loadtest::echo::{EchoServer, MOST_STREAMS_OF_SOCKET};
-use loadtest::rtp::Codec;
+use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{Incoming, StreamSender, read};
 use loadtest::rtp::probe::RunKey;
 use nix::sys::signal::{Signal, kill};
@@ -19,7 +19,7 @@ use rtp_rs::{RtpPacketBuilder, RtpReader};
 use crate::harness::{PATIENCE, program};
 
 const RUN: RunKey = RunKey::new(0x5EED, [1; 16]);
-const PTIME: Duration = Duration::from_millis(20);
+const FORMAT: Format = Format::of(Codec::Pcmu, Duration::from_millis(20));
 /// Long enough for an answer that is not there to have come.
 const SILENCE: Duration = Duration::from_millis(200);
 
@@ -74,7 +74,7 @@ fn socket() -> UdpSocket {
 }
 
 fn stream(call_id: u32) -> StreamSender {
-    StreamSender::new(RUN, call_id, 77, Codec::Pcmu, 0, PTIME)
+    StreamSender::new(RUN, call_id, 77, FORMAT)
 }
 
 fn plain(ssrc: u32, number: u16) -> Vec<u8> {
@@ -94,7 +94,7 @@ fn probe_comes_back(socket: &UdpSocket, echo: SocketAddr, sender: &mut StreamSen
     socket.send_to(sender.packet(sent_at, sent_at), echo).unwrap();
     let answer = receive(socket).expect("an answer");
     let back_at = clock::now();
-    let Incoming::Probe { probe, .. } = read(&answer, &RUN, call_id) else { panic!("not a probe of ours") };
+    let Incoming::Probe { probe, .. } = read(&answer, &FORMAT, &RUN, call_id) else { panic!("not a probe of ours") };
     let reflection = probe.reflection.expect("a reflection");
     assert!(sent_at <= reflection.in_at && reflection.in_at <= reflection.out_at);
     assert!(reflection.out_at <= back_at);

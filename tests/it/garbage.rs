@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::harness::{Place, ends_with, rows, start_until};
 use loadtest::clock::{self, Timeline};
-use loadtest::rtp::Codec;
+use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::StreamSender;
 use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::sip::{Message, parse};
@@ -26,9 +26,9 @@ const PTIME: Duration = Duration::from_millis(20);
 const PAYLOAD: usize = 12;
 
 /// A packet with a probe of the call `call` of the run `run`.
-fn probe(run: u32, call: u32) -> Vec<u8> {
+pub fn probe(run: u32, call: u32) -> Vec<u8> {
     let now = clock::now();
-    StreamSender::new(RunKey::new(run, [0; 16]), call, 1, Codec::Pcmu, 0, PTIME).packet(now, now).to_vec()
+    StreamSender::new(RunKey::new(run, [0; 16]), call, 1, Format::of(Codec::Pcmu, PTIME)).packet(now, now).to_vec()
 }
 
 fn pause(time: Duration) {
@@ -249,7 +249,7 @@ impl Drop for FarEnd {
     }
 }
 
-fn answer(request: &Message, from: SocketAddr, code: u16, reason: &str, sdp: &str) -> Vec<u8> {
+pub fn answer(request: &Message, from: SocketAddr, code: u16, reason: &str, sdp: &str) -> Vec<u8> {
     let (via, from_header, call_id, cseq) =
         (request.via(), request.from(), request.call_id(), request.cseq());
     let copied = format!(
@@ -268,7 +268,7 @@ fn answer(request: &Message, from: SocketAddr, code: u16, reason: &str, sdp: &st
     .into_bytes()
 }
 
-fn description(media: SocketAddr) -> String {
+pub fn description(media: SocketAddr) -> String {
     format!(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
         media.port()
@@ -342,7 +342,7 @@ fn what_came_before_the_answer_is_a_strangers_and_takes_no_room() {
 }
 
 /// The probe of a packet, changed and sealed again by somebody who does not know the run's secret.
-fn forged(packet: &[u8], change: impl FnOnce(&mut Probe)) -> Vec<u8> {
+pub fn forged(packet: &[u8], change: impl FnOnce(&mut Probe)) -> Vec<u8> {
     let mut packet = packet.to_vec();
     let mut probe = Probe::read(&packet[PAYLOAD..]).expect("a probe");
     change(&mut probe);

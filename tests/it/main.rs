@@ -20,6 +20,7 @@ mod files;
 mod garbage;
 mod instrument;
 mod messages;
+mod odd_media;
 mod outputs;
 mod own_service;
 mod page;

@@ -14,7 +14,7 @@ use loadtest::metrics::{Summary, summarize};
 use loadtest::record::{
     CallRecord, Ending, Environment, FORMAT_VERSION, Phase, Run, SecondRecord, StageRecord,
 };
-use loadtest::rtp::Codec;
+use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::StreamSender;
 use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::rtp::reflector::StreamReflector;
@@ -149,9 +149,9 @@ fn stream(class: Class, id: u32) -> Stream {
     let rules = rules();
     Stream {
         class,
-        sender: StreamSender::new(rules.key, id, id, Codec::Pcmu, 0, PTIME),
+        sender: StreamSender::new(rules.key, id, id, Format::of(Codec::Pcmu, PTIME)),
         sent: StreamSent::default(),
-        receiver: StreamReceiver::new(rules, id, class, rules.epoch),
+        receiver: StreamReceiver::new(rules, id, class, Format::of(Codec::Pcmu, PTIME), rules.epoch),
         reflector: StreamReflector::new(1000 + id),
         number: 0,
         trips: Vec::new(),

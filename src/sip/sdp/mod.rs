@@ -16,7 +16,7 @@ pub use self::lenient::MOST_STREAMS;
 use self::write::OfferedLine;
 use super::grammar::is_one_host;
 use super::parse::excerpt;
-use crate::rtp::{Codec, SAMPLE_RATE};
+use crate::rtp::Codec;
 
 /// Directions of a stream (RFC 8866 6.7), from the describing side's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Display, IntoStaticStr, VariantArray)]
@@ -351,7 +351,7 @@ impl Stream {
 fn is_mapping_of(encoding: &str, codec: Codec) -> bool {
     let mut parts = encoding.split('/');
     parts.next().is_some_and(|name| name.trim().eq_ignore_ascii_case(codec.name()))
-        && parts.next().and_then(|rate| rate.trim().parse().ok()) == Some(SAMPLE_RATE)
+        && parts.next().and_then(|rate| rate.trim().parse().ok()) == Some(codec.clock_hz())
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use super::{Choice, LocalMedia, MediaDirection, Proto, Stream};
-use crate::rtp::SAMPLE_RATE;
 
 /// Longest word of a refused stream that is repeated; `application` and `UDP/TLS/RTP/SAVPF` are the longest known.
 const MOST_WORD: usize = 32;
@@ -70,10 +69,11 @@ impl LocalMedia {
     fn stream(&self, proto: &Proto, payload_type: u8, direction: MediaDirection) -> String {
         let LocalMedia { rtp_port, codec, ptime_ms, .. } = self;
         format!(
-            "m=audio {rtp_port} {} {payload_type}\r\na=rtpmap:{payload_type} {}/{SAMPLE_RATE}\r\na=ptime:{ptime_ms}\r\n\
+            "m=audio {rtp_port} {} {payload_type}\r\na=rtpmap:{payload_type} {}/{}\r\na=ptime:{ptime_ms}\r\n\
              a={direction}\r\n",
             proto.name(),
-            codec.name()
+            codec.name(),
+            codec.clock_hz()
         )
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use loadtest::asterisk::Managed;
 use loadtest::clock;
-use loadtest::rtp::Codec;
+use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{Incoming, StreamSender, read};
 use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::sip::Method;
@@ -146,7 +146,8 @@ impl Caller {
     /// after all are back, or for [`SILENCE`] where some are not.
     pub async fn talk(&self, hold: Duration, codec: Codec) -> Echo {
         let ptime = Duration::from_millis(20);
-        let mut sender = StreamSender::new(RUN, self.id, self.id, codec, codec.payload_type(), ptime);
+        let format = Format::of(codec, ptime);
+        let mut sender = StreamSender::new(RUN, self.id, self.id, format);
         let mut echo = Echo::default();
         let mut ticks = interval(ptime);
         // A test that was kept waiting does not send at once what it is behind with.
@@ -157,12 +158,12 @@ impl Caller {
             tokio::select! {
                 // Reads first, so that no wait of the test's own passes for silence.
                 biased;
-                Ok((len, _)) = self.rtp.recv_from(&mut buffer) => match read(&buffer[..len], &RUN, self.id) {
+                Ok((len, _)) = self.rtp.recv_from(&mut buffer) => match read(&buffer[..len], &format, &RUN, self.id) {
                     Incoming::Probe { probe, .. } => {
                         echo.rtt.push(clock::now().since(probe.sent_at));
                         echo.probes.push(probe);
                     }
-                    Incoming::Corrupted | Incoming::Forged | Incoming::Stranger => echo.other += 1,
+                    _ => echo.other += 1,
                 },
                 _ = ticks.tick(), if echo.sent < total => {
                     let now = clock::now();
