@@ -24,6 +24,7 @@ mod odd_media;
 mod outputs;
 mod own_service;
 mod page;
+mod read_only;
 mod report;
 mod run;
 mod search;
