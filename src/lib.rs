@@ -10,6 +10,7 @@
 mod analysis;
 pub mod ari;
 pub mod asterisk;
+mod capture;
 mod child;
 pub mod cli;
 pub mod clock;

@@ -10,8 +10,10 @@ use super::lane::LaneConfig;
 use super::media::{CallMedia, Media, RECEIVE_BUFFER};
 use super::reach::Reach;
 use super::sip_socket::SipSocket;
+use super::tape::Taping;
 use super::trace::Trace;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
+use crate::capture;
 use crate::clock::{self, Timeline};
 use crate::echo::EchoServer;
 use crate::load::{self, Agent, AgentOutput, Count, Input, Output};
@@ -55,6 +57,8 @@ struct LoadIo<'a> {
     suppressed_because: String,
     /// The first call, for the diagnosis.
     trace: Trace,
+    /// Messages and packets of calls that are kept.
+    taping: Taping,
     /// Nanoseconds by which the wall clock has been set since the start.
     step_ns: i64,
     /// The furthest that it has been set away from where it was.
@@ -76,8 +80,7 @@ fn largest(a: i64, b: i64) -> i64 {
 
 /// True for the Call-ID of a call that the run `run_id` has placed.
 pub fn owns_call_id(run_id: u32, call_id: &str) -> bool {
-    let seed = call_id.split_once('@').map(|(seed, _)| seed).filter(|seed| seed.len() == 16);
-    seed.is_some_and(|seed| seed.starts_with(&format!("{run_id:08x}")))
+    capture::number_of(run_id, call_id).is_some()
 }
 
 /// Places the calls, and returns when the last one is over.
@@ -117,7 +120,9 @@ pub async fn run(
         dead_after: config.scenario.load.dead_after.0,
     };
     let environment = std::mem::take(&mut config.environment);
-    let media = Media::start(lane, config.watched.clone(), environment, None)?;
+    let mut media = Media::start(lane, config.watched.clone(), environment, None)?;
+    let taping;
+    (taping, media.tapes) = Taping::start(config.scenario, config.run_id, epoch, socket.local());
     let mut reach = Reach::new(config.scenario.sip.local);
     reach.add(socket.local());
     let control_echo = start_control(&config, &media, epoch, &mut reach)
@@ -126,6 +131,7 @@ pub async fn run(
     let first_call = call_id(config.run_id, 0, &socket);
     let mut load_io = LoadIo {
         trace: Trace::new(first_call, epoch),
+        taping,
         control: load::Control::new(scenario.clone(), epoch),
         agent: Agent::new(format!("{:08x}", config.run_id)),
         socket,
@@ -229,7 +235,9 @@ impl LoadIo<'_> {
     /// Takes the SIP messages that are there at `now`; returns the time up to which none is left. No timer runs
     /// out beyond that: after a stall, an answer that had come in time would find its call given up.
     fn read_sip(&mut self, now: Stamp) -> Stamp {
-        let (messages, read_until) = self.socket.receive(now, self.step_ns);
+        let LoadIo { socket, taping, .. } = self;
+        let mut tap = |at: Stamp, from: SocketAddr, bytes: &[u8]| taping.heard(at, from, bytes);
+        let (messages, read_until) = socket.receive(now, self.step_ns, &mut tap);
         for (heard, at, from) in messages {
             self.sip_read_lag = self.sip_read_lag.max(now.since(at));
             match heard {
@@ -265,7 +273,10 @@ impl LoadIo<'_> {
                 continue;
             }
             match self.agent.poll() {
-                Some(AgentOutput::Send(datagram)) => self.socket.send(&datagram),
+                Some(AgentOutput::Send(datagram)) => {
+                    self.taping.sent(self.now(), &datagram);
+                    self.socket.send(&datagram);
+                }
                 Some(AgentOutput::Signal(signal)) => self.handle(Input::Signal(signal)),
                 None => return,
             }
@@ -283,6 +294,7 @@ impl LoadIo<'_> {
                     self.media.calls.insert(call, CallMedia::new(socket, Stamp::ZERO));
                 }
                 let config = self.call_config(call, port);
+                self.taping.open(call);
                 self.agent.place(self.now(), call, config);
             }
             Output::HangUp(call) => self.agent.hang_up(self.now(), call),
@@ -384,6 +396,7 @@ impl LoadIo<'_> {
             self.ports.give_back(record.rtp_port);
             self.reach.port(record.rtp_port, false);
         }
+        self.taping.close(&record);
         self.media.book.run.calls.push(record);
     }
 
@@ -429,6 +442,8 @@ impl LoadIo<'_> {
         let heard_from = std::mem::take(&mut environment.observed.first_call.heard_from);
         environment.observed.first_call = FirstCall { heard_from, ..self.trace.first_call };
         environment.observed.unreadable = self.trace.unreadable;
+        let captured = self.taping.finish();
+        environment.observed.ladders = captured.ladders;
         environment.sip_drops = self.socket.drops;
         environment.sip_garbage = self.socket.garbage;
         environment.sip_strays = self.agent.strays();
@@ -436,6 +451,8 @@ impl LoadIo<'_> {
             epoch: self.epoch,
             suppressed_because: self.suppressed_because,
             impaired: book.impaired,
+            captures: captured.files,
+            uncaptured: captured.left_out,
             heard: self.agent.has_heard() || !environment.observed.unreadable.is_empty(),
             sip_passed_over: self.socket.passed_over,
             sip_unsent: self.socket.unsent,

@@ -8,7 +8,7 @@ use super::ranges::{
     LONGEST, LONGEST_BURST, LONGEST_DELAY, LONGEST_DELAY_PER_CALL, MOST_CALLS, SOONEST_DEAD,
 };
 use super::{
-    Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges, search, stage,
+    Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, capture, fault, ranges, search, stage,
 };
 use crate::impair::Impairment;
 use crate::values::{HostPort, Ramp, Span};
@@ -42,6 +42,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     names(scenario, &mut found);
     stage::problems(scenario, &mut found);
     fault::problems(scenario, &mut found);
+    capture::problems(&scenario.capture, &mut found);
     search::problems(scenario, &mut found);
     found
 }
