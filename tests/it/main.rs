@@ -7,6 +7,7 @@ mod abort;
 mod ari_call;
 mod asterisk;
 mod bad_input;
+mod capture;
 mod check;
 mod ci;
 mod command_line;
