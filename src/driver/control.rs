@@ -121,8 +121,8 @@ pub async fn run(
     };
     let environment = std::mem::take(&mut config.environment);
     let mut media = Media::start(lane, config.watched.clone(), environment, None)?;
-    let taping;
-    (taping, media.tapes) = Taping::start(config.scenario, config.run_id, epoch, socket.local());
+    let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, socket.local());
+    media.tapes = tapes;
     let mut reach = Reach::new(config.scenario.sip.local);
     reach.add(socket.local());
     let control_echo = start_control(&config, &media, epoch, &mut reach)
