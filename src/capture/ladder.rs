@@ -87,7 +87,10 @@ mod tests {
 
     fn shown(text: &str) -> LadderMessage {
         let at = Stamp::from_ns(2_500_000);
-        message(&SipMessage::new(at, Way::Received, "192.0.2.1:5060".parse().unwrap(), text.as_bytes()), Stamp::ZERO)
+        message(
+            &SipMessage::new(at, Way::Received, "192.0.2.1:5060".parse().unwrap(), text.as_bytes()),
+            Stamp::ZERO,
+        )
     }
 
     #[test]
@@ -125,8 +128,8 @@ mod tests {
         fn nothing_secret_gets_out(before in "[ -~]{0,20}", after in "[ -~\r\n]{0,40}") {
             let headers = format!("Authorization: Digest {before}\r\n response=\"TOPSECRET\"{after}");
             prop_assume!(!before.contains("TOPSECRET"));
-            let told = shown(&format!("INVITE x SIP/2.0\r\n{headers}\r\n\r\n"));
-            prop_assert!(!format!("{told:?}").contains("TOPSECRET"));
+            let told = format!("{:?}", shown(&format!("INVITE x SIP/2.0\r\n{headers}\r\n\r\n")));
+            prop_assert!(!told.contains("TOPSECRET"));
         }
     }
 }

@@ -42,7 +42,9 @@ const INLINE: &[u8] = b"inline:";
 
 fn cross_out(bytes: &mut [u8]) {
     let mut from = 0;
-    while let Some(at) = bytes[from..].windows(INLINE.len()).position(|word| word.eq_ignore_ascii_case(INLINE)) {
+    while let Some(at) =
+        bytes[from..].windows(INLINE.len()).position(|word| word.eq_ignore_ascii_case(INLINE))
+    {
         from += at + INLINE.len();
         while let Some(byte) = bytes.get_mut(from).filter(|byte| !byte.is_ascii_whitespace()) {
             *byte = b'*';
@@ -82,7 +84,9 @@ mod tests {
     fn a_message_is_its_calls_by_the_call_id_of_the_run() {
         let id = "0000abcd00000011@127.0.0.1";
         assert_eq!(number_of(0xABCD, id), Some(17));
-        for other in ["0000abcd00000011", "+000abcd00000011@h", "abcd00000011@h", "", "@", "0000abce00000011@h"] {
+        for other in
+            ["0000abcd00000011", "+000abcd00000011@h", "abcd00000011@h", "", "@", "0000abce00000011@h"]
+        {
             assert_eq!(number_of(0xABCD, other), None, "{other}");
         }
         for head in ["Call-ID: ", "i:", "CALL-ID \t: ", "To: x\r\nCall-ID: else\r\nCall-ID: "] {
@@ -103,7 +107,9 @@ mod tests {
         let shown = message.without_keys();
         assert_eq!(shown.len(), sdp.len());
         let text = String::from_utf8(shown).unwrap();
-        assert!(text.contains("_80 inline:****") && text.contains("* X\r\n") && text.ends_with("INLINE:***\r\nb"));
+        assert!(
+            text.contains("_80 inline:****") && text.contains("* X\r\n") && text.ends_with("INLINE:***\r\nb")
+        );
         assert!(!text.contains("d0Rm") && !text.contains("|1:4"), "{text}");
     }
 

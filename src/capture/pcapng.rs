@@ -114,7 +114,14 @@ mod tests {
 
     fn frame(way: Way, bytes: &[u8], length: usize) -> Frame<'_> {
         let at = Stamp::from_ns(0x0102_0304_0506_0708);
-        Frame { at, way, local: "127.0.0.1:1".parse().unwrap(), peer: "127.0.0.2:2".parse().unwrap(), bytes, length }
+        Frame {
+            at,
+            way,
+            local: "127.0.0.1:1".parse().unwrap(),
+            peer: "127.0.0.2:2".parse().unwrap(),
+            bytes,
+            length,
+        }
     }
 
     /// Kinds and bodies of a file's blocks.

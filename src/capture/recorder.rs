@@ -210,7 +210,8 @@ mod tests {
     }
 
     fn invite(call: u32) -> Vec<u8> {
-        format!("INVITE x SIP/2.0\r\nCall-ID: {RUN:08x}{call:08x}@h\r\n\r\na=crypto:1 X inline:KEY\r\n").into_bytes()
+        format!("INVITE x SIP/2.0\r\nCall-ID: {RUN:08x}{call:08x}@h\r\n\r\na=crypto:1 X inline:KEY\r\n")
+            .into_bytes()
     }
 
     /// A call with a message and a ring each way.
@@ -224,7 +225,14 @@ mod tests {
         }
         let rtt_p99_ms = Quantile::At(rtt_ms * 1_000_000);
         let (sent, back) = (10, if rtt_ms > 0 { 10 } else { 0 });
-        let record = CallRecord { call, ending, rtt_p99_ms, total_sent: sent, total_received: back, ..Default::default() };
+        let record = CallRecord {
+            call,
+            ending,
+            rtt_p99_ms,
+            total_sent: sent,
+            total_received: back,
+            ..Default::default()
+        };
         recorder.close(&record);
     }
 
@@ -245,7 +253,10 @@ mod tests {
         play(&mut recorder, 43, Ending::RemoteHangup, 1);
         assert!(recorder.calls.len() <= MOST_LADDERS + 3, "{} calls are held", recorder.calls.len());
         let captured = recorder.finish();
-        assert_eq!(names(&captured), ["pcap/call-00001.pcapng", "pcap/call-00040.pcapng", "pcap/call-00041.pcapng"]);
+        assert_eq!(
+            names(&captured),
+            ["pcap/call-00001.pcapng", "pcap/call-00040.pcapng", "pcap/call-00041.pcapng"]
+        );
         assert_eq!(captured.left_out, 1);
         let ladders: Vec<u32> = captured.ladders.iter().map(|ladder| ladder.call).collect();
         assert_eq!(ladders, [40, 42, 43, 41, 39, 38, 37, 36, 35, 34]);

@@ -87,7 +87,12 @@ impl PacketRing {
         older.chain(0..self.next).map(|n| {
             let Slot { at, peer, kept, original } = self.slots[n];
             let begin = n * self.snap;
-            Packet { at, peer, bytes: &self.bytes[begin..begin + usize::from(kept)], original: original as usize }
+            Packet {
+                at,
+                peer,
+                bytes: &self.bytes[begin..begin + usize::from(kept)],
+                original: original as usize,
+            }
         })
     }
 }

@@ -75,9 +75,8 @@ fn everybody() -> Vec<(Process, Stat)> {
 pub(super) fn tree(leader: i32) -> Vec<Process> {
     let all = everybody();
     let below = descendants(leader, &all);
-    let is_its = |(_, stat): &(Process, Stat)| {
-        stat.state != 'Z' && (stat.pgrp == leader || below.contains(&stat.pid))
-    };
+    let is_its =
+        |(_, stat): &(Process, Stat)| stat.state != 'Z' && (stat.pgrp == leader || below.contains(&stat.pid));
     all.into_iter().filter(is_its).map(|(process, _)| process).collect()
 }
 

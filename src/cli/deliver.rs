@@ -170,7 +170,8 @@ mod tests {
         let (summary, verdict) = crate::report::fixture::typical();
         let formats = Format::ALL.iter().filter(|format| **format != Format::Png);
         let files = formats.flat_map(|format| render(*format, &summary, &verdict, "").unwrap());
-        let names = files.map(|file| file.path).chain(manifest::DATA).chain([manifest::NAME, "plots", "pcap"]);
+        let names =
+            files.map(|file| file.path).chain(manifest::DATA).chain([manifest::NAME, "plots", "pcap"]);
         for name in names {
             assert!(OUTPUTS.contains(&name), "{name}");
         }

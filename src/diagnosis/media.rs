@@ -286,7 +286,9 @@ pub(super) fn distrusted(seen: &Seen<'_>) -> Vec<Finding> {
 pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
     let lost = seen.ended(Ending::MediaLost);
     // What a Contact explains is told there.
-    let ended = |ending| -> Vec<&CallRecord> { seen.ended(ending).into_iter().filter(|call| !is_unheard(call)).collect() };
+    let ended = |ending| -> Vec<&CallRecord> {
+        seen.ended(ending).into_iter().filter(|call| !is_unheard(call)).collect()
+    };
     let hung_up = ended(Ending::RemoteHangup);
     let early = seen.ended(Ending::HungUpEarly);
     let refused = ended(Ending::HangupFailed);

@@ -84,7 +84,11 @@ mod tests {
             let mut run = healthy();
             end(&mut run, 4, ending, Some(200), &reason);
             let found = found(run);
-            assert_eq!(found.iter().map(|finding| finding.name).collect::<Vec<_>>(), ["contact_unheard"], "{found:#?}");
+            assert_eq!(
+                found.iter().map(|finding| finding.name).collect::<Vec<_>>(),
+                ["contact_unheard"],
+                "{found:#?}"
+            );
             assert!(found[0].seen.contains("192.0.2.7:5999") && found[0].cure.contains("sip.ignore_contact"));
             assert!(found[0].what.starts_with("4 of 10 calls"), "{}", found[0].what);
         }
@@ -99,7 +103,10 @@ mod tests {
     #[test]
     fn each_fault_of_an_answer_has_its_own_cure() {
         for (reason, cure) in [
-            ("bad SDP answer: its connection address `pbx` is a name, and names in SDP are not looked up", "its IP address"),
+            (
+                "bad SDP answer: its connection address `pbx` is a name, and names in SDP are not looked up",
+                "its IP address",
+            ),
             ("bad SDP answer: the audio stream is refused (port 0)", "add PCMU"),
             ("bad SDP answer: no session description", "sip.to"),
             ("bad SDP answer: its address is one of the driver's own", "direct_media=no"),

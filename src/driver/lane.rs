@@ -155,10 +155,12 @@ impl Lane {
         let (back, out) = (impairer(Direction::Back), impairer(Direction::Out));
         let MediaPath { socket, to, latch, tapes } = path;
         let StreamTapes { sent: tape, received } = tapes;
-        let ears = ReceiverCommand::Add { stream, socket: socket.clone(), latch, impairer: back, tape: received };
+        let ears =
+            ReceiverCommand::Add { stream, socket: socket.clone(), latch, impairer: back, tape: received };
         self.tell_receiver(ears);
         let sent = StreamSent::default();
-        let paced = PacedStream { call_id, class, socket, to, sender, counts_from, sent, impairer: out, tape };
+        let paced =
+            PacedStream { call_id, class, socket, to, sender, counts_from, sent, impairer: out, tape };
         let _ = self.to_pacer.send(PacerCommand::Start(Box::new(paced)));
     }
 

@@ -105,7 +105,8 @@ impl Media {
         // It is bound. Without an address it would be silent, and counted so.
         let Ok(own) = media.socket.local_addr() else { return };
         let tapes = self.tapes.as_ref().map(|tapes| tapes.of_call(call, own)).unwrap_or_default();
-        let path = MediaPath { socket: media.socket.clone(), to, latch: SourceLatch::new(rule, own, to), tapes };
+        let path =
+            MediaPath { socket: media.socket.clone(), to, latch: SourceLatch::new(rule, own, to), tapes };
         self.lane.start_stream(call, Class::Call, format, path, counts_from);
     }
 

@@ -138,11 +138,11 @@ mod tests {
             far.send_to(bytes.as_bytes(), socket.local()).expect("sent");
         }
         let now = crate::clock::now();
-        let (messages, read_until) = socket.receive(now, 0);
+        let (messages, read_until) = socket.receive(now, 0, &mut |_, _, _| ());
         let last = messages.last().expect("some").1;
         assert_eq!((messages.len(), socket.garbage), (most - 1, 1));
         assert!(last <= read_until && read_until < now, "more are left");
-        let (messages, read_until) = socket.receive(now, 0);
+        let (messages, read_until) = socket.receive(now, 0, &mut |_, _, _| ());
         assert_eq!((messages.len(), read_until), (3, now));
     }
 }

@@ -80,7 +80,12 @@ pub(super) struct Taping {
 
 impl Taping {
     /// For a run whose SIP socket is at `local`; the second part is for the media, where they are recorded.
-    pub fn start(scenario: &Scenario, run_id: u32, epoch: Stamp, local: SocketAddr) -> (Taping, Option<Tapes>) {
+    pub fn start(
+        scenario: &Scenario,
+        run_id: u32,
+        epoch: Stamp,
+        local: SocketAddr,
+    ) -> (Taping, Option<Tapes>) {
         let (back, spent) = channel();
         let capture = &scenario.capture;
         let files = if capture.is_on() { capture.files as usize } else { 0 };

@@ -224,7 +224,8 @@ impl CallRecord {
 
     /// Failed, was dropped, or heard nothing. One that a run's end has cut short did not.
     pub fn went_wrong(&self) -> bool {
-        !matches!(self.ending, Ending::Completed | Ending::Interrupted | Ending::Cancelled) || self.is_silent()
+        !matches!(self.ending, Ending::Completed | Ending::Interrupted | Ending::Cancelled)
+            || self.is_silent()
     }
 
     /// Rank among the calls to look at first: those that did not end as planned, then the slowest by their 99th

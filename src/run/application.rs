@@ -7,7 +7,6 @@ use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use super::RunError;
 use super::connections::Connections;
 use super::logs;
@@ -24,6 +23,7 @@ use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 use crate::scheduling::{Priority, Scheduling};
 use crate::service::ServiceConfig;
 use crate::values::cut;
+use nix::sys::signal::Signal;
 
 /// The built-in service's counts, in the folder of logs.
 pub const COUNTS: &str = "service.json";

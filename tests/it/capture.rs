@@ -122,8 +122,10 @@ fn a_capture_opens_in_wireshark_and_its_rtp_has_the_reports_losses_and_jitter() 
     ends_with(&mut place.run("smoke", &set), 0);
     let file = place.out().join("pcap/call-00000.pcapng");
     assert_eq!(tshark(&file, &["-Y", "_ws.malformed || _ws.short || ip.checksum.status == 0"]), "");
-    let signalling = tshark(&file, &["-Y", "sip", "-T", "fields", "-e", "sip.CSeq.method", "-e", "sip.Status-Code"]);
-    let signalling: Vec<String> = signalling.lines().map(|line| line.replace('\t', " ").trim().into()).collect();
+    let signalling =
+        tshark(&file, &["-Y", "sip", "-T", "fields", "-e", "sip.CSeq.method", "-e", "sip.Status-Code"]);
+    let signalling: Vec<String> =
+        signalling.lines().map(|line| line.replace('\t', " ").trim().into()).collect();
     assert_eq!(signalling, ["INVITE", "INVITE 200", "ACK", "BYE", "BYE 200"]);
 
     let call = &rows(&place.out().join("calls.csv"))[0];
@@ -163,9 +165,11 @@ fn calls_that_went_wrong_leave_captures_and_ladders_and_others_leave_none() {
 
     let place = Place::new();
     run_against(&place, far_ends::FarEnd::start(Refusing), 3, &["capture.files=2"], 10);
-    let mut files: Vec<_> = fs::read_dir(place.out().join("pcap")).expect("captures").map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(place.out().join("pcap")).expect("captures").map(|e| e.unwrap().path()).collect();
     files.sort();
-    let names: Vec<_> = files.iter().map(|file| file.file_name().expect("a name").to_string_lossy()).collect();
+    let names: Vec<_> =
+        files.iter().map(|file| file.file_name().expect("a name").to_string_lossy()).collect();
     assert_eq!(names, ["call-00000.pcapng", "call-00001.pcapng"]);
     for file in &files {
         assert_eq!(tshark(file, &["-Y", "_ws.malformed"]), "");
@@ -178,12 +182,21 @@ fn calls_that_went_wrong_leave_captures_and_ladders_and_others_leave_none() {
     let ladders = &summary["environment"]["observed"]["ladders"];
     let lines = |ladder: &serde_json::Value| {
         let messages = ladder["messages"].as_array().expect("messages").clone();
-        messages.iter().map(|m| m["line"].as_str().unwrap_or_default().split(' ').next().unwrap().to_string()).collect::<Vec<_>>()
+        messages
+            .iter()
+            .map(|m| m["line"].as_str().unwrap_or_default().split(' ').next().unwrap().to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(ladders.as_array().map(Vec::len), Some(3), "{ladders}");
     assert_eq!(lines(&ladders[0]), ["INVITE", "SIP/2.0", "ACK"]);
-    assert!(ladders[0]["messages"][0]["body"].as_str().is_some_and(|body| body.contains("m=audio")), "{ladders}");
-    assert_eq!((&ladders[0]["capture"], &ladders[2]["capture"]), (&"pcap/call-00000.pcapng".into(), &"".into()));
+    assert!(
+        ladders[0]["messages"][0]["body"].as_str().is_some_and(|body| body.contains("m=audio")),
+        "{ladders}"
+    );
+    assert_eq!(
+        (&ladders[0]["capture"], &ladders[2]["capture"]),
+        (&"pcap/call-00000.pcapng".into(), &"".into())
+    );
     let page = fs::read_to_string(place.out().join("report.html")).expect("report.html is there");
     assert!(page.contains("SIP: 3 messages; with its media in pcap/call-00000.pcapng"));
     // The stored run tells the same.

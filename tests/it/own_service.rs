@@ -178,8 +178,10 @@ fn a_service_behind_a_shell_is_watched_and_stopped_with_it() {
 #[test]
 fn a_service_in_a_session_of_its_own_is_found_watched_and_stopped() {
     // As sudo and daemons leave their parents: with a parent there, and without one.
-    for script in ["setsid --wait node examples/node-echo/echo.js", "setsid --fork node examples/node-echo/echo.js; sleep 1000"]
-    {
+    for script in [
+        "setsid --wait node examples/node-echo/echo.js",
+        "setsid --fork node examples/node-echo/echo.js; sleep 1000",
+    ] {
         let place = Place::new();
         ends_with(&mut run(&place, &[&shell(script), "load.calls=2", "load.duration=2s", COUNTS]), 0);
         assert!(place.metric("cpu.service_mean").is_number(), "{script}");

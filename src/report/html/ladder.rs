@@ -30,7 +30,8 @@ pub(super) struct Rung {
 pub(super) fn of_call(summary: &Summary, call: u32) -> Option<CallLadder> {
     let ladder = summary.environment.observed.ladders.iter().find(|ladder| ladder.call == call)?;
     let first = ladder.messages.first()?;
-    let rungs = ladder.messages.iter().enumerate().map(|(n, message)| rung(n, message, first.at_ms)).collect();
+    let rungs =
+        ladder.messages.iter().enumerate().map(|(n, message)| rung(n, message, first.at_ms)).collect();
     Some(CallLadder { title: title(ladder), rungs })
 }
 
@@ -67,7 +68,8 @@ mod tests {
         let (summary, _) = fixture::typical();
         let CallLadder { title, rungs } = of_call(&summary, 23).unwrap();
         assert_eq!(title, "SIP: 4 messages; with its media in pcap/call-00023.pcapng");
-        let told: Vec<_> = rungs.iter().map(|r| format!("{} {} {} {}", r.when, r.arrow, r.peer, r.line)).collect();
+        let told: Vec<_> =
+            rungs.iter().map(|r| format!("{} {} {} {}", r.when, r.arrow, r.peer, r.line)).collect();
         insta::assert_snapshot!("ladder", told.join("\n"));
         assert!(rungs[0].text.contains("Call-ID:") && rungs[0].text.contains("\n\nv=0"), "{}", rungs[0].text);
         assert!(of_call(&summary, 22).is_none());
