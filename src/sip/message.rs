@@ -233,12 +233,12 @@ impl Message {
         values!(self.headers, Require).flat_map(|line| split(line, ','))
     }
 
-    /// The challenges of a 401, or of a 407 (RFC 3261 22.2, 22.3).
-    pub fn challenges(&self) -> impl Iterator<Item = &str> {
-        let is_proxy = self.status() == Some(407);
-        self.headers.iter().filter_map(move |header| match header {
-            Header::ProxyAuthenticate(header) if is_proxy => Some(header.value()),
-            Header::WwwAuthenticate(header) if !is_proxy => Some(header.value()),
+    /// The challenges of a 401 or 407, each behind the header that answers it: a response of either kind may carry
+    /// both (RFC 3261 22.2, 22.3).
+    pub fn challenges(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.headers.iter().filter_map(|header| match header {
+            Header::ProxyAuthenticate(header) => Some(("Proxy-Authorization", header.value())),
+            Header::WwwAuthenticate(header) => Some(("Authorization", header.value())),
             _ => None,
         })
     }
