@@ -101,7 +101,9 @@ async fn ask(
     let options = Options::new(socket.local_addr()?, target, users, rand::random());
     let first = match exchange(&socket, &options).await? {
         Ok(first) => first,
-        Err(Some(unreadable)) => return Ok(ProbeResult::Unreadable(cut(&unreadable.to_string(), MOST_WORDS))),
+        Err(Some(unreadable)) => {
+            return Ok(ProbeResult::Unreadable(cut(&unreadable.to_string(), MOST_WORDS)));
+        }
         Err(None) => {
             let waited = PAUSES.iter().sum::<Duration>().as_secs();
             return Ok(ProbeResult::Silent(format!("nothing came back within {waited} s")));
@@ -122,7 +124,10 @@ async fn ask(
     let second = match exchange(&socket, &options).await? {
         Ok(second) => second,
         Err(Some(unreadable)) => {
-            let why = format!("its answer to the credentials cannot be read: {}", cut(&unreadable.to_string(), MOST_WORDS));
+            let why = format!(
+                "its answer to the credentials cannot be read: {}",
+                cut(&unreadable.to_string(), MOST_WORDS)
+            );
             return Ok(answered(&first, Login::Odd(why)));
         }
         Err(None) => return Ok(answered(&first, Login::Odd("it did not answer the credentials".into()))),
@@ -161,7 +166,9 @@ async fn answer(
         let size = socket.recv(&mut datagram).await?;
         match hear(&datagram[..size]) {
             Heard::Message(message) if options.answer(&message).is_some() => return Ok(message),
-            Heard::Unreadable(heard) if heard.is_response() && unreadable.is_none() => *unreadable = Some(heard),
+            Heard::Unreadable(heard) if heard.is_response() && unreadable.is_none() => {
+                *unreadable = Some(heard)
+            }
             Heard::Message(_) | Heard::Unreadable(_) => {}
         }
     }
