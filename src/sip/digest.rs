@@ -227,7 +227,8 @@ impl Authorizations {
         let mut asked: Vec<(&'static str, Challenge)> = Vec::new();
         for (header, value) in response.challenges() {
             match Challenge::parse(value) {
-                Ok(challenge) if asked.iter().any(|(h, other)| *h == header && other.realm() == challenge.realm()) => {}
+                Ok(challenge)
+                    if asked.iter().any(|(h, other)| *h == header && other.realm() == challenge.realm()) => {}
                 Ok(challenge) => asked.push((header, challenge)),
                 Err(error) => unknown = unknown.or(Some(error)),
             }
@@ -252,8 +253,14 @@ impl Authorizations {
         Ok(())
     }
 
-    fn take(&mut self, header: &'static str, challenge: Challenge, tries: &mut Tries) -> Result<(), AuthError> {
-        let is_its = |known: &Authorization| known.header == header && known.challenge.realm() == challenge.realm();
+    fn take(
+        &mut self,
+        header: &'static str,
+        challenge: Challenge,
+        tries: &mut Tries,
+    ) -> Result<(), AuthError> {
+        let is_its =
+            |known: &Authorization| known.header == header && known.challenge.realm() == challenge.realm();
         let at = self.known.iter().position(is_its);
         let times = at.map_or(0, |at| tries.answered.iter().filter(|answered| **answered == at).count());
         if times > usize::from(challenge.is_stale()) {
@@ -415,7 +422,8 @@ mod tests {
     /// Header, realm, nonce and nc of each answer.
     fn answers(authorizations: &mut Authorizations) -> Vec<String> {
         let value = |line: &str, name: &str| {
-            let found = split(line, ',').find_map(|part| part.split_once(&format!("{name}=")).map(|(_, v)| v.to_string()));
+            let found = split(line, ',')
+                .find_map(|part| part.split_once(&format!("{name}=")).map(|(_, v)| v.to_string()));
             found.map_or("-".into(), |v| unquoted(&v))
         };
         let answers = authorizations.answers(&Method::Invite, "sip:b@h");

@@ -27,6 +27,7 @@ impl Options {
             cseq: 1,
             routes: Vec::new(),
             credentials: Vec::new(),
+            headers: Vec::new(),
             sdp: None,
             destination: remote,
         };
@@ -43,7 +44,8 @@ impl Options {
         credentials: &Credentials,
         seed: u64,
     ) -> Result<Options, AuthError> {
-        let mut authorizations = Authorizations::new(Some(credentials.clone()), self.request.from.clone(), seed);
+        let mut authorizations =
+            Authorizations::new(Some(credentials.clone()), self.request.from.clone(), seed);
         authorizations.challenged(challenge, &mut Tries::default())?;
         let request = Request {
             branch: format!("z9hG4bK{seed:016x}"),
