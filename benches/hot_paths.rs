@@ -304,6 +304,7 @@ fn config(call: u32, rtp_port: u16, scenario: &Scenario) -> CallConfig {
         credentials: None,
         media: LocalMedia { ip: local.ip(), rtp_port, codec, ptime_ms: 20, session_id },
         setup_timeout: scenario.sip.setup_timeout.0,
+        session_expires: None,
     }
 }
 

@@ -290,6 +290,7 @@ pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
         seen.ended(ending).into_iter().filter(|call| !is_unheard(call)).collect()
     };
     let hung_up = ended(Ending::RemoteHangup);
+    let expired = seen.ended(Ending::SessionExpired);
     let early = seen.ended(Ending::HungUpEarly);
     let refused = ended(Ending::HangupFailed);
     let answerer = seen.answerer();
@@ -317,6 +318,16 @@ pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
             cause: format!("{answerer} or the dialplan ends calls by itself: an error in the service, a timeout, or the end of a sound"),
             cure: "see its log for why; if calls are to be short, say so with load.call_duration and load.hangup".into(),
             ..seen.over("hung_up_early", hung_up.len(), "were hung up by the far end before their time")
+        });
+    }
+    if !expired.is_empty() && !is_planned {
+        found.push(Finding {
+            seen: format!("a session timer (RFC 4028) that was agreed on{}", because(&expired)),
+            cause: "the far end, or a proxy before it, has timers and does not keep to them".into(),
+            cure: "see who is to refresh: Session-Expires and `refresher` in the answer to INVITE; in Asterisk `timers` of \
+                   the endpoint"
+                .into(),
+            ..seen.over("session_expired", expired.len(), "were hung up as their session had not been refreshed")
         });
     }
     if !early.is_empty() {

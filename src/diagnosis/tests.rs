@@ -326,6 +326,12 @@ const CASES: &[Case] = &[
         "Q.850;cause=16",
         "load.call_duration",
     ),
+    (
+        |r| end(r, 3, Ending::SessionExpired, Some(200), "the session ran out: nobody"),
+        "session_expired",
+        "3 of 10 calls were hung up as their session had not been refreshed",
+        "`timers`",
+    ),
     (|r| end(r, 1, Ending::HungUpEarly, None, ""), "hung_up_unanswered", "1 of 10 calls", "log"),
     (
         |r| end(r, 10, Ending::HangupFailed, Some(200), "BYE was answered with 481"),

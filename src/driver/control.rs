@@ -355,6 +355,7 @@ impl LoadIo<'_> {
                 session_id: seed,
             },
             setup_timeout: scenario.sip.setup_timeout.0,
+            session_expires: scenario.sip.session_expires.map(|interval| interval.0.as_secs() as u32),
         }
     }
 

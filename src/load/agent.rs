@@ -190,6 +190,7 @@ mod tests {
             credentials: None,
             media,
             setup_timeout: Duration::from_secs(32),
+            session_expires: None,
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Attempt {
     pub(super) sip_over: bool,
     /// First message of the far end's that could not be read, and its fault.
     pub(super) unreadable: Option<String>,
+    /// Fault of the far end's answer to media that it had us offer in mid-call.
+    pub(super) unanswered: Option<String>,
 }
 
 impl Attempt {
@@ -46,6 +48,7 @@ impl Attempt {
             is_stopping: false,
             sip_over: false,
             unreadable: None,
+            unanswered: None,
         }
     }
 
@@ -78,7 +81,12 @@ impl Attempt {
     /// Gives up a call of which nothing is heard any more.
     pub(super) fn give_up(&mut self, reason: String, at: Stamp) {
         self.record.ending = Ending::MediaLost;
-        self.record.reason = reason;
+        self.record.reason = match &self.unanswered {
+            Some(why) => {
+                format!("{reason}; its ACK did not answer the media that it had asked for in mid-call: {why}")
+            }
+            None => reason,
+        };
         self.record.held_ms = self.answered_at.map(|since| at.since(since).into());
     }
 

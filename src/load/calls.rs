@@ -56,6 +56,10 @@ impl Control {
                 attempt.unreadable = Some(why.clone());
                 return;
             }
+            CallEvent::Remark(CallRemark::OfferUnanswered { why }) => {
+                attempt.unanswered = Some(why.clone());
+                return;
+            }
             CallEvent::MediaChanged { answer, .. } => {
                 self.push(Output::MoveMedia { call, to: answer.rtp_address });
                 return;
@@ -83,6 +87,12 @@ impl Control {
                     false => (Ending::RemoteHangup, Count::Dropped),
                 };
                 self.ended(call, *at, count, |attempt| attempt.ended(ending, reason, *at));
+            }
+            CallEvent::Expired { at, why } => {
+                let reason = format!("the session ran out: {why}");
+                self.ended(call, *at, Count::Dropped, |attempt| {
+                    attempt.ended(Ending::SessionExpired, reason, *at);
+                });
             }
             CallEvent::HungUp { at, code, .. } => {
                 self.ended(call, *at, Count::Ended, |attempt| attempt.hung_up(*code, *at));

@@ -70,8 +70,10 @@ pub(super) static CALLS: [Definition; 22] = [
         |f| number(f.attempts() - f.answered()))
         .live(Grows, |live| number(live.failed)),
     record(Calls, "calls.dropped_count", Count,
-        "answered calls that ended before their time: hung up by the far end, or media_lost",
-        |f| number(f.count(|c| matches!(c.ending, Ending::RemoteHangup | Ending::MediaLost))))
+        "answered calls that ended before their time: hung up by the far end, media_lost, or session_expired",
+        |f| number(f.count(|c| {
+            matches!(c.ending, Ending::RemoteHangup | Ending::MediaLost | Ending::SessionExpired)
+        })))
         .live(Grows, |live| number(live.dropped)),
     record(Calls, "calls.media_lost_count", Count, "calls heard, then silent for dead_after and given up",
         |f| number(f.count(|c| c.ending == Ending::MediaLost)))

@@ -27,6 +27,8 @@ pub enum Ending {
     HangupFailed,
     /// Answered and heard, then not heard any more, and given up by the driver.
     MediaLost,
+    /// Answered, then hung up by the driver because the far end did not keep to the session timer (RFC 4028).
+    SessionExpired,
     /// Answered, then cut short by the end of a run that ended early.
     Interrupted,
     /// A final answer of 3xx to 6xx.
@@ -55,6 +57,7 @@ impl Ending {
                 | Ending::RemoteHangup
                 | Ending::HangupFailed
                 | Ending::MediaLost
+                | Ending::SessionExpired
                 | Ending::Interrupted
         )
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::Problems;
 use super::ranges::{
-    LONGEST, LONGEST_BURST, LONGEST_DELAY, LONGEST_DELAY_PER_CALL, MOST_CALLS, SOONEST_DEAD,
+    LONGEST, LONGEST_BURST, LONGEST_DELAY, LONGEST_DELAY_PER_CALL, MOST_CALLS, SESSION_EXPIRES, SOONEST_DEAD,
 };
 use super::{
     Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, capture, fault, ranges, search, stage,
@@ -35,6 +35,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     }
     hangup(scenario, &mut found);
     delay(scenario, &mut found);
+    session_timer(scenario, &mut found);
     impairments(scenario, &mut found);
     overlaps(scenario, &mut found);
     target(scenario, &mut found);
@@ -114,6 +115,20 @@ fn hangup(s: &Scenario, found: &mut Problems) {
         "load.dead_after",
         "a call cannot be given up that soon, or that late",
         "5s is usual; 0s gives up none",
+    );
+}
+
+fn session_timer(s: &Scenario, found: &mut Problems) {
+    let (least, most) = SESSION_EXPIRES;
+    let is_broken = s
+        .sip
+        .session_expires
+        .is_some_and(|interval| !(least..=most).contains(&interval) || interval.0.subsec_nanos() > 0);
+    found.refuse_if(
+        is_broken,
+        "sip.session_expires",
+        format!("a session timer has whole seconds, between {least} and {most}"),
+        "30m is usual",
     );
 }
 
@@ -431,6 +446,10 @@ mod tests {
         refused(&["service.delay=1ms", "service.mode=none"], &["service.delay", "builtin"]);
         refused(&["service.delay=1ms", "service.echo=127.0.0.1:4000"], &["service.echo"]);
         refused(&["service.delay_per_call=1s"], &["service.delay_per_call", "100ms"]);
+        for wrong in ["89s", "90500ms", "2d"] {
+            let set = format!("sip.session_expires={wrong}");
+            refused(&[set.as_str()], &["sip.session_expires", "30m"]);
+        }
         refused(&["service.delay_per_call=10us", "service.mode=none"], &["service.delay_per_call"]);
         let both = "load.hangup=both";
         assert_eq!(check(&[both, "load.call_duration=3s"]), Ok(()));

@@ -70,6 +70,8 @@ impl Default for Sip {
             local: IpAddr::V4(Ipv4Addr::LOCALHOST),
             // A caller who hears nothing for ten seconds has hung up; timer B would wait 32 s.
             setup_timeout: secs(10),
+            // As most phones: the far end may ask for one.
+            session_expires: None,
         }
     }
 }

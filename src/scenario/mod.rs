@@ -212,6 +212,11 @@ pub struct Sip {
     pub local: IpAddr,
     /// Longest wait of an attempt for its answer.
     pub setup_timeout: Span,
+    /// Session timer (RFC 4028) that calls ask for: the time within which a side has to refresh the session. Absent: none
+    /// is asked for. One that the far end asks for is kept to either way, and a far end that does not keep to it is hung
+    /// up (ending `session_expired`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_expires: Option<Span>,
 }
 
 impl Sip {

@@ -18,6 +18,8 @@ pub(super) const LONGEST_DELAY: Span = secs(1);
 pub(super) const LONGEST_DELAY_PER_CALL: Span = ms(100);
 /// Longest trial of a search, which makes dozens of them.
 const LONGEST_TRIAL: Span = secs(24 * 3600);
+/// Shortest and longest session timer: RFC 4028 5 wants 90 s at least, and nobody holds a call for longer than a day.
+pub(super) const SESSION_EXPIRES: (Span, Span) = (secs(90), secs(24 * 3600));
 /// Soonest that a silent call is given up, other than never.
 pub(super) const SOONEST_DEAD: Span = secs(1);
 
@@ -149,6 +151,7 @@ pub(super) fn all() -> Vec<(&'static str, String, String)> {
         span("stage.hold", super::stage::SHORTEST_HOLD, LONGEST),
         span("load.dead_after", SOONEST_DEAD, LONGEST),
         span("load.call_duration", secs(1), LONGEST),
+        span("sip.session_expires", SESSION_EXPIRES.0, SESSION_EXPIRES.1),
         span("media.ptime", ms(10), ms(60)),
         span("measure.lost_after", at_usual.0, at_usual.1),
         span("service.delay", secs(0), LONGEST_DELAY),

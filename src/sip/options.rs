@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::digest::{AuthError, Challenge, Credentials};
+use super::digest::{AuthError, Authorizations, Credentials, Tries};
 use super::message::{Message, Method};
 use super::outgoing::Request;
 use super::parse::phrase;
@@ -27,6 +27,7 @@ impl Options {
             cseq: 1,
             routes: Vec::new(),
             credentials: Vec::new(),
+            headers: Vec::new(),
             sdp: None,
             destination: remote,
         };
@@ -43,13 +44,13 @@ impl Options {
         credentials: &Credentials,
         seed: u64,
     ) -> Result<Options, AuthError> {
-        let header = if challenge.status() == Some(407) { "Proxy-Authorization" } else { "Authorization" };
-        let (uri, cnonce) = (&self.request.uri, format!("{seed:016x}"));
-        let value = Challenge::of(challenge)?.answer(credentials, &Method::Options, uri, &cnonce)?;
+        let mut authorizations =
+            Authorizations::new(Some(credentials.clone()), self.request.from.clone(), seed);
+        authorizations.challenged(challenge, &mut Tries::default())?;
         let request = Request {
             branch: format!("z9hG4bK{seed:016x}"),
             cseq: self.request.cseq + 1,
-            credentials: vec![(header, value)],
+            credentials: authorizations.answers(&Method::Options, &self.request.uri),
             ..self.request.clone()
         };
         Ok(Options { request })

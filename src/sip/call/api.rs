@@ -33,6 +33,9 @@ pub struct CallConfig {
     pub media: LocalMedia,
     /// Longest wait for an answer; after it the call is cancelled.
     pub setup_timeout: Duration,
+    /// Seconds within which the session is to be refreshed (RFC 4028), if that is asked for. What the far end asks for
+    /// is kept to either way.
+    pub session_expires: Option<u32>,
 }
 
 /// Output of a call, to be handled in order.
@@ -91,6 +94,13 @@ pub enum CallEvent {
         /// The BYE's Reason header (RFC 3326), e.g. `Q.850;cause=16`.
         cause: Option<String>,
     },
+    /// The session was not refreshed in its time (RFC 4028), and we hung up. Ends the call.
+    Expired {
+        /// Time at which the BYE was sent.
+        at: Stamp,
+        /// What the far end did not do.
+        why: String,
+    },
     /// We hung up a call that was up. Ends the call.
     HungUp {
         /// Receipt of its final answer, or the end of the wait for it.
@@ -111,6 +121,11 @@ pub enum CallRemark {
     /// It sent a message that cannot be read; said once a call.
     Unreadable {
         /// Its first line and its fault.
+        why: String,
+    },
+    /// It had us offer the media in mid-call, and its ACK has no answer that can be used: the media stays as it was.
+    OfferUnanswered {
+        /// The fault.
         why: String,
     },
 }
