@@ -394,15 +394,12 @@ fn media_socket() -> UdpSocket {
 /// Gates that a plain far end meets.
 const GATES: &str = r#"gates.require=["calls.answered == 100%","calls.dropped_count == 0","calls.silent_count == 0","loss.count == 0"]"#;
 
+/// What a far end has noted under the numbers of its calls, and the rows of `calls.csv`.
+pub type Told = (Vec<(usize, String)>, Vec<HashMap<String, String>>);
+
 /// Runs `calls` calls at once, and none after them, against a far end; the run ends with `code`. Returns what the far end
 /// has noted, and the rows of `calls.csv`.
-pub fn run_against(
-    place: &Place,
-    far: FarEnd,
-    calls: usize,
-    set: &[&str],
-    code: i32,
-) -> (Vec<(usize, String)>, Vec<HashMap<String, String>>) {
+pub fn run_against(place: &Place, far: FarEnd, calls: usize, set: &[&str], code: i32) -> Told {
     run_as(place, far, calls, set, &[], code)
 }
 
@@ -414,7 +411,7 @@ pub fn run_as(
     set: &[&str],
     environment: &[(&str, &str)],
     code: i32,
-) -> (Vec<(usize, String)>, Vec<HashMap<String, String>>) {
+) -> Told {
     let (target, load) = (format!("asterisk.sip={}", far.sip), format!("load.calls={calls}"));
     let plain = [
         "asterisk.mode=external",
