@@ -28,6 +28,9 @@ pub struct Observed {
     /// First distinct SIP messages of the far end that could not be read, each with its fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<LogLine>,
+    /// First distinct remarks on far ends whose Contact nobody hears at, or that sent callers on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub odd: Vec<LogLine>,
     /// SIP messages of the calls to look at first: those that went wrong, then the slowest.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ladders: Vec<Ladder>,

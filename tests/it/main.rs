@@ -26,6 +26,7 @@ mod outputs;
 mod own_service;
 mod page;
 mod read_only;
+mod register;
 mod report;
 mod run;
 mod search;

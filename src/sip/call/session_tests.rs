@@ -140,7 +140,7 @@ fn a_refresh_that_is_refused_ends_the_call_or_is_tried_again() {
     }
     let (pair, said) = refused(491, "");
     let wait = next_ms(&pair) - 51_000;
-    assert!(said.0.is_empty() && (2100..=4000).contains(&wait) && wait % 10 == 0, "{wait}");
+    assert!(said.0.is_empty() && (2100..=4000).contains(&wait) && wait.is_multiple_of(10), "{wait}");
     let (mut pair, said) = refused(500, "");
     assert_eq!((said.0.len(), pair.wait(56_000)), (0, (vec![], vec![])), "timer K");
     assert_eq!(next_ms(&pair), 51_000 + (UP_MS + 68_000 - 51_000) / 2, "half-way to the end");

@@ -2,11 +2,16 @@
 //!
 //! [`FarEnd`] is a plain one that answers, echoes and takes BYE; a test makes it odd by an [`Odd`] of its own.
 
+mod accounts;
 mod answers;
 mod auth;
+mod contact;
+mod domain;
 mod early;
 mod late_offer;
 mod prack;
+mod redirect;
+mod register;
 mod session;
 mod streams;
 mod unreadable;
@@ -61,6 +66,11 @@ pub trait Odd: Send + 'static {
 
     /// An answer to a request of its own.
     fn on_response(&mut self, _io: &mut Io, _call: &mut FarCall, _response: &Message) {}
+
+    /// Answers a REGISTER: the code, and headers each with its line end.
+    fn on_register(&mut self, _request: &Message) -> Option<(u16, String)> {
+        None
+    }
 
     /// Changes the answer to an OPTIONS outside of calls.
     fn options(&mut self, answer: Vec<u8>) -> Vec<u8> {
@@ -333,6 +343,12 @@ impl<T: Odd> Machine<T> {
                     let answer = response(&message, self.address, 200, "", None, b"");
                     let _ = self.io.sip.send_to(&self.odd.options(answer), source);
                 }
+                Method::Register if message.is_request() => {
+                    if let Some((code, headers)) = self.odd.on_register(&message) {
+                        let answer = response(&message, self.address, code, &headers, None, b"");
+                        let _ = self.io.sip.send_to(&answer, source);
+                    }
+                }
                 _ => {}
             };
         };
@@ -394,15 +410,12 @@ fn media_socket() -> UdpSocket {
 /// Gates that a plain far end meets.
 const GATES: &str = r#"gates.require=["calls.answered == 100%","calls.dropped_count == 0","calls.silent_count == 0","loss.count == 0"]"#;
 
+/// What a far end has noted under the numbers of its calls, and the rows of `calls.csv`.
+pub type Told = (Vec<(usize, String)>, Vec<HashMap<String, String>>);
+
 /// Runs `calls` calls at once, and none after them, against a far end; the run ends with `code`. Returns what the far end
 /// has noted, and the rows of `calls.csv`.
-pub fn run_against(
-    place: &Place,
-    far: FarEnd,
-    calls: usize,
-    set: &[&str],
-    code: i32,
-) -> (Vec<(usize, String)>, Vec<HashMap<String, String>>) {
+pub fn run_against(place: &Place, far: FarEnd, calls: usize, set: &[&str], code: i32) -> Told {
     run_as(place, far, calls, set, &[], code)
 }
 
@@ -414,7 +427,7 @@ pub fn run_as(
     set: &[&str],
     environment: &[(&str, &str)],
     code: i32,
-) -> (Vec<(usize, String)>, Vec<HashMap<String, String>>) {
+) -> Told {
     let (target, load) = (format!("asterisk.sip={}", far.sip), format!("load.calls={calls}"));
     let plain = [
         "asterisk.mode=external",
