@@ -39,7 +39,7 @@ struct Bound {
     cure: &'static str,
 }
 
-const BOUNDS: [Bound; 11] = [
+const BOUNDS: [Bound; 12] = [
     Bound {
         key: "load.duration",
         of: |s| s.load.duration,
