@@ -61,10 +61,10 @@ struct Shared {
 }
 
 impl ChildOutput {
-    /// Connects both outputs of `command`, which is yet to be started, and no input. Lines are appended to
-    /// the file `path`, which is made with its folder if need be and must be no link and no pipe, and handed to `each`; control
-    /// characters become blanks, since a terminal would obey them. A child that writes faster than it can sensibly
-    /// be read loses what it writes meanwhile, and the file says so.
+    /// Connects both outputs of `command`, which is yet to be started, and no input. Lines are appended to the file
+    /// `path`, which is made with its folder if need be and must be no link and no pipe, and handed to `each`;
+    /// control characters become blanks, since a terminal would obey them. A child that writes faster than it can
+    /// sensibly be read loses what it writes meanwhile, and the file says so.
     ///
     /// # Errors
     /// Errors of the file, the pipe and the thread.

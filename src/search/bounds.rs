@@ -146,8 +146,6 @@ pub(super) struct Course {
     pub upper: Option<Load>,
     /// True if that one is an upper bound.
     pub is_rejected: bool,
-    /// True if one bad trial is taken for a sign.
-    pub trusts_bad: bool,
     /// True if one good trial is taken for a sign.
     pub trusts_good: bool,
 }
@@ -174,7 +172,7 @@ pub(super) fn course(loads: &BTreeMap<Load, AtLoad>, goal: usize, rules: Rules) 
     };
     let trusts = loads.values().filter(was_accident).count() < MOST_ACCIDENTS;
     let trusts_good = trusts && loads.values().filter(has_turned).count() < MOST_TURNS;
-    let mut course = Course { trusts_bad: trusts, trusts_good, ..Course::default() };
+    let mut course = Course { trusts_good, ..Course::default() };
     for (load, at) in loads {
         let sums = sums(at, goal);
         match standing(&sums, rules) {

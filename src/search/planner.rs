@@ -20,6 +20,9 @@ const VOIDS_REPEATED: u64 = 2;
 /// a gate ends early add little.
 const TRIALS_TO_SPARE: u64 = 20;
 
+/// Trials after which a search ends undecided: one of a service that is good and bad by chance would go on for days.
+const MOST_TRIALS: u64 = 1000;
+
 /// Time of a trial beside its hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Costs {
@@ -278,7 +281,7 @@ impl Search {
         if tally.voids > VOIDS_REPEATED {
             return Err(Ending::VoidTooOften { load, reason: tally.void_reason.clone() });
         }
-        if tally.counted >= self.full_trials + TRIALS_TO_SPARE {
+        if tally.counted >= self.full_trials + TRIALS_TO_SPARE || self.trials >= MOST_TRIALS {
             return Err(Ending::Undecided { load });
         }
         let length = if self.begins_short(load, tally) { Length::Short } else { Length::Full };
@@ -296,6 +299,9 @@ impl Search {
             (_, Some(upper)) if upper <= self.min && course.is_rejected => Err(Ending::MinimumFails),
             (_, Some(upper)) if upper <= self.min => Ok(upper),
             (None, _) => Ok(self.min),
+            (Some(floor), _) if course.hopeful.is_some() && !course.trusts_good => {
+                self.within_reach(course.hopeful.unwrap_or(floor), floor)
+            }
             (Some(floor), None) => self.above(goal, &course, floor, spent),
             (Some(floor), Some(upper)) => self.between(goal, &course, (floor, upper), spent),
         }
@@ -305,7 +311,6 @@ impl Search {
     fn above(&self, goal: usize, course: &Course, floor: Load, spent: Duration) -> Result<Load, Ending> {
         let next = floor.doubled(self.max.load);
         match course.hopeful {
-            Some(hopeful) if !course.trusts_good => return self.within_reach(hopeful, floor),
             // Confirmed in the end.
             Some(_) if floor < self.max.load && self.may_trust(goal, next, spent) => return Ok(next),
             Some(hopeful) => return self.within_reach(hopeful, hopeful),
@@ -328,9 +333,6 @@ impl Search {
         spent: Duration,
     ) -> Result<Load, Ending> {
         let hopeful = course.hopeful;
-        if let Some(hopeful) = hopeful.filter(|_| !course.trusts_good) {
-            return self.within_reach(hopeful, floor);
-        }
         if !floor.is_close_to(upper, self.width_of(course)) {
             let middle = floor.between(upper);
             return match hopeful {

@@ -1,4 +1,4 @@
-//! What a machine in doubt may change of a verdict, and what it may not.
+//! Verdicts of a machine in doubt: gates that it may leave open, and gates that it may not.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is injected in a stage, and where it shows.
+//! Delay and loss injected in one stage: they show in its figures and gates, and in no others.
 
 use super::doubt::outcomes;
 use super::*;
