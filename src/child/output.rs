@@ -61,10 +61,10 @@ struct Shared {
 }
 
 impl ChildOutput {
-    /// Connects both outputs of `command`, which is yet to be started, and no input. Lines are appended to
-    /// the file `path`, which is made with its folder if need be and must be no link, and handed to `each`; control
-    /// characters become blanks, since a terminal would obey them. A child that writes faster than it can sensibly
-    /// be read loses what it writes meanwhile, and the file says so.
+    /// Connects both outputs of `command`, which is yet to be started, and no input. Lines are appended to the file
+    /// `path`, which is made with its folder if need be and must be no link and no pipe, and handed to `each`;
+    /// control characters become blanks, since a terminal would obey them. A child that writes faster than it can
+    /// sensibly be read loses what it writes meanwhile, and the file says so.
     ///
     /// # Errors
     /// Errors of the file, the pipe and the thread.
@@ -74,8 +74,11 @@ impl ChildOutput {
         each: impl FnMut(&str) + Send + 'static,
     ) -> io::Result<ChildOutput> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        let file =
-            File::options().create(true).append(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path)?;
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let file = File::options().create(true).append(true).custom_flags(flags.bits()).open(&path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+        }
         let (reader, writer) = io::pipe()?;
         // A smaller pipe does as well, at a lower rate.
         let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE));

@@ -60,14 +60,14 @@ pub(super) fn load(seen: &Seen<'_>) -> Vec<Finding> {
             "machine_full",
             "the load is more than this machine carries with driver, service and Asterisk on it",
             "lower load.calls until the gates hold (`loadtest search` finds how many do); or give Asterisk and the service \
-             a machine of their own, and permit a real-time priority where there is none (`sudo setcap \
+             a machine of their own, and permit the driver a raised priority where it has none (`sudo setcap \
              cap_sys_nice+ep` on the program)",
         ),
         Some(MachineLoad::Disturbed) => (
             "machine_disturbed",
             "a job that ran then (a build, a backup, an update), or another guest of the host",
-            "stop it, or choose another time or machine; a real-time priority, where there is none yet (`sudo setcap \
-             cap_sys_nice+ep` on the program), keeps the driver on time; a longer load.duration gives more quiet seconds",
+            "stop it, or choose another time or machine; a raised priority, where the driver has none yet (`sudo setcap \
+             cap_sys_nice+ep` on the program), keeps it closer to its time; a longer load.duration gives more quiet seconds",
         ),
         Some(MachineLoad::Busy | MachineLoad::Unknown) | None => return Vec::new(),
     };

@@ -172,9 +172,16 @@ impl Folder {
         let logs = LOG_FILES.iter().map(|name| format!("{LOGS}/{name}"));
         match OUTPUTS.iter().map(ToString::to_string).chain(logs).find(|name| self.dir.has(name)) {
             Some(taken) => Err(self.occupied(&taken)),
-            None if self.path.join(LOGS).is_symlink() => Err(self.occupied("logs, which is a link")),
-            None => Ok(()),
+            None => self.own_logs(),
         }
+    }
+
+    /// Refuses a folder whose logs would be written elsewhere.
+    ///
+    /// # Errors
+    /// They are a link.
+    pub fn own_logs(&self) -> Result<(), RunError> {
+        if self.path.join(LOGS).is_symlink() { Err(self.occupied("logs, which is a link")) } else { Ok(()) }
     }
 
     fn occupied(&self, by: &str) -> RunError {

@@ -14,6 +14,8 @@ use crate::values::{Percent, Span};
 const MOST_GATES: usize = 100;
 /// Most attempts a second.
 const MOST_RATE: f64 = 10_000.0;
+/// Shortest trial.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 impl Scenario {
     /// Traffic of a trial, as far as it says how many samples its gates get.
@@ -101,6 +103,12 @@ fn lengths(s: &Scenario, found: &mut Problems) {
         "search.initial_trial",
         format!("in {initial_trial} no packet could be found lost while others are sent"),
         format!("{}, or 0s for no trials of that kind", cure(lost_after)),
+    );
+    found.refuse_if(
+        !initial_trial.0.is_zero() && initial_trial.0 < SHORTEST,
+        "search.initial_trial",
+        "a trial must last a second at least",
+        "15s is usual; 0s makes none",
     );
     found.refuse_if(
         initial_trial > final_trial,
@@ -229,9 +237,9 @@ mod tests {
                 "choose more than measure.lost_after = 2s",
             ),
             ("[search]\ninitial_trial = '1s'", "x.toml:2", "or 0s for no trials of that kind"),
-            ("[search]\ninitial_trial = '90s'", "x.toml:2", "choose 1m at the most"),
-            ("[search]\nduration_sum = '30s'", "x.toml:2", "choose 1m at the least"),
-            ("[search]\ntime_limit = '1m'", "x.toml:2", "choose 1m 4s at the least"),
+            ("[search]\ninitial_trial = '90s'", "x.toml:2", "choose 30s at the most"),
+            ("[search]\nduration_sum = '20s'", "x.toml:2", "choose 30s at the least"),
+            ("[search]\ntime_limit = '30s'", "x.toml:2", "choose 34s at the least"),
             ("[search.goals]\ngood = []", "x.toml:2", "name 1 to 100"),
             ("[search.goals]\n'a b' = ['loss.ratio < 1%']", "x.toml", "use 1 to 64 letters"),
             (

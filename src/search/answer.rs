@@ -52,6 +52,13 @@ pub struct GoalAnswer {
 pub enum Ending {
     /// The bounds are no further apart than the width.
     Regular,
+    /// Loads between the bounds are carried at times, and at times not.
+    Wavering {
+        /// The smallest of those that were tried.
+        from: Load,
+        /// The largest.
+        to: Load,
+    },
     /// No load up to the largest of the search failed: the lower bound is a floor.
     Floor {
         /// The limit that ends the search there, in words.
@@ -84,6 +91,12 @@ pub enum Ending {
     },
     /// The user interrupted it.
     Interrupted,
+}
+
+impl Ending {
+    pub(super) fn of_wavering((from, to): (Load, Load)) -> Ending {
+        Ending::Wavering { from, to }
+    }
 }
 
 /// The gate that broke first, and Asterisk's share of the machine then.
@@ -138,7 +151,7 @@ impl Answer {
 impl GoalAnswer {
     pub(super) fn of(
         goal: &str,
-        Bounds { lower, upper }: Bounds,
+        Bounds { lower, upper, .. }: Bounds,
         ending: Ending,
         at_lower: Option<&Tally>,
         at_upper: Option<&Tally>,
@@ -237,7 +250,7 @@ mod tests {
     fn answer(goals: &[(&str, Option<u32>, Option<u32>)]) -> Answer {
         let load = |calls: Option<u32>| calls.and_then(Load::calls);
         let goals = goals.iter().map(|(name, lower, upper)| {
-            let bounds = Bounds { lower: load(*lower), upper: load(*upper) };
+            let bounds = Bounds { lower: load(*lower), upper: load(*upper), wavers: None };
             GoalAnswer::of(name, bounds, Ending::Regular, None, None, SoFar::default())
         });
         Answer::of(Kind::Calls, goals.collect(), None, 9, 0)

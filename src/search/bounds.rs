@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::classify::{Class, Rule, Sums, classify, leans_bad};
+use super::classify::{Rules, Standing, Sums, leans_bad, standing};
 use super::load::Load;
 use super::trial::{Ended, Length, Outcome, Trial};
 use crate::values::Value;
@@ -54,10 +54,12 @@ pub(super) struct Bad {
 /// The relevant bounds of a goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Bounds {
-    /// The largest lower bound below the upper one.
+    /// The largest lower bound below the upper one, and below any load that wavers.
     pub lower: Option<Load>,
     /// The smallest load that is an upper bound.
     pub upper: Option<Load>,
+    /// The smallest and the largest load below the upper bound that wavers.
+    pub wavers: Option<(Load, Load)>,
 }
 
 impl Tally {
@@ -105,15 +107,25 @@ impl AtLoad {
     }
 }
 
+fn sums(at: &AtLoad, goal: usize) -> Sums {
+    at.tallies.get(goal).map_or(Sums::default(), |tally| tally.sums)
+}
+
+/// From the smallest to the largest load of these and a further one.
+fn widened(loads: Option<(Load, Load)>, load: Load) -> Option<(Load, Load)> {
+    loads.map(|(first, _)| (first, load)).or(Some((load, load)))
+}
+
 /// The relevant bounds of the goal at place `goal`.
-pub(super) fn bounds(loads: &BTreeMap<Load, AtLoad>, goal: usize, rule: Rule) -> Bounds {
+pub(super) fn bounds(loads: &BTreeMap<Load, AtLoad>, goal: usize, rules: Rules) -> Bounds {
     let mut bounds = Bounds::default();
     for (load, at) in loads {
-        let sums = at.tallies.get(goal).map_or(Sums::default(), |tally| tally.sums);
-        match classify(&sums, rule) {
-            Class::Lower => bounds.lower = Some(*load),
-            Class::Upper => return Bounds { upper: Some(*load), ..bounds },
-            Class::Undecided => {}
+        match standing(&sums(at, goal), rules) {
+            // Above a load that wavers it was luck.
+            Standing::Carried if bounds.wavers.is_none() => bounds.lower = Some(*load),
+            Standing::Wavering => bounds.wavers = widened(bounds.wavers, *load),
+            Standing::Rejected => return Bounds { upper: Some(*load), ..bounds },
+            Standing::Carried | Standing::Undecided => {}
         }
     }
     bounds
@@ -122,44 +134,64 @@ pub(super) fn bounds(loads: &BTreeMap<Load, AtLoad>, goal: usize, rule: Rule) ->
 /// Course of a goal's search: its lower bound, and the load that it looks below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Course {
-    /// The largest lower bound below `upper`.
+    /// The largest lower bound below `upper`, and below any load that wavers.
     pub lower: Option<Load>,
-    /// The largest load between the two that has been good so far, and is not decided.
+    /// The largest load above `lower`, and below any that wavers, that has been good so far and is not decided.
     pub hopeful: Option<Load>,
+    /// The smallest and the largest load that wavers.
+    pub wavers: Option<(Load, Load)>,
+    /// The largest load below `upper`: one that is carried, good so far, or wavers.
+    pub floor: Option<Load>,
     /// The smallest load that is an upper bound, or has been bad so far.
     pub upper: Option<Load>,
     /// True if that one is an upper bound.
     pub is_rejected: bool,
-    /// True if one trial is taken for a sign, good or bad.
-    pub is_trusting: bool,
+    /// True if one good trial is taken for a sign.
+    pub trusts_good: bool,
 }
 
 /// Loads that were bad at first and carried in the end, after which a bad trial is no sign any more: each is rejected, or
 /// not, before the search goes on. So chance cannot lead it astray for long.
 const MOST_ACCIDENTS: usize = 3;
+/// Loads that were good at first and bad later, after which a good trial is no sign any more: each is carried, or not,
+/// before the search goes on. So it does not run after a service that carries less from trial to trial.
+const MOST_TURNS: usize = 3;
 
-/// The course of the goal at place `goal`. A load that has been bad so far is not tried again until the search has come
-/// close to it: most of those are far too high, and to reject each of them for good would take the most time of all.
-pub(super) fn course(loads: &BTreeMap<Load, AtLoad>, goal: usize, rule: Rule) -> Course {
-    let sums = |at: &AtLoad| at.tallies.get(goal).map_or(Sums::default(), |tally| tally.sums);
+/// The course of the goal at place `goal`. A load that has been good, or bad, so far is not tried again until the search
+/// has come close to it: most of those are far away, and to decide each of them would take the most time of all.
+pub(super) fn course(loads: &BTreeMap<Load, AtLoad>, goal: usize, rules: Rules) -> Course {
     let was_accident = |at: &&AtLoad| {
-        sums(at).short_bad + sums(at).full_bad > 0 && classify(&sums(at), rule) == Class::Lower
+        let sums = sums(at, goal);
+        sums.short_bad + sums.full_bad > 0 && standing(&sums, rules) == Standing::Carried
     };
-    let trusts = loads.values().filter(was_accident).take(MOST_ACCIDENTS).count() < MOST_ACCIDENTS;
-    let mut course = Course { is_trusting: trusts, ..Course::default() };
+    let has_turned = |at: &&AtLoad| {
+        let sums = sums(at, goal);
+        let stands = standing(&sums, rules);
+        let is_bad = leans_bad(&sums, rules) || matches!(stands, Standing::Wavering | Standing::Rejected);
+        sums.short_good + sums.full_good > 0 && is_bad
+    };
+    let trusts = loads.values().filter(was_accident).count() < MOST_ACCIDENTS;
+    let trusts_good = trusts && loads.values().filter(has_turned).count() < MOST_TURNS;
+    let mut course = Course { trusts_good, ..Course::default() };
     for (load, at) in loads {
-        let sums = sums(at);
-        match classify(&sums, rule) {
-            Class::Lower => (course.lower, course.hopeful) = (Some(*load), None),
-            Class::Upper => return Course { upper: Some(*load), is_rejected: true, ..course },
-            Class::Undecided if trusts && leans_bad(&sums, rule) => {
+        let sums = sums(at, goal);
+        match standing(&sums, rules) {
+            Standing::Rejected => return Course { upper: Some(*load), is_rejected: true, ..course },
+            Standing::Undecided if trusts && leans_bad(&sums, rules) => {
                 return Course { upper: Some(*load), ..course };
             }
-            Class::Undecided if sums.are_empty() => {}
+            Standing::Undecided if sums.are_empty() => continue,
+            Standing::Carried if course.wavers.is_none() => {
+                (course.lower, course.hopeful) = (Some(*load), None);
+            }
+            Standing::Carried => {}
+            Standing::Wavering => course.wavers = widened(course.wavers, *load),
             // Without trust each is decided in its turn.
-            Class::Undecided if !trusts => course.hopeful = course.hopeful.or(Some(*load)),
-            Class::Undecided => course.hopeful = Some(*load),
+            Standing::Undecided if !trusts => course.hopeful = course.hopeful.or(Some(*load)),
+            Standing::Undecided if course.wavers.is_none() => course.hopeful = Some(*load),
+            Standing::Undecided => {}
         }
+        course.floor = Some(*load);
     }
     course
 }
@@ -179,7 +211,7 @@ pub(super) fn unsteady(
 ) -> Option<(Load, Load)> {
     let lower = lower?;
     let was_bad = |at: &AtLoad| {
-        let sums = at.tallies.get(goal).map_or(Sums::default(), |tally| tally.sums);
+        let sums = sums(at, goal);
         sums.short_bad + sums.full_bad > 0
     };
     let mut bad = loads.range(..=lower).filter(|(_, at)| was_bad(at)).map(|(load, _)| *load);

@@ -72,15 +72,63 @@ pub fn classify(sums: &Sums, rule: Rule) -> Class {
     }
 }
 
+/// Exceed ratios of a goal: the share of bad time that a lower bound may have, and the share that an upper one has at the
+/// least. These are two goals of RFC 9971; what lies between them wavers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Of a lower bound.
+    carried: Rule,
+    /// Of an upper bound.
+    rejected: Rule,
+}
+
+impl Rules {
+    /// A lower bound may be bad in that share of the time, an upper one may be good in it; from a half on both are
+    /// judged by the one ratio.
+    pub fn new(exceed: Percent, duration_sum_ms: u64) -> Rules {
+        let mirrored = Percent((1.0 - exceed.0).max(exceed.0));
+        Rules { carried: Rule::new(exceed, duration_sum_ms), rejected: Rule::new(mirrored, duration_sum_ms) }
+    }
+
+    /// No time of a lower bound may be bad, and any rejects.
+    pub fn strict(duration_sum_ms: u64) -> Rules {
+        let rule = Rule::new(Percent(0.0), duration_sum_ms);
+        Rules { carried: rule, rejected: rule }
+    }
+}
+
+/// Standing of a load by both ratios.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A lower bound.
+    Carried,
+    /// An upper bound.
+    Rejected,
+    /// Neither, whatever more trials would say: too often bad to be carried, and too often good to be rejected.
+    Wavering,
+    /// More trials are needed.
+    Undecided,
+}
+
+/// The standing of a load.
+pub fn standing(sums: &Sums, Rules { carried, rejected }: Rules) -> Standing {
+    match (classify(sums, carried), classify(sums, rejected)) {
+        (Class::Lower, _) => Standing::Carried,
+        (_, Class::Upper) => Standing::Rejected,
+        (Class::Upper, Class::Lower) => Standing::Wavering,
+        _ => Standing::Undecided,
+    }
+}
+
 /// True for a load that has been bad for more of its time than the exceed ratio allows, however short its trials were.
-pub(super) fn leans_bad(sums: &Sums, rule: Rule) -> bool {
+pub(super) fn leans_bad(sums: &Sums, Rules { rejected: rule, .. }: Rules) -> bool {
     let (exceed, rest) = (u128::from(rule.exceed), u128::from(WHOLE - rule.exceed));
     let total = |short: u64, full: u64| u128::from(short) + u128::from(full);
     total(sums.short_bad, sums.full_bad) * rest > total(sums.short_good, sums.full_good) * exceed
 }
 
 /// Milliseconds of one more bad trial after which a load is an upper bound.
-pub(super) fn bad_to_reject(sums: &Sums, rule: Rule) -> u64 {
+pub(super) fn bad_to_reject(sums: &Sums, Rules { rejected: rule, .. }: Rules) -> u64 {
     let (exceed, rest) = (u128::from(rule.exceed), u128::from(WHOLE - rule.exceed));
     let per_rest = |ms: u64| (u128::from(ms) * exceed).div_ceil(rest);
     let of_sum = u128::from(rule.duration_sum_ms) * exceed / u128::from(WHOLE);
@@ -205,11 +253,42 @@ mod tests {
 
     #[test]
     fn a_load_leans_as_its_time_does() {
-        let rule = Rule::new(Percent(0.5), 120_000);
+        let rule = Rules::new(Percent(0.5), 120_000);
         let sums = |short_good, short_bad| Sums { short_good, short_bad, ..Sums::default() };
         assert!(leans_bad(&sums(0, 10_000), rule) && leans_bad(&sums(10_000, 15_000), rule));
         assert!(!leans_bad(&sums(15_000, 15_000), rule) && !leans_bad(&Sums::default(), rule));
         assert_eq!(bad_to_reject(&sums(0, 15_000), rule), 45_001);
+    }
+
+    #[test]
+    fn a_load_wavers_once_neither_ratio_can_be_met() {
+        let stands = |exceed: f64, [short_good, short_bad, full_good, full_bad]: [u64; 4]| {
+            let sums = Sums {
+                short_good: short_good * 1000,
+                short_bad: short_bad * 1000,
+                full_good: full_good * 1000,
+                full_bad: full_bad * 1000,
+            };
+            standing(&sums, Rules::new(Percent(exceed), 120_000))
+        };
+        for (seconds, expected) in [
+            ([15, 0, 60, 0], Standing::Undecided),
+            ([15, 0, 120, 0], Standing::Carried),
+            ([0, 15, 120, 0], Standing::Carried),
+            ([0, 15, 0, 60], Standing::Undecided),
+            ([0, 15, 0, 120], Standing::Rejected),
+            ([0, 31, 0, 60], Standing::Rejected),
+            ([0, 0, 60, 60], Standing::Wavering),
+            ([0, 0, 180, 60], Standing::Carried),
+            ([0, 0, 60, 240], Standing::Rejected),
+        ] {
+            assert_eq!(stands(0.25, seconds), expected, "{seconds:?}");
+        }
+        assert_eq!(stands(0.5, [0, 0, 60, 60]), Standing::Carried, "one ratio leaves nothing between");
+        assert_eq!(
+            standing(&Sums { short_bad: 1, ..Sums::default() }, Rules::strict(60_000)),
+            Standing::Rejected
+        );
     }
 
     proptest! {
@@ -219,11 +298,11 @@ mod tests {
             exceed in 0.0..0.99f64,
             sum_ms in 1u64..500_000,
         ) {
-            let rule = Rule::new(Percent(exceed), sum_ms);
+            let rules = Rules::new(Percent(exceed), sum_ms);
             let [short_good, short_bad, full_good, full_bad] = sums;
             let sums = Sums { short_good, short_bad, full_good, full_bad };
-            let more = bad_to_reject(&sums, rule);
-            let after = |ms: u64| classify(&Sums { short_bad: short_bad + ms, ..sums }, rule);
+            let more = bad_to_reject(&sums, rules);
+            let after = |ms: u64| classify(&Sums { short_bad: short_bad + ms, ..sums }, rules.rejected);
             prop_assert_ne!(after(more.max(1) + 1), Class::Lower);
             prop_assert_eq!(after(more + 1), Class::Upper);
             // Rounded up twice.
@@ -251,6 +330,25 @@ mod tests {
                 Lower => { prop_assert_eq!(add(0), Lower); prop_assert_eq!(add(2), Lower); }
                 Upper => { prop_assert_eq!(add(1), Upper); prop_assert_eq!(add(3), Upper); }
                 Undecided => {}
+            }
+        }
+
+        /// Bad time never makes a load better, good time never makes it worse.
+        #[test]
+        fn standings_follow_the_time(
+            exceed in 0.0..99.0f64, sum in 1u64..200, times in [0u64..200, 0u64..200, 0u64..200, 0u64..200],
+        ) {
+            let of = |[short_good, short_bad, full_good, full_bad]: [u64; 4]| {
+                standing(&Sums { short_good, short_bad, full_good, full_bad }, Rules::new(Percent(exceed / 100.0), sum))
+            };
+            let [a, b, c, d] = times;
+            let full = [a, b, c + sum, d];
+            prop_assert_ne!(of(full), Standing::Undecided, "the duration sum decides");
+            if of(times) == Standing::Carried {
+                prop_assert_eq!(of([a, b, c + 1, d]), Standing::Carried);
+            }
+            if of(times) == Standing::Rejected {
+                prop_assert_eq!(of([a, b, c, d + 1]), Standing::Rejected);
             }
         }
 

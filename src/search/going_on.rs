@@ -28,7 +28,7 @@ fn a_stored_search_goes_on_where_it_was_and_answers_the_same() {
 fn stored_trials_outside_of_the_search_are_left_out() {
     let mut search = Search::new(&settings("min = 20\nmax = 100"), goals(&["good"]), conditions(None));
     for (number, load) in [(1, 5), (2, 101), (3, 20)] {
-        search.add(&trial(number, calls(load), 60.0, Length::Full, &[("good", Outcome::Good)]));
+        search.add(&trial(number, calls(load), 120.0, Length::Full, &[("good", Outcome::Good)]));
     }
     search.add(&trial(4, Load::rate(50.0).unwrap(), 60.0, Length::Full, &[("good", Outcome::Good)]));
     search.add(&trial(5, calls(40), 60.0, Length::Full, &[("better", Outcome::Good)]));
@@ -46,6 +46,12 @@ fn an_interrupted_search_says_what_is_known_so_far() {
     search.add(&trial(1, calls(10), 60.0, Length::Full, &[("good", Outcome::Good)]));
     assert_eq!(
         search.answer(Cut::Interrupted).goals[0].sentence,
+        "the capacity is not known: interrupted before the bounds came close; so far at 10 all was well, for too short a \
+         time to decide it"
+    );
+    search.add(&trial(2, calls(10), 60.0, Length::Full, &[("good", Outcome::Good)]));
+    assert_eq!(
+        search.answer(Cut::Interrupted).goals[0].sentence,
         "at least 10 calls: interrupted before the bounds came close"
     );
     let require = Require::parse("capacity.calls >= 5", Kind::Calls, &["good"]).unwrap();
@@ -57,7 +63,7 @@ fn a_slower_driver_bounds_new_trials_and_forgets_no_old_ones() {
     let resumed = |driver| {
         let mut search = Search::new(&Settings::default(), goals(&["good"]), conditions(Some(driver)));
         for (number, load, outcome) in [(1, 160, Outcome::Good), (2, 400, bad()), (3, 400, bad())] {
-            search.add(&trial(number, calls(load), 60.0, Length::Full, &[("good", outcome)]));
+            search.add(&trial(number, calls(load), 120.0, Length::Full, &[("good", outcome)]));
         }
         search
     };

@@ -7,7 +7,7 @@ use super::trial::{Ended, FORMAT, Figures, Length, Outcome, Trial};
 use crate::gate::{self, Extent, Gate, GateResult, MachineLoad, Verdict, machine_load};
 use crate::metrics::Summary;
 use crate::record::{Environment, Suppressed};
-use crate::values::{Span, Value, counted, cut, visible};
+use crate::values::{Span, Value, counted, cut, show, visible};
 
 /// Share of the wanted calls that must be up when the window begins, or the load was not the one that was wanted
 /// (RFC 9971 section 4.9.1: a large difference between intended and offered load counts as loss). It is the usual
@@ -169,7 +169,7 @@ fn open(summary: &Summary, verdict: &Verdict) -> Outcome {
     let is_bent = |gate: &&GateResult| gate.interval.is_some() && !rests_on_too_few(summary, gate);
     let bent = verdict.gates.iter().filter(is_open).find(is_bent);
     if let Some(gate) = bent.filter(|_| is_full(summary, verdict)) {
-        return bad(&gate.expression, &gate.actual);
+        return bad(&gate.expression, &at_worst(gate));
     }
     let gate = bent.or_else(|| verdict.gates.iter().find(is_open));
     let of_gate = gate.map(|gate| match gate.reason.as_str() {
@@ -181,6 +181,12 @@ fn open(summary: &Summary, verdict: &Verdict) -> Outcome {
     let nothing = || format!("nothing was measured: {}", counted(summary.calls.len() as u64, "call"));
     let said: Vec<_> = of_gate.into_iter().chain(of_doubt).collect();
     void(&if said.is_empty() { nothing() } else { said.join("; ") })
+}
+
+/// The value of a gate that is open, with the one by which it is broken: alone it would seem to hold.
+fn at_worst(gate: &GateResult) -> String {
+    let worst = gate.interval.and_then(|interval| Some(show(interval.readings.worst?, interval.unit)));
+    worst.map_or_else(|| gate.actual.clone(), |worst| format!("{}, {worst} at the worst", gate.actual))
 }
 
 /// True if the machine was full of the run's own load, or busy with it and the driver late: against its own echo it
@@ -310,9 +316,10 @@ mod tests {
         let busy = Second { own: 0.6, lateness_ms: 5.0, ..slow(QUIET) };
         let trial = judged(run(&[busy; 60]), &GATES);
         assert!(
-            matches!(&trial.outcomes["good"], Outcome::Bad { .. }) && trial.full_of_own_load,
+            matches!(&trial.outcomes["good"], Outcome::Bad { actual, .. } if actual.ends_with(" at the worst")),
             "{trial:?}"
         );
+        assert!(trial.full_of_own_load);
         let on_time = judged(run(&[Second { own: 0.6, ..QUIET }; 60]), &GATES);
         assert!(on_time.outcomes["good"] == Outcome::Good && !on_time.full_of_own_load, "{on_time:?}");
         // Neither: a driver that was late on an idle machine.

@@ -12,6 +12,8 @@ mod answer;
 mod bounds;
 mod classify;
 #[cfg(test)]
+mod drifting;
+#[cfg(test)]
 mod going_on;
 mod judged;
 mod load;
@@ -26,7 +28,7 @@ mod trial;
 mod wording;
 
 pub use answer::{Answer, Broke, Change, Comparison, Ending, GoalAnswer, compare};
-pub use classify::{Class, Rule, Sums, classify};
+pub use classify::{Class, Rule, Rules, Standing, Sums, classify, standing};
 pub use judged::{Planned, outcome};
 pub use load::{Kind, Load};
 pub use planner::{Conditions, Costs, Cut, Most, Search, Step};

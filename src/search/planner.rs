@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::answer::{Answer, Ending, GoalAnswer, SoFar};
 use super::bounds::{AtLoad, Bounds, Course, Tally, bounds, course, none_lost, unsteady};
-use super::classify::{Class, Rule, Sums, bad_to_reject, classify};
+use super::classify::{Rules, Sums, bad_to_reject};
 use super::load::{Kind, Load};
 use super::samples::{Goal, Traffic};
 use super::settings::Settings;
@@ -19,6 +19,9 @@ const VOIDS_REPEATED: u64 = 2;
 /// Trials at one load, beyond those that decide it if each takes its time, after which it stays undecided: those that
 /// a gate ends early add little.
 const TRIALS_TO_SPARE: u64 = 20;
+
+/// Trials after which a search ends undecided: one of a service that is good and bad by chance would go on for days.
+const MOST_TRIALS: u64 = 1000;
 
 /// Time of a trial beside its hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +58,7 @@ pub struct Conditions {
 #[derive(Debug, Clone)]
 pub struct Search {
     kind: Kind,
-    rule: Rule,
+    rules: Rules,
     min: Load,
     /// The largest load that it was told to try.
     named: Option<Load>,
@@ -130,7 +133,7 @@ impl Search {
         let (goals, gates): (_, Vec<_>) = goals.into_iter().map(|goal| (goal.name, goal.gates)).unzip();
         Search {
             kind: settings.kind,
-            rule: settings.rule(),
+            rules: settings.rules(),
             min,
             named,
             max: driver_most.map(|load| Most { load, by: "the driver".into() }).unwrap_or(most),
@@ -215,11 +218,12 @@ impl Search {
         (bounds.lower, bounds.upper)
     }
 
-    /// Every load that was tried, in order, with its class for each goal, in theirs.
-    pub fn classes(&self) -> impl Iterator<Item = (Load, Vec<Class>)> + '_ {
+    /// Every load that was tried, in order, with its standing for each goal, in theirs.
+    #[cfg(test)]
+    pub(super) fn standings(&self) -> impl Iterator<Item = (Load, Vec<super::Standing>)> + '_ {
         self.loads.iter().map(|(load, at)| {
-            let class = |tally: &Tally| classify(&tally.sums, self.rule);
-            (*load, at.tallies.iter().map(class).collect())
+            let stands = |tally: &Tally| super::standing(&tally.sums, self.rules);
+            (*load, at.tallies.iter().map(stands).collect())
         })
     }
 
@@ -231,40 +235,42 @@ impl Search {
         self.time_limit.map_or(longest, |limit| longest.min(limit.saturating_sub(spent)))
     }
 
-    fn longest_for(&self, Course { lower, upper, is_rejected, .. }: Course) -> Duration {
-        let first = lower.map_or_else(|| self.longest_at(self.min), |_| Duration::ZERO);
-        let last = upper.filter(|_| !is_rejected).map_or(Duration::ZERO, |upper| self.longest_at(upper));
-        let lower = lower.unwrap_or(self.min);
+    fn longest_for(&self, Course { floor, upper, .. }: Course) -> Duration {
+        let first = floor.map_or_else(|| self.first_at(self.min), |_| Duration::ZERO);
+        let floor = floor.unwrap_or(self.min);
         let rest =
-            upper.map_or_else(|| self.longest_above(lower), |upper| self.longest_between(lower, upper));
-        first + rest + last
+            upper.map_or_else(|| self.longest_above(floor), |upper| self.longest_between(floor, upper));
+        first.saturating_add(rest)
     }
 
-    /// The longest that trials at one load take until it is decided.
-    fn longest_at(&self, load: Load) -> Duration {
-        let trial = |hold| self.cost_of(load, hold);
+    /// Time of the first trial at a load.
+    fn first_at(&self, load: Load) -> Duration {
+        let length = if self.begins_short(load, &Tally::default()) { Length::Short } else { Length::Full };
+        self.cost_of(load, self.hold(length))
+    }
+
+    /// The longest that trials take which decide a load.
+    fn settled_at(&self, load: Load) -> Duration {
         let full_trials = u32::try_from(self.full_trials).unwrap_or(u32::MAX);
-        self.initial
-            .map_or(Duration::ZERO, trial)
-            .saturating_add(trial(self.full).saturating_mul(full_trials))
+        self.cost_of(load, self.full).saturating_mul(full_trials)
     }
 
-    fn longest_above(&self, lower: Load) -> Duration {
-        if lower >= self.max.load {
-            return Duration::ZERO;
+    fn longest_above(&self, floor: Load) -> Duration {
+        if floor >= self.max.load {
+            return self.settled_at(floor);
         }
-        let next = lower.doubled(self.max.load);
-        let rest = self.longest_between(lower, next).max(self.longest_above(next));
-        self.longest_at(next).saturating_add(rest)
+        let next = floor.doubled(self.max.load);
+        let rest = self.longest_between(floor, next).max(self.longest_above(next));
+        self.first_at(next).saturating_add(rest)
     }
 
-    fn longest_between(&self, lower: Load, upper: Load) -> Duration {
-        if lower.is_close_to(upper, self.width) {
-            return Duration::ZERO;
+    fn longest_between(&self, floor: Load, upper: Load) -> Duration {
+        if floor.is_close_to(upper, self.width) {
+            return self.settled_at(floor).saturating_add(self.settled_at(upper));
         }
-        let middle = lower.between(upper);
-        let rest = self.longest_between(lower, middle).max(self.longest_between(middle, upper));
-        self.longest_at(middle).saturating_add(rest)
+        let middle = floor.between(upper);
+        let rest = self.longest_between(floor, middle).max(self.longest_between(middle, upper));
+        self.first_at(middle).saturating_add(rest)
     }
 
     /// The trial that a goal wants, or the ending that it has come to.
@@ -275,56 +281,96 @@ impl Search {
         if tally.voids > VOIDS_REPEATED {
             return Err(Ending::VoidTooOften { load, reason: tally.void_reason.clone() });
         }
-        if tally.counted >= self.full_trials + TRIALS_TO_SPARE {
+        if tally.counted >= self.full_trials + TRIALS_TO_SPARE || self.trials >= MOST_TRIALS {
             return Err(Ending::Undecided { load });
         }
         let length = if self.begins_short(load, tally) { Length::Short } else { Length::Full };
         Ok(Wish { load, length, goal })
     }
 
-    /// The load to try next for a goal: the first, twice the last that was good, the last that was good to confirm it, one
-    /// in the middle; in the end the one that has been bad so far, which is rejected for good or was an accident.
+    /// The load to try next for a goal: the first, twice the last that was good, one in the middle; in the end, in
+    /// turn, the last that was good and the first that was bad, until both are decided.
     fn next_load(&self, goal: usize, spent: Duration) -> Result<Load, Ending> {
         if self.min > self.max.load {
             return Err(Ending::DriverLimit);
         }
         let course = self.course(goal);
-        let Course { lower, hopeful, upper, is_rejected, .. } = course;
-        match (lower, upper) {
-            (_, Some(upper)) if upper <= self.min => {
-                if is_rejected {
-                    Err(Ending::MinimumFails)
-                } else {
-                    Ok(upper)
-                }
-            }
+        match (course.floor, course.upper) {
+            (_, Some(upper)) if upper <= self.min && course.is_rejected => Err(Ending::MinimumFails),
+            (_, Some(upper)) if upper <= self.min => Ok(upper),
             (None, _) => Ok(self.min),
-            (Some(_), None) if self.climbs(goal, &course, spent) => {
-                Ok(hopeful.unwrap_or(self.min).doubled(self.max.load))
+            (Some(floor), _) if course.hopeful.is_some() && !course.trusts_good => {
+                self.within_reach(course.hopeful.unwrap_or(floor), floor)
             }
-            (Some(lower), _) if hopeful.is_some() => self.within_reach(hopeful.unwrap_or(self.min), lower),
-            (Some(lower), None) if lower < self.max.load => Ok(lower.doubled(self.max.load)),
-            (Some(_), None) if self.is_max_the_drivers => Err(Ending::DriverLimit),
-            (Some(_), None) => Err(Ending::Floor { by: self.max.by.clone() }),
-            (Some(lower), Some(upper)) if !lower.is_close_to(upper, self.width) => {
-                self.within_reach(lower.between(upper), lower)
-            }
-            (Some(_), Some(_)) if is_rejected => Err(Ending::Regular),
-            (Some(lower), Some(upper)) => self.within_reach(upper, lower),
+            (Some(floor), None) => self.above(goal, &course, floor, spent),
+            (Some(floor), Some(upper)) => self.between(goal, &course, (floor, upper), spent),
         }
     }
 
-    /// True if a load that was good in a short trial is enough to go up by: it is confirmed in the end. Not where twice
-    /// as much was void too often, and not where no time is left to confirm that.
-    fn climbs(&self, goal: usize, course: &Course, spent: Duration) -> bool {
-        let Some(hopeful) = course.hopeful.filter(|load| course.is_trusting && *load < self.max.load) else {
-            return false;
-        };
-        let next = hopeful.doubled(self.max.load);
+    /// The next load where none has been bad so far.
+    fn above(&self, goal: usize, course: &Course, floor: Load, spent: Duration) -> Result<Load, Ending> {
+        let next = floor.doubled(self.max.load);
+        match course.hopeful {
+            // Confirmed in the end.
+            Some(_) if floor < self.max.load && self.may_trust(goal, next, spent) => return Ok(next),
+            Some(hopeful) => return self.within_reach(hopeful, hopeful),
+            None if floor < self.max.load => return Ok(next),
+            None => {}
+        }
+        match course.wavers {
+            Some(wavers) => self.below(course, wavers).map_or_else(|| Err(Ending::of_wavering(wavers)), Ok),
+            None if self.is_max_the_drivers => Err(Ending::DriverLimit),
+            None => Err(Ending::Floor { by: self.max.by.clone() }),
+        }
+    }
+
+    /// The next load between one that was not bad so far and one that was.
+    fn between(
+        &self,
+        goal: usize,
+        course: &Course,
+        (floor, upper): (Load, Load),
+        spent: Duration,
+    ) -> Result<Load, Ending> {
+        let hopeful = course.hopeful;
+        if !floor.is_close_to(upper, self.width_of(course)) {
+            let middle = floor.between(upper);
+            return match hopeful {
+                // No time for more: what is good so far is worth the rest of it.
+                Some(hopeful) if !self.may_trust(goal, middle, spent) => self.within_reach(hopeful, floor),
+                _ => self.within_reach(middle, floor),
+            };
+        }
+        if let Some(load) = course.wavers.and_then(|wavers| self.below(course, wavers)) {
+            return Ok(load);
+        }
+        let counted = |load: Load| self.tally(load, goal).map_or(0, |tally| tally.counted);
+        match (hopeful, course.is_rejected) {
+            // In turn, so that both see the machine at more than one time.
+            (Some(hopeful), false) if counted(upper) < counted(hopeful) => self.within_reach(upper, floor),
+            (Some(hopeful), _) => self.within_reach(hopeful, floor),
+            (None, false) => self.within_reach(upper, floor),
+            (None, true) => Err(course.wavers.map_or(Ending::Regular, Ending::of_wavering)),
+        }
+    }
+
+    /// A load to try between the last one that was good and the first that wavers, where they are far apart.
+    fn below(&self, course: &Course, (first, _): (Load, Load)) -> Option<Load> {
+        let good = course.hopeful.or(course.lower)?;
+        (!good.is_close_to(first, self.width_of(course))).then(|| good.between(first))
+    }
+
+    /// The width that bounds are to have, in millionths: twice as much where loads waver, for there they are no sharper.
+    fn width_of(&self, course: &Course) -> u64 {
+        if course.wavers.is_some() { self.width.saturating_mul(2) } else { self.width }
+    }
+
+    /// True if a load that was good in a short trial is enough to go on to the next one by: it is confirmed in the end.
+    /// Not where the next one was void too often, and not where no time is left to confirm it.
+    fn may_trust(&self, goal: usize, next: Load, spent: Duration) -> bool {
         let is_void = self.tally(next, goal).is_some_and(|tally| tally.voids > VOIDS_REPEATED);
-        let first = self.initial.map_or(Duration::ZERO, |initial| self.cost_of(next, initial));
-        let both = first + self.cost_of(next, self.full);
-        !is_void && self.time_limit.is_none_or(|limit| spent + both <= limit)
+        let both = self.first_at(next).saturating_add(self.settled_at(next));
+        !is_void && self.time_limit.is_none_or(|limit| spent.saturating_add(both) <= limit)
     }
 
     /// A load to try next, or the largest that the driver manages today where it managed more before.
@@ -344,11 +390,11 @@ impl Search {
     }
 
     fn course(&self, goal: usize) -> Course {
-        course(&self.loads, goal, self.rule)
+        course(&self.loads, goal, self.rules)
     }
 
     fn relevant(&self, goal: usize) -> Bounds {
-        bounds(&self.loads, goal, self.rule)
+        bounds(&self.loads, goal, self.rules)
     }
 
     fn tally(&self, load: Load, goal: usize) -> Option<&Tally> {
@@ -361,7 +407,7 @@ impl Search {
             Length::Short => Duration::ZERO,
             Length::Full => {
                 let sums = self.tally(wish.load, wish.goal).map_or(Sums::default(), |tally| tally.sums);
-                Duration::from_millis(bad_to_reject(&sums, self.rule))
+                Duration::from_millis(bad_to_reject(&sums, self.rules))
             }
         }
     }

@@ -109,7 +109,7 @@ mod tests {
 
     fn answer(lower: Option<u32>, upper: Option<u32>) -> Answer {
         let load = |calls: Option<u32>| calls.and_then(Load::calls);
-        let bounds = Bounds { lower: load(lower), upper: load(upper) };
+        let bounds = Bounds { lower: load(lower), upper: load(upper), wavers: None };
         let goal = GoalAnswer::of("good", bounds, Ending::Regular, None, None, SoFar::default());
         Answer::of(Kind::Calls, vec![goal], None, 1, 0)
     }

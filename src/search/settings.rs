@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::classify::Rule;
+use super::classify::Rules;
 use super::load::{Kind, Load};
 use crate::values::{Ns, Percent, Span};
 
@@ -32,7 +32,9 @@ pub struct Settings {
     pub final_trial: Span,
     /// Time of trials at one load that decides whatever they say.
     pub duration_sum: Span,
-    /// Share of the time at one load in which gates may be broken, and the load is carried nonetheless.
+    /// Share of the time at one load in which gates may be broken, and the load is carried nonetheless; in which they
+    /// may hold, and it is not carried nonetheless. What lies between wavers, and the answer is that much wider: from
+    /// 50% on nothing does.
     pub exceed: Percent,
     /// True if a load is carried only when no trial of it was bad, as in RFC 2544: `exceed` is 0, and one final trial
     /// decides.
@@ -64,12 +66,12 @@ impl Settings {
         self.max.and_then(|max| Load::of(self.kind, max))
     }
 
-    /// Exceed ratio and duration sum in force.
-    pub(super) fn rule(&self) -> Rule {
+    /// Exceed ratios and duration sum in force.
+    pub(super) fn rules(&self) -> Rules {
         if self.strict {
-            Rule::new(Percent(0.0), self.final_ms())
+            Rules::strict(self.final_ms())
         } else {
-            Rule::new(self.exceed, ms(self.duration_sum))
+            Rules::new(self.exceed, ms(self.duration_sum))
         }
     }
 

@@ -70,6 +70,15 @@ fn so_far(Undecided { good, bad }: Undecided<'_>) -> Option<String> {
 fn irregular(ending: &Ending) -> Option<String> {
     Some(match ending {
         Ending::Regular => return None,
+        Ending::Wavering { from, to } => {
+            let loads = match from == to {
+                true => format!("at {}", figure(*from)),
+                false => format!("from {} to {}", figure(*from), figure(*to)),
+            };
+            format!(
+                "{loads} trials contradict each other: the machine, or the service, is not equally fast at all times"
+            )
+        }
         Ending::Floor { by } => {
             format!("it never failed, and {by} ends the search there; raise that to find more")
         }

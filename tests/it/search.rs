@@ -239,7 +239,7 @@ fn a_service_that_is_slower_by_each_call_carries_as_many_as_its_gate_allows() {
 #[test]
 fn an_asterisk_that_dies_in_a_trial_ends_the_search_with_what_it_carried_and_is_tried_again() {
     let place = Place::new();
-    let set = ["search.max=8", "search.final_trial=5s", "search.duration_sum=10s"];
+    let set = ["search.max=8", "search.final_trial=5s", "search.duration_sum=5s"];
     let mut begun = start_until(&mut search(&place, &set), "trial 2: 8 calls");
     kill(Pid::from_raw(child_of(&begun, "asterisk.conf")), Signal::SIGKILL).expect("Asterisk runs");
     assert_eq!(begun.wait().expect("it ends").code(), Some(1));

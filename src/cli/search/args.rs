@@ -20,11 +20,12 @@ const LONGEST_SOAK: Duration = Duration::from_secs(7 * 24 * 3600);
     loadtest search mine.toml --strict --require 'capacity.calls >= 150'\n  \
     loadtest search mine.toml --soak 10m --overload 150%\n  \
     loadtest search --resume reports/capacity-20261126T101500Z\n\n\
-    Each trial is a run of the scenario at one load on the same Asterisk and service, and its folder stays. The\n\
-    answer is a lower bound, which was carried, and an upper one, which was not, by the classification of RFC 9971;\n\
-    docs/capacity.md says what that means. The options set keys of [search] in the scenario, whose defaults\n\
-    docs/scenario.md lists. Ends with 0 when there is an answer and every --require holds, 10 when one does not, 11\n\
-    when less is carried than before (--baseline), 12 when nothing certain can be said.")]
+    Each trial is a run of the scenario at one load on the same Asterisk and service, and its folder stays. The \
+    answer is a lower bound, which was carried, and an upper one, which was not, by the classification of RFC 9971; \
+    docs/capacity.md says what that means. The options set keys of [search] in the scenario, whose defaults \
+    docs/scenario.md lists.\n\n\
+    Ends with 0 when there is an answer and every --require holds, 10 when one does not, 11 when less is carried than \
+    before (--baseline), 12 when nothing certain can be said.")]
 pub struct Args {
     /// The scenario (TOML).
     #[arg(value_name = "SCENARIO", required_unless_present = "resume")]

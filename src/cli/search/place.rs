@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Args, stored};
-use crate::cli::Failure;
+use crate::cli::{Failure, say};
 use crate::clock;
 use crate::files::Dir;
 use crate::gate::{Gate, Subject};
@@ -57,17 +57,35 @@ fn begun(args: &Args, scenario: &Path) -> Result<Place, Failure> {
 
 fn resumed(args: &Args, path: &Path) -> Result<Place, Failure> {
     let scenario = path.join(SEARCH);
-    if !scenario.is_file() {
+    if !is_plain_file(&scenario) {
         return Err(no_search(path));
     }
     let plan = RunPlan::read(&scenario, &args.anew())?;
     let goals = goals(&plan)?;
     let mut folder = Folder::open(path)?;
+    folder.own_logs()?;
     folder.lock()?;
-    // Of a search that was killed there is no answer yet, and so nothing that came after one.
-    let has_answer = Dir::open(path).is_ok_and(|dir| dir.has(CAPACITY));
-    let former = has_answer.then(|| stored::stored(path)).transpose()?;
-    Ok(Place { plan, goals, folder, trials: trials(path)?, former })
+    Ok(Place { plan, goals, folder, trials: trials(path)?, former: former(path) })
+}
+
+/// The answer so far. A search that was killed has none, and so nothing that came after one; its trials are what it goes
+/// on from, so an answer that cannot be read is made anew from them.
+fn former(path: &Path) -> Option<CapacityReport> {
+    if !Dir::open(path).is_ok_and(|dir| dir.has(CAPACITY)) {
+        return None;
+    }
+    let warned = |failure: &Failure| {
+        say::err(format!(
+            "warning: {failure}; the answer is made anew from the trials, and what came after the search is forgotten"
+        ));
+    };
+    stored::stored(path).inspect_err(warned).ok()
+}
+
+/// True for a file that is no link: the scenario of a search names programs to start, and a link leads to somebody
+/// else's.
+fn is_plain_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_file())
 }
 
 fn no_search(path: &Path) -> Failure {
@@ -101,7 +119,7 @@ pub fn trials(path: &Path) -> Result<Vec<Trial>, RunError> {
 /// It cannot be read.
 pub fn answer(path: &Path) -> Result<Answer, Failure> {
     let scenario = path.join(SEARCH);
-    if !scenario.is_file() {
+    if !is_plain_file(&scenario) {
         return Err(no_search(path));
     }
     // No account and no scheduling is needed to read it.

@@ -1,6 +1,6 @@
 //! Key figures of a trial: a table of names, units and words, which every report reads.
 
-use super::{CapacityReport, TrialReport};
+use super::{CapacityReport, GoalReport, OutcomeWord, TrialReport};
 use crate::search::Figures;
 use crate::values::{Unit, Value};
 
@@ -62,6 +62,21 @@ pub(in crate::report) fn medians(
         values.as_mut().and_then(|values| middle(values))
     };
     trials.chunk_by(|a, b| a.load == b.load).map(|trials| (trials[0].load, at_load(trials))).collect()
+}
+
+/// Median over the trials that were good for a goal at its lower bound: what calls get that are carried. `None` where one
+/// had no number.
+pub(in crate::report) fn when_carried(
+    report: &CapacityReport,
+    goal: &GoalReport,
+    of: impl Fn(&TrialReport) -> Option<f64>,
+) -> Option<f64> {
+    let lower = goal.lower?;
+    let was_good = |trial: &&TrialReport| {
+        trial.load == lower && trial.outcome(&goal.goal).is_some_and(|o| o.outcome == OutcomeWord::Good)
+    };
+    let mut values: Vec<f64> = report.trials.iter().filter(was_good).map(of).collect::<Option<_>>()?;
+    middle(&mut values)
 }
 
 /// Median; of an even number the mean of the two in the middle.

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::{CapacityReport, GoalReport, OutcomeWord, TrialReport, medians, words};
+use super::{CapacityReport, GoalReport, OutcomeWord, TrialReport, when_carried, words};
 use crate::gate::Outcome;
 use crate::report::html::SCRIPT;
 use crate::report::html::charts::PageCharts;
@@ -213,8 +213,9 @@ fn method(report: &CapacityReport) -> Vec<String> {
         0.0 => format!("One good trial of {one} carries a load, and one bad trial rejects it."),
         ratio => format!(
             "A load is carried once gates can no longer be broken in more than {} of {fulls} of trials of {one}, and \
-             rejected once they have been.",
-            percent(ratio)
+             rejected once they were in more than {}; what is neither wavers, and makes the answer as wide.",
+            percent(ratio),
+            percent(ratio.max(1.0 - ratio))
         ),
     };
     let machine = match report.environment.asterisk.is_empty() {
@@ -224,8 +225,8 @@ fn method(report: &CapacityReport) -> Vec<String> {
     vec![
         format!(
             "Loads are classified by RFC 9971 (MLRsearch), Appendix A. {exceed}{first} Loads double from {} until one is \
-             bad, and the last that was good is confirmed; then the geometric middle is tried, smaller loads first, \
-             until the bounds are within {} of each other.",
+             bad; then the geometric middle is tried, until a good load and a bad one are within {} of each other, and \
+             these are decided in turn.",
             words::load(report.kind, settings.min),
             percent(settings.width_ratio)
         ),
@@ -271,10 +272,9 @@ fn circumstances_table(report: &CapacityReport) -> Vec<(&'static str, String)> {
 
 /// The table N(goal), with what stands beside it.
 fn goals(report: &CapacityReport) -> Vec<GoalRow<'_>> {
-    let p99 = medians(report, |trial| trial.figures.rtt_p99_ms.number());
     let at_lower = |goal: &GoalReport| {
-        let at = p99.iter().find(|(load, _)| Some(*load) == goal.lower);
-        at.and_then(|(_, p99)| *p99).map_or("–".into(), |p99| show(Value::Number(p99), Unit::Ms))
+        let p99 = when_carried(report, goal, |trial| trial.figures.rtt_p99_ms.number());
+        p99.map_or("–".into(), |p99| show(Value::Number(p99), Unit::Ms))
     };
     let rows = report.goals.iter().map(|goal| {
         let [lower, upper] = [goal.lower, goal.upper].map(|load| words::bound(report.kind, load));
@@ -285,7 +285,8 @@ fn goals(report: &CapacityReport) -> Vec<GoalRow<'_>> {
         let none = String::new;
         GoalRow { name, cells: [figure, none(), none(), none()], gates: &[] }
     };
-    let none_lost = report.none_lost.map(|load| alone("no call lost", words::number(report.kind, load)));
+    let none_lost =
+        report.none_lost.map(|load| alone("carried without losing a call", words::number(report.kind, load)));
     let mean = report.geometric_mean.filter(|_| report.goals.len() > 1);
     let mean = mean.map(|mean| alone("geometric mean", format!("{mean:.1}")));
     rows.chain(none_lost).chain(mean).collect()

@@ -63,7 +63,7 @@ fn goals(text: &mut String, report: &CapacityReport) {
             writeln!(text, "| {} | {} | {} |", escape(&goal.goal), bounds.join(" | "), words::per_core(goal));
     }
     if let Some(none_lost) = report.none_lost {
-        let _ = writeln!(text, "| no call lost | {} | | |", words::number(kind, none_lost));
+        let _ = writeln!(text, "| carried without losing a call | {} | | |", words::number(kind, none_lost));
     }
     if let Some(mean) = report.geometric_mean.filter(|_| report.goals.len() > 1) {
         let _ = writeln!(text, "| geometric mean | {mean:.1} | | |");

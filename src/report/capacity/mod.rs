@@ -17,7 +17,7 @@ pub(super) mod words;
 
 use std::borrow::Cow;
 
-pub(super) use figures::{FIGURES, medians};
+pub(super) use figures::{FIGURES, medians, when_carried};
 pub use model::{
     AfterSearch, BrokeFirst, CapacityReport, GoalReport, LoadLimit, NamedFigure, OutcomeReport, OutcomeWord,
     Required, RequiredOutcome, Schedulings, SearchPlace, SearchSettings, TrialReport,

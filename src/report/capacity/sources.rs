@@ -72,8 +72,10 @@ impl CapacityReport {
 impl CapacityReport {
     /// True if every capacity is known as far as it was asked for.
     pub fn is_answered(&self) -> bool {
-        let [regular, floor, _, _, _, _, minimum_fails, ..] = ENDINGS;
-        self.goals.iter().all(|goal| [regular, floor, minimum_fails].contains(&goal.ending.as_str()))
+        let [regular, wavering, floor, _, _, _, _, minimum_fails, ..] = ENDINGS;
+        self.goals
+            .iter()
+            .all(|goal| [regular, wavering, floor, minimum_fails].contains(&goal.ending.as_str()))
     }
 
     /// True if a breakage ended the search before its answer.
@@ -119,8 +121,9 @@ fn goal_report(answer: &GoalAnswer, goals: &[Goal]) -> GoalReport {
 }
 
 /// Words for endings, in the document.
-pub(super) const ENDINGS: [&str; 9] = [
+pub(super) const ENDINGS: [&str; 10] = [
     "regular",
+    "wavering",
     "floor",
     "driver_limit",
     "out_of_time",
@@ -132,10 +135,21 @@ pub(super) const ENDINGS: [&str; 9] = [
 ];
 
 fn ending(ending: &Ending) -> &'static str {
-    let [regular, floor, driver_limit, out_of_time, void, undecided, minimum_fails, broke, interrupted] =
-        ENDINGS;
+    let [
+        regular,
+        wavering,
+        floor,
+        driver_limit,
+        out_of_time,
+        void,
+        undecided,
+        minimum_fails,
+        broke,
+        interrupted,
+    ] = ENDINGS;
     match ending {
         Ending::Regular => regular,
+        Ending::Wavering { .. } => wavering,
         Ending::Floor { .. } => floor,
         Ending::DriverLimit => driver_limit,
         Ending::OutOfTime => out_of_time,

@@ -16,8 +16,8 @@ pub const MOST_BYTES: u64 = 64 << 20;
 const LONGEST_TEXT: usize = 4096;
 /// Longest part of what the reader of JSON says.
 const LONGEST_SAID: usize = 500;
-/// Most entries of any other list.
-const MOST_ENTRIES: usize = 256;
+/// Most entries of any other list: a goal has up to 1,000 gates, and a command line as many conditions.
+const MOST_ENTRIES: usize = 4000;
 /// Largest number of any figure.
 const LARGEST: f64 = 1e12;
 

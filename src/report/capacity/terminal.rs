@@ -73,7 +73,7 @@ fn goals(text: &mut String, pen: Pen, report: &CapacityReport) {
         })
         .collect();
     let none = || "–".to_string();
-    rows.push(row("no call lost", [words::bound(kind, report.none_lost), none(), none()]));
+    rows.push(row("none lost", [words::bound(kind, report.none_lost), none(), none()]));
     if let Some(mean) = report.geometric_mean {
         rows.push(row("geometric mean", [format!("{mean:.1}"), none(), none()]));
     }

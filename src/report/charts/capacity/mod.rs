@@ -9,7 +9,7 @@ mod path;
 mod rtt_by_load;
 
 use super::{Chart, Plotted};
-use crate::report::capacity::{CapacityReport, FIGURES, medians, words};
+use crate::report::capacity::{CapacityReport, FIGURES, when_carried, words};
 use crate::report::words::one_line;
 use crate::values::{Value, show};
 
@@ -29,12 +29,10 @@ impl Plotted for CapacityReport {
             "capacity" => goal.map_or("–".into(), |goal| goal.parted().0.into()),
             "trials" => self.trials.len().to_string(),
             name => {
-                let lower = goal.and_then(|goal| goal.lower);
                 let figure = FIGURES.iter().find(|figure| figure.name == name);
-                let at_lower = figure.zip(lower).and_then(|(figure, lower)| {
-                    let all = medians(self, |trial| (figure.of)(&trial.figures).number());
-                    let (_, value) = all.into_iter().find(|(load, _)| *load == lower)?;
-                    Some(show(Value::Number(value?), figure.unit))
+                let at_lower = figure.zip(goal).and_then(|(figure, goal)| {
+                    let value = when_carried(self, goal, |trial| (figure.of)(&trial.figures).number())?;
+                    Some(show(Value::Number(value), figure.unit))
                 });
                 at_lower.unwrap_or("–".into())
             }

@@ -24,7 +24,7 @@ pub(super) const CHART: Chart<CapacityReport> = Chart {
     path: "plots/search-path.png",
     section: "path",
     title: "The search, trial by trial",
-    caption: "Loads double until one is not carried; then the middle of what is left is tried, smaller loads first. \
+    caption: "Loads double until one is bad; then the middle of what is left is tried, and in the end both bounds in turn. \
               The shaded stretch is what the capacity could still be after each trial. Void trials prove nothing, and \
               are repeated.",
     figures: &[("capacity", "capacity"), ("trials", "trials")],

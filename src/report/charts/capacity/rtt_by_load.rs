@@ -33,8 +33,8 @@ pub(super) const CHART: Chart<CapacityReport> = Chart {
     section: "rtt",
     title: "Round trip of packets against the load",
     caption: "A dot is one trial, the line goes through the median of a load's trials. A median that climbs with the \
-              load is a queue; a 99th percentile that leaves it is a stall that more load makes longer. Where the \
-              line crosses a gate's bound is the knee.",
+              load is a queue; a 99th percentile that leaves it is a stall that more load makes longer. The \
+              gate's bound is crossed by single trials before the line crosses it: the shaded bounds say how often that may be.",
     figures: &[
         ("capacity", "capacity"),
         ("at the lower bound, median", "rtt_p50_ms"),
