@@ -74,6 +74,11 @@ impl Accounts {
         &self.all
     }
 
+    /// The first of them alone.
+    pub fn first(&self) -> Accounts {
+        Accounts { all: self.all.iter().take(1).cloned().collect(), ..self.clone() }
+    }
+
     /// Number of the account that serves a call: call k by account k mod n, or by the seed where the file says RANDOM.
     pub fn index_of(&self, call: u32, seed: u64) -> usize {
         let at = match self.order {
@@ -117,6 +122,8 @@ mod tests {
         let accounts = parse("user,password\na,1\nb,2\nc,3\n").unwrap();
         let served: Vec<_> = (0..7).map(|call| accounts.index_of(call, 1)).collect();
         assert_eq!(served, [0, 1, 2, 0, 1, 2, 0]);
+        let first = accounts.first();
+        assert_eq!((first.all(), first.index_of(7, 1)), (&accounts.all()[..1], 0));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use super::descriptors;
 use super::error::AsteriskError;
+use super::find::Install;
 use super::process::StartConfig;
 
 /// Files of the folder `asterisk/`, each with its name.
@@ -126,6 +127,10 @@ fn accounts(config: &StartConfig) -> Result<String, AsteriskError> {
             &format!("it has more than {most}; use fewer, or an external Asterisk"),
         ));
     }
+    if config.accounts.is_empty() {
+        return Ok(String::new());
+    }
+    let algorithms = algorithms(&config.install);
     let mut names = HashSet::from([config.digest.user.as_str()]);
     let mut sections = String::new();
     for (name, login) in &config.accounts {
@@ -139,10 +144,21 @@ fn accounts(config: &StartConfig) -> Result<String, AsteriskError> {
         sections.push_str(&format!(
             "\n[{name}](media)\nidentify_by = username,auth_username\nauth = {name}\naors = {name}\n\n\
              [{name}](registered)\n\n\
-             [{name}]\ntype = auth\nauth_type = userpass\nusername = {user}\npassword = {password}\n"
+             [{name}]\ntype = auth\nauth_type = userpass\nusername = {user}\npassword = {password}\n{algorithms}"
         ));
     }
     Ok(sections)
+}
+
+/// Algorithms of the accounts' digest, where this Asterisk knows the option: its modules take none that their
+/// documentation lacks.
+fn algorithms(install: &Install) -> &'static str {
+    match fs::read_to_string(install.data_dir.join("documentation/core-en_US.xml")) {
+        Ok(documented) if documented.contains("\"supported_algorithms_uas\"") => {
+            "supported_algorithms_uas = SHA-256,MD5\n"
+        }
+        _ => "",
+    }
 }
 
 fn secret(what: &str, secret: &Secret) -> Result<String, AsteriskError> {
@@ -246,7 +262,6 @@ pub fn write(dir: &Path, values: &Values, module_dir: &Path) -> Result<(), Aster
 
 #[cfg(test)]
 mod tests {
-    use super::super::find::Install;
     use super::super::process::Account;
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
@@ -367,6 +382,17 @@ mod tests {
         assert_eq!(text.matches("[a](media)").count(), 1);
         assert!(text.contains("\n[b](media)\n") && text.contains("\n[b](registered)\n"), "{text}");
         assert!(text.contains("username = auth-b\n") && !text.contains("again"), "{text}");
+        assert!(!text.contains("SHA-256"), "an Asterisk that does not know it would have no account at all");
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("documentation")).unwrap();
+        let option = "<configOption name=\"supported_algorithms_uas\" default=\"MD5\">";
+        fs::write(dir.path().join("documentation/core-en_US.xml"), option).unwrap();
+        let values = values_after(|config| {
+            config.install.data_dir = dir.path().into();
+            config.accounts = vec![("a".into(), login("a"))];
+        });
+        let text = render("pjsip.conf", template, &values.unwrap()).unwrap();
+        assert!(text.contains("password = p\nsupported_algorithms_uas = SHA-256,MD5\n"), "{text}");
     }
 
     #[test]

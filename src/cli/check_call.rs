@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::progress::Display;
@@ -65,8 +66,9 @@ pub async fn place(mut plan: RunPlan) -> Result<Exit, Failure> {
     })
 }
 
-/// Makes one short call of a scenario's load; nothing is judged.
+/// Makes one short call of a scenario's load, for one account; nothing is judged.
 fn reduce(plan: &mut RunPlan) {
+    plan.accounts = plan.accounts.take().map(|accounts| Arc::new(accounts.first()));
     let scenario = &mut plan.resolved.scenario;
     let load = &mut scenario.load;
     (load.calls, load.duration, load.call_duration) = (1, Span(HELD), None);
