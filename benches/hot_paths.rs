@@ -20,7 +20,7 @@ use loadtest::search::{
     Trial,
 };
 use loadtest::sip::sdp::LocalMedia;
-use loadtest::sip::{self, CallConfig};
+use loadtest::sip::{self, CallConfig, Identity};
 use loadtest::stamp::Stamp;
 use loadtest::values::{Ramp, Rate, Span};
 
@@ -260,7 +260,7 @@ impl Churn {
             if let Some(output) = self.control.poll() {
                 match output {
                     Output::Open(slot) => self.control.handle(self.now, Input::Opened { slot, port: 40_000 }),
-                    Output::Invite { call, port } => {
+                    Output::Invite { call, port, .. } => {
                         self.agent.place(self.now, call, config(call, port, &self.scenario))
                     }
                     Output::HangUp(call) => self.agent.hang_up(self.now, call),
@@ -297,7 +297,8 @@ fn config(call: u32, rtp_port: u16, scenario: &Scenario) -> CallConfig {
         target: format!("sip:echo@{}", far()),
         remote: far(),
         local,
-        caller: "alice".into(),
+        identity: Identity::plain("sip:alice@192.0.2.9:5070", "sip:echo@192.0.2.1:5060"),
+        habits: Default::default(),
         call_id: format!("{call:016x}@{}", local.ip()),
         from_tag: format!("{call:016x}"),
         seed: call.into(),

@@ -92,8 +92,8 @@ fn resources(survey: &Survey, scenario: &Scenario) {
 /// Prints the Asterisk that a run would use, and notes what is in its way.
 async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
     let scenario = plan.scenario();
-    let is = match (scenario.asterisk.mode, &scenario.asterisk.sip) {
-        (AsteriskMode::External, Some(sip)) => match resolve(sip, "asterisk.sip").await {
+    let is = match (scenario.asterisk.mode, scenario.next_hop()) {
+        (AsteriskMode::External, Some((hop, key))) => match resolve(hop, key).await {
             Ok(address) => external(plan, address, survey).await,
             Err(failure) => return survey.obstacles.push(failure.to_string()),
         },
@@ -108,8 +108,8 @@ async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
 /// Probes a target with OPTIONS.
 async fn external(plan: &RunPlan, target: SocketAddr, survey: &mut Survey) -> String {
     let scenario = plan.scenario();
-    let user = plan.credentials.as_ref().map(|account| account.username.as_str());
-    let (why, is_closed) = match probe(scenario, target, plan.credentials.as_ref()).await {
+    let user = plan.first_user();
+    let (why, is_closed) = match probe(plan, target).await {
         ProbeResult::Answered { status, reason, login } => {
             survey.obstacles.extend(login.obstacle(scenario, user));
             let login = match &login {

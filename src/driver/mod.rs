@@ -9,23 +9,28 @@ mod media;
 mod monitor;
 mod pacer;
 mod ping;
+mod placing;
 mod reach;
 mod receiver;
+mod registering;
 mod sip_socket;
 mod trace;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use control::{owns_call_id, run};
+pub use control::run;
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
+pub use placing::owns_call_id;
 
-pub use crate::load::Stop;
+pub use crate::load::{Named, Names, Stop};
 
+use crate::accounts::Accounts;
 use crate::impair::ImpairCounts;
 use crate::record::{Environment, Live, Phase, Quantile, Run};
 use crate::scenario::Scenario;
@@ -41,8 +46,10 @@ pub struct DriverConfig<'a> {
     pub scenario: &'a Scenario,
     /// Target of the SIP messages.
     pub target: SocketAddr,
-    /// Answers to a target's challenges.
+    /// Answers to a target's challenges, for callers without a password of their own.
     pub credentials: Option<Credentials>,
+    /// Callers of the run; `None` is one, of the credentials.
+    pub accounts: Option<Arc<Accounts>>,
     /// Random: names the run inside every probe, and seeds tags, branches and SSRCs.
     pub run_id: u32,
     /// Processes whose CPU and memory are watched; a fault may replace them.

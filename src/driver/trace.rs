@@ -3,6 +3,7 @@
 
 use crate::record::{FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, SipAnswer};
 use crate::sip::Unreadable;
+use crate::sip::call::{CallEvent, CallRemark};
 use crate::sip::digest::Challenge;
 use crate::sip::message::Message;
 use crate::sip::sdp::Answer;
@@ -19,12 +20,14 @@ pub(super) struct Trace {
     pub first_call: FirstCall,
     /// Distinct messages that could not be read.
     pub unreadable: Vec<LogLine>,
+    /// Distinct remarks on far ends that send callers where nobody hears them, or elsewhere.
+    pub odd: Vec<LogLine>,
 }
 
 impl Trace {
     /// A trace of the call of this Call-ID.
     pub fn new(call_id: String, epoch: Stamp) -> Trace {
-        Trace { call_id, epoch, first_call: FirstCall::default(), unreadable: Vec::new() }
+        Trace { call_id, epoch, first_call: FirstCall::default(), unreadable: Vec::new(), odd: Vec::new() }
     }
 
     /// Takes a message that came at `at`; those of other calls are passed over.
@@ -49,11 +52,15 @@ impl Trace {
 
     /// Takes a message that cannot be read.
     pub fn read_badly(&mut self, unreadable: &Unreadable) {
-        let text: String = unreadable.to_string().chars().take(MOST_LINE_CHARS).collect();
-        match self.unreadable.iter().position(|line| line.text == text) {
-            Some(at) => self.unreadable[at].count += 1,
-            None if self.unreadable.len() < MOST_LINES => self.unreadable.push(LogLine { text, count: 1 }),
-            None => {}
+        note(&mut self.unreadable, &unreadable.to_string());
+    }
+
+    /// Takes an event of a call.
+    pub fn signal(&mut self, event: &CallEvent) {
+        if let CallEvent::Remark(remark @ (CallRemark::AckUnheard { .. } | CallRemark::Redirected { .. })) =
+            event
+        {
+            note(&mut self.odd, &remark.to_string());
         }
     }
 
@@ -63,6 +70,16 @@ impl Trace {
             self.first_call.media = answer.rtp_address.to_string();
             self.first_call.payload_type = Some(answer.payload_type);
         }
+    }
+}
+
+/// Counts a line among the first distinct ones.
+fn note(lines: &mut Vec<LogLine>, text: &str) {
+    let text: String = text.chars().take(MOST_LINE_CHARS).collect();
+    match lines.iter().position(|line| line.text == text) {
+        Some(at) => lines[at].count += 1,
+        None if lines.len() < MOST_LINES => lines.push(LogLine { text, count: 1 }),
+        None => {}
     }
 }
 

@@ -22,7 +22,13 @@ const fn packets(group: Group, name: &'static str, unit: Unit, help: &'static st
 }
 
 /// A figure that a late driver cannot have bent.
-const fn record(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Figure) -> Definition {
+pub(super) const fn record(
+    group: Group,
+    name: &'static str,
+    unit: Unit,
+    help: &'static str,
+    of: Figure,
+) -> Definition {
     Definition { rests_on: RestsOn::Records, ..packets(group, name, unit, help, of) }
 }
 
@@ -36,11 +42,11 @@ impl Definition {
     }
 
     /// One stage has it by itself, or has not, against its group's rule.
-    const fn by_stage(self, by_stage: bool) -> Definition {
+    pub(super) const fn by_stage(self, by_stage: bool) -> Definition {
         Definition { by_stage, ..self }
     }
 
-    const fn larger_is_better(self) -> Definition {
+    pub(super) const fn larger_is_better(self) -> Definition {
         Definition { better: Better::Larger, ..self }
     }
 }

@@ -17,6 +17,7 @@ mod live;
 pub mod manifest;
 mod observed;
 mod offered;
+mod register;
 mod second;
 mod service;
 pub mod stored;
@@ -32,6 +33,7 @@ pub use leak::{LeakPart, Leaks};
 pub use live::Live;
 pub use observed::{AriState, FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, Observed, Setup, SipAnswer};
 pub use offered::{Offered, StageRecord, Suppressed, Suppression};
+pub use register::RegisterRecord;
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{
     Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,

@@ -26,6 +26,9 @@ pub struct Observed {
     /// First distinct SIP messages of the far end that could not be read, each with its fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<LogLine>,
+    /// First distinct remarks on far ends whose Contact nobody hears at, or that sent callers on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub odd: Vec<LogLine>,
     /// First distinct warnings and errors of Asterisk's log, without those of its own start and end.
     pub asterisk_log: Vec<LogLine>,
     /// First distinct lines of the service's output that look like errors, and its last line.

@@ -21,6 +21,7 @@ use crate::metrics::{Summary, summarize};
 use crate::record::{Breakage, EndedEarly, Environment, Leaks, Observed, Phase, Run, hlog};
 use crate::scenario::AsteriskMode;
 use crate::stamp::Stamp;
+use crate::values::counted;
 
 /// A trial that has been played, to its end or not, or a stored run that is judged again.
 #[derive(Debug)]
@@ -103,6 +104,7 @@ impl Trial<'_> {
             environment: Environment { command: plan.command.clone(), ..beforehand(&plan.resolved) },
             target: testbed.target(),
             credentials: testbed.credentials(plan),
+            accounts: plan.accounts.clone(),
             run_id: *run_id,
             watched: watching,
             hold_from,
@@ -119,6 +121,15 @@ impl Trial<'_> {
             done: faults,
         };
         let attend = faults.attend(testbed);
+        let sip = &plan.scenario().sip;
+        if sip.register {
+            let accounts = plan.accounts.as_ref().map_or(1, |accounts| accounts.all().len());
+            observer.stage(&format!(
+                "registering {} at {}",
+                counted(accounts as u64, "account"),
+                sip.register_rate
+            ));
+        }
         let mut show = |progress: &Progress<'_>| {
             observer.progress(progress);
             looks.progress(progress);

@@ -87,9 +87,9 @@ impl Testbed {
             AsteriskMode::Managed => Some(start_asterisk(plan, logs, &is_ending).await?),
             AsteriskMode::External => None,
         };
-        let target = match (&asterisk, &scenario.asterisk.sip) {
+        let target = match (&asterisk, scenario.next_hop()) {
             (Some(managed), _) => managed.sip_addr(),
-            (None, Some(sip)) => resolve(sip, "asterisk.sip").await?,
+            (None, Some((hop, key))) => resolve(hop, key).await?,
             (None, None) => return Err(RunError::Unusable("an external Asterisk needs asterisk.sip".into())),
         };
         let ari = asterisk.as_ref().map(|managed| managed.ari().clone());
@@ -359,7 +359,8 @@ impl Testbed {
     ) -> Observed {
         let s = plan.scenario();
         let last = service.last.last().map(|text| LogLine { text: cut(text, LINE_MAX), count: 1 });
-        let user = self.credentials(plan).map(|credentials| credentials.username);
+        let of_all = || self.credentials(plan).map(|credentials| credentials.username);
+        let user = plan.first_account().map(String::from).or_else(of_all);
         Observed {
             setup: Setup {
                 managed: self.asterisk.is_some(),
@@ -470,5 +471,6 @@ async fn start_asterisk(
         config.digest.user.clone_from(&credentials.username);
         config.digest.password = Secret::new(credentials.password.clone());
     }
+    config.accounts = plan.logins();
     Ok(Managed::start(config).await?)
 }

@@ -136,6 +136,7 @@ mod tests {
             "'aligned'",
             "'rate'",
             "'poisson'",
+            "'sdp'",
         ];
         let mut keys = Vec::new();
         leaves(&full(), "", &mut keys);

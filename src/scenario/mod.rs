@@ -12,6 +12,7 @@ mod defaults;
 mod error;
 pub mod fault;
 mod hash;
+mod identity;
 mod impair;
 pub mod keys;
 mod load;
@@ -26,11 +27,12 @@ mod stage;
 mod tried;
 mod wording;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::{HostPort, PortRange, Realtime, Span};
+use crate::values::{HostPort, PortRange, Rate, Realtime, Span};
 pub use call_duration::{CallDuration, LONGEST_IN_MEANS};
 pub use error::{MOST_SHOWN, Problem, ScenarioError};
 pub use fault::Fault;
@@ -196,10 +198,13 @@ impl ServiceMode {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Sip {
-    /// Extension to dial: the user part of the request URI.
+    /// Extension to dial: the user part of the request URI. Words in braces are filled in for each call: `{user}` is its
+    /// caller, `{call}` its number, `{line}` that of its line, both from 0, and `{field0}` or the name of a column is what
+    /// stands in `sip.accounts`.
     pub to: String,
-    /// User part of From, by which Asterisk finds whose call it is; empty is SIP_USER, and without that `loadtest`.
-    /// Credentials, if Asterisk asks for them, come from SIP_USER and SIP_PASS.
+    /// User part of From, by which Asterisk finds whose call it is; empty is SIP_USER, or the user of the account, and
+    /// without either `loadtest`. Words are filled in as in `sip.to`. Credentials, if Asterisk asks for them, come from
+    /// SIP_USER and SIP_PASS, or from `sip.accounts`.
     #[cfg_attr(test, schemars(extend("examples" = ["7001"])))]
     pub from: String,
     /// Local address for SIP and RTP: the one that the target reaches this machine under.
@@ -212,6 +217,48 @@ pub struct Sip {
     /// up (ending `session_expired`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_expires: Option<Span>,
+    /// Domain of the request URI, To and From. Absent: the host of `asterisk.sip` as it is written there; in From the
+    /// local address where that is no name.
+    #[cfg_attr(test, schemars(extend("examples" = ["pbx.example"])))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Name in From that a phone shows. Words are filled in as in `sip.to`.
+    #[cfg_attr(test, schemars(extend("examples" = ["Load {call}"])))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
+    /// Outbound proxy that all calls go through, as preloaded Route; `asterisk.sip` is then only a name in the request
+    /// URI and is not looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<HostPort>,
+    /// True if all requests of a call go where its INVITE went, wherever the far end's Contact and Record-Route point:
+    /// for a far end behind NAT that says its inner address.
+    pub ignore_contact: bool,
+    /// True if a 300, 301 or 302 is followed to its Contact, once in a call.
+    pub follow_redirects: bool,
+    /// File of callers: CSV whose first row names its columns (`user`, `password`, `auth_user`, `from`, `to`, `domain`,
+    /// `display`, and any others for templates), or one of SIPp's `-inf`. Call k is that of account k mod n. Absent: one
+    /// caller, of SIP_USER and SIP_PASS.
+    #[cfg_attr(test, schemars(extend("examples" = ["users.csv"])))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<String>,
+    /// True if every account registers before the first call, keeps its registration fresh, and takes it back at the end.
+    pub register: bool,
+    /// Rate of registrations, and of their end.
+    pub register_rate: Rate,
+    /// Time for which a registration is asked for; the registrar may grant another.
+    pub register_expires: Span,
+    /// Headers of one's own in INVITE and REGISTER, by name; words in their values are filled in as in `sip.to`.
+    #[cfg_attr(test, schemars(extend("title" = "texts by name", "examples" = [{ "X-Tenant": "acme", "X-Call": "{call}" }])))]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Scenario {
+    /// Host that SIP is sent to, with its key: the outbound proxy, or an external Asterisk.
+    pub fn next_hop(&self) -> Option<(&HostPort, &'static str)> {
+        let proxy = self.sip.proxy.as_ref().map(|proxy| (proxy, "sip.proxy"));
+        proxy.or_else(|| self.asterisk.sip.as_ref().map(|sip| (sip, "asterisk.sip")))
+    }
 }
 
 impl Sip {

@@ -39,7 +39,7 @@ struct Bound {
     cure: &'static str,
 }
 
-const BOUNDS: [Bound; 10] = [
+const BOUNDS: [Bound; 11] = [
     Bound {
         key: "load.duration",
         of: |s| s.load.duration,
@@ -71,6 +71,14 @@ const BOUNDS: [Bound; 10] = [
         most: secs(180),
         what: "the set-up",
         cure: "10s is usual",
+    },
+    Bound {
+        key: "sip.register_expires",
+        of: |s| s.sip.register_expires,
+        least: secs(10),
+        most: secs(24 * 3600),
+        what: "a registration",
+        cure: "1h is usual",
     },
     Bound {
         key: "service.ready_within",
@@ -138,7 +146,7 @@ pub(super) fn all() -> Vec<(&'static str, String, String)> {
     let span = |key, least: Span, most: Span| (key, least.to_string(), most.to_string());
     let mut found: Vec<_> = BOUNDS.iter().map(|b| span(b.key, b.least, b.most)).collect();
     found.extend([
-        ("load.calls", "1".into(), MOST_CALLS.to_string()),
+        ("load.calls", "0".into(), MOST_CALLS.to_string()),
         ("stage.calls", "1".into(), MOST_CALLS.to_string()),
         span("stage.hold", super::stage::SHORTEST_HOLD, LONGEST),
         span("load.dead_after", SOONEST_DEAD, LONGEST),

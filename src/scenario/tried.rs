@@ -146,6 +146,12 @@ const KEYS: &[(&[&str], &str)] = &[
         ],
         "did you mean `sip.to`?",
     ),
+    (&["outbound_proxy", "outboundproxy", "route", "preloaded_route"], "did you mean `sip.proxy`?"),
+    (&["users", "inf", "csv", "users_file", "credentials"], "did you mean `sip.accounts`?"),
+    (&["registration", "registrar", "reg"], "did you mean `sip.register`?"),
+    (&["header", "custom_headers", "extra_headers"], "did you mean `sip.headers`?"),
+    (&["display_name", "displayname"], "did you mean `sip.display`?"),
+    (&["from_domain", "fromdomain", "sip_domain", "realm"], "did you mean `sip.domain`?"),
     (&["caller", "callerid", "caller_id", "from_user", "cli", "source", "src"], "did you mean `sip.from`?"),
     (
         &[

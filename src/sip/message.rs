@@ -223,6 +223,27 @@ impl Message {
         Some(NameAddr::parse(first).uri).filter(|uri| grammar::is_uri(uri))
     }
 
+    /// The URIs of all Contacts, without brackets; what is none is left out.
+    pub fn contacts(&self) -> impl Iterator<Item = &str> {
+        let contacts = values!(self.headers, Contact).flat_map(|line| split(line, ','));
+        contacts.map(|contact| NameAddr::parse(contact).uri).filter(|uri| grammar::is_uri(uri))
+    }
+
+    /// Seconds for which a registrar keeps `contact`: the `expires` of that Contact, else the Expires header (RFC 3261
+    /// 10.2.4). `None` where it says neither.
+    pub(super) fn granted_s(&self, contact: &str) -> Option<u32> {
+        let contacts = values!(self.headers, Contact).flat_map(|line| split(line, ','));
+        let bare = |uri: &str| uri.split(';').next().unwrap_or_default().to_ascii_lowercase();
+        let ours = contacts.map(NameAddr::parse).find(|found| bare(found.uri) == bare(contact));
+        let of_contact = ours.and_then(|ours| param(ours.params, "expires")?.parse().ok());
+        of_contact.or_else(|| values!(self.headers, Expires).next()?.trim().parse().ok())
+    }
+
+    /// The least time that a registrar keeps a Contact, in seconds (RFC 3261 20.23).
+    pub(super) fn min_expires_s(&self) -> Option<u32> {
+        values!(self.headers, MinExpires).next()?.trim().parse().ok()
+    }
+
     /// The Record-Route values from top to bottom, each with its brackets and parameters.
     pub fn record_routes(&self) -> impl Iterator<Item = &str> {
         values!(self.headers, RecordRoute).flat_map(|line| split(line, ','))

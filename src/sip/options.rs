@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::digest::{AuthError, Authorizations, Credentials, Tries};
+use super::identity::Identity;
 use super::message::{Message, Method};
 use super::outgoing::Request;
 use super::parse::phrase;
@@ -14,20 +15,27 @@ pub struct Options {
 }
 
 impl Options {
-    /// A probe of `to` at `remote` from `local`. `seed` is unique: it names branch, tag and Call-ID.
-    pub fn new(local: SocketAddr, remote: SocketAddr, (from, to): (&str, &str), seed: u64) -> Options {
+    /// A probe of `uri`, sent to `remote` from `local` under the names of a call. `seed` is unique: it names branch, tag
+    /// and Call-ID.
+    pub fn new(
+        local: SocketAddr,
+        remote: SocketAddr,
+        (uri, identity): (String, Identity),
+        seed: u64,
+    ) -> Options {
+        let Identity { from, to, headers, routes } = identity;
         let request = Request {
             method: Method::Options,
-            uri: format!("sip:{to}@{remote}"),
+            uri,
             local,
             branch: format!("z9hG4bK{seed:016x}"),
-            from: format!("<sip:{from}@{local}>;tag={seed:016x}"),
-            to: format!("<sip:{to}@{remote}>"),
+            from: format!("{from};tag={seed:016x}"),
+            to,
             call_id: format!("{seed:016x}@{}", local.ip()),
             cseq: 1,
-            routes: Vec::new(),
+            routes,
             credentials: Vec::new(),
-            headers: Vec::new(),
+            headers,
             sdp: None,
             destination: remote,
         };
@@ -77,7 +85,8 @@ mod tests {
     use crate::sip::uas;
 
     fn ask(seed: u64) -> Options {
-        Options::new("127.0.0.1:5080".parse().unwrap(), "127.0.0.1:5060".parse().unwrap(), ("a", "b"), seed)
+        let names = ("sip:b@127.0.0.1:5060".into(), Identity::plain("sip:a@h", "sip:b@127.0.0.1:5060"));
+        Options::new("127.0.0.1:5080".parse().unwrap(), "127.0.0.1:5060".parse().unwrap(), names, seed)
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod odd_media;
 mod outputs;
 mod own_service;
 mod page;
+mod register;
 mod report;
 mod run;
 mod search;

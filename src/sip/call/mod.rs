@@ -7,6 +7,7 @@ mod api;
 mod early;
 mod offers;
 mod pending;
+mod redirect;
 mod requests;
 mod responses;
 mod session;
@@ -14,7 +15,7 @@ mod session;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-pub use api::{CallConfig, CallEvent, CallOutput, CallRemark, FailReason, Times};
+pub use api::{CallConfig, CallEvent, CallOutput, CallRemark, FailReason, Habits, Times};
 
 use self::early::Early;
 use self::offers::OpenOffer;
@@ -23,6 +24,8 @@ use self::session::{ReInvite, Session};
 use super::Vet;
 use super::dialog::Dialog;
 use super::digest::{Authorizations, Tries};
+use super::grammar::NameAddr;
+use super::identity::Identity;
 use super::message::{Message, Method};
 use super::outgoing::{Request, SipDatagram};
 use super::parse::phrase;
@@ -65,6 +68,8 @@ struct Leg {
     dialog: Dialog,
     /// The ACK of its 2xx, kept to be sent again (RFC 3261 13.2.2.4).
     ack: SipDatagram,
+    /// Times that its 2xx has come again since.
+    repeats: u32,
 }
 
 /// A call.
@@ -82,6 +87,8 @@ pub struct Call {
     cseq: u32,
     /// The INVITEs: one, and one more per answered challenge or raised interval. The last one counts.
     invites: Vec<InviteClient>,
+    /// A 3xx has been followed.
+    is_redirected: bool,
     /// The challenges that the INVITE has met.
     invite_tries: Tries,
     authorizations: Authorizations,
@@ -115,10 +122,11 @@ pub struct Call {
 impl Call {
     /// A call that is not placed yet.
     pub fn new(config: CallConfig) -> Self {
-        let CallConfig { credentials, caller, local, seed, session_expires, .. } = &config;
+        let CallConfig { credentials, identity, seed, session_expires, .. } = &config;
+        let from = NameAddr::parse(&identity.from).uri.to_string();
         Call {
             local_sdp: (config.media.to_sdp(), 1),
-            authorizations: Authorizations::new(credentials.clone(), format!("sip:{caller}@{local}"), *seed),
+            authorizations: Authorizations::new(credentials.clone(), from, *seed),
             session: Session::new(*session_expires),
             config,
             state: CallState::Idle,
@@ -129,6 +137,7 @@ impl Call {
             branches: 0,
             cseq: 0,
             invites: Vec::new(),
+            is_redirected: false,
             invite_tries: Tries::default(),
             pending: Vec::new(),
             reinvites: Vec::new(),
@@ -346,11 +355,11 @@ impl Call {
         self.cseq += 1;
         // The early dialogs were the last INVITE's.
         self.early.clear();
-        let target = (self.config.target.clone(), Vec::new());
-        let to = format!("<{}>", self.config.target);
+        let Identity { to, headers, routes, .. } = self.config.identity.clone();
+        let target = (self.config.target.clone(), routes);
         let request = Request {
             credentials: self.authorizations.answers(&Method::Invite, &self.config.target),
-            headers: self.session.invite_headers(),
+            headers: self.session.invite_headers().into_iter().chain(headers).collect(),
             sdp: Some(self.local_sdp.0.clone()),
             ..self.request(Method::Invite, self.cseq, to, target, self.config.remote)
         };
@@ -369,7 +378,7 @@ impl Call {
 
     /// The dialog that a response to our INVITE makes.
     fn dialog_of(&self, response: &Message, vet: Vet<'_>) -> Dialog {
-        Dialog::from_answer(response, &self.config.target, vet)
+        Dialog::from_answer(response, &self.config, vet)
     }
 
     /// A request in a dialog (RFC 3261 12.2.1.1).
@@ -387,13 +396,13 @@ impl Call {
         destination: SocketAddr,
     ) -> Request {
         let branch = self.branch();
-        let CallConfig { local, caller, call_id, from_tag, .. } = &self.config;
+        let CallConfig { local, identity, call_id, from_tag, .. } = &self.config;
         Request {
             method,
             uri,
             local: *local,
             branch,
-            from: format!("<sip:{caller}@{local}>;tag={from_tag}"),
+            from: format!("{};tag={from_tag}", identity.from),
             to,
             call_id: call_id.clone(),
             cseq,
@@ -450,3 +459,5 @@ mod realm_tests;
 mod session_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod way_tests;

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::callee::{Callee, Script};
-use super::{Call, CallConfig, CallEvent, CallOutput, CallState};
+use super::{Call, CallConfig, CallEvent, CallOutput, CallState, Habits};
 use crate::rtp::Codec;
 use crate::sip::digest::Credentials;
+use crate::sip::identity::Identity;
 use crate::sip::message::{Message, Method};
 use crate::sip::sdp::LocalMedia;
 use crate::sip::timers::TIMER_B;
@@ -52,7 +53,8 @@ pub(super) fn config() -> CallConfig {
         target: "sip:echo@192.0.2.1:5060".into(),
         remote: "192.0.2.1:5060".parse().unwrap(),
         local: "192.0.2.9:5070".parse().unwrap(),
-        caller: "alice".into(),
+        identity: Identity::plain("sip:alice@192.0.2.9:5070", "sip:echo@192.0.2.1:5060"),
+        habits: Habits::default(),
         call_id: "call-1@loadtest".into(),
         from_tag: "caller-tag".into(),
         seed: 0xfeed,

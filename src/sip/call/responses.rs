@@ -1,7 +1,7 @@
 //! A call's handling of responses: to INVITE (RFC 3261 13.2.2), and what BYE brings about (15.1.1).
 
 use super::pending::Purpose;
-use super::{Call, CallEvent, CallState, Cancel, FailReason, Leg};
+use super::{Call, CallEvent, CallRemark, CallState, Cancel, FailReason, Leg};
 use crate::sip::Vet;
 use crate::sip::message::{Message, Method};
 use crate::sip::parse::phrase;
@@ -10,6 +10,9 @@ use crate::stamp::Stamp;
 
 /// The most further branches of a fork that get their ACK and BYE; Asterisk forks none.
 const MAX_FORKED: usize = 8;
+/// Repeats of a 2xx after its ACK from which on the ACK is thought to have been heard by nobody: on a way that loses one
+/// packet in a hundred, two ACKs are lost once in ten thousand calls.
+const MOST_REPEATS: u32 = 2;
 
 impl Call {
     pub(super) fn on_response(&mut self, now: Stamp, code: u16, response: &Message, vet: Vet<'_>) {
@@ -34,7 +37,7 @@ impl Call {
         match code {
             100..=199 if is_current => self.on_provisional(now, code, response, vet),
             200..=299 if is_current => self.on_success(now, response, vet),
-            300..=699 => self.on_rejection(now, at, code, response),
+            300..=699 => self.on_rejection(now, (at, code), response, vet),
             _ => {}
         }
     }
@@ -62,12 +65,26 @@ impl Call {
         if let Some(ack) = known {
             self.retransmissions += 1;
             self.outputs.push_back(ack.into());
+            self.note_repeat(tag);
         } else if self.leg.is_none() {
             self.on_first_success(now, response, vet);
         } else if self.forked.len() < MAX_FORKED {
             let leg = self.acknowledge(response, vet);
             self.send_bye(now, &leg.dialog, Purpose::ForkedBye, None);
             self.forked.push(leg);
+        }
+    }
+
+    /// Notes that the 2xx of the call's own dialog has come again. Once more than a lost ACK explains, and where the ACK
+    /// went elsewhere than the INVITE, nobody hears there.
+    fn note_repeat(&mut self, tag: &str) {
+        let remote = self.config.remote;
+        let Some(leg) = self.leg.as_mut().filter(|leg| leg.dialog.remote_tag == tag) else { return };
+        leg.repeats += 1;
+        let sent_to = leg.ack.destination;
+        if leg.repeats == MOST_REPEATS && sent_to != remote {
+            let contact = phrase(leg.dialog.target());
+            self.event(CallEvent::Remark(CallRemark::AckUnheard { contact, sent_to }));
         }
     }
 
@@ -109,11 +126,11 @@ impl Call {
             self.invites.last().map(|invite| invite.request().credentials.clone()).unwrap_or_default();
         let ack = ack.datagram();
         self.outputs.push_back(ack.clone().into());
-        Leg { dialog, ack }
+        Leg { dialog, ack, repeats: 0 }
     }
 
     /// A 3xx to 6xx to INVITE number `at`.
-    fn on_rejection(&mut self, now: Stamp, at: usize, code: u16, response: &Message) {
+    fn on_rejection(&mut self, now: Stamp, (at, code): (usize, u16), response: &Message, vet: Vet<'_>) {
         let Some((ack, is_first)) = self.invites[at].on_rejection(now, response) else { return };
         if !is_first {
             self.retransmissions += 1;
@@ -132,12 +149,13 @@ impl Call {
             }
             // RFC 4028 7.3: once more, with an interval that the far end takes.
             422 if is_wanted && self.session.raise(response) => self.send_invite(now),
+            300..=399 if is_wanted => self.on_redirection(now, code, response, vet),
             _ => self.give_up_invite(now, self.rejected(code, response)),
         }
     }
 
     /// The reason of a rejection; where credentials have been sent, a 403 is the answer to them.
-    fn rejected(&self, code: u16, response: &Message) -> FailReason {
+    pub(super) fn rejected(&self, code: u16, response: &Message) -> FailReason {
         let mut reason = phrase(response.reason_phrase());
         if let Some(told) = self.authorizations.told().filter(|_| code == 403) {
             reason = format!("{reason}; {told}");

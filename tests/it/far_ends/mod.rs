@@ -2,11 +2,16 @@
 //!
 //! [`FarEnd`] is a plain one that answers, echoes and takes BYE; a test makes it odd by an [`Odd`] of its own.
 
+mod accounts;
 mod answers;
 mod auth;
+mod contact;
+mod domain;
 mod early;
 mod late_offer;
 mod prack;
+mod redirect;
+mod register;
 mod session;
 mod streams;
 mod unreadable;
@@ -61,6 +66,11 @@ pub trait Odd: Send + 'static {
 
     /// An answer to a request of its own.
     fn on_response(&mut self, _io: &mut Io, _call: &mut FarCall, _response: &Message) {}
+
+    /// Answers a REGISTER: the code, and headers each with its line end.
+    fn on_register(&mut self, _request: &Message) -> Option<(u16, String)> {
+        None
+    }
 
     /// Changes the answer to an OPTIONS outside of calls.
     fn options(&mut self, answer: Vec<u8>) -> Vec<u8> {
@@ -332,6 +342,12 @@ impl<T: Odd> Machine<T> {
                 Method::Options if message.is_request() => {
                     let answer = response(&message, self.address, 200, "", None, b"");
                     let _ = self.io.sip.send_to(&self.odd.options(answer), source);
+                }
+                Method::Register if message.is_request() => {
+                    if let Some((code, headers)) = self.odd.on_register(&message) {
+                        let answer = response(&message, self.address, code, &headers, None, b"");
+                        let _ = self.io.sip.send_to(&answer, source);
+                    }
                 }
                 _ => {}
             };
