@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{Exit, Failure, check_call, say};
+use crate::ari::request::read_only;
 use crate::asterisk::{SearchPlaces, find};
 use crate::net::resolve::resolve;
 use crate::run::RunPlan;
@@ -151,6 +152,10 @@ async fn service(scenario: &Scenario, survey: &mut Survey) {
         Ok(ari) => ari,
         Err(error) => return survey.obstacles.push(error.to_string()),
     };
+    // One that somebody else runs has its own account; this one is to look on.
+    if service.mode.is_started() && ari.may_write().await.is_ok_and(|may| !may) {
+        survey.obstacles.push(read_only(&ari.shown(), &ari.account.user));
+    }
     match ari.lists(&service.app).await {
         Ok(false) if service.mode == ServiceMode::External => survey.obstacles.push(format!(
             "Asterisk at {url} does not list the application `{}`: is the service running, and is service.app \

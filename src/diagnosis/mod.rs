@@ -6,6 +6,7 @@
 mod machine;
 mod media;
 mod signalling;
+mod signposts;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -56,14 +57,15 @@ enum Evidence {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     machine::died,
     signalling::unreadable,
     signalling::unanswered,
     signalling::authentication,
     signalling::rejected,
     signalling::rang,
-    media::bad_answer,
+    signposts::bad_answer,
+    signposts::contact,
     media::elsewhere,
     media::silent,
     media::distrusted,

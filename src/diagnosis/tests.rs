@@ -8,7 +8,7 @@ use crate::record::{AriState, Breakage, Death, FirstCall, Phase, Run, Setup, Sip
 use crate::values::Ns;
 
 /// Ten calls at an Asterisk with a service, all as they should be.
-fn healthy() -> Run {
+pub(super) fn healthy() -> Run {
     let call = |n| CallRecord {
         call: n,
         ending: Ending::Completed,
@@ -36,14 +36,14 @@ fn healthy() -> Run {
     run
 }
 
-fn found(run: Run) -> Vec<Finding> {
+pub(super) fn found(run: Run) -> Vec<Finding> {
     let summary = summarize(run);
     let verdict = judge(&summary, &[], &Limits::default());
     findings(&summary, &verdict)
 }
 
 /// Ends the first calls of a run.
-fn end(run: &mut Run, count: usize, ending: Ending, status: Option<u16>, reason: &str) {
+pub(super) fn end(run: &mut Run, count: usize, ending: Ending, status: Option<u16>, reason: &str) {
     for call in run.calls.iter_mut().take(count) {
         (call.ending, call.status, call.reason) = (ending, status, reason.into());
         if !ending.was_answered() {

@@ -12,6 +12,7 @@ use super::placing::{self, call_id};
 use super::reach::Reach;
 use super::registering;
 use super::sip_socket::SipSocket;
+use super::tape::Taping;
 use super::trace::Trace;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
@@ -58,6 +59,8 @@ struct LoadIo<'a> {
     suppressed_because: String,
     /// The first call, for the diagnosis.
     trace: Trace,
+    /// Messages and packets of calls that are kept.
+    taping: Taping,
     /// Nanoseconds by which the wall clock has been set since the start.
     step_ns: i64,
     /// The furthest that it has been set away from where it was.
@@ -114,7 +117,9 @@ pub async fn run(
         dead_after: config.scenario.load.dead_after.0,
     };
     let environment = std::mem::take(&mut config.environment);
-    let media = Media::start(lane, config.watched.clone(), environment, None)?;
+    let mut media = Media::start(lane, config.watched.clone(), environment, None)?;
+    let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, socket.local());
+    media.tapes = tapes;
     let mut reach = Reach::new(config.scenario.sip.local);
     reach.add(socket.local());
     let control_echo = start_control(&config, &media, epoch, &mut reach)
@@ -123,6 +128,7 @@ pub async fn run(
     let first_call = call_id(config.run_id, 0, socket.local());
     let mut load_io = LoadIo {
         trace: Trace::new(first_call, epoch),
+        taping,
         control: load::Control::new(scenario.clone(), epoch),
         agent,
         names,
@@ -240,7 +246,9 @@ impl LoadIo<'_> {
     /// Takes the SIP messages that are there at `now`; returns the time up to which none is left. No timer runs
     /// out beyond that: after a stall, an answer that had come in time would find its call given up.
     fn read_sip(&mut self, now: Stamp) -> Stamp {
-        let (messages, read_until) = self.socket.receive(now, self.step_ns);
+        let LoadIo { socket, taping, .. } = self;
+        let mut tap = |at: Stamp, from: SocketAddr, bytes: &[u8]| taping.heard(at, from, bytes);
+        let (messages, read_until) = socket.receive(now, self.step_ns, &mut tap);
         for (heard, at, from) in messages {
             self.sip_read_lag = self.sip_read_lag.max(now.since(at));
             match heard {
@@ -285,7 +293,10 @@ impl LoadIo<'_> {
                 continue;
             }
             match self.agent.poll() {
-                Some(AgentOutput::Send(datagram)) => self.socket.send(&datagram),
+                Some(AgentOutput::Send(datagram)) => {
+                    self.taping.sent(self.now(), &datagram);
+                    self.socket.send(&datagram);
+                }
                 Some(AgentOutput::Signal(signal)) => {
                     self.trace.signal(&signal.event);
                     self.handle(Input::Signal(signal));
@@ -310,6 +321,7 @@ impl LoadIo<'_> {
                 }
                 let place = (self.socket.local(), port);
                 let config = placing::call_config(&self.config, &self.names, (call, line), place);
+                self.taping.open(call);
                 self.agent.place(self.now(), call, config);
             }
             Output::HangUp(call) => self.agent.hang_up(self.now(), call),
@@ -387,6 +399,7 @@ impl LoadIo<'_> {
             self.ports.give_back(record.rtp_port);
             self.reach.port(record.rtp_port, false);
         }
+        self.taping.close(&record);
         self.media.book.run.calls.push(record);
     }
 
@@ -433,6 +446,8 @@ impl LoadIo<'_> {
         environment.observed.first_call = FirstCall { heard_from, ..self.trace.first_call };
         environment.observed.unreadable = self.trace.unreadable;
         environment.observed.odd = self.trace.odd;
+        let captured = self.taping.finish();
+        environment.observed.ladders = captured.ladders;
         environment.sip_drops = self.socket.drops;
         environment.sip_garbage = self.socket.garbage;
         environment.sip_strays = self.agent.strays();
@@ -442,6 +457,8 @@ impl LoadIo<'_> {
             epoch: self.epoch,
             suppressed_because: self.suppressed_because,
             impaired: book.impaired,
+            captures: captured.files,
+            uncaptured: captured.left_out,
             heard: self.agent.has_heard() || has_registered || !environment.observed.unreadable.is_empty(),
             sip_passed_over: self.socket.passed_over,
             sip_unsent: self.socket.unsent,

@@ -14,6 +14,7 @@ mod reach;
 mod receiver;
 mod registering;
 mod sip_socket;
+mod tape;
 mod trace;
 
 use std::io;
@@ -116,6 +117,10 @@ pub struct Recorded {
     pub suppressed_because: String,
     /// Counts of the impairment: on the way out, on the way back.
     pub impaired: [ImpairCounts; 2],
+    /// Captures of calls by their path in the run's folder.
+    pub captures: Vec<(String, Vec<u8>)>,
+    /// Calls that went wrong and have no capture: there are too many.
+    pub uncaptured: u64,
     /// A SIP message of a call has come back, or the far end has answered what cannot be read.
     pub heard: bool,
     /// Header lines of SIP messages that were passed over.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::DriverConfig;
+use crate::capture;
 use crate::load::{Named, Names};
 use crate::sip::call::{CallConfig, Habits};
 use crate::sip::sdp::LocalMedia;
@@ -19,8 +20,7 @@ pub(super) fn call_id(run_id: u32, call: u32, local: SocketAddr) -> String {
 
 /// True for the Call-ID of a call that the run `run_id` has placed.
 pub fn owns_call_id(run_id: u32, call_id: &str) -> bool {
-    let seed = call_id.split_once('@').map(|(seed, _)| seed).filter(|seed| seed.len() == 16);
-    seed.is_some_and(|seed| seed.starts_with(&format!("{run_id:08x}")))
+    capture::number_of(run_id, call_id).is_some()
 }
 
 /// Everything that call number `call` on a line is placed with, from `local` and with its media on `port`.

@@ -50,7 +50,7 @@ pub(super) async fn play(
 ) {
     loop {
         let now = timeline.now();
-        let (messages, read_until) = socket.receive(now, timeline.step_ns());
+        let (messages, read_until) = socket.receive(now, timeline.step_ns(), &mut |_, _, _| ());
         for (heard, at, from) in messages {
             match heard {
                 Heard::Message(message) if all.handle_message(at, &message) => {}

@@ -73,8 +73,13 @@ impl SipSocket {
     /// set by `step_ns` since the start: stamps are shifted back by it, so that timers and delays do not jump.
     ///
     /// Returns with them the time up to which everything is read: `now`, or if some may be left, the receipt of
-    /// the last one read.
-    pub fn receive(&mut self, now: Stamp, step_ns: i64) -> (Vec<Received>, Stamp) {
+    /// the last one read. `tap` is shown the bytes of each datagram.
+    pub fn receive(
+        &mut self,
+        now: Stamp,
+        step_ns: i64,
+        tap: &mut dyn FnMut(Stamp, SocketAddr, &[u8]),
+    ) -> (Vec<Received>, Stamp) {
         let (mut messages, mut last) = (Vec::new(), now);
         let SipSocket { socket, sending, batch, garbage, passed_over, drops, .. } = self;
         for _ in 0..BATCHES {
@@ -82,6 +87,7 @@ impl SipSocket {
                 batch.receive(&*sending, |datagram| {
                     *drops = datagram.drops.map_or(*drops, u64::from);
                     last = Timeline::unstepped(datagram.received_at, step_ns);
+                    tap(last, datagram.from, datagram.bytes);
                     let mut heard = hear(datagram.bytes);
                     match &mut heard {
                         Heard::Message(message) => {
@@ -132,11 +138,11 @@ mod tests {
             far.send_to(bytes.as_bytes(), socket.local()).expect("sent");
         }
         let now = crate::clock::now();
-        let (messages, read_until) = socket.receive(now, 0);
+        let (messages, read_until) = socket.receive(now, 0, &mut |_, _, _| ());
         let last = messages.last().expect("some").1;
         assert_eq!((messages.len(), socket.garbage), (most - 1, 1));
         assert!(last <= read_until && read_until < now, "more are left");
-        let (messages, read_until) = socket.receive(now, 0);
+        let (messages, read_until) = socket.receive(now, 0, &mut |_, _, _| ());
         assert_eq!((messages.len(), read_until), (3, now));
     }
 }

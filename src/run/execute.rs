@@ -32,6 +32,8 @@ pub struct Finished {
     pub verdict: Verdict,
     /// The raw files that no report brings, by name: `environment.json` and `rtt.hlog`.
     pub raw: Vec<(&'static str, Vec<u8>)>,
+    /// Captures of a new run, by their paths in its folder.
+    pub captures: Vec<(String, Vec<u8>)>,
 }
 
 /// Plays one trial: places the calls of `plan` on `testbed`, which can then play the next.
@@ -74,7 +76,7 @@ pub async fn execute(
         None => testbed.has_broken().await,
     };
     recorded.run.environment = trial.complete(&recorded, broken, leaks, environment).await;
-    conclude(plan, recorded.run)
+    conclude(plan, recorded.run, recorded.captures)
 }
 
 /// A trial under way.
@@ -274,10 +276,10 @@ fn environment_file(environment: &Environment) -> Result<Vec<u8>, RunError> {
     serde_json::to_vec_pretty(environment).map_err(unwritable)
 }
 
-fn conclude(plan: &RunPlan, run: Run) -> Result<Finished, RunError> {
+fn conclude(plan: &RunPlan, run: Run, captures: Vec<(String, Vec<u8>)>) -> Result<Finished, RunError> {
     let log = hlog::write(&run.intervals, Stamp::from_ns(run.environment.epoch_ns.unwrap_or_default()));
     let environment = environment_file(&run.environment)?;
     let summary = summarize(run);
     let verdict = verdict(&plan.resolved, &plan.gates, &summary, plan.baseline.as_ref());
-    Ok(Finished { summary, verdict, raw: vec![(ENVIRONMENT, environment), ("rtt.hlog", log)] })
+    Ok(Finished { summary, verdict, raw: vec![(ENVIRONMENT, environment), ("rtt.hlog", log)], captures })
 }

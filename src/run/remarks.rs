@@ -44,6 +44,13 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
             ));
         }
     }
+    if recorded.uncaptured > 0 {
+        let (count, files) = (counted(recorded.uncaptured, "call"), recorded.captures.len());
+        remarks.push(format!(
+            "{count} more went wrong than the {files} of which captures are kept (pcap/): raise capture.files, or name calls \
+             in capture.calls"
+        ));
+    }
     let unreadable = &environment.observed.unreadable;
     if let Some(first) = unreadable.first() {
         let count = unreadable.iter().map(|line| line.count).sum();

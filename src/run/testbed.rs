@@ -218,12 +218,24 @@ impl Testbed {
     /// The processes whose CPU and memory are recorded: those that the run has started, or found on this
     /// machine.
     pub fn watched(&self) -> Watched {
-        let [asterisk, service] = self.neighbours.map(Neighbour::pid);
-        let started = self.started();
-        Watched { asterisk: started.asterisk.or(asterisk), service: started.service.or(service) }
+        let [asterisk, service] = self.neighbours().map(Neighbour::pid);
+        Watched { asterisk: self.started().asterisk.or(asterisk), service }
+    }
+
+    /// Asterisk and the service on this machine, as far as the run has not started them itself, or not by its own hand.
+    fn neighbours(&self) -> [Neighbour; 2] {
+        let [asterisk, service] = self.neighbours;
+        [asterisk, self.application.as_ref().and_then(Application::watched).unwrap_or(service)]
     }
 
     fn unseen_remark(&self) -> Option<String> {
+        if self.application.as_ref().and_then(Application::watched) == Some(Neighbour::Hidden) {
+            return Some(
+                "none of the processes that service.command has started holds a connection to ARI (docker run, sudo, a \
+                 relay): the service's CPU and memory cannot be watched, and are not in the figures"
+                    .into(),
+            );
+        }
         let unseen = self.unseen();
         (!unseen.is_empty()).then(|| {
             format!(
@@ -235,8 +247,8 @@ impl Testbed {
 
     /// Asterisk or the service, where it runs on this machine and its process is not known.
     fn unseen(&self) -> String {
-        let hidden = self.neighbours.iter().zip(["Asterisk", "the service"]);
-        let hidden = hidden.filter(|(neighbour, _)| **neighbour == Neighbour::Hidden).map(|(_, name)| name);
+        let hidden = self.neighbours().into_iter().zip(["Asterisk", "the service"]);
+        let hidden = hidden.filter(|(neighbour, _)| *neighbour == Neighbour::Hidden).map(|(_, name)| name);
         hidden.collect::<Vec<_>>().join(" and ")
     }
 

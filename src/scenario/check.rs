@@ -8,8 +8,8 @@ use super::ranges::{
     LONGEST, LONGEST_BURST, LONGEST_DELAY, LONGEST_DELAY_PER_CALL, MOST_CALLS, SESSION_EXPIRES, SOONEST_DEAD,
 };
 use super::{
-    Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, identity, ranges, search,
-    stage,
+    Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, capture, fault, identity, ranges,
+    search, stage,
 };
 use crate::impair::Impairment;
 use crate::values::{HostPort, Ramp, Span};
@@ -47,6 +47,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     identity::problems(scenario, &mut found);
     stage::problems(scenario, &mut found);
     fault::problems(scenario, &mut found);
+    capture::problems(&scenario.capture, &mut found);
     search::problems(scenario, &mut found);
     found
 }

@@ -7,8 +7,9 @@ use super::Scenario;
 use crate::impair::Impairment;
 
 /// Tables and keys that change no packet: the name of a run, and the rules by which its figures are judged
-/// afterwards, and those by which a search chooses its runs. Who tightens a gate keeps the baseline.
-const NOT_HASHED: [&str; 4] = ["name", "gates", "limits", "search"];
+/// afterwards, those by which a search chooses its runs, and what is kept of calls for people to look at. Who tightens a
+/// gate keeps the baseline.
+const NOT_HASHED: [&str; 5] = ["name", "gates", "limits", "search", "capture"];
 
 impl Scenario {
     /// SHA-256, in hexadecimal, over the keys that differ from their defaults, in the order of their names.

@@ -7,6 +7,7 @@
 //! `loadtest run --list-keys`. So a field's comment is a user's sentence.
 
 mod call_duration;
+mod capture;
 mod check;
 mod defaults;
 mod error;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::{HostPort, PortRange, Rate, Realtime, Span};
 pub use call_duration::{CallDuration, LONGEST_IN_MEANS};
+pub use capture::Capture;
 pub use error::{MOST_SHOWN, Problem, ScenarioError};
 pub use fault::Fault;
 pub use impair::Impair;
@@ -75,6 +77,9 @@ pub struct Scenario {
     pub impair: Impair,
     /// The measured window, and bounds of late and lost.
     pub measure: Measure,
+    /// Captures of calls that went wrong, one file a call (`pcap/call-00017.pcapng`), with their SIP and their last
+    /// packets. Wireshark opens them.
+    pub capture: Capture,
     /// Limits of the instrument's own figures, beyond which the run's figures are in doubt.
     pub limits: Limits,
     /// Conditions of a pass.

@@ -39,7 +39,7 @@ struct Bound {
     cure: &'static str,
 }
 
-const BOUNDS: [Bound; 11] = [
+const BOUNDS: [Bound; 12] = [
     Bound {
         key: "load.duration",
         of: |s| s.load.duration,
@@ -87,6 +87,14 @@ const BOUNDS: [Bound; 11] = [
         most: secs(600),
         what: "connecting",
         cure: "15s is usual",
+    },
+    Bound {
+        key: "capture.seconds",
+        of: |s| s.capture.seconds,
+        least: secs(0),
+        most: super::capture::LONGEST,
+        what: "what a capture holds",
+        cure: "10s is usual; 0s writes none",
     },
     Bound {
         key: "gates.abort_after",
@@ -159,6 +167,8 @@ pub(super) fn all() -> Vec<(&'static str, String, String)> {
         span("fault.for", super::fault::FOR.0, super::fault::FOR.1),
         ("impair.out.burst", "1".into(), LONGEST_BURST.to_string()),
         ("impair.back.burst", "1".into(), LONGEST_BURST.to_string()),
+        ("capture.most_mib", "1".into(), super::capture::MOST_MIB.to_string()),
+        ("capture.files", "0".into(), super::capture::MOST_FILES.to_string()),
         ("asterisk.ari_port", "1024".into(), u16::MAX.to_string()),
         ("search.width", "0.1%".into(), "50%".into()),
         ("search.exceed", "0%".into(), "99%".into()),

@@ -202,6 +202,7 @@ const KEYS: &[(&[&str], &str)] = &[
     (&["packet_loss", "drop", "loss_rate"], "did you mean `impair.out.loss`?"),
     (&["latency", "lag"], "did you mean `impair.out.delay`?"),
     (&["faults", "chaos", "kill", "failure", "failures"], "did you mean `[[fault]]`?"),
+    (&["pcap", "pcapng", "tcpdump", "sniff", "dump", "wireshark"], "did you mean `capture.calls`?"),
     (&["exec", "program", "binary", "cmd", "script"], "did you mean `service.command`?"),
     (&["application", "app_name", "stasis", "stasis_app"], "did you mean `service.app`?"),
     (&["rt", "priority", "nice", "sched", "fifo"], "did you mean `driver.realtime`?"),
