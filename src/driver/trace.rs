@@ -20,7 +20,7 @@ pub(super) struct Trace {
     pub first_call: FirstCall,
     /// Distinct messages that could not be read.
     pub unreadable: Vec<LogLine>,
-    /// Distinct remarks on far ends that send callers where nobody hears them, or elsewhere.
+    /// Distinct remarks on what is odd about far ends, beside what cannot be read.
     pub odd: Vec<LogLine>,
 }
 
@@ -57,10 +57,11 @@ impl Trace {
 
     /// Takes an event of a call.
     pub fn signal(&mut self, event: &CallEvent) {
-        if let CallEvent::Remark(remark @ (CallRemark::AckUnheard { .. } | CallRemark::Redirected { .. })) =
-            event
-        {
-            note(&mut self.odd, &remark.to_string());
+        match event {
+            // These come as messages, with those of no call.
+            CallEvent::Remark(CallRemark::Unreadable { .. }) => {}
+            CallEvent::Remark(remark) => note(&mut self.odd, &remark.to_string()),
+            _ => {}
         }
     }
 

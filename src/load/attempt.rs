@@ -63,6 +63,7 @@ impl Attempt {
         match remark {
             CallRemark::Unreadable { why } => self.unreadable = Some(why.clone()),
             CallRemark::OfferUnanswered { why } => self.unanswered = Some(why.clone()),
+            CallRemark::OtherPtime { .. } => {}
             CallRemark::AckUnheard { .. } => self.unheard = Some(remark.to_string()),
             CallRemark::Redirected { .. } => self.redirected = Some(remark.to_string()),
         }

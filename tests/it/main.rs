@@ -6,6 +6,7 @@ mod ab;
 mod abort;
 mod ari_call;
 mod asterisk;
+mod asterisk_dialogs;
 mod bad_input;
 mod capture;
 mod check;

@@ -141,6 +141,13 @@ pub enum CallRemark {
         /// The fault.
         why: String,
     },
+    /// It asks for packets of another length than ours, and gets ours; said once a call.
+    OtherPtime {
+        /// Milliseconds of audio in a packet, as its session description says.
+        said_ms: u32,
+        /// Ours.
+        ours_ms: u32,
+    },
     /// It repeats its 200 although our ACK went where its Contact or Record-Route points; said once a call.
     AckUnheard {
         /// Its Contact; empty where it gave none.
@@ -161,6 +168,13 @@ impl fmt::Display for CallRemark {
             CallRemark::Unreadable { why } => write!(f, "the far end answers, but cannot be read: {why}"),
             CallRemark::OfferUnanswered { why } => {
                 write!(f, "the far end's answer to our offer cannot be used: {why}")
+            }
+            CallRemark::OtherPtime { said_ms, ours_ms } => {
+                write!(f, "the far end asks for a packet every {said_ms} ms (a=ptime), and gets one every {ours_ms} ms")?;
+                match said_ms.is_multiple_of(10) && (10..=60).contains(said_ms) {
+                    true => write!(f, "; media.ptime = \"{said_ms}ms\" does as it asks"),
+                    false => Ok(()),
+                }
             }
             CallRemark::AckUnheard { contact, sent_to } => write!(
                 f,

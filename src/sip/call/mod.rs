@@ -115,6 +115,8 @@ pub struct Call {
     open_offer: Option<OpenOffer>,
     /// The peer's media, as it was agreed last.
     media: Option<Answer>,
+    /// It has been said that the peer asks for packets of another length.
+    has_told_ptime: bool,
     /// The first message of the peer's that could not be read.
     unreadable: Option<String>,
 }
@@ -151,6 +153,7 @@ impl Call {
             choice: None,
             open_offer: None,
             media: None,
+            has_told_ptime: false,
             unreadable: None,
         }
     }

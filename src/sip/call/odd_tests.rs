@@ -126,6 +126,22 @@ fn an_answer_among_other_parts_is_an_answer() {
     assert_eq!((answer.rtp_address.port(), answer.ptime_ms), (11_000, Some(20)));
 }
 
+#[test]
+fn another_packet_time_is_told_of_once() {
+    let sdp = SDP.replace("ptime:20", "ptime:40");
+    let mut pair = Pair::new(Script { sdp: sdp.clone(), ..Script::default() });
+    pair.run_until(at_ms(1000));
+    let remark = CallRemark::OtherPtime { said_ms: 40, ours_ms: 20 };
+    let words = "the far end asks for a packet every 40 ms (a=ptime), and gets one every 20 ms; media.ptime = \"40ms\" does as it asks";
+    assert_eq!(remark.to_string(), words);
+    assert!(!CallRemark::OtherPtime { said_ms: 35, ours_ms: 20 }.to_string().contains("media.ptime"));
+    let [.., CallEvent::Answered { .. }, told] = &pair.events[..] else { panic!("{:?}", pair.events) };
+    assert_eq!(*told, CallEvent::Remark(remark));
+    let again = pair.callee.request("INVITE", 10, "z9hG4bKx", "", &sdp);
+    let (_, events) = say(&mut pair, 2000, &again);
+    assert!(matches!(events[..], [CallEvent::MediaChanged { .. }]), "{events:?}");
+}
+
 /// The peer's 200 with a Content-Length that promises more than there is.
 fn cut_off(invite: &Message) -> Vec<u8> {
     let ok = String::from_utf8(response(invite, 200, "", SDP)).unwrap();

@@ -62,8 +62,11 @@ fn an_answer_in_an_ack_may_hold_the_call_or_map_its_codec_anew() {
         10,
         &moved().replace("AVP 0", "AVP 8 97").replace("rtpmap:0", "rtpmap:97").replace("20", "30"),
     );
-    let [CallEvent::MediaChanged { answer, .. }] = &events[..] else { panic!("{events:?}") };
+    let [CallEvent::MediaChanged { answer, .. }, CallEvent::Remark(remark)] = &events[..] else {
+        panic!("{events:?}")
+    };
     assert_eq!((answer.payload_type, answer.ptime_ms), (97, Some(30)));
+    assert_eq!(*remark, CallRemark::OtherPtime { said_ms: 30, ours_ms: 20 });
 }
 
 #[test]

@@ -136,10 +136,20 @@ impl Call {
 
     fn on_media(&mut self, now: Stamp, media: Answer) {
         self.media = Some(media.clone());
+        let said_ms = media.ptime_ms;
         self.media_event(match media.on_hold() {
             None => CallEvent::MediaChanged { at: now, answer: media },
             Some(direction) => CallEvent::Held { at: now, direction },
         });
+        self.note_ptime(said_ms);
+    }
+
+    /// Says once that the peer asks for packets of another length than ours: all streams of a run have one.
+    pub(super) fn note_ptime(&mut self, said_ms: Option<u32>) {
+        let ours_ms = self.config.media.ptime_ms;
+        let Some(said_ms) = said_ms.filter(|said| *said != ours_ms && !self.has_told_ptime) else { return };
+        self.has_told_ptime = self.state == CallState::Up;
+        self.media_event(CallEvent::Remark(CallRemark::OtherPtime { said_ms, ours_ms }));
     }
 
     /// Tells of the media of a call that is up: one that was cancelled as its 200 came has none, and one that is

@@ -105,8 +105,10 @@ impl Call {
         let answer = self.described(response).unwrap_or_else(early);
         match answer.and_then(|answer| usable(answer, vet)) {
             Ok(answer) => {
+                let said_ms = answer.ptime_ms;
                 self.media = Some(answer.clone());
                 self.event(CallEvent::Answered { at: now, answer });
+                self.note_ptime(said_ms);
             }
             Err(error) => self.on_bad_answer(now, error),
         }
