@@ -12,8 +12,11 @@ use super::{
     search, stage,
 };
 use crate::impair::Impairment;
+use crate::rtp::Format;
 use crate::values::{HostPort, Ramp, Span};
 
+/// Longest packet time.
+const LONGEST_PTIME: Duration = Duration::from_millis(60);
 /// More words, or bytes in one, than any command line for a service has.
 const LONGEST_COMMAND: (usize, usize) = (64, 4096);
 
@@ -37,6 +40,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
         open_load(scenario, &mut found);
     }
     hangup(scenario, &mut found);
+    codec(scenario, &mut found);
     delay(scenario, &mut found);
     session_timer(scenario, &mut found);
     impairments(scenario, &mut found);
@@ -81,6 +85,35 @@ fn times(s: &Scenario, found: &mut Problems) {
             "packets cannot be followed that long, or are given up too soon",
             format!("choose between {least} and {most}, or a larger media.ptime"),
         );
+    }
+}
+
+/// Longest payload: with RTP's header, the tag of SRTP and the headers of UDP and IPv6 it fits into an Ethernet frame.
+const LONGEST_PAYLOAD: usize = 1400;
+
+/// Rules of what the packets carry.
+fn codec(s: &Scenario, found: &mut Problems) {
+    let (codec, ptime) = (s.media.codec, s.media.ptime);
+    found.refuse_if(
+        s.service.mode == ServiceMode::Builtin && !codec.is_via_external_media(),
+        "media.codec",
+        format!("Asterisk drops what the service returns in {codec}: externalMedia over RTP takes none of it back"),
+        "set sip.to = \"echo\" and service.mode = \"none\", for a far end that echoes by itself, or media.codec = \"G722\"",
+    );
+    let bytes = Format::of(codec, ptime.0).payload_len();
+    match codec.only_ptime().map(Span) {
+        Some(only) => found.refuse_if(
+            ptime != only,
+            "media.ptime",
+            format!("a packet of {codec} is well-formed at {only} alone"),
+            format!("set ptime = \"{only}\""),
+        ),
+        None => found.refuse_if(
+            ptime.0 <= LONGEST_PTIME && bytes > LONGEST_PAYLOAD,
+            "media.ptime",
+            format!("a packet of {codec} would have {bytes} bytes, more than an Ethernet frame carries"),
+            "use a shorter packet time; 20ms is usual",
+        ),
     }
 }
 
@@ -434,6 +467,25 @@ mod tests {
         refused(&["measure.late_after=3s"], &["late before it is lost"]);
         refused(&["measure.lost_after=1h", "measure.late_after=1s"], &["10s 240ms"]);
         refused(&["load.calls=4000000000"], &["20000"]);
+    }
+
+    #[test]
+    fn a_codec_must_come_back_and_fit_into_a_packet() {
+        let echo = ["service.mode=none", "sip.to=echo"];
+        let with = |set: &[&str]| check(&[&echo[..], set].concat());
+        assert_eq!(check(&["media.codec=G722", "media.ptime=60ms"]), Ok(()));
+        for codec in ["opus", "L16"] {
+            let set = format!("media.codec={codec}");
+            refused(&[&set], &["media.codec", "externalMedia", "sip.to = \"echo\"", "G722"]);
+            assert_eq!(with(&[&set]), Ok(()));
+        }
+        refused(&[&echo[..], &["media.codec=opus", "media.ptime=40ms"]].concat(), &["media.ptime", "20ms"]);
+        assert_eq!(with(&["media.codec=L16", "media.ptime=40ms"]), Ok(()));
+        refused(
+            &[&echo[..], &["media.codec=L16", "media.ptime=50ms"]].concat(),
+            &["media.ptime", "1600 bytes"],
+        );
+        refused(&[&echo[..], &["media.codec=L16", "media.ptime=9days"]].concat(), &["10, 20, 30"]);
     }
 
     #[test]

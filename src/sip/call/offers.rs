@@ -136,10 +136,7 @@ impl Call {
 
     fn on_media(&mut self, now: Stamp, media: Answer) {
         self.media = Some(media.clone());
-        self.media_event(match media.on_hold() {
-            None => CallEvent::MediaChanged { at: now, answer: media },
-            Some(direction) => CallEvent::Held { at: now, direction },
-        });
+        self.media_event(CallEvent::MediaChanged { at: now, answer: media });
     }
 
     /// Tells of the media of a call that is up: one that was cancelled as its 200 came has none, and one that is
@@ -165,7 +162,7 @@ impl Call {
 }
 
 /// The media, if something may be sent to its address, or on hold does not have to be.
-fn reachable(media: Answer, vet: Vet<'_>) -> Result<Answer, SdpError> {
+pub(super) fn reachable(media: Answer, vet: Vet<'_>) -> Result<Answer, SdpError> {
     if !media.has_no_address() {
         vet(media.rtp_address).map_err(SdpError::Unusable)?;
     }
