@@ -13,6 +13,7 @@ use loadtest::record::Latencies;
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender, read};
 use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::rtp::reflector::StreamReflector;
+use loadtest::rtp::srtp::{Keys, MASTER_LEN, SrtpReceiver, SrtpSender, Suite};
 use loadtest::rtp::{Codec, Format};
 use loadtest::scenario::{self, CallDuration, Scenario};
 use loadtest::search::{
@@ -69,6 +70,28 @@ fn packet_with_probe_encoded(bencher: Bencher) {
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         black_box(sender.packet(black_box(EPOCH), black_box(EPOCH)));
     });
+}
+
+const KEYS: Keys = Keys::new(Suite::Sha1With80, [7; MASTER_LEN]);
+
+/// What SRTP adds to a packet on its way out.
+#[divan::bench]
+fn srtp_protect(bencher: Bencher) {
+    let (_, packet) = &stream()[0];
+    let mut sender = SrtpSender::new(&KEYS);
+    let protect = || black_box(sender.protect(black_box(packet)).map(<[u8]>::len));
+    bencher.counter(ItemsCount::new(1u32)).bench_local(protect);
+}
+
+/// What SRTP adds to a packet on its way in.
+#[divan::bench]
+fn srtp_open(bencher: Bencher) {
+    let (_, packet) = &stream()[0];
+    let mut sender = SrtpSender::new(&KEYS);
+    let protected = sender.protect(packet).expect("it is RTP").to_vec();
+    let (mut receiver, mut plain) = (SrtpReceiver::new(&KEYS), Vec::new());
+    let open = || assert!(receiver.open(black_box(&protected), &mut plain));
+    bencher.counter(ItemsCount::new(1u32)).bench_local(open);
 }
 
 #[divan::bench]
@@ -303,7 +326,7 @@ fn config(call: u32, rtp_port: u16, scenario: &Scenario) -> CallConfig {
         from_tag: format!("{call:016x}"),
         seed: call.into(),
         credentials: None,
-        media: LocalMedia { ip: local.ip(), rtp_port, codec, ptime_ms: 20, session_id },
+        media: LocalMedia { ip: local.ip(), rtp_port, codec, ptime_ms: 20, session_id, srtp: None },
         setup_timeout: scenario.sip.setup_timeout.0,
         session_expires: None,
     }

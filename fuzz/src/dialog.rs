@@ -214,7 +214,6 @@ impl Told {
                 CallEvent::Provisional { .. }
                     | CallEvent::Answered { .. }
                     | CallEvent::MediaChanged { .. }
-                    | CallEvent::Held { .. }
                     | CallEvent::Remark(_)
             );
             match event {

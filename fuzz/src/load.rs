@@ -324,7 +324,7 @@ impl World {
                 assert!(record.line < self.calls);
                 self.closed.insert(record.call, record.ending);
             }
-            Output::StartMedia { call, .. } | Output::MoveMedia { call, .. } => {
+            Output::StartMedia { call, .. } | Output::ChangeMedia { call, .. } => {
                 assert!(self.open.contains_key(&call), "media of no call");
             }
             Output::Cut(_) => {}

@@ -7,6 +7,7 @@ use loadtest::record::{Intervals, Series};
 use loadtest::rtp::packet::{HEADER_LEN, Incoming, read};
 use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection, RunKey};
 use loadtest::rtp::reflector::{Reflected, StreamReflector};
+use loadtest::rtp::srtp::{Keys, MASTER_LEN, SrtpReceiver, Suite};
 use loadtest::rtp::{Codec, Format};
 use loadtest::stamp::Stamp;
 
@@ -18,6 +19,10 @@ const EPOCH: Stamp = Stamp::from_ns(1_795_370_298_000_000_000);
 /// whose checksums no mutation would ever get.
 pub fn datagram(input: &[u8]) {
     there_and_back(input);
+    // Nobody makes a packet for keys that he does not know.
+    let keys = Keys::new(Suite::Sha1With80, [7; MASTER_LEN]);
+    let mut plain = Vec::new();
+    assert!(!SrtpReceiver::new(&keys).open(input, &mut plain) && plain.is_empty());
     if input.len() >= FIELDS && input.len() >= HEADER_LEN + PROBE_LEN {
         let mut probed = input.to_vec();
         probe(input).write(&mut probed[HEADER_LEN..], &KEY);

@@ -110,6 +110,7 @@ fn media() -> LocalMedia {
         codec: Codec::Pcmu,
         ptime_ms: 20,
         session_id: 1,
+        srtp: None,
     }
 }
 

@@ -28,6 +28,9 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "rtp.conf" "stasis.conf" "udptl.conf" "websocket_client.conf"
 ];
 
+/// Without it Asterisk answers 488 to whoever wants SRTP.
+const SRTP_MODULE: &str = "res_srtp.so";
+
 const PREFIX: &str = "LOADTEST_";
 /// Most users that are written into pjsip.conf: it takes them all into its memory before it is ready.
 const MOST_ACCOUNTS: usize = 10_000;
@@ -79,6 +82,7 @@ pub fn values(config: &StartConfig, run_dir: &Path) -> Result<Values, AsteriskEr
         ("DIGEST_USER", digest_user(&config.digest.user)?),
         ("HTTP_ADDRESS", config.address.to_string()),
         ("HTTP_PORT", config.ports.http.to_string()),
+        ("MEDIA_ENCRYPTION", media_encryption(config)?),
         ("MAX_FILES", descriptors::for_asterisk().to_string()),
         ("MODULE_DIR", path("the module folder", &config.install.module_dir)?),
         ("RTP_FROM", config.ports.rtp.start().to_string()),
@@ -87,6 +91,19 @@ pub fn values(config: &StartConfig, run_dir: &Path) -> Result<Values, AsteriskEr
         ("SIP_ADDRESS", bracketed(config.address)),
         ("SIP_PORT", config.ports.sip.to_string()),
     ])
+}
+
+/// Protection of the media, for which an Asterisk has to have a module.
+fn media_encryption(config: &StartConfig) -> Result<String, AsteriskError> {
+    let modules = &config.install.module_dir;
+    if config.srtp && !modules.join(SRTP_MODULE).exists() {
+        return Err(AsteriskError::Failed(format!(
+            "media.srtp needs a module that this Asterisk does not have: there is no {SRTP_MODULE} in {}; use an Asterisk \
+             that has it (Debian's, as asterisk/install.sh gets it), or set media.srtp = false",
+            modules.display()
+        )));
+    }
+    Ok(if config.srtp { "sdes" } else { "no" }.into())
 }
 
 /// Refuses a value, which may be a password and is not shown.
@@ -393,6 +410,22 @@ mod tests {
         });
         let text = render("pjsip.conf", template, &values.unwrap()).unwrap();
         assert!(text.contains("password = p\nsupported_algorithms_uas = SHA-256,MD5\n"), "{text}");
+    }
+
+    #[test]
+    fn media_are_protected_only_by_an_asterisk_that_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let value = |srtp| {
+            let values = values_after(|config| {
+                config.srtp = srtp;
+                config.install.module_dir = dir.path().into();
+            });
+            values.map(|values| values.into_iter().find(|(name, _)| *name == "MEDIA_ENCRYPTION").unwrap().1)
+        };
+        assert_eq!(value(false).unwrap(), "no");
+        assert!(value(true).unwrap_err().to_string().contains("media.srtp = false"));
+        fs::write(dir.path().join(SRTP_MODULE), "").unwrap();
+        assert_eq!(value(true).unwrap(), "sdes");
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub struct StartConfig {
     pub app: String,
     /// The SIP user who may call, with a password.
     pub digest: Account,
+    /// Media are protected by SRTP, and plain ones refused.
+    pub srtp: bool,
     /// Further ones, each the name of an endpoint and its login.
     pub accounts: Vec<(String, Account)>,
     /// The folder that `asterisk.log` is written into; it is created if need be.
@@ -100,6 +102,7 @@ impl StartConfig {
             ari: Account::random("loadtest"),
             app: "loadtest".into(),
             digest: Account::random(format!("driver-{:08x}", rand::random::<u32>())),
+            srtp: false,
             accounts: Vec::new(),
             logs: logs.into(),
             run_base: std::env::temp_dir(),

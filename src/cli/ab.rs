@@ -155,7 +155,7 @@ fn side(
 
 /// Percentiles of different loads say nothing about the builds.
 fn same_load(base: &Scenario, new: &Scenario) -> Result<(), Failure> {
-    let media = |s: &Scenario| (s.media.ptime, s.media.codec, s.media.phase);
+    let media = |s: &Scenario| (s.media.ptime, s.media.codec, s.media.srtp, s.media.phase);
     if base.load == new.load && media(base) == media(new) && base.measure == new.measure {
         return Ok(());
     }

@@ -69,7 +69,7 @@ pub(super) fn other_machine(ours: &Environment, theirs: &Environment) -> Option<
 
 /// Difference of load. Before a run its length is not known.
 pub(super) fn other_load(ours: &Environment, theirs: &Environment) -> Option<String> {
-    another("codec", &ours.codec, &theirs.codec)
+    another("codec", &ours.media(), &theirs.media())
         .or_else(|| another("number of calls", &ours.calls, &theirs.calls))
         .or_else(|| another("packet time in ms", &ours.ptime_ms, &theirs.ptime_ms))
         .or_else(|| another("lost_after in ms", &ours.lost_after_ms, &theirs.lost_after_ms))

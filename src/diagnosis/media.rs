@@ -93,8 +93,11 @@ pub(super) fn elsewhere(seen: &Seen<'_>) -> Vec<Finding> {
 
 /// What came of calls that are silent, by kind.
 fn beside(silent: &[&CallRecord]) -> String {
-    let kinds: [(&str, fn(&CallRecord) -> u64); 6] = [
+    let kinds: [(&str, fn(&CallRecord) -> u64); 7] = [
         ("strangers", |call| call.strangers),
+        ("srtp_undecrypted", |call| {
+            call.srtp_received.unwrap_or(0).saturating_sub(call.srtp_decrypted.unwrap_or(0))
+        }),
         ("rtcp", |call| call.rtcp),
         ("comfort_noise", |call| call.comfort_noise),
         ("telephone_events", |call| call.telephone_events),

@@ -88,7 +88,7 @@ impl Book {
         self.add(second);
         let number = second.record.second;
         let row = &self.run.seconds[number as usize];
-        let sent = row.measured_sent;
+        let sent = row.measured_sent.saturating_sub(row.measured_excused);
         self.live.control_lost += if row.phase == Phase::Hold { row.control_lost() } else { 0 };
         self.live.sent += sent;
         self.live.lost += sent.saturating_sub(second.measured_received);
@@ -109,7 +109,7 @@ impl Book {
         for row in self.run.seconds[..=last as usize].iter().rev().take(RECENT) {
             rtt.extend(self.run.intervals.second(row.second, Series::Rtt));
             control.extend(self.run.intervals.second(row.second, Series::Control));
-            let out = row.sent.saturating_sub(row.clipped);
+            let out = row.sent.saturating_sub(row.clipped + row.excused);
             sent += out;
             lost += out.saturating_sub(row.received);
             late += row.late;
@@ -129,9 +129,7 @@ impl Book {
     pub fn finish(mut self, ended_at: Stamp, window: Option<(Stamp, Stamp)>) -> Run {
         let Run { environment, calls, seconds, call_seconds, silences, .. } = &mut self.run;
         seconds.truncate(self.rules.second(ended_at) as usize + 1);
-        for row in seconds {
-            row.lost = row.sent.saturating_sub(row.received + row.clipped);
-        }
+        seconds.iter_mut().for_each(SecondRecord::conclude);
         calls.sort_by_key(|r| r.call);
         call_seconds.sort_by_key(|s| (s.call, s.second));
         // Stable: a call's own are in their order.

@@ -24,6 +24,7 @@ use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
 use crate::rtp::Format;
 use crate::rtp::probe::RunKey;
+use crate::rtp::srtp::Keys;
 use crate::scenario::{MOST_STAGES, Phasing, ServiceMode};
 use crate::sip::sdp::Answer;
 use crate::sip::{Heard, Message, Unreadable};
@@ -316,18 +317,26 @@ impl LoadIo<'_> {
                 self.handle(answer);
             }
             Output::Invite { call, line, port } => {
+                let media = &self.config.scenario.media;
+                let keys = media.srtp.then(|| Keys::new(media.srtp_suite, rand::random()));
                 if let Some(socket) = self.bound.remove(&port) {
-                    self.media.calls.insert(call, CallMedia::new(socket, Stamp::ZERO));
+                    let mut media = CallMedia::new(socket, Stamp::ZERO);
+                    media.keys = keys.clone();
+                    self.media.calls.insert(call, media);
                 }
                 let place = (self.socket.local(), port);
-                let config = placing::call_config(&self.config, &self.names, (call, line), place);
+                let mut config = placing::call_config(&self.config, &self.names, (call, line), place);
+                config.media.srtp = keys;
                 self.taping.open(call);
                 self.agent.place(self.now(), call, config);
             }
             Output::HangUp(call) => self.agent.hang_up(self.now(), call),
             Output::StartMedia { call, at, answer } => self.start_media(call, at, &answer),
             // A peer that cannot be reached there is heard as loss.
-            Output::MoveMedia { call, to } => self.media.lane.move_call(call, to, self.now()),
+            Output::ChangeMedia { call, at, answer } => {
+                let format = self.format(&answer);
+                self.media.change_call(call, format, &answer, at);
+            }
             Output::StopMedia(call) => self.media.lane.stop_call(call, self.now()),
             Output::Window { from, to } => {
                 self.media.window.set(from, to);
@@ -364,11 +373,15 @@ impl LoadIo<'_> {
     fn start_media(&mut self, call: u32, at: Stamp, answer: &Answer) {
         self.trace.answered(call, answer);
         let scenario = self.config.scenario;
-        let offered = Format::of(scenario.media.codec, scenario.media.ptime.0);
-        let Answer { payload_type, event_type, comfort_type, .. } = *answer;
-        let format = Format { payload_type, event_type, comfort_type, ..offered };
-        let way = (scenario.media.source, answer.rtp_address);
+        let (format, way) = (self.format(answer), (scenario.media.source, answer));
         self.media.start_call(call, format, way, (at, at + scenario.measure.warmup.0));
+    }
+
+    /// The format of our offer, under the numbers that the far end gives.
+    fn format(&self, answer: &Answer) -> Format {
+        let media = &self.config.scenario.media;
+        let Answer { payload_type, event_type, comfort_type, .. } = *answer;
+        Format { payload_type, event_type, comfort_type, ..Format::of(media.codec, media.ptime.0) }
     }
 
     fn count(&mut self, what: Count, at: Stamp) {

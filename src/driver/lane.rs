@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::pacer::{PacedStream, Pacer, PacerCommand};
-use super::receiver::{ReceiverCommand, Receiving, STALL};
+use super::receiver::{MediaChange, ReceiverCommand, Receiving, STALL};
 use super::tape::StreamTapes;
 use crate::clock::Timeline;
 use crate::impair::{DelayLine, Direction, ImpairCounts, Impairer, stream_seed};
@@ -21,6 +21,7 @@ use crate::measure::{
 use crate::net::poller::{Poller, Waker};
 use crate::rtp::Format;
 use crate::rtp::packet::StreamSender;
+use crate::rtp::srtp::{KeyPair, SrtpReceiver, SrtpSender};
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
 use crate::stamp::Stamp;
@@ -65,6 +66,10 @@ pub(super) struct MediaPath {
     pub socket: Arc<UdpSocket>,
     pub to: SocketAddr,
     pub latch: SourceLatch,
+    /// Keys, where it is not plain.
+    pub keys: Option<KeyPair>,
+    /// The far end wants nothing for now.
+    pub is_on_hold: bool,
     pub tapes: StreamTapes,
 }
 
@@ -101,6 +106,7 @@ impl Lane {
         let LaneConfig { rules, spread, timeline, .. } = config;
         let (events, inbox) = unbounded_channel();
         let (to_pacer, commands) = channel();
+        let (to_receiver, orders) = channel();
         let heartbeat = Arc::new(Heartbeat::new(STALL));
         let pacer = Pacer {
             rules,
@@ -108,14 +114,14 @@ impl Lane {
             window: window.clone(),
             commands,
             events: events.clone(),
+            to_receiver: to_receiver.clone(),
             timeline,
             heartbeat: heartbeat.clone(),
         };
-        let (to_receiver, commands) = channel();
         let receiving = Receiving {
             rules,
             window,
-            commands,
+            commands: orders,
             events: events.clone(),
             timeline,
             pacer: heartbeat,
@@ -146,27 +152,47 @@ impl Lane {
         let key = self.rules.key;
         let ssrc = key.run_id.rotate_left(16) ^ call_id.wrapping_mul(0x9E37_79B9);
         let sender = StreamSender::new(key, call_id, ssrc, format);
-        let stream = Box::new(StreamReceiver::new(self.rules, call_id, class, format, counts_from));
+        let MediaPath { socket, to, latch, keys, is_on_hold, tapes } = path;
+        let mut stream = Box::new(StreamReceiver::new(self.rules, call_id, class, format, counts_from));
+        if is_on_hold {
+            stream.hold();
+        }
         let impairer = |direction| {
             // The control stream is there to show what the machine does by itself.
             let impairment = self.impair.of(direction).filter(|_| class == Class::Call)?;
             Some(Impairer::new(&impairment, stream_seed(self.impair.seed, direction, call_id)))
         };
         let (back, out) = (impairer(Direction::Back), impairer(Direction::Out));
-        let MediaPath { socket, to, latch, tapes } = path;
         let StreamTapes { sent: tape, received } = tapes;
-        let ears =
-            ReceiverCommand::Add { stream, socket: socket.clone(), latch, impairer: back, tape: received };
-        self.tell_receiver(ears);
-        let sent = StreamSent::default();
-        let paced =
-            PacedStream { call_id, class, socket, to, sender, counts_from, sent, impairer: out, tape };
+        let srtp = keys.as_ref().map(|keys| SrtpReceiver::new(&keys.theirs));
+        self.tell_receiver(ReceiverCommand::Add {
+            stream,
+            socket: socket.clone(),
+            latch,
+            srtp,
+            impairer: back,
+            tape: received,
+        });
+        let paced = PacedStream {
+            call_id,
+            class,
+            socket,
+            to,
+            sender,
+            srtp: keys.as_ref().map(|keys| SrtpSender::new(&keys.ours)),
+            is_on_hold,
+            last_at: Stamp::ZERO,
+            counts_from,
+            sent: StreamSent::default(),
+            impairer: out,
+            tape,
+        };
         let _ = self.to_pacer.send(PacerCommand::Start(Box::new(paced)));
     }
 
-    /// Sends a call's packets to another address, which its far end has named at `at`.
-    pub fn move_call(&self, call_id: u32, to: SocketAddr, at: Stamp) {
-        self.tell_receiver(ReceiverCommand::Move { call_id, to, at });
+    /// Does what a call's far end has changed in its media.
+    pub fn change_call(&self, call_id: u32, change: MediaChange) {
+        self.tell_receiver(ReceiverCommand::Change { call_id, change: Box::new(change) });
     }
 
     /// Stops a call's sending, once all that is due before `at` has been sent; answered by

@@ -12,12 +12,15 @@ use super::DriverError;
 use super::book::Book;
 use super::lane::{Lane, LaneConfig, LaneEvent, MediaPath};
 use super::monitor::{Monitor, Watched};
+use super::receiver::MediaChange;
 use super::tape::{StreamTapes, Tapes};
 use crate::load::Input;
 use crate::measure::{Class, ReceivedEcho, SourceLatch, Sources, StreamReport, StreamSent, Window};
 use crate::net::udp::{self, buffer_for};
 use crate::record::{CallRecord, Environment};
+use crate::rtp::srtp::{KeyPair, Keys};
 use crate::rtp::{Format, MediaSource};
+use crate::sip::sdp::{Answer, PeerKeys};
 use crate::stamp::Stamp;
 
 /// Every stream has a socket of its own: two seconds of the shortest packet time.
@@ -38,8 +41,12 @@ pub(super) struct Media {
 /// The media of one call.
 pub(super) struct CallMedia {
     pub socket: Arc<UdpSocket>,
-    /// Time of the call's answer.
+    /// Time from which its first packet is awaited: the call's answer, or the end of a hold that it began with.
     pub started_at: Stamp,
+    /// Our keys of SRTP, where it is wanted.
+    pub keys: Option<Keys>,
+    /// On hold since its beginning.
+    begins_on_hold: bool,
     /// Datagrams of others that had come before that.
     pub strangers: u64,
     sent: StreamSent,
@@ -53,7 +60,8 @@ impl CallMedia {
     /// Media that starts at `started_at`, if that is known.
     pub fn new(socket: Arc<UdpSocket>, started_at: Stamp) -> Self {
         let (sent, heard) = (StreamSent::default(), Sources::default());
-        CallMedia { socket, started_at, strangers: 0, sent, heard, report: None }
+        let (keys, begins_on_hold) = (None, false);
+        CallMedia { socket, started_at, keys, begins_on_hold, strangers: 0, sent, heard, report: None }
     }
 }
 
@@ -85,29 +93,45 @@ impl Media {
         let socket = Arc::new(udp::bind_stamped(local, RECEIVE_BUFFER)?);
         socket.connect(target)?;
         let latch = SourceLatch::closed(socket.local_addr()?, target);
-        let path = MediaPath { socket: socket.clone(), to: target, latch, tapes: StreamTapes::default() };
+        let (keys, is_on_hold, tapes) = (None, false, StreamTapes::default());
+        let path = MediaPath { socket: socket.clone(), to: target, latch, keys, is_on_hold, tapes };
         self.lane.start_stream(number, class, format, path, counts_from);
         Ok(socket)
     }
 
-    /// Starts a call's stream to `to`, which its far end names. The socket is open until the far end is heard; what
-    /// had come before `at` is thrown away.
+    /// Starts a call's stream to where its far end says, unless that is on hold. The socket is open until the far end is
+    /// heard; what had come before `at` is thrown away.
     pub fn start_call(
         &mut self,
         call: u32,
         format: Format,
-        (rule, to): (MediaSource, SocketAddr),
+        (rule, answer): (MediaSource, &Answer),
         (at, counts_from): (Stamp, Stamp),
     ) {
         let Some(media) = self.calls.get_mut(&call) else { return };
-        media.started_at = at;
+        let (to, is_on_hold) = (answer.rtp_address, answer.on_hold().is_some());
+        (media.started_at, media.begins_on_hold) = (at, is_on_hold);
         media.strangers = udp::flush(&media.socket, to);
         // It is bound. Without an address it would be silent, and counted so.
         let Ok(own) = media.socket.local_addr() else { return };
+        let pair =
+            |(ours, peer): (&Keys, &PeerKeys)| KeyPair { ours: ours.clone(), theirs: peer.keys.clone() };
+        let keys = media.keys.as_ref().zip(answer.srtp.as_ref()).map(pair);
+        let (socket, latch) = (media.socket.clone(), SourceLatch::new(rule, own, to));
         let tapes = self.tapes.as_ref().map(|tapes| tapes.of_call(call, own)).unwrap_or_default();
-        let path =
-            MediaPath { socket: media.socket.clone(), to, latch: SourceLatch::new(rule, own, to), tapes };
+        let path = MediaPath { socket, to, latch, keys, is_on_hold, tapes };
         self.lane.start_stream(call, Class::Call, format, path, counts_from);
+    }
+
+    /// Does what a call's far end has changed in its media at `at`.
+    pub fn change_call(&mut self, call: u32, format: Format, answer: &Answer, at: Stamp) {
+        let Some(media) = self.calls.get_mut(&call) else { return };
+        let is_on_hold = answer.on_hold().is_some();
+        if !is_on_hold && std::mem::take(&mut media.begins_on_hold) {
+            media.started_at = at;
+        }
+        let keys = answer.srtp.as_ref().map(|peer| peer.keys.clone());
+        self.lane.change_call(call, MediaChange { at, to: answer.rtp_address, is_on_hold, format, keys });
     }
 
     /// Takes an event of the media threads; returns what load control has to know of it.

@@ -5,17 +5,19 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::lane::LaneEvent;
+use super::receiver::ReceiverCommand;
 use super::tape::Tape;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
 use crate::measure::{Class, Heartbeat, MediaSecond, Rules, SendTally, Sent, StreamSent, Wheel, Window};
 use crate::rtp::packet::StreamSender;
+use crate::rtp::srtp::SrtpSender;
 use crate::stamp::Stamp;
 
 /// One wake-up per slot, not per packet: waking costs several times what sending does.
@@ -36,6 +38,12 @@ pub(super) struct PacedStream {
     /// Address that its packets go to; answers may come from another.
     pub to: SocketAddr,
     pub sender: StreamSender,
+    /// Protects its packets, where they are not plain.
+    pub srtp: Option<SrtpSender>,
+    /// The far end wants nothing: its turns go by.
+    pub is_on_hold: bool,
+    /// Intended time of its last packet.
+    pub last_at: Stamp,
     /// Time from which on its packets count.
     pub counts_from: Stamp,
     pub sent: StreamSent,
@@ -47,10 +55,13 @@ pub(super) struct PacedStream {
 
 pub(super) enum PacerCommand {
     Start(Box<PacedStream>),
-    /// Sends to another address from now on.
-    Move {
+    /// Sends to another address from now on, or nothing while it is on hold; the receiver is told where the numbers
+    /// stopped.
+    Change {
         call_id: u32,
         to: SocketAddr,
+        payload_type: u8,
+        is_on_hold: bool,
     },
     /// Once all that is due before `at` has been sent.
     Stop {
@@ -66,6 +77,7 @@ pub(super) struct Pacer {
     pub window: Arc<Window>,
     pub commands: Receiver<PacerCommand>,
     pub events: UnboundedSender<LaneEvent>,
+    pub to_receiver: Sender<ReceiverCommand>,
     pub timeline: Timeline,
     /// Tells the receiver that this thread is at work.
     pub heartbeat: Arc<Heartbeat>,
@@ -140,11 +152,11 @@ impl Pacer {
         let behind = now.since(wheel.due());
         let stops: HashMap<u32, Stamp> = held.stops.iter().map(|(at, call_id)| (*call_id, *at)).collect();
         let skipped = wheel.skip_to(now, |stream| match stream.class {
-            Class::Call => {
+            Class::Call if !stream.is_on_hold => {
                 let Range { start, end } = self.window.counted(stream.counts_from);
                 start..stops.get(&stream.call_id).map_or(end, |stop| end.min(*stop))
             }
-            Class::Control => Stamp::ZERO..Stamp::ZERO,
+            Class::Call | Class::Control => Stamp::ZERO..Stamp::ZERO,
         });
         tally.skipped(skipped, behind);
     }
@@ -158,13 +170,22 @@ impl Pacer {
     }
 
     fn send(&self, stream: &mut PacedStream, due: Stamp, tally: &mut SendTally, held: &mut DelayedPackets) {
+        if stream.is_on_hold {
+            stream.sender.skip();
+            return;
+        }
+        stream.last_at = due;
         let sent_at = clock::now();
-        let packet = stream.sender.packet(due, sent_at);
-        match &mut stream.impairer {
-            None => {
-                pass(&stream.socket, stream.to, packet, tally);
-            }
-            Some(impairer) => {
+        let plain = stream.sender.packet(due, sent_at);
+        let packet = match &mut stream.srtp {
+            None => Some(plain),
+            Some(srtp) => srtp.protect(plain),
+        };
+        match (packet, &mut stream.impairer) {
+            // 2^48 packets have been sent under these keys.
+            (None, _) => tally.unsent += 1,
+            (Some(packet), None) => pass(&stream.socket, stream.to, packet, tally),
+            (Some(packet), Some(impairer)) => {
                 let now = self.timeline.now();
                 let measured = if self.window.holds(due, stream.counts_from) { MEASURED } else { 0 };
                 for extra in impairer.pass(now).copies() {
@@ -173,7 +194,7 @@ impl Pacer {
             }
         }
         let sent = Sent { intended_at: due, sent_at, call_took: clock::now().since(sent_at) };
-        if let Some(tape) = &mut stream.tape {
+        if let Some((tape, packet)) = stream.tape.as_mut().zip(packet) {
             tape.put(sent_at, stream.to, packet);
         }
         tally.sent(&mut stream.sent, &sent, stream.class, &self.window, stream.counts_from);
@@ -207,6 +228,13 @@ impl Pacer {
         !over.is_empty()
     }
 
+    /// Tells the receiver of a hold before it can hear of anything behind it.
+    fn tell_paused(&self, stream: &PacedStream) {
+        let PacedStream { call_id, sender, last_at, .. } = stream;
+        let paused = ReceiverCommand::Paused { call_id: *call_id, sent: sender.sent(), last_at: *last_at };
+        let _ = self.to_receiver.send(paused);
+    }
+
     /// Takes the commands that wait, and sleeps until one comes while there is nothing to send.
     /// Returns false when it is time to end.
     fn obey(&self, wheel: &mut Wheel<Box<PacedStream>>, held: &mut DelayedPackets) -> bool {
@@ -230,10 +258,18 @@ impl Pacer {
                     held.admit(&stream);
                     wheel.add(stream.call_id, stream);
                 }
-                PacerCommand::Move { call_id, to } => {
+                PacerCommand::Change { call_id, to, payload_type, is_on_hold } => {
                     if let Some(stream) = wheel.get_mut(call_id) {
-                        stream.to = to;
-                        held.admit(stream);
+                        stream.sender.change_payload_type(payload_type);
+                        let was_on_hold = std::mem::replace(&mut stream.is_on_hold, is_on_hold);
+                        match is_on_hold {
+                            true if !was_on_hold => self.tell_paused(stream),
+                            true => {}
+                            false => {
+                                stream.to = to;
+                                held.admit(stream);
+                            }
+                        }
                     }
                 }
                 PacerCommand::Stop { call_id, at } => held.stops.push((at, call_id)),
@@ -308,7 +344,21 @@ mod tests {
         let to = socket.local_addr().unwrap();
         let sender = StreamSender::new(KEY, call_id, call_id, Format::of(Codec::Pcmu, SECOND / 100));
         let sent = StreamSent::default();
-        PacedStream { call_id, class, socket, to, sender, counts_from, sent, impairer: None, tape: None }
+        let (srtp, is_on_hold, last_at, impairer) = (None, false, Stamp::ZERO, None);
+        PacedStream {
+            call_id,
+            class,
+            socket,
+            to,
+            sender,
+            srtp,
+            is_on_hold,
+            last_at,
+            counts_from,
+            sent,
+            impairer,
+            tape: None,
+        }
     }
 
     #[test]
@@ -318,9 +368,10 @@ mod tests {
         let window = Window::default();
         window.set(begin + 5 * SECOND, begin + 25 * SECOND);
         let ((_, commands), (events, _)) = (std::sync::mpsc::channel(), unbounded_channel());
+        let (to_receiver, _) = std::sync::mpsc::channel();
         let (rules, timeline) = (rules(begin), Timeline::start());
         let (window, heartbeat) = (Arc::new(window), Arc::new(Heartbeat::new(SECOND)));
-        let pacer = Pacer { rules, spread: true, window, commands, events, timeline, heartbeat };
+        let pacer = Pacer { rules, spread: true, window, commands, events, to_receiver, timeline, heartbeat };
         let mut wheel = Wheel::new(rules.ptime, SLOT, begin, true);
         for (call_id, class, counts_from) in [
             (0, Class::Call, begin),
@@ -330,6 +381,7 @@ mod tests {
         ] {
             wheel.add(call_id, Box::new(stream(call_id, class, counts_from)));
         }
+        wheel.add(4, Box::new(PacedStream { is_on_hold: true, ..stream(4, Class::Call, begin) }));
         let mut held = DelayedPackets {
             line: DelayLine::new(0, 0),
             sockets: HashMap::new(),
@@ -356,7 +408,8 @@ mod tests {
         let stop = PacerCommand::Stop { call_id: 3, at: timeline.now() + SECOND / 10 };
         to_pacer.send(stop).unwrap();
         let (window, heartbeat) = (Arc::new(window), Arc::new(Heartbeat::new(SECOND)));
-        let pacer = Pacer { rules, spread: true, window, commands, events, timeline, heartbeat };
+        let (to_receiver, _) = std::sync::mpsc::channel();
+        let pacer = Pacer { rules, spread: true, window, commands, events, to_receiver, timeline, heartbeat };
         let thread = std::thread::spawn(move || pacer.run(DelayLine::new(1000, 1000)));
         let (mut sent, mut recorded) = (0, 0);
         let count = |latencies: &OpenIntervals| {

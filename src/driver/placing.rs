@@ -49,6 +49,7 @@ pub(super) fn call_config(
             codec: media.codec,
             ptime_ms: media.ptime.0.as_millis() as u32,
             session_id: seed,
+            srtp: None,
         },
         setup_timeout: sip.setup_timeout.0,
         session_expires: sip.session_expires.map(|interval| interval.0.as_secs() as u32),

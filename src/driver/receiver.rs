@@ -16,16 +16,18 @@ use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
 use crate::measure::{
     Heartbeat, MediaSecond, ReceiveTally, ReceivedEcho, Rules, SourceLatch, StallWatch, StreamReceiver,
-    Verdict, Window,
+    StreamReport, Verdict, Window,
 };
 use crate::net::poller::Poller;
 use crate::net::udp::{self, Batch, Datagram};
+use crate::rtp::Format;
+use crate::rtp::srtp::{Keys, SrtpReceiver, is_protected};
 use crate::stamp::Stamp;
 
 /// Datagrams taken from one socket at a time.
 const BATCH: usize = 32;
-/// Larger than any packet of this tool; longer ones are cut, and no longer check.
-pub(super) const DATAGRAM: usize = 1024;
+/// Larger than an Ethernet frame; longer ones are cut, and no longer check.
+pub(super) const DATAGRAM: usize = 1600;
 /// Longest wait for packets before the thread looks at the clock again.
 const WAIT_MS: u16 = 20;
 /// A thread that has not looked for so long was stopped, or kept from its work: it has read nothing meanwhile.
@@ -41,15 +43,30 @@ pub(super) enum ReceiverCommand {
         stream: Box<StreamReceiver>,
         socket: Arc<UdpSocket>,
         latch: SourceLatch,
+        srtp: Option<SrtpReceiver>,
         impairer: Option<Impairer>,
         tape: Option<Tape>,
     },
-    /// The far end has named another address at that time: open the socket for it, then have the pacer send there.
-    Move { call_id: u32, to: SocketAddr, at: Stamp },
+    /// The far end has changed its media: be ready for it, then have the pacer follow.
+    Change { call_id: u32, change: Box<MediaChange> },
+    /// The pacer has paused for a hold after so many packets, of which the last was intended at that time.
+    Paused { call_id: u32, sent: u32, last_at: Stamp },
     /// Nothing more is sent: report once everything is back, or lost.
     Finish { call_id: u32, sent: u64, stopped_at: Stamp },
     /// Report everything and end.
     Shutdown,
+}
+
+/// A far end's media from now on.
+pub(super) struct MediaChange {
+    /// Receipt of its wish.
+    pub at: Stamp,
+    /// Address that it names.
+    pub to: SocketAddr,
+    pub is_on_hold: bool,
+    pub format: Format,
+    /// Its keys, where they are not plain.
+    pub keys: Option<Keys>,
 }
 
 pub(super) struct Receiving {
@@ -72,6 +89,8 @@ struct ReceivedCall {
     socket: Arc<UdpSocket>,
     /// Sources of its packets.
     latch: SourceLatch,
+    /// Opens them, where they are not plain.
+    srtp: Option<Protected>,
     /// The socket's drops so far.
     drops: u32,
     /// Its death has been told.
@@ -80,6 +99,13 @@ struct ReceivedCall {
     impairer: Option<Impairer>,
     /// Record of what comes to its socket, from whomever.
     tape: Option<Tape>,
+}
+
+/// What is protected by SRTP.
+struct Protected {
+    receiver: SrtpReceiver,
+    received: u64,
+    decrypted: u64,
 }
 
 impl ReceivedCall {
@@ -97,10 +123,16 @@ impl ReceivedCall {
         udp::drops(&self.socket).map_or(0, |drops| self.newly_dropped(drops))
     }
 
-    /// True for a datagram that counts as the far end's. Its source is fixed once it has proved itself.
-    fn admits(&mut self, datagram: &Datagram<'_>) -> bool {
+    /// The bytes of a datagram that counts as the far end's, in `plain` if they were protected. Its source is fixed once
+    /// it has proved itself.
+    fn admit<'a>(&mut self, datagram: &Datagram<'a>, plain: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         let had_proof = self.latch.has_proof();
-        let is_own = || self.stream.is_own(datagram.bytes);
+        let mut protected = self.srtp.as_mut().filter(|_| is_protected(datagram.bytes));
+        let bytes = match &mut protected {
+            None => Some(datagram.bytes),
+            Some(srtp) => srtp.receiver.open(datagram.bytes, plain).then_some(plain.as_slice()),
+        };
+        let is_own = || bytes.is_some_and(|bytes| self.stream.is_own(bytes));
         let verdict = self.latch.judge(datagram.from, datagram.received_at, is_own);
         if verdict == Verdict::TakeAndConnect {
             // Where the kernel does not do it, the latch refuses others by itself.
@@ -112,7 +144,14 @@ impl ReceivedCall {
         if verdict == Verdict::Stranger {
             self.stream.stranger();
         }
-        matches!(verdict, Verdict::Take | Verdict::TakeAndConnect)
+        if !matches!(verdict, Verdict::Take | Verdict::TakeAndConnect) {
+            return None;
+        }
+        if let Some(srtp) = protected {
+            srtp.received += 1;
+            srtp.decrypted += u64::from(bytes.is_some());
+        }
+        bytes
     }
 }
 
@@ -130,12 +169,14 @@ struct Books {
     finishing: Vec<Finishing>,
     impaired: ImpairCounts,
     since: Since,
+    /// A packet that SRTP had protected.
+    plain: Vec<u8>,
 }
 
 impl Books {
     fn new(rules: Rules) -> Self {
         let (tally, impaired) = (ReceiveTally::new(rules), ImpairCounts::default());
-        Books { tally, finishing: Vec::new(), impaired, since: Since::default() }
+        Books { tally, finishing: Vec::new(), impaired, since: Since::default(), plain: Vec::new() }
     }
 }
 
@@ -157,7 +198,7 @@ impl Receiving {
         let mut ready = Vec::with_capacity(256);
         let mut next_look = self.rules.epoch;
         let mut watch = StallWatch::new(self.timeline.now(), STALL);
-        while self.obey(&mut calls, &mut books.finishing, &poller) {
+        while self.obey(&mut calls, &mut books, &poller) {
             ready.clear();
             let wait = if line.is_empty() { WAIT_MS } else { 1 };
             if poller.wait(wait, |token| ready.push(token)).is_err() {
@@ -227,23 +268,22 @@ impl Receiving {
         line: &mut DelayLine,
     ) {
         let (at, read_at) = (datagram.received_at, clock::now());
-        books.since.drops += datagram.drops.map_or(0, |drops| call.newly_dropped(drops));
+        let Books { tally, since, plain, .. } = books;
+        since.drops += datagram.drops.map_or(0, |drops| call.newly_dropped(drops));
         if let Some(tape) = &mut call.tape {
             tape.put(at, datagram.from, datagram.bytes);
         }
-        if !call.admits(datagram) {
-            return;
-        }
+        let Some(bytes) = call.admit(datagram, plain) else { return };
         match &mut call.impairer {
             None => {
-                let echo = call.stream.receive(datagram.bytes, at, read_at, &self.window, &mut books.tally);
+                let echo = call.stream.receive(bytes, at, read_at, &self.window, tally);
                 if let Some((echoes, echo)) = self.echoes.as_ref().zip(echo) {
                     let _ = echoes.try_send(echo);
                 }
             }
             Some(impairer) => {
                 for extra in impairer.pass(at).copies() {
-                    line.push(at + *extra, datagram.bytes, call.stream.call_id().into());
+                    line.push(at + *extra, bytes, call.stream.call_id().into());
                 }
             }
         }
@@ -264,40 +304,56 @@ impl Receiving {
         }
     }
 
-    fn obey(
-        &self,
-        calls: &mut HashMap<u64, ReceivedCall>,
-        finishing: &mut Vec<Finishing>,
-        poller: &Poller,
-    ) -> bool {
+    fn obey(&self, calls: &mut HashMap<u64, ReceivedCall>, books: &mut Books, poller: &Poller) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(ReceiverCommand::Add { stream, socket, latch, impairer, tape }) => {
+                Ok(ReceiverCommand::Add { stream, socket, latch, srtp, impairer, tape }) => {
                     let call_id = stream.call_id();
                     // Without a place in the poller the call would be deaf; its packets then count
                     // as lost, and the run says that it was silent.
                     let _ = poller.add(&*socket, call_id.into());
                     let drops = udp::drops(&socket).unwrap_or(0);
+                    let srtp = srtp.map(|receiver| Protected { receiver, received: 0, decrypted: 0 });
                     calls.insert(
                         call_id.into(),
-                        ReceivedCall { stream, socket, latch, drops, told: false, impairer, tape },
+                        ReceivedCall { stream, socket, latch, srtp, drops, told: false, impairer, tape },
                     );
                 }
-                Ok(ReceiverCommand::Move { call_id, to, at }) => {
+                Ok(ReceiverCommand::Change { call_id, change }) => {
                     if let Some(call) = calls.get_mut(&call_id.into()) {
-                        // Answers from a source that it is closed to would be lost.
-                        let _ = udp::disconnect(&call.socket);
-                        call.latch.moved(to, at + self.rules.lost_after);
-                        let _ = self.to_pacer.send(PacerCommand::Move { call_id, to });
+                        self.change(call, call_id, &change);
+                    }
+                }
+                Ok(ReceiverCommand::Paused { call_id, sent, last_at }) => {
+                    if let Some(call) = calls.get_mut(&call_id.into()) {
+                        call.stream.paused(sent, last_at, &self.window, &mut books.tally);
                     }
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
-                    finishing.push(Finishing { token: call_id.into(), sent, stopped_at });
+                    books.finishing.push(Finishing { token: call_id.into(), sent, stopped_at });
                 }
                 Ok(ReceiverCommand::Shutdown) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
         }
+    }
+
+    /// Makes a call ready for what its far end has changed, and has the pacer follow.
+    fn change(&self, call: &mut ReceivedCall, call_id: u32, change: &MediaChange) {
+        let MediaChange { at, to, is_on_hold, format, keys } = change;
+        call.stream.change_format(*format);
+        if let Some((srtp, keys)) = call.srtp.as_mut().zip(keys.as_ref()) {
+            srtp.receiver.change(keys);
+        }
+        if *is_on_hold {
+            call.stream.hold();
+        } else if call.stream.resume(*at) || !call.latch.names(*to) {
+            // Answers from a source that it is closed to would be lost.
+            let _ = udp::disconnect(&call.socket);
+            call.latch.moved(*to, *at + self.rules.lost_after);
+        }
+        let (to, payload_type, is_on_hold) = (*to, format.payload_type, *is_on_hold);
+        let _ = self.to_pacer.send(PacerCommand::Change { call_id, to, payload_type, is_on_hold });
     }
 
     fn report_finished(
@@ -323,7 +379,8 @@ impl Receiving {
         books.impaired += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
         let call_id = call.stream.call_id();
         let heard = call.latch.heard();
-        let report = Box::new(call.stream.finish(&mut books.tally));
+        let srtp = call.srtp.as_ref().map(|srtp| (srtp.received, srtp.decrypted));
+        let report = Box::new(StreamReport { srtp, ..call.stream.finish(&mut books.tally) });
         let _ = self.events.send(LaneEvent::Finished { call_id, report, heard });
     }
 
@@ -403,7 +460,16 @@ mod tests {
         ));
         let from = socket.local_addr().unwrap();
         let latch = SourceLatch::closed(from, from);
-        let call = ReceivedCall { stream, socket, latch, drops: 0, told: false, impairer: None, tape: None };
+        let call = ReceivedCall {
+            stream,
+            socket,
+            latch,
+            srtp: None,
+            drops: 0,
+            told: false,
+            impairer: None,
+            tape: None,
+        };
         let mut calls = HashMap::from([(0, call)]);
         let mut books = Books::new(rules);
         books.finishing.push(Finishing { token: 0, sent: 150, stopped_at: rules.epoch });

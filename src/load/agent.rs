@@ -178,6 +178,7 @@ mod tests {
             codec: Default::default(),
             ptime_ms: 20,
             session_id: number.into(),
+            srtp: None,
         };
         CallConfig {
             target: format!("sip:echo@{PEER}"),

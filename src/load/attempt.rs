@@ -30,6 +30,8 @@ pub(super) struct Attempt {
     pub(super) sip_over: bool,
     /// First message of the far end's that could not be read, and its fault.
     pub(super) unreadable: Option<String>,
+    /// Start of the hold that it is in.
+    on_hold_since: Option<Stamp>,
     /// Contact at which nobody hears, in words.
     unheard: Option<String>,
     /// Address to which the far end has sent the caller, in words.
@@ -52,6 +54,7 @@ impl Attempt {
             is_stopping: false,
             sip_over: false,
             unreadable: None,
+            on_hold_since: None,
             unheard: None,
             redirected: None,
             unanswered: None,
@@ -95,6 +98,22 @@ impl Attempt {
         self.answered_at.map(|since| now.since(since)).unwrap_or_default()
     }
 
+    /// Notes that from `at` on the far end wants the call on hold, or not.
+    pub(super) fn hold(&mut self, is_on_hold: bool, at: Stamp) {
+        match (self.on_hold_since, is_on_hold) {
+            (None, true) => {
+                self.on_hold_since = Some(at);
+                self.record.holds += 1;
+            }
+            (Some(since), false) => {
+                self.on_hold_since = None;
+                let before = self.record.on_hold_ms.unwrap_or_default();
+                self.record.on_hold_ms = Some(Ns(before.0.saturating_add(Ns::from(at.since(since)).0)));
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+    }
+
     /// Gives up a call of which nothing is heard any more.
     pub(super) fn give_up(&mut self, reason: String, at: Stamp) {
         self.record.ending = Ending::MediaLost;
@@ -110,6 +129,7 @@ impl Attempt {
     /// Ends the signalling side.
     pub(super) fn ended(&mut self, ending: Ending, reason: String, at: Stamp) {
         self.sip_over = true;
+        self.hold(false, at);
         if self.is_given_up() {
             // It ended when it was given up, whatever comes of its BYE.
             return;
@@ -204,6 +224,21 @@ impl Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn holds_are_counted_and_their_time_is_summed_up_to_the_calls_end() {
+        let at = |s| Stamp::ZERO + Duration::from_secs(s);
+        let mut attempt =
+            Attempt::new(CallRecord::default(), Slot { line: 0, intended_at: Stamp::ZERO, length: None });
+        attempt.answered(at(1));
+        // One more wish for what is so already changes nothing.
+        for (s, is_on_hold) in [(1, false), (2, true), (3, true), (5, false), (6, false), (8, true)] {
+            attempt.hold(is_on_hold, at(s));
+        }
+        assert_eq!((attempt.record.holds, attempt.record.on_hold_ms.map(|ns| ns.as_ms())), (2, Some(3000.0)));
+        attempt.ended(Ending::Completed, String::new(), at(10));
+        assert_eq!((attempt.record.holds, attempt.record.on_hold_ms.map(|ns| ns.as_ms())), (2, Some(5000.0)));
+    }
 
     #[test]
     fn what_could_not_be_read_is_in_the_reason_of_what_came_of_it() {

@@ -56,14 +56,9 @@ impl Control {
                 attempt.remark(remark);
                 return;
             }
-            CallEvent::MediaChanged { answer, .. } => {
-                self.push(Output::MoveMedia { call, to: answer.rtp_address });
-                return;
-            }
-            CallEvent::Held { at, direction } => {
-                let reason =
-                    format!("the far end put the call on hold (a={direction}); nothing is sent there");
-                self.give_up(call, *at, reason);
+            CallEvent::MediaChanged { at, answer } => {
+                attempt.hold(answer.on_hold().is_some(), *at);
+                self.push(Output::ChangeMedia { call, at: *at, answer: answer.clone() });
                 return;
             }
             CallEvent::Answered { .. } if attempt.answered_at.is_some() => return,
@@ -130,7 +125,10 @@ impl Control {
 
     /// The 200 is there: start the media.
     fn answered(&mut self, call: u32, at: Stamp, answer: &Answer) {
-        self.change(call, |attempt| attempt.answered(at));
+        self.change(call, |attempt| {
+            attempt.answered(at);
+            attempt.hold(answer.on_hold().is_some(), at);
+        });
         self.answered += 1;
         self.push(Output::StartMedia { call, at, answer: answer.clone() });
         self.count(Count::Answered, at);
@@ -160,8 +158,8 @@ impl Control {
         self.stop_media(call);
     }
 
-    /// Gives up a call whose far end has fallen silent, or wants no media: nobody stays on such a line. BYE goes out at once, and
-    /// the line goes on to its next call; the packets are waited for as ever.
+    /// Gives up a call whose far end has fallen silent: nobody stays on such a line. BYE goes out at once, and the line
+    /// goes on to its next call; the packets are waited for as ever.
     pub(super) fn give_up(&mut self, call: u32, at: Stamp, reason: String) {
         let is_heard = |a: &&Attempt| a.is_up() && !a.is_stopping;
         if self.attempts.get(call).filter(is_heard).is_none() {

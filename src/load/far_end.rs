@@ -231,7 +231,7 @@ impl World {
                     self.come(after, Input::Dead { call, at });
                 }
             }
-            Output::MoveMedia { .. } => {}
+            Output::ChangeMedia { .. } => {}
         }
     }
 
@@ -299,5 +299,6 @@ pub(super) fn answer() -> Answer {
         ptime_ms: Some(20),
         event_type: None,
         comfort_type: None,
+        srtp: None,
     }
 }

@@ -16,8 +16,6 @@ mod lines;
 mod names;
 mod registration;
 
-use std::net::SocketAddr;
-
 pub use agent::{Agent, AgentOutput, CallSignal};
 pub use control::Control;
 pub use lines::Slot;
@@ -88,7 +86,7 @@ pub enum Output {
     },
     /// Hang up, or cancel ([`Agent::hang_up`]).
     HangUp(u32),
-    /// Send and receive media: the call was answered at `at`.
+    /// Send and receive media, unless they are on hold: the call was answered at `at`.
     StartMedia {
         /// Number of the call.
         call: u32,
@@ -97,12 +95,14 @@ pub enum Output {
         /// The far end's media.
         answer: Answer,
     },
-    /// Send the media elsewhere from now on.
-    MoveMedia {
+    /// Send the media elsewhere from now on, or not at all while they are on hold.
+    ChangeMedia {
         /// Number of the call.
         call: u32,
-        /// The far end's new address.
-        to: SocketAddr,
+        /// Receipt of the far end's wish.
+        at: Stamp,
+        /// The far end's media.
+        answer: Answer,
     },
     /// Stop sending, and wait until all packets are back or lost; answered by [`Input::MediaOver`].
     StopMedia(u32),

@@ -21,8 +21,8 @@ pub(super) struct Jitter {
 #[derive(Debug, Clone, Copy)]
 struct Source {
     ssrc: u32,
-    /// Arrival and RTP timestamp of its last packet.
-    last: (Stamp, u32),
+    /// Arrival and RTP timestamp of its last packet; `None` after a pause.
+    last: Option<(Stamp, u32)>,
     /// `None` before its second packet.
     ns: Option<f64>,
 }
@@ -38,17 +38,25 @@ impl Jitter {
         if !self.current.as_ref().is_some_and(is_current) {
             std::mem::swap(&mut self.current, &mut self.former);
         }
-        let fresh = Source { ssrc, last: (at, rtp_timestamp), ns: None };
+        let last = Some((at, rtp_timestamp));
         let Some(source) = self.current.as_mut().filter(|source| is_current(source)) else {
-            self.current = Some(fresh);
+            self.current = Some(Source { ssrc, last, ns: None });
             return;
         };
-        let ((before, timestamp), ns) = (source.last, source.ns.unwrap_or_default());
+        let Some((before, timestamp)) = std::mem::replace(&mut source.last, last) else { return };
+        let ns = source.ns.unwrap_or_default();
         let ticks = f64::from(rtp_timestamp.wrapping_sub(timestamp) as i32);
         let difference = (at.ns_since(before) as f64 - ticks * self.ns_per_tick).abs();
         let ns = ns + (difference - ns) / 16.0;
-        *source = Source { ns: Some(ns), ..fresh };
+        source.ns = Some(ns);
         self.largest_ns = Some(self.largest_ns.unwrap_or_default().max(ns));
+    }
+
+    /// Notes a pause in what is sent: the time between the packets around it is no jitter.
+    pub(super) fn pause(&mut self) {
+        for source in [&mut self.current, &mut self.former].into_iter().flatten() {
+            source.last = None;
+        }
     }
 
     /// Jitter of the last source that has one.
@@ -107,6 +115,17 @@ mod tests {
         // One that has sent a single packet has no jitter yet.
         let last = jitter(before.chain([(0, 3, 5)]));
         assert!(last.value().unwrap().as_ms() > 7.9, "{last:?}");
+    }
+
+    #[test]
+    fn a_pause_is_no_jitter_and_what_was_before_it_stays() {
+        let mut jitter = jitter((0..100).map(|n| (n % 2 * 8, 1, 0)));
+        let before = jitter.value();
+        jitter.pause();
+        jitter.arrive(Stamp::from_ns(60_000 * MS), 16_000, 1);
+        assert_eq!((jitter.value(), jitter.largest()), (before, before));
+        jitter.arrive(Stamp::from_ns(60_020 * MS), 16_160, 1);
+        assert!(jitter.value() < before);
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! One packet's life, measured: slot wheel, send and receive bookkeeping, its source, the measured window.
+//! One packet's life, measured: slot wheel, send and receive bookkeeping, its source, holds, the measured window.
 //!
 //! Pure: times come in as arguments, so that a whole run plays in virtual time.
 
 mod attribution;
 mod extras;
+mod hold;
 #[cfg(test)]
 mod hostile_tests;
 mod jitter;

@@ -1,9 +1,11 @@
 //! The receiver's bookkeeping: packets that came back on each call, their times and repetitions.
 
+mod paused;
 mod uncounted;
 
 use std::time::Duration;
 
+use super::hold::{Excused, Spans};
 use super::jitter::Jitter;
 use super::seconds::OpenSeconds;
 use super::{Attribution, Class, Extras, Lateness, Losses, MediaSecond, Medians, Rules, StreamSent, Window};
@@ -100,6 +102,10 @@ pub struct StreamReport {
     pub total_received: u64,
     /// Packets sent before the first one that came back.
     pub total_clipped: u64,
+    /// Packets under way at the start of a hold that have not come back, over the whole call.
+    pub total_excused: u64,
+    /// Packets under way at the start of a hold that have not come back.
+    pub excused: u64,
     /// Distinct packets back in time.
     pub received: u64,
     /// Packets that came back again.
@@ -118,6 +124,8 @@ pub struct StreamReport {
     pub strangers: u64,
     /// Datagrams of the far end's that are no audio, over the whole call.
     pub extras: Extras,
+    /// RTP that SRTP protected, and what of it could be opened, over the whole call; `None` where the media are plain.
+    pub srtp: Option<(u64, u64)>,
     /// Receipt of the first packet back in time.
     pub first_echo_at: Option<Stamp>,
     /// Receipt of the last packet back in time.
@@ -141,12 +149,14 @@ pub struct StreamReport {
 impl StreamReport {
     /// Enters what was `sent` and what came back.
     pub fn enter(&self, sent: &StreamSent, record: &mut CallRecord) {
-        record.total_sent = sent.total;
+        // It was sent, and nobody was there to return it.
+        record.total_sent = sent.total.saturating_sub(self.total_excused);
+        record.excused = self.total_excused;
         record.total_received = self.total_received;
         record.total_clipped = self.total_clipped;
-        record.sent = sent.measured;
+        record.sent = sent.measured.saturating_sub(self.excused);
         record.received = self.received;
-        record.lost = sent.measured.saturating_sub(self.received);
+        record.lost = record.sent.saturating_sub(self.received);
         record.lost_up = self.stamps.then_some(self.losses.up);
         record.lost_down = self.stamps.then_some(self.losses.down);
         let told = self.losses.up + self.losses.down + self.losses.unknown;
@@ -165,6 +175,7 @@ impl StreamReport {
         record.jitter_ms = self.jitter;
         record.jitter_max_ms = self.jitter_max;
         self.extras.enter(record);
+        (record.srtp_received, record.srtp_decrypted) = self.srtp.unzip();
         [record.rtt_p50_ms, record.rtt_p95_ms, record.rtt_p99_ms] =
             [0.5, 0.95, 0.99].map(|q| self.lateness.quantile(q, record.lost));
         record.rtt_min_ms = self.lateness.smallest_ns().map(Ns);
@@ -183,6 +194,12 @@ pub struct StreamReceiver {
     sequence: Sequence,
     jitter: Jitter,
     attribution: Attribution,
+    spans: Spans,
+    excused: Excused,
+    /// The far end wants nothing sent.
+    is_on_hold: bool,
+    /// End of the last hold.
+    resumed_at: Stamp,
     medians: Medians,
     /// Number and RTT of the packet that came back last.
     previous: Option<(u32, u64)>,
@@ -207,6 +224,10 @@ impl StreamReceiver {
             sequence: Sequence::default(),
             jitter: Jitter::new(format.codec),
             attribution: Attribution::default(),
+            spans: Spans::default(),
+            excused: Excused::default(),
+            is_on_hold: false,
+            resumed_at: Stamp::ZERO,
             medians: Medians::new(call_id),
             previous: None,
             first_echo_seq: 0,
@@ -285,6 +306,8 @@ impl StreamReceiver {
             self.duplicate(packet, tally);
             return;
         }
+        self.spans.note(probe.seq, probe.intended_at, self.rules.ptime);
+        self.not_excused(probe.seq, window, tally);
         let second = tally.seconds.nearest(probe.intended_at);
         second.record.reordered += u64::from(arrival == Arrival::Reordered);
         second.record.received += 1;
@@ -298,9 +321,12 @@ impl StreamReceiver {
         self.report.total_received += 1;
         self.report.received += u64::from(measured);
         self.report.reordered += u64::from(measured && arrival == Arrival::Reordered);
-        // The stream is isochronous, so the place of each packet before this one is known.
-        let at = |seq: u32| probe.intended_at - self.rules.ptime * (probe.seq - seq);
-        let scope_of = |seq| window.scope(at(seq), self.counts_from);
+        // The stream is isochronous but for its pauses, so the place of each packet before this one is known.
+        let Rules { ptime, .. } = self.rules;
+        let scope_of = |seq| match self.spans.at(seq, ptime) {
+            Some(at) if !self.excused.has(seq) => window.scope(at, self.counts_from),
+            _ => Scope::Outside,
+        };
         self.attribution.arrive(probe.seq, probe.reflection.as_ref(), scope_of);
         if arrival == Arrival::InOrder {
             self.jitter.arrive(*received_at, packet.rtp_timestamp, packet.ssrc);
@@ -325,7 +351,8 @@ impl StreamReceiver {
     /// Notes that a packet is back, and how long none was.
     fn heard(&mut self, at: Stamp) {
         self.heard_at = self.heard_at.max(Some(at));
-        let last = self.report.last_echo_at.replace(at).unwrap_or(at);
+        // Nobody is to be heard on hold.
+        let last = self.report.last_echo_at.replace(at).map_or(at, |last| last.max(self.resumed_at));
         if at.since(last) >= SILENCE && self.report.silences.len() < MOST_SILENCES {
             let since_start = |at: Stamp| at.since(self.rules.epoch).as_secs_f64();
             let (from_s, to_s) = (since_start(last), since_start(at));
@@ -334,22 +361,23 @@ impl StreamReceiver {
     }
 
     /// True if the call was heard, and at `now` has not been for `dead_after`, in all of which this program was
-    /// awake: it has been since `awake_since`.
+    /// awake: it has been since `awake_since`. No call is dead on hold.
     pub fn is_dead(&self, now: Stamp, dead_after: Duration, awake_since: Stamp) -> bool {
-        let silent_for = |last: Stamp| now.since(last.max(awake_since));
-        self.class == Class::Call && self.heard_at.is_some_and(|at| silent_for(at) >= dead_after)
+        let silent_for = |last: Stamp| now.since(last.max(awake_since).max(self.resumed_at));
+        let can_die = self.class == Class::Call && !self.is_on_hold;
+        can_die && self.heard_at.is_some_and(|at| silent_for(at) >= dead_after)
     }
 
     /// Everything sent before the first packet that comes back was cut from the call's beginning.
     fn first_echo(&mut self, probe: &Probe, received_at: Stamp, tally: &mut ReceiveTally) {
         self.report.first_echo_at = Some(received_at);
-        self.report.total_clipped = u64::from(probe.seq);
+        self.report.total_clipped = u64::from(probe.seq - self.excused.before(probe.seq));
         self.first_echo_seq = probe.seq;
-        // The stream is isochronous, so the times of the packets before are known. A stamp so old
-        // that its second is closed ends the search: those packets were counted as lost.
-        let mut at = probe.intended_at;
-        for _ in 0..probe.seq {
-            at = at - self.rules.ptime;
+        let is_clipped = |seq: &u32| !self.excused.has(*seq);
+        // The times of the packets before are known. A stamp so old that its second is closed ends the search: those
+        // packets were counted as lost.
+        for seq in (0..probe.seq).rev().filter(is_clipped) {
+            let Some(at) = self.spans.at(seq, self.rules.ptime) else { break };
             match tally.seconds.at(at) {
                 Some(second) if at >= self.rules.epoch => second.record.clipped += 1,
                 _ => break,
@@ -368,7 +396,8 @@ impl StreamReceiver {
     /// True if of `sent` packets, the last one before `stopped_at`, none is still out at `now` that
     /// could come back in time.
     pub fn is_complete(&self, sent: u64, stopped_at: Stamp, now: Stamp) -> bool {
-        let settled = self.report.total_received + self.report.total_clipped >= sent;
+        let StreamReport { total_received, total_clipped, total_excused, .. } = self.report;
+        let settled = total_received + total_clipped + total_excused >= sent;
         settled || now > stopped_at + self.rules.lost_after
     }
 
@@ -465,6 +494,31 @@ mod tests {
         let report = stream.finish(&mut tally);
         assert_eq!(report.silences, [Silence { call: 0, from_s: 0.04, to_s: 1.04 }], "480 ms are none");
         assert_eq!(report.last_echo_at, Some(at(1560)));
+    }
+
+    #[test]
+    fn on_hold_no_call_is_dead_or_silent_and_nothing_is_awaited() {
+        let (mut stream, mut tally, now) = play(5, &[0, 1, 2]);
+        let (at, window) = (|ms| now + Duration::from_millis(ms), Window::default());
+        let is_dead = |stream: &StreamReceiver, ms| stream.is_dead(at(ms), Duration::from_secs(5), now);
+        stream.hold();
+        stream.paused(5, now - PTIME, &window, &mut tally);
+        assert!(stream.is_complete(5, now, now), "two are excused");
+        assert!(!is_dead(&stream, 60_000));
+        assert!(stream.resume(at(60_000)) && !stream.resume(at(61_000)));
+        assert_eq!((is_dead(&stream, 64_999), is_dead(&stream, 65_000)), (false, true));
+        let mut sender = StreamSender::new(KEY, 0, 9, Format::of(Codec::Pcmu, PTIME));
+        let packets: Vec<_> =
+            (0..6).map(|n| sender.packet(at(60_000 - 100 + 20 * n), at(60_020)).to_vec()).collect();
+        stream.receive(&packets[5], at(60_030), at(60_030), &window, &mut tally);
+        let mut rows = Vec::new();
+        tally.seconds.close_all(|second| rows.push(second.record));
+        assert_eq!(
+            rows.iter().map(|row| (row.excused, row.clipped)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1)),
+            (2, 0)
+        );
+        let report = stream.finish(&mut tally);
+        assert_eq!((report.total_received, report.total_excused, report.silences), (4, 2, vec![]));
     }
 
     #[test]

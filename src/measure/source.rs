@@ -124,6 +124,11 @@ impl SourceLatch {
         }
     }
 
+    /// True if this is the address that the far end names.
+    pub fn names(&self, address: SocketAddr) -> bool {
+        self.named == plain(address)
+    }
+
     /// True once the socket is closed, or a packet of the call's own has come: until then it may be full of anybody's
     /// datagrams.
     pub fn has_proof(&self) -> bool {

@@ -62,7 +62,7 @@ fn ended(service: &ServiceRecord, outcome: &str) -> u64 {
 }
 
 #[rustfmt::skip]
-pub(super) static CALLS: [Definition; 22] = [
+pub(super) static CALLS: [Definition; 23] = [
     record(Calls, "calls.attempts", Count, "INVITEs of new calls, one per authenticated dialog",
         |f| number(f.attempts())),
     record(Calls, "calls.answered", Ratio, "attempts answered with 200",
@@ -86,6 +86,8 @@ pub(super) static CALLS: [Definition; 22] = [
         .live(Grows, |live| number(live.media_lost)),
     record(Calls, "calls.silent_count", Count, "answered calls of which no packet ever came back",
         |f| number(f.count(CallRecord::is_silent))),
+    record(Calls, "calls.on_hold_count", Count, "answered calls that the far end put on hold, in which nothing is sent",
+        |f| number(f.count(|c| c.holds > 0))),
     record(Calls, "calls.suppressed_count", Count,
         "attempts that the schedule wanted and that could not be placed",
         |f| number(f.environment.suppressed_attempts))
@@ -176,7 +178,7 @@ pub(super) static SERVICE_COUNTS: [Definition; 7] = [
 ];
 
 #[rustfmt::skip]
-pub(super) static TRAFFIC: [Definition; 39] = [
+pub(super) static TRAFFIC: [Definition; 43] = [
     record(Traffic, "packets.sent", Count, "probes sent in the measured window", |f| number(f.sent))
         .by_stage(true),
     packets(Traffic, "packets.received", Count, "of these, distinct probes back within lost_after",
@@ -252,6 +254,18 @@ pub(super) static TRAFFIC: [Definition; 39] = [
         |f| number(f.seen(|c| c.empty_rtp))),
     packets(Traffic, "other_payload.count", Count, "RTP of a payload type that was not agreed, all phases",
         |f| number(f.seen(|c| c.other_payload))),
+    packets(Traffic, "excused.count", Count,
+        "probes under way when their call was put on hold, neither sent nor lost, all phases",
+        |f| f.at_worst(|| number(f.sum(|c| c.excused)))),
+    packets(Traffic, "srtp.received_count", Count, "RTP of far ends that was protected by SRTP, all phases",
+        |f| f.protected(|(received, _)| received))
+        .larger_is_better(),
+    packets(Traffic, "srtp.decrypted_count", Count, "of these, packets that the far end's keys opened, all phases",
+        |f| f.protected(|(_, decrypted)| decrypted))
+        .larger_is_better(),
+    packets(Traffic, "srtp.undecrypted_count", Count,
+        "of these, packets that they did not open: plain ones, damaged ones, those of other keys, all phases",
+        |f| f.protected(|(received, decrypted)| received.saturating_sub(decrypted))),
     packets(Traffic, "jitter.max", Ms, "largest interarrival jitter of any call at its end (RFC 3550 A.8)",
         |f| f.largest(|c| Some(c.jitter_ms?.as_ms()))),
     packets(Drift, "drift.max", MsPerMinute, "steepest rise of any call's per-second median RTT (Theil-Sen)",

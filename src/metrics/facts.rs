@@ -19,6 +19,9 @@ use crate::values::{Ns, Value};
 /// Samples beyond the 99th percentile without which no tail is explained.
 const TAIL_SAMPLES: f64 = 100.0;
 
+/// Codecs that the E-model's figures are of; empty in runs of older versions, which knew no others.
+const G711: [&str; 3] = ["", "PCMU", "PCMA"];
+
 /// The records as they are, or as the instrument's doubt allows them to be read.
 #[derive(Debug, Clone, Copy)]
 enum Reading<'a> {
@@ -319,6 +322,12 @@ impl<'a> Facts<'a> {
         self.calls.iter().map(of).sum()
     }
 
+    /// A figure of the packets received and decrypted of the calls whose media are protected; no data without any.
+    pub fn protected(&self, of: fn((u64, u64)) -> u64) -> Value {
+        let counts = self.calls.iter().filter_map(|c| c.srtp_received.zip(c.srtp_decrypted));
+        counts.map(of).reduce(|a, b| a + b).map_or(Value::NoData, number)
+    }
+
     /// A part of the lost over the calls whose far end stamps; no data where none does.
     pub fn attributed(&self, of: fn(&CallRecord) -> Option<u64>) -> Value {
         let lost = self.calls.iter().filter_map(of).reduce(|a, b| a + b);
@@ -342,8 +351,11 @@ impl<'a> Facts<'a> {
         (runs > 0).then(|| self.lost as f64 / runs as f64)
     }
 
-    /// The E-model's estimate for the average packet, over all calls alike.
+    /// The E-model's estimate for the average packet, over all calls alike. Its figures are those of G.711.
     pub fn mos(&self, concealment: Concealment) -> Value {
+        if !G711.contains(&self.environment.codec.as_str()) {
+            return Value::NoData;
+        }
         let median = quantile(self.histogram(Series::Rtt), 0.5, self.ranked_lost).number();
         let (Some(rtt_ms), Some((late, among)), sent @ 1..) = (median, self.late_for_scenario(), self.sent)
         else {

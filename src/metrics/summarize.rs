@@ -242,7 +242,9 @@ mod tests {
         run.environment.register = Some(register);
         run.calls[0].answer_delay_ms = Some(Ns(1));
         (run.calls[0].first_echo_ms, run.calls[0].last_echo_s) = (Some(Ns(1)), Some(200.0));
+        (run.calls[0].srtp_received, run.calls[0].srtp_decrypted) = (Some(9), Some(8));
         let summary = summarize(run);
+        assert_eq!(summary.metric("srtp.undecrypted_count").unwrap().value, Value::Number(1.0));
         let names: Vec<_> = catalogue::all().map(|d| d.name).collect();
         assert_eq!(summary.metrics.iter().map(Metric::name).collect::<Vec<_>>(), names);
         let missing: Vec<_> = catalogue::counts()

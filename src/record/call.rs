@@ -104,6 +104,12 @@ pub struct CallRecord {
     pub held_ms: Option<Ns>,
     /// Seconds from the run's start to the last own probe back.
     pub last_echo_s: Option<f64>,
+    /// Times that the far end put it on hold.
+    #[serde(default)]
+    pub holds: u32,
+    /// Time on hold, in which nothing was sent.
+    #[serde(default)]
+    pub on_hold_ms: Option<Ns>,
     /// SIP requests sent again.
     pub retransmissions: u32,
     /// Packets sent over the whole call.
@@ -112,6 +118,10 @@ pub struct CallRecord {
     pub total_received: u64,
     /// Packets sent before the first one that came back: the words a caller's greeting loses.
     pub total_clipped: u64,
+    /// Packets that were under way when the far end put the call on hold, and did not come back, over the whole call:
+    /// they are neither sent nor lost.
+    #[serde(default)]
+    pub excused: u64,
     /// Packets sent.
     pub sent: u64,
     /// Distinct packets back within `lost_after`.
@@ -187,6 +197,12 @@ pub struct CallRecord {
     /// Packets of this call from elsewhere than the SDP says, refused by `media.source = "sdp"`.
     #[serde(default)]
     pub refused: u64,
+    /// RTP of the far end's that SRTP protected, over the whole call; empty where the media are plain.
+    #[serde(default)]
+    pub srtp_received: Option<u64>,
+    /// Of these, packets that its keys opened.
+    #[serde(default)]
+    pub srtp_decrypted: Option<u64>,
     /// Smallest RTT of the whole call; lateness is anchored on it.
     pub rtt_min_ms: Option<Ns>,
     /// Median RTT, to 3 digits; `lost` where it falls among the lost, empty where nothing was sent.

@@ -85,6 +85,9 @@ pub struct Environment {
     pub stages: Vec<StageRecord>,
     /// Codec on the wire.
     pub codec: String,
+    /// Suite of SRTP; absent where the media were plain.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub srtp: String,
     /// Packet interval in milliseconds.
     pub ptime_ms: u64,
     /// Playout depth behind which a packet is late, in milliseconds.
@@ -170,6 +173,14 @@ pub struct Environment {
 const CLOCK_STEP_NS: u64 = 1_000_000;
 
 impl Environment {
+    /// Codec and protection, in words.
+    pub fn media(&self) -> String {
+        match self.srtp.as_str() {
+            "" => self.codec.clone(),
+            suite => format!("{} over SRTP ({suite})", self.codec),
+        }
+    }
+
     /// CPUs of the machine: shares of it are of so many.
     pub fn all_cpus(&self) -> u32 {
         if self.machine_cpus > 0 { self.machine_cpus } else { self.cpus.max(1) }

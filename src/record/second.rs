@@ -107,9 +107,23 @@ pub struct SecondRecord {
     pub asterisk_rss_mib: Option<f64>,
     /// Resident memory of the service in MiB.
     pub service_rss_mib: Option<f64>,
+    /// Packets that were under way when their call was put on hold, and did not come back. Once the second is concluded,
+    /// they are not among those sent.
+    #[serde(default)]
+    pub excused: u64,
+    /// Packets of the measured window among these.
+    #[serde(default)]
+    pub measured_excused: u64,
 }
 
 impl SecondRecord {
+    /// Works out what was lost, once nothing is counted any more: of what was sent, and not excused.
+    pub fn conclude(&mut self) {
+        self.sent = self.sent.saturating_sub(self.excused);
+        self.measured_sent = self.measured_sent.saturating_sub(self.measured_excused);
+        self.lost = self.sent.saturating_sub(self.received + self.clipped);
+    }
+
     /// Packets of the control stream that did not come back.
     pub fn control_lost(&self) -> u64 {
         self.control_sent.saturating_sub(self.control_received)
@@ -141,6 +155,8 @@ impl AddAssign<&SecondRecord> for SecondRecord {
         self.measured_missed_slots += other.measured_missed_slots;
         self.send_lateness_max_ms = self.send_lateness_max_ms.max(other.send_lateness_max_ms);
         self.socket_drops += other.socket_drops;
+        self.excused += other.excused;
+        self.measured_excused += other.measured_excused;
         self.cpu_busiest_thread =
             self.cpu_busiest_thread.into_iter().chain(other.cpu_busiest_thread).reduce(f64::max);
         let or = |mine: &mut Option<f64>, other| *mine = mine.or(other);
@@ -172,7 +188,7 @@ mod tests {
 
     #[test]
     fn every_field_is_added_but_percentiles() {
-        let row = "7,hold,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,0.5,0.25,34,35,36";
+        let row = "7,hold,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,0.5,0.25,34,35,36,37,38";
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(row.as_bytes());
         let full: SecondRecord = reader.deserialize().next().unwrap().unwrap();
         let mut sum = SecondRecord { second: 7, ..Default::default() };

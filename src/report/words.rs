@@ -111,7 +111,8 @@ pub(super) fn circumstances(environment: &Environment) -> String {
     let interrupted = if environment.interrupted { ", interrupted" } else { "" };
     one_line(&format!(
         "{calls}, {measured}{interrupted}, {} {} ms, {started} UTC",
-        environment.codec, environment.ptime_ms
+        environment.media(),
+        environment.ptime_ms
     ))
 }
 

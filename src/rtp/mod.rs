@@ -1,4 +1,5 @@
-//! RTP as this tool uses it: codecs, packets, other datagrams on their port, the probe in their payload, sequence bookkeeping, the echo.
+//! RTP as this tool uses it: codecs, packets, other datagrams on their port, SRTP, the probe in their payload, sequence
+//! bookkeeping, the echo.
 //!
 //! Pure: bytes and stamps in, bytes and facts out.
 
@@ -8,6 +9,7 @@ pub mod packet;
 pub mod probe;
 pub mod reflector;
 pub mod sequence;
+pub mod srtp;
 
 use serde::{Deserialize, Serialize};
 

@@ -19,6 +19,10 @@ pub struct StreamSender {
     payload_type: u8,
     ticks: u32,
     next: u32,
+    /// Packet times gone by, those in which nothing was sent included.
+    slots: u32,
+    /// The next packet is the first one, or the first after a pause.
+    begins: bool,
     buffer: Box<[u8]>,
 }
 
@@ -27,7 +31,19 @@ impl StreamSender {
     pub fn new(key: RunKey, call_id: u32, ssrc: u32, format: Format) -> Self {
         let buffer = vec![format.codec.silence(); HEADER_LEN + format.payload_len()].into_boxed_slice();
         let (payload_type, ticks) = (format.payload_type, format.ticks());
-        StreamSender { key, call_id, ssrc, payload_type, ticks, next: 0, buffer }
+        StreamSender { key, call_id, ssrc, payload_type, ticks, next: 0, slots: 0, begins: true, buffer }
+    }
+
+    /// Lets a packet's time go by: numbers go on without a gap, the RTP clock goes on (RFC 3550 section 5.1), and the next
+    /// packet is marked as the first of a talkspurt (RFC 3551 section 4.1).
+    pub fn skip(&mut self) {
+        self.slots = self.slots.wrapping_add(1);
+        self.begins = true;
+    }
+
+    /// Sends under another payload type from now on.
+    pub fn change_payload_type(&mut self, payload_type: u8) {
+        self.payload_type = payload_type;
     }
 
     /// Packets built so far.
@@ -39,9 +55,9 @@ impl StreamSender {
     pub fn packet(&mut self, intended_at: Stamp, sent_at: Stamp) -> &[u8] {
         let header = RtpPacketBuilder::new()
             .payload_type(self.payload_type)
-            .marked(self.next == 0)
+            .marked(self.begins)
             .sequence((self.next as u16).into())
-            .timestamp(self.next.wrapping_mul(self.ticks))
+            .timestamp(self.slots.wrapping_mul(self.ticks))
             .ssrc(self.ssrc);
         header.build_into_unchecked(&mut self.buffer[..HEADER_LEN]);
         let probe = Probe {
@@ -54,6 +70,7 @@ impl StreamSender {
         };
         probe.write(&mut self.buffer[HEADER_LEN..], &self.key);
         self.next = self.next.wrapping_add(1);
+        (self.slots, self.begins) = (self.slots.wrapping_add(1), false);
         &self.buffer
     }
 }
@@ -112,7 +129,7 @@ mod tests {
     const FORMAT: Format = Format::of(Codec::Pcma, Duration::from_millis(20));
 
     #[test]
-    fn a_packet_is_plain_g711_rtp_with_a_probe_inside() {
+    fn a_packet_is_plain_rtp_with_a_probe_inside() {
         let mut sender = StreamSender::new(KEY, 3, 0xABCD, FORMAT);
         sender.packet(Stamp::from_ns(10), Stamp::from_ns(11));
         let bytes = sender.packet(Stamp::from_ns(20), Stamp::from_ns(21)).to_vec();
@@ -128,6 +145,21 @@ mod tests {
         assert_eq!(read(&bytes, &FORMAT, &RunKey::new(8, [1; 16]), 3), Incoming::Stranger);
         assert_eq!(read(&bytes, &FORMAT, &KEY, 4), Incoming::Stranger);
         assert_eq!(read(&bytes, &FORMAT, &RunKey::new(7, [2; 16]), 3), Incoming::Forged);
+    }
+
+    #[test]
+    fn a_pause_is_a_gap_in_the_clock_and_none_in_the_numbers() {
+        let mut sender = StreamSender::new(KEY, 3, 9, FORMAT);
+        let mut next = |skipped: u32, payload_type: u8| {
+            (0..skipped).for_each(|_| sender.skip());
+            sender.change_payload_type(payload_type);
+            let bytes = sender.packet(Stamp::ZERO, Stamp::ZERO).to_vec();
+            let rtp = RtpReader::new(&bytes).unwrap();
+            (u16::from(rtp.sequence_number()), rtp.timestamp(), rtp.mark(), rtp.payload_type())
+        };
+        let packets =
+            [(0, 8), (0, 8), (3, 8), (0, 96)].map(|(skipped, payload_type)| next(skipped, payload_type));
+        assert_eq!(packets, [(0, 0, true, 8), (1, 160, false, 8), (2, 800, true, 8), (3, 960, false, 96)]);
     }
 
     #[test]

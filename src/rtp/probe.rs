@@ -1,4 +1,4 @@
-//! The probe: identity and times of a packet, written into the G.711 payload itself.
+//! The probe: identity and times of a packet, written into the payload of the audio itself.
 //!
 //! Asterisk rewrites SSRC and sequence number and floors timestamps, but keeps the payload's bytes
 //! when both legs share a codec. So identity and stamps travel inside the payload:

@@ -103,6 +103,12 @@ fn no_data(s: &Scenario, gate: &Gate) -> Option<&'static str> {
             "an open load wants no number of calls (load.rate); `calls.carried_erlang` says how many were up",
         );
     }
+    if metric.family() == "srtp" && !s.media.srtp {
+        return Some("the media are plain (media.srtp = false)");
+    }
+    if metric.family() == "mos" && !s.media.codec.is_g711() {
+        return Some("the estimate of speech quality is one of G.711 (media.codec)");
+    }
     if metric.family() == "control" && s.measure.control_streams == Some(0) {
         return Some("there is no control stream (measure.control_streams = 0)");
     }

@@ -44,6 +44,14 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
             ));
         }
     }
+    let on_hold: Vec<_> = recorded.run.calls.iter().filter(|call| call.holds > 0).collect();
+    if !on_hold.is_empty() {
+        let whole_s: f64 = on_hold.iter().filter_map(|call| call.on_hold_ms).map(|ns| ns.as_ms() / 1e3).sum();
+        let calls = counted(on_hold.len() as u64, "call");
+        remarks.push(format!(
+            "the far end put {calls} on hold, {whole_s:.1} s in all: nothing was sent meanwhile"
+        ));
+    }
     if recorded.uncaptured > 0 {
         let (count, files) = (counted(recorded.uncaptured, "call"), recorded.captures.len());
         remarks.push(format!(

@@ -306,6 +306,7 @@ impl Testbed {
             ("[service]", ours.service != wanted.service),
             ("sip.local", ours.sip.local != wanted.sip.local),
             ("media.codec, load.hangup or load.call_duration", service(ours) != service(wanted)),
+            ("media.srtp", ours.media.srtp != wanted.media.srtp),
         ];
         if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
             return Err(RunError::Unusable(format!(
@@ -476,6 +477,7 @@ async fn start_asterisk(
     config.keep_clear = [scenario.media.ports, scenario.service.ports].map(|r| r.from..=r.to).into();
     config.app.clone_from(&scenario.service.app);
     config.ports.http = scenario.asterisk.ari_port.unwrap_or(0);
+    config.srtp = scenario.media.srtp;
     if scenario.service.mode == ServiceMode::External {
         config.ari = application::account()?;
     }

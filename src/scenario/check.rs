@@ -12,8 +12,11 @@ use super::{
     search, stage,
 };
 use crate::impair::Impairment;
+use crate::rtp::Format;
 use crate::values::{HostPort, Ramp, Span};
 
+/// Longest packet time.
+const LONGEST_PTIME: Duration = Duration::from_millis(60);
 /// More words, or bytes in one, than any command line for a service has.
 const LONGEST_COMMAND: (usize, usize) = (64, 4096);
 
@@ -37,6 +40,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
         open_load(scenario, &mut found);
     }
     hangup(scenario, &mut found);
+    codec(scenario, &mut found);
     delay(scenario, &mut found);
     session_timer(scenario, &mut found);
     impairments(scenario, &mut found);
@@ -81,6 +85,35 @@ fn times(s: &Scenario, found: &mut Problems) {
             "packets cannot be followed that long, or are given up too soon",
             format!("choose between {least} and {most}, or a larger media.ptime"),
         );
+    }
+}
+
+/// Longest payload: with RTP's header, the tag of SRTP and the headers of UDP and IPv6 it fits into an Ethernet frame.
+const LONGEST_PAYLOAD: usize = 1400;
+
+/// Rules of what the packets carry.
+fn codec(s: &Scenario, found: &mut Problems) {
+    let (codec, ptime) = (s.media.codec, s.media.ptime);
+    found.refuse_if(
+        s.service.mode == ServiceMode::Builtin && !codec.is_via_external_media(),
+        "media.codec",
+        format!("Asterisk drops what the service returns in {codec}: externalMedia over RTP takes none of it back"),
+        "set sip.to = \"echo\" and service.mode = \"none\", for a far end that echoes by itself, or media.codec = \"G722\"",
+    );
+    let bytes = Format::of(codec, ptime.0).payload_len();
+    match codec.only_ptime().map(Span) {
+        Some(only) => found.refuse_if(
+            ptime != only,
+            "media.ptime",
+            format!("a packet of {codec} is well-formed at {only} alone"),
+            format!("set ptime = \"{only}\""),
+        ),
+        None => found.refuse_if(
+            ptime.0 <= LONGEST_PTIME && bytes > LONGEST_PAYLOAD,
+            "media.ptime",
+            format!("a packet of {codec} would have {bytes} bytes, more than an Ethernet frame carries"),
+            "use a shorter packet time; 20ms is usual",
+        ),
     }
 }
 

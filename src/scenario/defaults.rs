@@ -9,6 +9,7 @@ use super::{
     ServiceMode, Sip,
 };
 use crate::gate::Limits;
+use crate::rtp::srtp::Suite;
 use crate::rtp::{Codec, MediaSource};
 use crate::search::{Kind, Settings};
 use crate::values::{Percent, PortRange, Ramp, Rate, Realtime, Span};
@@ -126,6 +127,10 @@ impl Default for Media {
             ports: PortRange { from: 40_000, to: 49_998 },
             // As phones and gateways do: nobody but the far end can have the call's own packets.
             source: MediaSource::Any,
+            // As most Asterisks are.
+            srtp: false,
+            // What everybody speaks.
+            srtp_suite: Suite::Sha1With80,
         }
     }
 }

@@ -135,6 +135,7 @@ mod tests {
             "'callee'",
             "'PCMA'",
             "'aligned'",
+            "'AES_CM_128_HMAC_SHA1_32'",
             "'rate'",
             "'poisson'",
             "'sdp'",

@@ -46,6 +46,7 @@ pub use search::too_few;
 pub use stage::{MOST_STAGES, Planned, Stage};
 
 use crate::gate::Limits;
+use crate::rtp::srtp::Suite;
 use crate::rtp::{Codec, MediaSource};
 use crate::search::Settings;
 
@@ -282,9 +283,11 @@ impl Sip {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Media {
-    /// Codec of the calls (G.711).
+    /// Codec of the calls. Opus and L16 need a far end that echoes by itself, as `sip.to = "echo"` with
+    /// `service.mode = "none"` does: Asterisk drops what an application's media channel returns in them.
     pub codec: Codec,
-    /// Packet interval, in steps of 10 ms.
+    /// Packet interval, in steps of 10 ms; with Opus 20ms, with L16 40ms at the most, and 20ms through
+    /// Asterisk, which makes packets of its own otherwise.
     pub ptime: Span,
     /// Spread of the streams over the packet interval.
     pub phase: Phasing,
@@ -294,6 +297,11 @@ pub struct Media {
     /// which the call's own packets come back, which the report names; `"sdp"`: the SDP's alone, and packets from
     /// elsewhere are refused and counted.
     pub source: MediaSource,
+    /// True if the media must be protected by SRTP, with new keys for each call in SDP (SDES). A far end that has no keys is
+    /// a bad answer: nothing is ever sent plain.
+    pub srtp: bool,
+    /// Suite of SRTP that is offered.
+    pub srtp_suite: Suite,
 }
 
 /// `[driver]`

@@ -278,6 +278,7 @@ const VALUES: &[&str] = &[
     "'pcma'",
     "'opus'",
     "'aligned'",
+    "'AES_CM_128_HMAC_SHA1_32'",
     "'poisson'",
     "['3s', '40s']",
     "{ exponential = '30s' }",

@@ -134,6 +134,7 @@ impl App {
                 },
                 event = stream_events.recv() => match event {
                     Some(StreamEvent::FirstPacket { port, at }) => self.on_first_packet(port, at),
+                    Some(StreamEvent::Elsewhere { port, told, from }) => self.on_elsewhere(port, told, from),
                     Some(StreamEvent::Removed { port, counts }) => self.on_removed(port, &counts),
                     None => return Err(ServiceError::media(io::Error::other("it has ended"))),
                 },
@@ -318,6 +319,15 @@ impl App {
             None => self.shared.record().add_call(&record, &Default::default()),
         }
         self.count_active();
+    }
+
+    fn on_elsewhere(&mut self, port: u16, told: SocketAddr, from: SocketAddr) {
+        self.warn("media elsewhere", || {
+            format!(
+                "the media of port {port} come from {from}, and Asterisk's externalMedia has named {told}: a NAT or a \
+                 container's network in between; they are sent back to where they come from"
+            )
+        });
     }
 
     fn on_removed(&mut self, port: u16, counts: &MediaCounts) {

@@ -72,7 +72,7 @@ pub struct ServiceConfig {
     ///
     /// It has to be the callers', or no probe survives. A dialplan that knows better says so as first
     /// argument: Stasis(name,alaw).
-    #[arg(long, default_value_t = ServiceConfig::default().codec, value_parser = codec, value_name = "PCMU|PCMA")]
+    #[arg(long, default_value_t = ServiceConfig::default().codec, value_parser = codec, value_name = "PCMU|PCMA|G722")]
     pub codec: Codec,
     /// Hang up calls by itself once they have been bridged this long, as in 2s.
     #[arg(long, value_name = "DURATION")]
@@ -145,10 +145,13 @@ impl ServiceConfig {
 }
 
 fn codec(text: &str) -> Result<Codec, String> {
-    [Codec::Pcmu, Codec::Pcma]
-        .into_iter()
-        .find(|c| c.name().eq_ignore_ascii_case(text) || c.asterisk_name() == text)
-        .ok_or_else(|| format!("`{text}` is not PCMU or PCMA"))
+    match Codec::from_name(text) {
+        Some(codec) if codec.is_via_external_media() => Ok(codec),
+        Some(codec) => {
+            Err(format!("Asterisk drops what externalMedia returns in {codec}: choose PCMU, PCMA or G722"))
+        }
+        None => Err(format!("`{}` is not PCMU, PCMA or G722", text.escape_debug())),
+    }
 }
 
 #[cfg(test)]

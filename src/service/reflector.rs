@@ -26,7 +26,7 @@ use crate::values::PortRange;
 
 /// Datagrams read with one system call.
 const BATCH: usize = 32;
-/// Longest datagram that is read: an Ethernet frame's, far above 60 ms of G.711.
+/// Longest datagram that is read: an Ethernet frame's.
 pub const DATAGRAM: usize = 1500;
 /// Batches of one stream before the others have their turn.
 const TURN: usize = 4;
@@ -42,6 +42,15 @@ pub enum StreamEvent {
         port: u16,
         /// The kernel's stamp.
         at: Stamp,
+    },
+    /// Its media come from another address than Asterisk has named.
+    Elsewhere {
+        /// The port.
+        port: u16,
+        /// Address that Asterisk has named.
+        told: SocketAddr,
+        /// Source of its media.
+        from: SocketAddr,
     },
     /// It was removed.
     Removed {
@@ -164,6 +173,8 @@ struct ReflectedCall {
     sockets: Sockets,
     stream: Stream,
     counts: MediaCounts,
+    /// The socket hears nobody but its peer.
+    is_connected: bool,
 }
 
 struct ReflectorThread {
@@ -221,11 +232,15 @@ impl ReflectorThread {
         }
         let (at, is_echo) = ((token / 2) as usize, token % 2 == 1);
         let Some(call) = self.calls.get_mut(at).and_then(Option::as_mut) else { return };
-        let had_first = call.stream.first_at.is_some();
+        let (had_first, was_elsewhere) = (call.stream.first_at.is_some(), call.stream.elsewhere().is_some());
         call.serve(at, is_echo, &mut self.workspace);
         call.count(&mut self.workspace.media);
+        let port = self.first + at as u16;
         if let Some(first_at) = call.stream.first_at.filter(|_| !had_first) {
-            let _ = self.events.send(StreamEvent::FirstPacket { port: self.first + at as u16, at: first_at });
+            let _ = self.events.send(StreamEvent::FirstPacket { port, at: first_at });
+        }
+        if let Some((told, from)) = call.stream.elsewhere().zip(call.stream.peer).filter(|_| !was_elsewhere) {
+            let _ = self.events.send(StreamEvent::Elsewhere { port, told, from });
         }
     }
 
@@ -305,6 +320,7 @@ impl ReflectorThread {
             sockets,
             stream: Stream::new(way, ssrc),
             counts: MediaCounts::default(),
+            is_connected: false,
         };
         let Some(slot) = self.slot(port) else { return };
         *slot = Some(Box::new(call));
@@ -314,12 +330,9 @@ impl ReflectorThread {
     }
 
     fn connect(&mut self, port: u16, peer: SocketAddr) {
-        let Some(Some(call)) = self.slot(port) else { return };
-        match call.sockets.asterisk.connect(peer) {
-            Ok(()) => call.stream.peer = Some(peer),
-            Err(error) => {
-                tracing::error!(%error, port, %peer, "cannot connect a call's socket: this call stays silent")
-            }
+        // The socket stays open until something comes from there: behind a NAT it never does.
+        if let Some(Some(call)) = self.slot(port) {
+            call.stream.told(peer, clock::now());
         }
     }
 
@@ -362,10 +375,15 @@ impl ReflectedCall {
 
     fn on_asterisk(&mut self, at: usize, workspace: &mut Workspace) -> io::Result<usize> {
         let Workspace { batch, answer, echo, delay, .. } = workspace;
-        let ReflectedCall { sockets, stream, .. } = self;
+        let ReflectedCall { sockets, stream, is_connected, .. } = self;
         batch.receive(&sockets.asterisk, |datagram| {
             let (bytes, in_at) = (datagram.bytes, datagram.received_at);
-            match stream.on_datagram(&datagram, clock::now, &mut answer[..]) {
+            let next = stream.on_datagram(&datagram, clock::now, &mut answer[..]);
+            if !*is_connected && stream.is_where_told(datagram.from) {
+                // Where the kernel does not do it, the stream refuses others by itself.
+                *is_connected = sockets.asterisk.connect(datagram.from).is_ok();
+            }
+            match next {
                 Next::Hold => {
                     let hold = |delay: &mut Delay| delay.hold(at as u64, in_at, bytes, clock::now());
                     stream.counts.drops += u64::from(!delay.as_mut().is_some_and(hold));
@@ -394,7 +412,9 @@ impl ReflectedCall {
 
 fn send_answer(next: Next, stream: &mut Stream, asterisk: &UdpSocket, answer: &[u8]) {
     if let Next::Answer(len) = next {
-        stream.answered(asterisk.send(&answer[..len]).is_ok());
+        // A stream that has an answer has a peer.
+        let sent = stream.peer.map(|peer| asterisk.send_to(&answer[..len], peer));
+        stream.answered(sent.is_some_and(|sent| sent.is_ok()));
     }
 }
 
@@ -473,6 +493,34 @@ mod tests {
         UdpSocket::bind(address).unwrap();
         drop(reflector);
         assert!(events.blocking_recv().is_none());
+    }
+
+    #[test]
+    fn media_from_elsewhere_are_sent_back_there_until_they_come_from_where_asterisk_said() {
+        let (sender, mut events) = unbounded_channel();
+        let ports = PortRange { from: 1024, to: 65535 };
+        let reflector = Reflector::start(ports, false, Hold::default(), Priority::default(), sender).unwrap();
+        let (sockets, address) = bound();
+        let (named, mouth) = (peer(), peer());
+        reflector.add(address.port(), sockets, 7);
+        reflector.connect(address.port(), named.local_addr().unwrap());
+        let mut buffer = [0; 300];
+        for socket in [&mouth, &named] {
+            socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            let back = (0..100).find_map(|_| {
+                socket.send_to(&rtp(), address).unwrap();
+                socket.recv(&mut buffer).ok()
+            });
+            assert_eq!(back, Some(rtp().len()));
+        }
+        // It is closed to the other one now.
+        while mouth.recv(&mut buffer).is_ok() {}
+        mouth.send_to(&rtp(), address).unwrap();
+        assert!(mouth.recv(&mut buffer).is_err());
+        reflector.remove(address.port());
+        assert!(matches!(events.blocking_recv(), Some(StreamEvent::FirstPacket { .. })));
+        let Some(StreamEvent::Elsewhere { told, from, .. }) = events.blocking_recv() else { panic!("told") };
+        assert_eq!((told, from), (named.local_addr().unwrap(), mouth.local_addr().unwrap()));
     }
 
     fn rtp() -> Vec<u8> {

@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 
+use rtp_rs::RtpReader;
+
 use super::media::MediaCounts;
 use super::relay::{InFlight, RelayCounts};
 use crate::net::udp::Datagram;
+use crate::rtp::kind::is_rtcp;
 use crate::rtp::reflector::StreamReflector;
 use crate::stamp::Stamp;
 
@@ -36,7 +39,9 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Stream {
     way: Way,
-    /// Asterisk's address, once it is known.
+    /// Address that Asterisk has named, and when that was.
+    told: Option<(SocketAddr, Stamp)>,
+    /// Asterisk's address, once it is known: the one that it has named, or where its media come from.
     pub peer: Option<SocketAddr>,
     /// Kernel stamp of the first datagram from there.
     pub first_at: Option<Stamp>,
@@ -54,6 +59,7 @@ impl Stream {
     pub fn new(way: Way, ssrc: u32) -> Self {
         Stream {
             way,
+            told: None,
             peer: None,
             first_at: None,
             counts: MediaCounts::default(),
@@ -61,6 +67,35 @@ impl Stream {
             drops: 0,
             reflector: StreamReflector::new(ssrc),
         }
+    }
+
+    /// Notes the address that Asterisk has named.
+    pub fn told(&mut self, peer: SocketAddr, at: Stamp) {
+        (self.told, self.peer) = (Some((peer, at)), Some(peer));
+    }
+
+    /// True for the address that Asterisk has named.
+    pub fn is_where_told(&self, from: SocketAddr) -> bool {
+        self.told.is_some_and(|(told, _)| told == from) && self.peer == Some(from)
+    }
+
+    /// The address that Asterisk has named, where its media come from another one.
+    pub fn elsewhere(&self) -> Option<SocketAddr> {
+        self.told.map(|(told, _)| told).filter(|told| self.peer != Some(*told))
+    }
+
+    /// True if this datagram's source is the peer's from now on: RTP that came before any from the address that Asterisk
+    /// has named, for behind a NAT it sends from another one; or from that address after all.
+    fn moves(&mut self, datagram: &Datagram<'_>) -> bool {
+        // What came before may be from anybody.
+        let Some((told, _)) = self.told.filter(|(_, at)| *at <= datagram.received_at) else { return false };
+        let is_first = self.first_at.is_none() && self.peer == Some(told);
+        let is_rtp = || !is_rtcp(datagram.bytes) && RtpReader::new(datagram.bytes).is_ok();
+        let moves = datagram.from == told || (is_first && is_rtp());
+        if moves {
+            self.peer = Some(datagram.from);
+        }
+        moves
     }
 
     /// Takes a datagram from Asterisk's side. `out_at` is called as late as can be.
@@ -71,8 +106,7 @@ impl Stream {
         answer: &mut [u8],
     ) -> Next {
         self.dropped(datagram.drops.unwrap_or(0).into());
-        // Datagrams from before the socket was connected may be from anybody.
-        if self.peer != Some(datagram.from) {
+        if self.peer != Some(datagram.from) && !self.moves(datagram) {
             self.counts.strangers += 1;
             return Next::Nowhere;
         }
@@ -245,6 +279,29 @@ mod tests {
         let counts = relayed.take_counts();
         assert_eq!((counts.received, counts.expected, counts.distinct), (1, 1, 1));
         assert_eq!((echo.relayed, echo.returned, echo.lost), (2, 1, 1));
+    }
+
+    #[test]
+    fn media_from_elsewhere_are_taken_until_they_come_from_where_asterisk_said() {
+        let (mut answer, mut stream) = ([0; 300], Stream::new(Way::Back, 7));
+        let packet = probe();
+        let mut takes = |from: u16, ms: u64, bytes: &[u8]| {
+            let datagram = Datagram { from: ([127, 0, 0, 1], from).into(), ..datagram(bytes, ms) };
+            let next = stream.on_datagram(&datagram, || at(ms), &mut answer);
+            if ms == 10 {
+                stream.told(PEER.into(), at(20));
+            }
+            (matches!(next, Next::Answer(_)), stream.elsewhere().is_some())
+        };
+        let report = [&[0x80, 200, 0, 6][..], &[0; 24]].concat();
+        assert_eq!(takes(6000, 10, &packet), (false, false), "nobody is known");
+        assert_eq!(takes(6000, 19, &packet), (false, false), "it was there before");
+        assert_eq!(takes(6000, 20, &report), (false, false));
+        assert_eq!(takes(6000, 21, &packet), (true, true));
+        assert_eq!(takes(7000, 22, &packet), (false, true), "there is one already");
+        assert_eq!(takes(5000, 23, &packet), (true, false));
+        assert_eq!(takes(6000, 24, &packet), (false, false));
+        assert_eq!((stream.counts.strangers, stream.counts.received), (5, 2));
     }
 
     #[test]

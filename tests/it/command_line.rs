@@ -288,7 +288,7 @@ fn the_keys_are_listed_for_people_and_for_editors() {
     for (key, words) in [
         ("load.calls", &["whole number", "default 1;", "0 to 20000", "concurrently"][..]),
         ("load.duration", &["duration", "10s", "1s to 7days"]),
-        ("media.codec", &["PCMU | PCMA"]),
+        ("media.codec", &["PCMU | PCMA | G722 | opus | L16"]),
         ("sip.from", &["text", "loadtest"]),
         ("fault.at", &["required"]),
         ("impair.out.loss", &["share", "0%"]),

@@ -3,6 +3,7 @@
 //! was injected.
 
 mod doubt;
+mod holds;
 mod stages;
 
 use std::collections::{BTreeMap, BinaryHeap, HashSet};
@@ -43,11 +44,32 @@ struct Network {
     extra: Duration,
     /// A queue on the way that holds this much at first and drains by 1 ms a packet.
     drain: u32,
+    /// Holds by the far end, in their order.
+    holds: Vec<Hold>,
     /// Another network from this second of the run on.
     later: Option<(u64, Box<Network>)>,
 }
 
+/// A hold, in times since the run's start.
+#[derive(Debug, Clone)]
+struct Hold {
+    /// The far end returns nothing meanwhile.
+    lasts: Range<Duration>,
+    /// The driver learns of its beginning and of its end so much later.
+    learnt_after: Duration,
+}
+
 impl Network {
+    fn is_held(&self, at: Stamp) -> bool {
+        self.holds.iter().any(|hold| hold.lasts.contains(&at.since(rules().epoch)))
+    }
+
+    fn is_known_held(&self, at: Stamp) -> bool {
+        let since = at.since(rules().epoch);
+        let known = |hold: &Hold| hold.lasts.start + hold.learnt_after..hold.lasts.end + hold.learnt_after;
+        self.holds.iter().any(|hold| known(hold).contains(&since))
+    }
+
     /// The network at a time.
     fn at(&self, at: Stamp) -> &Network {
         match &self.later {
@@ -100,6 +122,19 @@ struct Truth {
     late: u64,
     repeated: u64,
     reordered: u64,
+    /// Under way at the start of a hold, and not returned: neither sent nor lost.
+    excused: u64,
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Up,
+    Down,
+    /// It reached a far end that returns nothing on hold.
+    Held,
+    /// It has come back, however late.
+    Back,
 }
 
 impl Truth {
@@ -129,6 +164,45 @@ struct Stream {
     trips: Vec<(Duration, bool)>,
     seen: HashSet<u32>,
     next: u32,
+    is_on_hold: bool,
+    last_at: Stamp,
+    /// Each packet's fate, and the window that it lies in.
+    fates: Vec<(Fate, Option<usize>)>,
+    /// Packets sent before each hold was learnt.
+    held_after: Vec<u32>,
+}
+
+impl Stream {
+    /// The driver learns of a hold, or of its end.
+    fn hold(&mut self, is_on_hold: bool, at: Stamp, window: &Window, tally: &mut ReceiveTally) {
+        if std::mem::replace(&mut self.is_on_hold, is_on_hold) == is_on_hold {
+            return;
+        }
+        if !is_on_hold {
+            self.receiver.resume(at);
+            return;
+        }
+        self.receiver.hold();
+        self.receiver.paused(self.sender.sent(), self.last_at, window, tally);
+        self.held_after.push(self.sender.sent());
+    }
+
+    /// Takes the packets that were under way at a hold from what was sent and lost: those behind the last one that came
+    /// back, half a second of them at the most.
+    fn excuse(&self, truths: &mut [Truth]) {
+        let before = std::iter::once(0).chain(self.held_after.iter().copied());
+        for (before, sent) in before.zip(&self.held_after) {
+            let under_way = before.max(sent.saturating_sub(25)) as usize..*sent as usize;
+            let unreturned = self.fates[under_way].iter().rev().take_while(|(fate, _)| *fate != Fate::Back);
+            for (fate, stage) in unreturned {
+                let Some(truth) = stage.map(|stage| &mut truths[stage]) else { continue };
+                truth.sent -= 1;
+                truth.lost_up -= u64::from(matches!(fate, Fate::Up | Fate::Held));
+                truth.lost_down -= u64::from(*fate == Fate::Down);
+                truth.excused += 1;
+            }
+        }
+    }
 }
 
 fn rules() -> Rules {
@@ -160,6 +234,10 @@ fn stream(class: Class, id: u32) -> Stream {
         trips: Vec::new(),
         seen: HashSet::new(),
         next: 0,
+        is_on_hold: false,
+        last_at: Stamp::ZERO,
+        fates: Vec::new(),
+        held_after: Vec::new(),
     }
 }
 
@@ -203,9 +281,17 @@ fn play_stages(
             continue;
         }
         send.turn(due).iter().for_each(|second| book.add(second));
+        deliver(&mut flying, now, &mut all, (&window, from), &mut receive, &mut truths[0]);
+        let is_on_hold = network.is_known_held(due);
+        all[..calls].iter_mut().for_each(|call| call.hold(is_on_hold, due, &window, &mut receive));
         let streams = wheel.advance().to_vec();
         for n in streams {
             let call = &mut all[n];
+            if call.is_on_hold {
+                call.sender.skip();
+                continue;
+            }
+            call.last_at = due;
             let packet = call.sender.packet(due, now).to_vec();
             let sent = Sent { intended_at: due, sent_at: now, call_took: Duration::ZERO };
             send.sent(&mut call.sent, &sent, call.class, &window, rules.epoch);
@@ -215,7 +301,9 @@ fn play_stages(
                 windows.iter().position(|seconds| (at_s(seconds.start)..at_s(seconds.end)).contains(&due));
             let stage = stage.filter(|_| is_call);
             let truth = stage.map_or(&mut outside, |stage| &mut truths[stage]);
-            for (at, bytes) in cross(through.at(due), call, &packet, now, stage.is_some(), truth) {
+            let (fate, arrivals) = cross(through.at(due), call, &packet, now, stage.is_some(), truth);
+            call.fates.push((fate, stage));
+            for (at, bytes) in arrivals {
                 order += 1;
                 let order = std::cmp::Reverse(order);
                 flying.push(Flying { at: std::cmp::Reverse(at), order, call: n, number: call.number, bytes });
@@ -227,13 +315,14 @@ fn play_stages(
     let end = Stamp::from_ns(u64::MAX);
     deliver(&mut flying, end, &mut all, (&window, from), &mut receive, &mut truths[0]);
     truths[0].late = all[..calls].iter().map(late).sum();
+    all[..calls].iter().for_each(|call| call.excuse(&mut truths));
     book.run.environment.skipped = send.skipped;
     book.add(&send.finish());
     all.truncate(calls);
     (book.conclude(all, receive, windows), truths)
 }
 
-/// Sends one packet through the network: when which bytes come back.
+/// Sends one packet through the network: its fate, and when which bytes come back.
 fn cross(
     network: &Network,
     call: &mut Stream,
@@ -241,21 +330,26 @@ fn cross(
     at: Stamp,
     measured: bool,
     truth: &mut Truth,
-) -> Vec<(Stamp, Vec<u8>)> {
+) -> (Fate, Vec<(Stamp, Vec<u8>)>) {
     let (n, count) = (call.number, u64::from(measured));
     truth.sent += count;
     if hits(network.lose_up_every, n) {
         truth.lost_up += count;
-        return vec![];
+        return (Fate::Up, vec![]);
     }
     let in_at = at + network.up;
+    if network.is_held(in_at) {
+        // Lost, unless the driver learns of the hold.
+        truth.lost_up += count;
+        return (Fate::Held, vec![]);
+    }
     let out_at = in_at + network.service;
     let mut answer = vec![0; packet.len()];
     let reflected = call.reflector.reflect(packet, in_at, || out_at, &mut answer);
     assert_eq!(reflected.expect("a probe is reflected").0, packet.len());
     if hits(network.lose_down_every, n) {
         truth.lost_down += count;
-        return vec![];
+        return (Fate::Down, vec![]);
     }
     let slow = hits(network.delay_every, n);
     let queue = MS * network.drain.saturating_sub(n);
@@ -266,7 +360,7 @@ fn cross(
         truth.repeated += count;
         arrivals.push((arrivals[0].0 + MS, arrivals[0].1.clone()));
     }
-    arrivals
+    (Fate::Back, arrivals)
 }
 
 fn deliver(
@@ -332,7 +426,8 @@ impl Book {
             cpu_steal: Some(0.0),
             ..counted
         };
-        let seconds: Vec<_> = self.rows.into_iter().map(row).collect();
+        let mut seconds: Vec<_> = self.rows.into_iter().map(row).collect();
+        seconds.iter_mut().for_each(SecondRecord::conclude);
         let late_after_ms = rules().late_after.as_secs_f64() * 1000.0;
         let environment =
             Environment { format: FORMAT_VERSION, cpus: 2, late_after_ms, ..self.run.environment };
@@ -407,7 +502,8 @@ proptest! {
         let rtt = up + down + service;
         let network = Network {
             up: up * MS, down: down * MS, service: service * MS,
-            lose_up_every, lose_down_every, repeat_every, delay_every, extra: extra * MS, drain, later: None,
+            lose_up_every, lose_down_every, repeat_every, delay_every, extra: extra * MS, drain,
+            holds: Vec::new(), later: None,
         };
         let (summary, truth) = play(&network, calls, 5);
         prop_assert_eq!(number(&summary, "packets.sent"), truth.sent as f64);

@@ -237,7 +237,7 @@ impl SearchPlace {
             started_at: e.started_at,
             elapsed_s: e.elapsed_s,
             command: e.command,
-            codec: e.codec,
+            codec: environment.media(),
             ptime_ms: e.ptime_ms,
             host: e.host,
             cpu: e.cpu,

@@ -191,7 +191,7 @@ fn circumstances_table(e: &Environment) -> Vec<(&'static str, String)> {
                 None => format!("{} of {}", e.calls_at_start, e.calls),
             },
         ),
-        ("Media", format!("{}, a packet every {} ms", e.codec, e.ptime_ms)),
+        ("Media", format!("{}, a packet every {} ms", e.media(), e.ptime_ms)),
         (
             "Late, lost",
             format!(

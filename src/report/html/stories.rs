@@ -155,6 +155,14 @@ fn around(moment: &Moment<'_>) -> String {
 fn end(call: &CallRecord) -> String {
     let held = call.held_ms.map(|ns| format!(" after {}", words::span(ns.as_ms() / 1000.0)));
     let mut said = format!("Ended{}: {}.", held.unwrap_or_default(), calls::ending(call));
+    if call.holds > 0 {
+        let whole = words::span(call.on_hold_ms.unwrap_or_default().as_ms() / 1000.0);
+        said.push_str(&format!(" The far end put it on hold {}, {whole} in all", times(call.holds)));
+        said.push_str(match call.excused {
+            0 => ".",
+            _ => "; packets that were under way then do not count.",
+        });
+    }
     if call.sent > 0 {
         let ways: Vec<_> = [(call.lost_up, "on the way up"), (call.lost_down, "on the way down")]
             .into_iter()
@@ -169,6 +177,10 @@ fn end(call: &CallRecord) -> String {
         ));
     }
     said
+}
+
+fn times(n: u32) -> String {
+    if n == 1 { "once".into() } else { format!("{n} times") }
 }
 
 fn count(n: u64) -> String {
@@ -210,6 +222,17 @@ mod tests {
         ];
         let places: Vec<_> = order.iter().map(|part| said.find(part)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}\n{said}");
+    }
+
+    #[test]
+    fn holds_are_told_of() {
+        let (mut summary, _) = fixture::faulted();
+        let call = &mut summary.calls[3];
+        (call.holds, call.on_hold_ms, call.excused) = (2, Some(Ns(7_400_000_000)), 1);
+        let said = story(3, &summary);
+        let told =
+            " The far end put it on hold 2 times, 7 s in all; packets that were under way then do not count.";
+        assert!(said.contains(told), "{said}");
     }
 
     #[test]

@@ -62,6 +62,25 @@ fn times_out_of_reason_are_refused() {
 }
 
 #[test]
+fn a_codec_must_come_back_and_fit_into_a_packet() {
+    let echo = ["service.mode=none", "sip.to=echo"];
+    let with = |set: &[&str]| check(&[&echo[..], set].concat());
+    assert_eq!(check(&["media.codec=G722", "media.ptime=60ms"]), Ok(()));
+    for codec in ["opus", "L16"] {
+        let set = format!("media.codec={codec}");
+        refused(&[&set], &["media.codec", "externalMedia", "sip.to = \"echo\"", "G722"]);
+        assert_eq!(with(&[&set]), Ok(()));
+    }
+    refused(&[&echo[..], &["media.codec=opus", "media.ptime=40ms"]].concat(), &["media.ptime", "20ms"]);
+    assert_eq!(with(&["media.codec=L16", "media.ptime=40ms"]), Ok(()));
+    refused(
+        &[&echo[..], &["media.codec=L16", "media.ptime=50ms"]].concat(),
+        &["media.ptime", "1600 bytes"],
+    );
+    refused(&[&echo[..], &["media.codec=L16", "media.ptime=9days"]].concat(), &["10, 20, 30"]);
+}
+
+#[test]
 fn a_far_end_that_hangs_up_must_know_when() {
     refused(&["service.delay=2s"], &["service.delay", "1s"]);
     refused(&["service.delay=1ms", "service.mode=none"], &["service.delay", "builtin"]);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit};
+use strum::VariantArray as _;
 
 use super::{App, Entry};
 use crate::ari::call::AriCall;
@@ -86,8 +87,8 @@ impl App {
 
 /// The media channel's format: the dialplan's word if it says one, else the configured one.
 fn format_of(args: &[String], configured: Codec) -> &'static str {
-    let said = |codec: &Codec| args.first().is_some_and(|arg| arg == codec.asterisk_name());
-    [Codec::Pcmu, Codec::Pcma].into_iter().find(said).unwrap_or(configured).asterisk_name()
+    let said = args.first().and_then(|arg| Codec::VARIANTS.iter().find(|codec| codec.asterisk_name() == arg));
+    said.filter(|codec| codec.is_via_external_media()).unwrap_or(&configured).asterisk_name()
 }
 
 /// Calls that the limit of descriptors leaves room for, with one socket each or two.

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::sip::digest::{AuthError, Credentials};
 use crate::sip::identity::Identity;
 use crate::sip::outgoing::SipDatagram;
-use crate::sip::sdp::{Answer, LocalMedia, MediaDirection, SdpError};
+use crate::sip::sdp::{Answer, LocalMedia, SdpError};
 use crate::stamp::Stamp;
 
 /// Everything that a call is placed with.
@@ -74,22 +74,16 @@ pub enum CallEvent {
     Answered {
         /// Receipt of the 200.
         at: Stamp,
-        /// The peer's media.
+        /// The peer's media, which may be on hold.
         answer: Answer,
     },
-    /// The peer moved, held or resumed the media with a re-INVITE or UPDATE, and we agreed.
+    /// The peer moved, held or resumed the media with a re-INVITE or UPDATE, and we agreed: [`Answer::on_hold`] says
+    /// whether it takes no media, or gives none.
     MediaChanged {
         /// Receipt of the request.
         at: Stamp,
         /// The peer's media from now on.
         answer: Answer,
-    },
-    /// The peer put the call on hold with a re-INVITE or UPDATE, and we agreed: it takes no media, or gives none.
-    Held {
-        /// Receipt of the request.
-        at: Stamp,
-        /// The peer's direction, `inactive` also for the connection address 0.0.0.0.
-        direction: MediaDirection,
     },
     /// Something about the peer that its owner should know, and that changes nothing by itself.
     Remark(CallRemark),

@@ -158,15 +158,11 @@ fn an_answer_that_names_a_socket_of_ours_or_many_hosts_is_a_bad_one() {
             "192.0.2.9:5070 is refused",
         ),
         (SDP.replace("192.0.2.1", "127.255.255.255"), "127.255.255.255:11000 is refused"),
-        (SDP.replace("192.0.2.1", "0.0.0.0"), "unspecified"),
         (SDP.replace("192.0.2.1", "224.0.0.5"), "not a unicast"),
         (SDP.replace("192.0.2.1", "255.255.255.255"), "not a unicast"),
         (SDP.replace("IP4 192.0.2.1", "IP6 ::ffff:192.0.2.1"), "another family"),
         (SDP.replace("audio 11000", "audio 0"), "port 0"),
         (SDP.replace("audio 11000", "audio 123"), "port 123"),
-        (SDP.replace("sendrecv", "inactive"), "a=inactive"),
-        (SDP.replace("sendrecv", "recvonly"), "a=recvonly"),
-        (SDP.replace("sendrecv", "sendonly"), "a=sendonly"),
     ] {
         let pair = answered_with(sdp.clone(), "");
         let CallEvent::Failed { reason: FailReason::BadAnswer(error), .. } = pair.ending() else {

@@ -1,7 +1,7 @@
 //! A call whose peer describes more than was asked for, or says what cannot be read, in virtual time.
 
 use super::callee::{SDP, Script, response};
-use super::pair::{PERFECT, Pair, at_ms, config, ms, vet};
+use super::pair::{PERFECT, Pair, at_ms, config, hold_of, ms, vet};
 use super::{CallConfig, CallEvent, CallOutput, CallRemark, FailReason};
 use crate::sip::message::Message;
 use crate::sip::sdp::MediaDirection;
@@ -63,11 +63,28 @@ fn further_streams_are_refused_and_stay_in_what_is_offered_later() {
     let held = pair.callee.request("UPDATE", 12, "z9hG4bKz", "", &video.replace("sendrecv", "inactive"));
     let (sent, events) = say(&mut pair, 2200, &held);
     assert_eq!(streams(&sent[0]), (vec![ours, refused], "3".into()));
-    assert!(
-        matches!(events[..], [CallEvent::Held { direction: MediaDirection::Inactive, .. }]),
-        "{events:?}"
-    );
+    assert_eq!(hold_of(&events), Some(MediaDirection::Inactive));
     assert!(pair.call.is_up());
+}
+
+#[test]
+fn a_call_that_is_answered_on_hold_is_up_and_resumed_later() {
+    for (from, to, direction) in [
+        ("sendrecv", "inactive", MediaDirection::Inactive),
+        ("sendrecv", "sendonly", MediaDirection::SendOnly),
+        ("sendrecv", "recvonly", MediaDirection::RecvOnly),
+        ("c=IN IP4 192.0.2.1", "c=IN IP4 0.0.0.0", MediaDirection::Inactive),
+    ] {
+        let mut pair = Pair::new(Script { sdp: SDP.replace(from, to), ..Script::default() });
+        pair.run_until(at_ms(1000));
+        assert!(pair.call.is_up(), "{to}");
+        let answered: Vec<_> =
+            pair.events.iter().filter(|event| matches!(event, CallEvent::Answered { .. })).cloned().collect();
+        assert_eq!(hold_of(&answered), Some(direction));
+        let resumed = pair.callee.request("INVITE", 10, "z9hG4bKx", "", SDP);
+        let (sent, events) = say(&mut pair, 2000, &resumed);
+        assert_eq!((sent[0].status(), hold_of(&events)), (Some(200), None), "{to}");
+    }
 }
 
 #[test]

@@ -137,10 +137,7 @@ impl Call {
     fn on_media(&mut self, now: Stamp, media: Answer) {
         self.media = Some(media.clone());
         let said_ms = media.ptime_ms;
-        self.media_event(match media.on_hold() {
-            None => CallEvent::MediaChanged { at: now, answer: media },
-            Some(direction) => CallEvent::Held { at: now, direction },
-        });
+        self.media_event(CallEvent::MediaChanged { at: now, answer: media });
         self.note_ptime(said_ms);
     }
 
@@ -175,7 +172,7 @@ impl Call {
 }
 
 /// The media, if something may be sent to its address, or on hold does not have to be.
-fn reachable(media: Answer, vet: Vet<'_>) -> Result<Answer, SdpError> {
+pub(super) fn reachable(media: Answer, vet: Vet<'_>) -> Result<Answer, SdpError> {
     if !media.has_no_address() {
         vet(media.rtp_address).map_err(SdpError::Unusable)?;
     }

@@ -9,7 +9,7 @@ use crate::rtp::Codec;
 use crate::sip::digest::Credentials;
 use crate::sip::identity::Identity;
 use crate::sip::message::{Message, Method};
-use crate::sip::sdp::LocalMedia;
+use crate::sip::sdp::{LocalMedia, MediaDirection};
 use crate::sip::timers::TIMER_B;
 use crate::sip::{Heard, SipDatagram, hear, parse};
 use crate::stamp::Stamp;
@@ -24,8 +24,8 @@ impl Call {
 impl CallEvent {
     /// True for the last event of a call.
     pub(crate) fn ends_call(&self) -> bool {
-        use CallEvent::{Answered, Held, MediaChanged, Provisional, Remark};
-        !matches!(self, Provisional { .. } | Answered { .. } | MediaChanged { .. } | Held { .. } | Remark(_))
+        use CallEvent::{Answered, MediaChanged, Provisional, Remark};
+        !matches!(self, Provisional { .. } | Answered { .. } | MediaChanged { .. } | Remark(_))
     }
 }
 
@@ -36,6 +36,14 @@ pub(super) fn vet(to: SocketAddr) -> Result<(), String> {
     match own.contains(&to) || to.ip().to_string().ends_with(".255") {
         true => Err(format!("{to} is refused")),
         false => Ok(()),
+    }
+}
+
+/// The direction of the hold that the only event tells of, if it is one.
+pub(super) fn hold_of(events: &[CallEvent]) -> Option<MediaDirection> {
+    match events {
+        [CallEvent::Answered { answer, .. } | CallEvent::MediaChanged { answer, .. }] => answer.on_hold(),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -65,6 +73,7 @@ pub(super) fn config() -> CallConfig {
             codec: Codec::Pcmu,
             ptime_ms: 20,
             session_id: 7,
+            srtp: None,
         },
         setup_timeout: TIMER_B,
         session_expires: None,

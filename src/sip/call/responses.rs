@@ -1,11 +1,12 @@
 //! A call's handling of responses: to INVITE (RFC 3261 13.2.2), and what BYE brings about (15.1.1).
 
+use super::offers::reachable;
 use super::pending::Purpose;
 use super::{Call, CallEvent, CallRemark, CallState, Cancel, FailReason, Leg};
 use crate::sip::Vet;
 use crate::sip::message::{Message, Method};
 use crate::sip::parse::phrase;
-use crate::sip::sdp::{Answer, SdpError};
+use crate::sip::sdp::SdpError;
 use crate::stamp::Stamp;
 
 /// The most further branches of a fork that get their ACK and BYE; Asterisk forks none.
@@ -103,7 +104,7 @@ impl Call {
         // A bare answer confirms what its early dialog has described (RFC 3261 13.2.1).
         let early = || self.early_answer(response.to_tag().unwrap_or_default());
         let answer = self.described(response).unwrap_or_else(early);
-        match answer.and_then(|answer| usable(answer, vet)) {
+        match answer.and_then(|answer| reachable(answer, vet)) {
             Ok(answer) => {
                 let said_ms = answer.ptime_ms;
                 self.media = Some(answer.clone());
@@ -178,17 +179,4 @@ impl Call {
         };
         self.end(event);
     }
-}
-
-/// The answer to our offer, if media can be sent there and is sent back.
-fn usable(answer: Answer, vet: Vet<'_>) -> Result<Answer, SdpError> {
-    let unusable = |why| Err(SdpError::Unusable(why));
-    if answer.has_no_address() {
-        return unusable(format!("the connection address is unspecified ({})", answer.rtp_address.ip()));
-    }
-    if let Some(direction) = answer.on_hold() {
-        return unusable(format!("a={direction}: the far end does not both take and give media"));
-    }
-    vet(answer.rtp_address).map_err(SdpError::Unusable)?;
-    Ok(answer)
 }

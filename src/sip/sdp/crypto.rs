@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use crate::rtp::srtp::{Keys, MASTER_LEN, Suite};
 use crate::sip::parse::excerpt;
 
 /// Longest key and salt that any suite of RFC 4568, 6188 and 7714 has.
@@ -51,6 +52,19 @@ impl CryptoLine {
     }
 }
 
+impl CryptoLine {
+    /// Its keys, if it is of this suite and asks for nothing that is not done: no identifier in each packet, and of the
+    /// parameters only the size of the replay window, which is the receiver's own affair.
+    pub(super) fn keys(&self, suite: Suite) -> Option<Keys> {
+        let is_harmless = |parameter: &String| parameter.starts_with("WSH=");
+        let is_usable = self.suite.eq_ignore_ascii_case(suite.name())
+            && !self.has_mki
+            && self.parameters.iter().all(is_harmless);
+        let master: [u8; MASTER_LEN] = self.key.as_slice().try_into().ok()?;
+        is_usable.then(|| Keys::new(suite, master))
+    }
+}
+
 /// Without the key: what is printed is kept.
 impl fmt::Debug for CryptoLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,6 +93,27 @@ mod tests {
         let plain =
             CryptoLine::parse(&format!("1 AES_CM_128_HMAC_SHA1_32  inline:{KEY}|2^31")).expect("it is one");
         assert_eq!((plain.has_mki, plain.key), (false, line.key));
+    }
+
+    #[test]
+    fn a_line_is_usable_if_its_suite_is_ours_and_nothing_else_is_asked_for() {
+        let keys = |suite: &str, behind: &str| {
+            let line = CryptoLine::parse(&format!("1 {suite} inline:{KEY}{behind}")).expect("it is one");
+            line.keys(Suite::Sha1With80)
+        };
+        let ours = Suite::Sha1With80.name();
+        assert_eq!(keys(ours, "").map(|keys| keys.inline()), Some(KEY.into()));
+        assert_eq!(keys(&ours.to_lowercase(), "|2^48 WSH=64").map(|keys| keys.inline()), Some(KEY.into()));
+        for (suite, behind) in [
+            (Suite::Sha1With32.name(), ""),
+            ("AEAD_AES_128_GCM", ""),
+            (ours, "|2^20|1:4"),
+            (ours, " UNENCRYPTED_SRTP"),
+            (ours, " KDR=1"),
+            (ours, "AAAA"),
+        ] {
+            assert_eq!(keys(suite, behind), None, "{suite} {behind}");
+        }
     }
 
     #[test]

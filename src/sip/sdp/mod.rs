@@ -1,4 +1,4 @@
-//! Session descriptions (RFC 8866), offered and answered (RFC 3264): one G.711 stream of ours, among whatever streams
+//! Session descriptions (RFC 8866), offered and answered (RFC 3264): one audio stream of ours, among whatever streams
 //! a peer describes beside it.
 
 mod crypto;
@@ -17,6 +17,7 @@ use self::write::OfferedLine;
 use super::grammar::is_one_host;
 use super::parse::excerpt;
 use crate::rtp::Codec;
+use crate::rtp::srtp::Keys;
 
 /// Directions of a stream (RFC 8866 6.7), from the describing side's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Display, IntoStaticStr, VariantArray)]
@@ -58,6 +59,8 @@ pub struct LocalMedia {
     pub ptime_ms: u32,
     /// Identifies the session in `o=`.
     pub session_id: u64,
+    /// Our keys of SRTP, where the media are to be protected by it.
+    pub srtp: Option<Keys>,
 }
 
 /// A peer's session description.
@@ -165,6 +168,17 @@ pub struct Answer {
     pub event_type: Option<u8>,
     /// Payload type of comfort noise from the peer.
     pub comfort_type: Option<u8>,
+    /// The peer's keys, where the media are protected.
+    pub srtp: Option<PeerKeys>,
+}
+
+/// A peer's keys of SRTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerKeys {
+    /// Number of its line, which an answer to it repeats (RFC 4568 5.1.2).
+    tag: u32,
+    /// What it protects with.
+    pub keys: Keys,
 }
 
 impl Answer {
@@ -221,6 +235,22 @@ pub enum SdpError {
          address (`media_address`, `external_media_address`)"
     )]
     Name(String),
+    /// SRTP is wanted, and the audio stream has no keys.
+    #[error(
+        "it has no keys for SRTP (`a=crypto`), so its media would be plain: have the far end offer SRTP by SDES (Asterisk: \
+         `media_encryption = sdes`), or set media.srtp = false"
+    )]
+    Plain,
+    /// SRTP is wanted, and none of the keys are of our suite, or all want what is not done.
+    #[error(
+        "no usable keys for SRTP: {ours} is spoken, without identifiers and parameters; it has `{theirs}`"
+    )]
+    Suites {
+        /// Our suite.
+        ours: &'static str,
+        /// Theirs, an excerpt.
+        theirs: String,
+    },
     /// The body is compressed, or encoded in another way.
     #[error("the session description is encoded (`{0}`)")]
     Encoded(String),
@@ -298,9 +328,7 @@ impl Stream {
             }
             _ => {}
         }
-        if !matches!(self.proto, Proto::Avp | Proto::Avpf) {
-            return unusable(format!("transport `{}` instead of RTP/AVP", self.proto.name()));
-        }
+        let srtp = self.peer_keys(ours)?;
         Ok(Answer {
             payload_type: self.payload_type_of(ours.codec)?,
             rtp_address: SocketAddr::new(self.address(ours)?, self.port),
@@ -308,7 +336,38 @@ impl Stream {
             ptime_ms: self.ptime_ms,
             event_type: self.events,
             comfort_type: self.comfort,
+            srtp,
         })
+    }
+
+    /// The keys of a stream whose transport is the one that we want. Where SRTP is wanted, keys are what counts: some
+    /// call their transport plain all the same.
+    fn peer_keys(&self, ours: &LocalMedia) -> Result<Option<PeerKeys>, SdpError> {
+        let (is_plain, is_secure) = (
+            matches!(self.proto, Proto::Avp | Proto::Avpf),
+            matches!(self.proto, Proto::Savp | Proto::Savpf),
+        );
+        let Some(own) = &ours.srtp else {
+            return match (is_plain, is_secure) {
+                (true, _) => Ok(None),
+                (_, true) => unusable(format!(
+                    "transport `{}` instead of RTP/AVP: it wants SRTP; set media.srtp = true",
+                    self.proto.name()
+                )),
+                _ => unusable(format!("transport `{}` instead of RTP/AVP", self.proto.name())),
+            };
+        };
+        if !is_plain && !is_secure {
+            return unusable(format!("transport `{}` instead of RTP/SAVP", self.proto.name()));
+        }
+        if self.crypto.is_empty() {
+            return Err(SdpError::Plain);
+        }
+        let usable = |line: &CryptoLine| Some(PeerKeys { tag: line.tag, keys: line.keys(own.suite())? });
+        let theirs =
+            || excerpt(&self.crypto.iter().map(|line| line.suite.as_str()).collect::<Vec<_>>().join(" "));
+        let found = self.crypto.iter().find_map(usable);
+        found.map(Some).ok_or_else(|| SdpError::Suites { ours: own.suite().name(), theirs: theirs() })
     }
 
     /// The first format that is our codec: formats come in the order of preference (RFC 3264 6.1).
@@ -351,9 +410,12 @@ impl Stream {
 }
 
 fn is_mapping_of(encoding: &str, codec: Codec) -> bool {
-    let mut parts = encoding.split('/');
-    parts.next().is_some_and(|name| name.trim().eq_ignore_ascii_case(codec.name()))
-        && parts.next().and_then(|rate| rate.trim().parse().ok()) == Some(codec.clock_hz())
+    let mut parts = encoding.split('/').map(str::trim);
+    let is_named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(codec.name()));
+    let is_timed = parts.next().and_then(|rate| rate.parse().ok()) == Some(codec.clock_hz());
+    // Channels that are left out are those that the codec has.
+    let channels: Option<u8> = parts.next().and_then(|channels| channels.parse().ok());
+    is_named && is_timed && channels.is_none_or(|count| count == codec.channels().unwrap_or(1))
 }
 
 #[cfg(test)]

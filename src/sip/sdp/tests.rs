@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::rtp::srtp::{MASTER_LEN, Suite};
 
 fn ours() -> LocalMedia {
     let ip = "192.0.2.9".parse().unwrap();
-    LocalMedia { ip, rtp_port: 40000, codec: Codec::Pcma, ptime_ms: 20, session_id: 77 }
+    LocalMedia { ip, rtp_port: 40000, codec: Codec::Pcma, ptime_ms: 20, session_id: 77, srtp: None }
 }
 
 const ANSWER: &str = "v=0\r\no=- 1 3 IN IP4 192.0.2.1\r\ns=Asterisk\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
@@ -77,6 +78,101 @@ fn what_is_left_out_or_placed_elsewhere() {
     assert_eq!(read("AVP 8 101", "AVP 8 13 101").comfort_type, Some(13));
     assert_eq!(read("AVP 8 101", "AVP 8").event_type, None, "it is mapped, and not offered");
     assert_eq!(read("RTP/AVP 8", "rtp/avpf 8").payload_type, 8);
+}
+
+/// Ours, with keys.
+fn protected() -> LocalMedia {
+    LocalMedia { srtp: Some(Keys::new(Suite::Sha1With80, [0; MASTER_LEN])), ..ours() }
+}
+
+const KEYS: &str = "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+
+#[test]
+fn keys_are_offered_and_those_of_the_answer_are_read() {
+    let zeros = "A".repeat(40);
+    let offer = protected().to_sdp();
+    let line = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{zeros}\r\n");
+    assert!(offer.contains("m=audio 40000 RTP/SAVP 8\r\n") && offer.contains(&line), "{offer}");
+    let read = |text: &str| answer_to_ours(&parse(text.as_bytes())?, &protected());
+    let keys = |text: &str| read(text).map(|answer| answer.srtp.map(|peer| peer.keys.inline()));
+    let theirs = KEYS.trim_start_matches("inline:").to_string();
+    assert_eq!(keys(&offer), Ok(Some(zeros)));
+    let with = |proto: &str, lines: &str| ANSWER.replace("RTP/AVP", proto) + lines;
+    let usable = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEYS}|2^31\r\n");
+    let other =
+        format!("a=crypto:1 AEAD_AES_128_GCM {KEYS}\r\na=crypto:2 AES_CM_128_HMAC_SHA1_32 {KEYS}\r\n");
+    for (proto, lines) in [
+        ("RTP/SAVP", usable.clone()),
+        ("RTP/SAVPF", usable.clone()),
+        // Keys are what counts.
+        ("RTP/AVP", usable.clone()),
+        ("RTP/SAVP", format!("{other}{usable}")),
+    ] {
+        assert_eq!(keys(&with(proto, &lines)), Ok(Some(theirs.clone())), "{proto} {lines}");
+    }
+    for (proto, lines) in [("RTP/SAVP", ""), ("RTP/AVP", ""), ("RTP/SAVP", "a=crypto:1 x\r\n")] {
+        assert_eq!(read(&with(proto, lines)), Err(SdpError::Plain), "{proto} {lines}");
+    }
+    let suites = SdpError::Suites {
+        ours: "AES_CM_128_HMAC_SHA1_80",
+        theirs: "AEAD_AES_128_GCM AES_CM_128_HMAC_SHA1_32".into(),
+    };
+    assert_eq!(read(&with("RTP/SAVP", &other)), Err(suites));
+    let printed = format!("{:?} {:?}", protected(), read(&with("RTP/SAVP", &usable)));
+    assert!(!printed.contains("89, 83") && !printed.contains("0, 0"), "{printed}");
+    // Who wants no SRTP takes none, and says what would.
+    assert!(
+        super::answer_to_ours(&parse(offer.as_bytes()).unwrap(), &ours())
+            .is_err_and(|why| why.to_string().contains("media.srtp = true"))
+    );
+}
+
+#[test]
+fn an_offer_with_keys_is_answered_with_ours_under_its_number_and_plain_ones_beside_it_are_refused() {
+    let session = ANSWER.split("m=").next().unwrap();
+    let offer = format!(
+        "{session}m=audio 11000 RTP/AVP 8\r\nm=audio 11002 RTP/SAVP 8\r\na=crypto:1 AES_CM_128_HMAC_SHA1_32 {KEYS}\r\n\
+         a=crypto:7 AES_CM_128_HMAC_SHA1_80 {KEYS}\r\n"
+    );
+    let choice = choose(&parse(offer.as_bytes()).unwrap(), &protected()).expect("the second will do");
+    assert_eq!(choice.media.rtp_address.port(), 11_002);
+    let answer = protected().describe(2, MediaDirection::SendRecv, Some(&choice));
+    let own = format!(
+        "m=audio 40000 RTP/SAVP 8\r\na=rtpmap:8 PCMA/8000\r\na=ptime:20\r\na=crypto:7 AES_CM_128_HMAC_SHA1_80 inline:{}",
+        "A".repeat(40)
+    );
+    assert!(answer.contains("m=audio 0 RTP/AVP 8\r\n") && answer.contains(&own), "{answer}");
+    let plain = format!("{session}m=audio 11000 RTP/AVP 8\r\n");
+    assert_eq!(choose(&parse(plain.as_bytes()).unwrap(), &protected()), Err(SdpError::Plain));
+}
+
+#[test]
+fn each_codec_has_its_clock_channels_and_payload_type() {
+    for (codec, line) in [
+        (Codec::Pcmu, "0\r\na=rtpmap:0 PCMU/8000\r\n"),
+        (Codec::G722, "9\r\na=rtpmap:9 G722/8000\r\n"),
+        (Codec::Opus, "96\r\na=rtpmap:96 opus/48000/2\r\n"),
+        (Codec::L16, "97\r\na=rtpmap:97 L16/16000\r\n"),
+    ] {
+        let ours = LocalMedia { codec, ..ours() };
+        let offer = ours.to_sdp();
+        assert!(offer.contains(&format!("m=audio 40000 RTP/AVP {line}")), "{offer}");
+        let read =
+            |text: &str| answer_to_ours(&parse(text.as_bytes())?, &ours).map(|answer| answer.payload_type);
+        assert_eq!(read(&offer), Ok(codec.payload_type()));
+        // The far end may want it under a number of its own.
+        let (_, mapping) = line.trim_end().split_once(' ').expect("a mapping");
+        let other = ANSWER.replace(
+            "8 101\r\na=rtpmap:8 PCMA/8000",
+            &format!("0 121 101\r\na=rtpmap:0 GSM/8000\r\na=rtpmap:121 {mapping}"),
+        );
+        assert_eq!(read(&other), Ok(121), "{other}");
+        let stereo = |channels| {
+            other.replace(mapping, &format!("{}/{channels}", codec.mapping().trim_end_matches("/2")))
+        };
+        assert_eq!(read(&stereo(codec.channels().unwrap_or(1))), Ok(121));
+        assert!(read(&stereo(3)).is_err(), "{codec}");
+    }
 }
 
 #[test]
@@ -175,7 +271,11 @@ fn answers_that_cannot_be_used_say_why() {
         (connected, "c=IN IP6 ::1", "the connection address ::1 is of another family than ours".into()),
         ("c=IN IP4 192.0.2.1\r\n", "", "no connection address".into()),
         (connected, "c=IN", "no connection address".into()),
-        ("RTP/AVP 8", "RTP/SAVP 8", "transport `RTP/SAVP` instead of RTP/AVP".into()),
+        (
+            "RTP/AVP 8",
+            "RTP/SAVP 8",
+            "transport `RTP/SAVP` instead of RTP/AVP: it wants SRTP; set media.srtp = true".into(),
+        ),
         ("RTP/AVP 8", "UDP/TLS/RTP/SAVPF 8", "transport `UDP/TLS/RTP/SAVPF` instead of RTP/AVP".into()),
         ("AVP 8 101\r\na=rtpmap:8 PCMA", "AVP 0 101\r\na=rtpmap:0 PCMU", no_codec("0 101")),
         ("rtpmap:8 PCMA/8000", "rtpmap:8 G729/8000", no_codec("8 101")),

@@ -53,27 +53,32 @@ impl LocalMedia {
             "v=0\r\no=- {session_id} {version} IN {family} {ip}\r\ns=loadtest\r\nc=IN {family} {ip}\r\nt=0 0\r\n"
         );
         let Some(Choice { at, media, offered }) = choice else {
-            sdp += &self.stream(&Proto::Avp, self.codec.payload_type(), direction);
+            let proto = if self.srtp.is_some() { Proto::Savp } else { Proto::Avp };
+            sdp += &self.stream(&proto, self.codec.payload_type(), 1, direction);
             return sdp;
         };
+        let tag = media.srtp.as_ref().map_or(1, |peer| peer.tag);
         for (n, line) in offered.iter().enumerate() {
             let OfferedLine { kind, proto, formats } = line;
             sdp += &match n == *at {
-                true => self.stream(proto, media.payload_type, direction),
+                true => self.stream(proto, media.payload_type, tag, direction),
                 false => format!("m={kind} 0 {} {formats}\r\n", bounded(proto.name())),
             };
         }
         sdp
     }
 
-    fn stream(&self, proto: &Proto, payload_type: u8, direction: MediaDirection) -> String {
-        let LocalMedia { rtp_port, codec, ptime_ms, .. } = self;
+    /// Our stream; its keys under the number `tag`.
+    fn stream(&self, proto: &Proto, payload_type: u8, tag: u32, direction: MediaDirection) -> String {
+        let LocalMedia { rtp_port, codec, ptime_ms, srtp, .. } = self;
+        let crypto = srtp.as_ref().map_or(String::new(), |keys| {
+            format!("a=crypto:{tag} {} inline:{}\r\n", keys.suite().name(), keys.inline())
+        });
         format!(
-            "m=audio {rtp_port} {} {payload_type}\r\na=rtpmap:{payload_type} {}/{}\r\na=ptime:{ptime_ms}\r\n\
-             a={direction}\r\n",
+            "m=audio {rtp_port} {} {payload_type}\r\na=rtpmap:{payload_type} {}\r\na=ptime:{ptime_ms}\r\n\
+             {crypto}a={direction}\r\n",
             proto.name(),
-            codec.name(),
-            codec.clock_hz()
+            codec.mapping()
         )
     }
 }

@@ -5,9 +5,11 @@
 mod accounts;
 mod answers;
 mod auth;
+mod codec;
 mod contact;
 mod domain;
 mod early;
+mod hold;
 mod late_offer;
 mod prack;
 mod redirect;
@@ -102,6 +104,10 @@ pub struct FarCall {
     wanted_at: Option<Stamp>,
     /// True from the ACK to the BYE.
     pub is_up: bool,
+    /// Nothing is returned.
+    pub is_on_hold: bool,
+    /// Packets that came meanwhile.
+    pub heard_on_hold: u32,
 }
 
 impl FarCall {
@@ -317,7 +323,10 @@ impl<T: Odd> Machine<T> {
         for call in &mut self.calls {
             for socket in [&call.rtp].into_iter().chain(&call.former) {
                 while let Ok((len, from)) = socket.recv_from(&mut buffer) {
-                    let _ = socket.send_to(&buffer[..len], from);
+                    match call.is_on_hold {
+                        true => call.heard_on_hold += 1,
+                        false => drop(socket.send_to(&buffer[..len], from)),
+                    }
                 }
             }
             if let Some((ok, at, pause)) = &mut call.unacknowledged
@@ -395,6 +404,8 @@ impl<T: Odd> Machine<T> {
             unacknowledged: None,
             wanted_at: None,
             is_up: false,
+            is_on_hold: false,
+            heard_on_hold: 0,
         };
         self.odd.on_invite(&mut self.io, &mut call);
         self.calls.push(call);
