@@ -1,5 +1,6 @@
-//! Sockets with kernel stamps, readiness of many at once, a pool of ports, host names, HTTP, signals.
+//! Sockets with kernel stamps, readiness of many at once, a pool of ports, host names, TLS, HTTP, signals.
 
+pub mod capabilities;
 pub mod http;
 pub mod http_server;
 pub mod poller;

@@ -8,6 +8,7 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 
+use super::capabilities::ask_for_stamps_and_drops;
 use crate::clock;
 use crate::stamp::Stamp;
 
@@ -22,8 +23,8 @@ pub const fn buffer_for(packets_per_second: usize) -> usize {
     if wanted > least { wanted } else { least }
 }
 
-/// Binds a non-blocking UDP socket with SO_TIMESTAMPNS and SO_RXQ_OVFL to `address`, and asks for a receive
-/// buffer of `receive_buffer` bytes.
+/// Binds a non-blocking UDP socket with SO_TIMESTAMPNS and SO_RXQ_OVFL, as far as the kernel has them, to `address`,
+/// and asks for a receive buffer of `receive_buffer` bytes.
 ///
 /// The kernel caps the buffer at net.core.rmem_max, but not for a program that may administer the
 /// network; drops are counted, so the cap shows.
@@ -36,8 +37,7 @@ pub fn bind_stamped(address: SocketAddr, receive_buffer: usize) -> io::Result<Ud
     if setsockopt(&socket, sockopt::RcvBufForce, &receive_buffer).is_err() {
         socket.set_recv_buffer_size(receive_buffer)?;
     }
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+    ask_for_stamps_and_drops(&socket);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::{RunError, foreseen};
 use crate::asterisk::descriptors;
 use crate::child::is_executable;
+use crate::net::capabilities::Capabilities;
 use crate::scenario::{AsteriskMode, Needs, Pool, Scenario, ServiceMode};
 use crate::values::PortRange;
 
@@ -77,6 +78,7 @@ pub fn survey(s: &Scenario) -> Result<Survey, RunError> {
         ));
     }
     found.warnings.extend(ephemeral_ports(s));
+    found.warnings.extend(Capabilities::here().missing());
     found.warnings.extend(foreseen::warnings(s));
     Ok(found)
 }

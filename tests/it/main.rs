@@ -19,6 +19,7 @@ mod fault;
 mod files;
 mod garbage;
 mod instrument;
+mod kernels;
 mod messages;
 mod odd_media;
 mod outputs;
