@@ -20,7 +20,7 @@ use loadtest::search::{
     Trial,
 };
 use loadtest::sip::sdp::LocalMedia;
-use loadtest::sip::{self, CallConfig};
+use loadtest::sip::{self, CallConfig, Transport};
 use loadtest::stamp::Stamp;
 use loadtest::values::{Ramp, Rate, Span};
 
@@ -297,6 +297,7 @@ fn config(call: u32, rtp_port: u16, scenario: &Scenario) -> CallConfig {
         target: format!("sip:echo@{}", far()),
         remote: far(),
         local,
+        transport: Transport::Udp,
         caller: "alice".into(),
         call_id: format!("{call:016x}@{}", local.ip()),
         from_tag: format!("{call:016x}"),

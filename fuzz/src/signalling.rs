@@ -6,7 +6,7 @@ use std::time::Duration;
 use loadtest::rtp::Codec;
 use loadtest::sip::digest::{Challenge, Credentials};
 use loadtest::sip::sdp::{self, LocalMedia, MOST_STREAMS, answer_to_ours, choose};
-use loadtest::sip::{CallConfig, uas};
+use loadtest::sip::{CallConfig, Transport, uas};
 use loadtest::sip::{Heard, MAX_HEADERS, Message, hear, parse};
 
 /// Longest text of an error: it goes into logs and reports.
@@ -84,6 +84,7 @@ pub fn config() -> CallConfig {
         target: format!("sip:echo@{remote}"),
         remote,
         local,
+        transport: Transport::Udp,
         caller: "caller".into(),
         call_id: "c@h".into(),
         from_tag: "ours".into(),

@@ -112,6 +112,16 @@ impl Agent {
         true
     }
 
+    /// Takes the end of the connection to `peer`, for all calls: some of their requests may have gone there.
+    pub fn handle_transport_error(&mut self, at: Stamp, peer: SocketAddr, why: &str) {
+        for number in self.calls.keys() {
+            if let Some(call) = self.calls.get_mut(number) {
+                call.handle_transport_error(at, peer, why);
+                self.drain(number);
+            }
+        }
+    }
+
     /// The next output, until there is none.
     pub fn poll(&mut self) -> Option<AgentOutput> {
         self.outputs.pop_front()
@@ -181,6 +191,7 @@ mod tests {
             target: format!("sip:echo@{PEER}"),
             remote: PEER.parse().unwrap(),
             local,
+            transport: Default::default(),
             caller: "alice".into(),
             call_id: format!("call-{number}"),
             from_tag: "us".into(),

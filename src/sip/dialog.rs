@@ -6,6 +6,7 @@ use super::Vet;
 use super::grammar::{NameAddr, is_one_host, is_uri, one_line, param, uri_address};
 use super::message::Message;
 use super::outgoing::bounded_to;
+use super::transport::Transport;
 
 /// The most routes taken from a peer. RFC 3261 names no bound; real chains have two or three.
 const MAX_ROUTES: usize = 32;
@@ -25,11 +26,17 @@ pub(super) struct Dialog {
     routes: Vec<String>,
     /// The first route's address, else the target's, where they name one to which something may be sent.
     hop: Option<SocketAddr>,
+    transport: Transport,
 }
 
 impl Dialog {
     /// The dialog that a 2xx to our INVITE establishes. Without a Contact, `request_uri` has to do.
-    pub(super) fn from_answer(answer: &Message, request_uri: &str, vet: Vet<'_>) -> Self {
+    pub(super) fn from_answer(
+        answer: &Message,
+        request_uri: &str,
+        transport: Transport,
+        vet: Vet<'_>,
+    ) -> Self {
         // A route that is no URI would make every request unreadable.
         let routes = answer
             .record_routes()
@@ -40,9 +47,10 @@ impl Dialog {
         Dialog {
             remote_tag: answer.to_tag().unwrap_or_default().to_string(),
             to: bounded_to(answer, &format!("<{request_uri}>")),
-            hop: hop(&routes, &target, vet),
+            hop: hop(&routes, &target, transport, vet),
             target,
             routes,
+            transport,
         }
     }
 
@@ -50,7 +58,7 @@ impl Dialog {
     pub(super) fn refresh_target(&mut self, request: &Message, vet: Vet<'_>) {
         if let Some(contact) = contact(request) {
             self.target = contact.to_string();
-            self.hop = hop(&self.routes, &self.target, vet);
+            self.hop = hop(&self.routes, &self.target, self.transport, vet);
         }
     }
 
@@ -78,8 +86,13 @@ fn contact(message: &Message) -> Option<&str> {
     message.contact().filter(|contact| contact.len() <= MAX_URI)
 }
 
-fn hop(routes: &[String], target: &str, vet: Vet<'_>) -> Option<SocketAddr> {
+/// The next hop, where it is one of the run's transport. One of another transport is not followed: it is asked for along
+/// the way that the INVITE went.
+fn hop(routes: &[String], target: &str, transport: Transport, vet: Vet<'_>) -> Option<SocketAddr> {
     let hop = routes.first().map_or(target, |route| NameAddr::parse(route).uri);
+    if !transport.is_named_by(hop) {
+        return None;
+    }
     let may_be_asked = |to: &SocketAddr| is_one_host(to.ip()) && to.port() > 0 && vet(*to).is_ok();
     uri_address(hop).filter(may_be_asked)
 }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use super::digest::{AuthError, Challenge, Credentials};
 use super::message::{Message, Method};
-use super::outgoing::Request;
+use super::outgoing::{Request, SipDatagram};
 use super::parse::phrase;
+use super::transport::Transport;
 
 /// An OPTIONS probe.
 #[derive(Debug)]
@@ -14,12 +15,18 @@ pub struct Options {
 }
 
 impl Options {
-    /// A probe of `to` at `remote` from `local`. `seed` is unique: it names branch, tag and Call-ID.
-    pub fn new(local: SocketAddr, remote: SocketAddr, (from, to): (&str, &str), seed: u64) -> Options {
+    /// A probe of `to` at `remote` from `local` over `transport`. `seed` is unique: it names branch, tag and Call-ID.
+    pub fn new(
+        (local, remote): (SocketAddr, SocketAddr),
+        transport: Transport,
+        (from, to): (&str, &str),
+        seed: u64,
+    ) -> Options {
         let request = Request {
             method: Method::Options,
             uri: format!("sip:{to}@{remote}"),
             local,
+            transport,
             branch: format!("z9hG4bK{seed:016x}"),
             from: format!("<sip:{from}@{local}>;tag={seed:016x}"),
             to: format!("<sip:{to}@{remote}>"),
@@ -55,9 +62,14 @@ impl Options {
         Ok(Options { request })
     }
 
-    /// The request; repeated as it is (RFC 3261 17.1.2).
+    /// The request; repeated as it is over UDP (RFC 3261 17.1.2).
     pub fn to_bytes(&self) -> Vec<u8> {
         self.request.to_bytes()
+    }
+
+    /// The request and its destination.
+    pub fn datagram(&self) -> SipDatagram {
+        self.request.datagram()
     }
 
     /// Status and reason of a final answer to this very request; `None` for anything else.
@@ -76,7 +88,8 @@ mod tests {
     use crate::sip::uas;
 
     fn ask(seed: u64) -> Options {
-        Options::new("127.0.0.1:5080".parse().unwrap(), "127.0.0.1:5060".parse().unwrap(), ("a", "b"), seed)
+        let way = ("127.0.0.1:5080".parse().unwrap(), "127.0.0.1:5060".parse().unwrap());
+        Options::new(way, Transport::Udp, ("a", "b"), seed)
     }
 
     #[test]

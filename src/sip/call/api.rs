@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::sip::digest::{AuthError, Credentials};
 use crate::sip::outgoing::SipDatagram;
 use crate::sip::sdp::{Answer, LocalMedia, MediaDirection, SdpError};
+use crate::sip::transport::Transport;
 use crate::stamp::Stamp;
 
 /// Everything that a call is placed with.
@@ -17,8 +18,10 @@ pub struct CallConfig {
     pub target: String,
     /// Destination of the INVITE; later requests follow the peer's Contact and Record-Route.
     pub remote: SocketAddr,
-    /// Our own address as others reach it: never 0.0.0.0.
+    /// Our own address as others reach it: never 0.0.0.0. Of a connection its own, port and all.
     pub local: SocketAddr,
+    /// Transport of all messages.
+    pub transport: Transport,
     /// The user part of From.
     pub caller: String,
     /// The Call-ID, unique in the run: responses and requests find their call by it.
@@ -141,6 +144,9 @@ pub enum FailReason {
     /// The peer accepted the call with media that we cannot use; the call was hung up.
     #[error("bad SDP answer: {0}")]
     BadAnswer(SdpError),
+    /// The connection over which the INVITE went could not be opened, or has ended; the reason.
+    #[error("{0}")]
+    Unreachable(String),
     /// The peer sent BYE before it answered.
     #[error("hung up before it was answered")]
     HungUpEarly,

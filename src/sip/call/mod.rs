@@ -215,6 +215,23 @@ impl Call {
         }
     }
 
+    /// Takes the end of the connection to `peer`. An INVITE that has no final answer gets none any more; other requests go
+    /// out once more, over a connection to come.
+    pub fn handle_transport_error(&mut self, now: Stamp, peer: SocketAddr, why: &str) {
+        let went_there = |invite: &InviteClient| invite.is_pending() && invite.request().destination == peer;
+        if self.invites.iter().any(went_there) {
+            self.invites.iter_mut().filter(|invite| went_there(invite)).for_each(InviteClient::abandon);
+            self.give_up_invite(now, FailReason::Unreachable(phrase(why)));
+        }
+        let legs = self.leg.iter_mut().chain(&mut self.forked);
+        let anew: Vec<_> =
+            legs.filter_map(|leg| leg.bye.as_mut()).filter_map(|bye| bye.on_transport_error(peer)).collect();
+        for datagram in anew {
+            self.retransmissions += 1;
+            self.outputs.push_back(datagram.into());
+        }
+    }
+
     /// The next deadline for [`Call::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
         let cancel = match &self.cancel {
@@ -372,11 +389,12 @@ impl Call {
         destination: SocketAddr,
     ) -> Request {
         self.branches += 1;
-        let CallConfig { local, caller, call_id, from_tag, seed, .. } = &self.config;
+        let CallConfig { local, transport, caller, call_id, from_tag, seed, .. } = &self.config;
         Request {
             method,
             uri,
             local: *local,
+            transport: *transport,
             branch: format!("z9hG4bK{seed:016x}-{}", self.branches),
             from: format!("<sip:{caller}@{local}>;tag={from_tag}"),
             to,
@@ -431,3 +449,5 @@ mod odd_tests;
 mod pair;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transport_tests;

@@ -9,7 +9,7 @@ use crate::rtp::Codec;
 use crate::sip::digest::Credentials;
 use crate::sip::sdp::LocalMedia;
 use crate::sip::timers::TIMER_B;
-use crate::sip::{Heard, SipDatagram, hear, parse};
+use crate::sip::{Heard, SipDatagram, Transport, hear, parse};
 use crate::stamp::Stamp;
 
 impl Call {
@@ -51,6 +51,7 @@ pub(super) fn config() -> CallConfig {
         target: "sip:echo@192.0.2.1:5060".into(),
         remote: "192.0.2.1:5060".parse().unwrap(),
         local: "192.0.2.9:5070".parse().unwrap(),
+        transport: Transport::Udp,
         caller: "alice".into(),
         call_id: "call-1@loadtest".into(),
         from_tag: "caller-tag".into(),

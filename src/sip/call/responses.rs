@@ -117,7 +117,7 @@ impl Call {
 
     /// Sends the ACK of a 2xx (RFC 3261 13.2.2.4) and returns the dialog that it makes.
     fn acknowledge(&mut self, response: &Message, vet: Vet<'_>) -> Leg {
-        let dialog = Dialog::from_answer(response, &self.config.target, vet);
+        let dialog = Dialog::from_answer(response, &self.config.target, self.config.transport, vet);
         let mut ack = self.in_dialog(&dialog, Method::Ack, response.cseq().number);
         // "The ACK MUST contain the same credentials as the INVITE."
         ack.credentials = self.credentials();
