@@ -93,7 +93,7 @@ fn resources(survey: &Survey, scenario: &Scenario) {
 async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
     let scenario = plan.scenario();
     let is = match (scenario.asterisk.mode, &scenario.asterisk.sip) {
-        (AsteriskMode::External, Some(sip)) => match resolve(sip, "asterisk.sip").await {
+        (AsteriskMode::External, Some(sip)) => match resolve(sip, "asterisk.sip", Some(scenario.sip.local)).await {
             Ok(address) => external(plan, address, survey).await,
             Err(failure) => return survey.obstacles.push(failure.to_string()),
         },
@@ -132,8 +132,9 @@ async fn external(plan: &RunPlan, target: SocketAddr, survey: &mut Survey) -> St
         ProbeResult::Silent(why) => (why, false),
         ProbeResult::Unreachable(why) => (why, true),
     };
+    let transport = scenario.asterisk.transport;
     let said = format!(
-        "asterisk.sip: {target} does not answer OPTIONS ({why}): is it running, does it take SIP over UDP there, \
+        "asterisk.sip: {target} does not answer OPTIONS ({why}): is it running, does it take SIP over {transport} there, \
          is sip.local the address that it reaches this machine under, and is there no firewall between?"
     );
     // Asterisk answers; what merely echoes calls need not.

@@ -1,4 +1,4 @@
-//! Load control's I/O: SIP socket, RTP ports, media lane, timers and books around [`load::Control`].
+//! Load control's I/O: SIP's wire, RTP ports, media lane, timers and books around [`load::Control`].
 
 use std::collections::HashMap;
 use std::io;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::lane::LaneConfig;
 use super::media::{CallMedia, Media, RECEIVE_BUFFER};
 use super::reach::Reach;
-use super::sip_socket::SipSocket;
 use super::trace::Trace;
+use super::wire::{Broken, Wire};
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
 use crate::echo::EchoServer;
@@ -41,11 +41,13 @@ struct LoadIo<'a> {
     config: DriverConfig<'a>,
     control: load::Control,
     agent: Agent,
-    socket: SipSocket,
+    wire: Wire,
     /// Addresses that far ends may name.
     reach: Reach,
     /// Longest time that a message lay unread.
     sip_read_lag: Duration,
+    /// The first connection for SIP that could not be opened or has ended, and why.
+    broken_wire: Option<String>,
     media: Media,
     ports: PortPool,
     /// RTP sockets by port, until the call has its number.
@@ -66,8 +68,8 @@ fn seed(run_id: u32, call: u32) -> u64 {
     u64::from(run_id) << 32 | u64::from(call)
 }
 
-fn call_id(run_id: u32, call: u32, socket: &SipSocket) -> String {
-    format!("{:016x}@{}", seed(run_id, call), socket.local().ip())
+fn call_id(run_id: u32, call: u32, wire: &Wire) -> String {
+    format!("{:016x}@{}", seed(run_id, call), wire.local().ip())
 }
 
 fn largest(a: i64, b: i64) -> i64 {
@@ -91,8 +93,10 @@ pub async fn run(
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Recorded, DriverError> {
     let address = SocketAddr::new(config.scenario.sip.local, 0);
-    let socket = SipSocket::bind(address)
-        .map_err(|error| DriverError::Start(format!("open a SIP socket on {address}"), error))?;
+    let transport = config.wire.transport;
+    let wire = Wire::open(&config.wire, address, config.target).await.map_err(|error| {
+        DriverError::Start(format!("speak SIP over {transport} from {} to {}", address.ip(), config.target), error)
+    })?;
     let timeline = Timeline::start();
     let epoch = timeline.now();
     let (measure, media) = (&config.scenario.measure, &config.scenario.media);
@@ -119,18 +123,21 @@ pub async fn run(
     let environment = std::mem::take(&mut config.environment);
     let media = Media::start(lane, config.watched.clone(), environment, None)?;
     let mut reach = Reach::new(config.scenario.sip.local);
-    reach.add(socket.local());
+    if !transport.is_reliable() {
+        reach.add(wire.local());
+    }
     let control_echo = start_control(&config, &media, epoch, &mut reach)
         .map_err(|error| DriverError::Start("start the control stream".into(), error))?;
     let scenario = config.scenario;
-    let first_call = call_id(config.run_id, 0, &socket);
+    let first_call = call_id(config.run_id, 0, &wire);
     let mut load_io = LoadIo {
         trace: Trace::new(first_call, epoch),
         control: load::Control::new(scenario.clone(), epoch),
         agent: Agent::new(format!("{:08x}", config.run_id)),
-        socket,
+        wire,
         reach,
         sip_read_lag: Duration::ZERO,
+        broken_wire: None,
         ports: PortPool::new(scenario.media.ports, RETRY_PORT_AFTER).even(),
         config,
         media,
@@ -182,6 +189,7 @@ impl LoadIo<'_> {
         loop {
             let now = self.now();
             let read_until = self.read_sip(now);
+            self.mend_wire(now);
             self.control.handle_timeout(read_until);
             self.agent.handle_timeout(read_until);
             self.carry_out();
@@ -199,11 +207,11 @@ impl LoadIo<'_> {
             if is_over {
                 return Ok(());
             }
-            let timers = [self.control.poll_timeout(), self.agent.poll_timeout()];
+            let timers = [self.control.poll_timeout(), self.agent.poll_timeout(), self.wire.poll_timeout()];
             let wake = timers.into_iter().flatten().fold(next_second.min(next_progress), Stamp::min);
             tokio::select! {
                 // It is read before the next timers.
-                () = self.socket.readable() => {}
+                () = self.wire.readable() => {}
                 1.. = self.media.inbox.recv_many(&mut events, MEDIA_BATCH) => {
                     for event in events.drain(..) {
                         if let Some(input) = self.media.handle(event)? {
@@ -229,7 +237,7 @@ impl LoadIo<'_> {
     /// Takes the SIP messages that are there at `now`; returns the time up to which none is left. No timer runs
     /// out beyond that: after a stall, an answer that had come in time would find its call given up.
     fn read_sip(&mut self, now: Stamp) -> Stamp {
-        let (messages, read_until) = self.socket.receive(now, self.step_ns);
+        let (messages, read_until) = self.wire.receive(now, self.step_ns);
         for (heard, at, from) in messages {
             self.sip_read_lag = self.sip_read_lag.max(now.since(at));
             match heard {
@@ -250,7 +258,19 @@ impl LoadIo<'_> {
         if is_of_call || (unreadable.call_id.is_none() && from == self.config.target) {
             self.trace.read_badly(unreadable);
         }
-        self.socket.garbage += u64::from(!is_of_call);
+        self.wire.counts.garbage += u64::from(!is_of_call);
+    }
+
+    /// Sees to the wire's own timers, and tells the calls of connections that have ended.
+    fn mend_wire(&mut self, now: Stamp) {
+        if self.wire.poll_timeout().is_some_and(|at| at <= now) {
+            self.wire.handle_timeout(now);
+        }
+        while let Some(Broken { peer, why }) = self.wire.poll_broken() {
+            self.agent.handle_transport_error(now, peer, &why);
+            self.carry_out();
+            self.broken_wire.get_or_insert(why);
+        }
     }
 
     fn handle(&mut self, input: Input) {
@@ -265,7 +285,7 @@ impl LoadIo<'_> {
                 continue;
             }
             match self.agent.poll() {
-                Some(AgentOutput::Send(datagram)) => self.socket.send(&datagram),
+                Some(AgentOutput::Send(datagram)) => self.wire.send(self.timeline.now(), &datagram),
                 Some(AgentOutput::Signal(signal)) => self.handle(Input::Signal(signal)),
                 None => return,
             }
@@ -319,17 +339,18 @@ impl LoadIo<'_> {
     }
 
     fn call_id(&self, call: u32) -> String {
-        call_id(self.config.run_id, call, &self.socket)
+        call_id(self.config.run_id, call, &self.wire)
     }
 
     fn call_config(&self, call: u32, port: u16) -> CallConfig {
-        let (scenario, target, local) = (self.config.scenario, self.config.target, self.socket.local());
+        let (scenario, target, local) = (self.config.scenario, self.config.target, self.wire.local());
         let account = self.config.credentials.as_ref().map(|credentials| credentials.username.as_str());
         let seed = seed(self.config.run_id, call);
         CallConfig {
             target: format!("sip:{}@{target}", scenario.sip.to),
             remote: target,
             local,
+            transport: self.config.wire.transport,
             caller: user_part(scenario.sip.caller(account)),
             call_id: self.call_id(call),
             from_tag: format!("{seed:016x}"),
@@ -429,16 +450,19 @@ impl LoadIo<'_> {
         let heard_from = std::mem::take(&mut environment.observed.first_call.heard_from);
         environment.observed.first_call = FirstCall { heard_from, ..self.trace.first_call };
         environment.observed.unreadable = self.trace.unreadable;
-        environment.sip_drops = self.socket.drops;
-        environment.sip_garbage = self.socket.garbage;
+        let counts = self.wire.counts;
+        environment.sip_drops = counts.drops;
+        environment.sip_garbage = counts.garbage;
         environment.sip_strays = self.agent.strays();
         Recorded {
             epoch: self.epoch,
             suppressed_because: self.suppressed_because,
             impaired: book.impaired,
             heard: self.agent.has_heard() || !environment.observed.unreadable.is_empty(),
-            sip_passed_over: self.socket.passed_over,
-            sip_unsent: self.socket.unsent,
+            sip_passed_over: counts.passed_over,
+            sip_unsent: counts.unsent,
+            sip_reopened: counts.reopened,
+            sip_broken: self.broken_wire,
             run: book.finish(ended_at, window.bounds()),
         }
     }

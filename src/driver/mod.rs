@@ -11,8 +11,8 @@ mod pacer;
 mod ping;
 mod reach;
 mod receiver;
-mod sip_socket;
 mod trace;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +23,8 @@ use tokio::sync::watch;
 pub use control::{owns_call_id, run};
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
+pub use wire::WireConfig;
+pub(crate) use wire::Wire;
 
 pub use crate::load::Stop;
 
@@ -41,6 +43,8 @@ pub struct DriverConfig<'a> {
     pub scenario: &'a Scenario,
     /// Target of the SIP messages.
     pub target: SocketAddr,
+    /// Their transport.
+    pub wire: WireConfig,
     /// Answers to a target's challenges.
     pub credentials: Option<Credentials>,
     /// Random: names the run inside every probe, and seeds tags, branches and SSRCs.
@@ -113,14 +117,18 @@ pub struct Recorded {
     pub heard: bool,
     /// Header lines of SIP messages that were passed over.
     pub sip_passed_over: u64,
-    /// SIP messages that the kernel refused to send.
+    /// SIP messages that the kernel refused to send, or that found no connection.
     pub sip_unsent: u64,
+    /// Connections for SIP that were opened in the place of one that had ended.
+    pub sip_reopened: u64,
+    /// The first connection for SIP that could not be opened or has ended, and why.
+    pub sip_broken: Option<String>,
 }
 
 /// Reasons for which the driver cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
-    /// The SIP socket, the media threads or a stream.
+    /// SIP's wire, the media threads or a stream.
     #[error("cannot {0}")]
     Start(String, #[source] io::Error),
     /// A media thread has ended in mid-run: a fault of this program.

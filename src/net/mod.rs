@@ -7,4 +7,6 @@ pub mod poller;
 pub mod ports;
 pub mod resolve;
 pub mod signals;
+pub mod stream;
+pub mod tls;
 pub mod udp;

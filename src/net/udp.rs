@@ -119,11 +119,11 @@ pub struct Datagram<'a> {
 }
 
 /// Room for two control messages: a timespec and a 32-bit count.
-const CONTROL_LEN: usize = 64;
+pub(super) const CONTROL_LEN: usize = 64;
 
 #[derive(Clone)]
 #[repr(align(8))]
-struct Control([u8; CONTROL_LEN]);
+pub(super) struct Control(pub(super) [u8; CONTROL_LEN]);
 
 /// Buffers for receiving many datagrams with one recvmmsg(2), reused for ever.
 ///
@@ -218,7 +218,7 @@ fn peer(name: &libc::sockaddr_storage, len: libc::socklen_t) -> SocketAddr {
 }
 
 /// The receive stamp and the drop count among a message's control data.
-fn read_control(header: &libc::msghdr) -> (Option<Stamp>, Option<u32>) {
+pub(super) fn read_control(header: &libc::msghdr) -> (Option<Stamp>, Option<u32>) {
     let (mut stamp, mut drops) = (None, None);
     // SAFETY: the kernel filled `msg_control` and set `msg_controllen` to what it wrote; the CMSG
     // macros stay within that, and the data is read unaligned with its own size.

@@ -103,6 +103,7 @@ impl Trial<'_> {
             scenario: plan.scenario(),
             environment: Environment { command: plan.command.clone(), ..beforehand(&plan.resolved) },
             target: testbed.target(),
+            wire: testbed.wire().clone(),
             credentials: testbed.credentials(plan),
             run_id: *run_id,
             watched: watching,

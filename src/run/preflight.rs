@@ -150,7 +150,7 @@ fn listeners(s: &Scenario, obstacles: &mut Vec<String>) {
         listens("service.http", s.service.http, "127.0.0.1:0");
     }
     if let (AsteriskMode::Managed, Some(port)) = (s.asterisk.mode, s.asterisk.ari_port) {
-        listens("asterisk.ari_port", SocketAddr::from(([127, 0, 0, 1], port)), "8089");
+        listens("asterisk.ari_port", SocketAddr::new(s.sip.loopback(), port), "8089");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::wire::unchecked;
 use crate::driver::Recorded;
 use crate::record::{Breakage, CallRecord, Ending, Suppression};
 use crate::scenario::Scenario;
@@ -49,6 +50,14 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
         let count = unreadable.iter().map(|line| line.count).sum();
         let messages = counted(count, "SIP message");
         remarks.push(format!("{messages} of the far end could not be read, first `{}`", first.text));
+    }
+    remarks.extend(unchecked(scenario));
+    if let Some(why) = &recorded.sip_broken {
+        let reopened = match recorded.sip_reopened {
+            0 => String::new(),
+            n => format!("; connections opened again: {n}"),
+        };
+        remarks.push(format!("{why}{reopened}"));
     }
     let on_sip = [
         (recorded.sip_passed_over, "header lines of SIP messages have no name, and were passed over"),

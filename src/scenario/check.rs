@@ -8,7 +8,7 @@ use super::ranges::{
     LONGEST, LONGEST_BURST, LONGEST_DELAY, LONGEST_DELAY_PER_CALL, MOST_CALLS, SOONEST_DEAD,
 };
 use super::{
-    Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges, search, stage,
+    Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges, search, stage, tls,
 };
 use crate::impair::Impairment;
 use crate::values::{HostPort, Ramp, Span};
@@ -38,6 +38,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     impairments(scenario, &mut found);
     overlaps(scenario, &mut found);
     target(scenario, &mut found);
+    tls::problems(scenario, &mut found);
     application(scenario, &mut found);
     names(scenario, &mut found);
     stage::problems(scenario, &mut found);
@@ -213,10 +214,10 @@ fn target(s: &Scenario, found: &mut Problems) {
     );
     let local = s.sip.local;
     found.refuse_if(
-        local.is_unspecified() || local.is_multicast() || local.is_ipv6(),
+        local.is_unspecified() || local.is_multicast(),
         "sip.local",
         format!("calls cannot be placed from {local}"),
-        "use an IPv4 address of this host, for Asterisk's strictrtp an exact one; IPv6 is not supported",
+        "use an address of this host, for Asterisk's strictrtp an exact one",
     );
     // A name may mean anything; it is not looked up here.
     if let Some(sip) = sip.as_ref().and_then(|sip| sip.to_string().parse::<SocketAddr>().ok()) {
@@ -225,7 +226,7 @@ fn target(s: &Scenario, found: &mut Problems) {
             is_other_family,
             "asterisk.sip",
             format!("{sip} cannot be reached from {local}: one is IPv4, the other IPv6"),
-            "give an IPv4 address; IPv6 is not supported (README.md, Limitations)",
+            "give both of one kind: set sip.local to this host's address of that kind, as in sip.local = \"::1\"",
         );
         found.refuse_if(
             !is_other_family && local.is_loopback() && !sip.ip().is_loopback(),
@@ -503,7 +504,14 @@ mod tests {
         refused(&["asterisk.mode=external"], &["SIP port", "ARI"]);
         refused(&["asterisk.sip=127.0.0.1:5060"], &["external"]);
         let six = ["asterisk.mode=external", "asterisk.sip=[::1]:5060", "service.mode=none"];
-        refused(&six, &["asterisk.sip: [::1]:5060 cannot be reached from 127.0.0.1", "IPv6"]);
+        refused(&six, &["asterisk.sip: [::1]:5060 cannot be reached from 127.0.0.1", "sip.local = \"::1\""]);
+        assert_eq!(check(&[&six[..], &["sip.local=::1"]].concat()), Ok(()));
+        assert_eq!(check(&["sip.local=::1"]), Ok(()));
+        refused(&["sip.local=::"], &["sip.local", "an address of this host"]);
+        refused(&["sip.local=2001:db8::1"], &["sip.local", "loopback only"]);
+        refused(&[&six[..1], &["asterisk.sip=127.0.0.1:5060", "service.mode=none", "sip.local=::1"]].concat(), &[
+            "asterisk.sip: 127.0.0.1:5060 cannot be reached from ::1",
+        ]);
         let ari = ["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "asterisk.ari=http://[::1]:8088"];
         assert_eq!(check(&ari), Ok(()));
         refused(&["sip.local=0.0.0.0"], &["0.0.0.0"]);
@@ -516,5 +524,23 @@ mod tests {
             check(&["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "service.mode=none"]),
             Ok(())
         );
+    }
+
+    #[test]
+    fn tls_has_its_table_where_it_is_spoken() {
+        let external = ["asterisk.mode=external", "asterisk.sip=pbx.example:5061", "service.mode=none"];
+        let tls = [&external[..], &["asterisk.transport=tls"]].concat();
+        assert_eq!(check(&tls), Ok(()));
+        assert_eq!(check(&["asterisk.transport=tls"]), Ok(()));
+        assert_eq!(check(&[&tls[..], &["sip.tls.ca=ca.pem", "sip.tls.server_name=pbx"]].concat()), Ok(()));
+        let pair = ["sip.tls.certificate=c.pem", "sip.tls.key=k.pem"];
+        assert_eq!(check(&[&tls[..], &pair].concat()), Ok(()));
+        refused(&[&tls[..], &pair[..1]].concat(), &["sip.tls.certificate", "go together"]);
+        refused(&[&tls[..], &pair[1..]].concat(), &["sip.tls.key", "go together"]);
+        refused(&[&tls[..], &["sip.tls.ca=ca.pem", "sip.tls.insecure=true"]].concat(), &["sip.tls.insecure"]);
+        refused(&[&tls[..], &["sip.tls.ca="]].concat(), &["sip.tls.ca"]);
+        refused(&[&external[..], &["sip.tls.insecure=true"]].concat(), &["sip.tls", "over UDP", "\"tls\""]);
+        refused(&["asterisk.transport=tls", "sip.tls.insecure=true"], &["made for the run"]);
+        refused(&["asterisk.transport=wss"], &["not supported"]);
     }
 }
