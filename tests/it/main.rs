@@ -35,5 +35,6 @@ mod setup;
 mod terminal;
 mod testbed;
 mod tidy;
+mod transports;
 mod truth;
 mod version_0_1_0;
