@@ -189,10 +189,10 @@ impl LoadIo<'_> {
         loop {
             let now = self.now();
             let read_until = self.read_sip(now);
-            self.mend_wire(now);
             self.control.handle_timeout(read_until);
             self.agent.handle_timeout(read_until);
             self.carry_out();
+            self.mend_wire(now);
             if next_second <= now {
                 self.step_ns = self.timeline.step_ns();
                 self.clock_step_ns = largest(self.clock_step_ns, self.step_ns);

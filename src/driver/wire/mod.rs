@@ -153,7 +153,7 @@ impl Wire {
     /// Gives up connections that do not come about, keeps idle ones alive, opens the one to the target again.
     pub fn handle_timeout(&mut self, now: Stamp) {
         if let Carrier::Streams(streams) = &mut self.carrier {
-            streams.handle_timeout(now, &mut self.counts);
+            streams.handle_timeout(now);
         }
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Streams {
     reopen_at: Option<Stamp>,
     /// The one to the target has been open.
     was_open: bool,
+    /// It has ended since, and no other is open.
+    is_lost: bool,
     buffer: Vec<u8>,
 }
 
@@ -51,6 +53,7 @@ impl Streams {
             broken: VecDeque::new(),
             reopen_at: None,
             was_open: false,
+            is_lost: false,
             buffer: vec![0; BUFFER],
         };
         streams.begin(clock::now(), target);
@@ -68,7 +71,7 @@ impl Streams {
             tokio::select! {
                 () = streams.ready() => {}
                 () = tokio::time::sleep_until(clock::tokio_deadline(wake)) => {
-                    streams.handle_timeout(clock::now(), &mut unused);
+                    streams.handle_timeout(clock::now());
                 }
             }
         }
@@ -106,7 +109,10 @@ impl Streams {
                 Ok(false) => read_until = read_until.min(last),
                 Err(why) => ended.push((peer, why)),
             }
-            self.was_open |= peer == self.target && connection.is_open();
+            if peer == self.target && connection.is_open() {
+                self.was_open = true;
+                counts.reopened += u64::from(std::mem::take(&mut self.is_lost));
+            }
         }
         ended.into_iter().for_each(|(peer, why)| self.end(now, peer, &why));
         // Calls hear what came over each connection in the order of its receipt.
@@ -121,7 +127,7 @@ impl Streams {
         let at = match find(self) {
             Some(at) => at,
             None => {
-                self.open_again(now, *destination, counts);
+                self.begin(now, *destination);
                 // It may have been refused at once.
                 let Some(at) = find(self) else {
                     counts.unsent += 1;
@@ -137,16 +143,11 @@ impl Streams {
         }
     }
 
-    fn open_again(&mut self, now: Stamp, peer: SocketAddr, counts: &mut WireCounts) {
-        if peer == self.target {
-            self.reopen_at = None;
-            counts.reopened += u64::from(self.was_open);
-        }
-        self.begin(now, peer);
-    }
-
     fn begin(&mut self, now: Stamp, peer: SocketAddr) {
         let is_target = peer == self.target;
+        if is_target {
+            self.reopen_at = None;
+        }
         if self.connections.len() >= MOST_CONNECTIONS && !is_target {
             let why = format!("{MOST_CONNECTIONS} connections are open, and no more are opened");
             return self.broken.push_back(self.told(peer, &why));
@@ -170,12 +171,15 @@ impl Streams {
     /// Ends a connection, if there is one, and tells why.
     fn end(&mut self, now: Stamp, peer: SocketAddr, why: &str) {
         let at = self.connections.iter().position(|connection| connection.peer == peer);
-        let was_open = at.map(|at| self.connections.swap_remove(at)).is_some_and(|mut connection| {
+        let ended = at.map(|at| self.connections.swap_remove(at));
+        let was_open = ended.is_some_and(|mut connection| {
+            let was_open = connection.is_open();
             connection.close();
-            connection.is_open()
+            was_open
         });
         if peer == self.target {
             self.reopen_at = Some(now + REOPEN_AFTER);
+            self.is_lost |= was_open;
         }
         let transport = self.transport;
         let how = if was_open { "has ended" } else { "could not be opened" };
@@ -195,13 +199,13 @@ impl Streams {
         self.connections.iter().map(Connection::poll_timeout).chain(self.reopen_at).min()
     }
 
-    pub fn handle_timeout(&mut self, now: Stamp, counts: &mut WireCounts) {
+    pub fn handle_timeout(&mut self, now: Stamp) {
         let late = self.connections.iter_mut().filter(|connection| connection.poll_timeout() <= now);
         let ended = late.filter_map(|c| c.handle_timeout(now).err().map(|why| (c.peer, why)));
         let ended: Vec<_> = ended.collect();
         ended.into_iter().for_each(|(peer, why)| self.end(now, peer, &why));
         if self.reopen_at.is_some_and(|at| at <= now) {
-            self.open_again(now, self.target, counts);
+            self.begin(now, self.target);
         }
     }
 }
@@ -292,7 +296,7 @@ mod tests {
         lab.expect("\r\n").await;
         // Nothing was sent for a while.
         let later = lab.streams.poll_timeout().expect("a ping");
-        lab.streams.handle_timeout(later, &mut lab.counts);
+        lab.streams.handle_timeout(later);
         lab.expect("\r\n\r\n").await;
         assert_eq!(lab.counts, WireCounts::default());
     }
@@ -309,9 +313,8 @@ mod tests {
         assert!(why.contains("has ended: the far end closed it"), "{why}");
         // Nobody sends anything: it is opened again all the same.
         let at = lab.streams.poll_timeout().expect("another try");
-        lab.streams.handle_timeout(at, &mut lab.counts);
+        lab.streams.handle_timeout(at);
         lab.peer = lab.listener.accept().await.unwrap().0;
-        assert_eq!((lab.counts.reopened, lab.streams.local()), (1, local));
         lab.send(2);
         // The kernel may not have opened it yet.
         let sent = options(2);
@@ -321,6 +324,7 @@ mod tests {
         }
         lab.streams.receive(clock::now(), 0, &mut lab.counts);
         lab.expect(&sent).await;
+        assert_eq!((lab.counts.reopened, lab.streams.local()), (1, local));
     }
 
     #[tokio::test]
