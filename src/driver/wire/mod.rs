@@ -3,6 +3,8 @@
 mod connection;
 mod datagram;
 mod streams;
+#[cfg(test)]
+mod tls_tests;
 
 use std::io;
 use std::net::SocketAddr;
