@@ -131,7 +131,7 @@ pub async fn run(
     let scenario = config.scenario;
     let first_call = call_id(config.run_id, 0, &wire);
     let mut load_io = LoadIo {
-        trace: Trace::new(first_call, epoch),
+        trace: Trace::new(first_call, epoch, transport),
         control: load::Control::new(scenario.clone(), epoch),
         agent: Agent::new(format!("{:08x}", config.run_id)),
         wire,
@@ -463,6 +463,7 @@ impl LoadIo<'_> {
             sip_unsent: counts.unsent,
             sip_reopened: counts.reopened,
             sip_broken: self.broken_wire,
+            sip_other_transport: self.trace.other_transport,
             run: book.finish(ended_at, window.bounds()),
         }
     }

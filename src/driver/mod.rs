@@ -123,6 +123,8 @@ pub struct Recorded {
     pub sip_reopened: u64,
     /// The first connection for SIP that could not be opened or has ended, and why.
     pub sip_broken: Option<String>,
+    /// The first Contact of a far end's that names another transport than the run's.
+    pub sip_other_transport: Option<String>,
 }
 
 /// Reasons for which the driver cannot start or go on.

@@ -59,6 +59,13 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
         };
         remarks.push(format!("{why}{reopened}"));
     }
+    if let Some(contact) = &recorded.sip_other_transport {
+        let transport = scenario.asterisk.transport;
+        remarks.push(format!(
+            "the far end's Contact `{contact}` names another transport than asterisk.transport ({transport}): it is not \
+             followed, and what goes to it goes the way of the INVITE"
+        ));
+    }
     let on_sip = [
         (recorded.sip_passed_over, "header lines of SIP messages have no name, and were passed over"),
         (environment.sip_garbage, "datagrams on the SIP port were not SIP"),

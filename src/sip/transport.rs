@@ -46,13 +46,19 @@ impl Transport {
 
     /// True if a URI leads here: it names this transport, or over UDP none.
     pub(super) fn is_named_by(self, uri: &str) -> bool {
-        let params = uri.find(';').map_or("", |at| &uri[at..]);
-        let params = params.split('?').next().unwrap_or_default();
-        match param(params, "transport") {
-            Some(named) => named.eq_ignore_ascii_case(self.name()),
-            None => self == Transport::Udp,
-        }
+        named(uri).map_or(self == Transport::Udp, |named| named.eq_ignore_ascii_case(self.name()))
     }
+
+    /// True if a URI names another transport.
+    pub fn is_contradicted_by(self, uri: &str) -> bool {
+        named(uri).is_some_and(|named| !named.eq_ignore_ascii_case(self.name()))
+    }
+}
+
+/// The transport that a URI names.
+fn named(uri: &str) -> Option<&str> {
+    let params = uri.find(';').map_or("", |at| &uri[at..]);
+    param(params.split('?').next().unwrap_or_default(), "transport")
 }
 
 impl fmt::Display for Transport {
@@ -77,6 +83,8 @@ mod tests {
         ] {
             for transport in [Udp, Tcp, Tls] {
                 assert_eq!(transport.is_named_by(uri), leads_to == Some(transport), "{uri} {transport}");
+                let contradicts = uri.contains("transport=") && leads_to != Some(transport);
+                assert_eq!(transport.is_contradicted_by(uri), contradicts, "{uri} {transport}");
             }
             let ours = format!("sip:a@h{}", Tls.uri_param());
             assert!(Tls.is_named_by(&ours) && !Tcp.is_named_by(&ours));
