@@ -10,10 +10,10 @@ use divan::counter::ItemsCount;
 use loadtest::load::{Agent, AgentOutput, Control, Input, Output};
 use loadtest::measure::{Class, ReceiveTally, Rules, StreamReceiver, Window};
 use loadtest::record::Latencies;
-use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender, read};
 use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::rtp::reflector::StreamReflector;
+use loadtest::rtp::{Codec, Format};
 use loadtest::scenario::{self, CallDuration, Scenario};
 use loadtest::search::{
     Conditions, Costs, Ended, FORMAT, Figures, Goal, Length, Load, Outcome, Search, Settings, Step, Traffic,

@@ -4,9 +4,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use loadtest::clock::Timeline;
-use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::StreamSender;
 use loadtest::rtp::probe::RunKey;
+use loadtest::rtp::{Codec, Format};
 
 use crate::Outcome;
 
@@ -22,7 +22,8 @@ pub fn send(to: SocketAddr, streams: usize, seconds: u64) -> Outcome<()> {
         let socket = UdpSocket::bind(SocketAddr::new(to.ip(), 0))?;
         socket.connect(to)?;
         let timeline = Timeline::start();
-        let mut sender = StreamSender::new(RunKey::new(0, [0; 16]), ssrc, ssrc, Format::of(Codec::Pcmu, INTERVAL));
+        let mut sender =
+            StreamSender::new(RunKey::new(0, [0; 16]), ssrc, ssrc, Format::of(Codec::Pcmu, INTERVAL));
         all.push((socket, sender.packet(timeline.now(), timeline.now()).to_vec()));
     }
     let _ = nix::sys::prctl::set_timerslack(1);

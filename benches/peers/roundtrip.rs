@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use loadtest::clock::{self, Timeline};
 use loadtest::net::udp::{self, Batch};
-use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender};
 use loadtest::rtp::probe::{Probe, RunKey};
+use loadtest::rtp::{Codec, Format};
 use loadtest::stamp::Stamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};

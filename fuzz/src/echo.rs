@@ -6,9 +6,9 @@ use std::time::Duration;
 use arbitrary::{Result, Unstructured};
 use loadtest::measure::{Class, MediaSecond, ReceiveTally, Rules, StreamReceiver, StreamReport, Window};
 use loadtest::record::{Intervals, Series};
-use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{HEADER_LEN, StreamSender};
 use loadtest::rtp::probe::{Reflection, RunKey};
+use loadtest::rtp::{Codec, Format};
 use loadtest::stamp::Stamp;
 
 use super::far::steps;

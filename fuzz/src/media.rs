@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use loadtest::measure::{Class, MediaSecond, ReceiveTally, Rules, StreamReceiver, Window};
 use loadtest::record::{Intervals, Series};
-use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{HEADER_LEN, Incoming, read};
 use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection, RunKey};
 use loadtest::rtp::reflector::{Reflected, StreamReflector};
+use loadtest::rtp::{Codec, Format};
 use loadtest::stamp::Stamp;
 
 const KEY: RunKey = RunKey::new(1, [1; 16]);

@@ -112,7 +112,10 @@ pub fn description(input: &[u8]) {
     let Ok(read) = sdp::parse(input) else { return assert!(input.is_empty(), "{input:?}") };
     assert!(read.streams.len() <= MOST_STREAMS);
     for stream in &read.streams {
-        assert!(stream.fault.as_ref().is_none_or(|fault| fault.len() <= ERROR) && stream.crypto.len() <= MOST_STREAMS);
+        assert!(
+            stream.fault.as_ref().is_none_or(|fault| fault.len() <= ERROR)
+                && stream.crypto.len() <= MOST_STREAMS
+        );
     }
     let answer = match answer_to_ours(&read, &ours) {
         Ok(answer) => answer,

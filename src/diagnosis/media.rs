@@ -58,7 +58,9 @@ fn other_codec(seen: &Seen<'_>, finding: Finding) -> Finding {
         name: "other_codec",
         seen: seen.shown("columns other_payload and other_payload_type", "echo"),
         cause: format!("the far end agrees to {codec}, and sends another codec"),
-        cure: format!("leave {codec} as the only codec that it allows, or set media.codec to the one that it sends"),
+        cure: format!(
+            "leave {codec} as the only codec that it allows, or set media.codec to the one that it sends"
+        ),
         ..finding
     }
 }
@@ -75,19 +77,27 @@ pub(super) fn elsewhere(seen: &Seen<'_>) -> Vec<Finding> {
         let (calls, column) = (calls.len(), format!("columns heard_from, media_address and {column}"));
         Some(Finding {
             seen: seen.shown(&column, "echo"),
-            cause: "NAT or a proxy in between, or a far end that sends from another socket than it listens on".into(),
-            ..seen.over("media_elsewhere", calls, &format!("{what}: RTP comes from {from}, the SDP says {named}"))
+            cause:
+                "NAT or a proxy in between, or a far end that sends from another socket than it listens on"
+                    .into(),
+            ..seen.over(
+                "media_elsewhere",
+                calls,
+                &format!("{what}: RTP comes from {from}, the SDP says {named}"),
+            )
         })
     };
-    let refused = told(&refused, "refused", "were heard from elsewhere, and refused").map(|finding| Finding {
-        cure: "media.source = \"any\" measures it; or have the far end send from the address in its SDP \
+    let refused =
+        told(&refused, "refused", "were heard from elsewhere, and refused").map(|finding| Finding {
+            cure: "media.source = \"any\" measures it; or have the far end send from the address in its SDP \
                (symmetric RTP, external_media_address)"
-            .into(),
-        ..finding
-    });
+                .into(),
+            ..finding
+        });
     // It costs nothing: what has cost something goes first.
     let taken = told(&taken, "elsewhere", "were heard from elsewhere, and measured").map(|finding| Finding {
-        cure: "none is needed to measure it; media.source = \"sdp\" refuses it, as a strict phone would".into(),
+        cure: "none is needed to measure it; media.source = \"sdp\" refuses it, as a strict phone would"
+            .into(),
         weight: 0.0,
         ..finding
     });

@@ -24,7 +24,9 @@ fn is_mute(seen: &Seen<'_>, call: &CallRecord) -> bool {
 pub(super) fn unreadable(seen: &Seen<'_>) -> Vec<Finding> {
     let of_calls = seen.ended(Ending::Unreadable).len();
     let of_none = if of_calls == 0 { mute(seen) } else { 0 };
-    let Some(line) = seen.observed.unreadable.first().filter(|_| of_calls + of_none > 0) else { return Vec::new() };
+    let Some(line) = seen.observed.unreadable.first().filter(|_| of_calls + of_none > 0) else {
+        return Vec::new();
+    };
     let what = format!("were answered by {} with SIP that cannot be read", seen.target());
     vec![Finding {
         seen: format!("{}{}", seen.shown("ending unreadable", "answer"), quoted("SIP's answers", Some(line))),

@@ -72,7 +72,9 @@ impl OneCall<'_> {
                 step("SIP", true, format!("{target} answers the INVITE with {status} {reason}"))
             }
             None => match self.observed.unreadable.first() {
-                Some(line) => step("SIP", false, format!("{target} answers, but cannot be read: {}", line.text)),
+                Some(line) => {
+                    step("SIP", false, format!("{target} answers, but cannot be read: {}", line.text))
+                }
                 None => step("SIP", false, format!("{target} does not answer the INVITE")),
             },
         }

@@ -263,7 +263,9 @@ const CASES: &[Case] = &[
     (
         |r| {
             silence(r, 10);
-            r.calls.iter_mut().for_each(|call| (call.other_payload, call.other_payload_type) = (500, Some(8)));
+            r.calls
+                .iter_mut()
+                .for_each(|call| (call.other_payload, call.other_payload_type) = (500, Some(8)));
         },
         "other_codec",
         "the 5000 packets that came back have payload type 8",

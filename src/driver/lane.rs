@@ -14,7 +14,7 @@ use super::receiver::{ReceiverCommand, Receiving, STALL};
 use crate::clock::Timeline;
 use crate::impair::{DelayLine, Direction, ImpairCounts, Impairer, stream_seed};
 use crate::measure::{
-    Class, Sources, Heartbeat, MediaSecond, ReceivedEcho, Rules, SourceLatch, StreamReceiver, StreamReport,
+    Class, Heartbeat, MediaSecond, ReceivedEcho, Rules, SourceLatch, Sources, StreamReceiver, StreamReport,
     StreamSent, Window,
 };
 use crate::net::poller::{Poller, Waker};

@@ -13,7 +13,7 @@ use super::book::Book;
 use super::lane::{Lane, LaneConfig, LaneEvent, MediaPath};
 use super::monitor::{Monitor, Watched};
 use crate::load::Input;
-use crate::measure::{Class, Sources, ReceivedEcho, SourceLatch, StreamReport, StreamSent, Window};
+use crate::measure::{Class, ReceivedEcho, SourceLatch, Sources, StreamReport, StreamSent, Window};
 use crate::net::udp::{self, buffer_for};
 use crate::record::{CallRecord, Environment};
 use crate::rtp::{Format, MediaSource};

@@ -277,8 +277,8 @@ mod tests {
     use super::*;
     use crate::impair::Impairment;
     use crate::record::{OpenIntervals, Scope, Series};
-    use crate::rtp::{Codec, Format};
     use crate::rtp::probe::RunKey;
+    use crate::rtp::{Codec, Format};
     use crate::values::Span;
     use tokio::sync::mpsc::unbounded_channel;
 

@@ -12,8 +12,8 @@ use super::{DriverError, Stop};
 use crate::clock::Timeline;
 use crate::measure::{Class, ReceivedEcho, Rules};
 use crate::record::{CallRecord, Ending, Environment, Phase, Run};
-use crate::rtp::{Codec, Format};
 use crate::rtp::probe::RunKey;
+use crate::rtp::{Codec, Format};
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
 

@@ -229,8 +229,7 @@ impl Receiving {
         }
         match &mut call.impairer {
             None => {
-                let echo =
-                    call.stream.receive(datagram.bytes, at, read_at, &self.window, &mut books.tally);
+                let echo = call.stream.receive(datagram.bytes, at, read_at, &self.window, &mut books.tally);
                 if let Some((echoes, echo)) = self.echoes.as_ref().zip(echo) {
                     let _ = echoes.try_send(echo);
                 }
@@ -357,9 +356,9 @@ impl Receiving {
 mod tests {
     use super::*;
     use crate::measure::Class;
-    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::StreamSender;
     use crate::rtp::probe::RunKey;
+    use crate::rtp::{Codec, Format};
 
     #[test]
     fn echoes_that_came_in_a_stall_are_read_before_their_call_is_closed() {
@@ -388,7 +387,13 @@ mod tests {
         }
         let poller = Poller::new().unwrap();
         poller.add(&*socket, 0).unwrap();
-        let stream = Box::new(StreamReceiver::new(rules, 0, Class::Call, Format::of(Codec::Pcmu, rules.ptime), rules.epoch));
+        let stream = Box::new(StreamReceiver::new(
+            rules,
+            0,
+            Class::Call,
+            Format::of(Codec::Pcmu, rules.ptime),
+            rules.epoch,
+        ));
         let from = socket.local_addr().unwrap();
         let latch = SourceLatch::closed(from, from);
         let call = ReceivedCall { stream, socket, latch, drops: 0, told: false, impairer: None };
@@ -400,9 +405,7 @@ mod tests {
         let (mut batch, mut line) = (Batch::new(BATCH, DATAGRAM), DelayLine::new(0, 0));
         receiving.catch_up(&mut calls, &mut batch, &mut books, &mut line);
         receiving.report_finished(&mut calls, &poller, &mut books, now);
-        let Ok(LaneEvent::Finished { report, heard, .. }) = inbox.try_recv() else {
-            panic!("it is closed")
-        };
+        let Ok(LaneEvent::Finished { report, heard, .. }) = inbox.try_recv() else { panic!("it is closed") };
         assert_eq!((report.total_received, heard.from), (100, Some(from)));
     }
 }

@@ -58,8 +58,8 @@ impl Trace {
     /// Takes a message that cannot be read.
     pub fn read_badly(&mut self, unreadable: &Unreadable) {
         let text: String = unreadable.to_string().chars().take(MOST_LINE_CHARS).collect();
-        match self.unreadable.iter_mut().find(|line| line.text == text) {
-            Some(line) => line.count += 1,
+        match self.unreadable.iter().position(|line| line.text == text) {
+            Some(at) => self.unreadable[at].count += 1,
             None if self.unreadable.len() < MOST_LINES => self.unreadable.push(LogLine { text, count: 1 }),
             None => {}
         }

@@ -219,9 +219,9 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::{Incoming, StreamSender, read};
     use crate::rtp::probe::RunKey;
+    use crate::rtp::{Codec, Format};
     use proptest::prelude::*;
     use rtp_rs::RtpPacketBuilder;
 
@@ -258,7 +258,9 @@ mod tests {
         let mut streams = Streams::new(10);
         for (port, call_id, received) in [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 1, 1)] {
             let answer = ask(&mut streams, &probe(call_id), port, at(0)).unwrap();
-            let Incoming::Probe { probe, .. } = read(&answer, &FORMAT, &KEY, call_id) else { panic!("a probe") };
+            let Incoming::Probe { probe, .. } = read(&answer, &FORMAT, &KEY, call_id) else {
+                panic!("a probe")
+            };
             assert_eq!(probe.reflection.unwrap().received, received);
         }
         assert_eq!(streams.known.len(), 3);

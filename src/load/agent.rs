@@ -105,7 +105,9 @@ impl Agent {
     /// Takes a message that was received at `at` and cannot be read; false if it belongs to no call.
     pub fn handle_unreadable(&mut self, at: Stamp, unreadable: &Unreadable) -> bool {
         let number = unreadable.call_id.as_ref().and_then(|id| self.by_call_id.get(id)).copied();
-        let Some((number, call)) = number.and_then(|n| Some((n, self.calls.get_mut(n)?))) else { return false };
+        let Some((number, call)) = number.and_then(|n| Some((n, self.calls.get_mut(n)?))) else {
+            return false;
+        };
         self.has_heard = true;
         call.handle_unreadable(at, unreadable);
         self.drain(number);

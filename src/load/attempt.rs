@@ -187,14 +187,17 @@ mod tests {
             assert_eq!(hung_up.record.reason, format!("BYE was never answered{told}"));
             let mut early = attempt(unreadable);
             early.failed(&FailReason::HungUpEarly, Stamp::ZERO);
-            assert_eq!((early.record.ending, early.record.reason), (
-                Ending::HungUpEarly,
-                format!("hung up before it was answered{told}"),
-            ));
+            assert_eq!(
+                (early.record.ending, early.record.reason),
+                (Ending::HungUpEarly, format!("hung up before it was answered{told}"),)
+            );
         }
         let mut never = attempt(Some("x"));
         never.failed(&FailReason::Unreadable("SIP/2.0 200 OK: no Via header".into()), Stamp::ZERO);
         assert_eq!(never.record.ending, Ending::Unreadable);
-        assert_eq!(never.record.reason, "the far end answers, but cannot be read: SIP/2.0 200 OK: no Via header");
+        assert_eq!(
+            never.record.reason,
+            "the far end answers, but cannot be read: SIP/2.0 200 OK: no Via header"
+        );
     }
 }

@@ -7,10 +7,10 @@ use super::{
     Class, ReceiveTally, Rules, SourceLatch, StreamReceiver, StreamReport, StreamSent, Verdict, Window,
 };
 use crate::record::CallRecord;
-use crate::rtp::{Codec, Format, MediaSource};
 use crate::rtp::packet::{HEADER_LEN, StreamSender};
 use crate::rtp::probe::{Probe, Reflection, RunKey};
 use crate::rtp::reflector::StreamReflector;
+use crate::rtp::{Codec, Format, MediaSource};
 use crate::stamp::Stamp;
 
 const MS: Duration = Duration::from_millis(1);
@@ -223,7 +223,8 @@ fn another_source_has_a_jitter_of_its_own() {
 
 #[test]
 fn what_is_no_audio_is_counted_by_kind_and_measured_nowhere() {
-    let rtp = |kind: u8, payload: &[u8]| [&[0x80, kind, 0, 1, 0, 0, 0, 160, 0, 0, 0, 9][..], payload].concat();
+    let rtp =
+        |kind: u8, payload: &[u8]| [&[0x80, kind, 0, 1, 0, 0, 0, 160, 0, 0, 0, 9][..], payload].concat();
     let extra = |n: u32| match n % 8 {
         0 => vec![0x80, 201, 0, 1, 0, 0, 0, 9],
         1 => rtp(13, &[0x40]),
@@ -249,7 +250,8 @@ fn only_a_signed_packet_of_the_call_opens_the_way_for_its_source() {
     let rules = rules();
     let stream = StreamReceiver::new(rules, 0, Class::Call, FORMAT, rules.epoch);
     let at = |port: u16| ([192, 0, 2, 7], port).into();
-    let packet = |key, call| StreamSender::new(key, call, 9, FORMAT).packet(rules.epoch, rules.epoch).to_vec();
+    let packet =
+        |key, call| StreamSender::new(key, call, 9, FORMAT).packet(rules.epoch, rules.epoch).to_vec();
     let own = packet(KEY, 0);
     let mut damaged = own.clone();
     damaged[HEADER_LEN + 100] ^= 1;

@@ -423,8 +423,10 @@ mod tests {
         let packets: Vec<_> = (0..sent)
             .map(|n| sender.packet(rules.epoch + PTIME * n, rules.epoch + PTIME * n).to_vec())
             .collect();
-        let (mut stream, mut tally) =
-            (StreamReceiver::new(rules, 0, Class::Call, Format::of(Codec::Pcmu, PTIME), rules.epoch), ReceiveTally::new(rules));
+        let (mut stream, mut tally) = (
+            StreamReceiver::new(rules, 0, Class::Call, Format::of(Codec::Pcmu, PTIME), rules.epoch),
+            ReceiveTally::new(rules),
+        );
         let now = rules.epoch + PTIME * sent;
         for n in arrivals {
             stream.receive(&packets[*n], now, now, &Window::default(), &mut tally);

@@ -35,10 +35,22 @@ struct Row {
     silence: u8,
 }
 
-const PCMU: Row =
-    Row { name: "PCMU", asterisk_name: "ulaw", payload_type: 0, clock_hz: 8000, bytes_per_ms: 8, silence: 0xFF };
-const PCMA: Row =
-    Row { name: "PCMA", asterisk_name: "alaw", payload_type: 8, clock_hz: 8000, bytes_per_ms: 8, silence: 0xD5 };
+const PCMU: Row = Row {
+    name: "PCMU",
+    asterisk_name: "ulaw",
+    payload_type: 0,
+    clock_hz: 8000,
+    bytes_per_ms: 8,
+    silence: 0xFF,
+};
+const PCMA: Row = Row {
+    name: "PCMA",
+    asterisk_name: "alaw",
+    payload_type: 8,
+    clock_hz: 8000,
+    bytes_per_ms: 8,
+    silence: 0xD5,
+};
 
 impl Row {
     /// Ticks of the RTP clock in `time`.

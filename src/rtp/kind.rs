@@ -179,8 +179,19 @@ mod tests {
         cut.pop();
         let noise_of_17 = [&[0xFF; 2][..], &[0; 15]].concat();
         let sip = b"OPTIONS sip:a@b SIP/2.0\r\n\r\n".to_vec();
-        let others =
-            [vec![], vec![0x80], vec![0x80; 11], vec![0; 20], vec![0; 172], zrtp, dtls, relayed, cut, noise_of_17, sip];
+        let others = [
+            vec![],
+            vec![0x80],
+            vec![0x80; 11],
+            vec![0; 20],
+            vec![0; 172],
+            zrtp,
+            dtls,
+            relayed,
+            cut,
+            noise_of_17,
+            sip,
+        ];
         for datagram in others {
             assert_eq!(Kind::of(&datagram, &FORMAT), Kind::Other, "{datagram:?}");
         }

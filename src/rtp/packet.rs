@@ -120,7 +120,8 @@ mod tests {
         assert_eq!((rtp.payload_type(), rtp.payload().len(), rtp.mark()), (8, 160, false));
         assert_eq!((u16::from(rtp.sequence_number()), rtp.timestamp(), rtp.ssrc()), (1, 160, 0xABCD));
         assert!(rtp.payload()[PROBE_LEN..].iter().all(|b| *b == 0xD5));
-        let Incoming::Probe { probe, rtp_timestamp: 160, ssrc: 0xABCD } = read(&bytes, &FORMAT, &KEY, 3) else {
+        let Incoming::Probe { probe, rtp_timestamp: 160, ssrc: 0xABCD } = read(&bytes, &FORMAT, &KEY, 3)
+        else {
             panic!("a probe")
         };
         assert_eq!((probe.seq, probe.intended_at.as_ns(), probe.sent_at.as_ns()), (1, 20, 21));

@@ -123,9 +123,9 @@ fn question(datagram: &[u8]) -> Option<(RtpReader<'_>, Option<Probe>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Codec, Format};
     use super::super::packet::{Incoming, StreamSender, read};
     use super::super::probe::RunKey;
+    use super::super::{Codec, Format};
     use super::*;
 
     const KEY: RunKey = RunKey::new(1, [1; 16]);

@@ -401,9 +401,9 @@ fn send_answer(next: Next, stream: &mut Stream, asterisk: &UdpSocket, answer: &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::{Incoming, StreamSender, read};
     use crate::rtp::probe::RunKey;
+    use crate::rtp::{Codec, Format};
     use std::net::{Ipv4Addr, UdpSocket};
     use tokio::sync::mpsc::unbounded_channel;
 

@@ -177,9 +177,9 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::{Codec, Format};
     use crate::rtp::packet::{Incoming, StreamSender, read};
     use crate::rtp::probe::RunKey;
+    use crate::rtp::{Codec, Format};
     use std::time::Duration;
 
     const KEY: RunKey = RunKey::new(1, [1; 16]);
@@ -206,7 +206,9 @@ mod tests {
     /// The service's two stamps in an answer.
     fn stamps(answer: &[u8], next: Next) -> (Stamp, Stamp) {
         let Next::Answer(len) = next else { panic!("{next:?}") };
-        let Incoming::Probe { probe, .. } = read(&answer[..len], &FORMAT, &KEY, 2) else { panic!("no probe") };
+        let Incoming::Probe { probe, .. } = read(&answer[..len], &FORMAT, &KEY, 2) else {
+            panic!("no probe")
+        };
         let reflection = probe.reflection.unwrap();
         (reflection.in_at, reflection.out_at)
     }

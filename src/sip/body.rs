@@ -42,7 +42,8 @@ impl<'a> Entity<'a> {
     /// The encoding, if it has to be undone (RFC 3261 20.12, RFC 2045 6).
     fn encoded(&self) -> Option<&'a str> {
         let plain = ["identity", "7bit", "8bit", "binary", ""];
-        self.encoding.filter(|encoding| !plain.iter().any(|plain| plain.eq_ignore_ascii_case(encoding.trim())))
+        self.encoding
+            .filter(|encoding| !plain.iter().any(|plain| plain.eq_ignore_ascii_case(encoding.trim())))
     }
 
     /// True unless the body is meant for something else than the session, as is that of an early one (RFC 3959 3).
@@ -56,7 +57,10 @@ impl<'a> Entity<'a> {
 ///
 /// # Errors
 /// [`SdpError::Encoded`]: there may be one, and it is encoded.
-pub(super) fn session_description<'a>(entity: &Entity<'_>, body: &'a [u8]) -> Result<Option<&'a [u8]>, SdpError> {
+pub(super) fn session_description<'a>(
+    entity: &Entity<'_>,
+    body: &'a [u8],
+) -> Result<Option<&'a [u8]>, SdpError> {
     let name = entity.name();
     match entity.encoded() {
         Some(encoding) if !body.is_empty() => Err(SdpError::Encoded(excerpt(encoding))),
@@ -113,7 +117,9 @@ fn delimiters(body: &[u8], boundary: &[u8]) -> impl Iterator<Item = (usize, usiz
         while at < body.len() {
             let (start, line) = (at, body[at..].split(|b| *b == b'\n').next().unwrap_or_default());
             at = (at + line.len() + 1).min(body.len());
-            let Some(rest) = line.strip_prefix(b"--").and_then(|line| line.strip_prefix(boundary)) else { continue };
+            let Some(rest) = line.strip_prefix(b"--").and_then(|line| line.strip_prefix(boundary)) else {
+                continue;
+            };
             match rest.trim_ascii_end() {
                 b"" => return Some((start, at, false)),
                 b"--" => return Some((start, at, true)),
@@ -148,9 +154,13 @@ mod tests {
             assert_eq!(found(media_type, SDP), sdp(), "{media_type}");
         }
         assert_eq!(found("", &format!("\r\n {SDP}")).map(|found| found.is_some()), Ok(true));
-        for (media_type, body) in
-            [("", ""), ("application/sdp", ""), ("", "Signal=5"), ("text/plain", SDP), ("multipart/mixed", SDP)]
-        {
+        for (media_type, body) in [
+            ("", ""),
+            ("application/sdp", ""),
+            ("", "Signal=5"),
+            ("text/plain", SDP),
+            ("multipart/mixed", SDP),
+        ] {
             assert_eq!(found(media_type, body), Ok(None), "{media_type}");
         }
     }
@@ -180,11 +190,23 @@ mod tests {
                 let media_type = format!("{media_type};boundary={boundary}");
                 assert_eq!(found(&media_type, &body), sdp(), "{media_type}\n{body}");
                 let bare = body.replace("\r\n", "\n");
-                assert_eq!(found(&media_type, &bare), Ok(Some(SDP.replace("\r\n", "\n").trim_end().into())), "{bare}");
+                assert_eq!(
+                    found(&media_type, &bare),
+                    Ok(Some(SDP.replace("\r\n", "\n").trim_end().into())),
+                    "{bare}"
+                );
             }
         }
-        assert_eq!(found("multipart/mixed", &format!("--x\r\n{part}--x--")), sdp(), "the boundary is in the body");
-        assert_eq!(found("multipart/mixed;boundary=b", &format!("--b--\r\n{part}")), Ok(None), "behind the end");
+        assert_eq!(
+            found("multipart/mixed", &format!("--x\r\n{part}--x--")),
+            sdp(),
+            "the boundary is in the body"
+        );
+        assert_eq!(
+            found("multipart/mixed;boundary=b", &format!("--b--\r\n{part}")),
+            Ok(None),
+            "behind the end"
+        );
         assert_eq!(found("multipart/mixed;boundary=b", isup), Ok(None));
         let many = format!("--b\r\n{isup}").repeat(MOST_PARTS) + "--b\r\n" + &part;
         assert_eq!(found("multipart/mixed;boundary=b", &many), Ok(None), "only so many are looked at");
@@ -192,14 +214,20 @@ mod tests {
 
     #[test]
     fn what_is_encoded_says_how() {
-        let entity = |encoding| Entity { media_type: Some("application/sdp"), encoding: Some(encoding), disposition: None };
+        let entity = |encoding| Entity {
+            media_type: Some("application/sdp"),
+            encoding: Some(encoding),
+            disposition: None,
+        };
         for encoding in ["gzip", "deflate, gzip"] {
             let refused = session_description(&entity(encoding), SDP.as_bytes());
             assert_eq!(refused, Err(SdpError::Encoded(encoding.into())));
             assert_eq!(session_description(&entity(encoding), b""), Ok(None));
         }
         assert!(matches!(session_description(&entity("IDENTITY"), SDP.as_bytes()), Ok(Some(_))));
-        let part = format!("--b\r\nContent-Type: application/sdp\r\nContent-Transfer-Encoding: base64\r\n\r\n{SDP}--b--");
+        let part = format!(
+            "--b\r\nContent-Type: application/sdp\r\nContent-Transfer-Encoding: base64\r\n\r\n{SDP}--b--"
+        );
         assert_eq!(found("multipart/mixed;boundary=b", &part), Err(SdpError::Encoded("base64".into())));
     }
 

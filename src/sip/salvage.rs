@@ -60,13 +60,15 @@ pub fn hear(datagram: &[u8]) -> Heard {
 
 fn salvaged(datagram: &[u8], why: ParseError) -> Unreadable {
     let begin = datagram.iter().position(|b| !b"\r\n".contains(b)).unwrap_or(datagram.len());
-    let mut lines = datagram[begin..].split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines =
+        datagram[begin..].split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let start = lines.next().map(|line| excerpt(&tidy(line))).unwrap_or_default();
     let head = lines.take_while(|line| !line.is_empty()).take(MOST_LINES);
     let call_id = head.map(tidy).find_map(|line| {
         let (name, value) = line.split_once(':')?;
         let is_its = ["Call-ID", "i"].iter().any(|known| known.eq_ignore_ascii_case(name.trim_end()));
-        Some(value.trim_matches(' ').to_string()).filter(|id| is_its && (1..=MOST_CALL_ID).contains(&id.len()))
+        Some(value.trim_matches(' ').to_string())
+            .filter(|id| is_its && (1..=MOST_CALL_ID).contains(&id.len()))
     });
     Unreadable { call_id, start, why }
 }
@@ -95,7 +97,11 @@ mod tests {
             ("Call-ID: c@h", "i :  c@h\r\nCall-ID: d@h", "SIP/2.0 200 OK: more than one Call-ID header"),
             ("CSeq: 7 INVITE", "CSeq: seven", "SIP/2.0 200 OK: bad CSeq `seven`"),
             ("From:", "Form:", "SIP/2.0 200 OK: no From header"),
-            ("SIP/2.0 200 OK", "SIP/2.0 2000 OK", "SIP/2.0 2000 OK: the first line is not SIP's: `SIP/2.0 2000 OK`"),
+            (
+                "SIP/2.0 200 OK",
+                "SIP/2.0 2000 OK",
+                "SIP/2.0 2000 OK: the first line is not SIP's: `SIP/2.0 2000 OK`",
+            ),
             ("SIP/2.0 200 OK", "SIP/2.0 OK", "SIP/2.0 OK: the first line is not SIP's: `SIP/2.0 OK`"),
         ] {
             let text = GOOD.replace(from, to);

@@ -212,7 +212,9 @@ fn a_header_that_nobody_needs_ends_nothing() {
             }
             let message = read(&text);
             assert_eq!(message.passed_over(), passed_over, "{line}");
-            let parts = |m: &Message| (m.status(), m.via().to_string(), m.contact().map(String::from), m.body().to_vec());
+            let parts = |m: &Message| {
+                (m.status(), m.via().to_string(), m.contact().map(String::from), m.body().to_vec())
+            };
             assert_eq!((parts(&message), message.cseq()), (parts(&plain), plain.cseq()), "{line}");
         }
     }
@@ -340,8 +342,12 @@ fn piece() -> impl Strategy<Value = String> {
 fn touch(message: &mut Message) {
     message.received_from("192.0.2.1:1".parse().unwrap());
     let _ = (message.contact(), message.branch(), message.sent_by(), message.from_tag(), message.to_tag());
-    let _ =
-        (message.answer_to(), message.record_routes().count(), message.require().count(), message.passed_over());
+    let _ = (
+        message.answer_to(),
+        message.record_routes().count(),
+        message.require().count(),
+        message.passed_over(),
+    );
     let _ = message.session_description().map(|sdp| sdp.map(super::sdp::parse));
     let _ = super::uas::answer(message, "tag").map(|bytes| parse(&bytes));
     let _ = super::digest::Challenge::of(message);

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use loadtest::clock;
 use loadtest::echo::{EchoServer, MOST_STREAMS_OF_SOCKET};
-use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{Incoming, StreamSender, read};
 use loadtest::rtp::probe::RunKey;
+use loadtest::rtp::{Codec, Format};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::rngs::SmallRng;
@@ -94,7 +94,9 @@ fn probe_comes_back(socket: &UdpSocket, echo: SocketAddr, sender: &mut StreamSen
     socket.send_to(sender.packet(sent_at, sent_at), echo).unwrap();
     let answer = receive(socket).expect("an answer");
     let back_at = clock::now();
-    let Incoming::Probe { probe, .. } = read(&answer, &FORMAT, &RUN, call_id) else { panic!("not a probe of ours") };
+    let Incoming::Probe { probe, .. } = read(&answer, &FORMAT, &RUN, call_id) else {
+        panic!("not a probe of ours")
+    };
     let reflection = probe.reflection.expect("a reflection");
     assert!(sent_at <= reflection.in_at && reflection.in_at <= reflection.out_at);
     assert!(reflection.out_at <= back_at);

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use crate::harness::{Place, ends_with, rows, start_until};
 use loadtest::clock::{self, Timeline};
-use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::StreamSender;
 use loadtest::rtp::probe::{Probe, RunKey};
+use loadtest::rtp::{Codec, Format};
 use loadtest::sip::{Message, parse};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -28,7 +28,9 @@ const PAYLOAD: usize = 12;
 /// A packet with a probe of the call `call` of the run `run`.
 pub fn probe(run: u32, call: u32) -> Vec<u8> {
     let now = clock::now();
-    StreamSender::new(RunKey::new(run, [0; 16]), call, 1, Format::of(Codec::Pcmu, PTIME)).packet(now, now).to_vec()
+    StreamSender::new(RunKey::new(run, [0; 16]), call, 1, Format::of(Codec::Pcmu, PTIME))
+        .packet(now, now)
+        .to_vec()
 }
 
 fn pause(time: Duration) {

@@ -208,7 +208,10 @@ fn assert_whole(place: &Place) {
 /// The call's row tells where it was heard from, and what its SDP said.
 fn assert_heard(place: &Place, from: &UdpSocket, named: &UdpSocket) {
     let call = &rows(&place.out().join("calls.csv"))[0];
-    assert_eq!([&call["heard_from"], &call["media_address"]], [from, named].map(|at| local(at).to_string()).each_ref());
+    assert_eq!(
+        [&call["heard_from"], &call["media_address"]],
+        [from, named].map(|at| local(at).to_string()).each_ref()
+    );
 }
 
 #[track_caller]
@@ -272,7 +275,8 @@ fn nobody_is_taken_for_the_far_end_without_a_packet_of_the_calls_own() {
         let run = u32::from_be_bytes(packet[HEADER + 4..HEADER + 8].try_into().expect("four bytes"));
         let mut cut = packet.to_vec();
         cut.truncate(HEADER + 80);
-        let others = [forged(packet, |probe| probe.sent_at = clock::now()), probe(run, 77), probe(!run, 0), cut];
+        let others =
+            [forged(packet, |probe| probe.sent_at = clock::now()), probe(run, 77), probe(!run, 0), cut];
         for datagram in others {
             io.third.send_to(&datagram, from).expect("it is there");
         }
@@ -318,8 +322,7 @@ fn after_the_move(speaker: fn(&Io) -> &UdpSocket) -> impl FnMut(&Io, Heard<'_>) 
 fn media_that_moves_in_mid_call_moves_without_losing_a_packet() {
     for source in ["media.source=any", "media.source=sdp"] {
         let place = Place::new();
-        let far =
-            FarEnd::start(HERE, slowly_and_moving(|io| &io.ear), after_the_move(|io| &io.next_ear));
+        let far = FarEnd::start(HERE, slowly_and_moving(|io| &io.ear), after_the_move(|io| &io.next_ear));
         let io = run(&place, far, &[source]);
         assert_whole(&place);
         assert!(place.count("reordered.count") > 0, "packets of both places came side by side");

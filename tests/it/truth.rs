@@ -14,10 +14,10 @@ use loadtest::metrics::{Summary, summarize};
 use loadtest::record::{
     CallRecord, Ending, Environment, FORMAT_VERSION, Phase, Run, SecondRecord, StageRecord,
 };
-use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::StreamSender;
 use loadtest::rtp::probe::{Probe, RunKey};
 use loadtest::rtp::reflector::StreamReflector;
+use loadtest::rtp::{Codec, Format};
 use loadtest::stamp::Stamp;
 use loadtest::values::Value;
 use proptest::prelude::*;

@@ -24,7 +24,9 @@ fn say(pair: &mut Pair, now_ms: u64, bytes: &[u8]) -> (Vec<Message>, Vec<CallEve
     let (mut sent, mut events) = (Vec::new(), Vec::new());
     while let Some(output) = pair.call.poll() {
         match output {
-            CallOutput::Send(datagram) => sent.push(parse(&datagram.bytes).expect("what the call sends parses")),
+            CallOutput::Send(datagram) => {
+                sent.push(parse(&datagram.bytes).expect("what the call sends parses"))
+            }
             CallOutput::Event(event) => events.push(event),
         }
     }
@@ -46,7 +48,10 @@ fn further_streams_are_refused_and_stay_in_what_is_offered_later() {
     let video = format!("{SDP}m=video 40404 RTP/AVP 31\r\n").replace("11000", "12000");
     let offer = pair.callee.request("INVITE", 10, "z9hG4bKx", "", &video);
     let (sent, events) = say(&mut pair, 2000, &offer);
-    assert_eq!((sent[0].status(), streams(&sent[0])), (Some(200), (vec![ours.clone(), refused.clone()], "2".into())));
+    assert_eq!(
+        (sent[0].status(), streams(&sent[0])),
+        (Some(200), (vec![ours.clone(), refused.clone()], "2".into()))
+    );
     let [CallEvent::MediaChanged { answer, .. }] = &events[..] else { panic!("{events:?}") };
     assert_eq!(answer.rtp_address.port(), 12_000);
     // No stream goes away in a session (RFC 3264 8): our own offer names it too, and is no other version.
@@ -56,13 +61,18 @@ fn further_streams_are_refused_and_stay_in_what_is_offered_later() {
     let held = pair.callee.request("UPDATE", 12, "z9hG4bKz", "", &video.replace("sendrecv", "inactive"));
     let (sent, events) = say(&mut pair, 2200, &held);
     assert_eq!(streams(&sent[0]), (vec![ours, refused], "3".into()));
-    assert!(matches!(events[..], [CallEvent::Held { direction: MediaDirection::Inactive, .. }]), "{events:?}");
+    assert!(
+        matches!(events[..], [CallEvent::Held { direction: MediaDirection::Inactive, .. }]),
+        "{events:?}"
+    );
     assert!(pair.call.is_up());
 }
 
 #[test]
 fn an_offer_without_audio_is_refused_and_changes_nothing() {
-    for streams in ["m=image 40404 udptl t38", "m=audio 0 RTP/AVP 0\r\nm=image 40404 udptl t38\r\na=T38FaxVersion:0"] {
+    for streams in
+        ["m=image 40404 udptl t38", "m=audio 0 RTP/AVP 0\r\nm=image 40404 udptl t38\r\na=T38FaxVersion:0"]
+    {
         let mut pair = up();
         let (session, _) = SDP.split_once("m=").expect("a stream");
         let fax = pair.callee.request("INVITE", 10, "z9hG4bKx", "", &format!("{session}{streams}\r\n"));
@@ -102,9 +112,13 @@ fn an_answer_among_other_parts_is_an_answer() {
     let mut pair = Pair::new(Script { answer: None, ..Script::default() });
     pair.run_until(at_ms(500));
     let invite = pair.callee.received[0].clone();
-    let body = format!("--b\r\nContent-Type: application/isup\r\n\r\n\u{1}\r\n--b\r\nContent-Type: application/sdp\r\n\r\n{SDP}--b--");
+    let body = format!(
+        "--b\r\nContent-Type: application/isup\r\n\r\n\u{1}\r\n--b\r\nContent-Type: application/sdp\r\n\r\n{SDP}--b--"
+    );
     let ok = response(&invite, 200, "", &body);
-    let ok = String::from_utf8(ok).unwrap().replace("application/sdp\r\nContent-Length", "multipart/mixed;boundary=b\r\nContent-Length");
+    let ok = String::from_utf8(ok)
+        .unwrap()
+        .replace("application/sdp\r\nContent-Length", "multipart/mixed;boundary=b\r\nContent-Length");
     let (_, events) = say(&mut pair, 600, ok.as_bytes());
     let [CallEvent::Answered { answer, .. }] = &events[..] else { panic!("{events:?}") };
     assert_eq!((answer.rtp_address.port(), answer.ptime_ms), (11_000, Some(20)));
@@ -113,7 +127,8 @@ fn an_answer_among_other_parts_is_an_answer() {
 /// The peer's 200 with a Content-Length that promises more than there is.
 fn cut_off(invite: &Message) -> Vec<u8> {
     let ok = String::from_utf8(response(invite, 200, "", SDP)).unwrap();
-    ok.replace(&format!("Content-Length: {}", SDP.len()), &format!("Content-Length: {}", SDP.len() + 2)).into_bytes()
+    ok.replace(&format!("Content-Length: {}", SDP.len()), &format!("Content-Length: {}", SDP.len() + 2))
+        .into_bytes()
 }
 
 #[test]
@@ -124,8 +139,12 @@ fn an_answer_that_cannot_be_read_is_told_of_once_and_is_the_reason_at_the_end() 
         pair.run_until(at_ms(1000));
         let cut_off = cut_off(&pair.callee.received[0].clone());
         let (sent, events) = say(&mut pair, 1000, &cut_off);
-        let why = format!("SIP/2.0 200 Because: the body ends after {} of {} bytes", SDP.len(), SDP.len() + 2);
-        assert_eq!((sent.len(), &events[..]), (0, &[CallEvent::Remark(CallRemark::Unreadable { why: why.clone() })][..]));
+        let why =
+            format!("SIP/2.0 200 Because: the body ends after {} of {} bytes", SDP.len(), SDP.len() + 2);
+        assert_eq!(
+            (sent.len(), &events[..]),
+            (0, &[CallEvent::Remark(CallRemark::Unreadable { why: why.clone() })][..])
+        );
         assert_eq!(say(&mut pair, 1500, &cut_off), (vec![], vec![]), "once");
         pair.run();
         let reason = FailReason::Unreadable(why);

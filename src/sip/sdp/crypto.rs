@@ -76,7 +76,8 @@ mod tests {
         assert!(line.key.starts_with(b"YS___semctl"));
         let printed = format!("{line:?}");
         assert!(!printed.contains("89, 83") && printed.contains("30 bytes"), "{printed}");
-        let plain = CryptoLine::parse(&format!("1 AES_CM_128_HMAC_SHA1_32  inline:{KEY}|2^31")).expect("it is one");
+        let plain =
+            CryptoLine::parse(&format!("1 AES_CM_128_HMAC_SHA1_32  inline:{KEY}|2^31")).expect("it is one");
         assert_eq!((plain.has_mki, plain.key), (false, line.key));
     }
 

@@ -340,7 +340,9 @@ impl Stream {
             // The old way to hold a call (RFC 3264 8.4), whatever its family.
             Connection::Ip(ip) if ip.to_canonical().is_unspecified() => Ok(*ip),
             Connection::Ip(ip) if !is_one_host(*ip) => not_unicast(&ip.to_string()),
-            Connection::Ip(ip) if ip.to_canonical().is_ipv4() != ours.ip.is_ipv4() || ip.to_canonical() != *ip => {
+            Connection::Ip(ip)
+                if ip.to_canonical().is_ipv4() != ours.ip.is_ipv4() || ip.to_canonical() != *ip =>
+            {
                 unusable(format!("the connection address {ip} is of another family than ours"))
             }
             Connection::Ip(ip) => Ok(*ip),

@@ -56,7 +56,8 @@ fn of_media(media: &Media, section: &Section, session: &Section) -> Stream {
     let rtpmaps: Vec<(u8, String)> =
         media.get_attribute_values("rtpmap").flatten().filter_map(rtpmap).collect();
     let payload_type = |name: &str| {
-        let is_named = |encoding: &str| encoding.split('/').next().is_some_and(|n| n.eq_ignore_ascii_case(name));
+        let is_named =
+            |encoding: &str| encoding.split('/').next().is_some_and(|n| n.eq_ignore_ascii_case(name));
         let mapped = rtpmaps.iter().find(|(_, encoding)| is_named(encoding));
         mapped.map(|(payload_type, _)| *payload_type).filter(|pt| formats.contains(&pt.to_string()))
     };

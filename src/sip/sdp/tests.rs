@@ -60,7 +60,9 @@ fn an_answer_of_asterisk() {
 fn what_is_left_out_or_placed_elsewhere() {
     let read = |from: &str, to: &str| read(&with(from, to)).expect("it is usable");
     assert_eq!(read("a=rtpmap:8 PCMA/8000\r\n", "").payload_type, 8);
-    for (written, ptime_ms) in [("many", None), ("0", None), ("20.0", Some(20)), (" 60 ", Some(60)), ("5000", None)] {
+    for (written, ptime_ms) in
+        [("many", None), ("0", None), ("20.0", Some(20)), (" 60 ", Some(60)), ("5000", None)]
+    {
         assert_eq!(read("a=ptime:30", &format!("a=ptime:{written}")).ptime_ms, ptime_ms, "{written}");
     }
     assert_eq!(read("a=sendrecv\r\n", "").direction, MediaDirection::SendRecv);
@@ -146,14 +148,17 @@ fn other_streams_of_an_answer_count_for_nothing() {
 
 #[test]
 fn answers_that_cannot_be_used_say_why() {
-    let not_unicast =
-        |address: &str| format!("connection address `{address}` is not a unicast IP address");
+    let not_unicast = |address: &str| format!("connection address `{address}` is not a unicast IP address");
     let no_codec = |answered: &str| format!("no common codec: offered PCMA, answered `{answered}`");
     let connected = "c=IN IP4 192.0.2.1";
     for (from, to, error) in [
         ("m=audio", "m=video", "no audio stream".into()),
         ("m=audio 11000", "m=audio 0", "the audio stream is refused (port 0)".into()),
-        ("m=audio 11000", "m=audio 0 RTP/AVP 8\r\nm=audio 53", "port 53 is a system service's, and no media's".into()),
+        (
+            "m=audio 11000",
+            "m=audio 0 RTP/AVP 8\r\nm=audio 53",
+            "port 53 is a system service's, and no media's".into(),
+        ),
         ("m=audio 11000", "m=audio 53", "port 53 is a system service's, and no media's".into()),
         (connected, "c=IN IP4 255.255.255.255", not_unicast("255.255.255.255")),
         (connected, "c=IN IP4 224.0.0.1", not_unicast("224.0.0.1")),
@@ -193,11 +198,18 @@ fn answers_that_cannot_be_used_say_why() {
 
 #[test]
 fn names_are_told_from_addresses() {
-    for (written, name) in
-        [("pbx.example", Some("pbx.example")), ("localhost", Some("localhost")), ("PBX_1", Some("PBX_1")), ("1.2.3", None)]
-    {
+    for (written, name) in [
+        ("pbx.example", Some("pbx.example")),
+        ("localhost", Some("localhost")),
+        ("PBX_1", Some("PBX_1")),
+        ("1.2.3", None),
+    ] {
         let refused = read(&with("IP4 192.0.2.1\r\nt", &format!("IP4 {written}\r\nt"))).unwrap_err();
-        assert_eq!(matches!(&refused, SdpError::Name(n) if Some(n.as_str()) == name), name.is_some(), "{refused}");
+        assert_eq!(
+            matches!(&refused, SdpError::Name(n) if Some(n.as_str()) == name),
+            name.is_some(),
+            "{refused}"
+        );
     }
 }
 
@@ -235,7 +247,10 @@ fn an_offer_of_many_streams_is_answered_stream_by_stream() {
     let plain = "m=audio 40000 RTP/AVP 8";
     for (offered, answered) in [
         (vec![audio], vec![plain]),
-        (vec![audio, "m=video 40404 RTP/AVP 31 34\r\na=sendrecv\r\n"], vec![plain, "m=video 0 RTP/AVP 31 34"]),
+        (
+            vec![audio, "m=video 40404 RTP/AVP 31 34\r\na=sendrecv\r\n"],
+            vec![plain, "m=video 0 RTP/AVP 31 34"],
+        ),
         (
             vec!["m=audio 0 RTP/AVP 0\r\n", "m=video 0 RTP/AVP 31\r\n", audio],
             vec!["m=audio 0 RTP/AVP 0", "m=video 0 RTP/AVP 31", plain],
@@ -259,7 +274,10 @@ fn an_offer_of_many_streams_is_answered_stream_by_stream() {
         let choice = choose(&parse(offer.as_bytes()).unwrap(), &ours()).expect(&offer);
         let answer = ours().describe(2, MediaDirection::SendRecv, Some(&choice));
         assert_eq!(lines(&answer), answered, "{offer}");
-        assert!(answer.contains(&format!("a=rtpmap:{} PCMA/8000\r\na=ptime:20\r\na=sendrecv\r\n", choice.media.payload_type)));
+        assert!(answer.contains(&format!(
+            "a=rtpmap:{} PCMA/8000\r\na=ptime:20\r\na=sendrecv\r\n",
+            choice.media.payload_type
+        )));
         let own = parse(answer.as_bytes()).expect("our own SDP");
         assert!(answer_to_ours(&own, &ours()).is_ok(), "{answer}");
     }
@@ -269,7 +287,10 @@ fn an_offer_of_many_streams_is_answered_stream_by_stream() {
 fn offers_without_a_stream_for_us_are_refused() {
     let session = "v=0\r\nc=IN IP4 192.0.2.1\r\n";
     for (streams, error) in [
-        ("m=audio 0 RTP/AVP 0\r\nm=image 40404 udptl t38\r\na=T38FaxVersion:0\r\n".to_string(), SdpError::Refused),
+        (
+            "m=audio 0 RTP/AVP 0\r\nm=image 40404 udptl t38\r\na=T38FaxVersion:0\r\n".to_string(),
+            SdpError::Refused,
+        ),
         ("m=image 40404 udptl t38\r\n".into(), SdpError::NoStream),
         ("m=video 40404 RTP/AVP 31\r\n".into(), SdpError::NoStream),
         (String::new(), SdpError::NoStream),

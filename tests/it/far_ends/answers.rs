@@ -109,7 +109,10 @@ const HEADERS: &[(&str, Answer)] = &[
         text.replacen("\r\n\r\n", &format!("\r\n{}\r\n", "X-Many: y\r\n".repeat(400)), 1).into_bytes()
     }),
     ("blanks in the first line", |call| {
-        String::from_utf8(headers(call, "")).expect("text").replacen("SIP/2.0 200", "SIP/2.0  200 ", 1).into_bytes()
+        String::from_utf8(headers(call, ""))
+            .expect("text")
+            .replacen("SIP/2.0 200", "SIP/2.0  200 ", 1)
+            .into_bytes()
     }),
 ];
 
@@ -129,11 +132,21 @@ const ISUP: (&str, &str) = ("Content-Type: application/isup;version=itu-t92+\r\n
 
 const BODIES: &[(&str, Answer)] = &[
     ("no media type", |call| call.response(&call.invite, 200, "", None, call.description().as_bytes())),
-    ("an empty media type", |call| call.response(&call.invite, 200, "", Some(""), call.description().as_bytes())),
-    ("a media type in capitals", |call| {
-        call.response(&call.invite, 200, "", Some("Application/SDP; charset=utf-8"), call.description().as_bytes())
+    ("an empty media type", |call| {
+        call.response(&call.invite, 200, "", Some(""), call.description().as_bytes())
     }),
-    ("the only part", |call| parts(call, "multipart/mixed;boundary=far", &[(SDP, &call.description())], "--far--\r\n")),
+    ("a media type in capitals", |call| {
+        call.response(
+            &call.invite,
+            200,
+            "",
+            Some("Application/SDP; charset=utf-8"),
+            call.description().as_bytes(),
+        )
+    }),
+    ("the only part", |call| {
+        parts(call, "multipart/mixed;boundary=far", &[(SDP, &call.description())], "--far--\r\n")
+    }),
     ("behind ISUP", |call| {
         parts(call, "multipart/mixed; boundary=\"far\"", &[ISUP, (SDP, &call.description())], "--far--\r\n")
     }),

@@ -248,7 +248,10 @@ impl<T: Odd> Machine<T> {
         match self.io.sip.recv_from(&mut buffer) {
             Ok((len, source)) => self.hear(&buffer[..len], source),
             Err(error) => assert!(
-                matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionRefused),
+                matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionRefused
+                ),
                 "{error}"
             ),
         }

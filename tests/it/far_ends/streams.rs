@@ -10,7 +10,8 @@ use crate::harness::Place;
 
 const SESSION: &str = "v=0\r\no=- 4711 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n";
 /// The audio stream of the call, on its port.
-const AUDIO: &str = "m=audio PORT RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n";
+const AUDIO: &str =
+    "m=audio PORT RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n";
 /// Our own, in the answer.
 const OURS: &str = "m=audio PORT RTP/AVP 0";
 
@@ -47,7 +48,12 @@ const OFFERS: &[Offer] = &[
             "m=video 40406 RTP/AVP 96\r\na=content:slides\r\n",
             "m=application 40408 RTP/AVP 100\r\na=rtpmap:100 H224/4800\r\n",
         ],
-        answered: &["m=application 0 UDP/BFCP *", OURS, "m=video 0 RTP/AVP 96", "m=application 0 RTP/AVP 100"],
+        answered: &[
+            "m=application 0 UDP/BFCP *",
+            OURS,
+            "m=video 0 RTP/AVP 96",
+            "m=application 0 RTP/AVP 100",
+        ],
     },
     Offer {
         name: "encrypted or not",
@@ -65,8 +71,13 @@ const OFFERS: &[Offer] = &[
     },
     Offer {
         name: "as many as can be refused",
-        streams: &[AUDIO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO],
-        answered: &[OURS, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE],
+        streams: &[
+            AUDIO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO, VIDEO,
+            VIDEO, VIDEO,
+        ],
+        answered: &[
+            OURS, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+        ],
     },
     Offer { name: "more than that", streams: &[AUDIO; 17], answered: &[] },
 ];
@@ -93,8 +104,13 @@ impl Odd for Offers {
         let Some(status) = response.status().filter(|status| *status >= 200) else { return };
         io.acknowledge(call, response);
         let ours = call.invite.body();
-        let port = String::from_utf8_lossy(ours).split(' ').skip_while(|word| !word.ends_with("m=audio")).nth(1).map(String::from);
-        let body = String::from_utf8_lossy(response.body()).replace(&format!("audio {} ", port.expect("a port")), "audio PORT ");
+        let port = String::from_utf8_lossy(ours)
+            .split(' ')
+            .skip_while(|word| !word.ends_with("m=audio"))
+            .nth(1)
+            .map(String::from);
+        let body = String::from_utf8_lossy(response.body())
+            .replace(&format!("audio {} ", port.expect("a port")), "audio PORT ");
         let streams: Vec<_> = body.lines().filter(|line| line.starts_with("m=")).collect();
         io.note(call, format!("{status} {}", streams.join(" | ")));
         if status >= 300 && !OFFERS[call.number].answered.is_empty() {
@@ -109,7 +125,8 @@ fn further_streams_are_refused_one_by_one_and_the_audio_goes_on() {
     let names: Vec<&str> = OFFERS.iter().map(|offer| offer.name).collect();
     let (notes, calls) = run_against(&place, FarEnd::start(Offers), OFFERS.len(), &["load.duration=3s"], 0);
     for (number, offer) in OFFERS.iter().enumerate() {
-        let noted: Vec<_> = notes.iter().filter(|(n, _)| *n == number).map(|(_, text)| text.as_str()).collect();
+        let noted: Vec<_> =
+            notes.iter().filter(|(n, _)| *n == number).map(|(_, text)| text.as_str()).collect();
         let wanted = match offer.answered {
             [] => "488 ".to_string(),
             streams => format!("200 {}", streams.join(" | ")),

@@ -72,12 +72,18 @@ fn answers_that_cannot_be_read_are_told_of_as_such_with_the_reason() {
     for (call, (why, _)) in calls.iter().zip(FAULTS) {
         assert_eq!(call["ending"], "unreadable", "{why}: {call:?}");
         let reason = &call["reason"];
-        assert!(reason.starts_with("the far end answers, but cannot be read: ") && reason.contains(why), "{reason}");
+        assert!(
+            reason.starts_with("the far end answers, but cannot be read: ") && reason.contains(why),
+            "{reason}"
+        );
     }
     let summary = place.summary();
     assert_eq!(summary["findings"][0]["name"], "sip_unreadable", "{}", summary["findings"]);
     let findings = summary["findings"].to_string();
-    assert!(findings.contains("the body ends after") && !findings.contains("got no SIP answer"), "{findings}");
+    assert!(
+        findings.contains("the body ends after") && !findings.contains("got no SIP answer"),
+        "{findings}"
+    );
     let remarks = summary["environment"]["remarks"].to_string();
     assert!(remarks.contains("of the far end could not be read"), "{remarks}");
     assert_eq!(place.count("sip.garbage_count"), 0);
@@ -91,7 +97,10 @@ fn a_far_end_that_gives_up_because_nobody_could_read_it_is_the_reason() {
     // The first one has not rung, so that nobody knows the dialog of its BYE.
     let endings = [&calls[0]["ending"], &calls[1]["ending"]];
     assert_eq!(endings, ["unreadable", "hung_up_early"]);
-    assert!(calls[1]["reason"].contains("cannot be read: SIP/2.0 200 Because: bad Content-Length"), "{calls:?}");
+    assert!(
+        calls[1]["reason"].contains("cannot be read: SIP/2.0 200 Because: bad Content-Length"),
+        "{calls:?}"
+    );
 }
 
 #[test]
@@ -107,7 +116,11 @@ fn answers_that_do_not_say_of_which_call_they_are_are_no_silence_either() {
     assert_eq!(calls[0]["ending"], "timeout");
     let summary = place.summary();
     assert_eq!(summary["findings"][0]["name"], "sip_unreadable", "{}", summary["findings"]);
-    assert!(summary["findings"][0]["seen"].to_string().contains("no Call-ID header"), "{}", summary["findings"]);
+    assert!(
+        summary["findings"][0]["seen"].to_string().contains("no Call-ID header"),
+        "{}",
+        summary["findings"]
+    );
 }
 
 #[test]
@@ -119,7 +132,12 @@ fn a_check_tells_of_it_too() {
     let said = place.check("smoke", &set).output().expect("it runs");
     let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
     assert_eq!(said.status.code(), Some(2), "{text}");
-    assert!(text.contains("answers OPTIONS, but cannot be read: SIP/2.0 200 Because: the body ends after 0 of 2 bytes"), "{text}");
+    assert!(
+        text.contains(
+            "answers OPTIONS, but cannot be read: SIP/2.0 200 Because: the body ends after 0 of 2 bytes"
+        ),
+        "{text}"
+    );
     far.stop();
 
     let far = FarEnd::start(Plain);

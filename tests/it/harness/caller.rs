@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use loadtest::asterisk::Managed;
 use loadtest::clock;
-use loadtest::rtp::{Codec, Format};
 use loadtest::rtp::packet::{Incoming, StreamSender, read};
 use loadtest::rtp::probe::{Probe, RunKey};
+use loadtest::rtp::{Codec, Format};
 use loadtest::sip::Method;
 use loadtest::sip::digest::{Challenge, Credentials};
 use tokio::net::UdpSocket;
