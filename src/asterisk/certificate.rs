@@ -29,8 +29,9 @@ pub(super) fn issuer(run_dir: &Path) -> PathBuf {
 /// # Errors
 /// A file that cannot be written.
 pub(super) fn write(run_dir: &Path, address: IpAddr) -> Result<(), AsteriskError> {
-    let (ca, certificate, key) = make(address)
-        .map_err(|error| AsteriskError::Failed(format!("cannot make a certificate for Asterisk's TLS: {error}")))?;
+    let (ca, certificate, key) = make(address).map_err(|error| {
+        AsteriskError::Failed(format!("cannot make a certificate for Asterisk's TLS: {error}"))
+    })?;
     for (name, text) in [(ISSUER, ca), (CERTIFICATE, certificate), (KEY, key)] {
         let path = run_dir.join("keys").join(name);
         let io = |error| AsteriskError::file("cannot write", &path, error);

@@ -341,10 +341,17 @@ mod tests {
                 config.address = "::1".parse().unwrap();
             });
             let text = render("pjsip.conf", template, &values.unwrap()).unwrap();
-            assert!(text.contains(&format!("[{name}]\ntype = transport\nprotocol = {name}\nbind = [::1]:")), "{text}");
+            assert!(
+                text.contains(&format!("[{name}]\ntype = transport\nprotocol = {name}\nbind = [::1]:")),
+                "{text}"
+            );
             assert_eq!(text.matches("type = transport").count(), 1);
             let is_tls = transport == Transport::Tls;
-            assert_eq!(text.contains("method = tlsv1_2\ncert_file = /run/a b/keys/tls.pem\n"), is_tls, "{text}");
+            assert_eq!(
+                text.contains("method = tlsv1_2\ncert_file = /run/a b/keys/tls.pem\n"),
+                is_tls,
+                "{text}"
+            );
         }
     }
 

@@ -135,7 +135,11 @@ fn choose_ports(config: &StartConfig) -> Result<Ports, AsteriskError> {
         let clear = [rtp, &config.keep_clear].concat();
         ports::pick(socket, config.address, &clear).or_else(|_| ports::pick(socket, config.address, rtp))
     };
-    Ok(Ports { sip: choose(config.sip_socket())?, http: choose(Socket::Http)?, rtp: config.ports.rtp.clone() })
+    Ok(Ports {
+        sip: choose(config.sip_socket())?,
+        http: choose(Socket::Http)?,
+        rtp: config.ports.rtp.clone(),
+    })
 }
 
 /// Starts one on the ports of `config`, none of which is 0 any more.

@@ -93,10 +93,12 @@ fn resources(survey: &Survey, scenario: &Scenario) {
 async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
     let scenario = plan.scenario();
     let is = match (scenario.asterisk.mode, &scenario.asterisk.sip) {
-        (AsteriskMode::External, Some(sip)) => match resolve(sip, "asterisk.sip", Some(scenario.sip.local)).await {
-            Ok(address) => external(plan, address, survey).await,
-            Err(failure) => return survey.obstacles.push(failure.to_string()),
-        },
+        (AsteriskMode::External, Some(sip)) => {
+            match resolve(sip, "asterisk.sip", Some(scenario.sip.local)).await {
+                Ok(address) => external(plan, address, survey).await,
+                Err(failure) => return survey.obstacles.push(failure.to_string()),
+            }
+        }
         _ => match find::find(&SearchPlaces::from_environment(None)) {
             Ok(install) => format!("{} ({})", install.version, install.program.display()),
             Err(e) => return survey.obstacles.push(e.to_string()),

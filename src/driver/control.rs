@@ -95,7 +95,10 @@ pub async fn run(
     let address = SocketAddr::new(config.scenario.sip.local, 0);
     let transport = config.wire.transport;
     let wire = Wire::open(&config.wire, address, config.target).await.map_err(|error| {
-        DriverError::Start(format!("speak SIP over {transport} from {} to {}", address.ip(), config.target), error)
+        DriverError::Start(
+            format!("speak SIP over {transport} from {} to {}", address.ip(), config.target),
+            error,
+        )
     })?;
     let timeline = Timeline::start();
     let epoch = timeline.now();

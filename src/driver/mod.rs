@@ -23,8 +23,8 @@ use tokio::sync::watch;
 pub use control::{owns_call_id, run};
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
-pub use wire::WireConfig;
 pub(crate) use wire::Wire;
+pub use wire::WireConfig;
 
 pub use crate::load::Stop;
 

@@ -2,10 +2,10 @@
 //! could not be read.
 
 use crate::record::{FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, SipAnswer};
-use crate::sip::{Transport, Unreadable};
 use crate::sip::digest::Challenge;
 use crate::sip::message::Message;
 use crate::sip::sdp::Answer;
+use crate::sip::{Transport, Unreadable};
 use crate::stamp::Stamp;
 
 /// Most answers that are kept; a ringing phone may repeat its 180 for minutes.
@@ -33,7 +33,9 @@ impl Trace {
 
     /// Takes a message that came at `at`. Of other calls than the first only a Contact over another transport is kept.
     pub fn hear(&mut self, at: Stamp, message: &Message) {
-        if self.other_transport.is_none() && message.status().is_some_and(|status| (200..300).contains(&status)) {
+        if self.other_transport.is_none()
+            && message.status().is_some_and(|status| (200..300).contains(&status))
+        {
             let contact = message.contact().filter(|uri| self.transport.is_contradicted_by(uri));
             self.other_transport = contact.map(cut);
         }

@@ -57,10 +57,17 @@ mod tests {
         let (four, six) = (address("192.0.2.1:5060"), address("[2001:db8::1]:5060"));
         let [from_four, from_six] = ["127.0.0.1", "::1"].map(|ip| ip.parse().ok());
         let both = [six, four];
-        assert_eq!([None, from_four, from_six].map(|from| choose(&both, from)), [Ok(four), Ok(four), Ok(six)]);
+        assert_eq!(
+            [None, from_four, from_six].map(|from| choose(&both, from)),
+            [Ok(four), Ok(four), Ok(six)]
+        );
         assert_eq!(choose(&[six], None), Ok(six));
-        let error = resolve(&"[::1]:4000".parse().unwrap(), "asterisk.sip", from_four).await.unwrap_err().to_string();
-        assert!(error.starts_with("asterisk.sip = [::1]:4000 cannot be used: it has no IPv4 address"), "{error}");
+        let error =
+            resolve(&"[::1]:4000".parse().unwrap(), "asterisk.sip", from_four).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("asterisk.sip = [::1]:4000 cannot be used: it has no IPv4 address"),
+            "{error}"
+        );
         assert!(error.ends_with("for IPv6 set sip.local to this host's address of that kind"), "{error}");
         let found = resolve(&"[::1]:4000".parse().unwrap(), "HOST:PORT", None).await;
         assert_eq!(found.unwrap(), address("[::1]:4000"));

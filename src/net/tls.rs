@@ -120,7 +120,8 @@ impl Tls {
         const INSECURE: &str = "or, where that is as intended, set sip.tls.insecure = true";
         let shown = &self.shown;
         match why {
-            CertificateError::UnknownIssuer => format!(
+            // An issuer of the same name, and another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
                 "its certificate comes from nobody who is trusted here: name the issuer's certificate in sip.tls.ca \
                  (PEM), {INSECURE}"
             ),
@@ -132,7 +133,9 @@ impl Tls {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => {
-                format!("its certificate is not valid today ({why}): renew it, see the clocks on both sides, {INSECURE}")
+                format!(
+                    "its certificate is not valid today ({why}): renew it, see the clocks on both sides, {INSECURE}"
+                )
             }
             other => {
                 let text = format!("{other:?}");
@@ -194,7 +197,10 @@ fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(format!("{key}: {} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)", path.display())),
+        Ok(_) => Err(format!(
+            "{key}: {} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)",
+            path.display()
+        )),
         Err(error) => Err(format!("{key}: {} is no PEM: {error}", path.display())),
     }
 }
@@ -294,7 +300,10 @@ mod tests {
         }
         let insecure = TlsSettings { insecure: true, ..TlsSettings::default() };
         for host in ["127.0.0.1", "::1", "pbx.example", "localhost"] {
-            assert!(Tls::new(&insecure, host).and_then(|tls| tls.begin().map_err(|e| e.to_string())).is_ok(), "{host}");
+            assert!(
+                Tls::new(&insecure, host).and_then(|tls| tls.begin().map_err(|e| e.to_string())).is_ok(),
+                "{host}"
+            );
         }
     }
 

@@ -124,7 +124,11 @@ mod tests {
         assert_eq!(bound_to(address, Transport::Tls), Neighbour::Process(child.id()));
         end(child);
         let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        assert_eq!(bound_to(nobody, Transport::Udp), Neighbour::Hidden, "it may be in another network namespace");
+        assert_eq!(
+            bound_to(nobody, Transport::Udp),
+            Neighbour::Hidden,
+            "it may be in another network namespace"
+        );
         assert_eq!(bound_to("192.0.2.1:5060".parse().unwrap(), Transport::Udp), Neighbour::Elsewhere);
     }
 

@@ -104,7 +104,9 @@ async fn ask(
     let options = Options::new((asker.local()?, target), transport, users, rand::random());
     let first = match asker.exchange(&options).await? {
         Ok(first) => first,
-        Err(Some(unreadable)) => return Ok(ProbeResult::Unreadable(cut(&unreadable.to_string(), MOST_WORDS))),
+        Err(Some(unreadable)) => {
+            return Ok(ProbeResult::Unreadable(cut(&unreadable.to_string(), MOST_WORDS)));
+        }
         Err(None) => {
             let waited = PAUSES.iter().sum::<Duration>().as_secs();
             return Ok(ProbeResult::Silent(format!("nothing came back within {waited} s")));
@@ -125,7 +127,10 @@ async fn ask(
     let second = match asker.exchange(&options).await? {
         Ok(second) => second,
         Err(Some(unreadable)) => {
-            let why = format!("its answer to the credentials cannot be read: {}", cut(&unreadable.to_string(), MOST_WORDS));
+            let why = format!(
+                "its answer to the credentials cannot be read: {}",
+                cut(&unreadable.to_string(), MOST_WORDS)
+            );
             return Ok(answered(&first, Login::Odd(why)));
         }
         Err(None) => return Ok(answered(&first, Login::Odd("it did not answer the credentials".into()))),
@@ -184,7 +189,11 @@ impl Asker {
         Ok(Err(unreadable))
     }
 
-    async fn answer(&mut self, options: &Options, unreadable: &mut Option<Unreadable>) -> io::Result<Message> {
+    async fn answer(
+        &mut self,
+        options: &Options,
+        unreadable: &mut Option<Unreadable>,
+    ) -> io::Result<Message> {
         let mut datagram = vec![0; DATAGRAM];
         loop {
             let heard: Vec<Heard> = match self {

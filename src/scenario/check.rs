@@ -509,9 +509,10 @@ mod tests {
         assert_eq!(check(&["sip.local=::1"]), Ok(()));
         refused(&["sip.local=::"], &["sip.local", "an address of this host"]);
         refused(&["sip.local=2001:db8::1"], &["sip.local", "loopback only"]);
-        refused(&[&six[..1], &["asterisk.sip=127.0.0.1:5060", "service.mode=none", "sip.local=::1"]].concat(), &[
-            "asterisk.sip: 127.0.0.1:5060 cannot be reached from ::1",
-        ]);
+        refused(
+            &[&six[..1], &["asterisk.sip=127.0.0.1:5060", "service.mode=none", "sip.local=::1"]].concat(),
+            &["asterisk.sip: 127.0.0.1:5060 cannot be reached from ::1"],
+        );
         let ari = ["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "asterisk.ari=http://[::1]:8088"];
         assert_eq!(check(&ari), Ok(()));
         refused(&["sip.local=0.0.0.0"], &["0.0.0.0"]);

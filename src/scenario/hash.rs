@@ -74,6 +74,7 @@ mod tests {
         let optional = r#"
             service = { command = ["node"], echo = "127.0.0.1:4000", delay = "1ms" }
             asterisk = { sip = "pbx:5060", ari = "http://pbx:8088", ari_port = 8088 }
+            sip = { tls = { ca = "ca", certificate = "c", key = "k", server_name = "n", insecure = false } }
             load = { call_duration = "10s" }
             measure = { shared_clock = true, control_streams = 3 }
             search = { min = 5, max = 50, time_limit = "1h" }
@@ -135,6 +136,7 @@ mod tests {
             "'aligned'",
             "'rate'",
             "'poisson'",
+            "'tcp'",
         ];
         let mut keys = Vec::new();
         leaves(&full(), "", &mut keys);

@@ -64,9 +64,15 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
         "nobody's certificate is checked, so that none need be trusted",
         "leave sip.tls.ca or sip.tls.insecure out",
     );
-    for (name, text) in [("ca", ca), ("certificate", certificate), ("key", key), ("server_name", server_name)] {
+    for (name, text) in [("ca", ca), ("certificate", certificate), ("key", key), ("server_name", server_name)]
+    {
         let is_odd = |text: &String| text.is_empty() || text.len() > LONGEST || text.contains('\0');
         let path = format!("sip.tls.{name}");
-        found.refuse_if(text.as_ref().is_some_and(is_odd), &path, "there is nothing, or too much, in it", "name one");
+        found.refuse_if(
+            text.as_ref().is_some_and(is_odd),
+            &path,
+            "there is nothing, or too much, in it",
+            "name one",
+        );
     }
 }

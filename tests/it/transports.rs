@@ -20,8 +20,7 @@ use crate::harness::{PATIENCE, Place, ends_with, rows};
 /// Gates that do not depend on how fast the machine is.
 const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "calls.silent_count == 0", "calls.dropped_count == 0", "loss.count == 0", "sip.retransmissions == 0"]"#;
 /// Over UDP a busy machine may answer late, and is asked again.
-const COUNTS_OF_UDP: &str =
-    r#"gates.require=["calls.answered == 100%", "calls.silent_count == 0", "calls.dropped_count == 0", "loss.count == 0"]"#;
+const COUNTS_OF_UDP: &str = r#"gates.require=["calls.answered == 100%", "calls.silent_count == 0", "calls.dropped_count == 0", "loss.count == 0"]"#;
 
 #[test]
 fn a_managed_asterisk_takes_calls_over_each_transport_and_over_ipv6() {
@@ -67,7 +66,8 @@ impl Other {
         let account = self.managed.sip_account();
         command.env("SIP_USER", &account.user).env("SIP_PASS", account.password.expose());
         let target = format!("asterisk.sip={}", self.managed.sip_addr());
-        let external = ["asterisk.mode=external", &target, "service.mode=none", "sip.to=echo", "load.calls=3"];
+        let external =
+            ["asterisk.mode=external", &target, "service.mode=none", "sip.to=echo", "load.calls=3"];
         for setting in external.iter().chain(set) {
             command.args(["--set", setting]);
         }
@@ -80,7 +80,8 @@ impl Other {
 }
 
 fn all_said(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     format!("{out}{err}").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -116,7 +117,11 @@ fn a_certificate_is_trusted_by_its_issuer_and_its_name_or_by_nobody() {
     assert!(called(&[&ca], 0).contains("answers OPTIONS with"));
     assert!(called(&[&ca, "sip.tls.server_name=localhost"], 0).contains("answers OPTIONS with"));
     let said = called(&[], 2);
-    assert!(said.contains("name the issuer's certificate in sip.tls.ca") || said.contains("in sip.tls.ca, or install"), "{said}");
+    assert!(
+        said.contains("name the issuer's certificate in sip.tls.ca")
+            || said.contains("in sip.tls.ca, or install"),
+        "{said}"
+    );
     let said = called(&[&ca, "sip.tls.server_name=pbx.example"], 2);
     assert!(said.contains("its certificate is not for `pbx.example`"), "{said}");
     let said = called(&["sip.tls.ca=/nowhere/ca.pem"], 2);
@@ -128,7 +133,10 @@ fn a_certificate_is_trusted_by_its_issuer_and_its_name_or_by_nobody() {
     assert!(remarks.contains("nobody has checked the target's certificate"), "{remarks}");
     let strict = Place::new();
     let said = all_said(&ends_with(&mut other.called_by(strict.run("smoke", &[]), &[tls]), 1));
-    assert!(said.contains("cannot speak SIP over TLS from 127.0.0.1") && said.contains("sip.tls.ca"), "{said}");
+    assert!(
+        said.contains("cannot speak SIP over TLS from 127.0.0.1") && said.contains("sip.tls.ca"),
+        "{said}"
+    );
     other.stop();
 }
 
@@ -162,7 +170,15 @@ impl FarEnd {
             let rtp = UdpSocket::bind("127.0.0.1:0").expect("a port");
             rtp.set_read_timeout(Some(TICK)).expect("a timeout");
             listener.set_nonblocking(true).expect("a listener");
-            let mut far = Far { sip, rtp, line: Timeline::start(), stream: None, closing, close_at: None, heard: Vec::new() };
+            let mut far = Far {
+                sip,
+                rtp,
+                line: Timeline::start(),
+                stream: None,
+                closing,
+                close_at: None,
+                heard: Vec::new(),
+            };
             let mut listener = Some(listener);
             while !ended.load(Relaxed) {
                 if let Some(Ok((stream, _))) = listener.as_ref().map(TcpListener::accept) {
@@ -314,7 +330,10 @@ fn a_far_end_that_closes_its_connection_instead_of_an_answer_is_named() {
     let calls = rows(&place.out().join("calls.csv"));
     assert_eq!(&*calls[0]["ending"], "unreachable", "{calls:?}");
     let reason = &calls[0]["reason"];
-    assert!(reason.contains("the TCP connection to 127.0.0.1:") && reason.contains("the far end closed it"), "{reason}");
+    assert!(
+        reason.contains("the TCP connection to 127.0.0.1:") && reason.contains("the far end closed it"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -325,5 +344,8 @@ fn a_target_that_takes_no_connection_ends_the_run_with_the_reason() {
     drop(listener);
     let set = ["asterisk.mode=external", &target, "asterisk.transport=tcp", "service.mode=none"];
     let said = all_said(&ends_with(&mut place.run("smoke", &set), 1));
-    assert!(said.contains("cannot speak SIP over TCP from 127.0.0.1") && said.contains("Connection refused"), "{said}");
+    assert!(
+        said.contains("cannot speak SIP over TCP from 127.0.0.1") && said.contains("Connection refused"),
+        "{said}"
+    );
 }

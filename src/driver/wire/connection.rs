@@ -166,7 +166,10 @@ impl Connection {
     fn closed(&self) -> String {
         match self.is_open() {
             true => "the far end closed it".into(),
-            false => "the far end closed it before TLS was agreed on; is that its port for TLS (5061 is usual)?".into(),
+            false => {
+                "the far end closed it before TLS was agreed on; is that its port for TLS (5061 is usual)?"
+                    .into()
+            }
         }
     }
 

@@ -156,7 +156,8 @@ impl Streams {
         let tls = self.tls.as_ref();
         let mine = if is_target { self.local } else { any };
         // The port may still be held by the connection that has ended.
-        let begun = Connection::begin(now, mine, peer, tls).or_else(|_| Connection::begin(now, any, peer, tls));
+        let begun =
+            Connection::begin(now, mine, peer, tls).or_else(|_| Connection::begin(now, any, peer, tls));
         match begun {
             Ok(connection) => {
                 if is_target && let Ok(local) = connection.local() {
@@ -330,7 +331,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_sip_ends_the_connection_with_a_reason() {
         for (text, why) in [
-            ("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "without Content-Length, `HTTP/1.1 400 Bad Request`"),
+            (
+                "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+                "without Content-Length, `HTTP/1.1 400 Bad Request`",
+            ),
             ("x\r\nContent-Length: 70000\r\n\r\n", "65536 allowed"),
         ] {
             let mut lab = lab().await;
@@ -345,8 +349,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
         drop(listener);
-        let error = Streams::open(&TCP, "127.0.0.1:0".parse().unwrap(), target).await.err().expect("an error");
+        let error =
+            Streams::open(&TCP, "127.0.0.1:0".parse().unwrap(), target).await.err().expect("an error");
         let words = error.to_string();
-        assert!(words.contains(&format!("the TCP connection to {target} could not be opened: Connection refused")), "{words}");
+        assert!(
+            words
+                .contains(&format!("the TCP connection to {target} could not be opened: Connection refused")),
+            "{words}"
+        );
     }
 }

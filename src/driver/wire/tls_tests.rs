@@ -35,7 +35,8 @@ impl Files {
         issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = issuer.self_signed(&key).unwrap().pem();
         let (issuer, own) = (Issuer::new(issuer, key), KeyPair::generate().unwrap());
-        let certificate = CertificateParams::new(vec![name.to_string()]).unwrap().signed_by(&own, &issuer).unwrap();
+        let certificate =
+            CertificateParams::new(vec![name.to_string()]).unwrap().signed_by(&own, &issuer).unwrap();
         Files::of(&ca, &certificate.pem(), &own.serialize_pem())
     }
 
@@ -68,7 +69,8 @@ fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
 /// A server that takes one connection and sends back what it hears. With `callers` it asks for a certificate.
 fn server(files: &Files, version: &'static SupportedProtocolVersion, callers: Option<&Files>) -> SocketAddr {
     let provider = Arc::new(ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
+    let builder =
+        ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
     let builder = match callers {
         None => builder.with_no_client_auth(),
         Some(callers) => {
@@ -100,9 +102,11 @@ fn server(files: &Files, version: &'static SupportedProtocolVersion, callers: Op
 async fn call(target: SocketAddr, settings: &TlsSettings) -> Result<(), String> {
     let tls = Some(Tls::new(settings, "127.0.0.1")?);
     let config = WireConfig { transport: Transport::Tls, tls };
-    let mut streams =
-        Streams::open(&config, "127.0.0.1:0".parse().unwrap(), target).await.map_err(|error| error.to_string())?;
-    let (mut counts, message) = (WireCounts::default(), SipDatagram { destination: target, bytes: OPTIONS.into() });
+    let mut streams = Streams::open(&config, "127.0.0.1:0".parse().unwrap(), target)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (mut counts, message) =
+        (WireCounts::default(), SipDatagram { destination: target, bytes: OPTIONS.into() });
     streams.send(clock::now(), &message, &mut counts);
     loop {
         let (messages, _) = streams.receive(clock::now(), 0, &mut counts);

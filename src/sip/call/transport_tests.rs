@@ -5,7 +5,8 @@ use super::{Call, CallConfig, CallEvent, CallOutput, FailReason};
 use crate::sip::message::{Message, Method};
 use crate::sip::{Transport, parse};
 
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 11000 RTP/AVP 0\r\n";
+const SDP: &str =
+    "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 11000 RTP/AVP 0\r\n";
 
 /// A call that has just been placed over TCP, and its INVITE.
 fn placed() -> (Call, Message) {
@@ -30,7 +31,13 @@ fn drained(call: &mut Call) -> (Vec<Message>, Vec<CallEvent>) {
 }
 
 /// Answers a request; the Contact is over another transport, which is not followed.
-fn answer(call: &mut Call, now_ms: u64, request: &Message, code: u16, sdp: &str) -> (Vec<Message>, Vec<CallEvent>) {
+fn answer(
+    call: &mut Call,
+    now_ms: u64,
+    request: &Message,
+    code: u16,
+    sdp: &str,
+) -> (Vec<Message>, Vec<CallEvent>) {
     let tag = if request.to_tag().is_some() { "" } else { ";tag=them" };
     let text = format!(
         "SIP/2.0 {code} X\r\nVia: {}\r\nFrom: {}\r\nTo: {}{tag}\r\nCall-ID: {}\r\nCSeq: {} {}\r\n\
