@@ -20,7 +20,7 @@ use loadtest::search::{
     Trial,
 };
 use loadtest::sip::sdp::LocalMedia;
-use loadtest::sip::{self, CallConfig, Transport};
+use loadtest::sip::{self, CallConfig, Identity, Transport};
 use loadtest::stamp::Stamp;
 use loadtest::values::{Ramp, Rate, Span};
 
@@ -260,7 +260,7 @@ impl Churn {
             if let Some(output) = self.control.poll() {
                 match output {
                     Output::Open(slot) => self.control.handle(self.now, Input::Opened { slot, port: 40_000 }),
-                    Output::Invite { call, port } => {
+                    Output::Invite { call, port, .. } => {
                         self.agent.place(self.now, call, config(call, port, &self.scenario))
                     }
                     Output::HangUp(call) => self.agent.hang_up(self.now, call),
@@ -298,13 +298,15 @@ fn config(call: u32, rtp_port: u16, scenario: &Scenario) -> CallConfig {
         remote: far(),
         local,
         transport: Transport::Udp,
-        caller: "alice".into(),
+        identity: Identity::plain("sip:alice@192.0.2.9:5070", "sip:echo@192.0.2.1:5060"),
+        habits: Default::default(),
         call_id: format!("{call:016x}@{}", local.ip()),
         from_tag: format!("{call:016x}"),
         seed: call.into(),
         credentials: None,
         media: LocalMedia { ip: local.ip(), rtp_port, codec, ptime_ms: 20, session_id },
         setup_timeout: scenario.sip.setup_timeout.0,
+        session_expires: None,
     }
 }
 

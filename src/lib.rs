@@ -7,9 +7,11 @@
 // `cli::say` prints; the macros panic when standard output is a closed pipe.
 #![warn(missing_docs, clippy::too_many_lines, clippy::print_stdout, clippy::print_stderr)]
 
+pub mod accounts;
 mod analysis;
 pub mod ari;
 pub mod asterisk;
+mod capture;
 mod child;
 pub mod cli;
 pub mod clock;

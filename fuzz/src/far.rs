@@ -45,6 +45,8 @@ enum Code {
     Terminated,
     Broken,
     Decline,
+    TooSmall,
+    Pending,
 }
 
 #[derive(Debug, Clone, Copy, VariantArray)]
@@ -57,6 +59,7 @@ enum Asked {
     Options,
     Info,
     Refer,
+    Prack,
 }
 
 #[derive(Debug, Clone, Copy, VariantArray)]
@@ -82,6 +85,10 @@ enum Flaw {
     LongReason,
     Routes,
     Require,
+    /// The provisional response wants a PRACK.
+    Reliable,
+    /// The session is to be refreshed.
+    Timer,
 }
 
 /// One of the variants.
@@ -193,7 +200,11 @@ fn finished(mut head: String, call_id: &str, body: Body, flaw: Flaw) -> Option<M
         Flaw::Routes => {
             head += "Record-Route: <sip:192.0.2.7:5080;lr>\r\nContact: <sip:b@192.0.2.8:5090>\r\n"
         }
-        Flaw::Require => head += "Require: 100rel\r\nContact: <sip:b@192.0.2.1:5060>\r\n",
+        Flaw::Require => head += "Require: path\r\nContact: <sip:b@192.0.2.1:5060>\r\n",
+        Flaw::Reliable => head += "Require: 100rel\r\nRSeq: 1\r\nContact: <sip:b@192.0.2.1:5060>\r\n",
+        Flaw::Timer => {
+            head += "Session-Expires: 6\r\nMin-SE: 7\r\nSupported: timer\r\nAllow: UPDATE\r\nContact: <sip:b@192.0.2.1>\r\n"
+        }
         _ => head += "Contact: <sip:b@192.0.2.1:5060>\r\n",
     }
     let body = body.spelt();
@@ -219,6 +230,8 @@ impl Code {
             Code::Terminated => (487, "Request Terminated"),
             Code::Broken => (500, ""),
             Code::Decline => (603, "Decline"),
+            Code::TooSmall => (422, "Session Interval Too Small"),
+            Code::Pending => (491, "Request Pending"),
         }
     }
 }
@@ -234,6 +247,7 @@ impl Asked {
             Asked::Options => "OPTIONS",
             Asked::Info => "INFO",
             Asked::Refer => "REFER",
+            Asked::Prack => "PRACK",
         }
     }
 }
@@ -269,8 +283,10 @@ impl Sent {
         let message = parse(bytes).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(bytes)));
         if message.is_request() {
             assert!(message.branch().is_some(), "a request of ours has a branch");
-            let is_callers =
-                matches!(message.method(), Method::Invite | Method::Ack | Method::Bye | Method::Cancel);
+            let is_callers = matches!(
+                message.method(),
+                Method::Invite | Method::Ack | Method::Bye | Method::Cancel | Method::Prack | Method::Update
+            );
             assert!(is_callers, "a caller has no business to send {}", message.method().as_str());
         }
         Some(message)

@@ -39,4 +39,5 @@ pub const TARGETS: &[Target] = &[
     ("gate", text::gate),
     ("scenario", text::scenario),
     ("trials", trials::trials),
+    ("accounts", text::accounts),
 ];

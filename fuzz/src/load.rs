@@ -299,7 +299,7 @@ impl World {
                 };
                 self.control.handle(self.now, answer);
             }
-            Output::Invite { call, port } => {
+            Output::Invite { call, port, .. } => {
                 assert_eq!(call, self.placed, "numbers come without gaps");
                 self.placed += 1;
                 self.open.insert(call, (port, None));

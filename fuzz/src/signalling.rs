@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use loadtest::rtp::Codec;
-use loadtest::sip::digest::{Challenge, Credentials};
+use loadtest::sip::digest::{Authorizations, Credentials, Tries};
 use loadtest::sip::sdp::{self, LocalMedia, MOST_STREAMS, answer_to_ours, choose};
-use loadtest::sip::{CallConfig, Transport, uas};
+use loadtest::sip::{CallConfig, Identity, Transport, uas};
 use loadtest::sip::{Heard, MAX_HEADERS, Message, hear, parse};
 
 /// Longest text of an error: it goes into logs and reports.
@@ -67,13 +67,20 @@ fn answered(message: &Message, len: usize) {
     assert!(again.to_tag().is_some() || message.to_tag().is_none());
 }
 
-/// A challenge's answer is one line.
+/// The answers to challenges are one line each, and no more than a few.
 fn challenge(message: &Message) {
-    let Ok(challenge) = Challenge::of(message) else { return };
     let credentials = Credentials { username: "u".into(), password: "p".into() };
-    if let Ok(line) = challenge.answer(&credentials, message.method(), "sip:a@b", "0badc0de") {
+    let mut authorizations = Authorizations::new(Some(credentials), "sip:u@h".into(), 1);
+    let mut tries = Tries::default();
+    let is_answered = authorizations.challenged(message, &mut tries);
+    let lines = authorizations.answers(message.method(), "sip:a@b");
+    assert!(lines.len() <= 8 && (is_answered.is_err() || !lines.is_empty()));
+    for (_, line) in lines {
         assert!(!line.contains(['\r', '\n']), "{line:?}");
     }
+    // Only the age of a nonce is a reason to answer it again, once.
+    let again = authorizations.challenged(message, &mut tries).is_ok();
+    assert!(!again || authorizations.challenged(message, &mut tries).is_err(), "{message:?}");
 }
 
 /// A call that has credentials, between two addresses of documentation.
@@ -85,13 +92,15 @@ pub fn config() -> CallConfig {
         remote,
         local,
         transport: Transport::Udp,
-        caller: "caller".into(),
+        identity: Identity::plain("sip:caller@192.0.2.9:5070", "sip:echo@192.0.2.1:5060"),
+        habits: Default::default(),
         call_id: "c@h".into(),
         from_tag: "ours".into(),
         seed: 1,
         credentials: Some(Credentials { username: "u".into(), password: "p".into() }),
         media: media(),
         setup_timeout: Duration::from_secs(10),
+        session_expires: None,
     }
 }
 

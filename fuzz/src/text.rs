@@ -1,5 +1,6 @@
-//! Targets that read text: ARI's events and answers, gates, scenarios.
+//! Targets that read text: ARI's events and answers, gates, scenarios, files of callers.
 
+use loadtest::accounts::{self, Filling, Template};
 use loadtest::ari::event::{Event, MAX_ARGS, MAX_EVENT_LEN, MAX_ID_LEN};
 use loadtest::ari::request::media_address;
 use loadtest::gate::Gate;
@@ -94,4 +95,31 @@ pub fn scenario(input: &[u8]) {
     let again = Resolved::read(&kept, "kept.toml", &[]).unwrap_or_else(|e| panic!("{e}\n{kept}"));
     assert_eq!(again.scenario, resolved.scenario);
     assert_eq!(again.to_toml(), kept);
+}
+
+/// A file of callers is read or refused in words; what a template makes of its fields is bounded and ends no line. The
+/// file stands for the template as well.
+pub fn accounts(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let accounts = match accounts::parse(text) {
+        Ok(accounts) => accounts,
+        Err(error) => return assert!(error.line > 0 && !error.why.is_empty()),
+    };
+    assert!(!accounts.all().is_empty() && accounts.all().len() <= accounts::MOST_ACCOUNTS);
+    for (number, account) in (0..).zip(accounts.all().iter().take(100)) {
+        assert!(!account.user.is_empty() && accounts.index_of(number, 1) < accounts.all().len());
+        assert!(account.domain.as_ref().is_none_or(|domain| accounts::is_domain(domain)));
+        for line in text.lines().take(100) {
+            let Ok(template) = Template::parse(line) else { continue };
+            let filling = Filling {
+                user: &account.user,
+                call: number,
+                line: number,
+                account: Some((&accounts, account)),
+            };
+            let filled = template.fill(filling);
+            let is_plain = accounts::value_fault(line).is_none();
+            assert!(filled.len() <= 4096 && (!is_plain || !filled.contains(char::is_control)), "{filled:?}");
+        }
+    }
 }

@@ -93,7 +93,10 @@ fn recovery(run: &Run, fault: &FaultRecord, heard: &[Heard], until: f64) -> Reco
 fn is_lost(call: &CallRecord, fault: &FaultRecord, back: f64) -> bool {
     let Some(from) = call.answered_s() else { return false };
     let to = from + call.held_ms.map_or(0.0, |held| held.as_ms() / 1000.0);
-    let bad = matches!(call.ending, Ending::MediaLost | Ending::RemoteHangup | Ending::HangupFailed);
+    let bad = matches!(
+        call.ending,
+        Ending::MediaLost | Ending::RemoteHangup | Ending::SessionExpired | Ending::HangupFailed
+    );
     bad && from < fault.done_s && to >= fault.done_s && call.last_echo_s.is_none_or(|at| at < back)
 }
 

@@ -155,6 +155,24 @@ pub fn meaning(operation: Operation, status: u16) -> Meaning {
     }
 }
 
+/// True for the answer to an account that may only read (`read_only` of ari.conf): Asterisk gives it to every request
+/// but GET, before it looks at what is asked for.
+pub fn is_read_only(status: u16, body: &[u8]) -> bool {
+    const DENIED: &[u8] = b"Write access denied";
+    status == 403 && body.windows(DENIED.len()).any(|part| part == DENIED)
+}
+
+/// Path of a thing that is not there, to be deleted: the answer says whether the account may write.
+pub const NOTHING: &str = "/playbacks/loadtest-asks-whether-it-may-write";
+
+/// Such an account, in a sentence with its cure.
+pub fn read_only(url: &str, user: &str) -> String {
+    format!(
+        "Asterisk at {url} lets user `{user}` read and not write, so that no call can be answered: set read_only = no in \
+         that user's section of its ari.conf, and reload it (`module reload res_ari.so`)"
+    )
+}
+
 /// The address on which Asterisk receives our media, from the answer to [`Operation::CreateMedia`].
 ///
 /// `None` where it is not told or not an address and port.
@@ -207,6 +225,16 @@ mod tests {
         ] {
             assert_eq!(meaning(operation, status), expected, "{operation} {status}");
         }
+    }
+
+    #[test]
+    fn an_account_that_may_only_read_is_known_by_the_words_of_its_403() {
+        let denied = br#"{"message":"Write access denied"}"#;
+        assert!(is_read_only(403, denied));
+        assert!(!is_read_only(403, b"<h1>Forbidden</h1>"), "a proxy's");
+        assert!(!is_read_only(404, denied) && !is_read_only(403, b""));
+        let said = read_only("http://h:8088", "u");
+        assert!(said.contains("user `u`") && said.contains("read_only = no"), "{said}");
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
-use hyper::Uri;
+use hyper::{Method, Uri};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::Account;
-use crate::ari::request::encoded;
+use crate::ari::request::{NOTHING, encoded, is_read_only};
 use crate::net::http::{HttpClient, HttpError, HttpLimits};
 use crate::values::cut;
 
@@ -114,6 +114,15 @@ impl Ari {
             Err(HttpError::Status { status: 404, .. }) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Asks whether this account may do more than read.
+    ///
+    /// # Errors
+    /// Whatever came instead of an answer.
+    pub async fn may_write(&self) -> Result<bool, HttpError> {
+        let answer = self.client.send(Method::DELETE, &format!("/ari{NOTHING}"), LIMITS).await?;
+        Ok(!is_read_only(answer.status, &answer.body))
     }
 
     /// All channels.

@@ -29,6 +29,8 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
 ];
 
 const PREFIX: &str = "LOADTEST_";
+/// Most users that are written into pjsip.conf: it takes them all into its memory before it is ready.
+const MOST_ACCOUNTS: usize = 10_000;
 
 /// The longest file name of a Unix socket that Linux binds, with its closing zero.
 const SOCKET_PATH_MAX: usize = 108;
@@ -68,6 +70,7 @@ pub fn values(config: &StartConfig, run_dir: &Path) -> Result<Values, AsteriskEr
         return Err(bad("the run folder", reason));
     }
     Ok(vec![
+        ("ACCOUNTS", accounts(config)?),
         ("ARI_APP", identifier("the ARI application's name", &config.app)?),
         ("ARI_PASSWORD", secret("the ARI password", &config.ari.password)?),
         ("ARI_USER", identifier("the ARI user", &config.ari.user)?),
@@ -121,10 +124,38 @@ fn identifier(what: &str, text: &str) -> Result<String, AsteriskError> {
 
 /// pjsip.conf has sections of its own: a user of the same name would be merged with them.
 fn digest_user(text: &str) -> Result<String, AsteriskError> {
-    if ["global", "system", "udp", "tcp", "tls", "media"].contains(&text) {
+    if ["global", "system", "udp", "tcp", "tls", "media", "registered"].contains(&text) {
         return Err(bad("the SIP user", "the name is one of Asterisk's own sections; use another"));
     }
     identifier("the SIP user", text)
+}
+
+/// Sections of the further users: an endpoint, its login, and a place for its registration.
+fn accounts(config: &StartConfig) -> Result<String, AsteriskError> {
+    let most = MOST_ACCOUNTS;
+    if config.accounts.len() > most {
+        return Err(bad(
+            "the file of accounts",
+            &format!("it has more than {most}; use fewer, or an external Asterisk"),
+        ));
+    }
+    let mut names = HashSet::from([config.digest.user.as_str()]);
+    let mut sections = String::new();
+    for (name, login) in &config.accounts {
+        // A second section of a name would be merged with the first.
+        if !names.insert(name.as_str()) {
+            continue;
+        }
+        let name = digest_user(name)?;
+        let (user, password) =
+            (digest_user(&login.user)?, secret("the password of an account", &login.password)?);
+        sections.push_str(&format!(
+            "\n[{name}](media)\nidentify_by = username,auth_username\nauth = {name}\naors = {name}\n\n\
+             [{name}](registered)\n\n\
+             [{name}]\ntype = auth\nauth_type = userpass\nusername = {user}\npassword = {password}\n"
+        ));
+    }
+    Ok(sections)
 }
 
 fn secret(what: &str, secret: &Secret) -> Result<String, AsteriskError> {
@@ -229,6 +260,7 @@ pub fn write(dir: &Path, values: &Values, module_dir: &Path) -> Result<(), Aster
 #[cfg(test)]
 mod tests {
     use super::super::find::Install;
+    use super::super::process::Account;
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -330,6 +362,26 @@ mod tests {
         for section in ["media", "udp", "tls"] {
             assert!(values_after(|config| config.digest.user = section.into()).is_err(), "{section}");
         }
+        let account = |name: &str, password: &str| {
+            let login = Account { user: "u".into(), password: Secret::new(password) };
+            values_after(|config| config.accounts = vec![(name.into(), login)])
+        };
+        assert!(account("a]", "x").is_err() && account("a", "x;y").is_err() && account("udp", "x").is_err());
+        assert!(account("a", "x").is_ok());
+    }
+
+    #[test]
+    fn each_account_is_an_endpoint_that_may_register() {
+        let login = |user: &str| Account { user: user.into(), password: Secret::new("p") };
+        let values = values_after(|config| {
+            config.accounts =
+                [("a", "a"), ("b", "auth-b"), ("a", "again")].map(|(n, u)| (n.into(), login(u))).into();
+        });
+        let (_, template) = TEMPLATES.iter().find(|(name, _)| *name == "pjsip.conf").unwrap();
+        let text = render("pjsip.conf", template, &values.unwrap()).unwrap();
+        assert_eq!(text.matches("[a](media)").count(), 1);
+        assert!(text.contains("\n[b](media)\n") && text.contains("\n[b](registered)\n"), "{text}");
+        assert!(text.contains("username = auth-b\n") && !text.contains("again"), "{text}");
     }
 
     #[test]

@@ -76,8 +76,10 @@ pub struct StartConfig {
     pub ari: Account,
     /// The Stasis application that calls are given to.
     pub app: String,
-    /// The only SIP user who may call, with a password.
+    /// The SIP user who may call, with a password.
     pub digest: Account,
+    /// Further ones, each the name of an endpoint and its login.
+    pub accounts: Vec<(String, Account)>,
     /// The folder that `asterisk.log` is written into; it is created if need be.
     pub logs: PathBuf,
     /// The folder that the private run folder is made in; short, since a socket's path has 107 bytes.
@@ -103,6 +105,7 @@ impl StartConfig {
             ari: Account::random("loadtest"),
             app: "loadtest".into(),
             digest: Account::random(format!("driver-{:08x}", rand::random::<u32>())),
+            accounts: Vec::new(),
             logs: logs.into(),
             run_base: std::env::temp_dir(),
             scheduling: Scheduling::default(),

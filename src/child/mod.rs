@@ -97,6 +97,11 @@ impl Keeper {
         *self.status.borrow()
     }
 
+    /// The running processes that it has started, or that these have, and that are no longer in its group.
+    pub fn strays(&self) -> Vec<Process> {
+        self.mark.processes(self.pid).into_iter().map(|(process, _)| process).collect()
+    }
+
     /// Waits until the child has ended.
     pub async fn ended(&self) -> Option<ExitStatus> {
         let mut status = self.status.clone();
@@ -187,6 +192,11 @@ pub fn group(leader: u32) -> impl Iterator<Item = Process> {
     all.filter(move |process| {
         process.stat().is_ok_and(|s| u32::try_from(s.pgrp) == Ok(leader) && s.state != 'Z')
     })
+}
+
+/// The running processes of such a group, and those that its members have started, in whatever group they are.
+pub fn tree(leader: u32) -> Vec<Process> {
+    strays::tree(leader.cast_signed())
 }
 
 /// Waits for the child's end without reaping it; `None` if the kernel does not tell how it ended.

@@ -44,21 +44,40 @@ impl Mark {
     }
 
     fn strays(&self, leader: Pid) -> Vec<OwnedFd> {
-        let all = procfs::process::all_processes().into_iter().flatten().flatten();
-        let all: Vec<(Process, Stat)> = all.filter_map(|p| p.stat().ok().map(|stat| (p, stat))).collect();
+        self.processes(leader).iter().filter_map(|(_, stat)| open(stat)).collect()
+    }
+
+    /// Those that run, as they were seen.
+    pub(super) fn processes(&self, leader: Pid) -> Vec<(Process, Stat)> {
+        let mut all = everybody();
         let descendants = descendants(leader.as_raw(), &all);
-        let is_stray = |(process, stat): &&(Process, Stat)| {
+        all.retain(|(process, stat)| {
             stat.state != 'Z'
                 && stat.pgrp != leader.as_raw()
                 && (descendants.contains(&stat.pid) || self.is_on(process))
-        };
-        all.iter().filter(is_stray).filter_map(|(_, stat)| open(stat)).collect()
+        });
+        all
     }
 
     fn is_on(&self, process: &Process) -> bool {
         let variables = process.environ().unwrap_or_default();
         variables.get(OsStr::new(VARIABLE)).is_some_and(|value| *value == *self.0)
     }
+}
+
+/// All processes.
+fn everybody() -> Vec<(Process, Stat)> {
+    let all = procfs::process::all_processes().into_iter().flatten().flatten();
+    all.filter_map(|process| process.stat().ok().map(|stat| (process, stat))).collect()
+}
+
+/// The running processes of the group of `leader`, and those that it or its children have started.
+pub(super) fn tree(leader: i32) -> Vec<Process> {
+    let all = everybody();
+    let below = descendants(leader, &all);
+    let is_its =
+        |(_, stat): &(Process, Stat)| stat.state != 'Z' && (stat.pgrp == leader || below.contains(&stat.pid));
+    all.into_iter().filter(is_its).map(|(process, _)| process).collect()
 }
 
 /// The processes whose parents, or theirs, are `leader`.

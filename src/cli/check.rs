@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{Exit, Failure, check_call, say};
+use crate::ari::request::read_only;
 use crate::asterisk::{SearchPlaces, find};
 use crate::net::resolve::resolve;
 use crate::run::RunPlan;
@@ -92,9 +93,9 @@ fn resources(survey: &Survey, scenario: &Scenario) {
 /// Prints the Asterisk that a run would use, and notes what is in its way.
 async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
     let scenario = plan.scenario();
-    let is = match (scenario.asterisk.mode, &scenario.asterisk.sip) {
-        (AsteriskMode::External, Some(sip)) => {
-            match resolve(sip, "asterisk.sip", Some(scenario.sip.local)).await {
+    let is = match (scenario.asterisk.mode, scenario.next_hop()) {
+        (AsteriskMode::External, Some((hop, key))) => {
+            match resolve(hop, key, Some(scenario.sip.local)).await {
                 Ok(address) => external(plan, address, survey).await,
                 Err(failure) => return survey.obstacles.push(failure.to_string()),
             }
@@ -110,8 +111,8 @@ async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
 /// Probes a target with OPTIONS.
 async fn external(plan: &RunPlan, target: SocketAddr, survey: &mut Survey) -> String {
     let scenario = plan.scenario();
-    let user = plan.credentials.as_ref().map(|account| account.username.as_str());
-    let (why, is_closed) = match probe(scenario, target, plan.credentials.as_ref()).await {
+    let user = plan.first_user();
+    let (why, is_closed) = match probe(plan, target).await {
         ProbeResult::Answered { status, reason, login } => {
             survey.obstacles.extend(login.obstacle(scenario, user));
             let login = match &login {
@@ -154,6 +155,10 @@ async fn service(scenario: &Scenario, survey: &mut Survey) {
         Ok(ari) => ari,
         Err(error) => return survey.obstacles.push(error.to_string()),
     };
+    // One that somebody else runs has its own account; this one is to look on.
+    if service.mode.is_started() && ari.may_write().await.is_ok_and(|may| !may) {
+        survey.obstacles.push(read_only(&ari.shown(), &ari.account.user));
+    }
     match ari.lists(&service.app).await {
         Ok(false) if service.mode == ServiceMode::External => survey.obstacles.push(format!(
             "Asterisk at {url} does not list the application `{}`: is the service running, and is service.app \

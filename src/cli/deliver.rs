@@ -109,7 +109,7 @@ impl Delivery<'_> {
     /// # Errors
     /// The first file that could not be written.
     pub fn write(&self) -> Result<(), Failure> {
-        let Finished { summary, verdict, raw } = self.finished;
+        let Finished { summary, verdict, raw, captures } = self.finished;
         let scenario = self.resolved.to_toml();
         let is_source = self.source.is_some_and(|run| self.folder.is_at(run));
         let mut manifest = Manifest::of([("scenario.toml", scenario.as_bytes())]);
@@ -133,6 +133,7 @@ impl Delivery<'_> {
         });
         let mut failed = Vec::new();
         raw.iter().for_each(|(name, bytes)| write(name, bytes));
+        captures.iter().for_each(|(name, bytes)| write(name, bytes));
         for format in formats {
             match format {
                 Format::Html => self.display.stage("drawing the charts of report.html"),
@@ -169,7 +170,8 @@ mod tests {
         let (summary, verdict) = crate::report::fixture::typical();
         let formats = Format::ALL.iter().filter(|format| **format != Format::Png);
         let files = formats.flat_map(|format| render(*format, &summary, &verdict, "").unwrap());
-        let names = files.map(|file| file.path).chain(manifest::DATA).chain([manifest::NAME, "plots"]);
+        let names =
+            files.map(|file| file.path).chain(manifest::DATA).chain([manifest::NAME, "plots", "pcap"]);
         for name in names {
             assert!(OUTPUTS.contains(&name), "{name}");
         }

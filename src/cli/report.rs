@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let baseline = args.options.baseline()?;
     let summary = summarize(stored::read(&args.run, &files)?);
     let verdict = verdict(&resolved, &gates, &summary, baseline.as_ref());
-    let finished = Finished { summary, verdict, raw: Vec::new() };
+    let finished = Finished { summary, verdict, raw: Vec::new(), captures: Vec::new() };
     let folder = Folder::open(args.out.as_deref().unwrap_or(&args.run))?;
     let (options, display) = (&args.options, &Display::new(args.options.quiet, &resolved.scenario));
     let source = Some(args.run.as_path());

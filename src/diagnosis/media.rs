@@ -1,25 +1,12 @@
 //! Calls that were answered, and not heard as they should have been.
 
+use super::signposts::is_unheard;
 use super::{Finding, Seen, of, quoted};
 use crate::record::{CallRecord, Ending};
 use crate::values::{Unit, Value, counted, show};
 
 /// Words of Asterisk's log for formats between which it cannot translate.
 const NO_PATH: [&str; 2] = ["No path to translate", "Unable to find a codec translation path"];
-
-/// Answers with a session description that no media can be sent to.
-pub(super) fn bad_answer(seen: &Seen<'_>) -> Vec<Finding> {
-    let bad = seen.ended(Ending::BadAnswer);
-    let Some(first) = bad.first() else { return Vec::new() };
-    vec![Finding {
-        seen: format!("the SDP of the answer: {}", first.reason),
-        cause: "the far end names an address or a codec that the driver cannot or must not send to: wrong NAT \
-                settings, another codec, or media that leads back to the caller"
-            .into(),
-        cure: "see the endpoint's `allow`, `media_address` and `external_media_address`, and set direct_media=no".into(),
-        ..seen.over("bad_answer", bad.len(), "were answered with an SDP that cannot be used")
-    }]
-}
 
 /// Calls of which not one packet came back.
 pub(super) fn silent(seen: &Seen<'_>) -> Vec<Finding> {
@@ -298,9 +285,14 @@ pub(super) fn distrusted(seen: &Seen<'_>) -> Vec<Finding> {
 /// Calls that ended before their time.
 pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
     let lost = seen.ended(Ending::MediaLost);
-    let hung_up = seen.ended(Ending::RemoteHangup);
+    // What a Contact explains is told there.
+    let ended = |ending| -> Vec<&CallRecord> {
+        seen.ended(ending).into_iter().filter(|call| !is_unheard(call)).collect()
+    };
+    let hung_up = ended(Ending::RemoteHangup);
+    let expired = seen.ended(Ending::SessionExpired);
     let early = seen.ended(Ending::HungUpEarly);
-    let refused = seen.ended(Ending::HangupFailed);
+    let refused = ended(Ending::HangupFailed);
     let answerer = seen.answerer();
     let because = |calls: &[&CallRecord]| match calls.first().map(|call| call.reason.as_str()) {
         None | Some("") => String::new(),
@@ -326,6 +318,16 @@ pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
             cause: format!("{answerer} or the dialplan ends calls by itself: an error in the service, a timeout, or the end of a sound"),
             cure: "see its log for why; if calls are to be short, say so with load.call_duration and load.hangup".into(),
             ..seen.over("hung_up_early", hung_up.len(), "were hung up by the far end before their time")
+        });
+    }
+    if !expired.is_empty() && !is_planned {
+        found.push(Finding {
+            seen: format!("a session timer (RFC 4028) that was agreed on{}", because(&expired)),
+            cause: "the far end, or a proxy before it, has timers and does not keep to them".into(),
+            cure: "see who is to refresh: Session-Expires and `refresher` in the answer to INVITE; in Asterisk `timers` of \
+                   the endpoint"
+                .into(),
+            ..seen.over("session_expired", expired.len(), "were hung up as their session had not been refreshed")
         });
     }
     if !early.is_empty() {

@@ -7,6 +7,7 @@ mod connection;
 mod machine;
 mod media;
 mod signalling;
+mod signposts;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -57,7 +58,7 @@ enum Evidence {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     machine::died,
     connection::unreachable,
     signalling::unreadable,
@@ -65,7 +66,8 @@ const RULES: [Rule; 13] = [
     signalling::authentication,
     signalling::rejected,
     signalling::rang,
-    media::bad_answer,
+    signposts::bad_answer,
+    signposts::contact,
     media::elsewhere,
     media::silent,
     media::distrusted,

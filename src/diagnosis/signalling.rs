@@ -156,8 +156,8 @@ fn meaning(seen: &Seen<'_>, status: u16) -> (&'static str, String, String) {
     match status {
         300..=399 => owned(
             "redirected",
-            "the far end sends callers elsewhere, and redirections are not followed",
-            "set asterisk.sip and sip.to to where it sends them",
+            "the far end sends callers elsewhere, and that was not followed",
+            "set sip.follow_redirects = true, or asterisk.sip and sip.to to where it sends them",
         ),
         401 | 403 | 407 => (
             "forbidden",

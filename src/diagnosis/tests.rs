@@ -8,7 +8,7 @@ use crate::record::{AriState, Breakage, Death, FirstCall, Phase, Run, Setup, Sip
 use crate::values::Ns;
 
 /// Ten calls at an Asterisk with a service, all as they should be.
-fn healthy() -> Run {
+pub(super) fn healthy() -> Run {
     let call = |n| CallRecord {
         call: n,
         ending: Ending::Completed,
@@ -36,14 +36,14 @@ fn healthy() -> Run {
     run
 }
 
-fn found(run: Run) -> Vec<Finding> {
+pub(super) fn found(run: Run) -> Vec<Finding> {
     let summary = summarize(run);
     let verdict = judge(&summary, &[], &Limits::default());
     findings(&summary, &verdict)
 }
 
 /// Ends the first calls of a run.
-fn end(run: &mut Run, count: usize, ending: Ending, status: Option<u16>, reason: &str) {
+pub(super) fn end(run: &mut Run, count: usize, ending: Ending, status: Option<u16>, reason: &str) {
     for call in run.calls.iter_mut().take(count) {
         (call.ending, call.status, call.reason) = (ending, status, reason.into());
         if !ending.was_answered() {
@@ -339,6 +339,12 @@ const CASES: &[Case] = &[
         "hung_up_early",
         "Q.850;cause=16",
         "load.call_duration",
+    ),
+    (
+        |r| end(r, 3, Ending::SessionExpired, Some(200), "the session ran out: nobody"),
+        "session_expired",
+        "3 of 10 calls were hung up as their session had not been refreshed",
+        "`timers`",
     ),
     (|r| end(r, 1, Ending::HungUpEarly, None, ""), "hung_up_unanswered", "1 of 10 calls", "log"),
     (

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use super::lane::LaneConfig;
 use super::media::{CallMedia, Media, RECEIVE_BUFFER};
+use super::placing::{self, call_id};
 use super::reach::Reach;
+use super::registering;
+use super::tape::Taping;
 use super::trace::Trace;
 use super::wire::{Broken, Wire};
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
 use crate::echo::EchoServer;
-use crate::load::{self, Agent, AgentOutput, Count, Input, Output};
+use crate::load::{self, Agent, AgentOutput, Count, Input, Names, Output, Registrations};
 use crate::measure::{Class, MOST_WINDOWS, Rules};
 use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp;
@@ -22,9 +25,8 @@ use crate::record::{CallRecord, FirstCall};
 use crate::rtp::Format;
 use crate::rtp::probe::RunKey;
 use crate::scenario::{MOST_STAGES, Phasing, ServiceMode};
-use crate::sip::call::CallConfig;
-use crate::sip::sdp::{Answer, LocalMedia};
-use crate::sip::{Heard, Unreadable, user_part};
+use crate::sip::sdp::Answer;
+use crate::sip::{Heard, Message, Unreadable};
 use crate::stamp::Stamp;
 
 // Each stage has a window.
@@ -41,6 +43,8 @@ struct LoadIo<'a> {
     config: DriverConfig<'a>,
     control: load::Control,
     agent: Agent,
+    names: Names,
+    registrations: Option<Registrations>,
     wire: Wire,
     /// Addresses that far ends may name.
     reach: Reach,
@@ -57,29 +61,16 @@ struct LoadIo<'a> {
     suppressed_because: String,
     /// The first call, for the diagnosis.
     trace: Trace,
+    /// Messages and packets of calls that are kept.
+    taping: Taping,
     /// Nanoseconds by which the wall clock has been set since the start.
     step_ns: i64,
     /// The furthest that it has been set away from where it was.
     clock_step_ns: i64,
 }
 
-/// Names a call's dialog, and seeds its tags and branches.
-fn seed(run_id: u32, call: u32) -> u64 {
-    u64::from(run_id) << 32 | u64::from(call)
-}
-
-fn call_id(run_id: u32, call: u32, wire: &Wire) -> String {
-    format!("{:016x}@{}", seed(run_id, call), wire.local().ip())
-}
-
 fn largest(a: i64, b: i64) -> i64 {
     if a.abs() >= b.abs() { a } else { b }
-}
-
-/// True for the Call-ID of a call that the run `run_id` has placed.
-pub fn owns_call_id(run_id: u32, call_id: &str) -> bool {
-    let seed = call_id.split_once('@').map(|(seed, _)| seed).filter(|seed| seed.len() == 16);
-    seed.is_some_and(|seed| seed.starts_with(&format!("{run_id:08x}")))
 }
 
 /// Places the calls, and returns when the last one is over.
@@ -94,13 +85,22 @@ pub async fn run(
 ) -> Result<Recorded, DriverError> {
     let address = SocketAddr::new(config.scenario.sip.local, 0);
     let transport = config.wire.transport;
-    let wire = Wire::open(&config.wire, address, config.target).await.map_err(|error| {
+    let mut wire = Wire::open(&config.wire, address, config.target).await.map_err(|error| {
         DriverError::Start(
             format!("speak SIP over {transport} from {} to {}", address.ip(), config.target),
             error,
         )
     })?;
     let timeline = Timeline::start();
+    let mut agent = Agent::new(format!("{:08x}", config.run_id));
+    let way = (wire.local(), config.target);
+    let names = Names::new(config.scenario, way, config.credentials.clone(), config.accounts.clone());
+    let mut registrations = registering::wanted(&config, &names, wire.local(), timeline.now());
+    if let Some(all) = &mut registrations {
+        let sip = (&mut wire, &mut agent);
+        let is_done = |all: &Registrations, _: Stamp, stop: Stop| all.is_settled() || stop != Stop::No;
+        registering::play(all, sip, &timeline, config.stop.clone(), is_done).await;
+    }
     let epoch = timeline.now();
     let (measure, media) = (&config.scenario.measure, &config.scenario.media);
     let rules = Rules {
@@ -124,7 +124,9 @@ pub async fn run(
         dead_after: config.scenario.load.dead_after.0,
     };
     let environment = std::mem::take(&mut config.environment);
-    let media = Media::start(lane, config.watched.clone(), environment, None)?;
+    let mut media = Media::start(lane, config.watched.clone(), environment, None)?;
+    let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, wire.local());
+    media.tapes = tapes;
     let mut reach = Reach::new(config.scenario.sip.local);
     if !transport.is_reliable() {
         reach.add(wire.local());
@@ -132,11 +134,14 @@ pub async fn run(
     let control_echo = start_control(&config, &media, epoch, &mut reach)
         .map_err(|error| DriverError::Start("start the control stream".into(), error))?;
     let scenario = config.scenario;
-    let first_call = call_id(config.run_id, 0, &wire);
+    let first_call = call_id(config.run_id, 0, wire.local());
     let mut load_io = LoadIo {
         trace: Trace::new(first_call, epoch, transport),
+        taping,
         control: load::Control::new(scenario.clone(), epoch),
-        agent: Agent::new(format!("{:08x}", config.run_id)),
+        agent,
+        names,
+        registrations,
         wire,
         reach,
         sip_read_lag: Duration::ZERO,
@@ -152,6 +157,7 @@ pub async fn run(
         clock_step_ns: 0,
     };
     load_io.play(progress).await?;
+    load_io.leave().await;
     let mut recorded = load_io.close();
     recorded.run.environment.control_drops = control_echo.map_or(0, |echo| echo.stop().drops);
     Ok(recorded)
@@ -194,6 +200,7 @@ impl LoadIo<'_> {
             let read_until = self.read_sip(now);
             self.control.handle_timeout(read_until);
             self.agent.handle_timeout(read_until);
+            self.registrations.iter_mut().for_each(|all| all.handle_timeout(read_until));
             self.carry_out();
             self.mend_wire(now);
             if next_second <= now {
@@ -210,7 +217,9 @@ impl LoadIo<'_> {
             if is_over {
                 return Ok(());
             }
-            let timers = [self.control.poll_timeout(), self.agent.poll_timeout(), self.wire.poll_timeout()];
+            let fresh = self.registrations.as_ref().and_then(Registrations::poll_timeout);
+            let timers =
+                [self.control.poll_timeout(), self.agent.poll_timeout(), fresh, self.wire.poll_timeout()];
             let wake = timers.into_iter().flatten().fold(next_second.min(next_progress), Stamp::min);
             tokio::select! {
                 // It is read before the next timers.
@@ -233,6 +242,15 @@ impl LoadIo<'_> {
         }
     }
 
+    /// Takes the registrations back, unless the run ends without waiting for anybody.
+    async fn leave(&mut self) {
+        let Some(all) = &mut self.registrations else { return };
+        all.leave(self.timeline.now());
+        let sip = (&mut self.wire, &mut self.agent);
+        let is_done = |all: &Registrations, now: Stamp, stop: Stop| all.is_over(now) || stop == Stop::Now;
+        registering::play(all, sip, &self.timeline, self.config.stop.clone(), is_done).await;
+    }
+
     fn now(&self) -> Stamp {
         self.timeline.now()
     }
@@ -240,10 +258,13 @@ impl LoadIo<'_> {
     /// Takes the SIP messages that are there at `now`; returns the time up to which none is left. No timer runs
     /// out beyond that: after a stall, an answer that had come in time would find its call given up.
     fn read_sip(&mut self, now: Stamp) -> Stamp {
-        let (messages, read_until) = self.wire.receive(now, self.step_ns);
+        let LoadIo { wire, taping, .. } = self;
+        let mut tap = |at: Stamp, from: SocketAddr, bytes: &[u8]| taping.heard(at, from, bytes);
+        let (messages, read_until) = wire.receive(now, self.step_ns, &mut tap);
         for (heard, at, from) in messages {
             self.sip_read_lag = self.sip_read_lag.max(now.since(at));
             match heard {
+                Heard::Message(message) if self.is_of_registration(at, &message) => {}
                 Heard::Message(message) => {
                     self.trace.hear(at, &message);
                     self.agent.handle_message(at, &message, from, &|to| self.reach.check(to));
@@ -255,8 +276,16 @@ impl LoadIo<'_> {
         read_until
     }
 
+    /// Takes an answer to a REGISTER; false for any other message.
+    fn is_of_registration(&mut self, at: Stamp, message: &Message) -> bool {
+        self.registrations.as_mut().is_some_and(|all| all.handle_message(at, message))
+    }
+
     /// Takes what cannot be read: of a call, or where it does not say of which, from the target itself.
     fn read_badly(&mut self, at: Stamp, from: SocketAddr, unreadable: &Unreadable) {
+        if self.registrations.as_mut().is_some_and(|all| all.handle_unreadable(unreadable)) {
+            return;
+        }
         let is_of_call = self.agent.handle_unreadable(at, unreadable);
         if is_of_call || (unreadable.call_id.is_none() && from == self.config.target) {
             self.trace.read_badly(unreadable);
@@ -288,10 +317,19 @@ impl LoadIo<'_> {
                 continue;
             }
             match self.agent.poll() {
-                Some(AgentOutput::Send(datagram)) => self.wire.send(self.timeline.now(), &datagram),
-                Some(AgentOutput::Signal(signal)) => self.handle(Input::Signal(signal)),
-                None => return,
+                Some(AgentOutput::Send(datagram)) => {
+                    self.taping.sent(self.now(), &datagram);
+                    self.wire.send(self.timeline.now(), &datagram);
+                }
+                Some(AgentOutput::Signal(signal)) => {
+                    self.trace.signal(&signal.event);
+                    self.handle(Input::Signal(signal));
+                }
+                None => break,
             }
+        }
+        while let Some(datagram) = self.registrations.as_mut().and_then(Registrations::poll) {
+            self.wire.send(self.timeline.now(), &datagram);
         }
     }
 
@@ -301,11 +339,13 @@ impl LoadIo<'_> {
                 let answer = self.open(slot);
                 self.handle(answer);
             }
-            Output::Invite { call, port } => {
+            Output::Invite { call, line, port } => {
                 if let Some(socket) = self.bound.remove(&port) {
                     self.media.calls.insert(call, CallMedia::new(socket, Stamp::ZERO));
                 }
-                let config = self.call_config(call, port);
+                let place = (self.wire.local(), port);
+                let config = placing::call_config(&self.config, &self.names, (call, line), place);
+                self.taping.open(call);
                 self.agent.place(self.now(), call, config);
             }
             Output::HangUp(call) => self.agent.hang_up(self.now(), call),
@@ -342,32 +382,7 @@ impl LoadIo<'_> {
     }
 
     fn call_id(&self, call: u32) -> String {
-        call_id(self.config.run_id, call, &self.wire)
-    }
-
-    fn call_config(&self, call: u32, port: u16) -> CallConfig {
-        let (scenario, target, local) = (self.config.scenario, self.config.target, self.wire.local());
-        let account = self.config.credentials.as_ref().map(|credentials| credentials.username.as_str());
-        let seed = seed(self.config.run_id, call);
-        CallConfig {
-            target: format!("sip:{}@{target}", scenario.sip.to),
-            remote: target,
-            local,
-            transport: self.config.wire.transport,
-            caller: user_part(scenario.sip.caller(account)),
-            call_id: self.call_id(call),
-            from_tag: format!("{seed:016x}"),
-            seed,
-            credentials: self.config.credentials.clone(),
-            media: LocalMedia {
-                ip: local.ip(),
-                rtp_port: port,
-                codec: scenario.media.codec,
-                ptime_ms: scenario.media.ptime.0.as_millis() as u32,
-                session_id: seed,
-            },
-            setup_timeout: scenario.sip.setup_timeout.0,
-        }
+        call_id(self.config.run_id, call, self.wire.local())
     }
 
     fn start_media(&mut self, call: u32, at: Stamp, answer: &Answer) {
@@ -408,6 +423,7 @@ impl LoadIo<'_> {
             self.ports.give_back(record.rtp_port);
             self.reach.port(record.rtp_port, false);
         }
+        self.taping.close(&record);
         self.media.book.run.calls.push(record);
     }
 
@@ -453,15 +469,22 @@ impl LoadIo<'_> {
         let heard_from = std::mem::take(&mut environment.observed.first_call.heard_from);
         environment.observed.first_call = FirstCall { heard_from, ..self.trace.first_call };
         environment.observed.unreadable = self.trace.unreadable;
+        environment.observed.odd = self.trace.odd;
+        let captured = self.taping.finish();
+        environment.observed.ladders = captured.ladders;
         let counts = self.wire.counts;
         environment.sip_drops = counts.drops;
         environment.sip_garbage = counts.garbage;
         environment.sip_strays = self.agent.strays();
+        let has_registered = self.registrations.as_ref().is_some_and(|all| all.record().registered > 0);
+        environment.register = self.registrations.map(|all| all.record().clone());
         Recorded {
             epoch: self.epoch,
             suppressed_because: self.suppressed_because,
             impaired: book.impaired,
-            heard: self.agent.has_heard() || !environment.observed.unreadable.is_empty(),
+            captures: captured.files,
+            uncaptured: captured.left_out,
+            heard: self.agent.has_heard() || has_registered || !environment.observed.unreadable.is_empty(),
             sip_passed_over: counts.passed_over,
             sip_unsent: counts.unsent,
             sip_reopened: counts.reopened,

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::pacer::{PacedStream, Pacer, PacerCommand};
 use super::receiver::{ReceiverCommand, Receiving, STALL};
+use super::tape::StreamTapes;
 use crate::clock::Timeline;
 use crate::impair::{DelayLine, Direction, ImpairCounts, Impairer, stream_seed};
 use crate::measure::{
@@ -64,6 +65,7 @@ pub(super) struct MediaPath {
     pub socket: Arc<UdpSocket>,
     pub to: SocketAddr,
     pub latch: SourceLatch,
+    pub tapes: StreamTapes,
 }
 
 /// Longest packet that is held back: as long as any that is read.
@@ -151,10 +153,14 @@ impl Lane {
             Some(Impairer::new(&impairment, stream_seed(self.impair.seed, direction, call_id)))
         };
         let (back, out) = (impairer(Direction::Back), impairer(Direction::Out));
-        let MediaPath { socket, to, latch } = path;
-        self.tell_receiver(ReceiverCommand::Add { stream, socket: socket.clone(), latch, impairer: back });
+        let MediaPath { socket, to, latch, tapes } = path;
+        let StreamTapes { sent: tape, received } = tapes;
+        let ears =
+            ReceiverCommand::Add { stream, socket: socket.clone(), latch, impairer: back, tape: received };
+        self.tell_receiver(ears);
         let sent = StreamSent::default();
-        let paced = PacedStream { call_id, class, socket, to, sender, counts_from, sent, impairer: out };
+        let paced =
+            PacedStream { call_id, class, socket, to, sender, counts_from, sent, impairer: out, tape };
         let _ = self.to_pacer.send(PacerCommand::Start(Box::new(paced)));
     }
 

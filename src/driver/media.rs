@@ -12,6 +12,7 @@ use super::DriverError;
 use super::book::Book;
 use super::lane::{Lane, LaneConfig, LaneEvent, MediaPath};
 use super::monitor::{Monitor, Watched};
+use super::tape::{StreamTapes, Tapes};
 use crate::load::Input;
 use crate::measure::{Class, ReceivedEcho, SourceLatch, Sources, StreamReport, StreamSent, Window};
 use crate::net::udp::{self, buffer_for};
@@ -30,6 +31,8 @@ pub(super) struct Media {
     pub book: Book,
     /// By the number of the call.
     pub calls: HashMap<u32, CallMedia>,
+    /// Where packets are recorded.
+    pub tapes: Option<Tapes>,
 }
 
 /// The media of one call.
@@ -67,7 +70,7 @@ impl Media {
         let (lane, inbox) = Lane::start(lane, window.clone(), echoes)
             .map_err(|error| DriverError::Start("start the media threads".into(), error))?;
         let book = Book::new(rules, Monitor::start(watched, rules.epoch), environment);
-        Ok(Media { lane, inbox, window, book, calls: HashMap::new() })
+        Ok(Media { lane, inbox, window, book, calls: HashMap::new(), tapes: None })
     }
 
     /// Starts a stream of its own, without a call: from any port of `local` to `target`.
@@ -82,7 +85,7 @@ impl Media {
         let socket = Arc::new(udp::bind_stamped(local, RECEIVE_BUFFER)?);
         socket.connect(target)?;
         let latch = SourceLatch::closed(socket.local_addr()?, target);
-        let path = MediaPath { socket: socket.clone(), to: target, latch };
+        let path = MediaPath { socket: socket.clone(), to: target, latch, tapes: StreamTapes::default() };
         self.lane.start_stream(number, class, format, path, counts_from);
         Ok(socket)
     }
@@ -101,7 +104,9 @@ impl Media {
         media.strangers = udp::flush(&media.socket, to);
         // It is bound. Without an address it would be silent, and counted so.
         let Ok(own) = media.socket.local_addr() else { return };
-        let path = MediaPath { socket: media.socket.clone(), to, latch: SourceLatch::new(rule, own, to) };
+        let tapes = self.tapes.as_ref().map(|tapes| tapes.of_call(call, own)).unwrap_or_default();
+        let path =
+            MediaPath { socket: media.socket.clone(), to, latch: SourceLatch::new(rule, own, to), tapes };
         self.lane.start_stream(call, Class::Call, format, path, counts_from);
     }
 

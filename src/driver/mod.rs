@@ -9,25 +9,31 @@ mod media;
 mod monitor;
 mod pacer;
 mod ping;
+mod placing;
 mod reach;
 mod receiver;
+mod registering;
+mod tape;
 mod trace;
 mod wire;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use control::{owns_call_id, run};
+pub use control::run;
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
+pub use placing::owns_call_id;
 pub(crate) use wire::Wire;
 pub use wire::WireConfig;
 
-pub use crate::load::Stop;
+pub use crate::load::{Named, Names, Stop};
 
+use crate::accounts::Accounts;
 use crate::impair::ImpairCounts;
 use crate::record::{Environment, Live, Phase, Quantile, Run};
 use crate::scenario::Scenario;
@@ -45,8 +51,10 @@ pub struct DriverConfig<'a> {
     pub target: SocketAddr,
     /// Their transport.
     pub wire: WireConfig,
-    /// Answers to a target's challenges.
+    /// Answers to a target's challenges, for callers without a password of their own.
     pub credentials: Option<Credentials>,
+    /// Callers of the run; `None` is one, of the credentials.
+    pub accounts: Option<Arc<Accounts>>,
     /// Random: names the run inside every probe, and seeds tags, branches and SSRCs.
     pub run_id: u32,
     /// Processes whose CPU and memory are watched; a fault may replace them.
@@ -113,6 +121,10 @@ pub struct Recorded {
     pub suppressed_because: String,
     /// Counts of the impairment: on the way out, on the way back.
     pub impaired: [ImpairCounts; 2],
+    /// Captures of calls by their path in the run's folder.
+    pub captures: Vec<(String, Vec<u8>)>,
+    /// Calls that went wrong and have no capture: there are too many.
+    pub uncaptured: u64,
     /// A SIP message of a call has come back, or the far end has answered what cannot be read.
     pub heard: bool,
     /// Header lines of SIP messages that were passed over.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::lane::LaneEvent;
+use super::tape::Tape;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
 use crate::measure::{Class, Heartbeat, MediaSecond, Rules, SendTally, Sent, StreamSent, Wheel, Window};
@@ -40,6 +41,8 @@ pub(super) struct PacedStream {
     pub sent: StreamSent,
     /// Impairment of its packets on purpose.
     pub impairer: Option<Impairer>,
+    /// Record of its packets, as they are before they are impaired.
+    pub tape: Option<Tape>,
 }
 
 pub(super) enum PacerCommand {
@@ -169,8 +172,11 @@ impl Pacer {
                 }
             }
         }
-        let packet = Sent { intended_at: due, sent_at, call_took: clock::now().since(sent_at) };
-        tally.sent(&mut stream.sent, &packet, stream.class, &self.window, stream.counts_from);
+        let sent = Sent { intended_at: due, sent_at, call_took: clock::now().since(sent_at) };
+        if let Some(tape) = &mut stream.tape {
+            tape.put(sent_at, stream.to, packet);
+        }
+        tally.sent(&mut stream.sent, &sent, stream.class, &self.window, stream.counts_from);
     }
 
     /// Sends what is held back until before `due`, each at its time.
@@ -302,7 +308,7 @@ mod tests {
         let to = socket.local_addr().unwrap();
         let sender = StreamSender::new(KEY, call_id, call_id, Format::of(Codec::Pcmu, SECOND / 100));
         let sent = StreamSent::default();
-        PacedStream { call_id, class, socket, to, sender, counts_from, sent, impairer: None }
+        PacedStream { call_id, class, socket, to, sender, counts_from, sent, impairer: None, tape: None }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use super::lane::LaneEvent;
 use super::media::RECEIVE_BUFFER;
 use super::pacer::PacerCommand;
+use super::tape::Tape;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
 use crate::measure::{
@@ -41,6 +42,7 @@ pub(super) enum ReceiverCommand {
         socket: Arc<UdpSocket>,
         latch: SourceLatch,
         impairer: Option<Impairer>,
+        tape: Option<Tape>,
     },
     /// The far end has named another address at that time: open the socket for it, then have the pacer send there.
     Move { call_id: u32, to: SocketAddr, at: Stamp },
@@ -76,6 +78,8 @@ struct ReceivedCall {
     told: bool,
     /// Impairment of its packets on purpose.
     impairer: Option<Impairer>,
+    /// Record of what comes to its socket, from whomever.
+    tape: Option<Tape>,
 }
 
 impl ReceivedCall {
@@ -224,6 +228,9 @@ impl Receiving {
     ) {
         let (at, read_at) = (datagram.received_at, clock::now());
         books.since.drops += datagram.drops.map_or(0, |drops| call.newly_dropped(drops));
+        if let Some(tape) = &mut call.tape {
+            tape.put(at, datagram.from, datagram.bytes);
+        }
         if !call.admits(datagram) {
             return;
         }
@@ -265,7 +272,7 @@ impl Receiving {
     ) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(ReceiverCommand::Add { stream, socket, latch, impairer }) => {
+                Ok(ReceiverCommand::Add { stream, socket, latch, impairer, tape }) => {
                     let call_id = stream.call_id();
                     // Without a place in the poller the call would be deaf; its packets then count
                     // as lost, and the run says that it was silent.
@@ -273,7 +280,7 @@ impl Receiving {
                     let drops = udp::drops(&socket).unwrap_or(0);
                     calls.insert(
                         call_id.into(),
-                        ReceivedCall { stream, socket, latch, drops, told: false, impairer },
+                        ReceivedCall { stream, socket, latch, drops, told: false, impairer, tape },
                     );
                 }
                 Ok(ReceiverCommand::Move { call_id, to, at }) => {
@@ -396,7 +403,7 @@ mod tests {
         ));
         let from = socket.local_addr().unwrap();
         let latch = SourceLatch::closed(from, from);
-        let call = ReceivedCall { stream, socket, latch, drops: 0, told: false, impairer: None };
+        let call = ReceivedCall { stream, socket, latch, drops: 0, told: false, impairer: None, tape: None };
         let mut calls = HashMap::from([(0, call)]);
         let mut books = Books::new(rules);
         books.finishing.push(Finishing { token: 0, sent: 150, stopped_at: rules.epoch });

@@ -2,6 +2,7 @@
 //! could not be read.
 
 use crate::record::{FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, SipAnswer};
+use crate::sip::call::{CallEvent, CallRemark};
 use crate::sip::digest::Challenge;
 use crate::sip::message::Message;
 use crate::sip::sdp::Answer;
@@ -19,6 +20,8 @@ pub(super) struct Trace {
     pub first_call: FirstCall,
     /// Distinct messages that could not be read.
     pub unreadable: Vec<LogLine>,
+    /// Distinct remarks on far ends that send callers where nobody hears them, or elsewhere.
+    pub odd: Vec<LogLine>,
     transport: Transport,
     /// The first Contact of any call's that names another transport.
     pub other_transport: Option<String>,
@@ -27,8 +30,8 @@ pub(super) struct Trace {
 impl Trace {
     /// A trace of the call of this Call-ID, over this transport.
     pub fn new(call_id: String, epoch: Stamp, transport: Transport) -> Trace {
-        let (first_call, unreadable) = (FirstCall::default(), Vec::new());
-        Trace { call_id, epoch, first_call, unreadable, transport, other_transport: None }
+        let (first_call, unreadable, odd) = (FirstCall::default(), Vec::new(), Vec::new());
+        Trace { call_id, epoch, first_call, unreadable, odd, transport, other_transport: None }
     }
 
     /// Takes a message that came at `at`. Of other calls than the first only a Contact over another transport is kept.
@@ -59,11 +62,15 @@ impl Trace {
 
     /// Takes a message that cannot be read.
     pub fn read_badly(&mut self, unreadable: &Unreadable) {
-        let text: String = unreadable.to_string().chars().take(MOST_LINE_CHARS).collect();
-        match self.unreadable.iter().position(|line| line.text == text) {
-            Some(at) => self.unreadable[at].count += 1,
-            None if self.unreadable.len() < MOST_LINES => self.unreadable.push(LogLine { text, count: 1 }),
-            None => {}
+        note(&mut self.unreadable, &unreadable.to_string());
+    }
+
+    /// Takes an event of a call.
+    pub fn signal(&mut self, event: &CallEvent) {
+        if let CallEvent::Remark(remark @ (CallRemark::AckUnheard { .. } | CallRemark::Redirected { .. })) =
+            event
+        {
+            note(&mut self.odd, &remark.to_string());
         }
     }
 
@@ -73,6 +80,16 @@ impl Trace {
             self.first_call.media = answer.rtp_address.to_string();
             self.first_call.payload_type = Some(answer.payload_type);
         }
+    }
+}
+
+/// Counts a line among the first distinct ones.
+fn note(lines: &mut Vec<LogLine>, text: &str) {
+    let text: String = text.chars().take(MOST_LINE_CHARS).collect();
+    match lines.iter().position(|line| line.text == text) {
+        Some(at) => lines[at].count += 1,
+        None if lines.len() < MOST_LINES => lines.push(LogLine { text, count: 1 }),
+        None => {}
     }
 }
 

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use crate::sip::message::Method;
     use crate::sip::sdp::LocalMedia;
-    use crate::sip::{anywhere, parse};
+    use crate::sip::{Identity, anywhere, parse};
     use crate::table::touched;
 
     const CALLS: u32 = 300;
@@ -194,13 +194,15 @@ mod tests {
             remote: PEER.parse().unwrap(),
             local,
             transport: Default::default(),
-            caller: "alice".into(),
+            identity: Identity::plain("sip:alice@192.0.2.9:5070", "sip:echo@192.0.2.1:5060"),
+            habits: Default::default(),
             call_id: format!("call-{number}"),
             from_tag: "us".into(),
             seed: number.into(),
             credentials: None,
             media,
             setup_timeout: Duration::from_secs(32),
+            session_expires: None,
         }
     }
 

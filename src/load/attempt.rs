@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::agent::CallSignal;
 use super::lines::Slot;
 use crate::record::{CallRecord, Ending};
-use crate::sip::call::FailReason;
+use crate::sip::call::{CallRemark, FailReason};
 use crate::stamp::Stamp;
 use crate::values::Ns;
 
@@ -30,6 +30,12 @@ pub(super) struct Attempt {
     pub(super) sip_over: bool,
     /// First message of the far end's that could not be read, and its fault.
     pub(super) unreadable: Option<String>,
+    /// Contact at which nobody hears, in words.
+    unheard: Option<String>,
+    /// Address to which the far end has sent the caller, in words.
+    redirected: Option<String>,
+    /// Fault of the far end's answer to media that it had us offer in mid-call.
+    pub(super) unanswered: Option<String>,
 }
 
 impl Attempt {
@@ -46,6 +52,19 @@ impl Attempt {
             is_stopping: false,
             sip_over: false,
             unreadable: None,
+            unheard: None,
+            redirected: None,
+            unanswered: None,
+        }
+    }
+
+    /// Notes what is odd about the far end: it may be the reason of what comes of the call.
+    pub(super) fn remark(&mut self, remark: &CallRemark) {
+        match remark {
+            CallRemark::Unreadable { why } => self.unreadable = Some(why.clone()),
+            CallRemark::OfferUnanswered { why } => self.unanswered = Some(why.clone()),
+            CallRemark::AckUnheard { .. } => self.unheard = Some(remark.to_string()),
+            CallRemark::Redirected { .. } => self.redirected = Some(remark.to_string()),
         }
     }
 
@@ -78,7 +97,12 @@ impl Attempt {
     /// Gives up a call of which nothing is heard any more.
     pub(super) fn give_up(&mut self, reason: String, at: Stamp) {
         self.record.ending = Ending::MediaLost;
-        self.record.reason = reason;
+        self.record.reason = match &self.unanswered {
+            Some(why) => {
+                format!("{reason}; its ACK did not answer the media that it had asked for in mid-call: {why}")
+            }
+            None => reason,
+        };
         self.record.held_ms = self.answered_at.map(|since| at.since(since).into());
     }
 
@@ -105,7 +129,7 @@ impl Attempt {
             Some(200..300) => self.ended(Ending::Completed, String::new(), at),
             Some(code) => self.ended(Ending::HangupFailed, format!("BYE was answered with {code}"), at),
             None => {
-                let reason = self.with_unreadable("BYE was never answered");
+                let reason = self.with_unheard(self.with_unreadable("BYE was never answered"));
                 self.ended(Ending::HangupFailed, reason, at);
             }
         }
@@ -137,11 +161,23 @@ impl Attempt {
             FailReason::Unreadable(_) => Ending::Unreadable,
             FailReason::Unreachable(_) => Ending::Unreachable,
         };
-        let reason = match ending {
+        let mut reason = match ending {
             Ending::HungUpEarly => self.with_unreadable(&reason.to_string()),
             _ => reason.to_string(),
         };
+        if let Some(redirected) = &self.redirected {
+            reason = format!("{reason}; {redirected}");
+        }
         self.ended(ending, reason, at);
+    }
+
+    /// A reason of which the cause may be a Contact at which nobody hears.
+    pub(super) fn with_unheard(&self, reason: String) -> String {
+        match &self.unheard {
+            Some(unheard) if reason.is_empty() => unheard.clone(),
+            Some(unheard) => format!("{reason}; {unheard}"),
+            None => reason,
+        }
     }
 
     /// A reason of which the cause may be a message that could not be read.
@@ -194,6 +230,21 @@ mod tests {
         }
         let mut never = attempt(Some("x"));
         never.failed(&FailReason::Unreadable("SIP/2.0 200 OK: no Via header".into()), Stamp::ZERO);
+        let mut unheard = attempt(None);
+        unheard.remark(&CallRemark::AckUnheard {
+            contact: "sip:far@192.0.2.7:5999".into(),
+            sent_to: "192.0.2.7:5999".parse().unwrap(),
+        });
+        unheard.hung_up(None, Stamp::ZERO);
+        let reason = &unheard.record.reason;
+        assert!(
+            reason.starts_with("BYE was never answered; ") && reason.contains("sip.ignore_contact"),
+            "{reason}"
+        );
+        let mut redirected = attempt(None);
+        redirected.remark(&CallRemark::Redirected { to: "sip:b@h".into() });
+        redirected.failed(&FailReason::Timeout, Stamp::ZERO);
+        assert!(redirected.record.reason.ends_with("to sip:b@h"), "{}", redirected.record.reason);
         assert_eq!(never.record.ending, Ending::Unreadable);
         assert_eq!(
             never.record.reason,

@@ -9,7 +9,7 @@ use super::lines::Slot;
 use super::{Count, Output};
 use crate::record::{CallRecord, Ending, Phase};
 use crate::scenario::Hangup;
-use crate::sip::call::{CallEvent, CallRemark};
+use crate::sip::call::CallEvent;
 use crate::sip::sdp::Answer;
 use crate::stamp::Stamp;
 
@@ -40,7 +40,7 @@ impl Control {
             CallRecord { call, line: slot.line, rtp_port: port, intended_s, ..CallRecord::default() };
         self.attempts.insert(call, Attempt::new(record, slot));
         self.count(Count::Attempted, now);
-        self.push(Output::Invite { call, port });
+        self.push(Output::Invite { call, line: slot.line, port });
     }
 
     pub(super) fn signalled(&mut self, now: Stamp, signal: &CallSignal) {
@@ -52,8 +52,8 @@ impl Control {
         let planned_end = attempt.length.filter(|_| far_end_hangs_up);
         match &signal.event {
             CallEvent::Provisional { .. } => return,
-            CallEvent::Remark(CallRemark::Unreadable { why }) => {
-                attempt.unreadable = Some(why.clone());
+            CallEvent::Remark(remark) => {
+                attempt.remark(remark);
                 return;
             }
             CallEvent::MediaChanged { answer, .. } => {
@@ -76,13 +76,19 @@ impl Control {
             CallEvent::RemoteHangup { at, cause } => {
                 let (is_planned, reason) = match planned_end {
                     Some(planned) if attempt.held(*at) + EARLY >= planned => (true, BY_FAR_END.into()),
-                    _ => (attempt.is_stopping, cause.clone().unwrap_or_default()),
+                    _ => (attempt.is_stopping, attempt.with_unheard(cause.clone().unwrap_or_default())),
                 };
                 let (ending, count) = match is_planned {
                     true => (Ending::Completed, Count::Ended),
                     false => (Ending::RemoteHangup, Count::Dropped),
                 };
                 self.ended(call, *at, count, |attempt| attempt.ended(ending, reason, *at));
+            }
+            CallEvent::Expired { at, why } => {
+                let reason = format!("the session ran out: {why}");
+                self.ended(call, *at, Count::Dropped, |attempt| {
+                    attempt.ended(Ending::SessionExpired, reason, *at);
+                });
             }
             CallEvent::HungUp { at, code, .. } => {
                 self.ended(call, *at, Count::Ended, |attempt| attempt.hung_up(*code, *at));

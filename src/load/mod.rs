@@ -13,12 +13,16 @@ mod attempt;
 mod calls;
 mod control;
 mod lines;
+mod names;
+mod registration;
 
 use std::net::SocketAddr;
 
 pub use agent::{Agent, AgentOutput, CallSignal};
 pub use control::Control;
 pub use lines::Slot;
+pub use names::{Named, Names};
+pub use registration::Registrations;
 
 use crate::record::{CallRecord, Suppression};
 use crate::sip::sdp::Answer;
@@ -77,6 +81,8 @@ pub enum Output {
     Invite {
         /// Number of the call.
         call: u32,
+        /// Number of its line.
+        line: u32,
         /// Its RTP port.
         port: u16,
     },

@@ -3,11 +3,20 @@
 use super::counts::{CALLS, FAULTS, LEAKS, MACHINE, SERVICE_COUNTS, SERVICE_TIMES, TRAFFIC};
 pub use super::latencies::{LATENCIES, SIGNALLING};
 use super::metric::Definition;
+use super::registrations::{REGISTER_TIMES, REGISTRATIONS};
 
 /// Counts, ratios and single figures.
 pub fn counts() -> impl Iterator<Item = &'static Definition> {
     let service = SERVICE_TIMES.iter().flatten().chain(&SERVICE_COUNTS);
-    CALLS.iter().chain(service).chain(&TRAFFIC).chain(&MACHINE).chain(&FAULTS).chain(&LEAKS)
+    let registrations = REGISTRATIONS.iter().chain(REGISTER_TIMES.iter());
+    CALLS
+        .iter()
+        .chain(registrations)
+        .chain(service)
+        .chain(&TRAFFIC)
+        .chain(&MACHINE)
+        .chain(&FAULTS)
+        .chain(&LEAKS)
 }
 
 /// Every metric there is.

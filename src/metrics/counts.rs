@@ -22,7 +22,13 @@ const fn packets(group: Group, name: &'static str, unit: Unit, help: &'static st
 }
 
 /// A figure that a late driver cannot have bent.
-const fn record(group: Group, name: &'static str, unit: Unit, help: &'static str, of: Figure) -> Definition {
+pub(super) const fn record(
+    group: Group,
+    name: &'static str,
+    unit: Unit,
+    help: &'static str,
+    of: Figure,
+) -> Definition {
     Definition { rests_on: RestsOn::Records, ..packets(group, name, unit, help, of) }
 }
 
@@ -36,11 +42,11 @@ impl Definition {
     }
 
     /// One stage has it by itself, or has not, against its group's rule.
-    const fn by_stage(self, by_stage: bool) -> Definition {
+    pub(super) const fn by_stage(self, by_stage: bool) -> Definition {
         Definition { by_stage, ..self }
     }
 
-    const fn larger_is_better(self) -> Definition {
+    pub(super) const fn larger_is_better(self) -> Definition {
         Definition { better: Better::Larger, ..self }
     }
 }
@@ -70,8 +76,10 @@ pub(super) static CALLS: [Definition; 22] = [
         |f| number(f.attempts() - f.answered()))
         .live(Grows, |live| number(live.failed)),
     record(Calls, "calls.dropped_count", Count,
-        "answered calls that ended before their time: hung up by the far end, or media_lost",
-        |f| number(f.count(|c| matches!(c.ending, Ending::RemoteHangup | Ending::MediaLost))))
+        "answered calls that ended before their time: hung up by the far end, media_lost, or session_expired",
+        |f| number(f.count(|c| {
+            matches!(c.ending, Ending::RemoteHangup | Ending::MediaLost | Ending::SessionExpired)
+        })))
         .live(Grows, |live| number(live.dropped)),
     record(Calls, "calls.media_lost_count", Count, "calls heard, then silent for dead_after and given up",
         |f| number(f.count(|c| c.ending == Ending::MediaLost)))

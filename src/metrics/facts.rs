@@ -11,7 +11,8 @@ use crate::analysis::explain::{Explained, Tail, explain};
 use crate::analysis::fault::Recovery;
 use crate::analysis::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
 use crate::record::{
-    CallRecord, Durations, Environment, Latencies, Offered, Phase, SecondRecord, Series, ServiceRecord,
+    CallRecord, Durations, Environment, Latencies, Offered, Phase, RegisterRecord, SecondRecord, Series,
+    ServiceRecord,
 };
 use crate::values::{Ns, Value};
 
@@ -213,6 +214,9 @@ impl<'a> Facts<'a> {
             Samples::Packets(series) => self.series(series),
             Samples::Calls(of) => self.delays(of),
             Samples::Service(of) => self.service_times(of),
+            Samples::Register(of) => Distribution::Service(
+                self.environment.register.as_ref().map(|record| of(record).milliseconds()),
+            ),
         }
     }
 
@@ -267,6 +271,11 @@ impl<'a> Facts<'a> {
     /// A count of the built-in service; no data from another.
     pub fn service_count(&self, of: fn(&ServiceRecord) -> u64) -> Value {
         self.environment.service_record.as_ref().map_or(Value::NoData, |record| number(of(record)))
+    }
+
+    /// A figure of the registrations; no data where there are none.
+    pub fn registered(&self, of: fn(&RegisterRecord) -> Value) -> Value {
+        self.environment.register.as_ref().map_or(Value::NoData, of)
     }
 
     /// A figure of an open load; no data of a closed one.

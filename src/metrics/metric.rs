@@ -5,7 +5,7 @@ use std::fmt;
 use super::Part;
 use super::distribution::Distribution;
 use super::facts::Facts;
-use crate::record::{CallRecord, Durations, Live, Series, ServiceRecord};
+use crate::record::{CallRecord, Durations, Live, RegisterRecord, Series, ServiceRecord};
 use crate::values::{Ns, Unit, Value, show};
 
 /// One row of the table of metrics.
@@ -49,6 +49,8 @@ pub(super) enum Samples {
     Calls(fn(&CallRecord) -> Option<Ns>),
     /// A time that the built-in service has summed up.
     Service(fn(&ServiceRecord) -> &Durations),
+    /// A time of the registrations, summed up over the run.
+    Register(fn(&RegisterRecord) -> &Durations),
 }
 
 /// Names are unique, so a name stands for its row.

@@ -8,6 +8,7 @@ mod latencies;
 mod metric;
 pub mod per_call;
 mod readings;
+mod registrations;
 mod stages;
 mod summarize;
 

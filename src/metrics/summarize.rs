@@ -166,7 +166,8 @@ mod tests {
     use super::*;
     use crate::metrics::Metric;
     use crate::record::{
-        FaultRecord, Intervals, LeakPart, Milliseconds, Offered, Phase, Scope, SecondRecord, ServiceRecord,
+        FaultRecord, Intervals, LeakPart, Milliseconds, Offered, Phase, RegisterRecord, Scope, SecondRecord,
+        ServiceRecord,
     };
     use crate::values::Value;
 
@@ -237,6 +238,8 @@ mod tests {
         }
         service.events.lag = ms.into();
         run.environment.service_record = Some(service);
+        let register = RegisterRecord { attempts: 1, registered: 1, time: ms.into(), ..Default::default() };
+        run.environment.register = Some(register);
         run.calls[0].answer_delay_ms = Some(Ns(1));
         (run.calls[0].first_echo_ms, run.calls[0].last_echo_s) = (Some(Ns(1)), Some(200.0));
         let summary = summarize(run);

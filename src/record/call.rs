@@ -1,5 +1,6 @@
 //! The record of one attempted call: a row of `calls.csv`.
 
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub enum Ending {
     HangupFailed,
     /// Answered and heard, then not heard any more, and given up by the driver.
     MediaLost,
+    /// Answered, then hung up by the driver because the far end did not keep to the session timer (RFC 4028).
+    SessionExpired,
     /// Answered, then cut short by the end of a run that ended early.
     Interrupted,
     /// A final answer of 3xx to 6xx.
@@ -56,6 +59,7 @@ impl Ending {
                 | Ending::RemoteHangup
                 | Ending::HangupFailed
                 | Ending::MediaLost
+                | Ending::SessionExpired
                 | Ending::Interrupted
         )
     }
@@ -216,6 +220,28 @@ impl CallRecord {
     /// The cells that others have written.
     pub(super) fn words(&mut self) -> [&mut String; 2] {
         [&mut self.call_id, &mut self.reason]
+    }
+
+    /// Ended as planned, and was heard.
+    pub fn is_good(&self) -> bool {
+        self.ending == Ending::Completed && !self.is_silent()
+    }
+
+    /// Failed, was dropped, or heard nothing. One that a run's end has cut short did not.
+    pub fn went_wrong(&self) -> bool {
+        !matches!(self.ending, Ending::Completed | Ending::Interrupted | Ending::Cancelled)
+            || self.is_silent()
+    }
+
+    /// Rank among the calls to look at first: those that did not end as planned, then the slowest by their 99th
+    /// percentile of round trip. A percentile among the lost is slower than any number.
+    pub fn rank(&self) -> (bool, Reverse<u64>, u32) {
+        let slowness = match self.rtt_p99_ms {
+            Quantile::At(ns) => ns,
+            Quantile::Above | Quantile::Lost => u64::MAX,
+            Quantile::NoData => 0,
+        };
+        (self.is_good(), Reverse(slowness), self.call)
     }
 
     /// Answered, but not one of its packets ever came back.

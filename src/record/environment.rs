@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Breakage, FaultRecord, Leaks, Observed, Offered, ServiceRecord, StageRecord, Suppressed};
+use super::{
+    Breakage, FaultRecord, Leaks, Observed, Offered, RegisterRecord, ServiceRecord, StageRecord, Suppressed,
+};
 use crate::values::{Unit, Value, counted, show};
 
 /// Version of the run folder's format; files of a newer one are refused.
@@ -159,6 +161,9 @@ pub struct Environment {
     pub unseen: String,
     /// State of Asterisk and the service beside the calls, for the diagnosis; empty in runs of older versions.
     pub observed: Observed,
+    /// Counts of the registrations; absent where the scenario wants none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub register: Option<RegisterRecord>,
     /// Remarks on the run: warnings of Asterisk's log, measurements that were not available.
     pub remarks: Vec<String>,
 }
@@ -177,6 +182,11 @@ impl Environment {
     /// whole measured window.
     pub fn has_seconds(&self) -> bool {
         self.format >= 2
+    }
+
+    /// False for registrations alone, which nothing is measured of but themselves.
+    pub fn wants_calls(&self) -> bool {
+        self.calls > 0 || self.register.is_none()
     }
 
     /// Notes the event that broke the run.

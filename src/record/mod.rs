@@ -12,11 +12,13 @@ pub(crate) mod fixture;
 mod histogram;
 pub mod hlog;
 mod intervals;
+mod ladder;
 mod leak;
 mod live;
 pub mod manifest;
 mod observed;
 mod offered;
+mod register;
 mod second;
 mod service;
 pub mod stored;
@@ -28,10 +30,12 @@ pub use environment::{EndedEarly, Environment, FORMAT_VERSION};
 pub use fault::{FaultRecord, Silence};
 pub use histogram::{DIGITS, HIGHEST_NS, LOWEST_NS, Latencies, Quantile, rank};
 pub use intervals::{Intervals, OpenIntervals, Scope};
+pub use ladder::{Ladder, LadderMessage, MOST_LADDERS};
 pub use leak::{LeakPart, Leaks};
 pub use live::Live;
 pub use observed::{AriState, FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, Observed, Setup, SipAnswer};
 pub use offered::{Offered, StageRecord, Suppressed, Suppression};
+pub use register::RegisterRecord;
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{
     Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Ladder;
+
 /// Most distinct lines of a log that are kept.
 pub const MOST_LINES: usize = 8;
 /// Most characters of a kept line.
@@ -26,6 +28,12 @@ pub struct Observed {
     /// First distinct SIP messages of the far end that could not be read, each with its fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<LogLine>,
+    /// First distinct remarks on far ends whose Contact nobody hears at, or that sent callers on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub odd: Vec<LogLine>,
+    /// SIP messages of the calls to look at first: those that went wrong, then the slowest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ladders: Vec<Ladder>,
     /// First distinct warnings and errors of Asterisk's log, without those of its own start and end.
     pub asterisk_log: Vec<LogLine>,
     /// First distinct lines of the service's output that look like errors, and its last line.

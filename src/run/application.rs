@@ -7,14 +7,12 @@ use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-use procfs::net::TcpState;
-use procfs::process::Process;
-
 use super::RunError;
+use super::connections::Connections;
 use super::logs;
-use super::neighbours::sockets;
+use super::neighbours::Neighbour;
 use super::plan::variable;
+use crate::ari::request::read_only;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Ari};
 use crate::child::{self, ChildOutput, Keeper, LogReader};
@@ -25,6 +23,7 @@ use crate::scenario::{AsteriskMode, Hangup, Scenario, Service, ServiceMode};
 use crate::scheduling::{Priority, Scheduling};
 use crate::service::ServiceConfig;
 use crate::values::cut;
+use nix::sys::signal::Signal;
 
 /// The built-in service's counts, in the folder of logs.
 pub const COUNTS: &str = "service.json";
@@ -74,6 +73,26 @@ pub fn refusal(ari: &Ari, error: &HttpError) -> Option<RunError> {
 pub struct Application {
     /// Its process, where the run has started it.
     process: Option<(Keeper, ChildOutput)>,
+    /// State of ARI before that.
+    before: Before,
+    /// Process whose connection to ARI was found, of one that the run has started.
+    watched: Option<Neighbour>,
+}
+
+/// State of ARI before a service was started: Asterisk goes on listing an application that has gone, as long as its
+/// channels are there.
+#[derive(Debug, Default)]
+struct Before {
+    was_listed: bool,
+    connections: Connections,
+}
+
+impl Before {
+    async fn of(ari: &Ari, app: &str) -> Before {
+        // One that does not answer yet may list anything.
+        let was_listed = ari.lists(app).await.unwrap_or(true);
+        Before { was_listed, connections: Connections::to_port(ari.port()) }
+    }
 }
 
 /// The distinct troubles of a service's output; its processes, one after another, share it.
@@ -98,16 +117,22 @@ impl Application {
             ServiceMode::Command => own(&scenario.service.command),
             ServiceMode::External | ServiceMode::None => None,
         };
-        let process = match command {
-            Some(mut command) => {
-                scheduling.pin_process(&mut command);
-                Some(spawn(command, scenario, ari, logs, log).await?)
-            }
-            None => None,
-        };
-        let application = Application { process };
+        let mut application = Application { process: None, before: Before::default(), watched: None };
+        if let Some(mut command) = command {
+            may_write(ari).await?;
+            application.before = Before::of(ari, &scenario.service.app).await;
+            scheduling.pin_process(&mut command);
+            application.process = Some(spawn(command, scenario, ari, logs, log).await?);
+        }
         application.appears(scenario, ari).await?;
+        application.watched = application.look(ari);
         Ok(application)
+    }
+
+    /// The process to watch, of a service that the run has started: its own, or one that has left it.
+    /// [`Neighbour::Hidden`] if none of them holds a connection to ARI, as with `docker run`.
+    pub fn watched(&self) -> Option<Neighbour> {
+        self.watched
     }
 
     /// Its process, where the run has started it.
@@ -143,21 +168,39 @@ impl Application {
                 Err(_) => Err(self.absence(scenario, ari, silence).await),
             },
             status = child::ended(self.process()) => {
+                let launcher = match status.is_some_and(|status| status.success()) {
+                    true => "; what starts it has to stay for as long as it does (no `docker run -d`, no daemon)",
+                    false => "",
+                };
                 let (status, last_output) = (child::describe(status), self.last_output().await);
                 Err(RunError::Obstacle(format!(
                     "the service under test ended by itself ({status}) before Asterisk listed the application \
-                     `{app}`{last_output}"
+                     `{app}`{launcher}{last_output}"
                 )))
             }
         }
     }
 
-    /// Looks for a connection of its processes to ARI: Asterisk goes on listing an application that has
-    /// gone, as long as its channels are there. True for one that is not ours.
+    /// True if the listing is this service's. It need not hold the connection itself: `docker run`, `sudo` and relays
+    /// have others do it, and these may be in another network namespace. True for one that is not ours.
     fn is_connected(&self, ari: &Ari) -> bool {
-        let Some((keeper, _)) = &self.process else { return true };
-        let port = ari.port();
-        child::group(keeper.pid()).any(|process| is_connected(&process, port).unwrap_or(false))
+        self.process.is_none() || !self.before.was_listed || !self.new_connections(ari).is_empty()
+    }
+
+    fn new_connections(&self, ari: &Ari) -> Connections {
+        Connections::to_port(ari.port()).since(&self.before.connections)
+    }
+
+    /// Looks for the process that holds its connection.
+    fn look(&self, ari: &Ari) -> Option<Neighbour> {
+        let (keeper, _) = self.process.as_ref()?;
+        let new = self.new_connections(ari);
+        if child::tree(keeper.pid()).iter().any(|process| new.is_of(process)) {
+            return Some(Neighbour::Process(keeper.pid()));
+        }
+        let stray = keeper.strays().into_iter().find(|process| new.is_of(process));
+        let pid = stray.and_then(|process| u32::try_from(process.pid).ok());
+        Some(pid.map_or(Neighbour::Hidden, Neighbour::Process))
     }
 
     /// The reason for giving up waiting, with what came last instead of a list.
@@ -208,13 +251,13 @@ fn death(status: Option<ExitStatus>) -> Death {
     }
 }
 
-/// Looks for a TCP connection of a process to `port`, on any host.
-fn is_connected(process: &Process, port: u16) -> procfs::ProcResult<bool> {
-    let own: Vec<u64> = sockets(process).collect();
-    let mut all = process.tcp()?.into_iter().chain(process.tcp6().unwrap_or_default());
-    Ok(all.any(|t| {
-        t.state == TcpState::Established && t.remote_address.port() == port && own.contains(&t.inode)
-    }))
+/// Finds out whether the account may write.
+async fn may_write(ari: &Ari) -> Result<(), RunError> {
+    match ari.may_write().await {
+        Ok(false) => Err(RunError::Unusable(read_only(&ari.shown(), &ari.account.user))),
+        // What does not answer, or answers oddly, is told of by whoever asks it next.
+        Ok(true) | Err(_) => Ok(()),
+    }
 }
 
 /// A mode's word, as in a scenario.

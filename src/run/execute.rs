@@ -22,6 +22,7 @@ use crate::net::capabilities::Capabilities;
 use crate::record::{Breakage, EndedEarly, Environment, Leaks, Observed, Phase, Run, hlog};
 use crate::scenario::AsteriskMode;
 use crate::stamp::Stamp;
+use crate::values::counted;
 
 /// A trial that has been played, to its end or not, or a stored run that is judged again.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Finished {
     pub verdict: Verdict,
     /// The raw files that no report brings, by name: `environment.json` and `rtt.hlog`.
     pub raw: Vec<(&'static str, Vec<u8>)>,
+    /// Captures of a new run, by their paths in its folder.
+    pub captures: Vec<(String, Vec<u8>)>,
 }
 
 /// Plays one trial: places the calls of `plan` on `testbed`, which can then play the next.
@@ -74,7 +77,7 @@ pub async fn execute(
         None => testbed.has_broken().await,
     };
     recorded.run.environment = trial.complete(&recorded, broken, leaks, environment).await;
-    conclude(plan, recorded.run)
+    conclude(plan, recorded.run, recorded.captures)
 }
 
 /// A trial under way.
@@ -105,6 +108,7 @@ impl Trial<'_> {
             target: testbed.target(),
             wire: testbed.wire().clone(),
             credentials: testbed.credentials(plan),
+            accounts: plan.accounts.clone(),
             run_id: *run_id,
             watched: watching,
             hold_from,
@@ -121,6 +125,15 @@ impl Trial<'_> {
             done: faults,
         };
         let attend = faults.attend(testbed);
+        let sip = &plan.scenario().sip;
+        if sip.register {
+            let accounts = plan.accounts.as_ref().map_or(1, |accounts| accounts.all().len());
+            observer.stage(&format!(
+                "registering {} at {}",
+                counted(accounts as u64, "account"),
+                sip.register_rate
+            ));
+        }
         let mut show = |progress: &Progress<'_>| {
             observer.progress(progress);
             looks.progress(progress);
@@ -266,10 +279,10 @@ fn environment_file(environment: &Environment) -> Result<Vec<u8>, RunError> {
     serde_json::to_vec_pretty(environment).map_err(unwritable)
 }
 
-fn conclude(plan: &RunPlan, run: Run) -> Result<Finished, RunError> {
+fn conclude(plan: &RunPlan, run: Run, captures: Vec<(String, Vec<u8>)>) -> Result<Finished, RunError> {
     let log = hlog::write(&run.intervals, Stamp::from_ns(run.environment.epoch_ns.unwrap_or_default()));
     let environment = environment_file(&run.environment)?;
     let summary = summarize(run);
     let verdict = verdict(&plan.resolved, &plan.gates, &summary, plan.baseline.as_ref());
-    Ok(Finished { summary, verdict, raw: vec![(ENVIRONMENT, environment), ("rtt.hlog", log)] })
+    Ok(Finished { summary, verdict, raw: vec![(ENVIRONMENT, environment), ("rtt.hlog", log)], captures })
 }

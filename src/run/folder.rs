@@ -29,7 +29,7 @@ pub const TRIALS: &str = "trials.jsonl";
 /// Logs of a start that has failed.
 const FAILED: &str = "failed-start";
 /// Entries that a run or a comparison writes: where one stands already, it is somebody's.
-pub const OUTPUTS: [&str; 23] = [
+pub const OUTPUTS: [&str; 24] = [
     SEARCH,
     TRIALS,
     "scenario.toml",
@@ -47,6 +47,7 @@ pub const OUTPUTS: [&str; 23] = [
     "metrics.prom",
     "report.html",
     "plots",
+    "pcap",
     "comparison.json",
     "comparison.md",
     CAPACITY,

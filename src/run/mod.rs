@@ -6,6 +6,7 @@
 pub mod application;
 mod ari_look;
 pub mod capacity;
+mod connections;
 pub mod environment;
 mod error;
 mod execute;

@@ -9,13 +9,13 @@ use tokio::net::UdpSocket;
 use super::wire::wire;
 use super::{RunError, RunPlan};
 use crate::clock;
-use crate::driver::Wire;
+use crate::driver::{Named, Names, Wire};
 use crate::net::resolve::resolve;
 use crate::scenario::{AsteriskMode, Scenario};
-use crate::sip::digest::{Challenge, Credentials};
+use crate::sip::digest::Challenge;
 use crate::sip::message::Message;
 use crate::sip::options::Options;
-use crate::sip::{Heard, Unreadable, hear, user_part};
+use crate::sip::{Heard, Unreadable, hear};
 use crate::values::cut;
 
 /// Pauses before the request is sent again, and before it is given up (RFC 3261 17.1.2.2: T1 doubles).
@@ -82,26 +82,18 @@ impl Login {
     }
 }
 
-/// Probes `target` from the address that calls would come from, with credentials where it asks for them.
-pub async fn probe(
-    scenario: &Scenario,
-    target: SocketAddr,
-    credentials: Option<&Credentials>,
-) -> ProbeResult {
-    ask(scenario, target, credentials).await.unwrap_or_else(|e| ProbeResult::Unreachable(e.to_string()))
+/// Probes `target` from the address and under the names of a first call, with credentials where it asks for them.
+pub async fn probe(plan: &RunPlan, target: SocketAddr) -> ProbeResult {
+    ask(plan, target).await.unwrap_or_else(|e| ProbeResult::Unreachable(e.to_string()))
 }
 
-async fn ask(
-    scenario: &Scenario,
-    target: SocketAddr,
-    credentials: Option<&Credentials>,
-) -> io::Result<ProbeResult> {
+async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
+    let scenario = plan.scenario();
     let mut asker = Asker::open(scenario, target).await?;
-    let account = credentials.map(|credentials| credentials.username.as_str());
-    let from = user_part(scenario.sip.caller(account));
-    let users = (from.as_str(), scenario.sip.to.as_str());
-    let transport = scenario.asterisk.transport;
-    let options = Options::new((asker.local()?, target), transport, users, rand::random());
+    let (local, transport) = (asker.local()?, scenario.asterisk.transport);
+    let names = Names::new(scenario, (local, target), plan.credentials.clone(), plan.accounts.clone());
+    let Named { uri, identity, credentials, .. } = names.of_call(0, 0);
+    let options = Options::new((local, target), transport, (uri, identity), rand::random());
     let first = match asker.exchange(&options).await? {
         Ok(first) => first,
         Err(Some(unreadable)) => {
@@ -120,7 +112,7 @@ async fn ask(
         Err(why) => return Ok(answered(&first, Login::Odd(why.to_string()))),
     };
     let Some(credentials) = credentials else { return Ok(answered(&first, Login::Missing(realm))) };
-    let options = match options.logged_in(&first, credentials, rand::random()) {
+    let options = match options.logged_in(&first, &credentials, rand::random()) {
         Ok(options) => options,
         Err(why) => return Ok(answered(&first, Login::Odd(why.to_string()))),
     };
@@ -202,7 +194,7 @@ impl Asker {
                     vec![hear(&datagram[..size])]
                 }
                 Asker::Connection(wire) => {
-                    let (messages, _) = wire.receive(clock::now(), 0);
+                    let (messages, _) = wire.receive(clock::now(), 0, &mut |_, _, _| ());
                     if messages.is_empty() {
                         if let Some(broken) = wire.poll_broken() {
                             return Err(io::Error::other(broken.why));
@@ -233,10 +225,10 @@ impl Asker {
 pub async fn ask_before(plan: &RunPlan) -> Result<Option<String>, RunError> {
     let scenario = plan.scenario();
     let is_asked = scenario.asterisk.mode == AsteriskMode::External && scenario.service.mode.is_application();
-    let Some(sip) = scenario.asterisk.sip.as_ref().filter(|_| is_asked) else { return Ok(None) };
-    let target = resolve(sip, "asterisk.sip", Some(scenario.sip.local)).await?;
-    let user = plan.credentials.as_ref().map(|account| account.username.as_str());
-    Ok(match probe(scenario, target, plan.credentials.as_ref()).await {
+    let Some((hop, key)) = scenario.next_hop().filter(|_| is_asked) else { return Ok(None) };
+    let target = resolve(hop, key, Some(scenario.sip.local)).await?;
+    let user = plan.first_user();
+    Ok(match probe(plan, target).await {
         ProbeResult::Answered { login: login @ Login::Refused(_), .. } => {
             return Err(RunError::Unusable(login.obstacle(scenario, user).unwrap_or_default()));
         }

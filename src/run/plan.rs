@@ -1,12 +1,15 @@
 //! The plan of a run: a valid scenario, its gates and baseline, the accounts and the scheduling.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::application;
 use super::environment::beforehand;
 use super::folder::Claim;
 use super::scheduling::{self, Shares};
 use super::{Folder, RunError};
+use crate::accounts::{self, Account, Accounts, Template};
+use crate::asterisk::{self, config::Secret};
 use crate::clock;
 use crate::compare::baseline::Baseline;
 use crate::files::read_text;
@@ -14,7 +17,7 @@ use crate::gate::{Gate, GateError, Subject, Verdict, Watch, hold_against, judge}
 use crate::metrics::Summary;
 use crate::scenario::{AsteriskMode, Gates, MOST_SHOWN, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::sip::digest::Credentials;
-use crate::values::{Realtime, Span, counted};
+use crate::values::{Realtime, Span, counted, visible};
 
 /// Largest scenario file that is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -34,6 +37,8 @@ pub struct RunPlan {
     pub baseline: Option<Baseline>,
     /// SIP_USER and SIP_PASS, for a target that asks.
     pub credentials: Option<Credentials>,
+    /// The callers of `sip.accounts`.
+    pub accounts: Option<Arc<Accounts>>,
     /// Scheduling of what is the run's own.
     pub granted: Shares,
     /// The command line that makes this run.
@@ -61,13 +66,15 @@ impl RunPlan {
         let resolved = read_scenario(path, set)?;
         let gates = parse_gates(&resolved)?;
         let credentials = sip_credentials()?;
+        let accounts = read_accounts(&resolved)?;
         let granted = schedule(&resolved)?;
         let program = std::env::current_exe().map_err(|error| {
             RunError::Obstacle(format!("cannot find this program to start the service with: {error}"))
         })?;
         let command = std::env::args().collect();
         let enders = gates.clone();
-        Ok(RunPlan { resolved, gates, enders, baseline: None, credentials, granted, command, program })
+        let baseline = None;
+        Ok(RunPlan { resolved, gates, enders, baseline, credentials, accounts, granted, command, program })
     }
 
     /// Looks for ARI's account where the run needs it.
@@ -116,6 +123,28 @@ impl RunPlan {
                  its end"
             )
         })
+    }
+
+    /// Name in the credentials of the first call, where it has any.
+    pub fn first_user(&self) -> Option<&str> {
+        self.first_account().or(self.credentials.as_ref().map(|credentials| credentials.username.as_str()))
+    }
+
+    /// The same of `sip.accounts`.
+    pub fn first_account(&self) -> Option<&str> {
+        let first = self.accounts.as_ref().and_then(|accounts| accounts.all().first());
+        first.and_then(Account::login).map(|(user, _)| user)
+    }
+
+    /// The callers of `sip.accounts` that have a password, each with its login, for an Asterisk that is to know them.
+    pub fn logins(&self) -> Vec<(String, asterisk::Account)> {
+        let all = self.accounts.iter().flat_map(|accounts| accounts.all());
+        let login = |caller: &Account| {
+            let (user, password) = caller.login()?;
+            let login = asterisk::Account { user: user.into(), password: Secret::new(password) };
+            Some((caller.user.clone(), login))
+        };
+        all.filter_map(login).collect()
     }
 
     /// The scenario.
@@ -223,6 +252,9 @@ fn without_stage(scenario: &Scenario, gates: &[Gate]) -> Vec<Problem> {
 /// Describes the load in a line.
 pub fn headline(s: &Scenario) -> String {
     let load = &s.load;
+    if s.calls() == 0 {
+        return format!("{}: registrations alone, {}", s.name, s.sip.register_rate);
+    }
     let churn = load.call_duration.as_ref().map_or(String::new(), |d| format!(" of {d} each"));
     if !s.stage.is_empty() {
         let (stages, hold) = (counted(s.stage.len() as u64, "stage"), Span(s.hold()));
@@ -269,6 +301,36 @@ fn schedule(resolved: &Resolved) -> Result<Shares, RunError> {
         service: ask("service.cpus", if builtin { service.realtime } else { Realtime::Off }, &service.cpus)?,
         asterisk: ask("asterisk.cpus", Realtime::Off, &asterisk.cpus)?,
     })
+}
+
+/// The callers of `sip.accounts`, held against the words of the templates.
+fn read_accounts(resolved: &Resolved) -> Result<Option<Arc<Accounts>>, RunError> {
+    let sip = &resolved.scenario.sip;
+    let Some(path) = &sip.accounts else { return Ok(None) };
+    let refused = |key: &str, message: String, cure: &str| -> RunError {
+        resolved.error(&[Problem::new(key, message, cure)], 0).into()
+    };
+    let text = read_text(Path::new(path), accounts::MOST_BYTES).map_err(|error| {
+        let cure = "name a file that this process may read, from the folder that loadtest is started in";
+        refused("sip.accounts", format!("{} cannot be read: {error}", visible(path)), cure)
+    })?;
+    let accounts = accounts::parse(&text).map_err(|error| {
+        let cure = "mend that line: the first row names the columns, or is SEQUENTIAL, RANDOM or USER as in SIPp's -inf";
+        refused("sip.accounts", format!("{}, {error}", visible(path)), cure)
+    })?;
+    let texts =
+        [("sip.to", Some(&sip.to)), ("sip.from", Some(&sip.from)), ("sip.display", sip.display.as_ref())];
+    let texts = texts.into_iter().filter_map(|(key, text)| Some((key.to_string(), text?)));
+    let headers = sip.headers.iter().map(|(name, value)| (format!("sip.headers.{name}"), value));
+    for (key, text) in texts.chain(headers) {
+        // Invariant: the scenario's rules have read each template.
+        let unfilled = Template::parse(text).unwrap_or_default().unfilled_by(Some(&accounts));
+        if let Some(word) = unfilled {
+            let message = format!("no column of {} is {word}, or it is a password", visible(path));
+            return Err(refused(&key, message, "name a column of its first row, or {field0} for the first"));
+        }
+    }
+    Ok(Some(Arc::new(accounts)))
 }
 
 /// The account of SIP_USER and SIP_PASS.

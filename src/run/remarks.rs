@@ -20,7 +20,7 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
     let mut remarks = Vec::new();
     let calls = scenario.stages().first().map_or(0, |stage| scenario.load.calls_of(stage.target) as u32);
     let environment = &recorded.run.environment;
-    if environment.window_from_s.is_none() {
+    if environment.window_from_s.is_none() && environment.wants_calls() {
         let any = recorded.run.calls.iter().any(|call| call.ending.was_answered());
         let why = if any { "the run ended before all calls were up" } else { "no call came up" };
         remarks.push(format!("{why}, so nothing was held or measured"));
@@ -45,6 +45,13 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
             ));
         }
     }
+    if recorded.uncaptured > 0 {
+        let (count, files) = (counted(recorded.uncaptured, "call"), recorded.captures.len());
+        remarks.push(format!(
+            "{count} more went wrong than the {files} of which captures are kept (pcap/): raise capture.files, or name calls \
+             in capture.calls"
+        ));
+    }
     let unreadable = &environment.observed.unreadable;
     if let Some(first) = unreadable.first() {
         let count = unreadable.iter().map(|line| line.count).sum();
@@ -65,6 +72,14 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
             "the far end's Contact `{contact}` names another transport than asterisk.transport ({transport}): it is not \
              followed, and what goes to it goes the way of the INVITE"
         ));
+    }
+    if let Some(register) = environment.register.as_ref().filter(|register| !register.failures.is_empty()) {
+        let failed = counted(register.failed + register.refresh_failed, "registration");
+        let why = register.failures.iter().map(|line| format!("{} ({})", line.text, line.count));
+        remarks.push(format!("{failed} failed: {}", why.collect::<Vec<_>>().join(", ")));
+    }
+    for line in &environment.observed.odd {
+        remarks.push(format!("{}: {}", counted(line.count, "call"), line.text));
     }
     let on_sip = [
         (recorded.sip_passed_over, "header lines of SIP messages have no name, and were passed over"),

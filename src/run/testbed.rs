@@ -89,9 +89,9 @@ impl Testbed {
             AsteriskMode::Managed => Some(start_asterisk(plan, logs, &is_ending).await?),
             AsteriskMode::External => None,
         };
-        let target = match (&asterisk, &scenario.asterisk.sip) {
+        let target = match (&asterisk, scenario.next_hop()) {
             (Some(managed), _) => managed.sip_addr(),
-            (None, Some(sip)) => resolve(sip, "asterisk.sip", Some(scenario.sip.local)).await?,
+            (None, Some((hop, key))) => resolve(hop, key, Some(scenario.sip.local)).await?,
             (None, None) => return Err(RunError::Unusable("an external Asterisk needs asterisk.sip".into())),
         };
         let wire = wire(scenario, asterisk.as_ref().and_then(Managed::issuer))?;
@@ -227,12 +227,24 @@ impl Testbed {
     /// The processes whose CPU and memory are recorded: those that the run has started, or found on this
     /// machine.
     pub fn watched(&self) -> Watched {
-        let [asterisk, service] = self.neighbours.map(Neighbour::pid);
-        let started = self.started();
-        Watched { asterisk: started.asterisk.or(asterisk), service: started.service.or(service) }
+        let [asterisk, service] = self.neighbours().map(Neighbour::pid);
+        Watched { asterisk: self.started().asterisk.or(asterisk), service }
+    }
+
+    /// Asterisk and the service on this machine, as far as the run has not started them itself, or not by its own hand.
+    fn neighbours(&self) -> [Neighbour; 2] {
+        let [asterisk, service] = self.neighbours;
+        [asterisk, self.application.as_ref().and_then(Application::watched).unwrap_or(service)]
     }
 
     fn unseen_remark(&self) -> Option<String> {
+        if self.application.as_ref().and_then(Application::watched) == Some(Neighbour::Hidden) {
+            return Some(
+                "none of the processes that service.command has started holds a connection to ARI (docker run, sudo, a \
+                 relay): the service's CPU and memory cannot be watched, and are not in the figures"
+                    .into(),
+            );
+        }
         let unseen = self.unseen();
         (!unseen.is_empty()).then(|| {
             format!(
@@ -244,8 +256,8 @@ impl Testbed {
 
     /// Asterisk or the service, where it runs on this machine and its process is not known.
     fn unseen(&self) -> String {
-        let hidden = self.neighbours.iter().zip(["Asterisk", "the service"]);
-        let hidden = hidden.filter(|(neighbour, _)| **neighbour == Neighbour::Hidden).map(|(_, name)| name);
+        let hidden = self.neighbours().into_iter().zip(["Asterisk", "the service"]);
+        let hidden = hidden.filter(|(neighbour, _)| *neighbour == Neighbour::Hidden).map(|(_, name)| name);
         hidden.collect::<Vec<_>>().join(" and ")
     }
 
@@ -369,7 +381,8 @@ impl Testbed {
     ) -> Observed {
         let s = plan.scenario();
         let last = service.last.last().map(|text| LogLine { text: cut(text, LINE_MAX), count: 1 });
-        let user = self.credentials(plan).map(|credentials| credentials.username);
+        let of_all = || self.credentials(plan).map(|credentials| credentials.username);
+        let user = plan.first_account().map(String::from).or_else(of_all);
         Observed {
             setup: Setup {
                 managed: self.asterisk.is_some(),
@@ -481,5 +494,6 @@ async fn start_asterisk(
         config.digest.user.clone_from(&credentials.username);
         config.digest.password = Secret::new(credentials.password.clone());
     }
+    config.accounts = plan.logins();
     Ok(Managed::start(config).await?)
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::error::Problems;
 use super::ranges::{
-    LONGEST, LONGEST_BURST, LONGEST_DELAY, LONGEST_DELAY_PER_CALL, MOST_CALLS, SOONEST_DEAD,
+    LONGEST, LONGEST_BURST, LONGEST_DELAY, LONGEST_DELAY_PER_CALL, MOST_CALLS, SESSION_EXPIRES, SOONEST_DEAD,
 };
 use super::{
-    Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, fault, ranges, search, stage, tls,
+    Asterisk, AsteriskMode, Hangup, Needs, Pool, Scenario, ServiceMode, capture, fault, identity, ranges,
+    search, stage, tls,
 };
 use crate::impair::Impairment;
 use crate::values::{HostPort, Ramp, Span};
@@ -21,8 +22,10 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     let mut found = Problems::default();
     let calls = scenario.load.calls;
     let of_stages = scenario.stage.iter().filter_map(|stage| stage.calls);
-    let is_sane = (1..=MOST_CALLS).contains(&calls);
-    let cure = format!("hold between 1 and {MOST_CALLS} calls");
+    let is_storm = scenario.sip.register && scenario.load.rate.is_none() && scenario.stage.is_empty();
+    let is_sane = (u32::from(!is_storm)..=MOST_CALLS).contains(&calls);
+    let cure =
+        format!("hold between 1 and {MOST_CALLS} calls; 0 is for registrations alone (sip.register = true)");
     found.refuse_if(!is_sane, "load.calls", format!("{calls} calls cannot be held"), cure);
     // Pools are judged by the calls, so a wrong number of calls speaks for itself.
     if is_sane && of_stages.max().is_none_or(|most| most <= MOST_CALLS) {
@@ -35,14 +38,17 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     }
     hangup(scenario, &mut found);
     delay(scenario, &mut found);
+    session_timer(scenario, &mut found);
     impairments(scenario, &mut found);
     overlaps(scenario, &mut found);
     target(scenario, &mut found);
     tls::problems(scenario, &mut found);
     application(scenario, &mut found);
     names(scenario, &mut found);
+    identity::problems(scenario, &mut found);
     stage::problems(scenario, &mut found);
     fault::problems(scenario, &mut found);
+    capture::problems(&scenario.capture, &mut found);
     search::problems(scenario, &mut found);
     found
 }
@@ -114,6 +120,20 @@ fn hangup(s: &Scenario, found: &mut Problems) {
         "load.dead_after",
         "a call cannot be given up that soon, or that late",
         "5s is usual; 0s gives up none",
+    );
+}
+
+fn session_timer(s: &Scenario, found: &mut Problems) {
+    let (least, most) = SESSION_EXPIRES;
+    let is_broken = s
+        .sip
+        .session_expires
+        .is_some_and(|interval| !(least..=most).contains(&interval) || interval.0.subsec_nanos() > 0);
+    found.refuse_if(
+        is_broken,
+        "sip.session_expires",
+        format!("a session timer has whole seconds, between {least} and {most}"),
+        "30m is usual",
     );
 }
 
@@ -279,16 +299,8 @@ fn application(s: &Scenario, found: &mut Problems) {
 }
 
 fn names(s: &Scenario, found: &mut Problems) {
-    for (key, text, more) in [
-        ("name", &s.name, "-_."),
-        ("sip.to", &s.sip.to, "-_.+*"),
-        ("sip.from", &s.sip.from, "-_.+*"),
-        ("service.app", &s.service.app, "-_."),
-    ] {
+    for (key, text, more) in [("name", &s.name, "-_."), ("service.app", &s.service.app, "-_.")] {
         let fits = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
-        if key == "sip.from" && text.is_empty() {
-            continue;
-        }
         let is_word = (1..=64).contains(&text.len()) && text.chars().all(fits) && !text.starts_with('.');
         let message = format!("`{}` cannot be used as {key}", text.escape_debug());
         found.refuse_if(!is_word, key, message, format!("use 1 to 64 letters, digits and {more}"));
@@ -431,6 +443,10 @@ mod tests {
         refused(&["service.delay=1ms", "service.mode=none"], &["service.delay", "builtin"]);
         refused(&["service.delay=1ms", "service.echo=127.0.0.1:4000"], &["service.echo"]);
         refused(&["service.delay_per_call=1s"], &["service.delay_per_call", "100ms"]);
+        for wrong in ["89s", "90500ms", "2d"] {
+            let set = format!("sip.session_expires={wrong}");
+            refused(&[set.as_str()], &["sip.session_expires", "30m"]);
+        }
         refused(&["service.delay_per_call=10us", "service.mode=none"], &["service.delay_per_call"]);
         let both = "load.hangup=both";
         assert_eq!(check(&[both, "load.call_duration=3s"]), Ok(()));
@@ -519,6 +535,37 @@ mod tests {
         let far = ["asterisk.mode=external", "asterisk.sip=192.0.2.1:5060", "service.mode=none"];
         refused(&far, &["sip.local", "192.0.2.1:5060 cannot be reached"]);
         refused(&["sip.to=\"a b\\r\\n\""], &["sip.to"]);
+        for (set, words) in [
+            ("sip.to={user", "`{`"),
+            ("sip.to=a{b c}", "{b c}"),
+            ("sip.from=a b{call}", "sip.from"),
+            ("sip.to={tenant}", "sip.accounts"),
+            ("sip.domain=a b", "sip.domain"),
+            ("sip.domain=::1", "pbx.example"),
+            ("sip.display=\"a\\r\\nVia: b\"", "ends a line"),
+            ("sip.headers.X-Tenant=\"a\\r\\nVia: b\"", "ends a line"),
+            ("sip.headers.Via=x", "by themselves"),
+            ("sip.headers.X-Tenant={tenant}", "sip.accounts"),
+            ("sip.accounts=\"\"", "sip.accounts"),
+            ("sip.proxy=127.0.0.1:5060", "managed"),
+            ("sip.register_expires=1s", "1h is usual"),
+        ] {
+            refused(&[set], &[words]);
+        }
+        let of_ones_own = [
+            "sip.to={user}-{call}",
+            "sip.from=+49{line}",
+            "sip.display=Load {call}",
+            "sip.domain=pbx.example:5070",
+            "sip.headers.X-Tenant={user} \"of\" acme",
+            "sip.headers.x=1",
+        ];
+        refused(&of_ones_own, &["sip.headers.x"]);
+        assert_eq!(check(&of_ones_own[..5]), Ok(()));
+        assert_eq!(check(&["sip.accounts=u.csv", "sip.to={to_user}", "sip.headers.X-T=[field2]"]), Ok(()));
+        refused(&["load.calls=0"], &["sip.register"]);
+        refused(&["load.calls=0", "sip.register=true", "load.rate=1/s"], &["load.calls"]);
+        assert_eq!(check(&["load.calls=0", "sip.register=true"]), Ok(()));
         refused(&["name=../x"], &["name"]);
         refused(&["gates.abort_after=0s"], &["gates.abort_after", "10s"]);
         assert_eq!(

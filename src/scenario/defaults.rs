@@ -73,6 +73,22 @@ impl Default for Sip {
             // A caller who hears nothing for ten seconds has hung up; timer B would wait 32 s.
             setup_timeout: secs(10),
             tls: SipTls::default(),
+            // As most phones: the far end may ask for one.
+            session_expires: None,
+            domain: None,
+            display: None,
+            proxy: None,
+            // As RFC 3261 wants it.
+            ignore_contact: false,
+            // Who is measured is the one that was named.
+            follow_redirects: false,
+            accounts: None,
+            register: false,
+            // A registrar writes each into its database.
+            register_rate: Rate(50.0),
+            // What phones ask for; no run is refreshed by it unless it is long.
+            register_expires: secs(3600),
+            headers: BTreeMap::new(),
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct Key {
     pub example: String,
     /// Meaning.
     pub doc: String,
-    /// True if it takes any text, a list of texts, or such lists by name.
+    /// True if it takes any text, a list of texts, or texts or such lists by name.
     pub is_text: bool,
 }
 
@@ -153,9 +153,14 @@ fn key(path: String, property: &Value, required: bool) -> Key {
         example: example.or_else(|| words.first().map(|(word, _)| word.clone())).unwrap_or_default(),
         words,
         doc: text(property, "description"),
-        is_text: [property, &property["items"], &property["additionalProperties"]["items"]]
-            .into_iter()
-            .any(is_text),
+        is_text: [
+            property,
+            &property["items"],
+            &property["additionalProperties"],
+            &property["additionalProperties"]["items"],
+        ]
+        .into_iter()
+        .any(is_text),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::values::{Ramp, Rate, Span};
 #[serde(deny_unknown_fields, default)]
 pub struct Load {
     /// Calls held concurrently. Each is one line, which dials again when its call ends. With `load.rate`: most calls
-    /// at once, those being set up and hung up included.
+    /// at once, those being set up and hung up included. `0` with `sip.register`: registrations alone.
     pub calls: u32,
     /// Length of the hold phase, which is the measured window.
     pub duration: Span,

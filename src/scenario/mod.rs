@@ -7,11 +7,13 @@
 //! `loadtest run --list-keys`. So a field's comment is a user's sentence.
 
 mod call_duration;
+mod capture;
 mod check;
 mod defaults;
 mod error;
 pub mod fault;
 mod hash;
+mod identity;
 mod impair;
 pub mod keys;
 mod load;
@@ -27,12 +29,14 @@ mod tls;
 mod tried;
 mod wording;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::{HostPort, PortRange, Realtime, Span};
+use crate::values::{HostPort, PortRange, Rate, Realtime, Span};
 pub use call_duration::{CallDuration, LONGEST_IN_MEANS};
+pub use capture::Capture;
 pub use error::{MOST_SHOWN, Problem, ScenarioError};
 pub use fault::Fault;
 pub use impair::Impair;
@@ -76,6 +80,9 @@ pub struct Scenario {
     pub impair: Impair,
     /// The measured window, and bounds of late and lost.
     pub measure: Measure,
+    /// Captures of calls that went wrong, one file a call (`pcap/call-00017.pcapng`), with their SIP and their last
+    /// packets. Wireshark opens them.
+    pub capture: Capture,
     /// Limits of the instrument's own figures, beyond which the run's figures are in doubt.
     pub limits: Limits,
     /// Conditions of a pass.
@@ -202,10 +209,13 @@ impl ServiceMode {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Sip {
-    /// Extension to dial: the user part of the request URI.
+    /// Extension to dial: the user part of the request URI. Words in braces are filled in for each call: `{user}` is its
+    /// caller, `{call}` its number, `{line}` that of its line, both from 0, and `{field0}` or the name of a column is what
+    /// stands in `sip.accounts`.
     pub to: String,
-    /// User part of From, by which Asterisk finds whose call it is; empty is SIP_USER, and without that `loadtest`.
-    /// Credentials, if Asterisk asks for them, come from SIP_USER and SIP_PASS.
+    /// User part of From, by which Asterisk finds whose call it is; empty is SIP_USER, or the user of the account, and
+    /// without either `loadtest`. Words are filled in as in `sip.to`. Credentials, if Asterisk asks for them, come from
+    /// SIP_USER and SIP_PASS, or from `sip.accounts`.
     #[cfg_attr(test, schemars(extend("examples" = ["7001"])))]
     pub from: String,
     /// Local address for SIP and RTP: the one that the target reaches this machine under.
@@ -215,6 +225,53 @@ pub struct Sip {
     pub setup_timeout: Span,
     /// TLS of SIP.
     pub tls: SipTls,
+    /// Session timer (RFC 4028) that calls ask for: the time within which a side has to refresh the session. Absent: none
+    /// is asked for. One that the far end asks for is kept to either way, and a far end that does not keep to it is hung
+    /// up (ending `session_expired`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_expires: Option<Span>,
+    /// Domain of the request URI, To and From. Absent: the host of `asterisk.sip` as it is written there; in From the
+    /// local address where that is no name.
+    #[cfg_attr(test, schemars(extend("examples" = ["pbx.example"])))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Name in From that a phone shows. Words are filled in as in `sip.to`.
+    #[cfg_attr(test, schemars(extend("examples" = ["Load {call}"])))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
+    /// Outbound proxy that all calls go through, as preloaded Route; `asterisk.sip` is then only a name in the request
+    /// URI and is not looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<HostPort>,
+    /// True if all requests of a call go where its INVITE went, wherever the far end's Contact and Record-Route point:
+    /// for a far end behind NAT that says its inner address.
+    pub ignore_contact: bool,
+    /// True if a 300, 301 or 302 is followed to its Contact, once in a call.
+    pub follow_redirects: bool,
+    /// File of callers: CSV whose first row names its columns (`user`, `password`, `auth_user`, `from`, `to`, `domain`,
+    /// `display`, and any others for templates), or one of SIPp's `-inf`. Call k is that of account k mod n. Absent: one
+    /// caller, of SIP_USER and SIP_PASS.
+    #[cfg_attr(test, schemars(extend("examples" = ["users.csv"])))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<String>,
+    /// True if every account registers before the first call, keeps its registration fresh, and takes it back at the end.
+    pub register: bool,
+    /// Rate of registrations, and of their end.
+    pub register_rate: Rate,
+    /// Time for which a registration is asked for; the registrar may grant another.
+    pub register_expires: Span,
+    /// Headers of one's own in INVITE and REGISTER, by name; words in their values are filled in as in `sip.to`.
+    #[cfg_attr(test, schemars(extend("title" = "texts by name", "examples" = [{ "X-Tenant": "acme", "X-Call": "{call}" }])))]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Scenario {
+    /// Host that SIP is sent to, with its key: the outbound proxy, or an external Asterisk.
+    pub fn next_hop(&self) -> Option<(&HostPort, &'static str)> {
+        let proxy = self.sip.proxy.as_ref().map(|proxy| (proxy, "sip.proxy"));
+        proxy.or_else(|| self.asterisk.sip.as_ref().map(|sip| (sip, "asterisk.sip")))
+    }
 }
 
 impl Sip {

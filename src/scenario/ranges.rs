@@ -18,6 +18,8 @@ pub(super) const LONGEST_DELAY: Span = secs(1);
 pub(super) const LONGEST_DELAY_PER_CALL: Span = ms(100);
 /// Longest trial of a search, which makes dozens of them.
 const LONGEST_TRIAL: Span = secs(24 * 3600);
+/// Shortest and longest session timer: RFC 4028 5 wants 90 s at least, and nobody holds a call for longer than a day.
+pub(super) const SESSION_EXPIRES: (Span, Span) = (secs(90), secs(24 * 3600));
 /// Soonest that a silent call is given up, other than never.
 pub(super) const SOONEST_DEAD: Span = secs(1);
 
@@ -37,7 +39,7 @@ struct Bound {
     cure: &'static str,
 }
 
-const BOUNDS: [Bound; 10] = [
+const BOUNDS: [Bound; 12] = [
     Bound {
         key: "load.duration",
         of: |s| s.load.duration,
@@ -71,12 +73,28 @@ const BOUNDS: [Bound; 10] = [
         cure: "10s is usual",
     },
     Bound {
+        key: "sip.register_expires",
+        of: |s| s.sip.register_expires,
+        least: secs(10),
+        most: secs(24 * 3600),
+        what: "a registration",
+        cure: "1h is usual",
+    },
+    Bound {
         key: "service.ready_within",
         of: |s| s.service.ready_within,
         least: secs(1),
         most: secs(600),
         what: "connecting",
         cure: "15s is usual",
+    },
+    Bound {
+        key: "capture.seconds",
+        of: |s| s.capture.seconds,
+        least: secs(0),
+        most: super::capture::LONGEST,
+        what: "what a capture holds",
+        cure: "10s is usual; 0s writes none",
     },
     Bound {
         key: "gates.abort_after",
@@ -136,11 +154,12 @@ pub(super) fn all() -> Vec<(&'static str, String, String)> {
     let span = |key, least: Span, most: Span| (key, least.to_string(), most.to_string());
     let mut found: Vec<_> = BOUNDS.iter().map(|b| span(b.key, b.least, b.most)).collect();
     found.extend([
-        ("load.calls", "1".into(), MOST_CALLS.to_string()),
+        ("load.calls", "0".into(), MOST_CALLS.to_string()),
         ("stage.calls", "1".into(), MOST_CALLS.to_string()),
         span("stage.hold", super::stage::SHORTEST_HOLD, LONGEST),
         span("load.dead_after", SOONEST_DEAD, LONGEST),
         span("load.call_duration", secs(1), LONGEST),
+        span("sip.session_expires", SESSION_EXPIRES.0, SESSION_EXPIRES.1),
         span("media.ptime", ms(10), ms(60)),
         span("measure.lost_after", at_usual.0, at_usual.1),
         span("service.delay", secs(0), LONGEST_DELAY),
@@ -148,6 +167,8 @@ pub(super) fn all() -> Vec<(&'static str, String, String)> {
         span("fault.for", super::fault::FOR.0, super::fault::FOR.1),
         ("impair.out.burst", "1".into(), LONGEST_BURST.to_string()),
         ("impair.back.burst", "1".into(), LONGEST_BURST.to_string()),
+        ("capture.most_mib", "1".into(), super::capture::MOST_MIB.to_string()),
+        ("capture.files", "0".into(), super::capture::MOST_FILES.to_string()),
         ("asterisk.ari_port", "1024".into(), u16::MAX.to_string()),
         ("search.width", "0.1%".into(), "50%".into()),
         ("search.exceed", "0%".into(), "99%".into()),

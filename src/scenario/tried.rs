@@ -142,6 +142,12 @@ const KEYS: &[(&[&str], &str)] = &[
         ],
         "did you mean `sip.to`?",
     ),
+    (&["outbound_proxy", "outboundproxy", "route", "preloaded_route"], "did you mean `sip.proxy`?"),
+    (&["users", "inf", "csv", "users_file", "credentials"], "did you mean `sip.accounts`?"),
+    (&["registration", "registrar", "reg"], "did you mean `sip.register`?"),
+    (&["header", "custom_headers", "extra_headers"], "did you mean `sip.headers`?"),
+    (&["display_name", "displayname"], "did you mean `sip.display`?"),
+    (&["from_domain", "fromdomain", "sip_domain", "realm"], "did you mean `sip.domain`?"),
     (&["caller", "callerid", "caller_id", "from_user", "cli", "source", "src"], "did you mean `sip.from`?"),
     (
         &[
@@ -192,6 +198,7 @@ const KEYS: &[(&[&str], &str)] = &[
     (&["packet_loss", "drop", "loss_rate"], "did you mean `impair.out.loss`?"),
     (&["latency", "lag"], "did you mean `impair.out.delay`?"),
     (&["faults", "chaos", "kill", "failure", "failures"], "did you mean `[[fault]]`?"),
+    (&["pcap", "pcapng", "tcpdump", "sniff", "dump", "wireshark"], "did you mean `capture.calls`?"),
     (&["exec", "program", "binary", "cmd", "script"], "did you mean `service.command`?"),
     (&["application", "app_name", "stasis", "stasis_app"], "did you mean `service.app`?"),
     (&["rt", "priority", "nice", "sched", "fifo"], "did you mean `driver.realtime`?"),

@@ -19,13 +19,13 @@ use super::media::MediaCounts;
 use super::reflector::{Reflector, StreamEvent};
 use super::repeats::Repeats;
 use super::tasks::{self, TaskResult};
-use super::{ServiceConfig, ServiceError};
+use super::{ServiceConfig, ServiceError, server};
 use crate::ari::CallIds;
 use crate::ari::call::AriCall;
 use crate::ari::event::Event;
 use crate::ari::exchange::{AriInput, AriOutput, Note};
 use crate::ari::outcome::{ServiceCall, ServiceOutcome};
-use crate::ari::request::Operation;
+use crate::ari::request::{Operation, is_read_only, read_only};
 use crate::clock;
 use crate::net::http::HttpClient;
 use crate::net::ports::PortPool;
@@ -366,6 +366,10 @@ impl App {
             TaskResult::Answer { call, request, asked_at, answered_at, result } => {
                 let operation = request.operation;
                 let status = result.as_ref().ok().map(|answer| answer.status);
+                if result.as_ref().is_ok_and(|answer| is_read_only(answer.status, &answer.body)) {
+                    let said = read_only(server(&self.config.ari_url), &self.config.user);
+                    self.warn("read only", || said);
+                }
                 self.shared.record().add_answer(operation, status, answered_at.since(asked_at));
                 match call {
                     Some((caller, serial)) if self.is_up(&caller, serial) => {

@@ -27,12 +27,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Method;
 use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 
-use crate::net::http::HttpClient;
+use crate::ari::request::{NOTHING, is_read_only, read_only};
+use crate::net::http::{BODY_LIMIT, HttpClient, HttpLimits};
 use crate::net::http_server;
 use crate::net::resolve::resolve;
 use app::App;
@@ -44,6 +46,9 @@ use reflector::{Reflector, StreamEvent};
 
 /// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
 const EVENT_QUEUE: usize = 4096;
+
+/// Longest wait for the answer to the first question, whether the account may write.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Longest time for closing the event connection.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
@@ -109,6 +114,7 @@ impl AriService {
         let reflector =
             Reflector::start(config.port_range, echo.is_some(), config.hold(), config.priority, sender);
         let reflector = reflector.map_err(ServiceError::media)?;
+        may_write(&client, &config).await?;
         let events = connect(&config).await?;
         let shared = Arc::new(SharedCounts::new(reflector.totals().clone()));
         let app = App::new(config, echo, client, reflector, shared.clone());
@@ -160,6 +166,18 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServiceError> {
              (in a scenario: service.http)"
         ))
     })
+}
+
+/// Finds out whether the account may write, before Asterisk lists an application that can do nothing.
+async fn may_write(client: &HttpClient, config: &ServiceConfig) -> Result<(), ServiceError> {
+    let limits = HttpLimits { timeout: ASK_LIMIT, body: BODY_LIMIT };
+    match client.send(Method::DELETE, NOTHING, limits).await {
+        Ok(answer) if is_read_only(answer.status, &answer.body) => {
+            Err(ServiceError(read_only(server(&config.ari_url), &config.user)))
+        }
+        // Whatever is wrong with others, connecting tells.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 async fn connect(config: &ServiceConfig) -> Result<EventConnection, ServiceError> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Vet;
+use super::call::CallConfig;
 use super::grammar::{NameAddr, is_one_host, is_uri, one_line, param, uri_address};
 use super::message::Message;
 use super::outgoing::bounded_to;
@@ -24,41 +25,40 @@ pub(super) struct Dialog {
     target: String,
     /// The Record-Route values, the nearest first (RFC 3261 12.1.2: the response's, reversed).
     routes: Vec<String>,
+    /// False where requests go the INVITE's way, wherever the peer points.
+    is_believed: bool,
     /// The first route's address, else the target's, where they name one to which something may be sent.
     hop: Option<SocketAddr>,
     transport: Transport,
 }
 
 impl Dialog {
-    /// The dialog that a 2xx to our INVITE establishes. Without a Contact, `request_uri` has to do.
-    pub(super) fn from_answer(
-        answer: &Message,
-        request_uri: &str,
-        transport: Transport,
-        vet: Vet<'_>,
-    ) -> Self {
+    /// The dialog that a 2xx to our INVITE establishes. Without a Contact, the Request-URI has to do.
+    pub(super) fn from_answer(answer: &Message, config: &CallConfig, vet: Vet<'_>) -> Self {
         // A route that is no URI would make every request unreadable.
         let routes = answer
             .record_routes()
             .filter(|route| route.len() <= MAX_URI && is_uri(NameAddr::parse(route).uri));
         let mut routes: Vec<String> = routes.take(MAX_ROUTES).map(one_line).collect();
         routes.reverse();
-        let target = contact(answer).unwrap_or(request_uri).to_string();
-        Dialog {
+        let mut dialog = Dialog {
             remote_tag: answer.to_tag().unwrap_or_default().to_string(),
-            to: bounded_to(answer, &format!("<{request_uri}>")),
-            hop: hop(&routes, &target, transport, vet),
-            target,
+            to: bounded_to(answer, &config.identity.to),
+            target: contact(answer).unwrap_or(&config.target).to_string(),
             routes,
-            transport,
-        }
+            is_believed: !config.habits.ignore_contact,
+            hop: None,
+            transport: config.transport,
+        };
+        dialog.hop = dialog.hop(vet);
+        dialog
     }
 
     /// Follows the peer to another Contact (target refresh, RFC 3261 12.2.2).
     pub(super) fn refresh_target(&mut self, request: &Message, vet: Vet<'_>) {
         if let Some(contact) = contact(request) {
             self.target = contact.to_string();
-            self.hop = hop(&self.routes, &self.target, self.transport, vet);
+            self.hop = self.hop(vet);
         }
     }
 
@@ -76,6 +76,21 @@ impl Dialog {
         (uri.to_string(), others.iter().cloned().chain([last]).collect())
     }
 
+    /// The peer's Contact, or what has to do for one.
+    pub(super) fn target(&self) -> &str {
+        &self.target
+    }
+
+    fn hop(&self, vet: Vet<'_>) -> Option<SocketAddr> {
+        let hop = self.routes.first().map_or(&*self.target, |route| NameAddr::parse(route).uri);
+        // One over another transport is not followed: it is asked for along the way that the INVITE went.
+        if !self.transport.is_named_by(hop) {
+            return None;
+        }
+        let may_be_asked = |to: &SocketAddr| is_one_host(to.ip()) && to.port() > 0 && vet(*to).is_ok();
+        uri_address(hop).filter(|to| self.is_believed && may_be_asked(to))
+    }
+
     /// Destination of a request, if the peer has named one that will do.
     pub(super) fn next_hop(&self) -> Option<SocketAddr> {
         self.hop
@@ -84,15 +99,4 @@ impl Dialog {
 
 fn contact(message: &Message) -> Option<&str> {
     message.contact().filter(|contact| contact.len() <= MAX_URI)
-}
-
-/// The next hop, where it is one of the run's transport. One of another transport is not followed: it is asked for along
-/// the way that the INVITE went.
-fn hop(routes: &[String], target: &str, transport: Transport, vet: Vet<'_>) -> Option<SocketAddr> {
-    let hop = routes.first().map_or(target, |route| NameAddr::parse(route).uri);
-    if !transport.is_named_by(hop) {
-        return None;
-    }
-    let may_be_asked = |to: &SocketAddr| is_one_host(to.ip()) && to.port() > 0 && vet(*to).is_ok();
-    uri_address(hop).filter(may_be_asked)
 }

@@ -1,4 +1,4 @@
-//! Answers to digest challenges (RFC 8760, RFC 7616, RFC 2617).
+//! Answers to digest challenges (RFC 8760, RFC 7616, RFC 2617), of one realm or of several.
 //!
 //! The hashing is the `digest_auth` crate's. Challenges are read here: that crate's parser slices by
 //! character counts and panics on a realm outside of ASCII.
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::grammar::split;
 use super::message::{Message, Method};
-use super::parse::excerpt;
+use super::parse::{excerpt, phrase};
 
 /// A user's name and password.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,10 +53,20 @@ pub enum AuthError {
     /// The challenge wants more than `qop=auth`.
     #[error("qop `{0}` is not supported")]
     Qop(String),
+    /// More realms want credentials than are answered.
+    #[error("more than {0} realms want credentials")]
+    TooManyRealms(usize),
+    /// A request is challenged again and again, each time for another reason.
+    #[error("the same request was challenged more than {0} times")]
+    Endless(usize),
 }
 
 /// Longest challenge that is answered: the answer repeats most of it, and is kept with its call.
 const MAX_CHALLENGE: usize = 2048;
+/// The most realms that are answered: a chain of proxies has two or three.
+const MOST_REALMS: usize = 8;
+/// The most challenges to one request that are answered.
+const MOST_ROUNDS: usize = 10;
 
 /// A Digest challenge out of WWW-Authenticate or Proxy-Authenticate.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,7 +78,7 @@ impl Challenge {
     /// The topmost challenge of a 401 or 407 that can be answered (RFC 8760 2.4).
     pub fn of(response: &Message) -> Result<Self, AuthError> {
         let mut first_error = None;
-        for value in response.challenges() {
+        for (_, value) in response.challenges() {
             match Challenge::parse(value) {
                 Ok(challenge) => return Ok(challenge),
                 Err(error) => first_error = first_error.or(Some(error)),
@@ -145,6 +155,17 @@ impl Challenge {
         uri: &str,
         cnonce: &str,
     ) -> Result<String, AuthError> {
+        self.clone().next_answer(credentials, method, uri, cnonce)
+    }
+
+    /// Likewise, for the next use of this nonce: each is counted (RFC 7616 3.4, `nc`).
+    fn next_answer(
+        &mut self,
+        credentials: &Credentials,
+        method: &Method,
+        uri: &str,
+        cnonce: &str,
+    ) -> Result<String, AuthError> {
         let mut context = AuthContext::new_with_method(
             credentials.username.as_str(),
             credentials.password.as_str(),
@@ -153,8 +174,133 @@ impl Challenge {
             HttpMethod(method.as_str().into()),
         );
         context.set_custom_cnonce(cnonce);
-        let answer = self.header.clone().respond(&context);
+        let answer = self.header.respond(&context);
         Ok(answer.map_err(|error| AuthError::Qop(excerpt(&error.to_string())))?.to_string())
+    }
+}
+
+/// A challenge that is answered in every request from now on.
+#[derive(Debug, Clone)]
+struct Authorization {
+    /// `Authorization`, or `Proxy-Authorization`.
+    header: &'static str,
+    challenge: Challenge,
+    /// One for as long as the nonce: the session variants hash it once (RFC 7616 3.4.2).
+    cnonce: String,
+}
+
+/// Answers to all challenges that a user's requests have met: of several realms, of servers and of proxies.
+#[derive(Debug, Clone)]
+pub struct Authorizations {
+    credentials: Option<Credentials>,
+    /// Identity in From, for the reason of a refusal.
+    from: String,
+    seed: u64,
+    /// Challenges taken so far, so that no client nonce comes twice.
+    taken: u32,
+    known: Vec<Authorization>,
+}
+
+/// The challenges that one request has met, over all the times that it was sent.
+#[derive(Debug, Clone, Default)]
+pub struct Tries {
+    rounds: usize,
+    /// Places of the realms that were answered for it, one an answer.
+    answered: Vec<usize>,
+}
+
+impl Authorizations {
+    /// No challenge yet. `from` is the identity in From; `seed` makes the client nonces and is no other user's.
+    pub fn new(credentials: Option<Credentials>, from: String, seed: u64) -> Self {
+        Authorizations { credentials, from, seed, taken: 0, known: Vec::new() }
+    }
+
+    /// Takes the challenges of a 401 or 407. The request is then to be sent again, with [`Authorizations::answers`]
+    /// and another CSeq (RFC 3261 22.2, 22.3). Of each realm the topmost challenge that can be answered counts
+    /// (RFC 8760 2.4).
+    ///
+    /// # Errors
+    /// Nothing to be answered with, or in vain: a realm that was answered for this request asks again, and not
+    /// because its nonce was too old, which happens once.
+    pub fn challenged(&mut self, response: &Message, tries: &mut Tries) -> Result<(), AuthError> {
+        let mut unknown = None;
+        let mut asked: Vec<(&'static str, Challenge)> = Vec::new();
+        for (header, value) in response.challenges() {
+            match Challenge::parse(value) {
+                Ok(challenge)
+                    if asked.iter().any(|(h, other)| *h == header && other.realm() == challenge.realm()) => {}
+                Ok(challenge) => asked.push((header, challenge)),
+                Err(error) => unknown = unknown.or(Some(error)),
+            }
+        }
+        if asked.is_empty() {
+            return Err(unknown.unwrap_or(AuthError::NoChallenge));
+        }
+        if self.credentials.is_none() {
+            return Err(AuthError::NoCredentials);
+        }
+        tries.rounds += 1;
+        if tries.rounds > MOST_ROUNDS {
+            return Err(AuthError::Endless(MOST_ROUNDS));
+        }
+        for (header, challenge) in asked {
+            match self.take(header, challenge, tries) {
+                // The one that cannot be answered is the reason why the others ask again.
+                Err(AuthError::Refused(why)) => return Err(unknown.unwrap_or(AuthError::Refused(why))),
+                taken => taken?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        header: &'static str,
+        challenge: Challenge,
+        tries: &mut Tries,
+    ) -> Result<(), AuthError> {
+        let is_its =
+            |known: &Authorization| known.header == header && known.challenge.realm() == challenge.realm();
+        let at = self.known.iter().position(is_its);
+        let times = at.map_or(0, |at| tries.answered.iter().filter(|answered| **answered == at).count());
+        if times > usize::from(challenge.is_stale()) {
+            return Err(AuthError::Refused(self.identity(challenge.realm())));
+        }
+        let at = at.unwrap_or(self.known.len());
+        if at == MOST_REALMS {
+            return Err(AuthError::TooManyRealms(MOST_REALMS));
+        }
+        self.taken += 1;
+        let cnonce = format!("{:016x}{:08x}", self.seed, self.taken);
+        let fresh = Authorization { header, challenge, cnonce };
+        match self.known.get_mut(at) {
+            Some(known) => *known = fresh,
+            None => self.known.push(fresh),
+        }
+        tries.answered.push(at);
+        Ok(())
+    }
+
+    /// The headers that answer all challenges so far, for a request with `method` to `uri`.
+    pub fn answers(&mut self, method: &Method, uri: &str) -> Vec<(&'static str, String)> {
+        let Some(credentials) = &self.credentials else { return Vec::new() };
+        let answer = |known: &mut Authorization| {
+            let answer = known.challenge.next_answer(credentials, method, uri, &known.cnonce);
+            // Invariant: no challenge is known whose `qop` has no `auth`, the one thing that can be wrong here.
+            Some((known.header, answer.ok()?))
+        };
+        self.known.iter_mut().filter_map(answer).collect()
+    }
+
+    /// The identity that was told last; `None` before the first challenge.
+    pub fn told(&self) -> Option<String> {
+        Some(self.identity(self.known.last()?.challenge.realm()))
+    }
+
+    /// The identity under which a realm was told a password, for the reason of its refusal.
+    fn identity(&self, realm: &str) -> String {
+        let user = self.credentials.as_ref().map_or("", |credentials| credentials.username.as_str());
+        phrase(&format!("it was told user `{user}` for realm `{realm}`, From {}", self.from))
     }
 }
 
@@ -258,16 +404,112 @@ mod tests {
         assert!(challenge.is_stale());
     }
 
+    /// A response with these challenges.
+    fn response(code: u16, challenges: &[&str]) -> Message {
+        let lines: String = challenges.iter().map(|line| format!("{line}\r\n")).collect();
+        let text = format!(
+            "SIP/2.0 {code} Who\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=1\r\n\
+             To: <sip:b@h>;tag=2\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n{lines}\r\n"
+        );
+        parse(text.as_bytes()).expect("it parses")
+    }
+
+    fn authorizations() -> Authorizations {
+        let credentials = Credentials { username: "bob".into(), password: "zanzibar".into() };
+        Authorizations::new(Some(credentials), "sip:bob@h".into(), 7)
+    }
+
+    /// Header, realm, nonce and nc of each answer.
+    fn answers(authorizations: &mut Authorizations) -> Vec<String> {
+        let value = |line: &str, name: &str| {
+            let found = split(line, ',')
+                .find_map(|part| part.split_once(&format!("{name}=")).map(|(_, v)| v.to_string()));
+            found.map_or("-".into(), |v| unquoted(&v))
+        };
+        let answers = authorizations.answers(&Method::Invite, "sip:b@h");
+        let shown = |(header, line): &(&str, String)| {
+            format!("{header} {} {} {}", value(line, "realm"), value(line, "nonce"), value(line, "nc"))
+        };
+        answers.iter().map(shown).collect()
+    }
+
     #[test]
     fn the_topmost_challenge_that_is_known_is_taken() {
-        let response = "SIP/2.0 401 Unauthorized\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=1\r\n\
-            To: <sip:b@h>;tag=2\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\
-            WWW-Authenticate: Digest realm=\"r\", nonce=\"0\", algorithm=SHA-1024\r\n\
-            WWW-Authenticate: Digest realm=\"r\", nonce=\"1\", algorithm=SHA-256\r\n\
-            WWW-Authenticate: Digest realm=\"r\", nonce=\"2\", algorithm=MD5\r\n\r\n";
-        let of = |text: &str| Challenge::of(&parse(text.as_bytes()).expect("it parses"));
-        assert_eq!(of(response).expect("a challenge").header.nonce, "1");
-        assert_eq!(of(&response.replace("401", "407")), Err(AuthError::NoChallenge));
+        let lines = [
+            "WWW-Authenticate: Digest realm=\"r\", nonce=\"0\", algorithm=SHA-1024",
+            "WWW-Authenticate: Digest realm=\"r\", nonce=\"1\", algorithm=SHA-256",
+            "WWW-Authenticate: Digest realm=\"r\", nonce=\"2\", algorithm=MD5",
+        ];
+        assert_eq!(Challenge::of(&response(401, &lines)).expect("a challenge").header.nonce, "1");
+        // A 407 may hand a server's challenge through (RFC 3261 22.3).
+        assert_eq!(Challenge::of(&response(407, &lines)).expect("a challenge").header.nonce, "1");
+        assert_eq!(Challenge::of(&response(407, &[])), Err(AuthError::NoChallenge));
+        let mut known = authorizations();
+        assert_eq!((known.told(), answers(&mut known)), (None, vec![]));
+        known.challenged(&response(401, &lines), &mut Tries::default()).expect("it is answered");
+        assert_eq!(answers(&mut known), ["Authorization r 1 -"]);
+    }
+
+    #[test]
+    fn realms_are_answered_one_after_another_and_all_at_once() {
+        let lines = [
+            "Proxy-Authenticate: Digest realm=\"one\", nonce=\"1\", qop=\"auth\"",
+            "Proxy-Authenticate: Digest realm=\"two\", nonce=\"2\", qop=\"auth\", algorithm=SHA-256",
+            "WWW-Authenticate: Digest realm=\"one\", nonce=\"3\", qop=\"auth\"",
+        ];
+        let all = ["Proxy-Authorization one 1", "Proxy-Authorization two 2", "Authorization one 3"];
+        let counted = |nc: u32| all.map(|line| format!("{line} {nc:08x}")).to_vec();
+        let mut known = authorizations();
+        known.challenged(&response(407, &lines), &mut Tries::default()).expect("all are answered");
+        assert_eq!((answers(&mut known), answers(&mut known)), (counted(1), counted(2)));
+
+        let (mut known, mut tries) = (authorizations(), Tries::default());
+        for (n, line) in lines.iter().enumerate() {
+            let code = if line.starts_with("Proxy") { 407 } else { 401 };
+            known.challenged(&response(code, &[line]), &mut tries).expect("it is answered");
+            assert_eq!(known.answers(&Method::Invite, "sip:b@h").len(), n + 1);
+        }
+        // A nonce that was too old is replaced once, and its uses are counted anew.
+        let stale = response(407, &[&lines[1].replace("\"2\"", "\"4\", stale=true")]);
+        known.challenged(&stale, &mut tries).expect("it was too old");
+        let again = answers(&mut known);
+        assert_eq!(again[1], "Proxy-Authorization two 4 00000001");
+        assert_eq!(again[2], "Authorization one 3 00000002");
+        let refused = known.challenged(&stale, &mut tries).expect_err("twice is a refusal");
+        let told = "it was told user `bob` for realm `two`, From sip:bob@h";
+        assert_eq!(refused, AuthError::Refused(told.into()));
+        assert_eq!(known.told().as_deref(), Some("it was told user `bob` for realm `one`, From sip:bob@h"));
+        // Another request begins anew.
+        known.challenged(&stale, &mut Tries::default()).expect("it may ask that one as well");
+    }
+
+    #[test]
+    fn what_is_answered_in_vain_says_why() {
+        let known_one = "WWW-Authenticate: Digest realm=\"r\", nonce=\"1\"";
+        let odd = "WWW-Authenticate: Digest realm=\"s\", nonce=\"1\", algorithm=ROT13";
+        let (mut known, mut tries) = (authorizations(), Tries::default());
+        known.challenged(&response(401, &[odd, known_one]), &mut tries).expect("one of them is known");
+        let why = known.challenged(&response(401, &[odd, known_one]), &mut tries);
+        assert_eq!(why, Err(AuthError::Algorithm("ROT13".into())), "it is not the password");
+        let mut nobody = Authorizations::new(None, "sip:bob@h".into(), 7);
+        let mut asked = |lines: &[&str]| nobody.challenged(&response(401, lines), &mut Tries::default());
+        assert_eq!(asked(&[known_one]), Err(AuthError::NoCredentials));
+        assert_eq!(asked(&[odd]), Err(AuthError::Algorithm("ROT13".into())));
+        assert_eq!(asked(&[]), Err(AuthError::NoChallenge));
+    }
+
+    #[test]
+    fn realms_and_rounds_are_bounded() {
+        let line = |n: usize| format!("WWW-Authenticate: Digest realm=\"r{n}\", nonce=\"n\"");
+        let (mut known, mut tries) = (authorizations(), Tries::default());
+        for n in 0..MOST_REALMS {
+            known.challenged(&response(401, &[&line(n)]), &mut tries).expect("so many are answered");
+        }
+        let one_more = known.challenged(&response(401, &[&line(MOST_REALMS)]), &mut tries);
+        assert_eq!(one_more, Err(AuthError::TooManyRealms(MOST_REALMS)));
+        let stale = |n: usize| response(401, &[&format!("{}, stale=true", line(n))]);
+        known.challenged(&stale(0), &mut tries).expect("the tenth round");
+        assert_eq!(known.challenged(&stale(1), &mut tries), Err(AuthError::Endless(MOST_ROUNDS)));
     }
 
     #[test]

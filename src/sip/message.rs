@@ -225,6 +225,27 @@ impl Message {
         Some(NameAddr::parse(first).uri).filter(|uri| grammar::is_uri(uri))
     }
 
+    /// The URIs of all Contacts, without brackets; what is none is left out.
+    pub fn contacts(&self) -> impl Iterator<Item = &str> {
+        let contacts = values!(self.headers, Contact).flat_map(|line| split(line, ','));
+        contacts.map(|contact| NameAddr::parse(contact).uri).filter(|uri| grammar::is_uri(uri))
+    }
+
+    /// Seconds for which a registrar keeps `contact`: the `expires` of that Contact, else the Expires header (RFC 3261
+    /// 10.2.4). `None` where it says neither.
+    pub(super) fn granted_s(&self, contact: &str) -> Option<u32> {
+        let contacts = values!(self.headers, Contact).flat_map(|line| split(line, ','));
+        let bare = |uri: &str| uri.split(';').next().unwrap_or_default().to_ascii_lowercase();
+        let ours = contacts.map(NameAddr::parse).find(|found| bare(found.uri) == bare(contact));
+        let of_contact = ours.and_then(|ours| param(ours.params, "expires")?.parse().ok());
+        of_contact.or_else(|| values!(self.headers, Expires).next()?.trim().parse().ok())
+    }
+
+    /// The least time that a registrar keeps a Contact, in seconds (RFC 3261 20.23).
+    pub(super) fn min_expires_s(&self) -> Option<u32> {
+        values!(self.headers, MinExpires).next()?.trim().parse().ok()
+    }
+
     /// The Record-Route values from top to bottom, each with its brackets and parameters.
     pub fn record_routes(&self) -> impl Iterator<Item = &str> {
         values!(self.headers, RecordRoute).flat_map(|line| split(line, ','))
@@ -235,20 +256,35 @@ impl Message {
         values!(self.headers, Require).flat_map(|line| split(line, ','))
     }
 
-    /// The challenges of a 401, or of a 407 (RFC 3261 22.2, 22.3).
-    pub fn challenges(&self) -> impl Iterator<Item = &str> {
-        let is_proxy = self.status() == Some(407);
-        self.headers.iter().filter_map(move |header| match header {
-            Header::ProxyAuthenticate(header) if is_proxy => Some(header.value()),
-            Header::WwwAuthenticate(header) if !is_proxy => Some(header.value()),
+    /// The challenges of a 401 or 407, each behind the header that answers it: a response of either kind may carry
+    /// both (RFC 3261 22.2, 22.3).
+    pub fn challenges(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.headers.iter().filter_map(|header| match header {
+            Header::ProxyAuthenticate(header) => Some(("Proxy-Authorization", header.value())),
+            Header::WwwAuthenticate(header) => Some(("Authorization", header.value())),
             _ => None,
         })
     }
 
+    /// The option tags of extensions that the sender has (RFC 3261 20.37).
+    pub fn supported(&self) -> impl Iterator<Item = &str> {
+        values!(self.headers, Supported).flat_map(|line| split(line, ','))
+    }
+
+    /// The methods that the sender takes (RFC 3261 20.5).
+    pub fn allow(&self) -> impl Iterator<Item = &str> {
+        values!(self.headers, Allow).flat_map(|line| split(line, ','))
+    }
+
     /// The Reason header (RFC 3326), e.g. `Q.850;cause=16`.
     pub fn cause(&self) -> Option<&str> {
+        self.other("Reason")
+    }
+
+    /// The value of the first header of this name, which is none of RFC 3261's.
+    pub(super) fn other(&self, wanted: &str) -> Option<&str> {
         self.headers.iter().find_map(|header| match header {
-            Header::Other(name, value) if name.eq_ignore_ascii_case("Reason") => Some(value.as_str()),
+            Header::Other(name, value) if name.eq_ignore_ascii_case(wanted) => Some(value.as_str()),
             _ => None,
         })
     }
@@ -363,10 +399,16 @@ impl Message {
 
     /// The value of the first header of this (long) name, whatever its kind.
     pub(super) fn header(&self, name: &str) -> Option<String> {
-        self.headers.iter().find_map(|header| {
+        self.header_values(name).into_iter().next()
+    }
+
+    /// The values of all headers of this (long) name.
+    pub(super) fn header_values(&self, name: &str) -> Vec<String> {
+        let value = |header: &Header| {
             let line = header.to_string();
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim().to_string())
-        })
+        };
+        self.headers.iter().filter_map(value).collect()
     }
 }

@@ -9,10 +9,12 @@ mod dialog;
 pub mod digest;
 pub mod framing;
 mod grammar;
+pub mod identity;
 pub mod message;
 pub mod options;
 mod outgoing;
 mod parse;
+pub mod register;
 mod salvage;
 pub mod sdp;
 pub mod timers;
@@ -31,6 +33,7 @@ pub fn anywhere(_: std::net::SocketAddr) -> Result<(), String> {
 
 pub use call::{Call, CallConfig, CallEvent, CallOutput};
 pub use grammar::user_part;
+pub use identity::Identity;
 pub use message::{Message, Method};
 pub use outgoing::SipDatagram;
 pub use parse::{MAX_HEADERS, ParseError, parse};

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::digest::{AuthError, Challenge, Credentials};
+use super::digest::{AuthError, Authorizations, Credentials, Tries};
+use super::identity::Identity;
 use super::message::{Message, Method};
 use super::outgoing::{Request, SipDatagram};
 use super::parse::phrase;
@@ -15,25 +16,28 @@ pub struct Options {
 }
 
 impl Options {
-    /// A probe of `to` at `remote` from `local` over `transport`. `seed` is unique: it names branch, tag and Call-ID.
+    /// A probe of `uri`, sent to `remote` from `local` over `transport` under the names of a call. `seed` is unique: it
+    /// names branch, tag and Call-ID.
     pub fn new(
         (local, remote): (SocketAddr, SocketAddr),
         transport: Transport,
-        (from, to): (&str, &str),
+        (uri, identity): (String, Identity),
         seed: u64,
     ) -> Options {
+        let Identity { from, to, headers, routes } = identity;
         let request = Request {
             method: Method::Options,
-            uri: format!("sip:{to}@{remote}"),
+            uri,
             local,
             transport,
             branch: format!("z9hG4bK{seed:016x}"),
-            from: format!("<sip:{from}@{local}>;tag={seed:016x}"),
-            to: format!("<sip:{to}@{remote}>"),
+            from: format!("{from};tag={seed:016x}"),
+            to,
             call_id: format!("{seed:016x}@{}", local.ip()),
             cseq: 1,
-            routes: Vec::new(),
+            routes,
             credentials: Vec::new(),
+            headers,
             sdp: None,
             destination: remote,
         };
@@ -50,13 +54,13 @@ impl Options {
         credentials: &Credentials,
         seed: u64,
     ) -> Result<Options, AuthError> {
-        let header = if challenge.status() == Some(407) { "Proxy-Authorization" } else { "Authorization" };
-        let (uri, cnonce) = (&self.request.uri, format!("{seed:016x}"));
-        let value = Challenge::of(challenge)?.answer(credentials, &Method::Options, uri, &cnonce)?;
+        let mut authorizations =
+            Authorizations::new(Some(credentials.clone()), self.request.from.clone(), seed);
+        authorizations.challenged(challenge, &mut Tries::default())?;
         let request = Request {
             branch: format!("z9hG4bK{seed:016x}"),
             cseq: self.request.cseq + 1,
-            credentials: vec![(header, value)],
+            credentials: authorizations.answers(&Method::Options, &self.request.uri),
             ..self.request.clone()
         };
         Ok(Options { request })
@@ -88,8 +92,9 @@ mod tests {
     use crate::sip::uas;
 
     fn ask(seed: u64) -> Options {
+        let names = ("sip:b@127.0.0.1:5060".into(), Identity::plain("sip:a@h", "sip:b@127.0.0.1:5060"));
         let way = ("127.0.0.1:5080".parse().unwrap(), "127.0.0.1:5060".parse().unwrap());
-        Options::new(way, Transport::Udp, ("a", "b"), seed)
+        Options::new(way, Transport::Udp, names, seed)
     }
 
     #[test]

@@ -9,7 +9,9 @@ use super::transport::Transport;
 /// The User-Agent header.
 const USER_AGENT: &str = concat!("loadtest/", env!("CARGO_PKG_VERSION"));
 /// The Allow header: requests that are taken.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
+/// The Supported header: reliable provisional responses (RFC 3262) and session timers (RFC 4028).
+pub(super) const SUPPORTED: &str = "100rel, timer";
 /// The media type of a session description.
 pub(super) const SDP: &str = "application/sdp";
 
@@ -38,6 +40,8 @@ pub(super) struct Request {
     pub(super) routes: Vec<String>,
     /// Authorization and Proxy-Authorization, as far as asked for.
     pub(super) credentials: Vec<(&'static str, String)>,
+    /// Headers beside those that every request has.
+    pub(super) headers: Vec<(String, String)>,
     pub(super) sdp: Option<String>,
     /// Its destination.
     pub(super) destination: SocketAddr,
@@ -46,7 +50,7 @@ pub(super) struct Request {
 impl Request {
     /// The same request under another method with nothing of its own: what ACK and CANCEL start from.
     fn bare(&self, method: Method) -> Request {
-        Request { method, credentials: Vec::new(), sdp: None, ..self.clone() }
+        Request { method, credentials: Vec::new(), headers: Vec::new(), sdp: None, ..self.clone() }
     }
 
     /// The ACK of a rejection (RFC 3261 17.1.1.3): the INVITE's branch, the rejection's To.
@@ -74,15 +78,20 @@ impl Request {
         lines.push("To", to);
         lines.push("Call-ID", call_id);
         lines.push("CSeq", &format!("{cseq} {method}"));
-        if matches!(method, Method::Invite | Method::Update) {
+        let is_of_session = matches!(method, Method::Invite | Method::Update);
+        if is_of_session {
             lines.push("Contact", &contact(*local, *transport));
         }
         for (name, value) in &self.credentials {
             lines.push(name, value);
         }
+        for (name, value) in &self.headers {
+            lines.push(name, value);
+        }
         lines.push("User-Agent", USER_AGENT);
-        if *method == Method::Invite {
+        if is_of_session {
             lines.push("Allow", ALLOW);
+            lines.push("Supported", SUPPORTED);
         }
         lines.finish(self.sdp.as_deref())
     }
@@ -143,6 +152,10 @@ impl<'a> Response<'a> {
         }
         lines.push("User-Agent", USER_AGENT);
         lines.push("Allow", ALLOW);
+        let says_what_it_has = matches!(request.method(), Method::Invite | Method::Update | Method::Options);
+        if says_what_it_has && self.code < 300 {
+            lines.push("Supported", SUPPORTED);
+        }
         lines.finish(self.sdp.as_deref())
     }
 }

@@ -1,7 +1,7 @@
 //! Answers to requests that belong to no call (RFC 3261 8.2, 11.2), and the refusals shared with calls.
 
 use super::message::{Message, Method};
-use super::outgoing::{ALLOW, Response};
+use super::outgoing::{ALLOW, Response, SUPPORTED};
 
 /// The answer to a request outside of every call, or `None` where none may be sent.
 ///
@@ -27,23 +27,29 @@ fn refusal_outside_of_calls(request: &Message) -> Option<u16> {
     match method {
         _ if is_in_dialog && refusal != Some(501) => Some(481),
         Method::Options => refusal,
-        // These live in dialogs only (RFC 3261 15.1.2, RFC 6086 4.2.1, RFC 3311 5.2).
-        Method::Bye | Method::Info | Method::Update => Some(481),
+        // These live in dialogs only (RFC 3261 15.1.2, RFC 6086 4.2.1, RFC 3311 5.2, RFC 3262 3).
+        Method::Bye | Method::Info | Method::Update | Method::Prack => Some(481),
         Method::Invite => Some(405),
         _ => refusal,
     }
 }
 
 /// 501 for an unknown method, 405 for one that we do not take (RFC 3261 8.2.1), 420 for an extension
-/// that the peer requires and we do not have (8.2.2.3). We have none, so that any will do.
+/// that the peer requires and we do not have (8.2.2.3).
 pub(super) fn refusal_by_method_or_extension(request: &Message) -> Option<u16> {
     let is_taken = |method: &Method| ALLOW.split(", ").any(|name| name == method.as_str());
     match request.method() {
         Method::Other(_) => Some(501),
         method if !is_taken(method) => Some(405),
-        _ if request.require().next().is_some() => Some(420),
+        _ if unsupported(request).next().is_some() => Some(420),
         _ => None,
     }
+}
+
+/// The extensions that the peer requires and we do not have.
+fn unsupported(request: &Message) -> impl Iterator<Item = &str> {
+    let is_ours = |tag: &&str| SUPPORTED.split(", ").any(|ours| ours.eq_ignore_ascii_case(tag));
+    request.require().filter(move |tag| !is_ours(tag))
 }
 
 /// A refusal with the headers that its code calls for. Allow is in every response.
@@ -51,7 +57,7 @@ pub(super) fn refuse<'a>(request: &'a Message, code: u16, tag: &'a str) -> Respo
     let response = Response::new(request, code, tag);
     match code {
         420 => {
-            let unsupported: Vec<&str> = request.require().collect();
+            let unsupported: Vec<&str> = unsupported(request).collect();
             response.header("Unsupported", unsupported.join(", "))
         }
         // The body may come again as it is (RFC 3261 8.2.3).
@@ -82,7 +88,9 @@ mod tests {
     fn each_request_gets_its_code() {
         for (method, to_tag, extra, code) in [
             ("OPTIONS", "", "", Some(200)),
-            ("OPTIONS", "", "Require: 100rel\r\n", Some(420)),
+            ("OPTIONS", "", "Require: 100rel, Timer\r\n", Some(200)),
+            ("OPTIONS", "", "Require: timer, path\r\n", Some(420)),
+            ("PRACK", "", "", Some(481)),
             ("OPTIONS", ";tag=gone", "", Some(481)),
             ("INVITE", "", "", Some(405)),
             ("INVITE", ";tag=gone", "", Some(481)),

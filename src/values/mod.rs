@@ -213,6 +213,23 @@ impl HostPort {
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
+
+    /// True for a name, false for an address.
+    pub fn is_name(&self) -> bool {
+        self.host.parse::<IpAddr>().is_err()
+    }
+
+    /// The host as it stands in a URI, and its port unless that is `usual`.
+    pub fn in_uri(&self, usual: u16) -> String {
+        let HostPort { host, port } = self;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        if *port == usual { host } else { format!("{host}:{port}") }
+    }
+
+    /// The host as it stands in a URI, without its port.
+    pub fn host_in_uri(&self) -> String {
+        self.in_uri(self.port)
+    }
 }
 
 impl FromStr for HostPort {
@@ -329,6 +346,10 @@ mod tests {
         assert_eq!(round_trip::<HostPort>("pbx.example:5060"), "pbx.example:5060");
         assert_eq!(round_trip::<HostPort>("[2001:DB8::0:1]:5060"), "[2001:db8::1]:5060");
         assert!("[::1]:5060".parse::<HostPort>().unwrap().is_loopback());
+        let in_uri =
+            |text: &str| text.parse::<HostPort>().map(|host| (host.in_uri(5060), host.host_in_uri()));
+        assert_eq!(in_uri("pbx.example:5060").unwrap(), ("pbx.example".into(), "pbx.example".into()));
+        assert_eq!(in_uri("[::1]:5061").unwrap(), ("[::1]:5061".into(), "[::1]".into()));
         assert_eq!(round_trip::<PortRange>("21000-31000"), "21000-31000");
     }
 

@@ -286,7 +286,7 @@ fn the_keys_are_listed_for_people_and_for_editors() {
         words.join(" ")
     };
     for (key, words) in [
-        ("load.calls", &["whole number", "default 1;", "1 to 20000", "concurrently"][..]),
+        ("load.calls", &["whole number", "default 1;", "0 to 20000", "concurrently"][..]),
         ("load.duration", &["duration", "10s", "1s to 7days"]),
         ("media.codec", &["PCMU | PCMA"]),
         ("sip.from", &["text", "loadtest"]),

@@ -176,6 +176,58 @@ fn a_service_behind_a_shell_is_watched_and_stopped_with_it() {
 }
 
 #[test]
+fn a_service_in_a_session_of_its_own_is_found_watched_and_stopped() {
+    // As sudo and daemons leave their parents: with a parent there, and without one.
+    for script in [
+        "setsid --wait node examples/node-echo/echo.js",
+        "setsid --fork node examples/node-echo/echo.js; sleep 1000",
+    ] {
+        let place = Place::new();
+        ends_with(&mut run(&place, &[&shell(script), "load.calls=2", "load.duration=2s", COUNTS]), 0);
+        assert!(place.metric("cpu.service_mean").is_number(), "{script}");
+        assert_eq!(place.summary()["environment"]["unseen"], "", "{script}");
+        place.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_service_whose_connection_somebody_else_holds_is_ready_and_what_cannot_be_watched_is_said() {
+    let place = Place::new();
+    let relay = place.path("relay.js");
+    let port = place.lane().spare();
+    let script = format!(
+        "const net = require('net'), url = new URL(process.env.ARI_URL);\n\
+         net.createServer((near) => {{\n\
+           const far = net.connect(url.port, url.hostname);\n\
+           near.pipe(far).pipe(near);\n\
+           [near, far].forEach((end) => end.on('error', () => {{}}).on('close', () => (near.destroy(), far.destroy())));\n\
+         }}).listen({port}, '127.0.0.1');\n\
+         setTimeout(() => process.exit(), 60000);\n"
+    );
+    fs::write(&relay, script).expect("the relay is written");
+    // Without the run's mark and without a parent: a container's processes have neither.
+    let command = shell(&format!(
+        "env -u LOADTEST_KEEPER setsid --fork node {}; \
+         export ARI_URL=http://127.0.0.1:{port}; until node examples/node-echo/echo.js; do sleep 0.2; done",
+        relay.display()
+    ));
+    let output = ends_with(&mut run(&place, &[&command, "load.calls=2", "load.duration=2s", COUNTS]), 0);
+    let said = format!("{}{}", sentences(&output), place.summary()["environment"]["remarks"]);
+    assert!(said.contains("holds a connection to ARI"), "{said}");
+    assert_eq!(place.summary()["environment"]["unseen"], "the service");
+    assert!(place.metric("cpu.service_mean").is_null(), "the launcher's would pass for the service's");
+    signal(process(&place, "node\0"), Signal::SIGTERM);
+}
+
+#[test]
+fn a_service_that_lets_go_of_its_launcher_is_told_that_it_has_to_stay() {
+    let place = Place::new();
+    let said = stderr(&ends_with(&mut run(&place, &[&shell("setsid --fork sleep 1000")]), 1));
+    assert!(said.contains("ended by itself (exit status: 0)") && said.contains("docker run -d"), "{said}");
+    place.assert_nothing_left();
+}
+
+#[test]
 fn calls_that_hear_nothing_point_at_the_application() {
     let place = Place::new();
     let app = node(&place, "ari.on('StasisStart', (event, channel) => channel.answer());");

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::{Received, WireCounts};
+use super::{Received, Tap, WireCounts};
 use crate::clock::Timeline;
 use crate::net::udp::{self, Batch};
 use crate::sip::SipDatagram;
@@ -56,7 +56,13 @@ impl Datagrams {
     }
 
     /// See [`super::Wire::receive`].
-    pub fn receive(&mut self, now: Stamp, step_ns: i64, counts: &mut WireCounts) -> (Vec<Received>, Stamp) {
+    pub fn receive(
+        &mut self,
+        now: Stamp,
+        step_ns: i64,
+        counts: &mut WireCounts,
+        tap: Tap<'_>,
+    ) -> (Vec<Received>, Stamp) {
         let (mut messages, mut last) = (Vec::new(), now);
         let Datagrams { socket, sending, batch, .. } = self;
         for _ in 0..BATCHES {
@@ -64,6 +70,7 @@ impl Datagrams {
                 batch.receive(&*sending, |datagram| {
                     counts.drops = datagram.drops.map_or(counts.drops, u64::from);
                     last = Timeline::unstepped(datagram.received_at, step_ns);
+                    tap(last, datagram.from, datagram.bytes);
                     let heard = counts.heard(datagram.bytes, datagram.from, false);
                     messages.extend(heard.map(|heard| (heard, last, datagram.from)));
                 })
@@ -103,11 +110,11 @@ mod tests {
             far.send_to(bytes.as_bytes(), socket.local()).expect("sent");
         }
         let now = crate::clock::now();
-        let (messages, read_until) = socket.receive(now, 0, &mut counts);
+        let (messages, read_until) = socket.receive(now, 0, &mut counts, &mut |_, _, _| ());
         let last = messages.last().expect("some").1;
         assert_eq!((messages.len(), counts.garbage), (most - 1, 1));
         assert!(last <= read_until && read_until < now, "more are left");
-        let (messages, read_until) = socket.receive(now, 0, &mut counts);
+        let (messages, read_until) = socket.receive(now, 0, &mut counts, &mut |_, _, _| ());
         assert_eq!((messages.len(), read_until), (3, now));
     }
 }

@@ -27,6 +27,9 @@ pub struct WireConfig {
 /// A message, or what may have been meant as one, the time of its receipt and its source.
 pub(crate) type Received = (Heard, Stamp, SocketAddr);
 
+/// Is shown the bytes of each message, with the time of its receipt and its source.
+pub(crate) type Tap<'a> = &'a mut dyn FnMut(Stamp, SocketAddr, &[u8]);
+
 /// A connection that could not be opened or has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broken {
@@ -120,11 +123,11 @@ impl Wire {
     /// set by `step_ns` since the start: stamps are shifted back by it, so that timers and delays do not jump.
     ///
     /// Returns with them the time up to which everything is read: `now`, or if some may be left, the receipt of
-    /// the last one read.
-    pub fn receive(&mut self, now: Stamp, step_ns: i64) -> (Vec<Received>, Stamp) {
+    /// the last one read. `tap` is shown what comes.
+    pub fn receive(&mut self, now: Stamp, step_ns: i64, tap: Tap<'_>) -> (Vec<Received>, Stamp) {
         match &mut self.carrier {
-            Carrier::Datagrams(datagrams) => datagrams.receive(now, step_ns, &mut self.counts),
-            Carrier::Streams(streams) => streams.receive(now, step_ns, &mut self.counts),
+            Carrier::Datagrams(datagrams) => datagrams.receive(now, step_ns, &mut self.counts, tap),
+            Carrier::Streams(streams) => streams.receive(now, step_ns, &mut self.counts, tap),
         }
     }
 

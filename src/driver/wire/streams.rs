@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::{Broken, Received, WireConfig, WireCounts};
+use super::{Broken, Received, Tap, WireConfig, WireCounts};
 use crate::clock::{self, Timeline};
 use crate::net::tls::Tls;
 use crate::sip::{SipDatagram, Transport};
@@ -60,7 +60,7 @@ impl Streams {
         let mut unused = WireCounts::default();
         loop {
             // Nobody has been asked anything: there is nothing to hear.
-            streams.receive(clock::now(), 0, &mut unused);
+            streams.receive(clock::now(), 0, &mut unused, &mut |_, _, _| ());
             if let Some(broken) = streams.poll_broken() {
                 return Err(io::Error::other(broken.why));
             }
@@ -92,7 +92,13 @@ impl Streams {
     }
 
     /// See [`super::Wire::receive`].
-    pub fn receive(&mut self, now: Stamp, step_ns: i64, counts: &mut WireCounts) -> (Vec<Received>, Stamp) {
+    pub fn receive(
+        &mut self,
+        now: Stamp,
+        step_ns: i64,
+        counts: &mut WireCounts,
+        tap: Tap<'_>,
+    ) -> (Vec<Received>, Stamp) {
         let (mut messages, mut read_until) = (Vec::new(), now);
         let mut ended = Vec::new();
         for connection in &mut self.connections {
@@ -100,6 +106,7 @@ impl Streams {
             let mut last = now;
             let each = |bytes: Vec<u8>, at| {
                 last = Timeline::unstepped(at, step_ns);
+                tap(last, peer, &bytes);
                 messages.extend(counts.heard(&bytes, peer, true).map(|heard| (heard, last, peer)));
             };
             let read = connection.write().and_then(|()| connection.read(now, &mut self.buffer, each));
@@ -261,7 +268,8 @@ mod tests {
         async fn hear(&mut self, most: usize) -> (Vec<u32>, Option<Broken>) {
             let mut heard = Vec::new();
             loop {
-                let (messages, _) = self.streams.receive(clock::now(), 0, &mut self.counts);
+                let (messages, _) =
+                    self.streams.receive(clock::now(), 0, &mut self.counts, &mut |_, _, _| ());
                 for (message, _, from) in messages {
                     let Heard::Message(message) = message else { panic!("{message:?}") };
                     assert_eq!((message.method(), message.answer_to()), (&Method::Options, Some(from)));
@@ -323,7 +331,7 @@ mod tests {
             () = lab.streams.ready() => {}
             () = tokio::time::sleep(Duration::from_millis(50)) => {}
         }
-        lab.streams.receive(clock::now(), 0, &mut lab.counts);
+        lab.streams.receive(clock::now(), 0, &mut lab.counts, &mut |_, _, _| ());
         lab.expect(&sent).await;
         assert_eq!((lab.counts.reopened, lab.streams.local()), (1, local));
     }

@@ -109,7 +109,7 @@ async fn call(target: SocketAddr, settings: &TlsSettings) -> Result<(), String> 
         (WireCounts::default(), SipDatagram { destination: target, bytes: OPTIONS.into() });
     streams.send(clock::now(), &message, &mut counts);
     loop {
-        let (messages, _) = streams.receive(clock::now(), 0, &mut counts);
+        let (messages, _) = streams.receive(clock::now(), 0, &mut counts, &mut |_, _, _| ());
         if let Some((heard, ..)) = messages.into_iter().next() {
             assert!(matches!(heard, Heard::Message(_)), "{heard:?}");
             return Ok(());

@@ -1,6 +1,6 @@
 //! Calls as rows of tables.
 
-use crate::record::{CallRecord, Ending, Quantile};
+use crate::record::{CallRecord, Quantile};
 use crate::report::words;
 use crate::values::Ns;
 
@@ -29,7 +29,7 @@ impl From<&CallRecord> for CallRow {
         let packets = |count: u64| if call.total_sent == 0 { "–".into() } else { count.to_string() };
         CallRow {
             call: call.call,
-            good: is_good(call),
+            good: call.is_good(),
             started: format!("{:.1}", call.intended_s),
             ending: ending(call),
             cells: [
@@ -49,10 +49,6 @@ impl From<&CallRecord> for CallRow {
     }
 }
 
-fn is_good(call: &CallRecord) -> bool {
-    call.ending == Ending::Completed && !call.is_silent()
-}
-
 /// A call's ending in words.
 pub(super) fn ending(call: &CallRecord) -> String {
     let mut said = call.ending.name().replace('_', " ");
@@ -67,16 +63,10 @@ pub(super) fn ending(call: &CallRecord) -> String {
     }
 }
 
-/// Picks the calls to look at first: failed ones, then the slowest by their 99th percentile. A percentile
-/// among the lost is slower than any number.
+/// Picks the calls to look at first, by their rank.
 pub(super) fn worst(calls: &[CallRecord], count: usize) -> Vec<&CallRecord> {
     let mut order: Vec<&CallRecord> = calls.iter().collect();
-    let slowness = |call: &CallRecord| match call.rtt_p99_ms {
-        Quantile::At(ns) => ns,
-        Quantile::Above | Quantile::Lost => u64::MAX,
-        Quantile::NoData => 0,
-    };
-    order.sort_by_key(|call| (is_good(call), std::cmp::Reverse(slowness(call)), call.call));
+    order.sort_by_key(|call| call.rank());
     order.truncate(count);
     order
 }

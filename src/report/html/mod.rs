@@ -3,6 +3,7 @@
 mod calls;
 pub(super) mod charts;
 mod figures;
+mod ladder;
 mod service;
 mod stories;
 mod story;

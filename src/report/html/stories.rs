@@ -1,6 +1,7 @@
 //! Stories of the slowest calls, in words.
 
 use super::calls::{self, CallRow};
+use super::ladder::{self, CallLadder};
 use super::story::{Moment, Stories, Story, Unusual};
 use crate::metrics::Summary;
 use crate::record::{CallRecord, Silence};
@@ -14,6 +15,7 @@ const MOST_SILENCES: usize = 5;
 pub(super) struct CallStory {
     pub row: CallRow,
     pub events: Vec<StoryEvent>,
+    pub ladder: Option<CallLadder>,
 }
 
 /// An event of a call.
@@ -33,7 +35,11 @@ impl StoryEvent {
 /// The stories of the calls to look at first.
 pub(super) fn worst(summary: &Summary, count: usize) -> Vec<CallStory> {
     let stories = Stories::new(summary);
-    let story = |call| CallStory { row: CallRow::from(call), events: events(&stories.of(call)) };
+    let story = |call: &CallRecord| CallStory {
+        row: CallRow::from(call),
+        events: events(&stories.of(call)),
+        ladder: ladder::of_call(summary, call.call),
+    };
     calls::worst(&summary.calls, count).into_iter().map(story).collect()
 }
 

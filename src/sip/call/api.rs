@@ -1,11 +1,13 @@
 //! Inputs and outputs of a call.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::sip::digest::{AuthError, Credentials};
+use crate::sip::identity::Identity;
 use crate::sip::outgoing::SipDatagram;
 use crate::sip::sdp::{Answer, LocalMedia, MediaDirection, SdpError};
 use crate::sip::transport::Transport;
@@ -14,16 +16,18 @@ use crate::stamp::Stamp;
 /// Everything that a call is placed with.
 #[derive(Debug, Clone)]
 pub struct CallConfig {
-    /// The Request-URI, e.g. `sip:echo@192.0.2.1:5060`. It also becomes To.
+    /// The Request-URI, e.g. `sip:echo@192.0.2.1:5060`.
     pub target: String,
-    /// Destination of the INVITE; later requests follow the peer's Contact and Record-Route.
+    /// Destination of the INVITE, a proxy where there is one; later requests follow the peer's Contact and Record-Route.
     pub remote: SocketAddr,
     /// Our own address as others reach it: never 0.0.0.0. Of a connection its own, port and all.
     pub local: SocketAddr,
     /// Transport of all messages.
     pub transport: Transport,
-    /// The user part of From.
-    pub caller: String,
+    /// From, To, headers of one's own, and the route to a proxy.
+    pub identity: Identity,
+    /// What is done where far ends are odd.
+    pub habits: Habits,
     /// The Call-ID, unique in the run: responses and requests find their call by it.
     pub call_id: String,
     /// Our tag, which names our end of the dialog.
@@ -36,6 +40,18 @@ pub struct CallConfig {
     pub media: LocalMedia,
     /// Longest wait for an answer; after it the call is cancelled.
     pub setup_timeout: Duration,
+    /// Seconds within which the session is to be refreshed (RFC 4028), if that is asked for. What the far end asks for
+    /// is kept to either way.
+    pub session_expires: Option<u32>,
+}
+
+/// What a call does where far ends are odd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Habits {
+    /// A 3xx is followed, once.
+    pub follow_redirects: bool,
+    /// All requests of a call go where its INVITE went, wherever Contact and Record-Route point.
+    pub ignore_contact: bool,
 }
 
 /// Output of a call, to be handled in order.
@@ -94,6 +110,13 @@ pub enum CallEvent {
         /// The BYE's Reason header (RFC 3326), e.g. `Q.850;cause=16`.
         cause: Option<String>,
     },
+    /// The session was not refreshed in its time (RFC 4028), and we hung up. Ends the call.
+    Expired {
+        /// Time at which the BYE was sent.
+        at: Stamp,
+        /// What the far end did not do.
+        why: String,
+    },
     /// We hung up a call that was up. Ends the call.
     HungUp {
         /// Receipt of its final answer, or the end of the wait for it.
@@ -116,6 +139,40 @@ pub enum CallRemark {
         /// Its first line and its fault.
         why: String,
     },
+    /// It had us offer the media in mid-call, and its ACK has no answer that can be used: the media stays as it was.
+    OfferUnanswered {
+        /// The fault.
+        why: String,
+    },
+    /// It repeats its 200 although our ACK went where its Contact or Record-Route points; said once a call.
+    AckUnheard {
+        /// Its Contact; empty where it gave none.
+        contact: String,
+        /// Destination of the ACK.
+        sent_to: SocketAddr,
+    },
+    /// It sent the caller elsewhere, and there we went.
+    Redirected {
+        /// The new Request-URI.
+        to: String,
+    },
+}
+
+impl fmt::Display for CallRemark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallRemark::Unreadable { why } => write!(f, "the far end answers, but cannot be read: {why}"),
+            CallRemark::OfferUnanswered { why } => {
+                write!(f, "the far end's answer to our offer cannot be used: {why}")
+            }
+            CallRemark::AckUnheard { contact, sent_to } => write!(
+                f,
+                "its 200 comes again and again: nobody hears ACK and BYE at {sent_to}, where its Contact `{contact}` or \
+                 its Record-Route points; sip.ignore_contact = true sends them where the INVITE went"
+            ),
+            CallRemark::Redirected { to } => write!(f, "the far end had sent the caller on, to {to}"),
+        }
+    }
 }
 
 /// Reason of a call that did not come up.

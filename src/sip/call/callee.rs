@@ -125,6 +125,11 @@ impl Callee {
             Method::Invite => self.on_invite(now, message),
             Method::Cancel => self.on_cancel(now, &message),
             Method::Bye => self.on_bye(&message),
+            Method::Prack | Method::Update => {
+                let bytes = response(&message, 200, "", "");
+                self.answered.push((key(&message), bytes.clone()));
+                self.out.push(bytes);
+            }
             other => panic!("the call should not send {other}"),
         }
     }

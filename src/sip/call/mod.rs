@@ -4,23 +4,35 @@
 //! After every input, drain [`Call::poll`] and look at [`Call::poll_timeout`] again.
 
 mod api;
+mod early;
+mod offers;
+mod pending;
+mod redirect;
 mod requests;
 mod responses;
+mod session;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-pub use api::{CallConfig, CallEvent, CallOutput, CallRemark, FailReason, Times};
+pub use api::{CallConfig, CallEvent, CallOutput, CallRemark, FailReason, Habits, Times};
 
+use self::early::Early;
+use self::offers::OpenOffer;
+use self::pending::{Pending, Purpose};
+use self::session::{ReInvite, Session};
 use super::Vet;
 use super::dialog::Dialog;
+use super::digest::{Authorizations, Tries};
+use super::grammar::NameAddr;
+use super::identity::Identity;
 use super::message::{Message, Method};
 use super::outgoing::{Request, SipDatagram};
 use super::parse::phrase;
 use super::salvage::Unreadable;
-use super::sdp::Choice;
+use super::sdp::{Answer, Choice};
 use super::timers::{CANCEL_WAIT, earliest, is_due};
-use super::transaction::{Client, InviteClient, Server, TimerAction};
+use super::transaction::{InviteClient, Server, TimerAction};
 use crate::stamp::Stamp;
 
 /// Phase of a call.
@@ -46,7 +58,6 @@ enum Cancel {
     Wanted,
     /// Sent; the INVITE is given up at `give_up` if no final answer comes.
     Sent {
-        transaction: Client,
         give_up: Stamp,
     },
 }
@@ -57,19 +68,8 @@ struct Leg {
     dialog: Dialog,
     /// The ACK of its 2xx, kept to be sent again (RFC 3261 13.2.2.4).
     ack: SipDatagram,
-    bye: Option<Client>,
-    bye_was_challenged: bool,
-}
-
-/// The credentials that answered a challenge of a kind, 401 or 407.
-#[derive(Debug)]
-struct Authorization {
-    code: u16,
-    realm: String,
-    header: &'static str,
-    value: String,
-    /// A stale nonce has been replaced already.
-    renewed: bool,
+    /// Times that its 2xx has come again since.
+    repeats: u32,
 }
 
 /// A call.
@@ -85,23 +85,36 @@ pub struct Call {
 
     branches: u32,
     cseq: u32,
-    /// The INVITEs: one, and one more per answered challenge. The last one counts.
+    /// The INVITEs: one, and one more per answered challenge or raised interval. The last one counts.
     invites: Vec<InviteClient>,
-    authorizations: Vec<Authorization>,
+    /// A 3xx has been followed.
+    is_redirected: bool,
+    /// The challenges that the INVITE has met.
+    invite_tries: Tries,
+    authorizations: Authorizations,
+    /// Our other requests.
+    pending: Vec<Pending>,
+    /// INVITEs in mid-call.
+    reinvites: Vec<ReInvite>,
+    session: Session,
     setup_deadline: Option<Stamp>,
     cancel: Cancel,
 
     leg: Option<Leg>,
     /// Other branches of a fork that answered too.
     forked: Vec<Leg>,
-    /// Tags of early dialogs.
-    early_tags: Vec<String>,
+    /// Early dialogs.
+    early: Vec<Early>,
     remote_cseq: Option<u32>,
     servers: Vec<Server>,
     /// The description that we sent last, and its version in `o=`.
     local_sdp: (String, u64),
     /// The streams that the peer offered last, and the one that was taken.
     choice: Option<Choice>,
+    /// An offer of ours that the peer's ACK has to answer.
+    open_offer: Option<OpenOffer>,
+    /// The peer's media, as it was agreed last.
+    media: Option<Answer>,
     /// The first message of the peer's that could not be read.
     unreadable: Option<String>,
 }
@@ -109,8 +122,12 @@ pub struct Call {
 impl Call {
     /// A call that is not placed yet.
     pub fn new(config: CallConfig) -> Self {
+        let CallConfig { credentials, identity, seed, session_expires, .. } = &config;
+        let from = NameAddr::parse(&identity.from).uri.to_string();
         Call {
             local_sdp: (config.media.to_sdp(), 1),
+            authorizations: Authorizations::new(credentials.clone(), from, *seed),
+            session: Session::new(*session_expires),
             config,
             state: CallState::Idle,
             outputs: VecDeque::new(),
@@ -120,15 +137,20 @@ impl Call {
             branches: 0,
             cseq: 0,
             invites: Vec::new(),
-            authorizations: Vec::new(),
+            is_redirected: false,
+            invite_tries: Tries::default(),
+            pending: Vec::new(),
+            reinvites: Vec::new(),
             setup_deadline: None,
             cancel: Cancel::NotWanted,
             leg: None,
             forked: Vec::new(),
-            early_tags: Vec::new(),
+            early: Vec::new(),
             remote_cseq: None,
             servers: Vec::new(),
             choice: None,
+            open_offer: None,
+            media: None,
             unreadable: None,
         }
     }
@@ -171,6 +193,11 @@ impl Call {
 
     /// Ends the call by whatever its state asks for: CANCEL before the answer, BYE after.
     pub fn hang_up(&mut self, now: Stamp) {
+        self.hang_up_because(now, None);
+    }
+
+    /// Likewise, with a Reason header (RFC 3326) in the BYE.
+    fn hang_up_because(&mut self, now: Stamp, reason: Option<&str>) {
         match self.state {
             CallState::Idle => {
                 self.state = CallState::Over;
@@ -180,8 +207,10 @@ impl Call {
             CallState::Up => {
                 self.state = CallState::HangingUp;
                 self.times.bye_sent_at = Some(now);
-                let leg = self.leg.take();
-                self.leg = leg.map(|leg| self.send_bye(now, leg, Vec::new()));
+                self.forget_requests();
+                if let Some(dialog) = self.leg.as_ref().map(|leg| leg.dialog.clone()) {
+                    self.send_bye(now, &dialog, Purpose::Bye, reason);
+                }
             }
             CallState::HangingUp | CallState::Over => {}
         }
@@ -223,28 +252,19 @@ impl Call {
             self.invites.iter_mut().filter(|invite| went_there(invite)).for_each(InviteClient::abandon);
             self.give_up_invite(now, FailReason::Unreachable(phrase(why)));
         }
-        let legs = self.leg.iter_mut().chain(&mut self.forked);
-        let anew: Vec<_> =
-            legs.filter_map(|leg| leg.bye.as_mut()).filter_map(|bye| bye.on_transport_error(peer)).collect();
-        for datagram in anew {
-            self.retransmissions += 1;
-            self.outputs.push_back(datagram.into());
-        }
+        self.resend_over_another(peer);
     }
 
     /// The next deadline for [`Call::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
-        let cancel = match &self.cancel {
-            Cancel::Sent { transaction, give_up } => {
-                let waits = self.state == CallState::Calling;
-                earliest([transaction.poll_timeout(), waits.then_some(*give_up)])
-            }
+        let cancel = match self.cancel {
+            Cancel::Sent { give_up } => (self.state == CallState::Calling).then_some(give_up),
             Cancel::NotWanted | Cancel::Wanted => None,
         };
         let invites = self.invites.iter().map(InviteClient::poll_timeout);
-        let byes = self.legs().map(|leg| leg.bye.as_ref().and_then(Client::poll_timeout));
         let servers = self.servers.iter().map(Server::poll_timeout);
-        earliest(invites.chain(byes).chain(servers).chain([cancel, self.setup_deadline]))
+        let own = [cancel, self.setup_deadline, self.pending_timeout(), self.session_timeout()];
+        earliest(invites.chain(servers).chain(own))
     }
 
     /// Does what is due at `now`; harmless if nothing is.
@@ -255,14 +275,8 @@ impl Call {
         }
         self.time_cancel(now);
         self.time_setup(now);
-        let byes = self.forked.iter_mut().filter_map(|leg| leg.bye.as_mut());
-        let forked = byes.map(|bye| bye.handle_timeout(now)).collect();
-        self.resend(forked);
-        let bye = self.leg.as_mut().and_then(|leg| leg.bye.as_mut());
-        let own = bye.map(|bye| bye.handle_timeout(now)).into_iter().collect();
-        if self.resend(own) {
-            self.bye_is_final(now, None);
-        }
+        self.time_pending(now);
+        self.time_session(now);
         for server in &mut self.servers {
             if let TimerAction::Resend(answer) = server.handle_timeout(now) {
                 self.outputs.push_back(CallOutput::Send(answer));
@@ -298,10 +312,8 @@ impl Call {
     }
 
     fn time_cancel(&mut self, now: Stamp) {
-        let Cancel::Sent { transaction, give_up } = &mut self.cancel else { return };
-        let (due, is_over) = (transaction.handle_timeout(now), *give_up <= now);
-        self.resend(vec![due]);
-        if self.state == CallState::Calling && is_over {
+        let Cancel::Sent { give_up } = self.cancel else { return };
+        if self.state == CallState::Calling && give_up <= now {
             self.invites.iter_mut().filter(|i| i.is_pending()).for_each(InviteClient::abandon);
             self.give_up_invite(now, self.timed_out());
         }
@@ -324,6 +336,7 @@ impl Call {
         }
         self.state = CallState::Over;
         self.setup_deadline = None;
+        self.forget_requests();
         let event = match self.cancel {
             Cancel::NotWanted => CallEvent::Failed { reason, at: now },
             Cancel::Wanted | Cancel::Sent { .. } => CallEvent::Cancelled { at: now },
@@ -343,18 +356,21 @@ impl Call {
     fn send_cancel_if_allowed(&mut self, now: Stamp) {
         let Some(invite) = self.invites.last().filter(|invite| invite.is_proceeding()) else { return };
         if matches!(self.cancel, Cancel::Wanted) {
-            let transaction = Client::new(now, &invite.request().cancel());
-            self.outputs.push_back(transaction.datagram().into());
-            self.cancel = Cancel::Sent { transaction, give_up: now + CANCEL_WAIT };
+            let cancel = invite.request().cancel();
+            self.ask(now, Purpose::Cancel, cancel, Tries::default());
+            self.cancel = Cancel::Sent { give_up: now + CANCEL_WAIT };
         }
     }
 
     fn send_invite(&mut self, now: Stamp) {
         self.cseq += 1;
-        let target = (self.config.target.clone(), Vec::new());
-        let to = format!("<{}>", self.config.target);
+        // The early dialogs were the last INVITE's.
+        self.early.clear();
+        let Identity { to, headers, routes, .. } = self.config.identity.clone();
+        let target = (self.config.target.clone(), routes);
         let request = Request {
-            credentials: self.credentials(),
+            credentials: self.authorizations.answers(&Method::Invite, &self.config.target),
+            headers: self.session.invite_headers().into_iter().chain(headers).collect(),
             sdp: Some(self.local_sdp.0.clone()),
             ..self.request(Method::Invite, self.cseq, to, target, self.config.remote)
         };
@@ -363,14 +379,17 @@ impl Call {
         self.invites.push(invite);
     }
 
-    /// Sends BYE in a dialog and returns the leg with its transaction.
-    fn send_bye(&mut self, now: Stamp, mut leg: Leg, credentials: Vec<(&'static str, String)>) -> Leg {
+    /// Sends BYE in a dialog.
+    fn send_bye(&mut self, now: Stamp, dialog: &Dialog, purpose: Purpose, reason: Option<&str>) {
         self.cseq += 1;
-        let request = Request { credentials, ..self.in_dialog(&leg.dialog, Method::Bye, self.cseq) };
-        let bye = Client::new(now, &request);
-        self.outputs.push_back(bye.datagram().into());
-        leg.bye = Some(bye);
-        leg
+        let headers = reason.map(|reason| ("Reason".into(), reason.into())).into_iter().collect();
+        let request = Request { headers, ..self.in_dialog(dialog, Method::Bye, self.cseq) };
+        self.ask(now, purpose, request, Tries::default());
+    }
+
+    /// The dialog that a response to our INVITE makes.
+    fn dialog_of(&self, response: &Message, vet: Vet<'_>) -> Dialog {
+        Dialog::from_answer(response, &self.config, vet)
     }
 
     /// A request in a dialog (RFC 3261 12.2.1.1).
@@ -379,7 +398,6 @@ impl Call {
         self.request(method, cseq, dialog.to.clone(), dialog.request_target(), destination)
     }
 
-    /// A request under a branch that no other of the run has (RFC 3261 8.1.1.7).
     fn request(
         &mut self,
         method: Method,
@@ -388,34 +406,30 @@ impl Call {
         (uri, routes): (String, Vec<String>),
         destination: SocketAddr,
     ) -> Request {
-        self.branches += 1;
-        let CallConfig { local, transport, caller, call_id, from_tag, seed, .. } = &self.config;
+        let branch = self.branch();
+        let CallConfig { local, transport, identity, call_id, from_tag, .. } = &self.config;
         Request {
             method,
             uri,
             local: *local,
             transport: *transport,
-            branch: format!("z9hG4bK{seed:016x}-{}", self.branches),
-            from: format!("<sip:{caller}@{local}>;tag={from_tag}"),
+            branch,
+            from: format!("{};tag={from_tag}", identity.from),
             to,
             call_id: call_id.clone(),
             cseq,
             routes,
             credentials: Vec::new(),
+            headers: Vec::new(),
             sdp: None,
             destination,
         }
     }
 
-    /// The identity under which the call was placed, for the reason of a refusal.
-    fn identity(&self, realm: &str) -> String {
-        let CallConfig { caller, local, credentials, .. } = &self.config;
-        let user = credentials.as_ref().map_or("", |credentials| credentials.username.as_str());
-        phrase(&format!("it was told user `{user}` for realm `{realm}`, From sip:{caller}@{local}"))
-    }
-
-    fn credentials(&self) -> Vec<(&'static str, String)> {
-        self.authorizations.iter().map(|a| (a.header, a.value.clone())).collect()
+    /// A branch that no other request of the run has (RFC 3261 8.1.1.7).
+    fn branch(&mut self) -> String {
+        self.branches += 1;
+        format!("z9hG4bK{:016x}-{}", self.config.seed, self.branches)
     }
 
     fn event(&mut self, event: CallEvent) {
@@ -442,12 +456,22 @@ mod callee;
 #[cfg(test)]
 mod dialog_tests;
 #[cfg(test)]
+mod early_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod odd_tests;
 #[cfg(test)]
+mod offer_tests;
+#[cfg(test)]
 mod pair;
+#[cfg(test)]
+mod realm_tests;
+#[cfg(test)]
+mod session_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod transport_tests;
+#[cfg(test)]
+mod way_tests;

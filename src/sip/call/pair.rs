@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::callee::{Callee, Script};
-use super::{Call, CallConfig, CallEvent, CallOutput, CallState};
+use super::{Call, CallConfig, CallEvent, CallOutput, CallState, Habits};
 use crate::rtp::Codec;
 use crate::sip::digest::Credentials;
+use crate::sip::identity::Identity;
+use crate::sip::message::{Message, Method};
 use crate::sip::sdp::LocalMedia;
 use crate::sip::timers::TIMER_B;
 use crate::sip::{Heard, SipDatagram, Transport, hear, parse};
@@ -52,7 +54,8 @@ pub(super) fn config() -> CallConfig {
         remote: "192.0.2.1:5060".parse().unwrap(),
         local: "192.0.2.9:5070".parse().unwrap(),
         transport: Transport::Udp,
-        caller: "alice".into(),
+        identity: Identity::plain("sip:alice@192.0.2.9:5070", "sip:echo@192.0.2.1:5060"),
+        habits: Habits::default(),
         call_id: "call-1@loadtest".into(),
         from_tag: "caller-tag".into(),
         seed: 0xfeed,
@@ -65,6 +68,7 @@ pub(super) fn config() -> CallConfig {
             session_id: 7,
         },
         setup_timeout: TIMER_B,
+        session_expires: None,
     }
 }
 
@@ -147,6 +151,54 @@ impl Pair {
     pub(super) fn hang_up_at(mut self, after: Duration) -> Self {
         self.commands.push((Stamp::ZERO + after, Command::HangUp));
         self
+    }
+
+    /// A pair whose call has been up for a while, at 1 s.
+    pub(super) fn up(script: Script) -> Self {
+        let mut pair = Pair::new(script);
+        pair.run_until(at_ms(1000));
+        assert!(pair.call.is_up());
+        pair
+    }
+
+    /// A pair whose INVITE has come, and has no answer.
+    pub(super) fn invited(config: CallConfig) -> Self {
+        let script = Script { provisional: vec![], answer: None, ..Script::default() };
+        let mut pair = Pair::with(config, script, PERFECT, 1);
+        pair.run_until(at_ms(10));
+        pair
+    }
+
+    /// The INVITE that came last.
+    pub(super) fn invite(&self) -> Message {
+        let invite = self.callee.received.iter().rfind(|message| *message.method() == Method::Invite);
+        invite.expect("an INVITE").clone()
+    }
+
+    /// Hands the call a message of the peer's past the network; what it sends and tells.
+    pub(super) fn say(&mut self, now_ms: u64, bytes: &[u8]) -> (Vec<Message>, Vec<CallEvent>) {
+        self.call.handle_message(at_ms(now_ms), &parse(bytes).expect("the test's message parses"), &vet);
+        self.said()
+    }
+
+    /// Lets timers run out at this time; what the call sends and tells.
+    pub(super) fn wait(&mut self, now_ms: u64) -> (Vec<Message>, Vec<CallEvent>) {
+        self.call.handle_timeout(at_ms(now_ms));
+        self.said()
+    }
+
+    /// What the call has sent and told since it was asked last.
+    pub(super) fn said(&mut self) -> (Vec<Message>, Vec<CallEvent>) {
+        let (mut sent, mut events) = (Vec::new(), Vec::new());
+        while let Some(output) = self.call.poll() {
+            match output {
+                CallOutput::Send(datagram) => {
+                    sent.push(parse(&datagram.bytes).expect("what the call sends parses"))
+                }
+                CallOutput::Event(event) => events.push(event),
+            }
+        }
+        (sent, events)
     }
 
     /// Runs until nothing is left to happen, and panics if that never comes.
@@ -232,6 +284,15 @@ impl Pair {
         assert!(last.ends_call(), "{:#?}", self.events);
         last
     }
+}
+
+/// Methods of requests, and codes of responses.
+pub(super) fn spelt(sent: &[Message]) -> Vec<String> {
+    let word = |message: &Message| match message.status() {
+        Some(code) => format!("{code} {}", message.method()),
+        None => message.method().to_string(),
+    };
+    sent.iter().map(word).collect()
 }
 
 /// `INVITE` of a request, `200 INVITE` of a response.

@@ -5,7 +5,6 @@ use crate::sip::Vet;
 use crate::sip::message::{Message, Method};
 use crate::sip::outgoing::{Response, SipDatagram};
 use crate::sip::parse::phrase;
-use crate::sip::sdp::{self, Answer, Choice, MediaDirection, SdpError};
 use crate::sip::transaction::Server;
 use crate::sip::uas;
 use crate::stamp::Stamp;
@@ -17,17 +16,17 @@ const MAX_REMEMBERED: usize = 4096;
 
 /// A request of the dialog that is not refused.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     /// Time of its receipt.
-    at: Stamp,
-    request: &'a Message,
+    pub(super) at: Stamp,
+    pub(super) request: &'a Message,
     /// Our own tag of the dialog, for the answer.
-    from_tag: &'a str,
-    vet: Vet<'a>,
+    pub(super) from_tag: &'a str,
+    pub(super) vet: Vet<'a>,
 }
 
 impl<'a> Asked<'a> {
-    fn response(self, code: u16) -> Response<'a> {
+    pub(super) fn response(self, code: u16) -> Response<'a> {
         Response::new(self.request, code, self.from_tag)
     }
 }
@@ -36,6 +35,7 @@ impl Call {
     pub(super) fn on_request(&mut self, now: Stamp, request: &Message, vet: Vet<'_>) {
         if *request.method() == Method::Ack {
             self.servers.iter_mut().for_each(|server| server.on_ack(request));
+            self.on_offer_answered(now, request, vet);
             return;
         }
         if let Some(server) = self.servers.iter().find(|server| server.matches(request)) {
@@ -82,11 +82,11 @@ impl Call {
     }
 
     /// True if both tags are of the answered dialog, or of an early one.
-    fn is_in_dialog(&self, request: &Message) -> bool {
+    pub(super) fn is_in_dialog(&self, request: &Message) -> bool {
         let remote_tag = request.from_tag().unwrap_or_default();
         let is_known = match &self.leg {
             Some(leg) => leg.dialog.remote_tag == remote_tag,
-            None => self.state == CallState::Calling && self.early_tags.iter().any(|tag| tag == remote_tag),
+            None => self.state == CallState::Calling && self.early.iter().any(|e| e.tag == remote_tag),
         };
         is_known && request.to_tag() == Some(self.config.from_tag.as_str())
     }
@@ -95,6 +95,8 @@ impl Call {
         match asked.request.method() {
             Method::Bye => self.on_bye(asked.at, asked.request),
             Method::Invite | Method::Update => return self.on_new_session(asked),
+            // No provisional response of ours is reliable, and none could be meant (RFC 3262 3).
+            Method::Prack => return asked.response(481),
             _ => {}
         }
         asked.response(200)
@@ -104,6 +106,7 @@ impl Call {
         match self.state {
             CallState::Up => {
                 self.state = CallState::Over;
+                self.forget_requests();
                 self.end(CallEvent::RemoteHangup { at: now, cause: request.cause().map(phrase) });
             }
             // The INVITE still needs its final answer, which CANCEL brings about.
@@ -114,74 +117,5 @@ impl Call {
             // Both hung up at once: our own BYE's answer ends the call.
             CallState::Idle | CallState::HangingUp | CallState::Over => {}
         }
-    }
-
-    /// A re-INVITE or UPDATE: agrees to it, so that session timers and moved media keep the call.
-    fn on_new_session<'a>(&mut self, asked: Asked<'a>) -> Response<'a> {
-        let Asked { at, request, vet, .. } = asked;
-        if self.state == CallState::Over {
-            return asked.response(481);
-        }
-        let offer = match request.session_description() {
-            Ok(offer) => offer,
-            Err(_) => return uas::refuse(request, 415, asked.from_tag),
-        };
-        // Our own offer is open until the INVITE is answered (RFC 3261 14.2, RFC 3311 5.2).
-        if self.state == CallState::Calling && (offer.is_some() || *request.method() == Method::Invite) {
-            return asked.response(491);
-        }
-        let mut direction = MediaDirection::SendRecv;
-        if let Some(offer) = offer {
-            let Ok(choice) = self.chosen(offer, vet) else { return asked.response(488) };
-            direction = choice.media.answering();
-            self.on_media(at, choice.media.clone());
-            self.choice = Some(choice);
-        }
-        if let Some(leg) = &mut self.leg {
-            leg.dialog.refresh_target(request, vet);
-        }
-        let mut response = asked.response(200);
-        response.contact = Some((self.config.local, self.config.transport));
-        if offer.is_some() || *request.method() == Method::Invite {
-            response.sdp = Some(self.describe(direction));
-        }
-        response
-    }
-
-    /// The stream of an offer that can be used: media can be sent there, or on hold does not have to be.
-    fn chosen(&self, offer: &[u8], vet: Vet<'_>) -> Result<Choice, SdpError> {
-        let choice = sdp::choose(&sdp::parse(offer)?, &self.config.media)?;
-        if !choice.media.has_no_address() {
-            vet(choice.media.rtp_address).map_err(SdpError::Unusable)?;
-        }
-        Ok(choice)
-    }
-
-    fn on_media(&mut self, now: Stamp, media: Answer) {
-        self.media_event(match media.on_hold() {
-            None => CallEvent::MediaChanged { at: now, answer: media },
-            Some(direction) => CallEvent::Held { at: now, direction },
-        });
-    }
-
-    /// Tells of the media of a call that is up: one that was cancelled as its 200 came has none, and one that is
-    /// being hung up needs none.
-    fn media_event(&mut self, event: CallEvent) {
-        if self.state == CallState::Up {
-            self.event(event);
-        }
-    }
-
-    /// Our description, of as many streams as the peer's last offer has. Its version counts up whenever it differs from
-    /// the last (RFC 3264 8).
-    fn describe(&mut self, direction: MediaDirection) -> String {
-        let (last, version) = &self.local_sdp;
-        let mut sdp = self.config.media.describe(*version, direction, self.choice.as_ref());
-        if sdp != *last {
-            let version = version + 1;
-            sdp = self.config.media.describe(version, direction, self.choice.as_ref());
-            self.local_sdp = (sdp.clone(), version);
-        }
-        sdp
     }
 }

@@ -44,6 +44,7 @@ pub(super) mod tests {
             cseq: 1,
             routes: Vec::new(),
             credentials: Vec::new(),
+            headers: Vec::new(),
             sdp: None,
             destination: "192.0.2.1:5060".parse().expect("an address"),
         }

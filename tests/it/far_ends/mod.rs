@@ -2,7 +2,17 @@
 //!
 //! [`FarEnd`] is a plain one that answers, echoes and takes BYE; a test makes it odd by an [`Odd`] of its own.
 
+mod accounts;
 mod answers;
+mod auth;
+mod contact;
+mod domain;
+mod early;
+mod late_offer;
+mod prack;
+mod redirect;
+mod register;
+mod session;
 mod streams;
 mod unreadable;
 
@@ -43,8 +53,24 @@ pub trait Odd: Send + 'static {
     /// A time that was asked for by [`Io::later`].
     fn on_time(&mut self, _io: &mut Io, _call: &mut FarCall) {}
 
+    /// Answers an INVITE within the dialog.
+    fn on_reinvite(&mut self, io: &mut Io, call: &mut FarCall, invite: &Message) {
+        let sdp = call.description();
+        io.send(call, &call.response(invite, 200, "", Some("application/sdp"), sdp.as_bytes()));
+    }
+
+    /// Answers any other request within the dialog but BYE.
+    fn on_request(&mut self, io: &mut Io, call: &mut FarCall, request: &Message) {
+        io.send(call, &call.response(request, 200, "", None, b""));
+    }
+
     /// An answer to a request of its own.
     fn on_response(&mut self, _io: &mut Io, _call: &mut FarCall, _response: &Message) {}
+
+    /// Answers a REGISTER: the code, and headers each with its line end.
+    fn on_register(&mut self, _request: &Message) -> Option<(u16, String)> {
+        None
+    }
 
     /// Changes the answer to an OPTIONS outside of calls.
     fn options(&mut self, answer: Vec<u8>) -> Vec<u8> {
@@ -61,10 +87,15 @@ impl Odd for Plain {}
 pub struct FarCall {
     /// Its number, from 0.
     pub number: usize,
+    /// The INVITE that counts: the last one outside of the dialog.
     pub invite: Message,
+    /// The caller's last message as it came.
+    pub heard: String,
     contact: SocketAddr,
     source: SocketAddr,
     rtp: UdpSocket,
+    /// Its media before that was moved; it still echoes there.
+    former: Vec<UdpSocket>,
     cseq: u32,
     /// The 200 until its ACK, and when it is sent again.
     unacknowledged: Option<(Vec<u8>, Stamp, Duration)>,
@@ -77,6 +108,23 @@ impl FarCall {
     /// Port of its media.
     pub fn port(&self) -> u16 {
         self.rtp.local_addr().expect("an address").port()
+    }
+
+    /// Moves the media to another port, and goes on echoing at those before.
+    pub fn move_media(&mut self) {
+        self.former.push(std::mem::replace(&mut self.rtp, media_socket()));
+    }
+
+    /// Closes the ports that the media was moved from.
+    pub fn close_former(&mut self) {
+        self.former.clear();
+    }
+
+    /// The values of a header in the caller's last message.
+    pub fn header(&self, name: &str) -> Vec<&str> {
+        let lines = self.heard.lines().take_while(|line| !line.is_empty());
+        let values = lines.filter_map(|line| line.split_once(':'));
+        values.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
     }
 
     /// A plain answer.
@@ -162,24 +210,34 @@ impl Io {
 
     /// Sends a request within the dialog.
     pub fn request(&self, call: &mut FarCall, method: &str, sdp: &str) {
+        self.request_with(call, method, "", sdp);
+    }
+
+    /// Likewise, with further headers, each with its line end.
+    pub fn request_with(&self, call: &mut FarCall, method: &str, headers: &str, sdp: &str) {
         call.cseq += 1;
-        let bytes = self.in_dialog(call, method, call.cseq, sdp);
+        let bytes = self.in_dialog(call, method, call.cseq, headers, sdp);
         self.send(call, &bytes);
     }
 
     /// Sends the ACK of a final answer to a request of the far end's.
     pub fn acknowledge(&self, call: &FarCall, response: &Message) {
-        self.send(call, &self.in_dialog(call, "ACK", response.cseq().number, ""));
+        self.acknowledge_with(call, response, "");
     }
 
-    fn in_dialog(&self, call: &FarCall, method: &str, cseq: u32, sdp: &str) -> Vec<u8> {
+    /// Likewise, with a session description.
+    pub fn acknowledge_with(&self, call: &FarCall, response: &Message, sdp: &str) {
+        self.send(call, &self.in_dialog(call, "ACK", response.cseq().number, "", sdp));
+    }
+
+    fn in_dialog(&self, call: &FarCall, method: &str, cseq: u32, headers: &str, sdp: &str) -> Vec<u8> {
         let (here, number) = (call.contact, call.number);
         let about = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         // The ACK of a rejection has the branch of its INVITE (RFC 3261 17.1.1.3), and here that of a 200 as well.
         format!(
             "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bKfar{number}-{cseq};rport\r\nMax-Forwards: 70\r\n\
              From: {};tag=far\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContact: <sip:far@{here}>\r\n\
-             {about}Content-Length: {}\r\n\r\n{sdp}",
+             {headers}{about}Content-Length: {}\r\n\r\n{sdp}",
             call.invite.contact().expect("a Contact"),
             call.invite.to(),
             call.invite.from(),
@@ -257,8 +315,10 @@ impl<T: Odd> Machine<T> {
         }
         let now = self.io.line.now();
         for call in &mut self.calls {
-            while let Ok((len, from)) = call.rtp.recv_from(&mut buffer) {
-                let _ = call.rtp.send_to(&buffer[..len], from);
+            for socket in [&call.rtp].into_iter().chain(&call.former) {
+                while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+                    let _ = socket.send_to(&buffer[..len], from);
+                }
             }
             if let Some((ok, at, pause)) = &mut call.unacknowledged
                 && *at <= now
@@ -278,19 +338,31 @@ impl<T: Odd> Machine<T> {
         let known = self.calls.iter().position(|call| call.invite.call_id() == message.call_id());
         let Some(at) = known else {
             return match message.method() {
-                Method::Invite if message.is_request() => self.invited(message, source),
+                Method::Invite if message.is_request() => self.invited(message, bytes, source),
                 Method::Options if message.is_request() => {
                     let answer = response(&message, self.address, 200, "", None, b"");
                     let _ = self.io.sip.send_to(&self.odd.options(answer), source);
+                }
+                Method::Register if message.is_request() => {
+                    if let Some((code, headers)) = self.odd.on_register(&message) {
+                        let answer = response(&message, self.address, code, &headers, None, b"");
+                        let _ = self.io.sip.send_to(&answer, source);
+                    }
                 }
                 _ => {}
             };
         };
         let Machine { odd, io, calls, .. } = self;
         let call = &mut calls[at];
+        call.heard = String::from_utf8_lossy(bytes).into_owned();
         match message.method() {
             _ if !message.is_request() => odd.on_response(io, call, &message),
-            Method::Invite => {}
+            Method::Invite if message.branch() == call.invite.branch() => {}
+            Method::Invite if message.to_tag().is_some() => odd.on_reinvite(io, call, &message),
+            Method::Invite => {
+                call.invite = message;
+                odd.on_invite(io, call);
+            }
             Method::Ack => {
                 if call.unacknowledged.take().is_some() {
                     call.is_up = true;
@@ -306,19 +378,19 @@ impl<T: Odd> Machine<T> {
                 io.send(call, &call.response(&message, 200, "", None, b""));
                 io.reply(call, 487);
             }
-            _ => io.send(call, &call.response(&message, 200, "", None, b"")),
+            _ => odd.on_request(io, call, &message),
         }
     }
 
-    fn invited(&mut self, invite: Message, source: SocketAddr) {
-        let rtp = UdpSocket::bind(LOCAL).expect("a port");
-        rtp.set_nonblocking(true).expect("a socket");
+    fn invited(&mut self, invite: Message, bytes: &[u8], source: SocketAddr) {
         let mut call = FarCall {
             number: self.calls.len(),
             invite,
+            heard: String::from_utf8_lossy(bytes).into_owned(),
             contact: self.address,
             source,
-            rtp,
+            rtp: media_socket(),
+            former: Vec::new(),
             cseq: 0,
             unacknowledged: None,
             wanted_at: None,
@@ -329,18 +401,33 @@ impl<T: Odd> Machine<T> {
     }
 }
 
+fn media_socket() -> UdpSocket {
+    let socket = UdpSocket::bind(LOCAL).expect("a port");
+    socket.set_nonblocking(true).expect("a socket");
+    socket
+}
+
 /// Gates that a plain far end meets.
 const GATES: &str = r#"gates.require=["calls.answered == 100%","calls.dropped_count == 0","calls.silent_count == 0","loss.count == 0"]"#;
 
+/// What a far end has noted under the numbers of its calls, and the rows of `calls.csv`.
+pub type Told = (Vec<(usize, String)>, Vec<HashMap<String, String>>);
+
 /// Runs `calls` calls at once, and none after them, against a far end; the run ends with `code`. Returns what the far end
 /// has noted, and the rows of `calls.csv`.
-pub fn run_against(
+pub fn run_against(place: &Place, far: FarEnd, calls: usize, set: &[&str], code: i32) -> Told {
+    run_as(place, far, calls, set, &[], code)
+}
+
+/// Likewise, in an environment.
+pub fn run_as(
     place: &Place,
     far: FarEnd,
     calls: usize,
     set: &[&str],
+    environment: &[(&str, &str)],
     code: i32,
-) -> (Vec<(usize, String)>, Vec<HashMap<String, String>>) {
+) -> Told {
     let (target, load) = (format!("asterisk.sip={}", far.sip), format!("load.calls={calls}"));
     let plain = [
         "asterisk.mode=external",
@@ -352,7 +439,7 @@ pub fn run_against(
         "load.retry_after=60s",
         GATES,
     ];
-    ends_with(&mut place.run("smoke", &[&plain[..], set].concat()), code);
+    ends_with(place.run("smoke", &[&plain[..], set].concat()).envs(environment.iter().copied()), code);
     (far.stop(), rows(&place.out().join("calls.csv")))
 }
 

@@ -1,0 +1,303 @@
+//! What is kept of each call until its end, and of which calls beyond it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+use super::ladder;
+use super::message::{SipMessage, call_of};
+use super::pcapng::{self, Frame};
+use super::{PacketRing, Way};
+use crate::record::{CallRecord, Ladder, MOST_LADDERS};
+use crate::stamp::Stamp;
+
+/// Messages of one call that are kept: a call with two challenges, a re-INVITE and a BYE has some twenty.
+const MOST_MESSAGES: usize = 64;
+/// Bytes of all messages that are kept at once.
+const MOST_BYTES: usize = 64 << 20;
+
+/// Settings of a recorder.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// In the Call-ID of every call of the run.
+    pub run_id: u32,
+    /// Start of the run.
+    pub epoch: Stamp,
+    /// The driver's SIP address.
+    pub local: SocketAddr,
+    /// Calls whose capture is kept however they end.
+    pub named: Vec<u32>,
+    /// Most captures.
+    pub files: usize,
+    /// True if captures are to hold the keys of SRTP.
+    pub plaintext: bool,
+}
+
+/// Calls under way, and those that are kept.
+#[derive(Debug)]
+pub struct Recorder {
+    settings: Settings,
+    calls: HashMap<u32, CallTape>,
+    /// Closed calls that have a ladder, the first to look at first.
+    worst: BTreeSet<(bool, Reverse<u64>, u32)>,
+    /// Bytes of messages.
+    bytes: usize,
+    /// Captures that are kept of calls that nobody has named.
+    files: usize,
+    /// Calls that went wrong and found no room among them.
+    left_out: u64,
+}
+
+/// What was recorded of a call.
+#[derive(Debug, Default)]
+struct CallTape {
+    messages: Vec<SipMessage>,
+    left_out: u64,
+    rings: Vec<(Way, SocketAddr, Box<PacketRing>)>,
+    is_closed: bool,
+    /// Its capture is to be written.
+    is_file: bool,
+    /// It has a ladder.
+    is_ladder: bool,
+}
+
+/// The result of a run.
+#[derive(Debug, Default)]
+pub struct Captured {
+    /// SIP of the calls to look at first, in their order.
+    pub ladders: Vec<Ladder>,
+    /// Captures by their path in the run's folder.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Calls that went wrong and have no capture, for there are too many.
+    pub left_out: u64,
+}
+
+impl Recorder {
+    /// A recorder without calls.
+    pub fn new(settings: Settings) -> Self {
+        Recorder { settings, calls: HashMap::new(), worst: BTreeSet::new(), bytes: 0, files: 0, left_out: 0 }
+    }
+
+    /// Begins to record a call.
+    pub fn open(&mut self, call: u32) {
+        self.calls.insert(call, CallTape::default());
+    }
+
+    /// Takes a SIP message, of whatever call or of none.
+    pub fn message(&mut self, at: Stamp, way: Way, peer: SocketAddr, bytes: &[u8]) {
+        let call = call_of(self.settings.run_id, bytes);
+        let Some(tape) = call.and_then(|call| self.calls.get_mut(&call)) else { return };
+        let message = SipMessage::new(at, way, peer, bytes);
+        if tape.messages.len() >= MOST_MESSAGES || self.bytes + message.bytes.len() > MOST_BYTES {
+            tape.left_out += 1;
+            return;
+        }
+        self.bytes += message.bytes.len();
+        tape.messages.push(message);
+    }
+
+    /// Takes the packets of a call's stream, which ran between `local` and the far end.
+    pub fn ring(&mut self, call: u32, way: Way, local: SocketAddr, ring: Box<PacketRing>) {
+        // It may come after the call's end.
+        if let Some(tape) = self.calls.get_mut(&call).filter(|tape| !tape.is_closed || tape.is_file) {
+            tape.rings.push((way, local, ring));
+        }
+    }
+
+    /// Decides what is kept of a call that is over.
+    pub fn close(&mut self, record: &CallRecord) {
+        let Some(tape) = self.calls.get_mut(&record.call) else { return };
+        tape.is_closed = true;
+        let Settings { named, files, .. } = &self.settings;
+        if named.contains(&record.call) {
+            tape.is_file = *files > 0;
+        } else if record.went_wrong() {
+            tape.is_file = self.files + named.len() < *files;
+            self.files += usize::from(tape.is_file);
+            self.left_out += u64::from(!tape.is_file && *files > 0);
+        }
+        if !tape.is_file {
+            tape.rings.clear();
+        }
+        tape.is_ladder = true;
+        self.worst.insert(record.rank());
+        if self.worst.len() > MOST_LADDERS
+            && let Some((.., call)) = self.worst.pop_last()
+            && let Some(tape) = self.calls.get_mut(&call)
+        {
+            tape.is_ladder = false;
+            if !tape.is_file {
+                self.forget(call);
+            }
+        }
+    }
+
+    fn forget(&mut self, call: u32) {
+        let messages = self.calls.remove(&call).map(|tape| tape.messages).unwrap_or_default();
+        self.bytes -= messages.iter().map(|message| message.bytes.len()).sum::<usize>();
+    }
+
+    /// The ladders and files of the calls that are kept.
+    pub fn finish(self) -> Captured {
+        let Recorder { settings, calls, worst, left_out, .. } = self;
+        let ladder = |(.., call): &(bool, Reverse<u64>, u32)| {
+            let tape = calls.get(call).filter(|tape| tape.is_ladder && !tape.messages.is_empty())?;
+            Some(Ladder {
+                call: *call,
+                capture: if tape.is_file { name(*call) } else { String::new() },
+                messages: tape.messages.iter().map(|m| ladder::message(m, settings.epoch)).collect(),
+                left_out: tape.left_out,
+            })
+        };
+        let ladders = worst.iter().filter_map(ladder).collect();
+        let mut files: Vec<_> = calls.into_iter().filter(|(_, tape)| tape.is_file).collect();
+        files.sort_by_key(|(call, _)| *call);
+        let files = files.into_iter().map(|(call, tape)| (name(call), tape.file(call, &settings))).collect();
+        Captured { ladders, files, left_out }
+    }
+}
+
+/// The file of a call's capture.
+fn name(call: u32) -> String {
+    format!("pcap/call-{call:05}.pcapng")
+}
+
+impl CallTape {
+    /// The capture, in the order of time.
+    fn file(&self, call: u32, settings: &Settings) -> Vec<u8> {
+        let shown = |message: &SipMessage| match settings.plaintext {
+            true => message.bytes.to_vec(),
+            false => message.without_keys(),
+        };
+        let texts: Vec<Vec<u8>> = self.messages.iter().map(shown).collect();
+        let local = settings.local;
+        let sip = self.messages.iter().zip(&texts).map(|(message, bytes)| {
+            let SipMessage { at, way, peer, length, .. } = *message;
+            Frame { at, way, local, peer, bytes, length }
+        });
+        let rtp = self.rings.iter().flat_map(|(way, local, ring)| {
+            ring.packets().map(|packet| Frame {
+                at: packet.at,
+                way: *way,
+                local: *local,
+                peer: packet.peer,
+                bytes: packet.bytes,
+                length: packet.original,
+            })
+        });
+        let mut frames: Vec<Frame<'_>> = sip.chain(rtp).collect();
+        frames.sort_by_key(|frame| frame.at);
+        let comment = format!("call {call} of a run of loadtest: its SIP, and the last of its RTP");
+        pcapng::file(&comment, frames)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Ending, Quantile};
+
+    const RUN: u32 = 7;
+
+    fn address(port: u16) -> SocketAddr {
+        ([127, 0, 0, 1], port).into()
+    }
+
+    fn recorder(files: usize, named: &[u32]) -> Recorder {
+        let epoch = Stamp::from_ns(1_000_000);
+        let (local, named) = (address(5060), named.to_vec());
+        Recorder::new(Settings { run_id: RUN, epoch, local, named, files, plaintext: false })
+    }
+
+    fn invite(call: u32) -> Vec<u8> {
+        format!("INVITE x SIP/2.0\r\nCall-ID: {RUN:08x}{call:08x}@h\r\n\r\na=crypto:1 X inline:KEY\r\n")
+            .into_bytes()
+    }
+
+    /// A call with a message and a ring each way.
+    fn play(recorder: &mut Recorder, call: u32, ending: Ending, rtt_ms: u64) {
+        recorder.open(call);
+        recorder.message(Stamp::from_ns(2_000_000), Way::Sent, address(1), &invite(call));
+        for way in [Way::Sent, Way::Received] {
+            let mut ring = Box::new(PacketRing::new(4, 64));
+            (0..9).for_each(|n| ring.put(Stamp::from_ns(3_000_000 + n), address(2), &[n as u8; 20]));
+            recorder.ring(call, way, address(4000), ring);
+        }
+        let rtt_p99_ms = Quantile::At(rtt_ms * 1_000_000);
+        let (sent, back) = (10, if rtt_ms > 0 { 10 } else { 0 });
+        let record = CallRecord {
+            call,
+            ending,
+            rtt_p99_ms,
+            total_sent: sent,
+            total_received: back,
+            ..Default::default()
+        };
+        recorder.close(&record);
+    }
+
+    fn names(captured: &Captured) -> Vec<&str> {
+        captured.files.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn calls_that_went_wrong_and_named_ones_have_files_and_the_worst_ladders() {
+        let mut recorder = recorder(3, &[1]);
+        for call in 0..40 {
+            play(&mut recorder, call, Ending::Completed, 10 + u64::from(call));
+        }
+        // Failed, silent, cut short by the run's end, dropped; then one too many.
+        play(&mut recorder, 40, Ending::Rejected, 1);
+        play(&mut recorder, 41, Ending::Completed, 0);
+        play(&mut recorder, 42, Ending::Interrupted, 1);
+        play(&mut recorder, 43, Ending::RemoteHangup, 1);
+        assert!(recorder.calls.len() <= MOST_LADDERS + 3, "{} calls are held", recorder.calls.len());
+        let captured = recorder.finish();
+        assert_eq!(
+            names(&captured),
+            ["pcap/call-00001.pcapng", "pcap/call-00040.pcapng", "pcap/call-00041.pcapng"]
+        );
+        assert_eq!(captured.left_out, 1);
+        let ladders: Vec<u32> = captured.ladders.iter().map(|ladder| ladder.call).collect();
+        assert_eq!(ladders, [40, 42, 43, 41, 39, 38, 37, 36, 35, 34]);
+        assert_eq!(captured.ladders[0].capture, "pcap/call-00040.pcapng");
+        assert_eq!(captured.ladders[0].messages[0].at_ms, 1.0);
+        assert_eq!(captured.ladders[4].capture, "");
+        assert!(captured.ladders.iter().all(|ladder| ladder.messages[0].body == "a=crypto:1 X inline:***"));
+        for (_, bytes) in &captured.files {
+            // One message, and the last four packets each way.
+            assert_eq!(bytes.windows(4).filter(|word| *word == [0x45, 0, 0, 48]).count(), 8);
+            assert!(bytes.windows(11).any(|word| word == b"inline:***\r"));
+        }
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_kept_where_the_call_is() {
+        let mut recorder = recorder(50, &[]);
+        play(&mut recorder, 0, Ending::Timeout, 1);
+        for _ in 0..100 {
+            recorder.message(Stamp::from_ns(9_000_000), Way::Received, address(1), &invite(0));
+            recorder.message(Stamp::from_ns(9_000_000), Way::Received, address(1), &invite(7));
+        }
+        recorder.ring(0, Way::Sent, address(1), Box::new(PacketRing::new(1, 1)));
+        assert_eq!((recorder.calls.len(), recorder.calls[&0].rings.len()), (1, 3));
+        let ladder = &recorder.finish().ladders[0];
+        assert_eq!((ladder.messages.len(), ladder.left_out), (MOST_MESSAGES, 37));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_given_back() {
+        let mut recorder = recorder(0, &[0]);
+        let long = [invite(0), vec![b'x'; 10_000]].concat();
+        for call in 0..1000 {
+            play(&mut recorder, call, Ending::Completed, 5);
+        }
+        assert!(recorder.bytes < 20 * 200, "{}", recorder.bytes);
+        recorder.open(5000);
+        recorder.bytes = MOST_BYTES - 10;
+        recorder.message(Stamp::ZERO, Way::Sent, address(1), &[invite(5000), long].concat());
+        assert_eq!((recorder.calls[&5000].messages.len(), recorder.calls[&5000].left_out), (0, 1));
+        let captured = recorder.finish();
+        assert!(captured.files.is_empty() && captured.left_out == 0, "no captures are wanted");
+    }
+}

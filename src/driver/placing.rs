@@ -1,0 +1,57 @@
+//! What a call is placed with: names, ways and media of its own.
+
+use std::net::SocketAddr;
+
+use super::DriverConfig;
+use crate::capture;
+use crate::load::{Named, Names};
+use crate::sip::call::{CallConfig, Habits};
+use crate::sip::sdp::LocalMedia;
+
+/// Names a call's dialog, and seeds its tags and branches.
+pub(super) fn seed(run_id: u32, call: u32) -> u64 {
+    u64::from(run_id) << 32 | u64::from(call)
+}
+
+/// The Call-ID of a call from `local`.
+pub(super) fn call_id(run_id: u32, call: u32, local: SocketAddr) -> String {
+    format!("{:016x}@{}", seed(run_id, call), local.ip())
+}
+
+/// True for the Call-ID of a call that the run `run_id` has placed.
+pub fn owns_call_id(run_id: u32, call_id: &str) -> bool {
+    capture::number_of(run_id, call_id).is_some()
+}
+
+/// Everything that call number `call` on a line is placed with, from `local` and with its media on `port`.
+pub(super) fn call_config(
+    config: &DriverConfig<'_>,
+    names: &Names,
+    (call, line): (u32, u32),
+    (local, port): (SocketAddr, u16),
+) -> CallConfig {
+    let (sip, media) = (&config.scenario.sip, &config.scenario.media);
+    let Named { uri, identity, credentials, .. } = names.of_call(call, line);
+    let seed = seed(config.run_id, call);
+    CallConfig {
+        target: uri,
+        remote: config.target,
+        local,
+        transport: config.wire.transport,
+        identity,
+        habits: Habits { follow_redirects: sip.follow_redirects, ignore_contact: sip.ignore_contact },
+        call_id: call_id(config.run_id, call, local),
+        from_tag: format!("{seed:016x}"),
+        seed,
+        credentials,
+        media: LocalMedia {
+            ip: local.ip(),
+            rtp_port: port,
+            codec: media.codec,
+            ptime_ms: media.ptime.0.as_millis() as u32,
+            session_id: seed,
+        },
+        setup_timeout: sip.setup_timeout.0,
+        session_expires: sip.session_expires.map(|interval| interval.0.as_secs() as u32),
+    }
+}

@@ -1,0 +1,136 @@
+//! Offers and answers in mid-call: a far end that has us offer, and answers in its ACK; offers that cross.
+
+use super::callee::{SDP, Script, response_from};
+use super::pair::{Pair, config, spelt};
+use super::{CallEvent, CallRemark};
+use crate::sip::message::Message;
+use crate::sip::sdp::MediaDirection;
+
+/// A description with another port.
+fn moved() -> String {
+    SDP.replace("audio 11000", "audio 12000")
+}
+
+/// A call whose far end has had it offer its media: the request's number is 10.
+fn offering() -> Pair {
+    let mut pair = Pair::up(Script::default());
+    let invite = pair.callee.request("INVITE", 10, "z9hG4bKx", "", "");
+    let (sent, events) = pair.say(2000, &invite);
+    assert_eq!((spelt(&sent), events), (vec!["200 INVITE".to_string()], vec![]));
+    assert_eq!(sent[0].body(), config().media.to_sdp().as_bytes(), "it is what was offered before");
+    pair
+}
+
+fn ack(pair: &mut Pair, now_ms: u64, cseq: u32, body: &str) -> Vec<CallEvent> {
+    let ack = pair.callee.request("ACK", cseq, "z9hG4bKack", "", body);
+    let (sent, events) = pair.say(now_ms, &ack);
+    assert!(sent.is_empty(), "{sent:?}");
+    events
+}
+
+fn port(events: &[CallEvent]) -> u16 {
+    let [CallEvent::MediaChanged { answer, .. }] = events else { panic!("{events:?}") };
+    answer.rtp_address.port()
+}
+
+#[test]
+fn the_answer_in_an_ack_moves_the_media_once() {
+    let mut pair = offering();
+    assert_eq!(spelt(&pair.wait(2500).0), ["200 INVITE"], "until its ACK comes");
+    assert_eq!(ack(&mut pair, 2600, 9, &moved()), vec![], "another INVITE's");
+    assert_eq!(port(&ack(&mut pair, 2700, 10, &moved())), 12_000);
+    assert_eq!(ack(&mut pair, 2800, 10, SDP), vec![], "it comes again");
+    assert!(pair.wait(3500).0.is_empty() && pair.call.is_up());
+    // An ACK that nothing was offered for.
+    let offered = pair.callee.request("INVITE", 11, "z9hG4bKy", "", SDP);
+    assert_eq!(port(&pair.say(4000, &offered).1), 11_000);
+    assert_eq!(ack(&mut pair, 4100, 11, &moved()), vec![]);
+}
+
+#[test]
+fn an_answer_in_an_ack_may_hold_the_call_or_map_its_codec_anew() {
+    let mut pair = offering();
+    let events = ack(&mut pair, 2100, 10, &SDP.replace("sendrecv", "inactive"));
+    assert!(
+        matches!(events[..], [CallEvent::Held { direction: MediaDirection::Inactive, .. }]),
+        "{events:?}"
+    );
+    let mut pair = offering();
+    let events = ack(
+        &mut pair,
+        2100,
+        10,
+        &moved().replace("AVP 0", "AVP 8 97").replace("rtpmap:0", "rtpmap:97").replace("20", "30"),
+    );
+    let [CallEvent::MediaChanged { answer, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((answer.payload_type, answer.ptime_ms), (97, Some(30)));
+}
+
+#[test]
+fn an_ack_without_a_good_answer_leaves_the_media_and_is_told_of() {
+    for (body, why) in [
+        (String::new(), "no session description"),
+        (SDP.replace("AVP 0", "AVP 8").replace("0 PCMU", "8 PCMA"), "no common codec"),
+        (SDP.replace("audio 11000", "audio 0"), "refused (port 0)"),
+        (SDP.replace("192.0.2.1", "192.0.2.9").replace("11000", "40000"), "192.0.2.9:40000 is refused"),
+        ("x".repeat(5000), "no audio stream"),
+    ] {
+        let mut pair = offering();
+        let events = ack(&mut pair, 2100, 10, &body);
+        let [CallEvent::Remark(CallRemark::OfferUnanswered { why: told })] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert!(told.contains(why), "{told}, not {why}");
+        assert!(pair.call.is_up());
+    }
+}
+
+/// The answers to requests with and without an offer: INVITE, UPDATE, UPDATE without.
+fn crossing(pair: &mut Pair, now_ms: u64, cseq: u32) -> [u16; 3] {
+    [("UPDATE", SDP), ("UPDATE", ""), ("INVITE", SDP)].map(|(method, body)| {
+        let branch = format!("z9hG4bK{cseq}{method}{}", body.len());
+        let request = pair.callee.request(method, cseq, &branch, "", body);
+        let (sent, _) = pair.say(now_ms, &request);
+        sent.first().and_then(Message::status).expect("an answer")
+    })
+}
+
+#[test]
+fn an_offer_that_crosses_ours_is_pending() {
+    let mut pair = offering();
+    // The far end's next INVITE shows that the 200 has come.
+    assert_eq!(crossing(&mut pair, 2100, 11), [491, 200, 200]);
+    assert_eq!(crossing(&mut pair, 2200, 12), [200, 200, 200]);
+    // An ACK that never comes does not keep it open for good.
+    let mut pair = offering();
+    assert_eq!(crossing(&mut pair, 33_999, 11)[0], 491);
+    let mut pair = offering();
+    assert_eq!(crossing(&mut pair, 34_000, 11)[0], 200);
+}
+
+#[test]
+fn an_offer_that_crosses_our_reinvite_is_pending() {
+    let headers = "Contact: <sip:192.0.2.1:5060>\r\nSession-Expires: 100;refresher=uac\r\n".into();
+    let mut pair = Pair::up(Script { headers, ..Script::default() });
+    let (sent, _) = pair.wait(51_000);
+    assert_eq!(spelt(&sent), ["INVITE"]);
+    assert_eq!(crossing(&mut pair, 51_100, 11), [491, 200, 491]);
+    let (ours, events) = pair.say(51_200, &response_from("callee-tag", &sent[0], 200, "", SDP));
+    assert_eq!((spelt(&ours), events), (vec!["ACK".to_string()], vec![]));
+    assert_eq!(crossing(&mut pair, 51_300, 12), [200, 200, 200]);
+}
+
+#[test]
+fn early_media_moves_where_it_was_agreed_on_reliably() {
+    for (headers, code) in [("Require: 100rel\r\nRSeq: 1\r\n", 200), ("", 491)] {
+        let mut pair = Pair::invited(config());
+        let invite = pair.invite();
+        pair.say(100, &response_from("callee-tag", &invite, 183, headers, SDP));
+        let update = pair.callee.request("UPDATE", 10, "z9hG4bKx", "", &moved());
+        let (sent, events) = pair.say(200, &update);
+        assert_eq!((sent[0].status(), events), (Some(code), vec![]));
+        let (_, events) = pair.say(300, &response_from("callee-tag", &invite, 200, "", ""));
+        let [CallEvent::Answered { answer, .. }] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(answer.rtp_address.port(), if code == 200 { 12_000 } else { 11_000 });
+    }
+}
