@@ -21,7 +21,7 @@ use loadtest::search::{
     Trial,
 };
 use loadtest::sip::sdp::LocalMedia;
-use loadtest::sip::{self, CallConfig, Identity};
+use loadtest::sip::{self, CallConfig, Identity, Transport};
 use loadtest::stamp::Stamp;
 use loadtest::values::{Ramp, Rate, Span};
 
@@ -320,6 +320,7 @@ fn config(call: u32, rtp_port: u16, scenario: &Scenario) -> CallConfig {
         target: format!("sip:echo@{}", far()),
         remote: far(),
         local,
+        transport: Transport::Udp,
         identity: Identity::plain("sip:alice@192.0.2.9:5070", "sip:echo@192.0.2.1:5060"),
         habits: Default::default(),
         call_id: format!("{call:016x}@{}", local.ip()),

@@ -9,6 +9,7 @@ pub mod dialog;
 pub mod echo;
 mod far;
 pub mod folder;
+pub mod framing;
 pub mod load;
 pub mod log;
 pub mod media;
@@ -22,6 +23,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All checks.
 pub const TARGETS: &[Target] = &[
     ("sip", signalling::message),
+    ("framing", framing::stream),
     ("call", dialog::call),
     ("dialog", dialog::dialog),
     ("load", load::load),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use loadtest::rtp::Codec;
 use loadtest::sip::digest::{Authorizations, Credentials, Tries};
 use loadtest::sip::sdp::{self, LocalMedia, MOST_STREAMS, answer_to_ours, choose};
-use loadtest::sip::{CallConfig, Identity, uas};
+use loadtest::sip::{CallConfig, Identity, Transport, uas};
 use loadtest::sip::{Heard, MAX_HEADERS, Message, hear, parse};
 
 /// Longest text of an error: it goes into logs and reports.
@@ -91,6 +91,7 @@ pub fn config() -> CallConfig {
         target: format!("sip:echo@{remote}"),
         remote,
         local,
+        transport: Transport::Udp,
         identity: Identity::plain("sip:caller@192.0.2.9:5070", "sip:echo@192.0.2.1:5060"),
         habits: Default::default(),
         call_id: "c@h".into(),

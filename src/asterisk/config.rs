@@ -11,10 +11,11 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::descriptors;
 use super::error::AsteriskError;
 use super::find::Install;
 use super::process::StartConfig;
+use super::{certificate, descriptors};
+use crate::scenario::Transport;
 
 /// Files of the folder `asterisk/`, each with its name.
 macro_rules! templates {
@@ -90,6 +91,8 @@ pub fn values(config: &StartConfig, run_dir: &Path) -> Result<Values, AsteriskEr
         ("RUN_DIR", path("the run folder", run_dir)?),
         ("SIP_ADDRESS", bracketed(config.address)),
         ("SIP_PORT", config.ports.sip.to_string()),
+        ("SIP_TLS", tls(config.transport, run_dir)?),
+        ("SIP_TRANSPORT", config.transport.name().to_ascii_lowercase()),
     ])
 }
 
@@ -111,6 +114,16 @@ fn bad(what: &str, reason: &str) -> AsteriskError {
     AsteriskError::Failed(format!("{what} cannot be put into Asterisk's configuration: {reason}"))
 }
 
+/// Lines of a transport that speaks TLS; without a method Asterisk speaks version 1.0.
+fn tls(transport: Transport, run_dir: &Path) -> Result<String, AsteriskError> {
+    if transport != Transport::Tls {
+        return Ok(String::new());
+    }
+    let keys = path("the run folder", &run_dir.join("keys"))?;
+    let (certificate, key) = (certificate::CERTIFICATE, certificate::KEY);
+    Ok(format!("method = tlsv1_2\ncert_file = {keys}/{certificate}\npriv_key_file = {keys}/{key}"))
+}
+
 fn bracketed(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => v4.to_string(),
@@ -129,7 +142,7 @@ fn identifier(what: &str, text: &str) -> Result<String, AsteriskError> {
 
 /// pjsip.conf has sections of its own: a user of the same name would be merged with them.
 fn digest_user(text: &str) -> Result<String, AsteriskError> {
-    if ["global", "system", "udp", "media", "registered"].contains(&text) {
+    if ["global", "system", "udp", "tcp", "tls", "media", "registered"].contains(&text) {
         return Err(bad("the SIP user", "the name is one of Asterisk's own sections; use another"));
     }
     identifier("the SIP user", text)
@@ -378,7 +391,9 @@ mod tests {
             let config = config();
             assert!(values(&config, Path::new(path)).is_err(), "{path}");
         }
-        assert!(values_after(|config| config.digest.user = "media".into()).is_err());
+        for section in ["media", "udp", "tls"] {
+            assert!(values_after(|config| config.digest.user = section.into()).is_err(), "{section}");
+        }
         let account = |name: &str, password: &str| {
             let login = Account { user: "u".into(), password: Secret::new(password) };
             values_after(|config| config.accounts = vec![(name.into(), login)])
@@ -426,6 +441,29 @@ mod tests {
         assert!(value(true).unwrap_err().to_string().contains("media.srtp = false"));
         fs::write(dir.path().join(SRTP_MODULE), "").unwrap();
         assert_eq!(value(true).unwrap(), "sdes");
+    }
+
+    #[test]
+    fn the_transport_is_the_only_one_and_tls_has_its_files() {
+        let template = TEMPLATES.iter().find(|(name, _)| *name == "pjsip.conf").expect("it is there").1;
+        for (transport, name) in [(Transport::Udp, "udp"), (Transport::Tcp, "tcp"), (Transport::Tls, "tls")] {
+            let values = values_after(|config| {
+                config.transport = transport;
+                config.address = "::1".parse().unwrap();
+            });
+            let text = render("pjsip.conf", template, &values.unwrap()).unwrap();
+            assert!(
+                text.contains(&format!("[{name}]\ntype = transport\nprotocol = {name}\nbind = [::1]:")),
+                "{text}"
+            );
+            assert_eq!(text.matches("type = transport").count(), 1);
+            let is_tls = transport == Transport::Tls;
+            assert_eq!(
+                text.contains("method = tlsv1_2\ncert_file = /run/a b/keys/tls.pem\n"),
+                is_tls,
+                "{text}"
+            );
+        }
     }
 
     #[test]

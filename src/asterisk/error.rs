@@ -10,6 +10,9 @@ pub enum Socket {
     /// SIP over UDP.
     #[strum(to_string = "SIP (UDP)")]
     Sip,
+    /// SIP over TCP, or TLS over that.
+    #[strum(to_string = "SIP (TCP)")]
+    SipStream,
     /// HTTP over TCP, which carries ARI.
     #[strum(to_string = "HTTP (TCP)")]
     Http,

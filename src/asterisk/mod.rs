@@ -1,6 +1,7 @@
 //! A private Asterisk: found or pointed at, configured, started, watched and stopped again.
 
 pub mod ari;
+mod certificate;
 pub mod config;
 pub mod descriptors;
 mod error;

@@ -38,6 +38,6 @@ fn refused(socket: Socket, addr: SocketAddr, reason: impl Display) -> AsteriskEr
 fn bind(socket: Socket, addr: SocketAddr) -> std::io::Result<SocketAddr> {
     match socket {
         Socket::Sip => UdpSocket::bind(addr)?.local_addr(),
-        Socket::Http => TcpListener::bind(addr)?.local_addr(),
+        Socket::SipStream | Socket::Http => TcpListener::bind(addr)?.local_addr(),
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::ari::Ari;
+use super::certificate;
 use super::config::{self, Secret};
 use super::error::{AsteriskError, Socket};
 use super::find::Install;
@@ -19,6 +20,7 @@ use super::ports;
 use super::rundir::RunDir;
 use crate::child::{ChildOutput, Keeper, LogDigest, LogReader, Stopped, describe};
 use crate::net::http::HttpError;
+use crate::scenario::Transport;
 use crate::scheduling::Scheduling;
 
 /// Starts that are tried when a port that was picked here is taken by somebody else meanwhile.
@@ -33,7 +35,7 @@ pub const LOG_FILE: &str = "asterisk.log";
 /// The ports of a private Asterisk.
 #[derive(Debug, Clone)]
 pub struct Ports {
-    /// SIP over UDP; 0 picks a free one.
+    /// SIP; 0 picks a free one.
     pub sip: u16,
     /// HTTP and ARI over TCP; 0 picks a free one.
     pub http: u16,
@@ -64,6 +66,8 @@ pub struct StartConfig {
     pub install: Install,
     /// Address that SIP, media and HTTP are bound to.
     pub address: IpAddr,
+    /// Transport of SIP; for TLS a certificate is made.
+    pub transport: Transport,
     /// Its ports.
     pub ports: Ports,
     /// Ports that are picked last: somebody else may take them while Asterisk restarts.
@@ -97,6 +101,7 @@ impl StartConfig {
         StartConfig {
             install,
             address: Ipv4Addr::LOCALHOST.into(),
+            transport: Transport::Udp,
             ports: Ports { sip: 0, http: 0, rtp: 10_000..=20_000 },
             keep_clear: Vec::new(),
             ari: Account::random("loadtest"),
@@ -115,10 +120,14 @@ impl StartConfig {
     /// The address of a socket, whose port 0 is yet to be picked.
     fn address_of(&self, socket: Socket) -> SocketAddr {
         let port = match socket {
-            Socket::Sip => self.ports.sip,
+            Socket::Sip | Socket::SipStream => self.ports.sip,
             Socket::Http => self.ports.http,
         };
         SocketAddr::new(self.address, port)
+    }
+
+    fn sip_socket(&self) -> Socket {
+        if self.transport.is_reliable() { Socket::SipStream } else { Socket::Sip }
     }
 }
 
@@ -132,12 +141,19 @@ fn choose_ports(config: &StartConfig) -> Result<Ports, AsteriskError> {
         let clear = [rtp, &config.keep_clear].concat();
         ports::pick(socket, config.address, &clear).or_else(|_| ports::pick(socket, config.address, rtp))
     };
-    Ok(Ports { sip: choose(Socket::Sip)?, http: choose(Socket::Http)?, rtp: config.ports.rtp.clone() })
+    Ok(Ports {
+        sip: choose(config.sip_socket())?,
+        http: choose(Socket::Http)?,
+        rtp: config.ports.rtp.clone(),
+    })
 }
 
 /// Starts one on the ports of `config`, none of which is 0 any more.
 async fn start_on(config: StartConfig) -> Result<Managed, AsteriskError> {
     let run_dir = RunDir::create(&config.run_base)?;
+    if config.transport == Transport::Tls {
+        certificate::write(run_dir.path(), config.address)?;
+    }
     let values = config::values(&config, run_dir.path())?;
     config::write(&run_dir.path().join("etc"), &values, &config.install.module_dir)?;
     let log = Log { distinct: LogReader::new(Arc::clone(&config.is_ending)), ..Log::default() };
@@ -220,9 +236,14 @@ impl Managed {
         }
     }
 
-    /// Its address for SIP over UDP.
+    /// Its address for SIP.
     pub fn sip_addr(&self) -> SocketAddr {
         self.config.address_of(Socket::Sip)
+    }
+
+    /// The certificate of the issuer whom its callers have to trust, where it speaks TLS.
+    pub fn issuer(&self) -> Option<PathBuf> {
+        (self.config.transport == Transport::Tls).then(|| certificate::issuer(self.run_dir()))
     }
 
     /// The account that its callers need.
@@ -328,6 +349,8 @@ impl Managed {
     }
 
     fn taken(&self, socket: Socket) -> AsteriskError {
+        // Its log does not say which of SIP's.
+        let socket = if socket == Socket::Sip { self.config.sip_socket() } else { socket };
         AsteriskError::PortTaken { socket, addr: self.config.address_of(socket) }
     }
 

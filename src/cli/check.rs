@@ -94,10 +94,12 @@ fn resources(survey: &Survey, scenario: &Scenario) {
 async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
     let scenario = plan.scenario();
     let is = match (scenario.asterisk.mode, scenario.next_hop()) {
-        (AsteriskMode::External, Some((hop, key))) => match resolve(hop, key).await {
-            Ok(address) => external(plan, address, survey).await,
-            Err(failure) => return survey.obstacles.push(failure.to_string()),
-        },
+        (AsteriskMode::External, Some((hop, key))) => {
+            match resolve(hop, key, Some(scenario.sip.local)).await {
+                Ok(address) => external(plan, address, survey).await,
+                Err(failure) => return survey.obstacles.push(failure.to_string()),
+            }
+        }
         _ => match find::find(&SearchPlaces::from_environment(None)) {
             Ok(install) => format!("{} ({})", install.version, install.program.display()),
             Err(e) => return survey.obstacles.push(e.to_string()),
@@ -133,8 +135,9 @@ async fn external(plan: &RunPlan, target: SocketAddr, survey: &mut Survey) -> St
         ProbeResult::Silent(why) => (why, false),
         ProbeResult::Unreachable(why) => (why, true),
     };
+    let transport = scenario.asterisk.transport;
     let said = format!(
-        "asterisk.sip: {target} does not answer OPTIONS ({why}): is it running, does it take SIP over UDP there, \
+        "asterisk.sip: {target} does not answer OPTIONS ({why}): is it running, does it take SIP over {transport} there, \
          is sip.local the address that it reaches this machine under, and is there no firewall between?"
     );
     // Asterisk answers; what merely echoes calls need not.

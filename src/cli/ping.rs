@@ -80,7 +80,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     if let Some(warning) = &granted.warning {
         say::err(format_args!("warning: {warning}"));
     }
-    let target = resolve(&args.target, "HOST:PORT").await?;
+    let target = resolve(&args.target, "HOST:PORT", None).await?;
     let (echo_sender, echoes) = mpsc::channel(ECHOES);
     let measure = Measure::default();
     let each = args.streams == 1 && !args.json && !args.quiet;

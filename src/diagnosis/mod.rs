@@ -3,6 +3,7 @@
 //! Every report shows the same ones; a stored run has those of its first report, for they are worked out anew
 //! from its records.
 
+mod connection;
 mod machine;
 mod media;
 mod signalling;
@@ -57,8 +58,9 @@ enum Evidence {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     machine::died,
+    connection::unreachable,
     signalling::unreadable,
     signalling::unanswered,
     signalling::authentication,

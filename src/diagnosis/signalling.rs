@@ -56,7 +56,7 @@ pub(super) fn unanswered(seen: &Seen<'_>) -> Vec<Finding> {
     let finding = seen.over("sip_silent", count, &format!("got no SIP answer from {target}"));
     let (cause, cure) = if all {
         (
-            "nothing takes SIP over UDP at that address, or its answers do not find back",
+            "nothing takes SIP at that address, or its answers do not find back",
             "see that it runs and listens there (`pjsip show transports`), that no firewall is between, and that \
              sip.local is the address under which it reaches this machine; `loadtest check` tries it with OPTIONS",
         )

@@ -179,6 +179,20 @@ const CASES: &[Case] = &[
     (|r| end(r, 10, Ending::Rejected, Some(699), "?"), "rejected", "699", "log"),
     (|r| end(r, 10, Ending::Timeout, None, "no answer in time"), "never_answered", "within 32s", "/answer"),
     (
+        |r| {
+            end(
+                r,
+                3,
+                Ending::Unreachable,
+                None,
+                "the TCP connection to 192.0.2.7:5060 has ended: the far end closed it",
+            )
+        },
+        "sip_unreachable",
+        "3 of 10 calls were lost with their connection to 192.0.2.7:5060 calls.csv, ending unreachable: the TCP connection",
+        "loadtest check",
+    ),
+    (
         |r| end(r, 10, Ending::BadAnswer, None, "bad SDP answer: its address is one of the driver's own"),
         "bad_answer",
         "one of the driver's own",

@@ -1,4 +1,4 @@
-//! Load control's I/O: SIP socket, RTP ports, media lane, timers and books around [`load::Control`].
+//! Load control's I/O: SIP's wire, RTP ports, media lane, timers and books around [`load::Control`].
 
 use std::collections::HashMap;
 use std::io;
@@ -11,9 +11,9 @@ use super::media::{CallMedia, Media, RECEIVE_BUFFER};
 use super::placing::{self, call_id};
 use super::reach::Reach;
 use super::registering;
-use super::sip_socket::SipSocket;
 use super::tape::Taping;
 use super::trace::Trace;
+use super::wire::{Broken, Wire};
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
 use crate::echo::EchoServer;
@@ -46,11 +46,13 @@ struct LoadIo<'a> {
     agent: Agent,
     names: Names,
     registrations: Option<Registrations>,
-    socket: SipSocket,
+    wire: Wire,
     /// Addresses that far ends may name.
     reach: Reach,
     /// Longest time that a message lay unread.
     sip_read_lag: Duration,
+    /// The first connection for SIP that could not be opened or has ended, and why.
+    broken_wire: Option<String>,
     media: Media,
     ports: PortPool,
     /// RTP sockets by port, until the call has its number.
@@ -83,15 +85,20 @@ pub async fn run(
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Recorded, DriverError> {
     let address = SocketAddr::new(config.scenario.sip.local, 0);
-    let mut socket = SipSocket::bind(address)
-        .map_err(|error| DriverError::Start(format!("open a SIP socket on {address}"), error))?;
+    let transport = config.wire.transport;
+    let mut wire = Wire::open(&config.wire, address, config.target).await.map_err(|error| {
+        DriverError::Start(
+            format!("speak SIP over {transport} from {} to {}", address.ip(), config.target),
+            error,
+        )
+    })?;
     let timeline = Timeline::start();
     let mut agent = Agent::new(format!("{:08x}", config.run_id));
-    let way = (socket.local(), config.target);
+    let way = (wire.local(), config.target);
     let names = Names::new(config.scenario, way, config.credentials.clone(), config.accounts.clone());
-    let mut registrations = registering::wanted(&config, &names, socket.local(), timeline.now());
+    let mut registrations = registering::wanted(&config, &names, wire.local(), timeline.now());
     if let Some(all) = &mut registrations {
-        let sip = (&mut socket, &mut agent);
+        let sip = (&mut wire, &mut agent);
         let is_done = |all: &Registrations, _: Stamp, stop: Stop| all.is_settled() || stop != Stop::No;
         registering::play(all, sip, &timeline, config.stop.clone(), is_done).await;
     }
@@ -119,24 +126,27 @@ pub async fn run(
     };
     let environment = std::mem::take(&mut config.environment);
     let mut media = Media::start(lane, config.watched.clone(), environment, None)?;
-    let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, socket.local());
+    let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, wire.local());
     media.tapes = tapes;
     let mut reach = Reach::new(config.scenario.sip.local);
-    reach.add(socket.local());
+    if !transport.is_reliable() {
+        reach.add(wire.local());
+    }
     let control_echo = start_control(&config, &media, epoch, &mut reach)
         .map_err(|error| DriverError::Start("start the control stream".into(), error))?;
     let scenario = config.scenario;
-    let first_call = call_id(config.run_id, 0, socket.local());
+    let first_call = call_id(config.run_id, 0, wire.local());
     let mut load_io = LoadIo {
-        trace: Trace::new(first_call, epoch),
+        trace: Trace::new(first_call, epoch, transport),
         taping,
         control: load::Control::new(scenario.clone(), epoch),
         agent,
         names,
         registrations,
-        socket,
+        wire,
         reach,
         sip_read_lag: Duration::ZERO,
+        broken_wire: None,
         ports: PortPool::new(scenario.media.ports, RETRY_PORT_AFTER).even(),
         config,
         media,
@@ -193,6 +203,7 @@ impl LoadIo<'_> {
             self.agent.handle_timeout(read_until);
             self.registrations.iter_mut().for_each(|all| all.handle_timeout(read_until));
             self.carry_out();
+            self.mend_wire(now);
             if next_second <= now {
                 self.step_ns = self.timeline.step_ns();
                 self.clock_step_ns = largest(self.clock_step_ns, self.step_ns);
@@ -208,11 +219,12 @@ impl LoadIo<'_> {
                 return Ok(());
             }
             let fresh = self.registrations.as_ref().and_then(Registrations::poll_timeout);
-            let timers = [self.control.poll_timeout(), self.agent.poll_timeout(), fresh];
+            let timers =
+                [self.control.poll_timeout(), self.agent.poll_timeout(), fresh, self.wire.poll_timeout()];
             let wake = timers.into_iter().flatten().fold(next_second.min(next_progress), Stamp::min);
             tokio::select! {
                 // It is read before the next timers.
-                () = self.socket.readable() => {}
+                () = self.wire.readable() => {}
                 1.. = self.media.inbox.recv_many(&mut events, MEDIA_BATCH) => {
                     for event in events.drain(..) {
                         if let Some(input) = self.media.handle(event)? {
@@ -235,7 +247,7 @@ impl LoadIo<'_> {
     async fn leave(&mut self) {
         let Some(all) = &mut self.registrations else { return };
         all.leave(self.timeline.now());
-        let sip = (&mut self.socket, &mut self.agent);
+        let sip = (&mut self.wire, &mut self.agent);
         let is_done = |all: &Registrations, now: Stamp, stop: Stop| all.is_over(now) || stop == Stop::Now;
         registering::play(all, sip, &self.timeline, self.config.stop.clone(), is_done).await;
     }
@@ -247,9 +259,9 @@ impl LoadIo<'_> {
     /// Takes the SIP messages that are there at `now`; returns the time up to which none is left. No timer runs
     /// out beyond that: after a stall, an answer that had come in time would find its call given up.
     fn read_sip(&mut self, now: Stamp) -> Stamp {
-        let LoadIo { socket, taping, .. } = self;
+        let LoadIo { wire, taping, .. } = self;
         let mut tap = |at: Stamp, from: SocketAddr, bytes: &[u8]| taping.heard(at, from, bytes);
-        let (messages, read_until) = socket.receive(now, self.step_ns, &mut tap);
+        let (messages, read_until) = wire.receive(now, self.step_ns, &mut tap);
         for (heard, at, from) in messages {
             self.sip_read_lag = self.sip_read_lag.max(now.since(at));
             match heard {
@@ -279,7 +291,19 @@ impl LoadIo<'_> {
         if is_of_call || (unreadable.call_id.is_none() && from == self.config.target) {
             self.trace.read_badly(unreadable);
         }
-        self.socket.garbage += u64::from(!is_of_call);
+        self.wire.counts.garbage += u64::from(!is_of_call);
+    }
+
+    /// Sees to the wire's own timers, and tells the calls of connections that have ended.
+    fn mend_wire(&mut self, now: Stamp) {
+        if self.wire.poll_timeout().is_some_and(|at| at <= now) {
+            self.wire.handle_timeout(now);
+        }
+        while let Some(Broken { peer, why }) = self.wire.poll_broken() {
+            self.agent.handle_transport_error(now, peer, &why);
+            self.carry_out();
+            self.broken_wire.get_or_insert(why);
+        }
     }
 
     fn handle(&mut self, input: Input) {
@@ -296,7 +320,7 @@ impl LoadIo<'_> {
             match self.agent.poll() {
                 Some(AgentOutput::Send(datagram)) => {
                     self.taping.sent(self.now(), &datagram);
-                    self.socket.send(&datagram);
+                    self.wire.send(self.timeline.now(), &datagram);
                 }
                 Some(AgentOutput::Signal(signal)) => {
                     self.trace.signal(&signal.event);
@@ -306,7 +330,7 @@ impl LoadIo<'_> {
             }
         }
         while let Some(datagram) = self.registrations.as_mut().and_then(Registrations::poll) {
-            self.socket.send(&datagram);
+            self.wire.send(self.timeline.now(), &datagram);
         }
     }
 
@@ -324,7 +348,7 @@ impl LoadIo<'_> {
                     media.keys = keys.clone();
                     self.media.calls.insert(call, media);
                 }
-                let place = (self.socket.local(), port);
+                let place = (self.wire.local(), port);
                 let mut config = placing::call_config(&self.config, &self.names, (call, line), place);
                 config.media.srtp = keys;
                 self.taping.open(call);
@@ -367,7 +391,7 @@ impl LoadIo<'_> {
     }
 
     fn call_id(&self, call: u32) -> String {
-        call_id(self.config.run_id, call, self.socket.local())
+        call_id(self.config.run_id, call, self.wire.local())
     }
 
     fn start_media(&mut self, call: u32, at: Stamp, answer: &Answer) {
@@ -461,8 +485,9 @@ impl LoadIo<'_> {
         environment.observed.odd = self.trace.odd;
         let captured = self.taping.finish();
         environment.observed.ladders = captured.ladders;
-        environment.sip_drops = self.socket.drops;
-        environment.sip_garbage = self.socket.garbage;
+        let counts = self.wire.counts;
+        environment.sip_drops = counts.drops;
+        environment.sip_garbage = counts.garbage;
         environment.sip_strays = self.agent.strays();
         let has_registered = self.registrations.as_ref().is_some_and(|all| all.record().registered > 0);
         environment.register = self.registrations.map(|all| all.record().clone());
@@ -473,8 +498,11 @@ impl LoadIo<'_> {
             captures: captured.files,
             uncaptured: captured.left_out,
             heard: self.agent.has_heard() || has_registered || !environment.observed.unreadable.is_empty(),
-            sip_passed_over: self.socket.passed_over,
-            sip_unsent: self.socket.unsent,
+            sip_passed_over: counts.passed_over,
+            sip_unsent: counts.unsent,
+            sip_reopened: counts.reopened,
+            sip_broken: self.broken_wire,
+            sip_other_transport: self.trace.other_transport,
             run: book.finish(ended_at, window.bounds()),
         }
     }

@@ -13,9 +13,9 @@ mod placing;
 mod reach;
 mod receiver;
 mod registering;
-mod sip_socket;
 mod tape;
 mod trace;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,6 +28,8 @@ pub use control::run;
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
 pub use placing::owns_call_id;
+pub(crate) use wire::Wire;
+pub use wire::WireConfig;
 
 pub use crate::load::{Named, Names, Stop};
 
@@ -47,6 +49,8 @@ pub struct DriverConfig<'a> {
     pub scenario: &'a Scenario,
     /// Target of the SIP messages.
     pub target: SocketAddr,
+    /// Their transport.
+    pub wire: WireConfig,
     /// Answers to a target's challenges, for callers without a password of their own.
     pub credentials: Option<Credentials>,
     /// Callers of the run; `None` is one, of the credentials.
@@ -125,14 +129,20 @@ pub struct Recorded {
     pub heard: bool,
     /// Header lines of SIP messages that were passed over.
     pub sip_passed_over: u64,
-    /// SIP messages that the kernel refused to send.
+    /// SIP messages that the kernel refused to send, or that found no connection.
     pub sip_unsent: u64,
+    /// Connections for SIP that were opened in the place of one that had ended.
+    pub sip_reopened: u64,
+    /// The first connection for SIP that could not be opened or has ended, and why.
+    pub sip_broken: Option<String>,
+    /// The first Contact of a far end's that names another transport than the run's.
+    pub sip_other_transport: Option<String>,
 }
 
 /// Reasons for which the driver cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
-    /// The SIP socket, the media threads or a stream.
+    /// SIP's wire, the media threads or a stream.
     #[error("cannot {0}")]
     Start(String, #[source] io::Error),
     /// A media thread has ended in mid-run: a fault of this program.

@@ -1,6 +1,6 @@
 //! The same measurement without SIP: isochronous streams to an echo, through the same media lane.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -74,7 +74,11 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
     };
     let nothing = watch::channel(Watched::default()).1;
     let mut media = Media::start(lane, nothing, config.environment, config.echoes)?;
-    let way = (SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), config.target);
+    let any: IpAddr = match config.target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let way = (SocketAddr::new(any, 0), config.target);
     let format = Format::of(Codec::default(), config.interval);
     for n in 0..config.streams {
         let socket = media.start_stream(n, Class::Call, format, way, epoch);

@@ -37,6 +37,7 @@ pub(super) fn call_config(
         target: uri,
         remote: config.target,
         local,
+        transport: config.wire.transport,
         identity,
         habits: Habits { follow_redirects: sip.follow_redirects, ignore_contact: sip.ignore_contact },
         call_id: call_id(config.run_id, call, local),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::sync::watch;
 
-use super::sip_socket::SipSocket;
+use super::wire::Wire;
 use super::{DriverConfig, Stop};
 use crate::clock::Timeline;
 use crate::load::{Agent, AgentOutput, Named, Names, Registrations};
@@ -29,6 +29,7 @@ pub(super) fn wanted(
             user,
             remote: config.target,
             local,
+            transport: config.wire.transport,
             call_id: format!("reg-{run_id:08x}-{index}@{}", local.ip()),
             from_tag: format!("{run_id:08x}r{index}"),
             seed: u64::from(run_id) << 32 | index as u64,
@@ -43,41 +44,45 @@ pub(super) fn wanted(
 /// Plays the registrations by themselves until `is_done`, or until the run is to end.
 pub(super) async fn play(
     all: &mut Registrations,
-    (socket, agent): (&mut SipSocket, &mut Agent),
+    (wire, agent): (&mut Wire, &mut Agent),
     timeline: &Timeline,
     mut stop: watch::Receiver<Stop>,
     is_done: impl Fn(&Registrations, Stamp, Stop) -> bool,
 ) {
     loop {
         let now = timeline.now();
-        let (messages, read_until) = socket.receive(now, timeline.step_ns(), &mut |_, _, _| ());
+        let (messages, read_until) = wire.receive(now, timeline.step_ns(), &mut |_, _, _| ());
         for (heard, at, from) in messages {
             match heard {
                 Heard::Message(message) if all.handle_message(at, &message) => {}
                 // A registrar asks with OPTIONS whether its contact is there.
                 Heard::Message(message) => agent.handle_message(at, &message, from, &anywhere),
                 Heard::Unreadable(unreadable) => {
-                    socket.garbage += u64::from(!all.handle_unreadable(&unreadable));
+                    wire.counts.garbage += u64::from(!all.handle_unreadable(&unreadable));
                 }
             }
         }
         all.handle_timeout(read_until);
+        wire.handle_timeout(now);
+        // A request whose connection has ended runs out of its time.
+        while wire.poll_broken().is_some() {}
         while let Some(datagram) = all.poll() {
-            socket.send(&datagram);
+            wire.send(now, &datagram);
         }
         while let Some(output) = agent.poll() {
             // No call is there any more, or yet, of which anything could be told.
             if let AgentOutput::Send(datagram) = output {
-                socket.send(&datagram);
+                wire.send(now, &datagram);
             }
         }
         let wanted = *stop.borrow_and_update();
         if is_done(all, now, wanted) {
             return;
         }
-        let wake = all.poll_timeout().unwrap_or(now);
+        let timers = [all.poll_timeout(), wire.poll_timeout()];
+        let wake = timers.into_iter().flatten().min().unwrap_or(now);
         tokio::select! {
-            () = socket.readable() => {}
+            () = wire.readable() => {}
             () = tokio::time::sleep_until(timeline.tokio_deadline(wake)) => {}
             Ok(()) = stop.changed() => {}
         }

@@ -2,11 +2,11 @@
 //! could not be read.
 
 use crate::record::{FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, SipAnswer};
-use crate::sip::Unreadable;
 use crate::sip::call::{CallEvent, CallRemark};
 use crate::sip::digest::Challenge;
 use crate::sip::message::Message;
 use crate::sip::sdp::Answer;
+use crate::sip::{Transport, Unreadable};
 use crate::stamp::Stamp;
 
 /// Most answers that are kept; a ringing phone may repeat its 180 for minutes.
@@ -22,16 +22,26 @@ pub(super) struct Trace {
     pub unreadable: Vec<LogLine>,
     /// Distinct remarks on what is odd about far ends, beside what cannot be read.
     pub odd: Vec<LogLine>,
+    transport: Transport,
+    /// The first Contact of any call's that names another transport.
+    pub other_transport: Option<String>,
 }
 
 impl Trace {
-    /// A trace of the call of this Call-ID.
-    pub fn new(call_id: String, epoch: Stamp) -> Trace {
-        Trace { call_id, epoch, first_call: FirstCall::default(), unreadable: Vec::new(), odd: Vec::new() }
+    /// A trace of the call of this Call-ID, over this transport.
+    pub fn new(call_id: String, epoch: Stamp, transport: Transport) -> Trace {
+        let (first_call, unreadable, odd) = (FirstCall::default(), Vec::new(), Vec::new());
+        Trace { call_id, epoch, first_call, unreadable, odd, transport, other_transport: None }
     }
 
-    /// Takes a message that came at `at`; those of other calls are passed over.
+    /// Takes a message that came at `at`. Of other calls than the first only a Contact over another transport is kept.
     pub fn hear(&mut self, at: Stamp, message: &Message) {
+        if self.other_transport.is_none()
+            && message.status().is_some_and(|status| (200..300).contains(&status))
+        {
+            let contact = message.contact().filter(|uri| self.transport.is_contradicted_by(uri));
+            self.other_transport = contact.map(cut);
+        }
         let Some(status) = message.status().filter(|_| message.call_id() == self.call_id) else { return };
         let first = &mut self.first_call;
         if let (401 | 407, Ok(challenge)) = (status, Challenge::of(message)) {

@@ -114,6 +114,16 @@ impl Agent {
         true
     }
 
+    /// Takes the end of the connection to `peer`, for all calls: some of their requests may have gone there.
+    pub fn handle_transport_error(&mut self, at: Stamp, peer: SocketAddr, why: &str) {
+        for number in self.calls.keys() {
+            if let Some(call) = self.calls.get_mut(number) {
+                call.handle_transport_error(at, peer, why);
+                self.drain(number);
+            }
+        }
+    }
+
     /// The next output, until there is none.
     pub fn poll(&mut self) -> Option<AgentOutput> {
         self.outputs.pop_front()
@@ -184,6 +194,7 @@ mod tests {
             target: format!("sip:echo@{PEER}"),
             remote: PEER.parse().unwrap(),
             local,
+            transport: Default::default(),
             identity: Identity::plain("sip:alice@192.0.2.9:5070", "sip:echo@192.0.2.1:5060"),
             habits: Default::default(),
             call_id: format!("call-{number}"),

@@ -180,6 +180,7 @@ impl Attempt {
             FailReason::HungUpEarly => Ending::HungUpEarly,
             FailReason::Timeout => Ending::Timeout,
             FailReason::Unreadable(_) => Ending::Unreadable,
+            FailReason::Unreachable(_) => Ending::Unreachable,
         };
         let mut reason = match ending {
             Ending::HungUpEarly => self.with_unreadable(&reason.to_string()),

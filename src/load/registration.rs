@@ -239,6 +239,7 @@ mod tests {
             user: number.to_string(),
             remote: "192.0.2.1:5060".parse().unwrap(),
             local: "192.0.2.9:5070".parse().unwrap(),
+            transport: Default::default(),
             call_id: format!("reg-{number}"),
             from_tag: "us".into(),
             seed: number.into(),

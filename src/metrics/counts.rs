@@ -127,7 +127,7 @@ pub(super) static CALLS: [Definition; 23] = [
         .larger_is_better(),
     record(Calls, "calls.isa", Ratio, "ineffective session attempts: 408, 500, 503, 504 (RFC 6076 4.8)",
         |f| {
-            let unanswered = f.count(|c| matches!(c.ending, Ending::Timeout | Ending::Unreadable));
+            let unanswered = f.count(|c| matches!(c.ending, Ending::Timeout | Ending::Unreadable | Ending::Unreachable));
             ratio(f.with_status(&[408, 500, 503, 504]) + unanswered, f.attempts())
         }),
     record(Calls, "calls.scr", Ratio, "session completion ratio (RFC 6076 4.9)",

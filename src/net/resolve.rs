@@ -1,6 +1,6 @@
 //! Host names → addresses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::values::HostPort;
 
@@ -13,19 +13,38 @@ pub struct Unresolved {
     reason: String,
 }
 
-/// The first IPv4 address of `target`, which the user gave as `what`.
+/// An address of `target`, which the user gave as `what`: the first that can be reached from `from`; without that the
+/// first IPv4 address, or where there is none the first.
 ///
 /// # Errors
-/// [`Unresolved`] when there is no such host, or none with an IPv4 address.
-pub async fn resolve(target: &HostPort, what: &str) -> Result<SocketAddr, Unresolved> {
+/// [`Unresolved`] when there is no such host, or none of that kind.
+pub async fn resolve(target: &HostPort, what: &str, from: Option<IpAddr>) -> Result<SocketAddr, Unresolved> {
     let reason = match tokio::net::lookup_host(target.to_string()).await {
-        Ok(mut addresses) => match addresses.find(SocketAddr::is_ipv4) {
-            Some(address) => return Ok(address),
-            None => "it has no IPv4 address, and IPv6 is not supported yet".into(),
+        Ok(addresses) => match choose(&addresses.collect::<Vec<_>>(), from) {
+            Ok(address) => return Ok(address),
+            Err(reason) => reason,
         },
         Err(e) => e.to_string(),
     };
     Err(Unresolved { what: what.into(), target: target.clone(), reason })
+}
+
+fn choose(addresses: &[SocketAddr], from: Option<IpAddr>) -> Result<SocketAddr, String> {
+    let fits = |address: &&SocketAddr| address.is_ipv4() == from.is_none_or(|from| from.is_ipv4());
+    let fitting = addresses.iter().find(fits).copied();
+    match (fitting, addresses.first(), from) {
+        (Some(address), ..) => Ok(address),
+        (None, None, _) => Err("it has no address".into()),
+        (None, Some(first), None) => Ok(*first),
+        (None, Some(first), Some(from)) => {
+            let [kind, other] = if from.is_ipv4() { ["IPv4", "IPv6"] } else { ["IPv6", "IPv4"] };
+            Err(format!(
+                "it has no {kind} address to be reached at from {from}, only {}; for {other} set sip.local to this \
+                 host's address of that kind",
+                first.ip()
+            ))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -33,12 +52,24 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_ipv6_target_is_refused_with_that_reason() {
-        let target = "[::1]:4000".parse().unwrap();
-        let error = resolve(&target, "HOST:PORT").await.unwrap_err().to_string();
+    async fn an_address_is_chosen_that_can_be_reached() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (four, six) = (address("192.0.2.1:5060"), address("[2001:db8::1]:5060"));
+        let [from_four, from_six] = ["127.0.0.1", "::1"].map(|ip| ip.parse().ok());
+        let both = [six, four];
         assert_eq!(
-            error,
-            "HOST:PORT = [::1]:4000 cannot be used: it has no IPv4 address, and IPv6 is not supported yet"
+            [None, from_four, from_six].map(|from| choose(&both, from)),
+            [Ok(four), Ok(four), Ok(six)]
         );
+        assert_eq!(choose(&[six], None), Ok(six));
+        let error =
+            resolve(&"[::1]:4000".parse().unwrap(), "asterisk.sip", from_four).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("asterisk.sip = [::1]:4000 cannot be used: it has no IPv4 address"),
+            "{error}"
+        );
+        assert!(error.ends_with("for IPv6 set sip.local to this host's address of that kind"), "{error}");
+        let found = resolve(&"[::1]:4000".parse().unwrap(), "HOST:PORT", None).await;
+        assert_eq!(found.unwrap(), address("[::1]:4000"));
     }
 }

@@ -8,6 +8,7 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 
+use super::capabilities::ask_for_stamps_and_drops;
 use crate::clock;
 use crate::stamp::Stamp;
 
@@ -22,8 +23,8 @@ pub const fn buffer_for(packets_per_second: usize) -> usize {
     if wanted > least { wanted } else { least }
 }
 
-/// Binds a non-blocking UDP socket with SO_TIMESTAMPNS and SO_RXQ_OVFL to `address`, and asks for a receive
-/// buffer of `receive_buffer` bytes.
+/// Binds a non-blocking UDP socket with SO_TIMESTAMPNS and SO_RXQ_OVFL, as far as the kernel has them, to `address`,
+/// and asks for a receive buffer of `receive_buffer` bytes.
 ///
 /// The kernel caps the buffer at net.core.rmem_max, but not for a program that may administer the
 /// network; drops are counted, so the cap shows.
@@ -36,8 +37,7 @@ pub fn bind_stamped(address: SocketAddr, receive_buffer: usize) -> io::Result<Ud
     if setsockopt(&socket, sockopt::RcvBufForce, &receive_buffer).is_err() {
         socket.set_recv_buffer_size(receive_buffer)?;
     }
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+    ask_for_stamps_and_drops(&socket);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -119,11 +119,11 @@ pub struct Datagram<'a> {
 }
 
 /// Room for two control messages: a timespec and a 32-bit count.
-const CONTROL_LEN: usize = 64;
+pub(super) const CONTROL_LEN: usize = 64;
 
 #[derive(Clone)]
 #[repr(align(8))]
-struct Control([u8; CONTROL_LEN]);
+pub(super) struct Control(pub(super) [u8; CONTROL_LEN]);
 
 /// Buffers for receiving many datagrams with one recvmmsg(2), reused for ever.
 ///
@@ -218,7 +218,7 @@ fn peer(name: &libc::sockaddr_storage, len: libc::socklen_t) -> SocketAddr {
 }
 
 /// The receive stamp and the drop count among a message's control data.
-fn read_control(header: &libc::msghdr) -> (Option<Stamp>, Option<u32>) {
+pub(super) fn read_control(header: &libc::msghdr) -> (Option<Stamp>, Option<u32>) {
     let (mut stamp, mut drops) = (None, None);
     // SAFETY: the kernel filled `msg_control` and set `msg_controllen` to what it wrote; the CMSG
     // macros stay within that, and the data is read unaligned with its own size.

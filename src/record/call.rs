@@ -39,6 +39,8 @@ pub enum Ending {
     Timeout,
     /// No final answer within the set-up time that could be read: the far end answered, and not in SIP as it is defined.
     Unreadable,
+    /// The connection for SIP could not be opened, or ended before there was a final answer.
+    Unreachable,
     /// The credentials were not accepted.
     AuthFailed,
     /// Answered with a session description that no media can be sent to.

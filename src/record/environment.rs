@@ -128,6 +128,9 @@ pub struct Environment {
     pub negative_rtt: u64,
     /// Datagrams that came without the kernel's receive stamp; theirs is the time of reading.
     pub unstamped: u64,
+    /// True if the kernel of the driver's machine has no receive stamps at all; absent where it has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_stamps: bool,
     /// Measured packets that were never sent: the machine was stopped for longer than `lost_after`.
     pub skipped: u64,
     /// Packets that the kernel of the driver's machine would not send.

@@ -4,6 +4,7 @@ use std::fs;
 
 use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
 
+use crate::net::capabilities::Capabilities;
 use crate::record::{Environment, FORMAT_VERSION, Offered};
 use crate::scenario::{Planned, Resolved, Scenario, Target};
 
@@ -28,6 +29,7 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         machine_cpus: KernelStats::current().map_or(0, |stat| stat.cpu_time.len() as u32),
         memory_mib: Meminfo::current().map_or(0, |m| m.mem_total >> 20),
         kernel: format!("Linux {}", first_line("/proc/sys/kernel/osrelease")),
+        no_stamps: !Capabilities::here().stamps,
         scenario_hash: scenario.hash(),
         ..Environment::default()
     }

@@ -18,6 +18,7 @@ use super::{Observer, RunError};
 use crate::driver::{self, DriverConfig, Progress, Recorded, Stop};
 use crate::gate::{Verdict, Watch};
 use crate::metrics::{Summary, summarize};
+use crate::net::capabilities::Capabilities;
 use crate::record::{Breakage, EndedEarly, Environment, Leaks, Observed, Phase, Run, hlog};
 use crate::scenario::AsteriskMode;
 use crate::stamp::Stamp;
@@ -105,6 +106,7 @@ impl Trial<'_> {
             scenario: plan.scenario(),
             environment: Environment { command: plan.command.clone(), ..beforehand(&plan.resolved) },
             target: testbed.target(),
+            wire: testbed.wire().clone(),
             credentials: testbed.credentials(plan),
             accounts: plan.accounts.clone(),
             run_id: *run_id,
@@ -186,6 +188,7 @@ impl Trial<'_> {
         let (plan, granted) = (self.plan, &self.plan.granted);
         // A run that was ended early says so at its gate.
         let remarks = environment.remarks.into_iter().chain(remarks(plan.scenario(), recorded));
+        let remarks = remarks.chain(Capabilities::here().missing());
         let (ari, foreign) = self.looks.finish().await;
         let foreign = (foreign > 0).then(|| {
             format!("{foreign} channels and bridges in Asterisk are other callers': they are left out of the leak check")

@@ -23,6 +23,7 @@ mod remarks;
 pub mod scheduling;
 pub mod stored;
 mod testbed;
+mod wire;
 
 pub use error::RunError;
 pub use execute::{Finished, execute};

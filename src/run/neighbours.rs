@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process, all_processes};
 
+use crate::scenario::Transport;
+
 /// Programs that pass a container's published ports on.
 const FORWARDERS: [&str; 2] = ["docker-proxy", "rootlessport"];
 
@@ -32,16 +34,23 @@ impl Neighbour {
     }
 }
 
-/// Looks for the process that receives UDP at `address`.
-pub fn bound_to(address: SocketAddr) -> Neighbour {
+/// Looks for the process that receives SIP at `address`.
+pub fn bound_to(address: SocketAddr, transport: Transport) -> Neighbour {
     if !is_own(address.ip()) {
         return Neighbour::Elsewhere;
     }
-    let entries = [procfs::net::udp(), procfs::net::udp6()].into_iter().flatten().flatten();
     let is_it = |bound: SocketAddr| {
         bound.port() == address.port() && (bound.ip() == address.ip() || bound.ip().is_unspecified())
     };
-    holder(entries.filter(|entry| is_it(entry.local_address)).map(|entry| entry.inode).collect())
+    let inodes = if transport.is_reliable() {
+        let entries = [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten();
+        let listening = entries.filter(|entry| entry.state == TcpState::Listen && is_it(entry.local_address));
+        listening.map(|entry| entry.inode).collect()
+    } else {
+        let entries = [procfs::net::udp(), procfs::net::udp6()].into_iter().flatten().flatten();
+        entries.filter(|entry| is_it(entry.local_address)).map(|entry| entry.inode).collect()
+    };
+    holder(inodes)
 }
 
 /// Looks for a process, other than this one, with a TCP connection to one of `addresses`.
@@ -107,11 +116,20 @@ mod tests {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = socket.local_addr().unwrap();
         let child = holding(socket);
-        assert_eq!(bound_to(address), Neighbour::Process(child.id()));
+        assert_eq!(bound_to(address, Transport::Udp), Neighbour::Process(child.id()));
+        end(child);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let child = holding(listener);
+        assert_eq!(bound_to(address, Transport::Tls), Neighbour::Process(child.id()));
         end(child);
         let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        assert_eq!(bound_to(nobody), Neighbour::Hidden, "it may be in another network namespace");
-        assert_eq!(bound_to("192.0.2.1:5060".parse().unwrap()), Neighbour::Elsewhere);
+        assert_eq!(
+            bound_to(nobody, Transport::Udp),
+            Neighbour::Hidden,
+            "it may be in another network namespace"
+        );
+        assert_eq!(bound_to("192.0.2.1:5060".parse().unwrap(), Transport::Udp), Neighbour::Elsewhere);
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The OPTIONS probe: asks a SIP target whether it is alive and takes our credentials, repeated as RFC 3261 says.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
+use super::wire::wire;
 use super::{RunError, RunPlan};
-use crate::driver::{Named, Names};
+use crate::clock;
+use crate::driver::{Named, Names, Wire};
 use crate::net::resolve::resolve;
 use crate::scenario::{AsteriskMode, Scenario};
 use crate::sip::digest::Challenge;
@@ -84,16 +87,14 @@ pub async fn probe(plan: &RunPlan, target: SocketAddr) -> ProbeResult {
     ask(plan, target).await.unwrap_or_else(|e| ProbeResult::Unreachable(e.to_string()))
 }
 
-async fn ask(plan: &RunPlan, target: SocketAddr) -> std::io::Result<ProbeResult> {
+async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
     let scenario = plan.scenario();
-    let socket = UdpSocket::bind(SocketAddr::new(scenario.sip.local, 0)).await?;
-    // Datagrams from elsewhere are dropped, and a closed port is reported.
-    socket.connect(target).await?;
-    let local = socket.local_addr()?;
+    let mut asker = Asker::open(scenario, target).await?;
+    let (local, transport) = (asker.local()?, scenario.asterisk.transport);
     let names = Names::new(scenario, (local, target), plan.credentials.clone(), plan.accounts.clone());
     let Named { uri, identity, credentials, .. } = names.of_call(0, 0);
-    let options = Options::new(local, target, (uri, identity), rand::random());
-    let first = match exchange(&socket, &options).await? {
+    let options = Options::new((local, target), transport, (uri, identity), rand::random());
+    let first = match asker.exchange(&options).await? {
         Ok(first) => first,
         Err(Some(unreadable)) => {
             return Ok(ProbeResult::Unreadable(cut(&unreadable.to_string(), MOST_WORDS)));
@@ -115,7 +116,7 @@ async fn ask(plan: &RunPlan, target: SocketAddr) -> std::io::Result<ProbeResult>
         Ok(options) => options,
         Err(why) => return Ok(answered(&first, Login::Odd(why.to_string()))),
     };
-    let second = match exchange(&socket, &options).await? {
+    let second = match asker.exchange(&options).await? {
         Ok(second) => second,
         Err(Some(unreadable)) => {
             let why = format!(
@@ -138,32 +139,80 @@ fn answered(message: &Message, login: Login) -> ProbeResult {
 /// The final answer to a request; else the first datagram that may have been one and could not be read.
 type Exchanged = Result<Message, Option<Unreadable>>;
 
-/// Sends a request until its final answer is there, or none has come.
-async fn exchange(socket: &UdpSocket, options: &Options) -> std::io::Result<Exchanged> {
-    let mut unreadable = None;
-    for pause in PAUSES {
-        socket.send(&options.to_bytes()).await?;
-        if let Ok(answer) = tokio::time::timeout(pause, answer(socket, options, &mut unreadable)).await {
-            return answer.map(Ok);
-        }
-    }
-    Ok(Err(unreadable))
+/// A socket of its own, or a connection.
+enum Asker {
+    Socket(UdpSocket),
+    Connection(Box<Wire>),
 }
 
-async fn answer(
-    socket: &UdpSocket,
-    options: &Options,
-    unreadable: &mut Option<Unreadable>,
-) -> std::io::Result<Message> {
-    let mut datagram = vec![0; DATAGRAM];
-    loop {
-        let size = socket.recv(&mut datagram).await?;
-        match hear(&datagram[..size]) {
-            Heard::Message(message) if options.answer(&message).is_some() => return Ok(message),
-            Heard::Unreadable(heard) if heard.is_response() && unreadable.is_none() => {
-                *unreadable = Some(heard)
+impl Asker {
+    async fn open(scenario: &Scenario, target: SocketAddr) -> io::Result<Self> {
+        let local = SocketAddr::new(scenario.sip.local, 0);
+        if scenario.asterisk.transport.is_reliable() {
+            let config = wire(scenario, None).map_err(io::Error::other)?;
+            return Ok(Asker::Connection(Box::new(Wire::open(&config, local, target).await?)));
+        }
+        let socket = UdpSocket::bind(local).await?;
+        // Datagrams from elsewhere are dropped, and a closed port is reported.
+        socket.connect(target).await?;
+        Ok(Asker::Socket(socket))
+    }
+
+    fn local(&self) -> io::Result<SocketAddr> {
+        match self {
+            Asker::Socket(socket) => socket.local_addr(),
+            Asker::Connection(wire) => Ok(wire.local()),
+        }
+    }
+
+    /// Sends a request until its final answer is there, or none has come. Over a connection it is sent once.
+    async fn exchange(&mut self, options: &Options) -> io::Result<Exchanged> {
+        let mut unreadable = None;
+        for (n, pause) in PAUSES.into_iter().enumerate() {
+            match self {
+                Asker::Socket(socket) => drop(socket.send(&options.to_bytes()).await?),
+                Asker::Connection(wire) if n == 0 => wire.send(clock::now(), &options.datagram()),
+                Asker::Connection(_) => {}
             }
-            Heard::Message(_) | Heard::Unreadable(_) => {}
+            if let Ok(answer) = tokio::time::timeout(pause, self.answer(options, &mut unreadable)).await {
+                return answer.map(Ok);
+            }
+        }
+        Ok(Err(unreadable))
+    }
+
+    async fn answer(
+        &mut self,
+        options: &Options,
+        unreadable: &mut Option<Unreadable>,
+    ) -> io::Result<Message> {
+        let mut datagram = vec![0; DATAGRAM];
+        loop {
+            let heard: Vec<Heard> = match self {
+                Asker::Socket(socket) => {
+                    let size = socket.recv(&mut datagram).await?;
+                    vec![hear(&datagram[..size])]
+                }
+                Asker::Connection(wire) => {
+                    let (messages, _) = wire.receive(clock::now(), 0, &mut |_, _, _| ());
+                    if messages.is_empty() {
+                        if let Some(broken) = wire.poll_broken() {
+                            return Err(io::Error::other(broken.why));
+                        }
+                        wire.readable().await;
+                    }
+                    messages.into_iter().map(|(heard, ..)| heard).collect()
+                }
+            };
+            for heard in heard {
+                match heard {
+                    Heard::Message(message) if options.answer(&message).is_some() => return Ok(message),
+                    Heard::Unreadable(heard) if heard.is_response() && unreadable.is_none() => {
+                        *unreadable = Some(heard);
+                    }
+                    Heard::Message(_) | Heard::Unreadable(_) => {}
+                }
+            }
         }
     }
 }
@@ -177,7 +226,7 @@ pub async fn ask_before(plan: &RunPlan) -> Result<Option<String>, RunError> {
     let scenario = plan.scenario();
     let is_asked = scenario.asterisk.mode == AsteriskMode::External && scenario.service.mode.is_application();
     let Some((hop, key)) = scenario.next_hop().filter(|_| is_asked) else { return Ok(None) };
-    let target = resolve(hop, key).await?;
+    let target = resolve(hop, key, Some(scenario.sip.local)).await?;
     let user = plan.first_user();
     Ok(match probe(plan, target).await {
         ProbeResult::Answered { login: login @ Login::Refused(_), .. } => {

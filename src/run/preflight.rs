@@ -9,6 +9,7 @@ use std::path::Path;
 use super::{RunError, foreseen};
 use crate::asterisk::descriptors;
 use crate::child::is_executable;
+use crate::net::capabilities::Capabilities;
 use crate::scenario::{AsteriskMode, Needs, Pool, Scenario, ServiceMode};
 use crate::values::PortRange;
 
@@ -77,6 +78,7 @@ pub fn survey(s: &Scenario) -> Result<Survey, RunError> {
         ));
     }
     found.warnings.extend(ephemeral_ports(s));
+    found.warnings.extend(Capabilities::here().missing());
     found.warnings.extend(foreseen::warnings(s));
     Ok(found)
 }
@@ -148,7 +150,7 @@ fn listeners(s: &Scenario, obstacles: &mut Vec<String>) {
         listens("service.http", s.service.http, "127.0.0.1:0");
     }
     if let (AsteriskMode::Managed, Some(port)) = (s.asterisk.mode, s.asterisk.ari_port) {
-        listens("asterisk.ari_port", SocketAddr::from(([127, 0, 0, 1], port)), "8089");
+        listens("asterisk.ari_port", SocketAddr::new(s.sip.loopback(), port), "8089");
     }
 }
 

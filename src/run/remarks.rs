@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::wire::unchecked;
 use crate::driver::Recorded;
 use crate::record::{Breakage, CallRecord, Ending, Suppression};
 use crate::scenario::Scenario;
@@ -64,6 +65,21 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
         let count = unreadable.iter().map(|line| line.count).sum();
         let messages = counted(count, "SIP message");
         remarks.push(format!("{messages} of the far end could not be read, first `{}`", first.text));
+    }
+    remarks.extend(unchecked(scenario));
+    if let Some(why) = &recorded.sip_broken {
+        let reopened = match recorded.sip_reopened {
+            0 => String::new(),
+            n => format!("; connections opened again: {n}"),
+        };
+        remarks.push(format!("{why}{reopened}"));
+    }
+    if let Some(contact) = &recorded.sip_other_transport {
+        let transport = scenario.asterisk.transport;
+        remarks.push(format!(
+            "the far end's Contact `{contact}` names another transport than asterisk.transport ({transport}): it is not \
+             followed, and what goes to it goes the way of the INVITE"
+        ));
     }
     if let Some(register) = environment.register.as_ref().filter(|register| !register.failures.is_empty()) {
         let failed = counted(register.failed + register.refresh_failed, "registration");

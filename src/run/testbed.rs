@@ -15,11 +15,12 @@ use super::application::{self, Application, ServiceLog, describe, external_ari};
 use super::logs;
 use super::neighbours::{self, Neighbour};
 use super::plan::RunPlan;
+use super::wire::wire;
 use crate::asterisk::config::Secret;
 use crate::asterisk::{Account, Ari, LogCounts, Managed, SearchPlaces, StartConfig, find};
 use crate::child::{ChildOutput, Keeper, LogDigest, LogReader};
 use crate::clock::Timeline;
-use crate::driver::{Stop, Watched};
+use crate::driver::{Stop, Watched, WireConfig};
 use crate::files;
 use crate::net::resolve::resolve;
 use crate::record::{Breakage, Environment, LogLine, Observed, ServiceRecord, Setup, TestedProcess};
@@ -56,6 +57,7 @@ pub struct Testbed {
     /// Trials that have begun.
     trials: u32,
     target: SocketAddr,
+    wire: WireConfig,
     logs: PathBuf,
     /// Asterisk and service where the run has not started them.
     neighbours: [Neighbour; 2],
@@ -89,9 +91,10 @@ impl Testbed {
         };
         let target = match (&asterisk, scenario.next_hop()) {
             (Some(managed), _) => managed.sip_addr(),
-            (None, Some((hop, key))) => resolve(hop, key).await?,
+            (None, Some((hop, key))) => resolve(hop, key, Some(scenario.sip.local)).await?,
             (None, None) => return Err(RunError::Unusable("an external Asterisk needs asterisk.sip".into())),
         };
+        let wire = wire(scenario, asterisk.as_ref().and_then(Managed::issuer))?;
         let ari = asterisk.as_ref().map(|managed| managed.ari().clone());
         let mut testbed = Testbed {
             program: plan.program.clone(),
@@ -103,6 +106,7 @@ impl Testbed {
             starts: 0,
             trials: 0,
             target,
+            wire,
             logs: logs.into(),
             neighbours: [Neighbour::Elsewhere; 2],
             ended_by_plan: Vec::new(),
@@ -142,6 +146,11 @@ impl Testbed {
     /// The address that SIP is sent to.
     pub fn target(&self) -> SocketAddr {
         self.target
+    }
+
+    /// Transport of that SIP.
+    pub fn wire(&self) -> &WireConfig {
+        &self.wire
     }
 
     /// The account that calls need: that of the Asterisk which the run has started, or SIP_USER and SIP_PASS.
@@ -200,7 +209,7 @@ impl Testbed {
     fn look_around(&self) -> [Neighbour; 2] {
         let asterisk = match self.asterisk {
             Some(_) => Neighbour::Elsewhere,
-            None => neighbours::bound_to(self.target),
+            None => neighbours::bound_to(self.target, self.scenario.asterisk.transport),
         };
         let ari = self.ari().filter(|_| self.scenario.service.mode == ServiceMode::External);
         let service = ari.map(|ari| neighbours::connected_to(&ari.addresses()));
@@ -305,6 +314,7 @@ impl Testbed {
             ("[asterisk]", ours.asterisk != wanted.asterisk),
             ("[service]", ours.service != wanted.service),
             ("sip.local", ours.sip.local != wanted.sip.local),
+            ("[sip.tls]", ours.sip.tls != wanted.sip.tls),
             ("media.codec, load.hangup or load.call_duration", service(ours) != service(wanted)),
             ("media.srtp", ours.media.srtp != wanted.media.srtp),
         ];
@@ -473,6 +483,7 @@ async fn start_asterisk(
     let mut config = StartConfig::new(install, logs);
     config.scheduling = plan.granted.asterisk.scheduling.clone();
     config.is_ending = Arc::clone(is_ending);
+    (config.address, config.transport) = (scenario.sip.loopback(), scenario.asterisk.transport);
     config.ports.rtp = scenario.asterisk.rtp_ports.from..=scenario.asterisk.rtp_ports.to;
     config.keep_clear = [scenario.media.ports, scenario.service.ports].map(|r| r.from..=r.to).into();
     config.app.clone_from(&scenario.service.app);

@@ -9,7 +9,7 @@ use super::ranges::{
 };
 use super::{
     Asterisk, AsteriskMode, Hangup, Load, Needs, Pool, Scenario, ServiceMode, capture, fault, identity, ranges,
-    search, stage,
+    search, stage, tls,
 };
 use crate::impair::Impairment;
 use crate::rtp::Format;
@@ -46,6 +46,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     impairments(scenario, &mut found);
     overlaps(scenario, &mut found);
     target(scenario, &mut found);
+    tls::problems(scenario, &mut found);
     application(scenario, &mut found);
     names(scenario, &mut found);
     identity::problems(scenario, &mut found);
@@ -272,10 +273,10 @@ fn target(s: &Scenario, found: &mut Problems) {
     );
     let local = s.sip.local;
     found.refuse_if(
-        local.is_unspecified() || local.is_multicast() || local.is_ipv6(),
+        local.is_unspecified() || local.is_multicast(),
         "sip.local",
         format!("calls cannot be placed from {local}"),
-        "use an IPv4 address of this host, for Asterisk's strictrtp an exact one; IPv6 is not supported",
+        "use an address of this host, for Asterisk's strictrtp an exact one",
     );
     // A name may mean anything; it is not looked up here.
     if let Some(sip) = sip.as_ref().and_then(|sip| sip.to_string().parse::<SocketAddr>().ok()) {
@@ -284,7 +285,7 @@ fn target(s: &Scenario, found: &mut Problems) {
             is_other_family,
             "asterisk.sip",
             format!("{sip} cannot be reached from {local}: one is IPv4, the other IPv6"),
-            "give an IPv4 address; IPv6 is not supported (README.md, Limitations)",
+            "give both of one kind: set sip.local to this host's address of that kind, as in sip.local = \"::1\"",
         );
         found.refuse_if(
             !is_other_family && local.is_loopback() && !sip.ip().is_loopback(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     Arrivals, Asterisk, AsteriskMode, Gates, Hangup, Impair, Load, Measure, Media, Phasing, Service,
-    ServiceMode, Sip,
+    ServiceMode, Sip, SipTls, Transport,
 };
 use crate::gate::Limits;
 use crate::rtp::srtp::Suite;
@@ -33,6 +33,8 @@ impl Default for Asterisk {
             // Asterisk's own sample range; about 2,500 bridged calls.
             rtp_ports: PortRange { from: 10_000, to: 20_000 },
             sip: None,
+            // As most PBXes are called by most phones.
+            transport: Transport::Udp,
             ari: None,
             ari_port: None,
             cpus: Vec::new(),
@@ -71,6 +73,7 @@ impl Default for Sip {
             local: IpAddr::V4(Ipv4Addr::LOCALHOST),
             // A caller who hears nothing for ten seconds has hung up; timer B would wait 32 s.
             setup_timeout: secs(10),
+            tls: SipTls::default(),
             // As most phones: the far end may ask for one.
             session_expires: None,
             domain: None,

@@ -76,7 +76,7 @@ mod tests {
             service = { command = ["node"], echo = "127.0.0.1:4000", delay = "1ms" }
             asterisk = { sip = "pbx:5060", ari = "http://pbx:8088", ari_port = 8088 }
             load = { call_duration = "10s" }
-            sip = { session_expires = "30m" }
+            sip = { session_expires = "30m", tls = { ca = "ca", certificate = "c", key = "k", server_name = "n", insecure = false } }
             measure = { shared_clock = true, control_streams = 3 }
             search = { min = 5, max = 50, time_limit = "1h" }
         "#;
@@ -138,6 +138,7 @@ mod tests {
             "'AES_CM_128_HMAC_SHA1_32'",
             "'rate'",
             "'poisson'",
+            "'tcp'",
             "'sdp'",
         ];
         let mut keys = Vec::new();

@@ -25,11 +25,12 @@ pub mod schedule;
 mod schema;
 mod search;
 mod stage;
+mod tls;
 mod tried;
 mod wording;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,11 +45,13 @@ pub use needs::{Needs, Pool};
 pub use parse::{Override, Resolved};
 pub use search::too_few;
 pub use stage::{MOST_STAGES, Planned, Stage};
+pub use tls::SipTls;
 
 use crate::gate::Limits;
 use crate::rtp::srtp::Suite;
 use crate::rtp::{Codec, MediaSource};
 use crate::search::Settings;
+pub use crate::sip::Transport;
 
 /// A scenario of `loadtest run`: which calls to place, against what, and what the run must hold to pass.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -101,9 +104,12 @@ pub struct Asterisk {
     pub mode: AsteriskMode,
     /// Asterisk's RTP ports (its `rtp.conf`): two even ports a call, so four of the range.
     pub rtp_ports: PortRange,
-    /// Address where an external Asterisk takes SIP over UDP.
+    /// Address where an external Asterisk takes SIP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sip: Option<HostPort>,
+    /// Transport of SIP, of a managed Asterisk as well as of an external one. `"tcp"` and `"tls"` take one connection for
+    /// all calls, which is opened before the first one, and again when it ends.
+    pub transport: Transport,
     /// ARI of an external Asterisk; user and password come from ARI_USER and ARI_PASS.
     #[cfg_attr(test, schemars(extend("pattern" = "^http://", "examples" = ["http://127.0.0.1:8088"])))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,6 +224,8 @@ pub struct Sip {
     pub local: IpAddr,
     /// Longest wait of an attempt for its answer.
     pub setup_timeout: Span,
+    /// TLS of SIP.
+    pub tls: SipTls,
     /// Session timer (RFC 4028) that calls ask for: the time within which a side has to refresh the session. Absent: none
     /// is asked for. One that the far end asks for is kept to either way, and a far end that does not keep to it is hung
     /// up (ending `session_expired`).
@@ -268,6 +276,11 @@ impl Scenario {
 }
 
 impl Sip {
+    /// Address of a managed Asterisk: the loopback's, of the kind that calls are placed from.
+    pub fn loopback(&self) -> IpAddr {
+        if self.local.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
+    }
+
     /// The user that calls come from; `account` is the name in the credentials, if there are any. Asterisk and
     /// others find by From's user who is calling, and whose password to ask for.
     pub fn caller<'a>(&'a self, account: Option<&'a str>) -> &'a str {

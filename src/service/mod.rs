@@ -106,7 +106,7 @@ impl AriService {
         let client = HttpClient::new(&format!("{base}/ari"), Some((&config.user, &config.password)))
             .map_err(|error| ServiceError(format!("--ari-url: {error}")))?;
         let echo = match &config.echo {
-            Some(echo) => Some(resolve(echo, "--echo").await.map_err(|e| ServiceError(e.to_string()))?),
+            Some(echo) => Some(resolve(echo, "--echo", None).await.map_err(|e| ServiceError(e.to_string()))?),
             None => None,
         };
         let listener = listen(config.http).await?;

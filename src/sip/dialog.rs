@@ -7,6 +7,7 @@ use super::call::CallConfig;
 use super::grammar::{NameAddr, is_one_host, is_uri, one_line, param, uri_address};
 use super::message::Message;
 use super::outgoing::bounded_to;
+use super::transport::Transport;
 
 /// The most routes taken from a peer. RFC 3261 names no bound; real chains have two or three.
 const MAX_ROUTES: usize = 32;
@@ -28,6 +29,7 @@ pub(super) struct Dialog {
     is_believed: bool,
     /// The first route's address, else the target's, where they name one to which something may be sent.
     hop: Option<SocketAddr>,
+    transport: Transport,
 }
 
 impl Dialog {
@@ -46,6 +48,7 @@ impl Dialog {
             routes,
             is_believed: !config.habits.ignore_contact,
             hop: None,
+            transport: config.transport,
         };
         dialog.hop = dialog.hop(vet);
         dialog
@@ -80,6 +83,10 @@ impl Dialog {
 
     fn hop(&self, vet: Vet<'_>) -> Option<SocketAddr> {
         let hop = self.routes.first().map_or(&*self.target, |route| NameAddr::parse(route).uri);
+        // One over another transport is not followed: it is asked for along the way that the INVITE went.
+        if !self.transport.is_named_by(hop) {
+            return None;
+        }
         let may_be_asked = |to: &SocketAddr| is_one_host(to.ip()) && to.port() > 0 && vet(*to).is_ok();
         uri_address(hop).filter(|to| self.is_believed && may_be_asked(to))
     }

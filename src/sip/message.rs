@@ -73,6 +73,8 @@ pub struct Message {
     body: Vec<u8>,
     /// Header lines that were passed over.
     passed_over: u32,
+    /// The peer's end of the connection that it came over.
+    stream: Option<SocketAddr>,
 }
 
 /// The values of all headers of one of rsip's kinds, in order.
@@ -125,7 +127,7 @@ impl Message {
         };
         let bad = || ParseError(format!("bad CSeq `{}`", excerpt(text)));
         let cseq = CSeq::parse(text).filter(is_requested).ok_or_else(bad)?;
-        Ok(Message { start, headers, cseq, body, passed_over })
+        Ok(Message { start, headers, cseq, body, passed_over, stream: None })
     }
 
     /// True for a request, false for a response.
@@ -346,8 +348,22 @@ impl Message {
         line.replace(stamped);
     }
 
+    /// As [`Message::received_from`], over a connection, on which it is answered (RFC 3261 18.2.2).
+    pub fn received_over(&mut self, peer: SocketAddr) {
+        self.received_from(peer);
+        self.stream = Some(peer);
+    }
+
+    /// True if it came over a connection.
+    pub(super) fn came_over_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// Destination of answers to this request (RFC 3261 18.2.2, RFC 3581 4), if its Via tells.
     pub fn answer_to(&self) -> Option<SocketAddr> {
+        if self.stream.is_some() {
+            return self.stream;
+        }
         let via = self.via();
         let sent_by = sent_by(via);
         let ip = match param(via, "received") {

@@ -7,6 +7,7 @@ mod body;
 pub mod call;
 mod dialog;
 pub mod digest;
+pub mod framing;
 mod grammar;
 pub mod identity;
 pub mod message;
@@ -18,6 +19,7 @@ mod salvage;
 pub mod sdp;
 pub mod timers;
 mod transaction;
+mod transport;
 pub mod uas;
 
 /// Says whether something may be sent to an address that a peer has named, and if not, why. Whoever owns the
@@ -36,6 +38,7 @@ pub use message::{Message, Method};
 pub use outgoing::SipDatagram;
 pub use parse::{MAX_HEADERS, ParseError, parse};
 pub use salvage::{Heard, Unreadable, hear};
+pub use transport::Transport;
 
 #[cfg(test)]
 mod torture;

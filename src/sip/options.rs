@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use super::digest::{AuthError, Authorizations, Credentials, Tries};
 use super::identity::Identity;
 use super::message::{Message, Method};
-use super::outgoing::Request;
+use super::outgoing::{Request, SipDatagram};
 use super::parse::phrase;
+use super::transport::Transport;
 
 /// An OPTIONS probe.
 #[derive(Debug)]
@@ -15,11 +16,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// A probe of `uri`, sent to `remote` from `local` under the names of a call. `seed` is unique: it names branch, tag
-    /// and Call-ID.
+    /// A probe of `uri`, sent to `remote` from `local` over `transport` under the names of a call. `seed` is unique: it
+    /// names branch, tag and Call-ID.
     pub fn new(
-        local: SocketAddr,
-        remote: SocketAddr,
+        (local, remote): (SocketAddr, SocketAddr),
+        transport: Transport,
         (uri, identity): (String, Identity),
         seed: u64,
     ) -> Options {
@@ -28,6 +29,7 @@ impl Options {
             method: Method::Options,
             uri,
             local,
+            transport,
             branch: format!("z9hG4bK{seed:016x}"),
             from: format!("{from};tag={seed:016x}"),
             to,
@@ -64,9 +66,14 @@ impl Options {
         Ok(Options { request })
     }
 
-    /// The request; repeated as it is (RFC 3261 17.1.2).
+    /// The request; repeated as it is over UDP (RFC 3261 17.1.2).
     pub fn to_bytes(&self) -> Vec<u8> {
         self.request.to_bytes()
+    }
+
+    /// The request and its destination.
+    pub fn datagram(&self) -> SipDatagram {
+        self.request.datagram()
     }
 
     /// Status and reason of a final answer to this very request; `None` for anything else.
@@ -86,7 +93,8 @@ mod tests {
 
     fn ask(seed: u64) -> Options {
         let names = ("sip:b@127.0.0.1:5060".into(), Identity::plain("sip:a@h", "sip:b@127.0.0.1:5060"));
-        Options::new("127.0.0.1:5080".parse().unwrap(), "127.0.0.1:5060".parse().unwrap(), names, seed)
+        let way = ("127.0.0.1:5080".parse().unwrap(), "127.0.0.1:5060".parse().unwrap());
+        Options::new(way, Transport::Udp, names, seed)
     }
 
     #[test]

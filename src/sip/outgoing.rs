@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::grammar::{NameAddr, one_line, param};
 use super::message::{Message, Method};
+use super::transport::Transport;
 
 /// The User-Agent header.
 const USER_AGENT: &str = concat!("loadtest/", env!("CARGO_PKG_VERSION"));
@@ -29,6 +30,7 @@ pub(super) struct Request {
     pub(super) method: Method,
     pub(super) uri: String,
     pub(super) local: SocketAddr,
+    pub(super) transport: Transport,
     pub(super) branch: String,
     pub(super) from: String,
     pub(super) to: String,
@@ -66,10 +68,10 @@ impl Request {
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let Request { method, uri, local, branch, from, to, call_id, cseq, .. } = self;
+        let Request { method, uri, local, transport, branch, from, to, call_id, cseq, .. } = self;
         let mut lines = Lines::new(format!("{method} {} SIP/2.0", one_line(uri)));
         // An empty rport asks for answers to where this came from (RFC 3581 3).
-        lines.push("Via", &format!("SIP/2.0/UDP {local};branch={branch};rport"));
+        lines.push("Via", &format!("SIP/2.0/{transport} {local};branch={branch};rport"));
         lines.push("Max-Forwards", "70");
         lines.push_all("Route", &self.routes);
         lines.push("From", from);
@@ -78,7 +80,7 @@ impl Request {
         lines.push("CSeq", &format!("{cseq} {method}"));
         let is_of_session = matches!(method, Method::Invite | Method::Update);
         if is_of_session {
-            lines.push("Contact", &contact(*local));
+            lines.push("Contact", &contact(*local, *transport));
         }
         for (name, value) in &self.credentials {
             lines.push(name, value);
@@ -114,7 +116,7 @@ pub(super) struct Response<'a> {
     /// The tag to add to To where the request has none (RFC 3261 8.2.6.2).
     pub(super) to_tag: &'a str,
     /// Our Contact, in answers that establish or refresh a session.
-    pub(super) contact: Option<SocketAddr>,
+    pub(super) contact: Option<(SocketAddr, Transport)>,
     /// Headers that the code calls for.
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) sdp: Option<String>,
@@ -142,8 +144,8 @@ impl<'a> Response<'a> {
         }
         lines.push("Call-ID", request.call_id());
         lines.push("CSeq", &format!("{} {}", request.cseq().number, request.cseq().method));
-        if let Some(local) = self.contact {
-            lines.push("Contact", &contact(local));
+        if let Some((local, transport)) = self.contact {
+            lines.push("Contact", &contact(local, transport));
         }
         for (name, value) in &self.headers {
             lines.push(name, value);
@@ -158,8 +160,9 @@ impl<'a> Response<'a> {
     }
 }
 
-fn contact(local: SocketAddr) -> String {
-    format!("<sip:loadtest@{local}>")
+/// Our Contact. Without the transport's name the peer would send its requests over UDP.
+fn contact(local: SocketAddr, transport: Transport) -> String {
+    format!("<sip:loadtest@{local}{}>", transport.uri_param())
 }
 
 /// The reason phrases of the codes that we send (RFC 3261 21).

@@ -15,6 +15,7 @@ use super::parse::phrase;
 use super::salvage::Unreadable;
 use super::timers::{earliest, is_due};
 use super::transaction::{Client, TimerAction};
+use super::transport::Transport;
 use super::user_part;
 use crate::stamp::Stamp;
 
@@ -38,6 +39,8 @@ pub struct RegistrationConfig {
     pub remote: SocketAddr,
     /// Our own address as others reach it.
     pub local: SocketAddr,
+    /// Transport of the requests, and of what comes to the Contact.
+    pub transport: Transport,
     /// The Call-ID, one for all requests of the registration.
     pub call_id: String,
     /// Our tag.
@@ -275,8 +278,9 @@ impl Registration {
         self.requests += 1;
         let credentials = self.authorizations.answers(&Method::Register, &self.config.registrar);
         let expires_s = if purpose == Purpose::Leave { 0 } else { self.expires_s };
-        let RegistrationConfig { registrar, identity, remote, local, call_id, from_tag, seed, .. } =
-            &self.config;
+        let RegistrationConfig {
+            registrar, identity, remote, local, transport, call_id, from_tag, seed, ..
+        } = &self.config;
         let own = [
             ("Contact".to_string(), format!("<{}>", self.contact())),
             ("Expires".into(), expires_s.to_string()),
@@ -285,6 +289,7 @@ impl Registration {
             method: Method::Register,
             uri: registrar.clone(),
             local: *local,
+            transport: *transport,
             branch: format!("z9hG4bK{seed:016x}r{}", self.requests),
             from: format!("{};tag={from_tag}", identity.from),
             to: identity.to.clone(),
@@ -303,7 +308,8 @@ impl Registration {
 
     /// The URI that is bound to the address of record.
     fn contact(&self) -> String {
-        format!("sip:{}@{}", user_part(&self.config.user), self.config.local)
+        let RegistrationConfig { user, local, transport, .. } = &self.config;
+        format!("sip:{}@{local}{}", user_part(user), transport.uri_param())
     }
 
     fn on_success(&mut self, now: Stamp, answer: &Message) {

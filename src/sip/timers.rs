@@ -1,4 +1,5 @@
-//! The timers of RFC 3261 17 and Table 4 over UDP, and small helpers for deadlines.
+//! The timers of RFC 3261 17 and Table 4, and small helpers for deadlines. Over a reliable transport A, D, E, I, J and K are
+//! zero, and G repeats a 2xx alone (17.1.1.2, 17.1.2.2, 17.2): the transactions know.
 
 use std::time::Duration;
 

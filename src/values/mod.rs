@@ -204,6 +204,11 @@ as_text!(
 );
 
 impl HostPort {
+    /// The name or address; one of IPv6 without its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// True if it is surely this machine; a name other than `localhost` is not looked up.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use loadtest::asterisk::log::LogKind;
 use loadtest::asterisk::{AsteriskError, Install, Managed, SearchPlaces, Socket, StartConfig, find};
+use loadtest::scenario::Transport;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -191,11 +192,12 @@ async fn a_port_that_is_taken_is_named() {
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a socket");
     let (sip, http) = (udp.local_addr().expect("bound"), tcp.local_addr().expect("bound"));
-    for (expected, at) in [(Socket::Sip, sip), (Socket::Http, http)] {
+    for (expected, at) in [(Socket::Sip, sip), (Socket::SipStream, http), (Socket::Http, http)] {
         let dir = folder();
         let mut config = config(&dir);
         match expected {
             Socket::Sip => config.ports.sip = at.port(),
+            Socket::SipStream => (config.ports.sip, config.transport) = (at.port(), Transport::Tcp),
             Socket::Http => config.ports.http = at.port(),
         }
         let error = Managed::start(config).await.expect_err("the port is taken");

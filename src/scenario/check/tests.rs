@@ -160,7 +160,15 @@ fn targets_must_be_complete_and_usable() {
     refused(&["asterisk.mode=external"], &["SIP port", "ARI"]);
     refused(&["asterisk.sip=127.0.0.1:5060"], &["external"]);
     let six = ["asterisk.mode=external", "asterisk.sip=[::1]:5060", "service.mode=none"];
-    refused(&six, &["asterisk.sip: [::1]:5060 cannot be reached from 127.0.0.1", "IPv6"]);
+    refused(&six, &["asterisk.sip: [::1]:5060 cannot be reached from 127.0.0.1", "sip.local = \"::1\""]);
+    assert_eq!(check(&[&six[..], &["sip.local=::1"]].concat()), Ok(()));
+    assert_eq!(check(&["sip.local=::1"]), Ok(()));
+    refused(&["sip.local=::"], &["sip.local", "an address of this host"]);
+    refused(&["sip.local=2001:db8::1"], &["sip.local", "loopback only"]);
+    refused(
+        &[&six[..1], &["asterisk.sip=127.0.0.1:5060", "service.mode=none", "sip.local=::1"]].concat(),
+        &["asterisk.sip: 127.0.0.1:5060 cannot be reached from ::1"],
+    );
     let ari = ["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "asterisk.ari=http://[::1]:8088"];
     assert_eq!(check(&ari), Ok(()));
     refused(&["sip.local=0.0.0.0"], &["0.0.0.0"]);
@@ -204,4 +212,22 @@ fn targets_must_be_complete_and_usable() {
         check(&["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "service.mode=none"]),
         Ok(())
     );
+}
+
+#[test]
+fn tls_has_its_table_where_it_is_spoken() {
+    let external = ["asterisk.mode=external", "asterisk.sip=pbx.example:5061", "service.mode=none"];
+    let tls = [&external[..], &["asterisk.transport=tls"]].concat();
+    assert_eq!(check(&tls), Ok(()));
+    assert_eq!(check(&["asterisk.transport=tls"]), Ok(()));
+    assert_eq!(check(&[&tls[..], &["sip.tls.ca=ca.pem", "sip.tls.server_name=pbx"]].concat()), Ok(()));
+    let pair = ["sip.tls.certificate=c.pem", "sip.tls.key=k.pem"];
+    assert_eq!(check(&[&tls[..], &pair].concat()), Ok(()));
+    refused(&[&tls[..], &pair[..1]].concat(), &["sip.tls.certificate", "go together"]);
+    refused(&[&tls[..], &pair[1..]].concat(), &["sip.tls.key", "go together"]);
+    refused(&[&tls[..], &["sip.tls.ca=ca.pem", "sip.tls.insecure=true"]].concat(), &["sip.tls.insecure"]);
+    refused(&[&tls[..], &["sip.tls.ca="]].concat(), &["sip.tls.ca"]);
+    refused(&[&external[..], &["sip.tls.insecure=true"]].concat(), &["sip.tls", "over UDP", "\"tls\""]);
+    refused(&["asterisk.transport=tls", "sip.tls.insecure=true"], &["made for the run"]);
+    refused(&["asterisk.transport=wss"], &["not supported"]);
 }

@@ -10,6 +10,7 @@ use crate::sip::digest::{AuthError, Credentials};
 use crate::sip::identity::Identity;
 use crate::sip::outgoing::SipDatagram;
 use crate::sip::sdp::{Answer, LocalMedia, SdpError};
+use crate::sip::transport::Transport;
 use crate::stamp::Stamp;
 
 /// Everything that a call is placed with.
@@ -19,8 +20,10 @@ pub struct CallConfig {
     pub target: String,
     /// Destination of the INVITE, a proxy where there is one; later requests follow the peer's Contact and Record-Route.
     pub remote: SocketAddr,
-    /// Our own address as others reach it: never 0.0.0.0.
+    /// Our own address as others reach it: never 0.0.0.0. Of a connection its own, port and all.
     pub local: SocketAddr,
+    /// Transport of all messages.
+    pub transport: Transport,
     /// From, To, headers of one's own, and the route to a proxy.
     pub identity: Identity,
     /// What is done where far ends are odd.
@@ -206,6 +209,9 @@ pub enum FailReason {
     /// The peer accepted the call with media that we cannot use; the call was hung up.
     #[error("bad SDP answer: {0}")]
     BadAnswer(SdpError),
+    /// The connection over which the INVITE went could not be opened, or has ended; the reason.
+    #[error("{0}")]
+    Unreachable(String),
     /// The peer sent BYE before it answered.
     #[error("hung up before it was answered")]
     HungUpEarly,

@@ -247,6 +247,17 @@ impl Call {
         }
     }
 
+    /// Takes the end of the connection to `peer`. An INVITE that has no final answer gets none any more; other requests go
+    /// out once more, over a connection to come.
+    pub fn handle_transport_error(&mut self, now: Stamp, peer: SocketAddr, why: &str) {
+        let went_there = |invite: &InviteClient| invite.is_pending() && invite.request().destination == peer;
+        if self.invites.iter().any(went_there) {
+            self.invites.iter_mut().filter(|invite| went_there(invite)).for_each(InviteClient::abandon);
+            self.give_up_invite(now, FailReason::Unreachable(phrase(why)));
+        }
+        self.resend_over_another(peer);
+    }
+
     /// The next deadline for [`Call::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
         let cancel = match self.cancel {
@@ -399,11 +410,12 @@ impl Call {
         destination: SocketAddr,
     ) -> Request {
         let branch = self.branch();
-        let CallConfig { local, identity, call_id, from_tag, .. } = &self.config;
+        let CallConfig { local, transport, identity, call_id, from_tag, .. } = &self.config;
         Request {
             method,
             uri,
             local: *local,
+            transport: *transport,
             branch,
             from: format!("{};tag={from_tag}", identity.from),
             to,
@@ -462,5 +474,7 @@ mod realm_tests;
 mod session_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transport_tests;
 #[cfg(test)]
 mod way_tests;

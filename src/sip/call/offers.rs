@@ -45,7 +45,7 @@ impl Call {
             leg.dialog.refresh_target(request, vet);
         }
         let mut response = asked.response(200);
-        response.contact = Some(self.config.local);
+        response.contact = Some((self.config.local, self.config.transport));
         if offer.is_some() || is_invite {
             response.sdp = Some(self.describe(direction));
         }

@@ -11,7 +11,7 @@ use crate::sip::identity::Identity;
 use crate::sip::message::{Message, Method};
 use crate::sip::sdp::{LocalMedia, MediaDirection};
 use crate::sip::timers::TIMER_B;
-use crate::sip::{Heard, SipDatagram, hear, parse};
+use crate::sip::{Heard, SipDatagram, Transport, hear, parse};
 use crate::stamp::Stamp;
 
 impl Call {
@@ -61,6 +61,7 @@ pub(super) fn config() -> CallConfig {
         target: "sip:echo@192.0.2.1:5060".into(),
         remote: "192.0.2.1:5060".parse().unwrap(),
         local: "192.0.2.9:5070".parse().unwrap(),
+        transport: Transport::Udp,
         identity: Identity::plain("sip:alice@192.0.2.9:5070", "sip:echo@192.0.2.1:5060"),
         habits: Habits::default(),
         call_id: "call-1@loadtest".into(),

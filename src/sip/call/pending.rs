@@ -1,5 +1,7 @@
 //! Requests of a call's own other than INVITE and ACK, each with its transaction until nothing more can come of it.
 
+use std::net::SocketAddr;
+
 use super::{Call, CallState};
 use crate::sip::Vet;
 use crate::sip::digest::Tries;
@@ -102,6 +104,17 @@ impl Call {
 
     pub(super) fn pending_timeout(&self) -> Option<Stamp> {
         earliest(self.pending.iter().map(|pending| pending.transaction.poll_timeout()))
+    }
+
+    /// The connection to `peer` has ended: sends what is open there once more, for another connection.
+    pub(super) fn resend_over_another(&mut self, peer: SocketAddr) {
+        let pending = self.pending.iter_mut();
+        let anew: Vec<_> =
+            pending.filter_map(|pending| pending.transaction.on_transport_error(peer)).collect();
+        for datagram in anew {
+            self.retransmissions += 1;
+            self.outputs.push_back(datagram.into());
+        }
     }
 
     /// Sends again what is due, and gives up what has had no answer.

@@ -19,6 +19,7 @@ fn registration() -> Registration {
         user: "7001".into(),
         remote: "192.0.2.1:5060".parse().unwrap(),
         local: "192.0.2.9:5070".parse().unwrap(),
+        transport: Default::default(),
         call_id: "reg-1".into(),
         from_tag: "us".into(),
         seed: 7,

@@ -1,5 +1,7 @@
 //! The client transaction of every request but INVITE (RFC 3261 17.1.2).
 
+use std::net::SocketAddr;
+
 use crate::sip::message::{Message, Method};
 use crate::sip::outgoing::{Request, SipDatagram};
 use crate::sip::timers::{T2, TIMER_F, TIMER_K};
@@ -17,16 +19,27 @@ pub(in crate::sip) struct Client {
     is_answered: bool,
     /// Timer E, with F until answered and K after.
     timer: Retransmit,
+    /// Timers E and K are zero (RFC 3261 17.1.2.2).
+    is_reliable: bool,
+    /// It was sent once more because its connection had ended.
+    was_sent_anew: bool,
 }
 
 impl Client {
     /// The transaction in Trying (RFC 3261 figure 6); the request itself is in [`Client::datagram`].
     pub(in crate::sip) fn new(now: Stamp, request: &Request) -> Self {
+        let is_reliable = request.transport.is_reliable();
+        let mut timer = Retransmit::start(now, request.datagram(), T2, TIMER_F);
+        if is_reliable {
+            timer.stop();
+        }
         Client {
             branch: request.branch.clone(),
             method: request.method.clone(),
             is_answered: false,
-            timer: Retransmit::start(now, request.datagram(), T2, TIMER_F),
+            timer,
+            is_reliable,
+            was_sent_anew: false,
         }
     }
 
@@ -50,8 +63,19 @@ impl Client {
             return false;
         }
         self.is_answered = true;
-        self.timer.end_at(Some(now + TIMER_K));
+        self.timer.end_at((!self.is_reliable).then_some(now + TIMER_K));
         true
+    }
+
+    /// The connection to `peer` has ended: the request once more, for another one, if it went there and has no answer.
+    /// The peer may have had it, and knows it again by its branch.
+    pub(in crate::sip) fn on_transport_error(&mut self, peer: SocketAddr) -> Option<SipDatagram> {
+        let is_over = self.timer.poll_timeout().is_none();
+        if self.is_answered || is_over || self.was_sent_anew || self.timer.datagram.destination != peer {
+            return None;
+        }
+        self.was_sent_anew = true;
+        Some(self.datagram())
     }
 
     pub(in crate::sip) fn handle_timeout(&mut self, now: Stamp) -> TimerAction {
@@ -71,7 +95,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sip::transaction::tests::{request, sends};
+    use crate::sip::transaction::tests::{over_tcp, request, sends};
 
     fn at_ms(n: u64) -> Stamp {
         Stamp::ZERO + Duration::from_millis(n)
@@ -106,5 +130,27 @@ mod tests {
         assert!(!client.on_response(at_ms(200), 200));
         let (sent, end) = rest(&mut client);
         assert_eq!((sent, end), (vec![], (5100, TimerAction::Nothing)));
+    }
+
+    #[test]
+    fn over_a_reliable_transport_only_timer_f_is_left() {
+        let mut client = Client::new(Stamp::ZERO, &over_tcp(Method::Bye));
+        assert!(!client.on_response(at_ms(100), 100));
+        assert_eq!(rest(&mut client), (vec![], (32_000, TimerAction::TimedOut)));
+        let mut client = Client::new(Stamp::ZERO, &over_tcp(Method::Bye));
+        assert!(client.on_response(at_ms(100), 200) && !client.on_response(at_ms(101), 200));
+        assert_eq!(client.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_request_whose_connection_has_ended_is_sent_once_more() {
+        let (there, elsewhere) = ("192.0.2.1:5060".parse().unwrap(), "192.0.2.1:5061".parse().unwrap());
+        let mut client = Client::new(Stamp::ZERO, &over_tcp(Method::Bye));
+        assert_eq!(client.on_transport_error(elsewhere), None);
+        assert_eq!(client.on_transport_error(there), Some(client.datagram()));
+        assert_eq!(client.on_transport_error(there), None);
+        let mut answered = Client::new(Stamp::ZERO, &over_tcp(Method::Bye));
+        answered.on_response(at_ms(100), 200);
+        assert_eq!(answered.on_transport_error(there), None);
     }
 }

@@ -33,12 +33,12 @@ pub(in crate::sip) struct InviteClient {
 impl InviteClient {
     /// The transaction in Calling; the request itself is in [`InviteClient::datagram`].
     pub(in crate::sip) fn new(now: Stamp, request: Request) -> Self {
-        InviteClient {
-            state: InviteState::Calling,
-            // Timer A doubles without a bound (RFC 3261 17.1.1.2).
-            timer: Retransmit::start(now, request.datagram(), Duration::MAX, TIMER_B),
-            request,
+        // Timer A doubles without a bound (RFC 3261 17.1.1.2).
+        let mut timer = Retransmit::start(now, request.datagram(), Duration::MAX, TIMER_B);
+        if request.transport.is_reliable() {
+            timer.stop();
         }
+        InviteClient { state: InviteState::Calling, timer, request }
     }
 
     pub(in crate::sip) fn request(&self) -> &Request {
@@ -91,7 +91,8 @@ impl InviteClient {
         let is_first = self.is_pending();
         if is_first {
             self.state = InviteState::Completed;
-            self.timer.end_at(Some(now + TIMER_D));
+            // Timer D is zero where nothing comes again (RFC 3261 17.1.1.2).
+            self.timer.end_at((!self.request.transport.is_reliable()).then_some(now + TIMER_D));
         }
         if self.state != InviteState::Completed {
             return None;
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
     use crate::sip::message::Method;
     use crate::sip::parse;
-    use crate::sip::transaction::tests::{request, sends};
+    use crate::sip::transaction::tests::{over_tcp, request, sends};
 
     fn at_ms(n: u64) -> Stamp {
         Stamp::ZERO + Duration::from_millis(n)
@@ -173,6 +174,21 @@ mod tests {
         assert!(ack.body().is_empty() && ack.header("Contact").is_none());
         assert_eq!(rest(&mut invite), (vec![], (32_100, TimerAction::Nothing)));
         assert!(invite.on_rejection(at_ms(33_000), &rejection()).is_none());
+    }
+
+    #[test]
+    fn over_a_reliable_transport_it_is_sent_once_and_a_rejection_ends_it() {
+        let mut invite = InviteClient::new(Stamp::ZERO, over_tcp(Method::Invite));
+        assert_eq!(rest(&mut invite), (vec![], (32_000, TimerAction::TimedOut)));
+        let mut invite = InviteClient::new(Stamp::ZERO, over_tcp(Method::Invite));
+        let (ack, is_first) = invite.on_rejection(at_ms(100), &rejection()).expect("an ACK");
+        assert!(is_first && invite.poll_timeout().is_none());
+        let ack = parse(&ack.bytes).expect("the ACK parses");
+        assert!(ack.via().starts_with("SIP/2.0/TCP "), "{}", ack.via());
+        // A 2xx may come again over any transport (RFC 3261 13.3.1.4), and from other branches of a fork.
+        let mut invite = InviteClient::new(Stamp::ZERO, over_tcp(Method::Invite));
+        assert!(invite.on_success(at_ms(100)));
+        assert_eq!(rest(&mut invite), (vec![], (32_100, TimerAction::Nothing)));
     }
 
     fn rejection() -> Message {

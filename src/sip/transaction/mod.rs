@@ -1,4 +1,5 @@
-//! Transactions (RFC 3261 17) over UDP, one function per input, without a socket or a clock.
+//! Transactions (RFC 3261 17), one function per input, without a socket or a clock. Over a reliable transport nothing is
+//! sent again, and nobody waits for what would be.
 
 mod client;
 mod invite_client;
@@ -27,6 +28,7 @@ pub(super) mod tests {
     use super::TimerAction;
     use crate::sip::message::Method;
     use crate::sip::outgoing::Request;
+    use crate::sip::transport::Transport;
     use crate::stamp::Stamp;
 
     pub(super) fn request(method: Method) -> Request {
@@ -34,6 +36,7 @@ pub(super) mod tests {
             method,
             uri: "sip:b@h".into(),
             local: "192.0.2.9:5070".parse().expect("an address"),
+            transport: Transport::Udp,
             branch: "z9hG4bKt".into(),
             from: "<sip:a@h>;tag=a".into(),
             to: "<sip:b@h>".into(),
@@ -45,6 +48,11 @@ pub(super) mod tests {
             sdp: None,
             destination: "192.0.2.1:5060".parse().expect("an address"),
         }
+    }
+
+    /// The same over a reliable transport.
+    pub(super) fn over_tcp(method: Method) -> Request {
+        Request { transport: Transport::Tcp, ..request(method) }
     }
 
     /// Lets a transaction's timers run out: the milliseconds of its retransmissions, and its end.

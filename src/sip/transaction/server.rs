@@ -38,9 +38,14 @@ pub(in crate::sip) struct Server {
 impl Server {
     /// The transaction of `request`, just answered with `answer`.
     pub(in crate::sip) fn new(now: Stamp, request: &Message, answer: SipDatagram) -> Self {
+        // A 2xx to INVITE is sent again over any transport (RFC 3261 13.3.1.4); nothing else is over a stream.
+        let is_reliable = request.came_over_stream();
+        let is_success = answer.bytes.starts_with(b"SIP/2.0 2");
         let mut timer = Retransmit::start(now, answer, T2, TIMER_H);
         if *request.method() != Method::Invite {
-            timer.end_at(Some(now + TIMER_J));
+            timer.end_at((!is_reliable).then_some(now + TIMER_J));
+        } else if is_reliable && !is_success {
+            timer.stop();
         }
         Server { key: Key::of(request), cseq: request.cseq().number, timer }
     }

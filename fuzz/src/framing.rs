@@ -1,0 +1,46 @@
+//! Messages out of a stream, however it is cut.
+
+use loadtest::sip::framing::{Frame, Framer, FramingError};
+use loadtest::sip::hear;
+
+/// Most bytes of a message.
+const MOST: usize = 65_536;
+
+/// Frames of a stream in such pieces, and the error that ends it.
+fn frames<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Option<FramingError>) {
+    let (mut framer, mut frames) = (Framer::default(), Vec::new());
+    for piece in pieces {
+        framer.push(piece);
+        loop {
+            match framer.next() {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(error) => {
+                    assert_eq!(framer.next(), Err(error.clone()), "an error is the last");
+                    return (frames, Some(error));
+                }
+            }
+        }
+    }
+    (frames, None)
+}
+
+/// A stream, whose first byte says how it is cut: the same frames come out of it whole, and no more bytes than went in.
+pub fn stream(input: &[u8]) {
+    let Some((size, stream)) = input.split_first() else { return };
+    let whole = frames(std::iter::once(stream));
+    let cut = frames(stream.chunks(usize::from(*size).max(1)));
+    assert_eq!(whole, cut);
+    let mut total = 0;
+    for frame in &whole.0 {
+        let Frame::Message(bytes) = frame else { continue };
+        assert!(!bytes.is_empty() && bytes.len() <= MOST);
+        total += bytes.len();
+        // It may be nonsense, and is no reason to fall.
+        let _ = hear(bytes);
+    }
+    assert!(total <= stream.len());
+    if let Some(error) = whole.1 {
+        assert!(error.to_string().len() < 1024);
+    }
+}

@@ -1,0 +1,25 @@
+//! Calls whose connection for SIP was not to be had, or ended before they were answered.
+
+use super::{Finding, Seen};
+use crate::record::Ending;
+use crate::values::cut;
+
+/// Most bytes of a reason that are quoted.
+const MOST_QUOTED: usize = 400;
+
+/// INVITEs whose connection could not be opened, or ended.
+pub(super) fn unreachable(seen: &Seen<'_>) -> Vec<Finding> {
+    let ended = seen.ended(Ending::Unreachable);
+    let Some(first) = ended.first() else { return Vec::new() };
+    let what = format!("were lost with their connection to {}", seen.target());
+    vec![Finding {
+        seen: format!("{}: {}", seen.shown("ending unreachable", "answer"), cut(&first.reason, MOST_QUOTED)),
+        cause: "what takes SIP there was stopped or started anew, closes connections by itself (idle ones, or too many), or \
+                something between does"
+            .into(),
+        cure: "look in its log for that moment; that a connection can be had at all, `loadtest check` tells; Asterisk keeps \
+               no more than five waiting to be taken, so let one run alone connect at a time"
+            .into(),
+        ..seen.over("sip_unreachable", ended.len(), &what)
+    }]
+}

@@ -1,0 +1,240 @@
+//! One connection of SIP: being opened, TLS or not, messages in and out without waiting for anybody.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::ClientConnection;
+
+use crate::clock;
+use crate::net::stream::StampedStream;
+use crate::net::tls::Tls;
+use crate::sip::framing::{Frame, Framer, PING, PONG};
+use crate::stamp::Stamp;
+
+/// Longest wait for a connection and its TLS.
+pub(super) const OPENS_WITHIN: Duration = Duration::from_secs(10);
+/// Time without anything sent after which a connection is kept alive: NATs and firewalls forget idle ones.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// Most bytes that wait for a peer who does not read: some thousand messages.
+const MOST_UNSENT: usize = 4 << 20;
+/// Reads at a time, so that no flood keeps timers and media waiting.
+const READS: usize = 32;
+
+/// A connection that is opened with the first bytes for it.
+pub(super) struct Connection {
+    pub peer: SocketAddr,
+    stream: StampedStream,
+    session: Option<(Box<ClientConnection>, Tls)>,
+    framer: Framer,
+    is_connected: bool,
+    /// The end of the wait for it to open; `None` once it is.
+    opens_by: Option<Stamp>,
+    /// Messages that wait for it to open.
+    queue: Vec<u8>,
+    /// Bytes that the kernel has not taken.
+    unsent: Vec<u8>,
+    /// Time at which it is kept alive.
+    ping_at: Stamp,
+}
+
+impl Connection {
+    /// Begins to open one from `local` to `peer`.
+    ///
+    /// # Errors
+    /// It cannot be.
+    pub fn begin(now: Stamp, local: SocketAddr, peer: SocketAddr, tls: Option<&Tls>) -> io::Result<Self> {
+        let stream = StampedStream::begin(local, peer)?;
+        let session = tls.map(|tls| {
+            let session = tls.begin().map_err(|error| io::Error::other(tls.words(&error)))?;
+            Ok::<_, io::Error>((Box::new(session), tls.clone()))
+        });
+        Ok(Connection {
+            peer,
+            stream,
+            session: session.transpose()?,
+            framer: Framer::default(),
+            is_connected: false,
+            opens_by: Some(now + OPENS_WITHIN),
+            queue: Vec::new(),
+            unsent: Vec::new(),
+            ping_at: now + PING_EVERY,
+        })
+    }
+
+    /// Our own end.
+    ///
+    /// # Errors
+    /// Errors of getsockname(2).
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// True once messages can go both ways.
+    pub fn is_open(&self) -> bool {
+        self.opens_by.is_none()
+    }
+
+    /// Puts a message behind those that wait.
+    ///
+    /// # Errors
+    /// The peer does not read.
+    pub fn queue(&mut self, now: Stamp, bytes: &[u8]) -> Result<(), String> {
+        if self.queue.len() + self.unsent.len() + bytes.len() > MOST_UNSENT {
+            return Err(format!("{MOST_UNSENT} bytes wait for the far end, which does not read"));
+        }
+        self.queue.extend_from_slice(bytes);
+        self.ping_at = now + PING_EVERY;
+        Ok(())
+    }
+
+    /// Goes on with opening it and sends what the kernel takes.
+    ///
+    /// # Errors
+    /// The connection is of no use any more: the reason.
+    pub fn write(&mut self) -> Result<(), String> {
+        if !self.is_connected {
+            match self.stream.is_connected() {
+                Ok(false) => return Ok(()),
+                Ok(true) => self.is_connected = true,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        match &mut self.session {
+            None => {
+                self.opens_by = None;
+                self.unsent.append(&mut self.queue);
+            }
+            Some((session, _)) => {
+                if !session.is_handshaking() {
+                    self.opens_by = None;
+                    // It goes into memory.
+                    session.writer().write_all(&self.queue).map_err(|error| error.to_string())?;
+                    self.queue.clear();
+                }
+                while session.wants_write() {
+                    session.write_tls(&mut self.unsent).map_err(|error| error.to_string())?;
+                }
+            }
+        }
+        while !self.unsent.is_empty() {
+            match self.stream.send(&self.unsent) {
+                Ok(sent) => drop(self.unsent.drain(..sent)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads messages; false if some may be left.
+    ///
+    /// # Errors
+    /// The connection is of no use any more: the reason. What came before it has been handed out.
+    pub fn read(
+        &mut self,
+        now: Stamp,
+        buffer: &mut [u8],
+        mut each: impl FnMut(Vec<u8>, Stamp),
+    ) -> Result<bool, String> {
+        if !self.is_connected {
+            return Ok(true);
+        }
+        for _ in 0..READS {
+            let (count, stamp) = match self.stream.receive(buffer) {
+                Ok((0, _)) => return Err(self.closed()),
+                Ok(received) => received,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.to_string()),
+            };
+            let at = stamp.unwrap_or_else(clock::now);
+            let outcome = self.take(&buffer[..count]);
+            while let Some(frame) = self.framer.next().map_err(|error| format!("it sent {error}"))? {
+                match frame {
+                    Frame::Message(bytes) => each(bytes, at),
+                    Frame::Ping => self.queue(now, PONG)?,
+                }
+            }
+            outcome?;
+        }
+        Ok(false)
+    }
+
+    fn closed(&self) -> String {
+        match self.is_open() {
+            true => "the far end closed it".into(),
+            false => {
+                "the far end closed it before TLS was agreed on; is that its port for TLS (5061 is usual)?"
+                    .into()
+            }
+        }
+    }
+
+    /// Takes bytes of the stream into the framer, by way of TLS where that is spoken.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let Some((session, tls)) = &mut self.session else {
+            self.framer.push(bytes);
+            return Ok(());
+        };
+        let mut rest = bytes;
+        let mut plain = [0; 4096];
+        while !rest.is_empty() {
+            if session.read_tls(&mut rest).map_err(|error| error.to_string())? == 0 {
+                break;
+            }
+            let state = session.process_new_packets();
+            loop {
+                match session.reader().read(&mut plain) {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => self.framer.push(&plain[..count]),
+                }
+            }
+            let state = state.map_err(|error| tls.words(&error))?;
+            if state.peer_has_closed() {
+                return Err("the far end closed it".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ready when [`Connection::read`] or [`Connection::write`] has something to do.
+    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_ready(context, self.is_connected, !self.is_connected || !self.unsent.is_empty())
+    }
+
+    /// The time of the next [`Connection::handle_timeout`].
+    pub fn poll_timeout(&self) -> Stamp {
+        self.opens_by.unwrap_or(self.ping_at)
+    }
+
+    /// Keeps it alive.
+    ///
+    /// # Errors
+    /// It has not opened in time.
+    pub fn handle_timeout(&mut self, now: Stamp) -> Result<(), String> {
+        if self.opens_by.is_some_and(|at| at <= now) {
+            let waited = OPENS_WITHIN.as_secs();
+            return Err(match self.is_connected {
+                true => format!("TLS was not agreed on within {waited} s"),
+                false => format!("nobody answered within {waited} s"),
+            });
+        }
+        if self.opens_by.is_none() && self.ping_at <= now {
+            self.queue(now, PING)?;
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Says goodbye, as far as the kernel takes it at once.
+    pub fn close(&mut self) {
+        if let Some((session, _)) = &mut self.session {
+            session.send_close_notify();
+        }
+        // It is over in any case.
+        let _ = self.write();
+    }
+}

@@ -1,0 +1,93 @@
+//! Transports of SIP (RFC 3261 18): one a run.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::grammar::param;
+
+/// Transport that SIP goes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Datagrams, sent again until they are answered.
+    #[default]
+    Udp,
+    /// One connection for all calls.
+    Tcp,
+    /// One connection for all calls, encrypted (TLS 1.2 or 1.3).
+    Tls,
+}
+
+impl Transport {
+    /// True if nothing is sent again because it may have been lost (RFC 3261 17).
+    pub const fn is_reliable(self) -> bool {
+        matches!(self, Transport::Tcp | Transport::Tls)
+    }
+
+    /// The name in Via, as in `SIP/2.0/TCP`, and for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+        }
+    }
+
+    /// The parameter of a URI that leads here (RFC 3261 19.1.1). A peer that finds none takes UDP.
+    pub const fn uri_param(self) -> &'static str {
+        match self {
+            Transport::Udp => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+        }
+    }
+
+    /// True if a URI leads here: it names this transport, or over UDP none.
+    pub(super) fn is_named_by(self, uri: &str) -> bool {
+        named(uri).map_or(self == Transport::Udp, |named| named.eq_ignore_ascii_case(self.name()))
+    }
+
+    /// True if a URI names another transport.
+    pub fn is_contradicted_by(self, uri: &str) -> bool {
+        named(uri).is_some_and(|named| !named.eq_ignore_ascii_case(self.name()))
+    }
+}
+
+/// The transport that a URI names.
+fn named(uri: &str) -> Option<&str> {
+    let params = uri.find(';').map_or("", |at| &uri[at..]);
+    param(params.split('?').next().unwrap_or_default(), "transport")
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_leads_to_the_transport_that_it_names() {
+        use Transport::{Tcp, Tls, Udp};
+        for (uri, leads_to) in [
+            ("sip:a@h", Some(Udp)),
+            ("sip:a@h;transport=UDP", Some(Udp)),
+            ("sip:a@h:5060;ob;transport=tcp;lr", Some(Tcp)),
+            ("sip:h;transport=TLS?x=;transport=udp", Some(Tls)),
+            ("sip:h;transport=ws", None),
+        ] {
+            for transport in [Udp, Tcp, Tls] {
+                assert_eq!(transport.is_named_by(uri), leads_to == Some(transport), "{uri} {transport}");
+                let contradicts = uri.contains("transport=") && leads_to != Some(transport);
+                assert_eq!(transport.is_contradicted_by(uri), contradicts, "{uri} {transport}");
+            }
+            let ours = format!("sip:a@h{}", Tls.uri_param());
+            assert!(Tls.is_named_by(&ours) && !Tcp.is_named_by(&ours));
+        }
+    }
+}
