@@ -12,6 +12,7 @@ use crate::child;
 use crate::files::{read_text, write_named};
 use crate::net::signals::Signals;
 use crate::run::preflight::raise_descriptors;
+use crate::scenario::Transport;
 use crate::values::PortRange;
 
 /// Largest file that is looked into before it is written anew.
@@ -30,6 +31,12 @@ pub struct Args {
     /// SIP port; 0 takes any free one.
     #[arg(long, default_value_t = 5060)]
     sip_port: u16,
+    /// Transport of SIP: udp, tcp or tls. For TLS a certificate is made.
+    #[arg(long, default_value = "udp", value_parser = transport)]
+    transport: Transport,
+    /// Take only media that SRTP protects, with keys in SDP (SDES).
+    #[arg(long)]
+    srtp: bool,
     /// HTTP and ARI port; 0 takes any free one.
     #[arg(long, default_value_t = 8088)]
     http_port: u16,
@@ -55,6 +62,13 @@ pub struct Args {
     write_env: Option<PathBuf>,
 }
 
+/// A transport by the word of a scenario.
+fn transport(word: &str) -> Result<Transport, String> {
+    let all = [Transport::Udp, Transport::Tcp, Transport::Tls];
+    let named = all.into_iter().find(|transport| transport.name().eq_ignore_ascii_case(word));
+    named.ok_or_else(|| "use udp, tcp or tls".into())
+}
+
 /// Runs the subcommand until SIGTERM or Ctrl-C, or until Asterisk ends.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut signals = Signals::to_end()?;
@@ -63,6 +77,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut config = StartConfig::new(install, args.logs);
     (config.ports.sip, config.ports.http) = (args.sip_port, args.http_port);
     config.ports.rtp = args.rtp_ports.from..=args.rtp_ports.to;
+    (config.transport, config.srtp) = (args.transport, args.srtp);
     config.ari.user = args.user;
     // An empty variable is one that is not set: compose files cannot tell the two apart.
     if let Some(password) = args.password.filter(|password| !password.is_empty()) {
@@ -75,7 +90,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     }
     let Ari { url, account, .. } = managed.ari();
     say::out(format_args!("{} takes calls", managed.install().version));
-    say::out(format_args!("  SIP       {}", managed.sip_addr()));
+    say::out(format_args!("  SIP       {} ({})", managed.sip_addr(), args.transport.name()));
+    if let Some(issuer) = managed.issuer() {
+        say::out(format_args!("  sip.tls.ca  {}", issuer.display()));
+    }
     say::out(format_args!("  ARI_URL   {url}"));
     say::out(format_args!("  ARI_USER  {}", account.user));
     // Output ends up in logs: passwords that are in the file are not printed.

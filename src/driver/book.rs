@@ -6,6 +6,7 @@ use super::Recent;
 use super::monitor::Monitor;
 use crate::clock;
 use crate::impair::ImpairCounts;
+use crate::load::Count;
 use crate::measure::{MediaSecond, Rules};
 use crate::record::{Environment, Latencies, Live, Phase, Run, Scope, SecondRecord, Series};
 use crate::stamp::Stamp;
@@ -53,6 +54,27 @@ impl Book {
             self.run.seconds.push(SecondRecord { second, ..Default::default() });
         }
         &mut self.run.seconds[index]
+    }
+
+    /// Counts what has become of an attempt.
+    pub fn count(&mut self, what: Count, at: Stamp) {
+        let live = &mut self.live;
+        match what {
+            Count::Attempted | Count::Ended => {}
+            Count::Answered => live.answered += 1,
+            Count::Failed => live.failed += 1,
+            Count::Dropped => live.dropped += 1,
+            Count::MediaLost => (live.dropped, live.media_lost) = (live.dropped + 1, live.media_lost + 1),
+            Count::Suppressed(why) => live.suppressed.count(why),
+        }
+        let second = self.at(at);
+        match what {
+            Count::Attempted => second.attempts += 1,
+            Count::Answered => second.answered += 1,
+            Count::Failed => second.failed += 1,
+            Count::Ended | Count::Dropped | Count::MediaLost => second.ended += 1,
+            Count::Suppressed(_) => {}
+        }
     }
 
     /// Closes the seconds that ended at `due` and since then, up to `now`: calls up, CPU and memory.

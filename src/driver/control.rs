@@ -17,7 +17,7 @@ use super::wire::{Broken, Wire};
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
 use crate::echo::EchoServer;
-use crate::load::{self, Agent, AgentOutput, Count, Input, Names, Output, Registrations};
+use crate::load::{self, Agent, AgentOutput, Input, Names, Output, Registrations};
 use crate::measure::{Class, MOST_WINDOWS, Rules};
 use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp;
@@ -368,7 +368,7 @@ impl LoadIo<'_> {
                 self.config.hold_from.send_if_modified(|at| at.is_none() && at.replace(from).is_none());
             }
             Output::Cut(at) => self.media.window.cut(at),
-            Output::Count { what, at } => self.count(what, at),
+            Output::Count { what, at } => self.media.book.count(what, at),
             Output::Closed(record) => self.enter(*record),
         }
     }
@@ -406,26 +406,6 @@ impl LoadIo<'_> {
         let media = &self.config.scenario.media;
         let Answer { payload_type, event_type, comfort_type, .. } = *answer;
         Format { payload_type, event_type, comfort_type, ..Format::of(media.codec, media.ptime.0) }
-    }
-
-    fn count(&mut self, what: Count, at: Stamp) {
-        let live = &mut self.media.book.live;
-        match what {
-            Count::Attempted | Count::Ended => {}
-            Count::Answered => live.answered += 1,
-            Count::Failed => live.failed += 1,
-            Count::Dropped => live.dropped += 1,
-            Count::MediaLost => (live.dropped, live.media_lost) = (live.dropped + 1, live.media_lost + 1),
-            Count::Suppressed(why) => live.suppressed.count(why),
-        }
-        let second = self.media.book.at(at);
-        match what {
-            Count::Attempted => second.attempts += 1,
-            Count::Answered => second.answered += 1,
-            Count::Failed => second.failed += 1,
-            Count::Ended | Count::Dropped | Count::MediaLost => second.ended += 1,
-            Count::Suppressed(_) => {}
-        }
     }
 
     /// Enters the record of an attempt that is over, and frees its port.

@@ -9,8 +9,6 @@ use crate::sip::digest::Credentials;
 use crate::sip::identity::{Identity, in_uri, loose_route, name_addr};
 use crate::sip::user_part;
 
-/// Port that a URI without one means (RFC 3261 19.1.2).
-const USUAL_PORT: u16 = 5060;
 /// User where nobody says another.
 const NOBODY: &str = "loadtest";
 
@@ -57,12 +55,13 @@ impl Names {
         login: Option<Credentials>,
         accounts: Option<Arc<Accounts>>,
     ) -> Names {
-        let sip = &scenario.sip;
+        let (sip, transport) = (&scenario.sip, scenario.asterisk.transport);
+        let usual = transport.usual_port();
         let (host, home) = match (&sip.domain, &scenario.asterisk.sip) {
             (Some(domain), _) => (domain.clone(), without_port(domain).to_string()),
-            (None, Some(named)) if named.is_name() => (named.in_uri(USUAL_PORT), named.host_in_uri()),
-            (None, Some(named)) => (named.in_uri(USUAL_PORT), local.to_string()),
-            (None, None) => (in_uri(target, USUAL_PORT), local.to_string()),
+            (None, Some(named)) if named.is_name() => (named.in_uri(usual), named.host_in_uri()),
+            (None, Some(named)) => (named.in_uri(usual), local.to_string()),
+            (None, None) => (in_uri(target, usual), local.to_string()),
         };
         Names {
             to: template(&sip.to),
@@ -71,7 +70,7 @@ impl Names {
             headers: sip.headers.iter().map(|(name, value)| (name.clone(), template(value))).collect(),
             host,
             home,
-            routes: sip.proxy.iter().map(|proxy| loose_route(&proxy.in_uri(USUAL_PORT))).collect(),
+            routes: sip.proxy.iter().map(|proxy| loose_route(&proxy.in_uri(usual), transport)).collect(),
             login,
             accounts,
             seed: scenario.load.seed.into(),
@@ -208,6 +207,10 @@ mod tests {
     fn a_proxy_is_a_preloaded_route() {
         let named = names(&["sip.proxy=edge.example:5080", "sip.domain=pbx.example"], None).of_call(0, 0);
         assert_eq!(named.identity.routes, ["<sip:edge.example:5080;lr>"]);
+        let tls = ["asterisk.transport=tls", "asterisk.sip=pbx.example:5061", "sip.proxy=edge.example:5061"];
+        let over_tls = names(&tls, None).of_call(0, 0);
+        assert_eq!(over_tls.identity.routes, ["<sip:edge.example;transport=tls;lr>"]);
+        assert_eq!(over_tls.uri, "sip:loadtest@pbx.example");
         assert_eq!(named.uri, "sip:loadtest@pbx.example");
     }
 

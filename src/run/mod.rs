@@ -15,6 +15,7 @@ pub mod folder;
 pub mod foreseen;
 mod leak_check;
 mod logs;
+mod managed;
 mod neighbours;
 pub mod options_probe;
 pub mod plan;

@@ -13,11 +13,11 @@ use nix::sys::signal::Signal;
 use super::RunError;
 use super::application::{self, Application, ServiceLog, describe, external_ari};
 use super::logs;
+use super::managed::start_asterisk;
 use super::neighbours::{self, Neighbour};
 use super::plan::RunPlan;
 use super::wire::wire;
-use crate::asterisk::config::Secret;
-use crate::asterisk::{Account, Ari, LogCounts, Managed, SearchPlaces, StartConfig, find};
+use crate::asterisk::{Account, Ari, LogCounts, Managed};
 use crate::child::{ChildOutput, Keeper, LogDigest, LogReader};
 use crate::clock::Timeline;
 use crate::driver::{Stop, Watched, WireConfig};
@@ -471,31 +471,4 @@ pub fn tested(target: Target) -> TestedProcess {
         Target::Asterisk => TestedProcess::Asterisk,
         Target::Service => TestedProcess::Service,
     }
-}
-
-async fn start_asterisk(
-    plan: &RunPlan,
-    logs: &Path,
-    is_ending: &Arc<AtomicBool>,
-) -> Result<Managed, RunError> {
-    let scenario = plan.scenario();
-    let install = find::find(&SearchPlaces::from_environment(None))?;
-    let mut config = StartConfig::new(install, logs);
-    config.scheduling = plan.granted.asterisk.scheduling.clone();
-    config.is_ending = Arc::clone(is_ending);
-    (config.address, config.transport) = (scenario.sip.loopback(), scenario.asterisk.transport);
-    config.ports.rtp = scenario.asterisk.rtp_ports.from..=scenario.asterisk.rtp_ports.to;
-    config.keep_clear = [scenario.media.ports, scenario.service.ports].map(|r| r.from..=r.to).into();
-    config.app.clone_from(&scenario.service.app);
-    config.ports.http = scenario.asterisk.ari_port.unwrap_or(0);
-    config.srtp = scenario.media.srtp;
-    if scenario.service.mode == ServiceMode::External {
-        config.ari = application::account()?;
-    }
-    if let Some(credentials) = &plan.credentials {
-        config.digest.user.clone_from(&credentials.username);
-        config.digest.password = Secret::new(credentials.password.clone());
-    }
-    config.accounts = plan.logins();
-    Ok(Managed::start(config).await?)
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::grammar::one_line;
+use super::transport::Transport;
 
 /// From, To and what else a request outside of a dialog says of the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +38,8 @@ pub fn name_addr(display: Option<&str>, uri: &str) -> String {
 }
 
 /// The Route value of a proxy that keeps the Request-URI as it is (RFC 3261 16.12, a loose router).
-pub fn loose_route(proxy: &str) -> String {
-    format!("<sip:{proxy};lr>")
+pub fn loose_route(proxy: &str, transport: Transport) -> String {
+    format!("<sip:{proxy}{};lr>", transport.uri_param())
 }
 
 /// An address as it stands in a URI: without the port that is taken where none is named.

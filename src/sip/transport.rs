@@ -44,6 +44,14 @@ impl Transport {
         }
     }
 
+    /// Port that a URI without one means (RFC 3261 19.1.2).
+    pub const fn usual_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+        }
+    }
+
     /// True if a URI leads here: it names this transport, or over UDP none.
     pub(super) fn is_named_by(self, uri: &str) -> bool {
         named(uri).map_or(self == Transport::Udp, |named| named.eq_ignore_ascii_case(self.name()))

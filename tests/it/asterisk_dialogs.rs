@@ -1,18 +1,21 @@
-//! A real Asterisk that insists on reliable provisional responses and on session timers, and refreshes in mid-call.
+//! A real Asterisk that insists on reliable provisional responses and on session timers, refreshes in mid-call, and
+//! takes itself out of the media's way.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use loadtest::asterisk::{Managed, SearchPlaces, StartConfig, find};
 use tokio::runtime::Runtime;
 
+use crate::far_ends::{FarEnd, Plain};
 use crate::harness::{PATIENCE, Place, ends_with};
 
 /// Gates that do not depend on how fast the machine is.
 const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "calls.silent_count == 0", "calls.dropped_count == 0", "loss.count == 0"]"#;
 
 /// Its endpoint, in the place of one without timers.
-const ENDPOINT: &str =
-    "100rel = required\ntimers = always\ntimers_min_se = 90\ntimers_sess_expires = 90\n";
+const ENDPOINT: [(&str, &str); 1] =
+    [("timers = no\n", "100rel = required\ntimers = always\ntimers_min_se = 90\ntimers_sess_expires = 90\n")];
 
 /// Extensions beside the plain ones: a 183 with a session description before the answer, and refreshes in mid-call.
 const DIALPLAN: &str = "\
@@ -26,7 +29,9 @@ struct Strict {
 }
 
 impl Strict {
-    fn start(place: &Place) -> Self {
+    /// Starts one whose endpoints and dialplan are as given: lines of the endpoint, each with its replacement, and
+    /// further extensions.
+    fn start(place: &Place, endpoint: &[(&str, &str)], dialplan: &str) -> Self {
         let install = find::find(&SearchPlaces::from_environment(None)).unwrap_or_else(|e| panic!("{e}"));
         let mut config = StartConfig::new(install, place.path("strict-logs"));
         config.run_base = place.path("");
@@ -34,10 +39,15 @@ impl Strict {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let managed = runtime.block_on(Managed::start(config)).expect("Asterisk starts");
         let etc = managed.run_dir().join("etc");
-        edit(&etc.join("pjsip.conf"), "timers = no\n", ENDPOINT);
-        edit(&etc.join("extensions.conf"), "; 486 Busy Here\n", DIALPLAN);
+        endpoint.iter().for_each(|(line, instead)| edit(&etc.join("pjsip.conf"), line, instead));
+        edit(&etc.join("extensions.conf"), "; 486 Busy Here\n", dialplan);
         let strict = Strict { runtime, managed };
-        for command in ["module load res_pjsip_history.so", "module reload res_pjsip.so", "dialplan reload"] {
+        for command in [
+            "module load res_pjsip_history.so",
+            "module load app_dial.so",
+            "module reload res_pjsip.so",
+            "dialplan reload",
+        ] {
             strict.says(command);
         }
         let endpoint = strict.says("pjsip show endpoints");
@@ -82,7 +92,7 @@ fn edit(file: &Path, from: &str, to: &str) {
 #[test]
 fn asterisk_that_wants_pracks_and_refreshes_has_its_way() {
     let place = Place::new();
-    let strict = Strict::start(&place);
+    let strict = Strict::start(&place, &ENDPOINT, DIALPLAN);
     strict.call("early", "3s");
     assert_eq!(strict.seen("<==", "PRACK"), 1, "{}", strict.says("pjsip show history"));
     strict.call("update", "3s");
@@ -97,9 +107,35 @@ fn asterisk_that_wants_pracks_and_refreshes_has_its_way() {
 #[test]
 fn a_session_with_asterisk_is_refreshed_at_half_of_its_interval() {
     let place = Place::new();
-    let strict = Strict::start(&place);
+    let strict = Strict::start(&place, &ENDPOINT, DIALPLAN);
     strict.call("echo", "47s");
     let refreshes = strict.seen("<==", "UPDATE") + strict.seen("==>", "UPDATE") + strict.seen("==>", "INVITE");
     assert_eq!(refreshes, 1, "{}", strict.says("pjsip show history"));
     strict.stop();
+}
+
+/// Calls a far end through an Asterisk that stays in the media's way, or does not; the INVITEs that it sent.
+fn through_asterisk(direct_media: &str) -> usize {
+    let (place, far) = (Place::new(), FarEnd::start(Plain));
+    let (direct, dialplan) = (format!("direct_media = {direct_media}\n"), dialplan_to(far.sip));
+    // An endpoint of its own for the way out.
+    let edits = [("direct_media = no\n", &*direct), ("[registered](!)\n", "[out](media)\n\n[registered](!)\n")];
+    let asterisk = Strict::start(&place, &edits, &dialplan);
+    asterisk.call("out", "4s");
+    let invites = asterisk.seen("==>", "INVITE");
+    assert_eq!(asterisk.seen("<==", "SIP/2.0 4"), 0, "{}", asterisk.says("pjsip show history"));
+    asterisk.stop();
+    far.stop();
+    invites
+}
+
+fn dialplan_to(far: SocketAddr) -> String {
+    format!("exten => out,1,Dial(PJSIP/out/sip:far@{far})\n\n")
+}
+
+#[test]
+fn media_that_asterisk_sends_past_itself_are_measured_like_any_other() {
+    assert_eq!(through_asterisk("no"), 1);
+    // One into the call, and one to either side that moves the media; more if they come back at its end.
+    assert!(through_asterisk("yes") >= 3);
 }

@@ -1,0 +1,110 @@
+//! Tests of the reflector.
+
+use super::*;
+use crate::rtp::packet::{Incoming, StreamSender, read};
+use crate::rtp::probe::RunKey;
+use crate::rtp::{Codec, Format};
+use std::net::{Ipv4Addr, UdpSocket};
+use tokio::sync::mpsc::unbounded_channel;
+
+const KEY: RunKey = RunKey::new(1, [1; 16]);
+const FORMAT: Format = Format::of(Codec::Pcmu, Duration::from_millis(20));
+
+fn bound() -> (Sockets, SocketAddr) {
+    let sockets = Sockets::bind((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
+    let address = sockets.asterisk.local_addr().unwrap();
+    (sockets, address)
+}
+
+fn peer() -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket
+}
+
+#[test]
+fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
+    let (sender, mut events) = unbounded_channel();
+    let reflector = Reflector::start(
+        PortRange { from: 1024, to: 65535 },
+        false,
+        Hold::default(),
+        Priority::default(),
+        sender,
+    )
+    .unwrap();
+    let (sockets, address) = bound();
+    let (asterisk, stranger) = (peer(), peer());
+    stranger.send_to(&[0x80; 40], address).unwrap();
+    reflector.add(address.port(), sockets, 7);
+    reflector.connect(address.port(), asterisk.local_addr().unwrap());
+    // A connected socket refuses strangers in the kernel; wait until it is one.
+    let mut sender = StreamSender::new(KEY, 2, 3, FORMAT);
+    let mut buffer = [0; 300];
+    asterisk.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let warm = (0..100).find_map(|_| {
+        asterisk.send_to(&rtp(), address).unwrap();
+        asterisk.recv(&mut buffer).ok()
+    });
+    assert_eq!(warm, Some(rtp().len()));
+    asterisk.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let before = clock::now();
+    for _ in 0..3 {
+        asterisk.send_to(sender.packet(before, before), address).unwrap();
+    }
+    let mut seen = 0;
+    while seen < 3 {
+        let len = asterisk.recv(&mut buffer).unwrap();
+        if let Incoming::Probe { probe, .. } = read(&buffer[..len], &FORMAT, &KEY, 2) {
+            let reflection = probe.reflection.unwrap();
+            assert!(before <= reflection.in_at && reflection.in_at <= reflection.out_at);
+            seen += 1;
+        }
+    }
+    reflector.remove(address.port());
+    let Some(StreamEvent::FirstPacket { port, at }) = events.blocking_recv() else {
+        panic!("no first packet")
+    };
+    assert!(port == address.port() && at <= before);
+    let Some(StreamEvent::Removed { port, counts }) = events.blocking_recv() else { panic!("no end") };
+    assert_eq!((port, counts.expected, counts.distinct), (address.port(), 3, 3));
+    assert!(counts.sent > 3 && counts.strangers >= 1);
+    assert_eq!(reflector.totals().now().loss_ratio(), Some(0.0));
+    UdpSocket::bind(address).unwrap();
+    drop(reflector);
+    assert!(events.blocking_recv().is_none());
+}
+
+#[test]
+fn media_from_elsewhere_are_sent_back_there_until_they_come_from_where_asterisk_said() {
+    let (sender, mut events) = unbounded_channel();
+    let ports = PortRange { from: 1024, to: 65535 };
+    let reflector = Reflector::start(ports, false, Hold::default(), Priority::default(), sender).unwrap();
+    let (sockets, address) = bound();
+    let (named, mouth) = (peer(), peer());
+    reflector.add(address.port(), sockets, 7);
+    reflector.connect(address.port(), named.local_addr().unwrap());
+    let mut buffer = [0; 300];
+    for socket in [&mouth, &named] {
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let back = (0..100).find_map(|_| {
+            socket.send_to(&rtp(), address).unwrap();
+            socket.recv(&mut buffer).ok()
+        });
+        assert_eq!(back, Some(rtp().len()));
+    }
+    // It is closed to the other one now.
+    while mouth.recv(&mut buffer).is_ok() {}
+    mouth.send_to(&rtp(), address).unwrap();
+    assert!(mouth.recv(&mut buffer).is_err());
+    reflector.remove(address.port());
+    assert!(matches!(events.blocking_recv(), Some(StreamEvent::FirstPacket { .. })));
+    let Some(StreamEvent::Elsewhere { told, from, .. }) = events.blocking_recv() else { panic!("told") };
+    assert_eq!((told, from), (named.local_addr().unwrap(), mouth.local_addr().unwrap()));
+}
+
+fn rtp() -> Vec<u8> {
+    let mut packet = vec![0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9];
+    packet.extend([0xFF; 160]);
+    packet
+}
