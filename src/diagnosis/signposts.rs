@@ -45,8 +45,10 @@ fn of_answer(reason: &str, codec: &str) -> (&'static str, String) {
     let says = |words: &str| reason.contains(words);
     if says("is a name") {
         (
-            "the far end writes a host name where media want an address",
-            "have it write its IP address (`media_address`, `external_media_address`)".into(),
+            "the far end writes a host name where media want an address, and this host finds none for it",
+            "have it write its IP address (`media_address`, `external_media_address`), or enter the name in this host's \
+             /etc/hosts"
+                .into(),
         )
     } else if says("is refused (port 0)") {
         (
@@ -104,7 +106,7 @@ mod tests {
     fn each_fault_of_an_answer_has_its_own_cure() {
         for (reason, cure) in [
             (
-                "bad SDP answer: its connection address `pbx` is a name, and names in SDP are not looked up",
+                "bad SDP answer: its connection address `pbx` is a name without an address here (x)",
                 "its IP address",
             ),
             ("bad SDP answer: the audio stream is refused (port 0)", "add PCMU"),

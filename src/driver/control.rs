@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lane::LaneConfig;
+use super::lookups::{Lookups, Received};
 use super::media::{CallMedia, Media, RECEIVE_BUFFER};
 use super::placing::{self, call_id};
 use super::reach::Reach;
@@ -47,6 +48,7 @@ struct LoadIo<'a> {
     names: Names,
     registrations: Option<Registrations>,
     wire: Wire,
+    lookups: Lookups,
     /// Addresses that far ends may name.
     reach: Reach,
     /// Longest time that a message lay unread.
@@ -144,6 +146,7 @@ pub async fn run(
         names,
         registrations,
         wire,
+        lookups: Lookups::new(scenario.sip.local),
         reach,
         sip_read_lag: Duration::ZERO,
         broken_wire: None,
@@ -225,6 +228,7 @@ impl LoadIo<'_> {
             tokio::select! {
                 // It is read before the next timers.
                 () = self.wire.readable() => {}
+                () = self.lookups.answered() => {}
                 1.. = self.media.inbox.recv_many(&mut events, MEDIA_BATCH) => {
                     for event in events.drain(..) {
                         if let Some(input) = self.media.handle(event)? {
@@ -259,6 +263,9 @@ impl LoadIo<'_> {
     /// Takes the SIP messages that are there at `now`; returns the time up to which none is left. No timer runs
     /// out beyond that: after a stall, an answer that had come in time would find its call given up.
     fn read_sip(&mut self, now: Stamp) -> Stamp {
+        for received in self.lookups.take() {
+            self.hear(&received);
+        }
         let LoadIo { wire, taping, .. } = self;
         let mut tap = |at: Stamp, from: SocketAddr, bytes: &[u8]| taping.heard(at, from, bytes);
         let (messages, read_until) = wire.receive(now, self.step_ns, &mut tap);
@@ -267,14 +274,21 @@ impl LoadIo<'_> {
             match heard {
                 Heard::Message(message) if self.is_of_registration(at, &message) => {}
                 Heard::Message(message) => {
-                    self.trace.hear(at, &message);
-                    self.agent.handle_message(at, &message, from, &|to| self.reach.check(to));
+                    if let Some(received) = self.lookups.admit(Received { message, at, from }) {
+                        self.hear(&received);
+                    }
                 }
                 Heard::Unreadable(unreadable) => self.read_badly(at, from, &unreadable),
             }
             self.carry_out();
         }
         read_until
+    }
+
+    fn hear(&mut self, Received { message, at, from }: &Received) {
+        self.trace.hear(*at, message);
+        self.agent.handle_message(*at, message, *from, &|to| self.reach.check(to));
+        self.carry_out();
     }
 
     /// Takes an answer to a REGISTER; false for any other message.

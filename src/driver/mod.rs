@@ -5,6 +5,7 @@
 mod book;
 mod control;
 mod lane;
+mod lookups;
 mod media;
 mod monitor;
 mod pacer;

@@ -19,14 +19,17 @@ pub struct Unresolved {
 /// # Errors
 /// [`Unresolved`] when there is no such host, or none of that kind.
 pub async fn resolve(target: &HostPort, what: &str, from: Option<IpAddr>) -> Result<SocketAddr, Unresolved> {
-    let reason = match tokio::net::lookup_host(target.to_string()).await {
-        Ok(addresses) => match choose(&addresses.collect::<Vec<_>>(), from) {
-            Ok(address) => return Ok(address),
-            Err(reason) => reason,
-        },
-        Err(e) => e.to_string(),
-    };
-    Err(Unresolved { what: what.into(), target: target.clone(), reason })
+    let found = look_up(&target.to_string(), from).await;
+    found.map_err(|reason| Unresolved { what: what.into(), target: target.clone(), reason })
+}
+
+/// An address of `host:port`, chosen as [`resolve`] does.
+///
+/// # Errors
+/// There is none, in words.
+pub async fn look_up(target: &str, from: Option<IpAddr>) -> Result<SocketAddr, String> {
+    let addresses = tokio::net::lookup_host(target).await.map_err(|error| error.to_string())?;
+    choose(&addresses.collect::<Vec<_>>(), from)
 }
 
 fn choose(addresses: &[SocketAddr], from: Option<IpAddr>) -> Result<SocketAddr, String> {

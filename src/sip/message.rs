@@ -3,7 +3,7 @@
 //! rsip keeps a header's kind and its text. Addresses in it are read by `sip::grammar`: rsip's own
 //! reader refuses IPv6, and takes a user with a dot for a part of the host.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rsip::Header;
 use rsip::prelude::UntypedHeader as _;
@@ -11,7 +11,7 @@ use rsip::prelude::UntypedHeader as _;
 use super::body::{self, Entity};
 use super::grammar::{self, DEFAULT_PORT, NameAddr, param, split};
 use super::parse::{HeaderLines, ParseError, excerpt};
-use super::sdp::SdpError;
+use super::sdp::{self, Description, SdpError};
 
 /// A request method (RFC 3261 7.1 and the extensions). Methods are case-sensitive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, strum::AsRefStr, strum::Display, strum::EnumString)]
@@ -75,6 +75,8 @@ pub struct Message {
     passed_over: u32,
     /// The peer's end of the connection that it came over.
     stream: Option<SocketAddr>,
+    /// Host names of its session description that were looked up, each with its address, or why it has none.
+    looked_up: Vec<(String, Result<IpAddr, String>)>,
 }
 
 /// The values of all headers of one of rsip's kinds, in order.
@@ -127,7 +129,7 @@ impl Message {
         };
         let bad = || ParseError(format!("bad CSeq `{}`", excerpt(text)));
         let cseq = CSeq::parse(text).filter(is_requested).ok_or_else(bad)?;
-        Ok(Message { start, headers, cseq, body, passed_over, stream: None })
+        Ok(Message { start, headers, cseq, body, passed_over, stream: None, looked_up: Vec::new() })
     }
 
     /// True for a request, false for a response.
@@ -311,6 +313,31 @@ impl Message {
             disposition: values!(self.headers, ContentDisposition).next(),
         };
         body::session_description(&entity, &self.body)
+    }
+
+    /// The session description as it is meant, with the addresses of names that were looked up; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Message::session_description`], and a description that is empty.
+    pub fn description(&self) -> Result<Option<Description>, SdpError> {
+        let Some(text) = self.session_description()? else { return Ok(None) };
+        let mut description = sdp::parse(text)?;
+        description.look_up(&self.looked_up);
+        Ok(Some(description))
+    }
+
+    /// Host names in the session description, in the place of addresses for audio.
+    pub fn names(&self) -> Vec<String> {
+        if self.body.is_empty() {
+            return Vec::new();
+        }
+        let description = self.description().ok().flatten();
+        description.map_or(Vec::new(), |description| description.names())
+    }
+
+    /// Gives a name of [`Message::names`] its address, or says why it has none.
+    pub fn look_up(&mut self, name: String, found: Result<IpAddr, String>) {
+        self.looked_up.push((name, found));
     }
 
     /// Adds a request's source to its topmost Via, as a server must before it answers

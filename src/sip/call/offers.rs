@@ -6,7 +6,7 @@ use super::{Call, CallEvent, CallRemark, CallState};
 use crate::sip::Vet;
 use crate::sip::message::{Message, Method};
 use crate::sip::outgoing::Response;
-use crate::sip::sdp::{self, Answer, Choice, MediaDirection, SdpError};
+use crate::sip::sdp::{self, Answer, Choice, Description, MediaDirection, SdpError};
 use crate::sip::timers::TIMER_H;
 use crate::sip::uas;
 use crate::stamp::Stamp;
@@ -27,17 +27,17 @@ impl Call {
         if self.state == CallState::Over {
             return asked.response(481);
         }
-        let offer = match request.session_description() {
-            Ok(offer) => offer,
-            Err(_) => return uas::refuse(request, 415, asked.from_tag),
+        let offer = match request.description() {
+            Err(SdpError::Encoded(_)) => return uas::refuse(request, 415, asked.from_tag),
+            offer => offer.transpose(),
         };
-        let is_invite = *request.method() == Method::Invite;
-        if self.is_another_offer_open(at, request, offer.is_some()) {
+        let (is_invite, has_offer) = (*request.method() == Method::Invite, offer.is_some());
+        if self.is_another_offer_open(at, request, has_offer) {
             return asked.response(491);
         }
         let mut direction = MediaDirection::SendRecv;
         if let Some(offer) = offer {
-            let Ok(choice) = self.chosen(offer, vet) else { return asked.response(488) };
+            let Ok(choice) = offer.and_then(|offer| self.chosen(&offer, vet)) else { return asked.response(488) };
             direction = choice.media.answering();
             self.on_offer(at, request, choice);
         }
@@ -46,12 +46,12 @@ impl Call {
         }
         let mut response = asked.response(200);
         response.contact = Some((self.config.local, self.config.transport));
-        if offer.is_some() || is_invite {
+        if has_offer || is_invite {
             response.sdp = Some(self.describe(direction));
         }
         if is_invite {
             let open = OpenOffer { cseq: request.cseq().number, until: at + TIMER_H };
-            self.open_offer = Some(open).filter(|_| offer.is_none());
+            self.open_offer = Some(open).filter(|_| !has_offer);
         }
         if self.state == CallState::Up {
             self.session.note_methods(request);
@@ -119,17 +119,13 @@ impl Call {
 
     /// The media that a message describes in answer to an offer of ours; `None` without a description.
     pub(super) fn described(&self, message: &Message) -> Option<Result<Answer, SdpError>> {
-        let description = match message.session_description() {
-            Ok(None) => return None,
-            Ok(Some(description)) => sdp::parse(description),
-            Err(error) => Err(error),
-        };
+        let description = message.description().transpose()?;
         Some(description.and_then(|description| sdp::answer_to_ours(&description, &self.config.media)))
     }
 
     /// The stream of an offer that can be used: media can be sent there, or on hold does not have to be.
-    fn chosen(&self, offer: &[u8], vet: Vet<'_>) -> Result<Choice, SdpError> {
-        let choice = sdp::choose(&sdp::parse(offer)?, &self.config.media)?;
+    fn chosen(&self, offer: &Description, vet: Vet<'_>) -> Result<Choice, SdpError> {
+        let choice = sdp::choose(offer, &self.config.media)?;
         reachable(choice.media.clone(), vet)?;
         Ok(choice)
     }

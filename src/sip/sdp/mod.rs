@@ -72,6 +72,33 @@ pub struct Description {
     pub is_cut: bool,
 }
 
+impl Description {
+    /// Host names in the place of addresses for audio, each once.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for stream in self.streams.iter().filter(|stream| stream.kind.eq_ignore_ascii_case("audio")) {
+            if let Connection::Name(name) = &stream.connection
+                && !names.contains(name)
+            {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    /// Puts addresses in the place of names.
+    pub(super) fn look_up(&mut self, found: &[(String, Result<IpAddr, String>)]) {
+        for stream in &mut self.streams {
+            let Connection::Name(name) = &stream.connection else { continue };
+            let Some((_, found)) = found.iter().find(|(looked_up, _)| looked_up == name) else { continue };
+            stream.connection = match found {
+                Ok(ip) => Connection::Ip(*ip),
+                Err(why) => Connection::Nowhere { name: name.clone(), why: why.clone() },
+            };
+        }
+    }
+}
+
 /// A stream as a peer describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stream {
@@ -148,6 +175,13 @@ pub enum Connection {
     Ip(IpAddr),
     /// A host name.
     Name(String),
+    /// A host name that has no address, and why.
+    Nowhere {
+        /// The name.
+        name: String,
+        /// The fault of looking it up.
+        why: String,
+    },
     /// Neither, an excerpt.
     Unreadable(String),
 }
@@ -229,12 +263,17 @@ pub enum SdpError {
     /// The audio stream was refused.
     #[error("the audio stream is refused (port 0)")]
     Refused,
-    /// The address is a host name.
+    /// The address is a host name that has none.
     #[error(
-        "its connection address `{0}` is a name, and names in SDP are not looked up: have the far end write its IP \
-         address (`media_address`, `external_media_address`)"
+        "its connection address `{name}` is a name without an address here ({why}): have the far end write its IP \
+         address (`media_address`, `external_media_address`), or give the name one"
     )]
-    Name(String),
+    Name {
+        /// The name.
+        name: String,
+        /// The fault of looking it up.
+        why: String,
+    },
     /// SRTP is wanted, and the audio stream has no keys.
     #[error(
         "it has no keys for SRTP (`a=crypto`), so its media would be plain: have the far end offer SRTP by SDES (Asterisk: \
@@ -394,7 +433,8 @@ impl Stream {
             |text: &str| unusable(format!("connection address `{text}` is not a unicast IP address"));
         match &self.connection {
             Connection::Missing => unusable("no connection address"),
-            Connection::Name(name) => Err(SdpError::Name(name.clone())),
+            Connection::Name(name) => Err(SdpError::Name { name: name.clone(), why: "it was not looked up".into() }),
+            Connection::Nowhere { name, why } => Err(SdpError::Name { name: name.clone(), why: why.clone() }),
             Connection::Unreadable(text) => not_unicast(text),
             // The old way to hold a call (RFC 3264 8.4), whatever its family.
             Connection::Ip(ip) if ip.to_canonical().is_unspecified() => Ok(*ip),

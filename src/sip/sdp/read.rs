@@ -11,6 +11,8 @@ use crate::sip::parse::excerpt;
 
 /// The most keys of a stream that are kept: one a suite is offered.
 const MOST_CRYPTO: usize = 16;
+/// Longest host name (RFC 1035 2.3.4).
+const LONGEST_NAME: usize = 253;
 /// Longest time of audio in a packet that is believed, in milliseconds.
 const MOST_PTIME_MS: u32 = 1000;
 
@@ -112,10 +114,11 @@ impl From<Option<&String>> for Connection {
         if let Ok(ip) = address.trim_matches(['[', ']']).parse::<IpAddr>() {
             return Connection::Ip(ip);
         }
-        let is_name = address.contains(|c: char| c.is_ascii_alphabetic())
+        let is_name = address.len() <= LONGEST_NAME
+            && address.contains(|c: char| c.is_ascii_alphabetic())
             && address.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
         match is_name {
-            true => Connection::Name(excerpt(address)),
+            true => Connection::Name(address.to_ascii_lowercase()),
             false => Connection::Unreadable(excerpt(written)),
         }
     }

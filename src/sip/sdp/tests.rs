@@ -301,12 +301,12 @@ fn names_are_told_from_addresses() {
     for (written, name) in [
         ("pbx.example", Some("pbx.example")),
         ("localhost", Some("localhost")),
-        ("PBX_1", Some("PBX_1")),
+        ("PBX_1", Some("pbx_1")),
         ("1.2.3", None),
     ] {
         let refused = read(&with("IP4 192.0.2.1\r\nt", &format!("IP4 {written}\r\nt"))).unwrap_err();
         assert_eq!(
-            matches!(&refused, SdpError::Name(n) if Some(n.as_str()) == name),
+            matches!(&refused, SdpError::Name { name: n, .. } if Some(n.as_str()) == name),
             name.is_some(),
             "{refused}"
         );

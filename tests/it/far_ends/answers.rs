@@ -59,6 +59,7 @@ const LINES: &[(&str, Answer)] = &[
     ("line feeds alone", |call| call.ok(call.description().replace("\r\n", "\n").as_bytes())),
     ("carriage returns alone", |call| call.ok(call.description().replace("\r\n", "\r").as_bytes())),
     ("indented", |call| call.ok(call.description().replace("\r\n", "\r\n    ").as_bytes())),
+    ("a name", |call| with(call, "c=IN IP4 127.0.0.1", "c=IN IP4 LocalHost")),
     ("empty lines", |call| call.ok(call.description().replace("t=", "\r\n\r\nt=").as_bytes())),
     ("NUL at the end", |call| and(call, "\0")),
     ("no colon, no name", |call| and(call, "a=\r\na=:\r\na=rtpmap\r\nx\r\n=\r\n")),
@@ -170,7 +171,7 @@ fn a_description_is_found_in_any_body_that_has_one() {
 
 /// Answers that cannot be used, and a word of the reason.
 const BAD: &[(&str, Answer)] = &[
-    ("`localhost` is a name", |call| with(call, "c=IN IP4 127.0.0.1", "c=IN IP4 localhost")),
+    ("`nowhere.invalid` is a name", |call| with(call, "c=IN IP4 127.0.0.1", "c=IN IP4 nowhere.invalid")),
     ("encoded (`gzip`)", |call| headers(call, "Content-Encoding: gzip\r\n")),
     ("no session description", |call| parts(call, "multipart/mixed;boundary=far", &[ISUP], "--far--")),
     ("the audio stream is refused", |call| with(call, &format!("audio {}", call.port()), "audio 0")),
