@@ -31,6 +31,8 @@ pub struct Settings {
     pub files: usize,
     /// True if captures are to hold the keys of SRTP.
     pub plaintext: bool,
+    /// SIP goes over TLS.
+    pub is_tls: bool,
 }
 
 /// Calls under way, and those that are kept.
@@ -169,9 +171,11 @@ impl CallTape {
             true => message.bytes.to_vec(),
             false => message.without_keys(),
         };
-        let texts: Vec<Vec<u8>> = self.messages.iter().map(shown).collect();
+        let hides_sip = settings.is_tls && !settings.plaintext;
+        let messages = if hides_sip { &[][..] } else { &self.messages[..] };
+        let texts: Vec<Vec<u8>> = messages.iter().map(shown).collect();
         let local = settings.local;
-        let sip = self.messages.iter().zip(&texts).map(|(message, bytes)| {
+        let sip = messages.iter().zip(&texts).map(|(message, bytes)| {
             let SipMessage { at, way, peer, length, .. } = *message;
             Frame { at, way, local, peer, bytes, length }
         });
@@ -187,7 +191,8 @@ impl CallTape {
         });
         let mut frames: Vec<Frame<'_>> = sip.chain(rtp).collect();
         frames.sort_by_key(|frame| frame.at);
-        let comment = format!("call {call} of a run of loadtest: its SIP, and the last of its RTP");
+        let sip = if hides_sip { "without its SIP over TLS (capture.plaintext = true)" } else { "its SIP" };
+        let comment = format!("call {call} of a run of loadtest: {sip}, and the last of its RTP");
         pcapng::file(&comment, frames)
     }
 }
@@ -206,7 +211,7 @@ mod tests {
     fn recorder(files: usize, named: &[u32]) -> Recorder {
         let epoch = Stamp::from_ns(1_000_000);
         let (local, named) = (address(5060), named.to_vec());
-        Recorder::new(Settings { run_id: RUN, epoch, local, named, files, plaintext: false })
+        Recorder::new(Settings { run_id: RUN, epoch, local, named, files, plaintext: false, is_tls: false })
     }
 
     fn invite(call: u32) -> Vec<u8> {

@@ -195,7 +195,7 @@ impl Pacer {
         }
         let sent = Sent { intended_at: due, sent_at, call_took: clock::now().since(sent_at) };
         if let Some((tape, packet)) = stream.tape.as_mut().zip(packet) {
-            tape.put(sent_at, stream.to, packet);
+            tape.put(sent_at, stream.to, if tape.shows_plain { plain } else { packet });
         }
         tally.sent(&mut stream.sent, &sent, stream.class, &self.window, stream.counts_from);
     }

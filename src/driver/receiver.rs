@@ -270,10 +270,12 @@ impl Receiving {
         let (at, read_at) = (datagram.received_at, clock::now());
         let Books { tally, since, plain, .. } = books;
         since.drops += datagram.drops.map_or(0, |drops| call.newly_dropped(drops));
+        let bytes = call.admit(datagram, plain);
         if let Some(tape) = &mut call.tape {
-            tape.put(at, datagram.from, datagram.bytes);
+            let shown = bytes.filter(|_| tape.shows_plain).unwrap_or(datagram.bytes);
+            tape.put(at, datagram.from, shown);
         }
-        let Some(bytes) = call.admit(datagram, plain) else { return };
+        let Some(bytes) = bytes else { return };
         match &mut call.impairer {
             None => {
                 let echo = call.stream.receive(bytes, at, read_at, &self.window, tally);

@@ -8,7 +8,7 @@ use crate::record::CallRecord;
 use crate::rtp::Format;
 use crate::rtp::packet::HEADER_LEN;
 use crate::scenario::Scenario;
-use crate::sip::SipDatagram;
+use crate::sip::{SipDatagram, Transport};
 use crate::stamp::Stamp;
 
 /// Bytes of a packet that are kept beyond its payload and plain header: contributing sources, an extension, a tag.
@@ -26,6 +26,8 @@ struct Spent {
 pub(super) struct Tape {
     spent: Option<Spent>,
     back: Sender<Spent>,
+    /// It holds what SRTP hides.
+    pub shows_plain: bool,
 }
 
 impl Tape {
@@ -59,6 +61,7 @@ pub(super) struct Tapes {
     /// Slots of each ring.
     slots: usize,
     snap: usize,
+    shows_plain: bool,
 }
 
 impl Tapes {
@@ -66,7 +69,8 @@ impl Tapes {
     pub fn of_call(&self, call: u32, local: SocketAddr) -> StreamTapes {
         let tape = |way| {
             let ring = Box::new(PacketRing::new(self.slots, self.snap));
-            Some(Tape { spent: Some(Spent { call, way, local, ring }), back: self.back.clone() })
+            let spent = Some(Spent { call, way, local, ring });
+            Some(Tape { spent, back: self.back.clone(), shows_plain: self.shows_plain })
         };
         StreamTapes { sent: tape(Way::Sent), received: tape(Way::Received) }
     }
@@ -95,9 +99,10 @@ impl Taping {
         // Those of calls that are kept share the memory with those of calls that are up.
         let streams = 2 * (scenario.calls() as usize + files);
         let slots = slots(capture.seconds.0, ptime, snap, streams, (capture.most_mib as usize) << 20);
-        let tapes = slots.filter(|_| files > 0).map(|slots| Tapes { back, slots, snap });
+        let tapes = slots.filter(|_| files > 0).map(|slots| Tapes { back, slots, snap, shows_plain: capture.plaintext });
         let named = capture.calls.clone();
-        let settings = Settings { run_id, epoch, local, named, files, plaintext: capture.plaintext };
+        let is_tls = scenario.asterisk.transport == Transport::Tls;
+        let settings = Settings { run_id, epoch, local, named, files, plaintext: capture.plaintext, is_tls };
         (Taping { recorder: Recorder::new(settings), spent }, tapes)
     }
 

@@ -27,7 +27,8 @@ pub struct Capture {
     pub most_mib: u32,
     /// Most captures of a run; the calls that `calls` names go first.
     pub files: u32,
-    /// True if captures hold what TLS and SRTP hide, the keys of SRTP included. Without it those are crossed out.
+    /// True if captures hold what TLS and SRTP hide, the keys of SRTP included. Without it SIP over TLS is left out, media
+    /// are as SRTP protects them, and keys are crossed out.
     pub plaintext: bool,
 }
 

@@ -44,6 +44,28 @@ fn a_codec_of_the_far_ends_is_carried_by_an_echo_in_the_dialplan() {
     is_protected("AES_CM_128_HMAC_SHA1_80", &["service.mode=none", "sip.to=echo", "media.codec=L16"]);
 }
 
+/// Packets of a run's first capture of this length, with their IP header.
+fn captured(set: &[&str], length: u8) -> (usize, Vec<u8>) {
+    let place = Place::new();
+    let plain = ["load.calls=1", "load.duration=3s", "media.srtp=true", "capture.calls=[0]"];
+    ends_with(&mut place.run("smoke", &[&plain[..], set].concat()), 0);
+    let file = std::fs::read(place.out().join("pcap/call-00000.pcapng")).expect("a capture");
+    (file.windows(4).filter(|head| *head == [0x45, 0, 0, length]).count(), file)
+}
+
+#[test]
+fn a_capture_shows_what_srtp_hides_only_where_it_is_asked_to() {
+    let has_keys = |file: &[u8]| file.windows(7).any(|part| part == b"inline:");
+    let (protected, file) = captured(&[], 210);
+    assert!(protected > 100 && !has_keys(&file), "with a tag of 10 bytes: {protected}");
+    let (plain, file) = captured(&["capture.plaintext=true"], 200);
+    assert!(plain > 100 && has_keys(&file), "{plain}");
+    let tls = "asterisk.transport=tls";
+    let has_sip = |file: &[u8]| file.windows(7).any(|part| part == b"INVITE ");
+    assert!(!has_sip(&captured(&[tls], 210).1));
+    assert!(has_sip(&captured(&[tls, "capture.plaintext=true"], 200).1));
+}
+
 #[test]
 fn a_network_made_worse_loses_what_it_loses_and_breaks_no_key() {
     let place = Place::new();
