@@ -11,6 +11,7 @@ pub struct Extras {
     telephone_events: u64,
     stun: u64,
     empty_rtp: u64,
+    hold_audio: u64,
     other_payload: u64,
     /// Payload type of the first of these.
     other_type: Option<u8>,
@@ -33,6 +34,11 @@ impl Extras {
         *count += 1;
     }
 
+    /// Counts a packet of audio of the far end's own, while the call was on hold.
+    pub(super) fn count_hold_audio(&mut self) {
+        self.hold_audio += 1;
+    }
+
     /// Enters the counts into the call's record.
     pub(super) fn enter(&self, record: &mut CallRecord) {
         record.rtcp = self.rtcp;
@@ -40,6 +46,7 @@ impl Extras {
         record.telephone_events = self.telephone_events;
         record.stun = self.stun;
         record.empty_rtp = self.empty_rtp;
+        record.hold_audio = self.hold_audio;
         record.other_payload = self.other_payload;
         record.other_payload_type = self.other_type;
     }

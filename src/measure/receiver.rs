@@ -264,7 +264,8 @@ impl StreamReceiver {
                 let measured = scope == Scope::Measured;
                 return Some(ReceivedEcho { seq: probe.seq, rtt_ns: rtt, measured });
             }
-            Incoming::Corrupted => {
+            Incoming::Audio if self.is_music(received_at) => self.report.extras.count_hold_audio(),
+            Incoming::Audio | Incoming::Corrupted => {
                 self.report.corrupted += 1;
                 tally.corrupted += 1;
             }

@@ -181,6 +181,9 @@ pub struct CallRecord {
     /// RTP without payload, over the whole call.
     #[serde(default)]
     pub empty_rtp: u64,
+    /// Audio of the far end's own while the call was on hold, over the whole call: music.
+    #[serde(default)]
+    pub hold_audio: u64,
     /// RTP of a payload type that was not agreed, over the whole call.
     #[serde(default)]
     pub other_payload: u64,
