@@ -165,6 +165,21 @@ fn a_call_on_hold_lives_and_loses_nothing() {
 }
 
 #[test]
+fn a_call_that_is_on_hold_from_its_start_to_its_end_has_lost_nothing() {
+    struct Held;
+    impl Odd for Held {
+        fn on_invite(&mut self, io: &mut Io, call: &mut FarCall) {
+            let ok = call.ok(call.description().replace("sendrecv", "inactive").as_bytes());
+            io.accept(call, ok);
+        }
+    }
+    let place = Place::new();
+    let (_, calls) = run_against(&place, FarEnd::start(Held), 1, &[], 0);
+    assert_eq!((&*calls[0]["total_sent"], &*calls[0]["holds"]), ("0", "1"), "{:?}", calls[0]);
+    assert_eq!(place.count("loss.count"), 0);
+}
+
+#[test]
 fn a_call_on_hold_is_not_given_up_and_one_that_falls_silent_behind_it_is() {
     /// Held for longer than the driver waits for a call that has fallen silent; then silent.
     struct Silent;
