@@ -358,7 +358,9 @@ pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
 
 /// Calls whose session timer ran out. Where the connection for SIP ended meanwhile, that is the cause.
 fn ran_out(seen: &Seen<'_>, expired: &[&CallRecord], because: &str) -> Finding {
-    let (more, cause, cure) = match lost_connection(seen) {
+    // One that answered its refreshes, and agreed to none, had a connection.
+    let lost = lost_connection(seen).filter(|_| !because.contains("agreed to no refresh"));
+    let (more, cause, cure) = match lost {
         Some(remark) => (
             format!("; {}", cut_short(remark, MOST_REMARK)),
             "the connection for SIP ended, and with it what was to refresh the sessions",
