@@ -477,8 +477,8 @@ impl LoadIo<'_> {
         environment.observed.first_call = FirstCall { heard_from, ..self.trace.first_call };
         environment.observed.unreadable = self.trace.unreadable;
         environment.observed.odd = self.trace.odd;
-        let captured = self.taping.finish();
-        environment.observed.ladders = captured.ladders;
+        let mut captured = self.taping.finish();
+        environment.observed.ladders = std::mem::take(&mut captured.ladders);
         let counts = self.wire.counts;
         environment.sip_drops = counts.drops;
         environment.sip_garbage = counts.garbage;
@@ -489,8 +489,7 @@ impl LoadIo<'_> {
             epoch: self.epoch,
             suppressed_because: self.suppressed_because,
             impaired: book.impaired,
-            captures: captured.files,
-            uncaptured: captured.left_out,
+            captured,
             heard: self.agent.has_heard() || has_registered || !environment.observed.unreadable.is_empty(),
             sip_passed_over: counts.passed_over,
             sip_unsent: counts.unsent,
