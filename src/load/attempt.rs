@@ -67,7 +67,7 @@ impl Attempt {
             CallRemark::Unreadable { why } => self.unreadable = Some(why.clone()),
             CallRemark::OfferUnanswered { why } => self.unanswered = Some(why.clone()),
             CallRemark::OtherPtime { .. } => {}
-            CallRemark::AckUnheard { .. } => self.unheard = Some(remark.to_string()),
+            CallRemark::AckUnheard { .. } | CallRemark::NoWay { .. } => self.unheard = Some(remark.to_string()),
             CallRemark::Redirected { .. } => self.redirected = Some(remark.to_string()),
         }
     }
