@@ -17,10 +17,13 @@ fn frames<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Option<Fra
                 Ok(None) => break,
                 Err(error) => {
                     assert_eq!(framer.next(), Err(error.clone()), "an error is the last");
+                    assert!(framer.unfinished().is_some(), "it says of which message");
                     return (frames, Some(error));
                 }
             }
         }
+        // A part says what it is of, and is no reason to fall either.
+        assert_eq!(framer.unfinished().is_some(), framer.is_waiting());
     }
     (frames, None)
 }

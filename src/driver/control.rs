@@ -1,7 +1,6 @@
 //! Load control's I/O: SIP's wire, RTP ports, media lane, timers and books around [`load::Control`].
 
 use std::collections::HashMap;
-use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +13,11 @@ use super::reach::Reach;
 use super::registering;
 use super::tape::Taping;
 use super::trace::Trace;
-use super::wire::{Broken, Wire};
+use super::wire::Wire;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
-use crate::echo::EchoServer;
 use crate::load::{self, Agent, AgentOutput, Input, Names, Output, Registrations};
-use crate::measure::{Class, MOST_WINDOWS, Rules};
+use crate::measure::{MOST_WINDOWS, Rules};
 use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
@@ -53,8 +51,6 @@ struct LoadIo<'a> {
     reach: Reach,
     /// Longest time that a message lay unread.
     sip_read_lag: Duration,
-    /// The first connection for SIP that could not be opened or has ended, and why.
-    broken_wire: Option<String>,
     media: Media,
     ports: PortPool,
     /// RTP sockets by port, until the call has its number.
@@ -134,7 +130,8 @@ pub async fn run(
     if !transport.is_reliable() {
         reach.add(wire.local());
     }
-    let control_echo = start_control(&config, &media, epoch, &mut reach)
+    let control_echo = media
+        .start_control(config.scenario, epoch, &mut reach)
         .map_err(|error| DriverError::Start("start the control stream".into(), error))?;
     let scenario = config.scenario;
     let first_call = call_id(config.run_id, 0, wire.local());
@@ -149,7 +146,6 @@ pub async fn run(
         lookups: Lookups::new(scenario.sip.local),
         reach,
         sip_read_lag: Duration::ZERO,
-        broken_wire: None,
         ports: PortPool::new(scenario.media.ports, RETRY_PORT_AFTER).even(),
         config,
         media,
@@ -165,31 +161,6 @@ pub async fn run(
     let mut recorded = load_io.close();
     recorded.run.environment.control_drops = control_echo.map_or(0, |echo| echo.stop().drops);
     Ok(recorded)
-}
-
-/// Starts the control stream: the same probes on the same schedule to a reflector beside the driver,
-/// past Asterisk. What it feels, the machine did.
-fn start_control(
-    config: &DriverConfig<'_>,
-    media: &Media,
-    epoch: Stamp,
-    reach: &mut Reach,
-) -> io::Result<Option<EchoServer>> {
-    let scenario = config.scenario;
-    let streams = scenario.measure.control_streams.unwrap_or(scenario.calls().div_ceil(10).clamp(1, 10));
-    if streams == 0 {
-        return Ok(None);
-    }
-    let any = SocketAddr::new(scenario.sip.local, 0);
-    let echo = EchoServer::start(any)?;
-    reach.add(echo.local_addr());
-    let format = Format::of(scenario.media.codec, scenario.media.ptime.0);
-    for n in 0..streams {
-        let way = (any, echo.local_addr());
-        let socket = media.start_stream(u32::MAX - n, Class::Control, format, way, epoch)?;
-        reach.add(socket.local_addr()?);
-    }
-    Ok(Some(echo))
 }
 
 impl LoadIo<'_> {
@@ -308,15 +279,15 @@ impl LoadIo<'_> {
         self.wire.counts.garbage += u64::from(!is_of_call);
     }
 
-    /// Sees to the wire's own timers, and tells the calls of connections that have ended.
+    /// Sees to the wire's own timers, and tells calls and registrations of connections that have ended.
     fn mend_wire(&mut self, now: Stamp) {
         if self.wire.poll_timeout().is_some_and(|at| at <= now) {
             self.wire.handle_timeout(now);
         }
-        while let Some(Broken { peer, why }) = self.wire.poll_broken() {
-            self.agent.handle_transport_error(now, peer, &why);
+        while let Some(broken) = self.wire.poll_broken() {
+            self.agent.handle_transport_error(now, &broken);
+            self.registrations.iter_mut().for_each(|all| all.handle_transport_error(now, &broken));
             self.carry_out();
-            self.broken_wire.get_or_insert(why);
         }
     }
 
@@ -494,7 +465,7 @@ impl LoadIo<'_> {
             sip_passed_over: counts.passed_over,
             sip_unsent: counts.unsent,
             sip_reopened: counts.reopened,
-            sip_broken: self.broken_wire,
+            sip_broken: self.wire.first_broken(),
             sip_other_transport: self.trace.other_transport,
             run: book.finish(ended_at, window.bounds()),
         }

@@ -12,14 +12,17 @@ use super::DriverError;
 use super::book::Book;
 use super::lane::{Lane, LaneConfig, LaneEvent, MediaPath};
 use super::monitor::{Monitor, Watched};
+use super::reach::Reach;
 use super::receiver::MediaChange;
 use super::tape::{StreamTapes, Tapes};
+use crate::echo::EchoServer;
 use crate::load::Input;
 use crate::measure::{Class, ReceivedEcho, SourceLatch, Sources, StreamReport, StreamSent, Window};
 use crate::net::udp::{self, buffer_for};
 use crate::record::{CallRecord, Environment};
 use crate::rtp::srtp::{KeyPair, Keys};
 use crate::rtp::{Format, MediaSource};
+use crate::scenario::Scenario;
 use crate::sip::sdp::{Answer, PeerKeys};
 use crate::stamp::Stamp;
 
@@ -97,6 +100,30 @@ impl Media {
         let path = MediaPath { socket: socket.clone(), to: target, latch, keys, is_on_hold, tapes };
         self.lane.start_stream(number, class, format, path, counts_from);
         Ok(socket)
+    }
+
+    /// Starts the control stream: the same probes on the same schedule to a reflector beside the driver,
+    /// past Asterisk. What it feels, the machine did. Its sockets are no addresses for a far end to name.
+    pub fn start_control(
+        &self,
+        scenario: &Scenario,
+        epoch: Stamp,
+        reach: &mut Reach,
+    ) -> io::Result<Option<EchoServer>> {
+        let streams = scenario.measure.control_streams.unwrap_or(scenario.calls().div_ceil(10).clamp(1, 10));
+        if streams == 0 {
+            return Ok(None);
+        }
+        let any = SocketAddr::new(scenario.sip.local, 0);
+        let echo = EchoServer::start(any)?;
+        reach.add(echo.local_addr());
+        let format = Format::of(scenario.media.codec, scenario.media.ptime.0);
+        for n in 0..streams {
+            let way = (any, echo.local_addr());
+            let socket = self.start_stream(u32::MAX - n, Class::Control, format, way, epoch)?;
+            reach.add(socket.local_addr()?);
+        }
+        Ok(Some(echo))
     }
 
     /// Starts a call's stream to where its far end says, unless that is on hold. The socket is open until the far end is

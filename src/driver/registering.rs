@@ -64,9 +64,12 @@ pub(super) async fn play(
         }
         all.handle_timeout(read_until);
         wire.handle_timeout(now);
-        // A request whose connection has ended runs out of its time.
-        while wire.poll_broken().is_some() {}
-        while let Some(datagram) = all.poll() {
+        loop {
+            while let Some(broken) = wire.poll_broken() {
+                all.handle_transport_error(now, &broken);
+            }
+            // Sending may show that there is no connection.
+            let Some(datagram) = all.poll() else { break };
             wire.send(now, &datagram);
         }
         while let Some(output) = agent.poll() {

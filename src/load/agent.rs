@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::BATCH;
 use crate::sip::call::{Call, CallConfig, CallEvent, CallOutput, Times};
 use crate::sip::message::Message;
-use crate::sip::{SipDatagram, Unreadable, Vet, uas};
+use crate::sip::{Broken, SipDatagram, Unreadable, Vet, uas};
 use crate::stamp::Stamp;
 use crate::table::{Deadlines, Table};
 
@@ -114,11 +114,11 @@ impl Agent {
         true
     }
 
-    /// Takes the end of the connection to `peer`, for all calls: some of their requests may have gone there.
-    pub fn handle_transport_error(&mut self, at: Stamp, peer: SocketAddr, why: &str) {
+    /// Takes the end of a connection, for all calls: some of their requests may have gone there.
+    pub fn handle_transport_error(&mut self, at: Stamp, broken: &Broken) {
         for number in self.calls.keys() {
             if let Some(call) = self.calls.get_mut(number) {
-                call.handle_transport_error(at, peer, why);
+                call.handle_transport_error(at, broken);
                 self.drain(number);
             }
         }

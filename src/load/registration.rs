@@ -8,7 +8,7 @@ use crate::record::{LogLine, MOST_LINE_CHARS, MOST_LINES, RegisterRecord};
 use crate::sip::register::{
     RegisterEvent, RegisterFailure, RegisterOutput, Registration, RegistrationConfig,
 };
-use crate::sip::{Message, SipDatagram, Unreadable};
+use crate::sip::{Broken, Message, SipDatagram, Unreadable};
 use crate::stamp::Stamp;
 use crate::table::{Deadlines, Table};
 use crate::values::Rate;
@@ -122,6 +122,16 @@ impl Registrations {
         true
     }
 
+    /// Takes the end of a connection at `now`: requests may have gone there.
+    pub fn handle_transport_error(&mut self, now: Stamp, broken: &Broken) {
+        for number in self.all.keys() {
+            if let Some(registration) = self.all.get_mut(number) {
+                registration.handle_transport_error(now, broken);
+                self.drain(now, number);
+            }
+        }
+    }
+
     /// The next datagram to be sent, until there is none.
     pub fn poll(&mut self) -> Option<SipDatagram> {
         self.outputs.pop_front()
@@ -225,7 +235,7 @@ fn note(failures: &mut Vec<LogLine>, failure: &RegisterFailure) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::{Identity, parse};
+    use crate::sip::{Identity, Transport, parse};
 
     fn at_ms(n: u64) -> Stamp {
         Stamp::ZERO + Duration::from_millis(n)
@@ -317,6 +327,37 @@ mod tests {
         let (_, end) = play(&mut all, now, |_| None, Registrations::is_over);
         assert!(end.since(now) < Duration::from_secs(3));
         assert_eq!(all.record().left, 0);
+    }
+
+    #[test]
+    fn a_storm_outlives_the_end_of_its_connection_and_tells_of_the_second_one() {
+        let broken = Broken {
+            peer: config(0).remote,
+            why: "the TCP connection to 192.0.2.1:5060 has ended: the far end closed it".into(),
+            was_open: true,
+            is_unreadable: false,
+        };
+        let config = |number| RegistrationConfig { transport: Transport::Tcp, ..config(number) };
+        let mut all = Registrations::new((0..10).map(config), Rate(1000.0), at_ms(0));
+        let asked = |all: &mut Registrations| -> Vec<Message> {
+            std::iter::from_fn(|| all.poll()).map(|sent| parse(&sent.bytes).expect("it parses")).collect()
+        };
+        all.handle_timeout(at_ms(5));
+        let first = asked(&mut all);
+        assert_eq!(first.len(), 6);
+        assert!(all.handle_message(at_ms(6), &answer(&first[0], 200)));
+        // Five have no answer: they are asked again over another connection.
+        all.handle_transport_error(at_ms(7), &broken);
+        assert_eq!(asked(&mut all), first[1..]);
+        assert!(all.handle_message(at_ms(8), &answer(&first[1], 200)));
+        all.handle_transport_error(at_ms(9), &broken);
+        assert_eq!(asked(&mut all), []);
+        // The others are asked in their turn.
+        let (sent, now) = play(&mut all, at_ms(9), |_| Some(200), |all, _| all.is_settled());
+        assert_eq!((sent, now), (vec![9, 9, 9, 9], at_ms(19)));
+        let record = all.record();
+        assert_eq!((record.attempts, record.registered, record.failed), (10, 6, 4));
+        assert_eq!((record.failures[0].text.as_str(), record.failures[0].count), (broken.why.as_str(), 4));
     }
 
     #[test]

@@ -178,8 +178,11 @@ impl Asker {
                 Asker::Connection(wire) if n == 0 => wire.send(clock::now(), &options.datagram()),
                 Asker::Connection(_) => {}
             }
-            if let Ok(answer) = tokio::time::timeout(pause, self.answer(options, &mut unreadable)).await {
-                return answer.map(Ok);
+            match tokio::time::timeout(pause, self.answer(options, &mut unreadable)).await {
+                // What cannot be read may be the reason.
+                Ok(Err(_)) if unreadable.is_some() => break,
+                Ok(answer) => return answer.map(Ok),
+                Err(_) => {}
             }
         }
         Ok(Err(unreadable))

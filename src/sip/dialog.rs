@@ -29,6 +29,8 @@ pub(super) struct Dialog {
     is_believed: bool,
     /// The first route's address, else the target's, where they name one to which something may be sent.
     hop: Option<SocketAddr>,
+    /// The address among those to which there is no way.
+    no_way: Option<SocketAddr>,
     transport: Transport,
 }
 
@@ -48,6 +50,7 @@ impl Dialog {
             routes,
             is_believed: !config.habits.ignore_contact,
             hop: None,
+            no_way: None,
             transport: config.transport,
         };
         dialog.hop = dialog.hop(vet);
@@ -93,7 +96,16 @@ impl Dialog {
 
     /// Destination of a request, if the peer has named one that will do.
     pub(super) fn next_hop(&self) -> Option<SocketAddr> {
-        self.hop
+        self.hop.filter(|hop| self.no_way != Some(*hop))
+    }
+
+    /// There is no way to `peer`; true if requests have gone there so far.
+    pub(super) fn leave(&mut self, peer: SocketAddr) -> bool {
+        let is_its = self.next_hop() == Some(peer);
+        if is_its {
+            self.no_way = Some(peer);
+        }
+        is_its
     }
 }
 

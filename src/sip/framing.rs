@@ -1,9 +1,12 @@
 //! Messages out of a stream of bytes (RFC 3261 18.3): each ends where its Content-Length says, and between them there
 //! may be line ends that keep the connection alive (RFC 5626 4.4.1).
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
-use super::parse::{MAX_MESSAGE_BYTES, excerpt, unfold};
+use super::parse::{MAX_MESSAGE_BYTES, excerpt, tidy, unfold};
+use super::salvage::{Unreadable, unreadable};
 
 /// Longest head of a message: what is longer is no SIP, or nobody's friend.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -29,6 +32,28 @@ pub enum FramingError {
     /// No end of the header lines.
     #[error("a message whose header lines do not end within {MAX_HEAD_BYTES} bytes")]
     HeadTooLong,
+    /// No message begins where the one before ends; the line there, and the first line of the one before, excerpts.
+    #[error("`{0}` where a message should begin: the Content-Length of `{1}` before it is wrong")]
+    OutOfStep(String, String),
+}
+
+impl FramingError {
+    /// The fault of the message in which it was found.
+    fn of_message(&self) -> String {
+        match self {
+            FramingError::NoLength(_) => {
+                "no Content-Length header: over a stream nobody can tell where it ends".into()
+            }
+            FramingError::BadLength(value) => {
+                format!("bad Content-Length `{value}`: over a stream nobody can tell where it ends")
+            }
+            FramingError::TooLong(length) => format!("{length} bytes, {MAX_MESSAGE_BYTES} allowed"),
+            FramingError::HeadTooLong => format!("its header lines do not end within {MAX_HEAD_BYTES} bytes"),
+            FramingError::OutOfStep(_, before) => {
+                format!("no message begins here: the Content-Length of `{before}` before it is wrong")
+            }
+        }
+    }
 }
 
 /// A part of a stream.
@@ -40,17 +65,27 @@ pub enum Frame {
     Ping,
 }
 
+/// Lengths of the message in front.
+#[derive(Debug, Clone, Copy)]
+struct Front {
+    head: usize,
+    whole: usize,
+}
+
 /// Bytes of a connection until they are whole messages. Holds one message at the most, and what came with its end.
 #[derive(Debug, Default)]
 pub struct Framer {
     buffer: Vec<u8>,
     /// Bytes in which the end of the head has been looked for.
     searched: usize,
-    /// Length of the message in front, once its head is there.
-    whole: Option<usize>,
+    /// The message in front, once its head is there.
+    front: Option<Front>,
     /// Line ends since the last message or ping.
     line_ends: u32,
-    error: Option<FramingError>,
+    /// First line of the last message, an excerpt.
+    before: Option<String>,
+    /// The end of the stream, and the bytes that have brought it about.
+    error: Option<(FramingError, Vec<u8>)>,
 }
 
 impl Framer {
@@ -66,29 +101,52 @@ impl Framer {
     /// # Errors
     /// The stream is of no use any more.
     pub fn next(&mut self) -> Result<Option<Frame>, FramingError> {
-        if let Some(error) = &self.error {
+        if let Some((error, _)) = &self.error {
             return Err(error.clone());
         }
         if self.take_line_ends() {
             return Ok(Some(Frame::Ping));
         }
-        let whole = match self.whole {
-            Some(whole) => whole,
+        let Front { whole, .. } = match self.front {
+            Some(front) => front,
             None => match self.measure() {
-                Ok(Some(whole)) => *self.whole.insert(whole),
+                Ok(Some(front)) => *self.front.insert(front),
                 Ok(None) => return Ok(None),
                 Err(error) => {
-                    self.buffer = Vec::new();
-                    return Err(self.error.insert(error).clone());
+                    self.error = Some((error.clone(), std::mem::take(&mut self.buffer)));
+                    return Err(error);
                 }
             },
         };
         if self.buffer.len() < whole {
             return Ok(None);
         }
-        (self.searched, self.whole, self.line_ends) = (0, None, 0);
+        (self.searched, self.front, self.line_ends) = (0, None, 0);
         let rest = self.buffer.split_off(whole);
-        Ok(Some(Frame::Message(std::mem::replace(&mut self.buffer, rest))))
+        let message = std::mem::replace(&mut self.buffer, rest);
+        let first = message.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        self.before = Some(excerpt(&tidy(first)));
+        Ok(Some(Frame::Message(message)))
+    }
+
+    /// True while the rest of a message is awaited.
+    pub fn is_waiting(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Bytes of which no message has come: one whose rest is awaited, or the one that has ended the stream. With them
+    /// stands what there is to be told of it.
+    pub fn unfinished(&self) -> Option<(&[u8], Unreadable)> {
+        let (bytes, why) = match (&self.error, self.front) {
+            (Some((error, bytes)), _) => (bytes.as_slice(), error.of_message()),
+            (None, _) if self.buffer.is_empty() => return None,
+            (None, Some(Front { head, whole })) => {
+                let (came, expected) = (self.buffer.len() - head, whole - head);
+                (self.buffer.as_slice(), format!("the body ends after {came} of {expected} bytes"))
+            }
+            (None, None) => (self.buffer.as_slice(), "its header lines have no end".into()),
+        };
+        Some((bytes, unreadable(bytes, why)))
     }
 
     /// Takes line ends off the front; true once there were two.
@@ -108,8 +166,8 @@ impl Framer {
         is_ping
     }
 
-    /// Length of the message in front, if its head is whole.
-    fn measure(&mut self) -> Result<Option<usize>, FramingError> {
+    /// Lengths of the message in front, if its head is whole.
+    fn measure(&mut self) -> Result<Option<Front>, FramingError> {
         let Some(head) = self.head() else {
             let is_endless = self.buffer.len() > MAX_HEAD_BYTES;
             return if is_endless { Err(FramingError::HeadTooLong) } else { Ok(None) };
@@ -117,11 +175,15 @@ impl Framer {
         if head > MAX_HEAD_BYTES {
             return Err(FramingError::HeadTooLong);
         }
-        let body = content_length(&self.buffer[..head])?;
-        let whole = (head as u64).saturating_add(body);
-        match usize::try_from(whole) {
-            Ok(length) if length <= MAX_MESSAGE_BYTES => Ok(Some(length)),
-            _ => Err(FramingError::TooLong(whole)),
+        let (lines, _) = unfold(&self.buffer[..head]);
+        let first = lines.first().map_or("", |line| &**line);
+        if let Some(before) = self.before.as_ref().filter(|_| !is_start(first)) {
+            return Err(FramingError::OutOfStep(excerpt(first), before.clone()));
+        }
+        let length = (head as u64).saturating_add(content_length(&lines)?);
+        match usize::try_from(length) {
+            Ok(whole) if whole <= MAX_MESSAGE_BYTES => Ok(Some(Front { head, whole })),
+            _ => Err(FramingError::TooLong(length)),
         }
     }
 
@@ -140,24 +202,28 @@ impl Framer {
     }
 }
 
+/// True for a line that names SIP where a message's first one does, in whatever version.
+fn is_start(line: &str) -> bool {
+    let is_sip = |word: &str| word.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("SIP/"));
+    is_sip(line) || line.rsplit(' ').next().is_some_and(is_sip)
+}
+
 /// The Content-Length of a head. It may come twice if it says the same.
-fn content_length(head: &[u8]) -> Result<u64, FramingError> {
-    let (lines, _) = unfold(head);
-    let mut length = None;
-    for line in &lines {
+fn content_length(lines: &[Cow<'_, str>]) -> Result<u64, FramingError> {
+    let mut length: Option<u64> = None;
+    for line in lines {
         let Some((name, value)) = line.split_once(':') else { continue };
         let (name, value) = (name.trim_end(), value.trim());
         if !["Content-Length", "l"].iter().any(|known| known.eq_ignore_ascii_case(name)) {
             continue;
         }
-        let bad = || FramingError::BadLength(excerpt(value));
         if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(bad());
+            return Err(FramingError::BadLength(excerpt(value)));
         }
         // A length past u64 is one that no message has.
         let this = value.parse().unwrap_or(u64::MAX);
-        if length.is_some_and(|earlier| earlier != this) {
-            return Err(bad());
+        if let Some(earlier) = length.filter(|earlier| *earlier != this) {
+            return Err(FramingError::BadLength(format!("{earlier}, {this}")));
         }
         length = Some(this);
     }
@@ -217,7 +283,7 @@ mod tests {
         for (stream, error) in [
             (with("Y: 5"), Some(FramingError::NoLength("SIP/2.0 200 OK".into()))),
             (with("Content-Length: 5\r\nl: 5"), None),
-            (with("Content-Length: 5\r\nl: 6"), bad("6")),
+            (with("Content-Length: 5\r\nl: 6"), bad("5, 6")),
             (with("Content-Length: five"), bad("five")),
             (with("Content-Length: -5"), bad("-5")),
             (with("Content-Length:"), bad("")),
@@ -248,6 +314,63 @@ mod tests {
         assert!(framer.next().is_err());
         framer.push(EMPTY.as_bytes());
         assert!(framer.next().is_err() && framer.buffer.is_empty());
+    }
+
+    /// What is told of the bytes of which no message has come.
+    fn told(stream: &str) -> Option<(Option<String>, String)> {
+        let mut framer = Framer::default();
+        framer.push(stream.as_bytes());
+        while let Ok(Some(_)) = framer.next() {}
+        let (bytes, unreadable) = framer.unfinished()?;
+        assert!(stream.as_bytes().ends_with(bytes), "{bytes:?}");
+        Some((unreadable.call_id.clone(), unreadable.to_string()))
+    }
+
+    #[test]
+    fn a_message_without_an_end_is_told_of_with_its_call() {
+        let with = |from: &str, to: &str| WITH_BODY.replace("X: folded", "i: c@h\r\nX: folded").replace(from, to);
+        for (stream, words) in [
+            (with("l  : 5", "l: 7"), "SIP/2.0 200 OK: the body ends after 5 of 7 bytes"),
+            (with("l  : 5", "l: 70000"), "SIP/2.0 200 OK: 70080 bytes, 65536 allowed"),
+            (with("l  : 5", "Y: 5"), "SIP/2.0 200 OK: no Content-Length header: over a stream nobody can tell where it ends"),
+            (
+                with("l  : 5", "l: five"),
+                "SIP/2.0 200 OK: bad Content-Length `five`: over a stream nobody can tell where it ends",
+            ),
+            (with("\r\n\r\nv=0\r\n", "\r\n"), "SIP/2.0 200 OK: its header lines have no end"),
+        ] {
+            for before in ["", EMPTY, "\r\n\r\n"] {
+                let (call_id, told) = told(&format!("{before}{stream}")).expect("something to tell");
+                assert_eq!(call_id.as_deref(), Some("c@h"), "{stream}");
+                let is_length = words.contains("allowed");
+                assert!(told == words || (is_length && told.ends_with("bytes, 65536 allowed")), "{told}");
+            }
+        }
+        for whole in ["", EMPTY, "\r\n", &format!("{EMPTY}\r\n{WITH_BODY}")] {
+            assert_eq!(told(whole), None, "{whole}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_does_not_fit_is_found_out_where_the_next_message_should_begin() {
+        let next = "SIP/2.0 180 Ringing\r\ni: d@h\r\nl: 0\r\n\r\n";
+        for (length, line) in [("l: 7", "P/2.0 180 Ringing"), ("l: 0", "v=0"), ("l: 3", "SIP/2.0 180 Ringing")] {
+            let stream = format!("{}{next}", WITH_BODY.replace("l  : 5", length));
+            let (got, error) = frames([stream.as_bytes()]);
+            if line.starts_with("SIP/") {
+                // The rest of the body was line ends, which are nobody's.
+                assert_eq!((got.len(), error), (2, None));
+                continue;
+            }
+            assert_eq!(error, Some(FramingError::OutOfStep(line.into(), "SIP/2.0 200 OK".into())), "{length}");
+            assert_eq!(got.len(), 1, "{length}");
+            let (call_id, told) = told(&stream).expect("something to tell");
+            assert_eq!(call_id.as_deref(), Some("d@h"), "{length}");
+            assert!(told.contains("the Content-Length of `SIP/2.0 200 OK` before it is wrong"), "{told}");
+        }
+        // One that begins like SIP is its reader's business.
+        let odd = next.replace("SIP/2.0", "SIP/3.0");
+        assert_eq!(frames([EMPTY.as_bytes(), odd.as_bytes()]), (vec![message(EMPTY), message(&odd)], None));
     }
 
     proptest! {

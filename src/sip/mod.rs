@@ -38,7 +38,7 @@ pub use message::{Message, Method};
 pub use outgoing::SipDatagram;
 pub use parse::{MAX_HEADERS, ParseError, parse};
 pub use salvage::{Heard, Unreadable, hear};
-pub use transport::Transport;
+pub use transport::{Broken, Transport};
 
 #[cfg(test)]
 mod torture;

@@ -15,13 +15,13 @@ use super::parse::phrase;
 use super::salvage::Unreadable;
 use super::timers::{earliest, is_due};
 use super::transaction::{Client, TimerAction};
-use super::transport::Transport;
+use super::transport::{Broken, Transport};
 use super::user_part;
 use crate::stamp::Stamp;
 
 /// Soonest refresh, whatever a registrar grants: it must not make a flood of us.
 const SOONEST_REFRESH: Duration = Duration::from_millis(500);
-/// Pause after a refresh that failed.
+/// Longest pause after a refresh that failed: half of what is left of the registration, where that is less.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// Longest time that a registrar's Min-Expires may ask us for.
 const LONGEST_S: u32 = 7 * 24 * 3600;
@@ -138,6 +138,9 @@ pub struct Registration {
     authorizations: Authorizations,
     state: State,
     expires_s: u32,
+    /// Time for which it was granted last, and its end.
+    granted: Duration,
+    ends_at: Stamp,
     requests: u32,
     retransmissions: u32,
     unreadable: Option<String>,
@@ -152,6 +155,8 @@ impl Registration {
             authorizations: Authorizations::new(config.credentials.clone(), from, config.seed),
             state: State::Idle,
             expires_s: config.expires_s,
+            granted: Duration::ZERO,
+            ends_at: Stamp::ZERO,
             requests: 0,
             retransmissions: 0,
             unreadable: None,
@@ -224,6 +229,27 @@ impl Registration {
         self.unreadable.get_or_insert_with(|| phrase(&unreadable.to_string()));
     }
 
+    /// Takes the end of a connection. A request that went there and has no answer goes out once more, over another one.
+    pub fn handle_transport_error(&mut self, now: Stamp, broken: &Broken) {
+        let State::Asking(asking) = &mut self.state else { return };
+        if !asking.transaction.is_open_at(broken.peer) {
+            return;
+        }
+        if let Some(datagram) = asking.transaction.on_transport_error(broken.peer) {
+            self.retransmissions += 1;
+            self.outputs.push_back(RegisterOutput::Send(datagram));
+            return;
+        }
+        let reason = self.unread().unwrap_or_else(|| phrase(&broken.why));
+        self.failed(now, None, reason);
+    }
+
+    /// The reason of a request without an answer that can be read, where one came that cannot.
+    fn unread(&mut self) -> Option<String> {
+        let why = self.unreadable.take()?;
+        Some(format!("the registrar answers, but cannot be read: {why}"))
+    }
+
     /// The next deadline for [`Registration::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
         match &self.state {
@@ -247,9 +273,8 @@ impl Registration {
                     _ => true,
                 };
                 if has_timed_out || is_due(Some(asking.deadline), now) {
-                    let unreadable = self.unreadable.take();
-                    let unread = |why| format!("the registrar answers, but cannot be read: {why}");
-                    self.failed(now, None, unreadable.map_or("no answer in time".into(), unread));
+                    let reason = self.unread().unwrap_or_else(|| "no answer in time".into());
+                    self.failed(now, None, reason);
                 }
             }
             State::Waiting(until) if is_due(Some(*until), now) => self.ask(now, Purpose::Refresh),
@@ -325,6 +350,8 @@ impl Registration {
             self.failed(now, answer.status(), "the registrar keeps it for 0 s".into());
             return;
         }
+        self.granted = Duration::from_secs(granted_s.into());
+        self.ends_at = now + self.granted;
         self.state = State::Waiting(now + self.refresh_after(granted_s));
         self.event(match purpose {
             Purpose::Register => RegisterEvent::Registered { took: now.since(began) },
@@ -337,6 +364,13 @@ impl Registration {
     fn refresh_after(&self, granted_s: u32) -> Duration {
         let spread = f64::from((self.config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8) / 256.0;
         Duration::from_secs_f64(f64::from(granted_s) * (0.8 + 0.1 * spread)).max(SOONEST_REFRESH)
+    }
+
+    /// Pause after a refresh that failed; one that has run out is asked for as often as one that has just been granted.
+    fn retry_after(&self, now: Stamp) -> Duration {
+        let left = self.ends_at.since(now);
+        let left = if left.is_zero() { self.granted } else { left };
+        (left / 2).clamp(SOONEST_REFRESH, RETRY_AFTER)
     }
 
     /// A 423 (RFC 3261 10.2.8): asks once more, for as long as the registrar wants.
@@ -366,7 +400,7 @@ impl Registration {
                 self.event(RegisterEvent::Failed(failure));
             }
             Purpose::Refresh => {
-                self.state = State::Waiting(now + RETRY_AFTER);
+                self.state = State::Waiting(now + self.retry_after(now));
                 self.event(RegisterEvent::RefreshFailed(failure));
             }
             Purpose::Leave => {

@@ -58,6 +58,11 @@ pub fn hear(datagram: &[u8]) -> Heard {
     }
 }
 
+/// Of a message that must not be read, with the reason.
+pub(super) fn unreadable(message: &[u8], why: String) -> Unreadable {
+    salvaged(message, ParseError(why))
+}
+
 fn salvaged(datagram: &[u8], why: ParseError) -> Unreadable {
     let begin = datagram.iter().position(|b| !b"\r\n".contains(b)).unwrap_or(datagram.len());
     let mut lines =

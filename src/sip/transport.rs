@@ -1,6 +1,7 @@
 //! Transports of SIP (RFC 3261 18): one a run.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,19 @@ impl Transport {
     pub fn is_contradicted_by(self, uri: &str) -> bool {
         named(uri).is_some_and(|named| !named.eq_ignore_ascii_case(self.name()))
     }
+}
+
+/// A connection that could not be opened or has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The peer.
+    pub peer: SocketAddr,
+    /// The reason, in words.
+    pub why: String,
+    /// It had been open.
+    pub was_open: bool,
+    /// It was ended because nobody can tell where the peer's messages end: the answers that are awaited cannot be read.
+    pub is_unreadable: bool,
 }
 
 /// The transport that a URI names.

@@ -25,6 +25,7 @@ mod instrument;
 mod kernels;
 mod messages;
 mod odd_media;
+mod odd_streams;
 mod outputs;
 mod own_service;
 mod page;

@@ -44,6 +44,14 @@ fn a_codec_of_the_far_ends_is_carried_by_an_echo_in_the_dialplan() {
     is_protected("AES_CM_128_HMAC_SHA1_80", &["service.mode=none", "sip.to=echo", "media.codec=L16"]);
 }
 
+#[test]
+fn it_is_carried_beside_tls_and_over_ipv6() {
+    let suite = "AES_CM_128_HMAC_SHA1_80";
+    is_protected(suite, &["asterisk.transport=tls"]);
+    is_protected(suite, &["sip.local=::1"]);
+    is_protected(suite, &["asterisk.transport=tls", "sip.local=::1", "service.mode=none", "sip.to=echo"]);
+}
+
 /// Packets of a run's first capture of this length, with their IP header.
 fn captured(set: &[&str], length: u8) -> (usize, Vec<u8>) {
     let place = Place::new();

@@ -1,7 +1,9 @@
 //! SIP over TCP, TLS and IPv6 against a real Asterisk, and what is said where a connection is not to be had.
 
+use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,6 +15,7 @@ use loadtest::clock::Timeline;
 use loadtest::scenario::Transport;
 use loadtest::sip::framing::{Frame, Framer};
 use loadtest::sip::{Message, Method, parse};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tokio::runtime::Runtime;
 
 use crate::harness::{PATIENCE, Place, ends_with, rows};
@@ -24,7 +27,14 @@ const COUNTS_OF_UDP: &str = r#"gates.require=["calls.answered == 100%", "calls.s
 
 #[test]
 fn a_managed_asterisk_takes_calls_over_each_transport_and_over_ipv6() {
-    for (transport, local) in [("tcp", "127.0.0.1"), ("tls", "127.0.0.1"), ("udp", "::1"), ("tls", "::1")] {
+    let ways = [
+        ("tcp", "127.0.0.1"),
+        ("tls", "127.0.0.1"),
+        ("udp", "::1"),
+        ("tcp", "::1"),
+        ("tls", "::1"),
+    ];
+    for (transport, local) in ways {
         let place = Place::new();
         let (transport, local) = (format!("asterisk.transport={transport}"), format!("sip.local={local}"));
         let counts = if transport.ends_with("udp") { COUNTS_OF_UDP } else { COUNTS };
@@ -59,6 +69,18 @@ impl Other {
     fn says(&self, command: &str) -> String {
         let output = self.managed.console().args(["-rx", command]).output().expect("a console");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Starts it anew with these lines more in its transport's section.
+    fn restart_with(&mut self, lines: &str) {
+        let file = self.managed.run_dir().join("etc/pjsip.conf");
+        let text = fs::read_to_string(&file).expect("its configuration");
+        let at = text.find("method = tlsv1_2\n").expect("a transport for TLS");
+        fs::write(&file, [&text[..at], lines, &text[at..]].concat()).expect("written");
+        self.runtime.block_on(async {
+            self.managed.stop(PATIENCE).await;
+            self.managed.start_again().await.expect("Asterisk starts again");
+        });
     }
 
     /// A command that calls it, with more settings.
@@ -137,6 +159,58 @@ fn a_certificate_is_trusted_by_its_issuer_and_its_name_or_by_nobody() {
         said.contains("cannot speak SIP over TLS from 127.0.0.1") && said.contains("sip.tls.ca"),
         "{said}"
     );
+    other.stop();
+}
+
+/// Files of a certificate for a caller, of its key and of its issuer, in this folder.
+fn issue_caller(folder: &Path) -> [PathBuf; 3] {
+    let key = KeyPair::generate().expect("a key");
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_certificate = ca.self_signed(&key).expect("a certificate");
+    let (issuer, own) = (Issuer::new(ca, key), KeyPair::generate().expect("a key"));
+    let mut caller = CertificateParams::new(vec!["caller.example".to_string()]).expect("a name");
+    caller.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = caller.signed_by(&own, &issuer).expect("a certificate");
+    fs::create_dir_all(folder).expect("a folder");
+    let texts = [certificate.pem(), own.serialize_pem(), ca_certificate.pem()];
+    let names = ["caller.pem", "caller-key.pem", "caller-ca.pem"];
+    std::array::from_fn(|n| {
+        let path = folder.join(names[n]);
+        fs::write(&path, &texts[n]).expect("written");
+        path
+    })
+}
+
+#[test]
+fn an_asterisk_that_wants_certificates_takes_the_callers_that_it_trusts() {
+    let place = Place::new();
+    let mut other = Other::start(&place, Transport::Tls);
+    let [certificate, key, issuer] = issue_caller(&place.path("callers"));
+    other.restart_with(&format!(
+        "verify_client = yes\nrequire_client_cert = yes\nca_list_file = {}\n",
+        issuer.display()
+    ));
+    let ca = format!("sip.tls.ca={}", other.managed.issuer().expect("an issuer").display());
+    let plain = ["asterisk.transport=tls", &ca];
+    let as_caller = |certificate: &Path, key: &Path| {
+        [("certificate", certificate), ("key", key)]
+            .map(|(name, path)| format!("sip.tls.{name}={}", path.display()))
+    };
+    let called = |own: &[String], code| {
+        let set: Vec<&str> = plain.into_iter().chain(own.iter().map(String::as_str)).collect();
+        all_said(&ends_with(&mut other.called_by(place.check("smoke", &[]), &set), code))
+    };
+    let known = as_caller(&certificate, &key);
+    assert!(called(&known, 0).contains("answers OPTIONS with"));
+    let said = called(&[], 2);
+    assert!(said.contains("could not be opened") && said.contains("sip.tls.certificate"), "{said}");
+    let [strange, strange_key, _] = issue_caller(&place.path("strangers"));
+    let said = called(&as_caller(&strange, &strange_key), 2);
+    assert!(said.contains("could not be opened") && said.contains("sip.tls.certificate"), "{said}");
+    let set = [plain[0], plain[1], &known[0], &known[1], "load.duration=2s", COUNTS];
+    ends_with(&mut other.called_by(place.run("smoke", &[]), &set), 0);
+    assert_eq!(place.count("calls.answered_count"), 3);
     other.stop();
 }
 

@@ -172,6 +172,15 @@ const CASES: &[Case] = &[
         "loadtest check",
     ),
     (
+        |r| {
+            let why = "the TCP connection to 192.0.2.7:5060 has ended: it sent a message without Content-Length, `HTTP/1.1 400`";
+            end(r, 10, Ending::Unreachable, None, why);
+        },
+        "sip_unreachable",
+        "ending unreachable: the TCP connection",
+        "the port for SIP over asterisk.transport",
+    ),
+    (
         |r| end(r, 10, Ending::BadAnswer, None, "bad SDP answer: its address is one of the driver's own"),
         "bad_answer",
         "one of the driver's own",

@@ -10,6 +10,7 @@ use rustls::ClientConnection;
 use crate::clock;
 use crate::net::stream::StampedStream;
 use crate::net::tls::Tls;
+use crate::sip::Unreadable;
 use crate::sip::framing::{Frame, Framer, PING, PONG};
 use crate::stamp::Stamp;
 
@@ -17,10 +18,35 @@ use crate::stamp::Stamp;
 pub(super) const OPENS_WITHIN: Duration = Duration::from_secs(10);
 /// Time without anything sent after which a connection is kept alive: NATs and firewalls forget idle ones.
 const PING_EVERY: Duration = Duration::from_secs(30);
+/// Wait for the rest of a message, after which those who wait for it are told. It is read all the same: TCP sends again what
+/// is lost after 0.2 s, and then twice as late each time.
+const REST_WITHIN: Duration = Duration::from_secs(1);
 /// Most bytes that wait for a peer who does not read: some thousand messages.
 const MOST_UNSENT: usize = 4 << 20;
 /// Reads at a time, so that no flood keeps timers and media waiting.
 const READS: usize = 32;
+
+/// Something that has come over a connection.
+pub(super) enum Came<'a> {
+    /// A message.
+    Message(&'a [u8]),
+    /// As much as there is of one whose end has not come, or is not to be told.
+    Part(&'a [u8], Unreadable),
+}
+
+/// The end of a connection.
+pub(super) struct Ended {
+    /// The reason, in words.
+    pub why: String,
+    /// The messages of the far end cannot be told apart.
+    pub is_unreadable: bool,
+}
+
+impl From<String> for Ended {
+    fn from(why: String) -> Self {
+        Ended { why, is_unreadable: false }
+    }
+}
 
 /// A connection that is opened with the first bytes for it.
 pub(super) struct Connection {
@@ -35,16 +61,27 @@ pub(super) struct Connection {
     queue: Vec<u8>,
     /// Bytes that the kernel has not taken.
     unsent: Vec<u8>,
-    /// Time at which it is kept alive.
-    ping_at: Stamp,
+    /// Time at which it is kept alive, where it is.
+    ping_at: Option<Stamp>,
+    /// Time of the last message over it.
+    used_at: Stamp,
+    /// End of the wait for the rest of a message.
+    rest_by: Option<Stamp>,
+    /// That message has been told of.
+    is_told: bool,
 }
 
 impl Connection {
-    /// Begins to open one from `local` to `peer`.
+    /// Begins to open one from `local` to `peer`, which is kept alive or not.
     ///
     /// # Errors
     /// It cannot be.
-    pub fn begin(now: Stamp, local: SocketAddr, peer: SocketAddr, tls: Option<&Tls>) -> io::Result<Self> {
+    pub fn begin(
+        now: Stamp,
+        (local, peer): (SocketAddr, SocketAddr),
+        tls: Option<&Tls>,
+        is_kept_alive: bool,
+    ) -> io::Result<Self> {
         let stream = StampedStream::begin(local, peer)?;
         let session = tls.map(|tls| {
             let session = tls.begin().map_err(|error| io::Error::other(tls.words(&error)))?;
@@ -59,7 +96,10 @@ impl Connection {
             opens_by: Some(now + OPENS_WITHIN),
             queue: Vec::new(),
             unsent: Vec::new(),
-            ping_at: now + PING_EVERY,
+            ping_at: is_kept_alive.then_some(now + PING_EVERY),
+            used_at: now,
+            rest_by: None,
+            is_told: false,
         })
     }
 
@@ -76,16 +116,26 @@ impl Connection {
         self.opens_by.is_none()
     }
 
+    /// Time of the last message over it.
+    pub fn used_at(&self) -> Stamp {
+        self.used_at
+    }
+
     /// Puts a message behind those that wait.
     ///
     /// # Errors
     /// The peer does not read.
-    pub fn queue(&mut self, now: Stamp, bytes: &[u8]) -> Result<(), String> {
+    pub fn send(&mut self, now: Stamp, message: &[u8]) -> Result<(), String> {
+        self.used_at = now;
+        self.queue(now, message)
+    }
+
+    fn queue(&mut self, now: Stamp, bytes: &[u8]) -> Result<(), String> {
         if self.queue.len() + self.unsent.len() + bytes.len() > MOST_UNSENT {
             return Err(format!("{MOST_UNSENT} bytes wait for the far end, which does not read"));
         }
         self.queue.extend_from_slice(bytes);
-        self.ping_at = now + PING_EVERY;
+        self.ping_at = self.ping_at.map(|_| now + PING_EVERY);
         Ok(())
     }
 
@@ -129,7 +179,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads messages; false if some may be left.
+    /// Reads messages; false if some may be left. What has come of a message without an end is handed out once: when its
+    /// rest is late, and when the connection ends.
     ///
     /// # Errors
     /// The connection is of no use any more: the reason. What came before it has been handed out.
@@ -137,30 +188,68 @@ impl Connection {
         &mut self,
         now: Stamp,
         buffer: &mut [u8],
-        mut each: impl FnMut(Vec<u8>, Stamp),
-    ) -> Result<bool, String> {
+        each: &mut dyn FnMut(Came<'_>, Stamp),
+    ) -> Result<bool, Ended> {
+        let read = self.read_messages(now, buffer, each);
+        if read.is_err() || self.rest_by.is_some_and(|by| by <= now) {
+            self.rest_by = None;
+            let is_told = std::mem::replace(&mut self.is_told, true);
+            if let Some((part, unreadable)) = self.framer.unfinished().filter(|_| !is_told) {
+                each(Came::Part(part, unreadable), now);
+            }
+        }
+        read
+    }
+
+    fn read_messages(
+        &mut self,
+        now: Stamp,
+        buffer: &mut [u8],
+        each: &mut dyn FnMut(Came<'_>, Stamp),
+    ) -> Result<bool, Ended> {
         if !self.is_connected {
             return Ok(true);
         }
         for _ in 0..READS {
             let (count, stamp) = match self.stream.receive(buffer) {
-                Ok((0, _)) => return Err(self.closed()),
+                Ok((0, _)) => return Err(self.closed().into()),
                 Ok(received) => received,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.to_string().into()),
             };
-            let at = stamp.unwrap_or_else(clock::now);
             let outcome = self.take(&buffer[..count]);
-            while let Some(frame) = self.framer.next().map_err(|error| format!("it sent {error}"))? {
-                match frame {
-                    Frame::Message(bytes) => each(bytes, at),
-                    Frame::Ping => self.queue(now, PONG)?,
-                }
-            }
+            self.hand_out(now, stamp.unwrap_or_else(clock::now), each)?;
             outcome?;
         }
         Ok(false)
+    }
+
+    /// Hands out the messages that are whole since `at`.
+    fn hand_out(
+        &mut self,
+        now: Stamp,
+        at: Stamp,
+        each: &mut dyn FnMut(Came<'_>, Stamp),
+    ) -> Result<(), Ended> {
+        loop {
+            match self.framer.next() {
+                Ok(Some(Frame::Message(message))) => {
+                    (self.used_at, self.is_told) = (now, false);
+                    each(Came::Message(&message), at);
+                }
+                Ok(Some(Frame::Ping)) => self.queue(now, PONG)?,
+                Ok(None) => break,
+                Err(error) => {
+                    let unfinished = self.framer.unfinished();
+                    let is_unreadable = unfinished.is_some_and(|(_, told)| told.is_meant_as_sip());
+                    return Err(Ended { why: format!("it sent {error}"), is_unreadable });
+                }
+            }
+        }
+        let is_awaited = self.framer.is_waiting() && !self.is_told;
+        self.rest_by = is_awaited.then_some(now + REST_WITHIN);
+        Ok(())
     }
 
     fn closed(&self) -> String {
@@ -205,9 +294,9 @@ impl Connection {
         self.stream.poll_ready(context, self.is_connected, !self.is_connected || !self.unsent.is_empty())
     }
 
-    /// The time of the next [`Connection::handle_timeout`].
-    pub fn poll_timeout(&self) -> Stamp {
-        self.opens_by.unwrap_or(self.ping_at)
+    /// The time at which [`Connection::handle_timeout`] or [`Connection::read`] has something to do, if there is one.
+    pub fn poll_timeout(&self) -> Option<Stamp> {
+        [self.opens_by.or(self.ping_at), self.rest_by].into_iter().flatten().min()
     }
 
     /// Keeps it alive.
@@ -222,7 +311,7 @@ impl Connection {
                 false => format!("nobody answered within {waited} s"),
             });
         }
-        if self.opens_by.is_none() && self.ping_at <= now {
+        if self.opens_by.is_none() && self.ping_at.is_some_and(|at| at <= now) {
             self.queue(now, PING)?;
             self.write()?;
         }

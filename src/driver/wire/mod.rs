@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use self::datagram::Datagrams;
 use self::streams::Streams;
 use crate::net::tls::Tls;
-use crate::sip::{Heard, SipDatagram, Transport, hear};
+use crate::sip::{Broken, Heard, SipDatagram, Transport, Unreadable, hear};
 use crate::stamp::Stamp;
 
 /// Transport of a run's SIP, and with whom.
@@ -29,15 +29,6 @@ pub(crate) type Received = (Heard, Stamp, SocketAddr);
 
 /// Is shown the bytes of each message, with the time of its receipt and its source.
 pub(crate) type Tap<'a> = &'a mut dyn FnMut(Stamp, SocketAddr, &[u8]);
-
-/// A connection that could not be opened or has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Broken {
-    /// The peer.
-    pub peer: SocketAddr,
-    /// The reason, in words.
-    pub why: String,
-}
 
 /// Counts of a wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,23 +48,25 @@ pub(crate) struct WireCounts {
 impl WireCounts {
     /// Reads what came from `from`, over a connection or not; `None` for what is no SIP.
     fn heard(&mut self, bytes: &[u8], from: SocketAddr, is_stream: bool) -> Option<Heard> {
-        let mut heard = hear(bytes);
-        match &mut heard {
-            Heard::Message(message) => {
+        match hear(bytes) {
+            Heard::Message(mut message) => {
                 if is_stream {
                     message.received_over(from);
                 } else {
                     message.received_from(from);
                 }
                 self.passed_over += u64::from(message.passed_over());
+                Some(Heard::Message(message))
             }
-            Heard::Unreadable(unreadable) if !unreadable.is_meant_as_sip() => {
-                self.garbage += 1;
-                return None;
-            }
-            Heard::Unreadable(_) => {}
+            Heard::Unreadable(unreadable) => self.unreadable(unreadable),
         }
-        Some(heard)
+    }
+
+    /// Takes what cannot be read; `None` for what is no SIP.
+    fn unreadable(&mut self, unreadable: Unreadable) -> Option<Heard> {
+        let is_sip = unreadable.is_meant_as_sip();
+        self.garbage += u64::from(!is_sip);
+        is_sip.then_some(Heard::Unreadable(unreadable))
     }
 }
 
@@ -144,6 +137,14 @@ impl Wire {
         match &mut self.carrier {
             Carrier::Datagrams(_) => None,
             Carrier::Streams(streams) => streams.poll_broken(),
+        }
+    }
+
+    /// The first connection that could not be opened, or has ended while it was of use, and why.
+    pub fn first_broken(&self) -> Option<String> {
+        match &self.carrier {
+            Carrier::Datagrams(_) => None,
+            Carrier::Streams(streams) => streams.first_broken.clone(),
         }
     }
 

@@ -1,5 +1,5 @@
-//! SIP over TCP and TLS: one connection to the target for all calls, opened again when it ends, and one to each other
-//! address that a far end names.
+//! SIP over TCP and TLS: one connection to the target for all calls, kept alive and opened again when it ends, and one to
+//! each other address that a far end names, until others need its place.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::connection::Connection;
-use super::{Broken, Received, Tap, WireConfig, WireCounts};
+use super::connection::{Came, Connection, Ended};
+use super::{Received, Tap, WireConfig, WireCounts};
 use crate::clock::{self, Timeline};
 use crate::net::tls::Tls;
-use crate::sip::{SipDatagram, Transport};
+use crate::sip::timers::TIMER_F;
+use crate::sip::{Broken, SipDatagram, Transport};
 use crate::stamp::Stamp;
 
 /// Most connections at once; the one to the target is one of them. Far ends name their peers, and may name many.
@@ -29,6 +30,8 @@ pub(super) struct Streams {
     local: SocketAddr,
     connections: Vec<Connection>,
     broken: VecDeque<Broken>,
+    /// The first one that could not be opened, or has ended while it was of use.
+    pub first_broken: Option<String>,
     /// Time at which the connection to the target is opened again.
     reopen_at: Option<Stamp>,
     /// The one to the target has been open.
@@ -51,6 +54,7 @@ impl Streams {
             local,
             connections: Vec::new(),
             broken: VecDeque::new(),
+            first_broken: None,
             reopen_at: None,
             was_open: false,
             is_lost: false,
@@ -104,14 +108,26 @@ impl Streams {
         for connection in &mut self.connections {
             let peer = connection.peer;
             let mut last = now;
-            let each = |bytes: Vec<u8>, at| {
-                last = Timeline::unstepped(at, step_ns);
-                tap(last, peer, &bytes);
-                messages.extend(counts.heard(&bytes, peer, true).map(|heard| (heard, last, peer)));
+            let mut each = |came: Came<'_>, at| {
+                let heard = match came {
+                    Came::Message(bytes) => {
+                        last = Timeline::unstepped(at, step_ns);
+                        tap(last, peer, bytes);
+                        counts.heard(bytes, peer, true)
+                    }
+                    // It is late, or the last: the time is ours.
+                    Came::Part(bytes, unreadable) => {
+                        last = now;
+                        tap(last, peer, bytes);
+                        counts.unreadable(unreadable)
+                    }
+                };
+                messages.extend(heard.map(|heard| (heard, last, peer)));
             };
-            let read = connection.write().and_then(|()| connection.read(now, &mut self.buffer, each));
+            let opened = connection.write().map_err(Ended::from);
+            let read = opened.and_then(|()| connection.read(now, &mut self.buffer, &mut each));
             // An answer to a ping, or the next step of TLS.
-            match read.and_then(|is_all| connection.write().map(|()| is_all)) {
+            match read.and_then(|is_all| connection.write().map(|()| is_all).map_err(Ended::from)) {
                 Ok(true) => {}
                 Ok(false) => read_until = read_until.min(last),
                 Err(why) => ended.push((peer, why)),
@@ -121,7 +137,7 @@ impl Streams {
                 counts.reopened += u64::from(std::mem::take(&mut self.is_lost));
             }
         }
-        ended.into_iter().for_each(|(peer, why)| self.end(now, peer, &why));
+        ended.into_iter().for_each(|(peer, why)| self.end(now, peer, why));
         // Calls hear what came over each connection in the order of its receipt.
         messages.sort_by_key(|(_, at, _)| *at);
         (messages, read_until)
@@ -144,9 +160,9 @@ impl Streams {
             }
         };
         let connection = &mut self.connections[at];
-        if let Err(why) = connection.queue(now, bytes).and_then(|()| connection.write()) {
+        if let Err(why) = connection.send(now, bytes).and_then(|()| connection.write()) {
             counts.unsent += 1;
-            self.end(now, *destination, &why);
+            self.end(now, *destination, why.into());
         }
     }
 
@@ -156,15 +172,14 @@ impl Streams {
             self.reopen_at = None;
         }
         if self.connections.len() >= MOST_CONNECTIONS && !is_target {
-            let why = format!("{MOST_CONNECTIONS} connections are open, and no more are opened");
-            return self.broken.push_back(self.told(peer, &why));
+            self.make_room(now);
         }
         let any = SocketAddr::new(self.local.ip(), 0);
         let tls = self.tls.as_ref();
         let mine = if is_target { self.local } else { any };
         // The port may still be held by the connection that has ended.
-        let begun =
-            Connection::begin(now, mine, peer, tls).or_else(|_| Connection::begin(now, any, peer, tls));
+        let begin = |from| Connection::begin(now, (from, peer), tls, is_target);
+        let begun = begin(mine).or_else(|_| begin(any));
         match begun {
             Ok(connection) => {
                 if is_target && let Ok(local) = connection.local() {
@@ -172,31 +187,42 @@ impl Streams {
                 }
                 self.connections.push(connection);
             }
-            Err(error) => self.end(now, peer, &error.to_string()),
+            Err(error) => self.end(now, peer, error.to_string().into()),
+        }
+    }
+
+    /// Ends the connection that has been idle longest, but not that to the target.
+    fn make_room(&mut self, now: Stamp) {
+        let others = self.connections.iter().filter(|connection| connection.peer != self.target);
+        let idlest = others.min_by_key(|connection| connection.used_at()).map(|connection| connection.peer);
+        if let Some(peer) = idlest {
+            let why = format!("another one takes its place, for {MOST_CONNECTIONS} are open");
+            self.end(now, peer, why.into());
         }
     }
 
     /// Ends a connection, if there is one, and tells why.
-    fn end(&mut self, now: Stamp, peer: SocketAddr, why: &str) {
+    fn end(&mut self, now: Stamp, peer: SocketAddr, ended: Ended) {
         let at = self.connections.iter().position(|connection| connection.peer == peer);
-        let ended = at.map(|at| self.connections.swap_remove(at));
-        let was_open = ended.is_some_and(|mut connection| {
-            let was_open = connection.is_open();
+        let (mut was_open, mut is_idle) = (false, false);
+        if let Some(mut connection) = at.map(|at| self.connections.swap_remove(at)) {
+            was_open = connection.is_open();
+            // Far ends end those that nobody uses, and so do we.
+            is_idle = was_open && peer != self.target && connection.used_at() + TIMER_F <= now;
             connection.close();
-            was_open
-        });
+        }
         if peer == self.target {
             self.reopen_at = Some(now + REOPEN_AFTER);
             self.is_lost |= was_open;
         }
+        let Ended { why, is_unreadable } = ended;
         let transport = self.transport;
         let how = if was_open { "has ended" } else { "could not be opened" };
-        let told = format!("the {transport} connection to {peer} {how}: {why}");
-        self.broken.push_back(Broken { peer, why: told });
-    }
-
-    fn told(&self, peer: SocketAddr, why: &str) -> Broken {
-        Broken { peer, why: format!("no {} connection to {peer}: {why}", self.transport) }
+        let why = format!("the {transport} connection to {peer} {how}: {why}");
+        if !is_idle && self.first_broken.is_none() {
+            self.first_broken = Some(why.clone());
+        }
+        self.broken.push_back(Broken { peer, why, was_open, is_unreadable });
     }
 
     pub fn poll_broken(&mut self) -> Option<Broken> {
@@ -204,14 +230,14 @@ impl Streams {
     }
 
     pub fn poll_timeout(&self) -> Option<Stamp> {
-        self.connections.iter().map(Connection::poll_timeout).chain(self.reopen_at).min()
+        self.connections.iter().filter_map(Connection::poll_timeout).chain(self.reopen_at).min()
     }
 
     pub fn handle_timeout(&mut self, now: Stamp) {
-        let late = self.connections.iter_mut().filter(|connection| connection.poll_timeout() <= now);
+        let late = self.connections.iter_mut().filter(|c| c.poll_timeout().is_some_and(|at| at <= now));
         let ended = late.filter_map(|c| c.handle_timeout(now).err().map(|why| (c.peer, why)));
         let ended: Vec<_> = ended.collect();
-        ended.into_iter().for_each(|(peer, why)| self.end(now, peer, &why));
+        ended.into_iter().for_each(|(peer, why)| self.end(now, peer, why.into()));
         if self.reopen_at.is_some_and(|at| at <= now) {
             self.begin(now, self.target);
         }
@@ -231,6 +257,8 @@ mod tests {
 
     use super::*;
     use crate::sip::{Heard, Method};
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     const TCP: WireConfig = WireConfig { transport: Transport::Tcp, tls: None };
 
@@ -281,6 +309,43 @@ mod tests {
                 }
                 self.streams.ready().await;
             }
+        }
+
+        /// What is read at `now`, in words.
+        fn told(&mut self, now: Stamp) -> Vec<String> {
+            let (messages, _) = self.streams.receive(now, 0, &mut self.counts, &mut |_, _, _| ());
+            let words = |heard| match heard {
+                Heard::Message(message) => format!("{} {}", message.call_id(), message.method()),
+                Heard::Unreadable(unreadable) => {
+                    format!("{} {unreadable}", unreadable.call_id.as_deref().unwrap_or("nobody's"))
+                }
+            };
+            messages.into_iter().map(|(heard, ..)| words(heard)).collect()
+        }
+
+        /// What is read next, and the connection that has ended with it.
+        async fn next(&mut self, now: Stamp) -> (Vec<String>, Option<Broken>) {
+            loop {
+                let (told, broken) = (self.told(now), self.streams.poll_broken());
+                if !told.is_empty() || broken.is_some() {
+                    return (told, broken);
+                }
+                self.streams.ready().await;
+            }
+        }
+
+        /// Sends a message to a far end that has never been called; its end of the connection.
+        async fn call(&mut self, now: Stamp, host: [u8; 4]) -> TcpStream {
+            let listener = TcpListener::bind(SocketAddr::from((host, 0))).await.unwrap();
+            let message =
+                SipDatagram { destination: listener.local_addr().unwrap(), bytes: options(1).into_bytes() };
+            self.streams.send(now, &message, &mut self.counts);
+            let (peer, _) = listener.accept().await.unwrap();
+            while self.streams.connections.iter().any(|connection| !connection.is_open()) {
+                self.streams.ready().await;
+                assert!(self.told(now).is_empty());
+            }
+            peer
         }
 
         async fn expect(&mut self, text: &str) {
@@ -350,6 +415,105 @@ mod tests {
             let broken = lab.hear(usize::MAX).await.1.expect("it has ended");
             assert!(broken.why.contains(why), "{}", broken.why);
         }
+    }
+
+    /// An answer whose body is two bytes shorter than it says.
+    const SHORT: &str = "SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP h;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=a\r\n\
+        To: <sip:x@h>;tag=b\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContent-Length: 7\r\n\r\nv=0\r\n";
+    const SHORT_IN_WORDS: &str = "c SIP/2.0 200 OK: the body ends after 5 of 7 bytes";
+
+    #[tokio::test]
+    async fn a_message_whose_rest_is_late_is_told_of_once_and_read_when_it_comes() {
+        let mut lab = lab().await;
+        lab.peer.write_all(SHORT.as_bytes()).await.unwrap();
+        let now = clock::now();
+        while lab.streams.poll_timeout() != Some(now + SECOND) {
+            lab.streams.ready().await;
+            assert!(lab.told(now).is_empty());
+        }
+        assert_eq!(lab.told(now + SECOND), [SHORT_IN_WORDS]);
+        assert!(lab.told(now + SECOND * 5).is_empty());
+        lab.peer.write_all(b"a=").await.unwrap();
+        assert_eq!(lab.next(now + SECOND * 6).await, (vec!["c INVITE".into()], None));
+        // The next one has a wait of its own.
+        lab.peer.write_all(SHORT.as_bytes()).await.unwrap();
+        while lab.streams.poll_timeout() != Some(now + SECOND * 7) {
+            lab.streams.ready().await;
+            assert!(lab.told(now + SECOND * 6).is_empty());
+        }
+        assert_eq!(lab.told(now + SECOND * 7), [SHORT_IN_WORDS]);
+        assert_eq!(lab.counts, WireCounts::default());
+    }
+
+    #[tokio::test]
+    async fn a_message_that_ends_with_its_connection_is_told_of_before_it() {
+        let mut lab = lab().await;
+        lab.peer.write_all(SHORT.as_bytes()).await.unwrap();
+        lab.peer.shutdown().await.unwrap();
+        let (told, broken) = lab.next(clock::now()).await;
+        let broken = broken.expect("it has ended");
+        assert_eq!(told, [SHORT_IN_WORDS]);
+        assert!(broken.was_open && !broken.is_unreadable && broken.why.contains("closed it"), "{broken:?}");
+        assert_eq!(lab.streams.first_broken, Some(broken.why));
+    }
+
+    #[tokio::test]
+    async fn messages_without_a_length_that_can_be_read_end_the_connection_and_are_told_of() {
+        for (length, words) in [
+            ("X: 7", "c SIP/2.0 200 OK: no Content-Length header"),
+            ("l: seven", "c SIP/2.0 200 OK: bad Content-Length `seven`"),
+            ("l: 1000000", "c SIP/2.0 200 OK: 1000"),
+            ("l: 0", "nobody's v=0: no message begins here: the Content-Length of `SIP/2.0 200 OK`"),
+        ] {
+            let mut lab = lab().await;
+            let text = format!("{}\r\n\r\n", SHORT.replace("Content-Length: 7", length));
+            lab.peer.write_all(text.as_bytes()).await.unwrap();
+            let (mut told, mut broken) = lab.next(clock::now()).await;
+            if broken.is_none() {
+                assert_eq!(told, ["c INVITE"]);
+                (told, broken) = lab.next(clock::now()).await;
+            }
+            let (last, broken) = (told.last().cloned().unwrap_or_default(), broken.expect("it has ended"));
+            if words.starts_with("nobody's") {
+                // It names no call, and is no SIP by itself.
+                assert_eq!((lab.counts.garbage, broken.is_unreadable), (1, false), "{last}");
+                assert!(broken.why.contains("`v=0` where a message should begin"), "{}", broken.why);
+                continue;
+            }
+            assert!(last.starts_with(words), "{last}");
+            assert!(broken.is_unreadable && broken.why.contains("it sent "), "{broken:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_to_many_far_ends_take_turns_and_the_targets_alone_is_kept_alive() {
+        let mut lab = lab().await;
+        let (begun, mut peers) = (clock::now(), Vec::new());
+        let most = u8::try_from(MOST_CONNECTIONS).unwrap();
+        // Each one is called when the one before has been idle for a minute.
+        for n in 1..most + 5 {
+            peers.push(lab.call(begun + SECOND * 60 * u32::from(n), [127, 0, 1, n]).await);
+        }
+        assert_eq!(lab.streams.connections.len(), MOST_CONNECTIONS);
+        let ended: Vec<_> = std::iter::from_fn(|| lab.streams.poll_broken()).collect();
+        assert_eq!(ended.len(), 5);
+        assert!(ended.iter().all(|broken| broken.was_open), "{ended:?}");
+        assert_eq!((lab.streams.first_broken.as_ref(), lab.counts), (None, WireCounts::default()));
+        for (n, peer) in peers.iter_mut().enumerate().take(5) {
+            let mut heard = String::new();
+            peer.read_to_string(&mut heard).await.unwrap();
+            assert_eq!(heard, options(1), "the message came, and then the end: {n}");
+        }
+        let kept = lab.streams.connections.iter().filter(|connection| connection.poll_timeout().is_some());
+        assert_eq!(kept.map(|connection| connection.peer).collect::<Vec<_>>(), [lab.streams.target]);
+        // One that has been of use a moment ago is told of.
+        let now = begun + SECOND * (60 * u32::from(most + 4) + 1);
+        for n in 1..most {
+            assert_eq!(lab.streams.first_broken, None);
+            peers.push(lab.call(now, [127, 0, 2, n]).await);
+        }
+        let why = lab.streams.first_broken.expect("the last one");
+        assert!(why.contains(&format!("127.0.1.{}:", most + 4)) && why.contains("takes its place"), "{why}");
     }
 
     #[tokio::test]

@@ -160,6 +160,13 @@ pub enum CallRemark {
         /// Destination of the ACK.
         sent_to: SocketAddr,
     },
+    /// No connection can be opened where its Contact or Record-Route points: all goes where the INVITE went.
+    NoWay {
+        /// Its Contact; empty where it gave none.
+        contact: String,
+        /// The reason.
+        why: String,
+    },
     /// It sent the caller elsewhere, and there we went.
     Redirected {
         /// The new Request-URI.
@@ -188,6 +195,11 @@ impl fmt::Display for CallRemark {
                 f,
                 "its 200 comes again and again: nobody hears ACK and BYE at {sent_to}, where its Contact `{contact}` or \
                  its Record-Route points; sip.ignore_contact = true sends them where the INVITE went"
+            ),
+            CallRemark::NoWay { contact, why } => write!(
+                f,
+                "nobody hears ACK and BYE where its Contact `{contact}` or its Record-Route points, so they go where the \
+                 INVITE went: {why}"
             ),
             CallRemark::Redirected { to } => write!(f, "the far end had sent the caller on, to {to}"),
         }

@@ -5,6 +5,7 @@
 
 mod api;
 mod early;
+mod lost;
 mod offers;
 mod pending;
 mod redirect;
@@ -248,17 +249,6 @@ impl Call {
             self.event(CallEvent::Remark(CallRemark::Unreadable { why: why.clone() }));
             self.unreadable = Some(why);
         }
-    }
-
-    /// Takes the end of the connection to `peer`. An INVITE that has no final answer gets none any more; other requests go
-    /// out once more, over a connection to come.
-    pub fn handle_transport_error(&mut self, now: Stamp, peer: SocketAddr, why: &str) {
-        let went_there = |invite: &InviteClient| invite.is_pending() && invite.request().destination == peer;
-        if self.invites.iter().any(went_there) {
-            self.invites.iter_mut().filter(|invite| went_there(invite)).for_each(InviteClient::abandon);
-            self.give_up_invite(now, FailReason::Unreachable(phrase(why)));
-        }
-        self.resend_over_another(peer);
     }
 
     /// The next deadline for [`Call::handle_timeout`].

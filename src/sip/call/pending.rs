@@ -6,7 +6,7 @@ use super::{Call, CallState};
 use crate::sip::Vet;
 use crate::sip::digest::Tries;
 use crate::sip::message::{Message, Method};
-use crate::sip::outgoing::Request;
+use crate::sip::outgoing::{Request, SipDatagram};
 use crate::sip::timers::earliest;
 use crate::sip::transaction::{Client, TimerAction};
 use crate::stamp::Stamp;
@@ -111,10 +111,34 @@ impl Call {
         let pending = self.pending.iter_mut();
         let anew: Vec<_> =
             pending.filter_map(|pending| pending.transaction.on_transport_error(peer)).collect();
-        for datagram in anew {
+        self.resend_all(anew);
+    }
+
+    /// There is no way to `peer`: sends what is open there another way.
+    pub(super) fn resend_another_way(&mut self, peer: SocketAddr, other: SocketAddr) {
+        let mut anew = Vec::new();
+        for Pending { request, transaction, .. } in &mut self.pending {
+            if let Some(datagram) = transaction.on_no_way(peer, other) {
+                request.destination = other;
+                anew.push(datagram);
+            }
+        }
+        self.resend_all(anew);
+    }
+
+    fn resend_all(&mut self, datagrams: Vec<SipDatagram>) {
+        for datagram in datagrams {
             self.retransmissions += 1;
             self.outputs.push_back(datagram.into());
         }
+    }
+
+    /// Drops the refreshes that are under way to `peer`; true if there was one.
+    pub(super) fn drop_refreshes(&mut self, peer: SocketAddr) -> bool {
+        let before = self.pending.len();
+        let is_lost = |p: &Pending| p.purpose == Purpose::Refresh && p.transaction.is_open_at(peer);
+        self.pending.retain(|pending| !is_lost(pending));
+        self.pending.len() < before
     }
 
     /// Sends again what is due, and gives up what has had no answer.

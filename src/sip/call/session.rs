@@ -1,6 +1,7 @@
 //! Session timers (RFC 4028): which side refreshes the session, our refreshes by UPDATE or re-INVITE, and the end of a
 //! session that nobody refreshes.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::early::{is_in_turn, reliable};
@@ -11,6 +12,7 @@ use crate::sip::digest::Tries;
 use crate::sip::grammar::{param, split};
 use crate::sip::message::{Message, Method};
 use crate::sip::outgoing::{Request, SipDatagram};
+use crate::sip::parse::phrase;
 use crate::sip::timers::{earliest, is_due};
 use crate::sip::transaction::{InviteClient, TimerAction};
 use crate::stamp::Stamp;
@@ -44,6 +46,8 @@ pub(super) struct Session {
     raised: u8,
     /// The far end takes UPDATE.
     takes_update: bool,
+    /// The end of the connection over which the last refresh had gone.
+    lost: Option<String>,
     running: Option<Running>,
 }
 
@@ -68,12 +72,24 @@ pub(super) struct ReInvite {
     rseq: Option<u32>,
     /// The session has been refreshed since: what comes of this one says nothing of it.
     is_superseded: bool,
+    /// Its connection has ended. A 2xx may come over another one, and is acknowledged; else another refresh decides.
+    is_lost: bool,
 }
 
 impl ReInvite {
     /// True if a response is its own.
     pub(super) fn matches(&self, response: &Message) -> bool {
         self.client.matches(response)
+    }
+
+    /// True for one that went to `peer`, has no final answer and is waited for.
+    fn is_open_at(&self, peer: SocketAddr) -> bool {
+        self.client.is_pending() && !self.is_lost && self.client.request().destination == peer
+    }
+
+    /// The ACK that went to `peer`, if it did.
+    pub(super) fn ack_to(&mut self, peer: SocketAddr) -> Option<&mut SipDatagram> {
+        self.ack.as_mut().filter(|ack| ack.destination == peer)
     }
 
     /// Waits for a final answer no longer.
@@ -104,7 +120,7 @@ fn session_expires(message: &Message) -> Option<(u32, Option<bool>)> {
 
 impl Session {
     pub(super) fn new(wanted_s: Option<u32>) -> Self {
-        Session { wanted_s, min_s: None, raised: 0, takes_update: false, running: None }
+        Session { wanted_s, min_s: None, raised: 0, takes_update: false, lost: None, running: None }
     }
 
     /// The headers of our INVITE: no refresher, so that the far end chooses.
@@ -151,7 +167,7 @@ impl Session {
 
     /// The session begins, or begins anew. Without an interval it has no end.
     fn restart(&mut self, now: Stamp, interval: Option<(u32, Refresher)>) {
-        self.raised = 0;
+        (self.raised, self.lost) = (0, None);
         self.running = interval.map(|(interval_s, refresher)| {
             let interval = Duration::from_secs(interval_s.into()).max(SHORTEST);
             let refresh_at = now + interval / 2;
@@ -204,12 +220,15 @@ impl Call {
         let Some(running) = self.session.running.filter(|_| self.state == CallState::Up) else { return };
         if running.expires_at <= now {
             let interval_s = running.interval_s;
-            let why = match running.refresher {
-                Refresher::Them => {
+            let why = match (running.refresher, &self.session.lost) {
+                (Refresher::Them, _) => {
                     format!("the far end did not refresh it within its {interval_s} s (RFC 4028)")
                 }
-                Refresher::Us => {
+                (Refresher::Us, None) => {
                     format!("the far end agreed to no refresh within its {interval_s} s (RFC 4028)")
+                }
+                (Refresher::Us, Some(why)) => {
+                    format!("no refresh got through within its {interval_s} s (RFC 4028): {why}")
                 }
             };
             self.expire(now, why);
@@ -227,7 +246,7 @@ impl Call {
                     self.retransmissions += 1;
                     self.outputs.push_back(datagram.into());
                 }
-                TimerAction::TimedOut => has_timed_out |= !reinvite.is_superseded,
+                TimerAction::TimedOut => has_timed_out |= !reinvite.is_superseded && !reinvite.is_lost,
             }
         }
         if has_timed_out {
@@ -237,9 +256,23 @@ impl Call {
         self.reinvites.retain(is_needed);
     }
 
-    /// True while a re-INVITE of ours has no final answer.
+    /// True while a re-INVITE of ours has no final answer, and may get one.
     pub(super) fn is_reinviting(&self) -> bool {
-        self.reinvites.iter().any(|reinvite| reinvite.client.is_pending())
+        self.reinvites.iter().any(|reinvite| reinvite.client.is_pending() && !reinvite.is_lost)
+    }
+
+    /// The connection to `peer` has ended: refreshes on their way there have no answer, and another one follows.
+    pub(super) fn lose_refreshes(&mut self, now: Stamp, peer: SocketAddr, why: &str) {
+        let mut is_lost = self.drop_refreshes(peer);
+        for reinvite in self.reinvites.iter_mut().filter(|reinvite| reinvite.is_open_at(peer)) {
+            reinvite.is_lost = true;
+            is_lost |= !reinvite.is_superseded;
+        }
+        let running = self.session.running.as_mut().filter(|running| running.refresher == Refresher::Us);
+        if let Some(running) = running.filter(|_| is_lost) {
+            running.refresh_at = Some(now + SOONEST);
+            self.session.lost = Some(phrase(why));
+        }
     }
 
     /// Sends a refresh: an UPDATE without an offer where the far end takes one (RFC 4028 7.4), else a re-INVITE with
@@ -274,7 +307,7 @@ impl Call {
         if self.reinvites.len() == MAX_REINVITES {
             self.reinvites.remove(0);
         }
-        self.reinvites.push(ReInvite { client, tries, ack: None, rseq: None, is_superseded: false });
+        self.reinvites.push(ReInvite { client, tries, ack: None, rseq: None, is_superseded: false, is_lost: false });
     }
 
     /// A response to a re-INVITE of ours.
@@ -331,7 +364,8 @@ impl Call {
         let reinvite = &mut self.reinvites[at];
         let Some((ack, is_first)) = reinvite.client.on_rejection(now, response) else { return };
         let (request, mut tries) = (reinvite.client.request().clone(), reinvite.tries.clone());
-        let is_of_use = is_first && !reinvite.is_superseded && self.state == CallState::Up;
+        let is_awaited = !reinvite.is_superseded && !reinvite.is_lost;
+        let is_of_use = is_first && is_awaited && self.state == CallState::Up;
         self.outputs.push_back(ack.into());
         if !is_of_use {
             self.retransmissions += u32::from(!is_first);

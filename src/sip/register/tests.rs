@@ -198,16 +198,73 @@ fn silence_ends_it_after_the_timeout_and_what_cannot_be_read_is_the_reason() {
 
 #[test]
 fn a_refresh_that_fails_is_tried_again() {
+    for (granted_s, longest) in [(10, 1.0), (40, 4.0), (3600, 30.0)] {
+        let mut registration = registered(&format!("Expires: {granted_s}\r\n"));
+        let ends_at = at_ms(2000 + 1000 * granted_s);
+        // It goes on trying beyond the end.
+        for _ in 0..6 {
+            let at = registration.poll_timeout().expect("a refresh");
+            registration.handle_timeout(at);
+            let refresh = sent(&mut registration);
+            registration.handle_message(at, &answer(&refresh, 500, ""));
+            assert!(matches!(
+                told(&mut registration),
+                RegisterEvent::RefreshFailed(RegisterFailure { code: Some(500), .. })
+            ));
+            let pause = registration.poll_timeout().expect("another try").since(at);
+            let left = ends_at.since(at);
+            let wanted = if left.is_zero() { Duration::from_secs(granted_s) / 2 } else { left / 2 };
+            assert_eq!(pause, wanted.clamp(SOONEST_REFRESH, RETRY_AFTER), "{granted_s} s");
+            assert!(left.is_zero() || pause.as_secs_f64() <= longest, "{granted_s} s: {pause:?}");
+        }
+    }
+}
+
+#[test]
+fn a_request_whose_connection_has_ended_goes_out_once_more_and_then_fails_for_that_reason() {
+    let broken = |peer: &str| Broken {
+        peer: peer.parse().unwrap(),
+        why: "the TLS connection to 192.0.2.1:5060 has ended: reset".into(),
+        was_open: true,
+        is_unreadable: false,
+    };
+    let (ours, others) = (broken("192.0.2.1:5060"), broken("192.0.2.1:5061"));
+    for is_unreadable in [false, true] {
+        let mut registration = registration();
+        registration.handle_transport_error(at_ms(0), &ours);
+        registration.start(at_ms(0));
+        let request = sent(&mut registration);
+        registration.handle_transport_error(at_ms(1), &others);
+        assert_eq!(drained(&mut registration), (vec![], vec![]));
+        registration.handle_transport_error(at_ms(1), &ours);
+        assert_eq!(sent(&mut registration), request);
+        if is_unreadable {
+            let crate::sip::Heard::Unreadable(unreadable) = crate::sip::hear(b"SIP/2.0 200 OK\r\n\r\n") else {
+                panic!("it can be read")
+            };
+            registration.handle_unreadable(&unreadable);
+        }
+        registration.handle_transport_error(at_ms(2), &ours);
+        let RegisterEvent::Failed(failure) = told(&mut registration) else { panic!("no failure") };
+        let words = match is_unreadable {
+            true => "the registrar answers, but cannot be read: SIP/2.0 200 OK: no ",
+            false => "the TLS connection to 192.0.2.1:5060 has ended: reset",
+        };
+        assert!(failure.code.is_none() && failure.reason.starts_with(words), "{failure}");
+        assert!(registration.is_over());
+    }
+    // An answer that has come stays, and a refresh is tried later.
     let mut registration = registered("Expires: 40\r\n");
+    registration.handle_transport_error(at_ms(3000), &ours);
+    assert_eq!(drained(&mut registration), (vec![], vec![]));
     let at = registration.poll_timeout().expect("a refresh");
     registration.handle_timeout(at);
-    let refresh = sent(&mut registration);
-    registration.handle_message(at, &answer(&refresh, 500, ""));
-    assert!(matches!(
-        told(&mut registration),
-        RegisterEvent::RefreshFailed(RegisterFailure { code: Some(500), .. })
-    ));
-    assert_eq!(registration.poll_timeout(), Some(at + RETRY_AFTER));
+    drained(&mut registration);
+    registration.handle_transport_error(at, &ours);
+    drained(&mut registration);
+    registration.handle_transport_error(at, &ours);
+    assert!(matches!(told(&mut registration), RegisterEvent::RefreshFailed(_)));
+    assert!(registration.poll_timeout().is_some_and(|again| again > at));
 }
 
 proptest! {

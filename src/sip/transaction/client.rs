@@ -67,14 +67,28 @@ impl Client {
         true
     }
 
+    /// True for one that went to `peer` and has no final answer yet.
+    pub(in crate::sip) fn is_open_at(&self, peer: SocketAddr) -> bool {
+        let is_over = self.timer.poll_timeout().is_none();
+        !self.is_answered && !is_over && self.timer.datagram.destination == peer
+    }
+
     /// The connection to `peer` has ended: the request once more, for another one, if it went there and has no answer.
     /// The peer may have had it, and knows it again by its branch.
     pub(in crate::sip) fn on_transport_error(&mut self, peer: SocketAddr) -> Option<SipDatagram> {
-        let is_over = self.timer.poll_timeout().is_none();
-        if self.is_answered || is_over || self.was_sent_anew || self.timer.datagram.destination != peer {
+        if self.was_sent_anew || !self.is_open_at(peer) {
             return None;
         }
         self.was_sent_anew = true;
+        Some(self.datagram())
+    }
+
+    /// There is no way to `peer`: the request for another destination, if it went there and has no answer.
+    pub(in crate::sip) fn on_no_way(&mut self, peer: SocketAddr, other: SocketAddr) -> Option<SipDatagram> {
+        if !self.is_open_at(peer) {
+            return None;
+        }
+        self.timer.datagram.destination = other;
         Some(self.datagram())
     }
 
@@ -152,5 +166,18 @@ mod tests {
         let mut answered = Client::new(Stamp::ZERO, &over_tcp(Method::Bye));
         answered.on_response(at_ms(100), 200);
         assert_eq!(answered.on_transport_error(there), None);
+        assert_eq!(answered.on_no_way(there, elsewhere), None);
+    }
+
+    #[test]
+    fn a_request_to_which_there_is_no_way_goes_another() {
+        let (there, elsewhere) = ("192.0.2.1:5060".parse().unwrap(), "192.0.2.1:5061".parse().unwrap());
+        let mut client = Client::new(Stamp::ZERO, &over_tcp(Method::Bye));
+        client.on_transport_error(there);
+        assert_eq!(client.on_no_way(elsewhere, there), None);
+        let sent = client.on_no_way(there, elsewhere).expect("the request");
+        assert_eq!((sent.destination, &sent.bytes), (elsewhere, &client.datagram().bytes));
+        assert!(client.is_open_at(elsewhere) && !client.is_open_at(there));
+        assert_eq!(client.on_no_way(there, elsewhere), None);
     }
 }

@@ -5,6 +5,7 @@
 mod accounts;
 mod answers;
 mod auth;
+mod carrier;
 mod codec;
 mod contact;
 mod domain;
@@ -19,7 +20,6 @@ mod streams;
 mod unreadable;
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -27,9 +27,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use loadtest::clock::Timeline;
-use loadtest::sip::{Message, Method, parse};
+use loadtest::sip::{Message, Method, Transport, parse};
 use loadtest::stamp::Stamp;
 
+use self::carrier::{Carrier, Here};
 use crate::harness::{Place, ends_with, rows};
 
 const LOCAL: &str = "127.0.0.1:0";
@@ -74,6 +75,11 @@ pub trait Odd: Send + 'static {
         None
     }
 
+    /// True for a REGISTER without an answer whose connection is to be ended.
+    fn ends_connection(&mut self) -> bool {
+        false
+    }
+
     /// Changes the answer to an OPTIONS outside of calls.
     fn options(&mut self, answer: Vec<u8>) -> Vec<u8> {
         answer
@@ -93,7 +99,7 @@ pub struct FarCall {
     pub invite: Message,
     /// The caller's last message as it came.
     pub heard: String,
-    contact: SocketAddr,
+    pub contact: Here,
     source: SocketAddr,
     rtp: UdpSocket,
     /// Its media before that was moved; it still echoes there.
@@ -167,7 +173,7 @@ impl FarCall {
 
 fn response(
     request: &Message,
-    contact: SocketAddr,
+    contact: Here,
     code: u16,
     headers: &str,
     media_type: Option<&str>,
@@ -189,18 +195,22 @@ fn response(
     [head.as_bytes(), body].concat()
 }
 
-/// The sockets of a far end, and its notes.
+/// The wire of a far end, and its notes.
 pub struct Io {
-    sip: UdpSocket,
+    wire: Carrier,
     line: Timeline,
     notes: Vec<(usize, String)>,
 }
 
 impl Io {
-    /// Sends a datagram to the caller.
+    /// Sends a message to the caller.
     pub fn send(&self, call: &FarCall, bytes: &[u8]) {
-        // Nobody may be there any more.
-        let _ = self.sip.send_to(bytes, call.source);
+        self.wire.send(bytes, call.source);
+    }
+
+    /// Ends the caller's connection.
+    pub fn close(&mut self, call: &FarCall) {
+        self.wire.close(call.source);
     }
 
     /// Answers the INVITE with a status.
@@ -243,10 +253,11 @@ impl Io {
 
     fn in_dialog(&self, call: &FarCall, method: &str, cseq: u32, headers: &str, sdp: &str) -> Vec<u8> {
         let (here, number) = (call.contact, call.number);
+        let (address, transport) = (here.address, here.transport);
         let about = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         // The ACK of a rejection has the branch of its INVITE (RFC 3261 17.1.1.3), and here that of a 200 as well.
         format!(
-            "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bKfar{number}-{cseq};rport\r\nMax-Forwards: 70\r\n\
+            "{method} {} SIP/2.0\r\nVia: SIP/2.0/{transport} {address};branch=z9hG4bKfar{number}-{cseq};rport\r\nMax-Forwards: 70\r\n\
              From: {};tag=far\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContact: <sip:far@{here}>\r\n\
              {headers}{about}Content-Length: {}\r\n\r\n{sdp}",
             call.invite.contact().expect("a Contact"),
@@ -267,6 +278,7 @@ impl Io {
 /// A running far end.
 pub struct FarEnd {
     pub sip: SocketAddr,
+    transport: Transport,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Vec<(usize, String)>>>,
 }
@@ -274,20 +286,27 @@ pub struct FarEnd {
 impl FarEnd {
     /// Starts one on loopback.
     pub fn start(odd: impl Odd) -> Self {
-        let sip = UdpSocket::bind(LOCAL).expect("a port");
-        sip.set_read_timeout(Some(TICK)).expect("a timeout");
-        let address = sip.local_addr().expect("an address");
+        FarEnd::start_on(Carrier::datagrams(), odd)
+    }
+
+    /// Starts one that takes connections.
+    pub fn over_tcp(odd: impl Odd) -> Self {
+        FarEnd::start_on(Carrier::streams(), odd)
+    }
+
+    fn start_on(wire: Carrier, odd: impl Odd) -> Self {
+        let here = wire.here();
         let stop = Arc::new(AtomicBool::new(false));
         let ended = stop.clone();
         let thread = thread::spawn(move || {
-            let io = Io { sip, line: Timeline::start(), notes: Vec::new() };
-            let mut far = Machine { odd, io, address, calls: Vec::new() };
+            let io = Io { wire, line: Timeline::start(), notes: Vec::new() };
+            let mut far = Machine { odd, io, here, calls: Vec::new() };
             while !ended.load(Relaxed) {
                 far.turn();
             }
             far.io.notes
         });
-        FarEnd { sip: address, stop, thread: Some(thread) }
+        FarEnd { sip: here.address, transport: here.transport, stop, thread: Some(thread) }
     }
 
     /// Ends it; what it has noted, with the numbers of the calls.
@@ -306,7 +325,7 @@ impl Drop for FarEnd {
 struct Machine<T> {
     odd: T,
     io: Io,
-    address: SocketAddr,
+    here: Here,
     calls: Vec<FarCall>,
 }
 
@@ -314,15 +333,8 @@ impl<T: Odd> Machine<T> {
     /// Waits for a tick at most, and does what has come and what is due.
     fn turn(&mut self) {
         let mut buffer = [0; 65_535];
-        match self.io.sip.recv_from(&mut buffer) {
-            Ok((len, source)) => self.hear(&buffer[..len], source),
-            Err(error) => assert!(
-                matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionRefused
-                ),
-                "{error}"
-            ),
+        for (message, source) in self.io.wire.receive() {
+            self.hear(&message, source);
         }
         let now = self.io.line.now();
         for call in &mut self.calls {
@@ -344,7 +356,7 @@ impl<T: Odd> Machine<T> {
             if let Some((ok, at, pause)) = &mut call.unacknowledged
                 && *at <= now
             {
-                let _ = self.io.sip.send_to(ok, call.source);
+                self.io.wire.send(ok, call.source);
                 *pause = (*pause * 2).min(T2);
                 *at = now + *pause;
             }
@@ -361,13 +373,15 @@ impl<T: Odd> Machine<T> {
             return match message.method() {
                 Method::Invite if message.is_request() => self.invited(message, bytes, source),
                 Method::Options if message.is_request() => {
-                    let answer = response(&message, self.address, 200, "", None, b"");
-                    let _ = self.io.sip.send_to(&self.odd.options(answer), source);
+                    let answer = response(&message, self.here, 200, "", None, b"");
+                    self.io.wire.send(&self.odd.options(answer), source);
                 }
                 Method::Register if message.is_request() => {
                     if let Some((code, headers)) = self.odd.on_register(&message) {
-                        let answer = response(&message, self.address, code, &headers, None, b"");
-                        let _ = self.io.sip.send_to(&answer, source);
+                        let answer = response(&message, self.here, code, &headers, None, b"");
+                        self.io.wire.send(&answer, source);
+                    } else if self.odd.ends_connection() {
+                        self.io.wire.close(source);
                     }
                 }
                 _ => {}
@@ -376,6 +390,8 @@ impl<T: Odd> Machine<T> {
         let Machine { odd, io, calls, .. } = self;
         let call = &mut calls[at];
         call.heard = String::from_utf8_lossy(bytes).into_owned();
+        // Another connection may have taken the place of one that has ended.
+        call.source = source;
         match message.method() {
             _ if !message.is_request() => odd.on_response(io, call, &message),
             Method::Invite if message.branch() == call.invite.branch() => {}
@@ -408,7 +424,7 @@ impl<T: Odd> Machine<T> {
             number: self.calls.len(),
             invite,
             heard: String::from_utf8_lossy(bytes).into_owned(),
-            contact: self.address,
+            contact: self.here,
             source,
             rtp: media_socket(),
             former: Vec::new(),
@@ -461,9 +477,11 @@ pub fn run_as(
     code: i32,
 ) -> Told {
     let (target, load) = (format!("asterisk.sip={}", far.sip), format!("load.calls={calls}"));
+    let transport = format!("asterisk.transport={}", far.transport.name().to_ascii_lowercase());
     let plain = [
         "asterisk.mode=external",
         &target,
+        &transport,
         "service.mode=none",
         &load,
         "load.duration=2s",
