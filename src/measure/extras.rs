@@ -11,7 +11,8 @@ pub struct Extras {
     telephone_events: u64,
     stun: u64,
     empty_rtp: u64,
-    hold_audio: u64,
+    own_audio: u64,
+    other_datagrams: u64,
     other_payload: u64,
     /// Payload type of the first of these.
     other_type: Option<u8>,
@@ -34,9 +35,14 @@ impl Extras {
         *count += 1;
     }
 
-    /// Counts a packet of audio of the far end's own, while the call was on hold.
-    pub(super) fn count_hold_audio(&mut self) {
-        self.hold_audio += 1;
+    /// Counts packets of audio of the far end's own.
+    pub(super) fn count_own_audio(&mut self, packets: u64) {
+        self.own_audio += packets;
+    }
+
+    /// Counts a datagram that is no RTP and nothing known.
+    pub(super) fn count_other(&mut self) {
+        self.other_datagrams += 1;
     }
 
     /// Enters the counts into the call's record.
@@ -46,7 +52,8 @@ impl Extras {
         record.telephone_events = self.telephone_events;
         record.stun = self.stun;
         record.empty_rtp = self.empty_rtp;
-        record.hold_audio = self.hold_audio;
+        record.own_audio = self.own_audio;
+        record.other_datagrams = self.other_datagrams;
         record.other_payload = self.other_payload;
         record.other_payload_type = self.other_type;
     }

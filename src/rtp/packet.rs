@@ -95,8 +95,10 @@ pub enum Incoming {
     Forged,
     /// No audio, and nothing wrong.
     Extra(Extra),
-    /// RTP with a whole probe of another run or call, or nothing that belongs on a media port.
+    /// RTP with a whole probe of another run or call.
     Stranger,
+    /// No RTP, and nothing known.
+    Other,
 }
 
 /// Reads a datagram that arrived for `call_id` of the run of `key`, a call whose media are in `format`.
@@ -114,7 +116,7 @@ pub fn read(datagram: &[u8], format: &Format, key: &RunKey, call_id: u32) -> Inc
         (_, Err(ProbeError::NotAProbe)) => match Kind::of(datagram, format) {
             Kind::Media => Incoming::Audio,
             Kind::Extra(extra) => Incoming::Extra(extra),
-            Kind::Other => Incoming::Stranger,
+            Kind::Other => Incoming::Other,
         },
     }
 }

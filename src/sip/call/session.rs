@@ -194,7 +194,8 @@ impl Session {
             return Vec::new();
         };
         // One that has no timers cannot be the one that refreshes: a proxy asks.
-        let has_timers = request.supported().any(|tag| tag.eq_ignore_ascii_case("timer"));
+        let is_timer = |tag: &str| tag.eq_ignore_ascii_case("timer");
+        let has_timers = request.supported().any(is_timer) || request.required().any(is_timer);
         let is_asker = has_timers && asker.unwrap_or(true);
         let (refresher, word) = if is_asker { (Refresher::Them, "uac") } else { (Refresher::Us, "uas") };
         self.restart(now, Some((interval_s, refresher)));

@@ -150,7 +150,7 @@ fn a_call_on_hold_lives_and_loses_nothing() {
         // It began when it was answered, or with the end of a hold.
         assert!(is_silent || count("first_echo_ms") < 1000.0, "{name}: {call:?}");
         assert!(count("on_hold_ms") > 0.0, "{name}: {call:?}");
-        assert_eq!(count("hold_audio") > 5.0, *music, "{name}: {call:?}");
+        assert_eq!(count("own_audio") > 5.0, *music, "{name}: {call:?}");
     }
     for (number, heard) in &notes {
         let name = CASES[*number].name;
