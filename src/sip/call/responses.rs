@@ -49,7 +49,9 @@ impl Call {
     fn note_unmatched(&mut self, response: &Message, why: &str) {
         if self.state == CallState::Calling && *response.method() == Method::Invite && self.unreadable.is_none() {
             let code = response.status().unwrap_or_default();
-            self.unreadable = Some(format!("its {code} is not to our INVITE: {why}"));
+            let why = format!("its {code} is not to our INVITE: {why}");
+            self.event(CallEvent::Remark(CallRemark::Unreadable { why: why.clone() }));
+            self.unreadable = Some(why);
         }
     }
 

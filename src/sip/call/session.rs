@@ -195,7 +195,7 @@ impl Session {
         };
         // One that has no timers cannot be the one that refreshes: a proxy asks.
         let is_timer = |tag: &str| tag.eq_ignore_ascii_case("timer");
-        let has_timers = request.supported().any(is_timer) || request.required().any(is_timer);
+        let has_timers = request.supported().any(is_timer) || request.require().any(is_timer);
         let is_asker = has_timers && asker.unwrap_or(true);
         let (refresher, word) = if is_asker { (Refresher::Them, "uac") } else { (Refresher::Us, "uas") };
         self.restart(now, Some((interval_s, refresher)));
