@@ -208,6 +208,8 @@ impl Asker {
                         }
                         wire.readable().await;
                     }
+                    // A flood keeps neither the time nor Ctrl-C from their turn.
+                    tokio::task::yield_now().await;
                     messages.into_iter().map(|(heard, ..)| heard).collect()
                 }
             };
