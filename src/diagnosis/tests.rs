@@ -2,6 +2,7 @@
 
 mod cases;
 
+use self::cases::{CASES, REFUSED};
 use super::steps::Step;
 use super::*;
 use crate::gate::{Limits, MachineLoad, Outcome, judge};

@@ -3,11 +3,11 @@
 use super::*;
 
 /// A case: change of the healthy run, name of its first finding, words of what and where, words of its cure.
-type Case = (fn(&mut Run), &'static str, &'static str, &'static str);
+pub(super) type Case = (fn(&mut Run), &'static str, &'static str, &'static str);
 
-const REFUSED: &str = "authentication failed: the credentials were refused";
+pub(super) const REFUSED: &str = "authentication failed: the credentials were refused";
 
-const CASES: &[Case] = &[
+pub(super) const CASES: &[Case] = &[
     (|r| mute(r, 10), "sip_silent", "all 10 calls got no SIP answer from 192.0.2.7:5060", "sip.local"),
     (|r| mute(r, 3), "sip_silent", "3 of 10 calls", "load.ramp"),
     (
