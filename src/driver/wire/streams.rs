@@ -512,7 +512,7 @@ mod tests {
             assert_eq!(lab.streams.first_broken, None);
             peers.push(lab.call(now, [127, 0, 2, n]).await);
         }
-        let why = lab.streams.first_broken.expect("the last one");
+        let why = lab.streams.first_broken.clone().expect("the last one");
         assert!(why.contains(&format!("127.0.1.{}:", most + 4)) && why.contains("takes its place"), "{why}");
     }
 
