@@ -5,6 +5,7 @@
 //! printed reads back as what it was.
 
 pub mod ari_call;
+pub mod capture;
 pub mod dialog;
 pub mod echo;
 mod far;
@@ -13,6 +14,7 @@ pub mod framing;
 pub mod load;
 pub mod log;
 pub mod media;
+pub mod register;
 pub mod signalling;
 pub mod text;
 pub mod trials;
@@ -40,4 +42,6 @@ pub const TARGETS: &[Target] = &[
     ("scenario", text::scenario),
     ("trials", trials::trials),
     ("accounts", text::accounts),
+    ("register", register::register),
+    ("capture", capture::capture),
 ];

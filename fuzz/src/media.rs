@@ -7,7 +7,7 @@ use loadtest::record::{Intervals, Series};
 use loadtest::rtp::packet::{HEADER_LEN, Incoming, read};
 use loadtest::rtp::probe::{PROBE_LEN, Probe, Reflection, RunKey};
 use loadtest::rtp::reflector::{Reflected, StreamReflector};
-use loadtest::rtp::srtp::{Keys, MASTER_LEN, SrtpReceiver, Suite};
+use loadtest::rtp::srtp::{Keys, MASTER_LEN, SrtpReceiver, SrtpSender, Suite};
 use loadtest::rtp::{Codec, Format};
 use loadtest::stamp::Stamp;
 
@@ -23,11 +23,25 @@ pub fn datagram(input: &[u8]) {
     let keys = Keys::new(Suite::Sha1With80, [7; MASTER_LEN]);
     let mut plain = Vec::new();
     assert!(!SrtpReceiver::new(&keys).open(input, &mut plain) && plain.is_empty());
+    protected(input, &keys);
     if input.len() >= FIELDS && input.len() >= HEADER_LEN + PROBE_LEN {
         let mut probed = input.to_vec();
         probe(input).write(&mut probed[HEADER_LEN..], &KEY);
         there_and_back(&probed);
     }
+}
+
+/// What is protected by keys is opened by them, and by nothing that has changed on the way.
+fn protected(input: &[u8], keys: &Keys) {
+    let packet = [&[0x80, 0, 0, 1, 0, 0, 0, 160, 0, 0, 0, 9][..], &input[..input.len().min(1200)]].concat();
+    let mut sender = SrtpSender::new(keys);
+    let Some(sent) = sender.protect(&packet).map(<[u8]>::to_vec) else { return };
+    let (mut receiver, mut plain) = (SrtpReceiver::new(keys), Vec::new());
+    let at = input.len() % sent.len();
+    let mut changed = sent.clone();
+    changed[at] ^= 1;
+    assert!(!receiver.open(&changed, &mut plain), "byte {at} was changed");
+    assert!(receiver.open(&sent, &mut plain) && plain == packet);
 }
 
 fn there_and_back(input: &[u8]) {

@@ -73,7 +73,7 @@ fn admit(line: u64, count: usize, fields: &[String]) -> Result<(), AccountsError
         return fault(line, format!("there are more than {MOST_ACCOUNTS} callers; use fewer"));
     }
     if fields.len() > MOST_FIELDS {
-        return fault(line, format!("{} fields are more than the {MOST_FIELDS} that are read", fields.len()));
+        return fault(line, format!("there are more than {MOST_FIELDS} fields, the most that are read"));
     }
     for (at, field) in fields.iter().enumerate() {
         if field.len() > LONGEST_FIELD {
@@ -225,16 +225,18 @@ fn fields(line: &str, delimiter: u8) -> Result<Vec<String>, csv::Error> {
         .buffer_capacity(line.len().max(1))
         .from_reader(line.as_bytes());
     let record = reader.records().next().transpose()?.unwrap_or_default();
-    Ok(record.iter().map(String::from).collect())
+    Ok(record.iter().take(MOST_FIELDS + 1).map(String::from).collect())
 }
 
 /// SIPp's format: fields between semicolons, without quotes; one of them may be `[authentication …]`.
 fn of_sipp_file(order: Order, text: &str) -> Result<Accounts, AccountsError> {
     let (mut all, mut secret) = (Vec::new(), Vec::new());
     for (number, line) in lines(text).skip(1) {
-        let mut fields: Vec<String> = line.split(';').map(|field| field.trim().to_string()).collect();
+        let mut fields: Vec<String> =
+            line.split(';').take(MOST_FIELDS + 1).map(|field| field.trim().to_string()).collect();
         admit(number, all.len(), &fields)?;
         let (mut auth_user, mut password) = (None, None);
+        let mut named_as_password = None;
         for at in 0..fields.len() {
             let Some(words) = authentication(&fields[at]) else { continue };
             let value = |key: &str| {
@@ -244,6 +246,14 @@ fn of_sipp_file(order: Order, text: &str) -> Result<Accounts, AccountsError> {
                 Some(field.map_or(value, String::as_str).to_string())
             };
             (auth_user, password) = (value("username"), value("password"));
+            let of_field = words.split_whitespace().find_map(|word| word.strip_prefix("password="));
+            named_as_password = of_field.and_then(of_sipp).map(|(field, _)| field);
+            fields[at].clear();
+            if !secret.contains(&at) {
+                secret.push(at);
+            }
+        }
+        if let Some(at) = named_as_password.filter(|at| *at < fields.len()) {
             fields[at].clear();
             if !secret.contains(&at) {
                 secret.push(at);

@@ -73,9 +73,11 @@ fn credentials(value: &str) -> String {
 
 /// Parts between commas that are not in quotes.
 fn split(params: &str) -> impl Iterator<Item = &str> {
-    let mut is_quoted = false;
+    let (mut is_quoted, mut is_escaped) = (false, false);
     params.split(move |c: char| {
-        is_quoted ^= c == '"';
+        // Behind a backslash a quote is no end (RFC 3261 25.1 quoted-pair).
+        is_quoted ^= c == '"' && !(is_quoted && is_escaped);
+        is_escaped = c == '\\' && !is_escaped;
         c == ',' && !is_quoted
     })
 }

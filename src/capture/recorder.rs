@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::ladder;
 use super::message::{SipMessage, call_of};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub named: Vec<u32>,
     /// Most captures.
     pub files: usize,
+    /// Time of a stream's packets that its ring holds; none without rings.
+    pub media: Duration,
     /// True if captures are to hold the keys of SRTP.
     pub plaintext: bool,
     /// SIP goes over TLS.
@@ -48,6 +51,8 @@ pub struct Recorder {
     files: usize,
     /// Calls that went wrong and found no room among them.
     left_out: u64,
+    /// Messages that found no room beside those of all calls.
+    unkept: u64,
 }
 
 /// What was recorded of a call.
@@ -72,12 +77,17 @@ pub struct Captured {
     pub files: Vec<(String, Vec<u8>)>,
     /// Calls that went wrong and have no capture, for there are too many.
     pub left_out: u64,
+    /// Time of a stream's packets that a capture can hold; none where there was no room for them.
+    pub media: Duration,
+    /// SIP messages that are in no capture and no ladder, for want of room.
+    pub unkept: u64,
 }
 
 impl Recorder {
     /// A recorder without calls.
     pub fn new(settings: Settings) -> Self {
-        Recorder { settings, calls: HashMap::new(), worst: BTreeSet::new(), bytes: 0, files: 0, left_out: 0 }
+        let (calls, worst) = (HashMap::new(), BTreeSet::new());
+        Recorder { settings, calls, worst, bytes: 0, files: 0, left_out: 0, unkept: 0 }
     }
 
     /// Begins to record a call.
@@ -90,8 +100,10 @@ impl Recorder {
         let call = call_of(self.settings.run_id, bytes);
         let Some(tape) = call.and_then(|call| self.calls.get_mut(&call)) else { return };
         let message = SipMessage::new(at, way, peer, bytes);
-        if tape.messages.len() >= MOST_MESSAGES || self.bytes + message.bytes.len() > MOST_BYTES {
+        let has_room = self.bytes + message.bytes.len() <= MOST_BYTES;
+        if tape.messages.len() >= MOST_MESSAGES || !has_room {
             tape.left_out += 1;
+            self.unkept += u64::from(!has_room);
             return;
         }
         self.bytes += message.bytes.len();
@@ -141,7 +153,7 @@ impl Recorder {
 
     /// The ladders and files of the calls that are kept.
     pub fn finish(self) -> Captured {
-        let Recorder { settings, calls, worst, left_out, .. } = self;
+        let Recorder { settings, calls, worst, left_out, unkept, .. } = self;
         let ladder = |(.., call): &(bool, Reverse<u64>, u32)| {
             let tape = calls.get(call).filter(|tape| tape.is_ladder && !tape.messages.is_empty())?;
             Some(Ladder {
@@ -155,7 +167,7 @@ impl Recorder {
         let mut files: Vec<_> = calls.into_iter().filter(|(_, tape)| tape.is_file).collect();
         files.sort_by_key(|(call, _)| *call);
         let files = files.into_iter().map(|(call, tape)| (name(call), tape.file(call, &settings))).collect();
-        Captured { ladders, files, left_out }
+        Captured { ladders, files, left_out, media: settings.media, unkept }
     }
 }
 
@@ -192,7 +204,11 @@ impl CallTape {
         let mut frames: Vec<Frame<'_>> = sip.chain(rtp).collect();
         frames.sort_by_key(|frame| frame.at);
         let sip = if hides_sip { "without its SIP over TLS (capture.plaintext = true)" } else { "its SIP" };
-        let comment = format!("call {call} of a run of loadtest: {sip}, and the last of its RTP");
+        let media = match settings.media.is_zero() {
+            true => "without its RTP (capture.most_mib is too little for so many calls)".into(),
+            false => format!("and the last {} s of its RTP", settings.media.as_secs_f64()),
+        };
+        let comment = format!("call {call} of a run of loadtest: {sip}, {media}");
         pcapng::file(&comment, frames)
     }
 }
@@ -211,7 +227,8 @@ mod tests {
     fn recorder(files: usize, named: &[u32]) -> Recorder {
         let epoch = Stamp::from_ns(1_000_000);
         let (local, named) = (address(5060), named.to_vec());
-        Recorder::new(Settings { run_id: RUN, epoch, local, named, files, plaintext: false, is_tls: false })
+        let (media, plaintext, is_tls) = (Duration::from_millis(1300), false, false);
+        Recorder::new(Settings { run_id: RUN, epoch, local, named, files, media, plaintext, is_tls })
     }
 
     fn invite(call: u32) -> Vec<u8> {
@@ -273,6 +290,8 @@ mod tests {
             // One message, and the last four packets each way.
             assert_eq!(bytes.windows(4).filter(|word| *word == [0x45, 0, 0, 48]).count(), 8);
             assert!(bytes.windows(11).any(|word| word == b"inline:***\r"));
+            let comment = b"its SIP, and the last 1.3 s of its RTP";
+            assert!(bytes.windows(comment.len()).any(|word| word == comment));
         }
     }
 
@@ -286,8 +305,10 @@ mod tests {
         }
         recorder.ring(0, Way::Sent, address(1), Box::new(PacketRing::new(1, 1)));
         assert_eq!((recorder.calls.len(), recorder.calls[&0].rings.len()), (1, 3));
-        let ladder = &recorder.finish().ladders[0];
+        let captured = recorder.finish();
+        let ladder = &captured.ladders[0];
         assert_eq!((ladder.messages.len(), ladder.left_out), (MOST_MESSAGES, 37));
+        assert_eq!(captured.unkept, 0, "there was room for others'");
     }
 
     #[test]
@@ -303,6 +324,7 @@ mod tests {
         recorder.message(Stamp::ZERO, Way::Sent, address(1), &[invite(5000), long].concat());
         assert_eq!((recorder.calls[&5000].messages.len(), recorder.calls[&5000].left_out), (0, 1));
         let captured = recorder.finish();
+        assert_eq!(captured.unkept, 1);
         assert!(captured.files.is_empty() && captured.left_out == 0, "no captures are wanted");
     }
 }

@@ -1,17 +1,22 @@
 //! Calls that were answered, and not heard as they should have been.
 
-use super::signposts::is_unheard;
+use super::protected::unopened_of;
+use super::signposts::{is_offer_refused, is_unheard};
 use super::{Finding, Seen, of, quoted};
 use crate::record::{CallRecord, Ending};
-use crate::values::{Unit, Value, counted, show};
+use crate::values::{Unit, Value, counted, cut as cut_short, show};
 
+/// Most bytes of a remark that are quoted.
+const MOST_REMARK: usize = 300;
 /// Words of Asterisk's log for formats between which it cannot translate.
 const NO_PATH: [&str; 2] = ["No path to translate", "Unable to find a codec translation path"];
 
 /// Calls of which not one packet came back.
 pub(super) fn silent(seen: &Seen<'_>) -> Vec<Finding> {
     let answered = seen.calls.iter().filter(|c| c.ending.was_answered() && c.total_sent > 0).count();
-    let is_unheard = |call: &&CallRecord| call.is_silent() && call.late_echoes + call.refused == 0;
+    // Packets that nobody could open, or that came too late or from elsewhere, have findings of their own.
+    let is_unheard =
+        |call: &&CallRecord| call.is_silent() && call.late_echoes + call.refused + unopened_of(call) == 0;
     let silent: Vec<&CallRecord> = seen.calls.iter().filter(is_unheard).collect();
     if silent.is_empty() {
         return changed(seen);
@@ -93,11 +98,8 @@ pub(super) fn elsewhere(seen: &Seen<'_>) -> Vec<Finding> {
 
 /// What came of calls that are silent, by kind.
 fn beside(silent: &[&CallRecord]) -> String {
-    let kinds: [(&str, fn(&CallRecord) -> u64); 7] = [
+    let kinds: [(&str, fn(&CallRecord) -> u64); 6] = [
         ("strangers", |call| call.strangers),
-        ("srtp_undecrypted", |call| {
-            call.srtp_received.unwrap_or(0).saturating_sub(call.srtp_decrypted.unwrap_or(0))
-        }),
         ("rtcp", |call| call.rtcp),
         ("comfort_noise", |call| call.comfort_noise),
         ("telephone_events", |call| call.telephone_events),
@@ -170,6 +172,7 @@ fn unbridged(seen: &Seen<'_>, silent: &Finding) -> Option<Finding> {
 /// Silence of which ARI says nothing.
 fn unheard(seen: &Seen<'_>, finding: Finding, silent: &[&CallRecord]) -> Finding {
     let strangers: u64 = silent.iter().map(|call| call.strangers).sum();
+    let beside_audio: u64 = silent.iter().map(|call| call.comfort_noise + call.rtcp).sum();
     let follow = seen.in_files("; `loadtest check --call` follows one");
     // So many that they are no chance: at least a half of what these calls have sent.
     let sent: u64 = silent.iter().map(|call| call.total_sent).sum();
@@ -191,6 +194,12 @@ fn unheard(seen: &Seen<'_>, finding: Finding, silent: &[&CallRecord]) -> Finding
         (
             "the service does not send the audio back, or the caller and its media are in no common bridge",
             format!("see its log, and `bridge show all` while a call is up{follow}"),
+        )
+    } else if beside_audio > 0 {
+        (
+            "the far end is there, and sends comfort noise or RTCP and no audio: it is muted, or leaves out what it takes \
+             for silence (VAD)",
+            "switch off mute and silence suppression there, and have sip.to lead to Echo() or a like service".into(),
         )
     } else {
         (
@@ -287,11 +296,12 @@ pub(super) fn distrusted(seen: &Seen<'_>) -> Vec<Finding> {
 
 /// Calls that ended before their time.
 pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
-    let lost = seen.ended(Ending::MediaLost);
-    // What a Contact explains is told there.
+    // What a Contact or a refused offer explains is told there.
+    let is_told = |call: &&CallRecord| is_unheard(call) || is_offer_refused(call);
     let ended = |ending| -> Vec<&CallRecord> {
-        seen.ended(ending).into_iter().filter(|call| !is_unheard(call)).collect()
+        seen.ended(ending).into_iter().filter(|call| !is_told(call)).collect()
     };
+    let lost = ended(Ending::MediaLost);
     let hung_up = ended(Ending::RemoteHangup);
     let expired = seen.ended(Ending::SessionExpired);
     let early = seen.ended(Ending::HungUpEarly);
@@ -324,14 +334,7 @@ pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
         });
     }
     if !expired.is_empty() && !is_planned {
-        found.push(Finding {
-            seen: format!("a session timer (RFC 4028) that was agreed on{}", because(&expired)),
-            cause: "the far end, or a proxy before it, has timers and does not keep to them".into(),
-            cure: "see who is to refresh: Session-Expires and `refresher` in the answer to INVITE; in Asterisk `timers` of \
-                   the endpoint"
-                .into(),
-            ..seen.over("session_expired", expired.len(), "were hung up as their session had not been refreshed")
-        });
+        found.push(ran_out(seen, &expired, &because(&expired)));
     }
     if !early.is_empty() {
         found.push(Finding {
@@ -351,4 +354,35 @@ pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
         });
     }
     found
+}
+
+/// Calls whose session timer ran out. Where the connection for SIP ended meanwhile, that is the cause.
+fn ran_out(seen: &Seen<'_>, expired: &[&CallRecord], because: &str) -> Finding {
+    // One that answered its refreshes, and agreed to none, had a connection.
+    let lost = lost_connection(seen).filter(|_| !because.contains("agreed to no refresh"));
+    let (more, cause, cure) = match lost {
+        Some(remark) => (
+            format!("; {}", cut_short(remark, MOST_REMARK)),
+            "the connection for SIP ended, and with it what was to refresh the sessions",
+            "look in the log of what takes SIP there for that moment: it was started anew, or closes connections by itself",
+        ),
+        None => (
+            String::new(),
+            "the far end, or a proxy before it, has timers and does not keep to them",
+            "see who is to refresh: Session-Expires and `refresher` in the answer to INVITE; in Asterisk `timers` of the \
+             endpoint",
+        ),
+    };
+    Finding {
+        seen: format!("a session timer (RFC 4028) that was agreed on{because}{more}"),
+        cause: cause.into(),
+        cure: cure.into(),
+        ..seen.over("session_expired", expired.len(), "were hung up as their session had not been refreshed")
+    }
+}
+
+/// The remark on a connection for SIP that has ended in mid-run.
+fn lost_connection<'a>(seen: &Seen<'a>) -> Option<&'a String> {
+    let is_lost = |text: &&String| text.contains(" connection to ") && text.contains(" has ended: ");
+    seen.environment.remarks.iter().find(is_lost)
 }

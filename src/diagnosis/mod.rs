@@ -6,6 +6,8 @@
 mod connection;
 mod machine;
 mod media;
+mod protected;
+mod registration;
 mod signalling;
 mod signposts;
 mod steps;
@@ -58,17 +60,21 @@ enum Evidence {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 17] = [
     machine::died,
     connection::unreachable,
     signalling::unreadable,
     signalling::unanswered,
+    // Whom the registrar does not know may not call.
+    registration::failed,
     signalling::authentication,
     signalling::rejected,
     signalling::rang,
     signposts::bad_answer,
     signposts::contact,
+    signposts::offer,
     media::elsewhere,
+    protected::unopened,
     media::silent,
     media::distrusted,
     media::cut,

@@ -10,6 +10,8 @@ const UNREGISTERED: [&str; 2] = ["not registered", "doesn't exist"];
 /// Words for a machine or a limit that is exhausted.
 const EXHAUSTED: [&str; 4] =
     ["couldn't allocate a port for RTP", "Too many open files", "task processor queue", "queue reached"];
+/// Words in the reason of a redirection that the scenario does not follow.
+const NOT_FOLLOWED: &str = "sip.follow_redirects = true";
 
 /// True for an INVITE to which not even 100 Trying came: it was sent again and again.
 fn is_mute(seen: &Seen<'_>, call: &CallRecord) -> bool {
@@ -128,8 +130,8 @@ pub(super) fn rejected(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 fn of_status(seen: &Seen<'_>, status: u16, calls: &[&CallRecord]) -> Finding {
-    let (name, cause, cure) = meaning(seen, status);
     let phrase = calls.first().map(|call| call.reason.as_str()).unwrap_or_default();
+    let (name, cause, cure) = meaning(seen, status, phrase);
     let said = format!("were rejected with {status} {phrase}");
     let line = seen
         .asterisk_said(&UNREGISTERED)
@@ -139,8 +141,8 @@ fn of_status(seen: &Seen<'_>, status: u16, calls: &[&CallRecord]) -> Finding {
     Finding { seen: seen_in, cause, cure, ..seen.over(name, calls.len(), said.trim_end()) }
 }
 
-/// Name, likeliest cause and cure of a status.
-fn meaning(seen: &Seen<'_>, status: u16) -> (&'static str, String, String) {
+/// Name, likeliest cause and cure of a status, whose reason is told behind it.
+fn meaning(seen: &Seen<'_>, status: u16, reason: &str) -> (&'static str, String, String) {
     let setup = &seen.observed.setup;
     let (to, app) = (&setup.to, &setup.app);
     let owned = |name, cause: &str, cure: &str| (name, cause.to_string(), cure.to_string());
@@ -154,11 +156,7 @@ fn meaning(seen: &Seen<'_>, status: u16) -> (&'static str, String, String) {
         );
     }
     match status {
-        300..=399 => owned(
-            "redirected",
-            "the far end sends callers elsewhere, and that was not followed",
-            "set sip.follow_redirects = true, or asterisk.sip and sip.to to where it sends them",
-        ),
+        300..=399 => redirection(reason),
         401 | 403 | 407 => (
             "forbidden",
             format!("the far end knows the caller but does not let it call `{to}`, or does not know it (From, address)"),
@@ -167,19 +165,18 @@ fn meaning(seen: &Seen<'_>, status: u16) -> (&'static str, String, String) {
         ),
         404 | 484 | 604 => (
             "no_extension",
-            format!("the endpoint's context has no extension `{to}`"),
-            format!("set sip.to to one that it has, or add `{to}` to the dialplan (`dialplan show`)"),
+            format!("the endpoint's context has no extension `{to}`, or the far end serves no domain of that name"),
+            format!(
+                "set sip.to to one that it has, or add `{to}` to the dialplan (`dialplan show`); set sip.domain to the domain \
+                 that it serves, where that is another than the host of asterisk.sip"
+            ),
         ),
         408 | 480 => owned(
             "unavailable",
             "whoever the dialplan calls is not registered, or did not pick up in time",
             "have sip.to lead to the application under test itself, and see that it answers",
         ),
-        415 | 488 | 606 => (
-            "codec_refused",
-            format!("the endpoint does not allow {}", seen.environment.codec),
-            format!("add it to the endpoint's `allow`, or choose another media.codec than {}", seen.environment.codec),
-        ),
+        415 | 488 | 606 => not_acceptable(seen),
         486 | 600 => owned(
             "busy",
             "a limit on the endpoint's calls is reached, or the dialplan or the service says busy",
@@ -210,6 +207,43 @@ fn meaning(seen: &Seen<'_>, status: u16) -> (&'static str, String, String) {
             "see the far end's log for the call; RFC 3261 section 21 says what the status stands for",
         ),
     }
+}
+
+/// Name, cause and cure of a redirection. Behind its phrase the reason says why it was not followed.
+fn redirection(reason: &str) -> (&'static str, String, String) {
+    let (cause, cure) = if reason.contains(NOT_FOLLOWED) || !reason.contains("; ") {
+        (
+            "the far end sends callers elsewhere, and that was not followed",
+            "set sip.follow_redirects = true, or asterisk.sip and sip.to to where it sends them",
+        )
+    } else {
+        (
+            "the far end sends callers to where they cannot go from here, or on from there: the reason says which",
+            "set asterisk.sip and sip.to to where it sends them in the end, or mend the Contact of its redirection",
+        )
+    };
+    ("redirected", cause.into(), cure.into())
+}
+
+/// Name, cause and cure of media that the far end does not take as they were offered.
+fn not_acceptable(seen: &Seen<'_>) -> (&'static str, String, String) {
+    let codec = &seen.environment.codec;
+    let (or, srtp) = if seen.environment.srtp.is_empty() {
+        (
+            "takes no media that SRTP does not protect",
+            "where its `media_encryption` is sdes, set media.srtp = true",
+        )
+    } else {
+        (
+            "does not speak SRTP with keys in SDP (SDES)",
+            "have it speak SRTP (Asterisk: `media_encryption = sdes`, and res_srtp loaded), or set media.srtp = false",
+        )
+    };
+    (
+        "codec_refused",
+        format!("the endpoint does not allow {codec}, or {or}"),
+        format!("add it to the endpoint's `allow`, or choose another media.codec than {codec}; {srtp}"),
+    )
 }
 
 /// Calls that the far end took, and never answered.

@@ -167,6 +167,9 @@ impl OneCall<'_> {
             };
             return step("echo", true, format!("{back} of {packets} came back{from}, the fastest in {rtt}"));
         }
+        if sent == 0 && call.holds > 0 {
+            return step("echo", true, "the far end has put the call on hold, and nothing was sent".into());
+        }
         let said = match (call.corrupted, self.observed.unmatched) {
             _ if call.refused > 0 => {
                 let FirstCall { media, heard_from, .. } = self.first();

@@ -6,7 +6,9 @@ use super::steps::Step;
 use super::*;
 use crate::gate::{Limits, MachineLoad, Outcome, judge};
 use crate::metrics::summarize;
-use crate::record::{AriState, Breakage, Death, FirstCall, Phase, Run, Setup, SipAnswer, TestedProcess};
+use crate::record::{
+    AriState, Breakage, Death, FirstCall, Phase, RegisterRecord, Run, Setup, SipAnswer, TestedProcess,
+};
 use crate::values::Ns;
 
 /// Ten calls at an Asterisk with a service, all as they should be.
@@ -57,6 +59,15 @@ pub(super) fn end(run: &mut Run, count: usize, ending: Ending, status: Option<u1
 fn mute(run: &mut Run, count: usize) {
     end(run, count, Ending::Timeout, None, "no answer in time");
     run.calls.iter_mut().take(count).for_each(|call| (call.srd_ms, call.retransmissions) = (None, 6));
+}
+
+/// Gives a run registrations: attempts, registered, failed, and those that could not be kept fresh.
+fn register(run: &mut Run, counts: [u64; 4], why: &str) {
+    let [attempts, registered, failed, refresh_failed] = counts;
+    let failures = vec![LogLine { text: why.into(), count: failed.max(refresh_failed) }];
+    let record =
+        RegisterRecord { wanted: attempts, attempts, registered, failed, refresh_failed, failures, ..Default::default() };
+    run.environment.register = Some(record);
 }
 
 fn silence(run: &mut Run, count: usize) {

@@ -44,6 +44,8 @@ struct LoadIo<'a> {
     control: load::Control,
     agent: Agent,
     names: Names,
+    /// Makes tags and branches of the calls.
+    secret: [u8; 16],
     registrations: Option<Registrations>,
     wire: Wire,
     lookups: Lookups,
@@ -91,7 +93,8 @@ pub async fn run(
         )
     })?;
     let timeline = Timeline::start();
-    let mut agent = Agent::new(format!("{:08x}", config.run_id));
+    // Strangers who ask with OPTIONS get this tag, which says nothing of the run's.
+    let mut agent = Agent::new(format!("{:08x}", rand::random::<u32>()));
     let way = (wire.local(), config.target);
     let names = Names::new(config.scenario, way, config.credentials.clone(), config.accounts.clone());
     let mut registrations = registering::wanted(&config, &names, wire.local(), timeline.now());
@@ -141,6 +144,7 @@ pub async fn run(
         control: load::Control::new(scenario.clone(), epoch),
         agent,
         names,
+        secret: rand::random(),
         registrations,
         wire,
         lookups: Lookups::new(scenario.sip.local),
@@ -245,9 +249,11 @@ impl LoadIo<'_> {
             match heard {
                 Heard::Message(message) if self.is_of_registration(at, &message) => {}
                 Heard::Message(message) => {
-                    if let Some(received) = self.lookups.admit(Received { message, at, from }) {
-                        self.hear(&received);
-                    }
+                    let received = Received { message, at, from };
+                    // Nobody else has this run look up names.
+                    let is_of_call = self.agent.knows(received.message.call_id());
+                    let ready = if is_of_call { self.lookups.admit(received) } else { Some(received) };
+                    ready.iter().for_each(|received| self.hear(received));
                 }
                 Heard::Unreadable(unreadable) => self.read_badly(at, from, &unreadable),
             }
@@ -334,7 +340,7 @@ impl LoadIo<'_> {
                     self.media.calls.insert(call, media);
                 }
                 let place = (self.wire.local(), port);
-                let mut config = placing::call_config(&self.config, &self.names, (call, line), place);
+                let mut config = placing::call_config(&self.config, &self.names, (call, line), place, &self.secret);
                 config.media.srtp = keys;
                 self.taping.open(call);
                 self.agent.place(self.now(), call, config);
@@ -448,8 +454,8 @@ impl LoadIo<'_> {
         environment.observed.first_call = FirstCall { heard_from, ..self.trace.first_call };
         environment.observed.unreadable = self.trace.unreadable;
         environment.observed.odd = self.trace.odd;
-        let captured = self.taping.finish();
-        environment.observed.ladders = captured.ladders;
+        let mut captured = self.taping.finish();
+        environment.observed.ladders = std::mem::take(&mut captured.ladders);
         let counts = self.wire.counts;
         environment.sip_drops = counts.drops;
         environment.sip_garbage = counts.garbage;
@@ -460,8 +466,7 @@ impl LoadIo<'_> {
             epoch: self.epoch,
             suppressed_because: self.suppressed_because,
             impaired: book.impaired,
-            captures: captured.files,
-            uncaptured: captured.left_out,
+            captured,
             heard: self.agent.has_heard() || has_registered || !environment.observed.unreadable.is_empty(),
             sip_passed_over: counts.passed_over,
             sip_unsent: counts.unsent,

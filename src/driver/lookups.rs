@@ -17,7 +17,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// The most names of a run that are looked up: a far end could make up one for each call.
 const MOST_NAMES: usize = 256;
 /// The most messages that wait at once.
-const MOST_WAITING: usize = 4096;
+const MOST_WAITING: usize = 1024;
 
 /// A message as it came.
 pub(super) struct Received {
@@ -36,6 +36,8 @@ pub(super) struct Lookups {
     asked: HashSet<String>,
     /// In the order in which they came.
     waiting: VecDeque<Received>,
+    /// A name was looked up since they were last gone through.
+    has_news: bool,
     tell: UnboundedSender<(String, Found)>,
     told: UnboundedReceiver<(String, Found)>,
 }
@@ -44,7 +46,7 @@ impl Lookups {
     pub fn new(local: IpAddr) -> Self {
         let (tell, told) = unbounded_channel();
         let (known, asked, waiting) = (HashMap::new(), HashSet::new(), VecDeque::new());
-        Lookups { local, known, asked, waiting, tell, told }
+        Lookups { local, known, asked, waiting, has_news: false, tell, told }
     }
 
     /// Takes a message, and gives it back unless it has to wait.
@@ -52,6 +54,10 @@ impl Lookups {
         let names = received.message.names();
         names.iter().for_each(|name| self.ask(name));
         let is_open = names.iter().any(|name| self.asked.contains(name));
+        // What comes again while the first waits would look as if nobody had heard our ACK.
+        if self.waiting.iter().any(|earlier| earlier.message == received.message) {
+            return None;
+        }
         if (is_open || self.is_behind(&received)) && self.waiting.len() < MOST_WAITING {
             self.waiting.push_back(received);
             return None;
@@ -65,12 +71,16 @@ impl Lookups {
         if let Some((name, found)) = self.told.recv().await {
             self.asked.remove(&name);
             self.known.insert(name, found);
+            self.has_news = true;
         }
     }
 
     /// The messages that wait no longer.
     pub fn take(&mut self) -> Vec<Received> {
         let mut ready = Vec::new();
+        if !std::mem::take(&mut self.has_news) {
+            return ready;
+        }
         for mut received in std::mem::take(&mut self.waiting) {
             let names = received.message.names();
             if names.iter().any(|name| self.asked.contains(name)) || self.is_behind(&received) {
@@ -142,6 +152,7 @@ mod tests {
         let mut lookups = lookups();
         assert!(lookups.admit(received("a", "localhost")).is_none());
         assert!(lookups.admit(received("a", "")).is_none(), "it would overtake");
+        assert!(lookups.admit(received("a", "localhost")).is_none(), "a copy, which is dropped");
         assert!(lookups.admit(received("b", "")).is_some() && lookups.admit(received("c", "192.0.2.1")).is_some());
         assert!(lookups.take().is_empty());
         lookups.answered().await;

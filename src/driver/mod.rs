@@ -32,6 +32,7 @@ pub use placing::owns_call_id;
 pub(crate) use wire::Wire;
 pub use wire::WireConfig;
 
+pub use crate::capture::Captured;
 pub use crate::load::{Named, Names, Stop};
 
 use crate::accounts::Accounts;
@@ -122,10 +123,8 @@ pub struct Recorded {
     pub suppressed_because: String,
     /// Counts of the impairment: on the way out, on the way back.
     pub impaired: [ImpairCounts; 2],
-    /// Captures of calls by their path in the run's folder.
-    pub captures: Vec<(String, Vec<u8>)>,
-    /// Calls that went wrong and have no capture: there are too many.
-    pub uncaptured: u64,
+    /// Captures of calls, and what has found no room in them. Its ladders are in the environment.
+    pub captured: Captured,
     /// A SIP message of a call has come back, or the far end has answered what cannot be read.
     pub heard: bool,
     /// Header lines of SIP messages that were passed over.

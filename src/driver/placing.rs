@@ -2,20 +2,22 @@
 
 use std::net::SocketAddr;
 
+use siphasher::sip::SipHasher24;
+
 use super::DriverConfig;
 use crate::capture;
 use crate::load::{Named, Names};
 use crate::sip::call::{CallConfig, Habits};
 use crate::sip::sdp::LocalMedia;
 
-/// Names a call's dialog, and seeds its tags and branches.
-pub(super) fn seed(run_id: u32, call: u32) -> u64 {
-    u64::from(run_id) << 32 | u64::from(call)
+/// Seeds a call's tags and branches: who does not hear the call cannot guess them, and so neither answer it nor end it.
+fn seed(secret: &[u8; 16], call: u32) -> u64 {
+    SipHasher24::new_with_key(secret).hash(&call.to_be_bytes())
 }
 
 /// The Call-ID of a call from `local`.
 pub(super) fn call_id(run_id: u32, call: u32, local: SocketAddr) -> String {
-    format!("{:016x}@{}", seed(run_id, call), local.ip())
+    format!("{run_id:08x}{call:08x}@{}", local.ip())
 }
 
 /// True for the Call-ID of a call that the run `run_id` has placed.
@@ -29,10 +31,11 @@ pub(super) fn call_config(
     names: &Names,
     (call, line): (u32, u32),
     (local, port): (SocketAddr, u16),
+    secret: &[u8; 16],
 ) -> CallConfig {
     let (sip, media) = (&config.scenario.sip, &config.scenario.media);
     let Named { uri, identity, credentials, .. } = names.of_call(call, line);
-    let seed = seed(config.run_id, call);
+    let seed = seed(secret, call);
     CallConfig {
         target: uri,
         remote: config.target,
@@ -49,7 +52,8 @@ pub(super) fn call_config(
             rtp_port: port,
             codec: media.codec,
             ptime_ms: media.ptime.0.as_millis() as u32,
-            session_id: seed,
+            // RFC 8866 5.2: a number that is read everywhere.
+            session_id: seed >> 1,
             srtp: None,
         },
         setup_timeout: sip.setup_timeout.0,

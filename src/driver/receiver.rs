@@ -34,7 +34,9 @@ const WAIT_MS: u16 = 20;
 pub(super) const STALL: Duration = Duration::from_millis(200);
 /// Batches read from one socket after a stall: more than its buffer holds, and no flood keeps the thread.
 const BATCHES: usize = RECEIVE_BUFFER / BATCH / 64;
-/// Interval between looks for dead calls; a phone would not be more exact.
+/// Silence of a call after which its far end may be heard from elsewhere: a packet or two that are lost are none.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// Interval between looks for silent calls; a phone would not be more exact.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) enum ReceiverCommand {
@@ -219,7 +221,7 @@ impl Receiving {
             if now >= next_look {
                 next_look = now + LOOK_EVERY;
                 let awake_since = watch.awake_since().max(self.pacer.awake_since(now));
-                self.report_dead(&mut calls, now, awake_since);
+                self.look_for_silent(&mut calls, now, awake_since);
             }
         }
         calls.into_values().for_each(|call| self.finish(call, &mut books));
@@ -386,14 +388,18 @@ impl Receiving {
         let _ = self.events.send(LaneEvent::Finished { call_id, report, heard });
     }
 
-    fn report_dead(&self, calls: &mut HashMap<u64, ReceivedCall>, now: Stamp, awake_since: Stamp) {
-        if self.dead_after.is_zero() {
-            return;
-        }
-        let is_dead = |call: &ReceivedCall| call.stream.is_dead(now, self.dead_after, awake_since);
-        for call in calls.values_mut().filter(|call| !call.told && is_dead(call)) {
-            call.told = true;
-            let _ = self.events.send(LaneEvent::Dead { call_id: call.stream.call_id(), at: now });
+    /// Looks for calls that have fallen silent: their far ends may speak from elsewhere by now, or they are dead.
+    fn look_for_silent(&self, calls: &mut HashMap<u64, ReceivedCall>, now: Stamp, awake_since: Stamp) {
+        for call in calls.values_mut() {
+            let is_silent_for = |long| call.stream.is_dead(now, long, awake_since);
+            if call.latch.is_closed() && is_silent_for(REOPEN_AFTER) {
+                let _ = udp::disconnect(&call.socket);
+                call.latch.reopen(now + self.rules.lost_after);
+            }
+            if !self.dead_after.is_zero() && !call.told && is_silent_for(self.dead_after) {
+                call.told = true;
+                let _ = self.events.send(LaneEvent::Dead { call_id: call.stream.call_id(), at: now });
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use crate::capture::{Captured, PacketRing, Recorder, Settings, Way, slots};
 use crate::record::CallRecord;
@@ -99,10 +100,14 @@ impl Taping {
         // Those of calls that are kept share the memory with those of calls that are up.
         let streams = 2 * (scenario.calls() as usize + files);
         let slots = slots(capture.seconds.0, ptime, snap, streams, (capture.most_mib as usize) << 20);
-        let tapes = slots.filter(|_| files > 0).map(|slots| Tapes { back, slots, snap, shows_plain: capture.plaintext });
+        let slots = slots.filter(|_| files > 0);
+        // From the first packet of a full ring to its last.
+        let held = |slots: usize| ptime.saturating_mul(u32::try_from(slots.max(2) - 1).unwrap_or(u32::MAX));
+        let media = slots.map_or(Duration::ZERO, held);
+        let tapes = slots.map(|slots| Tapes { back, slots, snap, shows_plain: capture.plaintext });
         let named = capture.calls.clone();
         let is_tls = scenario.asterisk.transport == Transport::Tls;
-        let settings = Settings { run_id, epoch, local, named, files, plaintext: capture.plaintext, is_tls };
+        let settings = Settings { run_id, epoch, local, named, files, media, plaintext: capture.plaintext, is_tls };
         (Taping { recorder: Recorder::new(settings), spent }, tapes)
     }
 
@@ -162,13 +167,17 @@ mod tests {
         assert_eq!(captured.files.len(), 1);
         let packets = captured.files[0].1.windows(4).filter(|word| *word == [0x45, 0, 0, 200]).count();
         assert_eq!(packets, 501, "ten seconds of them");
+        assert_eq!(captured.media, Duration::from_secs(10));
 
         scenario.capture.most_mib = 2;
         scenario.load.calls = 10_000;
-        assert!(Taping::start(&scenario, 1, Stamp::ZERO, local).1.is_none(), "no room");
+        let (taping, tapes) = Taping::start(&scenario, 1, Stamp::ZERO, local);
+        assert!(tapes.is_none() && taping.finish().media.is_zero(), "no room");
         scenario.load.calls = 100;
-        let tapes = Taping::start(&scenario, 1, Stamp::ZERO, local).1.unwrap();
+        let (taping, tapes) = Taping::start(&scenario, 1, Stamp::ZERO, local);
+        let tapes = tapes.unwrap();
         assert!(tapes.slots * tapes.snap * 2 * 150 <= 2 << 20 && tapes.slots > 10, "{}", tapes.slots);
+        assert_eq!(taping.finish().media, Duration::from_millis(20) * (tapes.slots as u32 - 1));
         scenario.capture.seconds = "0s".parse().unwrap();
         assert!(Taping::start(&scenario, 1, Stamp::ZERO, local).1.is_none(), "switched off");
     }

@@ -40,7 +40,8 @@ pub fn judge(summary: &Summary, gates: &[Gate], limits: &Limits) -> Verdict {
         doubt.reasons.push(format!("the run was not held as long as planned: {} was {early}", early.gate));
         Outcome::Inconclusive
     } else if summary.environment.wants_calls()
-        && summary.metric("packets.sent").is_none_or(|m| m.value == Value::Number(0.0))
+        // Of a run whose calls were all on hold it is known: nothing was to be sent.
+        && summary.metric("loss.count").is_none_or(|m| m.value == Value::NoData)
     {
         doubt.reasons.push("no packet was measured".into());
         Outcome::Inconclusive

@@ -69,6 +69,11 @@ impl Agent {
         self.strays
     }
 
+    /// True for the Call-ID of a call under way.
+    pub fn knows(&self, call_id: &str) -> bool {
+        self.by_call_id.contains_key(call_id)
+    }
+
     /// Sends the INVITE of a new call.
     pub fn place(&mut self, now: Stamp, number: u32, config: CallConfig) {
         let mut call = Call::new(config);

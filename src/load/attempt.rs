@@ -38,6 +38,8 @@ pub(super) struct Attempt {
     redirected: Option<String>,
     /// Fault of the far end's answer to media that it had us offer in mid-call.
     pub(super) unanswered: Option<String>,
+    /// Offer of the far end's in mid-call that was refused, in words; a later one that was taken makes it good.
+    pub(super) refused_offer: Option<String>,
 }
 
 impl Attempt {
@@ -58,6 +60,7 @@ impl Attempt {
             unheard: None,
             redirected: None,
             unanswered: None,
+            refused_offer: None,
         }
     }
 
@@ -66,6 +69,7 @@ impl Attempt {
         match remark {
             CallRemark::Unreadable { why } => self.unreadable = Some(why.clone()),
             CallRemark::OfferUnanswered { why } => self.unanswered = Some(why.clone()),
+            CallRemark::OfferRefused { .. } => self.refused_offer = Some(remark.to_string()),
             CallRemark::OtherPtime { .. } => {}
             CallRemark::AckUnheard { .. } | CallRemark::NoWay { .. } => self.unheard = Some(remark.to_string()),
             CallRemark::Redirected { .. } => self.redirected = Some(remark.to_string()),
@@ -117,6 +121,7 @@ impl Attempt {
     /// Gives up a call of which nothing is heard any more.
     pub(super) fn give_up(&mut self, reason: String, at: Stamp) {
         self.record.ending = Ending::MediaLost;
+        let reason = self.with_refused_offer(reason);
         self.record.reason = match &self.unanswered {
             Some(why) => {
                 format!("{reason}; its ACK did not answer the media that it had asked for in mid-call: {why}")
@@ -201,6 +206,15 @@ impl Attempt {
         }
     }
 
+    /// A reason of which the cause may be an offer in mid-call that was refused.
+    pub(super) fn with_refused_offer(&self, reason: String) -> String {
+        match &self.refused_offer {
+            Some(refused) if reason.is_empty() => refused.clone(),
+            Some(refused) => format!("{reason}; {refused}"),
+            None => reason,
+        }
+    }
+
     /// A reason of which the cause may be a message that could not be read.
     fn with_unreadable(&self, reason: &str) -> String {
         match &self.unreadable {
@@ -281,6 +295,13 @@ mod tests {
         redirected.remark(&CallRemark::Redirected { to: "sip:b@h".into() });
         redirected.failed(&FailReason::Timeout, Stamp::ZERO);
         assert!(redirected.record.reason.ends_with("to sip:b@h"), "{}", redirected.record.reason);
+        let mut refused = attempt(None);
+        refused.remark(&CallRemark::OfferRefused { code: 488, why: "no audio stream".into() });
+        refused.give_up("nothing heard for 5s".into(), Stamp::ZERO);
+        assert_eq!(
+            refused.record.reason,
+            "nothing heard for 5s; its offer in mid-call was refused with 488: no audio stream"
+        );
         assert_eq!(never.record.ending, Ending::Unreadable);
         assert_eq!(
             never.record.reason,

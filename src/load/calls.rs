@@ -57,6 +57,7 @@ impl Control {
                 return;
             }
             CallEvent::MediaChanged { at, answer } => {
+                attempt.refused_offer = None;
                 attempt.hold(answer.on_hold().is_some(), *at);
                 self.push(Output::ChangeMedia { call, at: *at, answer: answer.clone() });
                 return;
@@ -71,7 +72,10 @@ impl Control {
             CallEvent::RemoteHangup { at, cause } => {
                 let (is_planned, reason) = match planned_end {
                     Some(planned) if attempt.held(*at) + EARLY >= planned => (true, BY_FAR_END.into()),
-                    _ => (attempt.is_stopping, attempt.with_unheard(cause.clone().unwrap_or_default())),
+                    _ => {
+                        let reason = attempt.with_refused_offer(cause.clone().unwrap_or_default());
+                        (attempt.is_stopping, attempt.with_unheard(reason))
+                    }
                 };
                 let (ending, count) = match is_planned {
                     true => (Ending::Completed, Count::Ended),

@@ -11,6 +11,8 @@ pub struct Extras {
     telephone_events: u64,
     stun: u64,
     empty_rtp: u64,
+    own_audio: u64,
+    other_datagrams: u64,
     other_payload: u64,
     /// Payload type of the first of these.
     other_type: Option<u8>,
@@ -33,6 +35,16 @@ impl Extras {
         *count += 1;
     }
 
+    /// Counts packets of audio of the far end's own.
+    pub(super) fn count_own_audio(&mut self, packets: u64) {
+        self.own_audio += packets;
+    }
+
+    /// Counts a datagram that is no RTP and nothing known.
+    pub(super) fn count_other(&mut self) {
+        self.other_datagrams += 1;
+    }
+
     /// Enters the counts into the call's record.
     pub(super) fn enter(&self, record: &mut CallRecord) {
         record.rtcp = self.rtcp;
@@ -40,6 +52,8 @@ impl Extras {
         record.telephone_events = self.telephone_events;
         record.stun = self.stun;
         record.empty_rtp = self.empty_rtp;
+        record.own_audio = self.own_audio;
+        record.other_datagrams = self.other_datagrams;
         record.other_payload = self.other_payload;
         record.other_payload_type = self.other_type;
     }

@@ -17,6 +17,9 @@ pub(super) struct Jitter {
     largest_ns: Option<f64>,
 }
 
+/// A clock that is further from the time of arrival than this, in nanoseconds, was set anew.
+const SET_ANEW_NS: f64 = 10e9;
+
 /// Packets of one SSRC.
 #[derive(Debug, Clone, Copy)]
 struct Source {
@@ -47,6 +50,10 @@ impl Jitter {
         let ns = source.ns.unwrap_or_default();
         let ticks = f64::from(rtp_timestamp.wrapping_sub(timestamp) as i32);
         let difference = (at.ns_since(before) as f64 - ticks * self.ns_per_tick).abs();
+        // No network holds a packet back so long: the source has set its clock anew.
+        if difference > SET_ANEW_NS {
+            return;
+        }
         let ns = ns + (difference - ns) / 16.0;
         source.ns = Some(ns);
         self.largest_ns = Some(self.largest_ns.unwrap_or_default().max(ns));
@@ -132,5 +139,8 @@ mod tests {
     fn a_clock_that_jumps_under_the_same_source_is_jitter_as_the_standard_says() {
         let jumped = jitter((0..100).map(|n| (0, 1, if n < 50 { 0 } else { 8000 })));
         assert!((62.4..=62.5).contains(&jumped.largest().unwrap().as_ms()), "{jumped:?}");
+        // Not one that begins somewhere else altogether.
+        let set_anew = jitter((0..100).map(|n| (0, 1, if n < 50 { 0 } else { 807_813_896 })));
+        assert_eq!(set_anew.largest(), Some(Ns(0)));
     }
 }

@@ -198,6 +198,8 @@ pub struct StreamReceiver {
     excused: Excused,
     /// The far end wants nothing sent.
     is_on_hold: bool,
+    /// Audio without a probe that came before the first echo.
+    early_audio: u64,
     /// End of the last hold.
     resumed_at: Stamp,
     medians: Medians,
@@ -227,6 +229,7 @@ impl StreamReceiver {
             spans: Spans::default(),
             excused: Excused::default(),
             is_on_hold: false,
+            early_audio: 0,
             resumed_at: Stamp::ZERO,
             medians: Medians::new(call_id),
             previous: None,
@@ -264,13 +267,17 @@ impl StreamReceiver {
                 let measured = scope == Scope::Measured;
                 return Some(ReceivedEcho { seq: probe.seq, rtt_ns: rtt, measured });
             }
-            Incoming::Corrupted => {
+            Incoming::Audio if self.is_music(received_at) => self.report.extras.count_own_audio(1),
+            // Until it is known whether anything comes back as it was.
+            Incoming::Audio if self.report.first_echo_at.is_none() => self.early_audio += 1,
+            Incoming::Audio | Incoming::Corrupted => {
                 self.report.corrupted += 1;
                 tally.corrupted += 1;
             }
             Incoming::Forged => self.report.forged += 1,
             Incoming::Extra(extra) => self.report.extras.count(extra),
             Incoming::Stranger => self.stranger(),
+            Incoming::Other => self.report.extras.count_other(),
         }
         None
     }
@@ -371,6 +378,7 @@ impl StreamReceiver {
     /// Everything sent before the first packet that comes back was cut from the call's beginning.
     fn first_echo(&mut self, probe: &Probe, received_at: Stamp, tally: &mut ReceiveTally) {
         self.report.first_echo_at = Some(received_at);
+        self.report.extras.count_own_audio(std::mem::take(&mut self.early_audio));
         self.report.total_clipped = u64::from(probe.seq - self.excused.before(probe.seq));
         self.first_echo_seq = probe.seq;
         let is_clipped = |seq: &u32| !self.excused.has(*seq);
@@ -408,7 +416,10 @@ impl StreamReceiver {
 
     /// The counts, at the stream's end. A call's delay variation goes into the tally now, since its
     /// smallest RTT is known only now.
-    pub fn finish(self, tally: &mut ReceiveTally) -> StreamReport {
+    pub fn finish(mut self, tally: &mut ReceiveTally) -> StreamReport {
+        // Nothing has come back as it was sent: it was changed.
+        self.report.corrupted += self.early_audio;
+        tally.corrupted += self.early_audio;
         if self.class == Class::Call {
             let last = tally.seconds.nearest(self.report.last_echo_at.unwrap_or(self.rules.epoch));
             self.report.lateness.spread(|above, count| {

@@ -124,6 +124,17 @@ impl SourceLatch {
         }
     }
 
+    /// Nothing more comes from where the far end was heard: it may send from another address by now, without having said
+    /// so. Packets from before are under way until `open_until`.
+    pub fn reopen(&mut self, open_until: Stamp) {
+        self.moved(self.named, open_until);
+    }
+
+    /// True if only one source is heard.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// True if this is the address that the far end names.
     pub fn names(&self, address: SocketAddr) -> bool {
         self.named == plain(address)

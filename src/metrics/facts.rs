@@ -335,9 +335,15 @@ impl<'a> Facts<'a> {
         lost.map_or(Value::NoData, |lost| number((lost + skipped).saturating_sub(self.own_losses_back())))
     }
 
-    /// A count of packets; without a packet sent, zero would say more than is known.
+    /// A count of packets; without a packet sent, zero would say more than is known, unless none was to be sent.
     pub fn when_sent(&self, count: u64) -> Value {
-        if self.sent == 0 { Value::NoData } else { number(count) }
+        if self.sent == 0 && !self.are_all_on_hold() { Value::NoData } else { number(count) }
+    }
+
+    /// True if far ends have put every call that they answered on hold: nothing was to be sent then.
+    fn are_all_on_hold(&self) -> bool {
+        let mut answered = self.calls.iter().filter(|call| call.ending.was_answered()).peekable();
+        answered.peek().is_some() && answered.all(|call| call.holds > 0)
     }
 
     /// The largest of a figure of the calls, of which nothing is known in doubt.

@@ -13,6 +13,11 @@ use rustls::{
 };
 
 use crate::files;
+use crate::values::{cut, one_line};
+
+/// Names of another's certificate, and bytes of them, that are shown.
+const MOST_NAMES: usize = 8;
+const MOST_SHOWN: usize = 300;
 
 /// Largest file of certificates that is read: that of a distribution has 200 KB.
 const MOST_BYTES: u64 = 4 << 20;
@@ -127,7 +132,8 @@ impl Tls {
             ),
             CertificateError::NotValidForName => self.other_name(""),
             CertificateError::NotValidForNameContext { presented, .. } => {
-                self.other_name(&format!(" but for {}", presented.join(", ")))
+                let names = presented.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
+                self.other_name(&format!(" but for {}", cut(&one_line(&names), MOST_SHOWN)))
             }
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }

@@ -181,6 +181,12 @@ pub struct CallRecord {
     /// RTP without payload, over the whole call.
     #[serde(default)]
     pub empty_rtp: u64,
+    /// Audio of the far end's own, before its first echo and on hold, over the whole call: ringback, announcements, music.
+    #[serde(default)]
+    pub own_audio: u64,
+    /// Datagrams of the far end's that are no RTP and nothing known, over the whole call: keep-alives, DTLS, ZRTP.
+    #[serde(default)]
+    pub other_datagrams: u64,
     /// RTP of a payload type that was not agreed, over the whole call.
     #[serde(default)]
     pub other_payload: u64,

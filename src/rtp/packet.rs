@@ -87,14 +87,18 @@ pub enum Incoming {
         /// Source that numbers and stamps the packets.
         ssrc: u32,
     },
-    /// RTP of the agreed payload type that holds no probe, or RTP with a damaged one.
+    /// RTP with a damaged probe.
     Corrupted,
+    /// RTP of the agreed payload type that holds no probe: audio of the far end's own, or a payload that was changed.
+    Audio,
     /// RTP with a whole probe under the run's name that the run has not signed: made or changed by the far end.
     Forged,
     /// No audio, and nothing wrong.
     Extra(Extra),
-    /// RTP with a whole probe of another run or call, or nothing that belongs on a media port.
+    /// RTP with a whole probe of another run or call.
     Stranger,
+    /// No RTP, and nothing known.
+    Other,
 }
 
 /// Reads a datagram that arrived for `call_id` of the run of `key`, a call whose media are in `format`.
@@ -110,9 +114,9 @@ pub fn read(datagram: &[u8], format: &Format, key: &RunKey, call_id: u32) -> Inc
         (_, Ok(_)) => Incoming::Stranger,
         (_, Err(ProbeError::Damaged)) => Incoming::Corrupted,
         (_, Err(ProbeError::NotAProbe)) => match Kind::of(datagram, format) {
-            Kind::Media => Incoming::Corrupted,
+            Kind::Media => Incoming::Audio,
             Kind::Extra(extra) => Incoming::Extra(extra),
-            Kind::Other => Incoming::Stranger,
+            Kind::Other => Incoming::Other,
         },
     }
 }

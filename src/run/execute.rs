@@ -77,7 +77,7 @@ pub async fn execute(
         None => testbed.has_broken().await,
     };
     recorded.run.environment = trial.complete(&recorded, broken, leaks, environment).await;
-    conclude(plan, recorded.run, recorded.captures)
+    conclude(plan, recorded.run, recorded.captured.files)
 }
 
 /// A trial under way.

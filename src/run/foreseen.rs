@@ -103,6 +103,9 @@ fn no_data(s: &Scenario, gate: &Gate) -> Option<&'static str> {
             "an open load wants no number of calls (load.rate); `calls.carried_erlang` says how many were up",
         );
     }
+    if metric.family() == "register" && !s.sip.register {
+        return Some("nobody registers (sip.register = false)");
+    }
     if metric.family() == "srtp" && !s.media.srtp {
         return Some("the media are plain (media.srtp = false)");
     }
@@ -253,6 +256,8 @@ mod tests {
             ("ari.retries_count == 0", &command, "built-in"),
             ("fault.served_max < 5s", &[], "[[fault]]"),
             ("control.p50 < 1ms", &["measure.control_streams=0"], "control_streams"),
+            ("register.ok_ratio == 100%", &[], "sip.register"),
+            ("srtp.undecrypted_count == 0", &[], "media.srtp"),
             ("leaks == 0", &external, "ARI"),
         ] {
             let said = warned(gate, set);

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::driver::{Named, Names, Wire};
 use crate::net::resolve::resolve;
 use crate::scenario::{AsteriskMode, Scenario};
-use crate::sip::digest::Challenge;
+use crate::sip::digest::{AuthError, Challenge};
 use crate::sip::message::Message;
 use crate::sip::options::Options;
 use crate::sip::{Heard, Unreadable, hear};
@@ -93,8 +93,8 @@ async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
     let (local, transport) = (asker.local()?, scenario.asterisk.transport);
     let names = Names::new(scenario, (local, target), plan.credentials.clone(), plan.accounts.clone());
     let Named { uri, identity, credentials, .. } = names.of_call(0, 0);
-    let options = Options::new((local, target), transport, (uri, identity), rand::random());
-    let first = match asker.exchange(&options).await? {
+    let mut options = Options::new((local, target), transport, (uri, identity), rand::random());
+    let mut answer = match asker.exchange(&options).await? {
         Ok(first) => first,
         Err(Some(unreadable)) => {
             return Ok(ProbeResult::Unreadable(cut(&unreadable.to_string(), MOST_WORDS)));
@@ -104,31 +104,35 @@ async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
             return Ok(ProbeResult::Silent(format!("nothing came back within {waited} s")));
         }
     };
-    if !matches!(first.status(), Some(401 | 407)) {
-        return Ok(answered(&first, Login::NotAsked));
-    }
-    let realm = match Challenge::of(&first) {
-        Ok(challenge) => challenge.realm().to_string(),
-        Err(why) => return Ok(answered(&first, Login::Odd(why.to_string()))),
-    };
-    let Some(credentials) = credentials else { return Ok(answered(&first, Login::Missing(realm))) };
-    let options = match options.logged_in(&first, &credentials, rand::random()) {
-        Ok(options) => options,
-        Err(why) => return Ok(answered(&first, Login::Odd(why.to_string()))),
-    };
-    let second = match asker.exchange(&options).await? {
-        Ok(second) => second,
-        Err(Some(unreadable)) => {
-            let why = format!(
-                "its answer to the credentials cannot be read: {}",
-                cut(&unreadable.to_string(), MOST_WORDS)
-            );
-            return Ok(answered(&first, Login::Odd(why)));
+    let mut login = Login::NotAsked;
+    // Each proxy on the way may ask for a realm of its own.
+    while matches!(answer.status(), Some(401 | 407)) {
+        let realm = match Challenge::of(&answer) {
+            Ok(challenge) => challenge.realm().to_string(),
+            Err(why) => return Ok(answered(&answer, Login::Odd(why.to_string()))),
+        };
+        let Some(credentials) = &credentials else { return Ok(answered(&answer, Login::Missing(realm))) };
+        match options.log_in(&answer, credentials, rand::random()) {
+            Ok(()) => {}
+            Err(AuthError::Refused(_)) => return Ok(answered(&answer, Login::Refused(realm))),
+            Err(why) => return Ok(answered(&answer, Login::Odd(why.to_string()))),
         }
-        Err(None) => return Ok(answered(&first, Login::Odd("it did not answer the credentials".into()))),
+        login = Login::Taken(realm);
+        answer = match asker.exchange(&options).await? {
+            Ok(next) => next,
+            Err(Some(unreadable)) => {
+                let why = cut(&unreadable.to_string(), MOST_WORDS);
+                let why = format!("its answer to the credentials cannot be read: {why}");
+                return Ok(answered(&answer, Login::Odd(why)));
+            }
+            Err(None) => return Ok(answered(&answer, Login::Odd("it did not answer the credentials".into()))),
+        };
+    }
+    let login = match login {
+        Login::Taken(realm) if answer.status() == Some(403) => Login::Refused(realm),
+        login => login,
     };
-    let is_refused = matches!(second.status(), Some(401 | 403 | 407));
-    Ok(answered(&second, if is_refused { Login::Refused(realm) } else { Login::Taken(realm) }))
+    Ok(answered(&answer, login))
 }
 
 fn answered(message: &Message, login: Login) -> ProbeResult {
@@ -204,6 +208,8 @@ impl Asker {
                         }
                         wire.readable().await;
                     }
+                    // A flood keeps neither the time nor Ctrl-C from their turn.
+                    tokio::task::yield_now().await;
                     messages.into_iter().map(|(heard, ..)| heard).collect()
                 }
             };

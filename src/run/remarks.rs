@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::wire::unchecked;
-use crate::driver::Recorded;
+use crate::driver::{Captured, Recorded};
 use crate::record::{Breakage, CallRecord, Ending, Suppression};
 use crate::scenario::Scenario;
 use crate::values::counted;
@@ -53,13 +53,7 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
             "the far end put {calls} on hold, {whole_s:.1} s in all: nothing was sent meanwhile"
         ));
     }
-    if recorded.uncaptured > 0 {
-        let (count, files) = (counted(recorded.uncaptured, "call"), recorded.captures.len());
-        remarks.push(format!(
-            "{count} more went wrong than the {files} of which captures are kept (pcap/): raise capture.files, or name calls \
-             in capture.calls"
-        ));
-    }
+    remarks.extend(of_captures(scenario, &recorded.captured));
     let unreadable = &environment.observed.unreadable;
     if let Some(first) = unreadable.first() {
         let count = unreadable.iter().map(|line| line.count).sum();
@@ -97,4 +91,58 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
     let counted = on_sip.into_iter().filter(|(count, _)| *count > 0);
     remarks.extend(counted.map(|(count, what)| format!("{count} {what}")));
     remarks
+}
+
+/// Remarks on what the captures do not hold.
+fn of_captures(scenario: &Scenario, captured: &Captured) -> Vec<String> {
+    let capture = &scenario.capture;
+    let (files, calls) = (captured.files.len(), counted(scenario.calls().into(), "call"));
+    let mut remarks = Vec::new();
+    if captured.left_out > 0 {
+        let count = counted(captured.left_out, "call");
+        remarks.push(format!(
+            "{count} more went wrong than the {files} of which captures are kept (pcap/): raise capture.files, or name calls \
+             in capture.calls"
+        ));
+    }
+    if files > 0 && captured.media + scenario.media.ptime.0 <= capture.seconds.0 {
+        let held = match captured.media.is_zero() {
+            true => "their SIP alone".into(),
+            false => format!("the last {} s of media, not {}", captured.media.as_secs_f64(), capture.seconds),
+        };
+        let mib = capture.most_mib;
+        remarks.push(format!("capture.most_mib = {mib} is too little for {calls}: captures hold {held}"));
+    }
+    if captured.unkept > 0 {
+        let count = counted(captured.unkept, "SIP message");
+        remarks.push(format!(
+            "{count} found no room beside those of all calls that were up, and are in no ladder and no capture"
+        ));
+    }
+    remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn captures_that_hold_less_than_they_were_to_say_so() {
+        let scenario = Scenario::default();
+        let said = |files: usize, media_ms: u64, unkept: u64| {
+            let files = vec![("pcap/call-00000.pcapng".to_string(), Vec::new()); files];
+            let media = Duration::from_millis(media_ms);
+            of_captures(&scenario, &Captured { files, media, unkept, ..Captured::default() })
+        };
+        assert_eq!(said(1, 10_000, 0), [""; 0]);
+        assert_eq!(said(0, 0, 0), [""; 0], "nothing was captured");
+        let alone = "capture.most_mib = 64 is too little for 1 call: captures hold their SIP alone";
+        assert_eq!(said(1, 0, 0), [alone]);
+        let cut = "capture.most_mib = 64 is too little for 1 call: captures hold the last 1.3 s of media, not 10s";
+        assert_eq!(said(1, 1300, 0), [cut]);
+        let told = said(0, 10_000, 7).join("");
+        assert!(told.starts_with("7 SIP messages found no room"), "{told}");
+    }
 }

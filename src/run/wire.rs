@@ -6,7 +6,6 @@ use super::RunError;
 use crate::driver::WireConfig;
 use crate::net::tls::{Tls, TlsSettings};
 use crate::scenario::{Scenario, Transport};
-use crate::values::HostPort;
 
 /// The transport of a scenario's SIP; `issuer` is that of a managed Asterisk's certificate.
 ///
@@ -26,7 +25,7 @@ pub fn wire(scenario: &Scenario, issuer: Option<PathBuf>) -> Result<WireConfig, 
         insecure: given.insecure,
     };
     let managed = scenario.sip.loopback().to_string();
-    let host = scenario.asterisk.sip.as_ref().map_or(managed.as_str(), HostPort::host);
+    let host = scenario.next_hop().map_or(managed.as_str(), |(host, _)| host.host());
     let tls = Tls::new(&settings, host).map_err(RunError::Unusable)?;
     Ok(WireConfig { transport, tls: Some(tls) })
 }

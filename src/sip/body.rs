@@ -46,10 +46,11 @@ impl<'a> Entity<'a> {
             .filter(|encoding| !plain.iter().any(|plain| plain.eq_ignore_ascii_case(encoding.trim())))
     }
 
-    /// True unless the body is meant for something else than the session, as is that of an early one (RFC 3959 3).
+    /// True unless the body is meant for something else than the session: that of an early one (RFC 3959 3), an icon.
     fn is_of_session(&self) -> bool {
         let disposition = self.disposition.and_then(|value| split(value, ';').next());
-        disposition.is_none_or(|word| word.eq_ignore_ascii_case("session"))
+        let others = ["early-session", "icon", "alert"];
+        !others.iter().any(|other| disposition.is_some_and(|word| word.eq_ignore_ascii_case(other)))
     }
 }
 

@@ -91,7 +91,7 @@ impl Dialog {
             return None;
         }
         let may_be_asked = |to: &SocketAddr| is_one_host(to.ip()) && to.port() > 0 && vet(*to).is_ok();
-        uri_address(hop).filter(|to| self.is_believed && may_be_asked(to))
+        uri_address(hop, self.transport.usual_port()).filter(|to| self.is_believed && may_be_asked(to))
     }
 
     /// Destination of a request, if the peer has named one that will do.

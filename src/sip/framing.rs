@@ -149,20 +149,16 @@ impl Framer {
         Some((bytes, unreadable(bytes, why)))
     }
 
-    /// Takes line ends off the front; true once there were two.
+    /// Takes line ends off the front, all at once; true once there were two. Many are one ping: a flood of them is not
+    /// answered one by one.
     fn take_line_ends(&mut self) -> bool {
-        let is_between = |byte: &u8| matches!(byte, b'\r' | b'\n');
-        let mut taken = 0;
-        for byte in self.buffer.iter().take_while(|byte| is_between(byte)) {
-            taken += 1;
-            self.line_ends += u32::from(*byte == b'\n');
-            if self.line_ends == 2 {
-                break;
-            }
-        }
+        let is_between = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+        let taken = self.buffer.iter().take_while(is_between).count();
+        let line_ends = self.buffer[..taken].iter().filter(|byte| **byte == b'\n').count();
+        self.line_ends = self.line_ends.saturating_add(u32::try_from(line_ends).unwrap_or(u32::MAX));
         self.buffer.drain(..taken);
-        let is_ping = self.line_ends == 2;
-        self.line_ends = if is_ping { 0 } else { self.line_ends };
+        let is_ping = self.line_ends >= 2;
+        self.line_ends = if is_ping { self.line_ends % 2 } else { self.line_ends };
         is_ping
     }
 

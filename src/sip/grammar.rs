@@ -82,8 +82,13 @@ pub(super) fn is_uri(text: &str) -> bool {
     text.find(':').is_some_and(|at| at > 0) && !text.contains(char::is_whitespace)
 }
 
-/// The address of a URI's or Via's `host:port`, if the host is an IP literal: names are not resolved.
+/// The address of a Via's `host:port`, if the host is an IP literal: names are not resolved.
 pub(super) fn host_port_address(text: &str) -> Option<SocketAddr> {
+    host_port(text, DEFAULT_PORT)
+}
+
+/// The address of a `host:port`, with the usual port where there is none.
+fn host_port(text: &str, usual: u16) -> Option<SocketAddr> {
     let text = text.trim();
     let (host, port) = match text.strip_prefix('[') {
         Some(v6) => {
@@ -93,15 +98,15 @@ pub(super) fn host_port_address(text: &str) -> Option<SocketAddr> {
         None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
     let ip: IpAddr = host.trim().parse().ok()?;
-    let port = port.map_or(Some(DEFAULT_PORT), |p| p.trim().parse().ok())?;
+    let port = port.map_or(Some(usual), |p| p.trim().parse().ok())?;
     Some(SocketAddr::new(ip, port))
 }
 
-/// The address of a `sip:` URI, if its host is an IP literal.
-pub(super) fn uri_address(uri: &str) -> Option<SocketAddr> {
+/// The address of a `sip:` URI, if its host is an IP literal. `usual` is the port of a URI without one.
+pub(super) fn uri_address(uri: &str, usual: u16) -> Option<SocketAddr> {
     let (_, rest) = uri.split_once(':')?;
     let after_user = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    host_port_address(after_user.split([';', '?']).next()?)
+    host_port(after_user.split([';', '?']).next()?, usual)
 }
 
 /// True for an address that can be one host's: one of many would multiply what is sent there.
@@ -161,7 +166,7 @@ mod tests {
             ("nonsense", None),
             ("sip:", None),
         ] {
-            assert_eq!(uri_address(uri), address.map(|a| a.parse().unwrap()), "{uri}");
+            assert_eq!(uri_address(uri, DEFAULT_PORT), address.map(|a| a.parse().unwrap()), "{uri}");
         }
     }
 }

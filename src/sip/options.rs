@@ -13,6 +13,8 @@ use super::transport::Transport;
 #[derive(Debug)]
 pub struct Options {
     request: Request,
+    authorizations: Option<Authorizations>,
+    tries: Tries,
 }
 
 impl Options {
@@ -41,29 +43,28 @@ impl Options {
             sdp: None,
             destination: remote,
         };
-        Options { request }
+        Options { request, authorizations: None, tries: Tries::default() }
     }
 
-    /// The same probe with the credentials that `challenge`, the answer to it, asks for. `seed` is another one.
+    /// Makes it the same probe with the credentials that `challenge`, the answer to it, asks for, beside those that were
+    /// asked for before. `seed` is another one.
     ///
     /// # Errors
-    /// A challenge that cannot be answered.
-    pub fn logged_in(
-        &self,
+    /// A challenge that cannot be answered, or was answered in vain.
+    pub fn log_in(
+        &mut self,
         challenge: &Message,
         credentials: &Credentials,
         seed: u64,
-    ) -> Result<Options, AuthError> {
-        let mut authorizations =
-            Authorizations::new(Some(credentials.clone()), self.request.from.clone(), seed);
-        authorizations.challenged(challenge, &mut Tries::default())?;
-        let request = Request {
-            branch: format!("z9hG4bK{seed:016x}"),
-            cseq: self.request.cseq + 1,
-            credentials: authorizations.answers(&Method::Options, &self.request.uri),
-            ..self.request.clone()
-        };
-        Ok(Options { request })
+    ) -> Result<(), AuthError> {
+        let from = self.request.from.clone();
+        let fresh = || Authorizations::new(Some(credentials.clone()), from, seed);
+        let authorizations = self.authorizations.get_or_insert_with(fresh);
+        authorizations.challenged(challenge, &mut self.tries)?;
+        self.request.credentials = authorizations.answers(&Method::Options, &self.request.uri);
+        self.request.branch = format!("z9hG4bK{seed:016x}");
+        self.request.cseq += 1;
+        Ok(())
     }
 
     /// The request; repeated as it is over UDP (RFC 3261 17.1.2).
@@ -105,5 +106,32 @@ mod tests {
         assert_eq!(ask(7).answer(&answer), Some((200, "OK".into())));
         assert_eq!(ask(8).answer(&answer), None);
         assert_eq!(ask(7).answer(&asked), None);
+    }
+
+    #[test]
+    fn every_realm_on_the_way_is_answered_and_one_that_asks_again_has_refused() {
+        let credentials = Credentials { username: "u".into(), password: "p".into() };
+        let mut options = ask(7);
+        let asked_by = |options: &Options, realm: &str| {
+            let asked = parse(&options.to_bytes()).expect("it parses");
+            let text = format!(
+                "SIP/2.0 407 Who\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=x\r\nCall-ID: {}\r\nCSeq: {} OPTIONS\r\n\
+                 Proxy-Authenticate: Digest realm=\"{realm}\", nonce=\"n\", qop=\"auth\"\r\n\r\n",
+                asked.via(),
+                asked.from(),
+                asked.to(),
+                asked.call_id(),
+                asked.cseq().number
+            );
+            parse(text.as_bytes()).expect("it parses")
+        };
+        let first = asked_by(&options, "edge");
+        options.log_in(&first, &credentials, 8).expect("the first realm");
+        let second = asked_by(&options, "core");
+        options.log_in(&second, &credentials, 9).expect("the second");
+        let text = String::from_utf8(options.to_bytes()).expect("text");
+        assert!(text.contains("realm=\"edge\"") && text.contains("realm=\"core\"") && text.contains("CSeq: 3 "), "{text}");
+        let again = asked_by(&options, "edge");
+        assert!(matches!(options.log_in(&again, &credentials, 10), Err(AuthError::Refused(_))));
     }
 }

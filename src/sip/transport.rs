@@ -53,8 +53,12 @@ impl Transport {
         }
     }
 
-    /// True if a URI leads here: it names this transport, or over UDP none.
+    /// True if a URI leads here: it names this transport, over UDP none, or over TLS by its scheme.
     pub(super) fn is_named_by(self, uri: &str) -> bool {
+        let is_secure = uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"));
+        if is_secure {
+            return self == Transport::Tls;
+        }
         named(uri).map_or(self == Transport::Udp, |named| named.eq_ignore_ascii_case(self.name()))
     }
 

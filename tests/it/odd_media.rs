@@ -268,6 +268,21 @@ fn media_from_another_port_is_refused_counted_and_named_where_the_sdp_is_to_hold
 }
 
 #[test]
+fn a_far_end_that_speaks_from_elsewhere_in_mid_call_is_heard_again() {
+    let place = Place::new();
+    let far = FarEnd::staying(HERE, |io, heard| {
+        let Some((n, packet, from)) = heard else { return };
+        let speaker = if n < MIDDLE { &io.ear } else { &io.mouth };
+        speaker.send_to(packet, from).expect("it is there");
+    });
+    let io = run(&place, far, &["load.duration=5s"]);
+    assert!(place.count("elsewhere.count") > 50, "{}", place.count("elsewhere.count"));
+    assert!(place.count("loss.count") > 0, "what came until it was looked for");
+    assert_eq!(place.count("calls.media_lost_count"), 0);
+    assert_heard(&place, &io.mouth, &io.ear);
+}
+
+#[test]
 fn nobody_is_taken_for_the_far_end_without_a_packet_of_the_calls_own() {
     let place = Place::new();
     let far = FarEnd::staying(HERE, |io, heard| {

@@ -160,5 +160,7 @@ fn a_far_end_that_sends_plain_or_forged_packets_is_found_out() {
     let (_, calls) = run_against(&place, FarEnd::start(Returns), 1, &["media.srtp=true", gate], 10);
     assert_eq!((&*calls[0]["total_received"], &*calls[0]["srtp_decrypted"]), ("0", "0"), "{calls:?}");
     assert_ne!(calls[0]["srtp_received"], "0", "{calls:?}");
+    let finding = place.summary()["findings"][0].clone();
+    assert_eq!(finding["name"], "srtp_unopened", "{finding}");
     assert_no_keys(&place);
 }

@@ -74,9 +74,19 @@ const CASES: &[Case] = &[
     ),
     (|r| end(r, 2, Ending::Rejected, Some(403), "Forbidden"), "forbidden", "403 Forbidden", "ACL"),
     (|r| end(r, 10, Ending::Rejected, Some(404), "Not Found"), "no_extension", "404 Not Found", "`4711`"),
+    (|r| end(r, 10, Ending::Rejected, Some(404), "Not Found"), "no_extension", "404 Not Found", "sip.domain"),
     (|r| end(r, 10, Ending::Rejected, Some(480), "Gone"), "unavailable", "480", "sip.to"),
     (|r| end(r, 10, Ending::Rejected, Some(486), "Busy Here"), "busy", "486 Busy Here", "load.calls"),
-    (|r| end(r, 10, Ending::Rejected, Some(488), "Not Acceptable"), "codec_refused", "488", "`allow`"),
+    (|r| end(r, 10, Ending::Rejected, Some(488), "Not Acceptable"), "codec_refused", "488", "media.srtp = true"),
+    (
+        |r| {
+            end(r, 10, Ending::Rejected, Some(488), "Not Acceptable Here");
+            r.environment.srtp = "AES_CM_128_HMAC_SHA1_80".into();
+        },
+        "codec_refused",
+        "all 10 calls were rejected with 488",
+        "`media_encryption = sdes`, and res_srtp loaded",
+    ),
     (
         |r| {
             end(r, 1, Ending::Rejected, Some(503), "Service Unavailable");
@@ -98,6 +108,53 @@ const CASES: &[Case] = &[
     (|r| end(r, 10, Ending::Rejected, Some(500), "Server error"), "server_error", "500", "ari show apps"),
     (|r| end(r, 10, Ending::Rejected, Some(603), "Decline"), "declined", "603", "ari show apps"),
     (|r| end(r, 10, Ending::Rejected, Some(302), "Moved"), "redirected", "302", "asterisk.sip"),
+    (
+        |r| {
+            let why = "Moved; it sends callers to sip:b@h; sip.follow_redirects = true goes there";
+            end(r, 10, Ending::Rejected, Some(302), why);
+        },
+        "redirected",
+        "it sends callers to sip:b@h",
+        "set sip.follow_redirects = true",
+    ),
+    (
+        |r| {
+            let why = "Moved; it sends callers on, to sip:c@h; one redirection is followed";
+            end(r, 10, Ending::Rejected, Some(302), why);
+        },
+        "redirected",
+        "one redirection is followed",
+        "where it sends them in the end",
+    ),
+    (
+        |r| {
+            end(r, 10, Ending::Rejected, Some(403), "Forbidden");
+            register(r, [10, 0, 10, 0], "403 Forbidden");
+        },
+        "registration_refused",
+        "10 of 10 registrations failed the registrar's answers: 403 Forbidden (10)",
+        "sip.accounts",
+    ),
+    (|r| register(r, [10, 8, 2, 0], "404 Not Found"), "registration_unknown", "2 of 10", "sip.domain"),
+    (
+        |r| register(r, [10, 7, 3, 0], "no answer in time"),
+        "registration_unanswered",
+        "no answer in time (3)",
+        "sip.register_rate",
+    ),
+    (|r| register(r, [1, 0, 1, 0], "no answer in time"), "registration_unanswered", "1 of 1", "sip.local"),
+    (
+        |r| register(r, [10, 10, 0, 4], "503 Service Unavailable"),
+        "registration_failed",
+        "4 registrations could not be kept fresh",
+        "sip.register_rate",
+    ),
+    (
+        |r| register(r, [1, 0, 1, 0], "the registrar answers, but cannot be read: SIP/2.0 200 OK: no Via header"),
+        "registration_unreadable",
+        "no Via header",
+        "mend there",
+    ),
     (|r| end(r, 10, Ending::Rejected, Some(699), "?"), "rejected", "699", "log"),
     (|r| end(r, 10, Ending::Timeout, None, "no answer in time"), "never_answered", "within 32s", "/answer"),
     (
@@ -183,6 +240,32 @@ const CASES: &[Case] = &[
         "silent",
         "strangers 480, comfort_noise 7",
         "tcpdump",
+    ),
+    (
+        |r| {
+            silence(r, 3);
+            r.environment.observed.setup.service = "none".into();
+            r.calls.iter_mut().for_each(|call| call.comfort_noise = 9);
+        },
+        "silent",
+        "3 of 10 calls answered and silent: no packet came back calls.csv, total_received 0, comfort_noise 27",
+        "silence suppression",
+    ),
+    (
+        |r| {
+            silence(r, 3);
+            r.calls.iter_mut().for_each(|call| (call.srtp_received, call.srtp_decrypted) = (Some(500), Some(500)));
+            r.calls.iter_mut().take(3).for_each(|call| call.srtp_decrypted = Some(0));
+        },
+        "srtp_unopened",
+        "3 of 10 calls answered and silent: 1,500 packets came",
+        "media_encryption = sdes",
+    ),
+    (
+        |r| (r.calls[4].srtp_received, r.calls[4].srtp_decrypted) = (Some(500), Some(493)),
+        "srtp_unopened",
+        "7 of 500 packets under SRTP in 1 of 10 calls could not be opened",
+        "srtp.undecrypted_count == 0",
     ),
     (
         |r| {
@@ -276,6 +359,16 @@ const CASES: &[Case] = &[
         "session_expired",
         "3 of 10 calls were hung up as their session had not been refreshed",
         "`timers`",
+    ),
+    (
+        |r| {
+            end(r, 3, Ending::SessionExpired, Some(200), "the session ran out: the far end answered no refresh");
+            let lost = "the TCP connection to 192.0.2.7:5060 has ended: the far end closed it";
+            r.environment.remarks = vec!["the service: 1 warning in its log".into(), lost.into()];
+        },
+        "session_expired",
+        "the TCP connection to 192.0.2.7:5060 has ended: the far end closed it",
+        "closes connections by itself",
     ),
     (|r| end(r, 1, Ending::HungUpEarly, None, ""), "hung_up_unanswered", "1 of 10 calls", "log"),
     (

@@ -21,6 +21,13 @@ impl StreamReceiver {
         was_on_hold
     }
 
+    /// True for audio of the far end's own that is no damage: on hold it may play music, the last of which is under way
+    /// when the call is resumed.
+    pub(super) fn is_music(&self, received_at: Stamp) -> bool {
+        let was_on_hold = self.resumed_at != Stamp::ZERO;
+        self.is_on_hold || (was_on_hold && received_at < self.resumed_at + self.rules.lost_after)
+    }
+
     /// Notes the format that the far end has changed to; it is one of the same codec.
     pub fn change_format(&mut self, format: Format) {
         self.format = format;

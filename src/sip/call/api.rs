@@ -138,6 +138,14 @@ pub enum CallRemark {
         /// The fault.
         why: String,
     },
+    /// It offered media in mid-call that cannot be used, or while an offer of ours was open: it was refused, and the call
+    /// goes on as it was.
+    OfferRefused {
+        /// The status that refused it.
+        code: u16,
+        /// The fault.
+        why: String,
+    },
     /// It asks for packets of another length than ours, and gets ours; said once a call.
     OtherPtime {
         /// Milliseconds of audio in a packet, as its session description says.
@@ -172,6 +180,9 @@ impl fmt::Display for CallRemark {
             CallRemark::Unreadable { why } => write!(f, "the far end answers, but cannot be read: {why}"),
             CallRemark::OfferUnanswered { why } => {
                 write!(f, "the far end's answer to our offer cannot be used: {why}")
+            }
+            CallRemark::OfferRefused { code, why } => {
+                write!(f, "its offer in mid-call was refused with {code}: {why}")
             }
             CallRemark::OtherPtime { said_ms, ours_ms } => {
                 write!(f, "the far end asks for a packet every {said_ms} ms (a=ptime), and gets one every {ours_ms} ms")?;

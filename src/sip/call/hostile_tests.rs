@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::callee::{SDP, Script};
 use super::pair::{Pair, config, ms, vet};
-use super::{Call, CallEvent, CallOutput, FailReason};
+use super::{Call, CallEvent, CallOutput, CallRemark, FailReason};
 use crate::sip::{SipDatagram, anywhere, parse};
 use crate::stamp::Stamp;
 
@@ -189,6 +189,11 @@ fn media_is_not_moved_to_a_socket_of_ours_or_to_many_hosts() {
         let moved = pair.callee.request("INVITE", 10, "z9hG4bKmoved", "", &sdp);
         let before = pair.events.len();
         pair.call.handle_message(Stamp::ZERO + ms(600), &parse(&moved).unwrap(), &vet);
+        let told = pair.call.poll();
+        assert!(
+            matches!(&told, Some(CallOutput::Event(CallEvent::Remark(CallRemark::OfferRefused { code: 488, .. })))),
+            "{told:?}"
+        );
         let Some(CallOutput::Send(answer)) = pair.call.poll() else { panic!("an answer") };
         assert_eq!(parse(&answer.bytes).unwrap().status(), Some(488), "{to}");
         assert_eq!((pair.call.poll(), pair.events.len()), (None, before), "and the call goes on");

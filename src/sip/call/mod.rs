@@ -118,6 +118,8 @@ pub struct Call {
     media: Option<Answer>,
     /// It has been said that the peer asks for packets of another length.
     has_told_ptime: bool,
+    /// Status by which the peer's last offer was refused, if it was.
+    refused_offer: Option<u16>,
     /// The first message of the peer's that could not be read.
     unreadable: Option<String>,
 }
@@ -155,6 +157,7 @@ impl Call {
             open_offer: None,
             media: None,
             has_told_ptime: false,
+            refused_offer: None,
             unreadable: None,
         }
     }

@@ -134,3 +134,29 @@ fn early_media_moves_where_it_was_agreed_on_reliably() {
         assert_eq!(answer.rtp_address.port(), if code == 200 { 12_000 } else { 11_000 });
     }
 }
+
+#[test]
+fn an_offer_that_is_refused_is_told_of_once_until_one_is_taken() {
+    let mut pair = Pair::up(Script::default());
+    let other = SDP.replace("AVP 0", "AVP 8").replace("0 PCMU", "8 PCMA");
+    let said = [other.as_str(), &other, SDP, &other].into_iter().zip(10..).map(|(body, cseq)| {
+        let invite = pair.callee.request("INVITE", cseq, &format!("z9hG4bK{cseq}"), "", body);
+        let (sent, events) = pair.say(2000 + 100 * u64::from(cseq), &invite);
+        let told: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                CallEvent::Remark(remark @ CallRemark::OfferRefused { .. }) => Some(remark.to_string()),
+                _ => None,
+            })
+            .collect();
+        (sent[0].status(), told)
+    });
+    let said: Vec<_> = said.collect();
+    let told = vec![
+        "its offer in mid-call was refused with 488: no common codec: offered PCMU, answered `8`".to_string(),
+    ];
+    let expected =
+        [(Some(488), told.clone()), (Some(488), vec![]), (Some(200), vec![]), (Some(488), told)];
+    assert_eq!(said, expected);
+    assert!(pair.call.is_up());
+}

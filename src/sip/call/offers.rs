@@ -28,16 +28,27 @@ impl Call {
             return asked.response(481);
         }
         let offer = match request.description() {
-            Err(SdpError::Encoded(_)) => return uas::refuse(request, 415, asked.from_tag),
+            Err(error @ SdpError::Encoded(_)) => {
+                self.tell_refusal(415, error.to_string());
+                return uas::refuse(request, 415, asked.from_tag);
+            }
             offer => offer.transpose(),
         };
         let (is_invite, has_offer) = (*request.method() == Method::Invite, offer.is_some());
         if self.is_another_offer_open(at, request, has_offer) {
+            self.tell_refusal(491, "an offer of ours was open".into());
             return asked.response(491);
         }
         let mut direction = MediaDirection::SendRecv;
         if let Some(offer) = offer {
-            let Ok(choice) = offer.and_then(|offer| self.chosen(&offer, vet)) else { return asked.response(488) };
+            let choice = match offer.and_then(|offer| self.chosen(&offer, vet)) {
+                Ok(choice) => choice,
+                Err(error) => {
+                    self.tell_refusal(488, error.to_string());
+                    return asked.response(488);
+                }
+            };
+            self.refused_offer = None;
             direction = choice.media.answering();
             self.on_offer(at, request, choice);
         }
@@ -58,6 +69,13 @@ impl Call {
             response.headers = self.session.asked(at, request);
         }
         response
+    }
+
+    /// Says of a call that is up that an offer of its peer's was refused. One that comes again is told of once.
+    fn tell_refusal(&mut self, code: u16, why: String) {
+        if self.state == CallState::Up && self.refused_offer.replace(code) != Some(code) {
+            self.event(CallEvent::Remark(CallRemark::OfferRefused { code, why }));
+        }
     }
 
     /// True if an offer of ours is open, so that another one would cross it (RFC 3261 14.2, RFC 3311 5.2).

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use super::{Call, CallEvent, CallRemark, FailReason};
 use crate::sip::Vet;
 use crate::sip::digest::Tries;
-use crate::sip::grammar::{is_one_host, param, uri_address};
+use crate::sip::grammar::{is_one_host, uri_address};
 use crate::sip::message::Message;
 use crate::sip::parse::excerpt;
+use crate::sip::transport::Transport;
 use crate::stamp::Stamp;
 
 /// Longest URI that is followed: it becomes the Request-URI.
@@ -68,21 +69,23 @@ impl Call {
         // Headers in it would be ours to send (RFC 3261 19.1.5); nobody is trusted with that.
         let uri = contact.split('?').next().unwrap_or_default();
         let shown = excerpt(uri);
-        let is_sip = uri.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sip:"));
-        if !is_sip || uri.len() > MAX_URI {
+        let transport = self.config.transport;
+        let is = |scheme: &str| uri.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme));
+        let is_secure = is("sips:") && transport == Transport::Tls;
+        if !(is("sip:") || is_secure) || uri.len() > MAX_URI {
             return Err(format!(
                 "it sends callers to {shown}, which is no sip: address that is called from here"
             ));
         }
-        let transport = param(parameters(uri), "transport").unwrap_or("udp");
-        if !transport.eq_ignore_ascii_case("udp") {
+        // A URI that names none is called over the run's: its server speaks it.
+        if !is_secure && transport.is_contradicted_by(uri) {
             return Err(format!("it sends callers to {shown}, over another transport than this run's"));
         }
         let is_known = host(uri).eq_ignore_ascii_case(host(&self.config.target));
         if is_known || !self.config.identity.routes.is_empty() {
             return Ok((uri.into(), self.config.remote));
         }
-        let address = uri_address(uri).ok_or_else(|| {
+        let address = uri_address(uri, transport.usual_port()).ok_or_else(|| {
             format!("it sends callers to {shown}, and names are not looked up in mid-run: set asterisk.sip and sip.to to it")
         })?;
         if !is_one_host(address.ip()) || address.port() == 0 {
@@ -102,9 +105,4 @@ fn after_user(uri: &str) -> &str {
 /// Host and port of a URI.
 fn host(uri: &str) -> &str {
     after_user(uri).split(';').next().unwrap_or_default()
-}
-
-/// The parameters of a URI, each behind its semicolon.
-fn parameters(uri: &str) -> &str {
-    after_user(uri).find(';').map_or("", |at| &after_user(uri)[at..])
 }

@@ -21,7 +21,7 @@ impl Call {
         let is_ours =
             response.vias().nth(1).is_none() && response.from_tag() == Some(self.config.from_tag.as_str());
         if !is_ours {
-            return;
+            return self.note_unmatched(response, "it has a second Via, or another From tag");
         }
         match response.method() {
             Method::Invite => self.on_invite_response(now, code, response, vet),
@@ -33,13 +33,25 @@ impl Call {
         if let Some(at) = self.reinvites.iter().position(|reinvite| reinvite.matches(response)) {
             return self.on_reinvite_response(now, at, code, response, vet);
         }
-        let Some(at) = self.invites.iter().position(|invite| invite.matches(response)) else { return };
+        let Some(at) = self.invites.iter().position(|invite| invite.matches(response)) else {
+            return self.note_unmatched(response, "it has another branch, or another CSeq");
+        };
         let is_current = at + 1 == self.invites.len();
         match code {
             100..=199 if is_current => self.on_provisional(now, code, response, vet),
             200..=299 if is_current => self.on_success(now, response, vet),
             300..=699 => self.on_rejection(now, (at, code), response, vet),
             _ => {}
+        }
+    }
+
+    /// Notes an answer that is discarded: it may be the reason why there is none.
+    fn note_unmatched(&mut self, response: &Message, why: &str) {
+        if self.state == CallState::Calling && *response.method() == Method::Invite && self.unreadable.is_none() {
+            let code = response.status().unwrap_or_default();
+            let why = format!("its {code} is not to our INVITE: {why}");
+            self.event(CallEvent::Remark(CallRemark::Unreadable { why: why.clone() }));
+            self.unreadable = Some(why);
         }
     }
 

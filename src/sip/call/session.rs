@@ -167,7 +167,7 @@ impl Session {
 
     /// The session begins, or begins anew. Without an interval it has no end.
     fn restart(&mut self, now: Stamp, interval: Option<(u32, Refresher)>) {
-        (self.raised, self.lost) = (0, None);
+        self.lost = None;
         self.running = interval.map(|(interval_s, refresher)| {
             let interval = Duration::from_secs(interval_s.into()).max(SHORTEST);
             let refresh_at = now + interval / 2;
@@ -182,6 +182,8 @@ impl Session {
 
     /// A 2xx to our INVITE or refresh: what it says holds, and what it leaves out is off (RFC 4028 7.2).
     pub(super) fn agreed(&mut self, now: Stamp, response: &Message) {
+        // Not by a refresh of the far end's: with one between two 422s it would have us raise for ever.
+        self.raised = 0;
         let interval = session_expires(response);
         let refresher = |is_asker| if is_asker { Refresher::Us } else { Refresher::Them };
         self.restart(now, interval.map(|(interval_s, asker)| (interval_s, refresher(asker.unwrap_or(true)))));
@@ -194,7 +196,8 @@ impl Session {
             return Vec::new();
         };
         // One that has no timers cannot be the one that refreshes: a proxy asks.
-        let has_timers = request.supported().any(|tag| tag.eq_ignore_ascii_case("timer"));
+        let is_timer = |tag: &str| tag.eq_ignore_ascii_case("timer");
+        let has_timers = request.supported().any(is_timer) || request.require().any(is_timer);
         let is_asker = has_timers && asker.unwrap_or(true);
         let (refresher, word) = if is_asker { (Refresher::Them, "uac") } else { (Refresher::Us, "uas") };
         self.restart(now, Some((interval_s, refresher)));

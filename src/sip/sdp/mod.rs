@@ -452,7 +452,9 @@ impl Stream {
 fn is_mapping_of(encoding: &str, codec: Codec) -> bool {
     let mut parts = encoding.split('/').map(str::trim);
     let is_named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(codec.name()));
-    let is_timed = parts.next().and_then(|rate| rate.parse().ok()) == Some(codec.clock_hz());
+    let rate: Option<u32> = parts.next().and_then(|rate| rate.parse().ok());
+    // Some write the rate of its samples, which is not that of its clock (RFC 3551 4.5.2).
+    let is_timed = rate == Some(codec.clock_hz()) || (codec == Codec::G722 && rate == Some(16_000));
     // Channels that are left out are those that the codec has.
     let channels: Option<u8> = parts.next().and_then(|channels| channels.parse().ok());
     is_named && is_timed && channels.is_none_or(|count| count == codec.channels().unwrap_or(1))

@@ -38,6 +38,7 @@ const EARLY: &[Early] = &[
         early: &[(183, "near", Some("9999")), (183, "far", Some("PORT")), (183, "third", Some("9998"))],
         last: ("far", None),
     },
+    Early { name: "an early one without a tag", early: &[(183, "", Some("PORT"))], last: ("far", None) },
     Early {
         name: "refused early, and taken",
         early: &[(183, "far", Some("0"))],
@@ -57,7 +58,7 @@ impl Answers {
         let media_type = sdp.as_ref().map(|_| "application/sdp");
         let bytes = call.response(&call.invite, code, "", media_type, sdp.unwrap_or_default().as_bytes());
         let bytes =
-            String::from_utf8(bytes).expect("text").replace(";tag=far", &format!(";tag={tag}")).into_bytes();
+            String::from_utf8(bytes).expect("text").replace(";tag=far", &if tag.is_empty() { String::new() } else { format!(";tag={tag}") }).into_bytes();
         if code < 200 {
             io.send(call, &bytes);
         }

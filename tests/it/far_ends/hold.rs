@@ -27,6 +27,8 @@ struct Case {
     turns: &'static [(u64, Turn)],
     /// Holds in the call's record.
     holds: &'static str,
+    /// Music is played meanwhile.
+    music: bool,
 }
 
 const INACTIVE: [&str; 2] = ["a=sendrecv", "a=inactive"];
@@ -39,11 +41,13 @@ const PLAIN: Case = Case {
     method: "INVITE",
     turns: BETWEEN,
     holds: "1",
+    music: false,
 };
 
 const CASES: &[Case] = &[
     PLAIN,
     Case { name: "sendonly", hold: ["a=sendrecv", "a=sendonly"], ..PLAIN },
+    Case { name: "with music", hold: ["a=sendrecv", "a=sendonly"], music: true, ..PLAIN },
     Case { name: "recvonly", hold: ["a=sendrecv", "a=recvonly"], ..PLAIN },
     Case { name: "0.0.0.0", hold: ["c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0"], ..PLAIN },
     Case { name: "by UPDATE", method: "UPDATE", ..PLAIN },
@@ -123,6 +127,7 @@ impl Odd for Holds {
             }
             // What had been sent before the hold was learnt.
             call.heard_on_hold = 0;
+            call.plays_music = CASES[call.number].music;
         }
     }
 }
@@ -133,7 +138,7 @@ fn a_call_on_hold_lives_and_loses_nothing() {
     let (notes, calls) = run_against(&place, FarEnd::start(Holds::default()), CASES.len(), &[], 0);
     assert_eq!(calls.len(), CASES.len());
     for (call, case) in calls.iter().zip(CASES) {
-        let Case { name, holds, from_start, turns, .. } = case;
+        let Case { name, holds, from_start, turns, music, .. } = case;
         assert_eq!((&*call["ending"], &*call["reason"]), ("completed", ""), "{name}: {call:?}");
         assert_eq!((&*call["holds"], &*call["lost"]), (*holds, "0"), "{name}: {call:?}");
         assert_eq!(call["total_received"], call["total_sent"], "{name}: {call:?}");
@@ -145,6 +150,7 @@ fn a_call_on_hold_lives_and_loses_nothing() {
         // It began when it was answered, or with the end of a hold.
         assert!(is_silent || count("first_echo_ms") < 1000.0, "{name}: {call:?}");
         assert!(count("on_hold_ms") > 0.0, "{name}: {call:?}");
+        assert_eq!(count("own_audio") > 5.0, *music, "{name}: {call:?}");
     }
     for (number, heard) in &notes {
         let name = CASES[*number].name;
@@ -153,9 +159,24 @@ fn a_call_on_hold_lives_and_loses_nothing() {
     }
     assert!(notes.len() >= CASES.len(), "{notes:?}");
     assert_eq!(place.count("calls.on_hold_count"), CASES.len() as u64);
-    for metric in ["loss.count", "strangers.count", "calls.silent_count", "calls.media_lost_count"] {
+    for metric in ["loss.count", "corrupted.count", "strangers.count", "calls.silent_count", "calls.media_lost_count"] {
         assert_eq!(place.count(metric), 0, "{metric}");
     }
+}
+
+#[test]
+fn a_call_that_is_on_hold_from_its_start_to_its_end_has_lost_nothing() {
+    struct Held;
+    impl Odd for Held {
+        fn on_invite(&mut self, io: &mut Io, call: &mut FarCall) {
+            let ok = call.ok(call.description().replace("sendrecv", "inactive").as_bytes());
+            io.accept(call, ok);
+        }
+    }
+    let place = Place::new();
+    let (_, calls) = run_against(&place, FarEnd::start(Held), 1, &[], 0);
+    assert_eq!((&*calls[0]["total_sent"], &*calls[0]["holds"]), ("0", "1"), "{:?}", calls[0]);
+    assert_eq!(place.count("loss.count"), 0);
 }
 
 #[test]

@@ -114,6 +114,11 @@ pub struct FarCall {
     pub is_on_hold: bool,
     /// Packets that came meanwhile.
     pub heard_on_hold: u32,
+    /// Music is played on hold.
+    pub plays_music: bool,
+    /// Source of the last packet that came.
+    heard_from: Option<SocketAddr>,
+    turns: u16,
 }
 
 impl FarCall {
@@ -335,10 +340,17 @@ impl<T: Odd> Machine<T> {
         for call in &mut self.calls {
             for socket in [&call.rtp].into_iter().chain(&call.former) {
                 while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+                    call.heard_from = Some(from);
                     match call.is_on_hold {
                         true => call.heard_on_hold += 1,
                         false => drop(socket.send_to(&buffer[..len], from)),
                     }
+                }
+            }
+            if let Some(to) = call.heard_from.filter(|_| call.is_on_hold && call.plays_music) {
+                call.turns = call.turns.wrapping_add(1);
+                if call.turns % 20 == 0 {
+                    let _ = call.rtp.send_to(&music(call.turns / 20), to);
                 }
             }
             if let Some((ok, at, pause)) = &mut call.unacknowledged
@@ -422,10 +434,19 @@ impl<T: Odd> Machine<T> {
             is_up: false,
             is_on_hold: false,
             heard_on_hold: 0,
+            plays_music: false,
+            heard_from: None,
+            turns: 0,
         };
         self.odd.on_invite(&mut self.io, &mut call);
         self.calls.push(call);
     }
+}
+
+/// A packet of audio of the far end's own.
+fn music(number: u16) -> Vec<u8> {
+    let timestamp = (u32::from(number) * 160).to_be_bytes();
+    [&[0x80, 0][..], &number.to_be_bytes(), &timestamp, b"moh.", &[0x2A; 160]].concat()
 }
 
 fn media_socket() -> UdpSocket {

@@ -135,4 +135,38 @@ fn further_streams_are_refused_one_by_one_and_the_audio_goes_on() {
         assert!(!noted.is_empty() && noted.iter().all(|text| *text == wanted), "{}: {noted:?}", offer.name);
     }
     assert_all_went_well(&place, &calls, &names);
+    let remarks = place.summary()["environment"]["remarks"].to_string();
+    assert!(remarks.contains("its offer in mid-call was refused with 488: no audio stream"), "{remarks}");
+}
+
+#[test]
+fn a_far_end_that_hangs_up_for_a_refused_offer_is_told_of_by_the_offer() {
+    /// Wants another codec after a second, and hangs up without it.
+    struct Other;
+    impl Odd for Other {
+        fn on_ack(&mut self, io: &mut Io, call: &mut FarCall) {
+            io.later(call, Duration::from_secs(1));
+        }
+
+        fn on_time(&mut self, io: &mut Io, call: &mut FarCall) {
+            if call.is_up {
+                let sdp = call.description().replace("AVP 0", "AVP 8");
+                io.request(call, "INVITE", &sdp);
+            }
+        }
+
+        fn on_response(&mut self, io: &mut Io, call: &mut FarCall, response: &Message) {
+            if response.status() == Some(488) {
+                io.acknowledge(call, response);
+                io.request(call, "BYE", "");
+            }
+        }
+    }
+    let place = Place::new();
+    let set = ["load.duration=3s", "gates.require=[]"];
+    let (_, calls) = run_against(&place, FarEnd::start(Other), 1, &set, 0);
+    let told = "its offer in mid-call was refused with 488: no common codec: offered PCMU, answered `8`";
+    assert_eq!((&*calls[0]["ending"], &*calls[0]["reason"]), ("remote_hangup", told), "{calls:?}");
+    let finding = place.summary()["findings"][0].clone();
+    assert_eq!(finding["name"], "offer_refused", "{finding}");
 }
