@@ -11,7 +11,7 @@ pub mod accounts;
 mod analysis;
 pub mod ari;
 pub mod asterisk;
-mod capture;
+pub mod capture;
 mod child;
 pub mod cli;
 pub mod clock;

@@ -199,7 +199,8 @@ fn unheard(seen: &Seen<'_>, finding: Finding, silent: &[&CallRecord]) -> Finding
         (
             "the far end is there, and sends comfort noise or RTCP and no audio: it is muted, or leaves out what it takes \
              for silence (VAD)",
-            "switch off mute and silence suppression there, and have sip.to lead to Echo() or a like service".into(),
+            "switch off mute and silence suppression there, and have sip.to lead to Echo() or a like service"
+                .into(),
         )
     } else {
         (

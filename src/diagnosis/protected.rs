@@ -36,8 +36,11 @@ pub(super) fn unopened(seen: &Seen<'_>) -> Vec<Finding> {
     if lost == 0 {
         return Vec::new();
     }
-    let what =
-        format!("{lost} of {} under SRTP in {} could not be opened", counted(all, "packet"), seen.of_calls(calls.len()));
+    let what = format!(
+        "{lost} of {} under SRTP in {} could not be opened",
+        counted(all, "packet"),
+        seen.of_calls(calls.len())
+    );
     vec![Finding {
         what,
         seen: seen_in,

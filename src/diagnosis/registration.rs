@@ -23,13 +23,17 @@ pub(super) fn failed(seen: &Seen<'_>) -> Vec<Finding> {
         ),
     };
     let (name, cause, cure) = meaning(register, &main.text);
-    let told = register.failures.iter().take(MOST_REASONS).map(|line| format!("{} ({})", line.text, line.count));
+    let told =
+        register.failures.iter().take(MOST_REASONS).map(|line| format!("{} ({})", line.text, line.count));
     let told = told.collect::<Vec<_>>().join(", ");
     let share = |count: u64, of: u64| count as f64 / of.max(1) as f64;
     vec![Finding {
         name,
         what,
-        seen: format!("the registrar's answers: {told}{}", quoted("Asterisk's log", seen.observed.asterisk_log.first())),
+        seen: format!(
+            "the registrar's answers: {told}{}",
+            quoted("Asterisk's log", seen.observed.asterisk_log.first())
+        ),
         cause: cause.into(),
         cure: cure.into(),
         weight: share(failed, register.attempts).max(share(stale, stale + register.refreshed)),

@@ -51,7 +51,11 @@ pub(super) fn offer(seen: &Seen<'_>) -> Vec<Finding> {
             "have it keep the caller's leg as it is (Asterisk: direct_media=no, {codec} first in `allow` of both legs, \
              t38_udptl=no), or set media.codec to the one that it changes to"
         ),
-        ..seen.over("offer_refused", refused.len(), "ended after an offer of the far end's in mid-call was refused")
+        ..seen.over(
+            "offer_refused",
+            refused.len(),
+            "ended after an offer of the far end's in mid-call was refused",
+        )
     }]
 }
 
@@ -209,7 +213,8 @@ mod tests {
 
     #[test]
     fn an_offer_that_was_refused_is_the_finding_whatever_ended_the_call() {
-        const REFUSED: &str = "its offer in mid-call was refused with 488: no common codec: offered PCMU, answered `8`";
+        const REFUSED: &str =
+            "its offer in mid-call was refused with 488: no common codec: offered PCMU, answered `8`";
         for (ending, before) in
             [(Ending::RemoteHangup, "Q.850;cause=88; "), (Ending::MediaLost, "nothing heard for 5s; ")]
         {

@@ -340,7 +340,8 @@ impl LoadIo<'_> {
                     self.media.calls.insert(call, media);
                 }
                 let place = (self.wire.local(), port);
-                let mut config = placing::call_config(&self.config, &self.names, (call, line), place, &self.secret);
+                let mut config =
+                    placing::call_config(&self.config, &self.names, (call, line), place, &self.secret);
                 config.media.srtp = keys;
                 self.taping.open(call);
                 self.agent.place(self.now(), call, config);

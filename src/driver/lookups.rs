@@ -117,7 +117,8 @@ impl Lookups {
 
     fn enter(&self, message: &mut Message, names: Vec<String>) {
         for name in names {
-            let unasked = || Err(format!("more than {MOST_NAMES} names, or {MOST_WAITING} messages that wait"));
+            let unasked =
+                || Err(format!("more than {MOST_NAMES} names, or {MOST_WAITING} messages that wait"));
             let found = self.known.get(&name).cloned().unwrap_or_else(unasked);
             message.look_up(name, found);
         }
@@ -153,7 +154,9 @@ mod tests {
         assert!(lookups.admit(received("a", "localhost")).is_none());
         assert!(lookups.admit(received("a", "")).is_none(), "it would overtake");
         assert!(lookups.admit(received("a", "localhost")).is_none(), "a copy, which is dropped");
-        assert!(lookups.admit(received("b", "")).is_some() && lookups.admit(received("c", "192.0.2.1")).is_some());
+        assert!(
+            lookups.admit(received("b", "")).is_some() && lookups.admit(received("c", "192.0.2.1")).is_some()
+        );
         assert!(lookups.take().is_empty());
         lookups.answered().await;
         let ready = lookups.take();

@@ -107,7 +107,8 @@ impl Taping {
         let tapes = slots.map(|slots| Tapes { back, slots, snap, shows_plain: capture.plaintext });
         let named = capture.calls.clone();
         let is_tls = scenario.asterisk.transport == Transport::Tls;
-        let settings = Settings { run_id, epoch, local, named, files, media, plaintext: capture.plaintext, is_tls };
+        let settings =
+            Settings { run_id, epoch, local, named, files, media, plaintext: capture.plaintext, is_tls };
         (Taping { recorder: Recorder::new(settings), spent }, tapes)
     }
 

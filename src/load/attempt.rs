@@ -71,7 +71,9 @@ impl Attempt {
             CallRemark::OfferUnanswered { why } => self.unanswered = Some(why.clone()),
             CallRemark::OfferRefused { .. } => self.refused_offer = Some(remark.to_string()),
             CallRemark::OtherPtime { .. } => {}
-            CallRemark::AckUnheard { .. } | CallRemark::NoWay { .. } => self.unheard = Some(remark.to_string()),
+            CallRemark::AckUnheard { .. } | CallRemark::NoWay { .. } => {
+                self.unheard = Some(remark.to_string())
+            }
             CallRemark::Redirected { .. } => self.redirected = Some(remark.to_string()),
         }
     }

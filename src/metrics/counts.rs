@@ -178,7 +178,7 @@ pub(super) static SERVICE_COUNTS: [Definition; 7] = [
 ];
 
 #[rustfmt::skip]
-pub(super) static TRAFFIC: [Definition; 43] = [
+pub(super) static TRAFFIC: [Definition; 45] = [
     record(Traffic, "packets.sent", Count, "probes sent in the measured window", |f| number(f.sent))
         .by_stage(true),
     packets(Traffic, "packets.received", Count, "of these, distinct probes back within lost_after",

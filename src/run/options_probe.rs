@@ -125,7 +125,9 @@ async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
                 let why = format!("its answer to the credentials cannot be read: {why}");
                 return Ok(answered(&answer, Login::Odd(why)));
             }
-            Err(None) => return Ok(answered(&answer, Login::Odd("it did not answer the credentials".into()))),
+            Err(None) => {
+                return Ok(answered(&answer, Login::Odd("it did not answer the credentials".into())));
+            }
         };
     }
     let login = match login {

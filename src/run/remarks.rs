@@ -140,7 +140,8 @@ mod tests {
         assert_eq!(said(0, 0, 0), [""; 0], "nothing was captured");
         let alone = "capture.most_mib = 64 is too little for 1 call: captures hold their SIP alone";
         assert_eq!(said(1, 0, 0), [alone]);
-        let cut = "capture.most_mib = 64 is too little for 1 call: captures hold the last 1.3 s of media, not 10s";
+        let cut =
+            "capture.most_mib = 64 is too little for 1 call: captures hold the last 1.3 s of media, not 10s";
         assert_eq!(said(1, 1300, 0), [cut]);
         let told = said(0, 10_000, 7).join("");
         assert!(told.starts_with("7 SIP messages found no room"), "{told}");

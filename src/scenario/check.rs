@@ -8,8 +8,8 @@ use super::ranges::{
     LONGEST, LONGEST_BURST, LONGEST_DELAY, LONGEST_DELAY_PER_CALL, MOST_CALLS, SESSION_EXPIRES, SOONEST_DEAD,
 };
 use super::{
-    Asterisk, AsteriskMode, Hangup, Load, Needs, Pool, Scenario, ServiceMode, capture, fault, identity, ranges,
-    search, stage, tls,
+    Asterisk, AsteriskMode, Hangup, Load, Needs, Pool, Scenario, ServiceMode, capture, fault, identity,
+    ranges, search, stage, tls,
 };
 use crate::impair::Impairment;
 use crate::rtp::Format;

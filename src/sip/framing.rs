@@ -324,11 +324,15 @@ mod tests {
 
     #[test]
     fn a_message_without_an_end_is_told_of_with_its_call() {
-        let with = |from: &str, to: &str| WITH_BODY.replace("X: folded", "i: c@h\r\nX: folded").replace(from, to);
+        let with =
+            |from: &str, to: &str| WITH_BODY.replace("X: folded", "i: c@h\r\nX: folded").replace(from, to);
         for (stream, words) in [
             (with("l  : 5", "l: 7"), "SIP/2.0 200 OK: the body ends after 5 of 7 bytes"),
             (with("l  : 5", "l: 70000"), "SIP/2.0 200 OK: 70080 bytes, 65536 allowed"),
-            (with("l  : 5", "Y: 5"), "SIP/2.0 200 OK: no Content-Length header: over a stream nobody can tell where it ends"),
+            (
+                with("l  : 5", "Y: 5"),
+                "SIP/2.0 200 OK: no Content-Length header: over a stream nobody can tell where it ends",
+            ),
             (
                 with("l  : 5", "l: five"),
                 "SIP/2.0 200 OK: bad Content-Length `five`: over a stream nobody can tell where it ends",
@@ -350,7 +354,9 @@ mod tests {
     #[test]
     fn a_length_that_does_not_fit_is_found_out_where_the_next_message_should_begin() {
         let next = "SIP/2.0 180 Ringing\r\ni: d@h\r\nl: 0\r\n\r\n";
-        for (length, line) in [("l: 7", "P/2.0 180 Ringing"), ("l: 0", "v=0"), ("l: 3", "SIP/2.0 180 Ringing")] {
+        for (length, line) in
+            [("l: 7", "P/2.0 180 Ringing"), ("l: 0", "v=0"), ("l: 3", "SIP/2.0 180 Ringing")]
+        {
             let stream = format!("{}{next}", WITH_BODY.replace("l  : 5", length));
             let (got, error) = frames([stream.as_bytes()]);
             if line.starts_with("SIP/") {
@@ -358,7 +364,11 @@ mod tests {
                 assert_eq!((got.len(), error), (2, None));
                 continue;
             }
-            assert_eq!(error, Some(FramingError::OutOfStep(line.into(), "SIP/2.0 200 OK".into())), "{length}");
+            assert_eq!(
+                error,
+                Some(FramingError::OutOfStep(line.into(), "SIP/2.0 200 OK".into())),
+                "{length}"
+            );
             assert_eq!(got.len(), 1, "{length}");
             let (call_id, told) = told(&stream).expect("something to tell");
             assert_eq!(call_id.as_deref(), Some("d@h"), "{length}");

@@ -130,7 +130,10 @@ mod tests {
         let second = asked_by(&options, "core");
         options.log_in(&second, &credentials, 9).expect("the second");
         let text = String::from_utf8(options.to_bytes()).expect("text");
-        assert!(text.contains("realm=\"edge\"") && text.contains("realm=\"core\"") && text.contains("CSeq: 3 "), "{text}");
+        assert!(
+            text.contains("realm=\"edge\"") && text.contains("realm=\"core\"") && text.contains("CSeq: 3 "),
+            "{text}"
+        );
         let again = asked_by(&options, "edge");
         assert!(matches!(options.log_in(&again, &credentials, 10), Err(AuthError::Refused(_))));
     }

@@ -73,7 +73,8 @@ impl Strict {
         let account = self.managed.sip_account();
         let target = format!("asterisk.sip={}", self.managed.sip_addr());
         let (to, duration) = (format!("sip.to={to}"), format!("load.duration={duration}"));
-        let set = ["asterisk.mode=external", &target, "service.mode=none", "load.calls=1", &to, &duration, COUNTS];
+        let set =
+            ["asterisk.mode=external", &target, "service.mode=none", "load.calls=1", &to, &duration, COUNTS];
         let mut run = place.run("smoke", &set);
         ends_with(run.env("SIP_USER", &account.user).env("SIP_PASS", account.password.expose()), 0);
     }
@@ -109,7 +110,8 @@ fn a_session_with_asterisk_is_refreshed_at_half_of_its_interval() {
     let place = Place::new();
     let strict = Strict::start(&place, &ENDPOINT, DIALPLAN);
     strict.call("echo", "47s");
-    let refreshes = strict.seen("<==", "UPDATE") + strict.seen("==>", "UPDATE") + strict.seen("==>", "INVITE");
+    let refreshes =
+        strict.seen("<==", "UPDATE") + strict.seen("==>", "UPDATE") + strict.seen("==>", "INVITE");
     assert_eq!(refreshes, 1, "{}", strict.says("pjsip show history"));
     strict.stop();
 }
@@ -119,7 +121,8 @@ fn through_asterisk(direct_media: &str) -> usize {
     let (place, far) = (Place::new(), FarEnd::start(Plain));
     let (direct, dialplan) = (format!("direct_media = {direct_media}\n"), dialplan_to(far.sip));
     // An endpoint of its own for the way out.
-    let edits = [("direct_media = no\n", &*direct), ("[registered](!)\n", "[out](media)\n\n[registered](!)\n")];
+    let edits =
+        [("direct_media = no\n", &*direct), ("[registered](!)\n", "[out](media)\n\n[registered](!)\n")];
     let asterisk = Strict::start(&place, &edits, &dialplan);
     asterisk.call("out", "4s");
     let invites = asterisk.seen("==>", "INVITE");

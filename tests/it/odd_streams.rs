@@ -100,7 +100,8 @@ fn a_check_tells_of_it_too() {
         let target = format!("asterisk.sip={}", far.sip);
         let set = ["asterisk.mode=external", &target, "asterisk.transport=tcp", "service.mode=none"];
         let said = place.check("smoke", &set).output().expect("it runs");
-        let text = [&said.stdout, &said.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
+        let text =
+            [&said.stdout, &said.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
         assert_eq!(said.status.code(), Some(2), "{text}");
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains("answers OPTIONS, but cannot be read: SIP/2.0 200 Because: "), "{text}");
@@ -116,7 +117,9 @@ fn a_far_end_that_is_out_of_step_is_called_over_another_connection() {
     let (_, calls) = run_against(&place, far, 1, &[], 0);
     assert_all_went_well(&place, &calls, &["out of step"]);
     let remarks = remarks(&place);
-    for words in ["where a message should begin", "the Content-Length of `SIP/2.0 200 Because` before it is wrong"] {
+    for words in
+        ["where a message should begin", "the Content-Length of `SIP/2.0 200 Because` before it is wrong"]
+    {
         assert!(remarks.contains(words), "{remarks}");
     }
 }
@@ -268,7 +271,11 @@ fn a_contact_where_nobody_takes_connections_leaves_the_way_of_the_invite() {
     assert_all_went_well(&place, &calls, contacts);
     assert_eq!(notes.len(), contacts.len(), "{notes:?}");
     let remarks = remarks(&place);
-    for words in ["127.0.0.99:5999;transport=tcp", "127.0.0.77:5060 could not be opened", "they go where the INVITE went"] {
+    for words in [
+        "127.0.0.99:5999;transport=tcp",
+        "127.0.0.77:5060 could not be opened",
+        "they go where the INVITE went",
+    ] {
         assert!(remarks.contains(words), "{words}: {remarks}");
     }
 }

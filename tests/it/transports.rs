@@ -27,13 +27,7 @@ const COUNTS_OF_UDP: &str = r#"gates.require=["calls.answered == 100%", "calls.s
 
 #[test]
 fn a_managed_asterisk_takes_calls_over_each_transport_and_over_ipv6() {
-    let ways = [
-        ("tcp", "127.0.0.1"),
-        ("tls", "127.0.0.1"),
-        ("udp", "::1"),
-        ("tcp", "::1"),
-        ("tls", "::1"),
-    ];
+    let ways = [("tcp", "127.0.0.1"), ("tls", "127.0.0.1"), ("udp", "::1"), ("tcp", "::1"), ("tls", "::1")];
     for (transport, local) in ways {
         let place = Place::new();
         let (transport, local) = (format!("asterisk.transport={transport}"), format!("sip.local={local}"));

@@ -3,11 +3,11 @@
 use super::*;
 
 /// A case: change of the healthy run, name of its first finding, words of what and where, words of its cure.
-type Case = (fn(&mut Run), &'static str, &'static str, &'static str);
+pub(super) type Case = (fn(&mut Run), &'static str, &'static str, &'static str);
 
-const REFUSED: &str = "authentication failed: the credentials were refused";
+pub(super) const REFUSED: &str = "authentication failed: the credentials were refused";
 
-const CASES: &[Case] = &[
+pub(super) const CASES: &[Case] = &[
     (|r| mute(r, 10), "sip_silent", "all 10 calls got no SIP answer from 192.0.2.7:5060", "sip.local"),
     (|r| mute(r, 3), "sip_silent", "3 of 10 calls", "load.ramp"),
     (
@@ -77,7 +77,12 @@ const CASES: &[Case] = &[
     (|r| end(r, 10, Ending::Rejected, Some(404), "Not Found"), "no_extension", "404 Not Found", "sip.domain"),
     (|r| end(r, 10, Ending::Rejected, Some(480), "Gone"), "unavailable", "480", "sip.to"),
     (|r| end(r, 10, Ending::Rejected, Some(486), "Busy Here"), "busy", "486 Busy Here", "load.calls"),
-    (|r| end(r, 10, Ending::Rejected, Some(488), "Not Acceptable"), "codec_refused", "488", "media.srtp = true"),
+    (
+        |r| end(r, 10, Ending::Rejected, Some(488), "Not Acceptable"),
+        "codec_refused",
+        "488",
+        "media.srtp = true",
+    ),
     (
         |r| {
             end(r, 10, Ending::Rejected, Some(488), "Not Acceptable Here");
@@ -150,7 +155,13 @@ const CASES: &[Case] = &[
         "sip.register_rate",
     ),
     (
-        |r| register(r, [1, 0, 1, 0], "the registrar answers, but cannot be read: SIP/2.0 200 OK: no Via header"),
+        |r| {
+            register(
+                r,
+                [1, 0, 1, 0],
+                "the registrar answers, but cannot be read: SIP/2.0 200 OK: no Via header",
+            )
+        },
         "registration_unreadable",
         "no Via header",
         "mend there",
@@ -254,7 +265,9 @@ const CASES: &[Case] = &[
     (
         |r| {
             silence(r, 3);
-            r.calls.iter_mut().for_each(|call| (call.srtp_received, call.srtp_decrypted) = (Some(500), Some(500)));
+            r.calls
+                .iter_mut()
+                .for_each(|call| (call.srtp_received, call.srtp_decrypted) = (Some(500), Some(500)));
             r.calls.iter_mut().take(3).for_each(|call| call.srtp_decrypted = Some(0));
         },
         "srtp_unopened",
@@ -362,7 +375,13 @@ const CASES: &[Case] = &[
     ),
     (
         |r| {
-            end(r, 3, Ending::SessionExpired, Some(200), "the session ran out: the far end answered no refresh");
+            end(
+                r,
+                3,
+                Ending::SessionExpired,
+                Some(200),
+                "the session ran out: the far end answered no refresh",
+            );
             let lost = "the TCP connection to 192.0.2.7:5060 has ended: the far end closed it";
             r.environment.remarks = vec!["the service: 1 warning in its log".into(), lost.into()];
         },

@@ -20,9 +20,8 @@ fn play(sent: u32, arrivals: &[usize]) -> (StreamReceiver, ReceiveTally, Stamp) 
         lost_after: Duration::from_secs(2),
     };
     let mut sender = StreamSender::new(KEY, 0, 9, Format::of(Codec::Pcmu, PTIME));
-    let packets: Vec<_> = (0..sent)
-        .map(|n| sender.packet(rules.epoch + PTIME * n, rules.epoch + PTIME * n).to_vec())
-        .collect();
+    let packets: Vec<_> =
+        (0..sent).map(|n| sender.packet(rules.epoch + PTIME * n, rules.epoch + PTIME * n).to_vec()).collect();
     let (mut stream, mut tally) = (
         StreamReceiver::new(rules, 0, Class::Call, Format::of(Codec::Pcmu, PTIME), rules.epoch),
         ReceiveTally::new(rules),

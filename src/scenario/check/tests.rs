@@ -73,10 +73,7 @@ fn a_codec_must_come_back_and_fit_into_a_packet() {
     }
     refused(&[&echo[..], &["media.codec=opus", "media.ptime=40ms"]].concat(), &["media.ptime", "20ms"]);
     assert_eq!(with(&["media.codec=L16", "media.ptime=40ms"]), Ok(()));
-    refused(
-        &[&echo[..], &["media.codec=L16", "media.ptime=50ms"]].concat(),
-        &["media.ptime", "1600 bytes"],
-    );
+    refused(&[&echo[..], &["media.codec=L16", "media.ptime=50ms"]].concat(), &["media.ptime", "1600 bytes"]);
     refused(&[&echo[..], &["media.codec=L16", "media.ptime=9days"]].concat(), &["10, 20, 30"]);
 }
 

@@ -185,7 +185,10 @@ impl fmt::Display for CallRemark {
                 write!(f, "its offer in mid-call was refused with {code}: {why}")
             }
             CallRemark::OtherPtime { said_ms, ours_ms } => {
-                write!(f, "the far end asks for a packet every {said_ms} ms (a=ptime), and gets one every {ours_ms} ms")?;
+                write!(
+                    f,
+                    "the far end asks for a packet every {said_ms} ms (a=ptime), and gets one every {ours_ms} ms"
+                )?;
                 match said_ms.is_multiple_of(10) && (10..=60).contains(said_ms) {
                     true => write!(f, "; media.ptime = \"{said_ms}ms\" does as it asks"),
                     false => Ok(()),

@@ -100,7 +100,9 @@ impl Call {
         // One that has no tag is of the only branch there is (RFC 2543 gateways).
         let untagged = || self.early.iter().filter(described).find(|early| early.tag.is_empty());
         match own.or_else(untagged).or_else(|| self.early.iter().find(described)) {
-            Some(Early { tag: early, answer: Some(answer), .. }) if early == tag || early.is_empty() => answer.clone(),
+            Some(Early { tag: early, answer: Some(answer), .. }) if early == tag || early.is_empty() => {
+                answer.clone()
+            }
             Some(Early { tag: early, .. }) => Err(SdpError::Unusable(format!(
                 "no session description in the answer (To tag `{}`), and the early one was of another branch (`{}`)",
                 excerpt(tag),

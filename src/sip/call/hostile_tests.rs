@@ -191,7 +191,10 @@ fn media_is_not_moved_to_a_socket_of_ours_or_to_many_hosts() {
         pair.call.handle_message(Stamp::ZERO + ms(600), &parse(&moved).unwrap(), &vet);
         let told = pair.call.poll();
         assert!(
-            matches!(&told, Some(CallOutput::Event(CallEvent::Remark(CallRemark::OfferRefused { code: 488, .. })))),
+            matches!(
+                &told,
+                Some(CallOutput::Event(CallEvent::Remark(CallRemark::OfferRefused { code: 488, .. })))
+            ),
             "{told:?}"
         );
         let Some(CallOutput::Send(answer)) = pair.call.poll() else { panic!("an answer") };

@@ -155,8 +155,7 @@ fn an_offer_that_is_refused_is_told_of_once_until_one_is_taken() {
     let told = vec![
         "its offer in mid-call was refused with 488: no common codec: offered PCMU, answered `8`".to_string(),
     ];
-    let expected =
-        [(Some(488), told.clone()), (Some(488), vec![]), (Some(200), vec![]), (Some(488), told)];
+    let expected = [(Some(488), told.clone()), (Some(488), vec![]), (Some(200), vec![]), (Some(488), told)];
     assert_eq!(said, expected);
     assert!(pair.call.is_up());
 }

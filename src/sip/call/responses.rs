@@ -47,7 +47,10 @@ impl Call {
 
     /// Notes an answer that is discarded: it may be the reason why there is none.
     fn note_unmatched(&mut self, response: &Message, why: &str) {
-        if self.state == CallState::Calling && *response.method() == Method::Invite && self.unreadable.is_none() {
+        if self.state == CallState::Calling
+            && *response.method() == Method::Invite
+            && self.unreadable.is_none()
+        {
             let code = response.status().unwrap_or_default();
             let why = format!("its {code} is not to our INVITE: {why}");
             self.event(CallEvent::Remark(CallRemark::Unreadable { why: why.clone() }));

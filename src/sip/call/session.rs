@@ -310,7 +310,14 @@ impl Call {
         if self.reinvites.len() == MAX_REINVITES {
             self.reinvites.remove(0);
         }
-        self.reinvites.push(ReInvite { client, tries, ack: None, rseq: None, is_superseded: false, is_lost: false });
+        self.reinvites.push(ReInvite {
+            client,
+            tries,
+            ack: None,
+            rseq: None,
+            is_superseded: false,
+            is_lost: false,
+        });
     }
 
     /// A response to a re-INVITE of ours.

@@ -123,7 +123,8 @@ fn a_connection_that_ends_takes_an_open_invite_with_it_and_nothing_else() {
 
 #[test]
 fn an_invite_whose_answers_cannot_be_told_apart_was_answered() {
-    let unreadable = Broken { is_unreadable: true, ..ended(config().remote, "it sent a message without an end") };
+    let unreadable =
+        Broken { is_unreadable: true, ..ended(config().remote, "it sent a message without an end") };
     let (mut call, _) = placed();
     call.handle_transport_error(at_ms(10), &unreadable);
     let reason = FailReason::Unreadable("it sent a message without an end".into());
@@ -177,7 +178,11 @@ fn a_refresh_whose_connection_has_ended_is_followed_by_another() {
             call.handle_message(at_ms(132_160), &ok, &vet);
             let (sent, events) = drained(&mut call);
             let is_heard = method == Method::Invite && answered == 1;
-            assert_eq!((sent.len(), events.len()), (usize::from(is_heard), 0), "{method} {answered}: {sent:?}");
+            assert_eq!(
+                (sent.len(), events.len()),
+                (usize::from(is_heard), 0),
+                "{method} {answered}: {sent:?}"
+            );
         }
     }
 }

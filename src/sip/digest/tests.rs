@@ -49,8 +49,7 @@ fn the_examples_of_rfc_7616() {
 #[test]
 fn a_sip_invite() {
     // Computed apart from this code, by RFC 2617's formula.
-    let challenge =
-        "Digest realm=\"biloxi.com\", qop=\"auth\", nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\"";
+    let challenge = "Digest realm=\"biloxi.com\", qop=\"auth\", nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\"";
     let answered = answer(challenge, "bob", "zanzibar", "INVITE", "sip:bob@biloxi.com", "0a4f113b");
     assert_response(&answered, "89eb0059246c02b2f6ee02c7961d5ea3");
     assert!(answered.contains("uri=\"sip:bob@biloxi.com\""));

@@ -239,7 +239,8 @@ fn a_request_whose_connection_has_ended_goes_out_once_more_and_then_fails_for_th
         registration.handle_transport_error(at_ms(1), &ours);
         assert_eq!(sent(&mut registration), request);
         if is_unreadable {
-            let crate::sip::Heard::Unreadable(unreadable) = crate::sip::hear(b"SIP/2.0 200 OK\r\n\r\n") else {
+            let crate::sip::Heard::Unreadable(unreadable) = crate::sip::hear(b"SIP/2.0 200 OK\r\n\r\n")
+            else {
                 panic!("it can be read")
             };
             registration.handle_unreadable(&unreadable);

@@ -433,7 +433,9 @@ impl Stream {
             |text: &str| unusable(format!("connection address `{text}` is not a unicast IP address"));
         match &self.connection {
             Connection::Missing => unusable("no connection address"),
-            Connection::Name(name) => Err(SdpError::Name { name: name.clone(), why: "it was not looked up".into() }),
+            Connection::Name(name) => {
+                Err(SdpError::Name { name: name.clone(), why: "it was not looked up".into() })
+            }
             Connection::Nowhere { name, why } => Err(SdpError::Name { name: name.clone(), why: why.clone() }),
             Connection::Unreadable(text) => not_unicast(text),
             // The old way to hold a call (RFC 3264 8.4), whatever its family.

@@ -57,8 +57,10 @@ impl Answers {
         });
         let media_type = sdp.as_ref().map(|_| "application/sdp");
         let bytes = call.response(&call.invite, code, "", media_type, sdp.unwrap_or_default().as_bytes());
-        let bytes =
-            String::from_utf8(bytes).expect("text").replace(";tag=far", &if tag.is_empty() { String::new() } else { format!(";tag={tag}") }).into_bytes();
+        let bytes = String::from_utf8(bytes)
+            .expect("text")
+            .replace(";tag=far", &if tag.is_empty() { String::new() } else { format!(";tag={tag}") })
+            .into_bytes();
         if code < 200 {
             io.send(call, &bytes);
         }

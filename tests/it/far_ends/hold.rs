@@ -159,7 +159,9 @@ fn a_call_on_hold_lives_and_loses_nothing() {
     }
     assert!(notes.len() >= CASES.len(), "{notes:?}");
     assert_eq!(place.count("calls.on_hold_count"), CASES.len() as u64);
-    for metric in ["loss.count", "corrupted.count", "strangers.count", "calls.silent_count", "calls.media_lost_count"] {
+    for metric in
+        ["loss.count", "corrupted.count", "strangers.count", "calls.silent_count", "calls.media_lost_count"]
+    {
         assert_eq!(place.count(metric), 0, "{metric}");
     }
 }

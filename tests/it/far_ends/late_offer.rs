@@ -124,7 +124,11 @@ fn media_moves_in_mid_call_without_a_loss() {
     }
     assert_all_went_well(&place, &calls, &names);
     let remarks = place.summary()["environment"]["remarks"].to_string();
-    for told in ["asks for a packet every 40 ms (a=ptime)", "cannot be used: no session description", "no common codec"] {
+    for told in [
+        "asks for a packet every 40 ms (a=ptime)",
+        "cannot be used: no session description",
+        "no common codec",
+    ] {
         assert!(remarks.contains(told), "{remarks}");
     }
 }
