@@ -3,6 +3,7 @@
 mod cases;
 
 use self::cases::{CASES, REFUSED};
+
 use super::steps::Step;
 use super::*;
 use crate::gate::{Limits, MachineLoad, Outcome, judge};
@@ -66,8 +67,15 @@ fn mute(run: &mut Run, count: usize) {
 fn register(run: &mut Run, counts: [u64; 4], why: &str) {
     let [attempts, registered, failed, refresh_failed] = counts;
     let failures = vec![LogLine { text: why.into(), count: failed.max(refresh_failed) }];
-    let record =
-        RegisterRecord { wanted: attempts, attempts, registered, failed, refresh_failed, failures, ..Default::default() };
+    let record = RegisterRecord {
+        wanted: attempts,
+        attempts,
+        registered,
+        failed,
+        refresh_failed,
+        failures,
+        ..Default::default()
+    };
     run.environment.register = Some(record);
 }
 

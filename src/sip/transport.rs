@@ -81,10 +81,11 @@ pub struct Broken {
     pub is_unreadable: bool,
 }
 
-/// The transport that a URI names.
+/// The transport that a URI names. A user part may hold semicolons of its own.
 fn named(uri: &str) -> Option<&str> {
-    let params = uri.find(';').map_or("", |at| &uri[at..]);
-    param(params.split('?').next().unwrap_or_default(), "transport")
+    let uri = uri.split('?').next().unwrap_or_default();
+    let host = uri.rsplit_once('@').map_or(uri, |(_, host)| host);
+    param(host.find(';').map_or("", |at| &host[at..]), "transport")
 }
 
 impl fmt::Display for Transport {
@@ -106,6 +107,7 @@ mod tests {
             ("sip:a@h:5060;ob;transport=tcp;lr", Some(Tcp)),
             ("sip:h;transport=TLS?x=;transport=udp", Some(Tls)),
             ("sip:h;transport=ws", None),
+            ("sip:a;b=c@h;transport=tcp", Some(Tcp)),
         ] {
             for transport in [Udp, Tcp, Tls] {
                 assert_eq!(transport.is_named_by(uri), leads_to == Some(transport), "{uri} {transport}");

@@ -144,15 +144,16 @@ impl Odd for Ending {
 
 /// Registers so many accounts and calls nobody; how many requests came.
 #[track_caller]
-fn registered(place: &Place, accounts: usize, ends_at: fn(usize) -> bool, code: i32) -> usize {
+fn registered(place: &Place, count: usize, ends_at: fn(usize) -> bool, code: i32) -> usize {
     let mut text = "user,password\n".to_string();
-    (0..accounts).for_each(|n| writeln!(text, "ext{n},secret-{n}").expect("a string takes it"));
+    (0..count).for_each(|n| writeln!(text, "ext{n},secret-{n}").expect("a string takes it"));
     let file = place.path("users.csv");
     fs::write(&file, text).expect("written");
     let heard = Arc::new(Mutex::new(0));
     let far = FarEnd::over_tcp(Ending { heard: heard.clone(), ends_at });
+    let accounts = format!("sip.accounts={}", file.display());
     let set = [
-        &*format!("sip.accounts={}", file.display()),
+        &*accounts,
         "sip.register=true",
         "sip.register_rate=100/s",
         r#"gates.require=["register.ok_ratio == 100%"]"#,

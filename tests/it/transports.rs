@@ -71,9 +71,10 @@ impl Other {
         let text = fs::read_to_string(&file).expect("its configuration");
         let at = text.find("method = tlsv1_2\n").expect("a transport for TLS");
         fs::write(&file, [&text[..at], lines, &text[at..]].concat()).expect("written");
-        self.runtime.block_on(async {
-            self.managed.stop(PATIENCE).await;
-            self.managed.start_again().await.expect("Asterisk starts again");
+        let Other { runtime, managed } = self;
+        runtime.block_on(async {
+            managed.stop(PATIENCE).await;
+            managed.start_again().await.expect("Asterisk starts again");
         });
     }
 
