@@ -28,9 +28,15 @@ fn assert_no_keys(place: &Place) {
                 continue;
             }
             let bytes = std::fs::read(&path).expect("a file");
-            assert!(!bytes.windows(7).any(|part| part == b"inline:"), "{}", path.display());
+            assert!(!has_keys(&bytes), "{}", path.display());
         }
     }
+}
+
+/// True if a key stands behind `inline:`, and not what is put in its place.
+fn has_keys(file: &[u8]) -> bool {
+    let is_put = |word: &[u8]| word.iter().all(|byte| *byte == word[0]) && b"A*".contains(&word[0]);
+    file.windows(7 + 8).any(|part| part.starts_with(b"inline:") && !is_put(&part[7..]))
 }
 
 #[test]
@@ -63,7 +69,6 @@ fn captured(set: &[&str], length: u8) -> (usize, Vec<u8>) {
 
 #[test]
 fn a_capture_shows_what_srtp_hides_only_where_it_is_asked_to() {
-    let has_keys = |file: &[u8]| file.windows(7).any(|part| part == b"inline:");
     let (protected, file) = captured(&[], 210);
     assert!(protected > 100 && !has_keys(&file), "with a tag of 10 bytes: {protected}");
     let (plain, file) = captured(&["capture.plaintext=true"], 200);
@@ -92,7 +97,10 @@ fn a_network_made_worse_loses_what_it_loses_and_breaks_no_key() {
 /// Answers each call in another way that is not to be taken.
 struct Answers;
 
-const ANSWERS: &[(fn(&FarCall) -> String, &str)] = &[
+/// An answer, and words of why it is a bad one.
+type Answer = (fn(&FarCall) -> String, &'static str);
+
+const ANSWERS: &[Answer] = &[
     (|call| call.description(), "no keys for SRTP"),
     (|call| call.description().replace("RTP/AVP", "RTP/SAVP"), "no keys for SRTP"),
     (

@@ -233,7 +233,7 @@ impl Connection {
         each: &mut dyn FnMut(Came<'_>, Stamp),
     ) -> Result<(), Ended> {
         loop {
-            match self.framer.next() {
+            match self.framer.next_frame() {
                 Ok(Some(Frame::Message(message))) => {
                     (self.used_at, self.is_told) = (now, false);
                     each(Came::Message(&message), at);
