@@ -16,6 +16,11 @@ fn is_protected(suite: &str, set: &[&str]) {
     assert_no_keys(&place);
 }
 
+/// True if a key stands there that is not crossed out.
+fn has_keys(bytes: &[u8]) -> bool {
+    bytes.windows(8).any(|part| part.starts_with(b"inline:") && !part.ends_with(b"*"))
+}
+
 /// No file of the run holds a key: they stand in SDP behind `inline:`, and in the stories of calls they are crossed out.
 #[track_caller]
 fn assert_no_keys(place: &Place) {
@@ -28,8 +33,7 @@ fn assert_no_keys(place: &Place) {
                 continue;
             }
             let bytes = std::fs::read(&path).expect("a file");
-            let is_key = |part: &[u8]| part.starts_with(b"inline:") && !part.ends_with(b"*");
-            assert!(!bytes.windows(8).any(is_key), "{}", path.display());
+            assert!(!has_keys(&bytes), "{}", path.display());
         }
     }
 }
@@ -65,7 +69,6 @@ fn captured(set: &[&str], length: u8) -> (usize, Vec<u8>) {
 
 #[test]
 fn a_capture_shows_what_srtp_hides_only_where_it_is_asked_to() {
-    let has_keys = |file: &[u8]| file.windows(7).any(|part| part == b"inline:");
     let (protected, file) = captured(&[], 210);
     assert!(protected > 100 && !has_keys(&file), "with a tag of 10 bytes: {protected}");
     let (plain, file) = captured(&["capture.plaintext=true"], 200);
