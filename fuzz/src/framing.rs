@@ -12,11 +12,11 @@ fn frames<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Option<Fra
     for piece in pieces {
         framer.push(piece);
         loop {
-            match framer.next() {
+            match framer.next_frame() {
                 Ok(Some(frame)) => frames.push(frame),
                 Ok(None) => break,
                 Err(error) => {
-                    assert_eq!(framer.next(), Err(error.clone()), "an error is the last");
+                    assert_eq!(framer.next_frame(), Err(error.clone()), "an error is the last");
                     assert!(framer.unfinished().is_some(), "it says of which message");
                     return (frames, Some(error));
                 }

@@ -12,7 +12,7 @@ const OPEN: [&str; 6] = ["username", "realm", "uri", "algorithm", "qop", "nc"];
 
 /// A message of a ladder that counts from `epoch`.
 pub(super) fn message(message: &SipMessage, epoch: Stamp) -> LadderMessage {
-    let text = String::from_utf8_lossy(&message.without_keys()).replace("\r\n", "\n");
+    let text = String::from_utf8_lossy(&message.without_keys(b'*')).replace("\r\n", "\n");
     let text = text.trim_start_matches('\n');
     let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
     let (line, headers) = head.split_once('\n').unwrap_or((head, ""));

@@ -29,10 +29,10 @@ impl SipMessage {
         SipMessage { at, way, peer, bytes, length: message.len() }
     }
 
-    /// The message with SRTP's keys crossed out, character by character, so that every length stays right.
-    pub fn without_keys(&self) -> Vec<u8> {
+    /// The message with SRTP's keys crossed out by `instead`, character by character, so that every length stays right.
+    pub fn without_keys(&self, instead: u8) -> Vec<u8> {
         let mut bytes = self.bytes.to_vec();
-        cross_out(&mut bytes);
+        cross_out(&mut bytes, instead);
         bytes
     }
 }
@@ -40,14 +40,16 @@ impl SipMessage {
 /// Word before a key in a session description (RFC 4568 section 6.1).
 const INLINE: &[u8] = b"inline:";
 
-fn cross_out(bytes: &mut [u8]) {
+fn cross_out(bytes: &mut [u8], instead: u8) {
     let mut from = 0;
     while let Some(at) =
         bytes[from..].windows(INLINE.len()).position(|word| word.eq_ignore_ascii_case(INLINE))
     {
         from += at + INLINE.len();
-        while let Some(byte) = bytes.get_mut(from).filter(|byte| !byte.is_ascii_whitespace()) {
-            *byte = b'*';
+        // Up to the lifetime, which is no secret (RFC 4568 section 6.1).
+        let is_key = |byte: &&mut u8| !byte.is_ascii_whitespace() && **byte != b'|';
+        while let Some(byte) = bytes.get_mut(from).filter(is_key) {
+            *byte = instead;
             from += 1;
         }
     }
@@ -104,11 +106,13 @@ mod tests {
         let sdp = b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20|1:4 X\r\n\
             a=crypto:2 X INLINE:abc\r\nb";
         let message = SipMessage::new(Stamp::ZERO, Way::Sent, "127.0.0.1:1".parse().unwrap(), sdp);
-        let shown = message.without_keys();
+        let shown = message.without_keys(b'*');
         assert_eq!(shown.len(), sdp.len());
         let text = String::from_utf8(shown).unwrap();
         assert!(
-            text.contains("_80 inline:****") && text.contains("* X\r\n") && text.ends_with("INLINE:***\r\nb")
+            text.contains("_80 inline:****")
+                && text.contains("*|2^20|1:4 X\r\n")
+                && text.ends_with("INLINE:***\r\nb")
         );
         assert!(!text.contains("d0Rm") && !text.contains("|1:4"), "{text}");
     }
@@ -120,7 +124,7 @@ mod tests {
             let mut bytes = [&b"inline:"[..], &bytes[..]].concat();
             bytes.truncate(cut);
             let len = bytes.len();
-            cross_out(&mut bytes);
+            cross_out(&mut bytes, b'*');
             prop_assert_eq!(bytes.len(), len);
         }
     }

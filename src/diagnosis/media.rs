@@ -96,9 +96,12 @@ pub(super) fn elsewhere(seen: &Seen<'_>) -> Vec<Finding> {
     refused.into_iter().chain(taken).collect()
 }
 
-/// What came of calls that are silent, by kind.
+/// Datagrams of a call of one kind, by the name of their column.
+type Kind = (&'static str, fn(&CallRecord) -> u64);
+
+/// Datagrams that came in the place of silent calls' packets, by kind.
 fn beside(silent: &[&CallRecord]) -> String {
-    let kinds: [(&str, fn(&CallRecord) -> u64); 6] = [
+    let kinds: [Kind; 6] = [
         ("strangers", |call| call.strangers),
         ("rtcp", |call| call.rtcp),
         ("comfort_noise", |call| call.comfort_noise),

@@ -24,7 +24,7 @@ use crate::record::{CallRecord, FirstCall};
 use crate::rtp::Format;
 use crate::rtp::probe::RunKey;
 use crate::rtp::srtp::Keys;
-use crate::scenario::{MOST_STAGES, Phasing, ServiceMode};
+use crate::scenario::{MOST_STAGES, Phasing, Scenario, ServiceMode};
 use crate::sip::sdp::Answer;
 use crate::sip::{Heard, Message, Unreadable};
 use crate::stamp::Stamp;
@@ -84,14 +84,8 @@ pub async fn run(
     mut config: DriverConfig<'_>,
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Recorded, DriverError> {
-    let address = SocketAddr::new(config.scenario.sip.local, 0);
     let transport = config.wire.transport;
-    let mut wire = Wire::open(&config.wire, address, config.target).await.map_err(|error| {
-        DriverError::Start(
-            format!("speak SIP over {transport} from {} to {}", address.ip(), config.target),
-            error,
-        )
-    })?;
+    let mut wire = open_wire(&config).await?;
     let timeline = Timeline::start();
     // Strangers who ask with OPTIONS get this tag, which says nothing of the run's.
     let mut agent = Agent::new(format!("{:08x}", rand::random::<u32>()));
@@ -104,21 +98,9 @@ pub async fn run(
         registering::play(all, sip, &timeline, config.stop.clone(), is_done).await;
     }
     let epoch = timeline.now();
-    let (measure, media) = (&config.scenario.measure, &config.scenario.media);
-    let rules = Rules {
-        key: RunKey::new(config.run_id, rand::random()),
-        epoch,
-        ptime: media.ptime.0,
-        late_after: measure.late_after.0,
-        lost_after: measure.lost_after.0,
-        shared_clock: measure.shared_clock.unwrap_or(
-            config.scenario.service.mode == ServiceMode::Builtin || config.target.ip().is_loopback(),
-        ),
-    };
-    let spread = media.phase == Phasing::Staggered;
     let lane = LaneConfig {
-        rules,
-        spread,
+        rules: rules(&config, epoch),
+        spread: config.scenario.media.phase == Phasing::Staggered,
         timeline,
         impair: config.scenario.impair.clone(),
         scheduling: config.scheduling.clone(),
@@ -167,6 +149,29 @@ pub async fn run(
     Ok(recorded)
 }
 
+async fn open_wire(config: &DriverConfig<'_>) -> Result<Wire, DriverError> {
+    let (local, target) = (config.scenario.sip.local, config.target);
+    let opened = Wire::open(&config.wire, SocketAddr::new(local, 0), target).await;
+    opened.map_err(|error| {
+        let transport = config.wire.transport;
+        DriverError::Start(format!("speak SIP over {transport} from {local} to {target}"), error)
+    })
+}
+
+/// The rules of a run that begins at `epoch`.
+fn rules(config: &DriverConfig<'_>, epoch: Stamp) -> Rules {
+    let Scenario { measure, media, service, .. } = config.scenario;
+    let is_here = service.mode == ServiceMode::Builtin || config.target.ip().is_loopback();
+    Rules {
+        key: RunKey::new(config.run_id, rand::random()),
+        epoch,
+        ptime: media.ptime.0,
+        late_after: measure.late_after.0,
+        lost_after: measure.lost_after.0,
+        shared_clock: measure.shared_clock.unwrap_or(is_here),
+    }
+}
+
 impl LoadIo<'_> {
     /// Runs until every line is retired and every call is over.
     async fn play(&mut self, progress: &mut dyn FnMut(&Progress<'_>)) -> Result<(), DriverError> {
@@ -175,6 +180,8 @@ impl LoadIo<'_> {
         let (mut next_second, mut next_progress) = (self.epoch + SECOND, self.epoch);
         let mut events = Vec::with_capacity(MEDIA_BATCH);
         loop {
+            // Whatever comes, signals and timers have their turn.
+            tokio::task::yield_now().await;
             let now = self.now();
             let read_until = self.read_sip(now);
             self.control.handle_timeout(read_until);

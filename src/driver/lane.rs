@@ -164,13 +164,13 @@ impl Lane {
         };
         let (back, out) = (impairer(Direction::Back), impairer(Direction::Out));
         let StreamTapes { sent: tape, received } = tapes;
-        let srtp = keys.as_ref().map(|keys| SrtpReceiver::new(&keys.theirs));
+        let srtp = keys.as_ref().map(|keys| Box::new(SrtpReceiver::new(&keys.theirs)));
         self.tell_receiver(ReceiverCommand::Add {
             stream,
             socket: socket.clone(),
-            latch,
+            latch: Box::new(latch),
             srtp,
-            impairer: back,
+            impairer: back.map(Box::new),
             tape: received,
         });
         let paced = PacedStream {

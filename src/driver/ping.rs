@@ -16,6 +16,7 @@ use crate::rtp::probe::RunKey;
 use crate::rtp::{Codec, Format};
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
+use crate::stamp::Stamp;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// From the last stream's start until the first packet that counts: every stream is under way by then.
@@ -116,15 +117,19 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
     }
     let ended_at = timeline.now();
     media.shut_down();
-    for n in 0..config.streams {
-        let mut record = CallRecord { call: n, line: n, ending: Ending::Completed, ..CallRecord::default() };
-        let address = media.calls.get(&n).and_then(|stream| stream.socket.local_addr().ok());
-        record.rtp_port = address.map_or(0, |address| address.port());
-        media.close_call(epoch, &mut record);
-        media.book.run.calls.push(record);
-    }
+    (0..config.streams).for_each(|n| enter(&mut media, epoch, n));
     let Media { mut book, window, .. } = media;
     book.run.environment.calls_at_start = config.streams;
     book.run.environment.clock_step_ns = timeline.step_ns();
     Ok(book.finish(ended_at, window.bounds()))
+}
+
+/// Enters the record of a stream that is over.
+fn enter(media: &mut Media, epoch: Stamp, number: u32) {
+    let ending = Ending::Completed;
+    let mut record = CallRecord { call: number, line: number, ending, ..CallRecord::default() };
+    let address = media.calls.get(&number).and_then(|stream| stream.socket.local_addr().ok());
+    record.rtp_port = address.map_or(0, |address| address.port());
+    media.close_call(epoch, &mut record);
+    media.book.run.calls.push(record);
 }

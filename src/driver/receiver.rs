@@ -34,8 +34,9 @@ const WAIT_MS: u16 = 20;
 pub(super) const STALL: Duration = Duration::from_millis(200);
 /// Batches read from one socket after a stall: more than its buffer holds, and no flood keeps the thread.
 const BATCHES: usize = RECEIVE_BUFFER / BATCH / 64;
-/// Silence of a call after which its far end may be heard from elsewhere: a packet or two that are lost are none.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// Silence of a call after which its far end may be heard from elsewhere: a packet or two that are lost are none, and what
+/// comes from there until then is lost.
+const REOPEN_AFTER: Duration = Duration::from_millis(200);
 /// Interval between looks for silent calls; a phone would not be more exact.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -44,9 +45,9 @@ pub(super) enum ReceiverCommand {
     Add {
         stream: Box<StreamReceiver>,
         socket: Arc<UdpSocket>,
-        latch: SourceLatch,
-        srtp: Option<SrtpReceiver>,
-        impairer: Option<Impairer>,
+        latch: Box<SourceLatch>,
+        srtp: Option<Box<SrtpReceiver>>,
+        impairer: Option<Box<Impairer>>,
         tape: Option<Tape>,
     },
     /// The far end has changed its media: be ready for it, then have the pacer follow.
@@ -90,7 +91,7 @@ struct ReceivedCall {
     stream: Box<StreamReceiver>,
     socket: Arc<UdpSocket>,
     /// Sources of its packets.
-    latch: SourceLatch,
+    latch: Box<SourceLatch>,
     /// Opens them, where they are not plain.
     srtp: Option<Protected>,
     /// The socket's drops so far.
@@ -98,14 +99,14 @@ struct ReceivedCall {
     /// Its death has been told.
     told: bool,
     /// Impairment of its packets on purpose.
-    impairer: Option<Impairer>,
+    impairer: Option<Box<Impairer>>,
     /// Record of what comes to its socket, from whomever.
     tape: Option<Tape>,
 }
 
 /// What is protected by SRTP.
 struct Protected {
-    receiver: SrtpReceiver,
+    receiver: Box<SrtpReceiver>,
     received: u64,
     decrypted: u64,
 }
@@ -380,7 +381,7 @@ impl Receiving {
 
     fn finish(&self, mut call: ReceivedCall, books: &mut Books) {
         books.since.drops += call.last_drops();
-        books.impaired += call.impairer.as_ref().map(Impairer::counts).unwrap_or_default();
+        books.impaired += call.impairer.as_ref().map(|impairer| impairer.counts()).unwrap_or_default();
         let call_id = call.stream.call_id();
         let heard = call.latch.heard();
         let srtp = call.srtp.as_ref().map(|srtp| (srtp.received, srtp.decrypted));
@@ -471,7 +472,7 @@ mod tests {
         let call = ReceivedCall {
             stream,
             socket,
-            latch,
+            latch: Box::new(latch),
             srtp: None,
             drops: 0,
             told: false,

@@ -194,7 +194,7 @@ mod tests {
         damaged[HEADER_LEN] ^= 1;
         assert_eq!(read(&damaged, &FORMAT, &KEY, 3), Incoming::Extra(Extra::OtherPayload(101)));
         damaged[1] = 8;
-        assert_eq!(read(&damaged, &FORMAT, &KEY, 3), Incoming::Corrupted);
+        assert_eq!(read(&damaged, &FORMAT, &KEY, 3), Incoming::Audio);
     }
 
     proptest! {

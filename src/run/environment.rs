@@ -19,7 +19,7 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         calls: scenario.calls(),
         offered: offered(scenario),
         codec: scenario.media.codec.to_string(),
-        srtp: scenario.media.srtp.then(|| scenario.media.srtp_suite.name().into()).unwrap_or_default(),
+        srtp: if scenario.media.srtp { scenario.media.srtp_suite.name().into() } else { String::new() },
         ptime_ms: scenario.media.ptime.0.as_millis() as u64,
         late_after_ms: scenario.measure.late_after.as_ms(),
         lost_after_ms: scenario.measure.lost_after.as_ms(),

@@ -54,6 +54,21 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
         ));
     }
     remarks.extend(of_captures(scenario, &recorded.captured));
+    remarks.extend(of_signalling(scenario, recorded));
+    let on_sip = [
+        (recorded.sip_passed_over, "header lines of SIP messages have no name, and were passed over"),
+        (environment.sip_garbage, "datagrams on the SIP port were not SIP"),
+        (recorded.sip_unsent, "SIP messages could not be sent: is the target reachable from sip.local?"),
+    ];
+    let counted = on_sip.into_iter().filter(|(count, _)| *count > 0);
+    remarks.extend(counted.map(|(count, what)| format!("{count} {what}")));
+    remarks
+}
+
+/// Remarks on messages, connections and registrations.
+fn of_signalling(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let environment = &recorded.run.environment;
     let unreadable = &environment.observed.unreadable;
     if let Some(first) = unreadable.first() {
         let count = unreadable.iter().map(|line| line.count).sum();
@@ -83,13 +98,6 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
     for line in &environment.observed.odd {
         remarks.push(format!("{}: {}", counted(line.count, "call"), line.text));
     }
-    let on_sip = [
-        (recorded.sip_passed_over, "header lines of SIP messages have no name, and were passed over"),
-        (environment.sip_garbage, "datagrams on the SIP port were not SIP"),
-        (recorded.sip_unsent, "SIP messages could not be sent: is the target reachable from sip.local?"),
-    ];
-    let counted = on_sip.into_iter().filter(|(count, _)| *count > 0);
-    remarks.extend(counted.map(|(count, what)| format!("{count} {what}")));
     remarks
 }
 

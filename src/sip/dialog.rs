@@ -11,6 +11,8 @@ use super::transport::Transport;
 
 /// The most routes taken from a peer. RFC 3261 names no bound; real chains have two or three.
 const MAX_ROUTES: usize = 32;
+/// Longest route set: each request in the dialog repeats it.
+const MAX_ROUTE_SET: usize = 4096;
 /// Longest URI taken from a peer: each is kept as long as its dialog.
 const MAX_URI: usize = 512;
 
@@ -41,7 +43,13 @@ impl Dialog {
         let routes = answer
             .record_routes()
             .filter(|route| route.len() <= MAX_URI && is_uri(NameAddr::parse(route).uri));
-        let mut routes: Vec<String> = routes.take(MAX_ROUTES).map(one_line).collect();
+        let mut room = MAX_ROUTE_SET;
+        let fits = |route: &String| {
+            let is_in = route.len() <= room;
+            room = room.saturating_sub(route.len());
+            is_in
+        };
+        let mut routes: Vec<String> = routes.take(MAX_ROUTES).map(one_line).take_while(fits).collect();
         routes.reverse();
         let mut dialog = Dialog {
             remote_tag: answer.to_tag().unwrap_or_default().to_string(),

@@ -100,7 +100,7 @@ impl Framer {
     ///
     /// # Errors
     /// The stream is of no use any more.
-    pub fn next(&mut self) -> Result<Option<Frame>, FramingError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FramingError> {
         if let Some((error, _)) = &self.error {
             return Err(error.clone());
         }
@@ -245,7 +245,7 @@ mod tests {
         for piece in pieces {
             framer.push(piece);
             loop {
-                match framer.next() {
+                match framer.next_frame() {
                     Ok(Some(frame)) => frames.push(frame),
                     Ok(None) => break,
                     Err(error) => return (frames, Some(error)),
@@ -307,16 +307,16 @@ mod tests {
     fn nothing_comes_after_an_error_and_nothing_is_kept() {
         let mut framer = Framer::default();
         framer.push(b"SIP/2.0 200 OK\r\n\r\n");
-        assert!(framer.next().is_err());
+        assert!(framer.next_frame().is_err());
         framer.push(EMPTY.as_bytes());
-        assert!(framer.next().is_err() && framer.buffer.is_empty());
+        assert!(framer.next_frame().is_err() && framer.buffer.is_empty());
     }
 
     /// What is told of the bytes of which no message has come.
     fn told(stream: &str) -> Option<(Option<String>, String)> {
         let mut framer = Framer::default();
         framer.push(stream.as_bytes());
-        while let Ok(Some(_)) = framer.next() {}
+        while let Ok(Some(_)) = framer.next_frame() {}
         let (bytes, unreadable) = framer.unfinished()?;
         assert!(stream.as_bytes().ends_with(bytes), "{bytes:?}");
         Some((unreadable.call_id.clone(), unreadable.to_string()))

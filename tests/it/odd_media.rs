@@ -402,9 +402,9 @@ fn extras() -> Vec<(&'static str, Vec<u8>)> {
         ("other_payload", rtp(0x80, 8, &[0xD5; 160])),
         ("other_payload", rtp(0x80, 101, &[0; 160])),
         // DTLS, ZRTP and what is nothing at all.
-        ("strangers", [&[22, 254, 253][..], &[0; 40]].concat()),
-        ("strangers", [&[16, 0, 0, 1][..], b"ZRTP", &[0; 20]].concat()),
-        ("strangers", vec![0x80]),
+        ("other_datagrams", [&[22, 254, 253][..], &[0; 40]].concat()),
+        ("other_datagrams", [&[16, 0, 0, 1][..], b"ZRTP", &[0; 20]].concat()),
+        ("other_datagrams", vec![0x80]),
         ("corrupted", rtp(0x80, 0, &[0xFF; 160])),
     ]
 }

@@ -159,8 +159,7 @@ fn registered(place: &Place, count: usize, ends_at: fn(usize) -> bool, code: i32
         r#"gates.require=["register.ok_ratio == 100%"]"#,
     ];
     run_against(place, far, 0, &set, code);
-    let heard = *heard.lock().expect("not poisoned");
-    heard
+    *heard.lock().expect("not poisoned")
 }
 
 #[test]

@@ -297,7 +297,7 @@ impl Far {
                 Ok(0) => self.stream = None,
                 Ok(len) => {
                     framer.push(&buffer[..len]);
-                    while let Some(frame) = framer.next().expect("the driver frames its messages") {
+                    while let Some(frame) = framer.next_frame().expect("the driver frames its messages") {
                         if let Frame::Message(bytes) = frame {
                             messages.push(parse(&bytes).expect("the driver speaks SIP"));
                         }

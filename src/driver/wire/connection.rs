@@ -236,7 +236,7 @@ impl Connection {
         each: &mut dyn FnMut(Came<'_>, Stamp),
     ) -> Result<(), Ended> {
         loop {
-            match self.framer.next() {
+            match self.framer.next_frame() {
                 Ok(Some(Frame::Message(message))) => {
                     (self.used_at, self.is_told, self.has_heard) = (now, false, true);
                     each(Came::Message(&message), at);

@@ -320,11 +320,6 @@ impl Call {
         self.unreadable.clone().map_or(FailReason::Timeout, FailReason::Unreadable)
     }
 
-    /// The own dialog and the forked.
-    fn legs(&self) -> impl Iterator<Item = &Leg> {
-        self.leg.iter().chain(&self.forked)
-    }
-
     /// The INVITE has come to nothing: the call is over.
     fn give_up_invite(&mut self, now: Stamp, reason: FailReason) {
         if self.state != CallState::Calling {

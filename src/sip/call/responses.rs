@@ -15,6 +15,10 @@ const MAX_FORKED: usize = 8;
 /// packet in a hundred, two ACKs are lost once in ten thousand calls.
 const MOST_REPEATS: u32 = 2;
 
+/// Repeats of a 2xx that are answered: in the 32 s in which it comes again there are eleven (RFC 3261 13.3.1.4). More
+/// would have us send much to whom a few bytes name.
+const MOST_ACKS: u32 = 16;
+
 impl Call {
     pub(super) fn on_response(&mut self, now: Stamp, code: u16, response: &Message, vet: Vet<'_>) {
         // A response with a second Via is not for us (RFC 3261 8.1.3.3).
@@ -77,10 +81,14 @@ impl Call {
             return;
         }
         let tag = response.to_tag().unwrap_or_default();
-        let known = self.legs().find(|leg| leg.dialog.remote_tag == tag).map(|leg| leg.ack.clone());
-        if let Some(ack) = known {
+        let mut legs = self.leg.iter_mut().chain(&mut self.forked);
+        if let Some(leg) = legs.find(|leg| leg.dialog.remote_tag == tag) {
+            leg.repeats += 1;
+            if leg.repeats > MOST_ACKS {
+                return;
+            }
             self.retransmissions += 1;
-            self.outputs.push_back(ack.into());
+            self.outputs.push_back(leg.ack.clone().into());
             self.note_repeat(tag);
         } else if self.leg.is_none() {
             self.on_first_success(now, response, vet);
@@ -96,7 +104,6 @@ impl Call {
     fn note_repeat(&mut self, tag: &str) {
         let remote = self.config.remote;
         let Some(leg) = self.leg.as_mut().filter(|leg| leg.dialog.remote_tag == tag) else { return };
-        leg.repeats += 1;
         let sent_to = leg.ack.destination;
         if leg.repeats == MOST_REPEATS && sent_to != remote {
             let contact = phrase(leg.dialog.target());

@@ -120,7 +120,7 @@ impl Caller {
                 // It had not read everything.
                 Err(_) => return false,
             }
-            while let Some(frame) = self.framer.next().expect("the driver frames its messages") {
+            while let Some(frame) = self.framer.next_frame().expect("the driver frames its messages") {
                 if let Frame::Message(bytes) = frame {
                     messages.push((bytes, self.peer));
                 }

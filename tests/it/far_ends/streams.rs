@@ -145,7 +145,7 @@ fn a_far_end_that_hangs_up_for_a_refused_offer_is_told_of_by_the_offer() {
     struct Other;
     impl Odd for Other {
         fn on_ack(&mut self, io: &mut Io, call: &mut FarCall) {
-            io.later(call, Duration::from_secs(1));
+            io.later(call, Duration::from_millis(2500));
         }
 
         fn on_time(&mut self, io: &mut Io, call: &mut FarCall) {
@@ -163,7 +163,7 @@ fn a_far_end_that_hangs_up_for_a_refused_offer_is_told_of_by_the_offer() {
         }
     }
     let place = Place::new();
-    let set = ["load.duration=3s", "gates.require=[]"];
+    let set = ["load.duration=4s", "gates.require=[]"];
     let (_, calls) = run_against(&place, FarEnd::start(Other), 1, &set, 0);
     let told = "its offer in mid-call was refused with 488: no common codec: offered PCMU, answered `8`";
     assert_eq!((&*calls[0]["ending"], &*calls[0]["reason"]), ("remote_hangup", told), "{calls:?}");
