@@ -16,11 +16,6 @@ fn is_protected(suite: &str, set: &[&str]) {
     assert_no_keys(&place);
 }
 
-/// True if a key stands there that is not crossed out.
-fn has_keys(bytes: &[u8]) -> bool {
-    bytes.windows(8).any(|part| part.starts_with(b"inline:") && !part.ends_with(b"*"))
-}
-
 /// No file of the run holds a key: they stand in SDP behind `inline:`, and in the stories of calls they are crossed out.
 #[track_caller]
 fn assert_no_keys(place: &Place) {
