@@ -69,6 +69,8 @@ pub(super) struct Connection {
     rest_by: Option<Stamp>,
     /// That message has been told of.
     is_told: bool,
+    /// A message has come over it.
+    has_heard: bool,
 }
 
 impl Connection {
@@ -100,6 +102,7 @@ impl Connection {
             used_at: now,
             rest_by: None,
             is_told: false,
+            has_heard: false,
         })
     }
 
@@ -235,7 +238,7 @@ impl Connection {
         loop {
             match self.framer.next_frame() {
                 Ok(Some(Frame::Message(message))) => {
-                    (self.used_at, self.is_told) = (now, false);
+                    (self.used_at, self.is_told, self.has_heard) = (now, false, true);
                     each(Came::Message(&message), at);
                 }
                 Ok(Some(Frame::Ping)) => self.queue(now, PONG)?,
@@ -253,13 +256,19 @@ impl Connection {
     }
 
     fn closed(&self) -> String {
-        match self.is_open() {
-            true => "the far end closed it".into(),
-            false => {
-                "the far end closed it before TLS was agreed on; is that its port for TLS (5061 is usual)?"
-                    .into()
+        let why = match (self.is_open(), self.session.is_some() && !self.has_heard) {
+            (false, _) => {
+                "before TLS was agreed on; is that its port for TLS (5061 is usual), and does it want a certificate of the \
+                 caller (sip.tls.certificate, sip.tls.key)?"
             }
-        }
+            // Asterisk without a certificate of the caller ends it at once, and with a wrong one after that.
+            (true, true) => {
+                "before it had said anything; if it wants a certificate of the caller, name one that it trusts in \
+                 sip.tls.certificate and sip.tls.key; its log says more"
+            }
+            (true, false) => return "the far end closed it".into(),
+        };
+        format!("the far end closed it {why}")
     }
 
     /// Takes bytes of the stream into the framer, by way of TLS where that is spoken.
@@ -283,7 +292,7 @@ impl Connection {
             }
             let state = state.map_err(|error| tls.words(&error))?;
             if state.peer_has_closed() {
-                return Err("the far end closed it".into());
+                return Err(self.closed());
             }
         }
         Ok(())
