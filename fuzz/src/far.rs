@@ -285,7 +285,13 @@ impl Sent {
             assert!(message.branch().is_some(), "a request of ours has a branch");
             let is_callers = matches!(
                 message.method(),
-                Method::Invite | Method::Ack | Method::Bye | Method::Cancel | Method::Prack | Method::Update
+                Method::Invite
+                    | Method::Ack
+                    | Method::Bye
+                    | Method::Cancel
+                    | Method::Prack
+                    | Method::Update
+                    | Method::Register
             );
             assert!(is_callers, "a caller has no business to send {}", message.method().as_str());
         }

@@ -90,7 +90,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     }
     let Ari { url, account, .. } = managed.ari();
     say::out(format_args!("{} takes calls", managed.install().version));
-    say::out(format_args!("  SIP       {} ({})", managed.sip_addr(), args.transport.name()));
+    say::out(format_args!("  SIP       {}", managed.sip_addr()));
+    say::out(format_args!("  transport {}", args.transport.name().to_ascii_lowercase()));
     if let Some(issuer) = managed.issuer() {
         say::out(format_args!("  sip.tls.ca  {}", issuer.display()));
     }
