@@ -37,7 +37,7 @@ struct Bound {
     cure: &'static str,
 }
 
-const BOUNDS: [Bound; 10] = [
+const BOUNDS: [Bound; 11] = [
     Bound {
         key: "load.duration",
         of: |s| s.load.duration,
@@ -109,6 +109,14 @@ const BOUNDS: [Bound; 10] = [
         most: LONGEST,
         what: "the trials of a load",
         cure: "2m is usual",
+    },
+    Bound {
+        key: "search.revisit",
+        of: |s| s.search.revisit,
+        least: secs(0),
+        most: LONGEST,
+        what: "the search of a machine that is not equally fast at all times",
+        cure: "25m is usual; 0s tries nothing again",
     },
     Bound {
         key: "search.rest",

@@ -29,8 +29,8 @@ pub(super) struct Tally {
     pub voids: u64,
     /// Reason of the last void one.
     pub void_reason: String,
-    /// Asterisk and machine in the last good one.
-    pub good: Cores,
+    /// Asterisk's cores in the good ones, summed, and in how many of them they were measured.
+    pub good: (f64, u32),
     /// The last bad one.
     pub bad: Option<Bad>,
 }
@@ -86,7 +86,11 @@ impl Tally {
                 let full = trial.full_of_own_load;
                 self.bad = Some(Bad { gate: gate.clone(), actual: actual.clone(), cores, full });
             }
-            _ => self.good = cores,
+            _ => {
+                if let Some(cores) = cores.asterisk.number() {
+                    self.good = (self.good.0 + cores, self.good.1 + 1);
+                }
+            }
         }
     }
 }
@@ -200,6 +204,14 @@ pub(super) fn course(loads: &BTreeMap<Load, AtLoad>, goal: usize, rules: Rules) 
 pub(super) fn none_lost(loads: &BTreeMap<Load, AtLoad>) -> Option<Load> {
     let below = loads.iter().take_while(|(_, at)| !at.lost_some);
     below.filter(|(_, at)| at.held_all).map(|(load, _)| *load).last()
+}
+
+/// True if trials at one load have contradicted each other, for the goal at place `goal`.
+pub(super) fn has_contradictions(loads: &BTreeMap<Load, AtLoad>, goal: usize) -> bool {
+    loads.values().any(|at| {
+        let Sums { short_good, full_good, short_bad, full_bad } = sums(at, goal);
+        short_good + full_good > 0 && short_bad + full_bad > 0
+    })
 }
 
 /// The smallest and the largest load below the upper bound of the goal at place `goal` at which a trial was bad, where

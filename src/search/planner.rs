@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::answer::{Answer, Ending, GoalAnswer, SoFar};
-use super::bounds::{AtLoad, Bounds, Course, Tally, bounds, course, none_lost, unsteady};
+use super::bounds::{AtLoad, Bounds, Course, Tally, bounds, course, has_contradictions, none_lost, unsteady};
 use super::classify::{Rules, Sums, bad_to_reject};
 use super::load::{Kind, Load};
 use super::samples::{Goal, Traffic};
@@ -71,6 +71,8 @@ pub struct Search {
     full: Duration,
     /// Full trials that decide a load, if each takes its time.
     full_trials: u64,
+    /// Time up to which bounds are tried again where trials contradict each other.
+    revisit: Duration,
     time_limit: Option<Duration>,
     conditions: Conditions,
     goals: Vec<String>,
@@ -142,6 +144,7 @@ impl Search {
             initial: settings.initial_ms().map(Duration::from_millis),
             full: Duration::from_millis(settings.final_ms()),
             full_trials: settings.full_trials(),
+            revisit: if settings.strict { Duration::ZERO } else { settings.revisit.0 },
             time_limit: settings.time_limit.map(|limit| limit.0),
             conditions,
             goals,
@@ -171,7 +174,8 @@ impl Search {
         let fits = |wish: &Wish| self.time_limit.is_none_or(|limit| spent + self.cost(wish) <= limit);
         // Smaller loads first; of one load the longer trial, which says as much as the shorter.
         let order = |wish: &Wish| (wish.load, wish.length == Length::Short, wish.goal);
-        match wishes.filter(fits).min_by_key(order) {
+        let again = || (0..self.goals.len()).filter_map(|goal| self.again(goal, spent)).filter(fits);
+        match wishes.filter(fits).min_by_key(order).or_else(|| again().min_by_key(order)) {
             Some(wish) => Step::Trial {
                 load: wish.load,
                 hold: Span(self.hold(wish.length)),
@@ -231,7 +235,9 @@ impl Search {
     /// end.
     pub fn longest(&self, spent: Duration) -> Duration {
         let open = (0..self.goals.len()).filter(|goal| self.wish(*goal, spent).is_ok());
-        let longest = open.map(|goal| self.longest_for(self.course(goal))).sum();
+        let longest: Duration = open.map(|goal| self.longest_for(self.course(goal))).sum();
+        let again = (0..self.goals.len()).find_map(|goal| self.again(goal, spent));
+        let longest = longest.max(again.map_or(Duration::ZERO, |_| self.revisit.saturating_sub(spent)));
         self.time_limit.map_or(longest, |limit| longest.min(limit.saturating_sub(spent)))
     }
 
@@ -286,6 +292,23 @@ impl Search {
         }
         let length = if self.begins_short(load, tally) { Length::Short } else { Length::Full };
         Ok(Wish { load, length, goal })
+    }
+
+    /// A further trial at a bound that is found already, where trials have contradicted each other and there is time: the
+    /// one of the two that has had fewer.
+    fn again(&self, goal: usize, spent: Duration) -> Option<Wish> {
+        let is_found = matches!(self.wish(goal, spent), Err(Ending::Regular | Ending::Wavering { .. }));
+        if !is_found || spent >= self.revisit || !has_contradictions(&self.loads, goal) {
+            return None;
+        }
+        let Bounds { lower, upper, .. } = self.relevant(goal);
+        let counted = |load: &Load| self.tally(*load, goal).map_or(0, |tally| tally.counted);
+        let load = [upper?, lower?].into_iter().filter(|load| *load <= self.max.load).min_by_key(counted)?;
+        (counted(&load) < self.full_trials + TRIALS_TO_SPARE).then_some(Wish {
+            load,
+            length: Length::Full,
+            goal,
+        })
     }
 
     /// The load to try next for a goal: the first, twice the last that was good, one in the middle; in the end, in
