@@ -281,7 +281,8 @@ impl Search {
 
     /// The trial that a goal wants, or the ending that it has come to.
     fn wish(&self, goal: usize, spent: Duration) -> Result<Wish, Ending> {
-        let load = self.next_load(goal, spent)?;
+        let next = self.next_load(goal, spent)?;
+        let load = self.closing(goal, spent).unwrap_or(next);
         let none = Tally::default();
         let tally = self.tally(load, goal).unwrap_or(&none);
         if tally.voids > VOIDS_REPEATED {
@@ -292,6 +293,32 @@ impl Search {
         }
         let length = if self.begins_short(load, tally) { Length::Short } else { Length::Full };
         Ok(Wish { load, length, goal })
+    }
+
+    /// The load for the rest of a time that is short: an answer that is wide says more than one that is open. It is the
+    /// largest below which all was well, until that is decided, and then the smallest above it that was never good.
+    fn closing(&self, goal: usize, spent: Duration) -> Option<Load> {
+        let rest = self.time_limit?.saturating_sub(spent);
+        let none = Sums::default();
+        let sums = |load: Load| self.tally(load, goal).map_or(none, |tally| tally.sums);
+        let bounds = self.relevant(goal);
+        let tried = || self.loads.keys().copied().filter(|load| !sums(*load).are_empty());
+        let well = tried().take_while(|load| !sums(*load).has_bad()).last();
+        let (lower, is_lower) = bounds.lower.map(|load| (load, true)).or(well.map(|load| (load, false)))?;
+        let never_good = || tried().find(|load| *load > lower && !sums(*load).has_good());
+        let (upper, is_upper) =
+            bounds.upper.map(|load| (load, true)).or_else(|| Some((never_good()?, false)))?;
+        let lasting = |load: Load, ms: u64| {
+            let trials = ms.div_ceil(self.full.as_millis().max(1) as u64);
+            self.cost_of(load, self.full).saturating_mul(u32::try_from(trials).unwrap_or(u32::MAX))
+        };
+        let full = self.full.as_millis() as u64 * self.full_trials;
+        let to_carry = if is_lower { 0 } else { full.saturating_sub(sums(lower).full_good) };
+        let to_reject = if is_upper { 0 } else { bad_to_reject(&sums(upper), self.rules) };
+        let wanted = lasting(lower, to_carry) + lasting(upper, to_reject);
+        // One trial more than that may still go elsewhere.
+        let is_short = !wanted.is_zero() && rest < wanted + self.cost_of(upper, self.full);
+        is_short.then_some(if is_lower { upper } else { lower })
     }
 
     /// A further trial at a bound that is found already, where trials have contradicted each other and there is time: the
