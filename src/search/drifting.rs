@@ -85,6 +85,5 @@ fn two_searches_on_a_machine_that_drifts_seldom_differ_where_what_wavers_is_let_
         "{usual} of 200 apart in {minutes} min, {one_ratio} with one ratio; on one that drifts slowly {slow}, {once} \
          where nothing is tried again"
     );
-    println!("{told}");
     assert!(usual <= 20 && minutes <= 26 && one_ratio >= 3 * usual && 3 * slow <= 2 * once, "{told}");
 }
