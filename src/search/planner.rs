@@ -295,10 +295,15 @@ impl Search {
         Ok(Wish { load, length, goal })
     }
 
-    /// The load for the rest of a time that is short: an answer that is wide says more than one that is open. It is the
+    /// The load for the rest of a time that is short, where trials contradict each other: an answer that is wide says more
+    /// than one that is open. It is the
     /// largest below which all was well, until that is decided, and then the smallest above it that was never good.
     fn closing(&self, goal: usize, spent: Duration) -> Option<Load> {
         let rest = self.time_limit?.saturating_sub(spent);
+        // Where trials agree, halving the distance brings more.
+        if !has_contradictions(&self.loads, goal) {
+            return None;
+        }
         let none = Sums::default();
         let sums = |load: Load| self.tally(load, goal).map_or(none, |tally| tally.sums);
         let bounds = self.relevant(goal);

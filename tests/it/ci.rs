@@ -192,6 +192,7 @@ fn the_action_searches_for_the_capacity() {
     let job = Job::new("calls.answered == 100%");
     let lengths = "initial_trial=0s final_trial=2s duration_sum=2s rest=500ms min=2 max=3";
     let set: String = lengths.split(' ').map(|set| format!("--set=search.{set}\n")).collect();
+    let set = set + "--set=measure.lost_after=1500ms\n";
     let acted = job.act(&[("command", "search"), ("scenario", "latency.toml"), ("args", &set)]);
     assert_eq!(acted.last.status.code(), Some(0), "{}", stderr(&acted.last));
     assert_eq!((&*acted.outputs["verdict"], &*acted.outputs["report"]), ("pass", "loadtest-report"));
