@@ -288,7 +288,7 @@ impl Search {
         if tally.voids > VOIDS_REPEATED {
             return Err(Ending::VoidTooOften { load, reason: tally.void_reason.clone() });
         }
-        if tally.counted >= self.full_trials + TRIALS_TO_SPARE || self.trials >= MOST_TRIALS {
+        if self.has_had_enough(tally.counted) {
             return Err(Ending::Undecided { load });
         }
         let length = if self.begins_short(load, tally) { Length::Short } else { Length::Full };
@@ -296,34 +296,34 @@ impl Search {
     }
 
     /// The load for the rest of a time that is short, where trials contradict each other: an answer that is wide says more
-    /// than one that is open. It is the
-    /// largest below which all was well, until that is decided, and then the smallest above it that was never good.
+    /// than one that is open. It is the largest below which all was well, until that is decided, and then the smallest
+    /// above it that was never good.
     fn closing(&self, goal: usize, spent: Duration) -> Option<Load> {
         let rest = self.time_limit?.saturating_sub(spent);
-        // Where trials agree, halving the distance brings more.
+        // Trials that agree are better spent on halving the distance.
         if !has_contradictions(&self.loads, goal) {
             return None;
         }
-        let none = Sums::default();
-        let sums = |load: Load| self.tally(load, goal).map_or(none, |tally| tally.sums);
-        let bounds = self.relevant(goal);
+        let sums = |load: Load| self.sums(load, goal);
         let tried = || self.loads.keys().copied().filter(|load| !sums(*load).are_empty());
-        let well = tried().take_while(|load| !sums(*load).has_bad()).last();
-        let (lower, is_lower) = bounds.lower.map(|load| (load, true)).or(well.map(|load| (load, false)))?;
-        let never_good = || tried().find(|load| *load > lower && !sums(*load).has_good());
-        let (upper, is_upper) =
-            bounds.upper.map(|load| (load, true)).or_else(|| Some((never_good()?, false)))?;
+        let Bounds { lower, upper, .. } = self.relevant(goal);
+        let carried = lower.or_else(|| tried().take_while(|load| !sums(*load).has_bad()).last())?;
+        let never_good = || tried().find(|load| *load > carried && !sums(*load).has_good());
+        let rejected = upper.or_else(never_good)?;
+        let full_ms = self.full.as_millis() as u64;
         let lasting = |load: Load, ms: u64| {
-            let trials = ms.div_ceil(self.full.as_millis().max(1) as u64);
-            self.cost_of(load, self.full).saturating_mul(u32::try_from(trials).unwrap_or(u32::MAX))
+            let trials = u32::try_from(ms.div_ceil(full_ms.max(1))).unwrap_or(u32::MAX);
+            self.cost_of(load, self.full).saturating_mul(trials)
         };
-        let full = self.full.as_millis() as u64 * self.full_trials;
-        let to_carry = if is_lower { 0 } else { full.saturating_sub(sums(lower).full_good) };
-        let to_reject = if is_upper { 0 } else { bad_to_reject(&sums(upper), self.rules) };
-        let wanted = lasting(lower, to_carry) + lasting(upper, to_reject);
+        let to_carry = match lower {
+            Some(_) => 0,
+            None => (full_ms * self.full_trials).saturating_sub(sums(carried).full_good),
+        };
+        let to_reject = if upper.is_some() { 0 } else { bad_to_reject(&sums(rejected), self.rules) };
+        let wanted = lasting(carried, to_carry) + lasting(rejected, to_reject);
         // One trial more than that may still go elsewhere.
-        let is_short = !wanted.is_zero() && rest < wanted + self.cost_of(upper, self.full);
-        is_short.then_some(if is_lower { upper } else { lower })
+        let is_short = !wanted.is_zero() && rest < wanted + self.cost_of(rejected, self.full);
+        is_short.then_some(if lower.is_some() { rejected } else { carried })
     }
 
     /// A further trial at a bound that is found already, where trials have contradicted each other and there is time: the
@@ -336,11 +336,12 @@ impl Search {
         let Bounds { lower, upper, .. } = self.relevant(goal);
         let counted = |load: &Load| self.tally(*load, goal).map_or(0, |tally| tally.counted);
         let load = [upper?, lower?].into_iter().filter(|load| *load <= self.max.load).min_by_key(counted)?;
-        (counted(&load) < self.full_trials + TRIALS_TO_SPARE).then_some(Wish {
-            load,
-            length: Length::Full,
-            goal,
-        })
+        (!self.has_had_enough(counted(&load))).then_some(Wish { load, length: Length::Full, goal })
+    }
+
+    /// True for a load with so many trials that count, or a search with so many, that another one is of no use.
+    fn has_had_enough(&self, counted: u64) -> bool {
+        counted >= self.full_trials + TRIALS_TO_SPARE || self.trials >= MOST_TRIALS
     }
 
     /// The load to try next for a goal: the first, twice the last that was good, one in the middle; in the end, in
@@ -456,13 +457,16 @@ impl Search {
         self.loads.get(&load)?.tallies.get(goal)
     }
 
+    fn sums(&self, load: Load, goal: usize) -> Sums {
+        self.tally(load, goal).map_or(Sums::default(), |tally| tally.sums)
+    }
+
     /// A short trial has said what it can once it is bad; a full one is to reject its load.
     fn enough(&self, wish: &Wish) -> Duration {
         match wish.length {
             Length::Short => Duration::ZERO,
             Length::Full => {
-                let sums = self.tally(wish.load, wish.goal).map_or(Sums::default(), |tally| tally.sums);
-                Duration::from_millis(bad_to_reject(&sums, self.rules))
+                Duration::from_millis(bad_to_reject(&self.sums(wish.load, wish.goal), self.rules))
             }
         }
     }

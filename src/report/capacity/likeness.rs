@@ -40,8 +40,13 @@ impl CapacityReport {
             ("scenario", then.scenario_hash != here.scenario_hash),
             ("list of gates", goals.iter().any(is_other_goal)),
         ];
-        found.into_iter().filter(|(_, is_other)| *is_other).map(|(what, _)| what.into()).collect()
+        differing(found).map(String::from).collect()
     }
+}
+
+/// Names of what differs.
+fn differing<const N: usize>(found: [(&'static str, bool); N]) -> impl Iterator<Item = &'static str> {
+    found.into_iter().filter(|(_, is_other)| *is_other).map(|(name, _)| name)
 }
 
 /// Settings that decide what counts as carried, where they differ.
@@ -54,7 +59,7 @@ fn settings(old: &SearchSettings, new: &SearchSettings) -> Option<String> {
         ("duration_sum", old.duration_sum_s != new.duration_sum_s),
         ("revisit", old.revisit_s != new.revisit_s),
     ];
-    let named: Vec<_> = found.into_iter().filter(|(_, is_other)| *is_other).map(|(name, _)| name).collect();
+    let named: Vec<_> = differing(found).collect();
     (!named.is_empty()).then(|| format!("the search's settings ({})", named.join(", ")))
 }
 
