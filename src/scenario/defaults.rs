@@ -205,6 +205,8 @@ impl Default for Settings {
             final_trial: secs(30),
             // Four final trials.
             duration_sum: secs(120),
+            // Long enough to see a shared machine at more than one time, and short enough for a break.
+            revisit: secs(25 * 60),
             // One bad trial of five carries, one good of five rejects, more of either wavers.
             exceed: Percent(0.2),
             strict: false,

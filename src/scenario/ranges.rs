@@ -39,7 +39,7 @@ struct Bound {
     cure: &'static str,
 }
 
-const BOUNDS: [Bound; 12] = [
+const BOUNDS: [Bound; 13] = [
     Bound {
         key: "load.duration",
         of: |s| s.load.duration,
@@ -127,6 +127,14 @@ const BOUNDS: [Bound; 12] = [
         most: LONGEST,
         what: "the trials of a load",
         cure: "2m is usual",
+    },
+    Bound {
+        key: "search.revisit",
+        of: |s| s.search.revisit,
+        least: secs(0),
+        most: LONGEST,
+        what: "the search of a machine that is not equally fast at all times",
+        cure: "25m is usual; 0s tries nothing again",
     },
     Bound {
         key: "search.rest",

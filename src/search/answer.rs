@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bounds::{Bad, Bounds, Cores, Tally};
+use super::bounds::{Bad, Bounds, Tally};
 use super::load::{Kind, Load};
 use super::wording;
 
@@ -195,8 +195,9 @@ impl Broke {
 }
 
 /// An Asterisk that uses next to nothing of a core says nothing of what fits one.
-fn per_core(load: Load, cores: Cores) -> Option<f64> {
-    cores.asterisk.number().filter(|cores| *cores >= 0.01).map(|cores| load.number() / cores)
+fn per_core(load: Load, (cores, trials): (f64, u32)) -> Option<f64> {
+    let cores = cores / f64::from(trials);
+    (cores >= 0.01).then(|| load.number() / cores)
 }
 
 /// A goal's capacity beside that of another search.

@@ -29,8 +29,8 @@ pub(super) struct Tally {
     pub voids: u64,
     /// Reason of the last void one.
     pub void_reason: String,
-    /// Asterisk and machine in the last good one.
-    pub good: Cores,
+    /// Asterisk's cores in the good ones, summed, and in how many of them they were measured.
+    pub good: (f64, u32),
     /// The last bad one.
     pub bad: Option<Bad>,
 }
@@ -86,7 +86,11 @@ impl Tally {
                 let full = trial.full_of_own_load;
                 self.bad = Some(Bad { gate: gate.clone(), actual: actual.clone(), cores, full });
             }
-            _ => self.good = cores,
+            _ => {
+                if let Some(cores) = cores.asterisk.number() {
+                    self.good = (self.good.0 + cores, self.good.1 + 1);
+                }
+            }
         }
     }
 }
@@ -162,13 +166,13 @@ const MOST_TURNS: usize = 3;
 pub(super) fn course(loads: &BTreeMap<Load, AtLoad>, goal: usize, rules: Rules) -> Course {
     let was_accident = |at: &&AtLoad| {
         let sums = sums(at, goal);
-        sums.short_bad + sums.full_bad > 0 && standing(&sums, rules) == Standing::Carried
+        sums.has_bad() && standing(&sums, rules) == Standing::Carried
     };
     let has_turned = |at: &&AtLoad| {
         let sums = sums(at, goal);
         let stands = standing(&sums, rules);
         let is_bad = leans_bad(&sums, rules) || matches!(stands, Standing::Wavering | Standing::Rejected);
-        sums.short_good + sums.full_good > 0 && is_bad
+        sums.has_good() && is_bad
     };
     let trusts = loads.values().filter(was_accident).count() < MOST_ACCIDENTS;
     let trusts_good = trusts && loads.values().filter(has_turned).count() < MOST_TURNS;
@@ -202,6 +206,11 @@ pub(super) fn none_lost(loads: &BTreeMap<Load, AtLoad>) -> Option<Load> {
     below.filter(|(_, at)| at.held_all).map(|(load, _)| *load).last()
 }
 
+/// True if trials at one load have contradicted each other, for the goal at place `goal`.
+pub(super) fn has_contradictions(loads: &BTreeMap<Load, AtLoad>, goal: usize) -> bool {
+    loads.values().map(|at| sums(at, goal)).any(|sums| sums.has_good() && sums.has_bad())
+}
+
 /// The smallest and the largest load below the upper bound of the goal at place `goal` at which a trial was bad, where
 /// that load, or a larger one, was carried all the same.
 pub(super) fn unsteady(
@@ -210,10 +219,7 @@ pub(super) fn unsteady(
     Bounds { lower, .. }: Bounds,
 ) -> Option<(Load, Load)> {
     let lower = lower?;
-    let was_bad = |at: &AtLoad| {
-        let sums = sums(at, goal);
-        sums.short_bad + sums.full_bad > 0
-    };
+    let was_bad = |at: &AtLoad| sums(at, goal).has_bad();
     let mut bad = loads.range(..=lower).filter(|(_, at)| was_bad(at)).map(|(load, _)| *load);
     let least = bad.next()?;
     Some((least, bad.next_back().unwrap_or(least)))

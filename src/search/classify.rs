@@ -40,6 +40,16 @@ impl Sums {
     pub fn are_empty(&self) -> bool {
         *self == Sums::default()
     }
+
+    /// True if a trial at the load was good.
+    pub(super) fn has_good(&self) -> bool {
+        self.short_good + self.full_good > 0
+    }
+
+    /// True if a trial at the load was bad.
+    pub(super) fn has_bad(&self) -> bool {
+        self.short_bad + self.full_bad > 0
+    }
 }
 
 /// Class of a load.

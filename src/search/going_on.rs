@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::simulated::{bad, calls, conditions, default_search, goals, noisy, play, settings, trial, void};
+use super::simulated::{
+    bad, calls, conditions, default_search, goals, noisy, play, settings, time_of, trial, void,
+};
 use super::*;
 use crate::gate::Outcome as Judged;
 
@@ -13,12 +15,14 @@ fn a_stored_search_goes_on_where_it_was_and_answers_the_same() {
     let stored = read(&text).unwrap();
     assert_eq!(stored, played.trials);
     let mut search = default_search();
+    let mut spent = Duration::ZERO;
     for (n, trial) in stored.iter().enumerate() {
-        let Step::Trial { load, length, .. } = search.next(Duration::ZERO) else { panic!("{n}") };
+        let Step::Trial { load, length, .. } = search.next(spent) else { panic!("{n}") };
         assert_eq!((load, length), (trial.load, trial.length), "trial {n}");
         search.add(trial);
+        spent += time_of(trial);
     }
-    assert_eq!(search.next(Duration::ZERO), Step::Done(Box::new(played.answer.clone())));
+    assert_eq!(search.next(spent), Step::Done(Box::new(played.answer.clone())));
     assert_eq!(search.answer(Cut::Interrupted), played.answer, "it was at its end");
     // Cut off in the middle of a line.
     assert_eq!(read(&text[..text.len() - 9]).unwrap().len(), stored.len() - 1);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::answer::{Answer, Ending, GoalAnswer, SoFar};
-use super::bounds::{AtLoad, Bounds, Course, Tally, bounds, course, none_lost, unsteady};
+use super::bounds::{AtLoad, Bounds, Course, Tally, bounds, course, has_contradictions, none_lost, unsteady};
 use super::classify::{Rules, Sums, bad_to_reject};
 use super::load::{Kind, Load};
 use super::samples::{Goal, Traffic};
@@ -71,6 +71,8 @@ pub struct Search {
     full: Duration,
     /// Full trials that decide a load, if each takes its time.
     full_trials: u64,
+    /// Time up to which bounds are tried again where trials contradict each other.
+    revisit: Duration,
     time_limit: Option<Duration>,
     conditions: Conditions,
     goals: Vec<String>,
@@ -142,6 +144,7 @@ impl Search {
             initial: settings.initial_ms().map(Duration::from_millis),
             full: Duration::from_millis(settings.final_ms()),
             full_trials: settings.full_trials(),
+            revisit: if settings.strict { Duration::ZERO } else { settings.revisit.0 },
             time_limit: settings.time_limit.map(|limit| limit.0),
             conditions,
             goals,
@@ -171,7 +174,8 @@ impl Search {
         let fits = |wish: &Wish| self.time_limit.is_none_or(|limit| spent + self.cost(wish) <= limit);
         // Smaller loads first; of one load the longer trial, which says as much as the shorter.
         let order = |wish: &Wish| (wish.load, wish.length == Length::Short, wish.goal);
-        match wishes.filter(fits).min_by_key(order) {
+        let again = || (0..self.goals.len()).filter_map(|goal| self.again(goal, spent)).filter(fits);
+        match wishes.filter(fits).min_by_key(order).or_else(|| again().min_by_key(order)) {
             Some(wish) => Step::Trial {
                 load: wish.load,
                 hold: Span(self.hold(wish.length)),
@@ -231,7 +235,9 @@ impl Search {
     /// end.
     pub fn longest(&self, spent: Duration) -> Duration {
         let open = (0..self.goals.len()).filter(|goal| self.wish(*goal, spent).is_ok());
-        let longest = open.map(|goal| self.longest_for(self.course(goal))).sum();
+        let longest: Duration = open.map(|goal| self.longest_for(self.course(goal))).sum();
+        let again = (0..self.goals.len()).find_map(|goal| self.again(goal, spent));
+        let longest = longest.max(again.map_or(Duration::ZERO, |_| self.revisit.saturating_sub(spent)));
         self.time_limit.map_or(longest, |limit| longest.min(limit.saturating_sub(spent)))
     }
 
@@ -275,17 +281,67 @@ impl Search {
 
     /// The trial that a goal wants, or the ending that it has come to.
     fn wish(&self, goal: usize, spent: Duration) -> Result<Wish, Ending> {
-        let load = self.next_load(goal, spent)?;
+        let next = self.next_load(goal, spent)?;
+        let load = self.closing(goal, spent).unwrap_or(next);
         let none = Tally::default();
         let tally = self.tally(load, goal).unwrap_or(&none);
         if tally.voids > VOIDS_REPEATED {
             return Err(Ending::VoidTooOften { load, reason: tally.void_reason.clone() });
         }
-        if tally.counted >= self.full_trials + TRIALS_TO_SPARE || self.trials >= MOST_TRIALS {
+        if self.has_had_enough(tally.counted) {
             return Err(Ending::Undecided { load });
         }
         let length = if self.begins_short(load, tally) { Length::Short } else { Length::Full };
         Ok(Wish { load, length, goal })
+    }
+
+    /// The load for the rest of a time that is short, where trials contradict each other: an answer that is wide says more
+    /// than one that is open. It is the largest below which all was well, until that is decided, and then the smallest
+    /// above it that was never good.
+    fn closing(&self, goal: usize, spent: Duration) -> Option<Load> {
+        let rest = self.time_limit?.saturating_sub(spent);
+        // Trials that agree are better spent on halving the distance.
+        if !has_contradictions(&self.loads, goal) {
+            return None;
+        }
+        let sums = |load: Load| self.sums(load, goal);
+        let tried = || self.loads.keys().copied().filter(|load| !sums(*load).are_empty());
+        let Bounds { lower, upper, .. } = self.relevant(goal);
+        let carried = lower.or_else(|| tried().take_while(|load| !sums(*load).has_bad()).last())?;
+        let never_good = || tried().find(|load| *load > carried && !sums(*load).has_good());
+        let rejected = upper.or_else(never_good)?;
+        let full_ms = self.full.as_millis() as u64;
+        let lasting = |load: Load, ms: u64| {
+            let trials = u32::try_from(ms.div_ceil(full_ms.max(1))).unwrap_or(u32::MAX);
+            self.cost_of(load, self.full).saturating_mul(trials)
+        };
+        let to_carry = match lower {
+            Some(_) => 0,
+            None => (full_ms * self.full_trials).saturating_sub(sums(carried).full_good),
+        };
+        let to_reject = if upper.is_some() { 0 } else { bad_to_reject(&sums(rejected), self.rules) };
+        let wanted = lasting(carried, to_carry) + lasting(rejected, to_reject);
+        // One trial more than that may still go elsewhere.
+        let is_short = !wanted.is_zero() && rest < wanted + self.cost_of(rejected, self.full);
+        is_short.then_some(if lower.is_some() { rejected } else { carried })
+    }
+
+    /// A further trial at a bound that is found already, where trials have contradicted each other and there is time: the
+    /// one of the two that has had fewer.
+    fn again(&self, goal: usize, spent: Duration) -> Option<Wish> {
+        let is_found = matches!(self.wish(goal, spent), Err(Ending::Regular | Ending::Wavering { .. }));
+        if !is_found || spent >= self.revisit || !has_contradictions(&self.loads, goal) {
+            return None;
+        }
+        let Bounds { lower, upper, .. } = self.relevant(goal);
+        let counted = |load: &Load| self.tally(*load, goal).map_or(0, |tally| tally.counted);
+        let load = [upper?, lower?].into_iter().filter(|load| *load <= self.max.load).min_by_key(counted)?;
+        (!self.has_had_enough(counted(&load))).then_some(Wish { load, length: Length::Full, goal })
+    }
+
+    /// True for a load with so many trials that count, or a search with so many, that another one is of no use.
+    fn has_had_enough(&self, counted: u64) -> bool {
+        counted >= self.full_trials + TRIALS_TO_SPARE || self.trials >= MOST_TRIALS
     }
 
     /// The load to try next for a goal: the first, twice the last that was good, one in the middle; in the end, in
@@ -401,13 +457,16 @@ impl Search {
         self.loads.get(&load)?.tallies.get(goal)
     }
 
+    fn sums(&self, load: Load, goal: usize) -> Sums {
+        self.tally(load, goal).map_or(Sums::default(), |tally| tally.sums)
+    }
+
     /// A short trial has said what it can once it is bad; a full one is to reject its load.
     fn enough(&self, wish: &Wish) -> Duration {
         match wish.length {
             Length::Short => Duration::ZERO,
             Length::Full => {
-                let sums = self.tally(wish.load, wish.goal).map_or(Sums::default(), |tally| tally.sums);
-                Duration::from_millis(bad_to_reject(&sums, self.rules))
+                Duration::from_millis(bad_to_reject(&self.sums(wish.load, wish.goal), self.rules))
             }
         }
     }

@@ -36,6 +36,9 @@ pub struct Settings {
     /// may hold, and it is not carried nonetheless. What lies between wavers, and the answer is that much wider: from
     /// 50% on nothing does.
     pub exceed: Percent,
+    /// Time of the search up to which both bounds are tried again, in turn, where trials at one load have contradicted
+    /// each other: a machine or a service that is not equally fast at all times may carry more, or less, ten minutes later.
+    pub revisit: Span,
     /// True if a load is carried only when no trial of it was bad, as in RFC 2544: `exceed` is 0, and one final trial
     /// decides.
     pub strict: bool,

@@ -95,6 +95,12 @@ impl Played {
     }
 }
 
+/// Time that a trial takes in all.
+pub(super) fn time_of(trial: &Trial) -> Duration {
+    let costs = conditions(None).costs;
+    costs.fixed + costs.ramp_of_one.mul_f64(trial.load.number()) + Duration::from_secs_f64(trial.effective_s)
+}
+
 /// Plays a search against a service that makes a trial of a plan.
 pub(super) fn play(mut search: Search, most: usize, mut serve: impl FnMut(Trial) -> Trial) -> Played {
     let goals: Vec<_> = search.clone().answer(Cut::Interrupted).goals.into_iter().map(|g| g.goal).collect();
@@ -107,10 +113,7 @@ pub(super) fn play(mut search: Search, most: usize, mut serve: impl FnMut(Trial)
         let number = trials.len() as u64 + 1;
         let outcomes: Vec<_> = goals.iter().map(|goal| (goal.as_str(), Outcome::Good)).collect();
         let done = serve(trial(number, load, hold.0.as_secs_f64(), length, &outcomes));
-        let costs = conditions(None).costs;
-        spent += costs.fixed
-            + costs.ramp_of_one.mul_f64(load.number())
-            + Duration::from_secs_f64(done.effective_s);
+        spent += time_of(&done);
         search.add(&done);
         trials.push(done);
         assert!(

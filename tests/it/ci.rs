@@ -188,6 +188,20 @@ fn the_action_ends_with_the_verdict_and_shows_the_figures_either_way() {
 }
 
 #[test]
+fn the_action_searches_for_the_capacity() {
+    let job = Job::new("calls.answered == 100%");
+    let lengths = "initial_trial=0s final_trial=2s duration_sum=2s rest=500ms min=2 max=3";
+    let set: String = lengths.split(' ').map(|set| format!("--set=search.{set}\n")).collect();
+    let set = set + "--set=measure.lost_after=1500ms\n";
+    let acted = job.act(&[("command", "search"), ("scenario", "latency.toml"), ("args", &set)]);
+    assert_eq!(acted.last.status.code(), Some(0), "{}", stderr(&acted.last));
+    assert_eq!((&*acted.outputs["verdict"], &*acted.outputs["report"]), ("pass", "loadtest-report"));
+    assert!(acted.page.contains("at least 3 calls"), "{}", acted.page);
+    let acted = job.act(&[("command", "ping"), ("scenario", "latency.toml")]);
+    assert_eq!(acted.last.status.code(), Some(2), "{}", stderr(&acted.last));
+}
+
+#[test]
 fn the_action_tells_a_run_that_was_not_from_one_that_failed() {
     let job = Job::new("rtt.p50 < 60s");
     let acted = job.act(&[("scenario", "none.toml")]);

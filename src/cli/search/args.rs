@@ -54,6 +54,9 @@ pub struct Args {
     /// Time of trials at one load that decides whatever they say.
     #[arg(long, value_name = "DURATION")]
     duration_sum: Option<Span>,
+    /// Time of the search up to which bounds are tried again where trials contradict each other; 0s tries none again.
+    #[arg(long, value_name = "DURATION")]
+    revisit: Option<Span>,
     /// Longest time of the whole search.
     #[arg(long, value_name = "DURATION")]
     time_limit: Option<Span>,
@@ -76,7 +79,7 @@ pub struct Args {
     baseline: Option<PathBuf>,
     /// Go on with a search that was interrupted or ran out of time: its folder.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["scenario", "set", "out", "calls", "rate", "min", "max",
-          "width", "initial_trial", "final_trial", "duration_sum", "strict"])]
+          "width", "initial_trial", "final_trial", "duration_sum", "revisit", "strict"])]
     pub resume: Option<PathBuf>,
     /// Override a scenario key; may be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -122,6 +125,7 @@ impl Args {
             span("initial_trial", self.initial_trial),
             span("final_trial", self.final_trial),
             span("duration_sum", self.duration_sum),
+            span("revisit", self.revisit),
             span("time_limit", self.time_limit),
             self.strict.then(|| "search.strict=true".into()),
         ];

@@ -1,6 +1,6 @@
 //! Likeness of two searches: a capacity is that of its scenario, its gates and its machine.
 
-use super::{CapacityReport, SearchPlace};
+use super::{CapacityReport, SearchPlace, SearchSettings};
 use crate::report::words::one_line;
 use crate::search::Goal;
 use crate::values::cut;
@@ -17,7 +17,8 @@ impl CapacityReport {
             (former.gates != goal.gates).then(|| format!("the gates of `{}`", goal.goal))
         });
         let scenario = (new.scenario_hash != old.scenario_hash).then(|| "the scenario".to_string());
-        scenario.into_iter().chain(gates).chain(places(old, new)).collect()
+        let settings = settings(&base.settings, &self.settings);
+        scenario.into_iter().chain(gates).chain(settings).chain(places(old, new)).collect()
     }
 }
 
@@ -39,8 +40,27 @@ impl CapacityReport {
             ("scenario", then.scenario_hash != here.scenario_hash),
             ("list of gates", goals.iter().any(is_other_goal)),
         ];
-        found.into_iter().filter(|(_, is_other)| *is_other).map(|(what, _)| what.into()).collect()
+        differing(found).map(String::from).collect()
     }
+}
+
+/// Names of what differs.
+fn differing<const N: usize>(found: [(&'static str, bool); N]) -> impl Iterator<Item = &'static str> {
+    found.into_iter().filter(|(_, is_other)| *is_other).map(|(name, _)| name)
+}
+
+/// Settings that decide what counts as carried, where they differ.
+fn settings(old: &SearchSettings, new: &SearchSettings) -> Option<String> {
+    let found = [
+        ("strict", old.strict != new.strict),
+        ("exceed", old.exceed_ratio != new.exceed_ratio),
+        ("initial_trial", old.initial_trial_s != new.initial_trial_s),
+        ("final_trial", old.final_trial_s != new.final_trial_s),
+        ("duration_sum", old.duration_sum_s != new.duration_sum_s),
+        ("revisit", old.revisit_s != new.revisit_s),
+    ];
+    let named: Vec<_> = differing(found).collect();
+    (!named.is_empty()).then(|| format!("the search's settings ({})", named.join(", ")))
 }
 
 /// Differences of machine and programs.
@@ -76,10 +96,15 @@ mod tests {
         new.environment.scenario_hash = "other".into();
         new.environment.machine_cpus += 2;
         new.goals[0].gates.pop();
+        new.settings.strict = !base.settings.strict;
+        new.settings.exceed_ratio += 0.1;
+        new.settings.time_limit_s = Some(1.0);
         let cpus = |report: &super::CapacityReport| report.environment.machine_cpus;
         let found = new.differences(&base);
         let cpu = &base.environment.cpu;
         let of_cpus = format!("the CPUs ({} x {cpu} before, now {} x {cpu})", cpus(&base), cpus(&new));
-        assert_eq!(found, ["the scenario".into(), format!("the gates of `{}`", new.goals[0].goal), of_cpus]);
+        let gates = format!("the gates of `{}`", new.goals[0].goal);
+        let settings = "the search's settings (strict, exceed)".into();
+        assert_eq!(found, ["the scenario".into(), gates, settings, of_cpus]);
     }
 }

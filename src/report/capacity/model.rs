@@ -256,6 +256,8 @@ pub struct SearchSettings {
     pub exceed_ratio: f64,
     /// True for the settings of RFC 2544: one full trial decides, and none may be bad.
     pub strict: bool,
+    /// Time of the search up to which bounds are tried again where trials contradict each other.
+    pub revisit_s: f64,
     /// Longest time of the search; null where there was no limit.
     pub time_limit_s: Option<f64>,
 }

@@ -222,6 +222,7 @@ impl SearchSettings {
             duration_sum_s: seconds(sum),
             exceed_ratio: if settings.strict { 0.0 } else { settings.exceed.0 },
             strict: settings.strict,
+            revisit_s: if settings.strict { 0.0 } else { seconds(settings.revisit) },
             time_limit_s: settings.time_limit.map(seconds),
         }
     }

@@ -63,6 +63,7 @@ fn check(report: &CapacityReport) -> Option<&'static str> {
         settings.final_trial_s,
         settings.duration_sum_s,
         settings.exceed_ratio,
+        settings.revisit_s,
         report.environment.elapsed_s,
     ];
     let are_numbers = are(loads) && are(lengths.map(Some)) && are([settings.time_limit_s]);
