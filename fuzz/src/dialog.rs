@@ -214,6 +214,7 @@ impl Told {
                 CallEvent::Provisional { .. }
                     | CallEvent::Answered { .. }
                     | CallEvent::MediaChanged { .. }
+                    | CallEvent::MediaOffered { .. }
                     | CallEvent::Remark(_)
             );
             match event {

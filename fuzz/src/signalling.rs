@@ -56,6 +56,10 @@ fn answered(message: &Message, len: usize) {
     assert!(message.is_request(), "a response is never answered");
     // A byte that is no UTF-8 becomes three, and a compact header its long name.
     assert!(answer.len() <= 4 * len + 1024, "{} bytes for {len}", answer.len());
+    // A source was added to the topmost Via: it may be longer now than one that is read.
+    if message.via().len() > 1024 {
+        return;
+    }
     let again = parse(&answer).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&answer)));
     assert_eq!((again.call_id(), again.cseq()), (message.call_id(), message.cseq()));
     assert_eq!((again.from_tag(), again.branch()), (message.from_tag(), message.branch()));

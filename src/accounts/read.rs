@@ -14,6 +14,8 @@ pub const MOST_ACCOUNTS: usize = 100_000;
 const MOST_FIELDS: usize = 64;
 /// Longest field, in bytes.
 const LONGEST_FIELD: usize = 1024;
+/// Longest line, in bytes: its fields in quotes, each quote of theirs twice.
+const LONGEST_LINE: usize = MOST_FIELDS * (2 * LONGEST_FIELD + 3);
 /// Words that no column may have for a name: a template has them of the call.
 const OF_CALLS: [&str; 2] = ["call", "line"];
 /// Most characters of a foreign text in an error.
@@ -199,6 +201,9 @@ fn with_header(text: &str) -> Result<Accounts, AccountsError> {
     let mut head: Option<(Columns, Vec<String>)> = None;
     let mut all = Vec::new();
     for (number, line) in lines(text) {
+        if line.len() > LONGEST_LINE {
+            return fault(number, format!("it has {} bytes, {LONGEST_LINE} are allowed", line.len()));
+        }
         let fields = fields(line, delimiter).or_else(|why| fault(number, format!("it is no CSV: {why}")))?;
         admit(number, all.len(), &fields)?;
         match &head {
@@ -328,7 +333,9 @@ mod tests {
             ("user,x\na,b\u{7f}c\n", 2, "ends a line"),
             ("user,domain\na,b@c\n", 2, "no domain"),
             ("SEQUENTIAL\n;x\n", 2, "first field"),
-            (&format!("user\n{}\n", "x".repeat(1025)), 2, "bytes"),
+            (&format!("user\n{}\n", "x".repeat(1025)), 2, "field 0 has 1025 bytes"),
+            (&format!("user\n\n{}\n", ",".repeat(131_265)), 3, "it has 131265 bytes, 131264 are allowed"),
+            (&format!("user{}\nx\n", ",".repeat(131_264)), 1, "bytes, 131264"),
             (&format!("user\n{many}"), MOST_ACCOUNTS as u64 + 2, "more than"),
             (&format!("SEQUENTIAL\n{}\n", ";".repeat(64)), 2, "fields"),
         ] {

@@ -10,9 +10,9 @@ const SECRET: [&str; 2] = ["authorization", "proxy-authorization"];
 /// Parameters of these that tell nothing of the password.
 const OPEN: [&str; 6] = ["username", "realm", "uri", "algorithm", "qop", "nc"];
 
-/// A message of a ladder that counts from `epoch`.
-pub(super) fn message(message: &SipMessage, epoch: Stamp) -> LadderMessage {
-    let text = String::from_utf8_lossy(&message.without_keys(b'*')).replace("\r\n", "\n");
+/// A message of a ladder that counts from `epoch`; `own` is the call's key of SRTP, empty without one.
+pub(super) fn message(message: &SipMessage, own: &str, epoch: Stamp) -> LadderMessage {
+    let text = String::from_utf8_lossy(&message.without_keys(own, b'*')).replace("\r\n", "\n");
     let text = text.trim_start_matches('\n');
     let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
     let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
@@ -91,6 +91,7 @@ mod tests {
         let at = Stamp::from_ns(2_500_000);
         message(
             &SipMessage::new(at, Way::Received, "192.0.2.1:5060".parse().unwrap(), text.as_bytes()),
+            "",
             Stamp::ZERO,
         )
     }

@@ -9,6 +9,7 @@ mod frame;
 mod ladder;
 mod message;
 mod pcapng;
+mod plain;
 mod recorder;
 mod ring;
 

@@ -8,14 +8,17 @@ use std::time::Duration;
 use super::ladder;
 use super::message::{SipMessage, call_of};
 use super::pcapng::{self, Frame};
+use super::plain::named_plain;
 use super::{PacketRing, Way};
-use crate::record::{CallRecord, Ladder, MOST_LADDERS};
+use crate::record::{CallRecord, Ladder, LadderMessage, MOST_LADDERS};
 use crate::stamp::Stamp;
 
 /// Messages of one call that are kept: a call with two challenges, a re-INVITE and a BYE has some twenty.
 const MOST_MESSAGES: usize = 64;
 /// Bytes of all messages that are kept at once.
 const MOST_BYTES: usize = 64 << 20;
+/// Bytes of a ladder: each may have six in JSON, and a run's document with all of its ladders is read up to 16 MiB.
+const MOST_OF_LADDER: usize = 64 << 10;
 
 /// Settings of a recorder.
 #[derive(Debug, Clone)]
@@ -32,8 +35,10 @@ pub struct Settings {
     pub files: usize,
     /// Time of a stream's packets that its ring holds; none without rings.
     pub media: Duration,
-    /// True if captures are to hold the keys of SRTP.
+    /// True if captures are to hold what TLS and SRTP hide, keys included.
     pub plaintext: bool,
+    /// SRTP protects the media.
+    pub is_srtp: bool,
     /// SIP goes over TLS.
     pub is_tls: bool,
 }
@@ -63,6 +68,8 @@ pub struct Recorder {
 struct CallTape {
     messages: Vec<SipMessage>,
     left_out: u64,
+    /// Its own key of SRTP, as SDP has it; empty without one.
+    own_key: String,
     rings: Vec<(Way, SocketAddr, Box<PacketRing>)>,
     is_closed: bool,
     /// Its capture is to be written.
@@ -93,9 +100,10 @@ impl Recorder {
         Recorder { settings, calls, worst, bytes: 0, files: 0, left_out: 0, unkept: 0 }
     }
 
-    /// Begins to record a call.
-    pub fn open(&mut self, call: u32) {
-        self.calls.insert(call, CallTape::default());
+    /// Begins to record a call. `own_key` is its key of SRTP as SDP has it, empty without one: it is crossed out wherever
+    /// it comes back.
+    pub fn open(&mut self, call: u32, own_key: String) {
+        self.calls.insert(call, CallTape { own_key, ..CallTape::default() });
     }
 
     /// Takes a SIP message, of whatever call or of none.
@@ -159,12 +167,10 @@ impl Recorder {
         let Recorder { settings, calls, worst, left_out, unkept, .. } = self;
         let ladder = |(.., call): &(bool, Reverse<u64>, u32)| {
             let tape = calls.get(call).filter(|tape| tape.is_ladder && !tape.messages.is_empty())?;
-            Some(Ladder {
-                call: *call,
-                capture: if tape.is_file { name(*call) } else { String::new() },
-                messages: tape.messages.iter().map(|m| ladder::message(m, settings.epoch)).collect(),
-                left_out: tape.left_out,
-            })
+            let messages = tape.ladder(settings.epoch);
+            let left_out = tape.left_out + (tape.messages.len() - messages.len()) as u64;
+            let capture = if tape.is_file { name(*call) } else { String::new() };
+            Some(Ladder { call: *call, capture, messages, left_out })
         };
         let ladders = worst.iter().filter_map(ladder).collect();
         let mut files: Vec<_> = calls.into_iter().filter(|(_, tape)| tape.is_file).collect();
@@ -180,11 +186,25 @@ fn name(call: u32) -> String {
 }
 
 impl CallTape {
+    /// The messages of its ladder, from the first on, as many as it has room for.
+    fn ladder(&self, epoch: Stamp) -> Vec<LadderMessage> {
+        let mut room = MOST_OF_LADDER;
+        let messages = self.messages.iter().map(|message| ladder::message(message, &self.own_key, epoch));
+        let fitting = messages.map_while(|message| {
+            let size = message.line.len() + message.headers.len() + message.body.len();
+            room = room.checked_sub(size)?;
+            Some(message)
+        });
+        fitting.collect()
+    }
+
     /// The capture, in the order of time.
     fn file(&self, call: u32, settings: &Settings) -> Vec<u8> {
+        let is_decrypted = settings.plaintext && settings.is_srtp;
         let shown = |message: &SipMessage| match settings.plaintext {
+            true if is_decrypted => named_plain(&message.bytes),
             true => message.bytes.to_vec(),
-            false => message.without_keys(NO_KEY),
+            false => message.without_keys(&self.own_key, NO_KEY),
         };
         let hides_sip = settings.is_tls && !settings.plaintext;
         let messages = if hides_sip { &[][..] } else { &self.messages[..] };
@@ -211,7 +231,8 @@ impl CallTape {
             true => "without its RTP (capture.most_mib is too little for so many calls)".into(),
             false => format!("and the last {} s of its RTP", settings.media.as_secs_f64()),
         };
-        let comment = format!("call {call} of a run of loadtest: {sip}, {media}");
+        let named = if is_decrypted { "; decrypted, and so RTP/SAVP is written RTP/AVP" } else { "" };
+        let comment = format!("call {call} of a run of loadtest: {sip}, {media}{named}");
         pcapng::file(&comment, frames)
     }
 }
@@ -230,8 +251,8 @@ mod tests {
     fn recorder(files: usize, named: &[u32]) -> Recorder {
         let epoch = Stamp::from_ns(1_000_000);
         let (local, named) = (address(5060), named.to_vec());
-        let (media, plaintext, is_tls) = (Duration::from_millis(1300), false, false);
-        Recorder::new(Settings { run_id: RUN, epoch, local, named, files, media, plaintext, is_tls })
+        let (media, plaintext, is_srtp, is_tls) = (Duration::from_millis(1300), false, false, false);
+        Recorder::new(Settings { run_id: RUN, epoch, local, named, files, media, plaintext, is_srtp, is_tls })
     }
 
     fn invite(call: u32) -> Vec<u8> {
@@ -241,7 +262,7 @@ mod tests {
 
     /// A call with a message and a ring each way.
     fn play(recorder: &mut Recorder, call: u32, ending: Ending, rtt_ms: u64) {
-        recorder.open(call);
+        recorder.open(call, "OWNKEY".into());
         recorder.message(Stamp::from_ns(2_000_000), Way::Sent, address(1), &invite(call));
         for way in [Way::Sent, Way::Received] {
             let mut ring = Box::new(PacketRing::new(4, 64));
@@ -315,6 +336,25 @@ mod tests {
     }
 
     #[test]
+    fn a_ladder_is_bounded_and_nothing_shows_the_calls_own_key() {
+        let mut recorder = recorder(1, &[]);
+        recorder.open(0, "OWNKEY".into());
+        let back = [invite(0), b"X: OWNKEY\r\n".to_vec(), vec![7; 5000]].concat();
+        for _ in 0..MOST_MESSAGES {
+            recorder.message(Stamp::from_ns(2_000_000), Way::Received, address(1), &back);
+        }
+        recorder.close(&CallRecord { ending: Ending::Timeout, ..Default::default() });
+        let captured = recorder.finish();
+        let ladder = &captured.ladders[0];
+        assert_eq!((ladder.messages.len(), ladder.left_out), (15, 49));
+        let json = serde_json::to_string(&captured.ladders).unwrap();
+        assert!(json.len() < 7 * MOST_OF_LADDER && !json.contains("OWNKEY"), "{} bytes", json.len());
+        let (_, file) = &captured.files[0];
+        assert!(!file.windows(6).any(|word| word == b"OWNKEY"));
+        assert!(file.windows(9).any(|word| word == b"X: AAAAAA"));
+    }
+
+    #[test]
     fn memory_is_bounded_and_given_back() {
         let mut recorder = recorder(0, &[0]);
         let long = [invite(0), vec![b'x'; 10_000]].concat();
@@ -322,7 +362,7 @@ mod tests {
             play(&mut recorder, call, Ending::Completed, 5);
         }
         assert!(recorder.bytes < 20 * 200, "{}", recorder.bytes);
-        recorder.open(5000);
+        recorder.open(5000, String::new());
         recorder.bytes = MOST_BYTES - 10;
         recorder.message(Stamp::ZERO, Way::Sent, address(1), &[invite(5000), long].concat());
         assert_eq!((recorder.calls[&5000].messages.len(), recorder.calls[&5000].left_out), (0, 1));

@@ -9,10 +9,11 @@ use crate::asterisk::{SearchPlaces, find};
 use crate::net::resolve::resolve;
 use crate::run::RunPlan;
 use crate::run::application::{describe, external_ari, refusal};
-use crate::run::options_probe::{Login, ProbeResult, probe};
+use crate::run::options_probe::{Login, ProbeResult, probe, unconnected};
 use crate::run::plan::headline;
 use crate::run::preflight::{Survey, survey};
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
+use crate::values::counted;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -44,6 +45,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     say::out(headline(scenario));
     let mut survey = survey(scenario)?;
     resources(&survey, scenario);
+    callers(&plan);
     asterisk(&plan, &mut survey).await;
     match plan.account() {
         Ok(()) => service(scenario, &mut survey).await,
@@ -90,13 +92,30 @@ fn resources(survey: &Survey, scenario: &Scenario) {
     say::out(format_args!("  {:22} {per_second:>9.0} a second, each way", "packets"));
 }
 
+/// Prints the callers of a file, and what they do before the first call.
+fn callers(plan: &RunPlan) {
+    let sip = &plan.scenario().sip;
+    let of_file = |path| Some((plan.accounts.as_ref()?.all().len() as u64, path));
+    let said = match (sip.accounts.as_ref().and_then(of_file), sip.register) {
+        (None, false) => return,
+        (None, true) => format!("one account, registered before the first call at {}", sip.register_rate),
+        (Some((count, path)), false) => format!("{} out of {path}", counted(count, "account")),
+        (Some((count, path)), true) => format!(
+            "{} out of {path}, registered before the first call at {}",
+            counted(count, "account"),
+            sip.register_rate
+        ),
+    };
+    say::out(format_args!("  {:22} {said}", "callers"));
+}
+
 /// Prints the Asterisk that a run would use, and notes what is in its way.
 async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
     let scenario = plan.scenario();
     let is = match (scenario.asterisk.mode, scenario.next_hop()) {
         (AsteriskMode::External, Some((hop, key))) => {
             match resolve(hop, key, Some(scenario.sip.local)).await {
-                Ok(address) => external(plan, address, survey).await,
+                Ok(address) => external(plan, (address, key), survey).await,
                 Err(failure) => return survey.obstacles.push(failure.to_string()),
             }
         }
@@ -108,10 +127,10 @@ async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
     say::out(format_args!("  {:22} {is}", "Asterisk"));
 }
 
-/// Probes a target with OPTIONS.
-async fn external(plan: &RunPlan, target: SocketAddr, survey: &mut Survey) -> String {
+/// Probes a target, which `key` names, with OPTIONS.
+async fn external(plan: &RunPlan, (target, key): (SocketAddr, &str), survey: &mut Survey) -> String {
     let scenario = plan.scenario();
-    let user = plan.first_user();
+    let (user, transport) = (plan.first_user(), scenario.asterisk.transport);
     let (why, is_closed) = match probe(plan, target).await {
         ProbeResult::Answered { status, reason, login } => {
             survey.obstacles.extend(login.obstacle(scenario, user));
@@ -127,18 +146,21 @@ async fn external(plan: &RunPlan, target: SocketAddr, survey: &mut Survey) -> St
         }
         ProbeResult::Unreadable(why) => {
             survey.obstacles.push(format!(
-                "asterisk.sip: {target} answers OPTIONS, but cannot be read: {why}; mend there what the reason names, or \
-                 take what rewrites SIP on the way (ALG) out of it"
+                "{key}: {target} answers OPTIONS, but cannot be read: {why}; mend there what the reason names, or take what \
+                 rewrites SIP on the way (ALG) out of it"
             ));
             return format!("external, {target} answers OPTIONS in SIP that cannot be read");
+        }
+        ProbeResult::Unconnected(why) => {
+            survey.obstacles.push(unconnected(key, transport, &why));
+            return format!("external, no connection to {target}");
         }
         ProbeResult::Silent(why) => (why, false),
         ProbeResult::Unreachable(why) => (why, true),
     };
-    let transport = scenario.asterisk.transport;
     let said = format!(
-        "asterisk.sip: {target} does not answer OPTIONS ({why}): is it running, does it take SIP over {transport} there, \
-         is sip.local the address that it reaches this machine under, and is there no firewall between?"
+        "{key}: {target} does not answer OPTIONS ({why}): is it running, does it take SIP over {transport} there, is \
+         sip.local the address that it reaches this machine under, and is there no firewall between?"
     );
     // Asterisk answers; what merely echoes calls need not.
     let is_in_the_way = is_closed || scenario.service.mode.is_application();

@@ -114,13 +114,17 @@ impl Delivery<'_> {
         let is_source = self.source.is_some_and(|run| self.folder.is_at(run));
         let mut manifest = Manifest::of([("scenario.toml", scenario.as_bytes())]);
         let mut written: Vec<Result<(), Failure>> = Vec::new();
-        let mut write = |name: &str, bytes: &[u8]| {
+        let mut write = |name: &str, bytes: &[u8], is_private: bool| {
             let is_data = manifest::DATA.contains(&name);
             if is_data {
                 manifest.add(name, bytes);
             }
             if !(is_data && is_source) {
-                written.push(self.folder.write(name, bytes).map_err(Failure::from));
+                let done = match is_private {
+                    true => self.folder.write_private(name, bytes),
+                    false => self.folder.write(name, bytes),
+                };
+                written.push(done.map_err(Failure::from));
             }
         };
         let mut formats = Format::ALL.to_vec();
@@ -132,8 +136,8 @@ impl Delivery<'_> {
             _ => 1,
         });
         let mut failed = Vec::new();
-        raw.iter().for_each(|(name, bytes)| write(name, bytes));
-        captures.iter().for_each(|(name, bytes)| write(name, bytes));
+        raw.iter().for_each(|(name, bytes)| write(name, bytes, false));
+        captures.iter().for_each(|(name, bytes)| write(name, bytes, true));
         for format in formats {
             match format {
                 Format::Html => self.display.stage("drawing the charts of report.html"),
@@ -141,7 +145,7 @@ impl Delivery<'_> {
                 _ => {}
             }
             match render(format, summary, verdict, &scenario) {
-                Ok(files) => files.iter().for_each(|file| write(file.path, &file.bytes)),
+                Ok(files) => files.iter().for_each(|file| write(file.path, &file.bytes, false)),
                 Err(e) => failed.push(Err(e.into())),
             }
         }

@@ -145,6 +145,9 @@ fn complain(error: &clap::Error) -> ExitCode {
 
 /// Signalling needs one thread; the media threads are the driver's own.
 fn in_runtime(task: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime?.block_on(task)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(task);
+    // A name server that does not answer may hold a lookup's thread for minutes after nobody waits for it any more.
+    runtime.shutdown_background();
+    result
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::signposts::is_unheard;
 use super::{Finding, Seen, quoted};
 use crate::record::{Breakage, CallRecord, Ending};
 
@@ -123,7 +124,7 @@ pub(super) fn authentication(seen: &Seen<'_>) -> Vec<Finding> {
 /// Final answers of 300 to 699, a finding for each status.
 pub(super) fn rejected(seen: &Seen<'_>) -> Vec<Finding> {
     let mut by_status: BTreeMap<u16, Vec<&CallRecord>> = BTreeMap::new();
-    for call in seen.ended(Ending::Rejected) {
+    for call in seen.ended(Ending::Rejected).into_iter().filter(|call| !is_unheard(call)) {
         by_status.entry(call.status.unwrap_or_default()).or_default().push(call);
     }
     by_status.into_iter().map(|(status, calls)| of_status(seen, status, &calls)).collect()
@@ -248,7 +249,8 @@ fn not_acceptable(seen: &Seen<'_>) -> (&'static str, String, String) {
 
 /// Calls that the far end took, and never answered.
 pub(super) fn rang(seen: &Seen<'_>) -> Vec<Finding> {
-    let count = seen.ended(Ending::Timeout).iter().filter(|call| !is_mute(seen, call)).count();
+    let is_told = |call: &CallRecord| is_mute(seen, call) || is_unheard(call);
+    let count = seen.ended(Ending::Timeout).into_iter().filter(|call| !is_told(call)).count();
     if count == 0 {
         return Vec::new();
     }

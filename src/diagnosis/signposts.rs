@@ -3,12 +3,12 @@
 use super::{Finding, Seen};
 use crate::record::{CallRecord, Ending};
 
-/// Words in the reason of a call whose far end repeats its 200: the ACK of it went where its Contact points.
-const UNHEARD: &str = "nobody hears ACK and BYE";
+/// Words in the reason of a call whose requests went where its Contact points, and were not heard.
+const UNHEARD: [&str; 3] = ["nobody hears ACK and BYE", "nobody hears PRACK", "nobody hears BYE"];
 
 /// True for such a call.
 pub(super) fn is_unheard(call: &CallRecord) -> bool {
-    call.reason.contains(UNHEARD)
+    UNHEARD.iter().any(|words| call.reason.contains(words))
 }
 
 /// Calls that ended badly because nobody hears at the Contact of their far end.
@@ -17,13 +17,13 @@ pub(super) fn contact(seen: &Seen<'_>) -> Vec<Finding> {
     let Some(first) = unheard.first() else { return Vec::new() };
     vec![Finding {
         seen: format!("{}: {}", seen.shown("column reason", "hang-up"), first.reason),
-        cause: "the Contact or a Record-Route of its 200 names an address that does not lead back to it from here: one \
+        cause: "the Contact or a Record-Route of its answer names an address that does not lead back to it from here: one \
                 behind a NAT, a container's, or one that a proxy has left as it was"
             .into(),
-        cure: "sip.ignore_contact = true sends ACK and BYE where the INVITE went; or have the far end name the address that \
+        cure: "sip.ignore_contact = true sends ACK, PRACK and BYE where the INVITE went; or have the far end name the address that \
                it is reached under (Asterisk: external_signaling_address with local_net)"
             .into(),
-        ..seen.over("contact_unheard", unheard.len(), "went on answering, for their ACK reached nobody")
+        ..seen.over("contact_unheard", unheard.len(), "ended badly, for what the caller sent to their Contact reached nobody")
     }]
 }
 
@@ -149,9 +149,11 @@ mod tests {
     #[test]
     fn a_contact_at_which_nobody_hears_is_the_finding_and_no_hang_up_of_the_service() {
         const REASON: &str = "its 200 comes again and again: nobody hears ACK and BYE at 192.0.2.7:5999, where its Contact points";
+        const PRACK: &str = "its provisional answer comes again and again: nobody hears PRACK at 192.0.2.7:5999, where";
         for (ending, reason) in [
             (Ending::RemoteHangup, REASON.to_string()),
             (Ending::HangupFailed, format!("BYE was never answered; {REASON}")),
+            (Ending::Rejected, format!("Server Time-out; {PRACK}")),
         ] {
             let mut run = healthy();
             end(&mut run, 4, ending, Some(200), &reason);

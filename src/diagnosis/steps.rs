@@ -15,13 +15,16 @@ pub struct Step {
     pub said: String,
 }
 
-/// The steps of a run's first call. Behind one that failed there are none.
+/// The steps of a run's first call. Behind one that failed there are none, but that a call is placed for an account that
+/// is not registered as well.
 pub fn steps(summary: &Summary) -> Vec<Step> {
+    let environment = &summary.environment;
+    let mut steps: Vec<Step> = registration(environment).into_iter().collect();
     let Some(call) = summary.calls.first() else {
         let said = "none could be placed".to_string();
-        return vec![Step { name: "INVITE", good: Some(false), said }];
+        steps.push(Step { name: "INVITE", good: Some(false), said });
+        return steps;
     };
-    let environment = &summary.environment;
     let call = OneCall { call, environment, observed: &environment.observed };
     let all = [
         call.reached(),
@@ -33,7 +36,6 @@ pub fn steps(summary: &Summary) -> Vec<Step> {
         call.echo(),
         call.hang_up(),
     ];
-    let mut steps = Vec::new();
     for step in all.into_iter().flatten() {
         let failed = step.good == Some(false);
         // Without an echo the rest of the call is still of interest.
@@ -44,6 +46,26 @@ pub fn steps(summary: &Summary) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// The registration before the call, where one is wanted.
+fn registration(environment: &Environment) -> Option<Step> {
+    let register = environment.register.as_ref()?;
+    let user = match environment.observed.setup.user.as_str() {
+        "" => String::new(),
+        user => format!(" as `{user}`"),
+    };
+    if let Some(failure) = register.failures.first().filter(|_| register.failed > 0) {
+        return step("register", false, format!("not registered{user}: {}", failure.text));
+    }
+    match register.registered {
+        0 => step("register", None, "not known: the run ended before there was an answer".into()),
+        _ => {
+            let took = register.time.milliseconds().p50_ms;
+            let took = took.map_or("?".into(), |ms| show(Value::Number(ms), Unit::Ms));
+            step("register", true, format!("registered{user} after {took}"))
+        }
+    }
 }
 
 struct OneCall<'a> {
@@ -69,7 +91,11 @@ impl OneCall<'_> {
         let target = &self.observed.setup.target;
         match self.first().answers.first() {
             Some(SipAnswer { status, reason, .. }) => {
-                step("SIP", true, format!("{target} answers the INVITE with {status} {reason}"))
+                let over = match self.environment.transport.as_str() {
+                    "" => String::new(),
+                    transport => format!(" over {transport}"),
+                };
+                step("SIP", true, format!("{target} answers the INVITE{over} with {status} {reason}"))
             }
             None => match self.observed.unreadable.first() {
                 Some(line) => {
@@ -110,7 +136,7 @@ impl OneCall<'_> {
             return step("SDP", false, self.call.reason.clone());
         }
         let format = first.payload_type.map_or(String::new(), |n| format!(", payload type {n}"));
-        step("SDP", true, format!("{}{format}, media to {}", self.environment.codec, first.media))
+        step("SDP", true, format!("{}{format}, media to {}", self.environment.media(), first.media))
     }
 
     fn application(&self) -> Option<Step> {

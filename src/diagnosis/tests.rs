@@ -231,6 +231,16 @@ fn a_call_is_told_step_by_step_up_to_the_first_that_failed() {
     let told = steps(&summarize(changed));
     let said = "192.0.2.7:5060 answers, but cannot be read: SIP/2.0 200 OK: no Call-ID header";
     assert_eq!((told.len(), told[0].said.as_str()), (1, said));
+    let mut changed = run.clone();
+    changed.environment.transport = "TLS".into();
+    register(&mut changed, [1, 1, 0, 0], "");
+    changed.environment.register.iter_mut().for_each(|register| register.failures.clear());
+    let told = steps(&summarize(changed.clone()));
+    assert_eq!(told[0].said, "registered as `7001` after ?");
+    assert_eq!(told[1].said, "192.0.2.7:5060 answers the INVITE over TLS with 401 Unauthorized");
+    register(&mut changed, [1, 0, 1, 0], "403 Forbidden");
+    assert_eq!(stepped(changed.clone())[..3], ["register failed", "SIP ok", "login ok"]);
+    assert_eq!(steps(&summarize(changed))[0].said, "not registered as `7001`: 403 Forbidden");
     let mut changed = run;
     (changed.environment.observed.ari, changed.environment.observed.setup.service) = (None, "none".into());
     assert_eq!(stepped(changed)[3..], ["SDP ok", "echo ok", "hang-up ok"]);

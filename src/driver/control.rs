@@ -111,7 +111,7 @@ pub async fn run(
     let mut media = Media::start(lane, config.watched.clone(), environment, None)?;
     let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, wire.local());
     media.tapes = tapes;
-    let mut reach = Reach::new(config.scenario.sip.local);
+    let mut reach = Reach::new(config.scenario.sip.local, config.target.ip());
     if !transport.is_reliable() {
         reach.add(wire.local());
     }
@@ -258,7 +258,7 @@ impl LoadIo<'_> {
                 Heard::Message(message) => {
                     let received = Received { message, at, from };
                     // Nobody else has this run look up names.
-                    let is_of_call = self.agent.knows(received.message.call_id());
+                    let is_of_call = self.agent.hears(received.message.call_id());
                     let ready = if is_of_call { self.lookups.admit(received) } else { Some(received) };
                     ready.iter().for_each(|received| self.hear(received));
                 }
@@ -271,6 +271,9 @@ impl LoadIo<'_> {
 
     fn hear(&mut self, Received { message, at, from }: &Received) {
         self.trace.hear(*at, message);
+        if *from == self.config.target && !placing::owns_call_id(self.config.run_id, message.call_id()) {
+            self.trace.hear_foreign(message);
+        }
         self.agent.handle_message(*at, message, *from, &|to| self.reach.check(to));
         self.carry_out();
     }
@@ -349,8 +352,8 @@ impl LoadIo<'_> {
                 let place = (self.wire.local(), port);
                 let mut config =
                     placing::call_config(&self.config, &self.names, (call, line), place, &self.secret);
+                self.taping.open(call, keys.as_ref());
                 config.media.srtp = keys;
-                self.taping.open(call);
                 self.agent.place(self.now(), call, config);
             }
             Output::HangUp(call) => self.agent.hang_up(self.now(), call),
@@ -360,6 +363,7 @@ impl LoadIo<'_> {
                 let format = self.format(&answer);
                 self.media.change_call(call, format, &answer, at);
             }
+            Output::ReopenMedia { call, at } => self.media.reopen_call(call, at),
             Output::StopMedia(call) => self.media.lane.stop_call(call, self.now()),
             Output::Window { from, to } => {
                 self.media.window.set(from, to);

@@ -195,6 +195,11 @@ impl Lane {
         self.tell_receiver(ReceiverCommand::Change { call_id, change: Box::new(change) });
     }
 
+    /// Takes a call's media from anywhere: its far end has known since `at` that it may move them.
+    pub fn reopen_call(&self, call_id: u32, at: Stamp) {
+        self.tell_receiver(ReceiverCommand::Reopen { call_id, at });
+    }
+
     /// Stops a call's sending, once all that is due before `at` has been sent; answered by
     /// [`LaneEvent::Stopped`].
     pub fn stop_call(&self, call_id: u32, at: Stamp) {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 use tokio::sync::watch;
@@ -28,6 +29,10 @@ use crate::stamp::Stamp;
 
 /// Every stream has a socket of its own: two seconds of the shortest packet time.
 pub(super) const RECEIVE_BUFFER: usize = buffer_for(2 * 100);
+
+/// Time for which a call's socket is open at its beginning: five of the longest packets show whether its far end speaks
+/// from two places in turn.
+const OPEN_FOR: Duration = Duration::from_millis(300);
 
 /// The media of a run.
 pub(super) struct Media {
@@ -144,7 +149,8 @@ impl Media {
         let pair =
             |(ours, peer): (&Keys, &PeerKeys)| KeyPair { ours: ours.clone(), theirs: peer.keys.clone() };
         let keys = media.keys.as_ref().zip(answer.srtp.as_ref()).map(pair);
-        let (socket, latch) = (media.socket.clone(), SourceLatch::new(rule, own, to));
+        let (socket, mut latch) = (media.socket.clone(), SourceLatch::new(rule, own, to));
+        latch.stay_open(at + OPEN_FOR);
         let tapes = self.tapes.as_ref().map(|tapes| tapes.of_call(call, own)).unwrap_or_default();
         let path = MediaPath { socket, to, latch, keys, is_on_hold, tapes };
         self.lane.start_stream(call, Class::Call, format, path, counts_from);
@@ -159,6 +165,15 @@ impl Media {
         }
         let keys = answer.srtp.as_ref().map(|peer| peer.keys.clone());
         self.lane.change_call(call, MediaChange { at, to: answer.rtp_address, is_on_hold, format, keys });
+    }
+
+    /// Takes a call's media from anywhere: its far end has known since `at` that it may move them.
+    pub fn reopen_call(&self, call: u32, at: Stamp) {
+        // At once: it may speak from elsewhere as soon as it has our description.
+        if let Some(media) = self.calls.get(&call) {
+            let _ = udp::disconnect(&media.socket);
+        }
+        self.lane.reopen_call(call, at);
     }
 
     /// Takes an event of the media threads; returns what load control has to know of it.

@@ -12,6 +12,7 @@ mod pacer;
 mod ping;
 mod placing;
 mod reach;
+mod received;
 mod receiver;
 mod registering;
 mod tape;

@@ -1,4 +1,5 @@
-//! Addresses that a far end may name: neither the driver's own sockets nor what the kernel does not send to.
+//! Addresses that a far end may name: neither the driver's own sockets nor what the kernel does not send to, and this
+//! machine's loopback only if the far end is on this machine.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -7,17 +8,20 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 #[derive(Debug)]
 pub(super) struct Reach {
     local: IpAddr,
+    /// The far end is on this machine.
+    is_here: bool,
     own: HashSet<SocketAddr>,
     /// It is connected, and never sent from; without one, the kernel's word comes with the first packet.
     trial: Option<UdpSocket>,
 }
 
 impl Reach {
-    /// For sockets on `local`, of which there are none yet.
-    pub fn new(local: IpAddr) -> Self {
+    /// For sockets on `local`, of which there are none yet, and a far end at `target`.
+    pub fn new(local: IpAddr, target: IpAddr) -> Self {
+        let is_here = target.is_loopback() || target == local;
         let trial = UdpSocket::bind(SocketAddr::new(local, 0)).ok();
         let own = trial.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-        Reach { local, own, trial }
+        Reach { local, is_here, own, trial }
     }
 
     /// Notes a socket of the driver's.
@@ -44,6 +48,10 @@ impl Reach {
         if self.own.contains(&plain) {
             return Err(format!("{to} is a socket of this driver, which would hear itself"));
         }
+        // Services that listen there trust whoever reaches them.
+        if plain.ip().is_loopback() && !self.is_here {
+            return Err(format!("{to} is this machine's loopback, and the far end is on another machine"));
+        }
         let tried = self.trial.as_ref().map_or(Ok(()), |trial| trial.connect(to));
         tried.map_err(|error| format!("nothing can be sent to {to}: {error}"))
     }
@@ -55,7 +63,7 @@ mod tests {
 
     #[test]
     fn own_sockets_and_what_the_kernel_refuses_are_refused() {
-        let mut reach = Reach::new([127, 0, 0, 1].into());
+        let mut reach = Reach::new([127, 0, 0, 1].into(), [127, 0, 0, 1].into());
         reach.add("127.0.0.1:5070".parse().unwrap());
         reach.port(40_000, true);
         let check = |reach: &Reach, to: &str| reach.check(to.parse().unwrap());
@@ -76,5 +84,15 @@ mod tests {
         }
         reach.port(40_000, false);
         assert_eq!(check(&reach, "127.0.0.1:40000"), Ok(()));
+    }
+
+    #[test]
+    fn loopback_is_for_a_far_end_on_this_machine() {
+        let [local, elsewhere] = ["127.0.0.1", "192.0.2.1"].map(|ip| ip.parse().unwrap());
+        for to in ["127.0.0.1:5060", "127.0.0.2:5060", "[::ffff:127.0.0.1]:5060", "[::1]:5060"] {
+            let checked = Reach::new(local, elsewhere).check(to.parse().unwrap());
+            assert!(checked.is_err_and(|why| why.contains("loopback")), "{to}");
+        }
+        assert_eq!(Reach::new(local, local).check("127.0.0.2:5060".parse().unwrap()), Ok(()));
     }
 }

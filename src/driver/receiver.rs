@@ -11,17 +11,18 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use super::lane::LaneEvent;
 use super::media::RECEIVE_BUFFER;
 use super::pacer::PacerCommand;
+use super::received::{Protected, ReceivedCall};
 use super::tape::Tape;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
 use crate::measure::{
     Heartbeat, MediaSecond, ReceiveTally, ReceivedEcho, Rules, SourceLatch, StallWatch, StreamReceiver,
-    StreamReport, Verdict, Window,
+    StreamReport, Window,
 };
 use crate::net::poller::Poller;
 use crate::net::udp::{self, Batch, Datagram};
 use crate::rtp::Format;
-use crate::rtp::srtp::{Keys, SrtpReceiver, is_protected};
+use crate::rtp::srtp::{Keys, SrtpReceiver};
 use crate::stamp::Stamp;
 
 /// Datagrams taken from one socket at a time.
@@ -52,6 +53,8 @@ pub(super) enum ReceiverCommand {
     },
     /// The far end has changed its media: be ready for it, then have the pacer follow.
     Change { call_id: u32, change: Box<MediaChange> },
+    /// The far end may move its media from that time on.
+    Reopen { call_id: u32, at: Stamp },
     /// The pacer has paused for a hold after so many packets, of which the last was intended at that time.
     Paused { call_id: u32, sent: u32, last_at: Stamp },
     /// Nothing more is sent: report once everything is back, or lost.
@@ -85,77 +88,6 @@ pub(super) struct Receiving {
     pub dead_after: Duration,
     /// Told of each echo, as far as there is room.
     pub echoes: Option<mpsc::Sender<ReceivedEcho>>,
-}
-
-struct ReceivedCall {
-    stream: Box<StreamReceiver>,
-    socket: Arc<UdpSocket>,
-    /// Sources of its packets.
-    latch: Box<SourceLatch>,
-    /// Opens them, where they are not plain.
-    srtp: Option<Protected>,
-    /// The socket's drops so far.
-    drops: u32,
-    /// Its death has been told.
-    told: bool,
-    /// Impairment of its packets on purpose.
-    impairer: Option<Box<Impairer>>,
-    /// Record of what comes to its socket, from whomever.
-    tape: Option<Tape>,
-}
-
-/// What is protected by SRTP.
-struct Protected {
-    receiver: Box<SrtpReceiver>,
-    received: u64,
-    decrypted: u64,
-}
-
-impl ReceivedCall {
-    /// Datagrams dropped since the last ones that were told of, by the socket's word now. Before the far end is
-    /// heard anybody can fill the buffer: these are not the driver's.
-    fn newly_dropped(&mut self, drops: u32) -> u64 {
-        // A datagram tells of the drops when it came, and may have waited in the buffer since.
-        let newly = u32::try_from(drops.wrapping_sub(self.drops) as i32).unwrap_or_default();
-        self.drops = self.drops.wrapping_add(newly);
-        if self.latch.has_proof() { newly.into() } else { 0 }
-    }
-
-    /// Datagrams that the socket has dropped and that no datagram received since has told of.
-    fn last_drops(&mut self) -> u64 {
-        udp::drops(&self.socket).map_or(0, |drops| self.newly_dropped(drops))
-    }
-
-    /// The bytes of a datagram that counts as the far end's, in `plain` if they were protected. Its source is fixed once
-    /// it has proved itself.
-    fn admit<'a>(&mut self, datagram: &Datagram<'a>, plain: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-        let had_proof = self.latch.has_proof();
-        let mut protected = self.srtp.as_mut().filter(|_| is_protected(datagram.bytes));
-        let bytes = match &mut protected {
-            None => Some(datagram.bytes),
-            Some(srtp) => srtp.receiver.open(datagram.bytes, plain).then_some(plain.as_slice()),
-        };
-        let is_own = || bytes.is_some_and(|bytes| self.stream.is_own(bytes));
-        let verdict = self.latch.judge(datagram.from, datagram.received_at, is_own);
-        if verdict == Verdict::TakeAndConnect {
-            // Where the kernel does not do it, the latch refuses others by itself.
-            let _ = self.socket.connect(datagram.from);
-        }
-        if !had_proof && self.latch.has_proof() {
-            self.drops = udp::drops(&self.socket).unwrap_or(self.drops);
-        }
-        if verdict == Verdict::Stranger {
-            self.stream.stranger();
-        }
-        if !matches!(verdict, Verdict::Take | Verdict::TakeAndConnect) {
-            return None;
-        }
-        if let Some(srtp) = protected {
-            srtp.received += 1;
-            srtp.decrypted += u64::from(bytes.is_some());
-        }
-        bytes
-    }
 }
 
 /// A call for which nothing more is sent.
@@ -329,6 +261,11 @@ impl Receiving {
                         self.change(call, call_id, &change);
                     }
                 }
+                Ok(ReceiverCommand::Reopen { call_id, at }) => {
+                    if let Some(call) = calls.get_mut(&call_id.into()) {
+                        call.reopen(None, at + self.rules.lost_after);
+                    }
+                }
                 Ok(ReceiverCommand::Paused { call_id, sent, last_at }) => {
                     if let Some(call) = calls.get_mut(&call_id.into()) {
                         call.stream.paused(sent, last_at, &self.window, &mut books.tally);
@@ -353,9 +290,7 @@ impl Receiving {
         if *is_on_hold {
             call.stream.hold();
         } else if call.stream.resume(*at) || !call.latch.names(*to) {
-            // Answers from a source that it is closed to would be lost.
-            let _ = udp::disconnect(&call.socket);
-            call.latch.moved(*to, *at + self.rules.lost_after);
+            call.reopen(Some(*to), *at + self.rules.lost_after);
         }
         let (to, payload_type, is_on_hold) = (*to, format.payload_type, *is_on_hold);
         let _ = self.to_pacer.send(PacerCommand::Change { call_id, to, payload_type, is_on_hold });
@@ -389,13 +324,13 @@ impl Receiving {
         let _ = self.events.send(LaneEvent::Finished { call_id, report, heard });
     }
 
-    /// Looks for calls that have fallen silent: their far ends may speak from elsewhere by now, or they are dead.
+    /// Looks for calls of which little or nothing is heard: their far ends may speak from elsewhere by now, or they are dead.
     fn look_for_silent(&self, calls: &mut HashMap<u64, ReceivedCall>, now: Stamp, awake_since: Stamp) {
         for call in calls.values_mut() {
             let is_silent_for = |long| call.stream.is_dead(now, long, awake_since);
-            if call.latch.is_closed() && is_silent_for(REOPEN_AFTER) {
-                let _ = udp::disconnect(&call.socket);
-                call.latch.reopen(now + self.rules.lost_after);
+            let is_missed = is_silent_for(REOPEN_AFTER) || call.stream.misses_many();
+            if call.latch.is_closed() && is_missed {
+                call.reopen(None, now + self.rules.lost_after);
             }
             if !self.dead_after.is_zero() && !call.told && is_silent_for(self.dead_after) {
                 call.told = true;

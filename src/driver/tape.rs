@@ -8,6 +8,7 @@ use crate::capture::{Captured, PacketRing, Recorder, Settings, Way, slots};
 use crate::record::CallRecord;
 use crate::rtp::Format;
 use crate::rtp::packet::HEADER_LEN;
+use crate::rtp::srtp::Keys;
 use crate::scenario::Scenario;
 use crate::sip::{SipDatagram, Transport};
 use crate::stamp::Stamp;
@@ -106,15 +107,15 @@ impl Taping {
         let media = slots.map_or(Duration::ZERO, held);
         let tapes = slots.map(|slots| Tapes { back, slots, snap, shows_plain: capture.plaintext });
         let named = capture.calls.clone();
+        let (plaintext, is_srtp) = (capture.plaintext, scenario.media.srtp);
         let is_tls = scenario.asterisk.transport == Transport::Tls;
-        let settings =
-            Settings { run_id, epoch, local, named, files, media, plaintext: capture.plaintext, is_tls };
+        let settings = Settings { run_id, epoch, local, named, files, media, plaintext, is_srtp, is_tls };
         (Taping { recorder: Recorder::new(settings), spent }, tapes)
     }
 
-    /// Begins to record a call.
-    pub fn open(&mut self, call: u32) {
-        self.recorder.open(call);
+    /// Begins to record a call, whose own keys of SRTP are not to be shown.
+    pub fn open(&mut self, call: u32, keys: Option<&Keys>) {
+        self.recorder.open(call, keys.map(Keys::inline).unwrap_or_default());
     }
 
     /// Takes a message that is about to be sent.
@@ -157,7 +158,7 @@ mod tests {
         let mut scenario = Scenario::default();
         let (mut taping, tapes) = Taping::start(&scenario, 1, Stamp::ZERO, local);
         let mut of_call = tapes.unwrap().of_call(3, local);
-        taping.open(3);
+        taping.open(3, None);
         for n in 0..1000 {
             of_call.sent.as_mut().unwrap().put(Stamp::from_ns(n), local, &[0; 172]);
         }

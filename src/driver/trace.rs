@@ -4,7 +4,7 @@
 use crate::record::{FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, SipAnswer};
 use crate::sip::call::{CallEvent, CallRemark};
 use crate::sip::digest::Challenge;
-use crate::sip::message::Message;
+use crate::sip::message::{Message, Method};
 use crate::sip::sdp::Answer;
 use crate::sip::{Transport, Unreadable};
 use crate::stamp::Stamp;
@@ -60,6 +60,19 @@ impl Trace {
         }
     }
 
+    /// Takes a message of the target's that is of no call of this run: an answer to an INVITE may be the one that a call
+    /// waits for, under a Call-ID that somebody on the way has changed.
+    pub fn hear_foreign(&mut self, message: &Message) {
+        let status = message.status().filter(|status| *status > 100 && *message.method() == Method::Invite);
+        if let Some(status) = status {
+            let phrase = cut(message.reason_phrase());
+            note(
+                &mut self.unreadable,
+                &format!("SIP/2.0 {status} {phrase}: no call of this run has its Call-ID"),
+            );
+        }
+    }
+
     /// Takes a message that cannot be read.
     pub fn read_badly(&mut self, unreadable: &Unreadable) {
         note(&mut self.unreadable, &unreadable.to_string());
@@ -70,6 +83,7 @@ impl Trace {
         match event {
             // These come as messages, with those of no call.
             CallEvent::Remark(CallRemark::Unreadable { .. }) => {}
+            CallEvent::Remark(CallRemark::Unmatched { why }) => note(&mut self.unreadable, why),
             CallEvent::Remark(remark) => note(&mut self.odd, &remark.to_string()),
             _ => {}
         }

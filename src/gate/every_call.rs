@@ -1,7 +1,7 @@
 //! Gates that every call must hold.
 
 use super::expression::{Gate, Op};
-use super::judge::{Evidence, judge_range};
+use super::judge::{Evidence, judge_range, missing};
 use super::{GateResult, Interval, Outcome};
 use crate::metrics::Readings;
 use crate::metrics::per_call::{self, Bounds, PerCall};
@@ -35,7 +35,7 @@ pub(super) fn judge_calls(evidence: &Evidence<'_>, gate: &Gate, metric: &PerCall
     let beyond = |of: &&Judged| distance(gate, of.value.number().unwrap_or(f64::INFINITY));
     let known = judged.iter().filter(|of| of.value != Value::NoData);
     let Some(worst) = known.max_by(|a, b| beyond(a).total_cmp(&beyond(b))) else {
-        let reason = "no call was answered and measured".into();
+        let reason = missing(evidence.summary, "no call was answered and measured");
         return GateResult { reason, ..GateResult::without_data(gate) };
     };
     let (outcome, reason) = sum_up(&judged);

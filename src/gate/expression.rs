@@ -279,12 +279,29 @@ fn number(text: &str, unit: Unit) -> Option<f64> {
     value.filter(|value| value.is_finite()).or_else(|| before("").filter(|zero| *zero == 0.0))
 }
 
+/// Names of other tools and of RFC 6076, and ours.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (&["asr", "answer_seizure_ratio", "calls.asr", "answered", "success_rate"], "calls.answered"),
+    (&["ser"], "calls.ser"),
+    (&["ner", "seer"], "calls.seer"),
+    (&["pdd", "post_dial_delay"], "srd.p95"),
+    (&["packet_loss", "packets.lost"], "loss.ratio"),
+];
+
 fn suggestion(name: &str, known: impl Iterator<Item = &'static str>) -> String {
     let known: Vec<_> = known.collect();
-    let is_in = |known: &&str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    let lower = name.to_ascii_lowercase();
+    let ours = ELSEWHERE.iter().find(|(names, _)| names.contains(&lower.as_str()));
+    if let Some((_, ours)) = ours.filter(|(_, ours)| known.contains(ours)) {
+        return format!("did you mean `{ours}`?");
+    }
+    let goes_on = |rest: &str| rest.starts_with('.') || name.contains('.') && rest.starts_with('_');
+    let is_in = |known: &&str| known.strip_prefix(name).is_some_and(goes_on);
     let members: Vec<_> = known.iter().copied().filter(is_in).collect();
-    if !members.is_empty() {
-        return format!("say which: {}", members.join(", "));
+    match &members[..] {
+        [] => {}
+        [one] => return format!("did you mean `{one}`?"),
+        more => return format!("say which: {}", more.join(", ")),
     }
     // A long text is no name with a slip in it.
     let name: String = name.chars().take(64).collect();
@@ -351,6 +368,8 @@ mod tests {
         assert!(fails("rtt.p98 < 20ms").contains("did you mean `rtt.p9"));
         assert!(fails("los.ratio < 1%").contains("`loss.ratio`"));
         assert!(fails("quux < 1").contains("--list-metrics"));
+        assert!(fails("register.ok == 100%").contains("did you mean `register.ok_ratio`?"));
+        assert!(fails("ASR >= 95%").contains("did you mean `calls.answered`?"));
         assert!(fails("leak == 0").contains("did you mean `leaks`"));
         assert!(
             fails("rtt.p999 < 1ms").contains("`rtt.p99.9`") || fails("rtt.p999 < 1ms").contains("`rtt.p99`")

@@ -88,6 +88,7 @@ impl<'a> Evidence<'a> {
             Some(control) if outcome == Outcome::Inconclusive && reason.is_empty() => {
                 format!("{} is {control}: this machine alone breaks the bound", control.name())
             }
+            _ if metric.value == Value::NoData => missing(self.summary, &reason),
             _ => reason,
         };
         GateResult {
@@ -181,6 +182,14 @@ pub(super) fn judge_metric(gate: &Gate, metric: &Metric, readings: &Readings) ->
     }
 }
 
+/// The reason for a gate without data: `otherwise`, unless far ends had every call on hold.
+pub(super) fn missing(summary: &Summary, otherwise: &str) -> String {
+    let number = |name: &str| summary.metric(name).and_then(|metric| metric.value.number());
+    // Losses of a run that has sent nothing are known where nothing was to be sent.
+    let are_held = number("packets.sent") == Some(0.0) && number("loss.count").is_some();
+    if are_held { "all calls were on hold, and nothing was sent".into() } else { otherwise.into() }
+}
+
 /// Pass if every value from `least` to `most` holds, fail if none does.
 pub fn judge_range(op: Op, bound: f64, (least, most): (f64, f64)) -> Outcome {
     let (least_holds, most_holds) = (op.holds(least, bound), op.holds(most, bound));
@@ -248,6 +257,17 @@ mod tests {
         assert_eq!((v.outcome, v.gates[0].actual.as_str()), (Outcome::Inconclusive, "no data"));
         assert_eq!(verdict(&none, &[]).outcome, Outcome::Inconclusive);
         assert_eq!(verdict(&none, &["calls.attempts > 0"]).outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn a_gate_without_data_says_where_every_call_was_on_hold() {
+        let mut held = run(&[]);
+        held.calls[0].holds = 1;
+        let v = verdict(&summarize(held), &["rtt.p99 < 6ms", "every call: rtt.p95 < 6ms"]);
+        for gate in &v.gates {
+            assert_eq!(gate.outcome, Outcome::Inconclusive, "{gate:?}");
+            assert_eq!(gate.reason, "all calls were on hold, and nothing was sent");
+        }
     }
 
     #[test]

@@ -69,9 +69,11 @@ impl Agent {
         self.strays
     }
 
-    /// True for the Call-ID of a call under way.
-    pub fn knows(&self, call_id: &str) -> bool {
-        self.by_call_id.contains_key(call_id)
+    /// Notes that a message with this Call-ID has come, though it may have to wait; true if it is of a call under way.
+    pub fn hears(&mut self, call_id: &str) -> bool {
+        let is_known = self.by_call_id.contains_key(call_id);
+        self.has_heard |= is_known;
+        is_known
     }
 
     /// Sends the INVITE of a new call.
@@ -283,7 +285,10 @@ mod tests {
         let SipDatagram { destination, bytes } = datagram;
         let answer = parse(&bytes).expect("it parses");
         assert_eq!((destination, answer.status(), answer.to_tag()), (from, Some(200), Some("tag")));
-        assert!(!agent.has_heard());
+        assert!(!agent.hears("c") && !agent.has_heard());
+        agent.place(at_s(1), 0, config(0));
+        let (invites, _) = drained(&mut agent);
+        assert!(agent.hears(invites[0].call_id()) && agent.has_heard());
     }
 
     #[test]

@@ -67,11 +67,11 @@ impl Attempt {
     /// Notes what is odd about the far end: it may be the reason of what comes of the call.
     pub(super) fn remark(&mut self, remark: &CallRemark) {
         match remark {
-            CallRemark::Unreadable { why } => self.unreadable = Some(why.clone()),
+            CallRemark::Unreadable { why } | CallRemark::Unmatched { why } => self.unreadable = Some(why.clone()),
             CallRemark::OfferUnanswered { why } => self.unanswered = Some(why.clone()),
             CallRemark::OfferRefused { .. } => self.refused_offer = Some(remark.to_string()),
             CallRemark::OtherPtime { .. } => {}
-            CallRemark::AckUnheard { .. } | CallRemark::NoWay { .. } => {
+            CallRemark::Unheard { .. } | CallRemark::NoWay { .. } => {
                 self.unheard = Some(remark.to_string())
             }
             CallRemark::Redirected { .. } => self.redirected = Some(remark.to_string()),
@@ -196,7 +196,7 @@ impl Attempt {
         if let Some(redirected) = &self.redirected {
             reason = format!("{reason}; {redirected}");
         }
-        self.ended(ending, reason, at);
+        self.ended(ending, self.with_unheard(reason), at);
     }
 
     /// A reason of which the cause may be a Contact at which nobody hears.
@@ -241,6 +241,7 @@ impl Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::message::Method;
 
     #[test]
     fn holds_are_counted_and_their_time_is_summed_up_to_the_calls_end() {
@@ -283,7 +284,8 @@ mod tests {
         let mut never = attempt(Some("x"));
         never.failed(&FailReason::Unreadable("SIP/2.0 200 OK: no Via header".into()), Stamp::ZERO);
         let mut unheard = attempt(None);
-        unheard.remark(&CallRemark::AckUnheard {
+        unheard.remark(&CallRemark::Unheard {
+            method: Method::Ack,
             contact: "sip:far@192.0.2.7:5999".into(),
             sent_to: "192.0.2.7:5999".parse().unwrap(),
         });
@@ -293,6 +295,16 @@ mod tests {
             reason.starts_with("BYE was never answered; ") && reason.contains("sip.ignore_contact"),
             "{reason}"
         );
+        let mut early = attempt(None);
+        early.remark(&CallRemark::Unheard {
+            method: Method::Prack,
+            contact: "sip:far@192.0.2.7:5999".into(),
+            sent_to: "192.0.2.7:5999".parse().unwrap(),
+        });
+        let timeout = FailReason::Rejected { code: 504, reason: "Server Time-out".into(), cause: None };
+        early.failed(&timeout, Stamp::ZERO);
+        let reason = &early.record.reason;
+        assert!(reason.starts_with("Server Time-out; its provisional answer comes again"), "{reason}");
         let mut redirected = attempt(None);
         redirected.remark(&CallRemark::Redirected { to: "sip:b@h".into() });
         redirected.failed(&FailReason::Timeout, Stamp::ZERO);

@@ -62,6 +62,10 @@ impl Control {
                 self.push(Output::ChangeMedia { call, at: *at, answer: answer.clone() });
                 return;
             }
+            CallEvent::MediaOffered { at } => {
+                self.push(Output::ReopenMedia { call, at: *at });
+                return;
+            }
             CallEvent::Answered { .. } if attempt.answered_at.is_some() => return,
             CallEvent::Answered { at, answer } => self.answered(call, *at, answer),
             CallEvent::Failed { reason, at } => {

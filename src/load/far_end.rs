@@ -231,7 +231,7 @@ impl World {
                     self.come(after, Input::Dead { call, at });
                 }
             }
-            Output::ChangeMedia { .. } => {}
+            Output::ChangeMedia { .. } | Output::ReopenMedia { .. } => {}
         }
     }
 

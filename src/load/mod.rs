@@ -104,6 +104,13 @@ pub enum Output {
         /// The far end's media.
         answer: Answer,
     },
+    /// Take the media from anywhere: the far end is about to say where it sends from.
+    ReopenMedia {
+        /// Number of the call.
+        call: u32,
+        /// Receipt of the far end's wish.
+        at: Stamp,
+    },
     /// Stop sending, and wait until all packets are back or lost; answered by [`Input::MediaOver`].
     StopMedia(u32),
     /// The measured window: its first moment, and the first after it. Known ahead of its start.

@@ -280,7 +280,7 @@ fn script() -> impl Strategy<Value = Script> {
 
 /// Inputs that nothing has asked for.
 fn stray() -> impl Strategy<Value = Input> {
-    let event = (0..7).prop_map(|n| {
+    let event = (0..8).prop_map(|n| {
         let at = crate::stamp::Stamp::ZERO + 1001 * S;
         match n {
             0 => CallEvent::Answered { at, answer: answer() },
@@ -288,7 +288,8 @@ fn stray() -> impl Strategy<Value = Input> {
             2 => CallEvent::RemoteHangup { at, cause: None },
             3 => CallEvent::HungUp { at, code: Some(500) },
             4 => CallEvent::Cancelled { at },
-            5 => CallEvent::Remark(CallRemark::Unreadable { why: "x".into() }),
+            5 => CallEvent::MediaOffered { at },
+            6 => CallEvent::Remark(CallRemark::Unreadable { why: "x".into() }),
             _ => CallEvent::Provisional { code: 180, at },
         }
     });

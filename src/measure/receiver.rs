@@ -112,8 +112,11 @@ pub struct StreamReport {
     pub duplicates: u64,
     /// Packets that came back out of order.
     pub reordered: u64,
-    /// RTP without a whole probe, over the whole call.
-    pub corrupted: u64,
+    /// RTP whose payload was damaged, over the whole call.
+    pub damaged: u64,
+    /// Audio without a probe, over the whole call: in the place of packets that did not come back, or beside those that
+    /// did.
+    pub audio: u64,
     /// Probes that this run has not signed, over the whole call.
     pub forged: u64,
     /// Reflections that cannot be true, over the whole call: their packets count, what they say does not.
@@ -167,7 +170,10 @@ impl StreamReport {
             self.lateness.sweep();
         record.duplicates = self.duplicates;
         record.reordered = self.reordered;
-        record.corrupted = self.corrupted;
+        // What was changed did not come back as it was; more than that is audio of the far end's own.
+        let missing = record.total_sent.saturating_sub(self.total_received + self.total_clipped);
+        let changed = self.audio.min(missing);
+        record.corrupted = self.damaged + changed;
         record.strangers = self.strangers;
         record.forged = self.forged;
         record.unbelieved = self.unbelieved;
@@ -175,6 +181,7 @@ impl StreamReport {
         record.jitter_ms = self.jitter;
         record.jitter_max_ms = self.jitter_max;
         self.extras.enter(record);
+        record.own_audio += self.audio - changed;
         (record.srtp_received, record.srtp_decrypted) = self.srtp.unzip();
         [record.rtt_p50_ms, record.rtt_p95_ms, record.rtt_p99_ms] =
             [0.5, 0.95, 0.99].map(|q| self.lateness.quantile(q, record.lost));
@@ -182,6 +189,10 @@ impl StreamReport {
         record.rtt_max_ms = self.lateness.largest_ns().map(Ns);
     }
 }
+
+/// Packets over which it is judged whether many are missing, and so many of them.
+const LATELY: u32 = 32;
+const MANY: u32 = 8;
 
 /// One call's receiving side.
 #[derive(Debug)]
@@ -270,8 +281,12 @@ impl StreamReceiver {
             Incoming::Audio if self.is_music(received_at) => self.report.extras.count_own_audio(1),
             // Until it is known whether anything comes back as it was.
             Incoming::Audio if self.report.first_echo_at.is_none() => self.early_audio += 1,
-            Incoming::Audio | Incoming::Corrupted => {
-                self.report.corrupted += 1;
+            Incoming::Audio => {
+                self.report.audio += 1;
+                tally.corrupted += 1;
+            }
+            Incoming::Corrupted => {
+                self.report.damaged += 1;
                 tally.corrupted += 1;
             }
             Incoming::Forged => self.report.forged += 1,
@@ -375,6 +390,15 @@ impl StreamReceiver {
         can_die && self.heard_at.is_some_and(|at| silent_for(at) >= dead_after)
     }
 
+    /// True if of the last packets up to the newest one back a good part is missing: its far end may speak from two
+    /// places in turn.
+    pub fn misses_many(&self) -> bool {
+        let next = self.sequence.next_expected();
+        let is_known = self.class == Class::Call && !self.is_on_hold && next >= self.first_echo_seq + LATELY;
+        let lately = self.sequence.last_64(next.saturating_sub(1)) & ((1 << LATELY) - 1);
+        is_known && lately.count_ones() <= LATELY - MANY
+    }
+
     /// Everything sent before the first packet that comes back was cut from the call's beginning.
     fn first_echo(&mut self, probe: &Probe, received_at: Stamp, tally: &mut ReceiveTally) {
         self.report.first_echo_at = Some(received_at);
@@ -418,7 +442,7 @@ impl StreamReceiver {
     /// smallest RTT is known only now.
     pub fn finish(mut self, tally: &mut ReceiveTally) -> StreamReport {
         // Nothing has come back as it was sent: it was changed.
-        self.report.corrupted += self.early_audio;
+        self.report.audio += self.early_audio;
         tally.corrupted += self.early_audio;
         if self.class == Class::Call {
             let last = tally.seconds.nearest(self.report.last_echo_at.unwrap_or(self.rules.epoch));

@@ -6,6 +6,9 @@ use crate::record::CallRecord;
 use crate::rtp::MediaSource;
 use crate::stamp::Stamp;
 
+/// Turns that a far end's move may have.
+const MOST_TURNS: u8 = 3;
+
 /// Sources of one call's packets. It begins open to everybody, and is closed on the source from which a probe of
 /// the call's own has come back: nobody else can have one.
 ///
@@ -25,6 +28,10 @@ pub struct SourceLatch {
     open_until: Stamp,
     /// That source.
     former: Option<SocketAddr>,
+    /// Source of the last packet of the call's own while it was open.
+    last: Option<SocketAddr>,
+    /// Times that such a packet came from another source than the one before.
+    turns: u8,
     heard: Sources,
 }
 
@@ -70,7 +77,13 @@ impl SourceLatch {
         let named = plain(named);
         let heard = Sources { named: Some(named), ..Sources::default() };
         let (own, open_until) = (plain(own), Stamp::ZERO);
-        SourceLatch { rule, own, named, proven: None, is_closed: false, open_until, former: None, heard }
+        let (proven, former, last) = (None, None, None);
+        SourceLatch { rule, own, named, proven, is_closed: false, open_until, former, last, turns: 0, heard }
+    }
+
+    /// Stays open until then: a far end may speak from two places from its beginning.
+    pub fn stay_open(&mut self, until: Stamp) {
+        self.open_until = until;
     }
 
     /// For a stream whose socket is connected to `peer` from the beginning.
@@ -87,6 +100,9 @@ impl SourceLatch {
             return self.take(from);
         }
         if self.former == Some(from) && from != self.named && at < self.open_until {
+            if is_own() {
+                self.note_turn(from);
+            }
             return Verdict::Take;
         }
         if !is_own() {
@@ -101,12 +117,13 @@ impl SourceLatch {
             self.heard.refused += 1;
             return Verdict::Refuse;
         }
+        self.note_turn(from);
         // Once the address in the SDP has proved itself, no other takes its place.
         if !self.is_closed && self.proven != Some(self.named) {
             self.proven = Some(from);
         }
         self.take(from);
-        if self.is_closed || self.proven != Some(from) || at < self.open_until {
+        if self.is_closed || self.is_split() || self.proven != Some(from) || at < self.open_until {
             return Verdict::Take;
         }
         self.is_closed = true;
@@ -119,6 +136,7 @@ impl SourceLatch {
         self.former = self.proven.or(Some(self.named));
         self.named = plain(named);
         (self.proven, self.is_closed, self.open_until) = (None, false, open_until);
+        (self.last, self.turns) = (None, 0);
         if self.heard.elsewhere + self.heard.refused == 0 {
             self.heard.named = Some(self.named);
         }
@@ -149,6 +167,18 @@ impl SourceLatch {
     /// The sources so far.
     pub fn heard(&self) -> Sources {
         self.heard
+    }
+
+    fn note_turn(&mut self, from: SocketAddr) {
+        if !self.is_closed && self.last.replace(from).is_some_and(|last| last != from) {
+            self.turns = self.turns.saturating_add(1);
+        }
+    }
+
+    /// True for a far end that speaks from two places in turn, as one behind a balancer does: a move has a turn, or a few
+    /// more where its packets overtake each other.
+    fn is_split(&self) -> bool {
+        self.turns > MOST_TURNS
     }
 
     fn take(&mut self, from: SocketAddr) -> Verdict {
@@ -249,6 +279,31 @@ mod tests {
         play(&mut latch, &[(OWN, 0, true, Stranger), (OWN, 0, false, Stranger), (7, 1, false, Stranger)]);
         assert_eq!(latch.heard().from, None);
         play(&mut latch, &[(1, 2, true, TakeAndConnect)]);
+    }
+
+    #[test]
+    fn a_far_end_that_speaks_from_two_places_in_turn_is_heard_from_both() {
+        for (places, elsewhere) in [([1, 2], 50), ([2, 1], 50), ([2, 3], 100)] {
+            let mut latch = latch(MediaSource::Any);
+            latch.stay_open(at(200));
+            for n in 0..100 {
+                play(&mut latch, &[(places[n as usize % 2], 20 * n, true, Take)]);
+            }
+            assert_eq!((latch.is_closed(), latch.heard().elsewhere), (false, elsewhere), "{places:?}");
+            play(&mut latch, &[(9, 2001, false, Stranger)]);
+        }
+        // One that moves a moment after its beginning is closed on.
+        let mut latch = latch(MediaSource::Any);
+        latch.stay_open(at(200));
+        let moving = [(2, 0), (2, 20), (1, 40), (2, 60), (1, 80), (1, 199)];
+        play(&mut latch, &moving.map(|(from, ms)| (from, ms, true, Take)));
+        play(&mut latch, &[(1, 200, true, TakeAndConnect), (2, 201, false, Stranger)]);
+        // Behind a reopening, from where it was heard before and elsewhere.
+        latch.reopen(at(3000));
+        for n in 0..100 {
+            play(&mut latch, &[(if n % 2 == 0 { 1 } else { 7 }, 1000 + 20 * n, true, Take)]);
+        }
+        assert!(!latch.is_closed());
     }
 
     #[test]

@@ -253,7 +253,7 @@ pub(super) static TRAFFIC: [Definition; 45] = [
     packets(Traffic, "empty_rtp.count", Count, "RTP without payload, all phases",
         |f| number(f.seen(|c| c.empty_rtp))),
     packets(Traffic, "own_audio.count", Count,
-        "audio of far ends' own: before their first echo (ringback, announcements) and on hold (music), all phases",
+        "audio of far ends' own: before their first echo (ringback), on hold (music), beside a whole echo (silence), all phases",
         |f| number(f.seen(|c| c.own_audio))),
     packets(Traffic, "other_datagrams.count", Count,
         "datagrams of far ends that are no RTP and nothing known (keep-alives, DTLS, ZRTP), all phases",

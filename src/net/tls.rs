@@ -113,8 +113,8 @@ impl Tls {
                  without which it speaks 1.0"
             ),
             Error::InvalidMessage(_) => {
-                "what answers does not speak TLS: is that its port for TLS (5061 is usual), or is asterisk.transport to \
-                 be \"tcp\"?"
+                "what answers does not speak TLS, or has a certificate beyond 64 KiB: is that its port for TLS (5061 is \
+                 usual), or is asterisk.transport to be \"tcp\"?"
                     .into()
             }
             other => other.to_string(),

@@ -181,7 +181,8 @@ pub struct CallRecord {
     /// RTP without payload, over the whole call.
     #[serde(default)]
     pub empty_rtp: u64,
-    /// Audio of the far end's own, before its first echo and on hold, over the whole call: ringback, announcements, music.
+    /// Audio of the far end's own, before its first echo, on hold, and beside packets that came back, over the whole call:
+    /// ringback, announcements, music, silence.
     #[serde(default)]
     pub own_audio: u64,
     /// Datagrams of the far end's that are no RTP and nothing known, over the whole call: keep-alives, DTLS, ZRTP.

@@ -83,6 +83,9 @@ pub struct Environment {
     /// The stages that began, where the scenario has any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageRecord>,
+    /// Transport of SIP, `TCP` or `TLS`; absent over UDP, and in runs of older versions.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub transport: String,
     /// Codec on the wire.
     pub codec: String,
     /// Suite of SRTP; absent where the media were plain.

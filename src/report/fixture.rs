@@ -48,6 +48,11 @@ pub(crate) fn hostile() -> (Summary, Verdict) {
     (summary, verdict)
 }
 
+/// Over TLS, with registrations before it.
+pub(crate) fn registered() -> (Summary, Verdict) {
+    judged(fixture::registered(), &GATES)
+}
+
 /// Two faults, and what was left.
 pub(crate) fn faulted() -> (Summary, Verdict) {
     judged(fixture::faulted(), &GATES)

@@ -1,7 +1,10 @@
 //! Headlines: the figures that a reader sees first, each by its metric's name and with its words.
 
-/// Cards at the top of the page: metric, label, and the same of the control stream.
-pub(super) const CARDS: [(&str, &str, Option<&str>); 9] = [
+/// A card at the top of the page: metric, label, and the same of the control stream.
+type Card = (&'static str, &'static str, Option<&'static str>);
+
+/// Cards at the top of the page.
+pub(super) const CARDS: [Card; 9] = [
     ("rtt.p50", "Median round trip", Some("control.p50")),
     ("rtt.p95", "95 % of packets are back within", Some("control.p95")),
     ("rtt.p99", "99 % of packets are back within", Some("control.p99")),
@@ -12,18 +15,24 @@ pub(super) const CARDS: [(&str, &str, Option<&str>); 9] = [
     ("calls.answered", "Calls answered", None),
     ("answer_delay.p50", "Median time to answer", None),
 ];
+/// One more of a run that registers.
+pub(super) const REGISTERED: Card = ("register.ok_ratio", "Accounts registered", None);
 
 /// A line of the text at the end of a run: its title, and metrics with their words.
 type Line = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// Lines of the text at the end of a run.
-pub(super) const LINES: [Line; 4] = [
+pub(super) const LINES: [Line; 5] = [
     (
         "Round trip",
         &[("rtt.p50", "p50"), ("rtt.p95", "p95"), ("rtt.p99", "p99"), ("control.p99", "control p99")],
     ),
     ("Packets", &[("loss.ratio", "lost"), ("late.ratio", "late"), ("mos.concealed", "MOS")]),
     ("Calls", &[("calls.attempts", "placed"), ("calls.answered", "answered"), ("answer_delay.p50", "in")]),
+    (
+        "Registered",
+        &[("register.ok_ratio", "granted"), ("register.attempts", "of"), ("register.time.p50", "in")],
+    ),
     (
         "CPU, cores",
         &[
@@ -48,7 +57,7 @@ pub(super) const LATENCIES: [(&str, &str); 6] = [
 pub(super) const STATISTICS: [&str; 4] = ["p50", "p95", "p99", "max"];
 
 /// Counts and ratios of `summary.md`.
-pub(super) const COUNTS: [(&str, &str); 8] = [
+pub(super) const COUNTS: [(&str, &str); 10] = [
     ("calls.attempts", "calls"),
     ("calls.answered", "answered"),
     ("calls.dropped_count", "dropped"),
@@ -57,6 +66,8 @@ pub(super) const COUNTS: [(&str, &str); 8] = [
     ("loss.ratio", "lost"),
     ("late.ratio", "late"),
     ("mos.concealed", "MOS, estimated"),
+    ("register.attempts", "registrations"),
+    ("register.ok_ratio", "registered"),
 ];
 
 /// Stages of a call in the service, in the text at the end of a run.

@@ -165,6 +165,13 @@ mod tests {
     }
 
     #[test]
+    fn registrations_are_counted() {
+        let (summary, verdict) = fixture::registered();
+        let text = page(&summary, &verdict);
+        assert!(text.contains("registrations **3** · registered **100 %**"), "{text}");
+    }
+
+    #[test]
     fn hostile_text_stays_text() {
         let (summary, verdict) = fixture::hostile();
         let text = page(&summary, &verdict);

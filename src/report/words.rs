@@ -109,8 +109,12 @@ pub(super) fn circumstances(environment: &Environment) -> String {
     };
     let started = environment.started_at.trim_end_matches('Z').replacen('T', " ", 1);
     let interrupted = if environment.interrupted { ", interrupted" } else { "" };
+    let transport = match environment.transport.as_str() {
+        "" => String::new(),
+        transport => format!(" over {transport}"),
+    };
     one_line(&format!(
-        "{calls}, {measured}{interrupted}, {} {} ms, {started} UTC",
+        "{calls}{transport}, {measured}{interrupted}, {} {} ms, {started} UTC",
         environment.media(),
         environment.ptime_ms
     ))

@@ -6,7 +6,7 @@ use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
 
 use crate::net::capabilities::Capabilities;
 use crate::record::{Environment, FORMAT_VERSION, Offered};
-use crate::scenario::{Planned, Resolved, Scenario, Target};
+use crate::scenario::{Planned, Resolved, Scenario, Target, Transport};
 
 /// The part of the environment that the scenario and the machine give, before a call is placed. It is
 /// enough to tell which stored runs are comparable.
@@ -18,6 +18,10 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         version: env!("CARGO_PKG_VERSION").into(),
         calls: scenario.calls(),
         offered: offered(scenario),
+        transport: match scenario.asterisk.transport {
+            Transport::Udp => String::new(),
+            other => other.name().into(),
+        },
         codec: scenario.media.codec.to_string(),
         srtp: if scenario.media.srtp { scenario.media.srtp_suite.name().into() } else { String::new() },
         ptime_ms: scenario.media.ptime.0.as_millis() as u64,

@@ -22,7 +22,7 @@ use crate::net::capabilities::Capabilities;
 use crate::record::{Breakage, EndedEarly, Environment, Leaks, Observed, Phase, Run, hlog};
 use crate::scenario::AsteriskMode;
 use crate::stamp::Stamp;
-use crate::values::counted;
+use crate::values::{counted, visible_json};
 
 /// A trial that has been played, to its end or not, or a stored run that is judged again.
 #[derive(Debug)]
@@ -276,7 +276,9 @@ const ENVIRONMENT: &str = "environment.json";
 
 fn environment_file(environment: &Environment) -> Result<Vec<u8>, RunError> {
     let unwritable = |error| RunError::Obstacle(format!("{ENVIRONMENT} cannot be written: {error}"));
-    serde_json::to_vec_pretty(environment).map_err(unwritable)
+    let written = serde_json::to_string_pretty(environment).map_err(unwritable)?;
+    // Far ends have written some of it; on a terminal none of that is to do anything.
+    Ok(visible_json(&written).into_owned().into_bytes())
 }
 
 fn conclude(plan: &RunPlan, run: Run, captures: Vec<(String, Vec<u8>)>) -> Result<Finished, RunError> {
@@ -285,4 +287,25 @@ fn conclude(plan: &RunPlan, run: Run, captures: Vec<(String, Vec<u8>)>) -> Resul
     let summary = summarize(run);
     let verdict = verdict(&plan.resolved, &plan.gates, &summary, plan.baseline.as_ref());
     Ok(Finished { summary, verdict, raw: vec![(ENVIRONMENT, environment), ("rtt.hlog", log)], captures })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Ladder, LadderMessage};
+
+    #[test]
+    fn what_far_ends_have_written_acts_on_no_terminal_and_reads_back() {
+        let body = "\u{9b}2J\u{1b}[31m\u{202e}\u{2066}\u{2028}\u{7f}ü\n".to_string();
+        let messages = vec![LadderMessage { body, ..LadderMessage::default() }];
+        let mut environment = Environment::default();
+        environment.observed.ladders = vec![Ladder { messages, ..Ladder::default() }];
+        let written = String::from_utf8(environment_file(&environment).unwrap()).unwrap();
+        assert!(
+            !written.contains(|c: char| c.is_control() && c != '\n')
+                && !written.contains(['\u{202e}', '\u{2066}', '\u{2028}'])
+        );
+        let again: Environment = serde_json::from_str(&written).unwrap();
+        assert_eq!(again.observed.ladders, environment.observed.ladders);
+    }
 }

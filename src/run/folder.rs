@@ -216,8 +216,20 @@ impl Folder {
     /// # Errors
     /// Names the file and the reason; nothing half-written stays behind under its name.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        self.write_with(name, bytes, 0o666)
+    }
+
+    /// Likewise, for nobody else to read.
+    ///
+    /// # Errors
+    /// Those of [`Folder::write`].
+    pub fn write_private(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        self.write_with(name, bytes, 0o600)
+    }
+
+    fn write_with(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), RunError> {
         let wrong = |error: io::Error| RunError::unwritable(&self.path.join(name), error, "");
-        self.dir.write(name, bytes, 0o666).map_err(wrong)
+        self.dir.write(name, bytes, mode).map_err(wrong)
     }
 
     /// Removes what was made for a run that never began, and nothing that was there before it or that others have
@@ -290,6 +302,8 @@ fn compact(at: Stamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     const RUN: Claim<'_> = Claim::Run("scenario.toml", b"1");
@@ -351,6 +365,15 @@ mod tests {
             assert_eq!(won.len(), 1, "{won:?}");
             assert_eq!(fs::read(out.join("scenario.toml")).unwrap(), won);
         }
+    }
+
+    #[test]
+    fn nobody_else_reads_what_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = claim(dir.path()).unwrap();
+        folder.write_private("pcap/call-00001.pcapng", b"1").unwrap();
+        let file = fs::metadata(dir.path().join("pcap/call-00001.pcapng")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

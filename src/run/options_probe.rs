@@ -11,7 +11,7 @@ use super::{RunError, RunPlan};
 use crate::clock;
 use crate::driver::{Named, Names, Wire};
 use crate::net::resolve::resolve;
-use crate::scenario::{AsteriskMode, Scenario};
+use crate::scenario::{AsteriskMode, Scenario, Transport};
 use crate::sip::digest::{AuthError, Challenge};
 use crate::sip::message::Message;
 use crate::sip::options::Options;
@@ -22,7 +22,7 @@ use crate::values::cut;
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_millis(1000), Duration::from_millis(1500)];
 const DATAGRAM: usize = 65_535;
-/// Most bytes that are told of an answer which cannot be read.
+/// Most bytes of an answer's words that are told: its phrase, its realm, or the fault that keeps it from being read.
 const MOST_WORDS: usize = 256;
 
 /// The result of a probe.
@@ -42,6 +42,8 @@ pub enum ProbeResult {
     Unreadable(String),
     /// The system reports that nobody can have received it, with its reason.
     Unreachable(String),
+    /// The connection could not be opened, or has ended, with the reason.
+    Unconnected(String),
 }
 
 /// Credentials in a probe.
@@ -63,28 +65,49 @@ impl Login {
     /// The reason for which calls will be refused, with the cure.
     pub fn obstacle(&self, scenario: &Scenario, user: Option<&str>) -> Option<String> {
         let from = scenario.sip.caller(user);
+        let key = scenario.next_hop().map_or("asterisk.sip", |(_, key)| key);
+        let has_file = scenario.sip.accounts.is_some();
         match self {
             Login::NotAsked | Login::Taken(_) => None,
-            Login::Missing(realm) => Some(format!(
-                "asterisk.sip: it asks for credentials (realm `{realm}`), and none are set: set SIP_USER and SIP_PASS, \
-                 in the environment or in .env"
-            )),
-            Login::Refused(realm) => Some(format!(
-                "asterisk.sip: it refuses user `{}` with this password (realm `{realm}`, From `{from}`): compare \
-                 SIP_USER and SIP_PASS with the endpoint's `auth` section, and sip.from with the endpoint's name, by \
-                 which PJSIP knows it",
-                user.unwrap_or_default()
-            )),
-            Login::Odd(why) => Some(format!(
-                "asterisk.sip: its challenge cannot be answered: {why}; ask for Digest with qop=auth"
-            )),
+            Login::Missing(realm) => {
+                let more = if has_file { "; or give sip.accounts a column `password`" } else { "" };
+                Some(format!(
+                    "{key}: it asks for credentials (realm `{realm}`), and none are set: set SIP_USER and SIP_PASS, in the \
+                     environment or in .env{more}"
+                ))
+            }
+            Login::Refused(realm) => {
+                let given =
+                    if has_file { "the first caller of sip.accounts" } else { "SIP_USER and SIP_PASS" };
+                Some(format!(
+                    "{key}: it refuses user `{}` with this password (realm `{realm}`, From `{from}`): compare {given} \
+                     with the endpoint's `auth` section, and sip.from with the endpoint's name, by which PJSIP knows it",
+                    user.unwrap_or_default()
+                ))
+            }
+            Login::Odd(why) => {
+                Some(format!("{key}: its challenge cannot be answered: {why}; ask for Digest with qop=auth"))
+            }
         }
     }
 }
 
+/// Words of reasons that name their own cure.
+const WITH_CURE: [&str; 3] = ["sip.tls.", "asterisk.transport", "method = "];
+
+/// An obstacle: the connection to the host that `key` names is not to be had, and why.
+pub fn unconnected(key: &str, transport: Transport, why: &str) -> String {
+    if WITH_CURE.iter().any(|word| why.contains(word)) {
+        return format!("{key}: {why}");
+    }
+    format!("{key}: {why}; is it running, does it take SIP over {transport} there, and is there no firewall between?")
+}
+
 /// Probes `target` from the address and under the names of a first call, with credentials where it asks for them.
 pub async fn probe(plan: &RunPlan, target: SocketAddr) -> ProbeResult {
-    ask(plan, target).await.unwrap_or_else(|e| ProbeResult::Unreachable(e.to_string()))
+    let is_connection = plan.scenario().asterisk.transport.is_reliable();
+    let failed = if is_connection { ProbeResult::Unconnected } else { ProbeResult::Unreachable };
+    ask(plan, target).await.unwrap_or_else(|error| failed(error.to_string()))
 }
 
 async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
@@ -108,14 +131,14 @@ async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
     // Each proxy on the way may ask for a realm of its own.
     while matches!(answer.status(), Some(401 | 407)) {
         let realm = match Challenge::of(&answer) {
-            Ok(challenge) => challenge.realm().to_string(),
-            Err(why) => return Ok(answered(&answer, Login::Odd(why.to_string()))),
+            Ok(challenge) => cut(challenge.realm(), MOST_WORDS),
+            Err(why) => return Ok(answered(&answer, Login::Odd(cut(&why.to_string(), MOST_WORDS)))),
         };
         let Some(credentials) = &credentials else { return Ok(answered(&answer, Login::Missing(realm))) };
         match options.log_in(&answer, credentials, rand::random()) {
             Ok(()) => {}
             Err(AuthError::Refused(_)) => return Ok(answered(&answer, Login::Refused(realm))),
-            Err(why) => return Ok(answered(&answer, Login::Odd(why.to_string()))),
+            Err(why) => return Ok(answered(&answer, Login::Odd(cut(&why.to_string(), MOST_WORDS)))),
         }
         login = Login::Taken(realm);
         answer = match asker.exchange(&options).await? {
@@ -138,8 +161,8 @@ async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
 }
 
 fn answered(message: &Message, login: Login) -> ProbeResult {
-    let (status, reason) = (message.status().unwrap_or_default(), message.reason_phrase().to_string());
-    ProbeResult::Answered { status, reason, login }
+    let reason = cut(message.reason_phrase(), MOST_WORDS);
+    ProbeResult::Answered { status: message.status().unwrap_or_default(), reason, login }
 }
 
 /// The final answer to a request; else the first datagram that may have been one and could not be read.
@@ -239,16 +262,61 @@ pub async fn ask_before(plan: &RunPlan) -> Result<Option<String>, RunError> {
     let Some((hop, key)) = scenario.next_hop().filter(|_| is_asked) else { return Ok(None) };
     let target = resolve(hop, key, Some(scenario.sip.local)).await?;
     let user = plan.first_user();
+    let transport = scenario.asterisk.transport;
     Ok(match probe(plan, target).await {
         ProbeResult::Answered { login: login @ Login::Refused(_), .. } => {
             return Err(RunError::Unusable(login.obstacle(scenario, user).unwrap_or_default()));
         }
         ProbeResult::Answered { login, .. } => login.obstacle(scenario, user),
         ProbeResult::Unreadable(why) => {
-            Some(format!("asterisk.sip: {target} answers OPTIONS, but cannot be read: {why}"))
+            Some(format!("{key}: {target} answers OPTIONS, but cannot be read: {why}"))
         }
         ProbeResult::Silent(why) | ProbeResult::Unreachable(why) => {
-            Some(format!("asterisk.sip: {target} does not answer OPTIONS ({why})"))
+            Some(format!("{key}: {target} does not answer OPTIONS ({why})"))
         }
+        ProbeResult::Unconnected(why) => Some(unconnected(key, transport, &why)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::parse;
+
+    #[test]
+    fn a_reason_that_has_its_cure_is_asked_no_questions() {
+        let said = |why: &str| unconnected("sip.proxy", Transport::Tls, why);
+        let why = "the TLS connection to 192.0.2.1:5061 could not be opened: …: name one in sip.tls.ca";
+        assert_eq!(said(why), format!("sip.proxy: {why}"));
+        let asked = said("the TLS connection to 192.0.2.1:5061 could not be opened: Connection refused");
+        assert!(asked.ends_with("over TLS there, and is there no firewall between?"), "{asked}");
+    }
+
+    #[test]
+    fn the_credentials_that_were_used_are_the_ones_to_compare() {
+        let mut scenario = Scenario::default();
+        let refused = Login::Refused("pbx".into());
+        let said = |scenario: &Scenario| refused.obstacle(scenario, Some("7001")).unwrap_or_default();
+        assert!(said(&scenario).contains("compare SIP_USER and SIP_PASS with"));
+        scenario.sip.accounts = Some("users.csv".into());
+        scenario.sip.proxy = Some("edge.example:5060".parse().unwrap());
+        let told = said(&scenario);
+        let is_told = told.starts_with("sip.proxy: ") && told.contains("the first caller of sip.accounts");
+        assert!(is_told, "{told}");
+    }
+
+    #[test]
+    fn a_phrase_without_end_is_cut() {
+        let text = format!(
+            "SIP/2.0 200 {}\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\n\
+             Call-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n",
+            "x".repeat(60_000)
+        );
+        let ProbeResult::Answered { status, reason, .. } =
+            answered(&parse(text.as_bytes()).unwrap(), Login::NotAsked)
+        else {
+            panic!("it is an answer")
+        };
+        assert_eq!((status, reason), (200, format!("{}… (60000 bytes)", "x".repeat(MOST_WORDS))));
+    }
 }

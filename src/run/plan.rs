@@ -7,6 +7,7 @@ use super::application;
 use super::environment::beforehand;
 use super::folder::Claim;
 use super::scheduling::{self, Shares};
+use super::wire::wire;
 use super::{Folder, RunError};
 use crate::accounts::{self, Account, Accounts, Template};
 use crate::asterisk::{self, config::Secret};
@@ -67,6 +68,7 @@ impl RunPlan {
         let gates = parse_gates(&resolved)?;
         let credentials = sip_credentials()?;
         let accounts = read_accounts(&resolved)?;
+        look_at_tls(&resolved)?;
         let granted = schedule(&resolved)?;
         let program = std::env::current_exe().map_err(|error| {
             RunError::Obstacle(format!("cannot find this program to start the service with: {error}"))
@@ -331,6 +333,20 @@ fn read_accounts(resolved: &Resolved) -> Result<Option<Arc<Accounts>>, RunError>
         }
     }
     Ok(Some(Arc::new(accounts)))
+}
+
+/// Tells of a file of `[sip.tls]` that cannot be used at its key, before anybody is called.
+fn look_at_tls(resolved: &Resolved) -> Result<(), RunError> {
+    if resolved.scenario.asterisk.mode != AsteriskMode::External {
+        return Ok(());
+    }
+    let Err(RunError::Unusable(why)) = wire(&resolved.scenario, None) else { return Ok(()) };
+    let fault_of = |key: &'static str| Some((key, why.strip_prefix(key)?.strip_prefix(": ")?));
+    // Other faults stand with the connection.
+    let keys = ["sip.tls.ca", "sip.tls.certificate", "sip.tls.key"];
+    let Some((key, fault)) = keys.into_iter().find_map(fault_of) else { return Ok(()) };
+    let cure = "name a file in PEM that this process may read, from the folder that loadtest is started in";
+    Err(resolved.error(&[Problem::new(key, fault, cure)], 0).into())
 }
 
 /// The account of SIP_USER and SIP_PASS.

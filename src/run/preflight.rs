@@ -80,6 +80,7 @@ pub fn survey(s: &Scenario) -> Result<Survey, RunError> {
     found.warnings.extend(ephemeral_ports(s));
     found.warnings.extend(Capabilities::here().missing());
     found.warnings.extend(foreseen::warnings(s));
+    found.warnings.extend(unreturned(s));
     Ok(found)
 }
 
@@ -180,4 +181,42 @@ fn ephemeral_ports(s: &Scenario) -> Vec<String> {
         )
     };
     overlapping.map(warning).collect()
+}
+
+/// Warns of a codec that no application returns over RTP; an application may have other ways to its media.
+fn unreturned(s: &Scenario) -> Option<String> {
+    let codec = s.media.codec;
+    let is_the_users = matches!(s.service.mode, ServiceMode::Command | ServiceMode::External);
+    (is_the_users && !codec.is_via_external_media()).then(|| {
+        format!(
+            "media.codec: Asterisk drops what an application returns in {codec} over ARI's externalMedia, and calls are \
+             silent then: set media.codec = \"G722\", or, for a far end that echoes by itself, sip.to = \"echo\" and \
+             service.mode = \"none\""
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Override, Resolved};
+
+    #[test]
+    fn a_codec_that_no_application_returns_is_warned_of() {
+        let warned = |set: &[&str]| {
+            let set: Vec<_> = set.iter().map(|set| Override::set(set)).collect();
+            let scenario = Resolved::read("", "x.toml", &set).unwrap_or_else(|e| panic!("{e}")).scenario;
+            unreturned(&scenario).unwrap_or_default()
+        };
+        let command = ["service.mode=command", "service.command=[\"x\"]"];
+        for mode in [&command[..], &["service.mode=external", "asterisk.ari_port=8088"]] {
+            for codec in ["opus", "L16"] {
+                let set = format!("media.codec={codec}");
+                let said = warned(&[mode, &[set.as_str()]].concat());
+                assert!(said.contains(&format!("in {codec} over ARI's externalMedia")), "{said}");
+            }
+            assert_eq!(warned(&[mode, &["media.codec=G722"]].concat()), "");
+        }
+        assert_eq!(warned(&["service.mode=none", "sip.to=echo", "media.codec=opus"]), "");
+    }
 }

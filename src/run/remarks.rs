@@ -50,7 +50,8 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
         let whole_s: f64 = on_hold.iter().filter_map(|call| call.on_hold_ms).map(|ns| ns.as_ms() / 1e3).sum();
         let calls = counted(on_hold.len() as u64, "call");
         remarks.push(format!(
-            "the far end put {calls} on hold, {whole_s:.1} s in all: nothing was sent meanwhile"
+            "the far end put {calls} on hold, {whole_s:.1} s in all: nothing was sent meanwhile, so that charts over time \
+             have gaps where no other call was up"
         ));
     }
     remarks.extend(of_captures(scenario, &recorded.captured));

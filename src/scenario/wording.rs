@@ -28,6 +28,13 @@ pub(super) fn reword(said: &str, path: &str, value: &str) -> Problem {
     if let Some(name) = said.strip_prefix("missing field ") {
         return Problem::new(path, format!("{name} is missing"), format!("add {name}: it has no default"));
     }
+    if let Some((fault, cure)) = said.split_once("; ").filter(|(fault, _)| fault.ends_with("is no address")) {
+        let host = value.trim_matches(['"', '\'']);
+        let lacks_port = ["asterisk.sip", "sip.proxy"].contains(&path) && !host.contains(':');
+        let with_port = || format!("write its port too: {host}:5060, over TLS mostly {host}:5061");
+        let cure = if lacks_port { with_port() } else { cure.into() };
+        return Problem::new(path, format!("{path}: {fault}"), cure);
+    }
     let belongs =
         |what: &str, cure: &str| Problem::new(path, format!("{path} = {value}: {what} belongs here"), cure);
     match said {

@@ -75,6 +75,8 @@ pub struct Message {
     passed_over: u32,
     /// The peer's end of the connection that it came over.
     stream: Option<SocketAddr>,
+    /// Source of a request whose Via names another address and does not ask for the source's port.
+    behind_nat: Option<SocketAddr>,
     /// Host names of its session description that were looked up, each with its address, or why it has none.
     looked_up: Vec<(String, Result<IpAddr, String>)>,
 }
@@ -123,13 +125,17 @@ impl Message {
         if values!(headers, Via).all(str::is_empty) {
             return Err(ParseError::missing("Via"));
         }
+        let top = values!(headers, Via).flat_map(|line| split(line, ',')).next().unwrap_or_default();
+        if top.len() > MAX_VIA {
+            return Err(ParseError(format!("a topmost Via of {} bytes, {MAX_VIA} allowed", top.len())));
+        }
         let is_requested = |cseq: &CSeq| match &start {
             Start::Request { method, .. } => *method == cseq.method,
             Start::Response { .. } => true,
         };
         let bad = || ParseError(format!("bad CSeq `{}`", excerpt(text)));
         let cseq = CSeq::parse(text).filter(is_requested).ok_or_else(bad)?;
-        Ok(Message { start, headers, cseq, body, passed_over, stream: None, looked_up: Vec::new() })
+        Ok(Message { start, headers, cseq, body, passed_over, stream: None, behind_nat: None, looked_up: Vec::new() })
     }
 
     /// True for a request, false for a response.
@@ -354,7 +360,10 @@ impl Message {
         let mut vias = split(line.value(), ',');
         let top = vias.next().unwrap_or_default();
         let wants_rport = param(top, "rport").is_some();
-        let known_host = grammar::host_port_address(&sent_by(top)).is_some_and(|a| a.ip() == source.ip());
+        let sent_by = grammar::host_port_address(&sent_by(top));
+        let known_host = sent_by.is_some_and(|address| address.ip() == source.ip());
+        // Its own address leads nowhere from here, and its port is as little the one that a NAT has given it.
+        self.behind_nat = sent_by.filter(|_| !known_host && !wants_rport).map(|_| source);
         let mut stamped = split(top, ';')
             .filter(|p| {
                 let key = p.split('=').next().unwrap_or_default().trim();
@@ -386,10 +395,11 @@ impl Message {
         self.stream.is_some()
     }
 
-    /// Destination of answers to this request (RFC 3261 18.2.2, RFC 3581 4), if its Via tells.
+    /// Destination of answers to this request (RFC 3261 18.2.2, RFC 3581 4), if its Via tells. One that came through a
+    /// NAT and does not ask for it is answered where it came from all the same.
     pub fn answer_to(&self) -> Option<SocketAddr> {
-        if self.stream.is_some() {
-            return self.stream;
+        if let Some(source) = self.stream.or(self.behind_nat) {
+            return Some(source);
         }
         let via = self.via();
         let sent_by = sent_by(via);
@@ -409,6 +419,9 @@ fn sent_by(via: &str) -> String {
     let after_protocol = head.rsplit('/').next().unwrap_or_default();
     after_protocol.split_whitespace().skip(1).collect()
 }
+
+/// Longest topmost Via that is read; Asterisk's has about 100 bytes. It is gone through for each of a request's steps.
+const MAX_VIA: usize = 1024;
 
 /// Longest tag that is read; Asterisk's has 36 characters. It is kept for as long as its dialog.
 const MAX_TAG: usize = 256;

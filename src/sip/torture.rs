@@ -242,6 +242,9 @@ fn sizes_are_bounded() {
     assert_eq!(message.session_description(), Ok(Some(message.body())));
     let long = with("Call-ID", &format!("Long: {}\r\nCall-ID", "y".repeat(MAX_MESSAGE_BYTES)));
     assert_eq!(refused(&long), format!("{} bytes, 65536 allowed", long.len()));
+    let via = |n: usize| with("Via: ", &format!("Via: SIP/2.0/UDP h;branch=z9hG4bK{},", "y".repeat(n)));
+    assert_eq!(read(&via(1024 - 28)).via().len(), 1024);
+    assert_eq!(refused(&via(1024 - 27)), "a topmost Via of 1025 bytes, 1024 allowed");
     let folded = with("Call-ID: c@h", &format!("Call-ID: c@h\r\nLong: y{}", "\r\n z".repeat(5000)));
     assert_eq!(read(&folded).header("Long").map(|long| long.len()), Some(10_001));
 }
@@ -258,6 +261,11 @@ fn the_source_of_a_request_is_noted_in_its_via() {
         ("SIP/2.0/UDP 192.0.2.1:5060;branch=b", "SIP/2.0/UDP 192.0.2.1:5060;branch=b", "192.0.2.1:5060"),
         ("SIP/2.0/UDP h:99;branch=b", "SIP/2.0/UDP h:99;branch=b;received=192.0.2.1", "192.0.2.1:99"),
         ("SIP/2.0/UDP h;branch=b", "SIP/2.0/UDP h;branch=b;received=192.0.2.1", "192.0.2.1:5060"),
+        (
+            "SIP/2.0/UDP 10.0.0.1;branch=b",
+            "SIP/2.0/UDP 10.0.0.1;branch=b;received=192.0.2.1",
+            "192.0.2.1:4040",
+        ),
         (
             "SIP/2.0/UDP 10.0.0.1;RPORT;branch=b;received=6.6.6.6, SIP/2.0/UDP x;branch=c",
             "SIP/2.0/UDP 10.0.0.1;branch=b;received=192.0.2.1;rport=4040, SIP/2.0/UDP x;branch=c",
@@ -277,7 +285,7 @@ fn a_request_over_ipv6_is_answered_where_it_came_from() {
     let text = with("SIP/2.0 200 OK", "INVITE sip:a SIP/2.0");
     for (via, stamped, answer_to) in [
         ("[2001:db8::9]:5070;branch=b", ";branch=b", "[2001:db8::9]:5070"),
-        ("[2001:db8::7];branch=b", ";branch=b;received=2001:db8::9", "[2001:db8::9]:5060"),
+        ("[2001:db8::7];branch=b", ";branch=b;received=2001:db8::9", "[2001:db8::9]:4040"),
         ("[::1]:5060;rport;branch=b", ";branch=b;received=2001:db8::9;rport=4040", "[2001:db8::9]:4040"),
     ] {
         let mut message =

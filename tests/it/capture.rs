@@ -1,7 +1,7 @@
 //! Captures and SIP ladders of calls, and what Wireshark's own program reads out of them.
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -9,29 +9,26 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use crate::far_ends::{self, FarCall, Io, Odd, Plain, run_against};
-use crate::garbage::{answer, description};
-use crate::harness::{Place, ends_with, rows};
-use loadtest::sip::parse;
+use crate::far_ends::{FarCall, FarEnd, Io, Odd, Plain, run_against};
+use crate::harness::{Place, ends_with};
 
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Capture of the first call.
+const CAPTURE: &str = "pcap/call-00000.pcapng";
 /// One packet of so many does not come back.
 const EVERY: u64 = 50;
 
 /// A far end that loses packets after they were numbered.
 struct Losing {
-    sip: SocketAddr,
+    media: SocketAddr,
     stop: Arc<AtomicBool>,
 }
 
 impl Losing {
-    fn start() -> Losing {
-        let socket = || {
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-            socket.set_read_timeout(Some(Duration::from_millis(30))).expect("a timeout");
-            socket
-        };
-        let (sip, rtp, stop) = (socket(), socket(), Arc::new(AtomicBool::new(false)));
-        let (address, media) = (sip.local_addr().expect("an address"), rtp.local_addr().expect("an address"));
+    fn start(ip: IpAddr) -> Losing {
+        let rtp = UdpSocket::bind((ip, 0)).expect("a port");
+        rtp.set_read_timeout(Some(Duration::from_millis(30))).expect("a timeout");
+        let (media, stop) = (rtp.local_addr().expect("an address"), Arc::new(AtomicBool::new(false)));
         let ended = stop.clone();
         thread::spawn(move || {
             let (mut buffer, mut packets) = ([0; 2048], 0);
@@ -43,21 +40,27 @@ impl Losing {
                 packets += 1;
             }
         });
-        let ended = stop.clone();
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while !ended.load(Relaxed) {
-                let Ok((len, from)) = sip.recv_from(&mut buffer) else { continue };
-                let message = parse(&buffer[..len]).expect("the driver speaks SIP");
-                let sdp = match message.method().as_str() {
-                    "ACK" => continue,
-                    "INVITE" => description(media),
-                    _ => String::new(),
-                };
-                sip.send_to(&answer(&message, address, 200, "OK", &sdp), from).expect("it is there");
-            }
-        });
-        Losing { sip: address, stop }
+        Losing { media, stop }
+    }
+
+    /// Its answer. What comes back as it was can be opened with the caller's own keys, so they are the far end's as well.
+    fn description(&self, offer: &str) -> String {
+        let (ip, port) = (self.media.ip(), self.media.port());
+        let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
+        let keys = offer.lines().find(|line| line.starts_with("a=crypto:"));
+        let profile = if keys.is_some() { "RTP/SAVP" } else { "RTP/AVP" };
+        let keys = keys.map_or(String::new(), |line| format!("{line}\r\n"));
+        format!(
+            "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio {port} {profile} 0\r\n{keys}"
+        )
+    }
+}
+
+impl Odd for Losing {
+    fn on_invite(&mut self, io: &mut Io, call: &mut FarCall) {
+        let sdp = self.description(&String::from_utf8_lossy(call.invite.body()));
+        let ok = call.ok(sdp.as_bytes());
+        io.accept(call, ok);
     }
 }
 
@@ -105,30 +108,28 @@ fn streams(file: &Path) -> Vec<Stream> {
     found
 }
 
-#[test]
-fn a_capture_opens_in_wireshark_and_its_rtp_has_the_reports_losses_and_jitter() {
-    let (place, far) = (Place::new(), Losing::start());
-    let target = format!("asterisk.sip={}", far.sip);
-    let set = [
-        "asterisk.mode=external",
-        &target,
-        "service.mode=none",
-        "load.calls=1",
+/// Runs one call whose capture opens without a fault, and holds its RTP against the report.
+#[track_caller]
+fn is_the_reports(far: FarEnd, set: &[&str]) -> Place {
+    let place = Place::new();
+    let plain = [
         "load.duration=3s",
         "capture.calls=[0]",
         "capture.seconds=1m",
         r#"gates.require=["calls.answered == 100%"]"#,
     ];
-    ends_with(&mut place.run("smoke", &set), 0);
-    let file = place.out().join("pcap/call-00000.pcapng");
-    assert_eq!(tshark(&file, &["-Y", "_ws.malformed || _ws.short || ip.checksum.status == 0"]), "");
+    let (_, calls) = run_against(&place, far, 1, &[&plain[..], set].concat(), 0);
+    let file = place.out().join(CAPTURE);
+    let faults = "_ws.malformed || _ws.short || ip.checksum.status == 0 || udp.checksum.status == 0";
+    let checked = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-Y", faults];
+    assert_eq!(tshark(&file, &checked), "", "{set:?}");
     let signalling =
         tshark(&file, &["-Y", "sip", "-T", "fields", "-e", "sip.CSeq.method", "-e", "sip.Status-Code"]);
     let signalling: Vec<String> =
         signalling.lines().map(|line| line.replace('\t', " ").trim().into()).collect();
-    assert_eq!(signalling, ["INVITE", "INVITE 200", "ACK", "BYE", "BYE 200"]);
+    assert_eq!(signalling, ["INVITE", "INVITE 200", "ACK", "BYE", "BYE 200"], "{set:?}");
 
-    let call = &rows(&place.out().join("calls.csv"))[0];
+    let call = &calls[0];
     let number = |column: &str| call[column].parse::<f64>().unwrap_or_else(|_| panic!("{column}: {call:?}"));
     let (sent, received) = (number("total_sent") as u64, number("total_received") as u64);
     let lost = sent - received;
@@ -143,6 +144,33 @@ fn a_capture_opens_in_wireshark_and_its_rtp_has_the_reports_losses_and_jitter() 
     assert_eq!((back.packets, back.lost), (received, lost - u64::from(is_last_lost)), "{back:?}");
     let jitter = number("jitter_max_ms");
     assert!((back.jitter_max_ms - jitter).abs() < 0.01, "{back:?}, and {jitter} ms in calls.csv");
+    place
+}
+
+#[test]
+fn a_capture_opens_in_wireshark_and_its_rtp_has_the_reports_losses_and_jitter() {
+    is_the_reports(FarEnd::start(Losing::start(HERE)), &[]);
+}
+
+#[test]
+fn so_does_one_of_a_call_over_tcp() {
+    is_the_reports(FarEnd::over_tcp(Losing::start(HERE)), &[]);
+}
+
+#[test]
+fn so_does_one_of_a_call_over_ipv6() {
+    let there = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    is_the_reports(FarEnd::over_ipv6(Losing::start(there)), &["sip.local=::1"]);
+}
+
+#[test]
+fn so_does_one_of_protected_media_and_what_was_decrypted_is_plain_rtp_in_it() {
+    let srtp = "media.srtp=true";
+    is_the_reports(FarEnd::start(Losing::start(HERE)), &[srtp]);
+    let place = is_the_reports(FarEnd::start(Losing::start(HERE)), &[srtp, "capture.plaintext=true"]);
+    let file = place.out().join(CAPTURE);
+    assert_eq!(tshark(&file, &["-Y", "srtp"]), "");
+    assert_eq!(place.count("srtp.undecrypted_count"), 0);
 }
 
 /// Refuses every call.
@@ -157,14 +185,14 @@ impl Odd for Refusing {
 #[test]
 fn calls_that_went_wrong_leave_captures_and_ladders_and_others_leave_none() {
     let place = Place::new();
-    run_against(&place, far_ends::FarEnd::start(Plain), 2, &["capture.calls=[]"], 0);
+    run_against(&place, FarEnd::start(Plain), 2, &["capture.calls=[]"], 0);
     assert!(!place.out().join("pcap").exists(), "nothing went wrong");
     let ladders = place.summary()["environment"]["observed"]["ladders"].clone();
     // The slowest have theirs all the same.
     assert_eq!(ladders.as_array().map(Vec::len), Some(2), "{ladders}");
 
     let place = Place::new();
-    run_against(&place, far_ends::FarEnd::start(Refusing), 3, &["capture.files=2"], 10);
+    run_against(&place, FarEnd::start(Refusing), 3, &["capture.files=2"], 10);
     let mut files: Vec<_> =
         fs::read_dir(place.out().join("pcap")).expect("captures").map(|e| e.unwrap().path()).collect();
     files.sort();
@@ -208,7 +236,7 @@ fn calls_that_went_wrong_leave_captures_and_ladders_and_others_leave_none() {
 #[test]
 fn captures_can_be_switched_off() {
     let place = Place::new();
-    run_against(&place, far_ends::FarEnd::start(Refusing), 1, &["capture.seconds=0s"], 10);
+    run_against(&place, FarEnd::start(Refusing), 1, &["capture.seconds=0s"], 10);
     assert!(!place.out().join("pcap").exists());
     assert_eq!(place.summary()["environment"]["observed"]["ladders"][0]["capture"], "");
 }

@@ -143,6 +143,18 @@ fn a_gate_that_nothing_can_be_said_of_is_told_before_the_run() {
 }
 
 #[test]
+fn a_codec_that_an_application_cannot_return_is_warned_of() {
+    let place = Place::new();
+    let command = r#"service.command=["sleep", "1"]"#;
+    let warned = |codec: &str| stderr(&ends_with(&mut place.check("own-service", &[command, codec]), 0));
+    for codec in ["media.codec=opus", "media.codec=L16"] {
+        let said = warned(codec);
+        assert!(said.contains("warning: media.codec: Asterisk drops") && said.contains("G722"), "{said}");
+    }
+    assert!(!warned("media.codec=G722").contains("media.codec"));
+}
+
+#[test]
 fn an_asterisk_of_the_users_own_is_asked() {
     let place = Place::new();
     let asterisk = UsersAsterisk::start(&place, &[]);

@@ -2,7 +2,7 @@
 
 use crate::harness::{Place, ends_with};
 
-const GATES: &str = r#"gates.require=["calls.answered == 100%","calls.silent_count == 0","loss.count == 0","corrupted.count == 0","other_payload.count == 0"]"#;
+const GATES: &str = r#"gates.require=["calls.answered == 100%","calls.dropped_count == 0","calls.silent_count == 0","loss.count == 0","corrupted.count == 0","other_payload.count == 0"]"#;
 
 /// What is answered by `sip.to = "echo"`, without an application.
 const ECHO: [&str; 2] = ["service.mode=none", "sip.to=echo"];

@@ -265,7 +265,7 @@ fn every_key_of_a_scenario_is_documented_with_its_default() {
             // No value unless one is given: of a type that none has, so that only its name can be right.
             None => {
                 assert_eq!(default, "–", "{key} is no key");
-                let wrong = Override::set(&format!("{key}={{}}"));
+                let wrong = Override::set(&format!("{key}={{a=[5]}}"));
                 let said = Resolved::read("", "", &[wrong]).expect_err("no table").to_string();
                 assert!(!said.contains("unknown") && !said.contains("did you mean"), "{key}: {said}");
             }

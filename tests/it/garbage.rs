@@ -323,7 +323,8 @@ fn from_the_far_end_itself_each_kind_has_a_count_of_its_own() {
     let echoed = run_against(&place, far);
     let of = |kind: u64| (echoed + 7 - kind) / 8;
     assert_eq!(place.count("strangers.count"), 2 * of(0) + of(1));
-    assert_eq!(place.count("corrupted.count"), 3 * of(2));
+    // Silence beside packets that are all there is the far end's own.
+    assert_eq!((place.count("corrupted.count"), place.count("own_audio.count")), (2 * of(2), of(2)));
     // Doubled ones count in the measured window, which begins and ends anywhere.
     assert!(place.count("duplicate.count").abs_diff(100 / 8) <= 1, "{}", place.count("duplicate.count"));
     assert_eq!((place.count("packets.sent"), place.count("packets.received")), (100, 100));
@@ -453,14 +454,18 @@ fn an_answer_that_would_send_media_to_ourselves_or_to_many_is_a_bad_one_of_its_c
         (200, "OK".into(), sdp)
     };
     let calls = calls_against(&place, FarEnd::answering(0, |_, _| Vec::new(), answers), 9);
-    let endings: Vec<_> = calls.iter().map(|call| call["ending"].as_str()).collect();
-    assert_eq!(endings, [&["completed"][..], &["bad_answer"; 8]].concat(), "{calls:?}");
-    for (call, why) in [(1, "this driver"), (2, "this driver"), (3, "nothing can be sent"), (7, "a=inactive")]
-    {
+    for (number, call) in calls.iter().enumerate() {
+        // Two are on hold, and get nothing either.
+        let is_good = [0, 5, 7].contains(&number);
+        assert_eq!(call["ending"], if is_good { "completed" } else { "bad_answer" }, "{call:?}");
+        assert_eq!(call["total_sent"] == "0", number != 0, "{call:?}");
+        assert_eq!(call["holds"] == "1", is_good && number != 0, "{call:?}");
+    }
+    for (call, why) in [(1, "this driver"), (2, "this driver"), (3, "nothing can be sent")] {
         assert!(calls[call]["reason"].contains(why), "{}", calls[call]["reason"]);
     }
     let summary = place.summary();
-    assert_eq!((place.count("calls.answered_count"), &summary["verdict"]["outcome"]), (1, &"pass".into()));
+    assert_eq!((place.count("calls.answered_count"), &summary["verdict"]["outcome"]), (3, &"pass".into()));
     assert_eq!((place.count("packets.sent"), place.count("packets.received")), (50, 50));
 }
 

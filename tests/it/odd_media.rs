@@ -283,6 +283,30 @@ fn a_far_end_that_speaks_from_elsewhere_in_mid_call_is_heard_again() {
 }
 
 #[test]
+fn a_far_end_that_speaks_from_two_places_in_turn_is_measured_and_named() {
+    let place = Place::new();
+    let far = FarEnd::staying(HERE, |io, heard| {
+        let Some((n, packet, from)) = heard else { return };
+        let speaker = if n % 2 == 0 { &io.ear } else { &io.mouth };
+        speaker.send_to(packet, from).expect("it is there");
+    });
+    let io = run(&place, far, &[]);
+    assert_whole(&place);
+    assert!(place.count("elsewhere.count") >= 75, "{}", place.count("elsewhere.count"));
+    assert_heard(&place, &io.mouth, &io.ear);
+    // From the middle on: what comes until that is seen is lost.
+    let place = Place::new();
+    let far = FarEnd::staying(HERE, |io, heard| {
+        let Some((n, packet, from)) = heard else { return };
+        let speaker = if n < MIDDLE || n % 2 == 0 { &io.ear } else { &io.mouth };
+        speaker.send_to(packet, from).expect("it is there");
+    });
+    let io = run(&place, far, &["load.duration=5s"]);
+    assert_heard(&place, &io.mouth, &io.ear);
+    assert!(place.count("elsewhere.count") > place.count("loss.count"), "it is heard again");
+}
+
+#[test]
 fn nobody_is_taken_for_the_far_end_without_a_packet_of_the_calls_own() {
     let place = Place::new();
     let far = FarEnd::staying(HERE, |io, heard| {
@@ -405,7 +429,8 @@ fn extras() -> Vec<(&'static str, Vec<u8>)> {
         ("other_datagrams", [&[22, 254, 253][..], &[0; 40]].concat()),
         ("other_datagrams", [&[16, 0, 0, 1][..], b"ZRTP", &[0; 20]].concat()),
         ("other_datagrams", vec![0x80]),
-        ("corrupted", rtp(0x80, 0, &[0xFF; 160])),
+        // Beside an echo that is whole, nothing can have been changed.
+        ("own_audio", rtp(0x80, 0, &[0xFF; 160])),
     ]
 }
 

@@ -25,7 +25,7 @@ fn accounts_register_refresh_and_call() {
         "sip.headers.X-Tenant={tenant}",
         "load.calls=5",
         "load.duration=9s",
-        r#"gates.require=["register.ok_ratio == 100%", "register.refreshed_count >= 5", "register.refresh_failed_count == 0", "register.time.max < 60s", "calls.answered == 100%", "loss.count == 0"]"#,
+        r#"gates.require=["register.ok_ratio == 100%", "register.refreshed_count >= 5", "register.refresh_failed_count == 0", "register.time.max < 60s", "calls.answered == 100%", "calls.dropped_count == 0", "calls.silent_count == 0", "loss.count == 0"]"#,
     ];
     ends_with(&mut place.run("smoke", &set), 0);
     assert_eq!((place.count("register.attempts"), place.count("calls.answered_count")), (5, 5));

@@ -3,7 +3,7 @@
 use crate::far_ends::{FarCall, FarEnd, Io, Odd, run_against};
 use crate::harness::{Place, ends_with};
 
-const GATES: &str = r#"gates.require=["calls.answered == 100%","calls.silent_count == 0","loss.count == 0","corrupted.count == 0","srtp.undecrypted_count == 0","srtp.decrypted_count > 300"]"#;
+const GATES: &str = r#"gates.require=["calls.answered == 100%","calls.dropped_count == 0","calls.silent_count == 0","loss.count == 0","corrupted.count == 0","srtp.undecrypted_count == 0","srtp.decrypted_count > 300"]"#;
 
 #[track_caller]
 fn is_protected(suite: &str, set: &[&str]) {
@@ -74,6 +74,7 @@ fn a_capture_shows_what_srtp_hides_only_where_it_is_asked_to() {
     assert!(protected > 100 && !has_keys(&file), "with a tag of 10 bytes: {protected}");
     let (plain, file) = captured(&["capture.plaintext=true"], 200);
     assert!(plain > 100 && has_keys(&file), "{plain}");
+    assert!(!file.windows(11).any(|part| part == b" RTP/SAVP 0"), "Wireshark would not play it");
     let tls = "asterisk.transport=tls";
     let has_sip = |file: &[u8]| file.windows(7).any(|part| part == b"INVITE ");
     assert!(!has_sip(&captured(&[tls], 210).1));

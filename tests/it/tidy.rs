@@ -1,6 +1,6 @@
 //! Holds the habits that keep the code readable: which module imports which, purity, sizes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -158,6 +158,34 @@ fn files_say_what_they_are_for_and_stay_short() {
         let lines = text.lines().take_while(|l| l.trim() != "#[cfg(test)]").count();
         if lines > MAX_FILE_LINES {
             problems.push(format!("{}: {lines} lines, {MAX_FILE_LINES} allowed", path.display()));
+        }
+    }
+    report(problems);
+}
+
+/// The list of odd far ends names every file that plays some, and no file that is not there.
+#[test]
+fn every_file_with_odd_far_ends_is_in_their_list() {
+    let page = read("docs/sip.md");
+    let (_, list) = page.split_once("\n## Odd far ends\n").expect("the list");
+    let last_cells =
+        list.lines().filter_map(|row| row.strip_prefix("| ")?.strip_suffix(" |")?.rsplit(" | ").next());
+    let names = last_cells.flat_map(|cell| cell.split(", "));
+    let named: BTreeSet<&str> = names.filter_map(|name| name.strip_prefix('`')?.strip_suffix('`')).collect();
+    let mut problems = Vec::new();
+    for name in &named {
+        let places = ["tests/it/far_ends", "tests/it"].map(|folder| format!("{folder}/{name}.rs"));
+        if !places.iter().any(|place| Path::new(place).is_file()) {
+            problems.push(format!("docs/sip.md: there is no file `{name}`"));
+        }
+    }
+    for path in sources(Path::new("tests/it")) {
+        let text = fs::read_to_string(&path).expect("source is UTF-8");
+        let has_some = text.lines().any(|line| line.trim_start().starts_with("impl Odd for "));
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        // The plain one is no odd one.
+        if has_some && name != "mod" && !named.contains(&*name) {
+            problems.push(format!("{}: its far ends are not in the list in docs/sip.md", path.display()));
         }
     }
     report(problems);

@@ -119,6 +119,7 @@ fn endings(summary: &Summary) -> Option<String> {
 
 fn cards(summary: &Summary) -> Vec<Card<'_>> {
     let heard = summary.metric("control.sent_count").and_then(|m| m.value.number()).unwrap_or(0.0) > 0.0;
+    let registered = summary.environment.register.as_ref().map(|_| &headline::REGISTERED);
     let card = |(name, label, control): &(&str, &'static str, Option<&str>)| {
         let control = control.filter(|_| heard);
         // A count says nothing without its total.
@@ -130,7 +131,7 @@ fn cards(summary: &Summary) -> Vec<Card<'_>> {
             control_of: total.and_then(|name| summary.metric(name)),
         })
     };
-    headline::CARDS.iter().filter_map(card).collect()
+    headline::CARDS.iter().chain(registered).filter_map(card).collect()
 }
 
 /// The verdict in a sentence.
@@ -271,6 +272,13 @@ mod tests {
                 assert!(page.contains(&format!("data-metric=\"{name}\"")), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn a_run_that_registers_says_so_at_its_top() {
+        let page = text(&fixture::registered(), "");
+        assert!(page.contains("Accounts registered") && page.contains("50 calls over TLS, 5 min measured"));
+        assert!(!text(&fixture::typical(), "").contains("Accounts registered"));
     }
 
     #[test]

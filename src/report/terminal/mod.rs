@@ -112,7 +112,7 @@ fn head(text: &mut String, pen: Pen, summary: &Summary, verdict: &Verdict) {
     let outcome = pen.outcome(verdict.outcome, &verdict.outcome.to_string().to_uppercase());
     let name = words::one_line(&summary.environment.name);
     let _ = writeln!(text, "\n{outcome}  {}", pen.bold(&name));
-    let _ = writeln!(text, "      {}", words::circumstances(&summary.environment));
+    paragraph(text, "      ", &words::circumstances(&summary.environment), str::to_string);
     let lead = format!("  {} ", pen.outcome(Outcome::Inconclusive, "?"));
     for (n, reason) in verdict.doubt.sentences().enumerate() {
         let start = if n == 0 { "in doubt: " } else { "" };
@@ -315,6 +315,14 @@ mod tests {
         let text = summary(&run, &verdict, Look::default());
         let part: Vec<_> = text.lines().skip_while(|l| !l.starts_with("Faults")).take(14).collect();
         insta::assert_snapshot!("faulted", part.join("\n"));
+    }
+
+    #[test]
+    fn registrations_and_another_transport_are_told_of() {
+        let (run, verdict) = fixture::registered();
+        let text = summary(&run, &verdict, Look::default());
+        assert!(text.contains("50 calls over TLS, 5 min measured"), "{text}");
+        assert!(text.contains("Registered  granted 100 %  of 3  in 2.1"), "{text}");
     }
 
     #[test]

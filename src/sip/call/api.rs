@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::sip::digest::{AuthError, Credentials};
 use crate::sip::identity::Identity;
+use crate::sip::message::Method;
 use crate::sip::outgoing::SipDatagram;
 use crate::sip::sdp::{Answer, LocalMedia, SdpError};
 use crate::sip::transport::Transport;
@@ -88,6 +89,12 @@ pub enum CallEvent {
         /// The peer's media from now on.
         answer: Answer,
     },
+    /// We described our media as the peer asked: it may send from elsewhere as soon as it has read that, before its
+    /// answer comes.
+    MediaOffered {
+        /// Receipt of the request.
+        at: Stamp,
+    },
     /// Something about the peer that its owner should know, and that changes nothing by itself.
     Remark(CallRemark),
     /// The call did not come up. Ends the call.
@@ -153,11 +160,18 @@ pub enum CallRemark {
         /// Ours.
         ours_ms: u32,
     },
-    /// It repeats its 200 although our ACK went where its Contact or Record-Route points; said once a call.
-    AckUnheard {
+    /// It sent an answer to INVITE that is not to ours, which is discarded; said once a call.
+    Unmatched {
+        /// The status, and what is not ours.
+        why: String,
+    },
+    /// It takes no notice of a request that went where its Contact or Record-Route points; said once a call.
+    Unheard {
+        /// ACK where it repeats its 200, PRACK where it repeats a provisional answer, BYE where it does not answer.
+        method: Method,
         /// Its Contact; empty where it gave none.
         contact: String,
-        /// Destination of the ACK.
+        /// Destination of the request.
         sent_to: SocketAddr,
     },
     /// No connection can be opened where its Contact or Record-Route points: all goes where the INVITE went.
@@ -177,7 +191,7 @@ pub enum CallRemark {
 impl fmt::Display for CallRemark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CallRemark::Unreadable { why } => write!(f, "the far end answers, but cannot be read: {why}"),
+            CallRemark::Unreadable { why } | CallRemark::Unmatched { why } => write!(f, "the far end answers, but cannot be read: {why}"),
             CallRemark::OfferUnanswered { why } => {
                 write!(f, "the far end's answer to our offer cannot be used: {why}")
             }
@@ -194,11 +208,18 @@ impl fmt::Display for CallRemark {
                     false => Ok(()),
                 }
             }
-            CallRemark::AckUnheard { contact, sent_to } => write!(
-                f,
-                "its 200 comes again and again: nobody hears ACK and BYE at {sent_to}, where its Contact `{contact}` or \
-                 its Record-Route points; sip.ignore_contact = true sends them where the INVITE went"
-            ),
+            CallRemark::Unheard { method, contact, sent_to } => {
+                let seen = match method {
+                    Method::Prack => "its provisional answer comes again and again: nobody hears PRACK",
+                    Method::Bye => "nobody hears BYE",
+                    _ => "its 200 comes again and again: nobody hears ACK and BYE",
+                };
+                write!(
+                    f,
+                    "{seen} at {sent_to}, where its Contact `{contact}` or its Record-Route points; sip.ignore_contact = \
+                     true sends such requests where the INVITE went"
+                )
+            }
             CallRemark::NoWay { contact, why } => write!(
                 f,
                 "nobody hears ACK and BYE where its Contact `{contact}` or its Record-Route points, so they go where the \

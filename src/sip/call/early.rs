@@ -2,12 +2,13 @@
 //! acknowledged by PRACK (RFC 3262).
 
 use super::pending::Purpose;
-use super::{Call, CallState};
+use super::responses::MOST_REPEATS;
+use super::{Call, CallEvent, CallRemark, CallState};
 use crate::sip::Vet;
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::Tries;
 use crate::sip::message::{Message, Method};
-use crate::sip::parse::excerpt;
+use crate::sip::parse::{excerpt, phrase};
 use crate::sip::sdp::{Answer, SdpError};
 use crate::stamp::Stamp;
 
@@ -15,15 +16,19 @@ use crate::stamp::Stamp;
 const MAX_EARLY: usize = 8;
 
 /// A dialog before its 2xx.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Early {
     pub(super) tag: String,
     /// The media that its provisional responses have described last, or its fault.
     pub(super) answer: Option<Result<Answer, SdpError>>,
     /// That description came reliably: offer and answer are complete (RFC 3262 5).
     pub(super) is_agreed: bool,
+    /// An UPDATE of the far end's has moved its media since.
+    pub(super) is_moved: bool,
     /// Number of the last reliable response.
     rseq: Option<u32>,
+    /// Times that it came again.
+    repeats: u32,
 }
 
 /// The number of a provisional response that wants a PRACK; `None` for any other.
@@ -52,16 +57,23 @@ impl Call {
             // One that cannot be kept cannot be told from its repetition.
             None if self.early.len() == MAX_EARLY => return rseq.is_none(),
             None => {
-                self.early.push(Early { tag: tag.to_string(), answer: None, is_agreed: false, rseq: None });
+                self.early.push(Early { tag: tag.to_string(), ..Early::default() });
                 self.early.len() - 1
             }
         };
         let early = &mut self.early[at];
         if let Some(rseq) = rseq {
+            if early.rseq == Some(rseq) {
+                early.repeats += 1;
+                if early.repeats == MOST_REPEATS {
+                    self.note_unheard(Method::Prack, &self.dialog_of(response, vet));
+                }
+                return false;
+            }
             if !is_in_turn(early.rseq, rseq) {
                 return false;
             }
-            early.rseq = Some(rseq);
+            (early.rseq, early.repeats) = (Some(rseq), 0);
             early.is_agreed |= described.is_some();
         }
         if described.is_some() {
@@ -91,6 +103,19 @@ impl Call {
             .headers
             .push(("RAck".into(), format!("{rseq} {} {}", response.cseq().number, response.method())));
         self.ask(now, Purpose::Prack, request, Tries::default());
+    }
+
+    /// Says that nobody hears the requests of a dialog, where they go elsewhere than the INVITE.
+    pub(super) fn note_unheard(&mut self, method: Method, dialog: &Dialog) {
+        if let Some(sent_to) = dialog.next_hop().filter(|hop| *hop != self.config.remote) {
+            let contact = phrase(dialog.target());
+            self.event(CallEvent::Remark(CallRemark::Unheard { method, contact, sent_to }));
+        }
+    }
+
+    /// True if an UPDATE has moved the media of the early dialog of this tag.
+    pub(super) fn has_moved_early(&self, tag: &str) -> bool {
+        self.early.iter().any(|early| early.tag == tag && early.is_moved)
     }
 
     /// The media that the dialog of this tag has described before its 2xx, which describes none.

@@ -136,6 +136,22 @@ fn each_reliable_response_gets_one_prack_in_its_turn() {
 }
 
 #[test]
+fn a_reliable_answer_that_comes_again_and_again_says_that_nobody_hears_at_its_contact() {
+    for (contact, is_told) in [("sip:b@192.0.2.77:5066", true), ("sip:b@192.0.2.1:5060", false)] {
+        let (mut pair, invite) = invited();
+        let ringing = response_from("a", &invite, 183, &format!("{RELIABLE}Contact: <{contact}>\r\n"), "");
+        let said: Vec<_> = (1..6).flat_map(|n| pair.say(100 * n, &ringing).1).collect();
+        let told = said.iter().filter_map(|event| match event {
+            CallEvent::Remark(remark) => Some(remark.to_string()),
+            _ => None,
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), usize::from(is_told), "{said:?}");
+        assert!(told.iter().all(|told| told.contains("nobody hears PRACK at 192.0.2.77:5066")), "{told:?}");
+    }
+}
+
+#[test]
 fn what_is_not_reliable_gets_no_prack() {
     for headers in [
         "",

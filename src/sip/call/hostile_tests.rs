@@ -270,7 +270,8 @@ fn sixty_kilobytes_of_a_peers_words_are_not_kept() {
     let mut pair = Pair::new(Script::default());
     pair.run_until(Stamp::ZERO + ms(500));
     for n in 0..16 {
-        let info = pair.callee.request("INFO", 10 + n, &format!("z9hG4bK{n}{long}"), "", "");
+        let below = format!("Via: SIP/2.0/UDP h;branch={long}\r\n");
+        let info = pair.callee.request("INFO", 10 + n, &format!("z9hG4bK{n}"), &below, "");
         pair.call.handle_message(Stamp::ZERO + ms(600), &parse(&info).unwrap(), &vet);
         assert!(matches!(pair.call.poll(), Some(CallOutput::Send(_))));
     }

@@ -1,7 +1,7 @@
 //! Offers and answers in mid-call: a far end that has us offer, and answers in its ACK; offers that cross.
 
 use super::callee::{SDP, Script, response_from};
-use super::pair::{Pair, config, hold_of, spelt};
+use super::pair::{Pair, at_ms, config, hold_of, spelt};
 use super::{CallEvent, CallRemark};
 use crate::sip::message::Message;
 use crate::sip::sdp::MediaDirection;
@@ -16,7 +16,8 @@ fn offering() -> Pair {
     let mut pair = Pair::up(Script::default());
     let invite = pair.callee.request("INVITE", 10, "z9hG4bKx", "", "");
     let (sent, events) = pair.say(2000, &invite);
-    assert_eq!((spelt(&sent), events), (vec!["200 INVITE".to_string()], vec![]));
+    assert_eq!(spelt(&sent), ["200 INVITE"]);
+    assert_eq!(events, [CallEvent::MediaOffered { at: at_ms(2000) }]);
     assert_eq!(sent[0].body(), config().media.to_sdp().as_bytes(), "it is what was offered before");
     pair
 }
@@ -85,6 +86,27 @@ fn an_ack_without_a_good_answer_leaves_the_media_and_is_told_of() {
     }
 }
 
+#[test]
+fn an_offer_that_closes_its_streams_holds_the_call_and_one_that_goes_on_to_fax_is_refused() {
+    let mut pair = Pair::up(Script::default());
+    let closed = SDP.replace("audio 11000", "audio 0");
+    let fax = format!("{closed}m=image 11000 udptl t38\r\n");
+    let invite = pair.callee.request("INVITE", 10, "z9hG4bKx", "", &fax);
+    assert_eq!(spelt(&pair.say(2000, &invite).0), ["488 INVITE"]);
+    let invite = pair.callee.request("INVITE", 11, "z9hG4bKy", "", &closed);
+    let (sent, events) = pair.say(2100, &invite);
+    assert_eq!((spelt(&sent), hold_of(&events)), (vec!["200 INVITE".into()], Some(MediaDirection::Inactive)));
+    let answer = String::from_utf8_lossy(sent[0].body());
+    assert!(answer.contains("m=audio 0 RTP/AVP "), "{answer}");
+    ack(&mut pair, 2150, 11, "");
+    // Asked to offer, we offer a stream that has a port.
+    let invite = pair.callee.request("INVITE", 12, "z9hG4bKz", "", "");
+    let (sent, _) = pair.say(2200, &invite);
+    let offer = String::from_utf8_lossy(sent[0].body());
+    assert!(!offer.contains("m=audio 0 ") && offer.contains("a=sendrecv"), "{offer}");
+    assert_eq!(port(&ack(&mut pair, 2250, 12, &moved())), 12_000);
+}
+
 /// The answers to requests with and without an offer: INVITE, UPDATE, UPDATE without.
 fn crossing(pair: &mut Pair, now_ms: u64, cseq: u32) -> [u16; 3] {
     [("UPDATE", SDP), ("UPDATE", ""), ("INVITE", SDP)].map(|(method, body)| {
@@ -122,14 +144,16 @@ fn an_offer_that_crosses_our_reinvite_is_pending() {
 
 #[test]
 fn early_media_moves_where_it_was_agreed_on_reliably() {
-    for (headers, code) in [("Require: 100rel\r\nRSeq: 1\r\n", 200), ("", 491)] {
+    const RELIABLE: &str = "Require: 100rel\r\nRSeq: 1\r\n";
+    // An answer that repeats what has been moved since moves nothing back.
+    for (headers, code, last) in [(RELIABLE, 200, ""), (RELIABLE, 200, SDP), ("", 491, ""), ("", 491, SDP)] {
         let mut pair = Pair::invited(config());
         let invite = pair.invite();
         pair.say(100, &response_from("callee-tag", &invite, 183, headers, SDP));
         let update = pair.callee.request("UPDATE", 10, "z9hG4bKx", "", &moved());
         let (sent, events) = pair.say(200, &update);
         assert_eq!((sent[0].status(), events), (Some(code), vec![]));
-        let (_, events) = pair.say(300, &response_from("callee-tag", &invite, 200, "", ""));
+        let (_, events) = pair.say(300, &response_from("callee-tag", &invite, 200, "", last));
         let [CallEvent::Answered { answer, .. }] = &events[..] else { panic!("{events:?}") };
         assert_eq!(answer.rtp_address.port(), if code == 200 { 12_000 } else { 11_000 });
     }

@@ -64,6 +64,9 @@ impl Call {
             let open = OpenOffer { cseq: request.cseq().number, until: at + TIMER_H };
             self.open_offer = Some(open).filter(|_| !has_offer);
         }
+        if is_invite && !has_offer {
+            self.media_event(CallEvent::MediaOffered { at });
+        }
         if self.state == CallState::Up {
             self.session.note_methods(request);
             response.headers = self.session.asked(at, request);
@@ -96,7 +99,7 @@ impl Call {
         if self.state == CallState::Calling
             && let Some(early) = self.early.iter_mut().find(|early| early.tag == tag)
         {
-            early.answer = Some(Ok(choice.media.clone()));
+            (early.answer, early.is_moved) = (Some(Ok(choice.media.clone())), true);
         }
         self.on_media(at, choice.media.clone());
         self.choice = Some(choice);
@@ -143,7 +146,10 @@ impl Call {
 
     /// The stream of an offer that can be used: media can be sent there, or on hold does not have to be.
     fn chosen(&self, offer: &Description, vet: Vet<'_>) -> Result<Choice, SdpError> {
-        let choice = sdp::choose(offer, &self.config.media)?;
+        let choice = match (sdp::choose(offer, &self.config.media), &self.media) {
+            (Err(SdpError::Refused), Some(before)) => sdp::closed(offer, before).ok_or(SdpError::Refused)?,
+            (choice, _) => choice?,
+        };
         reachable(choice.media.clone(), vet)?;
         Ok(choice)
     }

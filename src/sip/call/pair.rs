@@ -24,8 +24,11 @@ impl Call {
 impl CallEvent {
     /// True for the last event of a call.
     pub(crate) fn ends_call(&self) -> bool {
-        use CallEvent::{Answered, MediaChanged, Provisional, Remark};
-        !matches!(self, Provisional { .. } | Answered { .. } | MediaChanged { .. } | Remark(_))
+        use CallEvent::{Answered, MediaChanged, MediaOffered, Provisional, Remark};
+        !matches!(
+            self,
+            Provisional { .. } | Answered { .. } | MediaChanged { .. } | MediaOffered { .. } | Remark(_)
+        )
     }
 }
 

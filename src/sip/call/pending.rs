@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::{Call, CallState};
+use super::responses::MOST_REPEATS;
+use super::{Call, CallState, Leg};
 use crate::sip::Vet;
 use crate::sip::digest::Tries;
 use crate::sip::message::{Message, Method};
@@ -157,7 +158,13 @@ impl Call {
         self.pending.retain(|pending| pending.transaction.poll_timeout().is_some());
         for purpose in timed_out {
             match purpose {
-                Purpose::Bye => self.bye_is_final(now, None),
+                Purpose::Bye => {
+                    let is_new = |leg: &&Leg| leg.repeats < MOST_REPEATS;
+                    if let Some(dialog) = self.leg.as_ref().filter(is_new).map(|leg| leg.dialog.clone()) {
+                        self.note_unheard(Method::Bye, &dialog);
+                    }
+                    self.bye_is_final(now, None);
+                }
                 // To be read as a 408 (RFC 3261 8.1.3.1).
                 Purpose::Refresh => self.on_refreshed(now, &Method::Update, 408, None),
                 Purpose::Cancel | Purpose::ForkedBye | Purpose::Prack => {}

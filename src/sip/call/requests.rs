@@ -5,7 +5,7 @@ use crate::sip::Vet;
 use crate::sip::message::{Message, Method};
 use crate::sip::outgoing::{Response, SipDatagram};
 use crate::sip::parse::phrase;
-use crate::sip::transaction::Server;
+use crate::sip::transaction::{Key, Server};
 use crate::sip::uas;
 use crate::stamp::Stamp;
 
@@ -38,19 +38,20 @@ impl Call {
             self.on_offer_answered(now, request, vet);
             return;
         }
-        if let Some(server) = self.servers.iter().find(|server| server.matches(request)) {
+        let key = Key::of(request);
+        if let Some(server) = self.servers.iter().find(|server| server.matches(&key)) {
             self.outputs.push_back(server.answer().into());
             return;
         }
         let from_tag = self.config.from_tag.clone();
-        let response = match self.refusal(request) {
+        let response = match self.refusal(request, &key) {
             Some(code) => uas::refuse(request, code, &from_tag),
             None => self.accept(Asked { at: now, request, from_tag: &from_tag, vet }),
         };
-        self.answer(now, request, &response);
+        self.answer(now, (request, key), &response);
     }
 
-    fn answer(&mut self, now: Stamp, request: &Message, response: &Response<'_>) {
+    fn answer(&mut self, now: Stamp, (request, key): (&Message, Key), response: &Response<'_>) {
         let destination = request.answer_to().unwrap_or(self.config.remote);
         let datagram = SipDatagram { destination, bytes: response.to_bytes() };
         self.outputs.push_back(datagram.clone().into());
@@ -60,14 +61,14 @@ impl Call {
         if self.servers.len() == MAX_SERVERS {
             self.servers.remove(0);
         }
-        self.servers.push(Server::new(now, request, datagram));
+        self.servers.push(Server::new(now, request, key, datagram));
     }
 
     /// The code that refuses a request before its method is looked at, in the RFC's order.
-    fn refusal(&mut self, request: &Message) -> Option<u16> {
+    fn refusal(&mut self, request: &Message, key: &Key) -> Option<u16> {
         let number = request.cseq().number;
         if *request.method() == Method::Cancel {
-            let is_known = self.servers.iter().any(|server| server.is_cancelled_by(request));
+            let is_known = self.servers.iter().any(|server| server.is_cancelled_by(key));
             return (!is_known).then_some(481);
         }
         if !self.is_in_dialog(request) {

@@ -13,7 +13,7 @@ use crate::stamp::Stamp;
 const MAX_FORKED: usize = 8;
 /// Repeats of a 2xx after its ACK from which on the ACK is thought to have been heard by nobody: on a way that loses one
 /// packet in a hundred, two ACKs are lost once in ten thousand calls.
-const MOST_REPEATS: u32 = 2;
+pub(super) const MOST_REPEATS: u32 = 2;
 
 /// Repeats of a 2xx that are answered: in the 32 s in which it comes again there are eleven (RFC 3261 13.3.1.4). More
 /// would have us send much to whom a few bytes name.
@@ -57,7 +57,7 @@ impl Call {
         {
             let code = response.status().unwrap_or_default();
             let why = format!("its {code} is not to our INVITE: {why}");
-            self.event(CallEvent::Remark(CallRemark::Unreadable { why: why.clone() }));
+            self.event(CallEvent::Remark(CallRemark::Unmatched { why: why.clone() }));
             self.unreadable = Some(why);
         }
     }
@@ -102,12 +102,9 @@ impl Call {
     /// Notes that the 2xx of the call's own dialog has come again. Once more than a lost ACK explains, and where the ACK
     /// went elsewhere than the INVITE, nobody hears there.
     fn note_repeat(&mut self, tag: &str) {
-        let remote = self.config.remote;
-        let Some(leg) = self.leg.as_mut().filter(|leg| leg.dialog.remote_tag == tag) else { return };
-        let sent_to = leg.ack.destination;
-        if leg.repeats == MOST_REPEATS && sent_to != remote {
-            let contact = phrase(leg.dialog.target());
-            self.event(CallEvent::Remark(CallRemark::AckUnheard { contact, sent_to }));
+        let leg = self.leg.as_ref().filter(|leg| leg.dialog.remote_tag == tag && leg.repeats == MOST_REPEATS);
+        if let Some(dialog) = leg.map(|leg| leg.dialog.clone()) {
+            self.note_unheard(Method::Ack, &dialog);
         }
     }
 
@@ -123,9 +120,11 @@ impl Call {
         }
         self.session.note_methods(response);
         self.session.agreed(now, response);
-        // A bare answer confirms what its early dialog has described (RFC 3261 13.2.1).
-        let early = || self.early_answer(response.to_tag().unwrap_or_default());
-        let answer = self.described(response).unwrap_or_else(early);
+        // A bare answer confirms what its early dialog has described, and one that repeats what an UPDATE has moved since
+        // changes nothing (RFC 3261 13.2.1).
+        let tag = response.to_tag().unwrap_or_default();
+        let described = self.described(response).filter(|_| !self.has_moved_early(tag));
+        let answer = described.unwrap_or_else(|| self.early_answer(tag));
         match answer.and_then(|answer| reachable(answer, vet)) {
             Ok(answer) => {
                 let said_ms = answer.ptime_ms;

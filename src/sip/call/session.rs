@@ -23,6 +23,8 @@ const MAX_RAISED: u8 = 2;
 const SHORTEST: Duration = Duration::from_secs(2);
 /// Soonest that a refresh is tried again.
 const SOONEST: Duration = Duration::from_secs(1);
+/// Least time after which a re-INVITE without a final answer is helped.
+const HELPED_AFTER: Duration = Duration::from_millis(250);
 /// The session is given up so long before its end, or a third of the interval where that is less (RFC 4028 10).
 const BEFORE_END: Duration = Duration::from_secs(32);
 /// The most re-INVITEs that are remembered, for answers that come again.
@@ -284,7 +286,7 @@ impl Call {
         let Some(mut running) = self.session.running else { return };
         let by_update = self.session.takes_update || self.is_reinviting();
         let left = running.expires_at.since(now) / 2;
-        running.refresh_at = (!by_update && left >= SOONEST).then(|| now + left);
+        running.refresh_at = (!by_update && left >= HELPED_AFTER).then(|| now + left);
         self.session.running = Some(running);
         let headers = self.session.refresh_headers(running.interval_s);
         let method = if by_update { Method::Update } else { Method::Invite };

@@ -120,6 +120,14 @@ fn a_reinvite_without_a_final_answer_is_helped_by_an_update() {
 }
 
 #[test]
+fn a_reinvite_of_a_short_session_is_helped_as_well() {
+    let mut pair = up("Session-Expires: 6;refresher=uac\r\n");
+    one(pair.wait(UP_MS + 3000));
+    let (sent, _) = pair.wait(UP_MS + 3500);
+    assert_eq!(sent.iter().filter(|message| *message.method() == Method::Update).count(), 1, "{sent:?}");
+}
+
+#[test]
 fn a_refresh_that_is_refused_ends_the_call_or_is_tried_again() {
     let allow = format!("Allow: INVITE, UPDATE\r\n{OURS}");
     let refused = |code: u16, headers: &str| {

@@ -156,13 +156,32 @@ fn inner() -> Script {
 fn a_200_that_comes_again_and_again_says_that_nobody_hears_at_the_contact() {
     let mut pair = Pair::new(inner());
     pair.run_until(at_ms(20_000));
-    let unheard = CallRemark::AckUnheard {
+    let unheard = CallRemark::Unheard {
+        method: Method::Ack,
         contact: "sip:far@192.0.2.99:5999".into(),
         sent_to: address("192.0.2.99:5999"),
     };
     let remarks: Vec<_> = pair.events.iter().filter(|event| matches!(event, CallEvent::Remark(_))).collect();
     assert_eq!(remarks, [&CallEvent::Remark(unheard)], "once a call");
     assert!(pair.destinations.contains(&address("192.0.2.99:5999")));
+}
+
+#[test]
+fn a_bye_that_nobody_answers_at_the_contact_says_so() {
+    for (contact, is_told) in [("sip:far@192.0.2.99:5999", true), ("sip:far@192.0.2.1:5060", false)] {
+        let headers = format!("Contact: <{contact}>\r\n");
+        let script = Script { headers, deaf_to: vec![Method::Bye], ..Script::default() };
+        let mut pair = Pair::new(script).hang_up_at(ms(3000));
+        pair.run_until(at_ms(60_000));
+        let told = pair.events.iter().filter_map(|event| match event {
+            CallEvent::Remark(remark) => Some(remark.to_string()),
+            _ => None,
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), usize::from(is_told), "{told:?}");
+        assert!(told.iter().all(|told| told.starts_with("nobody hears BYE at 192.0.2.99:5999, ")), "{told:?}");
+        assert!(matches!(pair.ending(), CallEvent::HungUp { code: None, .. }));
+    }
 }
 
 #[test]

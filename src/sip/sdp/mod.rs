@@ -249,6 +249,8 @@ pub struct Choice {
     /// The peer's media.
     pub media: Answer,
     offered: Vec<OfferedLine>,
+    /// None of them has a port: the call is held by closing them.
+    is_closed: bool,
 }
 
 /// Fault of a session description that cannot be used. Hostile text in it is an excerpt.
@@ -332,7 +334,17 @@ pub fn choose(offer: &Description, ours: &LocalMedia) -> Result<Choice, SdpError
         return unusable(format!("more than {MOST_STREAMS} streams"));
     }
     let (at, media) = first_usable(offer, ours)?;
-    Ok(Choice { at, media, offered: offer.streams.iter().map(OfferedLine::of).collect() })
+    Ok(Choice { at, media, offered: OfferedLine::all_of(offer), is_closed: false })
+}
+
+/// An offer that closes every stream puts the call on hold: its media are those of `before`, inactive. `None` for any
+/// other offer, one that goes on to a stream of another kind among them (fax over T.38).
+pub fn closed(offer: &Description, before: &Answer) -> Option<Choice> {
+    let is_audio = |stream: &Stream| stream.kind.eq_ignore_ascii_case("audio");
+    let at = offer.streams.iter().position(is_audio)?;
+    let is_closed = !offer.is_cut && offer.streams.iter().all(|stream| stream.port == 0);
+    let media = Answer { direction: MediaDirection::Inactive, ..before.clone() };
+    is_closed.then(|| Choice { at, media, offered: OfferedLine::all_of(offer), is_closed })
 }
 
 fn first_usable(description: &Description, ours: &LocalMedia) -> Result<(usize, Answer), SdpError> {

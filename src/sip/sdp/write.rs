@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Choice, LocalMedia, MediaDirection, Proto, Stream};
+use super::{Choice, Description, LocalMedia, MediaDirection, Proto, Stream};
 
 /// Longest word of a refused stream that is repeated; `application` and `UDP/TLS/RTP/SAVPF` are the longest known.
 const MOST_WORD: usize = 32;
@@ -18,7 +18,11 @@ pub(super) struct OfferedLine {
 }
 
 impl OfferedLine {
-    pub(super) fn of(stream: &Stream) -> Self {
+    pub(super) fn all_of(offer: &Description) -> Vec<Self> {
+        offer.streams.iter().map(Self::of).collect()
+    }
+
+    fn of(stream: &Stream) -> Self {
         let mut formats = String::new();
         for format in &stream.formats {
             if formats.len() + format.len() >= MOST_FORMATS {
@@ -52,15 +56,17 @@ impl LocalMedia {
             sdp,
             "v=0\r\no=- {session_id} {version} IN {family} {ip}\r\ns=loadtest\r\nc=IN {family} {ip}\r\nt=0 0\r\n"
         );
-        let Some(Choice { at, media, offered }) = choice else {
+        let Some(Choice { at, media, offered, is_closed }) = choice else {
             let proto = if self.srtp.is_some() { Proto::Savp } else { Proto::Avp };
             sdp += &self.stream(&proto, self.codec.payload_type(), 1, direction);
             return sdp;
         };
+        // A stream without a port is answered without one (RFC 3264 6); what we offer has ours.
+        let is_closed = *is_closed && direction == MediaDirection::Inactive;
         let tag = media.srtp.as_ref().map_or(1, |peer| peer.tag);
         for (n, line) in offered.iter().enumerate() {
             let OfferedLine { kind, proto, formats } = line;
-            sdp += &match n == *at {
+            sdp += &match n == *at && !is_closed {
                 true => self.stream(proto, media.payload_type, tag, direction),
                 false => format!("m={kind} 0 {} {formats}\r\n", bounded(proto.name())),
             };

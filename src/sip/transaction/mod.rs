@@ -8,7 +8,7 @@ mod server;
 
 pub(super) use client::Client;
 pub(super) use invite_client::InviteClient;
-pub(super) use server::Server;
+pub(super) use server::{Key, Server};
 
 use super::outgoing::SipDatagram;
 

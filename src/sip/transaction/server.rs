@@ -12,14 +12,15 @@ use super::retransmit::Retransmit;
 
 /// Name of a server transaction (RFC 3261 17.2.3). ACK is never a transaction of its own.
 #[derive(Debug, PartialEq, Eq)]
-struct Key {
+pub(in crate::sip) struct Key {
     branch: String,
     sent_by: String,
     method: Method,
 }
 
 impl Key {
-    fn of(request: &Message) -> Self {
+    /// The name of `request`'s transaction. It goes through the topmost Via: once for a request is enough.
+    pub(in crate::sip) fn of(request: &Message) -> Self {
         // A peer from before RFC 3261 sends no branch; its whole Via has to do.
         let branch = request.branch().unwrap_or(request.via()).to_string();
         Key { branch, sent_by: request.sent_by(), method: request.method().clone() }
@@ -36,8 +37,8 @@ pub(in crate::sip) struct Server {
 }
 
 impl Server {
-    /// The transaction of `request`, just answered with `answer`.
-    pub(in crate::sip) fn new(now: Stamp, request: &Message, answer: SipDatagram) -> Self {
+    /// The transaction of `request`, whose name is `key`, just answered with `answer`.
+    pub(in crate::sip) fn new(now: Stamp, request: &Message, key: Key, answer: SipDatagram) -> Self {
         // A 2xx to INVITE is sent again over any transport (RFC 3261 13.3.1.4); nothing else is over a stream.
         let is_reliable = request.came_over_stream();
         let is_success = answer.bytes.starts_with(b"SIP/2.0 2");
@@ -47,21 +48,22 @@ impl Server {
         } else if is_reliable && !is_success {
             timer.stop();
         }
-        Server { key: Key::of(request), cseq: request.cseq().number, timer }
+        Server { key, cseq: request.cseq().number, timer }
     }
 
     pub(in crate::sip) fn answer(&self) -> SipDatagram {
         self.timer.datagram.clone()
     }
 
-    /// True if a request is the answered one, sent again.
-    pub(in crate::sip) fn matches(&self, request: &Message) -> bool {
-        self.key == Key::of(request)
+    /// True if a request of this name is the answered one, sent again.
+    pub(in crate::sip) fn matches(&self, key: &Key) -> bool {
+        self.key == *key
     }
 
-    /// True if a CANCEL means this transaction (RFC 3261 9.2).
-    pub(in crate::sip) fn is_cancelled_by(&self, cancel: &Message) -> bool {
-        self.key == Key { method: Method::Invite, ..Key::of(cancel) }
+    /// True if a CANCEL of this name means this transaction (RFC 3261 9.2).
+    pub(in crate::sip) fn is_cancelled_by(&self, cancel: &Key) -> bool {
+        let Key { branch, sent_by, method } = &self.key;
+        *method == Method::Invite && *branch == cancel.branch && *sent_by == cancel.sent_by
     }
 
     /// An ACK: the answer to the INVITE with this CSeq has arrived.

@@ -36,8 +36,8 @@ pub struct Caller {
 }
 
 impl Carrier {
-    pub fn datagrams() -> Self {
-        let socket = UdpSocket::bind(LOCAL).expect("a port");
+    pub fn datagrams(local: &str) -> Self {
+        let socket = UdpSocket::bind(local).expect("a port");
         socket.set_read_timeout(Some(TICK)).expect("a timeout");
         Carrier::Datagrams(socket)
     }

@@ -50,6 +50,7 @@ const CASES: &[Case] = &[
     Case { name: "with music", hold: ["a=sendrecv", "a=sendonly"], music: true, ..PLAIN },
     Case { name: "recvonly", hold: ["a=sendrecv", "a=recvonly"], ..PLAIN },
     Case { name: "0.0.0.0", hold: ["c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0"], ..PLAIN },
+    Case { name: "without a port", hold: ["m=audio ", "m=audio 0 RTP/AVP 0\r\nb=X:"], ..PLAIN },
     Case { name: "by UPDATE", method: "UPDATE", ..PLAIN },
     Case { name: "twice over", turns: &[(1500, Hold), (300, Hold), (1000, Resume), (20, Resume)], ..PLAIN },
     Case {

@@ -18,6 +18,8 @@ struct Move {
     change: (&'static str, &'static str),
     /// The ACK comes so much later than the 200, which is sent again until then.
     ack_after: Duration,
+    /// Until then it speaks from the new port already.
+    speaks_ahead: bool,
 }
 
 const PLAIN: Move = Move {
@@ -27,6 +29,7 @@ const PLAIN: Move = Move {
     moves: true,
     change: ("", ""),
     ack_after: Duration::ZERO,
+    speaks_ahead: false,
 };
 
 const MOVES: &[Move] = &[
@@ -39,6 +42,12 @@ const MOVES: &[Move] = &[
     Move { name: "another packet time in the ACK", change: ("ptime:20", "ptime:40"), ..PLAIN },
     Move { name: "another payload type beside ours", change: ("AVP 0", "AVP 8 0"), ..PLAIN },
     Move { name: "the ACK is late", ack_after: Duration::from_millis(700), ..PLAIN },
+    Move {
+        name: "it speaks from its new port before its ACK",
+        ack_after: Duration::from_millis(700),
+        speaks_ahead: true,
+        ..PLAIN
+    },
     Move { name: "an UPDATE without an offer", method: "UPDATE", moves: false, change: ("*", ""), ..PLAIN },
 ];
 
@@ -95,7 +104,8 @@ impl Odd for Moves {
         if *response.method() != Method::Invite {
             return io.later(call, Duration::from_millis(500));
         }
-        let after = MOVES[call.number].ack_after;
+        let Move { ack_after: after, speaks_ahead, .. } = MOVES[call.number];
+        call.speaks_ahead = speaks_ahead;
         if after.is_zero() {
             Moves::acknowledge(io, call, response);
         } else if self.late[call.number].is_none() {

@@ -31,6 +31,8 @@ const FAULTS: &[(&str, Fault)] = &[
     ("no Via header", |ok| swap(ok, "Via: ", "Vla: ")),
     ("the first line is not SIP's: `SIP/2.0 2OO Because`", |ok| swap(ok, "200", "2OO")),
     ("the first line is not SIP's: `SIP/3.0 200 Because`", |ok| swap(ok, "SIP/2.0", "SIP/3.0")),
+    ("it has a second Via", |ok| swap(ok, "CSeq: ", "Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKy\r\nCSeq: ")),
+    ("it has another branch", |ok| swap(ok, "branch=z9hG4bK", "branch=z9hG4bKx")),
 ];
 
 /// Answers each call with another fault; every second one rings before.
@@ -105,22 +107,22 @@ fn a_far_end_that_gives_up_because_nobody_could_read_it_is_the_reason() {
 
 #[test]
 fn answers_that_do_not_say_of_which_call_they_are_are_no_silence_either() {
-    const NO_CALL: &[(&str, Fault)] = &[("no Call-ID header", |ok| {
+    const NONE: &[(&str, Fault)] = &[("no Call-ID header", |ok| {
         let at = ok.find("Call-ID: ").expect("it is there");
         let end = at + ok[at..].find("\r\n").expect("it ends") + 2;
         format!("{}{}", &ok[..at], &ok[end..])
     })];
-    let place = Place::new();
-    let far = FarEnd::start(Faulty { faults: NO_CALL, gives_up: None });
-    let (_, calls) = run_against(&place, far, 1, &["sip.setup_timeout=2s"], 10);
-    assert_eq!(calls[0]["ending"], "timeout");
-    let summary = place.summary();
-    assert_eq!(summary["findings"][0]["name"], "sip_unreadable", "{}", summary["findings"]);
-    assert!(
-        summary["findings"][0]["seen"].to_string().contains("no Call-ID header"),
-        "{}",
-        summary["findings"]
-    );
+    const ANOTHER: &[(&str, Fault)] =
+        &[("no call of this run has its Call-ID", |ok| swap(ok, "Call-ID: ", "Call-ID: x"))];
+    for faults in [NONE, ANOTHER] {
+        let place = Place::new();
+        let far = FarEnd::start(Faulty { faults, gives_up: None });
+        let (_, calls) = run_against(&place, far, 1, &["sip.setup_timeout=2s"], 10);
+        assert_eq!(calls[0]["ending"], "timeout");
+        let findings = &place.summary()["findings"];
+        assert_eq!(findings[0]["name"], "sip_unreadable", "{findings}");
+        assert!(findings[0]["seen"].to_string().contains(faults[0].0), "{findings}");
+    }
 }
 
 #[test]
