@@ -41,7 +41,7 @@ check: rust
 	tests/install.sh shellcheck
 	shellcheck $(SCRIPTS)
 
-bench: rust
+bench: rust asterisk
 	tests/install.sh sipp irtt
 	cargo build --release --locked --bin loadtest --example peers
 	benches/peers/run.sh

@@ -140,6 +140,35 @@ pacing() {
     done
 }
 
+# --- Transports -----------------------------------------------------------------------------------
+
+# transport WHO: the keys that make the same calls go over it.
+transport() {
+    case $1 in
+    tls) echo asterisk.transport=tls ;;
+    srtp) echo media.srtp=true ;;
+    tls-srtp) printf '%s\n' asterisk.transport=tls media.srtp=true ;;
+    esac
+}
+
+# The same calls through an Asterisk of the run's own, which echoes them.
+transports() {
+    local round=$1 who key args status order=(udp tls srtp tls-srtp)
+    if ((round % 2 == 0)); then order=(tls-srtp srtp tls udp); fi
+    for who in "${order[@]}"; do
+        say "round $round: $streams calls over $who"
+        args=(run "$here/pacing.toml" --out "$work/run" --set asterisk.mode=managed --set sip.to=echo
+            --set "load.calls=$streams" --set "load.duration=${seconds}s")
+        for key in $(transport "$who"); do args+=(--set "$key"); done
+        rm -rf -- "$work/run"
+        status=0
+        guarded "$loadtest" "${args[@]}" >"$work/transport.log" 2>&1 || status=$?
+        # 12: as with the limit.
+        [[ $status -eq 0 || $status -eq 12 ]] || die "the calls over $who failed: $(tail -n 5 "$work/transport.log")"
+        cp "$work/run/summary.json" "$results/transport-$who.$round.json"
+    done
+}
+
 # --- The limit ------------------------------------------------------------------------------------
 
 limit() {
@@ -174,7 +203,7 @@ page() {
 
 Written by \`make bench\` on $(date -u '+%Y-%m-%d %H:%M UTC'). Repeat it with
 
-    make bench                                        # about ten minutes
+    make bench                                        # about a quarter of an hour
     make bench BENCH_SECONDS=5 BENCH_ROUNDS=1 BENCH_LIMIT_SECONDS=10    # a quick look
 
 Compare figures of one page only: on another machine, or another day, all of them are different.
@@ -199,6 +228,15 @@ $rounds rounds, of each contestant ${seconds} s in each.
   socket until the kernel throws them away, so its work is sending alone. The *bare sender* is the least
   that can pace: one thread in slots of 1 ms that sends packets made beforehand and reads nothing; its
   CPU is what the kernel alone asks for a packet sent.
+- **Transports**: $streams calls through an Asterisk that the run starts, which echoes them; SIP over UDP or TLS, media
+  plain or under SRTP. CPU of the driver in the measured window, a packet sent or read. The same by hand, where the row
+  \`cpu.driver_mean\` tells:
+
+      calls='--set service.mode=none --set sip.to=echo --set load.calls=$streams --set load.duration=${seconds}s'
+      loadtest run scenarios/smoke.toml \$calls --out udp
+      loadtest run scenarios/smoke.toml \$calls --set asterisk.transport=tls --out tls
+      loadtest compare udp tls
+
 - **The limit**: $limit_calls calls for $limit_seconds s, their media echoed by \`loadtest echo\`.
 
 $("$peers" table "$results")
@@ -229,6 +267,7 @@ load_before=$(cut -d ' ' -f 1-3 /proc/loadavg)
 for ((round = 1; round <= rounds; round++)); do
     round_trips "$round"
     pacing "$round"
+    transports "$round"
 done
 limit
 say "what is done once a packet"

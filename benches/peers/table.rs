@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Outcome;
 
@@ -26,6 +26,7 @@ pub fn write(folder: &Path) -> Outcome<String> {
     let mut text = String::new();
     round_trips(&mut text, &load)?;
     pacing(&mut text, &load)?;
+    transports(&mut text, &load)?;
     limit(&mut text, &load("limit")?)?;
     Ok(text)
 }
@@ -98,6 +99,58 @@ fn pacing(text: &mut String, load: &impl Fn(&str) -> Outcome<Rounds>) -> Outcome
     }
     writeln!(text)?;
     Ok(())
+}
+
+/// Calls over each transport: the driver's CPU, and what it has more of than over UDP.
+fn transports(text: &mut String, load: &impl Fn(&str) -> Outcome<Rounds>) -> Outcome<()> {
+    let figures = |what: &str| -> Outcome<Rounds> {
+        let figure = |run: &Value| {
+            let (cpu_us, lost) = (cpu_us(run)?, number(run, "/metrics/loss/count")?);
+            Some(json!({ "cpu_us": cpu_us, "lost": lost }))
+        };
+        let rounds: Option<Rounds> = load(what)?.iter().map(figure).collect();
+        rounds.ok_or_else(|| format!("{what}: summary.json lacks a figure").into())
+    };
+    let udp = figures("transport-udp")?;
+    if udp.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "### Transports\n")?;
+    writeln!(
+        text,
+        "| SIP, media | CPU of the driver a packet sent or read, µs | more than over UDP, µs | \
+         to UDP, median of {} rounds | lost |",
+        udp.len()
+    )?;
+    writeln!(text, "|---|---:|---:|---:|---:|")?;
+    let contestants = [
+        ("UDP, plain", "transport-udp"),
+        ("TLS, plain", "transport-tls"),
+        ("UDP, SRTP", "transport-srtp"),
+        ("TLS, SRTP", "transport-tls-srtp"),
+    ];
+    for (name, what) in contestants {
+        let rounds = figures(what)?;
+        let pairs = rounds.iter().zip(&udp);
+        let more = pairs.filter_map(|(of, to)| Some(number(of, "/cpu_us")? - number(to, "/cpu_us")?));
+        writeln!(
+            text,
+            "| {name} | {} | {} | {} | {} |",
+            middle(&rounds, "/cpu_us", 2),
+            median(more.collect()).map_or("–".into(), |us| format!("{us:.2}")),
+            ratio(&rounds, &udp, "/cpu_us"),
+            rounds.iter().filter_map(|round| number(round, "/lost")).sum::<f64>(),
+        )?;
+    }
+    writeln!(text)?;
+    Ok(())
+}
+
+/// CPU of a run's driver a packet sent or read, in the measured window.
+fn cpu_us(run: &Value) -> Option<f64> {
+    let seconds = number(run, "/environment/window_to_s")? - number(run, "/environment/window_from_s")?;
+    let packets = number(run, "/metrics/packets/sent")? + number(run, "/metrics/packets/received")?;
+    Some(1e6 * seconds * number(run, "/metrics/cpu/driver_mean")? / packets)
 }
 
 /// One run's `summary.json`.

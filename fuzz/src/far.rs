@@ -87,7 +87,7 @@ enum Flaw {
     Require,
     /// The provisional response wants a PRACK.
     Reliable,
-    /// The session is to be refreshed.
+    /// The session, or the registration, is to be refreshed.
     Timer,
 }
 
@@ -127,7 +127,10 @@ impl Reply {
     pub fn to(self, requests: &[Message]) -> Option<Message> {
         let back = usize::from(self.request) % requests.len().max(1);
         let request = requests.iter().rev().nth(back)?;
-        let (code, mut phrase) = self.code.spelt();
+        let (code, mut phrase) = match (self.code, request.method()) {
+            (Code::TooSmall, Method::Register) => (423, "Interval Too Brief"),
+            (code, _) => code.spelt(),
+        };
         let long = "x".repeat(900);
         if matches!(self.flaw, Flaw::LongReason) {
             phrase = &long;
@@ -203,7 +206,8 @@ fn finished(mut head: String, call_id: &str, body: Body, flaw: Flaw) -> Option<M
         Flaw::Require => head += "Require: path\r\nContact: <sip:b@192.0.2.1:5060>\r\n",
         Flaw::Reliable => head += "Require: 100rel\r\nRSeq: 1\r\nContact: <sip:b@192.0.2.1:5060>\r\n",
         Flaw::Timer => {
-            head += "Session-Expires: 6\r\nMin-SE: 7\r\nSupported: timer\r\nAllow: UPDATE\r\nContact: <sip:b@192.0.2.1>\r\n"
+            head += "Session-Expires: 6\r\nMin-SE: 7\r\nExpires: 5\r\nMin-Expires: 70\r\nSupported: timer\r\nAllow: UPDATE\r\n\
+                     Contact: <sip:b@192.0.2.1>\r\n"
         }
         _ => head += "Contact: <sip:b@192.0.2.1:5060>\r\n",
     }

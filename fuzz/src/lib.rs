@@ -16,6 +16,7 @@ pub mod log;
 pub mod media;
 pub mod register;
 pub mod signalling;
+pub mod srtp;
 pub mod text;
 pub mod trials;
 
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("sdp", signalling::description),
     ("rtp", media::datagram),
     ("stream", media::stream),
+    ("srtp", srtp::srtp),
     ("echo", echo::echo),
     ("hlog", log::intervals),
     ("folder", folder::folder),

@@ -1,5 +1,7 @@
 //! Reads a file of accounts: our own with a header row, or one that SIPp reads with `-inf`.
 
+use std::collections::HashMap;
+
 use thiserror::Error;
 
 use super::template::of_sipp;
@@ -144,6 +146,14 @@ impl Columns {
                 *slot = Some(at);
             }
         }
+        if columns.password.is_none()
+            && let Some(name) = names.iter().find(|name| is_like_password(name))
+        {
+            return fault(
+                line,
+                format!("`{name}` is none of ours; did you mean `password`? Else call it something else"),
+            );
+        }
         match columns.user {
             Some(_) => Ok(columns),
             None => fault(
@@ -178,6 +188,31 @@ impl Columns {
     }
 }
 
+/// True for names under which others keep passwords, and for slips: as a word of templates it would be in the open.
+fn is_like_password(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let known = ["pass", "passwd", "passwort", "pwd", "secret", "auth_password", "auth_pass"];
+    known.contains(&name.as_str()) || strsim::osa_distance(&name, "password") <= 2
+}
+
+/// Passwords by user and domain, with the lines that have them.
+#[derive(Default)]
+struct Passwords(HashMap<(String, Option<String>), (u64, String)>);
+
+impl Passwords {
+    /// Refuses a second password of one user.
+    fn admit(&mut self, line: u64, account: &Account) -> Result<(), AccountsError> {
+        let Some((user, password)) = account.login() else { return Ok(()) };
+        let of_user = self.0.entry((user.into(), account.domain.clone()));
+        let (first, known) = of_user.or_insert_with(|| (line, password.into()));
+        if known.as_str() == password {
+            return Ok(());
+        }
+        let shown = cut(&user.escape_debug().to_string(), SHOWN);
+        fault(line, format!("`{shown}` has another password than in line {first}; one of the two is wrong"))
+    }
+}
+
 /// True for what may stand behind the `@` of a URI: a host, and a port where it has one.
 pub fn is_domain(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
@@ -199,7 +234,7 @@ fn with_header(text: &str) -> Result<Accounts, AccountsError> {
     let first = lines(text).next().map_or("", |(_, line)| line);
     let delimiter = if first.contains(';') && !first.contains(',') { b';' } else { b',' };
     let mut head: Option<(Columns, Vec<String>)> = None;
-    let mut all = Vec::new();
+    let (mut all, mut passwords) = (Vec::new(), Passwords::default());
     for (number, line) in lines(text) {
         if line.len() > LONGEST_LINE {
             return fault(number, format!("it has {} bytes, {LONGEST_LINE} are allowed", line.len()));
@@ -214,7 +249,11 @@ fn with_header(text: &str) -> Result<Accounts, AccountsError> {
                     format!("it has {is} fields, the header row has {wanted}; quote what holds a comma");
                 return fault(number, why);
             }
-            Some((columns, _)) => all.push(columns.account(number, fields)?),
+            Some((columns, _)) => {
+                let account = columns.account(number, fields)?;
+                passwords.admit(number, &account)?;
+                all.push(account);
+            }
         }
     }
     let (columns, names) = head.unwrap_or_default();
@@ -235,7 +274,7 @@ fn fields(line: &str, delimiter: u8) -> Result<Vec<String>, csv::Error> {
 
 /// SIPp's format: fields between semicolons, without quotes; one of them may be `[authentication …]`.
 fn of_sipp_file(order: Order, text: &str) -> Result<Accounts, AccountsError> {
-    let (mut all, mut secret) = (Vec::new(), Vec::new());
+    let (mut all, mut secret, mut passwords) = (Vec::new(), Vec::new(), Passwords::default());
     for (number, line) in lines(text).skip(1) {
         let mut fields: Vec<String> =
             line.split(';').take(MOST_FIELDS + 1).map(|field| field.trim().to_string()).collect();
@@ -268,7 +307,9 @@ fn of_sipp_file(order: Order, text: &str) -> Result<Accounts, AccountsError> {
         let Some(user) = user else {
             return fault(number, "its first field is empty; it is the caller's user");
         };
-        all.push(Account { user, auth_user, password, fields, ..Account::default() });
+        let account = Account { user, auth_user, password, fields, ..Account::default() };
+        passwords.admit(number, &account)?;
+        all.push(account);
     }
     Ok(Accounts { order, columns: Vec::new(), secret, all })
 }
@@ -333,6 +374,10 @@ mod tests {
             ("user,x\na,b\u{7f}c\n", 2, "ends a line"),
             ("user,domain\na,b@c\n", 2, "no domain"),
             ("SEQUENTIAL\n;x\n", 2, "first field"),
+            ("user,pasword\na,b\n", 1, "did you mean `password`?"),
+            ("user,Secret\na,b\n", 1, "did you mean `password`?"),
+            ("user,password\na,1\nb,2\na,3\n", 4, "`a` has another password than in line 2"),
+            ("SEQUENTIAL\na;[authentication password=1]\na;[authentication password=2]\n", 3, "in line 2"),
             (&format!("user\n{}\n", "x".repeat(1025)), 2, "field 0 has 1025 bytes"),
             (&format!("user\n\n{}\n", ",".repeat(131_265)), 3, "it has 131265 bytes, 131264 are allowed"),
             (&format!("user{}\nx\n", ",".repeat(131_264)), 1, "bytes, 131264"),
@@ -341,6 +386,17 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.line == line && error.why.contains(words), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_caller_may_stand_there_twice_and_a_password_beside_a_like_column() {
+        for text in [
+            "user,password\na,1\na,1\na,\n",
+            "user,password,domain\na,1,x\na,2,y\n",
+            "user,password,secret\na,1,2\n",
+        ] {
+            assert!(parse(text).is_ok(), "{text}");
         }
     }
 

@@ -92,8 +92,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     say::out(format_args!("{} takes calls", managed.install().version));
     say::out(format_args!("  SIP       {}", managed.sip_addr()));
     say::out(format_args!("  transport {}", args.transport.name().to_ascii_lowercase()));
-    if let Some(issuer) = managed.issuer() {
-        say::out(format_args!("  sip.tls.ca  {}", issuer.display()));
+    let needed = needed(args.transport, args.srtp, managed.issuer().as_deref());
+    if !needed.is_empty() {
+        say::out(format_args!("  runs need {needed}"));
     }
     say::out(format_args!("  ARI_URL   {url}"));
     say::out(format_args!("  ARI_USER  {}", account.user));
@@ -118,6 +119,19 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             "Asterisk ended by itself ({})", child::describe(status)
         ))),
     }
+}
+
+/// Settings of a run that calls it, for which no variable stands.
+fn needed(transport: Transport, srtp: bool, issuer: Option<&Path>) -> String {
+    let mut settings = Vec::new();
+    if transport != Transport::Udp {
+        settings.push(format!("--set asterisk.transport={}", transport.name().to_ascii_lowercase()));
+    }
+    settings.extend(issuer.map(|issuer| format!("--set sip.tls.ca={}", issuer.display())));
+    if srtp {
+        settings.push("--set media.srtp=true".into());
+    }
+    settings.join(" ")
 }
 
 /// Leaves addresses and accounts in a file, which is there whole or not at all.
@@ -158,7 +172,15 @@ fn quoted(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::*;
+
+    #[test]
+    fn what_a_run_has_to_set_is_named() {
+        assert_eq!(needed(Transport::Udp, false, None), "");
+        let tls = needed(Transport::Tls, true, Some(Path::new("/tmp/ca.pem")));
+        let all = "--set asterisk.transport=tls --set sip.tls.ca=/tmp/ca.pem --set media.srtp=true";
+        assert_eq!(tls, all);
+    }
 
     #[test]
     fn a_shell_and_a_dot_env_file_read_the_same() {

@@ -74,6 +74,12 @@ impl Failure {
         Failure { error, ..self }
     }
 
+    /// The same with another text.
+    pub fn reworded(self, reword: impl FnOnce(String) -> String) -> Self {
+        let error = anyhow::Error::msg(reword(self.to_string()));
+        Failure { error, ..self }
+    }
+
     /// Prints it, and returns the exit code.
     pub fn print(&self) -> ExitCode {
         let text = self.to_string();

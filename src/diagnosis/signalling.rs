@@ -86,15 +86,26 @@ pub(super) fn authentication(seen: &Seen<'_>) -> Vec<Finding> {
     // Runs of older versions do not say as whom they called.
     let is_known = !setup.target.is_empty();
     if is_known && setup.user.is_empty() {
+        let in_file = match setup.accounts.as_str() {
+            "" => String::new(),
+            file => format!("give each caller in {file} (sip.accounts) its `password`, or "),
+        };
         return vec![Finding {
             seen: seen_in,
             cause: "the far end asks for a user and a password".into(),
-            cure: "set SIP_USER and SIP_PASS, in the environment or in .env, to the account of its endpoint"
-                .into(),
+            cure: format!(
+                "{in_file}set SIP_USER and SIP_PASS, in the environment or in .env, to the account of its endpoint"
+            ),
             ..seen.over("auth_missing", failed.len(), "were challenged, and no credentials are set")
         }];
     }
     let account = if is_known { format!(" as `{}`", setup.user) } else { String::new() };
+    // Each caller of a file has a name of its own.
+    let account = if setup.accounts.is_empty() { account } else { String::new() };
+    let given: String = match setup.accounts.as_str() {
+        "" => "SIP_USER and SIP_PASS".into(),
+        file => format!("users and passwords in {file} (sip.accounts)"),
+    };
     let what = format!("were refused after authenticating{account}");
     let finding = seen.over("auth_refused", failed.len(), &what);
     let (cause, cure) = if is_known && setup.user != setup.from {
@@ -105,17 +116,18 @@ pub(super) fn authentication(seen: &Seen<'_>) -> Vec<Finding> {
                 setup.from
             ),
             format!(
-                "set sip.from to the name of the endpoint, mostly `{}`; if it stays, compare SIP_USER and SIP_PASS \
-                 with its `auth` section",
+                "set sip.from to the name of the endpoint, mostly `{}`; if it stays, compare {given} with its `auth` \
+                 section",
                 setup.user
             ),
         )
     } else {
         (
             "the password is wrong, or the account is another's than that of the endpoint".into(),
-            "compare SIP_USER and SIP_PASS with username and password of the endpoint's `auth` section, and sip.from \
-             with the endpoint's name"
-                .into(),
+            format!(
+                "compare {given} with username and password of the endpoint's `auth` section, and sip.from with the \
+                 endpoint's name"
+            ),
         )
     };
     vec![Finding { seen: seen_in, cause, cure, ..finding }]

@@ -36,6 +36,7 @@ pub(super) fn healthy() -> Run {
         to: "4711".into(),
         from: "loadtest".into(),
         user: String::new(),
+        accounts: String::new(),
         app: "echo".into(),
         setup_timeout: "32s".into(),
     };
@@ -117,6 +118,17 @@ fn the_likeliest_comes_first_and_three_are_enough() {
     let found = found(run);
     assert_eq!(found.len(), MOST);
     assert_eq!(found[0].name, "busy");
+}
+
+#[test]
+fn credentials_out_of_a_file_are_the_ones_to_compare() {
+    let mut run = healthy();
+    end(&mut run, 2, Ending::AuthFailed, None, REFUSED);
+    let setup = &mut run.environment.observed.setup;
+    (setup.user, setup.from, setup.accounts) = ("7001".into(), "7001".into(), "users.csv".into());
+    let Finding { what, cure, .. } = found(run).remove(0);
+    assert!(!what.contains("7001"), "each call has a caller of its own: {what}");
+    assert!(cure.contains("users and passwords in users.csv (sip.accounts)"), "{cure}");
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub(super) struct Reach {
 impl Reach {
     /// For sockets on `local`, of which there are none yet, and a far end at `target`.
     pub fn new(local: IpAddr, target: IpAddr) -> Self {
-        let is_here = target.is_loopback() || target == local;
+        // Nothing from a loopback address leaves this machine.
+        let is_here = local.is_loopback() || target.is_loopback() || target == local;
         let trial = UdpSocket::bind(SocketAddr::new(local, 0)).ok();
         let own = trial.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         Reach { local, is_here, own, trial }
@@ -88,11 +89,14 @@ mod tests {
 
     #[test]
     fn loopback_is_for_a_far_end_on_this_machine() {
-        let [local, elsewhere] = ["127.0.0.1", "192.0.2.1"].map(|ip| ip.parse().unwrap());
+        let [here, local, elsewhere] =
+            ["127.0.0.1", "192.0.2.9", "192.0.2.1"].map(|ip| ip.parse::<IpAddr>().unwrap());
         for to in ["127.0.0.1:5060", "127.0.0.2:5060", "[::ffff:127.0.0.1]:5060", "[::1]:5060"] {
             let checked = Reach::new(local, elsewhere).check(to.parse().unwrap());
             assert!(checked.is_err_and(|why| why.contains("loopback")), "{to}");
         }
-        assert_eq!(Reach::new(local, local).check("127.0.0.2:5060".parse().unwrap()), Ok(()));
+        for (local, target) in [(here, here), (here, elsewhere), (local, here), (local, local)] {
+            assert_eq!(Reach::new(local, target).check("127.0.0.2:5060".parse().unwrap()), Ok(()));
+        }
     }
 }

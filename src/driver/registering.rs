@@ -50,6 +50,8 @@ pub(super) async fn play(
     is_done: impl Fn(&Registrations, Stamp, Stop) -> bool,
 ) {
     loop {
+        // Whatever comes, signals and timers have their turn.
+        tokio::task::yield_now().await;
         let now = timeline.now();
         let (messages, read_until) = wire.receive(now, timeline.step_ns(), &mut |_, _, _| ());
         for (heard, at, from) in messages {

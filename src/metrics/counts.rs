@@ -263,7 +263,7 @@ pub(super) static TRAFFIC: [Definition; 45] = [
     packets(Traffic, "excused.count", Count,
         "probes under way when their call was put on hold, neither sent nor lost, all phases",
         |f| f.at_worst(|| number(f.sum(|c| c.excused)))),
-    packets(Traffic, "srtp.received_count", Count, "RTP of far ends that was protected by SRTP, all phases",
+    packets(Traffic, "srtp.received_count", Count, "RTP of far ends that was to be protected by SRTP, all phases",
         |f| f.protected(|(received, _)| received))
         .larger_is_better(),
     packets(Traffic, "srtp.decrypted_count", Count, "of these, packets that the far end's keys opened, all phases",

@@ -132,7 +132,8 @@ impl Tls {
             ),
             CertificateError::NotValidForName => self.other_name(""),
             CertificateError::NotValidForNameContext { presented, .. } => {
-                let names = presented.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
+                let names: Vec<_> = presented.iter().take(MOST_NAMES).map(|name| plain(name)).collect();
+                let names = names.join(", ");
                 self.other_name(&format!(" but for {}", cut(&one_line(&names), MOST_SHOWN)))
             }
             CertificateError::Expired
@@ -169,6 +170,12 @@ impl Tls {
             self.shown
         )
     }
+}
+
+/// A name of a certificate, which comes as `DnsName("localhost")` or `IpAddress(127.0.0.1)`.
+fn plain(presented: &str) -> String {
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    format!("`{}`", inner.unwrap_or(presented).trim_matches('"'))
 }
 
 fn trusted(ca: Option<&Path>) -> Result<RootCertStore, String> {
@@ -321,6 +328,14 @@ mod tests {
         for (error, said) in [
             (CertificateError::UnknownIssuer.into(), "sip.tls.ca"),
             (CertificateError::NotValidForName.into(), "not for `pbx.example`: set sip.tls.server_name"),
+            (
+                CertificateError::NotValidForNameContext {
+                    expected: ServerName::try_from("pbx.example").unwrap(),
+                    presented: vec!["DnsName(\"localhost\")".into(), "IpAddress(127.0.0.1)".into()],
+                }
+                .into(),
+                "not for `pbx.example` but for `localhost`, `127.0.0.1`: set sip.tls.server_name",
+            ),
             (CertificateError::Expired.into(), "not valid today"),
             (CertificateError::BadEncoding.into(), "sip.tls.insecure"),
             (alert(AlertDescription::CertificateRequired), "sip.tls.certificate"),

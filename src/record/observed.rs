@@ -57,6 +57,9 @@ pub struct Setup {
     pub from: String,
     /// User of the digest; empty without credentials.
     pub user: String,
+    /// File of callers; absent without one, and in runs of older versions.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub accounts: String,
     /// Name of the ARI application.
     pub app: String,
     /// Time allowed for an answer, in words.

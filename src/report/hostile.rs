@@ -152,7 +152,7 @@ fn no_hidden_character_gets_into_a_report() {
     let words = [&mut environment.name, &mut environment.host, &mut environment.cpu, &mut environment.kernel];
     let words = words.into_iter().chain([&mut environment.asterisk, &mut environment.service]);
     let words = words.chain([&mut environment.version, &mut environment.codec, &mut environment.started_at]);
-    let words = words.chain([&mut environment.srtp]);
+    let words = words.chain([&mut environment.srtp, &mut environment.transport]);
     words.for_each(|word| *word = HIDDEN.into());
     let scheduling = [
         &mut environment.scheduling,

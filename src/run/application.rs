@@ -169,7 +169,10 @@ impl Application {
             },
             status = child::ended(self.process()) => {
                 let launcher = match status.is_some_and(|status| status.success()) {
-                    true => "; what starts it has to stay for as long as it does (no `docker run -d`, no daemon)",
+                    true => {
+                        "; what starts it has to stay for as long as it does (no `docker run -d`, no daemon), or start it \
+                         yourself and set service.mode = \"external\""
+                    }
                     false => "",
                 };
                 let (status, last_output) = (child::describe(status), self.last_output().await);

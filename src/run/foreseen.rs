@@ -1,14 +1,39 @@
-//! Gates that a scenario keeps from being met, or from saying anything: known before the first call.
+//! Gates that a scenario keeps from being met, or from saying anything, and wishes that nothing will come of: known before
+//! the first call.
 
 use crate::gate::{Gate, Op, Subject};
 use crate::metrics::{Definition, Group};
 use crate::scenario::{Arrivals, AsteriskMode, Planned, Scenario, ServiceMode, Target, erlang_b, lines_for};
-use crate::values::Unit;
+use crate::values::{Unit, counted};
 
-/// A warning of each such gate.
+/// A warning of each such gate and wish.
 pub(super) fn warnings(s: &Scenario) -> Vec<String> {
     let gates = s.gates.require.iter().filter_map(|text| Gate::parse(text).ok());
-    gates.filter_map(|gate| warning(s, &gate)).chain(blocked(s)).collect()
+    let of_gates = gates.filter_map(|gate| warning(s, &gate));
+    of_gates.chain(blocked(s)).chain(unplaced(s)).chain(no_timer(s)).collect()
+}
+
+/// A call whose capture is wanted, and that there will not be.
+fn unplaced(s: &Scenario) -> Option<String> {
+    let last = s.capture.calls.iter().max()?;
+    // Where calls end, others take their place.
+    let is_known = s.load.call_duration.is_none() && !s.is_open() && s.fault.is_empty();
+    (is_known && *last >= s.calls()).then(|| {
+        format!(
+            "capture.calls names call {last}: this scenario places {}, numbered from 0, and no other unless one fails",
+            counted(s.calls().into(), "call")
+        )
+    })
+}
+
+/// A session timer that nobody agrees on.
+fn no_timer(s: &Scenario) -> Option<String> {
+    let is_vain = s.asterisk.mode == AsteriskMode::Managed && s.sip.session_expires.is_some();
+    is_vain.then(|| {
+        "sip.session_expires: the managed Asterisk keeps no session timers (timers = no), so none is agreed on; it is for \
+         an Asterisk of yours"
+            .into()
+    })
 }
 
 /// More lines than anybody is advised to have.
@@ -263,6 +288,17 @@ mod tests {
             let said = warned(gate, set);
             assert!(said.contains("cannot be judged") && said.contains(words), "{gate}: {said}");
         }
+    }
+
+    #[test]
+    fn wishes_that_nothing_will_come_of_are_named() {
+        let gate = "loss.count == 0";
+        assert!(warned(gate, &["capture.calls=[3, 99]"]).contains("call 99: this scenario places 50 calls"));
+        assert_eq!(warned(gate, &["capture.calls=[49]"]), "");
+        assert_eq!(warned(gate, &["capture.calls=[99]", "load.call_duration=5s"]), "");
+        assert!(warned(gate, &["sip.session_expires=90s"]).contains("timers = no"));
+        let external = ["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "service.mode=none"];
+        assert_eq!(warned(gate, &[&external[..], &["sip.session_expires=90s"]].concat()), "");
     }
 
     #[test]

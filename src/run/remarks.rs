@@ -55,6 +55,7 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
         ));
     }
     remarks.extend(of_captures(scenario, &recorded.captured));
+    remarks.extend(unplaced(scenario, &recorded.run.calls));
     remarks.extend(of_signalling(scenario, recorded));
     let on_sip = [
         (recorded.sip_passed_over, "header lines of SIP messages have no name, and were passed over"),
@@ -102,6 +103,21 @@ fn of_signalling(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
     remarks
 }
 
+/// A remark on calls whose capture was wanted, and that were never placed.
+fn unplaced(scenario: &Scenario, calls: &[CallRecord]) -> Option<String> {
+    let is_placed = |number: &&u32| calls.iter().any(|call| call.call == **number);
+    let missing: Vec<_> = scenario.capture.calls.iter().filter(|number| !is_placed(number)).collect();
+    let first = missing.first()?;
+    let more = match missing.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "capture.calls names call {first}{more}, which was not placed: {} of the run are numbered from 0",
+        counted(calls.len() as u64, "call")
+    ))
+}
+
 /// Remarks on what the captures do not hold.
 fn of_captures(scenario: &Scenario, captured: &Captured) -> Vec<String> {
     let capture = &scenario.capture;
@@ -136,6 +152,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_capture_of_a_call_that_never_was_is_told_of() {
+        let calls: Vec<_> = (0..2).map(|call| CallRecord { call, ..CallRecord::default() }).collect();
+        let mut scenario = Scenario::default();
+        assert_eq!(unplaced(&scenario, &calls), None);
+        scenario.capture.calls = vec![1, 2, 9];
+        let said = unplaced(&scenario, &calls).unwrap_or_default();
+        assert!(said.contains("names call 2 and 1 more, which was not placed: 2 calls of the run"), "{said}");
+    }
 
     #[test]
     fn captures_that_hold_less_than_they_were_to_say_so() {

@@ -392,6 +392,7 @@ impl Testbed {
                 to: s.sip.to.clone(),
                 from: s.sip.caller(user.as_deref()).into(),
                 user: user.unwrap_or_default(),
+                accounts: s.sip.accounts.clone().unwrap_or_default(),
                 app: s.service.app.clone(),
                 setup_timeout: s.sip.setup_timeout.to_string(),
             },

@@ -8,6 +8,7 @@ use super::media::MediaCounts;
 use super::relay::{InFlight, RelayCounts};
 use crate::net::udp::Datagram;
 use crate::rtp::kind::is_rtcp;
+use crate::rtp::probe::Probe;
 use crate::rtp::reflector::StreamReflector;
 use crate::stamp::Stamp;
 
@@ -85,12 +86,14 @@ impl Stream {
     }
 
     /// True if this datagram's source is the peer's from now on: RTP that came before any from the address that Asterisk
-    /// has named, for behind a NAT it sends from another one; or from that address after all.
+    /// has named, for behind a NAT it sends from another one; or from that address after all. From another host it has to
+    /// hold a probe, or a neighbour's would do.
     fn moves(&mut self, datagram: &Datagram<'_>) -> bool {
         // What came before may be from anybody.
         let Some((told, _)) = self.told.filter(|(_, at)| *at <= datagram.received_at) else { return false };
         let is_first = self.first_at.is_none() && self.peer == Some(told);
-        let is_rtp = || !is_rtcp(datagram.bytes) && RtpReader::new(datagram.bytes).is_ok();
+        let fits = |rtp: RtpReader<'_>| datagram.from.ip() == told.ip() || Probe::read(rtp.payload()).is_ok();
+        let is_rtp = || !is_rtcp(datagram.bytes) && RtpReader::new(datagram.bytes).is_ok_and(fits);
         let moves = datagram.from == told || (is_first && is_rtp());
         if moves {
             self.peer = Some(datagram.from);
@@ -302,6 +305,18 @@ mod tests {
         assert_eq!(takes(5000, 23, &packet), (true, false));
         assert_eq!(takes(6000, 24, &packet), (false, false));
         assert_eq!((stream.counts.strangers, stream.counts.received), (5, 2));
+    }
+
+    #[test]
+    fn from_another_host_a_probe_is_taken_and_nothing_else() {
+        let (mut answer, mut stream) = ([0; 300], Stream::new(Way::Back, 7));
+        stream.told(PEER.into(), at(1));
+        let plain = [&[0x80, 0, 0, 1][..], &[0; 168]].concat();
+        let mut takes = |bytes: &[u8]| {
+            let datagram = Datagram { from: ([192, 0, 2, 7], 6000).into(), ..datagram(bytes, 2) };
+            matches!(stream.on_datagram(&datagram, || at(2), &mut answer), Next::Answer(_))
+        };
+        assert_eq!([takes(&plain), takes(&probe()), takes(&plain)], [false, true, true]);
     }
 
     #[test]

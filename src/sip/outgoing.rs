@@ -80,7 +80,7 @@ impl Request {
         lines.push("CSeq", &format!("{cseq} {method}"));
         let is_of_session = matches!(method, Method::Invite | Method::Update);
         if is_of_session {
-            lines.push("Contact", &contact(*local, *transport));
+            lines.push("Contact", &contact(from, *local, *transport));
         }
         for (name, value) in &self.credentials {
             lines.push(name, value);
@@ -116,7 +116,7 @@ pub(super) struct Response<'a> {
     /// The tag to add to To where the request has none (RFC 3261 8.2.6.2).
     pub(super) to_tag: &'a str,
     /// Our Contact, in answers that establish or refresh a session.
-    pub(super) contact: Option<(SocketAddr, Transport)>,
+    pub(super) contact: Option<String>,
     /// Headers that the code calls for.
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) sdp: Option<String>,
@@ -144,8 +144,8 @@ impl<'a> Response<'a> {
         }
         lines.push("Call-ID", request.call_id());
         lines.push("CSeq", &format!("{} {}", request.cseq().number, request.cseq().method));
-        if let Some((local, transport)) = self.contact {
-            lines.push("Contact", &contact(local, transport));
+        if let Some(contact) = &self.contact {
+            lines.push("Contact", contact);
         }
         for (name, value) in &self.headers {
             lines.push(name, value);
@@ -160,9 +160,13 @@ impl<'a> Response<'a> {
     }
 }
 
-/// Our Contact. Without the transport's name the peer would send its requests over UDP.
-fn contact(local: SocketAddr, transport: Transport) -> String {
-    format!("<sip:loadtest@{local}{}>", transport.uri_param())
+/// Our Contact, with the user of `from`, our identity: some registrars know a caller by it. Without the transport's name the
+/// peer would send its requests over UDP.
+pub(super) fn contact(from: &str, local: SocketAddr, transport: Transport) -> String {
+    let uri = NameAddr::parse(from).uri;
+    let address = uri.split_once(':').map_or(uri, |(_, address)| address);
+    let user = address.split_once('@').map_or("loadtest", |(user, _)| user);
+    format!("<sip:{user}@{local}{}>", transport.uri_param())
 }
 
 /// The reason phrases of the codes that we send (RFC 3261 21).

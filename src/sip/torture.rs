@@ -342,6 +342,23 @@ fn piece() -> impl Strategy<Value = String> {
         "é",
         "東",
         "WWW-Authenticate: Digest ",
+        "Proxy-Authenticate: Digest realm=\"a\", nonce=\"b\", algorithm=SHA-256",
+        "Require: 100rel",
+        "RSeq: 4294967296",
+        "Session-Expires: 90;refresher=uac",
+        "Min-SE: 90",
+        "Expires: ",
+        "Min-Expires: ",
+        ";expires=",
+        "Content-Type: multipart/mixed;boundary=b\r\n",
+        "\r\n--b\r\n",
+        "--b--",
+        "Content-Type: application/sdp\r\n",
+        "Content-Disposition: early-session\r\n",
+        "Content-Encoding: gzip\r\n",
+        "v=0\r\nc=IN IP6 ::1\r\nm=audio 4000 RTP/SAVP 0\r\n",
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AAAA|2^20|1:4\r\n",
+        "c=IN IP4 a.name\r\n",
     ]);
     prop_oneof![4 => pieces.prop_map(str::to_string), 1 => any::<String>()]
 }
@@ -359,6 +376,13 @@ fn touch(message: &mut Message) {
     let _ = message.session_description().map(|sdp| sdp.map(super::sdp::parse));
     let _ = super::uas::answer(message, "tag").map(|bytes| parse(&bytes));
     let _ = super::digest::Challenge::of(message);
+    let _ = (message.contacts().count(), message.granted_s("sip:a@h"), message.min_expires_s());
+    let _ = (message.supported().count(), message.allow().count(), message.challenges().count());
+    let _ = (message.cause().map(str::len), message.other("RSeq").map(str::len), message.routes().count());
+    for name in message.names() {
+        message.look_up(name, Ok("192.0.2.1".parse().unwrap()));
+    }
+    let _ = message.description().map(|found| found.map(|description| description.names().len()));
 }
 
 proptest! {

@@ -30,6 +30,7 @@ mod outputs;
 mod own_service;
 mod page;
 mod read_only;
+mod reference;
 mod register;
 mod report;
 mod run;

@@ -73,6 +73,15 @@ fn a_service_with_so_many_ports_carries_exactly_so_many_calls() {
 }
 
 #[test]
+fn an_error_about_an_option_names_it_as_it_was_written() {
+    let place = Place::new();
+    let mut command = place.program();
+    command.args(["search", "scenarios/smoke.toml", "--initial-trial", "2s", "--out"]).arg(place.out());
+    let said = stderr(&ends_with(&mut command, 2));
+    assert!(said.contains("--> --initial-trial 2s") && !said.contains("--set search"), "{said}");
+}
+
+#[test]
 fn a_search_that_is_interrupted_goes_on_from_what_it_knows() {
     let place = Place::new();
     let ports = with_ports(&place, 5);

@@ -110,26 +110,48 @@ fn overload(text: &str) -> Result<f64, String> {
 impl Args {
     /// The settings of the command line as overrides of the scenario; `--set` comes last.
     pub fn overrides(&self) -> Vec<String> {
-        let number = |key, value: Option<f64>| value.map(|value| format!("search.{key}={value}"));
-        let span = |key, value: Option<Span>| value.map(|value| format!("search.{key}=\"{value}\""));
+        let settings = self.options().into_iter().map(|(_, setting)| setting);
+        settings.chain(self.set.iter().cloned()).collect()
+    }
+
+    /// Options that stand for keys of `[search]`: each as it is written, and as the setting that it is.
+    fn options(&self) -> Vec<(String, String)> {
+        let option = |name: &str, value: Option<String>, quote: &str| {
+            let key = name.replace('-', "_");
+            value.map(|value| (format!("--{name} {value}"), format!("search.{key}={quote}{value}{quote}")))
+        };
+        let number = |name: &str, value: Option<f64>| option(name, value.map(|value| value.to_string()), "");
+        let span = |name: &str, value: Option<Span>| option(name, value.map(|value| value.to_string()), "\"");
         let kind = match (self.calls, self.rate) {
-            (true, _) => Some("search.kind=\"calls\"".to_string()),
-            (_, true) => Some("search.kind=\"rate\"".to_string()),
+            (true, _) => Some("calls"),
+            (_, true) => Some("rate"),
             _ => None,
         };
-        let settings = [
-            kind,
+        let options = [
+            kind.map(|kind| (format!("--{kind}"), format!("search.kind=\"{kind}\""))),
             number("min", self.min),
             number("max", self.max),
-            self.width.map(|width| format!("search.width=\"{width}\"")),
-            span("initial_trial", self.initial_trial),
-            span("final_trial", self.final_trial),
-            span("duration_sum", self.duration_sum),
+            option("width", self.width.map(|width| width.to_string()), "\""),
+            span("initial-trial", self.initial_trial),
+            span("final-trial", self.final_trial),
+            span("duration-sum", self.duration_sum),
             span("revisit", self.revisit),
-            span("time_limit", self.time_limit),
-            self.strict.then(|| "search.strict=true".into()),
+            span("time-limit", self.time_limit),
+            self.strict.then(|| ("--strict".into(), "search.strict=true".into())),
         ];
-        settings.into_iter().flatten().chain(self.set.iter().cloned()).collect()
+        options.into_iter().flatten().collect()
+    }
+
+    /// An error of the scenario that points at the option which was written, not at the setting which that stands for.
+    pub fn reworded(&self, failure: Failure) -> Failure {
+        const AT: &str = " --> --set ";
+        let options = self.options();
+        let line = |line: &str| {
+            let of = |given: &str| options.iter().find(|(_, setting)| setting.as_str() == given);
+            let option = line.strip_prefix(AT).and_then(of);
+            option.map_or(line.to_string(), |(option, _)| format!(" --> {option}"))
+        };
+        failure.reworded(|text| text.lines().map(line).collect::<Vec<_>>().join("\n"))
     }
 
     /// Settings that may be given anew when a search goes on: its time limit.

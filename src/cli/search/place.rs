@@ -42,7 +42,8 @@ impl Place {
 }
 
 fn begun(args: &Args, scenario: &Path) -> Result<Place, Failure> {
-    let plan = RunPlan::read(scenario, &args.overrides())?;
+    let read = RunPlan::read(scenario, &args.overrides());
+    let plan = read.map_err(|error| args.reworded(error.into()))?;
     let goals = goals(&plan)?;
     let text = plan.resolved.to_toml();
     let name = match &plan.scenario().name {

@@ -9,7 +9,7 @@ pub use driver_limit::{DriverLimit, driver_limit};
 use super::RunPlan;
 use super::preflight::free_pools;
 use crate::gate::Gate;
-use crate::scenario::{self, Needs, Scenario};
+use crate::scenario::{self, Needs, Pool, Scenario};
 use crate::search::{Conditions, Costs, Goal, Kind, Load, Most};
 use crate::values::{Ramp, Rate, Span, counted};
 
@@ -33,9 +33,14 @@ pub fn cap(scenario: &Scenario, descriptors: u64) -> Cap {
     let one = Scenario { load: scenario::Load { calls: 1, ..scenario.load.clone() }, ..scenario.clone() };
     let two = Scenario { load: scenario::Load { calls: 2, ..scenario.load.clone() }, ..scenario.clone() };
     let (one, two) = (Needs::of(&one), Needs::of(&two));
-    let pools = free_pools(scenario)
-        .into_iter()
-        .map(|pool| Cap { calls: pool.carries(scenario), by: format!("{} {}", pool.key, pool.range) });
+    let pools = Pool::all(scenario).into_iter().zip(free_pools(scenario)).map(|(whole, free)| {
+        let Pool { key, range, .. } = free;
+        let held = match whole.slots.saturating_sub(free.slots) {
+            0 => String::new(),
+            held => format!(" (other programs hold {held} of the {} {})", whole.slots, whole.name),
+        };
+        Cap { calls: free.carries(scenario), by: format!("{key} {range}{held}") }
+    });
     let each = (two.descriptors - one.descriptors).max(1);
     let calls = descriptors.saturating_sub(one.descriptors) / each + 1;
     let by_descriptors = Cap {

@@ -311,7 +311,7 @@ fn a_call_over_ipv6_follows_its_contact_and_routes() {
     call.invite(at_ms(0));
     let invite = &drain(&mut call).0[0];
     assert_eq!((invite.uri(), invite.sent_by()), (Some("sip:echo@[2001:db8::1]:5060"), local.to_string()));
-    assert_eq!(invite.contact(), Some("sip:loadtest@[2001:db8::9]:5070"));
+    assert_eq!(invite.contact(), Some("sip:alice@[2001:db8::9]:5070"));
     let sdp = SDP.replace("IP4 192.0.2.1", "IP6 2001:db8::1");
     let headers = "Contact: <sip:a.b@[2001:db8::5]:5080>\r\nRecord-Route: <sip:[2001:db8::50]:5070;lr>\r\n";
     call.handle_message(at_ms(100), &parse(&response(invite, 200, headers, &sdp)).unwrap(), &anywhere);

@@ -177,7 +177,8 @@ fn an_offer_that_is_refused_is_told_of_once_until_one_is_taken() {
     });
     let said: Vec<_> = said.collect();
     let told = vec![
-        "its offer in mid-call was refused with 488: no common codec: offered PCMU, answered `8`".to_string(),
+        "its offer in mid-call was refused with 488: no common codec: offered PCMU, answered `8` (PCMA/8000)"
+            .to_string(),
     ];
     let expected = [(Some(488), told.clone()), (Some(488), vec![]), (Some(200), vec![]), (Some(488), told)];
     assert_eq!(said, expected);

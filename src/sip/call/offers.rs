@@ -2,10 +2,10 @@
 //! has us offer it and answers in its ACK.
 
 use super::requests::Asked;
-use super::{Call, CallEvent, CallRemark, CallState};
+use super::{Call, CallConfig, CallEvent, CallRemark, CallState};
 use crate::sip::Vet;
 use crate::sip::message::{Message, Method};
-use crate::sip::outgoing::Response;
+use crate::sip::outgoing::{Response, contact};
 use crate::sip::sdp::{self, Answer, Choice, Description, MediaDirection, SdpError};
 use crate::sip::timers::TIMER_H;
 use crate::sip::uas;
@@ -56,7 +56,8 @@ impl Call {
             leg.dialog.refresh_target(request, vet);
         }
         let mut response = asked.response(200);
-        response.contact = Some((self.config.local, self.config.transport));
+        let CallConfig { local, transport, identity, .. } = &self.config;
+        response.contact = Some(contact(&identity.from, *local, *transport));
         if has_offer || is_invite {
             response.sdp = Some(self.describe(direction));
         }

@@ -76,7 +76,7 @@ fn ended(peer: SocketAddr, why: &str) -> Broken {
 fn via_and_contact_name_the_transport_and_nothing_is_sent_again() {
     let (mut call, invite) = placed();
     assert!(invite.via().starts_with("SIP/2.0/TCP 192.0.2.9:5070;"), "{}", invite.via());
-    assert_eq!(invite.contact(), Some("sip:loadtest@192.0.2.9:5070;transport=tcp"));
+    assert_eq!(invite.contact(), Some("sip:alice@192.0.2.9:5070;transport=tcp"));
     let (sent, events) = answer(&mut call, 100, &invite, 200, SDP);
     assert_eq!((sent.len(), sent[0].method()), (1, &Method::Ack));
     assert!(matches!(events[..], [CallEvent::Answered { .. }]), "{events:?}");

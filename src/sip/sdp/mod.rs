@@ -435,9 +435,21 @@ impl Stream {
             Some(payload_type) => Ok(payload_type),
             None => {
                 let answered = excerpt(&self.formats.join(" "));
-                unusable(format!("no common codec: offered {ours}, answered `{answered}`"))
+                unusable(format!("no common codec: offered {ours}, answered `{answered}`{}", self.names()))
             }
         }
+    }
+
+    /// The encodings of the formats, in brackets; nothing where none is known.
+    fn names(&self) -> String {
+        let name = |format: &String| {
+            let payload_type = format.parse::<u8>().ok()?;
+            let mapped = self.rtpmaps.iter().find(|(mapped, _)| *mapped == payload_type);
+            let fixed = || STATIC.iter().find(|(fixed, _)| *fixed == payload_type).map(|(_, name)| *name);
+            mapped.map(|(_, encoding)| encoding.as_str()).or_else(fixed)
+        };
+        let names: Vec<&str> = self.formats.iter().filter_map(name).collect();
+        if names.is_empty() { String::new() } else { format!(" ({})", excerpt(&names.join(", "))) }
     }
 
     fn address(&self, ours: &LocalMedia) -> Result<IpAddr, SdpError> {
@@ -462,6 +474,10 @@ impl Stream {
         }
     }
 }
+
+/// Encodings of payload types that need no mapping (RFC 3551 section 6), the usual ones.
+const STATIC: [(u8, &str); 7] =
+    [(0, "PCMU"), (3, "GSM"), (4, "G723"), (8, "PCMA"), (9, "G722"), (13, "CN"), (18, "G729")];
 
 fn is_mapping_of(encoding: &str, codec: Codec) -> bool {
     let mut parts = encoding.split('/').map(str::trim);

@@ -245,7 +245,9 @@ fn other_streams_of_an_answer_count_for_nothing() {
 #[test]
 fn answers_that_cannot_be_used_say_why() {
     let not_unicast = |address: &str| format!("connection address `{address}` is not a unicast IP address");
-    let no_codec = |answered: &str| format!("no common codec: offered PCMA, answered `{answered}`");
+    let no_codec = |answered: &str, name: &str| {
+        format!("no common codec: offered PCMA, answered `{answered}` ({name}, telephone-event/8000)")
+    };
     let connected = "c=IN IP4 192.0.2.1";
     for (from, to, error) in [
         ("m=audio", "m=video", "no audio stream".into()),
@@ -277,10 +279,9 @@ fn answers_that_cannot_be_used_say_why() {
             "transport `RTP/SAVP` instead of RTP/AVP: it wants SRTP; set media.srtp = true".into(),
         ),
         ("RTP/AVP 8", "UDP/TLS/RTP/SAVPF 8", "transport `UDP/TLS/RTP/SAVPF` instead of RTP/AVP".into()),
-        ("AVP 8 101\r\na=rtpmap:8 PCMA", "AVP 0 101\r\na=rtpmap:0 PCMU", no_codec("0 101")),
-        ("rtpmap:8 PCMA/8000", "rtpmap:8 G729/8000", no_codec("8 101")),
-        ("rtpmap:8 PCMA/8000", "rtpmap:8 PCMA/16000", no_codec("8 101")),
-        ("AVP 8 101", "AVP 300 x -8", no_codec("300 x -8")),
+        ("AVP 8 101\r\na=rtpmap:8 PCMA", "AVP 0 101\r\na=rtpmap:0 PCMU", no_codec("0 101", "PCMU/8000")),
+        ("rtpmap:8 PCMA/8000", "rtpmap:8 PCMA/16000", no_codec("8 101", "PCMA/16000")),
+        ("AVP 8 101", "AVP 300 x 18", "no common codec: offered PCMA, answered `300 x 18` (G729)".into()),
     ] {
         let refused = read(&with(from, to)).unwrap_err();
         assert_eq!(refused.to_string(), error, "{from} -> {to}");

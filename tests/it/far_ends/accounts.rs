@@ -60,6 +60,10 @@ fn a_file_that_will_not_do_is_told_of_before_the_first_call() {
     refused(&[], &["sip.accounts", "cannot be read"]);
     fs::write(&file, "name,password\nada,x\n").expect("written");
     refused(&[], &["line 1", "called `user`"]);
+    fs::write(&file, "user,pasword\nada,x\n").expect("written");
+    refused(&[], &["line 1", "did you mean `password`?"]);
+    fs::write(&file, "user,password\nada,x\nada,y\n").expect("written");
+    refused(&[], &["line 3", "another password than in line 2"]);
     fs::write(&file, "user,password\nada,zanzibar\n").expect("written");
     refused(&["sip.headers.X-T={tenant}"], &["sip.headers.X-T", "{tenant}"]);
     refused(&["sip.to={password}"], &["sip.to", "password"]);

@@ -17,6 +17,8 @@ const ANSWERS: &[(&str, &[&str])] = &[
             "9",
             "8 9\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:9 g722/8000/1",
             "120\r\na=rtpmap:120 G722/8000",
+            // A common mistake: its samples are 16,000, its clock is not.
+            "9\r\na=rtpmap:9 G722/16000",
         ],
     ),
     (

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use loadtest::sip::Message;
 
 use super::{FarEnd, Odd, assert_all_went_well, run_against};
-use crate::harness::Place;
+use crate::harness::{Place, ends_with, stderr};
 
 /// Number and Expires of each REGISTER, as they came.
 type Heard = Arc<Mutex<Vec<String>>>;
@@ -64,6 +64,27 @@ fn a_registrar_that_wants_longer_gets_it() {
     };
     let (_, heard) = registered(longer, &["sip.register_expires=60s"], 0);
     assert_eq!(heard, ["60", "7200", "0"]);
+}
+
+/// The words of a check with a call for a registered account.
+#[track_caller]
+fn checked(answer: fn(usize, &str) -> (u16, &'static str), code: i32) -> String {
+    let place = Place::new();
+    let far = FarEnd::start(Registrar { heard: Heard::default(), answer });
+    let target = format!("asterisk.sip={}", far.sip);
+    let set = ["asterisk.mode=external", &target, "service.mode=none", "sip.register=true"];
+    let output = ends_with(place.check("smoke", &set).arg("--call"), code);
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output))
+}
+
+#[test]
+fn a_check_tells_a_registration_as_a_step_and_fails_with_it() {
+    let said = checked(|_, _| (403, ""), 1);
+    for words in ["✗ register     not registered: 403 Because", "✓ echo", "the registration failed"] {
+        assert!(said.contains(words), "{words} is not in:\n{said}");
+    }
+    let said = checked(|_, _| (200, ""), 0);
+    assert!(said.contains("✓ register     registered after ") && said.contains("was heard"), "{said}");
 }
 
 #[test]

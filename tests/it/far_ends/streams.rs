@@ -165,7 +165,8 @@ fn a_far_end_that_hangs_up_for_a_refused_offer_is_told_of_by_the_offer() {
     let place = Place::new();
     let set = ["load.duration=4s", "gates.require=[]"];
     let (_, calls) = run_against(&place, FarEnd::start(Other), 1, &set, 0);
-    let told = "its offer in mid-call was refused with 488: no common codec: offered PCMU, answered `8`";
+    let told =
+        "its offer in mid-call was refused with 488: no common codec: offered PCMU, answered `8` (PCMA)";
     assert_eq!((&*calls[0]["ending"], &*calls[0]["reason"]), ("remote_hangup", told), "{calls:?}");
     let finding = place.summary()["findings"][0].clone();
     assert_eq!(finding["name"], "offer_refused", "{finding}");
