@@ -324,7 +324,9 @@ impl World {
                 assert!(record.line < self.calls);
                 self.closed.insert(record.call, record.ending);
             }
-            Output::StartMedia { call, .. } | Output::ChangeMedia { call, .. } => {
+            Output::StartMedia { call, .. }
+            | Output::ChangeMedia { call, .. }
+            | Output::ReopenMedia { call, .. } => {
                 assert!(self.open.contains_key(&call), "media of no call");
             }
             Output::Cut(_) => {}

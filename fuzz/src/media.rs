@@ -111,7 +111,11 @@ pub fn stream(input: &[u8]) {
     assert!(report.reordered <= report.received && negative <= packets && echoes <= packets);
     assert!(report.lateness.late() <= report.received);
     assert!(report.jitter <= report.jitter_max);
-    assert_eq!(report.strangers + report.corrupted, 0, "every one is a whole probe of this call");
+    assert_eq!(
+        report.strangers + report.damaged + report.audio,
+        0,
+        "every one is a whole probe of this call"
+    );
     assert!(totals.values().all(|h| h.len() <= packets), "one value a packet");
     let rtts = totals.get(&Series::Rtt).map_or(0, |rtt| rtt.len());
     assert!(

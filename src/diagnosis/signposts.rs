@@ -149,7 +149,8 @@ mod tests {
     #[test]
     fn a_contact_at_which_nobody_hears_is_the_finding_and_no_hang_up_of_the_service() {
         const REASON: &str = "its 200 comes again and again: nobody hears ACK and BYE at 192.0.2.7:5999, where its Contact points";
-        const PRACK: &str = "its provisional answer comes again and again: nobody hears PRACK at 192.0.2.7:5999, where";
+        const PRACK: &str =
+            "its provisional answer comes again and again: nobody hears PRACK at 192.0.2.7:5999, where";
         for (ending, reason) in [
             (Ending::RemoteHangup, REASON.to_string()),
             (Ending::HangupFailed, format!("BYE was never answered; {REASON}")),

@@ -327,12 +327,13 @@ impl Receiving {
     /// Looks for calls of which little or nothing is heard: their far ends may speak from elsewhere by now, or they are dead.
     fn look_for_silent(&self, calls: &mut HashMap<u64, ReceivedCall>, now: Stamp, awake_since: Stamp) {
         for call in calls.values_mut() {
-            let is_silent_for = |long| call.stream.is_dead(now, long, awake_since);
-            let is_missed = is_silent_for(REOPEN_AFTER) || call.stream.misses_many();
+            let silent_for = |long| call.stream.is_dead(now, long, awake_since);
+            let is_missed = silent_for(REOPEN_AFTER) || call.stream.misses_many();
+            let is_dead = !self.dead_after.is_zero() && !call.told && silent_for(self.dead_after);
             if call.latch.is_closed() && is_missed {
                 call.reopen(None, now + self.rules.lost_after);
             }
-            if !self.dead_after.is_zero() && !call.told && is_silent_for(self.dead_after) {
+            if is_dead {
                 call.told = true;
                 let _ = self.events.send(LaneEvent::Dead { call_id: call.stream.call_id(), at: now });
             }

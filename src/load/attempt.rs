@@ -67,13 +67,13 @@ impl Attempt {
     /// Notes what is odd about the far end: it may be the reason of what comes of the call.
     pub(super) fn remark(&mut self, remark: &CallRemark) {
         match remark {
-            CallRemark::Unreadable { why } | CallRemark::Unmatched { why } => self.unreadable = Some(why.clone()),
+            CallRemark::Unreadable { why } | CallRemark::Unmatched { why } => {
+                self.unreadable = Some(why.clone())
+            }
             CallRemark::OfferUnanswered { why } => self.unanswered = Some(why.clone()),
             CallRemark::OfferRefused { .. } => self.refused_offer = Some(remark.to_string()),
             CallRemark::OtherPtime { .. } => {}
-            CallRemark::Unheard { .. } | CallRemark::NoWay { .. } => {
-                self.unheard = Some(remark.to_string())
-            }
+            CallRemark::Unheard { .. } | CallRemark::NoWay { .. } => self.unheard = Some(remark.to_string()),
             CallRemark::Redirected { .. } => self.redirected = Some(remark.to_string()),
         }
     }

@@ -6,8 +6,8 @@ use crate::record::CallRecord;
 use crate::rtp::MediaSource;
 use crate::stamp::Stamp;
 
-/// Turns that a far end's move may have.
-const MOST_TURNS: u8 = 3;
+/// Times that a far end's move may go back.
+const MOST_RETURNS: u8 = 2;
 
 /// Sources of one call's packets. It begins open to everybody, and is closed on the source from which a probe of
 /// the call's own has come back: nobody else can have one.
@@ -28,10 +28,10 @@ pub struct SourceLatch {
     open_until: Stamp,
     /// That source.
     former: Option<SocketAddr>,
-    /// Source of the last packet of the call's own while it was open.
-    last: Option<SocketAddr>,
-    /// Times that such a packet came from another source than the one before.
-    turns: u8,
+    /// Source of the last packet of the call's own while it was open, and the one before that.
+    last: [Option<SocketAddr>; 2],
+    /// Times that such packets went back to the one before.
+    returns: u8,
     heard: Sources,
 }
 
@@ -77,8 +77,19 @@ impl SourceLatch {
         let named = plain(named);
         let heard = Sources { named: Some(named), ..Sources::default() };
         let (own, open_until) = (plain(own), Stamp::ZERO);
-        let (proven, former, last) = (None, None, None);
-        SourceLatch { rule, own, named, proven, is_closed: false, open_until, former, last, turns: 0, heard }
+        let (proven, former, last) = (None, None, [None; 2]);
+        SourceLatch {
+            rule,
+            own,
+            named,
+            proven,
+            is_closed: false,
+            open_until,
+            former,
+            last,
+            returns: 0,
+            heard,
+        }
     }
 
     /// Stays open until then: a far end may speak from two places from its beginning.
@@ -136,7 +147,7 @@ impl SourceLatch {
         self.former = self.proven.or(Some(self.named));
         self.named = plain(named);
         (self.proven, self.is_closed, self.open_until) = (None, false, open_until);
-        (self.last, self.turns) = (None, 0);
+        (self.last, self.returns) = ([None; 2], 0);
         if self.heard.elsewhere + self.heard.refused == 0 {
             self.heard.named = Some(self.named);
         }
@@ -170,15 +181,18 @@ impl SourceLatch {
     }
 
     fn note_turn(&mut self, from: SocketAddr) {
-        if !self.is_closed && self.last.replace(from).is_some_and(|last| last != from) {
-            self.turns = self.turns.saturating_add(1);
+        let [last, before] = self.last;
+        if self.is_closed || last == Some(from) {
+            return;
         }
+        self.returns = self.returns.saturating_add(u8::from(before == Some(from)));
+        self.last = [Some(from), last];
     }
 
-    /// True for a far end that speaks from two places in turn, as one behind a balancer does: a move has a turn, or a few
-    /// more where its packets overtake each other.
+    /// True for a far end that speaks from two places in turn, as one behind a balancer does: a move goes back, at the most,
+    /// where its packets overtake each other.
     fn is_split(&self) -> bool {
-        self.turns > MOST_TURNS
+        self.returns > MOST_RETURNS
     }
 
     fn take(&mut self, from: SocketAddr) -> Verdict {

@@ -100,7 +100,9 @@ pub fn unconnected(key: &str, transport: Transport, why: &str) -> String {
     if WITH_CURE.iter().any(|word| why.contains(word)) {
         return format!("{key}: {why}");
     }
-    format!("{key}: {why}; is it running, does it take SIP over {transport} there, and is there no firewall between?")
+    format!(
+        "{key}: {why}; is it running, does it take SIP over {transport} there, and is there no firewall between?"
+    )
 }
 
 /// Probes `target` from the address and under the names of a first call, with credentials where it asks for them.

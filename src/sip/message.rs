@@ -135,7 +135,16 @@ impl Message {
         };
         let bad = || ParseError(format!("bad CSeq `{}`", excerpt(text)));
         let cseq = CSeq::parse(text).filter(is_requested).ok_or_else(bad)?;
-        Ok(Message { start, headers, cseq, body, passed_over, stream: None, behind_nat: None, looked_up: Vec::new() })
+        Ok(Message {
+            start,
+            headers,
+            cseq,
+            body,
+            passed_over,
+            stream: None,
+            behind_nat: None,
+            looked_up: Vec::new(),
+        })
     }
 
     /// True for a request, false for a response.

@@ -191,7 +191,9 @@ pub enum CallRemark {
 impl fmt::Display for CallRemark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CallRemark::Unreadable { why } | CallRemark::Unmatched { why } => write!(f, "the far end answers, but cannot be read: {why}"),
+            CallRemark::Unreadable { why } | CallRemark::Unmatched { why } => {
+                write!(f, "the far end answers, but cannot be read: {why}")
+            }
             CallRemark::OfferUnanswered { why } => {
                 write!(f, "the far end's answer to our offer cannot be used: {why}")
             }

@@ -57,7 +57,8 @@ fn further_streams_are_refused_and_stay_in_what_is_offered_later() {
     // No stream goes away in a session (RFC 3264 8): our own offer names it too, and is no other version.
     let without = pair.callee.request("INVITE", 11, "z9hG4bKy", "", "");
     let (sent, events) = say(&mut pair, 2100, &without);
-    assert_eq!((streams(&sent[0]), events), ((vec![ours.clone(), refused.clone()], "2".into()), vec![]));
+    assert_eq!(streams(&sent[0]), (vec![ours.clone(), refused.clone()], "2".into()));
+    assert!(matches!(events[..], [CallEvent::MediaOffered { .. }]), "{events:?}");
     let ack = pair.callee.request("ACK", 11, "z9hG4bKack", "", &video);
     assert_eq!(say(&mut pair, 2101, &ack).0, vec![]);
     let held = pair.callee.request("UPDATE", 12, "z9hG4bKz", "", &video.replace("sendrecv", "inactive"));

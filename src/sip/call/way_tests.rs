@@ -179,7 +179,10 @@ fn a_bye_that_nobody_answers_at_the_contact_says_so() {
         });
         let told: Vec<_> = told.collect();
         assert_eq!(told.len(), usize::from(is_told), "{told:?}");
-        assert!(told.iter().all(|told| told.starts_with("nobody hears BYE at 192.0.2.99:5999, ")), "{told:?}");
+        assert!(
+            told.iter().all(|told| told.starts_with("nobody hears BYE at 192.0.2.99:5999, ")),
+            "{told:?}"
+        );
         assert!(matches!(pair.ending(), CallEvent::HungUp { code: None, .. }));
     }
 }
