@@ -169,7 +169,7 @@ fn so_does_one_of_protected_media_and_what_was_decrypted_is_plain_rtp_in_it() {
     is_the_reports(FarEnd::start(Losing::start(HERE)), &[srtp]);
     let place = is_the_reports(FarEnd::start(Losing::start(HERE)), &[srtp, "capture.plaintext=true"]);
     let file = place.out().join(CAPTURE);
-    assert_eq!(tshark(&file, &["-Y", "srtp"]), "");
+    assert_eq!(tshark(&file, &["-Y", "srtp.enc_payload"]), "");
     assert_eq!(place.count("srtp.undecrypted_count"), 0);
 }
 
