@@ -40,7 +40,7 @@ const FORMAT_2: u8 = 0x80;
 pub fn stored(input: &[u8]) -> Option<Stored> {
     let (first, content) = input.split_first()?;
     let mut stored = match first & FORMAT_2 {
-        0 => stored!("tests/samples/version-0.1.0"),
+        0 => stored!("tests/samples/smoke-0.1.0"),
         _ => stored!("tests/samples/format2"),
     };
     let (which, content) = (first & !FORMAT_2, content.to_vec());

@@ -102,11 +102,11 @@ pub struct Reflection {
 /// Fault of a payload that is not a whole probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
-    /// Too short, or without the magic: not one of ours, or transcoded beyond recognition.
+    /// Without the magic: not one of ours, or transcoded beyond recognition.
     #[error("no probe in the payload")]
     NotAProbe,
-    /// The magic is there and the checksum does not match.
-    #[error("the probe's checksum does not match")]
+    /// The magic is there, and it is cut, or the checksum does not match.
+    #[error("the probe is cut, or its checksum does not match")]
     Damaged,
 }
 
@@ -136,10 +136,10 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`] says whether there was none or a damaged one.
     pub fn read(payload: &[u8]) -> Result<Probe, ProbeError> {
-        if payload.len() < PROBE_LEN || payload[0..4] != MAGIC {
+        if !payload.starts_with(&MAGIC) {
             return Err(ProbeError::NotAProbe);
         }
-        if u32_at(payload, CRC_AT) != checksum(payload) {
+        if payload.len() < PROBE_LEN || u32_at(payload, CRC_AT) != checksum(payload) {
             return Err(ProbeError::Damaged);
         }
         let in_at = stamp_at(payload, REFLECTION_AT);

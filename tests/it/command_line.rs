@@ -269,7 +269,7 @@ fn every_key_of_a_scenario_is_documented_with_its_default() {
                     let set = Override::set(&format!("{key}={wrong}"));
                     Resolved::read("", "", &[set]).err().map(|error| error.to_string())
                 };
-                let said = ["{}", "{a=[5]}"].iter().find_map(|wrong| refusal(&wrong)).expect("no table");
+                let said = ["{}", "{a=[5]}"].iter().find_map(refusal).expect("no table");
                 assert!(!said.contains("unknown") && !said.contains("did you mean"), "{key}: {said}");
             }
         }

@@ -15,7 +15,7 @@ use nix::unistd::mkfifo;
 
 use crate::harness::{Place, ends_with, stderr};
 
-const EXAMPLE: &str = "reports/example";
+const EXAMPLE: &str = "tests/samples/smoke-0.1.0";
 
 /// A scenario that cannot start: nobody has that Asterisk.
 fn that_fails(place: &Place) -> Command {
@@ -154,7 +154,7 @@ const DAMAGES: [Damage; 11] = [
     ("emptied", |file, _| fs::write(file, "").expect("written")),
     ("gone", |file, _| fs::remove_file(file).expect("removed")),
     ("another file", |file, _| {
-        fs::copy(Path::new(EXAMPLE).join("junit.xml"), file).expect("copied");
+        fs::copy("reports/example/junit.xml", file).expect("copied");
     }),
     ("a link", |file, secret| replaced(file, || symlink(secret, file).expect("a link"))),
     ("a link to nothing", |file, _| replaced(file, || symlink("/nonexistent", file).expect("a link"))),

@@ -320,7 +320,8 @@ fn what_others_wrote_runs_nothing() {
     for name in
         ["scenario.toml", "calls.csv", "seconds.csv", "call_seconds.csv", "rtt.hlog", "environment.json"]
     {
-        fs::copy(Path::new("reports/example").join(name), run.join(name)).expect("a file of the run");
+        fs::copy(Path::new("tests/samples/smoke-0.1.0").join(name), run.join(name))
+            .expect("a file of the run");
     }
     let evil = "</script><script>console.error('ran')</script><img src=x onerror=alert(1)>{{7*7}}";
     let path = run.join("environment.json");
