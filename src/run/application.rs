@@ -130,7 +130,7 @@ impl Application {
     }
 
     /// The process to watch, of a service that the run has started: its own, or one that has left it.
-    /// [`Neighbour::Hidden`] if none of them holds a connection to ARI, as with `docker run`.
+    /// Hidden if none of them holds a connection to ARI, as with `docker run`.
     pub fn watched(&self) -> Option<Neighbour> {
         self.watched
     }
