@@ -28,7 +28,7 @@ pub(super) struct ReceivedCall {
     pub(super) tape: Option<Tape>,
 }
 
-/// What is protected by SRTP.
+/// Opening of media that SRTP protects, and its counts.
 pub(super) struct Protected {
     pub(super) receiver: Box<SrtpReceiver>,
     pub(super) received: u64,
@@ -62,7 +62,7 @@ impl ReceivedCall {
         let is_own = || bytes.is_some_and(|bytes| self.stream.is_own(bytes));
         let verdict = self.latch.judge(datagram.from, datagram.received_at, is_own);
         if verdict == Verdict::TakeAndConnect {
-            // Where the kernel does not do it, the latch refuses others by itself.
+            // The latch refuses others by itself if the kernel does not.
             let _ = self.socket.connect(datagram.from);
         }
         if !had_proof && self.latch.has_proof() {

@@ -328,9 +328,9 @@ impl Receiving {
     fn look_for_silent(&self, calls: &mut HashMap<u64, ReceivedCall>, now: Stamp, awake_since: Stamp) {
         for call in calls.values_mut() {
             let silent_for = |long| call.stream.is_dead(now, long, awake_since);
-            let is_missed = silent_for(REOPEN_AFTER) || call.stream.misses_many();
+            let is_missed = call.latch.is_closed() && (silent_for(REOPEN_AFTER) || call.stream.misses_many());
             let is_dead = !self.dead_after.is_zero() && !call.told && silent_for(self.dead_after);
-            if call.latch.is_closed() && is_missed {
+            if is_missed {
                 call.reopen(None, now + self.rules.lost_after);
             }
             if is_dead {

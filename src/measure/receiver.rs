@@ -170,7 +170,7 @@ impl StreamReport {
             self.lateness.sweep();
         record.duplicates = self.duplicates;
         record.reordered = self.reordered;
-        // What was changed did not come back as it was; more than that is audio of the far end's own.
+        // A changed packet is one that did not come back as it was; more than that is audio of the far end's own.
         let missing = record.total_sent.saturating_sub(self.total_received + self.total_clipped);
         let changed = self.audio.min(missing);
         record.corrupted = self.damaged + changed;

@@ -16,7 +16,7 @@ pub(super) fn warnings(s: &Scenario) -> Vec<String> {
 /// A call whose capture is wanted, and that there will not be.
 fn unplaced(s: &Scenario) -> Option<String> {
     let last = s.capture.calls.iter().max()?;
-    // Where calls end, others take their place.
+    // Calls that end make room for others.
     let is_known = s.load.call_duration.is_none() && !s.is_open() && s.fault.is_empty();
     (is_known && *last >= s.calls()).then(|| {
         format!(

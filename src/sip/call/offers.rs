@@ -64,9 +64,9 @@ impl Call {
         if is_invite {
             let open = OpenOffer { cseq: request.cseq().number, until: at + TIMER_H };
             self.open_offer = Some(open).filter(|_| !has_offer);
-        }
-        if is_invite && !has_offer {
-            self.media_event(CallEvent::MediaOffered { at });
+            if !has_offer {
+                self.media_event(CallEvent::MediaOffered { at });
+            }
         }
         if self.state == CallState::Up {
             self.session.note_methods(request);

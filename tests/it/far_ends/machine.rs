@@ -1,4 +1,4 @@
-//! What a far end does in its one loop: reads, answers, echoes, and keeps the times that were asked for.
+//! A far end's one loop: it reads, answers, echoes, and keeps the times that were asked for.
 
 use std::net::SocketAddr;
 
