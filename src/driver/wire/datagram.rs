@@ -103,6 +103,14 @@ mod tests {
         let far = std::net::UdpSocket::bind(any).expect("a socket");
         let text = "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=a\r\n\
             To: <sip:x@h>;tag=b\r\nCall-ID: c\r\nCSeq: 7 OPTIONS\r\n\r\n";
+        // The kernel begins to stamp a moment after the first socket has asked for it.
+        let mut is_stamped = false;
+        while !is_stamped {
+            far.send_to(text.as_bytes(), socket.local()).expect("sent");
+            let now = crate::clock::now();
+            let (messages, _) = socket.receive(now, 0, &mut counts, &mut |_, _, _| ());
+            is_stamped = messages.iter().any(|message| message.1 < now);
+        }
         let most = BATCH * BATCHES;
         for n in 0..most + 3 {
             // No flood of garbage hides that there is more.
