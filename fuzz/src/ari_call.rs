@@ -9,7 +9,7 @@ use loadtest::ari::event::Event;
 use loadtest::ari::exchange::{AriInput, AriOutput};
 use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::ari::request::Operation;
-use loadtest::ari::{CallIds, MediaTarget};
+use loadtest::ari::{CallIds, MediaPlace, MediaTarget};
 use loadtest::stamp::Stamp;
 use strum::VariantArray;
 
@@ -116,8 +116,8 @@ pub fn ari_call(input: &[u8]) {
     let Ok((turned_away, seed)) = bytes.arbitrary::<(bool, u8)>() else { return };
     let now = Stamp::from_ns(1 << 60);
     let ids = CallIds { caller: "c".into(), media: "m".into(), bridge: "b".into() };
-    let target =
-        MediaTarget { app: "app".into(), host: "127.0.0.1:4000".parse().expect("it is one"), format: "ulaw" };
+    let place = MediaPlace::Rtp("127.0.0.1:4000".parse().expect("it is one"));
+    let target = MediaTarget { app: "app".into(), place, format: "ulaw" };
     let call = match turned_away {
         true => AriCall::turn_away(now, ids, ServiceOutcome::NoPort, seed.into()),
         false => AriCall::new(now, ids, target, seed.into()),

@@ -2,7 +2,8 @@
 
 use loadtest::accounts::{self, Filling, Template};
 use loadtest::ari::event::{Event, MAX_ARGS, MAX_EVENT_LEN, MAX_ID_LEN};
-use loadtest::ari::request::media_address;
+use loadtest::ari::MediaPeer;
+use loadtest::ari::request::media_peer;
 use loadtest::gate::Gate;
 use loadtest::scenario::Resolved;
 use serde_json::json;
@@ -44,16 +45,25 @@ pub fn event(input: &[u8]) {
     assert_eq!(Event::parse(&again.to_string()).expect("ours is one"), event);
 }
 
-/// The body of an answer: an address to send to, or none.
+/// The body of an answer: the place of Asterisk's side of the media, or none.
 pub fn body(input: &[u8]) {
-    let Some(address) = media_address(input) else {
+    let Some(peer) = media_peer(input) else {
         return;
     };
-    assert!(address.port() != 0 && !address.ip().is_unspecified());
-    let vars = json!({ "UNICASTRTP_LOCAL_ADDRESS": address.ip().to_string(),
-                       "UNICASTRTP_LOCAL_PORT": address.port().to_string() });
+    let vars = match &peer {
+        MediaPeer::Rtp(address) => {
+            assert!(address.port() != 0 && !address.ip().is_unspecified());
+            json!({ "UNICASTRTP_LOCAL_ADDRESS": address.ip().to_string(),
+                    "UNICASTRTP_LOCAL_PORT": address.port().to_string() })
+        }
+        MediaPeer::WebSocket(name) => {
+            assert!(!name.contains('/') && name.len() < 256);
+            json!({ "MEDIA_WEBSOCKET_CONNECTION_ID": name })
+        }
+        MediaPeer::Connects => unreachable!("no body says so"),
+    };
     let again = json!({ "channelvars": vars }).to_string();
-    assert_eq!(media_address(again.as_bytes()), Some(address));
+    assert_eq!(media_peer(again.as_bytes()), Some(peer));
 }
 
 /// A gate, which reads back the same from what it is shown as.

@@ -1,15 +1,15 @@
 //! Inputs and outputs of a call's state machine.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::MediaPeer;
 use super::event::Event;
 use super::outcome::ServiceCall;
 use super::request::{AriRequest, Operation};
 use crate::stamp::Stamp;
 
 /// An input of a call.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum AriInput<'a> {
     /// An event about one of the call's channels or its bridge.
     Event(&'a Event),
@@ -19,8 +19,8 @@ pub enum AriInput<'a> {
         operation: Operation,
         /// The HTTP status.
         status: u16,
-        /// Of [`Operation::CreateMedia`]: where Asterisk receives our media.
-        media: Option<SocketAddr>,
+        /// Of [`Operation::CreateMedia`]: the place of Asterisk's side of the media, where it tells one.
+        media: Option<MediaPeer>,
     },
     /// A request failed without an answer.
     NoAnswer {
@@ -44,9 +44,9 @@ pub enum AriInput<'a> {
 pub enum AriOutput {
     /// Send this; the answer is owed as [`AriInput::Answer`] or [`AriInput::NoAnswer`].
     Request(AriRequest),
-    /// Fix the media socket's peer.
-    ConnectMedia(SocketAddr),
-    /// Give the port back. Once, unless the call never had one.
+    /// Fix the peer of the media.
+    ConnectMedia(MediaPeer),
+    /// Give the place of the media back. Once, unless the call never had one.
     ReleasePort,
     /// The caller was answered.
     Answered(Stamp),

@@ -23,7 +23,7 @@ pub enum ServiceOutcome {
     BridgeLost,
     /// Asterisk was started anew: the call went with the old one.
     AsteriskRestarted,
-    /// Asterisk created the media channel and did not say where it listens.
+    /// Asterisk created the media channel and did not say where its media are.
     NoMediaAddress,
     /// Asterisk refused an operation, or never answered it.
     Refused {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde_json::Value;
 use strum::{Display, IntoStaticStr, VariantArray};
 
-use super::{CallIds, MediaTarget};
+use super::{CallIds, MediaPeer, MediaPlace, MediaTarget};
 
 /// A request's operation; at most one of each is under way for one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Display, IntoStaticStr, VariantArray)]
@@ -79,13 +79,7 @@ impl AriRequest {
         let path = match operation {
             Operation::Answer => format!("/channels/{caller}/answer"),
             Operation::CreateBridge => format!("/bridges?type=mixing&bridgeId={bridge}"),
-            Operation::CreateMedia => {
-                let MediaTarget { app, host, format } = target?;
-                let (app, host) = (encoded(app), encoded(&host.to_string()));
-                format!(
-                    "/channels/externalMedia?app={app}&channelId={media}&external_host={host}&format={format}"
-                )
-            }
+            Operation::CreateMedia => create_media(target?, &media),
             // Both at once.
             Operation::AddChannels => format!("/bridges/{bridge}/addChannel?channel={caller},{media}"),
             Operation::HangUp => {
@@ -100,6 +94,33 @@ impl AriRequest {
         };
         Some(AriRequest { operation, path })
     }
+}
+
+/// The request for a call's media channel, by the way of its media.
+///
+/// chan_audiosocket takes linear audio alone; chan_websocket is to speak JSON (`f(json)`).
+fn create_media(target: &MediaTarget, media: &str) -> String {
+    let MediaTarget { app, place, format } = target;
+    let way = match place {
+        MediaPlace::Rtp(host) => {
+            format!("&external_host={}&format={format}", encoded(&host.to_string()))
+        }
+        MediaPlace::AudioSocket(host, uuid) => format!(
+            "&external_host={}&format=slin&encapsulation=audiosocket&transport=tcp&data={uuid}",
+            encoded(&host.to_string())
+        ),
+        MediaPlace::WebSocket => format!(
+            "&format={format}&encapsulation=none&transport=websocket&connection_type=server&transport_data={}",
+            encoded("f(json)")
+        ),
+    };
+    format!("/channels/externalMedia?app={}&channelId={media}{way}", encoded(app))
+}
+
+/// The request that deletes a channel or bridge of ours of which nothing but its id is known.
+pub fn delete_stray(operation: Operation, id: &str) -> AriRequest {
+    let kind = if operation == Operation::DeleteBridge { "bridges" } else { "channels" };
+    AriRequest { operation, path: format!("/{kind}/{}", encoded(id)) }
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986 section 2.3.
@@ -173,26 +194,35 @@ pub fn read_only(url: &str, user: &str) -> String {
     )
 }
 
-/// The address on which Asterisk receives our media, from the answer to [`Operation::CreateMedia`].
+/// The place of Asterisk's side of the media, from the answer to [`Operation::CreateMedia`].
 ///
-/// `None` where it is not told or not an address and port.
-pub fn media_address(body: &[u8]) -> Option<SocketAddr> {
+/// `None` where it tells neither an address and port nor a WebSocket's name.
+pub fn media_peer(body: &[u8]) -> Option<MediaPeer> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let variable = |name: &str| body["channelvars"][name].as_str();
+    if let Some(id) = variable("MEDIA_WEBSOCKET_CONNECTION_ID") {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+        let is_name = !id.is_empty() && id.len() <= LONGEST_NAME && id.chars().all(is_word) && id != "." && id != "..";
+        return is_name.then(|| MediaPeer::WebSocket(id.into()));
+    }
     let address: IpAddr = variable("UNICASTRTP_LOCAL_ADDRESS")?.parse().ok()?;
     let port: u16 = variable("UNICASTRTP_LOCAL_PORT")?.parse().ok()?;
-    (port != 0 && !address.is_unspecified()).then(|| SocketAddr::new(address, port))
+    (port != 0 && !address.is_unspecified()).then(|| MediaPeer::Rtp(SocketAddr::new(address, port)))
 }
+
+/// Longest name of a WebSocket that is believed; Asterisk's are UUIDs.
+const LONGEST_NAME: usize = 128;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::Uuid;
 
     #[test]
     fn requests_spell_what_asterisk_reads() {
+        let place = MediaPlace::Rtp("127.0.0.1:21000".parse().unwrap());
         let ids = CallIds { caller: "1.2".into(), media: "a&b c".into(), bridge: "../x".into() };
-        let target =
-            MediaTarget { app: "a/b".into(), host: "127.0.0.1:21000".parse().unwrap(), format: "ulaw" };
+        let target = MediaTarget { app: "a/b".into(), place, format: "ulaw" };
         let path = |operation| {
             AriRequest::of(operation, &ids, Some(&target), HangUpReason::Congestion).expect("a target").path
         };
@@ -201,6 +231,23 @@ mod tests {
             path(Operation::CreateMedia),
             "/channels/externalMedia?app=a%2Fb&channelId=a%26b%20c&external_host=127.0.0.1%3A21000&format=ulaw"
         );
+        for (place, words) in [
+            (
+                MediaPlace::AudioSocket("127.0.0.1:9000".parse().unwrap(), Uuid::from_random([7; 16])),
+                "&external_host=127.0.0.1%3A9000&format=slin&encapsulation=audiosocket&transport=tcp&\
+                 data=07070707-0707-4707-8707-070707070707",
+            ),
+            (
+                MediaPlace::WebSocket,
+                "&format=ulaw&encapsulation=none&transport=websocket&connection_type=server&\
+                 transport_data=f%28json%29",
+            ),
+        ] {
+            let target = MediaTarget { place, ..target.clone() };
+            let request = AriRequest::of(Operation::CreateMedia, &ids, Some(&target), HangUpReason::Normal);
+            let path = request.expect("a target").path;
+            assert_eq!(path, format!("/channels/externalMedia?app=a%2Fb&channelId=a%26b%20c{words}"));
+        }
         assert_eq!(path(Operation::HangUp), "/channels/1.2?reason=congestion");
         assert!(AriRequest::of(Operation::CreateMedia, &ids, None, HangUpReason::Normal).is_none());
     }
@@ -244,12 +291,20 @@ mod tests {
                 r#"{{"id":"x","channelvars":{{"UNICASTRTP_LOCAL_ADDRESS":{address},"UNICASTRTP_LOCAL_PORT":{port}}}}}"#
             )
         };
-        let found = |address, port| media_address(body(address, port).as_bytes());
-        assert_eq!(found(r#""127.0.0.1""#, r#""12000""#), Some("127.0.0.1:12000".parse().unwrap()));
+        let found = |address, port| media_peer(body(address, port).as_bytes());
+        let expected = MediaPeer::Rtp("127.0.0.1:12000".parse().unwrap());
+        assert_eq!(found(r#""127.0.0.1""#, r#""12000""#), Some(expected));
         assert_eq!(found(r#""127.0.0.1""#, r#""0""#), None);
         assert_eq!(found(r#""0.0.0.0""#, r#""9""#), None);
         assert_eq!(found(r#""host""#, r#""9""#), None);
         assert_eq!(found("7", "null"), None);
-        assert_eq!(media_address(b"{}"), None);
+        assert_eq!(media_peer(b"{}"), None);
+        let named = |name: &str| {
+            let body = format!(r#"{{"channelvars":{{"MEDIA_WEBSOCKET_CONNECTION_ID":"{name}"}}}}"#);
+            media_peer(body.as_bytes())
+        };
+        assert_eq!(named("media/9-a"), None);
+        assert_eq!(named(".."), None);
+        assert_eq!(named("9f-a"), Some(MediaPeer::WebSocket("9f-a".into())));
     }
 }

@@ -16,6 +16,7 @@ use super::find::Install;
 use super::process::StartConfig;
 use super::{certificate, descriptors};
 use crate::scenario::Transport;
+use crate::values::MediaWay;
 
 /// Files of the folder `asterisk/`, each with its name.
 macro_rules! templates {
@@ -24,7 +25,7 @@ macro_rules! templates {
 
 /// The files, by name, as they are in the folder `asterisk/`.
 pub const TEMPLATES: &[(&str, &str)] = templates![
-    "acl.conf" "ari.conf" "asterisk.conf" "ccss.conf" "cdr.conf" "cel.conf" "extensions.conf" "features.conf"
+    "acl.conf" "ari.conf" "asterisk.conf" "ccss.conf" "cdr.conf" "cel.conf" "chan_websocket.conf" "extensions.conf" "features.conf"
     "http.conf" "indications.conf" "logger.conf" "manager.conf" "modules.conf" "pjproject.conf" "pjsip.conf"
     "rtp.conf" "stasis.conf" "udptl.conf" "websocket_client.conf"
 ];
@@ -84,6 +85,7 @@ pub fn values(config: &StartConfig, run_dir: &Path) -> Result<Values, AsteriskEr
         ("HTTP_ADDRESS", config.address.to_string()),
         ("HTTP_PORT", config.ports.http.to_string()),
         ("MEDIA_ENCRYPTION", media_encryption(config)?),
+        ("MEDIA_MODULES", media_modules(config)?),
         ("MAX_FILES", descriptors::for_asterisk().to_string()),
         ("MODULE_DIR", path("the module folder", &config.install.module_dir)?),
         ("RTP_FROM", config.ports.rtp.start().to_string()),
@@ -107,6 +109,28 @@ fn media_encryption(config: &StartConfig) -> Result<String, AsteriskError> {
         )));
     }
     Ok(if config.srtp { "sdes" } else { "no" }.into())
+}
+
+/// Lines of modules.conf for the way of an application's media. An Asterisk that lacks one cannot carry it.
+fn media_modules(config: &StartConfig) -> Result<String, AsteriskError> {
+    let needed: &[&str] = match config.media {
+        MediaWay::Rtp => &[],
+        // Without the codecs a call is silent, although its channels are bridged.
+        MediaWay::AudioSocket => {
+            &["codec_ulaw.so", "codec_alaw.so", "res_audiosocket.so", "chan_audiosocket.so"]
+        }
+        MediaWay::WebSocket => &["chan_websocket.so"],
+    };
+    let modules = &config.install.module_dir;
+    if let Some(missing) = needed.iter().find(|name| !modules.join(name).exists()) {
+        return Err(AsteriskError::Failed(format!(
+            "service.media = \"{}\" needs a module that this Asterisk does not have: there is no {missing} in {}; use an \
+             Asterisk that has it (Debian's 22, as asterisk/install.sh gets it), or set service.media = \"rtp\"",
+            config.media,
+            modules.display()
+        )));
+    }
+    Ok(needed.iter().map(|name| format!("require = {name}\n")).collect())
 }
 
 /// Refuses a value, which may be a password and is not shown.

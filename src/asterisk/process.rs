@@ -22,6 +22,7 @@ use crate::child::{ChildOutput, Keeper, LogDigest, LogReader, Stopped, describe}
 use crate::net::http::HttpError;
 use crate::scenario::Transport;
 use crate::scheduling::Scheduling;
+use crate::values::MediaWay;
 
 /// Starts that are tried when a port that was picked here is taken by somebody else meanwhile.
 const TRIES: usize = 3;
@@ -80,6 +81,8 @@ pub struct StartConfig {
     pub digest: Account,
     /// Media are protected by SRTP, and plain ones refused.
     pub srtp: bool,
+    /// Way of an application's media, for which modules are loaded.
+    pub media: MediaWay,
     /// Further ones, each the name of an endpoint and its login.
     pub accounts: Vec<(String, Account)>,
     /// The folder that `asterisk.log` is written into; it is created if need be.
@@ -108,6 +111,7 @@ impl StartConfig {
             app: "loadtest".into(),
             digest: Account::random(format!("driver-{:08x}", rand::random::<u32>())),
             srtp: false,
+            media: MediaWay::Rtp,
             accounts: Vec::new(),
             logs: logs.into(),
             run_base: std::env::temp_dir(),

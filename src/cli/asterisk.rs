@@ -13,7 +13,7 @@ use crate::files::{read_text, write_named};
 use crate::net::signals::Signals;
 use crate::run::preflight::raise_descriptors;
 use crate::scenario::Transport;
-use crate::values::PortRange;
+use crate::values::{MediaWay, PortRange};
 
 /// Largest file that is looked into before it is written anew.
 const MOST_BYTES: u64 = 64 << 10;
@@ -37,6 +37,9 @@ pub struct Args {
     /// Take only media that SRTP protects, with keys in SDP (SDES).
     #[arg(long)]
     srtp: bool,
+    /// Way of an application's media, whose modules are loaded.
+    #[arg(long, value_name = "WAY", default_value = "rtp")]
+    media: MediaWay,
     /// HTTP and ARI port; 0 takes any free one.
     #[arg(long, default_value_t = 8088)]
     http_port: u16,
@@ -77,7 +80,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut config = StartConfig::new(install, args.logs);
     (config.ports.sip, config.ports.http) = (args.sip_port, args.http_port);
     config.ports.rtp = args.rtp_ports.from..=args.rtp_ports.to;
-    (config.transport, config.srtp) = (args.transport, args.srtp);
+    (config.transport, config.srtp, config.media) = (args.transport, args.srtp, args.media);
     config.ari.user = args.user;
     // An empty variable is one that is not set: compose files cannot tell the two apart.
     if let Some(password) = args.password.filter(|password| !password.is_empty()) {

@@ -45,9 +45,15 @@ impl Args {
         let text = read_text(&path, MOST_BYTES).with_context(name)?;
         let file: ServiceConfig = toml::from_str(&text).with_context(name)?;
         let mut merged = toml::Table::try_from(file)?;
-        let is_given = |key: &str| matches.value_source(key).is_some_and(|s| s != ValueSource::DefaultValue);
-        let settings = toml::Table::try_from(&self.settings)?.into_iter();
-        merged.extend(settings.filter(|(key, _)| is_given(key)));
+        let is_given = |id: &str| matches.value_source(id).is_some_and(|s| s != ValueSource::DefaultValue);
+        let mut settings = toml::Table::try_from(&self.settings)?;
+        // The bot's flags stand in a table of their own.
+        let manners = settings.remove("manners");
+        merged.extend(settings.into_iter().filter(|(key, _)| is_given(key)));
+        if let Some((toml::Value::Table(given), toml::Value::Table(manners))) = manners.zip(merged.get_mut("manners")) {
+            let is_flag = |(key, _): &(String, _)| is_given(&format!("talk-{}", key.replace('_', "-")));
+            manners.extend(given.into_iter().filter(is_flag));
+        }
         Ok(ServiceConfig { password: self.settings.password, ..merged.try_into()? })
     }
 }

@@ -38,7 +38,7 @@ pub use offered::{Offered, StageRecord, Suppressed, Suppression};
 pub use register::RegisterRecord;
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{
-    Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,
+    Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents, ServiceLinks, ServiceTalk,
     ServiceMedia, ServicePorts, ServiceRecord, ServiceStages,
 };
 

@@ -35,6 +35,10 @@ pub struct ServiceRecord {
     pub media: ServiceMedia,
     /// Packets to the echo server and back; `null` without one.
     pub echo: Option<ServiceEcho>,
+    /// Connections that carry the media over AudioSocket or WebSocket; `null` over RTP.
+    pub links: Option<ServiceLinks>,
+    /// Turns of a service that talks, by its own word, of calls that are over; `null` for one that echoes.
+    pub talk: Option<ServiceTalk>,
 }
 
 /// Calls by what became of them.
@@ -178,6 +182,50 @@ pub struct ServiceEcho {
     pub lost: u64,
     /// From just before the send call to the kernel's receive stamp.
     pub round_trip: Durations,
+}
+
+/// Connections of calls whose media go over AudioSocket or WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct ServiceLinks {
+    /// That have carried a call's media.
+    pub connected: u64,
+    /// That could not be opened.
+    pub failed: u64,
+    /// That ended under a call, or carried something unreadable.
+    pub broken: u64,
+    /// That Asterisk has not read from for two seconds.
+    pub stalled: u64,
+    /// Closed because they named no call.
+    pub strangers: u64,
+    /// Frames of silence with which AudioSocket is kept going.
+    pub silence: u64,
+    /// Most frames of 20 ms that waited in Asterisk for one call, by its own word (WebSocket).
+    pub queue_max: u64,
+    /// Times that Asterisk asked to send no more for now (WebSocket, MEDIA_XOFF).
+    pub xoff: u64,
+}
+
+/// Turns by the word of the bot that took them: the truth that a measurement has to give back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct ServiceTalk {
+    /// Turns of callers.
+    pub heard: u64,
+    /// Among them: answered.
+    pub answered: u64,
+    /// Among them: left without an answer, as set.
+    pub kept_silent: u64,
+    /// Times that it fell silent for a caller who spoke over it.
+    pub yielded: u64,
+    /// Times that a caller spoke over it and it spoke on.
+    pub talked_through: u64,
+    /// Callers who spoke on before the answer was due.
+    pub resumed: u64,
+    /// Digits heard.
+    pub digits: u64,
 }
 
 impl ServiceEcho {

@@ -4,15 +4,17 @@
 //! when both legs share a codec. So identity and stamps travel inside the payload:
 //!
 //! ```text
-//!  0  magic "LTP2"     4 | 16 intended_at ns   8 | 48 reflected_out_at (T3) ns  8
-//!  4  run id           4 | 24 sent_at (T1) ns  8 | 56 reflector's distinct count 4
-//!  8  call id          4 | 32 driver's mark    8 | 60 reflector's last 64       8
-//! 12  sequence         4 | 40 reflected_in_at    | 68 CRC-32 of all other bytes 4
-//!                        |    (T2) ns          8 |
+//!  0  magic "LTP3"     4 | 17 intended_at ns   8 | 49 reflected_out_at (T3) ns  8
+//!  4  mask             1 | 25 sent_at (T1) ns  8 | 57 reflector's distinct count 4
+//!  5  run id           4 | 33 driver's mark    8 | 61 reflector's last 64       8
+//!  9  call id          4 | 41 reflected_in_at    | 69 CRC-32 of all other bytes 4
+//! 13  sequence         4 |    (T2) ns          8 |
 //! ```
-//! Big-endian. The checksum covers the filler behind the probe too, so that a transcoded or damaged
+//! Big-endian. All bytes behind the mask are XORed with it. It is chosen so that none of them becomes 0x7F, the one
+//! byte of mu-law that a way through linear audio changes (it is a second zero, and comes back as 0xFF): AudioSocket is
+//! such a way. The checksum covers the filler behind the probe too, so that a transcoded or damaged
 //! payload is told apart from a whole one. It is no secret, and everything in a packet that comes back is the
-//! far end's word: the mark is a keyed hash (SipHash-2-4) of the driver's own part, bytes 4 to 32, under a
+//! far end's word: the mark is a keyed hash (SipHash-2-4) of the driver's own part, bytes 5 to 33, under a
 //! secret of the run. A far end can return a probe, keep it or repeat it, but not make one or change when it
 //! was sent. What it says of itself, behind the mark, is believed as far as it can be true
 //! ([`Reflection::is_possible`]).
@@ -26,14 +28,20 @@ use siphasher::sip::SipHasher24;
 use crate::stamp::Stamp;
 
 /// Bytes of a probe; the smallest payload, 10 ms of G.711, has 80.
-pub const PROBE_LEN: usize = 72;
+pub const PROBE_LEN: usize = 73;
 
-const MAGIC: [u8; 4] = *b"LTP2";
+const MAGIC: [u8; 4] = *b"LTP3";
+const MASK_AT: usize = 4;
 /// The driver's part.
-const SIGNED: std::ops::Range<usize> = 4..32;
-const MARK_AT: usize = 32;
-const REFLECTION_AT: usize = 40;
-const CRC_AT: usize = 68;
+const SIGNED: std::ops::Range<usize> = 5..33;
+const MARK_AT: usize = 33;
+const REFLECTION_AT: usize = 41;
+const OUT_AT: usize = 49;
+const RECEIVED_AT: usize = 57;
+const WINDOW_AT: usize = 61;
+const CRC_AT: usize = 69;
+/// Minus zero of mu-law, which linear audio does not have.
+const CHANGED_BY_LINEAR: u8 = 0x7F;
 
 /// Name and secret of a run: what its probes are known and signed by.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,12 +60,12 @@ impl RunKey {
 
     /// Says whether the driver's part of a whole probe was written under this key.
     pub fn has_signed(&self, payload: &[u8]) -> bool {
-        payload.len() >= PROBE_LEN && u64_at(payload, MARK_AT) == self.mark(payload)
+        unmasked(payload).is_some_and(|plain| u64_at(&plain, MARK_AT) == self.mark(&plain))
     }
 
-    fn mark(&self, payload: &[u8]) -> u64 {
+    fn mark(&self, plain: &Plain) -> u64 {
         let mut hasher = SipHasher24::new_with_key(&self.secret);
-        hasher.write(&payload[SIGNED]);
+        hasher.write(&plain[SIGNED]);
         hasher.finish()
     }
 }
@@ -116,19 +124,19 @@ impl Probe {
     /// # Panics
     /// If `payload` is shorter than [`PROBE_LEN`]: the scenario bounds the packet time from below.
     pub fn write(&self, payload: &mut [u8], key: &RunKey) {
-        payload[0..4].copy_from_slice(&MAGIC);
-        payload[4..8].copy_from_slice(&self.run_id.to_be_bytes());
-        payload[8..12].copy_from_slice(&self.call_id.to_be_bytes());
-        payload[12..16].copy_from_slice(&self.seq.to_be_bytes());
-        put_stamp(payload, 16, self.intended_at);
-        put_stamp(payload, 24, self.sent_at);
-        let mark = key.mark(payload).to_be_bytes();
-        payload[MARK_AT..REFLECTION_AT].copy_from_slice(&mark);
-        match self.reflection {
-            Some(reflection) => reflection.write(payload),
-            None => payload[REFLECTION_AT..CRC_AT].fill(0),
+        let mut plain = [0; PROBE_LEN];
+        plain[..MASK_AT].copy_from_slice(&MAGIC);
+        plain[5..9].copy_from_slice(&self.run_id.to_be_bytes());
+        plain[9..13].copy_from_slice(&self.call_id.to_be_bytes());
+        plain[13..17].copy_from_slice(&self.seq.to_be_bytes());
+        put_stamp(&mut plain, 17, self.intended_at);
+        put_stamp(&mut plain, 25, self.sent_at);
+        let mark = key.mark(&plain).to_be_bytes();
+        plain[MARK_AT..REFLECTION_AT].copy_from_slice(&mark);
+        if let Some(reflection) = self.reflection {
+            reflection.write(&mut plain);
         }
-        seal(payload);
+        seal(&mut plain, payload);
     }
 
     /// Reads a probe and checks that it is whole; [`RunKey::has_signed`] says whether it is the driver's.
@@ -139,22 +147,23 @@ impl Probe {
         if !payload.starts_with(&MAGIC) {
             return Err(ProbeError::NotAProbe);
         }
-        if payload.len() < PROBE_LEN || u32_at(payload, CRC_AT) != checksum(payload) {
+        let plain = unmasked(payload).ok_or(ProbeError::Damaged)?;
+        if u32_at(&plain, CRC_AT) != checksum(&plain, payload) {
             return Err(ProbeError::Damaged);
         }
-        let in_at = stamp_at(payload, REFLECTION_AT);
+        let in_at = stamp_at(&plain, REFLECTION_AT);
         let reflection = (in_at != Stamp::ZERO).then(|| Reflection {
             in_at,
-            out_at: stamp_at(payload, 48),
-            received: u32_at(payload, 56),
-            window: u64_at(payload, 60),
+            out_at: stamp_at(&plain, OUT_AT),
+            received: u32_at(&plain, RECEIVED_AT),
+            window: u64_at(&plain, WINDOW_AT),
         });
         Ok(Probe {
-            run_id: u32_at(payload, 4),
-            call_id: u32_at(payload, 8),
-            seq: u32_at(payload, 12),
-            intended_at: stamp_at(payload, 16),
-            sent_at: stamp_at(payload, 24),
+            run_id: u32_at(&plain, 5),
+            call_id: u32_at(&plain, 9),
+            seq: u32_at(&plain, 13),
+            intended_at: stamp_at(&plain, 17),
+            sent_at: stamp_at(&plain, 25),
             reflection,
         })
     }
@@ -162,9 +171,14 @@ impl Probe {
 
 impl Reflection {
     /// Adds the reflection to a payload that holds a checked probe, and seals it again.
+    ///
+    /// # Panics
+    /// If `payload` is shorter than [`PROBE_LEN`], which no checked probe is.
     pub fn add_to(&self, payload: &mut [u8]) {
-        self.write(payload);
-        seal(payload);
+        // Invariant: the caller has read a probe in it.
+        let mut plain = unmasked(payload).expect("a checked probe has its length");
+        self.write(&mut plain);
+        seal(&mut plain, payload);
     }
 
     /// Says whether this can be true of `probe`, which is back at `received_at`: the packet was received and
@@ -194,32 +208,61 @@ impl Reflection {
             && u128::from(self.received) <= sent
     }
 
-    fn write(&self, payload: &mut [u8]) {
-        put_stamp(payload, REFLECTION_AT, self.in_at);
-        put_stamp(payload, 48, self.out_at);
-        payload[56..60].copy_from_slice(&self.received.to_be_bytes());
-        payload[60..CRC_AT].copy_from_slice(&self.window.to_be_bytes());
+    fn write(&self, plain: &mut Plain) {
+        put_stamp(plain, REFLECTION_AT, self.in_at);
+        put_stamp(plain, OUT_AT, self.out_at);
+        plain[RECEIVED_AT..WINDOW_AT].copy_from_slice(&self.received.to_be_bytes());
+        plain[WINDOW_AT..CRC_AT].copy_from_slice(&self.window.to_be_bytes());
     }
 }
 
-fn checksum(payload: &[u8]) -> u32 {
+/// A probe without its mask.
+type Plain = [u8; PROBE_LEN];
+
+/// The probe in `payload` without its mask; `None` if it is too short for one.
+fn unmasked(payload: &[u8]) -> Option<Plain> {
+    let mut plain: Plain = payload.get(..PROBE_LEN)?.try_into().ok()?;
+    let mask = plain[MASK_AT];
+    plain[MASK_AT + 1..].iter_mut().for_each(|byte| *byte ^= mask);
+    plain[MASK_AT] = 0;
+    Some(plain)
+}
+
+/// Over the plain probe and the filler behind it in `payload`.
+fn checksum(plain: &Plain, payload: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
-    crc.update(&payload[..CRC_AT]);
+    crc.update(&plain[..CRC_AT]);
     crc.update(&payload[PROBE_LEN..]);
     crc.finalize()
 }
 
-fn seal(payload: &mut [u8]) {
-    let crc = checksum(payload);
-    payload[CRC_AT..PROBE_LEN].copy_from_slice(&crc.to_be_bytes());
+/// Writes `plain` with its checksum and a mask over the start of `payload`.
+fn seal(plain: &mut Plain, payload: &mut [u8]) {
+    let crc = checksum(plain, payload);
+    plain[CRC_AT..].copy_from_slice(&crc.to_be_bytes());
+    let mask = mask(&plain[MASK_AT + 1..]);
+    plain[MASK_AT] = mask;
+    plain[MASK_AT + 1..].iter_mut().for_each(|byte| *byte ^= mask);
+    payload[..PROBE_LEN].copy_from_slice(plain);
 }
 
-fn put_stamp(payload: &mut [u8], at: usize, stamp: Stamp) {
-    payload[at..at + 8].copy_from_slice(&stamp.as_ns().to_be_bytes());
+/// The least mask under which no byte becomes [`CHANGED_BY_LINEAR`]. There is one: 68 bytes rule out 68 of 256.
+fn mask(bytes: &[u8]) -> u8 {
+    let mut ruled_out = [0_u64; 4];
+    for byte in bytes.iter().chain([&0]) {
+        let mask = byte ^ CHANGED_BY_LINEAR;
+        ruled_out[usize::from(mask >> 6)] |= 1 << (mask & 63);
+    }
+    let least = |(at, word): (usize, &u64)| (*word != u64::MAX).then(|| at as u8 * 64 + word.trailing_ones() as u8);
+    ruled_out.iter().enumerate().find_map(least).unwrap_or(0)
 }
 
-fn stamp_at(payload: &[u8], at: usize) -> Stamp {
-    Stamp::from_ns(u64_at(payload, at))
+fn put_stamp(plain: &mut Plain, at: usize, stamp: Stamp) {
+    plain[at..at + 8].copy_from_slice(&stamp.as_ns().to_be_bytes());
+}
+
+fn stamp_at(plain: &[u8], at: usize) -> Stamp {
+    Stamp::from_ns(u64_at(plain, at))
 }
 
 fn u32_at(payload: &[u8], at: usize) -> u32 {
@@ -313,11 +356,12 @@ mod tests {
 
         /// Only the reflector's part can be changed by somebody who does not know the secret.
         #[test]
-        fn no_byte_of_the_drivers_part_can_be_changed(probe in probe(), at in 4usize..MARK_AT + 8, flip in 1u8..) {
+        fn no_byte_of_the_drivers_part_can_be_changed(probe in probe(), at in 5usize..MARK_AT + 8, flip in 1u8..) {
             let mut payload = vec![0xFF; 160];
             probe.write(&mut payload, &KEY);
-            payload[at] ^= flip;
-            seal(&mut payload);
+            let mut plain = unmasked(&payload).unwrap();
+            plain[at] ^= flip;
+            seal(&mut plain, &mut payload);
             prop_assert!(Probe::read(&payload).is_ok() && !KEY.has_signed(&payload));
         }
 
@@ -337,6 +381,18 @@ mod tests {
             probe.write(&mut payload, &KEY);
             payload[at] ^= flip;
             prop_assert_eq!(Probe::read(&payload), Err(ProbeError::Damaged));
+        }
+
+        /// Minus zero comes back as plus zero from linear audio.
+        #[test]
+        fn a_probe_survives_linear_audio(probe in probe(), len in PROBE_LEN..400usize) {
+            let mut payload = vec![0xFF; len];
+            probe.write(&mut payload, &KEY);
+            prop_assert!(!payload.contains(&CHANGED_BY_LINEAR));
+            if let Some(reflection) = probe.reflection {
+                reflection.add_to(&mut payload);
+                prop_assert!(!payload.contains(&CHANGED_BY_LINEAR));
+            }
         }
 
         #[test]

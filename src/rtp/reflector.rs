@@ -11,9 +11,49 @@ use crate::stamp::Stamp;
 #[derive(Debug, Default)]
 pub struct StreamReflector {
     ssrc: u32,
+    payloads: PayloadReflector,
+}
+
+/// Echo of one stream's payloads, whatever carries them: counts their probes and adds reflections.
+#[derive(Debug, Default)]
+pub struct PayloadReflector {
     whose: Option<(u32, u32)>,
     received: u32,
     sequence: Sequence,
+}
+
+impl PayloadReflector {
+    /// Probes of the current call: how many numbers up to the highest seen, and how many of them have
+    /// arrived. The difference was lost before it came here, or is on its way still.
+    pub fn expected_and_received(&self) -> (u32, u32) {
+        (self.sequence.next_expected(), self.received)
+    }
+
+    /// Adds the reflection to a payload that came at `in_at` and leaves at `out_at`; one without a whole probe stays as
+    /// it is.
+    pub fn reflect(&mut self, payload: &mut [u8], in_at: Stamp, out_at: Stamp) -> Reflected {
+        let Ok(probe) = Probe::read(payload) else { return Reflected::Plain };
+        self.count(&probe);
+        self.add(&probe, payload, in_at, out_at);
+        Reflected::Probe
+    }
+
+    /// Counts a probe; a probe of another call starts the count anew.
+    fn count(&mut self, probe: &Probe) {
+        let whose = Some((probe.run_id, probe.call_id));
+        if self.whose != whose {
+            *self = PayloadReflector { whose, ..Default::default() };
+        }
+        if matches!(self.sequence.arrive(probe.seq), Arrival::InOrder | Arrival::Reordered) {
+            self.received = self.received.saturating_add(1);
+        }
+    }
+
+    fn add(&self, probe: &Probe, payload: &mut [u8], in_at: Stamp, out_at: Stamp) {
+        let window = self.sequence.last_64(probe.seq);
+        let reflection = Reflection { in_at, out_at, received: self.received, window };
+        reflection.add_to(payload);
+    }
 }
 
 /// Kind of an answer.
@@ -34,7 +74,7 @@ impl StreamReflector {
     /// Probes of the current call: how many numbers up to the highest seen, and how many of them have
     /// arrived. The difference was lost before it came here, or is on its way still.
     pub fn expected_and_received(&self) -> (u32, u32) {
-        (self.sequence.next_expected(), self.received)
+        self.payloads.expected_and_received()
     }
 
     /// Writes the answer to `datagram` into `answer` and returns its length.
@@ -51,7 +91,7 @@ impl StreamReflector {
     ) -> Option<(usize, Reflected)> {
         let (rtp, probe) = question(datagram)?;
         let answer = answer.get_mut(..HEADER_LEN + rtp.payload().len())?;
-        self.count(probe.as_ref());
+        probe.iter().for_each(|probe| self.payloads.count(probe));
         Some(self.write(&rtp, probe.as_ref(), in_at, out_at, answer))
     }
 
@@ -59,7 +99,7 @@ impl StreamReflector {
     /// sequence number; `None` for what is not RTP.
     pub fn arrive(&mut self, datagram: &[u8]) -> Option<u16> {
         let (rtp, probe) = question(datagram)?;
-        self.count(probe.as_ref());
+        probe.iter().for_each(|probe| self.payloads.count(probe));
         Some(rtp.sequence_number().into())
     }
 
@@ -95,22 +135,8 @@ impl StreamReflector {
         let Some(probe) = probe else {
             return (answer.len(), Reflected::Plain);
         };
-        let window = self.sequence.last_64(probe.seq);
-        let reflection = Reflection { in_at, out_at: out_at(), received: self.received, window };
-        reflection.add_to(&mut answer[HEADER_LEN..]);
+        self.payloads.add(probe, &mut answer[HEADER_LEN..], in_at, out_at());
         (answer.len(), Reflected::Probe)
-    }
-
-    /// Counts a probe; a probe of another call starts the count anew.
-    fn count(&mut self, probe: Option<&Probe>) {
-        let Some(probe) = probe else { return };
-        let whose = Some((probe.run_id, probe.call_id));
-        if self.whose != whose {
-            *self = StreamReflector { ssrc: self.ssrc, whose, ..Default::default() };
-        }
-        if matches!(self.sequence.arrive(probe.seq), Arrival::InOrder | Arrival::Reordered) {
-            self.received = self.received.saturating_add(1);
-        }
     }
 }
 

@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn other_callers_and_what_is_made_for_them_are_left_out() {
-        let ids = CallIds::new("app", "stranger");
+        let ids = CallIds::new("app", "stranger", 1, 1);
         let channels = vec![
             channel("own", "PJSIP/a-1", OWN, "service"),
             channel("leg", "UnicastRTP/x", "", ""),

@@ -31,6 +31,7 @@ pub(super) async fn start_asterisk(
     config.app.clone_from(&scenario.service.app);
     config.ports.http = scenario.asterisk.ari_port.unwrap_or(0);
     config.srtp = scenario.media.srtp;
+    config.media = scenario.service.media;
     if scenario.service.mode == ServiceMode::External {
         config.ari = application::account()?;
     }

@@ -317,6 +317,7 @@ impl Testbed {
             ("[sip.tls]", ours.sip.tls != wanted.sip.tls),
             ("media.codec, load.hangup or load.call_duration", service(ours) != service(wanted)),
             ("media.srtp", ours.media.srtp != wanted.media.srtp),
+            ("service.media", ours.service.media != wanted.service.media),
         ];
         if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
             return Err(RunError::Unusable(format!(

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::impair::Impairment;
 use crate::rtp::Format;
-use crate::values::{HostPort, Ramp, Span};
+use crate::values::{HostPort, MediaWay, Ramp, Span};
 
 /// Longest packet time.
 const LONGEST_PTIME: Duration = Duration::from_millis(60);
@@ -92,6 +92,42 @@ fn times(s: &Scenario, found: &mut Problems) {
 /// Longest payload: with RTP's header, the tag of SRTP and the headers of UDP and IPv6 it fits into an Ethernet frame.
 const LONGEST_PAYLOAD: usize = 1400;
 
+/// Rules of ways besides RTP between Asterisk and the built-in service.
+fn media_way(s: &Scenario, found: &mut Problems) {
+    let (way, codec, ptime) = (s.service.media, s.media.codec, s.media.ptime);
+    if way == MediaWay::Rtp {
+        return;
+    }
+    found.refuse_if(
+        s.service.mode != ServiceMode::Builtin,
+        "service.media",
+        "only the built-in service is told the way of its media",
+        "set service.mode = \"builtin\", or leave the key out",
+    );
+    found.refuse_if(
+        !codec.is_g711(),
+        "service.media",
+        format!("no probe in {codec} survives {way}"),
+        "set media.codec = \"PCMU\" or \"PCMA\", or service.media = \"rtp\"",
+    );
+    found.refuse_if(
+        s.service.echo.is_some(),
+        "service.media",
+        "an echo server is asked over RTP alone",
+        "leave service.echo out, or set service.media = \"rtp\"",
+    );
+    let only = Span(WEBSOCKET_PTIME);
+    found.refuse_if(
+        way == MediaWay::WebSocket && ptime != only,
+        "media.ptime",
+        "Asterisk's chan_websocket plays in steps of 20 ms and drops halves of them without a word",
+        format!("set ptime = \"{only}\", or service.media = \"rtp\" or \"audiosocket\""),
+    );
+}
+
+/// Packet time of chan_websocket's own clock.
+const WEBSOCKET_PTIME: Duration = Duration::from_millis(20);
+
 /// Rules of what the packets carry.
 fn codec(s: &Scenario, found: &mut Problems) {
     let (codec, ptime) = (s.media.codec, s.media.ptime);
@@ -101,6 +137,7 @@ fn codec(s: &Scenario, found: &mut Problems) {
         format!("Asterisk drops what the service returns in {codec}: externalMedia over RTP takes none of it back"),
         "set sip.to = \"echo\" and service.mode = \"none\", for a far end that echoes by itself, or media.codec = \"G722\"",
     );
+    media_way(s, found);
     let bytes = Format::of(codec, ptime.0).payload_len();
     match codec.only_ptime().map(Span) {
         Some(only) => found.refuse_if(

@@ -12,7 +12,7 @@ use crate::gate::Limits;
 use crate::rtp::srtp::Suite;
 use crate::rtp::{Codec, MediaSource};
 use crate::search::{Kind, Settings};
-use crate::values::{Percent, PortRange, Ramp, Rate, Realtime, Span};
+use crate::values::{MediaWay, Percent, PortRange, Ramp, Rate, Realtime, Span};
 
 pub(super) const fn ms(ms: u64) -> Span {
     Span(Duration::from_millis(ms))
@@ -58,6 +58,8 @@ impl Default for Service {
             echo: None,
             delay: None,
             delay_per_call: None,
+            media: MediaWay::Rtp,
+            talk: None,
             realtime: Realtime::Auto,
             cpus: Vec::new(),
         }

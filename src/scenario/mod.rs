@@ -34,7 +34,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::{HostPort, PortRange, Rate, Realtime, Span};
+use crate::talk::TalkSettings;
+use crate::values::{HostPort, MediaWay, PortRange, Rate, Realtime, Span};
 pub use call_duration::{CallDuration, LONGEST_IN_MEANS};
 pub use capture::Capture;
 pub use error::{MOST_SHOWN, Problem, ScenarioError};
@@ -152,6 +153,12 @@ pub struct Service {
     pub ready_within: Span,
     /// UDP ports of a service that the run starts, one a call. PORT_RANGE in the environment says the same.
     pub ports: PortRange,
+    /// Way of the media between Asterisk and the built-in service. `"audiosocket"` and `"websocket"` carry G.711 and
+    /// take a port of `ports` as the place of each call; `docs/media-ways.md` has what each costs.
+    pub media: MediaWay,
+    /// The built-in service as a bot that talks instead of echoing. Absent: it echoes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub talk: Option<TalkSettings>,
     /// Address of the built-in service's /health and /metrics; port 0 takes any free one.
     #[cfg_attr(test, schemars(extend("title" = "an address with its port",
         "pattern" = r"^([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}$")))]

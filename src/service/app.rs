@@ -15,12 +15,13 @@ use tokio::task::JoinSet;
 
 use super::events::EventMessage;
 use super::http::SharedCounts;
+use super::links::Links;
 use super::media::MediaCounts;
 use super::reflector::{Reflector, StreamEvent};
 use super::repeats::Repeats;
 use super::tasks::{self, TaskResult};
 use super::{ServiceConfig, ServiceError, server};
-use crate::ari::CallIds;
+use crate::ari::{CallIds, MediaPeer};
 use crate::ari::call::AriCall;
 use crate::ari::event::Event;
 use crate::ari::exchange::{AriInput, AriOutput, Note};
@@ -61,6 +62,8 @@ pub struct App {
     echo: Option<SocketAddr>,
     client: Arc<HttpClient>,
     reflector: Reflector,
+    /// Media that do not pass through the reflector, where the calls have such.
+    links: Option<Links>,
     shared: Arc<SharedCounts>,
     ports: PortPool,
     /// Calls that may hold sockets at once: the descriptors that are left over serve requests and connections.
@@ -75,6 +78,8 @@ pub struct App {
     tasks: JoinSet<TaskResult>,
     serial: u64,
     seed: u64,
+    /// Part of the names of media channels, which no two services share.
+    life: u32,
     disconnected: Option<String>,
     reconciliation: Reconciliation,
     stop_by: Option<Stamp>,
@@ -87,6 +92,7 @@ impl App {
         echo: Option<SocketAddr>,
         client: HttpClient,
         reflector: Reflector,
+        links: Option<Links>,
         shared: Arc<SharedCounts>,
     ) -> Self {
         App {
@@ -97,6 +103,7 @@ impl App {
             echo,
             client: Arc::new(client),
             reflector,
+            links,
             shared,
             calls: HashMap::new(),
             timers: Deadlines::new(),
@@ -105,6 +112,7 @@ impl App {
             tasks: JoinSet::new(),
             serial: 0,
             seed: rand::random(),
+            life: rand::random(),
             disconnected: None,
             reconciliation: Reconciliation::default(),
             stop_by: None,
@@ -230,10 +238,9 @@ impl App {
             return self.drive(&caller, at, AriInput::Event(event));
         }
         let Event::StasisStart { channel, args, protocol_id, .. } = event else { return };
-        if let Some(caller) = CallIds::caller_of_media(app, channel) {
+        if CallIds::caller_of_media(app, channel).is_some() {
             // Its call is over: it was created while nobody waited for it any more.
-            let caller = caller.to_string();
-            return self.delete_stray(&caller, Operation::DeleteMedia);
+            return self.delete_stray(channel, Operation::DeleteMedia);
         }
         tracing::debug!(caller, protocol_id, "a call");
         self.on_call(at, channel, args);
@@ -259,10 +266,10 @@ impl App {
                     self.tasks.spawn(tasks::ask(self.client.clone(), call, request));
                 }
                 AriOutput::ConnectMedia(peer) => {
-                    let _ = port.map(|port| self.reflector.connect(port, peer));
+                    let _ = port.map(|port| self.connect_media(port, peer));
                 }
                 AriOutput::ReleasePort => {
-                    let _ = port.map(|port| self.reflector.remove(port));
+                    let _ = port.map(|port| self.remove_media(port));
                 }
                 AriOutput::Answered(at) => self.shared.record().stages.answered.record(at.since(started_at)),
                 AriOutput::MediaReady(at) => {
@@ -275,6 +282,21 @@ impl App {
         }
         let times = self.calls.get(caller).map(|entry| [entry.call.poll_timeout(), entry.hang_up_at]);
         self.timers.set(caller.clone(), times.into_iter().flatten().flatten().min());
+    }
+
+    fn connect_media(&self, port: u16, peer: MediaPeer) {
+        match (&self.links, peer) {
+            (Some(links), peer) => links.connect(port, peer),
+            (None, MediaPeer::Rtp(peer)) => self.reflector.connect(port, peer),
+            (None, MediaPeer::Connects | MediaPeer::WebSocket(_)) => {}
+        }
+    }
+
+    fn remove_media(&mut self, port: u16) {
+        match &mut self.links {
+            Some(links) => links.remove(port),
+            None => self.reflector.remove(port),
+        }
     }
 
     fn on_first_packet(&mut self, port: u16, at: Stamp) {
@@ -420,7 +442,7 @@ fn shown(id: &str) -> String {
     cut(id, ID_SHOWN)
 }
 
-async fn sleep_until(at: Option<Stamp>) {
+pub(super) async fn sleep_until(at: Option<Stamp>) {
     match at {
         Some(at) => tokio::time::sleep_until(clock::tokio_deadline(at)).await,
         None => std::future::pending().await,

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::delay::Hold;
 use crate::rtp::Codec;
 use crate::scheduling::Priority;
-use crate::values::{HostPort, PortRange, Span};
+use crate::talk::TalkSettings;
+use crate::values::{HostPort, MediaWay, PortRange, Span};
 
 /// Longer than a second, and callers would be waiting for the far end to speak.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
@@ -43,6 +44,19 @@ pub struct ServiceConfig {
     /// Ports that Asterisk sends the media to, one per call.
     #[arg(long, env = "PORT_RANGE", default_value_t = ServiceConfig::default().port_range, value_name = "FIRST-LAST")]
     pub port_range: PortRange,
+    /// Way of the media between Asterisk and the service.
+    ///
+    /// Asterisk needs chan_audiosocket, res_audiosocket and its codecs of G.711 for audiosocket, and chan_websocket for
+    /// websocket. Each call still takes one of the ports, as its place; AudioSocket is listened to on the first free one.
+    #[arg(long, value_name = "WAY", default_value = "rtp")]
+    pub media: MediaWay,
+    /// Talk instead of echoing: a bot with the manners of --talk-delay and the like, to try measurements of conversations
+    /// on.
+    #[arg(long)]
+    pub talk: bool,
+    /// Manners of the bot.
+    #[command(flatten)]
+    pub manners: TalkSettings,
     /// Address of /health and /metrics; port 0 takes any free one.
     #[arg(long, default_value_t = ServiceConfig::default().http, value_name = "ADDRESS")]
     pub http: SocketAddr,
@@ -91,6 +105,9 @@ impl Default for ServiceConfig {
             app: "loadtest".into(),
             media_ip: Ipv4Addr::LOCALHOST.into(),
             port_range: PortRange { from: 21_000, to: 31_000 },
+            media: MediaWay::Rtp,
+            talk: false,
+            manners: TalkSettings::default(),
             http: (Ipv4Addr::LOCALHOST, 9090).into(),
             echo: None,
             delay: None,
@@ -125,6 +142,14 @@ impl ServiceConfig {
             (
                 self.delay.or(self.delay_per_call).is_some() && self.echo.is_some(),
                 "--delay, --delay-per-call and --echo exclude each other: leave --echo out, or the delays",
+            ),
+            (
+                self.media != MediaWay::Rtp && self.echo.is_some(),
+                "an echo server (--echo) is asked over RTP alone: leave it out, or choose --media rtp",
+            ),
+            (
+                self.media != MediaWay::Rtp && !self.codec.is_g711(),
+                "audiosocket and websocket carry G.711 here: choose --codec PCMU or PCMA, or --media rtp",
             ),
             (self.hangup_every == 0, "--hangup-every counts calls: give 1 or more"),
             (
@@ -170,6 +195,14 @@ mod tests {
             (
                 ServiceConfig { delay: delay("1s"), echo: "h:1".parse().ok(), ..good.clone() },
                 "exclude each other",
+            ),
+            (
+                ServiceConfig { media: MediaWay::WebSocket, echo: "h:1".parse().ok(), ..good.clone() },
+                "over RTP alone",
+            ),
+            (
+                ServiceConfig { media: MediaWay::AudioSocket, codec: Codec::G722, ..good.clone() },
+                "PCMU or PCMA",
             ),
             (ServiceConfig { hangup_every: 0, ..good.clone() }, "1 or more"),
             (ServiceConfig { hangup_every: 2, ..good.clone() }, "--hangup-after"),

@@ -47,7 +47,12 @@ impl SharedCounts {
         Snapshot {
             at: clock::now(),
             degraded: self.degraded(),
-            record: Counts { echo: self.media.echo(), ..self.record().clone() },
+            record: Counts {
+                echo: self.media.echo(),
+                links: self.media.links_now(),
+                talk: self.media.talked_now(),
+                ..self.record().clone()
+            },
             media: self.media.now(),
         }
     }

@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_call_learns_what_it_missed_and_nothing_that_came_later() {
-        let ids = CallIds::new("app", "1.1");
+        let ids = CallIds::new("app", "1.1", 1, 1);
         let mut known = known();
         let mut listing = Listing::default();
         listing.channels.insert(ids.caller.clone(), ChannelPlace::default());
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_media_channel_in_the_application_was_missed_only_if_it_was_not_heard() {
-        let ids = CallIds::new("app", "1.1");
+        let ids = CallIds::new("app", "1.1", 1, 1);
         let mut known = CallSnapshot { media_in_app: false, ..known() };
         let mut listing = Listing::default();
         let in_app = ChannelPlace { app_name: "Stasis".into(), app_data: "app".into(), ..Default::default() };
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn who_is_not_in_the_bridge_any_more_has_left_it_if_the_call_was_bridged() {
-        let ids = CallIds::new("app", "1.1");
+        let ids = CallIds::new("app", "1.1", 1, 1);
         let mut known = CallSnapshot { bridged: true, ..known() };
         let mut listing = Listing::default();
         listing.channels.insert(ids.caller.clone(), ChannelPlace::default());

@@ -3,7 +3,8 @@
 use std::ops::AddAssign;
 use std::sync::{Mutex, PoisonError};
 
-use crate::record::ServiceEcho;
+use crate::record::{ServiceEcho, ServiceLinks, ServiceTalk};
+use crate::talk::BotCounts;
 
 /// Media of one call or of several, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,12 +59,51 @@ pub struct MediaTotals {
     counts: Mutex<MediaCounts>,
     /// Packets to the echo server, up to a second ago; `None` without one.
     pub(super) echo: Option<Mutex<ServiceEcho>>,
+    /// Connections of the links; `None` where the reflector thread has the media.
+    links: Option<Mutex<ServiceLinks>>,
+    /// Turns of bots, of calls that are over.
+    talked: Mutex<Option<ServiceTalk>>,
 }
 
 impl MediaTotals {
     /// Nothing counted yet.
     pub fn new(has_echo: bool) -> Self {
-        MediaTotals { counts: Mutex::default(), echo: has_echo.then(Mutex::default) }
+        MediaTotals { echo: has_echo.then(Mutex::default), ..MediaTotals::default() }
+    }
+
+    /// The same for media over connections.
+    pub fn of_links() -> Self {
+        MediaTotals { links: Some(Mutex::default()), ..MediaTotals::default() }
+    }
+
+    /// Counts something of the connections.
+    pub fn links(&self, count: impl FnOnce(&mut ServiceLinks)) {
+        if let Some(links) = &self.links {
+            count(&mut links.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Counts the turns of a call that is over.
+    pub fn talked(&self, told: BotCounts) {
+        let mut talked = self.talked.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = talked.get_or_insert_default();
+        sum.heard += u64::from(told.heard);
+        sum.answered += u64::from(told.answered);
+        sum.kept_silent += u64::from(told.kept_silent);
+        sum.yielded += u64::from(told.yielded);
+        sum.talked_through += u64::from(told.talked_through);
+        sum.resumed += u64::from(told.resumed);
+        sum.digits += u64::from(told.digits);
+    }
+
+    /// Turns of calls that are over; `None` where nobody talks.
+    pub fn talked_now(&self) -> Option<ServiceTalk> {
+        *self.talked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts of the connections; `None` without any.
+    pub fn links_now(&self) -> Option<ServiceLinks> {
+        self.links.as_ref().map(|links| *links.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Adds `new` and empties it. While somebody is reading it stays for the next time, unless this one is to
@@ -94,5 +134,7 @@ impl MediaTotals {
         if let Some(echo) = &self.echo {
             *echo.lock().unwrap_or_else(PoisonError::into_inner) = ServiceEcho::default();
         }
+        self.links(|links| *links = ServiceLinks::default());
+        *self.talked.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -9,6 +9,8 @@ pub mod config;
 mod delay;
 pub mod events;
 pub mod http;
+mod link;
+mod links;
 mod listing;
 pub mod media;
 pub mod metrics;
@@ -25,22 +27,28 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use hyper::Method;
 use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
 use crate::ari::request::{NOTHING, is_read_only, read_only};
 use crate::net::http::{BODY_LIMIT, HttpClient, HttpLimits};
 use crate::net::http_server;
 use crate::net::resolve::resolve;
+use crate::talk::BotVoice;
+use crate::values::MediaWay;
 use app::App;
 pub use config::ServiceConfig;
 use events::{ConnectError, EventConnection, EventSource};
 use http::SharedCounts;
+use link::speaker::Talking;
+use links::{LinkShared, Links};
+use media::MediaTotals;
 use metrics::MetricsFile;
 use reflector::{Reflector, StreamEvent};
 
@@ -112,12 +120,14 @@ impl AriService {
         let listener = listen(config.http).await?;
         let (sender, stream_events) = mpsc::unbounded_channel();
         let reflector =
-            Reflector::start(config.port_range, echo.is_some(), config.hold(), config.priority, sender);
+            Reflector::start(config.port_range, echo.is_some(), config.hold(), config.priority, sender.clone());
         let reflector = reflector.map_err(ServiceError::media)?;
+        let links = links(&config, sender).await?;
         may_write(&client, &config).await?;
         let events = connect(&config).await?;
-        let shared = Arc::new(SharedCounts::new(reflector.totals().clone()));
-        let app = App::new(config, echo, client, reflector, shared.clone());
+        let totals = links.as_ref().map_or_else(|| reflector.totals(), Links::totals).clone();
+        let shared = Arc::new(SharedCounts::new(totals));
+        let app = App::new(config, echo, client, reflector, links, shared.clone());
         Ok(AriService { app, events, stream_events, listener, shared })
     }
 
@@ -151,6 +161,31 @@ impl AriService {
         let _ = tokio::time::timeout(CLOSE_LIMIT, events_task.join_next()).await;
         ServiceEnd { counted: MetricsFile::of(shared.snapshot()), failure: outcome.err() }
     }
+}
+
+/// Links for media that the reflector thread does not carry; `None` where it carries them all.
+async fn links(
+    config: &ServiceConfig,
+    events: UnboundedSender<StreamEvent>,
+) -> Result<Option<Links>, ServiceError> {
+    if config.media == MediaWay::Rtp && !config.talk {
+        return Ok(None);
+    }
+    let talking = config.talk.then(|| Talking {
+        manners: Arc::new(config.manners.manners()),
+        voice: Arc::new(BotVoice::builtin()),
+    });
+    let http = server(&config.ari_url).trim_start_matches("http://").to_string();
+    let shared = LinkShared {
+        totals: Arc::new(MediaTotals::of_links()),
+        events,
+        hold: config.hold(),
+        talking,
+        up: AtomicU32::new(0),
+        http,
+    };
+    let links = Links::start(config.media, (config.media_ip, config.port_range), shared).await;
+    links.map(Some).map_err(ServiceError::media)
 }
 
 /// The server's address without the `/ari` that every path gets anyway.

@@ -7,7 +7,7 @@ use hyper::Method;
 
 use super::listing::{CallSnapshot, Listing};
 use crate::ari::exchange::AriInput;
-use crate::ari::request::{AriRequest, Operation, media_address};
+use crate::ari::request::{AriRequest, Operation, media_peer};
 use crate::clock;
 use crate::net::http::{BODY_LIMIT, HttpAnswer, HttpClient, HttpError, HttpLimits};
 use crate::stamp::Stamp;
@@ -51,7 +51,7 @@ pub fn input_of(operation: Operation, result: &Result<HttpAnswer, HttpError>) ->
     match result {
         Ok(answer) => {
             let is_media = operation == Operation::CreateMedia && answer.status < 300;
-            let media = if is_media { media_address(&answer.body) } else { None };
+            let media = if is_media { media_peer(&answer.body) } else { None };
             AriInput::Answer { operation, status: answer.status, media }
         }
         Err(error) => {

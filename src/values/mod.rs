@@ -1,15 +1,19 @@
 //! Small values as people write and read them: `5m`, `10/s`, `0.1%`, `21000-31000`, a figure with its unit.
 
 mod figure;
+mod media_way;
 mod ns;
 mod realtime;
 mod text;
+mod uuid;
 mod visible;
 
 pub use figure::{Unit, Value, counted, show};
+pub use media_way::MediaWay;
 pub use ns::Ns;
 pub use realtime::Realtime;
 pub use text::{WIDTH, cut, one_line, wrapped};
+pub use uuid::Uuid;
 pub use visible::{visible, visible_json};
 
 use std::fmt;

@@ -134,7 +134,7 @@ async fn a_leftover_that_does_not_go_at_once_is_named_once_and_its_deletions_are
     let lab = Lab::new(3).await;
     let place = Place::new();
     let wire = lab.wire().await;
-    let bridge = CallIds::new(&lab.config.app, "1.1").bridge;
+    let bridge = CallIds::new(&lab.config.app, "1.1", 1, 1).bridge;
     let path = format!("/bridges/{bridge}?type=mixing");
     assert_eq!(lab.ari.send(Method::POST, &path, QUICK).await.unwrap().status, 200);
     wire.answer("DELETE", "/bridges/", 500, 2);

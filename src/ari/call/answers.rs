@@ -1,8 +1,7 @@
 //! Answers to a call's requests, and requests without one: progress, another attempt, or giving up.
 
-use std::net::SocketAddr;
-
 use super::{AriCall, GONE_LIMIT};
+use crate::ari::{MediaPeer, MediaPlace};
 use crate::ari::exchange::{AriOutput, Note};
 use crate::ari::outcome::ServiceOutcome;
 use crate::ari::request::{Meaning, Operation, meaning};
@@ -15,7 +14,7 @@ impl AriCall {
         now: Stamp,
         operation: Operation,
         status: u16,
-        media: Option<SocketAddr>,
+        media: Option<MediaPeer>,
     ) {
         if !self.steps.is(operation, OperationStep::InFlight) {
             return;
@@ -50,7 +49,7 @@ impl AriCall {
         operation == Operation::AddChannels && self.record.bridged_at.is_some()
     }
 
-    fn on_done(&mut self, now: Stamp, operation: Operation, media: Option<SocketAddr>) {
+    fn on_done(&mut self, now: Stamp, operation: Operation, media: Option<MediaPeer>) {
         self.steps.set(operation, OperationStep::Done);
         match operation {
             Operation::Answer => {
@@ -62,7 +61,7 @@ impl AriCall {
                 if self.media == Presence::Maybe {
                     self.media = Presence::Here;
                 }
-                match media {
+                match self.peer(media) {
                     Some(peer) => self.outputs.push_back(AriOutput::ConnectMedia(peer)),
                     None => self.end(now, ServiceOutcome::NoMediaAddress),
                 }
@@ -75,6 +74,16 @@ impl AriCall {
             }
             Operation::DeleteBridge => self.bridge = Presence::Gone,
             _ => {}
+        }
+    }
+
+    /// Asterisk's side of the media; `None` where its answer does not fit the way that was asked for.
+    fn peer(&self, told: Option<MediaPeer>) -> Option<MediaPeer> {
+        match (&self.target.as_ref()?.place, told) {
+            (MediaPlace::AudioSocket(..), _) => Some(MediaPeer::Connects),
+            (MediaPlace::Rtp(_), Some(peer @ MediaPeer::Rtp(_))) => Some(peer),
+            (MediaPlace::WebSocket, Some(peer @ MediaPeer::WebSocket(_))) => Some(peer),
+            (MediaPlace::Rtp(_) | MediaPlace::WebSocket, _) => None,
         }
     }
 

@@ -10,8 +10,9 @@ use strum::VariantArray as _;
 use super::{App, Entry};
 use crate::ari::call::AriCall;
 use crate::ari::outcome::ServiceOutcome;
-use crate::ari::{CallIds, MediaTarget};
+use crate::ari::{CallIds, MediaPlace, MediaTarget};
 use crate::rtp::Codec;
+use crate::service::links::NewLink;
 use crate::service::sockets::Sockets;
 use crate::stamp::Stamp;
 
@@ -33,16 +34,21 @@ impl App {
             return;
         }
         self.serial += 1;
-        let ids = CallIds::new(&self.config.app, channel);
+        let ids = self.ids(channel);
         let seed = self.seed ^ self.serial;
-        match self.port_for_call(at) {
-            Ok((port, host)) => {
-                let format = format_of(args, self.config.codec);
-                let target = MediaTarget { app: self.config.app.clone(), host, format };
+        let codec = codec_of(args, self.config.codec);
+        match self.place_for_call(at, codec) {
+            Ok((port, place)) => {
+                let target = MediaTarget { app: self.config.app.clone(), place, format: codec.asterisk_name() };
                 self.insert(channel, AriCall::new(at, ids, target, seed), Some(port));
             }
             Err(why) => self.insert(channel, AriCall::turn_away(at, ids, why, seed), None),
         }
+    }
+
+    /// Names for the call of channel `caller`, which no other call gets.
+    pub(super) fn ids(&self, caller: &str) -> CallIds {
+        CallIds::new(&self.config.app, caller, self.life, self.serial)
     }
 
     pub(super) fn insert(&mut self, caller: &str, call: AriCall, port: Option<u16>) {
@@ -53,23 +59,34 @@ impl App {
         self.count_active();
     }
 
-    /// Takes a port, binds it and hands its socket to the reflector; else the reason to turn the
-    /// caller away.
-    fn port_for_call(&mut self, now: Stamp) -> Result<(u16, SocketAddr), ServiceOutcome> {
+    /// Takes a port and makes the place for the call's media: a socket of the reflector's, or a link; else the reason
+    /// to turn the caller away.
+    fn place_for_call(&mut self, now: Stamp, codec: Codec) -> Result<(u16, MediaPlace), ServiceOutcome> {
         if self.stop_by.is_some() {
             return Err(ServiceOutcome::Shutdown);
         }
         let (ip, echo, is_full) = (self.config.media_ip, self.echo, self.ports.in_use() >= self.most_sockets);
         let bind = |port| match is_full {
             true => Err(io::Error::other("the limit of file descriptors leaves room for no further call")),
-            false => Sockets::bind((ip, port).into(), echo),
+            false => match &self.links {
+                Some(links) if !links.needs_socket() => Ok(None),
+                Some(_) | None => Sockets::bind((ip, port).into(), echo).map(Some),
+            },
         };
         match self.ports.take(now, bind) {
             Ok((port, sockets)) => {
                 // The SSRC only has to differ between streams (RFC 3550 section 8.1).
                 let ssrc = (self.seed ^ self.serial.wrapping_mul(0x9E37_79B9)) as u32;
-                self.reflector.add(port, sockets, ssrc);
-                Ok((port, SocketAddr::new(ip, port)))
+                let host = SocketAddr::new(ip, port);
+                match (&mut self.links, sockets) {
+                    (Some(links), sockets) => {
+                        let socket = sockets.map(|sockets| sockets.asterisk);
+                        return Ok((port, links.add(NewLink { port, host, codec, ssrc, socket })));
+                    }
+                    (None, Some(sockets)) => self.reflector.add(port, sockets, ssrc),
+                    (None, None) => {}
+                }
+                Ok((port, MediaPlace::Rtp(host)))
             }
             Err(error) => {
                 match self.repeats.add(NO_PORT, now) {
@@ -85,10 +102,10 @@ impl App {
     }
 }
 
-/// The media channel's format: the dialplan's word if it says one, else the configured one.
-fn format_of(args: &[String], configured: Codec) -> &'static str {
+/// The media channel's codec: the dialplan's word if it says one, else the configured one.
+fn codec_of(args: &[String], configured: Codec) -> Codec {
     let said = args.first().and_then(|arg| Codec::VARIANTS.iter().find(|codec| codec.asterisk_name() == arg));
-    said.filter(|codec| codec.is_via_external_media()).unwrap_or(&configured).asterisk_name()
+    said.filter(|codec| codec.is_via_external_media()).copied().unwrap_or(configured)
 }
 
 /// Calls that the limit of descriptors leaves room for, with one socket each or two.
@@ -164,7 +181,7 @@ mod tests {
         let reflector = Reflector::start(range, false, Hold::default(), Priority::default(), sender).unwrap();
         let shared = Arc::new(SharedCounts::new(reflector.totals().clone()));
         let config = ServiceConfig { port_range: range, ..Default::default() };
-        let mut app = App::new(config, None, client, reflector, shared.clone());
+        let mut app = App::new(config, None, client, reflector, None, shared.clone());
 
         // Nobody answers meanwhile: nothing else runs on this thread.
         for n in 0..FLOOD {

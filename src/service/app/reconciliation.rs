@@ -18,7 +18,7 @@ use crate::ari::CallIds;
 use crate::ari::call::AriCall;
 use crate::ari::exchange::AriInput;
 use crate::ari::outcome::ServiceOutcome;
-use crate::ari::request::{AriRequest, HangUpReason, Operation};
+use crate::ari::request::{AriRequest, Operation, delete_stray};
 use crate::clock;
 use crate::net::http::{HttpAnswer, HttpError};
 use crate::stamp::Stamp;
@@ -150,8 +150,8 @@ impl App {
         } else {
             self.reconciliation.again_at = Some(now + pause(self.reconciliation.round, rand::random()));
         }
-        for (caller, operation) in strays {
-            self.delete_stray(&caller, operation);
+        for (id, operation) in strays {
+            self.delete_stray(&id, operation);
         }
     }
 
@@ -183,17 +183,17 @@ impl App {
             || known.contains(caller)
     }
 
-    /// Deletions of the channels and bridges of ours that belong to no call, each with the caller that it
-    /// was made for.
+    /// Ids of the channels and bridges of ours that belong to no call, each with its deletion.
     fn strays(&self, known: &HashSet<&str>, listing: &Listing) -> Vec<(String, Operation)> {
         let app = &self.config.app;
-        let media = listing.channels.keys().filter_map(|id| CallIds::caller_of_media(app, id));
-        let bridges = listing.bridges.keys().filter_map(|id| CallIds::caller_of_bridge(app, id));
-        let all = media
-            .map(|caller| (caller, Operation::DeleteMedia))
-            .chain(bridges.map(|caller| (caller, Operation::DeleteBridge)));
-        let unknown = all.filter(|(caller, _)| !self.is_taken_care_of(known, caller));
-        unknown.map(|(caller, operation)| (caller.to_string(), operation)).collect()
+        let media = listing.channels.keys().filter_map(|id| {
+            Some((CallIds::caller_of_media(app, id)?, id, Operation::DeleteMedia))
+        });
+        let bridges = listing.bridges.keys().filter_map(|id| {
+            Some((CallIds::caller_of_bridge(app, id)?, id, Operation::DeleteBridge))
+        });
+        let unknown = media.chain(bridges).filter(|(caller, ..)| !self.is_taken_care_of(known, caller));
+        unknown.map(|(_, id, operation)| (id.clone(), operation)).collect()
     }
 
     /// Takes the callers who wait in the application; returns those behind leftovers of an earlier service.
@@ -201,13 +201,15 @@ impl App {
         let app = self.config.app.clone();
         let waiting = listing.channels.iter().filter_map(|(id, place)| Some((id, place.args_in(&app)?)));
         let is_ours = |id: &str| CallIds::caller_of_media(&app, id).is_some();
+        let with_media: HashSet<&str> =
+            listing.channels.keys().filter_map(|id| CallIds::caller_of_media(&app, id)).collect();
         let mut behind = Vec::new();
         for (caller, args) in waiting.filter(|(id, _)| !is_ours(id)) {
-            let ids = CallIds::new(&app, caller);
+            let ids = self.ids(caller);
             if self.is_taken_care_of(known, caller) {
                 continue;
             }
-            if listing.channels.contains_key(&ids.media) || listing.bridges.contains_key(&ids.bridge) {
+            if with_media.contains(caller.as_str()) || listing.bridges.contains_key(&ids.bridge) {
                 behind.push(caller.clone());
                 continue;
             }
@@ -223,14 +225,13 @@ impl App {
     fn turn_away(&mut self, now: Stamp, caller: &str) {
         self.shared.record().calls.total += 1;
         self.serial += 1;
-        let ids = CallIds::new(&self.config.app, caller);
+        let ids = self.ids(caller);
         let why = if self.stop_by.is_some() { ServiceOutcome::Shutdown } else { ServiceOutcome::NotCleared };
         self.insert(caller, AriCall::turn_away(now, ids, why, self.seed ^ self.serial), None);
     }
 
-    pub(super) fn delete_stray(&mut self, caller: &str, operation: Operation) {
-        let ids = CallIds::new(&self.config.app, caller);
-        let Some(request) = AriRequest::of(operation, &ids, None, HangUpReason::Normal) else { return };
+    pub(super) fn delete_stray(&mut self, id: &str, operation: Operation) {
+        let request = delete_stray(operation, id);
         // One that takes its time to go is deleted once more in every round.
         let attempts = self.reconciliation.deleted.entry(request.path.clone()).or_default();
         *attempts = attempts.saturating_add(1);

@@ -9,13 +9,13 @@ use loadtest::ari::event::Event;
 use loadtest::ari::exchange::{AriInput, AriOutput};
 use loadtest::ari::outcome::ServiceCall;
 use loadtest::ari::request::{AriRequest, Operation};
-use loadtest::ari::{CallIds, MediaTarget};
+use loadtest::ari::{CallIds, MediaPeer, MediaPlace, MediaTarget};
 use loadtest::stamp::Stamp;
 
 pub const CALLER: &str = "1700000000.1";
 
 pub fn ids() -> CallIds {
-    CallIds::new("app", CALLER)
+    CallIds::new("app", CALLER, 1, 1)
 }
 
 pub fn asterisk_media() -> SocketAddr {
@@ -59,8 +59,8 @@ pub enum Fate {
 
 impl World {
     pub fn new() -> Self {
-        let target =
-            MediaTarget { app: "app".into(), host: "127.0.0.1:21000".parse().unwrap(), format: "ulaw" };
+        let place = MediaPlace::Rtp("127.0.0.1:21000".parse().unwrap());
+        let target = MediaTarget { app: "app".into(), place, format: "ulaw" };
         let mut world = World::around(AriCall::new(at(0), ids(), target, 7));
         world.collect();
         world
