@@ -9,7 +9,7 @@ use loadtest::ari::event::Event;
 use loadtest::ari::exchange::{AriInput, AriOutput};
 use loadtest::ari::outcome::ServiceOutcome;
 use loadtest::ari::request::Operation;
-use loadtest::ari::{CallIds, MediaPlace, MediaTarget};
+use loadtest::ari::{CallIds, MediaPeer, MediaPlace, MediaTarget};
 use loadtest::stamp::Stamp;
 use strum::VariantArray;
 
@@ -153,7 +153,7 @@ impl Told {
             Step::Event { kind, whose, bridge } => self.handle(AriInput::Event(&event(kind, whose, bridge))),
             Step::Answer { operation, status, has_media } => {
                 self.asked.remove(&operation);
-                let media = has_media.then(|| "127.0.0.1:12000".parse().expect("it is one"));
+                let media = has_media.then(|| MediaPeer::Rtp("127.0.0.1:12000".parse().expect("it is one")));
                 self.handle(AriInput::Answer { operation, status: code(status), media });
             }
             Step::NoAnswer { operation, sent } => {

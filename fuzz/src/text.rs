@@ -1,8 +1,8 @@
 //! Targets that read text: ARI's events and answers, gates, scenarios, files of callers.
 
 use loadtest::accounts::{self, Filling, Template};
-use loadtest::ari::event::{Event, MAX_ARGS, MAX_EVENT_LEN, MAX_ID_LEN};
 use loadtest::ari::MediaPeer;
+use loadtest::ari::event::{Event, MAX_ARGS, MAX_EVENT_LEN, MAX_ID_LEN};
 use loadtest::ari::request::media_peer;
 use loadtest::gate::Gate;
 use loadtest::scenario::Resolved;

@@ -202,7 +202,8 @@ pub fn media_peer(body: &[u8]) -> Option<MediaPeer> {
     let variable = |name: &str| body["channelvars"][name].as_str();
     if let Some(id) = variable("MEDIA_WEBSOCKET_CONNECTION_ID") {
         let is_word = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-        let is_name = !id.is_empty() && id.len() <= LONGEST_NAME && id.chars().all(is_word) && id != "." && id != "..";
+        let is_name =
+            !id.is_empty() && id.len() <= LONGEST_NAME && id.chars().all(is_word) && id != "." && id != "..";
         return is_name.then(|| MediaPeer::WebSocket(id.into()));
     }
     let address: IpAddr = variable("UNICASTRTP_LOCAL_ADDRESS")?.parse().ok()?;

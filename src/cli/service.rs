@@ -50,7 +50,9 @@ impl Args {
         // The bot's flags stand in a table of their own.
         let manners = settings.remove("manners");
         merged.extend(settings.into_iter().filter(|(key, _)| is_given(key)));
-        if let Some((toml::Value::Table(given), toml::Value::Table(manners))) = manners.zip(merged.get_mut("manners")) {
+        if let Some((toml::Value::Table(given), toml::Value::Table(manners))) =
+            manners.zip(merged.get_mut("manners"))
+        {
             let is_flag = |(key, _): &(String, _)| is_given(&format!("talk-{}", key.replace('_', "-")));
             manners.extend(given.into_iter().filter(is_flag));
         }

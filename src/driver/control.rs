@@ -110,7 +110,7 @@ pub async fn run(
     let environment = std::mem::take(&mut config.environment);
     let mut media = Media::start(lane, config.watched.clone(), environment, None)?;
     let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, wire.local());
-    media.tapes = tapes;
+    (media.tapes, media.script) = (tapes, config.script.clone());
     let mut reach = Reach::new(config.scenario.sip.local, config.target.ip());
     if !transport.is_reliable() {
         reach.add(wire.local());

@@ -11,12 +11,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::pacer::{PacedStream, Pacer, PacerCommand};
 use super::receiver::{MediaChange, ReceiverCommand, Receiving, STALL};
+use super::talking::{Ear, Talker};
 use super::tape::StreamTapes;
 use crate::clock::Timeline;
+use crate::conversation::Spoken;
 use crate::impair::{DelayLine, Direction, ImpairCounts, Impairer, stream_seed};
 use crate::measure::{
-    Class, Heartbeat, MediaSecond, ReceivedEcho, Rules, SourceLatch, Sources, StreamReceiver, StreamReport,
-    StreamSent, Window,
+    Class, Heartbeat, Listened, MediaSecond, ReceivedEcho, Rules, SourceLatch, Sources, StreamReceiver,
+    StreamReport, StreamSent, Window,
 };
 use crate::net::poller::{Poller, Waker};
 use crate::rtp::Format;
@@ -34,11 +36,11 @@ pub(super) enum LaneEvent {
     /// A second is settled: each of its packets is back or lost. Its sending came before.
     Settled(Box<MediaSecond>),
     /// A call's stream has been stopped.
-    Stopped { call_id: u32, sent: StreamSent, at: Stamp },
+    Stopped { call_id: u32, sent: StreamSent, spoken: Option<Box<Spoken>>, at: Stamp },
     /// A call that was heard has not been heard for long.
     Dead { call_id: u32, at: Stamp },
     /// A call's packets are all back, or lost.
-    Finished { call_id: u32, report: Box<StreamReport>, heard: Sources },
+    Finished { call_id: u32, report: Box<StreamReport>, heard: Sources, listened: Option<Box<Listened>> },
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.
@@ -71,6 +73,8 @@ pub(super) struct MediaPath {
     /// The far end wants nothing for now.
     pub is_on_hold: bool,
     pub tapes: StreamTapes,
+    /// Mouth and ear, where it talks.
+    pub talk: Option<(Talker, Ear)>,
 }
 
 /// Longest packet that is held back: as long as any that is read.
@@ -152,14 +156,15 @@ impl Lane {
         let key = self.rules.key;
         let ssrc = key.run_id.rotate_left(16) ^ call_id.wrapping_mul(0x9E37_79B9);
         let sender = StreamSender::new(key, call_id, ssrc, format);
-        let MediaPath { socket, to, latch, keys, is_on_hold, tapes } = path;
+        let MediaPath { socket, to, latch, keys, is_on_hold, tapes, talk } = path;
+        let (talker, ear) = talk.unzip();
         let mut stream = Box::new(StreamReceiver::new(self.rules, call_id, class, format, counts_from));
         if is_on_hold {
             stream.hold();
         }
         let impairer = |direction| {
             // The control stream is there to show what the machine does by itself.
-            let impairment = self.impair.of(direction).filter(|_| class == Class::Call)?;
+            let impairment = self.impair.of(direction).filter(|_| class != Class::Control)?;
             Some(Impairer::new(&impairment, stream_seed(self.impair.seed, direction, call_id)))
         };
         let (back, out) = (impairer(Direction::Back), impairer(Direction::Out));
@@ -172,6 +177,7 @@ impl Lane {
             srtp,
             impairer: back.map(Box::new),
             tape: received,
+            ear: ear.map(Box::new),
         });
         let paced = PacedStream {
             call_id,
@@ -179,6 +185,7 @@ impl Lane {
             socket,
             to,
             sender,
+            talker: talker.map(Box::new),
             srtp: keys.as_ref().map(|keys| SrtpSender::new(&keys.ours)),
             is_on_hold,
             last_at: Stamp::ZERO,

@@ -15,10 +15,12 @@ use super::lane::{Lane, LaneConfig, LaneEvent, MediaPath};
 use super::monitor::{Monitor, Watched};
 use super::reach::Reach;
 use super::receiver::MediaChange;
+use super::talking::{self, Talked};
 use super::tape::{StreamTapes, Tapes};
+use crate::conversation::{Script, Spoken};
 use crate::echo::EchoServer;
 use crate::load::Input;
-use crate::measure::{Class, ReceivedEcho, SourceLatch, Sources, StreamReport, StreamSent, Window};
+use crate::measure::{Class, Listened, ReceivedEcho, SourceLatch, Sources, StreamReport, StreamSent, Window};
 use crate::net::udp::{self, buffer_for};
 use crate::record::{CallRecord, Environment};
 use crate::rtp::srtp::{KeyPair, Keys};
@@ -44,6 +46,8 @@ pub(super) struct Media {
     pub calls: HashMap<u32, CallMedia>,
     /// Where packets are recorded.
     pub tapes: Option<Tapes>,
+    /// Script of the callers, where they talk.
+    pub script: Option<Arc<Script>>,
 }
 
 /// The media of one call.
@@ -62,6 +66,11 @@ pub(super) struct CallMedia {
     heard: Sources,
     /// Counts and times of what came back, once everything is back or lost.
     pub report: Option<Box<StreamReport>>,
+    /// Words of the caller, and everything heard, of a call that talks.
+    spoken: Option<Box<Spoken>>,
+    listened: Option<Box<Listened>>,
+    /// End of its sending.
+    stopped_at: Stamp,
 }
 
 impl CallMedia {
@@ -69,7 +78,19 @@ impl CallMedia {
     pub fn new(socket: Arc<UdpSocket>, started_at: Stamp) -> Self {
         let (sent, heard) = (StreamSent::default(), Sources::default());
         let (keys, begins_on_hold) = (None, false);
-        CallMedia { socket, started_at, keys, begins_on_hold, strangers: 0, sent, heard, report: None }
+        CallMedia {
+            socket,
+            started_at,
+            keys,
+            begins_on_hold,
+            strangers: 0,
+            sent,
+            heard,
+            report: None,
+            spoken: None,
+            listened: None,
+            stopped_at: started_at,
+        }
     }
 }
 
@@ -86,7 +107,7 @@ impl Media {
         let (lane, inbox) = Lane::start(lane, window.clone(), echoes)
             .map_err(|error| DriverError::Start("start the media threads".into(), error))?;
         let book = Book::new(rules, Monitor::start(watched, rules.epoch), environment);
-        Ok(Media { lane, inbox, window, book, calls: HashMap::new(), tapes: None })
+        Ok(Media { lane, inbox, window, book, calls: HashMap::new(), tapes: None, script: None })
     }
 
     /// Starts a stream of its own, without a call: from any port of `local` to `target`.
@@ -102,7 +123,8 @@ impl Media {
         socket.connect(target)?;
         let latch = SourceLatch::closed(socket.local_addr()?, target);
         let (keys, is_on_hold, tapes) = (None, false, StreamTapes::default());
-        let path = MediaPath { socket: socket.clone(), to: target, latch, keys, is_on_hold, tapes };
+        let path =
+            MediaPath { socket: socket.clone(), to: target, latch, keys, is_on_hold, tapes, talk: None };
         self.lane.start_stream(number, class, format, path, counts_from);
         Ok(socket)
     }
@@ -152,8 +174,10 @@ impl Media {
         let (socket, mut latch) = (media.socket.clone(), SourceLatch::new(rule, own, to));
         latch.stay_open(at + OPEN_FOR);
         let tapes = self.tapes.as_ref().map(|tapes| tapes.of_call(call, own)).unwrap_or_default();
-        let path = MediaPath { socket, to, latch, keys, is_on_hold, tapes };
-        self.lane.start_stream(call, Class::Call, format, path, counts_from);
+        let talk = self.script.as_ref().map(|script| talking::pair(script, call, &format, at));
+        let class = if talk.is_some() { Class::Talk } else { Class::Call };
+        let path = MediaPath { socket, to, latch, keys, is_on_hold, tapes, talk };
+        self.lane.start_stream(call, class, format, path, counts_from);
     }
 
     /// Does what a call's far end has changed in its media at `at`.
@@ -183,21 +207,21 @@ impl Media {
             LaneEvent::Died(thread) => return Err(DriverError::Died(thread)),
             LaneEvent::Second(second) => self.book.add(&second),
             LaneEvent::Settled(second) => self.book.settle(&second),
-            LaneEvent::Stopped { call_id, sent, at } => {
+            LaneEvent::Stopped { call_id, sent, spoken, at } => {
                 if let Some(call) = self.calls.get_mut(&call_id) {
                     self.lane.finish_call(call_id, sent.total, at);
-                    call.sent = sent;
+                    (call.sent, call.spoken, call.stopped_at) = (sent, spoken, at);
                 }
             }
             LaneEvent::Dead { call_id, at } => return Ok(Some(Input::Dead { call: call_id, at })),
-            LaneEvent::Finished { call_id, report, heard } => {
+            LaneEvent::Finished { call_id, report, heard, listened } => {
                 if let (0, Some(from)) = (call_id, heard.from) {
                     environment.observed.first_call.heard_from = from.to_string();
                 }
                 let Some(call) = self.calls.get_mut(&call_id) else { return Ok(None) };
                 self.book.run.call_seconds.extend_from_slice(&report.medians);
                 self.book.run.silences.extend_from_slice(&report.silences);
-                (call.report, call.heard) = (Some(report), heard);
+                (call.report, call.heard, call.listened) = (Some(report), heard, listened);
                 return Ok(Some(Input::MediaOver(call_id)));
             }
             LaneEvent::PacerDone { skipped, unsent, impaired } => {
@@ -224,6 +248,15 @@ impl Media {
             record.first_echo_ms = report.first_echo_at.map(|at| at.since(call.started_at).into());
         }
         record.strangers += call.strangers;
+        if let (Some(script), Some(spoken), Some(listened)) = (&self.script, &call.spoken, &call.listened) {
+            let (answered_at, ended_at) = (call.started_at, call.stopped_at);
+            let talked = Talked { script, spoken, listened, answered_at, ended_at };
+            self.book.run.turns.extend(talked.rows(record.call, epoch));
+            // Nothing that was sent is awaited; the call was heard if anything came.
+            (record.total_sent, record.total_received) = (call.sent.total, listened.counts.audio);
+            (record.sent, record.received, record.lost) = (0, 0, 0);
+            record.first_echo_ms = None;
+        }
         true
     }
 

@@ -15,6 +15,7 @@ mod reach;
 mod received;
 mod receiver;
 mod registering;
+mod talking;
 mod tape;
 mod trace;
 mod wire;
@@ -37,6 +38,7 @@ pub use crate::capture::Captured;
 pub use crate::load::{Named, Names, Stop};
 
 use crate::accounts::Accounts;
+use crate::conversation::Script;
 use crate::impair::ImpairCounts;
 use crate::record::{Environment, Live, Phase, Quantile, Run};
 use crate::scenario::Scenario;
@@ -58,6 +60,8 @@ pub struct DriverConfig<'a> {
     pub credentials: Option<Credentials>,
     /// Callers of the run; `None` is one, of the credentials.
     pub accounts: Option<Arc<Accounts>>,
+    /// Script of the callers, where they talk.
+    pub script: Option<Arc<Script>>,
     /// Random: names the run inside every probe, and seeds tags, branches and SSRCs.
     pub run_id: u32,
     /// Processes whose CPU and memory are watched; a fault may replace them.

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::lane::LaneEvent;
 use super::receiver::ReceiverCommand;
+use super::talking::Talker;
 use super::tape::Tape;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
@@ -38,6 +39,8 @@ pub(super) struct PacedStream {
     /// Address that its packets go to; answers may come from another.
     pub to: SocketAddr,
     pub sender: StreamSender,
+    /// Words in the place of its probes.
+    pub talker: Option<Box<Talker>>,
     /// Protects its packets, where they are not plain.
     pub srtp: Option<SrtpSender>,
     /// The far end wants nothing: its turns go by.
@@ -132,8 +135,7 @@ impl Pacer {
         }
         for stream in wheel.drain() {
             held.retire(&stream);
-            let (call_id, at) = (stream.call_id, self.timeline.now());
-            let _ = self.events.send(LaneEvent::Stopped { call_id, sent: stream.sent, at });
+            self.tell_stopped(stream.call_id, Some(stream));
         }
         let (skipped, unsent) = (tally.skipped, tally.unsent);
         self.hand_over(tally.finish(), &mut cpu);
@@ -156,7 +158,7 @@ impl Pacer {
                 let Range { start, end } = self.window.counted(stream.counts_from);
                 start..stops.get(&stream.call_id).map_or(end, |stop| end.min(*stop))
             }
-            Class::Call | Class::Control => Stamp::ZERO..Stamp::ZERO,
+            Class::Call | Class::Talk | Class::Control => Stamp::ZERO..Stamp::ZERO,
         });
         tally.skipped(skipped, behind);
     }
@@ -176,7 +178,10 @@ impl Pacer {
         }
         stream.last_at = due;
         let sent_at = clock::now();
-        let plain = stream.sender.packet(due, sent_at);
+        let plain = match &mut stream.talker {
+            None => stream.sender.packet(due, sent_at),
+            Some(talker) => talker.packet(&mut stream.sender, sent_at),
+        };
         let packet = match &mut stream.srtp {
             None => Some(plain),
             Some(srtp) => srtp.protect(plain),
@@ -222,10 +227,15 @@ impl Pacer {
         for (_, call_id) in &over {
             let stream = wheel.remove(*call_id);
             stream.iter().for_each(|s| held.retire(s));
-            let sent = stream.map(|s| s.sent).unwrap_or_default();
-            let _ = self.events.send(LaneEvent::Stopped { call_id: *call_id, sent, at: self.timeline.now() });
+            self.tell_stopped(*call_id, stream);
         }
         !over.is_empty()
+    }
+
+    fn tell_stopped(&self, call_id: u32, stream: Option<Box<PacedStream>>) {
+        let sent = stream.as_ref().map(|stream| stream.sent).unwrap_or_default();
+        let spoken = stream.and_then(|stream| stream.talker).map(|talker| Box::new(talker.finish()));
+        let _ = self.events.send(LaneEvent::Stopped { call_id, sent, spoken, at: self.timeline.now() });
     }
 
     /// Tells the receiver of a hold before it can hear of anything behind it.

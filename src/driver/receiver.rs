@@ -12,6 +12,7 @@ use super::lane::LaneEvent;
 use super::media::RECEIVE_BUFFER;
 use super::pacer::PacerCommand;
 use super::received::{Protected, ReceivedCall};
+use super::talking::Ear;
 use super::tape::Tape;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
@@ -50,6 +51,8 @@ pub(super) enum ReceiverCommand {
         srtp: Option<Box<SrtpReceiver>>,
         impairer: Option<Box<Impairer>>,
         tape: Option<Tape>,
+        /// Hears speech, where the call talks.
+        ear: Option<Box<Ear>>,
     },
     /// The far end has changed its media: be ready for it, then have the pacer follow.
     Change { call_id: u32, change: Box<MediaChange> },
@@ -211,6 +214,9 @@ impl Receiving {
             tape.put(at, datagram.from, shown);
         }
         let Some(bytes) = bytes else { return };
+        if let Some(ear) = &mut call.ear {
+            return ear.take(bytes, at);
+        }
         match &mut call.impairer {
             None => {
                 let echo = call.stream.receive(bytes, at, read_at, &self.window, tally);
@@ -244,7 +250,7 @@ impl Receiving {
     fn obey(&self, calls: &mut HashMap<u64, ReceivedCall>, books: &mut Books, poller: &Poller) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(ReceiverCommand::Add { stream, socket, latch, srtp, impairer, tape }) => {
+                Ok(ReceiverCommand::Add { stream, socket, latch, srtp, impairer, tape, ear }) => {
                     let call_id = stream.call_id();
                     // Without a place in the poller the call would be deaf; its packets then count
                     // as lost, and the run says that it was silent.
@@ -253,7 +259,7 @@ impl Receiving {
                     let srtp = srtp.map(|receiver| Protected { receiver, received: 0, decrypted: 0 });
                     calls.insert(
                         call_id.into(),
-                        ReceivedCall { stream, socket, latch, srtp, drops, told: false, impairer, tape },
+                        ReceivedCall { stream, socket, latch, srtp, drops, told: false, impairer, tape, ear },
                     );
                 }
                 Ok(ReceiverCommand::Change { call_id, change }) => {
@@ -321,7 +327,8 @@ impl Receiving {
         let heard = call.latch.heard();
         let srtp = call.srtp.as_ref().map(|srtp| (srtp.received, srtp.decrypted));
         let report = Box::new(StreamReport { srtp, ..call.stream.finish(&mut books.tally) });
-        let _ = self.events.send(LaneEvent::Finished { call_id, report, heard });
+        let listened = call.ear.take().map(|ear| Box::new(ear.finish(clock::now())));
+        let _ = self.events.send(LaneEvent::Finished { call_id, report, heard, listened });
     }
 
     /// Looks for calls of which little or nothing is heard: their far ends may speak from elsewhere by now, or they are dead.
@@ -330,6 +337,9 @@ impl Receiving {
             let silent_for = |long| call.stream.is_dead(now, long, awake_since);
             let is_missed = call.latch.is_closed() && (silent_for(REOPEN_AFTER) || call.stream.misses_many());
             let is_dead = !self.dead_after.is_zero() && !call.told && silent_for(self.dead_after);
+            if let Some(ear) = &call.ear {
+                ear.look(now);
+            }
             if is_missed {
                 call.reopen(None, now + self.rules.lost_after);
             }
@@ -414,6 +424,7 @@ mod tests {
             told: false,
             impairer: None,
             tape: None,
+            ear: None,
         };
         let mut calls = HashMap::from([(0, call)]);
         let mut books = Books::new(rules);

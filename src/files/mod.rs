@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 pub use dir::Dir;
-pub use read::{read, read_text};
+pub use read::{read, read_bytes, read_text};
 
 /// Writes a file whole or not at all, with `mode` as far as the umask lets it, and its folder if need be. A link in
 /// its place is replaced.

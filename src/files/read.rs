@@ -39,6 +39,19 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
         .map_err(|error| io::Error::new(ErrorKind::InvalidData, format!("it is no text: {error}")))
 }
 
+/// Reads a file of any bytes that the user has named.
+///
+/// # Errors
+/// It is not there, no regular file, or longer than `most` bytes.
+pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    opened(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > most {
+        true => Err(io::Error::new(ErrorKind::InvalidData, format!("it is longer than {most} bytes"))),
+        false => Ok(bytes),
+    }
+}
+
 /// Refuses what is no regular file, by its mode.
 pub(super) fn regular(mode: u32) -> io::Result<()> {
     let what = match SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits()) {

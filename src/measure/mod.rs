@@ -15,6 +15,7 @@ mod seconds;
 mod sender;
 mod source;
 mod stall;
+mod talk;
 mod wheel;
 mod window;
 
@@ -27,6 +28,7 @@ pub use seconds::MediaSecond;
 pub use sender::{SendTally, Sent, StreamSent};
 pub use source::{SourceLatch, Sources, Verdict};
 pub use stall::{Heartbeat, StallWatch};
+pub use talk::{Listened, Listener, TalkCounts};
 pub use wheel::Wheel;
 pub use window::{MOST_WINDOWS, Window};
 
@@ -40,6 +42,8 @@ use crate::stamp::Stamp;
 pub enum Class {
     /// A call's media.
     Call,
+    /// A call's media that is speech: packets are sent as ever, and none is awaited.
+    Talk,
     /// The same probes on the same schedule to a reflector beside the driver, past Asterisk: what
     /// these feel, the machine did.
     Control,

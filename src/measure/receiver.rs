@@ -272,7 +272,7 @@ impl StreamReceiver {
                 }
                 self.doubt_reflection(&mut arrival);
                 match self.class {
-                    Class::Call => self.in_time(&arrival, window, tally),
+                    Class::Call | Class::Talk => self.in_time(&arrival, window, tally),
                     Class::Control => self.control(&arrival, tally),
                 }
                 let measured = scope == Scope::Measured;

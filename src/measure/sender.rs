@@ -61,6 +61,16 @@ impl SendTally {
             record.control_sent += 1;
             return;
         }
+        if class == Class::Talk {
+            record.send_lateness_max_ms = record.send_lateness_max_ms.max(Some(lateness.into()));
+            if window.holds(packet.intended_at, counts_from) {
+                record.measured_missed_slots += u64::from(missed);
+                latencies.record(Series::SendLateness, Scope::Measured, Ns::from(lateness).0);
+                latencies.record(Series::SendCall, Scope::Measured, Ns::from(packet.call_took).0);
+            }
+            record.missed_slots += u64::from(missed);
+            return;
+        }
         if window.holds(packet.intended_at, counts_from) {
             stream.measured += 1;
             record.measured_sent += 1;

@@ -4,6 +4,7 @@ use super::counts::{CALLS, FAULTS, LEAKS, MACHINE, SERVICE_COUNTS, SERVICE_TIMES
 pub use super::latencies::{LATENCIES, SIGNALLING};
 use super::metric::Definition;
 use super::registrations::{REGISTER_TIMES, REGISTRATIONS};
+use super::turns::{TURN_COUNTS, TURN_TIMES};
 
 /// Counts, ratios and single figures.
 pub fn counts() -> impl Iterator<Item = &'static Definition> {
@@ -12,6 +13,8 @@ pub fn counts() -> impl Iterator<Item = &'static Definition> {
     CALLS
         .iter()
         .chain(registrations)
+        .chain(&TURN_COUNTS)
+        .chain(TURN_TIMES.iter().flatten())
         .chain(service)
         .chain(&TRAFFIC)
         .chain(&MACHINE)

@@ -12,7 +12,7 @@ use crate::analysis::fault::Recovery;
 use crate::analysis::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
 use crate::record::{
     CallRecord, Durations, Environment, Latencies, Offered, Phase, RegisterRecord, SecondRecord, Series,
-    ServiceRecord,
+    ServiceRecord, TurnRow,
 };
 use crate::values::{Ns, Value};
 
@@ -39,6 +39,7 @@ pub(super) struct Facts<'a> {
     pub calls: &'a [CallRecord],
     pub seconds: &'a [SecondRecord],
     pub faults: &'a [Recovery],
+    turn_rows: &'a [TurnRow],
     reading: Reading<'a>,
     pub part: Part,
     histograms: BTreeMap<Series, Latencies>,
@@ -80,7 +81,7 @@ impl<'a> Facts<'a> {
     }
 
     fn read(summary: &'a Summary, reading: Reading<'a>, among: impl Fn(u32) -> bool) -> Self {
-        let Summary { environment, calls, seconds, faults, intervals, .. } = summary;
+        let Summary { environment, calls, seconds, faults, turns, intervals, .. } = summary;
         let histograms = intervals.totals_among(among);
         let (sent, lost) = match summary.part {
             Part::Whole => (calls.iter().map(|c| c.sent).sum(), calls.iter().map(|c| c.lost).sum()),
@@ -95,6 +96,7 @@ impl<'a> Facts<'a> {
             calls,
             seconds,
             faults,
+            turn_rows: turns,
             reading,
             part: summary.part,
             histograms,
@@ -217,10 +219,24 @@ impl<'a> Facts<'a> {
             Samples::Packets(series) => self.series(series),
             Samples::Calls(of) => self.delays(of),
             Samples::Service(of) => self.service_times(of),
+            Samples::Turns(of) => {
+                let mut times: Vec<u64> = self.turns().filter_map(of).map(|time| time.0).collect();
+                times.sort_unstable();
+                Distribution::Calls(times)
+            }
             Samples::Register(of) => Distribution::Service(
                 self.environment.register.as_ref().map(|record| of(record).milliseconds()),
             ),
         }
+    }
+
+    /// Turns whose caller ended in the measured window.
+    pub fn turns(&self) -> impl Iterator<Item = &'a TurnRow> {
+        let Environment { window_from_s, window_to_s, .. } = self.environment;
+        let window = window_from_s.zip(*window_to_s);
+        let holds =
+            move |turn: &&TurnRow| window.is_some_and(|(from, to)| (from..to).contains(&turn.said_to_s));
+        self.turn_rows.iter().filter(holds)
     }
 
     /// The times of one series over the measured window.

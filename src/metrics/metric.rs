@@ -5,7 +5,7 @@ use std::fmt;
 use super::Part;
 use super::distribution::Distribution;
 use super::facts::Facts;
-use crate::record::{CallRecord, Durations, Live, RegisterRecord, Series, ServiceRecord};
+use crate::record::{CallRecord, Durations, Live, RegisterRecord, Series, ServiceRecord, TurnRow};
 use crate::values::{Ns, Unit, Value, show};
 
 /// One row of the table of metrics.
@@ -51,6 +51,8 @@ pub(super) enum Samples {
     Service(fn(&ServiceRecord) -> &Durations),
     /// A time of the registrations, summed up over the run.
     Register(fn(&RegisterRecord) -> &Durations),
+    /// A time of each turn of the measured window.
+    Turns(fn(&TurnRow) -> Option<Ns>),
 }
 
 /// Names are unique, so a name stands for its row.

@@ -11,6 +11,7 @@ mod readings;
 mod registrations;
 mod stages;
 mod summarize;
+mod turns;
 
 pub use metric::{Better, Course, Definition, Group, Metric, RestsOn, Statistic};
 pub use readings::{InDoubt, Readings};
@@ -20,7 +21,7 @@ pub use summarize::summarize;
 use serde::Serialize;
 
 use crate::analysis::fault;
-use crate::record::{CallRecord, CallSecond, Environment, Intervals, SecondRecord, Silence};
+use crate::record::{CallRecord, CallSecond, Environment, Intervals, SecondRecord, Silence, TurnRow};
 use crate::values::Value;
 
 /// All that reports show and gates judge. Exporters only turn it into bytes.
@@ -44,6 +45,8 @@ pub struct Summary {
     pub call_seconds: Vec<CallSecond>,
     /// Long silences of calls.
     pub silences: Vec<Silence>,
+    /// Turns of conversations.
+    pub turns: Vec<TurnRow>,
     /// A record per second.
     pub seconds: Vec<SecondRecord>,
     /// Latencies by second and series.

@@ -36,6 +36,7 @@ fn sum_up(mut run: Run, part: Part) -> Summary {
         calls: run.calls,
         call_seconds: run.call_seconds,
         silences: run.silences,
+        turns: run.turns,
         seconds: run.seconds,
         intervals: run.intervals,
         stages: Vec::new(),

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 pub const NAME: &str = "manifest.json";
 
 /// Files that a run stores and that its figures can be made from again.
-pub const DATA: [&str; 7] = [
+pub const DATA: [&str; 8] = [
     "environment.json",
     "calls.csv",
     "seconds.csv",
@@ -20,7 +20,10 @@ pub const DATA: [&str; 7] = [
     "silences.csv",
     "rtt.hlog",
     "scenario.toml",
+    TURNS,
 ];
+/// That of conversations.
+pub const TURNS: &str = "turns.csv";
 
 /// The stored files of a run, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -22,6 +22,7 @@ mod register;
 mod second;
 mod service;
 pub mod stored;
+mod turn;
 
 pub use breakage::{Breakage, Death, TestedProcess};
 pub use call::{CallRecord, Ending, PLAYOUT_DEPTHS_MS};
@@ -38,9 +39,10 @@ pub use offered::{Offered, StageRecord, Suppressed, Suppression};
 pub use register::RegisterRecord;
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{
-    Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents, ServiceLinks, ServiceTalk,
-    ServiceMedia, ServicePorts, ServiceRecord, ServiceStages,
+    Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,
+    ServiceLinks, ServiceMedia, ServicePorts, ServiceRecord, ServiceStages, ServiceTalk,
 };
+pub use turn::{TurnKind, TurnRow};
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
@@ -98,6 +100,8 @@ pub struct Run {
     pub call_seconds: Vec<CallSecond>,
     /// Long silences of calls, in the order of calls.
     pub silences: Vec<Silence>,
+    /// Turns of conversations, in the order of calls.
+    pub turns: Vec<TurnRow>,
     /// Latencies by second and series.
     pub intervals: Intervals,
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::manifest::{self, Manifest};
 use super::{
     CallRecord, CallSecond, Environment, FORMAT_VERSION, Latencies, Quantile, Run, SecondRecord, Series,
-    Silence, cell, hlog,
+    Silence, TurnRow, cell, hlog,
 };
 
 /// First format with a manifest.
@@ -66,6 +66,8 @@ pub struct Stored {
     pub call_seconds: Vec<u8>,
     /// `silences.csv`
     pub silences: Vec<u8>,
+    /// `turns.csv`; empty in runs of older versions
+    pub turns: Vec<u8>,
     /// `rtt.hlog`
     pub hlog: Vec<u8>,
     /// `scenario.toml`
@@ -112,13 +114,14 @@ impl Stored {
         let seconds: Vec<SecondRecord> = table(format, "seconds.csv", &self.seconds)?;
         let call_seconds: Vec<CallSecond> = table(format, "call_seconds.csv", &self.call_seconds)?;
         let silences: Vec<Silence> = table(format, "silences.csv", &self.silences)?;
+        let turns: Vec<TurnRow> = table(1, "turns.csv", &self.turns)?;
         let intervals = hlog::read(&self.hlog).map_err(|error| error.to_string())?;
         for (file, is_empty) in [("calls.csv", calls.is_empty()), ("seconds.csv", seconds.is_empty())] {
             if is_empty && environment.window_from_s.is_some() {
                 return Err(format!("{file} is damaged: it is empty, though a window was measured"));
             }
         }
-        let run = Run { environment, calls, seconds, call_seconds, silences, intervals };
+        let run = Run { environment, calls, seconds, call_seconds, silences, turns, intervals };
         consistent(&run)?;
         Ok(run)
     }
@@ -133,9 +136,11 @@ impl Stored {
 
     /// The files that the manifest lists, by name.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> + '_ {
-        let Stored { environment, calls, seconds, call_seconds, silences, hlog, scenario, .. } = self;
-        let bytes = [environment, calls, seconds, call_seconds, silences, hlog, scenario];
-        manifest::DATA.into_iter().zip(bytes.map(Vec::as_slice))
+        let Stored { environment, calls, seconds, call_seconds, silences, turns, hlog, scenario, .. } = self;
+        let bytes = [environment, calls, seconds, call_seconds, silences, hlog, scenario, turns];
+        // Runs of echoes have no turns, and those of older versions no such file.
+        let is_there = |(name, bytes): &(&str, &[u8])| *name != manifest::TURNS || !bytes.is_empty();
+        manifest::DATA.into_iter().zip(bytes.map(Vec::as_slice)).filter(is_there)
     }
 }
 
@@ -257,6 +262,7 @@ impl Stored {
             seconds: rows(&run.seconds),
             call_seconds: rows(&run.call_seconds),
             silences: rows(&run.silences),
+            turns: if run.turns.is_empty() { Vec::new() } else { rows(&run.turns) },
             hlog: hlog::write(&run.intervals, crate::stamp::Stamp::ZERO),
             scenario: b"name = \"x\"\n".to_vec(),
             manifest: Vec::new(),

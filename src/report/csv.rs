@@ -1,5 +1,5 @@
 //! `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`: the rows behind the figures;
-//! `stages.csv`: a row a stage.
+//! `stages.csv`: a row a stage; `turns.csv`: a row a turn of a conversation.
 
 use serde::Serialize;
 
@@ -15,6 +15,9 @@ pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
         table("silences.csv", &summary.silences)?,
         table("percentiles.csv", &summary.percentiles)?,
     ];
+    if !summary.turns.is_empty() {
+        files.push(table("turns.csv", &summary.turns)?);
+    }
     if !summary.stages.is_empty() {
         let path = "stages.csv";
         let bytes = stages::csv(summary).map_err(|source| ReportError::new(path, source))?;

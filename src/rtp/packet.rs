@@ -23,6 +23,8 @@ pub struct StreamSender {
     slots: u32,
     /// The next packet is the first one, or the first after a pause.
     begins: bool,
+    /// Packet time of the telephone event that is under way.
+    event_slot: u32,
     buffer: Box<[u8]>,
 }
 
@@ -31,7 +33,18 @@ impl StreamSender {
     pub fn new(key: RunKey, call_id: u32, ssrc: u32, format: Format) -> Self {
         let buffer = vec![format.codec.silence(); HEADER_LEN + format.payload_len()].into_boxed_slice();
         let (payload_type, ticks) = (format.payload_type, format.ticks());
-        StreamSender { key, call_id, ssrc, payload_type, ticks, next: 0, slots: 0, begins: true, buffer }
+        StreamSender {
+            key,
+            call_id,
+            ssrc,
+            payload_type,
+            ticks,
+            next: 0,
+            slots: 0,
+            begins: true,
+            event_slot: 0,
+            buffer,
+        }
     }
 
     /// Lets a packet's time go by: numbers go on without a gap, the RTP clock goes on (RFC 3550 section 5.1), and the next
@@ -51,15 +64,41 @@ impl StreamSender {
         self.next
     }
 
+    /// The next packet with audio that `fill` writes; valid until the next call.
+    pub fn speech(&mut self, fill: impl FnOnce(&mut [u8])) -> &[u8] {
+        self.header(self.payload_type, self.begins, self.slots.wrapping_mul(self.ticks));
+        fill(&mut self.buffer[HEADER_LEN..]);
+        self.next = self.next.wrapping_add(1);
+        (self.slots, self.begins) = (self.slots.wrapping_add(1), false);
+        &self.buffer
+    }
+
+    /// The next packet as part of a telephone event (RFC 4733), all of which have the time stamp of the first one (section
+    /// 2.3.2); valid until the next call.
+    pub fn event(&mut self, payload_type: u8, is_first: bool, event: [u8; 4]) -> &[u8] {
+        if is_first {
+            self.event_slot = self.slots;
+        }
+        self.header(payload_type, is_first, self.event_slot.wrapping_mul(self.ticks));
+        self.buffer[HEADER_LEN..HEADER_LEN + event.len()].copy_from_slice(&event);
+        self.next = self.next.wrapping_add(1);
+        (self.slots, self.begins) = (self.slots.wrapping_add(1), true);
+        &self.buffer[..HEADER_LEN + event.len()]
+    }
+
+    fn header(&mut self, payload_type: u8, marked: bool, timestamp: u32) {
+        RtpPacketBuilder::new()
+            .payload_type(payload_type)
+            .marked(marked)
+            .sequence((self.next as u16).into())
+            .timestamp(timestamp)
+            .ssrc(self.ssrc)
+            .build_into_unchecked(&mut self.buffer[..HEADER_LEN]);
+    }
+
     /// The next packet, stamped; valid until the next call.
     pub fn packet(&mut self, intended_at: Stamp, sent_at: Stamp) -> &[u8] {
-        let header = RtpPacketBuilder::new()
-            .payload_type(self.payload_type)
-            .marked(self.begins)
-            .sequence((self.next as u16).into())
-            .timestamp(self.slots.wrapping_mul(self.ticks))
-            .ssrc(self.ssrc);
-        header.build_into_unchecked(&mut self.buffer[..HEADER_LEN]);
+        self.header(self.payload_type, self.begins, self.slots.wrapping_mul(self.ticks));
         let probe = Probe {
             run_id: self.key.run_id,
             call_id: self.call_id,

@@ -253,7 +253,8 @@ fn mask(bytes: &[u8]) -> u8 {
         let mask = byte ^ CHANGED_BY_LINEAR;
         ruled_out[usize::from(mask >> 6)] |= 1 << (mask & 63);
     }
-    let least = |(at, word): (usize, &u64)| (*word != u64::MAX).then(|| at as u8 * 64 + word.trailing_ones() as u8);
+    let least =
+        |(at, word): (usize, &u64)| (*word != u64::MAX).then(|| at as u8 * 64 + word.trailing_ones() as u8);
     ruled_out.iter().enumerate().find_map(least).unwrap_or(0)
 }
 

@@ -109,6 +109,7 @@ impl Trial<'_> {
             wire: testbed.wire().clone(),
             credentials: testbed.credentials(plan),
             accounts: plan.accounts.clone(),
+            script: plan.script.clone(),
             run_id: *run_id,
             watched: watching,
             hold_from,

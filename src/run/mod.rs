@@ -20,6 +20,7 @@ mod neighbours;
 pub mod options_probe;
 pub mod plan;
 pub mod preflight;
+mod prompts;
 mod remarks;
 pub mod scheduling;
 pub mod stored;

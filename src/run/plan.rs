@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::application;
 use super::environment::beforehand;
 use super::folder::Claim;
+use super::prompts;
 use super::scheduling::{self, Shares};
 use super::wire::wire;
 use super::{Folder, RunError};
@@ -13,6 +14,7 @@ use crate::accounts::{self, Account, Accounts, Template};
 use crate::asterisk::{self, config::Secret};
 use crate::clock;
 use crate::compare::baseline::Baseline;
+use crate::conversation::Script;
 use crate::files::read_text;
 use crate::gate::{Gate, GateError, Subject, Verdict, Watch, hold_against, judge};
 use crate::metrics::Summary;
@@ -40,6 +42,8 @@ pub struct RunPlan {
     pub credentials: Option<Credentials>,
     /// The callers of `sip.accounts`.
     pub accounts: Option<Arc<Accounts>>,
+    /// Script of callers that talk.
+    pub script: Option<Arc<Script>>,
     /// Scheduling of what is the run's own.
     pub granted: Shares,
     /// The command line that makes this run.
@@ -68,6 +72,7 @@ impl RunPlan {
         let gates = parse_gates(&resolved)?;
         let credentials = sip_credentials()?;
         let accounts = read_accounts(&resolved)?;
+        let script = prompts::script(&resolved)?;
         look_at_tls(&resolved)?;
         let granted = schedule(&resolved)?;
         let program = std::env::current_exe().map_err(|error| {
@@ -76,7 +81,18 @@ impl RunPlan {
         let command = std::env::args().collect();
         let enders = gates.clone();
         let baseline = None;
-        Ok(RunPlan { resolved, gates, enders, baseline, credentials, accounts, granted, command, program })
+        Ok(RunPlan {
+            resolved,
+            gates,
+            enders,
+            baseline,
+            credentials,
+            accounts,
+            script,
+            granted,
+            command,
+            program,
+        })
     }
 
     /// Looks for ARI's account where the run needs it.

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Arrivals, Asterisk, AsteriskMode, Gates, Hangup, Impair, Load, Measure, Media, Phasing, Service,
-    ServiceMode, Sip, SipTls, Transport,
+    Arrivals, Asterisk, AsteriskMode, Gates, Hangup, Impair, Load, Measure, Media, MediaMode, Phasing,
+    Service, ServiceMode, Sip, SipTls, Transport,
 };
 use crate::gate::Limits;
 use crate::rtp::srtp::Suite;
@@ -123,6 +123,7 @@ impl Default for Load {
 impl Default for Media {
     fn default() -> Self {
         Media {
+            mode: MediaMode::Echo,
             codec: Codec::Pcmu,
             // The packet time that nearly all phones use.
             ptime: ms(20),

@@ -27,6 +27,7 @@ mod search;
 mod stage;
 mod tls;
 mod tried;
+mod turn;
 mod wording;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ pub use parse::{Override, Resolved};
 pub use search::too_few;
 pub use stage::{MOST_STAGES, Planned, Stage};
 pub use tls::SipTls;
+pub use turn::{Conversation, MOST_TURNS, MediaMode, TurnSettings, TurnWait};
 
 use crate::gate::Limits;
 use crate::rtp::srtp::Suite;
@@ -75,6 +77,11 @@ pub struct Scenario {
     pub stage: Vec<Stage>,
     /// Codec, packet time and ports.
     pub media: Media,
+    /// Callers that talk, where `media.mode` is `"conversation"`.
+    pub conversation: Conversation,
+    /// Script of the callers, in turn, and anew after the last; absent, each says `question` and hears the answer out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub turn: Vec<TurnSettings>,
     /// Scheduling of the driver's media threads. It helps where other programs compete for the CPU, Asterisk on
     /// the same machine among them; the report says what is in force.
     pub driver: Driver,
@@ -303,6 +310,9 @@ impl Sip {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Media {
+    /// Contents of the calls' media. `"echo"`: probes that the far end sends back; `"conversation"`: speech, by the script
+    /// of `[[turn]]`.
+    pub mode: MediaMode,
     /// Codec of the calls. Opus and L16 need a far end that echoes by itself, as `sip.to = "echo"` with
     /// `service.mode = "none"` does: Asterisk drops what an application's media channel returns in them.
     pub codec: Codec,

@@ -165,7 +165,10 @@ async fn listen(ip: std::net::IpAddr, ports: PortRange) -> io::Result<TcpListene
             Err(error) => last = error,
         }
     }
-    Err(io::Error::new(last.kind(), format!("no port of {ports} at {ip} is free to listen on for AudioSocket: {last}")))
+    Err(io::Error::new(
+        last.kind(),
+        format!("no port of {ports} at {ip} is free to listen on for AudioSocket: {last}"),
+    ))
 }
 
 /// Takes connections, and hands each to the call that it names.

@@ -119,8 +119,13 @@ impl AriService {
         };
         let listener = listen(config.http).await?;
         let (sender, stream_events) = mpsc::unbounded_channel();
-        let reflector =
-            Reflector::start(config.port_range, echo.is_some(), config.hold(), config.priority, sender.clone());
+        let reflector = Reflector::start(
+            config.port_range,
+            echo.is_some(),
+            config.hold(),
+            config.priority,
+            sender.clone(),
+        );
         let reflector = reflector.map_err(ServiceError::media)?;
         let links = links(&config, sender).await?;
         may_write(&client, &config).await?;

@@ -27,7 +27,12 @@ pub struct TalkSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yields_after: Option<Span>,
     /// Share of turns that get no answer.
-    #[arg(id = "talk-silent-share", long = "talk-silent-share", value_name = "PERCENT", default_value = "0%")]
+    #[arg(
+        id = "talk-silent-share",
+        long = "talk-silent-share",
+        value_name = "PERCENT",
+        default_value = "0%"
+    )]
     pub silent_share: Percent,
     /// True to say a filler first, and the answer half a second after it.
     #[arg(id = "talk-filler", long = "talk-filler")]

@@ -5,7 +5,17 @@ use strum::{Display, EnumString, VariantArray};
 
 /// Way of media between Asterisk and the service.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Display, EnumString, VariantArray,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    VariantArray,
     clap::ValueEnum,
 )]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

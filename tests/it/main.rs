@@ -46,3 +46,4 @@ mod tidy;
 mod transports;
 mod truth;
 mod version_0_1_0;
+mod ways;

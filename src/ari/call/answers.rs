@@ -1,11 +1,11 @@
 //! Answers to a call's requests, and requests without one: progress, another attempt, or giving up.
 
 use super::{AriCall, GONE_LIMIT};
-use crate::ari::{MediaPeer, MediaPlace};
 use crate::ari::exchange::{AriOutput, Note};
 use crate::ari::outcome::ServiceOutcome;
 use crate::ari::request::{Meaning, Operation, meaning};
 use crate::ari::steps::{MAX_ATTEMPTS, OperationStep, Presence, Timer};
+use crate::ari::{MediaPeer, MediaPlace};
 use crate::stamp::Stamp;
 
 impl AriCall {

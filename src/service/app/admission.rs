@@ -39,7 +39,8 @@ impl App {
         let codec = codec_of(args, self.config.codec);
         match self.place_for_call(at, codec) {
             Ok((port, place)) => {
-                let target = MediaTarget { app: self.config.app.clone(), place, format: codec.asterisk_name() };
+                let target =
+                    MediaTarget { app: self.config.app.clone(), place, format: codec.asterisk_name() };
                 self.insert(channel, AriCall::new(at, ids, target, seed), Some(port));
             }
             Err(why) => self.insert(channel, AriCall::turn_away(at, ids, why, seed), None),

@@ -186,12 +186,14 @@ impl App {
     /// Ids of the channels and bridges of ours that belong to no call, each with its deletion.
     fn strays(&self, known: &HashSet<&str>, listing: &Listing) -> Vec<(String, Operation)> {
         let app = &self.config.app;
-        let media = listing.channels.keys().filter_map(|id| {
-            Some((CallIds::caller_of_media(app, id)?, id, Operation::DeleteMedia))
-        });
-        let bridges = listing.bridges.keys().filter_map(|id| {
-            Some((CallIds::caller_of_bridge(app, id)?, id, Operation::DeleteBridge))
-        });
+        let media = listing
+            .channels
+            .keys()
+            .filter_map(|id| Some((CallIds::caller_of_media(app, id)?, id, Operation::DeleteMedia)));
+        let bridges = listing
+            .bridges
+            .keys()
+            .filter_map(|id| Some((CallIds::caller_of_bridge(app, id)?, id, Operation::DeleteBridge)));
         let unknown = media.chain(bridges).filter(|(caller, ..)| !self.is_taken_care_of(known, caller));
         unknown.map(|(_, id, operation)| (id.clone(), operation)).collect()
     }

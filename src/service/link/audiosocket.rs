@@ -73,11 +73,16 @@ impl AudioSocket {
                     Some(Carried::Audio)
                 }
                 Some(Message::Audio(rate, _)) => {
-                    return Err(io::Error::other(format!("audio of {} Hz, where 8000 was agreed on", rate.hz())));
+                    return Err(io::Error::other(format!(
+                        "audio of {} Hz, where 8000 was agreed on",
+                        rate.hz()
+                    )));
                 }
                 Some(Message::Dtmf(digit)) => Some(Carried::Digit(digit)),
                 Some(Message::HangUp) => Some(Carried::Ended),
-                Some(Message::Error(code)) => return Err(io::Error::other(format!("Asterisk reports error {code:?}"))),
+                Some(Message::Error(code)) => {
+                    return Err(io::Error::other(format!("Asterisk reports error {code:?}")));
+                }
                 Some(Message::Uuid(_)) => Some(Carried::Nothing),
             };
             self.taken += before - rest.len();

@@ -40,7 +40,8 @@ impl EchoSpeaker {
 
     /// A frame that goes back now.
     pub fn poll(&mut self, now: Stamp) -> Option<Vec<u8>> {
-        let (_, in_at, mut frame) = self.held.pop_front_if(|(due, ..)| *due <= now)?;
+        self.held.front().filter(|(due, ..)| *due <= now)?;
+        let (_, in_at, mut frame) = self.held.pop_front()?;
         self.reflector.reflect(&mut frame, in_at, now);
         Some(frame)
     }
@@ -70,8 +71,7 @@ mod tests {
     fn frame(seq: u32) -> Vec<u8> {
         let mut payload = vec![0xFF; 160];
         let at = Stamp::from_ns(9);
-        let probe =
-            Probe { run_id: 1, call_id: 2, seq, intended_at: at, sent_at: at, reflection: None };
+        let probe = Probe { run_id: 1, call_id: 2, seq, intended_at: at, sent_at: at, reflection: None };
         probe.write(&mut payload, &RunKey::new(1, [1; 16]));
         payload
     }

@@ -140,7 +140,7 @@ impl Link {
     ) -> Self {
         let up = shared.up.fetch_add(1, Ordering::Relaxed) + 1;
         let speaker = match &shared.talking {
-            None => Speaker::Echo(EchoSpeaker::new(shared.hold)),
+            None => Speaker::Echo(Box::new(EchoSpeaker::new(shared.hold))),
             Some(talking) => {
                 let seed = u64::from(new.ssrc);
                 Speaker::Bot(Box::new(BotSpeaker::new(talking, new.codec, seed, clock::now(), up)))
@@ -332,11 +332,7 @@ impl Link {
 }
 
 /// The next news of a connection; never, while there is none.
-async fn receive(
-    carrier: &mut Option<Carrier>,
-    codec: Codec,
-    audio: &mut Vec<u8>,
-) -> io::Result<Carried> {
+async fn receive(carrier: &mut Option<Carrier>, codec: Codec, audio: &mut Vec<u8>) -> io::Result<Carried> {
     match carrier {
         Some(carrier) => carrier.receive(codec, audio).await,
         None => std::future::pending().await,

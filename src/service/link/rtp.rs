@@ -96,7 +96,13 @@ impl Rtp {
         (now.since(began_at).as_nanos() * CLOCK_HZ / 1_000_000_000) as u32
     }
 
-    async fn packet(&mut self, payload_type: u8, marked: bool, timestamp: u32, payload: &[u8]) -> io::Result<()> {
+    async fn packet(
+        &mut self,
+        payload_type: u8,
+        marked: bool,
+        timestamp: u32,
+        payload: &[u8],
+    ) -> io::Result<()> {
         let built = RtpPacketBuilder::new()
             .payload_type(payload_type)
             .marked(marked)

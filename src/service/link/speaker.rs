@@ -27,7 +27,7 @@ pub struct Talking {
 
 /// One call's answering side.
 pub enum Speaker {
-    Echo(EchoSpeaker),
+    Echo(Box<EchoSpeaker>),
     Bot(Box<BotSpeaker>),
 }
 

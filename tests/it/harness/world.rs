@@ -1,7 +1,6 @@
 //! One call's state machine and a small Asterisk on the other side of its requests, in virtual time.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use loadtest::ari::call::{AriCall, SETUP_LIMIT, TEARDOWN_LIMIT};
@@ -18,8 +17,8 @@ pub fn ids() -> CallIds {
     CallIds::new("app", CALLER, 1, 1)
 }
 
-pub fn asterisk_media() -> SocketAddr {
-    "127.0.0.1:12000".parse().unwrap()
+pub fn asterisk_media() -> MediaPeer {
+    MediaPeer::Rtp("127.0.0.1:12000".parse().unwrap())
 }
 
 /// A call, and what exists on the other side of its requests.
@@ -35,7 +34,7 @@ pub struct World {
     pub media_was: bool,
     pub media_heard: bool,
     pub bridge: bool,
-    pub connected: Option<SocketAddr>,
+    pub connected: Option<MediaPeer>,
     pub bridged: bool,
     pub requests: Vec<AriRequest>,
     pub released: usize,
@@ -130,7 +129,7 @@ impl World {
         }
     }
 
-    pub fn carry_out(&mut self, request: &AriRequest, pretend: bool) -> (u16, Option<SocketAddr>) {
+    pub fn carry_out(&mut self, request: &AriRequest, pretend: bool) -> (u16, Option<MediaPeer>) {
         let CallIds { caller, media, bridge } = ids();
         let entered = |channel: String| Event::ChannelEnteredBridge { bridge: bridge.clone(), channel };
         match request.operation {

@@ -1,0 +1,204 @@
+//! A call that talks: the caller's packets on the pacer thread, its ear on the receiver thread, and the judgement of both.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::conversation::{
+    Caller, Frame, Script, Spoken, Talk, TalkRules, TurnRecord, UtteranceKind, judge, out_of_step,
+};
+use crate::measure::{Listened, Listener};
+use crate::record::{TurnKind, TurnRow};
+use crate::rtp::packet::StreamSender;
+use crate::rtp::{Codec, Format, g711};
+use crate::speech::Live;
+use crate::stamp::Stamp;
+
+/// The far end's speech, as the receiver thread tells the pacer: single words, since neither waits for the other. One that
+/// is read half old and half new is right again with the next packet.
+#[derive(Debug, Default)]
+pub(super) struct Hearing {
+    speaking: AtomicBool,
+    /// Nanoseconds; 0 is never.
+    began_at: AtomicU64,
+    voiced_until: AtomicU64,
+    segments: AtomicU32,
+}
+
+impl Hearing {
+    fn tell(&self, live: &Live) {
+        let ns = |at: Option<Stamp>| at.map_or(0, Stamp::as_ns);
+        self.began_at.store(ns(live.began_at), Ordering::Relaxed);
+        self.voiced_until.store(ns(live.voiced_until), Ordering::Relaxed);
+        self.segments.store(live.segments, Ordering::Relaxed);
+        self.speaking.store(live.speaking, Ordering::Release);
+    }
+
+    fn live(&self) -> Live {
+        let at = |ns: u64| (ns > 0).then(|| Stamp::from_ns(ns));
+        Live {
+            speaking: self.speaking.load(Ordering::Acquire),
+            began_at: at(self.began_at.load(Ordering::Relaxed)),
+            voiced_until: at(self.voiced_until.load(Ordering::Relaxed)),
+            segments: self.segments.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Mouth of a call, on the pacer thread.
+pub(super) struct Talker {
+    caller: Caller,
+    hearing: Arc<Hearing>,
+    codec: Codec,
+    event_type: Option<u8>,
+    samples: Vec<i16>,
+}
+
+impl Talker {
+    /// The next packet, sent at `sent_at`.
+    pub fn packet<'s>(&mut self, sender: &'s mut StreamSender, sent_at: Stamp) -> &'s [u8] {
+        let frame = self.caller.next(sent_at, self.hearing.live(), &mut self.samples);
+        match (frame, self.event_type) {
+            (Frame::Event(event), Some(payload_type)) => {
+                sender.event(payload_type, event.is_first, event.payload())
+            }
+            (Frame::Audio | Frame::Silence | Frame::Event(_), _) => {
+                let (codec, samples) = (self.codec, &self.samples);
+                sender.speech(|payload| {
+                    for (byte, sample) in payload.iter_mut().zip(samples) {
+                        *byte = match codec {
+                            Codec::Pcma => g711::alaw_encode(*sample),
+                            _ => g711::ulaw_encode(*sample),
+                        };
+                    }
+                })
+            }
+        }
+    }
+
+    /// Everything that it has said.
+    pub fn finish(self) -> Spoken {
+        self.caller.finish()
+    }
+}
+
+/// Ear of a call, on the receiver thread.
+pub(super) struct Ear {
+    listener: Listener,
+    hearing: Arc<Hearing>,
+}
+
+impl Ear {
+    /// Takes a datagram that the kernel received at `at`.
+    pub fn take(&mut self, datagram: &[u8], at: Stamp) {
+        if self.listener.take(datagram, at) {
+            self.hearing.tell(&self.listener.live(at));
+        }
+    }
+
+    /// Tells the pacer of a silence, of which no packet tells.
+    pub fn look(&self, now: Stamp) {
+        self.hearing.tell(&self.listener.live(now));
+    }
+
+    /// Everything heard up to `at`.
+    pub fn finish(self, at: Stamp) -> Listened {
+        self.listener.finish(at)
+    }
+}
+
+/// Mouth and ear of call number `call`, which was answered at `at`.
+pub(super) fn pair(script: &Arc<Script>, call: u32, format: &Format, at: Stamp) -> (Talker, Ear) {
+    let hearing = Arc::new(Hearing::default());
+    let starts_after = out_of_step(call, script.own_time());
+    let caller = Caller::new(script.clone(), starts_after, format.ptime, format.codec.clock_hz());
+    let samples = vec![0; format.payload_len()];
+    let (codec, event_type) = (format.codec, format.event_type);
+    let talker = Talker { caller, hearing: hearing.clone(), codec, event_type, samples };
+    (talker, Ear { listener: Listener::new(*format, at), hearing })
+}
+
+/// A call's talk, as it ended.
+pub(super) struct Talked<'a> {
+    pub script: &'a Script,
+    pub spoken: &'a Spoken,
+    pub listened: &'a Listened,
+    pub answered_at: Stamp,
+    pub ended_at: Stamp,
+}
+
+impl Talked<'_> {
+    /// The rows of call number `call` of a run that began at `epoch`.
+    pub fn rows(&self, call: u32, epoch: Stamp) -> Vec<TurnRow> {
+        let Talked { script, spoken, listened, answered_at, ended_at } = self;
+        let rules = TalkRules {
+            answered_at: *answered_at,
+            ended_at: *ended_at,
+            reply_within: script.reply_within(),
+            wants_greeting: script.greeting(),
+            echoes: Vec::new(),
+        };
+        let talk = judge(spoken, &listened.segments, &listened.gaps, &rules);
+        let since = |at: Stamp| at.since(epoch).as_secs_f64();
+        let mut rows: Vec<TurnRow> = talk.turns.iter().map(|turn| row(call, turn, &since)).collect();
+        if script.greeting() {
+            rows.insert(0, greeting(call, &talk, since(*answered_at)));
+        }
+        rows.extend(talk.dead_air.iter().map(|(from, to)| TurnRow {
+            call,
+            kind: TurnKind::DeadAir,
+            said_from_s: since(*from),
+            said_to_s: since(*to),
+            ..TurnRow::default()
+        }));
+        rows
+    }
+}
+
+fn greeting(call: u32, talk: &Talk, answered_s: f64) -> TurnRow {
+    TurnRow {
+        call,
+        kind: TurnKind::Greeting,
+        said_from_s: answered_s,
+        said_to_s: answered_s,
+        response_ms: talk.greeting.map(Into::into),
+        no_reply: talk.no_greeting,
+        reply_from_s: talk.greeting.map(|after: Duration| answered_s + after.as_secs_f64()),
+        ..TurnRow::default()
+    }
+}
+
+fn row(call: u32, turn: &TurnRecord, since: &dyn Fn(Stamp) -> f64) -> TurnRow {
+    let word = |reason: Option<crate::conversation::Discard>| {
+        reason.and_then(|reason| serde_plain(&reason)).unwrap_or_default()
+    };
+    TurnRow {
+        call,
+        turn: turn.turn,
+        entry: turn.entry,
+        kind: match turn.kind {
+            UtteranceKind::Say => TurnKind::Say,
+            UtteranceKind::Interruption => TurnKind::Interruption,
+            UtteranceKind::Backchannel => TurnKind::Backchannel,
+            UtteranceKind::Dtmf => TurnKind::Dtmf,
+        },
+        said_from_s: since(turn.said_from),
+        said_to_s: since(turn.said_to),
+        response_ms: turn.response.map(Into::into),
+        content_ms: turn.content.map(Into::into),
+        stop_ms: turn.stop.map(Into::into),
+        talk_over_ms: turn.talk_over.into(),
+        premature: turn.premature,
+        no_reply: turn.no_reply,
+        false_stop: turn.false_stop,
+        discarded: word(turn.discarded),
+        stop_discarded: word(turn.stop_discarded),
+        reply_from_s: turn.reply.map(|(from, _)| since(from)),
+        reply_to_s: turn.reply.map(|(_, to)| since(to)),
+    }
+}
+
+/// A reason's word.
+fn serde_plain(reason: &crate::conversation::Discard) -> Option<String> {
+    Some(serde_json::to_value(reason).ok()?.as_str()?.to_string())
+}

@@ -1,0 +1,80 @@
+//! The table's rows of conversations.
+
+use std::sync::LazyLock;
+
+use Group::Calls;
+use Unit::{Count, Ratio};
+
+use super::counts::record;
+use super::facts::{Facts, number, ratio};
+use super::latencies::row;
+use super::metric::{Definition, Group, Samples, Statistic};
+use crate::record::{TurnKind, TurnRow};
+use crate::values::{Ns, Unit, Value};
+
+fn count(facts: &Facts<'_>, is: fn(&TurnRow) -> bool) -> u64 {
+    facts.turns().filter(|turn| is(turn)).count() as u64
+}
+
+/// Figures of conversations alone: no data where nobody talks.
+fn of_turns(facts: &Facts<'_>, figure: impl FnOnce() -> Value) -> Value {
+    if facts.turns().next().is_some() { figure() } else { Value::NoData }
+}
+
+fn is_answer(turn: &TurnRow) -> bool {
+    !matches!(turn.kind, TurnKind::Greeting | TurnKind::Backchannel | TurnKind::DeadAir)
+}
+
+fn is_judged(turn: &TurnRow) -> bool {
+    is_answer(turn) && turn.is_judged()
+}
+
+#[rustfmt::skip]
+pub(super) static TURN_COUNTS: [Definition; 8] = [
+    record(Calls, "turn.count", Count, "turns of the callers whose response is judged",
+        |f| of_turns(f, || number(count(f, is_judged)))).by_stage(false)
+        .larger_is_better(),
+    record(Calls, "turn.discarded_count", Count, "turns of the callers that cannot be judged (turns.csv says why)",
+        |f| of_turns(f, || number(count(f, |t| is_answer(t) && !t.discarded.is_empty())))).by_stage(false),
+    record(Calls, "turn.no_reply_ratio", Ratio, "turns without an answer in time, of those judged",
+        |f| of_turns(f, || ratio(count(f, |t| is_judged(t) && t.no_reply), count(f, is_judged)))).by_stage(false),
+    record(Calls, "turn.premature_ratio", Ratio, "turns answered in a pause of the caller's own sentence, of those said",
+        |f| of_turns(f, || ratio(count(f, |t| is_answer(t) && t.premature), count(f, is_answer)))).by_stage(false),
+    record(Calls, "bargein.count", Count, "interruptions whose stop is judged",
+        |f| of_turns(f, || number(count(f, |t| t.stop_ms.is_some())))).by_stage(false)
+        .larger_is_better(),
+    record(Calls, "bargein.false_stop_ratio", Ratio, "backchannels for which the service fell silent, of those judged",
+        |f| of_turns(f, || {
+            ratio(count(f, |t| t.false_stop == Some(true)), count(f, |t| t.false_stop.is_some()))
+        })).by_stage(false),
+    record(Calls, "dead_air.count", Count, "times that nobody spoke for longer than 2 s in the service's turn",
+        |f| of_turns(f, || number(count(f, |t| t.kind == TurnKind::DeadAir)))).by_stage(false),
+    record(Calls, "greeting.missing_count", Count, "calls without a greeting in time",
+        |f| of_turns(f, || number(count(f, |t| t.kind == TurnKind::Greeting && t.no_reply)))).by_stage(false),
+];
+
+/// Statistics of the times of turns.
+pub(super) static TURN_TIMES: LazyLock<[[Definition; 8]; 5]> = LazyLock::new(|| {
+    let times = |name: &str, help: &str, of: fn(&TurnRow) -> Option<Ns>| {
+        Statistic::ALL.map(|statistic| {
+            row(Calls, format!("{name}.{}", statistic.key()), help, statistic, Samples::Turns(of))
+        })
+    };
+    [
+        times("turn.response", "end of the caller's speech to the first voiced sample of the answer", |t| {
+            t.response_ms.filter(|_| is_answer(t))
+        }),
+        times("turn.content", "the same to the start of its first segment of 400 ms and longer", |t| {
+            t.content_ms.filter(|_| is_answer(t))
+        }),
+        times("bargein.stop", "the caller's onset over the service's talk to its last voiced sample", |t| {
+            t.stop_ms
+        }),
+        times("bargein.talk_over", "time in which both spoke, of turns over the service's talk", |t| {
+            Some(t.talk_over_ms).filter(|_| matches!(t.kind, TurnKind::Interruption | TurnKind::Backchannel))
+        }),
+        times("greeting", "200 received to the first voiced sample of the service", |t| {
+            t.response_ms.filter(|_| t.kind == TurnKind::Greeting)
+        }),
+    ]
+});

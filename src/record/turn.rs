@@ -1,0 +1,71 @@
+//! `turns.csv`: one row for each turn of each call of a conversation, and for its greeting and dead air.
+
+use serde::{Deserialize, Serialize};
+
+use crate::values::Ns;
+
+/// Contents of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnKind {
+    /// The service's greeting, awaited from the answer on.
+    Greeting,
+    /// A prompt of the caller's, for which the service was silent.
+    #[default]
+    Say,
+    /// A prompt over the service's talk, for which it should stop.
+    Interruption,
+    /// A "mhm" over the service's talk, for which it should not stop.
+    Backchannel,
+    /// Digits.
+    Dtmf,
+    /// Nobody spoke for longer than 2 s in the service's turn.
+    DeadAir,
+}
+
+/// One turn. Seconds count from the start of the run.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TurnRow {
+    /// The call's number in the run.
+    pub call: u32,
+    /// The turn's number in the call, from 0.
+    pub turn: u32,
+    /// Place in the script, from 0.
+    pub entry: u32,
+    /// Contents.
+    pub kind: TurnKind,
+    /// Send stamp of the caller's first voiced sample; of dead air its start.
+    pub said_from_s: f64,
+    /// Send stamp of the caller's last voiced sample; of a greeting the answer, of dead air its end.
+    pub said_to_s: f64,
+    /// From there to the receipt of the service's first voiced sample.
+    pub response_ms: Option<Ns>,
+    /// From there to the start of its first segment of 400 ms and longer.
+    pub content_ms: Option<Ns>,
+    /// From the caller's onset over the service's talk to the service's last voiced sample.
+    pub stop_ms: Option<Ns>,
+    /// Time in which both spoke.
+    pub talk_over_ms: Ns,
+    /// True if the answer began in a pause of the caller's own sentence.
+    pub premature: bool,
+    /// True if no answer came in time.
+    pub no_reply: bool,
+    /// Of a backchannel: true if the service fell silent for it; empty where that cannot be judged.
+    pub false_stop: Option<bool>,
+    /// Reason for which the response is not judged; empty where it is.
+    pub discarded: String,
+    /// Reason for which the stop is not judged; empty where it is, or none is awaited.
+    pub stop_discarded: String,
+    /// Start of the answer.
+    pub reply_from_s: Option<f64>,
+    /// Its end.
+    pub reply_to_s: Option<f64>,
+}
+
+impl TurnRow {
+    /// True for a turn of the caller's that waits for an answer and is judged.
+    pub fn is_judged(&self) -> bool {
+        self.response_ms.is_some() || self.no_reply
+    }
+}
