@@ -327,7 +327,15 @@ fn config(call: u32, rtp_port: u16, scenario: &Scenario) -> CallConfig {
         from_tag: format!("{call:016x}"),
         seed: call.into(),
         credentials: None,
-        media: LocalMedia { ip: local.ip(), rtp_port, codec, ptime_ms: 20, session_id, srtp: None },
+        media: LocalMedia {
+            ip: local.ip(),
+            rtp_port,
+            codec,
+            ptime_ms: 20,
+            session_id,
+            srtp: None,
+            events: false,
+        },
         setup_timeout: scenario.sip.setup_timeout.0,
         session_expires: None,
     }

@@ -25,6 +25,7 @@ macro_rules! stored {
             seconds: include_bytes!(concat!("../../", $folder, "/seconds.csv")).to_vec(),
             call_seconds: include_bytes!(concat!("../../", $folder, "/call_seconds.csv")).to_vec(),
             silences: include_bytes!(concat!("../../", $folder, "/silences.csv")).to_vec(),
+            turns: Vec::new(),
             hlog: include_bytes!(concat!("../../", $folder, "/rtt.hlog")).to_vec(),
             scenario: include_bytes!(concat!("../../", $folder, "/scenario.toml")).to_vec(),
             manifest: Vec::new(),
@@ -45,16 +46,17 @@ pub fn stored(input: &[u8]) -> Option<Stored> {
     };
     let (which, content) = (first & !FORMAT_2, content.to_vec());
     // A branch of its own for each file: the fuzzer drops an input that leads nowhere new.
-    match which % 7 {
+    match which % 8 {
         0 => stored.environment = content,
         1 => stored.calls = content,
         2 => stored.seconds = content,
         3 => stored.call_seconds = content,
         4 => stored.silences = content,
         5 => stored.hlog = content,
+        6 => stored.turns = content,
         _ => stored.manifest = content,
     }
-    if which % 7 != 6 {
+    if which % 8 != 7 {
         stored.manifest = Manifest::of(stored.files()).to_bytes();
     }
     Some(stored)

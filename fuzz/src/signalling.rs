@@ -116,6 +116,7 @@ fn media() -> LocalMedia {
         ptime_ms: 20,
         session_id: 1,
         srtp: None,
+        events: false,
     }
 }
 

@@ -134,6 +134,11 @@ pub enum ScriptError {
 }
 
 impl Script {
+    /// True if a caller dials digits.
+    pub fn dials(&self) -> bool {
+        self.turns.iter().any(|turn| turn.dtmf.is_some())
+    }
+
     /// Checks a script. `greeting`: the service speaks first, and is given `reply_within` for it. `prompts` are at
     /// the codec's rate already, `rate_hz`.
     ///

@@ -71,6 +71,8 @@ pub(super) struct CallMedia {
     listened: Option<Box<Listened>>,
     /// End of its sending.
     stopped_at: Stamp,
+    /// Telephone events were agreed on.
+    has_events: bool,
 }
 
 impl CallMedia {
@@ -90,6 +92,7 @@ impl CallMedia {
             spoken: None,
             listened: None,
             stopped_at: started_at,
+            has_events: false,
         }
     }
 }
@@ -165,6 +168,7 @@ impl Media {
         let Some(media) = self.calls.get_mut(&call) else { return };
         let (to, is_on_hold) = (answer.rtp_address, answer.on_hold().is_some());
         (media.started_at, media.begins_on_hold) = (at, is_on_hold);
+        media.has_events = format.event_type.is_some();
         media.strangers = udp::flush(&media.socket, to);
         // It is bound. Without an address it would be silent, and counted so.
         let Ok(own) = media.socket.local_addr() else { return };
@@ -250,7 +254,8 @@ impl Media {
         record.strangers += call.strangers;
         if let (Some(script), Some(spoken), Some(listened)) = (&self.script, &call.spoken, &call.listened) {
             let (answered_at, ended_at) = (call.started_at, call.stopped_at);
-            let talked = Talked { script, spoken, listened, answered_at, ended_at };
+            let has_events = call.has_events;
+            let talked = Talked { script, spoken, listened, answered_at, ended_at, has_events };
             self.book.run.turns.extend(talked.rows(record.call, epoch));
             // Nothing that was sent is awaited; the call was heard if anything came.
             (record.total_sent, record.total_received) = (call.sent.total, listened.counts.audio);

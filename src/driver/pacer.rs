@@ -361,6 +361,7 @@ mod tests {
             socket,
             to,
             sender,
+            talker: None,
             srtp,
             is_on_hold,
             last_at,

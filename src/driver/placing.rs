@@ -55,6 +55,7 @@ pub(super) fn call_config(
             // RFC 8866 5.2: a number that is read everywhere.
             session_id: seed >> 1,
             srtp: None,
+            events: config.script.as_ref().is_some_and(|script| script.dials()),
         },
         setup_timeout: sip.setup_timeout.0,
         session_expires: sip.session_expires.map(|interval| interval.0.as_secs() as u32),

@@ -118,6 +118,9 @@ pub(super) fn pair(script: &Arc<Script>, call: u32, format: &Format, at: Stamp) 
     (talker, Ear { listener: Listener::new(*format, at), hearing })
 }
 
+/// Discard of digits that the far end did not agree to hear.
+const NOT_SENT: &str = "not_agreed";
+
 /// A call's talk, as it ended.
 pub(super) struct Talked<'a> {
     pub script: &'a Script,
@@ -125,12 +128,14 @@ pub(super) struct Talked<'a> {
     pub listened: &'a Listened,
     pub answered_at: Stamp,
     pub ended_at: Stamp,
+    /// Telephone events were agreed on: digits were sent.
+    pub has_events: bool,
 }
 
 impl Talked<'_> {
     /// The rows of call number `call` of a run that began at `epoch`.
     pub fn rows(&self, call: u32, epoch: Stamp) -> Vec<TurnRow> {
-        let Talked { script, spoken, listened, answered_at, ended_at } = self;
+        let Talked { script, spoken, listened, answered_at, ended_at, has_events } = self;
         let rules = TalkRules {
             answered_at: *answered_at,
             ended_at: *ended_at,
@@ -141,6 +146,10 @@ impl Talked<'_> {
         let talk = judge(spoken, &listened.segments, &listened.gaps, &rules);
         let since = |at: Stamp| at.since(epoch).as_secs_f64();
         let mut rows: Vec<TurnRow> = talk.turns.iter().map(|turn| row(call, turn, &since)).collect();
+        for row in rows.iter_mut().filter(|row| row.kind == TurnKind::Dtmf && !has_events) {
+            (row.response_ms, row.content_ms, row.no_reply) = (None, None, false);
+            row.discarded = NOT_SENT.into();
+        }
         if script.greeting() {
             rows.insert(0, greeting(call, &talk, since(*answered_at)));
         }

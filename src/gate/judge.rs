@@ -41,7 +41,7 @@ pub fn judge(summary: &Summary, gates: &[Gate], limits: &Limits) -> Verdict {
         Outcome::Inconclusive
     } else if summary.environment.wants_calls()
         // Of a run whose calls were all on hold it is known: nothing was to be sent.
-        && summary.metric("loss.count").is_none_or(|m| m.value == Value::NoData)
+        && has_nothing(summary)
     {
         doubt.reasons.push("no packet was measured".into());
         Outcome::Inconclusive
@@ -49,6 +49,12 @@ pub fn judge(summary: &Summary, gates: &[Gate], limits: &Limits) -> Verdict {
         Outcome::Pass
     };
     Verdict { outcome, gates, doubt }
+}
+
+/// True if neither a packet nor, of a conversation, a turn was measured.
+fn has_nothing(summary: &Summary) -> bool {
+    let lacks = |name: &str| summary.metric(name).is_none_or(|metric| metric.value == Value::NoData);
+    lacks("loss.count") && lacks("turn.count")
 }
 
 /// A run's figures, with the readings that its doubt allows.

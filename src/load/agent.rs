@@ -196,6 +196,7 @@ mod tests {
             ptime_ms: 20,
             session_id: number.into(),
             srtp: None,
+            events: false,
         };
         CallConfig {
             target: format!("sip:echo@{PEER}"),

@@ -168,7 +168,7 @@ mod tests {
     use crate::metrics::Metric;
     use crate::record::{
         FaultRecord, Intervals, LeakPart, Milliseconds, Offered, Phase, RegisterRecord, Scope, SecondRecord,
-        ServiceRecord,
+        ServiceRecord, TurnKind, TurnRow,
     };
     use crate::values::Value;
 
@@ -244,6 +244,13 @@ mod tests {
         run.calls[0].answer_delay_ms = Some(Ns(1));
         (run.calls[0].first_echo_ms, run.calls[0].last_echo_s) = (Some(Ns(1)), Some(200.0));
         (run.calls[0].srtp_received, run.calls[0].srtp_decrypted) = (Some(9), Some(8));
+        let turn = |kind| TurnRow { kind, said_to_s: 100.0, ..TurnRow::default() };
+        run.turns = vec![
+            TurnRow { response_ms: Some(Ns(1)), ..turn(TurnKind::Greeting) },
+            TurnRow { response_ms: Some(Ns(1)), content_ms: Some(Ns(1)), ..turn(TurnKind::Say) },
+            TurnRow { stop_ms: Some(Ns(1)), ..turn(TurnKind::Interruption) },
+            TurnRow { false_stop: Some(false), ..turn(TurnKind::Backchannel) },
+        ];
         let summary = summarize(run);
         assert_eq!(summary.metric("srtp.undecrypted_count").unwrap().value, Value::Number(1.0));
         let names: Vec<_> = catalogue::all().map(|d| d.name).collect();

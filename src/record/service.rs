@@ -35,7 +35,7 @@ pub struct ServiceRecord {
     pub media: ServiceMedia,
     /// Packets to the echo server and back; `null` without one.
     pub echo: Option<ServiceEcho>,
-    /// Connections that carry the media over AudioSocket or WebSocket; `null` over RTP.
+    /// Connections of the calls' media over AudioSocket and WebSocket, and of bots; `null` of an echo over RTP.
     pub links: Option<ServiceLinks>,
     /// Turns of a service that talks, by its own word, of calls that are over; `null` for one that echoes.
     pub talk: Option<ServiceTalk>,

@@ -311,6 +311,7 @@ mod tests {
             seconds: (0..5).map(second).collect(),
             call_seconds: vec![CallSecond { call: 0, second: 1, rtt_p50_ms: 1.0 }; 2],
             silences: vec![Silence::default()],
+            turns: Vec::new(),
             intervals,
         }
     }

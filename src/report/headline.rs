@@ -15,6 +15,17 @@ pub(super) const CARDS: [Card; 9] = [
     ("calls.answered", "Calls answered", None),
     ("answer_delay.p50", "Median time to answer", None),
 ];
+/// Cards that are of packets: the first ones.
+pub(super) const OF_PACKETS: usize = 7;
+/// Those of a conversation.
+pub(super) const TURNS: [Card; 6] = [
+    ("turn.response.p50", "Median time until the service answers", None),
+    ("turn.response.p95", "95 % of turns are answered within", None),
+    ("turn.no_reply_ratio", "Turns without an answer", None),
+    ("turn.count", "Turns judged", None),
+    ("bargein.stop.p50", "Median time until it stops when interrupted", None),
+    ("greeting.p50", "Median time until its greeting", None),
+];
 /// One more of a run that registers.
 pub(super) const REGISTERED: Card = ("register.ok_ratio", "Accounts registered", None);
 
@@ -22,10 +33,24 @@ pub(super) const REGISTERED: Card = ("register.ok_ratio", "Accounts registered",
 type Line = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// Lines of the text at the end of a run.
-pub(super) const LINES: [Line; 5] = [
+pub(super) const LINES: [Line; 7] = [
     (
         "Round trip",
         &[("rtt.p50", "p50"), ("rtt.p95", "p95"), ("rtt.p99", "p99"), ("control.p99", "control p99")],
+    ),
+    (
+        "Turns",
+        &[
+            ("turn.response.p50", "answered p50"),
+            ("turn.response.p95", "p95"),
+            ("turn.response.p99", "p99"),
+            ("turn.no_reply_ratio", "not"),
+            ("turn.count", "of"),
+        ],
+    ),
+    (
+        "Interrupted",
+        &[("bargein.stop.p50", "silent p50"), ("bargein.stop.p95", "p95"), ("bargein.count", "of")],
     ),
     ("Packets", &[("loss.ratio", "lost"), ("late.ratio", "late"), ("mos.concealed", "MOS")]),
     ("Calls", &[("calls.attempts", "placed"), ("calls.answered", "answered"), ("answer_delay.p50", "in")]),

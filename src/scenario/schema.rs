@@ -106,7 +106,7 @@ fn complete(path: &str, schema: &mut Value) {
 fn known_keys(path: &str) -> Vec<String> {
     let text = match path {
         "" => "zzz = 1".to_string(),
-        "fault" | "stage" => format!("[[{path}]]\nzzz = 1"),
+        "fault" | "stage" | "turn" => format!("[[{path}]]\nzzz = 1"),
         _ => format!("{path}.zzz = 1"),
     };
     let error = toml::from_str::<Scenario>(&text).unwrap_err();
@@ -288,8 +288,11 @@ const VALUES: &[&str] = &[
 
 /// A scenario with `value` for a key.
 fn with(key: &Key, value: &str) -> String {
-    let lists =
-        [("fault", "at = '1s'\ntarget = 'service'\naction = 'kill'"), ("stage", "calls = 1\nhold = '9s'")];
+    let lists = [
+        ("fault", "at = '1s'\ntarget = 'service'\naction = 'kill'"),
+        ("stage", "calls = 1\nhold = '9s'"),
+        ("turn", "say = 'hello'"),
+    ];
     let (table, name) = key.path.split_once('.').unwrap_or(("", &key.path));
     match lists.iter().find(|(list, _)| *list == table) {
         None => format!("{} = {value}", key.path),
@@ -309,8 +312,14 @@ fn schema_and_program_take_the_same_values() {
         for value in VALUES.iter().filter(|value| **value != "1e400") {
             let text = with(key, value);
             // Longer than any fault is away from its start.
-            let set = [Override::set("load.duration=10m")];
-            let set = if key.path.starts_with("fault.") { &set[..] } else { &[] };
+            let longer = [Override::set("load.duration=10m")];
+            // Only callers that talk have turns.
+            let talking = ["media.mode=conversation", "service.talk.delay=1s"].map(Override::set);
+            let set = match key.path.split('.').next() {
+                Some("fault") => &longer[..],
+                Some("turn") => &talking[..],
+                _ => &[],
+            };
             let read = Resolved::read(&text, "x.toml", set);
             // Values that only the rules refuse may depend on other keys.
             let of_types =

@@ -10,6 +10,8 @@ use crate::values::Span;
 pub const MOST_TURNS: usize = 100;
 /// Longest path of a prompt.
 const LONGEST: usize = 4096;
+/// Shortest wait for an answer.
+const SHORTEST_WAIT: Span = Span(std::time::Duration::from_millis(100));
 /// Longest time of anything in a turn.
 const LONGEST_SPAN: Span = Span(std::time::Duration::from_secs(600));
 
@@ -93,9 +95,28 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
         "the calls' media are probes that come back, and nobody speaks",
         "set media.mode = \"conversation\", or leave [[turn]] out",
     );
+    found.refuse_if(
+        !talks && s.service.talk.is_some(),
+        "service.talk",
+        "a bot sends no probe back, and the calls' media are probes",
+        "set media.mode = \"conversation\", or leave [service.talk] out",
+    );
     if !talks {
         return;
     }
+    found.refuse_if(
+        s.impair.back.is_some(),
+        "impair.back",
+        "speech is heard as it comes, and nothing of it is held back on purpose",
+        "leave it out; impair.out worsens the callers' speech",
+    );
+    let reply_within = s.conversation.reply_within;
+    found.refuse_if(
+        !(SHORTEST_WAIT..=LONGEST_SPAN).contains(&reply_within),
+        "conversation.reply_within",
+        format!("{reply_within} is no time that a caller waits"),
+        format!("choose between {SHORTEST_WAIT} and {LONGEST_SPAN}"),
+    );
     found.refuse_if(
         !s.media.codec.is_g711(),
         "media.mode",

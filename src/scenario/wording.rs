@@ -145,7 +145,7 @@ fn wants(wanted: &str, key: &str, value: &str) -> (String, String) {
             ("true, false or \"auto\"", "write it without quotes, but for \"auto\"".into())
         }
         "a string" => ("text", format!("put it in quotes: \"{bare}\"")),
-        "a sequence" if ["fault", "stage"].contains(&key) => {
+        "a sequence" if ["fault", "stage", "turn"].contains(&key) => {
             return ("tables".into(), format!("write [[{key}]] and its keys below"));
         }
         "a sequence" => ("a list", format!("write {}", list(key, value))),

@@ -13,6 +13,7 @@ mod check;
 mod ci;
 mod codecs;
 mod command_line;
+mod conversation;
 mod corpus;
 mod doubt;
 mod echo;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Place, ends_with, sentences};
+use crate::harness::{Place, ends_with, stderr};
 
 const GATES: &str = r#"gates.require=["calls.answered == 100%","calls.dropped_count == 0","calls.silent_count == 0","loss.count == 0","corrupted.count == 0"]"#;
 
@@ -63,7 +63,7 @@ fn ways_that_cannot_be_are_refused_before_the_run() {
     ] {
         let place = Place::new();
         let mut run = place.run("smoke", set);
-        let said = sentences(&ends_with(&mut run, 2));
+        let said = stderr(&ends_with(&mut run, 2));
         assert!(said.contains(words), "{set:?}: {said}");
     }
 }

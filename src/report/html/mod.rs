@@ -131,7 +131,12 @@ fn cards(summary: &Summary) -> Vec<Card<'_>> {
             control_of: total.and_then(|name| summary.metric(name)),
         })
     };
-    headline::CARDS.iter().chain(registered).filter_map(card).collect()
+    // Of a conversation no packet is awaited.
+    let (turns, packets) = match summary.turns.is_empty() {
+        true => (&[][..], &headline::CARDS[..]),
+        false => (&headline::TURNS[..], &headline::CARDS[headline::OF_PACKETS..]),
+    };
+    turns.iter().chain(packets).chain(registered).filter_map(card).collect()
 }
 
 /// The verdict in a sentence.

@@ -78,6 +78,7 @@ pub(super) fn config() -> CallConfig {
             ptime_ms: 20,
             session_id: 7,
             srtp: None,
+            events: false,
         },
         setup_timeout: TIMER_B,
         session_expires: None,

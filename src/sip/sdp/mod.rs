@@ -61,6 +61,8 @@ pub struct LocalMedia {
     pub session_id: u64,
     /// Our keys of SRTP, where the media are to be protected by it.
     pub srtp: Option<Keys>,
+    /// True if telephone events (RFC 4733) are offered too.
+    pub events: bool,
 }
 
 /// A peer's session description.

@@ -6,6 +6,8 @@ use super::{Choice, Description, LocalMedia, MediaDirection, Proto, Stream};
 
 /// Longest word of a refused stream that is repeated; `application` and `UDP/TLS/RTP/SAVPF` are the longest known.
 const MOST_WORD: usize = 32;
+/// Payload type under which telephone events are offered: everybody's.
+const EVENTS: u8 = 101;
 /// Most bytes of its formats: the first ones do, for nothing is sent.
 const MOST_FORMATS: usize = 64;
 
@@ -58,7 +60,8 @@ impl LocalMedia {
         );
         let Some(Choice { at, media, offered, is_closed }) = choice else {
             let proto = if self.srtp.is_some() { Proto::Savp } else { Proto::Avp };
-            sdp += &self.stream(&proto, self.codec.payload_type(), 1, direction);
+            let events = self.events.then_some(EVENTS);
+            sdp += &self.stream(&proto, (self.codec.payload_type(), events), 1, direction);
             return sdp;
         };
         // A stream without a port is answered without one (RFC 3264 6); what we offer has ours.
@@ -67,7 +70,10 @@ impl LocalMedia {
         for (n, line) in offered.iter().enumerate() {
             let OfferedLine { kind, proto, formats } = line;
             sdp += &match n == *at && !is_closed {
-                true => self.stream(proto, media.payload_type, tag, direction),
+                true => {
+                    let events = media.event_type.filter(|_| self.events);
+                    self.stream(proto, (media.payload_type, events), tag, direction)
+                }
                 false => format!("m={kind} 0 {} {formats}\r\n", bounded(proto.name())),
             };
         }
@@ -75,14 +81,26 @@ impl LocalMedia {
     }
 
     /// Our stream; its keys under the number `tag`.
-    fn stream(&self, proto: &Proto, payload_type: u8, tag: u32, direction: MediaDirection) -> String {
+    fn stream(
+        &self,
+        proto: &Proto,
+        (payload_type, events): (u8, Option<u8>),
+        tag: u32,
+        direction: MediaDirection,
+    ) -> String {
         let LocalMedia { rtp_port, codec, ptime_ms, srtp, .. } = self;
         let crypto = srtp.as_ref().map_or(String::new(), |keys| {
             format!("a=crypto:{tag} {} inline:{}\r\n", keys.suite().name(), keys.inline())
         });
+        // All digits, `*`, `#` and A to D (RFC 4733 section 2.4.1), on the clock of the audio.
+        let (format, mapping) = events.map_or((String::new(), String::new()), |events| {
+            let clock_hz = codec.clock_hz();
+            let lines = format!("a=rtpmap:{events} telephone-event/{clock_hz}\r\na=fmtp:{events} 0-15\r\n");
+            (format!(" {events}"), lines)
+        });
         format!(
-            "m=audio {rtp_port} {} {payload_type}\r\na=rtpmap:{payload_type} {}\r\na=ptime:{ptime_ms}\r\n\
-             {crypto}a={direction}\r\n",
+            "m=audio {rtp_port} {} {payload_type}{format}\r\na=rtpmap:{payload_type} {}\r\n{mapping}\
+             a=ptime:{ptime_ms}\r\n{crypto}a={direction}\r\n",
             proto.name(),
             codec.mapping()
         )

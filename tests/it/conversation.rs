@@ -1,0 +1,158 @@
+//! Conversations with the built-in service's bot through a real Asterisk: its manners come back as they were set.
+
+use std::collections::HashMap;
+
+use crate::harness::{Place, ends_with, rows, stderr};
+
+const TALK: [&str; 3] = ["media.mode=conversation", "load.calls=2", "load.ramp=10/s"];
+const GATES: &str =
+    r#"gates.require=["calls.answered == 100%","calls.dropped_count == 0","calls.silent_count == 0"]"#;
+
+type Rows = Vec<HashMap<String, String>>;
+
+/// Plays calls that talk; returns their turns.
+#[track_caller]
+fn turns(place: &Place, set: &[&str]) -> Rows {
+    ends_with(&mut place.run("smoke", &[&TALK[..], &[GATES], set].concat()), 0);
+    rows(&place.out().join("turns.csv"))
+}
+
+fn number(row: &HashMap<String, String>, column: &str) -> Option<f64> {
+    row[column].parse().ok()
+}
+
+/// The median of a column, of the turns that have it.
+fn median(turns: &Rows, column: &str) -> f64 {
+    let mut all: Vec<f64> = turns.iter().filter_map(|turn| number(turn, column)).collect();
+    assert!(all.len() >= 2, "{column}: {turns:?}");
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+/// Asserts that a set time comes back: never earlier, and not by much later, in proportion, on whatever machine.
+#[track_caller]
+fn comes_back(turns: &Rows, column: &str, set_ms: f64) {
+    let got = median(turns, column);
+    assert!((set_ms - 2.0..set_ms * 1.5).contains(&got), "{column}: {got} ms, set were {set_ms}");
+}
+
+#[test]
+fn a_set_delay_and_a_set_yield_come_back() {
+    let place = Place::new();
+    let script = [
+        "turn=[{say='hello'},{say='hello',interrupt_after='800ms'}]",
+        "service.talk.delay=700ms",
+        "service.talk.yields_after=400ms",
+        "load.duration=16s",
+    ];
+    let turns = turns(&place, &script);
+    comes_back(&turns, "response_ms", 700.0);
+    comes_back(&turns, "stop_ms", 400.0);
+    let talk = place.summary()["environment"]["service_record"]["talk"].clone();
+    assert_eq!((&talk["kept_silent"], &talk["talked_through"]), (&0.into(), &0.into()), "{talk}");
+    assert!(talk["yielded"].as_u64() >= Some(2), "{talk}");
+    assert_eq!(place.metric("turn.no_reply_ratio"), 0.0);
+    assert_eq!(place.metric("rtt.p50"), serde_json::Value::Null, "no probe is sent");
+}
+
+#[test]
+fn a_set_delay_comes_back_through_audiosocket() {
+    let place = Place::new();
+    let turns = turns(
+        &place,
+        &[
+            "service.media=audiosocket",
+            "service.talk.delay=900ms",
+            "turn=[{say='hello'}]",
+            "load.duration=14s",
+        ],
+    );
+    comes_back(&turns, "response_ms", 900.0);
+}
+
+#[test]
+fn a_set_delay_comes_back_through_a_websocket() {
+    let place = Place::new();
+    let turns = turns(
+        &place,
+        &["service.media=websocket", "service.talk.delay=900ms", "turn=[{say='hello'}]", "load.duration=14s"],
+    );
+    comes_back(&turns, "response_ms", 900.0);
+}
+
+#[test]
+fn a_service_that_stays_silent_is_a_turn_without_a_reply_and_a_greeting_is_timed() {
+    let place = Place::new();
+    let turns = turns(
+        &place,
+        &[
+            "turn=[{say='hello'}]",
+            "conversation.greeting=true",
+            "conversation.reply_within=3s",
+            "service.talk.greeting=true",
+            "service.talk.silent_share=100%",
+            "load.duration=14s",
+        ],
+    );
+    let of = |kind: &str| turns.iter().filter(|turn| turn["kind"] == kind).collect::<Vec<_>>();
+    let greeted = of("greeting");
+    assert_eq!(greeted.len(), 2, "{turns:?}");
+    assert!(greeted.iter().all(|turn| number(turn, "response_ms").is_some()), "{greeted:?}");
+    let said: Vec<_> = of("say").into_iter().filter(|turn| turn["discarded"].is_empty()).collect();
+    assert!(said.len() >= 2 && said.iter().all(|turn| turn["no_reply"] == "true"), "{said:?}");
+}
+
+#[test]
+fn digits_are_heard_and_answered() {
+    let place = Place::new();
+    let turns = turns(&place, &["turn=[{dtmf='1#'}]", "service.talk.delay=700ms", "load.duration=12s"]);
+    assert!(
+        turns.iter().any(|turn| turn["kind"] == "dtmf" && number(turn, "response_ms").is_some()),
+        "{turns:?}"
+    );
+    let talk = place.summary()["environment"]["service_record"]["talk"].clone();
+    assert!(talk["digits"].as_u64() >= Some(4), "{talk}");
+}
+
+#[test]
+fn a_backchannel_stops_no_bot_that_waits_longer_and_a_filler_is_no_content() {
+    let place = Place::new();
+    let turns = turns(
+        &place,
+        &[
+            "turn=[{say='hello'},{backchannel='mhm'}]",
+            "service.talk.filler=true",
+            "service.talk.yields_after=500ms",
+            "load.duration=16s",
+        ],
+    );
+    let backchannels: Vec<_> = turns.iter().filter(|turn| turn["kind"] == "backchannel").collect();
+    assert!(!backchannels.is_empty(), "{turns:?}");
+    assert!(backchannels.iter().all(|turn| turn["false_stop"] != "true"), "{backchannels:?}");
+    let answered: Vec<_> = turns.iter().filter(|turn| number(turn, "content_ms").is_some()).collect();
+    assert!(!answered.is_empty(), "{turns:?}");
+    for turn in answered {
+        assert!(number(turn, "content_ms") > number(turn, "response_ms"), "{turn:?}");
+    }
+}
+
+#[test]
+fn prompts_and_turns_that_cannot_be_are_refused_before_the_run() {
+    let place = Place::new();
+    std::fs::write(place.path("no.wav"), b"RIFF....").unwrap();
+    let file = format!("turn=[{{say='{}'}}]", place.path("no.wav").display());
+    for (set, words) in [
+        (&["turn=[{say='nobody'}]"][..], "hello"),
+        (&[file.as_str()], "WAV"),
+        (&["turn=[{dtmf='1x'}]"], "0-9"),
+        (&["turn=[{wait='nothing'}]"], "does nothing"),
+        (&["media.codec=G722"], "G.711"),
+    ] {
+        let set = [&["media.mode=conversation", "service.talk.delay=700ms"][..], set].concat();
+        let said = stderr(&ends_with(&mut place.run("smoke", &set), 2));
+        assert!(said.contains(words), "{set:?}: {said}");
+    }
+    let echo = ["media.mode=conversation"];
+    let said = stderr(&ends_with(&mut place.run("smoke", &echo), 2));
+    assert!(said.contains("[service.talk]"), "{said}");
+}
