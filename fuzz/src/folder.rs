@@ -53,10 +53,10 @@ pub fn stored(input: &[u8]) -> Option<Stored> {
         3 => stored.call_seconds = content,
         4 => stored.silences = content,
         5 => stored.hlog = content,
-        6 => stored.turns = content,
+        7 => stored.turns = content,
         _ => stored.manifest = content,
     }
-    if which % 8 != 7 {
+    if which % 8 != 6 {
         stored.manifest = Manifest::of(stored.files()).to_bytes();
     }
     Some(stored)

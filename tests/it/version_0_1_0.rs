@@ -31,6 +31,9 @@ const OTHERS: [(&str, &str); 12] = [
     ("verdict.gates.*.unit", "likewise"),
     ("verdict.gates.*.op", "likewise"),
     ("verdict.gates.*.bound", "likewise"),
+    ("samples.turn", "nobody talked"),
+    ("samples.bargein", "likewise"),
+    ("samples.greeting", "likewise"),
     ("verdict.gates.7.actual", "the gate on srd.p99, exact today"),
 ];
 

@@ -7,15 +7,8 @@ use crate::rtp::srtp::{MASTER_LEN, Suite};
 
 fn ours() -> LocalMedia {
     let ip = "192.0.2.9".parse().unwrap();
-    LocalMedia {
-        ip,
-        rtp_port: 40000,
-        codec: Codec::Pcma,
-        ptime_ms: 20,
-        session_id: 77,
-        srtp: None,
-        events: false,
-    }
+    let (codec, session_id, srtp, events) = (Codec::Pcma, 77, None, false);
+    LocalMedia { ip, rtp_port: 40000, codec, ptime_ms: 20, session_id, srtp, events }
 }
 
 const ANSWER: &str = "v=0\r\no=- 1 3 IN IP4 192.0.2.1\r\ns=Asterisk\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
