@@ -101,6 +101,7 @@ struct World {
     counts: HashMap<Count, u64>,
     window: Option<(Stamp, Stamp)>,
     phase: Phase,
+    stages: usize,
     runs: u32,
 }
 
@@ -174,6 +175,7 @@ impl World {
             counts: HashMap::new(),
             window: None,
             phase: Phase::Ramp,
+            stages: 0,
             runs: 0,
         }
     }
@@ -266,8 +268,11 @@ impl World {
             }
         }
         let (phase, since) = self.control.phase();
-        assert!(phase >= self.phase && since <= self.now, "phases go on");
-        self.phase = phase;
+        // Each stage begins anew.
+        let stages = self.control.stages().len();
+        let goes_on = phase >= self.phase || stages > self.stages;
+        assert!(goes_on && since <= self.now, "{phase:?} follows {:?}", self.phase);
+        (self.phase, self.stages) = (phase, stages);
         assert!(self.control.calls_up() <= self.calls, "{} up", self.control.calls_up());
         assert!((0.0..=1.0).contains(&self.control.done(self.now)));
         assert_eq!(self.control.placed(), self.placed);
