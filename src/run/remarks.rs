@@ -136,7 +136,10 @@ fn of_captures(scenario: &Scenario, captured: &Captured) -> Vec<String> {
             false => format!("the last {} s of media, not {}", captured.media.as_secs_f64(), capture.seconds),
         };
         let mib = capture.most_mib;
-        remarks.push(format!("capture.most_mib = {mib} is too little for {calls}: captures hold {held}"));
+        remarks.push(format!(
+            "capture.most_mib = {mib} is too little for {calls} and capture.files = {} together: captures hold {held}",
+            capture.files
+        ));
     }
     if captured.unkept > 0 {
         let count = counted(captured.unkept, "SIP message");
@@ -173,10 +176,9 @@ mod tests {
         };
         assert_eq!(said(1, 10_000, 0), [""; 0]);
         assert_eq!(said(0, 0, 0), [""; 0], "nothing was captured");
-        let alone = "capture.most_mib = 64 is too little for 1 call: captures hold their SIP alone";
+        let alone = "capture.most_mib = 64 is too little for 1 call and capture.files = 50 together: captures hold their SIP alone";
         assert_eq!(said(1, 0, 0), [alone]);
-        let cut =
-            "capture.most_mib = 64 is too little for 1 call: captures hold the last 1.3 s of media, not 10s";
+        let cut = "capture.most_mib = 64 is too little for 1 call and capture.files = 50 together: captures hold the last 1.3 s of media, not 10s";
         assert_eq!(said(1, 1300, 0), [cut]);
         let told = said(0, 10_000, 7).join("");
         assert!(told.starts_with("7 SIP messages found no room"), "{told}");

@@ -292,6 +292,11 @@ impl Authorizations {
         self.known.iter_mut().filter_map(answer).collect()
     }
 
+    /// Forgets all challenges: the next request goes to another server, which is not to have answers to them.
+    pub fn forget(&mut self) {
+        self.known.clear();
+    }
+
     /// The identity that was told last; `None` before the first challenge.
     pub fn told(&self) -> Option<String> {
         Some(self.identity(self.known.last()?.challenge.realm()))
