@@ -25,6 +25,18 @@ pub(super) struct Pinning {
     pub pinned: Vec<CertificateDer<'static>>,
 }
 
+impl Pinning {
+    fn is_pinned(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.pinned.iter().any(|pinned| pinned.as_ref() == certificate.as_ref())
+    }
+}
+
+/// True for faults that lie with the issuer, of whom a certificate that is trusted for itself has no need. The dates are
+/// looked at before them.
+fn is_of_issuer(why: &CertificateError) -> bool {
+    matches!(why, CertificateError::UnknownIssuer | CertificateError::BadSignature) || is_issuer(why)
+}
+
 impl ServerCertVerifier for Pinning {
     fn verify_server_cert(
         &self,
@@ -35,11 +47,7 @@ impl ServerCertVerifier for Pinning {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match self.issuers.verify_server_cert(certificate, chain, name, ocsp, now) {
-            // The dates are looked at before either.
-            Err(Error::InvalidCertificate(why))
-                if self.pinned.iter().any(|pinned| pinned.as_ref() == certificate.as_ref())
-                    && (is_issuer(&why) || why == CertificateError::UnknownIssuer) =>
-            {
+            Err(Error::InvalidCertificate(why)) if self.is_pinned(certificate) && is_of_issuer(&why) => {
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }

@@ -148,6 +148,8 @@ async fn both_versions_are_spoken_with_a_server_that_is_trusted_and_with_no_othe
     for version in [&TLS12, &TLS13] {
         let called = async |settings: &TlsSettings| call(server(&files, version, None), settings).await;
         assert_eq!(called(&trusting(&files)).await, Ok(()));
+        let itself = TlsSettings { ca: Some(files.path("certificate.pem")), ..TlsSettings::default() };
+        assert_eq!(called(&itself).await, Ok(()), "without its issuer");
         let why = called(&trusting(&others)).await.unwrap_err();
         assert!(why.contains("could not be opened") && why.contains("sip.tls.ca"), "{why}");
         let named = TlsSettings { server_name: Some("pbx.example".into()), ..trusting(&files) };
