@@ -45,7 +45,7 @@ pub use needs::{Needs, Pool};
 pub use parse::{Override, Resolved};
 pub use search::too_few;
 pub use stage::{MOST_STAGES, Planned, Stage};
-pub use tls::SipTls;
+pub use tls::{SipTls, idle as idle_tls};
 
 use crate::gate::Limits;
 use crate::rtp::srtp::Suite;

@@ -5,7 +5,7 @@ use super::*;
 /// A case: change of the healthy run, name of its first finding, words of what and where, words of its cure.
 pub(super) type Case = (fn(&mut Run), &'static str, &'static str, &'static str);
 
-pub(super) const REFUSED: &str = "authentication failed: the credentials were refused";
+pub(super) const REFUSED: &str = "the credentials were refused";
 
 pub(super) const CASES: &[Case] = &[
     (|r| mute(r, 10), "sip_silent", "all 10 calls got no SIP answer from 192.0.2.7:5060", "sip.local"),
@@ -40,15 +40,7 @@ pub(super) const CASES: &[Case] = &[
         "load.ramp",
     ),
     (
-        |r| {
-            end(
-                r,
-                10,
-                Ending::AuthFailed,
-                None,
-                "authentication failed: credentials are wanted, and none are configured",
-            )
-        },
+        |r| end(r, 10, Ending::AuthFailed, None, "credentials are wanted, and none are configured"),
         "auth_missing",
         "were challenged",
         "SIP_USER and SIP_PASS",

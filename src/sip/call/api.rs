@@ -253,7 +253,7 @@ pub enum FailReason {
     #[error("the far end answers, but cannot be read: {0}")]
     Unreadable(String),
     /// The peer asked for credentials, and that came to nothing.
-    #[error("authentication failed: {0}")]
+    #[error("{0}")]
     AuthFailed(AuthError),
     /// The peer accepted the call with media that we cannot use; the call was hung up.
     #[error("bad SDP answer: {0}")]
