@@ -4,6 +4,7 @@
 //! from its records.
 
 mod connection;
+mod crossed;
 mod machine;
 mod media;
 mod protected;
@@ -60,7 +61,7 @@ enum Evidence {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 19] = [
     machine::died,
     connection::unreachable,
     signalling::unreadable,
@@ -73,10 +74,12 @@ const RULES: [Rule; 17] = [
     signposts::bad_answer,
     signposts::contact,
     signposts::offer,
+    crossed::crossed,
     media::elsewhere,
     protected::unopened,
     media::silent,
     media::distrusted,
+    crossed::repeated,
     media::cut,
     machine::load,
 ];

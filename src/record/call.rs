@@ -166,6 +166,12 @@ pub struct CallRecord {
     pub late_echoes: u64,
     /// Datagrams that belong to no packet of this call, over the whole call.
     pub strangers: u64,
+    /// Of the strangers, packets that other calls of this run have sent meanwhile, over the whole call: crossed audio.
+    #[serde(default)]
+    pub crossed: u64,
+    /// Number of the call that sent the first of these.
+    #[serde(default)]
+    pub crossed_call: Option<u32>,
     /// RTCP on the port of RTP, over the whole call.
     #[serde(default)]
     pub rtcp: u64,
