@@ -94,6 +94,9 @@ pub struct CallRecord {
     /// Reason phrase or cause in words, for what did not go as planned.
     #[serde(serialize_with = "cell::serialize")]
     pub reason: String,
+    /// INVITE → first provisional answer, 100 Trying included; of the place that a redirection names, where one was followed.
+    #[serde(default)]
+    pub trying_ms: Option<Ns>,
     /// Session request delay: INVITE → first 18x or 2xx (RFC 6076 section 4.3).
     pub srd_ms: Option<Ns>,
     /// INVITE → 200.
