@@ -25,7 +25,7 @@ pub(super) fn crossed(seen: &Seen<'_>) -> Vec<Finding> {
     };
     let alone = match crossed.iter().filter(|call| call.is_silent()).count() {
         0 => String::new(),
-        alone => format!("; {} heard nothing of its own", counted(alone as u64, "call")),
+        alone => format!("; {alone} of them heard nothing else"),
     };
     let said = format!("heard other calls of this run: {named}{more}{alone}");
     vec![Finding {
@@ -52,7 +52,7 @@ pub(super) fn repeated(seen: &Seen<'_>) -> Vec<Finding> {
     }
     let calls = seen.calls.iter().filter(|call| call.duplicates > 0).count();
     let what = format!(
-        "{} of {} came back that had been back already: {:.0} for each 100 received",
+        "{} of {} came back again: {:.0} for each 100 received",
         counted(duplicates, "packet"),
         seen.of_calls(calls),
         share * 100.0
@@ -89,7 +89,7 @@ mod tests {
         run.calls[4].total_received = 0;
         let alone = found(run);
         assert_eq!(alone.iter().map(|finding| finding.name).collect::<Vec<_>>(), ["crossed_audio"]);
-        assert!(alone[0].what.ends_with("; 1 call heard nothing of its own"), "{}", alone[0].what);
+        assert!(alone[0].what.ends_with("; 1 of them heard nothing else"), "{}", alone[0].what);
     }
 
     #[test]
@@ -101,10 +101,7 @@ mod tests {
         assert_eq!(found(run.clone())[0].name, "duplicated");
         run.calls[0].duplicates = 400;
         let what = found(run.clone()).remove(0).what;
-        assert_eq!(
-            what,
-            "580 packets of all 10 calls came back that had been back already: 14 for each 100 received"
-        );
+        assert_eq!(what, "580 packets of all 10 calls came back again: 14 for each 100 received");
         run.environment.impaired = true;
         assert_eq!(found(run), []);
     }
