@@ -14,9 +14,9 @@ const NO_PATH: [&str; 2] = ["No path to translate", "Unable to find a codec tran
 /// Calls of which not one packet came back.
 pub(super) fn silent(seen: &Seen<'_>) -> Vec<Finding> {
     let answered = seen.calls.iter().filter(|c| c.ending.was_answered() && c.total_sent > 0).count();
-    // Packets that nobody could open, or that came too late or from elsewhere, have findings of their own.
-    let is_unheard =
-        |call: &&CallRecord| call.is_silent() && call.late_echoes + call.refused + unopened_of(call) == 0;
+    // Packets that nobody could open, came too late or from elsewhere, or are another call's, have findings of their own.
+    let is_told = |call: &CallRecord| call.late_echoes + call.refused + call.crossed + unopened_of(call) > 0;
+    let is_unheard = |call: &&CallRecord| call.is_silent() && !is_told(call);
     let silent: Vec<&CallRecord> = seen.calls.iter().filter(is_unheard).collect();
     if silent.is_empty() {
         return changed(seen);

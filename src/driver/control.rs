@@ -166,7 +166,11 @@ impl LoadIo<'_> {
     /// Runs until every line is retired and every call is over.
     async fn play(&mut self, progress: &mut dyn FnMut(&Progress<'_>)) -> Result<(), DriverError> {
         let mut stop = self.config.stop.clone();
-        let mut stop_seen = Stop::No;
+        // It may have been wished while accounts registered: no call is placed any more.
+        let mut stop_seen = *stop.borrow_and_update();
+        if stop_seen != Stop::No {
+            self.handle(Input::Stop(stop_seen));
+        }
         let (mut next_second, mut next_progress) = (self.epoch + SECOND, self.epoch);
         let mut events = Vec::with_capacity(MEDIA_BATCH);
         loop {

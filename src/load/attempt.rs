@@ -234,6 +234,7 @@ impl Attempt {
     pub(super) fn times(&mut self, signal: &CallSignal) {
         let times = &signal.times;
         let record = &mut self.record;
+        record.trying_ms = times.trying_delay().map(Ns::from);
         record.srd_ms = times.session_request_delay().map(Ns::from);
         record.answer_delay_ms = times.answer_delay().map(Ns::from);
         record.sdd_ms = times.session_disconnect_delay().map(Ns::from);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::wire::unchecked;
 use crate::driver::{Captured, Recorded};
-use crate::record::{Breakage, CallRecord, Ending, Suppression};
+use crate::record::{Breakage, CallRecord, Ending, RegisterRecord, Suppression};
 use crate::scenario::Scenario;
 use crate::values::counted;
 
@@ -97,10 +97,20 @@ fn of_signalling(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
         let why = register.failures.iter().map(|line| format!("{} ({})", line.text, line.count));
         remarks.push(format!("{failed} failed: {}", why.collect::<Vec<_>>().join(", ")));
     }
+    remarks.extend(environment.register.as_ref().and_then(not_taken_back));
     for line in &environment.observed.odd {
         remarks.push(format!("{}: {}", counted(line.count, "call"), line.text));
     }
     remarks
+}
+
+/// A remark on registrations that the registrar still holds.
+fn not_taken_back(register: &RegisterRecord) -> Option<String> {
+    let RegisterRecord { leaving, left, .. } = register;
+    let (held, of) = (leaving.saturating_sub(*left), counted(*leaving, "registration"));
+    (held > 0).then(|| {
+        format!("{held} of {of} could not be taken back: they stay at the registrar until they expire (sip.register_expires)")
+    })
 }
 
 /// A remark on calls whose capture was wanted, and that were never placed.
@@ -164,6 +174,14 @@ mod tests {
         scenario.capture.calls = vec![1, 2, 9];
         let said = unplaced(&scenario, &calls).unwrap_or_default();
         assert!(said.contains("names call 2 and 1 more, which was not placed: 2 calls of the run"), "{said}");
+    }
+
+    #[test]
+    fn registrations_that_stay_are_told_of() {
+        let said = |leaving, left| not_taken_back(&RegisterRecord { leaving, left, ..Default::default() });
+        assert_eq!((said(0, 0), said(9, 9)), (None, None));
+        let told = said(9, 2).unwrap_or_default();
+        assert!(told.starts_with("7 of 9 registrations could not be taken back: they stay"), "{told}");
     }
 
     #[test]

@@ -22,6 +22,7 @@ impl Call {
         match self.elsewhere(code, response, vet) {
             Ok((target, remote)) => {
                 self.is_redirected = true;
+                self.times.trying_at = None;
                 // Another server asks anew, and is not told what the first one was.
                 self.invite_tries = Tries::default();
                 self.authorizations.forget();

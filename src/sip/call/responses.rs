@@ -66,6 +66,7 @@ impl Call {
         if !self.invites.last_mut().is_some_and(|invite| invite.on_provisional()) {
             return;
         }
+        self.times.trying_at.get_or_insert(now);
         if self.on_early(now, response, vet) {
             if code >= 180 {
                 self.times.progress_at.get_or_insert(now);

@@ -58,6 +58,9 @@ fn redirected(habits: Habits, contacts: &str) -> (Call, Message, Vec<(Message, S
     let mut call = Call::new(CallConfig { habits, ..config() });
     call.invite(at_ms(0));
     let (sent, _) = drained(&mut call);
+    call.handle_message(at_ms(50), &parse(&response(&sent[0].0, 100, "", "")).expect("it parses"), &vet);
+    assert_eq!(call.times().trying_delay(), Some(ms(50)));
+    drained(&mut call);
     let invite = sent[0].0.clone();
     let bytes = response(&invite, 302, contacts, "");
     call.handle_message(at_ms(100), &parse(&bytes).expect("it parses"), &vet);
@@ -82,6 +85,7 @@ fn a_redirection_leads_to_a_new_invite_under_the_same_names() {
     );
     assert_eq!(invite.cseq().number, first.cseq().number + 1);
     assert_ne!(invite.branch(), first.branch());
+    assert_eq!(call.times().trying_delay(), None, "the new place has not answered");
     // The second one ends it, and so does a repeat of the first one not.
     let again = parse(&response(&first, 302, contacts, "")).expect("it parses");
     call.handle_message(at_ms(200), &again, &vet);
