@@ -75,7 +75,7 @@ pub fn capture(input: &[u8]) {
         for text in [&message.headers, &message.body] {
             let begin = key(&text.to_ascii_lowercase());
             // A key may be empty: what follows is its lifetime.
-            let is_none = |c: char| "*|".contains(c) || c.is_ascii_whitespace() || c == '\u{fffd}';
+            let is_none = |c: char| "*|=".contains(c) || c.is_ascii_whitespace() || c == '\u{fffd}';
             assert!(begin.is_none_or(is_none), "{text}");
             assert!(!text.contains(KEY), "{text}");
         }

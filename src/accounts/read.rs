@@ -315,7 +315,11 @@ fn of_sipp_file(order: Order, text: &str) -> Result<Accounts, AccountsError> {
                 secret.push(at);
             }
         }
-        let user = fields.first().filter(|user| !user.is_empty()).or(auth_user.as_ref()).cloned();
+        let user = fields
+            .first()
+            .filter(|user| !user.is_empty())
+            .or(auth_user.as_ref().filter(|user| !user.is_empty()))
+            .cloned();
         let Some(user) = user else {
             return fault(number, "its first field is empty; it is the caller's user");
         };
@@ -382,6 +386,7 @@ mod tests {
             ("user,field3\nx,y\n", 1, "word of templates"),
             ("user,password\na,b\n\n# c\nd\n", 5, "has 1 fields"),
             ("user,password\na,b\n,c\n", 3, "no `user`"),
+            ("RANDOM\n;[authentication username=[field0] password=x]\n", 2, "its first field is empty"),
             ("user,x\na,\"b\nc\"\n", 3, "has 1 fields"),
             ("user,x\na,b\u{7f}c\n", 2, "ends a line"),
             ("user;x\na;b;c\n", 2, "quote what holds a semicolon"),

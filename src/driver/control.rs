@@ -23,7 +23,7 @@ use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
 use crate::rtp::Format;
 use crate::rtp::srtp::Keys;
-use crate::scenario::{MOST_STAGES, Phasing, Scenario};
+use crate::scenario::{MOST_STAGES, Phasing};
 use crate::sip::sdp::Answer;
 use crate::sip::{Heard, Message, Unreadable};
 use crate::stamp::Stamp;

@@ -265,6 +265,18 @@ mod tests {
     }
 
     #[test]
+    fn a_far_end_that_hangs_up_long_after_a_refused_offer_has_another_reason() {
+        let mut refused = attempt(None);
+        refused.remark(&CallRemark::OfferRefused { code: 488, why: "no audio stream".into() }, Stamp::ZERO);
+        let after = |seconds| {
+            let at = Some(Stamp::ZERO + Duration::from_secs(seconds));
+            refused.with_refused_offer("Network out of order".into(), at)
+        };
+        assert!(after(1).ends_with("488: no audio stream"));
+        assert_eq!(after(4), "Network out of order");
+    }
+
+    #[test]
     fn what_could_not_be_read_is_in_the_reason_of_what_came_of_it() {
         let slot = Slot { line: 0, intended_at: Stamp::ZERO, length: None };
         let attempt = |unreadable: Option<&str>| {
@@ -328,12 +340,6 @@ mod tests {
             refused.record.reason,
             "nothing heard for 5s; its offer in mid-call was refused with 488: no audio stream"
         );
-        let after = |seconds| {
-            let at = Some(Stamp::ZERO + Duration::from_secs(seconds));
-            refused.with_refused_offer("Network out of order".into(), at)
-        };
-        assert!(after(1).ends_with("488: no audio stream"));
-        assert_eq!(after(4), "Network out of order");
         assert_eq!(never.record.ending, Ending::Unreadable);
         assert_eq!(
             never.record.reason,
