@@ -101,6 +101,7 @@ struct World {
     counts: HashMap<Count, u64>,
     window: Option<(Stamp, Stamp)>,
     phase: Phase,
+    stages: usize,
     runs: u32,
 }
 
@@ -174,6 +175,7 @@ impl World {
             counts: HashMap::new(),
             window: None,
             phase: Phase::Ramp,
+            stages: 0,
             runs: 0,
         }
     }
@@ -266,8 +268,11 @@ impl World {
             }
         }
         let (phase, since) = self.control.phase();
-        assert!(phase >= self.phase && since <= self.now, "phases go on");
-        self.phase = phase;
+        // Each stage begins anew.
+        let stages = self.control.stages().len();
+        let goes_on = phase >= self.phase || stages > self.stages;
+        assert!(goes_on && since <= self.now, "{phase:?} follows {:?}", self.phase);
+        (self.phase, self.stages) = (phase, stages);
         assert!(self.control.calls_up() <= self.calls, "{} up", self.control.calls_up());
         assert!((0.0..=1.0).contains(&self.control.done(self.now)));
         assert_eq!(self.control.placed(), self.placed);
@@ -292,7 +297,9 @@ impl World {
     fn obey(&mut self, output: Output) {
         match output {
             Output::Open(slot) => {
-                assert!(slot.line < self.calls && slot.intended_at <= self.now);
+                // A stage with more calls than the one before names new lines.
+                assert!(slot.line < 3 * self.calls, "line {} of {}", slot.line, self.calls);
+                assert!(slot.intended_at <= self.now, "{slot:?} at {:?}", self.now);
                 let answer = match self.ports.pop_first() {
                     Some(port) => Input::Opened { slot, port },
                     None => Input::Suppressed(slot),
@@ -321,7 +328,7 @@ impl World {
                     self.open.remove(&record.call).expect("closed once, and only what was placed");
                 assert_eq!(port, record.rtp_port);
                 self.ports.insert(port);
-                assert!(record.line < self.calls);
+                assert!(record.line < 3 * self.calls);
                 self.closed.insert(record.call, record.ending);
             }
             Output::StartMedia { call, .. }

@@ -49,6 +49,13 @@ fn lines(text: &str) -> impl Iterator<Item = (u64, &str)> {
 /// The first line that is wrong; a file without accounts, or with too many.
 pub fn parse(text: &str) -> Result<Accounts, AccountsError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // Comments included: the whole file may be taken for one.
+    if let Some((number, _)) = (1..).zip(text.lines().map(str::trim)).find(|(_, line)| line.contains('\r')) {
+        return fault(
+            number,
+            "it has line ends of CR alone, as of an old Mac; save it with those of Unix (LF) or Windows (CR LF)",
+        );
+    }
     let Some((number, first)) = lines(text).next() else {
         return fault(
             1,
@@ -82,6 +89,9 @@ fn admit(line: u64, count: usize, fields: &[String]) -> Result<(), AccountsError
     for (at, field) in fields.iter().enumerate() {
         if field.len() > LONGEST_FIELD {
             return fault(line, format!("field {at} has {} bytes, {LONGEST_FIELD} are allowed", field.len()));
+        }
+        if field.contains('\t') {
+            return fault(line, format!("field {at} has a tab; separate columns by comma or semicolon"));
         }
         if field.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
             return fault(
@@ -245,8 +255,10 @@ fn with_header(text: &str) -> Result<Accounts, AccountsError> {
             None => head = Some((Columns::of(number, &fields)?, fields)),
             Some((_, names)) if fields.len() != names.len() => {
                 let (is, wanted) = (fields.len(), names.len());
-                let why =
-                    format!("it has {is} fields, the header row has {wanted}; quote what holds a comma");
+                let delimiter = if delimiter == b';' { "semicolon" } else { "comma" };
+                let why = format!(
+                    "it has {is} fields, the header row has {wanted}; quote what holds a {delimiter}"
+                );
                 return fault(number, why);
             }
             Some((columns, _)) => {
@@ -303,7 +315,11 @@ fn of_sipp_file(order: Order, text: &str) -> Result<Accounts, AccountsError> {
                 secret.push(at);
             }
         }
-        let user = fields.first().filter(|user| !user.is_empty()).or(auth_user.as_ref()).cloned();
+        let user = fields
+            .first()
+            .filter(|user| !user.is_empty())
+            .or(auth_user.as_ref().filter(|user| !user.is_empty()))
+            .cloned();
         let Some(user) = user else {
             return fault(number, "its first field is empty; it is the caller's user");
         };
@@ -370,8 +386,13 @@ mod tests {
             ("user,field3\nx,y\n", 1, "word of templates"),
             ("user,password\na,b\n\n# c\nd\n", 5, "has 1 fields"),
             ("user,password\na,b\n,c\n", 3, "no `user`"),
+            ("RANDOM\n;[authentication username=[field0] password=x]\n", 2, "its first field is empty"),
             ("user,x\na,\"b\nc\"\n", 3, "has 1 fields"),
             ("user,x\na,b\u{7f}c\n", 2, "ends a line"),
+            ("user;x\na;b;c\n", 2, "quote what holds a semicolon"),
+            ("user\tpassword\na\tb\n", 1, "separate columns by comma or semicolon"),
+            ("# callers\ruser,password\ra,b\r", 1, "line ends of CR alone"),
+            ("user,password\na,b\rc,d\n", 2, "line ends of CR alone"),
             ("user,domain\na,b@c\n", 2, "no domain"),
             ("SEQUENTIAL\n;x\n", 2, "first field"),
             ("user,pasword\na,b\n", 1, "did you mean `password`?"),

@@ -8,7 +8,7 @@ const UDP_HEADER: usize = 8;
 const TTL: u8 = 64;
 
 /// The IP and UDP headers of a datagram of `length` bytes, of which `bytes` are there. Its checksums are right where all
-/// of it is; else that of UDP is left out.
+/// of it is; else that of UDP is left out, or over IPv6, which wants one, all ones.
 pub(super) fn headers(from: SocketAddr, to: SocketAddr, bytes: &[u8], length: usize) -> Vec<u8> {
     match (from.ip().to_canonical(), to.ip().to_canonical()) {
         (IpAddr::V4(source), IpAddr::V4(target)) => {
@@ -19,7 +19,7 @@ pub(super) fn headers(from: SocketAddr, to: SocketAddr, bytes: &[u8], length: us
             sum.add(&target.octets());
             sum.add(&[0, UDP]);
             sum.add(&udp.to_be_bytes());
-            [&v4(source, target, udp)[..], &ports, &checksum(sum, &ports, bytes, length)].concat()
+            [&v4(source, target, udp)[..], &ports, &checksum(sum, &ports, bytes, length, false)].concat()
         }
         (source, target) => {
             let (source, target, udp) = (mapped(source), mapped(target), clamped(UDP_HEADER + length));
@@ -30,7 +30,7 @@ pub(super) fn headers(from: SocketAddr, to: SocketAddr, bytes: &[u8], length: us
             sum.add(&[0, 0]);
             sum.add(&udp.to_be_bytes());
             sum.add(&[0, 0, 0, UDP]);
-            [&v6(source, target, udp)[..], &ports, &checksum(sum, &ports, bytes, length)].concat()
+            [&v6(source, target, udp)[..], &ports, &checksum(sum, &ports, bytes, length, true)].concat()
         }
     }
 }
@@ -55,12 +55,13 @@ fn ports(from: SocketAddr, to: SocketAddr, length: u16) -> [u8; 6] {
     [a, b, c, d, e, f]
 }
 
-fn checksum(mut sum: Sum, ports: &[u8; 6], bytes: &[u8], length: usize) -> [u8; 2] {
-    if bytes.len() != length {
-        return [0, 0];
-    }
+fn checksum(mut sum: Sum, ports: &[u8; 6], bytes: &[u8], length: usize, is_v6: bool) -> [u8; 2] {
     sum.add(ports);
     sum.add(bytes);
+    if bytes.len() != length {
+        // IPv6 takes none for damage, and any other is as good: tools do not check a packet that was cut (RFC 8200 8.1).
+        return if is_v6 { [0xFF, 0xFF] } else { [0, 0] };
+    }
     match sum.complement() {
         // Zero stands for none (RFC 768).
         0 => [0xFF, 0xFF],

@@ -15,6 +15,8 @@ use crate::stamp::Stamp;
 
 /// Messages of one call that are kept: a call with two challenges, a re-INVITE and a BYE has some twenty.
 const MOST_MESSAGES: usize = 64;
+/// Those of its beginning, which later ones do not push out: how it came about, and how it ended, are what one looks for.
+const FIRST_MESSAGES: usize = 24;
 /// Bytes of all messages that are kept at once.
 const MOST_BYTES: usize = 64 << 20;
 /// Bytes of a ladder: each may have six in JSON, and a run's document with all of its ladders is read up to 16 MiB.
@@ -112,10 +114,14 @@ impl Recorder {
         let Some(tape) = call.and_then(|call| self.calls.get_mut(&call)) else { return };
         let message = SipMessage::new(at, way, peer, bytes);
         let has_room = self.bytes + message.bytes.len() <= MOST_BYTES;
-        if tape.messages.len() >= MOST_MESSAGES || !has_room {
+        if !has_room {
             tape.left_out += 1;
-            self.unkept += u64::from(!has_room);
+            self.unkept += 1;
             return;
+        }
+        if tape.messages.len() == MOST_MESSAGES {
+            tape.left_out += 1;
+            self.bytes -= tape.messages.remove(FIRST_MESSAGES).bytes.len();
         }
         self.bytes += message.bytes.len();
         tape.messages.push(message);
@@ -186,16 +192,33 @@ fn name(call: u32) -> String {
 }
 
 impl CallTape {
-    /// The messages of its ladder, from the first on, as many as it has room for.
+    /// The messages of its ladder: half of its room for the first ones, and what is left of it for the last.
     fn ladder(&self, epoch: Stamp) -> Vec<LadderMessage> {
-        let mut room = MOST_OF_LADDER;
-        let messages = self.messages.iter().map(|message| ladder::message(message, &self.own_key, epoch));
-        let fitting = messages.map_while(|message| {
-            let size = message.line.len() + message.headers.len() + message.body.len();
-            room = room.checked_sub(size)?;
+        let size = |message: &LadderMessage| message.line.len() + message.headers.len() + message.body.len();
+        let fits = |room: &mut usize, message: LadderMessage| {
+            *room = room.checked_sub(size(&message))?;
             Some(message)
-        });
-        fitting.collect()
+        };
+        let mut messages = self.messages.iter().map(|message| ladder::message(message, &self.own_key, epoch));
+        let mut room = MOST_OF_LADDER / 2;
+        let mut first = Vec::new();
+        let mut over = None;
+        for message in messages.by_ref() {
+            match room.checked_sub(size(&message)) {
+                Some(less) => room = less,
+                None => {
+                    over = Some(message);
+                    break;
+                }
+            }
+            first.push(message);
+        }
+        room += MOST_OF_LADDER / 2;
+        let rest: Vec<LadderMessage> = over.into_iter().chain(messages).collect();
+        let mut last: Vec<_> = rest.into_iter().rev().map_while(|message| fits(&mut room, message)).collect();
+        last.reverse();
+        first.append(&mut last);
+        first
     }
 
     /// The capture, in the order of time.
@@ -226,7 +249,11 @@ impl CallTape {
         });
         let mut frames: Vec<Frame<'_>> = sip.chain(rtp).collect();
         frames.sort_by_key(|frame| frame.at);
-        let sip = if hides_sip { "without its SIP over TLS (capture.plaintext = true)" } else { "its SIP" };
+        let sip = match (hides_sip, self.left_out) {
+            (true, _) => "without its SIP over TLS (capture.plaintext = true)".into(),
+            (false, 0) => "its SIP".to_string(),
+            (false, left_out) => format!("its SIP but {left_out} messages after the first {FIRST_MESSAGES}"),
+        };
         let media = match settings.media.is_zero() {
             true => "without its RTP (capture.most_mib is too little for so many calls)".into(),
             false => format!("and the last {} s of its RTP", settings.media.as_secs_f64()),

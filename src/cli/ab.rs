@@ -26,9 +26,9 @@ use crate::values::Span;
     loadtest ab old-build.toml new-build.toml\n  \
     loadtest ab scenarios/smoke.toml --set-new service.delay=1ms --segment 10s --metric rtt.p50\n\n\
     The two run in turn, ABBA and so on, so that what drifts with time falls on both: 24 runs, some 12\n\
-    minutes. Gates and the lengths of the hold phase in the scenarios do not count. Without NEW and --set-new\n\
-    the scenario is compared with itself, which shows what this machine can tell apart. Ends with 0 when NEW\n\
-    is not slower, 11 when it is, 12 when nothing can be said.")]
+    minutes. Gates and the lengths of the hold phase in the scenarios do not count. Without NEW and\n\
+    --set-new the scenario is compared with itself, which shows what this machine can tell apart. Ends\n\
+    with 0 when NEW is not slower, 11 when it is, 12 when nothing can be said.")]
 pub struct Args {
     /// The scenario to compare with.
     #[arg(value_name = "BASE")]

@@ -22,8 +22,9 @@ const MOST_BYTES: u64 = 64 << 10;
 #[command(after_long_help = "Examples:\n  \
     loadtest asterisk --write-env .env\n  \
     ARI_PASS=secret loadtest asterisk --sip-port 5070 --http-port 0\n\n\
-    With .env in the same folder, `loadtest service` finds it, and runs with asterisk.mode=\"external\" have its\n\
-    addresses and accounts. It ends with Ctrl-C, and nothing is left of it but its log and .env.")]
+    With .env in the same folder, `loadtest service` finds it, and runs with asterisk.mode=\"external\"\n\
+    have its addresses and accounts. It ends with Ctrl-C, and nothing is left of it but its log and\n\
+    .env.")]
 pub struct Args {
     /// The Asterisk to run: a program or an unpacked tree [default: the one that is found].
     #[arg(long, env = "LOADTEST_ASTERISK", value_name = "PATH")]

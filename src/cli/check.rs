@@ -8,8 +8,8 @@ use crate::ari::request::read_only;
 use crate::asterisk::{SearchPlaces, find};
 use crate::net::resolve::resolve;
 use crate::run::RunPlan;
-use crate::run::application::{describe, external_ari, refusal};
-use crate::run::options_probe::{Login, ProbeResult, probe, unconnected};
+use crate::run::application::{describe, external_ari, refusal, silent};
+use crate::run::options_probe::{Login, ProbeResult, probe, turned_down, unanswered, unconnected};
 use crate::run::plan::headline;
 use crate::run::preflight::{Survey, survey};
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
@@ -20,8 +20,8 @@ use crate::values::counted;
     loadtest check scenarios/50x5m.toml\n  \
     loadtest check scenarios/50x5m.toml --set load.calls=2000\n  \
     loadtest check scenarios/smoke.toml --call\n\n\
-    Ends with 0 when nothing is in the way of `loadtest run`, with 2 otherwise; with --call with 1 when the call did\n\
-    not go through.")]
+    Ends with 0 when nothing is in the way of `loadtest run`, with 2 otherwise; with --call with 1 when\n\
+    the call did not go through.")]
 pub struct Args {
     /// The scenario file (TOML).
     scenario: PathBuf,
@@ -59,7 +59,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         return check_call::place(plan).await;
     }
     if survey.obstacles.is_empty() {
-        say::out(format_args!("Nothing is in the way. {}", not_tried(scenario)));
+        let but = if survey.warnings.is_empty() { "" } else { ", but for what the warnings say" };
+        say::out(format_args!("Nothing is in the way{but}. {}", not_tried(scenario)));
         return Ok(Exit::Pass);
     }
     Ok(Exit::Usage)
@@ -132,8 +133,12 @@ async fn external(plan: &RunPlan, (target, key): (SocketAddr, &str), survey: &mu
     let scenario = plan.scenario();
     let (user, transport) = (plan.first_user(), scenario.asterisk.transport);
     let (why, is_closed) = match probe(plan, target).await {
-        ProbeResult::Answered { status, reason, login } => {
-            survey.obstacles.extend(login.obstacle(scenario, user));
+        ProbeResult::Answered { status, reason, callee, login } => {
+            let obstacle = login.obstacle(scenario, user);
+            if obstacle.is_none() {
+                survey.warnings.extend(turned_down(key, &callee, status, &reason));
+            }
+            survey.obstacles.extend(obstacle);
             let login = match &login {
                 Login::NotAsked => String::new(),
                 Login::Taken(realm) => {
@@ -158,10 +163,7 @@ async fn external(plan: &RunPlan, (target, key): (SocketAddr, &str), survey: &mu
         ProbeResult::Silent(why) => (why, false),
         ProbeResult::Unreachable(why) => (why, true),
     };
-    let said = format!(
-        "{key}: {target} does not answer OPTIONS ({why}): is it running, does it take SIP over {transport} there, is \
-         sip.local the address that it reaches this machine under, and is there no firewall between?"
-    );
+    let said = unanswered(key, target, transport, &why);
     // Asterisk answers; what merely echoes calls need not.
     let is_in_the_way = is_closed || scenario.service.mode.is_application();
     if is_in_the_way { &mut survey.obstacles } else { &mut survey.warnings }.push(said);
@@ -194,8 +196,8 @@ async fn service(scenario: &Scenario, survey: &mut Survey) {
         )),
         Ok(_) => {}
         Err(error) => {
-            let silent = || format!("ARI does not answer at {url}: {error}");
-            survey.obstacles.push(refusal(&ari, &error).map_or_else(silent, |refused| refused.to_string()));
+            let refused = refusal(&ari, &error);
+            survey.obstacles.push(refused.unwrap_or_else(|| silent(&format!("at {url}"), &error)).to_string());
         }
     }
 }

@@ -1,13 +1,17 @@
 //! `loadtest check --call`: one call of a few seconds, told step by step.
 
+use std::fs::File;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::fcntl::Flock;
+
 use super::progress::Display;
 use super::{Exit, Failure, interrupt, say};
 use crate::diagnosis::{findings_of_call, steps};
+use crate::files::owned;
 use crate::report::terminal;
 use crate::run::{RunError, RunPlan, Testbed, execute};
 use crate::scenario::Gates;
@@ -87,18 +91,18 @@ fn reduce(plan: &mut RunPlan) {
 /// A folder for the logs, removed unless it is kept.
 struct Scratch {
     path: PathBuf,
+    _lock: Flock<File>,
 }
 
 impl Scratch {
     fn create() -> Result<Scratch, RunError> {
-        let name = format!("loadtest-check-{:08x}", rand::random::<u32>());
-        let path = std::env::temp_dir().join(name);
+        let base = std::env::temp_dir();
+        owned::sweep(&base);
+        let path = base.join(format!("{}{:08x}", owned::CHECK, rand::random::<u32>()));
         // Logs may hold what is nobody else's business.
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(|error| RunError::unwritable(&path, error, "; set TMPDIR to another"))?;
-        Ok(Scratch { path })
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path).and_then(|()| owned::lock(&path));
+        let lock = made.map_err(|error| RunError::unwritable(&path, error, "; set TMPDIR to another"))?;
+        Ok(Scratch { path, _lock: lock })
     }
 
     /// Keeps the folder, if there is something in it.
@@ -106,7 +110,11 @@ impl Scratch {
         let mut entries = std::fs::read_dir(&self.path).ok()?;
         let says_something =
             entries.any(|entry| entry.and_then(|e| e.metadata()).is_ok_and(|log| log.len() > 0));
-        says_something.then(|| std::mem::take(&mut self.path))
+        says_something.then(|| {
+            // They are not swept: whoever reads them removes them.
+            let _ = owned::release(&self.path);
+            std::mem::take(&mut self.path)
+        })
     }
 }
 

@@ -15,11 +15,11 @@ use crate::run::{Folder, stored};
       loadtest run old.toml --out ab/old/$n; loadtest run new.toml --out ab/new/$n\n  \
     done\n  \
     loadtest compare ab/old ab/new --metric rtt.p99\n\n\
-    Each folder holds runs in folders of their own; the first of BASE is held against the first of NEW, and\n\
-    so on, in the order of their names. Two single runs are shown side by side, without a verdict (12). Of two searches the\n\
-    capacities are compared: less (11), more (0), or no certain difference (12). Twelve pairs, of which ten must agree, tell most; alternate which of\n\
-    the two goes first, as `loadtest ab` does. Ends with 0 when NEW is not slower, 11 when it is, 12 when\n\
-    nothing can be said.")]
+    Each folder holds runs in folders of their own; the first of BASE is held against the first of NEW,\n\
+    and so on, in the order of their names. Two single runs are shown side by side, without a verdict\n\
+    (12). Of two searches the capacities are compared: less (11), more (0), or no certain difference\n\
+    (12). Twelve pairs, of which ten must agree, tell most; alternate which of the two goes first, as\n\
+    `loadtest ab` does. Ends with 0 when NEW is not slower, 11 when it is, 12 when nothing can be said.")]
 pub struct Args {
     /// Folder of the runs to compare with, or a run's.
     #[arg(value_name = "BASE")]

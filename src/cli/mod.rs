@@ -160,6 +160,19 @@ mod tests {
     use super::*;
     use crate::clock;
 
+    /// The help is 100 columns wide. A longer line is broken: at the end of a paragraph that may be, in it a stub is left.
+    #[test]
+    fn examples_fit_the_help() {
+        let program = Cli::command();
+        for command in program.get_subcommands() {
+            let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<_> = text.lines().collect();
+            for pair in lines.windows(2).filter(|pair| !pair[1].is_empty()) {
+                assert!(pair[0].chars().count() <= 100, "{}: {}", command.get_name(), pair[0]);
+            }
+        }
+    }
+
     #[test]
     fn a_lookup_that_nobody_waits_for_does_not_hold_the_end() {
         let begun = clock::now();

@@ -14,7 +14,8 @@ const WE_ENDED_IT: &str = ": it sent ";
 pub(super) fn unreachable(seen: &Seen<'_>) -> Vec<Finding> {
     let ended = seen.ended(Ending::Unreachable);
     let Some(first) = ended.first() else { return Vec::new() };
-    let what = format!("were lost with their connection to {}", seen.target());
+    let whose = if ended.len() == 1 { "its" } else { "their" };
+    let what = format!("were lost with {whose} connection to {}", seen.target());
     let (cause, cure) = match first.reason.contains(WE_ENDED_IT) {
         true => (
             "what takes connections there sends no SIP, or SIP of which nobody can tell where a message ends: its \

@@ -14,9 +14,9 @@ const NO_PATH: [&str; 2] = ["No path to translate", "Unable to find a codec tran
 /// Calls of which not one packet came back.
 pub(super) fn silent(seen: &Seen<'_>) -> Vec<Finding> {
     let answered = seen.calls.iter().filter(|c| c.ending.was_answered() && c.total_sent > 0).count();
-    // Packets that nobody could open, or that came too late or from elsewhere, have findings of their own.
-    let is_unheard =
-        |call: &&CallRecord| call.is_silent() && call.late_echoes + call.refused + unopened_of(call) == 0;
+    // Packets that nobody could open, came too late or from elsewhere, or are another call's, have findings of their own.
+    let is_told = |call: &CallRecord| call.late_echoes + call.refused + call.crossed + unopened_of(call) > 0;
+    let is_unheard = |call: &&CallRecord| call.is_silent() && !is_told(call);
     let silent: Vec<&CallRecord> = seen.calls.iter().filter(is_unheard).collect();
     if silent.is_empty() {
         return changed(seen);
@@ -332,8 +332,20 @@ pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
     if !hung_up.is_empty() && !is_planned {
         found.push(Finding {
             seen: format!("BYE from the far end{}{}", because(&hung_up), seen.service_said()),
-            cause: format!("{answerer} or the dialplan ends calls by itself: an error in the service, a timeout, or the end of a sound"),
-            cure: "see its log for why; if calls are to be short, say so with load.call_duration and load.hangup".into(),
+            cause: match is_session_timer(&hung_up) {
+                true => "a session timer (RFC 4028) has run out at the far end, or at a proxy before it: it has heard no refresh, \
+                         or takes those that it heard for none"
+                    .into(),
+                false => format!(
+                    "{answerer} or the dialplan ends calls by itself: an error in the service, a timeout, or the end of a sound"
+                ),
+            },
+            cure: match is_session_timer(&hung_up) {
+                true => "see the call's ladder for its refreshes (UPDATE or re-INVITE) and their answers; raise Session-Expires \
+                         there, or have it refresh by itself"
+                    .into(),
+                false => "see its log for why; if calls are to be short, say so with load.call_duration and load.hangup".into(),
+            },
             ..seen.over("hung_up_early", hung_up.len(), "were hung up by the far end before their time")
         });
     }
@@ -383,6 +395,17 @@ fn ran_out(seen: &Seen<'_>, expired: &[&CallRecord], because: &str) -> Finding {
         cure: cure.into(),
         ..seen.over("session_expired", expired.len(), "were hung up as their session had not been refreshed")
     }
+}
+
+/// True if the far end says that it has hung up for a session timer (RFC 4028 section 10: `Reason: SIP;cause=408`).
+fn is_session_timer(calls: &[&CallRecord]) -> bool {
+    let says = |call: &&CallRecord| {
+        let reason = call.reason.to_ascii_lowercase();
+        reason.contains("session timeout")
+            || reason.contains("session expired")
+            || reason.contains("session timer")
+    };
+    calls.first().is_some_and(says)
 }
 
 /// The remark on a connection for SIP that has ended in mid-run.

@@ -3,7 +3,9 @@
 //! Every report shows the same ones; a stored run has those of its first report, for they are worked out anew
 //! from its records.
 
+mod application;
 mod connection;
+mod crossed;
 mod machine;
 mod media;
 mod protected;
@@ -60,7 +62,7 @@ enum Evidence {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 20] = [
     machine::died,
     connection::unreachable,
     signalling::unreadable,
@@ -73,10 +75,13 @@ const RULES: [Rule; 17] = [
     signposts::bad_answer,
     signposts::contact,
     signposts::offer,
+    application::bypassed,
+    crossed::crossed,
     media::elsewhere,
     protected::unopened,
     media::silent,
     media::distrusted,
+    crossed::repeated,
     media::cut,
     machine::load,
 ];
@@ -169,6 +174,11 @@ impl<'a> Seen<'a> {
             "" => "the target",
             target => target,
         }
+    }
+
+    /// True if SIP goes over connections, which send nothing again and lose nothing by themselves.
+    fn is_over_stream(&self) -> bool {
+        matches!(self.environment.transport.as_str(), "TCP" | "TLS")
     }
 
     /// Whoever answers the calls.

@@ -7,6 +7,8 @@ use crate::values::counted;
 /// Most distinct reasons that are told.
 const MOST_REASONS: usize = 3;
 
+const UNANSWERED: &str = "registration_unanswered";
+
 /// The registrations that failed, by the reason that most of them have.
 pub(super) fn failed(seen: &Seen<'_>) -> Vec<Finding> {
     let Some(register) = seen.environment.register.as_ref() else { return Vec::new() };
@@ -22,7 +24,13 @@ pub(super) fn failed(seen: &Seen<'_>) -> Vec<Finding> {
             counted(register.attempts, "registration")
         ),
     };
-    let (name, cause, cure) = meaning(register, &main.text);
+    let (name, cause, cure) = match meaning(register, &main.text) {
+        // Over connections nothing is dropped.
+        (name, _, cure) if name == UNANSWERED && register.registered > 0 && seen.is_over_stream() => {
+            (name, "the registrar does not keep up with the rate", cure)
+        }
+        meaning => meaning,
+    };
     let told =
         register.failures.iter().take(MOST_REASONS).map(|line| format!("{} ({})", line.text, line.count));
     let told = told.collect::<Vec<_>>().join(", ");
@@ -78,13 +86,13 @@ fn meaning(register: &RegisterRecord, text: &str) -> (&'static str, &'static str
             "look in its log for that moment; lower sip.register_rate, if it closes connections under load",
         ),
         None if register.registered == 0 => (
-            "registration_unanswered",
+            UNANSWERED,
             "nothing at asterisk.sip takes registrations, or its answers do not find back",
             "see that a registrar runs there (in Asterisk res_pjsip_registrar), and that sip.local is the address under which \
              it reaches this machine",
         ),
         None => (
-            "registration_unanswered",
+            UNANSWERED,
             "the registrar does not keep up with the rate, or the network drops datagrams",
             "lower sip.register_rate, or raise sip.setup_timeout, which bounds the wait for an answer",
         ),

@@ -14,13 +14,24 @@ const EXHAUSTED: [&str; 4] =
 /// Words in the reason of a redirection that the scenario does not follow.
 const NOT_FOLLOWED: &str = "sip.follow_redirects = true";
 
-/// True for an INVITE to which not even 100 Trying came: it was sent again and again.
+/// Words in the reason of a call whose redirection was followed, behind which its new place stands.
+const SENT_ON: &str = "the far end had sent the caller on, to ";
+
+/// True for an INVITE to which not even 100 Trying came. Runs of older versions do not say, and an INVITE over UDP was sent
+/// again and again.
 fn is_mute(seen: &Seen<'_>, call: &CallRecord) -> bool {
     let has_heard = !seen.observed.first_call.answers.is_empty();
     let is_silent = matches!(seen.environment.broken_by, Some(Breakage::Silent { .. }));
     let resent = call.retransmissions;
     let is_resent = if has_heard { resent > 1 } else { resent > 0 };
-    call.srd_ms.is_none() && (is_resent || is_silent)
+    let is_unheard = seen.is_over_stream() || is_resent || is_silent;
+    call.srd_ms.is_none() && call.trying_ms.is_none() && is_unheard
+}
+
+/// The place that a call's far end had sent it on to.
+fn sent_on(call: &CallRecord) -> Option<&str> {
+    let (_, to) = call.reason.split_once(SENT_ON)?;
+    to.split("; ").next()
 }
 
 /// Calls whose answers could not be read, and where answers name no call, those that got none which could.
@@ -36,11 +47,22 @@ pub(super) fn unreadable(seen: &Seen<'_>) -> Vec<Finding> {
         cause: "the far end, or a gateway or firewall on the way that rewrites SIP (ALG), sends what breaks RFC 3261 where a \
                 caller cannot do without it"
             .into(),
-        cure: "mend there what the reason names; a capture on the SIP port (`tcpdump -w sip.pcap udp port …`) shows the \
-               message as it came, and a second one at the far end who has changed it"
-            .into(),
+        cure: format!("mend there what the reason names{}", captured(seen)),
         ..seen.over("sip_unreadable", of_calls + of_none, &what)
     }]
+}
+
+/// Advice on a capture of SIP; none where TLS hides it.
+fn captured(seen: &Seen<'_>) -> String {
+    let protocol = match seen.environment.transport.as_str() {
+        "TLS" => return String::new(),
+        "TCP" => "tcp",
+        _ => "udp",
+    };
+    format!(
+        "; a capture on the SIP port (`tcpdump -w sip.pcap {protocol} port …`) shows the message as it came, and a second one at \
+         the far end who has changed it"
+    )
 }
 
 /// Number of calls that got no answer at all.
@@ -48,20 +70,64 @@ fn mute(seen: &Seen<'_>) -> usize {
     seen.ended(Ending::Timeout).iter().filter(|call| is_mute(seen, call)).count()
 }
 
-/// INVITEs to which no answer came at all.
+/// INVITEs to which no answer came at all, of which those that a redirection had sent on are apart.
 pub(super) fn unanswered(seen: &Seen<'_>) -> Vec<Finding> {
-    let (count, target) = (mute(seen), seen.target());
     // Answers that name no call may be those of any.
-    if count == 0 || (!seen.observed.unreadable.is_empty() && seen.ended(Ending::Unreadable).is_empty()) {
+    if !seen.observed.unreadable.is_empty() && seen.ended(Ending::Unreadable).is_empty() {
         return Vec::new();
     }
+    let mute: Vec<&CallRecord> =
+        seen.ended(Ending::Timeout).into_iter().filter(|call| is_mute(seen, call)).collect();
+    let (redirected, direct): (Vec<_>, Vec<_>) = mute.into_iter().partition(|call| sent_on(call).is_some());
+    unanswered_here(seen, direct.len()).into_iter().chain(unanswered_there(seen, &redirected)).collect()
+}
+
+/// Silence of the place that a redirection had named.
+fn unanswered_there(seen: &Seen<'_>, redirected: &[&CallRecord]) -> Option<Finding> {
+    let place = redirected.first().and_then(|call| sent_on(call))?;
+    let more = match redirected.iter().any(|call| sent_on(call) != Some(place)) {
+        true => " and other places",
+        false => "",
+    };
+    let target = seen.target();
+    let what = format!("were sent on to {place}{more} by {target}, and got no SIP answer there");
+    Some(Finding {
+        seen: seen.shown("ending timeout, and the redirection in column reason", "answer"),
+        cause: format!(
+            "nothing takes SIP at the place that the redirection of {target} names, or its answers do not find back"
+        ),
+        cure: format!(
+            "see that a far end runs and listens there, and that no firewall is between; or mend the Contact of {target}'s \
+             redirection; sip.follow_redirects = false leaves it unfollowed"
+        ),
+        ..seen.over("redirect_silent", redirected.len(), &what)
+    })
+}
+
+/// Silence of the target.
+fn unanswered_here(seen: &Seen<'_>, count: usize) -> Option<Finding> {
+    if count == 0 {
+        return None;
+    }
+    let target = seen.target();
     let all = count == seen.calls.len();
     let finding = seen.over("sip_silent", count, &format!("got no SIP answer from {target}"));
-    let (cause, cure) = if all {
+    let (cause, cure) = if all && seen.is_over_stream() {
+        (
+            "the port takes connections, and what holds it answers no SIP: it hangs, or it is no port for SIP",
+            "see that asterisk.sip names the port for SIP over asterisk.transport (`pjsip show transports`), and look in the \
+             log of what listens there; `loadtest check` tries it with OPTIONS",
+        )
+    } else if all {
         (
             "nothing takes SIP at that address, or its answers do not find back",
             "see that it runs and listens there (`pjsip show transports`), that no firewall is between, and that \
              sip.local is the address under which it reaches this machine; `loadtest check` tries it with OPTIONS",
+        )
+    } else if seen.is_over_stream() {
+        (
+            "Asterisk takes no new requests while it is overloaded",
+            "lower load.ramp or load.calls; look for \"queue reached\" in Asterisk's log",
         )
     } else {
         (
@@ -74,7 +140,30 @@ pub(super) fn unanswered(seen: &Seen<'_>) -> Vec<Finding> {
         seen.shown("ending timeout without any answer", "SIP"),
         quoted("Asterisk's log", seen.asterisk_said(&EXHAUSTED))
     );
-    vec![Finding { seen: seen_in, cause: cause.into(), cure: cure.into(), ..finding }]
+    Some(Finding { seen: seen_in, cause: cause.into(), cure: cure.into(), ..finding })
+}
+
+/// Words in the reason of a call whose challenge was left unanswered for what it asks: those of `AuthError`.
+const UNMET: [&str; 5] = [
+    "is not supported",
+    "realms want credentials",
+    "no digest challenge",
+    "the challenge has ",
+    "was challenged more than ",
+];
+
+/// Challenges that no password meets.
+fn unmet(seen: &Seen<'_>, count: usize, seen_in: String) -> Finding {
+    Finding {
+        seen: seen_in,
+        cause: "the far end asks for a kind of authentication that this caller does not speak, or for more realms than it \
+                answers; whether user and password are right is not known"
+            .into(),
+        cure: "have it challenge by Digest with MD5 or SHA-256 there, with qop `auth` or none (Asterisk: \
+               `supported_algorithms_uas` of the `auth` section), and for as few realms as a way of proxies has"
+            .into(),
+        ..seen.over("auth_unmet", count, "were challenged in a way that cannot be answered")
+    }
 }
 
 /// Challenges that could not be met.
@@ -83,6 +172,9 @@ pub(super) fn authentication(seen: &Seen<'_>) -> Vec<Finding> {
     let Some(first) = failed.first() else { return Vec::new() };
     let setup = &seen.observed.setup;
     let seen_in = format!("SIP's answers: {}", first.reason);
+    if UNMET.iter().any(|words| first.reason.contains(words)) {
+        return vec![unmet(seen, failed.len(), seen_in)];
+    }
     // Runs of older versions do not say as whom they called.
     let is_known = !setup.target.is_empty();
     if is_known && setup.user.is_empty() {

@@ -109,7 +109,11 @@ impl OneCall<'_> {
     fn login(&self) -> Option<Step> {
         let (realm, user) = (&self.first().realm, &self.observed.setup.user);
         if self.call.ending == Ending::AuthFailed {
-            return step("login", false, format!("{} (realm `{realm}`)", self.call.reason));
+            let reason = &self.call.reason;
+            // A refusal names the realm itself.
+            let is_told = realm.is_empty() || reason.contains(&format!("realm `{realm}`"));
+            let asked = if is_told { String::new() } else { format!("asked for by realm `{realm}`: ") };
+            return step("login", false, format!("{asked}{reason}"));
         }
         if realm.is_empty() {
             return step("login", true, "not asked for".into());

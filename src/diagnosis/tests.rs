@@ -1,8 +1,10 @@
 //! Findings of runs that are made for it.
 
 mod cases;
+mod unanswered;
 
 use self::cases::{CASES, REFUSED};
+use self::unanswered::UNANSWERED;
 
 use super::steps::Step;
 use super::*;
@@ -161,7 +163,7 @@ fn a_full_and_a_disturbed_machine_are_told_where_the_verdict_suffers() {
 /// Nothing is stored of the one call of `check --call`.
 #[test]
 fn findings_of_one_call_cite_its_steps_and_no_file_that_is_not_there() {
-    for (change, name, ..) in CASES {
+    for (change, name, ..) in CASES.iter().chain(UNANSWERED) {
         let mut run = healthy();
         change(&mut run);
         let summary = summarize(run);

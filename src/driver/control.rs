@@ -17,14 +17,13 @@ use super::wire::Wire;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
 use crate::load::{self, Agent, AgentOutput, Input, Names, Output, Registrations};
-use crate::measure::{MOST_WINDOWS, Rules};
+use crate::measure::MOST_WINDOWS;
 use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
 use crate::rtp::Format;
-use crate::rtp::probe::RunKey;
 use crate::rtp::srtp::Keys;
-use crate::scenario::{MOST_STAGES, Phasing, Scenario, ServiceMode};
+use crate::scenario::{MOST_STAGES, Phasing};
 use crate::sip::sdp::Answer;
 use crate::sip::{Heard, Message, Unreadable};
 use crate::stamp::Stamp;
@@ -35,6 +34,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Short, since a lane may keep a call's socket for a moment after its port was given back.
 const RETRY_PORT_AFTER: Duration = SECOND;
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// Longest wait, at the end of a run, for the final answers of INVITEs that were cancelled.
+const CANCELLED_WITHIN: Duration = Duration::from_secs(5);
 /// Events of the media threads taken at a time, so that no flood keeps SIP and timers waiting.
 const MEDIA_BATCH: usize = 256;
 
@@ -60,6 +61,8 @@ struct LoadIo<'a> {
     timeline: Timeline,
     epoch: Stamp,
     suppressed_because: String,
+    /// Time at which the last call was over.
+    over_at: Option<Stamp>,
     /// The first call, for the diagnosis.
     trace: Trace,
     /// Messages and packets of calls that are kept.
@@ -99,7 +102,7 @@ pub async fn run(
     }
     let epoch = timeline.now();
     let lane = LaneConfig {
-        rules: rules(&config, epoch),
+        rules: placing::rules(&config, epoch),
         spread: config.scenario.media.phase == Phasing::Staggered,
         timeline,
         impair: config.scenario.impair.clone(),
@@ -139,6 +142,7 @@ pub async fn run(
         timeline,
         epoch,
         suppressed_because: String::new(),
+        over_at: None,
         step_ns: 0,
         clock_step_ns: 0,
     };
@@ -158,25 +162,15 @@ async fn open_wire(config: &DriverConfig<'_>) -> Result<Wire, DriverError> {
     })
 }
 
-/// The rules of a run that begins at `epoch`.
-fn rules(config: &DriverConfig<'_>, epoch: Stamp) -> Rules {
-    let Scenario { measure, media, service, .. } = config.scenario;
-    let is_here = service.mode == ServiceMode::Builtin || config.target.ip().is_loopback();
-    Rules {
-        key: RunKey::new(config.run_id, rand::random()),
-        epoch,
-        ptime: media.ptime.0,
-        late_after: measure.late_after.0,
-        lost_after: measure.lost_after.0,
-        shared_clock: measure.shared_clock.unwrap_or(is_here),
-    }
-}
-
 impl LoadIo<'_> {
     /// Runs until every line is retired and every call is over.
     async fn play(&mut self, progress: &mut dyn FnMut(&Progress<'_>)) -> Result<(), DriverError> {
         let mut stop = self.config.stop.clone();
-        let mut stop_seen = Stop::No;
+        // It may have been wished while accounts registered: no call is placed any more.
+        let mut stop_seen = *stop.borrow_and_update();
+        if stop_seen != Stop::No {
+            self.handle(Input::Stop(stop_seen));
+        }
         let (mut next_second, mut next_progress) = (self.epoch + SECOND, self.epoch);
         let mut events = Vec::with_capacity(MEDIA_BATCH);
         loop {
@@ -195,7 +189,7 @@ impl LoadIo<'_> {
                 let (phase, _) = self.control.phase();
                 next_second = self.media.book.tick(next_second, now, phase, self.control.calls_up());
             }
-            let is_over = stop_seen == Stop::Now || self.control.is_over();
+            let is_over = stop_seen == Stop::Now || self.is_over(now);
             if next_progress <= now || is_over {
                 progress(&self.progress(now));
                 next_progress = now + PROGRESS_EVERY;
@@ -204,8 +198,13 @@ impl LoadIo<'_> {
                 return Ok(());
             }
             let fresh = self.registrations.as_ref().and_then(Registrations::poll_timeout);
-            let timers =
-                [self.control.poll_timeout(), self.agent.poll_timeout(), fresh, self.wire.poll_timeout()];
+            let timers = [
+                self.control.poll_timeout(),
+                self.agent.poll_timeout(),
+                fresh,
+                self.wire.poll_timeout(),
+                self.over_at.map(|at| at + CANCELLED_WITHIN),
+            ];
             let wake = timers.into_iter().flatten().fold(next_second.min(next_progress), Stamp::min);
             tokio::select! {
                 // It is read before the next timers.
@@ -227,6 +226,12 @@ impl LoadIo<'_> {
                 }
             }
         }
+    }
+
+    /// True once every call is over. A cancelled one may be answered all the same, and is then to be hung up.
+    fn is_over(&mut self, now: Stamp) -> bool {
+        let over_at = self.control.is_over().then(|| *self.over_at.get_or_insert(now));
+        over_at.is_some_and(|at| !self.agent.is_cancelling() || now >= at + CANCELLED_WITHIN)
     }
 
     /// Takes the registrations back, unless the run ends without waiting for anybody.

@@ -7,8 +7,12 @@ use siphasher::sip::SipHasher24;
 use super::DriverConfig;
 use crate::capture;
 use crate::load::{Named, Names};
+use crate::measure::Rules;
+use crate::rtp::probe::RunKey;
+use crate::scenario::{Scenario, ServiceMode};
 use crate::sip::call::{CallConfig, Habits};
 use crate::sip::sdp::LocalMedia;
+use crate::stamp::Stamp;
 
 /// Seeds a call's tags and branches: who does not hear the call cannot guess them, and so neither answer it nor end it.
 fn seed(secret: &[u8; 16], call: u32) -> u64 {
@@ -23,6 +27,20 @@ pub(super) fn call_id(run_id: u32, call: u32, local: SocketAddr) -> String {
 /// True for the Call-ID of a call that the run `run_id` has placed.
 pub fn owns_call_id(run_id: u32, call_id: &str) -> bool {
     capture::number_of(run_id, call_id).is_some()
+}
+
+/// The rules of a run that begins at `epoch`.
+pub(super) fn rules(config: &DriverConfig<'_>, epoch: Stamp) -> Rules {
+    let Scenario { measure, media, service, .. } = config.scenario;
+    let is_here = service.mode == ServiceMode::Builtin || config.target.ip().is_loopback();
+    Rules {
+        key: RunKey::new(config.run_id, rand::random()),
+        epoch,
+        ptime: media.ptime.0,
+        late_after: measure.late_after.0,
+        lost_after: measure.lost_after.0,
+        shared_clock: measure.shared_clock.unwrap_or(is_here),
+    }
 }
 
 /// Everything that call number `call` on a line is placed with, from `local` and with its media on `port`.

@@ -3,6 +3,7 @@
 
 mod dir;
 pub mod dotenv;
+pub mod owned;
 mod read;
 
 use std::io;

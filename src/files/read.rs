@@ -35,8 +35,13 @@ pub(super) fn opened(path: &Path) -> io::Result<File> {
 /// Those of [`read()`], and other bytes.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     let bytes = read(path, most)?;
-    String::from_utf8(bytes)
-        .map_err(|error| io::Error::new(ErrorKind::InvalidData, format!("it is no text: {error}")))
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let why =
+            format!("it is no text in UTF-8, for its line {line} is of another encoding; save it as UTF-8");
+        io::Error::new(ErrorKind::InvalidData, why)
+    })
 }
 
 /// Reads a file of any bytes that the user has named.
@@ -130,8 +135,9 @@ mod tests {
         assert_eq!(read(&path("none"), 10).unwrap_err().kind(), ErrorKind::NotFound);
         assert!(read(&path("loop"), 10).is_err());
         assert!(read_text(&path("file"), 10).is_ok());
-        fs::write(path("noise"), [0xff, 0xfe]).unwrap();
-        assert!(read_text(&path("noise"), 10).unwrap_err().to_string().contains("no text"));
+        fs::write(path("latin-1"), b"user\ncaf\xe9\n").unwrap();
+        let why = read_text(&path("latin-1"), 10).unwrap_err().to_string();
+        assert!(why.contains("line 2") && why.ends_with("save it as UTF-8"), "{why}");
     }
 
     #[test]

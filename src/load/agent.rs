@@ -1,6 +1,6 @@
 //! The user agent (UAC): all calls of a run by Call-ID, their timers, and the answers to everybody else.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use super::BATCH;
@@ -43,6 +43,8 @@ pub struct Agent {
     tag: String,
     has_heard: bool,
     strays: u64,
+    /// Calls whose CANCEL is out.
+    cancelling: HashSet<u32>,
 }
 
 impl Agent {
@@ -56,6 +58,7 @@ impl Agent {
             tag,
             has_heard: false,
             strays: 0,
+            cancelling: HashSet::new(),
         }
     }
 
@@ -67,6 +70,11 @@ impl Agent {
     /// Messages that belong to no call, or to none any more.
     pub fn strays(&self) -> u64 {
         self.strays
+    }
+
+    /// True while a far end may still answer an INVITE that was cancelled, which then is to be hung up.
+    pub fn is_cancelling(&self) -> bool {
+        !self.cancelling.is_empty()
     }
 
     /// Notes that a message with this Call-ID has come, though it may have to wait; true if it is of a call under way.
@@ -167,6 +175,10 @@ impl Agent {
             });
         }
         self.timers.set(number, call.poll_timeout());
+        match call.is_being_cancelled() {
+            true => self.cancelling.insert(number),
+            false => self.cancelling.remove(&number),
+        };
         if call.is_terminated() {
             self.by_call_id.remove(call.call_id());
             self.calls.remove(number);

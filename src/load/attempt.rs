@@ -9,6 +9,9 @@ use crate::sip::call::{CallRemark, FailReason};
 use crate::stamp::Stamp;
 use crate::values::Ns;
 
+/// Time after a refused offer in which a far end hangs up because of it.
+const BECAUSE_REFUSED_WITHIN: Duration = Duration::from_secs(2);
+
 /// An attempt, from its INVITE until both signalling and media are over.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -39,7 +42,7 @@ pub(super) struct Attempt {
     /// Fault of the far end's answer to media that it had us offer in mid-call.
     pub(super) unanswered: Option<String>,
     /// Offer of the far end's in mid-call that was refused, in words; a later one that was taken makes it good.
-    pub(super) refused_offer: Option<String>,
+    pub(super) refused_offer: Option<(String, Stamp)>,
 }
 
 impl Attempt {
@@ -65,13 +68,13 @@ impl Attempt {
     }
 
     /// Notes what is odd about the far end: it may be the reason of what comes of the call.
-    pub(super) fn remark(&mut self, remark: &CallRemark) {
+    pub(super) fn remark(&mut self, remark: &CallRemark, at: Stamp) {
         match remark {
             CallRemark::Unreadable { why } | CallRemark::Unmatched { why } => {
                 self.unreadable = Some(why.clone())
             }
             CallRemark::OfferUnanswered { why } => self.unanswered = Some(why.clone()),
-            CallRemark::OfferRefused { .. } => self.refused_offer = Some(remark.to_string()),
+            CallRemark::OfferRefused { .. } => self.refused_offer = Some((remark.to_string(), at)),
             CallRemark::OtherPtime { .. } => {}
             CallRemark::Unheard { .. } | CallRemark::NoWay { .. } => self.unheard = Some(remark.to_string()),
             CallRemark::Redirected { .. } => self.redirected = Some(remark.to_string()),
@@ -123,7 +126,7 @@ impl Attempt {
     /// Gives up a call of which nothing is heard any more.
     pub(super) fn give_up(&mut self, reason: String, at: Stamp) {
         self.record.ending = Ending::MediaLost;
-        let reason = self.with_refused_offer(reason);
+        let reason = self.with_refused_offer(reason, None);
         self.record.reason = match &self.unanswered {
             Some(why) => {
                 format!("{reason}; its ACK did not answer the media that it had asked for in mid-call: {why}")
@@ -208,12 +211,14 @@ impl Attempt {
         }
     }
 
-    /// A reason of which the cause may be an offer in mid-call that was refused.
-    pub(super) fn with_refused_offer(&self, reason: String) -> String {
+    /// A reason of which the cause may be an offer in mid-call that was refused. The far end's own `reason` at `ended_at`,
+    /// long after the refusal, is another.
+    pub(super) fn with_refused_offer(&self, reason: String, ended_at: Option<Stamp>) -> String {
+        let is_near = |refused_at: Stamp| ended_at.is_none_or(|at| at <= refused_at + BECAUSE_REFUSED_WITHIN);
         match &self.refused_offer {
-            Some(refused) if reason.is_empty() => refused.clone(),
-            Some(refused) => format!("{reason}; {refused}"),
-            None => reason,
+            Some((refused, _)) if reason.is_empty() => refused.clone(),
+            Some((refused, refused_at)) if is_near(*refused_at) => format!("{reason}; {refused}"),
+            Some(_) | None => reason,
         }
     }
 
@@ -229,6 +234,7 @@ impl Attempt {
     pub(super) fn times(&mut self, signal: &CallSignal) {
         let times = &signal.times;
         let record = &mut self.record;
+        record.trying_ms = times.trying_delay().map(Ns::from);
         record.srd_ms = times.session_request_delay().map(Ns::from);
         record.answer_delay_ms = times.answer_delay().map(Ns::from);
         record.sdd_ms = times.session_disconnect_delay().map(Ns::from);
@@ -259,6 +265,19 @@ mod tests {
     }
 
     #[test]
+    fn a_far_end_that_hangs_up_long_after_a_refused_offer_has_another_reason() {
+        let slot = Slot { line: 0, intended_at: Stamp::ZERO, length: None };
+        let mut refused = Attempt::new(CallRecord::default(), slot);
+        refused.remark(&CallRemark::OfferRefused { code: 488, why: "no audio stream".into() }, Stamp::ZERO);
+        let after = |seconds| {
+            let at = Some(Stamp::ZERO + Duration::from_secs(seconds));
+            refused.with_refused_offer("Network out of order".into(), at)
+        };
+        assert!(after(1).ends_with("488: no audio stream"));
+        assert_eq!(after(4), "Network out of order");
+    }
+
+    #[test]
     fn what_could_not_be_read_is_in_the_reason_of_what_came_of_it() {
         let slot = Slot { line: 0, intended_at: Stamp::ZERO, length: None };
         let attempt = |unreadable: Option<&str>| {
@@ -284,11 +303,14 @@ mod tests {
         let mut never = attempt(Some("x"));
         never.failed(&FailReason::Unreadable("SIP/2.0 200 OK: no Via header".into()), Stamp::ZERO);
         let mut unheard = attempt(None);
-        unheard.remark(&CallRemark::Unheard {
-            method: Method::Ack,
-            contact: "sip:far@192.0.2.7:5999".into(),
-            sent_to: "192.0.2.7:5999".parse().unwrap(),
-        });
+        unheard.remark(
+            &CallRemark::Unheard {
+                method: Method::Ack,
+                contact: "sip:far@192.0.2.7:5999".into(),
+                sent_to: "192.0.2.7:5999".parse().unwrap(),
+            },
+            Stamp::ZERO,
+        );
         unheard.hung_up(None, Stamp::ZERO);
         let reason = &unheard.record.reason;
         assert!(
@@ -296,21 +318,24 @@ mod tests {
             "{reason}"
         );
         let mut early = attempt(None);
-        early.remark(&CallRemark::Unheard {
-            method: Method::Prack,
-            contact: "sip:far@192.0.2.7:5999".into(),
-            sent_to: "192.0.2.7:5999".parse().unwrap(),
-        });
+        early.remark(
+            &CallRemark::Unheard {
+                method: Method::Prack,
+                contact: "sip:far@192.0.2.7:5999".into(),
+                sent_to: "192.0.2.7:5999".parse().unwrap(),
+            },
+            Stamp::ZERO,
+        );
         let timeout = FailReason::Rejected { code: 504, reason: "Server Time-out".into(), cause: None };
         early.failed(&timeout, Stamp::ZERO);
         let reason = &early.record.reason;
         assert!(reason.starts_with("Server Time-out; its provisional answer comes again"), "{reason}");
         let mut redirected = attempt(None);
-        redirected.remark(&CallRemark::Redirected { to: "sip:b@h".into() });
+        redirected.remark(&CallRemark::Redirected { to: "sip:b@h".into() }, Stamp::ZERO);
         redirected.failed(&FailReason::Timeout, Stamp::ZERO);
         assert!(redirected.record.reason.ends_with("to sip:b@h"), "{}", redirected.record.reason);
         let mut refused = attempt(None);
-        refused.remark(&CallRemark::OfferRefused { code: 488, why: "no audio stream".into() });
+        refused.remark(&CallRemark::OfferRefused { code: 488, why: "no audio stream".into() }, Stamp::ZERO);
         refused.give_up("nothing heard for 5s".into(), Stamp::ZERO);
         assert_eq!(
             refused.record.reason,

@@ -53,7 +53,7 @@ impl Control {
         match &signal.event {
             CallEvent::Provisional { .. } => return,
             CallEvent::Remark(remark) => {
-                attempt.remark(remark);
+                attempt.remark(remark, now);
                 return;
             }
             CallEvent::MediaChanged { at, answer } => {
@@ -77,7 +77,7 @@ impl Control {
                 let (is_planned, reason) = match planned_end {
                     Some(planned) if attempt.held(*at) + EARLY >= planned => (true, BY_FAR_END.into()),
                     _ => {
-                        let reason = attempt.with_refused_offer(cause.clone().unwrap_or_default());
+                        let reason = attempt.with_refused_offer(cause.clone().unwrap_or_default(), Some(*at));
                         (attempt.is_stopping, attempt.with_unheard(reason))
                     }
                 };

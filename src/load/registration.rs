@@ -95,6 +95,8 @@ impl Registrations {
             return;
         }
         self.stage = Stage::Leaving;
+        let is_held = |number: &u32| self.all.get(*number).is_some_and(Registration::may_be_held);
+        self.record.leaving = self.all.keys().iter().filter(|number| is_held(number)).count() as u64;
         let there = |number: &u32| self.all.get(*number).is_some_and(|registration| !registration.is_over());
         self.waiting = self.all.keys().into_iter().filter(there).collect();
         (self.open, self.next_turn) = (self.waiting.len() as u32, now);
@@ -316,7 +318,11 @@ mod tests {
 
         all.leave(now);
         let (sent, _) = play(&mut all, now, |_| Some(200), Registrations::is_over);
-        assert_eq!((sent.len(), all.record().left), (19, 19), "who failed has nothing to take back");
+        assert_eq!(
+            (sent.len(), all.record().leaving, all.record().left),
+            (19, 19, 19),
+            "who failed has nothing to take back"
+        );
     }
 
     #[test]
@@ -326,7 +332,7 @@ mod tests {
         all.leave(now);
         let (_, end) = play(&mut all, now, |_| None, Registrations::is_over);
         assert!(end.since(now) < Duration::from_secs(3));
-        assert_eq!(all.record().left, 0);
+        assert_eq!((all.record().leaving, all.record().left), (3, 0));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Spans {
         // Numbers that nobody has seen belong to the span before, unless its end is known.
         let first = match known {
             None => 0,
-            Some(_) if (last + 1..=seq).contains(&self.paused_at) => self.paused_at,
+            Some(_) if last < self.paused_at && self.paused_at <= seq => self.paused_at,
             Some(_) => seq,
         };
         if self.starts.len() == MOST_SPANS {
@@ -85,6 +85,7 @@ impl Excused {
     /// Notes that packet `seq` has come back; those that are excused no longer.
     pub fn returned(&mut self, seq: u32) -> Range<u32> {
         let Some(range) = self.ranges.iter_mut().find(|range| range.contains(&seq)) else { return 0..0 };
+        // Below the range's end, so that there is a next number.
         let back = range.start..seq + 1;
         range.start = seq + 1;
         back

@@ -247,6 +247,33 @@ fn what_is_no_audio_is_counted_by_kind_and_measured_nowhere() {
     assert_rtt_is_true(&record);
 }
 
+/// Packets of call 7 beside its own: of the run they are crossed audio, forged they are not, and one that was under way when
+/// the port was taken over is left over.
+#[test]
+fn another_calls_packets_are_crossed_audio_and_cannot_be_forged() {
+    let of_call_7 = |key, at| StreamSender::new(key, 7, 9, FORMAT).packet(at, at).to_vec();
+    let all = u64::from(SENT);
+    let (_, record, _) = play(|_, at, (back_at, bytes)| {
+        vec![
+            (back_at, bytes),
+            (back_at + MS, of_call_7(KEY, at + RTT)),
+            (back_at, of_call_7(KEY, Stamp::ZERO)),
+        ]
+    });
+    assert_eq!((record.crossed, record.crossed_call, record.strangers), (all, Some(7), 2 * all));
+    assert_eq!(counts(&record), [all, 0, 0, 0, 0, 0]);
+    let other = RunKey::new(KEY.run_id, [0; 16]);
+    let (_, record, _) = play(|_, at, (_, bytes)| {
+        let late = at + 2 * RTT;
+        vec![
+            (at + RTT, bytes),
+            (late, of_call_7(other, late)),
+            (late, of_call_7(RunKey::new(8, [9; 16]), late)),
+        ]
+    });
+    assert_eq!((record.crossed, record.crossed_call, record.forged, record.strangers), (0, None, all, all));
+}
+
 #[test]
 fn only_a_signed_packet_of_the_call_opens_the_way_for_its_source() {
     let rules = rules();

@@ -125,6 +125,8 @@ pub struct StreamReport {
     pub late_echoes: u64,
     /// Datagrams that belong to no packet of this call, over the whole call.
     pub strangers: u64,
+    /// Of these, packets of other calls of this run, sent during this call; and the number of the first such call.
+    pub crossed: (u64, Option<u32>),
     /// Datagrams of the far end's that are no audio, over the whole call.
     pub extras: Extras,
     /// RTP that SRTP protected, and what of it could be opened, over the whole call; `None` where the media are plain.
@@ -175,6 +177,7 @@ impl StreamReport {
         let changed = self.audio.min(missing);
         record.corrupted = self.damaged + changed;
         record.strangers = self.strangers;
+        (record.crossed, record.crossed_call) = self.crossed;
         record.forged = self.forged;
         record.unbelieved = self.unbelieved;
         record.late_echoes = self.late_echoes;
@@ -220,6 +223,8 @@ pub struct StreamReceiver {
     first_echo_seq: u32,
     /// Receipt of the last packet back, however late.
     heard_at: Option<Stamp>,
+    /// Receipt of the first datagram.
+    listens_since: Option<Stamp>,
     report: StreamReport,
 }
 
@@ -246,6 +251,7 @@ impl StreamReceiver {
             previous: None,
             first_echo_seq: 0,
             heard_at: None,
+            listens_since: None,
             report,
         }
     }
@@ -259,6 +265,7 @@ impl StreamReceiver {
         window: &Window,
         tally: &mut ReceiveTally,
     ) -> Option<ReceivedEcho> {
+        self.listens_since.get_or_insert(received_at);
         match self.incoming(datagram) {
             Incoming::Probe { probe, rtp_timestamp, ssrc } => {
                 let scope = window.scope(probe.intended_at, self.counts_from);
@@ -291,6 +298,7 @@ impl StreamReceiver {
             }
             Incoming::Forged => self.report.forged += 1,
             Incoming::Extra(extra) => self.report.extras.count(extra),
+            Incoming::Crossed { call, sent_at } => self.crossed(call, sent_at),
             Incoming::Stranger => self.stranger(),
             Incoming::Other => self.report.extras.count_other(),
         }

@@ -178,7 +178,7 @@ pub(super) static SERVICE_COUNTS: [Definition; 7] = [
 ];
 
 #[rustfmt::skip]
-pub(super) static TRAFFIC: [Definition; 45] = [
+pub(super) static TRAFFIC: [Definition; 46] = [
     record(Traffic, "packets.sent", Count, "probes sent in the measured window", |f| number(f.sent))
         .by_stage(true),
     packets(Traffic, "packets.received", Count, "of these, distinct probes back within lost_after",
@@ -238,6 +238,9 @@ pub(super) static TRAFFIC: [Definition; 45] = [
         |f| number(f.seen(|c| c.late_echoes))),
     packets(Traffic, "strangers.count", Count, "datagrams that belong to no packet of their call, all phases",
         |f| number(f.seen(|c| c.strangers))),
+    packets(Traffic, "crossed.count", Count,
+        "of these, packets that other calls of the run have sent: crossed audio, all phases",
+        |f| number(f.seen(|c| c.crossed))),
     packets(Traffic, "elsewhere.count", Count,
         "datagrams of far ends from another address than their SDP names, measured, all phases",
         |f| number(f.seen(|c| c.elsewhere))),

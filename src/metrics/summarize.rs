@@ -184,6 +184,17 @@ mod tests {
         CallRecord { ending, status, ..CallRecord::default() }
     }
 
+    /// A turn of each kind that is judged.
+    fn turns() -> Vec<TurnRow> {
+        let turn = |kind| TurnRow { kind, said_to_s: 100.0, ..TurnRow::default() };
+        vec![
+            TurnRow { response_ms: Some(Ns(1)), ..turn(TurnKind::Greeting) },
+            TurnRow { response_ms: Some(Ns(1)), content_ms: Some(Ns(1)), ..turn(TurnKind::Say) },
+            TurnRow { stop_ms: Some(Ns(1)), ..turn(TurnKind::Interruption) },
+            TurnRow { false_stop: Some(false), ..turn(TurnKind::Backchannel) },
+        ]
+    }
+
     #[test]
     fn every_metric_of_the_catalogue_is_worked_out() {
         let mut one = call(Ending::Completed, Some(200));
@@ -244,13 +255,7 @@ mod tests {
         run.calls[0].answer_delay_ms = Some(Ns(1));
         (run.calls[0].first_echo_ms, run.calls[0].last_echo_s) = (Some(Ns(1)), Some(200.0));
         (run.calls[0].srtp_received, run.calls[0].srtp_decrypted) = (Some(9), Some(8));
-        let turn = |kind| TurnRow { kind, said_to_s: 100.0, ..TurnRow::default() };
-        run.turns = vec![
-            TurnRow { response_ms: Some(Ns(1)), ..turn(TurnKind::Greeting) },
-            TurnRow { response_ms: Some(Ns(1)), content_ms: Some(Ns(1)), ..turn(TurnKind::Say) },
-            TurnRow { stop_ms: Some(Ns(1)), ..turn(TurnKind::Interruption) },
-            TurnRow { false_stop: Some(false), ..turn(TurnKind::Backchannel) },
-        ];
+        run.turns = turns();
         let summary = summarize(run);
         assert_eq!(summary.metric("srtp.undecrypted_count").unwrap().value, Value::Number(1.0));
         let names: Vec<_> = catalogue::all().map(|d| d.name).collect();

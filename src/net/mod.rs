@@ -9,4 +9,5 @@ pub mod resolve;
 pub mod signals;
 pub mod stream;
 pub mod tls;
+mod trust;
 pub mod udp;

@@ -2,22 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
-    RootCertStore, SignatureScheme,
-};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, RootCertStore};
 
+use super::trust::{Anybody, Pinning, is_issuer};
 use crate::files;
 use crate::values::{cut, one_line};
 
 /// Names of another's certificate, and bytes of them, that are shown.
 const MOST_NAMES: usize = 8;
 const MOST_SHOWN: usize = 300;
+/// Last second of the year 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
 
 /// Largest file of certificates that is read: that of a distribution has 200 KB.
 const MOST_BYTES: u64 = 4 << 20;
@@ -28,7 +29,7 @@ const SYSTEM: [&str; 3] =
 /// Files and names of a client. All files are PEM.
 #[derive(Debug, Clone, Default)]
 pub struct TlsSettings {
-    /// Certificates whose issues are trusted; the system's without them.
+    /// Certificates that are trusted, and whose issues are; the system's without them.
     pub ca: Option<PathBuf>,
     /// A certificate of our own, with those that lead to its issuer, and its key.
     pub certificate: Option<(PathBuf, PathBuf)>,
@@ -45,6 +46,8 @@ pub struct Tls {
     name: ServerName<'static>,
     /// The name in words.
     shown: String,
+    /// Others are trusted than by the system.
+    has_ca: bool,
 }
 
 impl Tls {
@@ -60,23 +63,28 @@ impl Tls {
         let builder = if settings.insecure {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         } else {
-            builder.with_root_certificates(trusted(settings.ca.as_deref())?)
+            let (roots, pinned) = trusted(settings.ca.as_deref())?;
+            let issuers = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| format!("no TLS: {error}"))?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Pinning { issuers, pinned }))
         };
         let config = match &settings.certificate {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let chain = certificates("sip.tls.certificate", certificate)?;
-                let key = private_key(key)?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| {
-                    format!("sip.tls.certificate and sip.tls.key do not go together: {error}")
-                })?
+                let paths = (certificate.as_path(), key.as_path());
+                builder
+                    .with_client_auth_cert(chain, private_key(key)?)
+                    .map_err(|error| no_pair(&error, paths))?
             }
         };
         let shown = settings.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(shown.to_string()).map_err(|_| {
             format!("`{shown}` is no name that a certificate can be for: set sip.tls.server_name to one")
         })?;
-        Ok(Tls { config: Arc::new(config), name, shown: shown.into() })
+        let has_ca = settings.ca.is_some();
+        Ok(Tls { config: Arc::new(config), name, shown: shown.into(), has_ca })
     }
 
     /// A session that is about to begin.
@@ -122,13 +130,15 @@ impl Tls {
     }
 
     fn distrust(&self, why: &CertificateError) -> String {
-        const INSECURE: &str = "or, where that is as intended, set sip.tls.insecure = true";
         let shown = &self.shown;
+        // The two contradict each other.
+        let and = if self.has_ca { " and leave sip.tls.ca out" } else { "" };
+        let insecure = format!("or, where that is as intended, set sip.tls.insecure = true{and}");
         match why {
             // An issuer of the same name, and another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-                "its certificate comes from nobody who is trusted here: name the issuer's certificate in sip.tls.ca \
-                 (PEM), {INSECURE}"
+                "its certificate comes from nobody who is trusted here: name the issuer's certificate, or its own, in \
+                 sip.tls.ca (PEM), {insecure}"
             ),
             CertificateError::NotValidForName => self.other_name(""),
             CertificateError::NotValidForNameContext { presented, .. } => {
@@ -136,30 +146,33 @@ impl Tls {
                 let names = names.join(", ");
                 self.other_name(&format!(" but for {}", cut(&one_line(&names), MOST_SHOWN)))
             }
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => {
+            CertificateError::ExpiredContext { time, not_after } => format!(
+                "its certificate has expired: it was valid until {}, and here it is {}; renew it, see the clocks on both \
+                 sides, {insecure}",
+                date(*not_after),
+                date(*time)
+            ),
+            CertificateError::NotValidYetContext { time, not_before } => format!(
+                "its certificate is not valid yet: it will be from {}, and here it is {}; see the clocks on both sides, \
+                 {insecure}",
+                date(*not_before),
+                date(*time)
+            ),
+            CertificateError::Expired | CertificateError::NotValidYet => {
                 format!(
-                    "its certificate is not valid today ({why}): renew it, see the clocks on both sides, {INSECURE}"
+                    "its certificate is not valid today: renew it, see the clocks on both sides, {insecure}"
                 )
             }
-            other => {
-                let text = format!("{other:?}");
-                if text.contains("CaUsedAsEndEntity") {
-                    return format!(
-                        "its certificate is that of an issuer (CA:TRUE), as `openssl req -x509` makes it, and not one for \
-                         `{shown}`: have the issuer sign one without CA:TRUE, {INSECURE}"
-                    );
-                }
-                if text.contains("UnsupportedCertVersion") {
-                    return format!(
-                        "its certificate is of version 1, which has no names, as Asterisk's `ast_tls_cert` makes it: \
-                         make one of version 3 with `{shown}` in subjectAltName, {INSECURE}"
-                    );
-                }
-                format!("its certificate cannot be used ({other}): mend it, {INSECURE}")
-            }
+            other if is_issuer(other) => format!(
+                "its certificate is that of an issuer (CA:TRUE), as `openssl req -x509` makes it, and not one for `{shown}`: \
+                 name that very certificate in sip.tls.ca, make one with -addext basicConstraints=critical,CA:FALSE, \
+                 {insecure}"
+            ),
+            other if format!("{other:?}").contains("UnsupportedCertVersion") => format!(
+                "its certificate is of version 1, which has no names, as Asterisk's `ast_tls_cert` makes it: make one of \
+                 version 3 with `{shown}` in subjectAltName, {insecure}"
+            ),
+            other => format!("its certificate cannot be used ({other}): mend it, {insecure}"),
         }
     }
 
@@ -178,7 +191,33 @@ fn plain(presented: &str) -> String {
     format!("`{}`", inner.unwrap_or(presented).trim_matches('"'))
 }
 
-fn trusted(ca: Option<&Path>) -> Result<RootCertStore, String> {
+/// A time as people write it, to the second.
+fn date(time: UnixTime) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs()));
+    // Beyond the year 9999 there is no such form.
+    let time = time.filter(|time| time.duration_since(UNIX_EPOCH).is_ok_and(|t| t.as_secs() <= LAST_SECOND));
+    let text = time.map(|time| humantime::format_rfc3339_seconds(time).to_string());
+    text.map_or("a time beyond the year 9999".into(), |text| text.replace('T', " ").replace('Z', " UTC"))
+}
+
+/// The reason for which certificate and key of ours cannot be used, at the key of the one that is wrong.
+fn no_pair(error: &Error, (certificate, key): (&Path, &Path)) -> String {
+    let (certificate, key) = (certificate.display(), key.display());
+    match error {
+        Error::InconsistentKeys(_) => {
+            format!("sip.tls.key: {key} is not the key of the first certificate in {certificate}")
+        }
+        Error::InvalidCertificate(_) => {
+            format!("sip.tls.certificate: the first certificate in {certificate} cannot be read")
+        }
+        _ => {
+            format!("sip.tls.key: {key} holds a key that is neither RSA from 2048 bits on, ECDSA nor Ed25519")
+        }
+    }
+}
+
+/// Issuers that are trusted, and certificates that are trusted for themselves.
+fn trusted(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
     let mut roots = RootCertStore::empty();
     let Some(path) = ca else {
         // Some of a distribution's may be of a kind that nobody reads any more.
@@ -190,15 +229,16 @@ fn trusted(ca: Option<&Path>) -> Result<RootCertStore, String> {
                  ca-certificates",
                 SYSTEM.join(", ")
             )),
-            false => Ok(roots),
+            false => Ok((roots, Vec::new())),
         };
     };
-    for certificate in certificates("sip.tls.ca", path)? {
-        roots.add(certificate).map_err(|error| {
+    let named = certificates("sip.tls.ca", path)?;
+    for certificate in &named {
+        roots.add(certificate.clone()).map_err(|error| {
             format!("sip.tls.ca: {} holds a certificate that cannot be used: {error}", path.display())
         })?;
     }
-    Ok(roots)
+    Ok((roots, named))
 }
 
 fn read(key: &str, path: &Path) -> Result<Vec<u8>, String> {
@@ -223,60 +263,6 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
         format!("sip.tls.key: {} holds no private key in PEM without a password: {error}", path.display())
     })
-}
-
-/// Takes everybody for the server. The session itself is as sound as any: who holds the key has made it, as far as
-/// the certificate can be read.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl Anybody {
-    /// A signature by a certificate that is too odd to be read proves as little as that certificate.
-    fn unless_odd(signed: Result<HandshakeSignatureValid, Error>) -> Result<HandshakeSignatureValid, Error> {
-        match signed {
-            Err(Error::InvalidCertificate(CertificateError::Other(_) | CertificateError::BadEncoding)) => {
-                Ok(HandshakeSignatureValid::assertion())
-            }
-            signed => signed,
-        }
-    }
-}
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        Self::unless_odd(verify_tls12_signature(message, certificate, signed, algorithms))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        Self::unless_odd(verify_tls13_signature(message, certificate, signed, algorithms))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

@@ -94,6 +94,9 @@ pub struct CallRecord {
     /// Reason phrase or cause in words, for what did not go as planned.
     #[serde(serialize_with = "cell::serialize")]
     pub reason: String,
+    /// INVITE → first provisional answer, 100 Trying included; of the place that a redirection names, where one was followed.
+    #[serde(default)]
+    pub trying_ms: Option<Ns>,
     /// Session request delay: INVITE → first 18x or 2xx (RFC 6076 section 4.3).
     pub srd_ms: Option<Ns>,
     /// INVITE → 200.
@@ -166,6 +169,12 @@ pub struct CallRecord {
     pub late_echoes: u64,
     /// Datagrams that belong to no packet of this call, over the whole call.
     pub strangers: u64,
+    /// Of the strangers, packets that other calls of this run have sent meanwhile, over the whole call: crossed audio.
+    #[serde(default)]
+    pub crossed: u64,
+    /// Number of the call that sent the first of these.
+    #[serde(default)]
+    pub crossed_call: Option<u32>,
     /// RTCP on the port of RTP, over the whole call.
     #[serde(default)]
     pub rtcp: u64,

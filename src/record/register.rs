@@ -25,7 +25,9 @@ pub struct RegisterRecord {
     pub refreshed: u64,
     /// Times that this failed.
     pub refresh_failed: u64,
-    /// Registrations that were taken back at the end.
+    /// Registrations that were to be taken back at the end.
+    pub leaving: u64,
+    /// Of these, those of which the registrar agreed to that.
     pub left: u64,
     /// Time from the first REGISTER of each to its 200, challenges included.
     pub time: Durations,

@@ -89,10 +89,11 @@ fn found(text: &mut String, findings: &[Finding]) {
     }
     text.push_str("### Findings\n\n");
     for (n, finding) in (1..).zip(findings) {
-        let [what, cause, cure, seen] =
-            [&finding.what, &finding.cause, &finding.cure, &finding.seen].map(|words| escape(words));
+        let what = escape(&finding.what);
+        let [cause, cure, seen] =
+            [&finding.cause, &finding.cure, &finding.seen].map(|words| escape(&words::sentence(words)));
         let _ =
-            writeln!(text, "{n}. **{what}**  \n   Likely: {cause}.  \n   Try: {cure}.  \n   Seen in {seen}.");
+            writeln!(text, "{n}. **{what}**  \n   Likely: {cause}  \n   Try: {cure}  \n   Seen in {seen}");
     }
     text.push('\n');
 }

@@ -57,7 +57,14 @@ pub(super) fn endings(summary: &Summary, most: usize) -> Vec<String> {
 /// A finding in a line.
 pub(super) fn finding(finding: &Finding) -> String {
     let Finding { what, cause, cure, seen, .. } = finding;
-    one_line(&format!("{what}. Likely: {cause}. Try: {cure}. Seen in {seen}."))
+    let [what, cause, cure, seen] = [what, cause, cure, seen].map(|words| sentence(words));
+    one_line(&format!("{what} Likely: {cause} Try: {cure} Seen in {seen}"))
+}
+
+/// Words with the stop that they lack: quoted reasons may end in one of their own.
+pub(super) fn sentence(words: &str) -> String {
+    let stop = if words.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{words}{stop}")
 }
 
 /// A duration in milliseconds, without the unit.

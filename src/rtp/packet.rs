@@ -134,7 +134,14 @@ pub enum Incoming {
     Forged,
     /// No audio, and nothing wrong.
     Extra(Extra),
-    /// RTP with a whole probe of another run or call.
+    /// RTP with a whole probe of another call of this run, signed: nobody else can make one.
+    Crossed {
+        /// Number of the call that sent it.
+        call: u32,
+        /// T1 of the packet.
+        sent_at: Stamp,
+    },
+    /// RTP with a whole probe of another run.
     Stranger,
     /// No RTP, and nothing known.
     Other,
@@ -150,7 +157,7 @@ pub fn read(datagram: &[u8], format: &Format, key: &RunKey, call_id: u32) -> Inc
         (Ok(rtp), Ok(probe)) if probe.call_id == call_id => {
             Incoming::Probe { probe, rtp_timestamp: rtp.timestamp(), ssrc: rtp.ssrc() }
         }
-        (_, Ok(_)) => Incoming::Stranger,
+        (_, Ok(probe)) => Incoming::Crossed { call: probe.call_id, sent_at: probe.sent_at },
         (_, Err(ProbeError::Damaged)) => Incoming::Corrupted,
         (_, Err(ProbeError::NotAProbe)) => match Kind::of(datagram, format) {
             Kind::Media => Incoming::Audio,
@@ -186,7 +193,10 @@ mod tests {
         };
         assert_eq!((probe.seq, probe.intended_at.as_ns(), probe.sent_at.as_ns()), (1, 20, 21));
         assert_eq!(read(&bytes, &FORMAT, &RunKey::new(8, [1; 16]), 3), Incoming::Stranger);
-        assert_eq!(read(&bytes, &FORMAT, &KEY, 4), Incoming::Stranger);
+        assert_eq!(
+            read(&bytes, &FORMAT, &KEY, 4),
+            Incoming::Crossed { call: 3, sent_at: Stamp::from_ns(21) }
+        );
         assert_eq!(read(&bytes, &FORMAT, &RunKey::new(7, [2; 16]), 3), Incoming::Forged);
     }
 

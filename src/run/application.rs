@@ -69,6 +69,14 @@ pub fn refusal(ari: &Ari, error: &HttpError) -> Option<RunError> {
     )))
 }
 
+/// The error of an ARI that gives no list: where, and perhaps for how long, it did not answer.
+pub fn silent(place: &str, error: &HttpError) -> RunError {
+    RunError::Obstacle(format!(
+        "ARI does not answer {place}: {error}; is asterisk.ari its address, has http.conf there enabled = yes, a bindaddr \
+         that is reached from here and this bindport, and ari.conf enabled = yes?"
+    ))
+}
+
 /// The application that answers the calls.
 pub struct Application {
     /// Its process, where the run has started it.
@@ -210,7 +218,11 @@ impl Application {
     async fn absence(&self, scenario: &Scenario, ari: &Ari, silence: Option<HttpError>) -> RunError {
         let (app, within, url) = (&scenario.service.app, scenario.service.ready_within, ari.shown());
         if let Some(reason) = silence {
-            return RunError::Obstacle(format!("ARI does not answer at {url} within {within}: {reason}"));
+            let place = format!("at {url} within {within}");
+            return match scenario.asterisk.mode {
+                AsteriskMode::External => silent(&place, &reason),
+                AsteriskMode::Managed => RunError::Obstacle(format!("ARI does not answer {place}: {reason}")),
+            };
         }
         let cure = match (self.process.is_some(), scenario.asterisk.mode) {
             (true, _) => {

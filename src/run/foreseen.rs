@@ -3,14 +3,16 @@
 
 use crate::gate::{Gate, Op, Subject};
 use crate::metrics::{Definition, Group};
-use crate::scenario::{Arrivals, AsteriskMode, Planned, Scenario, ServiceMode, Target, erlang_b, lines_for};
+use crate::scenario::{
+    Arrivals, AsteriskMode, Planned, Scenario, ServiceMode, Target, erlang_b, idle_tls, lines_for,
+};
 use crate::values::{Unit, counted};
 
 /// A warning of each such gate and wish.
 pub(super) fn warnings(s: &Scenario) -> Vec<String> {
     let gates = s.gates.require.iter().filter_map(|text| Gate::parse(text).ok());
     let of_gates = gates.filter_map(|gate| warning(s, &gate));
-    of_gates.chain(blocked(s)).chain(unplaced(s)).chain(no_timer(s)).collect()
+    of_gates.chain(blocked(s)).chain(unplaced(s)).chain(no_timer(s)).chain(idle_tls(s)).collect()
 }
 
 /// A call whose capture is wanted, and that there will not be.
@@ -228,6 +230,16 @@ mod tests {
         let warnings = warnings(&scenario);
         assert!(warnings.len() <= 1, "{warnings:?}");
         warnings.into_iter().next().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_table_of_tls_without_tls_is_told() {
+        let said = warned("loss.count == 0", &["sip.tls.ca=ca.pem"]);
+        assert!(
+            said.starts_with("sip.tls: SIP goes over UDP") && said.contains("asterisk.transport"),
+            "{said}"
+        );
+        assert_eq!(warned("loss.count == 0", &["sip.tls.ca=ca.pem", "sip.tls.ca="]), "");
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub enum ProbeResult {
         status: u16,
         /// Reason phrase.
         reason: String,
+        /// User of the Request-URI, as calls have it.
+        callee: String,
         /// Outcome of the credentials.
         login: Login,
     },
@@ -92,6 +94,32 @@ impl Login {
     }
 }
 
+/// A doubt: a target that answers OPTIONS for the callee, and not with yes, may turn down its calls as well.
+pub fn turned_down(key: &str, callee: &str, status: u16, reason: &str) -> Option<String> {
+    let cause = match status {
+        // Challenges are the credentials' matter.
+        0..=399 | 401 | 407 => return None,
+        403 => "it lets this caller not in, by name or address: see sip.from and its ACL",
+        404 | 410 | 484 | 604 => {
+            "no such extension in the caller's context, or no such domain: see sip.to, sip.from and sip.domain"
+        }
+        405 | 501 => "it does not take OPTIONS, and may take calls all the same",
+        _ => "calls may end likewise",
+    };
+    Some(format!(
+        "{key}: OPTIONS for `{callee}` got {status} {reason}: {cause}; `loadtest check --call` shows what comes of a call"
+    ))
+}
+
+/// An obstacle or a doubt: `target`, which `key` names, does not answer OPTIONS, and why.
+pub fn unanswered(key: &str, target: SocketAddr, transport: Transport, why: &str) -> String {
+    format!(
+        "{key}: {target} does not answer OPTIONS ({why}): is it running, does it take SIP over {transport} there, or over \
+         another transport (asterisk.transport), is sip.local the address that it reaches this machine under, and is there \
+         no firewall between?"
+    )
+}
+
 /// Words of reasons that name their own cure.
 const WITH_CURE: [&str; 3] = ["sip.tls.", "asterisk.transport", "method = "];
 
@@ -101,7 +129,8 @@ pub fn unconnected(key: &str, transport: Transport, why: &str) -> String {
         return format!("{key}: {why}");
     }
     format!(
-        "{key}: {why}; is it running, does it take SIP over {transport} there, and is there no firewall between?"
+        "{key}: {why}; is it running, does it take SIP over {transport} there, or over another transport \
+         (asterisk.transport), and is there no firewall between?"
     )
 }
 
@@ -118,6 +147,7 @@ async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
     let (local, transport) = (asker.local()?, scenario.asterisk.transport);
     let names = Names::new(scenario, (local, target), plan.credentials.clone(), plan.accounts.clone());
     let Named { uri, identity, credentials, .. } = names.of_call(0, 0);
+    let callee = uri.split_once('@').map_or(&*uri, |(user, _)| user).trim_start_matches("sip:").to_string();
     let mut options = Options::new((local, target), transport, (uri, identity), rand::random());
     let mut answer = match asker.exchange(&options).await? {
         Ok(first) => first,
@@ -134,13 +164,15 @@ async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
     while matches!(answer.status(), Some(401 | 407)) {
         let realm = match Challenge::of(&answer) {
             Ok(challenge) => cut(challenge.realm(), MOST_WORDS),
-            Err(why) => return Ok(answered(&answer, Login::Odd(cut(&why.to_string(), MOST_WORDS)))),
+            Err(why) => return Ok(answered(&answer, &callee, Login::Odd(cut(&why.to_string(), MOST_WORDS)))),
         };
-        let Some(credentials) = &credentials else { return Ok(answered(&answer, Login::Missing(realm))) };
+        let Some(credentials) = &credentials else {
+            return Ok(answered(&answer, &callee, Login::Missing(realm)));
+        };
         match options.log_in(&answer, credentials, rand::random()) {
             Ok(()) => {}
-            Err(AuthError::Refused(_)) => return Ok(answered(&answer, Login::Refused(realm))),
-            Err(why) => return Ok(answered(&answer, Login::Odd(cut(&why.to_string(), MOST_WORDS)))),
+            Err(AuthError::Refused(_)) => return Ok(answered(&answer, &callee, Login::Refused(realm))),
+            Err(why) => return Ok(answered(&answer, &callee, Login::Odd(cut(&why.to_string(), MOST_WORDS)))),
         }
         login = Login::Taken(realm);
         answer = match asker.exchange(&options).await? {
@@ -148,10 +180,14 @@ async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
             Err(Some(unreadable)) => {
                 let why = cut(&unreadable.to_string(), MOST_WORDS);
                 let why = format!("its answer to the credentials cannot be read: {why}");
-                return Ok(answered(&answer, Login::Odd(why)));
+                return Ok(answered(&answer, &callee, Login::Odd(why)));
             }
             Err(None) => {
-                return Ok(answered(&answer, Login::Odd("it did not answer the credentials".into())));
+                return Ok(answered(
+                    &answer,
+                    &callee,
+                    Login::Odd("it did not answer the credentials".into()),
+                ));
             }
         };
     }
@@ -159,12 +195,12 @@ async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
         Login::Taken(realm) if answer.status() == Some(403) => Login::Refused(realm),
         login => login,
     };
-    Ok(answered(&answer, login))
+    Ok(answered(&answer, &callee, login))
 }
 
-fn answered(message: &Message, login: Login) -> ProbeResult {
-    let reason = cut(message.reason_phrase(), MOST_WORDS);
-    ProbeResult::Answered { status: message.status().unwrap_or_default(), reason, login }
+fn answered(message: &Message, callee: &str, login: Login) -> ProbeResult {
+    let [reason, callee] = [message.reason_phrase(), callee].map(|words| cut(words, MOST_WORDS));
+    ProbeResult::Answered { status: message.status().unwrap_or_default(), reason, callee, login }
 }
 
 /// The final answer to a request; else the first datagram that may have been one and could not be read.
@@ -274,7 +310,7 @@ pub async fn ask_before(plan: &RunPlan) -> Result<Option<String>, RunError> {
             Some(format!("{key}: {target} answers OPTIONS, but cannot be read: {why}"))
         }
         ProbeResult::Silent(why) | ProbeResult::Unreachable(why) => {
-            Some(format!("{key}: {target} does not answer OPTIONS ({why})"))
+            Some(unanswered(key, target, transport, &why))
         }
         ProbeResult::Unconnected(why) => Some(unconnected(key, transport, &why)),
     })
@@ -291,7 +327,21 @@ mod tests {
         let why = "the TLS connection to 192.0.2.1:5061 could not be opened: …: name one in sip.tls.ca";
         assert_eq!(said(why), format!("sip.proxy: {why}"));
         let asked = said("the TLS connection to 192.0.2.1:5061 could not be opened: Connection refused");
-        assert!(asked.ends_with("over TLS there, and is there no firewall between?"), "{asked}");
+        let cure = "over TLS there, or over another transport (asterisk.transport), and is there no firewall between?";
+        assert!(asked.ends_with(cure), "{asked}");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_yes_is_a_doubt() {
+        let said = |status| turned_down("asterisk.sip", "601", status, "x");
+        assert_eq!([200, 302, 401, 407].map(said), [None, None, None, None]);
+        for (status, cause) in
+            [(404, "no such extension"), (403, "sip.from"), (405, "OPTIONS, and may"), (480, "calls may")]
+        {
+            let told = said(status).unwrap_or_default();
+            assert!(told.starts_with(&format!("asterisk.sip: OPTIONS for `601` got {status} x: ")), "{told}");
+            assert!(told.contains(cause) && told.contains("check --call"), "{told}");
+        }
     }
 
     #[test]
@@ -315,7 +365,7 @@ mod tests {
             "x".repeat(60_000)
         );
         let ProbeResult::Answered { status, reason, .. } =
-            answered(&parse(text.as_bytes()).unwrap(), Login::NotAsked)
+            answered(&parse(text.as_bytes()).unwrap(), "601", Login::NotAsked)
         else {
             panic!("it is an answer")
         };

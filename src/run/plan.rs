@@ -1,5 +1,6 @@
 //! The plan of a run: a valid scenario, its gates and baseline, the accounts and the scheduling.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -329,7 +330,10 @@ fn read_accounts(resolved: &Resolved) -> Result<Option<Arc<Accounts>>, RunError>
         resolved.error(&[Problem::new(key, message, cure)], 0).into()
     };
     let text = read_text(Path::new(path), accounts::MOST_BYTES).map_err(|error| {
-        let cure = "name a file that this process may read, from the folder that loadtest is started in";
+        let cure = match error.kind() {
+            ErrorKind::InvalidData => "mend the file, or name another",
+            _ => "name a file that this process may read, from the folder that loadtest is started in",
+        };
         refused("sip.accounts", format!("{} cannot be read: {error}", visible(path)), cure)
     })?;
     let accounts = accounts::parse(&text).map_err(|error| {
@@ -361,7 +365,12 @@ fn look_at_tls(resolved: &Resolved) -> Result<(), RunError> {
     // Other faults stand with the connection.
     let keys = ["sip.tls.ca", "sip.tls.certificate", "sip.tls.key"];
     let Some((key, fault)) = keys.into_iter().find_map(fault_of) else { return Ok(()) };
-    let cure = "name a file in PEM that this process may read, from the folder that loadtest is started in";
+    let cure = match fault.contains("is not the key of") {
+        true => {
+            "name the key that this certificate was made with; the caller's own certificate stands first in its file"
+        }
+        false => "name a file in PEM that this process may read, from the folder that loadtest is started in",
+    };
     Err(resolved.error(&[Problem::new(key, fault, cure)], 0).into())
 }
 

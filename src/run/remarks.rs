@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::wire::unchecked;
 use crate::driver::{Captured, Recorded};
-use crate::record::{Breakage, CallRecord, Ending, Suppression};
+use crate::record::{Breakage, CallRecord, Ending, RegisterRecord, Suppression};
 use crate::scenario::Scenario;
 use crate::values::counted;
 
@@ -97,10 +97,20 @@ fn of_signalling(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
         let why = register.failures.iter().map(|line| format!("{} ({})", line.text, line.count));
         remarks.push(format!("{failed} failed: {}", why.collect::<Vec<_>>().join(", ")));
     }
+    remarks.extend(environment.register.as_ref().and_then(not_taken_back));
     for line in &environment.observed.odd {
         remarks.push(format!("{}: {}", counted(line.count, "call"), line.text));
     }
     remarks
+}
+
+/// A remark on registrations that the registrar still holds.
+fn not_taken_back(register: &RegisterRecord) -> Option<String> {
+    let RegisterRecord { leaving, left, .. } = register;
+    let (held, of) = (leaving.saturating_sub(*left), counted(*leaving, "registration"));
+    (held > 0).then(|| {
+        format!("{held} of {of} could not be taken back: they stay at the registrar until they expire (sip.register_expires)")
+    })
 }
 
 /// A remark on calls whose capture was wanted, and that were never placed.
@@ -136,7 +146,10 @@ fn of_captures(scenario: &Scenario, captured: &Captured) -> Vec<String> {
             false => format!("the last {} s of media, not {}", captured.media.as_secs_f64(), capture.seconds),
         };
         let mib = capture.most_mib;
-        remarks.push(format!("capture.most_mib = {mib} is too little for {calls}: captures hold {held}"));
+        remarks.push(format!(
+            "capture.most_mib = {mib} is too little for {calls} and capture.files = {} together: captures hold {held}",
+            capture.files
+        ));
     }
     if captured.unkept > 0 {
         let count = counted(captured.unkept, "SIP message");
@@ -164,6 +177,14 @@ mod tests {
     }
 
     #[test]
+    fn registrations_that_stay_are_told_of() {
+        let said = |leaving, left| not_taken_back(&RegisterRecord { leaving, left, ..Default::default() });
+        assert_eq!((said(0, 0), said(9, 9)), (None, None));
+        let told = said(9, 2).unwrap_or_default();
+        assert!(told.starts_with("7 of 9 registrations could not be taken back: they stay"), "{told}");
+    }
+
+    #[test]
     fn captures_that_hold_less_than_they_were_to_say_so() {
         let scenario = Scenario::default();
         let said = |files: usize, media_ms: u64, unkept: u64| {
@@ -173,10 +194,9 @@ mod tests {
         };
         assert_eq!(said(1, 10_000, 0), [""; 0]);
         assert_eq!(said(0, 0, 0), [""; 0], "nothing was captured");
-        let alone = "capture.most_mib = 64 is too little for 1 call: captures hold their SIP alone";
+        let alone = "capture.most_mib = 64 is too little for 1 call and capture.files = 50 together: captures hold their SIP alone";
         assert_eq!(said(1, 0, 0), [alone]);
-        let cut =
-            "capture.most_mib = 64 is too little for 1 call: captures hold the last 1.3 s of media, not 10s";
+        let cut = "capture.most_mib = 64 is too little for 1 call and capture.files = 50 together: captures hold the last 1.3 s of media, not 10s";
         assert_eq!(said(1, 1300, 0), [cut]);
         let told = said(0, 10_000, 7).join("");
         assert!(told.starts_with("7 SIP messages found no room"), "{told}");

@@ -239,11 +239,16 @@ impl Testbed {
 
     fn unseen_remark(&self) -> Option<String> {
         if self.application.as_ref().and_then(Application::watched) == Some(Neighbour::Hidden) {
-            return Some(
-                "none of the processes that service.command has started holds a connection to ARI (docker run, sudo, a \
-                 relay): the service's CPU and memory cannot be watched, and are not in the figures"
-                    .into(),
-            );
+            let who = match self.has_builtin_service() {
+                true => "the built-in service holds no connection to ARI that can be seen",
+                false => {
+                    "none of the processes that service.command has started holds a connection to ARI (docker run, sudo, a \
+                     relay)"
+                }
+            };
+            return Some(format!(
+                "{who}: the service's CPU and memory cannot be watched, and are not in the figures"
+            ));
         }
         let unseen = self.unseen();
         (!unseen.is_empty()).then(|| {

@@ -32,7 +32,8 @@ pub fn wire(scenario: &Scenario, issuer: Option<PathBuf>) -> Result<WireConfig, 
 
 /// A remark on the certificate of a target that nobody has checked.
 pub fn unchecked(scenario: &Scenario) -> Option<String> {
-    scenario.sip.tls.insecure.then(|| {
+    let is_unchecked = scenario.asterisk.transport == Transport::Tls && scenario.sip.tls.insecure;
+    is_unchecked.then(|| {
         "sip.tls.insecure: nobody has checked the target's certificate, so that whoever answers there was taken for it".into()
     })
 }

@@ -21,7 +21,7 @@ pub struct Capture {
     /// Numbers of calls whose capture is written however they end.
     #[cfg_attr(test, schemars(extend("examples" = [[0, 17]])))]
     pub calls: Vec<u32>,
-    /// The last part of a call's media that a capture holds, beside all of its SIP; `0s` writes no capture.
+    /// The last part of a call's media that a capture holds, beside its SIP; `0s` writes no capture.
     pub seconds: Span,
     /// Memory for the packets of all calls. Where it is too little for `seconds`, captures are shorter.
     pub most_mib: u32,

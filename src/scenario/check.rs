@@ -301,7 +301,15 @@ fn target(s: &Scenario, found: &mut Problems) {
     if let Some(url) = ari {
         let message = format!("`{url}` is not an http address");
         let cure = "write it as in ari = \"http://127.0.0.1:8088\"; TLS is not supported";
-        found.refuse_if(!url.starts_with("http://"), "asterisk.ari", message, cure);
+        // What stands before an `@` may be a password: it is printed nowhere.
+        let has_user = url.contains('@');
+        found.refuse_if(
+            has_user,
+            "asterisk.ari",
+            "a user or a password stands in the address (`@`)",
+            "leave it out: ARI_USER and ARI_PASS say it, in the environment or in .env",
+        );
+        found.refuse_if(!has_user && !url.starts_with("http://"), "asterisk.ari", message, cure);
     }
     found.refuse_if(
         !external && (sip.is_some() || ari.is_some()),

@@ -80,7 +80,26 @@ pub(super) fn render(
     if !cure.is_empty() {
         group = group.element(Level::HELP.message(&*cure));
     }
-    Renderer::plain().render(&[group]).to_string()
+    without_passwords(&Renderer::plain().render(&[group]).to_string())
+}
+
+/// A text in which the users and passwords of addresses are crossed out, letter by letter, so that carets stay right: an
+/// error is copied into logs and tickets.
+pub(super) fn without_passwords(text: &str) -> String {
+    text.split_inclusive(|c: char| c.is_whitespace() || "\"'`".contains(c)).map(crossed_out).collect()
+}
+
+/// A word, as `asterisk.ari=http://user:password@host`. The user of a SIP URI is no secret.
+fn crossed_out(word: &str) -> Cow<'_, str> {
+    let Some(at) = word.rfind('@') else { return word.into() };
+    let scheme = word[..at].find("://").map(|colon| colon + 3);
+    let begin = scheme.unwrap_or_else(|| word[..at].find('=').map_or(0, |equals| equals + 1));
+    let info = &word[begin..at];
+    let is_sip = ["sip:", "sips:"].iter().any(|scheme| info.starts_with(scheme));
+    if scheme.is_none() && (is_sip || !info.contains(':')) {
+        return word.into();
+    }
+    format!("{}{}{}", &word[..begin], "*".repeat(info.chars().count()), &word[at..]).into()
 }
 
 /// The first line of a place in a text, cut around the place where it is long.
@@ -116,5 +135,25 @@ pub(super) fn cut(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", &text[..at]).into(),
         None => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_addresses_are_crossed_out_and_names_are_not() {
+        for (text, shown) in [
+            ("--set asterisk.ari=http://bob:S=3@h:8088\n", "--set asterisk.ari=http://*******@h:8088\n"),
+            ("ari = \"bob:S3@h\"", "ari = \"******@h\""),
+            ("`asterisk.ari=bob:S@h`", "`asterisk.ari=*****@h`"),
+            (
+                "to = \"sip:bob@h\", bob@h, --set sip.from=bob@h:5060",
+                "to = \"sip:bob@h\", bob@h, --set sip.from=bob@h:5060",
+            ),
+        ] {
+            assert_eq!(without_passwords(text), shown);
+        }
     }
 }

@@ -47,7 +47,7 @@ pub use needs::{Needs, Pool};
 pub use parse::{Override, Resolved};
 pub use search::too_few;
 pub use stage::{MOST_STAGES, Planned, Stage};
-pub use tls::SipTls;
+pub use tls::{SipTls, idle as idle_tls};
 pub use turn::{Conversation, MOST_TURNS, MediaMode, TurnSettings, TurnWait};
 
 use crate::gate::Limits;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml_edit::{Document, DocumentMut, Item, TableLike, Value};
 
-use super::error::{MOST_SHOWN, Problem, ScenarioError, cut, render};
+use super::error::{MOST_SHOWN, Problem, ScenarioError, cut, render, without_passwords};
 use super::wording::reword;
 use super::{Scenario, check, keys};
 
@@ -213,7 +213,7 @@ fn written(text: &Item, file: &Item, key: &str) -> Vec<Range<usize>> {
 /// An error of what an override has given.
 fn told(culprit: &Override, message: &str, cure: &str) -> String {
     let help = if cure.is_empty() { String::new() } else { format!("\n  = help: {}", cut(cure)) };
-    format!("error: {}\n --> {}{help}", cut(message), cut(&culprit.given))
+    without_passwords(&format!("error: {}\n --> {}{help}", cut(message), cut(&culprit.given)))
 }
 
 fn apply(text: &str, path: &str, overrides: &[Override]) -> Result<String, ScenarioError> {

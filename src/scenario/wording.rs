@@ -32,7 +32,16 @@ pub(super) fn reword(said: &str, path: &str, value: &str) -> Problem {
         let host = value.trim_matches(['"', '\'']);
         let lacks_port = ["asterisk.sip", "sip.proxy"].contains(&path) && !host.contains(':');
         let with_port = || format!("write its port too: {host}:5060, over TLS mostly {host}:5061");
-        let cure = if lacks_port { with_port() } else { cure.into() };
+        let bare = ["sips:", "sip:", "http://", "https://"].into_iter().find_map(|scheme| {
+            let rest = host.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme));
+            rest.map(|start| (start, host[start.len()..].split([';', '?']).next().unwrap_or_default()))
+        });
+        let cure = match bare {
+            Some((scheme, rest)) if rest.contains(':') => format!("write it without `{scheme}`: {rest}"),
+            Some((scheme, rest)) => format!("write it without `{scheme}`, and with its port: {rest}:5060"),
+            None if lacks_port => with_port(),
+            None => cure.into(),
+        };
         return Problem::new(path, format!("{path}: {fault}"), cure);
     }
     let belongs =
@@ -41,6 +50,10 @@ pub(super) fn reword(said: &str, path: &str, value: &str) -> Problem {
         "wanted string or table" => {
             let known = tried::word(&without_numbers(path).0, value.trim_matches(['[', ']', '"', '\'', ' ']));
             belongs("a word", known.unwrap_or("write it in quotes, as in \"PCMU\""))
+        }
+        "invalid IP address syntax" if value.trim_matches(['"', '\'']).starts_with('[') => {
+            let bare = value.trim_matches(['"', '\'', '[', ']']);
+            belongs("an IP address", &format!("write it without brackets: {bare}"))
         }
         "invalid IP address syntax" => {
             belongs("an IP address", "write it in digits, as in \"127.0.0.1\"; names are not looked up here")

@@ -134,6 +134,10 @@ impl ServiceConfig {
                 "there is no password for ARI: set ARI_PASS, in the environment or in a .env file, to that of \
                  the user in Asterisk's ari.conf; `loadtest asterisk --write-env .env` writes it by itself",
             ),
+            (
+                self.ari_url.contains('@'),
+                "--ari-url (ARI_URL) holds a user or a password: leave them out; --user or ARI_USER, and ARI_PASS say them",
+            ),
             (self.delay.is_some_and(|delay| delay.0 > LONGEST_DELAY), "--delay is at most 1s"),
             (
                 self.delay_per_call.is_some_and(|delay| delay.0 > LONGEST_DELAY_PER_CALL),
@@ -190,6 +194,7 @@ mod tests {
         assert_eq!(good.check(), Ok(()));
         for (config, word) in [
             (ServiceConfig { password: String::new(), ..good.clone() }, "ARI_PASS"),
+            (ServiceConfig { ari_url: "http://bob:SECRET@h:8088".into(), ..good.clone() }, "leave them out"),
             (ServiceConfig { delay: delay("2s"), ..good.clone() }, "at most 1s"),
             (ServiceConfig { delay_per_call: delay("1s"), ..good.clone() }, "at most 100ms"),
             (
@@ -207,7 +212,8 @@ mod tests {
             (ServiceConfig { hangup_every: 0, ..good.clone() }, "1 or more"),
             (ServiceConfig { hangup_every: 2, ..good.clone() }, "--hangup-after"),
         ] {
-            assert!(config.check().is_err_and(|why| why.contains(word)), "{word}");
+            let why = config.check().expect_err(word);
+            assert!(why.contains(word) && !why.contains("SECRET"), "{why}");
         }
     }
 }

@@ -33,10 +33,15 @@ impl fmt::Debug for Credentials {
 #[non_exhaustive]
 pub enum AuthError {
     /// The server wants credentials, and none are configured.
-    #[error("credentials are wanted, and none are configured: set SIP_USER and SIP_PASS")]
+    #[error(
+        "credentials are wanted, and none are configured: set SIP_USER and SIP_PASS, or have them in sip.accounts"
+    )]
     NoCredentials,
     /// The credentials were answered with another challenge.
-    #[error("the credentials were refused ({0}): is SIP_PASS right, and is From of an account there?")]
+    #[error(
+        "the credentials were refused ({0}): compare that user's password, in sip.accounts or else SIP_PASS, and From with \
+         its accounts"
+    )]
     Refused(String),
     /// A challenge that is too long to be kept.
     #[error("the challenge has {0} bytes")]
@@ -290,6 +295,11 @@ impl Authorizations {
             Some((known.header, answer.ok()?))
         };
         self.known.iter_mut().filter_map(answer).collect()
+    }
+
+    /// Forgets all challenges: the next request goes to another server, which is not to have answers to them.
+    pub fn forget(&mut self) {
+        self.known.clear();
     }
 
     /// The identity that was told last; `None` before the first challenge.

@@ -248,6 +248,22 @@ impl Message {
         contacts.map(|contact| NameAddr::parse(contact).uri).filter(|uri| grammar::is_uri(uri))
     }
 
+    /// The same, by descending `q` (RFC 3261 8.1.3.4); one without is as good as any.
+    pub fn contacts_by_preference(&self) -> impl Iterator<Item = &str> {
+        let contacts = values!(self.headers, Contact).flat_map(|line| split(line, ','));
+        let mut by_q: Vec<(f32, &str)> = contacts
+            .map(NameAddr::parse)
+            .filter(|found| grammar::is_uri(found.uri))
+            .map(|found| {
+                let q = param(found.params, "q").and_then(|q| q.parse().ok());
+                (q.filter(|q: &f32| q.is_finite()).unwrap_or(1.0), found.uri)
+            })
+            .collect();
+        // Stable: among equals the first is the first.
+        by_q.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        by_q.into_iter().map(|(_, uri)| uri)
+    }
+
     /// Seconds for which a registrar keeps `contact`: the `expires` of that Contact, else the Expires header (RFC 3261
     /// 10.2.4). `None` where it says neither.
     pub(super) fn granted_s(&self, contact: &str) -> Option<u32> {

@@ -185,6 +185,11 @@ impl Registration {
         self.outputs.pop_front()
     }
 
+    /// True if it has been asked for, and has neither failed nor been taken back: the registrar may hold it.
+    pub fn may_be_held(&self) -> bool {
+        !matches!(self.state, State::Idle | State::Over)
+    }
+
     /// Asks for the registration. Does nothing where that has been done.
     pub fn start(&mut self, now: Stamp) {
         if matches!(self.state, State::Idle) {

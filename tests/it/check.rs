@@ -245,7 +245,7 @@ fn one_call_is_placed_and_told_step_by_step() {
 #[test]
 fn the_password_is_tried_where_options_are_challenged() {
     let place = Place::new();
-    let far_end = Challenger::start();
+    let far_end = Challenger::start(answer_to);
     let sip = format!("asterisk.sip={}", far_end.address);
     let set = ["asterisk.mode=external", &sip, "service.mode=none"];
     let ask = |account: Option<(&str, &str)>, code| {
@@ -263,32 +263,50 @@ fn the_password_is_tried_where_options_are_challenged() {
     assert!(said.contains("asks for credentials (realm `pbx`)") && said.contains("SIP_USER"), "{said}");
 }
 
-/// A far end that challenges OPTIONS and knows one password: whoever has it sends the right response.
+#[test]
+fn a_callee_that_options_do_not_find_is_warned_of() {
+    let place = Place::new();
+    let far_end = Challenger::start(|request| reply(request, "404 Not Found", ""));
+    let sip = format!("asterisk.sip={}", far_end.address);
+    let set = ["asterisk.mode=external", &sip, "service.mode=none", "sip.to=601"];
+    let output = ends_with(&mut place.check("smoke", &set), 0);
+    let (said, warned) = (stdout(&output), stderr(&output));
+    assert!(
+        warned.starts_with("warning: asterisk.sip: OPTIONS for `601` got 404 Not Found: no such"),
+        "{warned}"
+    );
+    assert!(warned.contains("loadtest check --call"), "{warned}");
+    assert!(said.contains("Nothing is in the way, but for what the warnings say."), "{said}");
+}
+
+/// A far end that answers each request on its own; by `answer_to` it knows one password: whoever has it sends the right
+/// response.
 struct Challenger {
     address: std::net::SocketAddr,
 }
 
 impl Challenger {
-    fn start() -> Challenger {
+    fn start(answer: fn(&str) -> String) -> Challenger {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let address = socket.local_addr().expect("an address");
         std::thread::spawn(move || {
             let mut datagram = [0; 4096];
             while let Ok((size, from)) = socket.recv_from(&mut datagram) {
                 let request = String::from_utf8_lossy(&datagram[..size]).into_owned();
-                let _ = socket.send_to(answer_to(&request).as_bytes(), from);
+                let _ = socket.send_to(answer(&request).as_bytes(), from);
             }
         });
         Challenger { address }
     }
 }
 
+fn header(request: &str, name: &str) -> String {
+    let prefix = format!("{name}: ");
+    request.lines().find_map(|line| line.strip_prefix(prefix.as_str())).unwrap_or_default().to_string()
+}
+
 fn answer_to(request: &str) -> String {
-    let header = |name: &str| {
-        let prefix = format!("{name}: ");
-        request.lines().find_map(|line| line.strip_prefix(prefix.as_str())).unwrap_or_default().to_string()
-    };
-    let authorization = header("Authorization");
+    let authorization = header(request, "Authorization");
     let param = |name: &str| {
         let (_, rest) = authorization.split_once(&format!("{name}="))?;
         Some(rest.trim_start_matches('"').split(['"', ',']).next()?.to_string())
@@ -306,11 +324,16 @@ fn answer_to(request: &str) -> String {
         let mut challenge = digest_auth::WwwAuthenticateHeader::parse(challenge).expect("a challenge");
         challenge.respond(&answer).expect("an answer").response == response
     });
-    let (line, more) = match is_right {
-        true => ("200 OK", ""),
-        false => ("401 Unauthorized", "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n\"\r\n"),
-    };
-    let same: String =
-        ["Via", "From", "To", "Call-ID", "CSeq"].map(|name| format!("{name}: {}\r\n", header(name))).concat();
+    match is_right {
+        true => reply(request, "200 OK", ""),
+        false => {
+            reply(request, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n\"\r\n")
+        }
+    }
+}
+
+fn reply(request: &str, line: &str, more: &str) -> String {
+    let same = ["Via", "From", "To", "Call-ID", "CSeq"];
+    let same = same.map(|name| format!("{name}: {}\r\n", header(request, name))).concat();
     format!("SIP/2.0 {line}\r\n{same}{more}Content-Length: 0\r\n\r\n")
 }

@@ -19,7 +19,7 @@ const EXACT_TODAY: [&str; 4] =
 const OF_THREE_DIGITS: f64 = 1e-3;
 
 /// Places in `summary.json` that differ besides, each with its reason. `*` is any one key or index.
-const OTHERS: [(&str, &str); 12] = [
+const OTHERS: [(&str, &str); 15] = [
     ("findings", "nothing was diagnosed"),
     ("environment.leaks.parts.*.tolerated", "nothing is tolerated"),
     ("verdict.distrust", "doubt was called so"),
@@ -41,13 +41,16 @@ const OTHERS: [(&str, &str); 12] = [
 const LOST_TODAY: [&str; 3] = ["rtt_p50_ms", "rtt_p95_ms", "rtt_p99_ms"];
 
 /// Columns of `calls.csv` of what that version did not tell apart, or did not know: nought or nothing in its runs.
-const COUNTED_TODAY: [&str; 22] = [
+const COUNTED_TODAY: [&str; 25] = [
+    "trying_ms",
     "holds",
     "on_hold_ms",
     "excused",
     "forged",
     "unbelieved",
     "late_echoes",
+    "crossed",
+    "crossed_call",
     "rtcp",
     "comfort_noise",
     "telephone_events",

@@ -1,11 +1,12 @@
 //! Cases: a run with one trouble, and the finding that has to come first.
 
+use super::unanswered::UNANSWERED;
 use super::*;
 
 /// A case: change of the healthy run, name of its first finding, words of what and where, words of its cure.
 pub(super) type Case = (fn(&mut Run), &'static str, &'static str, &'static str);
 
-pub(super) const REFUSED: &str = "authentication failed: the credentials were refused";
+pub(super) const REFUSED: &str = "the credentials were refused";
 
 pub(super) const CASES: &[Case] = &[
     (|r| mute(r, 10), "sip_silent", "all 10 calls got no SIP answer from 192.0.2.7:5060", "sip.local"),
@@ -40,15 +41,7 @@ pub(super) const CASES: &[Case] = &[
         "load.ramp",
     ),
     (
-        |r| {
-            end(
-                r,
-                10,
-                Ending::AuthFailed,
-                None,
-                "authentication failed: credentials are wanted, and none are configured",
-            )
-        },
+        |r| end(r, 10, Ending::AuthFailed, None, "credentials are wanted, and none are configured"),
         "auth_missing",
         "were challenged",
         "SIP_USER and SIP_PASS",
@@ -190,6 +183,20 @@ pub(super) const CASES: &[Case] = &[
         "sip_unreachable",
         "ending unreachable: the TCP connection",
         "the port for SIP over asterisk.transport",
+    ),
+    (
+        |r| {
+            end(
+                r,
+                1,
+                Ending::Unreachable,
+                None,
+                "the TCP connection to 192.0.2.7:5060 has ended: the far end closed it",
+            )
+        },
+        "sip_unreachable",
+        "1 of 10 calls was lost with its connection to 192.0.2.7:5060",
+        "loadtest check",
     ),
     (
         |r| end(r, 10, Ending::BadAnswer, None, "bad SDP answer: its address is one of the driver's own"),
@@ -416,7 +423,7 @@ pub(super) const CASES: &[Case] = &[
 
 #[test]
 fn each_trouble_has_its_finding_first() {
-    for (change, name, seen, cure) in CASES {
+    for (change, name, seen, cure) in CASES.iter().chain(UNANSWERED) {
         let mut run = healthy();
         change(&mut run);
         let found = found(run);

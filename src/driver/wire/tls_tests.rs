@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
@@ -41,10 +42,11 @@ impl Files {
     }
 
     /// A certificate that has signed itself and says that it may sign others, as `openssl req -x509` makes it.
-    fn self_signed(name: &str) -> Self {
+    fn self_signed(name: &str, valid_until: i32) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_string()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = date_time_ymd(valid_until, 1, 1);
         let certificate = params.self_signed(&key).unwrap().pem();
         Files::of(&certificate, &certificate, &key.serialize_pem())
     }
@@ -81,7 +83,21 @@ fn server(files: &Files, version: &'static SupportedProtocolVersion, callers: Op
         }
     };
     let key = PrivateKeyDer::from_pem_file(files.path("key.pem")).unwrap();
-    let config = builder.with_single_cert(certificates(&files.path("certificate.pem")), key).unwrap();
+    serve(builder.with_single_cert(certificates(&files.path("certificate.pem")), key).unwrap())
+}
+
+/// A server that shows the certificate of one and has the key of another.
+fn impostor(files: &Files, version: &'static SupportedProtocolVersion) -> SocketAddr {
+    let provider = Arc::new(ring::default_provider());
+    let key = PrivateKeyDer::from_pem_file(files.path("key.pem")).unwrap();
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    let shown = CertifiedKey::new(certificates(&files.path("certificate.pem")), key);
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+    let resolver = Arc::new(SingleCertAndKey::from(shown));
+    serve(builder.with_no_client_auth().with_cert_resolver(resolver))
+}
+
+fn serve(config: ServerConfig) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -132,6 +148,8 @@ async fn both_versions_are_spoken_with_a_server_that_is_trusted_and_with_no_othe
     for version in [&TLS12, &TLS13] {
         let called = async |settings: &TlsSettings| call(server(&files, version, None), settings).await;
         assert_eq!(called(&trusting(&files)).await, Ok(()));
+        let itself = TlsSettings { ca: Some(files.path("certificate.pem")), ..TlsSettings::default() };
+        assert_eq!(called(&itself).await, Ok(()), "without its issuer");
         let why = called(&trusting(&others)).await.unwrap_err();
         assert!(why.contains("could not be opened") && why.contains("sip.tls.ca"), "{why}");
         let named = TlsSettings { server_name: Some("pbx.example".into()), ..trusting(&files) };
@@ -143,12 +161,45 @@ async fn both_versions_are_spoken_with_a_server_that_is_trusted_and_with_no_othe
 }
 
 #[tokio::test]
-async fn a_certificate_as_people_make_it_is_named_for_what_it_is() {
-    let files = Files::self_signed("127.0.0.1");
-    let why = call(server(&files, &TLS13, None), &trusting(&files)).await.unwrap_err();
-    assert!(why.contains("openssl req -x509"), "{why}");
-    let insecure = TlsSettings { insecure: true, ..TlsSettings::default() };
-    assert_eq!(call(server(&files, &TLS13, None), &insecure).await, Ok(()));
+async fn a_certificate_as_people_make_it_is_taken_where_it_is_named_itself() {
+    let [files, others, expired] = [4000, 4000, 2001].map(|year| Files::self_signed("127.0.0.1", year));
+    for version in [&TLS12, &TLS13] {
+        let called = async |files, settings: &TlsSettings| call(server(files, version, None), settings).await;
+        assert_eq!(called(&files, &trusting(&files)).await, Ok(()));
+        let why = called(&files, &trusting(&others)).await.unwrap_err();
+        assert!(why.contains("openssl req -x509") && why.contains("and leave sip.tls.ca out"), "{why}");
+        let named = TlsSettings { server_name: Some("pbx.example".into()), ..trusting(&files) };
+        let why = called(&files, &named).await.unwrap_err();
+        assert!(why.contains("not for `pbx.example` but for `127.0.0.1`"), "{why}");
+        let why = called(&expired, &trusting(&expired)).await.unwrap_err();
+        assert!(why.contains("it was valid until 2001-01-01 00:00:00 UTC"), "{why}");
+        let insecure = TlsSettings { insecure: true, ..TlsSettings::default() };
+        assert_eq!(called(&files, &insecure).await, Ok(()));
+        let key_of_another = Files::of(
+            &std::fs::read_to_string(files.path("ca.pem")).unwrap(),
+            &std::fs::read_to_string(files.path("ca.pem")).unwrap(),
+            &std::fs::read_to_string(others.path("key.pem")).unwrap(),
+        );
+        let why = call(impostor(&key_of_another, version), &trusting(&files)).await.unwrap_err();
+        assert!(why.contains("comes from nobody who is trusted here"), "{why}");
+    }
+}
+
+#[test]
+fn a_certificate_with_the_key_of_another_is_named_at_its_key() {
+    let [files, others] = ["a", "b"].map(Files::issue);
+    let pair = |files: &Files| (files.path("certificate.pem"), files.path("key.pem"));
+    let told = |certificate| {
+        let settings =
+            TlsSettings { certificate: Some(certificate), insecure: true, ..TlsSettings::default() };
+        Tls::new(&settings, "127.0.0.1").map(drop)
+    };
+    assert_eq!(told(pair(&files)), Ok(()));
+    let why = told((pair(&files).0, pair(&others).1)).unwrap_err();
+    assert!(
+        why.starts_with("sip.tls.key: ") && why.contains("is not the key of the first certificate in"),
+        "{why}"
+    );
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use super::{Arrived, ReceiveTally, StreamReceiver};
 use crate::measure::Class;
 use crate::record::{Scope, Series};
 use crate::rtp::sequence::Arrival;
+use crate::stamp::Stamp;
 
 impl StreamReceiver {
     /// A packet that is back after `lost_after`: lost all the same, and not in silence.
@@ -14,6 +15,17 @@ impl StreamReceiver {
             self.report.late_echoes += 1;
         } else if self.class == Class::Call {
             self.duplicate(packet, tally);
+        }
+    }
+
+    /// A packet of another call of this run. One that was sent before this call heard anything is left over from an earlier
+    /// call that had its port.
+    pub(super) fn crossed(&mut self, call: u32, sent_at: Stamp) {
+        self.stranger();
+        if self.listens_since.is_some_and(|since| sent_at >= since) {
+            let (count, first) = &mut self.report.crossed;
+            *count += 1;
+            first.get_or_insert(call);
         }
     }
 

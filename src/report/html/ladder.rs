@@ -38,7 +38,7 @@ pub(super) fn of_call(summary: &Summary, call: u32) -> Option<CallLadder> {
 fn title(ladder: &Ladder) -> String {
     let mut title = format!("SIP: {}", counted(ladder.messages.len() as u64, "message"));
     if ladder.left_out > 0 {
-        title.push_str(&format!(", {} more left out", ladder.left_out));
+        title.push_str(&format!(", {} in between left out", ladder.left_out));
     }
     if !ladder.capture.is_empty() {
         title.push_str(&format!("; with its media in {}", words::one_line(&ladder.capture)));

@@ -253,7 +253,7 @@ pub enum FailReason {
     #[error("the far end answers, but cannot be read: {0}")]
     Unreadable(String),
     /// The peer asked for credentials, and that came to nothing.
-    #[error("authentication failed: {0}")]
+    #[error("{0}")]
     AuthFailed(AuthError),
     /// The peer accepted the call with media that we cannot use; the call was hung up.
     #[error("bad SDP answer: {0}")]
@@ -271,6 +271,8 @@ pub enum FailReason {
 pub struct Times {
     /// The first INVITE was sent.
     pub invite_sent_at: Option<Stamp>,
+    /// The first provisional answer came, 100 included: of the place that a redirection names, where one was followed.
+    pub trying_at: Option<Stamp>,
     /// The first 180 to 199 came. SRD ends here or at the 2xx, whichever is first (RFC 6076 4.3).
     pub progress_at: Option<Stamp>,
     /// The 2xx came.
@@ -286,6 +288,11 @@ impl Times {
     pub fn session_request_delay(&self) -> Option<Duration> {
         let first = [self.progress_at, self.answered_at].into_iter().flatten().min()?;
         Some(first.since(self.invite_sent_at?))
+    }
+
+    /// INVITE → first provisional answer.
+    pub fn trying_delay(&self) -> Option<Duration> {
+        Some(self.trying_at?.since(self.invite_sent_at?))
     }
 
     /// Answer delay: INVITE → 200.

@@ -13,7 +13,7 @@ use crate::sip::sdp::{Answer, SdpError};
 use crate::stamp::Stamp;
 
 /// The most early dialogs whose requests are told from strangers'.
-const MAX_EARLY: usize = 8;
+const MAX_EARLY: usize = 32;
 
 /// A dialog before its 2xx.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Call {
             Some(at) => at,
             None if tag.is_empty() && described.is_none() => return true,
             // One that cannot be kept cannot be told from its repetition.
-            None if self.early.len() == MAX_EARLY => return rseq.is_none(),
+            None if self.early.len() == MAX_EARLY && !self.forget_plain_early() => return rseq.is_none(),
             None => {
                 self.early.push(Early { tag: tag.to_string(), ..Early::default() });
                 self.early.len() - 1
@@ -84,6 +84,14 @@ impl Call {
             self.acknowledge_provisional(now, &dialog, response, rseq);
         }
         true
+    }
+
+    /// Makes room by an early dialog that has described no media and wants no PRACK: its branch may still answer. True if
+    /// there was one.
+    fn forget_plain_early(&mut self) -> bool {
+        let is_plain = |early: &Early| early.answer.is_none() && early.rseq.is_none();
+        let plain = self.early.iter().position(is_plain);
+        plain.map(|at| self.early.remove(at)).is_some()
     }
 
     /// Sends the PRACK of a reliable provisional response (RFC 3262 4).

@@ -15,6 +15,7 @@ mod session;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub use api::{CallConfig, CallEvent, CallOutput, CallRemark, FailReason, Habits, Times};
 
@@ -69,9 +70,15 @@ struct Leg {
     dialog: Dialog,
     /// The ACK of its 2xx, kept to be sent again (RFC 3261 13.2.2.4).
     ack: SipDatagram,
+    acknowledged_at: Stamp,
     /// Times that its 2xx has come again since.
     repeats: u32,
+    /// Its requests are heard where they go: one was answered, or its 2xx has not come again.
+    is_heard: bool,
 }
+
+/// Time after the ACK in which a 2xx comes again at the latest where the ACK was not heard: twice T1 (RFC 3261 13.3.1.4).
+const REPEATED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A call.
 #[derive(Debug)]
@@ -214,6 +221,9 @@ impl Call {
             CallState::Up => {
                 self.state = CallState::HangingUp;
                 self.times.bye_sent_at = Some(now);
+                if let Some(leg) = &mut self.leg {
+                    leg.is_heard |= leg.repeats == 0 && now >= leg.acknowledged_at + REPEATED_WITHIN;
+                }
                 self.forget_requests();
                 if let Some(dialog) = self.leg.as_ref().map(|leg| leg.dialog.clone()) {
                     self.send_bye(now, &dialog, Purpose::Bye, reason);
@@ -261,6 +271,11 @@ impl Call {
         let servers = self.servers.iter().map(Server::poll_timeout);
         let own = [cancel, self.setup_deadline, self.pending_timeout(), self.session_timeout()];
         earliest(invites.chain(servers).chain(own))
+    }
+
+    /// True while a CANCEL is out and its INVITE has no final answer: one that is answered all the same is to be hung up.
+    pub fn is_being_cancelled(&self) -> bool {
+        self.state == CallState::Calling && matches!(self.cancel, Cancel::Sent { .. })
     }
 
     /// Does what is due at `now`; harmless if nothing is.

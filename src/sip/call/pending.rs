@@ -159,8 +159,10 @@ impl Call {
         for purpose in timed_out {
             match purpose {
                 Purpose::Bye => {
-                    let is_new = |leg: &&Leg| leg.repeats < MOST_REPEATS;
-                    if let Some(dialog) = self.leg.as_ref().filter(is_new).map(|leg| leg.dialog.clone()) {
+                    // Repeated 2xx have been told of; and where requests were heard, the far end has gone since.
+                    let may_be_deaf = |leg: &&Leg| leg.repeats < MOST_REPEATS && !leg.is_heard;
+                    if let Some(dialog) = self.leg.as_ref().filter(may_be_deaf).map(|leg| leg.dialog.clone())
+                    {
                         self.note_unheard(Method::Bye, &dialog);
                     }
                     self.bye_is_final(now, None);

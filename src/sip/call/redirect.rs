@@ -22,8 +22,10 @@ impl Call {
         match self.elsewhere(code, response, vet) {
             Ok((target, remote)) => {
                 self.is_redirected = true;
-                // Another server asks anew.
+                self.times.trying_at = None;
+                // Another server asks anew, and is not told what the first one was.
                 self.invite_tries = Tries::default();
+                self.authorizations.forget();
                 self.event(CallEvent::Remark(CallRemark::Redirected { to: target.clone() }));
                 (self.config.target, self.config.remote) = (target, remote);
                 self.send_invite(now);
@@ -38,9 +40,9 @@ impl Call {
         }
     }
 
-    /// The first Contact that may be called instead, and the destination of the INVITE.
+    /// The Contact most preferred of those that may be called instead, and the destination of the INVITE.
     fn elsewhere(&self, code: u16, response: &Message, vet: Vet<'_>) -> Result<(String, SocketAddr), String> {
-        let contacts: Vec<&str> = response.contacts().take(MAX_CONTACTS).collect();
+        let contacts: Vec<&str> = response.contacts_by_preference().take(MAX_CONTACTS).collect();
         let Some(first) = contacts.first().map(|contact| excerpt(contact)) else {
             return Err("it names no Contact to call instead".into());
         };

@@ -66,6 +66,7 @@ impl Call {
         if !self.invites.last_mut().is_some_and(|invite| invite.on_provisional()) {
             return;
         }
+        self.times.trying_at.get_or_insert(now);
         if self.on_early(now, response, vet) {
             if code >= 180 {
                 self.times.progress_at.get_or_insert(now);
@@ -93,7 +94,7 @@ impl Call {
         } else if self.leg.is_none() {
             self.on_first_success(now, response, vet);
         } else if self.forked.len() < MAX_FORKED {
-            let leg = self.acknowledge(response, vet);
+            let leg = self.acknowledge(now, response, vet);
             self.send_bye(now, &leg.dialog, Purpose::ForkedBye, None);
             self.forked.push(leg);
         }
@@ -111,7 +112,7 @@ impl Call {
     fn on_first_success(&mut self, now: Stamp, response: &Message, vet: Vet<'_>) {
         self.times.answered_at = Some(now);
         self.setup_deadline = None;
-        self.leg = Some(self.acknowledge(response, vet));
+        self.leg = Some(self.acknowledge(now, response, vet));
         self.state = CallState::Up;
         if !matches!(self.cancel, Cancel::NotWanted) {
             // The 200 crossed our CANCEL, or came before it could be sent.
@@ -142,7 +143,7 @@ impl Call {
     }
 
     /// Sends the ACK of a 2xx (RFC 3261 13.2.2.4) and returns the dialog that it makes.
-    fn acknowledge(&mut self, response: &Message, vet: Vet<'_>) -> Leg {
+    fn acknowledge(&mut self, now: Stamp, response: &Message, vet: Vet<'_>) -> Leg {
         let dialog = self.dialog_of(response, vet);
         let mut ack = self.in_dialog(&dialog, Method::Ack, response.cseq().number);
         // "The ACK MUST contain the same credentials as the INVITE."
@@ -150,7 +151,7 @@ impl Call {
             self.invites.last().map(|invite| invite.request().credentials.clone()).unwrap_or_default();
         let ack = ack.datagram();
         self.outputs.push_back(ack.clone().into());
-        Leg { dialog, ack, repeats: 0 }
+        Leg { dialog, ack, acknowledged_at: now, repeats: 0, is_heard: false }
     }
 
     /// A 3xx to 6xx to INVITE number `at`.
