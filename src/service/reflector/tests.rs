@@ -16,6 +16,20 @@ fn bound() -> (Sockets, SocketAddr) {
     (sockets, address)
 }
 
+/// Waits until the kernel stamps, which it begins a moment after the first socket has asked for it, and ends with the
+/// last one: a datagram without a stamp counts as come when it is read.
+fn stamped() -> UdpSocket {
+    let socket = udp::bind_stamped((Ipv4Addr::LOCALHOST, 0).into(), 1 << 16).unwrap();
+    let (own, mut batch) = (socket.local_addr().unwrap(), Batch::new(1, 64));
+    loop {
+        let before = batch.unstamped();
+        socket.send_to(b"x", own).unwrap();
+        if batch.receive(&socket, |_| ()).is_ok_and(|read| read == 1) && batch.unstamped() == before {
+            return socket;
+        }
+    }
+}
+
 fn peer() -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -24,6 +38,7 @@ fn peer() -> UdpSocket {
 
 #[test]
 fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
+    let _stamped = stamped();
     let (sender, mut events) = unbounded_channel();
     let reflector = Reflector::start(
         PortRange { from: 1024, to: 65535 },

@@ -94,10 +94,22 @@ fn only_so_many_early_dialogs_are_kept() {
     let (mut pair, invite) = invited();
     for n in 0..100 {
         let (sent, _) = pair.say(100, &response_from(&format!("t{n}"), &invite, 183, RELIABLE, SDP));
-        assert_eq!(sent.len(), usize::from(n < 8), "one that is not kept gets no PRACK");
+        assert_eq!(sent.len(), usize::from(n < 8), "so many PRACKs are out at once");
     }
-    assert_eq!(pair.call.early.len(), 8);
+    assert_eq!(pair.call.early.len(), 32);
     let (_, events) = pair.say(200, &response_from("t99", &invite, 200, "", SDP));
+    assert_eq!(answered_port(&events), 11_000);
+}
+
+#[test]
+fn branches_that_only_ring_make_room_for_one_that_wants_a_prack() {
+    let (mut pair, invite) = invited();
+    for n in 0..100 {
+        pair.say(100, &response_from(&format!("t{n}"), &invite, 180, "", ""));
+    }
+    let (sent, _) = pair.say(100, &response_from("late", &invite, 183, RELIABLE, SDP));
+    assert_eq!((sent.len(), pair.call.early.len()), (1, 32));
+    let (_, events) = pair.say(200, &response_from("late", &invite, 200, "", ""));
     assert_eq!(answered_port(&events), 11_000);
 }
 
