@@ -101,6 +101,8 @@ async fn without_a_port_a_call_is_turned_away_and_the_next_one_is_not() {
     for id in 0..3 {
         held.push(Caller::call(lab.sip(), "service", id, Codec::Pcmu).await.expect("an answer"));
     }
+    // A caller who hangs up before is gone, and not served.
+    service.assert_bridged(3).await;
     assert_eq!(service.get("/health").await.0, 503);
     for id in 3..6 {
         let refusal = Caller::try_call(lab.sip(), "service", id, Codec::Pcmu).await.err().unwrap();
