@@ -32,15 +32,3 @@ pub enum MediaWay {
     #[value(name = "websocket")]
     WebSocket,
 }
-
-impl MediaWay {
-    /// The name in settings and records.
-    pub fn key(self) -> String {
-        self.to_string()
-    }
-
-    /// True if Asterisk has to load `codec_ulaw` and `codec_alaw` for it: AudioSocket carries linear audio alone.
-    pub fn transcodes(self) -> bool {
-        self == MediaWay::AudioSocket
-    }
-}
