@@ -63,9 +63,9 @@ pub struct Talk {
     pub dead_air: Vec<(Stamp, Stamp)>,
     /// Time in which both spoke.
     pub talk_over: Duration,
-    /// The service talked for a minute, or for most of a call of 10 s and more up to its end, without 700 ms of
-    /// silence.
-    pub speaks_without_end: bool,
+    /// The first talk of the service that lasted a minute, or most of a call of 10 s and more up to its end, without
+    /// 700 ms of silence.
+    pub endless: Option<(Stamp, Stamp)>,
     /// The service was given 5 s (or `reply_within`) and did not speak in the whole call.
     pub never_speaks: bool,
     /// The caller's own voice comes back: half of its utterances and more are repeated.
@@ -140,7 +140,7 @@ pub fn judge(spoken: &Spoken, service: &[Segment], gaps: &[(Stamp, Stamp)], rule
         no_greeting: call.lacks_greeting(),
         dead_air: call.dead_air(&turns),
         talk_over: turns.iter().map(|turn| turn.talk_over).fold(Duration::ZERO, Duration::saturating_add),
-        speaks_without_end: call.speaks_without_end(),
+        endless: call.endless(),
         never_speaks: call.never_speaks(),
         echoes_caller: call.echoes.are_the_rule(),
         turns,
@@ -340,11 +340,11 @@ impl<'a> Call<'a> {
         self.is_mute && given.is_some_and(|given| given >= MUTE.min(self.rules.reply_within))
     }
 
-    fn speaks_without_end(&self) -> bool {
+    fn endless(&self) -> Option<(Stamp, Stamp)> {
         let whole = self.rules.ended_at.since(self.rules.answered_at);
-        self.voice.talks(END_OF_REPLY).any(|(from, to)| {
-            let talk = to.since(from);
-            let is_to_the_end = to + END_OF_REPLY > self.rules.ended_at;
+        self.voice.talks(END_OF_REPLY).find(|(from, to)| {
+            let talk = to.since(*from);
+            let is_to_the_end = *to + END_OF_REPLY > self.rules.ended_at;
             talk >= ENDLESS || (is_to_the_end && talk >= LONG_TALK && talk >= whole / 5 * 4)
         })
     }

@@ -187,6 +187,14 @@ fn unheard(seen: &Seen<'_>, finding: Finding, silent: &[&CallRecord]) -> Finding
             "see what they are and where they come from (`tcpdump -X udp`); an echo returns each payload as it came"
                 .into(),
         )
+    } else if seen.has_talk() {
+        (
+            "the service sends no media in these calls, or it does not get through",
+            format!(
+                "see its log, and whether its media and the caller are in one bridge (`bridge show all` while a call is \
+                 up){follow}"
+            ),
+        )
     } else if seen.observed.ari.is_some() && seen.observed.setup.has_application() {
         (
             "the calls are bridged, but the service sends nothing back",

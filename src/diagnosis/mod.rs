@@ -13,6 +13,7 @@ mod registration;
 mod signalling;
 mod signposts;
 mod steps;
+mod talk;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,7 @@ use serde::Serialize;
 
 use crate::gate::Verdict;
 use crate::metrics::Summary;
-use crate::record::{CallRecord, Ending, Environment, LogLine, Observed, SecondRecord};
+use crate::record::{CallRecord, Ending, Environment, LogLine, Observed, SecondRecord, TurnRow};
 
 /// Most findings of a run: what comes after is mostly a consequence.
 const MOST: usize = 3;
@@ -62,7 +63,7 @@ enum Evidence {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 20] = [
+const RULES: [Rule; 23] = [
     machine::died,
     connection::unreachable,
     signalling::unreadable,
@@ -80,6 +81,9 @@ const RULES: [Rule; 20] = [
     media::elsewhere,
     protected::unopened,
     media::silent,
+    talk::own_voice,
+    talk::mute,
+    talk::endless,
     media::distrusted,
     crossed::repeated,
     media::cut,
@@ -109,6 +113,7 @@ struct Seen<'a> {
     observed: &'a Observed,
     calls: &'a [CallRecord],
     seconds: &'a [SecondRecord],
+    turns: &'a [TurnRow],
     verdict: &'a Verdict,
     evidence: Evidence,
 }
@@ -116,8 +121,8 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn of(summary: &'a Summary, verdict: &'a Verdict, evidence: Evidence) -> Seen<'a> {
         let environment = &summary.environment;
-        let Summary { calls, seconds, .. } = summary;
-        Seen { environment, observed: &environment.observed, calls, seconds, verdict, evidence }
+        let Summary { calls, seconds, turns, .. } = summary;
+        Seen { environment, observed: &environment.observed, calls, seconds, turns, verdict, evidence }
     }
 
     /// The place of evidence: in `calls.csv`, or a step of the one call that was told.
@@ -166,6 +171,11 @@ impl<'a> Seen<'a> {
             cure: String::new(),
             weight: self.share(count),
         }
+    }
+
+    /// True if the callers talked, and waited for answers in the place of their own packets.
+    fn has_talk(&self) -> bool {
+        !self.turns.is_empty()
     }
 
     /// The address that SIP was sent to, in words.

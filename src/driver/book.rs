@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Recent;
 use super::monitor::Monitor;
+use super::{Recent, TalkTotals};
 use crate::clock;
 use crate::impair::ImpairCounts;
 use crate::load::Count;
@@ -23,6 +23,8 @@ pub(super) struct Book {
     signalling_cpu: Duration,
     /// Effects of the impairment: on the way out, on the way back.
     pub impaired: [ImpairCounts; 2],
+    /// Sums over the calls that talked.
+    pub talk: TalkTotals,
     /// Figures that gates are held against before the end.
     pub live: Live,
     pub recent: Recent,
@@ -37,6 +39,7 @@ impl Book {
             monitor,
             signalling_cpu: clock::thread_cpu(),
             impaired: Default::default(),
+            talk: TalkTotals::default(),
             live: Live::default(),
             recent: Recent::default(),
         }

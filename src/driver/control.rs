@@ -483,6 +483,7 @@ impl LoadIo<'_> {
             epoch: self.epoch,
             suppressed_because: self.suppressed_because,
             impaired: book.impaired,
+            talk: book.talk,
             captured,
             heard: self.agent.has_heard() || has_registered || !environment.observed.unreadable.is_empty(),
             sip_passed_over: counts.passed_over,

@@ -257,6 +257,7 @@ impl Media {
             let has_events = call.has_events;
             let talked = Talked { script, spoken, listened, answered_at, ended_at, has_events };
             self.book.run.turns.extend(talked.rows(record.call, epoch));
+            self.book.talk.add(spoken, listened);
             // Nothing that was sent is awaited; the call was heard if anything came.
             (record.total_sent, record.total_received) = (call.sent.total, listened.counts.audio);
             (record.sent, record.received, record.lost) = (0, 0, 0);

@@ -38,8 +38,9 @@ pub use crate::capture::Captured;
 pub use crate::load::{Named, Names, Stop};
 
 use crate::accounts::Accounts;
-use crate::conversation::Script;
+use crate::conversation::{Script, Spoken};
 use crate::impair::ImpairCounts;
+use crate::measure::Listened;
 use crate::record::{Environment, Live, Phase, Quantile, Run};
 use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
@@ -130,6 +131,8 @@ pub struct Recorded {
     pub impaired: [ImpairCounts; 2],
     /// Captures of calls, and what has found no room in them. Its ladders are in the environment.
     pub captured: Captured,
+    /// Sums over the calls that talked.
+    pub talk: TalkTotals,
     /// A SIP message of a call has come back, or the far end has answered what cannot be read.
     pub heard: bool,
     /// Header lines of SIP messages that were passed over.
@@ -142,6 +145,25 @@ pub struct Recorded {
     pub sip_broken: Option<String>,
     /// The first Contact of a far end's that names another transport than the run's.
     pub sip_other_transport: Option<String>,
+}
+
+/// Sums over the calls that talked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TalkTotals {
+    /// Packets of the service's that never came.
+    pub lost: u64,
+    /// Interruptions and backchannels for which the service left no chance.
+    pub missed: u64,
+    /// Utterances beyond those that are recorded of a call.
+    pub unrecorded: u64,
+}
+
+impl TalkTotals {
+    fn add(&mut self, spoken: &Spoken, listened: &Listened) {
+        self.lost += listened.counts.lost;
+        self.missed += u64::from(spoken.missed);
+        self.unrecorded += u64::from(spoken.unrecorded);
+    }
 }
 
 /// Reasons for which the driver cannot start or go on.

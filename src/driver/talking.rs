@@ -153,11 +153,16 @@ impl Talked<'_> {
         if script.greeting() {
             rows.insert(0, greeting(call, &talk, since(*answered_at)));
         }
-        rows.extend(talk.dead_air.iter().map(|(from, to)| TurnRow {
+        let whole = (*answered_at, *ended_at);
+        let endless = talk.endless.map(|span| (TurnKind::Endless, span));
+        let mute = talk.never_speaks.then_some((TurnKind::Mute, whole));
+        let own_voice = talk.echoes_caller.then_some((TurnKind::OwnVoice, whole));
+        let dead_air = talk.dead_air.iter().map(|span| (TurnKind::DeadAir, *span));
+        rows.extend(dead_air.chain(endless).chain(mute).chain(own_voice).map(|(kind, (from, to))| TurnRow {
             call,
-            kind: TurnKind::DeadAir,
-            said_from_s: since(*from),
-            said_to_s: since(*to),
+            kind,
+            said_from_s: since(from),
+            said_to_s: since(to),
             ..TurnRow::default()
         }));
         rows

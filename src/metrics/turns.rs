@@ -22,7 +22,7 @@ fn of_turns(facts: &Facts<'_>, figure: impl FnOnce() -> Value) -> Value {
 }
 
 fn is_answer(turn: &TurnRow) -> bool {
-    !matches!(turn.kind, TurnKind::Greeting | TurnKind::Backchannel | TurnKind::DeadAir)
+    turn.kind.is_answered()
 }
 
 fn is_judged(turn: &TurnRow) -> bool {

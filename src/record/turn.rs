@@ -1,12 +1,16 @@
 //! `turns.csv`: one row for each turn of each call of a conversation, and for its greeting and dead air.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::values::Ns;
 
 /// Contents of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum TurnKind {
     /// The service's greeting, awaited from the answer on.
     Greeting,
@@ -21,6 +25,24 @@ pub enum TurnKind {
     Dtmf,
     /// Nobody spoke for longer than 2 s in the service's turn.
     DeadAir,
+    /// The service talked for a minute, or for most of the call up to its end, without 700 ms of silence.
+    Endless,
+    /// The service did not speak in the whole call, though it was given the time.
+    Mute,
+    /// The caller's own voice came back for half of what it said, and more.
+    OwnVoice,
+}
+
+impl TurnKind {
+    /// The word in CSV.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// True for what the caller says and waits for an answer to; the rest are remarks on the call.
+    pub fn is_answered(self) -> bool {
+        matches!(self, TurnKind::Say | TurnKind::Interruption | TurnKind::Dtmf)
+    }
 }
 
 /// One turn. Seconds count from the start of the run.
@@ -35,9 +57,10 @@ pub struct TurnRow {
     pub entry: u32,
     /// Contents.
     pub kind: TurnKind,
-    /// Send stamp of the caller's first voiced sample; of dead air its start.
+    /// Send stamp of the caller's first voiced sample; of dead air and endless talk its start, else the answer.
     pub said_from_s: f64,
-    /// Send stamp of the caller's last voiced sample; of a greeting the answer, of dead air its end.
+    /// Send stamp of the caller's last voiced sample; of a greeting the answer, of dead air and endless talk its end, else
+    /// the end of the call.
     pub said_to_s: f64,
     /// From there to the receipt of the service's first voiced sample.
     pub response_ms: Option<Ns>,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::wire::unchecked;
-use crate::driver::{Captured, Recorded};
+use crate::driver::{Captured, Recorded, TalkTotals};
 use crate::record::{Breakage, CallRecord, Ending, RegisterRecord, Suppression};
 use crate::scenario::Scenario;
 use crate::values::counted;
@@ -54,6 +54,7 @@ pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
              have gaps where no other call was up"
         ));
     }
+    remarks.extend(of_talk(&recorded.talk));
     remarks.extend(of_captures(scenario, &recorded.captured));
     remarks.extend(unplaced(scenario, &recorded.run.calls));
     remarks.extend(of_signalling(scenario, recorded));
@@ -126,6 +127,31 @@ fn unplaced(scenario: &Scenario, calls: &[CallRecord]) -> Option<String> {
         "capture.calls names call {first}{more}, which was not placed: {} of the run are numbered from 0",
         counted(calls.len() as u64, "call")
     ))
+}
+
+/// Remarks on what conversations lack.
+fn of_talk(talk: &TalkTotals) -> Vec<String> {
+    let TalkTotals { lost, missed, unrecorded } = *talk;
+    let mut remarks = Vec::new();
+    if lost > 0 {
+        let packets = counted(lost, "packet");
+        remarks.push(format!(
+            "{packets} of the service's audio never came (gaps in its RTP sequence numbers); turns at whose edges they were \
+             missing are not judged (lost_at_edge)"
+        ));
+    }
+    if missed > 0 {
+        let times = counted(missed, "time");
+        remarks.push(format!(
+            "{times} an interruption or a backchannel found no chance: the service had not talked for so long \
+             (interrupt_after)"
+        ));
+    }
+    if unrecorded > 0 {
+        let count = counted(unrecorded, "utterance");
+        remarks.push(format!("{count} beyond the 10000 of a call were not judged"));
+    }
+    remarks
 }
 
 /// Remarks on what the captures do not hold.

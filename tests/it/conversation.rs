@@ -158,3 +158,28 @@ fn prompts_and_turns_that_cannot_be_are_refused_before_the_run() {
     let said = stderr(&ends_with(&mut place.run("smoke", &echo), 2));
     assert!(said.contains("[service.talk]"), "{said}");
 }
+
+/// Names of a run's findings.
+fn findings(place: &Place) -> Vec<String> {
+    let found = place.summary()["findings"].as_array().cloned().unwrap_or_default();
+    found.iter().filter_map(|finding| finding["name"].as_str().map(String::from)).collect()
+}
+
+#[test]
+fn a_bot_that_never_speaks_is_named_so_where_its_silence_comes_and_where_nothing_does() {
+    for (between, name) in [("silence", "never_speaks"), ("nothing", "silent")] {
+        let place = Place::new();
+        let between = format!("service.talk.between={between}");
+        let set = [
+            "turn=[{say='hello'}]",
+            "conversation.reply_within=2s",
+            "service.talk.silent_share=100%",
+            between.as_str(),
+            "load.duration=8s",
+        ];
+        ends_with(&mut place.run("smoke", &[&TALK[..], &["gates.require=[]"], &set].concat()), 0);
+        assert_eq!(findings(&place), [name]);
+        let turns = rows(&place.out().join("turns.csv"));
+        assert_eq!(turns.iter().filter(|turn| turn["kind"] == "mute").count(), 2, "{turns:?}");
+    }
+}

@@ -22,7 +22,7 @@ fn set_delays_come_back_to_the_nanosecond() {
             assert!(measured.len() >= 20, "{}", measured.len());
             assert_eq!(measured, injected[..measured.len()]);
             assert!(held.talk.dead_air.is_empty() && held.talk.talk_over.is_zero());
-            assert!(!held.talk.echoes_caller && !held.talk.never_speaks && !held.talk.speaks_without_end);
+            assert!(!held.talk.echoes_caller && !held.talk.never_speaks && held.talk.endless.is_none());
         }
     }
 }
@@ -152,18 +152,18 @@ fn greetings() {
 #[test]
 fn services_that_never_speak_or_never_stop() {
     let held = call(&script(vec![say(0)], false), Manners { delay: |_| None, ..Manners::default() }, 90);
-    assert!(held.talk.never_speaks && !held.talk.speaks_without_end);
+    assert!(held.talk.never_speaks && held.talk.endless.is_none());
     let no_replies = held.talk.turns.iter().filter(|turn| turn.no_reply).count();
     assert_eq!(no_replies, held.talk.turns.len() - 1);
 
     let endless = Manners { greeting: Some((0, 10_000_000)), ..Manners::default() };
     let held = call(&script(vec![say(0)], true), endless.clone(), 200);
-    assert!(held.talk.speaks_without_end && !held.talk.never_speaks);
+    assert!(held.talk.endless.is_some() && !held.talk.never_speaks);
     // The caller speaks over it after a minute; nothing can be judged, and nothing hangs.
     assert!(held.talk.turns.len() >= 2);
     assert!(held.talk.turns.iter().all(|turn| turn.response.is_none() && !turn.no_reply));
     let held = call(&script(vec![say(0)], true), endless, 12);
-    assert!(held.talk.speaks_without_end);
+    assert!(held.talk.endless.is_some());
 }
 
 #[test]
