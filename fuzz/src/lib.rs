@@ -8,6 +8,7 @@ pub mod ari_call;
 pub mod capture;
 pub mod dialog;
 pub mod echo;
+pub mod external;
 mod far;
 pub mod folder;
 pub mod framing;
@@ -46,4 +47,8 @@ pub const TARGETS: &[Target] = &[
     ("accounts", text::accounts),
     ("register", register::register),
     ("capture", capture::capture),
+    ("audiosocket", external::audiosocket),
+    ("websocket", external::websocket),
+    ("talk", external::talk),
+    ("wav", external::wav),
 ];

@@ -1,0 +1,98 @@
+//! Media ways besides RTP, and audio of others: AudioSocket's bytes, chan_websocket's messages, a far end's speech, WAVs.
+
+use std::time::Duration;
+
+use loadtest::external::audiosocket::{AudioRate, Message, ReadError, Reader, put_audio};
+use loadtest::external::websocket::Event;
+use loadtest::measure::Listener;
+use loadtest::rtp::{Codec, Format};
+use loadtest::speech::Clip;
+use loadtest::stamp::Stamp;
+
+const FORMAT: Format = Format::of(Codec::Pcmu, Duration::from_millis(20));
+const START: Stamp = Stamp::from_ns(1_795_370_298_000_000_000);
+
+/// A connection's bytes say the same in whatever chunks they come, and audio is written as it was read.
+pub fn audiosocket(input: &[u8]) {
+    let Some((chunk, bytes)) = input.split_first() else { return };
+    let whole = read_all(bytes, bytes.len().max(1));
+    assert_eq!(whole, read_all(bytes, usize::from(*chunk).max(1)));
+}
+
+/// Messages as text and audio, and the end.
+type Read = (Vec<(String, Vec<i16>)>, Result<(), ReadError>);
+
+fn read_all(bytes: &[u8], chunk: usize) -> Read {
+    let (mut reader, mut found) = (Reader::new(), Vec::new());
+    for mut chunk in bytes.chunks(chunk) {
+        loop {
+            match reader.read(&mut chunk) {
+                Ok(Some(Message::Audio(rate, samples))) => {
+                    let samples: Vec<i16> = samples.iter().collect();
+                    assert_eq!(written(rate, &samples), samples);
+                    found.push((format!("{} Hz", rate.hz()), samples));
+                }
+                Ok(Some(message)) => found.push((format!("{message:?}"), Vec::new())),
+                Ok(None) => break,
+                Err(error) => return (found, Err(error)),
+            }
+        }
+    }
+    (found, reader.finish())
+}
+
+/// Audio as it reads back after it was written to a connection of its own.
+fn written(rate: AudioRate, samples: &[i16]) -> Vec<i16> {
+    let mut bytes = vec![1, 0, 16];
+    bytes.extend([7; 16]);
+    put_audio(&mut bytes, rate, samples);
+    let (mut reader, mut rest, mut back) = (Reader::new(), &bytes[..], Vec::new());
+    while let Ok(Some(message)) = reader.read(&mut rest) {
+        if let Message::Audio(_, samples) = message {
+            back.extend(samples.iter());
+        }
+    }
+    back
+}
+
+/// A control message in either form; what it says is no longer than itself.
+pub fn websocket(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let Ok(event) = Event::parse(&text) else { return };
+    let said = match event {
+        Event::MarkProcessed(Some(said)) | Event::BufferingCompleted(Some(said)) => said,
+        Event::Error(said) | Event::Unknown(said) => said,
+        Event::MediaStart(start) => start.connection_id,
+        _ => return,
+    };
+    assert!(said.len() <= text.len());
+}
+
+/// A far end's datagrams at an ear: one each time the length in a byte says so, at whatever times they come.
+pub fn talk(input: &[u8]) {
+    let mut ear = Listener::new(FORMAT, START);
+    let (mut rest, mut at) = (input, START);
+    while let [length, step, more @ ..] = rest {
+        let (datagram, after) = more.split_at(usize::from(*length).min(more.len()));
+        at = at + Duration::from_millis(u64::from(*step) * 4);
+        ear.take(datagram, at);
+        let live = ear.live(at);
+        assert!(live.began_at.is_none_or(|began| began >= START));
+        rest = after;
+    }
+    let heard = ear.finish(at);
+    for pair in heard.segments.windows(2) {
+        assert!(pair[0].from < pair[0].to && pair[0].to <= pair[1].from, "segments are apart and in order");
+    }
+}
+
+/// A WAV file that is taken is speech of bounded length, and its voiced part lies in it.
+pub fn wav(input: &[u8]) {
+    let Ok(clip) = Clip::from_wav(input) else { return };
+    let at_8000 = clip.at_rate(8000);
+    let voiced = at_8000.voiced().unwrap_or(0..0);
+    assert!(voiced.end <= at_8000.samples.len());
+    for pause in at_8000.pauses() {
+        assert!(voiced.start <= pause.start && pause.end <= voiced.end);
+    }
+}
