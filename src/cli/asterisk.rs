@@ -1,5 +1,6 @@
 //! `loadtest asterisk`: a private Asterisk in the foreground.
 
+use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ pub struct Args {
     /// The Asterisk to run: a program or an unpacked tree [default: the one that is found].
     #[arg(long, env = "LOADTEST_ASTERISK", value_name = "PATH")]
     asterisk: Option<PathBuf>,
+    /// Address that SIP, media and ARI are bound to, for drivers and services on other machines.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    listen: IpAddr,
     /// SIP port; 0 takes any free one.
     #[arg(long, default_value_t = 5060)]
     sip_port: u16,
@@ -76,9 +80,11 @@ fn transport(word: &str) -> Result<Transport, String> {
 /// Runs the subcommand until SIGTERM or Ctrl-C, or until Asterisk ends.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut signals = Signals::to_end()?;
+    listens_at(args.listen)?;
     raise_descriptors()?;
     let install = find::find(&SearchPlaces::from_environment(args.asterisk))?;
     let mut config = StartConfig::new(install, args.logs);
+    config.address = args.listen;
     (config.ports.sip, config.ports.http) = (args.sip_port, args.http_port);
     config.ports.rtp = args.rtp_ports.from..=args.rtp_ports.to;
     (config.transport, config.srtp, config.media) = (args.transport, args.srtp, args.media);
@@ -123,6 +129,29 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             "Asterisk ended by itself ({})", child::describe(status)
         ))),
     }
+}
+
+/// Refuses an address that nobody can be told to call, and warns of one that others reach.
+fn listens_at(address: IpAddr) -> Result<(), Failure> {
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(Failure::usage(format!(
+            "--listen {address}: name the address of this machine that callers reach (`ip -brief address` lists them); it \
+             stands in SDP and in ARI_URL"
+        )));
+    }
+    // Asterisk says it in a log, and not that it is no address of this machine.
+    if let Err(error) = UdpSocket::bind((address, 0)) {
+        return Err(Failure::usage(format!(
+            "--listen {address}: {error}; `ip -brief address` lists the addresses of this machine"
+        )));
+    }
+    if !address.to_canonical().is_loopback() {
+        say::err(format_args!(
+            "warning: whoever reaches {address} reaches SIP and ARI there, behind their passwords alone and unencrypted; a \
+             firewall should let in the machines of the test only"
+        ));
+    }
+    Ok(())
 }
 
 /// Settings of a run that calls it, for which no variable stands.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
@@ -310,6 +310,33 @@ fn an_independent_echo_is_a_target_too() {
     assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
     assert_eq!(place.count("packets.sent"), 100);
     assert_eq!(place.metric("service_time.p50"), serde_json::Value::Null, "sipp stamps nothing");
+}
+
+#[test]
+fn an_asterisk_listens_at_the_address_that_it_is_told_and_at_no_other() {
+    let place = Place::new();
+    let env = place.path("ari.env");
+    let written = env.to_str().expect("text");
+    let asterisk = UsersAsterisk::start(&place, &["--listen", "127.0.0.2", "--write-env", written]);
+    let (sip, ari) = (&asterisk.said["SIP"], &asterisk.said["ARI_URL"]);
+    assert!(sip.starts_with("127.0.0.2:") && ari.starts_with("http://127.0.0.2:"), "{:?}", asterisk.said);
+    let port: u16 = ari.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    assert!(
+        TcpStream::connect(("127.0.0.2", port)).is_ok() && TcpStream::connect(("127.0.0.1", port)).is_err()
+    );
+    let text = fs::read_to_string(&env).expect("it is written");
+    let account = text.lines().filter_map(|line| line.split_once('='));
+    let account: Vec<_> = account.map(|(name, value)| (name, value.trim_matches('\''))).collect();
+    let set = ["asterisk.mode=external", "sip.local=127.0.0.3", "load.calls=2", "load.duration=2s", COUNTS];
+    ends_with(place.run("smoke", &set).envs(account), 0);
+    assert_eq!(place.count("packets.sent"), 200);
+
+    for (address, words) in
+        [("0.0.0.0", "--listen 0.0.0.0: name the address"), ("192.0.2.1", "ip -brief address")]
+    {
+        let output = ends_with(place.program().args(["asterisk", "--listen", address]), 2);
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
 }
 
 #[test]
