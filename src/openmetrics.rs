@@ -75,6 +75,50 @@ impl Page {
     }
 }
 
+/// Form in which metrics are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// JSON, where there is one.
+    Json,
+    /// OpenMetrics text.
+    OpenMetrics,
+    /// Prometheus' older text.
+    Plain,
+}
+
+impl Form {
+    /// Its media type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Form::Json => "application/json",
+            Form::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Form::Plain => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+
+    /// The form that a client with this Accept header (RFC 9110 section 12.5.1) likes best. One that asks for none by
+    /// name gets JSON.
+    pub fn preferred(accept: &str) -> Form {
+        let quality = |kind: &str| {
+            let named = accept.split(',').filter(|range| {
+                range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(kind))
+            });
+            let weights = named.map(|range| {
+                let said = range.split(';').find_map(|parameter| parameter.trim().strip_prefix("q="));
+                said.map_or(1.0, |q| q.parse::<f64>().unwrap_or(0.0))
+            });
+            weights.fold(0.0, f64::max)
+        };
+        let (open, plain) = (quality("application/openmetrics-text"), quality("text/plain"));
+        let best = open.max(plain);
+        match (best > 0.0 && best >= quality("application/json"), open >= plain) {
+            (false, _) => Form::Json,
+            (true, true) => Form::OpenMetrics,
+            (true, false) => Form::Plain,
+        }
+    }
+}
+
 /// OpenMetrics text as the older text format of Prometheus, in which a counter is called as its samples are.
 pub fn plain(text: &str) -> String {
     let counters: HashSet<&str> =
@@ -286,5 +330,34 @@ pub(crate) mod lint {
         assert_eq!(problems("# TYPE x gauge\nx 1\n").len(), 1);
         assert_eq!(problems("# HELP x X.\n# TYPE x counter\nx_total 1\n").len(), 2, "as OpenMetrics has it");
         assert_eq!(problems(&super::plain("# HELP x X.\n# TYPE x counter\nx_total 1\n# EOF\n")), [""; 0]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_chooses_the_form() {
+        // As Prometheus 2 and 3, a browser and curl ask.
+        for (accept, text) in [
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                Form::OpenMetrics,
+            ),
+            ("application/openmetrics-text; version=1.0.0; charset=utf-8", Form::OpenMetrics),
+            ("application/openmetrics-text;q=0.9,application/json;q=0.1", Form::OpenMetrics),
+            ("application/json,application/openmetrics-text;q=0.9", Form::Json),
+            ("application/openmetrics-text;q=0", Form::Json),
+            ("application/openmetrics-text;q=high", Form::Json),
+            ("text/plain", Form::Plain),
+            ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Form::Plain),
+            ("application/json,text/plain;q=0.9,*/*;q=0.8", Form::Json),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", Form::Json),
+            ("*/*", Form::Json),
+            ("", Form::Json),
+        ] {
+            assert_eq!(Form::preferred(accept), text, "{accept}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod deliver;
 mod echo;
 mod exit;
 mod interrupt;
+mod live;
 mod look;
 mod man;
 mod ping;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::live::LiveServer;
 use super::{look, say};
 use crate::driver::{Progress, Recent};
 use crate::record::{Phase, Quantile};
@@ -28,6 +29,8 @@ pub struct Display {
     /// Share of the run that is over; it never falls.
     share: Cell<f64>,
     kind: Kind,
+    /// Tells others the same.
+    live: Option<LiveServer>,
 }
 
 enum Kind {
@@ -61,13 +64,18 @@ impl Kind {
 impl Display {
     /// Shows nothing.
     pub fn nothing() -> Self {
-        Display { plan: Plan::default(), share: Cell::new(0.0), kind: Kind::Nothing }
+        Display { plan: Plan::default(), share: Cell::new(0.0), kind: Kind::Nothing, live: None }
     }
 
     /// The display of a run of `scenario` that fits where standard error goes.
     pub fn new(quiet: bool, scenario: &Scenario) -> Self {
         let lines = || Kind::Lines(Cell::new((Duration::ZERO, None)));
-        Display { plan: Plan::of(scenario), share: Cell::new(0.0), kind: Kind::fitting(quiet, lines) }
+        Display {
+            plan: Plan::of(scenario),
+            share: Cell::new(0.0),
+            kind: Kind::fitting(quiet, lines),
+            live: None,
+        }
     }
 
     /// The display of one of many runs, under a line that names it. Where there are no bars that line is all.
@@ -76,9 +84,15 @@ impl Display {
             plan: Plan::of(scenario),
             share: Cell::new(0.0),
             kind: Kind::fitting(quiet, || Kind::Remarks),
+            live: None,
         };
         display.remark(title);
         display
+    }
+
+    /// Tells the server of `--live`, too.
+    pub fn with_live(self, live: Option<LiveServer>) -> Self {
+        Display { live, ..self }
     }
 
     /// Shows what goes on after the calls: it may take seconds.
@@ -106,6 +120,9 @@ impl Observer for Display {
     fn progress(&self, progress: &Progress<'_>) {
         let share = self.plan.share(progress).max(self.share.get());
         self.share.set(share);
+        if let Some(live) = &self.live {
+            live.show(progress);
+        }
         let at = progress.elapsed.as_secs();
         let words = self.plan.words(progress);
         match &self.kind {
@@ -283,7 +300,14 @@ mod tests {
     fn the_lines_fit_a_narrow_terminal() {
         let at = |ms: u64| Some(Quantile::At(ms * 1_000_000));
         let (rtt_p50, rtt_p99, control_p99) = (at(1234), Some(Quantile::Lost), at(5));
-        let recent = Recent { rtt_p50, rtt_p99, control_p99, loss: Some(0.1234), late: Some(0.000_03) };
+        let recent = Recent {
+            rtt_p50,
+            rtt_p99,
+            control_p99,
+            loss: Some(0.1234),
+            late: Some(0.000_03),
+            send_lateness_max: None,
+        };
         let live = Live::default();
         let progress = progress(recent, &live);
         assert_eq!(calls(&progress), "49 of 50 up, 52 placed, 2 failed");

@@ -1,10 +1,12 @@
 //! `loadtest run`: place the calls of a scenario, measure, report, judge.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio::sync::watch;
 
 use super::deliver::{Delivery, DeliveryOptions};
+use super::live::LiveServer;
 use super::progress::Display;
 use super::{Exit, Failure, interrupt, say};
 use crate::driver::{DriverError, Stop};
@@ -37,6 +39,9 @@ pub struct Args {
     out: Option<PathBuf>,
     #[command(flatten)]
     options: DeliveryOptions,
+    /// Serve figures of the run under way as OpenMetrics at http://ADDRESS/metrics, for Prometheus and Grafana.
+    #[arg(long, value_name = "ADDRESS")]
+    live: Option<SocketAddr>,
     /// List every metric that a gate can name, and end.
     #[arg(long)]
     list_metrics: bool,
@@ -66,8 +71,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     warnings.extend(plan.granted.warnings());
     let plan = plan.hold_against(args.options.baseline()?)?;
     let interrupt = interrupt::listen()?;
+    let live = match args.live {
+        Some(address) => Some(LiveServer::start(address, &plan.scenario().name, &plan.gates).await?),
+        None => None,
+    };
     let folder = plan.folder(args.out.as_deref())?;
-    let display = Display::new(args.options.quiet, plan.scenario());
+    let display = Display::new(args.options.quiet, plan.scenario()).with_live(live);
     announce(plan.scenario(), &warnings, &display);
     plan.early_end().iter().for_each(|remark| display.remark(remark));
     let Some(finished) = play(&plan, &folder, interrupt, &display).await? else {

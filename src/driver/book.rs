@@ -131,6 +131,7 @@ impl Book {
     fn up_to(&self, last: u32) -> Recent {
         let (mut rtt, mut control) = (Latencies::default(), Latencies::default());
         let (mut sent, mut lost, mut late, mut control_lost) = (0, 0, 0, 0);
+        let mut send_lateness_max = None;
         for row in self.run.seconds[..=last as usize].iter().rev().take(RECENT) {
             rtt.extend(self.run.intervals.second(row.second, Series::Rtt));
             control.extend(self.run.intervals.second(row.second, Series::Control));
@@ -139,6 +140,7 @@ impl Book {
             lost += out.saturating_sub(row.received);
             late += row.late;
             control_lost += row.control_lost();
+            send_lateness_max = send_lateness_max.max(row.send_lateness_max_ms);
         }
         let ratio = |n: u64| (sent > 0).then(|| n as f64 / sent as f64);
         Recent {
@@ -147,6 +149,7 @@ impl Book {
             control_p99: Some(control.quantile(0.99, control_lost)),
             loss: ratio(lost),
             late: ratio(late),
+            send_lateness_max,
         }
     }
 

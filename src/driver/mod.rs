@@ -46,6 +46,7 @@ use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
 use crate::sip::digest::Credentials;
 use crate::stamp::Stamp;
+use crate::values::Ns;
 
 /// Settings and connections of a run.
 pub struct DriverConfig<'a> {
@@ -116,6 +117,8 @@ pub struct Recent {
     pub loss: Option<f64>,
     /// Share of packets that were late.
     pub late: Option<f64>,
+    /// Greatest lateness of a packet that was sent.
+    pub send_lateness_max: Option<Ns>,
 }
 
 /// A run as the driver has recorded it.

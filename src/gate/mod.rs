@@ -19,7 +19,7 @@ pub use judge::{judge, judge_range};
 pub use limits::Limits;
 pub use quiet::Quiet;
 pub use tripwire::hold_against;
-pub use watch::Watch;
+pub use watch::{Watch, so_far};
 
 use crate::metrics::{Better, Readings};
 use crate::values::{Unit, Value};

@@ -72,6 +72,13 @@ impl Watched {
     }
 }
 
+/// Outcome of a gate by what has been counted so far; `None` for one that is judged at the end alone.
+pub fn so_far(gate: &Gate, live: &Live) -> Option<Outcome> {
+    let Subject::Run(definition) = gate.subject else { return None };
+    let (metric, _) = definition.so_far(live)?;
+    Some(judge_metric(gate, &metric, &Readings::exactly(metric.value)).0)
+}
+
 /// No data and too few samples break nothing; at the end they are no pass either.
 fn is_broken(gate: &Gate, metric: &Metric) -> bool {
     judge_metric(gate, metric, &Readings::exactly(metric.value)).0 == Outcome::Fail

@@ -15,6 +15,7 @@ use super::metrics::{ServiceMetrics, Snapshot};
 use super::openmetrics;
 use super::stats::Counts;
 use crate::clock;
+use crate::openmetrics::Form;
 use crate::record::ServiceCalls;
 
 /// Counts and health, shared between the loop that fills them in and the endpoints that show them.
@@ -87,46 +88,16 @@ async fn metrics(State(shared): State<Arc<SharedCounts>>, headers: HeaderMap) ->
     let now = shared.snapshot();
     // A list may be spread over several headers (RFC 9110 section 5.3).
     let accepted: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let body = match preferred(&accepted.join(",")) {
-        Form::OpenMetrics => {
-            ([(CONTENT_TYPE, openmetrics::CONTENT_TYPE)], openmetrics::text(&now)).into_response()
+    let body = match Form::preferred(&accepted.join(",")) {
+        form @ Form::OpenMetrics => {
+            ([(CONTENT_TYPE, form.content_type())], openmetrics::text(&now)).into_response()
         }
-        Form::Plain => {
-            ([(CONTENT_TYPE, openmetrics::PLAIN_CONTENT_TYPE)], openmetrics::plain_text(&now)).into_response()
+        form @ Form::Plain => {
+            ([(CONTENT_TYPE, form.content_type())], openmetrics::plain_text(&now)).into_response()
         }
         Form::Json => Json(ServiceMetrics::of(&now)).into_response(),
     };
     ([(VARY, "Accept")], body).into_response()
-}
-
-/// Form of the metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Json,
-    OpenMetrics,
-    Plain,
-}
-
-/// The form that a client with this Accept header (RFC 9110 section 12.5.1) likes best. One that asks for none by
-/// name gets JSON.
-fn preferred(accept: &str) -> Form {
-    let quality = |kind: &str| {
-        let named = accept.split(',').filter(|range| {
-            range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(kind))
-        });
-        let weights = named.map(|range| {
-            let said = range.split(';').find_map(|parameter| parameter.trim().strip_prefix("q="));
-            said.map_or(1.0, |q| q.parse::<f64>().unwrap_or(0.0))
-        });
-        weights.fold(0.0, f64::max)
-    };
-    let (open, plain) = (quality("application/openmetrics-text"), quality("text/plain"));
-    let best = open.max(plain);
-    match (best > 0.0 && best >= quality("application/json"), open >= plain) {
-        (false, _) => Form::Json,
-        (true, true) => Form::OpenMetrics,
-        (true, false) => Form::Plain,
-    }
 }
 
 #[cfg(test)]
@@ -142,29 +113,5 @@ mod tests {
         let (status, body) = health(State(shared)).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(body.0, json!({"status": "degraded", "reason": "no events"}));
-    }
-
-    #[test]
-    fn the_client_chooses_the_form() {
-        // As Prometheus 2 and 3, a browser and curl ask.
-        for (accept, text) in [
-            (
-                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-                Form::OpenMetrics,
-            ),
-            ("application/openmetrics-text; version=1.0.0; charset=utf-8", Form::OpenMetrics),
-            ("application/openmetrics-text;q=0.9,application/json;q=0.1", Form::OpenMetrics),
-            ("application/json,application/openmetrics-text;q=0.9", Form::Json),
-            ("application/openmetrics-text;q=0", Form::Json),
-            ("application/openmetrics-text;q=high", Form::Json),
-            ("text/plain", Form::Plain),
-            ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Form::Plain),
-            ("application/json,text/plain;q=0.9,*/*;q=0.8", Form::Json),
-            ("text/html,application/xhtml+xml,*/*;q=0.8", Form::Json),
-            ("*/*", Form::Json),
-            ("", Form::Json),
-        ] {
-            assert_eq!(preferred(accept), text, "{accept}");
-        }
     }
 }

@@ -4,12 +4,6 @@ use super::metrics::Snapshot;
 use crate::openmetrics::{Labels, Page, Samples, plain};
 use crate::record::OutcomeCount;
 
-/// Media type of the text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Media type of the text in the older format.
-pub const PLAIN_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 /// First part of every metric's name.
 const PREFIX: &str = "loadtest_service";
 

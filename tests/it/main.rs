@@ -24,6 +24,7 @@ mod files;
 mod garbage;
 mod instrument;
 mod kernels;
+mod live;
 mod messages;
 mod odd_media;
 mod odd_streams;

@@ -1,0 +1,270 @@
+//! `--live`: figures of a run under way as OpenMetrics over HTTP.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+use super::{Failure, say};
+use crate::driver::Progress;
+use crate::gate::{Gate, Outcome, so_far};
+use crate::net::http_server;
+use crate::openmetrics::{Form, Labels, Page, Samples, Suffix, plain};
+use crate::record::{Live, Phase, Quantile};
+
+/// First part of every name.
+const PREFIX: &str = "loadtest_live";
+
+/// A server of the run's figures. It ends with this value.
+#[derive(Debug)]
+pub struct LiveServer {
+    gates: Vec<Gate>,
+    name: String,
+    text: Arc<Mutex<String>>,
+    task: AbortHandle,
+}
+
+impl LiveServer {
+    /// Listens at `address` for questions about the run of the scenario `name` with these gates.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub async fn start(address: SocketAddr, name: &str, gates: &[Gate]) -> Result<LiveServer, Failure> {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Failure::broke(format!(
+                "cannot listen on {address} (--live): {error}; name another address or port, or 127.0.0.1:0 for any"
+            ))
+        })?;
+        let at = listener.local_addr().unwrap_or(address);
+        say::err(format_args!("live figures at http://{at}/metrics"));
+        if !at.ip().to_canonical().is_loopback() {
+            say::err(format_args!(
+                "warning: {at} is not a loopback address: whoever reaches it reads the figures"
+            ));
+        }
+        let text = Arc::new(Mutex::new(Page::default().text(PREFIX, Labels::new())));
+        let router = Router::new().route("/metrics", get(metrics)).with_state(text.clone());
+        let task = tokio::spawn(http_server::serve(listener, router)).abort_handle();
+        Ok(LiveServer { gates: gates.to_vec(), name: name.into(), text, task })
+    }
+
+    /// Takes the run's present state.
+    pub fn show(&self, progress: &Progress<'_>) {
+        *locked(&self.text) = text(progress, &self.name, &self.gates);
+    }
+}
+
+impl Drop for LiveServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The text is whole at every step: a panic elsewhere does not spoil it.
+fn locked(text: &Mutex<String>) -> MutexGuard<'_, String> {
+    text.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn metrics(State(shared): State<Arc<Mutex<String>>>, headers: HeaderMap) -> Response {
+    let text = locked(&shared).clone();
+    let accepted: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let (form, body) = match Form::preferred(&accepted.join(",")) {
+        Form::OpenMetrics => (Form::OpenMetrics, text),
+        Form::Plain | Form::Json => (Form::Plain, plain(&text)),
+    };
+    ([(CONTENT_TYPE, form.content_type()), (VARY, "Accept")], body).into_response()
+}
+
+fn text(progress: &Progress<'_>, name: &str, gates: &[Gate]) -> String {
+    let Progress { phase, stage, elapsed, calls_up, attempts, failed, calls, recent, live, .. } = *progress;
+    let mut page = Page::default();
+    let phases = [Phase::Ramp, Phase::Warmup, Phase::Hold, Phase::Drain];
+    let phases = phases.map(|at| (vec![("phase", at.to_string())], truth(at == phase)));
+    page.gauge("phase", None, "1 under the phase of the run, 0 under the others", Samples::from_iter(phases));
+    page.gauge("stage", None, "number of the stage, from 1", stage as f64);
+    page.gauge("elapsed", Some(Suffix::Seconds), "time since the run began", elapsed.as_secs_f64());
+    page.gauge("calls_up", None, "calls that are up", f64::from(calls_up));
+    page.gauge("calls_wanted", None, "calls that are to be up in the hold phase", f64::from(calls));
+    page.counter("attempts", "INVITEs of new calls", u64::from(attempts));
+    page.counter("failed", "attempts that failed", u64::from(failed));
+    counts(&mut page, live);
+    let quantiles = [("0.5", recent.rtt_p50), ("0.99", recent.rtt_p99)];
+    let rtt = quantiles.into_iter().filter_map(|(q, at)| Some((vec![("quantile", q.into())], seconds(at?)?)));
+    let help = "round trip over the last settled seconds; +Inf where the rank falls among the lost";
+    page.gauge("rtt", Some(Suffix::Seconds), help, Samples::from_iter(rtt));
+    let control = recent.control_p99.and_then(seconds);
+    let control = control.map(|at| (vec![("quantile", "0.99".to_string())], at));
+    let help = "round trip of the control stream past Asterisk, over the same seconds";
+    page.gauge("control", Some(Suffix::Seconds), help, Samples::from_iter(control));
+    let one = |value: Option<f64>| Samples::from_iter(value.map(|value| (Labels::new(), value)));
+    let ratio = || Some(Suffix::Other("ratio".into()));
+    page.gauge("loss", ratio(), "packets lost, of the same seconds", one(recent.loss));
+    page.gauge("late", ratio(), "packets late, of the same seconds", one(recent.late));
+    let help = "greatest lateness of a packet that the driver sent, of the same seconds";
+    page.gauge(
+        "send_lateness",
+        Some(Suffix::Seconds),
+        help,
+        one(recent.send_lateness_max.map(|ns| ns.as_ms() / 1e3)),
+    );
+    verdict(&mut page, live, gates);
+    page.text(PREFIX, vec![("scenario", name.into())])
+}
+
+fn counts(page: &mut Page, live: &Live) {
+    page.counter("answered", "attempts answered", live.answered);
+    page.counter("dropped", "answered calls that ended before their time", live.dropped);
+    page.counter("suppressed", "attempts that could not be placed", live.suppressed.total());
+    page.counter(
+        "packets_sent",
+        "packets of the measured window of which nothing can come back any more",
+        live.sent,
+    );
+    page.counter("packets_lost", "of these, packets not back in time", live.lost);
+    page.counter("packets_late", "of those back, the late ones", live.late);
+}
+
+/// The gates that can be judged before the end, and the worst of them.
+fn verdict(page: &mut Page, live: &Live, gates: &[Gate]) {
+    let judged: Vec<(&Gate, Outcome)> =
+        gates.iter().filter_map(|gate| Some((gate, so_far(gate, live)?))).collect();
+    let by_outcome = |gate: Option<&Gate>, actual: Outcome| {
+        [Outcome::Pass, Outcome::Fail, Outcome::Inconclusive].map(|outcome| {
+            let gate = gate.map(|gate| ("gate", gate.text.clone()));
+            let labels: Labels = gate.into_iter().chain([("outcome", outcome.to_string())]).collect();
+            (labels, truth(outcome == actual))
+        })
+    };
+    let mut seen = HashSet::new();
+    let once = judged.iter().filter(|(gate, _)| seen.insert(&gate.text));
+    let all: Samples = once.flat_map(|(gate, outcome)| by_outcome(Some(gate), *outcome)).collect();
+    page.gauge(
+        "gate",
+        None,
+        "1 under each gate's outcome so far; gates judged at the end alone are not here",
+        all,
+    );
+    let is = |outcome| judged.iter().any(|(_, actual)| *actual == outcome);
+    let worst = match judged.is_empty() {
+        true => Outcome::Inconclusive,
+        false if is(Outcome::Fail) => Outcome::Fail,
+        false if judged.iter().all(|(_, actual)| *actual == Outcome::Pass) => Outcome::Pass,
+        false => Outcome::Inconclusive,
+    };
+    let help = "1 under the outcome so far of the gates that can be judged before the end";
+    page.gauge("verdict", None, help, Samples::from_iter(by_outcome(None, worst)));
+}
+
+fn truth(is_so: bool) -> f64 {
+    f64::from(u8::from(is_so))
+}
+
+fn seconds(quantile: Quantile) -> Option<f64> {
+    match quantile {
+        Quantile::At(ns) => Some(ns as f64 / 1e9),
+        Quantile::Above | Quantile::Lost => Some(f64::INFINITY),
+        Quantile::NoData => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::driver::Recent;
+    use crate::openmetrics::lint;
+    use crate::values::Ns;
+
+    fn text_of(recent: Recent, live: &Live, gates: &[&str]) -> String {
+        let progress = Progress {
+            phase: Phase::Hold,
+            elapsed: Duration::from_secs(42),
+            in_phase: Duration::from_secs(30),
+            done: 0.5,
+            calls_up: 49,
+            attempts: 52,
+            failed: 2,
+            calls: 50,
+            stage: 1,
+            recent,
+            live,
+        };
+        let gates: Vec<_> = gates.iter().map(|gate| Gate::parse(gate).unwrap()).collect();
+        text(&progress, "a \"scenario\"", &gates)
+    }
+
+    #[test]
+    fn a_run_under_way_is_told_in_base_units_and_gates_as_far_as_they_are_known() {
+        let recent = Recent {
+            rtt_p50: Some(Quantile::At(1_500_000)),
+            rtt_p99: Some(Quantile::Lost),
+            loss: Some(0.02),
+            late: Some(0.0),
+            send_lateness_max: Some(Ns(2_000_000)),
+            control_p99: None,
+        };
+        let mut live = Live { sent: 2000, lost: 40, answered: 50, failed: 2, ..Live::default() };
+        live.rtt.record_n(1_500_000, 1960);
+        let gates = ["loss.ratio < 1%", "rtt.p50 < 15ms", "rtt.p99.9 < 1s", "calls.silent_count == 0"];
+        let text = text_of(recent, &live, &gates);
+        let scenario = r#"scenario="a \"scenario\"""#;
+        for line in [
+            format!("loadtest_live_calls_up{{{scenario}}} 49.0"),
+            format!("loadtest_live_attempts_total{{{scenario}}} 52"),
+            format!("loadtest_live_packets_lost_total{{{scenario}}} 40"),
+            format!("loadtest_live_rtt_seconds{{{scenario},quantile=\"0.5\"}} 0.0015"),
+            format!("loadtest_live_rtt_seconds{{{scenario},quantile=\"0.99\"}} inf"),
+            format!("loadtest_live_send_lateness_seconds{{{scenario}}} 0.002"),
+            format!("loadtest_live_gate{{{scenario},gate=\"loss.ratio < 1%\",outcome=\"fail\"}} 1.0"),
+            format!("loadtest_live_gate{{{scenario},gate=\"rtt.p50 < 15ms\",outcome=\"pass\"}} 1.0"),
+            format!("loadtest_live_verdict{{{scenario},outcome=\"fail\"}} 1.0"),
+        ] {
+            assert!(text.lines().any(|said| said == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("calls.silent_count") && !text.contains("control"), "{text}");
+        assert_eq!(lint::problems(&plain(&text)), [""; 0]);
+    }
+
+    /// Every metric that the dashboard asks for is there.
+    #[test]
+    fn the_dashboard_asks_for_what_there_is() {
+        let at = Some(Quantile::At(1_500_000));
+        let recent = Recent {
+            rtt_p50: at,
+            rtt_p99: at,
+            control_p99: at,
+            loss: Some(0.0),
+            late: Some(0.0),
+            send_lateness_max: Some(Ns(1)),
+        };
+        let text = text_of(recent, &Live::default(), &["loss.count == 0"]);
+        let dashboard: serde_json::Value =
+            serde_json::from_str(include_str!("../../docs/grafana-live.json")).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+        let queries: Vec<_> = targets.filter_map(|target| target["expr"].as_str()).collect();
+        assert!(queries.len() > panels.len());
+        for query in queries {
+            let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let name = words.into_iter().find(|word| word.starts_with(PREFIX)).unwrap_or(query);
+            let is_sample = |line: &str| line.split(['{', ' ']).next() == Some(name);
+            assert!(text.lines().any(is_sample), "{name} of {query} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_measured_is_nothing_said() {
+        let text = text_of(Recent::default(), &Live::default(), &[]);
+        assert!(!text.contains("rtt_seconds") && text.contains("outcome=\"inconclusive\"} 1.0"), "{text}");
+        assert_eq!(lint::problems(&plain(&text)), [""; 0]);
+    }
+}
