@@ -96,12 +96,13 @@ fn text(progress: &Progress<'_>, name: &str, gates: &[Gate]) -> String {
     page.counter("attempts", "INVITEs of new calls", u64::from(attempts));
     page.counter("failed", "attempts that failed", u64::from(failed));
     counts(&mut page, live);
-    let quantiles = [("0.5", recent.rtt_p50), ("0.99", recent.rtt_p99)];
-    let rtt = quantiles.into_iter().filter_map(|(q, at)| Some((vec![("quantile", q.into())], seconds(at?)?)));
+    let quantiles = [("50", recent.rtt_p50), ("99", recent.rtt_p99)];
+    let rtt =
+        quantiles.into_iter().filter_map(|(q, at)| Some((vec![("percentile", q.into())], seconds(at?)?)));
     let help = "round trip over the last settled seconds; +Inf where the rank falls among the lost";
     page.gauge("rtt", Some(Suffix::Seconds), help, Samples::from_iter(rtt));
     let control = recent.control_p99.and_then(seconds);
-    let control = control.map(|at| (vec![("quantile", "0.99".to_string())], at));
+    let control = control.map(|at| (vec![("percentile", "99".to_string())], at));
     let help = "round trip of the control stream past Asterisk, over the same seconds";
     page.gauge("control", Some(Suffix::Seconds), help, Samples::from_iter(control));
     let one = |value: Option<f64>| Samples::from_iter(value.map(|value| (Labels::new(), value)));
@@ -221,8 +222,8 @@ mod tests {
             format!("loadtest_live_calls_up{{{scenario}}} 49.0"),
             format!("loadtest_live_attempts_total{{{scenario}}} 52"),
             format!("loadtest_live_packets_lost_total{{{scenario}}} 40"),
-            format!("loadtest_live_rtt_seconds{{{scenario},quantile=\"0.5\"}} 0.0015"),
-            format!("loadtest_live_rtt_seconds{{{scenario},quantile=\"0.99\"}} inf"),
+            format!("loadtest_live_rtt_seconds{{{scenario},percentile=\"50\"}} 0.0015"),
+            format!("loadtest_live_rtt_seconds{{{scenario},percentile=\"99\"}} inf"),
             format!("loadtest_live_send_lateness_seconds{{{scenario}}} 0.002"),
             format!("loadtest_live_gate{{{scenario},gate=\"loss.ratio < 1%\",outcome=\"fail\"}} 1.0"),
             format!("loadtest_live_gate{{{scenario},gate=\"rtt.p50 < 15ms\",outcome=\"pass\"}} 1.0"),

@@ -45,7 +45,7 @@ fn a_scraper_sees_the_calls_the_round_trips_and_the_verdict_so_far() {
     assert_eq!(sample(&text, "loadtest_live_phase", "phase=\"hold\""), Some(1.0), "{text}");
     assert_eq!(sample(&text, "loadtest_live_verdict", "outcome=\"fail\""), Some(1.0), "{text}");
     assert!(
-        sample(&text, "loadtest_live_rtt_seconds", "quantile=\"0.99\"").is_some_and(|s| s > 0.0),
+        sample(&text, "loadtest_live_rtt_seconds", "percentile=\"99\"").is_some_and(|s| s > 0.0),
         "{text}"
     );
     assert!(sample(&text, "loadtest_live_packets_sent_total", "").is_some_and(|n| n > 0.0), "{text}");
