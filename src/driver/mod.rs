@@ -130,6 +130,8 @@ pub struct Recorded {
     pub impaired: [ImpairCounts; 2],
     /// Captures of calls, and what has found no room in them. Its ladders are in the environment.
     pub captured: Captured,
+    /// Audio of excerpts, by their paths in the run's folder.
+    pub audio: Vec<(String, Vec<u8>)>,
     /// A SIP message of a call has come back, or the far end has answered what cannot be read.
     pub heard: bool,
     /// Header lines of SIP messages that were passed over.
