@@ -8,6 +8,7 @@ pub mod capacity;
 mod charts;
 pub mod comparison;
 mod csv;
+mod excerpts;
 mod headline;
 mod html;
 mod json;

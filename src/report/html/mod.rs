@@ -2,6 +2,7 @@
 
 mod calls;
 pub(super) mod charts;
+mod excerpts;
 mod figures;
 mod ladder;
 mod service;
@@ -20,6 +21,7 @@ use crate::metrics::{Group, Metric, Statistic, Summary, catalogue};
 use crate::record::{Environment, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
 use charts::PageCharts;
+use excerpts::PageExcerpt;
 use figures::LatencyRow;
 use service::ServiceTables;
 use stories::CallStory;
@@ -43,6 +45,12 @@ struct ReportPage<'a> {
     sweep: Vec<Depth<'a>>,
     service: Option<ServiceTables<'a>>,
     stories: Vec<CallStory>,
+    /// The callers talked: no packet came back.
+    is_conversation: bool,
+    turns: Vec<LatencyRow<'a>>,
+    has_audio: bool,
+    worst: Vec<PageExcerpt>,
+    named: Vec<PageExcerpt>,
     /// Style rules with the charts' colours.
     colours: String,
     charts: PageCharts,
@@ -86,6 +94,8 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         figures::latencies(summary, &catalogue::LATENCIES).into_iter().partition(|row| row.of_instrument);
     let charts = PageCharts::of(summary, &verdict.doubt);
     let notes = charts.notes()?;
+    let is_conversation = super::charts::is_conversation(summary);
+    let (worst, named) = excerpts::of_page(summary);
     let page = ReportPage {
         summary,
         verdict,
@@ -101,6 +111,15 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         sweep: sweep(summary),
         service: environment.service_record.as_ref().map(|record| service::tables(record, summary)),
         stories: stories::worst(summary, SLOWEST),
+        is_conversation,
+        turns: if is_conversation {
+            figures::latencies(summary, &*catalogue::TURN_TIMES)
+        } else {
+            Vec::new()
+        },
+        has_audio: worst.iter().chain(&named).any(|excerpt| excerpt.audio.is_some()),
+        worst,
+        named,
         colours: super::charts::css(),
         charts,
         circumstances_table: circumstances_table(environment),

@@ -3,9 +3,11 @@
 //! A new chart is a file with a [`Chart`], and a line in [`CAPACITY_CHARTS`].
 
 mod cores_by_load;
+mod latency;
 mod loss_by_load;
 mod panels;
 mod path;
+mod response_by_load;
 mod rtt_by_load;
 
 use super::{Chart, Plotted};
@@ -14,8 +16,10 @@ use crate::report::words::one_line;
 use crate::values::{Value, show};
 
 /// All charts of a search, in the order of the page.
-pub(in crate::report) static CAPACITY_CHARTS: [Chart<CapacityReport>; 4] =
-    [rtt_by_load::CHART, loss_by_load::CHART, cores_by_load::CHART, path::CHART];
+pub(in crate::report) static CAPACITY_CHARTS: [Chart<CapacityReport>; 5] =
+    [response_by_load::CHART, rtt_by_load::CHART, loss_by_load::CHART, cores_by_load::CHART, path::CHART];
+
+use response_by_load::has_turns;
 
 impl Plotted for CapacityReport {
     fn subtitle(&self) -> String {
