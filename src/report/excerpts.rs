@@ -108,7 +108,7 @@ pub(super) fn title(excerpt: &Excerpt<'_>, summary: &Summary) -> String {
 }
 
 /// The stretch of a turn that is told of in the picture of an excerpt; for `why` none that one, else its response.
-pub(super) fn measure(turn: &TurnRow, why: Why, excerpt: &Excerpt<'_>) -> Option<Measure> {
+pub(super) fn measure(turn: &TurnRow, why: Why, excerpt: &Excerpt<'_>, summary: &Summary) -> Option<Measure> {
     let ms = |time: Ns| format!("{} ms", words::ms(time));
     let (said_from_s, said_to_s) = (turn.said_from_s, turn.said_to_s);
     let stop = turn.stop_ms.map(|stop| Measure {
@@ -121,11 +121,12 @@ pub(super) fn measure(turn: &TurnRow, why: Why, excerpt: &Excerpt<'_>) -> Option
         to_s: said_to_s + response.as_ms() / 1e3,
         words: ms(response),
     });
-    let missing = turn.no_reply.then(|| Measure {
-        from_s: said_to_s,
-        to_s: excerpt.head.to_s,
-        words: "no answer".into(),
-    });
+    // The caller has waited until it spoke again.
+    let onsets = excerpt.turns(summary).filter(|next| next.kind != TurnKind::DeadAir);
+    let onsets = onsets.map(|next| next.said_from_s).filter(|onset| *onset > said_to_s);
+    let until = onsets.fold(excerpt.head.to_s, f64::min);
+    let missing =
+        turn.no_reply.then(|| Measure { from_s: said_to_s, to_s: until, words: "no answer".into() });
     let early = turn.premature.then(|| Measure {
         from_s: said_from_s,
         to_s: said_to_s,
@@ -136,14 +137,15 @@ pub(super) fn measure(turn: &TurnRow, why: Why, excerpt: &Excerpt<'_>) -> Option
         to_s: said_to_s,
         words: "fell silent for this".into(),
     });
-    match why {
+    let measure = match why {
         Why::LongestStop => stop,
         Why::Premature => early,
         Why::FalseStop => silenced,
         Why::NoReply => missing,
         Why::LongestResponse => response,
         Why::Named => response.or(stop).or(missing).or(early).or(silenced),
-    }
+    };
+    measure.filter(|measure| measure.from_s < excerpt.head.to_s && measure.to_s > excerpt.head.from_s)
 }
 
 #[cfg(test)]

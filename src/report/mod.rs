@@ -152,6 +152,7 @@ mod tests {
             fixture::many_calls(),
             fixture::hostile(),
             fixture::faulted(),
+            fixture::conversation(),
         ];
         for (n, (summary, verdict)) in odd.iter().enumerate() {
             // Pictures of odd runs are drawn in the tests of `charts`; rasterising them all takes long.

@@ -23,13 +23,17 @@ const DEAD_AIR: LegendKey<'static> = LegendKey::new("dead air", Ink::Shade, Mark
 const UNJUDGED: LegendKey<'static> = LegendKey::new("cannot be judged", Ink::Muted, Mark::Ring);
 
 /// Height of the picture of one excerpt, in ems.
-const EMS: f64 = 12.5;
+const EMS: f64 = 13.0;
+/// Height that each excerpt of several takes, and height of a picture without growing.
+const EMS_OF_SEVERAL: f64 = 10.5;
+const EMS_OF_PICTURE: f64 = 28.0;
 /// Lanes on the y axis: their lower and upper ends.
-const CALLER: (f64, f64) = (1.62, 2.42);
+const CALLER: (f64, f64) = (2.05, 2.85);
 const FAR: (f64, f64) = (0.12, 0.92);
 /// Height of what is told between the lanes.
-const BETWEEN: f64 = 1.27;
-const TOP: f64 = 2.55;
+const BETWEEN: f64 = 1.78;
+const WORDS: f64 = 1.32;
+const TOP: f64 = 3.0;
 
 pub(super) const CHART: Chart = Chart {
     path: "plots/worst-turns.png",
@@ -45,6 +49,7 @@ pub(super) const CHART: Chart = Chart {
 fn draw(canvas: &mut Canvas, summary: &Summary) {
     let worst: Vec<_> = excerpts::worst(summary).take(MOST_WORST).collect();
     let used = worst.iter().flat_map(|excerpt| keys(excerpt, summary)).collect::<Vec<_>>();
+    canvas.grow((EMS_OF_SEVERAL * worst.len() as f64 - EMS_OF_PICTURE).max(0.0));
     canvas.legend(&in_order(&used));
     for place in canvas.alike(worst.len()).into_iter().zip(&worst) {
         let (place, excerpt) = place;
@@ -136,14 +141,15 @@ fn lanes(canvas: &Canvas, place: Rect, excerpt: &Excerpt<'_>, summary: &Summary,
 /// Measures of the turns, between the lanes.
 fn told(panel: &Panel<'_>, excerpt: &Excerpt<'_>, summary: &Summary) {
     let canvas = panel.canvas;
-    for turn in excerpt.turns(summary).filter(|turn| turn.kind != TurnKind::DeadAir) {
+    let is_told = |turn: &&TurnRow| turn.kind != TurnKind::DeadAir && turn.said_from_s < excerpt.head.to_s;
+    for turn in excerpt.turns(summary).filter(is_told) {
         let is_own = Some(turn.turn) == excerpt.head.turn;
         if !turn.discarded.is_empty() {
             let at = panel.pixel(excerpt.at(turn.said_to_s), CALLER.0);
             canvas.ring((at.0, at.1 + canvas.px(0.6)), UNJUDGED.ink);
         }
         let why = if is_own { excerpt.head.why } else { Why::Named };
-        let Some(measure) = excerpts::measure(turn, why, excerpt) else { continue };
+        let Some(measure) = excerpts::measure(turn, why, excerpt, summary) else { continue };
         let (from, y) = panel.pixel(excerpt.at(measure.from_s), BETWEEN);
         let (to, _) = panel.pixel(excerpt.at(measure.to_s), BETWEEN);
         let ink = if is_own { Ink::Text } else { Ink::Axis };
@@ -154,12 +160,13 @@ fn told(panel: &Panel<'_>, excerpt: &Excerpt<'_>, summary: &Summary) {
         }
         let words = words::one_line(&measure.words);
         let wide = canvas.px(canvas.text_width(&words) * Style::NOTE.size + 0.6);
-        if is_own || wide < to - from + canvas.px(2.0) {
+        if is_own || wide < to - from + canvas.px(1.5) {
             let (left, right) = (panel.place.left + wide / 2, panel.place.right - wide / 2);
             let middle = ((from + to) / 2).clamp(left.min(right), right.max(left));
             let style =
                 Style { bold: is_own, ..Style::NOTE.ink(if is_own { Ink::Text } else { Ink::Muted }) };
-            canvas.patch(&words, (middle, y + canvas.px(1.0)), style.anchored(HPos::Center, VPos::Center));
+            let (_, row) = panel.pixel(0.0, WORDS);
+            canvas.patch(&words, (middle, row), style.anchored(HPos::Center, VPos::Center));
         }
     }
 }

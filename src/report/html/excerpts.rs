@@ -3,7 +3,7 @@
 use crate::metrics::Summary;
 use crate::record::Why;
 use crate::report::charts::{Look, excerpts as pictures};
-use crate::report::{excerpts, words};
+use crate::report::excerpts;
 
 /// An excerpt.
 pub(super) struct PageExcerpt {
@@ -22,7 +22,7 @@ pub(super) fn of_page(summary: &Summary) -> (Vec<PageExcerpt>, Vec<PageExcerpt>)
         let drawn = |look| pictures::inline(summary, excerpt, look);
         let shown = PageExcerpt {
             number,
-            title: words::sentence(&excerpts::title(excerpt, summary)),
+            title: excerpts::title(excerpt, summary),
             wide: drawn(Look::Wide),
             narrow: drawn(Look::Narrow),
             audio: excerpt.head.audio_file().map(str::to_string),
