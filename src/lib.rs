@@ -20,6 +20,7 @@ pub mod conversation;
 mod diagnosis;
 pub mod driver;
 pub mod echo;
+pub mod excerpt;
 pub mod external;
 mod files;
 pub mod gate;

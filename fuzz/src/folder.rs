@@ -26,6 +26,7 @@ macro_rules! stored {
             call_seconds: include_bytes!(concat!("../../", $folder, "/call_seconds.csv")).to_vec(),
             silences: include_bytes!(concat!("../../", $folder, "/silences.csv")).to_vec(),
             turns: Vec::new(),
+            talk: Vec::new(),
             hlog: include_bytes!(concat!("../../", $folder, "/rtt.hlog")).to_vec(),
             scenario: include_bytes!(concat!("../../", $folder, "/scenario.toml")).to_vec(),
             manifest: Vec::new(),
@@ -53,6 +54,7 @@ pub fn stored(input: &[u8]) -> Option<Stored> {
         3 => stored.call_seconds = content,
         4 => stored.silences = content,
         5 => stored.hlog = content,
+        7 if which == 15 => stored.talk = content,
         7 => stored.turns = content,
         _ => stored.manifest = content,
     }

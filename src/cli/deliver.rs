@@ -137,8 +137,12 @@ impl Delivery<'_> {
         });
         let mut failed = Vec::new();
         raw.iter().for_each(|(name, bytes)| write(name, bytes, false));
-        captures.iter().for_each(|(name, bytes)| write(name, bytes, true));
+        let mut captures = Some(captures);
         for format in formats {
+            // Captures and audio are large: where the disk is full, the tables stand already.
+            if format != Format::Csv {
+                captures.take().into_iter().flatten().for_each(|(name, bytes)| write(name, bytes, true));
+            }
             match format {
                 Format::Html => self.display.stage("drawing the charts of report.html"),
                 Format::Png => self.display.stage("drawing the charts of plots/"),
@@ -149,6 +153,7 @@ impl Delivery<'_> {
                 Err(e) => failed.push(Err(e.into())),
             }
         }
+        captures.into_iter().flatten().for_each(|(name, bytes)| write(name, bytes, true));
         if self.source.is_none() {
             written.push(self.folder.write(manifest::NAME, &manifest.to_bytes()).map_err(Failure::from));
         }
@@ -174,8 +179,12 @@ mod tests {
         let (summary, verdict) = crate::report::fixture::typical();
         let formats = Format::ALL.iter().filter(|format| **format != Format::Png);
         let files = formats.flat_map(|format| render(*format, &summary, &verdict, "").unwrap());
-        let names =
-            files.map(|file| file.path).chain(manifest::DATA).chain([manifest::NAME, "plots", "pcap"]);
+        let names = files.map(|file| file.path).chain(manifest::DATA).chain([
+            manifest::NAME,
+            "plots",
+            "pcap",
+            "audio",
+        ]);
         for name in names {
             assert!(OUTPUTS.contains(&name), "{name}");
         }

@@ -62,8 +62,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let baseline = args.options.baseline()?;
     let summary = summarize(stored::read(&args.run, &files)?);
     let verdict = verdict(&resolved, &gates, &summary, baseline.as_ref());
-    let finished = Finished { summary, verdict, raw: Vec::new(), captures: Vec::new() };
     let folder = Folder::open(args.out.as_deref().unwrap_or(&args.run))?;
+    let captures = if folder.is_at(&args.run) { Vec::new() } else { stored::audio(&args.run, &summary) };
+    let finished = Finished { summary, verdict, raw: Vec::new(), captures };
     let (options, display) = (&args.options, &Display::new(args.options.quiet, &resolved.scenario));
     let source = Some(args.run.as_path());
     Delivery { resolved: &resolved, finished: &finished, folder: &folder, options, display, source }.deliver()

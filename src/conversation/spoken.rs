@@ -46,7 +46,7 @@ pub struct Utterance {
 
 impl Utterance {
     /// Voiced parts: the utterance without its pauses.
-    pub(super) fn voiced(&self) -> impl Iterator<Item = (Stamp, Stamp)> {
+    pub fn voiced(&self) -> impl Iterator<Item = (Stamp, Stamp)> {
         let froms = [self.from].into_iter().chain(self.pauses.iter().map(|pause| pause.to));
         let tos = self.pauses.iter().map(|pause| pause.from).chain([self.to]);
         froms.zip(tos).filter(|(from, to)| from < to)

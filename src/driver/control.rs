@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lane::LaneConfig;
 use super::lookups::{Lookups, Received};
-use super::media::{CallMedia, Media, RECEIVE_BUFFER};
+use super::media::{CallMedia, Excerpts, Media, RECEIVE_BUFFER};
 use super::placing::{self, call_id};
 use super::reach::Reach;
 use super::registering;
@@ -114,6 +114,7 @@ pub async fn run(
     let mut media = Media::start(lane, config.watched.clone(), environment, None)?;
     let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, wire.local());
     (media.tapes, media.script) = (tapes, config.script.clone());
+    media.excerpts = config.script.as_ref().map(|script| Excerpts::of(config.scenario, script, epoch));
     let mut reach = Reach::new(config.scenario.sip.local, config.target.ip());
     if !transport.is_reliable() {
         reach.add(wire.local());
@@ -456,7 +457,9 @@ impl LoadIo<'_> {
                 self.enter(*record);
             }
         }
-        let Media { mut book, window, .. } = self.media;
+        let Media { mut book, window, excerpts, .. } = self.media;
+        let (talk, audio) = excerpts.map(|excerpts| excerpts.collector.finish()).unwrap_or_default();
+        book.run.talk = talk;
         let environment = &mut book.run.environment;
         let stages = self.control.stages();
         environment.calls_at_start = stages.first().map_or(0, |stage| stage.calls_at_start);
@@ -485,6 +488,7 @@ impl LoadIo<'_> {
             impaired: book.impaired,
             talk: book.talk,
             captured,
+            audio,
             heard: self.agent.has_heard() || has_registered || !environment.observed.unreadable.is_empty(),
             sip_passed_over: counts.passed_over,
             sip_unsent: counts.unsent,

@@ -15,6 +15,7 @@ use super::talking::{Ear, Talker};
 use super::tape::StreamTapes;
 use crate::clock::Timeline;
 use crate::conversation::Spoken;
+use crate::excerpt::SpeechRing;
 use crate::impair::{DelayLine, Direction, ImpairCounts, Impairer, stream_seed};
 use crate::measure::{
     Class, Heartbeat, Listened, MediaSecond, ReceivedEcho, Rules, SourceLatch, Sources, StreamReceiver,
@@ -36,11 +37,16 @@ pub(super) enum LaneEvent {
     /// A second is settled: each of its packets is back or lost. Its sending came before.
     Settled(Box<MediaSecond>),
     /// A call's stream has been stopped.
-    Stopped { call_id: u32, sent: StreamSent, spoken: Option<Box<Spoken>>, at: Stamp },
+    Stopped { call_id: u32, sent: StreamSent, spoken: Option<Box<(Spoken, Option<SpeechRing>)>>, at: Stamp },
     /// A call that was heard has not been heard for long.
     Dead { call_id: u32, at: Stamp },
     /// A call's packets are all back, or lost.
-    Finished { call_id: u32, report: Box<StreamReport>, heard: Sources, listened: Option<Box<Listened>> },
+    Finished {
+        call_id: u32,
+        report: Box<StreamReport>,
+        heard: Sources,
+        listened: Option<Box<(Listened, Option<SpeechRing>)>>,
+    },
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.

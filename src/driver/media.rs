@@ -19,10 +19,11 @@ use super::talking::{self, Talked};
 use super::tape::{StreamTapes, Tapes};
 use crate::conversation::{Script, Spoken};
 use crate::echo::EchoServer;
+use crate::excerpt::{self, Collector, SpeechRing};
 use crate::load::Input;
 use crate::measure::{Class, Listened, ReceivedEcho, SourceLatch, Sources, StreamReport, StreamSent, Window};
 use crate::net::udp::{self, buffer_for};
-use crate::record::{CallRecord, Environment};
+use crate::record::{CallRecord, Environment, TurnRow};
 use crate::rtp::srtp::{KeyPair, Keys};
 use crate::rtp::{Format, MediaSource};
 use crate::scenario::Scenario;
@@ -48,6 +49,28 @@ pub(super) struct Media {
     pub tapes: Option<Tapes>,
     /// Script of the callers, where they talk.
     pub script: Option<Arc<Script>>,
+    /// Excerpts of calls that talk.
+    pub excerpts: Option<Excerpts>,
+}
+
+/// Excerpts of a run of conversations.
+pub(super) struct Excerpts {
+    pub collector: Collector,
+    /// Bytes of audio that each side of a call keeps, where it is kept.
+    pub ring_bytes: Option<usize>,
+}
+
+impl Excerpts {
+    /// For a run that began at `epoch`, whose callers talk by `script`.
+    pub fn of(scenario: &Scenario, script: &Script, epoch: Stamp) -> Excerpts {
+        let capture = &scenario.capture;
+        // What SRTP hides is shown where captures show it.
+        let has_audio = capture.is_on() && (!scenario.media.srtp || capture.plaintext);
+        let ring_bytes = excerpt::room(scenario.calls() as usize, Duration::MAX).filter(|_| has_audio);
+        let (reply_within, named) = (script.reply_within(), capture.calls.clone());
+        let settings = excerpt::Settings { epoch, reply_within, named, has_audio };
+        Excerpts { collector: Collector::new(settings), ring_bytes }
+    }
 }
 
 /// The media of one call.
@@ -67,8 +90,8 @@ pub(super) struct CallMedia {
     /// Counts and times of what came back, once everything is back or lost.
     pub report: Option<Box<StreamReport>>,
     /// Words of the caller, and everything heard, of a call that talks.
-    spoken: Option<Box<Spoken>>,
-    listened: Option<Box<Listened>>,
+    spoken: Option<Box<(Spoken, Option<SpeechRing>)>>,
+    listened: Option<Box<(Listened, Option<SpeechRing>)>>,
     /// End of its sending.
     stopped_at: Stamp,
     /// Telephone events were agreed on.
@@ -110,7 +133,16 @@ impl Media {
         let (lane, inbox) = Lane::start(lane, window.clone(), echoes)
             .map_err(|error| DriverError::Start("start the media threads".into(), error))?;
         let book = Book::new(rules, Monitor::start(watched, rules.epoch), environment);
-        Ok(Media { lane, inbox, window, book, calls: HashMap::new(), tapes: None, script: None })
+        Ok(Media {
+            lane,
+            inbox,
+            window,
+            book,
+            calls: HashMap::new(),
+            tapes: None,
+            script: None,
+            excerpts: None,
+        })
     }
 
     /// Starts a stream of its own, without a call: from any port of `local` to `target`.
@@ -178,7 +210,8 @@ impl Media {
         let (socket, mut latch) = (media.socket.clone(), SourceLatch::new(rule, own, to));
         latch.stay_open(at + OPEN_FOR);
         let tapes = self.tapes.as_ref().map(|tapes| tapes.of_call(call, own)).unwrap_or_default();
-        let talk = self.script.as_ref().map(|script| talking::pair(script, call, &format, at));
+        let ring_bytes = self.excerpts.as_ref().and_then(|excerpts| excerpts.ring_bytes);
+        let talk = self.script.as_ref().map(|script| talking::pair(script, call, &format, at, ring_bytes));
         let class = if talk.is_some() { Class::Talk } else { Class::Call };
         let path = MediaPath { socket, to, latch, keys, is_on_hold, tapes, talk };
         self.lane.start_stream(call, class, format, path, counts_from);
@@ -254,9 +287,20 @@ impl Media {
         record.strangers += call.strangers;
         if let (Some(script), Some(spoken), Some(listened)) = (&self.script, &call.spoken, &call.listened) {
             let (answered_at, ended_at) = (call.started_at, call.stopped_at);
-            let has_events = call.has_events;
-            let talked = Talked { script, spoken, listened, answered_at, ended_at, has_events };
-            self.book.run.turns.extend(talked.rows(record.call, epoch));
+            let ((spoken, said), (listened, heard)) = (&**spoken, &**listened);
+            let (has_events, rings) = (call.has_events, [said.as_ref(), heard.as_ref()]);
+            let talked = Talked { script, spoken, listened, answered_at, ended_at, has_events, rings };
+            let rows = talked.rows(record.call, epoch);
+            if let Some(Excerpts { collector, .. }) = &mut self.excerpts {
+                // As the metrics count them.
+                let since = |at: Stamp| at.since(epoch).as_secs_f64();
+                let window = self.window.bounds().map(|(from, to)| since(from)..since(to));
+                let is_measured =
+                    |row: &&TurnRow| window.as_ref().is_some_and(|w| w.contains(&row.said_to_s));
+                let measured: Vec<_> = rows.iter().filter(is_measured).cloned().collect();
+                talked.show(record.call, &measured, |talk| collector.take(talk));
+            }
+            self.book.run.turns.extend(rows);
             self.book.talk.add(spoken, listened);
             // Nothing that was sent is awaited; the call was heard if anything came.
             (record.total_sent, record.total_received) = (call.sent.total, listened.counts.audio);

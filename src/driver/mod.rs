@@ -136,6 +136,8 @@ pub struct Recorded {
     pub captured: Captured,
     /// Sums over the calls that talked.
     pub talk: TalkTotals,
+    /// Audio of excerpts, by their paths in the run's folder.
+    pub audio: Vec<(String, Vec<u8>)>,
     /// A SIP message of a call has come back, or the far end has answered what cannot be read.
     pub heard: bool,
     /// Header lines of SIP messages that were passed over.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::conversation::{
     Caller, Frame, Script, Spoken, Talk, TalkRules, TurnRecord, UtteranceKind, judge, out_of_step,
 };
+use crate::excerpt::{SpeechRing, Talk as Heard};
 use crate::measure::{Listened, Listener};
 use crate::record::{TurnKind, TurnRow};
 use crate::rtp::packet::StreamSender;
@@ -52,6 +53,7 @@ pub(super) struct Talker {
     codec: Codec,
     event_type: Option<u8>,
     samples: Vec<i16>,
+    ring: Option<SpeechRing>,
 }
 
 impl Talker {
@@ -64,6 +66,7 @@ impl Talker {
             }
             (Frame::Audio | Frame::Silence | Frame::Event(_), _) => {
                 let (codec, samples) = (self.codec, &self.samples);
+                let mut ring = self.ring.as_mut().filter(|_| frame == Frame::Audio);
                 sender.speech(|payload| {
                     for (byte, sample) in payload.iter_mut().zip(samples) {
                         *byte = match codec {
@@ -71,14 +74,17 @@ impl Talker {
                             _ => g711::ulaw_encode(*sample),
                         };
                     }
+                    if let Some(ring) = &mut ring {
+                        ring.put(sent_at, payload);
+                    }
                 })
             }
         }
     }
 
-    /// Everything that it has said.
-    pub fn finish(self) -> Spoken {
-        self.caller.finish()
+    /// Everything that it has said, and its audio where that is kept.
+    pub fn finish(self) -> (Spoken, Option<SpeechRing>) {
+        (self.caller.finish(), self.ring)
     }
 }
 
@@ -86,12 +92,16 @@ impl Talker {
 pub(super) struct Ear {
     listener: Listener,
     hearing: Arc<Hearing>,
+    ring: Option<SpeechRing>,
 }
 
 impl Ear {
     /// Takes a datagram that the kernel received at `at`.
     pub fn take(&mut self, datagram: &[u8], at: Stamp) {
-        if self.listener.take(datagram, at) {
+        if let Some(payload) = self.listener.take(datagram, at) {
+            if let Some(ring) = &mut self.ring {
+                ring.put(at, payload);
+            }
             self.hearing.tell(&self.listener.live(at));
         }
     }
@@ -101,21 +111,29 @@ impl Ear {
         self.hearing.tell(&self.listener.live(now));
     }
 
-    /// Everything heard up to `at`.
-    pub fn finish(self, at: Stamp) -> Listened {
-        self.listener.finish(at)
+    /// Everything heard up to `at`, and its audio where that is kept.
+    pub fn finish(self, at: Stamp) -> (Listened, Option<SpeechRing>) {
+        (self.listener.finish(at), self.ring)
     }
 }
 
-/// Mouth and ear of call number `call`, which was answered at `at`.
-pub(super) fn pair(script: &Arc<Script>, call: u32, format: &Format, at: Stamp) -> (Talker, Ear) {
+/// Mouth and ear of call number `call`, which was answered at `at`; each keeps `ring_bytes` of its side's audio, where that is
+/// wanted.
+pub(super) fn pair(
+    script: &Arc<Script>,
+    call: u32,
+    format: &Format,
+    at: Stamp,
+    ring_bytes: Option<usize>,
+) -> (Talker, Ear) {
     let hearing = Arc::new(Hearing::default());
     let starts_after = out_of_step(call, script.own_time());
     let caller = Caller::new(script.clone(), starts_after, format.ptime, format.codec.clock_hz());
     let samples = vec![0; format.payload_len()];
     let (codec, event_type) = (format.codec, format.event_type);
-    let talker = Talker { caller, hearing: hearing.clone(), codec, event_type, samples };
-    (talker, Ear { listener: Listener::new(*format, at), hearing })
+    let ring = || ring_bytes.map(|bytes| SpeechRing::new(codec, bytes));
+    let talker = Talker { caller, hearing: hearing.clone(), codec, event_type, samples, ring: ring() };
+    (talker, Ear { listener: Listener::new(*format, at), hearing, ring: ring() })
 }
 
 /// Discard of digits that the far end did not agree to hear.
@@ -130,12 +148,14 @@ pub(super) struct Talked<'a> {
     pub ended_at: Stamp,
     /// Telephone events were agreed on: digits were sent.
     pub has_events: bool,
+    /// Audio of the caller, and of the service, where it is kept.
+    pub rings: [Option<&'a SpeechRing>; 2],
 }
 
 impl Talked<'_> {
     /// The rows of call number `call` of a run that began at `epoch`.
     pub fn rows(&self, call: u32, epoch: Stamp) -> Vec<TurnRow> {
-        let Talked { script, spoken, listened, answered_at, ended_at, has_events } = self;
+        let Talked { script, spoken, listened, answered_at, ended_at, has_events, .. } = self;
         let rules = TalkRules {
             answered_at: *answered_at,
             ended_at: *ended_at,
@@ -166,6 +186,23 @@ impl Talked<'_> {
             ..TurnRow::default()
         }));
         rows
+    }
+
+    /// Shows the call, and its turns that count, to `take`.
+    pub fn show(&self, call: u32, turns: &[TurnRow], take: impl FnOnce(&Heard<'_>)) {
+        let said = &self.spoken.utterances;
+        let caller: Vec<_> = said.iter().flat_map(|said| said.voiced()).collect();
+        let service: Vec<_> = self.listened.segments.iter().map(|part| (part.from, part.to)).collect();
+        take(&Heard {
+            call,
+            turns,
+            caller: &caller,
+            service: &service,
+            lost: &self.listened.gaps,
+            answered_at: self.answered_at,
+            ended_at: self.ended_at,
+            rings: self.rings,
+        });
     }
 }
 

@@ -73,15 +73,18 @@ impl Listener {
         }
     }
 
-    /// Takes a datagram that the kernel received at `at`; true if it was audio.
-    pub fn take(&mut self, datagram: &[u8], at: Stamp) -> bool {
-        let Ok(rtp) = RtpReader::new(datagram) else { return false };
+    /// Takes a datagram that the kernel received at `at`; returns its payload if it was audio.
+    pub fn take<'d>(&mut self, datagram: &'d [u8], at: Stamp) -> Option<&'d [u8]> {
+        let rtp = RtpReader::new(datagram).ok()?;
         match Kind::of(datagram, &self.format) {
-            Kind::Media => self.audio(&rtp, at),
+            Kind::Media => {
+                self.audio(&rtp, at);
+                Some(rtp.payload())
+            }
             Kind::Extra(Extra::ComfortNoise) => {
                 self.counts.noise += 1;
                 self.follow(&rtp, 0);
-                return false;
+                None
             }
             Kind::Extra(Extra::TelephoneEvent) => {
                 let is_end = rtp.payload().get(1).is_some_and(|flags| flags & 0x80 != 0);
@@ -90,11 +93,10 @@ impl Listener {
                     self.counts.digits += 1;
                 }
                 self.follow(&rtp, 0);
-                return false;
+                None
             }
-            Kind::Extra(_) | Kind::Other => return false,
+            Kind::Extra(_) | Kind::Other => None,
         }
-        true
     }
 
     fn audio(&mut self, rtp: &RtpReader<'_>, at: Stamp) {

@@ -4,7 +4,8 @@ use super::counts::{CALLS, FAULTS, LEAKS, MACHINE, SERVICE_COUNTS, SERVICE_TIMES
 pub use super::latencies::{LATENCIES, SIGNALLING};
 use super::metric::Definition;
 use super::registrations::{REGISTER_TIMES, REGISTRATIONS};
-use super::turns::{TURN_COUNTS, TURN_TIMES};
+use super::turns::TURN_COUNTS;
+pub use super::turns::TURN_TIMES;
 
 /// Counts, ratios and single figures.
 pub fn counts() -> impl Iterator<Item = &'static Definition> {

@@ -21,7 +21,9 @@ pub use summarize::summarize;
 use serde::Serialize;
 
 use crate::analysis::fault;
-use crate::record::{CallRecord, CallSecond, Environment, Intervals, SecondRecord, Silence, TurnRow};
+use crate::record::{
+    CallRecord, CallSecond, Environment, Intervals, SecondRecord, Silence, TalkRow, TurnRow,
+};
 use crate::values::Value;
 
 /// All that reports show and gates judge. Exporters only turn it into bytes.
@@ -47,6 +49,8 @@ pub struct Summary {
     pub silences: Vec<Silence>,
     /// Turns of conversations.
     pub turns: Vec<TurnRow>,
+    /// Excerpts of conversations.
+    pub talk: Vec<TalkRow>,
     /// A record per second.
     pub seconds: Vec<SecondRecord>,
     /// Latencies by second and series.

@@ -37,6 +37,7 @@ fn sum_up(mut run: Run, part: Part) -> Summary {
         call_seconds: run.call_seconds,
         silences: run.silences,
         turns: run.turns,
+        talk: run.talk,
         seconds: run.seconds,
         intervals: run.intervals,
         stages: Vec::new(),

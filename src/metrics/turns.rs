@@ -54,7 +54,7 @@ pub(super) static TURN_COUNTS: [Definition; 8] = [
 ];
 
 /// Statistics of the times of turns.
-pub(super) static TURN_TIMES: LazyLock<[[Definition; 8]; 5]> = LazyLock::new(|| {
+pub static TURN_TIMES: LazyLock<[[Definition; 8]; 5]> = LazyLock::new(|| {
     let times = |name: &str, help: &str, of: fn(&TurnRow) -> Option<Ns>| {
         Statistic::ALL.map(|statistic| {
             row(Calls, format!("{name}.{}", statistic.key()), help, statistic, Samples::Turns(of))

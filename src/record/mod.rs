@@ -22,6 +22,7 @@ mod register;
 mod second;
 mod service;
 pub mod stored;
+mod talk;
 mod turn;
 
 pub use breakage::{Breakage, Death, TestedProcess};
@@ -42,6 +43,7 @@ pub use service::{
     Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,
     ServiceLinks, ServiceMedia, ServicePorts, ServiceRecord, ServiceStages, ServiceTalk,
 };
+pub use talk::{MOST_EXCERPTS, MOST_NAMED, MOST_WORST, TalkRow, TalkSide, Why};
 pub use turn::{TurnKind, TurnRow};
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -102,6 +104,8 @@ pub struct Run {
     pub silences: Vec<Silence>,
     /// Turns of conversations, in the order of calls.
     pub turns: Vec<TurnRow>,
+    /// Excerpts of conversations: who spoke when around the worst turns.
+    pub talk: Vec<TalkRow>,
     /// Latencies by second and series.
     pub intervals: Intervals,
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::manifest::{self, Manifest};
 use super::{
     CallRecord, CallSecond, Environment, FORMAT_VERSION, Latencies, Quantile, Run, SecondRecord, Series,
-    Silence, TurnRow, cell, hlog,
+    Silence, TalkRow, TurnRow, cell, hlog,
 };
 
 /// First format with a manifest.
@@ -68,6 +68,8 @@ pub struct Stored {
     pub silences: Vec<u8>,
     /// `turns.csv`; empty in runs of older versions
     pub turns: Vec<u8>,
+    /// `talk.csv`, likewise
+    pub talk: Vec<u8>,
     /// `rtt.hlog`
     pub hlog: Vec<u8>,
     /// `scenario.toml`
@@ -115,13 +117,14 @@ impl Stored {
         let call_seconds: Vec<CallSecond> = table(format, "call_seconds.csv", &self.call_seconds)?;
         let silences: Vec<Silence> = table(format, "silences.csv", &self.silences)?;
         let turns: Vec<TurnRow> = table(1, "turns.csv", &self.turns)?;
+        let talk: Vec<TalkRow> = table(1, "talk.csv", &self.talk)?;
         let intervals = hlog::read(&self.hlog).map_err(|error| error.to_string())?;
         for (file, is_empty) in [("calls.csv", calls.is_empty()), ("seconds.csv", seconds.is_empty())] {
             if is_empty && environment.window_from_s.is_some() {
                 return Err(format!("{file} is damaged: it is empty, though a window was measured"));
             }
         }
-        let run = Run { environment, calls, seconds, call_seconds, silences, turns, intervals };
+        let run = Run { environment, calls, seconds, call_seconds, silences, turns, talk, intervals };
         consistent(&run)?;
         Ok(run)
     }
@@ -136,10 +139,13 @@ impl Stored {
 
     /// The files that the manifest lists, by name.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> + '_ {
-        let Stored { environment, calls, seconds, call_seconds, silences, turns, hlog, scenario, .. } = self;
-        let bytes = [environment, calls, seconds, call_seconds, silences, hlog, scenario, turns];
-        // Runs of echoes have no turns, and those of older versions no such file.
-        let is_there = |(name, bytes): &(&str, &[u8])| *name != manifest::TURNS || !bytes.is_empty();
+        let Stored {
+            environment, calls, seconds, call_seconds, silences, turns, talk, hlog, scenario, ..
+        } = self;
+        let bytes = [environment, calls, seconds, call_seconds, silences, hlog, scenario, turns, talk];
+        // Runs of echoes have neither, and those of older versions no such files.
+        let may_lack = [manifest::TURNS, manifest::TALK];
+        let is_there = move |(name, bytes): &(&str, &[u8])| !may_lack.contains(name) || !bytes.is_empty();
         manifest::DATA.into_iter().zip(bytes.map(Vec::as_slice)).filter(is_there)
     }
 }
@@ -263,6 +269,7 @@ impl Stored {
             call_seconds: rows(&run.call_seconds),
             silences: rows(&run.silences),
             turns: if run.turns.is_empty() { Vec::new() } else { rows(&run.turns) },
+            talk: if run.talk.is_empty() { Vec::new() } else { rows(&run.talk) },
             hlog: hlog::write(&run.intervals, crate::stamp::Stamp::ZERO),
             scenario: b"name = \"x\"\n".to_vec(),
             manifest: Vec::new(),
@@ -312,6 +319,7 @@ mod tests {
             call_seconds: vec![CallSecond { call: 0, second: 1, rtt_p50_ms: 1.0 }; 2],
             silences: vec![Silence::default()],
             turns: Vec::new(),
+            talk: Vec::new(),
             intervals,
         }
     }

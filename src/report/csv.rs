@@ -1,5 +1,6 @@
 //! `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`: the rows behind the figures;
-//! `stages.csv`: a row a stage; `turns.csv`: a row a turn of a conversation.
+//! `stages.csv`: a row a stage; `turns.csv`: a row a turn of a conversation;
+//! `talk.csv`: who spoke when around the worst of them.
 
 use serde::Serialize;
 
@@ -17,6 +18,9 @@ pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
     ];
     if !summary.turns.is_empty() {
         files.push(table("turns.csv", &summary.turns)?);
+    }
+    if !summary.talk.is_empty() {
+        files.push(table("talk.csv", &summary.talk)?);
     }
     if !summary.stages.is_empty() {
         let path = "stages.csv";

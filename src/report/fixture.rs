@@ -48,6 +48,11 @@ pub(crate) fn hostile() -> (Summary, Verdict) {
     (summary, verdict)
 }
 
+/// Callers that talk.
+pub(crate) fn conversation() -> (Summary, Verdict) {
+    judged(fixture::conversation(), &["turn.no_reply_ratio < 1%", "turn.response.max < 1500ms"])
+}
+
 /// Over TLS, with registrations before it.
 pub(crate) fn registered() -> (Summary, Verdict) {
     judged(fixture::registered(), &GATES)

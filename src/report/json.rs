@@ -7,7 +7,8 @@ use crate::analysis::fault::Recovery;
 use crate::diagnosis::{Finding, findings};
 use crate::gate::Verdict;
 use crate::metrics::{EndingCount, Metric, Stage, Summary};
-use crate::record::{Environment, StageRecord};
+use crate::record::{Environment, StageRecord, TalkRow, Why};
+use crate::report::excerpts;
 use crate::values::{Unit, Value};
 
 /// `summary.json`, indented, in an order that does not change. `docs/summary.schema.json` describes it;
@@ -25,6 +26,7 @@ pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> serde_json::Resul
         endings: &summary.endings,
         findings: findings(summary, verdict),
         stages: summary.numbered_stages().map(stage_of).collect(),
+        excerpts: excerpts::all(summary).iter().map(|excerpt| ExcerptLine::of(excerpt.head)).collect(),
         faults: &summary.faults,
         environment: &summary.environment,
     };
@@ -59,11 +61,42 @@ pub(super) struct Document<'a> {
     /// The stages in turn, each with its own figures; absent of a load without stages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stages: Vec<StageLine<'a>>,
+    /// Excerpts of conversations: the worst turns, the gravest first, then the calls that `capture.calls` names; absent of
+    /// other runs. `talk.csv` has who spoke when in each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    excerpts: Vec<ExcerptLine<'a>>,
     /// Planned faults and the recovery from each. `planned_s`, `done_s`, `down_s` and `back_s` count
     /// from the run's start, the other durations from the fault, `served_s` from the process's return.
     faults: &'a [Recovery],
     /// Circumstances of the run: place, time, machine, programs, settings.
     environment: &'a Environment,
+}
+
+/// An excerpt of a conversation.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ExcerptLine<'a> {
+    /// Its number, from 1.
+    excerpt: u32,
+    /// Reason for which it was chosen.
+    why: Why,
+    /// The call's number in the run.
+    call: u32,
+    /// The turn's number in the call; null for an excerpt of a named call.
+    turn: Option<u32>,
+    /// Start, in seconds of the run.
+    from_s: f64,
+    /// End.
+    to_s: f64,
+    /// File of its audio in the run's folder: a stereo WAV, the caller left, the service right; null without one.
+    audio: Option<&'a str>,
+}
+
+impl<'a> ExcerptLine<'a> {
+    fn of(head: &'a TalkRow) -> Self {
+        let TalkRow { excerpt, why, call, turn, from_s, to_s, .. } = *head;
+        ExcerptLine { excerpt, why, call, turn, from_s, to_s, audio: head.audio_file() }
+    }
 }
 
 /// A stage with its figures.

@@ -8,6 +8,7 @@ pub mod capacity;
 mod charts;
 pub mod comparison;
 mod csv;
+mod excerpts;
 mod headline;
 mod html;
 mod json;
@@ -151,6 +152,7 @@ mod tests {
             fixture::many_calls(),
             fixture::hostile(),
             fixture::faulted(),
+            fixture::conversation(),
         ];
         for (n, (summary, verdict)) in odd.iter().enumerate() {
             // Pictures of odd runs are drawn in the tests of `charts`; rasterising them all takes long.

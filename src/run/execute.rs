@@ -33,7 +33,7 @@ pub struct Finished {
     pub verdict: Verdict,
     /// The raw files that no report brings, by name: `environment.json` and `rtt.hlog`.
     pub raw: Vec<(&'static str, Vec<u8>)>,
-    /// Captures of a new run, by their paths in its folder.
+    /// Captures and audio of a new run, by their paths in its folder.
     pub captures: Vec<(String, Vec<u8>)>,
 }
 
@@ -77,7 +77,8 @@ pub async fn execute(
         None => testbed.has_broken().await,
     };
     recorded.run.environment = trial.complete(&recorded, broken, leaks, environment).await;
-    conclude(plan, recorded.run, recorded.captured.files)
+    let files = recorded.captured.files.into_iter().chain(recorded.audio);
+    conclude(plan, recorded.run, files.collect())
 }
 
 /// A trial under way.

@@ -29,7 +29,7 @@ pub const TRIALS: &str = "trials.jsonl";
 /// Logs of a start that has failed.
 const FAILED: &str = "failed-start";
 /// Entries that a run or a comparison writes: where one stands already, it is somebody's.
-pub const OUTPUTS: [&str; 25] = [
+pub const OUTPUTS: [&str; 27] = [
     SEARCH,
     TRIALS,
     "scenario.toml",
@@ -40,6 +40,7 @@ pub const OUTPUTS: [&str; 25] = [
     "call_seconds.csv",
     "silences.csv",
     "turns.csv",
+    "talk.csv",
     "percentiles.csv",
     "manifest.json",
     "summary.json",
@@ -49,6 +50,7 @@ pub const OUTPUTS: [&str; 25] = [
     "report.html",
     "plots",
     "pcap",
+    "audio",
     "comparison.json",
     "comparison.md",
     CAPACITY,

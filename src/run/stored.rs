@@ -12,7 +12,7 @@ use crate::files::Dir;
 use crate::gate::doubt;
 use crate::metrics::{Summary, summarize};
 use crate::record::stored::Stored;
-use crate::record::{Run, manifest};
+use crate::record::{MOST_EXCERPTS, Run, TalkRow, manifest};
 use crate::scenario::Resolved;
 
 const ENVIRONMENT: &str = "environment.json";
@@ -22,6 +22,8 @@ const SCENARIO: &str = "scenario.toml";
 const MOST_BYTES: u64 = 1 << 30;
 /// Largest file of a run that is one document.
 const MOST_DOCUMENT: u64 = 16 << 20;
+/// Largest audio of a run: some two minutes.
+const MOST_AUDIO: u64 = 4 << 20;
 /// Runs in a folder, at the most.
 const MOST_RUNS: usize = 1000;
 
@@ -50,10 +52,19 @@ pub fn files(folder: &Path) -> Result<Stored, RunError> {
         call_seconds: bytes("call_seconds.csv", MOST_BYTES, false)?,
         silences: bytes("silences.csv", MOST_BYTES, false)?,
         turns: bytes("turns.csv", MOST_BYTES, false)?,
+        talk: bytes("talk.csv", MOST_DOCUMENT, false)?,
         hlog: bytes("rtt.hlog", MOST_BYTES, true)?,
         scenario: bytes(SCENARIO, MOST_DOCUMENT, false)?,
         manifest: bytes(manifest::NAME, MOST_DOCUMENT, false)?,
     })
+}
+
+/// Audio of a stored run that its page plays, for a page that goes elsewhere. What is not there, or is too large, is left
+/// out.
+pub fn audio(folder: &Path, summary: &Summary) -> Vec<(String, Vec<u8>)> {
+    let Ok(dir) = Dir::open(folder) else { return Vec::new() };
+    let names = summary.talk.iter().filter_map(TalkRow::audio_file).take(MOST_EXCERPTS);
+    names.filter_map(|name| Some((name.to_string(), dir.read(name, MOST_AUDIO).ok()?))).collect()
 }
 
 /// Reads a stored run from its files.

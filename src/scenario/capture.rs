@@ -18,7 +18,7 @@ pub(super) const LONGEST: Span = secs(3600);
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Capture {
-    /// Numbers of calls whose capture is written however they end.
+    /// Numbers of calls whose capture is written however they end, and of calls that talk the audio of the last minute.
     #[cfg_attr(test, schemars(extend("examples" = [[0, 17]])))]
     pub calls: Vec<u32>,
     /// The last part of a call's media that a capture holds, beside its SIP; `0s` writes no capture.

@@ -227,6 +227,8 @@ impl Figures {
             rtt_p50_ms: value("rtt.p50"),
             rtt_p95_ms: value("rtt.p95"),
             rtt_p99_ms: value("rtt.p99"),
+            turn_response_p50_ms: value("turn.response.p50"),
+            turn_response_p95_ms: value("turn.response.p95"),
             loss_ratio: value("loss.ratio"),
             srd_p50_ms: value("srd.p50"),
             srd_p95_ms: value("srd.p95"),

@@ -97,6 +97,12 @@ pub struct Figures {
     pub rtt_p95_ms: Value,
     /// 99th percentile of the RTT.
     pub rtt_p99_ms: Value,
+    /// Median response of a conversation's turns. Trials of older versions have none.
+    #[serde(default)]
+    pub turn_response_p50_ms: Value,
+    /// 95th percentile of it.
+    #[serde(default)]
+    pub turn_response_p95_ms: Value,
     /// Packets lost, of those sent.
     pub loss_ratio: Value,
     /// Median session request delay.

@@ -1,8 +1,9 @@
 //! Conversations with the built-in service's bot through a real Asterisk: its manners come back as they were set.
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use crate::harness::{Place, ends_with, rows, stderr};
+use crate::harness::{Browser, Place, comes_to_be, ends_with, rows, stderr};
 
 const TALK: [&str; 3] = ["media.mode=conversation", "load.calls=2", "load.ramp=10/s"];
 const GATES: &str =
@@ -182,4 +183,107 @@ fn a_bot_that_never_speaks_is_named_so_where_its_silence_comes_and_where_nothing
         let turns = rows(&place.out().join("turns.csv"));
         assert_eq!(turns.iter().filter(|turn| turn["kind"] == "mute").count(), 2, "{turns:?}");
     }
+}
+
+/// Samples of both sides of a stereo WAV of 8 kHz and 16 bit.
+fn sides(wav: &[u8]) -> [Vec<i16>; 2] {
+    assert_eq!((&wav[..4], &wav[22..28]), (&b"RIFF"[..], &[2, 0, 0x40, 0x1F, 0, 0][..]));
+    let frames = wav[44..].chunks_exact(4);
+    let side = |n: usize| frames.clone().map(|f| i16::from_le_bytes([f[n], f[n + 1]])).collect();
+    [side(0), side(2)]
+}
+
+/// Milliseconds from the end of the left side's speech to the onset of the right's that follows `said_to` seconds in.
+fn gap_ms([left, right]: &[Vec<i16>; 2], said_to: f64) -> f64 {
+    let is_loud = |sample: &i16| sample.unsigned_abs() > 300;
+    let after = ((said_to - 0.05) * 8000.0) as usize;
+    let onset = after + right[after..].iter().position(is_loud).expect("an answer");
+    let end = left[..onset].iter().rposition(is_loud).expect("a question") + 1;
+    (onset - end) as f64 / 8.0
+}
+
+#[test]
+fn the_worst_turns_can_be_heard_and_what_one_hears_is_what_was_measured() {
+    let place = Place::new();
+    let script = [
+        "turn=[{say='hello'},{say='hello',interrupt_after='800ms'}]",
+        "service.talk.delay=700ms",
+        "service.talk.yields_after=400ms",
+        "service.talk.delay_to=1200ms",
+        "load.duration=16s",
+        "capture.calls=[1]",
+    ];
+    let turns = turns(&place, &script);
+    let talk = rows(&place.out().join("talk.csv"));
+    let heads: Vec<_> = talk.iter().filter(|row| row["side"] == "excerpt").collect();
+    let of = |why: &str| heads.iter().filter(|row| row["why"] == why).count();
+    assert!(of("longest_response") >= 2 && of("longest_stop") >= 1 && of("named") == 1, "{heads:?}");
+    let told = place.summary()["excerpts"].clone();
+    assert_eq!(told.as_array().map(Vec::len), Some(heads.len()), "{told}");
+    for (head, line) in heads.iter().zip(told.as_array().unwrap()) {
+        assert_eq!(line["audio"].as_str(), Some(head["audio"].as_str()));
+        let audio = sides(&std::fs::read(place.out().join(&head["audio"])).unwrap());
+        let (from, to) = (number(head, "from_s").unwrap(), number(head, "to_s").unwrap());
+        assert!((audio[0].len() as f64 / 8000.0 - (to - from)).abs() < 0.01);
+        if head["why"] == "longest_response" {
+            let is_own = |turn: &&HashMap<String, String>| {
+                ["call", "turn"].iter().all(|key| turn[*key] == head[*key])
+                    && number(turn, "response_ms").is_some()
+            };
+            let turn = turns.iter().find(is_own).unwrap();
+            let gap = gap_ms(&audio, number(turn, "said_to_s").unwrap() - from);
+            let measured = number(turn, "response_ms").unwrap();
+            assert!((gap - measured).abs() < 6.0, "{gap} ms are heard, {measured} were measured");
+        }
+    }
+    let page = std::fs::read_to_string(place.out().join("report.html")).unwrap();
+    assert_eq!(page.matches("<audio ").count(), heads.len());
+
+    // The stored run tells the same, elsewhere too.
+    let again = place.path("again");
+    let from = place.out();
+    let report = |out: &Path| {
+        let mut report = place.program();
+        report.args(["report", "--quiet", "--out"]).arg(out).arg(&from);
+        report
+    };
+    ends_with(&mut report(&again), 0);
+    for head in &heads {
+        let [one, other] = [&from, &again].map(|folder| std::fs::read(folder.join(&head["audio"])).unwrap());
+        assert_eq!(one, other);
+    }
+    let shown = std::fs::read_to_string(again.join("report.html")).unwrap();
+    assert_eq!(shown.matches("<figure ").count(), page.matches("<figure ").count());
+    assert!(again.join("plots/worst-turns.png").exists() && again.join("plots/turns-over-time.png").exists());
+
+    let file = from.join("report.html");
+    let mut browser = Browser::start();
+    browser.shape(1280, "light");
+    browser.open(&file);
+    browser.value("const sound = document.querySelector('audio'); sound.preload = 'auto'; sound.load()");
+    assert!(comes_to_be(|| browser.value("sound.duration").as_f64() > Some(1.0)), "the page plays it");
+    assert!(browser.complaints(&file).is_empty());
+
+    // Where the audio cannot be written, all else is.
+    let barred = place.path("barred");
+    std::fs::create_dir(&barred).unwrap();
+    std::os::unix::fs::symlink(place.path("elsewhere"), barred.join("audio")).unwrap();
+    let said = stderr(&ends_with(&mut report(&barred), 1));
+    assert!(said.contains("audio"), "{said}");
+    for name in ["calls.csv", "turns.csv", "talk.csv", "summary.json", "report.html"] {
+        assert!(barred.join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn without_captures_no_audio_is_kept_and_the_pictures_are_there() {
+    let place = Place::new();
+    let script =
+        ["turn=[{say='hello'}]", "service.talk.delay=700ms", "load.duration=10s", "capture.seconds=0s"];
+    turns(&place, &script);
+    let talk = rows(&place.out().join("talk.csv"));
+    assert!(!talk.is_empty() && talk.iter().all(|row| row["audio"].is_empty()), "{talk:?}");
+    assert!(!place.out().join("audio").exists());
+    let page = std::fs::read_to_string(place.out().join("report.html")).unwrap();
+    assert!(page.contains("id=\"worst-turns\"") && !page.contains("<audio "));
 }

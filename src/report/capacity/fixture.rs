@@ -46,6 +46,8 @@ impl Service {
             rtt_p50_ms: ms(0.19 + 0.4 * queue),
             rtt_p95_ms: ms(0.29 + 1.5 * queue),
             rtt_p99_ms: p99,
+            turn_response_p50_ms: Value::NoData,
+            turn_response_p95_ms: Value::NoData,
             loss_ratio: Value::Number(lost),
             srd_p50_ms: ms(2.2 + 1.2 * queue),
             srd_p95_ms: ms(2.9 + 3.0 * queue),
@@ -253,6 +255,21 @@ pub(in crate::report) fn one_trial() -> CapacityReport {
     report
 }
 
+/// Callers that talk: responses leave their level behind the knee.
+pub(in crate::report) fn conversation() -> CapacityReport {
+    let mut report = typical();
+    report.goals[0].gates = vec!["turn.response.p95 < 1500ms".into()];
+    for trial in &mut report.trials {
+        let over = (trial.load / SHARP.knee - 1.0).max(0.0);
+        let figures = &mut trial.figures;
+        figures.turn_response_p50_ms = Value::Number(700.0 + trial.load / 10.0 + 900.0 * over);
+        figures.turn_response_p95_ms = Value::Number(790.0 + trial.load / 5.0 + 4000.0 * over);
+        (figures.rtt_p50_ms, figures.rtt_p95_ms) = (Value::NoData, Value::NoData);
+        (figures.rtt_p99_ms, figures.loss_ratio) = (Value::NoData, Value::NoData);
+    }
+    report
+}
+
 /// Texts that are not what they seem.
 pub(in crate::report) fn hostile() -> CapacityReport {
     let mut report = two_goals();
@@ -301,6 +318,7 @@ pub(in crate::report) fn all() -> Vec<CapacityReport> {
         fails_at_once(),
         nothing(),
         one_trial(),
+        conversation(),
         hostile(),
     ]
 }

@@ -27,15 +27,38 @@ pub(super) const CHART: Chart = Chart {
         ("packets lost", "loss.count"),
         ("late", "late.count"),
     ],
+    applies: super::is_echo,
     draw,
 };
+
+/// Calls of a conversation, of which no packet is awaited.
+pub(super) const CALLS: Chart = Chart {
+    path: "plots/calls.png",
+    section: "loss",
+    title: "Calls up, attempts and failures",
+    caption: "Attempts that fail together have a cause outside of the conversation: see the endings.",
+    figures: &[("attempts", "calls.attempts"), ("failed", "calls.failed_count")],
+    applies: super::is_conversation,
+    draw: draw_calls,
+};
+
+fn draw_calls(canvas: &mut Canvas, summary: &Summary) {
+    let failed = LegendKey { label: "failed attempts", ..FAILED };
+    timeline::legend(canvas, vec![UP, ATTEMPTS, failed], summary);
+    let [up, attempts] = canvas.rows([1.0, 0.8]);
+    let seconds = &summary.seconds;
+    faults::mark(&calls_up(canvas, up, seconds), summary);
+    let panel = attempts_per_second(canvas, attempts, seconds, &failed);
+    panel.x_axis(timeline::TIME);
+    faults::lines(&panel, summary);
+}
 
 fn draw(canvas: &mut Canvas, summary: &Summary) {
     timeline::legend(canvas, vec![UP, ATTEMPTS, LATE, FAILED], summary);
     let [up, attempts, packets] = canvas.rows([1.0, 0.8, 1.0]);
     let seconds = &summary.seconds;
     faults::mark(&calls_up(canvas, up, seconds), summary);
-    faults::lines(&attempts_per_second(canvas, attempts, seconds), summary);
+    faults::lines(&attempts_per_second(canvas, attempts, seconds, &FAILED), summary);
     faults::lines(&packets_per_second(canvas, packets, seconds), summary);
 }
 
@@ -49,7 +72,12 @@ fn calls_up<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Pa
     panel
 }
 
-fn attempts_per_second<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRecord]) -> Panel<'c> {
+fn attempts_per_second<'c>(
+    canvas: &'c Canvas,
+    place: Rect,
+    seconds: &[SecondRecord],
+    failed: &LegendKey<'_>,
+) -> Panel<'c> {
     let most = seconds.iter().map(|s| s.attempts.max(s.failed)).max().unwrap_or(0);
     let y = Axis::linear(most.into(), place.labels(canvas), 1.0);
     let panel = timeline::panel(canvas, place, "attempts and failures per second", y, seconds);
@@ -57,7 +85,7 @@ fn attempts_per_second<'c>(canvas: &'c Canvas, place: Rect, seconds: &[SecondRec
         seconds.iter().map(move |s| (f64::from(s.second), 0.0, f64::from(of(s))))
     };
     panel.bars(bars(|s| s.attempts), &ATTEMPTS);
-    panel.bars(bars(|s| s.failed), &FAILED);
+    panel.bars(bars(|s| s.failed), failed);
     panel
 }
 

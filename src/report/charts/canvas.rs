@@ -88,6 +88,16 @@ pub(in crate::report) struct Canvas {
 impl Canvas {
     pub(super) fn new(look: Look, not_quiet: Vec<Stretch>) -> Canvas {
         let (width, height, em) = look.size();
+        Canvas::sized(look, (width, height, em), not_quiet)
+    }
+
+    /// A canvas as high as so many ems.
+    pub(super) fn high(look: Look, ems: f64) -> Canvas {
+        let (width, _, em) = look.size();
+        Canvas::sized(look, (width, (ems * em) as u32, em), Vec::new())
+    }
+
+    fn sized(look: Look, (width, height, em): (u32, u32, f64), not_quiet: Vec<Stretch>) -> Canvas {
         let svg = Svg::new((width, height), look);
         let area = svg.clone().into_drawing_area();
         let (width, height) = (width as i32, height as i32);

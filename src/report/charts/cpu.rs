@@ -36,6 +36,7 @@ pub(super) const CHART: Chart = Chart {
         ("service", "cpu.service_mean"),
         ("Asterisk", "cpu.asterisk_mean"),
     ],
+    applies: |_| true,
     draw,
 };
 

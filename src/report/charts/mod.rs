@@ -7,6 +7,7 @@ mod calls_and_loss;
 mod canvas;
 mod capacity;
 mod cpu;
+pub(super) mod excerpts;
 mod faults;
 mod heat;
 mod image;
@@ -21,6 +22,7 @@ mod setup_times;
 mod svg;
 mod theme;
 mod timeline;
+mod turns_over_time;
 mod where_time_goes;
 
 use canvas::Canvas;
@@ -37,11 +39,14 @@ use crate::gate::Doubt;
 use crate::metrics::{Metric, Summary};
 
 /// All charts, in the order of the page.
-pub(super) static CHARTS: [Chart; 7] = [
+pub(super) static CHARTS: [Chart; 10] = [
+    turns_over_time::CHART,
+    excerpts::CHART,
     rtt_over_time::CHART,
     rtt_distribution::CHART,
     where_time_goes::CHART,
     calls_and_loss::CHART,
+    calls_and_loss::CALLS,
     setup_times::CHART,
     rtt_by_call::CHART,
     cpu::CHART,
@@ -70,13 +75,15 @@ impl Plotted for Summary {
 pub(super) struct Chart<S: 'static = Summary> {
     /// The picture's place in the run's folder.
     pub path: &'static str,
-    /// The page's section that it stands in, by its id.
+    /// The page's section that it stands in, by its id; empty where its place is elsewhere.
     pub section: &'static str,
     pub title: &'static str,
     /// A sentence on how to read it.
     pub caption: &'static str,
     /// Figures that a screen reader says in its stead: words, and the figure's name.
     pub figures: &'static [(&'static str, &'static str)],
+    /// True of subjects that it has something to show of.
+    pub applies: fn(&S) -> bool,
     /// Draws legend and panels below the heading.
     draw: fn(&mut Canvas, &S),
 }
@@ -135,16 +142,27 @@ impl Chart<CapacityReport> {
     }
 }
 
+/// True of a run whose callers talked: it has turns, and no packet of it comes back.
+pub(super) fn is_conversation(summary: &Summary) -> bool {
+    !summary.turns.is_empty()
+}
+
+/// True of a run whose packets come back.
+fn is_echo(summary: &Summary) -> bool {
+    !is_conversation(summary)
+}
+
 /// All charts as PNG files.
 pub(super) fn files(summary: &Summary, doubt: &Doubt) -> Result<Vec<File>, ReportError> {
-    CHARTS.iter().map(|chart| chart.picture(&chart.drawn(summary, doubt, Look::Picture).0)).collect()
+    let shown = CHARTS.iter().filter(|chart| (chart.applies)(summary));
+    shown.map(|chart| chart.picture(&chart.drawn(summary, doubt, Look::Picture).0)).collect()
 }
 
 /// All charts of a search as PNG files.
 pub(super) fn capacity_files(report: &CapacityReport) -> Result<Vec<File>, ReportError> {
     let picture =
         |chart: &Chart<CapacityReport>| chart.picture(&chart.sketch(report, Vec::new(), Look::Picture).0);
-    CAPACITY_CHARTS.iter().map(picture).collect()
+    CAPACITY_CHARTS.iter().filter(|chart| (chart.applies)(report)).map(picture).collect()
 }
 
 /// A shape that charts are drawn in.

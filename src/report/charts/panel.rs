@@ -1,5 +1,7 @@
 //! A panel: one pair of axes on a canvas, and the marks between them.
 
+use std::collections::HashSet;
+
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
@@ -263,4 +265,10 @@ impl<'c> Panel<'c> {
         let middle = ((left + right) / 2, (top + bottom) / 2);
         self.canvas.patch(sentence, middle, Style::NOTE.anchored(HPos::Center, VPos::Center));
     }
+}
+
+/// Places that can be told apart: one mark a place is enough, however many trials.
+pub(super) fn apart(places: impl Iterator<Item = (i32, i32)>) -> impl Iterator<Item = (i32, i32)> {
+    let mut taken = HashSet::new();
+    places.filter(move |(x, y)| taken.insert((x / 4, y / 4)))
 }

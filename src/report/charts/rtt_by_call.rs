@@ -25,6 +25,7 @@ pub(super) const CHART: Chart = Chart {
         ("median round trip", "rtt.p50"),
         ("calls never heard", "calls.silent_count"),
     ],
+    applies: super::is_echo,
     draw,
 };
 

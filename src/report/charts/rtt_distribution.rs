@@ -36,6 +36,7 @@ pub(super) const CHART: Chart = Chart {
         ("99.9th percentile", "rtt.p99.9"),
         ("lost", "loss.ratio"),
     ],
+    applies: super::is_echo,
     draw,
 };
 

@@ -29,6 +29,7 @@ pub(super) const CHART: Chart = Chart {
               at the top): lines that rise together are a queue, a top line that leaves the others is a \
               stall of a few packets.",
     figures: &[("median", "rtt.p50"), ("99th percentile", "rtt.p99"), ("largest", "rtt.max")],
+    applies: super::is_echo,
     draw,
 };
 

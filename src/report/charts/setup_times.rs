@@ -71,6 +71,7 @@ pub(super) const CHART: Chart = Chart {
         ("answer delay", "answer_delay.p50"),
         ("time to first echo", "first_echo.p50"),
     ],
+    applies: |_| true,
     draw,
 };
 

@@ -63,11 +63,33 @@ fn paints(svg: &str, of_legend: bool) -> HashSet<(u8, u8, u8)> {
 #[test]
 fn pictures_have_their_size_and_show_what_the_legend_names() {
     let (summary, _) = fixture::typical();
-    for (chart, file) in CHARTS.iter().zip(files(&summary, &Doubt::default()).unwrap()) {
+    show_what_the_legend_names(&summary);
+}
+
+#[test]
+fn pictures_of_a_conversation_show_turns_and_no_packets() {
+    let (summary, _) = fixture::conversation();
+    show_what_the_legend_names(&summary);
+    let names: Vec<_> = shown(&summary).map(Chart::name).collect();
+    assert_eq!(names, ["turns-over-time", "worst-turns", "calls", "setup-times", "cpu"]);
+    let svg = svg(chart("worst-turns"), &summary, Look::Picture);
+    for word in
+        ["no answer", "stops after 412.500 ms", "dead air", "cannot be judged", "fell silent for this"]
+    {
+        assert!(texts(&svg).iter().any(|text| text.contains(word)), "{word}: {:?}", texts(&svg));
+    }
+}
+
+fn shown(summary: &Summary) -> impl Iterator<Item = &'static Chart> {
+    CHARTS.iter().filter(|chart| (chart.applies)(summary))
+}
+
+fn show_what_the_legend_names(summary: &Summary) {
+    for (chart, file) in shown(summary).zip(files(summary, &Doubt::default()).unwrap()) {
         assert_eq!(chart.path, file.path);
         let (width, height, colours) = pixels(&file.bytes);
-        assert_eq!((width, height), (2000, 1000), "{}", file.path);
-        let svg = svg(chart, &summary, Look::Picture);
+        assert!(width == 2000 && (height == 1000 || chart.section.is_empty()), "{}", file.path);
+        let svg = svg(chart, summary, Look::Picture);
         let (named, drawn) = (paints(&svg, true), paints(&svg, false));
         // A muted entry stands for a mark in any colour.
         for paint in named.iter().filter(|paint| **paint != rgb(Ink::Muted)) {
@@ -91,6 +113,7 @@ fn charts_are_drawn_in_any_look_of_any_run_always_the_same() {
         fixture::many_calls(),
         fixture::faulted(),
         fixture::hostile(),
+        fixture::conversation(),
     ];
     let is_short = |number: &str| {
         let (_, decimals) = number.split_once('.').unwrap_or_default();
@@ -114,9 +137,10 @@ fn charts_are_drawn_in_any_look_of_any_run_always_the_same() {
 
 #[test]
 fn every_series_of_the_notes_is_a_group_of_the_drawing() {
-    let (summary, _) = fixture::faulted();
-    for (chart, look) in CHARTS.iter().flat_map(|chart| [(chart, Look::Wide), (chart, Look::Narrow)]) {
-        let (svg, notes) = chart.inline(&summary, &Doubt::default(), look, "label");
+    let runs = [fixture::faulted().0, fixture::conversation().0];
+    let drawn = runs.iter().flat_map(|summary| shown(summary).map(move |chart| (summary, chart)));
+    for ((summary, chart), look) in drawn.flat_map(|drawn| [(drawn, Look::Wide), (drawn, Look::Narrow)]) {
+        let (svg, notes) = chart.inline(summary, &Doubt::default(), look, "label");
         let tree = Document::parse(&svg).unwrap();
         let groups = |name: &str| -> HashSet<usize> {
             tree.descendants().filter_map(|node| node.attribute(name)?.parse().ok()).collect()

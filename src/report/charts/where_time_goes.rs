@@ -75,6 +75,7 @@ pub(super) const CHART: Chart = Chart {
         ("down", "down.p99"),
         ("control stream", "control.p99"),
     ],
+    applies: super::is_echo,
     draw,
 };
 

@@ -38,7 +38,8 @@ impl PageCharts {
         let drawn = |chart: &'static Chart| {
             PageChart::of(chart, summary, |look, label| chart.inline(summary, doubt, look, label))
         };
-        PageCharts(CHARTS.iter().map(drawn).collect())
+        let shown = CHARTS.iter().filter(|chart| !chart.section.is_empty() && (chart.applies)(summary));
+        PageCharts(shown.map(drawn).collect())
     }
 
     /// Those of a search.
@@ -46,12 +47,17 @@ impl PageCharts {
         let drawn = |chart: &'static Chart<CapacityReport>| {
             PageChart::of(chart, report, |look, label| chart.inline(report, look, label))
         };
-        PageCharts(CAPACITY_CHARTS.iter().map(drawn).collect())
+        PageCharts(CAPACITY_CHARTS.iter().filter(|chart| (chart.applies)(report)).map(drawn).collect())
     }
 
     /// The charts of a section.
     pub(in crate::report) fn of_section(&self, id: &str) -> impl Iterator<Item = &PageChart> {
         self.0.iter().filter(move |drawn| drawn.section == id)
+    }
+
+    /// True if a section has a chart.
+    pub(in crate::report) fn has(&self, id: &str) -> bool {
+        self.of_section(id).next().is_some()
     }
 
     /// All notes by the chart's id, as JSON that can stand in a script element, whatever is in it.

@@ -26,7 +26,8 @@ pub(super) fn latencies<'s>(summary: &'s Summary, blocks: &[[Definition; 8]]) ->
         // A help reads `latency: statistic`; the column names the statistic.
         let help = block[0].help.rsplit_once(": ").map_or(block[0].help, |(what, _)| what);
         LatencyRow {
-            group: block[0].family(),
+            // Without its statistic.
+            group: block[0].name.rsplit_once('.').map_or(block[0].name, |(name, _)| name),
             help: help.strip_prefix("instrument: ").unwrap_or(help),
             of_instrument: block[0].group == Group::Instrument,
             cells: block.iter().filter_map(|d| summary.metric(d.name)).collect(),

@@ -2,6 +2,7 @@
 
 mod calls;
 pub(super) mod charts;
+mod excerpts;
 mod figures;
 mod ladder;
 mod service;
@@ -20,6 +21,7 @@ use crate::metrics::{Group, Metric, Statistic, Summary, catalogue};
 use crate::record::{Environment, PLAYOUT_DEPTHS_MS};
 use calls::CallRow;
 use charts::PageCharts;
+use excerpts::PageExcerpt;
 use figures::LatencyRow;
 use service::ServiceTables;
 use stories::CallStory;
@@ -43,6 +45,12 @@ struct ReportPage<'a> {
     sweep: Vec<Depth<'a>>,
     service: Option<ServiceTables<'a>>,
     stories: Vec<CallStory>,
+    /// The callers talked: no packet came back.
+    is_conversation: bool,
+    turns: Vec<LatencyRow<'a>>,
+    has_audio: bool,
+    worst: Vec<PageExcerpt>,
+    named: Vec<PageExcerpt>,
     /// Style rules with the charts' colours.
     colours: String,
     charts: PageCharts,
@@ -86,6 +94,8 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         figures::latencies(summary, &catalogue::LATENCIES).into_iter().partition(|row| row.of_instrument);
     let charts = PageCharts::of(summary, &verdict.doubt);
     let notes = charts.notes()?;
+    let is_conversation = super::charts::is_conversation(summary);
+    let (worst, named) = excerpts::of_page(summary);
     let page = ReportPage {
         summary,
         verdict,
@@ -101,6 +111,15 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         sweep: sweep(summary),
         service: environment.service_record.as_ref().map(|record| service::tables(record, summary)),
         stories: stories::worst(summary, SLOWEST),
+        is_conversation,
+        turns: if is_conversation {
+            figures::latencies(summary, &*catalogue::TURN_TIMES)
+        } else {
+            Vec::new()
+        },
+        has_audio: worst.iter().chain(&named).any(|excerpt| excerpt.audio.is_some()),
+        worst,
+        named,
         colours: super::charts::css(),
         charts,
         circumstances_table: circumstances_table(environment),
@@ -339,7 +358,8 @@ mod tests {
     #[test]
     fn every_chart_stands_once_in_its_section() {
         let page = text(&fixture::typical(), "");
-        for chart in &CHARTS {
+        let (summary, _) = fixture::typical();
+        for chart in CHARTS.iter().filter(|chart| (chart.applies)(&summary)) {
             let section = page.split("<section ").find(|s| s.contains(&format!("id=\"{}\"", chart.section)));
             let figure = format!("<figure class=\"plot\" id=\"{}\">", chart.name());
             assert!(section.is_some_and(|s| s.contains(&figure)), "{}", chart.name());
@@ -348,9 +368,37 @@ mod tests {
     }
 
     #[test]
+    fn a_conversation_has_turns_pictures_and_audio_and_no_empty_boxes_of_packets() {
+        let run = fixture::conversation();
+        let page = text(&run, "");
+        assert!(page.contains("Turns over time") && page.contains("data-metric=\"turn.response.p95\""));
+        for gone in ["no packet came back", "id=\"distribution\"", "id=\"where\"", "rtt-over-time", "Playout"]
+        {
+            assert!(!page.contains(gone), "{gone}");
+        }
+        let files: Vec<_> =
+            page.split("<audio ").skip(1).filter_map(|rest| rest.split("src=\"").nth(1)).collect();
+        assert_eq!(files.len(), 6);
+        assert!(
+            files[0].starts_with("audio/call-00001-turn-020-no-reply.wav\"") && page.contains("media-src")
+        );
+        assert!(!text(&fixture::typical(), "").contains("media-src"));
+        let (mut summary, verdict) = run;
+        for (row, name) in
+            summary.talk.iter_mut().zip(["javascript:alert(1)", "../x", "\"><script>"].iter().cycle())
+        {
+            row.audio = (*name).into();
+        }
+        let hostile = text(&(summary, verdict), "");
+        assert!(!hostile.contains("<audio") && !hostile.contains("javascript:alert"));
+        assert_eq!(hostile.matches("No audio of it was kept").count(), 6);
+    }
+
+    #[test]
     fn the_page_stays_small() {
         assert!(text(&fixture::typical(), "").len() < 1_000_000);
         assert!(text(&fixture::many_calls(), "").len() < 1_500_000);
+        assert!(text(&fixture::conversation(), "").len() < 1_000_000);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(super) const CHART: Chart<CapacityReport> = Chart {
         ("service", "service_cores"),
         ("driver", "driver_cores"),
     ],
+    applies: |_| true,
     draw,
 };
 

@@ -29,6 +29,7 @@ pub(super) const CHART: Chart<CapacityReport> = Chart {
         ("median session request delay", "srd_p50_ms"),
         ("95th percentile", "srd_p95_ms"),
     ],
+    applies: |_| true,
     draw,
 };
 

@@ -3,9 +3,11 @@
 //! A new chart is a file with a [`Chart`], and a line in [`CAPACITY_CHARTS`].
 
 mod cores_by_load;
+mod latency;
 mod loss_by_load;
 mod panels;
 mod path;
+mod response_by_load;
 mod rtt_by_load;
 
 use super::{Chart, Plotted};
@@ -14,8 +16,10 @@ use crate::report::words::one_line;
 use crate::values::{Value, show};
 
 /// All charts of a search, in the order of the page.
-pub(in crate::report) static CAPACITY_CHARTS: [Chart<CapacityReport>; 4] =
-    [rtt_by_load::CHART, loss_by_load::CHART, cores_by_load::CHART, path::CHART];
+pub(in crate::report) static CAPACITY_CHARTS: [Chart<CapacityReport>; 5] =
+    [response_by_load::CHART, rtt_by_load::CHART, loss_by_load::CHART, cores_by_load::CHART, path::CHART];
+
+use response_by_load::has_turns;
 
 impl Plotted for CapacityReport {
     fn subtitle(&self) -> String {
@@ -86,9 +90,28 @@ mod tests {
         for chart in &CAPACITY_CHARTS {
             assert!(chart.label(&report).contains(capacity), "{}", chart.name());
         }
-        let (svg, _) = CAPACITY_CHARTS[0].inline(&report, Look::Wide, "label");
+        let (svg, _) = rtt_by_load::CHART.inline(&report, Look::Wide, "label");
         assert!(svg.contains(&format!("capacity: {capacity}")) && svg.contains("rtt.p99 &lt; 20ms"));
-        let files = super::super::capacity_files(&report).unwrap();
-        assert_eq!(files.len(), CAPACITY_CHARTS.len());
+        assert_eq!(pictures(&report), ["rtt-by-load", "loss-by-load", "cores-by-load", "search-path"]);
+    }
+
+    fn pictures(report: &CapacityReport) -> Vec<String> {
+        let files = super::super::capacity_files(report).unwrap();
+        let name = |path: &str| path.trim_start_matches("plots/").trim_end_matches(".png").to_string();
+        files.iter().map(|file| name(file.path)).collect()
+    }
+
+    #[test]
+    fn a_search_of_conversations_shows_where_responses_rise_and_no_round_trips() {
+        let report = fixture::conversation();
+        assert_eq!(pictures(&report), ["response-by-load", "loss-by-load", "cores-by-load", "search-path"]);
+        let (svg, notes) = response_by_load::CHART.inline(&report, Look::Wide, "label");
+        assert!(svg.contains("turn.response.p95 &lt; 1500ms"));
+        let longest =
+            notes.panels[0].series.iter().flat_map(|series| &series.values).fold(0.0, |a: f64, b| a.max(*b));
+        assert!(longest > 1500.0, "{longest}");
+        let mut unmeasured = report.clone();
+        unmeasured.trials.iter_mut().for_each(|trial| trial.figures = Default::default());
+        assert_eq!(pictures(&unmeasured)[0], "response-by-load", "the gate judges it");
     }
 }

@@ -1,11 +1,10 @@
 //! Parts that charts over the load share: the axis, the bounds, marks of single trials.
 
-use std::collections::HashSet;
-
 use super::super::axis::Axis;
 use super::super::canvas::{Canvas, Rect};
 use super::super::legend::{LegendKey, LineSeries, Mark};
 use super::super::panel::Panel;
+pub(super) use super::super::panel::apart;
 use super::super::theme::Ink;
 use crate::report::capacity::{CapacityReport, GoalReport, TrialReport, medians, words};
 use crate::report::words::one_line;
@@ -103,12 +102,6 @@ pub(super) fn draw(panel: &Panel<'_>, report: &CapacityReport, series: &TrialSer
     };
     panel.series(&series.key, || of_kind(false).for_each(|at| canvas.dot(at, series.key.ink)));
     panel.series(&VOID, || of_kind(true).for_each(|at| canvas.ring(at, Ink::Muted)));
-}
-
-/// Places that can be told apart: one mark a place is enough, however many trials.
-pub(super) fn apart(places: impl Iterator<Item = (i32, i32)>) -> impl Iterator<Item = (i32, i32)> {
-    let mut taken = HashSet::new();
-    places.filter(move |(x, y)| taken.insert((x / 4, y / 4)))
 }
 
 /// Values of series over all trials.

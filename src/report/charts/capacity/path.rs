@@ -28,6 +28,7 @@ pub(super) const CHART: Chart<CapacityReport> = Chart {
               The shaded stretch is what the capacity could still be after each trial. Void trials prove nothing, and \
               are repeated.",
     figures: &[("capacity", "capacity"), ("trials", "trials")],
+    applies: |_| true,
     draw,
 };
 
