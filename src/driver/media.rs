@@ -11,11 +11,12 @@ use tokio::sync::watch;
 
 use super::DriverError;
 use super::book::Book;
+use super::bursts::{self, Judge};
 use super::lane::{Lane, LaneConfig, LaneEvent, MediaPath};
 use super::monitor::{Monitor, Watched};
 use super::reach::Reach;
 use super::receiver::MediaChange;
-use super::talking::{self, Talked};
+use super::talking::{self, Hears, Talked, Voice};
 use super::tape::{StreamTapes, Tapes};
 use crate::conversation::{Script, Spoken};
 use crate::echo::EchoServer;
@@ -48,6 +49,8 @@ pub(super) struct Media {
     pub tapes: Option<Tapes>,
     /// Script of the callers, where they talk.
     pub script: Option<Arc<Script>>,
+    /// Interval of a call's bursts, where they are played.
+    pub bursts_every: Duration,
 }
 
 /// The media of one call.
@@ -110,7 +113,16 @@ impl Media {
         let (lane, inbox) = Lane::start(lane, window.clone(), echoes)
             .map_err(|error| DriverError::Start("start the media threads".into(), error))?;
         let book = Book::new(rules, Monitor::start(watched, rules.epoch), environment);
-        Ok(Media { lane, inbox, window, book, calls: HashMap::new(), tapes: None, script: None })
+        Ok(Media {
+            lane,
+            inbox,
+            window,
+            book,
+            calls: HashMap::new(),
+            tapes: None,
+            script: None,
+            bursts_every: Duration::ZERO,
+        })
     }
 
     /// Starts a stream of its own, without a call: from any port of `local` to `target`.
@@ -178,10 +190,20 @@ impl Media {
         let (socket, mut latch) = (media.socket.clone(), SourceLatch::new(rule, own, to));
         latch.stay_open(at + OPEN_FOR);
         let tapes = self.tapes.as_ref().map(|tapes| tapes.of_call(call, own)).unwrap_or_default();
-        let talk = self.script.as_ref().map(|script| talking::pair(script, call, &format, at));
+        let talk = match (&self.script, &self.lane.judge) {
+            (Some(script), _) => Some(talking::pair(script, call, &format, at)),
+            (None, Some(judge)) => Some(self.bursts(judge, call, &format)),
+            (None, None) => None,
+        };
         let class = if talk.is_some() { Class::Talk } else { Class::Call };
         let path = MediaPath { socket, to, latch, keys, is_on_hold, tapes, talk };
         self.lane.start_stream(call, class, format, path, counts_from);
+    }
+
+    fn bursts(&self, judge: &Judge, call: u32, format: &Format) -> (Voice, Hears) {
+        let longest = self.book.rules().lost_after;
+        let (player, hearer) = bursts::pair(judge.clone(), call, format, self.bursts_every, longest);
+        (Voice::Bursts(player), Hears::Bursts(hearer))
     }
 
     /// Does what a call's far end has changed in its media at `at`.
@@ -217,6 +239,7 @@ impl Media {
                     (call.sent, call.spoken, call.stopped_at) = (sent, spoken, at);
                 }
             }
+            LaneEvent::Judged(burst) => self.book.run.signals.push(burst),
             LaneEvent::Dead { call_id, at } => return Ok(Some(Input::Dead { call: call_id, at })),
             LaneEvent::Finished { call_id, report, heard, listened } => {
                 if let (0, Some(from)) = (call_id, heard.from) {
@@ -257,7 +280,9 @@ impl Media {
             let has_events = call.has_events;
             let talked = Talked { script, spoken, listened, answered_at, ended_at, has_events };
             self.book.run.turns.extend(talked.rows(record.call, epoch));
-            // Nothing that was sent is awaited; the call was heard if anything came.
+        }
+        // Nothing that was sent is awaited; the call was heard if anything came.
+        if let Some(listened) = &call.listened {
             (record.total_sent, record.total_received) = (call.sent.total, listened.counts.audio);
             (record.sent, record.received, record.lost) = (0, 0, 0);
             record.first_echo_ms = None;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::bursts::{Hearer, Player};
 use crate::conversation::{
     Caller, Frame, Script, Spoken, Talk, TalkRules, TurnRecord, UtteranceKind, judge, out_of_step,
 };
 use crate::measure::{Listened, Listener};
 use crate::record::{TurnKind, TurnRow};
 use crate::rtp::packet::StreamSender;
-use crate::rtp::{Codec, Format, g711};
+use crate::rtp::{Codec, Format};
 use crate::speech::Live;
 use crate::stamp::Stamp;
 
@@ -64,14 +65,7 @@ impl Talker {
             }
             (Frame::Audio | Frame::Silence | Frame::Event(_), _) => {
                 let (codec, samples) = (self.codec, &self.samples);
-                sender.speech(|payload| {
-                    for (byte, sample) in payload.iter_mut().zip(samples) {
-                        *byte = match codec {
-                            Codec::Pcma => g711::alaw_encode(*sample),
-                            _ => g711::ulaw_encode(*sample),
-                        };
-                    }
-                })
+                sender.speech(|payload| codec.write_g711(samples, payload))
             }
         }
     }
@@ -107,15 +101,71 @@ impl Ear {
     }
 }
 
+/// Mouth of a call that sends no probes.
+pub(super) enum Voice {
+    Talks(Talker),
+    Bursts(Player),
+}
+
+impl Voice {
+    /// The next packet, sent at `sent_at`.
+    pub fn packet<'s>(&mut self, sender: &'s mut StreamSender, sent_at: Stamp) -> &'s [u8] {
+        match self {
+            Voice::Talks(talker) => talker.packet(sender, sent_at),
+            Voice::Bursts(player) => player.packet(sender, sent_at),
+        }
+    }
+
+    /// Everything that it has said, if it talks.
+    pub fn finish(self) -> Option<Spoken> {
+        match self {
+            Voice::Talks(talker) => Some(talker.finish()),
+            Voice::Bursts(_) => None,
+        }
+    }
+}
+
+/// Ear of a call that sends no probes.
+pub(super) enum Hears {
+    Talk(Ear),
+    Bursts(Hearer),
+}
+
+impl Hears {
+    /// Takes a datagram that the kernel received at `at`.
+    pub fn take(&mut self, datagram: &[u8], at: Stamp) {
+        match self {
+            Hears::Talk(ear) => ear.take(datagram, at),
+            Hears::Bursts(hearer) => hearer.take(datagram, at),
+        }
+    }
+
+    /// Does what time alone makes due.
+    pub fn look(&mut self, now: Stamp) {
+        match self {
+            Hears::Talk(ear) => ear.look(now),
+            Hears::Bursts(hearer) => hearer.look(now),
+        }
+    }
+
+    /// Everything heard up to `at`.
+    pub fn finish(self, at: Stamp) -> Listened {
+        match self {
+            Hears::Talk(ear) => ear.finish(at),
+            Hears::Bursts(hearer) => hearer.finish(at),
+        }
+    }
+}
+
 /// Mouth and ear of call number `call`, which was answered at `at`.
-pub(super) fn pair(script: &Arc<Script>, call: u32, format: &Format, at: Stamp) -> (Talker, Ear) {
+pub(super) fn pair(script: &Arc<Script>, call: u32, format: &Format, at: Stamp) -> (Voice, Hears) {
     let hearing = Arc::new(Hearing::default());
     let starts_after = out_of_step(call, script.own_time());
     let caller = Caller::new(script.clone(), starts_after, format.ptime, format.codec.clock_hz());
     let samples = vec![0; format.payload_len()];
     let (codec, event_type) = (format.codec, format.event_type);
     let talker = Talker { caller, hearing: hearing.clone(), codec, event_type, samples };
-    (talker, Ear { listener: Listener::new(*format, at), hearing })
+    (Voice::Talks(talker), Hears::Talk(Ear { listener: Listener::new(*format, at), hearing }))
 }
 
 /// Discard of digits that the far end did not agree to hear.

@@ -9,6 +9,7 @@ mod metric;
 pub mod per_call;
 mod readings;
 mod registrations;
+mod signals;
 mod stages;
 mod summarize;
 mod turns;
@@ -21,7 +22,9 @@ pub use summarize::summarize;
 use serde::Serialize;
 
 use crate::analysis::fault;
-use crate::record::{CallRecord, CallSecond, Environment, Intervals, SecondRecord, Silence, TurnRow};
+use crate::record::{
+    CallRecord, CallSecond, Environment, Intervals, SecondRecord, SignalRow, Silence, TurnRow,
+};
 use crate::values::Value;
 
 /// All that reports show and gates judge. Exporters only turn it into bytes.
@@ -47,6 +50,8 @@ pub struct Summary {
     pub silences: Vec<Silence>,
     /// Turns of conversations.
     pub turns: Vec<TurnRow>,
+    /// Bursts of calls whose path is measured by its audio.
+    pub signals: Vec<SignalRow>,
     /// A record per second.
     pub seconds: Vec<SecondRecord>,
     /// Latencies by second and series.

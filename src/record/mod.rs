@@ -21,6 +21,7 @@ mod offered;
 mod register;
 mod second;
 mod service;
+mod signal;
 pub mod stored;
 mod turn;
 
@@ -42,6 +43,7 @@ pub use service::{
     Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,
     ServiceLinks, ServiceMedia, ServicePorts, ServiceRecord, ServiceStages, ServiceTalk,
 };
+pub use signal::{SignalRejection, SignalRow};
 pub use turn::{TurnKind, TurnRow};
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -102,6 +104,8 @@ pub struct Run {
     pub silences: Vec<Silence>,
     /// Turns of conversations, in the order of calls.
     pub turns: Vec<TurnRow>,
+    /// Bursts of calls whose path is measured by its audio, in the order of calls.
+    pub signals: Vec<SignalRow>,
     /// Latencies by second and series.
     pub intervals: Intervals,
 }

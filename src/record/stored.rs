@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::manifest::{self, Manifest};
 use super::{
     CallRecord, CallSecond, Environment, FORMAT_VERSION, Latencies, Quantile, Run, SecondRecord, Series,
-    Silence, TurnRow, cell, hlog,
+    SignalRow, Silence, TurnRow, cell, hlog,
 };
 
 /// First format with a manifest.
@@ -68,6 +68,8 @@ pub struct Stored {
     pub silences: Vec<u8>,
     /// `turns.csv`; empty in runs of older versions
     pub turns: Vec<u8>,
+    /// `signals.csv`; empty in runs of older versions
+    pub signals: Vec<u8>,
     /// `rtt.hlog`
     pub hlog: Vec<u8>,
     /// `scenario.toml`
@@ -115,13 +117,14 @@ impl Stored {
         let call_seconds: Vec<CallSecond> = table(format, "call_seconds.csv", &self.call_seconds)?;
         let silences: Vec<Silence> = table(format, "silences.csv", &self.silences)?;
         let turns: Vec<TurnRow> = table(1, "turns.csv", &self.turns)?;
+        let signals: Vec<SignalRow> = table(1, "signals.csv", &self.signals)?;
         let intervals = hlog::read(&self.hlog).map_err(|error| error.to_string())?;
         for (file, is_empty) in [("calls.csv", calls.is_empty()), ("seconds.csv", seconds.is_empty())] {
             if is_empty && environment.window_from_s.is_some() {
                 return Err(format!("{file} is damaged: it is empty, though a window was measured"));
             }
         }
-        let run = Run { environment, calls, seconds, call_seconds, silences, turns, intervals };
+        let run = Run { environment, calls, seconds, call_seconds, silences, turns, signals, intervals };
         consistent(&run)?;
         Ok(run)
     }
@@ -136,10 +139,23 @@ impl Stored {
 
     /// The files that the manifest lists, by name.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> + '_ {
-        let Stored { environment, calls, seconds, call_seconds, silences, turns, hlog, scenario, .. } = self;
-        let bytes = [environment, calls, seconds, call_seconds, silences, hlog, scenario, turns];
-        // Runs of echoes have no turns, and those of older versions no such file.
-        let is_there = |(name, bytes): &(&str, &[u8])| *name != manifest::TURNS || !bytes.is_empty();
+        let Stored {
+            environment,
+            calls,
+            seconds,
+            call_seconds,
+            silences,
+            turns,
+            signals,
+            hlog,
+            scenario,
+            ..
+        } = self;
+        let bytes = [environment, calls, seconds, call_seconds, silences, hlog, scenario, turns, signals];
+        // Runs of echoes have neither turns nor bursts, and those of older versions no such files.
+        let is_there = |(name, bytes): &(&str, &[u8])| {
+            ![manifest::TURNS, manifest::SIGNALS].contains(name) || !bytes.is_empty()
+        };
         manifest::DATA.into_iter().zip(bytes.map(Vec::as_slice)).filter(is_there)
     }
 }
@@ -263,6 +279,7 @@ impl Stored {
             call_seconds: rows(&run.call_seconds),
             silences: rows(&run.silences),
             turns: if run.turns.is_empty() { Vec::new() } else { rows(&run.turns) },
+            signals: if run.signals.is_empty() { Vec::new() } else { rows(&run.signals) },
             hlog: hlog::write(&run.intervals, crate::stamp::Stamp::ZERO),
             scenario: b"name = \"x\"\n".to_vec(),
             manifest: Vec::new(),
@@ -312,6 +329,7 @@ mod tests {
             call_seconds: vec![CallSecond { call: 0, second: 1, rtt_p50_ms: 1.0 }; 2],
             silences: vec![Silence::default()],
             turns: Vec::new(),
+            signals: Vec::new(),
             intervals,
         }
     }

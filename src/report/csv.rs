@@ -1,5 +1,5 @@
 //! `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`: the rows behind the figures;
-//! `stages.csv`: a row a stage; `turns.csv`: a row a turn of a conversation.
+//! `stages.csv`: a row a stage; `turns.csv`: a row a turn of a conversation; `signals.csv`: a row a burst.
 
 use serde::Serialize;
 
@@ -17,6 +17,9 @@ pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
     ];
     if !summary.turns.is_empty() {
         files.push(table("turns.csv", &summary.turns)?);
+    }
+    if !summary.signals.is_empty() {
+        files.push(table("signals.csv", &summary.signals)?);
     }
     if !summary.stages.is_empty() {
         let path = "stages.csv";

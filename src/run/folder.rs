@@ -29,7 +29,7 @@ pub const TRIALS: &str = "trials.jsonl";
 /// Logs of a start that has failed.
 const FAILED: &str = "failed-start";
 /// Entries that a run or a comparison writes: where one stands already, it is somebody's.
-pub const OUTPUTS: [&str; 25] = [
+pub const OUTPUTS: [&str; 26] = [
     SEARCH,
     TRIALS,
     "scenario.toml",
@@ -40,6 +40,7 @@ pub const OUTPUTS: [&str; 25] = [
     "call_seconds.csv",
     "silences.csv",
     "turns.csv",
+    "signals.csv",
     "percentiles.csv",
     "manifest.json",
     "summary.json",

@@ -50,6 +50,7 @@ pub fn files(folder: &Path) -> Result<Stored, RunError> {
         call_seconds: bytes("call_seconds.csv", MOST_BYTES, false)?,
         silences: bytes("silences.csv", MOST_BYTES, false)?,
         turns: bytes("turns.csv", MOST_BYTES, false)?,
+        signals: bytes("signals.csv", MOST_BYTES, false)?,
         hlog: bytes("rtt.hlog", MOST_BYTES, true)?,
         scenario: bytes(SCENARIO, MOST_DOCUMENT, false)?,
         manifest: bytes(manifest::NAME, MOST_DOCUMENT, false)?,
