@@ -38,6 +38,7 @@ pub mod scenario;
 mod scheduling;
 pub mod search;
 pub mod service;
+pub mod signal;
 pub mod sip;
 pub mod speech;
 pub mod stamp;

@@ -111,9 +111,13 @@ fn media_encryption(config: &StartConfig) -> Result<String, AsteriskError> {
     Ok(if config.srtp { "sdes" } else { "no" }.into())
 }
 
+/// Coders of the formats that externalMedia takes. Without the resampler delays grow, for what it would change is dropped.
+const TRANSCODING: [&str; 4] = ["codec_ulaw.so", "codec_alaw.so", "codec_g722.so", "codec_resample.so"];
+
 /// Lines of modules.conf for the way of an application's media. An Asterisk that lacks one cannot carry it.
 fn media_modules(config: &StartConfig) -> Result<String, AsteriskError> {
     let needed: &[&str] = match config.media {
+        MediaWay::Rtp if config.transcodes => &TRANSCODING,
         MediaWay::Rtp => &[],
         // Without the codecs a call is silent, although its channels are bridged.
         MediaWay::AudioSocket => {
@@ -124,10 +128,15 @@ fn media_modules(config: &StartConfig) -> Result<String, AsteriskError> {
     let modules = &config.install.module_dir;
     if let Some(missing) = needed.iter().find(|name| !modules.join(name).exists()) {
         return Err(AsteriskError::Failed(format!(
-            "service.media = \"{}\" needs a module that this Asterisk does not have: there is no {missing} in {}; use an \
-             Asterisk that has it (Debian's 22, as asterisk/install.sh gets it), or set service.media = \"rtp\"",
-            config.media,
-            modules.display()
+            "{} needs a module that this Asterisk does not have: there is no {missing} in {}; use an Asterisk that has it \
+             (Debian's 22, as asterisk/install.sh gets it), or {}",
+            if config.transcodes {
+                "service.codec".into()
+            } else {
+                format!("service.media = \"{}\"", config.media)
+            },
+            modules.display(),
+            if config.transcodes { "leave service.codec out" } else { "set service.media = \"rtp\"" }
         )));
     }
     Ok(needed.iter().map(|name| format!("require = {name}\n")).collect())

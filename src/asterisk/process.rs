@@ -83,6 +83,8 @@ pub struct StartConfig {
     pub srtp: bool,
     /// Way of an application's media, for which modules are loaded.
     pub media: MediaWay,
+    /// Codecs are loaded, for callers and application have different ones.
+    pub transcodes: bool,
     /// Further ones, each the name of an endpoint and its login.
     pub accounts: Vec<(String, Account)>,
     /// The folder that `asterisk.log` is written into; it is created if need be.
@@ -112,6 +114,7 @@ impl StartConfig {
             digest: Account::random(format!("driver-{:08x}", rand::random::<u32>())),
             srtp: false,
             media: MediaWay::Rtp,
+            transcodes: false,
             accounts: Vec::new(),
             logs: logs.into(),
             run_base: std::env::temp_dir(),

@@ -23,7 +23,7 @@ use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
 use crate::rtp::Format;
 use crate::rtp::srtp::Keys;
-use crate::scenario::{MOST_STAGES, Phasing};
+use crate::scenario::{MOST_STAGES, MediaMode, Phasing};
 use crate::sip::sdp::Answer;
 use crate::sip::{Heard, Message, Unreadable};
 use crate::stamp::Stamp;
@@ -109,12 +109,14 @@ pub async fn run(
         scheduling: config.scheduling.clone(),
         streams: config.scenario.calls(),
         dead_after: config.scenario.load.dead_after.0,
+        bursts: config.scenario.media.mode == MediaMode::Signal,
     };
     let environment = std::mem::take(&mut config.environment);
     let mut media = Media::start(lane, config.watched.clone(), environment, None)?;
     let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, wire.local());
     (media.tapes, media.script) = (tapes, config.script.clone());
     media.excerpts = config.script.as_ref().map(|script| Excerpts::of(config.scenario, script, epoch));
+    media.bursts_every = config.scenario.signal.every.0;
     let mut reach = Reach::new(config.scenario.sip.local, config.target.ip());
     if !transport.is_reliable() {
         reach.add(wire.local());

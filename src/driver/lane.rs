@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::bursts::Judge;
 use super::pacer::{PacedStream, Pacer, PacerCommand};
 use super::receiver::{MediaChange, ReceiverCommand, Receiving, STALL};
-use super::talking::{Ear, Talker};
+use super::talking::{Hears, Voice};
 use super::tape::StreamTapes;
 use crate::clock::Timeline;
 use crate::conversation::Spoken;
@@ -22,6 +23,7 @@ use crate::measure::{
     StreamReport, StreamSent, Window,
 };
 use crate::net::poller::{Poller, Waker};
+use crate::record::SignalRow;
 use crate::rtp::Format;
 use crate::rtp::packet::StreamSender;
 use crate::rtp::srtp::{KeyPair, SrtpReceiver, SrtpSender};
@@ -47,6 +49,8 @@ pub(super) enum LaneEvent {
         heard: Sources,
         listened: Option<Box<(Listened, Option<SpeechRing>)>>,
     },
+    /// Fate of a burst.
+    Judged(SignalRow),
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.
@@ -67,6 +71,8 @@ pub(super) struct LaneConfig {
     pub streams: u32,
     /// Silence after which a call is told of as dead; zero is never.
     pub dead_after: Duration,
+    /// Calls play bursts: there is a thread that looks for them in what comes back.
+    pub bursts: bool,
 }
 
 /// A stream's socket, where its packets go, and whose count.
@@ -79,8 +85,8 @@ pub(super) struct MediaPath {
     /// The far end wants nothing for now.
     pub is_on_hold: bool,
     pub tapes: StreamTapes,
-    /// Mouth and ear, where it talks.
-    pub talk: Option<(Talker, Ear)>,
+    /// Mouth and ear, where it sends no probes.
+    pub talk: Option<(Voice, Hears)>,
 }
 
 /// Longest packet that is held back: as long as any that is read.
@@ -93,6 +99,8 @@ pub(super) struct Lane {
     to_pacer: Sender<PacerCommand>,
     to_receiver: Sender<ReceiverCommand>,
     waker: Waker,
+    /// Judge of bursts, where they are played.
+    pub judge: Option<Judge>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -142,12 +150,19 @@ impl Lane {
         let (out, back) = (config.line(Direction::Out), config.line(Direction::Back));
         let poller = Poller::new()?;
         let waker = poller.waker();
-        let threads = vec![
+        let mut threads = vec![
             spawn("pacer", events.clone(), config.scheduling.clone(), move || pacer.run(out))?,
-            spawn("receiver", events, config.scheduling, move || receiving.run(poller, back))?,
+            spawn("receiver", events.clone(), config.scheduling, move || receiving.run(poller, back))?,
         ];
+        let mut judge = None;
+        if config.bursts {
+            let (ours, work) = Judge::new(events.clone(), rules.epoch);
+            // It may wait for the media threads.
+            threads.push(spawn("correlator", events, Scheduling::default(), work)?);
+            judge = Some(ours);
+        }
         let impair = config.impair;
-        Ok((Lane { rules, impair, to_pacer, to_receiver, waker, threads }, inbox))
+        Ok((Lane { rules, impair, to_pacer, to_receiver, waker, judge, threads }, inbox))
     }
 
     /// Starts a stream: first the ears, then the mouth.
@@ -228,6 +243,7 @@ impl Lane {
     pub fn shut_down(&mut self) {
         let _ = self.to_pacer.send(PacerCommand::Shutdown);
         self.tell_receiver(ReceiverCommand::Shutdown);
+        self.judge = None;
         for thread in self.threads.drain(..) {
             // A panic has been told by `LaneEvent::Died`.
             let _ = thread.join();

@@ -11,11 +11,12 @@ use tokio::sync::watch;
 
 use super::DriverError;
 use super::book::Book;
+use super::bursts::{self, Judge};
 use super::lane::{Lane, LaneConfig, LaneEvent, MediaPath};
 use super::monitor::{Monitor, Watched};
 use super::reach::Reach;
 use super::receiver::MediaChange;
-use super::talking::{self, Talked};
+use super::talking::{self, Hears, Talked, Voice};
 use super::tape::{StreamTapes, Tapes};
 use crate::conversation::{Script, Spoken};
 use crate::echo::EchoServer;
@@ -51,6 +52,8 @@ pub(super) struct Media {
     pub script: Option<Arc<Script>>,
     /// Excerpts of calls that talk.
     pub excerpts: Option<Excerpts>,
+    /// Interval of a call's bursts, where they are played.
+    pub bursts_every: Duration,
 }
 
 /// Excerpts of a run of conversations.
@@ -142,6 +145,7 @@ impl Media {
             tapes: None,
             script: None,
             excerpts: None,
+            bursts_every: Duration::ZERO,
         })
     }
 
@@ -211,10 +215,20 @@ impl Media {
         latch.stay_open(at + OPEN_FOR);
         let tapes = self.tapes.as_ref().map(|tapes| tapes.of_call(call, own)).unwrap_or_default();
         let ring_bytes = self.excerpts.as_ref().and_then(|excerpts| excerpts.ring_bytes);
-        let talk = self.script.as_ref().map(|script| talking::pair(script, call, &format, at, ring_bytes));
+        let talk = match (&self.script, &self.lane.judge) {
+            (Some(script), _) => Some(talking::pair(script, call, &format, at, ring_bytes)),
+            (None, Some(judge)) => Some(self.bursts(judge, call, &format)),
+            (None, None) => None,
+        };
         let class = if talk.is_some() { Class::Talk } else { Class::Call };
         let path = MediaPath { socket, to, latch, keys, is_on_hold, tapes, talk };
         self.lane.start_stream(call, class, format, path, counts_from);
+    }
+
+    fn bursts(&self, judge: &Judge, call: u32, format: &Format) -> (Voice, Hears) {
+        let longest = self.book.rules().lost_after;
+        let (player, hearer) = bursts::pair(judge.clone(), call, format, self.bursts_every, longest);
+        (Voice::Bursts(player), Hears::Bursts(hearer))
     }
 
     /// Does what a call's far end has changed in its media at `at`.
@@ -250,6 +264,7 @@ impl Media {
                     (call.sent, call.spoken, call.stopped_at) = (sent, spoken, at);
                 }
             }
+            LaneEvent::Judged(burst) => self.book.run.signals.push(burst),
             LaneEvent::Dead { call_id, at } => return Ok(Some(Input::Dead { call: call_id, at })),
             LaneEvent::Finished { call_id, report, heard, listened } => {
                 if let (0, Some(from)) = (call_id, heard.from) {
@@ -302,7 +317,9 @@ impl Media {
             }
             self.book.run.turns.extend(rows);
             self.book.talk.add(spoken, listened);
-            // Nothing that was sent is awaited; the call was heard if anything came.
+        }
+        // Nothing that was sent is awaited; the call was heard if anything came.
+        if let Some((listened, _)) = call.listened.as_deref() {
             (record.total_sent, record.total_received) = (call.sent.total, listened.counts.audio);
             (record.sent, record.received, record.lost) = (0, 0, 0);
             record.first_echo_ms = None;

@@ -3,6 +3,7 @@
 //! `load` decides what happens when; this is its I/O.
 
 mod book;
+mod bursts;
 mod control;
 mod lane;
 mod lookups;

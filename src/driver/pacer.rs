@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::lane::LaneEvent;
 use super::receiver::ReceiverCommand;
-use super::talking::Talker;
+use super::talking::Voice;
 use super::tape::Tape;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
@@ -39,8 +39,8 @@ pub(super) struct PacedStream {
     /// Address that its packets go to; answers may come from another.
     pub to: SocketAddr,
     pub sender: StreamSender,
-    /// Words in the place of its probes.
-    pub talker: Option<Box<Talker>>,
+    /// Words, or bursts, in the place of its probes.
+    pub talker: Option<Box<Voice>>,
     /// Protects its packets, where they are not plain.
     pub srtp: Option<SrtpSender>,
     /// The far end wants nothing: its turns go by.
@@ -234,7 +234,7 @@ impl Pacer {
 
     fn tell_stopped(&self, call_id: u32, stream: Option<Box<PacedStream>>) {
         let sent = stream.as_ref().map(|stream| stream.sent).unwrap_or_default();
-        let spoken = stream.and_then(|stream| stream.talker).map(|talker| Box::new(talker.finish()));
+        let spoken = stream.and_then(|stream| stream.talker).and_then(|voice| voice.finish()).map(Box::new);
         let _ = self.events.send(LaneEvent::Stopped { call_id, sent, spoken, at: self.timeline.now() });
     }
 

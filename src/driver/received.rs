@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use super::talking::Ear;
+use super::talking::Hears;
 use super::tape::Tape;
 use crate::impair::Impairer;
 use crate::measure::{SourceLatch, StreamReceiver, Verdict};
@@ -27,8 +27,8 @@ pub(super) struct ReceivedCall {
     pub(super) impairer: Option<Box<Impairer>>,
     /// Record of what comes to its socket, from whomever.
     pub(super) tape: Option<Tape>,
-    /// Hears speech, where the call talks.
-    pub(super) ear: Option<Box<Ear>>,
+    /// Hears speech or bursts, where no probes are sent.
+    pub(super) ear: Option<Box<Hears>>,
 }
 
 /// Opening of media that SRTP protects, and its counts.

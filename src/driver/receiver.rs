@@ -12,7 +12,7 @@ use super::lane::LaneEvent;
 use super::media::RECEIVE_BUFFER;
 use super::pacer::PacerCommand;
 use super::received::{Protected, ReceivedCall};
-use super::talking::Ear;
+use super::talking::Hears;
 use super::tape::Tape;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
@@ -51,8 +51,8 @@ pub(super) enum ReceiverCommand {
         srtp: Option<Box<SrtpReceiver>>,
         impairer: Option<Box<Impairer>>,
         tape: Option<Tape>,
-        /// Hears speech, where the call talks.
-        ear: Option<Box<Ear>>,
+        /// Hears speech or bursts, where no probes are sent.
+        ear: Option<Box<Hears>>,
     },
     /// The far end has changed its media: be ready for it, then have the pacer follow.
     Change { call_id: u32, change: Box<MediaChange> },
@@ -337,7 +337,7 @@ impl Receiving {
             let silent_for = |long| call.stream.is_dead(now, long, awake_since);
             let is_missed = call.latch.is_closed() && (silent_for(REOPEN_AFTER) || call.stream.misses_many());
             let is_dead = !self.dead_after.is_zero() && !call.told && silent_for(self.dead_after);
-            if let Some(ear) = &call.ear {
+            if let Some(ear) = &mut call.ear {
                 ear.look(now);
             }
             if is_missed {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::bursts::{Hearer, Player};
 use crate::conversation::{
     Caller, Frame, Script, Spoken, Talk, TalkRules, TurnRecord, UtteranceKind, judge, out_of_step,
 };
@@ -11,7 +12,7 @@ use crate::excerpt::{SpeechRing, Talk as Heard};
 use crate::measure::{Listened, Listener};
 use crate::record::{TurnKind, TurnRow};
 use crate::rtp::packet::StreamSender;
-use crate::rtp::{Codec, Format, g711};
+use crate::rtp::{Codec, Format};
 use crate::speech::Live;
 use crate::stamp::Stamp;
 
@@ -68,12 +69,7 @@ impl Talker {
                 let (codec, samples) = (self.codec, &self.samples);
                 let mut ring = self.ring.as_mut().filter(|_| frame == Frame::Audio);
                 sender.speech(|payload| {
-                    for (byte, sample) in payload.iter_mut().zip(samples) {
-                        *byte = match codec {
-                            Codec::Pcma => g711::alaw_encode(*sample),
-                            _ => g711::ulaw_encode(*sample),
-                        };
-                    }
+                    codec.write_g711(samples, payload);
                     if let Some(ring) = &mut ring {
                         ring.put(sent_at, payload);
                     }
@@ -117,6 +113,62 @@ impl Ear {
     }
 }
 
+/// Mouth of a call that sends no probes.
+pub(super) enum Voice {
+    Talks(Talker),
+    Bursts(Player),
+}
+
+impl Voice {
+    /// The next packet, sent at `sent_at`.
+    pub fn packet<'s>(&mut self, sender: &'s mut StreamSender, sent_at: Stamp) -> &'s [u8] {
+        match self {
+            Voice::Talks(talker) => talker.packet(sender, sent_at),
+            Voice::Bursts(player) => player.packet(sender, sent_at),
+        }
+    }
+
+    /// Everything that it has said, if it talks.
+    pub fn finish(self) -> Option<(Spoken, Option<SpeechRing>)> {
+        match self {
+            Voice::Talks(talker) => Some(talker.finish()),
+            Voice::Bursts(_) => None,
+        }
+    }
+}
+
+/// Ear of a call that sends no probes.
+pub(super) enum Hears {
+    Talk(Ear),
+    Bursts(Hearer),
+}
+
+impl Hears {
+    /// Takes a datagram that the kernel received at `at`.
+    pub fn take(&mut self, datagram: &[u8], at: Stamp) {
+        match self {
+            Hears::Talk(ear) => ear.take(datagram, at),
+            Hears::Bursts(hearer) => hearer.take(datagram, at),
+        }
+    }
+
+    /// Does what time alone makes due.
+    pub fn look(&mut self, now: Stamp) {
+        match self {
+            Hears::Talk(ear) => ear.look(now),
+            Hears::Bursts(hearer) => hearer.look(now),
+        }
+    }
+
+    /// Everything heard up to `at`, and its audio where that is kept.
+    pub fn finish(self, at: Stamp) -> (Listened, Option<SpeechRing>) {
+        match self {
+            Hears::Talk(ear) => ear.finish(at),
+            Hears::Bursts(hearer) => (hearer.finish(at), None),
+        }
+    }
+}
+
 /// Mouth and ear of call number `call`, which was answered at `at`; each keeps `ring_bytes` of its side's audio, where that is
 /// wanted.
 pub(super) fn pair(
@@ -125,7 +177,7 @@ pub(super) fn pair(
     format: &Format,
     at: Stamp,
     ring_bytes: Option<usize>,
-) -> (Talker, Ear) {
+) -> (Voice, Hears) {
     let hearing = Arc::new(Hearing::default());
     let starts_after = out_of_step(call, script.own_time());
     let caller = Caller::new(script.clone(), starts_after, format.ptime, format.codec.clock_hz());
@@ -133,7 +185,8 @@ pub(super) fn pair(
     let (codec, event_type) = (format.codec, format.event_type);
     let ring = || ring_bytes.map(|bytes| SpeechRing::new(codec, bytes));
     let talker = Talker { caller, hearing: hearing.clone(), codec, event_type, samples, ring: ring() };
-    (talker, Ear { listener: Listener::new(*format, at), hearing, ring: ring() })
+    let ear = Ear { listener: Listener::new(*format, at), hearing, ring: ring() };
+    (Voice::Talks(talker), Hears::Talk(ear))
 }
 
 /// Discard of digits that the far end did not agree to hear.

@@ -34,7 +34,7 @@ pub(super) fn candidates(row: &TurnRow, reply_within_s: f64) -> Vec<Candidate> {
     };
     let answer_end = |begins: f64| row.reply_to_s.unwrap_or(begins).clamp(begins, begins + ANSWER_S);
     let mut found = Vec::new();
-    if row.kind == TurnKind::DeadAir {
+    if row.kind.is_remark() {
         return found;
     }
     if row.no_reply {

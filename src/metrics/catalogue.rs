@@ -4,6 +4,7 @@ use super::counts::{CALLS, FAULTS, LEAKS, MACHINE, SERVICE_COUNTS, SERVICE_TIMES
 pub use super::latencies::{LATENCIES, SIGNALLING};
 use super::metric::Definition;
 use super::registrations::{REGISTER_TIMES, REGISTRATIONS};
+use super::signals::{SIGNAL_COUNTS, SIGNAL_TIMES};
 use super::turns::TURN_COUNTS;
 pub use super::turns::TURN_TIMES;
 
@@ -16,6 +17,8 @@ pub fn counts() -> impl Iterator<Item = &'static Definition> {
         .chain(registrations)
         .chain(&TURN_COUNTS)
         .chain(TURN_TIMES.iter().flatten())
+        .chain(&SIGNAL_COUNTS)
+        .chain(SIGNAL_TIMES.iter())
         .chain(service)
         .chain(&TRAFFIC)
         .chain(&MACHINE)

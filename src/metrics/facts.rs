@@ -12,7 +12,7 @@ use crate::analysis::fault::Recovery;
 use crate::analysis::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
 use crate::record::{
     CallRecord, Durations, Environment, Latencies, Offered, Phase, RegisterRecord, SecondRecord, Series,
-    ServiceRecord, TurnRow,
+    ServiceRecord, SignalRow, TurnRow,
 };
 use crate::values::{Ns, Value};
 
@@ -40,6 +40,7 @@ pub(super) struct Facts<'a> {
     pub seconds: &'a [SecondRecord],
     pub faults: &'a [Recovery],
     turn_rows: &'a [TurnRow],
+    signal_rows: &'a [SignalRow],
     reading: Reading<'a>,
     pub part: Part,
     histograms: BTreeMap<Series, Latencies>,
@@ -81,7 +82,7 @@ impl<'a> Facts<'a> {
     }
 
     fn read(summary: &'a Summary, reading: Reading<'a>, among: impl Fn(u32) -> bool) -> Self {
-        let Summary { environment, calls, seconds, faults, turns, intervals, .. } = summary;
+        let Summary { environment, calls, seconds, faults, turns, signals, intervals, .. } = summary;
         let histograms = intervals.totals_among(among);
         let (sent, lost) = match summary.part {
             Part::Whole => (calls.iter().map(|c| c.sent).sum(), calls.iter().map(|c| c.lost).sum()),
@@ -97,6 +98,7 @@ impl<'a> Facts<'a> {
             seconds,
             faults,
             turn_rows: turns,
+            signal_rows: signals,
             reading,
             part: summary.part,
             histograms,
@@ -224,6 +226,11 @@ impl<'a> Facts<'a> {
                 times.sort_unstable();
                 Distribution::Calls(times)
             }
+            Samples::Signals(of) => {
+                let mut times: Vec<u64> = self.signals().filter_map(of).map(|time| time.0).collect();
+                times.sort_unstable();
+                Distribution::Calls(times)
+            }
             Samples::Register(of) => Distribution::Service(
                 self.environment.register.as_ref().map(|record| of(record).milliseconds()),
             ),
@@ -237,6 +244,15 @@ impl<'a> Facts<'a> {
         let holds =
             move |turn: &&TurnRow| window.is_some_and(|(from, to)| (from..to).contains(&turn.said_to_s));
         self.turn_rows.iter().filter(holds)
+    }
+
+    /// Bursts begun in the measured window.
+    pub fn signals(&self) -> impl Iterator<Item = &'a SignalRow> {
+        let Environment { window_from_s, window_to_s, .. } = self.environment;
+        let window = window_from_s.zip(*window_to_s);
+        let holds =
+            move |burst: &&SignalRow| window.is_some_and(|(from, to)| (from..to).contains(&burst.sent_s));
+        self.signal_rows.iter().filter(holds)
     }
 
     /// The times of one series over the measured window.

@@ -31,7 +31,7 @@ pub(super) fn row(
         by_stage: match samples {
             Samples::Packets(series) => series != Series::Pdv,
             Samples::Calls(_) => true,
-            Samples::Service(_) | Samples::Register(_) | Samples::Turns(_) => false,
+            Samples::Service(_) | Samples::Register(_) | Samples::Turns(_) | Samples::Signals(_) => false,
         },
         of: Of::Statistic(statistic, samples),
     }

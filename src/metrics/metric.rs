@@ -5,7 +5,7 @@ use std::fmt;
 use super::Part;
 use super::distribution::Distribution;
 use super::facts::Facts;
-use crate::record::{CallRecord, Durations, Live, RegisterRecord, Series, ServiceRecord, TurnRow};
+use crate::record::{CallRecord, Durations, Live, RegisterRecord, Series, ServiceRecord, SignalRow, TurnRow};
 use crate::values::{Ns, Unit, Value, show};
 
 /// One row of the table of metrics.
@@ -53,6 +53,8 @@ pub(super) enum Samples {
     Register(fn(&RegisterRecord) -> &Durations),
     /// A time of each turn of the measured window.
     Turns(fn(&TurnRow) -> Option<Ns>),
+    /// A time of each burst of the measured window.
+    Signals(fn(&SignalRow) -> Option<Ns>),
 }
 
 /// Names are unique, so a name stands for its row.

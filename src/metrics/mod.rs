@@ -9,6 +9,7 @@ mod metric;
 pub mod per_call;
 mod readings;
 mod registrations;
+mod signals;
 mod stages;
 mod summarize;
 mod turns;
@@ -22,7 +23,7 @@ use serde::Serialize;
 
 use crate::analysis::fault;
 use crate::record::{
-    CallRecord, CallSecond, Environment, Intervals, SecondRecord, Silence, TalkRow, TurnRow,
+    CallRecord, CallSecond, Environment, Intervals, SecondRecord, SignalRow, Silence, TalkRow, TurnRow,
 };
 use crate::values::Value;
 
@@ -51,6 +52,8 @@ pub struct Summary {
     pub turns: Vec<TurnRow>,
     /// Excerpts of conversations.
     pub talk: Vec<TalkRow>,
+    /// Bursts of calls whose path is measured by its audio.
+    pub signals: Vec<SignalRow>,
     /// A record per second.
     pub seconds: Vec<SecondRecord>,
     /// Latencies by second and series.

@@ -38,6 +38,7 @@ fn sum_up(mut run: Run, part: Part) -> Summary {
         silences: run.silences,
         turns: run.turns,
         talk: run.talk,
+        signals: run.signals,
         seconds: run.seconds,
         intervals: run.intervals,
         stages: Vec::new(),
@@ -169,7 +170,7 @@ mod tests {
     use crate::metrics::Metric;
     use crate::record::{
         FaultRecord, Intervals, LeakPart, Milliseconds, Offered, Phase, RegisterRecord, Scope, SecondRecord,
-        ServiceRecord, TurnKind, TurnRow,
+        ServiceRecord, SignalRow, TurnKind, TurnRow,
     };
     use crate::values::Value;
 
@@ -257,6 +258,8 @@ mod tests {
         (run.calls[0].first_echo_ms, run.calls[0].last_echo_s) = (Some(Ns(1)), Some(200.0));
         (run.calls[0].srtp_received, run.calls[0].srtp_decrypted) = (Some(9), Some(8));
         run.turns = turns();
+        let found = SignalRow { sent_s: 100.0, delay_ms: Some(Ns(1)), ..SignalRow::default() };
+        run.signals = vec![found];
         let summary = summarize(run);
         assert_eq!(summary.metric("srtp.undecrypted_count").unwrap().value, Value::Number(1.0));
         let names: Vec<_> = catalogue::all().map(|d| d.name).collect();

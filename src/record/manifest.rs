@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 pub const NAME: &str = "manifest.json";
 
 /// Files that a run stores and that its figures can be made from again.
-pub const DATA: [&str; 9] = [
+pub const DATA: [&str; 10] = [
     "environment.json",
     "calls.csv",
     "seconds.csv",
@@ -22,11 +22,14 @@ pub const DATA: [&str; 9] = [
     "scenario.toml",
     TURNS,
     TALK,
+    SIGNALS,
 ];
 /// That of conversations.
 pub const TURNS: &str = "turns.csv";
 /// Likewise, of those with excerpts.
 pub const TALK: &str = "talk.csv";
+/// That of calls whose path is measured by its audio.
+pub const SIGNALS: &str = "signals.csv";
 
 /// The stored files of a run, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

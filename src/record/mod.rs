@@ -21,6 +21,7 @@ mod offered;
 mod register;
 mod second;
 mod service;
+mod signal;
 pub mod stored;
 mod talk;
 mod turn;
@@ -43,6 +44,7 @@ pub use service::{
     Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,
     ServiceLinks, ServiceMedia, ServicePorts, ServiceRecord, ServiceStages, ServiceTalk,
 };
+pub use signal::{SignalRejection, SignalRow};
 pub use talk::{MOST_EXCERPTS, MOST_NAMED, MOST_WORST, TalkRow, TalkSide, Why};
 pub use turn::{TurnKind, TurnRow};
 
@@ -106,6 +108,8 @@ pub struct Run {
     pub turns: Vec<TurnRow>,
     /// Excerpts of conversations: who spoke when around the worst turns.
     pub talk: Vec<TalkRow>,
+    /// Bursts of calls whose path is measured by its audio, in the order of calls.
+    pub signals: Vec<SignalRow>,
     /// Latencies by second and series.
     pub intervals: Intervals,
 }

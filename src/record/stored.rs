@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::manifest::{self, Manifest};
 use super::{
     CallRecord, CallSecond, Environment, FORMAT_VERSION, Latencies, Quantile, Run, SecondRecord, Series,
-    Silence, TalkRow, TurnRow, cell, hlog,
+    SignalRow, Silence, TalkRow, TurnRow, cell, hlog,
 };
 
 /// First format with a manifest.
@@ -70,6 +70,8 @@ pub struct Stored {
     pub turns: Vec<u8>,
     /// `talk.csv`, likewise
     pub talk: Vec<u8>,
+    /// `signals.csv`; empty in runs of older versions
+    pub signals: Vec<u8>,
     /// `rtt.hlog`
     pub hlog: Vec<u8>,
     /// `scenario.toml`
@@ -118,13 +120,15 @@ impl Stored {
         let silences: Vec<Silence> = table(format, "silences.csv", &self.silences)?;
         let turns: Vec<TurnRow> = table(1, "turns.csv", &self.turns)?;
         let talk: Vec<TalkRow> = table(1, "talk.csv", &self.talk)?;
+        let signals: Vec<SignalRow> = table(1, "signals.csv", &self.signals)?;
         let intervals = hlog::read(&self.hlog).map_err(|error| error.to_string())?;
         for (file, is_empty) in [("calls.csv", calls.is_empty()), ("seconds.csv", seconds.is_empty())] {
             if is_empty && environment.window_from_s.is_some() {
                 return Err(format!("{file} is damaged: it is empty, though a window was measured"));
             }
         }
-        let run = Run { environment, calls, seconds, call_seconds, silences, turns, talk, intervals };
+        let run =
+            Run { environment, calls, seconds, call_seconds, silences, turns, talk, signals, intervals };
         consistent(&run)?;
         Ok(run)
     }
@@ -140,11 +144,22 @@ impl Stored {
     /// The files that the manifest lists, by name.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> + '_ {
         let Stored {
-            environment, calls, seconds, call_seconds, silences, turns, talk, hlog, scenario, ..
+            environment,
+            calls,
+            seconds,
+            call_seconds,
+            silences,
+            turns,
+            talk,
+            signals,
+            hlog,
+            scenario,
+            ..
         } = self;
-        let bytes = [environment, calls, seconds, call_seconds, silences, hlog, scenario, turns, talk];
-        // Runs of echoes have neither, and those of older versions no such files.
-        let may_lack = [manifest::TURNS, manifest::TALK];
+        let bytes =
+            [environment, calls, seconds, call_seconds, silences, hlog, scenario, turns, talk, signals];
+        // Runs of echoes have none of these, and those of older versions no such files.
+        let may_lack = [manifest::TURNS, manifest::TALK, manifest::SIGNALS];
         let is_there = move |(name, bytes): &(&str, &[u8])| !may_lack.contains(name) || !bytes.is_empty();
         manifest::DATA.into_iter().zip(bytes.map(Vec::as_slice)).filter(is_there)
     }
@@ -270,6 +285,7 @@ impl Stored {
             silences: rows(&run.silences),
             turns: if run.turns.is_empty() { Vec::new() } else { rows(&run.turns) },
             talk: if run.talk.is_empty() { Vec::new() } else { rows(&run.talk) },
+            signals: if run.signals.is_empty() { Vec::new() } else { rows(&run.signals) },
             hlog: hlog::write(&run.intervals, crate::stamp::Stamp::ZERO),
             scenario: b"name = \"x\"\n".to_vec(),
             manifest: Vec::new(),
@@ -320,6 +336,7 @@ mod tests {
             silences: vec![Silence::default()],
             turns: Vec::new(),
             talk: Vec::new(),
+            signals: Vec::new(),
             intervals,
         }
     }

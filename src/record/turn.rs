@@ -39,6 +39,11 @@ impl TurnKind {
         self.into()
     }
 
+    /// True for what is no turn: a remark on the call.
+    pub fn is_remark(self) -> bool {
+        matches!(self, TurnKind::DeadAir | TurnKind::Endless | TurnKind::Mute | TurnKind::OwnVoice)
+    }
+
     /// True for what the caller says and waits for an answer to; the rest are remarks on the call.
     pub fn is_answered(self) -> bool {
         matches!(self, TurnKind::Say | TurnKind::Interruption | TurnKind::Dtmf)

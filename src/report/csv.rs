@@ -1,6 +1,6 @@
 //! `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`: the rows behind the figures;
 //! `stages.csv`: a row a stage; `turns.csv`: a row a turn of a conversation;
-//! `talk.csv`: who spoke when around the worst of them.
+//! `talk.csv`: who spoke when around the worst of them; `signals.csv`: a row a burst.
 
 use serde::Serialize;
 
@@ -21,6 +21,9 @@ pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
     }
     if !summary.talk.is_empty() {
         files.push(table("talk.csv", &summary.talk)?);
+    }
+    if !summary.signals.is_empty() {
+        files.push(table("signals.csv", &summary.signals)?);
     }
     if !summary.stages.is_empty() {
         let path = "stages.csv";

@@ -75,7 +75,7 @@ impl Excerpt<'_> {
     fn turn<'s>(&self, summary: &'s Summary) -> Option<&'s TurnRow> {
         let is_own = |turn: &&TurnRow| {
             let is_greeting = turn.kind == TurnKind::Greeting;
-            turn.kind != TurnKind::DeadAir
+            !turn.kind.is_remark()
                 && turn.call == self.head.call
                 && Some(turn.turn) == self.head.turn
                 && (!is_greeting || self.head.why == Why::NoReply && turn.no_reply)
@@ -122,7 +122,7 @@ pub(super) fn measure(turn: &TurnRow, why: Why, excerpt: &Excerpt<'_>, summary: 
         words: ms(response),
     });
     // The caller has waited until it spoke again.
-    let onsets = excerpt.turns(summary).filter(|next| next.kind != TurnKind::DeadAir);
+    let onsets = excerpt.turns(summary).filter(|next| !next.kind.is_remark());
     let onsets = onsets.map(|next| next.said_from_s).filter(|onset| *onset > said_to_s);
     let until = onsets.fold(excerpt.head.to_s, f64::min);
     let missing =

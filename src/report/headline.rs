@@ -26,6 +26,13 @@ pub(super) const TURNS: [Card; 6] = [
     ("bargein.stop.p50", "Median time until it stops when interrupted", None),
     ("greeting.p50", "Median time until its greeting", None),
 ];
+/// Those of calls whose path is measured by its audio.
+pub(super) const SIGNALS: [Card; 4] = [
+    ("signal_delay.p50", "Median delay of the audio", None),
+    ("signal_delay.p95", "95 % of bursts are back within", None),
+    ("signal_delay.rejected_ratio", "Bursts not found again", None),
+    ("signal_delay.count", "Bursts found", None),
+];
 /// One more of a run that registers.
 pub(super) const REGISTERED: Card = ("register.ok_ratio", "Accounts registered", None);
 
@@ -33,10 +40,20 @@ pub(super) const REGISTERED: Card = ("register.ok_ratio", "Accounts registered",
 type Line = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// Lines of the text at the end of a run.
-pub(super) const LINES: [Line; 7] = [
+pub(super) const LINES: [Line; 8] = [
     (
         "Round trip",
         &[("rtt.p50", "p50"), ("rtt.p95", "p95"), ("rtt.p99", "p99"), ("control.p99", "control p99")],
+    ),
+    (
+        "Signal delay",
+        &[
+            ("signal_delay.p50", "p50"),
+            ("signal_delay.p95", "p95"),
+            ("signal_delay.max", "max"),
+            ("signal_delay.rejected_ratio", "not found"),
+            ("signal_delay.count", "of"),
+        ],
     ),
     (
         "Turns",

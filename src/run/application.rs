@@ -319,7 +319,7 @@ fn builtin(
         delay_per_call: service.delay_per_call,
         priority,
         metrics_file: Some(logs.join(COUNTS)),
-        codec: scenario.media.codec,
+        codec: scenario.service.codec.unwrap_or(scenario.media.codec),
         hangup_after: load.far_end_hangs_up_after(),
         hangup_every: if load.hangup == Hangup::Both { 2 } else { 1 },
         // It goes through the environment.

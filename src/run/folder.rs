@@ -29,7 +29,7 @@ pub const TRIALS: &str = "trials.jsonl";
 /// Logs of a start that has failed.
 const FAILED: &str = "failed-start";
 /// Entries that a run or a comparison writes: where one stands already, it is somebody's.
-pub const OUTPUTS: [&str; 27] = [
+pub const OUTPUTS: [&str; 28] = [
     SEARCH,
     TRIALS,
     "scenario.toml",
@@ -41,6 +41,7 @@ pub const OUTPUTS: [&str; 27] = [
     "silences.csv",
     "turns.csv",
     "talk.csv",
+    "signals.csv",
     "percentiles.csv",
     "manifest.json",
     "summary.json",

@@ -32,6 +32,7 @@ pub(super) async fn start_asterisk(
     config.ports.http = scenario.asterisk.ari_port.unwrap_or(0);
     config.srtp = scenario.media.srtp;
     config.media = scenario.service.media;
+    config.transcodes = scenario.service.codec.is_some_and(|codec| codec != scenario.media.codec);
     if scenario.service.mode == ServiceMode::External {
         config.ari = application::account()?;
     }

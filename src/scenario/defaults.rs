@@ -59,6 +59,7 @@ impl Default for Service {
             delay: None,
             delay_per_call: None,
             media: MediaWay::Rtp,
+            codec: None,
             talk: None,
             realtime: Realtime::Auto,
             cpus: Vec::new(),

@@ -73,7 +73,7 @@ mod tests {
         scenario.impair.back = Some(Impairment::default());
         let mut full = table(&scenario);
         let optional = r#"
-            service = { command = ["node"], echo = "127.0.0.1:4000", delay = "1ms", talk = { delay = "1s", delay_to = "2s", yields_after = "1s", filler = false, between = "nothing" } }
+            service = { command = ["node"], echo = "127.0.0.1:4000", delay = "1ms", codec = "G722", talk = { delay = "1s", delay_to = "2s", yields_after = "1s", filler = false, between = "nothing" } }
             asterisk = { sip = "pbx:5060", ari = "http://pbx:8088", ari_port = 8088 }
             load = { call_duration = "10s" }
             sip = { session_expires = "30m", tls = { ca = "ca", certificate = "c", key = "k", server_name = "n", insecure = false } }

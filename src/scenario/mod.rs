@@ -24,6 +24,7 @@ pub mod schedule;
 #[cfg(test)]
 mod schema;
 mod search;
+mod signal;
 mod stage;
 mod tls;
 mod tried;
@@ -46,6 +47,7 @@ pub use load::{Arrivals, Hangup, Load, Target, erlang_b, lines_for};
 pub use needs::{Needs, Pool};
 pub use parse::{Override, Resolved};
 pub use search::too_few;
+pub use signal::Signal;
 pub use stage::{MOST_STAGES, Planned, Stage};
 pub use tls::{SipTls, idle as idle_tls};
 pub use turn::{Conversation, MOST_TURNS, MediaMode, TurnSettings, TurnWait};
@@ -82,6 +84,8 @@ pub struct Scenario {
     /// Script of the callers, in turn, and anew after the last; absent, each says `question` and hears the answer out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub turn: Vec<TurnSettings>,
+    /// Bursts, where `media.mode` is `"signal"`.
+    pub signal: Signal,
     /// Scheduling of the driver's media threads. It helps where other programs compete for the CPU, Asterisk on
     /// the same machine among them; the report says what is in force.
     pub driver: Driver,
@@ -163,6 +167,10 @@ pub struct Service {
     /// Way of the media between Asterisk and the built-in service. `"audiosocket"` and `"websocket"` carry G.711 and
     /// take a port of `ports` as the place of each call; `docs/media-ways.md` has what each costs.
     pub media: MediaWay,
+    /// Codec of the built-in service's media channel, which Asterisk transcodes to and from the callers': with
+    /// `media.mode = "signal"` alone. Absent: `media.codec`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codec: Option<Codec>,
     /// The built-in service as a bot that talks instead of echoing. Absent: it echoes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub talk: Option<TalkSettings>,
@@ -311,7 +319,7 @@ impl Sip {
 #[serde(deny_unknown_fields, default)]
 pub struct Media {
     /// Contents of the calls' media. `"echo"`: probes that the far end sends back; `"conversation"`: speech, by the script
-    /// of `[[turn]]`.
+    /// of `[[turn]]`; `"signal"`: bursts, by which the delay of changed audio is measured.
     pub mode: MediaMode,
     /// Codec of the calls. Opus and L16 need a far end that echoes by itself, as `sip.to = "echo"` with
     /// `service.mode = "none"` does: Asterisk drops what an application's media channel returns in them.

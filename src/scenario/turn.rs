@@ -25,6 +25,8 @@ pub enum MediaMode {
     Echo,
     /// Speech by the script of `[[turn]]`: turns are measured.
     Conversation,
+    /// Bursts, which are looked for in the audio that comes back: the delay of a path that changes it is measured.
+    Signal,
 }
 
 /// `[conversation]`
@@ -92,13 +94,13 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
     found.refuse_if(
         !talks && !s.turn.is_empty(),
         "turn",
-        "the calls' media are probes that come back, and nobody speaks",
+        "the callers say nothing by a script",
         "set media.mode = \"conversation\", or leave [[turn]] out",
     );
     found.refuse_if(
         !talks && s.service.talk.is_some(),
         "service.talk",
-        "a bot sends no probe back, and the calls' media are probes",
+        "a bot sends nothing back of what it hears, and the calls' media are to come back",
         "set media.mode = \"conversation\", or leave [service.talk] out",
     );
     if !talks {

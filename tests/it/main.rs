@@ -41,6 +41,7 @@ mod service;
 mod service_program;
 mod service_recovery;
 mod setup;
+mod signal;
 mod srtp;
 mod terminal;
 mod testbed;

@@ -89,7 +89,7 @@ fn keys(excerpt: &Excerpt<'_>, summary: &Summary) -> Vec<&'static str> {
 
 /// Kind of the turn in which the caller speaks at that time.
 fn kind<'t>(turns: impl Iterator<Item = &'t TurnRow>, at_s: f64) -> TurnKind {
-    let mut own = turns.filter(|turn| !matches!(turn.kind, TurnKind::Greeting | TurnKind::DeadAir));
+    let mut own = turns.filter(|turn| turn.kind != TurnKind::Greeting && !turn.kind.is_remark());
     own.find(|turn| (turn.said_from_s..=turn.said_to_s).contains(&at_s))
         .map_or(TurnKind::Say, |turn| turn.kind)
 }
@@ -99,7 +99,7 @@ fn of_kind(kind: TurnKind) -> LegendKey<'static> {
         TurnKind::Interruption => INTERRUPTS,
         TurnKind::Backchannel => BACKCHANNEL,
         TurnKind::Dtmf => DIGITS,
-        TurnKind::Say | TurnKind::Greeting | TurnKind::DeadAir => SAYS,
+        _ => SAYS,
     }
 }
 
@@ -141,7 +141,7 @@ fn lanes(canvas: &Canvas, place: Rect, excerpt: &Excerpt<'_>, summary: &Summary,
 /// Measures of the turns, between the lanes.
 fn told(panel: &Panel<'_>, excerpt: &Excerpt<'_>, summary: &Summary) {
     let canvas = panel.canvas;
-    let is_told = |turn: &&TurnRow| turn.kind != TurnKind::DeadAir && turn.said_from_s < excerpt.head.to_s;
+    let is_told = |turn: &&TurnRow| !turn.kind.is_remark() && turn.said_from_s < excerpt.head.to_s;
     for turn in excerpt.turns(summary).filter(is_told) {
         let is_own = Some(turn.turn) == excerpt.head.turn;
         if !turn.discarded.is_empty() {

@@ -7,7 +7,7 @@ use super::panel::{Panel, Point};
 use super::theme::Ink;
 use super::{Chart, faults, timeline};
 use crate::metrics::Summary;
-use crate::record::{TurnKind, TurnRow};
+use crate::record::TurnRow;
 use crate::values::Ns;
 
 const ANSWERED: LegendKey<'static> = LegendKey::new("a turn that was answered", Ink::Sky, Mark::Dot);
@@ -118,7 +118,7 @@ fn noted(panel: &Panel<'_>, turns: impl Iterator<Item = (f64, f64)>) -> Vec<(f64
 
 fn is_answer(turn: &TurnRow) -> bool {
     let is_time = turn.said_to_s.is_finite() && turn.said_to_s >= 0.0;
-    is_time && !matches!(turn.kind, TurnKind::Greeting | TurnKind::Backchannel | TurnKind::DeadAir)
+    is_time && turn.kind.is_answered()
 }
 
 /// Turns by interval, each as long as it takes for some turns to lie in it.

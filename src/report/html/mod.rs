@@ -150,10 +150,11 @@ fn cards(summary: &Summary) -> Vec<Card<'_>> {
             control_of: total.and_then(|name| summary.metric(name)),
         })
     };
-    // Of a conversation no packet is awaited.
-    let (turns, packets) = match summary.turns.is_empty() {
-        true => (&[][..], &headline::CARDS[..]),
-        false => (&headline::TURNS[..], &headline::CARDS[headline::OF_PACKETS..]),
+    // Of a conversation, or of bursts, no packet is awaited.
+    let (turns, packets) = match (summary.turns.is_empty(), summary.signals.is_empty()) {
+        (true, true) => (&[][..], &headline::CARDS[..]),
+        (false, _) => (&headline::TURNS[..], &headline::CARDS[headline::OF_PACKETS..]),
+        (true, false) => (&headline::SIGNALS[..], &headline::CARDS[headline::OF_PACKETS..]),
     };
     turns.iter().chain(packets).chain(registered).filter_map(card).collect()
 }
