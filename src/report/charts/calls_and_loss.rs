@@ -44,7 +44,9 @@ pub(super) const CALLS: Chart = Chart {
 
 fn draw_calls(canvas: &mut Canvas, summary: &Summary) {
     let failed = LegendKey { label: "failed attempts", ..FAILED };
-    timeline::legend(canvas, vec![UP, ATTEMPTS, failed], summary);
+    let mut keys = vec![UP, ATTEMPTS];
+    keys.extend(summary.seconds.iter().any(|s| s.failed > 0).then_some(failed));
+    timeline::legend(canvas, keys, summary);
     let [up, attempts] = canvas.rows([1.0, 0.8]);
     let seconds = &summary.seconds;
     faults::mark(&calls_up(canvas, up, seconds), summary);

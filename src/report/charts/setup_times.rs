@@ -22,7 +22,7 @@ struct SetupDelay {
     of: fn(&CallRecord) -> Option<Ns>,
 }
 
-const DELAYS: [SetupDelay; 3] = [
+static DELAYS: [SetupDelay; 3] = [
     SetupDelay {
         group: "srd",
         short: "SRD",
@@ -45,6 +45,12 @@ const DELAYS: [SetupDelay; 3] = [
 ];
 
 const NOT_ANSWERED: LegendKey<'static> = LegendKey::new("not answered", Ink::Vermillion, Mark::Cross);
+
+/// Those of a run: where callers talk, nothing comes back.
+fn delays(summary: &Summary) -> impl Iterator<Item = &'static SetupDelay> + Clone {
+    let is_echo = super::is_echo(summary);
+    DELAYS.iter().filter(move |delay| is_echo || delay.group != "first_echo")
+}
 
 /// Percentiles over all calls, in the order of their size.
 const PERCENTILES: [&str; 3] = ["p50", "p90", "p99"];
@@ -76,7 +82,7 @@ pub(super) const CHART: Chart = Chart {
 };
 
 fn draw(canvas: &mut Canvas, summary: &Summary) {
-    let mut keys: Vec<LegendKey<'_>> = DELAYS.iter().map(|d| d.key).collect();
+    let mut keys: Vec<LegendKey<'_>> = delays(summary).map(|d| d.key).collect();
     if summary.calls.iter().any(|c| !c.ending.was_answered()) {
         keys.push(NOT_ANSWERED);
     }
@@ -91,8 +97,8 @@ fn draw(canvas: &mut Canvas, summary: &Summary) {
     let split = place.right - (place.right - place.left) * 3 / 10;
     let calls = Rect { right: split, ..place };
     let spread = Rect { left: split + canvas.px(1.5), ..place };
-    let each = DELAYS.iter().flat_map(|d| summary.calls.iter().filter_map(d.of)).map(Ns::as_ms);
-    let ends = DELAYS.iter().flat_map(|d| ["min", "max"].map(|key| d.value(summary, key)));
+    let each = delays(summary).flat_map(|d| summary.calls.iter().filter_map(d.of)).map(Ns::as_ms);
+    let ends = delays(summary).flat_map(|d| ["min", "max"].map(|key| d.value(summary, key)));
     let y = Axis::log_ms(each.chain(ends.flatten()), place.log_labels(canvas));
     let panel = Panel::new(canvas, calls, x_axis(canvas, is_timed, summary), y.clone());
     if is_timed {
@@ -132,7 +138,7 @@ fn x_axis(canvas: &Canvas, is_timed: bool, summary: &Summary) -> Axis {
 /// Draws the delays of each call, at its place on the x axis.
 fn per_call(panel: &Panel<'_>, at: impl Fn(&CallRecord) -> f64, summary: &Summary) {
     let canvas = panel.canvas;
-    for delay in &DELAYS {
+    for delay in delays(summary) {
         // One dot a place is enough, however many calls.
         let (mut taken, mut shown) = (HashSet::new(), Vec::new());
         for call in &summary.calls {
@@ -165,15 +171,16 @@ fn per_call(panel: &Panel<'_>, at: impl Fn(&CallRecord) -> f64, summary: &Summar
 /// Draws per delay a line from the smallest to the largest with marks at the percentiles.
 fn percentiles(canvas: &Canvas, place: Rect, y: &Axis, summary: &Summary) {
     let is_too_few = |d: &SetupDelay, key| d.metric(summary, key).is_some_and(|m| m.too_few);
-    let too_few = DELAYS.iter().any(|d| PERCENTILES.iter().any(|key| is_too_few(d, key)));
+    let too_few = delays(summary).any(|d| PERCENTILES.iter().any(|key| is_too_few(d, key)));
     let name = |d: &SetupDelay| match canvas.is_narrow() {
         true => d.short.trim_start_matches("first "),
         false => d.short,
     };
-    let panel = Panel::new(canvas, place, Axis::names(&DELAYS.each_ref().map(name)), y.clone());
+    let names: Vec<&str> = delays(summary).map(name).collect();
+    let panel = Panel::new(canvas, place, Axis::names(&names), y.clone());
     panel.bare_frame("all calls");
     panel.x_axis(if too_few && !canvas.is_narrow() { "* rests on too few calls" } else { "" });
-    for (n, delay) in DELAYS.iter().enumerate() {
+    for (n, delay) in delays(summary).enumerate() {
         let (Some(min), Some(max)) = (delay.value(summary, "min"), delay.value(summary, "max")) else {
             continue;
         };
