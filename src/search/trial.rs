@@ -97,6 +97,9 @@ pub struct Figures {
     pub rtt_p95_ms: Value,
     /// 99th percentile of the RTT.
     pub rtt_p99_ms: Value,
+    /// Mean time until a caller hears the answer; of conversations alone.
+    #[serde(default, skip_serializing_if = "Value::is_no_data")]
+    pub turn_response_mean_ms: Value,
     /// Packets lost, of those sent.
     pub loss_ratio: Value,
     /// Median session request delay.
