@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs the programs named as arguments, which checks and tests need besides Rust and Asterisk:
 # sipp, a second opinion on SIP and RTP; chromium, which reads the report; irtt, a peer of the benches; the
-# linter of the scripts; groff, which sets the manual pages; curl, which an example uses; and tshark, a second opinion
-# on captures.
-# node-echo is what the example of that name needs: Node.js, and its packages in the user's cache.
+# linter of the scripts; groff, which sets the manual pages; curl and python3, which examples use; and tshark, a second
+# opinion on captures.
+# node-echo is what the examples in JavaScript need: Node.js, and packages in the user's cache.
 #
 #     tests/install.sh [--dry-run] PROGRAM...
 #

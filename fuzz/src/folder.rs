@@ -27,6 +27,7 @@ macro_rules! stored {
             silences: include_bytes!(concat!("../../", $folder, "/silences.csv")).to_vec(),
             turns: Vec::new(),
             talk: Vec::new(),
+            signals: Vec::new(),
             hlog: include_bytes!(concat!("../../", $folder, "/rtt.hlog")).to_vec(),
             scenario: include_bytes!(concat!("../../", $folder, "/scenario.toml")).to_vec(),
             manifest: Vec::new(),
@@ -55,10 +56,11 @@ pub fn stored(input: &[u8]) -> Option<Stored> {
         4 => stored.silences = content,
         5 => stored.hlog = content,
         7 if which == 15 => stored.talk = content,
+        6 if which == 14 => stored.signals = content,
         7 => stored.turns = content,
         _ => stored.manifest = content,
     }
-    if which % 8 != 6 {
+    if which % 8 != 6 || which == 14 {
         stored.manifest = Manifest::of(stored.files()).to_bytes();
     }
     Some(stored)

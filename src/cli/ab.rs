@@ -10,15 +10,15 @@ use super::progress::Display;
 use super::run::play;
 use super::{Exit, Failure, interrupt, say};
 use crate::clock;
-use crate::compare::digest::RunDigest;
+use crate::compare::digest::{RunDigest, usual};
 use crate::compare::pairs::{Segment, needed};
 use crate::driver::Stop;
-use crate::metrics::{Definition, catalogue};
+use crate::metrics::{Definition, SHORTEST_TURN, catalogue};
 use crate::report::Format;
 use crate::run::folder::Claim;
 use crate::run::preflight::survey;
 use crate::run::{Folder, RunError, RunPlan, stored};
-use crate::scenario::Scenario;
+use crate::scenario::{MediaMode, Scenario};
 use crate::values::Span;
 
 #[derive(Debug, clap::Args)]
@@ -102,6 +102,7 @@ async fn play_all(
     folder: &Folder,
 ) -> Result<Option<Vec<(RunDigest, RunDigest)>>, Failure> {
     let interrupt = interrupt::listen()?;
+    let metrics = metrics(args, sides[0].plan.scenario());
     let mut pairs = Vec::with_capacity(args.pairs as usize);
     for n in 1..=args.pairs {
         // ABBA: whatever drifts falls on both alike.
@@ -115,14 +116,14 @@ async fn play_all(
                 return Ok(None);
             };
             if !args.quiet {
-                tell(n, args.pairs, side.letter, &args.question, &digest);
+                tell(n, args.pairs, side.letter, &metrics, &digest);
             }
             pair[which] = Some(digest);
         }
         if let [Some(a), Some(b)] = pair {
             pairs.push((a, b));
         }
-        enough_left(args, &pairs)?;
+        enough_left(args, metrics.len(), &pairs)?;
     }
     Ok(Some(pairs))
 }
@@ -167,7 +168,7 @@ fn same_load(base: &Scenario, new: &Scenario) -> Result<(), Failure> {
 
 /// Refuses a comparison that must end inconclusive.
 fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
-    let metrics = &args.question.metric;
+    let metrics = &metrics(args, scenario);
     if needed(args.pairs as usize, metrics.len()).is_none() {
         return Err(Failure::usage(format!(
             "{} pairs are too few for {} metrics at once: give more --pairs, or fewer metrics",
@@ -175,14 +176,27 @@ fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
             metrics.len()
         )));
     }
-    let packets = args.segment.0.as_secs_f64() / scenario.media.ptime.0.as_secs_f64();
-    let each = packets * f64::from(scenario.calls());
+    let talks = scenario.media.mode == MediaMode::Conversation;
     for metric in metrics {
-        let wanted = catalogue::find(metric).and_then(Definition::samples_needed).unwrap_or(0) as f64;
+        let definition = catalogue::find(metric);
+        let wanted = definition.and_then(Definition::samples_needed).unwrap_or(0) as f64;
+        let is_of_turns = definition.is_some_and(Definition::is_of_turns);
+        if is_of_turns != talks {
+            return Err(Failure::usage(format!(
+                "{metric} is measured in {} alone: compare {}, or another scenario",
+                if is_of_turns { "conversations" } else { "echoes" },
+                usual(talks)
+            )));
+        }
+        let (interval, what) = match is_of_turns {
+            true => (SHORTEST_TURN, "turns"),
+            false => (scenario.media.ptime.0, "packets"),
+        };
+        let each = args.segment.0.as_secs_f64() / interval.as_secs_f64() * f64::from(scenario.calls());
         if each < wanted {
             let seconds = (args.segment.0.as_secs_f64() * wanted / each).ceil();
             return Err(Failure::usage(format!(
-                "{metric} rests on {wanted:.0} packets at least, and a run of {} has {each:.0}: \
+                "{metric} rests on {wanted:.0} {what} at least, and a run of {} has {each:.0}: \
                  --segment {seconds:.0}s would do, or more calls, or a lower percentile",
                 args.segment
             )));
@@ -191,12 +205,16 @@ fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
     Ok(())
 }
 
+fn metrics(args: &Args, scenario: &Scenario) -> Vec<&'static str> {
+    args.question.metrics(scenario.media.mode == MediaMode::Conversation)
+}
+
 /// Fails once so many pairs broke that the others cannot decide. One that B broke alone is evidence.
-fn enough_left(args: &Args, pairs: &[(RunDigest, RunDigest)]) -> Result<(), Failure> {
+fn enough_left(args: &Args, metrics: usize, pairs: &[(RunDigest, RunDigest)]) -> Result<(), Failure> {
     let is_lost = |run: &RunDigest| run.worthless.is_some();
     let broken =
         pairs.iter().filter(|(a, b)| is_lost(a) || is_lost(b) && b.environment.broken.is_empty()).count();
-    match needed(args.pairs as usize - broken, args.question.metric.len()) {
+    match needed(args.pairs as usize - broken, metrics) {
         Some(_) => Ok(()),
         None => Err(Failure::broke(format!(
             "{broken} of {} pairs broke, and the others are too few to tell; nothing is compared",
@@ -234,7 +252,7 @@ async fn segment(
     Ok(if interrupted { None } else { Some(stored::digest(out)?) })
 }
 
-fn tell(n: u32, of: u32, letter: char, question: &Question, run: &RunDigest) {
+fn tell(n: u32, of: u32, letter: char, metrics: &[&str], run: &RunDigest) {
     let ms = |segment: Option<Segment>| match segment {
         Some(Segment { ms, .. }) if ms.is_finite() => format!("{ms:.3} ms"),
         Some(_) => "lost".into(),
@@ -243,7 +261,7 @@ fn tell(n: u32, of: u32, letter: char, question: &Question, run: &RunDigest) {
     let figure = |metric: &&str| format!("{metric} {}", ms(run.segment(metric)));
     let said = match &run.worthless {
         Some(why) => format!("left out: {why}"),
-        None => question.metric.iter().map(figure).collect::<Vec<_>>().join("  "),
+        None => metrics.iter().map(figure).collect::<Vec<_>>().join("  "),
     };
     say::err(format_args!("pair {n:>2} of {of}  {letter}  {said}"));
 }

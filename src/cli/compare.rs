@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Exit, Failure, say, search};
 use crate::compare::builds::{Comparison, Conclusion};
-use crate::compare::digest::{METRICS, RunDigest};
+use crate::compare::digest::{METRICS, RunDigest, usual};
 use crate::compare::pairs::Margins;
 use crate::report::{comparison as report, side_by_side};
 use crate::run::{Folder, stored};
@@ -37,13 +37,20 @@ pub struct Args {
 /// Metrics and margin of a comparison.
 #[derive(Debug, clap::Args)]
 pub struct Question {
-    /// Percentile of the round trip to compare. Several share the chance of a false alarm.
-    #[arg(long, value_name = "METRIC", value_delimiter = ',', value_parser = known,
-          default_value = "rtt.p99")]
-    pub metric: Vec<&'static str>,
+    /// Time to compare: a percentile of the round trip, or a time of turns. Several share the chance of a false alarm
+    /// [default: rtt.p99; of conversations turn.response.mean].
+    #[arg(long, value_name = "METRIC", value_delimiter = ',', value_parser = known)]
+    metric: Vec<&'static str>,
     /// Smallest difference of a pair that counts, in per cent.
     #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = margin)]
     margin: f64,
+}
+
+impl Question {
+    /// The metrics to compare, of echoes or of conversations.
+    pub fn metrics(&self, is_conversation: bool) -> Vec<&'static str> {
+        if self.metric.is_empty() { vec![usual(is_conversation)] } else { self.metric.clone() }
+    }
 }
 
 fn known(name: &str) -> Result<&'static str, String> {
@@ -126,7 +133,7 @@ pub fn answer(
     question: &Question,
     out: Option<&Folder>,
 ) -> Result<Exit, Failure> {
-    let metrics = &question.metric;
+    let metrics = &question.metrics(pairs.iter().any(|(a, b)| a.is_conversation() || b.is_conversation()));
     let margins = Margins { relative: question.margin / 100.0, metrics: metrics.len(), ..Margins::default() };
     let comparison = Comparison::of(sides, pairs, metrics, &margins);
     say::out(report::text(&comparison).trim_end());

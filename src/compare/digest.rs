@@ -5,8 +5,26 @@ use crate::metrics::Summary;
 use crate::record::Environment;
 use crate::values::Value;
 
-/// RTT percentiles that are compared. The control stream's of the same rank stand beside them.
-pub const METRICS: [&str; 5] = ["rtt.p50", "rtt.p90", "rtt.p95", "rtt.p99", "rtt.p99.9"];
+/// Times that are compared: RTT percentiles, beside which the control stream's of the same rank stand, and those of
+/// turns, which have no counterpart that bypasses the service.
+pub const METRICS: [&str; 11] = [
+    "rtt.p50",
+    "rtt.p90",
+    "rtt.p95",
+    "rtt.p99",
+    "rtt.p99.9",
+    "turn.response.mean",
+    "turn.response.p50",
+    "turn.response.p95",
+    "turn.content.mean",
+    "bargein.stop.mean",
+    "bargein.stop.p50",
+];
+
+/// The one that is compared where none is named: of calls that talk, no packet comes back.
+pub fn usual(is_conversation: bool) -> &'static str {
+    if is_conversation { "turn.response.mean" } else { "rtt.p99" }
+}
 
 /// Measured windows that differ by less than this share have the same length.
 const SAME_LENGTH: f64 = 0.1;
@@ -48,7 +66,12 @@ impl RunDigest {
         }
     }
 
-    /// The percentile `metric`, one of [`METRICS`].
+    /// True if its calls talked.
+    pub fn is_conversation(&self) -> bool {
+        self.segment(usual(true)).is_some()
+    }
+
+    /// The time `metric`, one of [`METRICS`].
     pub fn segment(&self, metric: &str) -> Option<Segment> {
         self.segments[METRICS.iter().position(|name| *name == metric)?]
     }
@@ -105,7 +128,7 @@ fn segment(summary: &Summary, metric: &str) -> Option<Segment> {
         Value::NoData => None,
     };
     let too_few = summary.metric(metric).is_some_and(|m| m.too_few && m.value != Value::Lost);
-    let control_ms = ms(&metric.replacen("rtt", "control", 1));
+    let control_ms = metric.strip_prefix("rtt.").and_then(|statistic| ms(&format!("control.{statistic}")));
     Some(Segment { ms: ms(metric)?, control_ms, control_p99_ms: ms("control.p99"), too_few })
 }
 
@@ -119,7 +142,8 @@ fn served(summary: &Summary) -> f64 {
 pub(super) mod tests {
     use super::*;
     use crate::metrics::summarize;
-    use crate::record::{CallRecord, EndedEarly, Ending, Run};
+    use crate::record::{CallRecord, EndedEarly, Ending, Run, TurnRow};
+    use crate::values::Ns;
 
     fn of(environment: Environment, calls: Vec<CallRecord>) -> RunDigest {
         let run = Run { environment, calls, ..Run::default() };
@@ -142,6 +166,22 @@ pub(super) mod tests {
         calls.iter_mut().for_each(|call| call.ending = Ending::Completed);
         calls[0].ending = Ending::MediaLost;
         assert_eq!(of(Environment::default(), calls.into()).served, 0.75);
+    }
+
+    #[test]
+    fn times_of_turns_have_no_control_stream_beside_them() {
+        let echoes = of(Environment::default(), Vec::new());
+        assert!(!echoes.is_conversation() && echoes.segment("turn.response.mean").is_none());
+        let turn = TurnRow { response_ms: Ns::from_ms(700.0).ok(), ..TurnRow::default() };
+        let window = (Some(0.0), Some(10.0));
+        let environment =
+            Environment { window_from_s: window.0, window_to_s: window.1, ..Environment::default() };
+        let run = Run { environment, turns: vec![turn; 3], ..Run::default() };
+        let talks = RunDigest::of("run".into(), &summarize(run), false);
+        assert!(talks.is_conversation());
+        let mean = talks.segment("turn.response.mean").unwrap();
+        assert_eq!((mean.ms, mean.control_ms, mean.too_few), (700.0, None, false));
+        assert!(talks.segment("turn.response.p95").unwrap().too_few, "of three turns");
     }
 
     #[test]

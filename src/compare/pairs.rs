@@ -14,12 +14,12 @@ use crate::analysis::drift::median;
 const FALSE_ALARM: f64 = 0.0194;
 
 /// One metric of one segment in milliseconds: a percentile of RTT, infinite where it falls among the
-/// lost, and the same percentile of the control stream.
+/// lost, and the same percentile of the control stream; or a time of turns.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Segment {
-    /// The calls' percentile.
+    /// The calls' figure.
     pub ms: f64,
-    /// The same percentile of the control stream; `None` without one.
+    /// The same percentile of the control stream; `None` without one, and for turns.
     pub control_ms: Option<f64>,
     /// The control stream's 99th percentile; its scatter sets the absolute margin.
     pub control_p99_ms: Option<f64>,
@@ -193,7 +193,7 @@ impl MetricComparison {
         };
         if few > 0 {
             return Finding::Inconclusive(format!(
-                "in {few} of {all} runs the percentile rests on too few packets; make them longer, or take a \
+                "in {few} of {all} runs the percentile rests on too few samples; make them longer, or take a \
                  lower one"
             ));
         }

@@ -4,14 +4,11 @@ use super::expression::{Gate, Subject};
 use super::judge::Evidence;
 use super::{Figure, GateResult, Op, Outcome, Verdict};
 use crate::compare::baseline::{Baseline, Tripwire};
-use crate::compare::digest::METRICS;
+use crate::compare::digest::{METRICS, usual};
 use crate::metrics::{Metric, Summary};
 use crate::values::{Unit, Value, show};
 
-/// Held against the baseline where no gate names a percentile of the round trip.
-const USUAL: &str = "rtt.p99";
-
-/// Adds a line for every RTT percentile that a gate names, and what they make of the verdict: a broken
+/// Adds a line for every time that a gate names and that can be compared, or for the usual one, and what they make of the verdict: a broken
 /// gate outranks a regression, and that what is not known.
 pub fn hold_against(verdict: &mut Verdict, summary: &Summary, gates: &[Gate], baseline: &Baseline) {
     let named = |name: &&str| {
@@ -19,7 +16,7 @@ pub fn hold_against(verdict: &mut Verdict, summary: &Summary, gates: &[Gate], ba
     };
     let mut names: Vec<&str> = METRICS.into_iter().filter(named).collect();
     if names.is_empty() {
-        names.push(USUAL);
+        names.push(usual(!summary.turns.is_empty()));
     }
     let evidence = Evidence::of(summary, &verdict.doubt);
     let metrics = names.into_iter().filter_map(|name| summary.metric(name));

@@ -114,6 +114,11 @@ impl Definition {
         self.name.split_once('.').unwrap_or((self.name, ""))
     }
 
+    /// True if it is a figure of conversations.
+    pub fn is_of_turns(&self) -> bool {
+        matches!(self.family(), "turn" | "bargein" | "greeting" | "dead_air")
+    }
+
     /// The part of its name before the first dot.
     pub fn family(&self) -> &'static str {
         self.family_and_key().0

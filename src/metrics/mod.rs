@@ -18,6 +18,7 @@ pub use metric::{Better, Course, Definition, Group, Metric, RestsOn, Statistic};
 pub use readings::{InDoubt, Readings};
 pub use stages::Stage;
 pub use summarize::summarize;
+pub use turns::SHORTEST_TURN;
 
 use serde::Serialize;
 

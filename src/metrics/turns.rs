@@ -1,6 +1,7 @@
 //! The table's rows of conversations.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use Group::Calls;
 use Unit::{Count, Ratio};
@@ -11,6 +12,10 @@ use super::latencies::row;
 use super::metric::{Definition, Group, Samples, Statistic};
 use crate::record::{TurnKind, TurnRow};
 use crate::values::{Ns, Unit, Value};
+
+/// Time that the shortest usual turn takes: a word of 1 s, an answer of 1 s, and 700 ms until the caller takes it for
+/// ended. More turns are not to be expected of a call.
+pub const SHORTEST_TURN: Duration = Duration::from_secs(3);
 
 fn count(facts: &Facts<'_>, is: fn(&TurnRow) -> bool) -> u64 {
     facts.turns().filter(|turn| is(turn)).count() as u64

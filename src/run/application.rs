@@ -362,7 +362,8 @@ async fn spawn(
         .env("APP_NAME", app)
         .env("PORT_RANGE", scenario.service.ports.to_string())
         .env("MEDIA_IP", scenario.sip.local.to_string())
-        .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name());
+        .env("MEDIA_FORMAT", scenario.media.codec.asterisk_name())
+        .env("MEDIA_WAY", scenario.service.media.to_string());
     // A process that is started again appends to what the one before it wrote.
     let path = logs.join(SERVICE_LOG);
     let log = Arc::clone(log);

@@ -2,7 +2,7 @@
 //! the first call.
 
 use crate::gate::{Gate, Op, Subject};
-use crate::metrics::{Definition, Group};
+use crate::metrics::{Definition, Group, SHORTEST_TURN};
 use crate::scenario::{
     Arrivals, AsteriskMode, Planned, Scenario, ServiceMode, Target, erlang_b, idle_tls, lines_for,
 };
@@ -182,6 +182,9 @@ fn of_stage(s: &Scenario, number: usize) -> Option<Scenario> {
 fn samples(s: &Scenario, metric: &Definition) -> Option<(f64, &'static str)> {
     let packets = s.hold().as_secs_f64() / s.media.ptime.0.as_secs_f64();
     let calls = calls_up(s);
+    if metric.is_of_turns() {
+        return Some((s.hold().as_secs_f64() / SHORTEST_TURN.as_secs_f64() * calls, "turns"));
+    }
     match metric.group {
         Group::Packets | Group::Instrument => Some((packets * calls, "packets")),
         Group::Control => {

@@ -94,17 +94,23 @@ fn times(s: &Scenario, found: &mut Problems) {
 /// Longest payload: with RTP's header, the tag of SRTP and the headers of UDP and IPv6 it fits into an Ethernet frame.
 const LONGEST_PAYLOAD: usize = 1400;
 
-/// Rules of ways besides RTP between Asterisk and the built-in service.
+/// Rules of ways besides RTP between Asterisk and the service.
 fn media_way(s: &Scenario, found: &mut Problems) {
     let (way, codec, ptime) = (s.service.media, s.media.codec, s.media.ptime);
     if way == MediaWay::Rtp {
         return;
     }
     found.refuse_if(
-        s.service.mode != ServiceMode::Builtin,
+        s.service.mode == ServiceMode::None,
         "service.media",
-        "only the built-in service is told the way of its media",
-        "set service.mode = \"builtin\", or leave the key out",
+        "without a service nobody takes media that way",
+        "set another service.mode, or leave the key out",
+    );
+    found.refuse_if(
+        s.service.mode == ServiceMode::External && s.asterisk.mode == AsteriskMode::External,
+        "service.media",
+        "neither the Asterisk nor the service is started by the run, so that nobody would be told",
+        "leave the key out: service and Asterisk have their way already",
     );
     found.refuse_if(
         !codec.is_g711(),

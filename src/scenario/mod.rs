@@ -164,8 +164,9 @@ pub struct Service {
     pub ready_within: Span,
     /// UDP ports of a service that the run starts, one a call. PORT_RANGE in the environment says the same.
     pub ports: PortRange,
-    /// Way of the media between Asterisk and the built-in service. `"audiosocket"` and `"websocket"` carry G.711 and
-    /// take a port of `ports` as the place of each call; `docs/media-ways.md` has what each costs.
+    /// Way of the media between Asterisk and the service: the modules that the managed Asterisk loads, and the way
+    /// that the built-in service takes; another service finds it as MEDIA_WAY in its environment. `"audiosocket"` and
+    /// `"websocket"` carry G.711; `docs/media-ways.md` has what each costs.
     pub media: MediaWay,
     /// Codec of the built-in service's media channel, which Asterisk transcodes to and from the callers': with
     /// `media.mode = "signal"` alone. Absent: `media.codec`.

@@ -5,7 +5,7 @@ use super::settings::ms;
 use super::stored::LONGEST_TEXT;
 use super::trial::{Ended, FORMAT, Figures, Length, Outcome, Trial};
 use crate::gate::{self, Extent, Gate, GateResult, MachineLoad, Verdict, machine_load};
-use crate::metrics::Summary;
+use crate::metrics::{Definition, Summary, catalogue};
 use crate::record::{Environment, Suppressed};
 use crate::values::{Span, Value, counted, cut, show, visible};
 
@@ -97,7 +97,11 @@ pub fn outcome(load: Load, summary: &Summary, verdict: &Verdict) -> Outcome {
         return void;
     }
     if let Some(broken) = first_broken(summary, verdict) {
-        return bad(&broken.expression, &broken.actual);
+        // Callers on a machine that others hold up stop within a word, and hear no answer in time.
+        return match is_of_turns(broken) && is_disturbed(summary, verdict) {
+            true => open(summary, verdict),
+            false => bad(&broken.expression, &broken.actual),
+        };
     }
     if let Some(fault) = not_offered(load, summary, verdict) {
         return fault;
@@ -121,7 +125,8 @@ fn first_broken<'a>(summary: &Summary, verdict: &'a Verdict) -> Option<&'a GateR
         |gate: &&GateResult| matches!(gate.outcome, gate::Outcome::Fail | gate::Outcome::Regressed);
     let ender = summary.environment.ended_early.as_ref().map(|early| early.gate.as_str());
     let mut broken = verdict.gates.iter().filter(is_broken);
-    let first = broken.clone().next();
+    // A turn's gate last: it says the least where the machine was disturbed.
+    let first = broken.clone().min_by_key(|gate| is_of_turns(gate));
     broken.find(|gate| Some(gate.expression.as_str()) == ender).or(first)
 }
 
@@ -164,7 +169,8 @@ fn not_offered(load: Load, summary: &Summary, verdict: &Verdict) -> Option<Outco
 
 /// A trial of which no gate is broken, and some are open.
 fn open(summary: &Summary, verdict: &Verdict) -> Outcome {
-    let is_open = |gate: &&GateResult| gate.outcome == gate::Outcome::Inconclusive;
+    // Broken ones are left to this only where the machine was disturbed.
+    let is_open = |gate: &&GateResult| gate.outcome != gate::Outcome::Pass;
     // A longer trial, and no emptier machine, would have told what rests on too few samples.
     let is_bent = |gate: &&GateResult| gate.interval.is_some() && !rests_on_too_few(summary, gate);
     let bent = verdict.gates.iter().filter(is_open).find(is_bent);
@@ -199,6 +205,15 @@ fn is_full(summary: &Summary, verdict: &Verdict) -> bool {
     }
 }
 
+fn is_of_turns(gate: &GateResult) -> bool {
+    let definition = Gate::read(&gate.expression).ok().and_then(|gate| catalogue::find(gate.subject.name()));
+    definition.is_some_and(Definition::is_of_turns)
+}
+
+fn is_disturbed(summary: &Summary, verdict: &Verdict) -> bool {
+    verdict.doubt.is_any() && machine_load(summary, &verdict.doubt) == Some(MachineLoad::Disturbed)
+}
+
 fn rests_on_too_few(summary: &Summary, gate: &GateResult) -> bool {
     let metric = Gate::read(&gate.expression).ok().and_then(|gate| summary.metric(gate.subject.name()));
     metric.is_some_and(|metric| metric.too_few)
@@ -229,6 +244,7 @@ impl Figures {
             rtt_p99_ms: value("rtt.p99"),
             turn_response_p50_ms: value("turn.response.p50"),
             turn_response_p95_ms: value("turn.response.p95"),
+            turn_response_mean_ms: value("turn.response.mean"),
             loss_ratio: value("loss.ratio"),
             srd_p50_ms: value("srd.p50"),
             srd_p95_ms: value("srd.p95"),
@@ -255,7 +271,8 @@ mod tests {
     use crate::gate::sample::{DISTURBED, QUIET, Second, run, seconds};
     use crate::gate::{Limits, judge};
     use crate::metrics::summarize;
-    use crate::record::{EndedEarly, Ending, Run};
+    use crate::record::{EndedEarly, Ending, Run, TurnRow};
+    use crate::values::Ns;
 
     const GATES: [&str; 2] = ["rtt.p99 < 20ms", "loss.ratio < 1%"];
 
@@ -329,6 +346,28 @@ mod tests {
         assert!(matches!(late, Outcome::Void { .. }), "{late:?}");
         // A gate that holds on a noisy machine holds.
         assert_eq!(outcome_of(run(&seconds(20, QUIET, 40, DISTURBED))), Outcome::Good);
+    }
+
+    #[test]
+    fn a_late_answer_is_bad_unless_others_held_the_callers_up() {
+        let late = |second: Second, gates: &[&str]| {
+            let mut run = run(&[second; 60]);
+            let response_ms = Ns::from_ms(1700.0).ok();
+            run.turns = vec![TurnRow { response_ms, said_to_s: 5.0, ..TurnRow::default() }; 10];
+            judged(run, gates).outcomes.remove("good").unwrap()
+        };
+        let gate = "turn.response.max < 1500ms";
+        assert!(matches!(late(QUIET, &[gate]), Outcome::Bad { gate: by, .. } if by == gate));
+        let void = late(DISTURBED, &[gate]);
+        assert!(
+            matches!(&void, Outcome::Void { reason } if reason.contains(gate) && reason.contains("disturbed")),
+            "{void:?}"
+        );
+        let own = Second { own: 0.95, others: 0.02, lateness_ms: 5.0, ..QUIET };
+        assert!(matches!(late(own, &[gate]), Outcome::Bad { .. }), "it is the run's own load");
+        // What the machine cannot have bent decides, wherever it stands in the list.
+        let both = late(DISTURBED, &[gate, "calls.answered_count == 0"]);
+        assert!(matches!(&both, Outcome::Bad { gate, .. } if gate.starts_with("calls.")), "{both:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::load::{Kind, Load};
 use crate::gate::{Gate, Subject};
-use crate::metrics::Group;
+use crate::metrics::{Group, SHORTEST_TURN};
 use crate::values::Span;
 
 /// A goal of a search.
@@ -65,6 +65,10 @@ impl Traffic {
                 // A call that is too short has too few however long the trial is.
                 let has = self.call_duration.map(of_a_call).filter(|has| *has < needs as f64);
                 return Some(has.map_or((0.0, packets_per_call), |has| (has, 0.0)));
+            }
+            Subject::Run(definition) if definition.is_of_turns() => {
+                let per_second = load.number() / SHORTEST_TURN.as_secs_f64();
+                return (load.kind() == Kind::Calls).then_some((0.0, per_second));
             }
             Subject::Run(definition) => definition.group,
             // A search has no stages.
@@ -151,5 +155,17 @@ mod tests {
         assert_eq!(would_do(traffic(None), "srd.p95 < 1s", rate, 60), Some(Some("3m 20s".into())));
         assert_eq!(would_do(traffic(Some(2)), "rtt.p99 < 20ms", rate, 10), None, "20 calls up");
         assert_eq!(would_do(traffic(None), "rtt.p99 < 20ms", rate, 10), None, "not foreseen");
+    }
+
+    #[test]
+    fn a_percentile_of_turns_needs_many_more_seconds_than_one_of_packets() {
+        let calls = |n| Load::calls(n).unwrap();
+        // At the most a turn every 3 s.
+        assert_eq!(would_do(traffic(None), "turn.response.p50 < 1s", calls(10), 30), Some(Some("1m".into())));
+        assert_eq!(would_do(traffic(None), "turn.response.p50 < 1s", calls(20), 30), None);
+        assert_eq!(would_do(traffic(None), "bargein.stop.p95 < 1s", calls(10), 30), Some(Some("10m".into())));
+        for gate in ["turn.response.mean < 1s", "turn.response.max < 1s", "turn.no_reply_ratio == 0%"] {
+            assert_eq!(would_do(traffic(None), gate, calls(1), 3), None, "{gate}");
+        }
     }
 }

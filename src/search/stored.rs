@@ -120,6 +120,7 @@ fn are_figures(figures: &Figures) -> bool {
         figures.rtt_p99_ms,
         figures.turn_response_p50_ms,
         figures.turn_response_p95_ms,
+        figures.turn_response_mean_ms,
         figures.loss_ratio,
         figures.srd_p50_ms,
         figures.srd_p95_ms,

@@ -38,6 +38,11 @@ pub enum Value {
 }
 
 impl Value {
+    /// True if nothing was measured.
+    pub fn is_no_data(&self) -> bool {
+        *self == Value::NoData
+    }
+
     /// The number, if there is one.
     pub fn number(self) -> Option<f64> {
         match self {

@@ -75,6 +75,30 @@ fn an_interrupted_comparison_ends_the_run_under_way_and_keeps_the_others() {
     assert!(!place.out().join("comparison.json").exists());
 }
 
+#[test]
+fn conversations_are_compared_by_their_turns() {
+    let place = Place::new();
+    let talk =
+        ["media.mode=conversation", "turn=[{say='hello'}]", "service.talk.delay=300ms", "load.calls=2"];
+    let mut command = place.ab("smoke", &[&SHORT[..], &talk].concat());
+    command.args(["--set-new", "service.media=websocket", "--set-new", "service.talk.delay=900ms"]);
+    let said = ends_with(command.args(["--pairs", "6", "--segment", "5s"]), 11);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("turn.response.mean: B is slower than A"), "{said}");
+    let path = place.out().join("comparison.json");
+    let document: Value = serde_json::from_slice(&fs::read(path).expect("written")).expect("JSON");
+    for pair in document["metrics"][0]["pairs"].as_array().expect("pairs") {
+        let [base, new] = ["base", "new"].map(|side| pair[side]["ms"].as_f64().expect("a number"));
+        assert!(base >= 298.0 && new >= 898.0, "{pair}");
+    }
+    // The same runs, the same metric without a word about it.
+    let mut again = place.program();
+    again.arg("compare").args(["base", "new"].map(|name| place.out().join(name)));
+    let again = String::from_utf8_lossy(&ends_with(&mut again, 11).stdout).into_owned();
+    assert!(again.contains("turn.response.mean: B is slower than A"), "{again}");
+    place.assert_nothing_left();
+}
+
 /// A service that dies in every run of A: its pairs are left out, until too few remain.
 #[test]
 fn pairs_that_break_are_left_out_until_too_few_remain() {
@@ -104,6 +128,11 @@ fn what_cannot_be_compared_is_refused_before_any_run() {
     refused(&["--pairs", "3"], "6");
     refused(&["--pairs", "6", "--metric", "rtt.p50,rtt.p90"], "--pairs");
     refused(&["--segment", "2s"], "--segment 40s");
+    refused(&["--metric", "turn.response.mean"], "conversations alone");
+    let talk = ["--set", "media.mode=conversation", "--set", "service.talk.delay=700ms"];
+    let refused_talk = |more: &[&str], word: &str| refused(&[&talk[..], more].concat(), word);
+    refused_talk(&["--metric", "rtt.p99"], "turn.response.mean");
+    refused_talk(&["--metric", "turn.response.p95"], "2000 turns");
     refused(&["--set-new", "load.call_duration=3s", "--metric", "rtt.p50"], "[load]");
     refused(&["/nonexistent.toml"], "/nonexistent.toml");
 }

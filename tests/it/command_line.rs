@@ -25,7 +25,14 @@ fn ask(place: &Place, args: &[&str]) -> String {
 
 /// Every page of the documentation.
 fn pages() -> Vec<String> {
-    let fixed = ["README.md", "asterisk/README.md", "examples/ci/README.md", "examples/node-echo/README.md"];
+    let fixed = [
+        "README.md",
+        "asterisk/README.md",
+        "examples/ci/README.md",
+        "examples/node-bot/README.md",
+        "examples/node-echo/README.md",
+        "examples/python-bot/README.md",
+    ];
     let docs = fs::read_dir("docs").expect("docs").flatten().map(|entry| entry.path().display().to_string());
     let mut pages: Vec<_> =
         docs.filter(|path| path.ends_with(".md")).chain(fixed.map(String::from)).collect();

@@ -8,6 +8,7 @@ mod ari_call;
 mod asterisk;
 mod asterisk_dialogs;
 mod bad_input;
+mod bots;
 mod capture;
 mod check;
 mod ci;

@@ -15,7 +15,7 @@ use serde_json::Value;
 const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "calls.dropped_count == 0", "calls.silent_count == 0", "corrupted.count == 0"]"#;
 
 /// The folder into which `tests/install.sh node-echo` puts the example's packages.
-fn packages() -> PathBuf {
+pub fn packages() -> PathBuf {
     let from = |name| std::env::var_os(name).map(PathBuf::from);
     let cache = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
     let packages = cache.expect("a home").join("loadtest/node-echo/node_modules");

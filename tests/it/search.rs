@@ -246,6 +246,34 @@ fn a_service_that_is_slower_by_each_call_carries_as_many_as_its_gate_allows() {
 }
 
 #[test]
+fn a_bot_that_answers_later_with_each_call_carries_as_many_as_its_gate_allows() {
+    let place = Place::new();
+    // Of six calls the last is answered after 2,600 ms, of five after 2,200.
+    let set = [
+        "media.mode=conversation",
+        "turn=[{say='hello'}]",
+        "service.talk.delay=200ms",
+        "service.talk.delay_per_call=400ms",
+        "search.final_trial=6s",
+        "search.duration_sum=6s",
+        r#"gates.require=["calls.answered == 100%", "turn.response.max < 2400ms"]"#,
+    ];
+    let said = sentences(&ends_with(&mut search(&place, &set), 0));
+    let found = bounds(&place);
+    // A machine that is slow itself takes one of the calls, and nothing gives one more.
+    let is_near = |load: Option<f64>, least| load.is_some_and(|load| (least..=least + 1.0).contains(&load));
+    assert!(is_near(found.0, 4.0) && is_near(found.1, 5.0), "{found:?}: {:?}", trials(&place));
+    assert!(said.contains("turn.response.max < 2400ms"), "{said}");
+    let responses = trials(&place).into_iter().filter_map(|t| t["figures"]["turn_response_mean_ms"].as_f64());
+    assert!(responses.clone().count() > 2 && responses.clone().all(|ms| ms > 600.0), "{found:?}");
+    let few = r#"gates.require=["turn.response.p95 < 2s"]"#;
+    let other = Place::new();
+    let told = stderr(&ends_with(&mut search(&other, &[&set[..], &[few]].concat()), 2));
+    assert!(told.contains("needs 2000 samples"), "{told}");
+    place.assert_nothing_left();
+}
+
+#[test]
 fn an_asterisk_that_dies_in_a_trial_ends_the_search_with_what_it_carried_and_is_tried_again() {
     let place = Place::new();
     let set = ["search.max=8", "search.final_trial=5s", "search.duration_sum=5s"];

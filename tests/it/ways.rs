@@ -58,7 +58,7 @@ fn ways_that_cannot_be_are_refused_before_the_run() {
     for (set, words) in [
         (&["service.media=websocket", "media.ptime=40ms"][..], "20 ms"),
         (&["service.media=audiosocket", "media.codec=G722"], "PCMU"),
-        (&["service.media=websocket", "service.mode=none", "sip.to=echo"], "builtin"),
+        (&["service.media=websocket", "service.mode=none", "sip.to=echo"], "without a service"),
         (&["service.media=audiosocket", "service.echo=127.0.0.1:4000"], "service.echo"),
     ] {
         let place = Place::new();

@@ -26,7 +26,7 @@ use crate::search::{
     self, Answer, Cut, Figures, Goal, Length, Load, Outcome, Planned, Require, Search, Step, Trial,
 };
 use crate::stamp::Stamp;
-use crate::values::{Span, Unit, show};
+use crate::values::{Span, Unit, Value, show};
 
 /// Reports of a trial: its page and its data. Charts of their own would take as long as a short trial.
 const TRIAL_REPORTS: [Format; 4] = [Format::Html, Format::Csv, Format::Json, Format::Markdown];
@@ -340,13 +340,25 @@ impl Hunt {
     }
 }
 
-/// `rtt p99 8.2 ms, loss 0 %, Asterisk 1.31 of 2 cores`: what a glance at a trial wants.
+/// `rtt p99 8.2 ms, loss 0 %, Asterisk 1.31 of 2 cores`: what a glance at a trial wants; of a conversation the mean
+/// response in the place of the first two.
 fn figures(trial: &Trial) -> String {
-    let Figures { rtt_p99_ms, loss_ratio, asterisk_cores, machine_cores, .. } = trial.figures;
-    let rtt = format!("rtt p99 {}", show(rtt_p99_ms, Unit::Ms));
-    let loss = format!("loss {}", show(loss_ratio, Unit::Ratio));
+    let Figures {
+        rtt_p99_ms,
+        loss_ratio,
+        turn_response_mean_ms: response,
+        asterisk_cores,
+        machine_cores,
+        ..
+    } = trial.figures;
+    let rtt = || format!("rtt p99 {}", show(rtt_p99_ms, Unit::Ms));
+    let loss = || format!("loss {}", show(loss_ratio, Unit::Ratio));
+    let media = match response {
+        Value::NoData => vec![rtt(), loss()],
+        _ => vec![format!("response mean {}", show(response, Unit::Ms))],
+    };
     let cores = asterisk_cores.number().map(|cores| format!("Asterisk {cores:.2} of {machine_cores} cores"));
-    [rtt, loss].into_iter().chain(cores).collect::<Vec<_>>().join(", ")
+    media.into_iter().chain(cores).collect::<Vec<_>>().join(", ")
 }
 
 impl Found {

@@ -48,6 +48,7 @@ impl Service {
             rtt_p99_ms: p99,
             turn_response_p50_ms: Value::NoData,
             turn_response_p95_ms: Value::NoData,
+            turn_response_mean_ms: Value::NoData,
             loss_ratio: Value::Number(lost),
             srd_p50_ms: ms(2.2 + 1.2 * queue),
             srd_p95_ms: ms(2.9 + 3.0 * queue),

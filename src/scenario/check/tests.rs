@@ -145,11 +145,20 @@ fn a_service_of_the_users_own_must_be_reachable() {
     refused(&["service.mode=external"], &["asterisk.ari_port = 8088", "ARI_PASS"]);
     assert_eq!(check(&["service.mode=external", "asterisk.ari_port=8088"]), Ok(()));
     refused(&["asterisk.ari_port=80"], &["privileged"]);
+    assert_eq!(check(&[&command[..], &["service.media=audiosocket"]].concat()), Ok(()));
+    assert_eq!(
+        check(&["service.mode=external", "asterisk.ari_port=8088", "service.media=websocket"]),
+        Ok(())
+    );
     let far = ["asterisk.mode=external", "asterisk.sip=127.0.0.1:5060", "service.mode=external"];
     refused(&far, &["ARI"]);
     let ari = ["asterisk.ari=http://127.0.0.1:8088", "asterisk.ari_port=8088"];
     refused(&[&far[..], &ari].concat(), &["asterisk.ari_port", "remove"]);
     assert_eq!(check(&[&far[..], &ari[..1]].concat()), Ok(()));
+    refused(
+        &[&far[..], &ari[..1], &["service.media=websocket"]].concat(),
+        &["service.media", "leave the key out"],
+    );
 }
 
 #[test]
