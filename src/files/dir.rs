@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::make_folders;
-use super::read::{READING, regular, text};
+use super::read::{READING, all, regular, text};
 
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 /// A new file, or none.
@@ -53,9 +53,24 @@ impl Dir {
         if let Some((folder, name)) = name.split_once('/') {
             return self.open_folder(folder)?.read(name, most);
         }
+        text(self.opened(name)?, most)
+    }
+
+    /// Reads a file of any bytes in it.
+    ///
+    /// # Errors
+    /// Those of [`Dir::read`], but for its text.
+    pub fn read_bytes(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
+        if let Some((folder, name)) = name.split_once('/') {
+            return self.open_folder(folder)?.read_bytes(name, most);
+        }
+        all(self.opened(name)?, most)
+    }
+
+    fn opened(&self, name: &str) -> io::Result<File> {
         // Opening some devices does something already.
         regular(self.mode(name)?)?;
-        text(File::from(openat(&self.0, name, READING | OFlag::O_NOFOLLOW, Mode::empty())?), most)
+        Ok(File::from(openat(&self.0, name, READING | OFlag::O_NOFOLLOW, Mode::empty())?))
     }
 
     /// Writes a file whole or not at all, with `mode` as far as the umask lets it. A link or a file in its place is

@@ -49,8 +49,14 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
 /// # Errors
 /// It is not there, no regular file, or longer than `most` bytes.
 pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    all(opened(path)?, most)
+}
+
+/// All bytes of an open file.
+pub(super) fn all(file: File, most: u64) -> io::Result<Vec<u8>> {
+    regular(file.metadata()?.mode())?;
     let mut bytes = Vec::new();
-    opened(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    file.take(most + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > most {
         true => Err(io::Error::new(ErrorKind::InvalidData, format!("it is longer than {most} bytes"))),
         false => Ok(bytes),

@@ -65,7 +65,7 @@ pub fn files(folder: &Path) -> Result<Stored, RunError> {
 pub fn audio(folder: &Path, summary: &Summary) -> Vec<(String, Vec<u8>)> {
     let Ok(dir) = Dir::open(folder) else { return Vec::new() };
     let names = summary.talk.iter().filter_map(TalkRow::audio_file).take(MOST_EXCERPTS);
-    names.filter_map(|name| Some((name.to_string(), dir.read(name, MOST_AUDIO).ok()?))).collect()
+    names.filter_map(|name| Some((name.to_string(), dir.read_bytes(name, MOST_AUDIO).ok()?))).collect()
 }
 
 /// Reads a stored run from its files.

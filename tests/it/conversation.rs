@@ -260,9 +260,11 @@ fn the_worst_turns_can_be_heard_and_what_one_hears_is_what_was_measured() {
     let mut browser = Browser::start();
     browser.shape(1280, "light");
     browser.open(&file);
+    // Nothing is fetched before somebody wants to hear it.
+    let complaints = browser.complaints(&file);
+    assert!(complaints.is_empty(), "{complaints:#?}");
     browser.value("const sound = document.querySelector('audio'); sound.preload = 'auto'; sound.load()");
     assert!(comes_to_be(|| browser.value("sound.duration").as_f64() > Some(1.0)), "the page plays it");
-    assert!(browser.complaints(&file).is_empty());
 
     // Where the audio cannot be written, all else is.
     let barred = place.path("barred");
