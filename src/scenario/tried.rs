@@ -39,13 +39,19 @@ const KEYS: &[(&[&str], &str)] = &[
         "did you mean `sip.local`? With an address of IPv6 there, as in \"::1\", SIP and media go over IPv6",
     ),
     (
-        &["rtcp", "rtcp_mux", "rtcp_interval", "ice", "stun", "turn", "webrtc"],
+        &["rtcp", "rtcp_mux", "rtcp_interval", "ice", "stun", "webrtc"],
         "not supported: RTP without RTCP and ICE (README.md, Limitations); leave the key out",
     ),
     (
-        &["wav", "audio", "pcap", "play", "play_file", "file", "media_file", "rtp_stream", "video", "dtmf"],
-        "not supported: every packet carries a probe in the place of audio (README.md, Limitations); leave the key out",
+        &["wav", "audio", "play", "play_file", "file", "media_file"],
+        "did you mean `turn.say`? With media.mode = \"conversation\" callers say WAV files; in other runs every packet \
+         carries a probe in the place of audio",
     ),
+    (
+        &["pcap", "rtp_stream", "video"],
+        "not supported: audio comes from WAV files alone (media.mode = \"conversation\"); leave the key out",
+    ),
+    (&["codec", "codecs"], "did you mean `media.codec`?"),
     (
         &["registrar", "registrar_uri", "registration_server"],
         "not a key: with `sip.register` callers register at `asterisk.sip`, or by way of `sip.proxy`",
