@@ -51,7 +51,7 @@ const KEYS: &[(&[&str], &str)] = &[
         &["pcap", "rtp_stream", "video"],
         "not supported: audio comes from WAV files alone (media.mode = \"conversation\"); leave the key out",
     ),
-    (&["codec", "codecs"], "did you mean `media.codec`?"),
+    (&["codec"], "did you mean `media.codec`?"),
     (
         &["registrar", "registrar_uri", "registration_server"],
         "not a key: with `sip.register` callers register at `asterisk.sip`, or by way of `sip.proxy`",
