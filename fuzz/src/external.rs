@@ -74,7 +74,7 @@ pub fn talk(input: &[u8]) {
     let (mut rest, mut at) = (input, START);
     while let [length, step, more @ ..] = rest {
         let (datagram, after) = more.split_at(usize::from(*length).min(more.len()));
-        at = at + Duration::from_millis(u64::from(*step) * 4);
+        at += Duration::from_millis(u64::from(*step) * 4);
         ear.take(datagram, at);
         let live = ear.live(at);
         assert!(live.began_at.is_none_or(|began| began >= START));

@@ -114,6 +114,7 @@ impl Ear {
 }
 
 /// Mouth of a call that sends no probes.
+#[expect(clippy::large_enum_variant, reason = "each is kept in a box of its own")]
 pub(super) enum Voice {
     Talks(Talker),
     Bursts(Player),
@@ -138,6 +139,7 @@ impl Voice {
 }
 
 /// Ear of a call that sends no probes.
+#[expect(clippy::large_enum_variant, reason = "each is kept in a box of its own")]
 pub(super) enum Hears {
     Talk(Ear),
     Bursts(Hearer),

@@ -35,7 +35,7 @@ impl Mouth {
     pub fn new(call: u32, every: Duration) -> Self {
         let every = (every.as_millis() as u64 * u64::from(RATE_HZ / 1000)).max(BURST_LEN as u64 + 1);
         // Steps of the golden ratio leave no two calls close to each other.
-        let begins = u64::from(call.wrapping_mul(0x9E37_79B9)) * every >> 32;
+        let begins = (u64::from(call.wrapping_mul(0x9E37_79B9)) * every) >> 32;
         Mouth { next: Burst { call, number: 0 }, every, played: 0, begins, playing: None }
     }
 
