@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lane::LaneConfig;
 use super::lookups::{Lookups, Received};
-use super::media::{CallMedia, Excerpts, Media, RECEIVE_BUFFER};
+use super::media::{CallMedia, Media, RECEIVE_BUFFER};
 use super::placing::{self, call_id};
 use super::reach::Reach;
 use super::registering;
@@ -88,8 +88,7 @@ pub async fn run(
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Recorded, DriverError> {
     let transport = config.wire.transport;
-    let mut wire = open_wire(&config).await?;
-    let timeline = Timeline::start();
+    let (mut wire, timeline) = (open_wire(&config).await?, Timeline::start());
     // Strangers who ask with OPTIONS get this tag, which says nothing of the run's.
     let mut agent = Agent::new(format!("{:08x}", rand::random::<u32>()));
     let way = (wire.local(), config.target);
@@ -111,12 +110,10 @@ pub async fn run(
         dead_after: config.scenario.load.dead_after.0,
         bursts: config.scenario.media.mode == MediaMode::Signal,
     };
-    let environment = std::mem::take(&mut config.environment);
-    let mut media = Media::start(lane, config.watched.clone(), environment, None)?;
+    let mut media =
+        Media::start(lane, config.watched.clone(), std::mem::take(&mut config.environment), None)?;
     let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, wire.local());
-    (media.tapes, media.script) = (tapes, config.script.clone());
-    media.excerpts = config.script.as_ref().map(|script| Excerpts::of(config.scenario, script, epoch));
-    media.bursts_every = config.scenario.signal.every.0;
+    media.play(config.scenario, config.script.clone(), tapes, epoch);
     let mut reach = Reach::new(config.scenario.sip.local, config.target.ip());
     if !transport.is_reliable() {
         reach.add(wire.local());

@@ -149,6 +149,19 @@ impl Media {
         })
     }
 
+    /// Has its calls say what the scenario wants, and keeps what is to be kept of a run that began at `epoch`.
+    pub fn play(
+        &mut self,
+        scenario: &Scenario,
+        script: Option<Arc<Script>>,
+        tapes: Option<Tapes>,
+        epoch: Stamp,
+    ) {
+        self.excerpts = script.as_ref().map(|script| Excerpts::of(scenario, script, epoch));
+        self.bursts_every = scenario.signal.every.0;
+        (self.script, self.tapes) = (script, tapes);
+    }
+
     /// Starts a stream of its own, without a call: from any port of `local` to `target`.
     pub fn start_stream(
         &self,

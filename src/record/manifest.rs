@@ -30,6 +30,8 @@ pub const TURNS: &str = "turns.csv";
 pub const TALK: &str = "talk.csv";
 /// That of calls whose path is measured by its audio.
 pub const SIGNALS: &str = "signals.csv";
+/// Those that runs of echoes lack.
+pub const OF_SOME: [&str; 3] = [TURNS, TALK, SIGNALS];
 
 /// The stored files of a run, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

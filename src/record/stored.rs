@@ -159,8 +159,7 @@ impl Stored {
         let bytes =
             [environment, calls, seconds, call_seconds, silences, hlog, scenario, turns, talk, signals];
         // Runs of echoes have none of these, and those of older versions no such files.
-        let may_lack = [manifest::TURNS, manifest::TALK, manifest::SIGNALS];
-        let is_there = move |(name, bytes): &(&str, &[u8])| !may_lack.contains(name) || !bytes.is_empty();
+        let is_there = |(name, bytes): &(&str, &[u8])| !manifest::OF_SOME.contains(name) || !bytes.is_empty();
         manifest::DATA.into_iter().zip(bytes.map(Vec::as_slice)).filter(is_there)
     }
 }

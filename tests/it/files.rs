@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 
-use loadtest::record::manifest::{DATA, TURNS};
+use loadtest::record::manifest::{DATA, OF_SOME};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -39,8 +39,7 @@ fn entries(folder: &Path) -> Vec<String> {
 /// The example, without its reports.
 fn example(to: &Path) {
     fs::create_dir_all(to).expect("a folder");
-    // It has no turns.
-    for name in DATA.into_iter().filter(|name| *name != TURNS) {
+    for name in DATA.into_iter().filter(|name| !OF_SOME.contains(name)) {
         fs::copy(Path::new(EXAMPLE).join(name), to.join(name)).expect("a file of the example");
     }
 }
@@ -185,7 +184,7 @@ fn a_damaged_run_is_refused_by_its_file_without_panic_wait_or_growth() {
     let place = Place::new();
     let secret = place.path("secret");
     fs::write(&secret, "the secret\n").expect("written");
-    for name in DATA.into_iter().filter(|name| *name != TURNS) {
+    for name in DATA.into_iter().filter(|name| !OF_SOME.contains(name)) {
         for (what, damage) in DAMAGES {
             // Version 0.1.0 has no manifest: a bit may have been so from the start.
             let (run, is_told) = (
