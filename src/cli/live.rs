@@ -178,29 +178,15 @@ fn seconds(quantile: Quantile) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use super::super::progress::tests::progress;
     use super::*;
     use crate::driver::Recent;
     use crate::openmetrics::lint;
     use crate::values::Ns;
 
     fn text_of(recent: Recent, live: &Live, gates: &[&str]) -> String {
-        let progress = Progress {
-            phase: Phase::Hold,
-            elapsed: Duration::from_secs(42),
-            in_phase: Duration::from_secs(30),
-            done: 0.5,
-            calls_up: 49,
-            attempts: 52,
-            failed: 2,
-            calls: 50,
-            stage: 1,
-            recent,
-            live,
-        };
         let gates: Vec<_> = gates.iter().map(|gate| Gate::parse(gate).unwrap()).collect();
-        text(&progress, "a \"scenario\"", &gates)
+        text(&progress(recent, live), "a \"scenario\"", &gates)
     }
 
     #[test]

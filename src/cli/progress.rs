@@ -276,11 +276,12 @@ fn ms(quantile: Quantile) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::record::Live;
 
-    fn progress<'a>(recent: Recent, live: &'a Live) -> Progress<'a> {
+    /// A run in its hold phase.
+    pub(in crate::cli) fn progress(recent: Recent, live: &Live) -> Progress<'_> {
         Progress {
             phase: Phase::Hold,
             elapsed: Duration::from_secs(42),

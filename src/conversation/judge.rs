@@ -6,6 +6,7 @@ mod line;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::{END_OF_REPLY, ENDLESS, Spoken, Utterance, UtteranceKind};
 use crate::speech::Segment;
@@ -110,8 +111,9 @@ pub struct TurnRecord {
 }
 
 /// Reason for which a turn cannot be judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Discard {
     /// Both spoke within 300 ms before the end of the caller's speech.
     DoubleTalk,
@@ -127,6 +129,13 @@ pub enum Discard {
     SpokeAgain,
     /// The service did not talk (any more) when the caller spoke over it.
     NotTalking,
+}
+
+impl Discard {
+    /// The word in CSV.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// Judges a call: `service` are the segments of its side, `gaps` the stretches of its packets that were lost.

@@ -91,7 +91,7 @@ impl Player {
             let _ = self.begun.try_send(sent);
         }
         let (codec, samples) = (self.codec, &self.samples);
-        sender.speech(|payload| codec.write_g711(samples, payload))
+        sender.speech(|payload| g711::write(codec, samples, payload))
     }
 }
 
@@ -117,7 +117,7 @@ impl Hearer {
         self.counts.audio += 1;
         self.first_at.get_or_insert(at);
         self.samples.clear();
-        g711::decode_into(self.format.codec == Codec::Pcmu, rtp.payload(), &mut self.samples);
+        g711::decode_into(self.format.codec, rtp.payload(), &mut self.samples);
         self.ear.take(rtp.ssrc(), rtp.timestamp(), &self.samples, at);
     }
 

@@ -67,7 +67,7 @@ impl Excerpts {
     /// For a run that began at `epoch`, whose callers talk by `script`.
     pub fn of(scenario: &Scenario, script: &Script, epoch: Stamp) -> Excerpts {
         let capture = &scenario.capture;
-        // What SRTP hides is shown where captures show it.
+        // Media under SRTP are shown where captures show them.
         let has_audio = capture.is_on() && (!scenario.media.srtp || capture.plaintext);
         let ring_bytes = excerpt::room(scenario.calls() as usize, Duration::MAX).filter(|_| has_audio);
         let (reply_within, named) = (script.reply_within(), capture.calls.clone());

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::bursts::{Hearer, Player};
 use crate::conversation::{
-    Caller, Frame, Script, Spoken, Talk, TalkRules, TurnRecord, UtteranceKind, judge, out_of_step,
+    Caller, Discard, Frame, Script, Spoken, Talk, TalkRules, TurnRecord, UtteranceKind, judge, out_of_step,
 };
 use crate::excerpt::{SpeechRing, Talk as Heard};
 use crate::measure::{Listened, Listener};
 use crate::record::{TurnKind, TurnRow};
 use crate::rtp::packet::StreamSender;
-use crate::rtp::{Codec, Format};
+use crate::rtp::{Codec, Format, g711};
 use crate::speech::Live;
 use crate::stamp::Stamp;
 
@@ -69,7 +69,7 @@ impl Talker {
                 let (codec, samples) = (self.codec, &self.samples);
                 let mut ring = self.ring.as_mut().filter(|_| frame == Frame::Audio);
                 sender.speech(|payload| {
-                    codec.write_g711(samples, payload);
+                    g711::write(codec, samples, payload);
                     if let Some(ring) = &mut ring {
                         ring.put(sent_at, payload);
                     }
@@ -275,9 +275,7 @@ fn greeting(call: u32, talk: &Talk, answered_s: f64) -> TurnRow {
 }
 
 fn row(call: u32, turn: &TurnRecord, since: &dyn Fn(Stamp) -> f64) -> TurnRow {
-    let word = |reason: Option<crate::conversation::Discard>| {
-        reason.and_then(|reason| serde_plain(&reason)).unwrap_or_default()
-    };
+    let word = |reason: Option<Discard>| reason.map_or_else(String::new, |reason| reason.name().into());
     TurnRow {
         call,
         turn: turn.turn,
@@ -302,9 +300,4 @@ fn row(call: u32, turn: &TurnRecord, since: &dyn Fn(Stamp) -> f64) -> TurnRow {
         reply_from_s: turn.reply.map(|(from, _)| since(from)),
         reply_to_s: turn.reply.map(|(_, to)| since(to)),
     }
-}
-
-/// A reason's word.
-fn serde_plain(reason: &crate::conversation::Discard) -> Option<String> {
-    Some(serde_json::to_value(reason).ok()?.as_str()?.to_string())
 }

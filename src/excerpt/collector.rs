@@ -1,4 +1,4 @@
-//! What is kept of the calls of a run: decided when a call ends, so that no more than the excerpts is held.
+//! Choice of the excerpts of a run: made when a call ends, so that no more than the excerpts is held.
 
 use std::time::Duration;
 

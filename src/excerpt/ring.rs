@@ -125,7 +125,7 @@ impl SpeechRing {
     }
 
     fn decoded(&self, byte: u8) -> i16 {
-        if self.codec == Codec::Pcma { g711::alaw_decode(byte) } else { g711::ulaw_decode(byte) }
+        g711::decode(self.codec, byte)
     }
 }
 

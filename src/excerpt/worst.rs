@@ -52,7 +52,7 @@ pub(super) fn candidates(row: &TurnRow, reply_within_s: f64) -> Vec<Candidate> {
         found.push(of(Why::LongestResponse, response.as_ms(), (said_to_s, answer_end(begins))));
     }
     if let Some(stop) = row.stop_ms {
-        // What it said before is a part of it.
+        // Its talk before is a part of it.
         let said = of(Why::LongestStop, stop.as_ms(), (said_from_s, said_from_s + stop.as_ms() / 1e3));
         let to_s = (said.to_s.max(said_to_s) + AROUND_S).min(said.from_s + LONGEST_S);
         found.push(Candidate { from_s: said.from_s - 2.0, to_s, ..said });

@@ -3,7 +3,7 @@
 use rtp_rs::RtpReader;
 
 use crate::rtp::kind::{Extra, Kind};
-use crate::rtp::{Codec, Format, g711};
+use crate::rtp::{Format, g711};
 use crate::speech::{Live, Loudness, Segment};
 use crate::stamp::Stamp;
 
@@ -101,7 +101,7 @@ impl Listener {
 
     fn audio(&mut self, rtp: &RtpReader<'_>, at: Stamp) {
         self.samples.clear();
-        g711::decode_into(self.format.codec == Codec::Pcmu, rtp.payload(), &mut self.samples);
+        g711::decode_into(self.format.codec, rtp.payload(), &mut self.samples);
         self.counts.audio += 1;
         self.first_at.get_or_insert(at);
         let ticks = u32::try_from(self.samples.len()).unwrap_or(u32::MAX);
@@ -147,6 +147,7 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtp::Codec;
     use crate::speech::builtin;
     use proptest::prelude::*;
     use std::time::Duration;

@@ -221,16 +221,8 @@ impl<'a> Facts<'a> {
             Samples::Packets(series) => self.series(series),
             Samples::Calls(of) => self.delays(of),
             Samples::Service(of) => self.service_times(of),
-            Samples::Turns(of) => {
-                let mut times: Vec<u64> = self.turns().filter_map(of).map(|time| time.0).collect();
-                times.sort_unstable();
-                Distribution::Calls(times)
-            }
-            Samples::Signals(of) => {
-                let mut times: Vec<u64> = self.signals().filter_map(of).map(|time| time.0).collect();
-                times.sort_unstable();
-                Distribution::Calls(times)
-            }
+            Samples::Turns(of) => sorted(self.turns().filter_map(of).map(|time| time.0)),
+            Samples::Signals(of) => sorted(self.signals().filter_map(of).map(|time| time.0)),
             Samples::Register(of) => Distribution::Service(
                 self.environment.register.as_ref().map(|record| of(record).milliseconds()),
             ),
@@ -239,20 +231,20 @@ impl<'a> Facts<'a> {
 
     /// Turns whose caller ended in the measured window.
     pub fn turns(&self) -> impl Iterator<Item = &'a TurnRow> {
-        let Environment { window_from_s, window_to_s, .. } = self.environment;
-        let window = window_from_s.zip(*window_to_s);
-        let holds =
-            move |turn: &&TurnRow| window.is_some_and(|(from, to)| (from..to).contains(&turn.said_to_s));
-        self.turn_rows.iter().filter(holds)
+        let is_measured = self.is_measured();
+        self.turn_rows.iter().filter(move |turn| is_measured(turn.said_to_s))
     }
 
     /// Bursts begun in the measured window.
     pub fn signals(&self) -> impl Iterator<Item = &'a SignalRow> {
-        let Environment { window_from_s, window_to_s, .. } = self.environment;
-        let window = window_from_s.zip(*window_to_s);
-        let holds =
-            move |burst: &&SignalRow| window.is_some_and(|(from, to)| (from..to).contains(&burst.sent_s));
-        self.signal_rows.iter().filter(holds)
+        let is_measured = self.is_measured();
+        self.signal_rows.iter().filter(move |burst| is_measured(burst.sent_s))
+    }
+
+    /// True for a second of the run in its measured window.
+    fn is_measured(&self) -> impl Fn(f64) -> bool + use<> {
+        let window = self.environment.window_from_s.zip(self.environment.window_to_s);
+        move |at| window.is_some_and(|(from, to)| (from..to).contains(&at))
     }
 
     /// The times of one series over the measured window.
@@ -291,9 +283,7 @@ impl<'a> Facts<'a> {
                 Reading::Best(_) => None,
             }
         };
-        let mut delays: Vec<u64> = self.calls.iter().filter_map(delay).collect();
-        delays.sort_unstable();
-        Distribution::Calls(delays)
+        sorted(self.calls.iter().filter_map(delay))
     }
 
     /// A time that the built-in service has summed up, at best not known.
@@ -494,4 +484,11 @@ pub(super) fn ratio(part: u64, whole: u64) -> Value {
 /// A number, or no data.
 pub(super) fn known(n: Option<f64>) -> Value {
     n.map_or(Value::NoData, Value::Number)
+}
+
+/// Distribution of single times in nanoseconds.
+fn sorted(times: impl Iterator<Item = u64>) -> Distribution<'static> {
+    let mut times: Vec<u64> = times.collect();
+    times.sort_unstable();
+    Distribution::Calls(times)
 }

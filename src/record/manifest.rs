@@ -28,7 +28,7 @@ pub const DATA: [&str; 10] = [
 pub const TURNS: &str = "turns.csv";
 /// Likewise, of those with excerpts.
 pub const TALK: &str = "talk.csv";
-/// That of calls whose path is measured by its audio.
+/// Likewise, of calls whose path is measured by its audio.
 pub const SIGNALS: &str = "signals.csv";
 /// Those that runs of echoes lack.
 pub const OF_SOME: [&str; 3] = [TURNS, TALK, SIGNALS];

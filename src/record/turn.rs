@@ -44,7 +44,7 @@ impl TurnKind {
         matches!(self, TurnKind::DeadAir | TurnKind::Endless | TurnKind::Mute | TurnKind::OwnVoice)
     }
 
-    /// True for what the caller says and waits for an answer to; the rest are remarks on the call.
+    /// True for what the caller says or dials and waits for an answer to.
     pub fn is_answered(self) -> bool {
         matches!(self, TurnKind::Say | TurnKind::Interruption | TurnKind::Dtmf)
     }

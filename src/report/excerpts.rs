@@ -15,7 +15,7 @@ const LONGEST_S: f64 = 600.0;
 /// One excerpt.
 pub(super) struct Excerpt<'s> {
     pub head: &'s TalkRow,
-    /// Who spoke when, in order of sides and times.
+    /// Speech of both sides, in order of sides and times.
     pub parts: Vec<&'s TalkRow>,
 }
 

@@ -157,14 +157,6 @@ impl Codec {
         matches!(self, Codec::Pcmu | Codec::Pcma)
     }
 
-    /// Writes samples as G.711, A-law's or else µ-law's; what has no sample stays as it is.
-    pub fn write_g711(self, samples: &[i16], payload: &mut [u8]) {
-        let encode = if self == Codec::Pcma { super::g711::alaw_encode } else { super::g711::ulaw_encode };
-        for (byte, sample) in payload.iter_mut().zip(samples) {
-            *byte = encode(*sample);
-        }
-    }
-
     /// The only packet time for which its packets are well-formed, where there is one.
     pub const fn only_ptime(self) -> Option<Duration> {
         match self {

@@ -2,6 +2,8 @@
 //!
 //! Linear values are those of ITU-T G.191's reference, left-justified in 16 bits.
 
+use super::Codec;
+
 /// Added to a µ-law magnitude before its segment is looked up (G.711 table 2a: the segments then begin at powers of 2).
 const BIAS: i32 = 0x84;
 /// Largest magnitude that µ-law has a step for, before the bias.
@@ -75,10 +77,26 @@ pub const fn alaw_encode(sample: i16) -> u8 {
     (if wide < 0 { code } else { code | SIGN }) ^ ALAW_EVEN_BITS
 }
 
-/// Appends the linear values of `bytes` to `out`, one a byte: µ-law's, or else A-law's.
-pub fn decode_into(is_ulaw: bool, bytes: &[u8], out: &mut Vec<i16>) {
-    let table = if is_ulaw { &ULAW } else { &ALAW };
-    out.extend(bytes.iter().map(|&byte| table[usize::from(byte)]));
+/// The byte of `sample` in this codec: A-law's, or else µ-law's.
+pub fn encode(codec: Codec, sample: i16) -> u8 {
+    if codec == Codec::Pcma { alaw_encode(sample) } else { ulaw_encode(sample) }
+}
+
+/// The linear value of `byte` in this codec: A-law's, or else µ-law's.
+pub fn decode(codec: Codec, byte: u8) -> i16 {
+    if codec == Codec::Pcma { alaw_decode(byte) } else { ulaw_decode(byte) }
+}
+
+/// Appends the linear values of `bytes` in this codec to `out`, one a byte.
+pub fn decode_into(codec: Codec, bytes: &[u8], out: &mut Vec<i16>) {
+    out.extend(bytes.iter().map(|byte| decode(codec, *byte)));
+}
+
+/// Writes samples in this codec, one a byte; what has no sample stays as it is.
+pub fn write(codec: Codec, samples: &[i16], payload: &mut [u8]) {
+    for (byte, sample) in payload.iter_mut().zip(samples) {
+        *byte = encode(codec, *sample);
+    }
 }
 
 #[cfg(test)]
@@ -150,8 +168,8 @@ mod tests {
     #[test]
     fn decoding_appends() {
         let mut out = vec![1];
-        decode_into(true, &[0xFF, 0x00], &mut out);
-        decode_into(false, &[0xD5], &mut out);
+        decode_into(Codec::Pcmu, &[0xFF, 0x00], &mut out);
+        decode_into(Codec::Pcma, &[0xD5], &mut out);
         assert_eq!(out, [1, 0, -32_124, 8]);
     }
 }

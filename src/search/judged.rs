@@ -365,7 +365,7 @@ mod tests {
         );
         let own = Second { own: 0.95, others: 0.02, lateness_ms: 5.0, ..QUIET };
         assert!(matches!(late(own, &[gate]), Outcome::Bad { .. }), "it is the run's own load");
-        // What the machine cannot have bent decides, wherever it stands in the list.
+        // A gate that the machine cannot have bent decides, wherever it stands in the list.
         let both = late(DISTURBED, &[gate, "calls.answered_count == 0"]);
         assert!(matches!(&both, Outcome::Bad { gate, .. } if gate.starts_with("calls.")), "{both:?}");
     }

@@ -69,7 +69,7 @@ impl AudioSocket {
                 None => None,
                 Some(Message::Audio(AudioRate::SLIN, samples)) => {
                     audio.clear();
-                    audio.extend(samples.iter().map(|sample| encode(codec, sample)));
+                    audio.extend(samples.iter().map(|sample| g711::encode(codec, sample)));
                     Some(Carried::Audio)
                 }
                 Some(Message::Audio(rate, _)) => {
@@ -97,7 +97,8 @@ impl AudioSocket {
 
     /// Sends a frame in `codec` as one message.
     pub async fn send(&mut self, codec: Codec, audio: &[u8]) -> io::Result<()> {
-        let samples: Vec<i16> = audio.iter().map(|byte| decode(codec, *byte)).collect();
+        let mut samples = Vec::with_capacity(audio.len());
+        g711::decode_into(codec, audio, &mut samples);
         self.out.clear();
         put_audio(&mut self.out, AudioRate::SLIN, &samples);
         self.stream.write_all(&self.out).await
@@ -110,12 +111,4 @@ impl AudioSocket {
         self.stream.write_all(&self.out).await?;
         self.stream.shutdown().await
     }
-}
-
-pub(super) fn encode(codec: Codec, sample: i16) -> u8 {
-    if codec == Codec::Pcma { g711::alaw_encode(sample) } else { g711::ulaw_encode(sample) }
-}
-
-pub(super) fn decode(codec: Codec, byte: u8) -> i16 {
-    if codec == Codec::Pcma { g711::alaw_decode(byte) } else { g711::ulaw_decode(byte) }
 }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::audiosocket::{decode, encode};
 use super::echo::EchoSpeaker;
-use crate::rtp::Codec;
+use crate::rtp::{Codec, g711};
 use crate::stamp::Stamp;
 use crate::talk::{Bot, BotCounts, BotFrame, BotVoice, Manners};
 
@@ -49,7 +48,7 @@ impl BotSpeaker {
         self.samples.clear();
         self.samples.resize(self.bot.frame_len(), 0);
         let frame = self.bot.poll(now, &mut self.samples)?;
-        let audio = self.samples.iter().map(|sample| encode(self.codec, *sample)).collect();
+        let audio = self.samples.iter().map(|sample| g711::encode(self.codec, *sample)).collect();
         let (restarts, is_noise) = match frame {
             BotFrame::Audio { restarts } | BotFrame::Silence { restarts } => (restarts, false),
             BotFrame::ComfortNoise => (true, true),
@@ -65,8 +64,7 @@ impl Speaker {
             Speaker::Echo(echo) => echo.hear(audio, at, up),
             Speaker::Bot(bot) => {
                 bot.samples.clear();
-                let codec = bot.codec;
-                bot.samples.extend(audio.iter().map(|byte| decode(codec, *byte)));
+                g711::decode_into(bot.codec, audio, &mut bot.samples);
                 bot.bot.hear(at, &bot.samples);
                 true
             }
