@@ -7,8 +7,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::config::missing_modules;
 use super::error::AsteriskError;
+use super::modules::missing_modules;
 use crate::child::is_executable;
 
 /// The suite whose Asterisk `asterisk/install.sh` unpacks.
@@ -257,7 +257,7 @@ fn folders_of(conf: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::asterisk::config::required_modules;
+    use crate::asterisk::modules::required_modules;
 
     /// Written by another process: a program that this one has open cannot be executed, and a fork
     /// on another test's thread would hold it open for a moment.

@@ -20,9 +20,10 @@ use super::ports;
 use super::rundir::RunDir;
 use crate::child::{ChildOutput, Keeper, LogDigest, LogReader, Stopped, describe};
 use crate::net::http::HttpError;
+use crate::rtp::Codec;
 use crate::scenario::Transport;
 use crate::scheduling::Scheduling;
-use crate::values::MediaWay;
+use crate::values::{BridgeKind, JitterBuffer, MediaWay};
 
 /// Starts that are tried when a port that was picked here is taken by somebody else meanwhile.
 const TRIES: usize = 3;
@@ -83,8 +84,12 @@ pub struct StartConfig {
     pub srtp: bool,
     /// Way of an application's media, for which modules are loaded.
     pub media: MediaWay,
-    /// Codecs are loaded, for callers and application have different ones.
-    pub transcodes: bool,
+    /// Codecs between which it transcodes; none where callers and application have the same one.
+    pub transcodes: Vec<Codec>,
+    /// Technology of the application's bridges.
+    pub bridge: BridgeKind,
+    /// Jitter buffer of callers who go to the application.
+    pub jitter_buffer: Option<JitterBuffer>,
     /// Further ones, each the name of an endpoint and its login.
     pub accounts: Vec<(String, Account)>,
     /// The folder that `asterisk.log` is written into; it is created if need be.
@@ -114,7 +119,9 @@ impl StartConfig {
             digest: Account::random(format!("driver-{:08x}", rand::random::<u32>())),
             srtp: false,
             media: MediaWay::Rtp,
-            transcodes: false,
+            transcodes: Vec::new(),
+            bridge: BridgeKind::Simple,
+            jitter_buffer: None,
             accounts: Vec::new(),
             logs: logs.into(),
             run_base: std::env::temp_dir(),

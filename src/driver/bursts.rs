@@ -10,9 +10,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::lane::LaneEvent;
 use crate::measure::{Listened, TalkCounts};
 use crate::record::{SignalRejection, SignalRow};
+use crate::rtp::Format;
+use crate::rtp::coder::{self, Decoder, Encoder};
 use crate::rtp::kind::Kind;
 use crate::rtp::packet::StreamSender;
-use crate::rtp::{Codec, Format, g711};
 use crate::signal::{Correlator, Ear, Excerpt, Mouth, Outcome, Sent};
 use crate::stamp::Stamp;
 
@@ -78,7 +79,7 @@ fn row(excerpt: &Excerpt, outcome: Outcome, epoch: Stamp) -> SignalRow {
 /// Mouth of a call, on the pacer thread.
 pub(super) struct Player {
     mouth: Mouth,
-    codec: Codec,
+    coder: Encoder,
     samples: Vec<i16>,
     begun: SyncSender<Sent>,
 }
@@ -90,8 +91,8 @@ impl Player {
             // Before the packet: its echo finds the burst awaited.
             let _ = self.begun.try_send(sent);
         }
-        let (codec, samples) = (self.codec, &self.samples);
-        sender.speech(|payload| g711::write(codec, samples, payload))
+        let (coder, samples) = (&mut self.coder, &self.samples);
+        sender.speech(|payload| coder.write(samples, payload))
     }
 }
 
@@ -99,6 +100,7 @@ impl Player {
 pub(super) struct Hearer {
     ear: Ear,
     format: Format,
+    decoder: Decoder,
     samples: Vec<i16>,
     begun: Receiver<Sent>,
     judge: Judge,
@@ -117,7 +119,7 @@ impl Hearer {
         self.counts.audio += 1;
         self.first_at.get_or_insert(at);
         self.samples.clear();
-        g711::decode_into(self.format.codec, rtp.payload(), &mut self.samples);
+        self.decoder.decode_into(rtp.payload(), &mut self.samples);
         self.ear.take(rtp.ssrc(), rtp.timestamp(), &self.samples, at);
     }
 
@@ -139,25 +141,28 @@ impl Hearer {
     }
 }
 
-/// Mouth and ear of call number `call`, which begins a burst every so often and waits `longest` for each.
+/// Mouth and ear of call number `call`, which begins a burst every so often and waits `longest` for each. None for a codec
+/// that is not spoken here, see [`coder::speaks`].
 pub(super) fn pair(
     judge: Judge,
     call: u32,
     format: &Format,
     every: Duration,
     longest: Duration,
-) -> (Player, Hearer) {
+) -> Option<(Player, Hearer)> {
     let (begins, begun) = sync_channel(BEGUN);
-    let samples = vec![0; format.payload_len()];
-    let player = Player { mouth: Mouth::new(call, every), codec: format.codec, samples, begun: begins };
+    let samples = vec![0; coder::samples_in(format.ptime)];
+    let coder = Encoder::new(format.codec)?;
+    let player = Player { mouth: Mouth::new(call, every), coder, samples, begun: begins };
     let hearer = Hearer {
-        ear: Ear::new(longest),
+        ear: Ear::new(longest, format.codec.clock_hz()),
         format: *format,
+        decoder: Decoder::new(format.codec)?,
         samples: Vec::new(),
         begun,
         judge,
         counts: TalkCounts::default(),
         first_at: None,
     };
-    (player, hearer)
+    Some((player, hearer))
 }

@@ -230,7 +230,7 @@ impl Media {
         let ring_bytes = self.excerpts.as_ref().and_then(|excerpts| excerpts.ring_bytes);
         let talk = match (&self.script, &self.lane.judge) {
             (Some(script), _) => Some(talking::pair(script, call, &format, at, ring_bytes)),
-            (None, Some(judge)) => Some(self.bursts(judge, call, &format)),
+            (None, Some(judge)) => self.bursts(judge, call, &format),
             (None, None) => None,
         };
         let class = if talk.is_some() { Class::Talk } else { Class::Call };
@@ -238,10 +238,11 @@ impl Media {
         self.lane.start_stream(call, class, format, path, counts_from);
     }
 
-    fn bursts(&self, judge: &Judge, call: u32, format: &Format) -> (Voice, Hears) {
+    /// None for a codec that a scenario of bursts does not name.
+    fn bursts(&self, judge: &Judge, call: u32, format: &Format) -> Option<(Voice, Hears)> {
         let longest = self.book.rules().lost_after;
-        let (player, hearer) = bursts::pair(judge.clone(), call, format, self.bursts_every, longest);
-        (Voice::Bursts(player), Hears::Bursts(hearer))
+        let (player, hearer) = bursts::pair(judge.clone(), call, format, self.bursts_every, longest)?;
+        Some((Voice::Bursts(player), Hears::Bursts(hearer)))
     }
 
     /// Does what a call's far end has changed in its media at `at`.

@@ -4,6 +4,7 @@
 //! Pure: bytes and stamps in, bytes and facts out.
 
 mod codec;
+pub mod coder;
 pub mod g711;
 pub mod kind;
 pub mod packet;

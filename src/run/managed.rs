@@ -32,7 +32,11 @@ pub(super) async fn start_asterisk(
     config.ports.http = scenario.asterisk.ari_port.unwrap_or(0);
     config.srtp = scenario.media.srtp;
     config.media = scenario.service.media;
-    config.transcodes = scenario.service.codec.is_some_and(|codec| codec != scenario.media.codec);
+    let callers = scenario.media.codec;
+    if let Some(codec) = scenario.service.codec.filter(|codec| *codec != callers) {
+        config.transcodes = vec![callers, codec];
+    }
+    (config.bridge, config.jitter_buffer) = (scenario.asterisk.bridge, scenario.asterisk.jitter_buffer);
     if scenario.service.mode == ServiceMode::External {
         config.ari = application::account()?;
     }

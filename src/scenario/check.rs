@@ -139,11 +139,13 @@ const WEBSOCKET_PTIME: Duration = Duration::from_millis(20);
 /// Rules of what the packets carry.
 fn codec(s: &Scenario, found: &mut Problems) {
     let (codec, ptime) = (s.media.codec, s.media.ptime);
+    let returned = s.service.codec.unwrap_or(codec);
     found.refuse_if(
-        s.service.mode == ServiceMode::Builtin && !codec.is_via_external_media(),
+        s.service.mode == ServiceMode::Builtin && !returned.is_via_external_media(),
         "media.codec",
         format!("Asterisk drops what the service returns in {codec}: externalMedia over RTP takes none of it back"),
-        "set sip.to = \"echo\" and service.mode = \"none\", for a far end that echoes by itself, or media.codec = \"G722\"",
+        "set service.codec = \"PCMU\" with media.mode = \"signal\", which measures the audio through transcoding; or sip.to \
+         = \"echo\" and service.mode = \"none\", for a far end that echoes by itself; or media.codec = \"G722\"",
     );
     media_way(s, found);
     let bytes = Format::of(codec, ptime.0).payload_len();

@@ -12,7 +12,7 @@ use crate::gate::Limits;
 use crate::rtp::srtp::Suite;
 use crate::rtp::{Codec, MediaSource};
 use crate::search::{Kind, Settings};
-use crate::values::{MediaWay, Percent, PortRange, Ramp, Rate, Realtime, Span};
+use crate::values::{BridgeKind, MediaWay, Percent, PortRange, Ramp, Rate, Realtime, Span};
 
 pub(super) const fn ms(ms: u64) -> Span {
     Span(Duration::from_millis(ms))
@@ -38,6 +38,8 @@ impl Default for Asterisk {
             ari: None,
             ari_port: None,
             cpus: Vec::new(),
+            bridge: BridgeKind::Simple,
+            jitter_buffer: None,
         }
     }
 }

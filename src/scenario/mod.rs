@@ -37,7 +37,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::talk::TalkSettings;
-use crate::values::{HostPort, MediaWay, PortRange, Rate, Realtime, Span};
+use crate::values::{BridgeKind, HostPort, JitterBuffer, MediaWay, PortRange, Rate, Realtime, Span};
 pub use call_duration::{CallDuration, LONGEST_IN_MEANS};
 pub use capture::Capture;
 pub use error::{MOST_SHOWN, Problem, ScenarioError};
@@ -135,6 +135,12 @@ pub struct Asterisk {
     #[cfg_attr(test, schemars(extend("examples" = [[0]])))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpus: Vec<usize>,
+    /// Technology of the bridges of a managed Asterisk: `"softmix"` is the mixer of conferences, through which no probe
+    /// comes.
+    pub bridge: BridgeKind,
+    /// Jitter buffer of a managed Asterisk for what a caller of an application sends. Absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter_buffer: Option<JitterBuffer>,
 }
 
 /// Owner of the Asterisk.

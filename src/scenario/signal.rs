@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::Problems;
-use super::{MediaMode, Scenario, ServiceMode};
-use crate::values::{MediaWay, Span};
+use super::{AsteriskMode, MediaMode, Scenario, ServiceMode};
+use crate::rtp::coder;
+use crate::values::{BridgeKind, MediaWay, Span};
 
 /// Twice the time of a burst, about.
 const SHORTEST: Span = Span(std::time::Duration::from_millis(600));
@@ -31,6 +32,7 @@ impl Default for Signal {
 pub(super) fn problems(s: &Scenario, found: &mut Problems) {
     let bursts = s.media.mode == MediaMode::Signal;
     service_codec(s, bursts, found);
+    own_work_of_asterisk(s, found);
     if !bursts {
         return;
     }
@@ -42,10 +44,10 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
         format!("choose between {SHORTEST} and {LONGEST}"),
     );
     found.refuse_if(
-        !s.media.codec.is_g711(),
-        "media.mode",
-        format!("callers play bursts in G.711: there is no coder for {} here", s.media.codec),
-        "set media.codec = \"PCMU\" or \"PCMA\"; service.codec = \"G722\" has Asterisk transcode behind it",
+        !coder::speaks(s.media.codec),
+        "media.codec",
+        format!("callers cannot play bursts in {}: there is no coder for it here", s.media.codec),
+        "set it to \"PCMU\", \"PCMA\", \"G722\" or \"opus\"",
     );
     found.refuse_if(
         s.impair.back.is_some(),
@@ -80,5 +82,24 @@ fn service_codec(s: &Scenario, bursts: bool, found: &mut Problems) {
         "service.codec",
         "no probe survives being transcoded",
         "set media.mode = \"signal\", which measures the delay of the audio, or leave service.codec out",
+    );
+}
+
+/// Rules of the mixer and of the jitter buffer.
+fn own_work_of_asterisk(s: &Scenario, found: &mut Problems) {
+    let (mixes, buffers) = (s.asterisk.bridge == BridgeKind::Softmix, s.asterisk.jitter_buffer.is_some());
+    let is_external = s.asterisk.mode == AsteriskMode::External;
+    for (key, cure) in [
+        ("asterisk.bridge", "leave it out: its own modules and the application's bridges decide there"),
+        ("asterisk.jitter_buffer", "leave it out, and set JITTERBUFFER(adaptive)=default in its dialplan"),
+    ] {
+        let is_set = if key == "asterisk.bridge" { mixes } else { buffers };
+        found.refuse_if(is_external && is_set, key, "an external Asterisk keeps its own configuration", cure);
+    }
+    found.refuse_if(
+        mixes && s.media.mode == MediaMode::Echo,
+        "asterisk.bridge",
+        "no probe survives being mixed",
+        "set media.mode = \"signal\", which measures the delay of the audio, or leave asterisk.bridge out",
     );
 }

@@ -64,16 +64,17 @@ pub struct Ear {
     /// Samples that were forgotten before the first one that is kept.
     begin: u64,
     packets: VecDeque<(u64, Stamp)>,
-    /// Source, RTP time stamp in samples, and place of the last packet.
+    /// Source, RTP time stamp, and place of the last packet.
     last: Option<(u32, u32, u64)>,
     awaited: VecDeque<Sent>,
     longest: Duration,
     kept: usize,
+    clock_hz: u32,
 }
 
 impl Ear {
-    /// An ear that waits `longest` for each burst.
-    pub fn new(longest: Duration) -> Self {
+    /// An ear that waits `longest` for each burst, in packets whose time stamps count `clock_hz`.
+    pub fn new(longest: Duration, clock_hz: u32) -> Self {
         let kept = (longest + 3 * MARGIN).as_millis() as usize * (RATE_HZ as usize / 1000) + 2 * BURST_LEN;
         Ear {
             samples: VecDeque::new(),
@@ -83,6 +84,7 @@ impl Ear {
             awaited: VecDeque::new(),
             longest,
             kept,
+            clock_hz,
         }
     }
 
@@ -93,7 +95,7 @@ impl Ear {
         }
     }
 
-    /// Takes a packet that was received at `at`. `timestamp` counts samples and wraps.
+    /// Takes a packet that was received at `at`. `timestamp` counts its clock's ticks and wraps.
     pub fn take(&mut self, source: u32, timestamp: u32, samples: &[i16], at: Stamp) {
         let end = self.begin + self.samples.len() as u64;
         let place = self.place(source, timestamp, end);
@@ -121,7 +123,8 @@ impl Ear {
     /// Place of a packet among all samples: where its time stamp says, if that follows on the last.
     fn place(&self, source: u32, timestamp: u32, end: u64) -> u64 {
         let Some((last_source, last_timestamp, last_place)) = self.last else { return end };
-        let step = i64::from(timestamp.wrapping_sub(last_timestamp) as i32);
+        let ticks = i64::from(timestamp.wrapping_sub(last_timestamp) as i32);
+        let step = ticks * i64::from(RATE_HZ) / i64::from(self.clock_hz.max(1));
         let place = last_place.checked_add_signed(step);
         match place {
             Some(place)

@@ -1,5 +1,6 @@
 //! Small values as people write and read them: `5m`, `10/s`, `0.1%`, `21000-31000`, a figure with its unit.
 
+mod bridge;
 mod figure;
 mod media_way;
 mod ns;
@@ -8,6 +9,7 @@ mod text;
 mod uuid;
 mod visible;
 
+pub use bridge::{BridgeKind, JitterBuffer};
 pub use figure::{Unit, Value, counted, show};
 pub use media_way::MediaWay;
 pub use ns::Ns;

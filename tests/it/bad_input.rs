@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use loadtest::asterisk::config::required_modules;
+use loadtest::asterisk::modules::required_modules;
 
 use crate::harness::{Place, ends_with, stderr};
 

@@ -43,6 +43,30 @@ fn transcoding_there_and_back_takes_its_own_delay_beside_the_injected_one() {
 }
 
 #[test]
+fn callers_in_another_codec_than_the_service_are_measured_too() {
+    let (plain, _) = delays(&["media.codec=PCMU"]);
+    for codec in ["G722", "opus"] {
+        let callers = format!("media.codec={codec}");
+        let (transcoded, _) = delays(&[&callers, "service.codec=PCMU"]);
+        // The two coders at the caller's own end take 1.4 and 6.5 ms of that.
+        assert!(transcoded > plain + 1.0, "{plain} ms plain, {transcoded} ms for callers in {codec}");
+        let (delayed, _) = delays(&[&callers, "service.codec=PCMU", "service.delay=80ms"]);
+        let added = delayed - transcoded;
+        assert!((70.0..120.0).contains(&added), "{codec}: {added} ms more, set were 80");
+    }
+}
+
+/// The mixer has a clock of its own of 20 ms, the fixed buffer 200 ms: each of them costs time that a bridge of two does not.
+#[test]
+fn the_mixer_and_a_jitter_buffer_cost_their_time() {
+    let (plain, _) = delays(&[]);
+    let (_, mixed) = delays(&["asterisk.bridge=softmix"]);
+    assert!(mixed > plain + 5.0, "{plain} ms plain, {mixed} ms mixed");
+    let (buffered, _) = delays(&["asterisk.jitter_buffer=fixed"]);
+    assert!(buffered > plain + 100.0, "{plain} ms plain, {buffered} ms through the fixed buffer");
+}
+
+#[test]
 fn bursts_come_back_through_audiosocket() {
     let (least, _) = delays(&["service.media=audiosocket", "service.delay=40ms"]);
     assert!(least >= 40.0, "{least} ms, set were 40");
@@ -53,7 +77,9 @@ fn combinations_that_measure_nothing_are_refused_before_the_run() {
     for (set, words) in [
         (&["service.codec=G722"][..], "media.mode = \"signal\""),
         (&["media.mode=signal", "service.codec=opus"], "Asterisk drops"),
-        (&["media.mode=signal", "media.codec=G722"], "no coder for G722"),
+        (&["media.mode=signal", "media.codec=L16", "service.codec=PCMU"], "no coder for it"),
+        (&["media.codec=opus"], "service.codec = \"PCMU\""),
+        (&["asterisk.bridge=softmix"], "no probe survives being mixed"),
         (&["media.mode=signal", "signal.every=100ms"], "signal.every"),
         (&["media.mode=signal", "service.codec=PCMA", "service.media=audiosocket"], "over RTP"),
     ] {
