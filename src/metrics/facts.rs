@@ -260,7 +260,7 @@ impl<'a> Facts<'a> {
     /// where the far end does not stamp at all.
     pub fn lost_of(&self, series: Series) -> u64 {
         match series {
-            Series::SendLateness | Series::SendCall | Series::ReceiveLag | Series::Ipdv => 0,
+            _ if !series.has_losses() => 0,
             Series::Control => self.held().map(SecondRecord::control_lost).sum(),
             Series::Rtt | Series::RttIntended => self.ranked_lost,
             _ if self.histogram(series).is_empty() => 0,
