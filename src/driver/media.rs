@@ -277,6 +277,7 @@ impl Media {
                     (call.sent, call.spoken, call.stopped_at) = (sent, spoken, at);
                 }
             }
+            LaneEvent::Replied { reply, at } => self.book.turns.note(reply, at),
             LaneEvent::Judged(burst) => self.book.run.signals.push(burst),
             LaneEvent::Dead { call_id, at } => return Ok(Some(Input::Dead { call: call_id, at })),
             LaneEvent::Finished { call_id, report, heard, listened } => {

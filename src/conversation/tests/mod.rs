@@ -190,8 +190,10 @@ struct Held {
 fn call_at(script: &Arc<Script>, manners: Manners, seconds: u64, (ptime, rate_hz): (Duration, u32)) -> Held {
     let mut caller = Caller::new(Arc::clone(script), Duration::ZERO, ptime, 8000);
     let mut service = Service::new(manners);
+    /// Fates of turns, as the caller told them in mid-call.
+    replies: Vec<Reply>,
     let mut out = vec![0; (rate_hz as u128 * ptime.as_millis() / 1000) as usize];
-    let mut frames = Vec::new();
+    let (mut frames, mut replies) = (Vec::new(), Vec::new());
     let (mut slot, mut seed) = (START, 1u64);
     let ended_at = START + Duration::from_secs(seconds);
     while slot + ptime <= ended_at {
@@ -207,12 +209,13 @@ fn call_at(script: &Arc<Script>, manners: Manners, seconds: u64, (ptime, rate_hz
     let rules = TalkRules {
         answered_at: START,
         ended_at,
+        replies.extend(caller.reply());
         reply_within: script.reply_within(),
         wants_greeting: script.greeting(),
         echoes: Vec::new(),
     };
     let talk = judge(&spoken, &service.segments(), &[], &rules);
-    Held { talk, spoken, service, frames, ended_at }
+    Held { talk, spoken, service, frames, replies, ended_at }
 }
 
 fn call(script: &Arc<Script>, manners: Manners, seconds: u64) -> Held {
