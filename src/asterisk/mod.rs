@@ -7,6 +7,7 @@ pub mod descriptors;
 mod error;
 pub mod find;
 pub mod log;
+pub mod modules;
 mod ports;
 mod process;
 mod rundir;
