@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::error::AsteriskError;
-use super::modules::missing_modules;
+use super::modules;
 use crate::child::is_executable;
 
 /// The suite whose Asterisk `asterisk/install.sh` unpacks.
@@ -149,7 +149,7 @@ fn examine(path: &Path, places: &SearchPlaces) -> Result<Install, String> {
     // Asterisk changes its working directory, and a tree is found by what its links point to.
     let path = path.canonicalize().map_err(|e| e.to_string())?;
     let mut install = if path.is_dir() { tree(&path)? } else { installed(&path, &places.system_conf)? };
-    let missing = missing_modules(&install.module_dir);
+    let missing = modules::missing(&install.module_dir);
     if !missing.is_empty() {
         return Err(format!("{} lacks {}", install.module_dir.display(), missing.join(", ")));
     }
@@ -257,7 +257,6 @@ fn folders_of(conf: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::asterisk::modules::required_modules;
 
     /// Written by another process: a program that this one has open cannot be executed, and a fork
     /// on another test's thread would hold it open for a moment.
@@ -271,7 +270,7 @@ mod tests {
         for dir in ["sbin", "lib/asterisk/modules", "share/asterisk/documentation"] {
             fs::create_dir_all(prefix.join(dir)).unwrap();
         }
-        for module in required_modules() {
+        for module in modules::required() {
             fs::write(prefix.join("lib/asterisk/modules").join(module), "").unwrap();
         }
         let program = prefix.join("sbin/asterisk");

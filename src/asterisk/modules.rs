@@ -30,7 +30,7 @@ struct Need {
 ///
 /// # Errors
 /// This Asterisk lacks one of the modules.
-pub fn for_media(config: &StartConfig) -> Result<String, AsteriskError> {
+pub(super) fn for_media(config: &StartConfig) -> Result<String, AsteriskError> {
     let mut lines: Vec<String> = Vec::new();
     for Need { modules, setting, instead } in needs(config) {
         let dir = &config.install.module_dir;
@@ -94,11 +94,11 @@ fn needs(config: &StartConfig) -> Vec<Need> {
 
 /// modules.conf as it is for this Asterisk: without the optional modules that it does not have (older versions lack
 /// some), and without those that pass packets on where the bridges are to mix.
-pub fn suited(modules_conf: &str, module_dir: &Path) -> String {
-    let mixes = modules_conf.lines().any(|line| required(line) == Some(MIXER));
+pub(super) fn suited(modules_conf: &str, module_dir: &Path) -> String {
+    let mixes = modules_conf.lines().any(|line| demanded(line) == Some(MIXER));
     let is_left_out = |line: &str| {
         optional(line).is_some_and(|module| !module_dir.join(module).exists())
-            || mixes && required(line).is_some_and(|module| PASSING_BRIDGES.contains(&module))
+            || mixes && demanded(line).is_some_and(|module| PASSING_BRIDGES.contains(&module))
     };
     modules_conf.lines().filter(|line| !is_left_out(line)).flat_map(|line| [line, "\n"]).collect()
 }
@@ -107,20 +107,137 @@ fn optional(line: &str) -> Option<&str> {
     line.strip_prefix("load = ").map(str::trim)
 }
 
-fn required(line: &str) -> Option<&str> {
+fn demanded(line: &str) -> Option<&str> {
     line.strip_prefix("require = ").map(str::trim)
 }
 
 /// The modules without which an Asterisk is of no use here, as modules.conf lists them.
-pub fn required_modules() -> impl Iterator<Item = &'static str> {
+pub fn required() -> impl Iterator<Item = &'static str> {
     let modules = TEMPLATES.iter().find(|(name, _)| *name == "modules.conf").map_or("", |(_, text)| text);
-    modules.lines().filter_map(required)
+    modules.lines().filter_map(demanded)
 }
 
 /// The required modules that are not in `dir`.
-pub fn missing_modules(dir: &Path) -> Vec<&'static str> {
+pub fn missing(dir: &Path) -> Vec<&'static str> {
     let there: HashSet<_> = fs::read_dir(dir)
         .map(|entries| entries.flatten().map(|e| e.file_name()).collect())
         .unwrap_or_default();
-    required_modules().filter(|m| !there.contains(std::ffi::OsStr::new(m))).collect()
+    required().filter(|m| !there.contains(std::ffi::OsStr::new(m))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asterisk::Install;
+    use crate::values::JitterBuffer;
+
+    fn config(dir: &Path) -> StartConfig {
+        let install = Install {
+            program: "/usr/sbin/asterisk".into(),
+            loader: None,
+            module_dir: dir.into(),
+            data_dir: "/usr/share/asterisk".into(),
+            version: String::new(),
+        };
+        StartConfig::new(install, "/logs")
+    }
+
+    /// A change to the plain configuration.
+    type Change = fn(&mut StartConfig);
+
+    /// Each setting as asterisk/README.md has it, the words of an Asterisk without its modules, and the cure.
+    const SETTINGS: [(&str, Change, &str, &str); 6] = [
+        (
+            "`service.media = \"audiosocket\"`",
+            |config| config.media = MediaWay::AudioSocket,
+            "service.media = \"audiosocket\" needs",
+            "set service.media = \"rtp\"",
+        ),
+        (
+            "`service.media = \"websocket\"`",
+            |config| config.media = MediaWay::WebSocket,
+            "no chan_websocket.so in",
+            "set service.media = \"rtp\"",
+        ),
+        (
+            "`service.codec` other than `media.codec`",
+            |config| config.transcodes = vec![Codec::Pcmu, Codec::G722],
+            "transcoding PCMU and G722 needs",
+            "leave service.codec out",
+        ),
+        (
+            "the same, and one of the two is Opus",
+            |config| config.transcodes = vec![Codec::Opus, Codec::Pcmu],
+            "transcoding opus and PCMU needs",
+            "leave service.codec out",
+        ),
+        (
+            "`asterisk.bridge = \"softmix\"`",
+            |config| config.bridge = BridgeKind::Softmix,
+            "asterisk.bridge = \"softmix\" needs",
+            "leave asterisk.bridge out",
+        ),
+        (
+            "`asterisk.jitter_buffer`",
+            |config| config.jitter_buffer = Some(JitterBuffer::Adaptive),
+            "no func_jitterbuffer.so in",
+            "leave asterisk.jitter_buffer out",
+        ),
+    ];
+
+    #[test]
+    fn an_asterisk_without_modules_lacks_all_that_are_required() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(missing(dir.path()).len(), required().count());
+        assert!(required().count() > 30);
+    }
+
+    #[test]
+    fn a_setting_is_refused_by_what_it_lacks_and_with_what_to_change() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(for_media(&config(dir.path())).unwrap(), "");
+        for (_, change, words, cure) in SETTINGS {
+            let mut config = config(dir.path());
+            change(&mut config);
+            let said = for_media(&config).unwrap_err().to_string();
+            assert!(said.contains(words) && said.ends_with(cure), "{said}");
+        }
+    }
+
+    /// The table of asterisk/README.md names the modules of each setting, and no others.
+    #[test]
+    fn the_readme_says_which_modules_are_loaded_when() {
+        let readme = include_str!("../../asterisk/README.md");
+        for (setting, change, _, _) in SETTINGS {
+            let mut config = config(Path::new("/none"));
+            change(&mut config);
+            let row = readme.lines().find(|line| line.starts_with(&format!("| {setting} |"))).expect(setting);
+            let of_row = row.split('|').nth(2).expect("a column");
+            let named = of_row.split('`').filter(|word| word.contains('_') && !word.contains('.'));
+            let needed = needs(&config).into_iter().flat_map(|need| need.modules);
+            assert_eq!(
+                named.collect::<HashSet<_>>(),
+                needed.map(|name| name.trim_end_matches(".so")).collect(),
+                "{row}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mixer_is_the_only_bridge() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in CODERS.into_iter().chain([MIXER]) {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let mut config = config(dir.path());
+        config.bridge = BridgeKind::Softmix;
+        let plain: String = required().map(|name| format!("require = {name}\n")).collect();
+        let bridges = |modules_conf: &str| -> Vec<String> {
+            let text = suited(modules_conf, dir.path());
+            text.lines().filter(|line| line.contains("bridge_")).map(str::to_string).collect()
+        };
+        assert_eq!(bridges(&plain), ["require = bridge_simple.so", "require = bridge_native_rtp.so"]);
+        let mixed = plain + &for_media(&config).unwrap();
+        assert_eq!(bridges(&mixed), ["require = bridge_softmix.so"]);
+    }
 }

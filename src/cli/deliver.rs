@@ -8,6 +8,7 @@ use super::progress::Display;
 use super::{Exit, Failure, look, say};
 use crate::compare::baseline::Baseline;
 use crate::record::manifest::{self, Manifest};
+use crate::record::stored::DATA;
 use crate::report::{Format, render, terminal};
 use crate::run::{Finished, Folder, RunError, stored};
 use crate::scenario::Resolved;
@@ -115,7 +116,7 @@ impl Delivery<'_> {
         let mut manifest = Manifest::of([("scenario.toml", scenario.as_bytes())]);
         let mut written: Vec<Result<(), Failure>> = Vec::new();
         let mut write = |name: &str, bytes: &[u8], is_private: bool| {
-            let is_data = manifest::DATA.contains(&name);
+            let is_data = DATA.contains(&name);
             if is_data {
                 manifest.add(name, bytes);
             }
@@ -179,12 +180,7 @@ mod tests {
         let (summary, verdict) = crate::report::fixture::typical();
         let formats = Format::ALL.iter().filter(|format| **format != Format::Png);
         let files = formats.flat_map(|format| render(*format, &summary, &verdict, "").unwrap());
-        let names = files.map(|file| file.path).chain(manifest::DATA).chain([
-            manifest::NAME,
-            "plots",
-            "pcap",
-            "audio",
-        ]);
+        let names = files.map(|file| file.path).chain(DATA).chain([manifest::NAME, "plots", "pcap", "audio"]);
         for name in names {
             assert!(OUTPUTS.contains(&name), "{name}");
         }

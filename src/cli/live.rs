@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 use super::{Failure, say};
-use crate::driver::Progress;
+use crate::driver::{Progress, Recent, RecentTurns};
 use crate::gate::{Gate, Outcome, so_far};
 use crate::net::http_server;
 use crate::openmetrics::{Form, Labels, Page, Samples, Suffix, plain};
@@ -22,14 +23,72 @@ use crate::record::{Live, Phase, Quantile};
 
 /// First part of every name.
 const PREFIX: &str = "loadtest_live";
+/// Time between two states that are kept.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// A server of the run's figures. It ends with this value.
 #[derive(Debug)]
 pub struct LiveServer {
+    board: Arc<Mutex<Board>>,
+    task: AbortHandle,
+}
+
+/// Figures as they were told last. Rendering takes a walk over histograms, and the run's own task tells of figures several
+/// times a second: they are kept at most once a second, and rendered once if somebody asks.
+#[derive(Debug)]
+struct Board {
     gates: Vec<Gate>,
     name: String,
-    text: Arc<Mutex<String>>,
-    task: AbortHandle,
+    told: Option<Told>,
+    /// Text of these figures, once somebody has asked.
+    text: Option<Arc<str>>,
+}
+
+/// A run's state at one moment.
+#[derive(Debug)]
+struct Told {
+    phase: Phase,
+    stage: usize,
+    elapsed: Duration,
+    calls_up: u32,
+    attempts: u32,
+    failed: u32,
+    calls: u32,
+    recent: Recent,
+    live: Live,
+}
+
+impl Told {
+    fn of(progress: &Progress<'_>) -> Told {
+        let Progress { phase, stage, elapsed, calls_up, attempts, failed, calls, recent, live, .. } =
+            *progress;
+        Told { phase, stage, elapsed, calls_up, attempts, failed, calls, recent, live: live.clone() }
+    }
+}
+
+impl Board {
+    fn new(name: &str, gates: &[Gate]) -> Board {
+        Board { gates: gates.to_vec(), name: name.into(), told: None, text: None }
+    }
+
+    /// Takes the run's present state, unless it has one of the same second and phase.
+    fn tell(&mut self, progress: &Progress<'_>) {
+        let is_new = |told: &Told| {
+            told.phase != progress.phase || progress.elapsed.saturating_sub(told.elapsed) >= TOLD_EVERY
+        };
+        if self.told.as_ref().is_none_or(is_new) {
+            (self.told, self.text) = (Some(Told::of(progress)), None);
+        }
+    }
+
+    /// The text of what was told last.
+    fn text(&mut self) -> Arc<str> {
+        let render = || match &self.told {
+            Some(told) => text(told, &self.name, &self.gates),
+            None => Page::default().text(PREFIX, Labels::new()),
+        };
+        self.text.get_or_insert_with(|| render().into()).clone()
+    }
 }
 
 impl LiveServer {
@@ -50,15 +109,15 @@ impl LiveServer {
                 "warning: {at} is not a loopback address: whoever reaches it reads the figures"
             ));
         }
-        let text = Arc::new(Mutex::new(Page::default().text(PREFIX, Labels::new())));
-        let router = Router::new().route("/metrics", get(metrics)).with_state(text.clone());
+        let board = Arc::new(Mutex::new(Board::new(name, gates)));
+        let router = Router::new().route("/metrics", get(metrics)).with_state(board.clone());
         let task = tokio::spawn(http_server::serve(listener, router)).abort_handle();
-        Ok(LiveServer { gates: gates.to_vec(), name: name.into(), text, task })
+        Ok(LiveServer { board, task })
     }
 
     /// Takes the run's present state.
     pub fn show(&self, progress: &Progress<'_>) {
-        *locked(&self.text) = text(progress, &self.name, &self.gates);
+        locked(&self.board).tell(progress);
     }
 }
 
@@ -68,23 +127,23 @@ impl Drop for LiveServer {
     }
 }
 
-/// The text is whole at every step: a panic elsewhere does not spoil it.
-fn locked(text: &Mutex<String>) -> MutexGuard<'_, String> {
-    text.lock().unwrap_or_else(PoisonError::into_inner)
+/// The board is whole at every step: a panic elsewhere does not spoil it.
+fn locked(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
+    board.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn metrics(State(shared): State<Arc<Mutex<String>>>, headers: HeaderMap) -> Response {
-    let text = locked(&shared).clone();
+async fn metrics(State(board): State<Arc<Mutex<Board>>>, headers: HeaderMap) -> Response {
+    let text = locked(&board).text();
     let accepted: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let (form, body) = match Form::preferred(&accepted.join(",")) {
-        Form::OpenMetrics => (Form::OpenMetrics, text),
+        Form::OpenMetrics => (Form::OpenMetrics, text.to_string()),
         Form::Plain | Form::Json => (Form::Plain, plain(&text)),
     };
     ([(CONTENT_TYPE, form.content_type()), (VARY, "Accept")], body).into_response()
 }
 
-fn text(progress: &Progress<'_>, name: &str, gates: &[Gate]) -> String {
-    let Progress { phase, stage, elapsed, calls_up, attempts, failed, calls, recent, live, .. } = *progress;
+fn text(told: &Told, name: &str, gates: &[Gate]) -> String {
+    let Told { phase, stage, elapsed, calls_up, attempts, failed, calls, recent, ref live } = *told;
     let mut page = Page::default();
     let phases = [Phase::Ramp, Phase::Warmup, Phase::Hold, Phase::Drain];
     let phases = phases.map(|at| (vec![("phase", at.to_string())], truth(at == phase)));
@@ -96,15 +155,13 @@ fn text(progress: &Progress<'_>, name: &str, gates: &[Gate]) -> String {
     page.counter("attempts", "INVITEs of new calls", u64::from(attempts));
     page.counter("failed", "attempts that failed", u64::from(failed));
     counts(&mut page, live);
-    let quantiles = [("50", recent.rtt_p50), ("99", recent.rtt_p99)];
-    let rtt =
-        quantiles.into_iter().filter_map(|(q, at)| Some((vec![("percentile", q.into())], seconds(at?)?)));
     let help = "round trip over the last settled seconds; +Inf where the rank falls among the lost";
-    page.gauge("rtt", Some(Suffix::Seconds), help, Samples::from_iter(rtt));
-    let control = recent.control_p99.and_then(seconds);
-    let control = control.map(|at| (vec![("percentile", "99".to_string())], at));
+    percentiles(&mut page, "rtt", help, &[("50", recent.rtt_p50), ("99", recent.rtt_p99)]);
     let help = "round trip of the control stream past Asterisk, over the same seconds";
-    page.gauge("control", Some(Suffix::Seconds), help, Samples::from_iter(control));
+    percentiles(&mut page, "control", help, &[("99", recent.control_p99)]);
+    if let Some(turns) = &recent.turns {
+        conversations(&mut page, turns);
+    }
     let one = |value: Option<f64>| Samples::from_iter(value.map(|value| (Labels::new(), value)));
     let ratio = || Some(Suffix::Other("ratio".into()));
     page.gauge("loss", ratio(), "packets lost, of the same seconds", one(recent.loss));
@@ -118,6 +175,20 @@ fn text(progress: &Progress<'_>, name: &str, gates: &[Gate]) -> String {
     );
     verdict(&mut page, live, gates);
     page.text(PREFIX, vec![("scenario", name.into())])
+}
+
+fn percentiles(page: &mut Page, name: &str, help: &'static str, of: &[(&str, Option<Quantile>)]) {
+    let samples =
+        of.iter().filter_map(|(q, at)| Some((vec![("percentile", q.to_string())], seconds((*at)?)?)));
+    page.gauge(name, Some(Suffix::Seconds), help, Samples::from_iter(samples));
+}
+
+fn conversations(page: &mut Page, turns: &RecentTurns) {
+    let RecentTurns { count, missing, response_p50, response_p95 } = *turns;
+    page.counter("turns", "turns of callers whose fate is known, all phases", count);
+    page.counter("turns_unanswered", "of these, turns without an answer in time", missing);
+    let help = "end of a caller's speech to the answer, over the answers of the last 30 s";
+    percentiles(page, "turn_response", help, &[("50", Some(response_p50)), ("95", Some(response_p95))]);
 }
 
 fn counts(page: &mut Page, live: &Live) {
@@ -180,13 +251,18 @@ fn seconds(quantile: Quantile) -> Option<f64> {
 mod tests {
     use super::super::progress::tests::progress;
     use super::*;
-    use crate::driver::Recent;
     use crate::openmetrics::lint;
     use crate::values::Ns;
 
+    fn turns(response_p50: Quantile) -> RecentTurns {
+        RecentTurns { count: 120, missing: 3, response_p50, response_p95: response_p50 }
+    }
+
     fn text_of(recent: Recent, live: &Live, gates: &[&str]) -> String {
         let gates: Vec<_> = gates.iter().map(|gate| Gate::parse(gate).unwrap()).collect();
-        text(&progress(recent, live), "a \"scenario\"", &gates)
+        let mut board = Board::new("a \"scenario\"", &gates);
+        board.tell(&progress(recent, live));
+        board.text().to_string()
     }
 
     #[test]
@@ -198,6 +274,7 @@ mod tests {
             late: Some(0.0),
             send_lateness_max: Some(Ns(2_000_000)),
             control_p99: None,
+            turns: Some(turns(Quantile::At(820_000_000))),
         };
         let mut live = Live { sent: 2000, lost: 40, answered: 50, failed: 2, ..Live::default() };
         live.rtt.record_n(1_500_000, 1960);
@@ -211,6 +288,9 @@ mod tests {
             format!("loadtest_live_rtt_seconds{{{scenario},percentile=\"50\"}} 0.0015"),
             format!("loadtest_live_rtt_seconds{{{scenario},percentile=\"99\"}} inf"),
             format!("loadtest_live_send_lateness_seconds{{{scenario}}} 0.002"),
+            format!("loadtest_live_turns_total{{{scenario}}} 120"),
+            format!("loadtest_live_turns_unanswered_total{{{scenario}}} 3"),
+            format!("loadtest_live_turn_response_seconds{{{scenario},percentile=\"50\"}} 0.82"),
             format!("loadtest_live_gate{{{scenario},gate=\"loss.ratio < 1%\",outcome=\"fail\"}} 1.0"),
             format!("loadtest_live_gate{{{scenario},gate=\"rtt.p50 < 15ms\",outcome=\"pass\"}} 1.0"),
             format!("loadtest_live_verdict{{{scenario},outcome=\"fail\"}} 1.0"),
@@ -232,6 +312,7 @@ mod tests {
             loss: Some(0.0),
             late: Some(0.0),
             send_lateness_max: Some(Ns(1)),
+            turns: Some(turns(Quantile::At(1))),
         };
         let text = text_of(recent, &Live::default(), &["loss.count == 0"]);
         let dashboard: serde_json::Value =
@@ -246,6 +327,32 @@ mod tests {
             let is_sample = |line: &str| line.split(['{', ' ']).next() == Some(name);
             assert!(text.lines().any(is_sample), "{name} of {query} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn figures_are_kept_once_a_second_and_rendered_once_for_all_who_ask() {
+        let (mut board, live) = (Board::new("x", &[]), Live::default());
+        assert!(!board.text().contains("attempts"), "nothing has been told");
+        let at = |ms: u64| Progress {
+            elapsed: Duration::from_millis(ms),
+            attempts: ms as u32,
+            ..progress(Recent::default(), &live)
+        };
+        let said = |board: &mut Board| {
+            let (text, again) = (board.text(), board.text());
+            assert!(Arc::ptr_eq(&text, &again), "it was rendered twice");
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("loadtest_live_attempts_total{scenario=\"x\"} "));
+            line.unwrap().parse::<u32>().unwrap()
+        };
+        for (ms, told) in [(1000, 1000), (1200, 1000), (1999, 1000), (2000, 2000), (2200, 2000), (9000, 9000)]
+        {
+            board.tell(&at(ms));
+            assert_eq!(said(&mut board), told, "at {ms} ms");
+        }
+        board.tell(&Progress { phase: Phase::Drain, ..at(9200) });
+        assert_eq!(said(&mut board), 9200, "another phase");
     }
 
     #[test]

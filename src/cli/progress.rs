@@ -7,12 +7,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::live::LiveServer;
 use super::{look, say};
-use crate::driver::{Progress, Recent};
+use crate::driver::{Progress, Recent, RecentTurns};
 use crate::record::{Phase, Quantile};
 use crate::run::Observer;
 use crate::scenario::schedule::ramp_duration;
 use crate::scenario::{Load, Planned, Scenario};
-use crate::values::{Unit, Value, show};
+use crate::values::{Unit, Value, counted, show};
 
 /// Time between two lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -249,13 +249,19 @@ fn calls(progress: &Progress) -> String {
     format!("{} of {} up, {} placed{failed}", progress.calls_up, progress.calls, progress.attempts)
 }
 
-/// Live figures over the last settled seconds.
+/// Live figures over the last settled seconds; where callers talk, of their turns.
 fn figures(recent: &Recent) -> String {
+    if let Some(turns) = &recent.turns {
+        return self::turns(turns);
+    }
     let Recent { rtt_p50: Some(p50), rtt_p99: Some(p99), control_p99, .. } = *recent else {
         return "nothing measured yet".into();
     };
-    let ratio = |share: Option<f64>| show(share.map_or(Value::NoData, Value::Number), Unit::Ratio);
     let control = control_p99.map_or(String::new(), |p99| format!(" · control {}", ms(p99)));
+    if (p50, p99) == (Quantile::NoData, Quantile::NoData) {
+        return format!("nothing measured yet{control}");
+    }
+    let ratio = |share: Option<f64>| show(share.map_or(Value::NoData, Value::Number), Unit::Ratio);
     format!(
         "rtt p50 {}, p99 {}{control} · loss {} · late {}",
         ms(p50),
@@ -265,7 +271,15 @@ fn figures(recent: &Recent) -> String {
     )
 }
 
-/// A round trip to the digits that a glance takes in, or in words.
+/// The answers of the last 30 s, and turns so far.
+fn turns(turns: &RecentTurns) -> String {
+    let RecentTurns { count, missing, response_p50, response_p95 } = *turns;
+    let missing = if missing > 0 { format!(", {missing} without an answer") } else { String::new() };
+    let count = counted(count, "turn");
+    format!("response p50 {}, p95 {} · {count}{missing}", ms(response_p50), ms(response_p95))
+}
+
+/// A time to the digits that a glance takes in, or in words.
 fn ms(quantile: Quantile) -> String {
     match quantile {
         Quantile::At(ns) if ns >= 100_000_000 => format!("{:.0} ms", ns as f64 / 1e6),
@@ -308,6 +322,7 @@ pub(super) mod tests {
             loss: Some(0.1234),
             late: Some(0.000_03),
             send_lateness_max: None,
+            turns: None,
         };
         let live = Live::default();
         let progress = progress(recent, &live);
@@ -316,6 +331,24 @@ pub(super) mod tests {
         assert_eq!(said, "rtt p50 1234 ms, p99 is lost · control 5.00 ms · loss 12.34 % · late 0.0030 %");
         assert!(said.chars().count() + INDENT.len() < 80, "{}", said.chars().count());
         assert_eq!(figures(&Recent::default()), "nothing measured yet");
+        let turns = RecentTurns {
+            count: 12_345,
+            missing: 678,
+            response_p50: Quantile::At(1_234_000_000),
+            response_p95: Quantile::At(12_345_000_000),
+        };
+        let said = figures(&Recent { turns: Some(turns), ..recent });
+        assert_eq!(said, "response p50 1234 ms, p95 12345 ms · 12,345 turns, 678 without an answer");
+        assert!(said.chars().count() + INDENT.len() < 80, "{}", said.chars().count());
+        let one = RecentTurns { count: 1, missing: 0, response_p95: Quantile::NoData, ..turns };
+        assert_eq!(self::turns(&one), "response p50 1234 ms, p95 – · 1 turn");
+    }
+
+    #[test]
+    fn callers_who_have_not_been_answered_yet_have_no_empty_round_trips() {
+        let none = Some(Quantile::NoData);
+        let recent = Recent { rtt_p50: none, rtt_p99: none, ..Recent::default() };
+        assert_eq!(figures(&recent), "nothing measured yet");
     }
 
     #[test]

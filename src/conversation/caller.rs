@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::awaited::{Awaited, Reply};
 use super::dtmf::{Dialled, Dialler, Pace};
 use super::spoken::{Log, Plan};
 use super::{END_OF_REPLY, ENDLESS, Event, Script, Spoken, Turn, UtteranceKind, Wait, time_of};
@@ -42,6 +43,7 @@ pub struct Caller {
     /// End of the last speech of any kind.
     said_until: Stamp,
     ear: Ear,
+    awaited: Awaited,
     log: Log,
 }
 
@@ -75,6 +77,7 @@ impl Caller {
             asked: (Stamp::ZERO, Stamp::ZERO),
             said_until: Stamp::ZERO,
             ear: Ear::default(),
+            awaited: Awaited::default(),
             log: Log::new(),
         }
     }
@@ -84,12 +87,18 @@ impl Caller {
     pub fn next(&mut self, now: Stamp, heard: Live, out: &mut [i16]) -> Frame {
         out.fill(0);
         self.ear.hear(heard);
+        self.awaited.hear(now, heard);
         for _ in 0..MAX_STEPS {
             if let Some(frame) = self.step(now, out) {
                 return frame;
             }
         }
         Frame::Silence
+    }
+
+    /// The fate of a turn, once, as soon as it is known.
+    pub fn reply(&mut self) -> Option<Reply> {
+        self.awaited.take()
     }
 
     /// All that was said, with the send stamps of first and last voiced samples.
@@ -247,10 +256,13 @@ impl Caller {
 
     fn has_said(&mut self, until: Stamp, kind: UtteranceKind) {
         self.said_until = until;
-        if let Some(from) = self.log.end(until)
+        if let Some((from, expects_reply)) = self.log.end(until)
             && kind != UtteranceKind::Backchannel
         {
             self.asked = (from, until);
+            if expects_reply {
+                self.awaited.ask(until, self.script.reply_within());
+            }
         }
     }
 

@@ -8,14 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
+use super::awaited::EDGE;
 use super::{END_OF_REPLY, ENDLESS, Spoken, Utterance, UtteranceKind};
 use crate::speech::Segment;
 use crate::stamp::Stamp;
 use echo::Echoes;
 use line::Line;
 
-/// Speech of both within this time before the end of the caller's makes the turn unfit (METRICS).
-const EDGE: Duration = Duration::from_millis(300);
 /// Shortest segment that is content, not filler (METRICS).
 const CONTENT: Duration = Duration::from_millis(400);
 /// Silence after which an interrupted service has stopped (METRICS).

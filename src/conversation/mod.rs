@@ -3,6 +3,7 @@
 //! Pure: stamps, samples and the live view of the service's side in, packets' contents and figures out. The caller's
 //! side is exact, by send stamps; the service's side comes as the segments of `speech`.
 
+mod awaited;
 mod caller;
 mod dtmf;
 mod judge;
@@ -13,6 +14,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use awaited::Reply;
 pub use caller::{Caller, Frame};
 pub use dtmf::{Digits, DigitsError, Event};
 pub use judge::{Discard, Talk, TalkRules, TurnRecord, judge};

@@ -143,8 +143,8 @@ impl Log {
         }
     }
 
-    /// End of the open utterance's last voiced sample; its first one's stamp, if one is open.
-    pub(super) fn end(&mut self, at: Stamp) -> Option<Stamp> {
+    /// End of the open utterance's last voiced sample. If one is open: its first one's stamp, and whether it expects a reply.
+    pub(super) fn end(&mut self, at: Stamp) -> Option<(Stamp, bool)> {
         let said = Said { to: at, ..self.open.take()? };
         self.pause_from = None;
         if self.said.len() >= MAX_UTTERANCES || self.pauses.len() >= MAX_PAUSES {
@@ -153,7 +153,7 @@ impl Log {
         } else {
             self.said.push(said);
         }
-        Some(said.from)
+        Some((said.from, said.plan.expects_reply))
     }
 
     /// The whole record; an utterance that is still open was cut by the call's end.

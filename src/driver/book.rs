@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::monitor::Monitor;
+use super::turns::TurnsSoFar;
 use super::{Recent, TalkTotals};
 use crate::clock;
 use crate::impair::ImpairCounts;
@@ -28,6 +29,8 @@ pub(super) struct Book {
     /// Figures that gates are held against before the end.
     pub live: Live,
     pub recent: Recent,
+    /// Turns so far, where callers talk.
+    pub turns: TurnsSoFar,
 }
 
 impl Book {
@@ -42,6 +45,7 @@ impl Book {
             talk: TalkTotals::default(),
             live: Live::default(),
             recent: Recent::default(),
+            turns: TurnsSoFar::default(),
         }
     }
 
@@ -129,7 +133,8 @@ impl Book {
         if let Some(control) = second.latencies.get(Series::Control, Scope::Measured) {
             self.live.control.extend(control.counts());
         }
-        self.recent = self.up_to(number);
+        let turns = self.turns.figures(clock::now());
+        self.recent = Recent { turns, ..self.up_to(number) };
     }
 
     /// The figures of the last seconds up to `last`.
@@ -155,6 +160,7 @@ impl Book {
             loss: ratio(lost),
             late: ratio(late),
             send_lateness_max,
+            turns: None,
         }
     }
 

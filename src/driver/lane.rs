@@ -15,7 +15,7 @@ use super::receiver::{MediaChange, ReceiverCommand, Receiving, STALL};
 use super::talking::{Hears, Voice};
 use super::tape::StreamTapes;
 use crate::clock::Timeline;
-use crate::conversation::Spoken;
+use crate::conversation::{Reply, Spoken};
 use crate::excerpt::SpeechRing;
 use crate::impair::{DelayLine, Direction, ImpairCounts, Impairer, stream_seed};
 use crate::measure::{
@@ -49,6 +49,8 @@ pub(super) enum LaneEvent {
         heard: Sources,
         listened: Option<Box<(Listened, Option<SpeechRing>)>>,
     },
+    /// Fate of a turn, as its caller notices it at `at`.
+    Replied { reply: Reply, at: Stamp },
     /// Fate of a burst.
     Judged(SignalRow),
     /// A thread has ended without being told to.

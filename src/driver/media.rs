@@ -24,7 +24,7 @@ use crate::excerpt::{self, Collector, SpeechRing};
 use crate::load::Input;
 use crate::measure::{Class, Listened, ReceivedEcho, SourceLatch, Sources, StreamReport, StreamSent, Window};
 use crate::net::udp::{self, buffer_for};
-use crate::record::{CallRecord, Environment, TurnRow};
+use crate::record::{CallRecord, Environment};
 use crate::rtp::srtp::{KeyPair, Keys};
 use crate::rtp::{Format, MediaSource};
 use crate::scenario::Scenario;
@@ -278,6 +278,7 @@ impl Media {
                     (call.sent, call.spoken, call.stopped_at) = (sent, spoken, at);
                 }
             }
+            LaneEvent::Replied { reply, at } => self.book.turns.note(reply, at),
             LaneEvent::Judged(burst) => self.book.run.signals.push(burst),
             LaneEvent::Dead { call_id, at } => return Ok(Some(Input::Dead { call: call_id, at })),
             LaneEvent::Finished { call_id, report, heard, listened } => {
@@ -321,12 +322,10 @@ impl Media {
             let talked = Talked { script, spoken, listened, answered_at, ended_at, has_events, rings };
             let rows = talked.rows(record.call, epoch);
             if let Some(Excerpts { collector, .. }) = &mut self.excerpts {
-                // As the metrics count them.
                 let since = |at: Stamp| at.since(epoch).as_secs_f64();
                 let window = self.window.bounds().map(|(from, to)| since(from)..since(to));
-                let is_measured =
-                    |row: &&TurnRow| window.as_ref().is_some_and(|w| w.contains(&row.said_to_s));
-                let measured: Vec<_> = rows.iter().filter(is_measured).cloned().collect();
+                let measured: Vec<_> =
+                    rows.iter().filter(|row| row.is_within(window.as_ref())).cloned().collect();
                 talked.show(record.call, &measured, |talk| collector.take(talk));
             }
             self.book.run.turns.extend(rows);

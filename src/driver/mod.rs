@@ -19,6 +19,7 @@ mod registering;
 mod talking;
 mod tape;
 mod trace;
+mod turns;
 mod wire;
 
 use std::io;
@@ -120,6 +121,21 @@ pub struct Recent {
     pub late: Option<f64>,
     /// Greatest lateness of a packet that was sent.
     pub send_lateness_max: Option<Ns>,
+    /// Turns, where callers talk; `None` before the first.
+    pub turns: Option<RecentTurns>,
+}
+
+/// Live figures of conversations, as callers notice the answers. Turns are judged at each call's end, which discards some.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RecentTurns {
+    /// Turns of the run so far whose fate is known.
+    pub count: u64,
+    /// Of these, turns without an answer in time.
+    pub missing: u64,
+    /// Median response of the last 30 s.
+    pub response_p50: Quantile,
+    /// 95th percentile of the same.
+    pub response_p95: Quantile,
 }
 
 /// A run as the driver has recorded it.

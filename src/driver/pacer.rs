@@ -203,6 +203,9 @@ impl Pacer {
             tape.put(sent_at, stream.to, if tape.shows_plain { plain } else { packet });
         }
         tally.sent(&mut stream.sent, &sent, stream.class, &self.window, stream.counts_from);
+        if let Some(reply) = stream.talker.as_mut().and_then(|talker| talker.reply()) {
+            let _ = self.events.send(LaneEvent::Replied { reply, at: sent_at });
+        }
     }
 
     /// Sends what is held back until before `due`, each at its time.

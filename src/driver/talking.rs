@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::bursts::{Hearer, Player};
 use crate::conversation::{
-    Caller, Discard, Frame, Script, Spoken, Talk, TalkRules, TurnRecord, UtteranceKind, judge, out_of_step,
+    Caller, Discard, Frame, Reply, Script, Spoken, Talk, TalkRules, TurnRecord, UtteranceKind, judge,
+    out_of_step,
 };
 use crate::excerpt::{SpeechRing, Talk as Heard};
 use crate::measure::{Listened, Listener};
@@ -78,6 +79,11 @@ impl Talker {
         }
     }
 
+    /// The fate of a turn, once, as soon as it is known.
+    pub fn reply(&mut self) -> Option<Reply> {
+        self.caller.reply()
+    }
+
     /// Everything that it has said, and its audio where that is kept.
     pub fn finish(self) -> (Spoken, Option<SpeechRing>) {
         (self.caller.finish(), self.ring)
@@ -126,6 +132,14 @@ impl Voice {
         match self {
             Voice::Talks(talker) => talker.packet(sender, sent_at),
             Voice::Bursts(player) => player.packet(sender, sent_at),
+        }
+    }
+
+    /// The fate of a turn, once, as soon as it is known.
+    pub fn reply(&mut self) -> Option<Reply> {
+        match self {
+            Voice::Talks(talker) => talker.reply(),
+            Voice::Bursts(_) => None,
         }
     }
 

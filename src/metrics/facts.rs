@@ -231,20 +231,14 @@ impl<'a> Facts<'a> {
 
     /// Turns whose caller ended in the measured window.
     pub fn turns(&self) -> impl Iterator<Item = &'a TurnRow> {
-        let is_measured = self.is_measured();
-        self.turn_rows.iter().filter(move |turn| is_measured(turn.said_to_s))
+        let window = self.environment.window();
+        self.turn_rows.iter().filter(move |turn| turn.is_within(window.as_ref()))
     }
 
     /// Bursts begun in the measured window.
     pub fn signals(&self) -> impl Iterator<Item = &'a SignalRow> {
-        let is_measured = self.is_measured();
-        self.signal_rows.iter().filter(move |burst| is_measured(burst.sent_s))
-    }
-
-    /// True for a second of the run in its measured window.
-    fn is_measured(&self) -> impl Fn(f64) -> bool + use<> {
-        let window = self.environment.window_from_s.zip(self.environment.window_to_s);
-        move |at| window.is_some_and(|(from, to)| (from..to).contains(&at))
+        let window = self.environment.window();
+        self.signal_rows.iter().filter(move |burst| burst.is_within(window.as_ref()))
     }
 
     /// The times of one series over the measured window.
@@ -260,7 +254,7 @@ impl<'a> Facts<'a> {
     /// where the far end does not stamp at all.
     pub fn lost_of(&self, series: Series) -> u64 {
         match series {
-            Series::SendLateness | Series::SendCall | Series::ReceiveLag | Series::Ipdv => 0,
+            _ if !series.has_losses() => 0,
             Series::Control => self.held().map(SecondRecord::control_lost).sum(),
             Series::Rtt | Series::RttIntended => self.ranked_lost,
             _ if self.histogram(series).is_empty() => 0,

@@ -19,7 +19,10 @@ pub(super) fn row(
     Definition {
         name: name.leak(),
         unit: Unit::Ms,
-        help: format!("{help}: {}", statistic.words()).leak(),
+        help: match (statistic, samples) {
+            (Statistic::Mean, Samples::Packets(_)) => format!("{help}: mean of what came back").leak(),
+            _ => format!("{help}: {}", statistic.words()).leak(),
+        },
         group,
         rests_on: match group {
             // The instrument's own times are what they are.

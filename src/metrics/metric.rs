@@ -73,6 +73,20 @@ impl Definition {
         }
     }
 
+    /// The case in which its value is `lost` instead of a number; `None` where that cannot be.
+    pub fn lost_where(&self) -> Option<&'static str> {
+        match self.of {
+            Of::Statistic(Statistic::Min | Statistic::Mean, _) => None,
+            Of::Statistic(_, Samples::Packets(series)) if series.has_losses() => {
+                Some("where the rank falls among the packets that never came back")
+            }
+            Of::Figure(..) if self.group == Group::Faults && self.unit == Unit::Ms => {
+                Some("where that never came")
+            }
+            _ => None,
+        }
+    }
+
     /// The metric in a finished run.
     pub(super) fn measure(&'static self, facts: &Facts<'_>) -> Metric {
         if facts.part == Part::Stage && !self.by_stage {
@@ -221,7 +235,7 @@ impl Statistic {
     const fn row(self) -> (&'static str, &'static str, Option<f64>) {
         match self {
             Statistic::Min => ("min", "smallest", None),
-            Statistic::Mean => ("mean", "mean of what came back", None),
+            Statistic::Mean => ("mean", "mean", None),
             Statistic::P50 => ("p50", "median", Some(0.5)),
             Statistic::P90 => ("p90", "90th percentile", Some(0.9)),
             Statistic::P95 => ("p95", "95th percentile", Some(0.95)),

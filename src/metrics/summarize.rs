@@ -70,16 +70,15 @@ fn percentiles_by_second(run: &mut Run) {
 /// Works out each call's drift from its seconds within the measured window.
 fn drifts(run: &mut Run) {
     let environment = &run.environment;
-    let whole = environment.window_from_s.zip(environment.window_to_s);
-    let of_stages = environment.stages.iter().filter_map(|stage| stage.from_s.zip(stage.to_s));
+    let of_stages = environment.stages.iter().filter_map(|stage| Some(stage.from_s?..stage.to_s?));
     // Of stages, what lies between them is not measured.
     let windows: Vec<_> = match environment.stages.is_empty() {
-        true => whole.into_iter().collect(),
+        true => environment.window().into_iter().collect(),
         false => of_stages.collect(),
     };
     let inside = |s: &CallSecond| {
         let second = f64::from(s.second);
-        windows.iter().any(|(from, to)| second >= *from && second + 1.0 <= *to)
+        windows.iter().any(|window| second >= window.start && second + 1.0 <= window.end)
     };
     let mut points: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
     for s in run.call_seconds.iter().filter(|s| inside(s)) {

@@ -1,6 +1,7 @@
 //! Circumstances of a run: `environment.json`.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -214,10 +215,15 @@ impl Environment {
         self.broken_by.as_ref().map_or_else(|| self.broken.clone(), Breakage::sentence)
     }
 
+    /// The measured window in seconds from the start; `None` when no call came up.
+    pub fn window(&self) -> Option<Range<f64>> {
+        Some(self.window_from_s?..self.window_to_s?)
+    }
+
     /// Seconds measured: of stages those of their windows together; `None` when no call came up.
     pub fn measured_s(&self) -> Option<f64> {
         if self.stages.is_empty() {
-            return Some(self.window_to_s? - self.window_from_s?);
+            return self.window().map(|window| window.end - window.start);
         }
         self.stages.iter().filter_map(|stage| Some(stage.to_s? - stage.from_s?)).reduce(|a, b| a + b)
     }

@@ -11,28 +11,6 @@ use sha2::{Digest as _, Sha256};
 /// Name of the file itself.
 pub const NAME: &str = "manifest.json";
 
-/// Files that a run stores and that its figures can be made from again.
-pub const DATA: [&str; 10] = [
-    "environment.json",
-    "calls.csv",
-    "seconds.csv",
-    "call_seconds.csv",
-    "silences.csv",
-    "rtt.hlog",
-    "scenario.toml",
-    TURNS,
-    TALK,
-    SIGNALS,
-];
-/// That of conversations.
-pub const TURNS: &str = "turns.csv";
-/// Likewise, of those with excerpts.
-pub const TALK: &str = "talk.csv";
-/// Likewise, of calls whose path is measured by its audio.
-pub const SIGNALS: &str = "signals.csv";
-/// Those that runs of echoes lack.
-pub const OF_SOME: [&str; 3] = [TURNS, TALK, SIGNALS];
-
 /// The stored files of a run, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Manifest {

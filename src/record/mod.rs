@@ -89,6 +89,12 @@ impl Series {
     pub fn name(self) -> &'static str {
         self.into()
     }
+
+    /// True where lost packets rank as slower than any: not in the instrument's own times, nor in differences of packets
+    /// that came back.
+    pub fn has_losses(self) -> bool {
+        !matches!(self, Series::SendLateness | Series::SendCall | Series::ReceiveLag | Series::Ipdv)
+    }
 }
 
 /// Everything that a run recorded.

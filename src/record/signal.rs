@@ -1,5 +1,7 @@
 //! `signals.csv`: one row for each burst of each call whose path is measured by its audio.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::values::Ns;
@@ -36,4 +38,11 @@ pub struct SignalRow {
     pub inverted: bool,
     /// Reason for which it has no delay.
     pub rejected: Option<SignalRejection>,
+}
+
+impl SignalRow {
+    /// True for a burst that counts: it began in the measured window, in seconds from the start of the run.
+    pub fn is_within(&self, window: Option<&Range<f64>>) -> bool {
+        window.is_some_and(|window| window.contains(&self.sent_s))
+    }
 }

@@ -6,10 +6,7 @@ use serde::{Deserialize as _, Serialize};
 use serde_json::Value as Json;
 
 use super::manifest::{self, Manifest};
-use super::{
-    CallRecord, CallSecond, Environment, FORMAT_VERSION, Latencies, Quantile, Run, SecondRecord, Series,
-    SignalRow, Silence, TalkRow, TurnRow, cell, hlog,
-};
+use super::{CallRecord, Environment, FORMAT_VERSION, Latencies, Quantile, Run, Series, cell, hlog};
 
 /// First format with a manifest.
 const WITH_MANIFEST: u32 = 2;
@@ -53,31 +50,116 @@ const MOST: f64 = hlog::MOST_PACKETS as f64;
 /// Columns that others have written: words may be numbers there.
 const WORDS: [&str; 2] = ["call_id", "reason"];
 
-/// The bytes of a run's raw files.
-#[derive(Debug, Clone, Default)]
-pub struct Stored {
-    /// `environment.json`
-    pub environment: Vec<u8>,
+/// Presence of a table in a run's folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// In every run.
+    Always,
+    /// In every run of a format with a manifest; those before had none.
+    Later,
+    /// In runs with something to say there: not of echoes, nor of older versions.
+    Some,
+}
+
+/// Largest size of a stored file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// A row for each of many: a table, or a log.
+    Rows,
+    /// One document.
+    Document,
+}
+
+/// The list of a run's tables, which makes all that has to know each of them: a new one is a line here, a list of
+/// [`Run`]'s, and one of `report/csv.rs`, which writes it.
+macro_rules! tables {
+    ($($(#[$doc:meta])* $field:ident: $name:literal, $presence:ident, $size:ident;)*) => {
+        /// The bytes of a run's raw files.
+        #[derive(Debug, Clone, Default)]
+        pub struct Stored {
+            /// `environment.json`
+            pub environment: Vec<u8>,
+            $($(#[$doc])* pub $field: Vec<u8>,)*
+            /// `rtt.hlog`
+            pub hlog: Vec<u8>,
+            /// `scenario.toml`
+            pub scenario: Vec<u8>,
+            /// `manifest.json`
+            pub manifest: Vec<u8>,
+        }
+
+        const TABLES: &[(&str, Presence)] = &[$(($name, Presence::$presence)),*];
+
+        /// Files that a run stores and that its figures can be made from again.
+        pub const DATA: [&str; TABLES.len() + 3] = ["environment.json", $($name,)* "rtt.hlog", "scenario.toml"];
+
+        impl Stored {
+            /// The files as `bytes` gives each: by its name, its largest size, and whether it has to be there.
+            ///
+            /// # Errors
+            /// The first of `bytes`.
+            pub fn gather<E>(
+                mut bytes: impl FnMut(&'static str, Size, bool) -> Result<Vec<u8>, E>,
+            ) -> Result<Stored, E> {
+                Ok(Stored {
+                    environment: bytes("environment.json", Size::Document, true)?,
+                    $($field: bytes($name, Size::$size, Presence::$presence == Presence::Always)?,)*
+                    hlog: bytes("rtt.hlog", Size::Rows, true)?,
+                    scenario: bytes("scenario.toml", Size::Document, false)?,
+                    manifest: bytes(manifest::NAME, Size::Document, false)?,
+                })
+            }
+
+            /// The files of [`DATA`], in its order.
+            fn data(&self) -> [&Vec<u8>; DATA.len()] {
+                [&self.environment, $(&self.$field,)* &self.hlog, &self.scenario]
+            }
+
+            /// The tables' rows, of a run stored in `format`.
+            fn rows(&self, format: u32) -> Result<Run, String> {
+                Ok(Run {
+                    $($field: table(columns_of(format, Presence::$presence), $name, &self.$field)?,)*
+                    ..Run::default()
+                })
+            }
+
+            /// The tables as this version stores them; the other files are empty.
+            #[cfg(test)]
+            fn of_rows(run: &Run) -> Stored {
+                Stored {
+                    $($field: tests::written(Presence::$presence, &run.$field),)*
+                    ..Stored::default()
+                }
+            }
+        }
+    };
+}
+
+tables! {
     /// `calls.csv`
-    pub calls: Vec<u8>,
+    calls: "calls.csv", Always, Rows;
     /// `seconds.csv`
-    pub seconds: Vec<u8>,
+    seconds: "seconds.csv", Always, Rows;
     /// `call_seconds.csv`
-    pub call_seconds: Vec<u8>,
+    call_seconds: "call_seconds.csv", Later, Rows;
     /// `silences.csv`
-    pub silences: Vec<u8>,
-    /// `turns.csv`; empty in runs of older versions
-    pub turns: Vec<u8>,
-    /// `talk.csv`, likewise
-    pub talk: Vec<u8>,
-    /// `signals.csv`; empty in runs of older versions
-    pub signals: Vec<u8>,
-    /// `rtt.hlog`
-    pub hlog: Vec<u8>,
-    /// `scenario.toml`
-    pub scenario: Vec<u8>,
-    /// `manifest.json`
-    pub manifest: Vec<u8>,
+    silences: "silences.csv", Later, Rows;
+    /// `turns.csv`
+    turns: "turns.csv", Some, Rows;
+    /// `talk.csv`
+    talk: "talk.csv", Some, Document;
+    /// `signals.csv`
+    signals: "signals.csv", Some, Rows;
+}
+
+/// True for a table that runs of echoes lack.
+pub fn is_of_some(name: &str) -> bool {
+    TABLES.contains(&(name, Presence::Some))
+}
+
+/// The format whose columns a table must have: what older versions and runs of another kind lack may be empty.
+fn columns_of(format: u32, presence: Presence) -> u32 {
+    if presence == Presence::Some { 1 } else { format }
 }
 
 impl Stored {
@@ -110,25 +192,19 @@ impl Stored {
         if format >= WITH_MANIFEST || !self.manifest.is_empty() {
             self.manifest()?.check(self.files())?;
         }
-        let mut calls: Vec<CallRecord> = table(format, "calls.csv", &self.calls)?;
+        let mut run = self.rows(format)?;
         match format {
-            1 => calls.iter_mut().for_each(fill_in_lost),
-            _ => calls.iter_mut().flat_map(CallRecord::words).for_each(cell::restore),
+            1 => run.calls.iter_mut().for_each(fill_in_lost),
+            _ => run.calls.iter_mut().flat_map(CallRecord::words).for_each(cell::restore),
         }
-        let seconds: Vec<SecondRecord> = table(format, "seconds.csv", &self.seconds)?;
-        let call_seconds: Vec<CallSecond> = table(format, "call_seconds.csv", &self.call_seconds)?;
-        let silences: Vec<Silence> = table(format, "silences.csv", &self.silences)?;
-        let turns: Vec<TurnRow> = table(1, "turns.csv", &self.turns)?;
-        let talk: Vec<TalkRow> = table(1, "talk.csv", &self.talk)?;
-        let signals: Vec<SignalRow> = table(1, "signals.csv", &self.signals)?;
-        let intervals = hlog::read(&self.hlog).map_err(|error| error.to_string())?;
-        for (file, is_empty) in [("calls.csv", calls.is_empty()), ("seconds.csv", seconds.is_empty())] {
+        run.intervals = hlog::read(&self.hlog).map_err(|error| error.to_string())?;
+        for (file, is_empty) in [("calls.csv", run.calls.is_empty()), ("seconds.csv", run.seconds.is_empty())]
+        {
             if is_empty && environment.window_from_s.is_some() {
                 return Err(format!("{file} is damaged: it is empty, though a window was measured"));
             }
         }
-        let run =
-            Run { environment, calls, seconds, call_seconds, silences, turns, talk, signals, intervals };
+        run.environment = environment;
         consistent(&run)?;
         Ok(run)
     }
@@ -143,24 +219,8 @@ impl Stored {
 
     /// The files that the manifest lists, by name.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> + '_ {
-        let Stored {
-            environment,
-            calls,
-            seconds,
-            call_seconds,
-            silences,
-            turns,
-            talk,
-            signals,
-            hlog,
-            scenario,
-            ..
-        } = self;
-        let bytes =
-            [environment, calls, seconds, call_seconds, silences, hlog, scenario, turns, talk, signals];
-        // Runs of echoes have none of these, and those of older versions no such files.
-        let is_there = |(name, bytes): &(&str, &[u8])| !manifest::OF_SOME.contains(name) || !bytes.is_empty();
-        manifest::DATA.into_iter().zip(bytes.map(Vec::as_slice)).filter(is_there)
+        let is_there = |(name, bytes): &(&str, &[u8])| !is_of_some(name) || !bytes.is_empty();
+        DATA.into_iter().zip(self.data().map(Vec::as_slice)).filter(is_there)
     }
 }
 
@@ -270,24 +330,11 @@ fn beyond(key: &str, json: &Json) -> Option<String> {
 impl Stored {
     /// A run's files as this version stores them.
     pub(crate) fn of(run: &Run) -> Stored {
-        fn rows<T: Serialize + Default>(rows: &[T]) -> Vec<u8> {
-            let mut writer = csv::Writer::from_writer(Vec::new());
-            rows.iter().for_each(|row| writer.serialize(row).unwrap());
-            let head = columns::<T>().unwrap().iter().collect::<Vec<_>>().join(",") + "\n";
-            if rows.is_empty() { head.into_bytes() } else { writer.into_inner().unwrap() }
-        }
         let stored = Stored {
             environment: serde_json::to_vec_pretty(&run.environment).unwrap(),
-            calls: rows(&run.calls),
-            seconds: rows(&run.seconds),
-            call_seconds: rows(&run.call_seconds),
-            silences: rows(&run.silences),
-            turns: if run.turns.is_empty() { Vec::new() } else { rows(&run.turns) },
-            talk: if run.talk.is_empty() { Vec::new() } else { rows(&run.talk) },
-            signals: if run.signals.is_empty() { Vec::new() } else { rows(&run.signals) },
             hlog: hlog::write(&run.intervals, crate::stamp::Stamp::ZERO),
             scenario: b"name = \"x\"\n".to_vec(),
-            manifest: Vec::new(),
+            ..Stored::of_rows(run)
         };
         stored.sealed()
     }
@@ -302,8 +349,20 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Intervals, Scope};
+    use crate::record::{CallSecond, Intervals, Scope, SecondRecord, Silence, TalkRow, TurnRow};
     use proptest::prelude::*;
+
+    /// A table as this version stores it.
+    pub(super) fn written<T: Serialize + Default>(presence: Presence, rows: &[T]) -> Vec<u8> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        rows.iter().for_each(|row| writer.serialize(row).unwrap());
+        let head = columns::<T>().unwrap().iter().collect::<Vec<_>>().join(",") + "\n";
+        match rows.is_empty() {
+            true if presence == Presence::Some => Vec::new(),
+            true => head.into_bytes(),
+            false => writer.into_inner().unwrap(),
+        }
+    }
 
     /// The environment of a run of format 1 without calls.
     fn format_1() -> Vec<u8> {
@@ -414,6 +473,30 @@ mod tests {
         assert!(forged(Stored { calls: cut(&whole.calls), ..whole.clone() }).contains("calls.csv"));
         assert!(forged(Stored { seconds: cut(&whole.seconds), ..whole.clone() }).contains("seconds.csv"));
         assert!(forged(Stored { silences: Vec::new(), ..whole.clone() }).contains("silences.csv"));
+    }
+
+    #[test]
+    fn every_table_comes_back_and_one_that_is_only_in_some_runs_is_no_file_of_others() {
+        let plain = Stored::of(&small());
+        let names = |stored: &Stored| stored.files().map(|(name, _)| name).collect::<Vec<_>>();
+        let always: Vec<_> = DATA.into_iter().filter(|name| !is_of_some(name)).collect();
+        assert_eq!((names(&plain), DATA.len() - always.len()), (always, 3));
+        let mut run = small();
+        run.turns = vec![TurnRow { call: 3, ..TurnRow::default() }];
+        run.talk = vec![TalkRow { call: 3, ..TalkRow::default() }];
+        let read = Stored::of(&run).read().unwrap();
+        assert_eq!((&read.calls, &read.seconds), (&run.calls, &run.seconds));
+        assert_eq!((&read.call_seconds, &read.silences), (&run.call_seconds, &run.silences));
+        assert_eq!((&read.turns, &read.talk, &read.signals), (&run.turns, &run.talk, &run.signals));
+        let stored = Stored::of(&run);
+        assert_eq!(names(&stored).len(), DATA.len() - 1);
+        let gathered = Stored::gather(|name, _, is_needed| {
+            assert!(!(is_needed && is_of_some(name)), "{name}");
+            let file = stored.files().find(|(known, _)| *known == name);
+            let manifest = (name == manifest::NAME).then_some(&stored.manifest[..]);
+            Ok::<_, ()>(file.map(|(_, bytes)| bytes).or(manifest).unwrap_or_default().to_vec())
+        });
+        assert_eq!(gathered.unwrap().read().unwrap().turns, run.turns);
     }
 
     #[test]

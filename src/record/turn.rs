@@ -1,5 +1,7 @@
 //! `turns.csv`: one row for each turn of each call of a conversation, and for its greeting and dead air.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
@@ -92,6 +94,11 @@ pub struct TurnRow {
 }
 
 impl TurnRow {
+    /// True for a turn that counts: its caller ended in the measured window, in seconds from the start of the run.
+    pub fn is_within(&self, window: Option<&Range<f64>>) -> bool {
+        window.is_some_and(|window| window.contains(&self.said_to_s))
+    }
+
     /// True for a turn of the caller's that waits for an answer and is judged.
     pub fn is_judged(&self) -> bool {
         self.response_ms.is_some() || self.no_reply

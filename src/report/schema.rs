@@ -38,7 +38,7 @@ fn of_metrics(all: impl Iterator<Item = &'static Definition>) -> Schema {
 
 fn figure(definition: &Definition) -> Value {
     let unit = match definition.unit {
-        Unit::Ms => "Milliseconds; lost where the rank falls among the packets that never came back.",
+        Unit::Ms => "Milliseconds.",
         Unit::Ratio => "A ratio: 1 is all of them.",
         Unit::Count => "A count.",
         Unit::Cores => "Cores: 1 is one core, busy all the time.",
@@ -49,10 +49,10 @@ fn figure(definition: &Definition) -> Value {
         Unit::Mean => "A mean of counts.",
     };
     let description = format!("{}. {unit}", definition.help);
-    match definition.unit {
-        Unit::Count => json!({"description": description, "type": ["integer", "null"], "minimum": 0}),
-        Unit::Ms => json!({
-            "description": description,
+    match (definition.unit, definition.lost_where()) {
+        (Unit::Count, _) => json!({"description": description, "type": ["integer", "null"], "minimum": 0}),
+        (_, Some(lost_where)) => json!({
+            "description": format!("{}; lost {lost_where}.", description.trim_end_matches('.')),
             "anyOf": [{"type": ["number", "null"]}, {"const": "lost"}],
         }),
         _ => json!({"description": description, "type": ["number", "null"]}),
@@ -246,6 +246,8 @@ pub(super) mod tests {
             set("/verdict/gates/0/actual", 1.into()),
             set("/metrics/rtt/p50", "0.2".into()),
             set("/metrics/loss/ratio", "lost".into()),
+            set("/metrics/turn/response.p95", "lost".into()),
+            set("/metrics/send_lateness/max", "lost".into()),
             set("/metrics/packets/sent", (-1).into()),
             set("/metrics/packets/sent", 0.5.into()),
             set("/too_few", json!(["rtt.p98"])),

@@ -11,8 +11,8 @@ use crate::compare::digest::RunDigest;
 use crate::files::Dir;
 use crate::gate::doubt;
 use crate::metrics::{Summary, summarize};
-use crate::record::stored::Stored;
-use crate::record::{MOST_EXCERPTS, Run, TalkRow, manifest};
+use crate::record::stored::{Size, Stored};
+use crate::record::{MOST_EXCERPTS, Run, TalkRow};
 use crate::scenario::Resolved;
 
 const ENVIRONMENT: &str = "environment.json";
@@ -44,19 +44,12 @@ pub fn files(folder: &Path) -> Result<Stored, RunError> {
         }
         read => read.map_err(|error| RunError::unreadable(&folder.join(name), error, "")),
     };
-    Ok(Stored {
-        environment: bytes(ENVIRONMENT, MOST_DOCUMENT, true)?,
-        calls: bytes("calls.csv", MOST_BYTES, true)?,
-        seconds: bytes("seconds.csv", MOST_BYTES, true)?,
-        // Later versions brought these.
-        call_seconds: bytes("call_seconds.csv", MOST_BYTES, false)?,
-        silences: bytes("silences.csv", MOST_BYTES, false)?,
-        turns: bytes("turns.csv", MOST_BYTES, false)?,
-        talk: bytes("talk.csv", MOST_DOCUMENT, false)?,
-        signals: bytes("signals.csv", MOST_BYTES, false)?,
-        hlog: bytes("rtt.hlog", MOST_BYTES, true)?,
-        scenario: bytes(SCENARIO, MOST_DOCUMENT, false)?,
-        manifest: bytes(manifest::NAME, MOST_DOCUMENT, false)?,
+    Stored::gather(|name, size, needed| {
+        let most = match size {
+            Size::Rows => MOST_BYTES,
+            Size::Document => MOST_DOCUMENT,
+        };
+        bytes(name, most, needed)
     })
 }
 

@@ -43,7 +43,7 @@ impl Trial {
         let environment = &summary.environment;
         let ended = ended(environment);
         let planned_s = ms(hold) as f64 / 1000.0;
-        let held_s = environment.window_from_s.zip(environment.window_to_s).map(|(from, to)| to - from);
+        let held_s = environment.window().map(|window| window.end - window.start);
         let verdicts: Vec<_> = verdicts.into_iter().collect();
         Trial {
             format: FORMAT,

@@ -103,8 +103,8 @@ pub struct Figures {
     /// 95th percentile of it.
     #[serde(default)]
     pub turn_response_p95_ms: Value,
-    /// Mean time until a caller hears the answer; of conversations alone.
-    #[serde(default, skip_serializing_if = "Value::is_no_data")]
+    /// Mean of it.
+    #[serde(default)]
     pub turn_response_mean_ms: Value,
     /// Packets lost, of those sent.
     pub loss_ratio: Value,

@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use loadtest::asterisk::modules::required_modules;
+use loadtest::asterisk::modules;
 
 use crate::harness::{Place, ends_with, stderr};
 
@@ -74,7 +74,7 @@ fn an_asterisk_that_ends_at_its_start_leaves_its_log_where_the_message_says() {
     for folder in [modules.clone(), prefix.join("share/asterisk/documentation"), prefix.join("sbin")] {
         std::fs::create_dir_all(folder).expect("a folder");
     }
-    required_modules().for_each(|name| std::fs::write(modules.join(name), "").expect("a file"));
+    modules::required().for_each(|name| std::fs::write(modules.join(name), "").expect("a file"));
     let run = |script: &str| {
         std::fs::write(
             &program,

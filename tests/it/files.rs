@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 
-use loadtest::record::manifest::{DATA, OF_SOME};
+use loadtest::record::stored::{DATA, is_of_some};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -39,7 +39,7 @@ fn entries(folder: &Path) -> Vec<String> {
 /// The example, without its reports.
 fn example(to: &Path) {
     fs::create_dir_all(to).expect("a folder");
-    for name in DATA.into_iter().filter(|name| !OF_SOME.contains(name)) {
+    for name in DATA.into_iter().filter(|name| !is_of_some(name)) {
         fs::copy(Path::new(EXAMPLE).join(name), to.join(name)).expect("a file of the example");
     }
 }
@@ -184,7 +184,7 @@ fn a_damaged_run_is_refused_by_its_file_without_panic_wait_or_growth() {
     let place = Place::new();
     let secret = place.path("secret");
     fs::write(&secret, "the secret\n").expect("written");
-    for name in DATA.into_iter().filter(|name| !OF_SOME.contains(name)) {
+    for name in DATA.into_iter().filter(|name| !is_of_some(name)) {
         for (what, damage) in DAMAGES {
             // Version 0.1.0 has no manifest: a bit may have been so from the start.
             let (run, is_told) = (

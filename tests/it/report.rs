@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::harness::{Place, ends_with, stderr};
-use loadtest::record::manifest::{DATA, Manifest, NAME};
+use loadtest::record::manifest::{Manifest, NAME};
+use loadtest::record::stored::DATA;
 use serde_json::Value;
 
 const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "every call: packets.sent > 0"]"#;

@@ -46,6 +46,16 @@ fn search(place: &Place, set: &[&str]) -> Command {
     command
 }
 
+/// Holds a document against the published schema.
+#[track_caller]
+fn assert_valid(document: &Value) {
+    let schema = std::fs::read_to_string("docs/capacity.schema.json").expect("the schema");
+    let validator = jsonschema::draft202012::new(&schema.parse().expect("JSON")).expect("a schema");
+    let errors: Vec<_> =
+        validator.iter_errors(document).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+}
+
 fn trials(place: &Place) -> Vec<Value> {
     let text = std::fs::read_to_string(place.out().join("trials.jsonl")).expect("the trials");
     text.lines().map(|line| serde_json::from_str(line).expect("a trial")).collect()
@@ -266,6 +276,7 @@ fn a_bot_that_answers_later_with_each_call_carries_as_many_as_its_gate_allows() 
     assert!(said.contains("turn.response.max < 2400ms"), "{said}");
     let responses = trials(&place).into_iter().filter_map(|t| t["figures"]["turn_response_mean_ms"].as_f64());
     assert!(responses.clone().count() > 2 && responses.clone().all(|ms| ms > 600.0), "{found:?}");
+    assert_valid(&capacity(&place));
     let few = r#"gates.require=["turn.response.p95 < 2s"]"#;
     let other = Place::new();
     let told = stderr(&ends_with(&mut search(&other, &[&set[..], &[few]].concat()), 2));

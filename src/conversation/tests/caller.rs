@@ -213,3 +213,30 @@ fn skipped_packets_move_the_stamps_of_the_rest() {
     // 7253 samples, and 40 ms in which nothing was sent.
     assert_eq!(said.to.since(said.from), time_of(7253, 8000) + ms(40));
 }
+
+/// Fates of the turns that are judged, in order.
+fn judged(held: &Held) -> Vec<Reply> {
+    let fits = |turn: &&TurnRecord| turn.discarded.is_none() && turn.expects_reply;
+    let fate =
+        |turn: &TurnRecord| turn.response.map(Reply::After).or(turn.no_reply.then_some(Reply::Missing));
+    held.talk.turns.iter().filter(fits).filter_map(fate).collect()
+}
+
+#[test]
+fn turns_are_told_in_mid_call_as_they_are_judged_at_its_end() {
+    let plain = script(vec![say(0), say(1)], false);
+    let interrupting = script(vec![say(0), Turn { interrupt_after: Some(ms(1000)), ..say(1) }], false);
+    let some = |n: u32| (n % 3 != 1).then_some(300 + 170 * u64::from(n % 5));
+    let yields = Manners { delay: some, yields_after: Some(200), ..Manners::default() };
+    let stubborn = Manners { delay: some, ..Manners::default() };
+    for (script, manners, least) in
+        [(&plain, stubborn.clone(), 10), (&interrupting, yields, 10), (&interrupting, stubborn, 0)]
+    {
+        let held = call(script, manners, 200);
+        let (told, judged) = (&held.replies, judged(&held));
+        assert!(judged.len() >= least, "{judged:?}");
+        // The call's end may cut the last one.
+        assert!(judged.len() - told.len() <= 1 && judged.starts_with(told), "{told:?} of {judged:?}");
+        assert!(least == 0 || told.contains(&Reply::Missing), "{told:?}");
+    }
+}

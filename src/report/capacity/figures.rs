@@ -24,7 +24,7 @@ fn count(n: u64) -> Value {
 }
 
 /// All key figures, in the order of the files.
-pub(in crate::report) const FIGURES: [KeyFigure; 18] = [
+pub(in crate::report) const FIGURES: [KeyFigure; 19] = [
     key("rtt_p50_ms", Unit::Ms, "median round trip", |f| f.rtt_p50_ms),
     key("rtt_p95_ms", Unit::Ms, "95th percentile of the round trip", |f| f.rtt_p95_ms),
     key("rtt_p99_ms", Unit::Ms, "99th percentile of the round trip", |f| f.rtt_p99_ms),
@@ -33,6 +33,9 @@ pub(in crate::report) const FIGURES: [KeyFigure; 18] = [
     }),
     key("turn_response_p95_ms", Unit::Ms, "95th percentile of the response of a conversation's turns", |f| {
         f.turn_response_p95_ms
+    }),
+    key("turn_response_mean_ms", Unit::Ms, "mean response of a conversation's turns", |f| {
+        f.turn_response_mean_ms
     }),
     key("loss_ratio", Unit::Ratio, "packets lost, of those sent", |f| f.loss_ratio),
     key("srd_p50_ms", Unit::Ms, "median session request delay", |f| f.srd_p50_ms),

@@ -265,6 +265,7 @@ pub(in crate::report) fn conversation() -> CapacityReport {
         let figures = &mut trial.figures;
         figures.turn_response_p50_ms = Value::Number(700.0 + trial.load / 10.0 + 900.0 * over);
         figures.turn_response_p95_ms = Value::Number(790.0 + trial.load / 5.0 + 4000.0 * over);
+        figures.turn_response_mean_ms = Value::Number(710.0 + trial.load / 8.0 + 1200.0 * over);
         (figures.rtt_p50_ms, figures.rtt_p95_ms) = (Value::NoData, Value::NoData);
         (figures.rtt_p99_ms, figures.loss_ratio) = (Value::NoData, Value::NoData);
     }

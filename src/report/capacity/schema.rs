@@ -3,8 +3,10 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
+use super::figures::KeyFigure;
 use super::sources::{ENDINGS, FORMAT};
 use super::{CapacityReport, FIGURES};
+use crate::metrics::{Definition, catalogue};
 use crate::report::schema::document_of;
 use crate::values::Unit;
 
@@ -29,22 +31,34 @@ pub(super) fn value(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"anyOf": [{"type": ["number", "null"]}, {"const": "lost"}]})
 }
 
+/// The case in which a figure is `lost`: that of its metric, whose name it has with other marks.
+fn lost_where(figure: &str) -> Option<&'static str> {
+    let is_its = |metric: &&Definition| format!("{}_ms", metric.name.replace('.', "_")) == figure;
+    catalogue::all().find(is_its)?.lost_where()
+}
+
 /// Every key figure of the table.
 pub(super) fn figures(_: &mut SchemaGenerator) -> Schema {
-    let of = |unit: Unit, help: &str| match unit {
-        Unit::Count => json!({"description": format!("{help}."), "type": "integer", "minimum": 0}),
-        Unit::Ratio => {
-            json!({"description": format!("{help}. A ratio: 1 is all of them."), "type": ["number", "null"]})
-        }
-        Unit::Ms => json!({
-            "description": format!("{help}; lost where the rank falls among the packets that never came back."),
-            "anyOf": [{"type": ["number", "null"]}, {"const": "lost"}],
-        }),
-        _ => {
-            json!({"description": format!("{help}, in cores: 1 is one core, busy all the time."), "type": ["number", "null"]})
+    let of = |figure: &KeyFigure| {
+        let KeyFigure { name, unit, help, .. } = *figure;
+        match (unit, lost_where(name)) {
+            (Unit::Count, _) => {
+                json!({"description": format!("{help}."), "type": "integer", "minimum": 0})
+            }
+            (Unit::Ratio, _) => {
+                json!({"description": format!("{help}. A ratio: 1 is all of them."), "type": ["number", "null"]})
+            }
+            (Unit::Ms, None) => json!({"description": format!("{help}."), "type": ["number", "null"]}),
+            (Unit::Ms, Some(lost_where)) => json!({
+                "description": format!("{help}; lost {lost_where}."),
+                "anyOf": [{"type": ["number", "null"]}, {"const": "lost"}],
+            }),
+            _ => {
+                json!({"description": format!("{help}, in cores: 1 is one core, busy all the time."), "type": ["number", "null"]})
+            }
         }
     };
-    let figures: Map<_, _> = FIGURES.iter().map(|f| (f.name.to_string(), of(f.unit, f.help))).collect();
+    let figures: Map<_, _> = FIGURES.iter().map(|figure| (figure.name.to_string(), of(figure))).collect();
     let required: Vec<_> = FIGURES.iter().map(|figure| figure.name).collect();
     json_schema!({"type": "object", "properties": figures, "required": required})
 }
@@ -84,6 +98,20 @@ mod tests {
             let errors: Vec<_> = validator.iter_errors(&document).map(|e| e.to_string()).collect();
             assert!(errors.is_empty(), "search {n}: {errors:#?}");
             assert_eq!(read(&document.to_string()).as_ref(), Ok(report), "search {n}");
+        }
+    }
+
+    #[test]
+    fn only_what_ranks_lost_packets_may_be_lost() {
+        let validator = jsonschema::draft202012::new(&generated()).unwrap();
+        let whole = document(&fixture::conversation());
+        let is_number = |name: &str| whole["trials"][0]["figures"][name].is_number();
+        assert!(is_number("turn_response_mean_ms") && is_number("srd_p50_ms"), "{}", whole["trials"][0]);
+        for figure in FIGURES.iter().filter(|figure| figure.unit == Unit::Ms) {
+            let mut lost = whole.clone();
+            lost["trials"][0]["figures"][figure.name] = "lost".into();
+            let may_be = figure.name.starts_with("rtt_");
+            assert_eq!(validator.is_valid(&lost), may_be, "{}", figure.name);
         }
     }
 

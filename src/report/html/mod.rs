@@ -18,7 +18,8 @@ use super::{Failure, headline, json, stages, words};
 use crate::diagnosis::{Finding, findings};
 use crate::gate::{Extent, Outcome, Verdict};
 use crate::metrics::{Group, Metric, Statistic, Summary, catalogue};
-use crate::record::{Environment, PLAYOUT_DEPTHS_MS};
+use crate::record::{Environment, PLAYOUT_DEPTHS_MS, TurnKind};
+use crate::values::Value;
 use calls::CallRow;
 use charts::PageCharts;
 use excerpts::PageExcerpt;
@@ -143,9 +144,10 @@ fn cards(summary: &Summary) -> Vec<Card<'_>> {
         let control = control.filter(|_| heard);
         // A count says nothing without its total.
         let total = control.filter(|name| *name == "control.lost_count").map(|_| "control.sent_count");
-        Some(Card {
+        let figure = summary.metric(name)?;
+        is_wanted(summary, figure).then(|| Card {
             label,
-            figure: summary.metric(name)?,
+            figure,
             control: control.and_then(|name| summary.metric(name)),
             control_of: total.and_then(|name| summary.metric(name)),
         })
@@ -157,6 +159,19 @@ fn cards(summary: &Summary) -> Vec<Card<'_>> {
         (true, false) => (&headline::SIGNALS[..], &headline::CARDS[headline::OF_PACKETS..]),
     };
     turns.iter().chain(packets).chain(registered).filter_map(card).collect()
+}
+
+/// False for a time of a kind of turn of which the window has none: nobody interrupted, or no greeting was waited for in it.
+/// That it has no data is as it should be.
+fn is_wanted(summary: &Summary, metric: &Metric) -> bool {
+    let kind = match metric.definition.family() {
+        "bargein" => TurnKind::Interruption,
+        "greeting" => TurnKind::Greeting,
+        _ => return true,
+    };
+    let window = summary.environment.window();
+    metric.value != Value::NoData
+        || summary.turns.iter().any(|turn| turn.kind == kind && turn.is_within(window.as_ref()))
 }
 
 /// The verdict in a sentence.
@@ -256,6 +271,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::record::TurnRow;
     use crate::report::charts::CHARTS;
     use crate::report::{fixture, json};
 
@@ -297,6 +313,28 @@ mod tests {
                 assert!(page.contains(&format!("data-metric=\"{name}\"")), "{name}");
             }
         }
+    }
+
+    /// The cards at the top of a page.
+    fn cards_of(page: &str) -> String {
+        let (_, cards) = page.split_once("<dl class=\"cards\">").unwrap();
+        cards.split_once("</dl>").unwrap().0.into()
+    }
+
+    #[test]
+    fn a_conversation_has_cards_of_what_its_callers_waited_for() {
+        let card = |page: &str, name: &str| page.contains(&format!("data-metric=\"{name}\""));
+        let (mut summary, verdict) = fixture::conversation();
+        let page = |summary: &Summary| text(&(summary.clone(), verdict.clone()), "");
+        let plain = cards_of(&page(&summary));
+        assert!(card(&plain, "turn.response.p95") && card(&plain, "bargein.stop.p50"), "{plain}");
+        assert!(!card(&plain, "greeting.p50"), "nobody waits for one: {plain}");
+        let said = summary.turns[0].clone();
+        let missing = TurnRow { kind: TurnKind::Greeting, response_ms: None, no_reply: true, ..said };
+        summary.turns.push(missing);
+        assert!(card(&cards_of(&page(&summary)), "greeting.p50"), "it did not come");
+        summary.turns.last_mut().unwrap().said_to_s = 0.5;
+        assert!(!card(&cards_of(&page(&summary)), "greeting.p50"), "it was before the window");
     }
 
     #[test]
