@@ -7,6 +7,7 @@ mod calls_and_loss;
 mod canvas;
 mod capacity;
 mod cpu;
+mod events;
 pub(super) mod excerpts;
 mod faults;
 mod heat;
@@ -19,6 +20,7 @@ mod rtt_by_call;
 mod rtt_distribution;
 mod rtt_over_time;
 mod setup_times;
+mod signal_over_time;
 mod svg;
 mod theme;
 mod timeline;
@@ -39,9 +41,10 @@ use crate::gate::Doubt;
 use crate::metrics::{Metric, Summary};
 
 /// All charts, in the order of the page.
-pub(super) static CHARTS: [Chart; 10] = [
+pub(super) static CHARTS: [Chart; 11] = [
     turns_over_time::CHART,
     excerpts::CHART,
+    signal_over_time::CHART,
     rtt_over_time::CHART,
     rtt_distribution::CHART,
     where_time_goes::CHART,
@@ -147,9 +150,14 @@ pub(super) fn is_conversation(summary: &Summary) -> bool {
     !summary.turns.is_empty()
 }
 
+/// True of a run whose callers played bursts.
+fn is_signal(summary: &Summary) -> bool {
+    !summary.signals.is_empty()
+}
+
 /// True of a run whose packets come back.
 fn is_echo(summary: &Summary) -> bool {
-    !is_conversation(summary)
+    !is_conversation(summary) && !is_signal(summary)
 }
 
 /// All charts as PNG files.
