@@ -1,11 +1,14 @@
-//! Media ways besides RTP, and audio of others: AudioSocket's bytes, chan_websocket's messages, a far end's speech, WAVs.
+//! Media ways besides RTP, and audio of others: AudioSocket's bytes, chan_websocket's messages, a far end's speech, payloads
+//! of its codec, WAVs.
 
 use std::time::Duration;
 
 use loadtest::external::audiosocket::{AudioRate, Message, ReadError, Reader, put_audio};
 use loadtest::external::websocket::Event;
 use loadtest::measure::Listener;
+use loadtest::rtp::coder::{Decoder, RATE_HZ};
 use loadtest::rtp::{Codec, Format};
+use loadtest::signal::Ear;
 use loadtest::speech::Clip;
 use loadtest::stamp::Stamp;
 
@@ -94,5 +97,24 @@ pub fn wav(input: &[u8]) {
     assert!(voiced.end <= at_8000.samples.len());
     for pause in at_8000.pauses() {
         assert!(voiced.start <= pause.start && pause.end <= voiced.end);
+    }
+}
+
+/// Payloads of a codec that were made by nobody's coder, each as long as a byte says: no more samples than fit, and an ear
+/// takes them at whatever times they claim.
+pub fn coder(input: &[u8]) {
+    let Some((codec, mut rest)) = input.split_first() else { return };
+    let codec = [Codec::Opus, Codec::G722, Codec::Pcma][usize::from(*codec) % 3];
+    let (Some(mut decoder), mut samples) = (Decoder::new(codec), Vec::new()) else { return };
+    let (mut ear, mut at) = (Ear::new(Duration::from_secs(2), codec.clock_hz()), START);
+    while let [length, step, more @ ..] = rest {
+        let (payload, after) = more.split_at((usize::from(*length) * 2).min(more.len()));
+        samples.clear();
+        decoder.decode_into(payload, &mut samples);
+        let most = if codec == Codec::Opus { RATE_HZ as usize * 120 / 1000 } else { payload.len() };
+        assert!(samples.len() <= most);
+        at += Duration::from_millis(u64::from(*step));
+        ear.take(1, u32::from_be_bytes([*step, *length, *step, 0]), &samples, at);
+        rest = after;
     }
 }

@@ -50,5 +50,6 @@ pub const TARGETS: &[Target] = &[
     ("audiosocket", external::audiosocket),
     ("websocket", external::websocket),
     ("talk", external::talk),
+    ("coder", external::coder),
     ("wav", external::wav),
 ];
