@@ -74,7 +74,7 @@ mod tests {
         let mut full = table(&scenario);
         let optional = r#"
             service = { command = ["node"], echo = "127.0.0.1:4000", delay = "1ms", codec = "G722", talk = { delay = "1s", delay_to = "2s", yields_after = "1s", filler = false, between = "nothing" } }
-            asterisk = { sip = "pbx:5060", ari = "http://pbx:8088", ari_port = 8088 }
+            asterisk = { sip = "pbx:5060", ari = "http://pbx:8088", ari_port = 8088, jitter_buffer = "fixed" }
             load = { call_duration = "10s" }
             sip = { session_expires = "30m", tls = { ca = "ca", certificate = "c", key = "k", server_name = "n", insecure = false } }
             measure = { shared_clock = true, control_streams = 3 }
@@ -143,6 +143,8 @@ mod tests {
             "'websocket'",
             "'conversation'",
             "'silence'",
+            "'softmix'",
+            "'adaptive'",
         ];
         let mut keys = Vec::new();
         leaves(&full(), "", &mut keys);
