@@ -61,6 +61,8 @@ struct Manners {
     /// Pieces of an answer: silence before it (the delay comes on top of the first), length.
     answer: Vec<(u64, u64)>,
     yields_after: Option<u64>,
+    /// Silence after which a service that has yielded talks on for 300 ms, in ms.
+    resumes_after: Option<u64>,
     echo: Option<u64>,
 }
 
@@ -71,6 +73,7 @@ impl Default for Manners {
             delay: |_| Some(700),
             answer: vec![(0, 2500)],
             yields_after: None,
+            resumes_after: None,
             echo: None,
         }
     }
@@ -134,6 +137,9 @@ impl Service {
             if let Some(part) = self.talk.last_mut() {
                 part.to = part.to.min(stops_at);
             }
+            if let Some(resumes_at) = self.manners.resumes_after.map(|after| stops_at + ms(after)) {
+                self.talk.push(Segment { from: resumes_at, to: resumes_at + ms(300) });
+            }
             self.yielded += 1;
         }
     }
@@ -184,14 +190,14 @@ struct Held {
     spoken: Spoken,
     service: Service,
     frames: Vec<(Stamp, Frame)>,
+    /// Fates of turns, as the caller told them in mid-call.
+    replies: Vec<Reply>,
     ended_at: Stamp,
 }
 
 fn call_at(script: &Arc<Script>, manners: Manners, seconds: u64, (ptime, rate_hz): (Duration, u32)) -> Held {
     let mut caller = Caller::new(Arc::clone(script), Duration::ZERO, ptime, 8000);
     let mut service = Service::new(manners);
-    /// Fates of turns, as the caller told them in mid-call.
-    replies: Vec<Reply>,
     let mut out = vec![0; (rate_hz as u128 * ptime.as_millis() / 1000) as usize];
     let (mut frames, mut replies) = (Vec::new(), Vec::new());
     let (mut slot, mut seed) = (START, 1u64);
@@ -203,13 +209,13 @@ fn call_at(script: &Arc<Script>, manners: Manners, seconds: u64, (ptime, rate_hz
         let frame = caller.next(now, service.live(now), &mut out);
         service.hear(now, &out, rate_hz);
         frames.push((now, frame));
+        replies.extend(caller.reply());
         slot += ptime;
     }
     let spoken = caller.finish();
     let rules = TalkRules {
         answered_at: START,
         ended_at,
-        replies.extend(caller.reply());
         reply_within: script.reply_within(),
         wants_greeting: script.greeting(),
         echoes: Vec::new(),
