@@ -104,7 +104,7 @@ impl Correlator {
         load(&mut self.block, &heard[from..]);
         self.fft.forward(&mut self.block);
         for (heard, wanted) in self.block.iter_mut().zip(&self.wanted) {
-            *heard = *heard * wanted.conjugate();
+            *heard *= wanted.conj();
         }
         self.fft.back(&mut self.block);
         let likeness = self.block[..count].iter().enumerate().map(|(lag, product)| {

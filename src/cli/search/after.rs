@@ -26,25 +26,32 @@ const LONGEST_REFUSAL: usize = 200;
 /// Name of the trials after an overload; each has its number.
 const RECOVERY: &str = "recovery";
 
-const OF_SOAK: [&str; 7] = [
+/// Figures of a soak; those without a value are left out.
+const OF_SOAK: [&str; 10] = [
     "rtt.p50",
     "rtt.p99",
     "loss.ratio",
+    "turn.response.p50",
+    "turn.response.p95",
+    "turn.no_reply_ratio",
     "calls.dropped_count",
     "drift.max",
     "memory.service_growth",
     "memory.asterisk_growth",
 ];
-const OF_OVERLOAD: [&str; 7] = [
+const OF_OVERLOAD: [&str; 10] = [
     "calls.answered",
     "calls.dropped_count",
     "srd.p95",
     "rtt.p50",
     "rtt.p99",
     "loss.ratio",
+    "turn.response.p50",
+    "turn.response.p95",
+    "turn.no_reply_ratio",
     "cpu.asterisk_mean",
 ];
-const OF_RECOVERY: [&str; 4] = ["calls.answered", "srd.p95", "rtt.p99", "loss.ratio"];
+const OF_RECOVERY: [&str; 5] = ["calls.answered", "srd.p95", "rtt.p99", "loss.ratio", "turn.response.p95"];
 
 /// Runs after a search.
 #[derive(Debug, Default)]

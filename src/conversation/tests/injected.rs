@@ -98,6 +98,38 @@ fn backchannels_tell_false_stops() {
     }
 }
 
+/// A stop is one by 300 ms of silence, whatever follows; a false stop is one by 700 ms, for the caller did not ask for it.
+#[test]
+fn a_service_that_talks_on_after_a_silence_has_stopped_by_its_length() {
+    let over = Turn { say: Some(1), interrupt_after: Some(ms(800)), ..Turn::default() };
+    let listener = Turn { backchannel: Some(2), ..say(0) };
+    let judged = |turn: &Turn, kind: UtteranceKind, resumes_after: u64| {
+        let manners = Manners {
+            yields_after: Some(200),
+            resumes_after: Some(resumes_after),
+            answer: vec![(0, 4000)],
+            ..Manners::default()
+        };
+        let held = call(&script(vec![say(0), turn.clone()], false), manners, 120);
+        let last = held.talk.turns.len() - 1;
+        let mut judged = held.talk.turns[..last].to_vec();
+        judged.retain(|turn| turn.kind == kind);
+        // The caller takes 700 ms for the end of the reply too, and goes on.
+        assert!(!judged.is_empty(), "{resumes_after}");
+        judged
+    };
+    for (resumes_after, stop) in [(290, 790), (310, 200), (600, 200)] {
+        for turn in judged(&over, UtteranceKind::Interruption, resumes_after) {
+            assert_eq!((turn.stop, turn.stop_discarded), (Some(ms(stop)), None), "{resumes_after}: {turn:?}");
+        }
+    }
+    for (resumes_after, is_false) in [(310, false), (690, false), (710, true)] {
+        for turn in judged(&listener, UtteranceKind::Backchannel, resumes_after) {
+            assert_eq!(turn.false_stop, Some(is_false), "{resumes_after}: {turn:?}");
+        }
+    }
+}
+
 #[test]
 fn a_filler_is_a_response_and_no_content() {
     let manners = Manners { answer: vec![(0, 300), (600, 2000)], ..Manners::default() };

@@ -25,7 +25,11 @@ struct CapacityPage<'a> {
     loads: &'static str,
     cards: Vec<Card>,
     goals: Vec<GoalRow<'a>>,
+    /// Heads of the figures in the table of trials.
+    heads: Vec<&'static str>,
     trials: Vec<TrialRow<'a>>,
+    /// The latency that stands beside a goal's capacity.
+    latency: &'static str,
     charts: PageCharts,
     /// Style rules with the charts' colours.
     colours: String,
@@ -59,7 +63,7 @@ struct TrialRow<'a> {
     seconds: String,
     outcomes: Vec<OutcomeCell>,
     beside: String,
-    cells: [String; 7],
+    cells: Vec<String>,
     /// A gate was broken for every goal.
     is_bad: bool,
 }
@@ -78,8 +82,43 @@ impl GoalReport {
     }
 }
 
-/// Heads of the figures in the table of trials.
-const HEADS: [&str; 7] = ["p50, ms", "p99, ms", "lost", "SRD p95, ms", "Asterisk", "service", "driver"];
+/// A column of the table of trials.
+struct Column {
+    head: &'static str,
+    unit: Unit,
+    of: fn(&Figures) -> Value,
+    /// True for a figure of media, which only runs of one kind have.
+    is_of_some: bool,
+}
+
+const fn of_some(head: &'static str, unit: Unit, of: fn(&Figures) -> Value) -> Column {
+    Column { head, unit, of, is_of_some: true }
+}
+
+const fn of_all(head: &'static str, unit: Unit, of: fn(&Figures) -> Value) -> Column {
+    Column { head, unit, of, is_of_some: false }
+}
+
+/// Figures in the table of trials.
+static COLUMNS: [Column; 9] = [
+    of_some("RTT p50, ms", Unit::Ms, |f| f.rtt_p50_ms),
+    of_some("RTT p99, ms", Unit::Ms, |f| f.rtt_p99_ms),
+    of_some("response p50, ms", Unit::Ms, |f| f.turn_response_p50_ms),
+    of_some("response p95, ms", Unit::Ms, |f| f.turn_response_p95_ms),
+    of_some("lost", Unit::Ratio, |f| f.loss_ratio),
+    of_all("SRD p95, ms", Unit::Ms, |f| f.srd_p95_ms),
+    of_all("Asterisk", Unit::Cores, |f| f.asterisk_cores),
+    of_all("service", Unit::Cores, |f| f.service_cores),
+    of_all("driver", Unit::Cores, |f| f.driver_cores),
+];
+
+/// The columns of a search: none of media that it has no figure of.
+fn columns(report: &CapacityReport) -> Vec<&'static Column> {
+    let has =
+        |column: &Column| report.trials.iter().any(|trial| (column.of)(&trial.figures) != Value::NoData);
+    COLUMNS.iter().filter(|column| !column.is_of_some || has(column)).collect()
+}
+
 /// Rows of the table of trials, at most; `capacity.csv` has every one.
 const MOST_ROWS: usize = 1000;
 
@@ -88,6 +127,7 @@ pub(super) fn page(report: &CapacityReport) -> Result<Vec<u8>, Failure> {
     let charts = PageCharts::of_search(report);
     let notes = charts.notes()?;
     let class = report.outcome.map_or("answer".into(), |outcome| outcome.to_string());
+    let columns = columns(report);
     let page = CapacityPage {
         report,
         class,
@@ -95,7 +135,9 @@ pub(super) fn page(report: &CapacityReport) -> Result<Vec<u8>, Failure> {
         loads: words::loads(report.kind),
         cards: cards(report),
         goals: goals(report),
-        trials: report.trials.iter().take(MOST_ROWS).map(|trial| row(report, trial)).collect(),
+        trials: report.trials.iter().take(MOST_ROWS).map(|trial| row(report, trial, &columns)).collect(),
+        heads: columns.iter().map(|column| column.head).collect(),
+        latency: latency(report).0,
         charts,
         colours: crate::report::charts::css(),
         method: method(report),
@@ -160,7 +202,7 @@ fn ending(goal: &GoalReport) -> String {
     }
 }
 
-fn row<'a>(report: &CapacityReport, trial: &'a TrialReport) -> TrialRow<'a> {
+fn row<'a>(report: &CapacityReport, trial: &'a TrialReport, columns: &[&Column]) -> TrialRow<'a> {
     let outcomes = words::outcomes(report, trial).into_iter().map(|(word, said)| {
         let class = Outcome::from(word);
         OutcomeCell { mark: common::mark(class), class: class.to_string(), said }
@@ -171,30 +213,30 @@ fn row<'a>(report: &CapacityReport, trial: &'a TrialReport) -> TrialRow<'a> {
         seconds: words::seconds(trial),
         outcomes: outcomes.collect(),
         beside: words::beside(trial).join("; "),
-        cells: cells(&trial.figures),
+        cells: columns.iter().map(|column| bare((column.of)(&trial.figures), column.unit)).collect(),
         is_bad: trial.outcomes.iter().all(|outcome| outcome.outcome == OutcomeWord::Bad),
     }
 }
 
-fn cells(f: &Figures) -> [String; 7] {
-    let bare = |value: Value, unit: Unit| match value {
+/// A value without its unit, which is in the column's head; a ratio has it.
+fn bare(value: Value, unit: Unit) -> String {
+    match value {
         Value::NoData => "–".to_string(),
         Value::Number(_) if unit != Unit::Ratio => {
             show(value, unit).split(' ').next().unwrap_or_default().to_string()
         }
         value => show(value, unit),
-    };
-    let ms = |value| bare(value, Unit::Ms);
-    let cores = |value| bare(value, Unit::Cores);
-    [
-        ms(f.rtt_p50_ms),
-        ms(f.rtt_p99_ms),
-        bare(f.loss_ratio, Unit::Ratio),
-        ms(f.srd_p95_ms),
-        cores(f.asterisk_cores),
-        cores(f.service_cores),
-        cores(f.driver_cores),
-    ]
+    }
+}
+
+/// The latency that stands beside a goal's capacity, and its name.
+fn latency(report: &CapacityReport) -> (&'static str, fn(&Figures) -> Value) {
+    let has =
+        |of: fn(&Figures) -> Value| report.trials.iter().any(|trial| of(&trial.figures) != Value::NoData);
+    match has(|f| f.turn_response_p95_ms) {
+        true => ("response p95", |f| f.turn_response_p95_ms),
+        false => ("RTT p99", |f| f.rtt_p99_ms),
+    }
 }
 
 /// The method in short, and what it does not say.
@@ -272,9 +314,10 @@ fn circumstances_table(report: &CapacityReport) -> Vec<(&'static str, String)> {
 
 /// The table N(goal), with what stands beside it.
 fn goals(report: &CapacityReport) -> Vec<GoalRow<'_>> {
+    let (_, latency) = latency(report);
     let at_lower = |goal: &GoalReport| {
-        let p99 = when_carried(report, goal, |trial| trial.figures.rtt_p99_ms.number());
-        p99.map_or("–".into(), |p99| show(Value::Number(p99), Unit::Ms))
+        let ms = when_carried(report, goal, |trial| latency(&trial.figures).number());
+        ms.map_or("–".into(), |ms| show(Value::Number(ms), Unit::Ms))
     };
     let rows = report.goals.iter().map(|goal| {
         let [lower, upper] = [goal.lower, goal.upper].map(|load| words::bound(report.kind, load));

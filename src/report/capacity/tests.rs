@@ -134,8 +134,26 @@ fn no_hidden_character_gets_into_a_report() {
 }
 
 #[test]
+fn a_page_has_no_columns_and_charts_of_media_that_its_runs_lack() {
+    let (echo, talk) = (fixture::typical(), fixture::conversation());
+    let [of_echo, of_talk] = [&echo, &talk].map(|report| file(Format::Html, report));
+    for (words, in_echo, in_talk) in [
+        ("<th scope=\"col\" class=\"n\">RTT p99, ms</th>", true, false),
+        ("<th scope=\"col\" class=\"n\">RTT p99 then</th>", true, false),
+        ("<th scope=\"col\" class=\"n\">lost</th>", true, false),
+        ("<section id=\"rtt\"", true, false),
+        ("<th scope=\"col\" class=\"n\">response p95, ms</th>", false, true),
+        ("<th scope=\"col\" class=\"n\">response p95 then</th>", false, true),
+        ("<section id=\"response\"", false, true),
+        ("<th scope=\"col\" class=\"n\">SRD p95, ms</th>", true, true),
+    ] {
+        assert_eq!((of_echo.contains(words), of_talk.contains(words)), (in_echo, in_talk), "{words}");
+    }
+}
+
+#[test]
 fn the_page_fetches_nothing_and_its_links_lead_somewhere() {
-    for report in [fixture::typical(), fixture::two_goals()] {
+    for report in [fixture::typical(), fixture::two_goals(), fixture::conversation()] {
         let page = file(Format::Html, &report);
         let (before, rest) = page.split_once("<script>").unwrap();
         for banned in ["http://", "https://", "src=", "url(", "@import", "<link", "<iframe", "onload"] {

@@ -32,11 +32,14 @@ pub(super) struct Latency {
     pub is_lost: fn(&TrialReport) -> bool,
 }
 
-/// True of a search with trials that have a number of it, or with a gate over it.
-pub(super) fn is_of(report: &CapacityReport, latency: &Latency) -> bool {
-    panels::values(report, latency.series).next().is_some()
-        || report.trials.iter().any(latency.is_lost)
-        || !gates(report, latency.metric).is_empty()
+/// True of a search with trials that have a number of it, or lost it.
+pub(super) fn is_measured(report: &CapacityReport, latency: &Latency) -> bool {
+    panels::values(report, latency.series).next().is_some() || report.trials.iter().any(latency.is_lost)
+}
+
+/// True of a search with a gate over it.
+pub(super) fn is_judged(report: &CapacityReport, latency: &Latency) -> bool {
+    !gates(report, latency.metric).is_empty()
 }
 
 pub(super) fn draw(canvas: &mut Canvas, report: &CapacityReport, latency: &Latency) {

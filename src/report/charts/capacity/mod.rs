@@ -113,5 +113,9 @@ mod tests {
         let mut unmeasured = report.clone();
         unmeasured.trials.iter_mut().for_each(|trial| trial.figures = Default::default());
         assert_eq!(pictures(&unmeasured)[0], "response-by-load", "the gate judges it");
+        unmeasured.goals[0].gates = vec!["signal_delay.p95 < 60ms".into()];
+        assert_eq!(pictures(&unmeasured)[0], "loss-by-load", "nobody measures a round trip");
+        unmeasured.goals[0].gates = vec!["rtt.p99 < 20ms".into()];
+        assert_eq!(pictures(&unmeasured)[0], "rtt-by-load", "every trial broke");
     }
 }

@@ -24,7 +24,7 @@ static RESPONSE: Latency = Latency {
 
 /// True of a search whose callers talked, or whose gates want them to.
 pub(super) fn has_turns(report: &CapacityReport) -> bool {
-    latency::is_of(report, &RESPONSE)
+    latency::is_measured(report, &RESPONSE) || latency::is_judged(report, &RESPONSE)
 }
 
 pub(super) const CHART: Chart<CapacityReport> = Chart {

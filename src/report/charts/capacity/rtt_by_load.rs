@@ -37,6 +37,9 @@ pub(super) const CHART: Chart<CapacityReport> = Chart {
         ("at the lower bound, median", "rtt_p50_ms"),
         ("99th percentile", "rtt_p99_ms"),
     ],
-    applies: |report| latency::is_of(report, &RTT) || !super::has_turns(report),
+    // Where callers talk or play bursts, no packet comes back; a gate alone shows where the search was to look.
+    applies: |report| {
+        latency::is_measured(report, &RTT) || latency::is_judged(report, &RTT) && !super::has_turns(report)
+    },
     draw: |canvas, report| latency::draw(canvas, report, &RTT),
 };
