@@ -52,8 +52,6 @@ pub(super) struct Media {
     pub script: Option<Arc<Script>>,
     /// Excerpts of calls that talk.
     pub excerpts: Option<Excerpts>,
-    /// Interval of a call's bursts, where they are played.
-    pub bursts_every: Duration,
 }
 
 /// Excerpts of a run of conversations.
@@ -145,7 +143,6 @@ impl Media {
             tapes: None,
             script: None,
             excerpts: None,
-            bursts_every: Duration::ZERO,
         })
     }
 
@@ -158,7 +155,6 @@ impl Media {
         epoch: Stamp,
     ) {
         self.excerpts = script.as_ref().map(|script| Excerpts::of(scenario, script, epoch));
-        self.bursts_every = scenario.signal.every.0;
         (self.script, self.tapes) = (script, tapes);
     }
 
@@ -240,7 +236,7 @@ impl Media {
 
     fn bursts(&self, judge: &Judge, call: u32, format: &Format) -> (Voice, Hears) {
         let longest = self.book.rules().lost_after;
-        let (player, hearer) = bursts::pair(judge.clone(), call, format, self.bursts_every, longest);
+        let (player, hearer) = bursts::pair(judge.clone(), call, format, longest);
         (Voice::Bursts(player), Hears::Bursts(hearer))
     }
 
@@ -278,6 +274,7 @@ impl Media {
                 }
             }
             LaneEvent::Judged(burst) => self.book.run.signals.push(burst),
+            LaneEvent::Scored(passage) => self.book.run.quality.push(passage),
             LaneEvent::Dead { call_id, at } => return Ok(Some(Input::Dead { call: call_id, at })),
             LaneEvent::Finished { call_id, report, heard, listened } => {
                 if let (0, Some(from)) = (call_id, heard.from) {

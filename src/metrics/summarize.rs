@@ -39,6 +39,7 @@ fn sum_up(mut run: Run, part: Part) -> Summary {
         turns: run.turns,
         talk: run.talk,
         signals: run.signals,
+        quality: run.quality,
         seconds: run.seconds,
         intervals: run.intervals,
         stages: Vec::new(),

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 pub const NAME: &str = "manifest.json";
 
 /// Files that a run stores and that its figures can be made from again.
-pub const DATA: [&str; 10] = [
+pub const DATA: [&str; 11] = [
     "environment.json",
     "calls.csv",
     "seconds.csv",
@@ -23,6 +23,7 @@ pub const DATA: [&str; 10] = [
     TURNS,
     TALK,
     SIGNALS,
+    QUALITY,
 ];
 /// That of conversations.
 pub const TURNS: &str = "turns.csv";
@@ -30,8 +31,10 @@ pub const TURNS: &str = "turns.csv";
 pub const TALK: &str = "talk.csv";
 /// Likewise, of calls whose path is measured by its audio.
 pub const SIGNALS: &str = "signals.csv";
+/// Likewise, of calls that read aloud.
+pub const QUALITY: &str = "quality.csv";
 /// Those that runs of echoes lack.
-pub const OF_SOME: [&str; 3] = [TURNS, TALK, SIGNALS];
+pub const OF_SOME: [&str; 4] = [TURNS, TALK, SIGNALS, QUALITY];
 
 /// The stored files of a run, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

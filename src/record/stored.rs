@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 
 use super::manifest::{self, Manifest};
 use super::{
-    CallRecord, CallSecond, Environment, FORMAT_VERSION, Latencies, Quantile, Run, SecondRecord, Series,
-    SignalRow, Silence, TalkRow, TurnRow, cell, hlog,
+    CallRecord, CallSecond, Environment, FORMAT_VERSION, Latencies, QualityRow, Quantile, Run, SecondRecord,
+    Series, SignalRow, Silence, TalkRow, TurnRow, cell, hlog,
 };
 
 /// First format with a manifest.
@@ -72,6 +72,8 @@ pub struct Stored {
     pub talk: Vec<u8>,
     /// `signals.csv`; empty in runs of older versions
     pub signals: Vec<u8>,
+    /// `quality.csv`, likewise
+    pub quality: Vec<u8>,
     /// `rtt.hlog`
     pub hlog: Vec<u8>,
     /// `scenario.toml`
@@ -121,14 +123,25 @@ impl Stored {
         let turns: Vec<TurnRow> = table(1, "turns.csv", &self.turns)?;
         let talk: Vec<TalkRow> = table(1, "talk.csv", &self.talk)?;
         let signals: Vec<SignalRow> = table(1, "signals.csv", &self.signals)?;
+        let quality: Vec<QualityRow> = table(1, "quality.csv", &self.quality)?;
         let intervals = hlog::read(&self.hlog).map_err(|error| error.to_string())?;
         for (file, is_empty) in [("calls.csv", calls.is_empty()), ("seconds.csv", seconds.is_empty())] {
             if is_empty && environment.window_from_s.is_some() {
                 return Err(format!("{file} is damaged: it is empty, though a window was measured"));
             }
         }
-        let run =
-            Run { environment, calls, seconds, call_seconds, silences, turns, talk, signals, intervals };
+        let run = Run {
+            environment,
+            calls,
+            seconds,
+            call_seconds,
+            silences,
+            turns,
+            talk,
+            signals,
+            quality,
+            intervals,
+        };
         consistent(&run)?;
         Ok(run)
     }
@@ -152,12 +165,24 @@ impl Stored {
             turns,
             talk,
             signals,
+            quality,
             hlog,
             scenario,
             ..
         } = self;
-        let bytes =
-            [environment, calls, seconds, call_seconds, silences, hlog, scenario, turns, talk, signals];
+        let bytes = [
+            environment,
+            calls,
+            seconds,
+            call_seconds,
+            silences,
+            hlog,
+            scenario,
+            turns,
+            talk,
+            signals,
+            quality,
+        ];
         // Runs of echoes have none of these, and those of older versions no such files.
         let is_there = |(name, bytes): &(&str, &[u8])| !manifest::OF_SOME.contains(name) || !bytes.is_empty();
         manifest::DATA.into_iter().zip(bytes.map(Vec::as_slice)).filter(is_there)
@@ -285,6 +310,7 @@ impl Stored {
             turns: if run.turns.is_empty() { Vec::new() } else { rows(&run.turns) },
             talk: if run.talk.is_empty() { Vec::new() } else { rows(&run.talk) },
             signals: if run.signals.is_empty() { Vec::new() } else { rows(&run.signals) },
+            quality: if run.quality.is_empty() { Vec::new() } else { rows(&run.quality) },
             hlog: hlog::write(&run.intervals, crate::stamp::Stamp::ZERO),
             scenario: b"name = \"x\"\n".to_vec(),
             manifest: Vec::new(),
@@ -336,6 +362,7 @@ mod tests {
             turns: Vec::new(),
             talk: Vec::new(),
             signals: Vec::new(),
+            quality: Vec::new(),
             intervals,
         }
     }

@@ -1,4 +1,4 @@
-//! The callers' script: prompts read and turns checked, before anybody is called.
+//! What callers say: prompts read, turns checked and passages joined, before anybody is called.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::error::RunError;
 use crate::conversation::{Digits, Script, Turn, Wait};
 use crate::files::read_bytes;
+use crate::quality::Passages;
 use crate::scenario::{MediaMode, Problem, Resolved, TurnSettings, TurnWait};
 use crate::speech::{BUILTIN, Clip, builtin};
 use crate::values::visible;
@@ -56,6 +57,19 @@ pub(super) fn script(resolved: &Resolved) -> Result<Option<Arc<Script>>, RunErro
     let script = Script::new(turns, conversation.greeting, conversation.reply_within.0, prompts, RATE_HZ);
     let script = script.map_err(|error| refused(resolved, "turn", error.to_string(), "change that turn"))?;
     Ok(Some(Arc::new(script)))
+}
+
+/// What callers read aloud; `None` where they do not.
+pub(super) fn passages(resolved: &Resolved) -> Result<Option<Arc<Passages>>, RunError> {
+    let scenario = &resolved.scenario;
+    if scenario.media.mode != MediaMode::Speech {
+        return Ok(None);
+    }
+    let key = "speech.say";
+    let prompts = scenario.speech.say.iter().map(|name| read(resolved, key, name));
+    let passages = Passages::join(&prompts.collect::<Result<Vec<_>, _>>()?);
+    let cure = "list prompts of at most 20 s, of which longer ones are to be cut";
+    Ok(Some(Arc::new(passages.map_err(|error| refused(resolved, key, error.to_string(), cure))?)))
 }
 
 fn digits(resolved: &Resolved, key: &str, text: Option<&str>) -> Result<Option<Digits>, RunError> {

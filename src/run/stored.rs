@@ -54,6 +54,7 @@ pub fn files(folder: &Path) -> Result<Stored, RunError> {
         turns: bytes("turns.csv", MOST_BYTES, false)?,
         talk: bytes("talk.csv", MOST_DOCUMENT, false)?,
         signals: bytes("signals.csv", MOST_BYTES, false)?,
+        quality: bytes("quality.csv", MOST_BYTES, false)?,
         hlog: bytes("rtt.hlog", MOST_BYTES, true)?,
         scenario: bytes(SCENARIO, MOST_DOCUMENT, false)?,
         manifest: bytes(manifest::NAME, MOST_DOCUMENT, false)?,

@@ -14,6 +14,7 @@ mod image;
 mod legend;
 mod notes;
 mod panel;
+mod quality_over_time;
 mod raster;
 mod rtt_by_call;
 mod rtt_distribution;
@@ -39,8 +40,9 @@ use crate::gate::Doubt;
 use crate::metrics::{Metric, Summary};
 
 /// All charts, in the order of the page.
-pub(super) static CHARTS: [Chart; 10] = [
+pub(super) static CHARTS: [Chart; 11] = [
     turns_over_time::CHART,
+    quality_over_time::CHART,
     excerpts::CHART,
     rtt_over_time::CHART,
     rtt_distribution::CHART,
@@ -147,9 +149,19 @@ pub(super) fn is_conversation(summary: &Summary) -> bool {
     !summary.turns.is_empty()
 }
 
+/// True of a run whose callers read aloud: the quality of what came back is scored, and no packet is told apart.
+pub(super) fn is_read_aloud(summary: &Summary) -> bool {
+    !summary.quality.is_empty()
+}
+
 /// True of a run whose packets come back.
-fn is_echo(summary: &Summary) -> bool {
-    !is_conversation(summary)
+pub(super) fn is_echo(summary: &Summary) -> bool {
+    !is_conversation(summary) && !is_read_aloud(summary)
+}
+
+/// True of a run of which no packet is awaited.
+fn is_no_echo(summary: &Summary) -> bool {
+    !is_echo(summary)
 }
 
 /// All charts as PNG files.

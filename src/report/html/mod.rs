@@ -45,8 +45,12 @@ struct ReportPage<'a> {
     sweep: Vec<Depth<'a>>,
     service: Option<ServiceTables<'a>>,
     stories: Vec<CallStory>,
-    /// The callers talked: no packet came back.
+    /// The callers talked.
     is_conversation: bool,
+    /// Subject of the charts over time.
+    subject: &'static str,
+    /// Packets came back, each of which was measured.
+    is_echo: bool,
     turns: Vec<LatencyRow<'a>>,
     has_audio: bool,
     worst: Vec<PageExcerpt>,
@@ -112,6 +116,12 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         service: environment.service_record.as_ref().map(|record| service::tables(record, summary)),
         stories: stories::worst(summary, SLOWEST),
         is_conversation,
+        subject: match summary {
+            _ if is_conversation => "Turns",
+            _ if super::charts::is_read_aloud(summary) => "Speech quality",
+            _ => "Round trip",
+        },
+        is_echo: super::charts::is_echo(summary),
         turns: if is_conversation {
             figures::latencies(summary, &*catalogue::TURN_TIMES)
         } else {
@@ -150,13 +160,15 @@ fn cards(summary: &Summary) -> Vec<Card<'_>> {
             control_of: total.and_then(|name| summary.metric(name)),
         })
     };
-    // Of a conversation, or of bursts, no packet is awaited.
-    let (turns, packets) = match (summary.turns.is_empty(), summary.signals.is_empty()) {
-        (true, true) => (&[][..], &headline::CARDS[..]),
-        (false, _) => (&headline::TURNS[..], &headline::CARDS[headline::OF_PACKETS..]),
-        (true, false) => (&headline::SIGNALS[..], &headline::CARDS[headline::OF_PACKETS..]),
+    let audio = match summary {
+        summary if !summary.turns.is_empty() => &headline::TURNS[..],
+        summary if !summary.signals.is_empty() => &headline::SIGNALS[..],
+        summary if !summary.quality.is_empty() => &headline::QUALITY[..],
+        _ => &[],
     };
-    turns.iter().chain(packets).chain(registered).filter_map(card).collect()
+    // Where the audio is measured, no packet is awaited.
+    let packets = &headline::CARDS[if audio.is_empty() { 0 } else { headline::OF_PACKETS }..];
+    audio.iter().chain(packets).chain(registered).filter_map(card).collect()
 }
 
 /// The verdict in a sentence.
