@@ -1,6 +1,7 @@
 //! A call whose path is judged by its audio: bursts or passages on the pacer thread, the ear on the receiver thread, and the
 //! thread that compares the ones with the other.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::lane::LaneEvent;
 use super::repertoire::{Mouth, Repertoire};
-use crate::measure::{Listened, TalkCounts};
+use crate::measure::{Listened, TalkCounts, Window};
 use crate::rtp::kind::Kind;
 use crate::rtp::packet::StreamSender;
 use crate::rtp::{Codec, Format, g711};
@@ -38,14 +39,16 @@ impl Judge {
         events: UnboundedSender<LaneEvent>,
         plays: Repertoire,
         epoch: Stamp,
+        window: Arc<Window>,
     ) -> (Judge, impl FnOnce() + Send + 'static) {
         let (excerpts, waiting) = sync_channel::<Excerpt>(WAITING);
-        let mut judge = plays.judge(epoch);
+        let mut bench = plays.bench(epoch, window);
         let ours = Judge { excerpts, events: events.clone(), plays, epoch };
         let work = move || {
             for excerpt in waiting {
-                let _ = events.send(judge(&excerpt));
+                let _ = events.send(bench.judge(&excerpt));
             }
+            bench.finish().for_each(|audio| drop(events.send(audio)));
         };
         (ours, work)
     }

@@ -457,8 +457,9 @@ impl LoadIo<'_> {
                 self.enter(*record);
             }
         }
-        let Media { mut book, window, excerpts, .. } = self.media;
-        let (talk, audio) = excerpts.map(|excerpts| excerpts.collector.finish()).unwrap_or_default();
+        let Media { mut book, window, excerpts, worst, .. } = self.media;
+        let (talk, mut audio) = excerpts.map(|excerpts| excerpts.collector.finish()).unwrap_or_default();
+        audio.extend(worst);
         book.run.talk = talk;
         let environment = &mut book.run.environment;
         let stages = self.control.stages();

@@ -54,6 +54,8 @@ pub(super) enum LaneEvent {
     Judged(SignalRow),
     /// Fate of a passage.
     Scored(QualityRow),
+    /// Audio of one of the worst passages, as a file.
+    Audio { call: u32, passage: u32, wav: Vec<u8> },
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.
@@ -129,6 +131,7 @@ impl Lane {
         let (to_pacer, commands) = channel();
         let (to_receiver, orders) = channel();
         let heartbeat = Arc::new(Heartbeat::new(STALL));
+        let judged = window.clone();
         let pacer = Pacer {
             rules,
             spread,
@@ -159,7 +162,7 @@ impl Lane {
         ];
         let mut judge = None;
         if let Some(plays) = config.plays {
-            let (ours, work) = Judge::new(events.clone(), plays, rules.epoch);
+            let (ours, work) = Judge::new(events.clone(), plays, rules.epoch, judged);
             // It may wait for the media threads.
             threads.push(spawn("judge", events, Scheduling::default(), work)?);
             judge = Some(ours);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lane::LaneEvent;
-use crate::quality::{Fate, Passages, Reader, Unscorable, judge};
+use super::media::keeps_audio;
+use crate::measure::Window;
+use crate::quality::{Fate, Passages, Reader, Unscorable, Worst, judge};
 use crate::record::{NoScore, QualityRow, SignalRejection, SignalRow};
 use crate::scenario::{MediaMode, Scenario};
 use crate::signal::{self, BURST_LEN, Correlator, Excerpt, Outcome, Sent};
@@ -15,8 +17,8 @@ use crate::stamp::Stamp;
 pub(super) enum Repertoire {
     /// A burst every so often.
     Bursts(Duration),
-    /// Passages, one after another.
-    Passages(Arc<Passages>),
+    /// Passages, one after another; the audio of the worst is kept, or none is.
+    Passages(Arc<Passages>, bool),
 }
 
 /// Mouth of one call.
@@ -40,7 +42,7 @@ impl Repertoire {
     pub fn of(scenario: &Scenario, passages: Option<Arc<Passages>>) -> Option<Repertoire> {
         match scenario.media.mode {
             MediaMode::Signal => Some(Repertoire::Bursts(scenario.signal.every.0)),
-            MediaMode::Speech => passages.map(Repertoire::Passages),
+            MediaMode::Speech => passages.map(|all| Repertoire::Passages(all, keeps_audio(scenario))),
             MediaMode::Echo | MediaMode::Conversation => None,
         }
     }
@@ -49,7 +51,7 @@ impl Repertoire {
     pub fn mouth(&self, call: u32) -> Mouth {
         match self {
             Repertoire::Bursts(every) => Mouth::Bursts(signal::Mouth::new(call, *every)),
-            Repertoire::Passages(passages) => Mouth::Reads(Reader::new(call, passages.clone())),
+            Repertoire::Passages(passages, _) => Mouth::Reads(Reader::new(call, passages.clone())),
         }
     }
 
@@ -57,26 +59,19 @@ impl Repertoire {
     pub fn longest(&self) -> usize {
         match self {
             Repertoire::Bursts(_) => BURST_LEN,
-            Repertoire::Passages(passages) => passages.longest(),
+            Repertoire::Passages(passages, _) => passages.longest(),
         }
     }
 
-    /// The judgement, on a thread of its own, in a run that began at `epoch`.
-    pub fn judge(&self, epoch: Stamp) -> Box<dyn FnMut(&Excerpt) -> LaneEvent + Send> {
-        match self {
-            Repertoire::Bursts(_) => {
-                let mut correlator = Correlator::default();
-                Box::new(move |excerpt| {
-                    LaneEvent::Judged(burst(excerpt, correlator.judge(excerpt.burst, excerpt), epoch))
-                })
+    /// The bench of a run that began at `epoch`.
+    pub fn bench(&self, epoch: Stamp, window: Arc<Window>) -> Bench {
+        let case = match self {
+            Repertoire::Bursts(_) => Case::Bursts(Box::default()),
+            Repertoire::Passages(passages, keeps_audio) => {
+                Case::Passages(passages.clone(), keeps_audio.then(Worst::default))
             }
-            Repertoire::Passages(passages) => {
-                let passages = passages.clone();
-                Box::new(move |excerpt| {
-                    LaneEvent::Scored(passage(excerpt, Some(judge(&passages, excerpt)), epoch))
-                })
-            }
-        }
+        };
+        Bench { case, epoch, window }
     }
 
     /// The row of a piece for whose judgement there was no room.
@@ -86,8 +81,50 @@ impl Repertoire {
                 let rejected = Some(SignalRejection::NotJudged);
                 LaneEvent::Judged(SignalRow { rejected, ..burst(excerpt, Outcome::Silence, epoch) })
             }
-            Repertoire::Passages(_) => LaneEvent::Scored(passage(excerpt, None, epoch)),
+            Repertoire::Passages(..) => LaneEvent::Scored(passage(excerpt, None, epoch)),
         }
+    }
+}
+
+/// Place where what came back is judged, on a thread of its own.
+pub(super) struct Bench {
+    case: Case,
+    epoch: Stamp,
+    window: Arc<Window>,
+}
+
+enum Case {
+    Bursts(Box<Correlator>),
+    Passages(Arc<Passages>, Option<Worst>),
+}
+
+impl Bench {
+    /// The fate of what `excerpt` is to hold.
+    pub fn judge(&mut self, excerpt: &Excerpt) -> LaneEvent {
+        match &mut self.case {
+            Case::Bursts(correlator) => {
+                let outcome = correlator.judge(excerpt.burst, excerpt);
+                LaneEvent::Judged(burst(excerpt, outcome, self.epoch))
+            }
+            Case::Passages(passages, worst) => {
+                let (fate, heard) = judge(passages, excerpt);
+                let is_measured =
+                    self.window.bounds().is_some_and(|(from, to)| (from..to).contains(&excerpt.sent_at));
+                if let (Some(worst), Fate::Scored { mos_lqo, .. }, true) = (worst, fate, is_measured) {
+                    worst.take(excerpt.burst, mos_lqo, passages.of(excerpt.burst.number), &heard);
+                }
+                LaneEvent::Scored(passage(excerpt, Some(fate), self.epoch))
+            }
+        }
+    }
+
+    /// Audio of the worst.
+    pub fn finish(self) -> impl Iterator<Item = LaneEvent> {
+        let worst = match self.case {
+            Case::Bursts(_) | Case::Passages(_, None) => Worst::default(),
+            Case::Passages(_, Some(worst)) => worst,
+        };
+        worst.finish().map(|(name, wav)| LaneEvent::Audio { call: name.call, passage: name.number, wav })
     }
 }
 
@@ -122,7 +159,9 @@ fn passage(excerpt: &Excerpt, fate: Option<Fate>, epoch: Stamp) -> QualityRow {
     let unscored = |why| QualityRow { unscored: Some(why), ..row.clone() };
     match fate {
         Some(Fate::Scored { mos_lqo, missing }) => {
-            QualityRow { mos_lqo: Some(mos_lqo), missing_ratio: Some(missing), ..row }
+            // A thousandth of either is more than can be said.
+            let rounded = |figure: f64| Some((figure * 1000.0).round() / 1000.0);
+            QualityRow { mos_lqo: rounded(mos_lqo), missing_ratio: rounded(missing), ..row }
         }
         Some(Fate::CutOff) => unscored(NoScore::CutOff),
         Some(Fate::Unscored(Unscorable::NothingHeard)) => unscored(NoScore::Silence),

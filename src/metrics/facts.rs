@@ -140,6 +140,13 @@ impl<'a> Facts<'a> {
         if matches!(self.reading, Reading::Best(_)) { Value::NoData } else { of() }
     }
 
+    /// A figure of what came back, which a late driver leaves as it is. One that lost packets itself can have made it worse,
+    /// and nobody knows by how much.
+    pub fn unless_own_losses(&self, of: impl FnOnce() -> Value) -> Value {
+        let own = self.own_losses() + self.environment.skipped;
+        if own == 0 { of() } else { self.at_worst(of) }
+    }
+
     /// A figure of which the doubt leaves nothing.
     pub fn in_no_doubt(&self, of: impl FnOnce() -> Value) -> Value {
         if matches!(self.reading, Reading::Recorded) { of() } else { Value::NoData }

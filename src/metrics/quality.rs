@@ -26,9 +26,9 @@ fn is_unscored(passage: &QualityRow) -> bool {
     passage.unscored.is_some_and(|why| why != NoScore::CutOff)
 }
 
-/// The scores, in order. A driver that lost packets of its own has made them worse, and nobody knows by how much.
+/// A figure of the scores, in order.
 fn scores(facts: &Facts<'_>, of: impl FnOnce(&[f64]) -> Option<f64>) -> Value {
-    facts.at_worst(|| {
+    facts.unless_own_losses(|| {
         let mut scores: Vec<f64> = facts.passages().filter_map(|passage| passage.mos_lqo).collect();
         scores.sort_unstable_by(f64::total_cmp);
         known(of(&scores))
@@ -73,3 +73,72 @@ pub(super) static QUALITY_COUNTS: [Definition; 4] = [
         |f| known(mean(&f.passages().filter_map(|passage| passage.missing_ratio).collect::<Vec<_>>())))
         .by_stage(false),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Metric, summarize};
+    use crate::record::{Environment, Run};
+
+    fn passage(number: u32, sent_s: f64, mos_lqo: Option<f64>, unscored: Option<NoScore>) -> QualityRow {
+        let missing_ratio = mos_lqo.map(|mos| if mos < 2.0 { 0.2 } else { 0.0 });
+        QualityRow { call: 0, number, sent_s, mos_lqo, missing_ratio, unscored }
+    }
+
+    fn run(quality: Vec<QualityRow>) -> Run {
+        let window = (Some(10.0), Some(50.0));
+        let environment =
+            Environment { window_from_s: window.0, window_to_s: window.1, ..Environment::default() };
+        Run { environment, quality, ..Run::default() }
+    }
+
+    fn shown(run: Run, name: &str) -> String {
+        let summary = summarize(run);
+        summary.metric(&format!("speech_quality.{name}")).map(Metric::to_string).unwrap()
+    }
+
+    #[test]
+    fn scores_of_the_window_count_and_those_cut_off_do_not() {
+        let quality = vec![
+            passage(0, 9.9, Some(1.0), None),
+            passage(1, 10.0, Some(4.5), None),
+            passage(2, 20.0, Some(1.5), None),
+            passage(3, 30.0, Some(4.0), None),
+            passage(4, 35.0, None, Some(NoScore::Silence)),
+            passage(5, 49.0, None, Some(NoScore::CutOff)),
+        ];
+        for (name, expected) in [
+            ("min", "1.50"),
+            ("p05", "1.50"),
+            ("p50", "4.00"),
+            ("mean", "3.33"),
+            ("count", "3"),
+            ("unscored_count", "1"),
+            ("unscored_ratio", "25.00 %"),
+            ("missing_ratio", "6.67 %"),
+        ] {
+            assert_eq!(shown(run(quality.clone()), name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_fifth_percentile_is_a_score_that_was_measured() {
+        let of = |count: u32| {
+            let scores = (0..count).map(|n| passage(n, 20.0, Some(1.0 + f64::from(n) / 100.0), None));
+            shown(run(scores.collect()), "p05")
+        };
+        assert_eq!([of(20), of(21), of(100)], ["1.00", "1.01", "1.04"]);
+    }
+
+    #[test]
+    fn without_passages_there_is_no_data() {
+        for name in
+            ["min", "p05", "p50", "mean", "count", "unscored_count", "unscored_ratio", "missing_ratio"]
+        {
+            assert_eq!(shown(run(Vec::new()), name), "no data", "{name}");
+        }
+        let silent = vec![passage(0, 20.0, None, Some(NoScore::NotJudged))];
+        assert_eq!(shown(run(silent.clone()), "p50"), "no data");
+        assert_eq!(shown(run(silent), "unscored_ratio"), "100 %");
+    }
+}

@@ -170,8 +170,8 @@ mod tests {
     use super::*;
     use crate::metrics::Metric;
     use crate::record::{
-        FaultRecord, Intervals, LeakPart, Milliseconds, Offered, Phase, RegisterRecord, Scope, SecondRecord,
-        ServiceRecord, SignalRow, TurnKind, TurnRow,
+        FaultRecord, Intervals, LeakPart, Milliseconds, Offered, Phase, QualityRow, RegisterRecord, Scope,
+        SecondRecord, ServiceRecord, SignalRow, TurnKind, TurnRow,
     };
     use crate::values::Value;
 
@@ -261,6 +261,8 @@ mod tests {
         run.turns = turns();
         let found = SignalRow { sent_s: 100.0, delay_ms: Some(Ns(1)), ..SignalRow::default() };
         run.signals = vec![found];
+        let (mos_lqo, missing_ratio) = (Some(4.0), Some(0.0));
+        run.quality = vec![QualityRow { sent_s: 100.0, mos_lqo, missing_ratio, ..QualityRow::default() }];
         let summary = summarize(run);
         assert_eq!(summary.metric("srtp.undecrypted_count").unwrap().value, Value::Number(1.0));
         let names: Vec<_> = catalogue::all().map(|d| d.name).collect();

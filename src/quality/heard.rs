@@ -23,22 +23,23 @@ pub enum Fate {
     Unscored(Unscorable),
 }
 
-/// The fate of the passage of `excerpt`.
-pub fn judge(passages: &Passages, excerpt: &Excerpt) -> Fate {
+/// The fate of the passage of `excerpt`, and what was heard in its place: as many samples as were said.
+pub fn judge(passages: &Passages, excerpt: &Excerpt) -> (Fate, Vec<i16>) {
     let said = passages.of(excerpt.burst.number);
     let place = locate(said, &excerpt.samples);
     // Some steps more or less of silence at the end are no cut.
     let is_whole = place + said.len() <= excerpt.samples.len() + 10 * STEP;
-    if excerpt.is_cut && !is_whole {
-        return Fate::CutOff;
-    }
     // What never came at the end is silence too.
     let mut heard: Vec<i16> = excerpt.samples.iter().skip(place).take(said.len()).copied().collect();
     heard.resize(said.len(), 0);
-    match score(said, &heard, RATE_HZ) {
+    if excerpt.is_cut && !is_whole {
+        return (Fate::CutOff, heard);
+    }
+    let fate = match score(said, &heard, RATE_HZ) {
         Ok(mos_lqo) => Fate::Scored { mos_lqo, missing: missing(excerpt, place, said.len()) },
         Err(why) => Fate::Unscored(why),
-    }
+    };
+    (fate, heard)
 }
 
 /// The sample of `heard` with which `said` begins, to a step: where their curves of loudness are most alike. The model

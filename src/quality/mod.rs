@@ -8,11 +8,13 @@ mod passage;
 mod score;
 #[cfg(test)]
 mod tests;
+mod worst;
 
 pub use aloud::Reader;
 pub use heard::{Fate, judge};
 pub use passage::{LONGEST_PROMPT_SECONDS, Passages, Unreadable};
 pub use score::{MAX_SECONDS, MIN_SECONDS, Unscorable, score};
+pub use worst::{MOST_WORST, Worst};
 
 /// Samples a second: the telephone's rate.
 pub const RATE_HZ: u32 = 8000;

@@ -3,7 +3,10 @@
 //! The model is that of ITU-T P.862, in the crate `pesq`; this file holds the bounds of its input and the cases in
 //! which its score would mislead.
 
-use std::panic::catch_unwind;
+use std::cell::Cell;
+use std::panic::{UnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+use std::thread;
 
 use crate::speech::voiced_parts;
 
@@ -72,7 +75,7 @@ fn model(reference: &[i16], heard: &[i16], rate_hz: u32) -> Result<f64, Unscorab
     // `pesq` 0.2 indexes out of bounds on one in a few hundred pairs of garbage (its splitting.rs and alignment.rs).
     // A call's audio is hostile, and one bad call is not to end the run. The crate keeps no state but caches of
     // tables, and none of them is being filled where it fails.
-    let scored = catch_unwind(|| {
+    let scored = in_silence(|| {
         if rate_hz == 8000 {
             pesq::pesq_8k(reference, heard).map(|raw| pesq::score::mos_lqo(f64::from(raw)))
         } else {
@@ -83,6 +86,28 @@ fn model(reference: &[i16], heard: &[i16], rate_hz: u32) -> Result<f64, Unscorab
         Ok(Ok(mos)) if mos.is_finite() => Ok(f64::from(mos)),
         Ok(_) | Err(_) => Err(Unscorable::NoMatch),
     }
+}
+
+thread_local! {
+    /// The model is at work on this thread.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+static HOOK: Once = Once::new();
+
+/// Catches a panic of `work`, of which nobody is told: it is an outcome here, and would read as a fault of the program.
+fn in_silence<T>(work: impl FnOnce() -> T + UnwindSafe) -> thread::Result<T> {
+    HOOK.call_once(|| {
+        let tell = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !AT_WORK.get() {
+                tell(panic);
+            }
+        }));
+    });
+    AT_WORK.set(true);
+    let done = catch_unwind(work);
+    AT_WORK.set(false);
+    done
 }
 
 #[cfg(test)]

@@ -58,9 +58,9 @@ fn play(path: &Path) -> Vec<Fate> {
             let (source, first) = (path.clock)(n);
             ear.take(source, first.wrapping_add((n * PACKET) as u32), &back, at + Duration::from_millis(1));
         }
-        fates.extend(std::iter::from_fn(|| ear.due(at)).map(|due| judge(&passages, &due)));
+        fates.extend(std::iter::from_fn(|| ear.due(at)).map(|due| judge(&passages, &due).0));
     }
-    fates.extend(std::iter::from_fn(|| ear.rest()).map(|rest| judge(&passages, &rest)));
+    fates.extend(std::iter::from_fn(|| ear.rest()).map(|rest| judge(&passages, &rest).0));
     fates
 }
 

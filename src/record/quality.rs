@@ -32,4 +32,34 @@ pub struct QualityRow {
     pub missing_ratio: Option<f64>,
     /// Reason for which it has no score.
     pub unscored: Option<NoScore>,
+    /// File of its audio in the run's folder, of the worst ones; empty without one.
+    pub audio: String,
+}
+
+impl QualityRow {
+    /// The name that its audio has.
+    pub fn audio_name(&self) -> String {
+        format!("audio/call-{:05}-passage-{:03}.wav", self.call, self.number)
+    }
+
+    /// The file of its audio, where it is one of ours: a page links to it.
+    pub fn audio_file(&self) -> Option<&str> {
+        (self.audio == self.audio_name()).then_some(self.audio.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_named_as_ours_is_none() {
+        let mut row = QualityRow { call: 3, number: 7, ..QualityRow::default() };
+        for name in ["", "/etc/passwd", "audio/../summary.json", "audio/call-00003-passage-008.wav"] {
+            row.audio = name.into();
+            assert_eq!(row.audio_file(), None, "{name}");
+        }
+        row.audio = row.audio_name();
+        assert_eq!(row.audio_file(), Some("audio/call-00003-passage-007.wav"));
+    }
 }

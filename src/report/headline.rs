@@ -63,7 +63,7 @@ pub(super) const LINES: [Line; 9] = [
         ],
     ),
     (
-        "Speech quality",
+        "Speech",
         &[
             ("speech_quality.min", "MOS-LQO min"),
             ("speech_quality.p50", "p50"),

@@ -8,8 +8,9 @@ use crate::conversation::{Digits, Script, Turn, Wait};
 use crate::files::read_bytes;
 use crate::quality::Passages;
 use crate::scenario::{MediaMode, Problem, Resolved, TurnSettings, TurnWait};
+use crate::signal::time_of;
 use crate::speech::{BUILTIN, Clip, builtin};
-use crate::values::visible;
+use crate::values::{Span, visible};
 
 /// Largest file of a prompt: a minute of 16 kHz, and some.
 const MOST_BYTES: u64 = 4 << 20;
@@ -68,8 +69,19 @@ pub(super) fn passages(resolved: &Resolved) -> Result<Option<Arc<Passages>>, Run
     let key = "speech.say";
     let prompts = scenario.speech.say.iter().map(|name| read(resolved, key, name));
     let passages = Passages::join(&prompts.collect::<Result<Vec<_>, _>>()?);
-    let cure = "list prompts of at most 20 s, of which longer ones are to be cut";
-    Ok(Some(Arc::new(passages.map_err(|error| refused(resolved, key, error.to_string(), cure))?)))
+    let cure = "list prompts in which somebody speaks, of 20 s at the most";
+    let passages = passages.map_err(|error| refused(resolved, key, error.to_string(), cure))?;
+    let lasts = Span(time_of(passages.longest() as u64));
+    let (call, named) = match &scenario.load.call_duration {
+        Some(duration) => (duration.longest().min(scenario.hold()), "load.call_duration"),
+        None => (scenario.hold(), "load.duration"),
+    };
+    if Span(call) < lasts {
+        let message = format!("a passage of {lasts} does not end within a call, and would have no score");
+        let cure = "let calls last two passages and more, or list shorter prompts in speech.say";
+        return Err(refused(resolved, named, message, cure));
+    }
+    Ok(Some(Arc::new(passages)))
 }
 
 fn digits(resolved: &Resolved, key: &str, text: Option<&str>) -> Result<Option<Digits>, RunError> {

@@ -44,10 +44,13 @@ fn draw(canvas: &mut Canvas, summary: &Summary) {
     let passages: Vec<&QualityRow> =
         summary.quality.iter().filter(|row| row.sent_s.is_finite() && row.sent_s >= 0.0).collect();
     let scored = of(&passages, |row| row.mos_lqo);
-    let missing = of(&passages, |row| row.missing_ratio.map(|share| share * 100.0));
+    // Vermillion is kept for what went wrong: one of which all came has no dot.
+    let missing =
+        of(&passages, |row| row.missing_ratio.filter(|share| *share > 0.0).map(|share| share * 100.0));
     let is_unscored = |row: &&&QualityRow| row.unscored.is_some_and(|why| why != NoScore::CutOff);
     let unscored: Vec<f64> = passages.iter().filter(is_unscored).map(|row| row.sent_s).collect();
-    let mut keys = vec![MEDIAN.key, SCORED, MISSING];
+    let mut keys = vec![MEDIAN.key, SCORED];
+    keys.extend((!missing.is_empty()).then_some(MISSING));
     keys.extend((!unscored.is_empty()).then_some(UNSCORED));
     timeline::legend(canvas, keys, summary);
     let [above, below] = canvas.rows([1.0, 0.45]);
@@ -63,6 +66,9 @@ fn draw(canvas: &mut Canvas, summary: &Summary) {
     let panel = timeline::panel(canvas, below, "never came, %", y, &summary.seconds);
     panel.x_axis(timeline::TIME);
     dots(&panel, &missing, &MISSING);
+    if missing.is_empty() && !scored.is_empty() {
+        panel.message("all of it came");
+    }
     faults::lines(&panel, summary);
 }
 

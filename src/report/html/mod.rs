@@ -5,6 +5,7 @@ pub(super) mod charts;
 mod excerpts;
 mod figures;
 mod ladder;
+mod passages;
 mod service;
 mod stories;
 mod story;
@@ -47,6 +48,8 @@ struct ReportPage<'a> {
     stories: Vec<CallStory>,
     /// The callers talked.
     is_conversation: bool,
+    /// Passages of calls that read aloud.
+    passages: Vec<passages::WorstPassage>,
     /// Subject of the charts over time.
     subject: &'static str,
     /// Packets came back, each of which was measured.
@@ -100,6 +103,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
     let notes = charts.notes()?;
     let is_conversation = super::charts::is_conversation(summary);
     let (worst, named) = excerpts::of_page(summary);
+    let passages = passages::worst(summary);
     let page = ReportPage {
         summary,
         verdict,
@@ -127,7 +131,9 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         } else {
             Vec::new()
         },
-        has_audio: worst.iter().chain(&named).any(|excerpt| excerpt.audio.is_some()),
+        has_audio: worst.iter().chain(&named).any(|excerpt| excerpt.audio.is_some())
+            || passages.iter().any(|passage| passage.audio.is_some()),
+        passages,
         worst,
         named,
         colours: super::charts::css(),
@@ -412,6 +418,22 @@ mod tests {
         assert!(text(&fixture::typical(), "").len() < 1_000_000);
         assert!(text(&fixture::many_calls(), "").len() < 1_500_000);
         assert!(text(&fixture::conversation(), "").len() < 1_000_000);
+    }
+
+    #[test]
+    fn a_run_that_reads_aloud_shows_its_scores_and_no_packets() {
+        let page = text(&fixture::read_aloud(), "");
+        assert!(
+            page.contains("Speech quality over time") && page.contains("data-metric=\"speech_quality.p50\"")
+        );
+        assert!(page.contains("no speech came back") && page.contains("The worst passages"));
+        let audio = "src=\"audio/call-00003-passage-016.wav\"";
+        assert!(page.contains(audio) && page.contains("media-src"));
+        for gone in ["no packet came back", "id=\"distribution\"", "id=\"where\"", "rtt-over-time", "Playout"]
+        {
+            assert!(!page.contains(gone), "{gone}");
+        }
+        assert!(!text(&fixture::typical(), "").contains("The worst passages"));
     }
 
     #[test]
