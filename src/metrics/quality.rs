@@ -82,7 +82,7 @@ mod tests {
 
     fn passage(number: u32, sent_s: f64, mos_lqo: Option<f64>, unscored: Option<NoScore>) -> QualityRow {
         let missing_ratio = mos_lqo.map(|mos| if mos < 2.0 { 0.2 } else { 0.0 });
-        QualityRow { call: 0, number, sent_s, mos_lqo, missing_ratio, unscored }
+        QualityRow { number, sent_s, mos_lqo, missing_ratio, unscored, ..QualityRow::default() }
     }
 
     fn run(quality: Vec<QualityRow>) -> Run {

@@ -44,7 +44,7 @@ pub enum Unscorable {
 /// 4.55 at 8000 Hz (P.862 mapped by P.862.1) and 4.64 at 16,000 Hz (P.862.2).
 ///
 /// The two scales are not comparable. Level and delay are aligned before the comparison: they cost nothing, even where the
-/// delay changes between utterances. Takes 5 to 20 ms a second of audio, so it belongs off the media threads.
+/// delay changes between utterances. Takes 5 ms and more a second of audio, so it belongs off the media threads.
 ///
 /// # Errors
 /// [`Unscorable`] for a rate, a length or a silence outside the validity of the model, and where it finds nothing to compare.

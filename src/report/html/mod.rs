@@ -427,6 +427,11 @@ mod tests {
             page.contains("Speech quality over time") && page.contains("data-metric=\"speech_quality.p50\"")
         );
         assert!(page.contains("no speech came back") && page.contains("The worst passages"));
+        assert!(
+            page.contains(
+                "The worst of 27 passages that it read aloud: MOS-LQO 2.74, 4.5 % of it never came."
+            )
+        );
         let audio = "src=\"audio/call-00003-passage-016.wav\"";
         assert!(page.contains(audio) && page.contains("media-src"));
         for gone in ["no packet came back", "id=\"distribution\"", "id=\"where\"", "rtt-over-time", "Playout"]
