@@ -30,6 +30,7 @@ pub mod measure;
 pub mod metrics;
 pub mod net;
 mod openmetrics;
+pub mod quality;
 pub mod record;
 mod report;
 pub mod rtp;

@@ -8,7 +8,7 @@ use loadtest::external::websocket::Event;
 use loadtest::measure::Listener;
 use loadtest::rtp::coder::{Decoder, RATE_HZ};
 use loadtest::rtp::{Codec, Format};
-use loadtest::signal::Ear;
+use loadtest::signal::{BURST_LEN, Ear};
 use loadtest::speech::Clip;
 use loadtest::stamp::Stamp;
 
@@ -106,7 +106,7 @@ pub fn coder(input: &[u8]) {
     let Some((codec, mut rest)) = input.split_first() else { return };
     let codec = [Codec::Opus, Codec::G722, Codec::Pcma][usize::from(*codec) % 3];
     let (Some(mut decoder), mut samples) = (Decoder::new(codec), Vec::new()) else { return };
-    let (mut ear, mut at) = (Ear::new(Duration::from_secs(2), codec.clock_hz()), START);
+    let (mut ear, mut at) = (Ear::new(Duration::from_secs(2), BURST_LEN, codec.clock_hz()), START);
     while let [length, step, more @ ..] = rest {
         let (payload, after) = more.split_at((usize::from(*length) * 2).min(more.len()));
         samples.clear();

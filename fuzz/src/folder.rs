@@ -28,6 +28,7 @@ macro_rules! stored {
             turns: Vec::new(),
             talk: Vec::new(),
             signals: Vec::new(),
+            quality: Vec::new(),
             hlog: include_bytes!(concat!("../../", $folder, "/rtt.hlog")).to_vec(),
             scenario: include_bytes!(concat!("../../", $folder, "/scenario.toml")).to_vec(),
             manifest: Vec::new(),
@@ -57,6 +58,7 @@ pub fn stored(input: &[u8]) -> Option<Stored> {
         5 => stored.hlog = content,
         7 if which == 15 => stored.talk = content,
         6 if which == 14 => stored.signals = content,
+        6 if which == 22 => stored.quality = content,
         7 => stored.turns = content,
         _ => stored.manifest = content,
     }

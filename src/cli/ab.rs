@@ -168,6 +168,12 @@ fn same_load(base: &Scenario, new: &Scenario) -> Result<(), Failure> {
 
 /// Refuses a comparison that must end inconclusive.
 fn enough(args: &Args, scenario: &Scenario) -> Result<(), Failure> {
+    if matches!(scenario.media.mode, MediaMode::Signal | MediaMode::Speech) {
+        return Err(Failure::usage(
+            "nothing that is compared here is measured with media.mode = \"signal\" or \"speech\": compare two scenarios \
+             of echoes, or of conversations",
+        ));
+    }
     let metrics = &metrics(args, scenario);
     if needed(args.pairs as usize, metrics.len()).is_none() {
         return Err(Failure::usage(format!(

@@ -166,7 +166,8 @@ impl Book {
 
     /// The run, complete up to its end, its rows in order.
     pub fn finish(mut self, ended_at: Stamp, window: Option<(Stamp, Stamp)>) -> Run {
-        let Run { environment, calls, seconds, call_seconds, silences, turns, signals, .. } = &mut self.run;
+        let Run { environment, calls, seconds, call_seconds, silences, turns, signals, quality, .. } =
+            &mut self.run;
         seconds.truncate(self.rules.second(ended_at) as usize + 1);
         seconds.iter_mut().for_each(SecondRecord::conclude);
         calls.sort_by_key(|r| r.call);
@@ -175,6 +176,7 @@ impl Book {
         silences.sort_by_key(|s| s.call);
         turns.sort_by(|a, b| a.call.cmp(&b.call).then(a.said_from_s.total_cmp(&b.said_from_s)));
         signals.sort_by_key(|burst| (burst.call, burst.number));
+        quality.sort_by_key(|passage| (passage.call, passage.number));
         let epoch = self.rules.epoch;
         let since_start = |at: Stamp| at.since(epoch).as_secs_f64();
         environment.epoch_ns = Some(epoch.as_ns());

@@ -1,6 +1,7 @@
-//! A call whose path is measured by its audio: bursts on the pacer thread, the ear on the receiver thread, and the thread
-//! that looks for the ones in the other.
+//! A call whose path is judged by its audio: bursts or passages on the pacer thread, the ear on the receiver thread, and the
+//! thread that compares the ones with the other.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -8,18 +9,19 @@ use rtp_rs::RtpReader;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::lane::LaneEvent;
-use crate::measure::{Listened, TalkCounts};
-use crate::record::{SignalRejection, SignalRow};
+use super::repertoire::{Mouth, Repertoire};
+use crate::measure::{Listened, TalkCounts, Window};
 use crate::rtp::Format;
 use crate::rtp::coder::{self, Decoder, Encoder};
 use crate::rtp::kind::Kind;
 use crate::rtp::packet::StreamSender;
-use crate::signal::{Correlator, Ear, Excerpt, Mouth, Outcome, Sent};
+use crate::signal::{Ear, Excerpt, Sent};
 use crate::stamp::Stamp;
 
-/// Bursts between the two threads of a call: the receiver thread takes them with each packet.
+/// Pieces of audio between the two threads of a call: the receiver thread takes them with each packet.
 const BEGUN: usize = 16;
-/// Excerpts that wait to be judged, some 10 MB at a time; what comes on top is not judged, and told of.
+/// Excerpts that wait to be judged, some 10 MB of bursts at a time, or 50 MB of passages; what comes on top is not judged, and
+/// told of.
 const WAITING: usize = 256;
 
 /// Way to the thread that judges.
@@ -27,52 +29,36 @@ const WAITING: usize = 256;
 pub(super) struct Judge {
     excerpts: SyncSender<Excerpt>,
     events: UnboundedSender<LaneEvent>,
+    plays: Repertoire,
     epoch: Stamp,
 }
 
 impl Judge {
-    /// A judge of a run that began at `epoch`, and the work of its thread, which ends when no call and no copy of the judge
+    /// A judge of what callers play in a run that began at `epoch`, and the work of its thread, which ends when no call and no copy of the judge
     /// is left.
-    pub fn new(events: UnboundedSender<LaneEvent>, epoch: Stamp) -> (Judge, impl FnOnce() + Send + 'static) {
+    pub fn new(
+        events: UnboundedSender<LaneEvent>,
+        plays: Repertoire,
+        epoch: Stamp,
+        window: Arc<Window>,
+    ) -> (Judge, impl FnOnce() + Send + 'static) {
         let (excerpts, waiting) = sync_channel::<Excerpt>(WAITING);
-        let judge = Judge { excerpts, events: events.clone(), epoch };
+        let mut bench = plays.bench(epoch, window);
+        let ours = Judge { excerpts, events: events.clone(), plays, epoch };
         let work = move || {
-            let mut correlator = Correlator::default();
             for excerpt in waiting {
-                let outcome = correlator.judge(excerpt.burst, &excerpt);
-                let _ = events.send(LaneEvent::Judged(row(&excerpt, outcome, epoch)));
+                let _ = events.send(bench.judge(&excerpt));
             }
+            bench.finish().for_each(|audio| drop(events.send(audio)));
         };
-        (judge, work)
+        (ours, work)
     }
 
     fn submit(&self, excerpt: Excerpt) {
         let Err(refused) = self.excerpts.try_send(excerpt) else { return };
         let (std::sync::mpsc::TrySendError::Full(excerpt)
         | std::sync::mpsc::TrySendError::Disconnected(excerpt)) = refused;
-        let rejected = Some(SignalRejection::NotJudged);
-        let row = SignalRow { rejected, ..row(&excerpt, Outcome::Silence, self.epoch) };
-        let _ = self.events.send(LaneEvent::Judged(row));
-    }
-}
-
-fn row(excerpt: &Excerpt, outcome: Outcome, epoch: Stamp) -> SignalRow {
-    let Excerpt { burst, sent_at, is_cut, .. } = excerpt;
-    let row = SignalRow {
-        call: burst.call,
-        number: burst.number,
-        sent_s: sent_at.since(epoch).as_secs_f64(),
-        ..SignalRow::default()
-    };
-    let because = |why| Some(if *is_cut { SignalRejection::CutOff } else { why });
-    match outcome {
-        Outcome::Found { delay, peak, inverted } => {
-            SignalRow { delay_ms: Some(delay.into()), peak: Some(peak.into()), inverted, ..row }
-        }
-        Outcome::Unlike(peak) => {
-            SignalRow { peak: Some(peak.into()), rejected: because(SignalRejection::Unlike), ..row }
-        }
-        Outcome::Silence => SignalRow { rejected: because(SignalRejection::Silence), ..row },
+        let _ = self.events.send(self.plays.not_judged(&excerpt, self.epoch));
     }
 }
 
@@ -88,7 +74,7 @@ impl Player {
     /// The next packet, sent at `sent_at`.
     pub fn packet<'s>(&mut self, sender: &'s mut StreamSender, sent_at: Stamp) -> &'s [u8] {
         if let Some(sent) = self.mouth.play(sent_at, &mut self.samples) {
-            // Before the packet: its echo finds the burst awaited.
+            // Before the packet: its echo finds the piece awaited.
             let _ = self.begun.try_send(sent);
         }
         let (coder, samples) = (&mut self.coder, &self.samples);
@@ -123,7 +109,7 @@ impl Hearer {
         self.ear.take(rtp.ssrc(), rtp.timestamp(), &self.samples, at);
     }
 
-    /// Hands over the bursts whose time is over.
+    /// Hands over the pieces whose time is over.
     pub fn look(&mut self, now: Stamp) {
         self.begun.try_iter().for_each(|sent| self.ear.awaits(sent));
         while let Some(excerpt) = self.ear.due(now) {
@@ -141,21 +127,15 @@ impl Hearer {
     }
 }
 
-/// Mouth and ear of call number `call`, which begins a burst every so often and waits `longest` for each. None for a codec
-/// that is not spoken here, see [`coder::speaks`].
-pub(super) fn pair(
-    judge: Judge,
-    call: u32,
-    format: &Format,
-    every: Duration,
-    longest: Duration,
-) -> Option<(Player, Hearer)> {
+/// Mouth and ear of call number `call`, which waits `longest` for each piece that it plays. None for a codec that is not
+/// spoken here, see [`coder::speaks`].
+pub(super) fn pair(judge: Judge, call: u32, format: &Format, longest: Duration) -> Option<(Player, Hearer)> {
     let (begins, begun) = sync_channel(BEGUN);
     let samples = vec![0; coder::samples_in(format.ptime)];
     let coder = Encoder::new(format.codec)?;
-    let player = Player { mouth: Mouth::new(call, every), coder, samples, begun: begins };
+    let player = Player { mouth: judge.plays.mouth(call), coder, samples, begun: begins };
     let hearer = Hearer {
-        ear: Ear::new(longest, format.codec.clock_hz()),
+        ear: Ear::new(longest, judge.plays.longest(), format.codec.clock_hz()),
         format: *format,
         decoder: Decoder::new(format.codec)?,
         samples: Vec::new(),

@@ -11,6 +11,7 @@ use super::media::{CallMedia, Media, RECEIVE_BUFFER};
 use super::placing::{self, call_id};
 use super::reach::Reach;
 use super::registering;
+use super::repertoire::Repertoire;
 use super::tape::Taping;
 use super::trace::Trace;
 use super::wire::Wire;
@@ -23,7 +24,7 @@ use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
 use crate::rtp::Format;
 use crate::rtp::srtp::Keys;
-use crate::scenario::{MOST_STAGES, MediaMode, Phasing};
+use crate::scenario::{MOST_STAGES, Phasing};
 use crate::sip::sdp::Answer;
 use crate::sip::{Heard, Message, Unreadable};
 use crate::stamp::Stamp;
@@ -108,7 +109,7 @@ pub async fn run(
         scheduling: config.scheduling.clone(),
         streams: config.scenario.calls(),
         dead_after: config.scenario.load.dead_after.0,
-        bursts: config.scenario.media.mode == MediaMode::Signal,
+        plays: Repertoire::of(config.scenario, config.passages.clone()),
     };
     let mut media =
         Media::start(lane, config.watched.clone(), std::mem::take(&mut config.environment), None)?;
@@ -456,8 +457,9 @@ impl LoadIo<'_> {
                 self.enter(*record);
             }
         }
-        let Media { mut book, window, excerpts, .. } = self.media;
-        let (talk, audio) = excerpts.map(|excerpts| excerpts.collector.finish()).unwrap_or_default();
+        let Media { mut book, window, excerpts, worst, .. } = self.media;
+        let (talk, mut audio) = excerpts.map(|excerpts| excerpts.collector.finish()).unwrap_or_default();
+        audio.extend(worst);
         book.run.talk = talk;
         let environment = &mut book.run.environment;
         let stages = self.control.stages();

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::bursts::Judge;
 use super::pacer::{PacedStream, Pacer, PacerCommand};
 use super::receiver::{MediaChange, ReceiverCommand, Receiving, STALL};
+use super::repertoire::Repertoire;
 use super::talking::{Hears, Voice};
 use super::tape::StreamTapes;
 use crate::clock::Timeline;
@@ -23,7 +24,7 @@ use crate::measure::{
     StreamReport, StreamSent, Window,
 };
 use crate::net::poller::{Poller, Waker};
-use crate::record::SignalRow;
+use crate::record::{QualityRow, SignalRow};
 use crate::rtp::Format;
 use crate::rtp::packet::StreamSender;
 use crate::rtp::srtp::{KeyPair, SrtpReceiver, SrtpSender};
@@ -53,6 +54,10 @@ pub(super) enum LaneEvent {
     Replied { reply: Reply, at: Stamp },
     /// Fate of a burst.
     Judged(SignalRow),
+    /// Fate of a passage.
+    Scored(QualityRow),
+    /// Audio of one of the worst passages, as a file.
+    Audio { call: u32, passage: u32, wav: Vec<u8> },
     /// A thread has ended without being told to.
     Died(&'static str),
     /// The pacer has ended.
@@ -73,8 +78,8 @@ pub(super) struct LaneConfig {
     pub streams: u32,
     /// Silence after which a call is told of as dead; zero is never.
     pub dead_after: Duration,
-    /// Calls play bursts: there is a thread that looks for them in what comes back.
-    pub bursts: bool,
+    /// What calls play whose path is judged by its audio: a thread compares it with what comes back.
+    pub plays: Option<Repertoire>,
 }
 
 /// A stream's socket, where its packets go, and whose count.
@@ -101,7 +106,7 @@ pub(super) struct Lane {
     to_pacer: Sender<PacerCommand>,
     to_receiver: Sender<ReceiverCommand>,
     waker: Waker,
-    /// Judge of bursts, where they are played.
+    /// Judge of what comes back, where bursts or passages are played.
     pub judge: Option<Judge>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -128,6 +133,7 @@ impl Lane {
         let (to_pacer, commands) = channel();
         let (to_receiver, orders) = channel();
         let heartbeat = Arc::new(Heartbeat::new(STALL));
+        let judged = window.clone();
         let pacer = Pacer {
             rules,
             spread,
@@ -157,10 +163,10 @@ impl Lane {
             spawn("receiver", events.clone(), config.scheduling, move || receiving.run(poller, back))?,
         ];
         let mut judge = None;
-        if config.bursts {
-            let (ours, work) = Judge::new(events.clone(), rules.epoch);
+        if let Some(plays) = config.plays {
+            let (ours, work) = Judge::new(events.clone(), plays, rules.epoch, judged);
             // It may wait for the media threads.
-            threads.push(spawn("correlator", events, Scheduling::default(), work)?);
+            threads.push(spawn("judge", events, Scheduling::default(), work)?);
             judge = Some(ours);
         }
         let impair = config.impair;

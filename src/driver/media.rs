@@ -52,8 +52,13 @@ pub(super) struct Media {
     pub script: Option<Arc<Script>>,
     /// Excerpts of calls that talk.
     pub excerpts: Option<Excerpts>,
-    /// Interval of a call's bursts, where they are played.
-    pub bursts_every: Duration,
+    /// Audio of the worst passages, by the names of its files.
+    pub worst: Vec<(String, Vec<u8>)>,
+}
+
+/// True if audio of calls is kept. Media under SRTP are shown where captures show them.
+pub(super) fn keeps_audio(scenario: &Scenario) -> bool {
+    scenario.capture.is_on() && (!scenario.media.srtp || scenario.capture.plaintext)
 }
 
 /// Excerpts of a run of conversations.
@@ -66,11 +71,9 @@ pub(super) struct Excerpts {
 impl Excerpts {
     /// For a run that began at `epoch`, whose callers talk by `script`.
     pub fn of(scenario: &Scenario, script: &Script, epoch: Stamp) -> Excerpts {
-        let capture = &scenario.capture;
-        // Media under SRTP are shown where captures show them.
-        let has_audio = capture.is_on() && (!scenario.media.srtp || capture.plaintext);
+        let has_audio = keeps_audio(scenario);
         let ring_bytes = excerpt::room(scenario.calls() as usize, Duration::MAX).filter(|_| has_audio);
-        let (reply_within, named) = (script.reply_within(), capture.calls.clone());
+        let (reply_within, named) = (script.reply_within(), scenario.capture.calls.clone());
         let settings = excerpt::Settings { epoch, reply_within, named, has_audio };
         Excerpts { collector: Collector::new(settings), ring_bytes }
     }
@@ -145,7 +148,7 @@ impl Media {
             tapes: None,
             script: None,
             excerpts: None,
-            bursts_every: Duration::ZERO,
+            worst: Vec::new(),
         })
     }
 
@@ -158,7 +161,6 @@ impl Media {
         epoch: Stamp,
     ) {
         self.excerpts = script.as_ref().map(|script| Excerpts::of(scenario, script, epoch));
-        self.bursts_every = scenario.signal.every.0;
         (self.script, self.tapes) = (script, tapes);
     }
 
@@ -241,7 +243,7 @@ impl Media {
     /// None for a codec that a scenario of bursts does not name.
     fn bursts(&self, judge: &Judge, call: u32, format: &Format) -> Option<(Voice, Hears)> {
         let longest = self.book.rules().lost_after;
-        let (player, hearer) = bursts::pair(judge.clone(), call, format, self.bursts_every, longest)?;
+        let (player, hearer) = bursts::pair(judge.clone(), call, format, longest)?;
         Some((Voice::Bursts(player), Hears::Bursts(hearer)))
     }
 
@@ -280,6 +282,8 @@ impl Media {
             }
             LaneEvent::Replied { reply, at } => self.book.turns.note(reply, at),
             LaneEvent::Judged(burst) => self.book.run.signals.push(burst),
+            LaneEvent::Scored(passage) => self.book.run.quality.push(passage),
+            LaneEvent::Audio { call, passage, wav } => self.keep_audio((call, passage), wav),
             LaneEvent::Dead { call_id, at } => return Ok(Some(Input::Dead { call: call_id, at })),
             LaneEvent::Finished { call_id, report, heard, listened } => {
                 if let (0, Some(from)) = (call_id, heard.from) {
@@ -303,6 +307,15 @@ impl Media {
             }
         }
         Ok(None)
+    }
+
+    /// Keeps the audio of a passage whose row is there.
+    fn keep_audio(&mut self, name: (u32, u32), wav: Vec<u8>) {
+        let rows = &mut self.book.run.quality;
+        if let Some(row) = rows.iter_mut().rfind(|row| (row.call, row.number) == name) {
+            row.audio = row.audio_name();
+            self.worst.push((row.audio.clone(), wav));
+        }
     }
 
     /// Enters the figures of a call's media into its record; says whether it had any.

@@ -16,6 +16,7 @@ mod reach;
 mod received;
 mod receiver;
 mod registering;
+mod repertoire;
 mod talking;
 mod tape;
 mod trace;
@@ -43,6 +44,7 @@ use crate::accounts::Accounts;
 use crate::conversation::{Script, Spoken};
 use crate::impair::ImpairCounts;
 use crate::measure::Listened;
+use crate::quality::Passages;
 use crate::record::{Environment, Live, Phase, Quantile, Run};
 use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
@@ -66,6 +68,8 @@ pub struct DriverConfig<'a> {
     pub accounts: Option<Arc<Accounts>>,
     /// Script of the callers, where they talk.
     pub script: Option<Arc<Script>>,
+    /// What callers read aloud, where they do.
+    pub passages: Option<Arc<Passages>>,
     /// Random: names the run inside every probe, and seeds tags, branches and SSRCs.
     pub run_id: u32,
     /// Processes whose CPU and memory are watched; a fault may replace them.

@@ -72,7 +72,7 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
         scheduling: config.scheduling,
         streams: config.streams,
         dead_after: Duration::ZERO,
-        bursts: false,
+        plays: None,
     };
     let nothing = watch::channel(Watched::default()).1;
     let mut media = Media::start(lane, nothing, config.environment, config.echoes)?;

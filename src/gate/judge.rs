@@ -51,10 +51,10 @@ pub fn judge(summary: &Summary, gates: &[Gate], limits: &Limits) -> Verdict {
     Verdict { outcome, gates, doubt }
 }
 
-/// True if neither a packet nor, of a conversation, a turn, nor a burst was measured.
+/// True if neither a packet nor, of a conversation, a turn, nor a burst or a passage was measured.
 fn has_nothing(summary: &Summary) -> bool {
     let lacks = |name: &str| summary.metric(name).is_none_or(|metric| metric.value == Value::NoData);
-    lacks("loss.count") && lacks("turn.count") && lacks("signal_delay.count")
+    ["loss.count", "turn.count", "signal_delay.count", "speech_quality.count"].into_iter().all(lacks)
 }
 
 /// A run's figures, with the readings that its doubt allows.

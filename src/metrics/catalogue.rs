@@ -3,6 +3,7 @@
 use super::counts::{CALLS, FAULTS, LEAKS, MACHINE, SERVICE_COUNTS, SERVICE_TIMES, TRAFFIC};
 pub use super::latencies::{LATENCIES, SIGNALLING};
 use super::metric::Definition;
+use super::quality::{QUALITY_COUNTS, QUALITY_SCORES};
 use super::registrations::{REGISTER_TIMES, REGISTRATIONS};
 use super::signals::{SIGNAL_COUNTS, SIGNAL_TIMES};
 use super::turns::TURN_COUNTS;
@@ -19,6 +20,8 @@ pub fn counts() -> impl Iterator<Item = &'static Definition> {
         .chain(TURN_TIMES.iter().flatten())
         .chain(&SIGNAL_COUNTS)
         .chain(SIGNAL_TIMES.iter())
+        .chain(&QUALITY_SCORES)
+        .chain(&QUALITY_COUNTS)
         .chain(service)
         .chain(&TRAFFIC)
         .chain(&MACHINE)

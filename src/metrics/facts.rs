@@ -11,8 +11,8 @@ use crate::analysis::explain::{Explained, Tail, explain};
 use crate::analysis::fault::Recovery;
 use crate::analysis::mos::{Concealment, burst_r, mos, mouth_to_ear_ms, r_factor};
 use crate::record::{
-    CallRecord, Durations, Environment, Latencies, Offered, Phase, RegisterRecord, SecondRecord, Series,
-    ServiceRecord, SignalRow, TurnRow,
+    CallRecord, Durations, Environment, Latencies, Offered, Phase, QualityRow, RegisterRecord, SecondRecord,
+    Series, ServiceRecord, SignalRow, TurnRow,
 };
 use crate::values::{Ns, Value};
 
@@ -41,6 +41,7 @@ pub(super) struct Facts<'a> {
     pub faults: &'a [Recovery],
     turn_rows: &'a [TurnRow],
     signal_rows: &'a [SignalRow],
+    quality_rows: &'a [QualityRow],
     reading: Reading<'a>,
     pub part: Part,
     histograms: BTreeMap<Series, Latencies>,
@@ -82,7 +83,7 @@ impl<'a> Facts<'a> {
     }
 
     fn read(summary: &'a Summary, reading: Reading<'a>, among: impl Fn(u32) -> bool) -> Self {
-        let Summary { environment, calls, seconds, faults, turns, signals, intervals, .. } = summary;
+        let Summary { environment, calls, seconds, faults, turns, signals, quality, intervals, .. } = summary;
         let histograms = intervals.totals_among(among);
         let (sent, lost) = match summary.part {
             Part::Whole => (calls.iter().map(|c| c.sent).sum(), calls.iter().map(|c| c.lost).sum()),
@@ -99,6 +100,7 @@ impl<'a> Facts<'a> {
             faults,
             turn_rows: turns,
             signal_rows: signals,
+            quality_rows: quality,
             reading,
             part: summary.part,
             histograms,
@@ -136,6 +138,13 @@ impl<'a> Facts<'a> {
     /// have made it larger, and nobody knows by how much.
     pub fn at_worst(&self, of: impl FnOnce() -> Value) -> Value {
         if matches!(self.reading, Reading::Best(_)) { Value::NoData } else { of() }
+    }
+
+    /// A figure of what came back, which a late driver leaves as it is. One that lost packets itself can have made it worse,
+    /// and nobody knows by how much.
+    pub fn unless_own_losses(&self, of: impl FnOnce() -> Value) -> Value {
+        let own = self.own_losses() + self.environment.skipped;
+        if own == 0 { of() } else { self.at_worst(of) }
     }
 
     /// A figure of which the doubt leaves nothing.
@@ -239,6 +248,12 @@ impl<'a> Facts<'a> {
     pub fn signals(&self) -> impl Iterator<Item = &'a SignalRow> {
         let window = self.environment.window();
         self.signal_rows.iter().filter(move |burst| burst.is_within(window.as_ref()))
+    }
+
+    /// Passages begun in the measured window.
+    pub fn passages(&self) -> impl Iterator<Item = &'a QualityRow> {
+        let window = self.environment.window();
+        self.quality_rows.iter().filter(move |passage| passage.is_within(window.as_ref()))
     }
 
     /// The times of one series over the measured window.

@@ -7,6 +7,7 @@ mod facts;
 mod latencies;
 mod metric;
 pub mod per_call;
+mod quality;
 mod readings;
 mod registrations;
 mod signals;
@@ -24,7 +25,8 @@ use serde::Serialize;
 
 use crate::analysis::fault;
 use crate::record::{
-    CallRecord, CallSecond, Environment, Intervals, SecondRecord, SignalRow, Silence, TalkRow, TurnRow,
+    CallRecord, CallSecond, Environment, Intervals, QualityRow, SecondRecord, SignalRow, Silence, TalkRow,
+    TurnRow,
 };
 use crate::values::Value;
 
@@ -55,6 +57,8 @@ pub struct Summary {
     pub talk: Vec<TalkRow>,
     /// Bursts of calls whose path is measured by its audio.
     pub signals: Vec<SignalRow>,
+    /// Passages that callers read aloud.
+    pub quality: Vec<QualityRow>,
     /// A record per second.
     pub seconds: Vec<SecondRecord>,
     /// Latencies by second and series.

@@ -39,6 +39,7 @@ fn sum_up(mut run: Run, part: Part) -> Summary {
         turns: run.turns,
         talk: run.talk,
         signals: run.signals,
+        quality: run.quality,
         seconds: run.seconds,
         intervals: run.intervals,
         stages: Vec::new(),
@@ -168,8 +169,8 @@ mod tests {
     use super::*;
     use crate::metrics::Metric;
     use crate::record::{
-        FaultRecord, Intervals, LeakPart, Milliseconds, Offered, Phase, RegisterRecord, Scope, SecondRecord,
-        ServiceRecord, SignalRow, TurnKind, TurnRow,
+        FaultRecord, Intervals, LeakPart, Milliseconds, Offered, Phase, QualityRow, RegisterRecord, Scope,
+        SecondRecord, ServiceRecord, SignalRow, TurnKind, TurnRow,
     };
     use crate::values::Value;
 
@@ -259,6 +260,8 @@ mod tests {
         run.turns = turns();
         let found = SignalRow { sent_s: 100.0, delay_ms: Some(Ns(1)), ..SignalRow::default() };
         run.signals = vec![found];
+        let (mos_lqo, missing_ratio) = (Some(4.0), Some(0.0));
+        run.quality = vec![QualityRow { sent_s: 100.0, mos_lqo, missing_ratio, ..QualityRow::default() }];
         let summary = summarize(run);
         assert_eq!(summary.metric("srtp.undecrypted_count").unwrap().value, Value::Number(1.0));
         let names: Vec<_> = catalogue::all().map(|d| d.name).collect();

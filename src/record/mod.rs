@@ -18,6 +18,7 @@ mod live;
 pub mod manifest;
 mod observed;
 mod offered;
+mod quality;
 mod register;
 mod second;
 mod service;
@@ -38,6 +39,7 @@ pub use leak::{LeakPart, Leaks};
 pub use live::Live;
 pub use observed::{AriState, FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, Observed, Setup, SipAnswer};
 pub use offered::{Offered, StageRecord, Suppressed, Suppression};
+pub use quality::{NoScore, QualityRow};
 pub use register::RegisterRecord;
 pub use second::{CallSecond, Phase, SecondRecord};
 pub use service::{
@@ -116,6 +118,8 @@ pub struct Run {
     pub talk: Vec<TalkRow>,
     /// Bursts of calls whose path is measured by its audio, in the order of calls.
     pub signals: Vec<SignalRow>,
+    /// Passages that callers read aloud, in the order of calls.
+    pub quality: Vec<QualityRow>,
     /// Latencies by second and series.
     pub intervals: Intervals,
 }

@@ -150,6 +150,8 @@ tables! {
     talk: "talk.csv", Some, Document;
     /// `signals.csv`
     signals: "signals.csv", Some, Rows;
+    /// `quality.csv`
+    quality: "quality.csv", Some, Rows;
 }
 
 /// True for a table that runs of echoes lack.
@@ -395,6 +397,7 @@ mod tests {
             turns: Vec::new(),
             talk: Vec::new(),
             signals: Vec::new(),
+            quality: Vec::new(),
             intervals,
         }
     }

@@ -1,6 +1,6 @@
 //! `calls.csv`, `seconds.csv`, `call_seconds.csv`, `silences.csv` and `percentiles.csv`: the rows behind the figures;
 //! `stages.csv`: a row a stage; `turns.csv`: a row a turn of a conversation;
-//! `talk.csv`: who spoke when around the worst of them; `signals.csv`: a row a burst.
+//! `talk.csv`: who spoke when around the worst of them; `signals.csv`: a row a burst; `quality.csv`: a row a passage.
 
 use serde::Serialize;
 
@@ -24,6 +24,9 @@ pub(super) fn files(summary: &Summary) -> Result<Vec<File>, ReportError> {
     }
     if !summary.signals.is_empty() {
         files.push(table("signals.csv", &summary.signals)?);
+    }
+    if !summary.quality.is_empty() {
+        files.push(table("quality.csv", &summary.quality)?);
     }
     if !summary.stages.is_empty() {
         let path = "stages.csv";

@@ -53,6 +53,11 @@ pub(crate) fn conversation() -> (Summary, Verdict) {
     judged(fixture::conversation(), &["turn.no_reply_ratio < 1%", "turn.response.max < 1500ms"])
 }
 
+/// Callers that read aloud.
+pub(crate) fn read_aloud() -> (Summary, Verdict) {
+    judged(fixture::read_aloud(), &["speech_quality.p50 >= 4", "speech_quality.min >= 3"])
+}
+
 /// Over TLS, with registrations before it.
 pub(crate) fn registered() -> (Summary, Verdict) {
     judged(fixture::registered(), &GATES)

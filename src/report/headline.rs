@@ -33,6 +33,13 @@ pub(super) const SIGNALS: [Card; 4] = [
     ("signal_delay.rejected_ratio", "Bursts not found again", None),
     ("signal_delay.count", "Bursts found", None),
 ];
+/// Those of calls that read aloud.
+pub(super) const QUALITY: [Card; 4] = [
+    ("speech_quality.p50", "Median quality of speech (MOS-LQO), 1 to 4.55", None),
+    ("speech_quality.min", "Quality of the worst passage", None),
+    ("speech_quality.unscored_ratio", "Passages without a score", None),
+    ("speech_quality.count", "Passages scored", None),
+];
 /// One more of a run that registers.
 pub(super) const REGISTERED: Card = ("register.ok_ratio", "Accounts registered", None);
 
@@ -40,7 +47,7 @@ pub(super) const REGISTERED: Card = ("register.ok_ratio", "Accounts registered",
 type Line = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// Lines of the text at the end of a run.
-pub(super) const LINES: [Line; 8] = [
+pub(super) const LINES: [Line; 9] = [
     (
         "Round trip",
         &[("rtt.p50", "p50"), ("rtt.p95", "p95"), ("rtt.p99", "p99"), ("control.p99", "control p99")],
@@ -53,6 +60,16 @@ pub(super) const LINES: [Line; 8] = [
             ("signal_delay.max", "max"),
             ("signal_delay.rejected_ratio", "not found"),
             ("signal_delay.count", "of"),
+        ],
+    ),
+    (
+        "Speech",
+        &[
+            ("speech_quality.min", "MOS-LQO min"),
+            ("speech_quality.p50", "p50"),
+            ("speech_quality.missing_ratio", "missing"),
+            ("speech_quality.unscored_ratio", "no score"),
+            ("speech_quality.count", "of"),
         ],
     ),
     (

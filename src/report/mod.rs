@@ -153,6 +153,7 @@ mod tests {
             fixture::hostile(),
             fixture::faulted(),
             fixture::conversation(),
+            fixture::read_aloud(),
         ];
         for (n, (summary, verdict)) in odd.iter().enumerate() {
             // Pictures of odd runs are drawn in the tests of `charts`; rasterising them all takes long.

@@ -210,6 +210,7 @@ pub(super) mod tests {
             fixture::hostile(),
             fixture::faulted(),
             fixture::staged(),
+            fixture::read_aloud(),
         ];
         for (n, (summary, verdict)) in runs.iter().enumerate() {
             let document = document(summary, verdict);

@@ -111,6 +111,7 @@ impl Trial<'_> {
             credentials: testbed.credentials(plan),
             accounts: plan.accounts.clone(),
             script: plan.script.clone(),
+            passages: plan.passages.clone(),
             run_id: *run_id,
             watched: watching,
             hold_from,

@@ -29,7 +29,7 @@ pub const TRIALS: &str = "trials.jsonl";
 /// Logs of a start that has failed.
 const FAILED: &str = "failed-start";
 /// Entries that a run or a comparison writes: where one stands already, it is somebody's.
-pub const OUTPUTS: [&str; 28] = [
+pub const OUTPUTS: [&str; 29] = [
     SEARCH,
     TRIALS,
     "scenario.toml",
@@ -42,6 +42,7 @@ pub const OUTPUTS: [&str; 28] = [
     "turns.csv",
     "talk.csv",
     "signals.csv",
+    "quality.csv",
     "percentiles.csv",
     "manifest.json",
     "summary.json",

@@ -19,6 +19,7 @@ use crate::conversation::Script;
 use crate::files::read_text;
 use crate::gate::{Gate, GateError, Subject, Verdict, Watch, hold_against, judge};
 use crate::metrics::Summary;
+use crate::quality::Passages;
 use crate::scenario::{AsteriskMode, Gates, MOST_SHOWN, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::sip::digest::Credentials;
 use crate::values::{Realtime, Span, counted, visible};
@@ -45,6 +46,8 @@ pub struct RunPlan {
     pub accounts: Option<Arc<Accounts>>,
     /// Script of callers that talk.
     pub script: Option<Arc<Script>>,
+    /// What callers read aloud, where they do.
+    pub passages: Option<Arc<Passages>>,
     /// Scheduling of what is the run's own.
     pub granted: Shares,
     /// The command line that makes this run.
@@ -74,6 +77,7 @@ impl RunPlan {
         let credentials = sip_credentials()?;
         let accounts = read_accounts(&resolved)?;
         let script = prompts::script(&resolved)?;
+        let passages = prompts::passages(&resolved)?;
         look_at_tls(&resolved)?;
         let granted = schedule(&resolved)?;
         let program = std::env::current_exe().map_err(|error| {
@@ -90,6 +94,7 @@ impl RunPlan {
             credentials,
             accounts,
             script,
+            passages,
             granted,
             command,
             program,

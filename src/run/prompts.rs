@@ -1,4 +1,4 @@
-//! The callers' script: prompts read and turns checked, before anybody is called.
+//! What callers say: prompts read, turns checked and passages joined, before anybody is called.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::error::RunError;
 use crate::conversation::{Digits, Script, Turn, Wait};
 use crate::files::read_bytes;
+use crate::quality::Passages;
 use crate::scenario::{MediaMode, Problem, Resolved, TurnSettings, TurnWait};
+use crate::signal::time_of;
 use crate::speech::{BUILTIN, Clip, builtin};
-use crate::values::visible;
+use crate::values::{Span, visible};
 
 /// Largest file of a prompt: a minute of 16 kHz, and some.
 const MOST_BYTES: u64 = 4 << 20;
@@ -56,6 +58,30 @@ pub(super) fn script(resolved: &Resolved) -> Result<Option<Arc<Script>>, RunErro
     let script = Script::new(turns, conversation.greeting, conversation.reply_within.0, prompts, RATE_HZ);
     let script = script.map_err(|error| refused(resolved, "turn", error.to_string(), "change that turn"))?;
     Ok(Some(Arc::new(script)))
+}
+
+/// What callers read aloud; `None` where they do not.
+pub(super) fn passages(resolved: &Resolved) -> Result<Option<Arc<Passages>>, RunError> {
+    let scenario = &resolved.scenario;
+    if scenario.media.mode != MediaMode::Speech {
+        return Ok(None);
+    }
+    let key = "speech.say";
+    let prompts = scenario.speech.say.iter().map(|name| read(resolved, key, name));
+    let passages = Passages::join(&prompts.collect::<Result<Vec<_>, _>>()?);
+    let cure = "list prompts in which somebody speaks, of 20 s at the most";
+    let passages = passages.map_err(|error| refused(resolved, key, error.to_string(), cure))?;
+    let lasts = Span(time_of(passages.longest() as u64));
+    let (call, named) = match &scenario.load.call_duration {
+        Some(duration) => (duration.longest().min(scenario.hold()), "load.call_duration"),
+        None => (scenario.hold(), "load.duration"),
+    };
+    if Span(call) < lasts {
+        let message = format!("a passage of {lasts} does not end within a call, and would have no score");
+        let cure = "let calls last two passages and more, or list shorter prompts in speech.say";
+        return Err(refused(resolved, named, message, cure));
+    }
+    Ok(Some(Arc::new(passages)))
 }
 
 fn digits(resolved: &Resolved, key: &str, text: Option<&str>) -> Result<Option<Digits>, RunError> {

@@ -11,8 +11,9 @@ use crate::compare::digest::RunDigest;
 use crate::files::Dir;
 use crate::gate::doubt;
 use crate::metrics::{Summary, summarize};
+use crate::quality::MOST_WORST;
 use crate::record::stored::{Size, Stored};
-use crate::record::{MOST_EXCERPTS, Run, TalkRow};
+use crate::record::{MOST_EXCERPTS, QualityRow, Run, TalkRow};
 use crate::scenario::Resolved;
 
 const ENVIRONMENT: &str = "environment.json";
@@ -57,7 +58,9 @@ pub fn files(folder: &Path) -> Result<Stored, RunError> {
 /// out.
 pub fn audio(folder: &Path, summary: &Summary) -> Vec<(String, Vec<u8>)> {
     let Ok(dir) = Dir::open(folder) else { return Vec::new() };
-    let names = summary.talk.iter().filter_map(TalkRow::audio_file).take(MOST_EXCERPTS);
+    let of_talk = summary.talk.iter().filter_map(TalkRow::audio_file).take(MOST_EXCERPTS);
+    let of_passages = summary.quality.iter().filter_map(QualityRow::audio_file).take(MOST_WORST);
+    let names = of_talk.chain(of_passages);
     names.filter_map(|name| Some((name.to_string(), dir.read_bytes(name, MOST_AUDIO).ok()?))).collect()
 }
 

@@ -9,7 +9,7 @@ use super::ranges::{
 };
 use super::{
     Asterisk, AsteriskMode, Hangup, Load, Needs, Pool, Scenario, ServiceMode, capture, fault, identity,
-    ranges, search, signal, stage, tls, turn,
+    ranges, search, signal, speech, stage, tls, turn,
 };
 use crate::impair::Impairment;
 use crate::rtp::Format;
@@ -53,6 +53,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     stage::problems(scenario, &mut found);
     turn::problems(scenario, &mut found);
     signal::problems(scenario, &mut found);
+    speech::problems(scenario, &mut found);
     fault::problems(scenario, &mut found);
     capture::problems(&scenario.capture, &mut found);
     search::problems(scenario, &mut found);

@@ -25,6 +25,7 @@ pub mod schedule;
 mod schema;
 mod search;
 mod signal;
+mod speech;
 mod stage;
 mod tls;
 mod tried;
@@ -48,6 +49,7 @@ pub use needs::{Needs, Pool};
 pub use parse::{Override, Resolved};
 pub use search::too_few;
 pub use signal::Signal;
+pub use speech::Speech;
 pub use stage::{MOST_STAGES, Planned, Stage};
 pub use tls::{SipTls, idle as idle_tls};
 pub use turn::{Conversation, MOST_TURNS, MediaMode, TurnSettings, TurnWait};
@@ -86,6 +88,8 @@ pub struct Scenario {
     pub turn: Vec<TurnSettings>,
     /// Bursts, where `media.mode` is `"signal"`.
     pub signal: Signal,
+    /// Callers that read aloud, where `media.mode` is `"speech"`.
+    pub speech: Speech,
     /// Scheduling of the driver's media threads. It helps where other programs compete for the CPU, Asterisk on
     /// the same machine among them; the report says what is in force.
     pub driver: Driver,
@@ -175,7 +179,7 @@ pub struct Service {
     /// `"websocket"` carry G.711; `docs/media-ways.md` has what each costs.
     pub media: MediaWay,
     /// Codec of the built-in service's media channel, which Asterisk transcodes to and from the callers': with
-    /// `media.mode = "signal"` alone. Absent: `media.codec`.
+    /// `media.mode = "signal"` or `"speech"` alone. Absent: `media.codec`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codec: Option<Codec>,
     /// The built-in service as a bot that talks instead of echoing. Absent: it echoes.
@@ -326,7 +330,8 @@ impl Sip {
 #[serde(deny_unknown_fields, default)]
 pub struct Media {
     /// Contents of the calls' media. `"echo"`: probes that the far end sends back; `"conversation"`: speech, by the script
-    /// of `[[turn]]`; `"signal"`: bursts, by which the delay of changed audio is measured.
+    /// of `[[turn]]`; `"signal"`: bursts, by which the delay of changed audio is measured; `"speech"`: speech that the far
+    /// end sends back, by which its quality is scored.
     pub mode: MediaMode,
     /// Codec of the calls. Opus and L16 need a far end that echoes by itself, as `sip.to = "echo"` with
     /// `service.mode = "none"` does: Asterisk drops what an application's media channel returns in them.

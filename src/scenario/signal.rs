@@ -31,7 +31,7 @@ impl Default for Signal {
 /// Everything wrong with it.
 pub(super) fn problems(s: &Scenario, found: &mut Problems) {
     let bursts = s.media.mode == MediaMode::Signal;
-    service_codec(s, bursts, found);
+    service_codec(s, found);
     own_work_of_asterisk(s, found);
     if !bursts {
         return;
@@ -63,7 +63,7 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
     );
 }
 
-fn service_codec(s: &Scenario, bursts: bool, found: &mut Problems) {
+fn service_codec(s: &Scenario, found: &mut Problems) {
     let Some(codec) = s.service.codec else { return };
     found.refuse_if(
         s.service.mode != ServiceMode::Builtin || s.service.media != MediaWay::Rtp,
@@ -78,10 +78,10 @@ fn service_codec(s: &Scenario, bursts: bool, found: &mut Problems) {
         "set it to \"PCMU\", \"PCMA\" or \"G722\"",
     );
     found.refuse_if(
-        !bursts && codec != s.media.codec,
+        !matches!(s.media.mode, MediaMode::Signal | MediaMode::Speech) && codec != s.media.codec,
         "service.codec",
         "no probe survives being transcoded",
-        "set media.mode = \"signal\", which measures the delay of the audio, or leave service.codec out",
+        "set media.mode = \"signal\" or \"speech\", which measure the audio, or leave service.codec out",
     );
 }
 

@@ -27,6 +27,8 @@ pub enum MediaMode {
     Conversation,
     /// Bursts, which are looked for in the audio that comes back: the delay of a path that changes it is measured.
     Signal,
+    /// Speech, read aloud, which the far end sends back: its quality is scored against what was said.
+    Speech,
 }
 
 /// `[conversation]`

@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use super::burst::{BURST_LEN, Burst};
 use super::mouth::Sent;
-use super::{RATE_HZ, time_of};
+use super::{RATE_HZ, samples_in, time_of};
 use crate::stamp::Stamp;
 
-/// Packets whose times are kept: 10 s of the shortest.
-const MOST_PACKETS: usize = 1000;
-/// Bursts that are waited for: more are not under way at once.
+/// Samples of the shortest packet, 10 ms: the times of so many packets are kept as may be in the audio that is.
+const SHORTEST_PACKET: usize = RATE_HZ as usize / 100;
+/// Bursts, or other pieces of audio, that are waited for: more are not under way at once.
 const MOST_AWAITED: usize = 64;
-/// Silence that is filled in; a longer one begins a stretch of its own.
+/// Silence that time stamps may tell of; a longer one is believed by the packets' times alone.
 const LONGEST_GAP: u64 = 2 * RATE_HZ as u64;
-/// Audio after the longest delay: the packet that holds a burst's end may be a long one, and late.
+/// Audio after the longest delay: the packet that holds a piece's end may be a long one, and late.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// Audio in which one burst is looked for.
+/// Audio in which one burst, or another piece of audio, is looked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Excerpt {
-    /// The burst.
+    /// Its name.
     pub burst: Burst,
     /// Sending of its first sample.
     pub sent_at: Stamp,
@@ -28,7 +28,7 @@ pub struct Excerpt {
     pub samples: Vec<i16>,
     /// Packets: first sample, and receipt of it. In the order of samples.
     pub packets: Vec<(usize, Stamp)>,
-    /// The call ended while the burst might still have come back.
+    /// The call ended while it might still have come back.
     pub is_cut: bool,
 }
 
@@ -73,9 +73,10 @@ pub struct Ear {
 }
 
 impl Ear {
-    /// An ear that waits `longest` for each burst, in packets whose time stamps count `clock_hz`.
-    pub fn new(longest: Duration, clock_hz: u32) -> Self {
-        let kept = (longest + 3 * MARGIN).as_millis() as usize * (RATE_HZ as usize / 1000) + 2 * BURST_LEN;
+    /// An ear that waits `longest` for each piece, none of which has more than `most` samples, in packets whose time stamps
+    /// count `clock_hz`.
+    pub fn new(longest: Duration, most: usize, clock_hz: u32) -> Self {
+        let kept = (longest + 3 * MARGIN).as_millis() as usize * (RATE_HZ as usize / 1000) + most + BURST_LEN;
         Ear {
             samples: VecDeque::new(),
             begin: 0,
@@ -88,7 +89,7 @@ impl Ear {
         }
     }
 
-    /// Notes a burst that was sent.
+    /// Notes a piece that was sent.
     pub fn awaits(&mut self, sent: Sent) {
         if self.awaited.len() < MOST_AWAITED {
             self.awaited.push_back(sent);
@@ -98,7 +99,7 @@ impl Ear {
     /// Takes a packet that was received at `at`. `timestamp` counts its clock's ticks and wraps.
     pub fn take(&mut self, source: u32, timestamp: u32, samples: &[i16], at: Stamp) {
         let end = self.begin + self.samples.len() as u64;
-        let place = self.place(source, timestamp, end);
+        let place = self.place(source, timestamp, end, at);
         if place < self.begin || samples.is_empty() {
             return;
         }
@@ -120,8 +121,9 @@ impl Ear {
         self.forget();
     }
 
-    /// Place of a packet among all samples: where its time stamp says, if that follows on the last.
-    fn place(&self, source: u32, timestamp: u32, end: u64) -> u64 {
+    /// Place of a packet among all samples: where its time stamp says, if that follows on the last. One that begins a
+    /// stretch of its own comes as long after the last as it was received later.
+    fn place(&self, source: u32, timestamp: u32, end: u64, at: Stamp) -> u64 {
         let Some((last_source, last_timestamp, last_place)) = self.last else { return end };
         let ticks = i64::from(timestamp.wrapping_sub(last_timestamp) as i32);
         let step = ticks * i64::from(RATE_HZ) / i64::from(self.clock_hz.max(1));
@@ -132,8 +134,14 @@ impl Ear {
             {
                 place
             }
-            _ => end,
+            _ => end + self.silence(end, at).min(self.kept as u64),
         }
+    }
+
+    /// Samples of silence between the last packet, which ended at `end`, and one that was received at `at`.
+    fn silence(&self, end: u64, at: Stamp) -> u64 {
+        let Some((first, received_at)) = self.packets.back() else { return 0 };
+        samples_in(at.since(*received_at)).saturating_sub(end.saturating_sub(*first))
     }
 
     fn forget(&mut self) {
@@ -141,28 +149,28 @@ impl Ear {
         self.samples.drain(..surplus);
         self.begin += surplus as u64;
         while self.packets.front().is_some_and(|(first, _)| *first < self.begin)
-            || self.packets.len() > MOST_PACKETS
+            || self.packets.len() > self.kept / SHORTEST_PACKET
         {
             self.packets.pop_front();
         }
     }
 
-    /// The audio after the next burst whose time is over at `now`.
+    /// The audio after the next piece whose time is over at `now`.
     pub fn due(&mut self, now: Stamp) -> Option<Excerpt> {
-        let over = |sent: &Sent| sent.at + self.longest + time_of(BURST_LEN as u64) + MARGIN;
+        let over = |sent: &Sent| sent.at + self.longest + time_of(sent.len as u64) + MARGIN;
         let sent = self.awaited.front().copied().filter(|sent| over(sent) <= now)?;
         self.awaited.pop_front();
         Some(self.excerpt(sent, false))
     }
 
-    /// The audio after the next burst of a call that has ended.
+    /// The audio after the next piece of a call that has ended.
     pub fn rest(&mut self) -> Option<Excerpt> {
         let sent = self.awaited.pop_front()?;
         Some(self.excerpt(sent, true))
     }
 
     fn excerpt(&self, sent: Sent, is_cut: bool) -> Excerpt {
-        let latest = sent.at + self.longest + time_of(BURST_LEN as u64) + MARGIN;
+        let latest = sent.at + self.longest + time_of(sent.len as u64) + MARGIN;
         // A sample is sent its offset later than its packet, which may be back by then. Packets are in the order of their
         // samples, and a few of them may have overtaken others.
         let from = self.packets.iter().position(|(_, at)| *at + MARGIN >= sent.at);

@@ -27,6 +27,11 @@ pub fn time_of(samples: u64) -> std::time::Duration {
     std::time::Duration::from_nanos(samples.saturating_mul(1_000_000_000 / u64::from(RATE_HZ)))
 }
 
+/// Samples of so much time.
+fn samples_in(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_nanos() / (1_000_000_000 / u128::from(RATE_HZ))).unwrap_or(u64::MAX)
+}
+
 /// Fate of a burst.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Outcome {

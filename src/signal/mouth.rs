@@ -6,13 +6,15 @@ use super::burst::{BURST_LEN, Burst};
 use super::{RATE_HZ, time_of};
 use crate::stamp::Stamp;
 
-/// A burst that was begun.
+/// A burst that was begun, or another piece of audio that is awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     /// Its name.
     pub burst: Burst,
     /// Sending of its first sample: that of the packet, and the sample's offset therein.
     pub at: Stamp,
+    /// Its samples.
+    pub len: usize,
 }
 
 /// Mouth of one call.
@@ -45,7 +47,7 @@ impl Mouth {
         for (offset, sample) in packet.iter_mut().enumerate() {
             if self.played == self.begins {
                 self.playing = Some((self.next, self.begins));
-                begun = Some(Sent { burst: self.next, at: at + time_of(offset as u64) });
+                begun = Some(Sent { burst: self.next, at: at + time_of(offset as u64), len: BURST_LEN });
                 self.next.number = self.next.number.wrapping_add(1);
                 self.begins = self.begins.saturating_add(self.every);
             }

@@ -51,7 +51,7 @@ fn begin() -> Stamp {
 /// Plays a call of so many packets through the path; the fate of each burst, in order.
 fn play(call: u32, packets: usize, path: &Path) -> Vec<(Outcome, bool)> {
     let (mut mouth, mut ear, mut correlator) =
-        (Mouth::new(call, EVERY), Ear::new(LONGEST, RATE_HZ), Correlator::default());
+        (Mouth::new(call, EVERY), Ear::new(LONGEST, BURST_LEN, RATE_HZ), Correlator::default());
     let mut hiss = noise(7, path.noise);
     let mut line: Vec<f64> = vec![0.0; path.delay];
     let (mut fates, mut heard) = (Vec::new(), 0);
@@ -216,7 +216,7 @@ fn bursts_are_at_home_in_the_telephone_band_and_loud_as_speech() {
 #[test]
 fn a_clock_that_jumps_costs_the_bursts_under_way_alone() {
     let (mut mouth, mut ear, mut correlator) =
-        (Mouth::new(1, EVERY), Ear::new(LONGEST, RATE_HZ), Correlator::default());
+        (Mouth::new(1, EVERY), Ear::new(LONGEST, BURST_LEN, RATE_HZ), Correlator::default());
     let (mut found, mut all) = (0, 0);
     for n in 0..1000u32 {
         let at = begin() + time_of(u64::from(n) * 160);
@@ -252,11 +252,11 @@ proptest! {
             (0u32..2, any::<u32>(), 0usize..1600, any::<u32>(), any::<bool>()), 0..60,
         ),
     ) {
-        let (mut ear, mut correlator) = (Ear::new(LONGEST, RATE_HZ), Correlator::default());
+        let (mut ear, mut correlator) = (Ear::new(LONGEST, BURST_LEN, RATE_HZ), Correlator::default());
         for (number, (source, timestamp, len, at, awaits)) in packets.into_iter().enumerate() {
             let at = Stamp::from_ns(u64::from(at) * 7);
             if awaits {
-                ear.awaits(Sent { burst: Burst { call: 0, number: number as u32 }, at });
+                ear.awaits(Sent { burst: Burst { call: 0, number: number as u32 }, at, len: BURST_LEN });
             }
             ear.take(source, timestamp, &vec![timestamp as i16; len], at);
             if let Some(due) = ear.due(at) {

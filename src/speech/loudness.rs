@@ -358,7 +358,7 @@ const NS_PER_S: u128 = 1_000_000_000;
 const FULL_SCALE: f64 = 32_768.0 * 32_768.0;
 
 /// Voiced parts of a clip, to the sample, as they are in a call with silence around it.
-pub(super) fn voiced_parts(samples: &[i16], rate_hz: u32) -> Vec<Range<usize>> {
+pub fn voiced_parts(samples: &[i16], rate_hz: u32) -> Vec<Range<usize>> {
     let mut loudness = Loudness::new(rate_hz);
     loudness.push(Stamp::ZERO, false, &[]);
     loudness.push(Stamp::ZERO + loudness.length(samples.len() as u64), false, samples);

@@ -10,7 +10,7 @@ mod wav;
 
 use std::ops::Range;
 
-pub use loudness::{Live, Loudness, Segment};
+pub use loudness::{Live, Loudness, Segment, voiced_parts};
 pub use voice::{BUILTIN, builtin};
 pub use wav::{MAX_CLIP_SECONDS, WavError};
 

@@ -134,5 +134,6 @@ fn what_cannot_be_compared_is_refused_before_any_run() {
     refused_talk(&["--metric", "rtt.p99"], "turn.response.mean");
     refused_talk(&["--metric", "turn.response.p95"], "2000 turns");
     refused(&["--set-new", "load.call_duration=3s", "--metric", "rtt.p50"], "[load]");
+    refused(&["--set", "media.mode=speech"], "nothing that is compared here");
     refused(&["/nonexistent.toml"], "/nonexistent.toml");
 }

@@ -43,6 +43,7 @@ mod service_program;
 mod service_recovery;
 mod setup;
 mod signal;
+mod speech;
 mod srtp;
 mod terminal;
 mod testbed;

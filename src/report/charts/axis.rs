@@ -64,6 +64,12 @@ impl Axis {
         axis
     }
 
+    /// Opinion scores of listening, from 1 to a little above that of an exact copy.
+    pub(super) fn scores() -> Axis {
+        let tick = |score: u8| Tick { at: f64::from(score), label: score.to_string() };
+        Axis { from: 1.0, to: 4.7, scale: Scale::Linear, ticks: (1..=4).map(tick).collect() }
+    }
+
     /// Milliseconds on a logarithmic axis around all `values`, with at most `count` labels.
     pub(super) fn log_ms(values: impl Iterator<Item = f64>, count: usize) -> Axis {
         let (low, high) = values

@@ -31,14 +31,14 @@ pub(super) const CHART: Chart = Chart {
     draw,
 };
 
-/// Calls of a conversation, of which no packet is awaited.
+/// Calls of which no packet is awaited.
 pub(super) const CALLS: Chart = Chart {
     path: "plots/calls.png",
     section: "loss",
     title: "Calls up, attempts and failures",
-    caption: "Attempts that fail together have a cause outside of the conversation: see the endings.",
+    caption: "Attempts that fail together have a cause outside of the media: see the endings.",
     figures: &[("attempts", "calls.attempts"), ("failed", "calls.failed_count")],
-    applies: super::is_conversation,
+    applies: super::is_no_echo,
     draw: draw_calls,
 };
 

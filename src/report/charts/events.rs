@@ -1,6 +1,7 @@
 //! Parts that charts of single events over the run's time share: a dot for each, percentiles of intervals, marks at the edge
 //! for those without a value.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::legend::{LegendKey, LineSeries, Mark};
@@ -33,9 +34,10 @@ impl Interval {
     }
 }
 
-/// A dot for each event, and its value for the page's script.
-pub(super) fn dots(panel: &Panel<'_>, events: &[Event], key: &LegendKey<'_>) {
-    panel.note_series(highest(panel, events), key);
+/// A dot for each event, and for the page's script, of each column of pixels, the greatest value or the least, whichever is
+/// worse.
+pub(super) fn dots(panel: &Panel<'_>, events: &[Event], key: &LegendKey<'_>, worse: Ordering) {
+    panel.note_series(worst(panel, events, worse), key);
     panel.series(key, || {
         let places = events.iter().map(|(x, y)| panel.pixel(*x, *y));
         apart(places).for_each(|at| panel.canvas.disc(at, panel.canvas.px(0.18), key.ink));
@@ -66,13 +68,12 @@ pub(super) fn marks(
     });
 }
 
-/// Of each column of pixels the greatest value.
-fn highest(panel: &Panel<'_>, events: &[Event]) -> Vec<Event> {
+fn worst(panel: &Panel<'_>, events: &[Event], worse: Ordering) -> Vec<Event> {
     let mut columns: BTreeMap<i32, Event> = BTreeMap::new();
     for (x, y) in events {
-        let highest = columns.entry(panel.across(*x) / 4).or_insert((*x, *y));
-        if *y > highest.1 {
-            *highest = (*x, *y);
+        let worst = columns.entry(panel.across(*x) / 4).or_insert((*x, *y));
+        if y.total_cmp(&worst.1) == worse {
+            *worst = (*x, *y);
         }
     }
     columns.into_values().collect()

@@ -15,6 +15,7 @@ mod image;
 mod legend;
 mod notes;
 mod panel;
+mod quality_over_time;
 mod raster;
 mod rtt_by_call;
 mod rtt_distribution;
@@ -41,8 +42,9 @@ use crate::gate::Doubt;
 use crate::metrics::{Metric, Summary};
 
 /// All charts, in the order of the page.
-pub(super) static CHARTS: [Chart; 11] = [
+pub(super) static CHARTS: [Chart; 12] = [
     turns_over_time::CHART,
+    quality_over_time::CHART,
     excerpts::CHART,
     signal_over_time::CHART,
     rtt_over_time::CHART,
@@ -151,13 +153,23 @@ pub(super) fn is_conversation(summary: &Summary) -> bool {
 }
 
 /// True of a run whose callers played bursts.
-fn is_signal(summary: &Summary) -> bool {
+pub(super) fn is_signal(summary: &Summary) -> bool {
     !summary.signals.is_empty()
 }
 
+/// True of a run whose callers read aloud: the quality of what came back is scored, and no packet is told apart.
+pub(super) fn is_read_aloud(summary: &Summary) -> bool {
+    !summary.quality.is_empty()
+}
+
 /// True of a run whose packets come back.
-fn is_echo(summary: &Summary) -> bool {
-    !is_conversation(summary) && !is_signal(summary)
+pub(super) fn is_echo(summary: &Summary) -> bool {
+    !is_conversation(summary) && !is_signal(summary) && !is_read_aloud(summary)
+}
+
+/// True of a run of which no packet is awaited.
+fn is_no_echo(summary: &Summary) -> bool {
+    !is_echo(summary)
 }
 
 /// All charts as PNG files.

@@ -1,5 +1,7 @@
 //! `signal-delay.png`: each burst's delay over the run, with those that were not found.
 
+use std::cmp::Ordering;
+
 use super::axis::Axis;
 use super::canvas::Canvas;
 use super::events::{Event, Interval};
@@ -50,7 +52,7 @@ fn draw(canvas: &mut Canvas, summary: &Summary) {
     let y = Axis::linear(most * 1.08, place.labels(canvas), 0.0);
     let panel = timeline::panel(canvas, place, "delay of the audio, ms", y, &summary.seconds);
     panel.x_axis(timeline::TIME);
-    events::dots(&panel, &found, &FOUND);
+    events::dots(&panel, &found, &FOUND, Ordering::Greater);
     let intervals = events::intervals(&found);
     LINES.iter().for_each(|line| events::line(&panel, &intervals, line));
     events::marks(&panel, rejected.into_iter(), true, &REJECTED);

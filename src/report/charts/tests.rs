@@ -80,6 +80,16 @@ fn pictures_of_a_conversation_show_turns_and_no_packets() {
     }
 }
 
+#[test]
+fn pictures_of_calls_that_read_aloud_show_scores_and_no_packets() {
+    let (summary, _) = fixture::read_aloud();
+    show_what_the_legend_names(&summary);
+    let names: Vec<_> = shown(&summary).map(Chart::name).collect();
+    assert_eq!(names, ["speech-quality", "calls", "setup-times", "cpu"]);
+    let texts = texts(&svg(chart("speech-quality"), &summary, Look::Picture));
+    assert!(texts.iter().any(|text| text.contains("no score")), "{texts:?}");
+}
+
 fn shown(summary: &Summary) -> impl Iterator<Item = &'static Chart> {
     CHARTS.iter().filter(|chart| (chart.applies)(summary))
 }
@@ -114,6 +124,7 @@ fn charts_are_drawn_in_any_look_of_any_run_always_the_same() {
         fixture::faulted(),
         fixture::hostile(),
         fixture::conversation(),
+        fixture::read_aloud(),
     ];
     let is_short = |number: &str| {
         let (_, decimals) = number.split_once('.').unwrap_or_default();
@@ -137,7 +148,7 @@ fn charts_are_drawn_in_any_look_of_any_run_always_the_same() {
 
 #[test]
 fn every_series_of_the_notes_is_a_group_of_the_drawing() {
-    let runs = [fixture::faulted().0, fixture::conversation().0];
+    let runs = [fixture::faulted().0, fixture::conversation().0, fixture::read_aloud().0];
     let drawn = runs.iter().flat_map(|summary| shown(summary).map(move |chart| (summary, chart)));
     for ((summary, chart), look) in drawn.flat_map(|drawn| [(drawn, Look::Wide), (drawn, Look::Narrow)]) {
         let (svg, notes) = chart.inline(summary, &Doubt::default(), look, "label");

@@ -1,5 +1,7 @@
 //! `turns-over-time.png`: each turn's response over the run, with those that have none.
 
+use std::cmp::Ordering;
+
 use super::axis::Axis;
 use super::canvas::Canvas;
 use super::events::{Event, Interval};
@@ -54,7 +56,7 @@ fn draw(canvas: &mut Canvas, summary: &Summary) {
     let y = Axis::linear(most * 1.08, place.labels(canvas), 0.0);
     let panel = timeline::panel(canvas, place, "end of speech to answer, ms", y, &summary.seconds);
     panel.x_axis(timeline::TIME);
-    events::dots(&panel, &answered, &ANSWERED);
+    events::dots(&panel, &answered, &ANSWERED, Ordering::Greater);
     let intervals = events::intervals(&answered);
     LINES.iter().for_each(|line| events::line(&panel, &intervals, line));
     events::marks(&panel, missing.into_iter(), true, &UNANSWERED);

@@ -5,6 +5,7 @@ pub(super) mod charts;
 mod excerpts;
 mod figures;
 mod ladder;
+mod passages;
 mod service;
 mod stories;
 mod story;
@@ -46,8 +47,14 @@ struct ReportPage<'a> {
     sweep: Vec<Depth<'a>>,
     service: Option<ServiceTables<'a>>,
     stories: Vec<CallStory>,
-    /// The callers talked: no packet came back.
+    /// The callers talked.
     is_conversation: bool,
+    /// Passages of calls that read aloud.
+    passages: Vec<passages::WorstPassage>,
+    /// Subject of the charts over time.
+    subject: &'static str,
+    /// Packets came back, each of which was measured.
+    is_echo: bool,
     turns: Vec<LatencyRow<'a>>,
     has_audio: bool,
     worst: Vec<PageExcerpt>,
@@ -97,6 +104,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
     let notes = charts.notes()?;
     let is_conversation = super::charts::is_conversation(summary);
     let (worst, named) = excerpts::of_page(summary);
+    let passages = passages::worst(summary);
     let page = ReportPage {
         summary,
         verdict,
@@ -113,12 +121,21 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         service: environment.service_record.as_ref().map(|record| service::tables(record, summary)),
         stories: stories::worst(summary, SLOWEST),
         is_conversation,
+        subject: match summary {
+            _ if is_conversation => "Turns",
+            _ if super::charts::is_read_aloud(summary) => "Speech quality",
+            _ if super::charts::is_signal(summary) => "Delay of the audio",
+            _ => "Round trip",
+        },
+        is_echo: super::charts::is_echo(summary),
         turns: if is_conversation {
             figures::latencies(summary, &*catalogue::TURN_TIMES)
         } else {
             Vec::new()
         },
-        has_audio: worst.iter().chain(&named).any(|excerpt| excerpt.audio.is_some()),
+        has_audio: worst.iter().chain(&named).any(|excerpt| excerpt.audio.is_some())
+            || passages.iter().any(|passage| passage.audio.is_some()),
+        passages,
         worst,
         named,
         colours: super::charts::css(),
@@ -152,13 +169,15 @@ fn cards(summary: &Summary) -> Vec<Card<'_>> {
             control_of: total.and_then(|name| summary.metric(name)),
         })
     };
-    // Of a conversation, or of bursts, no packet is awaited.
-    let (turns, packets) = match (summary.turns.is_empty(), summary.signals.is_empty()) {
-        (true, true) => (&[][..], &headline::CARDS[..]),
-        (false, _) => (&headline::TURNS[..], &headline::CARDS[headline::OF_PACKETS..]),
-        (true, false) => (&headline::SIGNALS[..], &headline::CARDS[headline::OF_PACKETS..]),
+    let audio = match summary {
+        summary if !summary.turns.is_empty() => &headline::TURNS[..],
+        summary if !summary.signals.is_empty() => &headline::SIGNALS[..],
+        summary if !summary.quality.is_empty() => &headline::QUALITY[..],
+        _ => &[],
     };
-    turns.iter().chain(packets).chain(registered).filter_map(card).collect()
+    // Where the audio is measured, no packet is awaited.
+    let packets = &headline::CARDS[if audio.is_empty() { 0 } else { headline::OF_PACKETS }..];
+    audio.iter().chain(packets).chain(registered).filter_map(card).collect()
 }
 
 /// False for a time of a kind of turn of which the window has none: nobody interrupted, or no greeting was waited for in it.
@@ -438,6 +457,27 @@ mod tests {
         assert!(text(&fixture::typical(), "").len() < 1_000_000);
         assert!(text(&fixture::many_calls(), "").len() < 1_500_000);
         assert!(text(&fixture::conversation(), "").len() < 1_000_000);
+    }
+
+    #[test]
+    fn a_run_that_reads_aloud_shows_its_scores_and_no_packets() {
+        let page = text(&fixture::read_aloud(), "");
+        assert!(
+            page.contains("Speech quality over time") && page.contains("data-metric=\"speech_quality.p50\"")
+        );
+        assert!(page.contains("no speech came back") && page.contains("The worst passages"));
+        assert!(
+            page.contains(
+                "The worst of 27 passages that it read aloud: MOS-LQO 2.74, 4.5 % of it never came."
+            )
+        );
+        let audio = "src=\"audio/call-00003-passage-016.wav\"";
+        assert!(page.contains(audio) && page.contains("media-src"));
+        for gone in ["no packet came back", "id=\"distribution\"", "id=\"where\"", "rtt-over-time", "Playout"]
+        {
+            assert!(!page.contains(gone), "{gone}");
+        }
+        assert!(!text(&fixture::typical(), "").contains("The worst passages"));
     }
 
     #[test]

@@ -53,6 +53,15 @@ fn events(story: &Story<'_>) -> Vec<StoryEvent> {
         let what = format!("Its slowest packet, {}.{}", milliseconds(slowest.rtt_ms), around(slowest));
         events.push(StoryEvent::new(f64::from(slowest.second), what));
     }
+    if let Some((worst, scored)) = story.passage {
+        let passages = counted(scored, "passage");
+        let what = format!(
+            "The worst of {passages} that it read aloud: MOS-LQO {:.2}, {:.1} % of it never came.",
+            worst.mos_lqo.unwrap_or_default(),
+            worst.missing_ratio.unwrap_or_default() * 100.0
+        );
+        events.push(StoryEvent::new(worst.sent_s, what));
+    }
     events.extend(silences(story));
     for recovery in &story.faults {
         let what = format!("{}, on purpose.", recovery.what());
@@ -99,7 +108,7 @@ fn set_up(call: &CallRecord) -> String {
     }
     if !call.ending.was_answered() {
         said.push_str(&format!(". Not answered: {}", calls::ending(call)));
-    } else if call.first_echo_ms.is_none() {
+    } else if call.first_echo_ms.is_none() && call.total_received == 0 {
         said.push_str(". Nothing came back");
     }
     said + "."

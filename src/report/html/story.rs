@@ -2,7 +2,7 @@
 
 use crate::analysis::fault::Recovery;
 use crate::metrics::Summary;
-use crate::record::{CallRecord, SecondRecord, Silence};
+use crate::record::{CallRecord, QualityRow, SecondRecord, Silence};
 use crate::values::Ns;
 
 /// A call's life as far as the records know it.
@@ -20,6 +20,8 @@ pub struct Story<'a> {
     pub silences: Vec<Silence>,
     /// Faults while it lasted.
     pub faults: Vec<&'a Recovery>,
+    /// The passage of the lowest score, if it read aloud, and the number of those that have one.
+    pub passage: Option<(&'a QualityRow, u64)>,
 }
 
 /// A second of a call.
@@ -91,7 +93,16 @@ impl<'a> Stories<'a> {
             slowest: self.slowest(call),
             silences: self.summary.silences.iter().filter(|s| s.call == call.call).copied().collect(),
             faults: self.summary.faults.iter().filter(|f| lasted.contains(&f.fault.done_s)).collect(),
+            passage: self.passage(call),
         }
+    }
+
+    fn passage(&self, call: &CallRecord) -> Option<(&'a QualityRow, u64)> {
+        let scored = |row: &&QualityRow| row.call == call.call && row.mos_lqo.is_some();
+        let rows = self.summary.quality.iter().filter(scored);
+        let count = rows.clone().count() as u64;
+        let score = |row: &QualityRow| row.mos_lqo.unwrap_or_default();
+        Some((rows.min_by(|a, b| score(a).total_cmp(&score(b)))?, count))
     }
 
     fn slowest(&self, call: &CallRecord) -> Option<Moment<'a>> {

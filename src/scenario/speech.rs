@@ -1,0 +1,70 @@
+//! `[speech]`: callers that read aloud, by which the quality of speech over a path is scored.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Problems;
+use super::{MediaMode, Scenario};
+use crate::rtp::coder;
+use crate::values::Span;
+
+/// More than anybody lists.
+const MOST_PROMPTS: usize = 100;
+/// Longest path of a prompt.
+const LONGEST: usize = 4096;
+/// Longest delay at which a passage is looked for: its audio is kept in memory, call by call.
+const LONGEST_DELAY: Span = Span(std::time::Duration::from_secs(10));
+
+/// `[speech]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Speech {
+    /// Prompts to read aloud in turn, joined with pauses of 300 ms to passages of 8 s and more, each of which has a score:
+    /// WAV files (8 or 16 kHz, mono, 16 bit, 20 s at the most), or built-in ones, as in `[[turn]]`.
+    #[cfg_attr(test, schemars(extend("examples" = [["hello", "order", "question", "number"]])))]
+    pub say: Vec<String>,
+}
+
+impl Default for Speech {
+    fn default() -> Self {
+        Speech { say: ["hello", "order", "question", "number"].map(String::from).to_vec() }
+    }
+}
+
+/// Everything wrong with it.
+pub(super) fn problems(s: &Scenario, found: &mut Problems) {
+    if s.media.mode != MediaMode::Speech {
+        return;
+    }
+    let say = &s.speech.say;
+    found.refuse_if(
+        !(1..=MOST_PROMPTS).contains(&say.len()),
+        "speech.say",
+        format!("{} prompts are listed", say.len()),
+        format!("list 1 to {MOST_PROMPTS}: they begin anew after the last"),
+    );
+    found.refuse_if(
+        say.iter().any(|name| name.is_empty() || name.len() > LONGEST),
+        "speech.say",
+        "there is nothing, or too much, in the name of a prompt",
+        "name WAV files, or built-in prompts",
+    );
+    found.refuse_if(
+        !coder::speaks(s.media.codec),
+        "media.codec",
+        format!("callers cannot read aloud in {}: there is no coder for it here", s.media.codec),
+        "set it to \"PCMU\", \"PCMA\", \"G722\" or \"opus\"",
+    );
+    found.refuse_if(
+        s.impair.back.is_some(),
+        "impair.back",
+        "speech is heard as it comes, and nothing of it is held back on purpose",
+        "leave it out; impair.out worsens the way there",
+    );
+    found.refuse_if(
+        s.measure.lost_after > LONGEST_DELAY,
+        "measure.lost_after",
+        format!("a passage is looked for in the audio of {}", s.measure.lost_after),
+        format!("choose at most {LONGEST_DELAY}"),
+    );
+}
