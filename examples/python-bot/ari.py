@@ -13,6 +13,7 @@ PATIENCE_S = 10
 # RFC 6455
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CONTINUED, TEXT, CLOSE, PING, PONG = 0, 1, 8, 9, 10
+NORMAL = 1000
 
 
 class Refused(Exception):
@@ -85,7 +86,7 @@ class Ari:
                     future.set_result(event)
                 yield event
         finally:
-            writer.close()
+            await leave(writer)
 
     async def _open(self):
         reader, writer = await asyncio.open_connection(self.host, self.port, limit=LONGEST)
@@ -124,6 +125,16 @@ async def messages(reader, writer):
             if first & 0x80:
                 yield text
                 text = b""
+
+
+async def leave(writer):
+    """Ends a WebSocket in order, so that Asterisk has no broken one to complain of."""
+    writer.write(frame(CLOSE, NORMAL.to_bytes(2, "big")))
+    writer.close()
+    try:
+        await asyncio.wait_for(writer.wait_closed(), 1)
+    except (OSError, asyncio.TimeoutError):
+        pass
 
 
 def frame(kind, payload):

@@ -154,6 +154,7 @@ class Service:
         self.port = 0
         self.links = {}  # calls that Asterisk may connect for, by their UUID
         self.calls = set()
+        self.leaving = set()  # their ends
 
     async def accept(self, reader, writer):
         """A connection of Asterisk's: it names its call first, or is closed."""
@@ -207,7 +208,11 @@ class Service:
         except (Refused, OSError, EOFError, asyncio.TimeoutError) as error:
             print(f"call {caller}: {error}", file=sys.stderr)
         finally:
-            await asyncio.shield(self.take_down(caller, media, bridge, name, [serving, *requests], link))
+            # Also when the bot is stopped amid it: the end waits for all of these.
+            leaving = asyncio.create_task(self.take_down(caller, media, bridge, name, [serving, *requests], link))
+            self.leaving.add(leaving)
+            leaving.add_done_callback(self.leaving.discard)
+            await asyncio.shield(leaving)
 
     async def take_down(self, caller, media, bridge, name, tasks, link):
         """Ends both sides and the bridge: the end of one takes neither of the others away."""
@@ -227,17 +232,25 @@ class Service:
         server = await asyncio.start_server(self.accept, MEDIA_IP, 0, limit=1 << 17)
         self.port = server.sockets[0].getsockname()[1]
         print(f"application {APP}: ready", flush=True)
-        async for event in self.ari.events():
-            # Its own media channels enter the application too; they are nobody to answer.
-            if event.get("type") != "StasisStart" or event["channel"]["id"].startswith("bot-media-"):
-                continue
-            caller = event["channel"]["id"]
-            if len(self.calls) < MOST_CALLS:
-                call = asyncio.create_task(self.call(caller))
-            else:
-                call = asyncio.create_task(self.ari.gone(f"/channels/{caller}"))
-            self.calls.add(call)
-            call.add_done_callback(self.calls.discard)
+        events = self.ari.events()
+        try:
+            async for event in events:
+                self.enter(event)
+        finally:
+            server.close()
+            await events.aclose()
+
+    def enter(self, event):
+        """Takes the call that an event tells of. Its own media channels enter the application too: nobody to answer."""
+        if event.get("type") != "StasisStart" or event["channel"]["id"].startswith("bot-media-"):
+            return
+        caller = event["channel"]["id"]
+        if len(self.calls) < MOST_CALLS:
+            call = asyncio.create_task(self.call(caller))
+        else:
+            call = asyncio.create_task(self.ari.gone(f"/channels/{caller}"))
+        self.calls.add(call)
+        call.add_done_callback(self.calls.discard)
 
 
 async def main():
@@ -251,13 +264,14 @@ async def main():
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     stopping = asyncio.create_task(stopped.wait())
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    running.cancel()  # without the events no more calls come
+    await asyncio.gather(running, return_exceptions=True)
     calls = list(service.calls)
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
+    await asyncio.gather(*service.leaving, return_exceptions=True)
     if stopped.is_set():
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
         return 0
     print(f"the connection to Asterisk has ended: {running.exception() or 'it closed it'}", file=sys.stderr)
     return 1

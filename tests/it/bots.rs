@@ -1,8 +1,12 @@
 //! The bots of `examples/`, each against a real Asterisk: they answer as late as they were told to, and stop for callers.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use crate::harness::{Place, ends_with, rows};
+use nix::sys::signal::Signal;
+
+use crate::harness::{Guarded, Place, UsersAsterisk, comes_to_be, ends_with, rows, start_until};
 use crate::own_service::packages;
 
 const GATES: &str = r#"gates.require=["calls.answered == 100%", "calls.dropped_count == 0", "calls.silent_count == 0", "greeting.missing_count == 0"]"#;
@@ -59,4 +63,45 @@ fn the_bot_in_javascript_talks_over_rtp() {
 #[test]
 fn the_bot_in_python_talks_over_audiosocket() {
     talks_with_its_callers("python-bot");
+}
+
+/// Stops the bot with SIGTERM while a call is up: all that it has in Asterisk is given back, and nobody complains.
+#[test]
+fn the_bot_in_python_ends_in_order_on_sigterm() {
+    let place = Place::new();
+    let asterisk = UsersAsterisk::start(&place, &["--media", "audiosocket"]);
+    let said = place.path("bot.log");
+    let log = std::fs::File::create(&said).expect("a file for what it says");
+    let mut bot = Command::new("python3");
+    bot.args(["-W", "always::ResourceWarning", "examples/python-bot/bot.py"])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("ARI_URL", &asterisk.said["ARI_URL"])
+        .envs(asterisk.account())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a file"))
+        .stderr(log);
+    let mut bot = Guarded::spawn(&mut bot);
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    assert!(comes_to_be(|| text(&said).contains("ready")), "{}", text(&said));
+    let settings = asterisk.settings();
+    let own = [
+        "service.mode=external",
+        "service.command=[]",
+        "service.media=rtp",
+        "load.calls=2",
+        "gates.require=[]",
+    ];
+    let set = [&settings.each_ref().map(String::as_str)[..], &own].concat();
+    let mut run = place.run("../examples/python-bot/bot", &set);
+    let mut driver = start_until(run.envs(asterisk.account()), "2 of 2 up");
+    bot.signal(Signal::SIGTERM);
+    assert_eq!(bot.wait().expect("it ends").code(), Some(0), "{}", text(&said));
+    assert_eq!(text(&said).trim(), "application loadtest: ready");
+    driver.signal(Signal::SIGINT);
+    driver.wait().expect("it ends");
+    assert_eq!(place.count("leaks.total"), 0, "{}", place.summary()["environment"]["leaks"]);
+    asterisk.stop();
+    let log = text(&place.path("logs/asterisk.log"));
+    assert!(!log.is_empty() && !log.contains("closed abruptly") && !log.contains("read error"), "{log}");
 }

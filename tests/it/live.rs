@@ -58,6 +58,35 @@ fn a_scraper_sees_the_calls_the_round_trips_and_the_verdict_so_far() {
 }
 
 #[test]
+fn turns_are_seen_while_callers_talk() {
+    let place = Place::new();
+    let at = free();
+    let set = [
+        "media.mode=conversation",
+        "turn=[{say='hello'}]",
+        "service.talk.delay=600ms",
+        "load.calls=2",
+        "load.ramp=10/s",
+        "load.duration=10m",
+    ];
+    let mut run = place.run("smoke", &set);
+    // Progress says the same, in a line every few seconds.
+    let mut child = start_until(run.args(["--live", &at.to_string()]), " · response p50 ");
+    let ask = || get(at, "/metrics", "application/openmetrics-text").unwrap_or_default();
+    let turns = || sample(&ask(), "loadtest_live_turns_total", "");
+    assert!(comes_to_be(|| turns().is_some_and(|turns| turns >= 4.0)), "{}", ask());
+    let text = ask();
+    assert_eq!(sample(&text, "loadtest_live_turns_unanswered_total", ""), Some(0.0), "{text}");
+    let p50 = sample(&text, "loadtest_live_turn_response_seconds", "percentile=\"50\"");
+    assert!(p50.is_some_and(|s| (0.595..1.2).contains(&s)), "{text}");
+    assert!(!text.contains("loadtest_live_rtt_seconds"), "{text}");
+    child.signal(nix::sys::signal::Signal::SIGINT);
+    child.wait().expect("it ends");
+    // Of the measured window alone, and without the last of each call.
+    assert!(place.count("turn.count") > 0);
+}
+
+#[test]
 fn an_address_that_is_taken_is_named_before_the_run() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
