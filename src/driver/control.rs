@@ -10,12 +10,11 @@ use super::lookups::{Lookups, Received};
 use super::media::{CallMedia, Media, RECEIVE_BUFFER};
 use super::placing::{self, call_id};
 use super::reach::Reach;
-use super::registering;
 use super::repertoire::Repertoire;
 use super::tape::Taping;
 use super::trace::Trace;
 use super::wire::Wire;
-use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
+use super::{DriverConfig, DriverError, Progress, Recorded, Stop, registering};
 use crate::clock::{self, Timeline};
 use crate::load::{self, Agent, AgentOutput, Input, Names, Output, Registrations};
 use crate::measure::MOST_WINDOWS;
@@ -457,9 +456,8 @@ impl LoadIo<'_> {
                 self.enter(*record);
             }
         }
-        let Media { mut book, window, excerpts, worst, .. } = self.media;
-        let (talk, mut audio) = excerpts.map(|excerpts| excerpts.collector.finish()).unwrap_or_default();
-        audio.extend(worst);
+        let (talk, audio) = self.media.excerpts();
+        let Media { mut book, window, .. } = self.media;
         book.run.talk = talk;
         let environment = &mut book.run.environment;
         let stages = self.control.stages();

@@ -24,7 +24,7 @@ use crate::excerpt::{self, Collector, SpeechRing};
 use crate::load::Input;
 use crate::measure::{Class, Listened, ReceivedEcho, SourceLatch, Sources, StreamReport, StreamSent, Window};
 use crate::net::udp::{self, buffer_for};
-use crate::record::{CallRecord, Environment};
+use crate::record::{CallRecord, Environment, TalkRow};
 use crate::rtp::srtp::{KeyPair, Keys};
 use crate::rtp::{Format, MediaSource};
 use crate::scenario::Scenario;
@@ -351,6 +351,14 @@ impl Media {
             record.first_echo_ms = None;
         }
         true
+    }
+
+    /// Who spoke when in the excerpts of calls that talked, and audio with the names of its files.
+    pub fn excerpts(&mut self) -> (Vec<TalkRow>, Vec<(String, Vec<u8>)>) {
+        let (talk, mut audio) =
+            self.excerpts.take().map(|excerpts| excerpts.collector.finish()).unwrap_or_default();
+        audio.append(&mut self.worst);
+        (talk, audio)
     }
 
     /// Ends the threads, and takes their last events.

@@ -41,7 +41,7 @@ pub(super) struct Facts<'a> {
     pub faults: &'a [Recovery],
     turn_rows: &'a [TurnRow],
     signal_rows: &'a [SignalRow],
-    quality_rows: &'a [QualityRow],
+    pub quality_rows: &'a [QualityRow],
     reading: Reading<'a>,
     pub part: Part,
     histograms: BTreeMap<Series, Latencies>,
@@ -117,7 +117,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Packets among the lost that the driver or its kernel lost, at most.
-    fn own_losses(&self) -> u64 {
+    pub fn own_losses(&self) -> u64 {
         self.dropped() + self.environment.unsent
     }
 
@@ -138,13 +138,6 @@ impl<'a> Facts<'a> {
     /// have made it larger, and nobody knows by how much.
     pub fn at_worst(&self, of: impl FnOnce() -> Value) -> Value {
         if matches!(self.reading, Reading::Best(_)) { Value::NoData } else { of() }
-    }
-
-    /// A figure of what came back, which a late driver leaves as it is. One that lost packets itself can have made it worse,
-    /// and nobody knows by how much.
-    pub fn unless_own_losses(&self, of: impl FnOnce() -> Value) -> Value {
-        let own = self.own_losses() + self.environment.skipped;
-        if own == 0 { of() } else { self.at_worst(of) }
     }
 
     /// A figure of which the doubt leaves nothing.
@@ -248,12 +241,6 @@ impl<'a> Facts<'a> {
     pub fn signals(&self) -> impl Iterator<Item = &'a SignalRow> {
         let window = self.environment.window();
         self.signal_rows.iter().filter(move |burst| burst.is_within(window.as_ref()))
-    }
-
-    /// Passages begun in the measured window.
-    pub fn passages(&self) -> impl Iterator<Item = &'a QualityRow> {
-        let window = self.environment.window();
-        self.quality_rows.iter().filter(move |passage| passage.is_within(window.as_ref()))
     }
 
     /// The times of one series over the measured window.

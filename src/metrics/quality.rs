@@ -9,13 +9,19 @@ use super::metric::{Definition, Figure, Group, RestsOn};
 use crate::record::{NoScore, QualityRow, rank};
 use crate::values::{Unit, Value};
 
+/// Passages begun in the measured window.
+fn passages<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a QualityRow> {
+    let window = facts.environment.window();
+    facts.quality_rows.iter().filter(move |passage| passage.is_within(window.as_ref()))
+}
+
 fn count(facts: &Facts<'_>, is: fn(&QualityRow) -> bool) -> u64 {
-    facts.passages().filter(|passage| is(passage)).count() as u64
+    passages(facts).filter(|passage| is(passage)).count() as u64
 }
 
 /// Figures of passages alone: no data where nobody reads.
 fn of_passages(facts: &Facts<'_>, figure: impl FnOnce() -> Value) -> Value {
-    if facts.passages().next().is_some() { figure() } else { Value::NoData }
+    if passages(facts).next().is_some() { figure() } else { Value::NoData }
 }
 
 fn is_scored(passage: &QualityRow) -> bool {
@@ -26,13 +32,16 @@ fn is_unscored(passage: &QualityRow) -> bool {
     passage.unscored.is_some_and(|why| why != NoScore::CutOff)
 }
 
-/// A figure of the scores, in order.
+/// A figure of the scores, in order. A late driver leaves it as it is; one that lost packets itself has made it worse, and
+/// nobody knows by how much.
 fn scores(facts: &Facts<'_>, of: impl FnOnce(&[f64]) -> Option<f64>) -> Value {
-    facts.unless_own_losses(|| {
-        let mut scores: Vec<f64> = facts.passages().filter_map(|passage| passage.mos_lqo).collect();
+    let figure = || {
+        let mut scores: Vec<f64> = passages(facts).filter_map(|passage| passage.mos_lqo).collect();
         scores.sort_unstable_by(f64::total_cmp);
         known(of(&scores))
-    })
+    };
+    let own_losses = facts.own_losses() + facts.environment.skipped;
+    if own_losses == 0 { figure() } else { facts.at_worst(figure) }
 }
 
 fn percentile(scores: &[f64], q: f64) -> Option<f64> {
@@ -70,7 +79,7 @@ pub(super) static QUALITY_COUNTS: [Definition; 4] = [
     record(Calls, "speech_quality.unscored_ratio", Ratio, "passages without a score, of those read",
         |f| of_passages(f, || ratio(count(f, is_unscored), count(f, |p| is_scored(p) || is_unscored(p))))).by_stage(false),
     record(Calls, "speech_quality.missing_ratio", Ratio, "audio of the passages scored that never came",
-        |f| known(mean(&f.passages().filter_map(|passage| passage.missing_ratio).collect::<Vec<_>>())))
+        |f| known(mean(&passages(f).filter_map(|passage| passage.missing_ratio).collect::<Vec<_>>())))
         .by_stage(false),
 ];
 

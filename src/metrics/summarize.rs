@@ -197,6 +197,11 @@ mod tests {
         ]
     }
 
+    fn scored() -> QualityRow {
+        let (mos_lqo, missing_ratio) = (Some(4.0), Some(0.0));
+        QualityRow { sent_s: 100.0, mos_lqo, missing_ratio, ..QualityRow::default() }
+    }
+
     #[test]
     fn every_metric_of_the_catalogue_is_worked_out() {
         let mut one = call(Ending::Completed, Some(200));
@@ -260,8 +265,7 @@ mod tests {
         run.turns = turns();
         let found = SignalRow { sent_s: 100.0, delay_ms: Some(Ns(1)), ..SignalRow::default() };
         run.signals = vec![found];
-        let (mos_lqo, missing_ratio) = (Some(4.0), Some(0.0));
-        run.quality = vec![QualityRow { sent_s: 100.0, mos_lqo, missing_ratio, ..QualityRow::default() }];
+        run.quality = vec![scored()];
         let summary = summarize(run);
         assert_eq!(summary.metric("srtp.undecrypted_count").unwrap().value, Value::Number(1.0));
         let names: Vec<_> = catalogue::all().map(|d| d.name).collect();

@@ -6,7 +6,6 @@
 use std::cell::Cell;
 use std::panic::{UnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
-use std::thread;
 
 use crate::speech::voiced_parts;
 
@@ -83,8 +82,8 @@ fn model(reference: &[i16], heard: &[i16], rate_hz: u32) -> Result<f64, Unscorab
         }
     });
     match scored {
-        Ok(Ok(mos)) if mos.is_finite() => Ok(f64::from(mos)),
-        Ok(_) | Err(_) => Err(Unscorable::NoMatch),
+        Some(Ok(mos)) if mos.is_finite() => Ok(f64::from(mos)),
+        Some(_) | None => Err(Unscorable::NoMatch),
     }
 }
 
@@ -94,8 +93,9 @@ thread_local! {
 }
 static HOOK: Once = Once::new();
 
-/// Catches a panic of `work`, of which nobody is told: it is an outcome here, and would read as a fault of the program.
-fn in_silence<T>(work: impl FnOnce() -> T + UnwindSafe) -> thread::Result<T> {
+/// The result of `work`; `None` if it panics, of which nobody is told: that is an outcome here, and would read as a fault of
+/// the program.
+fn in_silence<T>(work: impl FnOnce() -> T + UnwindSafe) -> Option<T> {
     HOOK.call_once(|| {
         let tell = take_hook();
         set_hook(Box::new(move |panic| {
@@ -105,7 +105,7 @@ fn in_silence<T>(work: impl FnOnce() -> T + UnwindSafe) -> thread::Result<T> {
         }));
     });
     AT_WORK.set(true);
-    let done = catch_unwind(work);
+    let done = catch_unwind(work).ok();
     AT_WORK.set(false);
     done
 }

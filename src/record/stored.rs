@@ -351,7 +351,7 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{CallSecond, Intervals, Scope, SecondRecord, Silence, TalkRow, TurnRow};
+    use crate::record::{CallSecond, Intervals, QualityRow, Scope, SecondRecord, Silence, TalkRow, TurnRow};
     use proptest::prelude::*;
 
     /// A table as this version stores it.
@@ -483,14 +483,16 @@ mod tests {
         let plain = Stored::of(&small());
         let names = |stored: &Stored| stored.files().map(|(name, _)| name).collect::<Vec<_>>();
         let always: Vec<_> = DATA.into_iter().filter(|name| !is_of_some(name)).collect();
-        assert_eq!((names(&plain), DATA.len() - always.len()), (always, 3));
+        assert_eq!((names(&plain), DATA.len() - always.len()), (always, 4));
         let mut run = small();
         run.turns = vec![TurnRow { call: 3, ..TurnRow::default() }];
         run.talk = vec![TalkRow { call: 3, ..TalkRow::default() }];
+        run.quality = vec![QualityRow { call: 3, ..QualityRow::default() }];
         let read = Stored::of(&run).read().unwrap();
         assert_eq!((&read.calls, &read.seconds), (&run.calls, &run.seconds));
         assert_eq!((&read.call_seconds, &read.silences), (&run.call_seconds, &run.silences));
         assert_eq!((&read.turns, &read.talk, &read.signals), (&run.turns, &run.talk, &run.signals));
+        assert_eq!(read.quality, run.quality);
         let stored = Stored::of(&run);
         assert_eq!(names(&stored).len(), DATA.len() - 1);
         let gathered = Stored::gather(|name, _, is_needed| {

@@ -116,7 +116,7 @@ pub(super) const LATENCIES: [(&str, &str); 6] = [
 pub(super) const STATISTICS: [&str; 4] = ["p50", "p95", "p99", "max"];
 
 /// Counts and ratios of `summary.md`.
-pub(super) const COUNTS: [(&str, &str); 10] = [
+pub(super) const COUNTS: [(&str, &str); 13] = [
     ("calls.attempts", "calls"),
     ("calls.answered", "answered"),
     ("calls.dropped_count", "dropped"),
@@ -125,6 +125,9 @@ pub(super) const COUNTS: [(&str, &str); 10] = [
     ("loss.ratio", "lost"),
     ("late.ratio", "late"),
     ("mos.concealed", "MOS, estimated"),
+    ("speech_quality.p50", "speech, median MOS-LQO"),
+    ("speech_quality.min", "worst passage"),
+    ("speech_quality.count", "passages"),
     ("register.attempts", "registrations"),
     ("register.ok_ratio", "registered"),
 ];

@@ -67,7 +67,7 @@ pub(super) fn passages(resolved: &Resolved) -> Result<Option<Arc<Passages>>, Run
         return Ok(None);
     }
     let key = "speech.say";
-    let prompts = scenario.speech.say.iter().map(|name| read(resolved, key, name));
+    let prompts = scenario.speech.prompts().into_iter().map(|name| read(resolved, key, name));
     let passages = Passages::join(&prompts.collect::<Result<Vec<_>, _>>()?);
     let cure = "list prompts in which somebody speaks, of 20 s at the most";
     let passages = passages.map_err(|error| refused(resolved, key, error.to_string(), cure))?;

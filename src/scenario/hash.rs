@@ -78,6 +78,7 @@ mod tests {
             load = { call_duration = "10s" }
             sip = { session_expires = "30m", tls = { ca = "ca", certificate = "c", key = "k", server_name = "n", insecure = false } }
             measure = { shared_clock = true, control_streams = 3 }
+            speech = { say = ["hello"] }
             search = { min = 5, max = 50, time_limit = "1h" }
         "#;
         for (name, keys) in optional.parse::<Table>().unwrap() {

@@ -15,19 +15,25 @@ const LONGEST: usize = 4096;
 const LONGEST_DELAY: Span = Span(std::time::Duration::from_secs(10));
 
 /// `[speech]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Speech {
     /// Prompts to read aloud in turn, joined with pauses of 300 ms to passages of 8 s and more, each of which has a score:
-    /// WAV files (8 or 16 kHz, mono, 16 bit, 20 s at the most), or built-in ones, as in `[[turn]]`.
-    #[cfg_attr(test, schemars(extend("examples" = [["hello", "order", "question", "number"]])))]
+    /// WAV files (8 or 16 kHz, mono, 16 bit, 20 s at the most), or built-in ones, as in `[[turn]]`. Absent: `hello`,
+    /// `order`, `question` and `number`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(extend("examples" = [["one.wav", "two.wav"]])))]
     pub say: Vec<String>,
 }
 
-impl Default for Speech {
-    fn default() -> Self {
-        Speech { say: ["hello", "order", "question", "number"].map(String::from).to_vec() }
+impl Speech {
+    /// The prompts, in turn.
+    pub fn prompts(&self) -> Vec<&str> {
+        match &self.say[..] {
+            [] => vec!["hello", "order", "question", "number"],
+            say => say.iter().map(String::as_str).collect(),
+        }
     }
 }
 
@@ -38,10 +44,10 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
     }
     let say = &s.speech.say;
     found.refuse_if(
-        !(1..=MOST_PROMPTS).contains(&say.len()),
+        say.len() > MOST_PROMPTS,
         "speech.say",
         format!("{} prompts are listed", say.len()),
-        format!("list 1 to {MOST_PROMPTS}: they begin anew after the last"),
+        format!("list {MOST_PROMPTS} at the most: they begin anew after the last"),
     );
     found.refuse_if(
         say.iter().any(|name| name.is_empty() || name.len() > LONGEST),

@@ -59,7 +59,7 @@ fn what_cannot_be_read_aloud_is_refused_before_the_run() {
     for (set, words) in [
         (&["service.codec=G722"][..], "no probe survives"),
         (&["media.mode=speech", "media.codec=G722"], "no coder for G722"),
-        (&["media.mode=speech", "speech.say=[]"], "0 prompts"),
+        (&["media.mode=speech", "load.duration=8s"], "does not end within a call"),
         (&["media.mode=speech", r#"speech.say=["nobody"]"#], "nobody cannot be read"),
         (&["media.mode=speech", "impair.back.loss=1%"], "impair.back"),
     ] {
