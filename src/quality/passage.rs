@@ -18,7 +18,7 @@ pub enum Unreadable {
     /// There is none.
     #[error("there is nothing to read")]
     Nothing,
-    /// There are more than [`MOST_PROMPTS`].
+    /// There are more than 100.
     #[error("{0} prompts are listed, of at most {MOST_PROMPTS}")]
     TooMany(usize),
     /// The prompt at this place is silent.

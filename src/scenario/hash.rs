@@ -71,6 +71,7 @@ mod tests {
         let mut scenario = Scenario::default();
         scenario.impair.out = Some(Impairment::default());
         scenario.impair.back = Some(Impairment::default());
+        scenario.speech.say = vec!["hello".into()];
         let mut full = table(&scenario);
         let optional = r#"
             service = { command = ["node"], echo = "127.0.0.1:4000", delay = "1ms", codec = "G722", talk = { delay = "1s", delay_to = "2s", yields_after = "1s", filler = false, between = "nothing" } }
@@ -78,7 +79,6 @@ mod tests {
             load = { call_duration = "10s" }
             sip = { session_expires = "30m", tls = { ca = "ca", certificate = "c", key = "k", server_name = "n", insecure = false } }
             measure = { shared_clock = true, control_streams = 3 }
-            speech = { say = ["hello"] }
             search = { min = 5, max = 50, time_limit = "1h" }
         "#;
         for (name, keys) in optional.parse::<Table>().unwrap() {

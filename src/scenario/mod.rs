@@ -89,6 +89,7 @@ pub struct Scenario {
     /// Bursts, where `media.mode` is `"signal"`.
     pub signal: Signal,
     /// Callers that read aloud, where `media.mode` is `"speech"`.
+    #[serde(skip_serializing_if = "Speech::is_default")]
     pub speech: Speech,
     /// Scheduling of the driver's media threads. It helps where other programs compete for the CPU, Asterisk on
     /// the same machine among them; the report says what is in force.

@@ -28,6 +28,11 @@ pub struct Speech {
 }
 
 impl Speech {
+    /// True if nothing is set.
+    pub fn is_default(&self) -> bool {
+        self.say.is_empty()
+    }
+
     /// The prompts, in turn.
     pub fn prompts(&self) -> Vec<&str> {
         match &self.say[..] {

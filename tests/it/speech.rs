@@ -20,9 +20,15 @@ fn read_aloud(set: &[&str]) -> (f64, f64) {
     let scores =
         rows.iter().filter(|row| row["unscored"].is_empty()).map(|row| row["mos_lqo"].parse::<f64>());
     assert!(scores.into_iter().all(|mos| mos.is_ok_and(|mos| (1.0..4.6).contains(&mos))), "{rows:?}");
+    let kept: Vec<_> = rows.iter().filter(|row| !row["audio"].is_empty()).collect();
+    for row in &kept {
+        let wav = std::fs::read(place.out().join(&row["audio"])).expect("audio of a passage");
+        assert!(wav.starts_with(b"RIFF") && row["mos_lqo"].parse::<f64>().unwrap() < 4.0, "{row:?}");
+    }
     assert_eq!(place.metric("rtt.p50"), serde_json::Value::Null, "no probe is sent");
     assert_eq!(place.metric("mos.plain"), serde_json::Value::Null, "the estimate is of probes");
     let figure = |name| place.metric(name).as_f64().unwrap_or_else(|| panic!("{name}: {rows:?}"));
+    assert_eq!(kept.is_empty(), figure("speech_quality.min") >= 4.0, "the worst are kept: {rows:?}");
     (figure("speech_quality.p50"), figure("speech_quality.missing_ratio"))
 }
 
