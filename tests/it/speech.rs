@@ -64,7 +64,7 @@ fn a_path_without_sound_has_no_score_and_ends_in_time() {
 fn what_cannot_be_read_aloud_is_refused_before_the_run() {
     for (set, words) in [
         (&["service.codec=G722"][..], "no probe survives"),
-        (&["media.mode=speech", "media.codec=G722"], "no coder for G722"),
+        (&["media.mode=speech", "media.codec=L16", "service.codec=PCMU"], "no coder for it"),
         (&["media.mode=speech", "load.duration=8s"], "does not end within a call"),
         (&["media.mode=speech", r#"speech.say=["nobody"]"#], "nobody cannot be read"),
         (&["media.mode=speech", "impair.back.loss=1%"], "impair.back"),
