@@ -264,8 +264,7 @@ mod tests {
         (run.calls[0].srtp_received, run.calls[0].srtp_decrypted) = (Some(9), Some(8));
         run.turns = turns();
         let found = SignalRow { sent_s: 100.0, delay_ms: Some(Ns(1)), ..SignalRow::default() };
-        run.signals = vec![found];
-        run.quality = vec![scored()];
+        (run.signals, run.quality) = (vec![found], vec![scored()]);
         let summary = summarize(run);
         assert_eq!(summary.metric("srtp.undecrypted_count").unwrap().value, Value::Number(1.0));
         let names: Vec<_> = catalogue::all().map(|d| d.name).collect();
